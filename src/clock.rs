@@ -1,0 +1,128 @@
+//! Time as something that is handed in: nothing below the command line reads the clock of the machine.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// Milliseconds since the Unix epoch.
+pub type Millis = u64;
+
+/// A pause that ends when the clock has moved on.
+pub type Pause = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Tells the time and waits for it.
+pub trait Clock: Send + Sync + 'static {
+    /// Now.
+    fn now(&self) -> Millis;
+    /// Resolves once `span` has passed.
+    fn sleep(&self, span: Duration) -> Pause;
+}
+
+/// A clock for tests: stands still until it is told to move.
+#[derive(Clone, Default)]
+pub struct ManualClock(Arc<Mutex<Hands>>);
+
+#[derive(Default)]
+struct Hands {
+    now: Millis,
+    next: u64,
+    waiting: BTreeMap<(Millis, u64), Option<Waker>>,
+}
+
+impl ManualClock {
+    /// A clock that stands at `now`.
+    pub fn at(now: Millis) -> Self {
+        Self(Arc::new(Mutex::new(Hands { now, ..Hands::default() })))
+    }
+
+    fn hands(&self) -> MutexGuard<'_, Hands> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves on by `span` and wakes whoever waited for less.
+    pub fn advance(&self, span: Duration) {
+        let to = self.hands().now + millis(span);
+        self.advance_to(to);
+    }
+
+    /// Moves on to the earliest moment somebody waits for; `false` where nobody waits.
+    pub fn advance_to_next(&self) -> bool {
+        let next = self.hands().waiting.keys().next().map(|(at, _)| *at);
+        next.map(|at| self.advance_to(at)).is_some()
+    }
+
+    fn advance_to(&self, to: Millis) {
+        let mut hands = self.hands();
+        hands.now = hands.now.max(to);
+        let later = hands.waiting.split_off(&(to + 1, 0));
+        let due = std::mem::replace(&mut hands.waiting, later);
+        drop(hands);
+        due.into_values().flatten().for_each(Waker::wake);
+    }
+}
+
+/// A span in whole milliseconds, saturating.
+pub fn millis(span: Duration) -> Millis {
+    Millis::try_from(span.as_millis()).unwrap_or(Millis::MAX)
+}
+
+struct ManualPause {
+    clock: ManualClock,
+    key: (Millis, u64),
+}
+
+impl Future for ManualPause {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut hands = self.clock.hands();
+        if hands.now >= self.key.0 {
+            hands.waiting.remove(&self.key);
+            return Poll::Ready(());
+        }
+        hands.waiting.insert(self.key, Some(cx.waker().clone()));
+        Poll::Pending
+    }
+}
+
+impl Drop for ManualPause {
+    fn drop(&mut self) {
+        self.clock.hands().waiting.remove(&self.key);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Millis {
+        self.hands().now
+    }
+
+    fn sleep(&self, span: Duration) -> Pause {
+        let mut hands = self.hands();
+        hands.next += 1;
+        let key = (hands.now + millis(span), hands.next);
+        hands.waiting.insert(key, None);
+        drop(hands);
+        Box::pin(ManualPause { clock: self.clone(), key })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_manual_clock_wakes_exactly_those_who_are_due() {
+        let clock = ManualClock::at(1_000);
+        let soon = clock.sleep(Duration::from_millis(5));
+        let late = clock.sleep(Duration::from_secs(5));
+        assert!(clock.advance_to_next());
+        soon.await;
+        assert_eq!(clock.now(), 1_005);
+        clock.advance(Duration::from_secs(5));
+        late.await;
+        assert!(!clock.advance_to_next());
+    }
+}

@@ -1,0 +1,175 @@
+//! Names of things: runs, steps, and the addresses of step instances inside a run.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// Name of one run: a ULID, so that ids sort by the time they were made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(Arc<str>);
+
+impl RunId {
+    /// Takes an id as it is written, e.g. on the command line.
+    pub fn new(text: impl AsRef<str>) -> Self {
+        Self(text.as_ref().into())
+    }
+
+    /// Makes the id of a run that begins `at_ms` milliseconds after the Unix epoch.
+    pub fn at(at_ms: u64, random: u128) -> Self {
+        Self::new(ulid::Ulid::from_parts(at_ms, random).to_string().to_ascii_lowercase())
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Name of a step inside its body: `[a-z_][a-z0-9_-]*`, unique along the chain of enclosing bodies.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StepId(Arc<str>);
+
+impl StepId {
+    /// Takes a name that has been checked with [`StepId::is_valid`].
+    pub fn new(text: impl AsRef<str>) -> Self {
+        Self(text.as_ref().into())
+    }
+
+    /// Whether `text` may name a step.
+    pub fn is_valid(text: &str) -> bool {
+        let mut chars = text.chars();
+        chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+            && chars.all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where a step instance stands in a run, e.g. `converge#3/judge[7]/score`.
+///
+/// `#n` is round *n* of a loop (from 1), `[i]` is item *i* of an `each` (from 0); the inside of a `hold`
+/// or a `call` has no mark of its own. The root of a run is the empty address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Address(Arc<str>);
+
+/// One part of an [`Address`]: a step, and which round or item of it the rest stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part<'a> {
+    /// The step's name.
+    pub step: &'a str,
+    /// Which instance of its body.
+    pub instance: Instance,
+}
+
+/// Which instance of a control step's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instance {
+    /// The only one: a leaf, or the body of a `hold` or `call`.
+    Only,
+    /// Round *n* of a loop, from 1.
+    Round(u32),
+    /// Item *i* of an `each`, from 0.
+    Item(u32),
+}
+
+impl Address {
+    /// The root of a run.
+    pub fn root() -> Self {
+        Self::default()
+    }
+
+    /// Takes an address as it is written; [`Address::parts`] says whether it is well formed.
+    pub fn new(text: impl AsRef<str>) -> Self {
+        Self(text.as_ref().into())
+    }
+
+    /// The address of step `step` in the body that stands at `self`.
+    #[must_use]
+    pub fn step(&self, step: &StepId) -> Self {
+        if self.0.is_empty() { Self(step.0.clone()) } else { Self(format!("{}/{}", self.0, step.0).into()) }
+    }
+
+    /// The address of round `round` (from 1) of the loop at `self`.
+    #[must_use]
+    pub fn round(&self, round: u32) -> Self {
+        Self(format!("{}#{round}", self.0).into())
+    }
+
+    /// The address of item `index` (from 0) of the `each` at `self`.
+    #[must_use]
+    pub fn item(&self, index: u32) -> Self {
+        Self(format!("{}[{index}]", self.0).into())
+    }
+
+    /// The parts from the root on, or `None` where the text is no address.
+    pub fn parts(&self) -> Option<Vec<Part<'_>>> {
+        if self.0.is_empty() {
+            return Some(Vec::new());
+        }
+        self.0.split('/').map(part).collect()
+    }
+
+    /// The address as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn part(text: &str) -> Option<Part<'_>> {
+    let (step, instance) = if let Some((step, n)) = text.split_once('#') {
+        (step, Instance::Round(n.parse().ok()?))
+    } else if let Some((step, rest)) = text.split_once('[') {
+        (step, Instance::Item(rest.strip_suffix(']')?.parse().ok()?))
+    } else {
+        (text, Instance::Only)
+    };
+    StepId::is_valid(step).then_some(Part { step, instance })
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_reads_back_what_was_built() {
+        let at = Address::root().step(&StepId::new("converge")).round(3).step(&StepId::new("judge")).item(7);
+        let at = at.step(&StepId::new("score"));
+        assert_eq!(at.as_str(), "converge#3/judge[7]/score");
+        let parts = at.parts().unwrap();
+        assert_eq!(parts[0], Part { step: "converge", instance: Instance::Round(3) });
+        assert_eq!(parts[1], Part { step: "judge", instance: Instance::Item(7) });
+        assert_eq!(parts[2], Part { step: "score", instance: Instance::Only });
+        assert_eq!(Address::new("a[x]").parts(), None);
+        assert_eq!(Address::new("a//b").parts(), None);
+    }
+
+    #[test]
+    fn run_ids_sort_by_time() {
+        assert!(RunId::at(1, 9) < RunId::at(2, 0));
+    }
+}

@@ -1,0 +1,120 @@
+//! JSON Schema (2020-12): compiled once, never fetches anything, says *where* a value breaks it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::value::Value;
+
+/// A compiled schema.
+pub struct Schema {
+    name: String,
+    source: Arc<Value>,
+    validator: jsonschema::Validator,
+}
+
+/// Where and how a value breaks a schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// JSON Pointer to the offending part of the value; empty for the value itself.
+    pub pointer: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pointer = if self.pointer.is_empty() { "/" } else { &self.pointer };
+        write!(f, "{pointer}: {}", self.message)
+    }
+}
+
+/// Why a schema cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{name} is no usable JSON Schema: {message}")]
+pub struct SchemaError {
+    /// The schema's name.
+    pub name: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+struct NoRetrieval;
+
+impl jsonschema::Retrieve for NoRetrieval {
+    fn retrieve(
+        &self,
+        uri: &jsonschema::Uri<String>,
+    ) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+        Err(format!("`$ref` to {uri}: only references inside the schema are followed").into())
+    }
+}
+
+impl Schema {
+    /// Compiles `source`; `name` is used in messages.
+    pub fn compile(name: impl Into<String>, source: Value) -> Result<Self, SchemaError> {
+        let name = name.into();
+        let built = jsonschema::options()
+            .with_draft(jsonschema::Draft::Draft202012)
+            .with_retriever(NoRetrieval)
+            .should_validate_formats(true)
+            .build(&source);
+        match built {
+            Ok(validator) => Ok(Self { name, source: Arc::new(source), validator }),
+            Err(e) => Err(SchemaError { name, message: e.to_string() }),
+        }
+    }
+
+    /// The name it was compiled under.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The schema itself.
+    pub fn source(&self) -> &Arc<Value> {
+        &self.source
+    }
+
+    /// All violations in `value`, in document order.
+    pub fn violations(&self, value: &Value) -> Vec<Violation> {
+        self.validator
+            .iter_errors(value)
+            .map(|e| Violation { pointer: e.instance_path().to_string(), message: e.to_string() })
+            .collect()
+    }
+
+    /// Whether `value` fits.
+    pub fn accepts(&self, value: &Value) -> bool {
+        self.validator.is_valid(value)
+    }
+}
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Schema({})", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn violations_say_where() {
+        let schema = Schema::compile(
+            "s",
+            json!({"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}),
+        )
+        .unwrap();
+        assert!(schema.accepts(&json!({"n": 1})));
+        assert_eq!(schema.violations(&json!({"n": "x"}))[0].pointer, "/n");
+        assert_eq!(schema.violations(&json!({})).len(), 1);
+    }
+
+    #[test]
+    fn nothing_is_fetched() {
+        let error = Schema::compile("s", json!({"$ref": "http://127.0.0.1:1/x.json"})).unwrap_err();
+        assert!(error.message.contains("only references inside"), "{error}");
+        assert!(Schema::compile("s", json!({"type": 7})).is_err());
+    }
+}

@@ -1,0 +1,147 @@
+//! Values that flow between steps: JSON, its canonical form, and digests of it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What steps hand to each other: JSON with keys in the order in which they were written.
+pub type Value = serde_json::Value;
+
+/// BLAKE3 of some bytes. Written as 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// Digest of `bytes`.
+    pub fn of(bytes: impl AsRef<[u8]>) -> Self {
+        Self(*blake3::hash(bytes.as_ref()).as_bytes())
+    }
+
+    /// Digest of the canonical form of `value`: the same for equal values, whatever the order of keys.
+    pub fn of_value(value: &Value) -> Self {
+        Self::of(canonical(value))
+    }
+
+    /// Reads 64 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(Self(*blake3::Hash::from_hex(text).ok()?.as_bytes()))
+    }
+
+    /// The first 12 hexadecimal digits, for people.
+    pub fn short(&self) -> String {
+        self.to_string()[..12].to_owned()
+    }
+
+    /// The first eight bytes as a number: a seed for choices that must come out the same again.
+    pub fn seed(&self) -> u64 {
+        u64::from_be_bytes([
+            self.0[0], self.0[1], self.0[2], self.0[3], self.0[4], self.0[5], self.0[6], self.0[7],
+        ])
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({})", self.short())
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("a digest is 64 hexadecimal digits"))
+    }
+}
+
+/// Content that lies in a blob store: found by its digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct BlobRef {
+    /// Digest of the bytes.
+    pub digest: Digest,
+    /// Length in bytes.
+    pub size: u64,
+}
+
+impl BlobRef {
+    /// The reference that `bytes` have.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { digest: Digest::of(bytes), size: bytes.len() as u64 }
+    }
+}
+
+/// JSON text of `value` without white space and with the keys of every object sorted by code point.
+pub fn canonical(value: &Value) -> String {
+    let mut text = String::new();
+    write_canonical(value, &mut text);
+    text
+}
+
+fn write_canonical(value: &Value, text: &mut String) {
+    match value {
+        Value::Array(items) => {
+            text.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    text.push(',');
+                }
+                write_canonical(item, text);
+            }
+            text.push(']');
+        }
+        Value::Object(table) => {
+            let mut keys: Vec<&String> = table.keys().collect();
+            keys.sort_unstable();
+            text.push('{');
+            for (i, key) in keys.into_iter().enumerate() {
+                if i > 0 {
+                    text.push(',');
+                }
+                text.push_str(&Value::String(key.clone()).to_string());
+                text.push(':');
+                write_canonical(&table[key], text);
+            }
+            text.push('}');
+        }
+        leaf => text.push_str(&leaf.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_order_of_keys_does_not_change_a_digest() {
+        let a = json!({"b": [1, {"y": 1, "x": "é\n"}], "a": null});
+        let b = json!({"a": null, "b": [1, {"x": "é\n", "y": 1}]});
+        assert_eq!(canonical(&a), r#"{"a":null,"b":[1,{"x":"é\n","y":1}]}"#);
+        assert_eq!(Digest::of_value(&a), Digest::of_value(&b));
+        assert_ne!(Digest::of_value(&a), Digest::of_value(&json!({"a": 0})));
+    }
+
+    #[test]
+    fn a_digest_reads_back() {
+        let digest = Digest::of("atoll");
+        assert_eq!(Digest::parse(&digest.to_string()), Some(digest));
+        assert_eq!(serde_json::from_value::<Digest>(serde_json::to_value(digest).unwrap()).unwrap(), digest);
+        assert_eq!(Digest::parse("xyz"), None);
+    }
+}

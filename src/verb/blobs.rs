@@ -1,0 +1,49 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::value::{BlobRef, Digest};
+
+/// Content-addressed storage. Both calls are short and may block for a disk read.
+pub trait Blobs: Send + Sync + 'static {
+    /// Keeps `bytes`; they are on disk no later than the next fact that is appended.
+    fn put(&self, bytes: &[u8]) -> Result<BlobRef, BlobError>;
+    /// The bytes with that digest.
+    fn get(&self, digest: &Digest) -> Result<Arc<[u8]>, BlobError>;
+}
+
+/// Why a blob could not be kept or found.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum BlobError {
+    /// Nothing is kept under that digest.
+    #[error("no content {0} in the store")]
+    Missing(Digest),
+    /// The store failed.
+    #[error("the content store failed: {0}")]
+    Failed(String),
+}
+
+impl From<BlobError> for super::Failure {
+    fn from(error: BlobError) -> Self {
+        match error {
+            BlobError::Missing(_) => Self::permanent(error.to_string()),
+            BlobError::Failed(_) => Self::transient(error.to_string()),
+        }
+    }
+}
+
+/// Blobs in memory, for tests and for runs that keep nothing.
+#[derive(Default)]
+pub struct MemoryBlobs(Mutex<HashMap<Digest, Arc<[u8]>>>);
+
+impl Blobs for MemoryBlobs {
+    fn put(&self, bytes: &[u8]) -> Result<BlobRef, BlobError> {
+        let blob = BlobRef::of(bytes);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(blob.digest, bytes.into());
+        Ok(blob)
+    }
+
+    fn get(&self, digest: &Digest) -> Result<Arc<[u8]>, BlobError> {
+        let blobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        blobs.get(digest).cloned().ok_or(BlobError::Missing(*digest))
+    }
+}

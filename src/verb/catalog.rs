@@ -1,0 +1,132 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde::de::DeserializeOwned;
+
+use super::{Context, DynResource, Failure, Output, Resource, Traits, Verb};
+use crate::value::Value;
+
+/// All verbs and resources there are, by name, in the order in which they were added.
+#[derive(Clone, Default)]
+pub struct Catalog {
+    verbs: IndexMap<&'static str, Arc<dyn DynVerb>>,
+    resources: IndexMap<&'static str, Arc<dyn DynResource>>,
+}
+
+/// What a name in the catalog stands for.
+pub enum Entry<'a> {
+    /// A leaf verb.
+    Verb(&'a Arc<dyn DynVerb>),
+    /// A resource of `hold`.
+    Resource(&'a Arc<dyn DynResource>),
+}
+
+impl Catalog {
+    /// An empty catalog.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same catalog with `verb`.
+    #[must_use]
+    pub fn verb(mut self, verb: impl Verb) -> Self {
+        let verb: Arc<dyn DynVerb> = Arc::new(verb);
+        self.verbs.insert(verb.name(), verb);
+        self
+    }
+
+    /// The same catalog with `resource`.
+    #[must_use]
+    pub fn resource(mut self, resource: impl Resource) -> Self {
+        let resource: Arc<dyn DynResource> = Arc::new(resource);
+        self.resources.insert(resource.name(), resource);
+        self
+    }
+
+    /// The verb named `name`.
+    pub fn find_verb(&self, name: &str) -> Option<&Arc<dyn DynVerb>> {
+        self.verbs.get(name)
+    }
+
+    /// The resource named `name`.
+    pub fn find_resource(&self, name: &str) -> Option<&Arc<dyn DynResource>> {
+        self.resources.get(name)
+    }
+
+    /// All verbs.
+    pub fn verbs(&self) -> impl Iterator<Item = &Arc<dyn DynVerb>> {
+        self.verbs.values()
+    }
+
+    /// All resources.
+    pub fn resources(&self) -> impl Iterator<Item = &Arc<dyn DynResource>> {
+        self.resources.values()
+    }
+}
+
+/// A future of an erased call.
+pub type Running<'a> = Pin<Box<dyn Future<Output = Result<Output<Value>, Failure>> + Send + 'a>>;
+
+/// A [`Verb`] with its types erased.
+pub trait DynVerb: Send + Sync + 'static {
+    /// See [`Verb::NAME`].
+    fn name(&self) -> &'static str;
+    /// See [`Verb::SUMMARY`].
+    fn summary(&self) -> &'static str;
+    /// See [`Verb::TRAITS`].
+    fn traits(&self) -> Traits;
+    /// See [`Verb::EXAMPLE`].
+    fn example(&self) -> &'static str;
+    /// JSON Schema of its input.
+    fn with_schema(&self) -> Value;
+    /// JSON Schema of its output.
+    fn out_schema(&self) -> Value;
+    /// Reads `with` and runs.
+    fn run(&self, with: Value, cx: Context) -> Running<'_>;
+}
+
+impl<V: Verb> DynVerb for V {
+    fn name(&self) -> &'static str {
+        V::NAME
+    }
+
+    fn summary(&self) -> &'static str {
+        V::SUMMARY
+    }
+
+    fn traits(&self) -> Traits {
+        V::TRAITS
+    }
+
+    fn example(&self) -> &'static str {
+        V::EXAMPLE
+    }
+
+    fn with_schema(&self) -> Value {
+        schemars::schema_for!(V::With).to_value()
+    }
+
+    fn out_schema(&self) -> Value {
+        schemars::schema_for!(V::Out).to_value()
+    }
+
+    fn run(&self, with: Value, cx: Context) -> Running<'_> {
+        Box::pin(async move {
+            let output = Verb::run(self, read(V::NAME, with)?, cx).await?;
+            let value = serde_json::to_value(output.value).map_err(|e| {
+                Failure::new(super::Class::Bug, format!("the output of `{}` is no JSON: {e}", V::NAME))
+            })?;
+            Ok(Output { value, spent: output.spent })
+        })
+    }
+}
+
+/// Reads a rendered input, or says which key is wrong.
+pub(super) fn read<T: DeserializeOwned>(name: &str, with: Value) -> Result<T, Failure> {
+    serde_json::from_value(with).map_err(|e| {
+        Failure::permanent(format!("`{name}` cannot use its input: {e}"))
+            .hint(format!("`atoll explain verb {name}` lists what it takes"))
+    })
+}

@@ -1,0 +1,167 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use super::{Blobs, Failure};
+use crate::clock::Clock;
+use crate::id::{Address, RunId};
+use crate::schema::Schema;
+use crate::value::Value;
+
+/// What a verb or resource may use beside its input. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// The run.
+    pub run: RunId,
+    /// The step instance.
+    pub address: Address,
+    /// Which attempt at it this is, from 1.
+    pub attempt: u32,
+    /// The same for every attempt at this step instance: hand it to the other side where it takes one.
+    pub idempotency_key: String,
+    /// Ends when the attempt should end: stop at once, leave nothing behind, return [`Failure::cancelled`].
+    pub cancel: CancellationToken,
+    /// Where progress goes.
+    pub progress: Progress,
+    /// What an earlier attempt saved before it was cut off.
+    pub cursor: Option<Value>,
+    /// Where to save such a value.
+    pub cursors: CursorSink,
+    /// Content-addressed storage of the run.
+    pub blobs: Arc<dyn Blobs>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Directories.
+    pub workspace: Workspace,
+    /// Secrets by name.
+    pub secrets: Arc<dyn Secrets>,
+    /// The schema that the step's header puts on the output, for verbs that can make use of it early.
+    /// The engine checks the output against it in any case.
+    pub schema: Option<Arc<Schema>>,
+}
+
+/// Directories that an attempt may use.
+#[derive(Clone, Debug)]
+pub struct Workspace {
+    /// Where relative paths that the author or user wrote start from.
+    pub project: PathBuf,
+    /// Private to the attempt, exists when [`Workspace::scratch_dir`] has been called; removed with the run's
+    /// temporary files.
+    pub scratch: PathBuf,
+}
+
+/// Something a step says while it works; shown, never read by the pipeline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "note", rename_all = "snake_case")]
+pub enum Note {
+    /// A line of text.
+    Line {
+        /// The line.
+        text: String,
+    },
+    /// A piece of an answer that is still coming in.
+    Chunk {
+        /// The piece.
+        text: String,
+    },
+    /// How far it is.
+    Count {
+        /// Units done.
+        done: u64,
+        /// Units in all, where known.
+        total: Option<u64>,
+    },
+}
+
+/// Where notes go. A full or closed channel loses notes, never blocks.
+#[derive(Clone)]
+pub struct Progress(Arc<dyn Fn(Note) + Send + Sync>);
+
+impl Progress {
+    /// Notes go to `sink`.
+    pub fn new(sink: impl Fn(Note) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(sink))
+    }
+
+    /// Notes go nowhere.
+    pub fn silent() -> Self {
+        Self::new(|_| {})
+    }
+
+    /// Says a line.
+    pub fn line(&self, text: impl Into<String>) {
+        self.0(Note::Line { text: text.into() });
+    }
+
+    /// Passes on a note.
+    pub fn note(&self, note: Note) {
+        self.0(note);
+    }
+}
+
+type Saving = std::pin::Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
+
+/// Where a verb saves a small value (a batch id, a position) so that paid work is never submitted twice.
+#[derive(Clone)]
+pub struct CursorSink(Arc<dyn Fn(Value) -> Saving + Send + Sync>);
+
+impl CursorSink {
+    /// Cursors go to `sink`, whose future resolves when the value is on disk.
+    pub fn new(sink: impl Fn(Value) -> Saving + Send + Sync + 'static) -> Self {
+        Self(Arc::new(sink))
+    }
+
+    /// Cursors go nowhere.
+    pub fn nowhere() -> Self {
+        Self::new(|_| Box::pin(async { Ok(()) }))
+    }
+
+    /// Saves `cursor`; when this returns it is on disk.
+    pub async fn save(&self, cursor: Value) -> Result<(), Failure> {
+        self.0(cursor).await
+    }
+}
+
+/// A secret's text; its `Debug` form is masked.
+pub type SecretText = SecretString;
+
+/// Secrets by name. They never become a [`Value`].
+pub trait Secrets: Send + Sync + 'static {
+    /// The secret named `name`, `None` where there is none.
+    fn get(&self, name: &str) -> Option<SecretText>;
+    /// `text` with every known secret value, in plain or encoded form, replaced by `***`.
+    fn redact(&self, text: &str) -> String;
+}
+
+impl Context {
+    /// A context for tests of a single verb: memory blobs, no secrets, `project` as the only directory.
+    pub fn for_test(project: PathBuf, clock: Arc<dyn Clock>) -> Self {
+        struct NoSecrets;
+        impl Secrets for NoSecrets {
+            fn get(&self, _: &str) -> Option<SecretText> {
+                None
+            }
+            fn redact(&self, text: &str) -> String {
+                text.to_owned()
+            }
+        }
+        Self {
+            run: RunId::new("01test"),
+            address: Address::new("step"),
+            attempt: 1,
+            idempotency_key: "test".to_owned(),
+            cancel: CancellationToken::new(),
+            progress: Progress::silent(),
+            cursor: None,
+            cursors: CursorSink::nowhere(),
+            blobs: Arc::new(super::MemoryBlobs::default()),
+            clock,
+            workspace: Workspace { scratch: project.join(".scratch"), project },
+            secrets: Arc::new(NoSecrets),
+            schema: None,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The port through which the engine reaches the world: what a verb and a resource are, and the catalog of them.
+//! It must never know the engine, a store, or any particular verb.
+//! Start with [`Verb`], then [`Context`]; `verbs/` holds the implementations.
+
+mod blobs;
+mod catalog;
+mod context;
+mod failure;
+mod resource;
+
+pub use blobs::{BlobError, Blobs, MemoryBlobs};
+pub use catalog::{Catalog, DynVerb, Entry};
+pub use context::{Context, CursorSink, Note, Progress, SecretText, Secrets, Workspace};
+pub use failure::{Class, Failure};
+pub use resource::{DynResource, Lease, Resource};
+
+use std::future::Future;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::meter::Meter;
+
+/// One kind of leaf step. A verb sees its rendered input and its [`Context`], never the scope.
+pub trait Verb: Send + Sync + 'static {
+    /// The key that names it in a step.
+    const NAME: &'static str;
+    /// What it does, in one line.
+    const SUMMARY: &'static str;
+    /// How the engine may treat it.
+    const TRAITS: Traits;
+    /// A step in TOML that shows it: parsed, checked and run by the test-suite where that needs no service.
+    const EXAMPLE: &'static str;
+    /// Its input, after rendering. Unknown keys are refused.
+    type With: DeserializeOwned + JsonSchema + Send + 'static;
+    /// Its output.
+    type Out: Serialize + JsonSchema + Send + 'static;
+
+    /// Does it.
+    fn run(
+        &self,
+        with: Self::With,
+        cx: Context,
+    ) -> impl Future<Output = Result<Output<Self::Out>, Failure>> + Send;
+}
+
+/// How the engine may treat a verb.
+#[derive(Clone, Copy, Debug)]
+pub struct Traits {
+    /// The concurrency limit it counts against when the step names none.
+    pub lane: &'static str,
+    /// No effect outside its output and no waiting: may be run on the driver's own thread, and again.
+    pub pure: bool,
+    /// Whether an attempt that was in flight at a crash may simply be made again. Where not, the step's
+    /// `on_interrupt` decides.
+    pub idempotent: bool,
+}
+
+impl Traits {
+    /// A pure function of its input.
+    pub const PURE: Self = Self { lane: "pure", pure: true, idempotent: true };
+
+    /// An effect that may safely be repeated, in the lane named `lane`.
+    pub const fn repeatable(lane: &'static str) -> Self {
+        Self { lane, pure: false, idempotent: true }
+    }
+
+    /// An effect that must not be repeated without asking, in the lane named `lane`.
+    pub const fn once(lane: &'static str) -> Self {
+        Self { lane, pure: false, idempotent: false }
+    }
+}
+
+/// What a verb brings back.
+#[derive(Clone, Debug)]
+pub struct Output<T> {
+    /// The value that other steps read.
+    pub value: T,
+    /// What it cost.
+    pub spent: Meter,
+}
+
+impl<T> Output<T> {
+    /// An output that cost nothing.
+    pub fn free(value: T) -> Self {
+        Self { value, spent: Meter::new() }
+    }
+}
