@@ -1,0 +1,155 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Pause, Record};
+use crate::clock::Millis;
+use crate::id::Address;
+use crate::meter::Meter;
+use crate::schema::Schema;
+use crate::value::{BlobRef, Digest, Value};
+use crate::verb::{Failure, Output};
+
+/// What the engine wants done. Its `started` or `asked` fact is in the same turn.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// Run a verb.
+    Run(Attempt),
+    /// Acquire a resource.
+    Acquire(Attempt),
+    /// Let go of the resource of the `hold` at this address.
+    Release(Address),
+    /// Get an answer to the question asked at this address.
+    Ask {
+        /// The step.
+        address: Address,
+        /// The question.
+        question: String,
+        /// The answers to choose from; empty where any will do.
+        choices: Vec<Value>,
+        /// The answer where nobody gives one.
+        default: Option<Value>,
+        /// When the default is taken.
+        until: Option<Millis>,
+    },
+}
+
+/// One attempt at a leaf step or a resource.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The step instance.
+    pub address: Address,
+    /// Which attempt, from 1.
+    pub number: u32,
+    /// The verb or resource.
+    pub name: Arc<str>,
+    /// Its rendered input.
+    pub with: Value,
+    /// How long it may take.
+    pub timeout: Option<Duration>,
+    /// What its output must fit.
+    pub schema: Option<Arc<Schema>>,
+    /// What an earlier attempt saved.
+    pub cursor: Option<Value>,
+    /// Under which key an output recorded by an earlier run may be used instead.
+    pub key: Option<Digest>,
+}
+
+/// What came of an order.
+#[derive(Debug)]
+pub enum Report {
+    /// A verb ended.
+    Ran {
+        /// The step instance.
+        address: Address,
+        /// Which attempt.
+        attempt: u32,
+        /// Its output or failure.
+        result: Result<Output<Value>, Failure>,
+        /// Whether the output was one recorded by an earlier run.
+        cached: bool,
+    },
+    /// A verb saved a cursor.
+    Cursor {
+        /// The step instance.
+        address: Address,
+        /// Which attempt.
+        attempt: u32,
+        /// The value.
+        cursor: Value,
+    },
+    /// A resource was acquired or not.
+    Acquired {
+        /// The `hold`.
+        address: Address,
+        /// Which attempt.
+        attempt: u32,
+        /// What the body sees as `held`.
+        result: Result<Value, Failure>,
+    },
+    /// A resource was let go; `None` where it was gone already.
+    Released {
+        /// The `hold`.
+        address: Address,
+        /// What `held` became.
+        held: Option<Value>,
+    },
+    /// A question was answered.
+    Answered {
+        /// The step.
+        address: Address,
+        /// The answer.
+        answer: Value,
+        /// By whom.
+        by: String,
+    },
+    /// Somebody wants the run to take no new work.
+    Pause {
+        /// Why.
+        pause: Pause,
+        /// What to tell people.
+        message: String,
+    },
+}
+
+/// What one turn of the engine brings.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// Facts, to be appended in this order before anything else happens.
+    pub records: Vec<Record>,
+    /// Content that the facts refer to, to be kept before them.
+    pub blobs: Vec<(BlobRef, Vec<u8>)>,
+    /// What to do once the facts are on disk.
+    pub orders: Vec<Order>,
+    /// When to come back even if nothing happens.
+    pub wake: Option<Millis>,
+}
+
+/// Where a run stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// Attempts are under way or will be.
+    Going,
+    /// Takes no new work, and none is under way.
+    Paused {
+        /// Why.
+        pause: Pause,
+        /// What to tell people.
+        message: String,
+    },
+    /// Came to its end.
+    Finished {
+        /// Its status.
+        status: String,
+        /// The process exit code.
+        code: i32,
+        /// Its outputs.
+        outputs: Arc<Value>,
+    },
+}
+
+/// Sum of what a run spent, and of how many facts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Spending {
+    /// The sum.
+    pub spent: Meter,
+}

@@ -1,0 +1,364 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+
+use crate::diag::Span;
+use crate::expr::{Expr, Template, Tree};
+use crate::id::StepId;
+use crate::schema::Schema;
+use crate::value::{Digest, Value};
+use crate::verb::{Class, Traits};
+
+/// A closed pipeline.
+pub struct Plan {
+    /// Its name.
+    pub name: String,
+    /// What it is for, in one line.
+    pub summary: String,
+    /// Declared inputs, in the order of the file.
+    pub inputs: IndexMap<String, Input>,
+    /// All bodies; [`BodyId::ROOT`] is the pipeline's own.
+    pub bodies: Vec<Body>,
+    /// Outputs by name.
+    pub outputs: Vec<(String, Expr)>,
+    /// What decides the status of a run that came to its end, first match first.
+    pub exits: Vec<Exit>,
+    /// Steps that `outputs`, `exits` and `limits` read.
+    pub sees: Sees,
+    /// Caps on what a run may spend.
+    pub limits: Vec<Limit>,
+    /// How many attempts may be under way at once, by lane.
+    pub lanes: IndexMap<String, usize>,
+    /// Digest of everything the plan was made from.
+    pub digest: Digest,
+}
+
+/// One declared input.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// Its type.
+    pub kind: InputKind,
+    /// Whether a run needs it.
+    pub required: bool,
+    /// Its value where none is given; `null` where there is no default either.
+    pub default: Value,
+    /// What it is for.
+    pub help: String,
+    /// Least value (numbers, durations in seconds, sizes of files in bytes, lengths of lists).
+    pub min: Option<f64>,
+    /// Greatest value, in the same units.
+    pub max: Option<f64>,
+    /// Information label that its content carries.
+    pub label: Option<String>,
+    /// Where it is declared.
+    pub span: Span,
+}
+
+/// Types of inputs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum InputKind {
+    /// Text.
+    String,
+    /// Whole number.
+    Int,
+    /// Number.
+    Number,
+    /// `true` or `false`.
+    Bool,
+    /// One of these words.
+    Enum(Vec<String>),
+    /// A file: becomes `{path, name, text, digest}`.
+    File,
+    /// A directory: becomes `{path, digest, files: [{path, size, digest}]}`.
+    Dir,
+    /// Any JSON.
+    Json,
+    /// A list.
+    List,
+    /// A span of time: becomes seconds.
+    Duration,
+    /// US dollars.
+    Usd,
+    /// The name of a model.
+    Model,
+    /// The name of a secret; never its value.
+    Secret,
+}
+
+/// A condition that names the status of a finished run.
+pub struct Exit {
+    /// The status.
+    pub status: String,
+    /// When it applies.
+    pub when: Expr,
+    /// The process exit code.
+    pub code: i32,
+}
+
+/// A cap on one unit, e.g. `usd`, `tokens`, `calls`.
+pub struct Limit {
+    /// The unit.
+    pub unit: String,
+    /// The cap; `none` means no cap.
+    pub cap: Expr,
+}
+
+/// Index of a body in [`Plan::bodies`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BodyId(pub usize);
+
+impl BodyId {
+    /// The pipeline's own body.
+    pub const ROOT: Self = Self(0);
+}
+
+/// Steps that stand side by side.
+pub struct Body {
+    /// The steps, in the order of the file.
+    pub steps: Vec<Step>,
+    /// Their places by name.
+    pub names: HashMap<StepId, usize>,
+    /// Their places in an order in which every step stands behind what it waits for.
+    pub order: Vec<usize>,
+    /// Places of the steps that no other step of the body waits for.
+    pub sinks: Vec<usize>,
+}
+
+/// Which step instances an expression may see.
+pub type Sees = Arc<[Seen]>;
+
+/// A step that some expression reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Seen {
+    /// How many bodies further out it stands; 0 is the body in which the expression is evaluated.
+    pub up: usize,
+    /// Its place there.
+    pub step: usize,
+}
+
+/// A step of the same body that must have ended first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dep {
+    /// Its place.
+    pub step: usize,
+    /// Whether this step runs even if that one failed or was skipped (`tolerates`, or only a guarded read).
+    pub tolerated: bool,
+}
+
+/// One step.
+pub struct Step {
+    /// Its name.
+    pub id: StepId,
+    /// The condition under which it runs.
+    pub when: Option<Expr>,
+    /// What it waits for, from `needs` and from references, its own and those inside its body.
+    pub deps: Vec<Dep>,
+    /// What its header, its input and (for control) its opening expressions read, seen from its own body.
+    pub sees: Sees,
+    /// How failures are tried again.
+    pub retry: Retry,
+    /// How long one attempt may take.
+    pub timeout: Option<Duration>,
+    /// The lane it counts against, where it is not the verb's own.
+    pub lane: Option<String>,
+    /// What its output must fit.
+    pub output: Option<Arc<Schema>>,
+    /// What must hold of its output; each sees `output` as well.
+    pub check: Vec<Expr>,
+    /// Whether a recorded output of an equal step may be used again.
+    pub cache: bool,
+    /// What happens to an attempt that was under way at a crash.
+    pub on_interrupt: OnInterrupt,
+    /// Labels that must not reach it.
+    pub forbid: Vec<String>,
+    /// What it does.
+    pub action: Action,
+    /// Its name in the file.
+    pub span: Span,
+}
+
+/// What a step does.
+pub enum Action {
+    /// A leaf verb of the catalog.
+    Verb {
+        /// Its name.
+        name: String,
+        /// Its input.
+        with: Tree,
+        /// How it may be treated.
+        traits: Traits,
+    },
+    /// A pure loop in memory.
+    Compute(Compute),
+    /// Rounds with carried state.
+    Loop(Loop),
+    /// Items side by side.
+    Each(Each),
+    /// A resource around a body.
+    Hold(Hold),
+    /// Another pipeline.
+    Call(Call),
+    /// A question to a person.
+    Ask(Ask),
+}
+
+/// Evaluates `next` on `init` again and again until `until` holds. Its expressions see `state`, `n` (rounds
+/// done) and `seed` beside the usual names; its output is the last state with `n`.
+pub struct Compute {
+    /// The seed, `none` where it has none.
+    pub seed: Option<Expr>,
+    /// First state.
+    pub init: Vec<(String, Expr)>,
+    /// Next state; every right side sees the old one.
+    pub next: Vec<(String, Expr)>,
+    /// When to stop.
+    pub until: Option<Expr>,
+    /// The most rounds.
+    pub max: Expr,
+}
+
+/// Bounded rounds with carried state. `max`, `over` and `state` are evaluated where the loop stands, the rest
+/// inside its body.
+pub struct Loop {
+    /// The most rounds; needed unless there is `over`.
+    pub max: Option<Expr>,
+    /// A list to fold over; each round sees its `item` and `index`.
+    pub over: Option<Expr>,
+    /// The name of the item, `item` by default.
+    pub item: String,
+    /// First state.
+    pub state: Vec<(String, Expr)>,
+    /// Names for this round, by dependency.
+    pub lets: Vec<(String, Expr)>,
+    /// Next state; every right side sees the old one.
+    pub next: Vec<(String, Expr)>,
+    /// The first that matches changes the state.
+    pub rules: Vec<Rule>,
+    /// The first that matches ends the loop.
+    pub exits: Vec<LoopExit>,
+    /// What its output holds beside `status` and `rounds`: evaluated after the last round.
+    pub result: Option<Expr>,
+    /// Failure classes of body steps that a round survives; any other fails the loop and counts no round.
+    pub counts: Vec<Class>,
+    /// Steps that `let`, `next`, `rules`, `exits` and `result` read, seen from inside the body.
+    pub sees: Sees,
+    /// The body.
+    pub body: BodyId,
+}
+
+/// A named change of a loop's state.
+pub struct Rule {
+    /// Its name, for the journal.
+    pub name: String,
+    /// When it applies.
+    pub when: Expr,
+    /// What it sets.
+    pub set: Vec<(String, Expr)>,
+}
+
+/// A condition that ends a loop.
+pub struct LoopExit {
+    /// The loop's status.
+    pub status: String,
+    /// When.
+    pub when: Expr,
+}
+
+/// Items side by side, no carried state.
+pub struct Each {
+    /// The list.
+    pub over: Expr,
+    /// The name of the item, `item` by default; `index` is `index`, or `NAME_index` under another name.
+    pub item: String,
+    /// A name for each item, for people; sees the item.
+    pub key: Option<Expr>,
+    /// How many items may be open at once.
+    pub parallel: Option<Expr>,
+    /// What an item's failure does to the rest.
+    pub on_error: OnError,
+    /// More failures than this fail the step.
+    pub max_failures: Option<Expr>,
+    /// What an item leaves behind; by default the output of the only sink, or an object of sinks by name.
+    pub result: Option<Expr>,
+    /// Steps that `result` reads, seen from inside the body.
+    pub sees: Sees,
+    /// The body.
+    pub body: BodyId,
+}
+
+/// What an item's failure does to the rest of an `each`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// Nothing: it becomes a value, `{ok: false, index, key, error}`.
+    Keep,
+    /// No new item is begun, and the step fails.
+    Stop,
+}
+
+/// A resource, acquired for a body and released after it in any case.
+pub struct Hold {
+    /// The resource's name in the catalog.
+    pub resource: String,
+    /// What it takes.
+    pub with: Tree,
+    /// How it may be treated.
+    pub traits: Traits,
+    /// What `result` in the output is; by default as with `each`.
+    pub result: Option<Expr>,
+    /// Steps that `result` reads, seen from inside the body.
+    pub sees: Sees,
+    /// The body.
+    pub body: BodyId,
+}
+
+/// Another pipeline as a step; its output is that pipeline's outputs.
+pub struct Call {
+    /// The other pipeline.
+    pub plan: Arc<Plan>,
+    /// Its inputs.
+    pub with: Vec<(String, Expr)>,
+}
+
+/// A question to a person; its output is the answer.
+pub struct Ask {
+    /// The question.
+    pub question: Template,
+    /// Answers to choose from.
+    pub choices: Option<Tree>,
+    /// The answer where nobody is there or the deadline passes.
+    pub default: Option<Tree>,
+    /// How long the question stays open.
+    pub deadline: Option<Duration>,
+}
+
+/// How failures of a step are tried again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retry {
+    /// The most retries after the first attempt.
+    pub max: u32,
+    /// Least pause.
+    pub from: Duration,
+    /// Greatest pause; doubles in between, with jitter.
+    pub to: Duration,
+    /// Classes that are tried again.
+    pub on: Vec<Class>,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { max: 2, from: Duration::from_secs(1), to: Duration::from_secs(30), on: vec![Class::Transient] }
+    }
+}
+
+/// What happens to an attempt that was under way at a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnInterrupt {
+    /// It is made again.
+    Retry,
+    /// A person is asked.
+    Ask,
+    /// The step fails.
+    Fail,
+}
