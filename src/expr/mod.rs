@@ -1,1 +1,24 @@
-//! stub
+//! Expressions and templates: parsed by us (exact spans, sound references), evaluated by minijinja.
+//!
+//! This room is the only place that names minijinja. It must never know steps, runs, time or files.
+//! Start reading at [`Expr`] and [`Template`].
+
+mod data;
+mod expression;
+mod fault;
+mod filters;
+mod functions;
+mod refs;
+mod scope;
+mod template;
+mod tree;
+
+pub use data::{Data, Items};
+pub use expression::Expr;
+pub use fault::{EvalError, Fault, FaultKind};
+pub use filters::{FilterDoc, filters};
+pub use functions::Functions;
+pub use refs::{Ref, Step};
+pub use scope::Scope;
+pub use template::Template;
+pub use tree::Tree;

@@ -1,0 +1,330 @@
+//! Values in scopes: JSON as expressions see it, shared and lazy where it is large.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use minijinja::Value as Inner;
+use minijinja::value::{Enumerator, Object, ObjectRepr, ValueKind};
+
+use crate::value::Value;
+
+/// A value that expressions can see. Cheap to clone.
+#[derive(Clone, Default, PartialEq)]
+pub struct Data(pub(super) Inner);
+
+/// A list whose items are made when they are asked for: a hundred thousand results that live elsewhere.
+pub trait Items: Send + Sync + fmt::Debug {
+    /// How many items there are.
+    fn len(&self) -> usize;
+    /// The item at `i`, which is below [`len`](Self::len).
+    fn get(&self, i: usize) -> Data;
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Data {
+    /// A copy of `value`.
+    pub fn from_value(value: &Value) -> Self {
+        Self(inner(value))
+    }
+
+    /// A view of `value`, converted when an expression first looks into it.
+    pub fn from_arc(value: Arc<Value>) -> Self {
+        match &*value {
+            Value::Array(_) | Value::Object(_) => {
+                Self(Inner::from_object(Deferred { source: value, made: OnceLock::new() }))
+            }
+            leaf => Self(inner(leaf)),
+        }
+    }
+
+    /// The JSON of this value. Integers stay integers, `1.0` stays `1.0`; what JSON cannot say (undefined, infinity) is `null`.
+    pub fn to_value(&self) -> Value {
+        outer(&self.0)
+    }
+
+    /// `none`.
+    pub fn none() -> Self {
+        Self(Inner::from(()))
+    }
+
+    /// An object, with its keys in the order given.
+    pub fn table<K: Into<String>>(entries: impl IntoIterator<Item = (K, Data)>) -> Self {
+        Self(Inner::from_pairs(entries.into_iter().map(|(key, data)| (key.into(), data.0))))
+    }
+
+    /// A list.
+    pub fn list(items: Vec<Data>) -> Self {
+        Self(Inner::from(items.into_iter().map(|item| item.0).collect::<Vec<_>>()))
+    }
+
+    /// A list that asks `items` for what it needs.
+    pub fn lazy_list(items: Arc<dyn Items>) -> Self {
+        Self(Inner::from_object(LazyList(items)))
+    }
+
+    /// The number of items, keys or characters, where the value has such a number.
+    pub fn len_hint(&self) -> Option<usize> {
+        self.0.len()
+    }
+
+    /// The items of a list; `None` if this is no list.
+    pub fn items(&self) -> Option<Vec<Data>> {
+        self.is_list().then(|| self.0.try_iter().ok().map(|items| items.map(Data).collect()))?
+    }
+
+    /// The keys and values of an object; `None` if this is no object.
+    pub fn entries(&self) -> Option<Vec<(String, Data)>> {
+        if self.0.kind() != ValueKind::Map {
+            return None;
+        }
+        let keys = self.0.try_iter().ok()?;
+        Some(keys.map(|key| (text_of(&key), Data(self.0.get_item(&key).unwrap_or_default()))).collect())
+    }
+
+    /// The value under `key` of an object.
+    pub fn get(&self, key: &str) -> Option<Data> {
+        let found = self.0.get_attr(key).ok()?;
+        (!found.is_undefined()).then_some(Self(found))
+    }
+
+    /// The item at `index` of a list.
+    pub fn at(&self, index: usize) -> Option<Data> {
+        if !self.is_list() {
+            return None;
+        }
+        let found = self.0.get_item_by_index(index).ok()?;
+        (!found.is_undefined()).then_some(Self(found))
+    }
+
+    /// The text, if this is text.
+    pub fn as_str(&self) -> Option<&str> {
+        self.0.as_str()
+    }
+
+    /// The truth value, if this is one.
+    pub fn as_bool(&self) -> Option<bool> {
+        (self.0.kind() == ValueKind::Bool).then(|| self.0.is_true())
+    }
+
+    /// The whole number, if this is one that fits.
+    pub fn as_i64(&self) -> Option<i64> {
+        if self.0.is_integer() { self.0.as_i64() } else { None }
+    }
+
+    /// The number, if this is one.
+    pub fn as_f64(&self) -> Option<f64> {
+        if self.0.is_number() { f64::try_from(self.0.clone()).ok() } else { None }
+    }
+
+    /// Whether this is `none`.
+    pub fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Whether this is the truth value `true`.
+    pub fn is_true(&self) -> bool {
+        self.as_bool() == Some(true)
+    }
+
+    /// Whether this is a list.
+    pub fn is_list(&self) -> bool {
+        matches!(self.0.kind(), ValueKind::Seq | ValueKind::Iterable)
+    }
+
+    /// What kind of value this is, in the words of messages: `a list`, `text`, `a number`.
+    pub fn noun(&self) -> &'static str {
+        noun(&self.0)
+    }
+}
+
+pub(super) fn noun(value: &Inner) -> &'static str {
+    match value.kind() {
+        ValueKind::Undefined => "undefined",
+        ValueKind::None => "none",
+        ValueKind::Bool => "a truth value",
+        ValueKind::Number => "a number",
+        ValueKind::String => "text",
+        ValueKind::Bytes => "bytes",
+        ValueKind::Seq | ValueKind::Iterable => "a list",
+        ValueKind::Map => "an object",
+        _ => "a function",
+    }
+}
+
+fn text_of(key: &Inner) -> String {
+    key.as_str().map_or_else(|| key.to_string(), ToOwned::to_owned)
+}
+
+fn inner(value: &Value) -> Inner {
+    match value {
+        Value::Null => Inner::from(()),
+        Value::Bool(truth) => Inner::from(*truth),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(whole), _) => Inner::from(whole),
+            (None, Some(whole)) => Inner::from(whole),
+            (None, None) => Inner::from(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Value::String(text) => Inner::from(text.as_str()),
+        Value::Array(items) => Inner::from(items.iter().map(inner).collect::<Vec<_>>()),
+        Value::Object(table) => {
+            Inner::from_pairs(table.iter().map(|(key, value)| (key.as_str(), inner(value))))
+        }
+    }
+}
+
+fn outer(value: &Inner) -> Value {
+    if let Some(deferred) = value.downcast_object_ref::<Deferred>() {
+        return (*deferred.source).clone();
+    }
+    match value.kind() {
+        ValueKind::Bool => Value::Bool(value.is_true()),
+        ValueKind::Number => number(value),
+        ValueKind::String => Value::String(value.as_str().unwrap_or_default().to_owned()),
+        ValueKind::Seq | ValueKind::Iterable => match value.try_iter() {
+            Ok(items) => Value::Array(items.map(|item| outer(&item)).collect()),
+            Err(_) => Value::Null,
+        },
+        ValueKind::Map => match value.try_iter() {
+            Ok(keys) => Value::Object(
+                keys.map(|key| (text_of(&key), outer(&value.get_item(&key).unwrap_or_default()))).collect(),
+            ),
+            Err(_) => Value::Null,
+        },
+        _ => Value::Null,
+    }
+}
+
+fn number(value: &Inner) -> Value {
+    if value.is_integer() {
+        if let Some(whole) = value.as_i64() {
+            return Value::from(whole);
+        }
+        if let Ok(whole) = u64::try_from(value.clone()) {
+            return Value::from(whole);
+        }
+    }
+    f64::try_from(value.clone()).map_or(Value::Null, Value::from)
+}
+
+/// JSON that is converted as a whole on the first look.
+struct Deferred {
+    source: Arc<Value>,
+    made: OnceLock<Inner>,
+}
+
+impl Deferred {
+    fn made(&self) -> &Inner {
+        self.made.get_or_init(|| inner(&self.source))
+    }
+}
+
+impl fmt::Debug for Deferred {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.source, f)
+    }
+}
+
+impl Object for Deferred {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        if self.source.is_array() { ObjectRepr::Seq } else { ObjectRepr::Map }
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Inner) -> Option<Inner> {
+        self.made().get_item(key).ok().filter(|found| !found.is_undefined())
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Inner> {
+        self.made().get_attr(key).ok().filter(|found| !found.is_undefined())
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        match &*self.source {
+            Value::Array(items) => Enumerator::Seq(items.len()),
+            Value::Object(table) => {
+                Enumerator::Values(table.keys().map(|key| Inner::from(key.as_str())).collect())
+            }
+            _ => Enumerator::Empty,
+        }
+    }
+
+    fn enumerator_len(self: &Arc<Self>) -> Option<usize> {
+        match &*self.source {
+            Value::Array(items) => Some(items.len()),
+            Value::Object(table) => Some(table.len()),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct LazyList(Arc<dyn Items>);
+
+impl Object for LazyList {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Seq
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Inner) -> Option<Inner> {
+        let index = key.as_usize()?;
+        (index < self.0.len()).then(|| self.0.get(index).0)
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Seq(self.0.len())
+    }
+
+    fn enumerator_len(self: &Arc<Self>) -> Option<usize> {
+        Some(self.0.len())
+    }
+}
+
+impl fmt::Debug for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl From<bool> for Data {
+    fn from(truth: bool) -> Self {
+        Self(Inner::from(truth))
+    }
+}
+
+impl From<i64> for Data {
+    fn from(whole: i64) -> Self {
+        Self(Inner::from(whole))
+    }
+}
+
+impl From<u64> for Data {
+    fn from(whole: u64) -> Self {
+        Self(Inner::from(whole))
+    }
+}
+
+impl From<f64> for Data {
+    fn from(number: f64) -> Self {
+        Self(Inner::from(number))
+    }
+}
+
+impl From<&str> for Data {
+    fn from(text: &str) -> Self {
+        Self(Inner::from(text))
+    }
+}
+
+impl From<String> for Data {
+    fn from(text: String) -> Self {
+        Self(Inner::from(text))
+    }
+}
+
+impl From<&Value> for Data {
+    fn from(value: &Value) -> Self {
+        Self::from_value(value)
+    }
+}

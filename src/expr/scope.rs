@@ -1,0 +1,59 @@
+//! The names an expression may see. What is not in the scope does not exist.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::data::Data;
+
+/// A flat map from root names to values. Cheap to clone; extending it shares every value.
+#[derive(Clone, Default)]
+pub struct Scope {
+    names: Arc<Vec<(Arc<str>, Data)>>,
+}
+
+impl Scope {
+    /// A scope without names.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// This scope and `name`, which hides an equal name that was there.
+    #[must_use]
+    pub fn with(&self, name: &str, data: Data) -> Self {
+        let mut names = Vec::with_capacity(self.names.len() + 1);
+        names.extend(self.names.iter().filter(|(known, _)| &**known != name).cloned());
+        names.push((Arc::from(name), data));
+        Self { names: Arc::new(names) }
+    }
+
+    /// What `name` stands for.
+    pub fn get(&self, name: &str) -> Option<&Data> {
+        self.names.iter().find(|(known, _)| &**known == name).map(|(_, data)| data)
+    }
+
+    /// All names, oldest first.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|(name, _)| &**name)
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.names()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_name_hides_an_older_one_and_leaves_the_old_scope_alone() {
+        let outer = Scope::new().with("a", Data::from(1)).with("b", Data::from(2));
+        let inner = outer.with("a", Data::from(3));
+        assert_eq!(inner.get("a"), Some(&Data::from(3)));
+        assert_eq!(outer.get("a"), Some(&Data::from(1)));
+        assert_eq!(inner.names().collect::<Vec<_>>(), ["b", "a"]);
+        assert_eq!(inner.get("c"), None);
+    }
+}
