@@ -118,18 +118,7 @@ pub enum Fact {
     /// A crash or stop took a held resource away; the body will run again from its start.
     Lost,
     /// A question was put.
-    Asked {
-        /// The question.
-        question: String,
-        /// The answers to choose from; empty where any will do.
-        choices: Vec<Value>,
-        /// The answer where nobody gives one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        default: Option<Value>,
-        /// When the default is taken.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        until: Option<Millis>,
-    },
+    Asked(Question),
     /// A question was answered.
     Answered {
         /// The answer.
@@ -160,6 +149,22 @@ pub enum Fact {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
 fn is_false(flag: &bool) -> bool {
     !flag
+}
+
+/// A question to a person.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Question {
+    /// The question.
+    #[serde(rename = "question")]
+    pub text: String,
+    /// The answers to choose from; empty where any will do.
+    pub choices: Vec<Value>,
+    /// The answer where nobody gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<Value>,
+    /// When the default is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Millis>,
 }
 
 /// Why a step was skipped.
@@ -266,7 +271,7 @@ impl Fact {
             Self::Acquired { .. } => "acquired",
             Self::Released { .. } => "released",
             Self::Lost => "lost",
-            Self::Asked { .. } => "asked",
+            Self::Asked(_) => "asked",
             Self::Answered { .. } => "answered",
             Self::Paused { .. } => "paused",
             Self::Resumed => "resumed",

@@ -1,1 +1,23 @@
-//! stub
+//! The engine: a function from a plan and its facts to what is to be done next. It applies facts, decides, and
+//! hands out orders; time, values and reports come in as arguments.
+//! It must never know a runtime, the disk, the clock, randomness, or what any verb does.
+//! Start with [`Run`]: `fold` builds one from a journal, `report` takes in what happened, `next` takes a turn.
+
+mod apply;
+mod budget;
+mod control;
+mod fact;
+mod frame;
+mod node;
+mod order;
+mod retry;
+mod run;
+mod scope;
+mod slot;
+mod turn;
+
+pub use fact::{Fact, Opening, Pause, Payload, Question, Record, SkipReason};
+pub use node::Phase;
+pub use order::{Attempt, Order, Report, Standing, Turn};
+pub use run::{Mismatch, Run, Settings};
+pub use slot::load;

@@ -1,10 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Pause, Record};
+use super::{Pause, Question, Record};
 use crate::clock::Millis;
 use crate::id::Address;
-use crate::meter::Meter;
 use crate::schema::Schema;
 use crate::value::{BlobRef, Digest, Value};
 use crate::verb::{Failure, Output};
@@ -18,18 +17,12 @@ pub enum Order {
     Acquire(Attempt),
     /// Let go of the resource of the `hold` at this address.
     Release(Address),
-    /// Get an answer to the question asked at this address.
+    /// Get an answer to a question.
     Ask {
         /// The step.
         address: Address,
         /// The question.
-        question: String,
-        /// The answers to choose from; empty where any will do.
-        choices: Vec<Value>,
-        /// The answer where nobody gives one.
-        default: Option<Value>,
-        /// When the default is taken.
-        until: Option<Millis>,
+        question: Question,
     },
 }
 
@@ -145,11 +138,4 @@ pub enum Standing {
         /// Its outputs.
         outputs: Arc<Value>,
     },
-}
-
-/// Sum of what a run spent, and of how many facts.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Spending {
-    /// The sum.
-    pub spent: Meter,
 }

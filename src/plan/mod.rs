@@ -6,5 +6,5 @@ mod types;
 
 pub use types::{
     Action, Ask, Body, BodyId, Call, Compute, Dep, Each, Exit, Hold, Input, InputKind, Limit, Loop, LoopExit,
-    OnError, OnInterrupt, Plan, Retry, Rule, Sees, Seen, Step,
+    OnError, OnInterrupt, Plan, Retry, Rule, Seen, Sees, Step,
 };

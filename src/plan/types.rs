@@ -124,6 +124,31 @@ pub struct Body {
     pub order: Vec<usize>,
     /// Places of the steps that no other step of the body waits for.
     pub sinks: Vec<usize>,
+    /// By place: the steps that wait for it.
+    pub followers: Vec<Vec<usize>>,
+}
+
+impl Body {
+    /// A body of `steps`, where `order` is a topological order of their places.
+    pub fn new(steps: Vec<Step>, order: Vec<usize>) -> Self {
+        let names = steps.iter().enumerate().map(|(place, step)| (step.id.clone(), place)).collect();
+        let mut followers = vec![Vec::new(); steps.len()];
+        for (place, step) in steps.iter().enumerate() {
+            for dep in &step.deps {
+                followers[dep.step].push(place);
+            }
+        }
+        let sinks = (0..steps.len()).filter(|place| followers[*place].is_empty()).collect();
+        Self { steps, names, order, sinks, followers }
+    }
+
+    /// Whether the failure of the step at `place` is looked after by a step that tolerates it.
+    pub fn tolerates_failure_of(&self, place: usize) -> bool {
+        let tolerates = |follower: &usize| {
+            self.steps[*follower].deps.iter().any(|dep| dep.step == place && dep.tolerated)
+        };
+        self.followers[place].iter().any(tolerates)
+    }
 }
 
 /// Which step instances an expression may see.

@@ -1,0 +1,207 @@
+//! Facts change the run here and nowhere else, live and when a journal is folded.
+
+use std::sync::Arc;
+
+use super::control;
+use super::frame::{Frame, Spot};
+use super::node::Node;
+use super::run::{Lane, Work};
+use super::{Fact, Mismatch, Record, Run, Settings, Standing};
+use crate::expr::{Data, Scope};
+use crate::id::{Address, Instance, Part, RunId, StepId};
+use crate::plan::{Action, BodyId, Plan};
+use crate::verb::Blobs;
+
+impl Run {
+    /// The run that `records` tell of.
+    pub fn fold<'a>(
+        id: RunId,
+        plan: Arc<Plan>,
+        blobs: Arc<dyn Blobs>,
+        settings: Settings,
+        records: impl IntoIterator<Item = &'a Record>,
+    ) -> Result<Self, Mismatch> {
+        let mut run = Self::new(id, plan, blobs, settings);
+        for record in records {
+            run.apply(record)?;
+        }
+        Ok(run)
+    }
+
+    /// Takes in one fact.
+    pub fn apply(&mut self, record: &Record) -> Result<(), Mismatch> {
+        if let Some(spent) = record.fact.spent().filter(|spent| !spent.is_empty()) {
+            self.spent.absorb(spent);
+            self.refresh_run_data();
+        }
+        let mismatch = |message: String| Mismatch { address: record.address.clone(), message };
+        if record.address.as_str().is_empty() {
+            return self.apply_to_run(&record.fact).map_err(mismatch);
+        }
+        let (spot, instance) = self
+            .find(&record.address)
+            .ok_or_else(|| mismatch("there is no such step, or it has ended already".to_owned()))?;
+        match instance {
+            Instance::Only => self.apply_to_step(spot, record),
+            Instance::Round(_) | Instance::Item(_) => self.apply_to_control(spot, instance, record),
+        }
+        .map_err(mismatch)
+    }
+
+    fn apply_to_run(&mut self, fact: &Fact) -> Result<(), String> {
+        match fact {
+            Fact::RunStarted { plan, inputs, seed, .. } => {
+                if *plan != self.plan.digest {
+                    return Err(format!(
+                        "it was written by plan {}, this is {}",
+                        plan.short(),
+                        self.plan.digest.short()
+                    ));
+                }
+                self.seed = *seed;
+                self.inputs = inputs.clone();
+                self.refresh_run_data();
+                let inputs = super::slot::load(inputs, self.shelf().as_ref()).map_err(|e| e.to_string())?;
+                let names = Scope::new().with("inputs", Data::from_arc(inputs));
+                let place = (None, Instance::Only, Address::root());
+                self.open_frame(self.plan.clone(), BodyId::ROOT, place, names);
+            }
+            Fact::Paused { pause, message } => {
+                self.standing = Standing::Paused { pause: *pause, message: message.clone() };
+            }
+            Fact::Resumed => self.standing = Standing::Going,
+            Fact::Finished { status, code, outputs } => {
+                let outputs = super::slot::load(outputs, self.shelf().as_ref()).map_err(|e| e.to_string())?;
+                self.standing = Standing::Finished { status: status.clone(), code: *code, outputs };
+            }
+            other => return Err(format!("a run cannot have {}", other.word())),
+        }
+        Ok(())
+    }
+
+    fn apply_to_step(&mut self, spot: Spot, record: &Record) -> Result<(), String> {
+        if control::owns(&record.fact) {
+            return self.apply_to_control(spot, Instance::Only, record);
+        }
+        let frame = self.frames.get_mut(&spot.0).ok_or("its surroundings have ended already")?;
+        let node = std::mem::replace(&mut frame.nodes[spot.1], Node::Waiting);
+        let was_running = matches!(node, Node::Running(_));
+        if let Some(until) = node.timer() {
+            self.timers.remove(&(until, spot));
+        }
+        let inside = match &node {
+            Node::Open(control) => control.frames(),
+            _ => Vec::new(),
+        };
+        let node = node.after(record)?;
+        let (is_running, ended) = (matches!(node, Node::Running(_)), node.has_ended());
+        if let Some(until) = node.timer() {
+            self.timers.insert((until, spot));
+        }
+        if matches!(node, Node::Cut(_) | Node::Answered { .. }) {
+            self.work.push_back(Work::Ready(spot));
+        }
+        frame.nodes[spot.1] = node;
+        if was_running != is_running {
+            self.count_running(spot, is_running);
+        }
+        if ended {
+            inside.into_iter().for_each(|frame| self.drop_frame(frame));
+            self.ended(spot);
+        }
+        Ok(())
+    }
+
+    /// Tells those who waited for a step that it has ended.
+    fn ended(&mut self, (id, place): Spot) {
+        let Some(frame) = self.frames.get_mut(&id) else { return };
+        frame.left -= 1;
+        if matches!(frame.nodes[place], Node::Failed(_)) {
+            frame.failed += 1;
+        }
+        let plan = frame.plan.clone();
+        for follower in &plan.bodies[frame.body.0].followers[place] {
+            frame.waits[*follower] -= 1;
+            if frame.waits[*follower] == 0 {
+                self.work.push_back(Work::Ready((id, *follower)));
+            }
+        }
+        if frame.left == 0 {
+            self.work.push_back(Work::Close(id));
+        }
+    }
+
+    fn count_running(&mut self, spot: Spot, is_running: bool) {
+        if is_running {
+            let name = lane_name(&self.frames[&spot.0], spot.1);
+            self.running += 1;
+            self.lane(&name).running += 1;
+        } else if let Some(frame) = self.frames.remove(&spot.0) {
+            self.leave_lane(&frame, spot.1);
+            self.frames.insert(spot.0, frame);
+        }
+    }
+
+    pub(super) fn leave_lane(&mut self, frame: &Frame, place: usize) {
+        let name = lane_name(frame, place);
+        self.running -= 1;
+        self.lane(&name).running -= 1;
+    }
+
+    pub(super) fn lane(&mut self, name: &str) -> &mut Lane {
+        if !self.lanes.contains_key(name) {
+            let limit = self.plan.lanes.get(name).or_else(|| self.settings.lanes.get(name)).copied();
+            let lane = Lane { limit: limit.unwrap_or(self.settings.lane).max(1), ..Lane::default() };
+            self.lanes.insert(name.to_owned(), lane);
+        }
+        &mut self.lanes[name]
+    }
+
+    /// Finds what an address stands for, and opens the item frame it stands in where the journal is ahead.
+    fn find(&mut self, address: &Address) -> Option<(Spot, Instance)> {
+        if let Some(spot) = self.locate(address) {
+            return Some((spot, Instance::Only));
+        }
+        let parts = address.parts()?;
+        let (last, outer) = parts.split_last()?;
+        let mut at = Address::root();
+        for part in outer {
+            at = self.inside(&at, *part)?;
+        }
+        let frame = *self.by_address.get(&at)?;
+        let place = *self.frames[&frame].body().names.get(&StepId::new(last.step))?;
+        if let Instance::Item(index) = last.instance {
+            self.open_items_up_to((frame, place), index);
+        }
+        Some(((frame, place), last.instance))
+    }
+
+    fn inside(&mut self, at: &Address, part: Part<'_>) -> Option<Address> {
+        let step = StepId::new(part.step);
+        let outer = at.step(&step);
+        let inner = match part.instance {
+            Instance::Only => outer,
+            Instance::Round(round) => outer.round(round),
+            Instance::Item(index) => outer.item(index),
+        };
+        if !self.by_address.contains_key(&inner)
+            && let Instance::Item(index) = part.instance
+        {
+            let frame = *self.by_address.get(at)?;
+            let place = *self.frames[&frame].body().names.get(&step)?;
+            self.open_items_up_to((frame, place), index);
+        }
+        self.by_address.contains_key(&inner).then_some(inner)
+    }
+}
+
+/// The lane that a step counts against.
+pub(super) fn lane_name(frame: &Frame, place: usize) -> String {
+    let step = frame.step(place);
+    match (&step.lane, &step.action) {
+        (Some(lane), _) => lane.clone(),
+        (None, Action::Verb { traits, .. }) => traits.lane.to_owned(),
+        (None, Action::Hold(hold)) => hold.traits.lane.to_owned(),
+        (None, _) => "default".to_owned(),
+    }
+}

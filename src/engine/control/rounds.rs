@@ -1,0 +1,269 @@
+use super::super::frame::{FrameId, Spot};
+use super::super::node::Node;
+use super::super::run::Work;
+use super::super::scope::eval_failure;
+use super::super::slot::INLINE;
+use super::super::{Fact, Mismatch, Opening, Payload, Run};
+use super::{Control, compute, inner_failure};
+use crate::clock::Millis;
+use crate::expr::{Data, EvalError, Scope};
+use crate::id::Instance;
+use crate::plan::{Action, Loop, Step};
+use crate::value::Value;
+use crate::verb::Failure;
+
+/// A loop that has opened.
+#[derive(Debug)]
+pub(in super::super) struct Rounds {
+    /// The round that is open, or the last one once the loop has a status.
+    pub(super) frame: Option<FrameId>,
+    max: u32,
+    over: Option<Data>,
+    round: u32,
+    state: Data,
+    history: Vec<Data>,
+    status: Option<String>,
+}
+
+/// What the fact that closes a round says.
+pub(super) struct Closed<'a> {
+    pub(super) round: u32,
+    pub(super) lets: &'a Payload,
+    pub(super) state: &'a Payload,
+    pub(super) rule: Option<&'a str>,
+    pub(super) exit: Option<&'a str>,
+}
+
+impl Run {
+    pub(super) fn loop_opening(
+        &mut self,
+        spot: Spot,
+        step: &Step,
+        looping: &Loop,
+    ) -> Result<Opening, Failure> {
+        let scope = self.scope(spot.0, &step.sees)?;
+        let mut max = match &looping.max {
+            None => u32::MAX,
+            Some(max) => {
+                let value = max.eval(&scope).map_err(|e| eval_failure("max", &e))?;
+                value.as_i64().and_then(|max| u32::try_from(max).ok()).ok_or_else(|| {
+                    Failure::permanent(format!("`max` of a loop is {}, not a whole number", value.noun()))
+                })?
+            }
+        };
+        let over = match &looping.over {
+            None => None,
+            Some(over) => {
+                let over = over.eval(&scope).map_err(|e| eval_failure("over", &e))?;
+                let length = over.len_hint().filter(|_| over.is_list());
+                let length = length
+                    .ok_or_else(|| Failure::permanent(format!("`over` is {}, not a list", over.noun())))?;
+                max = max.min(u32::try_from(length).unwrap_or(u32::MAX));
+                Some(over.to_value())
+            }
+        };
+        let state = compute::table(&looping.state, &scope).map_err(|e| eval_failure("state", &e))?;
+        let over = over.map(|over| self.keep(over, INLINE));
+        Ok(Opening::Loop { max, over, state: self.keep(object(state), INLINE) })
+    }
+
+    pub(super) fn open_loop(
+        &mut self,
+        spot: Spot,
+        max: u32,
+        over: Option<&Payload>,
+        state: &Payload,
+    ) -> Result<(), String> {
+        let over = over.map(|over| self.payload_data(over)).transpose()?;
+        let state = self.payload_data(state)?;
+        let rounds = Rounds { frame: None, max, over, round: 0, state, history: Vec::new(), status: None };
+        if let Some(node) = self.node_mut(spot) {
+            *node = Node::Open(Box::new(Control::Loop(rounds)));
+        }
+        self.begin_round(spot);
+        Ok(())
+    }
+
+    /// Opens the next round, or gives the loop the status with which it ends.
+    fn begin_round(&mut self, spot: Spot) {
+        let Ok(Control::Loop(rounds)) = self.control_mut(spot) else { return };
+        if rounds.round >= rounds.max {
+            rounds.status = Some(if rounds.over.is_some() { "done" } else { "exhausted" }.to_owned());
+            self.work.push_back(Work::Advance(spot));
+            return;
+        }
+        rounds.round += 1;
+        let (round, last) = (rounds.round, rounds.frame.take());
+        if let Some(last) = last {
+            self.drop_frame(last);
+        }
+        let names = self.round_names(spot);
+        let frame = self.frame(spot.0);
+        let (plan, body) = (frame.plan.clone(), frame.body);
+        let Action::Loop(looping) = &plan.bodies[body.0].steps[spot.1].action else { return };
+        let place = (Some(spot), Instance::Round(round), self.address(spot).round(round));
+        let frame = self.open_frame(plan.clone(), looping.body, place, names);
+        if let Ok(Control::Loop(rounds)) = self.control_mut(spot) {
+            rounds.frame = Some(frame);
+        }
+    }
+
+    /// What every expression inside the current round sees.
+    fn round_names(&self, spot: Spot) -> Scope {
+        let frame = self.frame(spot.0);
+        let (Node::Open(control), Action::Loop(looping)) = (&frame.nodes[spot.1], &frame.step(spot.1).action)
+        else {
+            return frame.names.clone();
+        };
+        let Control::Loop(rounds) = control.as_ref() else { return frame.names.clone() };
+        let number = |n: u32| Data::from_value(&n.into());
+        let history = Data::list(rounds.history.clone());
+        let mut names = frame
+            .names
+            .with("state", rounds.state.clone())
+            .with("loop", Data::table([("index", number(rounds.round)), ("history", history)]));
+        if let Some(over) = &rounds.over {
+            let index = rounds.round.saturating_sub(1);
+            let place =
+                if looping.item == "item" { "index".to_owned() } else { format!("{}_index", looping.item) };
+            let item = over.at(index as usize).unwrap_or_else(Data::none);
+            names = names.with(&looping.item, item).with(&place, number(index));
+        }
+        names
+    }
+
+    pub(super) fn apply_round_closed(&mut self, spot: Spot, closed: &Closed<'_>) -> Result<(), String> {
+        let lets = self.payload_data(closed.lets)?;
+        let state = self.payload_data(closed.state)?;
+        let Control::Loop(rounds) = self.control_mut(spot)? else {
+            return Err("the step has no rounds".to_owned());
+        };
+        if rounds.round != closed.round || rounds.status.is_some() {
+            return Err(format!("round {} is not open", closed.round));
+        }
+        let text = |text: Option<&str>| Data::from_value(&text.map_or(Value::Null, Value::from));
+        rounds.history.push(Data::table([
+            ("round", Data::from_value(&closed.round.into())),
+            ("let", lets),
+            ("state", state.clone()),
+            ("rule", text(closed.rule)),
+            ("exit", text(closed.exit)),
+        ]));
+        rounds.state = state;
+        if let Some(exit) = closed.exit {
+            rounds.status = Some(exit.to_owned());
+            self.work.push_back(Work::Advance(spot));
+        } else {
+            self.begin_round(spot);
+        }
+        Ok(())
+    }
+
+    /// `let` → `next` → the first rule → the first exit, in this order and no other.
+    fn closing(&mut self, frame: FrameId, looping: &Loop) -> Result<Fact, Failure> {
+        let failed = |what: &'static str| move |e: EvalError| eval_failure(what, &e);
+        let mut scope = self.scope(frame, &looping.sees)?;
+        let mut lets: Vec<(String, Data)> = Vec::new();
+        for (name, expr) in &looping.lets {
+            let value = expr.eval(&scope.with("let", Data::table(lets.clone()))).map_err(failed("let"))?;
+            lets.push((name.clone(), value));
+        }
+        scope = scope.with("let", Data::table(lets.clone()));
+        let state = scope.get("state").and_then(Data::entries).unwrap_or_default();
+        let mut state: Vec<(String, Data)> = state;
+        for (name, value) in compute::table(&looping.next, &scope).map_err(failed("next"))? {
+            compute::set(&mut state, name, value);
+        }
+        scope = scope.with("state", Data::table(state.clone()));
+        let mut applied = None;
+        for rule in &looping.rules {
+            if rule.when.eval_bool(&scope).map_err(failed("rule"))? {
+                for (name, value) in compute::table(&rule.set, &scope).map_err(failed("rule"))? {
+                    compute::set(&mut state, name, value);
+                }
+                scope = scope.with("state", Data::table(state.clone()));
+                applied = Some(rule.name.clone());
+                break;
+            }
+        }
+        let mut exit = None;
+        for candidate in &looping.exits {
+            if candidate.when.eval_bool(&scope).map_err(failed("exit"))? {
+                exit = Some(candidate.status.clone());
+                break;
+            }
+        }
+        let lets = self.keep(object(lets), INLINE);
+        let state = self.keep(object(state), INLINE);
+        Ok(Fact::RoundClosed { lets, state, rule: applied, exit })
+    }
+
+    fn loop_output(&self, spot: Spot, looping: &Loop) -> Result<Value, Failure> {
+        let Node::Open(control) = &self.frame(spot.0).nodes[spot.1] else { return Ok(Value::Null) };
+        let Control::Loop(rounds) = control.as_ref() else { return Ok(Value::Null) };
+        let result = match (&looping.result, rounds.frame) {
+            (None, _) => rounds.state.to_value(),
+            (Some(result), frame) => {
+                let scope = match frame {
+                    Some(frame) => self.scope(frame, &looping.sees)?,
+                    None => self.frame(spot.0).names.clone(),
+                };
+                let lets = rounds.history.last().and_then(|round| round.get("let"));
+                let names = self.round_names(spot);
+                let scope = ["state", "loop"].iter().fold(scope, |scope, name| match names.get(name) {
+                    Some(data) => scope.with(name, data.clone()),
+                    None => scope,
+                });
+                let scope = scope.with("let", lets.unwrap_or_else(Data::none));
+                result.eval(&scope).map_err(|e| eval_failure("result", &e))?.to_value()
+            }
+        };
+        let mut output = match result {
+            Value::Object(table) => table,
+            other => serde_json::Map::from_iter([("result".to_owned(), other)]),
+        };
+        output.insert("status".to_owned(), rounds.status.clone().into());
+        output.insert("rounds".to_owned(), rounds.history.len().into());
+        Ok(Value::Object(output))
+    }
+}
+
+/// Every step of a round has ended.
+pub(super) fn close(run: &mut Run, now: Millis, owner: Spot, frame: FrameId) -> Result<(), Mismatch> {
+    let plan = run.frame(owner.0).plan.clone();
+    let Action::Loop(looping) = &plan.bodies[run.frame(owner.0).body.0].steps[owner.1].action else {
+        return Ok(());
+    };
+    match run.control_mut(owner) {
+        Ok(Control::Loop(rounds)) if rounds.status.is_none() && rounds.frame == Some(frame) => {}
+        _ => return Ok(()),
+    }
+    let ours = run.frame(frame).unhandled().find(|(_, failure)| !looping.counts.contains(&failure.class));
+    if let Some(failure) = ours.map(|(place, failure)| inner_failure(run, frame, place, failure)) {
+        return run.fail(now, owner, failure);
+    }
+    match run.closing(frame, looping) {
+        Ok(fact) => run.emit(now, run.frame(frame).address.clone(), 0, fact),
+        Err(failure) => run.fail(now, owner, failure),
+    }
+}
+
+/// The loop has its status: works out its output.
+pub(super) fn advance(run: &mut Run, now: Millis, spot: Spot) -> Result<(), Mismatch> {
+    match run.control_mut(spot) {
+        Ok(Control::Loop(rounds)) if rounds.status.is_some() => {}
+        _ => return Ok(()),
+    }
+    let plan = run.frame(spot.0).plan.clone();
+    let Action::Loop(looping) = &plan.bodies[run.frame(spot.0).body.0].steps[spot.1].action else {
+        return Ok(());
+    };
+    match run.loop_output(spot, looping) {
+        Ok(output) => run.succeed(now, spot, output),
+        Err(failure) => run.fail(now, spot, failure),
+    }
+}
+
+fn object(entries: Vec<(String, Data)>) -> Value {
+    Value::Object(entries.into_iter().map(|(name, data)| (name, data.to_value())).collect())
+}

@@ -1,0 +1,156 @@
+use std::sync::Arc;
+
+use super::control::Control;
+use super::slot::Slot;
+use super::{Fact, Question, Record, SkipReason};
+use crate::clock::Millis;
+use crate::value::Value;
+use crate::verb::Failure;
+
+/// Where a step instance stands. What only one phase has lies inside that phase.
+#[derive(Debug)]
+pub(super) enum Node {
+    /// Waits for other steps, or for its lane.
+    Waiting,
+    /// An attempt is under way.
+    Running(Tries),
+    /// Waits for its next attempt, not before `until`.
+    Resting { tries: Tries, until: Millis },
+    /// An attempt was under way at a crash; what happens to it is not yet decided.
+    Cut(Tries),
+    /// A control step with its inside.
+    Open(Box<Control>),
+    /// Put a question; `cut` where it is about an attempt that was cut off.
+    Asking { cut: Option<Tries>, question: Question },
+    /// Has its answer.
+    Answered { cut: Option<Tries>, answer: Value },
+    /// Has its output.
+    Done(Slot),
+    /// Failed for good.
+    Failed(Arc<Failure>),
+    /// Will not run.
+    Skipped(SkipReason),
+}
+
+/// What is known of the attempts at a step so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tries {
+    /// Attempts begun.
+    pub(super) begun: u32,
+    /// Failed attempts that count against the retries.
+    pub(super) charged: u32,
+    /// Failed attempts that do not.
+    pub(super) free: u32,
+    /// How the last one failed.
+    pub(super) error: Option<Arc<Failure>>,
+    /// What the last one saved.
+    pub(super) cursor: Option<Value>,
+}
+
+/// Where a step instance stands, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Waits.
+    Waiting,
+    /// At work, or its inside is.
+    Running,
+    /// Has its output.
+    Done,
+    /// Failed.
+    Failed,
+    /// Will not run.
+    Skipped,
+}
+
+impl Node {
+    pub(super) fn phase(&self) -> Phase {
+        match self {
+            Self::Waiting | Self::Resting { .. } | Self::Cut(_) => Phase::Waiting,
+            Self::Running(_) | Self::Open(_) | Self::Asking { .. } | Self::Answered { .. } => Phase::Running,
+            Self::Done(_) => Phase::Done,
+            Self::Failed(_) => Phase::Failed,
+            Self::Skipped(_) => Phase::Skipped,
+        }
+    }
+
+    /// When to look at it again even if nothing happens.
+    pub(super) fn timer(&self) -> Option<Millis> {
+        match self {
+            Self::Resting { until, .. } => Some(*until),
+            Self::Asking { question, .. } => question.until,
+            _ => None,
+        }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self, Self::Done(_) | Self::Failed(_) | Self::Skipped(_))
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self, Self::Waiting)
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running(_) => "running",
+            Self::Resting { .. } => "resting",
+            Self::Cut(_) => "cut off",
+            Self::Open(_) => "open",
+            Self::Asking { .. } => "asking",
+            Self::Answered { .. } => "answered",
+            Self::Done(_) => "done",
+            Self::Failed(_) => "failed",
+            Self::Skipped(_) => "skipped",
+        }
+    }
+
+    /// The phase after a fact about a leaf, or about how a control step ended: the table of legal transitions.
+    /// Facts about the inside of control steps are applied by `control`.
+    pub(super) fn after(self, record: &Record) -> Result<Self, String> {
+        let illegal =
+            |node: &Self| Err(format!("a step that is {} cannot have {}", node.word(), record.fact.word()));
+        Ok(match (self, &record.fact) {
+            (Self::Waiting, Fact::Skipped { reason }) => Self::Skipped(reason.clone()),
+            (Self::Waiting, Fact::Started { .. }) => Self::Running(Tries { begun: 1, ..Tries::default() }),
+            (Self::Resting { tries, .. }, Fact::Started { .. }) => {
+                Self::Running(Tries { begun: tries.begun + 1, ..tries })
+            }
+            (Self::Running(tries), Fact::CursorSaved { cursor }) => {
+                Self::Running(Tries { cursor: Some(cursor.clone()), ..tries })
+            }
+            (Self::Running(tries), Fact::Interrupted) => Self::Cut(tries),
+            (Self::Running(tries), Fact::Faltered { failure, again_at, charged }) => Self::Resting {
+                tries: Tries {
+                    charged: tries.charged + u32::from(*charged),
+                    free: tries.free + u32::from(!*charged),
+                    error: Some(Arc::new(failure.clone())),
+                    ..tries
+                },
+                until: *again_at,
+            },
+            (Self::Waiting, Fact::Asked(question)) => Self::Asking { cut: None, question: question.clone() },
+            (Self::Cut(tries), Fact::Asked(question)) => {
+                Self::Asking { cut: Some(tries), question: question.clone() }
+            }
+            (Self::Cut(tries), Fact::Started { .. }) => {
+                Self::Running(Tries { begun: tries.begun + 1, ..tries })
+            }
+            (Self::Asking { cut, .. }, Fact::Answered { answer, .. }) => {
+                Self::Answered { cut, answer: answer.clone() }
+            }
+            (Self::Answered { cut: Some(tries), .. }, Fact::Started { .. }) => {
+                Self::Running(Tries { begun: tries.begun + 1, ..tries })
+            }
+            (node, Fact::Succeeded { output, .. }) if !node.has_ended() => {
+                let items = match node {
+                    Self::Open(control) => control.into_results(),
+                    _ => None,
+                };
+                Self::Done(Slot::new(output.clone(), items))
+            }
+            (node, Fact::Failed { failure }) if !node.has_ended() => Self::Failed(Arc::new(failure.clone())),
+            (node, _) => return illegal(&node),
+        })
+    }
+}

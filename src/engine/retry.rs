@@ -1,0 +1,92 @@
+//! Whether and when a failed attempt is made again.
+
+use std::time::Duration;
+
+use super::node::Tries;
+use crate::clock::{Millis, millis};
+use crate::plan::Retry;
+use crate::value::Digest;
+use crate::verb::{Class, Failure};
+
+/// Rate-limited attempts charge nothing, but do not go on for ever.
+const MOST_FREE: u32 = 200;
+
+/// What becomes of a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is made again, not before `at`.
+    Again { at: Millis, charged: bool },
+    /// The step fails.
+    Fail,
+    /// The run pauses, and the attempt is made again when it goes on.
+    Pause,
+}
+
+/// Decides on `failure` after `tries`; `seed` and `address` fix the jitter.
+pub(super) fn decide(
+    policy: &Retry,
+    tries: &Tries,
+    failure: &Failure,
+    now: Millis,
+    jitter: (u64, &str),
+) -> Verdict {
+    let asked = failure.retry_after_ms;
+    match failure.class {
+        Class::Auth => Verdict::Pause,
+        Class::RateLimited if tries.free < MOST_FREE => {
+            let pause = asked.unwrap_or_else(|| backoff(policy, tries.free, jitter));
+            Verdict::Again { at: now.saturating_add(pause), charged: false }
+        }
+        class if policy.on.contains(&class) && tries.charged < policy.max => {
+            let pause = backoff(policy, tries.charged, jitter).max(asked.unwrap_or(0));
+            Verdict::Again { at: now.saturating_add(pause), charged: true }
+        }
+        _ => Verdict::Fail,
+    }
+}
+
+/// Doubles from `policy.from` up to `policy.to`, then takes between half and all of it.
+fn backoff(policy: &Retry, before: u32, (seed, address): (u64, &str)) -> Millis {
+    let full = policy.from.checked_mul(1 << before.min(20)).unwrap_or(Duration::MAX).min(policy.to);
+    let full = millis(full);
+    let draw = Digest::of(format!("{seed}/{address}/{before}")).seed() % 1_000;
+    full / 2 + full.saturating_mul(draw) / 2_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> Retry {
+        Retry { max: 2, from: Duration::from_secs(2), to: Duration::from_secs(5), on: vec![Class::Transient] }
+    }
+
+    #[test]
+    fn only_named_classes_are_tried_again_and_only_so_often() {
+        let failure = Failure::transient("x");
+        let tries = |charged| Tries { charged, ..Tries::default() };
+        let at = |charged| decide(&policy(), &tries(charged), &failure, 0, (1, "a"));
+        let Verdict::Again { at: first, charged: true } = at(0) else { panic!() };
+        assert!((1_000..=2_000).contains(&first), "{first}");
+        let Verdict::Again { at: second, .. } = at(1) else { panic!() };
+        assert!((2_000..=4_000).contains(&second), "{second}");
+        assert_eq!(at(2), Verdict::Fail);
+        assert_eq!(decide(&policy(), &tries(0), &Failure::permanent("x"), 0, (1, "a")), Verdict::Fail);
+    }
+
+    #[test]
+    fn a_rate_limit_waits_as_told_and_charges_nothing() {
+        let failure = Failure::new(Class::RateLimited, "slow").retry_after(Duration::from_secs(89));
+        let tries = Tries { charged: 2, ..Tries::default() };
+        let verdict = decide(&policy(), &tries, &failure, 10, (1, "a"));
+        assert_eq!(verdict, Verdict::Again { at: 89_010, charged: false });
+    }
+
+    #[test]
+    fn jitter_spreads_steps_and_is_the_same_again() {
+        let pause = |address| backoff(&policy(), 0, (7, address));
+        assert_eq!(pause("a"), pause("a"));
+        let spread: std::collections::BTreeSet<_> = (0..50).map(|i| pause(&format!("a[{i}]"))).collect();
+        assert!(spread.len() > 25);
+    }
+}

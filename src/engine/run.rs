@@ -1,0 +1,270 @@
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::frame::{Frame, FrameId, Spot};
+use super::node::{Node, Phase};
+use super::slot::{INLINE, weight};
+use super::{Fact, Pause, Payload, Record, Standing, Turn};
+use crate::clock::Millis;
+use crate::expr::{Data, Scope};
+use crate::id::{Address, Instance, RunId};
+use crate::meter::Meter;
+use crate::plan::{BodyId, Plan};
+use crate::value::{BlobRef, Digest, Value};
+use crate::verb::{BlobError, Blobs};
+
+/// How a run is to be carried out, beside what its plan says.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How many attempts may be under way at once, by lane; the plan's own limits go first.
+    pub lanes: IndexMap<String, usize>,
+    /// The limit of a lane that nobody names.
+    pub lane: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { lanes: IndexMap::new(), lane: 16 }
+    }
+}
+
+/// A journal that does not fit its plan.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("the journal does not fit the pipeline at `{address}`: {message}")]
+pub struct Mismatch {
+    /// The step instance.
+    pub address: Address,
+    /// What does not fit.
+    pub message: String,
+}
+
+/// A run in memory: what its facts say, and what follows from them.
+pub struct Run {
+    pub(super) id: RunId,
+    pub(super) plan: Arc<Plan>,
+    pub(super) blobs: Arc<dyn Blobs>,
+    pub(super) settings: Settings,
+    pub(super) frames: HashMap<FrameId, Frame>,
+    pub(super) by_address: HashMap<Address, FrameId>,
+    pub(super) made: u64,
+    pub(super) work: VecDeque<Work>,
+    pub(super) lanes: IndexMap<String, Lane>,
+    pub(super) timers: BTreeSet<(Millis, Spot)>,
+    pub(super) running: usize,
+    pub(super) seed: u64,
+    pub(super) inputs: Payload,
+    pub(super) spent: Meter,
+    pub(super) run_data: Data,
+    pub(super) standing: Standing,
+    pub(super) fresh: HashMap<Digest, Arc<[u8]>>,
+    pub(super) turn: Turn,
+}
+
+/// What is to be looked at: made by facts, worked off by `next`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Everything this step waits for has ended, or its pause has.
+    Ready(Spot),
+    /// Every step of this frame has ended.
+    Close(FrameId),
+    /// The inside of this control step has moved on.
+    Advance(Spot),
+}
+
+/// A concurrency limit and who waits for it.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    pub(super) limit: usize,
+    pub(super) running: usize,
+    pub(super) queue: VecDeque<Spot>,
+}
+
+impl Run {
+    /// A run of `plan` without any facts. The first fact to apply is `run_started`.
+    pub fn new(id: RunId, plan: Arc<Plan>, blobs: Arc<dyn Blobs>, settings: Settings) -> Self {
+        Self {
+            id,
+            plan,
+            blobs,
+            settings,
+            frames: HashMap::new(),
+            by_address: HashMap::new(),
+            made: 0,
+            work: VecDeque::new(),
+            lanes: IndexMap::new(),
+            timers: BTreeSet::new(),
+            running: 0,
+            seed: 0,
+            inputs: Payload::value(Value::Null),
+            spent: Meter::new(),
+            run_data: Data::none(),
+            standing: Standing::Going,
+            fresh: HashMap::new(),
+            turn: Turn::default(),
+        }
+    }
+
+    /// The facts with which a run begins.
+    pub fn begin(&mut self, now: Millis, inputs: Value, seed: u64) -> Result<(), Mismatch> {
+        let inputs = self.keep(inputs, INLINE);
+        let (pipeline, plan) = (self.plan.name.clone(), self.plan.digest);
+        self.emit(now, Address::root(), 0, Fact::RunStarted { pipeline, plan, inputs, seed })
+    }
+
+    /// Where the run stands.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// What it has spent.
+    pub fn spent(&self) -> &Meter {
+        &self.spent
+    }
+
+    /// How many attempts are under way.
+    pub fn running(&self) -> usize {
+        self.running
+    }
+
+    /// The checked inputs, as recorded.
+    pub fn inputs(&self) -> &Payload {
+        &self.inputs
+    }
+
+    /// The phase of the step instance at `address`, `None` where there is none in memory.
+    pub fn phase(&self, address: &Address) -> Option<Phase> {
+        let (frame, place) = self.locate(address)?;
+        Some(self.frames[&frame].nodes[place].phase())
+    }
+
+    /// Applies a fact and notes it for the journal.
+    pub(super) fn emit(
+        &mut self,
+        at: Millis,
+        address: Address,
+        attempt: u32,
+        fact: Fact,
+    ) -> Result<(), Mismatch> {
+        let record = Record { at, address, attempt, fact };
+        self.apply(&record)?;
+        self.turn.records.push(record);
+        Ok(())
+    }
+
+    /// Makes a payload of `value`: in place up to `limit` bytes, else as content to be kept.
+    pub(super) fn keep(&mut self, value: Value, limit: usize) -> Payload {
+        if weight(&value, limit) <= limit {
+            return Payload::value(value);
+        }
+        let bytes = value.to_string().into_bytes();
+        let blob = BlobRef::of(&bytes);
+        self.fresh.insert(blob.digest, bytes.as_slice().into());
+        self.turn.blobs.push((blob, bytes));
+        Payload::Blob(blob)
+    }
+
+    /// The blob store together with what this turn is about to put into it.
+    pub(super) fn shelf(&self) -> Arc<dyn Blobs> {
+        if self.fresh.is_empty() {
+            return self.blobs.clone();
+        }
+        Arc::new(Shelf { blobs: self.blobs.clone(), fresh: self.fresh.clone() })
+    }
+
+    pub(super) fn frame(&self, id: FrameId) -> &Frame {
+        &self.frames[&id]
+    }
+
+    pub(super) fn node_mut(&mut self, (frame, place): Spot) -> Option<&mut Node> {
+        self.frames.get_mut(&frame)?.nodes.get_mut(place)
+    }
+
+    pub(super) fn address(&self, (frame, place): Spot) -> Address {
+        let frame = &self.frames[&frame];
+        frame.address.step(&frame.step(place).id)
+    }
+
+    /// Opens a frame and queues the steps that wait for nothing.
+    pub(super) fn open_frame(
+        &mut self,
+        plan: Arc<Plan>,
+        body: BodyId,
+        place: (Option<Spot>, Instance, Address),
+        names: Scope,
+    ) -> FrameId {
+        self.made += 1;
+        let id = FrameId(self.made);
+        let frame = Frame::new(plan, body, place, names);
+        for place in &frame.body().order {
+            if frame.waits[*place] == 0 {
+                self.work.push_back(Work::Ready((id, *place)));
+            }
+        }
+        if frame.left == 0 {
+            self.work.push_back(Work::Close(id));
+        }
+        self.by_address.insert(frame.address.clone(), id);
+        self.frames.insert(id, frame);
+        id
+    }
+
+    /// Forgets a frame and everything inside it.
+    pub(super) fn drop_frame(&mut self, id: FrameId) {
+        let Some(frame) = self.frames.remove(&id) else { return };
+        if self.by_address.get(&frame.address) == Some(&id) {
+            self.by_address.remove(&frame.address);
+        }
+        for (place, node) in frame.nodes.iter().enumerate() {
+            match node {
+                Node::Open(control) => control.frames().into_iter().for_each(|inner| self.drop_frame(inner)),
+                Node::Running(_) => self.leave_lane(&frame, place),
+                _ => {}
+            }
+        }
+    }
+
+    /// Finds a step instance among the frames in memory.
+    pub(super) fn locate(&self, address: &Address) -> Option<Spot> {
+        let text = address.as_str();
+        let (frame, step) = text.rsplit_once('/').map_or(("", text), |(frame, step)| (frame, step));
+        let frame = *self.by_address.get(&Address::new(frame))?;
+        let place = *self.frames[&frame].body().names.get(&crate::id::StepId::new(step))?;
+        Some((frame, place))
+    }
+
+    pub(super) fn pause(&self) -> Option<Pause> {
+        match &self.standing {
+            Standing::Paused { pause, .. } => Some(*pause),
+            _ => None,
+        }
+    }
+
+    pub(super) fn refresh_run_data(&mut self) {
+        let spent = Data::table(["usd", "tokens", "calls"].map(|unit| {
+            let sum = match unit {
+                "tokens" => self.spent.get("tokens_in") + self.spent.get("tokens_out"),
+                unit => self.spent.get(unit),
+            };
+            (unit, Data::from_value(&serde_json::json!(sum)))
+        }));
+        let id = Data::from_value(&Value::String(self.id.to_string()));
+        self.run_data = Data::table([("id", id), ("spent", spent)]);
+    }
+}
+
+struct Shelf {
+    blobs: Arc<dyn Blobs>,
+    fresh: HashMap<Digest, Arc<[u8]>>,
+}
+
+impl Blobs for Shelf {
+    fn put(&self, bytes: &[u8]) -> Result<BlobRef, BlobError> {
+        self.blobs.put(bytes)
+    }
+
+    fn get(&self, digest: &Digest) -> Result<Arc<[u8]>, BlobError> {
+        self.fresh.get(digest).cloned().map_or_else(|| self.blobs.get(digest), Ok)
+    }
+}

@@ -1,0 +1,76 @@
+//! What expressions see: the names of their frame and the steps they were found to read, nothing else.
+
+use super::Run;
+use super::frame::FrameId;
+use super::node::Node;
+use crate::expr::{Data, EvalError, Scope};
+use crate::plan::{Seen, Sees};
+use crate::value::Value;
+use crate::verb::{BlobError, Failure};
+
+impl Run {
+    /// The names of frame `id`, with `run` and the steps in `sees`.
+    pub(super) fn scope(&self, id: FrameId, sees: &Sees) -> Result<Scope, Failure> {
+        let frame = self.frame(id);
+        let scope = frame.names.with("run", self.run_data.clone());
+        if sees.is_empty() {
+            return Ok(scope);
+        }
+        let mut steps = Vec::with_capacity(sees.len());
+        for seen in sees.iter() {
+            steps.push(self.seen(id, *seen)?);
+        }
+        Ok(scope.with("steps", Data::table(steps)))
+    }
+
+    fn seen(&self, mut id: FrameId, seen: Seen) -> Result<(String, Data), Failure> {
+        for _ in 0..seen.up {
+            let owner =
+                self.frame(id).owner.ok_or_else(|| bug("an expression sees further out than there is"))?;
+            id = owner.0;
+        }
+        let frame = self.frame(id);
+        let node = &frame.nodes[seen.step];
+        let data = self.entry(node).map_err(Failure::from)?;
+        Ok((frame.step(seen.step).id.to_string(), data))
+    }
+
+    /// `steps.ID`: `{ok, skipped, failed, output?, error?}`.
+    fn entry(&self, node: &Node) -> Result<Data, BlobError> {
+        let flag = |on: bool| Data::from_value(&Value::Bool(on));
+        let mut entry = vec![
+            ("ok", flag(matches!(node, Node::Done(_)))),
+            ("skipped", flag(matches!(node, Node::Skipped(_)))),
+            ("failed", flag(matches!(node, Node::Failed(_)))),
+        ];
+        match node {
+            Node::Done(slot) => entry.push(("output", slot.data(&self.shelf())?)),
+            Node::Failed(failure) => entry.push(("error", failure_data(failure))),
+            _ => {}
+        }
+        Ok(Data::table(entry))
+    }
+}
+
+/// A failure as expressions see it: `{class, message, hint, detail}`.
+pub(super) fn failure_data(failure: &Failure) -> Data {
+    Data::from_value(&serde_json::json!({
+        "class": failure.class.word(),
+        "message": failure.message,
+        "hint": failure.hint,
+        "detail": failure.detail,
+    }))
+}
+
+/// The failure of a step one of whose expressions cannot be evaluated.
+pub(super) fn eval_failure(what: &str, error: &EvalError) -> Failure {
+    let failure = Failure::permanent(format!("{what} `{}`: {}", error.text, error.message));
+    match &error.hint {
+        Some(hint) => failure.hint(hint.clone()),
+        None => failure,
+    }
+}
+
+pub(super) fn bug(message: impl Into<String>) -> Failure {
+    Failure::new(crate::verb::Class::Bug, message)
+}

@@ -1,0 +1,454 @@
+//! Taking a turn: works off what facts have made ready, and starts what lanes have room for.
+
+use super::apply::lane_name;
+use super::frame::Spot;
+use super::node::{Node, Tries};
+use super::retry::{self, Verdict};
+use super::run::Work;
+use super::scope::{eval_failure, failure_data};
+use super::slot::INLINE;
+use super::{
+    Attempt, Fact, Mismatch, Order, Pause, Question, Report, Run, SkipReason, Standing, Turn, control,
+};
+use crate::clock::Millis;
+use crate::expr::{Data, Expr, Ref, Scope, Step as Key};
+use crate::id::Address;
+use crate::plan::{Action, OnInterrupt, Step};
+use crate::schema::Schema;
+use crate::value::{Digest, Value};
+use crate::verb::{Class, Failure, Output};
+
+impl Run {
+    /// Decides all there is to decide at `now`. The facts of the turn are applied already; they must be on disk
+    /// before any of its orders is carried out.
+    pub fn next(&mut self, now: Millis) -> Result<Turn, Mismatch> {
+        while self.standing == Standing::Going {
+            self.ring_timers(now);
+            match self.work.pop_front() {
+                Some(Work::Ready(spot)) => self.ready(now, spot)?,
+                Some(Work::Close(frame)) => control::close(self, now, frame)?,
+                Some(Work::Advance(spot)) => control::advance(self, now, spot)?,
+                None if self.fill_lanes(now)? => {}
+                None => break,
+            }
+        }
+        self.fresh.clear();
+        let wake =
+            (self.standing == Standing::Going).then(|| self.timers.first().map(|(at, _)| *at)).flatten();
+        Ok(Turn { wake, ..std::mem::take(&mut self.turn) })
+    }
+
+    /// Goes on after a pause, a stop or a crash: what was under way is made again as its step says, what was
+    /// held is acquired again.
+    pub fn resume(&mut self, now: Millis) -> Result<(), Mismatch> {
+        self.emit(now, Address::root(), 0, Fact::Resumed)?;
+        for spot in self.spots(|node| matches!(node, Node::Open(_))) {
+            let unfinished = match self.frames.get(&spot.0).map(|frame| &frame.nodes[spot.1]) {
+                Some(Node::Open(control)) => {
+                    control.held_body().is_some_and(|body| self.frame(body).left > 0)
+                }
+                _ => false,
+            };
+            if unfinished {
+                self.emit(now, self.address(spot), 0, Fact::Lost)?;
+            }
+        }
+        for spot in self.spots(|node| matches!(node, Node::Running(_))) {
+            let number = self.tries(spot).begun;
+            self.emit(now, self.address(spot), number, Fact::Interrupted)?;
+        }
+        for spot in self.spots(|node| matches!(node, Node::Asking { .. })) {
+            self.work.push_back(Work::Ready(spot));
+        }
+        Ok(())
+    }
+
+    /// Step instances whose node is as asked, outer ones first, in the order of their addresses.
+    fn spots(&self, wanted: impl Fn(&Node) -> bool) -> Vec<Spot> {
+        let mut spots: Vec<(Address, Spot)> = Vec::new();
+        for (id, frame) in &self.frames {
+            for (place, node) in frame.nodes.iter().enumerate() {
+                if wanted(node) {
+                    spots.push((self.address((*id, place)), (*id, place)));
+                }
+            }
+        }
+        spots.sort();
+        spots.into_iter().map(|(_, spot)| spot).collect()
+    }
+
+    fn ring_timers(&mut self, now: Millis) {
+        while let Some((at, spot)) = self.timers.first().copied() {
+            if at > now {
+                break;
+            }
+            self.timers.remove(&(at, spot));
+            self.work.push_back(Work::Ready(spot));
+        }
+    }
+
+    fn ready(&mut self, now: Millis, spot: Spot) -> Result<(), Mismatch> {
+        let Some(frame) = self.frames.get(&spot.0) else { return Ok(()) };
+        match &frame.nodes[spot.1] {
+            Node::Waiting if frame.waits[spot.1] == 0 => self.decide(now, spot),
+            Node::Resting { .. } => {
+                self.queue(spot);
+                Ok(())
+            }
+            Node::Cut(_) => self.cut(now, spot),
+            Node::Asking { question, .. } => self.ask_again(now, spot, question.clone()),
+            Node::Answered { .. } => self.answered(now, spot),
+            _ => Ok(()),
+        }
+    }
+
+    /// Every step it waits for has ended: is it skipped, failed, queued or opened?
+    fn decide(&mut self, now: Millis, spot: Spot) -> Result<(), Mismatch> {
+        let frame = self.frame(spot.0);
+        let plan = frame.plan.clone();
+        let step = &plan.bodies[frame.body.0].steps[spot.1];
+        if let Some(reason) = self.culprit(spot, step) {
+            return self.emit(now, self.address(spot), 0, Fact::Skipped { reason });
+        }
+        match self.condition(spot, step) {
+            Err(failure) => return self.fail(now, spot, failure),
+            Ok(Some(reason)) => return self.emit(now, self.address(spot), 0, Fact::Skipped { reason }),
+            Ok(None) => {}
+        }
+        match &step.action {
+            Action::Verb { .. } | Action::Hold(_) => {
+                self.queue(spot);
+                Ok(())
+            }
+            _ => control::open(self, now, spot, step),
+        }
+    }
+
+    fn culprit(&self, (frame, _): Spot, step: &Step) -> Option<SkipReason> {
+        let frame = self.frame(frame);
+        step.deps.iter().filter(|dep| !dep.tolerated).find_map(|dep| {
+            let step = frame.step(dep.step).id.to_string();
+            match &frame.nodes[dep.step] {
+                Node::Failed(_) => Some(SkipReason::AfterFailure { step }),
+                Node::Skipped(_) => Some(SkipReason::AfterSkip { step }),
+                _ => None,
+            }
+        })
+    }
+
+    fn condition(&self, spot: Spot, step: &Step) -> Result<Option<SkipReason>, Failure> {
+        let Some(when) = &step.when else { return Ok(None) };
+        let scope = self.scope(spot.0, &step.sees)?;
+        if when.eval_bool(&scope).map_err(|e| eval_failure("when", &e))? {
+            return Ok(None);
+        }
+        let values = values_of(when, &scope);
+        Ok(Some(SkipReason::When { expression: when.text().to_owned(), values }))
+    }
+
+    pub(super) fn queue(&mut self, spot: Spot) {
+        let name = lane_name(&self.frames[&spot.0], spot.1);
+        self.lane(&name).queue.push_back(spot);
+    }
+
+    /// Starts as much as lanes have room for; `false` where nothing could be started.
+    fn fill_lanes(&mut self, now: Millis) -> Result<bool, Mismatch> {
+        let mut started = false;
+        for lane in 0..self.lanes.len() {
+            while self.lanes[lane].running < self.lanes[lane].limit {
+                let Some(spot) = self.lanes[lane].queue.pop_front() else { break };
+                self.start(now, spot)?;
+                started = true;
+                if self.standing != Standing::Going {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(started)
+    }
+
+    fn start(&mut self, now: Millis, spot: Spot) -> Result<(), Mismatch> {
+        let Some(frame) = self.frames.get(&spot.0) else { return Ok(()) };
+        let startable = matches!(
+            frame.nodes[spot.1],
+            Node::Waiting | Node::Resting { .. } | Node::Cut(_) | Node::Answered { .. }
+        );
+        if !startable {
+            return Ok(());
+        }
+        let plan = frame.plan.clone();
+        let step = &plan.bodies[frame.body.0].steps[spot.1];
+        let spends = !matches!(&step.action, Action::Verb { traits, .. } if traits.pure);
+        match self.exhausted() {
+            Ok(Some(message)) if spends => {
+                return self.emit(now, Address::root(), 0, Fact::Paused { pause: Pause::Budget, message });
+            }
+            Err(failure) => return self.fail(now, spot, failure),
+            Ok(_) => {}
+        }
+        let tries = self.tries(spot);
+        match self.attempt(spot, step, &tries) {
+            Err(failure) => self.fail(now, spot, failure),
+            Ok(attempt) => {
+                let fact = Fact::Started { key: attempt.key };
+                self.emit(now, attempt.address.clone(), attempt.number, fact)?;
+                let order = if matches!(step.action, Action::Hold(_)) { Order::Acquire } else { Order::Run };
+                self.turn.orders.push(order(attempt));
+                Ok(())
+            }
+        }
+    }
+
+    /// Renders the input of the next attempt.
+    fn attempt(&self, spot: Spot, step: &Step, tries: &Tries) -> Result<Attempt, Failure> {
+        let (name, with) = match &step.action {
+            Action::Verb { name, with, .. } => (name, with),
+            Action::Hold(hold) => (&hold.resource, &hold.with),
+            _ => return Err(super::scope::bug("a control step cannot be attempted")),
+        };
+        let error = tries.error.as_ref().map_or_else(Data::none, |failure| failure_data(failure));
+        let number = tries.begun + 1;
+        let attempt = Data::table([("n", Data::from_value(&Value::from(number))), ("error", error)]);
+        let scope = self.scope(spot.0, &step.sees)?.with("attempt", attempt);
+        let with = with.render(&scope).map_err(|e| eval_failure("template", &e))?;
+        let key = step.cache.then(|| cache_key(name, &with, step.output.as_deref()));
+        Ok(Attempt {
+            address: self.address(spot),
+            number,
+            name: name.as_str().into(),
+            with,
+            timeout: step.timeout,
+            schema: step.output.clone(),
+            cursor: tries.cursor.clone(),
+            key,
+        })
+    }
+
+    pub(super) fn tries(&self, (frame, place): Spot) -> Tries {
+        match self.frames.get(&frame).map(|frame| &frame.nodes[place]) {
+            Some(Node::Running(tries) | Node::Resting { tries, .. } | Node::Cut(tries)) => tries.clone(),
+            Some(Node::Answered { cut: Some(tries), .. }) => tries.clone(),
+            _ => Tries::default(),
+        }
+    }
+
+    pub(super) fn fail(&mut self, now: Millis, spot: Spot, failure: Failure) -> Result<(), Mismatch> {
+        let number = self.tries(spot).begun;
+        self.emit(now, self.address(spot), number, Fact::Failed { failure })
+    }
+
+    pub(super) fn succeed(&mut self, now: Millis, spot: Spot, output: Value) -> Result<(), Mismatch> {
+        let output = self.keep(output, INLINE);
+        let fact = Fact::Succeeded { output, spent: crate::meter::Meter::new(), cached: false };
+        self.emit(now, self.address(spot), 0, fact)
+    }
+
+    fn cut(&mut self, now: Millis, spot: Spot) -> Result<(), Mismatch> {
+        let address = self.address(spot);
+        match self.frame(spot.0).step(spot.1).on_interrupt {
+            OnInterrupt::Retry => {
+                self.queue(spot);
+                Ok(())
+            }
+            OnInterrupt::Fail => {
+                let failure =
+                    Failure::permanent("was under way when the run was cut off, and may have taken effect");
+                self.fail(now, spot, failure)
+            }
+            OnInterrupt::Ask => {
+                let text = format!(
+                    "`{address}` was under way when the run was cut off and may have taken effect: run it again?"
+                );
+                let choices = vec![Value::from("retry"), Value::from("fail")];
+                self.ask(now, spot, Question { text, choices, default: None, until: None })
+            }
+        }
+    }
+
+    fn ask_again(&mut self, now: Millis, spot: Spot, question: Question) -> Result<(), Mismatch> {
+        let address = self.address(spot);
+        if question.until.is_some_and(|until| until <= now)
+            && let Some(answer) = question.default
+        {
+            return self.emit(now, address, 0, Fact::Answered { answer, by: "default".to_owned() });
+        }
+        self.turn.orders.push(Order::Ask { address, question });
+        Ok(())
+    }
+
+    /// Puts a question and orders its answer.
+    pub(super) fn ask(&mut self, now: Millis, spot: Spot, question: Question) -> Result<(), Mismatch> {
+        let address = self.address(spot);
+        self.emit(now, address.clone(), 0, Fact::Asked(question.clone()))?;
+        self.turn.orders.push(Order::Ask { address, question });
+        Ok(())
+    }
+
+    fn answered(&mut self, now: Millis, spot: Spot) -> Result<(), Mismatch> {
+        let Some(Node::Answered { cut, answer }) = self.frames.get(&spot.0).map(|frame| &frame.nodes[spot.1])
+        else {
+            return Ok(());
+        };
+        match (cut, answer) {
+            (None, answer) => {
+                let answer = answer.clone();
+                self.succeed(now, spot, answer)
+            }
+            (Some(_), Value::String(word)) if word == "retry" => {
+                self.queue(spot);
+                Ok(())
+            }
+            (Some(_), _) => {
+                self.fail(now, spot, Failure::permanent("was cut off, and was not to be run again"))
+            }
+        }
+    }
+
+    /// Takes in what came of an order. Reports about what has ended meanwhile are let go.
+    pub fn report(&mut self, now: Millis, report: Report) -> Result<(), Mismatch> {
+        match report {
+            Report::Ran { address, attempt, result, cached } => {
+                let Some(spot) = self.under_way(&address, attempt) else { return Ok(()) };
+                match result.and_then(|output| self.accept(spot, output)) {
+                    Ok(output) => {
+                        let value = self.keep(output.value, INLINE);
+                        let fact = Fact::Succeeded { output: value, spent: output.spent, cached };
+                        self.emit(now, address, attempt, fact)
+                    }
+                    Err(failure) => self.falter(now, spot, failure),
+                }
+            }
+            Report::Cursor { address, attempt, cursor } => match self.under_way(&address, attempt) {
+                Some(_) => self.emit(now, address, attempt, Fact::CursorSaved { cursor }),
+                None => Ok(()),
+            },
+            Report::Acquired { address, attempt, result } => {
+                let Some(spot) = self.under_way(&address, attempt) else { return Ok(()) };
+                match result {
+                    Ok(held) => {
+                        let held = self.keep(held, INLINE);
+                        self.emit(now, address, attempt, Fact::Acquired { held })
+                    }
+                    Err(failure) => self.falter(now, spot, failure),
+                }
+            }
+            Report::Released { address, held } => control::released(self, now, &address, held),
+            Report::Answered { address, answer, by } => match self.locate(&address) {
+                Some(spot) if matches!(self.frame(spot.0).nodes[spot.1], Node::Asking { .. }) => {
+                    self.emit(now, address, 0, Fact::Answered { answer, by })
+                }
+                _ => Ok(()),
+            },
+            Report::Pause { pause, message } if self.standing == Standing::Going => {
+                self.emit(now, Address::root(), 0, Fact::Paused { pause, message })
+            }
+            Report::Pause { .. } => Ok(()),
+        }
+    }
+
+    fn under_way(&self, address: &Address, attempt: u32) -> Option<Spot> {
+        let spot = self.locate(address)?;
+        match &self.frame(spot.0).nodes[spot.1] {
+            Node::Running(tries) if tries.begun == attempt => Some(spot),
+            _ => None,
+        }
+    }
+
+    /// Checks an output against the step's schema and checks.
+    fn accept(&self, spot: Spot, output: Output<Value>) -> Result<Output<Value>, Failure> {
+        let frame = self.frame(spot.0);
+        let step = frame.step(spot.1);
+        let reject = |message: String, why: Value| {
+            let detail = serde_json::json!({"answer": output.value, "violations": why});
+            Failure::rejected(message).detail(detail).spent(output.spent.clone())
+        };
+        if let Some(schema) = &step.output {
+            let violations = schema.violations(&output.value);
+            if !violations.is_empty() {
+                let list: Vec<String> = violations.iter().map(ToString::to_string).collect();
+                let message = format!("the output does not fit {}: {}", schema.name(), list.join("; "));
+                return Err(reject(message, Value::from(list)));
+            }
+        }
+        if !step.check.is_empty() {
+            let scope = self.scope(spot.0, &step.sees)?.with("output", Data::from_value(&output.value));
+            for check in &step.check {
+                if !check.eval_bool(&scope).map_err(|e| eval_failure("check", &e))? {
+                    let message = format!("the check `{}` does not hold", check.text());
+                    return Err(reject(message, values_of(check, &scope)));
+                }
+            }
+        }
+        Ok(output)
+    }
+
+    fn falter(&mut self, now: Millis, spot: Spot, failure: Failure) -> Result<(), Mismatch> {
+        if failure.class == Class::Cancelled && self.pause().is_some() {
+            return Ok(());
+        }
+        let (address, tries) = (self.address(spot), self.tries(spot));
+        let policy = &self.frame(spot.0).step(spot.1).retry;
+        match retry::decide(policy, &tries, &failure, now, (self.seed, address.as_str())) {
+            Verdict::Again { at, charged } => {
+                let fact = Fact::Faltered { failure, again_at: at, charged };
+                self.emit(now, address, tries.begun, fact)
+            }
+            Verdict::Fail => self.emit(now, address, tries.begun, Fact::Failed { failure }),
+            Verdict::Pause => {
+                let mut message = format!("`{address}`: {}", failure.message);
+                if let Some(hint) = &failure.hint {
+                    message.push_str(": ");
+                    message.push_str(hint);
+                }
+                let fact = Fact::Faltered { failure, again_at: now, charged: false };
+                self.emit(now, address, tries.begun, fact)?;
+                match self.standing {
+                    Standing::Going => {
+                        self.emit(now, Address::root(), 0, Fact::Paused { pause: Pause::Auth, message })
+                    }
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// The values that an expression was decided on, by the names it reads; long texts are cut.
+pub(super) fn values_of(expr: &Expr, scope: &Scope) -> Value {
+    let mut values = serde_json::Map::new();
+    for reference in expr.refs() {
+        let text = &expr.text()[reference.range.clone()];
+        if let Some(data) = resolve(reference, scope) {
+            values.insert(text.to_owned(), brief(data.to_value()));
+        }
+    }
+    Value::Object(values)
+}
+
+fn resolve(reference: &Ref, scope: &Scope) -> Option<Data> {
+    let mut path = reference.path.iter();
+    let Some(Key::Key(root)) = path.next() else { return None };
+    path.try_fold(scope.get(root)?.clone(), |data, key| match key {
+        Key::Key(key) => data.get(key),
+        Key::Index(index) => data.at(usize::try_from(*index).ok()?),
+        Key::Dynamic => None,
+    })
+}
+
+fn brief(value: Value) -> Value {
+    match &value {
+        Value::String(text) if text.chars().count() > 200 => {
+            Value::String(text.chars().take(200).chain(['…']).collect())
+        }
+        Value::Array(_) | Value::Object(_) if super::slot::weight(&value, 400) > 400 => {
+            Value::String("…".to_owned())
+        }
+        _ => value,
+    }
+}
+
+/// What makes two attempts interchangeable: the verb, its input, and what its output must fit.
+fn cache_key(name: &str, with: &Value, schema: Option<&Schema>) -> Digest {
+    let schema = schema.map_or(Value::Null, |schema| schema.source().as_ref().clone());
+    Digest::of_value(&serde_json::json!({"verb": name, "with": with, "schema": schema}))
+}
