@@ -137,7 +137,8 @@ impl Tree {
     }
 
     fn reference(&self, tree: Digest) -> TreeRef {
-        let files = self.files.iter().map(|(path, file)| TreeEntry { path: path.clone(), size: file.blob.size });
+        let files =
+            self.files.iter().map(|(path, file)| TreeEntry { path: path.clone(), size: file.blob.size });
         TreeRef { tree, files: files.collect() }
     }
 
@@ -166,14 +167,14 @@ impl Tree {
 
     /// `path` checked, and free to be written: no file stands where it needs a directory, nor the reverse.
     fn free_path(&self, path: &str) -> Result<String, TreeError> {
-        let checked =
-            check_path(path).map_err(|reason| TreeError::Path { path: path.to_owned(), reason })?;
+        let checked = check_path(path).map_err(|reason| TreeError::Path { path: path.to_owned(), reason })?;
         self.refuse_conflict(&checked)?;
         Ok(checked)
     }
 
     fn refuse_conflict(&self, path: &str) -> Result<(), TreeError> {
-        let above = path.match_indices('/').map(|(i, _)| &path[..i]).find(|dir| self.files.contains_key(*dir));
+        let above =
+            path.match_indices('/').map(|(i, _)| &path[..i]).find(|dir| self.files.contains_key(*dir));
         let prefix = format!("{path}/");
         let below = self.files.range(prefix.clone()..).next().filter(|(p, _)| p.starts_with(&prefix));
         let reason = match (above, below) {

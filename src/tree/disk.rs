@@ -36,7 +36,10 @@ impl Tree {
             return fs::rename(&fresh, into).map_err(disk(into));
         }
         if !into.is_dir() {
-            return Err(disk(into)(std::io::Error::new(ErrorKind::NotADirectory, "it is a file, not a directory")));
+            return Err(disk(into)(std::io::Error::new(
+                ErrorKind::NotADirectory,
+                "it is a file, not a directory",
+            )));
         }
         if renameat2(AT_FDCWD, &fresh, AT_FDCWD, into, RenameFlags::RENAME_EXCHANGE).is_ok() {
             return Ok(());
@@ -48,7 +51,8 @@ impl Tree {
     fn fill(&self, blobs: &dyn Blobs, into: &Path) -> Result<(), TreeError> {
         make_dir(into)?;
         for (path, file) in &self.files {
-            let checked = check_path(path).map_err(|reason| TreeError::Path { path: path.clone(), reason })?;
+            let checked =
+                check_path(path).map_err(|reason| TreeError::Path { path: path.clone(), reason })?;
             for (end, _) in checked.match_indices('/') {
                 make_dir(&into.join(&checked[..end]))?;
             }

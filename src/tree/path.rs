@@ -90,9 +90,33 @@ mod tests {
         let long = "x".repeat(256);
         let deep = "dir/".repeat(300) + "x";
         for given in [
-            "", ".", "./", "/", "/etc/passwd", "..", "../x", "a/../../x", "a/..", "a\\b", "..\\x", "a\0b", "a\nb", "a/",
-            ".git/config", "sub/.GIT/hooks/x", "C:/x", "c:x", "nul", "NUL.txt", "a/com1", "LPT9.log", "x.", "x /y",
-            " x", &long, &deep,
+            "",
+            ".",
+            "./",
+            "/",
+            "/etc/passwd",
+            "..",
+            "../x",
+            "a/../../x",
+            "a/..",
+            "a\\b",
+            "..\\x",
+            "a\0b",
+            "a\nb",
+            "a/",
+            ".git/config",
+            "sub/.GIT/hooks/x",
+            "C:/x",
+            "c:x",
+            "nul",
+            "NUL.txt",
+            "a/com1",
+            "LPT9.log",
+            "x.",
+            "x /y",
+            " x",
+            &long,
+            &deep,
         ] {
             assert!(check_path(given).is_err(), "{given:?}");
         }
