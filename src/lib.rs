@@ -14,6 +14,8 @@ pub mod schema;
 pub mod model;
 pub mod verb;
 
+pub mod tree;
+
 pub mod engine;
 pub mod plan;
 

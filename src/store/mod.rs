@@ -1,1 +1,124 @@
-//! stub
+//! Where journals, heads of runs, reusable outputs and blobs are kept: the port and its implementations.
+//! A store never knows what a fact means beyond its columns, nor how a run works.
+//! Start with [`Store`]; [`Memory`] keeps it all in memory.
+
+mod claim;
+mod digests;
+mod error;
+mod memory;
+mod ticket;
+
+pub use claim::{Claim, Owner};
+pub use error::StoreError;
+pub use memory::Memory;
+pub use ticket::{Promise, Ticket};
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Millis;
+use crate::id::{Address, RunId};
+use crate::meter::Meter;
+use crate::value::{Digest, Value};
+use crate::verb::Blobs;
+
+/// One fact of a journal. Its number is given by [`Store::append`]: 1, 2, 3… within the run, without gaps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// When it happened.
+    pub at: Millis,
+    /// What kind of fact it is.
+    pub kind: String,
+    /// The step instance it is about.
+    pub address: Address,
+    /// The attempt it is about, 0 where it is about none.
+    pub attempt: u32,
+    /// JSON text of the fact.
+    pub body: String,
+}
+
+/// What is known of a run without reading its journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Head {
+    /// The run.
+    pub run: RunId,
+    /// Name of its pipeline.
+    pub pipeline: String,
+    /// Digest of its plan; a blob under this digest is kept as long as the run.
+    pub plan: Digest,
+    /// A word for where it stands.
+    pub status: String,
+    /// Exit code, once it has ended.
+    pub code: Option<i32>,
+    /// When it was created.
+    pub started_at: Millis,
+    /// When it ended.
+    pub finished_at: Option<Millis>,
+    /// What it has spent.
+    pub spent: Meter,
+    /// Its score, where its pipeline has one.
+    pub score: Option<f64>,
+    /// Its outputs, once it has ended.
+    pub outputs: Option<Value>,
+}
+
+/// What is written in one transaction.
+#[derive(Clone, Debug, Default)]
+pub struct Append {
+    /// Facts, in order.
+    pub rows: Vec<Row>,
+    /// Takes the place of the run's head.
+    pub head: Option<Head>,
+}
+
+/// What [`Store::sweep`] removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Swept {
+    /// How many blobs.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A journal store. Calls other than [`Store::append`] and [`Store::cache`] block for as long as the disk takes.
+pub trait Store: Blobs {
+    /// Begins a run; [`StoreError::Exists`] where there is one of that name. It is on disk when this returns.
+    fn create(&self, head: &Head) -> Result<(), StoreError>;
+
+    /// Queues `batch` to be written in one transaction; the ticket resolves when it is on disk, to the number of the
+    /// run's last fact. Batches of one run are written in the order of the calls, after the blobs put before them.
+    /// When one fails, all later batches of that run fail too, until the run is claimed anew.
+    fn append(&self, run: &RunId, batch: Append) -> Ticket;
+
+    /// Hands over the facts numbered above `after`, in order, until `each` returns false. Facts that are not on disk
+    /// yet are not seen. `each` may call the store.
+    fn scan(&self, run: &RunId, after: u64, each: &mut dyn FnMut(u64, Row) -> bool)
+    -> Result<(), StoreError>;
+
+    /// The head of `run`, `None` where there is no such run.
+    fn head(&self, run: &RunId) -> Result<Option<Head>, StoreError>;
+
+    /// At most `limit` heads, newest first, of all pipelines or of one.
+    fn heads(&self, limit: usize, pipeline: Option<&str>) -> Result<Vec<Head>, StoreError>;
+
+    /// The run whose name begins with `prefix`; [`StoreError::UnknownRun`] or [`StoreError::Ambiguous`] where it is
+    /// not exactly one.
+    fn find(&self, prefix: &str) -> Result<RunId, StoreError>;
+
+    /// The output that was kept for reuse under `key`.
+    fn cached(&self, key: &Digest) -> Result<Option<Value>, StoreError>;
+
+    /// Keeps `value` for reuse by other runs; on disk no later than the next fact that is appended.
+    fn cache(&self, key: &Digest, value: &Value) -> Result<(), StoreError>;
+
+    /// Takes the right to write to `run` until the claim is dropped, also against other processes;
+    /// [`StoreError::Held`] where somebody has it. The claim of a process that died is free at once.
+    fn claim(&self, run: &RunId, owner: Owner) -> Result<Claim, StoreError>;
+
+    /// Forgets `run` with its facts in one transaction; refuses while it is claimed. Its blobs stay until
+    /// [`Store::sweep`].
+    fn remove(&self, run: &RunId) -> Result<(), StoreError>;
+
+    /// Removes blobs that were last put before `before` and whose digest is found neither in a fact, head or reusable
+    /// output that is still kept, nor in another blob that stays.
+    fn sweep(&self, before: Millis) -> Result<Swept, StoreError>;
+}

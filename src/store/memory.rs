@@ -1,0 +1,199 @@
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::digests::each_digest;
+use super::{Append, Claim, Head, Owner, Row, Store, StoreError, Swept, Ticket};
+use crate::clock::{Clock, Millis};
+use crate::id::RunId;
+use crate::value::{BlobRef, Digest, Value};
+use crate::verb::{BlobError, Blobs};
+
+/// A store that forgets everything with the process.
+#[derive(Clone)]
+pub struct Memory {
+    clock: Arc<dyn Clock>,
+    shelf: Arc<Mutex<Shelf>>,
+}
+
+#[derive(Default)]
+struct Shelf {
+    runs: BTreeMap<RunId, (Head, Vec<Row>)>,
+    blobs: HashMap<Digest, (Millis, Arc<[u8]>)>,
+    cache: HashMap<Digest, Value>,
+    claims: HashMap<RunId, Owner>,
+}
+
+impl Memory {
+    /// An empty store; `clock` dates its blobs.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, shelf: Arc::default() }
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Blobs for Memory {
+    fn put(&self, bytes: &[u8]) -> Result<BlobRef, BlobError> {
+        let blob = BlobRef::of(bytes);
+        let now = self.clock.now();
+        self.shelf().blobs.insert(blob.digest, (now, bytes.into()));
+        Ok(blob)
+    }
+
+    fn get(&self, digest: &Digest) -> Result<Arc<[u8]>, BlobError> {
+        let shelf = self.shelf();
+        shelf.blobs.get(digest).map(|(_, bytes)| bytes.clone()).ok_or(BlobError::Missing(*digest))
+    }
+}
+
+impl Shelf {
+    fn append(&mut self, run: &RunId, batch: Append) -> Result<u64, StoreError> {
+        let (head, rows) =
+            self.runs.get_mut(run).ok_or_else(|| StoreError::UnknownRun(run.as_str().to_owned()))?;
+        rows.extend(batch.rows);
+        if let Some(new) = batch.head {
+            *head = Head { run: run.clone(), ..new };
+        }
+        Ok(rows.len() as u64)
+    }
+
+    /// Digests that something still kept names, directly or through blobs; blobs put since `before` are kept.
+    fn live(&self, before: Millis) -> HashSet<Digest> {
+        let mut live = HashSet::new();
+        let young = self.blobs.iter().filter(|(_, (at, _))| *at >= before);
+        let mut left: Vec<Digest> = young.map(|(digest, _)| *digest).collect();
+        let mut note = |text: &[u8]| each_digest(text, |digest| left.push(digest));
+        for (head, rows) in self.runs.values() {
+            note(head.plan.to_string().as_bytes());
+            note(head.outputs.as_ref().map(Value::to_string).unwrap_or_default().as_bytes());
+            rows.iter().for_each(|row| note(row.body.as_bytes()));
+        }
+        self.cache.values().for_each(|value| note(value.to_string().as_bytes()));
+        while let Some(digest) = left.pop() {
+            if live.insert(digest)
+                && let Some((_, bytes)) = self.blobs.get(&digest)
+            {
+                each_digest(bytes, |digest| left.push(digest));
+            }
+        }
+        live
+    }
+}
+
+struct Held {
+    store: Memory,
+    run: RunId,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.store.shelf().claims.remove(&self.run);
+    }
+}
+
+impl Store for Memory {
+    fn create(&self, head: &Head) -> Result<(), StoreError> {
+        let mut shelf = self.shelf();
+        if shelf.runs.contains_key(&head.run) {
+            return Err(StoreError::Exists(head.run.clone()));
+        }
+        shelf.runs.insert(head.run.clone(), (head.clone(), Vec::new()));
+        Ok(())
+    }
+
+    fn append(&self, run: &RunId, batch: Append) -> Ticket {
+        Ticket::resolved(self.shelf().append(run, batch))
+    }
+
+    fn scan(
+        &self,
+        run: &RunId,
+        after: u64,
+        each: &mut dyn FnMut(u64, Row) -> bool,
+    ) -> Result<(), StoreError> {
+        let mut seq = after;
+        loop {
+            let row = match self.shelf().runs.get(run) {
+                None => return Err(StoreError::UnknownRun(run.as_str().to_owned())),
+                Some((_, rows)) => usize::try_from(seq).ok().and_then(|i| rows.get(i)).cloned(),
+            };
+            let Some(row) = row else { return Ok(()) };
+            seq += 1;
+            if !each(seq, row) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn head(&self, run: &RunId) -> Result<Option<Head>, StoreError> {
+        Ok(self.shelf().runs.get(run).map(|(head, _)| head.clone()))
+    }
+
+    fn heads(&self, limit: usize, pipeline: Option<&str>) -> Result<Vec<Head>, StoreError> {
+        let shelf = self.shelf();
+        let of = |head: &&Head| pipeline.is_none_or(|name| name == head.pipeline);
+        let mut heads: Vec<&Head> = shelf.runs.values().map(|(head, _)| head).filter(of).collect();
+        heads.sort_by(|a, b| (b.started_at, &b.run).cmp(&(a.started_at, &a.run)));
+        Ok(heads.into_iter().take(limit).cloned().collect())
+    }
+
+    fn find(&self, prefix: &str) -> Result<RunId, StoreError> {
+        let shelf = self.shelf();
+        pick(prefix, shelf.runs.keys().filter(|run| run.as_str().starts_with(prefix)).cloned())
+    }
+
+    fn cached(&self, key: &Digest) -> Result<Option<Value>, StoreError> {
+        Ok(self.shelf().cache.get(key).cloned())
+    }
+
+    fn cache(&self, key: &Digest, value: &Value) -> Result<(), StoreError> {
+        self.shelf().cache.insert(*key, value.clone());
+        Ok(())
+    }
+
+    fn claim(&self, run: &RunId, owner: Owner) -> Result<Claim, StoreError> {
+        let mut shelf = self.shelf();
+        if let Some(owner) = shelf.claims.get(run) {
+            return Err(StoreError::Held { run: run.clone(), owner: owner.clone() });
+        }
+        shelf.claims.insert(run.clone(), owner);
+        Ok(Claim::new(Held { store: self.clone(), run: run.clone() }))
+    }
+
+    fn remove(&self, run: &RunId) -> Result<(), StoreError> {
+        let _claim = self.claim(run, Owner::default())?;
+        let removed = self.shelf().runs.remove(run);
+        removed.map(drop).ok_or_else(|| StoreError::UnknownRun(run.as_str().to_owned()))
+    }
+
+    fn sweep(&self, before: Millis) -> Result<Swept, StoreError> {
+        let mut shelf = self.shelf();
+        let live = shelf.live(before);
+        let mut swept = Swept::default();
+        shelf.blobs.retain(|digest, (_, bytes)| {
+            let stays = live.contains(digest);
+            if !stays {
+                swept.blobs += 1;
+                swept.bytes += bytes.len() as u64;
+            }
+            stays
+        });
+        Ok(swept)
+    }
+}
+
+/// The only run of `matches`; a run whose name is all of `prefix` wins over longer names.
+pub(super) fn pick(prefix: &str, matches: impl Iterator<Item = RunId>) -> Result<RunId, StoreError> {
+    const SHOWN: usize = 5;
+    let mut matches: Vec<RunId> = matches.take(SHOWN).collect();
+    if let Some(exact) = matches.iter().position(|run| run.as_str() == prefix) {
+        return Ok(matches.swap_remove(exact));
+    }
+    match matches.len() {
+        0 => Err(StoreError::UnknownRun(prefix.to_owned())),
+        1 => Ok(matches.swap_remove(0)),
+        _ => Err(StoreError::Ambiguous { prefix: prefix.to_owned(), matches }),
+    }
+}

@@ -1,0 +1,236 @@
+//! Content-addressed trees of files: what a model wrote, what is built, what is delivered.
+//! A tree never knows where its blobs lie, which verb made it, or what its files mean; only `disk` touches the disk.
+//! Start with [`Tree`]; [`edit`] changes one all or nothing, [`blocks`] reads edits out of a model's text.
+
+pub mod blocks;
+mod difference;
+mod disk;
+pub mod edit;
+mod pack;
+mod path;
+mod reference;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::value::{BlobRef, Digest, canonical};
+use crate::verb::{BlobError, Blobs, Failure};
+
+pub use disk::digest_of_dir;
+pub use path::check_path;
+pub use reference::{TreeEntry, TreeRef};
+
+/// A file of a [`Tree`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeFile {
+    /// Its content.
+    pub blob: BlobRef,
+    /// Whether it gets mode 0755 instead of 0644. Always true for a file that begins with `#!`.
+    pub executable: bool,
+}
+
+/// Files by relative path with `/`, every path as [`check_path`] returns it, no path below a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tree {
+    /// The files.
+    pub files: BTreeMap<String, TreeFile>,
+}
+
+/// Why a tree could not be read, changed or written.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum TreeError {
+    /// The content store has no such content, or failed.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// A path that no tree may hold.
+    #[error("the path {path:?} cannot be used: {reason}")]
+    Path {
+        /// The path as it was given.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// What lies under the digest is no tree.
+    #[error("the content {digest} is no tree: {message}")]
+    Manifest {
+        /// The digest.
+        digest: Digest,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The tree has no such file.
+    #[error("the tree has no file {path:?}")]
+    NoFile {
+        /// The path.
+        path: String,
+    },
+    /// The file is no UTF-8 text.
+    #[error("{path:?} is no UTF-8 text")]
+    NotText {
+        /// The path.
+        path: String,
+    },
+    /// The disk refused.
+    #[error("{}: {message}", path.display())]
+    Disk {
+        /// Where.
+        path: std::path::PathBuf,
+        /// What happened.
+        message: String,
+    },
+}
+
+impl From<TreeError> for Failure {
+    fn from(error: TreeError) -> Self {
+        match error {
+            TreeError::Blob(error) => error.into(),
+            TreeError::Path { .. } => Self::rejected(error.to_string())
+                .hint("paths are relative, with `/` between names, and stay inside the tree"),
+            TreeError::Disk { .. } => Self::transient(error.to_string()),
+            _ => Self::permanent(error.to_string()),
+        }
+    }
+}
+
+/// Whether content makes a file executable by itself.
+fn has_shebang(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"#!")
+}
+
+impl Tree {
+    /// A tree without files.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The tree whose manifest has `digest`.
+    pub fn load(blobs: &dyn Blobs, digest: &Digest) -> Result<Self, TreeError> {
+        let broken = |message: String| TreeError::Manifest { digest: *digest, message };
+        let bytes = blobs.get(digest)?;
+        let tree: Self = serde_json::from_slice(&bytes).map_err(|e| broken(e.to_string()))?;
+        for path in tree.files.keys() {
+            match check_path(path) {
+                Ok(checked) if checked == *path => tree.refuse_conflict(path)?,
+                Ok(checked) => return Err(broken(format!("{path:?} should be written {checked:?}"))),
+                Err(reason) => return Err(TreeError::Path { path: path.clone(), reason }),
+            }
+        }
+        Ok(tree)
+    }
+
+    /// Keeps the manifest; its digest is the tree's.
+    pub fn save(&self, blobs: &dyn Blobs) -> Result<TreeRef, TreeError> {
+        let blob = blobs.put(self.manifest().as_bytes())?;
+        Ok(self.reference(blob.digest))
+    }
+
+    /// The digest the tree has, without keeping anything.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.manifest())
+    }
+
+    fn manifest(&self) -> String {
+        serde_json::to_value(self).map(|value| canonical(&value)).unwrap_or_default()
+    }
+
+    fn reference(&self, tree: Digest) -> TreeRef {
+        let files =
+            self.files.iter().map(|(path, file)| TreeEntry { path: path.clone(), size: file.blob.size });
+        TreeRef { tree, files: files.collect() }
+    }
+
+    /// Sets the content of the file at `path` and returns the path as it is kept. A file that was executable
+    /// stays so.
+    pub fn put(&mut self, blobs: &dyn Blobs, path: &str, bytes: &[u8]) -> Result<String, TreeError> {
+        let path = self.free_path(path)?;
+        let blob = blobs.put(bytes)?;
+        let executable = has_shebang(bytes) || self.files.get(&path).is_some_and(|file| file.executable);
+        self.files.insert(path.clone(), TreeFile { blob, executable });
+        Ok(path)
+    }
+
+    /// The bytes of the file at `path`.
+    pub fn bytes(&self, blobs: &dyn Blobs, path: &str) -> Result<Arc<[u8]>, TreeError> {
+        let file = self.files.get(path).ok_or_else(|| TreeError::NoFile { path: path.to_owned() })?;
+        Ok(blobs.get(&file.blob.digest)?)
+    }
+
+    /// The text of the file at `path`.
+    pub fn text(&self, blobs: &dyn Blobs, path: &str) -> Result<String, TreeError> {
+        let bytes = self.bytes(blobs, path)?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| TreeError::NotText { path: path.to_owned() })?;
+        Ok(text.to_owned())
+    }
+
+    /// `path` checked, and free to be written: no file stands where it needs a directory, nor the reverse.
+    fn free_path(&self, path: &str) -> Result<String, TreeError> {
+        let checked = check_path(path).map_err(|reason| TreeError::Path { path: path.to_owned(), reason })?;
+        self.refuse_conflict(&checked)?;
+        Ok(checked)
+    }
+
+    fn refuse_conflict(&self, path: &str) -> Result<(), TreeError> {
+        let above =
+            path.match_indices('/').map(|(i, _)| &path[..i]).find(|dir| self.files.contains_key(*dir));
+        let prefix = format!("{path}/");
+        let below = self.files.range(prefix.clone()..).next().filter(|(p, _)| p.starts_with(&prefix));
+        let reason = match (above, below) {
+            (Some(file), _) => format!("{file:?} is a file of the tree, not a directory"),
+            (None, Some((file, _))) => format!("it is a directory of the tree: it holds {file:?}"),
+            (None, None) => return Ok(()),
+        };
+        Err(TreeError::Path { path: path.to_owned(), reason })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verb::MemoryBlobs;
+
+    #[test]
+    fn equal_files_have_equal_digests_whatever_the_order() {
+        let blobs = MemoryBlobs::default();
+        let (mut a, mut b) = (Tree::new(), Tree::new());
+        a.put(&blobs, "x/y.txt", b"1").unwrap();
+        a.put(&blobs, "./run", b"#!/bin/sh\n").unwrap();
+        b.put(&blobs, "run", b"#!/bin/sh\n").unwrap();
+        b.put(&blobs, "x//y.txt", b"1").unwrap();
+        let saved = a.save(&blobs).unwrap();
+        assert_eq!(saved.tree, b.digest());
+        assert_eq!(Tree::load(&blobs, &saved.tree).unwrap(), a);
+        assert!(a.files["run"].executable && !a.files["x/y.txt"].executable);
+        assert_eq!(a.text(&blobs, "x/y.txt").unwrap(), "1");
+    }
+
+    #[test]
+    fn a_file_is_no_directory() {
+        let blobs = MemoryBlobs::default();
+        let mut tree = Tree::new();
+        tree.put(&blobs, "a/b", b"").unwrap();
+        let error = tree.put(&blobs, "a", b"").unwrap_err().to_string();
+        assert!(error.contains("is a directory of the tree"), "{error}");
+        let error = tree.put(&blobs, "a/b/c", b"").unwrap_err().to_string();
+        assert!(error.contains("\"a/b\" is a file"), "{error}");
+        tree.put(&blobs, "a-b", b"").unwrap();
+        tree.put(&blobs, "a/b", b"again").unwrap();
+    }
+
+    #[test]
+    fn a_manifest_from_elsewhere_is_checked() {
+        let blobs = MemoryBlobs::default();
+        let file = serde_json::json!({"blob": BlobRef::of(b""), "executable": false});
+        for path in ["../x", "/x", "a//b", ".git/config"] {
+            let mut files = serde_json::Map::new();
+            files.insert(path.to_owned(), file.clone());
+            let text = serde_json::json!({ "files": files }).to_string();
+            let blob = blobs.put(text.as_bytes()).unwrap();
+            assert!(Tree::load(&blobs, &blob.digest).is_err(), "{path}");
+        }
+        let blob = blobs.put(b"{}").unwrap();
+        assert!(matches!(Tree::load(&blobs, &blob.digest), Err(TreeError::Manifest { .. })));
+    }
+}

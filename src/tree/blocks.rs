@@ -1,0 +1,1 @@
+//! Edits as marked blocks in a text.
