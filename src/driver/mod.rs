@@ -1,1 +1,15 @@
-//! stub
+//! The only asynchronous loop: takes turns with the engine, appends its facts, carries out its orders.
+//! It must never know what a verb does, nor decide anything that the engine can decide.
+//! Start with [`drive`]; [`House`] is what it works with, [`Event`] what it tells.
+
+mod attempt;
+mod event;
+mod house;
+mod inbox;
+pub mod journal;
+mod leases;
+mod looping;
+
+pub use event::Event;
+pub use house::{Asker, Begin, Command, DriveError, House, Job, Outcome, Wires};
+pub use looping::drive;

@@ -139,6 +139,21 @@ impl Run {
         Some(self.frames[&frame].nodes[place].phase())
     }
 
+    /// Addresses of the steps that have begun and not ended, for people.
+    pub fn waiting_at(&self) -> String {
+        let open = |node: &Node| node.phase() == Phase::Running;
+        let mut open: Vec<String> = self
+            .frames
+            .iter()
+            .flat_map(|(id, frame)| {
+                let places = frame.nodes.iter().enumerate().filter(|(_, node)| open(node));
+                places.map(|(place, _)| self.address((*id, place)).to_string()).collect::<Vec<_>>()
+            })
+            .collect();
+        open.sort();
+        open.join("`, `")
+    }
+
     /// Applies a fact and notes it for the journal.
     pub(super) fn emit(
         &mut self,

@@ -1,0 +1,195 @@
+//! One attempt: its context, its time limit, and what becomes of a panic in it.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio_util::sync::CancellationToken;
+
+use super::inbox::{Message, Outbox, cursors};
+use super::{Event, House};
+use crate::engine::{Attempt, Report};
+use crate::id::RunId;
+use crate::value::{Digest, Value};
+use crate::verb::{Class, Context, Failure, Output, Progress, Workspace};
+
+/// How long an attempt that was told to stop may take to clean up behind itself.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// What attempts of one run share.
+pub(super) struct Surroundings {
+    pub(super) house: House,
+    pub(super) run: RunId,
+    pub(super) cancel: CancellationToken,
+    pub(super) events: Arc<dyn Fn(&Event) + Send + Sync>,
+    pub(super) outbox: Outbox,
+}
+
+impl Surroundings {
+    fn context(&self, attempt: &Attempt) -> Context {
+        let (run, address, number) = (self.run.clone(), attempt.address.clone(), attempt.number);
+        let events = self.events.clone();
+        let place = Digest::of(format!("{run}/{address}")).to_string();
+        let noted = (run.clone(), address.clone());
+        Context {
+            progress: Progress::new(move |note| {
+                events(&Event::Note {
+                    run: noted.0.clone(),
+                    address: noted.1.clone(),
+                    attempt: number,
+                    note,
+                });
+            }),
+            idempotency_key: place[..32].to_owned(),
+            cancel: self.cancel.child_token(),
+            cursor: attempt.cursor.clone(),
+            cursors: cursors(&self.outbox, &address, number),
+            blobs: self.house.store.clone(),
+            clock: self.house.clock.clone(),
+            workspace: Workspace {
+                project: self.house.project.clone(),
+                scratch: self.house.scratch.join(run.as_str()).join(format!("{}-{number}", &place[..16])),
+            },
+            secrets: self.house.secrets.clone(),
+            schema: attempt.schema.clone(),
+            run,
+            address,
+            attempt: number,
+        }
+    }
+
+    /// Runs a pure verb on this thread.
+    pub(super) fn run_here(&self, attempt: Attempt) -> Report {
+        let cx = self.context(&attempt);
+        let result = match self.house.catalog.find_verb(&attempt.name) {
+            None => Err(unknown(&attempt.name)),
+            Some(verb) => {
+                let ran = AssertUnwindSafe(verb.run(attempt.with, cx)).catch_unwind().now_or_never();
+                ran.unwrap_or_else(|| Ok(Err(Failure::new(Class::Bug, "a pure verb waited"))))
+                    .unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
+            }
+        };
+        Report::Ran { address: attempt.address, attempt: attempt.number, result, cached: false }
+    }
+
+    /// Starts a verb; its report comes through the inbox.
+    pub(super) fn run_apart(&self, attempt: Attempt) {
+        let Some(verb) = self.house.catalog.find_verb(&attempt.name).cloned() else {
+            return self.send(ran(&attempt, Err(unknown(&attempt.name)), false));
+        };
+        let cx = self.context(&attempt);
+        let outbox = self.outbox.clone();
+        tokio::spawn(async move {
+            let running = verb.run(attempt.with.clone(), cx.clone());
+            let result = within(attempt.timeout, &cx, running).await;
+            // Where the loop has ended, nobody needs the report.
+            outbox.send(Message::Report(ran(&attempt, result, false))).ok();
+        });
+    }
+
+    /// Reports an output that an earlier run recorded under the same key.
+    pub(super) fn reuse(&self, attempt: &Attempt, value: Value) {
+        self.send(ran(attempt, Ok(Output::free(value)), true));
+    }
+
+    /// Acquires a resource; its report comes through the inbox.
+    pub(super) fn acquire(&self, attempt: Attempt) {
+        let (address, number) = (attempt.address.clone(), attempt.number);
+        let Some(resource) = self.house.catalog.find_resource(&attempt.name).cloned() else {
+            let result = Err(unknown(&attempt.name));
+            return self.send(Report::Acquired { address, attempt: number, result });
+        };
+        let cx = self.context(&attempt);
+        let outbox = self.outbox.clone();
+        tokio::spawn(async move {
+            let acquiring = resource.acquire(attempt.with, cx.clone());
+            let message = match within(attempt.timeout, &cx, acquiring).await {
+                Ok(lease) => Message::Leased { address, attempt: number, lease },
+                Err(failure) => {
+                    Message::Report(Report::Acquired { address, attempt: number, result: Err(failure) })
+                }
+            };
+            if let Err(tokio::sync::mpsc::error::SendError(Message::Leased { lease, .. })) =
+                outbox.send(message)
+            {
+                lease.release().await;
+            }
+        });
+    }
+
+    pub(super) fn send(&self, report: Report) {
+        // The receiver lives as long as the loop that calls this.
+        self.outbox.send(Message::Report(report)).ok();
+    }
+}
+
+fn ran(attempt: &Attempt, result: Result<Output<Value>, Failure>, cached: bool) -> Report {
+    Report::Ran { address: attempt.address.clone(), attempt: attempt.number, result, cached }
+}
+
+fn unknown(name: &str) -> Failure {
+    Failure::new(Class::Bug, format!("nothing is named `{name}` here"))
+}
+
+/// Waits for `work`, no longer than `limit`; work that is told to stop has [`GRACE`] to clean up.
+async fn within<T>(
+    limit: Option<Duration>,
+    cx: &Context,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let mut work = Box::pin(AssertUnwindSafe(work).catch_unwind());
+    let limit_passed = async {
+        match limit {
+            Some(limit) => cx.clock.sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    let stopped = tokio::select! {
+        biased;
+        done = &mut work => return settle(done),
+        () = limit_passed => {
+            let span = limit.unwrap_or_default();
+            Failure::new(Class::Timeout, format!("took longer than {}", spell(span)))
+        }
+        () = cx.cancel.cancelled() => Failure::cancelled(),
+    };
+    cx.cancel.cancel();
+    tokio::select! {
+        biased;
+        done = &mut work => match settle(done) {
+            Err(failure) if failure.class != Class::Cancelled => {
+                let mut stopped = stopped;
+                stopped.spent = failure.spent;
+                stopped.detail = failure.detail;
+                Err(stopped)
+            }
+            Err(failure) => Err(Failure { spent: failure.spent, detail: failure.detail, ..stopped }),
+            // It was done before it heard of the stop: the result counts.
+            Ok(value) => Ok(value),
+        },
+        () = cx.clock.sleep(GRACE) => Err(stopped),
+    }
+}
+
+fn spell(span: Duration) -> String {
+    if span < Duration::from_secs(1) {
+        format!("{} ms", span.as_millis())
+    } else {
+        format!("{} s", span.as_secs_f64())
+    }
+}
+
+type Panic = Box<dyn std::any::Any + Send>;
+
+fn settle<T>(done: Result<Result<T, Failure>, Panic>) -> Result<T, Failure> {
+    done.unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
+    let message = panic.downcast_ref::<String>().map(String::as_str);
+    let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    Failure::new(Class::Bug, format!("panicked: {message}"))
+        .hint("this is a fault of Atoll, please report it")
+}

@@ -1,0 +1,132 @@
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use tokio::sync::mpsc;
+
+use super::Event;
+use crate::clock::Clock;
+use crate::engine::{Mismatch, Question, Standing};
+use crate::id::{Address, RunId};
+use crate::meter::Meter;
+use crate::plan::Plan;
+use crate::store::{Owner, Store, StoreError};
+use crate::value::Value;
+use crate::verb::{BlobError, Catalog, Secrets};
+
+/// What runs are carried out with.
+#[derive(Clone)]
+pub struct House {
+    /// Verbs and resources.
+    pub catalog: Catalog,
+    /// Where journals and content lie.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Who carries runs out here.
+    pub owner: Owner,
+    /// Secrets by name.
+    pub secrets: Arc<dyn Secrets>,
+    /// Where relative paths of authors and users start from.
+    pub project: PathBuf,
+    /// Where attempts may keep temporary files.
+    pub scratch: PathBuf,
+    /// How many attempts may be under way at once, by lane.
+    pub lanes: IndexMap<String, usize>,
+}
+
+/// A run to be carried out.
+pub struct Job {
+    /// Its id.
+    pub run: RunId,
+    /// Its plan.
+    pub plan: Arc<Plan>,
+    /// How it begins.
+    pub begin: Begin,
+}
+
+/// How a run begins: both are a resume, one of an empty journal.
+pub enum Begin {
+    /// From nothing.
+    Fresh {
+        /// The checked inputs.
+        inputs: Value,
+        /// What seeded choices are drawn from.
+        seed: u64,
+    },
+    /// From its journal.
+    Resume,
+}
+
+/// The only way back in.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Take no new work, let what is under way end, keep the run resumable.
+    Cancel,
+    /// The same, but stop what is under way as well.
+    Kill,
+    /// The answer to a question.
+    Answer {
+        /// The step that asked.
+        address: Address,
+        /// The answer.
+        answer: Value,
+        /// By whom.
+        by: String,
+    },
+}
+
+/// A future answer; `None` where nobody gave one.
+pub type Answering = Pin<Box<dyn Future<Output = Option<Value>> + Send>>;
+
+/// Somebody who can be asked.
+pub trait Asker: Send + Sync + 'static {
+    /// Puts the question that the step at `address` asks.
+    fn ask(&self, address: &Address, question: &Question) -> Answering;
+}
+
+/// How a run is joined to the world.
+pub struct Wires {
+    /// Hears every event, in order, facts only once they are on disk.
+    pub events: Arc<dyn Fn(&Event) + Send + Sync>,
+    /// Commands to the run.
+    pub commands: mpsc::Receiver<Command>,
+    /// Who answers questions; `None` where nobody is there.
+    pub ask: Option<Arc<dyn Asker>>,
+}
+
+/// How far a run came.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// Where it stands.
+    pub standing: Standing,
+    /// What it has spent in all.
+    pub spent: Meter,
+}
+
+/// Why a run could not be carried on.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// The store failed, or somebody else carries the run out.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Content could not be kept or found.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The journal does not fit the plan.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
+    /// A line of the journal cannot be read.
+    #[error("line {seq} of the journal cannot be read: {message}")]
+    Journal {
+        /// Its number.
+        seq: u64,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Nothing is under way, nothing is waited for, and the run has not ended: a fault of Atoll.
+    #[error("the run stands still at `{0}`: this is a fault of Atoll, please report it")]
+    Stuck(String),
+}

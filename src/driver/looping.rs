@@ -1,0 +1,338 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::attempt::Surroundings;
+use super::inbox::{Inbox, Message};
+use super::leases::Leases;
+use super::{Begin, Command, DriveError, Event, House, Job, Outcome, Wires, journal};
+use crate::clock::Millis;
+use crate::engine::{Order, Pause, Question, Report, Run, Settings, Standing, Turn};
+use crate::id::Address;
+use crate::meter::Meter;
+use crate::store::{Append, Head, StoreError};
+use crate::value::{Digest, Value};
+
+/// Carries out a run until it ends or pauses. Facts are on disk before anyone hears of them.
+pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, DriveError> {
+    let (outbox, inbox) = mpsc::unbounded_channel();
+    let surroundings = Surroundings {
+        house: house.clone(),
+        run: job.run.clone(),
+        cancel: CancellationToken::new(),
+        events: wires.events.clone(),
+        outbox,
+    };
+    let _claim = house.store.claim(&job.run, house.owner.clone())?;
+    let (run, seq, head) = begin(house, &job)?;
+    let mut driver = Driver {
+        surroundings,
+        run,
+        seq,
+        head,
+        leases: Leases::default(),
+        saved: Vec::new(),
+        keys: Vec::new(),
+        ask: wires.ask,
+        outstanding: 0,
+    };
+    let outcome = driver.go(inbox, wires.commands).await;
+    driver.surroundings.cancel.cancel();
+    driver.leases.release_all().await;
+    outcome
+}
+
+fn begin(house: &House, job: &Job) -> Result<(Run, u64, Head), DriveError> {
+    let now = house.clock.now();
+    let settings = Settings { lanes: house.lanes.clone(), ..Settings::default() };
+    let mut run = Run::new(job.run.clone(), job.plan.clone(), house.store.clone(), settings);
+    match &job.begin {
+        Begin::Fresh { inputs, seed } => {
+            let head = first_head(job, now);
+            house.store.create(&head)?;
+            run.begin(now, inputs.clone(), *seed)?;
+            Ok((run, 0, head))
+        }
+        Begin::Resume => {
+            let head =
+                house.store.head(&job.run)?.ok_or_else(|| StoreError::UnknownRun(job.run.to_string()))?;
+            let seq = journal::read(house.store.as_ref(), &job.run, |_, record| Ok(run.apply(&record)?))?;
+            if seq == 0 {
+                return Err(DriveError::Journal { seq, message: "the run has no journal".to_owned() });
+            }
+            if !matches!(run.standing(), Standing::Finished { .. }) {
+                run.resume(now)?;
+            }
+            Ok((run, seq, head))
+        }
+    }
+}
+
+fn first_head(job: &Job, now: Millis) -> Head {
+    Head {
+        run: job.run.clone(),
+        pipeline: job.plan.name.clone(),
+        plan: job.plan.digest,
+        status: "running".to_owned(),
+        code: None,
+        started_at: now,
+        finished_at: None,
+        spent: Meter::new(),
+        score: None,
+        outputs: None,
+    }
+}
+
+struct Driver {
+    surroundings: Surroundings,
+    run: Run,
+    seq: u64,
+    head: Head,
+    leases: Leases,
+    saved: Vec<oneshot::Sender<()>>,
+    keys: Vec<(Address, u32, Digest)>,
+    ask: Option<Arc<dyn super::Asker>>,
+    /// Orders whose report has not come in.
+    outstanding: usize,
+}
+
+impl Driver {
+    async fn go(
+        &mut self,
+        mut inbox: Inbox,
+        mut commands: mpsc::Receiver<Command>,
+    ) -> Result<Outcome, DriveError> {
+        let mut listening = true;
+        loop {
+            let turn = self.run.next(self.now())?;
+            let wake = turn.wake;
+            let orders = self.commit(turn).await?;
+            if let Some(outcome) = self.outcome() {
+                return Ok(outcome);
+            }
+            if self.carry_out(orders) {
+                self.drain(&mut inbox)?;
+                continue;
+            }
+            let pause = wake.map(|at| Duration::from_millis(at.saturating_sub(self.now())));
+            if self.outstanding == 0 && pause.is_none() {
+                return Err(DriveError::Stuck(self.run.waiting_at()));
+            }
+            tokio::select! {
+                biased;
+                command = commands.recv(), if listening => match command {
+                    Some(command) => self.command(command)?,
+                    None => listening = false,
+                },
+                message = inbox.recv() => if let Some(message) = message { self.take(message)?; },
+                () = rest(&self.surroundings.house, pause), if pause.is_some() => {}
+            }
+            self.drain(&mut inbox)?;
+        }
+    }
+
+    fn now(&self) -> Millis {
+        self.surroundings.house.clock.now()
+    }
+
+    /// The end, if this is it: finished, or paused with nothing under way.
+    fn outcome(&self) -> Option<Outcome> {
+        let standing = self.run.standing();
+        let over = match standing {
+            Standing::Going => false,
+            Standing::Paused { .. } => self.run.running() == 0,
+            Standing::Finished { .. } => true,
+        };
+        over.then(|| Outcome { standing: standing.clone(), spent: self.run.spent().clone() })
+    }
+
+    /// Puts a turn on disk, then tells everybody, then hands over its orders.
+    async fn commit(&mut self, turn: Turn) -> Result<Vec<Order>, DriveError> {
+        let store = self.surroundings.house.store.clone();
+        if !turn.records.is_empty() {
+            for (_, bytes) in &turn.blobs {
+                store.put(bytes)?;
+            }
+            let rows = turn.records.iter().map(journal::row).collect::<Result<_, _>>()?;
+            let head = self.new_head();
+            store.append(&self.surroundings.run, Append { rows, head }).await?;
+            for record in turn.records {
+                self.seq += 1;
+                let (run, seq) = (self.surroundings.run.clone(), self.seq);
+                (self.surroundings.events)(&Event::Fact { run, seq, record: Arc::new(record) });
+            }
+        }
+        // A verb that no longer waits for its acknowledgement has ended.
+        self.saved.drain(..).for_each(|saved| drop(saved.send(())));
+        Ok(turn.orders)
+    }
+
+    /// The head of the run where it has changed.
+    fn new_head(&mut self) -> Option<Head> {
+        let now = self.now();
+        let mut head = self.head.clone();
+        head.spent = self.run.spent().clone();
+        match self.run.standing() {
+            Standing::Going => {
+                "running".clone_into(&mut head.status);
+                (head.finished_at, head.code) = (None, None);
+            }
+            Standing::Paused { pause, .. } => {
+                word(*pause).clone_into(&mut head.status);
+                head.code = Some(code(*pause));
+            }
+            Standing::Finished { status, code, outputs } => {
+                head.status.clone_from(status);
+                head.code = Some(*code);
+                head.finished_at = head.finished_at.or(Some(now));
+                head.score = outputs.get("score").and_then(Value::as_f64);
+                head.outputs = Some(outputs.as_ref().clone());
+            }
+        }
+        (head != self.head).then(|| self.head.clone_from(&head)).map(|()| head)
+    }
+
+    /// Carries out orders; `true` where reports are in already.
+    fn carry_out(&mut self, orders: Vec<Order>) -> bool {
+        let mut reported = false;
+        self.outstanding += orders.len();
+        for order in orders {
+            match order {
+                Order::Run(attempt) => {
+                    if let Some(key) = attempt.key {
+                        if let Ok(Some(value)) = self.surroundings.house.store.cached(&key) {
+                            self.surroundings.reuse(&attempt, value);
+                            reported = true;
+                            continue;
+                        }
+                        self.keys.push((attempt.address.clone(), attempt.number, key));
+                    }
+                    let verb = self.surroundings.house.catalog.find_verb(&attempt.name);
+                    if verb.is_some_and(|verb| verb.traits().pure) {
+                        let report = self.surroundings.run_here(attempt);
+                        self.surroundings.send(report);
+                        reported = true;
+                    } else {
+                        self.surroundings.run_apart(attempt);
+                    }
+                }
+                Order::Acquire(attempt) => self.surroundings.acquire(attempt),
+                Order::Release(address) => self.leases.release(address, &self.surroundings.outbox),
+                Order::Ask { address, question } => self.ask(address, question),
+            }
+        }
+        reported
+    }
+
+    fn ask(&self, address: Address, question: Question) {
+        let outbox = self.surroundings.outbox.clone();
+        if let Some(asker) = &self.ask {
+            let answering = asker.ask(&address, &question);
+            tokio::spawn(async move {
+                let report = match answering.await {
+                    Some(answer) => Report::Answered { address, answer, by: "terminal".to_owned() },
+                    None => nobody(address, question),
+                };
+                outbox.send(Message::Report(report)).ok();
+            });
+        } else {
+            self.surroundings.send(nobody(address, question));
+        }
+    }
+
+    fn command(&mut self, command: Command) -> Result<(), DriveError> {
+        let now = self.now();
+        let report = match command {
+            Command::Cancel => {
+                Report::Pause { pause: Pause::Cancelled, message: "stopped on request".to_owned() }
+            }
+            Command::Kill => {
+                self.surroundings.cancel.cancel();
+                Report::Pause { pause: Pause::Cancelled, message: "killed on request".to_owned() }
+            }
+            Command::Answer { address, answer, by } => Report::Answered { address, answer, by },
+        };
+        Ok(self.run.report(now, report)?)
+    }
+
+    fn drain(&mut self, inbox: &mut Inbox) -> Result<(), DriveError> {
+        while let Ok(message) = inbox.try_recv() {
+            self.take(message)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, message: Message) -> Result<(), DriveError> {
+        let now = self.now();
+        if !matches!(message, Message::Cursor { .. }) {
+            self.outstanding = self.outstanding.saturating_sub(1);
+        }
+        let report = match message {
+            Message::Report(report) => {
+                self.remember(&report);
+                report
+            }
+            Message::Leased { address, attempt, lease } => {
+                let held = lease.held();
+                self.leases.hold(address.clone(), lease);
+                Report::Acquired { address, attempt, result: Ok(held) }
+            }
+            Message::Cursor { report, saved } => {
+                self.saved.push(saved);
+                report
+            }
+        };
+        Ok(self.run.report(now, report)?)
+    }
+
+    /// Keeps a fresh output for later runs where its step asks for that.
+    fn remember(&mut self, report: &Report) {
+        let Report::Ran { address, attempt, result, cached } = report else { return };
+        let Some(place) = self.keys.iter().position(|(at, n, _)| at == address && n == attempt) else {
+            return;
+        };
+        let (_, _, key) = self.keys.swap_remove(place);
+        if let (Ok(output), false) = (result, cached) {
+            // A cache that cannot be written costs a later run its reuse, nothing more.
+            self.surroundings.house.store.cache(&key, &output.value).ok();
+        }
+    }
+}
+
+async fn rest(house: &House, pause: Option<Duration>) {
+    match pause {
+        Some(pause) => house.clock.sleep(pause).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What comes of a question when nobody is there: its default, or a pause.
+fn nobody(address: Address, question: Question) -> Report {
+    match question.default {
+        Some(answer) => Report::Answered { address, answer, by: "default".to_owned() },
+        None => {
+            Report::Pause { pause: Pause::Waiting, message: format!("`{address}` asks: {}", question.text) }
+        }
+    }
+}
+
+/// The status of a run that pauses.
+fn word(pause: Pause) -> &'static str {
+    match pause {
+        Pause::Cancelled => "cancelled",
+        Pause::Budget => "budget",
+        Pause::Auth => "paused",
+        Pause::Waiting => "waiting",
+    }
+}
+
+/// The exit code of a run that pauses.
+fn code(pause: Pause) -> i32 {
+    match pause {
+        Pause::Cancelled => 8,
+        Pause::Budget => 5,
+        Pause::Auth | Pause::Waiting => 7,
+    }
+}

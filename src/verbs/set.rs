@@ -1,0 +1,24 @@
+use crate::value::Value;
+use crate::verb::{Context, Failure, Output, Traits, Verb};
+
+/// `set`: names values; its output is its input.
+pub struct Set;
+
+/// The values, by name.
+type Values = serde_json::Map<String, Value>;
+
+impl Verb for Set {
+    const NAME: &'static str = "set";
+    const SUMMARY: &'static str = "names values: its output is its input";
+    const TRAITS: Traits = Traits::PURE;
+    const EXAMPLE: &'static str = r#"
+[steps.sum]
+set = { total = "{{ 40 + 2 }}", note = "the answer" }
+"#;
+    type With = Values;
+    type Out = Values;
+
+    async fn run(&self, with: Values, _cx: Context) -> Result<Output<Values>, Failure> {
+        Ok(Output::free(with))
+    }
+}
