@@ -16,6 +16,9 @@ mod scope;
 mod slot;
 mod turn;
 
+#[cfg(test)]
+mod tests;
+
 pub use fact::{Fact, Opening, Pause, Payload, Question, Record, SkipReason};
 pub use node::Phase;
 pub use order::{Attempt, Order, Report, Standing, Turn};

@@ -84,7 +84,9 @@ mod tests {
 
     #[test]
     fn jitter_spreads_steps_and_is_the_same_again() {
-        let pause = |address| backoff(&policy(), 0, (7, address));
+        fn pause(address: &str) -> Millis {
+            backoff(&policy(), 0, (7, address))
+        }
         assert_eq!(pause("a"), pause("a"));
         let spread: std::collections::BTreeSet<_> = (0..50).map(|i| pause(&format!("a[{i}]"))).collect();
         assert!(spread.len() > 25);

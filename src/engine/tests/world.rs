@@ -1,0 +1,166 @@
+//! A driver without time or threads: carries out orders in an order drawn from a seed, with outcomes drawn from
+//! the address and from how often it failed before, so that a run that crashed meets the same fate.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::{Fact, Order, Record, Report, Run, Settings, Standing};
+use crate::id::{Address, RunId};
+use crate::meter::Meter;
+use crate::plan::Plan;
+use crate::value::{Digest, Value};
+use crate::verb::{Blobs, Class, Failure, MemoryBlobs, Output};
+
+pub struct World {
+    pub plan: Arc<Plan>,
+    pub blobs: Arc<dyn Blobs>,
+    pub fate: u64,
+    pub journal: Vec<Record>,
+    pub started: BTreeMap<Address, u32>,
+}
+
+impl World {
+    pub fn new(plan: Arc<Plan>, fate: u64) -> Self {
+        Self {
+            plan,
+            blobs: Arc::new(MemoryBlobs::default()),
+            fate,
+            journal: Vec::new(),
+            started: BTreeMap::new(),
+        }
+    }
+
+    fn draw(&self, what: &str, address: &Address) -> u64 {
+        Digest::of(format!("{}/{what}/{address}", self.fate)).seed()
+    }
+
+    /// How often the step at `address` failed since its surroundings were last lost.
+    fn failures(&self, address: &Address) -> u64 {
+        let mut count = 0;
+        for record in &self.journal {
+            match &record.fact {
+                Fact::Faltered { .. } if record.address == *address => count += 1,
+                Fact::Lost if address.as_str().starts_with(&format!("{}/", record.address)) => count = 0,
+                _ => {}
+            }
+        }
+        count
+    }
+
+    fn outcome(&self, address: &Address, with: &Value) -> Result<Output<Value>, Failure> {
+        let failures = self.failures(address);
+        if failures < self.draw("fails", address) % 4 && self.draw("well", address) % 3 == 0 {
+            let class = match self.draw("class", address).wrapping_add(failures) % 4 {
+                0 => Class::Transient,
+                1 => Class::Rejected,
+                2 => Class::RateLimited,
+                _ => Class::Permanent,
+            };
+            return Err(Failure::new(class, "drawn").spent(Meter::new().with("calls", 1.0)));
+        }
+        let n = self.draw("value", address) % 3;
+        Ok(Output {
+            value: serde_json::json!({"n": n, "with": with}),
+            spent: Meter::new().with("calls", 1.0),
+        })
+    }
+
+    fn report(&self, order: Order) -> Report {
+        match order {
+            Order::Run(attempt) => Report::Ran {
+                result: self.outcome(&attempt.address, &attempt.with),
+                address: attempt.address,
+                attempt: attempt.number,
+                cached: false,
+            },
+            Order::Acquire(attempt) => Report::Acquired {
+                result: self.outcome(&attempt.address, &attempt.with).map(|output| output.value),
+                address: attempt.address,
+                attempt: attempt.number,
+            },
+            Order::Release(address) => {
+                Report::Released { held: Some(serde_json::json!({"released": true})), address }
+            }
+            Order::Ask { address, question } => {
+                let answer = question.default.unwrap_or(Value::from("yes"));
+                Report::Answered { address, answer, by: "test".to_owned() }
+            }
+        }
+    }
+
+    fn take(&mut self, records: Vec<Record>) {
+        for record in records {
+            if matches!(record.fact, Fact::Started { .. }) {
+                *self.started.entry(record.address.clone()).or_default() += 1;
+            }
+            self.journal.push(record);
+        }
+    }
+
+    /// A run from what is in the journal: from nothing, or resumed.
+    pub fn begin(&mut self) -> Run {
+        let (id, plan, blobs) = (RunId::new("test"), self.plan.clone(), self.blobs.clone());
+        if self.journal.is_empty() {
+            let mut run = Run::new(id, plan, blobs, Settings::default());
+            run.begin(0, serde_json::json!({}), 7).unwrap();
+            return run;
+        }
+        let mut run = Run::fold(id, plan, blobs, Settings::default(), &self.journal).unwrap();
+        if !matches!(run.standing(), Standing::Finished { .. }) {
+            run.resume(self.journal.last().unwrap().at).unwrap();
+        }
+        run
+    }
+
+    /// Carries the run out to its end.
+    pub fn finish(&mut self, mut run: Run) -> Run {
+        let mut now = self.journal.last().map_or(0, |record| record.at);
+        let mut open: Vec<Order> = Vec::new();
+        for tick in 0_u64.. {
+            assert!(tick < 100_000, "the run does not end; open: {}", run.waiting_at());
+            let turn = run.next(now).unwrap();
+            for (_, bytes) in &turn.blobs {
+                self.blobs.put(bytes).unwrap();
+            }
+            self.take(turn.records);
+            open.extend(turn.orders);
+            if matches!(run.standing(), Standing::Finished { .. }) {
+                return run;
+            }
+            if open.is_empty() {
+                now = turn.wake.unwrap_or_else(|| panic!("stuck: {}", run.waiting_at())).max(now);
+                continue;
+            }
+            let pick = Digest::of(format!("{}/{tick}", self.fate)).seed() as usize % open.len();
+            let order = open.swap_remove(pick);
+            now += 1;
+            run.report(now, self.report(order)).unwrap();
+        }
+        unreachable!()
+    }
+
+    pub fn run(&mut self) -> Run {
+        let run = self.begin();
+        self.finish(run)
+    }
+
+    /// How every step ended: the last word of the journal on each.
+    pub fn ends(&self) -> BTreeMap<String, String> {
+        let mut ends = BTreeMap::new();
+        for record in &self.journal {
+            let end = match &record.fact {
+                Fact::Succeeded { output, .. } => format!("succeeded {output:?}"),
+                Fact::Failed { failure } => format!("failed {}", failure.message),
+                Fact::Skipped { reason } => format!("skipped {reason:?}"),
+                Fact::ItemClosed { result, failed } => format!("closed {failed} {result:?}"),
+                Fact::RoundClosed { lets, state, rule, exit } => {
+                    format!("{lets:?} {state:?} {rule:?} {exit:?}")
+                }
+                Fact::Finished { status, code, outputs } => format!("{status} {code} {outputs:?}"),
+                _ => continue,
+            };
+            ends.insert(record.address.to_string(), end);
+        }
+        ends
+    }
+}
