@@ -10,6 +10,9 @@ pub mod journal;
 mod leases;
 mod looping;
 
+#[cfg(test)]
+mod tests;
+
 pub use event::Event;
 pub use house::{Asker, Begin, Command, DriveError, House, Job, Outcome, Wires};
 pub use looping::drive;

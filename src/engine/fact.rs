@@ -52,8 +52,12 @@ pub enum Fact {
         /// The value.
         cursor: Value,
     },
-    /// The attempt under way was found cut off by a crash.
-    Interrupted,
+    /// The attempt under way was cut off: by a crash, or by a stop that did not wait for it.
+    Interrupted {
+        /// What it is known to have cost.
+        #[serde(default, skip_serializing_if = "Meter::is_empty")]
+        spent: Meter,
+    },
     /// The attempt failed and will be made again.
     Faltered {
         /// How it failed.
@@ -261,7 +265,7 @@ impl Fact {
             Self::Skipped { .. } => "skipped",
             Self::Started { .. } => "started",
             Self::CursorSaved { .. } => "cursor_saved",
-            Self::Interrupted => "interrupted",
+            Self::Interrupted { .. } => "interrupted",
             Self::Faltered { .. } => "faltered",
             Self::Succeeded { .. } => "succeeded",
             Self::Failed { .. } => "failed",
@@ -282,7 +286,7 @@ impl Fact {
     /// What the fact says was spent.
     pub fn spent(&self) -> Option<&Meter> {
         match self {
-            Self::Succeeded { spent, .. } => Some(spent),
+            Self::Succeeded { spent, .. } | Self::Interrupted { spent } => Some(spent),
             Self::Faltered { failure, .. } | Self::Failed { failure } => Some(&failure.spent),
             _ => None,
         }

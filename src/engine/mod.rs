@@ -17,7 +17,7 @@ mod slot;
 mod turn;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use fact::{Fact, Opening, Pause, Payload, Question, Record, SkipReason};
 pub use node::Phase;

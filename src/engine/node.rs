@@ -119,7 +119,7 @@ impl Node {
             (Self::Running(tries), Fact::CursorSaved { cursor }) => {
                 Self::Running(Tries { cursor: Some(cursor.clone()), ..tries })
             }
-            (Self::Running(tries), Fact::Interrupted) => Self::Cut(tries),
+            (Self::Running(tries), Fact::Interrupted { .. }) => Self::Cut(tries),
             (Self::Running(tries), Fact::Faltered { failure, again_at, charged }) => Self::Resting {
                 tries: Tries {
                     charged: tries.charged + u32::from(*charged),

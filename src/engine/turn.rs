@@ -13,6 +13,7 @@ use super::{
 use crate::clock::Millis;
 use crate::expr::{Data, Expr, Ref, Scope, Step as Key};
 use crate::id::Address;
+use crate::meter::Meter;
 use crate::plan::{Action, OnInterrupt, Step};
 use crate::schema::Schema;
 use crate::value::{Digest, Value};
@@ -55,7 +56,8 @@ impl Run {
         }
         for spot in self.spots(|node| matches!(node, Node::Running(_))) {
             let number = self.tries(spot).begun;
-            self.emit(now, self.address(spot), number, Fact::Interrupted)?;
+            let spent = Meter::new();
+            self.emit(now, self.address(spot), number, Fact::Interrupted { spent })?;
         }
         for spot in self.spots(|node| matches!(node, Node::Asking { .. })) {
             self.work.push_back(Work::Ready(spot));
@@ -239,7 +241,7 @@ impl Run {
 
     pub(super) fn succeed(&mut self, now: Millis, spot: Spot, output: Value) -> Result<(), Mismatch> {
         let output = self.keep(output, INLINE);
-        let fact = Fact::Succeeded { output, spent: crate::meter::Meter::new(), cached: false };
+        let fact = Fact::Succeeded { output, spent: Meter::new(), cached: false };
         self.emit(now, self.address(spot), 0, fact)
     }
 
@@ -383,10 +385,10 @@ impl Run {
     }
 
     fn falter(&mut self, now: Millis, spot: Spot, failure: Failure) -> Result<(), Mismatch> {
-        if failure.class == Class::Cancelled && self.pause().is_some() {
-            return Ok(());
-        }
         let (address, tries) = (self.address(spot), self.tries(spot));
+        if failure.class == Class::Cancelled && self.pause().is_some() {
+            return self.emit(now, address, tries.begun, Fact::Interrupted { spent: failure.spent });
+        }
         let policy = &self.frame(spot.0).step(spot.1).retry;
         match retry::decide(policy, &tries, &failure, now, (self.seed, address.as_str())) {
             Verdict::Again { at, charged } => {

@@ -131,7 +131,7 @@ proptest! {
             for address in settled(&world, cut) {
                 prop_assert!(!world.started.contains_key(&address), "{} ran again after {}", address, cut);
             }
-            let in_flight = world.journal[cut..].iter().filter(|record| record.fact == Fact::Interrupted).count();
+            let in_flight = world.journal[cut..].iter().filter(|record| matches!(record.fact, Fact::Interrupted { .. })).count();
             prop_assert!(in_flight <= 16);
             // A crash inside the recovery itself.
             let mut again = World::new(plan.clone(), fate);

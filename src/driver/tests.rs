@@ -1,0 +1,250 @@
+//! The loop with toy verbs, a store in memory and a clock that moves when told.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::clock::{Clock, ManualClock};
+use crate::engine::tests::plans::{after, body, plan, step, template};
+use crate::engine::{Fact, Pause, Standing};
+use crate::expr::Tree;
+use crate::id::RunId;
+use crate::meter::Meter;
+use crate::plan::{Action, Plan, Step};
+use crate::store::{Memory, Owner, Store};
+use crate::value::Value;
+use crate::verb::{Catalog, Class, Context, Failure, Output, Secrets, Traits, Verb};
+
+#[derive(Clone, Default)]
+struct Toy {
+    calls: Arc<AtomicU32>,
+    cleaned: Arc<AtomicU32>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct ToyWith {
+    say: String,
+}
+
+impl Verb for Toy {
+    const NAME: &'static str = "toy";
+    const SUMMARY: &'static str = "does as it is told";
+    const TRAITS: Traits = Traits::repeatable("toy");
+    const EXAMPLE: &'static str = "";
+    type With = ToyWith;
+    type Out = Value;
+
+    async fn run(&self, with: ToyWith, cx: Context) -> Result<Output<Value>, Failure> {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        match with.say.as_str() {
+            "panic" => panic!("on purpose"),
+            "hang" => {
+                cx.cancel.cancelled().await;
+                self.cleaned.fetch_add(1, Ordering::SeqCst);
+                Err(Failure::cancelled().spent(Meter::new().with("usd", 0.5)))
+            }
+            "flaky" if call < 3 => Err(Failure::transient("not yet").spent(Meter::new().with("usd", 0.25))),
+            "cursor" => {
+                if let Some(cursor) = cx.cursor {
+                    return Ok(Output::free(cursor));
+                }
+                cx.cursors.save(Value::from("batch-7")).await?;
+                Err(Failure::transient("cut off"))
+            }
+            say => Ok(Output::free(Value::from(say))),
+        }
+    }
+}
+
+struct NoSecrets;
+
+impl Secrets for NoSecrets {
+    fn get(&self, _: &str) -> Option<crate::verb::SecretText> {
+        None
+    }
+    fn redact(&self, text: &str) -> String {
+        text.to_owned()
+    }
+}
+
+struct Bench {
+    house: House,
+    toy: Toy,
+    clock: ManualClock,
+    heard: Arc<Mutex<Vec<String>>>,
+}
+
+fn toy_step(id: &str, say: &str) -> Step {
+    let with = Tree::Table([("say".to_owned(), template(say))].into_iter().collect());
+    step(id, Action::Verb { name: "toy".to_owned(), with, traits: Toy::TRAITS })
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (toy, clock) = (Toy::default(), ManualClock::at(1_000));
+        let house = House {
+            catalog: Catalog::new().verb(toy.clone()).verb(crate::verbs::Set),
+            store: Arc::new(Memory::default()),
+            clock: Arc::new(clock.clone()),
+            owner: Owner { pid: 1, started_at: 0, host: "here".to_owned() },
+            secrets: Arc::new(NoSecrets),
+            project: "/".into(),
+            scratch: "/nowhere".into(),
+            lanes: indexmap::IndexMap::new(),
+        };
+        Self { house, toy, clock, heard: Arc::default() }
+    }
+
+    fn wires(&self) -> (Wires, mpsc::Sender<Command>) {
+        let (tell, commands) = mpsc::channel(4);
+        let heard = self.heard.clone();
+        let events = Arc::new(move |event: &Event| {
+            if let Event::Fact { record, seq, .. } = event {
+                heard.lock().unwrap().push(format!("{seq} {} {}", record.fact.word(), record.address));
+            }
+        });
+        (Wires { events, commands, ask: None }, tell)
+    }
+
+    /// Runs to the end, moving the clock on whenever everybody waits.
+    async fn run(&self, plan: &Arc<Plan>, begin: Begin) -> Outcome {
+        let (wires, _tell) = self.wires();
+        let job = Job { run: RunId::new("r"), plan: plan.clone(), begin };
+        let driving = drive(&self.house, job, wires);
+        tokio::pin!(driving);
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut driving => return outcome.unwrap(),
+                () = settle() => { self.clock.advance_to_next(); }
+            }
+        }
+    }
+
+    fn failures(&self) -> Vec<(Class, String)> {
+        let mut failures = Vec::new();
+        journal::read(self.house.store.as_ref(), &RunId::new("r"), |_, record| {
+            if let Fact::Failed { failure } = record.fact {
+                failures.push((failure.class, failure.message));
+            }
+            Ok(())
+        })
+        .unwrap();
+        failures
+    }
+}
+
+async fn settle() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn fresh() -> Begin {
+    Begin::Fresh { inputs: serde_json::json!({}), seed: 1 }
+}
+
+#[tokio::test]
+async fn retries_wait_on_the_clock_and_add_up_what_was_spent() {
+    let bench = Bench::new();
+    let outcome = bench.run(&plan(vec![body(vec![toy_step("a", "flaky")])], &[]), fresh()).await;
+    assert!(matches!(outcome.standing, Standing::Finished { code: 0, .. }), "{outcome:?}");
+    assert_eq!(outcome.spent.get("usd"), 0.5);
+    assert!(bench.clock.now() >= 1_000 + 500 + 1_000, "{}", bench.clock.now());
+}
+
+#[tokio::test]
+async fn a_timeout_stops_the_attempt_and_keeps_what_it_cost() {
+    let bench = Bench::new();
+    let mut slow = toy_step("a", "hang");
+    slow.timeout = Some(Duration::from_secs(5));
+    let outcome = bench.run(&plan(vec![body(vec![slow])], &[]), fresh()).await;
+    assert!(matches!(outcome.standing, Standing::Finished { code: 1, .. }));
+    assert_eq!(bench.failures(), [(Class::Timeout, "took longer than 5 s".to_owned())]);
+    assert_eq!(bench.toy.cleaned.load(Ordering::SeqCst), 1);
+    assert_eq!(outcome.spent.get("usd"), 0.5);
+}
+
+#[tokio::test]
+async fn a_panic_is_a_failure_of_its_step_alone() {
+    let bench = Bench::new();
+    let steps = vec![toy_step("a", "panic"), toy_step("b", "fine")];
+    let outcome = bench.run(&plan(vec![body(steps)], &[("b", "steps.b.output")]), fresh()).await;
+    let Standing::Finished { code, outputs, .. } = outcome.standing else { panic!() };
+    assert_eq!((code, &outputs["b"]), (70, &Value::from("fine")));
+    assert_eq!(bench.failures()[0], (Class::Bug, "panicked: on purpose".to_owned()));
+}
+
+#[tokio::test]
+async fn a_cursor_is_on_disk_before_the_verb_goes_on() {
+    let bench = Bench::new();
+    let outcome = bench
+        .run(&plan(vec![body(vec![toy_step("a", "cursor")])], &[("a", "steps.a.output")]), fresh())
+        .await;
+    let Standing::Finished { outputs, .. } = outcome.standing else { panic!() };
+    assert_eq!(outputs["a"], "batch-7");
+    assert!(bench.heard.lock().unwrap().contains(&"3 cursor_saved a".to_owned()));
+}
+
+#[tokio::test]
+async fn a_killed_run_goes_on_where_it_was() {
+    let bench = Bench::new();
+    let steps = vec![toy_step("a", "fine"), after(toy_step("b", "hang"), &[0])];
+    let plan = plan(vec![body(steps)], &[]);
+    let (wires, tell) = bench.wires();
+    let job = Job { run: RunId::new("r"), plan: plan.clone(), begin: fresh() };
+    let (house, heard) = (bench.house.clone(), bench.heard.clone());
+    let driving = tokio::spawn(async move { drive(&house, job, wires).await });
+    while !heard.lock().unwrap().iter().any(|line| line.ends_with("started b")) {
+        tokio::task::yield_now().await;
+    }
+    tell.send(Command::Kill).await.unwrap();
+    let outcome = driving.await.unwrap();
+    // Stopping takes no time: the attempt heard of it at once, and the run waits for nothing else.
+    let outcome = outcome.unwrap();
+    assert!(matches!(outcome.standing, Standing::Paused { pause: Pause::Cancelled, .. }), "{outcome:?}");
+    assert_eq!(bench.house.store.head(&RunId::new("r")).unwrap().unwrap().status, "cancelled");
+
+    let again = bench.toy.calls.load(Ordering::SeqCst);
+    let (wires, tell) = bench.wires();
+    let job = Job { run: RunId::new("r"), plan, begin: Begin::Resume };
+    let (house, toy) = (bench.house.clone(), bench.toy.clone());
+    let driving = tokio::spawn(async move { drive(&house, job, wires).await });
+    while toy.calls.load(Ordering::SeqCst) == again {
+        tokio::task::yield_now().await;
+    }
+    tell.send(Command::Kill).await.unwrap();
+    driving.await.unwrap().unwrap();
+    assert_eq!(bench.toy.calls.load(Ordering::SeqCst), again + 1, "`a` was not run again");
+}
+
+#[tokio::test]
+async fn a_second_driver_is_refused_with_the_owner_named() {
+    let bench = Bench::new();
+    let run = RunId::new("r");
+    let _claim = bench.house.store.claim(&run, bench.house.owner.clone()).unwrap();
+    let (wires, _tell) = bench.wires();
+    let job = Job { run, plan: plan(vec![body(vec![toy_step("a", "fine")])], &[]), begin: fresh() };
+    let error = drive(&bench.house, job, wires).await.unwrap_err();
+    assert!(error.to_string().contains('1') && error.to_string().contains("here"), "{error}");
+}
+
+#[tokio::test]
+async fn pure_steps_are_one_commit_each_and_facts_come_in_order() {
+    let bench = Bench::new();
+    let pure = |id: &str| {
+        let with = Tree::Table([("n".to_owned(), template("1"))].into_iter().collect());
+        step(id, Action::Verb { name: "set".to_owned(), with, traits: Traits::PURE })
+    };
+    let steps = vec![pure("a"), after(pure("b"), &[0]), after(pure("c"), &[1])];
+    bench.run(&plan(vec![body(steps)], &[]), fresh()).await;
+    let heard = bench.heard.lock().unwrap().clone();
+    let numbers: Vec<String> = (1..=heard.len()).map(|n| n.to_string()).collect();
+    assert!(heard.iter().zip(&numbers).all(|(line, n)| line.starts_with(n.as_str())), "{heard:?}");
+    assert_eq!(heard.len(), 1 + 6 + 1);
+}
