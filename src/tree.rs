@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::value::{BlobRef, Digest, canonical};
 use crate::verb::{BlobError, Blobs, Failure};
 
-pub use disk::digest_of_dir;
+pub use disk::{digest_of_dir, holds_foreign_files};
 pub use path::check_path;
 pub use reference::{TreeEntry, TreeRef};
 

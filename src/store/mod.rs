@@ -1,16 +1,18 @@
-//! Where journals, heads of runs, reusable outputs and blobs are kept: the port and its implementations.
+//! Where journals, heads of runs, reusable outputs and blobs are kept: the port and its two implementations.
 //! A store never knows what a fact means beyond its columns, nor how a run works.
-//! Start with [`Store`]; [`Memory`] keeps it all in memory.
+//! Start with [`Store`]; [`Sqlite`] is what runs use, [`Memory`] is the same in memory and holds the port to its word.
 
 mod claim;
 mod digests;
 mod error;
 mod memory;
+mod sqlite;
 mod ticket;
 
 pub use claim::{Claim, Owner};
 pub use error::StoreError;
 pub use memory::Memory;
+pub use sqlite::{Durability, Sqlite};
 pub use ticket::{Promise, Ticket};
 
 use serde::{Deserialize, Serialize};

@@ -1,1 +1,159 @@
-//! Edits as marked blocks in a text.
+//! Edits as marked blocks in a model's text:
+//!
+//! ```text
+//! === FILE: path ===
+//! whole content
+//! === END FILE ===
+//! === DELETE: path ===
+//! ```
+//!
+//! Anything around the blocks is passed over. `=== UNCHANGED: path ===` says that a file stays as it is.
+
+use super::edit::Edit;
+
+/// What a text holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parsed {
+    /// Writes and deletions, in order; complete blocks only.
+    pub edits: Vec<Edit>,
+    /// Path of the first block that has no end: the text breaks off there, or another header stands inside it.
+    /// Nothing of such a text should be applied.
+    pub truncated: Option<String>,
+    /// Files that the text says stay as they are.
+    pub unchanged: Vec<String>,
+}
+
+enum Mark<'a> {
+    File(&'a str),
+    End,
+    Delete(&'a str),
+    Unchanged(&'a str),
+}
+
+/// Reads the blocks in `text`.
+pub fn parse(text: &str) -> Parsed {
+    let mut parsed = Parsed::default();
+    let mut open: Option<(String, Vec<&str>)> = None;
+    for line in text.lines() {
+        let Some(mark) = mark(line) else {
+            if let Some((_, content)) = &mut open {
+                content.push(line);
+            }
+            continue;
+        };
+        match (mark, open.take()) {
+            (Mark::End, Some((path, content))) => {
+                parsed.edits.push(Edit::Write { path, content: joined(&content) })
+            }
+            (Mark::End, None) => {}
+            (mark, left) => {
+                if let Some((path, _)) = left {
+                    parsed.truncated.get_or_insert(path);
+                }
+                match mark {
+                    Mark::File(path) => open = Some((path.to_owned(), Vec::new())),
+                    Mark::Delete(path) => parsed.edits.push(Edit::Delete { path: path.to_owned() }),
+                    Mark::Unchanged(path) => parsed.unchanged.push(path.to_owned()),
+                    Mark::End => {}
+                }
+            }
+        }
+    }
+    if let Some((path, _)) = open {
+        parsed.truncated.get_or_insert(path);
+    }
+    parsed
+}
+
+fn mark(line: &str) -> Option<Mark<'_>> {
+    let inner = line.trim().strip_prefix("===")?.strip_suffix("===")?.trim();
+    if inner == "END FILE" {
+        return Some(Mark::End);
+    }
+    let (word, path) = inner.split_once(':')?;
+    let path = path.trim().trim_matches('`');
+    if path.is_empty() {
+        return None;
+    }
+    match word.trim() {
+        "FILE" => Some(Mark::File(path)),
+        "DELETE" => Some(Mark::Delete(path)),
+        "UNCHANGED" => Some(Mark::Unchanged(path)),
+        _ => None,
+    }
+}
+
+/// The lines as a file that ends in exactly one newline; without the code fence where one wraps all of them.
+fn joined(lines: &[&str]) -> String {
+    let text = unfenced(lines).unwrap_or(lines).join("\n");
+    match text.trim_end_matches(['\n', '\r']) {
+        "" => String::new(),
+        text => format!("{text}\n"),
+    }
+}
+
+/// What one code fence wraps, where it wraps everything and nothing inside could be meant as its end.
+fn unfenced<'a, 'b>(lines: &'a [&'b str]) -> Option<&'a [&'b str]> {
+    let blank = |line: &&str| line.trim().is_empty();
+    let first = lines.iter().position(|line| !blank(line))?;
+    let last = lines.iter().rposition(|line| !blank(line))?;
+    let ticks = lines[first].trim_start().chars().take_while(|c| *c == '`').count();
+    let fence = "`".repeat(ticks);
+    let opens = ticks >= 3 && !lines[first].trim_start()[ticks..].contains('`');
+    let inside = lines.get(first + 1..last)?;
+    let wraps = opens && lines[last].trim() == fence && !inside.iter().any(|line| line.trim() == fence);
+    wraps.then_some(inside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(path: &str, content: &str) -> Edit {
+        Edit::Write { path: path.to_owned(), content: content.to_owned() }
+    }
+
+    #[test]
+    fn blocks_are_read_and_prose_is_passed_over() {
+        let parsed = parse(
+            "Sure, here it is:\n\n  === FILE: main.py ===\nprint('=== x ===')\r\n\n\n=== END FILE ===\nand\n\
+             === FILE: `a b/run.sh` ===\n#!/bin/sh\n=== END FILE ===\n=== DELETE: old.py ===\n=== UNCHANGED: README.md ===\n\
+             === FILE: empty ===\n=== END FILE ===\n=== END FILE ===\nDone.",
+        );
+        assert_eq!(parsed.truncated, None);
+        assert_eq!(parsed.unchanged, ["README.md"]);
+        assert_eq!(
+            parsed.edits,
+            [
+                write("main.py", "print('=== x ===')\n"),
+                write("a b/run.sh", "#!/bin/sh\n"),
+                Edit::Delete { path: "old.py".to_owned() },
+                write("empty", ""),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_fence_around_all_of_a_file_is_no_part_of_it() {
+        let block =
+            |content: &str| parse(&format!("=== FILE: x ===\n{content}\n=== END FILE ===")).edits[0].clone();
+        assert_eq!(block("```python\nx = 1\n```"), write("x", "x = 1\n"));
+        assert_eq!(block("\n````\n```\nx\n```\n````\n"), write("x", "```\nx\n```\n"));
+        let two = "```a\n1\n```\ntext\n```b\n2\n```";
+        assert_eq!(block(two), write("x", &format!("{two}\n")));
+        assert_eq!(block("# doc\n```\nx\n```"), write("x", "# doc\n```\nx\n```\n"));
+        assert_eq!(block("```"), write("x", "```\n"));
+        assert_eq!(block("```\n```"), write("x", ""));
+    }
+
+    #[test]
+    fn a_block_without_end_is_truncated() {
+        let parsed = parse("=== FILE: a ===\n1\n=== END FILE ===\n=== FILE: b ===\n2\n");
+        assert_eq!((parsed.edits.len(), parsed.truncated.as_deref()), (1, Some("b")));
+        let parsed = parse("=== FILE: a ===\n1\n=== FILE: b ===\n2\n=== END FILE ===");
+        assert_eq!((parsed.edits, parsed.truncated.as_deref()), (vec![write("b", "2\n")], Some("a")));
+        let parsed = parse("=== FILE: a ===\n1\n=== END FI");
+        assert_eq!((parsed.edits.len(), parsed.truncated.as_deref()), (0, Some("a")));
+        assert_eq!(parse("no blocks at all"), Parsed::default());
+    }
+}

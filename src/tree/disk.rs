@@ -121,6 +121,24 @@ pub fn digest_of_dir(dir: &Path) -> Result<Digest, TreeError> {
     Ok(Tree::from_dir(&Nowhere, dir, &|_| false)?.digest())
 }
 
+/// Whether the directory `dir` holds anything that replacing it would lose: something else than exactly a tree whose
+/// manifest the store has, as an earlier delivery leaves it.
+pub fn holds_foreign_files(blobs: &dyn Blobs, dir: &Path) -> Result<bool, TreeError> {
+    let is_empty = match fs::read_dir(dir) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(e) if e.kind() == ErrorKind::NotFound => true,
+        Err(e) => return Err(disk(dir)(e)),
+    };
+    if is_empty {
+        return Ok(false);
+    }
+    if dir.join(".git").exists() {
+        return Ok(true);
+    }
+    let known = digest_of_dir(dir).is_ok_and(|digest| Tree::load(blobs, &digest).is_ok());
+    Ok(!known)
+}
+
 fn read_file(blobs: &dyn Blobs, root: &Path, path: &Path) -> Result<TreeFile, TreeError> {
     let real = path.canonicalize().map_err(disk(path))?;
     let state = fs::metadata(&real).map_err(disk(path))?;

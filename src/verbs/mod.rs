@@ -2,6 +2,11 @@
 //! They must never know each other or the engine.
 //! Start with `set.rs`, the smallest; `catalog()` lists them all.
 
+pub mod files;
+pub mod llm;
+mod place;
+pub mod scenario;
+pub mod scenario_load;
 mod set;
 
 pub use set::Set;

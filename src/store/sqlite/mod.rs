@@ -1,0 +1,217 @@
+//! The store in one SQLite file: one thread writes, in groups; readers have connections of their own.
+//! Nothing of a journal is kept in memory, only blobs on their way to the disk.
+//! Start with `writer`; `open` holds the settings and the schema.
+
+mod fault;
+mod open;
+mod pending;
+mod read;
+mod write;
+mod writer;
+
+pub use open::Durability;
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+
+use super::{Append, Claim, Head, Owner, Row, Store, StoreError, Swept, Ticket, claim};
+use crate::clock::{Clock, Millis};
+use crate::id::RunId;
+use crate::value::{BlobRef, Digest, Value};
+use crate::verb::{BlobError, Blobs};
+use pending::Pending;
+use writer::{Job, Writer};
+
+const LARGEST_BLOB: usize = 256 << 20;
+const SPARE_READERS: usize = 4;
+
+/// A store in a file. Cheap to clone; when the last clone goes, what is queued is written and the file closed.
+#[derive(Clone)]
+pub struct Sqlite(Arc<Parts>);
+
+struct Parts {
+    path: PathBuf,
+    locks: PathBuf,
+    clock: Arc<dyn Clock>,
+    pending: Arc<Pending>,
+    readers: Mutex<Vec<Connection>>,
+    jobs: Option<Sender<Job>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        self.readers.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        drop(self.jobs.take());
+        if let Some(writer) = self.writer.take() {
+            // A panic of the writer has already closed every ticket.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Sqlite {
+    /// Opens the file at `path`, made where there is none, and brings it up to this version. Refuses a file of a newer
+    /// version or another program, and one where a setting that durability depends on does not take.
+    pub fn open(path: &Path, durability: Durability, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let locks = path.with_added_extension("locks");
+        let connection = open::writer(path, &locks, durability)?;
+        let pending = Arc::new(Pending::default());
+        let (jobs, queue) = channel();
+        let writer = Writer::new(connection, path.to_owned(), pending.clone());
+        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run(&queue));
+        let thread = thread
+            .map_err(|e| StoreError::Failed { path: path.to_owned(), message: format!("no thread: {e}") })?;
+        Ok(Self(Arc::new(Parts {
+            path: path.to_owned(),
+            locks,
+            clock,
+            pending,
+            readers: Mutex::default(),
+            jobs: Some(jobs),
+            writer: Some(thread),
+        })))
+    }
+
+    fn send(&self, job: Job) -> Result<(), StoreError> {
+        let jobs = self.0.jobs.as_ref().ok_or(StoreError::Closed)?;
+        jobs.send(job).map_err(|_| StoreError::Closed)
+    }
+
+    /// Sends the job that `make` builds around a promise, and waits for it.
+    fn wait(&self, make: impl FnOnce(super::Promise) -> Job) -> Result<u64, StoreError> {
+        let (promise, ticket) = Ticket::open();
+        self.send(make(promise))?;
+        ticket.blocking_wait()
+    }
+
+    /// Runs `ask` on a connection that only reads.
+    fn read<T>(&self, ask: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>) -> Result<T, StoreError> {
+        let spare = self.0.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match spare {
+            Some(connection) => connection,
+            None => open::reader(&self.0.path)?,
+        };
+        let answer = ask(&connection).map_err(|e| fault::of(&self.0.path, &e))?;
+        let mut readers = self.0.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if readers.len() < SPARE_READERS {
+            readers.push(connection);
+        }
+        Ok(answer)
+    }
+}
+
+impl Blobs for Sqlite {
+    fn put(&self, bytes: &[u8]) -> Result<BlobRef, BlobError> {
+        if bytes.len() > LARGEST_BLOB {
+            return Err(BlobError::Failed(format!("{} bytes are more than a blob may have", bytes.len())));
+        }
+        let blob = BlobRef::of(bytes);
+        let failed = |e: StoreError| BlobError::Failed(e.to_string());
+        if let Some(bytes) = self.0.pending.add_blob(blob.digest, bytes).map_err(failed)? {
+            self.send(Job::Blob { digest: blob.digest, at: self.0.clock.now(), bytes }).map_err(failed)?;
+        }
+        Ok(blob)
+    }
+
+    fn get(&self, digest: &Digest) -> Result<Arc<[u8]>, BlobError> {
+        if let Some(bytes) = self.0.pending.blob(digest) {
+            return Ok(bytes);
+        }
+        let found = self.read(|db| read::blob(db, digest)).map_err(|e| BlobError::Failed(e.to_string()))?;
+        found.map(Into::into).ok_or(BlobError::Missing(*digest))
+    }
+}
+
+impl Store for Sqlite {
+    fn create(&self, head: &Head) -> Result<(), StoreError> {
+        self.wait(|promise| Job::Create { head: Box::new(head.clone()), promise }).map(drop)
+    }
+
+    fn append(&self, run: &RunId, batch: Append) -> Ticket {
+        let (promise, ticket) = Ticket::open();
+        match self.send(Job::Append { run: run.clone(), batch, promise }) {
+            Ok(()) => ticket,
+            Err(error) => Ticket::resolved(Err(error)),
+        }
+    }
+
+    fn scan(
+        &self,
+        run: &RunId,
+        after: u64,
+        each: &mut dyn FnMut(u64, Row) -> bool,
+    ) -> Result<(), StoreError> {
+        let mut seq = after;
+        loop {
+            let page = self.read(|db| read::facts(db, run, seq))?;
+            if page.is_empty() {
+                return match self.head(run)? {
+                    Some(_) => Ok(()),
+                    None => Err(StoreError::UnknownRun(run.as_str().to_owned())),
+                };
+            }
+            for (number, row) in page {
+                seq = number;
+                if !each(number, row) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn head(&self, run: &RunId) -> Result<Option<Head>, StoreError> {
+        self.read(|db| read::head(db, run))
+    }
+
+    fn heads(&self, limit: usize, pipeline: Option<&str>) -> Result<Vec<Head>, StoreError> {
+        self.read(|db| read::heads(db, limit, pipeline))
+    }
+
+    fn find(&self, prefix: &str) -> Result<RunId, StoreError> {
+        let matches = self.read(|db| read::starting_with(db, prefix))?;
+        super::memory::pick(prefix, matches.into_iter())
+    }
+
+    fn cached(&self, key: &Digest) -> Result<Option<Value>, StoreError> {
+        let text = match self.0.pending.cached(key) {
+            Some(text) => Some(text),
+            None => self.read(|db| read::cached(db, key))?,
+        };
+        let corrupt = |e: serde_json::Error| StoreError::Corrupt {
+            path: self.0.path.clone(),
+            message: format!("the reusable output {key} is no JSON: {e}"),
+        };
+        text.map(|text| serde_json::from_str(&text)).transpose().map_err(corrupt)
+    }
+
+    fn cache(&self, key: &Digest, value: &Value) -> Result<(), StoreError> {
+        let text: Arc<str> = value.to_string().into();
+        self.0.pending.add_cached(*key, text.clone())?;
+        self.send(Job::Cache { key: *key, at: self.0.clock.now(), text })
+    }
+
+    fn claim(&self, run: &RunId, owner: Owner) -> Result<Claim, StoreError> {
+        let claim = claim::lock_run(&self.0.locks, run, &owner)?;
+        self.send(Job::Claimed { run: run.clone() })?;
+        Ok(claim)
+    }
+
+    fn remove(&self, run: &RunId) -> Result<(), StoreError> {
+        let owner = Owner { pid: std::process::id(), started_at: self.0.clock.now(), ..Owner::default() };
+        let _claim = claim::lock_run(&self.0.locks, run, &owner)?;
+        self.wait(|promise| Job::Remove { run: run.clone(), promise }).map(drop)
+    }
+
+    fn sweep(&self, before: Millis) -> Result<Swept, StoreError> {
+        self.wait(|promise| Job::Flush { promise })?;
+        let live = self.read(|db| read::live(db, before))?;
+        let (reply, answer) = channel();
+        self.send(Job::Sweep { live, before, reply })?;
+        answer.recv().unwrap_or(Err(StoreError::Closed))
+    }
+}

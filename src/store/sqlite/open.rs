@@ -1,0 +1,164 @@
+//! How the database is opened: settings that are read back, and the schema with its versions.
+#![expect(clippy::disallowed_methods, reason = "the door to the directory of the database")]
+
+use std::path::Path;
+
+use rusqlite::types::Value as Cell;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::fault;
+use crate::store::{StoreError, claim};
+
+/// What a power cut may cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing that was acknowledged: every group is flushed to the disk.
+    #[default]
+    Full,
+    /// The last moments; the end of a process still costs nothing.
+    Normal,
+}
+
+const BUSY_MS: i64 = 5_000;
+const APPLICATION: i64 = 0x4154_4F4C;
+
+/// Each brings the schema from its index to the next version.
+const MIGRATIONS: [&str; 1] = ["
+    create table run (
+        id text primary key, pipeline text not null, plan text not null, status text not null, code integer,
+        started_at integer not null, finished_at integer, spent text not null, score real, outputs text
+    ) strict, without rowid;
+    create index run_by_age on run (started_at desc, id desc);
+    create table fact (
+        run text not null, seq integer not null, at integer not null, kind text not null, address text not null,
+        attempt integer not null, body text not null, primary key (run, seq)
+    ) strict, without rowid;
+    create table blob (digest blob primary key, at integer not null, bytes blob not null) strict;
+    create table cache (key blob primary key, at integer not null, value text not null) strict;
+"];
+
+/// The connection of the writer thread.
+pub(super) fn writer(path: &Path, locks: &Path, durability: Durability) -> Result<Connection, StoreError> {
+    let unwritable =
+        |e: std::io::Error| StoreError::ReadOnly { path: path.to_owned(), message: e.to_string() };
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(unwritable)?;
+    }
+    let _alone = claim::lock_opening(locks).map_err(unwritable)?;
+    let failed = |e: rusqlite::Error| fault::of(path, &e);
+    let mut db = Connection::open(path).map_err(failed)?;
+    db.pragma_update(None, "busy_timeout", BUSY_MS).map_err(failed)?;
+    let version = refuse_foreign(&db, path)?;
+    settle(&db, path, durability)?;
+    migrate(&mut db, version).map_err(failed)?;
+    db.set_prepared_statement_cache_capacity(32);
+    Ok(db)
+}
+
+/// A connection that only reads.
+pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let failed = |e: rusqlite::Error| fault::of(path, &e);
+    let db = Connection::open_with_flags(path, flags).map_err(failed)?;
+    db.pragma_update(None, "busy_timeout", BUSY_MS).map_err(failed)?;
+    db.pragma_update(None, "cache_size", -2_048).map_err(failed)?;
+    Ok(db)
+}
+
+/// The version of a database that is ours or empty.
+fn refuse_foreign(db: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let failed = |e: rusqlite::Error| fault::of(path, &e);
+    let number = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(failed);
+    let found = number("pragma user_version")?;
+    let application = number("pragma application_id")?;
+    let tables = number("select count(*) from sqlite_schema")?;
+    let supported = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    match application {
+        APPLICATION if found > supported => {
+            Err(StoreError::Newer { path: path.to_owned(), found, supported })
+        }
+        APPLICATION => Ok(found),
+        0 if tables == 0 && found == 0 => Ok(0),
+        _ => Err(StoreError::Foreign(path.to_owned())),
+    }
+}
+
+/// Sets what durability and bounded files depend on, and reads each back.
+fn settle(db: &Connection, path: &Path, durability: Durability) -> Result<(), StoreError> {
+    let synchronous = match durability {
+        Durability::Full => 2,
+        Durability::Normal => 1,
+    };
+    let settings = [
+        ("journal_mode", Cell::Text("wal".to_owned())),
+        ("synchronous", Cell::Integer(synchronous)),
+        ("busy_timeout", Cell::Integer(BUSY_MS)),
+        ("journal_size_limit", Cell::Integer(16 << 20)),
+        ("wal_autocheckpoint", Cell::Integer(1_000)),
+        ("cache_size", Cell::Integer(-8_192)),
+        ("trusted_schema", Cell::Integer(0)),
+    ];
+    let failed = |e: rusqlite::Error| fault::of(path, &e);
+    for (pragma, wanted) in settings {
+        db.pragma_update(None, pragma, &wanted).map_err(failed)?;
+        let found: Cell = db.pragma_query_value(None, pragma, |row| row.get(0)).map_err(failed)?;
+        if found != wanted {
+            let (wanted, found) = (written(&wanted), written(&found));
+            return Err(StoreError::Setting { path: path.to_owned(), pragma, wanted, found });
+        }
+    }
+    Ok(())
+}
+
+fn written(cell: &Cell) -> String {
+    match cell {
+        Cell::Integer(n) => n.to_string(),
+        Cell::Text(text) => text.clone(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn migrate(db: &mut Connection, version: i64) -> Result<(), rusqlite::Error> {
+    for (to, sql) in (1_i64..).zip(MIGRATIONS) {
+        if to > version {
+            let change = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            change.execute_batch(sql)?;
+            change.pragma_update(None, "application_id", APPLICATION)?;
+            change.pragma_update(None, "user_version", to)?;
+            change.commit()?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_is_as_it_was_asked_for() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("atoll.db");
+        for (durability, synchronous) in [(Durability::Full, 2), (Durability::Normal, 1)] {
+            let db = writer(&path, &place.path().join("locks"), durability).unwrap();
+            let number = |pragma: &str| -> i64 { db.pragma_query_value(None, pragma, |r| r.get(0)).unwrap() };
+            assert_eq!(number("synchronous"), synchronous);
+            assert_eq!(number("wal_autocheckpoint"), 1_000);
+            assert_eq!(number("busy_timeout"), BUSY_MS);
+            assert_eq!(number("user_version"), 1);
+            let mode: String = db.pragma_query_value(None, "journal_mode", |r| r.get(0)).unwrap();
+            assert_eq!(mode, "wal");
+        }
+    }
+
+    #[test]
+    fn a_setting_that_does_not_take_is_refused() {
+        // A database in memory cannot keep a write-ahead log.
+        let db = Connection::open_in_memory().unwrap();
+        let error = settle(&db, Path::new(":memory:"), Durability::Full).unwrap_err();
+        assert!(
+            matches!(&error, StoreError::Setting { pragma: "journal_mode", wanted, found, .. } if wanted == "wal" && found == "memory"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,244 @@
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::pending::Pending;
+use super::{fault, write};
+use crate::clock::Millis;
+use crate::id::RunId;
+use crate::store::{Append, Head, Promise, StoreError, Swept};
+use crate::value::Digest;
+
+/// At most so many jobs share a transaction.
+const GROUP: usize = 512;
+/// So many bytes that nobody waits for are written without waiting for a fact.
+const LAZY_BYTES: usize = 4 << 20;
+
+/// What the writer is asked to do, in the order in which it was asked.
+pub(super) enum Job {
+    Blob { digest: Digest, at: Millis, bytes: Arc<[u8]> },
+    Cache { key: Digest, at: Millis, text: Arc<str> },
+    Create { head: Box<Head>, promise: Promise },
+    Append { run: RunId, batch: Append, promise: Promise },
+    Remove { run: RunId, promise: Promise },
+    Claimed { run: RunId },
+    Flush { promise: Promise },
+    Sweep { live: HashSet<Digest>, before: Millis, reply: Sender<Result<Swept, StoreError>> },
+}
+
+impl Job {
+    /// Bytes that may wait for the next fact; `None` where somebody waits for the job.
+    fn lazy_bytes(&self) -> Option<usize> {
+        match self {
+            Self::Blob { bytes, .. } => Some(bytes.len()),
+            Self::Cache { text, .. } => Some(text.len()),
+            Self::Claimed { .. } => Some(0),
+            _ => None,
+        }
+    }
+}
+
+/// What a job came to inside a transaction that is still open.
+#[derive(Clone, Debug, PartialEq)]
+enum Outcome {
+    Last(u64),
+    Swept(Swept),
+    Refused(StoreError),
+}
+
+/// The only one who writes to the database: everything that is queued goes into one transaction.
+pub(super) struct Writer {
+    db: Connection,
+    path: PathBuf,
+    pending: Arc<Pending>,
+    last: HashMap<RunId, u64>,
+    broken: HashMap<RunId, StoreError>,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.pending.set_trouble(Some(StoreError::Closed));
+    }
+}
+
+impl Writer {
+    pub(super) fn new(db: Connection, path: PathBuf, pending: Arc<Pending>) -> Self {
+        Self { db, path, pending, last: HashMap::new(), broken: HashMap::new() }
+    }
+
+    /// Works until nobody can ask any more.
+    pub(super) fn run(mut self, queue: &Receiver<Job>) {
+        let mut group = Vec::new();
+        loop {
+            let open = match queue.recv() {
+                Ok(job) => {
+                    group.push(job);
+                    true
+                }
+                Err(_) => false,
+            };
+            while group.len() < GROUP
+                && let Ok(job) = queue.try_recv()
+            {
+                group.push(job);
+            }
+            let may_wait =
+                group.iter().map(Job::lazy_bytes).sum::<Option<usize>>().is_some_and(|n| n < LAZY_BYTES);
+            if open && may_wait && group.len() < GROUP {
+                continue;
+            }
+            if !group.is_empty() {
+                group = self.commit(group);
+            }
+            if !open {
+                return;
+            }
+        }
+    }
+
+    /// Writes the group, or, where that fails, each job by itself. Blobs and reusable outputs that could not be
+    /// written are given back: no fact is written before them.
+    fn commit(&mut self, group: Vec<Job>) -> Vec<Job> {
+        if let Ok(outcomes) = self.transact(&group) {
+            self.pending.set_trouble(None);
+            group.into_iter().zip(outcomes).for_each(|(job, outcome)| self.finish(job, outcome));
+            return Vec::new();
+        }
+        let mut owed = Vec::new();
+        let mut trouble = None;
+        for job in group {
+            let tried = match &trouble {
+                Some(error) => Err(StoreError::clone(error)),
+                None => self.transact(std::slice::from_ref(&job)),
+            };
+            match tried {
+                Ok(mut outcomes) => {
+                    let outcome = outcomes.pop().unwrap_or(Outcome::Last(0));
+                    self.finish(job, outcome);
+                }
+                Err(error) if job.lazy_bytes().is_some() => {
+                    trouble = Some(error);
+                    owed.push(job);
+                }
+                Err(error) => self.finish(job, Outcome::Refused(error)),
+            }
+        }
+        self.pending.set_trouble(trouble);
+        owed
+    }
+
+    fn transact(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, StoreError> {
+        let done = self.try_transact(jobs);
+        done.map_err(|error| {
+            self.last.clear();
+            fault::of(&self.path, &error)
+        })
+    }
+
+    fn try_transact(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, rusqlite::Error> {
+        let change = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut books = Books { db: &change, last: &mut self.last, broken: &mut self.broken };
+        let outcomes = jobs.iter().map(|job| books.write(job)).collect::<Result<Vec<_>, _>>()?;
+        change.commit()?;
+        Ok(outcomes)
+    }
+
+    /// Tells whoever waits.
+    fn finish(&mut self, job: Job, outcome: Outcome) {
+        let result = match &outcome {
+            Outcome::Last(last) => Ok(*last),
+            Outcome::Swept(_) => Ok(0),
+            Outcome::Refused(error) => Err(error.clone()),
+        };
+        match job {
+            Job::Blob { digest, .. } => self.pending.blob_written(&digest),
+            Job::Cache { key, text, .. } => self.pending.cached_written(&key, &text),
+            Job::Append { run, promise, .. } => {
+                if let Err(error) = &result {
+                    self.broken.entry(run).or_insert_with(|| error.clone());
+                }
+                promise.keep(result);
+            }
+            Job::Create { promise, .. } | Job::Remove { promise, .. } | Job::Flush { promise } => {
+                promise.keep(result);
+            }
+            Job::Claimed { .. } => {}
+            Job::Sweep { reply, .. } => {
+                let swept = match outcome {
+                    Outcome::Swept(swept) => Ok(swept),
+                    _ => result.map(|_| Swept::default()),
+                };
+                // Nobody waits: it was swept all the same.
+                let _ = reply.send(swept);
+            }
+        }
+    }
+}
+
+/// What a transaction changes: the database, and what the writer remembers of it.
+struct Books<'a> {
+    db: &'a Connection,
+    last: &'a mut HashMap<RunId, u64>,
+    broken: &'a mut HashMap<RunId, StoreError>,
+}
+
+impl Books<'_> {
+    fn write(&mut self, job: &Job) -> Result<Outcome, rusqlite::Error> {
+        match job {
+            Job::Blob { digest, at, bytes } => write::blob(self.db, digest, *at, bytes)?,
+            Job::Cache { key, at, text } => write::cache(self.db, key, *at, text)?,
+            Job::Create { head, .. } => {
+                if !write::create(self.db, head)? {
+                    return Ok(Outcome::Refused(StoreError::Exists(head.run.clone())));
+                }
+                self.forget(&head.run);
+            }
+            Job::Append { run, batch, .. } => return self.append(run, batch),
+            Job::Remove { run, .. } => {
+                self.forget(run);
+                if !write::remove(self.db, run)? {
+                    return Ok(Outcome::Refused(StoreError::UnknownRun(run.as_str().to_owned())));
+                }
+            }
+            Job::Claimed { run } => self.forget(run),
+            Job::Flush { .. } => {}
+            Job::Sweep { live, before, .. } => {
+                return write::sweep(self.db, live, *before).map(Outcome::Swept);
+            }
+        }
+        Ok(Outcome::Last(0))
+    }
+
+    fn forget(&mut self, run: &RunId) {
+        self.last.remove(run);
+        self.broken.remove(run);
+    }
+
+    fn append(&mut self, run: &RunId, batch: &Append) -> Result<Outcome, rusqlite::Error> {
+        if let Some(error) = self.broken.get(run) {
+            return Ok(Outcome::Refused(error.clone()));
+        }
+        let known = match self.last.get(run) {
+            Some(last) => Some(*last),
+            None => write::last(self.db, run)?,
+        };
+        let Some(last) = known else {
+            return Ok(Outcome::Refused(StoreError::UnknownRun(run.as_str().to_owned())));
+        };
+        let last = match write::facts(self.db, run, last, &batch.rows) {
+            Err(error) if fault::is_duplicate(&error) => {
+                self.broken.insert(run.clone(), StoreError::Overtaken(run.clone()));
+                return Err(error);
+            }
+            written => written?,
+        };
+        if let Some(head) = &batch.head {
+            write::replace_head(self.db, run, head)?;
+        }
+        self.last.insert(run.clone(), last);
+        Ok(Outcome::Last(last))
+    }
+}

@@ -1,0 +1,348 @@
+//! `files`: makes, edits, packs, compares, shows and delivers trees of files.
+
+use std::path::PathBuf;
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::place;
+use crate::tree::edit::{Change, Edit, apply};
+use crate::tree::{Tree, TreeEntry, TreeRef, blocks, holds_foreign_files};
+use crate::value::{Digest, Value};
+use crate::verb::{Context, Failure, Output, Traits, Verb};
+
+/// The verb `files`.
+pub struct Files;
+
+/// Input of `files`: exactly one of `edits`, `files`, `text`, `dir`, `diff`, `materialise`, `show`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct With {
+    /// The tree that `edits`, `files` or `text` change; none for an empty one.
+    pub base: Option<TreeRef>,
+    /// Edits, applied all or nothing: objects with `op` `write` (`path`, `content`), `replace` (`path`, `find`,
+    /// `replace`, `all`), `delete` (`path`) or `rename` (`path`, `to`).
+    #[schemars(with = "Option<Vec<Edit>>")]
+    pub edits: Option<Vec<Value>>,
+    /// Whole files to write: a list of `{path, content}`, or an object of contents by path.
+    pub files: Option<Whole>,
+    /// Text with blocks `=== FILE: path ===` … `=== END FILE ===` and lines `=== DELETE: path ===`.
+    pub text: Option<String>,
+    /// A directory to pack, relative to the project.
+    pub dir: Option<String>,
+    /// Globs that `dir` leaves out; one without `/` is matched against names.
+    pub ignore: Vec<String>,
+    /// Two trees to compare.
+    pub diff: Option<Diff>,
+    /// A tree to deliver to `into`.
+    pub materialise: Option<TreeRef>,
+    /// The directory that becomes exactly the tree, relative to the project.
+    pub into: Option<String>,
+    /// Replaces the content of `into` even where no delivery made it.
+    pub force: bool,
+    /// A tree whose texts are wanted.
+    pub show: Option<TreeRef>,
+    /// Globs that say which files to show, all where there are none; one without `/` is matched against names.
+    pub paths: Vec<String>,
+    /// At most so many bytes are shown in all; files that do not fit are listed in `omitted`.
+    pub max_bytes: Option<u64>,
+}
+
+/// Whole files, as weak models write them.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Whole {
+    /// One after the other.
+    List(Vec<File>),
+    /// Contents by path.
+    Map(serde_json::Map<String, Value>),
+}
+
+/// A whole file.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct File {
+    /// Relative path.
+    pub path: String,
+    /// The whole text.
+    pub content: String,
+}
+
+/// Two trees.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Diff {
+    /// The old one; none for an empty one.
+    pub from: Option<TreeRef>,
+    /// The new one.
+    pub to: TreeRef,
+}
+
+/// Output of `files`; will do wherever a tree is wanted.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Out {
+    /// Digest of the tree that was made, packed, shown, delivered, or compared to.
+    #[schemars(with = "String")]
+    pub tree: Digest,
+    /// Its files.
+    pub files: Vec<TreeEntry>,
+    /// What the edits did.
+    pub changes: Vec<Change>,
+    /// Whether the tree equals `base`, or both sides of `diff` are equal.
+    pub unchanged: bool,
+    /// Unified diff.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diff: Option<String>,
+    /// The texts of `show`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub texts: Option<Vec<Shown>>,
+    /// Files that `show` was asked for and left out: no text, or beyond `max_bytes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub omitted: Option<Vec<String>>,
+    /// The directory that was delivered to, absolute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+}
+
+/// A file that is shown.
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Shown {
+    /// Relative path.
+    pub path: String,
+    /// Its text.
+    pub text: String,
+}
+
+enum Action {
+    Edit(Vec<Edit>),
+    Pack(String),
+    Compare(Diff),
+    Deliver(TreeRef),
+    Show(TreeRef),
+}
+
+impl Verb for Files {
+    const NAME: &'static str = "files";
+    const SUMMARY: &'static str = "make, edit, pack, compare, show or deliver a tree of files";
+    const TRAITS: Traits = Traits::repeatable("disk");
+    const EXAMPLE: &'static str = r##"[steps.page]
+files = { files = [{ path = "index.html", content = "<h1>hello</h1>" }, { path = "README.md", content = "# hello" }] }
+
+[steps.better]
+files = { base = "{{ steps.page.output }}", edits = [
+    { op = "replace", path = "index.html", find = "hello", replace = "good morning" },
+    { op = "delete", path = "README.md" },
+] }
+"##;
+    type With = With;
+    type Out = Out;
+
+    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+        // Trees are read and written with calls that block for the disk.
+        let done = tokio::task::spawn_blocking(move || act(with, &cx)).await;
+        done.map_err(|e| Failure::new(crate::verb::Class::Bug, format!("`files` broke down: {e}")))?
+            .map(Output::free)
+    }
+}
+
+fn act(mut with: With, cx: &Context) -> Result<Out, Failure> {
+    match action(&mut with)? {
+        Action::Edit(edits) => edit(with.base.as_ref(), &edits, cx),
+        Action::Pack(dir) => pack(&dir, &with, cx),
+        Action::Compare(diff) => compare(&diff, cx),
+        Action::Deliver(tree) => deliver(&tree, &with, cx),
+        Action::Show(tree) => show(&tree, &with, cx),
+    }
+}
+
+fn action(with: &mut With) -> Result<Action, Failure> {
+    let mut actions = Vec::new();
+    actions.extend(with.edits.take().map(|values| ("edits", read_edits(values).map(Action::Edit))));
+    actions.extend(with.files.take().map(|files| ("files", read_whole(files).map(Action::Edit))));
+    actions.extend(with.text.take().map(|text| ("text", read_text(&text).map(Action::Edit))));
+    actions.extend(with.dir.take().map(|dir| ("dir", Ok(Action::Pack(dir)))));
+    actions.extend(with.diff.take().map(|diff| ("diff", Ok(Action::Compare(diff)))));
+    actions.extend(with.materialise.take().map(|tree| ("materialise", Ok(Action::Deliver(tree)))));
+    actions.extend(with.show.take().map(|tree| ("show", Ok(Action::Show(tree)))));
+    if actions.len() == 1 {
+        return actions.remove(0).1;
+    }
+    let names: Vec<&str> = actions.iter().map(|(name, _)| *name).collect();
+    let found = if names.is_empty() { "none".to_owned() } else { names.join(" and ") };
+    Err(Failure::permanent(format!("`files` does one thing at a time, found {found}"))
+        .hint("give exactly one of: edits, files, text, dir, diff, materialise, show"))
+}
+
+/// Edits from a model's answer; `op` may be missing where the other keys tell it.
+fn read_edits(values: Vec<Value>) -> Result<Vec<Edit>, Failure> {
+    let read = |(index, mut value): (usize, Value)| {
+        if let Some(table) = value.as_object_mut()
+            && !table.contains_key("op")
+        {
+            let op = match () {
+                () if table.contains_key("content") => "write",
+                () if table.contains_key("find") => "replace",
+                () if table.contains_key("to") => "rename",
+                () => "missing",
+            };
+            table.insert("op".to_owned(), op.into());
+        }
+        serde_json::from_value(value.clone()).map_err(|e| {
+            Failure::rejected(format!("edit {} is none: {e}", index + 1))
+                .hint("`op` is write (path, content), replace (path, find, replace), delete (path) or rename (path, to)")
+                .detail(json!({ "index": index, "edit": value }))
+        })
+    };
+    values.into_iter().enumerate().map(read).collect()
+}
+
+fn read_whole(files: Whole) -> Result<Vec<Edit>, Failure> {
+    match files {
+        Whole::List(files) => {
+            Ok(files.into_iter().map(|File { path, content }| Edit::Write { path, content }).collect())
+        }
+        Whole::Map(files) => files
+            .into_iter()
+            .map(|(path, content)| match content {
+                Value::String(content) => Ok(Edit::Write { path, content }),
+                other => Err(Failure::rejected(format!("the content of {path:?} is no text"))
+                    .hint("give each file's whole content as one string")
+                    .detail(json!({ "path": path, "content": other }))),
+            })
+            .collect(),
+    }
+}
+
+fn read_text(text: &str) -> Result<Vec<Edit>, Failure> {
+    let parsed = blocks::parse(text);
+    let complete: Vec<&str> = parsed.edits.iter().map(Edit::path).collect();
+    if let Some(path) = &parsed.truncated {
+        return Err(Failure::rejected(format!("the text breaks off: {path:?} has no `=== END FILE ===`"))
+            .hint("nothing was applied; ask for the rest, or for shorter files")
+            .detail(json!({ "truncated": path, "complete": complete })));
+    }
+    if parsed.edits.is_empty() && parsed.unchanged.is_empty() {
+        let head: String = text.chars().take(200).collect();
+        return Err(Failure::rejected("the text holds no file")
+            .hint("each file goes between a line `=== FILE: path ===` and a line `=== END FILE ===`")
+            .detail(json!({ "text": head })));
+    }
+    Ok(parsed.edits)
+}
+
+fn out(tree: TreeRef) -> Out {
+    let TreeRef { tree, files } = tree;
+    Out {
+        tree,
+        files,
+        changes: Vec::new(),
+        unchanged: false,
+        diff: None,
+        texts: None,
+        omitted: None,
+        path: None,
+    }
+}
+
+fn load(tree: Option<&TreeRef>, cx: &Context) -> Result<Tree, Failure> {
+    match tree {
+        Some(tree) => Ok(Tree::load(&*cx.blobs, &tree.tree)?),
+        None => Ok(Tree::new()),
+    }
+}
+
+fn edit(base: Option<&TreeRef>, edits: &[Edit], cx: &Context) -> Result<Out, Failure> {
+    let (tree, changes) = apply(&*cx.blobs, &load(base, cx)?, edits)?;
+    if tree.files.is_empty() {
+        return Err(Failure::rejected("no file is left in the tree").hint("give at least one file"));
+    }
+    let saved = tree.save(&*cx.blobs)?;
+    let unchanged = base.is_some_and(|base| base.tree == saved.tree);
+    Ok(Out { changes, unchanged, ..out(saved) })
+}
+
+fn pack(dir: &str, with: &With, cx: &Context) -> Result<Out, Failure> {
+    let ignore = globs(&with.ignore)?;
+    let from = cx.workspace.project.join(dir);
+    let tree = Tree::from_dir(&*cx.blobs, &from, &|path| matches(&ignore, path))
+        .map_err(|e| Failure::permanent(format!("cannot pack the directory {dir:?}: {e}")))?;
+    if tree.files.is_empty() {
+        return Err(Failure::rejected(format!("the directory {dir:?} holds no file to pack")));
+    }
+    let saved = tree.save(&*cx.blobs)?;
+    let unchanged = with.base.as_ref().is_some_and(|base| base.tree == saved.tree);
+    Ok(Out { unchanged, ..out(saved) })
+}
+
+fn compare(diff: &Diff, cx: &Context) -> Result<Out, Failure> {
+    let (from, to) = (load(diff.from.as_ref(), cx)?, load(Some(&diff.to), cx)?);
+    let text = from.diff(&*cx.blobs, &to)?;
+    let unchanged = from == to;
+    Ok(Out { diff: Some(text), unchanged, ..out(to.save(&*cx.blobs)?) })
+}
+
+fn deliver(tree: &TreeRef, with: &With, cx: &Context) -> Result<Out, Failure> {
+    let Some(given) = &with.into else {
+        return Err(
+            Failure::permanent("`materialise` does not say where to").hint("add into = \"directory\"")
+        );
+    };
+    let into: PathBuf = place::inside(&cx.workspace.project, given)?;
+    let real = into.canonicalize().unwrap_or_else(|_| into.clone());
+    let project = cx.workspace.project.canonicalize().unwrap_or_else(|_| cx.workspace.project.clone());
+    if project.starts_with(&real) {
+        return Err(Failure::permanent(format!(
+            "{given:?} holds the project itself and cannot be replaced by a tree"
+        ))
+        .hint("deliver into a directory of its own"));
+    }
+    let tree = load(Some(tree), cx)?;
+    if !with.force && holds_foreign_files(&*cx.blobs, &into)? {
+        return Err(Failure::permanent(format!(
+            "the directory {given:?} holds files that are no earlier delivery"
+        ))
+        .hint("choose another directory, or set force = true to replace what is in it"));
+    }
+    tree.materialise(&*cx.blobs, &into)?;
+    Ok(Out { path: Some(into.to_string_lossy().into_owned()), ..out(tree.save(&*cx.blobs)?) })
+}
+
+fn show(tree: &TreeRef, with: &With, cx: &Context) -> Result<Out, Failure> {
+    let wanted = globs(&with.paths)?;
+    let tree = load(Some(tree), cx)?;
+    let mut left = with.max_bytes.unwrap_or(u64::MAX);
+    let (mut texts, mut omitted) = (Vec::new(), Vec::new());
+    for (path, file) in &tree.files {
+        if !with.paths.is_empty() && !matches(&wanted, path) {
+            continue;
+        }
+        match (file.blob.size <= left).then(|| tree.text(&*cx.blobs, path)) {
+            Some(Ok(text)) => {
+                left -= file.blob.size;
+                texts.push(Shown { path: path.clone(), text });
+            }
+            Some(Err(crate::tree::TreeError::NotText { .. })) | None => omitted.push(path.clone()),
+            Some(Err(error)) => return Err(error.into()),
+        }
+    }
+    Ok(Out { texts: Some(texts), omitted: Some(omitted), ..out(tree.save(&*cx.blobs)?) })
+}
+
+fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        let anywhere = if pattern.contains('/') { pattern.clone() } else { format!("**/{pattern}") };
+        let wrong =
+            |e: globset::Error| Failure::permanent(format!("the glob {pattern:?} is wrong: {}", e.kind()));
+        set.add(Glob::new(&anywhere).map_err(wrong)?);
+    }
+    set.build().map_err(|e| Failure::permanent(format!("the globs are wrong: {e}")))
+}
+
+fn matches(set: &GlobSet, path: &str) -> bool {
+    set.is_match(path)
+}
+
+#[cfg(test)]
+mod tests;

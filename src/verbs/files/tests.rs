@@ -1,0 +1,152 @@
+#![expect(clippy::disallowed_methods, reason = "looks at what was delivered")]
+
+use std::fs;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::verb::{Class, DynVerb};
+
+struct Bench {
+    place: tempfile::TempDir,
+    cx: Context,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let cx = Context::for_test(place.path().to_owned(), Arc::new(ManualClock::at(0)));
+        Self { place, cx }
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.place.path().join(below)
+    }
+
+    async fn run(&self, with: Value) -> Result<Value, Failure> {
+        Ok(DynVerb::run(&Files, with, self.cx.clone()).await?.value)
+    }
+
+    async fn refused(&self, with: Value) -> Failure {
+        self.run(with).await.unwrap_err()
+    }
+}
+
+#[tokio::test]
+async fn the_example_works() {
+    let bench = Bench::new();
+    let example: Value = toml::from_str(Files::EXAMPLE).unwrap();
+    let page = bench.run(example["steps"]["page"]["files"].clone()).await.unwrap();
+    let mut with = example["steps"]["better"]["files"].clone();
+    with["base"] = page.clone();
+    let better = bench.run(with).await.unwrap();
+    assert_eq!(better["files"], json!([{"path": "index.html", "size": 21}]));
+    assert_eq!(better["changes"][1], json!({"path": "README.md", "op": "deleted", "bytes": 0}));
+    assert_eq!(better["unchanged"], json!(false));
+    let diff = bench.run(json!({"diff": {"from": page, "to": better["tree"]}})).await.unwrap();
+    assert!(diff["diff"].as_str().unwrap().contains("+<h1>good morning</h1>"), "{diff}");
+}
+
+#[tokio::test]
+async fn every_form_of_the_same_files_makes_the_same_tree() {
+    let bench = Bench::new();
+    fs::create_dir_all(bench.path("in/sub/node_modules")).unwrap();
+    fs::write(bench.path("in/sub/a.txt"), "A\n").unwrap();
+    fs::write(bench.path("in/sub/node_modules/x"), "x").unwrap();
+    let mut trees = Vec::new();
+    for with in [
+        json!({"base": null, "edits": [{"op": "write", "path": "sub/a.txt", "content": "A\n"}]}),
+        json!({"edits": [{"path": "./sub/a.txt", "content": "A\n"}]}),
+        json!({"files": [{"path": "sub/a.txt", "content": "A\n", "language": "text"}]}),
+        json!({"files": {"sub/a.txt": "A\n"}}),
+        json!({"text": "=== FILE: sub/a.txt ===\n```\nA\n```\n=== END FILE ==="}),
+        json!({"dir": "in", "ignore": ["node_modules"]}),
+    ] {
+        trees.push(bench.run(with).await.unwrap()["tree"].clone());
+    }
+    assert!(trees.iter().all(|tree| *tree == trees[0]), "{trees:?}");
+    let same = json!({"base": trees[0], "text": "=== FILE: sub/a.txt ===\nA\n=== END FILE ==="});
+    let same = bench.run(same).await.unwrap();
+    assert_eq!((&same["unchanged"], &same["tree"]), (&json!(true), &trees[0]));
+    let kept = json!({"base": trees[0], "text": "=== UNCHANGED: sub/a.txt ==="});
+    assert_eq!(bench.run(kept).await.unwrap()["unchanged"], json!(true));
+}
+
+#[tokio::test]
+async fn a_bad_answer_is_rejected_with_the_reason() {
+    let bench = Bench::new();
+    for (with, word) in [
+        (json!({"text": "I cannot do that"}), "holds no file"),
+        (json!({"text": "=== FILE: a ===\n1\n=== END FILE ===\n=== FILE: b ===\n2"}), "breaks off"),
+        (json!({"edits": []}), "no file is left"),
+        (json!({"edits": [{"op": "write", "path": "/etc/x", "content": ""}]}), "absolute"),
+        (json!({"edits": [{"op": "append", "path": "x"}]}), "edit 1 is none"),
+        (json!({"edits": ["x"]}), "edit 1 is none"),
+        (json!({"edits": [{"op": "delete", "path": "x"}]}), "no such file"),
+        (json!({"files": {"a": {"b": 1}}}), "is no text"),
+    ] {
+        let failure = bench.refused(with).await;
+        assert_eq!(failure.class, Class::Rejected, "{failure}");
+        assert!(failure.message.contains(word) && failure.hint.is_some(), "{failure:?}");
+    }
+    let truncated =
+        bench.refused(json!({"text": "=== FILE: a ===\n1\n=== END FILE ===\n=== FILE: b ==="})).await;
+    assert_eq!(truncated.detail, json!({"truncated": "b", "complete": ["a"]}));
+}
+
+#[tokio::test]
+async fn one_thing_at_a_time() {
+    let bench = Bench::new();
+    let none = bench.refused(json!({"base": null})).await;
+    assert!(none.message.contains("found none"), "{none}");
+    let two = bench.refused(json!({"dir": "x", "text": "y"})).await;
+    assert!(two.message.contains("text and dir"), "{two}");
+    let gone = bench.refused(json!({"show": Digest::of("x")})).await;
+    assert_eq!(gone.class, Class::Permanent);
+    let unknown = bench.refused(json!({"dirr": "x"})).await;
+    assert!(unknown.message.contains("dirr"), "{unknown}");
+}
+
+#[tokio::test]
+async fn a_delivery_is_exact_and_takes_nobody_elses_files() {
+    let bench = Bench::new();
+    let first = bench.run(json!({"files": {"a.txt": "1", "b/c": "2"}})).await.unwrap();
+    let second = bench.run(json!({"files": {"a.txt": "3"}})).await.unwrap();
+    let deliver = |tree: &Value, into: &str| json!({"materialise": tree, "into": into});
+    let done = bench.run(deliver(&first, "out")).await.unwrap();
+    assert_eq!((&done["tree"], done["path"].as_str()), (&first["tree"], bench.path("out").to_str()));
+    bench.run(deliver(&second, "out")).await.unwrap();
+    assert_eq!(fs::read_dir(bench.path("out")).unwrap().count(), 1);
+
+    fs::write(bench.path("out/notes"), "mine").unwrap();
+    let refused = bench.refused(deliver(&first, "out")).await;
+    assert!(refused.message.contains("no earlier delivery"), "{refused}");
+    assert_eq!(fs::read_to_string(bench.path("out/notes")).unwrap(), "mine");
+    let forced = json!({"materialise": first, "into": "out", "force": true});
+    bench.run(forced).await.unwrap();
+    assert!(!bench.path("out/notes").exists() && bench.path("out/b/c").exists());
+    let project = json!({"materialise": first, "into": ".", "force": true});
+    assert!(bench.refused(project).await.message.contains("the project itself"));
+    assert!(bench.refused(deliver(&first, "../x")).await.message.contains("leads out"));
+    assert!(bench.refused(json!({"materialise": first})).await.hint.unwrap().contains("into"));
+}
+
+#[tokio::test]
+async fn texts_are_shown_within_a_size() {
+    let bench = Bench::new();
+    fs::create_dir_all(bench.path("in")).unwrap();
+    fs::write(bench.path("in/logo.png"), [0xff, 0xfe]).unwrap();
+    fs::write(bench.path("in/a.py"), "12345").unwrap();
+    fs::write(bench.path("in/b.py"), "123456789").unwrap();
+    fs::write(bench.path("in/c.md"), "123").unwrap();
+    let tree = bench.run(json!({"dir": "in"})).await.unwrap();
+    let all = bench.run(json!({"show": tree})).await.unwrap();
+    assert_eq!(all["texts"].as_array().unwrap().len(), 3);
+    assert_eq!(all["omitted"], json!(["logo.png"]));
+    let some = bench.run(json!({"show": tree, "paths": ["*.py", "c*"], "max_bytes": 10})).await.unwrap();
+    assert_eq!(some["texts"], json!([{"path": "a.py", "text": "12345"}, {"path": "c.md", "text": "123"}]));
+    assert_eq!(some["omitted"], json!(["b.py"]));
+    assert!(bench.refused(json!({"show": tree, "paths": ["["]})).await.message.contains("glob"));
+}

@@ -1,0 +1,55 @@
+//! Where paths in a step's input lead.
+
+use std::ffi::OsStr;
+use std::path::{Component, Path, PathBuf};
+
+use crate::verb::Failure;
+
+/// The absolute form of `given`. A relative path starts from `project` and must stay in it, links included; an
+/// absolute one leads anywhere.
+pub(super) fn inside(project: &Path, given: &str) -> Result<PathBuf, Failure> {
+    let path = Path::new(given);
+    if given.is_empty() || given.contains('\0') {
+        return Err(Failure::permanent(format!("{given:?} is no path")));
+    }
+    if path.is_absolute() {
+        return Ok(path.to_owned());
+    }
+    let outside = || {
+        Failure::permanent(format!("the path {given:?} leads out of the project directory"))
+            .hint("write it as an absolute path where that is meant")
+    };
+    let mut below: Vec<&OsStr> = Vec::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => below.push(name),
+            Component::ParentDir => drop(below.pop().ok_or_else(outside)?),
+            _ => {}
+        }
+    }
+    let target = below.iter().fold(project.to_owned(), |dir, name| dir.join(name));
+    let Ok(root) = project.canonicalize() else { return Ok(target) };
+    let existing = target.ancestors().find_map(|dir| dir.canonicalize().ok());
+    if existing.is_some_and(|real| !real.starts_with(&root)) {
+        return Err(outside());
+    }
+    Ok(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relative_paths_stay_in_the_project() {
+        let place = tempfile::tempdir().unwrap();
+        let project = place.path().join("project");
+        std::fs::create_dir(&project).unwrap();
+        std::os::unix::fs::symlink(place.path(), project.join("link")).unwrap();
+        assert_eq!(inside(&project, "a/../b/./c").unwrap(), project.join("b/c"));
+        assert_eq!(inside(&project, "/anywhere").unwrap(), Path::new("/anywhere"));
+        for given in ["..", "a/../../x", "link/x", "link", ""] {
+            assert!(inside(&project, given).is_err(), "{given}");
+        }
+    }
+}
