@@ -51,6 +51,7 @@ pub struct Provider {
 }
 
 /// What a model can do.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, written as such in the registry")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Features {
     /// Takes a temperature.
@@ -250,6 +251,12 @@ impl Model {
     /// `provider/name`: the same for every way to write the model.
     pub fn full_name(&self) -> String {
         format!("{}/{}", self.provider.name, self.id)
+    }
+
+    /// Most tokens to answer with: `asked`, else the default, and never more than the model can write.
+    pub fn limit(&self, asked: Option<u64>) -> u64 {
+        let asked = asked.unwrap_or(self.default_output);
+        self.max_output.map_or(asked, |most| asked.min(most))
     }
 
     /// Whether the provider holds the model to `shape`; where not, the prompt has to ask for it.

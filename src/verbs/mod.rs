@@ -2,6 +2,7 @@
 //! They must never know each other or the engine.
 //! Start with `set.rs`, the smallest; `catalog()` lists them all.
 
+pub mod llm;
 mod set;
 
 pub use set::Set;

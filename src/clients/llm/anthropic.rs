@@ -15,7 +15,7 @@ impl Dialect for Anthropic {
     fn call(&self, request: &Request, model: &Model) -> Call {
         let mut body = Map::new();
         body.insert("model".to_owned(), json!(model.id));
-        body.insert("max_tokens".to_owned(), json!(request.max_tokens.unwrap_or(model.default_output)));
+        body.insert("max_tokens".to_owned(), json!(model.limit(request.max_tokens)));
         body.insert("stream".to_owned(), json!(true));
         // The mark covers everything up to it: the system text where there is one, else the first message.
         let block = |text: &str, marked: bool| {

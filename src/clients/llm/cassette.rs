@@ -70,7 +70,7 @@ pub(super) struct Line {
     pub(super) request: Asked,
     digests: Value,
     preview: String,
-    answer: Text,
+    answer: Said,
     usage: Usage,
 }
 
@@ -85,7 +85,7 @@ pub(super) struct Asked {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Text {
+struct Said {
     text: String,
     stop: Stop,
     model: String,
@@ -166,7 +166,7 @@ impl Cassette {
             digests: kept.request.digests(),
             preview: last.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(80).collect(),
             request: kept.request.clone(),
-            answer: Text {
+            answer: Said {
                 text: redact(&answer.text),
                 stop: answer.stop,
                 model: answer.model.clone(),
@@ -202,8 +202,8 @@ impl Tape {
         if writes {
             let file = OpenOptions::new().create(true).append(true).open(path);
             let mut file = file.map_err(|e| format!("cannot be written: {e}"))?;
-            let end = || format!("its cut-off last line cannot be dropped");
-            file.set_len(whole as u64).map_err(|_| end())?;
+            file.set_len(whole as u64)
+                .map_err(|e| format!("its cut-off last line cannot be dropped: {e}"))?;
             if whole > 0 && !text[..whole].ends_with('\n') {
                 file.write_all(b"\n").map_err(|e| e.to_string())?;
             }
@@ -227,7 +227,7 @@ impl Tape {
         let taken = &mut self.lines[place];
         taken.used = true;
         let Line { answer, usage, .. } = taken.line.clone();
-        let Text { text, stop, model, provider } = answer;
+        let Said { text, stop, model, provider } = answer;
         Some(Answer { text, stop, usage, model, provider, replayed: true })
     }
 

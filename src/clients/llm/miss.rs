@@ -1,5 +1,6 @@
 //! What to say when a cassette has no answer: the nearest recorded request, and where it differs.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::json;
@@ -25,14 +26,14 @@ pub(super) fn failure(kept: &Kept, lines: &[&Line], path: &Path) -> Failure {
             kept.key.short()
         ))
         .hint("record the missing one with --replay-fill")
-        .detail(json!({"key": kept.key}));
+        .detail(json!({"miss": true, "key": kept.key}));
     }
     let nearest = lines.iter().map(|line| (differences(&line.request, &kept.request), line)).min_by_key(
         |(differences, _)| differences.iter().map(|d| 1000 + distance(&d.recorded, &d.asked)).sum::<usize>(),
     );
     let failure = match nearest {
         None => Failure::permanent(format!("{path} has no recorded answer at all"))
-            .detail(json!({"key": kept.key})),
+            .detail(json!({"miss": true, "key": kept.key})),
         Some((differences, line)) => {
             let parts: Vec<&str> = differences.iter().map(|d| d.part.as_str()).collect();
             let shown: Vec<String> = differences.iter().map(show).collect();
@@ -43,7 +44,7 @@ pub(super) fn failure(kept: &Kept, lines: &[&Line], path: &Path) -> Failure {
                 parts.join(", "),
                 shown.join("\n")
             ))
-            .detail(json!({"key": kept.key, "nearest": line.key, "at": line.at, "differs": parts}))
+            .detail(json!({"miss": true, "key": kept.key, "nearest": line.key, "at": line.at, "differs": parts}))
         }
     };
     failure.hint("record it with --replay-fill; name texts that differ from run to run under `volatile`")
@@ -97,10 +98,10 @@ fn show(difference: &Difference) -> String {
         let changed = &lines[same..lines.len() - tail];
         for line in changed.iter().take(MOST) {
             let line: String = line.chars().take(160).collect();
-            text.push_str(&format!("\n  {mark} {line}"));
+            let _ = write!(text, "\n  {mark} {line}");
         }
         if changed.len() > MOST {
-            text.push_str(&format!("\n  {mark} … {} more lines", changed.len() - MOST));
+            let _ = write!(text, "\n  {mark} … {} more lines", changed.len() - MOST);
         }
     }
     text

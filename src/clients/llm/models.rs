@@ -110,8 +110,10 @@ impl Models {
 
     fn redacted(&self, mut failure: Failure) -> Failure {
         let redact = |text: &str| self.0.secrets.redact(text);
-        failure.message = redact(&failure.message);
-        failure.hint = failure.hint.as_deref().map(redact);
+        let Failure { message, hint, .. } = &mut failure;
+        for text in [message].into_iter().chain(hint) {
+            *text = redact(text);
+        }
         redact_value(&mut failure.detail, &redact);
         failure
     }

@@ -20,7 +20,7 @@ impl Dialect for OpenAi {
         body.insert("messages".to_owned(), system.chain(turns).collect());
         body.insert("stream".to_owned(), json!(true));
         body.insert("stream_options".to_owned(), json!({"include_usage": true}));
-        let most = request.max_tokens.unwrap_or(model.default_output);
+        let most = model.limit(request.max_tokens);
         body.insert(model.provider.max_tokens_field.clone(), json!(most));
         let mut put = |key: &str, value: Option<Value>| {
             if let Some(value) = value {
