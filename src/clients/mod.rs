@@ -1,4 +1,8 @@
-//! Doors to the world: model providers, containers, processes, the clock, secrets.
+//! Doors to the world: models, containers, processes, the clock, secrets.
 //! They must never know prompts or pipelines.
+//! Start with the door you need: `llm` for models, `registry` for what is known about them, `secrets` for keys.
 
 pub mod clock;
+pub mod llm;
+pub mod registry;
+pub mod secrets;

@@ -1,3 +1,4 @@
 //! One test binary for everything that looks at Atoll from outside.
 
 mod store;
+mod llm;

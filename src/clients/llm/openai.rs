@@ -1,0 +1,115 @@
+//! Chat completions, as OpenAI, llama.cpp, vLLM, Ollama, LM Studio and OpenRouter speak them.
+
+use serde_json::{Map, json};
+
+use super::dialect::{Call, Dialect, Draft, Interrupted, number};
+use super::shape;
+use crate::clients::llm::{Request, Stop, Usage};
+use crate::clients::registry::Model;
+use crate::value::Value;
+
+/// The dialect.
+pub struct OpenAi;
+
+impl Dialect for OpenAi {
+    fn call(&self, request: &Request, model: &Model) -> Call {
+        let mut body = Map::new();
+        body.insert("model".to_owned(), json!(model.id));
+        let system = request.system.iter().map(|text| json!({"role": "system", "content": text}));
+        let turns = request.messages.iter().map(|m| json!({"role": m.role.word(), "content": m.content}));
+        body.insert("messages".to_owned(), system.chain(turns).collect());
+        body.insert("stream".to_owned(), json!(true));
+        body.insert("stream_options".to_owned(), json!({"include_usage": true}));
+        let most = model.limit(request.max_tokens);
+        body.insert(model.provider.max_tokens_field.clone(), json!(most));
+        let mut put = |key: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                body.insert(key.to_owned(), value);
+            }
+        };
+        let can = model.features;
+        put("temperature", request.temperature.filter(|_| can.temperature).map(|t| json!(t)));
+        put("reasoning_effort", request.effort.filter(|_| can.effort).map(|e| json!(effort(e))));
+        put("seed", request.seed.filter(|_| can.seed).map(|s| json!(s)));
+        put("stop", (!request.stop.is_empty()).then(|| json!(request.stop)));
+        let shape = request.schema.as_ref().filter(|shape| model.enforces(shape));
+        put("response_format", shape.map(|shape| {
+            let strict = shape::is_strict(&shape.schema);
+            json!({"type": "json_schema", "json_schema": {"name": shape.name, "schema": shape.schema, "strict": strict}})
+        }));
+        let url = format!("{}/chat/completions", model.provider.base_url);
+        Call { url, headers: Vec::new(), body: Value::Object(body) }
+    }
+
+    fn key_header(&self, key: &str) -> (&'static str, String) {
+        ("authorization", format!("Bearer {key}"))
+    }
+
+    fn event(&self, draft: &mut Draft, event: &Value) -> Result<Option<String>, Interrupted> {
+        if event.as_str() == Some("[DONE]") {
+            draft.closed = true;
+            return Ok(None);
+        }
+        error(event)?;
+        take(draft, event);
+        let Some(choice) = event.pointer("/choices/0") else { return Ok(None) };
+        stop(draft, choice);
+        if let Some(refusal) = choice.pointer("/delta/refusal").and_then(Value::as_str) {
+            draft.refusal.push_str(refusal);
+        }
+        let added = choice.pointer("/delta/content").and_then(Value::as_str).filter(|text| !text.is_empty());
+        Ok(added.map(|text| {
+            draft.text.push_str(text);
+            text.to_owned()
+        }))
+    }
+
+    fn whole(&self, draft: &mut Draft, body: &Value) -> Result<(), Interrupted> {
+        error(body)?;
+        take(draft, body);
+        if let Some(choice) = body.pointer("/choices/0") {
+            stop(draft, choice);
+            let text = |pointer| choice.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            draft.text.push_str(text("/message/content"));
+            draft.refusal.push_str(text("/message/refusal"));
+        }
+        Ok(())
+    }
+}
+
+/// This dialect's word for it: it has no more than `high`.
+fn effort(effort: super::Effort) -> &'static str {
+    if effort == super::Effort::Max { "high" } else { effort.word() }
+}
+
+fn error(event: &Value) -> Result<(), Interrupted> {
+    match event.get("error") {
+        Some(error) if !error.is_null() => Err(Interrupted(error.clone())),
+        _ => Ok(()),
+    }
+}
+
+fn take(draft: &mut Draft, event: &Value) {
+    if let Some(model) = event.get("model").and_then(Value::as_str).filter(|name| !name.is_empty()) {
+        draft.model = Some(model.to_owned());
+    }
+    if let Some(usage) = event.get("usage").filter(|usage| usage.is_object()) {
+        draft.usage = Some(Usage {
+            tokens_in: number(usage, "/prompt_tokens"),
+            tokens_out: number(usage, "/completion_tokens"),
+            cache_read: number(usage, "/prompt_tokens_details/cached_tokens"),
+            ..Usage::default()
+        });
+    }
+}
+
+fn stop(draft: &mut Draft, choice: &Value) {
+    if let Some(reason) = choice.get("finish_reason").and_then(Value::as_str) {
+        draft.stop = Some(match reason {
+            "stop" => Stop::End,
+            "length" => Stop::Length,
+            "content_filter" => Stop::ContentFilter,
+            _ => Stop::Other,
+        });
+    }
+}

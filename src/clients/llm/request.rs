@@ -1,0 +1,202 @@
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::value::Value;
+
+/// What is asked of a model, whatever its provider.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Request {
+    /// The model, as the registry or `provider/name` names it.
+    pub model: String,
+    /// What stands above the conversation.
+    pub system: Option<String>,
+    /// The conversation; the last message is the one to answer.
+    pub messages: Vec<Message>,
+    /// 0 to 2; left to the provider where absent, and for models that do not take one.
+    pub temperature: Option<f64>,
+    /// Most tokens to answer with; the registry's default where absent.
+    pub max_tokens: Option<u64>,
+    /// How hard to think, for models that take it.
+    pub effort: Option<Effort>,
+    /// For providers that take one.
+    pub seed: Option<u64>,
+    /// Texts at which the answer ends.
+    pub stop: Vec<String>,
+    /// The schema that the answer shall fit; enforced by the provider where it can.
+    pub schema: Option<Shape>,
+    /// Mark the unchanging beginning of the request for the provider's prompt cache.
+    pub cache_prompt: bool,
+    /// Texts inside the request that differ from run to run (ports, nonces): not part of its identity.
+    pub volatile: Vec<String>,
+}
+
+/// A named JSON Schema for an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shape {
+    /// Letters, digits, `_` and `-`, at most 64: what providers accept.
+    pub name: String,
+    /// The schema.
+    pub schema: Arc<Value>,
+}
+
+impl Shape {
+    /// A shape whose name is made from `name`, e.g. a file's path, in letters that providers accept.
+    pub fn new(name: &str, schema: Arc<Value>) -> Self {
+        let stem = name.rsplit('/').next().unwrap_or(name).trim_end_matches(".json");
+        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+        let name: String = stem.chars().map(plain).take(64).collect();
+        Self { name: if name.is_empty() { "answer".to_owned() } else { name }, schema }
+    }
+}
+
+/// One turn of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Message {
+    /// Who says it.
+    pub role: Role,
+    /// The text.
+    pub content: String,
+}
+
+impl Message {
+    /// What the user says.
+    pub fn user(content: impl Into<String>) -> Self {
+        Self { role: Role::User, content: content.into() }
+    }
+
+    /// What the model said.
+    pub fn assistant(content: impl Into<String>) -> Self {
+        Self { role: Role::Assistant, content: content.into() }
+    }
+}
+
+/// Who says a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The asking side.
+    User,
+    /// The model.
+    Assistant,
+}
+
+impl Role {
+    /// The word for it in both dialects.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        }
+    }
+}
+
+/// How hard a model shall think.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Effort {
+    /// As little as possible.
+    Minimal,
+    /// Little.
+    Low,
+    /// The middle.
+    Medium,
+    /// Much.
+    High,
+    /// As much as it can.
+    Max,
+}
+
+impl Effort {
+    /// The word for it in both dialects.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Minimal => "minimal",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Max => "max",
+        }
+    }
+}
+
+/// What a model answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The text.
+    pub text: String,
+    /// Why it ended.
+    pub stop: Stop,
+    /// What it used.
+    pub usage: Usage,
+    /// The model as the provider calls what answered.
+    pub model: String,
+    /// The provider's name in the registry.
+    pub provider: String,
+    /// Whether it was read from a cassette.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replayed: bool,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Stop {
+    /// The model was done.
+    End,
+    /// It ran into the limit of tokens.
+    Length,
+    /// It wrote one of the stop texts.
+    StopText,
+    /// The model declined.
+    Refusal,
+    /// The provider withheld it.
+    ContentFilter,
+    /// Something else, such as a tool call.
+    Other,
+}
+
+/// What a call used, in tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Usage {
+    /// All that was read, from the cache or not.
+    pub tokens_in: u64,
+    /// All that was written, thinking included.
+    pub tokens_out: u64,
+    /// The part of `tokens_in` that came from the provider's cache.
+    #[serde(default)]
+    pub cache_read: u64,
+    /// The part of `tokens_in` that was written to the provider's cache.
+    #[serde(default)]
+    pub cache_write: u64,
+    /// The provider gave no figures: these are estimated from lengths.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub estimated: bool,
+}
+
+impl Usage {
+    /// An estimate from lengths in bytes, at 3.5 bytes a token, rounded up.
+    pub fn estimate(read: usize, written: usize) -> Self {
+        let tokens = |bytes: usize| (bytes as u64 * 2).div_ceil(7);
+        Self { tokens_in: tokens(read), tokens_out: tokens(written), estimated: true, ..Self::default() }
+    }
+
+    /// Adds `other`.
+    pub fn absorb(&mut self, other: &Self) {
+        self.tokens_in += other.tokens_in;
+        self.tokens_out += other.tokens_out;
+        self.cache_read += other.cache_read;
+        self.cache_write += other.cache_write;
+        self.estimated |= other.estimated;
+    }
+}
+
+impl Request {
+    /// Length in bytes of everything the model is to read.
+    pub fn size(&self) -> usize {
+        self.system.as_ref().map_or(0, String::len)
+            + self.messages.iter().map(|m| m.content.len()).sum::<usize>()
+    }
+}

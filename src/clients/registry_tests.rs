@@ -1,0 +1,117 @@
+use super::*;
+
+fn embedded() -> Registry {
+    Registry::embedded().unwrap()
+}
+
+#[test]
+fn cached_tokens_are_priced_apart_and_the_sum_is_exact() {
+    let model = embedded().find("claude-sonnet-4-6").unwrap();
+    let usage = Usage {
+        tokens_in: 1_000_000,
+        tokens_out: 100_000,
+        cache_read: 600_000,
+        cache_write: 200_000,
+        estimated: false,
+    };
+    let meter = model.meter(&usage);
+    // 0.2 M at 3 $, 0.6 M at 0.30 $, 0.2 M at 3.75 $, 0.1 M written at 15 $
+    assert_eq!(
+        serde_json::to_value(&meter).unwrap(),
+        serde_json::json!({"calls": 1, "tokens_cached": 600_000, "tokens_in": 1_000_000, "tokens_out": 100_000, "usd": 3.03})
+    );
+    let openai = embedded().find("openai/gpt-4.1-mini").unwrap();
+    let usage = Usage { tokens_in: 3000, tokens_out: 500, cache_read: 1000, ..Usage::default() };
+    assert_eq!(
+        openai.meter(&usage),
+        openai
+            .meter(&Usage::default())
+            .with("tokens_in", 3000.0)
+            .with("tokens_out", 500.0)
+            .with("tokens_cached", 1000.0)
+            .with("usd", 0.0017)
+    );
+}
+
+#[test]
+fn a_model_has_one_full_name_however_it_is_written() {
+    let registry = embedded();
+    assert_eq!(registry.find("gpt-5").unwrap().full_name(), "openai/gpt-5");
+    assert_eq!(registry.find("openai/gpt-5").unwrap().full_name(), "openai/gpt-5");
+    assert!(!registry.find("openai/gpt-5").unwrap().features.temperature);
+    let unlisted = registry.find("openrouter/meta-llama/llama-3.1-70b").unwrap();
+    assert_eq!((unlisted.id.as_str(), unlisted.price), ("meta-llama/llama-3.1-70b", None));
+    let local = registry.find("local/anything").unwrap();
+    let used = local.meter(&Usage { tokens_in: 5, ..Usage::default() });
+    assert!(used.iter().any(|(unit, sum)| unit == "usd" && sum <= 0.0), "free, but counted");
+}
+
+#[test]
+fn unknown_names_get_the_nearest() {
+    let error = embedded().find("claude-sonet-4-6").unwrap_err();
+    assert_eq!(error.message, "unknown model `claude-sonet-4-6`");
+    assert!(error.hint.unwrap().starts_with("did you mean `claude-sonnet-4-6`?"));
+    let error = embedded().find("antropic/claude").unwrap_err();
+    assert!(error.message.contains("unknown provider `antropic`"));
+    assert!(error.hint.unwrap().starts_with("did you mean `anthropic`?"));
+}
+
+#[test]
+fn a_user_extends_and_overrides_key_by_key() {
+    let text = r#"
+        [limits]
+        usd = 3
+        [providers.acme]
+        kind = "openai"
+        base_url = "http://acme.test/v1/"
+        key_env = "ACME_KEY"
+        [models."acme/big"]
+        price = { input = 1, output = 2 }
+        [models."gpt-5"]
+        price = { input = 9, output = 9 }
+    "#;
+    let registry = Registry::extended("atoll.toml", text).unwrap();
+    let big = registry.find("acme/big").unwrap();
+    assert_eq!((big.id.as_str(), big.provider.base_url.as_str()), ("big", "http://acme.test/v1"));
+    let gpt = registry.find("gpt-5").unwrap();
+    assert_eq!((gpt.price.unwrap().input, gpt.max_output), (9.0, Some(128_000)));
+    assert!(registry.key_names().contains(&"ACME_KEY".to_owned()));
+}
+
+#[test]
+fn mistakes_in_an_extension_say_where() {
+    let error = Registry::extended("atoll.toml", "[models.\"x/y\"]\nprise = 1\n").unwrap_err();
+    assert!(error.message.starts_with("atoll.toml: TOML parse error at line 2"), "{error}");
+    assert!(error.message.contains("prise"), "{error}");
+    let error = Registry::extended("atoll.toml", "[providers.acme]\nkind = \"openai\"").unwrap_err();
+    assert_eq!(error.message, "[providers.acme] has no `base_url`");
+    let error = Registry::extended("atoll.toml", "[models.mine]\ncontext = 5").unwrap_err();
+    assert_eq!(error.message, "[models.\"mine\"] has no `provider`");
+    let error = Registry::extended("atoll.toml", "[models.\"acmee/x\"]\ncontext = 5").unwrap_err();
+    assert!(error.message.contains("unknown provider `acmee`"), "{error}");
+}
+
+#[test]
+fn base_urls_follow_the_environment() {
+    let env = |name: &str| match name {
+        "ATOLL_OPENAI_BASE_URL" => Some("http://a.test/v1/".to_owned()),
+        "OPENAI_BASE_URL" => Some("http://b.test/v1".to_owned()),
+        "ANTHROPIC_BASE_URL" => Some("http://c.test".to_owned()),
+        _ => None,
+    };
+    let registry = embedded().moved(env);
+    assert_eq!(registry.find("gpt-5").unwrap().provider.base_url, "http://a.test/v1");
+    assert_eq!(registry.find("openai/new").unwrap().provider.base_url, "http://a.test/v1");
+    assert_eq!(registry.find("claude-haiku-4-5").unwrap().provider.base_url, "http://c.test");
+    assert_eq!(registry.find("local/x").unwrap().provider.base_url, "http://127.0.0.1:8089/v1");
+}
+
+#[test]
+fn every_listed_model_is_priced() {
+    for (name, model) in embedded().models() {
+        let price = model.price.unwrap_or_else(|| panic!("{name} has no price"));
+        assert!(price.input > 0.0 && price.output >= price.input, "{name}");
+        assert!(price.cache_read.unwrap() < price.input, "{name}");
+        assert!(model.default_output <= model.max_output.unwrap(), "{name}");
+    }
+}

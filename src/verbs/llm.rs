@@ -1,0 +1,380 @@
+//! `llm`: asks a language model.
+
+mod finding;
+mod reply;
+mod vote;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::clients::llm::{Effort, Message, Models, Request, Role, Shape};
+use crate::clients::registry::Model;
+use crate::value::Value;
+use crate::verb::{Class, Context, Failure, Output, Traits, Verb};
+
+use reply::{Reply, Session};
+use vote::Vote;
+
+/// The verb `llm`.
+pub struct Llm {
+    models: Models,
+}
+
+impl Llm {
+    /// Asks `models`.
+    pub fn new(models: Models) -> Self {
+        Self { models }
+    }
+}
+
+/// What to ask, and of which model.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct With {
+    /// A model: a name of the registry or `provider/name`. A list is tried in order: the next one is asked when one
+    /// cannot be reached, fails or has no usable key.
+    model: Names,
+    /// What stands above the conversation.
+    system: Option<String>,
+    /// The question. Either this or `messages`.
+    prompt: Option<String>,
+    /// A conversation `[{role, content}]`, roles `user` and `assistant`; the last one is answered.
+    messages: Option<Vec<Message>>,
+    /// 0 to 2. Not sent to models that take none.
+    #[schemars(range(min = 0.0, max = 2.0))]
+    temperature: Option<f64>,
+    /// Most tokens of the answer. Default: what the registry says about the model.
+    #[schemars(range(min = 1))]
+    max_tokens: Option<u64>,
+    /// How hard to think, for models that take it.
+    effort: Option<Effort>,
+    /// For providers that take one.
+    seed: Option<u64>,
+    /// Texts at which the answer ends.
+    #[serde(default)]
+    stop: Vec<String>,
+    /// How often to ask, at the same time; `vote` chooses. 1 to 64.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 64))]
+    samples: u32,
+    /// How to choose among the samples. The output is the chosen answer; beside its own fields it has `samples` (all
+    /// answers) and `spread` (median: largest minus smallest; majority: the share that disagrees), unless the step's
+    /// schema forbids further fields.
+    vote: Option<Vote>,
+    /// What to vote on: a field of the answer or a JSON Pointer. Default: the whole answer.
+    vote_on: Option<String>,
+    /// Mark the system text, or the first message, for the provider's prompt cache.
+    #[serde(default)]
+    cache_prompt: bool,
+    /// What the answer is. Default: `json` when the step has a schema, else `text`.
+    format: Option<Format>,
+    /// Texts in the prompt that differ from run to run (ports, nonces): no part of a recorded answer's key.
+    #[serde(default)]
+    volatile: Vec<Plain>,
+    /// Ends the attempt after this long, e.g. `5m`.
+    timeout: Option<String>,
+    /// What to do about a model whose price nobody knows. Default: refuse.
+    #[serde(default)]
+    unknown_cost: UnknownCost,
+}
+
+/// One name or several.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Names {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// A text, or a number that stands in one.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Plain {
+    Text(String),
+    Number(serde_json::Number),
+}
+
+/// What an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Format {
+    /// One JSON value, in a code fence or among prose or not. It is the output.
+    Json,
+    /// Text. The output is `{text, model, stop, usage}`.
+    Text,
+    /// Blocks `=== FILE: path ===` … `=== END FILE ===`, never cut off. The output is as with `text`.
+    Files,
+}
+
+/// What to do about an unknown price.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum UnknownCost {
+    /// Fail before anything is asked.
+    #[default]
+    Refuse,
+    /// Count calls and tokens, and no dollars.
+    Count,
+}
+
+/// The answer. As JSON it is the value itself; as text `{text, model, stop, usage: {tokens_in, tokens_out, cache_read,
+/// cache_write}}`, with `switched` (the models that could not be asked) where another of the list had to answer.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Out(Value);
+
+fn one() -> u32 {
+    1
+}
+
+impl Verb for Llm {
+    const NAME: &'static str = "llm";
+    const SUMMARY: &'static str =
+        "asks a language model; the answer is text, or JSON that fits the step's schema";
+    const TRAITS: Traits = Traits::repeatable("llm");
+    const EXAMPLE: &'static str = r#"[steps.verdict]
+output = "schemas/verdict.json"
+retry  = { max = 2, on = ["rejected", "transient"] }
+
+[steps.verdict.llm]
+model       = ["claude-haiku-4-5", "local/qwen2.5-coder"]
+system      = "You judge whether an observation satisfies an expectation."
+prompt      = "Expected: a greeting. Observed: {{ inputs.observed }}"
+temperature = 0
+max_tokens  = 512
+"#;
+    type With = With;
+    type Out = Out;
+
+    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+        let plan = with.plan(&self.models, &cx)?;
+        let session = Session::new(&self.models, &cx, plan.format);
+        let out = tokio::select! {
+            biased;
+            () = cx.cancel.cancelled() => Err(Failure::cancelled()),
+            () = wait(&cx, plan.timeout) => Err(out_of_time(&plan)),
+            out = plan.ask(&session) => out,
+        };
+        let spent = session.spent();
+        match out {
+            Ok(value) => Ok(Output { value: Out(value), spent }),
+            Err(failure) => Err(failure.spent(spent)),
+        }
+    }
+}
+
+async fn wait(cx: &Context, timeout: Option<Duration>) {
+    match timeout {
+        Some(span) => cx.clock.sleep(span).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn out_of_time(plan: &Plan) -> Failure {
+    let seconds = plan.timeout.unwrap_or_default().as_secs_f64();
+    Failure::new(Class::Timeout, format!("no answer within {seconds} s"))
+        .hint("raise `timeout`, lower `max_tokens`, or use a faster model")
+}
+
+/// A checked [`With`]: what is asked, of which models, and what becomes of the answers.
+struct Plan {
+    models: Vec<(String, Arc<Model>)>,
+    request: Request,
+    format: Format,
+    samples: u32,
+    vote: Option<Vote>,
+    vote_on: Option<String>,
+    timeout: Option<Duration>,
+    schema: Option<Arc<crate::schema::Schema>>,
+}
+
+impl With {
+    fn plan(self, models: &Models, cx: &Context) -> Result<Plan, Failure> {
+        self.check()?;
+        let names = match self.model {
+            Names::One(name) => vec![name],
+            Names::Many(names) => names,
+        };
+        let found = names.into_iter().map(|name| Ok((models.find(&name)?, name)));
+        let found: Vec<_> =
+            found.map(|f| f.map(|(model, name)| (name, model))).collect::<Result<_, Failure>>()?;
+        if self.unknown_cost == UnknownCost::Refuse {
+            found.iter().try_for_each(|(name, model)| priced(name, model))?;
+        }
+        let format = self.format.unwrap_or(if cx.schema.is_some() { Format::Json } else { Format::Text });
+        let schema = cx.schema.clone().filter(|_| format == Format::Json);
+        let volatile = self.volatile.into_iter().map(|part| match part {
+            Plain::Text(text) => text,
+            Plain::Number(number) => number.to_string(),
+        });
+        Ok(Plan {
+            request: Request {
+                model: String::new(),
+                system: self.system.filter(|text| !text.trim().is_empty()),
+                messages: self
+                    .messages
+                    .unwrap_or_else(|| self.prompt.map(Message::user).into_iter().collect()),
+                temperature: self.temperature,
+                max_tokens: self.max_tokens,
+                effort: self.effort,
+                seed: self.seed,
+                stop: self.stop,
+                schema: schema.as_ref().map(|schema| Shape::new(schema.name(), schema.source().clone())),
+                cache_prompt: self.cache_prompt,
+                volatile: volatile.collect(),
+            },
+            timeout: self.timeout.as_deref().map(span).transpose()?,
+            models: found,
+            format,
+            samples: self.samples,
+            vote: self.vote,
+            vote_on: self.vote_on,
+            schema,
+        })
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        let wrong = |what: &str, hint: &str| Err(Failure::permanent(format!("`llm`: {what}")).hint(hint));
+        match (&self.prompt, &self.messages) {
+            (None, None) => return wrong("there is neither `prompt` nor `messages`", "give one of them"),
+            (Some(_), Some(_)) => return wrong("both `prompt` and `messages` are given", "keep one of them"),
+            (Some(prompt), _) if prompt.trim().is_empty() => {
+                return wrong("the prompt is empty", "an empty question costs money and has no answer");
+            }
+            (_, Some(messages)) if messages.last().is_none_or(|last| last.role != Role::User) => {
+                return wrong(
+                    "`messages` does not end with a user's message",
+                    "the last message is the one to answer",
+                );
+            }
+            _ => {}
+        }
+        if self.temperature.is_some_and(|t| !(0.0..=2.0).contains(&t)) {
+            return wrong("`temperature` is not between 0 and 2", "0 is the most repeatable, 1 the usual");
+        }
+        if self.max_tokens == Some(0) {
+            return wrong("`max_tokens` is 0", "leave it out for the model's default");
+        }
+        if !(1..=64).contains(&self.samples) {
+            return wrong("`samples` is not between 1 and 64", "an odd number makes a clear vote");
+        }
+        if self.samples > 1 && self.vote.is_none() {
+            return wrong("several `samples` and no `vote`", "add vote = \"median\" or vote = \"majority\"");
+        }
+        if matches!(&self.model, Names::Many(names) if names.is_empty()) {
+            return wrong("the list of models is empty", "name at least one");
+        }
+        Ok(())
+    }
+}
+
+fn priced(name: &str, model: &Model) -> Result<(), Failure> {
+    if model.price.is_some() {
+        return Ok(());
+    }
+    Err(Failure::permanent(format!("nobody knows what `{name}` costs")).hint(format!(
+        "add [models.\"{}\"] with price = {{ input = …, output = … }} (dollars per million tokens) to atoll.toml, or \
+         set unknown_cost = \"count\" on the step",
+        model.full_name()
+    )))
+}
+
+fn span(text: &str) -> Result<Duration, Failure> {
+    let span = text.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
+    span.ok_or_else(|| {
+        Failure::permanent(format!("`llm`: `timeout` is no span of time: {text}"))
+            .hint("write it as `90s` or `5m`")
+    })
+}
+
+impl Plan {
+    /// Asks the models in order until one answers.
+    async fn ask(&self, session: &Session<'_>) -> Result<Value, Failure> {
+        let mut switched: Vec<&str> = Vec::new();
+        let mut first: Option<Failure> = None;
+        for (i, (name, model)) in self.models.iter().enumerate() {
+            let failure = match self.ask_one(session, name, model).await {
+                Ok(value) if switched.is_empty() || self.format == Format::Json => return Ok(value),
+                Ok(mut value) => {
+                    value["switched"] = json!(switched);
+                    return Ok(value);
+                }
+                Err(failure) => failure,
+            };
+            if !can_switch(&failure) {
+                return Err(failure);
+            }
+            if let Some((next, _)) = self.models.get(i + 1) {
+                session.say(format!("{name} does not answer ({failure}): asking {next} instead"));
+            }
+            switched.push(name);
+            // What a person should hear of is the model that was meant to answer.
+            first.get_or_insert(failure);
+        }
+        let failure = first.unwrap_or_else(|| Failure::permanent("`llm`: there is no model to ask"));
+        Err(if switched.len() > 1 {
+            Failure {
+                message: format!("{} (nor did {} answer)", failure.message, switched[1..].join(", ")),
+                ..failure
+            }
+        } else {
+            failure
+        })
+    }
+
+    async fn ask_one(&self, session: &Session<'_>, name: &str, model: &Model) -> Result<Value, Failure> {
+        let mut request = Request { model: name.to_owned(), ..self.request.clone() };
+        if let Some(shape) = request.schema.as_ref().filter(|shape| !model.enforces(shape)) {
+            let ask = finding::instruction(&shape.schema);
+            request.system = Some(request.system.map_or(ask.clone(), |system| format!("{system}\n\n{ask}")));
+        }
+        let schema = self.schema.as_deref();
+        let replies = (0..self.samples).map(|sample| session.reply(&request, model, schema, sample));
+        let mut replies = futures_util::future::join_all(replies).await;
+        if replies.len() == 1 {
+            return replies.remove(0).map(|reply| reply.value);
+        }
+        self.choose(session, replies)
+    }
+
+    /// Votes, if more than half of the samples came to an answer.
+    fn choose(&self, session: &Session<'_>, replies: Vec<Result<Reply, Failure>>) -> Result<Value, Failure> {
+        let asked = replies.len();
+        let (good, bad): (Vec<_>, Vec<_>) = replies.into_iter().partition(Result::is_ok);
+        let good: Vec<Value> = good.into_iter().flatten().map(|reply| reply.value).collect();
+        let failures: Vec<Failure> = bad.into_iter().filter_map(Result::err).collect();
+        if let Some(failure) = failures.first() {
+            session.say(format!("{} of {asked} samples failed, the first with {failure}", failures.len()));
+        }
+        if good.len() * 2 <= asked {
+            return Err(failures
+                .into_iter()
+                .next()
+                .unwrap_or_else(|| Failure::rejected("no sample answered")));
+        }
+        let vote = self.vote.unwrap_or(Vote::Majority);
+        let text = (self.format != Format::Json).then_some("/text");
+        let decided = vote::decide(vote, self.vote_on.as_deref().or(text), &good)?;
+        session.say(format!("{} samples, spread {}", good.len(), decided.spread));
+        let mut value = good[decided.winner].clone();
+        if let Value::Object(fields) = &mut value {
+            fields.insert("samples".to_owned(), Value::Array(good.clone()));
+            fields.insert("spread".to_owned(), decided.spread);
+        }
+        let fits = self.schema.as_ref().is_none_or(|schema| schema.accepts(&value));
+        Ok(if fits { value } else { good[decided.winner].clone() })
+    }
+}
+
+/// Whether another model could do better: this one is down, or cannot be paid, or has no recorded answer.
+fn can_switch(failure: &Failure) -> bool {
+    matches!(failure.class, Class::Transient | Class::Auth) || failure.detail["miss"] == true
+}
+
+#[cfg(test)]
+#[path = "llm/tests.rs"]
+mod tests;

@@ -1,0 +1,266 @@
+//! One whole reply: asked for, continued where it was cut off, read.
+
+use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::json;
+
+use super::{Format, finding};
+use crate::clients::llm::{Answer, Asking, Message, Models, Request, Stop, Usage};
+use crate::clients::registry::Model;
+use crate::meter::Meter;
+use crate::schema::Schema;
+use crate::value::Value;
+use crate::verb::{Class, Context, Failure, Note};
+
+/// How often a reply that ran into the limit of tokens is continued.
+const CONTINUATIONS: usize = 3;
+/// Most characters of a rejected answer that its failure carries.
+const SHOWN: usize = 65_536;
+const CONTINUE: &str = "Your answer was cut off. Go on exactly where it stopped: begin with the very next character, \
+                        repeat nothing, add no introduction and no code fence.";
+
+/// One attempt's dealings with models; knows what they cost, whatever becomes of the attempt.
+pub(super) struct Session<'a> {
+    models: &'a Models,
+    cx: &'a Context,
+    format: Format,
+    spent: Mutex<Meter>,
+}
+
+/// A reply that came to its end.
+pub(super) struct Reply {
+    /// The output it makes.
+    pub(super) value: Value,
+}
+
+/// A reply while it is put together.
+#[derive(Default)]
+struct Parts {
+    text: String,
+    last: String,
+    usage: Usage,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(models: &'a Models, cx: &'a Context, format: Format) -> Self {
+        Self { models, cx, format, spent: Mutex::default() }
+    }
+
+    /// Everything spent so far.
+    pub(super) fn spent(&self) -> Meter {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn charge(&self, meter: &Meter) {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner).absorb(meter);
+    }
+
+    /// Says a line.
+    pub(super) fn say(&self, line: String) {
+        self.cx.progress.line(line);
+    }
+
+    /// Asks for sample number `sample` and continues it until it is whole.
+    pub(super) async fn reply(
+        &self,
+        request: &Request,
+        model: &Model,
+        schema: Option<&Schema>,
+        sample: u32,
+    ) -> Result<Reply, Failure> {
+        let mut parts = Parts::default();
+        let mut asked = request.clone();
+        for _ in 0..=CONTINUATIONS {
+            let answer = self.ask(&asked, model, sample).await?;
+            if matches!(answer.stop, Stop::Refusal | Stop::ContentFilter) {
+                return Err(refused(&answer));
+            }
+            parts.add(&answer);
+            if let Some(value) = self.read(&parts, &answer, request, schema)? {
+                return Ok(Reply { value });
+            }
+            // A provider strips white space from the end of a model's turn, or refuses it: the model writes it again.
+            parts.text.truncate(parts.text.trim_end().len());
+            asked = continued(request, &parts.text);
+        }
+        Err(Failure::rejected(format!(
+            "the answer is truncated: {CONTINUATIONS} continuations did not end it"
+        ))
+        .hint("raise `max_tokens`, or ask for less")
+        .detail(json!({"answer": shown(&parts.text), "violations": ["truncated"], "stop": Stop::Length})))
+    }
+
+    async fn ask(&self, request: &Request, model: &Model, sample: u32) -> Result<Answer, Failure> {
+        self.say(asking_line(request, model));
+        let at = format!("{}@{}.{sample}", self.cx.address, self.cx.attempt);
+        let idempotency_key = format!("{}-{sample}", self.cx.idempotency_key);
+        let chunk = |text: &str| self.cx.progress.note(Note::Chunk { text: text.to_owned() });
+        let asking = Asking { at: &at, idempotency_key: &idempotency_key, on_chunk: &chunk };
+        match self.models.ask(request, asking).await {
+            Ok((answer, spent)) => {
+                self.charge(&spent);
+                self.say(answer_line(&answer, model, &spent));
+                Ok(answer)
+            }
+            Err(failure) => {
+                self.charge(&failure.spent);
+                Err(failure)
+            }
+        }
+    }
+
+    /// The output that `parts` make, or `None` where the reply has to go on.
+    fn read(
+        &self,
+        parts: &Parts,
+        answer: &Answer,
+        request: &Request,
+        schema: Option<&Schema>,
+    ) -> Result<Option<Value>, Failure> {
+        let cut_off = answer.stop == Stop::Length;
+        if self.format != Format::Json {
+            // Whoever sets a limit for plain text means it, and sees it in `stop`.
+            let meant = self.format == Format::Text && request.max_tokens.is_some();
+            return Ok((!cut_off || meant).then(|| parts.output(answer)));
+        }
+        // A model that starts again instead of going on has the whole answer in its last part.
+        let found = match finding::read(&parts.text, schema) {
+            finding::Found::Fits(value) => return Ok(Some(value)),
+            found => match finding::read(&parts.last, schema) {
+                finding::Found::Fits(value) if schema.is_some() => return Ok(Some(value)),
+                _ => found,
+            },
+        };
+        if cut_off {
+            return Ok(None);
+        }
+        let violations = match found {
+            finding::Found::Breaks(violations) => violations,
+            finding::Found::Unfinished => vec!["the JSON value does not end".to_owned()],
+            _ => vec!["there is no JSON value in the answer".to_owned()],
+        };
+        let more = if violations.len() > 1 {
+            format!(" (and {} more)", violations.len() - 1)
+        } else {
+            String::new()
+        };
+        Err(Failure::rejected(format!(
+            "the answer of {} does not fit: {}{more}",
+            answer.model, violations[0]
+        ))
+        .detail(json!({"answer": shown(&parts.text), "violations": violations, "stop": answer.stop})))
+    }
+}
+
+impl Parts {
+    fn add(&mut self, answer: &Answer) {
+        self.usage.absorb(&answer.usage);
+        let fresh = &answer.text[overlap(&self.text, &answer.text)..];
+        self.text.push_str(fresh);
+        self.last.clone_from(&answer.text);
+    }
+
+    fn output(&self, answer: &Answer) -> Value {
+        json!({
+            "text": self.text,
+            "model": format!("{}/{}", answer.provider, answer.model),
+            "stop": answer.stop,
+            "usage": self.usage,
+        })
+    }
+}
+
+/// `request` with what was answered so far and the wish to go on. Without the schema: the rest of a JSON value is
+/// no JSON value.
+fn continued(request: &Request, so_far: &str) -> Request {
+    let mut request = Request { schema: None, ..request.clone() };
+    request.messages.push(Message::assistant(so_far));
+    request.messages.push(Message::user(CONTINUE));
+    request
+}
+
+/// How many bytes at the beginning of `next` repeat the end of `text`. A few equal characters are no repetition.
+fn overlap(text: &str, next: &str) -> usize {
+    const LEAST: usize = 24;
+    const MOST: usize = 2_000;
+    let ends = next.char_indices().map(|(end, _)| end).chain([next.len()]);
+    ends.take_while(|&end| end <= MOST)
+        .filter(|&end| end >= LEAST && text.ends_with(&next[..end]))
+        .last()
+        .unwrap_or(0)
+}
+
+fn refused(answer: &Answer) -> Failure {
+    let why = match answer.stop {
+        Stop::ContentFilter => "the provider's filter withheld the answer",
+        _ => "the model declined to answer",
+    };
+    Failure::new(Class::Refused, format!("{}: {why}", answer.model))
+        .hint("reword the prompt, or name another model")
+        .detail(json!({"answer": shown(&answer.text), "stop": answer.stop}))
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(SHOWN).collect()
+}
+
+fn asking_line(request: &Request, model: &Model) -> String {
+    let dropped: Vec<&str> = [
+        ("temperature", request.temperature.is_some() && !model.features.temperature),
+        ("effort", request.effort.is_some() && !model.features.effort),
+        ("seed", request.seed.is_some() && !model.features.seed),
+    ]
+    .iter()
+    .filter_map(|(name, dropped)| dropped.then_some(*name))
+    .collect();
+    let mut line = format!(
+        "asking {}: {} messages, {} bytes, at most {} tokens",
+        model.full_name(),
+        request.messages.len() + usize::from(request.system.is_some()),
+        request.size(),
+        model.limit(request.max_tokens)
+    );
+    if !dropped.is_empty() {
+        let _ = write!(line, "; it takes no {}: left out", dropped.join(", "));
+    }
+    line
+}
+
+fn answer_line(answer: &Answer, model: &Model, spent: &Meter) -> String {
+    let usage = &answer.usage;
+    let mut line =
+        format!("{} answered: {} tokens in, {} out", model.full_name(), usage.tokens_in, usage.tokens_out);
+    if usage.cache_read > 0 {
+        let _ = write!(line, " ({} cached)", usage.cache_read);
+    }
+    match model.price {
+        Some(_) => {
+            let _ = write!(line, ", ${:.4}", spent.get("usd"));
+        }
+        None => line += ", price unknown",
+    }
+    if usage.estimated {
+        line.push_str(", figures estimated: the server gave none");
+    }
+    if answer.replayed {
+        line.push_str(", replayed");
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::overlap;
+
+    #[test]
+    fn a_repeated_end_is_left_out_and_a_few_equal_letters_are_not() {
+        let text = "fn main() {\n    println!(\"hello, wörld\");\n";
+        assert_eq!(
+            overlap(text, "    println!(\"hello, wörld\");\n}\n"),
+            "    println!(\"hello, wörld\");\n".len()
+        );
+        assert_eq!(overlap(text, ");\n}\n"), 0);
+        assert_eq!(overlap("", "anything at all, however long it may be"), 0);
+    }
+}

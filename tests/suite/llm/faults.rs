@@ -1,0 +1,129 @@
+//! What goes wrong at a provider, and what becomes of it.
+
+use atoll::clients::llm::Mode;
+use atoll::verb::{Class, Failure};
+use serde_json::json;
+
+use super::server::{self, Act, KEY, Server};
+use super::{Step, meter};
+
+async fn failure(model: &str, act: Act) -> Failure {
+    let server = Server::start([act]).await;
+    let with = json!({"model": model, "prompt": "hi"});
+    Step::new().run(&server.models(&Mode::Off), with).await.unwrap_err()
+}
+
+fn plain(status: u16, body: &str) -> Act {
+    Act::Plain(status, vec![("content-type", "application/json")], body.to_owned())
+}
+
+#[tokio::test]
+async fn every_fault_has_its_class_and_says_what_to_do() {
+    let loading = r#"{"error":{"message":"Loading model","type":"unavailable_error","code":503}}"#;
+    let unknown = r#"{"error":{"message":"The model `gpt-4.1-mimi` does not exist","type":"invalid_request_error","code":"model_not_found"}}"#;
+    let quota = r#"{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","code":"insufficient_quota"}}"#;
+    let long = r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long for the context window"}}"#;
+    for (model, act, class, words, hint) in [
+        ("gpt-5", plain(500, "{}"), Class::Transient, "openai answered 500", None),
+        ("local/x", plain(503, loading), Class::Transient, "Loading model", Some("still loading")),
+        ("claude-haiku-4-5", plain(529, ""), Class::Transient, "anthropic answered 529", None),
+        ("claude-haiku-4-5", plain(403, "{}"), Class::Auth, "403", Some("ANTHROPIC_API_KEY")),
+        ("gpt-5", plain(429, quota), Class::Auth, "exceeded your current quota", Some("exhausted")),
+        ("gpt-5", plain(402, ""), Class::Auth, "402", Some("exhausted")),
+        ("openai/gpt-4.1-mimi", plain(404, unknown), Class::Permanent, "does not exist", Some("did you mean `gpt-4.1-mini`?")),
+        ("claude-haiku-4-5", plain(400, long), Class::Permanent, "too long", Some("too long")),
+        ("gpt-5", plain(200, "<html>"), Class::Transient, "no JSON", None),
+        ("gpt-5", Act::Stream("data: {\"choices\": [}\n\n".to_owned()), Class::Transient, "no JSON", None),
+        ("gpt-5", Act::Stream(String::new()), Class::Transient, "broke off", None),
+    ] {
+        let with = if model.starts_with("openai/") { "count" } else { "refuse" };
+        let server = Server::start([act]).await;
+        let with = json!({"model": model, "prompt": "hi", "unknown_cost": with});
+        let failure = Step::new().run(&server.models(&Mode::Off), with).await.unwrap_err();
+        assert_eq!(failure.class, class, "{model}: {failure}");
+        assert!(failure.message.contains(words), "{model}: {failure}");
+        assert!(hint.is_none_or(|hint| failure.hint.as_ref().is_some_and(|h| h.contains(hint))), "{:?}", failure.hint);
+        assert!(failure.spent.is_empty(), "{model}: nothing came in");
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_asks_for_patience_names_the_time() {
+    let body = r#"{"type":"error","error":{"type":"rate_limit_error","message":"slow down"}}"#;
+    let act = Act::Plain(429, vec![("retry-after", "7"), ("content-type", "application/json")], body.to_owned());
+    let failure = failure("claude-haiku-4-5", act).await;
+    assert_eq!((failure.class, failure.retry_after_ms), (Class::RateLimited, Some(7000)));
+}
+
+#[tokio::test]
+async fn a_key_that_the_provider_repeats_is_not_shown() {
+    let body = json!({"error": {"message": format!("Incorrect API key provided: {KEY}"), "type": "invalid_request_error"}});
+    let failure = failure("gpt-5", plain(401, &body.to_string())).await;
+    assert_eq!(failure.class, Class::Auth);
+    assert!(failure.message.contains("Incorrect API key provided: ***"), "{failure}");
+    assert!(failure.hint.unwrap().contains("OPENAI_API_KEY"));
+}
+
+#[tokio::test]
+async fn what_came_in_before_the_line_broke_is_counted() {
+    let broken = failure("claude-sonnet-4-6", Act::Cut(server::anthropic_open("half an ans"))).await;
+    assert_eq!(broken.class, Class::Transient);
+    assert!(broken.message.contains("broke off after 11 bytes"), "{broken}");
+    // 100 at 3 $, 700 at 0.30 $, 200 at 3.75 $, 1 written at 15 $ a million: as far as the provider had counted
+    let spent = [("calls", 1.0), ("tokens_in", 1000.0), ("tokens_out", 1.0), ("tokens_cached", 700.0), ("usd", 0.001_275)];
+    assert_eq!(broken.spent, meter(&spent));
+
+    let quiet = failure("gpt-4.1-mini", Act::Stream(server::openai_open("half an ans"))).await;
+    assert_eq!(quiet.class, Class::Transient, "an end without `[DONE]` and a reason is no end");
+    assert!(quiet.spent.get("tokens_out") > 3.0, "estimated: 11 bytes at 3.5 a token");
+
+    let overloaded = json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
+    let stream = server::anthropic_open("half") + &server::named(&overloaded);
+    let broken = failure("claude-sonnet-4-6", Act::Stream(stream)).await;
+    assert_eq!((broken.class, broken.spent.get("calls") > 0.9), (Class::Transient, true), "{broken}");
+    assert!(broken.message.contains("Overloaded"), "{broken}");
+}
+
+#[tokio::test]
+async fn nobody_there_is_passing_and_says_where() {
+    let step = Step::new();
+    // Port 9 (discard) is not served.
+    let models = server::models("http://127.0.0.1:9/v1", &Mode::Off);
+    let failure = step.run(&models, json!({"model": "local/x", "prompt": "hi"})).await.unwrap_err();
+    assert_eq!(failure.class, Class::Transient);
+    assert!(failure.message.starts_with("cannot reach local at http://127.0.0.1:9/v1: "), "{failure}");
+    assert!(failure.hint.unwrap().contains("ATOLL_LOCAL_BASE_URL"));
+
+    let models = server::models("no url", &Mode::Off);
+    let failure = step.run(&models, json!({"model": "local/x", "prompt": "hi"})).await.unwrap_err();
+    assert_eq!(failure.class, Class::Permanent, "{failure}");
+    assert!(failure.message.contains("is no URL"), "{failure}");
+}
+
+#[tokio::test]
+async fn time_and_cancellation_end_a_call_that_hangs() {
+    let server = Server::start([Act::Hang, Act::Hang]).await;
+    let models = server.models(&Mode::Off);
+    let with = json!({"model": "gpt-5", "prompt": "hi", "timeout": "5m"});
+
+    let step = Step::new();
+    let late = async {
+        while server.seen().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert!(step.clock.advance_to_next());
+    };
+    let (out, ()) = tokio::join!(step.run(&models, with.clone()), late);
+    let failure = out.unwrap_err();
+    assert_eq!((failure.class, failure.message.as_str()), (Class::Timeout, "no answer within 300 s"));
+
+    let step = Step::new();
+    let stop = async {
+        while server.seen().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        step.cx.cancel.cancel();
+    };
+    let (out, ()) = tokio::join!(step.run(&models, with), stop);
+    assert_eq!(out.unwrap_err().class, Class::Cancelled);
+}

@@ -1,0 +1,165 @@
+//! A provider on loopback that speaks both dialects as they are published, and answers from a script.
+#![expect(clippy::disallowed_methods, reason = "a server of the tests' own")]
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use atoll::clients::llm::{Cassette, Mode, Models};
+use atoll::clients::registry::Registry;
+use atoll::clients::secrets::EnvSecrets;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Response, Uri};
+use axum::routing::post;
+use serde_json::{Value, json};
+
+pub(super) const KEY: &str = "sk-test-0123456789";
+
+/// What the server does with one call.
+#[derive(Clone, Debug)]
+pub(super) enum Act {
+    /// A stream of events, sent in small pieces.
+    Stream(String),
+    /// The same, and then the connection breaks.
+    Cut(String),
+    /// A status, headers and a body.
+    Plain(u16, Vec<(&'static str, &'static str)>, String),
+    /// Headers, and then nothing for ever.
+    Hang,
+}
+
+/// A call as it came in.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Value,
+}
+
+/// The server; it ends with the test.
+#[derive(Clone)]
+pub(super) struct Server {
+    pub(super) base: String,
+    script: Arc<Mutex<VecDeque<Act>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Server {
+    pub(super) async fn start(script: impl IntoIterator<Item = Act>) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}/v1", listener.local_addr().unwrap());
+        let script = Arc::new(Mutex::new(script.into_iter().collect()));
+        let server = Self { base, script, seen: Arc::default() };
+        let app = Router::new()
+            .route("/v1/chat/completions", post(serve))
+            .route("/v1/messages", post(serve))
+            .with_state(server.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        server
+    }
+
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// The body of call number `i`, from 0.
+    pub(super) fn body(&self, i: usize) -> Value {
+        self.seen()[i].body.clone()
+    }
+
+    /// The registry with the vendors' addresses moved here.
+    pub(super) fn models(&self, mode: &Mode) -> Models {
+        models(&self.base, mode)
+    }
+}
+
+/// Models whose vendors are all at `base`.
+pub(super) fn models(base: &str, mode: &Mode) -> Models {
+    let moved = |name: &str| name.ends_with("_BASE_URL").then(|| base.to_owned());
+    let registry = Registry::embedded().unwrap().moved(moved);
+    let keys = ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENROUTER_API_KEY"];
+    let secrets = EnvSecrets::from_values(keys.map(|name| (name.to_owned(), KEY.to_owned())));
+    Models::new(registry, Arc::new(secrets), Cassette::open(mode).unwrap())
+}
+
+async fn serve(State(server): State<Server>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response<Body> {
+    let body = serde_json::from_slice(&body).unwrap();
+    server.seen.lock().unwrap().push(Seen { path: uri.path().to_owned(), headers, body });
+    let act = server.script.lock().unwrap().pop_front();
+    match act.unwrap_or_else(|| Act::Plain(418, vec![], "the script is at its end".to_owned())) {
+        Act::Stream(text) => events(text, false),
+        Act::Cut(text) => events(text, true),
+        Act::Plain(status, headers, text) => {
+            let mut response = Response::builder().status(status);
+            for (name, value) in headers {
+                response = response.header(name, value);
+            }
+            response.body(Body::from(text)).unwrap()
+        }
+        Act::Hang => Response::builder()
+            .header("content-type", "text/event-stream")
+            .body(Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>()))
+            .unwrap(),
+    }
+}
+
+fn events(text: String, cut: bool) -> Response<Body> {
+    let pieces: Vec<_> = text.as_bytes().chunks(37).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+    let end = cut.then(|| Err(std::io::Error::other("the line is down")));
+    let stream = futures_util::stream::iter(pieces.into_iter().chain(end));
+    let response = Response::builder().header("content-type", "text/event-stream; charset=utf-8");
+    response.body(Body::from_stream(stream)).unwrap()
+}
+
+/// Chat completions: `text` in two pieces, then `finish_reason`, usage and `[DONE]`.
+pub(super) fn openai(text: &str, finish: &str) -> String {
+    openai_open(text) + &openai_close(finish)
+}
+
+/// The beginning of [`openai`], up to the end of the text.
+pub(super) fn openai_open(text: &str) -> String {
+    let middle = text.char_indices().nth(text.chars().count() / 2).map_or(0, |(at, _)| at);
+    let (a, b) = text.split_at(middle);
+    [json!({"role": "assistant", "content": ""}), json!({"content": a}), json!({"content": b})]
+        .iter()
+        .map(|delta| openai_chunk(delta, &Value::Null))
+        .collect()
+}
+
+pub(super) fn openai_chunk(delta: &Value, finish: &Value) -> String {
+    let chunk = json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-x-2026",
+        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], "usage": null});
+    format!("data: {chunk}\n\n")
+}
+
+pub(super) fn openai_close(finish: &str) -> String {
+    let usage = json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "model": "gpt-x-2026", "choices": [],
+        "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100,
+            "prompt_tokens_details": {"cached_tokens": 400}}});
+    openai_chunk(&json!({}), &json!(finish)) + &format!("data: {usage}\n\ndata: [DONE]\n\n")
+}
+
+/// Messages: `text` in one delta, then the stop reason.
+pub(super) fn anthropic(text: &str, stop: &str) -> String {
+    let delta = json!({"type": "message_delta", "delta": {"stop_reason": stop, "stop_sequence": null},
+        "usage": {"output_tokens": 100}});
+    anthropic_open(text)
+        + &named(&json!({"type": "content_block_stop", "index": 0}))
+        + &named(&delta)
+        + &named(&json!({"type": "message_stop"}))
+}
+
+/// The beginning of [`anthropic`], up to the end of the text.
+pub(super) fn anthropic_open(text: &str) -> String {
+    let start = json!({"type": "message_start", "message": {"id": "msg_1", "type": "message", "role": "assistant",
+        "content": [], "model": "claude-x-2026", "stop_reason": null,
+        "usage": {"input_tokens": 100, "cache_creation_input_tokens": 200, "cache_read_input_tokens": 700, "output_tokens": 1}}});
+    let block = json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}});
+    let delta = json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}});
+    named(&start) + &named(&block) + &named(&json!({"type": "ping"})) + &named(&delta)
+}
+
+pub(super) fn named(event: &Value) -> String {
+    format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap())
+}
