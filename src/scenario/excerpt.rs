@@ -11,14 +11,14 @@ pub struct Kept {
     tail: VecDeque<u8>,
     half: usize,
     length: u64,
-    hasher: blake3::Hasher,
+    hasher: Box<blake3::Hasher>,
 }
 
 impl Kept {
     /// Keeps at most `cap` bytes.
     pub fn new(cap: usize) -> Self {
         let half = (cap / 2).max(1);
-        Self { head: Vec::new(), tail: VecDeque::new(), half, length: 0, hasher: blake3::Hasher::new() }
+        Self { head: Vec::new(), tail: VecDeque::new(), half, length: 0, hasher: Box::default() }
     }
 
     /// All of `bytes`, kept within `cap`.
@@ -116,8 +116,9 @@ impl Excerpt {
         if text.len() <= cap {
             return Self { text: text.to_owned(), cut: false };
         }
-        let head = text.floor_char_boundary(cap / 2);
-        let tail = text.ceil_char_boundary(text.len() - cap / 2);
+        let boundary = |at: &usize| text.is_char_boundary(*at);
+        let head = (0..=cap / 2).rev().find(boundary).unwrap_or(0);
+        let tail = (text.len() - cap / 2..text.len()).find(boundary).unwrap_or(text.len());
         let left_out = (tail - head) as u64;
         Self { text: format!("{}{}{}", &text[..head], gap(left_out), &text[tail..]), cut: true }
     }

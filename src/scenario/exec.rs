@@ -1,5 +1,7 @@
 //! The step type `exec`: a command line inside the held service.
 
+use std::fmt::Write;
+
 use indexmap::IndexMap;
 
 use super::observation::Sent;
@@ -35,13 +37,13 @@ pub fn sent(command: &Command) -> Sent {
     let stdin = Excerpt::of_text(&String::from_utf8_lossy(&command.stdin), SHOWN).text;
     let mut text = format!("$ {}\n", command.line);
     for (name, value) in &command.env {
-        text.push_str(&format!("env {name}={value}\n"));
+        let _ = writeln!(text, "env {name}={value}");
     }
     for (path, content) in &command.files {
-        text.push_str(&format!("file {path}:\n{content}\n"));
+        let _ = writeln!(text, "file {path}:\n{content}");
     }
     if !stdin.is_empty() {
-        text.push_str(&format!("stdin:\n{stdin}"));
+        let _ = write!(text, "stdin:\n{stdin}");
     }
     Sent {
         text: Excerpt::of_text(&text, SHOWN).text,

@@ -6,6 +6,7 @@ mod target;
 pub use target::Target;
 
 use std::error::Error as _;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -115,11 +116,16 @@ impl Prepared {
         let path =
             url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
         let headers = table(self.request.headers());
-        let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
         let body = self.body.as_deref().map(|body| Excerpt::of_text(body, SHOWN).text);
-        let tail = body.as_ref().map_or_else(String::new, |body| format!("\n{body}"));
+        let mut text = format!("{} {path}\n", self.request.method());
+        for (name, value) in &headers {
+            let _ = writeln!(text, "{name}: {value}");
+        }
+        if let Some(body) = &body {
+            let _ = write!(text, "\n{body}");
+        }
         Sent {
-            text: Excerpt::of_text(&format!("{} {path}\n{lines}{tail}", self.request.method()), SHOWN).text,
+            text: Excerpt::of_text(&text, SHOWN).text,
             method: Some(self.request.method().to_string()),
             url: Some(url.to_string()),
             headers: Some(headers.into_iter().collect()),

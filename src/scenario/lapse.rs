@@ -66,13 +66,13 @@ impl fmt::Display for Lapse {
         let secs = self.0.as_secs();
         if self.0.is_zero() {
             f.write_str("0s")
-        } else if nanos == 0 && secs % 60 == 0 {
+        } else if nanos == 0 && secs.is_multiple_of(60) {
             write!(f, "{}m", secs / 60)
         } else if nanos == 0 {
             write!(f, "{secs}s")
-        } else if nanos % 1_000_000 == 0 && secs < 10 {
+        } else if nanos.is_multiple_of(1_000_000) && secs < 10 {
             write!(f, "{}ms", self.0.as_millis())
-        } else if nanos % 1_000 == 0 && secs == 0 {
+        } else if nanos.is_multiple_of(1_000) && secs == 0 {
             write!(f, "{}us", self.0.as_micros())
         } else if secs == 0 {
             write!(f, "{nanos}ns")

@@ -43,7 +43,10 @@ pub fn parse(text: &str) -> Result<Vec<Node>, Broken> {
 }
 
 fn broken(text: &str, error: &Error) -> Broken {
-    let at = error.location().map_or(0..0, bytes);
+    let at = error.location().map_or(0..0, |location| match bytes(location) {
+        known if known.start > 0 => known,
+        _ => offset(text, location),
+    });
     // The library prints the place in front of or behind its message; the diagnostic has its own.
     let message = error.without_snippet().to_string();
     let message = message.lines().next().unwrap_or_default();
@@ -53,6 +56,16 @@ fn broken(text: &str, error: &Error) -> Broken {
 
 fn place_words() -> Option<regex::Regex> {
     regex::Regex::new(r"(^error: )|(\s*(\(| )?(at )?line \d+,? column \d+\)?:?)").ok()
+}
+
+/// The byte at a line and column, for places that come without one.
+fn offset(text: &str, location: Location) -> Range<usize> {
+    let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).saturating_sub(1);
+    let lines = text.split_inclusive('\n').take(number(location.line()));
+    let start = lines.map(str::len).sum::<usize>().min(text.len());
+    let line = text[start..].lines().next().unwrap_or_default();
+    let column = line.char_indices().nth(number(location.column())).map_or(line.len(), |(at, _)| at);
+    start + column..start + column
 }
 
 fn clamp(at: Range<usize>, len: usize) -> Range<usize> {

@@ -31,3 +31,37 @@ pub const JSON_RULES: &[&str] =
 pub const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 /// JSON types.
 pub const TYPES: &[&str] = &["string", "number", "integer", "boolean", "array", "object", "null"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::Value;
+
+    #[test]
+    fn the_published_schema_has_exactly_these_keys() {
+        let schema: Value = serde_json::from_str(include_str!("../../../schemas/scenario.json")).unwrap();
+        let keys = |pointer: &str| {
+            let table = schema.pointer(pointer).and_then(Value::as_object).expect(pointer);
+            let mut keys: Vec<&str> = table.keys().map(String::as_str).collect();
+            keys.sort_unstable();
+            keys
+        };
+        for (pointer, known) in [
+            ("/properties", SCENARIO.to_vec()),
+            ("/$defs/step/properties", [STEP, ACTIONS].concat()),
+            ("/$defs/request/properties", REQUEST.to_vec()),
+            ("/$defs/exec/properties", EXEC.to_vec()),
+            ("/$defs/retry/anyOf/1/properties", RETRY.to_vec()),
+            ("/$defs/capture/properties", CAPTURE.to_vec()),
+            ("/$defs/assert/properties", ASSERT.to_vec()),
+            ("/$defs/text_rules/properties", TEXT_RULES.to_vec()),
+            ("/$defs/header_rules/properties", HEADER_RULES.to_vec()),
+            ("/$defs/json_rules/properties", JSON_RULES.to_vec()),
+            ("/$defs/json_entry/properties", [&["path"], JSON_RULES].concat()),
+        ] {
+            let mut known = known;
+            known.sort_unstable();
+            assert_eq!(keys(pointer), known, "{pointer}");
+        }
+    }
+}

@@ -73,13 +73,11 @@ impl<'s> Reader<'s> {
     }
 
     fn list<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
-        match &node.kind {
-            Kind::List(items) => items,
-            _ => {
-                self.mistyped(node, what, "a list");
-                &[]
-            }
+        if let Kind::List(items) = &node.kind {
+            return items;
         }
+        self.mistyped(node, what, "a list");
+        &[]
     }
 
     fn mistyped(&mut self, node: &Node, what: &str, wanted: &str) {
@@ -158,8 +156,7 @@ pub fn scenario(reader: &mut Reader<'_>, node: &Node) -> Option<Scenario> {
         );
     }
     flow::review(reader, node, &setup, &steps);
-    let scenario = Scenario {
-        id: id?,
+    Some(Scenario {
         description: reader.optional(node, "description"),
         kind: reader.optional(node, "type"),
         weight,
@@ -169,8 +166,8 @@ pub fn scenario(reader: &mut Reader<'_>, node: &Node) -> Option<Scenario> {
         file: reader.sources.get(reader.source).name.clone(),
         setup,
         steps,
-    };
-    Some(scenario)
+        id: id?,
+    })
 }
 
 fn steps(reader: &mut Reader<'_>, node: &Node, key: &str) -> Vec<Step> {
