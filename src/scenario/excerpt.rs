@@ -61,10 +61,9 @@ impl Kept {
         self.length == 0
     }
 
-    /// Whether what was kept is no UTF-8.
+    /// Whether something of what was kept had to be replaced because it is no UTF-8.
     pub fn is_lossy(&self) -> bool {
-        !self.is_cut() && std::str::from_utf8(&self.joined()).is_err()
-            || self.is_cut() && self.text().contains(char::REPLACEMENT_CHARACTER)
+        self.stretches().iter().any(|text| text.contains(char::REPLACEMENT_CHARACTER))
     }
 
     /// What was kept as text. A note stands where bytes are missing, `U+FFFD` for what is no UTF-8.
@@ -73,9 +72,17 @@ impl Kept {
             return String::from_utf8_lossy(&self.joined()).into_owned().into();
         }
         let left_out = self.length - (self.head.len() + self.tail.len()) as u64;
+        self.stretches().join(&gap(left_out)).into()
+    }
+
+    /// The unbroken stretches of what was kept: one, or head and tail.
+    pub fn stretches(&self) -> Vec<String> {
+        if !self.is_cut() {
+            return vec![String::from_utf8_lossy(&self.joined()).into_owned()];
+        }
         let tail: Vec<u8> = self.tail.iter().copied().collect();
-        let (head, tail) = (whole(&self.head), whole_end(&tail));
-        format!("{}{}{}", String::from_utf8_lossy(head), gap(left_out), String::from_utf8_lossy(tail)).into()
+        let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        vec![lossy(whole(&self.head)), lossy(whole_end(&tail))]
     }
 
     fn joined(&self) -> Vec<u8> {

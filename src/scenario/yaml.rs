@@ -38,7 +38,13 @@ pub struct Broken {
 
 /// The documents of `text` that are not empty.
 pub fn parse(text: &str) -> Result<Vec<Node>, Broken> {
-    let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true, emit_comments: false };
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_nodes: 100_000 },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
+        with_snippet: false,
+        strict_booleans: true,
+        emit_comments: false,
+    };
     serde_saphyr::from_multiple_with_options(text, options).map_err(|error| broken(text, &error))
 }
 

@@ -32,7 +32,7 @@ fn broken_yaml_says_where() {
         ("id: x\nsteps: [1, 2\nother: 3\n", "3:6 E0701"),
         ("id: x\nid: y\nsteps: []\n", "2:1 E0701"),
         ("id: \"x\nsteps:\n", "2:1 E0701"),
-        ("id: x\n\tsteps: 1\n", "2:1 E0701"),
+        ("id: x\n\tsteps: 1\n", "1:5 E0701"),
         ("id: x: y\n", "1:6 E0701"),
     ] {
         let found = complaints(text);

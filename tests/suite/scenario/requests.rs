@@ -160,12 +160,16 @@ async fn a_flood_and_foreign_bytes_are_kept_within_bounds() {
     let seen = in_shop(
         "
 - request: { method: GET, path: /flood }
+  assert: { body: { contains: [xxx, left out], not_contains: y, length: 3145728 } }
 - request: { method: GET, path: /latin }
 ",
     )
     .await;
     let flood = seen.steps[0].observed.as_ref().unwrap();
     assert_eq!((flood.length, flood.cut, flood.lossy), (3 << 20, true, false));
+    let verdicts: Vec<_> = seen.steps[0].assertions.iter().map(|verdict| verdict.ok).collect();
+    assert_eq!(verdicts, [true, false, false, false], "nothing is decided about bytes that were not kept");
+    assert!(seen.steps[0].assertions[2].reason.as_ref().unwrap().contains("3145728 bytes, too many"));
     assert_eq!(flood.digest, atoll::value::Digest::of(vec![b'x'; 3 << 20]).to_string());
     assert!(flood.body.as_ref().unwrap().len() < 70_000 && flood.text.len() < 9_000);
     let latin = seen.steps[1].observed.as_ref().unwrap();
