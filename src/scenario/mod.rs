@@ -1,1 +1,34 @@
-//! stub
+//! The scenario language: YAML files that say what is done to a program and what is expected of it.
+//! It must never know models, pipelines or the engine; it observes and asserts, it never scores.
+//! Start with [`Scenario`] (what is read), [`load()`] (how), [`run()`] and [`Observation`] (what comes out); there is one
+//! file per step type: `http.rs`, `exec.rs`.
+
+mod answer;
+pub mod assert;
+mod capture;
+mod excerpt;
+mod exec;
+mod http;
+mod language;
+mod lapse;
+mod load;
+mod observation;
+mod port;
+mod read;
+mod run;
+mod select;
+mod variables;
+mod yaml;
+
+pub use answer::{Answer, ExecAnswer, HttpAnswer, JUDGED};
+pub use capture::Captured;
+pub use excerpt::{Excerpt, Kept};
+pub use http::Web;
+pub use language::{Action, Capture, Exec, Request, Retry, Scenario, Step};
+pub use lapse::Lapse;
+pub use load::load;
+pub use observation::{Broken, Decided, Observation, Observed, Sent, StepSeen};
+pub use port::{Command, Execution, Ran, Shell, ShellError};
+pub use run::{Stage, run};
+pub use select::Selector;
+pub use variables::Variables;

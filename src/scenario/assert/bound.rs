@@ -1,0 +1,47 @@
+/// A comparison with a limit: `<500ms`, `>=3`, `2`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound<'t> {
+    /// `<`, `<=`, `>`, `>=` or `=`; `None` where nothing was written.
+    pub sign: Option<&'static str>,
+    /// The limit as it is written.
+    pub limit: &'t str,
+}
+
+impl<'t> Bound<'t> {
+    /// Splits a bound into its sign and its limit.
+    pub fn parse(text: &'t str) -> Self {
+        let text = text.trim();
+        for sign in ["<=", ">=", "==", "<", ">", "="] {
+            if let Some(limit) = text.strip_prefix(sign) {
+                let sign = if sign == "==" { "=" } else { sign };
+                return Self { sign: Some(sign), limit: limit.trim() };
+            }
+        }
+        Self { sign: None, limit: text }
+    }
+
+    /// Whether `actual` is within it; `bare` is the sign where none was written.
+    pub fn admits<N: PartialOrd>(&self, actual: &N, limit: &N, bare: &'static str) -> bool {
+        match self.sign.unwrap_or(bare) {
+            "<" => actual < limit,
+            "<=" => actual <= limit,
+            ">" => actual > limit,
+            ">=" => actual >= limit,
+            _ => actual == limit,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Bound;
+
+    #[test]
+    fn signs_and_limits() {
+        let bound = Bound::parse(" <= 500ms ");
+        assert_eq!(bound, Bound { sign: Some("<="), limit: "500ms" });
+        assert!(bound.admits(&5, &5, "=") && !Bound::parse("<5").admits(&5, &5, "="));
+        assert!(Bound::parse("5").admits(&4, &5, "<=") && !Bound::parse("5").admits(&4, &5, "="));
+        assert!(Bound::parse(">=3").admits(&3, &3, "=") && Bound::parse("==3").admits(&3, &3, "<"));
+    }
+}

@@ -1,0 +1,130 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::variables::as_text;
+use super::{Answer, Capture, Selector, Variables};
+use crate::value::Value;
+
+/// What became of one capture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Captured {
+    /// Its name.
+    pub name: String,
+    /// What was kept; null where nothing was.
+    pub value: Value,
+    /// Why nothing was kept.
+    pub error: Option<String>,
+}
+
+/// Sources that a capture of a step of kind `word` may name, `header:` standing for any header.
+pub fn sources(word: &str) -> &'static [&'static str] {
+    match word {
+        "request" => &["status", "body", "header:"],
+        "exec" => &["stdout", "stderr", "exitcode", "exit_code"],
+        _ => &[],
+    }
+}
+
+/// Takes what `capture` names from `answer`.
+pub fn take(capture: &Capture, answer: &Answer, variables: &Variables) -> Captured {
+    let name = capture.name.clone();
+    match part(capture, answer, variables) {
+        Ok(value) => Captured { name, value, error: None },
+        Err(reason) => Captured { name, value: Value::Null, error: Some(reason) },
+    }
+}
+
+fn part(capture: &Capture, answer: &Answer, variables: &Variables) -> Result<Value, String> {
+    let text = match &capture.source {
+        Some(source) => Some(source_text(&variables.fill(source), answer)?),
+        None => None,
+    };
+    let Some(path) = &capture.jsonpath else {
+        return text
+            .map(|text| text.trim().into())
+            .ok_or_else(|| "it names neither a path nor a source".into());
+    };
+    let value = match text {
+        Some(text) => serde_json::from_str(&text)
+            .map_err(|e| format!("{} is no JSON: {e}", capture.source.as_deref().unwrap_or("it")))?,
+        None => answer.json()?,
+    };
+    let path = variables.fill(path);
+    Selector::parse(&path)?.pick(&value).ok_or_else(|| format!("there is nothing at {path}"))
+}
+
+fn source_text(source: &str, answer: &Answer) -> Result<String, String> {
+    Ok(match (source, answer) {
+        ("status", Answer::Http(http)) => http.status.to_string(),
+        ("body", Answer::Http(http)) => http.body.text().into_owned(),
+        (source, Answer::Http(http)) => match source.strip_prefix("header:") {
+            Some(name) => http
+                .header(name.trim())
+                .map(str::to_owned)
+                .ok_or_else(|| format!("the answer has no header `{}`", name.trim()))?,
+            None => return Err(format!("`{source}` is no source of a request")),
+        },
+        ("stdout", Answer::Exec(exec)) => exec.stdout.text().into_owned(),
+        ("stderr", Answer::Exec(exec)) => exec.stderr.text().into_owned(),
+        ("exitcode" | "exit_code", Answer::Exec(exec)) => exec
+            .exit_code
+            .map(|code| code.to_string())
+            .ok_or("the command was killed: it has no exit code")?,
+        (source, Answer::Exec(_)) => return Err(format!("`{source}` is no source of a command")),
+    })
+}
+
+impl Captured {
+    /// Makes the value known to later steps; where nothing was kept their placeholders stay as written.
+    pub fn store(&self, variables: &mut Variables) {
+        if self.error.is_none() {
+            variables.set(&self.name, self.value.clone());
+        }
+    }
+
+    /// The value as text.
+    pub fn text(&self) -> String {
+        as_text(&self.value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::answer::test::{exec, http};
+    use serde_json::json;
+
+    fn capture(source: Option<&str>, jsonpath: Option<&str>) -> Capture {
+        Capture { name: "x".into(), source: source.map(Into::into), jsonpath: jsonpath.map(Into::into) }
+    }
+
+    #[test]
+    fn every_source() {
+        let web = http(201, &[("Location", "/items/7")], r#"{"id": 7, "list": [{"k": "a"}]}"#);
+        let run = exec(3, " {\"n\": 1.0} \n", "oops\n");
+        for (answer, source, path, wanted) in [
+            (&web, None, Some("$.id"), json!(7)),
+            (&web, Some("header:location"), None, json!("/items/7")),
+            (&web, Some("status"), None, json!("201")),
+            (&web, Some("body"), Some("$.list[0].k"), json!("a")),
+            (&run, None, Some("$.n"), json!(1.0)),
+            (&run, Some("stderr"), None, json!("oops")),
+            (&run, Some("exitcode"), None, json!("3")),
+        ] {
+            let captured = take(&capture(source, path), answer, &Variables::default());
+            assert_eq!((captured.value, captured.error), (wanted, None));
+        }
+    }
+
+    #[test]
+    fn a_miss_says_why_and_sets_nothing() {
+        let web = http(404, &[], "nope");
+        let captured = take(&capture(None, Some("$.id")), &web, &Variables::default());
+        assert!(captured.error.as_deref().unwrap().starts_with("the body is no JSON"), "{captured:?}");
+        let mut variables = Variables::default();
+        captured.store(&mut variables);
+        assert_eq!(variables.fill("{x}"), "{x}");
+        let captured = take(&capture(Some("header:etag"), None), &web, &Variables::default());
+        assert_eq!(captured.error.as_deref(), Some("the answer has no header `etag`"));
+    }
+}

@@ -1,0 +1,168 @@
+use std::borrow::Cow;
+use std::collections::VecDeque;
+
+use crate::value::Digest;
+
+/// What is kept of a stream of bytes: its head and its tail, at most a given number of bytes in memory, and the true
+/// length and digest of all of it.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    head: Vec<u8>,
+    tail: VecDeque<u8>,
+    half: usize,
+    length: u64,
+    hasher: Box<blake3::Hasher>,
+}
+
+impl Kept {
+    /// Keeps at most `cap` bytes.
+    pub fn new(cap: usize) -> Self {
+        let half = (cap / 2).max(1);
+        Self { head: Vec::new(), tail: VecDeque::new(), half, length: 0, hasher: Box::default() }
+    }
+
+    /// All of `bytes`, kept within `cap`.
+    pub fn of(bytes: &[u8], cap: usize) -> Self {
+        let mut kept = Self::new(cap);
+        kept.push(bytes);
+        kept
+    }
+
+    /// Takes more bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
+        let (head, rest) = bytes.split_at(bytes.len().min(self.half - self.head.len()));
+        self.head.extend_from_slice(head);
+        let rest = &rest[rest.len().saturating_sub(self.half)..];
+        let over = (self.tail.len() + rest.len()).saturating_sub(self.half);
+        self.tail.drain(..over);
+        self.tail.extend(rest);
+    }
+
+    /// Bytes in all.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Digest of all bytes.
+    pub fn digest(&self) -> Digest {
+        // The bytes of a BLAKE3 hash always read back; the other arm is never taken.
+        Digest::parse(&self.hasher.finalize().to_hex()).unwrap_or_else(|| Digest::of([]))
+    }
+
+    /// Whether the middle is missing.
+    pub fn is_cut(&self) -> bool {
+        self.length > (self.head.len() + self.tail.len()) as u64
+    }
+
+    /// Whether it is empty.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Whether something of what was kept had to be replaced because it is no UTF-8.
+    pub fn is_lossy(&self) -> bool {
+        self.stretches().iter().any(|text| text.contains(char::REPLACEMENT_CHARACTER))
+    }
+
+    /// What was kept as text. A note stands where bytes are missing, `U+FFFD` for what is no UTF-8.
+    pub fn text(&self) -> Cow<'_, str> {
+        if !self.is_cut() {
+            return String::from_utf8_lossy(&self.joined()).into_owned().into();
+        }
+        let left_out = self.length - (self.head.len() + self.tail.len()) as u64;
+        self.stretches().join(&gap(left_out)).into()
+    }
+
+    /// The unbroken stretches of what was kept: one, or head and tail.
+    pub fn stretches(&self) -> Vec<String> {
+        if !self.is_cut() {
+            return vec![String::from_utf8_lossy(&self.joined()).into_owned()];
+        }
+        let tail: Vec<u8> = self.tail.iter().copied().collect();
+        let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        vec![lossy(whole(&self.head)), lossy(whole_end(&tail))]
+    }
+
+    fn joined(&self) -> Vec<u8> {
+        self.head.iter().chain(&self.tail).copied().collect()
+    }
+}
+
+/// `bytes` without a character that was cut off at the end.
+fn whole(bytes: &[u8]) -> &[u8] {
+    match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() => &bytes[..error.valid_up_to()],
+        _ => bytes,
+    }
+}
+
+/// `bytes` without the rest of a character that was cut off at the start.
+fn whole_end(bytes: &[u8]) -> &[u8] {
+    let rest = bytes.iter().take(3).take_while(|byte| **byte & 0xC0 == 0x80).count();
+    &bytes[rest..]
+}
+
+fn gap(bytes: u64) -> String {
+    format!("\n… {bytes} bytes left out …\n")
+}
+
+/// A text shortened in its middle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Excerpt {
+    /// Head and tail with a note between them, or all of it.
+    pub text: String,
+    /// Whether something is missing.
+    pub cut: bool,
+}
+
+impl Excerpt {
+    /// At most `cap` bytes of `text`, and a note where something is missing.
+    pub fn of_text(text: &str, cap: usize) -> Self {
+        if text.len() <= cap {
+            return Self { text: text.to_owned(), cut: false };
+        }
+        let boundary = |at: &usize| text.is_char_boundary(*at);
+        let head = (0..=cap / 2).rev().find(boundary).unwrap_or(0);
+        let tail = (text.len() - cap / 2..text.len()).find(boundary).unwrap_or(text.len());
+        let left_out = (tail - head) as u64;
+        Self { text: format!("{}{}{}", &text[..head], gap(left_out), &text[tail..]), cut: true }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_keeps_head_tail_length_and_digest() {
+        let all: Vec<u8> = (0..100_000_u32).flat_map(|n| format!("{n}\n").into_bytes()).collect();
+        let mut kept = Kept::new(64);
+        all.chunks(777).for_each(|chunk| kept.push(chunk));
+        assert_eq!(kept.length(), all.len() as u64);
+        assert_eq!(kept.digest(), Digest::of(&all));
+        let text = kept.text();
+        assert!(
+            text.starts_with("0\n1\n2\n") && text.ends_with("99999\n") && text.contains("bytes left out")
+        );
+        assert!(kept.is_cut() && !kept.is_lossy() && text.len() < 128);
+    }
+
+    #[test]
+    fn what_fits_is_whole_and_invalid_text_is_flagged() {
+        let kept = Kept::of("grüße".as_bytes(), 8);
+        assert_eq!((kept.text().as_ref(), kept.is_cut(), kept.is_lossy()), ("grüße", false, false));
+        let kept = Kept::of(b"a\xFFb", 16);
+        assert_eq!((kept.text().as_ref(), kept.is_lossy()), ("a\u{FFFD}b", true));
+        let kept = Kept::of("äääääääääää".as_bytes(), 7);
+        assert!(kept.is_cut() && !kept.is_lossy(), "{}", kept.text());
+    }
+
+    #[test]
+    fn an_excerpt_never_splits_a_character() {
+        let excerpt = Excerpt::of_text(&"ä".repeat(100), 21);
+        assert!(excerpt.cut && excerpt.text.starts_with("äääää\n") && excerpt.text.ends_with("\näääää"));
+        assert_eq!(Excerpt::of_text("short", 21).text, "short");
+    }
+}

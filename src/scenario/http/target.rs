@@ -1,0 +1,79 @@
+use reqwest::Url;
+
+/// The base URL of the program under test.
+#[derive(Clone, Debug)]
+pub struct Target(Url);
+
+impl Target {
+    /// Reads a base URL, which may have a path and a query of its own.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let url = Url::parse(text.trim()).map_err(|e| format!("`{text}` is no URL: {e}"))?;
+        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+            return Err(format!("`{text}` is no HTTP address such as http://127.0.0.1:8080"));
+        }
+        Ok(Self(url))
+    }
+
+    /// Whether `url` has the scheme, host and port of the target.
+    pub fn is_home_of(&self, url: &Url) -> bool {
+        url.origin() == self.0.origin()
+    }
+
+    /// The URL of `path`, which may have a query and is put behind the target's own path and query. A whole URL is
+    /// taken as it is, but must stay at the target.
+    pub fn join(&self, path: &str) -> Result<Url, String> {
+        if path.starts_with("http://") || path.starts_with("https://") {
+            let url = Url::parse(path).map_err(|e| format!("`{path}` is no URL: {e}"))?;
+            if !self.is_home_of(&url) {
+                return Err(format!("{url} is not at the target {}", self.0.origin().ascii_serialization()));
+            }
+            return Ok(url);
+        }
+        let path = path.trim().split('#').next().unwrap_or_default();
+        let (own, query) = match path.split_once('?') {
+            Some((own, query)) => (own, Some(query)),
+            None => (path, None),
+        };
+        let mut url = self.0.clone();
+        if !own.is_empty() {
+            let base = self.0.path().trim_end_matches('/');
+            let slash = if own.starts_with('/') { "" } else { "/" };
+            url.set_path(&format!("{base}{slash}{own}"));
+        }
+        let queries: Vec<&str> =
+            self.0.query().into_iter().chain(query).filter(|part| !part.is_empty()).collect();
+        url.set_query((!queries.is_empty()).then(|| queries.join("&")).as_deref());
+        url.set_fragment(None);
+        Ok(url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Target;
+
+    #[test]
+    fn paths_and_queries_join() {
+        for (target, path, url) in [
+            ("http://h:1", "/items", "http://h:1/items"),
+            ("http://h:1/", "items?x=1&y=a b", "http://h:1/items?x=1&y=a%20b"),
+            ("http://h:1/api/", "/items/ä", "http://h:1/api/items/%C3%A4"),
+            ("http://h:1/api?key=k", "/items?x=1", "http://h:1/api/items?key=k&x=1"),
+            ("http://h:1/api", "?x=1", "http://h:1/api?x=1"),
+            ("http://h:1", "/a%2Fb#frag", "http://h:1/a%2Fb"),
+            ("http://h:1", "", "http://h:1/"),
+            ("http://h:1", "http://h:1/next?p=2", "http://h:1/next?p=2"),
+        ] {
+            assert_eq!(Target::parse(target).unwrap().join(path).unwrap().as_str(), url, "{target} + {path}");
+        }
+    }
+
+    #[test]
+    fn nothing_leaves_the_target() {
+        let target = Target::parse("http://127.0.0.1:8080").unwrap();
+        assert!(target.join("http://example.org/").unwrap_err().contains("not at the target"));
+        assert_eq!(target.join("//example.org/x").unwrap().as_str(), "http://127.0.0.1:8080//example.org/x");
+        assert_eq!(target.join("@example.org/x").unwrap().as_str(), "http://127.0.0.1:8080/@example.org/x");
+        assert!(Target::parse("ftp://x").is_err() && Target::parse("127.0.0.1:80").is_err());
+    }
+}

@@ -1,0 +1,183 @@
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::assert::Verdict;
+use super::capture::Captured;
+use super::{Answer, Excerpt};
+
+/// What was seen when a scenario was run. It says what happened and what its assertions decided, never how good it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Observation {
+    /// The scenario's name.
+    pub id: String,
+    /// What it is about.
+    pub description: String,
+    /// How much it counts.
+    pub weight: f64,
+    /// How advanced it is.
+    pub tier: i64,
+    /// What must be true of the whole.
+    pub satisfaction_criteria: String,
+    /// Whether its setup worked.
+    pub setup_ok: bool,
+    /// Where and why the setup broke.
+    pub broken: Option<Broken>,
+    /// The setup, as far as it went.
+    pub setup: Vec<StepSeen>,
+    /// Every step, also those that were not run.
+    pub steps: Vec<StepSeen>,
+    /// How long all of it took, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// A setup that broke, with its evidence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Broken {
+    /// Which step of the setup, from 0.
+    pub step: usize,
+    /// What it does.
+    pub description: String,
+    /// Why it broke.
+    pub reason: String,
+    /// What was sent, as text.
+    pub sent: String,
+    /// What came back, as text.
+    pub observed: String,
+    /// What the service logged meanwhile.
+    pub log: String,
+}
+
+/// Whether a step is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Decided {
+    /// Its assertions hold, and it expects nothing else.
+    Held,
+    /// It broke, an assertion failed, or it was not run.
+    Failed,
+    /// Nothing decides it: somebody has to judge what was observed.
+    Open,
+}
+
+/// What was seen of one step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StepSeen {
+    /// Its place in its list, from 0.
+    pub index: usize,
+    /// The line of the file where it begins, from 1.
+    pub line: usize,
+    /// What it does.
+    pub description: String,
+    /// What should come of it, variables filled in.
+    pub expect: String,
+    /// The step type.
+    pub kind: String,
+    /// What was sent; null where it was not run or could not be prepared.
+    pub sent: Option<Sent>,
+    /// What came back; null where nothing did.
+    pub observed: Option<Observed>,
+    /// What was kept for later steps.
+    pub captures: Vec<Captured>,
+    /// What its assertions say.
+    pub assertions: Vec<Verdict>,
+    /// Whether it is decided.
+    pub decided: Decided,
+    /// Why there is no whole answer.
+    pub error: Option<String>,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// How long it took with delay and retries, in milliseconds.
+    pub duration_ms: u64,
+    /// What the service logged meanwhile, shortened.
+    pub log: String,
+}
+
+/// What was sent. Fields that the step type does not have are null.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Sent {
+    /// All of it as text, for people and models.
+    pub text: String,
+    /// HTTP method.
+    pub method: Option<String>,
+    /// URL.
+    pub url: Option<String>,
+    /// HTTP headers by lower-case name.
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
+    pub headers: Option<IndexMap<String, String>>,
+    /// HTTP body, shortened.
+    pub body: Option<String>,
+    /// Command line.
+    pub command: Option<String>,
+    /// What the command read, shortened.
+    pub stdin: Option<String>,
+}
+
+/// What came back. Fields that the step type does not have are null.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Observed {
+    /// All of it as text, shortened, without what changes by itself: what a judge reads.
+    pub text: String,
+    /// HTTP status.
+    pub status: Option<u16>,
+    /// HTTP headers by lower-case name.
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
+    pub headers: Option<IndexMap<String, String>>,
+    /// The URL that answered, after redirects.
+    pub url: Option<String>,
+    /// HTTP body, shortened to 64 KiB.
+    pub body: Option<String>,
+    /// Exit code; null also where the command was killed.
+    pub exit_code: Option<i64>,
+    /// Standard output, shortened to 64 KiB.
+    pub stdout: Option<String>,
+    /// Standard error, shortened to 64 KiB.
+    pub stderr: Option<String>,
+    /// Whether a command was killed for being late.
+    pub timed_out: bool,
+    /// True length of the body or of stdout, in bytes.
+    pub length: u64,
+    /// Digest of the whole body or stdout.
+    pub digest: String,
+    /// Whether the body or stdout is too long to be kept whole.
+    pub cut: bool,
+    /// Whether the body or stdout is no UTF-8, so that its text is not exact.
+    pub lossy: bool,
+}
+
+/// Longest body or output in an observation, in bytes.
+const SHOWN: usize = 64 << 10;
+
+impl Observed {
+    /// The record of `answer`.
+    pub fn of(answer: &Answer) -> Self {
+        let (_, main) = answer.main();
+        let shown = |text: &str| Some(Excerpt::of_text(text, SHOWN).text);
+        let common = Self {
+            text: answer.text(),
+            length: main.length(),
+            digest: main.digest().to_string(),
+            cut: main.is_cut() || main.length() > SHOWN as u64,
+            lossy: main.is_lossy(),
+            ..Self::default()
+        };
+        match answer {
+            Answer::Http(http) => Self {
+                status: Some(http.status),
+                headers: Some(http.headers.iter().cloned().collect()),
+                url: Some(http.url.clone()),
+                body: shown(&http.body.text()),
+                ..common
+            },
+            Answer::Exec(exec) => Self {
+                exit_code: exec.exit_code,
+                stdout: shown(&exec.stdout.text()),
+                stderr: shown(&exec.stderr.text()),
+                timed_out: exec.timed_out.is_some(),
+                ..common
+            },
+        }
+    }
+}

@@ -1,0 +1,262 @@
+use regex::Regex;
+
+use super::step::json_path;
+use super::{Reader, given, keys};
+use crate::diag::Code;
+use crate::scenario::Lapse;
+use crate::scenario::assert::{Assertion, Bound, Rule, Subject};
+use crate::scenario::yaml::{Kind, Node};
+use crate::schema::Schema;
+use crate::value::Value;
+
+/// Reads an `assert` block of a step of kind `kind` into single assertions.
+pub fn read(reader: &mut Reader<'_>, node: &Node, kind: &str) -> Vec<Assertion> {
+    let mut out = Vec::new();
+    let Some(entries) = reader.table(node, "`assert`", keys::ASSERT) else { return out };
+    if entries.is_empty() {
+        reader.complain(Code::ScenarioAssert, node, "`assert` is empty");
+    }
+    for (key, value) in entries {
+        let word = key.text().unwrap_or_default();
+        if !fits(word, kind) {
+            let message = format!("the answer to a `{kind}` has no `{word}`");
+            let known = keys::ASSERT.iter().copied().filter(|word| fits(word, kind)).collect::<Vec<_>>();
+            reader.complain(Code::ScenarioAssert, key, message).help =
+                Some(format!("a `{kind}` step has: {}", known.join(", ")));
+            continue;
+        }
+        match word {
+            "status" => out.extend(status(reader, value)),
+            "exit_code" => out.extend(exit_code(reader, value)),
+            "header" => headers(reader, value, &mut out),
+            "json" => json(reader, value, &mut out),
+            "body" => texts(reader, value, Subject::Body, &mut out),
+            "stdout" => texts(reader, value, Subject::Stdout, &mut out),
+            "stderr" => texts(reader, value, Subject::Stderr, &mut out),
+            "duration" => out.extend(duration(reader, value)),
+            _ => {}
+        }
+    }
+    out
+}
+
+fn fits(word: &str, kind: &str) -> bool {
+    match word {
+        "status" | "header" | "body" => kind != "exec",
+        "exit_code" | "stdout" | "stderr" => kind != "request",
+        _ => true,
+    }
+}
+
+fn plain(subject: Subject, rule: Rule, value: Value) -> Assertion {
+    Assertion { subject, path: None, rule, value }
+}
+
+/// One value or a list of them.
+fn several(node: &Node) -> Vec<&Node> {
+    match &node.kind {
+        Kind::List(items) => items.iter().collect(),
+        _ => vec![node],
+    }
+}
+
+fn status(reader: &mut Reader<'_>, node: &Node) -> Option<Assertion> {
+    let mut wanted = Vec::new();
+    for item in several(node) {
+        let value = item.to_json();
+        let class = value.as_str().is_some_and(|text| {
+            matches!(text.as_bytes(), [b'1'..=b'5', b'x', b'x'])
+                || (text.starts_with('{') && text.ends_with('}'))
+        });
+        if class || value.as_u64().is_some_and(|code| (100..600).contains(&code)) {
+            wanted.push(value);
+        } else {
+            let message = format!("{value} is no HTTP status");
+            reader.complain(Code::ScenarioAssert, item, message).help =
+                Some("write a number such as 201, a class such as \"2xx\", or a list of them".into());
+        }
+    }
+    (!wanted.is_empty()).then(|| plain(Subject::Status, Rule::OneOf, wanted.into()))
+}
+
+fn exit_code(reader: &mut Reader<'_>, node: &Node) -> Option<Assertion> {
+    let mut wanted = Vec::new();
+    for item in several(node) {
+        match item.to_json() {
+            Value::Number(code) if code.is_i64() || code.is_u64() => wanted.push(Value::Number(code)),
+            _ => reader.mistyped(item, "`exit_code`", "a whole number or a list of them"),
+        }
+    }
+    (!wanted.is_empty()).then(|| plain(Subject::ExitCode, Rule::OneOf, wanted.into()))
+}
+
+fn duration(reader: &mut Reader<'_>, node: &Node) -> Option<Assertion> {
+    let text = reader.text(node, "`duration`")?;
+    let bound = Bound::parse(&text);
+    match Lapse::parse(bound.limit) {
+        Ok(limit) => {
+            let written = format!("{}{limit}", bound.sign.unwrap_or("<="));
+            Some(plain(Subject::Duration, Rule::Within, written.into()))
+        }
+        Err(reason) => {
+            reader.complain(Code::ScenarioTime, node, format!("`duration` is no bound: {reason}")).help =
+                Some("write a bound such as \"<500ms\"".into());
+            None
+        }
+    }
+}
+
+fn headers(reader: &mut Reader<'_>, node: &Node, out: &mut Vec<Assertion>) {
+    for (key, value) in reader.entries(node, "`header`").unwrap_or_default() {
+        let name = key.scalar_text().unwrap_or_default();
+        let base = Assertion { path: Some(name), ..plain(Subject::Header, Rule::Equals, Value::Null) };
+        if let Some(text) = value.scalar_text() {
+            out.push(Assertion { value: text.into(), ..base });
+        } else {
+            rules(reader, value, &base, keys::HEADER_RULES, out);
+        }
+    }
+}
+
+fn texts(reader: &mut Reader<'_>, node: &Node, subject: Subject, out: &mut Vec<Assertion>) {
+    rules(reader, node, &plain(subject, Rule::Equals, Value::Null), keys::TEXT_RULES, out);
+}
+
+fn json(reader: &mut Reader<'_>, node: &Node, out: &mut Vec<Assertion>) {
+    match &node.kind {
+        Kind::List(items) => items.iter().for_each(|item| json_entry(reader, item, out)),
+        Kind::Table(_) if node.get("path").is_some() => json_entry(reader, node, out),
+        Kind::Table(entries) => {
+            for (key, value) in entries {
+                let Some(path) = json_path(reader, key) else { continue };
+                let base = Assertion { path: Some(path), ..plain(Subject::Json, Rule::Equals, Value::Null) };
+                if matches!(value.kind, Kind::Table(_)) {
+                    rules(reader, value, &base, keys::JSON_RULES, out);
+                } else {
+                    out.push(Assertion { value: value.to_json(), ..base });
+                }
+            }
+        }
+        Kind::Scalar(_) => reader.mistyped(node, "`json`", "a list of paths or a mapping by path"),
+    }
+}
+
+fn json_entry(reader: &mut Reader<'_>, node: &Node, out: &mut Vec<Assertion>) {
+    let known = [&["path"], keys::JSON_RULES].concat();
+    let Some(entries) = reader.table(node, "a `json` assertion", &known) else { return };
+    let Some(path) = given(node, "path") else {
+        reader.complain(Code::ScenarioMissing, node, "a `json` assertion needs `path`");
+        return;
+    };
+    let Some(path) = json_path(reader, path) else { return };
+    let base = Assertion { path: Some(path), ..plain(Subject::Json, Rule::Exists, true.into()) };
+    if entries.len() == 1 {
+        out.push(base);
+        return;
+    }
+    for (key, value) in entries {
+        rule(reader, key, value, &base, out);
+    }
+}
+
+fn rules(reader: &mut Reader<'_>, node: &Node, base: &Assertion, known: &[&str], out: &mut Vec<Assertion>) {
+    let what = match &base.path {
+        Some(path) => format!("the assertion on `{path}`"),
+        None => format!("`{}`", base.subject.word()),
+    };
+    let before = reader.complaints.len();
+    let Some(entries) = reader.table(node, &what, known) else { return };
+    if entries.is_empty() {
+        reader.complain(Code::ScenarioAssert, node, format!("{what} compares nothing"));
+    }
+    if base.subject == Subject::Json
+        && reader.complaints.len() == before + entries.len()
+        && let Some(complaint) = reader.complaints.last_mut()
+    {
+        complaint.help = Some("to compare with a whole object, write `equals:` in front of it".into());
+    }
+    for (key, value) in entries.iter().filter(|(key, _)| key.text().is_some_and(|word| known.contains(&word)))
+    {
+        rule(reader, key, value, base, out);
+    }
+}
+
+fn rule(reader: &mut Reader<'_>, key: &Node, value: &Node, base: &Assertion, out: &mut Vec<Assertion>) {
+    let Some(rule) = key.text().and_then(rule_named) else { return };
+    let text_only = base.subject != Subject::Json;
+    let each = rule == Rule::Matches || text_only && matches!(rule, Rule::Contains | Rule::NotContains);
+    for item in if each { several(value) } else { vec![value] } {
+        if sound(reader, rule, item, text_only) {
+            let value = match (rule, item.scalar_text()) {
+                (Rule::Exists | Rule::Length, _) => item.to_json(),
+                (_, Some(text)) if text_only => text.into(),
+                _ => item.to_json(),
+            };
+            out.push(Assertion { rule, value, ..base.clone() });
+        }
+    }
+}
+
+fn rule_named(word: &str) -> Option<Rule> {
+    use Rule::{Contains, Equals, Exists, Length, Matches, NotContains, Schema, Type};
+    let all = [Equals, Exists, Matches, Contains, NotContains, Length, Type, Schema];
+    all.into_iter().find(|rule| rule.word() == word)
+}
+
+/// Whether the right side of a comparison can be used.
+fn sound(reader: &mut Reader<'_>, rule: Rule, node: &Node, text_only: bool) -> bool {
+    let word = rule.word();
+    match rule {
+        Rule::Exists if !node.to_json().is_boolean() => reader.mistyped(node, "`exists`", "true or false"),
+        Rule::Matches => {
+            let Some(pattern) = reader.text(node, "`matches`") else { return false };
+            // Placeholders are read as one letter, so that what stands around them is checked.
+            if let Err(error) = Regex::new(&placeholder_free(&pattern)) {
+                let reason = error.to_string();
+                let reason =
+                    reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+                reader.complain(Code::ScenarioPattern, node, format!("no regular expression: {reason}"));
+                return false;
+            }
+            return true;
+        }
+        Rule::Length => {
+            let text = node.scalar_text().unwrap_or_default();
+            if Bound::parse(&text).limit.parse::<usize>().is_ok() {
+                return true;
+            }
+            reader.mistyped(node, "`length`", "a number or a bound such as \">=3\"");
+        }
+        Rule::Type => {
+            let name = node.text().unwrap_or_default();
+            if keys::TYPES.contains(&name) {
+                return true;
+            }
+            let complaint = reader.complain(Code::ScenarioAssert, node, format!("`{name}` is no JSON type"));
+            *complaint = complaint.clone().suggest(name, keys::TYPES.iter().copied());
+        }
+        Rule::Schema => match Schema::compile("`schema`", node.to_json()) {
+            Ok(_) => return true,
+            Err(error) => {
+                reader.complain(Code::ScenarioPattern, node, error.to_string());
+            }
+        },
+        Rule::Equals | Rule::Contains | Rule::NotContains if text_only && node.scalar_text().is_none() => {
+            reader.mistyped(node, &format!("`{word}`"), "text");
+        }
+        _ => return true,
+    }
+    false
+}
+
+fn placeholder_free(pattern: &str) -> String {
+    let mut free = String::new();
+    let mut copied = 0;
+    for (start, end, _) in crate::scenario::variables::placeholders(pattern) {
+        free.push_str(&pattern[copied..start]);
+        free.push('x');
+        copied = end;
+    }
+    free.push_str(&pattern[copied..]);
+    free
+}

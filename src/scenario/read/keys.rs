@@ -1,0 +1,67 @@
+//! Every key that scenario files have. The published schema is checked against these lists.
+
+/// A scenario.
+pub const SCENARIO: &[&str] =
+    &["id", "description", "type", "weight", "tier", "component", "setup", "steps", "satisfaction_criteria"];
+/// A step, without its action.
+pub const STEP: &[&str] = &["description", "expect", "delay", "retry", "capture", "assert"];
+/// The actions that can be run.
+pub const ACTIONS: &[&str] = &["request", "exec"];
+/// The actions that are part of the format but not of this version.
+pub const OTHER_ACTIONS: &[&str] = &["browser", "grpc", "ws", "tui"];
+/// `request`.
+pub const REQUEST: &[&str] = &["method", "path", "headers", "body", "timeout"];
+/// `exec`.
+pub const EXEC: &[&str] = &["command", "stdin", "env", "timeout", "files"];
+/// `retry`.
+pub const RETRY: &[&str] = &["attempts", "interval", "timeout"];
+/// One capture.
+pub const CAPTURE: &[&str] = &["name", "jsonpath", "source"];
+/// `assert`.
+pub const ASSERT: &[&str] =
+    &["status", "header", "json", "body", "exit_code", "stdout", "stderr", "duration"];
+/// Comparisons of text: `body`, `stdout`, `stderr`.
+pub const TEXT_RULES: &[&str] = &["equals", "contains", "not_contains", "matches", "length"];
+/// Comparisons of a header.
+pub const HEADER_RULES: &[&str] = &["equals", "contains", "not_contains", "matches", "exists"];
+/// Comparisons of a part of JSON.
+pub const JSON_RULES: &[&str] =
+    &["equals", "exists", "matches", "contains", "not_contains", "length", "type", "schema"];
+/// HTTP methods.
+pub const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+/// JSON types.
+pub const TYPES: &[&str] = &["string", "number", "integer", "boolean", "array", "object", "null"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::Value;
+
+    #[test]
+    fn the_published_schema_has_exactly_these_keys() {
+        let schema: Value = serde_json::from_str(include_str!("../../../schemas/scenario.json")).unwrap();
+        let keys = |pointer: &str| {
+            let table = schema.pointer(pointer).and_then(Value::as_object).expect(pointer);
+            let mut keys: Vec<&str> = table.keys().map(String::as_str).collect();
+            keys.sort_unstable();
+            keys
+        };
+        for (pointer, known) in [
+            ("/properties", SCENARIO.to_vec()),
+            ("/$defs/step/properties", [STEP, ACTIONS].concat()),
+            ("/$defs/request/properties", REQUEST.to_vec()),
+            ("/$defs/exec/properties", EXEC.to_vec()),
+            ("/$defs/retry/anyOf/1/properties", RETRY.to_vec()),
+            ("/$defs/capture/properties", CAPTURE.to_vec()),
+            ("/$defs/assert/properties", ASSERT.to_vec()),
+            ("/$defs/text_rules/properties", TEXT_RULES.to_vec()),
+            ("/$defs/header_rules/properties", HEADER_RULES.to_vec()),
+            ("/$defs/json_rules/properties", JSON_RULES.to_vec()),
+            ("/$defs/json_entry/properties", [&["path"], JSON_RULES].concat()),
+        ] {
+            let mut known = known;
+            known.sort_unstable();
+            assert_eq!(keys(pointer), known, "{pointer}");
+        }
+    }
+}

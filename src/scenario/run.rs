@@ -1,0 +1,239 @@
+//! Runs a scenario: setup, which must work, then every step, whatever became of the one before.
+
+use std::time::Duration;
+
+use super::assert::{Verdict, check};
+use super::capture::{Captured, take};
+use super::http::Outcome;
+use super::observation::{Broken, Decided, Observation, Observed, Sent, StepSeen};
+use super::port::Shell;
+use super::{Action, Excerpt, Retry, Scenario, Step, Variables, Web, exec};
+use crate::clock::{Clock, millis};
+
+/// What a scenario is played on.
+pub struct Stage<'a> {
+    /// The client for `request`, where there is a target.
+    pub web: Option<&'a Web>,
+    /// The inside of the service for `exec`, where one is held.
+    pub shell: Option<&'a dyn Shell>,
+    /// The time.
+    pub clock: &'a dyn Clock,
+}
+
+/// Longest log in an observation, in bytes.
+const LOG: usize = 4 << 10;
+
+/// Runs `scenario`. Whatever goes wrong with the program under test is in the observation.
+pub async fn run(scenario: &Scenario, stage: &Stage<'_>, mut variables: Variables) -> Observation {
+    let begun = stage.clock.now();
+    let mut setup = Vec::new();
+    let mut broken = None;
+    for (index, step) in scenario.setup.iter().enumerate() {
+        let seen = perform(index, step, stage, &mut variables).await;
+        broken = breakage(&seen);
+        setup.push(seen);
+        if broken.is_some() {
+            break;
+        }
+    }
+    let mut steps = Vec::new();
+    for (index, step) in scenario.steps.iter().enumerate() {
+        steps.push(match &broken {
+            Some(broken) => not_run(index, step, broken, &variables),
+            None => perform(index, step, stage, &mut variables).await,
+        });
+    }
+    Observation {
+        id: scenario.id.clone(),
+        description: scenario.description.clone(),
+        weight: scenario.weight,
+        tier: scenario.tier,
+        satisfaction_criteria: variables.fill(&scenario.satisfaction_criteria).into_owned(),
+        setup_ok: broken.is_none(),
+        broken,
+        setup,
+        steps,
+        duration_ms: stage.clock.now().saturating_sub(begun),
+    }
+}
+
+async fn perform(index: usize, step: &Step, stage: &Stage<'_>, variables: &mut Variables) -> StepSeen {
+    let begun = stage.clock.now();
+    let mark = stage.shell.map(Shell::log_mark);
+    if let Some(delay) = step.delay {
+        stage.clock.sleep(delay.0).await;
+    }
+    let attempt = persist(step, stage, variables).await;
+    let captures: Vec<Captured> = match &attempt.outcome {
+        Outcome { answer: Some(answer), error: None } => {
+            step.capture.iter().map(|capture| keep(capture, answer, variables)).collect()
+        }
+        _ => Vec::new(),
+    };
+    let log = mark.zip(stage.shell).map(|(mark, shell)| shell.log_since(mark)).unwrap_or_default();
+    StepSeen {
+        expect: variables.fill(&step.expect).into_owned(),
+        sent: attempt.sent,
+        observed: attempt.outcome.answer.as_ref().map(Observed::of),
+        captures,
+        decided: decide(step, attempt.outcome.error.as_ref(), &attempt.assertions),
+        assertions: attempt.assertions,
+        error: attempt.outcome.error,
+        attempts: attempt.number,
+        duration_ms: stage.clock.now().saturating_sub(begun),
+        log: Excerpt::of_text(&log, LOG).text,
+        ..blank(index, step)
+    }
+}
+
+/// Later captures of a step see the earlier ones.
+fn keep(capture: &super::Capture, answer: &super::Answer, variables: &mut Variables) -> Captured {
+    let captured = take(capture, answer, variables);
+    captured.store(variables);
+    captured
+}
+
+struct Attempt {
+    number: u32,
+    sent: Option<Sent>,
+    outcome: Outcome,
+    assertions: Vec<Verdict>,
+}
+
+impl Attempt {
+    fn succeeded(&self) -> bool {
+        self.outcome.error.is_none() && self.assertions.iter().all(|verdict| verdict.ok)
+    }
+}
+
+/// Tries a step until it neither breaks nor fails an assertion, as often and as long as its `retry` says.
+async fn persist(step: &Step, stage: &Stage<'_>, variables: &Variables) -> Attempt {
+    let begun = stage.clock.now();
+    let retry = step.retry.as_ref();
+    let mut number = 1;
+    loop {
+        let left = retry.and_then(|retry| remaining(retry, begun, stage));
+        let mut attempt = once(step, stage, variables, left).await;
+        attempt.number = number;
+        let Some(retry) = retry.filter(|retry| number < retry.attempts && !attempt.succeeded()) else {
+            return attempt;
+        };
+        if remaining(retry, begun, stage).is_some_and(|left| left <= retry.interval.0) {
+            return attempt;
+        }
+        stage.clock.sleep(retry.interval.0).await;
+        number += 1;
+    }
+}
+
+fn remaining(retry: &Retry, begun: u64, stage: &Stage<'_>) -> Option<Duration> {
+    let timeout = retry.timeout?;
+    let spent = stage.clock.now().saturating_sub(begun);
+    Some(Duration::from_millis(millis(timeout.0).saturating_sub(spent)))
+}
+
+async fn once(step: &Step, stage: &Stage<'_>, variables: &Variables, left: Option<Duration>) -> Attempt {
+    let begun = stage.clock.now();
+    let (sent, outcome) = act(&step.action, stage, variables, left).await;
+    let took = Duration::from_millis(stage.clock.now().saturating_sub(begun));
+    let assertions = match &outcome.answer {
+        Some(answer) => {
+            step.assert.iter().map(|assertion| check(assertion, answer, took, variables)).collect()
+        }
+        None => Vec::new(),
+    };
+    Attempt { number: 1, sent, outcome, assertions }
+}
+
+async fn act(
+    action: &Action,
+    stage: &Stage<'_>,
+    variables: &Variables,
+    left: Option<Duration>,
+) -> (Option<Sent>, Outcome) {
+    let limit = |own: Duration| left.map_or(own, |left| left.min(own));
+    match action {
+        Action::Request(request) => {
+            let Some(web) = stage.web else { return (None, Outcome::error("there is no target to send to")) };
+            match web.prepare(request, variables) {
+                Ok(prepared) => {
+                    let sent = prepared.sent();
+                    (Some(sent), web.send(prepared, limit(request.timeout.0), stage.clock).await)
+                }
+                Err(error) => (None, Outcome::error(error)),
+            }
+        }
+        Action::Exec(command) => {
+            let Some(shell) = stage.shell else {
+                return (None, Outcome::error("there is no service to run it in"));
+            };
+            let mut command = exec::prepare(command, variables);
+            command.timeout = limit(command.timeout);
+            let sent = exec::sent(&command);
+            let outcome = match exec::run(command, shell).await {
+                Ok(answer) => Outcome { answer: Some(answer), error: None },
+                Err(error) => Outcome::error(error),
+            };
+            (Some(sent), outcome)
+        }
+    }
+}
+
+fn decide(step: &Step, error: Option<&String>, assertions: &[Verdict]) -> Decided {
+    if error.is_some() || assertions.iter().any(|verdict| !verdict.ok) {
+        Decided::Failed
+    } else if step.expect.trim().is_empty() && !assertions.is_empty() {
+        Decided::Held
+    } else {
+        Decided::Open
+    }
+}
+
+/// Why a step of the setup breaks the scenario, if it does.
+fn breakage(seen: &StepSeen) -> Option<Broken> {
+    let assertion = seen.assertions.iter().find(|verdict| !verdict.ok).map(|verdict| {
+        let why = verdict.reason.clone().unwrap_or_else(|| format!("it is {}", verdict.actual));
+        format!("`{}` does not hold: {why}", verdict.assert)
+    });
+    let capture = || {
+        let missed = seen.captures.iter().find_map(|captured| Some((captured, captured.error.as_ref()?)))?;
+        Some(format!("`{}` could not be captured: {}", missed.0.name, missed.1))
+    };
+    Some(Broken {
+        step: seen.index,
+        description: seen.description.clone(),
+        reason: seen.error.clone().or(assertion).or_else(capture)?,
+        sent: seen.sent.as_ref().map(|sent| sent.text.clone()).unwrap_or_default(),
+        observed: seen.observed.as_ref().map(|observed| observed.text.clone()).unwrap_or_default(),
+        log: seen.log.clone(),
+    })
+}
+
+fn not_run(index: usize, step: &Step, broken: &Broken, variables: &Variables) -> StepSeen {
+    let what =
+        if broken.description.is_empty() { String::new() } else { format!(" ({})", broken.description) };
+    StepSeen {
+        expect: variables.fill(&step.expect).into_owned(),
+        error: Some(format!("not run: step {} of the setup{what} broke: {}", broken.step + 1, broken.reason)),
+        ..blank(index, step)
+    }
+}
+
+fn blank(index: usize, step: &Step) -> StepSeen {
+    StepSeen {
+        index,
+        line: step.line,
+        description: step.description.clone(),
+        expect: String::new(),
+        kind: step.action.word().to_owned(),
+        sent: None,
+        observed: None,
+        captures: Vec::new(),
+        assertions: Vec::new(),
+        decided: Decided::Failed,
+        error: None,
+        attempts: 0,
+        duration_ms: 0,
+        log: String::new(),
+    }
+}

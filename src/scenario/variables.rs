@@ -1,0 +1,156 @@
+use std::borrow::Cow;
+
+use indexmap::IndexMap;
+
+use crate::value::Value;
+
+/// What a scenario has captured so far, and what it was given. Placeholders are `{name}`, and `{{name}}` for the same;
+/// a placeholder without a value stays as it is written.
+#[derive(Clone, Debug, Default)]
+pub struct Variables(IndexMap<String, Value>);
+
+/// A placeholder found in a text: `(start, end, name)` in bytes.
+pub type Placeholder<'t> = (usize, usize, &'t str);
+
+/// Whether `name` may name a variable.
+pub fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// All `{name}` and `{{name}}` in `text`, in order.
+pub fn placeholders(text: &str) -> Vec<Placeholder<'_>> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(open) = text[at..].find('{').map(|i| at + i) {
+        let double = text[open..].starts_with("{{");
+        let hit = (double.then(|| placeholder(text, open, "{{", "}}")).flatten())
+            .or_else(|| placeholder(text, open, "{", "}"));
+        at = hit.map_or(open + 1, |(_, end, _)| end);
+        found.extend(hit);
+    }
+    found
+}
+
+fn placeholder<'t>(text: &'t str, open: usize, left: &str, right: &str) -> Option<Placeholder<'t>> {
+    let inner = open + left.len();
+    let close = inner + text[inner..].find('}')?;
+    let name = &text[inner..close];
+    (text[close..].starts_with(right) && is_name(name)).then_some((open, close + right.len(), name))
+}
+
+impl Variables {
+    /// Variables that are given from outside.
+    pub fn given(values: IndexMap<String, Value>) -> Self {
+        Self(values)
+    }
+
+    /// Keeps `value` under `name`; the last one wins.
+    pub fn set(&mut self, name: &str, value: Value) {
+        self.0.insert(name.to_owned(), value);
+    }
+
+    /// The value of `name` as text.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.0.get(name).map(as_text)
+    }
+
+    /// `text` with every known placeholder replaced, once: values are never searched again.
+    pub fn fill<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.fill_with(text, |value| value)
+    }
+
+    /// Like [`Variables::fill`]; values are put in as literal text of a regular expression.
+    pub fn fill_pattern<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.fill_with(text, |value| regex::escape(&value))
+    }
+
+    fn fill_with<'t>(&self, text: &'t str, written: impl Fn(String) -> String) -> Cow<'t, str> {
+        let mut filled = String::new();
+        let mut copied = 0;
+        for (start, end, name) in placeholders(text) {
+            if let Some(value) = self.text(name) {
+                filled.push_str(&text[copied..start]);
+                filled.push_str(&written(value));
+                copied = end;
+            }
+        }
+        if copied == 0 {
+            return Cow::Borrowed(text);
+        }
+        filled.push_str(&text[copied..]);
+        Cow::Owned(filled)
+    }
+
+    /// `value` with placeholders replaced in every text of it, keys too. A number stays text where its placeholder
+    /// stands in text.
+    pub fn fill_json(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.fill(text).into_owned()),
+            Value::Array(items) => items.iter().map(|item| self.fill_json(item)).collect(),
+            Value::Object(table) => table
+                .iter()
+                .map(|(key, value)| (self.fill(key).into_owned(), self.fill_json(value)))
+                .collect(),
+            leaf => leaf.clone(),
+        }
+    }
+}
+
+/// A captured value as text: text as it is, whole numbers without decimals, lists and mappings as JSON.
+pub fn as_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => match number.as_f64() {
+            #[expect(clippy::cast_possible_truncation, reason = "whole and below 1e15")]
+            Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 1e15 => {
+                (float as i64).to_string()
+            }
+            _ => number.to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn variables() -> Variables {
+        let mut variables = Variables::default();
+        variables.set("id", json!(42.0));
+        variables.set("name", json!("say \"{id}\"\n"));
+        variables
+    }
+
+    #[test]
+    fn placeholders_are_replaced_once_and_unknown_ones_stay() {
+        let variables = variables();
+        assert_eq!(variables.fill("/items/{id}?q={other}"), "/items/42?q={other}");
+        assert_eq!(variables.fill("/items/{{id}}/{{other}}"), "/items/42/{{other}}");
+        assert_eq!(variables.fill("{name}"), "say \"{id}\"\n");
+        assert_eq!(
+            variables.fill("{\"a\": {id}, \"b\": {}} {1} { id }"),
+            "{\"a\": 42, \"b\": {}} {1} { id }"
+        );
+        assert_eq!(variables.fill("{{{id}}}"), "{42}");
+    }
+
+    #[test]
+    fn values_in_json_are_escaped_and_in_patterns_literal() {
+        let filled = variables().fill_json(&json!({"t": "{name}", "n": ["{id}"], "{id}": 1}));
+        assert_eq!(filled.to_string(), r#"{"t":"say \"{id}\"\n","n":["42"],"42":1}"#);
+        let mut dots = Variables::default();
+        dots.set("v", json!("1.2"));
+        assert_eq!(dots.fill_pattern("^v{v}{2}$"), "^v1\\.2{2}$");
+    }
+
+    #[test]
+    fn numbers_as_text() {
+        assert_eq!(as_text(&json!(1.5)), "1.5");
+        assert_eq!(as_text(&json!(3.0)), "3");
+        assert_eq!(as_text(&json!(null)), "null");
+        assert_eq!(as_text(&json!([1, "a"])), r#"[1,"a"]"#);
+    }
+}

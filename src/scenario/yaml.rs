@@ -1,0 +1,271 @@
+//! YAML as a tree in which every node knows the bytes it came from.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::{Error, Location, Spanned};
+
+use crate::value::Value;
+
+/// A node and the bytes of the text where it begins.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Bytes of the scalar; the first byte of a list or mapping.
+    pub at: Range<usize>,
+    /// What stands there.
+    pub kind: Kind,
+}
+
+/// What a node is.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// A scalar, as JSON: text, number, truth value or null. Dates stay text.
+    Scalar(Value),
+    /// A list.
+    List(Vec<Node>),
+    /// A mapping, in the order in which it was written.
+    Table(Vec<(Node, Node)>),
+}
+
+/// Why a text is no YAML.
+pub struct Broken {
+    /// Where, where known.
+    pub at: Range<usize>,
+    /// What was expected.
+    pub message: String,
+}
+
+/// The documents of `text` that are not empty.
+pub fn parse(text: &str) -> Result<Vec<Node>, Broken> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_nodes: 100_000 },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
+        with_snippet: false,
+        strict_booleans: true,
+        emit_comments: false,
+    };
+    serde_saphyr::from_multiple_with_options(text, options).map_err(|error| broken(text, &error))
+}
+
+fn broken(text: &str, error: &Error) -> Broken {
+    let at = error.location().map_or(0..0, |location| match bytes(location) {
+        known if known.start > 0 => known,
+        _ => offset(text, location),
+    });
+    // The library prints the place in front of or behind its message; the diagnostic has its own.
+    let message = error.without_snippet().to_string();
+    let message = message.lines().next().unwrap_or_default();
+    let message = place_words().map_or(message.into(), |words| words.replace_all(message, ""));
+    Broken { at: clamp(at, text.len()), message: message.trim().to_owned() }
+}
+
+fn place_words() -> Option<regex::Regex> {
+    regex::Regex::new(r"(^error: )|(\s*(\(| )?(at )?line \d+,? column \d+\)?:?)").ok()
+}
+
+/// The byte at a line and column, for places that come without one.
+fn offset(text: &str, location: Location) -> Range<usize> {
+    let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).saturating_sub(1);
+    let lines = text.split_inclusive('\n').take(number(location.line()));
+    let start = lines.map(str::len).sum::<usize>().min(text.len());
+    let line = text[start..].lines().next().unwrap_or_default();
+    let column = line.char_indices().nth(number(location.column())).map_or(line.len(), |(at, _)| at);
+    start + column..start + column
+}
+
+fn clamp(at: Range<usize>, len: usize) -> Range<usize> {
+    let start = at.start.min(len);
+    start..at.end.clamp(start, len)
+}
+
+fn bytes(location: Location) -> Range<usize> {
+    let span = location.span();
+    let start = span.byte_offset().and_then(|at| usize::try_from(at).ok()).unwrap_or(0);
+    let length = span.byte_len().and_then(|len| usize::try_from(len).ok()).unwrap_or(0);
+    start..start + length
+}
+
+impl Node {
+    /// The name of its type, for people.
+    pub fn type_name(&self) -> &'static str {
+        match &self.kind {
+            Kind::Scalar(Value::Null) => "nothing",
+            Kind::Scalar(Value::Bool(_)) => "true/false",
+            Kind::Scalar(Value::Number(_)) => "a number",
+            Kind::Scalar(_) => "text",
+            Kind::List(_) => "a list",
+            Kind::Table(_) => "a mapping",
+        }
+    }
+
+    /// Whether nothing was written.
+    pub fn is_null(&self) -> bool {
+        matches!(self.kind, Kind::Scalar(Value::Null))
+    }
+
+    /// The text, where it is one.
+    pub fn text(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Scalar(Value::String(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A scalar as text: numbers and truth values as they are written in JSON.
+    pub fn scalar_text(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Scalar(Value::String(text)) => Some(text.clone()),
+            Kind::Scalar(Value::Null) | Kind::List(_) | Kind::Table(_) => None,
+            Kind::Scalar(value) => Some(value.to_string()),
+        }
+    }
+
+    /// The value of the key `key` of a mapping.
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        match &self.kind {
+            Kind::Table(entries) => {
+                entries.iter().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)
+            }
+            _ => None,
+        }
+    }
+
+    /// The whole node as JSON. Keys that are no text are written as text.
+    pub fn to_json(&self) -> Value {
+        match &self.kind {
+            Kind::Scalar(value) => value.clone(),
+            Kind::List(items) => Value::Array(items.iter().map(Self::to_json).collect()),
+            Kind::Table(entries) => Value::Object(
+                entries
+                    .iter()
+                    .map(|(key, value)| (key.scalar_text().unwrap_or_else(|| "null".into()), value.to_json()))
+                    .collect(),
+            ),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = Spanned::<Kind>::deserialize(deserializer)?;
+        Ok(Self { at: bytes(spanned.referenced), kind: spanned.value })
+    }
+}
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(KindVisitor)
+    }
+}
+
+struct KindVisitor;
+
+impl<'de> Visitor<'de> for KindVisitor {
+    type Value = Kind;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a YAML node")
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Kind, E> {
+        Ok(Kind::Scalar(value.into()))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Kind, E> {
+        Ok(Kind::Scalar(value.into()))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Kind, E> {
+        Ok(Kind::Scalar(value.into()))
+    }
+
+    fn visit_i128<E: de::Error>(self, value: i128) -> Result<Kind, E> {
+        Ok(Kind::Scalar(value.to_string().into()))
+    }
+
+    fn visit_u128<E: de::Error>(self, value: u128) -> Result<Kind, E> {
+        Ok(Kind::Scalar(value.to_string().into()))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Kind, E> {
+        Ok(Kind::Scalar(value.into()))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Kind, E> {
+        Ok(Kind::Scalar(value.into()))
+    }
+
+    fn visit_string<E: de::Error>(self, value: String) -> Result<Kind, E> {
+        Ok(Kind::Scalar(value.into()))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Kind, E> {
+        Ok(Kind::Scalar(Value::Null))
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<Kind, E> {
+        Ok(Kind::Scalar(Value::Null))
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Kind, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Kind, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Kind::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Kind, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Kind::Table(entries))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(node: &Node, text: &str, out: &mut Vec<(String, usize)>) {
+        out.push((text[node.at.clone()].to_owned(), node.at.start));
+        match &node.kind {
+            Kind::Scalar(_) => {}
+            Kind::List(items) => items.iter().for_each(|item| places(item, text, out)),
+            Kind::Table(entries) => entries.iter().for_each(|(key, value)| {
+                places(key, text, out);
+                places(value, text, out);
+            }),
+        }
+    }
+
+    #[test]
+    fn every_node_knows_where_it_stands() {
+        let text = "id: ä-x\nsteps:\n  - weight: 2\n    body: {a: [1, \"two\"], when: 2024-01-02}\n";
+        let node = parse(text).map_err(|e| e.message).unwrap().remove(0);
+        let mut out = Vec::new();
+        places(&node, text, &mut out);
+        for (word, _) in [("id", 0), ("ä-x", 4), ("weight", 0), ("2", 0), ("2024-01-02", 0)] {
+            assert!(out.iter().any(|(found, _)| found == word), "{word}: {out:?}");
+        }
+        assert_eq!(
+            node.to_json().to_string(),
+            r#"{"id":"ä-x","steps":[{"weight":2,"body":{"a":[1,"two"],"when":"2024-01-02"}}]}"#
+        );
+    }
+
+    #[test]
+    fn broken_text_says_where_and_what() {
+        for (text, at) in [("id: [1, 2\nsteps: x\n", 11), ("a: 1\na: 2\n", 5), ("a: b: c\n", 4)] {
+            let broken = parse(text).err().expect(text);
+            assert!(!broken.message.is_empty() && !broken.message.contains("line"), "{}", broken.message);
+            assert!(broken.at.start.abs_diff(at) <= 8, "{text:?} {:?} {}", broken.at, broken.message);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Scenarios against real programs: what is read, what is sent, what is observed.
+
+mod commands;
+mod documents;
+mod loading;
+mod program;
+mod requests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use atoll::clock::{Clock, Millis, Pause, millis};
+use atoll::scenario::{Observation, Scenario, Shell, Stage, Variables, Web, load, run};
+use serde_json::json;
+
+/// A clock on which pauses of up to ten seconds are over at once and longer ones never end: retries do not wait and
+/// time-outs do not fire.
+#[derive(Clone, Default)]
+pub struct QuickClock(Arc<AtomicU64>);
+
+impl Clock for QuickClock {
+    fn now(&self) -> Millis {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn sleep(&self, span: Duration) -> Pause {
+        if span > Duration::from_secs(10) {
+            return Box::pin(std::future::pending());
+        }
+        self.0.fetch_add(millis(span), Ordering::SeqCst);
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// The one scenario of a text, which must be free of complaints.
+pub fn read(text: &str) -> Scenario {
+    let (mut scenarios, _, complaints) = load(vec![("test.yaml".into(), text.into())]);
+    let errors: Vec<_> = complaints.iter().filter(|c| c.severity == atoll::diag::Severity::Error).collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+    scenarios.remove(0)
+}
+
+/// A scenario made of steps only.
+pub fn steps(text: &str) -> Scenario {
+    let indented: String = text.lines().map(|line| format!("  {line}\n")).collect();
+    read(&format!("id: test\nsteps:\n{indented}"))
+}
+
+/// Runs a scenario, with `dir` as the only variable.
+pub async fn play(
+    scenario: &Scenario,
+    target: Option<&str>,
+    shell: Option<&dyn Shell>,
+    dir: &str,
+) -> Observation {
+    play_on(scenario, target, shell, &QuickClock::default(), dir).await
+}
+
+/// Runs a scenario on a clock of one's own.
+pub async fn play_on(
+    scenario: &Scenario,
+    target: Option<&str>,
+    shell: Option<&dyn Shell>,
+    clock: &dyn Clock,
+    dir: &str,
+) -> Observation {
+    // What flows through a pipeline is JSON: a scenario must survive the way.
+    let scenario: Scenario = serde_json::from_value(serde_json::to_value(scenario).unwrap()).unwrap();
+    let web = target.map(|target| Web::new(target).unwrap());
+    let stage = Stage { web: web.as_ref(), shell, clock };
+    let variables = Variables::given([("dir".to_owned(), json!(dir))].into_iter().collect());
+    run(&scenario, &stage, variables).await
+}

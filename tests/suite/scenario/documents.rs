@@ -1,0 +1,81 @@
+use atoll::diag::Severity;
+use atoll::scenario::load;
+use atoll::schema::Schema;
+use atoll::value::Value;
+
+const REFERENCE: &str = include_str!("../../../docs/scenarios.md");
+const PUBLISHED: &str = include_str!("../../../schemas/scenario.json");
+const SAMPLES: [&str; 3] = [
+    include_str!("../../scenarios/items-crud.yaml"),
+    include_str!("../../scenarios/session-auth.yaml"),
+    include_str!("../../scenarios/text-tool.yaml"),
+];
+
+/// The YAML examples of the reference, lists of steps made whole.
+fn examples() -> Vec<String> {
+    let blocks = REFERENCE.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks
+        .map(|block| match block.starts_with("- ") {
+            true => format!("id: example\nsteps:\n{block}"),
+            false => block.to_owned(),
+        })
+        .collect()
+}
+
+fn published() -> Schema {
+    Schema::compile("scenario.json", serde_json::from_str(PUBLISHED).unwrap()).unwrap()
+}
+
+fn yaml(text: &str) -> Value {
+    serde_saphyr::from_str(text).unwrap()
+}
+
+#[test]
+fn every_example_of_the_reference_loads() {
+    let examples = examples();
+    assert!(examples.len() >= 4);
+    for example in examples {
+        let (scenarios, _, complaints) = load(vec![("docs".into(), example.clone())]);
+        let errors: Vec<_> = complaints.iter().filter(|c| c.severity == Severity::Error).collect();
+        assert!(scenarios.len() == 1 && errors.is_empty(), "{example}\n{errors:#?}");
+    }
+}
+
+#[test]
+fn the_published_schema_takes_what_the_loader_takes() {
+    let schema = published();
+    for text in examples().iter().map(String::as_str).chain(SAMPLES) {
+        assert_eq!(schema.violations(&yaml(text)), [], "{text}");
+    }
+}
+
+#[test]
+fn the_published_schema_refuses_what_the_loader_refuses() {
+    let schema = published();
+    for step in [
+        "{ expect: nothing }",
+        "{ request: { method: GET, path: / }, exec: { command: ls } }",
+        "{ grpc: { service: x } }",
+        "{ request: { method: GET } }",
+        "{ request: { method: FETCH, path: / } }",
+        "{ request: { method: GET, path: /, boddy: 1 } }",
+        "{ exec: { command: ls, timeout: 30 } }",
+        "{ exec: { command: ls, files: { a.txt: x } } }",
+        "{ exec: { command: ls }, capture: [{ name: a }] }",
+        "{ exec: { command: ls }, capture: [{ name: a-b, source: stdout }] }",
+        "{ exec: { command: ls }, assert: {} }",
+        "{ exec: { command: ls }, assert: { stdout: { is: x } } }",
+        "{ request: { method: GET, path: / }, assert: { status: 2XX } }",
+        "{ request: { method: GET, path: / }, assert: { json: [{ equals: 1 }] } }",
+        "{ request: { method: GET, path: / }, assert: { json: { $.a: { type: text } } } }",
+    ] {
+        let text = format!("id: x\nsteps:\n- {step}\n");
+        assert!(!schema.accepts(&yaml(&text)), "the schema takes {step}");
+        let (scenarios, ..) = load(vec![("x".into(), text)]);
+        assert!(scenarios.is_empty(), "the loader takes {step}");
+    }
+    assert!(
+        !schema.accepts(&yaml("id: x\nsteps: []\n"))
+            && !schema.accepts(&yaml("steps: [{ exec: { command: a } }]"))
+    );
+}

@@ -1,0 +1,337 @@
+#![expect(clippy::disallowed_methods, reason = "tests write scenario directories")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use atoll::scenario::load;
+use atoll::verb::{Class, Context, DynVerb, Failure};
+use atoll::verbs::scenario_load::ScenarioLoad;
+use serde_json::{Value, json};
+
+use super::QuickClock;
+
+/// The complaints about one file, as `line:column code message`.
+fn complaints(text: &str) -> Vec<String> {
+    let (_, sources, complaints) = load(vec![("x.yaml".into(), text.into())]);
+    let line = |complaint: &atoll::diag::Diagnostic| {
+        let span = complaint.span().unwrap();
+        let at = sources.position(span.source, span.start);
+        let help = complaint.help.as_ref().map_or_else(String::new, |help| format!(" | {help}"));
+        format!("{}:{} {} {}{help}", at.line, at.column, complaint.code, complaint.message)
+    };
+    complaints.iter().map(line).collect()
+}
+
+fn step(text: &str) -> Vec<String> {
+    complaints(&format!("id: x\nsteps:\n- {}\n", text.replace('\n', "\n  ")))
+}
+
+#[test]
+fn broken_yaml_says_where() {
+    for (text, place) in [
+        ("id: x\nsteps: [1, 2\nother: 3\n", "3:6 E0701"),
+        ("id: x\nid: y\nsteps: []\n", "2:1 E0701"),
+        ("id: \"x\nsteps:\n", "2:1 E0701"),
+        ("id: x\n\tsteps: 1\n", "1:5 E0701"),
+        ("id: x: y\n", "1:6 E0701"),
+    ] {
+        let found = complaints(text);
+        assert!(found.len() == 1 && found[0].starts_with(place), "{text:?}: {found:?}");
+    }
+}
+
+#[test]
+fn everything_that_is_wrong_with_a_file_is_said_at_once() {
+    let found = complaints(
+        "
+descripton: a
+weight: heavy
+tier: high
+setup: { a: 1 }
+steps:
+- expect: nothing is done
+- request: { method: FETCH, path: /x, boddy: 1 }
+  exec: { command: ls }
+- browser: { action: click }
+- retry: 3
+  delay: 30
+  request: { method: GET, path: '', headers: [a] }
+- exec: { command: ls, timeout: soon, files: { a.txt: x } }
+- 7
+",
+    );
+    assert_eq!(
+        found,
+        [
+            "2:1 E0702 a scenario has no key `descripton` | did you mean `description`?",
+            "2:1 E0704 a scenario needs `id`",
+            "3:9 E0703 `weight` is a number, not text",
+            "4:7 E0703 `tier` is a whole number, not text",
+            "5:8 E0703 `setup` is a list, not a mapping",
+            "7:3 E0706 this step does nothing: it has neither `request` nor `exec`",
+            "8:3 W0705 this step has neither `expect` nor `assert`",
+            "9:3 E0706 a step does one thing, this one has `request` and `exec` | make two steps of it",
+            "10:3 E0705 step type `browser` is not supported by this version | this version runs `request` and `exec` steps",
+            "11:3 W0705 this step has neither `expect` nor `assert`",
+            "11:10 E0703 `retry` is a mapping, not a number",
+            "12:10 E0709 `delay` is no length of time: a unit is missing: `30ms` or `30s`",
+            "13:33 E0704 `path` is empty",
+            "13:46 E0703 `headers` is a mapping, not a list",
+            "14:3 W0705 this step has neither `expect` nor `assert`",
+            "14:33 E0709 `timeout` is no length of time: `soon` does not begin with a number, as in `500ms` or `1m30s`",
+            "14:48 E0710 the file path `a.txt` is not absolute | write `/a.txt`",
+            "15:3 E0703 a step is a mapping, not a number",
+        ]
+    );
+}
+
+#[test]
+fn captures_and_assertions_are_checked_before_anything_runs() {
+    for (text, wanted) in [
+        ("request: { method: FETCH, path: / }\nexpect: x", "E0710 `FETCH` is no HTTP method"),
+        (
+            "request: { method: GET, path: / }\nexpect: x\ncapture: [{ jsonpath: $.a }]",
+            "E0704 a capture needs `name`",
+        ),
+        (
+            "request: { method: GET, path: / }\nexpect: x\ncapture: [{ name: a }]",
+            "E0711 a capture needs `jsonpath` or",
+        ),
+        (
+            "request: { method: GET, path: / }\nexpect: x\ncapture: [{ name: a-b, source: body }]",
+            "E0711 `a-b` cannot",
+        ),
+        (
+            "request: { method: GET, path: / }\nexpect: x\ncapture: [{ name: a, source: stdout }]",
+            "E0711 `request` has no source `stdout` | known here: status, body, header:",
+        ),
+        (
+            "exec: { command: ls }\nexpect: x\ncapture: [{ name: a, source: stdot }]",
+            "E0711 `exec` has no source `stdot` | did you mean `stdout`?",
+        ),
+        (
+            "exec: { command: ls }\nexpect: x\ncapture: [{ name: a, jsonpath: '$.a[' }]",
+            "E0712 `$.a[` is no JSONPath",
+        ),
+        (
+            "exec: { command: ls }\nassert: { status: 200 }",
+            "E0714 the answer to a `exec` has no `status` | a `exec` step",
+        ),
+        (
+            "exec: { command: ls }\nassert: { exit_code: one }",
+            "E0703 `exit_code` is a whole number or a list of them",
+        ),
+        (
+            "exec: { command: ls }\nassert: { stdout: { matches: '(' } }",
+            "E0713 no regular expression: unclosed group",
+        ),
+        (
+            "exec: { command: ls }\nassert: { stdout: { is: x } }",
+            "E0702 `stdout` has no key `is` | known here: equals",
+        ),
+        ("exec: { command: ls }\nassert: { stdout: {} }", "E0714 `stdout` compares nothing"),
+        (
+            "exec: { command: ls }\nassert: { duration: '<5' }",
+            "E0709 `duration` is no bound: a unit is missing",
+        ),
+        ("exec: { command: ls }\nassert: {}", "E0714 `assert` is empty"),
+        ("request: { method: GET, path: / }\nassert: { status: 999 }", "E0714 999 is no HTTP status"),
+        ("request: { method: GET, path: / }\nassert: { status: 2XX }", "E0714 \"2XX\" is no HTTP status"),
+        (
+            "request: { method: GET, path: / }\nassert: { json: { $.a: { b: 1 } } }",
+            "E0702 the assertion on `$.a` has no key `b` | to compare with a whole object",
+        ),
+        (
+            "request: { method: GET, path: / }\nassert: { json: [{ equals: 1 }] }",
+            "E0704 a `json` assertion needs `path`",
+        ),
+        (
+            "request: { method: GET, path: / }\nassert: { json: { a.b: 1 } }",
+            "E0712 `a.b` is a JSONPath begins with `$`",
+        ),
+        (
+            "request: { method: GET, path: / }\nassert: { json: { $.a: { type: text } } }",
+            "E0714 `text` is no JSON type",
+        ),
+        (
+            "request: { method: GET, path: / }\nassert: { json: { $.a: { schema: { type: 7 } } } }",
+            "E0713 `schema` is no usable JSON Schema",
+        ),
+        (
+            "request: { method: GET, path: / }\nassert: { json: { $.a: { length: long } } }",
+            "E0703 `length` is a number or a bound",
+        ),
+        (
+            "request: { method: GET, path: / }\nassert: { header: { X: { exists: maybe } } }",
+            "E0703 `exists` is true or false",
+        ),
+        ("grpc: { service: x }\nexpect: x", "E0705 step type `grpc` is not supported by this version"),
+        ("request:\nexpect: x", "E0703 `request` is a mapping, not nothing"),
+    ] {
+        let found = step(text);
+        assert!(found.len() == 1 && found[0].contains(wanted), "{text}: {found:#?}");
+    }
+}
+
+#[test]
+fn the_order_of_steps_is_looked_at() {
+    let found = complaints(
+        "
+id: x
+steps:
+- request: { method: GET, path: '/a/{user_id}' }
+  expect: 'the braces of {prose} mean nothing'
+  capture: [{ name: user_id, jsonpath: $.id }]
+- request: { method: GET, path: '/a/{{user_id}}', body: { of: ['{usr_id}'] } }
+  expect: 'user {user_id}'
+  capture: [{ name: user_id, jsonpath: $.id }]
+- exec: { command: 'awk {print} ${HOME} {user_id} {user_idd}' }
+---
+id: second
+",
+    );
+    assert_eq!(
+        found,
+        [
+            "4:37 W0701 `{user_id}` stays as it is: no earlier step captures `user_id`",
+            "7:37 W0703 `{{user_id}}` is read as `{user_id}`",
+            "7:65 W0701 `{usr_id}` stays as it is: no earlier step captures `usr_id` | did you mean `{user_id}`?",
+            "9:21 W0704 `user_id` hides an earlier capture of the same name",
+            "10:3 W0705 this step has neither `expect` nor `assert`",
+            "10:51 W0701 `{user_idd}` stays as it is: no earlier step captures `user_idd` | did you mean `{user_id}`?",
+            "12:1 W0702 only the first document of a file is read",
+        ]
+    );
+}
+
+#[test]
+fn tiers_are_inferred_as_others_do() {
+    let tier = |extra: &str, steps: &str| {
+        let text = format!("id: x\n{extra}steps:\n{steps}");
+        load(vec![("x.yaml".into(), text)]).0[0].tier
+    };
+    let request = "- { request: { method: GET, path: / } }\n";
+    let exec = "- { exec: { command: ls } }\n";
+    let keeping =
+        "- { exec: { command: ls }, capture: [{ name: a, source: stdout }, { name: b, source: stdout }] }\n";
+    assert_eq!(tier("", &request.repeat(3)), 1);
+    assert_eq!(tier("", &request.repeat(4)), 2);
+    assert_eq!(tier("", &request.repeat(7)), 3);
+    assert_eq!(tier("", &format!("{request}{exec}")), 2);
+    assert_eq!(tier("", keeping), 2);
+    assert_eq!(tier("", &keeping.repeat(3)), 3);
+    assert_eq!(tier("tier: 5\n", request), 5);
+    assert_eq!(tier("tier: 0\n", &"- { exec: { command: ls }, retry: {} }\n".repeat(2)), 2);
+}
+
+async fn verb(dir: Value, project: &Path) -> Result<Value, Failure> {
+    let cx = Context::for_test(PathBuf::from(project), Arc::new(QuickClock::default()));
+    let verb: Arc<dyn DynVerb> = Arc::new(ScenarioLoad);
+    verb.run(json!({ "dir": dir }), cx).await.map(|output| output.value)
+}
+
+fn directory(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    dir
+}
+
+const GOOD: &[u8] = b"id: b\nsteps: [{ exec: { command: ls }, expect: x }]\n";
+const ALSO: &[u8] = b"id: a\nsteps: [{ exec: { command: ls }, expect: x }]\n";
+
+#[tokio::test]
+async fn a_directory_is_read_in_the_order_of_ids() {
+    let dir = directory(&[
+        ("s/1.yaml", GOOD),
+        ("s/2.yml", ALSO),
+        ("s/deeper/3.yaml", GOOD),
+        ("s/notes.txt", b"x"),
+        ("s/4.YAML", GOOD),
+    ]);
+    let out = verb(json!("s"), dir.path()).await.unwrap();
+    assert_eq!((out["count"].as_u64(), &out["scenarios"][0]["id"]), (Some(2), &json!("a")));
+    assert_eq!(out["scenarios"][1]["file"], "s/1.yaml");
+    assert_eq!(out["scenarios"][1]["steps"][0]["line"], 2);
+    let absolute = json!({ "path": dir.path().join("s"), "digest": "…", "files": ["1.yaml"] });
+    let again = verb(absolute, Path::new("/")).await.unwrap();
+    assert_eq!((again["count"].as_u64(), again["digest"] == out["digest"]), (Some(2), false), "names differ");
+    let same = verb(json!({ "path": "s" }), dir.path()).await.unwrap();
+    assert_eq!(same["digest"], out["digest"]);
+    let verb: Arc<dyn DynVerb> = Arc::new(ScenarioLoad);
+    let schema = atoll::schema::Schema::compile("out", verb.out_schema()).unwrap();
+    assert_eq!(schema.violations(&out), []);
+}
+
+#[tokio::test]
+async fn one_broken_file_fails_the_load_with_every_complaint() {
+    let dir = directory(&[
+        ("a.yaml", GOOD),
+        ("b.yaml", GOOD),
+        ("c.yaml", b"id: c\nsteps: [\n"),
+        ("d.yaml", b"id: d\nsteps:\n- grpc: {}\n- { requst: {} }\n"),
+        ("e.yaml", b"\xFFid: e"),
+        ("f.yaml", b"# nothing\n"),
+    ]);
+    let failure = verb(json!("."), dir.path()).await.unwrap_err();
+    assert_eq!(failure.class, Class::Permanent);
+    let message = failure.message.replace("./", "");
+    for line in [
+        "6 errors in the scenarios of .\n",
+        "e.yaml:1:1: error[E0715]: the file is no UTF-8 text: byte 0 is not",
+        "b.yaml:1:5: error[E0707]: the id `b` is taken by",
+        "c.yaml:",
+        "d.yaml:3:3: error[E0705]: step type `grpc` is not supported by this version",
+        "d.yaml:4:5: error[E0702]: a step has no key `requst`\n  help: did you mean `request`?",
+        "f.yaml:1:1: error[E0708]: the file is empty",
+    ] {
+        assert!(message.contains(line), "{line}\n---\n{message}");
+    }
+    assert_eq!(failure.detail["diagnostics"].as_array().unwrap().len(), 6);
+}
+
+#[tokio::test]
+async fn nothing_to_check_is_an_error() {
+    let dir = directory(&[("notes.txt", b"x")]);
+    let failure = verb(json!("."), dir.path()).await.unwrap_err();
+    assert!(failure.message.contains("error[E0708]: there are no scenario files"), "{}", failure.message);
+    let failure = verb(json!("missing"), dir.path()).await.unwrap_err();
+    assert!(failure.message.starts_with("the scenario directory missing cannot be read: No such file"));
+    let failure = verb(json!(7), dir.path()).await.unwrap_err();
+    assert!(failure.message.starts_with("`scenario_load` cannot use its input"), "{}", failure.message);
+}
+
+#[test]
+fn hostile_texts_are_complaints_and_end() {
+    let deep = format!("id: x\nsteps: {}", "[".repeat(50_000));
+    let bomb = "a: &a [x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b]\n\
+        d: &d [*c, *c, *c, *c, *c, *c, *c]\ne: &e [*d, *d, *d, *d, *d, *d, *d]\nf: &f [*e, *e, *e, *e, *e, *e, *e]\n\
+        g: [*f, *f, *f, *f, *f, *f, *f]\n";
+    for text in [
+        deep.as_str(),
+        bomb,
+        "\u{0}",
+        "--- !!binary x",
+        "- 1\n- 2",
+        "just text",
+        "{{{{",
+        "*unknown",
+        "? [a]\n: b\n",
+    ] {
+        let (scenarios, _, found) = load(vec![("x.yaml".into(), text.into())]);
+        assert!(scenarios.is_empty() && !found.is_empty(), "{:.40}", text);
+    }
+}
+
+#[test]
+fn a_thousand_files() {
+    let text = include_str!("../../scenarios/items-crud.yaml");
+    let files =
+        (0..1_000).map(|n| (format!("{n}.yaml"), text.replace("id: items-crud", &format!("id: s{n:04}"))));
+    let (scenarios, _, complaints) = load(files.collect());
+    assert_eq!((scenarios.len(), complaints.len()), (1_000, 0));
+    assert!(scenarios.is_sorted_by(|a, b| a.id < b.id));
+}
