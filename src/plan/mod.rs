@@ -1,9 +1,30 @@
 //! A pipeline that has been read, checked and closed: everything a run needs, with no name left to look up.
-//! It must never know the disk (it asks [`Sources`](crate::plan) for texts) nor show raw TOML types in public.
-//! Start with [`Plan`] and [`Step`]; `resolve` makes them out of a [`crate::model`] pipeline and a catalog.
+//! It must never know the disk (it asks [`Sources`] for texts) nor show raw TOML types in public.
+//! Start with [`Plan`] and [`Step`]; [`load`] makes them: `load` reads and merges, `resolve` closes a pipeline,
+//! `scope` says which names an expression may use, `literal` checks what a verb is given.
 
+mod bundle;
+mod compile;
+mod control;
+mod declare;
+mod given;
+mod literal;
+mod load;
+mod merge;
+mod order;
+mod resolve;
+mod scope;
+mod shape;
+mod sources;
+mod steps;
+mod takes;
+mod texts;
 mod types;
 
+pub use bundle::{Bundle, Changed, drift};
+pub use given::{Given, InputFiles, Listed, ReadFile, check_inputs};
+pub use load::{Loaded, load, load_bundle};
+pub use sources::{Found, Layer, MemorySources, Sources, Unreadable};
 pub use types::{
     Action, Ask, Body, BodyId, Call, Compute, Dep, Each, Exit, Hold, Input, InputKind, Limit, Loop, LoopExit,
     OnError, OnInterrupt, Plan, Retry, Rule, Seen, Sees, Step,

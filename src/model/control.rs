@@ -1,0 +1,260 @@
+use std::time::Duration;
+
+use super::fields::{Fields, int};
+use super::step::Use;
+use super::{Name, Node, Text};
+use crate::diag::{Code, Diagnostic};
+
+/// Rounds with carried state.
+#[derive(Clone, Debug)]
+pub struct Loop {
+    /// The most rounds.
+    pub max: Option<Text>,
+    /// A list to fold over.
+    pub over: Option<Text>,
+    /// The name of the item.
+    pub item: Option<Text>,
+    /// First state.
+    pub state: Vec<(Name, Text)>,
+    /// Names for a round.
+    pub lets: Vec<(Name, Text)>,
+    /// Next state.
+    pub next: Vec<(Name, Text)>,
+    /// Named changes of state.
+    pub rules: Vec<Rule>,
+    /// Conditions that end it.
+    pub exits: Vec<LoopExit>,
+    /// What its output holds.
+    pub result: Option<Text>,
+    /// Failure classes that a round survives.
+    pub counts: Option<Vec<Text>>,
+}
+
+/// A named change of a loop's state.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Its name.
+    pub name: Text,
+    /// When it applies.
+    pub when: Text,
+    /// What it sets.
+    pub set: Vec<(Name, Text)>,
+}
+
+/// A condition that ends a loop.
+#[derive(Clone, Debug)]
+pub struct LoopExit {
+    /// The loop's status.
+    pub status: Text,
+    /// When.
+    pub when: Text,
+}
+
+/// Items side by side.
+#[derive(Clone, Debug)]
+pub struct Each {
+    /// The list.
+    pub over: Text,
+    /// The name of the item.
+    pub item: Option<Text>,
+    /// A name for each item.
+    pub key: Option<Text>,
+    /// How many at once.
+    pub parallel: Option<Text>,
+    /// What an item's failure does.
+    pub on_error: Option<Text>,
+    /// How many failures are too many.
+    pub max_failures: Option<Text>,
+    /// What an item leaves behind.
+    pub result: Option<Text>,
+}
+
+/// A resource around a body.
+#[derive(Clone, Debug)]
+pub struct Hold {
+    /// The resources named; there should be one.
+    pub resources: Vec<Use>,
+    /// What `result` in the output is.
+    pub result: Option<Text>,
+}
+
+/// Another pipeline.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Its name.
+    pub pipeline: Text,
+    /// Its inputs.
+    pub with: Vec<(Name, Text)>,
+}
+
+/// A question to a person.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The question.
+    pub question: Text,
+    /// Answers to choose from.
+    pub choices: Option<Node>,
+    /// The answer where nobody answers.
+    pub default: Option<Node>,
+    /// How long it stays open.
+    pub deadline: Option<Duration>,
+}
+
+/// A pure loop in memory.
+#[derive(Clone, Debug)]
+pub struct Compute {
+    /// The seed.
+    pub seed: Option<Text>,
+    /// First state.
+    pub init: Vec<(Name, Text)>,
+    /// Next state.
+    pub next: Vec<(Name, Text)>,
+    /// When to stop.
+    pub until: Option<Text>,
+    /// The most rounds.
+    pub max: Text,
+}
+
+type Found = Vec<Diagnostic>;
+
+impl Loop {
+    /// Reads the value of `loop`.
+    pub fn read(used: Use, found: &mut Found) -> Self {
+        let mut fields = Fields::new(used.with, used.name.span, "`loop`", found);
+        let rules =
+            fields.tables("rules").into_iter().filter_map(|node| rule(node, fields.found())).collect();
+        let exits =
+            fields.tables("exits").into_iter().filter_map(|node| exit(node, fields.found())).collect();
+        let counts = fields.entry("counts").map(|entry| {
+            let at = entry.key;
+            let table = [("counts".to_owned(), entry)].into_iter().collect();
+            let node = Node { span: at, value: super::Raw::Table(table) };
+            Fields::new(node, at, "`loop`", fields.found()).texts("counts")
+        });
+        let read = Self {
+            max: fields.expr("max"),
+            over: fields.expr("over"),
+            item: item(&mut fields),
+            state: fields.named_exprs("state"),
+            lets: fields.named_exprs("let"),
+            next: fields.named_exprs("next"),
+            rules,
+            exits,
+            result: fields.expr("result"),
+            counts,
+        };
+        fields.finish();
+        read
+    }
+}
+
+fn rule(node: Node, found: &mut Found) -> Option<Rule> {
+    let at = node.span;
+    let mut fields = Fields::new(node, at, "the rule", found);
+    let name = fields.text("name");
+    let name = fields.need("name", name, "the record says by name which rule applied");
+    let when = fields.expr("when");
+    let when = fields.need("when", when, "say when the rule applies: `when = \"state.n > 2\"`");
+    let set = fields.named_exprs("set");
+    fields.finish();
+    Some(Rule { name: name?, when: when?, set })
+}
+
+fn exit(node: Node, found: &mut Found) -> Option<LoopExit> {
+    let at = node.span;
+    let mut fields = Fields::new(node, at, "the exit", found);
+    let status = fields.text("status");
+    let status = fields.need("status", status, "name the outcome: `status = \"converged\"`");
+    let when = fields.expr("when");
+    let when = fields.need("when", when, "say when it applies: `when = \"state.best > 95\"`");
+    fields.finish();
+    Some(LoopExit { status: status?, when: when? })
+}
+
+/// The value of `as`, which must be a plain name.
+fn item(fields: &mut Fields<'_>) -> Option<Text> {
+    let text = fields.text("as")?;
+    let plain = text.text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && text.text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if plain {
+        return Some(text);
+    }
+    fields.found().push(
+        Diagnostic::new(Code::BadName, format!("`{}` cannot name an item", text.text))
+            .at(text.span, "")
+            .help("a name begins with a letter or `_`, then letters, digits and `_`"),
+    );
+    None
+}
+
+impl Each {
+    /// Reads the value of `each`.
+    pub fn read(used: Use, found: &mut Found) -> Option<Self> {
+        let mut fields = Fields::new(used.with, used.name.span, "`each`", found);
+        let over = fields.expr("over");
+        let over = fields.need("over", over, "name the list: `over = \"inputs.files\"`");
+        let item = item(&mut fields);
+        let (key, parallel, on_error) =
+            (fields.expr("key"), fields.expr("parallel"), fields.text("on_error"));
+        let (max_failures, result) = (fields.expr("max_failures"), fields.expr("result"));
+        fields.finish();
+        Some(Self { over: over?, item, key, parallel, on_error, max_failures, result })
+    }
+}
+
+impl Hold {
+    /// Reads the value of `hold`.
+    pub fn read(used: Use, found: &mut Found) -> Self {
+        let mut fields = Fields::new(used.with, used.name.span, "`hold`", found);
+        let result = fields.expr("result");
+        let resources = fields
+            .rest()
+            .into_iter()
+            .map(|(text, entry)| Use { name: Name { text, span: entry.key }, with: entry.node })
+            .collect();
+        Self { resources, result }
+    }
+}
+
+impl Call {
+    /// Reads the value of `call`.
+    pub fn read(used: Use, found: &mut Found) -> Option<Self> {
+        let mut fields = Fields::new(used.with, used.name.span, "`call`", found);
+        let pipeline = fields.text("pipeline");
+        let pipeline = fields.need("pipeline", pipeline, "name the pipeline: `pipeline = \"preflight\"`");
+        let with = fields.named_exprs("with");
+        fields.finish();
+        Some(Self { pipeline: pipeline?, with })
+    }
+}
+
+impl Ask {
+    /// Reads the value of `ask`.
+    pub fn read(used: Use, found: &mut Found) -> Option<Self> {
+        let mut fields = Fields::new(used.with, used.name.span, "`ask`", found);
+        let question = fields.text("question");
+        let question = fields.need("question", question, "say what is asked: `question = \"Go on?\"`");
+        let (choices, default) = (fields.node("choices"), fields.node("default"));
+        let deadline = fields.span("deadline");
+        fields.finish();
+        Some(Self { question: question?, choices, default, deadline })
+    }
+}
+
+impl Compute {
+    /// Reads the value of `compute`.
+    pub fn read(used: Use, found: &mut Found) -> Option<Self> {
+        let mut fields = Fields::new(used.with, used.name.span, "`compute`", found);
+        let max = fields.expr("max");
+        let max = fields.need("max", max, "bound it: `max = 1000`");
+        let (seed, until) = (fields.expr("seed"), fields.expr("until"));
+        let (init, next) = (fields.named_exprs("init"), fields.named_exprs("next"));
+        fields.finish();
+        Some(Self { seed, init, next, until, max: max? })
+    }
+}
+
+/// The places at most `node` many may be under way at once.
+pub(super) fn lane(name: &Name, node: &Node, found: &mut Found) -> Option<usize> {
+    int(node, &name.text, 1..=i64::MAX, found).and_then(|width| usize::try_from(width).ok())
+}

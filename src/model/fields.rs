@@ -1,0 +1,271 @@
+use std::time::Duration;
+
+use super::{Entry, Name, Node, Raw, Table, Text};
+use crate::clock::parse_span;
+use crate::diag::{Code, Diagnostic, Span};
+use crate::id::StepId;
+
+/// Reads the keys of one table, each once; complains about wrong types, and at the end about unknown keys.
+pub(super) struct Fields<'a> {
+    table: Table,
+    at: Span,
+    what: &'static str,
+    known: Vec<&'static str>,
+    found: &'a mut Vec<Diagnostic>,
+}
+
+impl<'a> Fields<'a> {
+    /// Reads `node`, which is called `what` in messages and stands behind the key at `at`.
+    pub(super) fn new(node: Node, at: Span, what: &'static str, found: &'a mut Vec<Diagnostic>) -> Self {
+        let table = match node.value {
+            Raw::Table(table) => table,
+            _ => {
+                found.push(wrong(&node, what, "a table"));
+                Table::new()
+            }
+        };
+        Self { table, at, what, known: Vec::new(), found }
+    }
+
+    /// Where complaints go.
+    pub(super) fn found(&mut self) -> &mut Vec<Diagnostic> {
+        self.found
+    }
+
+    pub(super) fn entry(&mut self, key: &'static str) -> Option<Entry> {
+        self.known.push(key);
+        self.table.shift_remove(key)
+    }
+
+    pub(super) fn node(&mut self, key: &'static str) -> Option<Node> {
+        self.entry(key).map(|entry| entry.node)
+    }
+
+    /// A string.
+    pub(super) fn text(&mut self, key: &'static str) -> Option<Text> {
+        let node = self.node(key)?;
+        let text = node.text();
+        if text.is_none() {
+            self.found.push(wrong(&node, key, "text"));
+        }
+        text
+    }
+
+    /// An expression: text, or a number or truth value that stands for itself.
+    pub(super) fn expr(&mut self, key: &'static str) -> Option<Text> {
+        let node = self.node(key)?;
+        expression(&node, key, self.found)
+    }
+
+    /// A list of strings.
+    pub(super) fn texts(&mut self, key: &'static str) -> Vec<Text> {
+        self.list(key, |item, key, found| {
+            let text = item.text();
+            if text.is_none() {
+                found.push(wrong(item, key, "text"));
+            }
+            text
+        })
+    }
+
+    /// A list of expressions.
+    pub(super) fn exprs(&mut self, key: &'static str) -> Vec<Text> {
+        self.list(key, expression)
+    }
+
+    fn list<T>(
+        &mut self,
+        key: &'static str,
+        read: impl Fn(&Node, &str, &mut Vec<Diagnostic>) -> Option<T>,
+    ) -> Vec<T> {
+        match self.node(key) {
+            None => Vec::new(),
+            Some(Node { value: Raw::List(items), .. }) => {
+                items.iter().filter_map(|item| read(item, key, self.found)).collect()
+            }
+            Some(node) => {
+                let hint = node.text().map(|text| format!("write `{key} = [\"{}\"]`", text.text));
+                let mut complaint = wrong(&node, key, "a list");
+                complaint.help = hint.or(complaint.help);
+                self.found.push(complaint);
+                Vec::new()
+            }
+        }
+    }
+
+    /// A list of tables.
+    pub(super) fn tables(&mut self, key: &'static str) -> Vec<Node> {
+        self.list(key, |item, key, found| {
+            let table = matches!(item.value, Raw::Table(_));
+            if !table {
+                found.push(wrong(item, key, "a table"));
+            }
+            table.then(|| item.clone())
+        })
+    }
+
+    /// A table of expressions by name.
+    pub(super) fn named_exprs(&mut self, key: &'static str) -> Vec<(Name, Text)> {
+        let entries = self.named(key);
+        entries
+            .into_iter()
+            .filter_map(|(name, node)| {
+                let text = expression(&node, &name.text, self.found)?;
+                Some((name, text))
+            })
+            .collect()
+    }
+
+    /// A table of anything by name; names that no expression could say are refused.
+    pub(super) fn named(&mut self, key: &'static str) -> Vec<(Name, Node)> {
+        let Some(node) = self.node(key) else { return Vec::new() };
+        let Raw::Table(table) = node.value else {
+            self.found.push(wrong(&node, key, "a table"));
+            return Vec::new();
+        };
+        let mut named = Vec::with_capacity(table.len());
+        for (text, entry) in table {
+            if !StepId::is_valid(&text) {
+                self.found.push(
+                    Diagnostic::new(Code::BadName, format!("`{text}` cannot be a name under `{key}`"))
+                        .at(entry.key, "")
+                        .help("a name begins with a letter or `_`, then letters, digits, `_` and `-`"),
+                );
+            } else {
+                named.push((Name { text, span: entry.key }, entry.node));
+            }
+        }
+        named
+    }
+
+    pub(super) fn bool(&mut self, key: &'static str) -> Option<bool> {
+        let node = self.node(key)?;
+        if let Raw::Bool(truth) = node.value {
+            return Some(truth);
+        }
+        self.found.push(wrong(&node, key, "`true` or `false`"));
+        None
+    }
+
+    /// A number.
+    #[expect(clippy::cast_precision_loss, reason = "bounds of inputs; exact up to 2^53")]
+    pub(super) fn number(&mut self, key: &'static str) -> Option<f64> {
+        let node = self.node(key)?;
+        match node.value {
+            Raw::Int(number) => Some(number as f64),
+            Raw::Float(number) => Some(number),
+            _ => {
+                self.found.push(wrong(&node, key, "a number"));
+                None
+            }
+        }
+    }
+
+    /// A whole number within `range`.
+    pub(super) fn int(&mut self, key: &'static str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
+        let node = self.node(key)?;
+        int(&node, key, range, self.found)
+    }
+
+    /// A span of time.
+    pub(super) fn span(&mut self, key: &'static str) -> Option<Duration> {
+        let text = self.text(key)?;
+        let span = parse_span(&text.text);
+        if span.is_none() {
+            self.found.push(bad_span(&text));
+        }
+        span
+    }
+
+    /// Complains where a key that is needed is absent.
+    pub(super) fn need<T>(&mut self, key: &'static str, value: Option<T>, hint: &str) -> Option<T> {
+        let complained = self.found.last().is_some_and(|d| d.code == Code::WrongType);
+        if value.is_none() && !complained {
+            self.found.push(
+                Diagnostic::new(Code::MissingKey, format!("{} needs `{key}`", self.what))
+                    .at(self.at, format!("without `{key}`"))
+                    .help(hint),
+            );
+        }
+        value
+    }
+
+    /// Everything that was not asked for.
+    pub(super) fn rest(&mut self) -> Table {
+        std::mem::take(&mut self.table)
+    }
+
+    /// Complains about keys that nobody asked for.
+    pub(super) fn finish(self) {
+        for (key, entry) in &self.table {
+            self.found.push(
+                Diagnostic::new(Code::UnknownKey, format!("{} has no key `{key}`", self.what))
+                    .at(entry.key, "unknown key")
+                    .suggest(key, self.known.iter().copied()),
+            );
+        }
+    }
+}
+
+/// A whole number within `range`.
+pub(super) fn int(
+    node: &Node,
+    key: &str,
+    range: std::ops::RangeInclusive<i64>,
+    found: &mut Vec<Diagnostic>,
+) -> Option<i64> {
+    match node.value {
+        Raw::Int(number) if range.contains(&number) => Some(number),
+        Raw::Int(number) => {
+            let bounds = match *range.end() {
+                i64::MAX => format!("it must be at least {}", range.start()),
+                end => format!("it must be between {} and {end}", range.start()),
+            };
+            found.push(
+                Diagnostic::new(Code::BadRange, format!("`{key}` cannot be {number}"))
+                    .at(node.span, "")
+                    .help(bounds),
+            );
+            None
+        }
+        _ => {
+            found.push(wrong(node, key, "a whole number"));
+            None
+        }
+    }
+}
+
+fn expression(node: &Node, key: &str, found: &mut Vec<Diagnostic>) -> Option<Text> {
+    let itself = |text: String| Some(Text { text, span: node.span, quoted: false });
+    match &node.value {
+        Raw::Text(text) => Some(Text { text: text.clone(), span: node.span, quoted: true }),
+        Raw::Int(number) => itself(number.to_string()),
+        Raw::Float(number) => itself(number.to_string()),
+        Raw::Bool(truth) => itself(truth.to_string()),
+        _ => {
+            let mut complaint = wrong(node, key, "an expression");
+            complaint.help =
+                Some(format!("write it as an expression in quotes: \"{}\"", literal(&node.to_value())));
+            found.push(complaint);
+            None
+        }
+    }
+}
+
+/// The expression that stands for `value`.
+fn literal(value: &crate::value::Value) -> String {
+    let text = value.to_string().replace('"', "'");
+    if text.len() > 60 { "['a', 'b']".to_owned() } else { text }
+}
+
+pub(super) fn wrong(node: &Node, key: &str, expected: &str) -> Diagnostic {
+    Diagnostic::new(Code::WrongType, format!("`{key}` must be {expected}, this is {}", node.noun()))
+        .at(node.span, format!("expected {expected}"))
+        .help(format!("give {expected}"))
+}
+
+pub(super) fn bad_span(text: &Text) -> Diagnostic {
+    Diagnostic::new(Code::BadDuration, format!("`{}` is no span of time", text.text))
+        .at(text.span, "")
+        .help("write a number with a unit: `300ms`, `2s`, `1m30s`, `2h`")
+}

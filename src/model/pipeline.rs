@@ -1,0 +1,175 @@
+use super::control::lane;
+use super::fields::Fields;
+use super::step::{Step, steps};
+use super::{Name, Node, Raw, Text};
+use crate::diag::{Code, Diagnostic, Span};
+
+/// A pipeline as it is written, after `extends` and settings have been merged.
+#[derive(Clone, Debug, Default)]
+pub struct Pipeline {
+    /// Its name.
+    pub name: Option<Text>,
+    /// What it is for.
+    pub summary: Option<Text>,
+    /// Declared inputs.
+    pub inputs: Vec<Input>,
+    /// Named pure expressions.
+    pub functions: Vec<Function>,
+    /// Declared labels.
+    pub labels: Vec<Name>,
+    /// Caps on spending.
+    pub limits: Vec<(Name, Text)>,
+    /// Widths of lanes.
+    pub lanes: Vec<(Name, usize)>,
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// Outputs.
+    pub outputs: Vec<(Name, Text)>,
+    /// What decides the status of a run.
+    pub exits: Vec<Exit>,
+}
+
+/// A declared input, as it is written.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// Its name.
+    pub name: Name,
+    /// Its type.
+    pub kind: Option<Text>,
+    /// Whether a run needs it.
+    pub required: bool,
+    /// Its default.
+    pub default: Option<Node>,
+    /// What it is for.
+    pub help: Option<Text>,
+    /// Least value.
+    pub min: Option<f64>,
+    /// Greatest value.
+    pub max: Option<f64>,
+    /// Information label.
+    pub label: Option<Text>,
+    /// Choices of an `enum`.
+    pub values: Vec<Text>,
+}
+
+/// A named pure expression.
+#[derive(Clone, Debug)]
+pub struct Function {
+    /// Its name.
+    pub name: Name,
+    /// Names of its arguments.
+    pub args: Vec<Text>,
+    /// Its value.
+    pub value: Text,
+}
+
+/// A condition that names the status of a finished run.
+#[derive(Clone, Debug)]
+pub struct Exit {
+    /// The status.
+    pub status: Text,
+    /// When it applies.
+    pub when: Text,
+    /// The process exit code.
+    pub code: i32,
+}
+
+/// The version of the language that this program speaks.
+const VERSION: i64 = 1;
+
+impl Pipeline {
+    /// Reads a merged tree; complaints go to `found`, and what can be read is read.
+    pub fn read(root: Node, top: Span, found: &mut Vec<Diagnostic>) -> Self {
+        let mut fields = Fields::new(root, top, "the pipeline", found);
+        version(&mut fields, top);
+        fields.entry("extends");
+        let read = Self {
+            name: fields.text("name"),
+            summary: fields.text("summary"),
+            inputs: named(&mut fields, "inputs", input),
+            functions: named(&mut fields, "functions", function),
+            labels: named(&mut fields, "labels", label),
+            limits: fields.named_exprs("limits"),
+            lanes: named(&mut fields, "lanes", |name, node, found| {
+                let width = lane(&name, &node, found)?;
+                Some((name, width))
+            }),
+            steps: fields.node("steps").map(|node| steps(node, fields.found())).unwrap_or_default(),
+            outputs: fields.named_exprs("outputs"),
+            exits: fields.tables("exits").into_iter().filter_map(|node| exit(node, fields.found())).collect(),
+        };
+        fields.finish();
+        read
+    }
+}
+
+fn version(fields: &mut Fields<'_>, top: Span) {
+    let complaint = match fields.entry("atoll") {
+        Some(entry) => match entry.node.value {
+            Raw::Int(VERSION) => return,
+            _ => Diagnostic::new(Code::LanguageVersion, "this program speaks version 1 of the language")
+                .at(entry.node.span, "another version"),
+        },
+        None => Diagnostic::new(Code::LanguageVersion, "the pipeline does not say its language version")
+            .at(top, ""),
+    };
+    fields.found().push(complaint.help("begin the file with `atoll = 1`"));
+}
+
+fn named<T>(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    read: impl Fn(Name, Node, &mut Vec<Diagnostic>) -> Option<T>,
+) -> Vec<T> {
+    let entries = fields.named(key);
+    entries.into_iter().filter_map(|(name, node)| read(name, node, fields.found())).collect()
+}
+
+fn input(name: Name, node: Node, found: &mut Vec<Diagnostic>) -> Option<Input> {
+    let mut fields = Fields::new(node, name.span, "the input", found);
+    let kind = fields.text("type");
+    let kind = fields.need("type", kind, "e.g. `type = \"string\"`");
+    let read = Input {
+        kind,
+        required: fields.bool("required").unwrap_or(false),
+        default: fields.node("default"),
+        help: fields.text("help"),
+        min: fields.number("min"),
+        max: fields.number("max"),
+        label: fields.text("label"),
+        values: fields.texts("values"),
+        name,
+    };
+    fields.finish();
+    Some(read)
+}
+
+fn function(name: Name, node: Node, found: &mut Vec<Diagnostic>) -> Option<Function> {
+    let mut fields = Fields::new(node, name.span, "the function", found);
+    let args = fields.texts("args");
+    let value = fields.expr("value");
+    let value = fields.need("value", value, "e.g. `value = \"x * 2\"`");
+    fields.finish();
+    Some(Function { name, args, value: value? })
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "one of the readers that `named` takes")]
+fn label(name: Name, node: Node, found: &mut Vec<Diagnostic>) -> Option<Name> {
+    let mut fields = Fields::new(node, name.span, "the label", found);
+    fields.text("help");
+    fields.number("max_bits");
+    fields.finish();
+    Some(name)
+}
+
+fn exit(node: Node, found: &mut Vec<Diagnostic>) -> Option<Exit> {
+    let at = node.span;
+    let mut fields = Fields::new(node, at, "the exit", found);
+    let status = fields.text("status");
+    let status = fields.need("status", status, "name the outcome: `status = \"unclear\"`");
+    let when = fields.expr("when");
+    let when = fields.need("when", when, "say when it applies: `when = \"not outputs.passed\"`");
+    let code = fields.int("code", 0..=255).unwrap_or(0);
+    fields.finish();
+    Some(Exit { status: status?, when: when?, code: i32::try_from(code).unwrap_or(0) })
+}

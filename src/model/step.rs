@@ -1,0 +1,167 @@
+use std::time::Duration;
+
+use super::fields::{Fields, bad_span};
+use super::{Name, Node, Raw, Text};
+use crate::clock::parse_span;
+use crate::diag::{Code, Diagnostic};
+use crate::id::StepId;
+
+/// One step: its header, whatever else stands in its table, and the steps inside it.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Its name.
+    pub id: Name,
+    /// The condition under which it runs.
+    pub when: Option<Text>,
+    /// Steps that must have ended before.
+    pub needs: Vec<Text>,
+    /// Steps that may fail or be skipped without this one being skipped.
+    pub tolerates: Vec<Text>,
+    /// How failures are tried again.
+    pub retry: Option<Retry>,
+    /// How long one attempt may take.
+    pub timeout: Option<Duration>,
+    /// The lane it counts against.
+    pub lane: Option<Text>,
+    /// A schema: the name of a file, or the schema itself.
+    pub output: Option<Node>,
+    /// What must hold of the output.
+    pub check: Vec<Text>,
+    /// Labels that must not reach it.
+    pub forbid: Vec<Text>,
+    /// What lowers labels; read by whoever follows labels.
+    pub declassify: Option<Node>,
+    /// Whether a recorded output may be used again.
+    pub cache: bool,
+    /// Whether the attempt may simply be made again after a crash.
+    pub idempotent: bool,
+    /// What happens to an attempt that was under way at a crash.
+    pub on_interrupt: Option<Text>,
+    /// The keys that are no words of the header: one of them should be a verb.
+    pub uses: Vec<Use>,
+    /// The place of the key `steps`, where there is a body, and its steps.
+    pub body: Option<(crate::diag::Span, Vec<Step>)>,
+}
+
+/// A key of a step that is no word of the header, and its value.
+#[derive(Clone, Debug)]
+pub struct Use {
+    /// The key.
+    pub name: Name,
+    /// The value, untouched.
+    pub with: Node,
+}
+
+/// How failures are tried again, as far as it is written.
+#[derive(Clone, Debug, Default)]
+pub struct Retry {
+    /// The most retries.
+    pub max: Option<u32>,
+    /// Least and greatest pause.
+    pub backoff: Option<(Duration, Duration)>,
+    /// Classes of failures.
+    pub on: Option<Vec<Text>>,
+}
+
+impl Step {
+    /// The words of a step's header.
+    pub const HEADER: [&'static str; 14] = [
+        "when",
+        "needs",
+        "tolerates",
+        "retry",
+        "timeout",
+        "lane",
+        "output",
+        "check",
+        "forbid",
+        "declassify",
+        "cache",
+        "idempotent",
+        "on_interrupt",
+        "steps",
+    ];
+
+    fn read(id: Name, node: Node, found: &mut Vec<Diagnostic>) -> Self {
+        let mut fields = Fields::new(node, id.span, "the step", found);
+        let body = fields.entry("steps").map(|entry| (entry.key, steps(entry.node, fields.found())));
+        let retry = fields.entry("retry").map(|entry| {
+            let mut fields = Fields::new(entry.node, entry.key, "`retry`", fields.found());
+            let max = fields.int("max", 0..=1000).and_then(|max| u32::try_from(max).ok());
+            let backoff = fields.text("backoff").and_then(|text| backoff(&text, fields.found()));
+            let on = fields.entry("on").map(|entry| words(entry.node, "on", fields.found()));
+            fields.finish();
+            Retry { max, backoff, on }
+        });
+        let mut step = Self {
+            when: fields.expr("when"),
+            needs: fields.texts("needs"),
+            tolerates: fields.texts("tolerates"),
+            retry,
+            timeout: fields.span("timeout"),
+            lane: fields.text("lane"),
+            output: fields.node("output"),
+            check: fields.exprs("check"),
+            forbid: fields.texts("forbid"),
+            declassify: fields.node("declassify"),
+            cache: fields.bool("cache").unwrap_or(false),
+            idempotent: fields.bool("idempotent").unwrap_or(false),
+            on_interrupt: fields.text("on_interrupt"),
+            uses: Vec::new(),
+            body,
+            id,
+        };
+        step.uses = fields
+            .rest()
+            .into_iter()
+            .map(|(text, entry)| Use { name: Name { text, span: entry.key }, with: entry.node })
+            .collect();
+        step
+    }
+}
+
+/// The steps of a table of steps.
+pub(super) fn steps(node: Node, found: &mut Vec<Diagnostic>) -> Vec<Step> {
+    let Raw::Table(table) = node.value else {
+        found.push(super::fields::wrong(&node, "steps", "a table"));
+        return Vec::new();
+    };
+    let mut steps = Vec::with_capacity(table.len());
+    for (text, entry) in table {
+        let id = Name { text, span: entry.key };
+        if !StepId::is_valid(&id.text) {
+            let hint = "a name begins with a letter or `_`, then letters, digits, `_` and `-`";
+            found.push(
+                Diagnostic::new(Code::BadName, format!("`{}` cannot name a step", id.text))
+                    .at(id.span, "")
+                    .help(hint),
+            );
+        }
+        steps.push(Step::read(id, entry.node, found));
+    }
+    steps
+}
+
+fn words(node: Node, key: &'static str, found: &mut Vec<Diagnostic>) -> Vec<Text> {
+    let at = node.span;
+    let table = [(key.to_owned(), super::Entry { key: at, node })].into_iter().collect();
+    Fields::new(Node { span: at, value: Raw::Table(table) }, at, key, found).texts(key)
+}
+
+/// `2s`, or `2s..60s`.
+fn backoff(text: &Text, found: &mut Vec<Diagnostic>) -> Option<(Duration, Duration)> {
+    let (from, to) = text.text.split_once("..").unwrap_or((&text.text, &text.text));
+    let Some((from, to)) = parse_span(from).zip(parse_span(to)) else {
+        found.push(bad_span(text));
+        return None;
+    };
+    if from > to {
+        found.push(
+            Diagnostic::new(Code::BadRange, "the least pause is longer than the greatest")
+                .at(text.span, "")
+                .help("write the shorter span first: `2s..60s`"),
+        );
+        return None;
+    }
+    Some((from, to))
+}

@@ -1,0 +1,236 @@
+use indexmap::IndexMap;
+
+use super::resolve::Resolver;
+use super::scope::{Sight, Site};
+use super::types::{InputKind, Sees};
+use crate::diag::{Code, Diagnostic, nearest};
+use crate::expr::{Expr, Fault, FaultKind, Ref, Scope, Step, Template, Tree};
+use crate::model::{Name, Node, Raw, Text};
+use crate::value::Value;
+
+/// What an expression is there for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Anything,
+    Condition,
+    List,
+    Count,
+}
+
+impl Resolver<'_, '_> {
+    /// Compiles an expression and checks every name in it.
+    pub(super) fn expr(
+        &mut self,
+        text: &Text,
+        wanted: Wanted,
+        site: &Site<'_>,
+        sight: &mut Sight,
+    ) -> Option<Expr> {
+        let trimmed = text.text.trim();
+        if let Some(inner) = trimmed.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")) {
+            self.loader.found.push(
+                Diagnostic::new(Code::BracesInExpression, "an expression stands without braces")
+                    .at(text.span, "")
+                    .help(format!("write \"{}\"", inner.trim())),
+            );
+            return None;
+        }
+        self.note_calls(&text.text);
+        match Expr::parse(&text.text, &self.functions) {
+            Ok(expr) => {
+                for r in expr.refs() {
+                    self.refer(text, r, site, sight);
+                }
+                self.check_wanted(text, &expr, wanted);
+                Some(expr)
+            }
+            Err(faults) => {
+                faults.iter().for_each(|fault| self.fault(text, fault, Code::ExpressionSyntax));
+                None
+            }
+        }
+    }
+
+    /// Compiles what may be absent: `None` means that it is there and wrong.
+    #[expect(clippy::option_option, reason = "absent, and there but wrong, are two things")]
+    pub(super) fn maybe(
+        &mut self,
+        text: Option<&Text>,
+        wanted: Wanted,
+        site: &Site<'_>,
+        sight: &mut Sight,
+    ) -> Option<Option<Expr>> {
+        match text {
+            None => Some(None),
+            Some(text) => self.expr(text, wanted, site, sight).map(Some),
+        }
+    }
+
+    pub(super) fn named(
+        &mut self,
+        entries: &[(Name, Text)],
+        site: &Site<'_>,
+        sight: &mut Sight,
+    ) -> Option<Vec<(String, Expr)>> {
+        let read: Vec<_> = entries
+            .iter()
+            .map(|(name, text)| Some((name.text.clone(), self.expr(text, Wanted::Anything, site, sight)?)))
+            .collect();
+        read.into_iter().collect()
+    }
+
+    /// Compiles the input of a verb: every string in it is a template.
+    pub(super) fn tree(&mut self, node: &Node, site: &Site<'_>, sight: &mut Sight) -> Option<Tree> {
+        Some(match &node.value {
+            Raw::Text(_) => {
+                let text = node.text()?;
+                self.text_or_file(text, site, sight)?
+            }
+            Raw::List(items) => {
+                let items: Vec<_> = items.iter().map(|item| self.tree(item, site, sight)).collect();
+                Tree::List(items.into_iter().collect::<Option<_>>()?)
+            }
+            Raw::Table(table) => {
+                let entries: Vec<_> = table
+                    .iter()
+                    .map(|(key, entry)| Some((key.clone(), self.tree(&entry.node, site, sight)?)))
+                    .collect();
+                Tree::Table(entries.into_iter().collect::<Option<IndexMap<_, _>>>()?)
+            }
+            _ => Tree::Literal(node.to_value()),
+        })
+    }
+
+    /// A string is a template; one that names a file of texts stands for the file's text.
+    fn text_or_file(&mut self, text: Text, site: &Site<'_>, sight: &mut Sight) -> Option<Tree> {
+        let names_file = text.text.starts_with("prompts/") && !text.text.contains([' ', '\n', '{']);
+        let text = if names_file { self.file(&text)? } else { text };
+        let template = self.template(&text, site, sight)?;
+        Some(if template.is_literal() {
+            Tree::Literal(Value::from(text.text))
+        } else {
+            Tree::Template(template)
+        })
+    }
+
+    pub(super) fn file(&mut self, path: &Text) -> Option<Text> {
+        let complaint = match self.loader.texts.read(&path.text) {
+            Ok(Some(id)) => return Some(self.loader.texts.whole(id)),
+            Ok(None) => {
+                let message = format!("there is no file `{}`", path.text);
+                self.loader.texts.missing(Code::TextMissing, message, &path.text, Some(path.span))
+            }
+            Err(complaint) => complaint.at(path.span, ""),
+        };
+        self.loader.found.push(complaint);
+        None
+    }
+
+    pub(super) fn template(&mut self, text: &Text, site: &Site<'_>, sight: &mut Sight) -> Option<Template> {
+        self.note_calls(&text.text);
+        let texts = &self.loader.texts;
+        match Template::parse(&text.text, &self.functions, &|path| texts.include(path)) {
+            Ok(template) => {
+                for r in template.refs() {
+                    self.refer(text, r, site, sight);
+                }
+                Some(template)
+            }
+            Err(faults) => {
+                faults.iter().for_each(|fault| self.fault(text, fault, Code::TemplateSyntax));
+                None
+            }
+        }
+    }
+
+    fn note_calls(&mut self, text: &str) {
+        self.uncalled.retain(|name| !text.contains(name.text.as_str()));
+    }
+
+    pub(super) fn fault(&mut self, text: &Text, fault: &Fault, syntax: Code) {
+        let code = match fault.kind {
+            FaultKind::Syntax | FaultKind::UnknownTag => syntax,
+            FaultKind::UnknownFilter | FaultKind::UnknownTest | FaultKind::UnknownFunction => {
+                Code::UnknownFilter
+            }
+            FaultKind::UnknownName => Code::UnknownName,
+            FaultKind::Arity | FaultKind::Cycle => Code::FunctionMisuse,
+            FaultKind::Include => Code::TextMissing,
+            FaultKind::Mixed => Code::MixedTypes,
+        };
+        let span = self.loader.texts.fault(text, fault);
+        let mut complaint = Diagnostic::new(code, fault.message.clone()).at(span, "");
+        complaint.help = fault.help.clone().or_else(|| hint(code, &text.text));
+        self.loader.found.push(complaint);
+    }
+
+    /// Complains where an expression that reads nothing, or just one input, cannot be what is wanted.
+    fn check_wanted(&mut self, text: &Text, expr: &Expr, wanted: Wanted) {
+        let refs = expr.refs();
+        let input = self.only_input(text, refs);
+        let constant = if refs.is_empty() { expr.eval(&Scope::new()).ok() } else { None };
+        let complaint =
+            |code, message: String, help: &str| Diagnostic::new(code, message).at(text.span, "").help(help);
+        let made = match (wanted, constant, input) {
+            (Wanted::Condition, Some(data), _) if data.as_bool().is_none() => Some(complaint(
+                Code::NotCondition,
+                format!("a condition must be true or false, this is {}", data.noun()),
+                "compare: `inputs.mode == 'fast'`; text inside an expression stands in single quotes",
+            )),
+            (Wanted::Condition, Some(data), _) => Some(complaint(
+                Code::ConstantCondition,
+                format!("this condition is always {}", data.is_true()),
+                "remove it, or read an input: `inputs.NAME`",
+            )),
+            (Wanted::Condition, None, Some((name, kind)))
+                if !matches!(kind, InputKind::Bool | InputKind::Json) =>
+            {
+                Some(complaint(
+                    Code::NotCondition,
+                    format!("a condition must be true or false, `inputs.{name}` is neither"),
+                    "compare it with something, or ask whether it is there: `inputs.NAME is not none`",
+                ))
+            }
+            (Wanted::List, Some(data), _) if !data.is_list() => Some(complaint(
+                Code::WrongType,
+                format!("a list is needed here, this is {}", data.noun()),
+                "write a list: `[1, 2]`, `range(10)`, or read one",
+            )),
+            (Wanted::Count, Some(data), _) if data.as_i64().is_none_or(|n| n < 1) => Some(complaint(
+                Code::BadRange,
+                format!("a whole number of at least 1 is needed here, this is `{}`", text.text),
+                "give a whole number of at least 1",
+            )),
+            _ => None,
+        };
+        self.loader.found.extend(made);
+    }
+
+    /// The input that is all the expression reads and says.
+    fn only_input(&self, text: &Text, refs: &[Ref]) -> Option<(String, InputKind)> {
+        let [Ref { path, .. }] = refs else { return None };
+        let [Step::Key(root), Step::Key(name)] = path.as_slice() else { return None };
+        let whole = root == "inputs" && text.text.trim() == format!("inputs.{name}");
+        whole.then(|| self.inputs.get(name).map(|input| (name.clone(), input.kind.clone()))).flatten()
+    }
+}
+
+fn hint(code: Code, text: &str) -> Option<String> {
+    let words = crate::expr::filters().iter().map(|filter| filter.name);
+    match code {
+        Code::ExpressionSyntax => {
+            Some("text inside an expression stands in single quotes: `'text'`".to_owned())
+        }
+        Code::TemplateSyntax => Some("every `{{` needs its `}}`, every `{%` its `%}`".to_owned()),
+        Code::UnknownFilter => text
+            .rsplit('|')
+            .find_map(|word| nearest(word.trim(), words.clone()))
+            .map(|near| format!("did you mean `{near}`?")),
+        _ => None,
+    }
+}
+
+/// The steps seen, as the plan keeps them.
+pub(super) fn sees(sight: &Sight) -> Sees {
+    sight.iter().copied().collect()
+}

@@ -1,0 +1,347 @@
+use super::compile::{Wanted, sees};
+use super::literal;
+use super::resolve::Resolver;
+use super::scope::{Around, Sight, Site, index_of};
+use super::shape::Shape;
+use super::types::{Action, Ask, Call, Compute, Each, Hold, Loop, LoopExit, OnError, Rule};
+use crate::diag::{Code, Diagnostic, Span};
+use crate::expr::{Expr, Step};
+use crate::model::{self, Name, Text, Use};
+use crate::verb::Class;
+
+type Inside = Option<(Span, Vec<model::Step>)>;
+
+impl Resolver<'_, '_> {
+    pub(super) fn action(&mut self, used: Use, body: Inside, sight: &mut Sight) -> Option<Action> {
+        match used.name.text.as_str() {
+            "loop" => self.rounds(used, body, sight).map(Action::Loop),
+            "each" => self.each(used, body, sight).map(Action::Each),
+            "hold" => self.hold(used, body, sight).map(Action::Hold),
+            word => {
+                if let Some((span, _)) = body {
+                    self.loader.found.push(
+                        Diagnostic::new(Code::BodyMisplaced, format!("`{word}` has no body"))
+                            .at(span, "steps inside a step")
+                            .at(used.name.span, "the verb")
+                            .help("move the inner steps out; only `loop`, `each` and `hold` have a body"),
+                    );
+                }
+                match word {
+                    "call" => self.call(used, sight).map(Action::Call),
+                    "ask" => self.ask(used, sight).map(Action::Ask),
+                    "compute" => self.compute(used, sight).map(Action::Compute),
+                    _ => self.leaf(&used, sight),
+                }
+            }
+        }
+    }
+
+    fn inside(&mut self, body: Inside, owner: &Name) -> Vec<model::Step> {
+        let steps = body.map(|(_, steps)| steps).unwrap_or_default();
+        if steps.is_empty() {
+            self.loader.found.push(
+                Diagnostic::new(Code::NoSteps, format!("this `{}` has no steps inside", owner.text))
+                    .at(owner.span, "without a body")
+                    .help("add one: `[steps.NAME.steps.INNER]`"),
+            );
+        }
+        steps
+    }
+
+    /// The name of an item, which may hide nothing.
+    fn item(&mut self, named: Option<&Text>, at: Span) -> String {
+        const TAKEN: [&str; 9] =
+            ["inputs", "steps", "run", "attempt", "state", "let", "loop", "held", "output"];
+        let item = named.map_or("item", |text| text.text.as_str());
+        let span = named.map_or(at, |text| text.span);
+        if TAKEN.contains(&item) {
+            self.loader.found.push(
+                Diagnostic::new(Code::BadName, format!("`{item}` is a name of the language"))
+                    .at(span, "")
+                    .help("choose another one, e.g. `as = \"part\"`"),
+            );
+        } else if self.items(&Site::default()).any(|outer| outer == item || index_of(outer) == index_of(item))
+        {
+            self.loader.found.push(
+                Diagnostic::new(Code::HiddenItem, format!("this `{item}` hides the one around it"))
+                    .at(span, "")
+                    .help("name the inner one, e.g. `as = \"part\"`"),
+            );
+        }
+        item.to_owned()
+    }
+
+    fn rounds(&mut self, used: Use, body: Inside, sight: &mut Sight) -> Option<Loop> {
+        let owner = used.name.clone();
+        let read = model::Loop::read(used, &mut self.loader.found);
+        let site = Site::default();
+        if read.max.is_none() && read.over.is_none() {
+            self.loader.found.push(
+                Diagnostic::new(Code::LoopBound, "nothing bounds this loop")
+                    .at(owner.span, "neither `max` nor `over`")
+                    .help("add `max = 10`"),
+            );
+        }
+        let max = self.maybe(read.max.as_ref(), Wanted::Count, &site, sight);
+        let over = self.maybe(read.over.as_ref(), Wanted::List, &site, sight);
+        let state = self.named(&read.state, &site, sight);
+        let item = read.over.as_ref().map(|over| self.item(read.item.as_ref(), over.span));
+        self.declared(&read);
+        let counts = read.counts.as_ref().map(|words| self.classes(words));
+        let steps = self.inside(body, &owner);
+        let names = |entries: &[(Name, Text)]| entries.iter().map(|(name, _)| name.text.clone()).collect();
+        let around = Around::Loop { state: names(&read.state), lets: names(&read.lets), item: item.clone() };
+        let mut behind = Sight::new();
+        let (body, closed) = self.body(steps, around, |this| this.closing(&read, &mut behind));
+        let (lets, next, rules, exits, result) = closed?;
+        Some(Loop {
+            max: max?,
+            over: over?,
+            item: item.unwrap_or_else(|| "item".to_owned()),
+            state: state?,
+            lets,
+            next,
+            rules,
+            exits,
+            result,
+            counts: counts.unwrap_or_else(|| vec![Class::Rejected, Class::Refused]),
+            sees: sees(&behind),
+            body,
+        })
+    }
+
+    /// Complains about changes of states that do not exist.
+    fn declared(&mut self, read: &model::Loop) {
+        let known: Vec<&str> = read.state.iter().map(|(name, _)| name.text.as_str()).collect();
+        let sets = read.next.iter().chain(read.rules.iter().flat_map(|rule| &rule.set));
+        for (name, _) in sets.filter(|(name, _)| !known.contains(&name.text.as_str())) {
+            let mut complaint =
+                Diagnostic::new(Code::UnknownState, format!("there is no state `{}`", name.text))
+                    .at(name.span, "not declared")
+                    .suggest(&name.text, known.iter().copied());
+            complaint
+                .help
+                .get_or_insert_with(|| format!("declare it under `state`: `{} = \"0\"`", name.text));
+            self.loader.found.push(complaint);
+        }
+    }
+
+    fn closing(&mut self, read: &model::Loop, sight: &mut Sight) -> Option<Closing> {
+        let site = Site { closing: true, ..Site::default() };
+        let lets = self.named(&read.lets, &site, sight).and_then(|lets| self.by_dependency(lets, &read.lets));
+        let next = self.named(&read.next, &site, sight);
+        let rules: Vec<_> = read
+            .rules
+            .iter()
+            .map(|rule| {
+                let when = self.expr(&rule.when, Wanted::Condition, &site, sight);
+                let set = self.named(&rule.set, &site, sight);
+                Some(Rule { name: rule.name.text.clone(), when: when?, set: set? })
+            })
+            .collect();
+        let exits: Vec<_> = read
+            .exits
+            .iter()
+            .map(|exit| {
+                let when = self.expr(&exit.when, Wanted::Condition, &site, sight)?;
+                Some(LoopExit { status: exit.status.text.clone(), when })
+            })
+            .collect();
+        let result = self.maybe(read.result.as_ref(), Wanted::Anything, &site, sight);
+        Some((
+            lets?,
+            next?,
+            rules.into_iter().collect::<Option<_>>()?,
+            exits.into_iter().collect::<Option<_>>()?,
+            result?,
+        ))
+    }
+
+    fn by_dependency(
+        &mut self,
+        mut lets: Vec<(String, Expr)>,
+        written: &[(Name, Text)],
+    ) -> Option<Vec<(String, Expr)>> {
+        let mut sorted: Vec<(String, Expr)> = Vec::with_capacity(lets.len());
+        while !lets.is_empty() {
+            let waiting: Vec<String> = lets.iter().map(|(name, _)| name.clone()).collect();
+            let free = |(_, expr): &(String, Expr)| !waiting.iter().any(|name| reads_let(expr, name));
+            let (mut ready, rest): (Vec<_>, Vec<_>) = lets.into_iter().partition(free);
+            if ready.is_empty() {
+                let mut complaint =
+                    Diagnostic::new(Code::LetCycle, format!("{} depend on each other", waiting.join(", ")));
+                for (name, _) in written.iter().filter(|(name, _)| waiting.contains(&name.text)) {
+                    complaint = complaint.at(name.span, "");
+                }
+                self.loader.found.push(complaint.help("carry one of the values over the round in `state`"));
+                return None;
+            }
+            sorted.append(&mut ready);
+            lets = rest;
+        }
+        Some(sorted)
+    }
+
+    fn each(&mut self, used: Use, body: Inside, sight: &mut Sight) -> Option<Each> {
+        let owner = used.name.clone();
+        let read = model::Each::read(used, &mut self.loader.found)?;
+        let site = Site::default();
+        let over = self.expr(&read.over, Wanted::List, &site, sight);
+        let item = self.item(read.item.as_ref(), read.over.span);
+        let keyed = Site { item: Some(&item), ..Site::default() };
+        let key = self.maybe(read.key.as_ref(), Wanted::Anything, &keyed, sight);
+        let parallel = self.maybe(read.parallel.as_ref(), Wanted::Count, &site, sight);
+        let max_failures = self.maybe(read.max_failures.as_ref(), Wanted::Anything, &site, sight);
+        let on_error = self.on_error(read.on_error.as_ref());
+        let steps = self.inside(body, &owner);
+        let mut behind = Sight::new();
+        let (body, result) = self.body(steps, Around::Each { item: item.clone() }, |this| {
+            this.maybe(read.result.as_ref(), Wanted::Anything, &site, &mut behind)
+        });
+        Some(Each {
+            over: over?,
+            key: key?,
+            parallel: parallel?,
+            max_failures: max_failures?,
+            result: result?,
+            item,
+            on_error,
+            sees: sees(&behind),
+            body,
+        })
+    }
+
+    fn on_error(&mut self, word: Option<&Text>) -> OnError {
+        match word.map(|word| word.text.as_str()) {
+            None | Some("keep") => {}
+            Some("stop") => return OnError::Stop,
+            Some(other) => self.loader.found.push(
+                Diagnostic::new(Code::UnknownWord, format!("`on_error` cannot be `{other}`"))
+                    .at(word.map_or(self.levels[0].spans[0], |word| word.span), "")
+                    .suggest(other, ["keep", "stop"]),
+            ),
+        }
+        OnError::Keep
+    }
+
+    fn hold(&mut self, used: Use, body: Inside, sight: &mut Sight) -> Option<Hold> {
+        let owner = used.name.clone();
+        let read = model::Hold::read(used, &mut self.loader.found);
+        if read.resources.len() != 1 {
+            self.loader.found.push(
+                Diagnostic::new(
+                    Code::HoldOne,
+                    format!("`hold` needs one resource, this has {}", read.resources.len()),
+                )
+                .at(owner.span, "")
+                .help("name one, e.g. `hold = { service = { … } }`"),
+            );
+        }
+        let held = read.resources.first().map(|used| self.resource(used, sight));
+        let (opened, shape) = held.unwrap_or_default();
+        let steps = self.inside(body, &owner);
+        let mut behind = Sight::new();
+        let (body, result) = self.body(steps, Around::Hold { held: shape }, |this| {
+            this.maybe(read.result.as_ref(), Wanted::Anything, &Site::default(), &mut behind)
+        });
+        let (resource, with, traits) = opened?;
+        Some(Hold { resource, with, traits, result: result?, sees: sees(&behind), body })
+    }
+
+    fn resource(&mut self, used: &Use, sight: &mut Sight) -> (Option<Opened>, Shape) {
+        let Some(resource) = self.loader.catalog.find_resource(&used.name.text).cloned() else {
+            let known = self.loader.catalog.resources().map(|resource| resource.name());
+            let complaint =
+                Diagnostic::new(Code::UnknownResource, format!("there is no resource `{}`", used.name.text))
+                    .at(used.name.span, "unknown resource")
+                    .suggest(&used.name.text, known);
+            self.loader.found.push(complaint);
+            return (None, Shape::Any);
+        };
+        let name = resource.name();
+        let takes = self.generated(&format!("{name} resource"), || resource.with_schema());
+        let held = self.generated(&format!("{name} held"), || resource.held_schema());
+        literal::check(&used.with, &takes, name, used.name.span, &mut self.loader.found);
+        let tree = self.tree(&used.with, &Site { attempt: true, ..Site::default() }, sight);
+        (tree.map(|with| (name.to_owned(), with, resource.traits())), Shape::Schema(held))
+    }
+
+    fn call(&mut self, used: Use, sight: &mut Sight) -> Option<Call> {
+        let read = model::Call::read(used, &mut self.loader.found)?;
+        let with = self.named(&read.with, &Site::default(), sight);
+        let plan = self.loader.callee(&read.pipeline.text, read.pipeline.span)?;
+        for (name, _) in &read.with {
+            if !plan.inputs.contains_key(&name.text) {
+                self.loader.found.push(
+                    Diagnostic::new(
+                        Code::CallUnknownInput,
+                        format!("`{}` has no input `{}`", plan.name, name.text),
+                    )
+                    .at(name.span, "unknown input")
+                    .suggest(&name.text, plan.inputs.keys().map(String::as_str)),
+                );
+            }
+        }
+        for (name, input) in plan.inputs.iter().filter(|(_, input)| input.required) {
+            if !read.with.iter().any(|(given, _)| given.text == *name) {
+                self.loader.found.push(
+                    Diagnostic::new(
+                        Code::CallMissingInput,
+                        format!("`{}` needs the input `{name}`", plan.name),
+                    )
+                    .at(read.pipeline.span, format!("without `{name}`"))
+                    .at(input.span, "declared here")
+                    .help(format!("add `with = {{ {name} = \"…\" }}`")),
+                );
+            }
+        }
+        Some(Call { plan, with: with? })
+    }
+
+    fn ask(&mut self, used: Use, sight: &mut Sight) -> Option<Ask> {
+        let read = model::Ask::read(used, &mut self.loader.found)?;
+        let site = Site::default();
+        let question = self.template(&read.question, &site, sight);
+        let choices = read.choices.as_ref().map(|node| self.tree(node, &site, sight));
+        let default = read.default.as_ref().map(|node| self.tree(node, &site, sight));
+        let (choices, default) = (flip(choices)?, flip(default)?);
+        Some(Ask { question: question?, choices, default, deadline: read.deadline })
+    }
+
+    fn compute(&mut self, used: Use, sight: &mut Sight) -> Option<Compute> {
+        let read = model::Compute::read(used, &mut self.loader.found)?;
+        let outside = Site::default();
+        let states: Vec<String> = read.init.iter().map(|(name, _)| name.text.clone()).collect();
+        let site = Site { computed: Some(&states), ..Site::default() };
+        let seed = self.maybe(read.seed.as_ref(), Wanted::Anything, &outside, sight);
+        let init = self.named(&read.init, &Site { computed: Some(&[]), ..Site::default() }, sight);
+        let next = self.named(&read.next, &site, sight);
+        let until = self.maybe(read.until.as_ref(), Wanted::Condition, &site, sight);
+        let max = self.expr(&read.max, Wanted::Count, &outside, sight);
+        for (name, _) in read.next.iter().filter(|(name, _)| !states.contains(&name.text)) {
+            self.loader.found.push(
+                Diagnostic::new(Code::UnknownState, format!("there is no state `{}`", name.text))
+                    .at(name.span, "not declared")
+                    .suggest(&name.text, states.iter().map(String::as_str)),
+            );
+        }
+        Some(Compute { seed: seed?, init: init?, next: next?, until: until?, max: max? })
+    }
+}
+
+type Closing = (Vec<(String, Expr)>, Vec<(String, Expr)>, Vec<Rule>, Vec<LoopExit>, Option<Expr>);
+type Opened = (String, crate::expr::Tree, crate::verb::Traits);
+
+/// Absent stays absent; there but wrong becomes `None`.
+#[expect(clippy::option_option, reason = "absent, and there but wrong, are two things")]
+fn flip<T>(value: Option<Option<T>>) -> Option<Option<T>> {
+    match value {
+        None => Some(None),
+        Some(value) => value.map(Some),
+    }
+}
+
+fn reads_let(expr: &Expr, name: &str) -> bool {
+    let key = |step: Option<&Step>, word: &str| matches!(step, Some(Step::Key(key)) if key == word);
+    expr.refs().iter().any(|r| key(r.path.first(), "let") && key(r.path.get(1), name))
+}

@@ -1,0 +1,153 @@
+use super::resolve::Resolver;
+use super::takes::convert;
+use super::types::{Input, InputKind};
+use crate::diag::{Code, Diagnostic};
+use crate::expr::Functions;
+use crate::model::{self, Pipeline, Text};
+use crate::value::Value;
+
+impl Resolver<'_, '_> {
+    /// Takes what a pipeline declares: functions and inputs.
+    pub(super) fn declare(&mut self, pipeline: &Pipeline) {
+        let entries = pipeline.functions.iter().map(|function| {
+            let args = function.args.iter().map(|arg| arg.text.clone()).collect();
+            (function.name.text.clone(), args, function.value.text.clone())
+        });
+        match Functions::build(entries.collect()) {
+            Ok(functions) => {
+                self.functions = functions;
+                let bodies = || pipeline.functions.iter().map(|function| &function.value.text);
+                let called = |name: &str| bodies().any(|body| body.contains(name));
+                let names = pipeline.functions.iter().map(|function| &function.name);
+                self.uncalled = names.filter(|name| !called(&name.text)).cloned().collect();
+            }
+            Err(faults) => {
+                for (index, fault) in faults {
+                    if let Some(function) = pipeline.functions.get(index) {
+                        self.fault(&function.value, &fault, Code::ExpressionSyntax);
+                    }
+                }
+            }
+        }
+        for input in &pipeline.inputs {
+            if let Some(read) = self.input(input) {
+                self.inputs.insert(input.name.text.clone(), read);
+            }
+        }
+    }
+
+    fn input(&mut self, input: &model::Input) -> Option<Input> {
+        let text = input.kind.as_ref()?;
+        let Some(kind) = kind(text, input) else {
+            self.loader.found.push(
+                Diagnostic::new(Code::UnknownWord, format!("there is no type of input `{}`", text.text))
+                    .at(text.span, "unknown type")
+                    .suggest(&text.text, KINDS),
+            );
+            return None;
+        };
+        if let Some(label) = &input.label {
+            self.label(label);
+        }
+        let mut read = Input {
+            kind,
+            required: input.required,
+            default: Value::Null,
+            help: input.help.as_ref().map(|help| help.text.clone()).unwrap_or_default(),
+            min: input.min,
+            max: input.max,
+            label: input.label.as_ref().map(|label| label.text.clone()),
+            span: input.name.span,
+        };
+        self.check_declaration(input, &mut read);
+        Some(read)
+    }
+
+    fn check_declaration(&mut self, input: &model::Input, read: &mut Input) {
+        let name = &input.name.text;
+        let mut complain = |span, message: String, help: &str| {
+            self.loader.found.push(Diagnostic::new(Code::InputDeclaration, message).at(span, "").help(help));
+        };
+        if let (Some(min), Some(max)) = (input.min, input.max)
+            && min > max
+        {
+            complain(
+                read.span,
+                format!("no value of `{name}` is both at least {min} and at most {max}"),
+                "swap `min` and `max`",
+            );
+        }
+        match &read.kind {
+            InputKind::Enum(values) if values.is_empty() => {
+                complain(
+                    read.span,
+                    format!("the enum `{name}` has no values"),
+                    "list them: `values = [\"a\", \"b\"]`",
+                );
+            }
+            InputKind::Enum(_) => {}
+            _ if !input.values.is_empty() => {
+                complain(
+                    input.values[0].span,
+                    "only an enum has `values`".to_owned(),
+                    "write `type = \"enum\"`",
+                );
+            }
+            _ => {}
+        }
+        let Some(default) = &input.default else { return };
+        if read.required {
+            complain(
+                default.span,
+                format!("`{name}` is required and has a default"),
+                "leave one of the two out",
+            );
+        }
+        if matches!(read.kind, InputKind::File | InputKind::Dir | InputKind::Secret) {
+            read.default = default.to_value();
+            return;
+        }
+        match convert(name, read, &default.to_value()) {
+            Ok(value) => read.default = value,
+            Err((_, message)) => {
+                complain(default.span, message, "let the default fit the type and its bounds")
+            }
+        }
+    }
+
+    /// Complains about a label that is not declared.
+    pub(super) fn label(&mut self, label: &Text) {
+        if !self.labels.contains(&label.text) {
+            let mut complaint =
+                Diagnostic::new(Code::UnknownLabel, format!("there is no label `{}`", label.text))
+                    .at(label.span, "not declared")
+                    .suggest(&label.text, self.labels.iter().map(String::as_str));
+            complaint.help.get_or_insert_with(|| format!("declare it: `[labels.{}]`", label.text));
+            self.loader.found.push(complaint);
+        }
+    }
+}
+
+const KINDS: [&str; 13] = [
+    "string", "int", "number", "bool", "enum", "file", "dir", "json", "list", "duration", "usd", "model",
+    "secret",
+];
+
+fn kind(text: &Text, input: &model::Input) -> Option<InputKind> {
+    Some(match text.text.as_str() {
+        "string" => InputKind::String,
+        "int" => InputKind::Int,
+        "number" => InputKind::Number,
+        "bool" => InputKind::Bool,
+        "enum" => InputKind::Enum(input.values.iter().map(|value| value.text.clone()).collect()),
+        "file" => InputKind::File,
+        "dir" => InputKind::Dir,
+        "json" => InputKind::Json,
+        "list" => InputKind::List,
+        "duration" => InputKind::Duration,
+        "usd" => InputKind::Usd,
+        "model" => InputKind::Model,
+        "secret" => InputKind::Secret,
+        _ => return None,
+    })
+}

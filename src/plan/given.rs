@@ -1,0 +1,146 @@
+use indexmap::IndexMap;
+use serde_json::json;
+
+use super::takes::{convert, noun};
+use super::types::{Input, InputKind, Plan};
+use crate::diag::{Code, Diagnostic};
+use crate::value::{Digest, Value};
+
+/// What somebody gives for an input.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Given {
+    /// Text, as on a command line.
+    Text(String),
+    /// A value, as from a program.
+    Value(Value),
+}
+
+/// A file that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadFile {
+    /// Its last name.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// A file in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its path from the directory, with `/`.
+    pub path: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// Digest of its content.
+    pub digest: Digest,
+}
+
+/// Reads the files and directories that inputs name. Errors say what happened, in words.
+pub trait InputFiles {
+    /// The text of the file at `path`.
+    fn file(&self, path: &str) -> Result<ReadFile, String>;
+    /// All files below the directory at `path`, by path.
+    fn dir(&self, path: &str) -> Result<Vec<Listed>, String>;
+}
+
+/// The value of `inputs` for a run of `plan`, or everything that is wrong with what was given.
+pub fn check_inputs(
+    plan: &Plan,
+    given: &IndexMap<String, Given>,
+    door: &dyn InputFiles,
+) -> Result<Value, Vec<Diagnostic>> {
+    let mut found = Vec::new();
+    let plain = |name: &str| name.replace('-', "_");
+    for name in given.keys() {
+        if !plan.inputs.keys().any(|known| plain(known) == plain(name)) {
+            found.push(
+                Diagnostic::new(Code::InputUnknown, format!("`{}` has no input `{name}`", plan.name))
+                    .suggest(name, plan.inputs.keys().map(String::as_str)),
+            );
+        }
+    }
+    let mut values = serde_json::Map::new();
+    for (name, input) in &plan.inputs {
+        let value = given.iter().find(|(key, _)| plain(key) == plain(name)).map(|(_, given)| match given {
+            Given::Text(text) => Value::from(text.as_str()),
+            Given::Value(value) => value.clone(),
+        });
+        let value = value.filter(|value| !value.is_null()).or_else(|| Some(input.default.clone()));
+        match value.filter(|value| !value.is_null()) {
+            None => {
+                if input.required {
+                    found.push(missing(plan, name, input));
+                }
+                values.insert(name.clone(), Value::Null);
+            }
+            Some(value) => match take(name, input, &value, door) {
+                Ok(value) => {
+                    values.insert(name.clone(), value);
+                }
+                Err((code, message)) => found.push(Diagnostic::new(code, message).help(help(name, input))),
+            },
+        }
+    }
+    if found.is_empty() { Ok(Value::Object(values)) } else { Err(found) }
+}
+
+fn missing(plan: &Plan, name: &str, input: &Input) -> Diagnostic {
+    Diagnostic::new(Code::InputMissing, format!("`{}` needs the input `{name}`", plan.name))
+        .help(help(name, input))
+}
+
+fn help(name: &str, input: &Input) -> String {
+    let about = if input.help.is_empty() { String::new() } else { format!(": {}", input.help) };
+    format!("give {} with `--{}`{about}", noun(&input.kind), name.replace('_', "-"))
+}
+
+fn take(name: &str, input: &Input, value: &Value, door: &dyn InputFiles) -> Result<Value, (Code, String)> {
+    let path = || {
+        value
+            .as_str()
+            .ok_or_else(|| (Code::InputType, format!("`{name}` must be the path of {}", noun(&input.kind))))
+    };
+    let size = |size: f64, what: &str| {
+        let outside = |bound: &str, limit: f64| {
+            Err((Code::InputRange, format!("`{name}` must have at {bound} {limit} {what}, this has {size}")))
+        };
+        match (input.min, input.max) {
+            (Some(min), _) if size < min => outside("least", min),
+            (_, Some(max)) if size > max => outside("most", max),
+            _ => Ok(()),
+        }
+    };
+    match input.kind {
+        // A caller that is a pipeline hands on what it has already read.
+        InputKind::File | InputKind::Dir if value.is_object() => Ok(value.clone()),
+        InputKind::File => {
+            let path = path()?;
+            let file = door.file(path).map_err(|reason| {
+                (Code::InputUnreadable, format!("cannot read `{path}` for `{name}`: {reason}"))
+            })?;
+            if file.text.trim().is_empty() && input.min != Some(0.0) {
+                return Err((Code::InputEmpty, format!("the file `{path}` for `{name}` is empty")));
+            }
+            #[expect(clippy::cast_precision_loss, reason = "no file is that long")]
+            size(file.text.len() as f64, "bytes")?;
+            Ok(json!({"path": path, "name": file.name, "text": file.text, "digest": Digest::of(&file.text)}))
+        }
+        InputKind::Dir => {
+            let path = path()?;
+            let files = door.dir(path).map_err(|reason| {
+                (Code::InputUnreadable, format!("cannot read the directory `{path}` for `{name}`: {reason}"))
+            })?;
+            if files.is_empty() && input.min != Some(0.0) {
+                return Err((Code::InputEmpty, format!("the directory `{path}` for `{name}` has no files")));
+            }
+            #[expect(clippy::cast_precision_loss, reason = "no directory is that large")]
+            size(files.len() as f64, "files")?;
+            let files: Value = files
+                .into_iter()
+                .map(|file| json!({"path": file.path, "size": file.size, "digest": file.digest}))
+                .collect();
+            Ok(json!({"path": path, "digest": Digest::of_value(&files), "files": files}))
+        }
+        _ => convert(name, input, value),
+    }
+}

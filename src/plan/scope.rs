@@ -1,0 +1,344 @@
+use std::collections::HashMap;
+
+use indexmap::{IndexMap, IndexSet};
+
+use super::resolve::Resolver;
+use super::shape::Shape;
+use super::types::{InputKind, Seen};
+use crate::diag::{Code, Diagnostic, Span};
+use crate::expr::{Ref, Step};
+use crate::model::Text;
+
+/// A body that is being resolved.
+pub(super) struct Level {
+    pub(super) names: HashMap<String, usize>,
+    pub(super) spans: Vec<Span>,
+    pub(super) shapes: Vec<Shape>,
+    /// The step whose header, input or inside is being resolved.
+    pub(super) current: Option<usize>,
+    /// By step: what it waits for, and why.
+    pub(super) waits: Vec<IndexMap<usize, Wait>>,
+    pub(super) around: Around,
+}
+
+/// Why a step waits for another one.
+#[derive(Clone, Copy)]
+pub(super) struct Wait {
+    pub(super) first: Span,
+    /// Reads its output.
+    pub(super) output: bool,
+    /// Where it asks only how it ended.
+    pub(super) status: Option<Span>,
+    pub(super) needed: bool,
+    pub(super) tolerated: bool,
+}
+
+/// What a body adds to the names in scope.
+pub(super) enum Around {
+    Root,
+    Loop { state: Vec<String>, lets: Vec<String>, item: Option<String> },
+    Each { item: String },
+    Hold { held: Shape },
+}
+
+/// What a place adds to the names in scope.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Site<'s> {
+    /// The input of a verb: `attempt`.
+    pub(super) attempt: bool,
+    /// Behind a round: `let`.
+    pub(super) closing: bool,
+    /// A check of an output: `output`.
+    pub(super) output: Option<&'s Shape>,
+    /// An exit of the pipeline: `outputs`.
+    pub(super) outputs: Option<&'s [String]>,
+    /// The name of an item.
+    pub(super) item: Option<&'s str>,
+    /// A computation: `state`, `n`, `seed`.
+    pub(super) computed: Option<&'s [String]>,
+}
+
+/// The steps that some expressions read.
+pub(super) type Sight = IndexSet<Seen>;
+
+const FIELDS: [&str; 5] = ["ok", "skipped", "failed", "output", "error"];
+const SOMEWHERE: [(&str, &str); 9] = [
+    ("attempt", "`attempt` is in scope in the input of a verb"),
+    ("state", "`state` is in scope inside a loop"),
+    ("let", "`let` is in scope in `let`, `next`, `rules`, `exits` and `result` of a loop"),
+    ("loop", "`loop` is in scope inside a loop"),
+    ("item", "`item` is in scope inside `each`, and inside a loop with `over`"),
+    ("index", "`index` is in scope inside `each`, and inside a loop with `over`"),
+    ("held", "`held` is in scope inside the body of `hold`"),
+    ("output", "`output` is in scope in `check`; elsewhere write `steps.NAME.output`"),
+    ("outputs", "`outputs` is in scope in the pipeline's `exits`"),
+];
+
+pub(super) fn index_of(item: &str) -> String {
+    if item == "item" { "index".to_owned() } else { format!("{item}_index") }
+}
+
+fn key(r: &Ref, at: usize) -> Option<&str> {
+    match r.path.get(at) {
+        Some(Step::Key(key)) => Some(key),
+        _ => None,
+    }
+}
+
+impl Resolver<'_, '_> {
+    fn key_span(&self, text: &Text, r: &Ref, at: usize) -> Span {
+        self.loader.texts.place(text, r.file.as_ref(), r.key_ranges.get(at).unwrap_or(&r.range))
+    }
+
+    /// Checks one reference and notes what it reads.
+    pub(super) fn refer(&mut self, text: &Text, r: &Ref, site: &Site<'_>, sight: &mut Sight) {
+        let Some(root) = key(r, 0) else { return };
+        match root {
+            "inputs" => self.refer_input(text, r),
+            "steps" => self.refer_step(text, r, sight),
+            "run" => self.field(text, r, &["id", "spent"]),
+            "attempt" if site.attempt => self.field(text, r, &["n", "error"]),
+            "output" if site.output.is_some() => {
+                let shape = site.output.cloned().unwrap_or_default();
+                self.refer_shape(text, r, 1, &shape, Code::UnknownOutputField);
+            }
+            "outputs" if site.outputs.is_some() => {
+                let known: Vec<&str> = site.outputs.unwrap_or_default().iter().map(String::as_str).collect();
+                self.field(text, r, &known);
+            }
+            "state" if site.computed.is_some() => {
+                let known: Vec<&str> = site.computed.unwrap_or_default().iter().map(String::as_str).collect();
+                self.field(text, r, &known);
+            }
+            "n" | "seed" if site.computed.is_some() => {}
+            "state" | "let" | "loop" | "held" => self.refer_control(text, r, root, site),
+            name if self.is_item(name, site) => {}
+            name => self.unknown_root(text, r, name, site),
+        }
+    }
+
+    fn is_item(&self, name: &str, site: &Site<'_>) -> bool {
+        self.items(site).any(|item| item == name || index_of(item) == name)
+    }
+
+    /// The names of the items in scope, innermost first.
+    pub(super) fn items<'s>(&'s self, site: &'s Site<'_>) -> impl Iterator<Item = &'s str> {
+        let around = self.levels.iter().rev().filter_map(|level| match &level.around {
+            Around::Loop { item: Some(item), .. } | Around::Each { item } => Some(item.as_str()),
+            _ => None,
+        });
+        site.item.into_iter().chain(around)
+    }
+
+    fn unknown_root(&mut self, text: &Text, r: &Ref, name: &str, site: &Site<'_>) {
+        let span = self.key_span(text, r, 0);
+        let elsewhere = SOMEWHERE.iter().find(|(word, _)| *word == name);
+        let complaint = match elsewhere {
+            Some((_, hint)) => Diagnostic::new(Code::NotHere, format!("`{name}` is not in scope here"))
+                .at(span, "")
+                .help(*hint),
+            None => {
+                let roots = ["inputs", "steps", "run"].into_iter();
+                let others = SOMEWHERE.iter().map(|(word, _)| *word);
+                let known: Vec<&str> = roots.chain(self.items(site)).chain(others).collect();
+                Diagnostic::new(Code::UnknownName, format!("nothing is called `{name}` here"))
+                    .at(span, "unknown name")
+                    .suggest(name, known)
+            }
+        };
+        self.loader.found.push(complaint);
+    }
+
+    fn field(&mut self, text: &Text, r: &Ref, known: &[&str]) {
+        let (Some(root), Some(field)) = (key(r, 0), key(r, 1)) else { return };
+        if !known.contains(&field) && !r.guarded {
+            let span = self.key_span(text, r, 1);
+            self.loader.found.push(
+                Diagnostic::new(Code::UnknownField, format!("`{root}` has no `{field}`"))
+                    .at(span, "unknown field")
+                    .suggest(field, known.iter().copied()),
+            );
+        }
+    }
+
+    fn refer_control(&mut self, text: &Text, r: &Ref, root: &str, site: &Site<'_>) {
+        let mut bodies = self.levels.iter().rev();
+        let known: Option<Vec<String>> = match root {
+            "held" => {
+                let shape = bodies.find_map(|level| match &level.around {
+                    Around::Hold { held } => Some(held.clone()),
+                    _ => None,
+                });
+                match shape {
+                    Some(shape) => return self.refer_shape(text, r, 1, &shape, Code::UnknownField),
+                    None => None,
+                }
+            }
+            "let" if !site.closing => None,
+            _ => bodies.find_map(|level| match &level.around {
+                Around::Loop { state, .. } if root == "state" => Some(state.clone()),
+                Around::Loop { lets, .. } if root == "let" => Some(lets.clone()),
+                Around::Loop { .. } => Some(vec!["index".to_owned(), "history".to_owned()]),
+                _ => None,
+            }),
+        };
+        match known {
+            Some(known) => {
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                self.field(text, r, &known);
+            }
+            None => self.unknown_root(text, r, root, site),
+        }
+    }
+
+    fn refer_input(&mut self, text: &Text, r: &Ref) {
+        let Some(name) = key(r, 1) else {
+            self.used.extend(self.inputs.keys().cloned());
+            return;
+        };
+        if self.used.contains(name) && r.path.len() < 3 {
+            return;
+        }
+        let Some(input) = self.inputs.get(name) else {
+            let span = self.key_span(text, r, 1);
+            let known: Vec<&str> = self.inputs.keys().map(String::as_str).collect();
+            let mut complaint = Diagnostic::new(Code::UnknownInput, format!("there is no input `{name}`"))
+                .at(span, "not declared")
+                .suggest(name, known);
+            complaint.help.get_or_insert_with(|| format!("declare it: `[inputs.{name}]`"));
+            self.loader.found.push(complaint);
+            return;
+        };
+        let shape = input_shape(&input.kind);
+        self.used.insert(name.to_owned());
+        self.refer_shape(text, r, 2, &shape, Code::UnknownField);
+    }
+
+    /// Checks the rest of a path, from `at` on, against what is known of the value.
+    fn refer_shape(&mut self, text: &Text, r: &Ref, at: usize, shape: &Shape, code: Code) {
+        if r.guarded {
+            return;
+        }
+        let Some((wrong, known)) = shape.first_unknown(&r.path[at.min(r.path.len())..]) else { return };
+        let Some(field) = key(r, at + wrong) else { return };
+        let span = self.key_span(text, r, at + wrong);
+        let owner = r.path[..at + wrong].iter().map(word).collect::<Vec<_>>().join(".");
+        let complaint = Diagnostic::new(code, format!("`{owner}` has no field `{field}`"))
+            .at(span, "unknown field")
+            .suggest(field, known.iter().map(String::as_str));
+        let none = known.is_empty();
+        self.loader.found.push(if none {
+            complaint.help("it is a plain value without fields")
+        } else {
+            complaint
+        });
+    }
+
+    fn refer_step(&mut self, text: &Text, r: &Ref, sight: &mut Sight) {
+        let Some(name) = key(r, 1) else {
+            let span = self.key_span(text, r, 0);
+            self.loader.found.push(
+                Diagnostic::new(Code::DynamicStep, "which steps are read cannot be known before the run")
+                    .at(span, "")
+                    .help("name each step: `steps.NAME.output`"),
+            );
+            return;
+        };
+        let span = self.key_span(text, r, 1);
+        let Some((depth, place)) = self.find(name) else {
+            let complaint = self.unknown_step(name, span);
+            self.loader.found.push(complaint);
+            return;
+        };
+        if self.levels[depth].current == Some(place) {
+            self.loader.found.push(
+                Diagnostic::new(
+                    Code::SelfRead,
+                    format!("`{name}` has not ended yet where this is evaluated"),
+                )
+                .at(span, "reads itself")
+                .at(self.levels[depth].spans[place], "the step")
+                .help("in `check` write `output`; inside a loop carry values in `state`"),
+            );
+            return;
+        }
+        let field = key(r, 2);
+        if let Some(field) = field.filter(|field| !FIELDS.contains(field)) {
+            let at = self.key_span(text, r, 2);
+            let hint = crate::diag::nearest(field, FIELDS).map_or_else(
+                || format!("did you mean `steps.{name}.output.{field}`?"),
+                |near| format!("did you mean `{near}`?"),
+            );
+            self.loader.found.push(
+                Diagnostic::new(Code::UnknownStepField, format!("steps have no field `{field}`"))
+                    .at(at, "not one of ok, skipped, failed, output, error")
+                    .help(hint),
+            );
+        }
+        if field == Some("output") {
+            let shape = self.levels[depth].shapes[place].clone();
+            self.refer_shape(text, r, 3, &shape, Code::UnknownOutputField);
+        }
+        sight.insert(Seen { up: self.levels.len() - 1 - depth, step: place });
+        let asks = matches!(field, Some("ok" | "skipped" | "failed" | "error"));
+        self.wait(depth, place, span, |wait| {
+            wait.output |= !asks;
+            if asks {
+                wait.status.get_or_insert(span);
+            }
+        });
+    }
+
+    /// Notes that the current step of the body at `depth` waits for the step at `place`.
+    pub(super) fn wait(&mut self, depth: usize, place: usize, first: Span, note: impl FnOnce(&mut Wait)) {
+        let level = &mut self.levels[depth];
+        let Some(current) = level.current else { return };
+        note(level.waits[current].entry(place).or_insert(Wait {
+            first,
+            output: false,
+            status: None,
+            needed: false,
+            tolerated: false,
+        }));
+    }
+
+    /// Depth and place of the step that `name` means here.
+    pub(super) fn find(&self, name: &str) -> Option<(usize, usize)> {
+        let mut levels = self.levels.iter().enumerate().rev();
+        levels.find_map(|(depth, level)| level.names.get(name).map(|place| (depth, *place)))
+    }
+
+    pub(super) fn unknown_step(&self, name: &str, span: Span) -> Diagnostic {
+        if let Some((owner, place)) = self.owners.get(name).and_then(|places| places.first()) {
+            return Diagnostic::new(Code::InsideBody, format!("`{name}` is inside the body of `{owner}`"))
+                .at(span, "cannot be seen from here")
+                .at(*place, "it stands here")
+                .help(format!(
+                    "give `{owner}` a `result` that holds what you need, and read `steps.{owner}.output`"
+                ));
+        }
+        let known = self.levels.iter().rev().flat_map(|level| level.names.keys().map(String::as_str));
+        let mut known: Vec<&str> = known.collect();
+        known.sort_unstable();
+        let complaint =
+            Diagnostic::new(Code::UnknownStep, format!("there is no step `{name}`")).at(span, "unknown step");
+        complaint.suggest(name, known)
+    }
+}
+
+fn word(step: &Step) -> String {
+    match step {
+        Step::Key(key) => key.clone(),
+        Step::Index(index) => index.to_string(),
+        Step::Dynamic => "[…]".to_owned(),
+    }
+}
+
+fn input_shape(kind: &InputKind) -> Shape {
+    match kind {
+        InputKind::File => Shape::fields(["path", "name", "text", "digest"]),
+        InputKind::Dir => Shape::fields(["path", "digest", "files"]),
+        InputKind::Json | InputKind::List => Shape::Any,
+        _ => Shape::fields::<&str>([]),
+    }
+}

@@ -1,0 +1,246 @@
+use std::sync::Arc;
+
+use super::compile::{Wanted, sees};
+use super::literal;
+use super::resolve::Resolver;
+use super::scope::{Sight, Site};
+use super::shape::Shape;
+use super::types::{Action, OnInterrupt, Retry, Step};
+use crate::diag::{Code, Diagnostic, nearest};
+use crate::model::{self, Node, Raw, Text, Use};
+use crate::schema::Schema;
+use crate::verb::Class;
+
+/// Verbs that the language itself knows.
+pub(super) const CONTROL: [&str; 6] = ["loop", "each", "hold", "call", "ask", "compute"];
+
+impl Resolver<'_, '_> {
+    pub(super) fn step(&mut self, mut step: model::Step) -> Option<Step> {
+        let mut sight = Sight::new();
+        let site = Site::default();
+        let when = self.maybe(step.when.as_ref(), Wanted::Condition, &site, &mut sight);
+        self.orderings(&step);
+        step.forbid.iter().for_each(|label| self.label(label));
+        let output = step.output.as_ref().map(|node| self.schema(node));
+        let shape =
+            output.clone().flatten().map_or(Shape::Any, |schema| Shape::Schema(schema.source().clone()));
+        let checking = Site { output: Some(&shape), ..Site::default() };
+        let check: Vec<_> =
+            step.check.iter().map(|text| self.expr(text, Wanted::Condition, &checking, &mut sight)).collect();
+        let retry = self.retry(step.retry.as_ref());
+        let used = self.verb(&mut step);
+        let on_interrupt = self.on_interrupt(&step, used.as_ref());
+        let body = step.body.take();
+        let action = used.and_then(|used| self.action(used, body, &mut sight));
+        let check = check.into_iter().collect::<Option<Vec<_>>>();
+        Some(Step {
+            id: Self::id(&step.id),
+            when: when?,
+            deps: Vec::new(),
+            sees: sees(&sight),
+            retry,
+            timeout: step.timeout,
+            lane: step.lane.map(|lane| lane.text),
+            output: output.flatten(),
+            check: check?,
+            cache: step.cache,
+            on_interrupt,
+            forbid: step.forbid.into_iter().map(|label| label.text).collect(),
+            action: action?,
+            span: step.id.span,
+        })
+    }
+
+    fn orderings(&mut self, step: &model::Step) {
+        for text in &step.needs {
+            if let Some((depth, place)) = self.neighbour(text) {
+                self.wait(depth, place, text.span, |wait| wait.needed = true);
+            }
+        }
+        for text in &step.tolerates {
+            let Some((depth, place)) = self.neighbour(text) else { continue };
+            if depth + 1 == self.levels.len() {
+                self.wait(depth, place, text.span, |wait| wait.tolerated = true);
+            } else {
+                self.loader.found.push(
+                    Diagnostic::new(
+                        Code::ToleratesOuter,
+                        format!("`{}` stands outside this body", text.text),
+                    )
+                    .at(text.span, "")
+                    .help("put `tolerates` on the step that owns the body"),
+                );
+            }
+        }
+    }
+
+    fn neighbour(&mut self, text: &Text) -> Option<(usize, usize)> {
+        let found = self.find(&text.text);
+        match found {
+            None => {
+                let complaint = self.unknown_step(&text.text, text.span);
+                self.loader.found.push(complaint);
+                None
+            }
+            Some((depth, place)) if self.levels[depth].current == Some(place) => {
+                self.loader.found.push(
+                    Diagnostic::new(Code::SelfRead, format!("`{}` cannot wait for itself", text.text))
+                        .at(text.span, "")
+                        .help("remove it"),
+                );
+                None
+            }
+            found => found,
+        }
+    }
+
+    fn retry(&mut self, retry: Option<&model::Retry>) -> Retry {
+        let mut read = Retry::default();
+        let Some(retry) = retry else { return read };
+        read.max = retry.max.unwrap_or(read.max);
+        (read.from, read.to) = retry.backoff.unwrap_or((read.from, read.to));
+        if let Some(on) = &retry.on {
+            read.on = self.classes(on);
+        }
+        read
+    }
+
+    pub(super) fn classes(&mut self, words: &[Text]) -> Vec<Class> {
+        let mut classes = Vec::with_capacity(words.len());
+        for word in words {
+            match Class::parse(&word.text) {
+                Some(class) => classes.push(class),
+                None => self.loader.found.push(
+                    Diagnostic::new(Code::UnknownWord, format!("there is no failure class `{}`", word.text))
+                        .at(word.span, "unknown class")
+                        .suggest(&word.text, Class::ALL.map(Class::word)),
+                ),
+            }
+        }
+        classes
+    }
+
+    fn on_interrupt(&mut self, step: &model::Step, used: Option<&Use>) -> OnInterrupt {
+        if let Some(word) = &step.on_interrupt {
+            match word.text.as_str() {
+                "retry" => return OnInterrupt::Retry,
+                "ask" => return OnInterrupt::Ask,
+                "fail" => return OnInterrupt::Fail,
+                other => self.loader.found.push(
+                    Diagnostic::new(Code::UnknownWord, format!("`on_interrupt` cannot be `{other}`"))
+                        .at(word.span, "")
+                        .suggest(other, ["retry", "ask", "fail"]),
+                ),
+            }
+        }
+        let verb = used.and_then(|used| self.loader.catalog.find_verb(&used.name.text));
+        if step.idempotent || verb.is_none_or(|verb| verb.traits().idempotent) {
+            OnInterrupt::Retry
+        } else {
+            OnInterrupt::Ask
+        }
+    }
+
+    fn is_verb(&self, name: &str) -> bool {
+        CONTROL.contains(&name) || self.loader.catalog.find_verb(name).is_some()
+    }
+
+    /// The one verb of a step; complains about none, several, and keys that mean nothing.
+    fn verb(&mut self, step: &mut model::Step) -> Option<Use> {
+        let uses = std::mem::take(&mut step.uses);
+        let (mut verbs, others): (Vec<Use>, Vec<Use>) =
+            uses.into_iter().partition(|used| self.is_verb(&used.name.text));
+        let mut mistaken = false;
+        for used in &others {
+            let word = &used.name.text;
+            let verb_like = verbs.is_empty() && matches!(used.with.value, Raw::Table(_));
+            let header = nearest(word, model::Step::HEADER);
+            mistaken |= verb_like && header.is_none();
+            let complaint = if verb_like && header.is_none() {
+                let known = CONTROL.into_iter().chain(self.loader.catalog.verbs().map(|verb| verb.name()));
+                let mut complaint = Diagnostic::new(Code::UnknownVerb, format!("there is no verb `{word}`"))
+                    .at(used.name.span, "unknown verb")
+                    .suggest(word, known);
+                complaint.help.get_or_insert_with(|| "`atoll verbs` lists all verbs".to_owned());
+                complaint
+            } else {
+                Diagnostic::new(Code::UnknownKey, format!("a step has no key `{word}`"))
+                    .at(used.name.span, "unknown key")
+                    .suggest(word, model::Step::HEADER)
+            };
+            self.loader.found.push(complaint);
+        }
+        match verbs.len() {
+            0 if !mistaken => self.loader.found.push(
+                Diagnostic::new(Code::NoVerb, format!("`{}` does not say what it does", step.id.text))
+                    .at(step.id.span, "no verb")
+                    .help("add a verb, e.g. `set = { x = 1 }`; `atoll verbs` lists them"),
+            ),
+            0 | 1 => {}
+            _ => {
+                let words = verbs.iter().map(|used| format!("`{}`", used.name.text)).collect::<Vec<_>>();
+                let mut complaint = Diagnostic::new(
+                    Code::TwoVerbs,
+                    format!("a step has one verb, this one has {}", words.join(" and ")),
+                );
+                for used in &verbs {
+                    complaint = complaint.at(used.name.span, "");
+                }
+                self.loader.found.push(complaint.help("make a step of each"));
+            }
+        }
+        verbs.drain(..).next()
+    }
+
+    /// Compiles the schema in a step's header: the name of a file, or the schema itself.
+    pub(super) fn schema(&mut self, node: &Node) -> Option<Arc<Schema>> {
+        let Some(path) = node.text() else {
+            let key = format!("{:?}", node.span);
+            if let Some(schema) = self.schemas.get(&key) {
+                return schema.clone();
+            }
+            let made = match node.value {
+                Raw::Table(_) => Schema::compile("output", node.to_value()).map_err(|e| e.message),
+                _ => Err(format!("a schema is a table or the path of a file, this is {}", node.noun())),
+            };
+            return self.keep(key, made, node);
+        };
+        if let Some(schema) = self.schemas.get(&path.text) {
+            return schema.clone();
+        }
+        let made = match self.file(&path) {
+            None => {
+                self.schemas.insert(path.text, None);
+                return None;
+            }
+            Some(text) => serde_json::from_str(&text.text)
+                .map_err(|e| format!("`{}` is no JSON: {e}", path.text))
+                .and_then(|source| Schema::compile(path.text.clone(), source).map_err(|e| e.to_string())),
+        };
+        self.keep(path.text, made, node)
+    }
+
+    fn keep(&mut self, key: String, made: Result<Schema, String>, node: &Node) -> Option<Arc<Schema>> {
+        let schema = match made {
+            Ok(schema) => Some(Arc::new(schema)),
+            Err(message) => {
+                self.loader.found.push(
+                    Diagnostic::new(Code::BadSchema, message)
+                        .at(node.span, "")
+                        .help("a schema is JSON Schema 2020-12"),
+                );
+                None
+            }
+        };
+        self.schemas.insert(key, schema.clone());
+        schema
+    }
+
+    pub(super) fn leaf(&mut self, used: &Use, sight: &mut Sight) -> Option<Action> {
+        let verb = self.loader.catalog.find_verb(&used.name.text)?.clone();
+        let schema = self.generated(&format!("{} with", verb.name()), || verb.with_schema());
+        literal::check(&used.with, &schema, verb.name(), used.name.span, &mut self.loader.found);
+        let with = self.tree(&used.with, &Site { attempt: true, ..Site::default() }, sight)?;
+        Some(Action::Verb { name: verb.name().to_owned(), with, traits: verb.traits() })
+    }
+}

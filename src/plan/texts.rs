@@ -1,0 +1,109 @@
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::sources::Sources;
+use crate::diag::{self, Code, Diagnostic, SourceId, Span, nearest};
+use crate::expr::Fault;
+use crate::model::Text;
+
+/// The texts that one load reads: each is asked for once, given a place for diagnostics, and kept for the bundle.
+pub(super) struct Texts<'a> {
+    door: &'a dyn Sources,
+    read: RefCell<Read>,
+}
+
+#[derive(Default)]
+struct Read {
+    sources: diag::Sources,
+    ids: HashMap<String, Option<SourceId>>,
+    files: BTreeMap<String, String>,
+}
+
+impl<'a> Texts<'a> {
+    pub(super) fn new(door: &'a dyn Sources) -> Self {
+        Self { door, read: RefCell::default() }
+    }
+
+    /// The text at `path`, `None` where there is none.
+    pub(super) fn read(&self, path: &str) -> Result<Option<SourceId>, Diagnostic> {
+        if let Some(id) = self.read.borrow().ids.get(path) {
+            return Ok(*id);
+        }
+        let found = self.door.find(path).map_err(|e| {
+            Diagnostic::new(Code::Unreadable, format!("cannot read {}: {}", e.name, e.reason))
+                .help("check the path and its permissions")
+        })?;
+        let mut read = self.read.borrow_mut();
+        let id = found.map(|found| {
+            read.files.insert(path.to_owned(), found.text.to_string());
+            read.sources.add(found.name, found.text)
+        });
+        read.ids.insert(path.to_owned(), id);
+        Ok(id)
+    }
+
+    /// The text of an include.
+    pub(super) fn include(&self, path: &str) -> Option<Arc<str>> {
+        let id = self.read(path).ok()??;
+        Some(self.text(id))
+    }
+
+    pub(super) fn text(&self, id: SourceId) -> Arc<str> {
+        self.read.borrow().sources.get(id).text.clone()
+    }
+
+    /// Adds a text that no file holds.
+    pub(super) fn add(&self, name: &str, text: String) -> SourceId {
+        self.read.borrow_mut().sources.add(name, text)
+    }
+
+    pub(super) fn with<T>(&self, view: impl FnOnce(&diag::Sources) -> T) -> T {
+        view(&self.read.borrow().sources)
+    }
+
+    /// The whole of the text named by `id`, as a string of the pipeline.
+    pub(super) fn whole(&self, id: SourceId) -> Text {
+        let text = self.text(id);
+        let span = self.with(|sources| sources.span(id, 0..text.len()));
+        Text { text: text.to_string(), span, quoted: false }
+    }
+
+    /// The place of bytes `range` of `text`, or of the include `file` in it.
+    pub(super) fn place(&self, text: &Text, file: Option<&Arc<str>>, range: &std::ops::Range<usize>) -> Span {
+        let read = self.read.borrow();
+        match file.and_then(|file| read.ids.get(file.as_ref()).copied().flatten()) {
+            Some(id) => read.sources.span(id, range.clone()),
+            None => text.part(range, &read.sources),
+        }
+    }
+
+    pub(super) fn fault(&self, text: &Text, fault: &Fault) -> Span {
+        self.place(text, fault.file.as_ref(), &fault.range)
+    }
+
+    /// The complaint that `path` is not there, with the nearest path that is.
+    pub(super) fn missing(&self, code: Code, message: String, path: &str, at: Option<Span>) -> Diagnostic {
+        let folder = path.split('/').next().unwrap_or_default();
+        let known = self.door.list(folder);
+        let complaint = Diagnostic::new(code, message);
+        let complaint = match at {
+            Some(span) => complaint.at(span, "not found"),
+            None => complaint,
+        };
+        match nearest(path, known.iter().map(String::as_str)) {
+            Some(near) if code == Code::PipelineMissing => {
+                let name = near.strip_prefix("pipelines/").and_then(|near| near.strip_suffix(".toml"));
+                complaint.help(format!("did you mean `{}`?", name.unwrap_or(near)))
+            }
+            Some(near) => complaint.help(format!("did you mean `{near}`?")),
+            None => complaint.help(format!("`atoll which {path}` says where it is looked for")),
+        }
+    }
+
+    /// Everything that was read.
+    pub(super) fn finish(self) -> (diag::Sources, BTreeMap<String, String>) {
+        let read = self.read.into_inner();
+        (read.sources, read.files)
+    }
+}
