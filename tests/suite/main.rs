@@ -1,1 +1,2 @@
 //! One test binary for everything that looks at Atoll from outside.
+mod expr;
