@@ -16,7 +16,7 @@ use crate::expr::Tree;
 use crate::id::RunId;
 use crate::meter::Meter;
 use crate::plan::{Action, Plan, Step};
-use crate::store::{Memory, Owner, Store};
+use crate::store::{Memory, Owner};
 use crate::value::Value;
 use crate::verb::{Catalog, Class, Context, Failure, Output, Secrets, Traits, Verb};
 
@@ -89,7 +89,7 @@ impl Bench {
         let (toy, clock) = (Toy::default(), ManualClock::at(1_000));
         let house = House {
             catalog: Catalog::new().verb(toy.clone()).verb(crate::verbs::Set),
-            store: Arc::new(Memory::default()),
+            store: Arc::new(Memory::new(Arc::new(clock.clone()))),
             clock: Arc::new(clock.clone()),
             owner: Owner { pid: 1, started_at: 0, host: "here".to_owned() },
             secrets: Arc::new(NoSecrets),

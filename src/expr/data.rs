@@ -158,7 +158,7 @@ fn text_of(key: &Inner) -> String {
     key.as_str().map_or_else(|| key.to_string(), ToOwned::to_owned)
 }
 
-fn inner(value: &Value) -> Inner {
+pub(super) fn inner(value: &Value) -> Inner {
     match value {
         Value::Null => Inner::from(()),
         Value::Bool(truth) => Inner::from(*truth),
@@ -175,7 +175,7 @@ fn inner(value: &Value) -> Inner {
     }
 }
 
-fn outer(value: &Inner) -> Value {
+pub(super) fn outer(value: &Inner) -> Value {
     if let Some(deferred) = value.downcast_object_ref::<Deferred>() {
         return (*deferred.source).clone();
     }
@@ -290,6 +290,12 @@ impl fmt::Debug for Data {
 impl From<bool> for Data {
     fn from(truth: bool) -> Self {
         Self(Inner::from(truth))
+    }
+}
+
+impl From<i32> for Data {
+    fn from(whole: i32) -> Self {
+        Self(Inner::from(whole))
     }
 }
 

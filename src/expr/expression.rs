@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::compiled::Compiled;
 use super::data::Data;
-use super::fault::{EvalError, Fault, FaultKind};
+use super::fault::{EvalError, Fault};
 use super::functions::Functions;
 use super::refs::Ref;
 use super::scope::Scope;
@@ -11,40 +12,33 @@ use super::scope::Scope;
 /// A compiled expression. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Expr {
-    text: Arc<str>,
-    refs: Arc<[Ref]>,
+    pub(super) compiled: Compiled,
+    pub(super) functions: Arc<Functions>,
 }
 
 impl Expr {
     /// Parses `text`, which may call `functions`.
-    pub fn parse(text: &str, _functions: &Arc<Functions>) -> Result<Self, Vec<Fault>> {
-        Err(vec![Fault::new(FaultKind::Syntax, 0..text.len(), "expressions are not built in yet")])
+    pub fn parse(text: &str, functions: &Arc<Functions>) -> Result<Self, Vec<Fault>> {
+        Ok(Self { compiled: Compiled::parse(text, functions)?, functions: Arc::clone(functions) })
     }
 
-    /// What the author wrote.
+    /// What the author wrote, without white space around it.
     pub fn text(&self) -> &str {
-        &self.text
+        self.compiled.text()
     }
 
-    /// The values it reads.
+    /// The values it reads, in the order of the text.
     pub fn refs(&self) -> &[Ref] {
-        &self.refs
+        self.compiled.refs()
     }
 
-    /// Its value.
-    pub fn eval(&self, _scope: &Scope) -> Result<Data, EvalError> {
-        Err(EvalError::new(&self.text, "expressions are not built in yet", None))
+    /// Its value, which is never undefined.
+    pub fn eval(&self, scope: &Scope) -> Result<Data, EvalError> {
+        self.compiled.eval(scope, &self.functions).map(Data)
     }
 
     /// Its value, which must be a truth value.
     pub fn eval_bool(&self, scope: &Scope) -> Result<bool, EvalError> {
-        let data = self.eval(scope)?;
-        data.as_bool().ok_or_else(|| {
-            EvalError::new(
-                &self.text,
-                format!("a condition must be true or false, this is {}", data.noun()),
-                None,
-            )
-        })
+        self.compiled.eval_bool(scope, &self.functions)
     }
 }

@@ -3,14 +3,28 @@
 //! This room is the only place that names minijinja. It must never know steps, runs, time or files.
 //! Start reading at [`Expr`] and [`Template`].
 
+mod ast;
+mod blocks;
+mod call;
+mod check;
+mod compiled;
 mod data;
+mod env;
 mod expression;
 mod fault;
 mod filters;
 mod functions;
+mod guard;
+mod lint;
+mod missing;
+mod parse;
 mod refs;
+mod render;
+mod scan;
 mod scope;
 mod template;
+mod tests_table;
+mod token;
 mod tree;
 
 pub use data::{Data, Items};

@@ -1,57 +1,94 @@
 //! One template: text with expressions in it.
 
+use std::fmt;
 use std::sync::Arc;
 
+use super::blocks::{Builder, Part};
 use super::data::Data;
-use super::fault::{EvalError, Fault, FaultKind};
+use super::fault::{EvalError, Fault};
 use super::functions::Functions;
 use super::refs::Ref;
+use super::render::Rendering;
 use super::scope::Scope;
 
 /// A compiled template. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Template {
+#[derive(Clone)]
+pub struct Template(Arc<Body>);
+
+struct Body {
     text: Arc<str>,
-    refs: Arc<[Ref]>,
+    refs: Vec<Ref>,
+    parts: Vec<Part>,
+    functions: Arc<Functions>,
+    /// What it renders to, if that does not depend on anything.
+    literal: Option<String>,
 }
 
 impl Template {
     /// Parses `text`; `includes` gives the text of the file that an `{% include "name" %}` names.
     pub fn parse(
         text: &str,
-        _functions: &Arc<Functions>,
-        _includes: &dyn Fn(&str) -> Option<Arc<str>>,
+        functions: &Arc<Functions>,
+        includes: &dyn Fn(&str) -> Option<Arc<str>>,
     ) -> Result<Self, Vec<Fault>> {
-        Err(vec![Fault::new(FaultKind::Syntax, 0..text.len(), "templates are not built in yet")])
+        let text: Arc<str> = Arc::from(text);
+        let mut builder = Builder::new(functions, includes);
+        let parts = builder.file(&text);
+        let Builder { refs, faults, .. } = builder;
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let plain = parts.iter().map(|part| match part {
+            Part::Text(text) => Some(&**text),
+            _ => None,
+        });
+        let literal = plain.collect::<Option<String>>();
+        Ok(Self(Arc::new(Body { text, refs, parts, functions: Arc::clone(functions), literal })))
     }
 
     /// What the author wrote.
     pub fn text(&self) -> &str {
-        &self.text
+        &self.0.text
     }
 
     /// The values it reads, those of its includes too.
     pub fn refs(&self) -> &[Ref] {
-        &self.refs
+        &self.0.refs
     }
 
     /// Whether it is exactly one `{{ expression }}`, whose type it keeps.
     pub fn single(&self) -> bool {
-        false
+        matches!(&self.0.parts[..], [Part::Output(_)])
     }
 
-    /// Whether it is plain text.
+    /// Whether it renders to the same text whatever the scope.
     pub fn is_literal(&self) -> bool {
-        false
+        self.0.literal.is_some()
+    }
+
+    /// The text it renders to whatever the scope, if that is so.
+    pub fn literal(&self) -> Option<&str> {
+        self.0.literal.as_deref()
     }
 
     /// Its value: of the expression's type if it is [`single`](Self::single), else text.
     pub fn render(&self, scope: &Scope) -> Result<Data, EvalError> {
-        self.render_text(scope).map(Data::from)
+        match &self.0.parts[..] {
+            [Part::Output(value)] => value.eval(scope, &self.0.functions).map(Data),
+            _ => self.render_text(scope).map(Data::from),
+        }
     }
 
-    /// Its value as text.
-    pub fn render_text(&self, _scope: &Scope) -> Result<String, EvalError> {
-        Err(EvalError::new(&self.text, "templates are not built in yet", None))
+    /// Its value as text: text as it is, anything else as JSON.
+    pub fn render_text(&self, scope: &Scope) -> Result<String, EvalError> {
+        let mut rendering = Rendering::new(&self.0.functions, &self.0.text);
+        rendering.run(&self.0.parts, scope)?;
+        Ok(rendering.text)
+    }
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Template").field(&self.0.text).finish()
     }
 }

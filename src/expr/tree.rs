@@ -73,8 +73,10 @@ fn build(
 ) -> Tree {
     match value {
         Value::String(text) => match Template::parse(text, functions, includes) {
-            Ok(template) if template.is_literal() => Tree::Literal(value.clone()),
-            Ok(template) => Tree::Template(template),
+            Ok(template) => match template.literal() {
+                Some(text) => Tree::Literal(Value::from(text)),
+                None => Tree::Template(template),
+            },
             Err(found) => {
                 faults.extend(found.into_iter().map(|fault| (pointer.to_owned(), fault)));
                 Tree::Literal(Value::Null)

@@ -3,3 +3,4 @@
 mod store;
 mod llm;
 mod scenario;
+mod expr;
