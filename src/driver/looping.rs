@@ -165,7 +165,7 @@ impl Driver {
             }
         }
         // A verb that no longer waits for its acknowledgement has ended.
-        self.saved.drain(..).for_each(|saved| drop(saved.send(())));
+        self.saved.drain(..).for_each(|saved| saved.send(()).unwrap_or_default());
         Ok(turn.orders)
     }
 

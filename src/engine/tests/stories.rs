@@ -78,7 +78,7 @@ fn a_lost_hold_runs_its_body_again_from_the_start() {
     world.journal = whole.journal[..=cut.unwrap()].to_vec();
     world.run();
     assert!(words(&world, "box").contains(&"lost"));
-    assert_eq!(words(&world, "box/a").iter().filter(|word| **word == "started").count(), 2);
+    assert_eq!(words(&world, "box/a").iter().filter(|word| **word == "succeeded").count(), 2);
     assert_eq!(world.ends(), whole.ends());
 }
 
