@@ -196,6 +196,9 @@ impl Object for Frame {
         let Some(reserved) = key.strip_prefix("__") else {
             return self.scope.get(key).map(|data| data.0.clone());
         };
+        if key == super::blocks::BLOCK {
+            return self.scope.get(key).map(|data| data.0.clone());
+        }
         let place = self.functions.place(reserved.strip_prefix("fn_")?)?;
         Some(Inner::from_object(Callable { place, frame: Arc::clone(self) }))
     }

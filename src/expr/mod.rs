@@ -18,6 +18,8 @@ mod guard;
 mod lint;
 mod missing;
 mod parse;
+#[cfg(test)]
+mod properties;
 mod refs;
 mod render;
 mod scan;
