@@ -43,7 +43,9 @@ fn plan(text: &str) -> Arc<Plan> {
 fn house(dir: &Path) -> House {
     House {
         catalog: Catalog::new().verb(Set),
-        store: Arc::new(Sqlite::open(&dir.join("atoll.db"), Durability::Full, Arc::new(SystemClock)).unwrap()),
+        store: Arc::new(
+            Sqlite::open(&dir.join("atoll.db"), Durability::Full, Arc::new(SystemClock)).unwrap(),
+        ),
         clock: Arc::new(SystemClock),
         owner: Owner { pid: std::process::id(), started_at: 0, host: "bench".into() },
         secrets: Arc::new(NoSecrets),
@@ -71,7 +73,10 @@ fn fresh() -> Begin {
 fn chain(length: usize) -> String {
     let mut text = "atoll = 1\nname = \"chain\"\n[steps.s0]\nset = { n = 0 }\n".to_owned();
     for i in 1..length {
-        text.push_str(&format!("[steps.s{i}]\nset = {{ n = \"{{{{ steps.s{}.output.n + 1 }}}}\" }}\n", i - 1));
+        text.push_str(&format!(
+            "[steps.s{i}]\nset = {{ n = \"{{{{ steps.s{}.output.n + 1 }}}}\" }}\n",
+            i - 1
+        ));
     }
     text
 }
@@ -97,7 +102,17 @@ fn bare(dir: &Path, commits: usize, per: usize) -> Duration {
             let mut insert = tx.prepare_cached("insert into fact values(?,?,?,?,?,?,?)").unwrap();
             for _ in 0..per {
                 seq += 1;
-                insert.execute(rusqlite::params!["bench", seq, 1_700_000_000_000_i64, "succeeded", "s100", 1, body]).unwrap();
+                insert
+                    .execute(rusqlite::params![
+                        "bench",
+                        seq,
+                        1_700_000_000_000_i64,
+                        "succeeded",
+                        "s100",
+                        1,
+                        body
+                    ])
+                    .unwrap();
             }
         }
         tx.commit().unwrap();
@@ -187,7 +202,8 @@ fn resumable(dir: &Path) {
     let plan = plan(RESUMED);
     go(dir, &plan, fresh(), |_| {});
     let db = rusqlite::Connection::open(dir.join("atoll.db")).unwrap();
-    let cut: i64 = db.query_row("select min(seq) from fact where address = 'last'", [], |row| row.get(0)).unwrap();
+    let cut: i64 =
+        db.query_row("select min(seq) from fact where address = 'last'", [], |row| row.get(0)).unwrap();
     db.execute("delete from fact where seq >= ?", [cut]).unwrap();
 }
 
@@ -197,13 +213,22 @@ fn binary() -> PathBuf {
 
 fn cold_start() -> (Duration, Duration) {
     let dir = temp();
-    std::fs::write(dir.path().join("hello.toml"), "atoll = 1\nname = \"hello\"\n[steps.hello]\nset = { word = \"hello\" }\n").unwrap();
+    std::fs::write(
+        dir.path().join("hello.toml"),
+        "atoll = 1\nname = \"hello\"\n[steps.hello]\nset = { word = \"hello\" }\n",
+    )
+    .unwrap();
     let mut ours = Vec::new();
     let mut floor = Vec::new();
     for i in 0..20 {
         let data = dir.path().join(format!("data{i}"));
         let started = Instant::now();
-        let out = Command::new(binary()).current_dir(dir.path()).args(["run", "hello.toml", "--data-dir"]).arg(&data).output().unwrap();
+        let out = Command::new(binary())
+            .current_dir(dir.path())
+            .args(["run", "hello.toml", "--data-dir"])
+            .arg(&data)
+            .output()
+            .unwrap();
         ours.push(started.elapsed());
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         let started = Instant::now();
@@ -220,7 +245,8 @@ fn check_large() -> Duration {
     std::fs::write(dir.path().join("large.toml"), chain(5_000)).unwrap();
     best(3, || {
         let started = Instant::now();
-        let out = Command::new(binary()).current_dir(dir.path()).args(["check", "large.toml"]).output().unwrap();
+        let out =
+            Command::new(binary()).current_dir(dir.path()).args(["check", "large.toml"]).output().unwrap();
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
         started.elapsed()
     })
@@ -239,7 +265,12 @@ fn main() {
     }
     println!("| what | atoll | bare program, same commits | ratio | goal |\n|---|---|---|---|---|");
     let (ours, floor) = cold_start();
-    println!("| cold start of a one-step `set` pipeline, p50 of 20 | {:.1} ms | {:.1} ms | {:.1} | ≤ 10 ms |", ms(ours), ms(floor), ms(ours) / ms(floor));
+    println!(
+        "| cold start of a one-step `set` pipeline, p50 of 20 | {:.1} ms | {:.1} ms | {:.1} | ≤ 10 ms |",
+        ms(ours),
+        ms(floor),
+        ms(ours) / ms(floor)
+    );
     let text = plan(&chain(1_000));
     let ours = best(3, || {
         let dir = temp();
@@ -248,17 +279,35 @@ fn main() {
         started.elapsed()
     });
     let floor = best(3, || bare(temp().path(), 1_001, 2));
-    println!("| chain of 1,000 `set` steps, FULL, one fsync a step | {:.0} ms | {:.0} ms | {:.2} | ≤ 1.5 |", ms(ours), ms(floor), ms(ours) / ms(floor));
+    println!(
+        "| chain of 1,000 `set` steps, FULL, one fsync a step | {:.0} ms | {:.0} ms | {:.2} | ≤ 1.5 |",
+        ms(ours),
+        ms(floor),
+        ms(ours) / ms(floor)
+    );
     let (small, small_mib) = fan_of(10_000);
     let floor = best(3, || bare(temp().path(), 40, 750));
-    println!("| `each` over 10,000 one-step items | {small:.0} ms = {:.1} µs an item, {small_mib:.0} MiB | {:.0} ms | {:.1} | ≤ 50 µs, ≤ 64 MiB |", small / 10.0, ms(floor), small / ms(floor));
+    println!(
+        "| `each` over 10,000 one-step items | {small:.0} ms = {:.1} µs an item, {small_mib:.0} MiB | {:.0} ms | {:.1} | ≤ 50 µs, ≤ 64 MiB |",
+        small / 10.0,
+        ms(floor),
+        small / ms(floor)
+    );
     let (large, large_mib) = fan_of(100_000);
-    println!("| `each` over 100,000 one-step items | {large:.0} ms, {large_mib:.0} MiB | | {:.1} × the time of 10,000 | ≤ 11 |", large / small);
+    println!(
+        "| `each` over 100,000 one-step items | {large:.0} ms, {large_mib:.0} MiB | | {:.1} × the time of 10,000 | ≤ 11 |",
+        large / small
+    );
     let resumed = best(3, || {
         let dir = temp();
         resumable(dir.path());
-        Duration::from_secs_f64(child(&["--child-resume", dir.path().to_str().unwrap()]).trim().parse::<f64>().unwrap() / 1e3)
+        Duration::from_secs_f64(
+            child(&["--child-resume", dir.path().to_str().unwrap()]).trim().parse::<f64>().unwrap() / 1e3,
+        )
     });
-    println!("| resume of a run with 10,000 items done, to the first new step | {:.0} ms | | | ≤ 100 ms |", ms(resumed));
+    println!(
+        "| resume of a run with 10,000 items done, to the first new step | {:.0} ms | | | ≤ 100 ms |",
+        ms(resumed)
+    );
     println!("| `check` of a 5,000-step pipeline | {:.0} ms | | | ≤ 1,000 ms |", ms(check_large()));
 }

@@ -28,6 +28,7 @@ mod template;
 mod tests_table;
 mod token;
 mod tree;
+mod words;
 
 pub use data::{Data, Items};
 pub use expression::Expr;

@@ -1,6 +1,6 @@
 //! One test binary for everything that looks at Atoll from outside.
 
-mod store;
+mod expr;
 mod llm;
 mod scenario;
-mod expr;
+mod store;
