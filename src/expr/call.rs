@@ -228,7 +228,7 @@ fn literal<'a>(given: &Given<'a>, what: &str) -> Result<Option<(&'a str, Range<u
 }
 
 /// `map`: places are filter, attribute, default, then the filter's own arguments.
-fn applied<'a>(bound: &mut Vec<Given<'a>>, span: &Range<usize>, functions: &Functions) -> Result<(), Fault> {
+fn applied(bound: &mut Vec<Given<'_>>, span: &Range<usize>, functions: &Functions) -> Result<(), Fault> {
     let by_attribute = !matches!(&bound[1], Given::Name(_));
     let Some((name, at)) = literal(&bound[0], "filter")? else {
         if by_attribute {
@@ -267,7 +267,7 @@ fn applied<'a>(bound: &mut Vec<Given<'a>>, span: &Range<usize>, functions: &Func
 }
 
 /// `select` and its kin: the test stands at `place`, its own arguments follow it.
-fn tested<'a>(bound: &mut [Given<'a>], place: usize, functions: &Functions) -> Result<(), Fault> {
+fn tested(bound: &mut [Given<'_>], place: usize, functions: &Functions) -> Result<(), Fault> {
     let Some((name, at)) = literal(&bound[place], "test")? else { return Ok(()) };
     let extra = bound.len() - place - 1;
     if let Some(target) = own(name, &at, extra, functions)? {
