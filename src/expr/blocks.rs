@@ -173,12 +173,11 @@ impl<'a> Builder<'a> {
 
     /// The body of `tag` up to one of `ends`.
     fn body(&mut self, reader: &mut Reader, tag: &Tag, ends: &[&str]) -> Read<(Vec<Part>, Tag)> {
-        match self.parts(reader, ends)? {
-            (parts, Some(end)) => Ok((parts, end)),
-            (_, None) => {
-                let message = format!("this `{}` has no `{{% end{} %}}`", tag.name, tag.name);
-                Err(Fault::new(FaultKind::Syntax, tag.span.clone(), message))
-            }
+        if let (parts, Some(end)) = self.parts(reader, ends)? {
+            Ok((parts, end))
+        } else {
+            let message = format!("this `{}` has no `{{% end{} %}}`", tag.name, tag.name);
+            Err(Fault::new(FaultKind::Syntax, tag.span.clone(), message))
         }
     }
 

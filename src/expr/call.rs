@@ -76,8 +76,8 @@ fn filter<'a>(
     let mut bound = bind(name, span, &found.params(), args)?;
     match name {
         "map" => applied(&mut bound, span, functions)?,
-        "select" | "reject" => tested(&mut bound, 0, span, functions)?,
-        "selectattr" | "rejectattr" => tested(&mut bound, 1, span, functions)?,
+        "select" | "reject" => tested(&mut bound, 0, functions)?,
+        "selectattr" | "rejectattr" => tested(&mut bound, 1, functions)?,
         _ => {}
     }
     bound.insert(0, subject);
@@ -215,11 +215,7 @@ fn shown(params: &[Param]) -> String {
 }
 
 /// The name that a filter of filters was given: written out, so that it can be checked at load.
-fn literal<'a>(
-    given: &Given<'a>,
-    span: &Range<usize>,
-    what: &str,
-) -> Result<Option<(&'a str, Range<usize>)>, Fault> {
+fn literal<'a>(given: &Given<'a>, what: &str) -> Result<Option<(&'a str, Range<usize>)>, Fault> {
     match given {
         Given::Value(Node { kind: Kind::Text(name), span }) => Ok(Some((name, span.clone()))),
         Given::Value(node) => Err(Fault::new(
@@ -227,17 +223,14 @@ fn literal<'a>(
             node.span.clone(),
             format!("the name of the {what} must be written out as text"),
         )),
-        _ => {
-            let _ = span;
-            Ok(None)
-        }
+        _ => Ok(None),
     }
 }
 
 /// `map`: places are filter, attribute, default, then the filter's own arguments.
-fn applied<'a>(bound: &mut Vec<Given<'a>>, span: &Range<usize>, functions: &Functions) -> Result<(), Fault> {
+fn applied(bound: &mut Vec<Given<'_>>, span: &Range<usize>, functions: &Functions) -> Result<(), Fault> {
     let by_attribute = !matches!(&bound[1], Given::Name(_));
-    let Some((name, at)) = literal(&bound[0], span, "filter")? else {
+    let Some((name, at)) = literal(&bound[0], "filter")? else {
         if by_attribute {
             return Ok(());
         }
@@ -274,13 +267,8 @@ fn applied<'a>(bound: &mut Vec<Given<'a>>, span: &Range<usize>, functions: &Func
 }
 
 /// `select` and its kin: the test stands at `place`, its own arguments follow it.
-fn tested<'a>(
-    bound: &mut [Given<'a>],
-    place: usize,
-    span: &Range<usize>,
-    functions: &Functions,
-) -> Result<(), Fault> {
-    let Some((name, at)) = literal(&bound[place], span, "test")? else { return Ok(()) };
+fn tested(bound: &mut [Given<'_>], place: usize, functions: &Functions) -> Result<(), Fault> {
+    let Some((name, at)) = literal(&bound[place], "test")? else { return Ok(()) };
     let extra = bound.len() - place - 1;
     if let Some(target) = own(name, &at, extra, functions)? {
         bound[place] = target;

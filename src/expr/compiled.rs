@@ -159,12 +159,12 @@ fn cause<T: std::error::Error + 'static>(error: &Error) -> Option<&T> {
 
 fn calls(node: &Node, functions: &Functions, found: &mut Vec<usize>) {
     if let Ok(Some(Call { target, args })) = call::resolve(node, functions) {
-        let named = args.iter().filter_map(|arg| match arg {
+        let given = args.iter().filter_map(|arg| match arg {
             call::Given::Name(name) => Some(name.as_str()),
             _ => None,
         });
         let names =
-            named.chain([target.as_str()]).filter_map(|name| functions.place(name.strip_prefix("__fn_")?));
+            given.chain([target.as_str()]).filter_map(|name| functions.place(name.strip_prefix("__fn_")?));
         found.extend(names);
     }
     node.children().into_iter().for_each(|child| calls(child, functions, found));
@@ -193,8 +193,9 @@ impl Object for Frame {
     }
 
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Inner> {
-        let Some(reserved) = key.strip_prefix("__") else {
-            return self.scope.get(key).map(|data| data.0.clone());
+        let reserved = match key.strip_prefix("__") {
+            Some(reserved) if key != super::blocks::BLOCK => reserved,
+            _ => return self.scope.get(key).map(|data| data.0.clone()),
         };
         let place = self.functions.place(reserved.strip_prefix("fn_")?)?;
         Some(Inner::from_object(Callable { place, frame: Arc::clone(self) }))

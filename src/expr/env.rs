@@ -150,10 +150,10 @@ fn index(base: &Inner, index: &Inner) -> Checked {
 }
 
 /// Part of a list or a text, with the meaning that Python gives to `[start:stop:step]`.
-fn slice(base: &Inner, start: &Inner, stop: &Inner, step: &Inner) -> Checked {
+fn slice(base: &Inner, start: &Inner, stop: &Inner, by: &Inner) -> Checked {
     let bound = |value: &Inner| if value.is_none() { Ok(None) } else { super::check::whole(value).map(Some) };
-    let (start, stop, step) = (bound(start)?, bound(stop)?, bound(step)?.unwrap_or(1));
-    if step == 0 {
+    let (start, stop, by) = (bound(start)?, bound(stop)?, bound(by)?.unwrap_or(1));
+    if by == 0 {
         return Err(wrong("a slice cannot go on by zero"));
     }
     let chars: Option<Vec<char>> = base.as_str().map(|text| text.chars().collect());
@@ -162,7 +162,7 @@ fn slice(base: &Inner, start: &Inner, stop: &Inner, step: &Inner) -> Checked {
         (None, Some(length)) if is_list(base) => length,
         _ => items(base)?.count(),
     };
-    let places = places(i64::try_from(length).unwrap_or(i64::MAX), start, stop, step);
+    let places = places(i64::try_from(length).unwrap_or(i64::MAX), start, stop, by);
     match chars {
         Some(chars) => Ok(Inner::from(places.filter_map(|i| chars.get(i)).collect::<String>())),
         None if base.kind() == ValueKind::Seq => {
@@ -175,26 +175,26 @@ fn slice(base: &Inner, start: &Inner, stop: &Inner, step: &Inner) -> Checked {
     }
 }
 
-fn places(length: i64, start: Option<i64>, stop: Option<i64>, step: i64) -> impl Iterator<Item = usize> {
-    let (low, high) = if step > 0 { (0, length) } else { (-1, length - 1) };
+fn places(length: i64, start: Option<i64>, stop: Option<i64>, by: i64) -> impl Iterator<Item = usize> {
+    let (low, high) = if by > 0 { (0, length) } else { (-1, length - 1) };
     let clip = |at: i64| (if at < 0 { at.saturating_add(length) } else { at }).clamp(low, high);
-    let (first, last) = if step > 0 { (low, high) } else { (high, low) };
+    let (first, last) = if by > 0 { (low, high) } else { (high, low) };
     let (start, stop) = (start.map_or(first, clip), stop.map_or(last, clip));
-    let next = move |at: &i64| at.checked_add(step);
+    let next = move |at: &i64| at.checked_add(by);
     std::iter::successors(Some(start), next)
-        .take_while(move |at| if step > 0 { *at < stop } else { *at > stop })
+        .take_while(move |at| if by > 0 { *at < stop } else { *at > stop })
         .filter_map(|at| usize::try_from(at).ok())
 }
 
-fn range(start: &Inner, stop: &Inner, step: &Inner) -> Checked {
+fn range(start: &Inner, stop: &Inner, by: &Inner) -> Checked {
     let whole = super::check::whole;
     let (start, stop) = if stop.is_none() { (0, whole(start)?) } else { (whole(start)?, whole(stop)?) };
-    let step = if step.is_none() { 1 } else { whole(step)? };
-    if step == 0 {
+    let by = if by.is_none() { 1 } else { whole(by)? };
+    if by == 0 {
         return Err(wrong("a range cannot go on by zero"));
     }
-    let more = |at: &i64| if step > 0 { *at < stop } else { *at > stop };
-    let numbers = std::iter::successors(Some(start), |at| at.checked_add(step)).take_while(more);
+    let more = |at: &i64| if by > 0 { *at < stop } else { *at > stop };
+    let numbers = std::iter::successors(Some(start), |at| at.checked_add(by)).take_while(more);
     let made: Vec<Inner> = numbers.take(MAX_ITEMS + 1).map(Inner::from).collect();
     if made.len() > MAX_ITEMS {
         return Err(wrong(format!("this range has more than {MAX_ITEMS} numbers")));

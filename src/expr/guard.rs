@@ -195,13 +195,12 @@ impl Printer<'_> {
     fn table(&mut self, entries: &[(Node, Node)]) {
         self.put("{");
         for (key, value) in entries {
-            match &key.kind {
-                Kind::Text(text) => self.text(text),
-                _ => {
-                    self.put("__key(");
-                    self.value(key);
-                    self.put(")");
-                }
+            if let Kind::Text(text) = &key.kind {
+                self.text(text)
+            } else {
+                self.put("__key(");
+                self.value(key);
+                self.put(")");
             }
             self.put(":");
             self.value(value);

@@ -18,7 +18,7 @@ fn visit(node: &Node, functions: &Functions, found: &mut Vec<Fault>) {
     found.extend(call::resolve(node, functions).err());
     match &node.kind {
         Kind::Binary { op, left, right } if op.level() == 4 => {
-            found.extend(comparison(node, *op, left, right))
+            found.extend(comparison(node, *op, left, right));
         }
         Kind::Binary { op: Op::And | Op::Or, left, right } => {
             found.extend(condition(left));
@@ -27,7 +27,7 @@ fn visit(node: &Node, functions: &Functions, found: &mut Vec<Fault>) {
         Kind::Not(inner) => found.extend(condition(inner)),
         Kind::Choice { condition: asked, .. } => found.extend(condition(asked)),
         Kind::Binary { op, left, right } if *op != Op::Concat => {
-            found.extend(arithmetic(node, *op, left, right))
+            found.extend(arithmetic(node, *op, left, right));
         }
         _ => {}
     }

@@ -18,6 +18,8 @@ mod guard;
 mod lint;
 mod missing;
 mod parse;
+#[cfg(test)]
+mod properties;
 mod refs;
 mod render;
 mod scan;
@@ -26,6 +28,7 @@ mod template;
 mod tests_table;
 mod token;
 mod tree;
+mod words;
 
 pub use data::{Data, Items};
 pub use expression::Expr;

@@ -3,16 +3,15 @@
 use std::ops::Range;
 
 use super::ast::{Arg, Kind, Node, Op};
-use super::fault::{Fault, FaultKind};
+use super::fault::Fault;
 use super::token::{Spanned, Token, Tokens, Until, tokens};
+use super::words::{self, constant, not_callable, reserved, syntax};
 
 /// How deep brackets may nest, and how long a chain of operators or postfixes may grow.
 const MAX_NESTING: usize = 24;
 const MAX_CHAIN: usize = 64;
 /// How long one expression may be, in tokens.
 const MAX_TOKENS: usize = 8192;
-
-const KEYWORDS: [&str; 7] = ["and", "or", "not", "in", "is", "if", "else"];
 
 /// Parses the whole of `text` as one expression.
 pub(super) fn parse(text: &str) -> Result<Node, Fault> {
@@ -122,7 +121,7 @@ impl<'a> Parser<'a> {
     /// A name that an author may bind.
     pub(super) fn binding(&mut self) -> Parsed<(String, Range<usize>)> {
         let (name, span) = self.word("a name")?;
-        if KEYWORDS.contains(&name.as_str()) || constant(&name).is_some() {
+        if words::is_keyword(&name) || constant(&name).is_some() {
             return Err(syntax(span, format!("`{name}` is a word of the language and cannot be a name")));
         }
         reserved(&name, &span)?;
@@ -269,7 +268,7 @@ impl<'a> Parser<'a> {
     fn test(&mut self, base: Node, start: usize) -> Parsed {
         let negated = self.skip_word("not");
         let (name, name_span) = self.word("the name of a test")?;
-        let bare = match self.peek() {
+        let argument_follows = match self.peek() {
             Some(Token::Word(word)) => {
                 !matches!(word.as_str(), "and" | "or" | "else" | "is" | "if" | "in" | "not")
             }
@@ -279,7 +278,7 @@ impl<'a> Parser<'a> {
         };
         let args = if self.is_sign("(") {
             self.args()?
-        } else if bare {
+        } else if argument_follows {
             vec![Arg { name: None, value: self.negated()? }]
         } else {
             Vec::new()
@@ -416,7 +415,7 @@ impl<'a> Parser<'a> {
     }
 
     fn name(&mut self, word: &str, span: Range<usize>) -> Parsed {
-        if KEYWORDS.contains(&word) {
+        if words::is_keyword(word) {
             return Err(self.unexpected("an expression"));
         }
         self.at += 1;
@@ -483,41 +482,4 @@ impl<'a> Parser<'a> {
 
 fn binary(op: Op, left: Node, right: Node) -> Kind {
     Kind::Binary { op, left: Box::new(left), right: Box::new(right) }
-}
-
-fn constant(word: &str) -> Option<Kind> {
-    Some(match word {
-        "true" | "True" => Kind::Bool(true),
-        "false" | "False" => Kind::Bool(false),
-        "none" | "None" | "null" => Kind::None,
-        _ => return None,
-    })
-}
-
-fn syntax(range: Range<usize>, message: impl Into<String>) -> Fault {
-    Fault::new(FaultKind::Syntax, range, message)
-}
-
-fn reserved(name: &str, span: &Range<usize>) -> Parsed<()> {
-    if name.starts_with("__") {
-        return Err(syntax(span.clone(), "a name cannot begin with two underscores"));
-    }
-    Ok(())
-}
-
-fn not_callable(node: &Node, at: Range<usize>) -> Fault {
-    let Kind::Key { key, key_span, .. } = &node.kind else {
-        return syntax(at, "only functions can be called");
-    };
-    let fault = syntax(key_span.clone(), format!("values have no methods, so `{key}` cannot be called"));
-    let help = match key.as_str() {
-        "get" => "write `table['key'] | default(…)`".to_owned(),
-        "keys" => "iterate the object itself, or write `| list`".to_owned(),
-        "append" => "write `list + [item]`".to_owned(),
-        "strip" => "write `| trim`".to_owned(),
-        "startswith" => "write `is startingwith('…')`".to_owned(),
-        "endswith" => "write `is endingwith('…')`".to_owned(),
-        _ => format!("if it is a filter write `| {key}`"),
-    };
-    fault.help(help)
 }

@@ -43,7 +43,7 @@ pub(super) fn refs_of(node: &Node) -> Vec<Ref> {
 fn collect(node: &Node, guarded: bool, refs: &mut Vec<Ref>) {
     match &node.kind {
         Kind::Name(_) | Kind::Key { .. } | Kind::Index { .. } | Kind::Slice { .. } => {
-            path(node, guarded, refs)
+            path(node, guarded, refs);
         }
         Kind::Filter { name, base, args, .. } => {
             collect(base, name == "default", refs);

@@ -14,7 +14,7 @@ use super::functions::Functions;
 use super::scope::Scope;
 
 /// How many parts one rendering may walk through.
-const MAX_STEPS: usize = 5_000_000;
+const MAX_STEPS: usize = 2_000_000;
 
 /// How the parts of a body ended.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use minijinja::value::ValueKind;
 use minijinja::{State, Value as Inner};
 
-use crate::expr::check::{Checked, count, dig, items, must_dig, number, order, text, wrong, wrong_with};
+use crate::expr::check::{Checked, count, items, must_dig, number, order, text, wrong, wrong_with};
 use crate::value::{Digest, Value};
 
 /// The numbers in a list, or under a path of each item.
@@ -86,14 +86,9 @@ fn extreme(args: &[Inner], wanted: std::cmp::Ordering) -> Checked {
     let mut best: Option<(Inner, Inner)> = None;
     let keys = picked(args)?;
     for (item, key) in items(&args[0])?.zip(keys) {
-        let better = match &best {
-            Some((_, known)) => order(&key, known)? == wanted,
-            None => order(&key, &key).is_ok_and(|_| true),
-        };
-        if best.is_none() && !better {
-            order(&key, &key)?;
-        }
-        if better {
+        // A single item is held against itself, so that a list of one object is refused like a list of two.
+        let known = best.as_ref().map_or(&key, |(_, known)| known);
+        if order(&key, known)? == wanted || best.is_none() {
             best = Some((item, key));
         }
     }
@@ -197,9 +192,5 @@ pub(super) fn digest(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
 
 /// The key that lists are sorted by: the item, or what lies under a path.
 pub(super) fn key_of(item: &Inner, path: &Inner) -> Checked {
-    if path.is_none() {
-        Ok(item.clone())
-    } else {
-        Ok(dig(item, text(path)?).map_or_else(|| must_dig(item, path.as_str().unwrap_or_default()), Ok)?)
-    }
+    if path.is_none() { Ok(item.clone()) } else { must_dig(item, text(path)?) }
 }
