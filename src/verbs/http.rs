@@ -128,7 +128,7 @@ http = { url = "http://127.0.0.1:8080/health", query = { verbose = true }, timeo
             Err((class, error)) => Err(Failure::new(class, named(&error))),
             Ok(answer) => {
                 let retry_after = retry_after(&answer);
-                let out = out(answer, duration_ms, &cx);
+                let out = out(&answer, duration_ms, &cx);
                 if with.observe { Ok(Output::free(out)) } else { judge(out, retry_after, &named) }
             }
         }
@@ -248,7 +248,7 @@ async fn exchange(request: reqwest::RequestBuilder, most: usize) -> Result<Answe
     Ok(answer)
 }
 
-fn out(answer: Answer, duration_ms: u64, cx: &Context) -> Out {
+fn out(answer: &Answer, duration_ms: u64, cx: &Context) -> Out {
     let mut headers: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in &answer.headers {
         let value = cx.secrets.redact(&String::from_utf8_lossy(value.as_bytes()));
