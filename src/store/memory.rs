@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::digests::each_digest;
 use super::{Append, Claim, Head, Owner, Row, Store, StoreError, Swept, Ticket};
-use crate::clock::{Clock, Millis};
+use crate::clock::{Clock, ManualClock, Millis};
 use crate::id::RunId;
 use crate::value::{BlobRef, Digest, Value};
 use crate::verb::{BlobError, Blobs};
@@ -21,6 +21,13 @@ struct Shelf {
     blobs: HashMap<Digest, (Millis, Arc<[u8]>)>,
     cache: HashMap<Digest, Value>,
     claims: HashMap<RunId, Owner>,
+}
+
+impl Default for Memory {
+    /// An empty store in which no time passes.
+    fn default() -> Self {
+        Self::new(Arc::new(ManualClock::default()))
+    }
 }
 
 impl Memory {
@@ -43,8 +50,8 @@ impl Blobs for Memory {
     }
 
     fn get(&self, digest: &Digest) -> Result<Arc<[u8]>, BlobError> {
-        let shelf = self.shelf();
-        shelf.blobs.get(digest).map(|(_, bytes)| bytes.clone()).ok_or(BlobError::Missing(*digest))
+        let kept = self.shelf();
+        kept.blobs.get(digest).map(|(_, bytes)| bytes.clone()).ok_or(BlobError::Missing(*digest))
     }
 }
 
@@ -68,7 +75,9 @@ impl Shelf {
         for (head, rows) in self.runs.values() {
             note(head.plan.to_string().as_bytes());
             note(head.outputs.as_ref().map(Value::to_string).unwrap_or_default().as_bytes());
-            rows.iter().for_each(|row| note(row.body.as_bytes()));
+            for row in rows {
+                note(row.body.as_bytes());
+            }
         }
         self.cache.values().for_each(|value| note(value.to_string().as_bytes()));
         while let Some(digest) = left.pop() {
@@ -95,11 +104,11 @@ impl Drop for Held {
 
 impl Store for Memory {
     fn create(&self, head: &Head) -> Result<(), StoreError> {
-        let mut shelf = self.shelf();
-        if shelf.runs.contains_key(&head.run) {
+        let mut kept = self.shelf();
+        if kept.runs.contains_key(&head.run) {
             return Err(StoreError::Exists(head.run.clone()));
         }
-        shelf.runs.insert(head.run.clone(), (head.clone(), Vec::new()));
+        kept.runs.insert(head.run.clone(), (head.clone(), Vec::new()));
         Ok(())
     }
 
@@ -132,16 +141,16 @@ impl Store for Memory {
     }
 
     fn heads(&self, limit: usize, pipeline: Option<&str>) -> Result<Vec<Head>, StoreError> {
-        let shelf = self.shelf();
+        let kept = self.shelf();
         let of = |head: &&Head| pipeline.is_none_or(|name| name == head.pipeline);
-        let mut heads: Vec<&Head> = shelf.runs.values().map(|(head, _)| head).filter(of).collect();
+        let mut heads: Vec<&Head> = kept.runs.values().map(|(head, _)| head).filter(of).collect();
         heads.sort_by(|a, b| (b.started_at, &b.run).cmp(&(a.started_at, &a.run)));
         Ok(heads.into_iter().take(limit).cloned().collect())
     }
 
     fn find(&self, prefix: &str) -> Result<RunId, StoreError> {
-        let shelf = self.shelf();
-        pick(prefix, shelf.runs.keys().filter(|run| run.as_str().starts_with(prefix)).cloned())
+        let kept = self.shelf();
+        pick(prefix, kept.runs.keys().filter(|run| run.as_str().starts_with(prefix)).cloned())
     }
 
     fn cached(&self, key: &Digest) -> Result<Option<Value>, StoreError> {
@@ -154,11 +163,11 @@ impl Store for Memory {
     }
 
     fn claim(&self, run: &RunId, owner: Owner) -> Result<Claim, StoreError> {
-        let mut shelf = self.shelf();
-        if let Some(owner) = shelf.claims.get(run) {
+        let mut kept = self.shelf();
+        if let Some(owner) = kept.claims.get(run) {
             return Err(StoreError::Held { run: run.clone(), owner: owner.clone() });
         }
-        shelf.claims.insert(run.clone(), owner);
+        kept.claims.insert(run.clone(), owner);
         Ok(Claim::new(Held { store: self.clone(), run: run.clone() }))
     }
 
@@ -169,10 +178,10 @@ impl Store for Memory {
     }
 
     fn sweep(&self, before: Millis) -> Result<Swept, StoreError> {
-        let mut shelf = self.shelf();
-        let live = shelf.live(before);
+        let mut kept = self.shelf();
+        let live = kept.live(before);
         let mut swept = Swept::default();
-        shelf.blobs.retain(|digest, (_, bytes)| {
+        kept.blobs.retain(|digest, (_, bytes)| {
             let stays = live.contains(digest);
             if !stays {
                 swept.blobs += 1;

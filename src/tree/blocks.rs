@@ -43,7 +43,7 @@ pub fn parse(text: &str) -> Parsed {
         };
         match (mark, open.take()) {
             (Mark::End, Some((path, content))) => {
-                parsed.edits.push(Edit::Write { path, content: joined(&content) })
+                parsed.edits.push(Edit::Write { path, content: joined(&content) });
             }
             (Mark::End, None) => {}
             (mark, left) => {

@@ -3,10 +3,17 @@
 //! Start with `set.rs`, the smallest; `catalog()` lists them all.
 
 pub mod files;
+pub mod http;
 pub mod llm;
 mod place;
+pub mod read;
 pub mod scenario;
 pub mod scenario_load;
 mod set;
+pub mod write;
 
+pub use files::Files;
+pub use http::Http;
+pub use read::Read;
 pub use set::Set;
+pub use write::Write;

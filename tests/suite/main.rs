@@ -1,6 +1,10 @@
 //! One test binary for everything that looks at Atoll from outside.
 
 mod expr;
+#[cfg(test)]
+mod store;
+#[cfg(test)]
 mod llm;
+#[cfg(test)]
 mod scenario;
 mod store;

@@ -58,7 +58,8 @@ impl Sqlite {
     /// Opens the file at `path`, made where there is none, and brings it up to this version. Refuses a file of a newer
     /// version or another program, and one where a setting that durability depends on does not take.
     pub fn open(path: &Path, durability: Durability, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let locks = path.with_added_extension("locks");
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let locks = path.with_file_name(format!("{name}.locks"));
         let connection = open::writer(path, &locks, durability)?;
         let pending = Arc::new(Pending::default());
         let (jobs, queue) = channel();
@@ -134,7 +135,7 @@ impl Store for Sqlite {
 
     fn append(&self, run: &RunId, batch: Append) -> Ticket {
         let (promise, ticket) = Ticket::open();
-        match self.send(Job::Append { run: run.clone(), batch, promise }) {
+        match self.send(Job::Append { run: run.clone(), batch: Box::new(batch), promise }) {
             Ok(()) => ticket,
             Err(error) => Ticket::resolved(Err(error)),
         }

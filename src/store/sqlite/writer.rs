@@ -22,7 +22,7 @@ pub(super) enum Job {
     Blob { digest: Digest, at: Millis, bytes: Arc<[u8]> },
     Cache { key: Digest, at: Millis, text: Arc<str> },
     Create { head: Box<Head>, promise: Promise },
-    Append { run: RunId, batch: Append, promise: Promise },
+    Append { run: RunId, batch: Box<Append>, promise: Promise },
     Remove { run: RunId, promise: Promise },
     Claimed { run: RunId },
     Flush { promise: Promise },
@@ -104,7 +104,7 @@ impl Writer {
     fn commit(&mut self, group: Vec<Job>) -> Vec<Job> {
         if let Ok(outcomes) = self.transact(&group) {
             self.pending.set_trouble(None);
-            group.into_iter().zip(outcomes).for_each(|(job, outcome)| self.finish(job, outcome));
+            group.into_iter().zip(outcomes).for_each(|(job, outcome)| self.finish(job, &outcome));
             return Vec::new();
         }
         let mut owed = Vec::new();
@@ -117,13 +117,13 @@ impl Writer {
             match tried {
                 Ok(mut outcomes) => {
                     let outcome = outcomes.pop().unwrap_or(Outcome::Last(0));
-                    self.finish(job, outcome);
+                    self.finish(job, &outcome);
                 }
                 Err(error) if job.lazy_bytes().is_some() => {
                     trouble = Some(error);
                     owed.push(job);
                 }
-                Err(error) => self.finish(job, Outcome::Refused(error)),
+                Err(error) => self.finish(job, &Outcome::Refused(error)),
             }
         }
         self.pending.set_trouble(trouble);
@@ -147,8 +147,8 @@ impl Writer {
     }
 
     /// Tells whoever waits.
-    fn finish(&mut self, job: Job, outcome: Outcome) {
-        let result = match &outcome {
+    fn finish(&mut self, job: Job, outcome: &Outcome) {
+        let result = match outcome {
             Outcome::Last(last) => Ok(*last),
             Outcome::Swept(_) => Ok(0),
             Outcome::Refused(error) => Err(error.clone()),
@@ -168,7 +168,7 @@ impl Writer {
             Job::Claimed { .. } => {}
             Job::Sweep { reply, .. } => {
                 let swept = match outcome {
-                    Outcome::Swept(swept) => Ok(swept),
+                    Outcome::Swept(swept) => Ok(*swept),
                     _ => result.map(|_| Swept::default()),
                 };
                 // Nobody waits: it was swept all the same.

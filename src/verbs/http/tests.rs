@@ -1,0 +1,141 @@
+#![expect(clippy::disallowed_methods, reason = "serves the requests it makes")]
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::{any, get};
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::verb::{DynVerb, SecretText, Secrets};
+
+struct OneSecret;
+
+impl Secrets for OneSecret {
+    fn get(&self, name: &str) -> Option<SecretText> {
+        (name == "TOKEN").then(|| "s3cret".into())
+    }
+    fn redact(&self, text: &str) -> String {
+        text.replace("s3cret", "***")
+    }
+}
+
+fn context() -> (Context, ManualClock) {
+    let clock = ManualClock::at(0);
+    let mut cx = Context::for_test(std::env::temp_dir(), Arc::new(clock.clone()));
+    cx.secrets = Arc::new(OneSecret);
+    (cx, clock)
+}
+
+async fn run(with: Value) -> Result<Value, Failure> {
+    Ok(DynVerb::run(&Http::default(), with, context().0).await?.value)
+}
+
+async fn serve() -> String {
+    let app = Router::new()
+        .route(
+            "/echo",
+            any(
+                |method: axum::http::Method,
+                 uri: axum::http::Uri,
+                 headers: HeaderMap,
+                 body: String| async move {
+                    let auth = headers.get("authorization").map(|v| v.to_str().unwrap().to_owned());
+                    axum::Json(
+                        json!({"method": method.as_str(), "query": uri.query(), "auth": auth, "body": body}),
+                    )
+                },
+            ),
+        )
+        .route("/long", get(|| async { "x".repeat(100_000) }))
+        .route("/down", get(|| async { (StatusCode::BAD_GATEWAY, "down") }))
+        .route("/none", get(|| async { (StatusCode::NOT_FOUND, "none") }))
+        .route("/slow", get(|| async { (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "7")], "wait") }))
+        .route("/never", get(std::future::pending::<String>));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn what_was_sent_comes_back() {
+    let base = serve().await;
+    let out = run(json!({
+        "url": format!("{base}/echo?a=1"), "query": {"b": true, "c": "x y", "d": null},
+        "headers": {"Authorization": {"secret": "TOKEN", "prefix": "Bearer "}}, "json": {"k": 1}
+    }))
+    .await
+    .unwrap();
+    assert_eq!((&out["ok"], &out["status"]), (&json!(true), &json!(200)));
+    assert_eq!(out["headers"]["content-type"], json!("application/json"));
+    assert_eq!(
+        out["json"],
+        json!({"method": "POST", "query": "a=1&b=true&c=x+y", "auth": "Bearer ***", "body": "{\"k\":1}"})
+    );
+    assert!(!out.to_string().contains("s3cret"));
+    let out = run(json!({"url": format!("{base}/echo"), "method": "put", "body": "text"})).await.unwrap();
+    assert_eq!((&out["json"]["method"], &out["json"]["body"]), (&json!("PUT"), &json!("text")));
+    let out = run(json!({"url": format!("{base}/long"), "max_bytes": 10})).await.unwrap();
+    assert_eq!(
+        (&out["body"], &out["truncated"], out.get("json")),
+        (&json!("x".repeat(10)), &json!(true), None)
+    );
+    assert_eq!(run(json!({"url": format!("{base}/none")})).await.unwrap()["ok"], json!(false));
+}
+
+#[tokio::test]
+async fn trouble_is_a_failure_unless_it_is_observed() {
+    let base = serve().await;
+    let down = run(json!({"url": format!("{base}/down")})).await.unwrap_err();
+    assert_eq!((down.class, &down.detail["body"]), (Class::Transient, &json!("down")));
+    let slow = run(json!({"url": format!("{base}/slow")})).await.unwrap_err();
+    assert_eq!((slow.class, slow.retry_after_ms), (Class::RateLimited, Some(7_000)));
+    let seen = run(json!({"url": format!("{base}/down"), "observe": true})).await.unwrap();
+    assert_eq!((&seen["ok"], &seen["status"]), (&json!(false), &json!(502)));
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let refused = run(json!({"url": format!("http://{closed}/")})).await.unwrap_err();
+    assert_eq!(refused.class, Class::Transient);
+    assert!(refused.message.to_lowercase().contains("refused"), "{refused}");
+    let seen = run(json!({"url": format!("http://{closed}/"), "observe": true})).await.unwrap();
+    assert_eq!((&seen["status"], seen["error"].is_string()), (&json!(0), true));
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_come_ends_by_timeout_or_cancellation() {
+    let url = format!("{}/never", serve().await);
+    let (cx, clock) = context();
+    let http = Http::default();
+    let call = DynVerb::run(&http, json!({"url": url, "timeout": "2s"}), cx.clone());
+    let waiting = async {
+        while !clock.advance_to_next() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let (failure, ()) = tokio::join!(call, waiting);
+    let failure = failure.unwrap_err();
+    assert_eq!(failure.class, Class::Timeout);
+    assert!(failure.message.contains("no answer within 2s"), "{failure}");
+    cx.cancel.cancel();
+    let failure = DynVerb::run(&http, json!({ "url": url }), cx).await.unwrap_err();
+    assert_eq!(failure.class, Class::Cancelled);
+}
+
+#[tokio::test]
+async fn a_request_that_makes_no_sense_is_refused() {
+    for (with, word) in [
+        (json!({"url": "nowhere"}), "is no address"),
+        (json!({"url": "file:///etc/passwd"}), "neither http nor https"),
+        (json!({"url": "http://x", "json": 1, "body": "x"}), "one content"),
+        (json!({"url": "http://x", "method": "a b"}), "no HTTP method"),
+        (json!({"url": "http://x", "timeout": "soon"}), "no duration"),
+        (json!({"url": "http://x", "headers": {"a b": "c"}}), "no name of a header"),
+        (json!({"url": "http://x", "headers": {"a": {"secret": "NONE"}}}), "no secret \"NONE\""),
+    ] {
+        let failure = run(with).await.unwrap_err();
+        assert!(failure.message.contains(word), "{failure}");
+    }
+    let example: Value = toml::from_str(Http::EXAMPLE).unwrap();
+    serde_json::from_value::<With>(example["steps"]["health"]["http"].clone()).unwrap();
+}

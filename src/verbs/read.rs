@@ -1,0 +1,244 @@
+//! `read`: the content of a file, as text or as data.
+#![expect(clippy::disallowed_methods, reason = "the door through which a pipeline reads files")]
+
+use std::io::{ErrorKind, Read as _};
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::value::{Digest, Value};
+use crate::verb::{Class, Context, Failure, Output, Traits, Verb};
+
+/// The verb `read`.
+pub struct Read;
+
+const MOST_BYTES: u64 = 16 << 20;
+
+/// Input of `read`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct With {
+    /// The file, relative to the project or absolute.
+    pub path: String,
+    /// How to read it; without it the ending of the name decides, and anything else is text.
+    #[serde(default)]
+    pub format: Option<Format>,
+    /// The largest size that is read, in bytes; 16 MiB where it is not given.
+    #[serde(default)]
+    pub max_bytes: Option<u64>,
+}
+
+/// How a file is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// UTF-8 text.
+    Text,
+    /// One JSON value.
+    Json,
+    /// A JSON value a line; a list.
+    Jsonl,
+    /// Comma-separated with a header line; a list of objects of texts.
+    Csv,
+    /// A TOML table; dates become texts.
+    Toml,
+}
+
+/// Output of `read`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Out {
+    /// The file, as it was given.
+    pub path: String,
+    /// Its content: a text, or the data in it.
+    pub value: Value,
+    /// Its size.
+    pub bytes: u64,
+    /// Digest of its bytes.
+    #[schemars(with = "String")]
+    pub digest: Digest,
+}
+
+impl Verb for Read {
+    const NAME: &'static str = "read";
+    const SUMMARY: &'static str = "read a file: text, json, jsonl, csv or toml";
+    const TRAITS: Traits = Traits::repeatable("disk");
+    const EXAMPLE: &'static str = r#"
+[steps.note]
+write = { path = "notes/first.json", json = { title = "hello", words = 1 } }
+
+[steps.back]
+read = { path = "{{ steps.note.output.path }}", format = "json" }
+"#;
+    type With = With;
+    type Out = Out;
+
+    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+        let done = tokio::task::spawn_blocking(move || read(with, &cx.workspace.project)).await;
+        done.map_err(|e| Failure::new(Class::Bug, format!("`read` broke down: {e}")))?.map(Output::free)
+    }
+}
+
+fn read(with: With, project: &Path) -> Result<Out, Failure> {
+    let most = with.max_bytes.unwrap_or(MOST_BYTES);
+    let bytes = load(&project.join(&with.path), &with.path, most)?;
+    let format = with.format.unwrap_or_else(|| by_ending(&with.path));
+    let value = parse(&bytes, format).map_err(|message| {
+        Failure::permanent(format!("{:?} cannot be read as {}: {message}", with.path, word(format)))
+    })?;
+    Ok(Out { value, bytes: bytes.len() as u64, digest: Digest::of(&bytes), path: with.path })
+}
+
+fn load(path: &Path, given: &str, most: u64) -> Result<Vec<u8>, Failure> {
+    let failed = |e: std::io::Error| match e.kind() {
+        ErrorKind::NotFound => Failure::permanent(format!("there is no file {given:?}"))
+            .hint(format!("it would be {}", path.display())),
+        ErrorKind::Interrupted | ErrorKind::TimedOut => Failure::transient(format!("{given:?}: {e}")),
+        _ => Failure::permanent(format!("{given:?} cannot be read: {e}")),
+    };
+    // Opening a pipe would wait for its writer.
+    let state = std::fs::metadata(path).map_err(failed)?;
+    if !state.is_file() {
+        return Err(Failure::permanent(format!("{given:?} is no file")).hint("`files` packs directories"));
+    }
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > most {
+        return Err(Failure::permanent(format!("{given:?} has {} bytes, more than {most}", state.len()))
+            .hint("raise max_bytes where that is meant"));
+    }
+    Ok(bytes)
+}
+
+fn by_ending(path: &str) -> Format {
+    let ending = Path::new(path).extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+    match ending.as_deref() {
+        Some("json") => Format::Json,
+        Some("jsonl" | "ndjson") => Format::Jsonl,
+        Some("csv") => Format::Csv,
+        Some("toml") => Format::Toml,
+        _ => Format::Text,
+    }
+}
+
+fn word(format: Format) -> &'static str {
+    match format {
+        Format::Text => "text",
+        Format::Json => "json",
+        Format::Jsonl => "jsonl",
+        Format::Csv => "csv",
+        Format::Toml => "toml",
+    }
+}
+
+fn parse(bytes: &[u8], format: Format) -> Result<Value, String> {
+    let text = std::str::from_utf8(bytes).map_err(|e| format!("byte {} is no UTF-8", e.valid_up_to()))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    match format {
+        Format::Text => Ok(Value::String(text.to_owned())),
+        Format::Json => serde_json::from_str(text).map_err(|e| e.to_string()),
+        Format::Jsonl => {
+            let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+            lines
+                .map(|(n, line)| {
+                    serde_json::from_str::<Value>(line).map_err(|e| format!("line {}: {e}", n + 1))
+                })
+                .collect()
+        }
+        Format::Csv => rows(text).map_err(|e| e.to_string()),
+        Format::Toml => toml::from_str::<toml::Table>(text).map_err(|e| e.to_string()).map(table),
+    }
+}
+
+fn rows(text: &str) -> Result<Value, csv::Error> {
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let header = reader.headers()?.clone();
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record?;
+        let cells = header.iter().zip(&record).map(|(name, cell)| (name.to_owned(), cell.into()));
+        rows.push(Value::Object(cells.collect()));
+    }
+    Ok(Value::Array(rows))
+}
+
+fn table(table: toml::Table) -> Value {
+    Value::Object(table.into_iter().map(|(key, value)| (key, plain(value))).collect())
+}
+
+fn plain(value: toml::Value) -> Value {
+    match value {
+        toml::Value::String(text) => text.into(),
+        toml::Value::Integer(n) => n.into(),
+        toml::Value::Float(n) => n.into(),
+        toml::Value::Boolean(b) => b.into(),
+        toml::Value::Datetime(at) => at.to_string().into(),
+        toml::Value::Array(items) => items.into_iter().map(plain).collect(),
+        toml::Value::Table(inner) => table(inner),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::verb::DynVerb;
+
+    async fn run(project: &Path, with: Value) -> Result<Value, Failure> {
+        let cx = Context::for_test(project.to_owned(), Arc::new(ManualClock::at(0)));
+        Ok(DynVerb::run(&Read, with, cx).await?.value)
+    }
+
+    #[tokio::test]
+    async fn each_format_is_read() {
+        let place = tempfile::tempdir().unwrap();
+        for (name, content, expected) in [
+            ("a.md", "# é\n", json!("# é\n")),
+            ("a.json", "\u{feff}{\"b\": [1]}", json!({"b": [1]})),
+            ("a.jsonl", "{\"a\":1}\n\n2\n", json!([{"a": 1}, 2])),
+            (
+                "a.csv",
+                "id,text\n1,\"a,b\"\n2,\n",
+                json!([{"id": "1", "text": "a,b"}, {"id": "2", "text": ""}]),
+            ),
+            (
+                "a.toml",
+                "n = 1\nd = 2020-01-01\n[t]\nx = [1.5, true]",
+                json!({"n": 1, "d": "2020-01-01", "t": {"x": [1.5, true]}}),
+            ),
+        ] {
+            std::fs::write(place.path().join(name), content).unwrap();
+            let out = run(place.path(), json!({ "path": name })).await.unwrap();
+            assert_eq!(out["value"], expected);
+            assert_eq!(out["bytes"], json!(content.len()));
+            assert_eq!(out["digest"], json!(Digest::of(content)));
+        }
+        let text = run(place.path(), json!({"path": "a.json", "format": "text"})).await.unwrap();
+        assert_eq!(text["value"], json!("{\"b\": [1]}"));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join("bad.jsonl"), "1\n{").unwrap();
+        std::fs::write(place.path().join("bad.csv"), "a,b\n1\n").unwrap();
+        std::fs::write(place.path().join("bin"), [b'x', 0xff]).unwrap();
+        for (with, word) in [
+            (json!({"path": "none.txt"}), "there is no file \"none.txt\""),
+            (json!({"path": "."}), "is no file"),
+            (json!({"path": "bad.jsonl"}), "line 2"),
+            (json!({"path": "bad.csv"}), "as csv"),
+            (json!({"path": "bin"}), "byte 1 is no UTF-8"),
+            (json!({"path": "bin", "max_bytes": 1}), "2 bytes, more than 1"),
+        ] {
+            let failure = run(place.path(), with).await.unwrap_err();
+            assert_eq!(failure.class, Class::Permanent);
+            assert!(failure.message.contains(word), "{failure}");
+        }
+    }
+}
