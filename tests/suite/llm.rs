@@ -108,7 +108,16 @@ async fn messages_go_over_the_wire_as_published() {
     let output = step.run(&server.models(&Mode::Off), with).await.unwrap();
     assert_eq!(output.value, json!({"score": 90}));
     // 100 at 3 $, 700 from the cache at 0.30 $, 200 into it at 3.75 $, 100 written at 15 $ a million
-    assert_eq!(output.spent, meter(&[("calls", 1.0), ("tokens_in", 1000.0), ("tokens_out", 100.0), ("tokens_cached", 700.0), ("usd", 0.002_76)]));
+    assert_eq!(
+        output.spent,
+        meter(&[
+            ("calls", 1.0),
+            ("tokens_in", 1000.0),
+            ("tokens_out", 100.0),
+            ("tokens_cached", 700.0),
+            ("usd", 0.002_76)
+        ])
+    );
     let text = |text: &str| json!([{"type": "text", "text": text}]);
     assert_eq!(
         server.body(0),
@@ -119,7 +128,10 @@ async fn messages_go_over_the_wire_as_published() {
                 {"type": "object", "required": ["score"], "additionalProperties": false, "properties": {"score": {"type": "integer"}}}}}})
     );
     let headers = &server.seen()[0].headers;
-    assert_eq!((&headers["x-api-key"], &headers["anthropic-version"]), (&KEY.parse().unwrap(), &"2023-06-01".parse().unwrap()));
+    assert_eq!(
+        (&headers["x-api-key"], &headers["anthropic-version"]),
+        (&KEY.parse().unwrap(), &"2023-06-01".parse().unwrap())
+    );
 }
 
 #[tokio::test]
@@ -136,7 +148,10 @@ async fn a_schema_goes_to_the_provider_and_the_answer_is_checked_all_the_same() 
     let output = step.run(&models, with.clone()).await.unwrap();
     assert_eq!(output.value, json!({"score": 7}), "a number in a text, where the schema wants a number");
     let body = server.body(0);
-    assert_eq!(body["response_format"]["json_schema"], json!({"name": "verdict", "schema": verdict(), "strict": true}));
+    assert_eq!(
+        body["response_format"]["json_schema"],
+        json!({"name": "verdict", "schema": verdict(), "strict": true})
+    );
     assert_eq!(body.get("temperature"), None, "this model takes none");
     assert!(step.said().0.contains("it takes no temperature: left out"), "{}", step.said().0);
 
@@ -144,7 +159,10 @@ async fn a_schema_goes_to_the_provider_and_the_answer_is_checked_all_the_same() 
     assert_eq!(failure.class, Class::Rejected);
     assert!(failure.message.contains("/score: -1 is less than the minimum of 0"), "{failure}");
     assert_eq!(failure.detail["answer"], "```json\n{\"score\": -1}\n```");
-    assert_eq!((&failure.detail["stop"], failure.detail["violations"].as_array().unwrap().len()), (&json!("end"), 1));
+    assert_eq!(
+        (&failure.detail["stop"], failure.detail["violations"].as_array().unwrap().len()),
+        (&json!("end"), 1)
+    );
     assert!(failure.spent.get("usd") > 0.0, "a rejected answer was paid for");
 
     // A provider that cannot be held to a schema is asked in words.
@@ -181,7 +199,10 @@ async fn files_are_never_half_and_plain_text_keeps_its_limit() {
     let server = Server::start([
         Act::Stream(anthropic(head, "max_tokens")),
         // This one repeats the end of what it wrote.
-        Act::Stream(anthropic("print('a long enough line of code')\nprint(2)\n=== END FILE ===\n", "end_turn")),
+        Act::Stream(anthropic(
+            "print('a long enough line of code')\nprint(2)\n=== END FILE ===\n",
+            "end_turn",
+        )),
         Act::Stream(anthropic("a beginning", "max_tokens")),
         Act::Stream(anthropic("a", "max_tokens")),
         Act::Stream(anthropic("b", "max_tokens")),
@@ -216,7 +237,11 @@ async fn samples_are_asked_together_and_voted_on() {
         let step = Step::with_schema(schema);
         let output = step.run(&server.models(&Mode::Off), with.clone()).await.unwrap();
         assert_eq!(output.value["score"], 70);
-        assert_eq!(output.value.as_object().unwrap().len(), fields, "further fields only where the schema allows them");
+        assert_eq!(
+            output.value.as_object().unwrap().len(),
+            fields,
+            "further fields only where the schema allows them"
+        );
         assert!(output.spent.get("calls") > 2.9);
         assert!(step.said().0.contains("3 samples, spread 70"), "{}", step.said().0);
         if fields == 3 {
@@ -245,28 +270,39 @@ async fn one_broken_sample_does_not_lose_the_others() {
 #[tokio::test]
 async fn the_next_model_answers_where_one_is_down() {
     let server = Server::start([
-        Act::Plain(529, vec![], r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#.into()),
+        Act::Plain(
+            529,
+            vec![],
+            r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#.into(),
+        ),
         Act::Stream(openai("here", "stop")),
     ])
     .await;
     let step = Step::new();
     let with = json!({"model": ["claude-sonnet-4-6", "gpt-4.1-mini"], "prompt": "hi"});
     let output = step.run(&server.models(&Mode::Off), with).await.unwrap();
-    assert_eq!((&output.value["text"], &output.value["switched"]), (&json!("here"), &json!(["claude-sonnet-4-6"])));
+    assert_eq!(
+        (&output.value["text"], &output.value["switched"]),
+        (&json!("here"), &json!(["claude-sonnet-4-6"]))
+    );
     let lines = step.said().0;
     assert!(lines.contains("claude-sonnet-4-6 does not answer (transient: anthropic answered 529: Overloaded): asking gpt-4.1-mini instead"), "{lines}");
 }
 
 #[tokio::test]
 async fn a_refusal_is_refused_in_both_dialects() {
-    let declined = openai_chunk(&json!({"role": "assistant", "content": null, "refusal": "I won't"}), &Value::Null);
+    let declined =
+        openai_chunk(&json!({"role": "assistant", "content": null, "refusal": "I won't"}), &Value::Null);
     for (model, act) in [
         ("gpt-4.1-mini", declined + &server::openai_close("stop")),
         ("gpt-4.1-mini", openai("par", "content_filter")),
         ("claude-haiku-4-5", anthropic("", "refusal")),
     ] {
         let server = Server::start([Act::Stream(act)]).await;
-        let failure = Step::new().run(&server.models(&Mode::Off), json!({"model": model, "prompt": "x"})).await.unwrap_err();
+        let failure = Step::new()
+            .run(&server.models(&Mode::Off), json!({"model": model, "prompt": "x"}))
+            .await
+            .unwrap_err();
         assert_eq!(failure.class, Class::Refused, "{failure}");
         assert!(failure.spent.get("tokens_in") > 999.0);
     }
@@ -279,12 +315,19 @@ async fn servers_that_do_not_stream_or_count_are_understood() {
     let message = json!({"type": "message", "role": "assistant", "model": "claude-y", "stop_reason": "end_turn",
         "content": [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "whole"}], "usage": {"input_tokens": 5, "output_tokens": 2}});
     let kind = || vec![("content-type", "application/json")];
-    let server = Server::start([Act::Plain(200, kind(), whole.to_string()), Act::Plain(200, kind(), message.to_string())]).await;
+    let server = Server::start([
+        Act::Plain(200, kind(), whole.to_string()),
+        Act::Plain(200, kind(), message.to_string()),
+    ])
+    .await;
     let models = server.models(&Mode::Off);
     let step = Step::new();
     let output = step.run(&models, json!({"model": "local/small", "prompt": "seven b"})).await.unwrap();
     assert_eq!(output.value["text"], "whole");
-    assert_eq!(output.value["usage"], json!({"tokens_in": 2, "tokens_out": 2, "cache_read": 0, "cache_write": 0, "estimated": true}));
+    assert_eq!(
+        output.value["usage"],
+        json!({"tokens_in": 2, "tokens_out": 2, "cache_read": 0, "cache_write": 0, "estimated": true})
+    );
     assert_eq!(server.seen()[0].headers.get("authorization"), None, "a local model needs no key");
     assert!(step.said().0.contains("figures estimated"));
     let output = step.run(&models, json!({"model": "claude-haiku-4-5", "prompt": "hi"})).await.unwrap();

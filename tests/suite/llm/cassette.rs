@@ -25,7 +25,8 @@ fn lines(path: &Path) -> Vec<Value> {
 async fn a_replay_gives_the_same_outputs_and_costs_without_a_provider() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("run.jsonl");
-    let script = [("{\"score\": 1}", "stop"), ("{\"score\"", "length"), (": 2}", "stop"), ("{\"score\": 3}", "stop")];
+    let script =
+        [("{\"score\": 1}", "stop"), ("{\"score\"", "length"), (": 2}", "stop"), ("{\"score\": 3}", "stop")];
     let server = Server::start(script.map(|(text, stop)| Act::Stream(openai(text, stop)))).await;
     let step = Step::with_schema(verdict());
     let asked = [ask("first"), ask("second"), ask("first")];
@@ -46,7 +47,10 @@ async fn a_replay_gives_the_same_outputs_and_costs_without_a_provider() {
     }
     let failure = step.run(&replaying, ask("first")).await.unwrap_err();
     assert_eq!(failure.class, Class::Permanent);
-    assert!(failure.message.contains("has 2 answer(s) to this request, and it was asked once more"), "{failure}");
+    assert!(
+        failure.message.contains("has 2 answer(s) to this request, and it was asked once more"),
+        "{failure}"
+    );
 
     let lines = lines(&path);
     assert_eq!(lines.len(), 4, "a continuation is an answer of its own");
@@ -55,7 +59,10 @@ async fn a_replay_gives_the_same_outputs_and_costs_without_a_provider() {
     assert_eq!(lines[0]["request"]["messages"][0]["content"], "first");
     assert_eq!(lines[0]["at"], "step@1.0");
     let text = std::fs::read_to_string(&path).unwrap();
-    assert!(text.starts_with(r#"{"answer":{"model":"gpt-x-2026","provider":"openai","stop":"end","text":"#), "sorted: {text}");
+    assert!(
+        text.starts_with(r#"{"answer":{"model":"gpt-x-2026","provider":"openai","stop":"end","text":"#),
+        "sorted: {text}"
+    );
 }
 
 #[tokio::test]
@@ -74,7 +81,11 @@ async fn equal_requests_of_two_steps_keep_their_own_answers() {
     }
     let replaying = server::models(NOWHERE, &Mode::Replay(path));
     for (address, text) in [("b", "of b"), ("a", "of a")] {
-        assert_eq!(at(address).run(&replaying, ask("same")).await.unwrap().value["text"], text, "in any order");
+        assert_eq!(
+            at(address).run(&replaying, ask("same")).await.unwrap().value["text"],
+            text,
+            "in any order"
+        );
     }
 }
 
@@ -98,7 +109,10 @@ async fn a_miss_shows_the_nearest_request_and_what_differs() {
     warmer["temperature"] = json!(0.9);
     let failure = Step::new().run(&replaying, warmer).await.unwrap_err();
     assert_eq!(failure.detail["differs"], json!(["options"]));
-    assert!(failure.message.contains("-   \"temperature\": 0.5,\n  +   \"temperature\": 0.9,"), "{failure}");
+    assert!(
+        failure.message.contains("options line 6\n  -   \"temperature\": 0.5\n  +   \"temperature\": 0.9"),
+        "{failure}"
+    );
 }
 
 #[tokio::test]
@@ -112,7 +126,10 @@ async fn what_differs_from_run_to_run_is_declared_and_no_part_of_the_key() {
         with
     };
     Step::new().run(&server.models(&Mode::Record(path.clone())), at_port(40_001)).await.unwrap();
-    assert!(server.body(0)["messages"][1]["content"].as_str().unwrap().contains("40001"), "the model sees it all");
+    assert!(
+        server.body(0)["messages"][1]["content"].as_str().unwrap().contains("40001"),
+        "the model sees it all"
+    );
     let replaying = server::models(NOWHERE, &Mode::Replay(path.clone()));
     let output = Step::new().run(&replaying, at_port(51_234)).await.unwrap();
     assert_eq!(output.value["text"], "seen");

@@ -30,7 +30,13 @@ async fn every_fault_has_its_class_and_says_what_to_do() {
         ("claude-haiku-4-5", plain(403, "{}"), Class::Auth, "403", Some("ANTHROPIC_API_KEY")),
         ("gpt-5", plain(429, quota), Class::Auth, "exceeded your current quota", Some("exhausted")),
         ("gpt-5", plain(402, ""), Class::Auth, "402", Some("exhausted")),
-        ("openai/gpt-4.1-mimi", plain(404, unknown), Class::Permanent, "does not exist", Some("did you mean `gpt-4.1-mini`?")),
+        (
+            "openai/gpt-4.1-mimi",
+            plain(404, unknown),
+            Class::Permanent,
+            "does not exist",
+            Some("did you mean `gpt-4.1-mini`?"),
+        ),
         ("claude-haiku-4-5", plain(400, long), Class::Permanent, "too long", Some("too long")),
         ("gpt-5", plain(200, "<html>"), Class::Transient, "no JSON", None),
         ("gpt-5", Act::Stream("data: {\"choices\": [}\n\n".to_owned()), Class::Transient, "no JSON", None),
@@ -42,7 +48,11 @@ async fn every_fault_has_its_class_and_says_what_to_do() {
         let failure = Step::new().run(&server.models(&Mode::Off), with).await.unwrap_err();
         assert_eq!(failure.class, class, "{model}: {failure}");
         assert!(failure.message.contains(words), "{model}: {failure}");
-        assert!(hint.is_none_or(|hint| failure.hint.as_ref().is_some_and(|h| h.contains(hint))), "{:?}", failure.hint);
+        assert!(
+            hint.is_none_or(|hint| failure.hint.as_ref().is_some_and(|h| h.contains(hint))),
+            "{:?}",
+            failure.hint
+        );
         assert!(failure.spent.is_empty(), "{model}: nothing came in");
     }
 }
@@ -50,7 +60,8 @@ async fn every_fault_has_its_class_and_says_what_to_do() {
 #[tokio::test]
 async fn a_provider_that_asks_for_patience_names_the_time() {
     let body = r#"{"type":"error","error":{"type":"rate_limit_error","message":"slow down"}}"#;
-    let act = Act::Plain(429, vec![("retry-after", "7"), ("content-type", "application/json")], body.to_owned());
+    let act =
+        Act::Plain(429, vec![("retry-after", "7"), ("content-type", "application/json")], body.to_owned());
     let failure = failure("claude-haiku-4-5", act).await;
     assert_eq!((failure.class, failure.retry_after_ms), (Class::RateLimited, Some(7000)));
 }
@@ -70,7 +81,13 @@ async fn what_came_in_before_the_line_broke_is_counted() {
     assert_eq!(broken.class, Class::Transient);
     assert!(broken.message.contains("broke off after 11 bytes"), "{broken}");
     // 100 at 3 $, 700 at 0.30 $, 200 at 3.75 $, 1 written at 15 $ a million: as far as the provider had counted
-    let spent = [("calls", 1.0), ("tokens_in", 1000.0), ("tokens_out", 1.0), ("tokens_cached", 700.0), ("usd", 0.001_275)];
+    let spent = [
+        ("calls", 1.0),
+        ("tokens_in", 1000.0),
+        ("tokens_out", 1.0),
+        ("tokens_cached", 700.0),
+        ("usd", 0.001_275),
+    ];
     assert_eq!(broken.spent, meter(&spent));
 
     let quiet = failure("gpt-4.1-mini", Act::Stream(server::openai_open("half an ans"))).await;

@@ -155,8 +155,10 @@ pub(super) fn anthropic_open(text: &str) -> String {
     let start = json!({"type": "message_start", "message": {"id": "msg_1", "type": "message", "role": "assistant",
         "content": [], "model": "claude-x-2026", "stop_reason": null,
         "usage": {"input_tokens": 100, "cache_creation_input_tokens": 200, "cache_read_input_tokens": 700, "output_tokens": 1}}});
-    let block = json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}});
-    let delta = json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}});
+    let block =
+        json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}});
+    let delta =
+        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}});
     named(&start) + &named(&block) + &named(&json!({"type": "ping"})) + &named(&delta)
 }
 
