@@ -76,6 +76,15 @@ async fn a_key_that_the_provider_repeats_is_not_shown() {
 }
 
 #[tokio::test]
+async fn a_redirect_does_not_carry_the_key_away() {
+    let thief = Server::start([Act::Stream(server::openai("thanks", "stop"))]).await;
+    let to: &'static str = Box::leak(format!("{}/chat/completions", thief.base).into_boxed_str());
+    let failure = failure("gpt-5", Act::Plain(307, vec![("location", to)], String::new())).await;
+    assert_eq!(failure.class, Class::Permanent, "{failure}");
+    assert!(thief.seen().is_empty());
+}
+
+#[tokio::test]
 async fn what_came_in_before_the_line_broke_is_counted() {
     let broken = failure("claude-sonnet-4-6", Act::Cut(server::anthropic_open("half an ans"))).await;
     assert_eq!(broken.class, Class::Transient);
