@@ -244,7 +244,10 @@ async fn samples_are_asked_together_and_voted_on() {
         );
         assert!(output.spent.get("calls") > 2.9);
         let (lines, chunks) = step.said();
-        assert!(lines.contains("3 samples, spread 70") && chunks.is_empty(), "pieces of three would be mixed: {lines}");
+        assert!(
+            lines.contains("3 samples, spread 70") && chunks.is_empty(),
+            "pieces of three would be mixed: {lines}"
+        );
         if fields == 3 {
             assert_eq!(output.value["spread"], 70.0);
             assert_eq!(output.value["samples"].as_array().unwrap().len(), 3);

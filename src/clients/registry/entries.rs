@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::{
-    DEFAULT_OUTPUT, Features, Kind, Model, Price, Provider, Registry, RegistryError, trimmed, unknown_provider,
+    DEFAULT_OUTPUT, Features, Kind, Model, Price, Provider, Registry, RegistryError, trimmed,
+    unknown_provider,
 };
 
 const KEYS: &str = "[providers.NAME] takes kind, base_url, base_url_env, key_env, free, max_tokens_field, features; \
@@ -152,4 +153,3 @@ fn model(
         ..base
     })
 }
-

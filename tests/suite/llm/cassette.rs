@@ -157,7 +157,8 @@ async fn filling_asks_only_for_what_is_missing() {
 async fn an_answer_of_the_second_model_is_replayed_as_such() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("run.jsonl");
-    let server = Server::start([Act::Plain(500, vec![], String::new()), Act::Stream(openai("second", "stop"))]).await;
+    let server =
+        Server::start([Act::Plain(500, vec![], String::new()), Act::Stream(openai("second", "stop"))]).await;
     let with = json!({"model": ["gpt-5", "gpt-4.1-mini"], "prompt": "hi"});
     let recorded = Step::new().run(&server.models(&Mode::Record(path.clone())), with.clone()).await.unwrap();
     let replayed = Step::new().run(&server::models(NOWHERE, &Mode::Replay(path)), with).await.unwrap();
