@@ -25,9 +25,7 @@ pub(super) struct Layer {
 pub(super) fn layer(name: &str, text: &str) -> Result<Layer, RegistryError> {
     toml::from_str(text).map_err(|e| RegistryError {
         message: format!("{name}: {}", e.to_string().trim_end()),
-        hint: Some(
-            "README, section Models, lists the keys of [providers.NAME] and [models.\"NAME\"]".to_owned(),
-        ),
+        hint: Some(KEYS.to_owned()),
     })
 }
 

@@ -144,12 +144,12 @@ async fn time_and_cancellation_end_a_call_that_hangs() {
     assert_eq!((failure.class, failure.message.as_str()), (Class::Timeout, "no answer within 300 s"));
 
     let step = Step::new();
-    let stop = async {
+    let cancelling = async {
         while server.seen().len() < 2 {
             tokio::task::yield_now().await;
         }
         step.cx.cancel.cancel();
     };
-    let (out, ()) = tokio::join!(step.run(&models, with), stop);
+    let (out, ()) = tokio::join!(step.run(&models, with), cancelling);
     assert_eq!(out.unwrap_err().class, Class::Cancelled);
 }
