@@ -152,7 +152,7 @@ max_tokens  = 512
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         let plan = with.plan(&self.models, &cx)?;
-        let session = Session::new(&self.models, &cx, plan.format);
+        let session = Session::new(&self.models, &cx, plan.format, plan.samples == 1);
         let out = tokio::select! {
             biased;
             () = cx.cancel.cancelled() => Err(Failure::cancelled()),

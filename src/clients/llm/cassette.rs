@@ -1,11 +1,11 @@
 //! Answers on tape: JSON Lines, one answer a line, keys sorted, so that two recordings can be compared with `diff`.
-#![expect(clippy::disallowed_methods, reason = "a door: cassettes are files")]
 //!
 //! A line holds the request as it was asked (volatile texts and secrets replaced), its digests, the answer and what
 //! it used. An answer is found by `key`, the digest of model, system text, messages, options and schema.
 //! A request that is asked several times in a run has several lines, numbered by `index`. Each is given back once:
 //! first the one recorded at the same place (`at`: step instance, attempt, sample), else the first that is left, so a
 //! retry or another sample gets the next recorded answer and not the same again.
+#![expect(clippy::disallowed_methods, reason = "a door: cassettes are files")]
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};

@@ -29,6 +29,8 @@ pub(super) fn client() -> Result<reqwest::Client, Failure> {
     rustls::crypto::ring::default_provider().install_default().ok();
     reqwest::Client::builder()
         .user_agent(concat!("atoll/", env!("CARGO_PKG_VERSION")))
+        // A followed redirect would carry the key to wherever it leads.
+        .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(10))
         .tcp_keepalive(Duration::from_secs(30))
         .build()

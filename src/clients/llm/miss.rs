@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::cassette::{Asked, Kept, Line};
-use crate::value::Value;
+use crate::value::{Value, canonical};
 use crate::verb::Failure;
 
 /// A part of a request that differs from the recorded one.
@@ -72,8 +72,10 @@ fn differences(recorded: &Asked, asked: &Asked) -> Vec<Difference> {
     found
 }
 
+/// One line for each part, keys sorted: what was read from a file has them in another order than what is asked.
 fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_default()
+    let sorted: Value = serde_json::from_str(&canonical(value)).unwrap_or_default();
+    serde_json::to_string_pretty(&sorted).unwrap_or_default()
 }
 
 /// How much of the longer text lies between the common beginning and the common end, per mille.

@@ -25,6 +25,8 @@ pub(super) struct Session<'a> {
     models: &'a Models,
     cx: &'a Context,
     format: Format,
+    /// Pass on answers while they come in: of several samples the pieces would be mixed.
+    live: bool,
     spent: Mutex<Meter>,
 }
 
@@ -43,8 +45,8 @@ struct Parts {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(models: &'a Models, cx: &'a Context, format: Format) -> Self {
-        Self { models, cx, format, spent: Mutex::default() }
+    pub(super) fn new(models: &'a Models, cx: &'a Context, format: Format, live: bool) -> Self {
+        Self { models, cx, format, live, spent: Mutex::default() }
     }
 
     /// Everything spent so far.
@@ -95,7 +97,11 @@ impl<'a> Session<'a> {
         self.say(asking_line(request, model));
         let at = format!("{}@{}.{sample}", self.cx.address, self.cx.attempt);
         let idempotency_key = format!("{}-{sample}", self.cx.idempotency_key);
-        let chunk = |text: &str| self.cx.progress.note(Note::Chunk { text: text.to_owned() });
+        let chunk = |text: &str| {
+            if self.live {
+                self.cx.progress.note(Note::Chunk { text: text.to_owned() });
+            }
+        };
         let asking = Asking { at: &at, idempotency_key: &idempotency_key, on_chunk: &chunk };
         match self.models.ask(request, asking).await {
             Ok((answer, spent)) => {

@@ -109,7 +109,10 @@ async fn a_miss_shows_the_nearest_request_and_what_differs() {
     warmer["temperature"] = json!(0.9);
     let failure = Step::new().run(&replaying, warmer).await.unwrap_err();
     assert_eq!(failure.detail["differs"], json!(["options"]));
-    assert!(failure.message.contains("-   \"temperature\": 0.5,\n  +   \"temperature\": 0.9,"), "{failure}");
+    assert!(
+        failure.message.contains("options line 6\n  -   \"temperature\": 0.5\n  +   \"temperature\": 0.9"),
+        "{failure}"
+    );
 }
 
 #[tokio::test]
@@ -148,6 +151,19 @@ async fn filling_asks_only_for_what_is_missing() {
     }
     assert_eq!(server.seen().len(), 2, "the first was on the cassette");
     assert_eq!(lines(&path).len(), 2);
+}
+
+#[tokio::test]
+async fn an_answer_of_the_second_model_is_replayed_as_such() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("run.jsonl");
+    let server =
+        Server::start([Act::Plain(500, vec![], String::new()), Act::Stream(openai("second", "stop"))]).await;
+    let with = json!({"model": ["gpt-5", "gpt-4.1-mini"], "prompt": "hi"});
+    let recorded = Step::new().run(&server.models(&Mode::Record(path.clone())), with.clone()).await.unwrap();
+    let replayed = Step::new().run(&server::models(NOWHERE, &Mode::Replay(path)), with).await.unwrap();
+    assert_eq!(recorded.value["switched"], json!(["gpt-5"]));
+    assert_eq!((recorded.value, recorded.spent), (replayed.value, replayed.spent));
 }
 
 #[tokio::test]

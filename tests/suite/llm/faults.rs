@@ -76,6 +76,15 @@ async fn a_key_that_the_provider_repeats_is_not_shown() {
 }
 
 #[tokio::test]
+async fn a_redirect_does_not_carry_the_key_away() {
+    let thief = Server::start([Act::Stream(server::openai("thanks", "stop"))]).await;
+    let to: &'static str = Box::leak(format!("{}/chat/completions", thief.base).into_boxed_str());
+    let failure = failure("gpt-5", Act::Plain(307, vec![("location", to)], String::new())).await;
+    assert_eq!(failure.class, Class::Permanent, "{failure}");
+    assert!(thief.seen().is_empty());
+}
+
+#[tokio::test]
 async fn what_came_in_before_the_line_broke_is_counted() {
     let broken = failure("claude-sonnet-4-6", Act::Cut(server::anthropic_open("half an ans"))).await;
     assert_eq!(broken.class, Class::Transient);
@@ -135,12 +144,12 @@ async fn time_and_cancellation_end_a_call_that_hangs() {
     assert_eq!((failure.class, failure.message.as_str()), (Class::Timeout, "no answer within 300 s"));
 
     let step = Step::new();
-    let stop = async {
+    let cancelling = async {
         while server.seen().len() < 2 {
             tokio::task::yield_now().await;
         }
         step.cx.cancel.cancel();
     };
-    let (out, ()) = tokio::join!(step.run(&models, with), stop);
+    let (out, ()) = tokio::join!(step.run(&models, with), cancelling);
     assert_eq!(out.unwrap_err().class, Class::Cancelled);
 }

@@ -88,8 +88,8 @@ async fn serve(State(server): State<Server>, uri: Uri, headers: HeaderMap, body:
     server.seen.lock().unwrap().push(Seen { path: uri.path().to_owned(), headers, body });
     let act = server.script.lock().unwrap().pop_front();
     match act.unwrap_or_else(|| Act::Plain(418, vec![], "the script is at its end".to_owned())) {
-        Act::Stream(text) => events(text, false),
-        Act::Cut(text) => events(text, true),
+        Act::Stream(text) => events(&text, false),
+        Act::Cut(text) => events(&text, true),
         Act::Plain(status, headers, text) => {
             let mut response = Response::builder().status(status);
             for (name, value) in headers {
@@ -104,7 +104,7 @@ async fn serve(State(server): State<Server>, uri: Uri, headers: HeaderMap, body:
     }
 }
 
-fn events(text: String, cut: bool) -> Response<Body> {
+fn events(text: &str, cut: bool) -> Response<Body> {
     let pieces: Vec<_> = text.as_bytes().chunks(37).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
     let end = cut.then(|| Err(std::io::Error::other("the line is down")));
     let stream = futures_util::stream::iter(pieces.into_iter().chain(end));
