@@ -287,7 +287,7 @@ async fn nothing_to_check_is_an_error() {
 
 #[test]
 fn hostile_texts_are_complaints_and_end() {
-    let deep = format!("id: x\nsteps: {}", "[".repeat(50_000));
+    let deep = format!("id: x\nsteps: {}", "[".repeat(5_000));
     let bomb = "a: &a [x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b]\n\
         d: &d [*c, *c, *c, *c, *c, *c, *c]\ne: &e [*d, *d, *d, *d, *d, *d, *d]\nf: &f [*e, *e, *e, *e, *e, *e, *e]\n\
         g: [*f, *f, *f, *f, *f, *f, *f]\n";
@@ -309,9 +309,8 @@ fn hostile_texts_are_complaints_and_end() {
 
 #[test]
 fn a_thousand_files() {
-    let text = include_str!("../../scenarios/items-crud.yaml");
-    let files =
-        (0..1_000).map(|n| (format!("{n}.yaml"), text.replace("id: items-crud", &format!("id: s{n:04}"))));
+    let text = "steps: [{ request: { method: GET, path: /items }, assert: { status: 200 } }]";
+    let files = (0..1_000).map(|n| (format!("{n}.yaml"), format!("id: s{:04}\n{text}\n", 999 - n)));
     let (scenarios, _, complaints) = load(files.collect());
     assert_eq!((scenarios.len(), complaints.len()), (1_000, 0));
     assert!(scenarios.is_sorted_by(|a, b| a.id < b.id));
