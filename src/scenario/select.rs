@@ -15,7 +15,7 @@ impl Selector {
                 if text.starts_with('$') {
                     format!("no JSONPath: {}", error.message())
                 } else {
-                    format!("a JSONPath begins with `$`, as in `$.{}`", text.trim_start_matches('.'))
+                    format!("no JSONPath: one begins with `$`, as in `$.{}`", text.trim_start_matches('.'))
                 }
             }),
         }

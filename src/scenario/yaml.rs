@@ -29,6 +29,7 @@ pub enum Kind {
 }
 
 /// Why a text is no YAML.
+#[derive(Debug)]
 pub struct Broken {
     /// Where, where known.
     pub at: Range<usize>,
@@ -263,7 +264,7 @@ mod tests {
     #[test]
     fn broken_text_says_where_and_what() {
         for (text, at) in [("id: [1, 2\nsteps: x\n", 11), ("a: 1\na: 2\n", 5), ("a: b: c\n", 4)] {
-            let broken = parse(text).err().expect(text);
+            let broken = parse(text).expect_err(text);
             assert!(!broken.message.is_empty() && !broken.message.contains("line"), "{}", broken.message);
             assert!(broken.at.start.abs_diff(at) <= 8, "{text:?} {:?} {}", broken.at, broken.message);
         }

@@ -19,10 +19,10 @@ pub fn read(reader: &mut Reader<'_>, node: &Node, kind: &str) -> Vec<Assertion> 
     for (key, value) in entries {
         let word = key.text().unwrap_or_default();
         if !fits(word, kind) {
-            let message = format!("the answer to a `{kind}` has no `{word}`");
+            let message = format!("an answer to `{kind}` has no `{word}`");
             let known = keys::ASSERT.iter().copied().filter(|word| fits(word, kind)).collect::<Vec<_>>();
             reader.complain(Code::ScenarioAssert, key, message).help =
-                Some(format!("a `{kind}` step has: {}", known.join(", ")));
+                Some(format!("`{kind}` steps have: {}", known.join(", ")));
             continue;
         }
         match word {

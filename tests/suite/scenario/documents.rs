@@ -15,10 +15,15 @@ const SAMPLES: [&str; 3] = [
 fn examples() -> Vec<String> {
     let blocks = REFERENCE.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
     blocks
-        .map(|block| match block.starts_with("- ") {
-            true => format!("id: example\nsteps:\n{block}"),
-            false => block.to_owned(),
-        })
+        .map(
+            |block| {
+                if block.starts_with("- ") {
+                    format!("id: example\nsteps:\n{block}")
+                } else {
+                    block.to_owned()
+                }
+            },
+        )
         .collect()
 }
 
