@@ -4,3 +4,4 @@ mod store;
 mod llm;
 mod scenario;
 mod expr;
+mod factory;
