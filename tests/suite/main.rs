@@ -8,3 +8,4 @@ mod llm;
 #[cfg(test)]
 mod scenario;
 mod store;
+mod factory;

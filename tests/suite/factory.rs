@@ -1,0 +1,210 @@
+//! The factory's own words, as its pipeline defines them: points, marks, satisfaction, findings; and its prompts.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use atoll::expr::{Data, Expr, Functions, Scope, Template};
+use serde_json::{Value, json};
+
+fn text(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+fn functions(pipeline: &str) -> Arc<Functions> {
+    let parsed: toml::Table = text(pipeline).parse().unwrap();
+    let entries = parsed["functions"].as_table().unwrap().iter().map(|(name, function)| {
+        let args = function["args"].as_array().unwrap();
+        let args = args.iter().map(|arg| arg.as_str().unwrap().to_owned()).collect();
+        (name.clone(), args, function["value"].as_str().unwrap().to_owned())
+    });
+    let entries: Vec<_> = entries.collect();
+    let names: Vec<_> = entries.iter().map(|entry| entry.0.clone()).collect();
+    Functions::build(entries).unwrap_or_else(|faults| {
+        panic!("{:#?}", faults.iter().map(|(i, fault)| (&names[*i], fault)).collect::<Vec<_>>())
+    })
+}
+
+fn eval(expr: &str, names: &[(&str, Value)]) -> Value {
+    let functions = functions("pipelines/factory.toml");
+    let scope = names.iter().fold(Scope::new(), |s, (name, value)| s.with(name, Data::from_value(value)));
+    let expr = Expr::parse(expr, &functions).unwrap_or_else(|faults| panic!("{expr}: {faults:#?}"));
+    expr.eval(&scope).unwrap_or_else(|error| panic!("{error:#?}")).to_value()
+}
+
+fn step(index: usize, decided: &str) -> Value {
+    json!({
+        "index": index, "description": format!("step {index} CANARY-DESCRIPTION"), "expect": "CANARY-EXPECT",
+        "kind": "request", "decided": decided, "error": null, "log": "a log line", "captures": [],
+        "sent": {"text": format!("GET /{index}\n")},
+        "observed": {"text": "HTTP 500\n\nno"},
+        "assertions": if decided == "failed" {
+            json!([
+                {"assert": "status is 200", "ok": false, "expected": 200, "actual": 500, "path": null, "reason": null},
+                {"assert": "body contains \"x\"", "ok": true, "expected": "x", "actual": "x", "path": null, "reason": null},
+            ])
+        } else {
+            json!([])
+        },
+    })
+}
+
+fn trial(id: &str, weight: f64, steps: &[&str]) -> Value {
+    let steps: Vec<_> = steps.iter().enumerate().map(|(i, decided)| step(i, decided)).collect();
+    json!({
+        "id": id, "weight": weight, "held": {"ok": true, "reason": null, "log": ""},
+        "seen": {
+            "id": id, "description": "CANARY-ABOUT", "satisfaction_criteria": "", "setup_ok": true, "broken": null,
+            "setup": [], "steps": steps,
+        },
+    })
+}
+
+fn not_started(id: &str) -> Value {
+    json!({"id": id, "weight": 1.0, "held": {"ok": false, "reason": "it exited with code 1", "log": "boom"}, "seen": null})
+}
+
+fn broken(id: &str) -> Value {
+    let mut trial = trial(id, 1.0, &["failed"]);
+    trial["seen"]["setup_ok"] = json!(false);
+    trial["seen"]["setup"] = json!([step(0, "held")]);
+    trial["seen"]["broken"] = json!({"step": 0, "description": "CANARY-SETUP", "reason": "the connection broke",
+        "sent": "POST /users", "observed": "", "log": "trace"});
+    trial
+}
+
+const VERDICTS: &str = r#"[{"key": "a#1", "score": 60, "reason": "half of it is missing"},
+    {"ok": false, "index": 1, "key": "a#2", "error": {"class": "transient", "message": "gone"}}]"#;
+
+fn verdicts() -> Value {
+    serde_json::from_str(VERDICTS).unwrap()
+}
+
+#[test]
+fn a_scenario_is_the_mean_of_its_steps_and_leaves_out_what_nobody_judged() {
+    let trials = json!([trial("a", 1.0, &["held", "open", "open", "failed"])]);
+    let marks = eval("trials | map('mark', book(verdicts))", &[("trials", trials), ("verdicts", verdicts())]);
+    let score = marks[0]["score"].as_f64().unwrap();
+    assert!((score - 160.0 / 3.0).abs() < 1e-9, "{marks}");
+    assert_eq!(marks[0]["unjudged"], 1);
+}
+
+#[test]
+fn satisfaction_is_weighted_and_the_worst_scenario_is_told() {
+    let trials = json!([trial("a", 3.0, &["held"]), trial("b", 1.0, &["failed"])]);
+    let names = [("trials", trials), ("verdicts", json!([]))];
+    let marks = "trials | map('mark', book(verdicts)) | rejectattr('score', 'none')";
+    assert_eq!(eval(&format!("{marks} | weighted"), &names), json!(75.0));
+    assert_eq!(eval(&format!("{marks} | lowest"), &names).as_f64(), Some(0.0));
+}
+
+#[test]
+fn what_did_not_start_or_whose_setup_broke_has_nothing() {
+    let names = [("trials", json!([not_started("a"), broken("b")])), ("verdicts", json!([]))];
+    let marks = eval("trials | map('mark', book(verdicts)) | map(attribute='score')", &names);
+    assert!(marks.as_array().unwrap().iter().all(|score| score.as_f64() == Some(0.0)), "{marks}");
+}
+
+#[test]
+fn nothing_judged_is_no_score() {
+    let trials = json!([trial("a", 1.0, &["open"])]);
+    let names = [("trials", trials), ("verdicts", json!([]))];
+    let marks = "trials | map('mark', book(verdicts)) | rejectattr('score', 'none')";
+    assert_eq!(eval(&format!("{marks} | weighted"), &names), Value::Null);
+    assert_eq!(eval(&format!("{marks} | lowest"), &names), Value::Null);
+}
+
+#[test]
+fn the_judge_is_asked_about_open_steps_and_sees_what_came_before() {
+    let trials = json!([trial("a", 1.0, &["held", "open", "failed", "open"]), not_started("b"), broken("c")]);
+    let asked = eval("trials | map('questions') | flatten", &[("trials", trials)]);
+    let keys: Vec<_> = asked.as_array().unwrap().iter().map(|q| q["key"].as_str().unwrap()).collect();
+    assert_eq!(keys, ["a#1", "a#3"]);
+    assert_eq!(asked[1]["earlier"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn findings_come_worst_first_once_each_and_without_the_scenarios_words() {
+    let trials = json!([
+        trial("CANARY-ID", 1.0, &["held", "failed"]),
+        trial("a", 1.0, &["held", "open", "open"]),
+        not_started("b"),
+        not_started("c"),
+        broken("d"),
+    ]);
+    let found = eval("findings(trials, book(verdicts))", &[("trials", trials), ("verdicts", verdicts())]);
+    let told: Vec<_> = found
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| (f["kind"].as_str().unwrap(), f["score"].as_f64()))
+        .collect();
+    let zero = Some(0.0);
+    assert_eq!(told, [("step", zero), ("start", zero), ("setup", zero), ("step", Some(60.0))]);
+    assert_eq!(found[0]["reason"], "status is 200, but it is 500");
+    assert_eq!(found[0]["before"], json!(["GET /0 -> HTTP 500"]));
+    assert_eq!(found[3]["reason"], "half of it is missing");
+    assert!(!found.to_string().contains("CANARY"), "{found}");
+    let schema: Value = serde_json::from_str(&text("schemas/feedback.json")).unwrap();
+    let schema = atoll::schema::Schema::compile("feedback", schema).unwrap();
+    assert!(schema.accepts(&json!({"findings": found})));
+}
+
+fn include(name: &str) -> Option<Arc<str>> {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).ok().map(Arc::from)
+}
+
+fn render(prompt: &str, scope: &Value) -> String {
+    let functions = functions("pipelines/factory.toml");
+    let template =
+        Template::parse(&text(prompt), &functions, &include).unwrap_or_else(|f| panic!("{prompt}: {f:#?}"));
+    let names = scope.as_object().unwrap().iter();
+    let scope = names.fold(Scope::new(), |s, (name, value)| s.with(name, Data::from_value(value)));
+    template.render_text(&scope).unwrap_or_else(|error| panic!("{prompt}: {error:#?}"))
+}
+
+fn scope(draft: &str, format: &str) -> Value {
+    let trials = json!([trial("a", 1.0, &["held", "failed"]), not_started("b"), broken("c")]);
+    let found = eval("findings(trials, book([]))", &[("trials", trials)]);
+    json!({
+        "inputs": {"spec": {"text": "# The spec"}, "port": 8080, "language": "python", "format": format, "threshold": 95},
+        "attempt": {"n": 1, "error": {"message": "the answer was cut off"}},
+        "loop": {"index": 3},
+        "state": {
+            "best": 62.5, "tree": "t", "findings": found, "lessons": found, "scores": [62.5, null], "stalls": 2,
+            "draft": draft, "last": {"score": 40.0, "findings": found, "trouble": null},
+        },
+        "steps": {
+            "shown": {"ok": true, "output": {"texts": [{"path": "main.py", "text": "print(1)", "truncated": false}]}},
+            "wonder": {"output": {"root_cause": "the cause", "approach": "the way",
+                "hypotheses": [{"claim": "c", "evidence": "e"}]}},
+        },
+    })
+}
+
+#[test]
+fn prompts_of_the_generating_models_render_in_every_policy() {
+    for draft in ["edit", "fresh"] {
+        for format in ["edits", "files", "blocks"] {
+            for prompt in ["system", "generate", "wonder-system", "wonder", "reflect"] {
+                let made = render(&format!("prompts/factory/{prompt}.md"), &scope(draft, format));
+                assert!(!made.contains("CANARY"), "{made}");
+            }
+        }
+    }
+    let edited = render("prompts/factory/generate.md", &scope("edit", "edits"));
+    assert!(edited.contains("print(1)") && edited.contains("status is 200, but it is 500"), "{edited}");
+    let fresh = render("prompts/factory/generate.md", &scope("fresh", "blocks"));
+    assert!(!fresh.contains("print(1)") && fresh.contains("status is 200, but it is 500"), "{fresh}");
+}
+
+#[test]
+fn the_judge_sees_request_observation_and_earlier_steps_between_marks() {
+    let trials = json!([trial("a", 1.0, &["held", "open"])]);
+    let item = eval("trials | map('questions') | flatten | first", &[("trials", trials)]);
+    let made = render("prompts/factory/judge.md", &json!({"item": item, "attempt": {"n": 1, "error": null}}));
+    for wanted in ["GET /0", "GET /1", "HTTP 500", "CANARY-EXPECT", "----- evidence "] {
+        assert!(made.contains(wanted), "{wanted} is not in\n{made}");
+    }
+    assert!(!made.contains("{{"), "{made}");
+    render("prompts/factory/judge-system.md", &json!({}));
+}
