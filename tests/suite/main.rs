@@ -1,6 +1,9 @@
 //! One test binary for everything that looks at Atoll from outside.
 
-mod store;
+mod diagnostics;
+mod expr;
+mod language;
 mod llm;
 mod scenario;
-mod expr;
+mod store;
+mod toys;
