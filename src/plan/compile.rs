@@ -159,7 +159,10 @@ impl Resolver<'_, '_> {
             FaultKind::Mixed => Code::MixedTypes,
         };
         let span = self.loader.texts.fault(text, fault);
-        let said = self.loader.texts.with(|sources| sources.get(span.source).text.get(span.range()).map(str::to_owned));
+        let said = self
+            .loader
+            .texts
+            .with(|sources| sources.get(span.source).text.get(span.range()).map(str::to_owned));
         if code == Code::UnknownFilter && said.is_some_and(|said| self.broken.contains(&said)) {
             return;
         }
@@ -230,7 +233,9 @@ fn hint(code: Code, text: &str) -> Option<String> {
             .rsplit('|')
             .find_map(|word| nearest(word.trim(), words.clone()))
             .map(|near| format!("did you mean `{near}`?"))
-            .or_else(|| Some("docs/language.md lists them; others are declared under `[functions]`".to_owned())),
+            .or_else(|| {
+                Some("docs/language.md lists them; others are declared under `[functions]`".to_owned())
+            }),
         _ => Some(format!("`atoll explain {code}` shows an example and the fix")),
     }
 }

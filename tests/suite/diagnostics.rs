@@ -61,6 +61,11 @@ fn every_mistake_is_explained_where_it_stands() {
     });
 }
 
+/// Whether a code is about a pipeline, not about what a run is given or about scenarios.
+fn language_number(number: &str) -> bool {
+    number < "E06" || number.starts_with('W') && number < "W06"
+}
+
 #[test]
 fn the_mistakes_cover_the_codes_of_the_language() {
     let mut seen = BTreeSet::new();
@@ -106,7 +111,7 @@ fn every_code_is_explained_with_an_example_and_the_fix() {
         assert!(numbers.insert(code.number()), "{code} is used twice");
         assert_eq!(Code::parse(&code.number().to_lowercase()), Some(*code));
         assert!(!code.explanation().is_empty(), "{code} has no explanation");
-        if code.number() < "E07" || code.number().starts_with('W') {
+        if code.number() < "E07" || language_number(code.number()) {
             assert!(code.explanation().contains("\n\n    "), "{code} has no example");
         }
     }
