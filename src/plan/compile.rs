@@ -159,6 +159,13 @@ impl Resolver<'_, '_> {
             FaultKind::Mixed => Code::MixedTypes,
         };
         let span = self.loader.texts.fault(text, fault);
+        let said = self
+            .loader
+            .texts
+            .with(|sources| sources.get(span.source).text.get(span.range()).map(str::to_owned));
+        if code == Code::UnknownFilter && said.is_some_and(|said| self.broken.contains(&said)) {
+            return;
+        }
         let mut complaint = Diagnostic::new(code, fault.message.clone()).at(span, "");
         complaint.help = fault.help.clone().or_else(|| hint(code, &text.text));
         self.loader.found.push(complaint);
@@ -225,8 +232,11 @@ fn hint(code: Code, text: &str) -> Option<String> {
         Code::UnknownFilter => text
             .rsplit('|')
             .find_map(|word| nearest(word.trim(), words.clone()))
-            .map(|near| format!("did you mean `{near}`?")),
-        _ => None,
+            .map(|near| format!("did you mean `{near}`?"))
+            .or_else(|| {
+                Some("docs/language.md lists them; others are declared under `[functions]`".to_owned())
+            }),
+        _ => Some(format!("`atoll explain {code}` shows an example and the fix")),
     }
 }
 

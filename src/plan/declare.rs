@@ -22,6 +22,7 @@ impl Resolver<'_, '_> {
                 self.uncalled = names.filter(|name| !called(&name.text)).cloned().collect();
             }
             Err(faults) => {
+                self.broken = pipeline.functions.iter().map(|function| function.name.text.clone()).collect();
                 for (index, fault) in faults {
                     if let Some(function) = pipeline.functions.get(index) {
                         self.fault(&function.value, &fault, Code::ExpressionSyntax);

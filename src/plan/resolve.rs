@@ -22,6 +22,8 @@ pub(super) struct Resolver<'l, 'a> {
     pub(super) functions: Arc<Functions>,
     /// Functions that nothing has called so far.
     pub(super) uncalled: Vec<Name>,
+    /// Functions that are declared, but of no use: complained about once.
+    pub(super) broken: Vec<String>,
     pub(super) inputs: IndexMap<String, Input>,
     pub(super) used: HashSet<String>,
     pub(super) labels: Vec<String>,
@@ -46,6 +48,7 @@ pub(super) fn resolve(
         loader,
         functions: Functions::empty(),
         uncalled: Vec::new(),
+        broken: Vec::new(),
         inputs: IndexMap::new(),
         used: HashSet::new(),
         labels: pipeline.labels.iter().map(|label| label.text.clone()).collect(),
