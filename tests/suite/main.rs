@@ -1,18 +1,18 @@
 //! One test binary for everything that looks at Atoll from outside.
 
-mod expr;
 #[cfg(test)]
-mod store;
-#[cfg(test)]
-mod llm;
-#[cfg(test)]
-mod scenario;
-mod store;
-mod factory;
 mod diagnostics;
+#[cfg(test)]
 mod expr;
+#[cfg(test)]
+mod factory;
+#[cfg(test)]
 mod language;
+#[cfg(test)]
 mod llm;
+#[cfg(test)]
 mod scenario;
+#[cfg(test)]
 mod store;
+#[cfg(test)]
 mod toys;
