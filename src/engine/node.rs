@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::control::Control;
 use super::slot::Slot;
-use super::{Fact, Question, Record, SkipReason};
+use super::{Fact, Question, Record};
 use crate::clock::Millis;
 use crate::value::Value;
 use crate::verb::Failure;
@@ -29,7 +29,7 @@ pub(super) enum Node {
     /// Failed for good.
     Failed(Arc<Failure>),
     /// Will not run.
-    Skipped(SkipReason),
+    Skipped,
 }
 
 /// What is known of the attempts at a step so far.
@@ -69,7 +69,7 @@ impl Node {
             Self::Running(_) | Self::Open(_) | Self::Asking { .. } | Self::Answered { .. } => Phase::Running,
             Self::Done(_) => Phase::Done,
             Self::Failed(_) => Phase::Failed,
-            Self::Skipped(_) => Phase::Skipped,
+            Self::Skipped => Phase::Skipped,
         }
     }
 
@@ -83,7 +83,7 @@ impl Node {
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        matches!(self, Self::Done(_) | Self::Failed(_) | Self::Skipped(_))
+        matches!(self, Self::Done(_) | Self::Failed(_) | Self::Skipped)
     }
 
     pub(super) fn is_waiting(&self) -> bool {
@@ -101,7 +101,7 @@ impl Node {
             Self::Answered { .. } => "answered",
             Self::Done(_) => "done",
             Self::Failed(_) => "failed",
-            Self::Skipped(_) => "skipped",
+            Self::Skipped => "skipped",
         }
     }
 
@@ -111,7 +111,7 @@ impl Node {
         let illegal =
             |node: &Self| Err(format!("a step that is {} cannot have {}", node.word(), record.fact.word()));
         Ok(match (self, &record.fact) {
-            (Self::Waiting, Fact::Skipped { reason }) => Self::Skipped(reason.clone()),
+            (Self::Waiting, Fact::Skipped { .. }) => Self::Skipped,
             (Self::Waiting, Fact::Started { .. }) => Self::Running(Tries { begun: 1, ..Tries::default() }),
             (Self::Resting { tries, .. }, Fact::Started { .. }) => {
                 Self::Running(Tries { begun: tries.begun + 1, ..tries })

@@ -40,7 +40,7 @@ impl Run {
         let flag = |on: bool| Data::from_value(&Value::Bool(on));
         let mut entry = vec![
             ("ok", flag(matches!(node, Node::Done(_)))),
-            ("skipped", flag(matches!(node, Node::Skipped(_)))),
+            ("skipped", flag(matches!(node, Node::Skipped))),
             ("failed", flag(matches!(node, Node::Failed(_)))),
         ];
         match node {

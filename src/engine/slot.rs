@@ -24,10 +24,6 @@ impl Slot {
         Self { payload, items, data: OnceLock::new() }
     }
 
-    pub(super) fn payload(&self) -> &Payload {
-        &self.payload
-    }
-
     /// The value for expressions.
     pub(super) fn data(&self, blobs: &Arc<dyn Blobs>) -> Result<Data, BlobError> {
         if let Some(data) = self.data.get() {

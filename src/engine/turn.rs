@@ -132,7 +132,7 @@ impl Run {
             let step = frame.step(dep.step).id.to_string();
             match &frame.nodes[dep.step] {
                 Node::Failed(_) => Some(SkipReason::AfterFailure { step }),
-                Node::Skipped(_) => Some(SkipReason::AfterSkip { step }),
+                Node::Skipped => Some(SkipReason::AfterSkip { step }),
                 _ => None,
             }
         })
