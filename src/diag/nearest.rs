@@ -17,7 +17,7 @@ mod tests {
     #[test]
     fn only_near_words_are_offered() {
         let known = ["retry", "timeout", "tolerates", "max_tokens"];
-        assert_eq!(nearest("retires", known), Some("retry"));
+        assert_eq!(nearest("retyr", known), Some("retry"));
         assert_eq!(nearest("max-token", known), Some("max_tokens"));
         assert_eq!(nearest("zebra", known), None);
     }

@@ -97,7 +97,7 @@ mod tests {
         let mut sources = Sources::new();
         let id = sources.add("x.toml", "a = 1\nü = '✓x'\n");
         assert_eq!(sources.position(id, 6), Position { line: 2, column: 1 });
-        assert_eq!(sources.position(id, 15), Position { line: 2, column: 8 });
+        assert_eq!(sources.position(id, 15), Position { line: 2, column: 7 });
         assert_eq!(sources.position(id, 999), Position { line: 3, column: 1 });
     }
 }

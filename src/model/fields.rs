@@ -17,12 +17,11 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// Reads `node`, which is called `what` in messages and stands behind the key at `at`.
     pub(super) fn new(node: Node, at: Span, what: &'static str, found: &'a mut Vec<Diagnostic>) -> Self {
-        let table = match node.value {
-            Raw::Table(table) => table,
-            _ => {
-                found.push(wrong(&node, what, "a table"));
-                Table::new()
-            }
+        let table = if let Raw::Table(table) = node.value {
+            table
+        } else {
+            found.push(wrong(&node, what, "a table"));
+            Table::new()
         };
         Self { table, at, what, known: Vec::new(), found }
     }
@@ -125,15 +124,16 @@ impl<'a> Fields<'a> {
         };
         let mut named = Vec::with_capacity(table.len());
         for (text, entry) in table {
-            if !StepId::is_valid(&text) {
-                self.found.push(
-                    Diagnostic::new(Code::BadName, format!("`{text}` cannot be a name under `{key}`"))
-                        .at(entry.key, "")
-                        .help("a name begins with a letter or `_`, then letters, digits, `_` and `-`"),
-                );
-            } else {
-                named.push((Name { text, span: entry.key }, entry.node));
+            let name = Name { text, span: entry.key };
+            if StepId::is_valid(&name.text) {
+                named.push((name, entry.node));
+                continue;
             }
+            self.found.push(
+                Diagnostic::new(Code::BadName, format!("`{}` cannot be a name under `{key}`", name.text))
+                    .at(name.span, "")
+                    .help("a name begins with a letter or `_`, then letters, digits, `_` and `-`"),
+            );
         }
         named
     }

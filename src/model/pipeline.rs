@@ -125,6 +125,7 @@ fn named<T>(
     entries.into_iter().filter_map(|(name, node)| read(name, node, fields.found())).collect()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "one of the readers that `named` takes")]
 fn input(name: Name, node: Node, found: &mut Vec<Diagnostic>) -> Option<Input> {
     let mut fields = Fields::new(node, name.span, "the input", found);
     let kind = fields.text("type");

@@ -45,7 +45,9 @@ impl Resolver<'_, '_> {
                 Some(expr)
             }
             Err(faults) => {
-                faults.iter().for_each(|fault| self.fault(text, fault, Code::ExpressionSyntax));
+                for fault in &faults {
+                    self.fault(text, fault, Code::ExpressionSyntax);
+                }
                 None
             }
         }
@@ -137,7 +139,9 @@ impl Resolver<'_, '_> {
                 Some(template)
             }
             Err(faults) => {
-                faults.iter().for_each(|fault| self.fault(text, fault, Code::TemplateSyntax));
+                for fault in &faults {
+                    self.fault(text, fault, Code::TemplateSyntax);
+                }
                 None
             }
         }

@@ -3,9 +3,10 @@ use super::literal;
 use super::resolve::Resolver;
 use super::scope::{Around, Sight, Site, index_of};
 use super::shape::Shape;
-use super::types::{Action, Ask, Call, Compute, Each, Hold, Loop, LoopExit, OnError, Rule};
+use super::takes::convert;
+use super::types::{Action, Ask, Call, Compute, Each, Hold, InputKind, Loop, LoopExit, OnError, Plan, Rule};
 use crate::diag::{Code, Diagnostic, Span};
-use crate::expr::{Expr, Step};
+use crate::expr::{Expr, Scope, Step};
 use crate::model::{self, Name, Text, Use};
 use crate::verb::Class;
 
@@ -270,6 +271,7 @@ impl Resolver<'_, '_> {
         let read = model::Call::read(used, &mut self.loader.found)?;
         let with = self.named(&read.with, &Site::default(), sight);
         let plan = self.loader.callee(&read.pipeline.text, read.pipeline.span)?;
+        self.check_constants(&plan, with.as_deref().unwrap_or_default(), &read.with);
         for (name, _) in &read.with {
             if !plan.inputs.contains_key(&name.text) {
                 self.loader.found.push(
@@ -296,6 +298,28 @@ impl Resolver<'_, '_> {
             }
         }
         Some(Call { plan, with: with? })
+    }
+
+    /// Complains about constants that the called pipeline's inputs cannot be.
+    fn check_constants(&mut self, plan: &Plan, with: &[(String, Expr)], written: &[(Name, Text)]) {
+        for ((name, expr), (_, text)) in with.iter().zip(written) {
+            let Some(input) = plan.inputs.get(name) else { continue };
+            let read_later = matches!(input.kind, InputKind::File | InputKind::Dir);
+            let constant = if expr.refs().is_empty() { expr.eval(&Scope::new()).ok() } else { None };
+            let Some(value) =
+                constant.map(|data| data.to_value()).filter(|value| !read_later && !value.is_null())
+            else {
+                continue;
+            };
+            if let Err((code, message)) = convert(name, input, &value) {
+                self.loader.found.push(
+                    Diagnostic::new(code, message)
+                        .at(text.span, "")
+                        .at(input.span, "declared here")
+                        .help("give a value that fits the declaration; text stands in single quotes"),
+                );
+            }
+        }
     }
 
     fn ask(&mut self, used: Use, sight: &mut Sight) -> Option<Ask> {

@@ -111,7 +111,7 @@ impl Resolver<'_, '_> {
         match convert(name, read, &default.to_value()) {
             Ok(value) => read.default = value,
             Err((_, message)) => {
-                complain(default.span, message, "let the default fit the type and its bounds")
+                complain(default.span, message, "let the default fit the type and its bounds");
             }
         }
     }

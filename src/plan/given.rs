@@ -50,9 +50,9 @@ pub fn check_inputs(
     door: &dyn InputFiles,
 ) -> Result<Value, Vec<Diagnostic>> {
     let mut found = Vec::new();
-    let plain = |name: &str| name.replace('-', "_");
+    let spelt = |name: &str| name.replace('-', "_");
     for name in given.keys() {
-        if !plan.inputs.keys().any(|known| plain(known) == plain(name)) {
+        if !plan.inputs.keys().any(|known| spelt(known) == spelt(name)) {
             found.push(
                 Diagnostic::new(Code::InputUnknown, format!("`{}` has no input `{name}`", plan.name))
                     .suggest(name, plan.inputs.keys().map(String::as_str)),
@@ -61,7 +61,7 @@ pub fn check_inputs(
     }
     let mut values = serde_json::Map::new();
     for (name, input) in &plan.inputs {
-        let value = given.iter().find(|(key, _)| plain(key) == plain(name)).map(|(_, given)| match given {
+        let value = given.iter().find(|(key, _)| spelt(key) == spelt(name)).map(|(_, given)| match given {
             Given::Text(text) => Value::from(text.as_str()),
             Given::Value(value) => value.clone(),
         });

@@ -62,7 +62,7 @@ impl<'a> Check<'a> {
         let closed = |schema: &&Value| schema.get("additionalProperties") == Some(&Value::Bool(false));
         let keys =
             |schema: &'a Value| schema.get("properties").and_then(Value::as_object).into_iter().flatten();
-        let all_closed = !with_keys.is_empty() && fitting.iter().all(|schema| closed(schema));
+        let all_closed = !with_keys.is_empty() && fitting.iter().all(closed);
         for (key, entry) in table {
             let inner = with_keys.iter().find_map(|schema| schema.get("properties")?.get(key));
             if let Some(inner) = inner {

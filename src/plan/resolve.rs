@@ -9,7 +9,7 @@ use super::scope::{Around, Level, Sight, Site};
 use super::shape::Shape;
 use super::types::{Body, BodyId, Dep, Exit, Input, Limit, Plan};
 use super::{order, types};
-use crate::diag::{Code, Diagnostic, Span};
+use crate::diag::{Code, Diagnostic, Severity, Span};
 use crate::expr::Functions;
 use crate::id::StepId;
 use crate::model::{self, Name, Pipeline};
@@ -222,7 +222,11 @@ impl Resolver<'_, '_> {
         }
     }
 
+    /// Only where all else is sound: what an unknown verb reads is not known.
     fn warn_unused(&mut self) {
+        if self.loader.found.iter().any(|found| found.severity == Severity::Error) {
+            return;
+        }
         for (name, input) in &self.inputs {
             if !self.used.contains(name) {
                 self.loader.found.push(

@@ -133,18 +133,15 @@ impl Resolver<'_, '_> {
     fn unknown_root(&mut self, text: &Text, r: &Ref, name: &str, site: &Site<'_>) {
         let span = self.key_span(text, r, 0);
         let elsewhere = SOMEWHERE.iter().find(|(word, _)| *word == name);
-        let complaint = match elsewhere {
-            Some((_, hint)) => Diagnostic::new(Code::NotHere, format!("`{name}` is not in scope here"))
-                .at(span, "")
-                .help(*hint),
-            None => {
-                let roots = ["inputs", "steps", "run"].into_iter();
-                let others = SOMEWHERE.iter().map(|(word, _)| *word);
-                let known: Vec<&str> = roots.chain(self.items(site)).chain(others).collect();
-                Diagnostic::new(Code::UnknownName, format!("nothing is called `{name}` here"))
-                    .at(span, "unknown name")
-                    .suggest(name, known)
-            }
+        let complaint = if let Some((_, hint)) = elsewhere {
+            Diagnostic::new(Code::NotHere, format!("`{name}` is not in scope here")).at(span, "").help(*hint)
+        } else {
+            let roots = ["inputs", "steps", "run"].into_iter();
+            let others = SOMEWHERE.iter().map(|(word, _)| *word);
+            let known: Vec<&str> = roots.chain(self.items(site)).chain(others).collect();
+            Diagnostic::new(Code::UnknownName, format!("nothing is called `{name}` here"))
+                .at(span, "unknown name")
+                .suggest(name, known)
         };
         self.loader.found.push(complaint);
     }

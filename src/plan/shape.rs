@@ -99,10 +99,10 @@ pub(super) fn variants<'a>(schema: &'a Value, root: &'a Value, depth: usize) -> 
         return vec![schema];
     }
     let mut all = Vec::new();
-    if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
-        if let Some(inner) = target.strip_prefix('#').and_then(|pointer| root.pointer(pointer)) {
-            all.extend(variants(inner, root, depth + 1));
-        }
+    if let Some(target) = schema.get("$ref").and_then(Value::as_str)
+        && let Some(inner) = target.strip_prefix('#').and_then(|pointer| root.pointer(pointer))
+    {
+        all.extend(variants(inner, root, depth + 1));
     }
     for key in ["anyOf", "oneOf", "allOf"] {
         for inner in schema.get(key).and_then(Value::as_array).into_iter().flatten() {

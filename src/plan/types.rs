@@ -168,7 +168,7 @@ pub struct Seen {
 pub struct Dep {
     /// Its place.
     pub step: usize,
-    /// Whether this step runs even if that one failed or was skipped (`tolerates`, or only a guarded read).
+    /// Whether this step runs even if that one failed or was skipped (`tolerates` names it).
     pub tolerated: bool,
 }
 

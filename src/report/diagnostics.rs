@@ -1,5 +1,7 @@
 //! Diagnostics as text, JSON, SARIF and GitHub workflow commands.
 
+use std::fmt::Write as _;
+
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde_json::json;
@@ -188,12 +190,13 @@ pub fn render_github(diagnostics: &[Diagnostic], sources: &Sources) -> String {
         if let Some(next) = of.get(single) {
             let mut message = format!("and {} more:", of.len() - single);
             for diagnostic in &of[single..] {
-                message.push_str(&format!(
+                let _ = write!(
+                    message,
                     "\n{}{} {}",
                     at(diagnostic, sources),
                     diagnostic.code,
                     diagnostic.message
-                ));
+                );
             }
             let next = Diagnostic { message, help: None, ..(*next).clone() };
             all.push_str(&command(&next, sources));

@@ -1,6 +1,7 @@
 //! The language from text to plan: what is read, merged, ordered and kept.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use atoll::diag::{Code, Severity};
 use atoll::plan::{
@@ -225,16 +226,15 @@ fn five_thousand_steps_are_planned() {
     let mut text = String::from("atoll = 1\n");
     for n in 0..5_000 {
         let read = if n == 0 { "0".to_owned() } else { format!("{{{{ steps.s{}.output.x + 1 }}}}", n - 1) };
-        text.push_str(&format!("[steps.s{n}]\nset = {{ x = \"{read}\" }}\n"));
+        let _ = write!(text, "[steps.s{n}]\nset = {{ x = \"{read}\" }}\n");
     }
     let loaded = one(&text);
     assert_eq!(sound(&loaded).bodies[0].order.len(), 5_000);
 }
 
-/// The TOML blocks of the language's reference. One that begins with `#` and a word in brackets is special:
-/// `# [fragment]` stands inside a pipeline with the steps that it reads.
+/// The TOML blocks of the language's reference, each with the line that it begins on.
 fn examples() -> Vec<(usize, String)> {
-    let text = std::fs::read_to_string("docs/language.md").unwrap();
+    let text = include_str!("../../docs/language.md");
     let mut examples = Vec::new();
     let mut open: Option<(usize, String)> = None;
     for (at, line) in text.lines().enumerate() {

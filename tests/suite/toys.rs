@@ -87,7 +87,6 @@ pub enum OneOrMany {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[expect(dead_code, reason = "only its schema is looked at")]
 pub enum Mode {
     /// at once
     Realtime,
