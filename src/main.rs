@@ -1,3 +1,5 @@
 //! The `atoll` binary.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    atoll::cli::main()
+}

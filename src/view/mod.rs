@@ -1,1 +1,13 @@
-//! stub
+//! What a run looks like from outside: a picture in plain data, folded from its events.
+//! It must never know terminals, HTML, or a store: every face draws from the same [`Board`].
+//! Start with [`Board::apply`]; [`StepView`] is what it says of one step instance.
+
+mod board;
+mod control;
+mod place;
+mod step;
+
+pub use board::{Board, Status};
+pub use control::{Control, Mishap, ROUNDS_KEPT, RoundView};
+pub use place::{body_of, enclosing, round_or_item};
+pub use step::{State, StepView};

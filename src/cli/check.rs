@@ -1,0 +1,52 @@
+//! `atoll check PIPELINE`: all mistakes of a pipeline in one go.
+
+use clap::{Args, ValueEnum};
+
+use super::{Desk, Done, Exit, loading};
+use crate::plan::Loaded;
+use crate::report::diagnostics::{render_github, render_json, render_sarif, render_text};
+
+/// `atoll check`.
+#[derive(Debug, Args)]
+pub struct Ask {
+    /// The pipeline: a name, or the path of a TOML file
+    #[arg(value_name = "PIPELINE")]
+    pipeline: String,
+    /// Change the pipeline: `--set steps.converge.loop.max=20`
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    /// How diagnostics are written
+    #[arg(long, default_value = "text")]
+    format: Format,
+}
+
+/// How diagnostics are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// With the offending text underlined.
+    Text,
+    /// One object: `{version, diagnostics[]}`.
+    Json,
+    /// SARIF, for code scanners.
+    Sarif,
+    /// Annotations of GitHub Actions.
+    Github,
+}
+
+/// Checks.
+pub fn serve(desk: &Desk, ask: &Ask) -> Done {
+    let Loaded { plan, diagnostics, sources, .. } = loading::load(desk, &ask.pipeline, &ask.set)?;
+    let text = match ask.format {
+        Format::Text => render_text(&diagnostics, &sources, desk.face.out.is_on()),
+        Format::Json => render_json(&diagnostics, &sources),
+        Format::Sarif => render_sarif(&diagnostics, &sources),
+        Format::Github => render_github(&diagnostics, &sources),
+    };
+    if diagnostics.is_empty() {
+        desk.face.say(&format!("{}: no mistakes found", ask.pipeline));
+    }
+    if !diagnostics.is_empty() || ask.format != Format::Text {
+        desk.face.print_line(&text)?;
+    }
+    Ok(if plan.is_some() { Exit::REACHED } else { Exit::WRONG })
+}

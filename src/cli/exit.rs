@@ -1,0 +1,120 @@
+//! The exit codes: one table, shown by `--help`.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use crate::engine::{Pause, Standing};
+use crate::view::Status;
+
+/// The code with which the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit(u8);
+
+impl Exit {
+    /// The run reached its goal, or the command did what it was asked.
+    pub const REACHED: Self = Self(0);
+    /// A step failed, or the machine did.
+    pub const FAILED: Self = Self(1);
+    /// The command line is wrong.
+    pub const USAGE: Self = Self(2);
+    /// The pipeline or an input is wrong.
+    pub const WRONG: Self = Self(3);
+    /// The run ended without reaching its goal.
+    pub const UNREACHED: Self = Self(4);
+    /// A cap on spending is reached.
+    pub const BUDGET: Self = Self(5);
+    /// An information barrier stopped the run.
+    pub const BARRIER: Self = Self(6);
+    /// A question waits for its answer.
+    pub const WAITING: Self = Self(7);
+    /// Somebody stopped the run.
+    pub const CANCELLED: Self = Self(8);
+    /// A fault of Atoll.
+    pub const BUG: Self = Self(70);
+
+    /// Every code with its meaning.
+    pub const TABLE: [(Self, &'static str); 10] = [
+        (Self::REACHED, "reached its goal"),
+        (Self::FAILED, "a step failed, or the machine did (no credentials, no disk): `resume` may go on"),
+        (Self::USAGE, "the command line is wrong"),
+        (Self::WRONG, "the pipeline or an input is wrong; the diagnostics say where"),
+        (Self::UNREACHED, "ended without reaching the goal: stalled, exhausted, below threshold, unclear"),
+        (Self::BUDGET, "a budget is used up; resumable with a higher one"),
+        (Self::BARRIER, "an information barrier stopped the run"),
+        (Self::WAITING, "a question waits for its answer; resumable"),
+        (Self::CANCELLED, "stopped by Ctrl-C or a signal; resumable"),
+        (Self::BUG, "a fault of Atoll: please report it"),
+    ];
+
+    /// The code as a number.
+    pub fn code(self) -> i32 {
+        i32::from(self.0)
+    }
+
+    /// The code a pipeline asks for; one that no process can end with becomes 1.
+    pub fn of_code(code: i32) -> Self {
+        u8::try_from(code).map_or(Self::FAILED, Self)
+    }
+
+    /// The code for a run that stands so.
+    pub fn of_standing(standing: &Standing) -> Self {
+        match standing {
+            Standing::Going => Self::CANCELLED,
+            Standing::Paused { pause, .. } => Self::of_pause(*pause),
+            Standing::Finished { code, .. } => Self::of_code(*code),
+        }
+    }
+
+    /// The code for a run whose facts say so much; one that was cut off counts as stopped.
+    pub fn of_status(status: &Status) -> Self {
+        match status {
+            Status::Unborn | Status::Running => Self::CANCELLED,
+            Status::Paused { pause, .. } => Self::of_pause(*pause),
+            Status::Finished { code, .. } => Self::of_code(*code),
+        }
+    }
+
+    fn of_pause(pause: Pause) -> Self {
+        match pause {
+            Pause::Cancelled => Self::CANCELLED,
+            Pause::Budget => Self::BUDGET,
+            Pause::Auth => Self::FAILED,
+            Pause::Waiting => Self::WAITING,
+        }
+    }
+
+    /// The table as text.
+    pub fn table() -> String {
+        let mut text = String::from("Exit codes:\n");
+        for (exit, meaning) in Self::TABLE {
+            let _ = writeln!(text, "  {:>2}  {meaning}", exit.code());
+        }
+        text
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_to_stand_has_a_code() {
+        let paused = |pause| Exit::of_standing(&Standing::Paused { pause, message: String::new() }).code();
+        assert_eq!(paused(Pause::Budget), 5);
+        assert_eq!(paused(Pause::Waiting), 7);
+        assert_eq!(paused(Pause::Cancelled), 8);
+        assert_eq!(paused(Pause::Auth), 1);
+        assert_eq!(Exit::of_code(4).code(), 4);
+        assert_eq!(Exit::of_code(300), Exit::FAILED);
+        assert_eq!(Exit::of_status(&Status::Running), Exit::CANCELLED);
+        for (exit, meaning) in Exit::TABLE {
+            assert!(Exit::table().contains(&format!("{:>2}  {meaning}", exit.code())));
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The files and directories that inputs name.
+#![expect(clippy::disallowed_methods, reason = "the door to the files that inputs name")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::Settings;
+use crate::plan::{InputFiles, Listed, ReadFile};
+use crate::value::Digest;
+
+/// Files, found from the directory of the project.
+pub struct Files(PathBuf);
+
+impl Files {
+    /// Files of the project that `settings` know.
+    pub fn new(settings: &Settings) -> Self {
+        Self(settings.project.clone())
+    }
+}
+
+impl InputFiles for Files {
+    fn file(&self, path: &str) -> Result<ReadFile, String> {
+        let full = self.0.join(path);
+        let bytes = fs::read(&full).map_err(|e| e.to_string())?;
+        let text =
+            String::from_utf8(bytes).map_err(|e| format!("it is no UTF-8 text ({})", e.utf8_error()))?;
+        let name = full.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(ReadFile { name, text })
+    }
+
+    fn dir(&self, path: &str) -> Result<Vec<Listed>, String> {
+        let mut listed = Vec::new();
+        let root = self.0.join(path);
+        list(&root, &root, &mut listed)?;
+        listed.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(listed)
+    }
+}
+
+/// Everything below `dir` but `.git`; links are followed to files only, so that no directory is walked for ever.
+fn list(root: &Path, dir: &Path, listed: &mut Vec<Listed>) -> Result<(), String> {
+    let shown = |path: &Path, e: &dyn std::fmt::Display| match path.strip_prefix(root) {
+        Ok(below) if !below.as_os_str().is_empty() => format!("{}: {e}", below.display()),
+        _ => e.to_string(),
+    };
+    for entry in fs::read_dir(dir).map_err(|e| shown(dir, &e))? {
+        let entry = entry.map_err(|e| shown(dir, &e))?;
+        let path = entry.path();
+        let kind = entry.file_type().map_err(|e| shown(&path, &e))?;
+        if kind.is_dir() {
+            if entry.file_name() != ".git" {
+                list(root, &path, listed)?;
+            }
+        } else if path.is_file() {
+            let bytes = fs::read(&path).map_err(|e| shown(&path, &e))?;
+            let below = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+            listed.push(Listed { path: below, size: bytes.len() as u64, digest: Digest::of(&bytes) });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_are_listed_by_path_and_trouble_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("s");
+        fs::create_dir_all(root.join("b/.git")).unwrap();
+        for (path, text) in [("z.yaml", "1"), ("b/a.yaml", "22"), ("b/.git/x", "no")] {
+            fs::write(root.join(path), text).unwrap();
+        }
+        std::os::unix::fs::symlink(&root, root.join("b/loop")).unwrap();
+        fs::write(place.path().join("bad"), [0xff, 0xfe]).unwrap();
+        let files = Files(place.path().to_owned());
+        let listed = files.dir("s").unwrap();
+        assert_eq!(
+            listed.iter().map(|f| (f.path.as_str(), f.size)).collect::<Vec<_>>(),
+            [("b/a.yaml", 2), ("z.yaml", 1)]
+        );
+        assert_eq!(files.file("s/z.yaml").unwrap(), ReadFile { name: "z.yaml".into(), text: "1".into() });
+        assert!(files.file("bad").unwrap_err().contains("UTF-8"));
+        assert!(files.file("missing").unwrap_err().contains("No such file"));
+        assert!(files.dir("bad").unwrap_err().contains("Not a directory"));
+    }
+}

@@ -1,0 +1,163 @@
+//! `atoll gc`: removes old runs and what nothing refers to any more.
+#![expect(clippy::disallowed_methods, reason = "the door through which temporary files are removed")]
+
+use std::fs;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::args::Format;
+use super::{Desk, Done, Exit, Settings, house};
+use crate::clock::{Millis, millis};
+use crate::store::{Head, StoreError};
+
+/// Content younger than this may belong to a fact that is not written yet.
+const YOUNG: Duration = Duration::from_secs(600);
+
+/// `atoll gc`.
+#[derive(Debug, Args)]
+pub struct Ask {
+    /// Remove runs begun longer ago than this: `30d`, `12h`
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    older_than: Option<Duration>,
+    /// Keep the newest N runs of each pipeline, remove the others
+    #[arg(long, value_name = "N")]
+    keep: Option<usize>,
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// How the result is written
+    #[arg(long, default_value = "text")]
+    format: Format,
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    let wrong = || "a span is a number and one of s, m, h, d, w: `30d`".to_owned();
+    let text = text.trim();
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?);
+    let seconds: u64 = match unit.trim() {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        "w" => 604_800,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+/// Cleans up.
+pub fn serve(desk: &Desk, ask: &Ask) -> Done {
+    let Some(store) = house::look(&desk.settings)? else {
+        desk.face.say(&format!("no runs in {}", desk.settings.data.display()));
+        return Ok(Exit::REACHED);
+    };
+    let now = house::clock().now();
+    let heads = store.heads(usize::MAX, None)?;
+    let old: Vec<&Head> = too_old(&heads, ask, now);
+    let (mut removed, mut busy) = (Vec::new(), Vec::new());
+    for head in old {
+        match if ask.dry_run { Ok(()) } else { store.remove(&head.run) } {
+            Ok(()) => removed.push(head.run.clone()),
+            Err(StoreError::Held { run, .. }) => busy.push(run),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let swept = if ask.dry_run {
+        crate::store::Swept::default()
+    } else {
+        for run in &removed {
+            discard(&desk.settings, run.as_str());
+        }
+        store.sweep(now.saturating_sub(millis(YOUNG)))?
+    };
+    let object = json!({
+        "version": 1, "dry_run": ask.dry_run, "removed": removed, "busy": busy,
+        "blobs": swept.blobs, "bytes": swept.bytes,
+    });
+    match ask.format {
+        Format::Json => desk.face.print_json(&object)?,
+        Format::Text => {
+            let word = if ask.dry_run { "would be removed" } else { "removed" };
+            let mut text: String = removed.iter().map(|run| format!("{run} {word}\n")).collect();
+            text.extend(busy.iter().map(|run| format!("{run} is under way and stays\n")));
+            if !ask.dry_run {
+                text += &format!(
+                    "{} runs, {} blobs ({} bytes) removed\n",
+                    removed.len(),
+                    swept.blobs,
+                    swept.bytes
+                );
+            }
+            desk.face.print(&text)?;
+        }
+    }
+    Ok(Exit::REACHED)
+}
+
+/// Runs that are to go; without a rule none.
+fn too_old<'a>(heads: &'a [Head], ask: &Ask, now: Millis) -> Vec<&'a Head> {
+    let mut newer = std::collections::HashMap::<&str, usize>::new();
+    heads
+        .iter()
+        .filter(|head| {
+            let before = newer.entry(&head.pipeline).or_default();
+            *before += 1;
+            let surplus = ask.keep.is_some_and(|keep| *before > keep);
+            let aged = ask.older_than.is_some_and(|age| head.started_at.saturating_add(millis(age)) < now);
+            match (ask.keep, ask.older_than) {
+                (Some(_), Some(_)) => surplus && aged,
+                _ => surplus || aged,
+            }
+        })
+        .collect()
+}
+
+/// Removes the temporary files of a run.
+fn discard(settings: &Settings, run: &str) {
+    // What stays behind is found by the next `gc` of that directory's owner.
+    let _ = fs::remove_dir_all(settings.scratch().join(run));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::RunId;
+    use crate::meter::Meter;
+    use crate::value::Digest;
+
+    #[test]
+    fn both_rules_together_are_narrower_than_one() {
+        let head = |run: &str, pipeline: &str, started_at: Millis| Head {
+            run: RunId::new(run),
+            pipeline: pipeline.into(),
+            plan: Digest::of("p"),
+            status: "done".into(),
+            code: Some(0),
+            started_at,
+            finished_at: None,
+            spent: Meter::new(),
+            score: None,
+            outputs: None,
+        };
+        let heads =
+            [head("d", "p", 90_000), head("c", "q", 5_000), head("b", "p", 80_000), head("a", "p", 1_000)];
+        let pick = |keep: Option<usize>, seconds: Option<u64>| {
+            let older_than = seconds.map(Duration::from_secs);
+            let ask = Ask { older_than, keep, dry_run: false, format: Format::Text };
+            too_old(&heads, &ask, 100_000)
+                .iter()
+                .map(|head| head.run.to_string())
+                .collect::<Vec<_>>()
+                .concat()
+        };
+        assert_eq!(pick(None, None), "");
+        assert_eq!(pick(Some(1), None), "ba");
+        assert_eq!(pick(None, Some(30)), "ca");
+        assert_eq!(pick(Some(1), Some(30)), "a");
+        assert_eq!(span("30d"), Ok(Duration::from_secs(30 * 86_400)));
+        assert!(span("30").is_err() && span("x").is_err() && span("99999999999999999999w").is_err());
+    }
+}

@@ -1,0 +1,126 @@
+//! `run PIPELINE` and `plan PIPELINE`: the options of the command together with the inputs of the pipeline, which are
+//! known only once the pipeline is loaded.
+
+use std::ffi::OsString;
+
+use clap::{Arg, ArgMatches, Args, FromArgMatches};
+use indexmap::IndexMap;
+
+use super::args::{Common, Format};
+use super::{Desk, Face, Settings, Stop, args, flags, loading};
+use crate::plan::{self, InputKind};
+
+/// A pipeline, the options of the command, and what was given as inputs.
+pub struct Given<O> {
+    /// The desk, with what the options behind the name say.
+    pub desk: Desk,
+    /// The pipeline.
+    pub pipeline: loading::Pipeline,
+    /// The options of the command.
+    pub options: O,
+    /// Inputs as they were given.
+    pub inputs: IndexMap<String, plan::Given>,
+}
+
+/// Reads everything behind `atoll COMMAND`, where `words` begin with the name of the pipeline.
+pub fn read<O: Args>(
+    desk: &Desk,
+    command: &'static str,
+    words: &[String],
+    arguments: &[OsString],
+) -> Result<Given<O>, Stop> {
+    let name = words.first().filter(|name| !name.starts_with('-')).ok_or_else(|| {
+        Stop::usage("which pipeline?")
+            .hint(format!("write `atoll {command} PIPELINE …`, its inputs behind its name"))
+    })?;
+    let sets = sets(arguments);
+    let pipeline = loading::sound(desk, name, &sets, format(arguments))?;
+
+    let own = O::augment_args(clap::Command::new(command).about(pipeline.plan.summary.clone()))
+        .arg(Arg::new("pipeline").required(true).value_name("PIPELINE").help("The pipeline"))
+        .arg(
+            Arg::new("input")
+                .long("input")
+                .value_name("NAME=VALUE")
+                .action(clap::ArgAction::Append)
+                .help("An input by name, for one whose name is an option as well"),
+        );
+    let own = flags::add(own, &pipeline.plan);
+    let whole = Common::augment_args(clap::Command::new("atoll")).subcommand(own).max_term_width(110);
+    let matches = whole.try_get_matches_from(arguments).map_err(|error| Stop::told(args::tell(&error)))?;
+    let usage = |error: clap::Error| Stop::told(args::tell(&error));
+    let common = Common::from_arg_matches(&matches).map_err(usage)?;
+    let (_, inner) = matches.subcommand().ok_or_else(|| Stop::usage("which command?"))?;
+    let options = O::from_arg_matches(inner).map_err(usage)?;
+    let desk = Desk {
+        settings: Settings::find(common.data_dir.as_deref())?,
+        face: Face::find(common.color, common.quiet),
+    };
+    let mut inputs = flags::given(&pipeline.plan, inner);
+    inputs.extend(by_name(inner)?);
+    for (name, given) in &mut inputs {
+        let kind = pipeline.plan.inputs.get(name).map(|input| &input.kind);
+        if let (Some(InputKind::File | InputKind::Dir), plan::Given::Text(path)) = (kind, given) {
+            *path = desk.settings.from_project(path);
+        }
+    }
+    Ok(Given { desk, pipeline, options, inputs })
+}
+
+fn by_name(matches: &ArgMatches) -> Result<Vec<(String, plan::Given)>, Stop> {
+    let given = matches.get_many::<String>("input").into_iter().flatten();
+    given
+        .map(|text| match text.split_once('=') {
+            Some((name, value)) => Ok((name.to_owned(), plan::Given::Text(value.to_owned()))),
+            None => {
+                Err(Stop::usage(format!("`--input {text}` has no value")).hint("write `--input NAME=VALUE`"))
+            }
+        })
+        .collect()
+}
+
+/// The values of `--set`, wherever they stand: they must be known before the pipeline is.
+fn sets(arguments: &[OsString]) -> Vec<String> {
+    values(arguments, "--set").collect()
+}
+
+fn format(arguments: &[OsString]) -> Format {
+    if values(arguments, "--format").any(|format| format == "json") { Format::Json } else { Format::Text }
+}
+
+fn values<'a>(arguments: &'a [OsString], flag: &'a str) -> impl Iterator<Item = String> + 'a {
+    let words = || arguments.iter().map(|word| word.to_string_lossy());
+    words().zip(words().skip(1).map(Some).chain([None])).filter_map(move |(word, next)| {
+        let rest = word.strip_prefix(flag)?;
+        if rest.is_empty() {
+            next.map(|value| value.into_owned())
+        } else {
+            rest.strip_prefix('=').map(str::to_owned)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_found_wherever_they_stand() {
+        let words = [
+            "atoll",
+            "--set",
+            "a=1",
+            "run",
+            "p",
+            "--set=b.c=2",
+            "--settle",
+            "x",
+            "--format",
+            "json",
+            "--set",
+        ];
+        let arguments: Vec<OsString> = words.map(OsString::from).to_vec();
+        assert_eq!(sets(&arguments), ["a=1", "b.c=2"]);
+        assert_eq!(format(&arguments), Format::Json);
+    }
+}

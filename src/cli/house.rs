@@ -1,0 +1,106 @@
+//! Where the parts are put together: the catalog of verbs, the store, the clock, and the house that carries runs out.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the door that makes the directory of runs and names the machine"
+)]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Settings, Stop};
+use crate::clients::clock::SystemClock;
+use crate::clients::llm::{Cassette, Mode, Models};
+use crate::clients::registry::Registry;
+use crate::clients::secrets::EnvSecrets;
+use crate::clock::Clock;
+use crate::driver::House;
+use crate::store::{Durability, Owner, Sqlite, Store};
+use crate::verb::{Catalog, Secrets};
+use crate::verbs;
+
+/// What the verbs may reach.
+#[derive(Clone, Debug, Default)]
+pub struct Doors {
+    /// How sure a fact is to survive a power cut.
+    pub durability: Durability,
+    /// Where models' answers are kept or come from.
+    pub cassette: Mode,
+    /// Whether services may run without a sandbox where there is none.
+    pub allow_host: bool,
+}
+
+/// The verbs and resources there are, for looking at pipelines: nothing is opened for them.
+pub fn listing(settings: &Settings) -> Result<Catalog, Stop> {
+    let registry = registry(settings)?;
+    let secrets = Arc::new(EnvSecrets::default());
+    Ok(catalog(Models::new(registry, secrets, Cassette::default())))
+}
+
+fn catalog(models: Models) -> Catalog {
+    Catalog::new()
+        .verb(verbs::Set)
+        .verb(verbs::files::Files)
+        .verb(verbs::llm::Llm::new(models))
+        .verb(verbs::scenario_load::ScenarioLoad)
+}
+
+fn registry(settings: &Settings) -> Result<Registry, Stop> {
+    let registry = match &settings.file {
+        Some((path, text)) => Registry::extended(&path.display().to_string(), text),
+        None => Registry::embedded(),
+    };
+    let registry = registry.map_err(|error| Stop { hint: error.hint.clone(), ..Stop::wrong(error) })?;
+    Ok(registry.moved(Settings::environment))
+}
+
+/// Everything that runs are carried out with.
+pub fn house(settings: &Settings, doors: &Doors) -> Result<House, Stop> {
+    let clock = clock();
+    let registry = registry(settings)?;
+    let secrets: Arc<dyn Secrets> = Arc::new(EnvSecrets::new(registry.key_names()));
+    let cassette = Cassette::open(&doors.cassette).map_err(Stop::wrong)?;
+    let store = open(settings, doors.durability)?;
+    let owner = Owner { pid: std::process::id(), started_at: clock.now(), host: host() };
+    Ok(House {
+        catalog: catalog(Models::new(registry, secrets.clone(), cassette)),
+        store,
+        clock,
+        owner,
+        secrets,
+        project: settings.project.clone(),
+        scratch: settings.scratch(),
+        lanes: settings.lanes.clone(),
+    })
+}
+
+/// The clock of the machine.
+pub fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock)
+}
+
+/// The store of runs; its directory is made where there is none.
+pub fn open(settings: &Settings, durability: Durability) -> Result<Arc<dyn Store>, Stop> {
+    make(&settings.data).map_err(|e| {
+        Stop::failed(format!("{} cannot be made: {e}", settings.data.display()))
+            .hint("choose another place with `--data-dir DIR` or ATOLL_DATA")
+    })?;
+    Ok(Arc::new(Sqlite::open(&settings.database(), durability, clock())?))
+}
+
+/// The store of runs, `None` where no run was ever begun here.
+pub fn look(settings: &Settings) -> Result<Option<Arc<dyn Store>>, Stop> {
+    if settings.database().exists() { open(settings, Durability::default()).map(Some) } else { Ok(None) }
+}
+
+/// Makes the directory of runs, which version control is to pass over.
+fn make(dir: &Path) -> std::io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(dir)?;
+    std::fs::write(dir.join(".gitignore"), "*\n")
+}
+
+fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}

@@ -1,0 +1,110 @@
+//! Runs that were begun before: found by the beginning of their id, read from the store.
+
+use std::sync::Arc;
+
+use super::{Desk, Stop, house};
+use crate::driver::journal;
+use crate::engine::{Fact, Payload, Record, load};
+use crate::id::{Address, RunId};
+use crate::plan::Bundle;
+use crate::store::{Head, Store};
+use crate::value::Value;
+use crate::view::{Board, enclosing, round_or_item};
+
+/// A run that was begun before.
+pub struct Past {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// Its head.
+    pub head: Head,
+}
+
+impl Past {
+    /// The run whose id begins with `name`, or the newest for `last`.
+    pub fn find(desk: &Desk, name: &str) -> Result<Self, Stop> {
+        let none = || Stop::usage(format!("there are no runs in {}", desk.settings.data.display()));
+        Self::of(house::look(&desk.settings)?.ok_or_else(none)?, name)
+    }
+
+    /// The same, in a store that is open.
+    pub fn of(store: Arc<dyn Store>, name: &str) -> Result<Self, Stop> {
+        let unknown = || Stop::usage(format!("there is no run {name}")).hint("`atoll runs` lists them");
+        let head = if name == "last" {
+            store.heads(1, None)?.pop().ok_or_else(unknown)?
+        } else {
+            store.head(&store.find(name)?)?.ok_or_else(unknown)?
+        };
+        Ok(Self { store, head })
+    }
+
+    /// Its id.
+    pub fn run(&self) -> &RunId {
+        &self.head.run
+    }
+
+    /// What its plan was made from.
+    pub fn bundle(&self) -> Result<Bundle, Stop> {
+        let bytes = self.store.get(&self.head.plan)?;
+        serde_json::from_slice(&bytes)
+            .map_err(|e| Stop::failed(format!("the plan of run {} cannot be read: {e}", self.run())))
+    }
+
+    /// Hands each line of its journal to `each`.
+    pub fn read(&self, mut each: impl FnMut(u64, Record)) -> Result<(), Stop> {
+        journal::read(self.store.as_ref(), self.run(), |seq, record| {
+            each(seq, record);
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// The picture of it.
+    pub fn board(&self) -> Result<Board, Stop> {
+        let mut board = Board::new();
+        board.run = Some(self.run().clone());
+        self.head.pipeline.clone_into(&mut board.pipeline);
+        self.read(|_, record| board.apply_record(&record))?;
+        Ok(board)
+    }
+
+    /// The inputs it began with.
+    pub fn inputs(&self) -> Result<Value, Stop> {
+        let mut inputs = None;
+        self.store.scan(self.run(), 0, &mut |seq, row| {
+            inputs = journal::record(seq, row).ok().map(|record| record.fact);
+            false
+        })?;
+        match inputs {
+            Some(Fact::RunStarted { inputs, .. }) => self.value(&inputs, &Address::root()),
+            _ => {
+                Err(Stop::failed(format!("the journal of run {} does not begin with its inputs", self.run())))
+            }
+        }
+    }
+
+    /// The value of `payload`, which is part of a fact at `address`: the results of an `each` are gathered.
+    pub fn value(&self, payload: &Payload, address: &Address) -> Result<Value, Stop> {
+        match payload {
+            Payload::Items(count) => self.items(address, *count),
+            payload => Ok(load(payload, self.store.as_ref())?.as_ref().clone()),
+        }
+    }
+
+    fn items(&self, each: &Address, count: u32) -> Result<Value, Stop> {
+        let mut items = vec![Value::Null; count as usize];
+        let mut failed = None;
+        self.read(|_, record| {
+            let Fact::ItemClosed { result, .. } = &record.fact else { return };
+            if enclosing(&record.address).as_ref() != Some(each) {
+                return;
+            }
+            let place = round_or_item(&record.address).and_then(|n| items.get_mut(n as usize));
+            match (place, load(result, self.store.as_ref())) {
+                (Some(place), Ok(value)) => *place = value.as_ref().clone(),
+                (None, _) => {}
+                (_, Err(error)) => failed = Some(error),
+            }
+        })?;
+        failed.map_or(Ok(Value::Array(items)), |error| Err(error.into()))
+    }
+}

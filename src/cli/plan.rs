@@ -1,0 +1,71 @@
+//! `atoll plan PIPELINE`: what a run would do. Makes no call and writes nothing.
+
+use std::ffi::OsString;
+
+use clap::Args;
+use serde_json::json;
+
+use super::args::Format;
+use super::given::{self, Given};
+use super::{Desk, Done, Exit, Files, loading};
+use crate::plan::{Plan, check_inputs};
+use crate::report::Paint;
+use crate::report::outline::{outline, text};
+
+/// `atoll plan`.
+#[derive(Debug, Args)]
+pub struct Ask {
+    #[command(flatten)]
+    options: Options,
+    /// The pipeline, and behind it inputs to render its texts with
+    #[arg(value_name = "PIPELINE [--INPUT VALUE]", required = true)]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct Options {
+    /// Change the pipeline: `--set steps.converge.loop.max=20`
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    /// How the plan is written
+    #[arg(long, default_value = "text")]
+    format: Format,
+}
+
+/// Shows the plan.
+pub fn serve(desk: &Desk, ask: &Ask, arguments: &[OsString]) -> Done {
+    let Given { desk, pipeline, options, inputs } =
+        given::read::<Options>(desk, "plan", &ask.words, arguments)?;
+    let inputs = match check_inputs(&pipeline.plan, &inputs, &Files::new(&desk.settings)) {
+        Ok(inputs) => Some(inputs),
+        Err(_) if inputs.is_empty() => None,
+        Err(found) => return Err(loading::refuse(&desk, &found, &pipeline.sources, options.format)?),
+    };
+    let rendered = inputs.is_some();
+    let steps = outline(&pipeline.plan, &pipeline.sources, inputs);
+    match options.format {
+        Format::Json => desk.face.print_json(&json!({
+            "version": 1,
+            "pipeline": pipeline.plan.name,
+            "summary": pipeline.plan.summary,
+            "digest": pipeline.plan.digest,
+            "steps": steps,
+        }))?,
+        Format::Text => {
+            let paint = desk.face.out;
+            desk.face.print(&format!("{}\n{}", heading(&pipeline.plan, paint), text(&steps, paint)))?;
+            if !rendered {
+                desk.face.say("texts are not rendered: give the inputs that the pipeline needs");
+            }
+        }
+    }
+    Ok(Exit::REACHED)
+}
+
+fn heading(plan: &Plan, paint: Paint) -> String {
+    let limits: Vec<String> =
+        plan.limits.iter().map(|limit| format!("{} {}", limit.unit, limit.cap.text())).collect();
+    let limits = if limits.is_empty() { String::new() } else { format!("\nlimits: {}", limits.join(", ")) };
+    format!("{} {}{limits}\n", paint.strong(&plan.name), plan.summary)
+}

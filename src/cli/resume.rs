@@ -1,0 +1,105 @@
+//! `atoll resume RUN`: goes on with a run from its journal.
+
+use clap::Args;
+use indexmap::IndexMap;
+
+use super::loading;
+use super::past::Past;
+use super::run::{Carry, Showing, carry_out, keep, stream};
+use super::{Desk, Done, Exit, Files, Stop, Texts};
+use crate::driver::{Begin, House, Job};
+use crate::id::Address;
+use crate::plan::{self, Given, Input, InputKind, Plan, check_inputs};
+use crate::value::Value;
+
+/// `atoll resume`.
+#[derive(Debug, Args)]
+pub struct Ask {
+    /// The run: the beginning of its id, or `last`
+    #[arg(value_name = "RUN")]
+    run: String,
+    /// Go on with the pipeline as it is now, even if it was changed since
+    #[arg(long)]
+    replan: bool,
+    #[command(flatten)]
+    carry: Carry,
+}
+
+/// Resumes a run.
+pub fn serve(desk: &Desk, ask: &Ask) -> Done {
+    go_on(desk, &ask.run, ask.replan, &ask.carry, None)
+}
+
+/// Goes on with the run whose id begins with `name`, with an answer where one is given.
+pub fn go_on(desk: &Desk, name: &str, replan: bool, carry: &Carry, answer: Option<(Address, Value)>) -> Done {
+    if !desk.settings.database().exists() {
+        return Past::find(desk, name).map(|_| Exit::REACHED);
+    }
+    let stream = stream(carry)?;
+    let house = carry.house(desk)?;
+    let past = Past::of(house.store.clone(), name)?;
+    let stored = past.bundle()?;
+    let mut pipeline = loading::settle(desk, plan::load_bundle(&stored, &house.catalog), carry.format)?;
+    let fresh = plan::load(&stored.main, &Texts::new(&desk.settings), &house.catalog, &stored.sets);
+    let mut drift: Vec<String> = plan::drift(&stored, &fresh.bundle).iter().map(shown).collect();
+    if past.head.code.is_none() && !drift.is_empty() && replan {
+        pipeline = loading::settle(desk, fresh, carry.format)?;
+        keep(&house, &pipeline.bundle)?;
+    } else if past.head.code.is_none() {
+        drift.extend(inputs_that_changed(desk, &pipeline.plan, &past.inputs()?));
+        if !drift.is_empty() && !replan {
+            return Err(refusal(&past, &drift));
+        }
+    }
+    resume(desk, &house, &past, pipeline.plan, Showing { carry, stream, answer })
+}
+
+fn resume(desk: &Desk, house: &House, past: &Past, plan: std::sync::Arc<Plan>, showing: Showing<'_>) -> Done {
+    let job = Job { run: past.run().clone(), plan, begin: Begin::Resume };
+    carry_out(desk, house, job, showing)
+}
+
+fn refusal(past: &Past, drift: &[String]) -> Stop {
+    let message = format!("what run {} was begun with has changed since:\n{}", past.run(), drift.join("\n"));
+    Stop::wrong(message).hint(
+        "undo the changes, or go on with `--replan`: steps keep what they have, the rest follows the new pipeline",
+    )
+}
+
+fn shown(changed: &plan::Changed) -> String {
+    let mut text = format!("  {}", changed.path);
+    for line in &changed.diff {
+        text.push_str("\n    ");
+        text.push_str(line);
+    }
+    text
+}
+
+/// Files and directories among the inputs whose content is not what it was, each as a line.
+fn inputs_that_changed(desk: &Desk, plan: &Plan, recorded: &Value) -> Vec<String> {
+    let files = Files::new(&desk.settings);
+    let is_file = |input: &Input| matches!(input.kind, InputKind::File | InputKind::Dir);
+    let mut lines = Vec::new();
+    for (name, _) in plan.inputs.iter().filter(|(_, input)| is_file(input)) {
+        let Some(path) = recorded[name]["path"].as_str() else { continue };
+        // Only this input is looked at; what others lack is no news.
+        let given: IndexMap<String, Given> = recorded
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(other, value)| {
+                let value =
+                    if other == name { Given::Text(path.to_owned()) } else { Given::Value(value.clone()) };
+                (other.clone(), value)
+            })
+            .collect();
+        match check_inputs(plan, &given, &files) {
+            Ok(now) if now[name]["digest"] == recorded[name]["digest"] => {}
+            Ok(_) => lines.push(format!("  {path} (input `{name}`)")),
+            Err(found) => {
+                lines.extend(found.iter().map(|d| format!("  {path} (input `{name}`): {}", d.message)))
+            }
+        }
+    }
+    lines
+}

@@ -1,0 +1,249 @@
+//! `atoll run PIPELINE`: begins a run and carries it out.
+#![expect(clippy::disallowed_methods, reason = "the door to the file that events are written to")]
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::io::BufWriter;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use tokio::sync::mpsc;
+
+use super::args::Format;
+use super::follow::{Before, Follower, Stream};
+use super::given::{self, Given};
+use super::house::{self, Doors};
+use super::person::{Beforehand, Terminal};
+use super::{Desk, Done, Exit, Files, Stop, loading, signals};
+use crate::clients::llm::Mode;
+use crate::driver::{Asker, Begin, House, Job, Outcome, Wires, drive};
+use crate::engine::Standing;
+use crate::id::{Address, RunId};
+use crate::plan::{Bundle, check_inputs};
+use crate::report::outcome::{Ending, outputs_text};
+use crate::store::Durability;
+use crate::value::{Value, canonical};
+use crate::view::{Board, Status};
+
+/// `atoll run`.
+#[derive(Debug, Args)]
+pub struct Ask {
+    #[command(flatten)]
+    options: Options,
+    /// The pipeline, and behind it its inputs; `atoll run PIPELINE --help` lists them
+    #[arg(value_name = "PIPELINE [--INPUT VALUE]", required = true)]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct Options {
+    /// Change the pipeline: `--set steps.converge.loop.max=20`
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    carry: Carry,
+}
+
+/// How a run is carried out and shown.
+#[derive(Clone, Debug, Args)]
+pub struct Carry {
+    /// How the result is written to standard output
+    #[arg(long, default_value = "text")]
+    pub format: Format,
+    /// Write every event as a line of JSON to this file, `-` for standard output
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
+    /// Ask nobody: questions take their default, or the run waits
+    #[arg(long)]
+    pub no_input: bool,
+    /// How many attempts may be under way at once in a lane
+    #[arg(long, value_name = "NAME=N", value_parser = lane)]
+    pub lane: Vec<(String, usize)>,
+    /// `full`: a fact survives a power cut; `normal`: only a crash
+    #[arg(long, value_name = "HOW", default_value = "full")]
+    pub durability: Sureness,
+    #[command(flatten)]
+    pub doors: DoorOptions,
+}
+
+/// Which doors verbs get.
+#[derive(Clone, Debug, Args)]
+pub struct DoorOptions {
+    /// Keep every model's answer in this file
+    #[arg(long, value_name = "FILE", group = "cassette")]
+    pub record: Option<PathBuf>,
+    /// Answer from this file, and fail where it has no answer
+    #[arg(long, value_name = "FILE", group = "cassette")]
+    pub replay: Option<PathBuf>,
+    /// Answer from this file, ask where it has no answer, and keep that one too
+    #[arg(long, value_name = "FILE", group = "cassette")]
+    pub replay_fill: Option<PathBuf>,
+    /// Run services without a sandbox where there is none
+    #[arg(long)]
+    pub allow_host: bool,
+}
+
+impl DoorOptions {
+    fn cassette(&self) -> Mode {
+        match (&self.record, &self.replay, &self.replay_fill) {
+            (Some(path), _, _) => Mode::Record(path.clone()),
+            (_, Some(path), _) => Mode::Replay(path.clone()),
+            (_, _, Some(path)) => Mode::Fill(path.clone()),
+            (None, None, None) => Mode::Off,
+        }
+    }
+}
+
+/// How sure a fact is to survive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sureness {
+    /// Survives a power cut.
+    Full,
+    /// Survives a crash of the process.
+    Normal,
+}
+
+impl Carry {
+    /// Everything that the run is carried out with.
+    pub fn house(&self, desk: &Desk) -> Result<House, Stop> {
+        let durability = match self.durability {
+            Sureness::Full => Durability::Full,
+            Sureness::Normal => Durability::Normal,
+        };
+        let doors = Doors { durability, cassette: self.doors.cassette(), allow_host: self.doors.allow_host };
+        let mut house = house::house(&desk.settings, &doors)?;
+        house.lanes.extend(self.lane.iter().cloned());
+        Ok(house)
+    }
+}
+
+fn lane(text: &str) -> Result<(String, usize), String> {
+    let limit = text.split_once('=').and_then(|(name, n)| Some((name.to_owned(), n.parse().ok()?)));
+    limit.filter(|(_, n)| *n > 0).ok_or_else(|| "a lane is NAME=N, with N from 1 on".to_owned())
+}
+
+/// Runs a pipeline.
+pub fn serve(desk: &Desk, ask: &Ask, arguments: &[OsString]) -> Done {
+    let Given { desk, pipeline, options, inputs } =
+        given::read::<Options>(desk, "run", &ask.words, arguments)?;
+    let carry = options.carry;
+    let inputs = match check_inputs(&pipeline.plan, &inputs, &Files::new(&desk.settings)) {
+        Ok(inputs) => inputs,
+        Err(found) => return Err(loading::refuse(&desk, &found, &pipeline.sources, carry.format)?),
+    };
+    let stream = stream(&carry)?;
+    let house = carry.house(&desk)?;
+    keep(&house, &pipeline.bundle)?;
+    let run = RunId::at(house.clock.now(), u128::from(chance()) << 64 | u128::from(chance()));
+    let job = Job { run, plan: pipeline.plan, begin: Begin::Fresh { inputs, seed: chance() } };
+    carry_out(&desk, &house, job, Showing { carry: &carry, stream, answer: None })
+}
+
+/// Keeps what the plan was made from, under the digest that the head of the run names.
+pub fn keep(house: &House, bundle: &Bundle) -> Result<(), Stop> {
+    let value = serde_json::to_value(bundle).map_err(Stop::failed)?;
+    house.store.put(canonical(&value).as_bytes())?;
+    Ok(())
+}
+
+fn chance() -> u64 {
+    RandomState::new().hash_one(0)
+}
+
+/// Where events go.
+pub fn stream(carry: &Carry) -> Result<Stream, Stop> {
+    match &carry.events {
+        None => Ok(Stream::Nowhere),
+        Some(path) if path.as_os_str() == "-" => match carry.format {
+            Format::Text => Ok(Stream::Out),
+            Format::Json => Err(Stop::usage("`--events -` and `--format json` both want standard output")
+                .hint("write the events to a file: `--events FILE`")),
+        },
+        Some(path) => File::create(path)
+            .map(|file| Stream::File(BufWriter::new(file)))
+            .map_err(|e| Stop::usage(format!("--events {}: {e}", path.display()))),
+    }
+}
+
+/// How a run is shown, and what is answered without asking.
+pub struct Showing<'a> {
+    /// The options.
+    pub carry: &'a Carry,
+    /// Where events go.
+    pub stream: Stream,
+    /// An answer that was given beforehand.
+    pub answer: Option<(Address, Value)>,
+}
+
+/// Carries a run out to its end or pause, shows it, and says with which code to end.
+pub fn carry_out(desk: &Desk, house: &House, job: Job, showing: Showing<'_>) -> Done {
+    let Showing { carry, stream, answer } = showing;
+    let to_stdout = matches!(stream, Stream::Out);
+    let before = matches!(job.begin, Begin::Resume)
+        .then(|| Before { store: house.store.clone(), run: job.run.clone() });
+    let follower = Follower::start(desk.face, house.clock.clone(), stream, before)?;
+    let person = (desk.face.person && !carry.no_input)
+        .then(|| Arc::new(Terminal::new(follower.line())) as Arc<dyn Asker>);
+    let asker = match answer {
+        Some((address, answer)) => Some(Arc::new(Beforehand::new(address, answer, person)) as Arc<dyn Asker>),
+        None => person,
+    };
+    let outcome = block_on(house, job, asker, &follower);
+    let board = follower.end()?;
+    let outcome = outcome?;
+    show(desk, house, carry.format, to_stdout, (&board, &outcome))
+}
+
+fn block_on(
+    house: &House,
+    job: Job,
+    ask: Option<Arc<dyn Asker>>,
+    follower: &Follower,
+) -> Result<Outcome, Stop> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|e| Stop::failed(format!("no threads to run on: {e}")))?;
+    let (line, told) = (follower.line(), follower.line());
+    let outcome = runtime.block_on(async {
+        let (sender, commands) = mpsc::channel(8);
+        let listening = signals::listen(sender, move |text| told.say(text))?;
+        let wires = Wires { events: Arc::new(move |event| line.event(event)), commands, ask };
+        let outcome = drive(house, job, wires).await;
+        listening.abort();
+        Ok(outcome?)
+    });
+    runtime.shutdown_background();
+    outcome
+}
+
+fn show(
+    desk: &Desk,
+    house: &House,
+    format: Format,
+    to_stdout: bool,
+    (board, outcome): (&Board, &Outcome),
+) -> Done {
+    let exit = Exit::of_standing(&outcome.standing);
+    let outputs = match &outcome.standing {
+        Standing::Finished { outputs, .. } => Some(&**outputs),
+        Standing::Going | Standing::Paused { .. } => None,
+    };
+    let ending = Ending { board, code: exit.code(), outputs, now: house.clock.now() };
+    match (format, outputs) {
+        (Format::Json, _) => desk.face.print_json(&ending.json())?,
+        (Format::Text, Some(outputs)) if !to_stdout => {
+            desk.face.print(&outputs_text(outputs, desk.face.out))?;
+        }
+        (Format::Text, _) => {}
+    }
+    if exit != Exit::REACHED && matches!(board.status, Status::Finished { .. }) {
+        let failures = ending.failures(desk.face.err);
+        if !failures.is_empty() {
+            desk.face.say(&failures);
+        }
+    }
+    desk.face.say(&ending.summary(desk.face.err));
+    Ok(exit)
+}

@@ -1,0 +1,81 @@
+//! `atoll runs`: lists runs, newest first.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde_json::{Map, json};
+
+use super::args::Format;
+use super::{Desk, Done, Exit, house};
+use crate::report::units::{moment, number, rfc3339, span, sums};
+use crate::store::Head;
+use crate::value::Value;
+
+/// `atoll runs`.
+#[derive(Debug, Args)]
+pub struct Ask {
+    /// Only runs of this pipeline
+    #[arg(value_name = "PIPELINE")]
+    pipeline: Option<String>,
+    /// The most runs
+    #[arg(long, short = 'n', default_value_t = 20, value_name = "N")]
+    limit: usize,
+    /// How the list is written
+    #[arg(long, default_value = "text")]
+    format: Format,
+}
+
+/// Lists runs.
+pub fn serve(desk: &Desk, ask: &Ask) -> Done {
+    let heads = match house::look(&desk.settings)? {
+        Some(store) => store.heads(ask.limit, ask.pipeline.as_deref())?,
+        None => Vec::new(),
+    };
+    match ask.format {
+        Format::Json => {
+            let runs: Vec<Value> = heads.iter().map(object).collect();
+            desk.face.print_json(&json!({"version": 1, "runs": runs}))?;
+        }
+        Format::Text if heads.is_empty() => {
+            desk.face.say(&format!("no runs in {}", desk.settings.data.display()));
+        }
+        Format::Text => desk.face.print(&table(&heads))?,
+    }
+    Ok(Exit::REACHED)
+}
+
+fn object(head: &Head) -> Value {
+    let mut object = Map::new();
+    object.insert("id".into(), json!(head.run));
+    object.insert("pipeline".into(), json!(head.pipeline));
+    object.insert("status".into(), json!(head.status));
+    object.insert("code".into(), json!(head.code));
+    object.insert("started_at".into(), json!(rfc3339(head.started_at)));
+    object.insert("finished_at".into(), json!(head.finished_at.map(rfc3339)));
+    object.insert("spent".into(), json!(head.spent));
+    if let Some(score) = head.score {
+        object.insert("score".into(), json!(score));
+    }
+    Value::Object(object)
+}
+
+fn table(heads: &[Head]) -> String {
+    let width =
+        |text: fn(&Head) -> &str| heads.iter().map(|head| text(head).chars().count()).max().unwrap_or(0);
+    let (pipelines, states) = (width(|head| &head.pipeline), width(|head| &head.status));
+    let mut text = String::new();
+    for head in heads {
+        let took = head.finished_at.map(|end| span(end.saturating_sub(head.started_at))).unwrap_or_default();
+        let score = head.score.map(number).unwrap_or_default();
+        let line = format!(
+            "{}  {:pipelines$}  {:states$}  {}  {took:>7}  {score:>7}  {}",
+            head.run,
+            head.pipeline,
+            head.status,
+            moment(head.started_at),
+            sums(&head.spent),
+        );
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}

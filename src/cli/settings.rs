@@ -1,0 +1,120 @@
+//! Where the project is, where runs are kept, and what `atoll.toml` says. Read once, at the start.
+#![expect(clippy::disallowed_methods, reason = "the door to settings: environment and atoll.toml")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::Stop;
+use crate::diag::nearest;
+
+const FILE: &str = "atoll.toml";
+const TABLES: [&str; 3] = ["providers", "models", "lanes"];
+
+/// What holds for every command.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where relative paths and the project's own pipelines start from.
+    pub project: PathBuf,
+    /// The working directory.
+    pub here: PathBuf,
+    /// Where runs are kept.
+    pub data: PathBuf,
+    /// Where the user keeps pipelines for all projects.
+    pub user: Option<PathBuf>,
+    /// `atoll.toml`: its path and text.
+    pub file: Option<(PathBuf, Arc<str>)>,
+    /// How many attempts may be under way at once, by lane.
+    pub lanes: IndexMap<String, usize>,
+}
+
+impl Settings {
+    /// Looks for `atoll.toml` from the working directory upwards. `data` is what the command line or `ATOLL_DATA`
+    /// says about where runs are kept.
+    pub fn find(data: Option<&Path>) -> Result<Self, Stop> {
+        let here = std::env::current_dir()
+            .map_err(|e| Stop::failed(format!("the working directory cannot be read: {e}")))?;
+        let file = match here.ancestors().map(|dir| dir.join(FILE)).find(|path| path.is_file()) {
+            Some(path) => {
+                let text = std::fs::read_to_string(&path)
+                    .map_err(|e| Stop::failed(format!("{}: {e}", path.display())))?;
+                Some((path, Arc::from(text)))
+            }
+            None => None,
+        };
+        let lanes = match &file {
+            Some((path, text)) => lanes(path, text)?,
+            None => IndexMap::new(),
+        };
+        let project =
+            file.as_ref().and_then(|(path, _)| path.parent()).map_or_else(|| here.clone(), Path::to_path_buf);
+        let data = data.map_or_else(|| project.join(".atoll"), |data| here.join(data));
+        Ok(Self { project, here, data, user: user_dir(), file, lanes })
+    }
+
+    /// The database of runs.
+    pub fn database(&self) -> PathBuf {
+        self.data.join("atoll.db")
+    }
+
+    /// Where steps put temporary files.
+    pub fn scratch(&self) -> PathBuf {
+        self.data.join("scratch")
+    }
+
+    /// A path that the user wrote, as it is found from the project: they may stand in a directory below it.
+    pub fn from_project(&self, path: &str) -> String {
+        if self.here == self.project { path.to_owned() } else { self.here.join(path).display().to_string() }
+    }
+
+    /// The environment variable `name`, where it is set and not empty.
+    pub fn environment(name: &str) -> Option<String> {
+        std::env::var(name).ok().filter(|value| !value.is_empty())
+    }
+}
+
+fn user_dir() -> Option<PathBuf> {
+    let config = Settings::environment("XDG_CONFIG_HOME").map(PathBuf::from);
+    let config =
+        config.or_else(|| Settings::environment("HOME").map(|home| Path::new(&home).join(".config")));
+    config.map(|dir| dir.join("atoll"))
+}
+
+fn lanes(path: &Path, text: &str) -> Result<IndexMap<String, usize>, Stop> {
+    let wrong = |message: String| Stop::wrong(format!("{}: {message}", path.display()));
+    let table: toml::Table = toml::from_str(text).map_err(|e| wrong(e.to_string().trim_end().to_owned()))?;
+    if let Some(unknown) = table.keys().find(|key| !TABLES.contains(&key.as_str())) {
+        let near = nearest(unknown, TABLES).map(|near| format!("did you mean `{near}`?"));
+        let hint = near.unwrap_or_else(|| format!("known here: {}", TABLES.join(", ")));
+        return Err(wrong(format!("unknown table `{unknown}`")).hint(hint));
+    }
+    let Some(lanes) = table.get("lanes") else { return Ok(IndexMap::new()) };
+    let bad = || wrong("`lanes` is a table of names and whole numbers from 1 on".to_owned());
+    let lanes = lanes.as_table().ok_or_else(bad)?;
+    lanes.iter().map(|(name, limit)| Ok((name.clone(), limit_of(limit).ok_or_else(bad)?))).collect()
+}
+
+fn limit_of(value: &toml::Value) -> Option<usize> {
+    value.as_integer().and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_are_read_and_mistakes_are_named() {
+        let path = Path::new("atoll.toml");
+        let read = lanes(path, "[lanes]\nllm = 4\n[providers.local]\nkind = 'openai'\n").unwrap();
+        assert_eq!(read.get("llm"), Some(&4));
+        let stop = lanes(path, "[lane]\nllm = 4\n").unwrap_err();
+        assert_eq!(stop.message.as_deref(), Some("atoll.toml: unknown table `lane`"));
+        assert_eq!(stop.hint.as_deref(), Some("did you mean `lanes`?"));
+        assert_eq!(stop.exit.code(), 3);
+        for bad in ["[lanes]\nllm = 0", "[lanes]\nllm = 'x'", "lanes = 3"] {
+            assert!(lanes(path, bad).unwrap_err().message.unwrap().contains("whole numbers"), "{bad}");
+        }
+        assert!(lanes(path, "a = ").unwrap_err().message.unwrap().contains("line 1"));
+    }
+}

@@ -1,0 +1,185 @@
+//! `atoll show RUN [ADDRESS]`: a run as a tree, or everything recorded about one step.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde_json::json;
+
+use super::args::Format;
+use super::past::Past;
+use super::{Desk, Done, Exit, Stop, house};
+use crate::diag::nearest;
+use crate::engine::{Fact, Record};
+use crate::id::Address;
+use crate::report::outcome::{Ending, heading, outputs_text};
+use crate::report::tree::{glyph, remark, tree};
+use crate::report::units::{harmless, moment};
+use crate::value::Value;
+use crate::view::{Board, State, StepView};
+
+/// `atoll show`.
+#[derive(Debug, Args)]
+pub struct Ask {
+    /// The run: the beginning of its id, or `last`
+    #[arg(value_name = "RUN")]
+    run: String,
+    /// A step of it, e.g. `converge#3/judge[7]/score`
+    #[arg(value_name = "ADDRESS")]
+    address: Option<String>,
+    /// How it is written
+    #[arg(long, default_value = "text")]
+    format: Format,
+}
+
+/// Shows.
+pub fn serve(desk: &Desk, ask: &Ask) -> Done {
+    let past = Past::find(desk, &ask.run)?;
+    match &ask.address {
+        None => whole(desk, &past, ask.format),
+        Some(address) => step(desk, &past, &Address::new(address), ask.format),
+    }
+}
+
+fn whole(desk: &Desk, past: &Past, format: Format) -> Done {
+    let board = past.board()?;
+    let outputs = match &board.outputs {
+        Some(payload) => Some(past.value(payload, &Address::root())?),
+        None => None,
+    };
+    let now = house::clock().now();
+    let ending =
+        Ending { board: &board, code: Exit::of_status(&board.status).code(), outputs: outputs.as_ref(), now };
+    match format {
+        Format::Json => desk.face.print_json(&ending.json())?,
+        Format::Text => {
+            let paint = desk.face.out;
+            let mut text = format!("{}\n\n{}", heading(&board, now, paint), tree(&board, now, paint));
+            if let Some(outputs) =
+                outputs.as_ref().filter(|outputs| outputs.as_object().is_some_and(|o| !o.is_empty()))
+            {
+                let _ = write!(text, "\n{}", outputs_text(outputs, paint));
+            }
+            desk.face.print(&text)?;
+        }
+    }
+    Ok(Exit::REACHED)
+}
+
+fn step(desk: &Desk, past: &Past, address: &Address, format: Format) -> Done {
+    let mut records: Vec<(u64, Record)> = Vec::new();
+    let mut seen: Vec<Address> = Vec::new();
+    let mut board = Board::new();
+    past.read(|seq, record| {
+        if record.address == *address {
+            board.apply_record(&record);
+            records.push((seq, record));
+        } else if seen.last() != Some(&record.address) && seen.len() < 10_000 {
+            seen.push(record.address);
+        }
+    })?;
+    if records.is_empty() {
+        let stop = Stop::usage(format!("run {} has nothing recorded at `{address}`", past.run()));
+        return Err(match nearest(address.as_str(), seen.iter().map(Address::as_str)) {
+            Some(near) => stop.hint(format!("did you mean `{near}`?")),
+            None => stop.hint(format!("`atoll show {}` lists its steps", past.run())),
+        });
+    }
+    let view = board.step(address);
+    let output = match view.and_then(|view| view.output.as_ref()) {
+        Some(payload) => Some(past.value(payload, address)?),
+        None => None,
+    };
+    match format {
+        Format::Json => desk.face.print_json(&object(past, address, &records, view, output))?,
+        Format::Text => desk.face.print(&text(desk, address, &records, view, output.as_ref()))?,
+    }
+    Ok(Exit::REACHED)
+}
+
+fn object(
+    past: &Past,
+    address: &Address,
+    records: &[(u64, Record)],
+    view: Option<&StepView>,
+    output: Option<Value>,
+) -> Value {
+    let facts: Vec<Value> = records
+        .iter()
+        .map(|(seq, record)| {
+            let mut fact = json!({"seq": seq, "at": record.at, "attempt": record.attempt});
+            if let (Some(into), Ok(Value::Object(body))) =
+                (fact.as_object_mut(), serde_json::to_value(&record.fact))
+            {
+                into.extend(body);
+            }
+            fact
+        })
+        .collect();
+    json!({
+        "version": 1,
+        "run": past.run(),
+        "address": address,
+        "state": view.map(|view| view.state.word()),
+        "output": output,
+        "failure": last_failure(records),
+        "facts": facts,
+    })
+}
+
+/// The whole of the last failure, with its facts for machines.
+fn last_failure(records: &[(u64, Record)]) -> Option<&crate::verb::Failure> {
+    records.iter().rev().find_map(|(_, record)| match &record.fact {
+        Fact::Failed { failure } | Fact::Faltered { failure, .. } => Some(failure),
+        _ => None,
+    })
+}
+
+fn text(
+    desk: &Desk,
+    address: &Address,
+    records: &[(u64, Record)],
+    view: Option<&StepView>,
+    output: Option<&Value>,
+) -> String {
+    let paint = desk.face.out;
+    let mut text = match view {
+        Some(view) => {
+            format!(
+                "{} {}  {}\n\n",
+                glyph(view.state, paint),
+                paint.strong(address),
+                remark(view, house::clock().now())
+            )
+        }
+        None => format!("{}\n\n", paint.strong(address)),
+    };
+    for (seq, record) in records {
+        let attempt =
+            if record.attempt > 0 { format!(" (attempt {})", record.attempt) } else { String::new() };
+        let _ =
+            writeln!(text, "{seq:>6}  {}  {}{attempt}", paint.faint(moment(record.at)), record.fact.word());
+    }
+    if let (Some(failure), true) = (last_failure(records), view.is_none_or(|view| view.state != State::Done))
+    {
+        let _ = write!(text, "\n{}\n{}\n", paint.bad("failure"), harmless(&failure.to_string()));
+        if let Some(hint) = &failure.hint {
+            let _ = writeln!(text, "  {}", harmless(hint));
+        }
+        if !failure.detail.is_null() {
+            let _ = writeln!(text, "{}", pretty(&failure.detail));
+        }
+    }
+    if let Some(output) = output {
+        let _ = write!(text, "\n{}\n{}\n", paint.strong("output"), pretty(output));
+    }
+    text
+}
+
+/// Text as it is, a table key by key so that logs in it can be read, anything else as JSON.
+fn pretty(value: &Value) -> String {
+    match value {
+        Value::String(text) => harmless(text),
+        Value::Object(_) => harmless(outputs_text(value, crate::report::Paint::PLAIN).trim_end()),
+        other => serde_json::to_string_pretty(other).unwrap_or_default(),
+    }
+}

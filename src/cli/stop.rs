@@ -1,0 +1,85 @@
+//! Why a command ends before it has done its work.
+
+use std::fmt::Display;
+use std::io;
+
+use super::Exit;
+use crate::driver::DriveError;
+use crate::store::StoreError;
+use crate::verb::BlobError;
+
+/// What ends a command early: the exit code, and what to tell people where it has not been told yet.
+#[derive(Debug)]
+pub struct Stop {
+    /// With which code the process ends.
+    pub exit: Exit,
+    /// What happened; `None` where it stands on the screen already.
+    pub message: Option<String>,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+/// What a command comes to.
+pub type Done = Result<Exit, Stop>;
+
+impl Stop {
+    /// The command line is wrong.
+    pub fn usage(message: impl Display) -> Self {
+        Self { exit: Exit::USAGE, message: Some(message.to_string()), hint: None }
+    }
+
+    /// What the user wrote in a file is wrong.
+    pub fn wrong(message: impl Display) -> Self {
+        Self { exit: Exit::WRONG, message: Some(message.to_string()), hint: None }
+    }
+
+    /// The machine did not do what it was asked.
+    pub fn failed(message: impl Display) -> Self {
+        Self { exit: Exit::FAILED, message: Some(message.to_string()), hint: None }
+    }
+
+    /// Everything has been said.
+    pub fn told(exit: Exit) -> Self {
+        Self { exit, message: None, hint: None }
+    }
+
+    /// Says what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Display) -> Self {
+        self.hint = Some(hint.to_string());
+        self
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::UnknownRun(_) | StoreError::Ambiguous { .. } => Self::usage(error),
+            _ => Self::failed(error),
+        }
+    }
+}
+
+impl From<BlobError> for Stop {
+    fn from(error: BlobError) -> Self {
+        Self::failed(error)
+    }
+}
+
+impl From<DriveError> for Stop {
+    fn from(error: DriveError) -> Self {
+        match error {
+            DriveError::Mismatch(_) => Self::wrong(&error)
+                .hint("the pipeline was changed in a way that this journal cannot follow: begin a new run"),
+            DriveError::Store(error) => error.into(),
+            DriveError::Blob(_) | DriveError::Journal { .. } => Self::failed(&error),
+            DriveError::Stuck(_) => Self { exit: Exit::BUG, ..Self::failed(&error) },
+        }
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::failed(error)
+    }
+}

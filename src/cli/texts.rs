@@ -1,0 +1,147 @@
+//! Pipelines, prompts and schemas by name: the project's, then the user's, then those in the binary.
+#![expect(clippy::disallowed_methods, reason = "the door to pipelines, prompts and schemas on disk")]
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use include_dir::{Dir, include_dir};
+
+use super::Settings;
+use crate::plan::{Found, Layer, Sources, Unreadable};
+
+static EMBEDDED: [(&str, Dir<'static>); 3] = [
+    ("pipelines", include_dir!("$CARGO_MANIFEST_DIR/pipelines")),
+    ("prompts", include_dir!("$CARGO_MANIFEST_DIR/prompts")),
+    ("schemas", include_dir!("$CARGO_MANIFEST_DIR/schemas")),
+];
+
+/// The three layers of texts.
+#[derive(Clone, Debug)]
+pub struct Texts {
+    roots: Vec<(Layer, PathBuf)>,
+    project: PathBuf,
+}
+
+impl Texts {
+    /// The layers that `settings` know.
+    pub fn new(settings: &Settings) -> Self {
+        let mut roots = vec![(Layer::Project, settings.project.clone())];
+        roots.extend(settings.user.clone().map(|dir| (Layer::User, dir)));
+        Self { roots, project: settings.project.clone() }
+    }
+
+    /// All texts at `path` of the library, the one that wins first.
+    pub fn all(&self, path: &str) -> Result<Vec<Found>, Unreadable> {
+        let mut found = Vec::new();
+        if !is_of_library(path) {
+            return Ok(found);
+        }
+        for (layer, root) in &self.roots {
+            found.extend(self.file(&root.join(path), *layer)?);
+        }
+        found.extend(embedded(path).map(|text| Found {
+            layer: Layer::Embedded,
+            name: format!("<atoll>/{path}"),
+            text: text.into(),
+        }));
+        Ok(found)
+    }
+
+    fn file(&self, path: &Path, layer: Layer) -> Result<Option<Found>, Unreadable> {
+        let name = path.strip_prefix(&self.project).unwrap_or(path).display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Ok(Some(Found { layer, name, text: text.into() })),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(None)
+            }
+            Err(error) => Err(Unreadable { name, reason: error.to_string() }),
+        }
+    }
+}
+
+impl Sources for Texts {
+    /// A file that is there but cannot be read is an error, never passed over.
+    fn find(&self, path: &str) -> Result<Option<Found>, Unreadable> {
+        if let Some(found) = self.all(path)?.into_iter().next() {
+            return Ok(Some(found));
+        }
+        let named = Path::new(path).extension().is_some_and(|extension| extension == "toml");
+        if named { self.file(Path::new(path), Layer::File) } else { Ok(None) }
+    }
+
+    fn list(&self, folder: &str) -> Vec<String> {
+        let mut paths = BTreeSet::new();
+        for (_, root) in &self.roots {
+            collect(root, &root.join(folder), &mut paths);
+        }
+        for (name, dir) in &EMBEDDED {
+            collect_embedded(name, dir, &mut paths);
+        }
+        let below = |path: &String| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+        let hidden = |path: &String| path.rsplit('/').next().is_some_and(|name| name.starts_with('.'));
+        paths.into_iter().filter(|path| below(path) && !hidden(path)).collect()
+    }
+}
+
+/// Adds the files below `dir`, as paths from `root`.
+fn collect(root: &Path, dir: &Path, paths: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            collect(root, &path, paths);
+        } else {
+            paths.extend(path.strip_prefix(root).ok().and_then(Path::to_str).map(str::to_owned));
+        }
+    }
+}
+
+fn collect_embedded(name: &str, dir: &Dir<'static>, paths: &mut BTreeSet<String>) {
+    paths.extend(dir.files().filter_map(|file| file.path().to_str()).map(|path| format!("{name}/{path}")));
+    dir.dirs().for_each(|dir| collect_embedded(name, dir, paths));
+}
+
+fn embedded(path: &str) -> Option<&'static str> {
+    let (dir, rest) = path.split_once('/')?;
+    let (_, dir) = EMBEDDED.iter().find(|(name, _)| *name == dir)?;
+    dir.get_file(rest)?.contents_utf8()
+}
+
+fn is_of_library(path: &str) -> bool {
+    let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+    inside && EMBEDDED.iter().any(|(dir, _)| path.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_project_hides_the_user_and_nothing_outside_is_found() {
+        let place = tempfile::tempdir().unwrap();
+        let (project, user) = (place.path().join("project"), place.path().join("user"));
+        for (root, text) in [(&project, "ours"), (&user, "mine")] {
+            std::fs::create_dir_all(root.join("prompts/x")).unwrap();
+            std::fs::write(root.join("prompts/x/y.md"), text).unwrap();
+        }
+        std::fs::write(place.path().join("secret"), "no").unwrap();
+        let settings = Settings {
+            project,
+            here: place.path().join("project"),
+            data: place.path().join("data"),
+            user: Some(user),
+            file: None,
+            lanes: indexmap::IndexMap::new(),
+        };
+        let texts = Texts::new(&settings);
+        let all = texts.all("prompts/x/y.md").unwrap();
+        let seen: Vec<_> = all.iter().map(|found| (found.layer.word(), &*found.text)).collect();
+        assert_eq!(seen, [("project", "ours"), ("user", "mine")]);
+        assert_eq!(all[0].name, "prompts/x/y.md");
+        assert_eq!(texts.find("../secret"), Ok(None));
+        assert_eq!(texts.find("prompts/../../secret"), Ok(None));
+        assert_eq!(texts.find("/etc/hostname"), Ok(None));
+        assert_eq!(texts.list("prompts"), ["prompts/x/y.md"]);
+        assert!(texts.find("prompts/x").is_err(), "a directory is not passed over in silence");
+    }
+}

@@ -1,0 +1,248 @@
+//! Progress as plain lines: what a log file or a pipe gets, and what scrolls by above the live lines of a terminal.
+
+use std::io::Write;
+
+use super::tree::{glyph, items, remark, round_figures};
+use super::units::{one_line, span, time_of_day};
+use super::{Paint, Progress};
+use crate::clock::Millis;
+use crate::driver::Event;
+use crate::engine::{Fact, Record};
+use crate::id::Address;
+use crate::verb::Note;
+use crate::view::{Board, Control, State, enclosing};
+
+const WIDTH: usize = 200;
+
+/// Turns events into lines. What goes on inside the items of an `each` is told by its count, in about twenty
+/// lines however many there are; a step that ends in the moment it began gets one line.
+pub struct Teller {
+    paint: Paint,
+    begun: Option<(Address, Millis)>,
+}
+
+impl Teller {
+    /// One that has said nothing yet.
+    pub fn new(paint: Paint) -> Self {
+        Self { paint, begun: None }
+    }
+
+    /// The lines that `event` is worth; `board` is the picture with it.
+    pub fn tell(&mut self, event: &Event, board: &Board) -> Vec<String> {
+        let mut lines = Vec::new();
+        match event {
+            Event::Fact { record, .. } => {
+                self.announce(Some(record), &mut lines);
+                lines.extend(self.fact(record, board));
+            }
+            Event::Note { address, note: Note::Line { text }, .. } if !inside_items(address) => {
+                self.announce(None, &mut lines);
+                lines.push(format!(
+                    "           {address} {} {}",
+                    self.paint.faint("│"),
+                    one_line(text, WIDTH)
+                ));
+            }
+            Event::Note { .. } => {}
+        }
+        lines
+    }
+
+    /// The line about a step that began a while ago and still goes on.
+    pub fn overdue(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        self.announce(None, &mut lines);
+        lines
+    }
+
+    fn announce(&mut self, record: Option<&Record>, lines: &mut Vec<String>) {
+        let Some((address, at)) = self.begun.take() else { return };
+        let ended = record.is_some_and(|record| {
+            record.address == address && matches!(record.fact, Fact::Succeeded { .. } | Fact::Failed { .. })
+        });
+        if !ended {
+            lines.push(self.line(at, &glyph(State::Running, self.paint), &address, "begins"));
+        }
+    }
+
+    fn fact(&mut self, record: &Record, board: &Board) -> Option<String> {
+        let Record { at, address, attempt, fact } = record;
+        if inside_items(address) && !matches!(fact, Fact::ItemClosed { .. } | Fact::Asked(_)) {
+            return None;
+        }
+        let step = board.step(address);
+        let say = |state: State, text: &str| Some(self.line(*at, &glyph(state, self.paint), address, text));
+        match fact {
+            Fact::Started { .. } if *attempt <= 1 => {
+                self.begun = Some((address.clone(), *at));
+                None
+            }
+            Fact::Started { .. } => say(State::Running, &format!("attempt {attempt}")),
+            Fact::Opened { .. } => say(State::Running, &remark(step?, *at)),
+            Fact::Acquired { .. } => say(State::Running, "held"),
+            Fact::Released { .. } => say(State::Done, "released"),
+            Fact::Interrupted { .. } => say(State::Waiting, "was cut off"),
+            Fact::Lost => say(State::Waiting, "its resource is gone, its body runs again"),
+            Fact::Faltered { failure, again_at, .. } => {
+                let pause = span(again_at.saturating_sub(*at));
+                say(State::Waiting, &format!("{}, again in {pause}", one_line(&failure.to_string(), WIDTH)))
+            }
+            Fact::Succeeded { .. } | Fact::Failed { .. } | Fact::Skipped { .. } => {
+                let step = step?;
+                say(step.state, &remark(step, *at))
+            }
+            Fact::RoundClosed { .. } => {
+                let outer = board.step(&enclosing(address)?)?;
+                let Some(Control::Loop { rounds, .. }) = &outer.control else { return None };
+                say(State::Done, &self.paint.strong(round_figures(rounds.back()?)))
+            }
+            Fact::ItemClosed { failed, .. } => self.item(record, board, *failed),
+            Fact::Asked(question) => say(State::Asking, &one_line(&question.text, WIDTH)),
+            Fact::Answered { answer, by } => {
+                say(State::Done, &format!("answered {} by {by}", one_line(&answer.to_string(), 60)))
+            }
+            Fact::RunStarted { pipeline, .. } => {
+                let run = board.run.as_ref().map(ToString::to_string).unwrap_or_default();
+                let what = format!("{} run {run}", self.paint.strong(pipeline));
+                Some(format!("{}   {what}", self.paint.faint(time_of_day(*at))))
+            }
+            Fact::Resumed => Some(format!("{}   goes on", self.paint.faint(time_of_day(*at)))),
+            Fact::Paused { message, .. } => {
+                Some(format!("{}   pauses: {}", self.paint.faint(time_of_day(*at)), one_line(message, WIDTH)))
+            }
+            Fact::CursorSaved { .. } | Fact::Finished { .. } => None,
+        }
+    }
+
+    fn item(&self, record: &Record, board: &Board, is_failure: bool) -> Option<String> {
+        let each = enclosing(&record.address)?;
+        let step = board.step(&each)?;
+        let Some(Control::Each { total, closed, failed, mishaps }) = &step.control else { return None };
+        if inside_items(&each) {
+            return None;
+        }
+        if is_failure && *failed <= mishaps.len() as u64 {
+            let text = mishaps.last().map(|mishap| one_line(&mishap.message, WIDTH)).unwrap_or_default();
+            return Some(self.line(record.at, &glyph(State::Failed, self.paint), &record.address, &text));
+        }
+        let part = (total.unwrap_or(20_000) / 20).max(1);
+        (closed % part == 0).then(|| {
+            let text = items(*total, *closed, *failed);
+            self.line(record.at, &glyph(State::Running, self.paint), &each, &text)
+        })
+    }
+
+    fn line(&self, at: Millis, glyph: &str, address: &Address, text: &str) -> String {
+        format!("{} {glyph} {address}  {text}", self.paint.faint(time_of_day(at))).trim_end().to_owned()
+    }
+}
+
+fn inside_items(address: &Address) -> bool {
+    address.as_str().contains('[')
+}
+
+/// Lines, each written as soon as it is known.
+pub struct Lines<W: Write + Send> {
+    out: W,
+    teller: Teller,
+}
+
+impl<W: Write + Send> Lines<W> {
+    /// Writes to `out`.
+    pub fn new(out: W, paint: Paint) -> Self {
+        Self { out, teller: Teller::new(paint) }
+    }
+
+    fn write(&mut self, lines: Vec<String>) {
+        for line in lines {
+            // Nobody reads progress any more: the run goes on all the same.
+            let _ = writeln!(self.out, "{line}");
+        }
+    }
+}
+
+impl<W: Write + Send> Progress for Lines<W> {
+    fn event(&mut self, event: &Event, board: &Board) {
+        let lines = self.teller.tell(event, board);
+        self.write(lines);
+    }
+
+    fn tick(&mut self, _now: Millis, _board: &Board) {
+        let lines = self.teller.overdue();
+        self.write(lines);
+    }
+
+    fn end(&mut self, _board: &Board) {
+        let _ = self.out.flush();
+    }
+
+    fn say(&mut self, text: &str) {
+        self.write(vec![text.to_owned()]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::engine::{Opening, Payload};
+    use crate::id::RunId;
+    use crate::meter::Meter;
+    use crate::verb::Failure;
+
+    fn told(facts: Vec<(&str, u32, Fact)>) -> Vec<String> {
+        let (mut board, mut teller, mut lines) = (Board::new(), Teller::new(Paint::PLAIN), Vec::new());
+        for (n, (address, attempt, fact)) in facts.into_iter().enumerate() {
+            let record = Arc::new(Record { at: 1_000, address: Address::new(address), attempt, fact });
+            let event = Event::Fact { run: RunId::new("01run"), seq: n as u64, record };
+            board.apply(&event);
+            lines.extend(teller.tell(&event, &board));
+        }
+        lines
+    }
+
+    fn done() -> Fact {
+        Fact::Succeeded { output: Payload::value(json!("x")), spent: Meter::new(), cached: false }
+    }
+
+    #[test]
+    fn instant_steps_get_one_line_and_long_ones_two() {
+        let started = || Fact::Started { key: None };
+        let lines = told(vec![
+            ("a", 1, started()),
+            ("a", 1, done()),
+            ("b", 1, started()),
+            ("c", 1, started()),
+            ("c", 1, done()),
+            ("b", 1, Fact::Failed { failure: Failure::permanent("no\nmore") }),
+        ]);
+        assert_eq!(
+            lines,
+            [
+                "00:00:01 ✓ a  0 ms · \"x\"",
+                "00:00:01 ● b  begins",
+                "00:00:01 ✓ c  0 ms · \"x\"",
+                "00:00:01 ✗ b  failed · 0 ms · permanent: no more",
+            ]
+        );
+    }
+
+    #[test]
+    fn wide_work_is_told_by_its_count() {
+        let over = Payload::value((0..1_000).map(|n| json!(n)).collect());
+        let mut facts =
+            vec![("j", 0, Fact::Opened { with: Opening::Each { over, parallel: 1, max_failures: None } })];
+        let places: Vec<String> = (0..1_000).map(|n| format!("j[{n}]")).collect();
+        for (n, item) in places.iter().enumerate() {
+            let result = Payload::value(json!({"ok": false, "error": {"message": "broke"}}));
+            facts.push((item, 0, Fact::ItemClosed { result, failed: n == 3 }));
+        }
+        let lines = told(facts);
+        assert_eq!(lines.len(), 22);
+        assert_eq!(lines[1], "00:00:01 ✗ j[3]  broke");
+        assert_eq!(lines[2], "00:00:01 ● j  50 of 1000 items, 1 failed");
+    }
+}

@@ -1,0 +1,277 @@
+//! What a run comes to: the object for machines (`version: 1`, stable keys) and the last lines for people.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, json};
+
+use super::Paint;
+use super::units::{moment, rfc3339, span, sums};
+use crate::clock::Millis;
+use crate::engine::Payload;
+use crate::value::Value;
+use crate::verb::Failure;
+use crate::view::{Board, Control, State, Status, StepView};
+
+/// A run as it stands, with what the board does not know.
+pub struct Ending<'a> {
+    /// The picture of the run.
+    pub board: &'a Board,
+    /// The exit code that goes with it.
+    pub code: i32,
+    /// Its outputs, once it has come to its end.
+    pub outputs: Option<&'a Value>,
+    /// Now.
+    pub now: Millis,
+}
+
+impl Ending<'_> {
+    /// `{version, run, pipeline, status, code, message?, started_at, finished_at, outputs, spent, steps[]}`.
+    pub fn json(&self) -> Value {
+        let board = self.board;
+        let finished = matches!(board.status, Status::Finished { .. });
+        let steps: Vec<Value> =
+            board.steps().into_iter().map(|(at, step)| step_json(at.as_str(), step)).collect();
+        let mut object = Map::new();
+        object.insert("version".into(), json!(1));
+        object.insert("run".into(), json!(board.run));
+        object.insert("pipeline".into(), json!(board.pipeline));
+        object.insert("status".into(), json!(board.status.word()));
+        object.insert("code".into(), json!(self.code));
+        if let Status::Paused { message, .. } = &board.status {
+            object.insert("message".into(), json!(message));
+        }
+        object.insert("started_at".into(), json!(board.started_at.map(rfc3339)));
+        object.insert("finished_at".into(), json!(finished.then(|| rfc3339(board.last_at))));
+        object.insert("outputs".into(), self.outputs.cloned().unwrap_or(Value::Null));
+        object.insert("spent".into(), json!(board.spent));
+        object.insert("steps".into(), Value::Array(steps));
+        Value::Object(object)
+    }
+
+    /// The line that always ends a run: how it ended, what it took, and what to do next.
+    pub fn summary(&self, paint: Paint) -> String {
+        let board = self.board;
+        let mark = if self.code == 0 { paint.good("✓") } else { paint.bad("✗") };
+        let took = board.started_at.map(|at| span(board.last_at.saturating_sub(at)));
+        let mut parts = vec![format!("{mark} {} {}", board.pipeline, paint.strong(board.status.word()))];
+        parts.extend(took);
+        if !board.spent.is_empty() {
+            parts.push(sums(&board.spent));
+        }
+        parts.extend(board.run.as_ref().map(|run| format!("run {run}")));
+        parts.push(format!("exit {}", self.code));
+        let mut text = parts.join(" · ");
+        if let Status::Paused { message, .. } = &board.status {
+            let run = board.run.as_ref().map(ToString::to_string).unwrap_or_default();
+            let _ = write!(text, "\n  {message}\n  `atoll resume {run}` goes on from here");
+        }
+        text
+    }
+
+    /// The first failed steps, one a line, with what to do.
+    pub fn failures(&self, paint: Paint) -> String {
+        let mut text = String::new();
+        let failed = self.board.steps().into_iter().filter(|(_, step)| step.state == State::Failed);
+        for (address, failure) in failed.filter_map(|(at, step)| Some((at, step.failure.as_ref()?))).take(10)
+        {
+            let _ = writeln!(
+                text,
+                "{} {address}: {}",
+                paint.bad("✗"),
+                super::units::harmless(&failure.to_string())
+            );
+            if let Some(hint) = &failure.hint {
+                let _ = writeln!(text, "  {hint}");
+            }
+        }
+        text
+    }
+}
+
+/// The head of `show`: which run, how it stands, when it was.
+pub fn heading(board: &Board, now: Millis, paint: Paint) -> String {
+    let run = board.run.as_ref().map(ToString::to_string).unwrap_or_default();
+    let mut text =
+        format!("{} {} · {}", paint.strong(&board.pipeline), run, paint.strong(board.status.word()));
+    if let Status::Finished { code, .. } = &board.status {
+        let _ = write!(text, " (exit {code})");
+    }
+    if let Some(at) = board.started_at {
+        let end = if board.status == Status::Running { now } else { board.last_at };
+        let _ = write!(text, "\nstarted {}, {}", moment(at), span(end.saturating_sub(at)));
+    }
+    if !board.spent.is_empty() {
+        let _ = write!(text, ", {}", sums(&board.spent));
+    }
+    if let Status::Paused { message, .. } = &board.status {
+        let _ = write!(text, "\n{message}");
+    }
+    text
+}
+
+/// Outputs as `name: value` lines; text of several lines is indented below its name.
+pub fn outputs_text(outputs: &Value, paint: Paint) -> String {
+    let mut text = String::new();
+    let Some(table) = outputs.as_object() else { return text };
+    for (name, value) in table {
+        match value {
+            Value::String(words) if words.contains('\n') => {
+                let _ = writeln!(text, "{}:", paint.strong(name));
+                for line in words.lines() {
+                    let _ = writeln!(text, "  {line}");
+                }
+            }
+            Value::String(word) => {
+                let _ = writeln!(text, "{}: {word}", paint.strong(name));
+            }
+            other => {
+                let _ = writeln!(text, "{}: {other}", paint.strong(name));
+            }
+        }
+    }
+    text
+}
+
+/// A failure as `{class, message, hint?}`.
+pub fn failure_json(failure: &Failure) -> Value {
+    let mut object = json!({"class": failure.class.word(), "message": failure.message});
+    if let Some(hint) = &failure.hint {
+        object["hint"] = json!(hint);
+    }
+    object
+}
+
+fn step_json(address: &str, step: &StepView) -> Value {
+    let mut object = Map::new();
+    object.insert("address".into(), json!(address));
+    object.insert("state".into(), json!(step.state.word()));
+    object.insert("attempts".into(), json!(step.attempts));
+    object.insert("started_at".into(), json!(step.started_at.map(rfc3339)));
+    object.insert("ended_at".into(), json!(step.ended_at.map(rfc3339)));
+    object.insert("duration_ms".into(), json!(step.ended_at.and_then(|end| step.duration(end))));
+    object.insert("spent".into(), json!(step.spent));
+    object.insert("error".into(), step.failure.as_ref().map_or(Value::Null, failure_json));
+    if let Some(reason) = &step.skipped {
+        object.insert("skipped".into(), json!(reason));
+    }
+    if step.cached {
+        object.insert("cached".into(), json!(true));
+    }
+    match &step.output {
+        Some(Payload::Value(value)) => drop(object.insert("output".into(), (**value).clone())),
+        Some(Payload::Blob(blob)) => drop(object.insert("output_blob".into(), json!(blob))),
+        Some(Payload::Items(count)) => drop(object.insert("output_items".into(), json!(count))),
+        None => {}
+    }
+    if let Some(question) = &step.question {
+        object.insert(
+            "question".into(),
+            json!({"text": question.text, "choices": question.choices, "default": question.default}),
+        );
+    }
+    if let Some(control) = &step.control {
+        object.insert("control".into(), control_json(control));
+    }
+    Value::Object(object)
+}
+
+fn control_json(control: &Control) -> Value {
+    match control {
+        Control::Loop { max, closed, rounds } => {
+            let rounds: Vec<Value> = rounds
+                .iter()
+                .map(|round| {
+                    let lets: Map<String, Value> = round.lets.iter().cloned().collect();
+                    json!({"round": round.number, "let": lets, "rule": round.rule, "exit": round.exit})
+                })
+                .collect();
+            json!({"kind": "loop", "max": max, "closed": closed, "rounds": rounds})
+        }
+        Control::Each { total, closed, failed, mishaps } => {
+            let mishaps: Vec<Value> = mishaps
+                .iter()
+                .map(|m| json!({"index": m.index, "key": m.key, "message": m.message}))
+                .collect();
+            json!({"kind": "each", "total": total, "closed": closed, "failed": failed, "failures": mishaps})
+        }
+        Control::Hold { held } => json!({"kind": "hold", "held": held}),
+        Control::Call => json!({"kind": "call"}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Fact, Pause, Record};
+    use crate::id::{Address, RunId};
+    use crate::meter::Meter;
+    use crate::value::Digest;
+
+    fn board(facts: Vec<(&str, Fact)>) -> Board {
+        let mut board = Board::new();
+        board.run = Some(RunId::new("01run"));
+        let inputs = Payload::value(json!({}));
+        let begun = Fact::RunStarted { pipeline: "demo".into(), plan: Digest::of("p"), inputs, seed: 1 };
+        for (n, (address, fact)) in [("", begun)].into_iter().chain(facts).enumerate() {
+            let at = 1_000 * (n as Millis + 1);
+            board.apply_record(&Record { at, address: Address::new(address), attempt: 1, fact });
+        }
+        board
+    }
+
+    #[test]
+    fn the_object_has_stable_keys() {
+        let spent = Meter::new().with("usd", 0.5);
+        let outputs = json!({"score": 0.5, "text": "a\nb"});
+        let board = board(vec![
+            ("a", Fact::Started { key: None }),
+            ("a", Fact::Succeeded { output: Payload::value(json!(7)), spent, cached: false }),
+            (
+                "",
+                Fact::Finished {
+                    status: "unclear".into(),
+                    code: 4,
+                    outputs: Payload::value(outputs.clone()),
+                },
+            ),
+        ]);
+        let ending = Ending { board: &board, code: 4, outputs: Some(&outputs), now: 9_000 };
+        assert_eq!(
+            ending.json(),
+            json!({
+                "version": 1, "run": "01run", "pipeline": "demo", "status": "unclear", "code": 4,
+                "started_at": "1970-01-01T00:00:01.000Z", "finished_at": "1970-01-01T00:00:04.000Z",
+                "outputs": outputs, "spent": {"usd": 0.5},
+                "steps": [{
+                    "address": "a", "state": "done", "attempts": 1, "started_at": "1970-01-01T00:00:02.000Z",
+                    "ended_at": "1970-01-01T00:00:03.000Z", "duration_ms": 1000, "spent": {"usd": 0.5},
+                    "error": null, "output": 7,
+                }],
+            })
+        );
+        assert_eq!(ending.summary(Paint::PLAIN), "✗ demo unclear · 3.0 s · $0.50 · run 01run · exit 4");
+        assert_eq!(outputs_text(&outputs, Paint::PLAIN), "score: 0.5\ntext:\n  a\n  b\n");
+    }
+
+    #[test]
+    fn a_pause_says_how_to_go_on() {
+        let board =
+            board(vec![("", Fact::Paused { pause: Pause::Budget, message: "usd 5 is reached".into() })]);
+        let ending = Ending { board: &board, code: 5, outputs: None, now: 9_000 };
+        let summary = ending.summary(Paint::PLAIN);
+        assert!(
+            summary.ends_with("exit 5\n  usd 5 is reached\n  `atoll resume 01run` goes on from here"),
+            "{summary}"
+        );
+        assert_eq!(ending.json()["finished_at"], Value::Null);
+        assert_eq!(ending.json()["message"], "usd 5 is reached");
+    }
+
+    #[test]
+    fn failures_come_with_their_hints() {
+        let failure = Failure::permanent("bad \u{1b}[31mthing").hint("mend it");
+        let board = board(vec![("a", Fact::Failed { failure })]);
+        let ending = Ending { board: &board, code: 1, outputs: None, now: 9_000 };
+        assert_eq!(ending.failures(Paint::PLAIN), "✗ a: permanent: bad \u{fffd}[31mthing\n  mend it\n");
+    }
+}

@@ -1,0 +1,218 @@
+//! A plan before it is run: its steps in order, what each waits for and reads, where its texts come from, and as much
+//! of them as can be rendered with the inputs alone.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::Paint;
+use super::units::{harmless, one_line};
+use crate::diag::Sources;
+use crate::expr::{Data, Expr, Ref, Scope, Step as PathStep, Template, Tree};
+use crate::plan::{Action, Body, BodyId, Plan, Step};
+use crate::value::Value;
+
+/// One step of a plan.
+#[derive(Debug, Serialize)]
+pub struct Outline {
+    /// Its place, e.g. `converge/generate`.
+    pub step: String,
+    /// Its verb or control verb.
+    pub verb: String,
+    /// In an order in which it can run: the steps of the same body that it waits for.
+    pub after: Vec<String>,
+    /// The condition under which it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// What a control verb works on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub control: Vec<(String, String)>,
+    /// Its templates.
+    pub texts: Vec<Text>,
+}
+
+/// One template of a step's input.
+#[derive(Debug, Serialize)]
+pub struct Text {
+    /// Its key in the verb's table, e.g. `prompt`.
+    pub key: String,
+    /// The file it is from; `None` where it stands in the pipeline.
+    pub file: Option<String>,
+    /// What it reads, beside the inputs.
+    pub reads: Vec<String>,
+    /// What it comes to, where it reads nothing but the inputs and these are given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rendered: Option<String>,
+}
+
+/// The steps of `plan` in an order in which they can run, those inside a control step behind it. `inputs` are the
+/// checked inputs, where they are given.
+pub fn outline(plan: &Plan, sources: &Sources, inputs: Option<Value>) -> Vec<Outline> {
+    let scope = inputs.map(|inputs| Scope::new().with("inputs", Data::from_arc(Arc::new(inputs))));
+    let mut drawing = Drawing { plan, sources, scope, lines: Vec::new() };
+    drawing.body(BodyId::ROOT, "");
+    drawing.lines
+}
+
+/// The outline for people.
+pub fn text(lines: &[Outline], paint: Paint) -> String {
+    let mut text = String::new();
+    for line in lines {
+        let depth = line.step.matches('/').count() * 2;
+        let name = line.step.rsplit('/').next().unwrap_or_default();
+        let after =
+            if line.after.is_empty() { String::new() } else { format!("  after {}", line.after.join(", ")) };
+        let _ = writeln!(text, "{:depth$}{}  {}{}", "", paint.strong(name), line.verb, paint.faint(after));
+        let pad = depth + 4;
+        for (key, value) in line
+            .when
+            .iter()
+            .map(|when| ("when", when))
+            .chain(line.control.iter().map(|(k, v)| (k.as_str(), v)))
+        {
+            let _ = writeln!(text, "{:pad$}{key}  {}", "", paint.faint(one_line(value, 120)));
+        }
+        for part in &line.texts {
+            let from = part.file.as_ref().map(|file| format!("  from {file}")).unwrap_or_default();
+            let reads = if part.reads.is_empty() {
+                String::new()
+            } else {
+                format!("  reads {}", part.reads.join(", "))
+            };
+            let _ = writeln!(text, "{:pad$}{}{from}{}", "", part.key, paint.faint(reads));
+            for line in part.rendered.iter().flat_map(|rendered| rendered.lines()) {
+                let _ = writeln!(text, "{:pad$}│ {}", "", harmless(line));
+            }
+        }
+    }
+    text
+}
+
+struct Drawing<'a> {
+    plan: &'a Plan,
+    sources: &'a Sources,
+    scope: Option<Scope>,
+    lines: Vec<Outline>,
+}
+
+impl Drawing<'_> {
+    fn body(&mut self, id: BodyId, prefix: &str) {
+        let body = &self.plan.bodies[id.0];
+        for place in &body.order {
+            self.step(body, &body.steps[*place], prefix);
+        }
+    }
+
+    fn step(&mut self, body: &Body, step: &Step, prefix: &str) {
+        let mut line = Outline {
+            step: format!("{prefix}{}", step.id),
+            verb: verb(&step.action),
+            after: step.deps.iter().map(|dep| body.steps[dep.step].id.to_string()).collect(),
+            when: step.when.as_ref().map(|when| when.text().to_owned()),
+            control: control(&step.action),
+            texts: Vec::new(),
+        };
+        match &step.action {
+            Action::Verb { with, .. } => self.tree(with, "", &mut line.texts),
+            Action::Hold(hold) => self.tree(&hold.with, "", &mut line.texts),
+            Action::Ask(ask) => line.texts.push(self.template(&ask.question, "question")),
+            Action::Compute(_) | Action::Loop(_) | Action::Each(_) | Action::Call(_) => {}
+        }
+        let inside = format!("{}/", line.step);
+        self.lines.push(line);
+        match &step.action {
+            Action::Loop(looped) => self.body(looped.body, &inside),
+            Action::Each(each) => self.body(each.body, &inside),
+            Action::Hold(hold) => self.body(hold.body, &inside),
+            Action::Verb { .. } | Action::Compute(_) | Action::Call(_) | Action::Ask(_) => {}
+        }
+    }
+
+    fn tree(&self, tree: &Tree, key: &str, texts: &mut Vec<Text>) {
+        let inner = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
+        match tree {
+            Tree::Template(template) => texts.push(self.template(template, key)),
+            Tree::List(items) => {
+                for (n, item) in items.iter().enumerate() {
+                    self.tree(item, &inner(&n.to_string()), texts);
+                }
+            }
+            Tree::Table(entries) => {
+                for (name, tree) in entries {
+                    self.tree(tree, &inner(name), texts);
+                }
+            }
+            Tree::Literal(Value::String(text)) => {
+                if let Some(file) = self.file(text) {
+                    let rendered = Some(text.clone());
+                    texts.push(Text { key: key.to_owned(), file: Some(file), reads: Vec::new(), rendered });
+                }
+            }
+            Tree::Literal(_) => {}
+        }
+    }
+
+    fn template(&self, template: &Template, key: &str) -> Text {
+        let mut reads: Vec<String> = template.refs().iter().map(spelled).collect();
+        reads.retain(|read| read != "inputs" && !read.starts_with("inputs."));
+        reads.sort();
+        reads.dedup();
+        let scope = self.scope.as_ref().filter(|_| reads.is_empty());
+        let rendered = scope.and_then(|scope| template.render_text(scope).ok());
+        Text { key: key.to_owned(), file: self.file(template.text()), reads, rendered }
+    }
+
+    /// The file whose text this is.
+    fn file(&self, text: &str) -> Option<String> {
+        self.sources.iter().find(|(_, source)| &*source.text == text).map(|(_, source)| source.name.clone())
+    }
+}
+
+fn spelled(read: &Ref) -> String {
+    let mut text = String::new();
+    for step in &read.path {
+        match step {
+            PathStep::Key(name) if text.is_empty() => text.push_str(name),
+            PathStep::Key(name) => drop(write!(text, ".{name}")),
+            PathStep::Index(n) => drop(write!(text, "[{n}]")),
+            PathStep::Dynamic => text.push_str("[…]"),
+        }
+    }
+    text
+}
+
+fn verb(action: &Action) -> String {
+    match action {
+        Action::Verb { name, .. } => name.clone(),
+        Action::Compute(_) => "compute".to_owned(),
+        Action::Loop(_) => "loop".to_owned(),
+        Action::Each(_) => "each".to_owned(),
+        Action::Hold(hold) => format!("hold {}", hold.resource),
+        Action::Call(call) => format!("call {}", call.plan.name),
+        Action::Ask(_) => "ask".to_owned(),
+    }
+}
+
+fn control(action: &Action) -> Vec<(String, String)> {
+    let entry = |key: &str, expr: &Expr| (key.to_owned(), expr.text().to_owned());
+    match action {
+        Action::Loop(looped) => {
+            let mut control: Vec<_> = looped.max.iter().map(|max| entry("max", max)).collect();
+            control.extend(looped.over.iter().map(|over| entry("over", over)));
+            control.extend(looped.rules.iter().map(|rule| entry(&format!("rule {}", rule.name), &rule.when)));
+            control
+                .extend(looped.exits.iter().map(|exit| entry(&format!("exit {}", exit.status), &exit.when)));
+            control
+        }
+        Action::Each(each) => {
+            let mut control = vec![entry("over", &each.over)];
+            control.extend(each.parallel.iter().map(|parallel| entry("parallel", parallel)));
+            control
+        }
+        Action::Call(call) => {
+            call.with.iter().map(|(name, expr)| entry(&format!("with {name}"), expr)).collect()
+        }
+        Action::Verb { .. } | Action::Compute(_) | Action::Hold(_) | Action::Ask(_) => Vec::new(),
+    }
+}

@@ -1,0 +1,232 @@
+//! The steps of a run as an indented tree.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use super::Paint;
+use super::units::{dollars, number, one_line, span, sums};
+use crate::clock::Millis;
+use crate::engine::{Payload, SkipReason};
+use crate::id::Address;
+use crate::value::Value;
+use crate::view::{Board, Control, RoundView, State, StepView, body_of, enclosing, round_or_item};
+
+const TEXT_WIDTH: usize = 100;
+
+/// The tree; running steps are measured up to `now`.
+pub fn tree(board: &Board, now: Millis, paint: Paint) -> String {
+    let mut bodies: BTreeMap<&str, Vec<(&Address, &StepView)>> = BTreeMap::new();
+    let mut instances: BTreeMap<Address, BTreeSet<u32>> = BTreeMap::new();
+    for (address, step) in board.steps() {
+        let body = body_of(address);
+        bodies.entry(body).or_default().push((address, step));
+        let body = Address::new(body);
+        if let (Some(number), Some(step)) = (round_or_item(&body), enclosing(&body)) {
+            instances.entry(step).or_default().insert(number);
+        }
+    }
+    let mut out = Tree { bodies, instances, now, paint, text: String::new() };
+    out.body("", 0);
+    out.text
+}
+
+struct Tree<'a> {
+    bodies: BTreeMap<&'a str, Vec<(&'a Address, &'a StepView)>>,
+    instances: BTreeMap<Address, BTreeSet<u32>>,
+    now: Millis,
+    paint: Paint,
+    text: String,
+}
+
+impl Tree<'_> {
+    fn line(&mut self, depth: usize, text: &str) {
+        let _ = writeln!(self.text, "{:indent$}{}", "", text.trim_end(), indent = depth * 2);
+    }
+
+    fn body(&mut self, body: &str, depth: usize) {
+        let Some(steps) = self.bodies.remove(body) else { return };
+        for (address, step) in steps {
+            self.step(address, step, depth);
+        }
+    }
+
+    fn step(&mut self, address: &Address, step: &StepView, depth: usize) {
+        let name = address.as_str().rsplit('/').next().unwrap_or_default();
+        let line = format!(
+            "{} {}  {}",
+            glyph(step.state, self.paint),
+            name,
+            self.paint.faint(remark(step, self.now))
+        );
+        self.line(depth, &line);
+        let inside = self.instances.remove(address).unwrap_or_default();
+        match &step.control {
+            Some(Control::Loop { rounds, .. }) => {
+                let closed: BTreeMap<u32, &RoundView> =
+                    rounds.iter().map(|round| (round.number, round)).collect();
+                let numbers: BTreeSet<u32> = inside.iter().chain(closed.keys()).copied().collect();
+                for n in numbers {
+                    let figures = closed.get(&n).map(|round| self.paint.strong(round_figures(round)));
+                    self.line(depth + 1, &format!("#{n}  {}", figures.unwrap_or_default()));
+                    self.body(address.round(n).as_str(), depth + 2);
+                }
+            }
+            Some(Control::Each { mishaps, .. }) => {
+                for mishap in mishaps {
+                    let key = mishap.key.as_ref().map(|key| format!(" {key}")).unwrap_or_default();
+                    let text = one_line(&format!("[{}]{key}: {}", mishap.index, mishap.message), TEXT_WIDTH);
+                    let line = format!("{} {text}", glyph(State::Failed, self.paint));
+                    self.line(depth + 1, &line);
+                }
+                for n in inside {
+                    self.line(depth + 1, &format!("[{n}]"));
+                    self.body(address.item(n).as_str(), depth + 2);
+                }
+            }
+            Some(Control::Hold { .. } | Control::Call) | None => self.body(address.as_str(), depth + 1),
+        }
+    }
+}
+
+/// One character for a state.
+pub fn glyph(state: State, paint: Paint) -> String {
+    match state {
+        State::Running => paint.strong("●"),
+        State::Waiting => paint.warm("◌"),
+        State::Asking => paint.warm("?"),
+        State::Done => paint.good("✓"),
+        State::Failed => paint.bad("✗"),
+        State::Skipped => paint.faint("–"),
+    }
+}
+
+/// What there is to say of a step on its line.
+pub fn remark(step: &StepView, now: Millis) -> String {
+    let mut parts = Vec::new();
+    if !matches!(step.state, State::Done) {
+        parts.push(step.state.word().to_owned());
+    }
+    match &step.control {
+        Some(Control::Loop { max, closed, .. }) => parts.push(format!("{closed} of at most {max} rounds")),
+        Some(Control::Each { total, closed, failed, .. }) => parts.push(items(*total, *closed, *failed)),
+        Some(Control::Hold { held: true }) => parts.push("held".to_owned()),
+        Some(Control::Hold { held: false } | Control::Call) | None => {}
+    }
+    if step.attempts > 1 {
+        parts.push(format!("{} attempts", step.attempts));
+    }
+    parts.extend(step.duration(now).map(span));
+    if step.cached {
+        parts.push("from an earlier run".to_owned());
+    }
+    if !step.spent.is_empty() {
+        parts.push(sums(&step.spent));
+    }
+    parts.extend(step.skipped.as_ref().map(skip_reason));
+    if let Some(failure) = &step.failure {
+        parts.push(one_line(&failure.to_string(), TEXT_WIDTH));
+        parts.extend(failure.hint.as_ref().map(|hint| one_line(hint, TEXT_WIDTH)));
+    }
+    parts.extend(step.question.as_ref().map(|question| one_line(&question.text, TEXT_WIDTH)));
+    if let (None, Some(Payload::Value(value))) = (&step.control, &step.output) {
+        parts.push(one_line(&value.to_string(), 60));
+    }
+    parts.join(" · ")
+}
+
+/// How many items are closed, out of how many, and how many failed.
+pub fn items(total: Option<u64>, closed: u64, failed: u64) -> String {
+    let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
+    let failures = if failed == 0 { String::new() } else { format!(", {failed} failed") };
+    format!("{closed}{of} items{failures}")
+}
+
+/// Why a step did not run.
+pub fn skip_reason(reason: &SkipReason) -> String {
+    match reason {
+        SkipReason::When { expression, values } => {
+            let values: Vec<String> = values
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(name, value)| format!("{name} = {}", one_line(&value.to_string(), 40)))
+                .collect();
+            let values =
+                if values.is_empty() { String::new() } else { format!(" with {}", values.join(", ")) };
+            format!("not `{}`{values}", one_line(expression, TEXT_WIDTH))
+        }
+        SkipReason::AfterFailure { step } => format!("`{step}` failed"),
+        SkipReason::AfterSkip { step } => format!("`{step}` was skipped"),
+    }
+}
+
+/// The figures of a closed round, its rule and its exit.
+pub fn round_figures(round: &RoundView) -> String {
+    let mut parts: Vec<String> =
+        round.lets.iter().map(|(name, value)| format!("{name} {}", figure(name, value))).collect();
+    parts.extend(round.rule.as_ref().map(|rule| format!("rule {rule}")));
+    parts.extend(round.exit.as_ref().map(|exit| format!("→ {exit}")));
+    parts.join(" · ")
+}
+
+fn figure(name: &str, value: &Value) -> String {
+    match value.as_f64() {
+        Some(amount) if name == "usd" => dollars(amount),
+        Some(amount) => number(amount),
+        None => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::engine::{Fact, Opening, Record};
+    use crate::verb::Failure;
+
+    #[test]
+    fn a_tree_shows_rounds_items_and_reasons() {
+        let mut board = Board::new();
+        let mut at = 1_000;
+        let mut add = |address: &str, fact: Fact| {
+            at += 100;
+            board.apply_record(&Record { at, address: Address::new(address), attempt: 1, fact });
+        };
+        let done = || Fact::Succeeded {
+            output: Payload::value(json!({"n": 1})),
+            spent: crate::meter::Meter::new().with("usd", 0.5),
+            cached: false,
+        };
+        let with = Opening::Loop { max: 9, over: None, state: Payload::value(json!({})) };
+        add("converge", Fact::Opened { with });
+        add("converge#1/make", Fact::Started { key: None });
+        add("converge#1/make", done());
+        let lets = Payload::value(json!({"score": 57.333_333, "better": true}));
+        let state = Payload::value(json!({}));
+        add("converge#1", Fact::RoundClosed { lets, state, rule: Some("relax".into()), exit: None });
+        let over = Payload::value(json!([1, 2]));
+        let with = Opening::Each { over, parallel: 1, max_failures: None };
+        add("converge#2/judge", Fact::Opened { with });
+        add("converge#2/judge[1]/ask", Fact::Started { key: None });
+        let result = Payload::value(json!({"ok": false, "key": "b", "error": {"message": "no\nway"}}));
+        add("converge#2/judge[0]", Fact::ItemClosed { result, failed: true });
+        add("last", Fact::Failed { failure: Failure::permanent("gone").hint("look") });
+        let reason = SkipReason::When { expression: "a.b".into(), values: json!({"a.b": false}) };
+        add("never", Fact::Skipped { reason });
+        assert_eq!(
+            tree(&board, 2_000, Paint::PLAIN),
+            "● converge  running · 1 of at most 9 rounds · 900 ms · $0.50
+  #1  score 57.333 · better true · rule relax
+    ✓ make  100 ms · $0.50 · {\"n\":1}
+  #2
+    ● judge  running · 1 of 2 items, 1 failed · 500 ms
+      ✗ [0] b: no way
+      [1]
+        ● ask  running · 400 ms
+✗ last  failed · permanent: gone · look
+– never  skipped · not `a.b` with a.b = false
+"
+        );
+    }
+}

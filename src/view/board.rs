@@ -1,0 +1,298 @@
+use std::collections::BTreeMap;
+
+use super::control::{Control, RoundView, figures};
+use super::place::{enclosing, round_or_item};
+use super::step::{State, StepView};
+use crate::clock::Millis;
+use crate::driver::Event;
+use crate::engine::{Fact, Pause, Payload, Record};
+use crate::id::{Address, RunId};
+use crate::meter::Meter;
+use crate::verb::{Failure, Note};
+
+const NOTE_LENGTH: usize = 200;
+
+/// Where a run stands, as far as its facts tell.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Status {
+    /// No fact yet.
+    #[default]
+    Unborn,
+    /// Going on, or cut off.
+    Running,
+    /// Takes no new work.
+    Paused {
+        /// Why.
+        pause: Pause,
+        /// What to tell people.
+        message: String,
+    },
+    /// Came to its end.
+    Finished {
+        /// Its status.
+        status: String,
+        /// The process exit code.
+        code: i32,
+    },
+}
+
+impl Status {
+    /// The word for it in reports: the pipeline's own word where the run came to its end.
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Unborn => "unborn",
+            Self::Running => "running",
+            Self::Paused { pause, .. } => match pause {
+                Pause::Cancelled => "cancelled",
+                Pause::Budget => "budget",
+                Pause::Auth => "auth",
+                Pause::Waiting => "waiting",
+            },
+            Self::Finished { status, .. } => status,
+        }
+    }
+}
+
+/// The picture of one run. Steps inside closed items of an `each` are only counted, and a loop keeps the steps
+/// of its latest rounds, so that it stays small however wide or long the run is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Board {
+    /// The run.
+    pub run: Option<RunId>,
+    /// Its pipeline.
+    pub pipeline: String,
+    /// Where it stands.
+    pub status: Status,
+    /// When it began.
+    pub started_at: Option<Millis>,
+    /// When its last fact was written.
+    pub last_at: Millis,
+    /// What it spent.
+    pub spent: Meter,
+    /// Its outputs.
+    pub outputs: Option<Payload>,
+    steps: BTreeMap<Address, StepView>,
+    seen: u64,
+}
+
+impl Board {
+    /// The picture of a run of which nothing is known yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in an event.
+    pub fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Fact { run, record, .. } => {
+                self.run.get_or_insert_with(|| run.clone());
+                self.apply_record(record);
+            }
+            Event::Note { address, note, .. } => self.apply_note(address, note),
+        }
+    }
+
+    /// Takes in a line of the journal.
+    pub fn apply_record(&mut self, record: &Record) {
+        self.last_at = self.last_at.max(record.at);
+        if let Some(spent) = record.fact.spent().filter(|spent| !spent.is_empty()) {
+            self.charge(&record.address, spent);
+        }
+        if record.address.as_str().is_empty() {
+            self.apply_to_run(record.at, &record.fact);
+        } else {
+            self.apply_to_step(record);
+        }
+    }
+
+    /// The step instance at `address`.
+    pub fn step(&self, address: &Address) -> Option<&StepView> {
+        self.steps.get(address)
+    }
+
+    /// All step instances that are kept, by the time of their first fact.
+    pub fn steps(&self) -> Vec<(&Address, &StepView)> {
+        let mut steps: Vec<_> = self.steps.iter().collect();
+        steps.sort_unstable_by_key(|(_, step)| step.ordinal);
+        steps
+    }
+
+    /// All step instances that are kept, in no order that matters, without a copy.
+    pub fn iter(&self) -> impl Iterator<Item = (&Address, &StepView)> {
+        self.steps.iter()
+    }
+
+    fn apply_to_run(&mut self, at: Millis, fact: &Fact) {
+        match fact {
+            Fact::RunStarted { pipeline, .. } => {
+                pipeline.clone_into(&mut self.pipeline);
+                self.started_at = Some(at);
+                self.status = Status::Running;
+            }
+            Fact::Paused { pause, message } => {
+                self.status = Status::Paused { pause: *pause, message: message.clone() };
+            }
+            Fact::Resumed => self.status = Status::Running,
+            Fact::Finished { status, code, outputs } => {
+                self.status = Status::Finished { status: status.clone(), code: *code };
+                self.outputs = Some(outputs.clone());
+            }
+            _ => {}
+        }
+    }
+
+    fn apply_to_step(&mut self, record: &Record) {
+        let Record { at, address, attempt, fact } = record;
+        match fact {
+            Fact::RoundClosed { lets, rule, exit, .. } => {
+                let round = RoundView {
+                    number: round_or_item(address).unwrap_or_default(),
+                    at: *at,
+                    lets: figures(lets),
+                    rule: rule.clone(),
+                    exit: exit.clone(),
+                };
+                self.close_round(address, round);
+            }
+            Fact::ItemClosed { result, failed } => self.close_item(address, result, *failed),
+            Fact::Lost => {
+                self.forget_inside(&format!("{address}/"));
+                let step = self.entry(address);
+                step.state = State::Waiting;
+                step.control = Some(Control::Hold { held: false });
+            }
+            _ => touch(self.entry(address), *at, *attempt, fact),
+        }
+    }
+
+    fn apply_note(&mut self, address: &Address, note: &Note) {
+        let Some(step) = self.steps.get_mut(address) else { return };
+        match note {
+            Note::Line { text } => step.note = Some(tail(text.trim_end(), NOTE_LENGTH).to_owned()),
+            Note::Chunk { text } => {
+                let so_far = step.note.take().unwrap_or_default() + text;
+                step.note = Some(tail(&so_far, NOTE_LENGTH).to_owned());
+            }
+            Note::Count { done, total } => {
+                step.note = Some(total.map_or_else(|| done.to_string(), |total| format!("{done}/{total}")));
+            }
+        }
+    }
+
+    fn entry(&mut self, address: &Address) -> &mut StepView {
+        let seen = &mut self.seen;
+        self.steps.entry(address.clone()).or_insert_with(|| {
+            *seen += 1;
+            StepView::new(*seen)
+        })
+    }
+
+    fn charge(&mut self, address: &Address, spent: &Meter) {
+        self.spent.absorb(spent);
+        self.entry(address).spent.absorb(spent);
+        let mut inner = address.clone();
+        while let Some(outer) = enclosing(&inner) {
+            if let Some(step) = self.steps.get_mut(&outer) {
+                step.spent.absorb(spent);
+            }
+            inner = outer;
+        }
+    }
+
+    fn close_round(&mut self, round_at: &Address, round: RoundView) {
+        let Some(at) = enclosing(round_at) else { return };
+        let Some(control) = self.entry(&at).control.as_mut() else { return };
+        if let Some(old) = control.close_round(round) {
+            self.forget_inside(&format!("{}/", at.round(old)));
+        }
+    }
+
+    fn close_item(&mut self, item: &Address, result: &Payload, failed: bool) {
+        let (Some(at), Some(index)) = (enclosing(item), round_or_item(item)) else { return };
+        if let Some(control) = self.entry(&at).control.as_mut() {
+            control.close_item(index, result, failed);
+        }
+        self.forget_inside(&format!("{item}/"));
+    }
+
+    fn forget_inside(&mut self, prefix: &str) {
+        let inside =
+            self.steps.range(Address::new(prefix)..).take_while(|(at, _)| at.as_str().starts_with(prefix));
+        let gone: Vec<Address> = inside.map(|(at, _)| at.clone()).collect();
+        for at in gone {
+            self.steps.remove(&at);
+        }
+    }
+}
+
+/// What a fact about a step instance itself does to the picture of it.
+fn touch(step: &mut StepView, at: Millis, attempt: u32, fact: &Fact) {
+    match fact {
+        Fact::Started { .. } => {
+            step.begin(at);
+            step.attempts = step.attempts.max(attempt);
+        }
+        Fact::Opened { with } => {
+            step.begin(at);
+            step.control = Some(Control::opened(with));
+        }
+        Fact::Interrupted { .. } => step.state = State::Waiting,
+        Fact::Faltered { failure, .. } => {
+            step.state = State::Waiting;
+            step.failure = Some(lean(failure));
+        }
+        Fact::Succeeded { output, cached, .. } => {
+            step.end(State::Done, at);
+            step.output = Some(output.clone());
+            step.cached = *cached;
+            step.failure = None;
+        }
+        Fact::Failed { failure } => {
+            step.end(State::Failed, at);
+            step.failure = Some(lean(failure));
+        }
+        Fact::Skipped { reason } => {
+            step.end(State::Skipped, at);
+            step.skipped = Some(reason.clone());
+        }
+        Fact::Acquired { .. } => {
+            step.begin(at);
+            step.control = Some(Control::Hold { held: true });
+        }
+        Fact::Released { .. } => step.control = Some(Control::Hold { held: false }),
+        Fact::Asked(question) => {
+            step.begin(at);
+            step.state = State::Asking;
+            step.question = Some(question.clone());
+        }
+        Fact::Answered { answer, .. } => {
+            step.end(State::Done, at);
+            step.output = Some(Payload::value(answer.clone()));
+        }
+        Fact::CursorSaved { .. }
+        | Fact::RoundClosed { .. }
+        | Fact::ItemClosed { .. }
+        | Fact::Lost
+        | Fact::RunStarted { .. }
+        | Fact::Paused { .. }
+        | Fact::Resumed
+        | Fact::Finished { .. } => {}
+    }
+}
+
+/// A failure without the facts for machines, which may be long.
+fn lean(failure: &Failure) -> Failure {
+    Failure { detail: crate::value::Value::Null, ..failure.clone() }
+}
+
+/// The last `length` bytes of the last line of `text`, from a character's start.
+fn tail(text: &str, length: usize) -> &str {
+    let line = text.rsplit('\n').next().unwrap_or(text);
+    let from = line.len().saturating_sub(length);
+    let from = (from..=line.len()).find(|at| line.is_char_boundary(*at)).unwrap_or(line.len());
+    &line[from..]
+}
+
+#[cfg(test)]
+#[path = "board_tests.rs"]
+mod tests;

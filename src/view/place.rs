@@ -1,0 +1,52 @@
+//! Where addresses stand in each other.
+
+use crate::id::Address;
+
+/// The control step in whose body the step at `address` stands, or whose round or item it names; `None` at
+/// the top of a run.
+pub fn enclosing(address: &Address) -> Option<Address> {
+    let text = address.as_str();
+    if let Some(step) = unmarked(text) {
+        return Some(Address::new(step));
+    }
+    let (body, _) = text.rsplit_once('/')?;
+    Some(Address::new(unmarked(body).unwrap_or(body)))
+}
+
+/// The body in which the step at `address` stands, with the mark of its round or item: `converge#3` for
+/// `converge#3/judge`. Empty at the top of a run.
+pub fn body_of(address: &Address) -> &str {
+    address.as_str().rsplit_once('/').map_or("", |(body, _)| body)
+}
+
+/// The number in the mark of a round (`converge#3`, from 1) or an item (`judge[7]`, from 0).
+pub fn round_or_item(address: &Address) -> Option<u32> {
+    let text = address.as_str();
+    let mark = &text[unmarked(text)?.len()..];
+    mark.trim_start_matches(['#', '[']).trim_end_matches(']').parse().ok()
+}
+
+/// `text` without the mark of a round or item at its end, where it has one.
+fn unmarked(text: &str) -> Option<&str> {
+    let last = text.rfind('/').map_or(0, |at| at + 1);
+    text[last..].find(['#', '[']).map(|at| &text[..last + at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_stands_in_the_control_step_around_it() {
+        let up = |text: &str| enclosing(&Address::new(text)).map(|a| a.as_str().to_owned());
+        assert_eq!(up("converge#3/judge[7]/score").as_deref(), Some("converge#3/judge"));
+        assert_eq!(up("converge#3/judge").as_deref(), Some("converge"));
+        assert_eq!(up("converge#3").as_deref(), Some("converge"));
+        assert_eq!(up("run/observe").as_deref(), Some("run"));
+        assert_eq!(up("converge"), None);
+        assert_eq!(body_of(&Address::new("converge#3/judge[7]/score")), "converge#3/judge[7]");
+        assert_eq!(round_or_item(&Address::new("converge#3/judge[7]")), Some(7));
+        assert_eq!(round_or_item(&Address::new("converge#3")), Some(3));
+        assert_eq!(round_or_item(&Address::new("converge#3/judge")), None);
+    }
+}
