@@ -39,7 +39,10 @@ pub fn listing(settings: &Settings) -> Result<Catalog, Stop> {
 fn catalog(models: Models) -> Catalog {
     Catalog::new()
         .verb(verbs::Set)
-        .verb(verbs::files::Files)
+        .verb(verbs::Files)
+        .verb(verbs::Read)
+        .verb(verbs::Write)
+        .verb(verbs::Http::default())
         .verb(verbs::llm::Llm::new(models))
         .verb(verbs::scenario_load::ScenarioLoad)
 }

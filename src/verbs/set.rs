@@ -1,3 +1,6 @@
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use crate::value::Value;
 use crate::verb::{Context, Failure, Output, Traits, Verb};
 
@@ -16,9 +19,15 @@ impl Verb for Set {
 set = { total = "{{ 40 + 2 }}", note = "the answer" }
 "#;
     type With = Values;
-    type Out = Values;
+    type Out = Named;
 
-    async fn run(&self, with: Values, _cx: Context) -> Result<Output<Values>, Failure> {
-        Ok(Output::free(with))
+    async fn run(&self, with: Values, _cx: Context) -> Result<Output<Named>, Failure> {
+        Ok(Output::free(Named(with)))
     }
 }
+
+/// The values, by name, as they came in.
+#[derive(Serialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(extend("x-same-as-input" = true))]
+pub struct Named(Values);
