@@ -68,7 +68,7 @@ pub async fn exec(socket: &Path, spec: ExecSpec) -> io::Result<Result<ExecReport
 }
 
 /// Reads what became of a command.
-pub(crate) async fn report(
+pub(in crate::clients) async fn report(
     from: &mut (impl tokio::io::AsyncRead + Unpin),
 ) -> io::Result<Result<ExecReport, String>> {
     match wire::receive_json::<Result<ExecReport, String>>(from).await? {
@@ -86,4 +86,13 @@ pub async fn kill(socket: &Path, mark: &str) -> io::Result<()> {
     wire::send_json(&mut stream, &Request::Kill(mark.to_owned())).await?;
     stream.read_u8().await?;
     stream.shutdown().await
+}
+
+/// Hands a command to an agent that takes one command on its standard input.
+pub(in crate::clients) async fn submit(
+    to: &mut (impl tokio::io::AsyncWrite + Unpin),
+    spec: &ExecSpec,
+) -> io::Result<()> {
+    wire::send_json(to, spec).await?;
+    wire::send(to, &spec.stdin).await
 }

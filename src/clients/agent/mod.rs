@@ -9,6 +9,7 @@ mod run;
 mod serve;
 mod wire;
 
+pub(in crate::clients) use call::{report, submit};
 pub use call::{Lifeline, Probe, connect, exec, kill, lifeline, probe};
 pub use capture::{Bounded, Elided};
 pub use run::{run_here, unique_mark};

@@ -9,10 +9,11 @@
 mod build;
 mod disk;
 mod dockerfile;
+mod host;
 mod sandbox;
 mod spawner;
 
-pub use spawner::spawn;
+pub use host::Host;
 
 use std::collections::BTreeSet;
 use std::io;
