@@ -1,5 +1,11 @@
 //! The `atoll` binary.
 
-fn main() -> std::process::ExitCode {
-    atoll::cli::main()
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args_os().skip(1).map_while(|a| a.into_string().ok()).collect();
+    match arguments.split_first() {
+        Some((word, rest)) if word == atoll::clients::agent::WORD => atoll::clients::agent::relay_main(rest),
+        _ => atoll::cli::main(),
+    }
 }

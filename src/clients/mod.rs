@@ -2,7 +2,11 @@
 //! They must never know prompts or pipelines.
 //! Start with the door you need: `llm` for models, `registry` for what is known about them, `secrets` for keys.
 
+pub mod agent;
 pub mod clock;
+pub mod docker;
 pub mod llm;
+pub mod process;
 pub mod registry;
 pub mod secrets;
+pub mod service;

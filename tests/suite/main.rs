@@ -13,6 +13,8 @@ mod llm;
 #[cfg(test)]
 mod scenario;
 #[cfg(test)]
+mod services;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod toys;

@@ -1,0 +1,122 @@
+//! The agent: this same program, started inside a sandbox or beside a container, that forwards connections to the
+//! service there, runs commands there, and ends everything when whoever started it is gone.
+//! It must never know pipelines, runs or which runtime started it.
+//! Start with [`Request`], then `serve` for the inside and `call` for the outside.
+
+mod call;
+mod capture;
+mod run;
+mod serve;
+mod wire;
+
+pub(in crate::clients) use call::{report, submit};
+pub use call::{Lifeline, Probe, connect, exec, kill, lifeline, probe};
+pub use capture::{Bounded, Elided};
+pub use run::{run_here, unique_mark};
+pub use serve::relay_main;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+/// The word on the command line that makes this program an agent: `atoll relay ORDERS`.
+pub const WORD: &str = "relay";
+
+/// The environment variable that marks the processes of one command, so that all of them can be found and ended.
+pub const MARK: &str = "ATOLL_EXEC";
+
+/// A program and where it runs.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Program {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// Its whole environment.
+    pub env: IndexMap<String, String>,
+    /// Its working directory.
+    pub cwd: PathBuf,
+}
+
+/// What one process may use.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of writable memory.
+    pub memory: Option<u64>,
+    /// Processes and threads of the whole sandbox.
+    pub pids: Option<u64>,
+    /// Bytes in one file.
+    pub file: Option<u64>,
+}
+
+/// What an agent is told at its start, as JSON on its command line.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Orders {
+    /// Where to listen; nothing where the listening socket is its standard input.
+    pub listen: Option<PathBuf>,
+    /// The user to become before anything else.
+    pub user: Option<u32>,
+    /// What each process may use.
+    pub limits: Limits,
+    /// What to run from the start; the agent ends with it and with its exit code.
+    pub main: Option<Program>,
+    /// Environment and working directory of commands that name none.
+    pub session: Program,
+}
+
+/// A command to run to its end.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ExecSpec {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// Environment on top of what the place has.
+    pub env: IndexMap<String, String>,
+    /// Working directory; that of the place where none is named.
+    pub cwd: Option<PathBuf>,
+    /// Files written first: absolute path and content.
+    pub files: IndexMap<String, String>,
+    /// What it reads.
+    #[serde(skip)]
+    pub stdin: Vec<u8>,
+    /// After how long it is killed with all its children.
+    pub timeout: Duration,
+}
+
+impl ExecSpec {
+    /// A command line for `sh -c`.
+    pub fn shell(line: impl Into<String>, timeout: Duration) -> Self {
+        Self { argv: vec!["sh".into(), "-c".into(), line.into()], timeout, ..Self::default() }
+    }
+}
+
+/// What a command left behind.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ExecReport {
+    /// Its exit code, 128 + signal where a signal ended it; none where it was killed for being late.
+    pub exit_code: Option<i64>,
+    /// Standard output: its beginning and its end.
+    #[serde(skip)]
+    pub stdout: Vec<u8>,
+    /// Standard error: its beginning and its end.
+    #[serde(skip)]
+    pub stderr: Vec<u8>,
+    /// Whether it was killed for being late.
+    pub timed_out: bool,
+    /// Whether output was left out.
+    pub truncated: bool,
+    /// How long it ran, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// What is asked of an agent, one request per connection.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Stay as long as this connection stays.
+    Lifeline,
+    /// Forward this connection to a port. Answered with one byte, see [`Probe`].
+    Connect(u16),
+    /// Run a command.
+    Exec(ExecSpec),
+    /// End all processes with this mark. Answered with one byte when they are gone.
+    Kill(String),
+}

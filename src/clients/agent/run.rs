@@ -1,0 +1,161 @@
+//! Running a command to its end, its deadline or its cancellation, with nothing left behind.
+#![expect(clippy::disallowed_methods, reason = "starts and ends processes, and measures how long they ran")]
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use super::{Bounded, ExecReport, ExecSpec, MARK, Program};
+
+const HEAD: usize = 256 << 10;
+const TAIL: usize = 768 << 10;
+const GRACE: Duration = Duration::from_millis(300);
+
+/// A mark that no other command of this machine has.
+pub fn unique_mark() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    format!("{}-{}-{n}", std::process::id(), since.as_nanos())
+}
+
+/// Runs `spec` in this process's own surroundings, with the environment of `base` beneath its own. `stop` resolves
+/// when it should end early; it then counts as late.
+pub async fn run_here(
+    spec: ExecSpec,
+    base: &Program,
+    stop: impl Future<Output = ()>,
+) -> io::Result<ExecReport> {
+    let begun = Instant::now();
+    write_files(&spec)?;
+    let mark = unique_mark();
+    let mut command = command(&spec.argv)?;
+    command.env_clear().envs(&base.env).envs(&spec.env).env(MARK, &mark);
+    command.current_dir(spec.cwd.as_ref().unwrap_or(&base.cwd));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    let group = group_of(&child);
+    if let Some(mut input) = child.stdin.take() {
+        // A program that does not read its input is no fault.
+        tokio::spawn(async move { input.write_all(&spec.stdin).await });
+    }
+    let (out, out_end) = drain(child.stdout.take());
+    let (err, err_end) = drain(child.stderr.take());
+    let status = tokio::select! {
+        status = timeout(spec.timeout, child.wait()) => status.ok().transpose()?,
+        () = stop => None,
+    };
+    if status.is_none() {
+        signal_group(group, Signal::SIGTERM);
+        let _ = timeout(GRACE, child.wait()).await;
+    }
+    signal_group(group, Signal::SIGKILL);
+    let marked = tokio::task::spawn_blocking(move || kill_marked(&mark));
+    let _ = marked.await;
+    let _ = child.wait().await;
+    let _ = timeout(Duration::from_secs(1), async { tokio::join!(out_end, err_end) }).await;
+    let (stdout, stderr) = (kept(&out), kept(&err));
+    Ok(ExecReport {
+        exit_code: status.map(exit_code),
+        truncated: stdout.missing + stderr.missing > 0,
+        stdout: stdout.bytes,
+        stderr: stderr.bytes,
+        timed_out: status.is_none(),
+        duration_ms: crate::clock::millis(begun.elapsed()),
+    })
+}
+
+fn kept(output: &Mutex<Bounded>) -> super::Elided {
+    output.lock().unwrap_or_else(PoisonError::into_inner).all()
+}
+
+fn write_files(spec: &ExecSpec) -> io::Result<()> {
+    for (path, content) in &spec.files {
+        let path = std::path::Path::new(path);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        std::fs::write(path, content)
+            .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
+    }
+    Ok(())
+}
+
+/// A command in a process group of its own.
+pub(super) fn command(argv: &[String]) -> io::Result<Command> {
+    let (program, arguments) = argv
+        .split_first()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "there is no program to run"))?;
+    let mut command = Command::new(program);
+    command.args(arguments).process_group(0);
+    Ok(command)
+}
+
+/// The exit code as shells count it: 128 + signal where a signal ended the program.
+pub(super) fn exit_code(status: ExitStatus) -> i64 {
+    i64::from(status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1))
+}
+
+/// The process group of a child of [`command`].
+pub(super) fn group_of(child: &Child) -> Option<Pid> {
+    child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw)
+}
+
+/// Sends `signal` to a whole group; one that is gone is no error.
+pub(super) fn signal_group(group: Option<Pid>, signal: Signal) {
+    if let Some(group) = group {
+        let _ = killpg(group, signal);
+    }
+}
+
+/// Kills every process whose environment carries `mark`, also those that left their process group.
+pub(super) fn kill_marked(mark: &str) {
+    let wanted = format!("{MARK}={mark}");
+    for _ in 0..50 {
+        let found: Vec<Pid> = processes().filter(|pid| carries(*pid, wanted.as_bytes())).collect();
+        if found.is_empty() {
+            return;
+        }
+        for pid in found {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    }
+}
+
+fn processes() -> impl Iterator<Item = Pid> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let me = Pid::this();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .map(Pid::from_raw)
+        .filter(move |pid| *pid != me)
+}
+
+fn carries(pid: Pid, wanted: &[u8]) -> bool {
+    let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environ.split(|byte| *byte == 0).any(|variable| variable == wanted)
+}
+
+type Drained = (Arc<Mutex<Bounded>>, tokio::task::JoinHandle<()>);
+
+fn drain(from: Option<impl AsyncRead + Unpin + Send + 'static>) -> Drained {
+    let kept = Arc::new(Mutex::new(Bounded::new(HEAD, TAIL)));
+    let into = kept.clone();
+    let end = tokio::spawn(async move {
+        let Some(mut from) = from else { return };
+        let mut buffer = vec![0; 16 << 10];
+        while let Ok(n @ 1..) = from.read(&mut buffer).await {
+            into.lock().unwrap_or_else(PoisonError::into_inner).push(&buffer[..n]);
+        }
+    });
+    (kept, end)
+}

@@ -1,0 +1,198 @@
+//! The inside: what `atoll relay` does.
+#![expect(clippy::disallowed_methods, reason = "forwards connections and runs programs inside a sandbox")]
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{ExitCode, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
+use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::time::timeout;
+
+use super::run::{command, exit_code, group_of, kill_marked, signal_group};
+use super::{Orders, Probe, Request, run_here, wire};
+
+const STOP_GRACE: Duration = Duration::from_millis(500);
+const FIRST_CALL: Duration = Duration::from_secs(20);
+
+/// Runs the agent with the arguments after the word `relay`: its orders as JSON, or `-` to run the one command that
+/// comes in on its standard input and to write its report to its standard output.
+pub fn relay_main(arguments: &[String]) -> ExitCode {
+    match prepare(arguments).and_then(|orders| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let code = runtime.block_on(async {
+            match orders {
+                Some(orders) => serve(orders).await,
+                None => one_command().await,
+            }
+        });
+        // A read of the standard input that never ends must not keep the program.
+        runtime.shutdown_background();
+        code
+    }) {
+        Ok(code) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(1)),
+        Err(error) => {
+            use std::io::Write;
+            let _ = writeln!(io::stderr(), "atoll relay: {error}");
+            ExitCode::from(127)
+        }
+    }
+}
+
+/// Becomes what the orders say, while there is only one thread.
+fn prepare(arguments: &[String]) -> io::Result<Option<Orders>> {
+    let text = arguments.first().map_or("-", String::as_str);
+    if text == "-" {
+        return Ok(None);
+    }
+    let orders: Orders = serde_json::from_str(text)?;
+    let limits = orders.limits;
+    let resources = [
+        (Resource::RLIMIT_DATA, limits.memory),
+        (Resource::RLIMIT_NPROC, limits.pids),
+        (Resource::RLIMIT_FSIZE, limits.file),
+        (Resource::RLIMIT_CORE, Some(0)),
+    ];
+    for (resource, limit) in resources {
+        if let Some(limit) = limit {
+            setrlimit(resource, limit, limit)?;
+        }
+    }
+    if let Some(user) = orders.user {
+        setgroups(&[])?;
+        setgid(Gid::from_raw(user))?;
+        setuid(Uid::from_raw(user))?;
+    }
+    Ok(Some(orders))
+}
+
+async fn one_command() -> io::Result<i64> {
+    let mut input = tokio::io::stdin();
+    let spec: super::ExecSpec = wire::receive_json(&mut input).await?;
+    let spec = super::ExecSpec { stdin: wire::receive(&mut input).await?, ..spec };
+    let mut byte = [0];
+    let gone = async move {
+        let _ = input.read(&mut byte).await;
+    };
+    let base = super::Program { cwd: ".".into(), ..super::Program::default() };
+    let result = run_here(spec, &base, gone).await;
+    reply(&mut tokio::io::stdout(), result).await?;
+    Ok(0)
+}
+
+async fn serve(orders: Orders) -> io::Result<i64> {
+    let listener = listen(&orders)?;
+    let orders = Arc::new(orders);
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, "nobody called");
+    let mut lifeline = timeout(FIRST_CALL, first_call(&listener)).await.map_err(late)??;
+    let mut main = None;
+    let mut ended = start_main(&orders, &mut main)?;
+    let mut byte = [0];
+    loop {
+        tokio::select! {
+            connection = listener.accept() => {
+                let (connection, _) = connection?;
+                let orders = orders.clone();
+                tokio::spawn(async move { answer(connection, &orders).await });
+            }
+            code = &mut ended => return code,
+            _ = lifeline.read(&mut byte) => break,
+        }
+    }
+    signal_group(main, Signal::SIGTERM);
+    if main.is_some() {
+        let _ = timeout(STOP_GRACE, ended).await;
+    }
+    signal_group(main, Signal::SIGKILL);
+    Ok(0)
+}
+
+/// Nothing runs before somebody has taken hold of the agent.
+async fn first_call(listener: &UnixListener) -> io::Result<UnixStream> {
+    let (mut stream, _) = listener.accept().await?;
+    match wire::receive_json(&mut stream).await? {
+        Request::Lifeline => stream.write_all(b"+").await?,
+        _ => return Err(io::Error::other("the first call has to be the lifeline")),
+    }
+    Ok(stream)
+}
+
+type Ended = std::pin::Pin<Box<dyn Future<Output = io::Result<i64>>>>;
+
+/// Starts the main program, if there is one, and gives what resolves at its end.
+fn start_main(orders: &Orders, group: &mut Option<nix::unistd::Pid>) -> io::Result<Ended> {
+    let Some(program) = &orders.main else { return Ok(Box::pin(std::future::pending())) };
+    let mut command = command(&program.argv)?;
+    command.env_clear().envs(&program.env).current_dir(&program.cwd).stdin(Stdio::null());
+    let named = |e: io::Error| io::Error::new(e.kind(), format!("cannot start {:?}: {e}", program.argv));
+    let mut child = command.spawn().map_err(named)?;
+    *group = group_of(&child);
+    Ok(Box::pin(async move { Ok(exit_code(child.wait().await?)) }))
+}
+
+fn listen(orders: &Orders) -> io::Result<UnixListener> {
+    if let Some(path) = &orders.listen {
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+        return Ok(listener);
+    }
+    let socket = io::stdin().as_fd().try_clone_to_owned()?;
+    let listener = std::os::unix::net::UnixListener::from(socket);
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener)
+}
+
+async fn answer(mut from: UnixStream, orders: &Orders) -> io::Result<()> {
+    match wire::receive_json(&mut from).await? {
+        Request::Lifeline => Err(io::Error::other("somebody else holds the lifeline")),
+        Request::Connect(port) => forward(from, port).await,
+        Request::Exec(spec) => {
+            let spec = super::ExecSpec { stdin: wire::receive(&mut from).await?, ..spec };
+            let (mut read, mut write) = from.into_split();
+            let hung_up = async move {
+                let _ = read.read(&mut [0]).await;
+            };
+            reply(&mut write, run_here(spec, &orders.session, hung_up).await).await
+        }
+        Request::Kill(mark) => {
+            let _ = tokio::task::spawn_blocking(move || kill_marked(&mark)).await;
+            from.write_all(b"+").await
+        }
+    }
+}
+
+async fn reply(
+    to: &mut (impl tokio::io::AsyncWrite + Unpin),
+    result: io::Result<super::ExecReport>,
+) -> io::Result<()> {
+    let result = result.map_err(|e| e.to_string());
+    wire::send_json(to, &result).await?;
+    if let Ok(report) = &result {
+        wire::send(to, &report.stdout).await?;
+        wire::send(to, &report.stderr).await?;
+    }
+    Ok(())
+}
+
+/// Connects as somebody outside of the container would: 127.0.0.2 reaches a server that listens on all addresses,
+/// not one that listens on 127.0.0.1 alone.
+async fn forward(mut from: UnixStream, port: u16) -> io::Result<()> {
+    match TcpStream::connect(("127.0.0.2", port)).await {
+        Ok(mut to) => {
+            let _ = to.set_nodelay(true);
+            from.write_all(&[Probe::Open.byte()]).await?;
+            tokio::io::copy_bidirectional(&mut from, &mut to).await.map(drop)
+        }
+        Err(_) => {
+            let local = TcpStream::connect(("127.0.0.1", port)).await.is_ok();
+            let probe = if local { Probe::LoopbackOnly } else { Probe::Refused };
+            from.write_all(&[probe.byte()]).await
+        }
+    }
+}

@@ -1,0 +1,330 @@
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bollard::errors::Error;
+use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
+use bollard::query_parameters::{
+    BuildImageOptionsBuilder, CreateContainerOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+    StartContainerOptions, WaitContainerOptions,
+};
+use futures_util::StreamExt;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::{Engine, labels, ours, status_of};
+use crate::clients::agent::{self, Lifeline, Orders};
+use crate::clients::service::{Boot, Exit, Log, ServiceSpec, Settings};
+use crate::verb::Failure;
+
+/// The empty image that the agent's container is made of.
+const AGENT_IMAGE: &str = "atoll-agent:1";
+
+/// A service's container and the agent's beside it.
+pub(super) struct Pair {
+    pub(super) engine: Engine,
+    pub(super) service: String,
+    pub(super) socket: PathBuf,
+    lifeline: Mutex<Option<Lifeline>>,
+    agent: Mutex<Option<String>>,
+    exit: watch::Receiver<Option<Exit>>,
+    _dir: TempDir,
+}
+
+impl Engine {
+    /// Starts a container and an agent beside it.
+    pub async fn start(&self, id: &str, spec: &ServiceSpec, settings: &Settings) -> Result<Boot, Failure> {
+        let dir = tempfile::Builder::new().prefix("atoll-").tempdir();
+        let dir = dir.map_err(|e| Failure::transient(format!("cannot make a directory: {e}")))?;
+        let socket = dir.path().join("agent");
+        self.agent_image().await?;
+        let service = self.create(id, body(spec, self.init)).await.map_err(|e| match status_of(&e) {
+            Some(404) => Failure::permanent(format!("there is no image `{}`", spec.image))
+                .hint("build it with a `docker_build` step, or `docker pull` it"),
+            _ => ours("make a container", &e),
+        })?;
+        let (exited, exit) = watch::channel(None);
+        let log = Log::default();
+        let pair = Arc::new(Pair {
+            engine: self.clone(),
+            service: service.clone(),
+            socket: socket.clone(),
+            lifeline: Mutex::new(None),
+            agent: Mutex::new(None),
+            exit: exit.clone(),
+            _dir: dir,
+        });
+        let abandoned = Removal(Some(pair.clone()));
+        if let Err(e) = self.api.start_container(&service, None::<StartContainerOptions>).await {
+            // The daemon refuses to start what is not there: that is the product's command, not our trouble.
+            let text = e.to_string();
+            if !(text.contains("exec:")
+                || text.contains("executable file not found")
+                || text.contains("permission denied"))
+            {
+                return Err(ours("start a container", &e));
+            }
+            log.push(format!("{text}\n").as_bytes());
+            exited.send_replace(Some(Exit {
+                code: 127,
+                cause: Some("its command cannot be started".to_owned()),
+            }));
+            abandoned.keep();
+            return Ok(Boot { backend: pair, log, exit, socket });
+        }
+        tokio::spawn(watch_over(self.clone(), service, log.clone(), exited));
+        let joined = self.join(&pair, id, spec, settings).await;
+        // Without its container there is nothing to join: that the product ended is what was observed.
+        if let Err(failure) = joined {
+            let mut ended = exit.clone();
+            let ended = timeout(Duration::from_secs(2), ended.wait_for(Option::is_some)).await.is_ok();
+            if !ended {
+                pair.remove().await;
+                abandoned.keep();
+                return Err(failure);
+            }
+        }
+        abandoned.keep();
+        Ok(Boot { backend: pair, log, exit, socket })
+    }
+
+    async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<String, Error> {
+        let options = CreateContainerOptions {
+            name: Some(format!("atoll-{name}")),
+            ..CreateContainerOptions::default()
+        };
+        Ok(self.api.create_container(Some(options), body).await?.id)
+    }
+
+    /// Puts an agent into the namespaces of the service.
+    async fn join(
+        &self,
+        pair: &Pair,
+        id: &str,
+        spec: &ServiceSpec,
+        settings: &Settings,
+    ) -> Result<(), Failure> {
+        let dir = pair.socket.parent().unwrap_or(Path::new("/"));
+        let body = agent_body(spec, &pair.service, dir, &settings.program).map_err(|e| {
+            Failure::new(crate::verb::Class::Bug, format!("the agent's orders are no JSON: {e}"))
+        })?;
+        let agent = self.create(&format!("{id}-agent"), body).await;
+        let agent = agent.map_err(|e| ours("make the agent's container", &e))?;
+        *pair.agent.lock().unwrap_or_else(PoisonError::into_inner) = Some(agent.clone());
+        let started = self.api.start_container(&agent, None::<StartContainerOptions>).await;
+        started.map_err(|e| ours("start the agent's container", &e))?;
+        let call = async {
+            loop {
+                if let Ok(lifeline) = agent::lifeline(&pair.socket).await {
+                    return lifeline;
+                }
+                pause().await;
+            }
+        };
+        let mut exit = pair.exit.clone();
+        let lifeline = tokio::select! {
+            lifeline = timeout(Duration::from_secs(15), call) => lifeline.ok(),
+            _ = exit.wait_for(Option::is_some) => None,
+        };
+        let none = || {
+            Failure::transient("the agent beside the container does not answer").hint(
+                "the Docker daemon has to run on this machine, where it sees the same files as this program",
+            )
+        };
+        *pair.lifeline.lock().unwrap_or_else(PoisonError::into_inner) = Some(lifeline.ok_or_else(none)?);
+        Ok(())
+    }
+
+    /// Makes the empty image, once.
+    async fn agent_image(&self) -> Result<(), Failure> {
+        if self.api.inspect_image(AGENT_IMAGE).await.is_ok() {
+            return Ok(());
+        }
+        let mut tar = tar::Builder::new(Vec::new());
+        for (name, text) in
+            [("Dockerfile", "FROM scratch\nCOPY about /about\n"), ("about", "made by atoll\n")]
+        {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            let io = |e: std::io::Error| Failure::transient(format!("cannot pack the agent's image: {e}"));
+            tar.append_data(&mut header, name, text.as_bytes()).map_err(io)?;
+        }
+        let bytes = tar.into_inner().map_err(|e| Failure::transient(e.to_string()))?;
+        let options = BuildImageOptionsBuilder::new().t(AGENT_IMAGE).rm(true).build();
+        let mut stream =
+            Box::pin(self.api.build_image(options, None, Some(bollard::body_full(bytes.into()))));
+        while let Some(said) = stream.next().await {
+            said.map_err(|e| ours("make the agent's image", &e))?;
+        }
+        Ok(())
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "waits for another process to open its socket")]
+async fn pause() {
+    tokio::time::sleep(Duration::from_millis(10)).await;
+}
+
+fn words(list: &[&str]) -> Option<Vec<String>> {
+    Some(list.iter().map(|word| (*word).to_owned()).collect())
+}
+
+fn body(spec: &ServiceSpec, init: bool) -> ContainerCreateBody {
+    let env = std::iter::once(format!("PORT={}", spec.port));
+    let env = env.chain(spec.env.iter().map(|(name, value)| format!("{name}={value}"))).collect();
+    #[expect(clippy::cast_possible_truncation, reason = "a number of processors is small")]
+    let nano_cpus = (spec.cpus * 1e9) as i64;
+    let memory = i64::try_from(spec.memory).unwrap_or(i64::MAX);
+    let host = HostConfig {
+        memory: Some(memory),
+        memory_swap: Some(memory),
+        nano_cpus: Some(nano_cpus),
+        pids_limit: Some(i64::try_from(spec.pids).unwrap_or(i64::MAX)),
+        cap_drop: words(&["ALL"]),
+        security_opt: words(&["no-new-privileges"]),
+        init: Some(init),
+        network_mode: Some(if spec.egress { "bridge" } else { "none" }.to_owned()),
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("json-file".to_owned()),
+            config: Some(
+                [("max-size".to_owned(), "16m".to_owned()), ("max-file".to_owned(), "2".to_owned())].into(),
+            ),
+        }),
+        ..HostConfig::default()
+    };
+    let mut body = ContainerCreateBody {
+        image: Some(spec.image.clone()),
+        cmd: spec.command.clone(),
+        env: Some(env),
+        labels: Some(labels(&spec.tag)),
+        host_config: Some(host),
+        ..ContainerCreateBody::default()
+    };
+    if spec.command.is_some() {
+        body.entrypoint = Some(Vec::new());
+    }
+    if spec.is_session() {
+        body.entrypoint = words(&["sleep"]);
+        body.cmd = words(&["2147483647"]);
+    }
+    body
+}
+
+fn agent_body(
+    spec: &ServiceSpec,
+    service: &str,
+    dir: &Path,
+    program: &Path,
+) -> serde_json::Result<ContainerCreateBody> {
+    let listen = Some(PathBuf::from("/agent/agent"));
+    let orders = serde_json::to_string(&Orders { listen, ..Orders::default() })?;
+    let mut binds = vec![format!("{}:/agent", dir.display()), format!("{}:/atoll:ro", program.display())];
+    // The agent runs with this machine's own libraries: the image may have others, or none.
+    let system = ["/usr", "/lib", "/lib64"].into_iter().filter(|path| Path::new(path).exists());
+    binds.extend(system.map(|path| format!("{path}:{path}:ro")));
+    let share = format!("container:{service}");
+    let host = HostConfig {
+        binds: Some(binds),
+        network_mode: Some(share.clone()),
+        pid_mode: Some(share),
+        cap_drop: words(&["ALL"]),
+        // To find and end the processes of a command that is late, whoever they run as, and to write its socket
+        // into a directory that belongs to another user.
+        cap_add: words(&["KILL", "SYS_PTRACE", "DAC_OVERRIDE"]),
+        security_opt: words(&["no-new-privileges", "apparmor=unconfined"]),
+        pids_limit: Some(64),
+        memory: Some(128 << 20),
+        ..HostConfig::default()
+    };
+    Ok(ContainerCreateBody {
+        image: Some(AGENT_IMAGE.to_owned()),
+        entrypoint: words(&["/atoll"]),
+        cmd: words(&[agent::WORD, &orders]),
+        user: Some("0:0".to_owned()),
+        labels: Some(labels(&spec.tag)),
+        host_config: Some(host),
+        ..ContainerCreateBody::default()
+    })
+}
+
+/// Follows the container's output and its end.
+async fn watch_over(engine: Engine, service: String, log: Log, exited: watch::Sender<Option<Exit>>) {
+    let follow = LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).build();
+    let output = async {
+        let mut lines = Box::pin(engine.api.logs(&service, Some(follow)));
+        while let Some(Ok(line)) = lines.next().await {
+            log.push(line.as_ref());
+        }
+    };
+    let end = async {
+        let mut waited = Box::pin(engine.api.wait_container(&service, None::<WaitContainerOptions>));
+        match waited.next().await {
+            Some(Ok(answer)) => answer.status_code,
+            Some(Err(Error::DockerContainerWaitError { code, .. })) => code,
+            _ => 137,
+        }
+    };
+    tokio::pin!(output);
+    let code = tokio::select! {
+        code = end => {
+            let _ = timeout(Duration::from_millis(300), &mut output).await;
+            code
+        }
+        code = async { (&mut output).await; std::future::pending::<i64>().await } => code,
+    };
+    let state = engine
+        .api
+        .inspect_container(&service, None::<bollard::query_parameters::InspectContainerOptions>)
+        .await;
+    let killed = state.ok().and_then(|c| c.state).and_then(|state| state.oom_killed).unwrap_or_default();
+    let cause = if killed {
+        Some("it used more memory than it may".to_owned())
+    } else {
+        (code > 128).then(|| format!("signal {}", code - 128))
+    };
+    exited.send_replace(Some(Exit { code, cause }));
+}
+
+impl Pair {
+    /// Asks the service to end, then removes both containers, within a second.
+    pub(super) async fn remove(&self) {
+        if self.exit.borrow().is_none() {
+            let term =
+                bollard::query_parameters::KillContainerOptionsBuilder::new().signal("SIGTERM").build();
+            let _ = self.engine.api.kill_container(&self.service, Some(term)).await;
+            let mut exit = self.exit.clone();
+            let _ = timeout(Duration::from_millis(400), exit.wait_for(Option::is_some)).await;
+        }
+        drop(self.lifeline.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let agent = self.agent.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let force = || Some(RemoveContainerOptionsBuilder::new().force(true).v(true).build());
+        let service = self.engine.api.remove_container(&self.service, force());
+        let agent = async {
+            if let Some(agent) = agent {
+                let _ = self.engine.api.remove_container(&agent, force()).await;
+            }
+        };
+        let _ = tokio::join!(service, agent);
+    }
+}
+
+/// Removes a pair whose start was given up half-way.
+struct Removal(Option<Arc<Pair>>);
+
+impl Removal {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Removal {
+    fn drop(&mut self) {
+        if let Some(pair) = self.0.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move { pair.remove().await });
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Services as local processes inside bubblewrap, for machines without Docker: the same tree, its Dockerfile read as
+//! far as that needs no container. A sandbox sees the system's programs, its own files, a loopback of its own and
+//! nothing else. It must never know Docker.
+//! Start with [`Place`], then `sandbox`; `build` follows the Dockerfile.
+//!
+//! What differs from a container: the base image is the machine's own system, read-only; `RUN` has no network and
+//! can write to its own directories only; memory is limited per process, not in all.
+
+mod build;
+mod disk;
+mod dockerfile;
+mod host;
+mod sandbox;
+mod spawner;
+
+pub use host::Host;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::clients::agent::{self, ExecReport, ExecSpec, Limits, Orders, Program};
+use crate::clients::service::{Backend, Boot, Doing, ServiceSpec, Settings};
+use crate::id::RunId;
+use crate::verb::Failure;
+
+use sandbox::{Plan, Sandbox};
+
+/// What the name of an image of this runtime begins with.
+pub const PREFIX: &str = "process:";
+
+const LARGEST_FILE: u64 = 1 << 30;
+
+/// A machine on which processes can be sandboxed, or may run without.
+#[derive(Clone, Debug)]
+pub struct Place {
+    bwrap: Option<PathBuf>,
+    settings: Settings,
+}
+
+/// What a build leaves beside the file system.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Image {
+    argv: Vec<String>,
+    env: IndexMap<String, String>,
+    cwd: PathBuf,
+    placed: BTreeSet<PathBuf>,
+    log: String,
+}
+
+impl Place {
+    /// Looks for bubblewrap. Without it there is no place, unless the settings allow to run without a sandbox.
+    pub fn find(settings: &Settings) -> Result<Self, Failure> {
+        let bwrap = disk::on_path("bwrap");
+        if bwrap.is_none() && !settings.allow_host {
+            return Err(Failure::permanent(
+                "bubblewrap (`bwrap`) is not installed, so no process can be sandboxed",
+            )
+            .hint("install it (`apt-get install bubblewrap`), or allow unsandboxed runs with --allow-host"));
+        }
+        Ok(Self { bwrap, settings: settings.clone() })
+    }
+
+    /// `process`, or `host` where there is no sandbox.
+    pub fn word(&self) -> &'static str {
+        if self.bwrap.is_some() { "process" } else { "host" }
+    }
+
+    fn home(&self) -> PathBuf {
+        self.settings.data.join("process")
+    }
+
+    async fn sandbox(
+        &self,
+        root: &Path,
+        placed: &BTreeSet<PathBuf>,
+        network: bool,
+        mut orders: Orders,
+    ) -> io::Result<Sandbox> {
+        if self.bwrap.is_none() {
+            let inside = |program: &mut Program| {
+                program.cwd = root.join(program.cwd.strip_prefix("/").unwrap_or(Path::new("")))
+            };
+            orders.main.iter_mut().for_each(inside);
+            inside(&mut orders.session);
+            orders.limits = Limits::default();
+        }
+        let plan = Plan {
+            bwrap: self.bwrap.as_deref(),
+            program: &self.settings.program,
+            root,
+            placed,
+            readable: &self.settings.readable,
+            network,
+        };
+        Sandbox::start(&plan, orders).await
+    }
+
+    /// Starts a service in a fresh copy of its image.
+    pub async fn start(&self, id: &str, spec: &ServiceSpec) -> Result<Boot, Failure> {
+        let key = spec.image.strip_prefix(PREFIX).unwrap_or(&spec.image);
+        let home = self.home().join("images").join(key);
+        let image = disk::read(&home.join("image.json"))
+            .ok()
+            .and_then(|text| serde_json::from_slice::<Image>(&text).ok());
+        let Some(image) = image.filter(|_| crate::value::Digest::parse(key).is_some()) else {
+            return Err(Failure::permanent(format!("there is no image {}", spec.image))
+                .hint("build it again with a `docker_build` step; images of this runtime stay on the machine that built them"));
+        };
+        let dir = self.home().join("live").join(id);
+        let root = dir.join("root");
+        disk::claim(&dir, &spec.tag.run)
+            .and_then(|()| disk::copy(&home.join("root"), &root))
+            .map_err(ours)?;
+        let mut env = image.env.clone();
+        env.insert("PORT".to_owned(), spec.port.to_string());
+        env.extend(spec.env.clone());
+        let argv = spec.command.clone().unwrap_or_else(|| image.argv.clone());
+        let session = Program { argv: Vec::new(), env, cwd: image.cwd.clone() };
+        let main = (!spec.is_session()).then(|| Program { argv, ..session.clone() });
+        let limits = Limits { memory: Some(spec.memory), pids: Some(spec.pids), file: Some(LARGEST_FILE) };
+        let orders = Orders { listen: None, user: None, limits, main, session };
+        let sandbox = match self.sandbox(&root, &image.placed, spec.egress, orders).await {
+            Ok(sandbox) => sandbox,
+            Err(e) => {
+                disk::remove(&dir);
+                return Err(ours(e));
+            }
+        };
+        let (log, exit, socket) = (sandbox.log.clone(), sandbox.exit.clone(), sandbox.socket.clone());
+        Ok(Boot { backend: Arc::new(Inside { sandbox, dir }), log, exit, socket })
+    }
+}
+
+/// A running sandbox and its directory.
+struct Inside {
+    sandbox: Sandbox,
+    dir: PathBuf,
+}
+
+impl Backend for Inside {
+    fn exec(&self, spec: ExecSpec) -> Doing<'_, Result<ExecReport, Failure>> {
+        Box::pin(async move { exec(&self.sandbox.socket, spec).await })
+    }
+
+    fn stop(&self) -> Doing<'_, ()> {
+        Box::pin(async move {
+            self.sandbox.stop().await;
+            disk::remove(&self.dir);
+        })
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        disk::remove(&self.dir);
+    }
+}
+
+async fn exec(socket: &Path, spec: ExecSpec) -> Result<ExecReport, Failure> {
+    let program = spec.argv.first().cloned().unwrap_or_default();
+    match agent::exec(socket, spec).await {
+        Ok(Ok(report)) => Ok(report),
+        // What a shell says of a program that it cannot start.
+        Ok(Err(why)) => Ok(ExecReport {
+            exit_code: Some(127),
+            stderr: format!("{program}: {why}\n").into_bytes(),
+            ..ExecReport::default()
+        }),
+        Err(e) => Err(Failure::transient(format!("the sandbox does not answer: {e}"))),
+    }
+}
+
+/// Trouble of ours: a full disk, a sandbox that cannot be made.
+fn ours(e: impl Into<io::Error>) -> Failure {
+    let e = e.into();
+    let failure = Failure::transient(format!("cannot run a process: {e}"));
+    match e.kind() {
+        io::ErrorKind::StorageFull => failure.hint("free some disk space"),
+        _ => failure.hint("`bwrap --unshare-all --ro-bind / / true` says whether sandboxes can be made here"),
+    }
+}
+
+/// Removes directories that dead processes left over.
+pub fn reap(data: &Path, run: Option<&RunId>) -> usize {
+    ["live", "builds"].iter().map(|kind| disk::reap(&data.join("process").join(kind), run)).sum()
+}

@@ -1,0 +1,226 @@
+//! One sandbox: bubblewrap with an agent in it.
+#![expect(clippy::disallowed_methods, reason = "starts bubblewrap")]
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::disk;
+use crate::clients::agent::{self, Lifeline, Orders};
+use crate::clients::service::{Exit, Log};
+
+/// Where the agent's program is inside.
+const AGENT: &str = "/.atoll-agent";
+
+/// The system's own directories and files that programs need; everything else of the machine is out of sight.
+const SYSTEM: [&str; 16] = [
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/etc/alternatives",
+    "/etc/ca-certificates",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/localtime",
+    "/etc/mime.types",
+    "/etc/nsswitch.conf",
+    "/etc/python3.11",
+    "/etc/ssl",
+];
+
+/// What a sandbox is made of.
+pub struct Plan<'a> {
+    /// bubblewrap; without it there is no sandbox at all.
+    pub bwrap: Option<&'a Path>,
+    /// This program.
+    pub program: &'a Path,
+    /// The file system it may write to.
+    pub root: &'a Path,
+    /// What was put into that file system, as absolute paths in it.
+    pub placed: &'a BTreeSet<PathBuf>,
+    /// More directories of the machine to read.
+    pub readable: &'a [PathBuf],
+    /// Whether it sees the machine's network.
+    pub network: bool,
+}
+
+/// A sandbox with an agent in it.
+pub struct Sandbox {
+    /// The agent's socket.
+    pub socket: PathBuf,
+    /// All output.
+    pub log: Log,
+    /// How it ended.
+    pub exit: watch::Receiver<Option<Exit>>,
+    lifeline: Mutex<Option<Lifeline>>,
+    end: CancellationToken,
+    _dir: TempDir,
+}
+
+impl Sandbox {
+    /// Starts an agent with `orders` in a new sandbox.
+    pub async fn start(plan: &Plan<'_>, mut orders: Orders) -> io::Result<Self> {
+        let dir = tempfile::Builder::new().prefix("atoll-").tempdir()?;
+        let socket = dir.path().join("agent");
+        let listener = std::os::unix::net::UnixListener::bind(&socket)?;
+        let mut command = match plan.bwrap {
+            Some(bwrap) => {
+                // A root of the machine would be free of the limit on processes: every sandbox gets its own user.
+                orders.user = nix::unistd::geteuid().is_root().then(own_user);
+                if let Some(user) = orders.user {
+                    disk::give(plan.root, user)?;
+                }
+                let mut command = Command::new(bwrap);
+                command.args(arguments(plan, orders.user.is_some())).arg("--").arg(AGENT);
+                command
+            }
+            None => Command::new(plan.program),
+        };
+        command.arg(agent::WORD).arg(serde_json::to_string(&orders)?).env_clear().process_group(0);
+        command.stdin(OwnedFd::from(listener)).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = super::spawner::spawn(command).await?;
+        let log = Log::default();
+        let drains = [child.stdout.take().map(|o| log.keep(o)), child.stderr.take().map(|o| log.keep(o))];
+        let end = CancellationToken::new();
+        let (exited, exit) = watch::channel(None);
+        tokio::spawn(watch_over(child, drains, end.clone(), exited));
+        let mut sandbox = Self { socket, log, exit, lifeline: Mutex::new(None), end, _dir: dir };
+        match timeout(Duration::from_secs(15), agent::lifeline(&sandbox.socket)).await {
+            Ok(Ok(lifeline)) => sandbox.lifeline = Mutex::new(Some(lifeline)),
+            refused => {
+                sandbox.stop().await;
+                let why = refused.map_or_else(
+                    |_| "it does not answer".to_owned(),
+                    |r| r.err().map(|e| e.to_string()).unwrap_or_default(),
+                );
+                let log = sandbox.log.tail(2000);
+                return Err(io::Error::other(format!("the sandbox did not start ({why}): {}", log.trim())));
+            }
+        }
+        Ok(sandbox)
+    }
+
+    /// Ends all that runs in it, within a second.
+    pub async fn stop(&self) {
+        drop(self.lifeline.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let mut exit = self.exit.clone();
+        if timeout(Duration::from_millis(750), exit.wait_for(Option::is_some)).await.is_err() {
+            self.end.cancel();
+            let _ = timeout(Duration::from_millis(200), exit.wait_for(Option::is_some)).await;
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.end.cancel();
+    }
+}
+
+async fn watch_over(
+    mut child: Child,
+    drains: [Option<tokio::task::JoinHandle<()>>; 2],
+    end: CancellationToken,
+    exited: watch::Sender<Option<Exit>>,
+) {
+    let status = tokio::select! {
+        status = child.wait() => status,
+        () = end.cancelled() => {
+            let _ = child.start_kill();
+            child.wait().await
+        }
+    };
+    let all = async {
+        for drain in drains.into_iter().flatten() {
+            let _ = drain.await;
+        }
+    };
+    let _ = timeout(Duration::from_millis(200), all).await;
+    let code = status.ok().and_then(|status| status.code()).map_or(137, i64::from);
+    let cause = (code > 128).then(|| format!("signal {}", code - 128));
+    exited.send_replace(Some(Exit { code, cause }));
+}
+
+/// A user that no other sandbox has.
+fn own_user() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let n = std::process::id().wrapping_mul(64).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+    1_000_000_000 + n % 500_000_000
+}
+
+/// What bubblewrap is told.
+fn arguments(plan: &Plan<'_>, as_root: bool) -> Vec<String> {
+    let words = |text: &str| text.split(' ').map(ToOwned::to_owned).collect::<Vec<_>>();
+    let mut args = words(
+        "--unshare-ipc --unshare-pid --unshare-uts --unshare-cgroup-try --die-with-parent --new-session",
+    );
+    args.extend(words("--clearenv --hostname atoll"));
+    if !plan.network {
+        args.push("--unshare-net".to_owned());
+    }
+    args.extend(words(if as_root {
+        "--cap-drop ALL --cap-add CAP_SETUID --cap-add CAP_SETGID"
+    } else {
+        "--unshare-user --cap-drop ALL"
+    }));
+    args.extend(["--bind".to_owned(), plan.root.display().to_string(), "/".to_owned()]);
+    for path in SYSTEM.iter().map(Path::new).chain(plan.readable.iter().map(PathBuf::as_path)) {
+        graft(path, plan.placed, &mut args);
+    }
+    args.extend(words("--proc /proc --dev /dev --perms 1777 --size 268435456 --tmpfs /tmp"));
+    args.extend(words("--perms 1777 --size 67108864 --tmpfs /dev/shm"));
+    args.extend(["--ro-bind".to_owned(), plan.program.display().to_string(), AGENT.to_owned()]);
+    args.extend(words("--chdir /"));
+    args
+}
+
+/// Shows `path` of the machine, except for what was placed there; a directory with something placed in it is opened
+/// up and its entries are shown one by one.
+fn graft(path: &Path, placed: &BTreeSet<PathBuf>, args: &mut Vec<String>) {
+    if placed.iter().any(|own| path.starts_with(own)) {
+        return;
+    }
+    if placed.iter().any(|own| own.starts_with(path)) {
+        disk::entries(path).iter().for_each(|entry| graft(entry, placed, args));
+    } else if path.exists() {
+        let path = path.display().to_string();
+        args.extend(["--ro-bind".to_owned(), path.clone(), path]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_with_something_placed_in_it_is_shown_entry_by_entry() {
+        let mut args = Vec::new();
+        graft(Path::new("/usr"), &BTreeSet::from([PathBuf::from("/app")]), &mut args);
+        assert_eq!(args, ["--ro-bind", "/usr", "/usr"]);
+        args.clear();
+        graft(
+            Path::new("/usr"),
+            &BTreeSet::from([PathBuf::from("/usr/bin/sh"), "/usr/lib".into()]),
+            &mut args,
+        );
+        assert!(args.contains(&"/usr/bin/env".to_owned()));
+        for hidden in ["/usr", "/usr/bin", "/usr/bin/sh", "/usr/lib"] {
+            assert!(!args.contains(&hidden.to_owned()), "{hidden}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Starting programs from a thread that lives as long as this process: a child that asks to die with its parent dies
+//! with the thread that started it, and threads of an async runtime come and go.
+
+use std::io;
+use std::sync::OnceLock;
+use std::sync::mpsc::{Sender, channel};
+
+use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+type Job = (Command, Handle, oneshot::Sender<io::Result<Child>>);
+
+/// Starts `command`.
+pub async fn spawn(command: Command) -> io::Result<Child> {
+    static THREAD: OnceLock<Sender<Job>> = OnceLock::new();
+    let thread = THREAD.get_or_init(|| {
+        let (jobs, queue) = channel::<Job>();
+        std::thread::spawn(move || {
+            for (mut command, runtime, reply) in queue {
+                let _inside = runtime.enter();
+                let _ = reply.send(command.spawn());
+            }
+        });
+        jobs
+    });
+    let (reply, child) = oneshot::channel();
+    let gone = || io::Error::other("the thread that starts programs is gone");
+    thread.send((command, Handle::current(), reply)).map_err(|_| gone())?;
+    child.await.map_err(|_| gone())?
+}

@@ -1,0 +1,84 @@
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::clients::agent::Bounded;
+
+/// What a service has written so far: all of it up to 1 MiB, then its beginning and its end. Shared and cheap to
+/// clone.
+#[derive(Clone, Debug)]
+pub struct Log(Arc<Mutex<Bounded>>);
+
+impl Default for Log {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Bounded::new(256 << 10, 768 << 10))))
+    }
+}
+
+impl Log {
+    /// Adds what was written.
+    pub fn push(&self, bytes: &[u8]) {
+        self.lock().push(bytes);
+    }
+
+    /// Everything so far.
+    pub fn text(&self) -> String {
+        self.since(0)
+    }
+
+    /// How much there is, in bytes: a mark for [`Log::since`].
+    pub fn mark(&self) -> u64 {
+        self.lock().total()
+    }
+
+    /// Everything since `mark`.
+    pub fn since(&self, mark: u64) -> String {
+        String::from_utf8_lossy(&self.lock().since(mark).bytes).into_owned()
+    }
+
+    /// The last `most` bytes, with a mark in front where there was more.
+    pub fn tail(&self, most: usize) -> String {
+        let text = self.text();
+        if text.len() <= most {
+            return text;
+        }
+        let mut from = text.len() - most;
+        while !text.is_char_boundary(from) {
+            from += 1;
+        }
+        format!("[… {from} bytes left out …]\n{}", &text[from..])
+    }
+
+    /// Keeps all that comes out of `from`; the task ends with it.
+    pub(in crate::clients) fn keep(
+        &self,
+        from: impl AsyncRead + Unpin + Send + 'static,
+    ) -> tokio::task::JoinHandle<()> {
+        let (log, mut from) = (self.clone(), from);
+        tokio::spawn(async move {
+            let mut buffer = vec![0; 16 << 10];
+            while let Ok(n @ 1..) = from.read(&mut buffer).await {
+                log.push(&buffer[..n]);
+            }
+        })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Bounded> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_never_loses_the_end() {
+        let log = Log::default();
+        log.push("é".repeat(100).as_bytes());
+        log.push(b"the end");
+        assert!(log.tail(10).ends_with("the end"));
+        assert!(log.tail(10).starts_with("[… "));
+        assert_eq!(log.tail(1000), log.text());
+    }
+}

@@ -1,0 +1,52 @@
+//! Which process something belongs to, so that leftovers of the dead are told from what the living use.
+#![expect(clippy::disallowed_methods, reason = "reads the process table")]
+
+/// A process of this machine, told from later ones of the same number by when it started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner(String);
+
+impl Owner {
+    /// This process.
+    pub fn me() -> Self {
+        let id = std::process::id();
+        Self(format!("{id}-{}", started(id).unwrap_or_default()))
+    }
+
+    /// Takes an owner as it was written down.
+    pub fn read(text: &str) -> Self {
+        Self(text.trim().to_owned())
+    }
+
+    /// The owner as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the process still runs.
+    pub fn is_alive(&self) -> bool {
+        self.0.split_once('-').is_some_and(|(id, start)| {
+            id.parse().ok().and_then(started).is_some_and(|actual| actual == start)
+        })
+    }
+}
+
+/// When the process started, in clock ticks since boot; none where there is no such process or only its remains.
+fn started(id: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    let (_, after) = stat.rsplit_once(") ")?;
+    let fields: Vec<&str> = after.split(' ').collect();
+    (fields.first() != Some(&"Z")).then(|| fields.get(19).map(ToString::to_string)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_living_are_told_from_the_dead() {
+        assert!(Owner::me().is_alive());
+        let (id, _) = Owner::me().0.split_once('-').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        assert!(!Owner::read(&format!("{id}-1")).is_alive());
+        assert!(!Owner::read("nonsense").is_alive());
+    }
+}

@@ -1,0 +1,171 @@
+//! A service while it runs.
+#![expect(clippy::disallowed_methods, reason = "gives the last lines of a log a moment to arrive")]
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::{Front, Log, ServiceSpec, health};
+use crate::clients::agent::{ExecReport, ExecSpec};
+use crate::verb::Failure;
+
+/// A call to a runtime that is under way.
+pub type Doing<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What a runtime does for a service that it has started.
+pub trait Backend: Send + Sync + 'static {
+    /// Runs a command inside.
+    fn exec(&self, spec: ExecSpec) -> Doing<'_, Result<ExecReport, Failure>>;
+    /// Stops it within a second and removes all that belongs to it. May be called again.
+    fn stop(&self) -> Doing<'_, ()>;
+}
+
+/// What a runtime hands over once it has started a service.
+pub struct Boot {
+    /// What it does for it.
+    pub backend: Arc<dyn Backend>,
+    /// Its output.
+    pub log: Log,
+    /// Its exit code and, where known, what ended it; set once.
+    pub exit: watch::Receiver<Option<Exit>>,
+    /// The agent's socket.
+    pub socket: PathBuf,
+}
+
+/// How a service ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// Its exit code.
+    pub code: i64,
+    /// What ended it, where that is known.
+    pub cause: Option<String>,
+}
+
+/// A service that was started: up, or with the reason why not. Cheap to clone; it has to be stopped.
+#[derive(Clone)]
+pub struct Running(Arc<Inner>);
+
+struct Inner {
+    id: String,
+    runtime: &'static str,
+    reason: Option<String>,
+    port: u16,
+    front: Front,
+    boot: Boot,
+}
+
+impl Running {
+    /// Waits until the service is up, has ended, or its time is over; that is an observation in any case.
+    pub(super) async fn boot(
+        id: String,
+        runtime: &'static str,
+        spec: &ServiceSpec,
+        boot: Boot,
+    ) -> Result<Self, Failure> {
+        let front = Front::open(&boot.socket, spec.port).await;
+        let front = match front {
+            Ok(front) => front,
+            Err(e) => {
+                boot.backend.stop().await;
+                return Err(Failure::transient(format!("cannot listen on 127.0.0.1: {e}")));
+            }
+        };
+        let mut exit = boot.exit.clone();
+        let reason = tokio::select! {
+            biased;
+            _ = exit.wait_for(Option::is_some) => None,
+            healthy = health::wait(&spec.ready, spec.within, (&boot.socket, spec.port), &boot.log) => healthy.err(),
+        };
+        let running = Self(Arc::new(Inner { id, runtime, reason, port: spec.port, front, boot }));
+        Ok(running)
+    }
+
+    /// Its name among the services of this process.
+    pub fn id(&self) -> &str {
+        &self.0.id
+    }
+
+    /// `docker`, `process` or `host`.
+    pub fn runtime(&self) -> &'static str {
+        self.0.runtime
+    }
+
+    /// Whether it came up and has not ended since.
+    pub fn is_up(&self) -> bool {
+        self.0.reason.is_none() && self.exit().is_none()
+    }
+
+    /// Why it is not up.
+    pub fn reason(&self) -> Option<String> {
+        if let Some(exit) = self.exit() {
+            let cause = exit.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+            return Some(format!("it ended with exit code {}{cause}", exit.code));
+        }
+        self.0.reason.clone()
+    }
+
+    /// Where it answers, without a slash at the end.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.0.front.port())
+    }
+
+    /// Its own port, and the port on 127.0.0.1 that leads there.
+    pub fn ports(&self) -> BTreeMap<String, u16> {
+        BTreeMap::from([(self.0.port.to_string(), self.0.front.port())])
+    }
+
+    /// What it has written so far.
+    pub fn log(&self) -> &Log {
+        &self.0.boot.log
+    }
+
+    /// What it has written since `mark`, which [`Log::mark`] gave.
+    pub fn log_since(&self, mark: u64) -> String {
+        self.0.boot.log.since(mark)
+    }
+
+    /// Its exit code, once it has ended.
+    pub fn exit_code(&self) -> Option<i64> {
+        self.exit().map(|exit| exit.code)
+    }
+
+    fn exit(&self) -> Option<Exit> {
+        self.0.boot.exit.borrow().clone()
+    }
+
+    /// Resolves when it has ended.
+    pub async fn ended(&self) {
+        let mut exit = self.0.boot.exit.clone();
+        let _ = exit.wait_for(Option::is_some).await;
+    }
+
+    /// Runs a command inside it. What the command does is in the report, also when it is killed for being late;
+    /// only a service that is gone, or our own trouble, is a failure.
+    pub async fn exec(&self, spec: ExecSpec) -> Result<ExecReport, Failure> {
+        if let Some(exit) = self.exit() {
+            return Err(Failure::permanent(format!("the service has ended with exit code {}", exit.code)));
+        }
+        self.0.boot.backend.exec(spec).await
+    }
+
+    /// Stops it within a second and removes all that belongs to it.
+    pub(super) async fn stop(&self) {
+        self.0.boot.backend.stop().await;
+        let _ = timeout(Duration::from_millis(100), self.ended()).await;
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("id", &self.0.id)
+            .field("runtime", &self.0.runtime)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,159 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::OnceCell;
+
+use super::{BuildOptions, BuildReport, Kind, Running, ServiceSpec, Settings};
+use crate::clients::agent::unique_mark;
+use crate::clients::{docker, process};
+use crate::id::RunId;
+use crate::tree::Tree;
+use crate::verb::{Blobs, Failure};
+
+/// Builds images and runs services. Cheap to clone; made once, at the composition root.
+#[derive(Clone)]
+pub struct Runtimes(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    docker: OnceCell<docker::Engine>,
+    live: Mutex<BTreeMap<String, Running>>,
+}
+
+/// What was left over and is gone now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Reaped {
+    /// Containers.
+    pub containers: usize,
+    /// Networks.
+    pub networks: usize,
+    /// Images; only where everything was reaped, for a run that is resumed needs its own.
+    pub images: usize,
+    /// Directories.
+    pub dirs: usize,
+}
+
+/// A runtime that was chosen.
+enum Chosen {
+    Docker(docker::Engine),
+    Process(process::Place),
+}
+
+impl Runtimes {
+    /// Runtimes with these settings; nothing is started or asked yet.
+    pub fn new(settings: Settings) -> Self {
+        Self(Arc::new(Inner { settings, docker: OnceCell::new(), live: Mutex::new(BTreeMap::new()) }))
+    }
+
+    /// Builds an image from a tree. A build that fails is a report with `ok = false`.
+    pub async fn build(
+        &self,
+        tree: &Tree,
+        blobs: &dyn Blobs,
+        options: &BuildOptions,
+    ) -> Result<BuildReport, Failure> {
+        if !tree.files.contains_key(&options.dockerfile) {
+            return Ok(BuildReport {
+                runtime: options.runtime.word().to_owned(),
+                reason: Some(format!("the tree has no file `{}`", options.dockerfile)),
+                ..BuildReport::default()
+            });
+        }
+        match self.choose(options.runtime).await? {
+            Chosen::Docker(engine) => engine.build(tree.tar(blobs)?, options).await,
+            Chosen::Process(place) => place.build(tree, blobs, options).await,
+        }
+    }
+
+    /// Starts a service and waits until it is up, or until it is clear that it will not be: both are a [`Running`],
+    /// which has to be given to [`Runtimes::stop`]. Dropping the future before that leaves nothing running.
+    pub async fn start(&self, spec: &ServiceSpec) -> Result<Running, Failure> {
+        let kind = if spec.image.starts_with(process::PREFIX) { Kind::Process } else { Kind::Docker };
+        let id = format!("svc-{}", unique_mark());
+        let (runtime, boot) = match self.choose(kind).await? {
+            Chosen::Docker(engine) => ("docker", engine.start(&id, spec, &self.0.settings).await?),
+            Chosen::Process(place) => (place.word(), place.start(&id, spec).await?),
+        };
+        let guard = Abandoned(Some(boot.backend.clone()));
+        let running = Running::boot(id.clone(), runtime, spec, boot).await?;
+        guard.keep();
+        self.live_ones().insert(id, running.clone());
+        Ok(running)
+    }
+
+    /// Stops a service within a second and forgets it.
+    pub async fn stop(&self, running: &Running) {
+        self.live_ones().remove(running.id());
+        running.stop().await;
+    }
+
+    /// The service of that id, while it runs.
+    pub fn live(&self, id: &str) -> Option<Running> {
+        self.live_ones().get(id).cloned()
+    }
+
+    /// Which runtime `kind` would be: `docker`, `process` or `host`.
+    pub async fn choice(&self, kind: Kind) -> Result<&'static str, Failure> {
+        Ok(match self.choose(kind).await? {
+            Chosen::Docker(_) => "docker",
+            Chosen::Process(place) => place.word(),
+        })
+    }
+
+    /// Removes what dead processes left over: containers and directories of `run`, or of every run, then with their
+    /// images.
+    pub async fn reap(&self, run: Option<&RunId>) -> Reaped {
+        let mut reaped = Reaped { dirs: process::reap(&self.0.settings.data, run), ..Reaped::default() };
+        if let Ok(engine) = self.docker().await {
+            engine.reap(run, &mut reaped).await;
+        }
+        reaped
+    }
+
+    async fn docker(&self) -> Result<docker::Engine, Failure> {
+        let connect = || docker::Engine::connect(self.0.settings.docker_host.as_deref());
+        let engine = self.0.docker.get_or_try_init(connect).await?;
+        Ok(engine.clone())
+    }
+
+    async fn choose(&self, kind: Kind) -> Result<Chosen, Failure> {
+        let place = || process::Place::find(&self.0.settings);
+        match kind {
+            Kind::Docker => self.docker().await.map(Chosen::Docker),
+            Kind::Process => place().map(Chosen::Process),
+            Kind::Auto => match self.docker().await {
+                Ok(engine) => Ok(Chosen::Docker(engine)),
+                Err(no_docker) => place().map(Chosen::Process).map_err(|none| {
+                    Failure::permanent(format!(
+                        "nothing here can run a service: {}; {}",
+                        no_docker.message, none.message
+                    ))
+                    .hint("start a Docker daemon, or install bubblewrap (`apt-get install bubblewrap`)")
+                }),
+            },
+        }
+    }
+
+    fn live_ones(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
+        self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Stops a service whose start was given up half-way.
+struct Abandoned(Option<Arc<dyn super::Backend>>);
+
+impl Abandoned {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        if let Some(backend) = self.0.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move { backend.stop().await });
+        }
+    }
+}

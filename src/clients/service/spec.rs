@@ -1,0 +1,164 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Address, RunId};
+
+/// What runs services.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Docker where its daemon answers, else a sandboxed process.
+    #[default]
+    Auto,
+    /// A container.
+    Docker,
+    /// A local process inside bubblewrap.
+    Process,
+}
+
+impl Kind {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Docker => "docker",
+            Self::Process => "process",
+        }
+    }
+}
+
+/// What the runtimes are told once, at the composition root.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whether programs may run without any sandbox where bubblewrap is missing.
+    pub allow_host: bool,
+    /// The Docker daemon: `unix:///path`; the usual socket where none is named.
+    pub docker_host: Option<String>,
+    /// This program's own file, which is started again as the agent.
+    pub program: PathBuf,
+    /// Where prepared file systems are kept.
+    pub data: PathBuf,
+    /// Directories of the machine that sandboxed programs may read on top of the system's own.
+    pub readable: Vec<PathBuf>,
+}
+
+impl Settings {
+    /// Nothing allowed, the usual socket, `data` for prepared file systems and `program` as the agent.
+    pub fn new(program: PathBuf, data: PathBuf) -> Self {
+        Self { allow_host: false, docker_host: None, program, data, readable: Vec::new() }
+    }
+}
+
+/// Whom something belongs to: written on containers, images and directories.
+#[derive(Clone, Debug)]
+pub struct Tag {
+    /// The run.
+    pub run: RunId,
+    /// The step instance.
+    pub address: Address,
+}
+
+/// How to build.
+#[derive(Clone, Debug)]
+pub struct BuildOptions {
+    /// With what.
+    pub runtime: Kind,
+    /// Path of the Dockerfile in the tree.
+    pub dockerfile: String,
+    /// Build arguments.
+    pub args: BTreeMap<String, String>,
+    /// After how long the build is given up.
+    pub timeout: Duration,
+    /// Whom the image belongs to.
+    pub tag: Tag,
+}
+
+/// How a build went. A build that fails is an observation.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct BuildReport {
+    /// Whether there is an image.
+    pub ok: bool,
+    /// What `service` takes: a Docker image id, or `process:` and a digest.
+    pub image: Option<String>,
+    /// `docker`, `process`, or `host` for a process without a sandbox.
+    pub runtime: String,
+    /// What the build said: its beginning and its end.
+    pub log: String,
+    /// Exit code of the command that failed, where one did.
+    pub exit_code: Option<i64>,
+    /// Why it failed, in one line.
+    pub reason: Option<String>,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// When a service counts as up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Ready {
+    /// This path answers with a status below 500.
+    Http(String),
+    /// Its port accepts connections.
+    #[default]
+    Tcp,
+    /// Its log matches this regular expression.
+    Log(String),
+    /// At once. Without a command of its own the service is a session: nothing but what `exec` runs in it.
+    None,
+}
+
+/// What to run, and within which limits.
+#[derive(Clone, Debug)]
+pub struct ServiceSpec {
+    /// What a build brought.
+    pub image: String,
+    /// Instead of the image's own command.
+    pub command: Option<Vec<String>>,
+    /// Environment on top of the image's own.
+    pub env: IndexMap<String, String>,
+    /// The port it listens on, also given to it as `PORT`.
+    pub port: u16,
+    /// When it counts as up.
+    pub ready: Ready,
+    /// How long it may take to come up.
+    pub within: Duration,
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Processors.
+    pub cpus: f64,
+    /// Processes and threads.
+    pub pids: u64,
+    /// Whether it may reach the network.
+    pub egress: bool,
+    /// Whom it belongs to.
+    pub tag: Tag,
+}
+
+impl ServiceSpec {
+    /// `image` with the usual limits: port 8080 that has to accept connections within 30 s, 512 MiB, one processor,
+    /// 256 processes, no network.
+    pub fn new(image: impl Into<String>, tag: Tag) -> Self {
+        Self {
+            image: image.into(),
+            command: None,
+            env: IndexMap::new(),
+            port: 8080,
+            ready: Ready::Tcp,
+            within: Duration::from_secs(30),
+            memory: 512 << 20,
+            cpus: 1.0,
+            pids: 256,
+            egress: false,
+            tag,
+        }
+    }
+
+    /// Whether nothing runs in it but what `exec` starts.
+    pub fn is_session(&self) -> bool {
+        self.ready == Ready::None && self.command.is_none()
+    }
+}

@@ -1,0 +1,96 @@
+//! `docker_build`: an image from a tree of files. A build that fails is an observation.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::lapse::Lapse;
+use crate::clients::service::{BuildOptions, BuildReport, Kind, Runtimes, Tag};
+use crate::tree::{Tree, TreeRef};
+use crate::verb::{Context, Failure, Output, Traits, Verb};
+
+/// Builds images.
+pub struct DockerBuild {
+    runtimes: Runtimes,
+}
+
+impl DockerBuild {
+    /// Images are built by `runtimes`.
+    pub fn new(runtimes: Runtimes) -> Self {
+        Self { runtimes }
+    }
+}
+
+/// What `docker_build` takes.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct With {
+    /// The tree: the output of `files`, or its digest.
+    pub tree: TreeRef,
+    /// `auto`, `docker` or `process`.
+    #[serde(default)]
+    pub runtime: Kind,
+    /// Path of the Dockerfile in the tree.
+    #[serde(default = "dockerfile")]
+    pub dockerfile: String,
+    /// Build arguments.
+    #[serde(default)]
+    pub args: BTreeMap<String, String>,
+    /// After how long the build is given up.
+    #[serde(default = "patience")]
+    pub timeout: Lapse,
+}
+
+fn dockerfile() -> String {
+    "Dockerfile".to_owned()
+}
+
+fn patience() -> Lapse {
+    Lapse(Duration::from_secs(600))
+}
+
+/// What `docker_build` brings.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Out {
+    /// How the build went.
+    #[serde(flatten)]
+    pub report: BuildReport,
+    /// Digest of the tree.
+    pub tree: String,
+}
+
+impl Verb for DockerBuild {
+    const NAME: &'static str = "docker_build";
+    const SUMMARY: &'static str = "build an image from a tree of files";
+    const TRAITS: Traits = Traits::repeatable("build");
+    const EXAMPLE: &'static str = r#"
+[steps.build]
+docker_build = { tree = "{{ steps.code.output.tree }}", runtime = "auto", timeout = "5m" }
+"#;
+    type With = With;
+    type Out = Out;
+
+    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+        let tree = Tree::load(&*cx.blobs, &with.tree.tree)?;
+        let options = BuildOptions {
+            runtime: with.runtime,
+            dockerfile: with.dockerfile,
+            args: with.args,
+            timeout: with.timeout.0,
+            tag: Tag { run: cx.run.clone(), address: cx.address.clone() },
+        };
+        let runtime = self.runtimes.choice(options.runtime).await?;
+        cx.progress.line(format!("building with runtime {runtime}"));
+        let report = tokio::select! {
+            report = self.runtimes.build(&tree, &*cx.blobs, &options) => report?,
+            () = cx.cancel.cancelled() => return Err(Failure::cancelled()),
+        };
+        match &report.reason {
+            Some(reason) => cx.progress.line(format!("not built: {reason}")),
+            None => cx.progress.line(format!("built in {} ms", report.duration_ms)),
+        }
+        Ok(Output::free(Out { report, tree: with.tree.tree.to_string() }))
+    }
+}

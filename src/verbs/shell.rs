@@ -1,0 +1,159 @@
+//! `shell`: a command of the pipeline's author, run on this machine as it is, like a step of a continuous
+//! integration service.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::lapse::Lapse;
+use crate::clients::process::Host;
+use crate::clients::service::{ExecReport, ExecSpec};
+use crate::verb::{Class, Context, Failure, Output, Traits, Verb};
+
+/// How much of each output a failure carries, in bytes.
+const DETAIL: usize = 4000;
+
+/// Runs commands.
+pub struct ShellCommand {
+    host: Host,
+}
+
+impl ShellCommand {
+    /// Commands are run by `host`.
+    pub fn new(host: Host) -> Self {
+        Self { host }
+    }
+}
+
+/// What `shell` takes.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct With {
+    /// The program and its arguments; with `shell = true` one command line.
+    pub argv: Argv,
+    /// Whether `sh -c` reads the command line. Never put text of a model or a stranger into such a line.
+    #[serde(default)]
+    pub shell: bool,
+    /// Working directory, from the project's.
+    #[serde(default)]
+    pub cwd: Option<PathBuf>,
+    /// Its environment; besides it only `PATH` and `HOME` are set.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub env: IndexMap<String, String>,
+    /// What it reads.
+    #[serde(default)]
+    pub stdin: String,
+    /// After how long it is killed with all its children.
+    #[serde(default = "patience")]
+    pub timeout: Lapse,
+    /// Whether a command that fails or is late is output rather than a failure.
+    #[serde(default)]
+    pub observe: bool,
+}
+
+/// A command.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Argv {
+    /// The program and its arguments.
+    Words(Vec<String>),
+    /// A command line, for `shell = true`.
+    Line(String),
+}
+
+fn patience() -> Lapse {
+    Lapse(Duration::from_secs(600))
+}
+
+/// What `shell` brings.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Out {
+    /// Whether it ended in time with exit code 0.
+    pub ok: bool,
+    /// Its exit code, 128 + signal where a signal ended it; none where it was killed for being late.
+    pub exit_code: Option<i64>,
+    /// Standard output: its beginning and its end, 1 MiB at most.
+    pub stdout: String,
+    /// Standard error: its beginning and its end, 1 MiB at most.
+    pub stderr: String,
+    /// How long it ran, in milliseconds.
+    pub duration_ms: u64,
+    /// Whether it was killed for being late.
+    pub timed_out: bool,
+    /// Whether output was left out.
+    pub truncated: bool,
+}
+
+impl Verb for ShellCommand {
+    const NAME: &'static str = "shell";
+    const SUMMARY: &'static str = "run a command on this machine";
+    const TRAITS: Traits = Traits::once("shell");
+    const EXAMPLE: &'static str = r#"
+[steps.greet]
+shell = { argv = ["echo", "hello {{ inputs.name }}"], timeout = "10s" }
+"#;
+    type With = With;
+    type Out = Out;
+
+    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+        let observe = with.observe;
+        let argv = match (with.argv, with.shell) {
+            (Argv::Words(words), false) if !words.is_empty() => words,
+            (Argv::Line(line), true) => vec!["sh".to_owned(), "-c".to_owned(), line],
+            (Argv::Words(words), true) if !words.is_empty() => {
+                [vec!["sh".to_owned(), "-c".to_owned()], words].concat()
+            }
+            _ => {
+                return Err(Failure::permanent("`argv` has to be a list that begins with a program")
+                    .hint("`argv = [\"ls\", \"-l\"]`, or a command line with `shell = true`"));
+            }
+        };
+        let project = &cx.workspace.project;
+        let spec = ExecSpec {
+            cwd: Some(with.cwd.map_or_else(|| project.clone(), |dir| project.join(dir))),
+            env: with.env,
+            stdin: with.stdin.into_bytes(),
+            timeout: with.timeout.0,
+            argv,
+            ..ExecSpec::default()
+        };
+        let report = self.host.run(spec, &cx.cancel).await?;
+        let out = out(report, &cx);
+        if out.ok || observe { Ok(Output::free(out)) } else { Err(failure(&out)) }
+    }
+}
+
+fn out(report: ExecReport, cx: &Context) -> Out {
+    let text = |bytes: &[u8]| cx.secrets.redact(&String::from_utf8_lossy(bytes));
+    Out {
+        ok: report.exit_code == Some(0),
+        exit_code: report.exit_code,
+        stdout: text(&report.stdout),
+        stderr: text(&report.stderr),
+        duration_ms: report.duration_ms,
+        timed_out: report.timed_out,
+        truncated: report.truncated,
+    }
+}
+
+fn failure(out: &Out) -> Failure {
+    let tail = |text: &str| text.chars().rev().take(DETAIL).collect::<Vec<_>>().into_iter().rev().collect::<String>();
+    let failure = match out.exit_code {
+        None => Failure::new(Class::Timeout, format!("the command was killed after {} ms", out.duration_ms)),
+        Some(code) => {
+            let last = out.stderr.lines().last().map(|line| format!(": {}", line.trim())).unwrap_or_default();
+            Failure::permanent(format!("the command ended with exit code {code}{last}"))
+        }
+    };
+    failure.detail(serde_json::json!({
+        "exit_code": out.exit_code,
+        "timed_out": out.timed_out,
+        "stdout": tail(&out.stdout),
+        "stderr": tail(&out.stderr),
+    }))
+}

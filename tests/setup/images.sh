@@ -1,0 +1,53 @@
+#!/bin/sh
+# Makes the base images that the tests and examples name, from the distribution's own packages: no registry is
+# asked. Images that are there already are left alone, so a second call takes a moment.
+#
+#   images.sh             busybox:latest and python:3.12-slim
+#   images.sh busybox     only the small one, in seconds
+set -eu
+
+has() { docker image inspect "$1" >/dev/null 2>&1; }
+
+need() {
+    command -v "$1" >/dev/null && return 0
+    [ "$(id -u)" = 0 ] || { echo "images.sh: $1 is missing, and only root can install $2" >&2; exit 1; }
+    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$2" >/dev/null
+}
+
+busybox_image() {
+    has busybox:latest && return 0
+    need busybox busybox-static
+    root=$(mktemp -d)
+    mkdir -p "$root/bin" "$root/tmp" "$root/etc" "$root/root"
+    cp "$(command -v busybox)" "$root/bin/busybox"
+    for applet in $("$root/bin/busybox" --list); do
+        [ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"
+    done
+    echo 'root:x:0:0:root:/root:/bin/sh' >"$root/etc/passwd"
+    chmod 1777 "$root/tmp"
+    tar -C "$root" -c . | docker import --change 'CMD ["sh"]' - busybox:latest >/dev/null
+    rm -rf "$root"
+}
+
+# The tag says 3.12 because that is what generated Dockerfiles name; inside is the distribution's Python 3.
+python_image() {
+    has python:3.12-slim && return 0
+    need mmdebstrap mmdebstrap
+    work=$(mktemp -d)
+    chmod 755 "$work"
+    . /etc/os-release
+    sources=/etc/apt/sources.list
+    [ -f /etc/apt/sources.list.d/debian.sources ] && sources=/etc/apt/sources.list.d/debian.sources
+    mmdebstrap --quiet --variant=minbase --include=python3,ca-certificates \
+        "$VERSION_CODENAME" "$work/base.tar" "$sources"
+    docker import --change 'CMD ["python3"]' --change 'ENV PYTHONUNBUFFERED=1' "$work/base.tar" atoll-base:new >/dev/null
+    printf 'FROM atoll-base:new\nRUN ln -sf python3 /usr/bin/python\n' | docker build -q -t python:3.12-slim - >/dev/null
+    docker rmi atoll-base:new >/dev/null
+    rm -rf "$work"
+}
+
+case "${1:-all}" in
+    busybox) busybox_image ;;
+    all) busybox_image; python_image ;;
+    *) echo "images.sh: no image set named '$1'" >&2; exit 2 ;;
+esac

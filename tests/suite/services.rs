@@ -1,0 +1,343 @@
+//! Services for real: the same stories in containers and in sandboxes. A runtime that is not here is skipped by name;
+//! `ATOLL_REQUIRE=docker,process` makes that a failure.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use atoll::clients::process::Host;
+use atoll::clients::service::{
+    BuildOptions, BuildReport, ExecReport, ExecSpec, Kind, Ready, Running, Runtimes, ServiceSpec, Settings, Tag,
+};
+use atoll::id::{Address, RunId};
+use atoll::tree::Tree;
+use atoll::verb::{Class, MemoryBlobs};
+use tokio_util::sync::CancellationToken;
+
+const DOCKERFILE: &str =
+    "FROM python:3.12-slim\nWORKDIR /app\nCOPY . .\nRUN echo prepared > /app/note\nEXPOSE 8080\nCMD [\"python3\", \"app.py\"]\n";
+
+const SERVER: &str = r#"
+import http.server, os, sys
+class H(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers()
+        self.wfile.write(("hello from " + self.path).encode())
+    def log_message(self, *a): print("seen", self.path, flush=True)
+print("starting", flush=True)
+http.server.ThreadingHTTPServer(("0.0.0.0", int(os.environ["PORT"])), H).serve_forever()
+"#;
+
+struct House {
+    runtimes: Runtimes,
+    kind: Kind,
+    run: RunId,
+    data: tempfile::TempDir,
+}
+
+/// Nothing where the runtime is not here, after saying so.
+async fn house(kind: Kind, test: &str) -> Option<House> {
+    let data = tempfile::tempdir().unwrap();
+    let settings = Settings::new(PathBuf::from(env!("CARGO_BIN_EXE_atoll")), data.path().to_owned());
+    let runtimes = Runtimes::new(settings);
+    if let Err(failure) = runtimes.choice(kind).await {
+        let required = std::env::var("ATOLL_REQUIRE").unwrap_or_default();
+        assert!(!required.split(',').any(|name| name == kind.word()), "{} is required: {failure}", kind.word());
+        println!("skipped: {test}: {}", failure.message);
+        return None;
+    }
+    let run = RunId::new(format!("test-{}-{test}", std::process::id()));
+    Some(House { runtimes, kind, run, data })
+}
+
+impl House {
+    fn tag(&self) -> Tag {
+        Tag { run: self.run.clone(), address: Address::new("up") }
+    }
+
+    async fn build(&self, files: &[(&str, &str)]) -> BuildReport {
+        let blobs = MemoryBlobs::default();
+        let mut tree = Tree::new();
+        for (path, text) in files {
+            tree.put(&blobs, path, text.as_bytes()).unwrap();
+        }
+        let options = BuildOptions {
+            runtime: self.kind,
+            dockerfile: "Dockerfile".into(),
+            args: std::collections::BTreeMap::new(),
+            timeout: Duration::from_secs(120),
+            tag: self.tag(),
+        };
+        self.runtimes.build(&tree, &blobs, &options).await.unwrap()
+    }
+
+    async fn spec(&self, app: &str) -> ServiceSpec {
+        let built = self.build(&[("Dockerfile", DOCKERFILE), ("app.py", app)]).await;
+        assert!(built.ok, "{}", built.log);
+        ServiceSpec::new(built.image.unwrap(), self.tag())
+    }
+
+    async fn start(&self, app: &str, ready: Ready) -> Running {
+        let spec = ServiceSpec { ready, ..self.spec(app).await };
+        self.runtimes.start(&spec).await.unwrap()
+    }
+}
+
+fn get(port: u16, path: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn sh(line: &str) -> ExecSpec {
+    ExecSpec::shell(line, Duration::from_secs(20))
+}
+
+fn out(report: &ExecReport) -> String {
+    String::from_utf8_lossy(&report.stdout).trim().to_owned()
+}
+
+fn processes_with(word: &str) -> usize {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    entries
+        .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+        .filter(|line| String::from_utf8_lossy(line).replace('\0', " ").starts_with(word))
+        .count()
+}
+
+async fn comes_up_and_answers(kind: Kind) {
+    let Some(house) = house(kind, "comes_up_and_answers").await else { return };
+    let running = house.start(SERVER, Ready::Http("/".into())).await;
+    assert!(running.is_up(), "{:?}\n{}", running.reason(), running.log().text());
+    let mark = running.log().mark();
+    assert!(get(running.ports()["8080"], "/there").ends_with("hello from /there"));
+    let ran = running.exec(sh("cat note; cat; echo $GREETING; exit 3")).await.unwrap();
+    assert_eq!((ran.exit_code, out(&ran)), (Some(3), "prepared".to_owned()));
+    let given = ExecSpec {
+        stdin: b"typed\n".to_vec(),
+        env: [("GREETING".to_owned(), "good day".to_owned())].into(),
+        files: [("/tmp/in/file".to_owned(), "content".to_owned())].into(),
+        ..sh("cat; echo $GREETING; cat /tmp/in/file")
+    };
+    assert_eq!(out(&running.exec(given).await.unwrap()), "typed\ngood day\ncontent");
+    let ask = "python3 -c \"import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080/in').read().decode())\"";
+    assert_eq!(out(&running.exec(sh(ask)).await.unwrap()), "hello from /in");
+    assert!(running.log().text().contains("starting"));
+    assert!(running.log_since(mark).contains("seen /there"));
+    assert!(!running.log_since(mark).contains("starting"));
+    assert_eq!(house.runtimes.live(running.id()).unwrap().id(), running.id());
+    house.runtimes.stop(&running).await;
+    assert!(house.runtimes.live(running.id()).is_none());
+    assert!(!running.is_up());
+}
+
+async fn a_crash_on_boot_is_seen_at_once(kind: Kind) {
+    let Some(house) = house(kind, "a_crash_on_boot_is_seen_at_once").await else { return };
+    let app = "import sys\nprint('no database', flush=True)\nsys.exit(7)\n";
+    let spec = ServiceSpec { within: Duration::from_secs(3600), ..house.spec(app).await };
+    let running = house.runtimes.start(&spec).await.unwrap();
+    assert_eq!((running.is_up(), running.exit_code()), (false, Some(7)));
+    assert!(running.log().text().contains("no database"), "{}", running.log().text());
+    assert_eq!(running.reason().unwrap(), "it ended with exit code 7");
+    house.runtimes.stop(&running).await;
+    let spec = ServiceSpec { command: Some(vec!["/no/such/program".into()]), ..spec };
+    let running = house.runtimes.start(&spec).await.unwrap();
+    assert_eq!(running.exit_code(), Some(127), "{}", running.log().text());
+    house.runtimes.stop(&running).await;
+}
+
+async fn one_that_never_gets_ready_says_why(kind: Kind) {
+    let Some(house) = house(kind, "one_that_never_gets_ready_says_why").await else { return };
+    let local = SERVER.replace("0.0.0.0", "127.0.0.1");
+    let spec = ServiceSpec { within: Duration::from_secs(3), ..house.spec(&local).await };
+    let running = house.runtimes.start(&spec).await.unwrap();
+    assert!(!running.is_up());
+    assert!(running.reason().unwrap().contains("127.0.0.1:8080 only"), "{:?}", running.reason());
+    assert!(running.log().text().contains("starting"));
+    house.runtimes.stop(&running).await;
+}
+
+async fn a_build_that_fails_is_an_observation(kind: Kind) {
+    let Some(house) = house(kind, "a_build_that_fails_is_an_observation").await else { return };
+    let broken = "FROM python:3.12-slim\nRUN echo about to fail && exit 9\n";
+    let built = house.build(&[("Dockerfile", broken)]).await;
+    assert_eq!((built.ok, built.exit_code, built.image), (false, Some(9), None), "{}", built.log);
+    assert!(built.log.contains("about to fail"), "{}", built.log);
+    let unknown = house.build(&[("Dockerfile", "FROM python:3.12-slim\nFLY away\n")]).await;
+    assert!(!unknown.ok && unknown.reason.unwrap().contains("FLY"));
+    let missing = house.build(&[("Dockerfile", "FROM python:3.12-slim\nCOPY gone /x\n")]).await;
+    assert!(!missing.ok && missing.reason.unwrap().contains("gone"));
+    assert!(!house.build(&[("app.py", "")]).await.ok);
+}
+
+async fn one_that_ignores_the_signal_is_stopped_within_a_second(kind: Kind) {
+    let Some(house) = house(kind, "one_that_ignores_the_signal").await else { return };
+    let stubborn = format!("import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{SERVER}");
+    let running = house.start(&stubborn, Ready::Tcp).await;
+    assert!(running.is_up(), "{:?}", running.reason());
+    let begun = Instant::now();
+    house.runtimes.stop(&running).await;
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(running.exit_code().is_some());
+}
+
+async fn nothing_is_reachable_and_nothing_is_inherited(kind: Kind) {
+    let Some(house) = house(kind, "nothing_is_reachable").await else { return };
+    let loopback = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = loopback.local_addr().unwrap().port();
+    let running = house.start(SERVER, Ready::Tcp).await;
+    let script = format!(
+        "import socket\nfor h in ['127.0.0.1', '172.17.0.1', '172.18.0.1', '1.1.1.1']:\n    s = socket.socket(); s.settimeout(1)\n    print(h, s.connect_ex((h, {port})) == 0)"
+    );
+    let probe = ExecSpec { argv: vec!["python3".into(), "-c".into(), script], ..sh("") };
+    let seen = out(&running.exec(probe).await.unwrap());
+    assert_eq!(seen, "127.0.0.1 False\n172.17.0.1 False\n172.18.0.1 False\n1.1.1.1 False");
+    let env = out(&running.exec(sh("env; cat /root/.bashrc /etc/shadow 2>/dev/null | grep -c CANARY; ls /work /home")).await.unwrap());
+    assert!(!env.contains("CARGO"), "{env}");
+    house.runtimes.stop(&running).await;
+}
+
+async fn late_commands_leave_nothing_behind(kind: Kind) {
+    let Some(house) = house(kind, "late_commands_leave_nothing_behind").await else { return };
+    let running = house.start(SERVER, Ready::Tcp).await;
+    let nap = format!("sleep 77{}", std::process::id() % 1000 + if kind == Kind::Docker { 1000 } else { 3000 });
+    let line = format!("echo begun; setsid {nap} & {nap} & trap '' TERM; {nap}");
+    let spec = ExecSpec { timeout: Duration::from_millis(700), ..sh(&line) };
+    let ran = running.exec(spec).await.unwrap();
+    assert_eq!((ran.timed_out, ran.exit_code, out(&ran)), (true, None, "begun".to_owned()));
+    assert_eq!(processes_with(&nap), 0);
+    assert!(running.is_up());
+    house.runtimes.stop(&running).await;
+}
+
+async fn a_fork_bomb_stays_small(kind: Kind) {
+    let Some(house) = house(kind, "a_fork_bomb_stays_small").await else { return };
+    let spec = ServiceSpec { pids: 40, ..house.spec(SERVER).await };
+    let running = house.runtimes.start(&spec).await.unwrap();
+    assert!(running.is_up(), "{:?} {}", running.reason(), running.log().text());
+    let bomb = "import os, time\nn = 0\ntry:\n    while n < 200:\n        if os.fork() == 0:\n            time.sleep(60); os._exit(0)\n        n += 1\nexcept OSError: pass\nprint(n)";
+    let ran = running.exec(ExecSpec { argv: vec!["python3".into(), "-c".into(), bomb.into()], ..sh("") }).await.unwrap();
+    let forks: u32 = out(&ran).parse().unwrap_or(999);
+    assert!(forks < 40, "{forks} {}", String::from_utf8_lossy(&ran.stderr));
+    house.runtimes.stop(&running).await;
+}
+
+async fn a_session_runs_commands_of_a_tool(kind: Kind) {
+    let Some(house) = house(kind, "a_session_runs_commands_of_a_tool").await else { return };
+    let running = house.start("import sys\nprint(sys.argv[1].upper())\n", Ready::None).await;
+    assert!(running.is_up(), "{:?}", running.reason());
+    let ran = running.exec(sh("python3 app.py loud > kept; cat kept")).await.unwrap();
+    assert_eq!(out(&ran), "LOUD", "{}", String::from_utf8_lossy(&ran.stderr));
+    assert_eq!(out(&running.exec(sh("cat kept")).await.unwrap()), "LOUD");
+    house.runtimes.stop(&running).await;
+}
+
+async fn leftovers_of_the_living_are_not_reaped(kind: Kind) {
+    let Some(house) = house(kind, "leftovers_of_the_living").await else { return };
+    let running = house.start(SERVER, Ready::Tcp).await;
+    assert_eq!(house.runtimes.reap(Some(&house.run)).await.containers, 0);
+    assert!(running.is_up());
+    house.runtimes.stop(&running).await;
+}
+
+macro_rules! stories {
+    ($($story:ident)*) => {
+        mod docker {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $story() { super::$story(super::Kind::Docker).await; })*
+        }
+        mod process {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $story() { super::$story(super::Kind::Process).await; })*
+        }
+    };
+}
+
+stories! {
+    comes_up_and_answers
+    a_crash_on_boot_is_seen_at_once
+    one_that_never_gets_ready_says_why
+    a_build_that_fails_is_an_observation
+    one_that_ignores_the_signal_is_stopped_within_a_second
+    nothing_is_reachable_and_nothing_is_inherited
+    late_commands_leave_nothing_behind
+    a_fork_bomb_stays_small
+    a_session_runs_commands_of_a_tool
+    leftovers_of_the_living_are_not_reaped
+}
+
+#[tokio::test]
+async fn directories_of_the_dead_are_reaped() {
+    let Some(house) = house(Kind::Process, "directories_of_the_dead_are_reaped").await else { return };
+    let left = house.data.path().join("process/live/svc-old");
+    std::fs::create_dir_all(&left).unwrap();
+    std::fs::write(left.join("owner"), format!("{}-1", std::process::id())).unwrap();
+    std::fs::write(left.join("run"), "other").unwrap();
+    assert_eq!(house.runtimes.reap(Some(&house.run)).await.dirs, 0);
+    assert_eq!(house.runtimes.reap(Some(&RunId::new("other"))).await.dirs, 1);
+    assert!(!left.exists());
+}
+
+#[tokio::test]
+async fn a_daemon_that_is_not_there_is_our_trouble() {
+    let data = tempfile::tempdir().unwrap();
+    let mut settings = Settings::new(PathBuf::from(env!("CARGO_BIN_EXE_atoll")), data.path().to_owned());
+    settings.docker_host = Some(format!("unix://{}/none.sock", data.path().display()));
+    let failure = Runtimes::new(settings).choice(Kind::Docker).await.unwrap_err();
+    assert_eq!(failure.class, Class::Transient);
+    assert!(failure.message.contains("does not answer"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_base_image_that_cannot_be_had_is_named() {
+    let Some(house) = house(Kind::Docker, "a_base_image_that_cannot_be_had_is_named").await else { return };
+    let blobs = MemoryBlobs::default();
+    let mut tree = Tree::new();
+    tree.put(&blobs, "Dockerfile", b"FROM registry.invalid/nothing:1\nRUN true\n").unwrap();
+    let options = BuildOptions {
+        runtime: Kind::Docker,
+        dockerfile: "Dockerfile".into(),
+        args: std::collections::BTreeMap::new(),
+        timeout: Duration::from_secs(60),
+        tag: house.tag(),
+    };
+    let failure = house.runtimes.build(&tree, &blobs, &options).await.unwrap_err();
+    assert_eq!(failure.class, Class::Transient);
+    assert!(failure.message.contains("registry.invalid/nothing:1"), "{failure}");
+}
+
+fn host() -> Host {
+    Host::new(PathBuf::from(env!("CARGO_BIN_EXE_atoll")), "/usr/bin:/bin".into(), "/tmp".into())
+}
+
+#[tokio::test]
+async fn a_command_on_the_host_sees_only_what_is_listed() {
+    let ran = host().run(sh("env | sort | cut -d= -f1 | tr '\\n' ' '"), &CancellationToken::new()).await.unwrap();
+    assert_eq!(out(&ran), "ATOLL_EXEC HOME PATH PWD");
+    let none = ExecSpec { argv: vec!["no-such-program".into()], ..sh("") };
+    let failure = host().run(none, &CancellationToken::new()).await.unwrap_err();
+    assert!(failure.message.contains("no-such-program"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_cancelled_command_is_gone_with_all_its_children() {
+    let nap = format!("sleep 88{}", std::process::id());
+    let cancel = CancellationToken::new();
+    let started = tempfile::tempdir().unwrap();
+    let flag = started.path().join("up");
+    let line = format!("setsid {nap} & {nap} & touch {}; wait", flag.display());
+    let ends = cancel.clone();
+    let watch = tokio::spawn(async move {
+        while !flag.exists() || processes_with("sleep 88") == 0 {
+            tokio::task::yield_now().await;
+        }
+        ends.cancel();
+    });
+    let failure = host().run(sh(&line), &cancel).await.unwrap_err();
+    watch.await.unwrap();
+    assert_eq!(failure.class, Class::Cancelled);
+    assert_eq!(processes_with(&nap), 0);
+}
