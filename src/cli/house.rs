@@ -26,6 +26,7 @@ pub struct Doors {
     /// Where models' answers are kept or come from.
     pub cassette: Mode,
     /// Whether services may run without a sandbox where there is none.
+    #[expect(dead_code, reason = "read once services are joined to the catalog")]
     pub allow_host: bool,
 }
 
@@ -39,7 +40,10 @@ pub fn listing(settings: &Settings) -> Result<Catalog, Stop> {
 fn catalog(models: Models) -> Catalog {
     Catalog::new()
         .verb(verbs::Set)
-        .verb(verbs::files::Files)
+        .verb(verbs::Files)
+        .verb(verbs::Read)
+        .verb(verbs::Write)
+        .verb(verbs::Http::default())
         .verb(verbs::llm::Llm::new(models))
         .verb(verbs::scenario_load::ScenarioLoad)
 }
