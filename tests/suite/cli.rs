@@ -168,7 +168,8 @@ fn plan_and_check_write_nothing() {
         .stdout_has("greet  set")
         .stdout_has("│ hello Ada")
         .stdout_has("one  set")
-        .stdout_has("reads item, steps.greet.output.text");
+        .stdout_has("square  reads item")
+        .stdout_has("after  reads steps.greet.output.text");
     let plan = project.run(&["plan", "hello", "--format", "json"]).exits(0).json();
     assert_eq!(plan["steps"][1]["step"], "many");
     assert_eq!(plan["steps"][1]["after"], json!(["greet"]));
@@ -186,7 +187,7 @@ fn plan_and_check_write_nothing() {
 #[test]
 fn a_changed_pipeline_is_not_resumed_unawares() {
     let project = Project::new().file("pipelines/asking.toml", ASKING);
-    project.run(&["run", "asking"]).exits(7).stderr_has("waiting").stderr_has("atoll resume");
+    project.run(&["run", "asking"]).exits(7).stderr_has("waiting").stderr_has("go VALUE` answers");
     project.write("pipelines/asking.toml", &ASKING.replace("asks", "asks again"));
     project.run(&["resume", "last"]).exits(3).stderr_has("pipelines/asking.toml").stderr_has("--replan");
     project.write("pipelines/asking.toml", ASKING);
@@ -194,7 +195,7 @@ fn a_changed_pipeline_is_not_resumed_unawares() {
     project.run(&["answer", "last", "og", "yes"]).exits(2).stderr_has("did you mean `go`?");
     project.run(&["answer", "last", "go", "perhaps"]).exits(2).stderr_has("yes, no");
     project.run(&["answer", "last", "go", "yes"]).exits(0).stdout_is("answer: yes\n");
-    project.run(&["show", "last"]).exits(0).stdout_has("finished").stdout_has("answer: yes");
+    project.run(&["show", "last"]).exits(0).stdout_has("succeeded").stdout_has("answer: yes");
 }
 
 #[test]
@@ -225,7 +226,7 @@ fn texts_come_from_the_nearest_layer_and_can_be_ejected() {
 #[test]
 fn everything_can_be_explained() {
     let project = Project::new();
-    project.run(&["--help"]).exits(0).stdout_has("Exit codes:").stdout_has(" 7  a question waits");
+    project.run(&["--help"]).exits(0).stdout_has("Exit codes:").stdout_has(" 7  waits for an answer");
     project.run(&["--version"]).exits(0).stdout_has(env!("CARGO_PKG_VERSION"));
     project.run(&["verbs"]).exits(0).stdout_has("set ").stdout_has("loop ");
     project.run(&["explain", "e0001"]).exits(0).stdout_has("E0001");
