@@ -25,7 +25,7 @@ impl Exit {
     pub const BUDGET: Self = Self(5);
     /// An information barrier stopped the run.
     pub const BARRIER: Self = Self(6);
-    /// A question waits for its answer.
+    /// The run waits for somebody: an answer, or credentials.
     pub const WAITING: Self = Self(7);
     /// Somebody stopped the run.
     pub const CANCELLED: Self = Self(8);
@@ -35,13 +35,13 @@ impl Exit {
     /// Every code with its meaning.
     pub const TABLE: [(Self, &'static str); 10] = [
         (Self::REACHED, "reached its goal"),
-        (Self::FAILED, "a step failed, or the machine did (no credentials, no disk): `resume` may go on"),
+        (Self::FAILED, "a step failed, or the machine did (disk, network)"),
         (Self::USAGE, "the command line is wrong"),
         (Self::WRONG, "the pipeline or an input is wrong; the diagnostics say where"),
         (Self::UNREACHED, "ended without reaching the goal: stalled, exhausted, below threshold, unclear"),
         (Self::BUDGET, "a budget is used up; resumable with a higher one"),
         (Self::BARRIER, "an information barrier stopped the run"),
-        (Self::WAITING, "a question waits for its answer; resumable"),
+        (Self::WAITING, "waits for an answer, or for credentials; resumable"),
         (Self::CANCELLED, "stopped by Ctrl-C or a signal; resumable"),
         (Self::BUG, "a fault of Atoll: please report it"),
     ];
@@ -78,8 +78,7 @@ impl Exit {
         match pause {
             Pause::Cancelled => Self::CANCELLED,
             Pause::Budget => Self::BUDGET,
-            Pause::Auth => Self::FAILED,
-            Pause::Waiting => Self::WAITING,
+            Pause::Auth | Pause::Waiting => Self::WAITING,
         }
     }
 
@@ -109,7 +108,7 @@ mod tests {
         assert_eq!(paused(Pause::Budget), 5);
         assert_eq!(paused(Pause::Waiting), 7);
         assert_eq!(paused(Pause::Cancelled), 8);
-        assert_eq!(paused(Pause::Auth), 1);
+        assert_eq!(paused(Pause::Auth), 7);
         assert_eq!(Exit::of_code(4).code(), 4);
         assert_eq!(Exit::of_code(300), Exit::FAILED);
         assert_eq!(Exit::of_status(&Status::Running), Exit::CANCELLED);

@@ -36,7 +36,9 @@ pub fn read<O: Args>(
     let sets = sets(arguments);
     let pipeline = loading::sound(desk, name, &sets, format(arguments))?;
 
-    let own = O::augment_args(clap::Command::new(command).about(pipeline.plan.summary.clone()))
+    let own = O::augment_args(clap::Command::new(command))
+        .about(pipeline.plan.summary.clone())
+        .long_about(None)
         .arg(Arg::new("pipeline").required(true).value_name("PIPELINE").help("The pipeline"))
         .arg(
             Arg::new("input")

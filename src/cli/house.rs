@@ -26,6 +26,7 @@ pub struct Doors {
     /// Where models' answers are kept or come from.
     pub cassette: Mode,
     /// Whether services may run without a sandbox where there is none.
+    #[expect(dead_code, reason = "read once services are joined to the catalog")]
     pub allow_host: bool,
 }
 

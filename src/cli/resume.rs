@@ -42,10 +42,11 @@ pub fn go_on(desk: &Desk, name: &str, replan: bool, carry: &Carry, answer: Optio
     let mut pipeline = loading::settle(desk, plan::load_bundle(&stored, &house.catalog), carry.format)?;
     let fresh = plan::load(&stored.main, &Texts::new(&desk.settings), &house.catalog, &stored.sets);
     let mut drift: Vec<String> = plan::drift(&stored, &fresh.bundle).iter().map(shown).collect();
-    if past.head.code.is_none() && !drift.is_empty() && replan {
+    let open = past.head.finished_at.is_none();
+    if open && !drift.is_empty() && replan {
         pipeline = loading::settle(desk, fresh, carry.format)?;
         keep(&house, &pipeline.bundle)?;
-    } else if past.head.code.is_none() {
+    } else if open {
         drift.extend(inputs_that_changed(desk, &pipeline.plan, &past.inputs()?));
         if !drift.is_empty() && !replan {
             return Err(refusal(&past, &drift));

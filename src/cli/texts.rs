@@ -141,7 +141,8 @@ mod tests {
         assert_eq!(texts.find("../secret"), Ok(None));
         assert_eq!(texts.find("prompts/../../secret"), Ok(None));
         assert_eq!(texts.find("/etc/hostname"), Ok(None));
-        assert_eq!(texts.list("prompts"), ["prompts/x/y.md"]);
+        assert_eq!(texts.list("prompts/x"), ["prompts/x/y.md"]);
+        assert!(texts.list("pipelines").contains(&"pipelines/factory.toml".to_owned()));
         assert!(texts.find("prompts/x").is_err(), "a directory is not passed over in silence");
     }
 }

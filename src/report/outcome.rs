@@ -63,7 +63,11 @@ impl Ending<'_> {
         let mut text = parts.join(" · ");
         if let Status::Paused { message, .. } = &board.status {
             let run = board.run.as_ref().map(ToString::to_string).unwrap_or_default();
-            let _ = write!(text, "\n  {message}\n  `atoll resume {run}` goes on from here");
+            let _ = write!(text, "\n  {message}");
+            for (address, _) in board.steps().iter().filter(|(_, step)| step.state == State::Asking).take(5) {
+                let _ = write!(text, "\n  `atoll answer {run} {address} VALUE` answers");
+            }
+            let _ = write!(text, "\n  `atoll resume {run}` goes on from here");
         }
         text
     }

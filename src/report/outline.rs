@@ -171,12 +171,15 @@ impl Drawing<'_> {
 
 fn spelled(read: &Ref) -> String {
     let mut text = String::new();
-    for step in &read.path {
+    for (place, step) in read.path.iter().enumerate() {
+        // A bare root is followed by a step that nobody wrote.
+        let written = read.key_ranges.get(place).is_some_and(|range| !range.is_empty());
         match step {
             PathStep::Key(name) if text.is_empty() => text.push_str(name),
             PathStep::Key(name) => drop(write!(text, ".{name}")),
             PathStep::Index(n) => drop(write!(text, "[{n}]")),
-            PathStep::Dynamic => text.push_str("[…]"),
+            PathStep::Dynamic if written => text.push_str("[…]"),
+            PathStep::Dynamic => {}
         }
     }
     text

@@ -1,6 +1,10 @@
 //! One test binary for everything that looks at Atoll from outside.
 
 #[cfg(test)]
+mod binary;
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod diagnostics;
 #[cfg(test)]
 mod expr;
