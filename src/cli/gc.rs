@@ -1,6 +1,7 @@
 //! `atoll gc`: removes old runs and what nothing refers to any more.
 #![expect(clippy::disallowed_methods, reason = "the door through which temporary files are removed")]
 
+use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
 
@@ -81,15 +82,16 @@ pub fn serve(desk: &Desk, ask: &Ask) -> Done {
         Format::Json => desk.face.print_json(&object)?,
         Format::Text => {
             let word = if ask.dry_run { "would be removed" } else { "removed" };
-            let mut text: String = removed.iter().map(|run| format!("{run} {word}\n")).collect();
-            text.extend(busy.iter().map(|run| format!("{run} is under way and stays\n")));
+            let mut text = String::new();
+            for run in &removed {
+                let _ = writeln!(text, "{run} {word}");
+            }
+            for run in &busy {
+                let _ = writeln!(text, "{run} is under way and stays");
+            }
             if !ask.dry_run {
-                text += &format!(
-                    "{} runs, {} blobs ({} bytes) removed\n",
-                    removed.len(),
-                    swept.blobs,
-                    swept.bytes
-                );
+                let (blobs, bytes) = (swept.blobs, swept.bytes);
+                let _ = writeln!(text, "{} runs, {blobs} blobs ({bytes} bytes) removed", removed.len());
             }
             desk.face.print(&text)?;
         }

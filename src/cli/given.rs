@@ -95,7 +95,7 @@ fn values<'a>(arguments: &'a [OsString], flag: &'a str) -> impl Iterator<Item = 
     words().zip(words().skip(1).map(Some).chain([None])).filter_map(move |(word, next)| {
         let rest = word.strip_prefix(flag)?;
         if rest.is_empty() {
-            next.map(|value| value.into_owned())
+            next.map(std::borrow::Cow::into_owned)
         } else {
             rest.strip_prefix('=').map(str::to_owned)
         }

@@ -1,5 +1,6 @@
 //! Questions to whoever sits at the terminal, and answers given beforehand.
 
+use std::fmt::Write as _;
 use std::io::{self, BufRead, Write};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,7 +50,7 @@ fn converse(address: &Address, question: &Question) -> Option<Value> {
     let mut err = io::stderr();
     let mut text = format!("\n? {address}: {}\n", harmless(&question.text));
     for (n, choice) in question.choices.iter().enumerate() {
-        text += &format!("  {}  {}\n", n + 1, shown(choice));
+        let _ = writeln!(text, "  {}  {}", n + 1, shown(choice));
     }
     writeln!(err, "{}", text.trim_end()).ok()?;
     loop {
@@ -75,7 +76,7 @@ pub fn read(question: &Question, text: &str) -> Result<Value, String> {
     if question.choices.is_empty() {
         return Ok(serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())));
     }
-    let same = |choice: &&Value| shown(choice) == text || choice.to_string() == text;
+    let same = |choice: &&Value| [shown(choice), choice.to_string()].iter().any(|word| word == text);
     let by_number = || text.parse::<usize>().ok()?.checked_sub(1).and_then(|n| question.choices.get(n));
     question.choices.iter().find(same).or_else(by_number).cloned().ok_or_else(|| {
         let choices: Vec<String> = question.choices.iter().map(shown).collect();

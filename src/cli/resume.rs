@@ -98,7 +98,7 @@ fn inputs_that_changed(desk: &Desk, plan: &Plan, recorded: &Value) -> Vec<String
             Ok(now) if now[name]["digest"] == recorded[name]["digest"] => {}
             Ok(_) => lines.push(format!("  {path} (input `{name}`)")),
             Err(found) => {
-                lines.extend(found.iter().map(|d| format!("  {path} (input `{name}`): {}", d.message)))
+                lines.extend(found.iter().map(|d| format!("  {path} (input `{name}`): {}", d.message)));
             }
         }
     }

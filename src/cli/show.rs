@@ -90,7 +90,7 @@ fn step(desk: &Desk, past: &Past, address: &Address, format: Format) -> Done {
         None => None,
     };
     match format {
-        Format::Json => desk.face.print_json(&object(past, address, &records, view, output))?,
+        Format::Json => desk.face.print_json(&object(past, address, &records, view, output.as_ref()))?,
         Format::Text => desk.face.print(&text(desk, address, &records, view, output.as_ref()))?,
     }
     Ok(Exit::REACHED)
@@ -101,7 +101,7 @@ fn object(
     address: &Address,
     records: &[(u64, Record)],
     view: Option<&StepView>,
-    output: Option<Value>,
+    output: Option<&Value>,
 ) -> Value {
     let facts: Vec<Value> = records
         .iter()

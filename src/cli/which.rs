@@ -41,7 +41,9 @@ pub fn serve(desk: &Desk, ask: &Ask) -> Done {
             let line = |found: &Found| format!("{} ({})", found.name, found.layer.word());
             let mut text = line(first) + "\n";
             for found in hidden {
-                text += &format!("  hides {}\n", line(found));
+                text.push_str("  hides ");
+                text.push_str(&line(found));
+                text.push('\n');
             }
             desk.face.print(&text)?;
         }

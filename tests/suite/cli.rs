@@ -239,6 +239,19 @@ fn everything_can_be_explained() {
 }
 
 #[test]
+fn runs_are_kept_where_the_user_says() {
+    let project = hello().env("ATOLL_DATA", "kept");
+    project.run(&["run", "hello", "--whom", "Ada", "-q"]).exits(0);
+    assert!(project.path("kept/atoll.db").exists() && !project.path(".atoll").exists());
+    assert_eq!(project.read("kept/.gitignore"), "*\n");
+    project.run(&["show", "last"]).exits(0).stdout_has("hello Ada");
+    project.run(&["show", "last", "--data-dir", "elsewhere"]).exits(2).stderr_has("no runs in");
+    assert!(!project.path("elsewhere").exists(), "looking makes nothing");
+    project.write("file", "");
+    project.run(&["run", "hello", "--whom", "Ada", "--data-dir", "file/x"]).exits(1).stderr_has("--data-dir");
+}
+
+#[test]
 fn old_runs_are_removed_on_request_only() {
     let project = hello();
     for whom in ["Ada", "Eve", "Mia"] {
