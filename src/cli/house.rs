@@ -4,14 +4,16 @@
     reason = "the door that makes the directory of runs and names the machine"
 )]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Settings, Stop};
 use crate::clients::clock::SystemClock;
 use crate::clients::llm::{Cassette, Mode, Models};
+use crate::clients::process::Host;
 use crate::clients::registry::Registry;
 use crate::clients::secrets::EnvSecrets;
+use crate::clients::service::{self, Runtimes};
 use crate::clock::Clock;
 use crate::driver::House;
 use crate::store::{Durability, Owner, Sqlite, Store};
@@ -26,7 +28,6 @@ pub struct Doors {
     /// Where models' answers are kept or come from.
     pub cassette: Mode,
     /// Whether services may run without a sandbox where there is none.
-    #[expect(dead_code, reason = "read once services are joined to the catalog")]
     pub allow_host: bool,
 }
 
@@ -34,18 +35,29 @@ pub struct Doors {
 pub fn listing(settings: &Settings) -> Result<Catalog, Stop> {
     let registry = registry(settings)?;
     let secrets = Arc::new(EnvSecrets::default());
-    Ok(catalog(Models::new(registry, secrets, Cassette::default())))
+    let models = Models::new(registry, secrets, Cassette::default());
+    Ok(catalog(models, &runtimes(settings, false)))
 }
 
-fn catalog(models: Models) -> Catalog {
-    Catalog::new()
-        .verb(verbs::Set)
-        .verb(verbs::Files)
-        .verb(verbs::Read)
-        .verb(verbs::Write)
-        .verb(verbs::Http::default())
-        .verb(verbs::llm::Llm::new(models))
-        .verb(verbs::scenario_load::ScenarioLoad)
+fn catalog(models: Models, runtimes: &Runtimes) -> Catalog {
+    let from = |name: &str| Settings::environment(name).unwrap_or_default();
+    let host = Host::new(program(), from("PATH"), from("HOME"));
+    verbs::catalog(verbs::Doors { models, runtimes: runtimes.clone(), host })
+}
+
+/// What builds and runs services here.
+pub fn runtimes(settings: &Settings, allow_host: bool) -> Runtimes {
+    let place = settings.data.join("images");
+    Runtimes::new(service::Settings {
+        allow_host,
+        docker_host: Settings::environment("DOCKER_HOST"),
+        ..service::Settings::new(program(), place)
+    })
+}
+
+/// This program's own file.
+fn program() -> PathBuf {
+    std::env::current_exe().unwrap_or_else(|_| PathBuf::from("atoll"))
 }
 
 fn registry(settings: &Settings) -> Result<Registry, Stop> {
@@ -66,7 +78,10 @@ pub fn house(settings: &Settings, doors: &Doors) -> Result<House, Stop> {
     let store = open(settings, doors.durability)?;
     let owner = Owner { pid: std::process::id(), started_at: clock.now(), host: host() };
     Ok(House {
-        catalog: catalog(Models::new(registry, secrets.clone(), cassette)),
+        catalog: catalog(
+            Models::new(registry, secrets.clone(), cassette),
+            &runtimes(settings, doors.allow_host),
+        ),
         store,
         clock,
         owner,

@@ -1,6 +1,6 @@
 //! Leaf verbs and resources, one file each: typed input, typed output, what they do, an example in TOML.
 //! They must never know each other or the engine.
-//! Start with `set.rs`, the smallest; `catalog()` lists them all.
+//! Start with `set.rs`, the smallest; [`catalog`] lists them all.
 
 pub mod docker_build;
 pub mod files;
@@ -13,11 +13,55 @@ pub mod scenario;
 pub mod scenario_load;
 pub mod service;
 mod set;
-pub mod write;
 pub mod shell;
+pub mod write;
 
 pub use files::Files;
 pub use http::Http;
 pub use read::Read;
 pub use set::Set;
 pub use write::Write;
+
+use std::sync::Arc;
+
+use crate::clients::llm::Models;
+use crate::clients::process::Host;
+use crate::clients::service::Runtimes;
+use crate::scenario::Shell;
+use crate::verb::Catalog;
+
+/// What verbs reach the world through.
+#[derive(Clone)]
+pub struct Doors {
+    /// Model providers.
+    pub models: Models,
+    /// What builds and runs services.
+    pub runtimes: Runtimes,
+    /// What runs commands of the pipeline's author.
+    pub host: Host,
+}
+
+/// All verbs and resources.
+pub fn catalog(doors: Doors) -> Catalog {
+    Catalog::new()
+        .verb(Set)
+        .verb(Files)
+        .verb(Read)
+        .verb(Write)
+        .verb(shell::ShellCommand::new(doors.host))
+        .verb(Http::default())
+        .verb(llm::Llm::new(doors.models))
+        .verb(docker_build::DockerBuild::new(doors.runtimes.clone()))
+        .verb(scenario_load::ScenarioLoad)
+        .verb(scenario::ScenarioRun::new(Arc::new(Inside(doors.runtimes.clone()))))
+        .resource(service::Service::new(doors.runtimes))
+}
+
+/// Where scenarios run their commands: inside the services that are held.
+struct Inside(Runtimes);
+
+impl scenario::Services for Inside {
+    fn shell(&self, id: &str) -> Option<Arc<dyn Shell>> {
+        service::inside(&self.0, id)
+    }
+}
