@@ -47,9 +47,7 @@ pub fn parse(text: &str) -> Parsed {
             }
             (Mark::End, None) => {}
             (mark, left) => {
-                if let Some((path, _)) = left {
-                    parsed.truncated.get_or_insert(path);
-                }
+                parsed.leave(left);
                 match mark {
                     Mark::File(path) => open = Some((path.to_owned(), Vec::new())),
                     Mark::Delete(path) => parsed.edits.push(Edit::Delete { path: path.to_owned() }),
@@ -59,10 +57,32 @@ pub fn parse(text: &str) -> Parsed {
             }
         }
     }
-    if let Some((path, _)) = open {
-        parsed.truncated.get_or_insert(path);
-    }
+    parsed.leave(open);
     parsed
+}
+
+impl Parsed {
+    /// Takes in a block that has no end line. Where its content is one closed code fence, the fence says that
+    /// nothing is missing; else the text breaks off there.
+    fn leave(&mut self, open: Option<(String, Vec<&str>)>) {
+        let Some((path, content)) = open else { return };
+        match closed_fence(&content) {
+            Some(inside) => self.edits.push(Edit::Write { path, content: joined(inside) }),
+            None => {
+                self.truncated.get_or_insert(path);
+            }
+        }
+    }
+}
+
+/// What the code fence holds that opens on the first line, where exactly one line could close it.
+fn closed_fence<'a, 'b>(lines: &'a [&'b str]) -> Option<&'a [&'b str]> {
+    let first = lines.iter().position(|line| !line.trim().is_empty())?;
+    let ticks = lines[first].trim_start().chars().take_while(|c| *c == '`').count();
+    let fence = "`".repeat(ticks);
+    let mut ends = (first + 1..lines.len()).filter(|at| lines[*at].trim() == fence);
+    let end = ends.next().filter(|_| ticks >= 3 && ends.next().is_none())?;
+    lines.get(first + 1..end)
 }
 
 fn mark(line: &str) -> Option<Mark<'_>> {
@@ -108,6 +128,19 @@ fn unfenced<'a, 'b>(lines: &'a [&'b str]) -> Option<&'a [&'b str]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_closed_fence_ends_a_block_that_has_no_end_line() {
+        let text = "=== FILE: a ===\n```python\nprint(1)\n```\n=== FILE: Dockerfile ===\n```Dockerfile\nFROM x\n```\n\nThat is all.";
+        let parsed = parse(text);
+        assert_eq!(parsed.truncated, None);
+        assert_eq!(parsed.edits, [write("a", "print(1)\n"), write("Dockerfile", "FROM x\n")]);
+        for cut in ["=== FILE: a ===\n```python\nprint(1)\n", "=== FILE: a ===\nprint(1)\n"] {
+            assert_eq!((parse(cut).truncated.as_deref(), parse(cut).edits.len()), (Some("a"), 0));
+        }
+        let unclear = "=== FILE: a.md ===\n```\nx\n```\ny\n```\nz\n```\n";
+        assert_eq!(parse(unclear).truncated.as_deref(), Some("a.md"));
+    }
 
     fn write(path: &str, content: &str) -> Edit {
         Edit::Write { path: path.to_owned(), content: content.to_owned() }

@@ -166,7 +166,7 @@ fn scope(draft: &str, format: &str) -> Value {
     let trials = json!([trial("a", 1.0, &["held", "failed"]), not_started("b"), broken("c")]);
     let found = eval("findings(trials, book([]))", &[("trials", trials)]);
     json!({
-        "inputs": {"spec": {"text": "# The spec"}, "port": 8080, "language": "python", "format": format, "threshold": 95},
+        "inputs": {"spec": {"text": "# The spec"}, "port": 8080, "language": "python", "answers": format, "threshold": 95},
         "attempt": {"n": 1, "error": {"message": "the answer was cut off"}},
         "loop": {"index": 3},
         "state": {
