@@ -52,6 +52,7 @@ fn house(dir: &Path) -> House {
         project: dir.into(),
         scratch: dir.join("scratch"),
         lanes: indexmap::IndexMap::from([("pure".to_owned(), 256)]),
+        caps: indexmap::IndexMap::new(),
     }
 }
 

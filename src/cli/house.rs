@@ -89,6 +89,7 @@ pub fn house(settings: &Settings, doors: &Doors) -> Result<House, Stop> {
         project: settings.project.clone(),
         scratch: settings.scratch(),
         lanes: settings.lanes.clone(),
+        caps: indexmap::IndexMap::new(),
     })
 }
 

@@ -22,6 +22,7 @@ mod log;
 mod past;
 mod person;
 mod plan;
+mod replan;
 mod resume;
 mod run;
 mod runs;

@@ -3,10 +3,10 @@
 use clap::Args;
 use indexmap::IndexMap;
 
-use super::loading;
 use super::past::Past;
 use super::run::{Carry, Showing, carry_out, keep, stream};
 use super::{Desk, Done, Exit, Files, Stop, Texts};
+use super::{loading, replan};
 use crate::driver::{Begin, House, Job};
 use crate::id::Address;
 use crate::plan::{self, Given, Input, InputKind, Plan, check_inputs};
@@ -18,7 +18,8 @@ pub struct Ask {
     /// The run: the beginning of its id, or `last`
     #[arg(value_name = "RUN")]
     run: String,
-    /// Go on with the pipeline as it is now, even if it was changed since
+    /// Begin a new run of the pipeline and input files as they are now, and take over every outcome whose verb, input
+    /// and schema are the same
     #[arg(long)]
     replan: bool,
     #[command(flatten)]
@@ -39,16 +40,18 @@ pub fn go_on(desk: &Desk, name: &str, replan: bool, carry: &Carry, answer: Optio
     let house = carry.house(desk)?;
     let past = Past::of(house.store.clone(), name)?;
     let stored = past.bundle()?;
-    let mut pipeline = loading::settle(desk, plan::load_bundle(&stored, &house.catalog), carry.format)?;
+    let pipeline = loading::settle(desk, plan::load_bundle(&stored, &house.catalog), carry.format)?;
     let fresh = plan::load(&stored.main, &Texts::new(&desk.settings), &house.catalog, &stored.sets);
     let mut drift: Vec<String> = plan::drift(&stored, &fresh.bundle).iter().map(shown).collect();
     let open = past.head.finished_at.is_none();
-    if open && !drift.is_empty() && replan {
-        pipeline = loading::settle(desk, fresh, carry.format)?;
+    if replan {
+        let pipeline = loading::settle(desk, fresh, carry.format)?;
         keep(&house, &pipeline.bundle)?;
-    } else if open {
+        return replan::over(desk, &house, &past, pipeline, Showing { carry, stream, answer });
+    }
+    if open {
         drift.extend(inputs_that_changed(desk, &pipeline.plan, &past.inputs()?));
-        if !drift.is_empty() && !replan {
+        if !drift.is_empty() {
             return Err(refusal(&past, &drift));
         }
     }
@@ -63,7 +66,7 @@ fn resume(desk: &Desk, house: &House, past: &Past, plan: std::sync::Arc<Plan>, s
 fn refusal(past: &Past, drift: &[String]) -> Stop {
     let message = format!("what run {} was begun with has changed since:\n{}", past.run(), drift.join("\n"));
     Stop::wrong(message).hint(
-        "undo the changes, or go on with `--replan`: steps keep what they have, the rest follows the new pipeline",
+        "undo the changes, or use `--replan`: a new run of the changed pipeline that takes over every outcome whose verb, input and schema are the same",
     )
 }
 

@@ -62,6 +62,9 @@ pub struct Carry {
     /// How many attempts may be under way at once in a lane
     #[arg(long, value_name = "NAME=N", value_parser = lane)]
     pub lane: Vec<(String, usize)>,
+    /// The most that may be spent of a unit, in place of the pipeline's own limit: `usd=10`
+    #[arg(long, value_name = "UNIT=N", value_parser = limit)]
+    limit: Vec<(String, f64)>,
     /// `full`: a fact survives a power cut; `normal`: only a crash
     #[arg(long, value_name = "HOW", default_value = "full")]
     pub durability: Sureness,
@@ -116,8 +119,15 @@ impl Carry {
         let doors = Doors { durability, cassette: self.doors.cassette(), allow_host: self.doors.allow_host };
         let mut house = house::house(&desk.settings, &doors)?;
         house.lanes.extend(self.lane.iter().cloned());
+        house.caps.extend(self.limit.iter().cloned());
         Ok(house)
     }
+}
+
+fn limit(text: &str) -> Result<(String, f64), String> {
+    let cap = text.split_once('=').and_then(|(unit, n)| Some((unit.to_owned(), n.parse().ok()?)));
+    cap.filter(|(_, n): &(String, f64)| n.is_finite() && *n >= 0.0)
+        .ok_or_else(|| "a limit is UNIT=N, e.g. usd=10, tokens=200000 or calls=50".to_owned())
 }
 
 fn lane(text: &str) -> Result<(String, usize), String> {
@@ -149,7 +159,8 @@ pub fn keep(house: &House, bundle: &Bundle) -> Result<(), Stop> {
     Ok(())
 }
 
-fn chance() -> u64 {
+/// A number nobody can foretell.
+pub fn chance() -> u64 {
     RandomState::new().hash_one(0)
 }
 

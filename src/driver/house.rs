@@ -1,3 +1,4 @@
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -8,12 +9,12 @@ use tokio::sync::mpsc;
 
 use super::Event;
 use crate::clock::Clock;
-use crate::engine::{Mismatch, Question, Standing};
+use crate::engine::{Mismatch, Payload, Question, Standing};
 use crate::id::{Address, RunId};
 use crate::meter::Meter;
 use crate::plan::Plan;
 use crate::store::{Owner, Store, StoreError};
-use crate::value::Value;
+use crate::value::{Digest, Value};
 use crate::verb::{BlobError, Catalog, Secrets};
 
 /// What runs are carried out with.
@@ -35,6 +36,8 @@ pub struct House {
     pub scratch: PathBuf,
     /// How many attempts may be under way at once, by lane.
     pub lanes: IndexMap<String, usize>,
+    /// Caps on spending that take the place of the pipeline's own, by unit.
+    pub caps: IndexMap<String, f64>,
 }
 
 /// A run to be carried out.
@@ -56,9 +59,21 @@ pub enum Begin {
         /// What seeded choices are drawn from.
         seed: u64,
     },
+    /// From nothing, but what is on record for interchangeable attempts is taken over instead of done again.
+    Over {
+        /// The checked inputs.
+        inputs: Value,
+        /// What seeded choices are drawn from.
+        seed: u64,
+        /// The outcomes on record.
+        taken: Taken,
+    },
     /// From its journal.
     Resume,
 }
+
+/// Outputs on record, by content key, in the order in which they were made.
+pub type Taken = HashMap<Digest, VecDeque<Payload>>;
 
 /// The only way back in.
 #[derive(Clone, Debug)]

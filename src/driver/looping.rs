@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::Surroundings;
 use super::inbox::{Inbox, Message};
 use super::leases::Leases;
-use super::{Begin, Command, DriveError, Event, House, Job, Outcome, Wires, journal};
+use super::{Begin, Command, DriveError, Event, House, Job, Outcome, Taken, Wires, journal};
 use crate::clock::Millis;
-use crate::engine::{Order, Pause, Question, Report, Run, Settings, Standing, Turn};
+use crate::engine::{Attempt, Order, Pause, Question, Report, Run, Settings, Standing, Turn};
 use crate::id::Address;
 use crate::meter::Meter;
 use crate::store::{Append, Head, StoreError};
@@ -27,6 +28,10 @@ pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, Dri
     };
     let _claim = house.store.claim(&job.run, house.owner.clone())?;
     let (run, seq, head) = begin(house, &job)?;
+    let taken = match job.begin {
+        Begin::Over { taken, .. } => taken,
+        Begin::Fresh { .. } | Begin::Resume => Taken::new(),
+    };
     let mut driver = Driver {
         surroundings,
         run,
@@ -36,6 +41,7 @@ pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, Dri
         saved: Vec::new(),
         keys: Vec::new(),
         ask: wires.ask,
+        taken,
         outstanding: 0,
     };
     let outcome = driver.go(inbox, wires.commands).await;
@@ -46,10 +52,10 @@ pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, Dri
 
 fn begin(house: &House, job: &Job) -> Result<(Run, u64, Head), DriveError> {
     let now = house.clock.now();
-    let settings = Settings { lanes: house.lanes.clone(), ..Settings::default() };
+    let settings = Settings { lanes: house.lanes.clone(), caps: house.caps.clone(), ..Settings::default() };
     let mut run = Run::new(job.run.clone(), job.plan.clone(), house.store.clone(), settings);
     match &job.begin {
-        Begin::Fresh { inputs, seed } => {
+        Begin::Fresh { inputs, seed } | Begin::Over { inputs, seed, .. } => {
             let head = first_head(job, now);
             house.store.create(&head)?;
             run.begin(now, inputs.clone(), *seed)?;
@@ -94,6 +100,8 @@ struct Driver {
     saved: Vec<oneshot::Sender<()>>,
     keys: Vec<(Address, u32, Digest)>,
     ask: Option<Arc<dyn super::Asker>>,
+    /// Outcomes of another run that this one takes over, by content key, in the order of its journal.
+    taken: Taken,
     /// Orders whose report has not come in.
     outstanding: usize,
 }
@@ -201,13 +209,10 @@ impl Driver {
         for order in orders {
             match order {
                 Order::Run(attempt) => {
-                    if let Some(key) = attempt.key {
-                        if let Ok(Some(value)) = self.surroundings.house.store.cached(&key) {
-                            self.surroundings.reuse(&attempt, value);
-                            reported = true;
-                            continue;
-                        }
-                        self.keys.push((attempt.address.clone(), attempt.number, key));
+                    if let Some(value) = self.known(&attempt) {
+                        self.surroundings.reuse(&attempt, value);
+                        reported = true;
+                        continue;
                     }
                     let verb = self.surroundings.house.catalog.find_verb(&attempt.name);
                     if verb.is_some_and(|verb| verb.traits().pure) {
@@ -224,6 +229,26 @@ impl Driver {
             }
         }
         reported
+    }
+
+    /// An output that is on record for an attempt like this one: in the run that this one takes over, or kept for
+    /// reuse where the step asks for that.
+    fn known(&mut self, attempt: &Attempt) -> Option<Value> {
+        let key = attempt.key?;
+        let store = self.surroundings.house.store.clone();
+        if let Some(payload) = self.taken.get_mut(&key).and_then(VecDeque::pop_front)
+            && let Ok(value) = crate::engine::load(&payload, store.as_ref())
+        {
+            return Some(value.as_ref().clone());
+        }
+        if !attempt.cache {
+            return None;
+        }
+        let cached = store.cached(&key).ok().flatten();
+        if cached.is_none() {
+            self.keys.push((attempt.address.clone(), attempt.number, key));
+        }
+        cached
     }
 
     fn ask(&self, address: Address, question: Question) {

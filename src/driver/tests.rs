@@ -96,6 +96,7 @@ impl Bench {
             project: "/".into(),
             scratch: "/nowhere".into(),
             lanes: indexmap::IndexMap::new(),
+            caps: indexmap::IndexMap::new(),
         };
         Self { house, toy, clock, heard: Arc::default() }
     }

@@ -8,24 +8,32 @@ use crate::verb::Failure;
 impl Run {
     /// What to tell people where a cap is reached, `None` where there is room.
     pub(super) fn exhausted(&self) -> Result<Option<String>, Failure> {
-        for limit in &self.plan.limits {
-            if let Some(message) = self.reached(limit)? {
+        let raised = &self.settings.caps;
+        for limit in self.plan.limits.iter().filter(|limit| !raised.contains_key(&limit.unit)) {
+            if let Some(cap) = self.cap(limit)?
+                && let Some(message) = self.reached(&limit.unit, cap)
+            {
                 return Ok(Some(message));
             }
         }
-        Ok(None)
+        Ok(raised.iter().find_map(|(unit, cap)| self.reached(unit, *cap)))
     }
 
-    fn reached(&self, limit: &Limit) -> Result<Option<String>, Failure> {
+    fn cap(&self, limit: &Limit) -> Result<Option<f64>, Failure> {
         let root = self.by_address[&crate::id::Address::root()];
         debug_assert_eq!(self.frame(root).body, BodyId::ROOT);
         let scope = self.frame(root).names.with("run", self.run_data.clone());
         let cap = limit.cap.eval(&scope).map_err(|e| eval_failure("limit", &e))?;
-        let Some(cap) = cap.to_value().as_f64() else { return Ok(None) };
-        let spent = match limit.unit.as_str() {
+        Ok(cap.to_value().as_f64())
+    }
+
+    fn reached(&self, unit: &str, cap: f64) -> Option<String> {
+        let spent = match unit {
             "tokens" => self.spent.get("tokens_in") + self.spent.get("tokens_out"),
             unit => self.spent.get(unit),
         };
-        Ok((spent >= cap).then(|| format!("{spent} of {cap} {} are spent", limit.unit)))
+        (spent >= cap).then(|| {
+            format!("{spent} of {cap} {unit} are spent; `atoll resume RUN --limit {unit}=N` goes on with a higher cap")
+        })
     }
 }

@@ -43,7 +43,7 @@ pub enum Fact {
     },
     /// An attempt at a leaf step, or at acquiring what a `hold` holds, began.
     Started {
-        /// Under which key its output may be used again.
+        /// The same for attempts that are interchangeable: same verb, same input, same schema.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<Digest>,
     },

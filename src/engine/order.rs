@@ -43,8 +43,10 @@ pub struct Attempt {
     pub schema: Option<Arc<Schema>>,
     /// What an earlier attempt saved.
     pub cursor: Option<Value>,
-    /// Under which key an output recorded by an earlier run may be used instead.
+    /// The same for attempts that are interchangeable; none where doing it again is as good.
     pub key: Option<Digest>,
+    /// Whether an output that an earlier run recorded under the key may be used instead.
+    pub cache: bool,
 }
 
 /// What came of an order.

@@ -22,11 +22,13 @@ pub struct Settings {
     pub lanes: IndexMap<String, usize>,
     /// The limit of a lane that nobody names.
     pub lane: usize,
+    /// Caps on spending that take the place of the plan's own, by unit.
+    pub caps: IndexMap<String, f64>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { lanes: IndexMap::new(), lane: 16 }
+        Self { lanes: IndexMap::new(), lane: 16, caps: IndexMap::new() }
     }
 }
 

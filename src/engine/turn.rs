@@ -213,7 +213,8 @@ impl Run {
         let attempt = Data::table([("n", Data::from_value(&Value::from(number))), ("error", error)]);
         let scope = self.scope(spot.0, &step.sees)?.with("attempt", attempt);
         let with = with.render(&scope).map_err(|e| eval_failure("template", &e))?;
-        let key = step.cache.then(|| cache_key(name, &with, step.output.as_deref()));
+        let pure = matches!(&step.action, Action::Verb { traits, .. } if traits.pure);
+        let key = (!pure || step.cache).then(|| content_key(name, &with, step.output.as_deref()));
         Ok(Attempt {
             address: self.address(spot),
             number,
@@ -223,6 +224,7 @@ impl Run {
             schema: step.output.clone(),
             cursor: tries.cursor.clone(),
             key,
+            cache: step.cache,
         })
     }
 
@@ -450,7 +452,7 @@ fn brief(value: Value) -> Value {
 }
 
 /// What makes two attempts interchangeable: the verb, its input, and what its output must fit.
-fn cache_key(name: &str, with: &Value, schema: Option<&Schema>) -> Digest {
+fn content_key(name: &str, with: &Value, schema: Option<&Schema>) -> Digest {
     let schema = schema.map_or(Value::Null, |schema| schema.source().as_ref().clone());
     Digest::of_value(&serde_json::json!({"verb": name, "with": with, "schema": schema}))
 }

@@ -1,0 +1,67 @@
+//! `atoll resume RUN --replan`: a new run of a changed pipeline, which takes over what the old one has on record.
+
+use std::collections::HashMap;
+
+use indexmap::IndexMap;
+
+use super::past::Past;
+use super::run::{Showing, carry_out, chance};
+use super::{Desk, Done, Files, loading};
+use crate::driver::{Begin, House, Job, Taken};
+use crate::engine::Fact;
+use crate::id::{Address, RunId};
+use crate::plan::{Given, InputKind, check_inputs};
+use crate::value::{Digest, Value};
+
+/// Begins a run of `pipeline` with the inputs of `past`, read anew, and its outcomes.
+pub fn over(
+    desk: &Desk,
+    house: &House,
+    past: &Past,
+    pipeline: loading::Pipeline,
+    showing: Showing<'_>,
+) -> Done {
+    let given = again(&past.inputs()?, &pipeline.plan.inputs);
+    let inputs = match check_inputs(&pipeline.plan, &given, &Files::new(&desk.settings)) {
+        Ok(inputs) => inputs,
+        Err(found) => return Err(loading::refuse(desk, &found, &pipeline.sources, showing.carry.format)?),
+    };
+    let taken = outcomes(past)?;
+    let run = RunId::at(house.clock.now(), u128::from(chance()) << 64 | u128::from(chance()));
+    let known: usize = taken.values().map(std::collections::VecDeque::len).sum();
+    desk.face.say(&format!("run {run} takes over what it can use of {known} outcomes of run {}", past.run()));
+    let job = Job { run, plan: pipeline.plan, begin: Begin::Over { inputs, seed: chance(), taken } };
+    carry_out(desk, house, job, showing)
+}
+
+/// The recorded inputs as they would be given again: files and directories by their path.
+fn again(recorded: &Value, declared: &IndexMap<String, crate::plan::Input>) -> IndexMap<String, Given> {
+    let recorded = recorded.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    let known = recorded.filter_map(|(name, value)| declared.get(name).map(|input| (name, value, input)));
+    known
+        .map(|(name, value, input)| {
+            let path =
+                value["path"].as_str().filter(|_| matches!(input.kind, InputKind::File | InputKind::Dir));
+            let given = path.map_or_else(|| Given::Value(value.clone()), |path| Given::Text(path.to_owned()));
+            (name.clone(), given)
+        })
+        .collect()
+}
+
+/// Outputs of leaf steps by content key, in the order of the journal.
+fn outcomes(past: &Past) -> Result<Taken, super::Stop> {
+    let mut keys: HashMap<(Address, u32), Digest> = HashMap::new();
+    let mut taken = Taken::new();
+    past.read(|_, record| match record.fact {
+        Fact::Started { key: Some(key) } => {
+            keys.insert((record.address, record.attempt), key);
+        }
+        Fact::Succeeded { output, .. } => {
+            if let Some(key) = keys.remove(&(record.address, record.attempt)) {
+                taken.entry(key).or_default().push_back(output);
+            }
+        }
+        _ => {}
+    })?;
+    Ok(taken)
+}
