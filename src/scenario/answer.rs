@@ -42,7 +42,7 @@ pub struct ExecAnswer {
 pub const JUDGED: usize = 8 << 10;
 
 /// Headers that change on every answer and mean nothing.
-const VOLATILE: [&str; 1] = ["date"];
+const VOLATILE: [&str; 2] = ["date", "server"];
 
 impl HttpAnswer {
     /// The header `name`, in any case.

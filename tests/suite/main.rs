@@ -7,9 +7,17 @@ mod cli;
 #[cfg(test)]
 mod diagnostics;
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod expr;
 #[cfg(test)]
 mod factory;
+#[cfg(test)]
+mod fifo;
+#[cfg(test)]
+mod holdout;
+#[cfg(test)]
+mod kill9;
 #[cfg(test)]
 mod language;
 #[cfg(test)]
@@ -18,6 +26,8 @@ mod llm;
 mod scenario;
 #[cfg(test)]
 mod services;
+#[cfg(test)]
+mod signals;
 #[cfg(test)]
 mod store;
 #[cfg(test)]

@@ -1,0 +1,150 @@
+//! Nothing that the scenarios say reaches a model that writes or reasons about the program: marks planted in every
+//! free text of the scenarios are looked for in every request of a whole run.
+#![expect(clippy::disallowed_methods, reason = "a model server of the test's own")]
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::routing::post;
+use serde_json::{Value, json};
+
+use crate::binary::Project;
+
+const SPEC: &str = "# Greeter\n\nAn HTTP service on port 8080. `GET /hello` answers 200 with the text `hello`.\n";
+
+const SCENARIO: &str = r#"
+id: canary-id-7f3a
+description: CANARY-DESCRIPTION greets whoever asks
+satisfaction_criteria: CANARY-CRITERIA
+# CANARY-COMMENT
+setup:
+  - description: CANARY-SETUP warms up
+    request: { method: GET, path: /warm }
+steps:
+  - description: CANARY-STEP asks politely
+    request: { method: GET, path: /hello }
+    expect: CANARY-EXPECT the answer is a friendly hello
+  - description: CANARY-SECOND asks for something that is not there
+    request: { method: GET, path: /hello }
+    assert: { status: 418 }
+"#;
+
+const MARKS: [&str; 8] = [
+    "canary-id-7f3a",
+    "CANARY-DESCRIPTION",
+    "CANARY-CRITERIA",
+    "CANARY-COMMENT",
+    "CANARY-SETUP",
+    "CANARY-STEP",
+    "CANARY-EXPECT",
+    "CANARY-SECOND",
+];
+
+const PROGRAM: &str = r#"
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"hello VERSION")
+ThreadingHTTPServer(("0.0.0.0", 8080), Handler).serve_forever()
+"#;
+
+type Seen = Arc<Mutex<Vec<Value>>>;
+
+/// Drafts get a program that is new each time, judges a middling verdict, whoever looks for causes a diagnosis.
+async fn answer(State(seen): State<Seen>, body: Bytes) -> String {
+    let request: Value = serde_json::from_slice(&body).unwrap();
+    let mut seen = seen.lock().unwrap();
+    seen.push(request.clone());
+    let text = match kind(&request) {
+        "judge" => json!({"reason": "it says hello, but not in a friendly way", "score": 60}).to_string(),
+        "wonder" => json!({
+            "hypotheses": [{"claim": "main.py is unfriendly", "evidence": "the answers"}],
+            "root_cause": "tone", "approach": "be friendly"
+        })
+        .to_string(),
+        _ => {
+            let program = PROGRAM.replace("VERSION", &seen.len().to_string());
+            format!(
+                "=== FILE: main.py ===\n{program}\n=== END FILE ===\n=== FILE: Dockerfile ===\nFROM python:3.12-slim\n\
+                 WORKDIR /app\nCOPY . .\nCMD [\"python3\", \"main.py\"]\n=== END FILE ===\n"
+            )
+        }
+    };
+    let chunk = |delta: Value, stop: Value| {
+        let choice = json!({"index": 0, "delta": delta, "finish_reason": stop});
+        let chunk = json!({"id": "x", "object": "chat.completion.chunk", "model": "m", "choices": [choice]});
+        format!("data: {chunk}\n\n")
+    };
+    let usage = json!({"id": "x", "object": "chat.completion.chunk", "model": "m", "choices": [],
+        "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}});
+    format!(
+        "{}{}data: {usage}\n\ndata: [DONE]\n\n",
+        chunk(json!({"role": "assistant", "content": text}), Value::Null),
+        chunk(json!({}), json!("stop"))
+    )
+}
+
+fn kind(request: &Value) -> &'static str {
+    let system = request["messages"][0]["content"].as_str().unwrap_or_default();
+    match system {
+        text if text.starts_with("You judge software") => "judge",
+        text if text.starts_with("You find out why") => "wonder",
+        _ => "draft",
+    }
+}
+
+async fn serve(seen: Seen) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}/v1", listener.local_addr().unwrap());
+    let app = Router::new().route("/v1/chat/completions", post(answer)).with_state(seen);
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    base
+}
+
+/// Whether the sandbox is there; where it should be and is not, the test fails.
+fn sandbox() -> bool {
+    let there = std::process::Command::new("bwrap").arg("--version").output().is_ok();
+    let required = std::env::var("ATOLL_REQUIRE").is_ok_and(|names| names.contains("process"));
+    assert!(there || !required, "bubblewrap is required and not there");
+    if !there {
+        println!("skipped: no_mark_of_the_scenarios_reaches_whoever_writes: bubblewrap is not installed");
+    }
+    there
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_mark_of_the_scenarios_reaches_whoever_writes() {
+    if !sandbox() {
+        return;
+    }
+    let seen = Seen::default();
+    let base = serve(seen.clone()).await;
+    let project = Project::new()
+        .file("spec.md", SPEC)
+        .file("scenarios/greet.yaml", SCENARIO)
+        .env("ATOLL_LOCAL_BASE_URL", &base);
+    let arguments = [
+        "run", "factory", "--spec", "spec.md", "--scenarios", "scenarios", "--model", "local/m", "--judge-model",
+        "local/m", "--answers", "blocks", "--skip-preflight", "--runtime", "process", "--max-iterations", "5",
+        "--stall-limit", "4",
+    ];
+    let ran = tokio::task::spawn_blocking(move || project.run(&arguments).exits(4)).await.unwrap();
+    ran.stdout_has("score: 30");
+    let seen = seen.lock().unwrap().clone();
+    let count = |wanted: &str| seen.iter().filter(|request| kind(request) == wanted).count();
+    assert!(count("draft") >= 4 && count("wonder") >= 1 && count("judge") >= 1, "{}", seen.len());
+    for request in &seen {
+        let text = request.to_string();
+        let found: Vec<&str> = MARKS.into_iter().filter(|mark| text.contains(mark)).collect();
+        match kind(request) {
+            "judge" => assert!(found.contains(&"CANARY-EXPECT"), "the judge is to know what is expected"),
+            kind => assert!(found.is_empty(), "{kind} sees {found:?}: {text}"),
+        }
+    }
+    let later = seen.iter().filter(|request| kind(request) == "draft").nth(1).unwrap().to_string();
+    assert!(later.contains("/hello") && later.contains("418"), "findings reach the next draft: {later}");
+}
