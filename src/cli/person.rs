@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, BufRead, Write};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::follow::Line;
 use crate::driver::Asker;
@@ -88,26 +88,25 @@ fn shown(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Gives an answer that was given beforehand, once, and leaves every other question to somebody else.
+/// Gives an answer that was given beforehand, however often its question is put, and leaves every other question to
+/// somebody else.
 pub struct Beforehand {
     address: Address,
-    answer: Mutex<Option<Value>>,
+    answer: Value,
     next: Option<Arc<dyn Asker>>,
 }
 
 impl Beforehand {
     /// Answers the question at `address` with `answer`, all others by `next`.
     pub fn new(address: Address, answer: Value, next: Option<Arc<dyn Asker>>) -> Self {
-        Self { address, answer: Mutex::new(Some(answer)), next }
+        Self { address, answer, next }
     }
 }
 
 impl Asker for Beforehand {
     fn ask(&self, address: &Address, question: &Question) -> Answering {
-        let mut answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
-        if *address == self.address
-            && let Some(answer) = answer.take()
-        {
+        if *address == self.address {
+            let answer = self.answer.clone();
             return Box::pin(async { Some(answer) });
         }
         match &self.next {
