@@ -108,7 +108,7 @@ fn unknown<'a>(noun: &str, name: &str, known: impl Iterator<Item = &'a str>) -> 
 fn schema(text: &mut String, title: &str, schema: &Value, paint: Paint) {
     let _ = writeln!(text, "\n{}", paint.strong(title));
     let Some(keys) = schema["properties"].as_object().filter(|keys| !keys.is_empty()) else {
-        let about = schema["description"].as_str().unwrap_or("any table");
+        let about = schema["description"].as_str().unwrap_or("any table").replace('\n', " ");
         let _ = writeln!(text, "  {about}");
         return;
     };
