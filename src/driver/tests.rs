@@ -155,7 +155,7 @@ async fn retries_wait_on_the_clock_and_add_up_what_was_spent() {
     let bench = Bench::new();
     let outcome = bench.run(&plan(vec![body(vec![toy_step("a", "flaky")])], &[]), fresh()).await;
     assert!(matches!(outcome.standing, Standing::Finished { code: 0, .. }), "{outcome:?}");
-    assert_eq!(outcome.spent.get("usd"), 0.5);
+    assert_eq!(outcome.spent, Meter::new().with("usd", 0.5));
     assert!(bench.clock.now() >= 1_000 + 500 + 1_000, "{}", bench.clock.now());
 }
 
@@ -168,7 +168,7 @@ async fn a_timeout_stops_the_attempt_and_keeps_what_it_cost() {
     assert!(matches!(outcome.standing, Standing::Finished { code: 1, .. }));
     assert_eq!(bench.failures(), [(Class::Timeout, "took longer than 5 s".to_owned())]);
     assert_eq!(bench.toy.cleaned.load(Ordering::SeqCst), 1);
-    assert_eq!(outcome.spent.get("usd"), 0.5);
+    assert_eq!(outcome.spent, Meter::new().with("usd", 0.5));
 }
 
 #[tokio::test]

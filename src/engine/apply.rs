@@ -32,7 +32,7 @@ impl Run {
     pub fn apply(&mut self, record: &Record) -> Result<(), Mismatch> {
         if let Some(spent) = record.fact.spent().filter(|spent| !spent.is_empty()) {
             self.spent.absorb(spent);
-            self.refresh_run_data();
+            self.refresh_sums();
         }
         let mismatch = |message: String| Mismatch { address: record.address.clone(), message };
         if record.address.as_str().is_empty() {
@@ -60,7 +60,7 @@ impl Run {
                 }
                 self.seed = *seed;
                 self.inputs = inputs.clone();
-                self.refresh_run_data();
+                self.refresh_sums();
                 let inputs = super::slot::load(inputs, self.shelf().as_ref()).map_err(|e| e.to_string())?;
                 let names = Scope::new().with("inputs", Data::from_arc(inputs));
                 let place = (None, Instance::Only, Address::root());

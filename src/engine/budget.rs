@@ -22,7 +22,7 @@ impl Run {
     fn cap(&self, limit: &Limit) -> Result<Option<f64>, Failure> {
         let root = self.by_address[&crate::id::Address::root()];
         debug_assert_eq!(self.frame(root).body, BodyId::ROOT);
-        let scope = self.frame(root).names.with("run", self.run_data.clone());
+        let scope = self.frame(root).names.with("run", self.sums.clone());
         let cap = limit.cap.eval(&scope).map_err(|e| eval_failure("limit", &e))?;
         Ok(cap.to_value().as_f64())
     }

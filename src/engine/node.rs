@@ -113,9 +113,10 @@ impl Node {
         Ok(match (self, &record.fact) {
             (Self::Waiting, Fact::Skipped { .. }) => Self::Skipped,
             (Self::Waiting, Fact::Started { .. }) => Self::Running(Tries { begun: 1, ..Tries::default() }),
-            (Self::Resting { tries, .. }, Fact::Started { .. }) => {
-                Self::Running(Tries { begun: tries.begun + 1, ..tries })
-            }
+            (
+                Self::Resting { tries, .. } | Self::Cut(tries) | Self::Answered { cut: Some(tries), .. },
+                Fact::Started { .. },
+            ) => Self::Running(Tries { begun: tries.begun + 1, ..tries }),
             (Self::Running(tries), Fact::CursorSaved { cursor }) => {
                 Self::Running(Tries { cursor: Some(cursor.clone()), ..tries })
             }
@@ -133,14 +134,8 @@ impl Node {
             (Self::Cut(tries), Fact::Asked(question)) => {
                 Self::Asking { cut: Some(tries), question: question.clone() }
             }
-            (Self::Cut(tries), Fact::Started { .. }) => {
-                Self::Running(Tries { begun: tries.begun + 1, ..tries })
-            }
             (Self::Asking { cut, .. }, Fact::Answered { answer, .. }) => {
                 Self::Answered { cut, answer: answer.clone() }
-            }
-            (Self::Answered { cut: Some(tries), .. }, Fact::Started { .. }) => {
-                Self::Running(Tries { begun: tries.begun + 1, ..tries })
             }
             (node, Fact::Succeeded { output, .. }) if !node.has_ended() => {
                 let items = match node {

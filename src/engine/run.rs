@@ -58,7 +58,7 @@ pub struct Run {
     pub(super) seed: u64,
     pub(super) inputs: Payload,
     pub(super) spent: Meter,
-    pub(super) run_data: Data,
+    pub(super) sums: Data,
     pub(super) standing: Standing,
     pub(super) fresh: HashMap<Digest, Arc<[u8]>>,
     pub(super) turn: Turn,
@@ -101,7 +101,7 @@ impl Run {
             seed: 0,
             inputs: Payload::value(Value::Null),
             spent: Meter::new(),
-            run_data: Data::none(),
+            sums: Data::none(),
             standing: Standing::Going,
             fresh: HashMap::new(),
             turn: Turn::default(),
@@ -258,7 +258,7 @@ impl Run {
         }
     }
 
-    pub(super) fn refresh_run_data(&mut self) {
+    pub(super) fn refresh_sums(&mut self) {
         let spent = Data::table(["usd", "tokens", "calls"].map(|unit| {
             let sum = match unit {
                 "tokens" => self.spent.get("tokens_in") + self.spent.get("tokens_out"),
@@ -267,7 +267,7 @@ impl Run {
             (unit, Data::from_value(&serde_json::json!(sum)))
         }));
         let id = Data::from_value(&Value::String(self.id.to_string()));
-        self.run_data = Data::table([("id", id), ("spent", spent)]);
+        self.sums = Data::table([("id", id), ("spent", spent)]);
     }
 }
 

@@ -12,7 +12,7 @@ impl Run {
     /// The names of frame `id`, with `run` and the steps in `sees`.
     pub(super) fn scope(&self, id: FrameId, sees: &Sees) -> Result<Scope, Failure> {
         let frame = self.frame(id);
-        let scope = frame.names.with("run", self.run_data.clone());
+        let scope = frame.names.with("run", self.sums.clone());
         if sees.is_empty() {
             return Ok(scope);
         }

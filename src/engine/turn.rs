@@ -60,7 +60,10 @@ impl Run {
             self.emit(now, self.address(spot), number, Fact::Interrupted { spent })?;
         }
         for spot in self.spots(|node| matches!(node, Node::Asking { .. })) {
-            self.work.push_back(Work::Ready(spot));
+            // Reading the journal may have left it queued: a question is put once.
+            if !self.work.contains(&Work::Ready(spot)) {
+                self.work.push_back(Work::Ready(spot));
+            }
         }
         Ok(())
     }
@@ -230,8 +233,12 @@ impl Run {
 
     pub(super) fn tries(&self, (frame, place): Spot) -> Tries {
         match self.frames.get(&frame).map(|frame| &frame.nodes[place]) {
-            Some(Node::Running(tries) | Node::Resting { tries, .. } | Node::Cut(tries)) => tries.clone(),
-            Some(Node::Answered { cut: Some(tries), .. }) => tries.clone(),
+            Some(
+                Node::Running(tries)
+                | Node::Resting { tries, .. }
+                | Node::Cut(tries)
+                | Node::Answered { cut: Some(tries), .. },
+            ) => tries.clone(),
             _ => Tries::default(),
         }
     }

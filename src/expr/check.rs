@@ -180,7 +180,7 @@ pub(super) fn keys(value: &Inner) -> Option<String> {
     }
     let mut names: Vec<String> = value.try_iter().ok()?.take(13).map(|key| key.to_string()).collect();
     if names.len() > 12 {
-        names[12] = "…".to_owned();
+        "…".clone_into(&mut names[12]);
     }
     Some(names.join(", "))
 }

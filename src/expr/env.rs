@@ -124,10 +124,8 @@ fn index(base: &Inner, index: &Inner) -> Checked {
     match base.kind() {
         ValueKind::Map => Ok(base.get_attr(text(index)?)?),
         ValueKind::String | ValueKind::Seq | ValueKind::Iterable => {
-            let wanted = match index.as_i64().filter(|_| index.is_number() && index.is_integer()) {
-                Some(wanted) => wanted,
-                None => return Err(noun_error("a whole number as index", index)),
-            };
+            let whole = index.as_i64().filter(|_| index.is_number() && index.is_integer());
+            let Some(wanted) = whole else { return Err(noun_error("a whole number as index", index)) };
             let length = match base.len() {
                 Some(length) => length,
                 None => items(base)?.count(),

@@ -31,6 +31,7 @@ impl Functions {
 
     /// Compiles `(name, arguments, expression)` entries. A fault comes with the index of its entry, and its range is in
     /// that entry's expression (empty if the name or an argument is at fault).
+    #[expect(clippy::needless_pass_by_value, reason = "callers have no further use for the texts")]
     pub fn build(entries: Vec<(String, Vec<String>, String)>) -> Result<Arc<Self>, Vec<(usize, Fault)>> {
         let mut built = Self::default();
         let mut faults = Vec::new();

@@ -196,7 +196,7 @@ impl Printer<'_> {
         self.put("{");
         for (key, value) in entries {
             if let Kind::Text(text) = &key.kind {
-                self.text(text)
+                self.text(text);
             } else {
                 self.put("__key(");
                 self.value(key);

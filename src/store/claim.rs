@@ -73,7 +73,8 @@ impl Drop for Lock {
 pub(super) fn lock_run(locks: &Path, run: &RunId, owner: &Owner) -> Result<Claim, StoreError> {
     let path = locks.join(file_name(run));
     let failed = |e: std::io::Error| StoreError::ReadOnly { path: path.clone(), message: e.to_string() };
-    std::fs::create_dir_all(locks).map_err(failed)?;
+    // Whoever is refused finds the owner written: taking a run and writing who took it are one.
+    let _alone = lock_opening(locks).map_err(failed)?;
     loop {
         let mut file = OpenOptions::new()
             .read(true)
@@ -145,15 +146,19 @@ mod tests {
     fn a_claim_leaves_nothing_and_names_its_owner() {
         let place = tempfile::tempdir().unwrap();
         let owner = Owner { pid: 41, started_at: 1_700_000_000_000, host: "box".to_owned() };
+        let claims = || {
+            let names = std::fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name());
+            names.filter(|name| name.to_string_lossy().ends_with(".run.lock")).count()
+        };
         for name in ["01abc", "../escape", ""] {
             let run = RunId::new(name);
             let claim = lock_run(place.path(), &run, &owner).unwrap();
             let error = lock_run(place.path(), &run, &Owner::default()).unwrap_err();
             assert_eq!(error, StoreError::Held { run: run.clone(), owner: owner.clone() });
             assert!(error.to_string().contains("process 41 on box since 2023-11-14T22:13:20Z"), "{error}");
-            assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
+            assert_eq!(claims(), 1);
             drop(claim);
-            assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
+            assert_eq!(claims(), 0);
             drop(lock_run(place.path(), &run, &owner).unwrap());
         }
     }

@@ -22,7 +22,7 @@ mod tests {
         let (a, b) = (Digest::of("a"), Digest::of("b"));
         let mut found = Vec::new();
         each_digest(format!("{{\"x\":\"{a}\",\"y\":[\"{b}\"],\"z\":\"{a}0\"}}").as_bytes(), |d| {
-            found.push(d)
+            found.push(d);
         });
         assert_eq!(found, [a, b]);
     }

@@ -118,7 +118,7 @@ fn expressions_have_the_values_of_minijinja() {
         ("items | rejectattr('id', 'in', ['a', 'b']) | length", json!(1)),
         ("items | sort(attribute='n') | map(attribute='id') | join('')", json!("bca")),
         ("['b', 'a'] | map('upper') | sort", json!(["A", "B"])),
-        ("[3.14159, 2.0] | map('round', 2)", json!([3.14, 2.0])),
+        ("[2.34567, 2.0] | map('round', 2)", json!([2.35, 2.0])),
         ("range(2, 9, 3)", json!([2, 5, 8])),
         ("range(3, 0, -1)", json!([3, 2, 1])),
         ("items | group_by('ok') | map(attribute='key')", json!([true, false])),

@@ -1,5 +1,7 @@
 //! The factory's own words, as its pipeline defines them: points, marks, satisfaction, findings; and its prompts.
 
+#![expect(clippy::disallowed_methods, reason = "tests read the files of the project")]
+
 use std::path::Path;
 use std::sync::Arc;
 

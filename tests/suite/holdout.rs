@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 
 use crate::binary::Project;
 
-const SPEC: &str = "# Greeter\n\nAn HTTP service on port 8080. `GET /hello` answers 200 with the text `hello`.\n";
+const SPEC: &str =
+    "# Greeter\n\nAn HTTP service on port 8080. `GET /hello` answers 200 with the text `hello`.\n";
 
-const SCENARIO: &str = r#"
+const SCENARIO: &str = r"
 id: canary-id-7f3a
 description: CANARY-DESCRIPTION greets whoever asks
 satisfaction_criteria: CANARY-CRITERIA
@@ -29,7 +30,7 @@ steps:
   - description: CANARY-SECOND asks for something that is not there
     request: { method: GET, path: /hello }
     assert: { status: 418 }
-"#;
+";
 
 const MARKS: [&str; 8] = [
     "canary-id-7f3a",
@@ -128,9 +129,25 @@ async fn no_mark_of_the_scenarios_reaches_whoever_writes() {
         .file("scenarios/greet.yaml", SCENARIO)
         .env("ATOLL_LOCAL_BASE_URL", &base);
     let arguments = [
-        "run", "factory", "--spec", "spec.md", "--scenarios", "scenarios", "--model", "local/m", "--judge-model",
-        "local/m", "--answers", "blocks", "--skip-preflight", "--runtime", "process", "--max-iterations", "5",
-        "--stall-limit", "4",
+        "run",
+        "factory",
+        "--spec",
+        "spec.md",
+        "--scenarios",
+        "scenarios",
+        "--model",
+        "local/m",
+        "--judge-model",
+        "local/m",
+        "--answers",
+        "blocks",
+        "--skip-preflight",
+        "--runtime",
+        "process",
+        "--max-iterations",
+        "5",
+        "--stall-limit",
+        "4",
     ];
     let ran = tokio::task::spawn_blocking(move || project.run(&arguments).exits(4)).await.unwrap();
     ran.stdout_has("score: 30");

@@ -1,5 +1,4 @@
 //! The verb `llm` and what stands behind it, against servers that speak the providers' published formats.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod cassette;
 mod faults;

@@ -1,5 +1,4 @@
 //! Scenarios against real programs: what is read, what is sent, what is observed.
-#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 mod commands;
 mod documents;

@@ -378,7 +378,7 @@ fn a_full_disk_loses_nothing_that_was_acknowledged() {
     assert!(acknowledged > 5);
     assert_eq!(store.append(&run, rows(0..1)).blocking_wait(), Err(error), "the journal has no holes");
     assert_eq!(journal(&store, &run, 0).len() as u64, acknowledged);
-    let blob = store.put(&[1; 100_000]).unwrap();
+    let blob = store.put(&vec![1; 100_000]).unwrap();
     drop(store);
     disk.remount("remount,size=8192k");
     let store = open(&path);
@@ -394,7 +394,7 @@ fn a_disk_that_gets_room_again_takes_the_blobs_it_owes() {
     let run = RunId::new("01a");
     let store = open(&path);
     store.create(&head("01a", "p", 1)).unwrap();
-    let blob = store.put(&[1; 900_000]).unwrap();
+    let blob = store.put(&vec![1; 900_000]).unwrap();
     assert!(matches!(store.append(&run, rows(0..1)).blocking_wait(), Err(StoreError::Full(_))));
     assert_eq!(journal(&store, &run, 0), []);
     disk.remount("remount,size=8192k");

@@ -175,7 +175,10 @@ pub(super) fn open(run: &mut Run, now: Millis, spot: Spot, step: &Step) -> Resul
                 Err(failure) => run.fail(now, spot, failure),
             };
         }
-        Action::Verb { .. } | Action::Hold(_) => return Ok(run.queue(spot)),
+        Action::Verb { .. } | Action::Hold(_) => {
+            run.queue(spot);
+            return Ok(());
+        }
     };
     match opening {
         Ok(with) => run.emit(now, run.address(spot), 0, Fact::Opened { with }),

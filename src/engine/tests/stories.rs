@@ -114,7 +114,7 @@ fn a_reached_cap_pauses_the_run_and_a_higher_one_lets_it_go_on() {
         std::sync::Arc::get_mut(&mut plan).unwrap().limits.push(limit);
         plan
     };
-    let fate = (0..).find(|fate| {
+    let fate = (0..1_000).find(|fate| {
         let mut world = World::new(build("100"), *fate);
         world.run();
         words(&world, "a") == ["started", "succeeded"]

@@ -49,7 +49,7 @@ impl World {
 
     fn outcome(&self, address: &Address, with: &Value) -> Result<Output<Value>, Failure> {
         let failures = self.failures(address);
-        if failures < self.draw("fails", address) % 4 && self.draw("well", address) % 3 == 0 {
+        if failures < self.draw("fails", address) % 4 && self.draw("well", address).is_multiple_of(3) {
             let class = match self.draw("class", address).wrapping_add(failures) % 4 {
                 0 => Class::Transient,
                 1 => Class::Rejected,
@@ -131,7 +131,8 @@ impl World {
                 now = turn.wake.unwrap_or_else(|| panic!("stuck: {}", run.waiting_at())).max(now);
                 continue;
             }
-            let pick = Digest::of(format!("{}/{tick}", self.fate)).seed() as usize % open.len();
+            let draw = Digest::of(format!("{}/{tick}", self.fate)).seed() % open.len() as u64;
+            let pick = usize::try_from(draw).unwrap();
             let order = open.swap_remove(pick);
             now += 1;
             run.report(now, self.report(order)).unwrap();

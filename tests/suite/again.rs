@@ -1,0 +1,42 @@
+//! Going on with changed pipelines and raised caps, and answers that are recorded and replayed, over the real binary.
+
+use crate::binary::Project;
+
+const PIPELINE: &str = r#"
+atoll = 1
+name = "two"
+
+[steps.first]
+shell = { argv = ["sh", "-c", "echo first >> effects; echo one"] }
+
+[steps.second]
+shell = { argv = ["sh", "-c", "echo second >> effects; echo 'WORD {{ steps.first.output.stdout | trim }}'"] }
+
+[steps.question]
+needs = ["second"]
+ask = { question = "go on?" }
+
+[outputs]
+text = "steps.second.output.stdout"
+"#;
+
+#[test]
+fn a_changed_pipeline_is_refused_and_a_replan_takes_over_what_is_the_same() {
+    let project = Project::new().file("two.toml", &PIPELINE.replace("WORD", "old"));
+    project.run(&["run", "two.toml", "--no-input"]).exits(7);
+    assert_eq!(project.read("effects"), "first\nsecond\n");
+    project.write("two.toml", &PIPELINE.replace("WORD", "new"));
+    project.run(&["resume", "last", "--no-input"]).exits(3).stderr_has("two.toml").stderr_has("--replan");
+    project.run(&["resume", "last", "--no-input", "--replan"]).exits(7).stderr_has("takes over");
+    assert_eq!(project.read("effects"), "first\nsecond\nsecond\n", "the first step was taken over");
+    project.run(&["answer", "last", "question", "yes"]).exits(0).stdout_has("new one");
+}
+
+#[test]
+fn a_reached_cap_stops_the_run_and_a_raised_one_lets_it_go_on() {
+    let limited = format!("{}\n[limits]\ncalls = 0\n", PIPELINE.replace("WORD", "a"));
+    let project = Project::new().file("two.toml", &limited);
+    project.run(&["run", "two.toml"]).exits(5).stderr_has("--limit calls=N");
+    project.run(&["resume", "last", "--no-input", "--limit", "calls=10"]).exits(7);
+    assert_eq!(project.read("effects"), "first\nsecond\n");
+}
