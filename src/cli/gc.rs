@@ -1,4 +1,4 @@
-//! `atoll gc`: removes old runs and what nothing refers to any more.
+//! `atoll gc`: removes old runs, what nothing refers to any more, and what dead processes left over.
 #![expect(clippy::disallowed_methods, reason = "the door through which temporary files are removed")]
 
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::args::Format;
-use super::{Desk, Done, Exit, Settings, house};
+use super::{Desk, Done, Exit, Settings, house, leftovers};
 use crate::clock::{Millis, millis};
 use crate::store::{Head, StoreError};
 
@@ -52,6 +52,9 @@ fn span(text: &str) -> Result<Duration, String> {
 /// Cleans up.
 pub fn serve(desk: &Desk, ask: &Ask) -> Done {
     let Some(store) = house::look(&desk.settings)? else {
+        if !ask.dry_run {
+            leftovers::clear_all(desk, &[])?;
+        }
         desk.face.say(&format!("no runs in {}", desk.settings.data.display()));
         return Ok(Exit::REACHED);
     };
@@ -72,6 +75,7 @@ pub fn serve(desk: &Desk, ask: &Ask) -> Done {
         for run in &removed {
             discard(&desk.settings, run.as_str());
         }
+        leftovers::clear_all(desk, &store.heads(usize::MAX, None)?)?;
         store.sweep(now.saturating_sub(millis(YOUNG)))?
     };
     let object = json!({

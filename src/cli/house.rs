@@ -47,11 +47,10 @@ fn catalog(models: Models, runtimes: &Runtimes) -> Catalog {
 
 /// What builds and runs services here.
 pub fn runtimes(settings: &Settings, allow_host: bool) -> Runtimes {
-    let place = settings.data.join("images");
     Runtimes::new(service::Settings {
         allow_host,
         docker_host: Settings::environment("DOCKER_HOST"),
-        ..service::Settings::new(program(), place)
+        ..service::Settings::new(program(), settings.data.clone())
     })
 }
 

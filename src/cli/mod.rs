@@ -17,6 +17,7 @@ mod gc;
 mod given;
 mod graph;
 mod house;
+mod leftovers;
 mod loading;
 mod log;
 mod past;

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use super::past::Past;
 use super::run::{Carry, Showing, carry_out, keep, stream};
 use super::{Desk, Done, Exit, Files, Stop, Texts};
-use super::{loading, replan};
+use super::{leftovers, loading, replan};
 use crate::driver::{Begin, House, Job};
 use crate::id::Address;
 use crate::plan::{self, Given, Input, InputKind, Plan, check_inputs};
@@ -59,6 +59,7 @@ pub fn go_on(desk: &Desk, name: &str, replan: bool, carry: &Carry, answer: Optio
 }
 
 fn resume(desk: &Desk, house: &House, past: &Past, plan: std::sync::Arc<Plan>, showing: Showing<'_>) -> Done {
+    leftovers::clear_for(desk, &past.head, &plan)?;
     let job = Job { run: past.run().clone(), plan, begin: Begin::Resume };
     carry_out(desk, house, job, showing)
 }

@@ -139,10 +139,12 @@ impl With {
         spec.pids = self.pids.unwrap_or(spec.pids);
         if let Some(memory) = self.memory {
             spec.memory = bytes(&memory).ok_or_else(|| {
-                Failure::permanent(format!("`memory = \"{memory}\"` is no size")).hint("write it like \"512m\" or \"1g\"")
+                Failure::permanent(format!("`memory = \"{memory}\"` is no size"))
+                    .hint("write it like \"512m\" or \"1g\"")
             })?;
         }
-        if !(0.01..=1024.0).contains(&spec.cpus) || spec.pids == 0 || spec.memory < 6 << 20 || spec.port == 0 {
+        if !(0.01..=1024.0).contains(&spec.cpus) || spec.pids == 0 || spec.memory < 6 << 20 || spec.port == 0
+        {
             return Err(Failure::permanent("a limit or port of the service is out of range")
                 .hint("cpus from 0.01 to 1024, pids and port from 1, memory from 6m"));
         }
@@ -156,13 +158,15 @@ impl With {
                     (None, Some(pattern), None) => Ready::Log(pattern),
                     (None, None, None | Some(true)) => Ready::Tcp,
                     _ => {
-                        return Err(Failure::permanent("`ready` takes one of http, tcp and log")
-                            .hint("`ready = { http = \"/health\", within = \"20s\" }`, or `ready = \"none\"`"));
+                        return Err(Failure::permanent("`ready` takes one of http, tcp and log").hint(
+                            "`ready = { http = \"/health\", within = \"20s\" }`, or `ready = \"none\"`",
+                        ));
                     }
                 };
                 if let Ready::Log(pattern) = &spec.ready {
-                    regex::Regex::new(pattern)
-                        .map_err(|e| Failure::permanent(format!("`ready.log` is no regular expression: {e}")))?;
+                    regex::Regex::new(pattern).map_err(|e| {
+                        Failure::permanent(format!("`ready.log` is no regular expression: {e}"))
+                    })?;
                 }
             }
         }
@@ -314,8 +318,12 @@ mod tests {
     fn nonsense_is_refused() {
         assert!(spec(json!({"image": "x", "memory": "much"})).unwrap_err().contains("no size"));
         assert!(spec(json!({"image": "x", "cpus": -1.0})).unwrap_err().contains("out of range"));
-        assert!(spec(json!({"image": "x", "ready": {"log": "("}})).unwrap_err().contains("regular expression"));
-        assert!(spec(json!({"image": "x", "ready": {"log": "a", "tcp": true}})).unwrap_err().contains("one of"));
+        assert!(
+            spec(json!({"image": "x", "ready": {"log": "("}})).unwrap_err().contains("regular expression")
+        );
+        assert!(
+            spec(json!({"image": "x", "ready": {"log": "a", "tcp": true}})).unwrap_err().contains("one of")
+        );
         assert!(spec(json!({"image": "x", "prot": 1})).unwrap_err().contains("prot"));
     }
 }

@@ -142,7 +142,9 @@ fn out(report: ExecReport, cx: &Context) -> Out {
 }
 
 fn failure(out: &Out) -> Failure {
-    let tail = |text: &str| text.chars().rev().take(DETAIL).collect::<Vec<_>>().into_iter().rev().collect::<String>();
+    let tail = |text: &str| {
+        text.chars().rev().take(DETAIL).collect::<Vec<_>>().into_iter().rev().collect::<String>()
+    };
     let failure = match out.exit_code {
         None => Failure::new(Class::Timeout, format!("the command was killed after {} ms", out.duration_ms)),
         Some(code) => {

@@ -9,8 +9,8 @@ mod run;
 mod serve;
 mod wire;
 
-pub(in crate::clients) use call::{report, submit};
 pub use call::{Lifeline, Probe, connect, exec, kill, lifeline, probe};
+pub(in crate::clients) use call::{report, submit};
 pub use capture::{Bounded, Elided};
 pub use run::{run_here, unique_mark};
 pub use serve::relay_main;

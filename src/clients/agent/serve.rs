@@ -19,6 +19,7 @@ use super::run::{command, exit_code, group_of, kill_marked, signal_group};
 use super::{Orders, Probe, Request, run_here, wire};
 
 const STOP_GRACE: Duration = Duration::from_millis(500);
+const KILL_GRACE: Duration = Duration::from_millis(150);
 const FIRST_CALL: Duration = Duration::from_secs(20);
 
 /// Runs the agent with the arguments after the word `relay`: its orders as JSON, or `-` to run the one command that
@@ -106,10 +107,12 @@ async fn serve(orders: Orders) -> io::Result<i64> {
         }
     }
     signal_group(main, Signal::SIGTERM);
-    if main.is_some() {
-        let _ = timeout(STOP_GRACE, ended).await;
-    }
+    let left = main.is_some() && timeout(STOP_GRACE, &mut ended).await.is_err();
     signal_group(main, Signal::SIGKILL);
+    if left {
+        // Whoever sees the agent gone may count on the program being gone as well.
+        let _ = timeout(KILL_GRACE, ended).await;
+    }
     Ok(0)
 }
 

@@ -1,15 +1,16 @@
 #![expect(clippy::disallowed_methods, reason = "measures how long a build takes")]
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bollard::errors::Error;
-use bollard::query_parameters::BuildImageOptionsBuilder;
+use bollard::query_parameters::{BuildImageOptionsBuilder, TagImageOptionsBuilder};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
-use super::{Engine, labels};
-use crate::clients::service::{BuildOptions, BuildReport, Log};
+use super::{Engine, UNBUILT};
+use crate::clients::service::{BuildOptions, BuildReport, Log, Owner};
 use crate::verb::Failure;
 
 /// What the builder said last.
@@ -27,12 +28,13 @@ impl Engine {
         let query = BuildImageOptionsBuilder::new()
             .dockerfile(&options.dockerfile)
             .buildargs(&args)
-            .labels(&labels(&options.tag))
+            .labels(&self.labels(&options.tag))
             .rm(true)
             .forcerm(true)
             .build();
         let log = Log::default();
-        let end = timeout(options.timeout, self.follow(query, tar, &log)).await;
+        let mut layer = None;
+        let end = timeout(options.timeout, self.follow(query, tar, &log, &mut layer)).await;
         let end = end.unwrap_or_else(|_| End::Product {
             reason: format!("not built within {:?}", options.timeout),
             exit_code: None,
@@ -42,6 +44,7 @@ impl Engine {
             End::Ours(failure) => return Err(failure.detail(serde_json::json!({ "log": log.tail(4000) }))),
             End::Built(image) => (report.ok, report.image) = (true, Some(image)),
             End::Product { reason, exit_code } => {
+                self.note_unbuilt(layer).await;
                 log.push(format!("{reason}\n").as_bytes());
                 (report.reason, report.exit_code) = (Some(reason), exit_code);
             }
@@ -51,11 +54,22 @@ impl Engine {
         Ok(report)
     }
 
+    /// Gives the last layer of a failed build a name: it has no labels yet, and nothing else refers to it.
+    async fn note_unbuilt(&self, layer: Option<String>) {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let Some(layer) = layer else { return };
+        let tag = format!("{}_{}", Owner::me().as_str(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = TagImageOptionsBuilder::new().repo(UNBUILT).tag(&tag).build();
+        // Without a name the layer only stays longer than it has to.
+        let _ = self.api.tag_image(&layer, Some(name)).await;
+    }
+
     async fn follow(
         &self,
         query: bollard::query_parameters::BuildImageOptions,
         tar: Vec<u8>,
         log: &Log,
+        layer: &mut Option<String>,
     ) -> End {
         let mut stream = Box::pin(self.api.build_image(query, None, Some(bollard::body_full(tar.into()))));
         let mut image = None;
@@ -73,6 +87,7 @@ impl Engine {
                 if let Some((_, name)) = text.split_once(" : FROM ") {
                     name.trim().clone_into(&mut from);
                 }
+                *layer = text.strip_prefix(" ---> ").and_then(layer_id).or(layer.take());
                 log.push(text.as_bytes());
             }
             if let Some(error) = said.error_detail {
@@ -85,6 +100,12 @@ impl Engine {
             None => judge("the builder made no image", None, &from, log),
         }
     }
+}
+
+/// The image in a line of the classic builder; other lines name containers, or the cache.
+fn layer_id(said: &str) -> Option<String> {
+    let id = said.trim();
+    (id.len() >= 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_owned())
 }
 
 /// Tells whose fault an error is: the builder does not say.
@@ -109,6 +130,12 @@ fn judge(message: &str, code: Option<i64>, from: &str, log: &Log) -> End {
             Failure::transient(format!("no space left to build an image: {message}"))
                 .hint("free some disk space"),
         );
+    }
+    let swept = ["No such image: sha256:", "layer does not exist"];
+    if exit_code.is_none() && swept.iter().any(|word| message.contains(word)) {
+        return End::Ours(Failure::transient(format!(
+            "a layer was removed while the image was built: {message}"
+        )));
     }
     if exit_code.is_none() && NETWORK.iter().any(|word| message.contains(word)) {
         return End::Ours(Failure::transient(format!("cannot get the base image `{from}`: {message}")).hint(
@@ -138,5 +165,13 @@ mod tests {
         assert_eq!(fault("manifest for python:9 not found: manifest unknown"), "product");
         assert_eq!(fault("Get \"https://r/v2/\": dial tcp: lookup r: no such host"), "ours");
         assert_eq!(fault("write /x: no space left on device"), "ours");
+        assert_eq!(fault("No such image: sha256:0123"), "ours");
+    }
+
+    #[test]
+    fn layers_are_told_from_containers_and_the_cache() {
+        assert_eq!(layer_id("b15d65963e4f\n").as_deref(), Some("b15d65963e4f"));
+        assert_eq!(layer_id("Running in 4735b268f94f\n"), None);
+        assert_eq!(layer_id("Using cache\n"), None);
     }
 }

@@ -11,6 +11,7 @@ mod reap;
 mod start;
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::Docker;
@@ -23,17 +24,24 @@ use crate::verb::Failure;
 const RUN: &str = "atoll.run";
 const ADDRESS: &str = "atoll.address";
 const OWNER: &str = "atoll.owner";
+const HOUSE: &str = "atoll.house";
+
+/// The name that layers of failed builds get, tagged with the process that made them, so that they are found again.
+const UNBUILT: &str = "atoll-unbuilt";
 
 /// A Docker daemon that answers. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Engine {
     api: Docker,
     init: bool,
+    /// The directory that the runs of this process are kept in: images of other houses are not ours to judge.
+    house: PathBuf,
 }
 
 impl Engine {
-    /// Connects to the daemon at `host` (`unix:///path`), or at the usual socket.
-    pub async fn connect(host: Option<&str>) -> Result<Self, Failure> {
+    /// Connects to the daemon at `host` (`unix:///path`), or at the usual socket. What it makes is labelled as that
+    /// of the absolute path `house`.
+    pub async fn connect(host: Option<&str>, house: &Path) -> Result<Self, Failure> {
         let unreachable = |why: &dyn std::fmt::Display| {
             Failure::transient(format!("the Docker daemon does not answer: {why}"))
                 .hint("start it (`dockerd`, `systemctl start docker`), or use runtime = \"process\"")
@@ -50,14 +58,16 @@ impl Engine {
         let info = api.info().await.map_err(|e| unreachable(&e))?;
         let init = info.init_binary.is_some_and(|name| !name.is_empty())
             && info.init_commit.and_then(|commit| commit.id).is_some_and(|id| !id.is_empty() && id != "N/A");
-        Ok(Self { api, init })
+        Ok(Self { api, init, house: house.to_owned() })
     }
-}
 
-fn labels(tag: &Tag) -> HashMap<String, String> {
-    [(RUN, tag.run.as_str()), (ADDRESS, tag.address.as_str()), (OWNER, Owner::me().as_str())]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into()
+    fn labels(&self, tag: &Tag) -> HashMap<String, String> {
+        let house = self.house.to_string_lossy();
+        let owner = Owner::me();
+        [(RUN, tag.run.as_str()), (ADDRESS, tag.address.as_str()), (OWNER, owner.as_str()), (HOUSE, &house)]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
+    }
 }
 
 /// The daemon's trouble is ours.

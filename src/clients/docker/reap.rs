@@ -1,40 +1,88 @@
+#![expect(
+    clippy::disallowed_methods,
+    reason = "looks whether the place that an image belongs to is still there"
+)]
+
 use std::collections::HashMap;
+use std::path::Path;
 
 use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveContainerOptionsBuilder,
     RemoveImageOptionsBuilder,
 };
 
-use super::{Engine, OWNER, RUN};
-use crate::clients::service::{Owner, Reaped};
+use super::{Engine, HOUSE, OWNER, RUN, UNBUILT};
+use crate::clients::service::{Leftovers, Owner, Reaped};
 use crate::id::RunId;
 
+type Labels = HashMap<String, String>;
+
 impl Engine {
-    /// Removes containers of `run`, or of every run and then images too, whose process is dead. What cannot be
-    /// removed is left for the next time.
-    pub async fn reap(&self, run: Option<&RunId>, reaped: &mut Reaped) {
-        let label = run.map_or_else(|| RUN.to_owned(), |run| format!("{RUN}={run}"));
+    /// Removes the leftovers of dead processes. What cannot be removed is left for the next time.
+    pub async fn reap(&self, leftovers: Leftovers<'_>, reaped: &mut Reaped) {
+        let label = match leftovers {
+            Leftovers::Of(run) => format!("{RUN}={run}"),
+            Leftovers::AllBut(_) => RUN.to_owned(),
+        };
         let filter: HashMap<String, Vec<String>> = [("label".to_owned(), vec![label])].into();
         let list = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
         for container in self.api.list_containers(Some(list)).await.unwrap_or_default() {
-            let (Some(id), true) = (container.id, is_left_over(container.labels.as_ref())) else { continue };
+            let (Some(id), true) = (container.id, is_of_the_dead(container.labels.as_ref())) else {
+                continue;
+            };
             let force = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
             reaped.containers += usize::from(self.api.remove_container(&id, Some(force)).await.is_ok());
         }
-        if run.is_some() {
-            return;
+        if let Leftovers::AllBut(kept) = leftovers {
+            reaped.images += self.reap_images(&filter, kept).await + self.reap_unbuilt().await;
         }
-        let list = ListImagesOptionsBuilder::new().filters(&filter).build();
+    }
+
+    async fn reap_images(&self, filter: &HashMap<String, Vec<String>>, kept: &[RunId]) -> usize {
+        let mut count = 0;
+        let list = ListImagesOptionsBuilder::new().filters(filter).build();
         for image in self.api.list_images(Some(list)).await.unwrap_or_default() {
-            if is_left_over(Some(&image.labels)) {
-                let force = RemoveImageOptionsBuilder::new().force(true).build();
-                reaped.images +=
-                    usize::from(self.api.remove_image(&image.id, Some(force), None).await.is_ok());
+            if is_of_the_dead(Some(&image.labels)) && !self.is_needed(&image.labels, kept) {
+                count += usize::from(self.remove_image(&image.id).await);
             }
+        }
+        count
+    }
+
+    /// Layers of builds that came to nothing: their labels would have been put on at the end.
+    async fn reap_unbuilt(&self) -> usize {
+        let mut count = 0;
+        let filter: HashMap<String, Vec<String>> =
+            [("reference".to_owned(), vec![UNBUILT.to_owned()])].into();
+        let list = ListImagesOptionsBuilder::new().filters(&filter).build();
+        let images = self.api.list_images(Some(list)).await.unwrap_or_default();
+        for name in images.iter().flat_map(|image| &image.repo_tags) {
+            let owner = name.strip_prefix(UNBUILT).and_then(|tag| tag.strip_prefix(':'));
+            let owner = owner.and_then(|tag| tag.rsplit_once('_')).map(|(owner, _)| Owner::read(owner));
+            if owner.is_some_and(|owner| !owner.is_alive()) {
+                count += usize::from(self.remove_image(name).await);
+            }
+        }
+        count
+    }
+
+    async fn remove_image(&self, name: &str) -> bool {
+        let force = RemoveImageOptionsBuilder::new().force(true).build();
+        self.api.remove_image(name, Some(force), None).await.is_ok()
+    }
+
+    /// Whether a run that goes on may need the image, as far as we can know.
+    fn is_needed(&self, labels: &Labels, kept: &[RunId]) -> bool {
+        match labels.get(HOUSE).map(Path::new) {
+            Some(house) if house == self.house => {
+                labels.get(RUN).is_some_and(|run| kept.iter().any(|kept| kept.as_str() == run))
+            }
+            Some(house) => house.exists(),
+            None => true,
         }
     }
 }
 
-fn is_left_over(labels: Option<&HashMap<String, String>>) -> bool {
+fn is_of_the_dead(labels: Option<&Labels>) -> bool {
     labels.and_then(|labels| labels.get(OWNER)).is_some_and(|owner| !Owner::read(owner).is_alive())
 }

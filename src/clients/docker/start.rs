@@ -12,10 +12,11 @@ use futures_util::StreamExt;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-use super::{Engine, labels, ours, status_of};
+use super::{Engine, ours, status_of};
 use crate::clients::agent::{self, Lifeline, Orders};
-use crate::clients::service::{Boot, Exit, Log, ServiceSpec, Settings};
+use crate::clients::service::{Boot, Exit, Log, ServiceSpec, Settings, Tag};
 use crate::verb::Failure;
 
 /// The empty image that the agent's container is made of.
@@ -39,11 +40,12 @@ impl Engine {
         let dir = dir.map_err(|e| Failure::transient(format!("cannot make a directory: {e}")))?;
         let socket = dir.path().join("agent");
         self.agent_image().await?;
-        let service = self.create(id, body(spec, self.init)).await.map_err(|e| match status_of(&e) {
-            Some(404) => Failure::permanent(format!("there is no image `{}`", spec.image))
-                .hint("build it with a `docker_build` step, or `docker pull` it"),
-            _ => ours("make a container", &e),
-        })?;
+        let service =
+            self.create(id, &spec.tag, body(spec, self.init)).await.map_err(|e| match status_of(&e) {
+                Some(404) => Failure::permanent(format!("there is no image `{}`", spec.image))
+                    .hint("build it with a `docker_build` step, or `docker pull` it"),
+                _ => ours("make a container", &e),
+            })?;
         let (exited, exit) = watch::channel(None);
         let log = Log::default();
         let pair = Arc::new(Pair {
@@ -89,7 +91,8 @@ impl Engine {
         Ok(Boot { backend: pair, log, exit, socket })
     }
 
-    async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<String, Error> {
+    async fn create(&self, name: &str, tag: &Tag, body: ContainerCreateBody) -> Result<String, Error> {
+        let body = ContainerCreateBody { labels: Some(self.labels(tag)), ..body };
         let options = CreateContainerOptions {
             name: Some(format!("atoll-{name}")),
             ..CreateContainerOptions::default()
@@ -106,10 +109,10 @@ impl Engine {
         settings: &Settings,
     ) -> Result<(), Failure> {
         let dir = pair.socket.parent().unwrap_or(Path::new("/"));
-        let body = agent_body(spec, &pair.service, dir, &settings.program).map_err(|e| {
+        let body = agent_body(&pair.service, dir, &settings.program).map_err(|e| {
             Failure::new(crate::verb::Class::Bug, format!("the agent's orders are no JSON: {e}"))
         })?;
-        let agent = self.create(&format!("{id}-agent"), body).await;
+        let agent = self.create(&format!("{id}-agent"), &spec.tag, body).await;
         let agent = agent.map_err(|e| ours("make the agent's container", &e))?;
         *pair.agent.lock().unwrap_or_else(PoisonError::into_inner) = Some(agent.clone());
         let started = self.api.start_container(&agent, None::<StartContainerOptions>).await;
@@ -119,7 +122,7 @@ impl Engine {
                 if let Ok(lifeline) = agent::lifeline(&pair.socket).await {
                     return lifeline;
                 }
-                pause().await;
+                pause(Duration::from_millis(10)).await;
             }
         };
         let mut exit = pair.exit.clone();
@@ -162,9 +165,9 @@ impl Engine {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "waits for another process to open its socket")]
-async fn pause() {
-    tokio::time::sleep(Duration::from_millis(10)).await;
+#[expect(clippy::disallowed_methods, reason = "waits for other processes: a socket, the last lines of a log")]
+async fn pause(span: Duration) {
+    tokio::time::sleep(span).await;
 }
 
 fn words(list: &[&str]) -> Option<Vec<String>> {
@@ -198,7 +201,6 @@ fn body(spec: &ServiceSpec, init: bool) -> ContainerCreateBody {
         image: Some(spec.image.clone()),
         cmd: spec.command.clone(),
         env: Some(env),
-        labels: Some(labels(&spec.tag)),
         host_config: Some(host),
         ..ContainerCreateBody::default()
     };
@@ -212,12 +214,7 @@ fn body(spec: &ServiceSpec, init: bool) -> ContainerCreateBody {
     body
 }
 
-fn agent_body(
-    spec: &ServiceSpec,
-    service: &str,
-    dir: &Path,
-    program: &Path,
-) -> serde_json::Result<ContainerCreateBody> {
+fn agent_body(service: &str, dir: &Path, program: &Path) -> serde_json::Result<ContainerCreateBody> {
     let listen = Some(PathBuf::from("/agent/agent"));
     let orders = serde_json::to_string(&Orders { listen, ..Orders::default() })?;
     let mut binds = vec![format!("{}:/agent", dir.display()), format!("{}:/atoll:ro", program.display())];
@@ -243,7 +240,6 @@ fn agent_body(
         entrypoint: words(&["/atoll"]),
         cmd: words(&[agent::WORD, &orders]),
         user: Some("0:0".to_owned()),
-        labels: Some(labels(&spec.tag)),
         host_config: Some(host),
         ..ContainerCreateBody::default()
     })
@@ -266,14 +262,20 @@ async fn watch_over(engine: Engine, service: String, log: Log, exited: watch::Se
             _ => 137,
         }
     };
-    tokio::pin!(output);
-    let code = tokio::select! {
-        code = end => {
-            let _ = timeout(Duration::from_millis(300), &mut output).await;
-            code
+    // Its last words may come after its end, or all of them before.
+    let last_words = CancellationToken::new();
+    let output = async {
+        tokio::select! {
+            () = output => {}
+            () = async { last_words.cancelled().await; pause(Duration::from_secs(1)).await } => {}
         }
-        code = async { (&mut output).await; std::future::pending::<i64>().await } => code,
     };
+    let end = async {
+        let code = end.await;
+        last_words.cancel();
+        code
+    };
+    let ((), code) = tokio::join!(output, end);
     let state = engine
         .api
         .inspect_container(&service, None::<bollard::query_parameters::InspectContainerOptions>)

@@ -78,6 +78,7 @@ impl Place {
         let mut report = BuildReport { runtime: self.word().to_owned(), ..BuildReport::default() };
         let done = disk::read(&home.join("image.json")).ok();
         if let Some(image) = done.and_then(|text| serde_json::from_slice::<Image>(&text).ok()) {
+            disk::note_user(&home, &options.tag.run).map_err(ours)?;
             (report.ok, report.image, report.log) = (true, Some(format!("{PREFIX}{key}")), image.log);
             return Ok(report);
         }
@@ -111,7 +112,10 @@ impl Place {
                 let meta = serde_json::to_vec(&build.image).unwrap_or_default();
                 let image = dir.join("image");
                 disk::write(&image.join("image.json"), &meta).map_err(ours)?;
+                // Noted twice: it must not be without a user for a moment, and another may have been there first.
+                disk::note_user(&image, &options.tag.run).map_err(ours)?;
                 disk::settle(&image, &home).map_err(ours)?;
+                disk::note_user(&home, &options.tag.run).map_err(ours)?;
                 (report.ok, report.image) = (true, Some(format!("{PREFIX}{key}")));
             }
             Err(Stop::Product { reason, exit_code }) => {

@@ -133,6 +133,26 @@ pub fn reap(parent: &Path, run: Option<&RunId>) -> usize {
     left.len()
 }
 
+/// Notes in `dir` that a run uses it.
+pub fn note_user(dir: &Path, run: &RunId) -> io::Result<()> {
+    let users = dir.join("users");
+    std::fs::create_dir_all(&users)?;
+    std::fs::write(users.join(run.as_str()), Owner::me().as_str())
+}
+
+/// Removes the directories in `parent` that no run of `kept` and no living process uses; says how many.
+pub fn reap_unused(parent: &Path, kept: &[RunId]) -> usize {
+    let needs = |user: &PathBuf| {
+        let name = user.file_name().unwrap_or_default();
+        kept.iter().any(|run| name == run.as_str())
+            || Owner::read(&std::fs::read_to_string(user).unwrap_or_default()).is_alive()
+    };
+    let unused = |dir: &PathBuf| !entries(&dir.join("users")).iter().any(needs);
+    let left: Vec<_> = entries(parent).into_iter().filter(unused).collect();
+    left.iter().for_each(|dir| remove(dir));
+    left.len()
+}
+
 /// Puts a finished directory in its place; where one is there already, that one stays.
 pub fn settle(from: &Path, to: &Path) -> io::Result<()> {
     if let Some(parent) = to.parent() {

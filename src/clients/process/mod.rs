@@ -24,8 +24,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::clients::agent::{self, ExecReport, ExecSpec, Limits, Orders, Program};
-use crate::clients::service::{Backend, Boot, Doing, ServiceSpec, Settings};
-use crate::id::RunId;
+use crate::clients::service::{Backend, Boot, Doing, Leftovers, Reaped, ServiceSpec, Settings};
 use crate::verb::Failure;
 
 use sandbox::{Plan, Sandbox};
@@ -185,7 +184,15 @@ fn ours(e: impl Into<io::Error>) -> Failure {
     }
 }
 
-/// Removes directories that dead processes left over.
-pub fn reap(data: &Path, run: Option<&RunId>) -> usize {
-    ["live", "builds"].iter().map(|kind| disk::reap(&data.join("process").join(kind), run)).sum()
+/// Removes what dead processes left over in `data`: directories, and images that no run needs any more.
+pub fn reap(data: &Path, leftovers: Leftovers<'_>, reaped: &mut Reaped) {
+    let home = data.join("process");
+    let run = match leftovers {
+        Leftovers::Of(run) => Some(run),
+        Leftovers::AllBut(_) => None,
+    };
+    reaped.dirs += disk::reap(&home.join("live"), run) + disk::reap(&home.join("builds"), run);
+    if let Leftovers::AllBut(kept) = leftovers {
+        reaped.images += disk::reap_unused(&home.join("images"), kept);
+    }
 }

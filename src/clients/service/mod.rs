@@ -14,7 +14,7 @@ pub use front::Front;
 pub use log::Log;
 pub use owner::Owner;
 pub use running::{Backend, Boot, Doing, Exit, Running};
-pub use runtimes::{Reaped, Runtimes};
+pub use runtimes::{Leftovers, Reaped, Runtimes};
 pub use spec::{BuildOptions, BuildReport, Kind, Ready, ServiceSpec, Settings, Tag};
 
 pub use super::agent::{ExecReport, ExecSpec};

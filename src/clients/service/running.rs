@@ -157,7 +157,7 @@ impl Running {
     /// Stops it within a second and removes all that belongs to it.
     pub(super) async fn stop(&self) {
         self.0.boot.backend.stop().await;
-        let _ = timeout(Duration::from_millis(100), self.ended()).await;
+        let _ = timeout(Duration::from_millis(300), self.ended()).await;
     }
 }
 

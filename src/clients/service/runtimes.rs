@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OnceCell;
@@ -20,17 +21,44 @@ struct Inner {
     live: Mutex<BTreeMap<String, Running>>,
 }
 
+/// What is to go of what dead processes left over.
+#[derive(Clone, Copy, Debug)]
+pub enum Leftovers<'a> {
+    /// Containers and directories of this run. Its images stay: it goes on and needs them.
+    Of(&'a RunId),
+    /// Containers and directories of every run, and the images of all runs of this place but these.
+    AllBut(&'a [RunId]),
+}
+
 /// What was left over and is gone now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Reaped {
     /// Containers.
     pub containers: usize,
-    /// Networks.
-    pub networks: usize,
-    /// Images; only where everything was reaped, for a run that is resumed needs its own.
+    /// Images, of either runtime.
     pub images: usize,
-    /// Directories.
+    /// Directories of sandboxes and builds.
     pub dirs: usize,
+}
+
+impl Reaped {
+    /// Whether there was nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Reaped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts =
+            [(self.containers, "container"), (self.images, "image"), (self.dirs, "temporary directory")];
+        let named = counts.iter().filter(|(count, _)| *count > 0).map(|(count, one)| match (count, *one) {
+            (1, one) => format!("1 {one}"),
+            (n, "temporary directory") => format!("{n} temporary directories"),
+            (n, one) => format!("{n} {one}s"),
+        });
+        f.write_str(&named.collect::<Vec<_>>().join(", "))
+    }
 }
 
 /// A runtime that was chosen.
@@ -100,18 +128,19 @@ impl Runtimes {
         })
     }
 
-    /// Removes what dead processes left over: containers and directories of `run`, or of every run, then with their
-    /// images.
-    pub async fn reap(&self, run: Option<&RunId>) -> Reaped {
-        let mut reaped = Reaped { dirs: process::reap(&self.0.settings.data, run), ..Reaped::default() };
+    /// Removes what dead processes left over. What cannot be removed is left for the next time.
+    pub async fn reap(&self, leftovers: Leftovers<'_>) -> Reaped {
+        let mut reaped = Reaped::default();
+        process::reap(&self.0.settings.data, leftovers, &mut reaped);
         if let Ok(engine) = self.docker().await {
-            engine.reap(run, &mut reaped).await;
+            engine.reap(leftovers, &mut reaped).await;
         }
         reaped
     }
 
     async fn docker(&self) -> Result<docker::Engine, Failure> {
-        let connect = || docker::Engine::connect(self.0.settings.docker_host.as_deref());
+        let settings = &self.0.settings;
+        let connect = || docker::Engine::connect(settings.docker_host.as_deref(), &settings.data);
         let engine = self.0.docker.get_or_try_init(connect).await?;
         Ok(engine.clone())
     }
