@@ -70,8 +70,13 @@ fn step(desk: &Desk, past: &Past, address: &Address, format: Format) -> Done {
     let mut seen: Vec<Address> = Vec::new();
     let mut board = Board::new();
     past.read(|seq, record| {
-        if record.address == *address {
+        // Items and rounds of its own are counted in its line.
+        let inside = record.address.as_str().strip_prefix(address.as_str());
+        if inside.is_some_and(|rest| rest.is_empty() || (rest.starts_with(['[', '#']) && !rest.contains('/')))
+        {
             board.apply_record(&record);
+        }
+        if record.address == *address {
             records.push((seq, record));
         } else if seen.last() != Some(&record.address) && seen.len() < 10_000 {
             seen.push(record.address);
