@@ -235,7 +235,8 @@ fn lasting(output: &str) -> String {
         (r"\b01[0-9a-z]{24}\b", "RUN"),
         (r"\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?Z", "MOMENT"),
         (r"(?m)^\d\d:\d\d:\d\d", "TIME"),
-        (r"\b\d+(\.\d+)? (ms|s)\b", "SPAN"),
+        // Numbers in a column are padded.
+        (r" +\d+(\.\d+)? (ms|s)\b", " SPAN"),
         (r#""(duration_ms|at|seed|seq)":\d+"#, "NUMBER"),
         (r#""plan":"[0-9a-f]{64}""#, "PLAN"),
         // Only steps that take a while are said to begin.
