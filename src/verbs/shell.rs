@@ -123,12 +123,12 @@ shell = { argv = ["echo", "hello {{ inputs.name }}"], timeout = "10s" }
             ..ExecSpec::default()
         };
         let report = self.host.run(spec, &cx.cancel).await?;
-        let out = out(report, &cx);
+        let out = out(&report, &cx);
         if out.ok || observe { Ok(Output::free(out)) } else { Err(failure(&out)) }
     }
 }
 
-fn out(report: ExecReport, cx: &Context) -> Out {
+fn out(report: &ExecReport, cx: &Context) -> Out {
     let text = |bytes: &[u8]| cx.secrets.redact(&String::from_utf8_lossy(bytes));
     Out {
         ok: report.exit_code == Some(0),

@@ -62,7 +62,7 @@ pub async fn probe(socket: &Path, port: u16) -> io::Result<Probe> {
 pub async fn exec(socket: &Path, spec: ExecSpec) -> io::Result<Result<ExecReport, String>> {
     let mut stream = UnixStream::connect(socket).await?;
     let stdin = spec.stdin.clone();
-    wire::send_json(&mut stream, &Request::Exec(spec)).await?;
+    wire::send_json(&mut stream, &Request::Exec(Box::new(spec))).await?;
     wire::send(&mut stream, &stdin).await?;
     report(&mut stream).await
 }

@@ -116,7 +116,7 @@ pub enum Request {
     /// Forward this connection to a port. Answered with one byte, see [`Probe`].
     Connect(u16),
     /// Run a command.
-    Exec(ExecSpec),
+    Exec(Box<ExecSpec>),
     /// End all processes with this mark. Answered with one byte when they are gone.
     Kill(String),
 }

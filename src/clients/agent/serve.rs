@@ -156,7 +156,7 @@ async fn answer(mut from: UnixStream, orders: &Orders) -> io::Result<()> {
         Request::Lifeline => Err(io::Error::other("somebody else holds the lifeline")),
         Request::Connect(port) => forward(from, port).await,
         Request::Exec(spec) => {
-            let spec = super::ExecSpec { stdin: wire::receive(&mut from).await?, ..spec };
+            let spec = super::ExecSpec { stdin: wire::receive(&mut from).await?, ..*spec };
             let (mut read, mut write) = from.into_split();
             let hung_up = async move {
                 let _ = read.read(&mut [0]).await;
@@ -186,16 +186,12 @@ async fn reply(
 /// Connects as somebody outside of the container would: 127.0.0.2 reaches a server that listens on all addresses,
 /// not one that listens on 127.0.0.1 alone.
 async fn forward(mut from: UnixStream, port: u16) -> io::Result<()> {
-    match TcpStream::connect(("127.0.0.2", port)).await {
-        Ok(mut to) => {
-            let _ = to.set_nodelay(true);
-            from.write_all(&[Probe::Open.byte()]).await?;
-            tokio::io::copy_bidirectional(&mut from, &mut to).await.map(drop)
-        }
-        Err(_) => {
-            let local = TcpStream::connect(("127.0.0.1", port)).await.is_ok();
-            let probe = if local { Probe::LoopbackOnly } else { Probe::Refused };
-            from.write_all(&[probe.byte()]).await
-        }
-    }
+    let Ok(mut to) = TcpStream::connect(("127.0.0.2", port)).await else {
+        let local = TcpStream::connect(("127.0.0.1", port)).await.is_ok();
+        let probe = if local { Probe::LoopbackOnly } else { Probe::Refused };
+        return from.write_all(&[probe.byte()]).await;
+    };
+    let _ = to.set_nodelay(true);
+    from.write_all(&[Probe::Open.byte()]).await?;
+    tokio::io::copy_bidirectional(&mut from, &mut to).await.map(drop)
 }

@@ -1,8 +1,3 @@
-#![expect(
-    clippy::disallowed_methods,
-    reason = "looks whether the place that an image belongs to is still there"
-)]
-
 use std::collections::HashMap;
 use std::path::Path;
 

@@ -56,7 +56,7 @@ pub fn parse(text: &str) -> Result<Vec<Step>, String> {
         if !started && !matches!(order, Order::Arg(..)) {
             return Err(format!("line {line}: a Dockerfile begins with FROM: {text}"));
         }
-        steps.push(Step { line, order, text });
+        steps.push(Step { line, text, order });
     }
     if started { Ok(steps) } else { Err("the Dockerfile has no FROM".to_owned()) }
 }

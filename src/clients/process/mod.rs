@@ -82,7 +82,7 @@ impl Place {
     ) -> io::Result<Sandbox> {
         if self.bwrap.is_none() {
             let inside = |program: &mut Program| {
-                program.cwd = root.join(program.cwd.strip_prefix("/").unwrap_or(Path::new("")))
+                program.cwd = root.join(program.cwd.strip_prefix("/").unwrap_or(Path::new("")));
             };
             orders.main.iter_mut().for_each(inside);
             inside(&mut orders.session);

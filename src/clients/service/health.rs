@@ -41,7 +41,7 @@ pub(super) async fn wait(
             Ok(Ok(())) => return Ok(()),
             Ok(Err(why)) => missing = why,
             Err(_) if matches!(ready, Ready::Http(_)) => {
-                "it accepts connections but does not answer".clone_into(&mut missing)
+                "it accepts connections but does not answer".clone_into(&mut missing);
             }
             Err(_) => {}
         }
