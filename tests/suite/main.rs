@@ -34,3 +34,5 @@ mod signals;
 mod store;
 #[cfg(test)]
 mod toys;
+#[cfg(test)]
+mod trouble;
