@@ -40,7 +40,7 @@ impl<'a> Check<'a> {
             return;
         }
         match &node.value {
-            Raw::Table(_) => self.table(node, &fitting, name, at),
+            Raw::Table(_) => self.table(node, &meant(node, fitting), name, at),
             Raw::List(items) => {
                 let element = fitting.iter().find_map(|schema| schema.get("items"));
                 for item in items {
@@ -130,6 +130,19 @@ impl<'a> Check<'a> {
             );
         }
     }
+}
+
+/// Of tables that a constant tells apart, those whose constants are written; all where none is.
+fn meant<'a>(node: &Node, fitting: Vec<&'a Value>) -> Vec<&'a Value> {
+    let written =
+        |key: &str| node.table().and_then(|table| table.get(key)).map(|entry| entry.node.to_value());
+    let is_meant = |schema: &Value| {
+        let keys = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+        keys.filter_map(|(key, about)| Some((key, about.get("const")?)))
+            .all(|(key, word)| written(key).is_none_or(|value| value == *word))
+    };
+    let meant: Vec<&Value> = fitting.iter().copied().filter(|schema| is_meant(schema)).collect();
+    if meant.is_empty() { fitting } else { meant }
 }
 
 fn kind_fits(node: &Node, schema: &Value) -> bool {

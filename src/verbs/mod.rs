@@ -3,6 +3,7 @@
 //! Start with `set.rs`, the smallest; [`catalog`] lists them all.
 
 pub mod docker_build;
+mod fail;
 pub mod files;
 pub mod http;
 mod lapse;
@@ -16,6 +17,7 @@ mod set;
 pub mod shell;
 pub mod write;
 
+pub use fail::Fail;
 pub use files::Files;
 pub use http::Http;
 pub use read::Read;
@@ -45,6 +47,7 @@ pub struct Doors {
 pub fn catalog(doors: Doors) -> Catalog {
     Catalog::new()
         .verb(Set)
+        .verb(Fail)
         .verb(Files)
         .verb(Read)
         .verb(Write)

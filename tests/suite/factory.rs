@@ -38,7 +38,7 @@ fn step(index: usize, decided: &str) -> Value {
         "index": index, "description": format!("step {index} CANARY-DESCRIPTION"), "expect": "CANARY-EXPECT",
         "kind": "request", "decided": decided, "error": null, "log": "a log line", "captures": [],
         "sent": {"text": format!("GET /{index}\n")},
-        "observed": {"text": "HTTP 500\n\nno"},
+        "observed": {"text": if decided == "failed" { "HTTP 500\n\nno" } else { "HTTP 200\n\nhalf" }},
         "assertions": if decided == "failed" {
             json!([
                 {"assert": "status is 200", "ok": false, "expected": 200, "actual": 500, "path": null, "reason": null},
@@ -143,7 +143,7 @@ fn findings_come_worst_first_once_each_and_without_the_scenarios_words() {
     let zero = Some(0.0);
     assert_eq!(told, [("step", zero), ("start", zero), ("setup", zero), ("step", Some(60.0))]);
     assert_eq!(found[0]["reason"], "status is 200, but it is 500");
-    assert_eq!(found[0]["before"], json!(["GET /0 -> HTTP 500"]));
+    assert_eq!(found[0]["before"], json!(["GET /0 -> HTTP 200"]));
     assert_eq!(found[3]["reason"], "half of it is missing");
     assert!(!found.to_string().contains("CANARY"), "{found}");
     let schema: Value = serde_json::from_str(&text("schemas/feedback.json")).unwrap();
@@ -204,7 +204,7 @@ fn the_judge_sees_request_observation_and_earlier_steps_between_marks() {
     let trials = json!([trial("a", 1.0, &["held", "open"])]);
     let item = eval("trials | map('questions') | flatten | first", &[("trials", trials)]);
     let made = render("prompts/factory/judge.md", &json!({"item": item, "attempt": {"n": 1, "error": null}}));
-    for wanted in ["GET /0", "GET /1", "HTTP 500", "CANARY-EXPECT", "----- evidence "] {
+    for wanted in ["GET /0", "GET /1", "HTTP 200", "CANARY-EXPECT", "----- evidence "] {
         assert!(made.contains(wanted), "{wanted} is not in\n{made}");
     }
     assert!(!made.contains("{{"), "{made}");

@@ -153,7 +153,8 @@ async fn no_mark_of_the_scenarios_reaches_whoever_writes() {
     ran.stdout_has("score: 30");
     let seen = seen.lock().unwrap().clone();
     let count = |wanted: &str| seen.iter().filter(|request| kind(request) == wanted).count();
-    assert!(count("draft") >= 4 && count("wonder") >= 1 && count("judge") >= 1, "{}", seen.len());
+    let kinds: Vec<&str> = seen.iter().map(kind).collect();
+    assert!(count("draft") >= 4 && count("wonder") >= 1 && count("judge") >= 1, "{kinds:?}");
     for request in &seen {
         let text = request.to_string();
         let found: Vec<&str> = MARKS.into_iter().filter(|mark| text.contains(mark)).collect();
