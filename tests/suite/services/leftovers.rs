@@ -1,0 +1,176 @@
+//! What dead processes left over is removed, and nothing else is.
+#![expect(clippy::disallowed_methods, reason = "tests write files and plant leftovers")]
+
+use atoll::clients::service::{Kind, Leftovers};
+use atoll::id::RunId;
+
+use super::{SERVER, docker, house};
+use crate::binary::Project;
+use crate::fifo::{Fifo, Group, write_line};
+
+/// An owner that does not live: the first process never starts one tick after boot.
+const DEAD: &str = "1-1";
+
+/// The ids of containers with the label, running or not.
+fn containers(label: &str) -> Vec<String> {
+    let found = docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &format!("label={label}")]);
+    found.lines().map(ToOwned::to_owned).collect()
+}
+
+/// Whether there is such an image.
+fn has_image(name: &str) -> bool {
+    !docker(&["images", "--quiet", "--filter", &format!("reference={name}")]).is_empty()
+}
+
+#[tokio::test]
+async fn directories_of_the_dead_are_reaped() {
+    let Some(house) = house(Kind::Process, "directories_of_the_dead_are_reaped").await else { return };
+    let left = house.data.path().join("process/live/svc-old");
+    std::fs::create_dir_all(&left).unwrap();
+    std::fs::write(left.join("owner"), DEAD).unwrap();
+    std::fs::write(left.join("run"), "other").unwrap();
+    assert_eq!(house.runtimes.reap(Leftovers::Of(&house.run)).await.dirs, 0);
+    assert_eq!(house.runtimes.reap(Leftovers::Of(&RunId::new("other"))).await.dirs, 1);
+    assert!(!left.exists());
+}
+
+#[tokio::test]
+async fn images_of_sandboxes_stay_as_long_as_a_run_needs_them() {
+    let Some(house) = house(Kind::Process, "images_of_sandboxes_stay").await else { return };
+    let spec = house.spec(SERVER).await;
+    let image = house.data.path().join("process/images").join(spec.image.strip_prefix("process:").unwrap());
+    let kept = [house.run.clone()];
+    assert_eq!(house.runtimes.reap(Leftovers::AllBut(&[])).await.images, 0, "its process lives");
+    std::fs::write(image.join("users").join(house.run.as_str()), DEAD).unwrap();
+    assert_eq!(house.runtimes.reap(Leftovers::AllBut(&kept)).await.images, 0, "its run goes on");
+    assert!(image.exists());
+    assert_eq!(house.runtimes.reap(Leftovers::AllBut(&[])).await.images, 1);
+    assert!(!image.exists());
+    assert!(house.spec(SERVER).await.image == spec.image, "it can be built again");
+}
+
+/// A container of `run` whose process is dead, left over in the house at `data`.
+fn leave_container(run: &str, data: &str) -> String {
+    let labels = [format!("atoll.run={run}"), format!("atoll.owner={DEAD}"), format!("atoll.house={data}")];
+    let labels: Vec<&str> = labels.iter().flat_map(|label| ["--label", label.as_str()]).collect();
+    let id = docker(&[&["run", "--detach"], &labels[..], &["busybox:latest", "sleep", "1000"]].concat());
+    assert_eq!(id.len(), 64, "{id}");
+    id
+}
+
+/// An image of `run` whose process is dead, left over in the house at `data`.
+fn leave_image(name: &str, run: &str, data: &str) {
+    let text = format!(
+        "FROM busybox:latest\nLABEL atoll.run={run} atoll.owner={DEAD} atoll.house={data} atoll.name={name}\n"
+    );
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("Dockerfile"), text).unwrap();
+    docker(&["build", "--quiet", "--tag", name, &dir.path().display().to_string()]);
+    assert!(has_image(name));
+}
+
+#[tokio::test]
+async fn containers_and_images_of_the_dead_are_reaped() {
+    let Some(house) = house(Kind::Docker, "containers_of_the_dead").await else { return };
+    let (run, data) = (house.run.as_str(), house.data.path().display().to_string());
+    let label = format!("atoll.run={run}");
+    leave_container(run, &data);
+    house.runtimes.reap(Leftovers::Of(&house.run)).await;
+    assert_eq!(containers(&label), Vec::<String>::new());
+    let image = format!("atoll-test-{}", std::process::id());
+    leave_image(&image, run, &data);
+    leave_container(run, &data);
+    house.runtimes.reap(Leftovers::AllBut(std::slice::from_ref(&house.run))).await;
+    assert_eq!(containers(&label), Vec::<String>::new());
+    assert!(has_image(&image), "its run goes on");
+    house.runtimes.reap(Leftovers::AllBut(&[])).await;
+    assert!(!has_image(&image));
+}
+
+#[tokio::test]
+async fn layers_of_failed_builds_are_found_again() {
+    let Some(house) = house(Kind::Docker, "layers_of_failed_builds").await else { return };
+    let broken = house.dockerfile("ENV LAYER=1\nRUN exit 9\n");
+    assert!(!house.build(&[("Dockerfile", &broken)]).await.ok);
+    let named = docker(&[
+        "images",
+        "--filter",
+        &format!("label=atoll.run={}", house.run),
+        "--format",
+        "{{.Repository}}:{{.Tag}}",
+    ]);
+    assert!(named.starts_with(&format!("atoll-unbuilt:{}-", std::process::id())), "{named}");
+    house.runtimes.reap(Leftovers::AllBut(&[])).await;
+    assert!(has_image(&named), "its process lives");
+    let dead = format!("atoll-unbuilt:{DEAD}_{}", std::process::id());
+    docker(&["tag", &named, &dead]);
+    docker(&["rmi", &named]);
+    house.runtimes.reap(Leftovers::AllBut(&[])).await;
+    assert!(!has_image(&dead));
+}
+
+#[tokio::test]
+async fn gc_removes_what_no_run_needs_any_more() {
+    let Some(house) = house(Kind::Docker, "gc_removes").await else { return };
+    let project = Project::new().file(
+        "pipelines/hello.toml",
+        "atoll = 1\nname = \"hello\"\nsummary = \"says hello\"\n[steps.one]\nset = { text = \"hello\" }\n",
+    );
+    project.run(&["run", "hello"]).exits(0);
+    let runs = project.run(&["runs", "--format", "json"]).exits(0).json();
+    let run = runs["runs"][0]["id"].as_str().unwrap().to_owned();
+    let data = project.path(".atoll").canonicalize().unwrap().display().to_string();
+    let image = format!("atoll-test-gc-{}", std::process::id());
+    leave_image(&image, &run, &data);
+    leave_container(&run, &data);
+    project.run(&["gc", "--dry-run"]).exits(0);
+    assert!(has_image(&image));
+    project.run(&["gc"]).exits(0).stderr_has("1 image");
+    assert!(!has_image(&image));
+    assert_eq!(containers(&format!("atoll.house={data}")), Vec::<String>::new());
+    drop(house);
+}
+
+const HELD: &str = r#"
+atoll = 1
+name = "held"
+summary = "holds a container until it is told to go on"
+
+[inputs.says]
+type = "string"
+required = true
+
+[inputs.hears]
+type = "string"
+required = true
+
+[steps.up]
+hold = { service = { image = "busybox:latest", ready = "none" } }
+
+[steps.up.steps.wait]
+idempotent = true
+shell = { argv = ["sh", "-c", 'echo up > "$1"; read go < "$2"', "sh", "{{ inputs.says }}", "{{ inputs.hears }}"] }
+"#;
+
+#[tokio::test]
+async fn a_run_that_goes_on_removes_what_it_left_over() {
+    let Some(_house) = house(Kind::Docker, "a_run_that_goes_on").await else { return };
+    let project = Project::new().file("pipelines/held.toml", HELD);
+    let mut says = Fifo::new(project.path("says"));
+    let hears = Fifo::new(project.path("hears"));
+    let (said, heard) = (says.path().display().to_string(), hears.path().display().to_string());
+    let label = format!("atoll.house={}", project.path(".atoll").display());
+    let mut first = Group::start(project.command(&["run", "held", "--says", &said, "--hears", &heard]));
+    assert_eq!(says.line(), "up");
+    let old = containers(&label);
+    assert_eq!(old.len(), 2, "the service and its agent");
+    first.child.kill().unwrap();
+    first.wait_for_all();
+    let mut second = Group::start(project.command(&["resume", "last"]));
+    assert_eq!(says.line(), "up");
+    let new = containers(&label);
+    assert_eq!((new.len(), new.iter().any(|id| old.contains(id))), (2, false));
+    write_line(hears.path(), "go");
+    assert!(second.wait().success());
+    assert_eq!(containers(&label), Vec::<String>::new());
+}
