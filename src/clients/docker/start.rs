@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "waits for other processes: a socket, the last lines of a log")]
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -165,7 +167,6 @@ impl Engine {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "waits for other processes: a socket, the last lines of a log")]
 async fn pause(span: Duration) {
     tokio::time::sleep(span).await;
 }
