@@ -1,4 +1,7 @@
-#![expect(clippy::disallowed_methods, reason = "waits for other processes: a socket, the last lines of a log")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "waits for other processes: a socket, the last lines of a log"
+)]
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
