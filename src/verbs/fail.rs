@@ -28,8 +28,8 @@ impl Verb for Fail {
     const TRAITS: Traits = Traits::PURE;
     const EXAMPLE: &'static str = r#"
 [steps.stop]
-when = "1 > 2"
-fail = { message = "the numbers are off", class = "permanent" }
+when = "run.spent.calls > 100"
+fail = { message = "more calls than this is worth", class = "permanent" }
 "#;
     type With = With;
     type Out = Out;

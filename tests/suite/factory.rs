@@ -176,7 +176,7 @@ fn scope(draft: &str, format: &str) -> Value {
             "draft": draft, "last": {"score": 40.0, "findings": found, "trouble": null},
         },
         "steps": {
-            "shown": {"ok": true, "output": {"texts": [{"path": "main.py", "text": "print(1)", "truncated": false}]}},
+            "shown": {"ok": true, "output": {"omitted": [], "texts": [{"path": "main.py", "text": "print(1)", "truncated": false}]}},
             "wonder": {"output": {"root_cause": "the cause", "approach": "the way",
                 "hypotheses": [{"claim": "c", "evidence": "e"}]}},
         },
