@@ -47,15 +47,17 @@ fn mixed() -> String {
     for n in 2..=5 {
         text += &step(&format!("c{n}"), &format!("c{n}"), &of(&format!("c{}", n - 1)));
     }
-    text += &format!(
+    let fan = format!(
         "[steps.fan.each]\nover = \"range({ITEMS})\"\nresult = \"steps.two.output.stdout | trim | int\"\n\n"
     );
+    text += &fan;
     text += &step("fan.steps.one", "fan[{{ index }}]/one", "+{{ item }}");
     text += &step("fan.steps.two", "fan[{{ index }}]/two", &of("one"));
-    text += &format!(
+    let rounds = format!(
         "[steps.rounds.loop]\nmax = \"{ROUNDS}\"\nresult = \"{{ 'n': state.n }}\"\nstate = {{ n = \"1\" }}\n\
          next = {{ n = \"steps.grow.output.stdout | trim | int\" }}\n\n"
     );
+    text += &rounds;
     text += &step("rounds.steps.grow", "rounds#{{ loop.index }}/grow", "+{{ state.n }}");
     text += &step("last", "last", "+{{ steps.fan.output | sum }}");
     text + "[outputs]\nchain = \"steps.c5.output.stdout | trim | int\"\nfan = \"steps.fan.output\"\n\
@@ -246,7 +248,7 @@ impl Ordeal {
                     done.insert(record.address.clone());
                 }
                 Fact::Started { .. } if done.contains(&record.address) => {
-                    again.push(record.address.to_string())
+                    again.push(record.address.to_string());
                 }
                 _ => {}
             }
