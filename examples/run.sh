@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Sets everything up and shows the factory at work, offline: it grows the word-count service while the answers of a
-# real model come from the tape examples/word-count/cassette.jsonl. Safe to call again.
+# Sets everything up and shows the factory at work, offline: it grows a greeting service while the answers of a
+# real model come from the tape examples/greeting/cassette.jsonl. Safe to call again.
 #
-#   examples/run.sh [DIR]     puts the program and the journal below DIR (target/word-count)
+#   examples/run.sh [DIR]     puts the program and the journal below DIR (target/greeting)
 #
 # ATOLL names a binary to use instead of building one. Ends with 77 where the run cannot be had on this machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-example=examples/word-count
-place=${1:-target/word-count}
+example=examples/greeting
+place=${1:-target/greeting}
 
 need() {
   local command=$1 package=$2

@@ -320,7 +320,7 @@ fn factory_runs(page: &str) -> Vec<Vec<String>> {
 
 /// The inputs of the recorded example.
 fn recorded() -> Vec<String> {
-    let text = text("examples/word-count/run.args");
+    let text = text("examples/greeting/run.args");
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
 }
@@ -371,7 +371,7 @@ fn the_offline_example_grows_its_program() {
     let (out, err) = (said(&output.stdout), said(&output.stderr));
     if output.status.code() == Some(77) {
         let required = std::env::var("ATOLL_REQUIRE").unwrap_or_default();
-        let taped = root().join("examples/word-count/cassette.jsonl").exists();
+        let taped = root().join("examples/greeting/cassette.jsonl").exists();
         assert!(!(taped && required.split(',').any(|name| name == "process")), "{out}{err}");
         println!("skipped: the offline example: {}", format!("{out}{err}").trim());
         return;
