@@ -4,23 +4,32 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Settings;
-use crate::plan::{InputFiles, Listed, ReadFile};
+use super::{Settings, Stop, house};
+use crate::clients::registry::Registry;
+use crate::plan::{InputDoor, Listed, ReadFile};
 use crate::value::Digest;
 
-/// Files, found from the directory of the project.
-pub struct Files(PathBuf);
+/// Files, found from the directory of the project, and the models of the registry.
+pub struct Files {
+    project: PathBuf,
+    registry: Option<Registry>,
+}
 
 impl Files {
-    /// Files of the project that `settings` know.
-    pub fn new(settings: &Settings) -> Self {
-        Self(settings.project.clone())
+    /// Files and models of the project that `settings` know.
+    pub fn new(settings: &Settings) -> Result<Self, Stop> {
+        Ok(Self { registry: Some(house::registry(settings)?), ..Self::alone(settings) })
+    }
+
+    /// The same, where any name will do for a model.
+    pub fn alone(settings: &Settings) -> Self {
+        Self { project: settings.project.clone(), registry: None }
     }
 }
 
-impl InputFiles for Files {
+impl InputDoor for Files {
     fn file(&self, path: &str) -> Result<ReadFile, String> {
-        let full = self.0.join(path);
+        let full = self.project.join(path);
         let bytes = fs::read(&full).map_err(|e| e.to_string())?;
         let text =
             String::from_utf8(bytes).map_err(|e| format!("it is no UTF-8 text ({})", e.utf8_error()))?;
@@ -30,10 +39,15 @@ impl InputFiles for Files {
 
     fn dir(&self, path: &str) -> Result<Vec<Listed>, String> {
         let mut listed = Vec::new();
-        let root = self.0.join(path);
+        let root = self.project.join(path);
         list(&root, &root, &mut listed)?;
         listed.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(listed)
+    }
+
+    fn model(&self, name: &str) -> Result<(), (String, Option<String>)> {
+        let Some(registry) = &self.registry else { return Ok(()) };
+        registry.find(name).map(drop).map_err(|error| (error.message, error.hint))
     }
 }
 
@@ -74,7 +88,7 @@ mod tests {
         }
         std::os::unix::fs::symlink(&root, root.join("b/loop")).unwrap();
         fs::write(place.path().join("bad"), [0xff, 0xfe]).unwrap();
-        let files = Files(place.path().to_owned());
+        let files = Files { project: place.path().to_owned(), registry: None };
         let listed = files.dir("s").unwrap();
         assert_eq!(
             listed.iter().map(|f| (f.path.as_str(), f.size)).collect::<Vec<_>>(),

@@ -59,7 +59,8 @@ fn program() -> PathBuf {
     std::env::current_exe().unwrap_or_else(|_| PathBuf::from("atoll"))
 }
 
-fn registry(settings: &Settings) -> Result<Registry, Stop> {
+/// What is known about models here.
+pub fn registry(settings: &Settings) -> Result<Registry, Stop> {
     let registry = match &settings.file {
         Some((path, text)) => Registry::extended(&path.display().to_string(), text),
         None => Registry::embedded(),

@@ -22,7 +22,7 @@ pub fn over(
     showing: Showing<'_>,
 ) -> Done {
     let given = again(&past.inputs()?, &pipeline.plan.inputs);
-    let inputs = match check_inputs(&pipeline.plan, &given, &Files::new(&desk.settings)) {
+    let inputs = match check_inputs(&pipeline.plan, &given, &Files::new(&desk.settings)?) {
         Ok(inputs) => inputs,
         Err(found) => return Err(loading::refuse(desk, &found, &pipeline.sources, showing.carry.format)?),
     };

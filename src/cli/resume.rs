@@ -82,7 +82,7 @@ fn shown(changed: &plan::Changed) -> String {
 
 /// Files and directories among the inputs whose content is not what it was, each as a line.
 fn inputs_that_changed(desk: &Desk, plan: &Plan, recorded: &Value) -> Vec<String> {
-    let files = Files::new(&desk.settings);
+    let files = Files::alone(&desk.settings);
     let is_file = |input: &Input| matches!(input.kind, InputKind::File | InputKind::Dir);
     let mut lines = Vec::new();
     for (name, _) in plan.inputs.iter().filter(|(_, input)| is_file(input)) {

@@ -35,19 +35,21 @@ pub struct Listed {
     pub digest: Digest,
 }
 
-/// Reads the files and directories that inputs name. Errors say what happened, in words.
-pub trait InputFiles {
+/// What inputs name: files, directories and models. Errors say what happened, in words.
+pub trait InputDoor {
     /// The text of the file at `path`.
     fn file(&self, path: &str) -> Result<ReadFile, String>;
     /// All files below the directory at `path`, by path.
     fn dir(&self, path: &str) -> Result<Vec<Listed>, String>;
+    /// Whether there is a model called `name`. An error has what is wrong, and what to do about it.
+    fn model(&self, name: &str) -> Result<(), (String, Option<String>)>;
 }
 
 /// The value of `inputs` for a run of `plan`, or everything that is wrong with what was given.
 pub fn check_inputs(
     plan: &Plan,
     given: &IndexMap<String, Given>,
-    door: &dyn InputFiles,
+    door: &dyn InputDoor,
 ) -> Result<Value, Vec<Diagnostic>> {
     let mut found = Vec::new();
     let spelt = |name: &str| name.replace('-', "_");
@@ -77,7 +79,7 @@ pub fn check_inputs(
                 Ok(value) => {
                     values.insert(name.clone(), value);
                 }
-                Err((code, message)) => found.push(Diagnostic::new(code, message).help(help(name, input))),
+                Err(wrong) => found.push(wrong),
             },
         }
     }
@@ -94,7 +96,19 @@ fn help(name: &str, input: &Input) -> String {
     format!("give {} with `--{}`{about}", noun(&input.kind), name.replace('_', "-"))
 }
 
-fn take(name: &str, input: &Input, value: &Value, door: &dyn InputFiles) -> Result<Value, (Code, String)> {
+fn take(name: &str, input: &Input, value: &Value, door: &dyn InputDoor) -> Result<Value, Diagnostic> {
+    let wrong = |(code, message)| Diagnostic::new(code, message).help(help(name, input));
+    let taken = read(name, input, value, door).map_err(wrong)?;
+    if let (InputKind::Model, Some(model)) = (&input.kind, taken.as_str()) {
+        door.model(model).map_err(|(message, hint)| {
+            let found = Diagnostic::new(Code::InputModel, format!("{message} for `{name}`"));
+            found.help(hint.unwrap_or_else(|| help(name, input)))
+        })?;
+    }
+    Ok(taken)
+}
+
+fn read(name: &str, input: &Input, value: &Value, door: &dyn InputDoor) -> Result<Value, (Code, String)> {
     let path = || {
         value
             .as_str()

@@ -22,7 +22,7 @@ mod texts;
 mod types;
 
 pub use bundle::{Bundle, Changed, drift};
-pub use given::{Given, InputFiles, Listed, ReadFile, check_inputs};
+pub use given::{Given, InputDoor, Listed, ReadFile, check_inputs};
 pub use load::{Loaded, load, load_bundle};
 pub use sources::{Found, Layer, MemorySources, Sources, Unreadable};
 pub use types::{

@@ -3,9 +3,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use super::{Context, DynResource, Failure, Output, Resource, Traits, Verb};
+use crate::schema::Schema;
 use crate::value::Value;
 
 /// All verbs and resources there are, by name, in the order in which they were added.
@@ -114,7 +116,7 @@ impl<V: Verb> DynVerb for V {
 
     fn run(&self, with: Value, cx: Context) -> Running<'_> {
         Box::pin(async move {
-            let output = Verb::run(self, read(V::NAME, with)?, cx).await?;
+            let output = Verb::run(self, read(V::NAME, &with)?, cx).await?;
             let value = serde_json::to_value(output.value).map_err(|e| {
                 Failure::new(super::Class::Bug, format!("the output of `{}` is no JSON: {e}", V::NAME))
             })?;
@@ -124,9 +126,16 @@ impl<V: Verb> DynVerb for V {
 }
 
 /// Reads a rendered input, or says which key is wrong.
-pub(super) fn read<T: DeserializeOwned>(name: &str, with: Value) -> Result<T, Failure> {
-    serde_json::from_value(with).map_err(|e| {
-        Failure::permanent(format!("`{name}` cannot use its input: {e}"))
+pub(super) fn read<T: DeserializeOwned + JsonSchema>(name: &str, with: &Value) -> Result<T, Failure> {
+    T::deserialize(with).map_err(|error| {
+        let complaint = violation::<T>(with).unwrap_or_else(|| error.to_string());
+        Failure::permanent(format!("`{name}` cannot use its input: {complaint}"))
             .hint(format!("`atoll explain verb {name}` lists what it takes"))
     })
+}
+
+/// What the schema of `T` says about `with`: unlike the reader's error it names the place.
+fn violation<T: JsonSchema>(with: &Value) -> Option<String> {
+    let schema = Schema::compile("with", schemars::schema_for!(T).to_value()).ok()?;
+    schema.violations(with).first().map(ToString::to_string)
 }

@@ -87,7 +87,7 @@ impl<R: Resource> DynResource for R {
 
     fn acquire(&self, with: Value, cx: Context) -> Acquiring<'_> {
         Box::pin(async move {
-            let with = super::catalog::read(R::NAME, with)?;
+            let with = super::catalog::read(R::NAME, &with)?;
             Resource::acquire(self, with, cx).await
         })
     }

@@ -61,9 +61,31 @@ pub struct With {
 #[serde(untagged)]
 pub enum Argv {
     /// The program and its arguments.
-    Words(Vec<String>),
+    Words(Vec<Word>),
     /// A command line, for `shell = true`.
     Line(String),
+}
+
+/// One word of a command: numbers and truth values are written as JSON writes them.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Word {
+    /// Text.
+    Text(String),
+    /// A number.
+    Number(serde_json::Number),
+    /// `true` or `false`.
+    Truth(bool),
+}
+
+impl Word {
+    fn text(self) -> String {
+        match self {
+            Self::Text(text) => text,
+            Self::Number(number) => number.to_string(),
+            Self::Truth(truth) => truth.to_string(),
+        }
+    }
 }
 
 fn patience() -> Lapse {
@@ -102,11 +124,12 @@ shell = { argv = ["echo", "hello {{ inputs.name }}"], timeout = "10s" }
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         let observe = with.observe;
+        let shell = || ["sh".to_owned(), "-c".to_owned()].into_iter();
         let argv = match (with.argv, with.shell) {
-            (Argv::Words(words), false) if !words.is_empty() => words,
-            (Argv::Line(line), true) => vec!["sh".to_owned(), "-c".to_owned(), line],
+            (Argv::Words(words), false) if !words.is_empty() => words.into_iter().map(Word::text).collect(),
+            (Argv::Line(line), true) => shell().chain([line]).collect(),
             (Argv::Words(words), true) if !words.is_empty() => {
-                [vec!["sh".to_owned(), "-c".to_owned()], words].concat()
+                shell().chain(words.into_iter().map(Word::text)).collect()
             }
             _ => {
                 return Err(Failure::permanent("`argv` has to be a list that begins with a program")

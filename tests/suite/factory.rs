@@ -142,7 +142,7 @@ fn findings_come_worst_first_once_each_and_without_the_scenarios_words() {
         .collect();
     let zero = Some(0.0);
     assert_eq!(told, [("step", zero), ("start", zero), ("setup", zero), ("step", Some(60.0))]);
-    assert_eq!(found[0]["reason"], "status is 200, but it is 500");
+    assert_eq!(found[0]["reason"], "Required: status is 200");
     assert_eq!(found[0]["before"], json!(["GET /0 -> HTTP 200"]));
     assert_eq!(found[3]["reason"], "half of it is missing");
     assert!(!found.to_string().contains("CANARY"), "{found}");
@@ -194,9 +194,9 @@ fn prompts_of_the_generating_models_render_in_every_policy() {
         }
     }
     let edited = render("prompts/factory/generate.md", &scope("edit", "edits"));
-    assert!(edited.contains("print(1)") && edited.contains("status is 200, but it is 500"), "{edited}");
+    assert!(edited.contains("print(1)") && edited.contains("Required: status is 200"), "{edited}");
     let fresh = render("prompts/factory/generate.md", &scope("fresh", "blocks"));
-    assert!(!fresh.contains("print(1)") && fresh.contains("status is 200, but it is 500"), "{fresh}");
+    assert!(!fresh.contains("print(1)") && fresh.contains("Required: status is 200"), "{fresh}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use atoll::diag::{Code, Severity};
 use atoll::plan::{
-    Action, BodyId, Given, InputFiles, Listed, Loaded, MemorySources, OnInterrupt, Plan, ReadFile,
+    Action, BodyId, Given, InputDoor, Listed, Loaded, MemorySources, OnInterrupt, Plan, ReadFile,
     check_inputs, drift, load, load_bundle,
 };
 use atoll::report::diagnostics::render_text;
@@ -139,7 +139,7 @@ fn a_bundle_gives_the_same_plan_again_and_shows_drift() {
 
 struct Disk(HashMap<&'static str, &'static str>);
 
-impl InputFiles for Disk {
+impl InputDoor for Disk {
     fn file(&self, path: &str) -> Result<ReadFile, String> {
         let text = self.0.get(path).ok_or("no such file")?;
         Ok(ReadFile { name: path.to_owned(), text: (*text).to_owned() })
@@ -150,6 +150,10 @@ impl InputFiles for Disk {
             return Err("not a directory".to_owned());
         }
         Ok(vec![Listed { path: "one.yaml".to_owned(), size: 3, digest: Digest::of("abc") }])
+    }
+
+    fn model(&self, _: &str) -> Result<(), (String, Option<String>)> {
+        Ok(())
     }
 }
 

@@ -68,12 +68,15 @@ fn a_broken_scenario_is_pointed_at_and_nothing_is_spent() {
 #[test]
 fn an_unknown_model_is_named() {
     let project = words();
-    let ran = factory(&project, &["--judge-model", "claude-hiaku-4-5"]).exits(1);
-    nothing_asked(&ran.stderr_has("unknown model `claude-hiaku-4-5`").stderr_has("claude-haiku-4-5"));
-    let ran = factory(&project, &["--judge-model", "nobody/any"]).exits(1);
+    let ran = factory(&project, &["--judge-model", "claude-hiaku-4-5", "--model", "nobody/any"]).exits(3);
     nothing_asked(
-        &ran.stderr_has("unknown provider `nobody`").stderr_has("[providers.nobody] in atoll.toml"),
+        &ran.stderr_has("unknown model `claude-hiaku-4-5`")
+            .stderr_has("claude-haiku-4-5")
+            .stderr_has("unknown provider `nobody`")
+            .stderr_has("[providers.nobody] in atoll.toml")
+            .stderr_has("E0609"),
     );
+    assert!(!project.path(".atoll/atoll.db").exists(), "what cannot begin leaves nothing");
 }
 
 #[test]
@@ -195,7 +198,7 @@ parallel = 1
 
 [steps.many.steps.one]
 idempotent = true
-shell = { argv = ["sh", "-c", 'echo "$1" >> effects; head -c 600000 /dev/zero | tr "\0" "$1"', "sh", "n{{ index }}"] }
+shell = { argv = ["sh", "-c", 'echo "$1" >> effects; head -c 600000 /dev/zero | tr "\0" "$1"', "sh", "{{ index }}"] }
 
 [outputs]
 sizes = "steps.many.output | map(attribute='stdout') | map('length')"
