@@ -6,13 +6,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::follow::Line;
-use crate::driver::Asker;
+use crate::driver::{Answered, Asker};
 use crate::engine::Question;
 use crate::id::Address;
 use crate::report::units::harmless;
 use crate::value::Value;
 
-type Answering = Pin<Box<dyn Future<Output = Option<Value>> + Send>>;
+type Answering = Pin<Box<dyn Future<Output = Option<Answered>> + Send>>;
 
 /// Asks at the terminal, one question at a time.
 pub struct Terminal {
@@ -40,7 +40,7 @@ impl Asker for Terminal {
             let started = std::thread::Builder::new().name("question".to_owned()).spawn(asking).is_ok();
             let answer = if started { answer.await.ok().flatten() } else { None };
             line.hush(false);
-            answer
+            answer.map(|answer| Answered { answer, by: "terminal".to_owned() })
         })
     }
 }
@@ -106,8 +106,8 @@ impl Beforehand {
 impl Asker for Beforehand {
     fn ask(&self, address: &Address, question: &Question) -> Answering {
         if *address == self.address {
-            let answer = self.answer.clone();
-            return Box::pin(async { Some(answer) });
+            let answered = Answered { answer: self.answer.clone(), by: "atoll answer".to_owned() };
+            return Box::pin(async { Some(answered) });
         }
         match &self.next {
             Some(next) => next.ask(address, question),

@@ -94,7 +94,16 @@ pub enum Command {
 }
 
 /// A future answer; `None` where nobody gave one.
-pub type Answering = Pin<Box<dyn Future<Output = Option<Value>> + Send>>;
+pub type Answering = Pin<Box<dyn Future<Output = Option<Answered>> + Send>>;
+
+/// An answer, and who gave it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answered {
+    /// What was answered.
+    pub answer: Value,
+    /// By whom, as the journal keeps it.
+    pub by: String,
+}
 
 /// Somebody who can be asked.
 pub trait Asker: Send + Sync + 'static {

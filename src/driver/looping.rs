@@ -257,7 +257,7 @@ impl Driver {
             let answering = asker.ask(&address, &question);
             tokio::spawn(async move {
                 let report = match answering.await {
-                    Some(answer) => Report::Answered { address, answer, by: "terminal".to_owned() },
+                    Some(super::Answered { answer, by }) => Report::Answered { address, answer, by },
                     None => nobody(address, question),
                 };
                 outbox.send(Message::Report(report)).ok();

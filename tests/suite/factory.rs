@@ -142,7 +142,7 @@ fn findings_come_worst_first_once_each_and_without_the_scenarios_words() {
         .collect();
     let zero = Some(0.0);
     assert_eq!(told, [("step", zero), ("start", zero), ("setup", zero), ("step", Some(60.0))]);
-    assert_eq!(found[0]["reason"], "Required: status is 200");
+    assert_eq!(found[0]["reason"], "expected status is 200 (found: 500)");
     assert_eq!(found[0]["before"], json!(["GET /0 -> HTTP 200"]));
     assert_eq!(found[3]["reason"], "half of it is missing");
     assert!(!found.to_string().contains("CANARY"), "{found}");
@@ -168,7 +168,7 @@ fn scope(draft: &str, format: &str) -> Value {
     let trials = json!([trial("a", 1.0, &["held", "failed"]), not_started("b"), broken("c")]);
     let found = eval("findings(trials, book([]))", &[("trials", trials)]);
     json!({
-        "inputs": {"spec": {"text": "# The spec"}, "port": 8080, "language": "python", "answers": format, "threshold": 95},
+        "inputs": {"spec": {"text": "# The spec"}, "port": 8080, "language": "python", "product": "auto", "answers": format, "threshold": 95},
         "attempt": {"n": 1, "error": {"message": "the answer was cut off"}},
         "loop": {"index": 3},
         "state": {

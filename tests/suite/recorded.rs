@@ -1,0 +1,136 @@
+//! Whole runs of the factory, offline: a real model's answers come from the tapes of `examples/`, everything else
+//! happens for real. Where a runtime is missing a test says *skipped*; `ATOLL_REQUIRE=docker,process` makes that a
+//! failure.
+#![expect(clippy::disallowed_methods, reason = "tests read examples and start programs")]
+
+use std::io::BufReader;
+use std::path::Path;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::binary::{Project, Ran};
+use crate::fifo::{Group, was_killed};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Examples that have a tape.
+fn taped() -> Vec<String> {
+    let entries = std::fs::read_dir(root().join("examples")).unwrap().map(|entry| entry.unwrap().path());
+    let taped = entries.filter(|path| path.join("cassette.jsonl").is_file());
+    let mut names: Vec<String> =
+        taped.map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// The tape of an example.
+fn tape(example: &str) -> String {
+    format!("examples/{example}/cassette.jsonl")
+}
+
+/// `atoll run factory` as the example was recorded, on its tape, in a data directory of its own.
+fn growing(project: &Project, example: &str, more: &[&str]) -> Command {
+    let text = std::fs::read_to_string(root().join(format!("examples/{example}/run.args"))).unwrap();
+    let inputs = text.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace);
+    let mut command = project.command(&["run", "factory"]);
+    command.current_dir(root()).args(inputs).args(["--replay", &tape(example)]);
+    command.arg("--data-dir").arg(project.path("runs")).arg("--out").arg(project.path("out")).args(more);
+    command
+}
+
+fn ran(mut command: Command) -> Ran {
+    Ran::of(&["run", "factory", "…"], &command.output().unwrap())
+}
+
+/// Whether `runtime` is here; where it is required and is not, the test fails.
+fn there(runtime: &str, test: &str) -> bool {
+    let probe: &[&str] = if runtime == "docker" { &["docker", "info"] } else { &["bwrap", "--version"] };
+    let here = Command::new(probe[0]).args(&probe[1..]).output().is_ok_and(|output| output.status.success());
+    let required = std::env::var("ATOLL_REQUIRE").unwrap_or_default();
+    assert!(here || !required.split(',').any(|name| name == runtime), "{runtime} is required and not here");
+    if !here {
+        println!("skipped: {test}: {runtime} is not here");
+    }
+    here
+}
+
+/// Images that a run built are of no use to anybody afterwards.
+fn forget_images(run: &str) {
+    let filter = format!("label=atoll.run={run}");
+    Command::new("docker").args(["image", "prune", "--force", "--filter", &filter]).output().ok();
+}
+
+#[test]
+fn recorded_examples_converge_again_in_the_sandbox() {
+    if !there("process", "recorded_examples_converge_again_in_the_sandbox") {
+        return;
+    }
+    let names = taped();
+    assert!(names.iter().any(|name| name == "greeting"), "{names:?}");
+    for name in names {
+        let project = Project::new();
+        let again = ran(growing(&project, &name, &["--runtime", "process", "--format", "json"]));
+        let result = again.exits(0).json();
+        let outputs = &result["outputs"];
+        assert_eq!(outputs["status"], "converged", "{name}: {result}");
+        assert_eq!(outputs["rounds"], outputs["scores"].as_array().unwrap().len(), "{result}");
+        assert!(project.path("out/Dockerfile").exists(), "{name}");
+    }
+}
+
+#[test]
+fn a_recorded_example_converges_again_in_docker() {
+    if !there("docker", "a_recorded_example_converges_again_in_docker") {
+        return;
+    }
+    let project = Project::new();
+    let again = ran(growing(&project, "greeting", &["--runtime", "docker", "--format", "json"]));
+    let result = again.exits(0).stderr_has("building with runtime docker").json();
+    forget_images(result["run"].as_str().unwrap());
+    assert_eq!(result["outputs"]["status"], "converged", "{result}");
+    assert_eq!(result["outputs"]["score"], json!(100.0), "{result}");
+}
+
+#[test]
+fn a_killed_factory_goes_on_and_grows_the_same_program() {
+    if !there("process", "a_killed_factory_goes_on_and_grows_the_same_program") {
+        return;
+    }
+    let project = Project::new();
+    let whole = ran(growing(&project, "greeting", &["--runtime", "process", "--format", "json"])).exits(0);
+    let expected = whole.json()["outputs"].clone();
+    for moment in ["converge#1/generate_blocks  begins", "✓ converge#1/build", "✓ converge#2/generate_blocks"] {
+        let project = Project::new();
+        let mut group = Group::start(growing(&project, "greeting", &["--runtime", "process"]));
+        let heard = Group::read_until(&mut BufReader::new(group.child.stderr.take().unwrap()), moment);
+        assert!(heard.last().is_some_and(|line| line.contains(moment)), "{heard:?}");
+        group.signal(Signal::SIGKILL);
+        assert!(was_killed(group.wait()));
+
+        let mut rest = project.command(&["resume", "last", "--replay", &tape("greeting"), "--format", "json"]);
+        rest.current_dir(root()).arg("--data-dir").arg(project.path("runs"));
+        let rest = ran(rest).exits(0);
+        assert_eq!(rest.json()["outputs"], expected, "killed after {moment}");
+        if moment.contains('✓') {
+            let done = moment.trim_start_matches("✓ ");
+            assert!(!rest.stderr.contains(&format!("{done}  begins")), "{moment}: {}", rest.stderr);
+        }
+    }
+}
+
+/// What cannot be observed for a reason of ours says nothing about the candidate: it ends the run.
+#[test]
+fn trouble_of_ours_is_no_round() {
+    if !there("process", "trouble_of_ours_is_no_round") {
+        return;
+    }
+    let project = Project::new();
+    let memory = "steps.converge.steps.observe.steps.trial.hold.service.memory=\"a lot\"";
+    let broken = ran(growing(&project, "greeting", &["--runtime", "process", "--set", memory]));
+    let broken = broken.exits(1).stderr_has("the candidate could not be observed").stderr_has("is no size");
+    assert!(!broken.stderr.contains("converge#2"), "{}", broken.stderr);
+}
