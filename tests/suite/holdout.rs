@@ -61,7 +61,7 @@ async fn answer(State(seen): State<Seen>, body: Bytes) -> String {
     let mut seen = seen.lock().unwrap();
     seen.push(request.clone());
     let text = match kind(&request) {
-        "judge" => json!({"reason": "it says hello, but not in a friendly way", "score": 60}).to_string(),
+        "judge" => json!({"parts": [{"expected": "a greeting", "found": "hello", "holds": false}], "reason": "it says hello, but not in a friendly way", "score": 60}).to_string(),
         "wonder" => json!({
             "hypotheses": [{"claim": "main.py is unfriendly", "evidence": "the answers"}],
             "root_cause": "tone", "approach": "be friendly"
