@@ -9,12 +9,10 @@ use std::time::Duration;
 
 use super::{Face, Stop};
 use crate::clock::{Clock, Millis};
-use crate::driver::{Event, journal};
-use crate::id::RunId;
+use crate::driver::Event;
 use crate::report::lines::Lines;
 use crate::report::live::Live;
 use crate::report::{Progress, jsonl};
-use crate::store::Store;
 use crate::view::Board;
 
 const QUEUE: usize = 8_192;
@@ -47,27 +45,13 @@ pub struct Follower {
 #[derive(Clone)]
 pub struct Line(SyncSender<Message>);
 
-/// What a follower needs to know of a run that has a journal already.
-pub struct Before {
-    /// The store.
-    pub store: Arc<dyn Store>,
-    /// The run.
-    pub run: RunId,
-}
-
 impl Follower {
-    /// Begins to follow. A run that has a journal is read from `before`.
-    pub fn start(
-        face: Face,
-        clock: Arc<dyn Clock>,
-        stream: Stream,
-        before: Option<Before>,
-    ) -> Result<Self, Stop> {
+    /// Begins to follow.
+    pub fn start(face: Face, clock: Arc<dyn Clock>, stream: Stream) -> Result<Self, Stop> {
         let (queue, messages) = sync_channel(QUEUE);
         let follow = move || {
             let mut following =
-                Following { face: progress(face), stream, board: Board::new(), seen: 0, hushed: false };
-            following.read(before);
+                Following { face: progress(face), stream, board: Board::new(), hushed: false };
             following.follow(&messages, clock.as_ref());
             following.board
         };
@@ -95,7 +79,7 @@ impl Line {
     pub fn event(&self, event: &Event) {
         let message = Message::Event(event.clone());
         match event {
-            Event::Fact { .. } => drop(self.0.send(message)),
+            Event::Fact { .. } | Event::Past { .. } => drop(self.0.send(message)),
             Event::Note { .. } => match self.0.try_send(message) {
                 Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
             },
@@ -125,25 +109,10 @@ struct Following {
     face: Box<dyn Progress>,
     stream: Stream,
     board: Board,
-    seen: u64,
     hushed: bool,
 }
 
 impl Following {
-    fn read(&mut self, before: Option<Before>) {
-        let Some(Before { store, run }) = before else { return };
-        self.board.run = Some(run.clone());
-        let read = journal::read(store.as_ref(), &run, |seq, record| {
-            self.board.apply_record(&record);
-            self.seen = seq;
-            Ok(())
-        });
-        if let Err(error) = read {
-            // The driver reads the same journal and ends the run over it.
-            self.face.say(&error.to_string());
-        }
-    }
-
     fn follow(&mut self, messages: &Receiver<Message>, clock: &dyn Clock) {
         let mut drawn: Millis = 0;
         loop {
@@ -168,12 +137,6 @@ impl Following {
     fn take(&mut self, message: Message) {
         match message {
             Message::Event(event) => {
-                if let Event::Fact { seq, .. } = &event {
-                    if *seq <= self.seen {
-                        return;
-                    }
-                    self.seen = *seq;
-                }
                 self.write(&event);
                 self.board.apply(&event);
                 self.face.event(&event, &self.board);

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::args::Format;
 use super::{Desk, Done, Exit, Settings, house, leftovers};
 use crate::clock::{Millis, millis};
-use crate::store::{Head, StoreError};
+use crate::store::{Durability, Head, StoreError};
 
 /// Content younger than this may belong to a fact that is not written yet.
 const YOUNG: Duration = Duration::from_secs(600);
@@ -51,7 +51,9 @@ fn span(text: &str) -> Result<Duration, String> {
 
 /// Cleans up.
 pub fn serve(desk: &Desk, ask: &Ask) -> Done {
-    let Some(store) = house::look(&desk.settings)? else {
+    let looked = house::look(&desk.settings)?;
+    let open = || house::open(&desk.settings, Durability::default());
+    let Some(store) = looked.map(|looked| if ask.dry_run { Ok(looked) } else { open() }).transpose()? else {
         if !ask.dry_run {
             leftovers::clear_all(desk, &[])?;
         }

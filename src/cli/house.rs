@@ -107,9 +107,10 @@ pub fn open(settings: &Settings, durability: Durability) -> Result<Arc<dyn Store
     Ok(Arc::new(Sqlite::open(&settings.database(), durability, clock())?))
 }
 
-/// The store of runs, `None` where no run was ever begun here.
+/// The store of runs to look at, `None` where no run was ever begun here.
 pub fn look(settings: &Settings) -> Result<Option<Arc<dyn Store>>, Stop> {
-    if settings.database().exists() { open(settings, Durability::default()).map(Some) } else { Ok(None) }
+    let path = settings.database();
+    Ok(if path.exists() { Some(Arc::new(Sqlite::open_to_read(&path, clock())?)) } else { None })
 }
 
 /// Makes the directory of runs, which version control is to pass over.

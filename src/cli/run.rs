@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use tokio::sync::mpsc;
 
 use super::args::Format;
-use super::follow::{Before, Follower, Stream};
+use super::follow::{Follower, Stream};
 use super::given::{self, Given};
 use super::house::{self, Doors};
 use super::person::{Beforehand, Terminal};
@@ -193,9 +193,7 @@ pub struct Showing<'a> {
 pub fn carry_out(desk: &Desk, house: &House, job: Job, showing: Showing<'_>) -> Done {
     let Showing { carry, stream, answer } = showing;
     let to_stdout = matches!(stream, Stream::Out);
-    let before = matches!(job.begin, Begin::Resume)
-        .then(|| Before { store: house.store.clone(), run: job.run.clone() });
-    let follower = Follower::start(desk.face, house.clock.clone(), stream, before)?;
+    let follower = Follower::start(desk.face, house.clock.clone(), stream)?;
     let person = (desk.face.person && !carry.no_input)
         .then(|| Arc::new(Terminal::new(follower.line())) as Arc<dyn Asker>);
     let asker = match answer {

@@ -16,6 +16,13 @@ pub enum Event {
         /// The record.
         record: Arc<Record>,
     },
+    /// A fact that was on record before the run was resumed: it comes before all others, in order, and is no news.
+    Past {
+        /// The run.
+        run: RunId,
+        /// The record.
+        record: Arc<Record>,
+    },
     /// A step says something; not kept.
     Note {
         /// The run.

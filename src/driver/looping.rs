@@ -27,7 +27,7 @@ pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, Dri
         outbox,
     };
     let _claim = house.store.claim(&job.run, house.owner.clone())?;
-    let (run, seq, head) = begin(house, &job)?;
+    let (run, seq, head) = begin(house, &job, &*wires.events)?;
     let taken = match job.begin {
         Begin::Over { taken, .. } => taken,
         Begin::Fresh { .. } | Begin::Resume => Taken::new(),
@@ -50,7 +50,7 @@ pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, Dri
     outcome
 }
 
-fn begin(house: &House, job: &Job) -> Result<(Run, u64, Head), DriveError> {
+fn begin(house: &House, job: &Job, hear: &dyn Fn(&Event)) -> Result<(Run, u64, Head), DriveError> {
     let now = house.clock.now();
     let settings = Settings { lanes: house.lanes.clone(), caps: house.caps.clone(), ..Settings::default() };
     let mut run = Run::new(job.run.clone(), job.plan.clone(), house.store.clone(), settings);
@@ -64,7 +64,11 @@ fn begin(house: &House, job: &Job) -> Result<(Run, u64, Head), DriveError> {
         Begin::Resume => {
             let head =
                 house.store.head(&job.run)?.ok_or_else(|| StoreError::UnknownRun(job.run.to_string()))?;
-            let seq = journal::read(house.store.as_ref(), &job.run, |_, record| Ok(run.apply(&record)?))?;
+            let seq = journal::read(house.store.as_ref(), &job.run, |_, record| {
+                run.apply(&record)?;
+                hear(&Event::Past { run: job.run.clone(), record: Arc::new(record) });
+                Ok(())
+            })?;
             if seq == 0 {
                 return Err(DriveError::Journal { seq, message: "the run has no journal".to_owned() });
             }

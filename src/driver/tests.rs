@@ -225,6 +225,30 @@ async fn a_killed_run_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn what_was_on_record_is_told_before_any_news() {
+    let bench = Bench::new();
+    let plan = plan(vec![body(vec![toy_step("a", "fine")])], &[]);
+    bench.run(&plan, fresh()).await;
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let listener = heard.clone();
+    let events = Arc::new(move |event: &Event| {
+        let told = match event {
+            Event::Past { record, .. } => format!("past {}", record.fact.word()),
+            Event::Fact { record, .. } => format!("fact {}", record.fact.word()),
+            Event::Note { .. } => return,
+        };
+        listener.lock().unwrap().push(told);
+    });
+    let (_tell, commands) = mpsc::channel(1);
+    let job = Job { run: RunId::new("r"), plan, begin: Begin::Resume };
+    drive(&bench.house, job, Wires { events, commands, ask: None }).await.unwrap();
+    let journal = bench.heard.lock().unwrap().len();
+    let heard = heard.lock().unwrap();
+    assert_eq!(heard.len(), journal, "{heard:?}");
+    assert!(heard.iter().all(|line| line.starts_with("past ")), "{heard:?}");
+}
+
+#[tokio::test]
 async fn a_second_driver_is_refused_with_the_owner_named() {
     let bench = Bench::new();
     let run = RunId::new("r");

@@ -35,6 +35,7 @@ struct NoteLine<'a> {
 pub fn write(out: &mut dyn Write, event: &Event) -> io::Result<()> {
     match event {
         Event::Fact { run, seq, record } => write_record(out, run, *seq, record),
+        Event::Past { .. } => Ok(()),
         Event::Note { run, address, attempt, note } => {
             line(out, &NoteLine { run, address, attempt: *attempt, note })
         }

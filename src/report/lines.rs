@@ -43,7 +43,7 @@ impl Teller {
                     one_line(text, WIDTH)
                 ));
             }
-            Event::Note { .. } => {}
+            Event::Note { .. } | Event::Past { .. } => {}
         }
         lines
     }

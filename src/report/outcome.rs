@@ -69,6 +69,12 @@ impl Ending<'_> {
             }
             let _ = write!(text, "\n  `atoll resume {run}` goes on from here");
         }
+        if let (Status::Finished { code: 1, .. }, Some(run)) = (&board.status, &board.run) {
+            let _ = write!(
+                text,
+                "\n  `atoll resume {run} --replan` begins anew and takes over what is on record"
+            );
+        }
         text
     }
 

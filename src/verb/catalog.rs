@@ -128,13 +128,16 @@ impl<V: Verb> DynVerb for V {
 /// Reads a rendered input, or says which key is wrong.
 pub(super) fn read<T: DeserializeOwned + JsonSchema>(name: &str, with: &Value) -> Result<T, Failure> {
     T::deserialize(with).map_err(|error| {
-        let complaint = violation::<T>(with).unwrap_or_else(|| error.to_string());
+        let error = error.to_string();
+        // Where a key takes several forms, only the schema can say which key it is.
+        let vague = error.starts_with("data did not match any variant");
+        let complaint = vague.then(|| violation::<T>(with)).flatten().unwrap_or(error);
         Failure::permanent(format!("`{name}` cannot use its input: {complaint}"))
             .hint(format!("`atoll explain verb {name}` lists what it takes"))
     })
 }
 
-/// What the schema of `T` says about `with`: unlike the reader's error it names the place.
+/// What the schema of `T` says about `with`, with the place.
 fn violation<T: JsonSchema>(with: &Value) -> Option<String> {
     let schema = Schema::compile("with", schemars::schema_for!(T).to_value()).ok()?;
     schema.violations(with).first().map(ToString::to_string)

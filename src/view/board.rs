@@ -84,7 +84,7 @@ impl Board {
     /// Takes in an event.
     pub fn apply(&mut self, event: &Event) {
         match event {
-            Event::Fact { run, record, .. } => {
+            Event::Fact { run, record, .. } | Event::Past { run, record } => {
                 self.run.get_or_insert_with(|| run.clone());
                 self.apply_record(record);
             }

@@ -103,7 +103,8 @@ fn a_killed_factory_goes_on_and_grows_the_same_program() {
     let project = Project::new();
     let whole = ran(growing(&project, "greeting", &["--runtime", "process", "--format", "json"])).exits(0);
     let expected = whole.json()["outputs"].clone();
-    for moment in ["converge#1/generate_blocks  begins", "✓ converge#1/build", "✓ converge#2/generate_blocks"] {
+    for moment in ["converge#1/generate_blocks  begins", "✓ converge#1/build", "✓ converge#2/generate_blocks"]
+    {
         let project = Project::new();
         let mut group = Group::start(growing(&project, "greeting", &["--runtime", "process"]));
         let heard = Group::read_until(&mut BufReader::new(group.child.stderr.take().unwrap()), moment);
@@ -111,7 +112,8 @@ fn a_killed_factory_goes_on_and_grows_the_same_program() {
         group.signal(Signal::SIGKILL);
         assert!(was_killed(group.wait()));
 
-        let mut rest = project.command(&["resume", "last", "--replay", &tape("greeting"), "--format", "json"]);
+        let mut rest =
+            project.command(&["resume", "last", "--replay", &tape("greeting"), "--format", "json"]);
         rest.current_dir(root()).arg("--data-dir").arg(project.path("runs"));
         let rest = ran(rest).exits(0);
         assert_eq!(rest.json()["outputs"], expected, "killed after {moment}");

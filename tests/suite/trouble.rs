@@ -231,6 +231,12 @@ fn a_directory_that_cannot_be_written_is_named() {
         .stderr_has("cannot be made")
         .stderr_has("--data-dir DIR");
     project.run(&["resume", "last", "--data-dir", "there"]).exits(1).stderr_has("check the permissions");
+    // Looking takes no more than reading.
+    project.run(&["runs", "--data-dir", "there"]).exits(0).stdout_has("factory");
+    project.run(&["show", "last", "--data-dir", "there"]).exits(0).stdout_has("ANTHROPIC_API_KEY");
+    project.run(&["log", "last", "--data-dir", "there"]).exits(0).stdout_has("run_started");
+    project.run(&["gc", "--dry-run", "--data-dir", "there"]).exits(0);
+    project.run(&["gc", "--data-dir", "there"]).exits(1).stderr_has("Read-only file system");
     disk.change("rw");
     project.run(&["resume", "last", "--data-dir", "there"]).exits(7).stderr_has("ANTHROPIC_API_KEY");
 }

@@ -78,6 +78,22 @@ impl Sqlite {
         })))
     }
 
+    /// Opens the file at `path` to look at it: nothing is made, changed or locked, also where nothing could be. Whatever
+    /// would write is refused as closed. Refuses what [`Sqlite::open`] refuses.
+    pub fn open_to_read(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let first = open::reader(path)?;
+        open::refuse_foreign(&first, path)?;
+        Ok(Self(Arc::new(Parts {
+            path: path.to_owned(),
+            locks: PathBuf::new(),
+            clock,
+            pending: Arc::default(),
+            readers: Mutex::new(vec![first]),
+            jobs: None,
+            writer: None,
+        })))
+    }
+
     fn send(&self, job: Job) -> Result<(), StoreError> {
         let jobs = self.0.jobs.as_ref().ok_or(StoreError::Closed)?;
         jobs.send(job).map_err(|_| StoreError::Closed)
@@ -197,12 +213,14 @@ impl Store for Sqlite {
     }
 
     fn claim(&self, run: &RunId, owner: Owner) -> Result<Claim, StoreError> {
+        self.0.jobs.as_ref().ok_or(StoreError::Closed)?;
         let claim = claim::lock_run(&self.0.locks, run, &owner)?;
         self.send(Job::Claimed { run: run.clone() })?;
         Ok(claim)
     }
 
     fn remove(&self, run: &RunId) -> Result<(), StoreError> {
+        self.0.jobs.as_ref().ok_or(StoreError::Closed)?;
         let owner = Owner { pid: std::process::id(), started_at: self.0.clock.now(), ..Owner::default() };
         let _claim = claim::lock_run(&self.0.locks, run, &owner)?;
         self.wait(|promise| Job::Remove { run: run.clone(), promise }).map(drop)

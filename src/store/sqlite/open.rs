@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use rusqlite::types::Value as Cell;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::fault;
 use crate::store::{StoreError, claim};
@@ -57,16 +57,46 @@ pub(super) fn writer(path: &Path, locks: &Path, durability: Durability) -> Resul
 
 /// A connection that only reads.
 pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let failed = |e: rusqlite::Error| fault::of(path, &e);
-    let db = Connection::open_with_flags(path, flags).map_err(failed)?;
+    let db = Connection::open_with_flags(path, reading()).map_err(failed)?;
+    let looked = db.query_row("select count(*) from sqlite_schema", [], |_| Ok(()));
+    let db = match looked {
+        // Without a log beside it, and where none can be made, the file is all there is, and nobody changes it.
+        Err(e) if e.sqlite_error_code() == Some(ErrorCode::CannotOpen) && !has_log(path) => {
+            Connection::open_with_flags(unchanging(path), reading() | OpenFlags::SQLITE_OPEN_URI)
+                .map_err(failed)?
+        }
+        looked => looked.map(|()| db).map_err(failed)?,
+    };
     db.pragma_update(None, "busy_timeout", BUSY_MS).map_err(failed)?;
     db.pragma_update(None, "cache_size", -2_048).map_err(failed)?;
     Ok(db)
 }
 
+fn reading() -> OpenFlags {
+    OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX
+}
+
+fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
+}
+
+/// The address of a file that nobody changes, see <https://sqlite.org/uri.html>.
+fn unchanging(path: &Path) -> String {
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'%' | b'?' | b'#' | 0x80.. => uri.push_str(&format!("%{byte:02x}")),
+            _ => uri.push(char::from(*byte)),
+        }
+    }
+    uri + "?immutable=1"
+}
+
 /// The version of a database that is ours or empty.
-fn refuse_foreign(db: &Connection, path: &Path) -> Result<i64, StoreError> {
+pub(super) fn refuse_foreign(db: &Connection, path: &Path) -> Result<i64, StoreError> {
     let failed = |e: rusqlite::Error| fault::of(path, &e);
     let number = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(failed);
     let found = number("pragma user_version")?;
