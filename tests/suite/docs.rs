@@ -318,9 +318,9 @@ fn factory_runs(page: &str) -> Vec<Vec<String>> {
     runs
 }
 
-/// The inputs of the recorded example.
-fn recorded() -> Vec<String> {
-    let text = text("examples/greeting/run.args");
+/// The inputs of a recorded example.
+fn recorded(example: &str) -> Vec<String> {
+    let text = text(&format!("examples/{example}/run.args"));
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
 }
@@ -342,7 +342,9 @@ fn every_way_to_run_the_factory_is_understood() {
     let runs: Vec<Vec<String>> = PAGES.iter().flat_map(|page| factory_runs(page)).collect();
     assert!(runs.len() >= 3, "{runs:?}");
     runs.into_iter().for_each(is_planned);
-    is_planned([vec!["run".to_owned(), "factory".to_owned()], recorded()].concat());
+    for example in ["greeting", "roman"] {
+        is_planned([vec!["run".to_owned(), "factory".to_owned()], recorded(example)].concat());
+    }
 }
 
 #[test]
@@ -358,27 +360,44 @@ fn the_commands_that_set_up_are_there() {
     }
 }
 
+/// The words behind `examples/run.sh` of every line of README.md that needs no model server.
+fn example_runs() -> Vec<Vec<String>> {
+    let page = text("README.md");
+    let lines = page.lines().filter_map(|line| line.strip_prefix("examples/run.sh"));
+    let words = lines.map(|line| line.split('#').next().unwrap_or_default().split_whitespace());
+    let runs = words.map(|words| words.map(str::to_owned).collect::<Vec<_>>());
+    runs.filter(|words| !words.iter().any(|word| word == "--live")).collect()
+}
+
 #[test]
-fn the_offline_example_grows_its_program() {
-    let place = tempfile::tempdir().unwrap();
-    let output = Command::new(root().join("examples/run.sh"))
-        .arg(place.path())
-        .env("ATOLL", env!("CARGO_BIN_EXE_atoll"))
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (out, err) = (said(&output.stdout), said(&output.stderr));
-    if output.status.code() == Some(77) {
-        let required = std::env::var("ATOLL_REQUIRE").unwrap_or_default();
-        let taped = root().join("examples/greeting/cassette.jsonl").exists();
-        assert!(!(taped && required.split(',').any(|name| name == "process")), "{out}{err}");
-        println!("skipped: the offline example: {}", format!("{out}{err}").trim());
-        return;
+fn the_examples_of_the_readme_grow_their_programs() {
+    let runs = example_runs();
+    assert!(runs.len() >= 3 && runs.iter().any(|words| words.contains(&"--docker".to_owned())), "{runs:?}");
+    for mut words in runs {
+        if words.iter().all(|word| word.starts_with("--")) {
+            words.push("greeting".to_owned());
+        }
+        let place = tempfile::tempdir().unwrap();
+        let output = Command::new(root().join("examples/run.sh"))
+            .args(&words)
+            .arg(place.path())
+            .env("ATOLL", env!("CARGO_BIN_EXE_atoll"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (out, err) = (said(&output.stdout), said(&output.stderr));
+        if output.status.code() == Some(77) {
+            let required = std::env::var("ATOLL_REQUIRE").unwrap_or_default();
+            let runtime = if words[0] == "--docker" { "docker" } else { "process" };
+            assert!(!required.split(',').any(|name| name == runtime), "{out}{err}");
+            println!("skipped: examples/run.sh {}: {}", words.join(" "), format!("{out}{err}").trim());
+            continue;
+        }
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {out}{err}");
+        assert!(out.contains("status: converged"), "{words:?}: {out}{err}");
+        assert!(place.path().join("program/Dockerfile").exists(), "{words:?}: {out}{err}");
     }
-    assert_eq!(output.status.code(), Some(0), "{out}{err}");
-    assert!(out.contains("status: converged"), "{out}{err}");
-    assert!(place.path().join("program/Dockerfile").exists(), "{out}{err}");
 }
 
 #[test]
