@@ -57,7 +57,6 @@ fn begin(house: &House, job: &Job, hear: &dyn Fn(&Event)) -> Result<(Run, u64, H
     match &job.begin {
         Begin::Fresh { inputs, seed } | Begin::Over { inputs, seed, .. } => {
             let head = first_head(job, now);
-            house.store.create(&head)?;
             run.begin(now, inputs.clone(), *seed)?;
             Ok((run, 0, head))
         }
@@ -168,8 +167,9 @@ impl Driver {
                 store.put(bytes)?;
             }
             let rows = turn.records.iter().map(journal::row).collect::<Result<_, _>>()?;
-            let head = self.new_head();
-            store.append(&self.surroundings.run, Append { rows, head }).await?;
+            let begins = self.seq == 0;
+            let head = self.new_head().or_else(|| begins.then(|| self.head.clone()));
+            store.append(&self.surroundings.run, Append { rows, head, begins }).await?;
             for record in turn.records {
                 self.seq += 1;
                 let (run, seq) = (self.surroundings.run.clone(), self.seq);

@@ -57,6 +57,12 @@ impl Blobs for Memory {
 
 impl Shelf {
     fn append(&mut self, run: &RunId, batch: Append) -> Result<u64, StoreError> {
+        if let (true, Some(head)) = (batch.begins, &batch.head) {
+            if self.runs.contains_key(run) {
+                return Err(StoreError::Exists(run.clone()));
+            }
+            self.runs.insert(run.clone(), (head.clone(), Vec::new()));
+        }
         let (head, rows) =
             self.runs.get_mut(run).ok_or_else(|| StoreError::UnknownRun(run.as_str().to_owned()))?;
         rows.extend(batch.rows);
@@ -103,15 +109,6 @@ impl Drop for Held {
 }
 
 impl Store for Memory {
-    fn create(&self, head: &Head) -> Result<(), StoreError> {
-        let mut kept = self.shelf();
-        if kept.runs.contains_key(&head.run) {
-            return Err(StoreError::Exists(head.run.clone()));
-        }
-        kept.runs.insert(head.run.clone(), (head.clone(), Vec::new()));
-        Ok(())
-    }
-
     fn append(&self, run: &RunId, batch: Append) -> Ticket {
         Ticket::resolved(self.shelf().append(run, batch))
     }

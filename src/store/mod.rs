@@ -70,6 +70,9 @@ pub struct Append {
     pub rows: Vec<Row>,
     /// Takes the place of the run's head.
     pub head: Option<Head>,
+    /// Whether the run begins with this batch: `head` is its first. [`StoreError::Exists`] where there is a run of
+    /// that name, which is left as it is.
+    pub begins: bool,
 }
 
 /// What [`Store::sweep`] removed.
@@ -83,13 +86,16 @@ pub struct Swept {
 
 /// A journal store. Calls other than [`Store::append`] and [`Store::cache`] block for as long as the disk takes.
 pub trait Store: Blobs {
-    /// Begins a run; [`StoreError::Exists`] where there is one of that name. It is on disk when this returns.
-    fn create(&self, head: &Head) -> Result<(), StoreError>;
-
     /// Queues `batch` to be written in one transaction; the ticket resolves when it is on disk, to the number of the
     /// run's last fact. Batches of one run are written in the order of the calls, after the blobs put before them.
     /// When one fails, all later batches of that run fail too, until the run is claimed anew.
     fn append(&self, run: &RunId, batch: Append) -> Ticket;
+
+    /// Begins a run without any fact yet, and waits for the disk.
+    fn create(&self, head: &Head) -> Result<(), StoreError> {
+        let batch = Append { head: Some(head.clone()), begins: true, ..Append::default() };
+        self.append(&head.run, batch).blocking_wait().map(drop)
+    }
 
     /// Hands over the facts numbered above `after`, in order, until `each` returns false. Facts that are not on disk
     /// yet are not seen. `each` may call the store.

@@ -32,7 +32,7 @@ fn row(n: u64, body: String) -> Row {
 }
 
 fn rows(range: std::ops::Range<u64>) -> Append {
-    Append { rows: range.map(|n| row(n, json!({ "n": n }).to_string())).collect(), head: None }
+    Append { rows: range.map(|n| row(n, json!({ "n": n }).to_string())).collect(), ..Append::default() }
 }
 
 fn journal(store: &dyn Store, run: &RunId, after: u64) -> Vec<(u64, Row)> {
@@ -207,7 +207,8 @@ fn what_no_run_names_any_more_is_swept_after_a_grace() {
         let gone = store.put(b"only of b").unwrap();
         let reused = store.put(b"reusable").unwrap();
         store.cache(&Digest::of("key"), &json!({"blob": reused.digest})).unwrap();
-        let naming = |d: &Digest| Append { rows: vec![row(0, json!({ "tree": d }).to_string())], head: None };
+        let naming =
+            |d: &Digest| Append { rows: vec![row(0, json!({ "tree": d }).to_string())], ..Append::default() };
         store.append(&RunId::new("01a"), naming(&tree.digest)).blocking_wait().unwrap();
         store.append(&RunId::new("01b"), naming(&gone.digest)).blocking_wait().unwrap();
         let late = clock.now() + 1;
@@ -312,7 +313,7 @@ fn the_write_ahead_log_stays_small_while_readers_read() {
     let body = json!({"text": "x".repeat(20_000)}).to_string();
     let mut largest = 0;
     for _ in 0..60 {
-        let batch = Append { rows: (0..50).map(|n| row(n, body.clone())).collect(), head: None };
+        let batch = Append { rows: (0..50).map(|n| row(n, body.clone())).collect(), ..Append::default() };
         store.append(&run, batch).blocking_wait().unwrap();
         store.scan(&run, 0, &mut |seq, _| seq < 3).unwrap();
 
@@ -367,7 +368,7 @@ fn a_full_disk_loses_nothing_that_was_acknowledged() {
     let body = json!({"text": "x".repeat(20_000)}).to_string();
     let mut acknowledged = 0;
     let error = loop {
-        let batch = Append { rows: vec![row(acknowledged, body.clone())], head: None };
+        let batch = Append { rows: vec![row(acknowledged, body.clone())], ..Append::default() };
         match store.append(&run, batch).blocking_wait() {
             Ok(seq) => acknowledged = seq,
             Err(error) => break error,

@@ -145,10 +145,6 @@ impl Blobs for Sqlite {
 }
 
 impl Store for Sqlite {
-    fn create(&self, head: &Head) -> Result<(), StoreError> {
-        self.wait(|promise| Job::Create { head: Box::new(head.clone()), promise }).map(drop)
-    }
-
     fn append(&self, run: &RunId, batch: Append) -> Ticket {
         let (promise, ticket) = Ticket::open();
         match self.send(Job::Append { run: run.clone(), batch: Box::new(batch), promise }) {

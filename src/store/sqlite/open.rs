@@ -46,6 +46,9 @@ pub(super) fn writer(path: &Path, locks: &Path, durability: Durability) -> Resul
     }
     let _alone = claim::lock_opening(locks).map_err(unwritable)?;
     let failed = |e: rusqlite::Error| fault::of(path, &e);
+    if !path.exists() {
+        make(path, locks)?;
+    }
     let mut db = Connection::open(path).map_err(failed)?;
     db.pragma_update(None, "busy_timeout", BUSY_MS).map_err(failed)?;
     let version = refuse_foreign(&db, path)?;
@@ -53,6 +56,35 @@ pub(super) fn writer(path: &Path, locks: &Path, durability: Durability) -> Resul
     migrate(&mut db, version).map_err(failed)?;
     db.set_prepared_statement_cache_capacity(32);
     Ok(db)
+}
+
+/// Makes an empty database. It appears whole, by one flush and a new name, instead of by a flush for each table.
+fn make(path: &Path, locks: &Path) -> Result<(), StoreError> {
+    let unwritable =
+        |e: std::io::Error| StoreError::ReadOnly { path: path.to_owned(), message: e.to_string() };
+    let failed = |e: rusqlite::Error| fault::of(path, &e);
+    let draft = locks.join("new.db");
+    let beside = |file: &Path, end: &str| {
+        let mut name = file.as_os_str().to_owned();
+        name.push(end);
+        std::path::PathBuf::from(name)
+    };
+    // A draft that nobody finished, and logs of a database that is gone: they would be taken for the new one's.
+    let logs = ["-wal", "-shm", "-journal"];
+    let of_both = logs.iter().flat_map(|end| [beside(&draft, end), beside(path, end)]);
+    for left in of_both.chain([draft.clone()]) {
+        match std::fs::remove_file(left) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(unwritable(e)),
+            _ => {}
+        }
+    }
+    let mut db = Connection::open(&draft).map_err(failed)?;
+    db.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
+    db.pragma_update(None, "synchronous", 0).map_err(failed)?;
+    migrate(&mut db, 0).map_err(failed)?;
+    db.close().map_err(|(_, e)| failed(e))?;
+    std::fs::File::open(&draft).and_then(|file| file.sync_all()).map_err(unwritable)?;
+    std::fs::rename(&draft, path).map_err(unwritable)
 }
 
 /// A connection that only reads.
@@ -179,6 +211,22 @@ mod tests {
             let mode: String = db.pragma_query_value(None, "journal_mode", |r| r.get(0)).unwrap();
             assert_eq!(mode, "wal");
         }
+    }
+
+    #[test]
+    fn logs_of_a_database_that_is_gone_are_not_taken_for_those_of_the_next() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("atoll.db");
+        let (locks, log) = (place.path().join("locks"), place.path().join("atoll.db-wal"));
+        let db = writer(&path, &locks, Durability::Full).unwrap();
+        db.execute("insert into cache values (x'00', 1, 'old')", []).unwrap();
+        let stale = std::fs::read(&log).unwrap();
+        drop(db);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&log, stale).unwrap();
+        let db = writer(&path, &locks, Durability::Full).unwrap();
+        let left: i64 = db.query_row("select count(*) from cache", [], |row| row.get(0)).unwrap();
+        assert_eq!(left, 0);
     }
 
     #[test]

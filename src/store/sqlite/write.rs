@@ -26,11 +26,11 @@ pub(super) fn cache(db: &Connection, key: &Digest, at: Millis, text: &str) -> Do
 }
 
 /// Writes a head where there is none of that run; `false` where there is.
-pub(super) fn create(db: &Connection, head: &Head) -> Done<bool> {
+pub(super) fn create(db: &Connection, run: &RunId, head: &Head) -> Done<bool> {
     let sql =
         "insert into run (id, pipeline, plan, status, code, started_at, finished_at, spent, score, outputs)
                values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing";
-    put_head(db, sql, &head.run, head)
+    put_head(db, sql, run, head)
 }
 
 /// Takes the place of the head of `run`; `false` where there is none.

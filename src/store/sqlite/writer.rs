@@ -9,7 +9,7 @@ use super::pending::Pending;
 use super::{fault, write};
 use crate::clock::Millis;
 use crate::id::RunId;
-use crate::store::{Append, Head, Promise, StoreError, Swept};
+use crate::store::{Append, Promise, StoreError, Swept};
 use crate::value::Digest;
 
 /// At most so many jobs share a transaction.
@@ -21,7 +21,6 @@ const LAZY_BYTES: usize = 4 << 20;
 pub(super) enum Job {
     Blob { digest: Digest, at: Millis, bytes: Arc<[u8]> },
     Cache { key: Digest, at: Millis, text: Arc<str> },
-    Create { head: Box<Head>, promise: Promise },
     Append { run: RunId, batch: Box<Append>, promise: Promise },
     Remove { run: RunId, promise: Promise },
     Claimed { run: RunId },
@@ -156,13 +155,13 @@ impl Writer {
         match job {
             Job::Blob { digest, .. } => self.pending.blob_written(&digest),
             Job::Cache { key, text, .. } => self.pending.cached_written(&key, &text),
-            Job::Append { run, promise, .. } => {
-                if let Err(error) = &result {
+            Job::Append { run, batch, promise } => {
+                if let (Err(error), false) = (&result, batch.begins) {
                     self.broken.entry(run).or_insert_with(|| error.clone());
                 }
                 promise.keep(result);
             }
-            Job::Create { promise, .. } | Job::Remove { promise, .. } | Job::Flush { promise } => {
+            Job::Remove { promise, .. } | Job::Flush { promise } => {
                 promise.keep(result);
             }
             Job::Claimed { .. } => {}
@@ -190,12 +189,6 @@ impl Books<'_> {
         match job {
             Job::Blob { digest, at, bytes } => write::blob(self.db, digest, *at, bytes)?,
             Job::Cache { key, at, text } => write::cache(self.db, key, *at, text)?,
-            Job::Create { head, .. } => {
-                if !write::create(self.db, head)? {
-                    return Ok(Outcome::Refused(StoreError::Exists(head.run.clone())));
-                }
-                self.forget(&head.run);
-            }
             Job::Append { run, batch, .. } => return self.append(run, batch),
             Job::Remove { run, .. } => {
                 self.forget(run);
@@ -218,6 +211,12 @@ impl Books<'_> {
     }
 
     fn append(&mut self, run: &RunId, batch: &Append) -> Result<Outcome, rusqlite::Error> {
+        if let (true, Some(head)) = (batch.begins, &batch.head) {
+            if !write::create(self.db, run, head)? {
+                return Ok(Outcome::Refused(StoreError::Exists(run.clone())));
+            }
+            self.forget(run);
+        }
         if let Some(error) = self.broken.get(run) {
             return Ok(Outcome::Refused(error.clone()));
         }
@@ -235,7 +234,7 @@ impl Books<'_> {
             }
             written => written?,
         };
-        if let Some(head) = &batch.head {
+        if let (Some(head), false) = (&batch.head, batch.begins) {
             write::replace_head(self.db, run, head)?;
         }
         self.last.insert(run.clone(), last);
