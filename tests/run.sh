@@ -25,6 +25,9 @@ ATOLL_REQUIRE=$(IFS=,; echo "${require[*]-}")
 export ATOLL_REQUIRE
 echo "will run with: ${ATOLL_REQUIRE:-nothing beyond the language}"
 
+if ! cargo nextest --version >/dev/null 2>&1; then
+  cargo install --locked cargo-nextest
+fi
 cargo fmt --check
 cargo clippy --all-targets --locked -- -D warnings
 cargo nextest run --locked --no-fail-fast "$@"

@@ -7,6 +7,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::{Face, Stop};
 use crate::clock::{Clock, Millis};
 use crate::driver::Event;
@@ -31,7 +33,7 @@ pub enum Stream {
 enum Message {
     Event(Event),
     Say(String),
-    Hush(bool),
+    Hush(bool, oneshot::Sender<()>),
     End,
 }
 
@@ -91,9 +93,12 @@ impl Line {
         let _ = self.0.send(Message::Say(text.to_owned()));
     }
 
-    /// Stops drawing while somebody is asked, or goes on.
-    pub fn hush(&self, hushed: bool) {
-        let _ = self.0.send(Message::Hush(hushed));
+    /// Stops drawing while somebody is asked, or goes on. What was said before is on the screen when this is done.
+    pub async fn hush(&self, hushed: bool) {
+        let (done, heard) = oneshot::channel();
+        let _ = self.0.send(Message::Hush(hushed, done));
+        // A follower that is gone draws nothing any more.
+        let _ = heard.await;
     }
 }
 
@@ -142,11 +147,12 @@ impl Following {
                 self.face.event(&event, &self.board);
             }
             Message::Say(text) => self.face.say(&text),
-            Message::Hush(hushed) => {
+            Message::Hush(hushed, done) => {
                 self.hushed = hushed;
                 if hushed {
                     self.face.end(&self.board);
                 }
+                let _ = done.send(());
             }
             Message::End => {}
         }

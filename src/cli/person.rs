@@ -33,13 +33,13 @@ impl Asker for Terminal {
             (self.line.clone(), self.turn.clone(), address.clone(), question.clone());
         Box::pin(async move {
             let _turn = turn.lock().await;
-            line.hush(true);
+            line.hush(true).await;
             let (sender, answer) = tokio::sync::oneshot::channel();
             // A thread of its own: reading cannot be cut short, and must not keep the process alive.
             let asking = move || sender.send(converse(&address, &question)).is_ok();
             let started = std::thread::Builder::new().name("question".to_owned()).spawn(asking).is_ok();
             let answer = if started { answer.await.ok().flatten() } else { None };
-            line.hush(false);
+            line.hush(false).await;
             answer.map(|answer| Answered { answer, by: "terminal".to_owned() })
         })
     }

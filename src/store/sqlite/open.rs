@@ -117,14 +117,12 @@ fn has_log(path: &Path) -> bool {
 
 /// The address of a file that nobody changes, see <https://sqlite.org/uri.html>.
 fn unchanging(path: &Path) -> String {
-    let mut uri = "file:".to_owned();
-    for byte in path.as_os_str().as_encoded_bytes() {
-        match byte {
-            b'%' | b'?' | b'#' | 0x80.. => uri.push_str(&format!("%{byte:02x}")),
-            _ => uri.push(char::from(*byte)),
-        }
-    }
-    uri + "?immutable=1"
+    let spelt = |byte: &u8| match byte {
+        b'%' | b'?' | b'#' | 0x80.. => format!("%{byte:02x}"),
+        _ => char::from(*byte).to_string(),
+    };
+    let path: String = path.as_os_str().as_encoded_bytes().iter().map(spelt).collect();
+    format!("file:{path}?immutable=1")
 }
 
 /// The version of a database that is ours or empty.
