@@ -84,7 +84,7 @@ pub struct Swept {
     pub bytes: u64,
 }
 
-/// A journal store. Calls other than [`Store::append`] and [`Store::cache`] block for as long as the disk takes.
+/// A journal store. Calls other than [`Store::cache`] may block for as long as the disk takes.
 pub trait Store: Blobs {
     /// Queues `batch` to be written in one transaction; the ticket resolves when it is on disk, to the number of the
     /// run's last fact. Batches of one run are written in the order of the calls, after the blobs put before them.

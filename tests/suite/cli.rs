@@ -309,5 +309,8 @@ outputs = { sugar = "steps.sugar.output" }
     // Nothing is drawn over the question while it waits.
     let (reply, _) = rest.split_once("`maybe` is none of the choices: yes, no").expect(&shown);
     assert!(!reply.contains(clears), "{reply:?}");
-    assert!(shown.contains("answered \"yes\" by terminal") && shown.contains("sugar\u{1b}[0m: yes"), "{shown:?}");
+    assert!(
+        shown.contains("answered \"yes\" by terminal") && shown.contains("sugar\u{1b}[0m: yes"),
+        "{shown:?}"
+    );
 }

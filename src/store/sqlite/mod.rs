@@ -1,10 +1,12 @@
-//! The store in one SQLite file: one thread writes, in groups; readers have connections of their own.
+//! The store in one SQLite file: one connection writes, in groups, on its thread or on that of a caller who finds it
+//! idle; readers have connections of their own.
 //! Nothing of a journal is kept in memory, only blobs on their way to the disk.
 //! Start with `writer`; `open` holds the settings and the schema.
 
 mod fault;
 mod open;
 mod pending;
+mod queue;
 mod read;
 mod write;
 mod writer;
@@ -12,7 +14,7 @@ mod writer;
 pub use open::Durability;
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -24,7 +26,7 @@ use crate::id::RunId;
 use crate::value::{BlobRef, Digest, Value};
 use crate::verb::{BlobError, Blobs};
 use pending::Pending;
-use writer::{Job, Writer};
+use writer::{Desk, Job};
 
 const LARGEST_BLOB: usize = 256 << 20;
 const SPARE_READERS: usize = 4;
@@ -39,14 +41,16 @@ struct Parts {
     clock: Arc<dyn Clock>,
     pending: Arc<Pending>,
     readers: Mutex<Vec<Connection>>,
-    jobs: Option<Sender<Job>>,
+    desk: Option<Arc<Desk>>,
     writer: Option<JoinHandle<()>>,
 }
 
 impl Drop for Parts {
     fn drop(&mut self) {
         self.readers.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
-        drop(self.jobs.take());
+        if let Some(desk) = &self.desk {
+            desk.queue.close();
+        }
         if let Some(writer) = self.writer.take() {
             // A panic of the writer has already closed every ticket.
             let _ = writer.join();
@@ -62,9 +66,9 @@ impl Sqlite {
         let locks = path.with_file_name(format!("{name}.locks"));
         let connection = open::writer(path, &locks, durability)?;
         let pending = Arc::new(Pending::default());
-        let (jobs, queue) = channel();
-        let writer = Writer::new(connection, path.to_owned(), pending.clone());
-        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run(&queue));
+        let desk = Arc::new(Desk::new(connection, path.to_owned(), pending.clone()));
+        let at_desk = desk.clone();
+        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || at_desk.run());
         let thread = thread
             .map_err(|e| StoreError::Failed { path: path.to_owned(), message: format!("no thread: {e}") })?;
         Ok(Self(Arc::new(Parts {
@@ -73,7 +77,7 @@ impl Sqlite {
             clock,
             pending,
             readers: Mutex::default(),
-            jobs: Some(jobs),
+            desk: Some(desk),
             writer: Some(thread),
         })))
     }
@@ -89,14 +93,16 @@ impl Sqlite {
             clock,
             pending: Arc::default(),
             readers: Mutex::new(vec![first]),
-            jobs: None,
+            desk: None,
             writer: None,
         })))
     }
 
     fn send(&self, job: Job) -> Result<(), StoreError> {
-        let jobs = self.0.jobs.as_ref().ok_or(StoreError::Closed)?;
-        jobs.send(job).map_err(|_| StoreError::Closed)
+        let desk = self.0.desk.as_ref().ok_or(StoreError::Closed)?;
+        desk.queue.push(job)?;
+        desk.queue.wake();
+        Ok(())
     }
 
     /// Sends the job that `make` builds around a promise, and waits for it.
@@ -147,10 +153,12 @@ impl Blobs for Sqlite {
 impl Store for Sqlite {
     fn append(&self, run: &RunId, batch: Append) -> Ticket {
         let (promise, ticket) = Ticket::open();
-        match self.send(Job::Append { run: run.clone(), batch: Box::new(batch), promise }) {
-            Ok(()) => ticket,
-            Err(error) => Ticket::resolved(Err(error)),
+        let Some(desk) = &self.0.desk else { return Ticket::resolved(Err(StoreError::Closed)) };
+        match desk.queue.push(Job::Append { run: run.clone(), batch: Box::new(batch), promise }) {
+            Ok(()) => desk.write_now(),
+            Err(error) => return Ticket::resolved(Err(error)),
         }
+        ticket
     }
 
     fn scan(
@@ -209,14 +217,14 @@ impl Store for Sqlite {
     }
 
     fn claim(&self, run: &RunId, owner: Owner) -> Result<Claim, StoreError> {
-        self.0.jobs.as_ref().ok_or(StoreError::Closed)?;
+        self.0.desk.as_ref().ok_or(StoreError::Closed)?;
         let claim = claim::lock_run(&self.0.locks, run, &owner)?;
         self.send(Job::Claimed { run: run.clone() })?;
         Ok(claim)
     }
 
     fn remove(&self, run: &RunId) -> Result<(), StoreError> {
-        self.0.jobs.as_ref().ok_or(StoreError::Closed)?;
+        self.0.desk.as_ref().ok_or(StoreError::Closed)?;
         let owner = Owner { pid: std::process::id(), started_at: self.0.clock.now(), ..Owner::default() };
         let _claim = claim::lock_run(&self.0.locks, run, &owner)?;
         self.wait(|promise| Job::Remove { run: run.clone(), promise }).map(drop)

@@ -1,21 +1,17 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::pending::Pending;
+use super::queue::Queue;
 use super::{fault, write};
 use crate::clock::Millis;
 use crate::id::RunId;
 use crate::store::{Append, Promise, StoreError, Swept};
 use crate::value::Digest;
-
-/// At most so many jobs share a transaction.
-const GROUP: usize = 512;
-/// So many bytes that nobody waits for are written without waiting for a fact.
-const LAZY_BYTES: usize = 4 << 20;
 
 /// What the writer is asked to do, in the order in which it was asked.
 pub(super) enum Job {
@@ -30,7 +26,7 @@ pub(super) enum Job {
 
 impl Job {
     /// Bytes that may wait for the next fact; `None` where somebody waits for the job.
-    fn lazy_bytes(&self) -> Option<usize> {
+    pub(super) fn lazy_bytes(&self) -> Option<usize> {
         match self {
             Self::Blob { bytes, .. } => Some(bytes.len()),
             Self::Cache { text, .. } => Some(text.len()),
@@ -57,45 +53,60 @@ pub(super) struct Writer {
     broken: HashMap<RunId, StoreError>,
 }
 
-impl Drop for Writer {
+/// The writer and what waits for it. Whoever holds the lock writes: the thread, or a caller that found nobody at it
+/// and spares itself the way to the thread and back.
+pub(super) struct Desk {
+    pub(super) queue: Queue,
+    pending: Arc<Pending>,
+    writer: Mutex<Writer>,
+}
+
+impl Desk {
+    pub(super) fn new(db: Connection, path: PathBuf, pending: Arc<Pending>) -> Self {
+        let writer = Mutex::new(Writer::new(db, path, pending.clone()));
+        Self { queue: Queue::default(), pending, writer }
+    }
+
+    /// Works until nobody can ask any more.
+    pub(super) fn run(&self) {
+        let end = End(self);
+        while self.queue.wait() {
+            let Ok(mut writer) = self.writer.lock() else { break };
+            self.write(&mut writer);
+        }
+        drop(end);
+    }
+
+    /// Writes what waits, on this thread if nobody is at it.
+    pub(super) fn write_now(&self) {
+        if let Ok(mut writer) = self.writer.try_lock() {
+            self.write(&mut writer);
+        }
+        self.queue.wake();
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        let group = self.queue.take();
+        if !group.is_empty() {
+            let owed = writer.commit(group);
+            self.queue.give_back(owed);
+        }
+    }
+}
+
+/// However the writer's thread ends, nobody waits for it in vain.
+struct End<'a>(&'a Desk);
+
+impl Drop for End<'_> {
     fn drop(&mut self) {
-        self.pending.set_trouble(Some(StoreError::Closed));
+        self.0.queue.die();
+        self.0.pending.set_trouble(Some(StoreError::Closed));
     }
 }
 
 impl Writer {
-    pub(super) fn new(db: Connection, path: PathBuf, pending: Arc<Pending>) -> Self {
+    fn new(db: Connection, path: PathBuf, pending: Arc<Pending>) -> Self {
         Self { db, path, pending, last: HashMap::new(), broken: HashMap::new() }
-    }
-
-    /// Works until nobody can ask any more.
-    pub(super) fn run(mut self, queue: &Receiver<Job>) {
-        let mut group = Vec::new();
-        loop {
-            let open = match queue.recv() {
-                Ok(job) => {
-                    group.push(job);
-                    true
-                }
-                Err(_) => false,
-            };
-            while group.len() < GROUP
-                && let Ok(job) = queue.try_recv()
-            {
-                group.push(job);
-            }
-            let may_wait =
-                group.iter().map(Job::lazy_bytes).sum::<Option<usize>>().is_some_and(|n| n < LAZY_BYTES);
-            if open && may_wait && group.len() < GROUP {
-                continue;
-            }
-            if !group.is_empty() {
-                group = self.commit(group);
-            }
-            if !open {
-                return;
-            }
-        }
     }
 
     /// Writes the group, or, where that fails, each job by itself. Blobs and reusable outputs that could not be

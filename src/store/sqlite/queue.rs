@@ -1,0 +1,117 @@
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::writer::Job;
+use crate::store::StoreError;
+
+/// At most so many jobs share a transaction.
+const GROUP: usize = 512;
+/// So many bytes that nobody waits for are written without waiting for a fact.
+const LAZY_BYTES: usize = 4 << 20;
+
+/// Jobs for the writer, in the order in which they were asked for.
+#[derive(Default)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    work: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    /// How many of them somebody waits for.
+    urgent: usize,
+    /// Bytes of the others.
+    lazy: usize,
+    /// What was given back is not tried again before something new comes.
+    stalled: bool,
+    closed: bool,
+    dead: bool,
+}
+
+impl Waiting {
+    fn add(&mut self, job: &Job) {
+        match job.lazy_bytes() {
+            Some(bytes) => self.lazy += bytes,
+            None => self.urgent += 1,
+        }
+    }
+
+    fn ready(&self) -> bool {
+        self.urgent > 0 || !self.stalled && (self.lazy >= LAZY_BYTES || self.jobs.len() >= GROUP)
+    }
+}
+
+impl Queue {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a job, without waking anybody.
+    pub(super) fn push(&self, job: Job) -> Result<(), StoreError> {
+        let mut waiting = self.waiting();
+        if waiting.dead || waiting.closed {
+            return Err(StoreError::Closed);
+        }
+        waiting.add(&job);
+        waiting.jobs.push_back(job);
+        waiting.stalled = false;
+        Ok(())
+    }
+
+    /// Wakes the writer's thread where there is work for it.
+    pub(super) fn wake(&self) {
+        if self.waiting().ready() {
+            self.work.notify_one();
+        }
+    }
+
+    /// Waits for work; `false` once nobody can ask any more and nothing is left.
+    pub(super) fn wait(&self) -> bool {
+        let idle = |waiting: &mut Waiting| !waiting.ready() && !waiting.closed && !waiting.dead;
+        let waiting = self.work.wait_while(self.waiting(), idle).unwrap_or_else(PoisonError::into_inner);
+        !waiting.dead && (waiting.ready() || !waiting.jobs.is_empty() && !waiting.stalled)
+    }
+
+    /// The jobs of the next transaction.
+    pub(super) fn take(&self) -> Vec<Job> {
+        let mut waiting = self.waiting();
+        let count = waiting.jobs.len().min(GROUP);
+        let jobs: Vec<Job> = waiting.jobs.drain(..count).collect();
+        for job in &jobs {
+            match job.lazy_bytes() {
+                Some(bytes) => waiting.lazy -= bytes,
+                None => waiting.urgent -= 1,
+            }
+        }
+        jobs
+    }
+
+    /// Puts jobs that could not be done back before all others.
+    pub(super) fn give_back(&self, jobs: Vec<Job>) {
+        if jobs.is_empty() {
+            return;
+        }
+        let mut waiting = self.waiting();
+        for job in jobs.into_iter().rev() {
+            waiting.add(&job);
+            waiting.jobs.push_front(job);
+        }
+        waiting.stalled = true;
+    }
+
+    /// Nobody asks any more: what is left is written, or tried a last time.
+    pub(super) fn close(&self) {
+        let mut waiting = self.waiting();
+        (waiting.closed, waiting.stalled) = (true, false);
+        drop(waiting);
+        self.work.notify_one();
+    }
+
+    /// Nothing is written any more: whoever waits hears that the store is closed.
+    pub(super) fn die(&self) {
+        let mut waiting = self.waiting();
+        *waiting = Waiting { dead: true, ..Waiting::default() };
+        self.work.notify_one();
+    }
+}
