@@ -40,7 +40,7 @@ impl Exit {
         (Self::WRONG, "the pipeline or an input is wrong; the diagnostics say where"),
         (Self::UNREACHED, "ended without reaching the goal: stalled, exhausted, below threshold, unclear"),
         (Self::BUDGET, "a budget is used up; resumable with a higher one"),
-        (Self::BARRIER, "an information barrier stopped the run"),
+        (Self::BARRIER, "kept for information barriers, which stop no run yet"),
         (Self::WAITING, "waits for an answer, or for credentials; resumable"),
         (Self::CANCELLED, "stopped by Ctrl-C or a signal; resumable"),
         (Self::BUG, "a fault of Atoll: please report it"),

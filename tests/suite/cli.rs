@@ -1,4 +1,5 @@
 //! The command line as users meet it: the real binary in a temporary project.
+#![expect(clippy::disallowed_methods, reason = "tests open a terminal and write files")]
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -313,4 +314,14 @@ outputs = { sugar = "steps.sugar.output" }
         shown.contains("answered \"yes\" by terminal") && shown.contains("sugar\u{1b}[0m: yes"),
         "{shown:?}"
     );
+}
+
+#[test]
+fn a_pipeline_that_cannot_be_read_is_named() {
+    let project = hello().file("pipelines/directory.toml/x", "").file("prompts/p.md", "");
+    std::fs::write(project.path("pipelines/bytes.toml"), [0xff, 0xfe]).unwrap();
+    for (name, why) in [("directory", "directory"), ("bytes", "UTF-8")] {
+        let ran = project.run(&["check", name]).exits(3);
+        assert!(ran.stdout.contains("E0003") && ran.stdout.contains(why), "{}{}", ran.stdout, ran.stderr);
+    }
 }
