@@ -46,7 +46,7 @@ pub fn serve(desk: &Desk, ask: &Ask) -> Done {
 
 fn object(head: &Head) -> Value {
     let mut object = Map::new();
-    object.insert("id".into(), json!(head.run));
+    object.insert("run".into(), json!(head.run));
     object.insert("pipeline".into(), json!(head.pipeline));
     object.insert("status".into(), json!(head.status));
     object.insert("code".into(), json!(head.code));

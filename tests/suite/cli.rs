@@ -112,7 +112,7 @@ fn a_run_as_json_has_the_documented_keys_and_can_be_shown_again() {
     project.run(&["show", "nope"]).exits(2).stderr_has("no run nope");
 
     let runs = project.run(&["runs", "--format", "json"]).exits(0).json();
-    assert_eq!((&runs["runs"][0]["id"], &runs["runs"][0]["status"]), (&run["run"], &json!("too_few")));
+    assert_eq!((&runs["runs"][0]["run"], &runs["runs"][0]["status"]), (&run["run"], &json!("too_few")));
     project.run(&["runs"]).exits(0).stdout_has(id);
     project
         .run(&["log", "last", "--address", "many"])

@@ -340,3 +340,61 @@ fn a_killed_run_leaves_no_process_behind() {
     group.wait_for_all();
     assert_eq!(processes_with(&never_path), [""; 0]);
 }
+
+/// A pipeline whose outputs lie in a blob.
+const LARGE: &str = r#"
+atoll = 1
+name = "large"
+summary = "makes a text"
+inputs.n = { type = "int", default = 0 }
+steps.a.set = { text = "{{ range(3000) | map('string') | join(' ') }} {{ inputs.n }}" }
+outputs = { text = "steps.a.output.text" }
+"#;
+
+/// What `sql` counts in the database of `project`.
+fn count(db: &rusqlite::Connection, sql: &str) -> i64 {
+    db.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn a_killed_gc_leaves_every_run_whole_or_gone() {
+    const RUNS: i64 = 24;
+    let project = Project::new().file("pipelines/large.toml", LARGE);
+    for n in 0..RUNS {
+        project.run(&["run", "large", "--n", &n.to_string(), "--quiet"]).exits(0);
+    }
+    let db = rusqlite::Connection::open(project.path(".atoll/atoll.db")).unwrap();
+    db.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+    // Content is old enough to be removed with the last run that names it.
+    db.execute("update blob set at = 0", []).unwrap();
+    let mut dice = Dice(2026);
+    let mut left = RUNS;
+    let mut killed = 0;
+    while left > 1 {
+        let target = left - 1 - i64::try_from(dice.roll(3)).unwrap();
+        let mut command = project.command(&["gc", "--keep", "1"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut group = Group::start(command);
+        while count(&db, "select count(*) from run") > target.max(1)
+            && group.child.try_wait().unwrap().is_none()
+        {
+            std::thread::yield_now();
+        }
+        group.signal(Signal::SIGKILL);
+        killed += u32::from(was_killed(group.wait()));
+
+        let heads = project.run(&["runs", "--format", "json", "--limit", "1000"]).exits(0).json();
+        let heads = heads["runs"].as_array().unwrap().clone();
+        for head in &heads {
+            let shown =
+                project.run(&["show", head["run"].as_str().unwrap(), "--format", "json"]).exits(0).json();
+            assert!(shown["outputs"]["text"].as_str().unwrap().starts_with("0 1 2"), "{shown}");
+        }
+        left = i64::try_from(heads.len()).unwrap();
+        assert_eq!(count(&db, "select count(*) from fact where run not in (select id from run)"), 0);
+    }
+    println!("{killed} kills inside gc, of {RUNS} runs one is left");
+    project.run(&["gc", "--keep", "1"]).exits(0).stdout_has("0 runs");
+    project.run(&["show", "last", "--format", "json"]).exits(0);
+    project.run(&["run", "large", "--quiet"]).exits(0);
+}

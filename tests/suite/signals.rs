@@ -201,7 +201,7 @@ fn of_two_resumes_at_once_exactly_one_goes_on_and_a_dead_one_is_replaced() {
     held.is_up();
     first.group.signal(Signal::SIGKILL);
     first.group.wait_for_all();
-    for round in 0..20 {
+    for round in 0..200 {
         let groups = [(); 2].map(|()| {
             let mut command = held.project.command(&["resume", "last", "--quiet"]);
             command.stdout(Stdio::null());

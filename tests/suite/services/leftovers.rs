@@ -118,7 +118,7 @@ async fn gc_removes_what_no_run_needs_any_more() {
     );
     project.run(&["run", "hello"]).exits(0);
     let runs = project.run(&["runs", "--format", "json"]).exits(0).json();
-    let run = runs["runs"][0]["id"].as_str().unwrap().to_owned();
+    let run = runs["runs"][0]["run"].as_str().unwrap().to_owned();
     let data = project.path(".atoll").canonicalize().unwrap().display().to_string();
     let image = format!("atoll-test-gc-{}", std::process::id());
     leave_image(&image, &run, &data);
