@@ -125,7 +125,8 @@ async fn gc_removes_what_no_run_needs_any_more() {
     leave_container(&run, &data);
     project.run(&["gc", "--dry-run"]).exits(0);
     assert!(has_image(&image));
-    project.run(&["gc"]).exits(0).stderr_has("1 image");
+    // Other tests may have left more, in projects that are gone.
+    project.run(&["gc"]).exits(0).stderr_has("removed what dead processes left over").stderr_has(" image");
     assert!(!has_image(&image));
     assert_eq!(containers(&format!("atoll.house={data}")), Vec::<String>::new());
     drop(house);
