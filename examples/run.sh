@@ -16,10 +16,11 @@ cd "$(dirname "$0")/.."
 
 runtime=process
 live=
-while [ "${1-}" != "${1#--}" ]; do
+while [ $# -gt 0 ]; do
   case $1 in
     --docker) runtime=docker ;;
     --live) live=1 ;;
+    [!-]*) break ;;
     *)
       echo "examples/run.sh [--docker] [--live] [EXAMPLE [DIR]]" >&2
       exit 2
