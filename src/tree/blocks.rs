@@ -19,6 +19,9 @@ pub struct Parsed {
     /// Path of the first block that has no end: the text breaks off there, or another header stands inside it.
     /// Nothing of such a text should be applied.
     pub truncated: Option<String>,
+    /// What the last block holds so far, where the text ends inside it and nothing else is amiss: good for a text whose
+    /// writer is known to have come to an end.
+    pub rest: Option<Edit>,
     /// Files that the text says stay as they are.
     pub unchanged: Vec<String>,
 }
@@ -48,6 +51,7 @@ pub fn parse(text: &str) -> Parsed {
             (Mark::End, None) => {}
             (mark, left) => {
                 parsed.leave(left);
+                parsed.rest = None;
                 match mark {
                     Mark::File(path) => open = Some((path.to_owned(), Vec::new())),
                     Mark::Delete(path) => parsed.edits.push(Edit::Delete { path: path.to_owned() }),
@@ -68,9 +72,14 @@ impl Parsed {
         let Some((path, content)) = open else { return };
         match closed_fence(&content) {
             Some(inside) => self.edits.push(Edit::Write { path, content: joined(inside) }),
-            None => {
-                self.truncated.get_or_insert(path);
+            None if self.truncated.is_none() => {
+                self.truncated = Some(path.clone());
+                // The beginning of an end line is a text that was cut off, whoever says otherwise.
+                let last = content.iter().rfind(|line| !line.trim().is_empty());
+                let cut = last.is_none_or(|line| line.trim_start().starts_with("==="));
+                self.rest = (!cut).then(|| Edit::Write { path, content: joined(&content) });
             }
+            None => self.rest = None,
         }
     }
 }
@@ -188,5 +197,12 @@ mod tests {
         let parsed = parse("=== FILE: a ===\n1\n=== END FI");
         assert_eq!((parsed.edits.len(), parsed.truncated.as_deref()), (0, Some("a")));
         assert_eq!(parse("no blocks at all"), Parsed::default());
+        let rest = |text: &str| parse(text).rest.map(|edit| edit.path().to_owned());
+        let whole = "=== FILE: a ===\n1\n=== END FILE ===\n";
+        assert_eq!(rest(&format!("{whole}=== FILE: b ===\n2\n")).as_deref(), Some("b"));
+        for cut in ["=== FILE: b ===", "=== FILE: b ===\n2\n=== EN", "=== FILE: b ===\n2\n=== FILE: c ===\n3"]
+        {
+            assert_eq!(rest(&format!("{whole}{cut}")), None, "{cut}");
+        }
     }
 }

@@ -30,6 +30,9 @@ pub struct With {
     pub files: Option<Whole>,
     /// Text with blocks `=== FILE: path ===` … `=== END FILE ===` and lines `=== DELETE: path ===`.
     pub text: Option<String>,
+    /// Whether the writer of `text` came to an end by itself, as a model's `stop` of `end` says: the last block then
+    /// needs no end line.
+    pub ended: bool,
     /// A directory to pack, relative to the project.
     pub dir: Option<String>,
     /// Globs that `dir` leaves out; one without `/` is matched against names.
@@ -160,7 +163,7 @@ fn action(with: &mut With) -> Result<Action, Failure> {
     let mut actions = Vec::new();
     actions.extend(with.edits.take().map(|values| ("edits", read_edits(values).map(Action::Edit))));
     actions.extend(with.files.take().map(|files| ("files", read_whole(files).map(Action::Edit))));
-    actions.extend(with.text.take().map(|text| ("text", read_text(&text).map(Action::Edit))));
+    actions.extend(with.text.take().map(|text| ("text", read_text(&text, with.ended).map(Action::Edit))));
     actions.extend(with.dir.take().map(|dir| ("dir", Ok(Action::Pack(dir)))));
     actions.extend(with.diff.take().map(|diff| ("diff", Ok(Action::Compare(diff)))));
     actions.extend(with.materialise.take().map(|tree| ("materialise", Ok(Action::Deliver(tree)))));
@@ -214,8 +217,12 @@ fn read_whole(files: Whole) -> Result<Vec<Edit>, Failure> {
     }
 }
 
-fn read_text(text: &str) -> Result<Vec<Edit>, Failure> {
-    let parsed = blocks::parse(text);
+fn read_text(text: &str, ended: bool) -> Result<Vec<Edit>, Failure> {
+    let mut parsed = blocks::parse(text);
+    if let Some(rest) = parsed.rest.take().filter(|_| ended) {
+        parsed.edits.push(rest);
+        parsed.truncated = None;
+    }
     let complete: Vec<&str> = parsed.edits.iter().map(Edit::path).collect();
     if let Some(path) = &parsed.truncated {
         return Err(Failure::rejected(format!("the text breaks off: {path:?} has no `=== END FILE ===`"))

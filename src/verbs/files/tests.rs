@@ -91,6 +91,11 @@ async fn a_bad_answer_is_rejected_with_the_reason() {
         assert_eq!(failure.class, Class::Rejected, "{failure}");
         assert!(failure.message.contains(word) && failure.hint.is_some(), "{failure:?}");
     }
+    // A writer that is known to have come to an end may leave out the last end line, and nothing else.
+    let unclosed = "=== FILE: a ===\n1\n=== END FILE ===\n=== FILE: b ===\n2";
+    let out = bench.run(json!({"text": unclosed, "ended": true})).await.unwrap();
+    assert_eq!(out["files"][1], json!({"path": "b", "size": 2}), "{out}");
+    bench.refused(json!({"text": "=== FILE: a ===\n1\n=== FILE: b ===\n2", "ended": true})).await;
     let truncated =
         bench.refused(json!({"text": "=== FILE: a ===\n1\n=== END FILE ===\n=== FILE: b ==="})).await;
     assert_eq!(truncated.detail, json!({"truncated": "b", "complete": ["a"]}));
