@@ -28,6 +28,11 @@ echo "will run with: ${ATOLL_REQUIRE:-nothing beyond the language}"
 if ! cargo nextest --version >/dev/null 2>&1; then
   cargo install --locked cargo-nextest
 fi
+if cargo deny --version >/dev/null 2>&1; then
+  cargo deny check licenses bans sources
+else
+  echo "skipped: licences, bans and sources: cargo-deny is not installed"
+fi
 cargo fmt --check
 cargo clippy --all-targets --locked -- -D warnings
 cargo nextest run --locked --no-fail-fast "$@"
