@@ -1,5 +1,7 @@
 use std::fmt::Write;
 
+use indexmap::IndexMap;
+
 use super::{Excerpt, Kept, Lapse};
 use crate::value::Value;
 
@@ -10,6 +12,8 @@ pub enum Answer {
     Http(HttpAnswer),
     /// From `exec`.
     Exec(ExecAnswer),
+    /// From `browser`, `grpc`, `ws` and `tui`.
+    Told(Box<Told>),
 }
 
 /// An HTTP answer.
@@ -36,6 +40,38 @@ pub struct ExecAnswer {
     pub stderr: Kept,
     /// How long it was waited for, where it was killed for being late.
     pub timed_out: Option<Lapse>,
+}
+
+/// What came back from a step, as named parts.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// What a judge reads, the same for the same behaviour.
+    pub text: String,
+    /// What `json` assertions and captures without a source read, and what it is called.
+    pub main: (&'static str, Kept),
+    /// The other parts, by the word that assertions and captures have for them: texts, numbers, or tables of texts.
+    /// A part that is null is not there.
+    pub parts: IndexMap<&'static str, Value>,
+    /// What is kept beside the observation.
+    pub evidence: Vec<Evidence>,
+}
+
+/// A file that shows what was seen, such as a screenshot.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// What it is, e.g. `screenshot`.
+    pub name: &'static str,
+    /// Its media type.
+    pub media_type: &'static str,
+    /// Its content.
+    pub bytes: Vec<u8>,
+}
+
+impl Told {
+    /// The part `word`; null parts are there for this.
+    pub fn part(&self, word: &str) -> Option<&Value> {
+        self.parts.get(word)
+    }
 }
 
 /// Most bytes of the text that a judge reads.
@@ -87,6 +123,7 @@ impl Answer {
         let text = match self {
             Self::Http(http) => http.text(),
             Self::Exec(exec) => exec.text(),
+            Self::Told(told) => told.text.clone(),
         };
         Excerpt::of_text(&text, JUDGED).text
     }
@@ -96,6 +133,7 @@ impl Answer {
         match self {
             Self::Http(http) => ("body", &http.body),
             Self::Exec(exec) => ("stdout", &exec.stdout),
+            Self::Told(told) => (told.main.0, &told.main.1),
         }
     }
 

@@ -33,20 +33,50 @@ pub struct Assertion {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
-    /// HTTP status.
+    /// HTTP status, or the name of a gRPC status.
     Status,
-    /// An HTTP header, by name in any case.
+    /// An HTTP header or a gRPC metadata entry, by name in any case.
     Header,
-    /// A part of the body (or of stdout) read as JSON.
+    /// A gRPC trailer, by name in any case.
+    Trailer,
+    /// A part of what came back, read as JSON.
     Json,
     /// The body as text.
     Body,
-    /// Exit code of a command.
+    /// Exit code of a command or a terminal program.
     ExitCode,
     /// What a command wrote to its standard output.
     Stdout,
     /// What a command wrote to its standard error.
     Stderr,
+    /// The message of a gRPC status.
+    Message,
+    /// Visible text of a page or element.
+    Text,
+    /// HTML of a page or element.
+    Html,
+    /// Where a browser is.
+    Url,
+    /// Title of a page.
+    Title,
+    /// Value of a form field.
+    Value,
+    /// Whether an element can be seen: `true` or `false`.
+    Visible,
+    /// Accessibility tree of a page, as text.
+    Tree,
+    /// Console errors of a page, uncaught exceptions and failed requests among them, one a line.
+    Console,
+    /// How many: matching elements, received messages or events.
+    Count,
+    /// Received messages, one a line.
+    Messages,
+    /// Close code of a WebSocket.
+    Close,
+    /// Subprotocol that a WebSocket agreed on.
+    Protocol,
+    /// Text of a terminal's screen.
+    Screen,
     /// How long the answer took.
     Duration,
 }
@@ -75,6 +105,110 @@ pub enum Rule {
     Schema,
     /// It is within a bound such as `"<500ms"`.
     Within,
+    /// It is a number, or within a bound such as `">=3"`.
+    Amount,
+}
+
+/// How the right side of an assertion is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// HTTP status codes and classes of them, one or a list.
+    Status,
+    /// Whole numbers, one or a list.
+    Codes,
+    /// Words, one or a list.
+    Names,
+    /// `true` or `false`.
+    Flag,
+    /// A number, or a bound such as `">=3"`.
+    Count,
+    /// Comparisons of text, or a text it has in it.
+    Text,
+    /// By name: a text, or comparisons.
+    Named,
+    /// By JSONPath: a value, or comparisons.
+    Json,
+    /// A bound of time such as `"<500ms"`.
+    Duration,
+}
+
+/// What can be asserted of each step type.
+const SUBJECTS: &[(&str, &[(Subject, Form)])] = &[
+    (
+        "request",
+        &[
+            (Subject::Status, Form::Status),
+            (Subject::Header, Form::Named),
+            (Subject::Json, Form::Json),
+            (Subject::Body, Form::Text),
+            (Subject::Count, Form::Count),
+            (Subject::Duration, Form::Duration),
+        ],
+    ),
+    (
+        "exec",
+        &[
+            (Subject::ExitCode, Form::Codes),
+            (Subject::Stdout, Form::Text),
+            (Subject::Stderr, Form::Text),
+            (Subject::Json, Form::Json),
+            (Subject::Duration, Form::Duration),
+        ],
+    ),
+    (
+        "browser",
+        &[
+            (Subject::Text, Form::Text),
+            (Subject::Html, Form::Text),
+            (Subject::Url, Form::Text),
+            (Subject::Title, Form::Text),
+            (Subject::Value, Form::Text),
+            (Subject::Visible, Form::Flag),
+            (Subject::Tree, Form::Text),
+            (Subject::Console, Form::Text),
+            (Subject::Count, Form::Count),
+            (Subject::Json, Form::Json),
+            (Subject::Duration, Form::Duration),
+        ],
+    ),
+    (
+        "grpc",
+        &[
+            (Subject::Status, Form::Names),
+            (Subject::Message, Form::Text),
+            (Subject::Header, Form::Named),
+            (Subject::Trailer, Form::Named),
+            (Subject::Json, Form::Json),
+            (Subject::Count, Form::Count),
+            (Subject::Duration, Form::Duration),
+        ],
+    ),
+    (
+        "ws",
+        &[
+            (Subject::Messages, Form::Text),
+            (Subject::Json, Form::Json),
+            (Subject::Count, Form::Count),
+            (Subject::Close, Form::Codes),
+            (Subject::Protocol, Form::Text),
+            (Subject::Header, Form::Named),
+            (Subject::Duration, Form::Duration),
+        ],
+    ),
+    (
+        "tui",
+        &[
+            (Subject::Screen, Form::Text),
+            (Subject::ExitCode, Form::Codes),
+            (Subject::Json, Form::Json),
+            (Subject::Duration, Form::Duration),
+        ],
+    ),
+];
+
+/// What can be asserted of steps of type `kind`, in the order of the reference.
+pub fn subjects(kind: &str) -> &'static [(Subject, Form)] {
+    SUBJECTS.iter().find(|(known, _)| *known == kind).map_or(&[], |(_, subjects)| *subjects)
 }
 
 impl Subject {
@@ -83,11 +217,26 @@ impl Subject {
         match self {
             Self::Status => "status",
             Self::Header => "header",
+            Self::Trailer => "trailer",
             Self::Json => "json",
             Self::Body => "body",
             Self::ExitCode => "exit_code",
             Self::Stdout => "stdout",
             Self::Stderr => "stderr",
+            Self::Message => "message",
+            Self::Text => "text",
+            Self::Html => "html",
+            Self::Url => "url",
+            Self::Title => "title",
+            Self::Value => "value",
+            Self::Visible => "visible",
+            Self::Tree => "tree",
+            Self::Console => "console",
+            Self::Count => "count",
+            Self::Messages => "messages",
+            Self::Close => "close",
+            Self::Protocol => "protocol",
+            Self::Screen => "screen",
             Self::Duration => "duration",
         }
     }
@@ -107,6 +256,7 @@ impl Rule {
             Self::Type => "type",
             Self::Schema => "schema",
             Self::Within => "within",
+            Self::Amount => "amount",
         }
     }
 }
@@ -122,7 +272,7 @@ impl fmt::Display for Assertion {
             (Rule::Exists, _) => f.write_str(" exists"),
             (Rule::OneOf, Value::Array(items)) if items.len() == 1 => write!(f, " is {}", plain(&items[0])),
             (Rule::OneOf, value) => write!(f, " is one of {value}"),
-            (Rule::Within, value) => write!(f, " {}", plain(value)),
+            (Rule::Within | Rule::Amount, value) => write!(f, " {}", plain(value)),
             (rule, value) => write!(f, " {} {value}", rule.word()),
         }
     }

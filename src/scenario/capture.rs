@@ -2,7 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::variables::as_text;
-use super::{Answer, Capture, Selector, Variables};
+use super::{Answer, Capture, Selector, Told, Variables};
 use crate::value::Value;
 
 /// What became of one capture.
@@ -21,6 +21,10 @@ pub fn sources(word: &str) -> &'static [&'static str] {
     match word {
         "request" => &["status", "body", "header:"],
         "exec" => &["stdout", "stderr", "exitcode", "exit_code"],
+        "browser" => &["text", "html", "count", "location", "url", "title", "value", "tree", "console"],
+        "grpc" => &["status", "message", "headers", "trailers", "header:", "trailer:", "body"],
+        "ws" => &["messages", "count", "close", "protocol", "header:"],
+        "tui" => &["screen", "exit_code", "exitcode"],
         _ => &[],
     }
 }
@@ -70,8 +74,32 @@ fn source_text(source: &str, answer: &Answer) -> Result<String, String> {
             .exit_code
             .map(|code| code.to_string())
             .ok_or("the command was killed: it has no exit code")?,
+        (source, Answer::Told(told)) => return told_text(source, told),
         (source, Answer::Exec(_)) => return Err(format!("`{source}` is no source of a command")),
     })
+}
+
+/// A part of an answer that has named parts; some sources have names of their own.
+fn told_text(source: &str, told: &Told) -> Result<String, String> {
+    let entry = source.strip_prefix("header:").map(|name| ("header", name));
+    let entry = entry.or_else(|| source.strip_prefix("trailer:").map(|name| ("trailer", name)));
+    if let Some((table, name)) = entry {
+        let entries = told.part(table).and_then(Value::as_object);
+        let found = entries.and_then(|e| e.iter().find(|(known, _)| known.eq_ignore_ascii_case(name.trim())));
+        return found.map(|(_, value)| as_text(value)).ok_or(format!("the answer has no {table} `{name}`"));
+    }
+    let word = match source {
+        "location" => "url",
+        "exitcode" => "exit_code",
+        "headers" => "header",
+        "trailers" => "trailer",
+        word => word,
+    };
+    if word == told.main.0 {
+        return Ok(told.main.1.text().into_owned());
+    }
+    let part = told.part(word).filter(|part| !part.is_null());
+    part.map(as_text).ok_or(format!("the answer has no `{source}`"))
 }
 
 impl Captured {

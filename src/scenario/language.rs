@@ -4,8 +4,8 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Lapse;
 use super::assert::Assertion;
+use super::{Browser, Grpc, Lapse, Tui, Ws};
 use crate::value::Value;
 
 /// One user journey: what is done to a program and what is expected of it. The shape that flows through
@@ -88,6 +88,14 @@ pub enum Action {
     Request(Request),
     /// Runs a command inside the held service.
     Exec(Exec),
+    /// Does something in a browser.
+    Browser(Browser),
+    /// Calls a gRPC method.
+    Grpc(Grpc),
+    /// Talks over a WebSocket.
+    Ws(Ws),
+    /// Talks to a program in a terminal.
+    Tui(Tui),
 }
 
 impl Action {
@@ -96,6 +104,19 @@ impl Action {
         match self {
             Self::Request(_) => "request",
             Self::Exec(_) => "exec",
+            Self::Browser(_) => "browser",
+            Self::Grpc(_) => "grpc",
+            Self::Ws(_) => "ws",
+            Self::Tui(_) => "tui",
+        }
+    }
+
+    /// Whether it waits for messages on a stream.
+    pub fn receives(&self) -> bool {
+        match self {
+            Self::Grpc(grpc) => grpc.receives(),
+            Self::Ws(ws) => ws.receives(),
+            _ => false,
         }
     }
 }

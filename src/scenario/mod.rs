@@ -1,13 +1,15 @@
 //! The scenario language: YAML files that say what is done to a program and what is expected of it.
 //! It must never know models, pipelines or the engine; it observes and asserts, it never scores.
 //! Start with [`Scenario`] (what is read), [`load()`] (how), [`run()`] and [`Observation`] (what comes out); there is one
-//! file per step type: `http.rs`, `exec.rs`.
+//! file per step type: `http.rs`, `exec.rs`, `browser.rs`, `grpc.rs`, `ws.rs`, `tui.rs`.
 
 mod answer;
 pub mod assert;
+mod browser;
 mod capture;
 mod excerpt;
 mod exec;
+mod grpc;
 mod http;
 mod language;
 mod lapse;
@@ -17,18 +19,24 @@ mod port;
 mod read;
 mod run;
 mod select;
+mod tui;
 mod variables;
+mod ws;
 mod yaml;
 
-pub use answer::{Answer, ExecAnswer, HttpAnswer, JUDGED};
+pub use answer::{Answer, Evidence, ExecAnswer, HttpAnswer, JUDGED, Told};
+pub use browser::Browser;
 pub use capture::Captured;
 pub use excerpt::{Excerpt, Kept};
+pub use grpc::Grpc;
 pub use http::Web;
 pub use language::{Action, Capture, Exec, Request, Retry, Scenario, Step};
 pub use lapse::Lapse;
 pub use load::load;
-pub use observation::{Broken, Decided, Observation, Observed, Sent, StepSeen};
-pub use port::{Command, Execution, Ran, Shell, ShellError};
+pub use observation::{Broken, Decided, EvidenceRef, Observation, Observed, Sent, StepSeen};
+pub use port::{Command, Evidences, Execution, Ran, Shell, ShellError};
 pub use run::{Stage, run};
 pub use select::Selector;
+pub use tui::Tui;
 pub use variables::Variables;
+pub use ws::Ws;

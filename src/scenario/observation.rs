@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::assert::Verdict;
 use super::capture::Captured;
-use super::{Answer, Excerpt};
+use super::{Answer, Evidence, Evidences, Excerpt};
+use crate::value::{Digest, Value};
 
 /// What was seen when a scenario was run. It says what happened and what its assertions decided, never how good it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -145,14 +146,36 @@ pub struct Observed {
     pub cut: bool,
     /// Whether the body or stdout is no UTF-8, so that its text is not exact.
     pub lossy: bool,
+    /// Parts that answers of `browser`, `grpc`, `ws` and `tui` have, by the word that assertions have for them; long
+    /// texts shortened to 64 KiB.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, Value>")]
+    pub parts: IndexMap<String, Value>,
+    /// What else shows what was seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<EvidenceRef>,
+}
+
+/// Evidence that is kept beside the observation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EvidenceRef {
+    /// What it is, e.g. `screenshot`.
+    pub name: String,
+    /// Its media type.
+    pub media_type: String,
+    /// Its length in bytes.
+    pub length: usize,
+    /// What it is found by; null where it could not be kept.
+    #[schemars(with = "Option<String>")]
+    pub digest: Option<Digest>,
 }
 
 /// Longest body or output in an observation, in bytes.
 const SHOWN: usize = 64 << 10;
 
 impl Observed {
-    /// The record of `answer`.
-    pub fn of(answer: &Answer) -> Self {
+    /// The record of `answer`, its evidence kept in `evidences`.
+    pub fn of(answer: &Answer, evidences: Option<&dyn Evidences>) -> Self {
         let (_, main) = answer.main();
         let shown = |text: &str| Some(Excerpt::of_text(text, SHOWN).text);
         let common = Self {
@@ -178,6 +201,25 @@ impl Observed {
                 timed_out: exec.timed_out.is_some(),
                 ..common
             },
+            Answer::Told(told) => Self {
+                body: shown(&told.main.1.text()),
+                parts: told.parts.iter().map(|(word, part)| ((*word).to_owned(), short(part))).collect(),
+                evidence: told.evidence.iter().map(|evidence| kept(evidence, evidences)).collect(),
+                ..common
+            },
         }
+    }
+}
+
+fn short(part: &Value) -> Value {
+    part.as_str().map_or_else(|| part.clone(), |text| Excerpt::of_text(text, SHOWN).text.into())
+}
+
+fn kept(evidence: &Evidence, evidences: Option<&dyn Evidences>) -> EvidenceRef {
+    EvidenceRef {
+        name: evidence.name.to_owned(),
+        media_type: evidence.media_type.to_owned(),
+        length: evidence.bytes.len(),
+        digest: evidences.and_then(|evidences| evidences.keep(&evidence.bytes).ok()),
     }
 }

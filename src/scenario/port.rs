@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
+use crate::value::Digest;
+
 /// The inside of a held service, as far as scenarios need it. Nothing is ever run outside of it.
 pub trait Shell: Send + Sync {
     /// Runs a command line with `sh -c` and waits for its end. A command that does not end in time is killed with all
@@ -50,3 +52,9 @@ pub struct Ran {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ShellError(pub String);
+
+/// Where evidence is kept.
+pub trait Evidences: Send + Sync {
+    /// Keeps the bytes and gives the digest they are found by.
+    fn keep(&self, bytes: &[u8]) -> Result<Digest, String>;
+}

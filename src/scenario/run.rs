@@ -6,18 +6,50 @@ use super::assert::{Verdict, check};
 use super::capture::{Captured, take};
 use super::http::Outcome;
 use super::observation::{Broken, Decided, Observation, Observed, Sent, StepSeen};
-use super::port::Shell;
-use super::{Action, Excerpt, Retry, Scenario, Step, Variables, Web, exec};
+use super::port::{Evidences, Shell};
+use super::{Action, Excerpt, Retry, Scenario, Step, Variables, Web, browser, exec, grpc, tui, ws};
 use crate::clock::{Clock, millis};
 
 /// What a scenario is played on.
+#[derive(Clone, Copy)]
 pub struct Stage<'a> {
     /// The client for `request`, where there is a target.
     pub web: Option<&'a Web>,
-    /// The inside of the service for `exec`, where one is held.
+    /// Base URL of the program, for `browser` and `ws`.
+    pub target: Option<&'a str>,
+    /// Where it takes gRPC calls, as `http://HOST:PORT`.
+    pub grpc_target: Option<&'a str>,
+    /// The inside of the service for `exec` and `tui`, where one is held.
     pub shell: Option<&'a dyn Shell>,
+    /// Where evidence is kept; without it there is none.
+    pub evidence: Option<&'a dyn Evidences>,
     /// The time.
     pub clock: &'a dyn Clock,
+}
+
+impl<'a> Stage<'a> {
+    /// Nothing but a clock.
+    pub fn new(clock: &'a dyn Clock) -> Self {
+        Self { web: None, target: None, grpc_target: None, shell: None, evidence: None, clock }
+    }
+}
+
+/// What the steps of one scenario share, by step type.
+#[derive(Default)]
+struct Cast {
+    browser: browser::Player,
+    grpc: grpc::Player,
+    ws: ws::Player,
+    tui: tui::Player,
+}
+
+impl Cast {
+    async fn end(self) {
+        self.browser.end().await;
+        self.grpc.end().await;
+        self.ws.end().await;
+        self.tui.end().await;
+    }
 }
 
 /// Longest log in an observation, in bytes.
@@ -26,10 +58,11 @@ const LOG: usize = 4 << 10;
 /// Runs `scenario`. Whatever goes wrong with the program under test is in the observation.
 pub async fn run(scenario: &Scenario, stage: &Stage<'_>, mut variables: Variables) -> Observation {
     let begun = stage.clock.now();
+    let mut cast = Cast::default();
     let mut setup = Vec::new();
     let mut broken = None;
     for (index, step) in scenario.setup.iter().enumerate() {
-        let seen = perform(index, step, stage, &mut variables).await;
+        let seen = perform(index, step, stage, &mut cast, &mut variables).await;
         broken = breakage(&seen);
         setup.push(seen);
         if broken.is_some() {
@@ -40,9 +73,10 @@ pub async fn run(scenario: &Scenario, stage: &Stage<'_>, mut variables: Variable
     for (index, step) in scenario.steps.iter().enumerate() {
         steps.push(match &broken {
             Some(broken) => not_run(index, step, broken, &variables),
-            None => perform(index, step, stage, &mut variables).await,
+            None => perform(index, step, stage, &mut cast, &mut variables).await,
         });
     }
+    cast.end().await;
     Observation {
         id: scenario.id.clone(),
         description: scenario.description.clone(),
@@ -57,13 +91,19 @@ pub async fn run(scenario: &Scenario, stage: &Stage<'_>, mut variables: Variable
     }
 }
 
-async fn perform(index: usize, step: &Step, stage: &Stage<'_>, variables: &mut Variables) -> StepSeen {
+async fn perform(
+    index: usize,
+    step: &Step,
+    stage: &Stage<'_>,
+    cast: &mut Cast,
+    variables: &mut Variables,
+) -> StepSeen {
     let begun = stage.clock.now();
     let mark = stage.shell.map(Shell::log_mark);
     if let Some(delay) = step.delay {
         stage.clock.sleep(delay.0).await;
     }
-    let attempt = persist(step, stage, variables).await;
+    let attempt = persist(step, stage, cast, variables).await;
     let captures: Vec<Captured> = match &attempt.outcome {
         Outcome { answer: Some(answer), error: None } => {
             step.capture.iter().map(|capture| keep(capture, answer, variables)).collect()
@@ -74,7 +114,7 @@ async fn perform(index: usize, step: &Step, stage: &Stage<'_>, variables: &mut V
     StepSeen {
         expect: variables.fill(&step.expect).into_owned(),
         sent: attempt.sent,
-        observed: attempt.outcome.answer.as_ref().map(Observed::of),
+        observed: attempt.outcome.answer.as_ref().map(|answer| Observed::of(answer, stage.evidence)),
         captures,
         decided: decide(step, attempt.outcome.error.as_ref(), &attempt.assertions),
         assertions: attempt.assertions,
@@ -107,13 +147,13 @@ impl Attempt {
 }
 
 /// Tries a step until it neither breaks nor fails an assertion, as often and as long as its `retry` says.
-async fn persist(step: &Step, stage: &Stage<'_>, variables: &Variables) -> Attempt {
+async fn persist(step: &Step, stage: &Stage<'_>, cast: &mut Cast, variables: &Variables) -> Attempt {
     let begun = stage.clock.now();
     let retry = step.retry.as_ref();
     let mut number = 1;
     loop {
         let left = retry.and_then(|retry| remaining(retry, begun, stage));
-        let mut attempt = once(step, stage, variables, left).await;
+        let mut attempt = once(step, stage, cast, variables, left).await;
         attempt.number = number;
         let Some(retry) = retry.filter(|retry| number < retry.attempts && !attempt.succeeded()) else {
             return attempt;
@@ -132,9 +172,15 @@ fn remaining(retry: &Retry, begun: u64, stage: &Stage<'_>) -> Option<Duration> {
     Some(Duration::from_millis(millis(timeout.0).saturating_sub(spent)))
 }
 
-async fn once(step: &Step, stage: &Stage<'_>, variables: &Variables, left: Option<Duration>) -> Attempt {
+async fn once(
+    step: &Step,
+    stage: &Stage<'_>,
+    cast: &mut Cast,
+    variables: &Variables,
+    left: Option<Duration>,
+) -> Attempt {
     let begun = stage.clock.now();
-    let (sent, outcome) = act(&step.action, stage, variables, left).await;
+    let (sent, outcome) = act(&step.action, stage, cast, variables, left).await;
     let took = Duration::from_millis(stage.clock.now().saturating_sub(begun));
     let assertions = match &outcome.answer {
         Some(answer) => {
@@ -148,6 +194,7 @@ async fn once(step: &Step, stage: &Stage<'_>, variables: &Variables, left: Optio
 async fn act(
     action: &Action,
     stage: &Stage<'_>,
+    cast: &mut Cast,
     variables: &Variables,
     left: Option<Duration>,
 ) -> (Option<Sent>, Outcome) {
@@ -176,6 +223,10 @@ async fn act(
             };
             (Some(sent), outcome)
         }
+        Action::Browser(step) => cast.browser.play(step, stage, variables, left).await,
+        Action::Grpc(step) => cast.grpc.play(step, stage, variables, left).await,
+        Action::Ws(step) => cast.ws.play(step, stage, variables, left).await,
+        Action::Tui(step) => cast.tui.play(step, stage, variables, left).await,
     }
 }
 

@@ -6,9 +6,9 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::scenario::{Observation, Scenario, Shell, Stage, Variables, Web, run};
-use crate::value::Value;
-use crate::verb::{Context, Failure, Output, Traits, Verb};
+use crate::scenario::{Evidences, Observation, Scenario, Shell, Stage, Variables, Web, run};
+use crate::value::{Digest, Value};
+use crate::verb::{Blobs, Context, Failure, Output, Traits, Verb};
 
 /// Finds the inside of a held service by its id.
 pub trait Services: Send + Sync + 'static {
@@ -37,6 +37,9 @@ pub struct With {
     /// Base URL for its requests.
     #[serde(default)]
     pub target: Option<String>,
+    /// Where the program takes gRPC calls, e.g. `http://127.0.0.1:50051`; the target where nothing is given.
+    #[serde(default)]
+    pub grpc_target: Option<String>,
     /// Id of the held service: its commands run in it, its log is kept beside each step.
     #[serde(default)]
     pub service: Option<String>,
@@ -59,18 +62,39 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Observation>, Failure> {
         let scenario = with.scenario;
-        let uses = |word: &str| scenario.setup.iter().chain(&scenario.steps).any(|s| s.action.word() == word);
+        let used = |words: &[&str]| {
+            scenario.setup.iter().chain(&scenario.steps).map(|s| s.action.word()).find(|w| words.contains(w))
+        };
         let shell = match &with.service {
             Some(id) => Some(self.services.shell(id).ok_or_else(|| no_service(id))?),
-            None if uses(EXEC) => return Err(lacks(&scenario, EXEC, "service", "{{ held.id }}")),
-            None => None,
+            None => match used(INSIDE) {
+                Some(word) => return Err(lacks(&scenario, word, "service", "{{ held.id }}")),
+                None => None,
+            },
         };
         let web = match &with.target {
-            Some(target) if uses(REQUEST) => Some(Web::new(target).map_err(Failure::permanent)?),
-            None if uses(REQUEST) => return Err(lacks(&scenario, REQUEST, "target", "{{ held.url }}")),
-            _ => None,
+            Some(target) if used(&["request"]).is_some() => {
+                Some(Web::new(target).map_err(Failure::permanent)?)
+            }
+            Some(_) => None,
+            None => match used(OUTSIDE) {
+                Some(word) => return Err(lacks(&scenario, word, "target", "{{ held.url }}")),
+                None => None,
+            },
         };
-        let stage = Stage { web: web.as_ref(), shell: shell.as_deref(), clock: &*cx.clock };
+        let grpc_target = with.grpc_target.as_deref().or(with.target.as_deref());
+        if let (None, Some(word)) = (grpc_target, used(&["grpc"])) {
+            return Err(lacks(&scenario, word, "grpc_target", "{{ held.url }}"));
+        }
+        let kept = Kept(cx.blobs.clone());
+        let stage = Stage {
+            web: web.as_ref(),
+            target: with.target.as_deref(),
+            grpc_target,
+            shell: shell.as_deref(),
+            evidence: Some(&kept),
+            clock: &*cx.clock,
+        };
         let variables = Variables::given(with.variables.unwrap_or_default());
         tokio::select! {
             observation = run(&scenario, &stage, variables) => Ok(Output::free(observation)),
@@ -79,8 +103,19 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
     }
 }
 
-const REQUEST: &str = "request";
-const EXEC: &str = "exec";
+/// Steps that happen inside the service.
+const INSIDE: &[&str] = &["exec", "tui"];
+/// Steps that need a URL.
+const OUTSIDE: &[&str] = &["request", "browser", "ws"];
+
+/// Evidence is kept among the blobs of the run.
+struct Kept(Arc<dyn Blobs>);
+
+impl Evidences for Kept {
+    fn keep(&self, bytes: &[u8]) -> Result<Digest, String> {
+        self.0.put(bytes).map(|blob| blob.digest).map_err(|e| e.to_string())
+    }
+}
 
 fn no_service(id: &str) -> Failure {
     Failure::permanent(format!("no service `{id}` is held"))
@@ -90,18 +125,4 @@ fn no_service(id: &str) -> Failure {
 fn lacks(scenario: &Scenario, word: &str, key: &str, example: &str) -> Failure {
     Failure::permanent(format!("the scenario `{}` has `{word}` steps, but no `{key}` is given", scenario.id))
         .hint(format!("add `{key} = \"{example}\"` to the step"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::scenario::Action;
-
-    #[test]
-    fn the_words_are_those_of_the_language() {
-        let request = serde_json::json!({"request": {"method": "GET", "path": "/"}});
-        let exec = serde_json::json!({"exec": {"command": "true"}});
-        assert_eq!(serde_json::from_value::<Action>(request).unwrap().word(), REQUEST);
-        assert_eq!(serde_json::from_value::<Action>(exec).unwrap().word(), EXEC);
-    }
 }

@@ -67,7 +67,7 @@ pub async fn play_on(
     // What flows through a pipeline is JSON: a scenario must survive the way.
     let scenario: Scenario = serde_json::from_value(serde_json::to_value(scenario).unwrap()).unwrap();
     let web = target.map(|target| Web::new(target).unwrap());
-    let stage = Stage { web: web.as_ref(), shell, clock };
+    let stage = Stage { web: web.as_ref(), target, shell, ..Stage::new(clock) };
     let variables = Variables::given([("dir".to_owned(), json!(dir))].into_iter().collect());
     run(&scenario, &stage, variables).await
 }

@@ -95,8 +95,17 @@ fn find(assertion: &Assertion, answer: &Answer, took: Duration) -> Result<Option
         (Subject::ExitCode, Answer::Exec(exec)) => exec.exit_code.map(Value::from),
         (Subject::Stdout, Answer::Exec(exec)) => Some(exec.stdout.text().into_owned().into()),
         (Subject::Stderr, Answer::Exec(exec)) => Some(exec.stderr.text().into_owned().into()),
+        (Subject::Header | Subject::Trailer, Answer::Told(told)) => {
+            told.part(assertion.subject.word()).and_then(|table| named(table, path)).cloned()
+        }
+        (subject, Answer::Told(told)) => told.part(subject.word()).filter(|part| !part.is_null()).cloned(),
         (subject, _) => return Err(format!("this step's answer has no {}", subject.word())),
     })
+}
+
+/// The entry `name` of a table, in any case.
+fn named<'v>(table: &'v Value, name: &str) -> Option<&'v Value> {
+    table.as_object()?.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
 /// The text that is checked, where its middle is missing.
@@ -159,6 +168,13 @@ fn judge(assertion: &Assertion, actual: Option<&Value>) -> Held {
                 Err(Some(format!("its length is {length}")))
             }
         }
+        Rule::Amount => {
+            let text = as_text(wanted);
+            let bound = Bound::parse(&text);
+            let limit: u64 = bound.limit.parse().map_err(|_| Some(format!("`{text}` is no number")))?;
+            let actual = actual.as_u64().ok_or_else(|| Some("it is no number".to_owned()))?;
+            plain(bound.admits(&actual, &limit, "="))
+        }
         Rule::Type => plain(wanted.as_str().is_some_and(|name| has_type(actual, name))),
         Rule::Schema => {
             let schema = Schema::compile("assert", wanted.clone()).map_err(|e| Some(e.to_string()))?;
@@ -178,7 +194,9 @@ fn judge(assertion: &Assertion, actual: Option<&Value>) -> Held {
 
 fn nothing(assertion: &Assertion) -> String {
     match (assertion.subject, &assertion.path) {
-        (Subject::Header, Some(name)) => format!("the answer has no header `{name}`"),
+        (Subject::Header | Subject::Trailer, Some(name)) => {
+            format!("the answer has no {} `{name}`", assertion.subject.word())
+        }
         (_, Some(path)) => format!("there is nothing at {path}"),
         (subject, None) => format!("there is no {}", subject.word()),
     }

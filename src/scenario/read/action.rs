@@ -2,13 +2,17 @@ use super::{Reader, given, keys};
 use crate::diag::Code;
 use crate::scenario::language::thirty_seconds;
 use crate::scenario::yaml::Node;
-use crate::scenario::{Action, Exec, Request};
+use crate::scenario::{Action, Exec, Request, browser, grpc, tui, ws};
 use crate::value::Value;
 
 /// Reads the action named `word`.
 pub fn read(reader: &mut Reader<'_>, word: &str, node: &Node) -> Option<Action> {
     match word {
         "request" => request(reader, node).map(Action::Request),
+        "browser" => browser::read(reader, node).map(Action::Browser),
+        "grpc" => grpc::read(reader, node).map(Action::Grpc),
+        "ws" => ws::read(reader, node).map(Action::Ws),
+        "tui" => tui::read(reader, node).map(Action::Tui),
         _ => exec(reader, node).map(Action::Exec),
     }
 }

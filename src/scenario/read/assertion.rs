@@ -4,7 +4,7 @@ use super::step::json_path;
 use super::{Reader, given, keys};
 use crate::diag::Code;
 use crate::scenario::Lapse;
-use crate::scenario::assert::{Assertion, Bound, Rule, Subject};
+use crate::scenario::assert::{Assertion, Bound, Form, Rule, Subject, subjects};
 use crate::scenario::yaml::{Kind, Node};
 use crate::schema::Schema;
 use crate::value::Value;
@@ -16,36 +16,31 @@ pub fn read(reader: &mut Reader<'_>, node: &Node, kind: &str) -> Vec<Assertion> 
     if entries.is_empty() {
         reader.complain(Code::ScenarioAssert, node, "`assert` is empty");
     }
+    let known = subjects(kind);
     for (key, value) in entries {
         let word = key.text().unwrap_or_default();
-        if !fits(word, kind) {
-            let message = format!("an answer to `{kind}` has no `{word}`");
-            let known = keys::ASSERT.iter().copied().filter(|word| fits(word, kind)).collect::<Vec<_>>();
-            reader.complain(Code::ScenarioAssert, key, message).help =
-                Some(format!("`{kind}` steps have: {}", known.join(", ")));
+        let Some((subject, form)) = known.iter().copied().find(|(subject, _)| subject.word() == word) else {
+            if keys::ASSERT.contains(&word) && !known.is_empty() {
+                let message = format!("an answer to `{kind}` has no `{word}`");
+                let known = known.iter().map(|(subject, _)| subject.word()).collect::<Vec<_>>();
+                reader.complain(Code::ScenarioAssert, key, message).help =
+                    Some(format!("`{kind}` steps have: {}", known.join(", ")));
+            }
             continue;
-        }
-        match word {
-            "status" => out.extend(status(reader, value)),
-            "exit_code" => out.extend(exit_code(reader, value)),
-            "header" => headers(reader, value, &mut out),
-            "json" => json(reader, value, &mut out),
-            "body" => texts(reader, value, Subject::Body, &mut out),
-            "stdout" => texts(reader, value, Subject::Stdout, &mut out),
-            "stderr" => texts(reader, value, Subject::Stderr, &mut out),
-            "duration" => out.extend(duration(reader, value)),
-            _ => {}
+        };
+        match form {
+            Form::Status => out.extend(status(reader, value)),
+            Form::Codes => out.extend(codes(reader, value, subject)),
+            Form::Names => out.extend(names(reader, value, subject)),
+            Form::Flag => out.extend(flag(reader, value, subject)),
+            Form::Count => out.extend(count(reader, value, subject)),
+            Form::Named => named(reader, value, subject, &mut out),
+            Form::Json => json(reader, value, &mut out),
+            Form::Text => texts(reader, value, subject, &mut out),
+            Form::Duration => out.extend(duration(reader, value)),
         }
     }
     out
-}
-
-fn fits(word: &str, kind: &str) -> bool {
-    match word {
-        "status" | "header" | "body" => kind != "exec",
-        "exit_code" | "stdout" | "stderr" => kind != "request",
-        _ => true,
-    }
 }
 
 fn plain(subject: Subject, rule: Rule, value: Value) -> Assertion {
@@ -79,15 +74,43 @@ fn status(reader: &mut Reader<'_>, node: &Node) -> Option<Assertion> {
     (!wanted.is_empty()).then(|| plain(Subject::Status, Rule::OneOf, wanted.into()))
 }
 
-fn exit_code(reader: &mut Reader<'_>, node: &Node) -> Option<Assertion> {
+fn codes(reader: &mut Reader<'_>, node: &Node, subject: Subject) -> Option<Assertion> {
     let mut wanted = Vec::new();
     for item in several(node) {
         match item.to_json() {
             Value::Number(code) if code.is_i64() || code.is_u64() => wanted.push(Value::Number(code)),
-            _ => reader.mistyped(item, "`exit_code`", "a whole number or a list of them"),
+            _ => {
+                reader.mistyped(item, &format!("`{}`", subject.word()), "a whole number or a list of them");
+            }
         }
     }
-    (!wanted.is_empty()).then(|| plain(Subject::ExitCode, Rule::OneOf, wanted.into()))
+    (!wanted.is_empty()).then(|| plain(subject, Rule::OneOf, wanted.into()))
+}
+
+fn names(reader: &mut Reader<'_>, node: &Node, subject: Subject) -> Option<Assertion> {
+    let mut wanted: Vec<Value> = Vec::new();
+    for item in several(node) {
+        wanted.extend(reader.text(item, &format!("`{}`", subject.word())).map(Value::from));
+    }
+    (!wanted.is_empty()).then(|| plain(subject, Rule::OneOf, wanted.into()))
+}
+
+fn flag(reader: &mut Reader<'_>, node: &Node, subject: Subject) -> Option<Assertion> {
+    let value = node.to_json();
+    if !value.is_boolean() {
+        reader.mistyped(node, &format!("`{}`", subject.word()), "true or false");
+        return None;
+    }
+    Some(plain(subject, Rule::Equals, value))
+}
+
+fn count(reader: &mut Reader<'_>, node: &Node, subject: Subject) -> Option<Assertion> {
+    let text = node.scalar_text().unwrap_or_default();
+    if Bound::parse(&text).limit.parse::<u64>().is_err() {
+        reader.mistyped(node, &format!("`{}`", subject.word()), "a number or a bound such as \">=3\"");
+        return None;
+    }
+    Some(plain(subject, Rule::Amount, text.into()))
 }
 
 fn duration(reader: &mut Reader<'_>, node: &Node) -> Option<Assertion> {
@@ -106,10 +129,10 @@ fn duration(reader: &mut Reader<'_>, node: &Node) -> Option<Assertion> {
     }
 }
 
-fn headers(reader: &mut Reader<'_>, node: &Node, out: &mut Vec<Assertion>) {
-    for (key, value) in reader.entries(node, "`header`").unwrap_or_default() {
+fn named(reader: &mut Reader<'_>, node: &Node, subject: Subject, out: &mut Vec<Assertion>) {
+    for (key, value) in reader.entries(node, &format!("`{}`", subject.word())).unwrap_or_default() {
         let name = key.scalar_text().unwrap_or_default();
-        let base = Assertion { path: Some(name), ..plain(Subject::Header, Rule::Equals, Value::Null) };
+        let base = Assertion { path: Some(name), ..plain(subject, Rule::Equals, Value::Null) };
         if let Some(text) = value.scalar_text() {
             out.push(Assertion { value: text.into(), ..base });
         } else {
@@ -118,7 +141,12 @@ fn headers(reader: &mut Reader<'_>, node: &Node, out: &mut Vec<Assertion>) {
     }
 }
 
+/// Comparisons; a text by itself has to be in it.
 fn texts(reader: &mut Reader<'_>, node: &Node, subject: Subject, out: &mut Vec<Assertion>) {
+    if let Some(text) = node.scalar_text().filter(|_| !node.is_null()) {
+        out.push(plain(subject, Rule::Contains, text.into()));
+        return;
+    }
     rules(reader, node, &plain(subject, Rule::Equals, Value::Null), keys::TEXT_RULES, out);
 }
 

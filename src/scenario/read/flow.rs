@@ -23,7 +23,7 @@ pub fn review(reader: &mut Reader<'_>, node: &Node, setup: &[Step], steps: &[Ste
         for item in items {
             for key in keys::ACTIONS {
                 if let Some(action) = given(item, key) {
-                    walk(reader, action, &set, &captured, *key == "exec");
+                    walk(reader, action, &set, &captured, matches!(*key, "exec" | "tui"));
                 }
             }
             captures(reader, item, &mut set);
@@ -40,9 +40,7 @@ pub fn review(reader: &mut Reader<'_>, node: &Node, setup: &[Step], steps: &[Ste
 }
 
 fn unjudged(reader: &mut Reader<'_>, step: &Node) {
-    let other = keys::OTHER_ACTIONS.iter().any(|key| step.get(key).is_some());
     if matches!(step.kind, Kind::Table(_))
-        && !other
         && given(step, "expect").is_none()
         && given(step, "assert").is_none()
     {

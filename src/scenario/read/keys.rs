@@ -5,10 +5,8 @@ pub const SCENARIO: &[&str] =
     &["id", "description", "type", "weight", "tier", "component", "setup", "steps", "satisfaction_criteria"];
 /// A step, without its action.
 pub const STEP: &[&str] = &["description", "expect", "delay", "retry", "capture", "assert"];
-/// The actions that can be run.
-pub const ACTIONS: &[&str] = &["request", "exec"];
-/// The actions that are part of the format but not of this version.
-pub const OTHER_ACTIONS: &[&str] = &["browser", "grpc", "ws", "tui"];
+/// The actions.
+pub const ACTIONS: &[&str] = &["request", "exec", "browser", "grpc", "ws", "tui"];
 /// `request`.
 pub const REQUEST: &[&str] = &["method", "path", "headers", "body", "timeout"];
 /// `exec`.
@@ -17,9 +15,32 @@ pub const EXEC: &[&str] = &["command", "stdin", "env", "timeout", "files"];
 pub const RETRY: &[&str] = &["attempts", "interval", "timeout"];
 /// One capture.
 pub const CAPTURE: &[&str] = &["name", "jsonpath", "source"];
-/// `assert`.
-pub const ASSERT: &[&str] =
-    &["status", "header", "json", "body", "exit_code", "stdout", "stderr", "duration"];
+/// `assert`, for any step type.
+pub const ASSERT: &[&str] = &[
+    "status",
+    "header",
+    "trailer",
+    "json",
+    "body",
+    "exit_code",
+    "stdout",
+    "stderr",
+    "message",
+    "text",
+    "html",
+    "url",
+    "title",
+    "value",
+    "visible",
+    "tree",
+    "console",
+    "count",
+    "messages",
+    "close",
+    "protocol",
+    "screen",
+    "duration",
+];
 /// Comparisons of text: `body`, `stdout`, `stderr`.
 pub const TEXT_RULES: &[&str] = &["equals", "contains", "not_contains", "matches", "length"];
 /// Comparisons of a header.
@@ -35,6 +56,7 @@ pub const TYPES: &[&str] = &["string", "number", "integer", "boolean", "array", 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::{browser, grpc, tui, ws};
     use crate::value::Value;
 
     #[test]
@@ -51,6 +73,10 @@ mod tests {
             ("/$defs/step/properties", [STEP, ACTIONS].concat()),
             ("/$defs/request/properties", REQUEST.to_vec()),
             ("/$defs/exec/properties", EXEC.to_vec()),
+            ("/$defs/browser/properties", browser::KEYS.to_vec()),
+            ("/$defs/grpc/properties", grpc::KEYS.to_vec()),
+            ("/$defs/ws/properties", ws::KEYS.to_vec()),
+            ("/$defs/tui/properties", tui::KEYS.to_vec()),
             ("/$defs/retry/anyOf/1/properties", RETRY.to_vec()),
             ("/$defs/capture/properties", CAPTURE.to_vec()),
             ("/$defs/assert/properties", ASSERT.to_vec()),

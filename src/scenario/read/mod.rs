@@ -51,7 +51,12 @@ impl<'s> Reader<'s> {
     }
 
     /// The entries of a mapping whose keys are all in `known`; complains about every other key.
-    fn table<'n>(&mut self, node: &'n Node, what: &str, known: &[&str]) -> Option<&'n [(Node, Node)]> {
+    pub(in crate::scenario) fn table<'n>(
+        &mut self,
+        node: &'n Node,
+        what: &str,
+        known: &[&str],
+    ) -> Option<&'n [(Node, Node)]> {
         let entries = self.entries(node, what)?;
         for (key, _) in entries {
             let name = key.scalar_text().unwrap_or_default();
@@ -64,7 +69,11 @@ impl<'s> Reader<'s> {
     }
 
     /// The entries of a mapping with free keys.
-    fn entries<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n [(Node, Node)]> {
+    pub(in crate::scenario) fn entries<'n>(
+        &mut self,
+        node: &'n Node,
+        what: &str,
+    ) -> Option<&'n [(Node, Node)]> {
         if let Kind::Table(entries) = &node.kind {
             return Some(entries);
         }
@@ -72,7 +81,7 @@ impl<'s> Reader<'s> {
         None
     }
 
-    fn list<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
+    pub(in crate::scenario) fn list<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
         if let Kind::List(items) = &node.kind {
             return items;
         }
@@ -80,12 +89,12 @@ impl<'s> Reader<'s> {
         &[]
     }
 
-    fn mistyped(&mut self, node: &Node, what: &str, wanted: &str) {
+    pub(in crate::scenario) fn mistyped(&mut self, node: &Node, what: &str, wanted: &str) {
         let message = format!("{what} is {wanted}, not {}", node.type_name());
         self.complain(Code::ScenarioShape, node, message);
     }
 
-    fn text(&mut self, node: &Node, what: &str) -> Option<String> {
+    pub(in crate::scenario) fn text(&mut self, node: &Node, what: &str) -> Option<String> {
         if node.is_null() {
             return None;
         }
@@ -97,7 +106,11 @@ impl<'s> Reader<'s> {
     }
 
     /// A mapping of names to texts.
-    fn texts(&mut self, node: Option<&Node>, what: &str) -> indexmap::IndexMap<String, String> {
+    pub(in crate::scenario) fn texts(
+        &mut self,
+        node: Option<&Node>,
+        what: &str,
+    ) -> indexmap::IndexMap<String, String> {
         let entries = node.and_then(|node| self.entries(node, what)).unwrap_or_default();
         let mut texts = indexmap::IndexMap::new();
         for (key, value) in entries {
@@ -107,7 +120,7 @@ impl<'s> Reader<'s> {
         texts
     }
 
-    fn lapse(&mut self, node: &Node, what: &str) -> Option<Lapse> {
+    pub(in crate::scenario) fn lapse(&mut self, node: &Node, what: &str) -> Option<Lapse> {
         let text = self.text(node, what)?;
         match Lapse::parse(&text) {
             Ok(lapse) => Some(lapse),
@@ -119,7 +132,7 @@ impl<'s> Reader<'s> {
     }
 
     /// The value of a key that must be there and not be empty.
-    fn required(&mut self, node: &Node, key: &str, what: &str) -> Option<String> {
+    pub(in crate::scenario) fn required(&mut self, node: &Node, key: &str, what: &str) -> Option<String> {
         let Some(value) = given(node, key) else {
             self.complain(Code::ScenarioMissing, node, format!("{what} needs `{key}`"));
             return None;
@@ -131,13 +144,13 @@ impl<'s> Reader<'s> {
         Some(text)
     }
 
-    fn optional(&mut self, node: &Node, key: &str) -> String {
+    pub(in crate::scenario) fn optional(&mut self, node: &Node, key: &str) -> String {
         given(node, key).and_then(|value| self.text(value, &format!("`{key}`"))).unwrap_or_default()
     }
 }
 
 /// The value of `key`; a key without a value counts as absent.
-fn given<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
+pub(in crate::scenario) fn given<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
     node.get(key).filter(|value| !value.is_null())
 }
 
@@ -208,9 +221,16 @@ fn tier(reader: &mut Reader<'_>, node: &Node, steps: &[Step]) -> i64 {
 /// How advanced a scenario is by the look of its steps: many steps, retries, mixed step types and captures raise it.
 fn infer_tier(steps: &[Step]) -> i64 {
     let captures = steps.iter().filter(|step| !step.capture.is_empty()).count();
-    let requests = steps.iter().filter(|step| matches!(step.action, Action::Request(_))).count();
-    let mixed = requests != 0 && requests != steps.len();
-    let score = steps.iter().map(|step| 1 + usize::from(step.retry.is_some())).sum::<usize>();
+    let mixed = steps.windows(2).any(|pair| pair[0].action.word() != pair[1].action.word());
+    let rich = |step: &Step| !matches!(step.action, Action::Request(_) | Action::Exec(_));
+    let score = steps
+        .iter()
+        .map(|step| {
+            1 + usize::from(rich(step))
+                + usize::from(step.action.receives())
+                + usize::from(step.retry.is_some())
+        })
+        .sum::<usize>();
     match (score + 2 * usize::from(mixed), captures) {
         (7.., _) | (_, 3..) => 3,
         (4.., _) | (_, 1..) => 2,

@@ -7,7 +7,7 @@ use crate::scenario::{Action, Capture, Lapse, Retry, Selector, Step};
 
 /// Reads one step of `setup` or `steps`.
 pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Step> {
-    let all: Vec<&str> = [keys::ACTIONS, keys::STEP, keys::OTHER_ACTIONS].concat();
+    let all: Vec<&str> = [keys::ACTIONS, keys::STEP].concat();
     reader.table(node, "a step", &all)?;
     let action = the_action(reader, node);
     let kind = action.as_ref().map_or("", Action::word);
@@ -29,12 +29,6 @@ fn the_action(reader: &mut Reader<'_>, node: &Node) -> Option<Action> {
     let mut present = Vec::new();
     for (key, value) in entries {
         let Some(name) = key.text() else { continue };
-        if keys::OTHER_ACTIONS.contains(&name) {
-            let message = format!("step type `{name}` is not supported by this version");
-            reader.complain(Code::ScenarioStepType, key, message).help =
-                Some("this version runs `request` and `exec` steps".into());
-            return None;
-        }
         if keys::ACTIONS.contains(&name) {
             present.push((name, key, value));
         }
@@ -43,8 +37,9 @@ fn the_action(reader: &mut Reader<'_>, node: &Node) -> Option<Action> {
         [] => {
             let known = |(key, _): &(Node, Node)| key.text().is_some_and(|name| keys::STEP.contains(&name));
             if entries.iter().all(known) {
-                let message = "this step does nothing: it has neither `request` nor `exec`";
-                reader.complain(Code::ScenarioAction, node, message);
+                let message = "this step does nothing";
+                reader.complain(Code::ScenarioAction, node, message).help =
+                    Some(format!("a step has one of {}", keys::ACTIONS.join(", ")));
             }
             None
         }
@@ -116,8 +111,12 @@ pub(super) fn json_path(reader: &mut Reader<'_>, node: &Node) -> Option<String> 
 fn known_source(reader: &mut Reader<'_>, node: &Node, kind: &str) -> Option<String> {
     let source = reader.text(node, "`source`")?;
     let known = sources(kind);
-    let header = source.strip_prefix("header:").map(|name| kind == "request" && !name.trim().is_empty());
-    if !kind.is_empty() && !header.unwrap_or_else(|| known.contains(&source.as_str())) {
+    let named = ["header:", "trailer:"].into_iter().find(|word| source.starts_with(word));
+    let fits = match named {
+        Some(word) => known.contains(&word) && !source[word.len()..].trim().is_empty(),
+        None => known.contains(&source.as_str()),
+    };
+    if !kind.is_empty() && !fits {
         let message = format!("`{kind}` has no source `{source}`");
         let complaint = reader.complain(Code::ScenarioCapture, node, message);
         *complaint = complaint.clone().suggest(&source, known.iter().copied());

@@ -1,0 +1,58 @@
+//! The step type `grpc`: calls by server reflection.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::http::Outcome;
+use super::observation::Sent;
+use super::read::{Reader, given};
+use super::yaml::Node;
+use super::{Lapse, Stage, Variables};
+
+/// A call of a gRPC method.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Grpc {
+    /// How long it may take.
+    pub timeout: Lapse,
+}
+
+impl Grpc {
+    /// Whether it waits for messages on a stream.
+    pub fn receives(&self) -> bool {
+        false
+    }
+}
+
+/// Every key it has in a file.
+pub const KEYS: &[&str] = &["timeout"];
+
+/// Reads it from a file.
+pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Grpc> {
+    reader.table(node, "`grpc`", KEYS)?;
+    let timeout = given(node, "timeout").and_then(|value| reader.lapse(value, "`timeout`"));
+    Some(Grpc { timeout: timeout.unwrap_or(Lapse::secs(5)) })
+}
+
+/// What the `grpc` steps of one scenario share.
+#[derive(Default)]
+pub struct Player {}
+
+impl Player {
+    /// Plays one step, for at most `left` where a retry limits it.
+    pub async fn play(
+        &mut self,
+        _step: &Grpc,
+        _stage: &Stage<'_>,
+        _variables: &Variables,
+        _left: Option<std::time::Duration>,
+    ) -> (Option<Sent>, Outcome) {
+        std::future::ready(()).await;
+        (None, Outcome::error("`grpc` steps cannot be run yet"))
+    }
+
+    /// Ends whatever is still open at the end of the scenario.
+    pub async fn end(self) {
+        std::future::ready(()).await;
+    }
+}
