@@ -5,6 +5,7 @@ mod documents;
 mod loading;
 mod program;
 mod requests;
+mod superset;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
