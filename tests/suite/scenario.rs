@@ -2,6 +2,7 @@
 
 mod commands;
 mod documents;
+mod lint;
 mod loading;
 mod program;
 mod requests;
