@@ -2,8 +2,10 @@
 
 mod commands;
 mod documents;
+mod extras;
 mod lint;
 mod loading;
+mod peers;
 mod program;
 mod requests;
 mod superset;
