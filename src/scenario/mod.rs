@@ -28,7 +28,7 @@ pub use answer::{Answer, Evidence, ExecAnswer, HttpAnswer, JUDGED, Told};
 pub use browser::Browser;
 pub use capture::Captured;
 pub use excerpt::{Excerpt, Kept};
-pub use grpc::Grpc;
+pub use grpc::{Grpc, GrpcReceive, GrpcStream};
 pub use http::Web;
 pub use language::{Action, Capture, Exec, Request, Retry, Scenario, Step};
 pub use lapse::Lapse;
