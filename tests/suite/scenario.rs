@@ -2,6 +2,7 @@
 
 mod commands;
 mod documents;
+mod grpc;
 mod loading;
 mod program;
 mod requests;

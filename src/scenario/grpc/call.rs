@@ -109,7 +109,10 @@ impl End {
             return Self::Broken("the connection broke off".to_owned());
         }
         if status.code() == Code::OutOfRange && text.starts_with("Error, decoded message length too large") {
-            return Self::Broken(format!("a message is longer than the {} MiB that are accepted", LONGEST >> 20));
+            return Self::Broken(format!(
+                "a message is longer than the {} MiB that are accepted",
+                LONGEST >> 20
+            ));
         }
         if text.starts_with("grpc-status header missing") {
             return Self::Broken("the answer is plain HTTP without a gRPC status".to_owned());
@@ -227,7 +230,8 @@ impl Call {
 
     /// Sends one more message.
     pub fn send(&mut self, message: Bytes) -> Result<(), String> {
-        let outbox = self.outbox.as_ref().ok_or("our side of the stream is closed: nothing more can be sent")?;
+        let outbox =
+            self.outbox.as_ref().ok_or("our side of the stream is closed: nothing more can be sent")?;
         outbox.send(message).map_err(|_| "the stream has ended: nothing more can be sent".to_owned())
     }
 

@@ -36,9 +36,8 @@ impl Server {
         } else {
             endpoint
         };
-        let endpoint = endpoint
-            .initial_connection_window_size(WINDOW)
-            .initial_stream_window_size(STREAM_WINDOW);
+        let endpoint =
+            endpoint.initial_connection_window_size(WINDOW).initial_stream_window_size(STREAM_WINDOW);
         let channel = endpoint.connect().await.map_err(|e| format!("no connection: {}", describe(&e)))?;
         Ok(Self { channel, pool: DescriptorPool::global(), dialect: None })
     }

@@ -22,12 +22,16 @@ const VOLATILE: [&str; 7] = [
 pub fn request<T: AsRef<str>>(headers: &[(&str, T)]) -> Result<MetadataMap, String> {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
-        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is no metadata name"))?;
+        let key =
+            HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is no metadata name"))?;
         if key.as_str().starts_with("grpc-") {
-            return Err(format!("`{name}` belongs to gRPC itself: names that begin with `grpc-` cannot be set"));
+            return Err(format!(
+                "`{name}` belongs to gRPC itself: names that begin with `grpc-` cannot be set"
+            ));
         }
-        let value = HeaderValue::from_bytes(value.as_ref().trim().as_bytes())
-            .map_err(|_| format!("the value of the metadata `{name}` holds a line break or control character"))?;
+        let value = HeaderValue::from_bytes(value.as_ref().trim().as_bytes()).map_err(|_| {
+            format!("the value of the metadata `{name}` holds a line break or control character")
+        })?;
         map.append(key, value);
     }
     let metadata = MetadataMap::from_headers(map);
@@ -35,7 +39,9 @@ pub fn request<T: AsRef<str>>(headers: &[(&str, T)]) -> Result<MetadataMap, Stri
         if let KeyAndValueRef::Binary(key, value) = entry
             && value.to_bytes().is_err()
         {
-            return Err(format!("the value of the metadata `{key}` is no base64, which names that end in `-bin` need"));
+            return Err(format!(
+                "the value of the metadata `{key}` is no base64, which names that end in `-bin` need"
+            ));
         }
     }
     Ok(metadata)
@@ -64,7 +70,10 @@ pub fn entries(metadata: &MetadataMap) -> impl Iterator<Item = (String, String)>
 
 /// All of it as a table of texts.
 pub fn table(metadata: &MetadataMap) -> Value {
-    entries(metadata).map(|(name, value)| (name, Value::from(value))).collect::<serde_json::Map<_, _>>().into()
+    entries(metadata)
+        .map(|(name, value)| (name, Value::from(value)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 /// A line for each entry that means something.

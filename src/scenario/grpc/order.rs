@@ -43,8 +43,11 @@ impl Order {
         let plain = GrpcStream::default();
         let stream = step.stream.as_ref().unwrap_or(&plain);
         let fill = |value: &Value| fill(value, variables);
-        let headers =
-            step.headers.iter().map(|(name, value)| (name.as_str(), variables.fill(value))).collect::<Vec<_>>();
+        let headers = step
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), variables.fill(value)))
+            .collect::<Vec<_>>();
         Ok(Self {
             service: variables.fill(step.service.trim_start_matches('/')).into_owned(),
             method: variables.fill(&step.method).into_owned(),
@@ -100,7 +103,10 @@ impl Order {
         let mut written = self.written().into_owned();
         if !method.is_client_streaming() && !self.service.is_empty() {
             if self.messages.is_some() && self.body.is_some() {
-                return Err(format!("`{}` takes one message: write `body` or `messages`", method.full_name()));
+                return Err(format!(
+                    "`{}` takes one message: write `body` or `messages`",
+                    method.full_name()
+                ));
             }
             if written.is_empty() {
                 written.push(Value::Null);

@@ -54,7 +54,12 @@ fn stream(reader: &mut Reader<'_>, node: &Node) -> Option<GrpcStream> {
     let messages = given(node, "messages")
         .map(|value| reader.list(value, "`messages`").iter().map(Node::to_json).collect());
     let receive = given(node, "receive").and_then(|value| receive(reader, value));
-    Some(GrpcStream { id: reader.optional(node, "id"), messages, close: flag(reader, node, "close"), receive })
+    Some(GrpcStream {
+        id: reader.optional(node, "id"),
+        messages,
+        close: flag(reader, node, "close"),
+        receive,
+    })
 }
 
 fn receive(reader: &mut Reader<'_>, node: &Node) -> Option<GrpcReceive> {

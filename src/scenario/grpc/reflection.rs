@@ -84,22 +84,29 @@ async fn fetch(
                     return Err(no_service(server, service, error.error_code, metadata).await);
                 }
                 Reply::ErrorResponse(error) => {
-                    return Err(format!("server reflection refuses a file that `{service}` imports: {}", error.error_message));
+                    return Err(format!(
+                        "server reflection refuses a file that `{service}` imports: {}",
+                        error.error_message
+                    ));
                 }
                 _ => return Err("server reflection answers what it was not asked".to_owned()),
             }
         }
         if files.len() > FILES || bytes > BYTES {
-            return Err(format!("server reflection describes `{service}` with more than {FILES} files or {} MiB", BYTES >> 20));
+            return Err(format!(
+                "server reflection describes `{service}` with more than {FILES} files or {} MiB",
+                BYTES >> 20
+            ));
         }
         // Some servers send what a file imports along with it, some wait to be asked.
         let imports: BTreeSet<&String> = files.values().flat_map(|(_, imports)| imports).collect();
-        let missing = imports.into_iter().filter(|name| {
-            !files.contains_key(*name) && server.pool.get_file_by_name(name).is_none()
-        });
+        let missing = imports
+            .into_iter()
+            .filter(|name| !files.contains_key(*name) && server.pool.get_file_by_name(name).is_none());
         questions = missing.cloned().map(Question::FileByFilename).collect();
     }
-    admit(&mut server.pool, files).map_err(|why| format!("server reflection describes `{service}` wrongly: {why}"))?;
+    admit(&mut server.pool, files)
+        .map_err(|why| format!("server reflection describes `{service}` wrongly: {why}"))?;
     server
         .pool
         .get_service_by_name(service)
@@ -116,7 +123,8 @@ fn outline(file: &[u8]) -> Result<(String, Vec<String>), String> {
 /// Adds files to `pool`, each after what it imports. Their bytes are kept as they are, custom options and all.
 fn admit(pool: &mut DescriptorPool, mut files: BTreeMap<String, (Bytes, Vec<String>)>) -> Result<(), String> {
     while !files.is_empty() {
-        let next = files.iter().find(|(_, (_, imports))| !imports.iter().any(|name| files.contains_key(name)));
+        let next =
+            files.iter().find(|(_, (_, imports))| !imports.iter().any(|name| files.contains_key(name)));
         let Some(name) = next.map(|(name, _)| name.clone()) else {
             return Err("its files import each other in a circle".to_owned());
         };

@@ -153,7 +153,8 @@ impl Reply<'_> {
         if form == Form::List {
             notes.push(format!("{count} message{}", if count == 1 { "" } else { "s" }));
             if self.call.ended().is_none() {
-                notes.push(if self.name.is_empty() { "not read to its end" } else { "still open" }.to_owned());
+                notes
+                    .push(if self.name.is_empty() { "not read to its end" } else { "still open" }.to_owned());
             }
         }
         let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };

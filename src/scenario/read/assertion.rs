@@ -3,9 +3,9 @@ use regex::Regex;
 use super::step::json_path;
 use super::{Reader, given, keys};
 use crate::diag::Code;
-use crate::scenario::{Lapse, grpc};
 use crate::scenario::assert::{Assertion, Bound, Form, Rule, Subject, subjects};
 use crate::scenario::yaml::{Kind, Node};
+use crate::scenario::{Lapse, grpc};
 use crate::schema::Schema;
 use crate::value::Value;
 
@@ -92,7 +92,8 @@ fn names(reader: &mut Reader<'_>, node: &Node, subject: Subject) -> Option<Asser
     for item in several(node) {
         let Some(name) = reader.text(item, &format!("`{}`", subject.word())) else { continue };
         if !name.contains('{') && !grpc::statuses().any(|status| status == name) {
-            let complaint = reader.complain(Code::ScenarioAssert, item, format!("`{name}` is no gRPC status"));
+            let complaint =
+                reader.complain(Code::ScenarioAssert, item, format!("`{name}` is no gRPC status"));
             *complaint = complaint.clone().suggest(&name, grpc::statuses());
         }
         wanted.push(name.into());

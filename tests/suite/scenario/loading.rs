@@ -113,7 +113,7 @@ fn actions_and_captures_are_checked_before_anything_runs() {
             "exec: { command: ls }\nexpect: x\ncapture: [{ name: a, jsonpath: '$.a[' }]",
             "E0712 `$.a[` is no JSONPath",
         ),
-        ("grpc: { service: x }\nexpect: x", "E0705 step type `grpc` is not supported by this version"),
+        ("grpc: { service: x }\nexpect: x", "E0704 a gRPC call needs `method`"),
         ("request:\nexpect: x", "E0703 `request` is a mapping, not nothing"),
     ] {
         let found = step(text);
@@ -253,7 +253,7 @@ async fn one_broken_file_fails_the_load_with_every_complaint() {
         ("a.yaml", GOOD),
         ("b.yaml", GOOD),
         ("c.yaml", b"id: c\nsteps: [\n"),
-        ("d.yaml", b"id: d\nsteps:\n- grpc: {}\n- { requst: {} }\n"),
+        ("d.yaml", b"id: d\nsteps:\n- grpc: { service: x }\n- { requst: {} }\n"),
         ("e.yaml", b"\xFFid: e"),
         ("f.yaml", b"# nothing\n"),
     ]);
@@ -265,7 +265,7 @@ async fn one_broken_file_fails_the_load_with_every_complaint() {
         "e.yaml:1:1: error[E0715]: the file is no UTF-8 text: byte 0 is not",
         "b.yaml:1:5: error[E0707]: the id `b` is taken by",
         "c.yaml:",
-        "d.yaml:3:3: error[E0705]: step type `grpc` is not supported by this version",
+        "d.yaml:3:9: error[E0704]: a gRPC call needs `method`",
         "d.yaml:4:5: error[E0702]: a step has no key `requst`\n  help: did you mean `request`?",
         "f.yaml:1:1: error[E0708]: the file is empty",
     ] {
