@@ -68,11 +68,16 @@ impl Body {
         Ok(())
     }
 
-    /// `end`, unless it says that all is well and the message is missing.
-    pub fn check(&self, end: End) -> End {
+    /// What the end of the call makes of it: a single message counts where the status is OK, and only there, as in
+    /// every client.
+    pub fn check(&mut self, end: End) -> End {
         match end {
             End::Status { code: "OK", .. } if self.form == Form::One && self.count == 0 => {
                 End::Broken("the status is OK, but there is no message".to_owned())
+            }
+            End::Status { code, .. } if self.form == Form::One && code != "OK" => {
+                *self = Self::new(Form::One);
+                end
             }
             end => end,
         }

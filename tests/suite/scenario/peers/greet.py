@@ -47,13 +47,16 @@ class Greeter(greet_pb2_grpc.GreeterServicer):
 
     def Count(self, request, context):
         number = 0
-        while context.is_active() and number != request.count:
-            yield pb.Reply(text=request.name, number=number)
-            number += 1
+        try:
+            while number != request.count:
+                yield pb.Reply(text=request.name, number=number)
+                number += 1
+        finally:
+            # A generator that is not read to its end is closed.
+            if request.count < 0:
+                print("left Count", flush=True)
         if request.name == "fail":
             context.abort(grpc.StatusCode.DATA_LOSS, "no more")
-        if request.count < 0:
-            print("left Count", flush=True)
 
     def Sum(self, requests, context):
         return pb.Reply(number=sum(request.count for request in requests))
