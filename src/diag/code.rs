@@ -116,11 +116,9 @@ codes! {
     E0704 ScenarioMissing Error "a scenario lacks something it needs"
         "A scenario needs `id` and at least one step; a request needs `method` and `path`, a command needs `command`, a \
          capture needs `name`."
-    E0705 ScenarioStepType Error "a step type that this version does not run"
-        "The step is valid in the scenario format, but this version runs `request` and `exec` steps only. Leave the file \
-         out of the directory, or say the same with a request or a command."
     E0706 ScenarioAction Error "a step without an action, or with more than one"
-        "Each step does exactly one thing: it has one of the keys `request` and `exec`. Split a step that has both."
+        "Each step does exactly one thing: it has one of the keys `request`, `exec`, `browser`, `grpc`, `ws`, `tui` and \
+         `parallel`. Split a step that has two."
     E0707 ScenarioTwice Error "two scenarios with the same id"
         "Ids name scenarios in results, so each may be used once in a directory. Both places are shown; rename one."
     E0708 ScenarioNone Error "no scenarios"
@@ -146,6 +144,9 @@ codes! {
          names no known comparison."
     E0715 ScenarioFile Error "a scenario file that cannot be read"
         "The file is there but could not be read, or is no UTF-8 text. Save it as UTF-8 and check its permissions."
+    E0716 ScenarioFixture Error "a fixture that is not there"
+        "A scenario names a fixture, and the directory `fixtures` beside the scenarios has no file of that name. The help \
+         names the nearest one."
     W0201 UnusedInput Warning "an input that nothing reads"
     W0202 UnusedFunction Warning "a function that nothing calls"
     W0301 ConstantCondition Warning "a condition that is always the same"

@@ -204,6 +204,10 @@ const SUBJECTS: &[(&str, &[(Subject, Form)])] = &[
             (Subject::Duration, Form::Duration),
         ],
     ),
+    (
+        "parallel",
+        &[(Subject::Json, Form::Json), (Subject::Count, Form::Count), (Subject::Duration, Form::Duration)],
+    ),
 ];
 
 /// What can be asserted of steps of type `kind`, in the order of the reference.

@@ -1,20 +1,28 @@
 //! The step type `request`: HTTP against the target, one client per scenario, so that connections are used again and
 //! nothing is shared with other scenarios.
 
+mod events;
+mod request;
 mod target;
 
+pub use request::{Content, Events, Part, Request, read as read_request};
 pub use target::Target;
 
 use std::error::Error as _;
 use std::fmt::Write as _;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use indexmap::IndexMap;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method, Response, redirect};
+use regex::Regex;
+use reqwest::cookie::Jar;
+use reqwest::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Method, Response, multipart, redirect};
+use serde_json::json;
 
 use super::observation::Sent;
-use super::{Answer, Excerpt, HttpAnswer, Kept, Lapse, Request, Variables};
+use super::variables::as_text;
+use super::{Answer, Excerpt, HttpAnswer, Kept, Lapse, Told, Variables};
 use crate::clock::{Clock, Pause};
 use crate::value::Value;
 
@@ -27,16 +35,21 @@ const SHOWN: usize = 8 << 10;
 /// Redirects that are followed.
 const REDIRECTS: usize = 10;
 
-/// A client for one scenario.
+/// The HTTP of one scenario: connections are used again, cookies are its own.
 pub struct Web {
-    client: Client,
     target: Target,
+    jar: Arc<Jar>,
+    /// By whether they follow redirects and whether they use the jar; made when they are needed.
+    clients: [OnceLock<Result<Client, String>>; 4],
 }
 
 /// A request that is ready to be sent.
 pub struct Prepared {
+    client: Client,
     request: reqwest::Request,
+    /// What is shown of the body.
     body: Option<String>,
+    events: Option<Events>,
 }
 
 /// What came of a request: an answer, an error, or both where an answer broke off.
@@ -56,54 +69,66 @@ impl Outcome {
 }
 
 impl Web {
-    /// A client for `target`: no proxy, no cookies, redirects followed as long as they stay at the target.
+    /// The HTTP of a scenario at `target`: no proxy, redirects followed as long as they stay at the target.
     pub fn new(target: &str) -> Result<Self, String> {
         let target = Target::parse(target)?;
         // The second call in a process finds the provider installed, which is what is wanted.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let home = target.clone();
+        Ok(Self { target, jar: Arc::default(), clients: Default::default() })
+    }
+
+    fn client(&self, request: &Request) -> Result<Client, String> {
+        let slot = usize::from(request.redirects) + 2 * usize::from(request.jar);
+        self.clients[slot].get_or_init(|| self.build(request.redirects, request.jar)).clone()
+    }
+
+    fn build(&self, follows: bool, jar: bool) -> Result<Client, String> {
+        let home = self.target.clone();
         let policy = redirect::Policy::custom(move |attempt| {
             if attempt.previous().len() > REDIRECTS {
                 attempt.error(format!("more than {REDIRECTS} redirects"))
-            } else if home.is_home_of(attempt.url()) {
+            } else if follows && home.is_home_of(attempt.url()) {
                 attempt.follow()
             } else {
                 attempt.stop()
             }
         });
-        let client = Client::builder().no_proxy().redirect(policy).build();
-        Ok(Self { client: client.map_err(|e| format!("no HTTP client: {}", describe(&e)))?, target })
+        let builder = Client::builder().no_proxy().redirect(policy);
+        let builder = if jar { builder.cookie_provider(self.jar.clone()) } else { builder };
+        builder.build().map_err(|e| format!("no HTTP client: {}", describe(&e)))
     }
 
     /// The request with variables filled in.
     pub fn prepare(&self, request: &Request, variables: &Variables) -> Result<Prepared, String> {
-        let url = self.target.join(&variables.fill(&request.path))?;
+        let mut url = self.target.join(&variables.fill(&request.path))?;
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(pairs(&request.query, variables));
+        }
         let method = Method::from_bytes(request.method.to_uppercase().as_bytes())
             .map_err(|_| format!("`{}` is no HTTP method", request.method))?;
-        let mut prepared = reqwest::Request::new(method, url);
-        *prepared.headers_mut() = headers(&request.headers, variables)?;
-        let body = match &request.body {
-            Value::Null => None,
-            Value::String(text) => Some(variables.fill(text).into_owned()),
-            value => Some(variables.fill_json(value).to_string()),
-        };
-        if let Some(body) = &body {
-            let json = HeaderValue::from_static("application/json");
-            prepared.headers_mut().entry(CONTENT_TYPE).or_insert(json);
-            *prepared.body_mut() = Some(body.clone().into());
+        let client = self.client(request)?;
+        let mut headers = headers(&request.headers, variables)?;
+        if let Some(cookies) = cookies(&request.cookies, variables)? {
+            headers.insert(COOKIE, cookies);
         }
-        Ok(Prepared { request: prepared, body })
+        let builder = client.request(method, url).headers(headers.clone());
+        let (builder, body) = fill_content(builder, &headers, &request.content, variables)?;
+        let prepared = builder.build().map_err(|e| format!("no request: {}", describe(&e)))?;
+        Ok(Prepared { client, request: prepared, body, events: request.events.clone() })
     }
 
     /// Sends it and reads the answer to its end, for at most `timeout`.
-    pub async fn send(&self, prepared: Prepared, timeout: Duration, clock: &dyn Clock) -> Outcome {
+    pub async fn send(prepared: Prepared, timeout: Duration, clock: &dyn Clock) -> Outcome {
         let mut late = clock.sleep(timeout);
         let response = tokio::select! {
-            response = self.client.execute(prepared.request) => response,
+            response = prepared.client.execute(prepared.request) => response,
             () = &mut late => return Outcome::error(format!("no answer within {}", Lapse(timeout))),
         };
         match response {
-            Ok(response) => read(response, timeout, late).await,
+            Ok(response) => match prepared.events.filter(|_| is_stream(&response)) {
+                Some(events) => listen(response, &events, clock).await,
+                None => read(response, timeout, late).await,
+            },
             Err(error) => Outcome::error(format!("no answer: {}", describe(&error))),
         }
     }
@@ -115,7 +140,13 @@ impl Prepared {
         let url = self.request.url();
         let path =
             url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-        let headers = table(self.request.headers());
+        let mut headers = table(self.request.headers());
+        for (name, value) in &mut headers {
+            // The boundary of a form is another one every time.
+            if name == "content-type" && value.starts_with("multipart/form-data") {
+                value.truncate("multipart/form-data".len());
+            }
+        }
         let body = self.body.as_deref().map(|body| Excerpt::of_text(body, SHOWN).text);
         let mut text = format!("{} {path}\n", self.request.method());
         for (name, value) in &headers {
@@ -147,6 +178,147 @@ fn headers(written: &IndexMap<String, String>, variables: &Variables) -> Result<
         headers.append(name, value);
     }
     Ok(headers)
+}
+
+fn pairs(query: &IndexMap<String, Value>, variables: &Variables) -> Vec<(String, String)> {
+    let mut pairs = Vec::new();
+    for (name, value) in query {
+        let name = variables.fill(name).into_owned();
+        match variables.fill_json(value) {
+            Value::Array(items) => pairs.extend(items.iter().map(|item| (name.clone(), as_text(item)))),
+            value => pairs.push((name, as_text(&value))),
+        }
+    }
+    pairs
+}
+
+fn cookies(cookies: &IndexMap<String, String>, variables: &Variables) -> Result<Option<HeaderValue>, String> {
+    if cookies.is_empty() {
+        return Ok(None);
+    }
+    let pairs: Vec<String> =
+        cookies.iter().map(|(name, value)| format!("{name}={}", variables.fill(value))).collect();
+    let value = HeaderValue::from_str(&pairs.join("; "));
+    value.map(Some).map_err(|_| "a cookie holds a line break or control character".into())
+}
+
+/// The request with its content, and what is shown of it.
+fn fill_content(
+    builder: reqwest::RequestBuilder,
+    headers: &HeaderMap,
+    content: &Content,
+    variables: &Variables,
+) -> Result<(reqwest::RequestBuilder, Option<String>), String> {
+    let typed = |builder: reqwest::RequestBuilder, media_type: &'static str| {
+        if headers.contains_key(CONTENT_TYPE) { builder } else { builder.header(CONTENT_TYPE, media_type) }
+    };
+    Ok(match content {
+        Content::None | Content::Body(Value::Null) => (builder, None),
+        Content::Body(value) => {
+            let text = match value {
+                Value::String(text) => variables.fill(text).into_owned(),
+                value => variables.fill_json(value).to_string(),
+            };
+            (typed(builder, "application/json").body(text.clone()), Some(text))
+        }
+        Content::Form(fields) => {
+            let filled = fields.iter().map(|(name, value)| (name.as_str(), variables.fill(value)));
+            let text = form_urlencoded::Serializer::new(String::new()).extend_pairs(filled).finish();
+            (typed(builder, "application/x-www-form-urlencoded").body(text.clone()), Some(text))
+        }
+        Content::Bytes(bytes) => {
+            let bytes = bytes.decode()?;
+            let shown = format!("({} bytes)", bytes.len());
+            (typed(builder, "application/octet-stream").body(bytes), Some(shown))
+        }
+        Content::Multipart(parts) => {
+            let mut form = multipart::Form::new();
+            let mut shown = String::new();
+            for part in parts {
+                let (name, built) = build_part(part, variables, &mut shown)?;
+                form = form.part(name, built);
+            }
+            (builder.multipart(form), Some(shown))
+        }
+    })
+}
+
+fn build_part(
+    part: &Part,
+    variables: &Variables,
+    shown: &mut String,
+) -> Result<(String, multipart::Part), String> {
+    let name = variables.fill(&part.name).into_owned();
+    let _ = write!(shown, "{name}");
+    let mut built = if let Some(bytes) = &part.bytes {
+        let bytes = bytes.decode()?;
+        let _ = write!(shown, " ({} bytes)", bytes.len());
+        multipart::Part::bytes(bytes)
+    } else {
+        let value = variables.fill(&part.value).into_owned();
+        let _ = write!(shown, " = {value}");
+        multipart::Part::text(value)
+    };
+    if let Some(filename) = &part.filename {
+        let filename = variables.fill(filename).into_owned();
+        let _ = write!(shown, " as {filename}");
+        built = built.file_name(filename);
+    }
+    if let Some(media_type) = &part.media_type {
+        built = built.mime_str(media_type).map_err(|_| format!("`{media_type}` is no media type"))?;
+    }
+    shown.push('\n');
+    Ok((name, built))
+}
+
+/// Whether the answer is a stream of events.
+fn is_stream(response: &Response) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.starts_with("text/event-stream")
+}
+
+/// Reads events until enough have come, the stream ends, or time is over; none of it is an error.
+async fn listen(mut response: Response, wanted: &Events, clock: &dyn Clock) -> Outcome {
+    let until = match wanted.until.as_deref().map(Regex::new).transpose() {
+        Ok(until) => until,
+        Err(error) => return Outcome::error(format!("`until` is no regular expression: {error}")),
+    };
+    let mut late = clock.sleep(wanted.timeout.0);
+    let mut stream = events::Stream::default();
+    let ended = loop {
+        let chunk = tokio::select! {
+            chunk = response.chunk() => chunk,
+            () = &mut late => break format!("more was waited for until {} were over", wanted.timeout),
+        };
+        match chunk {
+            Ok(Some(bytes)) if stream.push(&bytes, wanted.count, until.as_ref()) => {
+                break "enough came".into();
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => break "the stream ended".into(),
+            Err(error) => break format!("the stream broke off: {}", describe(&error)),
+        }
+    };
+    let (status, count) = (response.status().as_u16(), stream.count());
+    let events: Value = stream.into_events().into();
+    let mut text = format!("HTTP {status}\n{count} events; {ended}\n");
+    for event in events.as_array().into_iter().flatten() {
+        let _ = writeln!(text, "{}: {}", as_text(&event["event"]), as_text(&event["data"]));
+    }
+    let headers: Value = table(response.headers())
+        .into_iter()
+        .map(|(name, value)| (name, Value::from(value)))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    let told = Told {
+        text,
+        main: ("events", Kept::of(events.to_string().as_bytes(), KEPT)),
+        parts: [("status", json!(status)), ("header", headers), ("count", json!(count))]
+            .into_iter()
+            .collect(),
+        evidence: Vec::new(),
+    };
+    Outcome { answer: Some(Answer::Told(Box::new(told))), error: None }
 }
 
 async fn read(mut response: Response, timeout: Duration, mut late: Pause) -> Outcome {

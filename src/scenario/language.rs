@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::assert::Assertion;
-use super::{Browser, Grpc, Lapse, Tui, Ws};
+use super::{Browser, Grpc, Lapse, Request, Tui, Ws};
 use crate::value::Value;
 
 /// One user journey: what is done to a program and what is expected of it. The shape that flows through
@@ -30,17 +30,66 @@ pub struct Scenario {
     /// The component it belongs to; empty for all of the program.
     #[serde(default)]
     pub component: String,
+    /// Words to choose it by.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Whether it has a program of its own.
+    #[serde(default)]
+    pub isolation: Isolation,
+    /// Whether nothing counts as satisfied while it is not.
+    #[serde(default)]
+    pub must: bool,
+    /// Who may learn what of it.
+    #[serde(default)]
+    pub visibility: Visibility,
+    /// How long its setup and steps may take in all.
+    #[serde(default)]
+    pub timeout: Option<Lapse>,
+    /// Variables it begins with, those of its row among them.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Value>")]
+    pub variables: IndexMap<String, Value>,
     /// Steps that must succeed before it begins.
     #[serde(default)]
     pub setup: Vec<Step>,
     /// Steps that are looked at.
     pub steps: Vec<Step>,
+    /// Steps that are run at the end, whatever became of the others. They are not looked at.
+    #[serde(default)]
+    pub teardown: Vec<Step>,
+    /// The step types that it uses, sorted.
+    #[serde(default)]
+    pub uses: Vec<String>,
     /// What must be true of the whole.
     #[serde(default)]
     pub satisfaction_criteria: String,
     /// The file it was read from.
     #[serde(default)]
     pub file: String,
+}
+
+/// Whether a scenario has a program of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// A program that no other scenario has touched.
+    #[default]
+    Fresh,
+    /// Any program will do.
+    Shared,
+}
+
+/// Who may learn what of a scenario.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Visibility {
+    /// Whoever writes the program may learn what it did and what was wrong with that.
+    #[default]
+    Dev,
+    /// Its score counts, and nothing else is told.
+    Gate,
+    /// Nothing is told before the end.
+    Sealed,
 }
 
 fn one() -> f64 {
@@ -69,6 +118,19 @@ pub struct Step {
     /// Whether it is tried again.
     #[serde(default)]
     pub retry: Option<Retry>,
+    /// The state that it is repeated for.
+    #[serde(default)]
+    pub until: Option<Until>,
+    /// Whether the scenario ends where it fails.
+    #[serde(default)]
+    pub must: bool,
+    /// How much it counts among the steps.
+    #[serde(default = "one")]
+    pub weight: f64,
+    /// Variables that only this step sees: its row.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Value>")]
+    pub variables: IndexMap<String, Value>,
     /// What is kept from its answer for later steps.
     #[serde(default)]
     pub capture: Vec<Capture>,
@@ -96,6 +158,8 @@ pub enum Action {
     Ws(Ws),
     /// Talks to a program in a terminal.
     Tui(Tui),
+    /// Does several things at once.
+    Parallel(Parallel),
 }
 
 impl Action {
@@ -108,6 +172,7 @@ impl Action {
             Self::Grpc(_) => "grpc",
             Self::Ws(_) => "ws",
             Self::Tui(_) => "tui",
+            Self::Parallel(_) => "parallel",
         }
     }
 
@@ -119,26 +184,6 @@ impl Action {
             _ => false,
         }
     }
-}
-
-/// An HTTP request.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Request {
-    /// The method, in capitals.
-    pub method: String,
-    /// Path and query, joined to the target.
-    pub path: String,
-    /// Headers; names are taken as they are, values may hold variables.
-    #[serde(default)]
-    #[schemars(with = "BTreeMap<String, String>")]
-    pub headers: IndexMap<String, String>,
-    /// Text is sent as it is, anything else as JSON; absent or null sends nothing.
-    #[serde(default)]
-    pub body: Value,
-    /// How long to wait for the whole answer.
-    #[serde(default = "thirty_seconds")]
-    pub timeout: Lapse,
 }
 
 /// A command line run by `sh -c`.
@@ -178,6 +223,26 @@ pub struct Retry {
     /// When no further try is begun and a running one is cut off.
     #[serde(default)]
     pub timeout: Option<Lapse>,
+}
+
+/// A state that a step is repeated for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Until {
+    /// What has to hold.
+    pub assert: Vec<Assertion>,
+    /// How long it is waited for.
+    pub within: Lapse,
+    /// The pause between two tries.
+    pub every: Lapse,
+}
+
+/// Several things that are done at once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Parallel {
+    /// What is done, each as often as it is to be done.
+    pub members: Vec<Action>,
 }
 
 /// Keeps a part of an answer under a name.

@@ -1,28 +1,54 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::Scenario;
 use super::read::{self, Reader};
-use super::yaml;
+use super::yaml::{self, Node};
 use crate::diag::{Code, Diagnostic, Severity, SourceId, Sources, Span};
 
-/// Reads scenario files, given as name and text. Returns the scenarios that are free of errors, sorted by id, the texts
-/// that the complaints point into, and all complaints of all files in the order in which they stand there.
-pub fn load(files: Vec<(String, String)>) -> (Vec<Scenario>, Sources, Vec<Diagnostic>) {
+/// Scenario files, each as name and text.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    /// Scenarios.
+    pub scenarios: Vec<(String, String)>,
+    /// Fixtures, which scenarios name by the name of the file without folder and ending.
+    pub fixtures: Vec<(String, String)>,
+}
+
+impl From<Vec<(String, String)>> for Files {
+    fn from(scenarios: Vec<(String, String)>) -> Self {
+        Self { scenarios, fixtures: Vec::new() }
+    }
+}
+
+/// Reads scenario files. Returns the scenarios that are free of errors, sorted by id, the texts that the complaints point
+/// into, and all complaints of all files in the order in which they stand there.
+pub fn load(files: impl Into<Files>) -> (Vec<Scenario>, Sources, Vec<Diagnostic>) {
+    let files = files.into();
     let mut sources = Sources::new();
     let mut complaints = Vec::new();
     let mut found: Vec<(Scenario, Span)> = Vec::new();
-    if files.is_empty() {
+    if files.scenarios.is_empty() {
         complaints.push(
             Diagnostic::new(Code::ScenarioNone, "there are no scenario files")
                 .help("scenarios are the files that end in .yaml or .yml, directly in the directory"),
         );
     }
-    for (name, text) in files {
+    let mut fixtures = BTreeMap::new();
+    for (name, text) in files.fixtures {
+        let stem = stem(&name).to_owned();
         let source = sources.add(name, text);
-        let (scenario, mut own) = load_one(&sources, source);
-        own.sort_by_key(|complaint| complaint.span().map_or(0, |span| span.start));
+        let (fixture, own) = read_file(&sources, source, read::fixture);
         complaints.extend(own);
-        found.extend(scenario);
+        // A fixture that cannot be read is complained about once, not in every scenario that names it.
+        fixtures.insert(stem, fixture.map(|(fixture, _)| fixture).unwrap_or_default());
+    }
+    for (name, text) in files.scenarios {
+        let source = sources.add(name, text);
+        let read = |reader: &mut Reader<'_>, node: &Node| read::scenario(reader, node, &fixtures);
+        let (scenarios, own) = read_file(&sources, source, read);
+        complaints.extend(own);
+        let (scenarios, span) = scenarios.unwrap_or_else(|| (Vec::new(), sources.span(source, 0..0)));
+        found.extend(scenarios.into_iter().map(|scenario| (scenario, span)));
     }
     complaints.extend(twice(&found, &sources));
     let mut scenarios: Vec<Scenario> = found.into_iter().map(|(scenario, _)| scenario).collect();
@@ -30,7 +56,18 @@ pub fn load(files: Vec<(String, String)>) -> (Vec<Scenario>, Sources, Vec<Diagno
     (scenarios, sources, complaints)
 }
 
-fn load_one(sources: &Sources, source: SourceId) -> (Option<(Scenario, Span)>, Vec<Diagnostic>) {
+/// The name of a file without folder and ending.
+fn stem(name: &str) -> &str {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    file.rsplit_once('.').map_or(file, |(stem, _)| stem)
+}
+
+/// What `read` makes of the first document of a file, unless there are errors in it, and where its id stands.
+fn read_file<T>(
+    sources: &Sources,
+    source: SourceId,
+    read: impl Fn(&mut Reader<'_>, &Node) -> Option<T>,
+) -> (Option<(T, Span)>, Vec<Diagnostic>) {
     let text = &sources.get(source).text;
     let start = sources.span(source, 0..0);
     let documents = match yaml::parse(text) {
@@ -49,11 +86,12 @@ fn load_one(sources: &Sources, source: SourceId) -> (Option<(Scenario, Span)>, V
     if let Some(second) = documents.get(1) {
         reader.complain(Code::ScenarioDocuments, second, "only the first document of a file is read");
     }
-    let scenario = read::scenario(&mut reader, first);
-    let complaints = reader.into_complaints();
+    let what = read(&mut reader, first);
+    let mut complaints = reader.into_complaints();
+    complaints.sort_by_key(|complaint| complaint.span().map_or(0, |span| span.start));
     let sound = complaints.iter().all(|complaint| complaint.severity != Severity::Error);
     let id = first.get("id").map_or(start, |id| sources.span(source, id.at.clone()));
-    (scenario.filter(|_| sound).map(|scenario| (scenario, id)), complaints)
+    (what.filter(|_| sound).map(|what| (what, id)), complaints)
 }
 
 fn twice(found: &[(Scenario, Span)], sources: &Sources) -> Vec<Diagnostic> {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::assert::Verdict;
 use super::capture::Captured;
-use super::{Answer, Evidence, Evidences, Excerpt};
+use super::{Answer, Evidence, Evidences, Excerpt, Visibility};
 use crate::value::{Digest, Value};
 
 /// What was seen when a scenario was run. It says what happened and what its assertions decided, never how good it is.
@@ -20,6 +20,18 @@ pub struct Observation {
     pub weight: f64,
     /// How advanced it is.
     pub tier: i64,
+    /// Words to choose it by.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Whether nothing counts as satisfied while it is not.
+    #[serde(default)]
+    pub must: bool,
+    /// Who may learn what of it.
+    #[serde(default)]
+    pub visibility: Visibility,
+    /// The file it was read from.
+    #[serde(default)]
+    pub file: String,
     /// What must be true of the whole.
     pub satisfaction_criteria: String,
     /// Whether its setup worked.
@@ -30,6 +42,9 @@ pub struct Observation {
     pub setup: Vec<StepSeen>,
     /// Every step, also those that were not run.
     pub steps: Vec<StepSeen>,
+    /// The teardown. What breaks there is told and counts for nothing.
+    #[serde(default)]
+    pub teardown: Vec<StepSeen>,
     /// How long all of it took, in milliseconds.
     pub duration_ms: u64,
 }
@@ -76,6 +91,9 @@ pub struct StepSeen {
     pub expect: String,
     /// The step type.
     pub kind: String,
+    /// How much it counts among the steps.
+    #[serde(default = "one")]
+    pub weight: f64,
     /// What was sent; null where it was not run or could not be prepared.
     pub sent: Option<Sent>,
     /// What came back; null where nothing did.
@@ -94,6 +112,10 @@ pub struct StepSeen {
     pub duration_ms: u64,
     /// What the service logged meanwhile, shortened.
     pub log: String,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// What was sent. Fields that the step type does not have are null.

@@ -7,7 +7,7 @@ use super::capture::{Captured, take};
 use super::http::Outcome;
 use super::observation::{Broken, Decided, Observation, Observed, Sent, StepSeen};
 use super::port::{Evidences, Shell};
-use super::{Action, Excerpt, Retry, Scenario, Step, Variables, Web, browser, exec, grpc, tui, ws};
+use super::{Action, Excerpt, Lapse, Scenario, Step, Variables, Web, browser, exec, grpc, parallel, tui, ws};
 use crate::clock::{Clock, millis};
 
 /// What a scenario is played on.
@@ -56,25 +56,40 @@ impl Cast {
 const LOG: usize = 4 << 10;
 
 /// Runs `scenario`. Whatever goes wrong with the program under test is in the observation.
-pub async fn run(scenario: &Scenario, stage: &Stage<'_>, mut variables: Variables) -> Observation {
+pub async fn run(scenario: &Scenario, stage: &Stage<'_>, variables: Variables) -> Observation {
     let begun = stage.clock.now();
+    let mut variables = variables.beside(&scenario.variables);
+    let deadline = scenario.timeout.map(|timeout| (begun + millis(timeout.0), timeout));
     let mut cast = Cast::default();
     let mut setup = Vec::new();
     let mut broken = None;
     for (index, step) in scenario.setup.iter().enumerate() {
-        let seen = perform(index, step, stage, &mut cast, &mut variables).await;
+        let seen = perform(index, step, stage, &mut cast, &mut variables, deadline).await;
         broken = breakage(&seen);
         setup.push(seen);
         if broken.is_some() {
             break;
         }
     }
-    let mut steps = Vec::new();
+    let mut stopped = broken.as_ref().map(|broken| {
+        let what = named(&broken.description);
+        format!("step {} of the setup{what} broke: {}", broken.step + 1, broken.reason)
+    });
+    let mut steps: Vec<StepSeen> = Vec::new();
     for (index, step) in scenario.steps.iter().enumerate() {
-        steps.push(match &broken {
-            Some(broken) => not_run(index, step, broken, &variables),
-            None => perform(index, step, stage, &mut cast, &mut variables).await,
-        });
+        let seen = match &stopped {
+            Some(why) => not_run(index, step, why, &variables),
+            None => perform(index, step, stage, &mut cast, &mut variables, deadline).await,
+        };
+        if step.must && seen.decided == Decided::Failed && stopped.is_none() {
+            stopped =
+                Some(format!("step {}{}, which must hold, failed", index + 1, named(&step.description)));
+        }
+        steps.push(seen);
+    }
+    let mut teardown = Vec::new();
+    for (index, step) in scenario.teardown.iter().enumerate() {
+        teardown.push(perform(index, step, stage, &mut cast, &mut variables, None).await);
     }
     cast.end().await;
     Observation {
@@ -82,14 +97,22 @@ pub async fn run(scenario: &Scenario, stage: &Stage<'_>, mut variables: Variable
         description: scenario.description.clone(),
         weight: scenario.weight,
         tier: scenario.tier,
+        tags: scenario.tags.clone(),
+        must: scenario.must,
+        visibility: scenario.visibility,
+        file: scenario.file.clone(),
         satisfaction_criteria: variables.fill(&scenario.satisfaction_criteria).into_owned(),
         setup_ok: broken.is_none(),
         broken,
         setup,
         steps,
+        teardown,
         duration_ms: stage.clock.now().saturating_sub(begun),
     }
 }
+
+/// When a scenario has to be over, and how long it was given.
+type Deadline = Option<(u64, Lapse)>;
 
 async fn perform(
     index: usize,
@@ -97,22 +120,29 @@ async fn perform(
     stage: &Stage<'_>,
     cast: &mut Cast,
     variables: &mut Variables,
+    deadline: Deadline,
 ) -> StepSeen {
     let begun = stage.clock.now();
+    if let Some((at, timeout)) = deadline
+        && begun >= at
+    {
+        return not_run(index, step, &format!("the {timeout} of the scenario are over"), variables);
+    }
+    let seen = &variables.under(&step.variables);
     let mark = stage.shell.map(Shell::log_mark);
     if let Some(delay) = step.delay {
         stage.clock.sleep(delay.0).await;
     }
-    let attempt = persist(step, stage, cast, variables).await;
+    let attempt = persist(step, stage, cast, seen, deadline).await;
     let captures: Vec<Captured> = match &attempt.outcome {
         Outcome { answer: Some(answer), error: None } => {
-            step.capture.iter().map(|capture| keep(capture, answer, variables)).collect()
+            step.capture.iter().map(|capture| keep(capture, answer, seen, variables)).collect()
         }
         _ => Vec::new(),
     };
     let log = mark.zip(stage.shell).map(|(mark, shell)| shell.log_since(mark)).unwrap_or_default();
     StepSeen {
-        expect: variables.fill(&step.expect).into_owned(),
+        expect: variables.under(&step.variables).fill(&step.expect).into_owned(),
         sent: attempt.sent,
         observed: attempt.outcome.answer.as_ref().map(|answer| Observed::of(answer, stage.evidence)),
         captures,
@@ -127,8 +157,13 @@ async fn perform(
 }
 
 /// Later captures of a step see the earlier ones.
-fn keep(capture: &super::Capture, answer: &super::Answer, variables: &mut Variables) -> Captured {
-    let captured = take(capture, answer, variables);
+fn keep(
+    capture: &super::Capture,
+    answer: &super::Answer,
+    seen: &Variables,
+    variables: &mut Variables,
+) -> Captured {
+    let captured = take(capture, answer, seen);
     captured.store(variables);
     captured
 }
@@ -141,35 +176,71 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn succeeded(&self) -> bool {
-        self.outcome.error.is_none() && self.assertions.iter().all(|verdict| verdict.ok)
+    /// Whether nothing is left to try for: a step that waits for a state has it, any other has not failed.
+    fn succeeded(&self, step: &Step) -> bool {
+        let waited = step.until.as_ref().map_or(self.assertions.len(), |until| until.assert.len());
+        self.outcome.error.is_none() && self.assertions.iter().take(waited).all(|verdict| verdict.ok)
     }
 }
 
-/// Tries a step until it neither breaks nor fails an assertion, as often and as long as its `retry` says.
-async fn persist(step: &Step, stage: &Stage<'_>, cast: &mut Cast, variables: &Variables) -> Attempt {
-    let begun = stage.clock.now();
-    let retry = step.retry.as_ref();
+/// How often and how long a step is tried.
+struct Tries {
+    most: u32,
+    interval: Duration,
+    timeout: Option<Duration>,
+}
+
+impl Tries {
+    fn of(step: &Step) -> Self {
+        match (&step.until, &step.retry) {
+            (Some(until), _) => {
+                Self { most: u32::MAX, interval: until.every.0, timeout: Some(until.within.0) }
+            }
+            (None, Some(retry)) => Self {
+                most: retry.attempts,
+                interval: retry.interval.0,
+                timeout: retry.timeout.map(|timeout| timeout.0),
+            },
+            (None, None) => Self { most: 1, interval: Duration::ZERO, timeout: None },
+        }
+    }
+
+    /// When the last try is cut off.
+    fn end(&self, begun: u64, deadline: Deadline) -> Option<u64> {
+        let own = self.timeout.map(|timeout| begun + millis(timeout));
+        own.into_iter().chain(deadline.map(|(at, _)| at)).min()
+    }
+}
+
+/// Tries a step until it neither breaks nor fails an assertion, as often and as long as its `retry` or `until` says.
+async fn persist(
+    step: &Step,
+    stage: &Stage<'_>,
+    cast: &mut Cast,
+    variables: &Variables,
+    deadline: Deadline,
+) -> Attempt {
+    let tries = Tries::of(step);
+    let end = tries.end(stage.clock.now(), deadline);
+    let left = || end.map(|end| Duration::from_millis(end.saturating_sub(stage.clock.now())));
     let mut number = 1;
+    let mut before: Option<Attempt> = None;
     loop {
-        let left = retry.and_then(|retry| remaining(retry, begun, stage));
-        let mut attempt = once(step, stage, cast, variables, left).await;
+        let mut attempt = once(step, stage, cast, variables, left()).await;
+        // Of a state that was not reached, the last that was seen tells more than that time was over.
+        let cut_off = attempt.outcome.error.is_some() && left().is_some_and(|left| left.is_zero());
+        if let Some(before) = before.take_if(|_| cut_off && step.until.is_some()) {
+            attempt = before;
+        }
         attempt.number = number;
-        let Some(retry) = retry.filter(|retry| number < retry.attempts && !attempt.succeeded()) else {
-            return attempt;
-        };
-        if remaining(retry, begun, stage).is_some_and(|left| left <= retry.interval.0) {
+        let over = number >= tries.most || left().is_some_and(|left| left <= tries.interval);
+        if over || attempt.succeeded(step) {
             return attempt;
         }
-        stage.clock.sleep(retry.interval.0).await;
+        before = Some(attempt);
+        stage.clock.sleep(tries.interval).await;
         number += 1;
     }
-}
-
-fn remaining(retry: &Retry, begun: u64, stage: &Stage<'_>) -> Option<Duration> {
-    let timeout = retry.timeout?;
-    let spent = stage.clock.now().saturating_sub(begun);
-    Some(Duration::from_millis(millis(timeout.0).saturating_sub(spent)))
 }
 
 async fn once(
@@ -184,7 +255,8 @@ async fn once(
     let took = Duration::from_millis(stage.clock.now().saturating_sub(begun));
     let assertions = match &outcome.answer {
         Some(answer) => {
-            step.assert.iter().map(|assertion| check(assertion, answer, took, variables)).collect()
+            let until = step.until.iter().flat_map(|until| &until.assert);
+            until.chain(&step.assert).map(|assertion| check(assertion, answer, took, variables)).collect()
         }
         None => Vec::new(),
     };
@@ -198,6 +270,23 @@ async fn act(
     variables: &Variables,
     left: Option<Duration>,
 ) -> (Option<Sent>, Outcome) {
+    match action {
+        Action::Browser(step) => cast.browser.play(step, stage, variables, left).await,
+        Action::Grpc(step) => cast.grpc.play(step, stage, variables, left).await,
+        Action::Ws(step) => cast.ws.play(step, stage, variables, left).await,
+        Action::Tui(step) => cast.tui.play(step, stage, variables, left).await,
+        Action::Parallel(step) => parallel::play(step, stage, variables, left).await,
+        Action::Request(_) | Action::Exec(_) => alone(action, stage, variables, left).await,
+    }
+}
+
+/// Does what needs nothing of the steps before it: a request or a command.
+pub(super) async fn alone(
+    action: &Action,
+    stage: &Stage<'_>,
+    variables: &Variables,
+    left: Option<Duration>,
+) -> (Option<Sent>, Outcome) {
     let limit = |own: Duration| left.map_or(own, |left| left.min(own));
     match action {
         Action::Request(request) => {
@@ -205,7 +294,7 @@ async fn act(
             match web.prepare(request, variables) {
                 Ok(prepared) => {
                     let sent = prepared.sent();
-                    (Some(sent), web.send(prepared, limit(request.timeout.0), stage.clock).await)
+                    (Some(sent), Web::send(prepared, limit(request.timeout.0), stage.clock).await)
                 }
                 Err(error) => (None, Outcome::error(error)),
             }
@@ -223,10 +312,7 @@ async fn act(
             };
             (Some(sent), outcome)
         }
-        Action::Browser(step) => cast.browser.play(step, stage, variables, left).await,
-        Action::Grpc(step) => cast.grpc.play(step, stage, variables, left).await,
-        Action::Ws(step) => cast.ws.play(step, stage, variables, left).await,
-        Action::Tui(step) => cast.tui.play(step, stage, variables, left).await,
+        other => (None, Outcome::error(format!("`{}` cannot be done at once with others", other.word()))),
     }
 }
 
@@ -260,12 +346,15 @@ fn breakage(seen: &StepSeen) -> Option<Broken> {
     })
 }
 
-fn not_run(index: usize, step: &Step, broken: &Broken, variables: &Variables) -> StepSeen {
-    let what =
-        if broken.description.is_empty() { String::new() } else { format!(" ({})", broken.description) };
+/// A description in parentheses, where there is one.
+fn named(description: &str) -> String {
+    if description.is_empty() { String::new() } else { format!(" ({description})") }
+}
+
+fn not_run(index: usize, step: &Step, why: &str, variables: &Variables) -> StepSeen {
     StepSeen {
-        expect: variables.fill(&step.expect).into_owned(),
-        error: Some(format!("not run: step {} of the setup{what} broke: {}", broken.step + 1, broken.reason)),
+        expect: variables.under(&step.variables).fill(&step.expect).into_owned(),
+        error: Some(format!("not run: {why}")),
         ..blank(index, step)
     }
 }
@@ -277,6 +366,7 @@ fn blank(index: usize, step: &Step) -> StepSeen {
         description: step.description.clone(),
         expect: String::new(),
         kind: step.action.word().to_owned(),
+        weight: step.weight,
         sent: None,
         observed: None,
         captures: Vec::new(),

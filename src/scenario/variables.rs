@@ -1,13 +1,19 @@
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use super::generator::Generator;
 use crate::value::Value;
 
 /// What a scenario has captured so far, and what it was given. Placeholders are `{name}`, and `{{name}}` for the same;
-/// a placeholder without a value stays as it is written.
+/// a placeholder without a value stays as it is written. `{$uuid}` and its like are made up, `\\{name}` is the text
+/// `{name}`.
 #[derive(Clone, Debug, Default)]
-pub struct Variables(IndexMap<String, Value>);
+pub struct Variables {
+    values: IndexMap<String, Value>,
+    generator: Arc<Generator>,
+}
 
 /// A placeholder found in a text: `(start, end, name)` in bytes.
 pub type Placeholder<'t> = (usize, usize, &'t str);
@@ -18,11 +24,25 @@ pub fn is_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// All `{name}` and `{{name}}` in `text`, in order.
+/// Whether `name` may stand in a placeholder: a variable, `$` and a word, or that with `:` and a name.
+fn is_placeholder_name(name: &str) -> bool {
+    match name.strip_prefix('$') {
+        Some(made) => {
+            made.split_once(':').map_or(is_name(made), |(word, label)| is_name(word) && is_name(label))
+        }
+        None => is_name(name),
+    }
+}
+
+/// All `{name}` and `{{name}}` in `text`, in order; not those with a backslash in front.
 pub fn placeholders(text: &str) -> Vec<Placeholder<'_>> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(open) = text[at..].find('{').map(|i| at + i) {
+        if text[..open].ends_with('\\') {
+            at = text[open..].find(|c| c != '{').map_or(text.len(), |braces| open + braces);
+            continue;
+        }
         let double = text[open..].starts_with("{{");
         let hit = (double.then(|| placeholder(text, open, "{{", "}}")).flatten())
             .or_else(|| placeholder(text, open, "{", "}"));
@@ -33,26 +53,56 @@ pub fn placeholders(text: &str) -> Vec<Placeholder<'_>> {
 }
 
 fn placeholder<'t>(text: &'t str, open: usize, left: &str, right: &str) -> Option<Placeholder<'t>> {
+    if !text[open..].starts_with(left) {
+        return None;
+    }
     let inner = open + left.len();
     let close = inner + text[inner..].find('}')?;
     let name = &text[inner..close];
-    (text[close..].starts_with(right) && is_name(name)).then_some((open, close + right.len(), name))
+    (text[close..].starts_with(right) && is_placeholder_name(name)).then_some((
+        open,
+        close + right.len(),
+        name,
+    ))
 }
 
 impl Variables {
     /// Variables that are given from outside.
     pub fn given(values: IndexMap<String, Value>) -> Self {
-        Self(values)
+        Self { values, ..Self::default() }
+    }
+
+    /// The same, with values made up by `generator`.
+    pub fn generating(self, generator: Generator) -> Self {
+        Self { generator: Arc::new(generator), ..self }
+    }
+
+    /// The same with `values` beside its own, which stay where both have one of a name.
+    pub fn beside(self, values: &IndexMap<String, Value>) -> Self {
+        let mut all: IndexMap<String, Value> =
+            values.iter().map(|(name, value)| (name.clone(), self.fill_json(value))).collect();
+        all.extend(self.values);
+        Self { values: all, ..self }
+    }
+
+    /// The same with `row` hiding its own.
+    pub fn under(&self, row: &IndexMap<String, Value>) -> Self {
+        let mut values = self.values.clone();
+        values.extend(row.iter().map(|(name, value)| (name.clone(), self.fill_json(value))));
+        Self { values, generator: self.generator.clone() }
     }
 
     /// Keeps `value` under `name`; the last one wins.
     pub fn set(&mut self, name: &str, value: Value) {
-        self.0.insert(name.to_owned(), value);
+        self.values.insert(name.to_owned(), value);
     }
 
     /// The value of `name` as text.
     pub fn text(&self, name: &str) -> Option<String> {
-        self.0.get(name).map(as_text)
+        match name.strip_prefix('$') {
+            Some(word) => self.generator.make(word).as_ref().map(as_text),
+            None => self.values.get(name).map(as_text),
+        }
     }
 
     /// `text` with every known placeholder replaced, once: values are never searched again.
@@ -78,15 +128,15 @@ impl Variables {
         let mut copied = 0;
         for (start, end, name) in placeholders(text) {
             if let Some(value) = self.text(name) {
-                filled.push_str(&text[copied..start]);
+                filled.push_str(&plain(&text[copied..start]));
                 filled.push_str(&written(value));
                 copied = end;
             }
         }
         if copied == 0 {
-            return Cow::Borrowed(text);
+            return plain(text);
         }
-        filled.push_str(&text[copied..]);
+        filled.push_str(&plain(&text[copied..]));
         Cow::Owned(filled)
     }
 
@@ -103,6 +153,25 @@ impl Variables {
             leaf => leaf.clone(),
         }
     }
+}
+
+/// `text` without the backslashes that keep `{name}` from being a placeholder; other backslashes stay.
+fn plain(text: &str) -> Cow<'_, str> {
+    if !text.contains("\\{") {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("\\{") {
+        let braced = &rest[at + 1..];
+        let hidden = placeholder(braced, 0, "{", "}").or_else(|| placeholder(braced, 0, "{{", "}}"));
+        let keep = if hidden.is_some() { at } else { at + 1 };
+        plain.push_str(&rest[..keep]);
+        plain.push('{');
+        rest = &braced[1..];
+    }
+    plain.push_str(rest);
+    Cow::Owned(plain)
 }
 
 /// A captured value as text: text as it is, whole numbers without decimals, lists and mappings as JSON.
@@ -154,6 +223,24 @@ mod tests {
         assert_eq!(dots.fill_pattern("^v{v}{2}$"), "^v1\\.2{2}$");
         let filled = variables().fill_escaped(r#"{"t": "{name}", "n": {id}}"#).into_owned();
         assert_eq!(filled, r#"{"t": "say \"{id}\"\n", "n": 42}"#);
+    }
+
+    #[test]
+    fn a_backslash_makes_a_placeholder_text() {
+        let variables = variables();
+        assert_eq!(variables.fill("\\{id} is {id}"), "{id} is 42");
+        assert_eq!(variables.fill("\\{{id}} \\{other}"), "{{id}} {other}");
+        assert_eq!(variables.fill(r"^\{ [0-9]\{2}"), r"^\{ [0-9]\{2}", "patterns keep theirs");
+    }
+
+    #[test]
+    fn made_up_values_and_rows() {
+        let variables = variables().generating(Generator::new("seed", 0));
+        assert_eq!(variables.fill("{$uuid:a}"), variables.fill("{$uuid:a}"));
+        assert_eq!(variables.fill("{$nothing} {$}"), "{$nothing} {$}");
+        let row = [("id".to_owned(), json!("row {name}"))].into_iter().collect();
+        assert_eq!(variables.under(&row).fill("{id}"), "row say \"{id}\"\n");
+        assert_eq!(variables.beside(&row).fill("{id}"), "42");
     }
 
     #[test]

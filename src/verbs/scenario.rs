@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::scenario::{Evidences, Observation, Scenario, Shell, Stage, Variables, Web, run};
+use crate::scenario::{Evidences, Generator, Observation, Scenario, Shell, Stage, Variables, Web, run};
 use crate::value::{Digest, Value};
 use crate::verb::{Blobs, Context, Failure, Output, Traits, Verb};
 
@@ -62,9 +62,8 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Observation>, Failure> {
         let scenario = with.scenario;
-        let used = |words: &[&str]| {
-            scenario.setup.iter().chain(&scenario.steps).map(|s| s.action.word()).find(|w| words.contains(w))
-        };
+        let used =
+            |words: &[&str]| scenario.uses.iter().map(String::as_str).find(|word| words.contains(word));
         let shell = match &with.service {
             Some(id) => Some(self.services.shell(id).ok_or_else(|| no_service(id))?),
             None => match used(INSIDE) {
@@ -95,7 +94,9 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
             evidence: Some(&kept),
             clock: &*cx.clock,
         };
-        let variables = Variables::given(with.variables.unwrap_or_default());
+        let seed = format!("{}/{}", cx.idempotency_key, scenario.id);
+        let generator = Generator::new(seed, cx.clock.now());
+        let variables = Variables::given(with.variables.unwrap_or_default()).generating(generator);
         tokio::select! {
             observation = run(&scenario, &stage, variables) => Ok(Output::free(observation)),
             () = cx.cancel.cancelled() => Err(Failure::cancelled()),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::diag::{Code, Diagnostic, Severity, Sources};
-use crate::scenario::{Scenario, load};
+use crate::scenario::{Files, Scenario, load};
 use crate::value::{Digest, Value};
 use crate::verb::{Context, Failure, Output, Traits, Verb};
 
@@ -22,7 +22,7 @@ pub struct ScenarioLoad;
 #[serde(deny_unknown_fields)]
 pub struct With {
     /// The directory: a path, or the value of an input of type `dir`. Its `*.yaml` and `*.yml` files are read, not
-    /// those of directories in it.
+    /// those of directories in it, except `fixtures`.
     pub dir: Dir,
 }
 
@@ -52,6 +52,9 @@ pub struct Out {
     pub warnings: Vec<String>,
 }
 
+/// The directory beside the scenarios that holds what they share.
+const FIXTURES: &str = "fixtures";
+
 /// Most bytes of one file.
 const LARGEST: u64 = 8 << 20;
 
@@ -79,12 +82,19 @@ scenario_load = { dir = "{{ inputs.scenarios }}" }
 }
 
 fn read_and_load(dir: &Path, shown: &str) -> Result<Out, Failure> {
-    let (files, mut unreadable) = read_dir(dir, shown)?;
-    let texts: Vec<Value> = files.iter().map(|(name, text)| json!([name, Digest::of(text)])).collect();
+    let (scenarios, mut unreadable) = read_dir(dir, shown)?;
+    let mut files = Files { scenarios, fixtures: Vec::new() };
+    if dir.join(FIXTURES).is_dir() {
+        let (fixtures, broken) = read_dir(&dir.join(FIXTURES), &format!("{shown}/{FIXTURES}"))?;
+        files.fixtures = fixtures;
+        unreadable.extend(broken);
+    }
+    let all = files.scenarios.iter().chain(&files.fixtures);
+    let texts: Vec<Value> = all.map(|(name, text)| json!([name, Digest::of(text)])).collect();
     let digest = Digest::of_value(&texts.into()).to_string();
     // A directory whose files are all unreadable has files: only the complaints about them are of use.
     let (scenarios, sources, mut complaints) =
-        if files.is_empty() && !unreadable.is_empty() { Default::default() } else { load(files) };
+        if files.scenarios.is_empty() && !unreadable.is_empty() { Default::default() } else { load(files) };
     let broken = |complaint: &Diagnostic| complaint.severity == Severity::Error;
     if unreadable.is_empty() && !complaints.iter().any(broken) {
         let warnings = complaints.iter().map(|complaint| render(complaint, &sources)).collect();
@@ -99,10 +109,10 @@ fn read_and_load(dir: &Path, shown: &str) -> Result<Out, Failure> {
         .detail(json!({ "diagnostics": unreadable })))
 }
 
-type Files = (Vec<(String, String)>, Vec<String>);
+type Texts = (Vec<(String, String)>, Vec<String>);
 
 /// Names and texts of the scenario files by name, and complaints about files that cannot be read.
-fn read_dir(dir: &Path, shown: &str) -> Result<Files, Failure> {
+fn read_dir(dir: &Path, shown: &str) -> Result<Texts, Failure> {
     let failed = |e: std::io::Error| {
         Failure::permanent(format!("the scenario directory {shown} cannot be read: {e}"))
             .hint("give a directory that holds .yaml or .yml files")

@@ -6,6 +6,7 @@ mod grpc;
 mod loading;
 mod program;
 mod requests;
+mod superset;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

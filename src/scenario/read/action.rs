@@ -2,40 +2,19 @@ use super::{Reader, given, keys};
 use crate::diag::Code;
 use crate::scenario::language::thirty_seconds;
 use crate::scenario::yaml::Node;
-use crate::scenario::{Action, Exec, Request, browser, grpc, tui, ws};
-use crate::value::Value;
+use crate::scenario::{Action, Exec, Parallel, browser, grpc, http, tui, ws};
 
 /// Reads the action named `word`.
 pub fn read(reader: &mut Reader<'_>, word: &str, node: &Node) -> Option<Action> {
     match word {
-        "request" => request(reader, node).map(Action::Request),
+        "request" => http::read_request(reader, node).map(Action::Request),
         "browser" => browser::read(reader, node).map(Action::Browser),
         "grpc" => grpc::read(reader, node).map(Action::Grpc),
         "ws" => ws::read(reader, node).map(Action::Ws),
         "tui" => tui::read(reader, node).map(Action::Tui),
+        "parallel" => parallel(reader, node).map(Action::Parallel),
         _ => exec(reader, node).map(Action::Exec),
     }
-}
-
-fn request(reader: &mut Reader<'_>, node: &Node) -> Option<Request> {
-    reader.table(node, "`request`", keys::REQUEST)?;
-    let method = reader.required(node, "method", "a request").map(|method| method.to_uppercase());
-    if let (Some(method), Some(value)) = (&method, given(node, "method"))
-        && !method.is_empty()
-        && !keys::METHODS.contains(&method.as_str())
-    {
-        let complaint = reader.complain(Code::ScenarioValue, value, format!("`{method}` is no HTTP method"));
-        *complaint = complaint.clone().suggest(method, keys::METHODS.iter().copied());
-    }
-    let path = reader.required(node, "path", "a request");
-    let timeout = given(node, "timeout").and_then(|value| reader.lapse(value, "`timeout`"));
-    Some(Request {
-        method: method?,
-        path: path?,
-        headers: reader.texts(given(node, "headers"), "`headers`"),
-        body: node.get("body").map_or(Value::Null, Node::to_json),
-        timeout: timeout.unwrap_or_else(thirty_seconds),
-    })
 }
 
 fn exec(reader: &mut Reader<'_>, node: &Node) -> Option<Exec> {
@@ -59,4 +38,41 @@ fn exec(reader: &mut Reader<'_>, node: &Node) -> Option<Exec> {
         files,
         timeout: timeout.unwrap_or_else(thirty_seconds),
     })
+}
+
+/// Most things that are done at once.
+const AT_ONCE: usize = 1_000;
+
+fn parallel(reader: &mut Reader<'_>, node: &Node) -> Option<Parallel> {
+    let known = [keys::MEMBER, keys::AT_ONCE].concat();
+    let mut members = Vec::new();
+    for item in reader.list(node, "`parallel`") {
+        let Some(entries) = reader.table(item, "an entry of `parallel`", &known) else { continue };
+        let action =
+            entries.iter().find(|(key, _)| key.text().is_some_and(|word| keys::AT_ONCE.contains(&word)));
+        let Some((key, value)) = action else {
+            let message = "this entry does nothing: it has neither `request` nor `exec`";
+            reader.complain(Code::ScenarioAction, item, message);
+            continue;
+        };
+        let times = given(item, "times").and_then(|value| reader.number(value, "`times`")).unwrap_or(1);
+        let times = usize::try_from(times).unwrap_or(usize::MAX);
+        if times == 0 || members.len().saturating_add(times) > AT_ONCE {
+            let message = format!("from 1 to {AT_ONCE} things can be done at once");
+            reader.complain(Code::ScenarioValue, given(item, "times").unwrap_or(item), message);
+            continue;
+        }
+        if let Some(action) = read(reader, key.text().unwrap_or_default(), value) {
+            members.extend(std::iter::repeat_n(action, times));
+        }
+    }
+    if members.is_empty() {
+        reader.complain(
+            Code::ScenarioMissing,
+            node,
+            "`parallel` needs at least one entry that does something",
+        );
+        return None;
+    }
+    Some(Parallel { members })
 }

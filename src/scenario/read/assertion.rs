@@ -244,15 +244,7 @@ fn sound(reader: &mut Reader<'_>, rule: Rule, node: &Node, text_only: bool) -> b
         Rule::Exists if !node.to_json().is_boolean() => reader.mistyped(node, "`exists`", "true or false"),
         Rule::Matches => {
             let Some(pattern) = reader.text(node, "`matches`") else { return false };
-            // Placeholders are read as one letter, so that what stands around them is checked.
-            if let Err(error) = Regex::new(&placeholder_free(&pattern)) {
-                let reason = error.to_string();
-                let reason =
-                    reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-                reader.complain(Code::ScenarioPattern, node, format!("no regular expression: {reason}"));
-                return false;
-            }
-            return true;
+            return compiles(reader, node, &pattern);
         }
         Rule::Length => {
             let text = node.scalar_text().unwrap_or_default();
@@ -280,6 +272,15 @@ fn sound(reader: &mut Reader<'_>, rule: Rule, node: &Node, text_only: bool) -> b
         }
         _ => return true,
     }
+    false
+}
+
+/// Whether a pattern compiles. Placeholders are read as one letter, so that what stands around them is checked.
+pub fn compiles(reader: &mut Reader<'_>, node: &Node, pattern: &str) -> bool {
+    let Err(error) = Regex::new(&placeholder_free(pattern)) else { return true };
+    let reason = error.to_string();
+    let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    reader.complain(Code::ScenarioPattern, node, format!("no regular expression: {reason}"));
     false
 }
 

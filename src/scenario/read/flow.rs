@@ -5,33 +5,23 @@ use std::collections::HashSet;
 
 use super::{Reader, given, keys};
 use crate::diag::{Code, Severity, Span, nearest};
-use crate::scenario::Step;
+use crate::scenario::generator::GENERATORS;
 use crate::scenario::variables::placeholders;
 use crate::scenario::yaml::{Kind, Node};
 
-/// Reviews a scenario whose steps have been read.
-pub fn review(reader: &mut Reader<'_>, node: &Node, setup: &[Step], steps: &[Step]) {
-    let captured: HashSet<&str> = setup
+/// Reviews a scenario, or a fixture, where the variables `set` are known from the beginning.
+pub fn review(reader: &mut Reader<'_>, node: &Node, mut set: HashSet<String>) {
+    let lists = ["setup", "steps", "teardown"].map(|list| (list, items(node, list)));
+    let captured: HashSet<String> = lists
         .iter()
-        .chain(steps)
-        .flat_map(|step| &step.capture)
-        .map(|capture| capture.name.as_str())
+        .flat_map(|(_, items)| items.iter().flat_map(captures))
+        .filter_map(Node::scalar_text)
+        .chain(set.iter().cloned())
         .collect();
-    let mut set: HashSet<String> = HashSet::new();
-    for list in ["setup", "steps"] {
-        let Some(Node { kind: Kind::List(items), .. }) = given(node, list) else { continue };
+    let captured: HashSet<&str> = captured.iter().map(String::as_str).collect();
+    for (list, items) in lists {
         for item in items {
-            for key in keys::ACTIONS {
-                if let Some(action) = given(item, key) {
-                    walk(reader, action, &set, &captured, matches!(*key, "exec" | "tui"));
-                }
-            }
-            captures(reader, item, &mut set);
-            for key in ["expect", "assert"] {
-                if let Some(words) = given(item, key) {
-                    walk(reader, words, &set, &captured, true);
-                }
-            }
+            step(reader, item, &mut set, &captured);
             if list == "steps" {
                 unjudged(reader, item);
             }
@@ -39,25 +29,61 @@ pub fn review(reader: &mut Reader<'_>, node: &Node, setup: &[Step], steps: &[Ste
     }
 }
 
+fn items<'n>(node: &'n Node, list: &str) -> &'n [Node] {
+    match given(node, list) {
+        Some(Node { kind: Kind::List(items), .. }) => items,
+        _ => &[],
+    }
+}
+
+fn step(reader: &mut Reader<'_>, item: &Node, set: &mut HashSet<String>, captured: &HashSet<&str>) {
+    let rows = row_names(item);
+    let seen: HashSet<String> = set.union(&rows).cloned().collect();
+    for key in keys::ACTIONS {
+        if let Some(action) = given(item, key) {
+            walk(reader, action, &seen, captured, matches!(*key, "exec" | "tui"));
+        }
+    }
+    for name in captures(item) {
+        let Some(text) = name.scalar_text() else { continue };
+        if !set.insert(text.clone()) {
+            let message = format!("`{text}` hides an earlier capture of the same name");
+            reader.complain(Code::ScenarioShadow, name, message);
+        }
+    }
+    let seen: HashSet<String> = set.union(&rows).cloned().collect();
+    for key in ["expect", "assert", "until"] {
+        if let Some(words) = given(item, key) {
+            walk(reader, words, &seen, captured, true);
+        }
+    }
+}
+
+/// The names that the rows of a step have.
+fn row_names(step: &Node) -> HashSet<String> {
+    let mut names = HashSet::new();
+    for row in items(step, "for_each") {
+        match &row.kind {
+            Kind::Table(entries) => names.extend(entries.iter().filter_map(|(key, _)| key.scalar_text())),
+            _ => _ = names.insert("item".to_owned()),
+        }
+    }
+    names
+}
+
 fn unjudged(reader: &mut Reader<'_>, step: &Node) {
     if matches!(step.kind, Kind::Table(_))
         && given(step, "expect").is_none()
         && given(step, "assert").is_none()
+        && given(step, "until").is_none()
     {
         reader.complain(Code::ScenarioUnjudged, step, "this step has neither `expect` nor `assert`");
     }
 }
 
-fn captures(reader: &mut Reader<'_>, step: &Node, set: &mut HashSet<String>) {
-    let Some(Node { kind: Kind::List(items), .. }) = given(step, "capture") else { return };
-    for name in items.iter().filter_map(|item| given(item, "name")) {
-        let Some(text) = name.scalar_text() else { continue };
-        if set.contains(&text) {
-            let message = format!("`{text}` hides an earlier capture of the same name");
-            reader.complain(Code::ScenarioShadow, name, message);
-        }
-        set.insert(text);
-    }
+/// The names of the captures of a step.
+fn captures(step: &Node) -> impl Iterator<Item = &Node> {
+    items(step, "capture").iter().filter_map(|item| given(item, "name"))
 }
 
 /// Looks at every text under `node`. Where braces are common for other reasons (`free`: shell, prose), only names that
@@ -76,6 +102,16 @@ fn walk(reader: &mut Reader<'_>, node: &Node, set: &HashSet<String>, captured: &
                     continue;
                 }
                 let span = inner(reader, node, text, start, end);
+                if let Some(made) = name.strip_prefix('$') {
+                    let word = made.split(':').next().unwrap_or_default();
+                    if !GENERATORS.contains(&word) && !free {
+                        let near = nearest(word, GENERATORS.iter().copied());
+                        let message = format!("`{{{name}}}` stays as it is: nothing makes `${word}`");
+                        reader.complain_at(Code::ScenarioUnset, span, message).help =
+                            near.map(|near| format!("did you mean `{{${near}}}`?"));
+                    }
+                    continue;
+                }
                 let near = nearest(name, captured.iter().copied());
                 if set.contains(name) {
                     if text[start..].starts_with("{{") {

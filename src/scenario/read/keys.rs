@@ -1,14 +1,64 @@
 //! Every key that scenario files have. The published schema is checked against these lists.
 
 /// A scenario.
-pub const SCENARIO: &[&str] =
-    &["id", "description", "type", "weight", "tier", "component", "setup", "steps", "satisfaction_criteria"];
+pub const SCENARIO: &[&str] = &[
+    "id",
+    "description",
+    "type",
+    "weight",
+    "tier",
+    "component",
+    "tags",
+    "isolation",
+    "must",
+    "visibility",
+    "timeout",
+    "variables",
+    "for_each",
+    "fixtures",
+    "setup",
+    "steps",
+    "teardown",
+    "satisfaction_criteria",
+];
+/// A fixture.
+pub const FIXTURE: &[&str] = &["description", "variables", "setup", "teardown"];
 /// A step, without its action.
-pub const STEP: &[&str] = &["description", "expect", "delay", "retry", "capture", "assert"];
+pub const STEP: &[&str] =
+    &["description", "expect", "delay", "retry", "until", "must", "weight", "for_each", "capture", "assert"];
 /// The actions.
-pub const ACTIONS: &[&str] = &["request", "exec", "browser", "grpc", "ws", "tui"];
+pub const ACTIONS: &[&str] = &["request", "exec", "browser", "grpc", "ws", "tui", "parallel"];
+/// One entry of `parallel`, without its action.
+pub const MEMBER: &[&str] = &["times"];
+/// The actions that can be done at once.
+pub const AT_ONCE: &[&str] = &["request", "exec"];
+/// `until`, without its assertions.
+pub const UNTIL: &[&str] = &["within", "every"];
+/// `isolation`.
+pub const ISOLATION: &[&str] = &["fresh", "shared"];
+/// `visibility`.
+pub const VISIBILITY: &[&str] = &["dev", "gate", "sealed"];
 /// `request`.
-pub const REQUEST: &[&str] = &["method", "path", "headers", "body", "timeout"];
+pub const REQUEST: &[&str] = &[
+    "method",
+    "path",
+    "query",
+    "headers",
+    "cookies",
+    "body",
+    "form",
+    "multipart",
+    "bytes",
+    "redirects",
+    "events",
+    "timeout",
+];
+/// One part of `multipart`.
+pub const PART: &[&str] = &["name", "value", "bytes", "filename", "type"];
+/// `bytes`: content that is no text.
+pub const BYTES: &[&str] = &["base64", "hex"];
+/// `events`.
+pub const EVENTS: &[&str] = &["count", "until", "timeout"];
 /// `exec`.
 pub const EXEC: &[&str] = &["command", "stdin", "env", "timeout", "files"];
 /// `retry`.
@@ -72,6 +122,11 @@ mod tests {
             ("/properties", SCENARIO.to_vec()),
             ("/$defs/step/properties", [STEP, ACTIONS].concat()),
             ("/$defs/request/properties", REQUEST.to_vec()),
+            ("/$defs/part/properties", PART.to_vec()),
+            ("/$defs/bytes/properties", BYTES.to_vec()),
+            ("/$defs/events/properties", EVENTS.to_vec()),
+            ("/$defs/member/properties", [MEMBER, AT_ONCE].concat()),
+            ("/$defs/until/properties", [UNTIL, ASSERT].concat()),
             ("/$defs/exec/properties", EXEC.to_vec()),
             ("/$defs/browser/properties", browser::KEYS.to_vec()),
             ("/$defs/grpc/properties", grpc::KEYS.to_vec()),

@@ -5,12 +5,19 @@ mod action;
 mod assertion;
 mod flow;
 pub mod keys;
+mod rows;
 mod step;
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use serde::de::DeserializeOwned;
+
+use self::rows::Row;
 use super::lapse::Lapse;
 use super::yaml::{Kind, Node};
-use super::{Action, Scenario, Step};
+use super::{Action, Scenario, Step, Variables};
 use crate::diag::{Code, Diagnostic, SourceId, Sources, Span};
+use crate::value::Value;
 
 /// Collects complaints while a file is read.
 pub struct Reader<'s> {
@@ -131,6 +138,41 @@ impl<'s> Reader<'s> {
         }
     }
 
+    pub(in crate::scenario) fn flag(&mut self, node: &Node, what: &str) -> Option<bool> {
+        let flag = node.to_json().as_bool();
+        if flag.is_none() {
+            self.mistyped(node, what, "true or false");
+        }
+        flag
+    }
+
+    /// A whole number that is not below zero.
+    pub(in crate::scenario) fn number(&mut self, node: &Node, what: &str) -> Option<u64> {
+        let number = node.to_json().as_u64();
+        if number.is_none() {
+            self.mistyped(node, what, "a whole number");
+        }
+        number
+    }
+
+    /// One of the words in `known`.
+    pub(in crate::scenario) fn word(&mut self, node: &Node, what: &str, known: &[&str]) -> Option<String> {
+        let word = self.text(node, what)?;
+        if !known.contains(&word.as_str()) {
+            let message = format!("{what} cannot be `{word}`");
+            let complaint = self.complain(Code::ScenarioValue, node, message);
+            *complaint = complaint.clone().suggest(&word, known.iter().copied());
+            return None;
+        }
+        Some(word)
+    }
+
+    /// A regular expression that compiles.
+    pub(in crate::scenario) fn pattern(&mut self, node: &Node, what: &str) -> Option<String> {
+        let pattern = self.text(node, what)?;
+        assertion::compiles(self, node, &pattern).then_some(pattern)
+    }
+
     /// The value of a key that must be there and not be empty.
     pub(in crate::scenario) fn required(&mut self, node: &Node, key: &str, what: &str) -> Option<String> {
         let Some(value) = given(node, key) else {
@@ -154,12 +196,50 @@ pub(in crate::scenario) fn given<'n>(node: &'n Node, key: &str) -> Option<&'n No
     node.get(key).filter(|value| !value.is_null())
 }
 
-/// Reads a whole file.
-pub fn scenario(reader: &mut Reader<'_>, node: &Node) -> Option<Scenario> {
+/// What a fixture file brings to the scenarios that name it.
+#[derive(Clone, Debug, Default)]
+pub struct Fixture {
+    setup: Vec<Step>,
+    teardown: Vec<Step>,
+    variables: Row,
+}
+
+/// Reads a fixture file.
+pub fn fixture(reader: &mut Reader<'_>, node: &Node) -> Option<Fixture> {
+    reader.table(node, "a fixture", keys::FIXTURE)?;
+    let variables = given(node, "variables").map(|value| rows::variables(reader, value, "`variables`"));
+    let fixture = Fixture {
+        setup: steps(reader, node, "setup"),
+        teardown: steps(reader, node, "teardown"),
+        variables: variables.unwrap_or_default(),
+    };
+    let known = fixture.variables.keys().cloned().collect();
+    flow::review(reader, node, known);
+    Some(fixture)
+}
+
+/// Reads a whole file: one scenario, or one for each row.
+pub fn scenario(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    fixtures: &BTreeMap<String, Fixture>,
+) -> Option<Vec<Scenario>> {
     reader.table(node, "a scenario", keys::SCENARIO)?;
     let id = reader.required(node, "id", "a scenario");
-    let weight = weight(reader, node);
-    let setup = steps(reader, node, "setup");
+    let weight = weight(reader, node, 1.0);
+    let rows = given(node, "for_each").map(|value| rows::read(reader, value)).unwrap_or_default();
+    let own = given(node, "variables").map(|value| rows::variables(reader, value, "`variables`"));
+    let named = named_fixtures(reader, node, fixtures);
+    let mut variables: Row = named.iter().flat_map(|fixture| fixture.variables.clone()).collect();
+    variables.extend(own.unwrap_or_default());
+    let mut known: HashSet<String> =
+        variables.keys().chain(rows.iter().flat_map(Row::keys)).cloned().collect();
+    known.extend(named.iter().flat_map(|fixture| captured(&fixture.setup)));
+    let setup: Vec<Step> =
+        named.iter().flat_map(|fixture| fixture.setup.clone()).chain(steps(reader, node, "setup")).collect();
+    let teardown = steps(reader, node, "teardown");
+    let teardown =
+        teardown.into_iter().chain(named.iter().rev().flat_map(|fixture| fixture.teardown.clone())).collect();
     let steps = steps(reader, node, "steps");
     if given(node, "steps").is_none_or(|list| matches!(&list.kind, Kind::List(items) if items.is_empty())) {
         reader.complain(
@@ -168,29 +248,117 @@ pub fn scenario(reader: &mut Reader<'_>, node: &Node) -> Option<Scenario> {
             "a scenario needs at least one entry in `steps`",
         );
     }
-    flow::review(reader, node, &setup, &steps);
-    Some(Scenario {
+    flow::review(reader, node, known);
+    let scenario = Scenario {
         description: reader.optional(node, "description"),
         kind: reader.optional(node, "type"),
         weight,
         tier: tier(reader, node, &steps),
         component: reader.optional(node, "component"),
+        tags: tags(reader, node),
+        isolation: choice(reader, node, "isolation", keys::ISOLATION),
+        must: given(node, "must").and_then(|value| reader.flag(value, "`must`")).unwrap_or_default(),
+        visibility: choice(reader, node, "visibility", keys::VISIBILITY),
+        timeout: given(node, "timeout").and_then(|value| reader.lapse(value, "`timeout`")),
+        variables,
         satisfaction_criteria: reader.optional(node, "satisfaction_criteria"),
         file: reader.sources.get(reader.source).name.clone(),
+        uses: uses(setup.iter().chain(&steps).chain(&teardown)),
         setup,
         steps,
+        teardown,
         id: id?,
-    })
+    };
+    Some(for_rows(scenario, rows))
+}
+
+/// A scenario for each row, which share its weight; the scenario itself where there are no rows.
+fn for_rows(scenario: Scenario, rows: Vec<Row>) -> Vec<Scenario> {
+    if rows.is_empty() {
+        return vec![scenario];
+    }
+    #[expect(clippy::cast_precision_loss, reason = "there are at most a thousand rows")]
+    let weight = scenario.weight / rows.len() as f64;
+    let numbered = rows.into_iter().enumerate().map(|(at, row)| {
+        let mut variables = scenario.variables.clone();
+        variables.extend(row);
+        let description = Variables::given(variables.clone()).fill(&scenario.description).into_owned();
+        Scenario {
+            id: format!("{}-{}", scenario.id, at + 1),
+            description,
+            weight,
+            variables,
+            ..scenario.clone()
+        }
+    });
+    numbered.collect()
+}
+
+fn captured(steps: &[Step]) -> impl Iterator<Item = String> {
+    steps.iter().flat_map(|step| &step.capture).map(|capture| capture.name.clone())
+}
+
+/// The step types, those that are done at once among them.
+fn uses<'s>(steps: impl Iterator<Item = &'s Step>) -> Vec<String> {
+    let mut words = BTreeSet::new();
+    for step in steps {
+        match &step.action {
+            Action::Parallel(parallel) => words.extend(parallel.members.iter().map(Action::word)),
+            action => _ = words.insert(action.word()),
+        }
+    }
+    words.into_iter().map(str::to_owned).collect()
+}
+
+fn named_fixtures(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    fixtures: &BTreeMap<String, Fixture>,
+) -> Vec<Fixture> {
+    let mut named = Vec::new();
+    let Some(list) = given(node, "fixtures") else { return named };
+    for item in reader.list(list, "`fixtures`") {
+        let Some(name) = reader.text(item, "a fixture") else { continue };
+        match fixtures.get(&name) {
+            Some(fixture) => named.push(fixture.clone()),
+            None => {
+                let complaint =
+                    reader.complain(Code::ScenarioFixture, item, format!("there is no fixture `{name}`"));
+                *complaint = complaint.clone().suggest(&name, fixtures.keys().map(String::as_str));
+                if fixtures.is_empty() {
+                    complaint.help = Some(format!("put it into `fixtures/{name}.yaml` beside the scenarios"));
+                }
+            }
+        }
+    }
+    named
+}
+
+fn tags(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
+    let Some(list) = given(node, "tags") else { return Vec::new() };
+    let items = reader.list(list, "`tags`");
+    items.iter().filter_map(|item| reader.text(item, "a tag")).collect()
+}
+
+/// A word of which the first one is the default.
+fn choice<T: DeserializeOwned + Default>(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    key: &str,
+    known: &[&str],
+) -> T {
+    let word = given(node, key).and_then(|value| reader.word(value, &format!("`{key}`"), known));
+    word.and_then(|word| serde_json::from_value(Value::String(word)).ok()).unwrap_or_default()
 }
 
 fn steps(reader: &mut Reader<'_>, node: &Node, key: &str) -> Vec<Step> {
     let Some(list) = given(node, key) else { return Vec::new() };
     let items = reader.list(list, &format!("`{key}`"));
-    items.iter().filter_map(|item| step::read(reader, item)).collect()
+    items.iter().flat_map(|item| step::read(reader, item)).collect()
 }
 
-fn weight(reader: &mut Reader<'_>, node: &Node) -> f64 {
-    let Some(value) = given(node, "weight") else { return 1.0 };
+fn weight(reader: &mut Reader<'_>, node: &Node, default: f64) -> f64 {
+    let Some(value) = given(node, "weight") else { return default };
     match value.to_json().as_f64() {
         Some(weight) if weight >= 0.0 => weight,
         Some(_) => {

@@ -1,27 +1,68 @@
-use super::{Reader, action, assertion, given, keys};
+use std::time::Duration;
+
+use super::rows::{self, Row};
+use super::{Reader, action, assertion, given, keys, weight};
 use crate::diag::Code;
 use crate::scenario::capture::sources;
 use crate::scenario::variables::is_name;
 use crate::scenario::yaml::{Kind, Node};
-use crate::scenario::{Action, Capture, Lapse, Retry, Selector, Step};
+use crate::scenario::{Action, Capture, Lapse, Retry, Selector, Step, Until, Variables};
 
-/// Reads one step of `setup` or `steps`.
-pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Step> {
+/// Reads one entry of `setup`, `steps` or `teardown`: one step, or one for each of its rows.
+pub fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<Step> {
+    let rows = given(node, "for_each").map(|value| rows::read(reader, value)).unwrap_or_default();
+    let Some(step) = one(reader, node) else { return Vec::new() };
+    if rows.is_empty() {
+        return vec![step];
+    }
+    #[expect(clippy::cast_precision_loss, reason = "there are at most a thousand rows")]
+    let weight = step.weight / rows.len() as f64;
+    let of_row = |row: Row| {
+        let description = Variables::given(row.clone()).fill(&step.description).into_owned();
+        Step { description, weight, variables: row, ..step.clone() }
+    };
+    rows.into_iter().map(of_row).collect()
+}
+
+fn one(reader: &mut Reader<'_>, node: &Node) -> Option<Step> {
     let all: Vec<&str> = [keys::ACTIONS, keys::STEP].concat();
     reader.table(node, "a step", &all)?;
     let action = the_action(reader, node);
     let kind = action.as_ref().map_or("", Action::word);
-    let step = Step {
+    if let (Some(_), Some(until)) = (given(node, "retry"), given(node, "until")) {
+        let message = "a step has `retry` or `until`, not both";
+        reader.complain(Code::ScenarioValue, until, message).help = Some(
+            "`until` is tried again by itself: say how long with `within`, how often with `every`".into(),
+        );
+    }
+    Some(Step {
         description: reader.optional(node, "description"),
         expect: reader.optional(node, "expect"),
         delay: given(node, "delay").and_then(|value| reader.lapse(value, "`delay`")),
         retry: given(node, "retry").and_then(|value| retry(reader, value)),
+        until: given(node, "until").and_then(|value| until(reader, value, kind)),
+        must: given(node, "must").and_then(|value| reader.flag(value, "`must`")).unwrap_or_default(),
+        weight: weight(reader, node, 1.0),
+        variables: Row::new(),
         capture: captures(reader, node, kind),
         assert: given(node, "assert").map(|value| assertion::read(reader, value, kind)).unwrap_or_default(),
         line: reader.line(node),
         action: action?,
+    })
+}
+
+/// Assertions, with `within` and `every` among them.
+fn until(reader: &mut Reader<'_>, node: &Node, kind: &str) -> Option<Until> {
+    let entries = reader.entries(node, "`until`")?;
+    let lapse = |reader: &mut Reader<'_>, key: &str| {
+        given(node, key).and_then(|value| reader.lapse(value, &format!("`{key}`")))
     };
-    Some(step)
+    let within = lapse(reader, "within").unwrap_or(Lapse::secs(30));
+    let every = lapse(reader, "every").unwrap_or(Lapse(Duration::from_millis(500)));
+    let is_time = |key: &Node| key.text().is_some_and(|word| keys::UNTIL.contains(&word));
+    let asserted = entries.iter().filter(|(key, _)| !is_time(key)).cloned().collect();
+    let asserted = Node { at: node.at.clone(), kind: Kind::Table(asserted) };
+    Some(Until { assert: assertion::read(reader, &asserted, kind), within, every })
 }
 
 fn the_action(reader: &mut Reader<'_>, node: &Node) -> Option<Action> {

@@ -52,7 +52,7 @@ steps:
 - expect: nothing is done
 - request: { method: FETCH, path: /x, boddy: 1 }
   exec: { command: ls }
-- browser: { action: click }
+- tui: { timeout: 5s }
 - retry: 3
   delay: 30
   request: { method: GET, path: '', headers: [a] }
@@ -68,10 +68,10 @@ steps:
             "3:9 E0703 `weight` is a number, not text",
             "4:7 E0703 `tier` is a whole number, not text",
             "5:8 E0703 `setup` is a list, not a mapping",
-            "7:3 E0706 this step does nothing: it has neither `request` nor `exec`",
+            "7:3 E0706 this step does nothing | a step has one of request, exec, browser, grpc, ws, tui, parallel",
             "8:3 W0705 this step has neither `expect` nor `assert`",
             "9:3 E0706 a step does one thing, this one has `request` and `exec` | make two steps of it",
-            "10:3 E0705 step type `browser` is not supported by this version | this version runs `request` and `exec` steps",
+            "10:3 W0705 this step has neither `expect` nor `assert`",
             "11:3 W0705 this step has neither `expect` nor `assert`",
             "11:10 E0703 `retry` is a mapping, not a number",
             "12:10 E0709 `delay` is no length of time: a unit is missing: `30ms` or `30s`",
@@ -113,7 +113,18 @@ fn actions_and_captures_are_checked_before_anything_runs() {
             "exec: { command: ls }\nexpect: x\ncapture: [{ name: a, jsonpath: '$.a[' }]",
             "E0712 `$.a[` is no JSONPath",
         ),
+        ("grpcs: { service: x }\nexpect: x", "E0702 a step has no key `grpcs` | did you mean `grpc`?"),
         ("grpc: { service: x }\nexpect: x", "E0704 a gRPC call needs `method`"),
+        ("grpc: { stream: {} }\nexpect: x", "E0704 a gRPC call needs `service`, or the `stream.id`"),
+        ("grpc: { stream: { id: a }, body: {} }\nexpect: x", "E0710 `body` does nothing without `service`"),
+        (
+            "grpc: { stream: { id: a, receive: { conut: 2 } } }\nexpect: x",
+            "E0702 `receive` has no key `conut` | did you mean `count`?",
+        ),
+        (
+            "grpc: { service: x, method: y }\nassert: { status: NOTFOUND }",
+            "E0714 `NOTFOUND` is no gRPC status | did you mean `NOT_FOUND`?",
+        ),
         ("request:\nexpect: x", "E0703 `request` is a mapping, not nothing"),
     ] {
         let found = step(text);
@@ -138,7 +149,7 @@ fn assertions_are_checked_before_anything_runs() {
         ("{ header: { X: { exists: maybe } } }", "E0703 `exists` is true or false"),
     ];
     let exec = [
-        ("{ status: 200 }", "E0714 an answer to `exec` has no `status` | `exec` steps have: json"),
+        ("{ status: 200 }", "E0714 an answer to `exec` has no `status` | `exec` steps have: exit_code"),
         ("{ exit_code: one }", "E0703 `exit_code` is a whole number or a list of them"),
         ("{ stdout: { matches: '(' } }", "E0713 no regular expression: unclosed group"),
         ("{ stdout: { is: x } }", "E0702 `stdout` has no key `is` | known here: equals"),
@@ -253,7 +264,7 @@ async fn one_broken_file_fails_the_load_with_every_complaint() {
         ("a.yaml", GOOD),
         ("b.yaml", GOOD),
         ("c.yaml", b"id: c\nsteps: [\n"),
-        ("d.yaml", b"id: d\nsteps:\n- grpc: { service: x }\n- { requst: {} }\n"),
+        ("d.yaml", b"id: d\nsteps:\n- { requst: {} }\n- expect: x\n"),
         ("e.yaml", b"\xFFid: e"),
         ("f.yaml", b"# nothing\n"),
     ]);
@@ -265,8 +276,8 @@ async fn one_broken_file_fails_the_load_with_every_complaint() {
         "e.yaml:1:1: error[E0715]: the file is no UTF-8 text: byte 0 is not",
         "b.yaml:1:5: error[E0707]: the id `b` is taken by",
         "c.yaml:",
-        "d.yaml:3:9: error[E0704]: a gRPC call needs `method`",
-        "d.yaml:4:5: error[E0702]: a step has no key `requst`\n  help: did you mean `request`?",
+        "d.yaml:4:3: error[E0706]: this step does nothing",
+        "d.yaml:3:5: error[E0702]: a step has no key `requst`\n  help: did you mean `request`?",
         "f.yaml:1:1: error[E0708]: the file is empty",
     ] {
         assert!(message.contains(line), "{line}\n---\n{message}");
@@ -311,7 +322,7 @@ fn hostile_texts_are_complaints_and_end() {
 fn a_thousand_files() {
     let text = "steps: [{ request: { method: GET, path: /items }, assert: { status: 200 } }]";
     let files = (0..1_000).map(|n| (format!("{n}.yaml"), format!("id: s{:04}\n{text}\n", 999 - n)));
-    let (scenarios, _, complaints) = load(files.collect());
+    let (scenarios, _, complaints) = load(files.collect::<Vec<_>>());
     assert_eq!((scenarios.len(), complaints.len()), (1_000, 0));
     assert!(scenarios.is_sorted_by(|a, b| a.id < b.id));
 }

@@ -1,0 +1,311 @@
+//! What our scenarios say that others cannot: states that are waited for, rows, fixtures, teardown, races, made-up values.
+
+use atoll::scenario::{Decided, Files, Isolation, Observation, Scenario, Visibility, load};
+use serde_json::{Value, json};
+
+use super::program::{LocalShell, serve, shop};
+use super::{QuickClock, play, play_on, read, steps};
+
+async fn in_shop(scenario: &Scenario) -> Observation {
+    let clock = QuickClock::default();
+    let url = serve(shop(clock.clone())).await;
+    play_on(scenario, Some(&url), None, &clock, "").await
+}
+
+fn decided(seen: &Observation) -> Vec<Decided> {
+    seen.steps.iter().map(|step| step.decided).collect()
+}
+
+fn result(seen: &Observation, step: usize) -> Value {
+    serde_json::from_str(seen.steps[step].observed.as_ref().unwrap().body.as_ref().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_state_is_waited_for_and_then_asserted() {
+    let polling = "
+- request: { method: GET, path: /job }
+  until: { json: { $.state: done }, within: 20s, every: 2s }
+  assert: { json: { $.tries: 3 } }
+";
+    let seen = in_shop(&steps(polling)).await;
+    let step = &seen.steps[0];
+    assert_eq!((step.attempts, step.decided, step.assertions.len()), (3, Decided::Held, 2));
+    assert_eq!(step.duration_ms, 4_000);
+    // The clock of these tests lets a limit of less than ten seconds run out at once: the last try has no answer.
+    let seen = in_shop(&steps(&polling.replace("state: done", "tries: 9"))).await;
+    let step = &seen.steps[0];
+    assert_eq!((step.attempts, step.decided, &step.error), (6, Decided::Failed, &None));
+    assert_eq!(step.assertions[0].actual, json!(5), "the state that was last seen is told");
+}
+
+#[tokio::test]
+async fn an_assertion_beside_until_is_not_waited_for() {
+    let seen = in_shop(&steps(
+        "
+- request: { method: GET, path: /job }
+  until: { status: 200, within: 20s, every: 2s }
+  assert: { json: { $.state: done } }
+",
+    ))
+    .await;
+    assert_eq!((seen.steps[0].attempts, seen.steps[0].decided), (1, Decided::Failed));
+}
+
+#[tokio::test]
+async fn a_step_that_must_hold_ends_the_scenario_and_teardown_is_run_all_the_same() {
+    let seen = in_shop(&read(
+        "
+id: must
+steps:
+- description: First
+  must: true
+  request: { method: GET, path: /items/999 }
+  assert: { status: 200 }
+- request: { method: GET, path: /job }
+  assert: { status: 200 }
+teardown:
+- request: { method: GET, path: /job }
+  assert: { json: { $.tries: 1 } }
+",
+    ))
+    .await;
+    assert_eq!(decided(&seen), [Decided::Failed, Decided::Failed]);
+    assert_eq!(seen.steps[1].error.as_deref(), Some("not run: step 1 (First), which must hold, failed"));
+    assert_eq!(seen.teardown[0].decided, Decided::Held);
+}
+
+#[tokio::test]
+async fn a_scenario_has_an_end() {
+    let seen = in_shop(&read(
+        "
+id: late
+timeout: 50s
+steps:
+- request: { method: GET, path: /job }
+  delay: 4s
+  assert: { status: 200 }
+- request: { method: GET, path: /job }
+  until: { json: { $.state: never }, within: 1m, every: 10s }
+- request: { method: GET, path: /job }
+  assert: { status: 200 }
+",
+    ))
+    .await;
+    assert_eq!(decided(&seen)[..2], [Decided::Held, Decided::Failed]);
+    assert_eq!((seen.steps[1].attempts, seen.steps[1].assertions[0].actual.clone()), (5, json!("done")));
+    assert_eq!(seen.steps[2].error.as_deref(), Some("not run: the 50s of the scenario are over"));
+}
+
+#[tokio::test]
+async fn rows_make_steps_and_scenarios() {
+    let scenario = read(
+        "
+id: rows
+steps:
+- description: Echo {word}
+  for_each: [{ word: a, n: 1 }, { word: 'b c', n: 2 }]
+  weight: 3
+  request: { method: GET, path: /echo, query: { word: '{word}', n: '{n}', list: [x, '{word}'] } }
+  assert: { json: { $.query: [[word, '{word}'], [n, '{n}'], [list, x], [list, '{word}']] } }
+- for_each: [7, 8]
+  request: { method: GET, path: '/items/{item}' }
+  assert: { status: 404 }
+",
+    );
+    let seen = in_shop(&scenario).await;
+    assert_eq!(decided(&seen), [Decided::Held; 4]);
+    assert_eq!(seen.steps[1].description, "Echo b c");
+    assert_eq!(seen.steps.iter().map(|step| step.weight).collect::<Vec<_>>(), [1.5, 1.5, 0.5, 0.5]);
+    let (scenarios, _, complaints) = load(vec![(
+        "a.yaml".to_owned(),
+        "
+id: find
+weight: 2
+description: Finds {what}
+for_each: [{ what: pears }, { what: plums }]
+steps:
+- request: { method: GET, path: '/{what}' }
+  assert: { status: 404 }
+"
+        .to_owned(),
+    )]);
+    assert!(complaints.is_empty(), "{complaints:?}");
+    let named: Vec<_> = scenarios.iter().map(|s| (s.id.as_str(), s.description.as_str(), s.weight)).collect();
+    assert_eq!(named, [("find-1", "Finds pears", 1.0), ("find-2", "Finds plums", 1.0)]);
+    let seen = in_shop(&scenarios[1]).await;
+    assert!(seen.steps[0].sent.as_ref().unwrap().text.starts_with("GET /plums"));
+}
+
+#[tokio::test]
+async fn fixtures_come_before_and_after() {
+    let files = Files {
+        scenarios: vec![(
+            "s/a.yaml".into(),
+            "
+id: a
+fixtures: [item, login]
+variables: { price: 9 }
+tags: [smoke, slow]
+isolation: shared
+visibility: sealed
+must: true
+setup:
+- request: { method: GET, path: '/items/{made}' }
+  assert: { status: 200 }
+steps:
+- request: { method: GET, path: '/items/{made}' }
+  assert: { status: 200, json: { $.name: Pear, $.price: 5 } }
+teardown:
+- exec: { command: 'echo {made}' }
+"
+            .into(),
+        )],
+        fixtures: vec![
+            (
+                "s/fixtures/item.yaml".into(),
+                "
+variables: { name: Pear, price: 5 }
+setup:
+- request: { method: POST, path: /items, body: { name: '{name}', price: 5 } }
+  capture: [{ name: made, jsonpath: $.id }]
+teardown:
+- request: { method: DELETE, path: '/items/{made}' }
+  assert: { status: 204 }
+"
+                .into(),
+            ),
+            (
+                "s/fixtures/login.yml".into(),
+                "setup:\n- request: { method: POST, path: /login, body: {} }\n".into(),
+            ),
+        ],
+    };
+    let (scenarios, _, complaints) = load(files);
+    assert!(complaints.is_empty(), "{complaints:?}");
+    let scenario = &scenarios[0];
+    assert_eq!(
+        (scenario.isolation, scenario.visibility, scenario.must),
+        (Isolation::Shared, Visibility::Sealed, true)
+    );
+    assert_eq!(
+        (scenario.uses.as_slice(), scenario.tags.len()),
+        (["exec".to_owned(), "request".into()].as_slice(), 2)
+    );
+    assert_eq!(scenario.variables["price"], 9, "its own variables come first");
+    let clock = QuickClock::default();
+    let url = serve(shop(clock.clone())).await;
+    let shell = LocalShell { clock: clock.clone() };
+    let seen = play_on(scenario, Some(&url), Some(&shell), &clock, "").await;
+    assert!(seen.setup_ok, "{:?}", seen.broken);
+    assert_eq!((seen.setup.len(), decided(&seen)), (3, vec![Decided::Held]));
+    assert_eq!(seen.teardown[0].observed.as_ref().unwrap().stdout.as_deref(), Some("7\n"));
+    assert_eq!(seen.teardown[1].decided, Decided::Held);
+}
+
+#[test]
+fn fixtures_and_rows_that_are_wrong_say_so() {
+    let complaints = |text: &str, fixtures: &[(&str, &str)]| {
+        let fixtures = fixtures.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        let (_, _, complaints) = load(Files { scenarios: vec![("a.yaml".into(), text.into())], fixtures });
+        let line = |c: &atoll::diag::Diagnostic| {
+            format!("{} {} | {}", c.code, c.message, c.help.as_deref().unwrap_or_default())
+        };
+        complaints.iter().map(line).collect::<Vec<_>>()
+    };
+    let one = "\nsteps: [{ request: { method: GET, path: / }, assert: { status: 200 } }]\n";
+    assert_eq!(
+        complaints(&format!("id: a\nfixtures: [logn]{one}"), &[("fixtures/login.yaml", "setup: []")]),
+        ["E0716 there is no fixture `logn` | did you mean `login`?"]
+    );
+    assert_eq!(
+        complaints(&format!("id: a\nfixtures: [login]{one}"), &[]),
+        ["E0716 there is no fixture `login` | put it into `fixtures/login.yaml` beside the scenarios"]
+    );
+    assert_eq!(
+        complaints(&format!("id: a\nfixtures: [x]{one}"), &[("fixtures/x.yaml", "setups: []")])[0],
+        "E0702 a fixture has no key `setups` | did you mean `setup`?"
+    );
+    assert_eq!(
+        complaints(&format!("id: a\nfor_each: []{one}"), &[]),
+        ["E0710 `for_each` has 0 rows, it takes from 1 to 1000 | "]
+    );
+    let both =
+        "id: a\nsteps:\n- request: { method: GET, path: '/{$uid}' }\n  retry: {}\n  until: { status: 200 }\n";
+    let found = complaints(both, &[]);
+    assert!(
+        found[0].contains("`{$uid}` stays as it is: nothing makes `$uid` | did you mean `{$uuid}`?"),
+        "{found:?}"
+    );
+    assert!(found[1].starts_with("E0710 a step has `retry` or `until`, not both"), "{found:?}");
+}
+
+#[tokio::test]
+async fn races_are_counted() {
+    let seen = in_shop(&steps(
+        "
+- parallel:
+  - times: 10
+    request: { method: GET, path: /job }
+  - request: { method: GET, path: /items/999 }
+  assert:
+    count: 11
+    json:
+      $.outcomes: { equals: { '200': 10, '404': 1 } }
+      $.results[0].body.tries: { type: integer }
+      $.slowest_ms: { exists: true }
+",
+    ))
+    .await;
+    assert_eq!(decided(&seen), [Decided::Held], "{:#?}", seen.steps[0].assertions);
+    let tries: Vec<u64> =
+        (0..10).map(|at| result(&seen, 0)["results"][at]["body"]["tries"].as_u64().unwrap()).collect();
+    let mut sorted = tries.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, (1..=10).collect::<Vec<_>>(), "each was served once: {tries:?}");
+    assert!(
+        seen.steps[0]
+            .sent
+            .as_ref()
+            .unwrap()
+            .text
+            .starts_with("At once:\n10 ×\nGET /job\n1 ×\nGET /items/999")
+    );
+}
+
+#[tokio::test]
+async fn what_is_done_at_once_overlaps_and_a_broken_one_is_told() {
+    // Each waits for the file that the other one makes.
+    let dir = tempfile::tempdir().unwrap();
+    let shell = LocalShell { clock: QuickClock::default() };
+    let scenario = steps(
+        "
+- parallel:
+  - exec: { command: 'touch {dir}/a; until [ -e {dir}/b ]; do :; done; echo a' }
+  - exec: { command: 'touch {dir}/b; until [ -e {dir}/a ]; do :; done; echo b' }
+  - exec: { command: 'exit 3' }
+  - request: { method: GET, path: / }
+  assert: { json: { $.outcomes: { equals: { '0': 2, '3': 1, error: 1 } } } }
+",
+    );
+    let seen =
+        play(&scenario, Some("http://127.0.0.1:1"), Some(&shell), &dir.path().display().to_string()).await;
+    assert_eq!(decided(&seen), [Decided::Held], "{:#?}", seen.steps[0]);
+}
+
+#[tokio::test]
+async fn made_up_values_stay_where_they_are_named() {
+    let scenario = steps(
+        "
+- request: { method: POST, path: /echo, body: { a: '{$uuid:order}', b: '{$uuid}', text: '\\{$uuid}' } }
+  capture: [{ name: body, jsonpath: $.body }]
+- request: { method: GET, path: '/echo?id={$uuid:order}' }
+  expect: '{body} and {$random_email:ann} at {$now}'
+",
+    );
+    let seen = in_shop(&scenario).await;
+    let body: Value = serde_json::from_str(result(&seen, 0)["body"].as_str().unwrap()).unwrap();
+    assert_eq!(result(&seen, 1)["query"][0][1], body["a"]);
+    assert_ne!(body["a"], body["b"]);
+    assert_eq!(body["text"], "{$uuid}");
+    assert!(seen.steps[1].expect.contains("@example.com at 1970-01-01T"), "{}", seen.steps[1].expect);
+}
