@@ -205,7 +205,7 @@ impl Player {
 
     async fn go_on(&mut self, order: &Order, stage: &Stage<'_>) -> Result<Outcome, String> {
         let Some(call) = self.streams.get_mut(&order.id) else {
-            return Err(no_stream(&order.id, self.streams.keys().map(String::as_str).collect()));
+            return Err(no_stream(&order.id, &self.streams.keys().map(String::as_str).collect::<Vec<_>>()));
         };
         let mut unsent = None;
         for message in order.messages(call.method())? {
@@ -235,17 +235,20 @@ async fn connected<'p>(
     order: &Order,
     late: &mut Pause,
 ) -> Result<&'p mut Server, String> {
-    let open = match server.take() {
-        Some(open) => open,
-        None => tokio::select! {
-            open = Server::connect(target) => open?,
-            () = late => return Err(format!("no connection within {}", Lapse(order.limit))),
-        },
+    let open = server.take().map(Ok);
+    let connect = async {
+        match open {
+            Some(open) => open,
+            None => Server::connect(target).await,
+        }
     };
-    Ok(server.insert(open))
+    tokio::select! {
+        open = connect => Ok(server.insert(open?)),
+        () = late => Err(format!("no connection within {}", Lapse(order.limit))),
+    }
 }
 
-fn no_stream(id: &str, known: Vec<&str>) -> String {
+fn no_stream(id: &str, known: &[&str]) -> String {
     let near = nearest(id, known.iter().copied());
     let hint = match near {
         Some(near) => format!("; did you mean `{near}`?"),

@@ -19,8 +19,23 @@ pub fn encode(descriptor: &MessageDescriptor, value: &Value) -> Result<Bytes, St
         return Err(stray);
     }
     let message = DynamicMessage::deserialize(descriptor.clone(), value.clone())
-        .map_err(|e| format!("the message is no `{}`: {e}", descriptor.full_name()))?;
+        .map_err(|e| misfit(descriptor, value, &e))?;
     Ok(message.encode_to_vec().into())
+}
+
+/// Why `value` is no such message, with the field that is at fault where one alone is.
+fn misfit(descriptor: &MessageDescriptor, value: &Value, error: &serde_json::Error) -> String {
+    let alone = |(key, value): (&String, &Value)| {
+        let one: Value =
+            std::iter::once((key.clone(), value.clone())).collect::<serde_json::Map<_, _>>().into();
+        DynamicMessage::deserialize(descriptor.clone(), one).err().map(|error| (key.clone(), error))
+    };
+    match value.as_object().and_then(|table| table.iter().find_map(alone)) {
+        Some((key, error)) => {
+            format!("the field `{key}` of `{}` does not fit: {error}", descriptor.full_name())
+        }
+        None => format!("the message is no `{}`: {error}", descriptor.full_name()),
+    }
 }
 
 /// What was received as JSON text, default values written out.

@@ -1,3 +1,5 @@
+use std::fmt::Write;
+
 use indexmap::IndexMap;
 use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue};
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
@@ -78,10 +80,11 @@ pub fn table(metadata: &MetadataMap) -> Value {
 
 /// A line for each entry that means something.
 pub fn lines(metadata: &MetadataMap) -> String {
-    entries(metadata)
-        .filter(|(name, _)| !VOLATILE.contains(&name.as_str()))
-        .map(|(name, value)| format!("{name}: {value}\n"))
-        .collect()
+    let mut lines = String::new();
+    for (name, value) in entries(metadata).filter(|(name, _)| !VOLATILE.contains(&name.as_str())) {
+        let _ = writeln!(lines, "{name}: {value}");
+    }
+    lines
 }
 
 #[cfg(test)]

@@ -64,19 +64,18 @@ fn stream(reader: &mut Reader<'_>, node: &Node) -> Option<GrpcStream> {
 
 fn receive(reader: &mut Reader<'_>, node: &Node) -> Option<GrpcReceive> {
     reader.table(node, "`receive`", RECEIVE)?;
-    let count = match given(node, "count") {
-        None => 1,
-        Some(value) => match value.to_json().as_i64() {
-            // The format says that no messages, or fewer, mean the default.
-            Some(count) => usize::try_from(count).unwrap_or(1).max(1),
-            None => {
-                reader.mistyped(value, "`count`", "a whole number");
-                1
-            }
-        },
-    };
+    let count = given(node, "count").map_or(1, |value| count(reader, value));
     let timeout = given(node, "timeout").and_then(|value| reader.lapse(value, "`timeout`"));
     Some(GrpcReceive { count, timeout, background: flag(reader, node, "background") })
+}
+
+/// The format says that no messages, or fewer, mean the default.
+fn count(reader: &mut Reader<'_>, node: &Node) -> usize {
+    let written = node.to_json().as_i64();
+    if written.is_none() {
+        reader.mistyped(node, "`count`", "a whole number");
+    }
+    written.and_then(|count| usize::try_from(count).ok()).unwrap_or(1).max(1)
 }
 
 fn flag(reader: &mut Reader<'_>, node: &Node, key: &str) -> bool {

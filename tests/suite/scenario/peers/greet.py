@@ -91,7 +91,12 @@ health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
 if "--no-reflection" not in sys.argv:
     names = ["greet.v1.Greeter", health.SERVICE_NAME, reflection.SERVICE_NAME]
     reflection.enable_server_reflection(names, server)
-port = server.add_insecure_port("127.0.0.1:0")
+if "--tls" in sys.argv:
+    home = sys.argv[sys.argv.index("--tls") + 1]
+    key, certificate = (open(os.path.join(home, name), "rb").read() for name in ["key.pem", "cert.pem"])
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, certificate)]))
+else:
+    port = server.add_insecure_port("127.0.0.1:0")
 server.start()
 print(port, flush=True)
 server.wait_for_termination()
