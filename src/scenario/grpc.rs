@@ -142,7 +142,10 @@ impl Player {
 
     /// Ends whatever is still open at the end of the scenario.
     pub async fn end(self) {
-        std::future::ready(()).await;
+        let Self { server, streams, .. } = self;
+        drop((streams, server));
+        // The tasks that were cancelled get their turn.
+        tokio::task::yield_now().await;
     }
 
     async fn call(&mut self, order: &Order, stage: &Stage<'_>) -> Result<Outcome, String> {
@@ -150,6 +153,7 @@ impl Player {
         let mut late = stage.clock.sleep(order.limit);
         let server = connected(&mut self.server, target, order, &mut late).await?;
         let method = tokio::select! {
+            biased;
             method = server.method(&order.service, &order.method, &order.metadata) => method,
             () = &mut late => Err(format!("server reflection did not answer within {}", Lapse(order.limit))),
         };
@@ -243,6 +247,7 @@ async fn connected<'p>(
         }
     };
     tokio::select! {
+        biased;
         open = connect => Ok(server.insert(open?)),
         () = late => Err(format!("no connection within {}", Lapse(order.limit))),
     }
