@@ -8,8 +8,8 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::face::Color;
 use super::{
-    Exit, answer, check, completions, eject, explain, gc, graph, log, plan, resume, run, runs, show, verbs,
-    which,
+    Exit, answer, check, completions, eject, explain, gc, graph, lint, log, plan, resume, run, runs, show,
+    verbs, which,
 };
 
 /// Runs pipelines: TOML files that say which steps there are and what each one reads.
@@ -54,6 +54,8 @@ pub enum Ask {
     Run(run::Ask),
     /// Look for mistakes in a pipeline
     Check(check::Ask),
+    /// Say what is wrong with scenarios and a specification, or will be
+    Lint(lint::Ask),
     /// Show what a run would do, without doing it
     Plan(plan::Ask),
     /// Go on with a run that was stopped, cut off, or waits

@@ -2,7 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
-use super::{Desk, Done, Exit, loading};
+use super::{Desk, Done, Exit, Stop, loading};
+use crate::diag::{Diagnostic, Sources};
 use crate::plan::Loaded;
 use crate::report::diagnostics::{render_github, render_json, render_sarif, render_text};
 
@@ -22,7 +23,7 @@ pub struct Ask {
 
 /// How diagnostics are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub enum Format {
     /// With the offending text underlined.
     Text,
     /// One object: `{version, diagnostics[]}`.
@@ -33,20 +34,32 @@ enum Format {
     Github,
 }
 
+/// Prints what was found in `what`.
+pub fn tell(
+    desk: &Desk,
+    what: &str,
+    found: &[Diagnostic],
+    sources: &Sources,
+    format: Format,
+) -> Result<(), Stop> {
+    let text = match format {
+        Format::Text => render_text(found, sources, desk.face.out.is_on()),
+        Format::Json => render_json(found, sources),
+        Format::Sarif => render_sarif(found, sources),
+        Format::Github => render_github(found, sources),
+    };
+    if found.is_empty() {
+        desk.face.say(&format!("{what}: no mistakes found"));
+    }
+    if !found.is_empty() || format != Format::Text {
+        desk.face.print_line(&text)?;
+    }
+    Ok(())
+}
+
 /// Checks.
 pub fn serve(desk: &Desk, ask: &Ask) -> Done {
     let Loaded { plan, diagnostics, sources, .. } = loading::load(desk, &ask.pipeline, &ask.set)?;
-    let text = match ask.format {
-        Format::Text => render_text(&diagnostics, &sources, desk.face.out.is_on()),
-        Format::Json => render_json(&diagnostics, &sources),
-        Format::Sarif => render_sarif(&diagnostics, &sources),
-        Format::Github => render_github(&diagnostics, &sources),
-    };
-    if diagnostics.is_empty() {
-        desk.face.say(&format!("{}: no mistakes found", ask.pipeline));
-    }
-    if !diagnostics.is_empty() || ask.format != Format::Text {
-        desk.face.print_line(&text)?;
-    }
+    tell(desk, &ask.pipeline, &diagnostics, &sources, ask.format)?;
     Ok(if plan.is_some() { Exit::REACHED } else { Exit::WRONG })
 }

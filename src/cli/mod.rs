@@ -18,6 +18,7 @@ mod given;
 mod graph;
 mod house;
 mod leftovers;
+mod lint;
 mod loading;
 mod log;
 mod past;
@@ -86,6 +87,7 @@ fn dispatch(face: Face, common: &Common, ask: Ask, arguments: &[OsString]) -> Do
         Ask::Run(ask) => run::serve(&desk, &ask, arguments),
         Ask::Plan(ask) => plan::serve(&desk, &ask, arguments),
         Ask::Check(ask) => check::serve(&desk, &ask),
+        Ask::Lint(ask) => lint::serve(&desk, &ask),
         Ask::Resume(ask) => resume::serve(&desk, &ask),
         Ask::Answer(ask) => answer::serve(&desk, &ask),
         Ask::Runs(ask) => runs::serve(&desk, &ask),

@@ -17,6 +17,9 @@ pub struct Browser {
     pub timeout: Lapse,
 }
 
+/// Every action it has.
+pub const ACTIONS: &[&str] = &["navigate", "click", "fill", "assert"];
+
 /// Every key it has in a file.
 pub const KEYS: &[&str] = &["timeout"];
 

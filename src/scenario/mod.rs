@@ -15,6 +15,7 @@ mod grpc;
 mod http;
 mod language;
 mod lapse;
+pub mod lint;
 mod load;
 mod observation;
 mod parallel;

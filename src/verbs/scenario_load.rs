@@ -82,13 +82,7 @@ scenario_load = { dir = "{{ inputs.scenarios }}" }
 }
 
 fn read_and_load(dir: &Path, shown: &str) -> Result<Out, Failure> {
-    let (scenarios, mut unreadable) = read_dir(dir, shown)?;
-    let mut files = Files { scenarios, fixtures: Vec::new() };
-    if dir.join(FIXTURES).is_dir() {
-        let (fixtures, broken) = read_dir(&dir.join(FIXTURES), &format!("{shown}/{FIXTURES}"))?;
-        files.fixtures = fixtures;
-        unreadable.extend(broken);
-    }
+    let (files, mut unreadable) = read_files(dir, shown)?;
     let all = files.scenarios.iter().chain(&files.fixtures);
     let texts: Vec<Value> = all.map(|(name, text)| json!([name, Digest::of(text)])).collect();
     let digest = Digest::of_value(&texts.into()).to_string();
@@ -107,6 +101,19 @@ fn read_and_load(dir: &Path, shown: &str) -> Result<Out, Failure> {
     Err(Failure::permanent(format!("{files} in the scenarios of {shown}\n{}", unreadable.join("\n")))
         .hint("mend the files; `atoll explain CODE` tells more about an error")
         .detail(json!({ "diagnostics": unreadable })))
+}
+
+/// The scenario files of a directory with their fixtures, and complaints about those that cannot be read. They are called
+/// by the name `shown` of the directory.
+pub fn read_files(dir: &Path, shown: &str) -> Result<(Files, Vec<String>), Failure> {
+    let (scenarios, mut unreadable) = read_dir(dir, shown)?;
+    let mut files = Files { scenarios, fixtures: Vec::new() };
+    if dir.join(FIXTURES).is_dir() {
+        let (fixtures, broken) = read_dir(&dir.join(FIXTURES), &format!("{shown}/{FIXTURES}"))?;
+        files.fixtures = fixtures;
+        unreadable.extend(broken);
+    }
+    Ok((files, unreadable))
 }
 
 type Texts = (Vec<(String, String)>, Vec<String>);

@@ -36,7 +36,7 @@ fn eval(expr: &str, names: &[(&str, Value)]) -> Value {
 fn step(index: usize, decided: &str) -> Value {
     json!({
         "index": index, "description": format!("step {index} CANARY-DESCRIPTION"), "expect": "CANARY-EXPECT",
-        "kind": "request", "decided": decided, "error": null, "log": "a log line", "captures": [],
+        "kind": "request", "weight": 1.0, "decided": decided, "error": null, "log": "a log line", "captures": [],
         "sent": {"text": format!("GET /{index}\n")},
         "observed": {"text": if decided == "failed" { "HTTP 500\n\nno" } else { "HTTP 200\n\nhalf" }},
         "assertions": if decided == "failed" {
@@ -53,7 +53,8 @@ fn step(index: usize, decided: &str) -> Value {
 fn trial(id: &str, weight: f64, steps: &[&str]) -> Value {
     let steps: Vec<_> = steps.iter().enumerate().map(|(i, decided)| step(i, decided)).collect();
     json!({
-        "id": id, "weight": weight, "held": {"ok": true, "reason": null, "log": ""},
+        "id": id, "weight": weight, "must": false, "visibility": "dev",
+        "held": {"ok": true, "reason": null, "log": ""},
         "seen": {
             "id": id, "description": "CANARY-ABOUT", "satisfaction_criteria": "", "setup_ok": true, "broken": null,
             "setup": [], "steps": steps,
@@ -62,7 +63,10 @@ fn trial(id: &str, weight: f64, steps: &[&str]) -> Value {
 }
 
 fn not_started(id: &str) -> Value {
-    json!({"id": id, "weight": 1.0, "held": {"ok": false, "reason": "it exited with code 1", "log": "boom"}, "seen": null})
+    json!({
+        "id": id, "weight": 1.0, "must": false, "visibility": "dev", "seen": null,
+        "held": {"ok": false, "reason": "it exited with code 1", "log": "boom"},
+    })
 }
 
 fn broken(id: &str) -> Value {
@@ -97,6 +101,27 @@ fn satisfaction_is_weighted_and_the_worst_scenario_is_told() {
     let marks = "trials | map('mark', book(verdicts)) | rejectattr('score', 'none')";
     assert_eq!(eval(&format!("{marks} | weighted"), &names), json!(75.0));
     assert_eq!(eval(&format!("{marks} | lowest"), &names).as_f64(), Some(0.0));
+}
+
+#[test]
+fn steps_count_by_their_weight_and_what_must_be_satisfied_is_counted() {
+    let mut heavy = trial("a", 1.0, &["held", "failed"]);
+    heavy["seen"]["steps"][0]["weight"] = json!(3.0);
+    heavy["must"] = json!(true);
+    let names = [("trials", json!([heavy, trial("b", 1.0, &["failed"])])), ("verdicts", json!([]))];
+    let marks = "trials | map('mark', book(verdicts))";
+    assert_eq!(eval(&format!("{marks} | map(attribute='score')"), &names), json!([75.0, 0.0]));
+    assert_eq!(eval(&format!("{marks} | missed(80)"), &names), json!(1));
+    assert_eq!(eval(&format!("{marks} | missed(70)"), &names), json!(0));
+}
+
+#[test]
+fn of_a_gate_nothing_is_told() {
+    let mut gate = trial("a", 1.0, &["failed"]);
+    gate["visibility"] = json!("gate");
+    let names = [("trials", json!([gate, not_started("b")])), ("verdicts", json!([]))];
+    let found = eval("findings(trials, book(verdicts)) | map(attribute='kind')", &names);
+    assert_eq!(found, json!(["start"]), "that the program does not start is told all the same");
 }
 
 #[test]

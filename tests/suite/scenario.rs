@@ -3,6 +3,7 @@
 mod commands;
 mod documents;
 mod grpc;
+mod lint;
 mod loading;
 mod program;
 mod requests;

@@ -1,0 +1,178 @@
+//! Lint: what is wrong with scenario files, or will be, rule by rule. The rules with numbers below 100 are those that
+//! authors know from other tools; those above are ours. It must never run a scenario against a program.
+
+mod actions;
+mod captures;
+mod flow;
+mod secrets;
+mod spec;
+mod steps;
+mod vacuous;
+
+pub use spec::spec;
+
+use std::collections::HashMap;
+
+use super::read::keys;
+use super::yaml::{self, Kind, Node};
+use super::{Files, load};
+use crate::diag::{Code, Diagnostic, SourceId, Sources, Span};
+
+/// Everything that is wrong with scenario files, by file and place: the rules, and what loading complains about beyond
+/// them. The sources are those that the complaints point into.
+pub fn scenarios(files: &Files) -> (Sources, Vec<Diagnostic>) {
+    let (scenarios, sources, loading) = load(files.clone());
+    let mut found: Vec<Diagnostic> = Vec::new();
+    let mut ids = HashMap::new();
+    let mut names = HashMap::new();
+    for (at, (source, known)) in sources.iter().enumerate() {
+        names.insert(known.name.as_str(), source);
+        let mut linter = Linter::new(&sources, source);
+        if at >= files.fixtures.len() {
+            linter.file(&mut ids);
+        }
+        secrets::find(&mut linter);
+        found.extend(linter.found);
+    }
+    for scenario in &scenarios {
+        // Of the rows of one scenario the first one speaks for all.
+        let Some(source) = names.remove(scenario.file.as_str()) else { continue };
+        let mut linter = Linter::new(&sources, source);
+        vacuous::check(&mut linter, scenario);
+        found.extend(linter.found);
+    }
+    let beyond: Vec<Diagnostic> =
+        loading.into_iter().filter(|complaint| !is_said(complaint, &found)).map(renumbered).collect();
+    found.extend(beyond);
+    found.sort_by_key(|complaint| complaint.span().map(|span| (span.source, span.start)));
+    (sources, found)
+}
+
+/// The rule about placeholders is one that loading looks after.
+fn renumbered(complaint: Diagnostic) -> Diagnostic {
+    let code = if complaint.code == Code::ScenarioUnset { Code::LintUnset } else { complaint.code };
+    Diagnostic { code, ..complaint }
+}
+
+/// Whether a rule has complained about the same place.
+fn is_said(complaint: &Diagnostic, found: &[Diagnostic]) -> bool {
+    let Some(span) = complaint.span() else { return false };
+    let beyond = [Code::ScenarioKey, Code::ScenarioBraces, Code::ScenarioDocuments, Code::ScenarioFixture];
+    !beyond.contains(&complaint.code)
+        && found.iter().filter_map(Diagnostic::span).any(|other| {
+            other.source == span.source
+                && (other.start == span.start || other.start < span.start && span.start < other.end)
+        })
+}
+
+/// Collects what the rules find in one file.
+pub(super) struct Linter<'s> {
+    sources: &'s Sources,
+    source: SourceId,
+    found: Vec<Diagnostic>,
+}
+
+impl<'s> Linter<'s> {
+    fn new(sources: &'s Sources, source: SourceId) -> Self {
+        Self { sources, source, found: Vec::new() }
+    }
+
+    fn text(&self) -> &'s str {
+        &self.sources.get(self.source).text
+    }
+
+    fn at(&mut self, code: Code, span: Span, message: impl Into<String>) -> &mut Diagnostic {
+        let at = self.found.len();
+        self.found.push(Diagnostic::new(code, message).at(span, ""));
+        &mut self.found[at]
+    }
+
+    fn say(&mut self, code: Code, node: &Node, message: impl Into<String>) -> &mut Diagnostic {
+        let span = self.sources.span(self.source, node.at.clone());
+        self.at(code, span, message)
+    }
+
+    /// Says that `node` is not one of `known`, with the nearest of them.
+    fn unknown(&mut self, code: Code, node: &Node, message: String, word: &str, known: &[&str]) {
+        let complaint = self.say(code, node, message);
+        *complaint = complaint.clone().suggest(word, known.iter().copied());
+    }
+
+    fn file(&mut self, ids: &mut HashMap<String, Span>) {
+        let start = self.sources.span(self.source, 0..0);
+        let documents = match yaml::parse(self.text()) {
+            Ok(documents) => documents,
+            Err(broken) => {
+                let span = self.sources.span(self.source, broken.at);
+                self.at(Code::LintYaml, span, format!("no valid YAML: {}", broken.message));
+                return;
+            }
+        };
+        let Some(root) = documents.first() else {
+            self.at(Code::LintEmpty, start, "the file is empty");
+            return;
+        };
+        let Kind::Table(_) = &root.kind else {
+            self.say(Code::LintRoot, root, format!("a scenario is a mapping, not {}", root.type_name()));
+            return;
+        };
+        self.head(root, ids);
+        steps::check(self, root);
+        flow::check(self, root);
+    }
+
+    fn head(&mut self, root: &Node, ids: &mut HashMap<String, Span>) {
+        match root.get("id") {
+            None => _ = self.say(Code::LintIdMissing, root, "a scenario needs `id`"),
+            Some(id) => self.id(id, ids),
+        }
+        if let Some(kind) = root.get("type").filter(|kind| !kind.is_null()) {
+            let word = kind.scalar_text().unwrap_or_default();
+            if !["api", "functional"].contains(&word.as_str()) {
+                let message = format!("`{word}` is no type of scenario that other tools know");
+                self.unknown(Code::LintType, kind, message, &word, &["api", "functional"]);
+            }
+        }
+        if let Some(weight) = root.get("weight").filter(|weight| !weight.is_null()) {
+            match weight.to_json().as_f64() {
+                None => _ = self.say(Code::LintWeightNumber, weight, "`weight` is no number"),
+                Some(number) if number <= 0.0 => {
+                    self.say(Code::LintWeight, weight, "a scenario of this weight counts for nothing");
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn id(&mut self, id: &Node, ids: &mut HashMap<String, Span>) {
+        let text = id.scalar_text().unwrap_or_default();
+        if text.trim().is_empty() {
+            self.say(Code::LintIdEmpty, id, "`id` is empty");
+            return;
+        }
+        let fits = text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+            && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
+        if !fits {
+            let message = format!("`{text}` has more than lower-case letters, digits, `-` and `_`");
+            self.say(Code::LintId, id, message);
+        }
+        let span = self.sources.span(self.source, id.at.clone());
+        if let Some(first) = ids.get(&text) {
+            let file = &self.sources.get(first.source).name;
+            let first = *first;
+            let complaint = self.at(Code::LintTwice, span, format!("the id `{text}` is taken by {file}"));
+            *complaint = complaint.clone().at(first, "first used here");
+        } else {
+            ids.insert(text, span);
+        }
+    }
+}
+
+/// The words for the actions.
+fn actions_of(step: &Node) -> impl Iterator<Item = (&str, &Node)> {
+    let entries: &[(Node, Node)] = if let Kind::Table(entries) = &step.kind { entries } else { &[] };
+    entries.iter().filter_map(|(key, value)| {
+        let word = key.text()?;
+        keys::ACTIONS.contains(&word).then_some((word, value))
+    })
+}

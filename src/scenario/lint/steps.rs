@@ -1,0 +1,64 @@
+use super::{Linter, actions, actions_of, captures};
+use crate::diag::Code;
+use crate::scenario::read::keys;
+use crate::scenario::yaml::{Kind, Node};
+
+/// The lists of steps and every step in them.
+pub fn check(linter: &mut Linter<'_>, root: &Node) {
+    match root.get("steps") {
+        None => _ = linter.say(Code::LintStepsMissing, root, "a scenario needs `steps`"),
+        Some(Node { kind: Kind::List(items), .. }) if !items.is_empty() => {}
+        Some(steps) => _ = linter.say(Code::LintSteps, steps, "`steps` is a list with at least one entry"),
+    }
+    for list in ["setup", "steps", "teardown"] {
+        match root.get(list) {
+            Some(Node { kind: Kind::List(items), .. }) => {
+                items.iter().for_each(|item| step(linter, item, list == "steps"));
+            }
+            Some(node) if list != "steps" && !node.is_null() => {
+                linter.say(
+                    Code::LintSetup,
+                    node,
+                    format!("`{list}` is a list of steps, not {}", node.type_name()),
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
+fn step(linter: &mut Linter<'_>, node: &Node, judged: bool) {
+    if !matches!(node.kind, Kind::Table(_)) {
+        linter.say(Code::LintStep, node, format!("a step is a mapping, not {}", node.type_name()));
+        return;
+    }
+    let found: Vec<(&str, &Node)> = actions_of(node).collect();
+    match found.as_slice() {
+        [] => {
+            let known = keys::ACTIONS.join(", ");
+            linter.say(Code::LintAction, node, "this step does nothing").help =
+                Some(format!("a step has one of {known}"));
+        }
+        [(word, action)] => actions::check(linter, word, action),
+        [(first, _), (second, action), ..] => {
+            let message = format!("a step does one thing, this one has `{first}` and `{second}`");
+            linter.say(Code::LintActions, action, message).help = Some("make two steps of it".into());
+        }
+    }
+    if judged {
+        let blank = |key: &str| {
+            node.get(key).is_none_or(|v| v.scalar_text().is_some_and(|t| t.trim().is_empty()) || v.is_null())
+        };
+        if ["expect", "assert", "until"].into_iter().all(blank) {
+            linter.say(
+                Code::LintExpect,
+                node,
+                "this step expects nothing: it has neither `expect` nor `assert`",
+            );
+        }
+        if blank("description") {
+            linter.say(Code::LintDescription, node, "this step has no description");
+        }
+    }
+    captures::check(linter, node, found.first().map_or("", |(word, _)| word));
+}
