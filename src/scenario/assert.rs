@@ -116,7 +116,7 @@ pub enum Form {
     Status,
     /// Whole numbers, one or a list.
     Codes,
-    /// Words, one or a list.
+    /// Names of gRPC statuses, one or a list.
     Names,
     /// `true` or `false`.
     Flag,

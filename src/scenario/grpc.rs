@@ -1,58 +1,264 @@
-//! The step type `grpc`: calls by server reflection.
+//! The step type `grpc`: methods that the program describes by server reflection, called over one connection per
+//! scenario. Streams may go on in the background; they end with the scenario.
 
+mod call;
+mod connection;
+mod message;
+mod metadata;
+mod order;
+mod read;
+mod reflection;
+mod reply;
+
+pub use call::names as statuses;
+pub use read::read;
+#[cfg(test)]
+pub use read::{KEYS, RECEIVE, STREAM};
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tonic::Request;
 
 use super::http::Outcome;
+use super::language::thirty_seconds;
 use super::observation::Sent;
-use super::read::{Reader, given};
-use super::yaml::Node;
 use super::{Lapse, Stage, Variables};
+use crate::clock::Pause;
+use crate::diag::nearest;
+use crate::value::Value;
 
-/// A call of a gRPC method.
+use call::{Call, End};
+use connection::Server;
+use order::Order;
+use reply::{Body, Reply};
+
+/// A call of a gRPC method, or more of a stream that an earlier step has begun.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Grpc {
-    /// How long it may take.
+    /// Full name of the service; empty where an earlier stream goes on.
+    #[serde(default)]
+    pub service: String,
+    /// Name of the method; empty where an earlier stream goes on.
+    #[serde(default)]
+    pub method: String,
+    /// The request: text is read as JSON, null is an empty message.
+    #[serde(default)]
+    pub body: Value,
+    /// Metadata of the request; values may hold variables, those of names that end in `-bin` are base64.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub headers: IndexMap<String, String>,
+    /// The deadline of the call; of a background stream how long it may take to begin it.
+    #[serde(default = "thirty_seconds")]
     pub timeout: Lapse,
+    /// How messages stream.
+    #[serde(default)]
+    pub stream: Option<GrpcStream>,
+}
+
+/// How the messages of a call stream.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GrpcStream {
+    /// The name under which later steps go on with it.
+    #[serde(default)]
+    pub id: String,
+    /// What is sent, each like `body`.
+    #[serde(default)]
+    pub messages: Option<Vec<Value>>,
+    /// Whether nothing more is sent after that. A stream that does not go on in the background is always closed.
+    #[serde(default)]
+    pub close: bool,
+    /// What is waited for.
+    #[serde(default)]
+    pub receive: Option<GrpcReceive>,
+}
+
+/// What is waited for on a stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GrpcReceive {
+    /// How many messages.
+    #[serde(default = "one")]
+    pub count: usize,
+    /// How long; what has come by then is the answer. The timeout of the step where nothing is said.
+    #[serde(default)]
+    pub timeout: Option<Lapse>,
+    /// Whether the stream goes on while later steps are played.
+    #[serde(default)]
+    pub background: bool,
+}
+
+fn one() -> usize {
+    1
 }
 
 impl Grpc {
     /// Whether it waits for messages on a stream.
     pub fn receives(&self) -> bool {
-        false
+        self.stream.is_some()
     }
 }
 
-/// Every key it has in a file.
-pub const KEYS: &[&str] = &["timeout"];
+/// How much longer than ours the deadline is that the program is told: it is always we who say that it is late, so
+/// that the same behaviour reads the same.
+const GRACE: Duration = Duration::from_secs(1);
 
-/// Reads it from a file.
-pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Grpc> {
-    reader.table(node, "`grpc`", KEYS)?;
-    let timeout = given(node, "timeout").and_then(|value| reader.lapse(value, "`timeout`"));
-    Some(Grpc { timeout: timeout.unwrap_or(Lapse::secs(5)) })
-}
-
-/// What the `grpc` steps of one scenario share.
+/// What the `grpc` steps of one scenario share. Whatever is open ends when it is dropped.
 #[derive(Default)]
-pub struct Player {}
+pub struct Player {
+    server: Option<Server>,
+    streams: IndexMap<String, Call>,
+    unnamed: usize,
+}
 
 impl Player {
     /// Plays one step, for at most `left` where a retry limits it.
     pub async fn play(
         &mut self,
-        _step: &Grpc,
-        _stage: &Stage<'_>,
-        _variables: &Variables,
-        _left: Option<std::time::Duration>,
+        step: &Grpc,
+        stage: &Stage<'_>,
+        variables: &Variables,
+        left: Option<Duration>,
     ) -> (Option<Sent>, Outcome) {
-        std::future::ready(()).await;
-        (None, Outcome::error("`grpc` steps cannot be run yet"))
+        let limit = left.map_or(step.timeout.0, |left| left.min(step.timeout.0));
+        let order = match Order::of(step, limit, variables) {
+            Ok(order) => order,
+            Err(error) => return (None, Outcome::error(error)),
+        };
+        let sent = order.sent();
+        let outcome = if order.service.is_empty() {
+            self.go_on(&order, stage).await
+        } else {
+            self.call(&order, stage).await
+        };
+        (Some(sent), outcome.unwrap_or_else(Outcome::error))
     }
 
     /// Ends whatever is still open at the end of the scenario.
     pub async fn end(self) {
-        std::future::ready(()).await;
+        let Self { server, streams, .. } = self;
+        drop((streams, server));
+        // The tasks that were cancelled get their turn.
+        tokio::task::yield_now().await;
     }
+
+    async fn call(&mut self, order: &Order, stage: &Stage<'_>) -> Result<Outcome, String> {
+        let target = stage.grpc_target.ok_or("there is no target for gRPC calls")?;
+        let mut late = stage.clock.sleep(order.limit);
+        let server = connected(&mut self.server, target, order, &mut late).await?;
+        let method = tokio::select! {
+            biased;
+            method = server.method(&order.service, &order.method, &order.metadata) => method,
+            () = &mut late => Err(format!("server reflection did not answer within {}", Lapse(order.limit))),
+        };
+        let method = match method {
+            Ok(method) => method,
+            Err(error) => {
+                // The next try begins with a connection of its own.
+                self.server = None;
+                return Err(error);
+            }
+        };
+        let messages = order.messages(&method)?;
+        let mut request = Request::new(());
+        *request.metadata_mut() = order.metadata.clone();
+        if !order.background {
+            request.set_timeout(order.limit + GRACE);
+        }
+        let mut call = Call::start(server.channel(), method, request);
+        for message in messages {
+            call.send(message)?;
+        }
+        if order.closes(call.method()) {
+            call.close();
+        }
+        if order.background {
+            return Ok(self.keep(call, order));
+        }
+        let mut body = Body::of(call.method());
+        let wanted = order.wanted(call.method());
+        let patience = order.patience.map(|patience| stage.clock.sleep(patience));
+        if call.receive(&mut body, wanted, (patience, Some(late))).await == call::Halt::Late {
+            call.end(End::late(order.limit));
+        }
+        if matches!(call.ended(), Some(End::Broken(_))) {
+            self.server = None;
+        }
+        Ok(Reply { call: &call, name: "", begun: false }.outcome(body))
+    }
+
+    /// Keeps a stream for later steps.
+    fn keep(&mut self, call: Call, order: &Order) -> Outcome {
+        let name = if order.id.is_empty() {
+            self.unnamed += 1;
+            (self.unnamed - 1).to_string()
+        } else {
+            order.id.clone()
+        };
+        let outcome = Reply { call: &call, name: &name, begun: true }.outcome(Body::none());
+        // A stream of the same name ends here.
+        self.streams.insert(name, call);
+        outcome
+    }
+
+    async fn go_on(&mut self, order: &Order, stage: &Stage<'_>) -> Result<Outcome, String> {
+        let Some(call) = self.streams.get_mut(&order.id) else {
+            return Err(no_stream(&order.id, &self.streams.keys().map(String::as_str).collect::<Vec<_>>()));
+        };
+        let mut unsent = None;
+        for message in order.messages(call.method())? {
+            if let Err(error) = call.send(message) {
+                unsent = Some(error);
+                break;
+            }
+        }
+        if order.close {
+            call.close();
+        }
+        let mut body = Body::list();
+        if let Some(count) = order.wanted(call.method()) {
+            let patience = stage.clock.sleep(order.patience.unwrap_or(order.limit).min(order.limit));
+            call.receive(&mut body, Some(count), (Some(patience), None)).await;
+        }
+        let mut outcome = Reply { call, name: &order.id, begun: false }.outcome(body);
+        outcome.error = outcome.error.or(unsent);
+        Ok(outcome)
+    }
+}
+
+/// The connection of the scenario, made where there is none.
+async fn connected<'p>(
+    server: &'p mut Option<Server>,
+    target: &str,
+    order: &Order,
+    late: &mut Pause,
+) -> Result<&'p mut Server, String> {
+    let open = server.take().map(Ok);
+    let connect = async {
+        match open {
+            Some(open) => open,
+            None => Server::connect(target).await,
+        }
+    };
+    tokio::select! {
+        biased;
+        open = connect => Ok(server.insert(open?)),
+        () = late => Err(format!("no connection within {}", Lapse(order.limit))),
+    }
+}
+
+fn no_stream(id: &str, known: &[&str]) -> String {
+    let near = nearest(id, known.iter().copied());
+    let hint = match near {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None if known.is_empty() => "; a step with `receive: { background: true }` begins one".to_owned(),
+        None => format!("; open are {}", known.join(", ")),
+    };
+    format!("no stream `{id}` is open{hint}")
 }

@@ -33,7 +33,7 @@ pub use browser::Browser;
 pub use capture::Captured;
 pub use excerpt::{Excerpt, Kept};
 pub use generator::Generator;
-pub use grpc::Grpc;
+pub use grpc::{Grpc, GrpcReceive, GrpcStream};
 pub use http::{Request, Web};
 pub use language::{Action, Capture, Exec, Isolation, Parallel, Retry, Scenario, Step, Until, Visibility};
 pub use lapse::Lapse;

@@ -115,6 +115,14 @@ impl Variables {
         self.fill_with(text, |value| regex::escape(&value))
     }
 
+    /// Like [`Variables::fill`]; values are put in as JSON, texts without their quotes.
+    pub fn fill_escaped<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.fill_with(text, |value| {
+            let quoted = Value::String(value).to_string();
+            quoted[1..quoted.len() - 1].to_owned()
+        })
+    }
+
     fn fill_with<'t>(&self, text: &'t str, written: impl Fn(String) -> String) -> Cow<'t, str> {
         let mut filled = String::new();
         let mut copied = 0;
@@ -213,6 +221,8 @@ mod tests {
         let mut dots = Variables::default();
         dots.set("v", json!("1.2"));
         assert_eq!(dots.fill_pattern("^v{v}{2}$"), "^v1\\.2{2}$");
+        let filled = variables().fill_escaped(r#"{"t": "{name}", "n": {id}}"#).into_owned();
+        assert_eq!(filled, r#"{"t": "say \"{id}\"\n", "n": 42}"#);
     }
 
     #[test]

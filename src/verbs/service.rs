@@ -45,6 +45,9 @@ pub struct With {
     /// The port it listens on, also given to it as `PORT`.
     #[serde(default = "port")]
     pub port: u16,
+    /// More ports that it listens on, e.g. one for gRPC; `held.ports` says where they lead.
+    #[serde(default)]
+    pub ports: Vec<u16>,
     /// When it counts as up.
     #[serde(default)]
     pub ready: ReadyWhen,
@@ -99,6 +102,9 @@ pub struct ReadyTable {
     /// Its log matches this regular expression.
     #[serde(default)]
     pub log: Option<String>,
+    /// Which of its ports is asked, `port` where nothing is said.
+    #[serde(default)]
+    pub port: Option<u16>,
     /// How long it may take, 30 s where nothing is said.
     #[serde(default)]
     pub within: Option<Lapse>,
@@ -107,6 +113,31 @@ pub struct ReadyTable {
 impl Default for ReadyWhen {
     fn default() -> Self {
         Self::Word(ReadyWord::Tcp)
+    }
+}
+
+impl ReadyTable {
+    fn fill(self, spec: &mut ServiceSpec) -> Result<(), Failure> {
+        spec.within = self.within.map_or(spec.within, |lapse| lapse.0);
+        spec.ready = match (self.http, self.log, self.tcp) {
+            (Some(path), None, None) => Ready::Http(path),
+            (None, Some(pattern), None) => Ready::Log(pattern),
+            (None, None, None | Some(true)) => Ready::Tcp,
+            _ => {
+                return Err(Failure::permanent("`ready` takes one of http, tcp and log")
+                    .hint("`ready = { http = \"/health\", within = \"20s\" }`, or `ready = \"none\"`"));
+            }
+        };
+        if let Ready::Log(pattern) = &spec.ready {
+            regex::Regex::new(pattern)
+                .map_err(|e| Failure::permanent(format!("`ready.log` is no regular expression: {e}")))?;
+        }
+        if let Some(port) = self.port.filter(|port| *port != spec.port && !spec.ports.contains(port)) {
+            return Err(Failure::permanent(format!("`ready.port = {port}` is no port of the service"))
+                .hint("name it in `port` or `ports`"));
+        }
+        spec.ready_port = self.port;
+        Ok(())
     }
 }
 
@@ -119,7 +150,7 @@ pub struct Held {
     pub id: String,
     /// Where it answers, without a slash at the end.
     pub url: String,
-    /// Its own port, and the port on 127.0.0.1 that leads there.
+    /// Its own ports, and for each the port on 127.0.0.1 that leads there.
     pub ports: BTreeMap<String, u16>,
     /// The end of its log.
     pub log: String,
@@ -135,6 +166,7 @@ impl With {
     fn spec(self, tag: Tag) -> Result<ServiceSpec, Failure> {
         let mut spec = ServiceSpec::new(self.image, tag);
         (spec.command, spec.env, spec.port, spec.egress) = (self.command, self.env, self.port, self.egress);
+        spec.ports = self.ports;
         spec.cpus = self.cpus.unwrap_or(spec.cpus);
         spec.pids = self.pids.unwrap_or(spec.pids);
         if let Some(memory) = self.memory {
@@ -143,32 +175,15 @@ impl With {
                     .hint("write it like \"512m\" or \"1g\"")
             })?;
         }
-        if !(0.01..=1024.0).contains(&spec.cpus) || spec.pids == 0 || spec.memory < 6 << 20 || spec.port == 0
-        {
+        let no_port = spec.port == 0 || spec.ports.contains(&0);
+        if !(0.01..=1024.0).contains(&spec.cpus) || spec.pids == 0 || spec.memory < 6 << 20 || no_port {
             return Err(Failure::permanent("a limit or port of the service is out of range")
-                .hint("cpus from 0.01 to 1024, pids and port from 1, memory from 6m"));
+                .hint("cpus from 0.01 to 1024, pids and ports from 1, memory from 6m"));
         }
         match self.ready {
             ReadyWhen::Word(ReadyWord::None) => spec.ready = Ready::None,
             ReadyWhen::Word(ReadyWord::Tcp) => {}
-            ReadyWhen::Table(table) => {
-                spec.within = table.within.map_or(spec.within, |lapse| lapse.0);
-                spec.ready = match (table.http, table.log, table.tcp) {
-                    (Some(path), None, None) => Ready::Http(path),
-                    (None, Some(pattern), None) => Ready::Log(pattern),
-                    (None, None, None | Some(true)) => Ready::Tcp,
-                    _ => {
-                        return Err(Failure::permanent("`ready` takes one of http, tcp and log").hint(
-                            "`ready = { http = \"/health\", within = \"20s\" }`, or `ready = \"none\"`",
-                        ));
-                    }
-                };
-                if let Ready::Log(pattern) = &spec.ready {
-                    regex::Regex::new(pattern).map_err(|e| {
-                        Failure::permanent(format!("`ready.log` is no regular expression: {e}"))
-                    })?;
-                }
-            }
+            ReadyWhen::Table(table) => table.fill(&mut spec)?,
         }
         Ok(spec)
     }
@@ -312,6 +327,9 @@ mod tests {
         assert_eq!(read.ready, Ready::Http("/h".into()));
         assert!(spec(json!({"image": "x", "ready": "none"})).unwrap().is_session());
         assert_eq!(spec(json!({"image": "x"})).unwrap().ready, Ready::Tcp);
+        let given = json!({"image": "x", "ports": [50051], "ready": {"tcp": true, "port": 50051}});
+        let read = spec(given).unwrap();
+        assert_eq!((read.port, read.ports, read.ready_port), (8080, vec![50051], Some(50051)));
     }
 
     #[test]
@@ -324,6 +342,9 @@ mod tests {
         assert!(
             spec(json!({"image": "x", "ready": {"log": "a", "tcp": true}})).unwrap_err().contains("one of")
         );
+        assert!(spec(json!({"image": "x", "ports": [0]})).unwrap_err().contains("out of range"));
+        let stray = spec(json!({"image": "x", "ready": {"port": 50051}})).unwrap_err();
+        assert!(stray.contains("no port of the service"), "{stray}");
         assert!(spec(json!({"image": "x", "prot": 1})).unwrap_err().contains("prot"));
     }
 }

@@ -3,6 +3,7 @@
 mod commands;
 mod documents;
 mod extras;
+mod grpc;
 mod lint;
 mod loading;
 mod peers;

@@ -160,6 +160,28 @@ async fn comes_up_and_answers(kind: Kind) {
     assert!(!running.is_up());
 }
 
+async fn every_port_leads_inside(kind: Kind) {
+    let Some(house) = house(kind, "every_port_leads_inside").await else { return };
+    let second = "import threading\nthreading.Thread(target=http.server.ThreadingHTTPServer((\"0.0.0.0\", 50051), H).serve_forever).start()\n";
+    let app = SERVER.replace(
+        "http.server.ThreadingHTTPServer((\"0.0.0.0\", int",
+        &format!("{second}http.server.ThreadingHTTPServer((\"0.0.0.0\", int"),
+    );
+    let spec = ServiceSpec { ports: vec![50051, 8080], ready_port: Some(50051), ..house.spec(&app).await };
+    let running = house.runtimes.start(&spec).await.unwrap();
+    assert!(running.is_up(), "{:?}\n{}", running.reason(), running.log().text());
+    let ports = running.ports();
+    assert_eq!(ports.keys().collect::<Vec<_>>(), ["50051", "8080"]);
+    assert!(get(ports["50051"], "/second").ends_with("hello from /second"));
+    house.runtimes.stop(&running).await;
+    let spec =
+        ServiceSpec { ports: vec![50052], ready_port: Some(50052), within: Duration::from_secs(1), ..spec };
+    let running = house.runtimes.start(&spec).await.unwrap();
+    let reason = running.reason().unwrap();
+    assert_eq!(reason, "not ready within 1s: nothing listens on port 50052");
+    house.runtimes.stop(&running).await;
+}
+
 async fn a_crash_on_boot_is_seen_at_once(kind: Kind) {
     let Some(house) = house(kind, "a_crash_on_boot_is_seen_at_once").await else { return };
     let app = "import sys\nprint('no database', flush=True)\nsys.exit(7)\n";
@@ -341,6 +363,7 @@ macro_rules! stories {
 
 stories! {
     comes_up_and_answers
+    every_port_leads_inside
     a_crash_on_boot_is_seen_at_once
     one_that_never_gets_ready_says_why
     a_build_that_fails_is_an_observation

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,8 +55,9 @@ struct Inner {
     id: String,
     runtime: &'static str,
     reason: Option<String>,
-    port: u16,
     front: Front,
+    others: Vec<(u16, Front)>,
+    port: u16,
     boot: Boot,
 }
 
@@ -67,22 +69,22 @@ impl Running {
         spec: &ServiceSpec,
         boot: Boot,
     ) -> Result<Self, Failure> {
-        let front = Front::open(&boot.socket, spec.port).await;
-        let front = match front {
-            Ok(front) => front,
+        let fronts = match fronts(&boot.socket, spec).await {
+            Ok(fronts) => fronts,
             Err(e) => {
                 boot.backend.stop().await;
                 return Err(Failure::transient(format!("cannot listen on 127.0.0.1: {e}")));
             }
         };
+        let asked = spec.ready_port.unwrap_or(spec.port);
         let mut exit = boot.exit.clone();
         let reason = tokio::select! {
             biased;
             _ = exit.wait_for(Option::is_some) => None,
-            healthy = health::wait(&spec.ready, spec.within, (&boot.socket, spec.port), &boot.log) => healthy.err(),
+            healthy = health::wait(&spec.ready, spec.within, (&boot.socket, asked), &boot.log) => healthy.err(),
         };
-        let running = Self(Arc::new(Inner { id, runtime, reason, port: spec.port, front, boot }));
-        Ok(running)
+        let (front, others) = fronts;
+        Ok(Self(Arc::new(Inner { id, runtime, reason, front, others, port: spec.port, boot })))
     }
 
     /// Its name among the services of this process.
@@ -114,9 +116,11 @@ impl Running {
         format!("http://127.0.0.1:{}", self.0.front.port())
     }
 
-    /// Its own port, and the port on 127.0.0.1 that leads there.
+    /// Its own ports, and for each the port on 127.0.0.1 that leads there.
     pub fn ports(&self) -> BTreeMap<String, u16> {
-        BTreeMap::from([(self.0.port.to_string(), self.0.front.port())])
+        let first = (self.0.port.to_string(), self.0.front.port());
+        let others = self.0.others.iter().map(|(port, front)| (port.to_string(), front.port()));
+        others.chain([first]).collect()
     }
 
     /// What it has written so far.
@@ -158,6 +162,16 @@ impl Running {
         self.0.boot.backend.stop().await;
         let _ = timeout(Duration::from_millis(300), self.ended()).await;
     }
+}
+
+/// The doors to a service: to its first port, and to the others by port.
+async fn fronts(socket: &Path, spec: &ServiceSpec) -> io::Result<(Front, Vec<(u16, Front)>)> {
+    let first = Front::open(socket, spec.port).await?;
+    let mut others = Vec::new();
+    for port in spec.ports.iter().copied().filter(|port| *port != spec.port) {
+        others.push((port, Front::open(socket, port).await?));
+    }
+    Ok((first, others))
 }
 
 impl fmt::Debug for Running {

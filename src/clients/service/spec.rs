@@ -122,8 +122,12 @@ pub struct ServiceSpec {
     pub env: IndexMap<String, String>,
     /// The port it listens on, also given to it as `PORT`.
     pub port: u16,
+    /// More ports that it listens on.
+    pub ports: Vec<u16>,
     /// When it counts as up.
     pub ready: Ready,
+    /// The port that is asked for that, where it is not `port`.
+    pub ready_port: Option<u16>,
     /// How long it may take to come up.
     pub within: Duration,
     /// Bytes of memory.
@@ -147,7 +151,9 @@ impl ServiceSpec {
             command: None,
             env: IndexMap::new(),
             port: 8080,
+            ports: Vec::new(),
             ready: Ready::Tcp,
+            ready_port: None,
             within: Duration::from_secs(30),
             memory: 512 << 20,
             cpus: 1.0,

@@ -3,9 +3,9 @@ use regex::Regex;
 use super::step::json_path;
 use super::{Reader, given, keys};
 use crate::diag::Code;
-use crate::scenario::Lapse;
 use crate::scenario::assert::{Assertion, Bound, Form, Rule, Subject, subjects};
 use crate::scenario::yaml::{Kind, Node};
+use crate::scenario::{Lapse, grpc};
 use crate::schema::Schema;
 use crate::value::Value;
 
@@ -90,7 +90,13 @@ fn codes(reader: &mut Reader<'_>, node: &Node, subject: Subject) -> Option<Asser
 fn names(reader: &mut Reader<'_>, node: &Node, subject: Subject) -> Option<Assertion> {
     let mut wanted: Vec<Value> = Vec::new();
     for item in several(node) {
-        wanted.extend(reader.text(item, &format!("`{}`", subject.word())).map(Value::from));
+        let Some(name) = reader.text(item, &format!("`{}`", subject.word())) else { continue };
+        if !name.contains('{') && !grpc::statuses().any(|status| status == name) {
+            let complaint =
+                reader.complain(Code::ScenarioAssert, item, format!("`{name}` is no gRPC status"));
+            *complaint = complaint.clone().suggest(&name, grpc::statuses());
+        }
+        wanted.push(name.into());
     }
     (!wanted.is_empty()).then(|| plain(subject, Rule::OneOf, wanted.into()))
 }

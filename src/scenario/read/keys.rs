@@ -130,6 +130,8 @@ mod tests {
             ("/$defs/exec/properties", EXEC.to_vec()),
             ("/$defs/browser/properties", browser::KEYS.to_vec()),
             ("/$defs/grpc/properties", grpc::KEYS.to_vec()),
+            ("/$defs/grpc/properties/stream/properties", grpc::STREAM.to_vec()),
+            ("/$defs/grpc/properties/stream/properties/receive/properties", grpc::RECEIVE.to_vec()),
             ("/$defs/ws/properties", ws::KEYS.to_vec()),
             ("/$defs/tui/properties", tui::KEYS.to_vec()),
             ("/$defs/retry/anyOf/1/properties", RETRY.to_vec()),

@@ -114,6 +114,17 @@ fn actions_and_captures_are_checked_before_anything_runs() {
             "E0712 `$.a[` is no JSONPath",
         ),
         ("grpcs: { service: x }\nexpect: x", "E0702 a step has no key `grpcs` | did you mean `grpc`?"),
+        ("grpc: { service: x }\nexpect: x", "E0704 a gRPC call needs `method`"),
+        ("grpc: { stream: {} }\nexpect: x", "E0704 a gRPC call needs `service`, or the `stream.id`"),
+        ("grpc: { stream: { id: a }, body: {} }\nexpect: x", "E0710 `body` does nothing without `service`"),
+        (
+            "grpc: { stream: { id: a, receive: { conut: 2 } } }\nexpect: x",
+            "E0702 `receive` has no key `conut` | did you mean `count`?",
+        ),
+        (
+            "grpc: { service: x, method: y }\nassert: { status: NOTFOUND }",
+            "E0714 `NOTFOUND` is no gRPC status | did you mean `NOT_FOUND`?",
+        ),
         ("request:\nexpect: x", "E0703 `request` is a mapping, not nothing"),
     ] {
         let found = step(text);

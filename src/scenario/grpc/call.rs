@@ -1,0 +1,322 @@
+//! One call while it lasts. A task of its own reads what comes, so that a stream goes on while other steps are played;
+//! when too much is waiting to be collected, the program waits.
+
+use std::sync::Arc;
+
+use prost::bytes::{Buf, BufMut, Bytes};
+use prost_reflect::MethodDescriptor;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tonic::client::Grpc;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::MetadataMap;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status, Streaming};
+
+use super::reply::Body;
+use crate::clock::Pause;
+use crate::scenario::Lapse;
+
+/// Longest message that is accepted, in bytes.
+pub const LONGEST: usize = 16 << 20;
+
+/// Most messages that wait to be collected.
+const WAITING: usize = 1024;
+
+/// Most that waits to be collected, in units of [`UNIT`] bytes.
+const ROOM: u32 = 32 << 10;
+
+/// What room is counted in.
+const UNIT: usize = 1 << 10;
+
+/// Messages as bytes: what they mean is found out elsewhere, where it can go wrong with a text of our own.
+struct Plain;
+
+impl Codec for Plain {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Plain {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, message: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put(message);
+        Ok(())
+    }
+}
+
+impl Decoder for Plain {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
+    }
+}
+
+/// Begins a call of `path`; every kind of method is the same on the wire.
+pub async fn open(
+    channel: Channel,
+    path: PathAndQuery,
+    request: Request<mpsc::UnboundedReceiver<Bytes>>,
+) -> Result<(MetadataMap, Streaming<Bytes>), End> {
+    let mut client = Grpc::new(channel).max_decoding_message_size(LONGEST);
+    client.ready().await.map_err(|_| End::Broken("the connection is gone".to_owned()))?;
+    let request = request.map(|outbox| {
+        futures_util::stream::unfold(outbox, |mut outbox| async {
+            outbox.recv().await.map(|message| (message, outbox))
+        })
+    });
+    let response = client.streaming(request, path, Plain).await.map_err(|status| End::of(&status))?;
+    let (metadata, stream, _) = response.into_parts();
+    Ok((metadata, stream))
+}
+
+/// How a call has ended.
+#[derive(Clone, Debug)]
+pub enum End {
+    /// With a status: the program's own, or that the deadline has passed.
+    Status {
+        /// Its name.
+        code: &'static str,
+        /// Its message.
+        message: String,
+        /// What came with it.
+        trailer: MetadataMap,
+    },
+    /// Without any, for this reason.
+    Broken(String),
+}
+
+impl End {
+    /// What became of a call that the library calls `status`: not every one of them was sent by the program.
+    pub fn of(status: &Status) -> Self {
+        let text = status.message();
+        if std::error::Error::source(status).is_some() {
+            return Self::Broken("the connection broke off".to_owned());
+        }
+        if status.code() == Code::OutOfRange && text.starts_with("Error, decoded message length too large") {
+            return Self::Broken(format!(
+                "a message is longer than the {} MiB that are accepted",
+                LONGEST >> 20
+            ));
+        }
+        if text.starts_with("grpc-status header missing") {
+            return Self::Broken("the answer is plain HTTP without a gRPC status".to_owned());
+        }
+        let foreign = ["protocol error: ", "Unexpected EOF decoding stream", "Error decompressing"];
+        if foreign.iter().any(|words| text.starts_with(words)) {
+            return Self::Broken("the answer ended before its gRPC status had come".to_owned());
+        }
+        let (code, message, trailer) = (name(status.code()), text.to_owned(), status.metadata().clone());
+        Self::Status { code, message, trailer }
+    }
+
+    /// The deadline has passed.
+    pub fn late(limit: std::time::Duration) -> Self {
+        let message = format!("no whole answer within {}", Lapse(limit));
+        Self::Status { code: name(Code::DeadlineExceeded), message, trailer: MetadataMap::new() }
+    }
+}
+
+/// The name of a status.
+pub fn name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+/// The names of all statuses.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    (0..=16).map(|code| name(Code::from_i32(code)))
+}
+
+/// What the task that reads tells.
+enum Event {
+    Begun(MetadataMap),
+    Message(Bytes, OwnedSemaphorePermit),
+    Ended(End),
+}
+
+/// Why no more messages are waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halt {
+    /// Enough have come, or the call has ended.
+    Done,
+    /// The wait for messages is over, the call is not.
+    Impatient,
+    /// The deadline has passed.
+    Late,
+}
+
+/// A call; dropping it cancels it.
+pub struct Call {
+    method: MethodDescriptor,
+    outbox: Option<mpsc::UnboundedSender<Bytes>>,
+    inbox: mpsc::Receiver<Event>,
+    header: Option<MetadataMap>,
+    end: Option<End>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Call {
+    /// Begins a call of `method` with the metadata and deadline of `request`.
+    pub fn start(channel: Channel, method: MethodDescriptor, request: Request<()>) -> Self {
+        let (outbox, requests) = mpsc::unbounded_channel();
+        let (events, inbox) = mpsc::channel(WAITING);
+        let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+        let task = tokio::spawn(async move {
+            let end = read(channel, path, request.map(|()| requests), &events).await;
+            let _ = events.send(Event::Ended(end)).await;
+        });
+        Self { method, outbox: Some(outbox), inbox, header: None, end: None, task }
+    }
+
+    /// The method.
+    pub fn method(&self) -> &MethodDescriptor {
+        &self.method
+    }
+
+    /// The metadata that came first, once it has.
+    pub fn header(&self) -> Option<&MetadataMap> {
+        self.header.as_ref()
+    }
+
+    /// How it has ended, as far as that was read.
+    pub fn ended(&self) -> Option<&End> {
+        self.end.as_ref()
+    }
+
+    /// Gives it an end of our own.
+    pub fn end(&mut self, end: End) {
+        self.task.abort();
+        self.end = Some(end);
+    }
+
+    /// Sends one more message.
+    pub fn send(&mut self, message: Bytes) -> Result<(), String> {
+        let outbox =
+            self.outbox.as_ref().ok_or("our side of the stream is closed: nothing more can be sent")?;
+        outbox.send(message).map_err(|_| "the stream has ended: nothing more can be sent".to_owned())
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn close(&mut self) {
+        self.outbox = None;
+    }
+
+    /// Waits until `wanted` messages are in `body`, or for the end where no number is wanted; at most as long as the
+    /// two pauses take, the first of patience and the second of the deadline.
+    pub async fn receive(
+        &mut self,
+        body: &mut Body,
+        wanted: Option<usize>,
+        (patience, late): (Option<Pause>, Option<Pause>),
+    ) -> Halt {
+        let never = || Box::pin(std::future::pending()) as Pause;
+        let (mut patience, mut late) = (patience.unwrap_or_else(never), late.unwrap_or_else(never));
+        while self.end.is_none() && wanted.is_none_or(|wanted| body.count() < wanted) {
+            let event = tokio::select! {
+                biased;
+                () = &mut late => return Halt::Late,
+                () = &mut patience => return Halt::Impatient,
+                event = self.inbox.recv() => event,
+            };
+            self.take(event, body);
+        }
+        Halt::Done
+    }
+
+    fn take(&mut self, event: Option<Event>, body: &mut Body) {
+        match event {
+            Some(Event::Begun(header)) => self.header = Some(header),
+            Some(Event::Message(bytes, room)) => {
+                if let Err(error) = body.push(&self.method.output(), bytes) {
+                    self.end(End::Broken(error));
+                }
+                drop(room);
+            }
+            Some(Event::Ended(end)) => self.end = Some(end),
+            None => self.end = Some(End::Broken("the connection broke off".to_owned())),
+        }
+        if self.end.is_some() {
+            self.end = self.end.take().map(|end| body.check(end));
+        }
+    }
+}
+
+/// Reads a call to its end.
+async fn read(
+    channel: Channel,
+    path: String,
+    request: Request<mpsc::UnboundedReceiver<Bytes>>,
+    events: &mpsc::Sender<Event>,
+) -> End {
+    let Ok(path) = PathAndQuery::try_from(path) else {
+        return End::Broken("the name of the method cannot be part of a request".to_owned());
+    };
+    let (header, mut stream) = match open(channel, path, request).await {
+        Ok(opened) => opened,
+        Err(end) => return end,
+    };
+    let room = Arc::new(Semaphore::new(ROOM as usize));
+    let gone = || End::Broken("nobody reads it".to_owned());
+    if events.send(Event::Begun(header)).await.is_err() {
+        return gone();
+    }
+    loop {
+        let message = match stream.message().await {
+            Ok(Some(message)) => message,
+            Ok(None) => break,
+            Err(status) => return End::of(&status),
+        };
+        let size = u32::try_from(message.len() / UNIT + 1).unwrap_or(ROOM).min(ROOM);
+        let Ok(permit) = room.clone().acquire_many_owned(size).await else { return gone() };
+        if events.send(Event::Message(message, permit)).await.is_err() {
+            return gone();
+        }
+    }
+    match stream.trailers().await {
+        Ok(trailer) => {
+            let trailer = trailer.unwrap_or_default();
+            let message = trailer.get("grpc-message").and_then(|text| text.to_str().ok()).unwrap_or_default();
+            End::Status { code: name(Code::Ok), message: message.to_owned(), trailer }
+        }
+        Err(status) => End::of(&status),
+    }
+}

@@ -1,0 +1,73 @@
+use prost_reflect::{DescriptorPool, MethodDescriptor};
+use tonic::metadata::MetadataMap;
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+
+use super::reflection::{self, Dialect};
+
+/// How much all streams of a connection together may have sent that nobody has read yet, in bytes: as long as there
+/// is room, a stream that nobody reads does not hold up the others.
+const WINDOW: u32 = 32 << 20;
+
+/// How much one stream may have sent that nobody has read yet, in bytes.
+const STREAM_WINDOW: u32 = 1 << 20;
+
+/// The program on the other side, and what it has told about itself.
+pub struct Server {
+    channel: Channel,
+    pub(super) pool: DescriptorPool,
+    pub(super) dialect: Option<Dialect>,
+}
+
+impl Server {
+    /// Connects to `target`, which is `http://HOST:PORT`, `https://HOST:PORT` or `HOST:PORT`.
+    pub async fn connect(target: &str) -> Result<Self, String> {
+        let target = target.trim();
+        let url = if target.contains("://") { target.to_owned() } else { format!("http://{target}") };
+        let endpoint = Endpoint::from_shared(url.clone())
+            .ok()
+            .filter(|endpoint| {
+                let (scheme, host) = (endpoint.uri().scheme_str(), endpoint.uri().host());
+                matches!(scheme, Some("http" | "https")) && host.is_some()
+            })
+            .ok_or_else(|| format!("`{target}` is no address such as http://127.0.0.1:50051"))?;
+        let endpoint = if url.starts_with("https:") {
+            let tls = ClientTlsConfig::new().with_native_roots();
+            endpoint.tls_config(tls).map_err(|e| format!("no connection: {}", describe(&e)))?
+        } else {
+            endpoint
+        };
+        let endpoint =
+            endpoint.initial_connection_window_size(WINDOW).initial_stream_window_size(STREAM_WINDOW);
+        let channel = endpoint.connect().await.map_err(|e| format!("no connection: {}", describe(&e)))?;
+        Ok(Self { channel, pool: DescriptorPool::global(), dialect: None })
+    }
+
+    /// What calls are made on.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// The method, as the server describes it.
+    pub async fn method(
+        &mut self,
+        service: &str,
+        method: &str,
+        metadata: &MetadataMap,
+    ) -> Result<MethodDescriptor, String> {
+        reflection::method(self, service, method, metadata).await
+    }
+}
+
+/// The causes of an error, without repetitions and without the library's own words for it.
+fn describe(error: &tonic::transport::Error) -> String {
+    let mut causes = Vec::new();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if causes.last().is_none_or(|last: &String| !last.contains(&text)) {
+            causes.push(text);
+        }
+        next = cause.source();
+    }
+    if causes.is_empty() { error.to_string() } else { causes.join(": ") }
+}

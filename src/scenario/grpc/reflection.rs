@@ -1,0 +1,214 @@
+//! What a server tells about its services: the reflection protocol, version 1 and where that is missing v1alpha, which
+//! has the same messages under another name. Only what a call needs is asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prost::Message;
+use prost::bytes::Bytes;
+use prost_reflect::prost_types::FileDescriptorProto;
+use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
+use tokio::sync::mpsc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Request};
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest as Question;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse as Reply;
+use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
+
+use super::call::{End, name, open};
+use super::connection::Server;
+use super::message::suggestion;
+
+/// Most files that a description may be made of.
+const FILES: usize = 2000;
+
+/// Most bytes that a description may be made of.
+const BYTES: usize = 64 << 20;
+
+/// A version of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// `grpc.reflection.v1`.
+    V1,
+    /// `grpc.reflection.v1alpha`.
+    V1Alpha,
+}
+
+impl Dialect {
+    fn path(self) -> PathAndQuery {
+        PathAndQuery::from_static(match self {
+            Self::V1 => "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            Self::V1Alpha => "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        })
+    }
+}
+
+/// The method `method` of `service`, asked for where it is not known yet.
+pub async fn method(
+    server: &mut Server,
+    service: &str,
+    method: &str,
+    metadata: &MetadataMap,
+) -> Result<MethodDescriptor, String> {
+    let known = match server.pool.get_service_by_name(service) {
+        Some(known) => known,
+        None => fetch(server, service, metadata).await?,
+    };
+    let found = known.methods().find(|known| known.name() == method);
+    found.ok_or_else(|| {
+        let names: Vec<String> = known.methods().map(|method| method.name().to_owned()).collect();
+        let hint = suggestion(method, &names, "its methods are");
+        format!("the service `{service}` has no method `{method}`{hint}")
+    })
+}
+
+async fn fetch(
+    server: &mut Server,
+    service: &str,
+    metadata: &MetadataMap,
+) -> Result<ServiceDescriptor, String> {
+    let mut files: BTreeMap<String, (Bytes, Vec<String>)> = BTreeMap::new();
+    let mut questions = vec![Question::FileContainingSymbol(service.to_owned())];
+    let mut bytes = 0;
+    while !questions.is_empty() {
+        for answer in ask(server, questions, metadata).await? {
+            match answer {
+                Reply::FileDescriptorResponse(described) => {
+                    for file in described.file_descriptor_proto {
+                        bytes += file.len();
+                        let (name, imports) = outline(&file)?;
+                        files.insert(name, (file.into(), imports));
+                    }
+                }
+                Reply::ErrorResponse(error) if files.is_empty() => {
+                    return Err(no_service(server, service, error.error_code, metadata).await);
+                }
+                Reply::ErrorResponse(error) => {
+                    return Err(format!(
+                        "server reflection refuses a file that `{service}` imports: {}",
+                        error.error_message
+                    ));
+                }
+                _ => return Err("server reflection answers what it was not asked".to_owned()),
+            }
+        }
+        if files.len() > FILES || bytes > BYTES {
+            return Err(format!(
+                "server reflection describes `{service}` with more than {FILES} files or {} MiB",
+                BYTES >> 20
+            ));
+        }
+        // Some servers send what a file imports along with it, some wait to be asked.
+        let imports: BTreeSet<&String> = files.values().flat_map(|(_, imports)| imports).collect();
+        let missing = imports
+            .into_iter()
+            .filter(|name| !files.contains_key(*name) && server.pool.get_file_by_name(name).is_none());
+        questions = missing.cloned().map(Question::FileByFilename).collect();
+    }
+    admit(&mut server.pool, files)
+        .map_err(|why| format!("server reflection describes `{service}` wrongly: {why}"))?;
+    server
+        .pool
+        .get_service_by_name(service)
+        .ok_or_else(|| format!("server reflection knows `{service}`, which is no service"))
+}
+
+/// The name of a file and what it imports.
+fn outline(file: &[u8]) -> Result<(String, Vec<String>), String> {
+    let file = FileDescriptorProto::decode(file)
+        .map_err(|e| format!("server reflection sends something that is no file descriptor: {e}"))?;
+    Ok((file.name.unwrap_or_default(), file.dependency))
+}
+
+/// Adds files to `pool`, each after what it imports. Their bytes are kept as they are, custom options and all.
+fn admit(pool: &mut DescriptorPool, mut files: BTreeMap<String, (Bytes, Vec<String>)>) -> Result<(), String> {
+    while !files.is_empty() {
+        let next =
+            files.iter().find(|(_, (_, imports))| !imports.iter().any(|name| files.contains_key(name)));
+        let Some(name) = next.map(|(name, _)| name.clone()) else {
+            return Err("its files import each other in a circle".to_owned());
+        };
+        if let Some((file, _)) = files.remove(&name)
+            && pool.get_file_by_name(&name).is_none()
+        {
+            pool.decode_file_descriptor_proto(file).map_err(|e| e.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+async fn no_service(server: &mut Server, service: &str, code: i32, metadata: &MetadataMap) -> String {
+    let code = Code::from_i32(code);
+    if code != Code::NotFound {
+        return format!("server reflection refuses to describe `{service}`: {}", name(code));
+    }
+    let list = ask(server, vec![Question::ListServices(String::new())], metadata).await.unwrap_or_default();
+    let names: Vec<String> = list
+        .into_iter()
+        .filter_map(|reply| match reply {
+            Reply::ListServicesResponse(list) => Some(list.service.into_iter().map(|service| service.name)),
+            _ => None,
+        })
+        .flatten()
+        .filter(|name| !name.starts_with("grpc.reflection."))
+        .collect();
+    format!("the server has no service `{service}`{}", suggestion(service, &names, "its services are"))
+}
+
+/// Puts questions in the dialect of the server and waits for as many answers.
+async fn ask(
+    server: &mut Server,
+    questions: Vec<Question>,
+    metadata: &MetadataMap,
+) -> Result<Vec<Reply>, String> {
+    let dialects = match server.dialect {
+        Some(known) => vec![known],
+        None => vec![Dialect::V1, Dialect::V1Alpha],
+    };
+    for dialect in dialects {
+        match ask_in(server, dialect, &questions, metadata).await {
+            Ok(answers) => {
+                server.dialect = Some(dialect);
+                return Ok(answers);
+            }
+            Err(End::Status { code: "UNIMPLEMENTED", .. }) => {}
+            Err(End::Status { code, message, .. }) => {
+                let colon = if message.is_empty() { "" } else { ": " };
+                return Err(format!("server reflection is refused with {code}{colon}{message}"));
+            }
+            Err(End::Broken(reason)) => {
+                return Err(format!("server reflection does not answer: {reason}; is this a gRPC server?"));
+            }
+        }
+    }
+    Err("the server has no reflection (grpc.reflection.v1 or v1alpha), which says what its methods take: switch it on in the program"
+        .to_owned())
+}
+
+async fn ask_in(
+    server: &Server,
+    dialect: Dialect,
+    questions: &[Question],
+    metadata: &MetadataMap,
+) -> Result<Vec<Reply>, End> {
+    let (outbox, requests) = mpsc::unbounded_channel();
+    for question in questions {
+        let asked = ServerReflectionRequest { host: String::new(), message_request: Some(question.clone()) };
+        let _ = outbox.send(Bytes::from(asked.encode_to_vec()));
+    }
+    drop(outbox);
+    let mut request = Request::new(requests);
+    *request.metadata_mut() = metadata.clone();
+    let (_, mut stream) = open(server.channel(), dialect.path(), request).await?;
+    let mut answers = Vec::new();
+    while answers.len() < questions.len() {
+        let Some(bytes) = stream.message().await.map_err(|status| End::of(&status))? else { break };
+        let answer = ServerReflectionResponse::decode(bytes)
+            .map_err(|e| End::Broken(format!("an answer cannot be read: {e}")))?;
+        answers.extend(answer.message_response);
+    }
+    if answers.len() < questions.len() {
+        return Err(End::Broken("it answers fewer questions than it was asked".to_owned()));
+    }
+    Ok(answers)
+}
