@@ -7,9 +7,11 @@ use clap::{Args, ValueEnum};
 use super::args::Format;
 use super::follow::Stream;
 use super::given::{self, Given};
+use super::past::Past;
 use super::run::{Carry, Means, Showing, conduct, fresh, stream, tell};
-use super::{Desk, Done, Exit, Files, Stop, loading};
+use super::{Desk, Done, Exit, Files, Stop, house, loading};
 use crate::engine::Standing;
+use crate::id::Address;
 use crate::plan::check_inputs;
 use crate::report::outcome::Ending;
 use crate::report::validation::{Validation, render_github, render_json, render_junit, render_text};
@@ -28,6 +30,9 @@ struct Options {
     /// How the report is written to standard output
     #[arg(long, default_value = "text")]
     format: Form,
+    /// Write the report of this run instead: the beginning of its id, or `last`
+    #[arg(long, value_name = "RUN")]
+    of: Option<String>,
     /// Change the pipeline: `--set steps.verdicts.call.pipeline=my-judge`
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<String>,
@@ -48,10 +53,13 @@ enum Form {
     Github,
 }
 
-/// Validates.
+/// Validates, or reports on what was validated before.
 pub fn serve(desk: &Desk, _ask: &Ask, arguments: &[OsString]) -> Done {
     let Given { desk, pipeline, options, inputs } = given::of::<Options>(desk, "validate", arguments)?;
-    let Options { format, means, .. } = options;
+    let Options { format, of, means, .. } = options;
+    if let Some(run) = of {
+        return again(&desk, &run, format);
+    }
     let plain = if format == Form::Text { Format::Text } else { Format::Json };
     let carry = Carry { format: plain, means };
     let inputs = match check_inputs(&pipeline.plan, &inputs, &Files::new(&desk.settings)?) {
@@ -62,8 +70,8 @@ pub fn serve(desk: &Desk, _ask: &Ask, arguments: &[OsString]) -> Done {
     let to_stdout = matches!(stream, Stream::Out);
     let house = carry.means.house(&desk)?;
     let job = fresh(&house, &pipeline, inputs)?;
-    let (board, outcome) =
-        conduct(&desk, &house, job, Showing { carry: &carry, stream, answer: None })?;
+    let showing = Showing { carry: &carry, stream, answer: None };
+    let (board, outcome) = conduct(&desk, &house, job, showing)?;
 
     let exit = Exit::of_standing(&outcome.standing);
     let outputs = match &outcome.standing {
@@ -75,6 +83,26 @@ pub fn serve(desk: &Desk, _ask: &Ask, arguments: &[OsString]) -> Done {
         report(&desk, format, &ending)?;
     }
     tell(&desk, &ending);
+    Ok(exit)
+}
+
+/// Writes the report of a run that is on record, and ends as it did.
+fn again(desk: &Desk, run: &str, format: Form) -> Done {
+    let past = Past::find(desk, run)?;
+    let board = past.board()?;
+    if board.pipeline != "validate" {
+        return Err(Stop::usage(format!("run {} is one of `{}`", past.run(), board.pipeline))
+            .hint("`--of` takes a run of `validate`; `atoll runs` lists them"));
+    }
+    let outputs = match &board.outputs {
+        Some(payload) => Some(past.value(payload, &Address::root())?),
+        None => None,
+    };
+    let exit = Exit::of_status(&board.status);
+    let now = house::clock().now();
+    let ending = Ending { board: &board, code: exit.code(), outputs: outputs.as_ref(), now };
+    report(desk, format, &ending)?;
+    tell(desk, &ending);
     Ok(exit)
 }
 

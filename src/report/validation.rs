@@ -126,6 +126,11 @@ impl Validation {
     pub fn read(outputs: &Value) -> Result<Self, serde_json::Error> {
         Self::deserialize(outputs)
     }
+
+    /// Whether what nobody decided is missed: a judge was meant to.
+    fn wants_judge(&self) -> bool {
+        self.status == "undecided"
+    }
 }
 
 impl Scenario {

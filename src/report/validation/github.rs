@@ -11,7 +11,7 @@ pub fn render_github(found: &Validation) -> String {
     }
     for scenario in &found.scenarios {
         all.extend(of_scenario(scenario));
-        all.extend(scenario.short().filter_map(|step| of_step(scenario, step, found.status == "undecided")));
+        all.extend(scenario.short().filter_map(|step| of_step(scenario, step, found.wants_judge())));
     }
     render(&all)
 }

@@ -18,9 +18,10 @@ pub fn render_text(found: &Validation, paint: Paint) -> String {
     }
     text.push_str("Scenarios:\n");
     for scenario in &found.scenarios {
-        scenario_text(&mut text, scenario, paint);
+        scenario_text(&mut text, scenario, found.wants_judge(), paint);
     }
-    let _ = writeln!(text, "\nAggregate satisfaction: {}{}", points(found.aggregate_score), beside(found));
+    let whole = points(found.aggregate_score);
+    let _ = writeln!(text, "\nAggregate satisfaction: {}{}", whole.trim(), beside(found));
     text
 }
 
@@ -47,7 +48,7 @@ fn sign(passed: Option<bool>, paint: Paint) -> String {
     }
 }
 
-fn scenario_text(text: &mut String, scenario: &Scenario, paint: Paint) {
+fn scenario_text(text: &mut String, scenario: &Scenario, wanted: bool, paint: Paint) {
     let unjudged = match scenario.unjudged {
         0 => String::new(),
         count => format!("  {count} unjudged"),
@@ -74,21 +75,21 @@ fn scenario_text(text: &mut String, scenario: &Scenario, paint: Paint) {
     }
     for step in scenario.short() {
         step_text(text, scenario, step, paint);
+        reasoning(text, &step.verdict, wanted);
+        // What nobody decided is no finding: its evidence is in the JSON.
+        if step.verdict.passed == Some(false) {
+            evidence(text, (&step.sent, &step.observed, &step.log), paint);
+        }
     }
     if let Some(criteria) = scenario.criteria.as_ref().filter(|of| of.verdict.passed != Some(true)) {
-        let _ = writeln!(text, "    {} {}", head(&criteria.verdict, paint), "all of it");
-        reasoning(text, &criteria.verdict);
+        let _ = writeln!(text, "    {} all of it: {}", head(&criteria.verdict, paint), criteria.criteria.trim());
+        reasoning(text, &criteria.verdict, wanted);
     }
 }
 
 fn step_text(text: &mut String, scenario: &Scenario, step: &Step, paint: Paint) {
     let place = paint.faint(format!("{}:{}", scenario.file, step.line));
     let _ = writeln!(text, "    {} {}  {place}", head(&step.verdict, paint), harmless(&step.title()));
-    reasoning(text, &step.verdict);
-    // What nobody decided is no finding: its evidence is in the JSON.
-    if step.verdict.passed == Some(false) {
-        evidence(text, (&step.sent, &step.observed, &step.log), paint);
-    }
 }
 
 fn head(verdict: &Verdict, paint: Paint) -> String {
@@ -96,7 +97,11 @@ fn head(verdict: &Verdict, paint: Paint) -> String {
     format!("{} {score}", sign(verdict.passed, paint))
 }
 
-fn reasoning(text: &mut String, verdict: &Verdict) {
+/// Why; that nobody was asked needs no reason where nobody was wanted.
+fn reasoning(text: &mut String, verdict: &Verdict, wanted: bool) {
+    if verdict.passed.is_none() && !wanted {
+        return;
+    }
     let spread = match verdict.spread {
         Some(spread) if spread > 0.0 => format!(" (spread {spread})"),
         _ => String::new(),

@@ -65,8 +65,12 @@ async fn judged(
     let project = project.env("ATOLL_LOCAL_BASE_URL", &base);
     let runs: Vec<&'static [&'static str]> = runs.to_vec();
     let done = tokio::task::spawn_blocking(move || {
-        let command = ["validate", "--scenarios", "cases", "--judge-model", "local/m", "--target", &site.url];
-        let ran = runs.iter().map(|more| project.run(&[&command, *more].concat())).collect();
+        let command = ["validate", "--scenarios", "cases", "--target", &site.url];
+        let run = |more: &&'static [&'static str]| {
+            let model: &[&str] = if more.contains(&"--judge-model") { &[] } else { &["--judge-model", "local/m"] };
+            project.run(&[command.as_slice(), model, more].concat())
+        };
+        let ran = runs.iter().map(run).collect();
         (ran, (project, site))
     });
     let (ran, place) = done.await.unwrap();
@@ -130,7 +134,7 @@ async fn odd_numbers_count_and_what_is_no_json_is_mended() {
         }
     };
     let (ran, seen, _) = judged(&files, judge, &[JSON]).await;
-    let report = ran.into_iter().next().unwrap().exits(4).json();
+    let report = ran.into_iter().next().unwrap().exits(0).json();
     let scores: Vec<f64> = report["scenarios"]
         .as_array()
         .unwrap()
@@ -146,14 +150,14 @@ async fn an_unavailable_judge_leaves_steps_unjudged() {
     let (ran, seen, place) = judged(
         &[("cases/greeting.yaml", GREETING)],
         |_, _| "503".to_owned(),
-        &[JSON, &["-q"], &["--judge-model", "nobody/knows", "--format", "json"]],
+        &[JSON, &["--judge-model", "nobody/knows", "-q"]],
     )
     .await;
     assert!(!seen.is_empty());
     for (at, ran) in ran.into_iter().enumerate() {
         let ran = ran.exits(1).stderr_has("validate undecided");
         if at == 1 {
-            ran.stdout_has("? greeting").stdout_has("(threshold 80, 1 unjudged)").stdout_has("503");
+            ran.stdout_has("? greeting").stdout_has("(threshold 80, 1 unjudged)").stdout_has("nobody");
             continue;
         }
         let report = ran.json();
