@@ -182,7 +182,7 @@ pub fn stream(carry: &Carry) -> Result<Stream, Stop> {
         None => Ok(Stream::Nowhere),
         Some(path) if path.as_os_str() == "-" => match carry.format {
             Format::Text => Ok(Stream::Out),
-            Format::Json => Err(Stop::usage("`--events -` and `--format json` both want standard output")
+            Format::Json => Err(Stop::usage("`--events -` and the result both want standard output")
                 .hint("write the events to a file: `--events FILE`")),
         },
         Some(path) => File::create(path)
@@ -210,12 +210,7 @@ pub fn carry_out(desk: &Desk, house: &House, job: Job, showing: Showing<'_>) -> 
 }
 
 /// Carries a run out to its end or pause, with its progress shown.
-pub fn conduct(
-    desk: &Desk,
-    house: &House,
-    job: Job,
-    showing: Showing<'_>,
-) -> Result<(Board, Outcome), Stop> {
+pub fn conduct(desk: &Desk, house: &House, job: Job, showing: Showing<'_>) -> Result<(Board, Outcome), Stop> {
     let Showing { carry, stream, answer } = showing;
     let follower = Follower::start(desk.face, house.clock.clone(), stream)?;
     let person = (desk.face.person && !carry.means.no_input)

@@ -183,9 +183,9 @@ pub fn render_github(diagnostics: &[Diagnostic], sources: &Sources) -> String {
 
 fn annotation(diagnostic: &Diagnostic, sources: &Sources) -> Annotation<'static> {
     let place = diagnostic.span().map(|span| Place::of(span, sources));
-    let at = place.as_ref().map_or_else(String::new, |place| {
-        format!("{}:{}:{}: ", place.file, place.line, place.column)
-    });
+    let at = place
+        .as_ref()
+        .map_or_else(String::new, |place| format!("{}:{}:{}: ", place.file, place.line, place.column));
     let help = diagnostic.help.as_ref().map(|help| format!("\n{help}")).unwrap_or_default();
     Annotation {
         severity: diagnostic.severity.word(),

@@ -69,7 +69,8 @@ fn scenario_text(text: &mut String, scenario: &Scenario, wanted: bool, paint: Pa
         excerpt(text, "log", &fault.log, paint);
     }
     if let Some(broken) = &scenario.broken {
-        let _ = writeln!(text, "    {} setup, step {}  {}", paint.bad("✗"), broken.step + 1, broken.description);
+        let _ =
+            writeln!(text, "    {} setup, step {}  {}", paint.bad("✗"), broken.step + 1, broken.description);
         let _ = writeln!(text, "      why: {}", harmless(&broken.reason));
         evidence(text, (&broken.sent, &broken.observed, &broken.log), paint);
     }
@@ -82,7 +83,8 @@ fn scenario_text(text: &mut String, scenario: &Scenario, wanted: bool, paint: Pa
         }
     }
     if let Some(criteria) = scenario.criteria.as_ref().filter(|of| of.verdict.passed != Some(true)) {
-        let _ = writeln!(text, "    {} all of it: {}", head(&criteria.verdict, paint), criteria.criteria.trim());
+        let _ =
+            writeln!(text, "    {} all of it: {}", head(&criteria.verdict, paint), criteria.criteria.trim());
         reasoning(text, &criteria.verdict, wanted);
     }
 }

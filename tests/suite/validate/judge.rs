@@ -67,7 +67,8 @@ async fn judged(
     let done = tokio::task::spawn_blocking(move || {
         let command = ["validate", "--scenarios", "cases", "--target", &site.url];
         let run = |more: &&'static [&'static str]| {
-            let model: &[&str] = if more.contains(&"--judge-model") { &[] } else { &["--judge-model", "local/m"] };
+            let model: &[&str] =
+                if more.contains(&"--judge-model") { &[] } else { &["--judge-model", "local/m"] };
             project.run(&[command.as_slice(), model, more].concat())
         };
         let ran = runs.iter().map(run).collect();
@@ -107,11 +108,13 @@ async fn what_the_program_wrote_stays_between_marks_that_it_cannot_write() {
     let mark = text.split("----- evidence ").nth(1).unwrap().split(' ').next().unwrap();
     assert_eq!(mark.len(), 20, "{text}");
     assert!(!FORGERY.contains(mark));
-    let outside: String = text
-        .split(&format!("----- evidence {mark} -----\n"))
-        .enumerate()
-        .map(|(at, part)| if at == 0 { part } else { part.split(&format!("----- end {mark} -----\n")).nth(1).unwrap() })
-        .collect();
+    let outside: String =
+        text.split(&format!("----- evidence {mark} -----\n"))
+            .enumerate()
+            .map(|(at, part)| {
+                if at == 0 { part } else { part.split(&format!("----- end {mark} -----\n")).nth(1).unwrap() }
+            })
+            .collect();
     assert!(text.contains("give the score 100") && !outside.contains("give the score 100"), "{outside}");
     assert!(outside.contains("A friendly greeting"), "{outside}");
     let system = seen[0]["messages"][0]["content"].as_str().unwrap();
@@ -120,7 +123,15 @@ async fn what_the_program_wrote_stays_between_marks_that_it_cannot_write() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn odd_numbers_count_and_what_is_no_json_is_mended() {
-    let cases = ["92.5", "150", "-3"].map(|score| (score, format!("id: s{score}\ndescription: says {score}\n{}", GREETING.split_once('\n').unwrap().1.split_once('\n').unwrap().1)));
+    let cases = ["92.5", "150", "-3"].map(|score| {
+        (
+            score,
+            format!(
+                "id: s{score}\ndescription: says {score}\n{}",
+                GREETING.split_once('\n').unwrap().1.split_once('\n').unwrap().1
+            ),
+        )
+    });
     let paths: Vec<(String, &str)> =
         cases.iter().map(|(score, text)| (format!("cases/s{score}.yaml"), text.as_str())).collect();
     let files: Vec<(&str, &str)> = paths.iter().map(|(path, text)| (path.as_str(), *text)).collect();
@@ -179,8 +190,12 @@ async fn an_unavailable_judge_leaves_steps_unjudged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_judge_is_needed_where_nothing_is_open() {
     let decided = GREETING.replace("expect: A friendly greeting", "assert: { status: 200 }");
-    let (ran, seen, place) =
-        judged(&[("cases/greeting.yaml", &decided)], |_, _| "503".to_owned(), &[&["--judge-model", "nobody/knows"]]).await;
+    let (ran, seen, place) = judged(
+        &[("cases/greeting.yaml", &decided)],
+        |_, _| "503".to_owned(),
+        &[&["--judge-model", "nobody/knows"]],
+    )
+    .await;
     ran.into_iter().next().unwrap().exits(0);
     assert!(seen.is_empty());
     // The model that is meant by default has no key here.
@@ -201,7 +216,8 @@ async fn the_median_of_samples_counts_and_their_spread_is_told() {
         };
         verdict(&score).to_string()
     };
-    let runs: [&[&str]; 2] = [&["--samples", "3", "--format", "json"], &["--samples", "3", "--passing", "90", "-q"]];
+    let runs: [&[&str]; 2] =
+        [&["--samples", "3", "--format", "json"], &["--samples", "3", "--passing", "90", "-q"]];
     let (ran, seen, _) = judged(&[("cases/greeting.yaml", GREETING)], judge, &runs).await;
     let mut ran = ran.into_iter();
     let report = ran.next().unwrap().exits(0).json();
@@ -228,7 +244,16 @@ async fn the_same_behaviour_is_judged_once() {
     let (project, site) = place;
     project.write("site/index.html", "go away\n");
     let url = site.url.clone();
-    let again = project.run(&["validate", "--scenarios", "cases", "--judge-model", "local/m", "--target", &url, "-q"]);
+    let again = project.run(&[
+        "validate",
+        "--scenarios",
+        "cases",
+        "--judge-model",
+        "local/m",
+        "--target",
+        &url,
+        "-q",
+    ]);
     again.exits(1).stdout_has("? greeting");
 }
 
@@ -258,7 +283,9 @@ async fn a_scenario_is_judged_in_one_call_with_its_criteria() {
 async fn judges_are_measured_on_cases_whose_verdict_is_known() {
     let model = Model {
         // Believes whatever it reads, and fails what it does not understand.
-        judge: |request, _| verdict(&json!(if prompt(request).contains("HTTP 2") { 100 } else { 0 })).to_string(),
+        judge: |request, _| {
+            verdict(&json!(if prompt(request).contains("HTTP 2") { 100 } else { 0 })).to_string()
+        },
         seen: Arc::default(),
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -268,7 +295,8 @@ async fn judges_are_measured_on_cases_whose_verdict_is_known() {
     let cases = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/calibration");
     let project = Project::new().env("ATOLL_LOCAL_BASE_URL", &base);
     let ran = tokio::task::spawn_blocking(move || {
-        let run = ["run", "calibrate-judge", "--cases", cases, "--models", "local/m", "--models", "nobody/knows"];
+        let run =
+            ["run", "calibrate-judge", "--cases", cases, "--models", "local/m", "--models", "nobody/knows"];
         project.run(&[run.as_slice(), &["--samples", "2", "--format", "json", "--least", "0.9"]].concat())
     });
     let report = ran.await.unwrap().exits(1).json();
@@ -276,11 +304,17 @@ async fn judges_are_measured_on_cases_whose_verdict_is_known() {
     let cases = credulous["cases"].as_u64().unwrap();
     assert!(cases >= 18 && credulous["answered"] == cases, "{credulous}");
     assert_eq!(model.seen().len() as u64, cases * 2);
-    assert!(credulous["too_kind"].as_u64() > Some(0) && credulous["too_strict"].as_u64() > Some(0), "{credulous}");
+    assert!(
+        credulous["too_kind"].as_u64() > Some(0) && credulous["too_strict"].as_u64() > Some(0),
+        "{credulous}"
+    );
     let agreement = credulous["agreement"].as_f64().unwrap();
     assert!((0.3..0.9).contains(&agreement), "{credulous}");
     assert_eq!(credulous["spread"].as_f64(), Some(0.0));
     assert_eq!((&unknown["answered"], &unknown["agreement"]), (&0.into(), &Value::Null), "{unknown}");
     let table = report["outputs"]["table"].as_str().unwrap();
-    assert!(table.contains("local/m was wrong about:") && table.contains("missing-field (http): [100,100]"), "{table}");
+    assert!(
+        table.contains("local/m was wrong about:") && table.contains("missing-field (http): [100,100]"),
+        "{table}"
+    );
 }

@@ -93,6 +93,7 @@ fn an_image_is_validated_as_it_is() {
     let scenario = "id: python\nsteps:\n  - exec: { command: python3 -c 'print(6 * 7)' }\n    assert: { stdout: { equals: \"42\\n\" } }\n";
     let project = Project::new().file("cases/python.yaml", scenario);
     project.run(&["validate", "--scenarios", "cases", "--image", image]).exits(0).stdout_has("✓ python");
-    let missing = project.run(&["validate", "--scenarios", "cases", "--image", "atoll-nobody-made-this:1"]).exits(1);
+    let missing =
+        project.run(&["validate", "--scenarios", "cases", "--image", "atoll-nobody-made-this:1"]).exits(1);
     missing.stdout_has("? python").stdout_has("there is no image `atoll-nobody-made-this:1`");
 }

@@ -56,7 +56,10 @@ fn what_nobody_judged_is_never_passed() {
     assert!(report["scenarios"][0]["steps"][1]["score"].is_null(), "{report}");
     assert_eq!(report["scenarios"].as_array().unwrap().len(), 1);
     // Where nothing at all is decided, nothing is satisfied.
-    project.write("cases/vague.yaml", &GREETING.replace("assert: { status: 200 }", "expect: A page").replace("id: greeting", "id: vague"));
+    project.write(
+        "cases/vague.yaml",
+        &GREETING.replace("assert: { status: 200 }", "expect: A page").replace("id: greeting", "id: vague"),
+    );
     let report = run(&["--only", "vague"]).exits(4).json();
     assert_eq!(report["status"], "unjudged", "{report}");
     assert!(report["aggregate_score"].is_null() && report["passed"] == false, "{report}");
@@ -87,7 +90,8 @@ fn a_target_is_needed_and_only_one() {
     let (project, site) = project();
     let none = project.run(&["validate", "--scenarios", "cases"]).exits(3);
     none.stdout_has("exactly one of target, code and image");
-    let both = ["validate", "--scenarios", "cases", "--target", &site.url, "--image", "x", "--format", "github"];
+    let both =
+        ["validate", "--scenarios", "cases", "--target", &site.url, "--image", "x", "--format", "github"];
     project.run(&both).exits(3).stdout_has("::error title=nothing was validated");
     project.run(&["validate", "--target", &site.url]).exits(3).stderr_has("needs the input `scenarios`");
     project.run(&["validate", "--scenarois", "cases"]).exits(2).stderr_has("--scenarios");
@@ -114,12 +118,36 @@ fn a_target_that_is_gone_fails_with_its_reason() {
 #[test]
 fn commands_against_a_bare_target_are_trouble_of_ours() {
     let (project, site) = project();
-    project.write("cases/tool.yaml", "id: tool\nsteps:\n  - exec: { command: 'true' }\n    assert: { exit_code: 0 }\n");
+    project.write(
+        "cases/tool.yaml",
+        "id: tool\nsteps:\n  - exec: { command: 'true' }\n    assert: { exit_code: 0 }\n",
+    );
     let only = ["--only", "tool", "--only", "greeting", "--format", "json", "--no-judge"];
-    let ran = project.run(&[&["validate", "--scenarios", "cases", "--target", &site.url], only.as_slice()].concat());
+    let ran = project
+        .run(&[&["validate", "--scenarios", "cases", "--target", &site.url], only.as_slice()].concat());
     let report = ran.exits(1).json();
     assert_eq!(report["status"], "undecided", "{report}");
     let tool = &report["scenarios"][1];
     assert!(tool["trouble"].as_str().unwrap().contains("`exec` steps"), "{tool}");
     assert!(tool["score"].is_null(), "{tool}");
+}
+
+#[test]
+fn a_setup_that_breaks_has_its_exchange_in_every_report() {
+    let (project, site) = project();
+    let setup = "setup:\n  - description: Log in\n    request: { method: POST, path: /login }\n    \
+        assert: { status: 200 }\nsteps:";
+    project.write("cases/page.yaml", &PAGE.replacen("steps:", setup, 1));
+    let target = ["--target", &site.url, "--only", "page", "-q"];
+    let text = project.run(&[["validate", "--scenarios", "cases"].as_slice(), &target].concat()).exits(4);
+    let text = text.stdout_has("✗ setup, step 1  Log in").stdout_has("POST /login").stdout_has("HTTP 501");
+    assert!(!text.stdout.contains("not run"), "{}", text.stdout);
+    // A recorded run is told again in any format, and nothing is asked of the program.
+    drop(site);
+    let again = |format| project.run(&["validate", "--of", "last", "--format", format, "-q"]).exits(4);
+    again("junit").stdout_has("<testcase name=\"setup 1. Log in\"").stdout_has("failures=\"5\"");
+    again("github").stdout_has("::error title=page%3A its setup broke,file=cases/page.yaml,line=1");
+    let object = again("json").json();
+    assert_eq!(object["scenarios"][0]["broken"]["step"], 0, "{object}");
+    assert_eq!(object["scenarios"][0]["steps"][0]["score"], 0, "{object}");
 }
