@@ -36,10 +36,9 @@ fn of_scenario(scenario: &Scenario) -> Vec<Annotation<'static>> {
 
 fn of_step(scenario: &Scenario, step: &Step, wanted: bool) -> Option<Annotation<'static>> {
     let severity = match step.verdict.passed {
-        Some(true) => return None,
         Some(false) => "error",
         None if wanted => "warning",
-        None => return None,
+        Some(true) | None => return None,
     };
     let line = usize::try_from(step.line).unwrap_or(1);
     let place = Place::line(&scenario.file, line.max(1));
