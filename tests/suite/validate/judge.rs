@@ -318,3 +318,18 @@ async fn judges_are_measured_on_cases_whose_verdict_is_known() {
         "{table}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tape_of_verdicts_fits_again() {
+    let runs: [&[&str]; 1] = [&["--record", "tape.jsonl", "--format", "json"]];
+    let (ran, seen, place) =
+        judged(&[("cases/greeting.yaml", GREETING)], |_, _| verdict(&json!(90)).to_string(), &runs).await;
+    ran.into_iter().next().unwrap().exits(0);
+    assert_eq!(seen.len(), 1);
+    // The server is gone, and nothing of the first run is known here.
+    let (project, site) = place;
+    let run = ["validate", "--scenarios", "cases", "--judge-model", "local/m", "--target", &site.url];
+    let replay = ["--replay", "tape.jsonl", "--data-dir", "elsewhere", "--format", "json"];
+    let report = project.run(&[run.as_slice(), &replay].concat()).exits(0).json();
+    assert_eq!(report["aggregate_score"], 95.0, "{report}");
+}
