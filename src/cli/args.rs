@@ -9,7 +9,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use super::face::Color;
 use super::{
     Exit, answer, check, completions, eject, explain, gc, graph, lint, log, plan, resume, run, runs, show,
-    verbs, which,
+    validate, verbs, which,
 };
 
 /// Runs pipelines: TOML files that say which steps there are and what each one reads.
@@ -52,6 +52,9 @@ pub enum Format {
 pub enum Ask {
     /// Run a pipeline
     Run(run::Ask),
+    /// Say which scenarios a program satisfies
+    #[command(disable_help_flag = true)]
+    Validate(validate::Ask),
     /// Look for mistakes in a pipeline
     Check(check::Ask),
     /// Say what is wrong with scenarios and a specification, or will be

@@ -33,13 +33,27 @@ pub fn read<O: Args>(
         Stop::usage("which pipeline?")
             .hint(format!("write `atoll {command} PIPELINE …`, its inputs behind its name"))
     })?;
+    let named = Arg::new("pipeline").required(true).value_name("PIPELINE").help("The pipeline");
+    understand(desk, (command, name), Some(named), arguments)
+}
+
+/// Reads everything behind `atoll NAME`, a command that runs the pipeline of its own name.
+pub fn of<O: Args>(desk: &Desk, name: &'static str, arguments: &[OsString]) -> Result<Given<O>, Stop> {
+    understand(desk, (name, name), None, arguments)
+}
+
+fn understand<O: Args>(
+    desk: &Desk,
+    (command, name): (&'static str, &str),
+    named: Option<Arg>,
+    arguments: &[OsString],
+) -> Result<Given<O>, Stop> {
     let sets = sets(arguments);
     let pipeline = loading::sound(desk, name, &sets, format(arguments))?;
-
     let own = O::augment_args(clap::Command::new(command))
         .about(pipeline.plan.summary.clone())
         .long_about(None)
-        .arg(Arg::new("pipeline").required(true).value_name("PIPELINE").help("The pipeline"))
+        .args(named)
         .arg(
             Arg::new("input")
                 .long("input")

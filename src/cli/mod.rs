@@ -33,6 +33,7 @@ mod show;
 mod signals;
 mod stop;
 mod texts;
+mod validate;
 mod verbs;
 mod which;
 
@@ -85,6 +86,7 @@ fn dispatch(face: Face, common: &Common, ask: Ask, arguments: &[OsString]) -> Do
     let desk = Desk { settings, face };
     match ask {
         Ask::Run(ask) => run::serve(&desk, &ask, arguments),
+        Ask::Validate(ask) => validate::serve(&desk, &ask, arguments),
         Ask::Plan(ask) => plan::serve(&desk, &ask, arguments),
         Ask::Check(ask) => check::serve(&desk, &ask),
         Ask::Lint(ask) => lint::serve(&desk, &ask),

@@ -37,7 +37,7 @@ pub fn go_on(desk: &Desk, name: &str, replan: bool, carry: &Carry, answer: Optio
         return Past::find(desk, name).map(|_| Exit::REACHED);
     }
     let stream = stream(carry)?;
-    let house = carry.house(desk)?;
+    let house = carry.means.house(desk)?;
     let past = Past::of(house.store.clone(), name)?;
     let stored = past.bundle()?;
     let pipeline = loading::settle(desk, plan::load_bundle(&stored, &house.catalog), carry.format)?;

@@ -53,6 +53,13 @@ pub struct Carry {
     /// How the result is written to standard output
     #[arg(long, default_value = "text")]
     pub format: Format,
+    #[command(flatten)]
+    pub means: Means,
+}
+
+/// How a run is carried out, whatever becomes of its result.
+#[derive(Clone, Debug, Args)]
+pub struct Means {
     /// Write every event as a line of JSON to this file, `-` for standard output
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
@@ -109,7 +116,7 @@ pub enum Sureness {
     Normal,
 }
 
-impl Carry {
+impl Means {
     /// Everything that the run is carried out with.
     pub fn house(&self, desk: &Desk) -> Result<House, Stop> {
         let durability = match self.durability {
@@ -145,11 +152,16 @@ pub fn serve(desk: &Desk, ask: &Ask, arguments: &[OsString]) -> Done {
         Err(found) => return Err(loading::refuse(&desk, &found, &pipeline.sources, carry.format)?),
     };
     let stream = stream(&carry)?;
-    let house = carry.house(&desk)?;
-    keep(&house, &pipeline.bundle)?;
-    let run = RunId::at(house.clock.now(), u128::from(chance()) << 64 | u128::from(chance()));
-    let job = Job { run, plan: pipeline.plan, begin: Begin::Fresh { inputs, seed: chance() } };
+    let house = carry.means.house(&desk)?;
+    let job = fresh(&house, &pipeline, inputs)?;
     carry_out(&desk, &house, job, Showing { carry: &carry, stream, answer: None })
+}
+
+/// A run of `pipeline` that is about to begin; what its plan was made from is kept.
+pub fn fresh(house: &House, pipeline: &loading::Pipeline, inputs: Value) -> Result<Job, Stop> {
+    keep(house, &pipeline.bundle)?;
+    let run = RunId::at(house.clock.now(), u128::from(chance()) << 64 | u128::from(chance()));
+    Ok(Job { run, plan: pipeline.plan.clone(), begin: Begin::Fresh { inputs, seed: chance() } })
 }
 
 /// Keeps what the plan was made from, under the digest that the head of the run names.
@@ -166,11 +178,11 @@ pub fn chance() -> u64 {
 
 /// Where events go.
 pub fn stream(carry: &Carry) -> Result<Stream, Stop> {
-    match &carry.events {
+    match &carry.means.events {
         None => Ok(Stream::Nowhere),
         Some(path) if path.as_os_str() == "-" => match carry.format {
             Format::Text => Ok(Stream::Out),
-            Format::Json => Err(Stop::usage("`--events -` and `--format json` both want standard output")
+            Format::Json => Err(Stop::usage("`--events -` and the result both want standard output")
                 .hint("write the events to a file: `--events FILE`")),
         },
         Some(path) => File::create(path)
@@ -191,10 +203,17 @@ pub struct Showing<'a> {
 
 /// Carries a run out to its end or pause, shows it, and says with which code to end.
 pub fn carry_out(desk: &Desk, house: &House, job: Job, showing: Showing<'_>) -> Done {
+    let format = showing.carry.format;
+    let to_stdout = matches!(showing.stream, Stream::Out);
+    let (board, outcome) = conduct(desk, house, job, showing)?;
+    show(desk, house, format, to_stdout, (&board, &outcome))
+}
+
+/// Carries a run out to its end or pause, with its progress shown.
+pub fn conduct(desk: &Desk, house: &House, job: Job, showing: Showing<'_>) -> Result<(Board, Outcome), Stop> {
     let Showing { carry, stream, answer } = showing;
-    let to_stdout = matches!(stream, Stream::Out);
     let follower = Follower::start(desk.face, house.clock.clone(), stream)?;
-    let person = (desk.face.person && !carry.no_input)
+    let person = (desk.face.person && !carry.means.no_input)
         .then(|| Arc::new(Terminal::new(follower.line())) as Arc<dyn Asker>);
     let asker = match answer {
         Some((address, answer)) => Some(Arc::new(Beforehand::new(address, answer, person)) as Arc<dyn Asker>),
@@ -202,8 +221,7 @@ pub fn carry_out(desk: &Desk, house: &House, job: Job, showing: Showing<'_>) -> 
     };
     let outcome = block_on(house, job, asker, &follower);
     let board = follower.end()?;
-    let outcome = outcome?;
-    show(desk, house, carry.format, to_stdout, (&board, &outcome))
+    Ok((board, outcome?))
 }
 
 fn block_on(
@@ -247,12 +265,17 @@ fn show(
         }
         (Format::Text, _) => {}
     }
-    if exit != Exit::REACHED && matches!(board.status, Status::Finished { .. }) {
+    tell(desk, &ending);
+    Ok(exit)
+}
+
+/// The last lines on standard error: what failed where the goal was not reached, and how the run ended.
+pub fn tell(desk: &Desk, ending: &Ending<'_>) {
+    if ending.code != Exit::REACHED.code() && matches!(ending.board.status, Status::Finished { .. }) {
         let failures = ending.failures(desk.face.err);
         if !failures.is_empty() {
             desk.face.say(&failures);
         }
     }
     desk.face.say(&ending.summary(desk.face.err));
-    Ok(exit)
 }

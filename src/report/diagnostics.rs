@@ -1,11 +1,10 @@
 //! Diagnostics as text, JSON, SARIF and GitHub workflow commands.
 
-use std::fmt::Write as _;
-
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde_json::json;
 
+use super::github::{self, Annotation};
 use crate::diag::{Code, Diagnostic, Severity, Sources, Span};
 use crate::value::Value;
 
@@ -176,63 +175,30 @@ fn result(diagnostic: &Diagnostic, sources: &Sources) -> Value {
     })
 }
 
-/// Workflow commands of GitHub Actions. It shows ten errors and ten warnings of a step: the tenth speaks for all
-/// that follow.
+/// Workflow commands of GitHub Actions.
 pub fn render_github(diagnostics: &[Diagnostic], sources: &Sources) -> String {
-    const MOST: usize = 10;
-    let mut all = String::new();
-    for severity in [Severity::Error, Severity::Warning] {
-        let of: Vec<&Diagnostic> = diagnostics.iter().filter(|d| d.severity == severity).collect();
-        let single = if of.len() > MOST { MOST - 1 } else { of.len() };
-        for diagnostic in &of[..single] {
-            all.push_str(&command(diagnostic, sources));
-        }
-        if let Some(next) = of.get(single) {
-            let mut message = format!("and {} more:", of.len() - single);
-            for diagnostic in &of[single..] {
-                let _ = write!(
-                    message,
-                    "\n{}{} {}",
-                    at(diagnostic, sources),
-                    diagnostic.code,
-                    diagnostic.message
-                );
-            }
-            let next = Diagnostic { message, help: None, ..(*next).clone() };
-            all.push_str(&command(&next, sources));
-        }
-    }
-    all
+    let all: Vec<Annotation<'_>> = diagnostics.iter().map(|found| annotation(found, sources)).collect();
+    github::render(&all)
 }
 
-fn at(diagnostic: &Diagnostic, sources: &Sources) -> String {
+fn annotation(diagnostic: &Diagnostic, sources: &Sources) -> Annotation<'static> {
     let place = diagnostic.span().map(|span| Place::of(span, sources));
-    place.map_or_else(String::new, |place| format!("{}:{}:{}: ", place.file, place.line, place.column))
-}
-
-fn command(diagnostic: &Diagnostic, sources: &Sources) -> String {
-    let mut properties =
-        vec![format!("title={}", property(&format!("{} {}", diagnostic.code, diagnostic.code.title())))];
-    if let Some(place) = diagnostic.span().map(|span| Place::of(span, sources)) {
-        properties.push(format!("file={}", property(&place.file)));
-        properties.push(format!("line={}", place.line));
-        properties.push(format!("endLine={}", place.end_line));
-        if place.line == place.end_line {
-            properties.push(format!("col={}", place.column));
-            properties.push(format!("endColumn={}", place.end_column));
-        }
-    }
+    let at = place
+        .as_ref()
+        .map_or_else(String::new, |place| format!("{}:{}:{}: ", place.file, place.line, place.column));
     let help = diagnostic.help.as_ref().map(|help| format!("\n{help}")).unwrap_or_default();
-    let message = escape(&format!("{}{help}", diagnostic.message));
-    format!("::{} {}::{message}\n", diagnostic.severity.word(), properties.join(","))
-}
-
-fn escape(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
-}
-
-fn property(text: &str) -> String {
-    escape(text).replace(':', "%3A").replace(',', "%2C")
+    Annotation {
+        severity: diagnostic.severity.word(),
+        title: format!("{} {}", diagnostic.code, diagnostic.code.title()),
+        place: place.map(|place| github::Place {
+            columns: (place.line == place.end_line).then_some((place.column, place.end_column)),
+            file: place.file,
+            line: place.line,
+            end_line: place.end_line,
+        }),
+        message: format!("{}{help}", diagnostic.message),
+        brief: format!("{at}{} {}", diagnostic.code, diagnostic.message),
+    }
 }
 
 #[cfg(test)]

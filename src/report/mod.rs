@@ -1,9 +1,10 @@
 //! Folds of events, boards and diagnostics into what people and machines read. They write to what they are given.
 //! They must never know a store's tables, how a run works, or where standard output is.
 //! Start with [`outcome`] (what a run comes to), [`lines`] and [`live`] (progress), [`jsonl`] (the event stream),
-//! [`diagnostics`], [`outline`] and [`graph`] (a plan before it is run).
+//! [`diagnostics`], [`outline`] and [`graph`] (a plan before it is run), [`validation`] (what holds of a program).
 
 pub mod diagnostics;
+pub mod github;
 pub mod graph;
 pub mod jsonl;
 pub mod lines;
@@ -13,6 +14,7 @@ pub mod outline;
 pub mod paint;
 pub mod tree;
 pub mod units;
+pub mod validation;
 
 pub use paint::Paint;
 

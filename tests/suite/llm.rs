@@ -2,7 +2,7 @@
 
 mod cassette;
 mod faults;
-mod server;
+pub mod server;
 
 use std::sync::{Arc, Mutex};
 

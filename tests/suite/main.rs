@@ -38,3 +38,5 @@ mod store;
 mod toys;
 #[cfg(test)]
 mod trouble;
+#[cfg(test)]
+mod validate;

@@ -33,7 +33,7 @@ fn tape(example: &str) -> String {
 }
 
 /// `atoll run factory` as the example was recorded, on its tape, in a data directory of its own.
-fn growing(project: &Project, example: &str, more: &[&str]) -> Command {
+pub fn growing(project: &Project, example: &str, more: &[&str]) -> Command {
     let text = std::fs::read_to_string(root().join(format!("examples/{example}/run.args"))).unwrap();
     let inputs = text.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace);
     let mut command = project.command(&["run", "factory"]);
@@ -42,12 +42,12 @@ fn growing(project: &Project, example: &str, more: &[&str]) -> Command {
     command
 }
 
-fn ran(mut command: Command) -> Ran {
+pub fn ran(mut command: Command) -> Ran {
     Ran::of(&["run", "factory", "…"], &command.output().unwrap())
 }
 
 /// Whether `runtime` is here; where it is required and is not, the test fails.
-fn there(runtime: &str, test: &str) -> bool {
+pub fn there(runtime: &str, test: &str) -> bool {
     let probe: &[&str] = if runtime == "docker" { &["docker", "info"] } else { &["bwrap", "--version"] };
     let here = Command::new(probe[0]).args(&probe[1..]).output().is_ok_and(|output| output.status.success());
     let required = std::env::var("ATOLL_REQUIRE").unwrap_or_default();

@@ -14,6 +14,11 @@ impl Target {
         Ok(Self(url))
     }
 
+    /// Whether it is spoken to without TLS.
+    pub fn is_plain(&self) -> bool {
+        self.0.scheme() == "http"
+    }
+
     /// Whether `url` has the scheme, host and port of the target.
     pub fn is_home_of(&self, url: &Url) -> bool {
         url.origin() == self.0.origin()

@@ -113,7 +113,7 @@ fn events(text: &str, cut: bool) -> Response<Body> {
 }
 
 /// Chat completions: `text` in two pieces, then `finish_reason`, usage and `[DONE]`.
-pub(super) fn openai(text: &str, finish: &str) -> String {
+pub fn openai(text: &str, finish: &str) -> String {
     openai_open(text) + &openai_close(finish)
 }
 

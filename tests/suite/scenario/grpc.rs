@@ -2,7 +2,7 @@
 //! the Python packages they are skipped by name; `ATOLL_REQUIRE=peers` makes that a failure.
 #![expect(clippy::disallowed_methods, reason = "tests open sockets and start processes")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use atoll::clients::clock::SystemClock;

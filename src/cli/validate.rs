@@ -1,0 +1,131 @@
+//! `atoll validate`: a run of the pipeline of that name, its inputs as options, its outputs as a report.
+
+use std::ffi::OsString;
+
+use clap::{Args, ValueEnum};
+
+use super::args::Format;
+use super::follow::Stream;
+use super::given::{self, Given};
+use super::past::Past;
+use super::run::{Carry, Means, Showing, conduct, fresh, stream, tell};
+use super::{Desk, Done, Exit, Files, Stop, house, loading};
+use crate::engine::Standing;
+use crate::id::Address;
+use crate::plan::check_inputs;
+use crate::report::outcome::Ending;
+use crate::report::validation::{Validation, render_github, render_json, render_junit, render_text};
+use crate::value::Value;
+
+/// `atoll validate`.
+#[derive(Debug, Args)]
+pub struct Ask {
+    /// The inputs of the pipeline `validate`, and how it is run; `atoll validate --help` lists them
+    #[arg(value_name = "--scenarios DIR --target URL", trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct Options {
+    /// How the report is written to standard output
+    #[arg(long, default_value = "text")]
+    format: Form,
+    /// Write the report of this run instead: the beginning of its id, or `last`
+    #[arg(long, value_name = "RUN")]
+    of: Option<String>,
+    /// Change the pipeline: `--set steps.verdicts.call.pipeline=my-judge`
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    means: Means,
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// For people.
+    Text,
+    /// One object for machines.
+    Json,
+    /// JUnit's XML, for test reports of CI systems.
+    Junit,
+    /// Annotations of GitHub Actions.
+    Github,
+}
+
+/// Validates, or reports on what was validated before.
+pub fn serve(desk: &Desk, _ask: &Ask, arguments: &[OsString]) -> Done {
+    let Given { desk, pipeline, options, inputs } = given::of::<Options>(desk, "validate", arguments)?;
+    let Options { format, of, means, .. } = options;
+    if let Some(run) = of {
+        return again(&desk, &run, format);
+    }
+    let plain = if format == Form::Text { Format::Text } else { Format::Json };
+    let carry = Carry { format: plain, means };
+    let inputs = match check_inputs(&pipeline.plan, &inputs, &Files::new(&desk.settings)?) {
+        Ok(inputs) => inputs,
+        Err(found) => return Err(loading::refuse(&desk, &found, &pipeline.sources, carry.format)?),
+    };
+    let stream = stream(&carry)?;
+    let to_stdout = matches!(stream, Stream::Out);
+    let house = carry.means.house(&desk)?;
+    let job = fresh(&house, &pipeline, inputs)?;
+    let showing = Showing { carry: &carry, stream, answer: None };
+    let (board, outcome) = conduct(&desk, &house, job, showing)?;
+
+    let exit = Exit::of_standing(&outcome.standing);
+    let outputs = match &outcome.standing {
+        Standing::Finished { outputs, .. } => Some(&**outputs),
+        Standing::Going | Standing::Paused { .. } => None,
+    };
+    let ending = Ending { board: &board, code: exit.code(), outputs, now: house.clock.now() };
+    if !to_stdout {
+        report(&desk, format, &ending)?;
+    }
+    tell(&desk, &ending);
+    Ok(exit)
+}
+
+/// Writes the report of a run that is on record, and ends as it did.
+fn again(desk: &Desk, run: &str, format: Form) -> Done {
+    let past = Past::find(desk, run)?;
+    let board = past.board()?;
+    if board.pipeline != "validate" {
+        return Err(Stop::usage(format!("run {} is one of `{}`", past.run(), board.pipeline))
+            .hint("`--of` takes a run of `validate`; `atoll runs` lists them"));
+    }
+    let outputs = match &board.outputs {
+        Some(payload) => Some(past.value(payload, &Address::root())?),
+        None => None,
+    };
+    let exit = Exit::of_status(&board.status);
+    let now = house::clock().now();
+    let ending = Ending { board: &board, code: exit.code(), outputs: outputs.as_ref(), now };
+    report(desk, format, &ending)?;
+    tell(desk, &ending);
+    Ok(exit)
+}
+
+/// Writes the report. A run that did not come to its end has none but in JSON, which says how it stands.
+fn report(desk: &Desk, format: Form, ending: &Ending<'_>) -> Result<(), Stop> {
+    let found = match ending.outputs.map(read) {
+        Some(Err(error)) if ending.board.status.word() != "failed" => return Err(error),
+        Some(Ok(found)) => Some(found),
+        _ => None,
+    };
+    let text = match (format, &found) {
+        (Form::Json, _) => return desk.face.print_json(&render_json(ending)),
+        (_, None) => return Ok(()),
+        (Form::Text, Some(found)) => render_text(found, desk.face.out),
+        (Form::Junit, Some(found)) => render_junit(found).map_err(Stop::failed)?,
+        (Form::Github, Some(found)) => render_github(found),
+    };
+    desk.face.print_line(&text)
+}
+
+fn read(outputs: &Value) -> Result<Validation, Stop> {
+    Validation::read(outputs).map_err(|error| {
+        Stop::failed(format!("the outputs of the pipeline `validate` are no report: {error}"))
+            .hint("docs/validate.md says which outputs a report is made of")
+    })
+}

@@ -1,0 +1,80 @@
+//! Workflow commands of GitHub Actions.
+
+use std::fmt::Write as _;
+
+/// Something to be shown beside a line of a file.
+pub struct Annotation<'a> {
+    /// `error` or `warning`.
+    pub severity: &'a str,
+    /// What it is, in a few words.
+    pub title: String,
+    /// Where it is.
+    pub place: Option<Place>,
+    /// What there is to say.
+    pub message: String,
+    /// The same in one line, for the one that speaks for many.
+    pub brief: String,
+}
+
+/// Lines of a file, and columns where they are known.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Its path.
+    pub file: String,
+    /// The first line, from 1.
+    pub line: usize,
+    /// The last line.
+    pub end_line: usize,
+    /// The first column and the one behind the last, from 1.
+    pub columns: Option<(usize, usize)>,
+}
+
+impl Place {
+    /// A whole line.
+    pub fn line(file: &str, line: usize) -> Self {
+        Self { file: file.to_owned(), line, end_line: line, columns: None }
+    }
+}
+
+/// GitHub shows ten errors and ten warnings of a step: the tenth speaks for all that follow.
+pub fn render(annotations: &[Annotation<'_>]) -> String {
+    const MOST: usize = 10;
+    let mut all = String::new();
+    for severity in ["error", "warning"] {
+        let of: Vec<&Annotation<'_>> = annotations.iter().filter(|a| a.severity == severity).collect();
+        let single = if of.len() > MOST { MOST - 1 } else { of.len() };
+        for annotation in &of[..single] {
+            all.push_str(&command(annotation, &annotation.message));
+        }
+        if let Some(next) = of.get(single) {
+            let mut message = format!("and {} more:", of.len() - single);
+            for annotation in &of[single..] {
+                let _ = write!(message, "\n{}", annotation.brief);
+            }
+            all.push_str(&command(next, &message));
+        }
+    }
+    all
+}
+
+fn command(annotation: &Annotation<'_>, message: &str) -> String {
+    let mut properties = vec![format!("title={}", property(&annotation.title))];
+    if let Some(place) = &annotation.place {
+        properties.push(format!("file={}", property(&place.file)));
+        properties.push(format!("line={}", place.line));
+        properties.push(format!("endLine={}", place.end_line));
+        if let Some((first, behind)) = place.columns {
+            properties.push(format!("col={first}"));
+            properties.push(format!("endColumn={behind}"));
+        }
+    }
+    format!("::{} {}::{}\n", annotation.severity, properties.join(","), escape(message))
+}
+
+fn escape(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn property(text: &str) -> String {
+    escape(text).replace(':', "%3A").replace(',', "%2C")
+}

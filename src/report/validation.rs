@@ -1,0 +1,174 @@
+//! What the outputs of a validation say, as text, JSON, JUnit's XML and GitHub workflow commands. Which scores pass and
+//! what they add up to is decided by the pipeline; here it is only written down.
+
+mod github;
+mod junit;
+mod text;
+
+use serde::Deserialize;
+use serde_json::{Map, json};
+
+use super::outcome::Ending;
+use crate::value::Value;
+use crate::view::Status;
+
+pub use github::render_github;
+pub use junit::render_junit;
+pub use text::render_text;
+
+/// The outputs that a report is made of. Others may stand beside them.
+#[derive(Debug, Deserialize)]
+pub struct Validation {
+    /// How it ended.
+    status: String,
+    /// What was validated.
+    target: Option<String>,
+    /// Why nothing could be validated.
+    trouble: Option<String>,
+    /// Mean of the scenarios by weight; `None` where nothing was decided.
+    aggregate_score: Option<f64>,
+    /// The score from which the program satisfies the scenarios.
+    threshold: f64,
+    /// Steps and criteria that nobody decided.
+    unjudged: u64,
+    scenarios: Vec<Scenario>,
+}
+
+/// What became of a scenario.
+#[derive(Debug, Deserialize)]
+struct Scenario {
+    id: String,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    file: String,
+    weight: f64,
+    score: Option<f64>,
+    /// `None` where what nobody decided would decide it.
+    passed: Option<bool>,
+    unjudged: u64,
+    /// Why it could not be run; says nothing about the program.
+    trouble: Option<String>,
+    /// Why the program was not there to be looked at.
+    fault: Option<Fault>,
+    /// The setup that broke.
+    broken: Option<Broken>,
+    criteria: Option<Criteria>,
+    steps: Vec<Step>,
+    #[serde(default)]
+    duration_ms: u64,
+}
+
+/// A program that was not up.
+#[derive(Debug, Deserialize)]
+struct Fault {
+    reason: String,
+    #[serde(default)]
+    log: String,
+}
+
+/// A step of the setup that broke, with its evidence.
+#[derive(Debug, Deserialize)]
+struct Broken {
+    step: u64,
+    #[serde(default)]
+    description: String,
+    reason: String,
+    #[serde(default)]
+    sent: String,
+    #[serde(default)]
+    observed: String,
+    #[serde(default)]
+    log: String,
+}
+
+/// What a judge said of all of a scenario.
+#[derive(Debug, Deserialize)]
+struct Criteria {
+    #[serde(default)]
+    criteria: String,
+    #[serde(flatten)]
+    verdict: Verdict,
+}
+
+/// What became of a step.
+#[derive(Debug, Deserialize)]
+struct Step {
+    index: u64,
+    line: u64,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    sent: String,
+    #[serde(default)]
+    observed: String,
+    #[serde(default)]
+    log: String,
+    #[serde(default)]
+    duration_ms: u64,
+    #[serde(flatten)]
+    verdict: Verdict,
+}
+
+/// A score and what it comes from.
+#[derive(Debug, Deserialize)]
+struct Verdict {
+    score: Option<f64>,
+    passed: Option<bool>,
+    #[serde(default)]
+    reasoning: String,
+    #[serde(default)]
+    spread: Option<f64>,
+}
+
+impl Validation {
+    /// Reads them.
+    pub fn read(outputs: &Value) -> Result<Self, serde_json::Error> {
+        Self::deserialize(outputs)
+    }
+
+    /// Whether what nobody decided is missed: a judge was meant to.
+    fn wants_judge(&self) -> bool {
+        self.status == "undecided"
+    }
+}
+
+impl Scenario {
+    /// Steps that did not pass, unless it was the setup that broke: then none of them was run.
+    fn short(&self) -> impl Iterator<Item = &Step> {
+        let ran = self.broken.is_none();
+        self.steps.iter().filter(move |step| ran && step.verdict.passed != Some(true))
+    }
+}
+
+impl Step {
+    /// Its place as people count, and what it does.
+    fn title(&self) -> String {
+        let number = self.index + 1;
+        if self.description.is_empty() {
+            format!("step {number}")
+        } else {
+            format!("{number}. {}", self.description)
+        }
+    }
+}
+
+/// `{version, run, status, code, message?, total_cost_usd}` and the outputs of the pipeline.
+pub fn render_json(ending: &Ending<'_>) -> Value {
+    let board = ending.board;
+    let mut object = Map::new();
+    object.insert("version".into(), json!(1));
+    object.insert("run".into(), json!(board.run));
+    object.insert("status".into(), json!(board.status.word()));
+    object.insert("code".into(), json!(ending.code));
+    if let Status::Paused { message, .. } = &board.status {
+        object.insert("message".into(), json!(message));
+    }
+    object.insert("total_cost_usd".into(), json!(board.spent.get("usd")));
+    for (name, value) in ending.outputs.and_then(Value::as_object).into_iter().flatten() {
+        if !object.contains_key(name) {
+            object.insert(name.clone(), value.clone());
+        }
+    }
+    Value::Object(object)
+}

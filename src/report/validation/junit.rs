@@ -1,0 +1,92 @@
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
+
+use super::{Scenario, Step, Validation, Verdict};
+
+/// JUnit's XML: a suite for each scenario, a case for each step. What nobody decided is *skipped*; what kept a scenario
+/// from being run is an *error*, since no step of it says anything about the program.
+pub fn render_junit(found: &Validation) -> Result<String, SerializeError> {
+    let mut report = Report::new(found.target.as_deref().unwrap_or("validate"));
+    if let Some(trouble) = &found.trouble {
+        let mut suite = TestSuite::new("validate");
+        suite.add_test_case(case("validate", "begins", NonSuccessKind::Error, trouble, trouble));
+        report.add_test_suite(suite);
+    }
+    report.add_test_suites(found.scenarios.iter().map(suite));
+    report.to_string()
+}
+
+fn suite(scenario: &Scenario) -> TestSuite {
+    let mut suite = TestSuite::new(scenario.id.as_str());
+    suite.set_time(Duration::from_millis(scenario.duration_ms));
+    suite.add_property(("file", scenario.file.as_str()));
+    if !scenario.description.is_empty() {
+        suite.add_property(("description", scenario.description.as_str()));
+    }
+    if let Some(score) = scenario.score {
+        suite.add_property(("score", score.to_string().as_str()));
+    }
+    let id = scenario.id.as_str();
+    if let Some(trouble) = &scenario.trouble {
+        suite.add_test_case(case(id, "it can be run", NonSuccessKind::Error, trouble, trouble));
+    }
+    if let Some(fault) = &scenario.fault {
+        suite.add_test_case(case(id, "it is up", NonSuccessKind::Failure, &fault.reason, &fault.log));
+    }
+    if let Some(broken) = &scenario.broken {
+        let name = format!("setup {}. {}", broken.step + 1, broken.description);
+        let seen = told(&broken.sent, &broken.observed, &broken.log);
+        suite.add_test_case(case(id, &name, NonSuccessKind::Failure, &broken.reason, &seen));
+    }
+    suite.add_test_cases(scenario.steps.iter().map(|step| step_case(id, step)));
+    if let Some(criteria) = &scenario.criteria {
+        suite.add_test_case(judged(id, "all of it", &criteria.verdict, &criteria.criteria));
+    }
+    suite
+}
+
+fn step_case(id: &str, step: &Step) -> TestCase {
+    let seen = told(&step.sent, &step.observed, &step.log);
+    let mut case = judged(id, &step.title(), &step.verdict, &seen);
+    case.set_time(Duration::from_millis(step.duration_ms));
+    case.add_property(("line", step.line.to_string().as_str()));
+    case
+}
+
+fn judged(id: &str, name: &str, verdict: &Verdict, seen: &str) -> TestCase {
+    match verdict.passed {
+        Some(true) => {
+            let mut case = TestCase::new(name, TestCaseStatus::success());
+            case.set_classname(id);
+            case
+        }
+        Some(false) => case(id, name, NonSuccessKind::Failure, &verdict.reasoning, seen),
+        None => {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(format!("unjudged: {}", verdict.reasoning));
+            let mut case = TestCase::new(name, status);
+            case.set_classname(id);
+            case
+        }
+    }
+}
+
+fn case(id: &str, name: &str, kind: NonSuccessKind, why: &str, seen: &str) -> TestCase {
+    let mut status = TestCaseStatus::non_success(kind);
+    status.set_message(why).set_description(format!("{why}\n{seen}"));
+    let mut case = TestCase::new(name, status);
+    case.set_classname(id);
+    case
+}
+
+fn told(sent: &str, observed: &str, log: &str) -> String {
+    let mut text = String::new();
+    for (name, part) in [("sent", sent), ("came back", observed), ("log", log)] {
+        if !part.trim().is_empty() {
+            let _ = write!(text, "\n--- {name}\n{}\n", part.trim_end());
+        }
+    }
+    text
+}

@@ -1,0 +1,135 @@
+use std::fmt::Write as _;
+
+use super::{Scenario, Step, Validation, Verdict};
+use crate::report::Paint;
+use crate::report::units::harmless;
+
+/// Most lines of what was sent, what came back and what was logged.
+const LINES: usize = 20;
+/// Most characters of a line.
+const WIDTH: usize = 200;
+
+/// For people: every scenario with its score, what did not pass with its evidence, then the whole.
+pub fn render_text(found: &Validation, paint: Paint) -> String {
+    let mut text = String::new();
+    if let Some(trouble) = &found.trouble {
+        let _ = writeln!(text, "{} {}", paint.bad("✗"), harmless(trouble));
+        return text;
+    }
+    text.push_str("Scenarios:\n");
+    for scenario in &found.scenarios {
+        scenario_text(&mut text, scenario, found.wants_judge(), paint);
+    }
+    let whole = points(found.aggregate_score);
+    let _ = writeln!(text, "\nAggregate satisfaction: {}{}", whole.trim(), beside(found));
+    text
+}
+
+fn beside(found: &Validation) -> String {
+    let mut parts = Vec::new();
+    if found.threshold > 0.0 {
+        parts.push(format!("threshold {}", found.threshold));
+    }
+    if found.unjudged > 0 {
+        parts.push(format!("{} unjudged", found.unjudged));
+    }
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
+}
+
+fn points(score: Option<f64>) -> String {
+    score.map_or_else(|| "  –  ".to_owned(), |score| format!("{score:5.1}/100"))
+}
+
+fn sign(passed: Option<bool>, paint: Paint) -> String {
+    match passed {
+        Some(true) => paint.good("✓"),
+        Some(false) => paint.bad("✗"),
+        None => paint.warm("?"),
+    }
+}
+
+fn scenario_text(text: &mut String, scenario: &Scenario, wanted: bool, paint: Paint) {
+    let unjudged = match scenario.unjudged {
+        0 => String::new(),
+        count => format!("  {count} unjudged"),
+    };
+    let _ = writeln!(
+        text,
+        "  {} {:<30} {}  (weight {:.1}){unjudged}",
+        sign(scenario.passed, paint),
+        scenario.id,
+        points(scenario.score),
+        scenario.weight
+    );
+    if let Some(trouble) = &scenario.trouble {
+        let _ = writeln!(text, "      it could not be run: {}", harmless(trouble).replace('\n', "\n      "));
+    }
+    if let Some(fault) = &scenario.fault {
+        let _ = writeln!(text, "      {}", harmless(&fault.reason));
+        excerpt(text, "log", &fault.log, paint);
+    }
+    if let Some(broken) = &scenario.broken {
+        let _ =
+            writeln!(text, "    {} setup, step {}  {}", paint.bad("✗"), broken.step + 1, broken.description);
+        let _ = writeln!(text, "      why: {}", harmless(&broken.reason));
+        evidence(text, (&broken.sent, &broken.observed, &broken.log), paint);
+    }
+    for step in scenario.short() {
+        step_text(text, scenario, step, paint);
+        reasoning(text, &step.verdict, wanted);
+        // What nobody decided is no finding: its evidence is in the JSON.
+        if step.verdict.passed == Some(false) {
+            evidence(text, (&step.sent, &step.observed, &step.log), paint);
+        }
+    }
+    if let Some(criteria) = scenario.criteria.as_ref().filter(|of| of.verdict.passed != Some(true)) {
+        let _ =
+            writeln!(text, "    {} all of it: {}", head(&criteria.verdict, paint), criteria.criteria.trim());
+        reasoning(text, &criteria.verdict, wanted);
+    }
+}
+
+fn step_text(text: &mut String, scenario: &Scenario, step: &Step, paint: Paint) {
+    let place = paint.faint(format!("{}:{}", scenario.file, step.line));
+    let _ = writeln!(text, "    {} {}  {place}", head(&step.verdict, paint), harmless(&step.title()));
+}
+
+fn head(verdict: &Verdict, paint: Paint) -> String {
+    let score = verdict.score.map_or_else(|| "  –".to_owned(), |score| format!("{score:3.0}"));
+    format!("{} {score}", sign(verdict.passed, paint))
+}
+
+/// Why; that nobody was asked needs no reason where nobody was wanted.
+fn reasoning(text: &mut String, verdict: &Verdict, wanted: bool) {
+    if verdict.passed.is_none() && !wanted {
+        return;
+    }
+    let spread = match verdict.spread {
+        Some(spread) if spread > 0.0 => format!(" (spread {spread})"),
+        _ => String::new(),
+    };
+    let _ = writeln!(text, "      why: {}{spread}", harmless(&verdict.reasoning).replace('\n', "\n      "));
+}
+
+fn evidence(text: &mut String, (sent, observed, log): (&str, &str, &str), paint: Paint) {
+    excerpt(text, "sent", sent, paint);
+    excerpt(text, "came back", observed, paint);
+    let lines: Vec<&str> = log.lines().collect();
+    excerpt(text, "log", &lines[lines.len().saturating_sub(LINES)..].join("\n"), paint);
+}
+
+/// The beginning of a text under its name, line by line; nothing where it is empty.
+fn excerpt(text: &mut String, name: &str, what: &str, paint: Paint) {
+    if what.trim().is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "      {name}");
+    let lines: Vec<&str> = what.trim_end().lines().collect();
+    for line in lines.iter().take(LINES) {
+        let shown: String = harmless(line).chars().take(WIDTH).collect();
+        let _ = writeln!(text, "      {} {shown}", paint.faint("│"));
+    }
+    if lines.len() > LINES {
+        let _ = writeln!(text, "      {} … {} more lines", paint.faint("│"), lines.len() - LINES);
+    }
+}
