@@ -25,7 +25,7 @@ mod ws;
 mod yaml;
 
 pub use answer::{Answer, Evidence, ExecAnswer, HttpAnswer, JUDGED, Told};
-pub use browser::Browser;
+pub use browser::{Browser, Deed, Goal};
 pub use capture::Captured;
 pub use excerpt::{Excerpt, Kept};
 pub use grpc::Grpc;
@@ -34,7 +34,9 @@ pub use language::{Action, Capture, Exec, Request, Retry, Scenario, Step};
 pub use lapse::Lapse;
 pub use load::load;
 pub use observation::{Broken, Decided, EvidenceRef, Observation, Observed, Sent, StepSeen};
-pub use port::{Command, Evidences, Execution, Ran, Shell, ShellError};
+pub use port::{
+    Browsers, Command, Doing, Ear, Evidences, Execution, Ran, Shell, ShellError, Tab,
+};
 pub use run::{Stage, run};
 pub use select::Selector;
 pub use tui::Tui;

@@ -34,6 +34,7 @@ pub const ASSERT: &[&str] = &[
     "visible",
     "tree",
     "console",
+    "dialogs",
     "count",
     "messages",
     "close",

@@ -3,7 +3,7 @@ use crate::diag::Code;
 use crate::scenario::capture::sources;
 use crate::scenario::variables::is_name;
 use crate::scenario::yaml::{Kind, Node};
-use crate::scenario::{Action, Capture, Lapse, Retry, Selector, Step};
+use crate::scenario::{Action, Capture, Lapse, Retry, Selector, Step, browser};
 
 /// Reads one step of `setup` or `steps`.
 pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Step> {
@@ -11,13 +11,15 @@ pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Step> {
     reader.table(node, "a step", &all)?;
     let action = the_action(reader, node);
     let kind = action.as_ref().map_or("", Action::word);
+    let mut assert = given(node, "browser").map(|node| browser::implied(reader, node)).unwrap_or_default();
+    assert.extend(given(node, "assert").map(|value| assertion::read(reader, value, kind)).unwrap_or_default());
     let step = Step {
         description: reader.optional(node, "description"),
         expect: reader.optional(node, "expect"),
         delay: given(node, "delay").and_then(|value| reader.lapse(value, "`delay`")),
         retry: given(node, "retry").and_then(|value| retry(reader, value)),
         capture: captures(reader, node, kind),
-        assert: given(node, "assert").map(|value| assertion::read(reader, value, kind)).unwrap_or_default(),
+        assert,
         line: reader.line(node),
         action: action?,
     };

@@ -110,7 +110,7 @@ impl Services for One {
 
 async fn verb(with: Value) -> Result<Value, atoll::verb::Failure> {
     let cx = Context::for_test(PathBuf::from("."), Arc::new(QuickClock::default()));
-    let verb: Arc<dyn DynVerb> = Arc::new(ScenarioRun::new(Arc::new(One)));
+    let verb: Arc<dyn DynVerb> = Arc::new(ScenarioRun::new(Arc::new(One), atoll::clients::browser::Chromium::new(atoll::clients::browser::Settings::default())));
     verb.run(with, cx).await.map(|output| output.value)
 }
 
@@ -139,7 +139,7 @@ async fn the_verb_takes_json_and_gives_json() {
         Value::Null,
         "every key is there, for strict templates"
     );
-    let schema = atoll::schema::Schema::compile("out", ScenarioRun::new(Arc::new(One)).out_schema()).unwrap();
+    let schema = atoll::schema::Schema::compile("out", ScenarioRun::new(Arc::new(One), atoll::clients::browser::Chromium::new(atoll::clients::browser::Settings::default())).out_schema()).unwrap();
     assert_eq!(schema.violations(&out), []);
 }
 
@@ -165,7 +165,7 @@ async fn a_stopped_run_stops_at_once() {
     let cx = Context::for_test(PathBuf::from("."), Arc::new(QuickClock::default()));
     let scenario = steps("- { exec: { command: exec tail -f /dev/null }, expect: x }");
     cx.cancel.cancel();
-    let verb: Arc<dyn DynVerb> = Arc::new(ScenarioRun::new(Arc::new(One)));
+    let verb: Arc<dyn DynVerb> = Arc::new(ScenarioRun::new(Arc::new(One), atoll::clients::browser::Chromium::new(atoll::clients::browser::Settings::default())));
     let failure = verb.run(json!({ "scenario": scenario, "service": "svc-1" }), cx).await.unwrap_err();
     assert_eq!(failure.class, Class::Cancelled);
 }
