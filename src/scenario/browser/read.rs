@@ -3,6 +3,7 @@ use crate::diag::Code;
 use crate::scenario::Lapse;
 use crate::scenario::assert::{Assertion, Rule, Subject};
 use crate::scenario::read::{Reader, given};
+use crate::scenario::variables::placeholders;
 use crate::scenario::yaml::{Kind, Node};
 use crate::value::Value;
 
@@ -186,7 +187,8 @@ pub fn implied(reader: &mut Reader<'_>, node: &Node) -> Vec<Assertion> {
         }
     }
     if let Some(value) = given(node, "count") {
-        match value.scalar_text().filter(|text| text.trim().parse::<u64>().is_ok()) {
+        let number = |text: &String| text.trim().parse::<u64>().is_ok() || !placeholders(text).is_empty();
+        match value.scalar_text().filter(number) {
             Some(count) => add(Subject::Count, Rule::Amount, count),
             None => reader.mistyped(value, "`count`", "a number"),
         }
