@@ -125,13 +125,10 @@ impl Deed {
             Self::Click { selector } => Self::Click { selector: fill(selector) },
             Self::Fill { selector, value } => Self::Fill { selector: fill(selector), value: fill(value) },
             Self::Assert { selector } => Self::Assert { selector: fill(selector) },
-            Self::Press { keys, selector } => Self::Press {
-                keys: keys.iter().map(fill).collect(),
-                selector: selector.as_ref().map(fill),
-            },
-            Self::Select { selector, value } => {
-                Self::Select { selector: fill(selector), value: fill(value) }
+            Self::Press { keys, selector } => {
+                Self::Press { keys: keys.iter().map(fill).collect(), selector: selector.as_ref().map(fill) }
             }
+            Self::Select { selector, value } => Self::Select { selector: fill(selector), value: fill(value) },
             Self::Hover { selector } => Self::Hover { selector: fill(selector) },
             Self::Check { selector } => Self::Check { selector: fill(selector) },
             Self::Uncheck { selector } => Self::Uncheck { selector: fill(selector) },

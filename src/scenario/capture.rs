@@ -22,7 +22,8 @@ pub fn sources(word: &str) -> &'static [&'static str] {
         "request" => &["status", "body", "header:"],
         "exec" => &["stdout", "stderr", "exitcode", "exit_code"],
         "browser" => &[
-            "text", "html", "count", "location", "url", "title", "value", "visible", "tree", "console", "dialogs",
+            "text", "html", "count", "location", "url", "title", "value", "visible", "tree", "console",
+            "dialogs",
         ],
         "grpc" => &["status", "message", "headers", "trailers", "header:", "trailer:", "body"],
         "ws" => &["messages", "count", "close", "protocol", "header:"],

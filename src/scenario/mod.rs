@@ -34,9 +34,7 @@ pub use language::{Action, Capture, Exec, Request, Retry, Scenario, Step};
 pub use lapse::Lapse;
 pub use load::load;
 pub use observation::{Broken, Decided, EvidenceRef, Observation, Observed, Sent, StepSeen};
-pub use port::{
-    Browsers, Command, Doing, Ear, Evidences, Execution, Ran, Shell, ShellError, Tab,
-};
+pub use port::{Browsers, Command, Doing, Ear, Evidences, Execution, Ran, Shell, ShellError, Tab};
 pub use run::{Stage, run};
 pub use select::Selector;
 pub use tui::Tui;

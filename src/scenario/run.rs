@@ -32,7 +32,15 @@ pub struct Stage<'a> {
 impl<'a> Stage<'a> {
     /// Nothing but a clock.
     pub fn new(clock: &'a dyn Clock) -> Self {
-        Self { web: None, target: None, grpc_target: None, shell: None, browsers: None, evidence: None, clock }
+        Self {
+            web: None,
+            target: None,
+            grpc_target: None,
+            shell: None,
+            browsers: None,
+            evidence: None,
+            clock,
+        }
     }
 }
 
@@ -160,7 +168,8 @@ impl Attempt {
     /// Adds a picture of the page where somebody will want to see it: a judge, or who looks for a fault.
     async fn illustrate(&mut self, step: &Step, stage: &Stage<'_>, cast: &mut Cast) {
         let asked = matches!(&step.action, Action::Browser(browser) if browser.action == Deed::Screenshot {});
-        let wanted = asked || stage.evidence.is_some() && !(self.succeeded() && step.expect.trim().is_empty());
+        let wanted =
+            asked || stage.evidence.is_some() && !(self.succeeded() && step.expect.trim().is_empty());
         if let Some(super::Answer::Told(told)) = self.outcome.answer.as_mut().filter(|_| wanted) {
             told.evidence.extend(cast.browser.picture(stage).await);
         }

@@ -74,7 +74,8 @@ impl Chromium {
         let running = self.running().await?;
         let made = running.wire.call(None, "Target.createBrowserContext", json!({})).await.map_err(lost)?;
         let context = Arc::new(Context { running, id: text(&made, "browserContextId") });
-        let page = json!({ "url": "about:blank", "browserContextId": context.id, "width": 1280, "height": 720 });
+        let page =
+            json!({ "url": "about:blank", "browserContextId": context.id, "width": 1280, "height": 720 });
         let page = context.running.wire.call(None, "Target.createTarget", page).await.map_err(lost)?;
         let refuse = json!({ "behavior": "deny", "browserContextId": context.id });
         context.running.wire.tell(None, "Browser.setDownloadBehavior", &refuse);

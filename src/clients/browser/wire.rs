@@ -22,7 +22,7 @@ pub type Ear = Arc<dyn Fn(&str, &Value) + Send + Sync>;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
     /// The process has ended or does not listen any more.
-    #[error("the browser is gone")]
+    #[error("the browser ended")]
     Gone,
     /// It was understood and refused.
     #[error("{0}")]
@@ -157,9 +157,13 @@ impl Wire {
             }
             return;
         }
-        let (Some(session), Some(method)) = (message["sessionId"].as_str(), message["method"].as_str()) else {
-            return;
+        let Some(method) = message["method"].as_str() else { return };
+        // That a page is gone is not told in its own session.
+        let session = match method {
+            "Target.detachedFromTarget" => message["params"]["sessionId"].as_str(),
+            _ => message["sessionId"].as_str(),
         };
+        let Some(session) = session else { return };
         if method == "Page.javascriptDialogOpening" {
             // A page with an open dialog answers to nothing.
             let accept = json!({ "accept": true, "promptText": message["params"]["defaultPrompt"] });

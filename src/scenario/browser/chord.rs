@@ -47,7 +47,11 @@ pub fn parse(text: &str) -> Result<Chord, String> {
     let mut modifiers = 0;
     for word in held.split('+').filter(|word| !word.is_empty()) {
         let known = MODIFIERS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
-        modifiers |= known.ok_or_else(|| format!("`{word}` is nothing to hold while pressing a key: Control, Shift, Alt, Meta"))?.1;
+        modifiers |= known
+            .ok_or_else(|| {
+                format!("`{word}` is nothing to hold while pressing a key: Control, Shift, Alt, Meta")
+            })?
+            .1;
     }
     single(key, modifiers).ok_or_else(|| {
         let names = KEYS.map(|(name, ..)| name).join(", ");
@@ -121,7 +125,9 @@ mod tests {
         assert_eq!((&enter[0]["text"], &enter[1]["type"]), (&json!("\r"), &json!("keyUp")));
         assert_eq!(parse("Shift+b").unwrap().types.as_deref(), Some("B"));
         assert_eq!(parse("Control+Shift+ArrowLeft").unwrap().modifiers, 10);
-        for (text, key) in [("+", "+"), ("Control++", "+"), ("?", "?"), ("ä", "ä"), ("F5", "F5"), ("space", " ")] {
+        for (text, key) in
+            [("+", "+"), ("Control++", "+"), ("?", "?"), ("ä", "ä"), ("F5", "F5"), ("space", " ")]
+        {
             assert_eq!(parse(text).unwrap().key, key, "{text}");
         }
         for bad in ["", "Hyper+A", "Entr", "F13", "ab"] {

@@ -12,6 +12,8 @@ const LINES: usize = 100;
 const LINE: usize = 500;
 /// Most requests that are followed at once.
 const REQUESTS: usize = 1000;
+/// Why a page ended that was closed, not broken.
+pub const CLOSED: &str = "the page was closed";
 /// Requests that need not end for a page to be at rest.
 const ENDLESS: [&str; 4] = ["EventSource", "WebSocket", "Media", "Ping"];
 
@@ -136,7 +138,7 @@ impl Heard {
             }
             "Runtime.executionContextsCleared" => self.world = None,
             "Inspector.targetCrashed" => self.ended = Some("the page crashed"),
-            "Inspector.detached" => self.ended = Some("the page was closed"),
+            "Inspector.detached" | "Target.detachedFromTarget" => self.ended = Some(CLOSED),
             "Browser.gone" => self.ended = Some("the browser ended"),
             _ => self.hear_more(event, told),
         }
@@ -178,7 +180,8 @@ impl Heard {
             }
             "Runtime.exceptionThrown" => {
                 let thrown = &told["exceptionDetails"]["exception"];
-                let line = if thrown.is_null() { text("/exceptionDetails/text").to_owned() } else { plain(thrown) };
+                let line =
+                    if thrown.is_null() { text("/exceptionDetails/text").to_owned() } else { plain(thrown) };
                 self.complain(&format!("exception: {line}"));
             }
             "Log.entryAdded"
@@ -233,7 +236,8 @@ mod tests {
         assert!(!heard.is_busy());
         let thrown = json!({"exceptionDetails": {"exception": {"description": "Error: boom\n at x:1"}}});
         heard.hear("Runtime.exceptionThrown", &thrown);
-        let said = json!({"type": "error", "args": [{"value": "a"}, {"value": 1}, {"description": "Object"}]});
+        let said =
+            json!({"type": "error", "args": [{"value": "a"}, {"value": 1}, {"description": "Object"}]});
         heard.hear("Runtime.consoleAPICalled", &said);
         heard.hear("Runtime.consoleAPICalled", &json!({"type": "log", "args": []}));
         assert_eq!(

@@ -9,7 +9,7 @@
   let changes = 0, turn = 0, wake = [];
   const bump = () => { changes += 1; const all = wake; wake = []; all.forEach(go => go()); };
   const observer = new MutationObserver(bump);
-  const kinds = ['input', 'change', 'scroll', 'load', 'error', 'focus', 'blur', 'toggle', 'transitionend', 'animationend'];
+  const kinds = ['input', 'change', 'scroll', 'load', 'error', 'focus', 'blur', 'toggle', 'readystatechange', 'transitionend', 'animationend'];
   const watched = new WeakSet();
   const watch = root => {
     if (watched.has(root)) return;
@@ -190,7 +190,7 @@
     return { e, at };
   });
 
-  const checked = e => e.type === 'checkbox' || e.type === 'radio' ? e.checked : e.getAttribute('aria-checked') === 'true';
+  const checked = e => e.tagName === 'LABEL' && e.control ? checked(e.control) : e.type === 'checkbox' || e.type === 'radio' ? e.checked : e.getAttribute('aria-checked') === 'true';
   const tell = e => ['input', 'change'].forEach(kind => e.dispatchEvent(new Event(kind, { bubbles: true, composed: true })));
 
   // ---- what is seen
@@ -221,14 +221,15 @@
 
   const tree = (top, cut) => {
     const lines = [];
-    let size = 0, missing = 0, loose = '';
+    let size = 0, over = false, loose = '';
     const put = (depth, line) => {
-      if (size > TREE || lines.length >= LINES) { missing += 1; return; }
+      if (size > TREE || lines.length >= LINES) { over = true; return; }
       const full = `${'  '.repeat(Math.min(depth, 30))}- ${line}`;
       size += full.length; lines.push(full);
     };
     const flush = depth => { const text = norm(loose); loose = ''; if (text) put(depth, `text: ${text.slice(0, 2000)}`); };
     const walk = (e, depth, quiet) => {
+      if (over) return;
       if (/^(SCRIPT|STYLE|NOSCRIPT|TEMPLATE|HEAD)$/.test(e.tagName) || e.getAttribute('aria-hidden') === 'true') return;
       const contents = getComputedStyle(e).display === 'contents';
       if (!contents && !shown(e) && !(e.tagName === 'OPTION')) { if (getComputedStyle(e).display === 'none') return; }
@@ -245,7 +246,7 @@
       if (block && !contents) flush(deeper);
       const parts = e.tagName === 'SLOT' && e.assignedNodes().length ? e.assignedNodes() : (e.shadowRoot || e).childNodes;
       for (const part of parts) {
-        if (missing > 100000) break;
+        if (over) break;
         if (part.nodeType === Node.ELEMENT_NODE) walk(part, deeper, silent);
         else if (part.nodeType === Node.TEXT_NODE && !silent && loose.length < 4000 && shown(e)) loose += part.data;
       }
@@ -253,7 +254,7 @@
     };
     if (top) walk(top, 0, false);
     flush(0);
-    if (missing) { lines.push(`… ${missing} more left out …`); cut.push('tree'); }
+    if (over) { lines.push('… more left out …'); cut.push('tree'); }
     return lines.join('\n');
   };
 
@@ -266,9 +267,12 @@
   globalThis.atoll = {
     // Resolves when what has begun by now has been done: tasks, and a frame.
     tick: async () => { await task(); await frame(); await task(); return changes; },
+    loaded: () => until(async () => document.readyState === 'complete' ? true : no('it is loading')),
     next: async mark => { await next(mark); return changes; },
     reason: () => reason,
     ready: async (selector, wants) => { const { e, at } = await usable(selector, wants); return { ...at, checked: checked(e) }; },
+    // Where it can be hit now.
+    at: selector => { const e = one(find(selector)), at = e && visible(e) && point(e); return at && reaches(e, hit(at)) ? at : {}; },
     // Puts the caret into a field and selects what is in it.
     focus: async (selector, wants) => {
       const { e } = await usable(selector, wants);
@@ -319,7 +323,7 @@
       const e = whole ? null : found[0];
       const body = document.body || document.documentElement;
       const text = whole ? (body && (body.innerText ?? body.textContent)) || '' : e ? e.innerText ?? e.textContent : null;
-      const html = whole ? document.documentElement.outerHTML : e ? e.outerHTML : null;
+      const html = whole ? document.documentElement?.outerHTML ?? '' : e ? e.outerHTML : null;
       const field = one(found);
       return {
         mark, cut, url: location.href, title: document.title,

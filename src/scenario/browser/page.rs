@@ -110,6 +110,11 @@ impl Page {
         });
     }
 
+    /// Resolves when nothing more will come, with why.
+    pub async fn end(&self) -> String {
+        self.until(|_| false).await.err().unwrap_or_default()
+    }
+
     async fn until(&self, mut so: impl FnMut(&Heard) -> bool) -> Result<(), String> {
         let mut heard = self.heard.subscribe();
         let state = heard.wait_for(|heard| heard.ended.is_some() || so(heard)).await;
@@ -141,7 +146,8 @@ impl Page {
         let before = self.heard().documents;
         let gone = self.tab.call("Page.navigate", json!({ "url": url })).await?;
         let failed = gone["errorText"].as_str().unwrap_or_default();
-        let downloads = gone["isDownload"].as_bool().unwrap_or_default() || !self.heard().downloads.is_empty();
+        let downloads =
+            gone["isDownload"].as_bool().unwrap_or_default() || !self.heard().downloads.is_empty();
         match failed {
             // An answer of 400 or above without a body, or one of 204: nothing to show is no fault.
             "" | "net::ERR_HTTP_RESPONSE_CODE_FAILURE" => {}
@@ -171,15 +177,29 @@ impl Page {
         }
     }
 
-    /// Moves the pointer to where the page says, and presses and releases it there where it is to `click`.
-    pub async fn point(&self, at: &Value, click: bool) -> Result<(), String> {
-        let kinds: &[&str] = if click { &["mouseMoved", "mousePressed", "mouseReleased"] } else { &["mouseMoved"] };
-        for kind in kinds {
-            let button = if *kind == "mouseMoved" { "none" } else { "left" };
-            let event = json!({ "type": kind, "x": at["x"], "y": at["y"], "button": button, "clickCount": 1 });
-            self.tab.call("Input.dispatchMouseEvent", event).await?;
+    /// Moves the pointer over an element that can be used as `wants` says, and tells how it is there.
+    pub async fn hover(&self, selector: &Value, wants: &Value) -> Result<Value, String> {
+        loop {
+            let there = self.ask("ready", &[selector.clone(), wants.clone()]).await?;
+            self.mouse("mouseMoved", "none", &there).await?;
+            // What the pointer has left may have given way, and the element with it.
+            let now = self.ask("at", std::slice::from_ref(selector)).await?;
+            if (&now["x"], &now["y"]) == (&there["x"], &there["y"]) {
+                return Ok(there);
+            }
         }
-        Ok(())
+    }
+
+    /// Clicks where the pointer is.
+    pub async fn click(&self, there: &Value) -> Result<(), String> {
+        self.mouse("mousePressed", "left", there).await?;
+        self.mouse("mouseReleased", "left", there).await
+    }
+
+    async fn mouse(&self, kind: &str, button: &str, there: &Value) -> Result<(), String> {
+        let event =
+            json!({ "type": kind, "x": there["x"], "y": there["y"], "button": button, "clickCount": 1 });
+        self.tab.call("Input.dispatchMouseEvent", event).await.map(drop)
     }
 
     /// Presses a key.

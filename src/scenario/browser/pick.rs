@@ -77,7 +77,9 @@ mod tests {
         ] {
             assert_eq!(parse(text), Ok(read), "{text}");
         }
-        for bad in ["role=", "role=button[name=Save]", "role=button[label='x']", "role=a b", "text=", "role=b['x"] {
+        for bad in
+            ["role=", "role=button[name=Save]", "role=button[label='x']", "role=a b", "text=", "role=b['x"]
+        {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde_json::json;
 
+use super::heard::CLOSED;
 use super::page::{Page, Sight};
 use super::{Browser, Deed, pick};
 use crate::clock::{Clock, Pause};
@@ -14,6 +15,8 @@ use crate::value::Value;
 
 /// How long requests that an action has set off are waited for; assertions wait longer where they have to.
 const QUIET: Duration = Duration::from_secs(1);
+/// How long a new page may take; that is no fault of the program under test.
+const OPENING: Duration = Duration::from_secs(30);
 /// How long a page may take that is looked at for the last time.
 const LAST_LOOK: Duration = Duration::from_secs(2);
 /// Longest text of a judged tree, in bytes.
@@ -57,33 +60,36 @@ impl Player {
             Ok(turn) => turn,
             Err(reason) => return (Some(sent), Outcome::error(reason)),
         };
-        let outcome = self.take(turn, stage.clock.sleep(limit), stage).await;
+        let outcome = self.take(turn, stage).await;
         (Some(sent), outcome)
     }
 
-    async fn take(&mut self, mut turn: Turn, mut late: Pause, stage: &Stage<'_>) -> Outcome {
+    async fn take(&mut self, mut turn: Turn, stage: &Stage<'_>) -> Outcome {
         self.turn = None;
         self.pages.retain(|page| page.heard().ended.is_none());
-        if let Err(reason) = self.enter(&turn, &mut late, stage).await {
+        if let Err(reason) = self.enter(&turn, stage).await {
             return Outcome::error(reason);
         }
         let Some(page) = self.pages.last() else { return Outcome::error("no page is open") };
         page.begin();
+        let mut late = stage.clock.sleep(turn.limit);
         let done = tokio::select! {
             biased;
             done = turn.act(page, stage.clock) => done,
+            why = page.end() => Err(why),
             () = &mut late => Err(turn.excuse(page, stage.clock).await),
         };
+        // A page may close itself; the one that opened it is there again.
+        let closed = self.pages.len() > 1 && page.heard().ended == Some(CLOSED);
+        let error = done.err().filter(|_| !closed);
         self.follow(stage).await;
-        let Some(page) = self.pages.last() else { return Outcome::error("no page is open") };
-        let outcome = match done {
-            Ok(()) => turn.look(page, &mut late).await,
-            Err(error) => {
-                // What is there now may show why.
-                late = stage.clock.sleep(LAST_LOOK);
-                Outcome { error: Some(error), ..turn.look(page, &mut late).await }
-            }
-        };
+        if error.is_some() {
+            // What is there now may show why.
+            late = stage.clock.sleep(LAST_LOOK);
+        }
+        let mut outcome = self.look(&mut turn, &mut late).await;
+        outcome.error = error.or(outcome.error);
+        let Some(page) = self.pages.last() else { return outcome };
         if outcome.error.is_none() {
             self.turn = Some((turn, late));
         } else if outcome.answer.is_none() || matches!(turn.deed, Deed::Navigate { .. }) {
@@ -93,8 +99,20 @@ impl Player {
         outcome
     }
 
+    /// Looks at the page that is there now.
+    async fn look(&mut self, turn: &mut Turn, late: &mut Pause) -> Outcome {
+        loop {
+            let Some(page) = self.pages.last() else { return Outcome::error("no page is open") };
+            let outcome = turn.look(page, late).await;
+            if self.pages.len() == 1 || page.heard().ended.is_none() {
+                return outcome;
+            }
+            self.pages.pop();
+        }
+    }
+
     /// Opens a page where none is open and one is navigated to.
-    async fn enter(&mut self, turn: &Turn, late: &mut Pause, stage: &Stage<'_>) -> Result<(), String> {
+    async fn enter(&mut self, turn: &Turn, stage: &Stage<'_>) -> Result<(), String> {
         if !self.pages.is_empty() {
             return Ok(());
         }
@@ -105,7 +123,7 @@ impl Player {
         let page = tokio::select! {
             biased;
             page = Page::open(browsers) => page?,
-            () = late => return Err(format!("no page could be opened within {}", Lapse(turn.limit))),
+            () = stage.clock.sleep(OPENING) => return Err("the browser opens no page".to_owned()),
         };
         self.pages.push(page);
         Ok(())
@@ -121,6 +139,7 @@ impl Player {
                         && let Ok(other) = page.other(&id).await
                     {
                         let _ = other.settle(stage.clock.sleep(QUIET)).await;
+                        let _ = other.ask("loaded", &[]).await;
                         new.push(other);
                     }
                 }
@@ -141,9 +160,11 @@ impl Player {
         tokio::select! {
             biased;
             () = &mut late => return None,
-            changed = page.change(turn.mark, turn.changes) => changed.ok()?,
+            // A change that cannot be waited for shows itself when it is looked.
+            _ = page.change(turn.mark, turn.changes) => {}
+            _ = page.end() => {}
         }
-        let seen = turn.look(page, &mut late).await;
+        let seen = self.look(&mut turn, &mut late).await;
         if seen.error.is_some() {
             return None;
         }
@@ -181,19 +202,16 @@ impl Turn {
 
     /// Does it and waits for what it sets off.
     async fn act(&self, page: &Page, clock: &dyn Clock) -> Result<(), String> {
-        let usable = [self.selector.clone(), json!({ "enabled": true, "hit": true })];
+        let usable = json!({ "enabled": true, "hit": true });
         match &self.deed {
             Deed::Navigate { url } => page.go(url).await?,
-            Deed::Click { .. } => page.point(&page.ask("ready", &usable).await?, true).await?,
-            Deed::Hover { .. } => {
-                let wants = json!({ "hit": true });
-                page.point(&page.ask("ready", &[self.selector.clone(), wants]).await?, false).await?;
-            }
+            Deed::Click { .. } => page.click(&page.hover(&self.selector, &usable).await?).await?,
+            Deed::Hover { .. } => drop(page.hover(&self.selector, &json!({ "hit": true })).await?),
             Deed::Check { .. } | Deed::Uncheck { .. } => {
                 let wanted = Value::from(matches!(self.deed, Deed::Check { .. }));
-                let there = page.ask("ready", &usable).await?;
+                let there = page.hover(&self.selector, &usable).await?;
                 if there["checked"] != wanted {
-                    page.point(&there, true).await?;
+                    page.click(&there).await?;
                     page.ask("tick", &[]).await?;
                     if page.ask("checked", &[self.selector.clone()]).await? != wanted {
                         return Err("a click does not change it".to_owned());
@@ -279,14 +297,18 @@ impl Turn {
         let tree = self.without_home(&sight.tree);
         let mut text = String::new();
         let place = self.without_home(&url);
-        let _ = writeln!(text, "URL: {}\nTitle: {}", if place.is_empty() { "/" } else { &place }, sight.title);
+        let _ =
+            writeln!(text, "URL: {}\nTitle: {}", if place.is_empty() { "/" } else { &place }, sight.title);
         if let Some(selector) = self.deed.selector() {
             let count = sight.count.unwrap_or_default();
             let seen = if sight.visible == Some(true) { "visible" } else { "not visible" };
             let _ = writeln!(text, "{selector}: {count} found, {seen}");
         }
-        for (what, lines) in [("Console", &heard.console), ("Dialogs", &heard.dialogs), ("Refused downloads", &heard.downloads)]
-        {
+        for (what, lines) in [
+            ("Console", &heard.console),
+            ("Dialogs", &heard.dialogs),
+            ("Refused downloads", &heard.downloads),
+        ] {
             if !lines.is_empty() {
                 let _ = writeln!(text, "{what}:\n{}", self.without_home(&lines.text()));
             }

@@ -8,18 +8,8 @@ use crate::scenario::yaml::{Kind, Node};
 use crate::value::Value;
 
 /// Every key it has in a file.
-pub const KEYS: &[&str] = &[
-    "action",
-    "url",
-    "selector",
-    "value",
-    "key",
-    "text",
-    "text_absent",
-    "count",
-    "hidden",
-    "timeout",
-];
+pub const KEYS: &[&str] =
+    &["action", "url", "selector", "value", "key", "text", "text_absent", "count", "hidden", "timeout"];
 
 /// Every action and the keys it has a use for.
 const ACTIONS: &[(&str, &[&str])] = &[
@@ -57,8 +47,11 @@ pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Browser> {
         if KEYS.contains(&name) && !matches!(name, "action" | "timeout") && !uses.contains(&name) && !harmless
         {
             let message = format!("`{word}` has no use for `{name}`");
-            reader.complain(Code::ScenarioValue, key, message).help =
-                Some(if uses.is_empty() { "it takes nothing".into() } else { format!("it takes {}", uses.join(", ")) });
+            reader.complain(Code::ScenarioValue, key, message).help = Some(if uses.is_empty() {
+                "it takes nothing".into()
+            } else {
+                format!("it takes {}", uses.join(", "))
+            });
         }
     }
     let action = deed(reader, node, word)?;

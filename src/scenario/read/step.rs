@@ -12,7 +12,8 @@ pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Step> {
     let action = the_action(reader, node);
     let kind = action.as_ref().map_or("", Action::word);
     let mut assert = given(node, "browser").map(|node| browser::implied(reader, node)).unwrap_or_default();
-    assert.extend(given(node, "assert").map(|value| assertion::read(reader, value, kind)).unwrap_or_default());
+    assert
+        .extend(given(node, "assert").map(|value| assertion::read(reader, value, kind)).unwrap_or_default());
     let step = Step {
         description: reader.optional(node, "description"),
         expect: reader.optional(node, "expect"),

@@ -52,7 +52,12 @@ impl Evidences for Kept {
 }
 
 /// Runs a scenario on the clock of the machine: a page takes its time.
-pub async fn browse(chromium: &Chromium, scenario: &Scenario, target: &str, kept: Option<&Kept>) -> Observation {
+pub async fn browse(
+    chromium: &Chromium,
+    scenario: &Scenario,
+    target: &str,
+    kept: Option<&Kept>,
+) -> Observation {
     // What flows through a pipeline is JSON: a scenario must survive the way.
     let scenario: Scenario = serde_json::from_value(serde_json::to_value(scenario).unwrap()).unwrap();
     let pages = Pages(chromium.clone());

@@ -71,10 +71,13 @@ const FORM: &str = r#"<!doctype html><title>Form</title>
 #[tokio::test]
 async fn every_action_on_a_form() {
     let Some(chromium) = chromium("every_action_on_a_form").await else { return };
-    let app = Router::new().route("/", get(|| async { Html(FORM) })).route(
-        "/done",
-        get(|axum::extract::RawQuery(query): axum::extract::RawQuery| async move { query.unwrap_or_default() }),
-    );
+    let app =
+        Router::new().route("/", get(|| async { Html(FORM) })).route(
+            "/done",
+            get(|axum::extract::RawQuery(query): axum::extract::RawQuery| async move {
+                query.unwrap_or_default()
+            }),
+        );
     let url = serve(app).await;
     let scenario = steps(
         r##"
@@ -89,7 +92,9 @@ async fn every_action_on_a_form() {
 - browser: { action: check, selector: 'role=checkbox[name="Newsletter"]' }
   assert: { tree: 'checkbox "Newsletter" [checked]' }
 - browser: { action: check, selector: "text=Newsletter" }
-  expect: a label is no box
+  assert: { tree: 'checkbox "Newsletter" [checked]' }
+- browser: { action: check, selector: "select" }
+  expect: a list is no box
 - browser: { action: select, selector: 'role=combobox[name="Size"]', value: Large }
   assert: { value: { equals: l }, tree: 'combobox "Size" [focused]: Large' }
 - browser: { action: fill, selector: textarea, value: "one\ntwo" }
@@ -109,19 +114,19 @@ async fn every_action_on_a_form() {
 "##,
     );
     let mut seen = browse(&chromium, &scenario, &url, None).await;
-    let label = seen.steps.remove(5);
-    assert_eq!(label.error.as_deref(), Some("a click does not change it"));
+    let list = seen.steps.remove(6);
+    assert_eq!(list.error.as_deref(), Some("a click does not change it"));
     assert_all_hold(&seen);
     assert!(text(&seen.steps[0]).contains(
-        "- textbox \"Name\": old\n- text: Day\n- textbox \"Day\"\n- checkbox \"Newsletter\"\n- text: Newsletter\n\
-         - combobox \"Size\": Small\n- textbox \"Note\"\n- button \"Send\"\n- text: Menu old text\n- button \"Shade\""
+        "- text: Name\n- textbox \"Name\": old\n- text: Day\n- textbox \"Day\"\n- checkbox \"Newsletter\"\n- text: Newsletter\n\
+         - combobox \"Size\": Small\n- textbox \"Note\"\n- button \"Send\"\n- text: Menu\n- text: old text\n- button \"Shade\""
     ), "{}", text(&seen.steps[0]));
 }
 
 const NOISY: &str = r#"<!doctype html><title>Noisy</title>
 <button onclick="alert('Saved!'); document.title = confirm('Sure?') + prompt('Name?', 'Ann')">Ask</button>
 <button onclick="fetch('/nothing').then(() => { console.error('bad', 7, new Error('inner')); nope() })">Break</button>
-<a href="/file" download>Get</a> <a href="/other" target=_blank>Other</a>
+<a href="/file" download>Get</a> <button onclick="open('/other')">Other</button>
 <img src="/gone.png" alt=""><script>console.log('not an error')</script>"#;
 
 #[tokio::test]
@@ -130,7 +135,10 @@ async fn what_a_page_says_is_observed() {
     let app = Router::new()
         .route("/", get(|| async { Html(NOISY) }))
         .route("/file", get(|| async { ([("content-disposition", "attachment; filename=a.csv")], "a,b") }))
-        .route("/other", get(|| async { Html("<title>Other</title><button onclick='close()'>Close</button>") }))
+        .route(
+            "/other",
+            get(|| async { Html("<title>Other</title><button onclick='close()'>Close</button>") }),
+        )
         .route("/empty", get(|| async { axum::http::StatusCode::INTERNAL_SERVER_ERROR }));
     let url = serve(app).await;
     let scenario = steps(

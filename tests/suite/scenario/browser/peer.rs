@@ -7,10 +7,10 @@ use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 
+use super::{Kept, assert_all_hold, browse, chromium, required, text};
+use crate::scenario::{read, steps};
 use atoll::scenario::Decided;
 use serde_json::{Value, json};
-use super::{assert_all_hold, browse, chromium, required, text, Kept};
-use crate::scenario::{read, steps};
 
 struct Datasette {
     url: String,
@@ -72,7 +72,10 @@ async fn a_journey_through_datasette() {
     assert_all_hold(&seen);
     assert!(seen.setup_ok);
     let step = |line: &str| seen.steps.iter().find(|step| step.description.starts_with(line)).unwrap();
-    assert_eq!(step("Look for").sent.as_ref().unwrap().text, r#"select "colour" in select[name=_filter_column]"#);
+    assert_eq!(
+        step("Look for").sent.as_ref().unwrap().text,
+        r#"select "colour" in select[name=_filter_column]"#
+    );
     assert_eq!(step("Count").captures[0].value, json!("2"));
     assert_eq!(
         text(step("Count")),
@@ -86,9 +89,14 @@ async fn a_journey_through_datasette() {
     assert_eq!(judged.decided, Decided::Open);
     assert!(!text(judged).contains(&peer.url), "the judged text is the same on every port");
     let pictures = kept.all();
-    assert_eq!(pictures.len(), 3, "one for every step that somebody will judge, and the one that was asked for");
+    assert_eq!(
+        pictures.len(),
+        3,
+        "one for every step that somebody will judge, and the one that was asked for"
+    );
     for picture in &pictures {
-        let size = [&picture[16..20], &picture[20..24]].map(|part| u32::from_be_bytes(part.try_into().unwrap()));
+        let size =
+            [&picture[16..20], &picture[20..24]].map(|part| u32::from_be_bytes(part.try_into().unwrap()));
         assert!(picture.starts_with(b"\x89PNG\r\n\x1a\n") && picture.ends_with(b"IEND\xaeB`\x82"));
         assert_eq!(size, [1280, 720]);
     }
@@ -100,7 +108,10 @@ async fn a_journey_through_datasette() {
 /// `role name` of all nodes of the roles that scenarios select by.
 fn named<'t>(nodes: impl Iterator<Item = (&'t str, &'t str)>) -> BTreeSet<String> {
     const ROLES: [&str; 7] = ["link", "button", "heading", "cell", "columnheader", "checkbox", "navigation"];
-    nodes.filter(|(role, _)| ROLES.contains(role)).map(|(role, name)| format!("{role} {}", name.replace('\u{a0}', " "))).collect()
+    nodes
+        .filter(|(role, _)| ROLES.contains(role))
+        .map(|(role, name)| format!("{role} {}", name.replace('\u{a0}', " ")))
+        .collect()
 }
 
 #[tokio::test]
@@ -113,7 +124,9 @@ async fn roles_and_names_are_those_that_chromium_tells_screen_readers() {
     let line = |line: &str| -> Option<(String, String)> {
         let line = line.trim_start().strip_prefix("- ")?;
         let (role, rest) = line.split_once(' ').unwrap_or((line, ""));
-        let name = rest.strip_prefix('"').and_then(|rest| serde_json::Deserializer::from_str(&format!("\"{rest}")).into_iter::<String>().next());
+        let name = rest.strip_prefix('"').and_then(|rest| {
+            serde_json::Deserializer::from_str(&format!("\"{rest}")).into_iter::<String>().next()
+        });
         Some((role.to_owned(), name.and_then(Result::ok).unwrap_or_default()))
     };
     let ours: Vec<(String, String)> = tree.lines().filter_map(line).collect();
@@ -132,7 +145,9 @@ async fn roles_and_names_are_those_that_chromium_tells_screen_readers() {
     let nodes = tab.call("Accessibility.getFullAXTree", json!({})).await.unwrap();
     let nodes = nodes["nodes"].as_array().unwrap().iter().filter(|node| node["ignored"] == false);
     let theirs: Vec<(&str, &str)> = nodes
-        .map(|node| (node["role"]["value"].as_str().unwrap(), node["name"]["value"].as_str().unwrap_or_default()))
+        .map(|node| {
+            (node["role"]["value"].as_str().unwrap(), node["name"]["value"].as_str().unwrap_or_default())
+        })
         .collect();
     let ours = named(ours.iter().map(|(role, name)| (role.as_str(), name.as_str())));
     let theirs = named(theirs.into_iter());
