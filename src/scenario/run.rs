@@ -55,7 +55,7 @@ struct Cast {
 
 impl Cast {
     async fn end(self) {
-        self.browser.end().await;
+        self.browser.end();
         self.grpc.end().await;
         self.ws.end().await;
         self.tui.end().await;

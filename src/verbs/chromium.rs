@@ -10,7 +10,7 @@ pub struct Pages(pub Chromium);
 /// One of them.
 struct Open(Tab);
 
-fn said(error: CallError) -> String {
+fn said(error: &CallError) -> String {
     error.to_string()
 }
 
@@ -29,16 +29,16 @@ impl scenario::Tab for Open {
     }
 
     fn call<'a>(&'a self, method: &'a str, parameters: Value) -> Doing<'a, Result<Value, String>> {
-        Box::pin(async move { self.0.call(method, parameters).await.map_err(said) })
+        Box::pin(async move { self.0.call(method, parameters).await.map_err(|e| said(&e)) })
     }
 
     fn pages(&self) -> Doing<'_, Result<Vec<String>, String>> {
-        Box::pin(async move { self.0.pages().await.map_err(said) })
+        Box::pin(async move { self.0.pages().await.map_err(|e| said(&e)) })
     }
 
     fn attach<'a>(&'a self, id: &'a str, ear: Ear) -> Doing<'a, Result<Box<dyn scenario::Tab>, String>> {
         Box::pin(async move {
-            let tab = self.0.attach(id, ear).await.map_err(said)?;
+            let tab = self.0.attach(id, ear).await.map_err(|e| said(&e))?;
             Ok(Box::new(Open(tab)) as Box<dyn scenario::Tab>)
         })
     }

@@ -72,14 +72,16 @@ impl Chromium {
     /// Opens a page in a context of its own. What happens in it goes to `ear`.
     pub async fn open(&self, ear: Ear) -> Result<Tab, Failure> {
         let running = self.running().await?;
-        let made = running.wire.call(None, "Target.createBrowserContext", json!({})).await.map_err(lost)?;
+        let made =
+            running.wire.call(None, "Target.createBrowserContext", json!({})).await.map_err(|e| lost(&e))?;
         let context = Arc::new(Context { running, id: text(&made, "browserContextId") });
         let page =
             json!({ "url": "about:blank", "browserContextId": context.id, "width": 1280, "height": 720 });
-        let page = context.running.wire.call(None, "Target.createTarget", page).await.map_err(lost)?;
+        let page =
+            context.running.wire.call(None, "Target.createTarget", page).await.map_err(|e| lost(&e))?;
         let refuse = json!({ "behavior": "deny", "browserContextId": context.id });
         context.running.wire.tell(None, "Browser.setDownloadBehavior", &refuse);
-        context.attach(text(&page, "targetId"), ear).await.map_err(lost)
+        context.attach(text(&page, "targetId"), ear).await.map_err(|e| lost(&e))
     }
 }
 
@@ -138,6 +140,6 @@ fn text(value: &Value, key: &str) -> String {
     value[key].as_str().unwrap_or_default().to_owned()
 }
 
-fn lost(error: CallError) -> Failure {
+fn lost(error: &CallError) -> Failure {
     Failure::transient(format!("Chromium opens no page: {error}"))
 }

@@ -1,6 +1,7 @@
 //! What a page tells by itself, folded event by event.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use super::page::WORLD;
 use crate::scenario::Excerpt;
@@ -67,7 +68,7 @@ impl Lines {
     pub fn text(&self) -> String {
         let mut text = self.lines.join("\n");
         if self.missing > 0 {
-            text.push_str(&format!("\n… {} more lines …", self.missing));
+            let _ = write!(text, "\n… {} more lines …", self.missing);
         }
         text
     }

@@ -1,4 +1,5 @@
 use std::fmt::Write as _;
+use std::slice::from_ref;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -182,9 +183,9 @@ impl Player {
     }
 
     /// Ends whatever is still open at the end of the scenario.
-    pub async fn end(self) {
+    pub fn end(self) {
         // A page is closed by letting it fall.
-        std::future::ready(drop(self.pages)).await;
+        drop(self.pages);
     }
 }
 
@@ -213,7 +214,7 @@ impl Turn {
                 if there["checked"] != wanted {
                     page.click(&there).await?;
                     page.ask("tick", &[]).await?;
-                    if page.ask("checked", &[self.selector.clone()]).await? != wanted {
+                    if page.ask("checked", from_ref(&self.selector)).await? != wanted {
                         return Err("a click does not change it".to_owned());
                     }
                 }

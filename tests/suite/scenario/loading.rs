@@ -130,7 +130,10 @@ fn browser_steps_are_checked_before_anything_runs() {
         ("{ action: fill, selector: a }", "`fill` needs `value`"),
         ("{ action: press, key: Contrl+A }", "`Contrl` is nothing to hold while pressing a key"),
         ("{ action: press }", "`press` needs `key` | write `key: Enter`"),
-        ("{ action: click, selector: 'role=button[name=Save]' }", "`role=button[name=Save]` is no role and name"),
+        (
+            "{ action: click, selector: 'role=button[name=Save]' }",
+            "`role=button[name=Save]` is no role and name",
+        ),
         ("{ action: hover, selector: a, value: x }", "`hover` has no use for `value` | it takes selector"),
         ("{ action: wait, count: 1 }", "`wait` needs `selector`, `text`, `text_absent` or `url`"),
         ("{ action: assert, selector: a, count: many }", "`count` is a number, not text"),

@@ -38,7 +38,7 @@ async fn a_page_that_hangs_breaks_its_step_and_no_other() {
     let Some(chromium) = chromium("a_page_that_hangs_breaks_its_step_and_no_other").await else { return };
     let url = serve(broken()).await;
     let scenario = steps(
-        r##"
+        r#"
 - { browser: { action: click, selector: button }, expect: x }
 - { browser: { action: navigate, url: /never, timeout: 500ms }, expect: x }
 - { browser: { action: navigate, url: /image, timeout: 1s }, expect: x }
@@ -49,7 +49,7 @@ async fn a_page_that_hangs_breaks_its_step_and_no_other() {
 - { browser: { action: navigate, url: /poll, timeout: 20s }, assert: { title: Poll } }
 - { browser: { action: click, selector: button, timeout: 20s }, assert: { text: there } }
 - { browser: { action: click, selector: "!!", timeout: 20s }, expect: x }
-"##,
+"#,
     );
     let seen = browse(&chromium, &scenario, &url, None).await;
     let errors: Vec<_> = seen.steps.iter().map(|step| step.error.as_deref().unwrap_or_default()).collect();
@@ -86,7 +86,7 @@ async fn nobody_at_the_target_and_floods() {
     assert_eq!(seen.steps[0].error.as_deref(), Some("no answer: connection refused"));
     let url = serve(broken()).await;
     let flood = steps(
-        r##"
+        r#"
 - browser: { action: navigate, url: /flood, timeout: 60s }
   assert:
     text: { contains: [begin, end] }
@@ -94,7 +94,7 @@ async fn nobody_at_the_target_and_floods() {
 - browser: { action: assert, selector: span, count: 50000, timeout: 60s }
 - browser: { action: assert, selector: body, timeout: 3s }
   assert: { text: { not_contains: nothing } }
-"##,
+"#,
     );
     let mut seen = browse(&chromium, &flood, &url, None).await;
     println!("{:?}", seen.steps.iter().map(|s| (s.duration_ms, s.error.clone())).collect::<Vec<_>>());
@@ -150,15 +150,15 @@ async fn a_crash_of_chromium_breaks_a_step_and_the_next_scenario_has_a_new_one()
         for pid in pids(&killer) {
             kill(pid, Signal::SIGKILL).unwrap();
         }
-        pending::<()>().await
+        pending::<()>().await;
     });
     let url = serve(broken().route("/crash", crash)).await;
     let scenario = steps(
-        r##"
+        "
 - { browser: { action: navigate, url: / }, assert: { title: Fine } }
 - { browser: { action: navigate, url: /crash }, expect: x }
 - { browser: { action: click, selector: button }, expect: x }
-"##,
+",
     );
     let seen = browse(&chromium, &scenario, &url, None).await;
     assert!(seen.steps[0].assertions[0].ok);
@@ -185,7 +185,7 @@ async fn atoll_killed_leaves_no_chromium_behind() {
     let (came, mut come) = tokio::sync::mpsc::unbounded_channel();
     let never = get(move || async move {
         came.send(()).unwrap();
-        pending::<()>().await
+        pending::<()>().await;
     });
     let url = serve(Router::new().route("/", never)).await;
     std::fs::create_dir_all(dir.path().join("cases")).unwrap();

@@ -142,7 +142,7 @@ async fn what_a_page_says_is_observed() {
         .route("/empty", get(|| async { axum::http::StatusCode::INTERNAL_SERVER_ERROR }));
     let url = serve(app).await;
     let scenario = steps(
-        r##"
+        r#"
 - browser: { action: navigate, url: / }
   assert: { console: { equals: "404: GET /gone.png" }, dialogs: { equals: "" } }
 - browser: { action: click, selector: text=Ask }
@@ -161,7 +161,7 @@ async fn what_a_page_says_is_observed() {
   assert: { title: { equals: trueAnn } }
 - browser: { action: navigate, url: /empty }
   assert: { console: "500: GET /empty", url: { matches: "/empty$" } }
-"##,
+"#,
     );
     let seen = browse(&chromium, &scenario, &url, None).await;
     assert_all_hold(&seen);
