@@ -126,7 +126,7 @@ async fn every_action_on_a_form() {
 const NOISY: &str = r#"<!doctype html><title>Noisy</title>
 <button onclick="alert('Saved!'); document.title = confirm('Sure?') + prompt('Name?', 'Ann')">Ask</button>
 <button onclick="fetch('/nothing').then(() => { console.error('bad', 7, new Error('inner')); nope() })">Break</button>
-<a href="/file" download>Get</a> <button onclick="open('/other')">Other</button>
+<a href="/file" download>Get</a> <button onclick="window.open('/other')">Other</button>
 <img src="/gone.png" alt=""><script>console.log('not an error')</script>"#;
 
 #[tokio::test]
@@ -137,7 +137,7 @@ async fn what_a_page_says_is_observed() {
         .route("/file", get(|| async { ([("content-disposition", "attachment; filename=a.csv")], "a,b") }))
         .route(
             "/other",
-            get(|| async { Html("<title>Other</title><button onclick='close()'>Close</button>") }),
+            get(|| async { Html("<title>Other</title><button onclick='window.close()'>Close</button>") }),
         )
         .route("/empty", get(|| async { axum::http::StatusCode::INTERNAL_SERVER_ERROR }));
     let url = serve(app).await;
