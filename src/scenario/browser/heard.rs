@@ -157,7 +157,8 @@ impl Heard {
             }
             "Network.responseReceived" => {
                 let status = told.pointer("/response/status").and_then(Value::as_u64).unwrap_or_default();
-                if status >= 400 {
+                // Some browsers ask for an icon by themselves; that is nothing the page has done.
+                if status >= 400 && !text("/response/url").ends_with("/favicon.ico") {
                     let what = self.requests.get(id).map_or_else(|| text("/response/url"), String::as_str);
                     let line = format!("{status}: {what}");
                     self.complain(&line);
