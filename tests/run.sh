@@ -18,6 +18,7 @@ setup() {
 }
 setup process tests/setup/sandbox.sh
 setup docker tests/setup/docker.sh
+setup chromium tests/setup/chromium.sh
 setup peers tests/setup/peers.sh
 case " ${require[*]-} " in *" docker "*) setup images tests/setup/images.sh ;; esac
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Settings, Stop};
+use crate::clients::browser::{self, Chromium};
 use crate::clients::clock::SystemClock;
 use crate::clients::llm::{Cassette, Mode, Models};
 use crate::clients::process::Host;
@@ -42,7 +43,9 @@ pub fn listing(settings: &Settings) -> Result<Catalog, Stop> {
 fn catalog(models: Models, runtimes: &Runtimes) -> Catalog {
     let from = |name: &str| Settings::environment(name).unwrap_or_default();
     let host = Host::new(program(), from("PATH"), from("HOME"));
-    verbs::catalog(verbs::Doors { models, runtimes: runtimes.clone(), host })
+    let program = Settings::environment("ATOLL_CHROMIUM");
+    let chromium = Chromium::new(browser::Settings { program, path: from("PATH") });
+    verbs::catalog(verbs::Doors { models, runtimes: runtimes.clone(), host, chromium })
 }
 
 /// What builds and runs services here.

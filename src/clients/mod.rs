@@ -3,6 +3,7 @@
 //! Start with the door you need: `llm` for models, `registry` for what is known about them, `secrets` for keys.
 
 pub mod agent;
+pub mod browser;
 pub mod clock;
 pub mod docker;
 pub mod llm;

@@ -67,6 +67,8 @@ pub enum Subject {
     Tree,
     /// Console errors of a page, uncaught exceptions and failed requests among them, one a line.
     Console,
+    /// Dialogs that a page opened, as `kind: message`, one a line.
+    Dialogs,
     /// How many: matching elements, received messages or events.
     Count,
     /// Received messages, one a line.
@@ -166,6 +168,7 @@ const SUBJECTS: &[(&str, &[(Subject, Form)])] = &[
             (Subject::Visible, Form::Flag),
             (Subject::Tree, Form::Text),
             (Subject::Console, Form::Text),
+            (Subject::Dialogs, Form::Text),
             (Subject::Count, Form::Count),
             (Subject::Json, Form::Json),
             (Subject::Duration, Form::Duration),
@@ -236,6 +239,7 @@ impl Subject {
             Self::Visible => "visible",
             Self::Tree => "tree",
             Self::Console => "console",
+            Self::Dialogs => "dialogs",
             Self::Count => "count",
             Self::Messages => "messages",
             Self::Close => "close",

@@ -1,54 +1,199 @@
-//! The step type `browser`: a real Chromium, one context per scenario.
+//! The step type `browser`: a real Chromium, one context per scenario. Nothing waits for a fixed time: what is acted on
+//! is waited for, what an action sets off is waited for, and what is asserted is looked at again when the page changes.
+
+mod chord;
+mod heard;
+mod page;
+mod pick;
+mod player;
+mod read;
+
+pub use player::Player;
+#[cfg(test)]
+pub use read::KEYS;
+pub use read::{actions, implied, read};
+
+use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::http::Outcome;
-use super::observation::Sent;
-use super::read::{Reader, given};
-use super::yaml::Node;
-use super::{Lapse, Stage, Variables};
+use super::{Lapse, Variables};
 
 /// Something done in a browser.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Browser {
-    /// How long it may take.
+    /// What is done.
+    pub action: Deed,
+    /// How long it may take, together with what it sets off and until its assertions hold.
     pub timeout: Lapse,
 }
 
-/// Every action it has.
-pub const ACTIONS: &[&str] = &["navigate", "click", "fill", "assert"];
-
-/// Every key it has in a file.
-pub const KEYS: &[&str] = &["timeout"];
-
-/// Reads it from a file.
-pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Browser> {
-    reader.table(node, "`browser`", KEYS)?;
-    let timeout = given(node, "timeout").and_then(|value| reader.lapse(value, "`timeout`"));
-    Some(Browser { timeout: timeout.unwrap_or(Lapse::secs(5)) })
+/// What is done in a page. Texts may hold variables; selectors are CSS, `role=button[name="Save"]` or `text=Save`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Deed {
+    /// Goes to a page of the target.
+    Navigate {
+        /// Path and query, joined to the target.
+        url: String,
+    },
+    /// Clicks an element.
+    Click {
+        /// Which.
+        selector: String,
+    },
+    /// Replaces what is in a field.
+    Fill {
+        /// Which.
+        selector: String,
+        /// By what; empty text empties it.
+        value: String,
+    },
+    /// Looks at elements; its assertions say what for.
+    Assert {
+        /// Which.
+        selector: String,
+    },
+    /// Presses keys, one chord after the other.
+    Press {
+        /// Chords such as `Control+A` or `Enter`.
+        keys: Vec<String>,
+        /// The element that gets them; null for the one that has the focus.
+        #[serde(default)]
+        selector: Option<String>,
+    },
+    /// Selects an option.
+    Select {
+        /// The list it is in.
+        selector: String,
+        /// Its value or label.
+        value: String,
+    },
+    /// Moves the pointer over an element.
+    Hover {
+        /// Which.
+        selector: String,
+    },
+    /// Checks a box.
+    Check {
+        /// Which.
+        selector: String,
+    },
+    /// Unchecks a box.
+    Uncheck {
+        /// Which.
+        selector: String,
+    },
+    /// Waits until all of it is so.
+    Wait(Goal),
+    /// Takes a picture.
+    Screenshot {},
 }
 
-/// What the `browser` steps of one scenario share.
-#[derive(Default)]
-pub struct Player {}
+/// What is waited for; everything that is given has to be so at once.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Goal {
+    /// An element that can be seen, or cannot where `hidden` is set.
+    #[serde(default)]
+    pub selector: Option<String>,
+    /// Whether it has to be out of sight or gone.
+    #[serde(default)]
+    pub hidden: bool,
+    /// How many elements match.
+    #[serde(default)]
+    pub count: Option<u64>,
+    /// A text that the page, or the element, has in it.
+    #[serde(default)]
+    pub text: Option<String>,
+    /// A text that it has not in it.
+    #[serde(default)]
+    pub text_absent: Option<String>,
+    /// A part of the page's address.
+    #[serde(default)]
+    pub url: Option<String>,
+}
 
-impl Player {
-    /// Plays one step, for at most `left` where a retry limits it.
-    pub async fn play(
-        &mut self,
-        _step: &Browser,
-        _stage: &Stage<'_>,
-        _variables: &Variables,
-        _left: Option<std::time::Duration>,
-    ) -> (Option<Sent>, Outcome) {
-        std::future::ready(()).await;
-        (None, Outcome::error("`browser` steps cannot be run yet"))
+impl Deed {
+    /// With variables filled in.
+    fn filled(&self, variables: &Variables) -> Self {
+        let fill = |text: &String| variables.fill(text).into_owned();
+        match self {
+            Self::Navigate { url } => Self::Navigate { url: fill(url) },
+            Self::Click { selector } => Self::Click { selector: fill(selector) },
+            Self::Fill { selector, value } => Self::Fill { selector: fill(selector), value: fill(value) },
+            Self::Assert { selector } => Self::Assert { selector: fill(selector) },
+            Self::Press { keys, selector } => {
+                Self::Press { keys: keys.iter().map(fill).collect(), selector: selector.as_ref().map(fill) }
+            }
+            Self::Select { selector, value } => Self::Select { selector: fill(selector), value: fill(value) },
+            Self::Hover { selector } => Self::Hover { selector: fill(selector) },
+            Self::Check { selector } => Self::Check { selector: fill(selector) },
+            Self::Uncheck { selector } => Self::Uncheck { selector: fill(selector) },
+            Self::Wait(goal) => Self::Wait(Goal {
+                selector: goal.selector.as_ref().map(fill),
+                text: goal.text.as_ref().map(fill),
+                text_absent: goal.text_absent.as_ref().map(fill),
+                url: goal.url.as_ref().map(fill),
+                ..goal.clone()
+            }),
+            Self::Screenshot {} => Self::Screenshot {},
+        }
     }
 
-    /// Ends whatever is still open at the end of the scenario.
-    pub async fn end(self) {
-        std::future::ready(()).await;
+    /// The element it is about.
+    fn selector(&self) -> Option<&str> {
+        match self {
+            Self::Click { selector }
+            | Self::Fill { selector, .. }
+            | Self::Assert { selector }
+            | Self::Select { selector, .. }
+            | Self::Hover { selector }
+            | Self::Check { selector }
+            | Self::Uncheck { selector } => Some(selector),
+            Self::Press { selector, .. } => selector.as_deref(),
+            Self::Wait(goal) => goal.selector.as_deref(),
+            Self::Navigate { .. } | Self::Screenshot {} => None,
+        }
+    }
+}
+
+impl fmt::Display for Deed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Navigate { url } => write!(f, "navigate {url}"),
+            Self::Click { selector } => write!(f, "click {selector}"),
+            Self::Fill { selector, value } => write!(f, "fill {selector} with {value:?}"),
+            Self::Assert { selector } => write!(f, "look at {selector}"),
+            Self::Press { keys, selector: None } => write!(f, "press {}", keys.join(" ")),
+            Self::Press { keys, selector: Some(selector) } => {
+                write!(f, "press {} in {selector}", keys.join(" "))
+            }
+            Self::Select { selector, value } => write!(f, "select {value:?} in {selector}"),
+            Self::Hover { selector } => write!(f, "hover {selector}"),
+            Self::Check { selector } => write!(f, "check {selector}"),
+            Self::Uncheck { selector } => write!(f, "uncheck {selector}"),
+            Self::Wait(goal) => write!(f, "wait until {goal}"),
+            Self::Screenshot {} => f.write_str("take a screenshot"),
+        }
+    }
+}
+
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        if let Some(selector) = &self.selector {
+            parts.push(match (self.hidden, self.count) {
+                (true, _) => format!("{selector} is hidden"),
+                (false, Some(count)) => format!("{count} match {selector}"),
+                (false, None) => format!("{selector} is visible"),
+            });
+        }
+        parts.extend(self.text.as_ref().map(|text| format!("it has the text {text:?}")));
+        parts.extend(self.text_absent.as_ref().map(|text| format!("it has no text {text:?}")));
+        parts.extend(self.url.as_ref().map(|url| format!("the page is at {url}")));
+        f.write_str(&parts.join(" and "))
     }
 }

@@ -21,7 +21,10 @@ pub fn sources(word: &str) -> &'static [&'static str] {
     match word {
         "request" => &["status", "body", "header:"],
         "exec" => &["stdout", "stderr", "exitcode", "exit_code"],
-        "browser" => &["text", "html", "count", "location", "url", "title", "value", "tree", "console"],
+        "browser" => &[
+            "text", "html", "count", "location", "url", "title", "value", "visible", "tree", "console",
+            "dialogs",
+        ],
         "grpc" => &["status", "message", "headers", "trailers", "header:", "trailer:", "body"],
         "ws" => &["messages", "count", "close", "protocol", "header:"],
         "tui" => &["screen", "exit_code", "exitcode"],

@@ -29,7 +29,7 @@ mod ws;
 mod yaml;
 
 pub use answer::{Answer, Evidence, ExecAnswer, HttpAnswer, JUDGED, Told};
-pub use browser::Browser;
+pub use browser::{Browser, Deed, Goal};
 pub use capture::Captured;
 pub use excerpt::{Excerpt, Kept};
 pub use generator::Generator;
@@ -39,7 +39,7 @@ pub use language::{Action, Capture, Exec, Isolation, Parallel, Retry, Scenario, 
 pub use lapse::Lapse;
 pub use load::{Files, load};
 pub use observation::{Broken, Decided, EvidenceRef, Observation, Observed, Sent, StepSeen};
-pub use port::{Command, Evidences, Execution, Ran, Shell, ShellError};
+pub use port::{Browsers, Command, Doing, Ear, Evidences, Execution, Ran, Shell, ShellError, Tab};
 pub use run::{Stage, run};
 pub use select::Selector;
 pub use tui::Tui;

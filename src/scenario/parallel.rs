@@ -32,7 +32,7 @@ pub async fn play(
     let sent: Vec<&Sent> = all.iter().filter_map(|(sent, _)| sent.as_ref()).collect();
     let sent = Sent { text: Excerpt::of_text(&summary(&sent), SHOWN).text, ..Sent::default() };
     let results: Vec<Value> = all.into_iter().map(|(_, result)| result).collect();
-    (Some(sent), Outcome { answer: Some(Answer::Told(Box::new(told(results, took)))), error: None })
+    (Some(sent), Outcome { answer: Some(Answer::Told(Box::new(told(&results, took)))), error: None })
 }
 
 async fn one(
@@ -74,9 +74,9 @@ fn outcome_of(result: &Value) -> String {
     }
 }
 
-fn told(results: Vec<Value>, took: u64) -> Told {
+fn told(results: &[Value], took: u64) -> Told {
     let mut tally: BTreeMap<String, u64> = BTreeMap::new();
-    for result in &results {
+    for result in results {
         *tally.entry(outcome_of(result)).or_default() += 1;
     }
     let slowest = results.iter().filter_map(|result| result["ms"].as_u64()).max().unwrap_or_default();

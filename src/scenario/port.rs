@@ -1,10 +1,11 @@
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use crate::value::Digest;
+use crate::value::{Digest, Value};
 
 /// The inside of a held service, as far as scenarios need it. Nothing is ever run outside of it.
 pub trait Shell: Send + Sync {
@@ -57,4 +58,29 @@ pub struct ShellError(pub String);
 pub trait Evidences: Send + Sync {
     /// Keeps the bytes and gives the digest they are found by.
     fn keep(&self, bytes: &[u8]) -> Result<Digest, String>;
+}
+
+/// Something that is still being done.
+pub type Doing<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Where pages are opened.
+pub trait Browsers: Send + Sync {
+    /// Opens a page that shares nothing with the pages of other calls. What happens in it goes to `ear`; dialogs are
+    /// accepted and downloads refused on the way.
+    fn open(&self, ear: Ear) -> Doing<'_, Result<Box<dyn Tab>, String>>;
+}
+
+/// Hears the events of a page, in the words of the DevTools protocol, and `Browser.gone` at the end.
+pub type Ear = Arc<dyn Fn(&str, &Value) + Send + Sync>;
+
+/// A page that is driven in the words of the DevTools protocol. Dropped, it is closed.
+pub trait Tab: Send + Sync {
+    /// Its id, which is also that of its main frame.
+    fn id(&self) -> &str;
+    /// Calls a method. Nothing bounds how long it takes.
+    fn call<'a>(&'a self, method: &'a str, parameters: Value) -> Doing<'a, Result<Value, String>>;
+    /// The ids of all pages of its context.
+    fn pages(&self) -> Doing<'_, Result<Vec<String>, String>>;
+    /// Another page of its context.
+    fn attach<'a>(&'a self, id: &'a str, ear: Ear) -> Doing<'a, Result<Box<dyn Tab>, String>>;
 }

@@ -73,11 +73,13 @@ impl Variables {
     }
 
     /// The same, with values made up by `generator`.
+    #[must_use]
     pub fn generating(self, generator: Generator) -> Self {
         Self { generator: Arc::new(generator), ..self }
     }
 
     /// The same with `values` beside its own, which stay where both have one of a name.
+    #[must_use]
     pub fn beside(self, values: &IndexMap<String, Value>) -> Self {
         let mut all: IndexMap<String, Value> =
             values.iter().map(|(name, value)| (name.clone(), self.fill_json(value))).collect();
@@ -86,6 +88,7 @@ impl Variables {
     }
 
     /// The same with `row` hiding its own.
+    #[must_use]
     pub fn under(&self, row: &IndexMap<String, Value>) -> Self {
         let mut values = self.values.clone();
         values.extend(row.iter().map(|(name, value)| (name.clone(), self.fill_json(value))));

@@ -2,6 +2,7 @@
 //! They must never know each other or the engine.
 //! Start with `set.rs`, the smallest; [`catalog`] lists them all.
 
+pub mod chromium;
 pub mod docker_build;
 mod fail;
 pub mod files;
@@ -26,6 +27,7 @@ pub use write::Write;
 
 use std::sync::Arc;
 
+use crate::clients::browser::Chromium;
 use crate::clients::llm::Models;
 use crate::clients::process::Host;
 use crate::clients::service::Runtimes;
@@ -41,6 +43,8 @@ pub struct Doors {
     pub runtimes: Runtimes,
     /// What runs commands of the pipeline's author.
     pub host: Host,
+    /// What opens pages.
+    pub chromium: Chromium,
 }
 
 /// All verbs and resources.
@@ -56,7 +60,7 @@ pub fn catalog(doors: Doors) -> Catalog {
         .verb(llm::Llm::new(doors.models))
         .verb(docker_build::DockerBuild::new(doors.runtimes.clone()))
         .verb(scenario_load::ScenarioLoad)
-        .verb(scenario::ScenarioRun::new(Arc::new(Inside(doors.runtimes.clone()))))
+        .verb(scenario::ScenarioRun::new(Arc::new(Inside(doors.runtimes.clone())), doors.chromium))
         .resource(service::Service::new(doors.runtimes))
 }
 

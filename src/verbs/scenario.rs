@@ -6,6 +6,8 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::chromium::Pages;
+use crate::clients::browser::Chromium;
 use crate::scenario::{Evidences, Generator, Observation, Scenario, Shell, Stage, Variables, Web, run};
 use crate::value::{Digest, Value};
 use crate::verb::{Blobs, Context, Failure, Output, Traits, Verb};
@@ -19,12 +21,13 @@ pub trait Services: Send + Sync + 'static {
 /// Runs a scenario.
 pub struct ScenarioRun {
     services: Arc<dyn Services>,
+    chromium: Chromium,
 }
 
 impl ScenarioRun {
-    /// Commands run inside what `services` finds.
-    pub fn new(services: Arc<dyn Services>) -> Self {
-        Self { services }
+    /// Commands run inside what `services` finds, pages open in `chromium`.
+    pub fn new(services: Arc<dyn Services>, chromium: Chromium) -> Self {
+        Self { services, chromium }
     }
 }
 
@@ -85,12 +88,20 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
         if let (None, Some(word)) = (grpc_target, used(&["grpc"])) {
             return Err(lacks(&scenario, word, "grpc_target", "{{ held.url }}"));
         }
+        if used(&["browser"]).is_some() {
+            tokio::select! {
+                ready = self.chromium.ready() => ready?,
+                () = cx.cancel.cancelled() => return Err(Failure::cancelled()),
+            }
+        }
+        let pages = Pages(self.chromium.clone());
         let kept = Kept(cx.blobs.clone());
         let stage = Stage {
             web: web.as_ref(),
             target: with.target.as_deref(),
             grpc_target,
             shell: shell.as_deref(),
+            browsers: Some(&pages),
             evidence: Some(&kept),
             clock: &*cx.clock,
         };

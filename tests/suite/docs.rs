@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use atoll::clients::browser::{self, Chromium};
 use atoll::clients::llm::{Cassette, Models};
 use atoll::clients::process::Host;
 use atoll::clients::registry::Registry;
@@ -43,6 +44,7 @@ fn verbs() -> Catalog {
         ),
         runtimes: Runtimes::new(Settings::new(program.clone(), PathBuf::from("images"))),
         host: Host::new(program, String::new(), String::new()),
+        chromium: Chromium::new(browser::Settings::default()),
     })
 }
 

@@ -19,6 +19,11 @@ impl Target {
         self.0.scheme() == "http"
     }
 
+    /// Scheme, host and port.
+    pub fn origin(&self) -> String {
+        self.0.origin().ascii_serialization()
+    }
+
     /// Whether `url` has the scheme, host and port of the target.
     pub fn is_home_of(&self, url: &Url) -> bool {
         url.origin() == self.0.origin()

@@ -102,11 +102,11 @@ fn browser(linter: &mut Linter<'_>, node: &Node) {
                 linter.say(Code::LintAssertWhat, node, message);
             }
         }
-        other if browser::ACTIONS.contains(&other) => {}
+        other if browser::actions().contains(&other) => {}
         other => {
             let at = node.get("action").unwrap_or(node);
             let message = format!("the browser has no action `{other}`");
-            linter.unknown(Code::LintBrowserAction, at, message, other, browser::ACTIONS);
+            linter.unknown(Code::LintBrowserAction, at, message, other, &browser::actions());
         }
     }
     lapse(linter, Code::LintBrowserTimeout, node, "timeout");

@@ -11,7 +11,7 @@ pub fn check(linter: &mut Linter<'_>, step: &Node, kind: &str) {
         None => {}
         Some(node) if node.is_null() => {}
         Some(Node { kind: Kind::List(items), .. }) => {
-            items.iter().for_each(|item| capture(linter, item, kind))
+            items.iter().for_each(|item| capture(linter, item, kind));
         }
         Some(node) => {
             linter.say(Code::LintCaptures, node, format!("`capture` is a list, not {}", node.type_name()));

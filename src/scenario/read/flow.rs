@@ -76,9 +76,18 @@ fn unjudged(reader: &mut Reader<'_>, step: &Node) {
         && given(step, "expect").is_none()
         && given(step, "assert").is_none()
         && given(step, "until").is_none()
+        && !asserts_itself(step)
     {
         reader.complain(Code::ScenarioUnjudged, step, "this step has neither `expect` nor `assert`");
     }
+}
+
+/// An `assert` action says by its own keys what has to be so.
+fn asserts_itself(step: &Node) -> bool {
+    given(step, "browser").is_some_and(|action| {
+        given(action, "action").and_then(Node::text) == Some("assert")
+            && ["text", "text_absent", "count"].iter().any(|key| given(action, key).is_some())
+    })
 }
 
 /// The names of the captures of a step.

@@ -84,6 +84,7 @@ pub const ASSERT: &[&str] = &[
     "visible",
     "tree",
     "console",
+    "dialogs",
     "count",
     "messages",
     "close",

@@ -319,16 +319,14 @@ fn named_fixtures(
     let Some(list) = given(node, "fixtures") else { return named };
     for item in reader.list(list, "`fixtures`") {
         let Some(name) = reader.text(item, "a fixture") else { continue };
-        match fixtures.get(&name) {
-            Some(fixture) => named.push(fixture.clone()),
-            None => {
-                let complaint =
-                    reader.complain(Code::ScenarioFixture, item, format!("there is no fixture `{name}`"));
-                *complaint = complaint.clone().suggest(&name, fixtures.keys().map(String::as_str));
-                if fixtures.is_empty() {
-                    complaint.help = Some(format!("put it into `fixtures/{name}.yaml` beside the scenarios"));
-                }
-            }
+        if let Some(fixture) = fixtures.get(&name) {
+            named.push(fixture.clone());
+            continue;
+        }
+        let complaint = reader.complain(Code::ScenarioFixture, item, format!("there is no fixture `{name}`"));
+        *complaint = complaint.clone().suggest(&name, fixtures.keys().map(String::as_str));
+        if fixtures.is_empty() {
+            complaint.help = Some(format!("put it into `fixtures/{name}.yaml` beside the scenarios"));
         }
     }
     named

@@ -6,7 +6,7 @@ use crate::diag::Code;
 use crate::scenario::capture::sources;
 use crate::scenario::variables::is_name;
 use crate::scenario::yaml::{Kind, Node};
-use crate::scenario::{Action, Capture, Lapse, Retry, Selector, Step, Until, Variables};
+use crate::scenario::{Action, Capture, Lapse, Retry, Selector, Step, Until, Variables, browser};
 
 /// Reads one entry of `setup`, `steps` or `teardown`: one step, or one for each of its rows.
 pub fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<Step> {
@@ -35,6 +35,9 @@ fn one(reader: &mut Reader<'_>, node: &Node) -> Option<Step> {
             "`until` is tried again by itself: say how long with `within`, how often with `every`".into(),
         );
     }
+    let mut assert = given(node, "browser").map(|node| browser::implied(reader, node)).unwrap_or_default();
+    assert
+        .extend(given(node, "assert").map(|value| assertion::read(reader, value, kind)).unwrap_or_default());
     Some(Step {
         description: reader.optional(node, "description"),
         expect: reader.optional(node, "expect"),
@@ -45,7 +48,7 @@ fn one(reader: &mut Reader<'_>, node: &Node) -> Option<Step> {
         weight: weight(reader, node, 1.0),
         variables: Row::new(),
         capture: captures(reader, node, kind),
-        assert: given(node, "assert").map(|value| assertion::read(reader, value, kind)).unwrap_or_default(),
+        assert,
         line: reader.line(node),
         action: action?,
     })

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use atoll::clients::browser::{self, Chromium};
 use atoll::scenario::{Decided, Observation, Shell};
 use atoll::verb::{Class, Context, DynVerb};
 use atoll::verbs::scenario::{ScenarioRun, Services};
@@ -108,9 +109,14 @@ impl Services for One {
     }
 }
 
+fn scenario_run() -> ScenarioRun {
+    let nowhere = browser::Settings { program: None, path: "/no/such/directory".into() };
+    ScenarioRun::new(Arc::new(One), Chromium::new(nowhere))
+}
+
 async fn verb(with: Value) -> Result<Value, atoll::verb::Failure> {
     let cx = Context::for_test(PathBuf::from("."), Arc::new(QuickClock::default()));
-    let verb: Arc<dyn DynVerb> = Arc::new(ScenarioRun::new(Arc::new(One)));
+    let verb: Arc<dyn DynVerb> = Arc::new(scenario_run());
     verb.run(with, cx).await.map(|output| output.value)
 }
 
@@ -139,7 +145,7 @@ async fn the_verb_takes_json_and_gives_json() {
         Value::Null,
         "every key is there, for strict templates"
     );
-    let schema = atoll::schema::Schema::compile("out", ScenarioRun::new(Arc::new(One)).out_schema()).unwrap();
+    let schema = atoll::schema::Schema::compile("out", scenario_run().out_schema()).unwrap();
     assert_eq!(schema.violations(&out), []);
 }
 
@@ -147,11 +153,13 @@ async fn the_verb_takes_json_and_gives_json() {
 async fn the_verb_says_what_it_lacks() {
     let web = steps("- { request: { method: GET, path: / }, expect: x }");
     let run = steps("- { exec: { command: ls }, expect: x }");
+    let page = steps("- { browser: { action: navigate, url: / }, expect: x }");
     for (with, wanted) in [
         (json!({ "scenario": web }), "the scenario `test` has `request` steps, but no `target` is given"),
         (json!({ "scenario": run }), "the scenario `test` has `exec` steps, but no `service` is given"),
         (json!({ "scenario": run, "service": "gone" }), "no service `gone` is held"),
         (json!({ "scenario": web, "target": "nowhere" }), "`nowhere` is no URL: relative URL without a base"),
+        (json!({ "scenario": page, "target": "http://127.0.0.1:1" }), "`browser` steps need Chromium"),
         (json!({ "scenario": 7 }), "`scenario` cannot use its input"),
     ] {
         let failure = verb(with).await.unwrap_err();
@@ -165,7 +173,7 @@ async fn a_stopped_run_stops_at_once() {
     let cx = Context::for_test(PathBuf::from("."), Arc::new(QuickClock::default()));
     let scenario = steps("- { exec: { command: exec tail -f /dev/null }, expect: x }");
     cx.cancel.cancel();
-    let verb: Arc<dyn DynVerb> = Arc::new(ScenarioRun::new(Arc::new(One)));
+    let verb: Arc<dyn DynVerb> = Arc::new(scenario_run());
     let failure = verb.run(json!({ "scenario": scenario, "service": "svc-1" }), cx).await.unwrap_err();
     assert_eq!(failure.class, Class::Cancelled);
 }

@@ -133,6 +133,39 @@ fn actions_and_captures_are_checked_before_anything_runs() {
 }
 
 #[test]
+fn browser_steps_are_checked_before_anything_runs() {
+    for (text, wanted) in [
+        ("{ action: tap, selector: a }", "`tap` is no browser action | known here: navigate, click"),
+        ("{ selector: a }", "a browser step needs `action`"),
+        ("{ action: navigate }", "`navigate` needs `url`"),
+        ("{ action: fill, selector: a }", "`fill` needs `value`"),
+        ("{ action: press, key: Contrl+A }", "`Contrl` is nothing to hold while pressing a key"),
+        ("{ action: press }", "`press` needs `key` | write `key: Enter`"),
+        (
+            "{ action: click, selector: 'role=button[name=Save]' }",
+            "`role=button[name=Save]` is no role and name",
+        ),
+        ("{ action: hover, selector: a, value: x }", "`hover` has no use for `value` | it takes selector"),
+        ("{ action: wait, count: 1 }", "`wait` needs `selector`, `text`, `text_absent` or `url`"),
+        ("{ action: assert, selector: a, count: many }", "`count` is a number, not text"),
+        ("{ action: click, selector: a, timeout: 3 }", "`timeout` is no length of time"),
+        ("{ action: click, selektor: a }", "`browser` has no key `selektor` | did you mean `selector`?"),
+    ] {
+        let found = step(&format!("browser: {text}\nexpect: x"));
+        assert!(found.iter().any(|line| line.contains(wanted)), "{text}: {found:#?}");
+    }
+    // As people have it: keys that an action has no use for, and assertions that need no `expect`.
+    for fine in [
+        "browser: { action: click, selector: a, url: /x, text: b }\nexpect: x",
+        "browser: { action: assert, selector: a, text: b, text_absent: c, count: 0, timeout: 2s }",
+        "browser: { action: assert, selector: a }\nexpect: x",
+        "browser: { action: fill, selector: a, value: '' }\nexpect: x",
+    ] {
+        assert_eq!(step(fine), Vec::<String>::new(), "{fine}");
+    }
+}
+
+#[test]
 fn assertions_are_checked_before_anything_runs() {
     let request = [
         ("{ status: 999 }", "E0714 999 is no HTTP status"),

@@ -1,0 +1,145 @@
+//! The door to Chromium: one process for all scenarios, started when the first page is asked for, driven over a pipe.
+//! It must never know what is done in a page or what is expected of it.
+//! Start with [`Chromium`]; `launch.rs` starts and ends the process, `wire.rs` speaks the DevTools protocol.
+
+mod launch;
+mod wire;
+
+pub use wire::{CallError, Ear};
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::value::Value;
+use crate::verb::Failure;
+use launch::Running;
+
+/// Where Chromium is looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The program, where somebody named one.
+    pub program: Option<String>,
+    /// The search path.
+    pub path: String,
+}
+
+/// Chromium, started when it is needed and again after a crash. Cheap to clone; the process ends with the last clone.
+#[derive(Clone)]
+pub struct Chromium(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    running: tokio::sync::Mutex<Option<Arc<Running>>>,
+}
+
+/// A page that is driven. Dropped, it is closed, and its context with the last page in it.
+pub struct Tab {
+    context: Arc<Context>,
+    target: String,
+    session: String,
+}
+
+/// Cookies, storage and pages that share nothing with any other context.
+struct Context {
+    running: Arc<Running>,
+    id: String,
+}
+
+impl Chromium {
+    /// Looks for the program where `settings` says; nothing is started yet.
+    pub fn new(settings: Settings) -> Self {
+        Self(Arc::new(Inner { settings, running: tokio::sync::Mutex::new(None) }))
+    }
+
+    /// Starts the process where none is running, or says why it cannot be had.
+    pub async fn ready(&self) -> Result<(), Failure> {
+        self.running().await.map(drop)
+    }
+
+    async fn running(&self) -> Result<Arc<Running>, Failure> {
+        // Held while it starts: whoever comes second waits for the same process.
+        let mut slot = self.0.running.lock().await;
+        if let Some(running) = slot.as_ref().filter(|running| !running.wire.is_gone()) {
+            return Ok(running.clone());
+        }
+        slot.take();
+        let running = Arc::new(launch::launch(&self.0.settings).await?);
+        *slot = Some(running.clone());
+        Ok(running)
+    }
+
+    /// Opens a page in a context of its own. What happens in it goes to `ear`.
+    pub async fn open(&self, ear: Ear) -> Result<Tab, Failure> {
+        let running = self.running().await?;
+        let made =
+            running.wire.call(None, "Target.createBrowserContext", json!({})).await.map_err(|e| lost(&e))?;
+        let context = Arc::new(Context { running, id: text(&made, "browserContextId") });
+        let page =
+            json!({ "url": "about:blank", "browserContextId": context.id, "width": 1280, "height": 720 });
+        let page =
+            context.running.wire.call(None, "Target.createTarget", page).await.map_err(|e| lost(&e))?;
+        let refuse = json!({ "behavior": "deny", "browserContextId": context.id });
+        context.running.wire.tell(None, "Browser.setDownloadBehavior", &refuse);
+        context.attach(text(&page, "targetId"), ear).await.map_err(|e| lost(&e))
+    }
+}
+
+impl Context {
+    async fn attach(self: Arc<Self>, target: String, ear: Ear) -> Result<Tab, CallError> {
+        let wire = &self.running.wire;
+        let whom = json!({ "targetId": target, "flatten": true });
+        let made = wire.call(None, "Target.attachToTarget", whom).await?;
+        let session = text(&made, "sessionId");
+        wire.listen(&session, ear);
+        Ok(Tab { context: self, target, session })
+    }
+}
+
+impl Tab {
+    /// The id of the page, which is also that of its main frame.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// Calls a method. Resolves with its answer or when the browser is gone; nothing else bounds it.
+    pub async fn call(&self, method: &str, parameters: Value) -> Result<Value, CallError> {
+        self.context.running.wire.call(Some(&self.session), method, parameters).await
+    }
+
+    /// A page of the same context that this one has opened.
+    pub async fn attach(&self, target: &str, ear: Ear) -> Result<Self, CallError> {
+        self.context.clone().attach(target.to_owned(), ear).await
+    }
+
+    /// The pages of its context by id, the newest first.
+    pub async fn pages(&self) -> Result<Vec<String>, CallError> {
+        let all = self.context.running.wire.call(None, "Target.getTargets", json!({})).await?;
+        let own = |target: &&Value| {
+            target["type"] == "page" && target["browserContextId"] == self.context.id.as_str()
+        };
+        let all = all["targetInfos"].as_array().into_iter().flatten();
+        Ok(all.filter(own).map(|target| text(target, "targetId")).collect())
+    }
+}
+
+impl Drop for Tab {
+    fn drop(&mut self) {
+        self.context.running.wire.forget(&self.session);
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        let whom = json!({ "browserContextId": self.id });
+        self.running.wire.tell(None, "Target.disposeBrowserContext", &whom);
+    }
+}
+
+fn text(value: &Value, key: &str) -> String {
+    value[key].as_str().unwrap_or_default().to_owned()
+}
+
+fn lost(error: &CallError) -> Failure {
+    Failure::transient(format!("Chromium opens no page: {error}"))
+}

@@ -1,0 +1,45 @@
+//! Pages for scenarios: the port of the language, with Chromium behind it.
+
+use crate::clients::browser::{CallError, Chromium, Tab};
+use crate::scenario::{self, Browsers, Doing, Ear};
+use crate::value::Value;
+
+/// Opens pages in Chromium.
+pub struct Pages(pub Chromium);
+
+/// One of them.
+struct Open(Tab);
+
+fn said(error: &CallError) -> String {
+    error.to_string()
+}
+
+impl Browsers for Pages {
+    fn open(&self, ear: Ear) -> Doing<'_, Result<Box<dyn scenario::Tab>, String>> {
+        Box::pin(async move {
+            let tab = self.0.open(ear).await.map_err(|failure| failure.message)?;
+            Ok(Box::new(Open(tab)) as Box<dyn scenario::Tab>)
+        })
+    }
+}
+
+impl scenario::Tab for Open {
+    fn id(&self) -> &str {
+        self.0.target()
+    }
+
+    fn call<'a>(&'a self, method: &'a str, parameters: Value) -> Doing<'a, Result<Value, String>> {
+        Box::pin(async move { self.0.call(method, parameters).await.map_err(|e| said(&e)) })
+    }
+
+    fn pages(&self) -> Doing<'_, Result<Vec<String>, String>> {
+        Box::pin(async move { self.0.pages().await.map_err(|e| said(&e)) })
+    }
+
+    fn attach<'a>(&'a self, id: &'a str, ear: Ear) -> Doing<'a, Result<Box<dyn scenario::Tab>, String>> {
+        Box::pin(async move {
+            let tab = self.0.attach(id, ear).await.map_err(|e| said(&e))?;
+            Ok(Box::new(Open(tab)) as Box<dyn scenario::Tab>)
+        })
+    }
+}
