@@ -23,8 +23,8 @@ pub fn sources(word: &str) -> &'static [&'static str] {
         "exec" => &["stdout", "stderr", "exitcode", "exit_code"],
         "browser" => &["text", "html", "count", "location", "url", "title", "value", "tree", "console"],
         "grpc" => &["status", "message", "headers", "trailers", "header:", "trailer:", "body"],
-        "ws" => &["messages", "count", "close", "protocol", "header:"],
-        "tui" => &["screen", "exit_code", "exitcode"],
+        "ws" => &["messages", "count", "close", "reason", "protocol", "status", "header:"],
+        "tui" => &["screen", "exit_code", "exitcode", "title"],
         _ => &[],
     }
 }

@@ -34,7 +34,9 @@ pub use language::{Action, Capture, Exec, Request, Retry, Scenario, Step};
 pub use lapse::Lapse;
 pub use load::load;
 pub use observation::{Broken, Decided, EvidenceRef, Observation, Observed, Sent, StepSeen};
-pub use port::{Command, Evidences, Execution, Ran, Shell, ShellError};
+pub use port::{
+    Command, Evidences, Execution, Opening, Program, Ran, Shell, ShellError, Shown, Terminal, TerminalSize,
+};
 pub use run::{Stage, run};
 pub use select::Selector;
 pub use tui::Tui;

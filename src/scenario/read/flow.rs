@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::{Reader, given, keys};
 use crate::diag::{Code, Severity, Span, nearest};
-use crate::scenario::Step;
+use crate::scenario::{Step, tui};
 use crate::scenario::variables::placeholders;
 use crate::scenario::yaml::{Kind, Node};
 
@@ -43,6 +43,7 @@ fn unjudged(reader: &mut Reader<'_>, step: &Node) {
     if matches!(step.kind, Kind::Table(_))
         && given(step, "expect").is_none()
         && given(step, "assert").is_none()
+        && given(step, "tui").is_none_or(|tui| tui::assertions(tui).is_empty())
     {
         reader.complain(Code::ScenarioUnjudged, step, "this step has neither `expect` nor `assert`");
     }

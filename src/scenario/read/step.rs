@@ -1,23 +1,31 @@
 use super::{Reader, action, assertion, given, keys};
 use crate::diag::Code;
+use crate::scenario::assert::Subject;
 use crate::scenario::capture::sources;
 use crate::scenario::variables::is_name;
 use crate::scenario::yaml::{Kind, Node};
-use crate::scenario::{Action, Capture, Lapse, Retry, Selector, Step};
+use crate::scenario::{Action, Capture, Lapse, Retry, Selector, Step, tui};
 
 /// Reads one step of `setup` or `steps`.
 pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Step> {
     let all: Vec<&str> = [keys::ACTIONS, keys::STEP].concat();
     reader.table(node, "a step", &all)?;
-    let action = the_action(reader, node);
+    let mut action = the_action(reader, node);
     let kind = action.as_ref().map_or("", Action::word);
+    let mut assert = given(node, "tui").map(tui::assertions).unwrap_or_default();
+    if let Some(written) = given(node, "assert") {
+        assert.extend(assertion::read(reader, written, kind));
+    }
+    if let Some(Action::Ws(ws)) = &mut action {
+        ws.may_be_refused = assert.iter().any(|assertion| assertion.subject == Subject::Status);
+    }
     let step = Step {
         description: reader.optional(node, "description"),
         expect: reader.optional(node, "expect"),
         delay: given(node, "delay").and_then(|value| reader.lapse(value, "`delay`")),
         retry: given(node, "retry").and_then(|value| retry(reader, value)),
         capture: captures(reader, node, kind),
-        assert: given(node, "assert").map(|value| assertion::read(reader, value, kind)).unwrap_or_default(),
+        assert,
         line: reader.line(node),
         action: action?,
     };
