@@ -3,8 +3,11 @@
 mod commands;
 mod documents;
 mod loading;
+mod peers;
 mod program;
 mod requests;
+mod tui;
+mod ws;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

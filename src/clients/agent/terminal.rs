@@ -217,10 +217,11 @@ pub(super) async fn serve(from: UnixStream, spec: TerminalSpec, base: &Program) 
     wire::send_json(&mut write, &Ok::<(), String>(())).await?;
     let gone = CancellationToken::new();
     let mut output = tokio::spawn(show(screen, write, gone.clone()));
+    let mut all = None;
     let status = tokio::select! {
         status = child.wait() => {
             // What it wrote last may still be on its way, and what it started may still hold the terminal.
-            let _ = timeout(GRACE, &mut output).await;
+            all = timeout(GRACE, &mut output).await.ok();
             status
         }
         () = type_in(read, keyboard) => hang_up(&mut child, group).await,
@@ -229,7 +230,11 @@ pub(super) async fn serve(from: UnixStream, spec: TerminalSpec, base: &Program) 
     let _ = tokio::task::spawn_blocking(move || kill_marked(&mark)).await;
     gone.cancel();
     let code = status.ok().map(exit_code);
-    match output.await {
+    let written = match all {
+        Some(written) => written,
+        None => output.await,
+    };
+    match written {
         Ok(mut write) => send_tagged(&mut write, ENDED, &serde_json::to_vec(&code)?).await,
         Err(_) => Ok(()),
     }

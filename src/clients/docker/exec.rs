@@ -11,9 +11,7 @@ use tokio::time::timeout;
 
 use super::ours;
 use super::start::Pair;
-use crate::clients::agent::{
-    self, Bounded, ExecReport, ExecSpec, MARK, Terminal, TerminalSpec, unique_mark,
-};
+use crate::clients::agent::{self, Bounded, ExecReport, ExecSpec, MARK, Terminal, TerminalSpec, unique_mark};
 use crate::clients::service::{Backend, Doing};
 use crate::verb::Failure;
 

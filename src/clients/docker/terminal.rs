@@ -58,7 +58,8 @@ impl Pair {
         let session = Session { api, id };
         let options = StartExecOptions { tty: true, ..StartExecOptions::default() };
         let started = session.api.start_exec(&session.id, Some(options)).await;
-        let StartExecResults::Attached { output, input } = started.map_err(|e| ours("open a terminal", &e))?
+        let StartExecResults::Attached { output, input } =
+            started.map_err(|e| ours("open a terminal", &e))?
         else {
             return Err(Failure::transient("the Docker daemon did not attach to the terminal"));
         };

@@ -23,9 +23,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::clients::agent::{
-    self, ExecReport, ExecSpec, Limits, Orders, Program, Terminal, TerminalSpec,
-};
+use crate::clients::agent::{self, ExecReport, ExecSpec, Limits, Orders, Program, Terminal, TerminalSpec};
 use crate::clients::service::{Backend, Boot, Doing, Leftovers, Reaped, ServiceSpec, Settings};
 use crate::verb::Failure;
 
@@ -151,7 +149,9 @@ impl Backend for Inside {
     fn terminal(&self, spec: TerminalSpec) -> Doing<'_, Result<Terminal, Failure>> {
         Box::pin(async move {
             let opened = agent::terminal(&self.sandbox.socket, spec).await;
-            opened.map_err(no_answer)?.map_err(|why| Failure::permanent(format!("there is no terminal: {why}")))
+            opened
+                .map_err(|e| no_answer(&e))?
+                .map_err(|why| Failure::permanent(format!("there is no terminal: {why}")))
         })
     }
 
@@ -179,11 +179,11 @@ async fn exec(socket: &Path, spec: ExecSpec) -> Result<ExecReport, Failure> {
             stderr: format!("{program}: {why}\n").into_bytes(),
             ..ExecReport::default()
         }),
-        Err(e) => Err(no_answer(e)),
+        Err(e) => Err(no_answer(&e)),
     }
 }
 
-fn no_answer(e: io::Error) -> Failure {
+fn no_answer(e: &io::Error) -> Failure {
     Failure::transient(format!("the sandbox does not answer: {e}"))
 }
 

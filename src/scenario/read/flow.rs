@@ -5,9 +5,9 @@ use std::collections::HashSet;
 
 use super::{Reader, given, keys};
 use crate::diag::{Code, Severity, Span, nearest};
-use crate::scenario::{Step, tui};
 use crate::scenario::variables::placeholders;
 use crate::scenario::yaml::{Kind, Node};
+use crate::scenario::{Step, tui};
 
 /// Reviews a scenario whose steps have been read.
 pub fn review(reader: &mut Reader<'_>, node: &Node, setup: &[Step], steps: &[Step]) {

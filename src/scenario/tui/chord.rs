@@ -111,7 +111,9 @@ impl Chord {
     /// What is sent for it; the cursor keys have a second code for programs that ask for it.
     pub fn bytes(&self, application: bool) -> Vec<u8> {
         match self.key {
-            Key::Cursor(letter) if application && self.modifiers() == 1 => format!("\x1bO{letter}").into_bytes(),
+            Key::Cursor(letter) if application && self.modifiers() == 1 => {
+                format!("\x1bO{letter}").into_bytes()
+            }
             _ => self.plain().unwrap_or_default(),
         }
     }
@@ -213,6 +215,8 @@ mod tests {
         assert_eq!(Chord::parse("entre").unwrap_err(), "`entre` is no key");
         assert_eq!(Chord::parse("ctrl+").unwrap_err(), "`ctrl+` is no key");
         assert_eq!(Chord::parse("ctrl+enter").unwrap_err(), "a terminal has no code for `ctrl+enter`");
-        assert!(Chord::parse("").is_err() && Chord::parse("ctrl+5").is_err() && Chord::parse("hyper+x").is_err());
+        assert!(
+            Chord::parse("").is_err() && Chord::parse("ctrl+5").is_err() && Chord::parse("hyper+x").is_err()
+        );
     }
 }

@@ -49,7 +49,13 @@ impl Player {
         }
     }
 
-    async fn perform(&mut self, act: Act, shell: &dyn Shell, clock: &dyn Clock, limit: &mut Limit) -> Outcome {
+    async fn perform(
+        &mut self,
+        act: Act,
+        shell: &dyn Shell,
+        clock: &dyn Clock,
+        limit: &mut Limit,
+    ) -> Outcome {
         let begins = act.program.is_some();
         if let Some(program) = act.program.clone() {
             std::mem::take(self).end().await;
@@ -59,7 +65,9 @@ impl Player {
             }
         }
         let Some(session) = &mut self.session else {
-            return Outcome::error("no program has been started: give a `command` in this step or an earlier one");
+            return Outcome::error(
+                "no program has been started: give a `command` in this step or an earlier one",
+            );
         };
         let work = Work { act: &act, clock, limit };
         let (told, error) = session.work(begins, work).await;

@@ -77,7 +77,8 @@ fn pressed(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
     if placeholders(&text).is_empty()
         && let Err(reason) = Chord::parse(&text)
     {
-        let near = nearest(&text.to_lowercase(), chord::names()).map(|near| format!("did you mean `{near}`?"));
+        let near =
+            nearest(&text.to_lowercase(), chord::names()).map(|near| format!("did you mean `{near}`?"));
         let example = "write a character, a name such as `enter`, or a chord such as `ctrl+c`";
         reader.complain(Code::ScenarioValue, node, reason).help = near.or_else(|| Some(example.into()));
     }

@@ -1,7 +1,8 @@
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use indexmap::IndexMap;
 
 use super::emulator::Emulator;
 use super::play::{Act, Input, Wait};
@@ -25,7 +26,13 @@ const KEPT: usize = 1 << 20;
 pub struct Session {
     terminal: Box<dyn Terminal>,
     emulator: Emulator,
-    ended: Option<Option<i64>>,
+    ended: Option<Ended>,
+}
+
+/// How a program ended.
+#[derive(Clone, Copy)]
+struct Ended {
+    code: Option<i64>,
 }
 
 /// The time that is left for a step.
@@ -113,8 +120,8 @@ impl Session {
     async fn type_in(&mut self, work: &mut Work<'_>) -> Result<(), String> {
         let mut left = work.act.input.iter().peekable();
         while let Some(input) = left.next() {
-            if let Some(code) = self.ended {
-                return Err(format!("nothing can be typed: the program {}", end(code)));
+            if let Some(ended) = self.ended {
+                return Err(format!("nothing can be typed: the program {ended}"));
             }
             let bytes = self.bytes(input);
             self.terminal.send(bytes);
@@ -175,7 +182,7 @@ impl Session {
                     self.terminal.send(reply);
                 }
             }
-            Shown::Ended(code) => self.ended = Some(code),
+            Shown::Ended(code) => self.ended = Some(Ended { code }),
         }
     }
 
@@ -231,7 +238,7 @@ impl Session {
             Wait::Gone(text) => format!("`{text}` did not go from the screen"),
         };
         match self.ended {
-            Some(code) => format!("{what} before the program {}", end(code)),
+            Some(ended) => format!("{what} before the program {ended}"),
             None => format!("{what} within {}", Lapse(span)),
         }
     }
@@ -240,8 +247,8 @@ impl Session {
         let screen = self.emulator.text();
         let TerminalSize { columns, rows } = self.emulator.size();
         let mut text = format!("Screen of {columns} columns and {rows} rows:\n{screen}\n");
-        if let Some(code) = self.ended {
-            let _ = writeln!(text, "The program {}", end(code));
+        if let Some(ended) = self.ended {
+            let _ = writeln!(text, "The program {ended}");
         }
         if !is_settled {
             let _ = writeln!(text, "The screen had not settled after {}: output still came", Lapse(span));
@@ -256,7 +263,7 @@ impl Session {
         };
         let parts = [
             ("screen", screen.into()),
-            ("exit_code", self.ended.flatten().map_or(Value::Null, Value::from)),
+            ("exit_code", self.ended.and_then(|ended| ended.code).map_or(Value::Null, Value::from)),
             ("cursor", self.emulator.cursor()),
             ("title", self.emulator.title().into()),
             ("settled", is_settled.into()),
@@ -270,29 +277,42 @@ impl Session {
     }
 }
 
-fn end(code: Option<i64>) -> String {
-    match code {
-        Some(code) => format!("ended with exit code {code}"),
-        None => "was cut off".to_owned(),
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code {
+            Some(code) => write!(f, "ended with exit code {code}"),
+            None => f.write_str("was cut off"),
+        }
     }
 }
 
-/// What does not look plain, one run of text a line, for people and models.
+/// How the text of a screen looks: what most of it does, then what looks different, one run of text a line.
 fn looks(styles: &Value) -> String {
-    let mut text = String::new();
-    for run in styles["runs"].as_array().into_iter().flatten() {
-        let color = |key: &str| {
-            let color = &run[key];
-            color.as_str().map(str::to_owned).or_else(|| color.as_u64().map(|number| format!("colour {number}")))
-        };
-        let mut words: Vec<String> = color("fg").into_iter().collect();
-        words.extend(color("bg").map(|bg| format!("on {bg}")));
-        let attributes = ["bold", "dim", "italic", "underline", "inverse"];
-        words.extend(attributes.into_iter().filter(|key| run[*key] == true).map(str::to_owned));
-        if !words.is_empty() {
-            let place = format!("row {}, column {}", run["row"], run["column"]);
-            let _ = writeln!(text, "{place}: {} is {}", run["text"], words.join(" "));
-        }
+    let runs = styles["runs"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut lengths: IndexMap<String, usize> = IndexMap::new();
+    for run in runs {
+        *lengths.entry(look(run)).or_default() += run["text"].as_str().unwrap_or_default().len();
+    }
+    let usual =
+        lengths.into_iter().max_by_key(|(_, length)| *length).map(|(look, _)| look).unwrap_or_default();
+    let mut text = if usual.is_empty() { String::new() } else { format!("Most of it is {usual}\n") };
+    for run in runs.iter().filter(|run| look(run) != usual) {
+        let (look, place) = (look(run), format!("row {}, column {}", run["row"], run["column"]));
+        let look = if look.is_empty() { "plain" } else { &look };
+        let _ = writeln!(text, "{place}: {} is {look}", run["text"]);
     }
     text
+}
+
+/// Colours and attributes in words, nothing where it looks plain.
+fn look(run: &Value) -> String {
+    let color = |key: &str| {
+        let color = &run[key];
+        color.as_str().map(str::to_owned).or_else(|| color.as_u64().map(|number| format!("colour {number}")))
+    };
+    let mut words: Vec<String> = color("fg").into_iter().collect();
+    words.extend(color("bg").map(|bg| format!("on {bg}")));
+    let attributes = ["bold", "dim", "italic", "underline", "inverse"];
+    words.extend(attributes.into_iter().filter(|key| run[*key] == true).map(str::to_owned));
+    words.join(" ")
 }

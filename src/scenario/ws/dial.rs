@@ -53,14 +53,20 @@ pub enum Refused {
 }
 
 /// The request of a handshake.
-pub fn request(url: &Url, headers: &IndexMap<String, String>, protocols: &[String]) -> Result<Request, String> {
+pub fn request(
+    url: &Url,
+    headers: &IndexMap<String, String>,
+    protocols: &[String],
+) -> Result<Request, String> {
     let mut request = url.as_str().into_client_request().map_err(|e| format!("{url} cannot be used: {e}"))?;
     let own = headers.iter().map(|(name, value)| (name.as_str(), value.clone()));
     let offered = (!protocols.is_empty()).then(|| ("sec-websocket-protocol", protocols.join(", ")));
     for (name, value) in own.chain(offered) {
-        let named = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is no header name"))?;
-        let value = HeaderValue::from_str(&value)
-            .map_err(|_| format!("the value of the header `{name}` holds a line break or control character"))?;
+        let named =
+            HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is no header name"))?;
+        let value = HeaderValue::from_str(&value).map_err(|_| {
+            format!("the value of the header `{name}` holds a line break or control character")
+        })?;
         request.headers_mut().insert(named, value);
     }
     Ok(request)
@@ -85,7 +91,6 @@ pub async fn dial(url: &Url, request: Request) -> Result<Dialled, Refused> {
             Ok(Dialled { socket, headers: table(response.headers()), protocol })
         }
         Err(Error::Http(response)) => Err(answer(&response, url.scheme() == "ws", &back).await),
-        Err(Error::Protocol(error)) => Err(Refused::Broken(format!("the handshake failed: {error}"))),
         Err(Error::Tls(error)) => Err(Refused::Broken(format!("no connection: {error}"))),
         Err(error) => Err(Refused::Broken(format!("the handshake failed: {}", why(&error)))),
     }
@@ -150,7 +155,11 @@ impl Lent {
 }
 
 impl AsyncRead for Lent {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         self.stream()?.poll_read(cx, into)
     }
 }

@@ -131,8 +131,11 @@ fn from_hex(text: &str) -> Result<Vec<u8>, String> {
     if digits.len() % 2 == 1 {
         return Err("a hexadecimal digit is missing: every byte has two".to_owned());
     }
-    let digit = |c: char| c.to_digit(16).ok_or_else(|| format!("`{c}` is no hexadecimal digit"));
-    let byte = |pair: &[char]| Ok((digit(pair[0])? << 4 | digit(pair[1])?) as u8);
+    let digit = |c: char| {
+        let value = c.to_digit(16).and_then(|value| u8::try_from(value).ok());
+        value.ok_or_else(|| format!("`{c}` is no hexadecimal digit"))
+    };
+    let byte = |pair: &[char]| Ok(digit(pair[0])? << 4 | digit(pair[1])?);
     digits.chunks(2).map(byte).collect()
 }
 
@@ -142,7 +145,9 @@ mod tests {
 
     #[test]
     fn base64_and_hex_read_back() {
-        for (bytes, text) in [(&b""[..], ""), (b"M", "TQ=="), (b"Ma", "TWE="), (b"Man", "TWFu"), (&[0, 255, 1, 2], "AP8BAg==")] {
+        for (bytes, text) in
+            [(&b""[..], ""), (b"M", "TQ=="), (b"Ma", "TWE="), (b"Man", "TWFu"), (&[0, 255, 1, 2], "AP8BAg==")]
+        {
             assert_eq!((to_base64(bytes).as_str(), from_base64(text).as_deref()), (text, Ok(bytes)));
         }
         assert_eq!(from_base64("-_8"), from_base64("+/8="));

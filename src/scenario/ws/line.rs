@@ -5,7 +5,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::error::{ProtocolError, SubProtocolError};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
@@ -97,7 +97,10 @@ impl Line {
 
     /// Sends a message.
     pub async fn send(&mut self, frame: Frame) -> Result<(), String> {
-        self.sink.send(frame.into()).await.map_err(|e| self.end().map_or_else(|| why(&e), |end| end.to_string()))
+        self.sink
+            .send(frame.into())
+            .await
+            .map_err(|e| self.end().map_or_else(|| why(&e), |end| end.to_string()))
     }
 
     /// Says that the connection is to be closed, and waits until the peer has said so, too.
@@ -198,6 +201,12 @@ pub fn why(error: &Error) -> String {
         | Error::AlreadyClosed
         | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing) => {
             "the connection broke off".to_owned()
+        }
+        Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(SubProtocolError::NoSubProtocol)) => {
+            "the server took none of the subprotocols".to_owned()
+        }
+        Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => {
+            "the server took a subprotocol that was not offered".to_owned()
         }
         Error::Capacity(_) => "a message is longer than 16 MiB".to_owned(),
         Error::Utf8(_) => "a text message is no UTF-8".to_owned(),

@@ -219,7 +219,9 @@ impl Seen {
 
     fn take(&mut self, frame: Frame) {
         self.count += 1;
-        if self.received.len() < MESSAGES && (self.bytes + frame.length() <= BYTES || self.received.is_empty()) {
+        if self.received.len() < MESSAGES
+            && (self.bytes + frame.length() <= BYTES || self.received.is_empty())
+        {
             self.bytes += frame.length();
             self.received.push(frame);
         }
@@ -233,7 +235,9 @@ impl Seen {
             self.note(format_args!("Only the first {} are kept", messages(self.received.len() as u64)));
         }
         if were_dropped {
-            self.note(format_args!("Some messages were dropped: more than {MESSAGES} or 16 MiB of them waited"));
+            self.note(format_args!(
+                "Some messages were dropped: more than {MESSAGES} or 16 MiB of them waited"
+            ));
         }
     }
 
@@ -297,7 +301,8 @@ impl Act {
             None => None,
             Some(written) => {
                 let url = address(written, &variables.fill(written), target)?;
-                let headers = step.headers.iter().map(|(name, value)| (name.clone(), filled(value))).collect();
+                let headers =
+                    step.headers.iter().map(|(name, value)| (name.clone(), filled(value))).collect();
                 let protocols: Vec<String> = step.protocols.iter().map(filled).collect();
                 let request = request(&url, &headers, &protocols)?;
                 Some((url, request))
@@ -371,7 +376,7 @@ fn address(written: &str, filled: &str, target: Option<&str>) -> Result<Url, Str
         };
     }
     let url = Url::parse(filled).map_err(|e| format!("`{filled}` is no URL: {e}"))?;
-    let authority = written.splitn(4, '/').nth(2).unwrap_or_default();
+    let authority = written.split('/').nth(2).unwrap_or_default();
     let is_literal = is_whole(written) && placeholders(authority).is_empty();
     if is_literal || home.is_some_and(|home| home.has_host_of(&url)) {
         Ok(url)

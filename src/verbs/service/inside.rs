@@ -2,9 +2,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::clients::service::{self, ExecSpec, Running, Runtimes, TerminalSpec};
-use crate::scenario::{
-    self, Command, Execution, Opening, Program, Ran, Shell, ShellError, TerminalSize,
-};
+use crate::scenario::{self, Command, Execution, Opening, Program, Ran, Shell, ShellError, TerminalSize};
 
 impl Shell for Running {
     fn exec(&self, command: Command) -> Execution<'_> {
