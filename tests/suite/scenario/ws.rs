@@ -261,17 +261,20 @@ async fn what_waits_unseen_is_bounded() {
     let seen = talk(
         &peer,
         "
-- { ws: { url: /echo, id: echo }, assert: { status: 101 } }
-- { ws: { url: /flood }, assert: { status: 101 } }
-- ws: { id: echo, receive: { timeout: 6s } }
-  assert: { count: 0 }
-- ws: { receive: { count: 10000, timeout: 30s } }
-  assert: { count: 10000 }
+- { ws: { url: /heavy }, assert: { status: 101 } }
+- ws: { url: /told, id: told, receive: { timeout: 60s } }
+  assert: { messages: all is taken in }
+- ws: { receive: { count: 40, timeout: 300ms } }
+  assert: { count: 16 }
+- ws: { receive: { timeout: 200ms }, close: true }
+  assert: { count: 0, close: 1000 }
 ",
     )
     .await;
     all_hold(&seen);
-    assert!(seen.steps[3].observed.as_ref().unwrap().parts["messages"].as_str().unwrap().len() < 100_000);
+    let heavy = seen.steps[2].observed.as_ref().unwrap();
+    assert!(text(&seen.steps[2]).ends_with("more than 10000 or 16 MiB of them waited\n"), "{}", heavy.text);
+    assert!((heavy.cut, heavy.length > 16_000_000) == (true, true) && heavy.text.len() < 10_000);
 }
 
 #[test]

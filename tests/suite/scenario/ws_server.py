@@ -35,6 +35,24 @@ async def flood(socket):
         await asyncio.sleep(0)
 
 
+taken_in = asyncio.Event()
+
+
+async def heavy(socket):
+    for _ in range(40):
+        await socket.send("x" * 1_000_000)
+    # The answer to a ping comes when all before it has been taken in.
+    await (await socket.ping())
+    taken_in.set()
+    await socket.wait_closed()
+
+
+async def told(socket):
+    await taken_in.wait()
+    await socket.send("all is taken in")
+    await socket.wait_closed()
+
+
 async def drop(socket):
     await socket.recv()
     socket.transport.abort()
@@ -54,7 +72,8 @@ async def large(socket):
     await socket.wait_closed()
 
 
-PATHS = {f"/{habit.__name__}": habit for habit in (echo, close, two, silent, flood, drop, ping, headers, large)}
+HABITS = (echo, close, two, silent, flood, heavy, told, drop, ping, headers, large)
+PATHS = {f"/{habit.__name__}": habit for habit in HABITS}
 
 
 async def admit(connection, request):
