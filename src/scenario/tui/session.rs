@@ -19,6 +19,9 @@ const REACTION: Duration = Duration::from_millis(300);
 /// Pieces of output that may have gathered since the last step.
 const GATHERED: usize = 64;
 
+/// Most bytes that the terminal answers in one step: a program may ask without end and read no answer.
+const ANSWERED: usize = 64 << 10;
+
 /// Most bytes kept of what is told.
 const KEPT: usize = 1 << 20;
 
@@ -26,6 +29,7 @@ const KEPT: usize = 1 << 20;
 pub struct Session {
     terminal: Box<dyn Terminal>,
     emulator: Emulator,
+    answered: usize,
     ended: Option<Ended>,
 }
 
@@ -75,11 +79,12 @@ impl Session {
             () = limit.over() => Err(format!("it had not started after {}", Lapse(limit.span))),
         };
         let terminal = opened.map_err(|reason| format!("the command could not be run: {reason}"))?;
-        Ok(Self { terminal, emulator, ended: None })
+        Ok(Self { terminal, emulator, answered: 0, ended: None })
     }
 
     /// Does a step and tells what is seen then, also where it could not be done.
     pub async fn work(&mut self, begins: bool, mut work: Work<'_>) -> (Told, Option<String>) {
+        self.answered = 0;
         self.catch_up();
         let error = self.drive(begins, &mut work).await.err();
         let is_settled = self.settle(&mut work).await;
@@ -178,7 +183,8 @@ impl Session {
         match shown {
             Shown::Bytes(bytes) => {
                 let reply = self.emulator.feed(&bytes);
-                if !reply.is_empty() {
+                self.answered += reply.len();
+                if !reply.is_empty() && self.answered <= ANSWERED {
                     self.terminal.send(reply);
                 }
             }

@@ -252,8 +252,8 @@ impl Seen {
             Refused::Broken(reason) => Err(reason),
             Refused::Answer { status, headers, body } => {
                 self.note(format_args!("The handshake was refused: HTTP {status}"));
-                if !body.is_empty() {
-                    self.note(format_args!("{body}"));
+                if !body.trim().is_empty() {
+                    self.note(format_args!("{}", body.trim_end()));
                 }
                 (self.status, self.headers, self.refusal) = (Some(status), headers, Some(body));
                 if is_answer { Ok(()) } else { Err(format!("the handshake was refused: HTTP {status}")) }

@@ -224,6 +224,8 @@ async fn one_that_never_settles_is_looked_at_all_the_same() {
   assert: { exit_code: 0 }
 - tui: { command: "printf '\\033]2;'; exec yes", timeout: 500ms }
   assert: { screen: { length: 0 } }
+- tui: { command: "stty -echo; exec yes $(printf '\\033[6n')", timeout: 500ms, settle: 1s }
+  assert: { screen: { length: 0 } }
 "#,
     )
     .await;

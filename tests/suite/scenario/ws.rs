@@ -127,7 +127,7 @@ async fn a_refused_handshake_is_an_answer_where_its_status_is_asserted() {
     )
     .await;
     assert_eq!(seen.steps[0].decided, Decided::Held, "{:#?}", seen.steps[0]);
-    assert_eq!(text(&seen.steps[0]), "The handshake was refused: HTTP 401\nwho are you?\n\n");
+    assert_eq!(text(&seen.steps[0]), "The handshake was refused: HTTP 401\nwho are you?\n");
     assert_eq!(seen.steps[0].captures[0].value, json!("401"));
     let refused = &seen.steps[1];
     assert_eq!(refused.error.as_deref(), Some("the handshake was refused: HTTP 401"));
