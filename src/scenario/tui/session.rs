@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use super::emulator::Emulator;
 use super::play::{Act, Input, Wait};
-use crate::clock::{Clock, Pause};
+use crate::clock::{Clock, Millis, Pause, millis};
 use crate::scenario::{Kept, Lapse, Program, Shell, Shown, Terminal, TerminalSize, Told};
 use crate::value::Value;
 
@@ -30,6 +30,8 @@ pub struct Session {
     terminal: Box<dyn Terminal>,
     emulator: Emulator,
     answered: usize,
+    /// When something came last.
+    last: Option<Millis>,
     ended: Option<Ended>,
 }
 
@@ -79,13 +81,13 @@ impl Session {
             () = limit.over() => Err(format!("it had not started after {}", Lapse(limit.span))),
         };
         let terminal = opened.map_err(|reason| format!("the command could not be run: {reason}"))?;
-        Ok(Self { terminal, emulator, answered: 0, ended: None })
+        Ok(Self { terminal, emulator, answered: 0, last: None, ended: None })
     }
 
     /// Does a step and tells what is seen then, also where it could not be done.
     pub async fn work(&mut self, begins: bool, mut work: Work<'_>) -> (Told, Option<String>) {
         self.answered = 0;
-        self.catch_up();
+        self.catch_up(work.clock);
         let error = self.drive(begins, &mut work).await.err();
         let is_settled = self.settle(&mut work).await;
         (self.told(work.act, is_settled, work.limit.span), error)
@@ -111,12 +113,12 @@ impl Session {
         }
         self.type_in(work).await?;
         if let Some(wait) = &act.wait {
-            let seen = self.until(work.limit, |session| wait.is_met(&session.emulator.text())).await;
+            let seen = self.until(work, |session| wait.is_met(&session.emulator.text())).await;
             if !seen {
                 return Err(self.missed(wait, work.limit.span));
             }
         }
-        if act.wait_exit && !self.until(work.limit, |session| session.ended.is_some()).await {
+        if act.wait_exit && !self.until(work, |session| session.ended.is_some()).await {
             return Err(format!("the program had not ended after {}", Lapse(work.limit.span)));
         }
         Ok(())
@@ -157,29 +159,29 @@ impl Session {
         }
     }
 
-    /// Takes in what has gathered since the last step; how many pieces there were.
-    fn catch_up(&mut self) -> usize {
-        for pieces in 0..GATHERED {
+    /// Takes in what has gathered since the last step.
+    fn catch_up(&mut self, clock: &dyn Clock) {
+        for _ in 0..GATHERED {
             if self.ended.is_some() {
-                return pieces;
+                return;
             }
             match self.terminal.next().now_or_never() {
-                Some(shown) => self.show(shown),
-                None => return pieces,
+                Some(shown) => self.show(shown, clock),
+                None => return,
             }
         }
-        GATHERED
     }
 
     /// Takes in what comes next.
-    async fn take_in(&mut self) {
+    async fn take_in(&mut self, clock: &dyn Clock) {
         let shown = self.terminal.next().await;
-        self.show(shown);
+        self.show(shown, clock);
         // A flood must not keep the clock from being looked at.
         tokio::task::yield_now().await;
     }
 
-    fn show(&mut self, shown: Shown) {
+    fn show(&mut self, shown: Shown, clock: &dyn Clock) {
+        self.last = Some(clock.now());
         match shown {
             Shown::Bytes(bytes) => {
                 let reply = self.emulator.feed(&bytes);
@@ -197,42 +199,48 @@ impl Session {
         if self.ended.is_none() {
             tokio::select! {
                 () = work.limit.over() => {}
-                () = self.take_in() => {}
+                () = self.take_in(work.clock) => {}
                 () = work.clock.sleep(span) => {}
             }
         }
     }
 
-    /// Waits until nothing has come for as long as the step says; false where something came until the time was over.
+    /// Waits until nothing has come for as long as the step says; false where that does not happen in time.
     async fn settle(&mut self, work: &mut Work<'_>) -> bool {
         if work.act.settle.is_zero() || work.limit.is_over {
-            return self.catch_up() == 0 || work.act.settle.is_zero();
+            self.catch_up(work.clock);
+            return self.is_settled(work);
         }
-        let mut has_come = false;
         while self.ended.is_none() {
             let quiet = work.clock.sleep(work.act.settle);
             tokio::select! {
                 biased;
-                () = self.take_in() => has_come = true,
+                () = self.take_in(work.clock) => {}
                 () = quiet => return true,
-                () = work.limit.over() => return !has_come,
+                () = work.limit.over() => return self.is_settled(work),
             }
         }
         true
     }
 
+    fn is_settled(&self, work: &Work<'_>) -> bool {
+        let quiet =
+            self.last.is_none_or(|last| work.clock.now().saturating_sub(last) >= millis(work.act.settle));
+        quiet || self.ended.is_some()
+    }
+
     /// Waits until `done`; false where that does not happen in time or before the program ends.
-    async fn until(&mut self, limit: &mut Limit, done: impl Fn(&Self) -> bool) -> bool {
+    async fn until(&mut self, work: &mut Work<'_>, done: impl Fn(&Self) -> bool) -> bool {
         loop {
             if done(self) {
                 return true;
             }
-            if self.ended.is_some() || limit.is_over {
+            if self.ended.is_some() || work.limit.is_over {
                 return false;
             }
             tokio::select! {
-                () = self.take_in() => {}
-                () = limit.over() => {}
+                () = self.take_in(work.clock) => {}
+                () = work.limit.over() => {}
             }
         }
     }
@@ -257,7 +265,7 @@ impl Session {
             let _ = writeln!(text, "The program {ended}");
         }
         if !is_settled {
-            let _ = writeln!(text, "The screen had not settled after {}: output still came", Lapse(span));
+            let _ = writeln!(text, "The screen had not settled after {}", Lapse(span));
         }
         let styles = act.styles.then(|| self.emulator.styles());
         if let Some(styles) = &styles {

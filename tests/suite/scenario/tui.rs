@@ -213,24 +213,24 @@ async fn one_that_never_settles_is_looked_at_all_the_same() {
     let seen = watch(
         &running,
         r#"
-- tui: { command: yes, timeout: 600ms }
+- tui: { command: yes, timeout: 2s }
   assert: { screen: { matches: "^y\ny\n" } }
 - tui: { send_key: ctrl+c, wait_exit: true, timeout: 20s }
   assert: { exit_code: 130 }
-- tui: { command: top -d 0.1, wait_for: PID, timeout: 1s }
+- tui: { command: top -d 0.1, wait_for: PID, timeout: 3s }
   assert: { screen: COMMAND }
 - tui: { settle: 0s, assert_screen: load average }
 - tui: { send_key: q, wait_exit: true, timeout: 20s }
   assert: { exit_code: 0 }
 - tui: { command: "printf '\\033]2;'; exec yes", timeout: 500ms }
-  assert: { screen: { length: 0 } }
+  assert: { screen: { length: "<2000" } }
 - tui: { command: "stty -echo; exec yes $(printf '\\033[6n')", timeout: 500ms, settle: 1s }
   assert: { screen: { length: 0 } }
 "#,
     )
     .await;
     all_hold(&seen);
-    assert!(text(&seen.steps[0]).ends_with("The screen had not settled after 600ms: output still came\n"));
+    assert!(text(&seen.steps[0]).ends_with("The screen had not settled after 2s\n"));
     assert_eq!(seen.steps[0].observed.as_ref().unwrap().parts["settled"], false);
     assert_eq!(seen.steps[0].observed.as_ref().unwrap().parts["exit_code"], json!(null));
     house.runtimes.stop(&running).await;
