@@ -20,6 +20,7 @@ setup process tests/setup/sandbox.sh
 setup docker tests/setup/docker.sh
 setup chromium tests/setup/chromium.sh
 setup peers tests/setup/peers.sh
+setup terminal tests/setup/terminal.sh
 case " ${require[*]-} " in *" docker "*) setup images tests/setup/images.sh ;; esac
 
 # What could be set up must be tested: a test that skips itself all the same fails.

@@ -33,7 +33,7 @@ pub struct Assertion {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
-    /// HTTP status, or the name of a gRPC status.
+    /// HTTP status, also that of a WebSocket's handshake, or the name of a gRPC status.
     Status,
     /// An HTTP header or a gRPC metadata entry, by name in any case.
     Header,
@@ -194,6 +194,7 @@ const SUBJECTS: &[(&str, &[(Subject, Form)])] = &[
             (Subject::Count, Form::Count),
             (Subject::Close, Form::Codes),
             (Subject::Protocol, Form::Text),
+            (Subject::Status, Form::Status),
             (Subject::Header, Form::Named),
             (Subject::Duration, Form::Duration),
         ],

@@ -26,8 +26,8 @@ pub fn sources(word: &str) -> &'static [&'static str] {
             "dialogs",
         ],
         "grpc" => &["status", "message", "headers", "trailers", "header:", "trailer:", "body"],
-        "ws" => &["messages", "count", "close", "protocol", "header:"],
-        "tui" => &["screen", "exit_code", "exitcode"],
+        "ws" => &["messages", "count", "close", "reason", "protocol", "status", "header:"],
+        "tui" => &["screen", "exit_code", "exitcode", "title"],
         _ => &[],
     }
 }

@@ -39,7 +39,10 @@ pub use language::{Action, Capture, Exec, Isolation, Parallel, Retry, Scenario, 
 pub use lapse::Lapse;
 pub use load::{Files, load};
 pub use observation::{Broken, Decided, EvidenceRef, Observation, Observed, Sent, StepSeen};
-pub use port::{Browsers, Command, Doing, Ear, Evidences, Execution, Ran, Shell, ShellError, Tab};
+pub use port::{
+    Browsers, Command, Doing, Ear, Evidences, Execution, Opening, Program, Ran, Shell, ShellError, Shown, Tab,
+    Terminal, TerminalSize,
+};
 pub use run::{Stage, run};
 pub use select::Selector;
 pub use tui::Tui;

@@ -1,9 +1,12 @@
 use std::future::Future;
+use std::num::NonZeroU16;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::value::{Digest, Value};
 
@@ -12,6 +15,8 @@ pub trait Shell: Send + Sync {
     /// Runs a command line with `sh -c` and waits for its end. A command that does not end in time is killed with all
     /// its children and is no error: [`Ran::timed_out`] says so, with what it had written by then.
     fn exec(&self, command: Command) -> Execution<'_>;
+    /// Starts a program in a terminal. When the terminal is dropped, the program ends with all that it started.
+    fn terminal(&self, program: Program) -> Opening<'_>;
     /// How much the service has logged so far, in bytes.
     fn log_mark(&self) -> u64;
     /// What the service has logged since `mark`, as far as it is still known.
@@ -20,6 +25,57 @@ pub trait Shell: Send + Sync {
 
 /// A command that is being run.
 pub type Execution<'a> = Pin<Box<dyn Future<Output = Result<Ran, ShellError>> + Send + 'a>>;
+
+/// A terminal that is being opened.
+pub type Opening<'a> = Pin<Box<dyn Future<Output = Result<Box<dyn Terminal>, ShellError>> + Send + 'a>>;
+
+/// A program in a terminal.
+pub trait Terminal: Send {
+    /// Types bytes. A program that has ended takes no notice.
+    fn send(&mut self, bytes: Vec<u8>);
+    /// Gives it another size.
+    fn resize(&mut self, size: TerminalSize);
+    /// What comes next; nothing is lost where the future is dropped. After the end there is nothing but the end.
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = Shown> + Send + '_>>;
+    /// Ends the program and waits until it is gone with all that it started.
+    fn end(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// What comes from a terminal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// Bytes to show.
+    Bytes(Vec<u8>),
+    /// The program has ended with this exit code, 128 + signal where a signal ended it; none where nobody can tell.
+    Ended(Option<i64>),
+}
+
+/// A program for a terminal.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    /// The command line, for `sh -c`.
+    pub line: String,
+    /// Environment variables on top of what the service has.
+    pub env: IndexMap<String, String>,
+    /// The size of the terminal.
+    pub size: TerminalSize,
+}
+
+/// How large a terminal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TerminalSize {
+    /// Characters in a row.
+    pub columns: NonZeroU16,
+    /// Rows.
+    pub rows: NonZeroU16,
+}
+
+impl Default for TerminalSize {
+    fn default() -> Self {
+        Self { columns: vt100::Parser::DEFAULT_COLS, rows: vt100::Parser::DEFAULT_ROWS }
+    }
+}
 
 /// What is run inside a service.
 #[derive(Clone, Debug, Default)]

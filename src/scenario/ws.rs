@@ -1,58 +1,108 @@
 //! The step type `ws`: WebSocket connections by name.
+//! Start with [`Ws`] (what a step says), then `play.rs` (what is done); `line.rs` is one connection and what it has
+//! received, `dial.rs` how it is made, `frame.rs` one message.
 
+mod dial;
+mod frame;
+mod line;
+mod play;
+mod read;
+
+pub use frame::Payload;
+pub use play::Player;
+pub use read::read;
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::http::Outcome;
-use super::observation::Sent;
-use super::read::{Reader, given};
-use super::yaml::Node;
-use super::{Lapse, Stage, Variables};
+use super::Lapse;
 
-/// Something sent or received over a WebSocket.
+/// Something done with a WebSocket, in the order of the fields.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ws {
-    /// How long it may take.
+    /// Where to connect: a path at the target, or a whole `ws://` or `wss://` URL. Without it the step uses the
+    /// connection that is open.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// The name of the connection.
+    #[serde(default = "default_id")]
+    pub id: String,
+    /// Headers of the handshake.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub headers: IndexMap<String, String>,
+    /// Subprotocols that are offered, the best first.
+    #[serde(default)]
+    pub protocols: Vec<String>,
+    /// Whether a refused handshake is an answer like any other: the step asserts the status.
+    #[serde(default)]
+    pub may_be_refused: bool,
+    /// Messages to send.
+    #[serde(default)]
+    pub send: Vec<Payload>,
+    /// What to wait for.
+    #[serde(default)]
+    pub receive: Option<Receive>,
+    /// Whether and how the connection is closed.
+    #[serde(default)]
+    pub close: Option<Close>,
+    /// How long connecting, sending and closing may take each.
+    #[serde(default = "ten_seconds")]
     pub timeout: Lapse,
 }
+
+/// Which messages are waited for. Fewer of them in time are no error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Receive {
+    /// How many at most; null where something else says when it is over.
+    #[serde(default)]
+    pub count: Option<u64>,
+    /// The last one is one in which this regular expression finds something.
+    #[serde(default)]
+    pub until: Option<String>,
+    /// All until the connection is closed.
+    #[serde(default)]
+    pub closed: bool,
+    /// For how long.
+    #[serde(default = "five_seconds")]
+    pub timeout: Lapse,
+}
+
+/// How a connection is closed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Close {
+    /// The code that is sent.
+    pub code: u16,
+    /// The reason that is sent.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Every key it has in a file.
+pub const KEYS: &[&str] =
+    &["url", "id", "headers", "protocols", "send", "messages", "receive", "close", "timeout"];
 
 impl Ws {
     /// Whether it waits for messages on a stream.
     pub fn receives(&self) -> bool {
-        false
+        self.receive.is_some()
     }
 }
 
-/// Every key it has in a file.
-pub const KEYS: &[&str] = &["timeout"];
-
-/// Reads it from a file.
-pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Ws> {
-    reader.table(node, "`ws`", KEYS)?;
-    let timeout = given(node, "timeout").and_then(|value| reader.lapse(value, "`timeout`"));
-    Some(Ws { timeout: timeout.unwrap_or(Lapse::secs(5)) })
+fn default_id() -> String {
+    "default".to_owned()
 }
 
-/// What the `ws` steps of one scenario share.
-#[derive(Default)]
-pub struct Player {}
+fn ten_seconds() -> Lapse {
+    Lapse::secs(10)
+}
 
-impl Player {
-    /// Plays one step, for at most `left` where a retry limits it.
-    pub async fn play(
-        &mut self,
-        _step: &Ws,
-        _stage: &Stage<'_>,
-        _variables: &Variables,
-        _left: Option<std::time::Duration>,
-    ) -> (Option<Sent>, Outcome) {
-        std::future::ready(()).await;
-        (None, Outcome::error("`ws` steps cannot be run yet"))
-    }
-
-    /// Ends whatever is still open at the end of the scenario.
-    pub async fn end(self) {
-        std::future::ready(()).await;
-    }
+fn five_seconds() -> Lapse {
+    Lapse::secs(5)
 }

@@ -1,16 +1,18 @@
 //! `hold = { service = {…} }`: a running service. One that does not come up is an observation.
 
+mod inside;
+
+pub use inside::inside;
+
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Arc;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lapse::Lapse;
-use crate::clients::service::{ExecSpec, Ready, Running, Runtimes, ServiceSpec, Tag};
-use crate::scenario::{Command, Execution, Ran, Shell, ShellError};
+use crate::clients::service::{Ready, Running, Runtimes, ServiceSpec, Tag};
 use crate::value::Value;
 use crate::verb::{Context, Failure, Lease, Resource, Traits};
 
@@ -274,35 +276,6 @@ impl Drop for Hold {
             runtime.spawn(async move { runtimes.stop(&running).await });
         }
     }
-}
-
-impl Shell for Running {
-    fn exec(&self, command: Command) -> Execution<'_> {
-        Box::pin(async move {
-            let mut spec = ExecSpec::shell(command.line, command.timeout);
-            (spec.stdin, spec.env, spec.files) = (command.stdin, command.env, command.files);
-            let report = Running::exec(self, spec).await.map_err(|failure| ShellError(failure.message))?;
-            Ok(Ran {
-                exit_code: report.exit_code,
-                stdout: report.stdout,
-                stderr: report.stderr,
-                timed_out: report.timed_out,
-            })
-        })
-    }
-
-    fn log_mark(&self) -> u64 {
-        self.log().mark()
-    }
-
-    fn log_since(&self, mark: u64) -> String {
-        Running::log_since(self, mark)
-    }
-}
-
-/// The inside of the service `id` of `runtimes`, while it is held.
-pub fn inside(runtimes: &Runtimes, id: &str) -> Option<Arc<dyn Shell>> {
-    runtimes.live(id).map(|running| Arc::new(running) as Arc<dyn Shell>)
 }
 
 #[cfg(test)]

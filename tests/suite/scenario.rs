@@ -11,6 +11,8 @@ mod peers;
 mod program;
 mod requests;
 mod superset;
+mod tui;
+mod ws;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -39,15 +39,17 @@ http.server.ThreadingHTTPServer(("0.0.0.0", int(os.environ["PORT"])), H).serve_f
 /// Planted around a test, in its environment and in a file of its home.
 const SECRET: &str = "canary-6f1c9d";
 
-struct House {
-    runtimes: Runtimes,
+/// Runtimes with a place of their own.
+pub struct House {
+    /// The runtimes.
+    pub runtimes: Runtimes,
     kind: Kind,
     run: RunId,
     data: tempfile::TempDir,
 }
 
 /// Nothing where the runtime is not here, after saying so.
-async fn house(kind: Kind, test: &str) -> Option<House> {
+pub async fn house(kind: Kind, test: &str) -> Option<House> {
     let data = tempfile::tempdir().unwrap();
     let settings = Settings::new(PathBuf::from(env!("CARGO_BIN_EXE_atoll")), data.path().to_owned());
     let runtimes = Runtimes::new(settings);
@@ -86,7 +88,8 @@ impl House {
         format!("FROM python:3.12-slim\nLABEL atoll.run={}\n{rest}", self.run)
     }
 
-    fn tag(&self) -> Tag {
+    /// Whom things of the test belong to.
+    pub fn tag(&self) -> Tag {
         Tag { run: self.run.clone(), address: Address::new("up") }
     }
 
@@ -112,7 +115,8 @@ impl House {
         ServiceSpec::new(built.image.unwrap(), self.tag())
     }
 
-    async fn start(&self, app: &str, ready: Ready) -> Running {
+    /// A service made of `app`, a Python program.
+    pub async fn start(&self, app: &str, ready: Ready) -> Running {
         let spec = ServiceSpec { ready, ..self.spec(app).await };
         self.runtimes.start(&spec).await.unwrap()
     }

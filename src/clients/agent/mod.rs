@@ -7,6 +7,7 @@ mod call;
 mod capture;
 mod run;
 mod serve;
+mod terminal;
 mod wire;
 
 pub use call::{Lifeline, Probe, connect, exec, kill, lifeline, probe};
@@ -14,6 +15,8 @@ pub(in crate::clients) use call::{report, submit};
 pub use capture::{Bounded, Elided};
 pub use run::{run_here, unique_mark};
 pub use serve::relay_main;
+pub(in crate::clients) use terminal::Ends;
+pub use terminal::{Shown, Terminal, TerminalSpec, Typed, terminal};
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -117,6 +120,8 @@ pub enum Request {
     Connect(u16),
     /// Run a command.
     Exec(Box<ExecSpec>),
+    /// Run a program in a terminal until it ends or the connection is closed.
+    Terminal(Box<TerminalSpec>),
     /// End all processes with this mark. Answered with one byte when they are gone.
     Kill(String),
 }

@@ -16,7 +16,7 @@ use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::time::timeout;
 
 use super::run::{command, exit_code, group_of, kill_marked, signal_group};
-use super::{Orders, Probe, Request, run_here, wire};
+use super::{Orders, Probe, Request, run_here, terminal, wire};
 
 const STOP_GRACE: Duration = Duration::from_millis(500);
 const KILL_GRACE: Duration = Duration::from_millis(150);
@@ -163,6 +163,7 @@ async fn answer(mut from: UnixStream, orders: &Orders) -> io::Result<()> {
             };
             reply(&mut write, run_here(spec, &orders.session, hung_up).await).await
         }
+        Request::Terminal(spec) => terminal::serve(from, *spec, &orders.session).await,
         Request::Kill(mark) => {
             let _ = tokio::task::spawn_blocking(move || kill_marked(&mark)).await;
             from.write_all(b"+").await

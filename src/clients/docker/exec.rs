@@ -11,13 +11,17 @@ use tokio::time::timeout;
 
 use super::ours;
 use super::start::Pair;
-use crate::clients::agent::{self, Bounded, ExecReport, ExecSpec, MARK, unique_mark};
+use crate::clients::agent::{self, Bounded, ExecReport, ExecSpec, MARK, Terminal, TerminalSpec, unique_mark};
 use crate::clients::service::{Backend, Doing};
 use crate::verb::Failure;
 
 impl Backend for Pair {
     fn exec(&self, spec: ExecSpec) -> Doing<'_, Result<ExecReport, Failure>> {
         Box::pin(self.run(spec))
+    }
+
+    fn terminal(&self, spec: TerminalSpec) -> Doing<'_, Result<Terminal, Failure>> {
+        Box::pin(self.open_terminal(spec))
     }
 
     fn stop(&self) -> Doing<'_, ()> {
@@ -106,13 +110,13 @@ impl Pair {
 }
 
 /// Ends what a command left behind, also when nobody waits for the command any more.
-struct Ending {
-    socket: std::path::PathBuf,
-    mark: Option<String>,
+pub(super) struct Ending {
+    pub(super) socket: std::path::PathBuf,
+    pub(super) mark: Option<String>,
 }
 
 impl Ending {
-    async fn now(mut self) {
+    pub(super) async fn now(mut self) {
         if let Some(mark) = self.mark.take() {
             let _ = agent::kill(&self.socket, &mark).await;
         }

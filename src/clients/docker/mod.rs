@@ -9,6 +9,7 @@ mod build;
 mod exec;
 mod reap;
 mod start;
+mod terminal;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

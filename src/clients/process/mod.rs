@@ -23,7 +23,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::clients::agent::{self, ExecReport, ExecSpec, Limits, Orders, Program};
+use crate::clients::agent::{self, ExecReport, ExecSpec, Limits, Orders, Program, Terminal, TerminalSpec};
 use crate::clients::service::{Backend, Boot, Doing, Leftovers, Reaped, ServiceSpec, Settings};
 use crate::verb::Failure;
 
@@ -146,6 +146,15 @@ impl Backend for Inside {
         Box::pin(async move { exec(&self.sandbox.socket, spec).await })
     }
 
+    fn terminal(&self, spec: TerminalSpec) -> Doing<'_, Result<Terminal, Failure>> {
+        Box::pin(async move {
+            let opened = agent::terminal(&self.sandbox.socket, spec).await;
+            opened
+                .map_err(|e| no_answer(&e))?
+                .map_err(|why| Failure::permanent(format!("there is no terminal: {why}")))
+        })
+    }
+
     fn stop(&self) -> Doing<'_, ()> {
         Box::pin(async move {
             self.sandbox.stop().await;
@@ -170,8 +179,12 @@ async fn exec(socket: &Path, spec: ExecSpec) -> Result<ExecReport, Failure> {
             stderr: format!("{program}: {why}\n").into_bytes(),
             ..ExecReport::default()
         }),
-        Err(e) => Err(Failure::transient(format!("the sandbox does not answer: {e}"))),
+        Err(e) => Err(no_answer(&e)),
     }
+}
+
+fn no_answer(e: &io::Error) -> Failure {
+    Failure::transient(format!("the sandbox does not answer: {e}"))
 }
 
 /// Trouble of ours: a full disk, a sandbox that cannot be made.

@@ -17,4 +17,4 @@ pub use running::{Backend, Boot, Doing, Exit, Running};
 pub use runtimes::{Leftovers, Reaped, Runtimes};
 pub use spec::{BuildOptions, BuildReport, Kind, Ready, ServiceSpec, Settings, Tag};
 
-pub use super::agent::{ExecReport, ExecSpec};
+pub use super::agent::{ExecReport, ExecSpec, Shown, Terminal, TerminalSpec, Typed};

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::{Front, Log, ServiceSpec, health};
-use crate::clients::agent::{ExecReport, ExecSpec};
+use crate::clients::agent::{ExecReport, ExecSpec, Terminal, TerminalSpec};
 use crate::verb::Failure;
 
 /// A call to a runtime that is under way.
@@ -22,6 +22,8 @@ pub type Doing<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Backend: Send + Sync + 'static {
     /// Runs a command inside.
     fn exec(&self, spec: ExecSpec) -> Doing<'_, Result<ExecReport, Failure>>;
+    /// Starts a program in a terminal inside.
+    fn terminal(&self, spec: TerminalSpec) -> Doing<'_, Result<Terminal, Failure>>;
     /// Stops it within a second and removes all that belongs to it. May be called again.
     fn stop(&self) -> Doing<'_, ()>;
 }
@@ -151,10 +153,23 @@ impl Running {
     /// Runs a command inside it. What the command does is in the report, also when it is killed for being late;
     /// only a service that is gone, or our own trouble, is a failure.
     pub async fn exec(&self, spec: ExecSpec) -> Result<ExecReport, Failure> {
-        if let Some(exit) = self.exit() {
-            return Err(Failure::permanent(format!("the service has ended with exit code {}", exit.code)));
-        }
+        self.must_run()?;
         self.0.boot.backend.exec(spec).await
+    }
+
+    /// Starts a program in a terminal inside it; it ends when the terminal is dropped.
+    pub async fn terminal(&self, spec: TerminalSpec) -> Result<Terminal, Failure> {
+        self.must_run()?;
+        self.0.boot.backend.terminal(spec).await
+    }
+
+    fn must_run(&self) -> Result<(), Failure> {
+        match self.exit() {
+            Some(exit) => {
+                Err(Failure::permanent(format!("the service has ended with exit code {}", exit.code)))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Stops it within a second and removes all that belongs to it.

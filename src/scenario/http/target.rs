@@ -29,6 +29,11 @@ impl Target {
         url.origin() == self.0.origin()
     }
 
+    /// Whether `url` has the host of the target.
+    pub fn has_host_of(&self, url: &Url) -> bool {
+        url.host_str() == self.0.host_str()
+    }
+
     /// The URL of `path`, which may have a query and is put behind the target's own path and query. A whole URL is
     /// taken as it is, but must stay at the target.
     pub fn join(&self, path: &str) -> Result<Url, String> {

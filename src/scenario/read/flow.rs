@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use super::{Reader, given, keys};
 use crate::diag::{Code, Severity, Span, nearest};
 use crate::scenario::generator::GENERATORS;
+use crate::scenario::tui;
 use crate::scenario::variables::placeholders;
 use crate::scenario::yaml::{Kind, Node};
 
@@ -77,6 +78,7 @@ fn unjudged(reader: &mut Reader<'_>, step: &Node) {
         && given(step, "assert").is_none()
         && given(step, "until").is_none()
         && !asserts_itself(step)
+        && given(step, "tui").is_none_or(|tui| tui::assertions(tui).is_empty())
     {
         reader.complain(Code::ScenarioUnjudged, step, "this step has neither `expect` nor `assert`");
     }

@@ -3,10 +3,13 @@ use std::time::Duration;
 use super::rows::{self, Row};
 use super::{Reader, action, assertion, given, keys, weight};
 use crate::diag::Code;
+use crate::scenario::assert::{Assertion, Subject};
 use crate::scenario::capture::sources;
 use crate::scenario::variables::is_name;
 use crate::scenario::yaml::{Kind, Node};
-use crate::scenario::{Action, Capture, Lapse, Retry, Selector, Step, Until, Variables, browser};
+use crate::scenario::{
+    Action, Capture, Lapse, Retry, Selector, Step, Until, Variables, browser, tui,
+};
 
 /// Reads one entry of `setup`, `steps` or `teardown`: one step, or one for each of its rows.
 pub fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<Step> {
@@ -27,7 +30,7 @@ pub fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<Step> {
 fn one(reader: &mut Reader<'_>, node: &Node) -> Option<Step> {
     let all: Vec<&str> = [keys::ACTIONS, keys::STEP].concat();
     reader.table(node, "a step", &all)?;
-    let action = the_action(reader, node);
+    let mut action = the_action(reader, node);
     let kind = action.as_ref().map_or("", Action::word);
     if let (Some(_), Some(until)) = (given(node, "retry"), given(node, "until")) {
         let message = "a step has `retry` or `until`, not both";
@@ -35,9 +38,10 @@ fn one(reader: &mut Reader<'_>, node: &Node) -> Option<Step> {
             "`until` is tried again by itself: say how long with `within`, how often with `every`".into(),
         );
     }
-    let mut assert = given(node, "browser").map(|node| browser::implied(reader, node)).unwrap_or_default();
-    assert
-        .extend(given(node, "assert").map(|value| assertion::read(reader, value, kind)).unwrap_or_default());
+    let assert = asserted(reader, node, kind);
+    if let Some(Action::Ws(ws)) = &mut action {
+        ws.may_be_refused = assert.iter().any(|assertion| assertion.subject == Subject::Status);
+    }
     Some(Step {
         description: reader.optional(node, "description"),
         expect: reader.optional(node, "expect"),
@@ -52,6 +56,16 @@ fn one(reader: &mut Reader<'_>, node: &Node) -> Option<Step> {
         line: reader.line(node),
         action: action?,
     })
+}
+
+/// What has to hold: what the action says by keys of its own, then what `assert` says.
+fn asserted(reader: &mut Reader<'_>, node: &Node, kind: &str) -> Vec<Assertion> {
+    let mut asserted = given(node, "browser").map(|node| browser::implied(reader, node)).unwrap_or_default();
+    asserted.extend(given(node, "tui").map(tui::assertions).unwrap_or_default());
+    if let Some(written) = given(node, "assert") {
+        asserted.extend(assertion::read(reader, written, kind));
+    }
+    asserted
 }
 
 /// Assertions, with `within` and `every` among them.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
-use atoll::scenario::{Command, Execution, Ran, Shell, ShellError};
+use atoll::scenario::{Command, Execution, Opening, Program, Ran, Shell, ShellError};
 use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -187,6 +187,10 @@ impl Shell for LocalShell {
                 () = self.clock.sleep(command.timeout) => Ok(Ran { timed_out: true, ..Ran::default() }),
             }
         })
+    }
+
+    fn terminal(&self, _: Program) -> Opening<'_> {
+        Box::pin(async { Err(ShellError("it has no terminal".to_owned())) })
     }
 
     fn log_mark(&self) -> u64 {

@@ -1,0 +1,271 @@
+use std::num::NonZeroU16;
+
+use serde_json::json;
+use vt100::{Callbacks, Cell, Color, Parser, Screen};
+
+use crate::scenario::TerminalSize;
+use crate::value::Value;
+
+/// Longest stretch without a control byte that is taken as it comes, in bytes: whatever sequence is open then is
+/// broken off, because the parser keeps it in memory until it ends.
+const STRETCH: usize = 1 << 20;
+
+/// Longest title, in bytes.
+const TITLE: usize = 1 << 10;
+
+/// Most bytes of answers that wait to be sent.
+const REPLIES: usize = 4 << 10;
+
+/// A terminal: takes in what a program writes, and tells what a person would see.
+pub struct Emulator {
+    parser: Parser<Notes>,
+    stretch: usize,
+}
+
+/// What a program says and asks beside what it shows.
+#[derive(Default)]
+struct Notes {
+    title: String,
+    replies: Vec<u8>,
+}
+
+impl Callbacks for Notes {
+    fn set_window_title(&mut self, _: &mut Screen, title: &[u8]) {
+        self.title = String::from_utf8_lossy(&title[..title.len().min(TITLE)]).into_owned();
+    }
+
+    /// Programs wait for answers: who the terminal is, whether it is well, where its cursor is.
+    fn unhandled_csi(
+        &mut self,
+        screen: &mut Screen,
+        first: Option<u8>,
+        _: Option<u8>,
+        parameters: &[&[u16]],
+        letter: char,
+    ) {
+        let parameter = parameters.first().and_then(|values| values.first()).copied().unwrap_or(0);
+        let reply = match (first, letter, parameter) {
+            (None, 'c', 0) => "\x1b[?62;22c".to_owned(),
+            (Some(b'>'), 'c', 0) => "\x1b[>1;0;0c".to_owned(),
+            (None, 'n', 5) => "\x1b[0n".to_owned(),
+            (None, 'n', 6) => {
+                let (row, column) = screen.cursor_position();
+                format!("\x1b[{};{}R", row + 1, column + 1)
+            }
+            (None, 't', 18) => {
+                let (rows, columns) = screen.size();
+                format!("\x1b[8;{rows};{columns}t")
+            }
+            _ => return,
+        };
+        if self.replies.len() + reply.len() <= REPLIES {
+            self.replies.extend_from_slice(reply.as_bytes());
+        }
+    }
+}
+
+impl Emulator {
+    /// An empty screen.
+    pub fn new(size: TerminalSize) -> Self {
+        Self { parser: Parser::new_with_callbacks(size.rows, size.columns, 0, Notes::default()), stretch: 0 }
+    }
+
+    /// Takes in what the program wrote; gives what the terminal answers.
+    pub fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
+        const CANCEL: u8 = 0x18;
+        match bytes.iter().rposition(|byte| matches!(byte, 0x07 | 0x18 | 0x1a | 0x1b)) {
+            Some(at) => self.stretch = bytes.len() - at,
+            None => self.stretch += bytes.len(),
+        }
+        self.parser.process(bytes);
+        if self.stretch > STRETCH {
+            self.parser.process(&[CANCEL]);
+            self.stretch = 0;
+        }
+        std::mem::take(&mut self.parser.callbacks_mut().replies)
+    }
+
+    /// Changes the size.
+    pub fn resize(&mut self, size: TerminalSize) {
+        self.parser.set_size(size.rows, size.columns);
+    }
+
+    /// Whether pasted text is to be marked as such.
+    pub fn marks_pastes(&self) -> bool {
+        self.parser.screen().bracketed_paste()
+    }
+
+    /// Whether the cursor keys have their second code.
+    pub fn has_application_keys(&self) -> bool {
+        self.parser.screen().application_cursor()
+    }
+
+    /// The title that the program gave its window.
+    pub fn title(&self) -> &str {
+        &self.parser.callbacks().title
+    }
+
+    /// The size.
+    pub fn size(&self) -> TerminalSize {
+        let (rows, columns) = self.parser.screen().size();
+        TerminalSize { columns, rows }
+    }
+
+    /// The lines of the screen without blanks at their ends, and without blank lines at its end.
+    pub fn text(&self) -> String {
+        let lines = self.lines();
+        let used = lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
+        lines[..used].join("\n")
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let screen = self.parser.screen();
+        let columns: NonZeroU16 = screen.size().1;
+        screen.rows(0, columns.get()).map(|line| line.trim_end().to_owned()).collect()
+    }
+
+    /// Where the cursor is, counted from 1, and whether it can be seen.
+    pub fn cursor(&self) -> Value {
+        let screen = self.parser.screen();
+        let (row, column) = screen.cursor_position();
+        json!({ "row": row + 1, "column": column + 1, "visible": !screen.hide_cursor() })
+    }
+
+    /// The screen with its colours and attributes: runs of text that look the same, row by row.
+    pub fn styles(&self) -> Value {
+        let TerminalSize { columns, rows } = self.size();
+        let runs: Vec<Value> = (0..rows.get()).flat_map(|row| self.runs(row, columns.get())).collect();
+        json!({
+            "columns": columns,
+            "rows": rows,
+            "title": self.title(),
+            "cursor": self.cursor(),
+            "lines": self.lines(),
+            "runs": runs,
+        })
+    }
+
+    fn runs(&self, row: u16, columns: u16) -> Vec<Value> {
+        let screen = self.parser.screen();
+        let mut runs: Vec<Run<'_>> = Vec::new();
+        for column in 0..columns {
+            let Some(cell) = screen.cell(row, column).filter(|cell| !cell.is_wide_continuation()) else {
+                continue;
+            };
+            let text = if cell.has_contents() { cell.contents() } else { " " };
+            match runs.last_mut().filter(|run| look(run.cell) == look(cell)) {
+                Some(run) => run.text.push_str(text),
+                None => runs.push(Run { cell, column, text: text.to_owned() }),
+            }
+        }
+        runs.iter().filter_map(|run| run.told(row)).collect()
+    }
+}
+
+/// Cells beside each other that look the same.
+struct Run<'s> {
+    cell: &'s Cell,
+    column: u16,
+    text: String,
+}
+
+impl Run<'_> {
+    /// Nothing where there is no text.
+    fn told(&self, row: u16) -> Option<Value> {
+        let text = self.text.trim();
+        let before = self.text.chars().take_while(|c| c.is_whitespace()).count();
+        let cell = self.cell;
+        (!text.is_empty()).then(|| {
+            json!({
+                "row": row + 1,
+                "column": usize::from(self.column) + before + 1,
+                "text": text,
+                "fg": color(cell.fgcolor()),
+                "bg": color(cell.bgcolor()),
+                "bold": cell.bold(),
+                "dim": cell.dim(),
+                "italic": cell.italic(),
+                "underline": cell.underline(),
+                "inverse": cell.inverse(),
+            })
+        })
+    }
+}
+
+fn look(cell: &Cell) -> (Color, Color, [bool; 5]) {
+    let attributes = [cell.bold(), cell.dim(), cell.italic(), cell.underline(), cell.inverse()];
+    (cell.fgcolor(), cell.bgcolor(), attributes)
+}
+
+/// A colour by name, by its number in the table of 256, or as `#rrggbb`; null where the terminal's own is used.
+fn color(color: Color) -> Value {
+    const NAMES: [&str; 8] = ["black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"];
+    match color {
+        Color::Default => Value::Null,
+        Color::Idx(number @ 0..=7) => NAMES[usize::from(number)].into(),
+        Color::Idx(number @ 8..=15) => format!("bright_{}", NAMES[usize::from(number - 8)]).into(),
+        Color::Idx(number) => number.into(),
+        Color::Rgb(red, green, blue) => format!("#{red:02x}{green:02x}{blue:02x}").into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(bytes: &str) -> Emulator {
+        let mut emulator = Emulator::new(TerminalSize::default());
+        emulator.feed(bytes.as_bytes());
+        emulator
+    }
+
+    #[test]
+    fn the_screen_is_what_a_person_sees() {
+        let emulator = shown("\x1b]2;my title\x07one  \r\n\r\n\x1b[3Ctwo\x1b[1;1HO");
+        assert_eq!((emulator.text().as_str(), emulator.title()), ("One\n\n   two", "my title"));
+        assert_eq!(emulator.cursor(), json!({"row": 1, "column": 2, "visible": true}));
+    }
+
+    #[test]
+    fn runs_tell_colours_and_attributes() {
+        let emulator = shown("a \x1b[1;31m OK \x1b[0;4;38;5;208mx\x1b[0;7;48;2;1;2;3my\x1b[0m");
+        let runs = &emulator.styles()["runs"];
+        let look = |n: usize, keys: [&str; 3]| keys.map(|key| runs[n][key].clone());
+        assert_eq!(look(1, ["text", "fg", "bold"]), [json!("OK"), json!("red"), json!(true)]);
+        assert_eq!(runs[1]["column"], 4);
+        assert_eq!(look(2, ["text", "fg", "underline"]), [json!("x"), json!(208), json!(true)]);
+        assert_eq!(look(3, ["bg", "inverse", "fg"]), [json!("#010203"), json!(true), Value::Null]);
+    }
+
+    #[test]
+    fn questions_are_answered() {
+        let mut emulator = shown("ab");
+        assert_eq!(emulator.feed(b"\x1b[6n\x1b[c"), b"\x1b[1;3R\x1b[?62;22c");
+        assert_eq!(emulator.feed(b"c"), b"");
+        assert!(emulator.feed(&b"\x1b[6n".repeat(100_000)).len() <= REPLIES);
+    }
+
+    #[test]
+    fn a_title_without_end_does_not_fill_the_memory() {
+        let mut emulator = shown("\x1b]2;");
+        (0..3 * STRETCH / 1024).for_each(|_| drop(emulator.feed(&[b't'; 1024])));
+        emulator.feed(b"\r\nhere");
+        assert!(emulator.text().ends_with("here") && emulator.title().len() <= TITLE);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_break_it(bytes: Vec<u8>, columns in 2..20_u16, rows in 1..8_u16, tail in "(\\x1b\\[[0-9;?]{0,6}[@-~]|[a-z界\\n\\t]){0,60}") {
+            let size = |columns, rows| TerminalSize {
+                columns: NonZeroU16::new(columns).unwrap(),
+                rows: NonZeroU16::new(rows).unwrap(),
+            };
+            let mut emulator = Emulator::new(size(columns, rows));
+            emulator.feed(tail.as_bytes());
+            emulator.feed(&bytes);
+            emulator.resize(size(rows + 1, columns));
+            emulator.feed(tail.as_bytes());
+            emulator.styles();
+        }
+    }
+}

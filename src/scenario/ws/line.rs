@@ -1,0 +1,215 @@
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_tungstenite::tungstenite::error::{ProtocolError, SubProtocolError};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::dial::{Dialled, Socket};
+use super::frame::Frame;
+use crate::value::Value;
+
+/// Most messages that wait to be looked at, and most bytes of them. What comes beyond that is dropped and counted.
+const WAITING: usize = 10_000;
+const BYTES: usize = 16 << 20;
+
+/// The code of a connection that ended without a close frame.
+pub const VANISHED: u16 = 1006;
+
+/// The code of a close frame without a code.
+const NONE: u16 = 1005;
+
+/// A connection. What it receives is taken in while nobody looks, and pings are answered; dropped, it is closed.
+pub struct Line {
+    /// Headers of the handshake, by lower-case name.
+    pub headers: Value,
+    /// The subprotocol that was agreed on.
+    pub protocol: Option<String>,
+    inbox: Arc<Inbox>,
+    sink: SplitSink<Socket, Message>,
+    reader: JoinHandle<()>,
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The code that the peer sent, [`VANISHED`] where it sent none.
+    pub code: u16,
+    /// The reason that the peer sent, or what happened.
+    pub reason: String,
+}
+
+/// What comes next on a connection.
+pub enum Next {
+    /// A message.
+    Message(Frame),
+    /// There will be nothing any more.
+    Ended(End),
+}
+
+#[derive(Default)]
+struct Inbox {
+    received: Mutex<Received>,
+    news: Notify,
+}
+
+#[derive(Default)]
+struct Received {
+    waiting: VecDeque<Frame>,
+    bytes: usize,
+    dropped: u64,
+    end: Option<End>,
+}
+
+impl Line {
+    /// Takes over a connection that was made.
+    pub fn new(dialled: Dialled) -> Self {
+        let Dialled { socket, headers, protocol } = dialled;
+        let (sink, stream) = socket.split();
+        let inbox = Arc::new(Inbox::default());
+        let reader = tokio::spawn(take_in(stream, inbox.clone()));
+        Self { headers, protocol, inbox, sink, reader }
+    }
+
+    /// What comes next; nothing is lost where the future is dropped.
+    pub async fn next(&self) -> Next {
+        loop {
+            if let Some(next) = self.inbox.take() {
+                return next;
+            }
+            self.inbox.news.notified().await;
+        }
+    }
+
+    /// How many messages were dropped since the last call because too many waited.
+    pub fn dropped(&self) -> u64 {
+        std::mem::take(&mut self.inbox.lock().dropped)
+    }
+
+    /// How it ended, if it has.
+    pub fn end(&self) -> Option<End> {
+        self.inbox.lock().end.clone()
+    }
+
+    /// Sends a message.
+    pub async fn send(&mut self, frame: Frame) -> Result<(), String> {
+        self.sink
+            .send(frame.into())
+            .await
+            .map_err(|e| self.end().map_or_else(|| why(&e), |end| end.to_string()))
+    }
+
+    /// Says that the connection is to be closed, and waits until the peer has said so, too.
+    pub async fn close(&mut self, code: u16, reason: &str) -> End {
+        let frame = CloseFrame { code: code.into(), reason: reason.to_owned().into() };
+        // One that is closed already says so below.
+        let _ = self.sink.send(Message::Close(Some(frame))).await;
+        loop {
+            if let Some(end) = self.end() {
+                return end;
+            }
+            self.inbox.news.notified().await;
+        }
+    }
+
+    /// Says farewell without waiting for an answer.
+    pub fn part(mut self) {
+        let _ = self.sink.send(Message::Close(None)).now_or_never();
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+impl Inbox {
+    fn lock(&self) -> MutexGuard<'_, Received> {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Option<Next> {
+        let mut received = self.lock();
+        match received.waiting.pop_front() {
+            Some(frame) => {
+                received.bytes -= frame.length();
+                Some(Next::Message(frame))
+            }
+            None => received.end.clone().map(Next::Ended),
+        }
+    }
+
+    fn put(&self, frame: Frame) {
+        let mut received = self.lock();
+        let fits = received.bytes + frame.length() <= BYTES || received.waiting.is_empty();
+        if fits && received.waiting.len() < WAITING {
+            received.bytes += frame.length();
+            received.waiting.push_back(frame);
+        } else {
+            received.dropped += 1;
+        }
+        drop(received);
+        self.news.notify_one();
+    }
+
+    fn finish(&self, end: End) {
+        self.lock().end.get_or_insert(end);
+        self.news.notify_one();
+    }
+}
+
+/// Takes in all that comes until the connection ends. Reading answers pings and close frames.
+async fn take_in(mut stream: SplitStream<Socket>, inbox: Arc<Inbox>) {
+    while let Some(message) = stream.next().await {
+        match message {
+            Ok(Message::Text(text)) => inbox.put(Frame::Text(text.as_str().to_owned())),
+            Ok(Message::Binary(bytes)) => inbox.put(Frame::Binary(bytes.to_vec())),
+            Ok(Message::Close(frame)) => inbox.finish(End::of(frame)),
+            Ok(_) => {}
+            Err(error) => inbox.finish(End { code: VANISHED, reason: why(&error) }),
+        }
+    }
+    inbox.finish(End { code: VANISHED, reason: "the connection broke off".to_owned() });
+}
+
+impl End {
+    fn of(frame: Option<CloseFrame>) -> Self {
+        match frame {
+            Some(frame) => Self { code: frame.code.into(), reason: frame.reason.as_str().to_owned() },
+            None => Self { code: NONE, reason: String::new() },
+        }
+    }
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the connection is closed with code {}", self.code)?;
+        if self.reason.is_empty() { Ok(()) } else { write!(f, ": {}", self.reason) }
+    }
+}
+
+/// What went wrong, in words that do not change with the place where it does.
+pub fn why(error: &Error) -> String {
+    match error {
+        Error::Io(_)
+        | Error::ConnectionClosed
+        | Error::AlreadyClosed
+        | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing) => {
+            "the connection broke off".to_owned()
+        }
+        Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(SubProtocolError::NoSubProtocol)) => {
+            "the server took none of the subprotocols".to_owned()
+        }
+        Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => {
+            "the server took a subprotocol that was not offered".to_owned()
+        }
+        Error::Capacity(_) => "a message is longer than 16 MiB".to_owned(),
+        Error::Utf8(_) => "a text message is no UTF-8".to_owned(),
+        other => other.to_string(),
+    }
+}

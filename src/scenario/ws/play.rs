@@ -1,0 +1,405 @@
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use regex::Regex;
+use reqwest::Url;
+use serde_json::json;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+
+use super::dial::{Refused, dial, request};
+use super::frame::Frame;
+use super::line::{End, Line, Next, VANISHED};
+use super::{Close, Ws};
+use crate::clock::Clock;
+use crate::scenario::http::{Outcome, Target};
+use crate::scenario::observation::Sent;
+use crate::scenario::variables::placeholders;
+use crate::scenario::{Answer, Excerpt, Kept, Lapse, Stage, Told, Variables};
+use crate::value::Value;
+
+/// Most messages kept of one step, and most bytes of them; the others are counted.
+const MESSAGES: usize = 10_000;
+const BYTES: usize = 16 << 20;
+
+/// Most bytes kept of what is told.
+const KEPT: usize = 1 << 20;
+
+/// Longest text in a record of what was sent, in bytes.
+const SHOWN: usize = 8 << 10;
+
+/// The status of a handshake that was accepted.
+const SWITCHED: u16 = 101;
+
+/// What the `ws` steps of one scenario share: connections by name.
+#[derive(Default)]
+pub struct Player {
+    lines: IndexMap<String, Line>,
+}
+
+/// What a step does, variables filled in.
+struct Act {
+    id: String,
+    connect: Option<(Url, Request)>,
+    send: Vec<Frame>,
+    receive: Option<Wanted>,
+    close: Option<Close>,
+    may_be_refused: bool,
+    limit: Duration,
+}
+
+struct Wanted {
+    count: Option<u64>,
+    until: Option<Regex>,
+    timeout: Duration,
+}
+
+/// What is seen while a step is played.
+#[derive(Default)]
+struct Seen {
+    lines: String,
+    received: Vec<Frame>,
+    bytes: usize,
+    count: u64,
+    end: Option<End>,
+    status: Option<u16>,
+    headers: Value,
+    protocol: Option<String>,
+    refusal: Option<String>,
+}
+
+impl Player {
+    /// Plays one step, for at most `left` where a retry limits it.
+    pub async fn play(
+        &mut self,
+        step: &Ws,
+        stage: &Stage<'_>,
+        variables: &Variables,
+        left: Option<Duration>,
+    ) -> (Option<Sent>, Outcome) {
+        let limit = |own: Duration| left.map_or(own, |left| left.min(own));
+        let act = match Act::new(step, stage.target, variables, limit) {
+            Ok(act) => act,
+            Err(reason) => return (None, Outcome::error(reason)),
+        };
+        let sent = act.sent(step, variables);
+        let mut seen = Seen::default();
+        let error = self.perform(act, stage.clock, &mut seen).await.err();
+        let answer = seen.is_something().then(|| Answer::Told(Box::new(seen.told())));
+        (Some(sent), Outcome { answer, error })
+    }
+
+    /// Closes all connections that are still open.
+    pub async fn end(self) {
+        std::future::ready(()).await;
+        self.lines.into_values().for_each(Line::part);
+    }
+
+    async fn perform(&mut self, act: Act, clock: &dyn Clock, seen: &mut Seen) -> Result<(), String> {
+        let id = &act.id;
+        if let Some((url, request)) = act.connect {
+            if let Some(old) = self.lines.shift_remove(id) {
+                old.part();
+            }
+            let dialled = tokio::select! {
+                dialled = dial(&url, request) => dialled,
+                () = clock.sleep(act.limit) => {
+                    Err(Refused::Broken(format!("no connection within {}", Lapse(act.limit))))
+                }
+            };
+            match dialled {
+                Ok(dialled) => drop(self.lines.insert(id.clone(), Line::new(dialled))),
+                Err(refused) => return seen.refused(refused, act.may_be_refused),
+            }
+            seen.note(format_args!("WebSocket {id}: connected"));
+        } else if self.lines.contains_key(id) {
+            seen.note(format_args!("WebSocket {id}"));
+        }
+        let Some(line) = self.lines.get_mut(id) else {
+            return Err(format!("no connection `{id}` is open: connect it with `url` first"));
+        };
+        seen.status = Some(SWITCHED);
+        (seen.headers, seen.protocol) = (line.headers.clone(), line.protocol.clone());
+        if let Some(protocol) = line.protocol.as_ref() {
+            seen.note(format_args!("Subprotocol {protocol}"));
+        }
+        send(line, act.send, act.limit, clock, seen).await?;
+        if let Some(wanted) = &act.receive {
+            receive(line, wanted, clock, seen).await;
+        }
+        if let Some(Close { code, reason }) = &act.close {
+            let end = tokio::select! {
+                end = line.close(*code, reason) => end,
+                () = clock.sleep(act.limit) => {
+                    End { code: VANISHED, reason: format!("no answer to it within {}", Lapse(act.limit)) }
+                }
+            };
+            seen.ended(end);
+        }
+        Ok(())
+    }
+}
+
+async fn send(
+    line: &mut Line,
+    frames: Vec<Frame>,
+    limit: Duration,
+    clock: &dyn Clock,
+    seen: &mut Seen,
+) -> Result<(), String> {
+    let all = frames.len();
+    for (index, frame) in frames.into_iter().enumerate() {
+        let sent = tokio::select! {
+            sent = line.send(frame) => sent,
+            () = clock.sleep(limit) => Err(format!("it was not taken within {}", Lapse(limit))),
+        };
+        if let Err(reason) = sent {
+            if let Some(end) = line.end() {
+                seen.ended(end);
+            }
+            return Err(format!("message {} of {all} could not be sent: {reason}", index + 1));
+        }
+    }
+    if all > 0 {
+        seen.note(format_args!("Sent {}", messages(all as u64)));
+    }
+    Ok(())
+}
+
+async fn receive(line: &Line, wanted: &Wanted, clock: &dyn Clock, seen: &mut Seen) {
+    let mut late = clock.sleep(wanted.timeout);
+    let mut is_late = false;
+    while wanted.count.is_none_or(|count| seen.count < count) {
+        let next = tokio::select! {
+            biased;
+            () = &mut late => {
+                is_late = true;
+                break;
+            }
+            next = line.next() => next,
+        };
+        match next {
+            Next::Message(frame) => {
+                let is_last = wanted.until.as_ref().is_some_and(|until| until.is_match(&frame.to_string()));
+                seen.take(frame);
+                if is_last {
+                    break;
+                }
+            }
+            Next::Ended(end) => {
+                seen.end = Some(end);
+                break;
+            }
+        }
+    }
+    let of = match wanted.count {
+        Some(count) if seen.count < count => format!("Received {} of {}", seen.count, messages(count)),
+        _ => format!("Received {}", messages(seen.count)),
+    };
+    let within = if is_late { format!(" within {}", Lapse(wanted.timeout)) } else { String::new() };
+    seen.note(format_args!("{of}{within}"));
+    seen.show(line.dropped() > 0);
+    if let Some(end) = seen.end.take() {
+        seen.ended(end);
+    }
+}
+
+fn messages(count: u64) -> String {
+    if count == 1 { "1 message".to_owned() } else { format!("{count} messages") }
+}
+
+impl Seen {
+    fn note(&mut self, line: std::fmt::Arguments<'_>) {
+        let _ = writeln!(self.lines, "{line}");
+    }
+
+    fn is_something(&self) -> bool {
+        self.status.is_some()
+    }
+
+    fn take(&mut self, frame: Frame) {
+        self.count += 1;
+        if self.received.len() < MESSAGES
+            && (self.bytes + frame.length() <= BYTES || self.received.is_empty())
+        {
+            self.bytes += frame.length();
+            self.received.push(frame);
+        }
+    }
+
+    fn show(&mut self, were_dropped: bool) {
+        for frame in &self.received {
+            let _ = writeln!(self.lines, "{frame}");
+        }
+        if self.count > self.received.len() as u64 {
+            self.note(format_args!("Only the first {} are kept", messages(self.received.len() as u64)));
+        }
+        if were_dropped {
+            self.note(format_args!(
+                "Some messages were dropped: more than {MESSAGES} or 16 MiB of them waited"
+            ));
+        }
+    }
+
+    fn ended(&mut self, end: End) {
+        let reason = if end.reason.is_empty() { String::new() } else { format!(": {}", end.reason) };
+        self.note(format_args!("Closed with code {}{reason}", end.code));
+        self.end = Some(end);
+    }
+
+    fn refused(&mut self, refused: Refused, is_answer: bool) -> Result<(), String> {
+        match refused {
+            Refused::Broken(reason) => Err(reason),
+            Refused::Answer { status, headers, body } => {
+                self.note(format_args!("The handshake was refused: HTTP {status}"));
+                if !body.trim().is_empty() {
+                    self.note(format_args!("{}", body.trim_end()));
+                }
+                (self.status, self.headers, self.refusal) = (Some(status), headers, Some(body));
+                if is_answer { Ok(()) } else { Err(format!("the handshake was refused: HTTP {status}")) }
+            }
+        }
+    }
+
+    fn told(self) -> Told {
+        let shown: Vec<String> = self.received.iter().map(Frame::to_string).collect();
+        let main = match (self.refusal, self.received.as_slice()) {
+            (Some(body), _) => ("body", body),
+            (None, [one]) => ("messages", one.alone()),
+            (None, several) => {
+                ("messages", Value::Array(several.iter().map(Frame::to_json).collect()).to_string())
+            }
+        };
+        let (close, reason) = self.end.map(|end| (end.code, end.reason)).unzip();
+        let parts = [
+            ("messages", shown.join("\n").into()),
+            ("count", self.count.into()),
+            ("close", json!(close)),
+            ("reason", json!(reason)),
+            ("protocol", json!(self.protocol)),
+            ("status", json!(self.status)),
+            ("header", self.headers),
+        ];
+        Told {
+            text: self.lines,
+            main: (main.0, Kept::of(main.1.as_bytes(), KEPT)),
+            parts: parts.into_iter().collect(),
+            evidence: Vec::new(),
+        }
+    }
+}
+
+impl Act {
+    fn new(
+        step: &Ws,
+        target: Option<&str>,
+        variables: &Variables,
+        limit: impl Fn(Duration) -> Duration,
+    ) -> Result<Self, String> {
+        let filled = |text: &String| variables.fill(text).into_owned();
+        let connect = match &step.url {
+            None => None,
+            Some(written) => {
+                let url = address(written, &variables.fill(written), target)?;
+                let headers =
+                    step.headers.iter().map(|(name, value)| (name.clone(), filled(value))).collect();
+                let protocols: Vec<String> = step.protocols.iter().map(filled).collect();
+                let request = request(&url, &headers, &protocols)?;
+                Some((url, request))
+            }
+        };
+        let receive = match &step.receive {
+            None => None,
+            Some(receive) => Some(Wanted {
+                count: receive.count,
+                until: match &receive.until {
+                    Some(until) => Some(
+                        Regex::new(&variables.fill_pattern(until)).map_err(|e| format!("no pattern: {e}"))?,
+                    ),
+                    None => None,
+                },
+                timeout: limit(receive.timeout.0),
+            }),
+        };
+        Ok(Self {
+            id: filled(&step.id),
+            connect,
+            send: step.send.iter().map(|payload| payload.fill(variables)).collect::<Result<_, _>>()?,
+            receive,
+            close: step.close.as_ref().map(|close| Close { reason: filled(&close.reason), ..close.clone() }),
+            may_be_refused: step.may_be_refused,
+            limit: limit(step.timeout.0),
+        })
+    }
+
+    /// What is recorded of it. The text leaves out the target, which differs from run to run.
+    fn sent(&self, step: &Ws, variables: &Variables) -> Sent {
+        let mut text = format!("WebSocket {}\n", self.id);
+        let filled = |value: &String| variables.fill(value).into_owned();
+        if let Some(url) = &step.url {
+            let _ = writeln!(text, "connect {}", variables.fill(url));
+            for (name, value) in &step.headers {
+                let _ = writeln!(text, "{name}: {}", variables.fill(value));
+            }
+            if !step.protocols.is_empty() {
+                let _ = writeln!(text, "subprotocols {}", variables.fill(&step.protocols.join(", ")));
+            }
+        }
+        let body = self.send.iter().map(Frame::to_string).collect::<Vec<_>>().join("\n");
+        for frame in &self.send {
+            let _ = writeln!(text, "send {frame}");
+        }
+        if let Some(Close { code, reason }) = &self.close {
+            let _ = writeln!(text, "close {code} {reason}");
+        }
+        let headers = step.headers.iter().map(|(name, value)| (name.to_lowercase(), filled(value)));
+        Sent {
+            text: Excerpt::of_text(&text, SHOWN).text,
+            url: self.connect.as_ref().map(|(url, _)| url.to_string()),
+            headers: self.connect.is_some().then(|| headers.collect()),
+            body: (!self.send.is_empty()).then(|| Excerpt::of_text(&body, SHOWN).text),
+            ..Sent::default()
+        }
+    }
+}
+
+/// Where to connect. What was captured from the program must not lead away from the target's host.
+fn address(written: &str, filled: &str, target: Option<&str>) -> Result<Url, String> {
+    let is_whole = |text: &str| text.starts_with("ws://") || text.starts_with("wss://");
+    let home = target.map(Target::parse).transpose()?;
+    if !is_whole(filled) {
+        let mut url = home.ok_or("there is no target to connect to")?.join(filled)?;
+        let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
+        return match url.set_scheme(scheme) {
+            Ok(()) => Ok(url),
+            Err(()) => Err(format!("{url} cannot be a WebSocket")),
+        };
+    }
+    let url = Url::parse(filled).map_err(|e| format!("`{filled}` is no URL: {e}"))?;
+    let authority = written.split('/').nth(2).unwrap_or_default();
+    let is_literal = is_whole(written) && placeholders(authority).is_empty();
+    if is_literal || home.is_some_and(|home| home.has_host_of(&url)) {
+        Ok(url)
+    } else {
+        Err(format!("{url} is not at the host of the target"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::address;
+
+    #[test]
+    fn addresses_are_paths_at_the_target_or_whole() {
+        let at = |written: &str, filled: &str| {
+            address(written, filled, Some("https://h:8443/api?k=v")).map(|url| url.to_string())
+        };
+        assert_eq!(at("/chat?x=1", "/chat?x=1").unwrap(), "wss://h:8443/api/chat?k=v&x=1");
+        assert_eq!(address("chat", "chat", Some("http://h:80")).unwrap().as_str(), "ws://h/chat");
+        assert_eq!(at("ws://other:1/x", "ws://other:1/x").unwrap(), "ws://other:1/x");
+        assert_eq!(at("{where}", "ws://h:9/x").unwrap(), "ws://h:9/x");
+        assert!(at("{where}", "ws://other/x").unwrap_err().contains("not at the host"));
+        assert!(at("ws://{host}/x", "ws://other/x").unwrap_err().contains("not at the host"));
+        assert!(address("/chat", "/chat", None).unwrap_err().contains("no target"));
+    }
+}

@@ -1,0 +1,70 @@
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::clients::service::{self, ExecSpec, Running, Runtimes, TerminalSpec};
+use crate::scenario::{self, Command, Execution, Opening, Program, Ran, Shell, ShellError, TerminalSize};
+
+impl Shell for Running {
+    fn exec(&self, command: Command) -> Execution<'_> {
+        Box::pin(async move {
+            let mut spec = ExecSpec::shell(command.line, command.timeout);
+            (spec.stdin, spec.env, spec.files) = (command.stdin, command.env, command.files);
+            let report = Running::exec(self, spec).await.map_err(|failure| ShellError(failure.message))?;
+            Ok(Ran {
+                exit_code: report.exit_code,
+                stdout: report.stdout,
+                stderr: report.stderr,
+                timed_out: report.timed_out,
+            })
+        })
+    }
+
+    fn terminal(&self, program: Program) -> Opening<'_> {
+        Box::pin(async move {
+            let Program { line, env, size } = program;
+            let spec = TerminalSpec { line, env, columns: size.columns.get(), rows: size.rows.get() };
+            let opened = Running::terminal(self, spec).await;
+            let terminal = opened.map_err(|failure| ShellError(failure.message))?;
+            Ok(Box::new(Held(terminal)) as Box<dyn scenario::Terminal>)
+        })
+    }
+
+    fn log_mark(&self) -> u64 {
+        self.log().mark()
+    }
+
+    fn log_since(&self, mark: u64) -> String {
+        Running::log_since(self, mark)
+    }
+}
+
+/// A terminal inside a service.
+struct Held(service::Terminal);
+
+impl scenario::Terminal for Held {
+    fn send(&mut self, bytes: Vec<u8>) {
+        self.0.send(service::Typed::Bytes(bytes));
+    }
+
+    fn resize(&mut self, size: TerminalSize) {
+        self.0.send(service::Typed::Size { columns: size.columns.get(), rows: size.rows.get() });
+    }
+
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = scenario::Shown> + Send + '_>> {
+        Box::pin(async move {
+            match self.0.next().await {
+                service::Shown::Bytes(bytes) => scenario::Shown::Bytes(bytes),
+                service::Shown::Ended(code) => scenario::Shown::Ended(code),
+            }
+        })
+    }
+
+    fn end(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(self.0.end())
+    }
+}
+
+/// The inside of the service `id` of `runtimes`, while it is held.
+pub fn inside(runtimes: &Runtimes, id: &str) -> Option<Arc<dyn Shell>> {
+    runtimes.live(id).map(|running| Arc::new(running) as Arc<dyn Shell>)
+}
