@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All checks, as CI runs them. Installs what is missing (bubblewrap, the Docker engine, base images) from Debian's
-# packages; what cannot run on this machine is named as skipped, with the reason.
+# All checks, as CI runs them. Installs what is missing (bubblewrap, the Docker engine, base images, Chromium from
+# Debian's packages, Python programs from pip); what cannot run on this machine is named as skipped, with the reason.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

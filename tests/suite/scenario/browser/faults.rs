@@ -97,7 +97,6 @@ async fn nobody_at_the_target_and_floods() {
 "#,
     );
     let mut seen = browse(&chromium, &flood, &url, None).await;
-    println!("{:?}", seen.steps.iter().map(|s| (s.duration_ms, s.error.clone())).collect::<Vec<_>>());
     let cut = seen.steps.pop().unwrap();
     assert_eq!(cut.assertions[0].reason.as_deref(), Some("text is too long to be checked as a whole"));
     assert_all_hold(&seen);
