@@ -40,8 +40,8 @@ pub use lapse::Lapse;
 pub use load::{Files, load};
 pub use observation::{Broken, Decided, EvidenceRef, Observation, Observed, Sent, StepSeen};
 pub use port::{
-    Browsers, Command, Doing, Ear, Evidences, Execution, Opening, Program, Ran, Shell, ShellError, Shown, Tab,
-    Terminal, TerminalSize,
+    Browsers, Command, Doing, Ear, Evidences, Execution, Opening, Program, Ran, Shell, ShellError, Shown,
+    Tab, Terminal, TerminalSize,
 };
 pub use run::{Stage, run};
 pub use select::Selector;

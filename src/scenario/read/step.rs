@@ -7,9 +7,7 @@ use crate::scenario::assert::{Assertion, Subject};
 use crate::scenario::capture::sources;
 use crate::scenario::variables::is_name;
 use crate::scenario::yaml::{Kind, Node};
-use crate::scenario::{
-    Action, Capture, Lapse, Retry, Selector, Step, Until, Variables, browser, tui,
-};
+use crate::scenario::{Action, Capture, Lapse, Retry, Selector, Step, Until, Variables, browser, tui};
 
 /// Reads one entry of `setup`, `steps` or `teardown`: one step, or one for each of its rows.
 pub fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<Step> {
