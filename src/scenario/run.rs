@@ -323,12 +323,13 @@ async fn act(
     variables: &Variables,
     left: Option<Duration>,
 ) -> (Option<Sent>, Outcome) {
+    // Boxed, so that a request does not carry the room that the others need.
     match action {
-        Action::Browser(step) => cast.browser.play(step, stage, variables, left).await,
-        Action::Grpc(step) => cast.grpc.play(step, stage, variables, left).await,
-        Action::Ws(step) => cast.ws.play(step, stage, variables, left).await,
-        Action::Tui(step) => cast.tui.play(step, stage, variables, left).await,
-        Action::Parallel(step) => parallel::play(step, stage, variables, left).await,
+        Action::Browser(step) => Box::pin(cast.browser.play(step, stage, variables, left)).await,
+        Action::Grpc(step) => Box::pin(cast.grpc.play(step, stage, variables, left)).await,
+        Action::Ws(step) => Box::pin(cast.ws.play(step, stage, variables, left)).await,
+        Action::Tui(step) => Box::pin(cast.tui.play(step, stage, variables, left)).await,
+        Action::Parallel(step) => Box::pin(parallel::play(step, stage, variables, left)).await,
         Action::Request(_) | Action::Exec(_) => alone(action, stage, variables, left).await,
     }
 }
