@@ -21,19 +21,13 @@ use crate::diag::{Code, Diagnostic, SourceId, Sources, Span};
 /// Everything that is wrong with scenario files, by file and place: the rules, and what loading complains about beyond
 /// them. The sources are those that the complaints point into.
 pub fn scenarios(files: &Files) -> (Sources, Vec<Diagnostic>) {
-    let (scenarios, sources, loading) = load(files.clone());
-    let mut found: Vec<Diagnostic> = Vec::new();
-    let mut ids = HashMap::new();
-    let mut names = HashMap::new();
-    for (at, (source, known)) in sources.iter().enumerate() {
-        names.insert(known.name.as_str(), source);
-        let mut linter = Linter::new(&sources, source);
-        if at >= files.fixtures.len() {
-            linter.file(&mut ids);
-        }
-        secrets::find(&mut linter);
-        found.extend(linter.found);
-    }
+    // Loading and the rules read the same texts and know nothing of each other: each has a thread.
+    let ((scenarios, sources, loading), mut found) = std::thread::scope(|threads| {
+        let rules = threads.spawn(|| rules(files));
+        (load(files.clone()), rules.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let mut names: HashMap<&str, SourceId> =
+        sources.iter().map(|(source, known)| (known.name.as_str(), source)).collect();
     for scenario in &scenarios {
         // Of the rows of one scenario the first one speaks for all.
         let Some(source) = names.remove(scenario.file.as_str()) else { continue };
@@ -46,6 +40,26 @@ pub fn scenarios(files: &Files) -> (Sources, Vec<Diagnostic>) {
     found.extend(beyond);
     found.sort_by_key(|complaint| complaint.span().map(|span| (span.source, span.start)));
     (sources, found)
+}
+
+/// What the rules find, file by file. The texts are added in the order in which loading adds them, so that its sources
+/// serve for these places too.
+fn rules(files: &Files) -> Vec<Diagnostic> {
+    let mut sources = Sources::new();
+    for (name, text) in files.fixtures.iter().chain(&files.scenarios) {
+        sources.add(name.as_str(), text.as_str());
+    }
+    let mut found = Vec::new();
+    let mut ids = HashMap::new();
+    for (at, (source, _)) in sources.iter().enumerate() {
+        let mut linter = Linter::new(&sources, source);
+        if at >= files.fixtures.len() {
+            linter.file(&mut ids);
+        }
+        secrets::find(&mut linter);
+        found.extend(linter.found);
+    }
+    found
 }
 
 /// The rule about placeholders is one that loading looks after.
