@@ -166,6 +166,13 @@ impl Tree {
     }
 
     /// `path` checked, and free to be written: no file stands where it needs a directory, nor the reverse.
+    /// Lays the files of `other` over this tree; what is in their way goes.
+    pub fn cover(&mut self, other: &Self) {
+        let below = |path: &str, dir: &str| path.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'));
+        self.files.retain(|path, _| !other.files.keys().any(|own| below(path, own) || below(own, path)));
+        self.files.extend(other.files.iter().map(|(path, file)| (path.clone(), *file)));
+    }
+
     fn free_path(&self, path: &str) -> Result<String, TreeError> {
         let checked = check_path(path).map_err(|reason| TreeError::Path { path: path.to_owned(), reason })?;
         self.refuse_conflict(&checked)?;

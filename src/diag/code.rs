@@ -147,6 +147,9 @@ codes! {
     E0716 ScenarioFixture Error "a fixture that is not there"
         "A scenario names a fixture, and the directory `fixtures` beside the scenarios has no file of that name. The help \
          names the nearest one."
+    E0801 Environment Error "an environment that cannot be meant"
+        "`environment.toml` says what runs beside a program. The message says which key or value cannot be used; \
+         `schemas/environment.json` lists all of them."
     W0201 UnusedInput Warning "an input that nothing reads"
     W0202 UnusedFunction Warning "a function that nothing calls"
     W0301 ConstantCondition Warning "a condition that is always the same"

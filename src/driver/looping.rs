@@ -47,6 +47,9 @@ pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, Dri
     let outcome = driver.go(inbox, wires.commands).await;
     driver.surroundings.cancel.cancel();
     driver.leases.release_all().await;
+    for resource in house.catalog.resources() {
+        resource.settle().await;
+    }
     outcome
 }
 

@@ -60,6 +60,9 @@ pub struct Scenario {
     /// The step types that it uses, sorted.
     #[serde(default)]
     pub uses: Vec<String>,
+    /// The services beside the program that its steps talk to, sorted.
+    #[serde(default)]
+    pub services: Vec<String>,
     /// What must be true of the whole.
     #[serde(default)]
     pub satisfaction_criteria: String,
@@ -112,6 +115,10 @@ pub struct Step {
     pub expect: String,
     /// What is done.
     pub action: Action,
+    /// The service that it is done to, with a port where it has several: `db`, `api:9090`. The program where none is
+    /// named.
+    #[serde(default)]
+    pub service: Option<String>,
     /// A pause before it.
     #[serde(default)]
     pub delay: Option<Lapse>,

@@ -43,7 +43,7 @@ pub use port::{
     Browsers, Command, Doing, Ear, Evidences, Execution, Opening, Program, Ran, Shell, ShellError, Shown,
     Tab, Terminal, TerminalSize,
 };
-pub use run::{Stage, run};
+pub use run::{Place, Stage, run};
 pub use select::Selector;
 pub use tui::Tui;
 pub use variables::Variables;

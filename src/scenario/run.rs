@@ -1,5 +1,7 @@
 //! Runs a scenario: setup, which must work, then every step, whatever became of the one before.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::assert::{Assertion, Subject, Verdict, check};
@@ -23,6 +25,8 @@ pub struct Stage<'a> {
     pub grpc_target: Option<&'a str>,
     /// The inside of the service for `exec` and `tui`, where one is held.
     pub shell: Option<&'a dyn Shell>,
+    /// The services beside the program, by what steps call them.
+    pub places: Option<&'a BTreeMap<String, Place>>,
     /// Where pages are opened for `browser`.
     pub browsers: Option<&'a dyn Browsers>,
     /// Where evidence is kept; without it there is none.
@@ -39,14 +43,51 @@ impl<'a> Stage<'a> {
             target: None,
             grpc_target: None,
             shell: None,
+            places: None,
             browsers: None,
             evidence: None,
             clock,
         }
     }
+
+    /// The same for a step that talks to the service `name`.
+    fn at(&self, name: Option<&String>) -> Result<Self, String> {
+        let Some(name) = name else { return Ok(*self) };
+        let place = self.places.and_then(|places| places.get(name));
+        let place = place.ok_or_else(|| format!("there is no service `{name}` beside the program"))?;
+        let shell = place.shell.as_deref().or(self.shell);
+        let target = Some(place.target.as_str());
+        Ok(Self { web: Some(&place.web), target, grpc_target: target, shell, ..*self })
+    }
 }
 
-/// What the steps of one scenario share, by step type.
+/// A service beside the program.
+pub struct Place {
+    /// Its base URL.
+    pub target: String,
+    /// The client for it.
+    pub web: Web,
+    /// Its inside; that of the program where there is none.
+    pub shell: Option<Arc<dyn Shell>>,
+}
+
+/// The players of one scenario, by the service that they talk to.
+#[derive(Default)]
+struct Casts(BTreeMap<Option<String>, Cast>);
+
+impl Casts {
+    fn of(&mut self, service: Option<&String>) -> &mut Cast {
+        self.0.entry(service.cloned()).or_default()
+    }
+
+    async fn end(self) {
+        for cast in self.0.into_values() {
+            cast.end().await;
+        }
+    }
+}
+
+/// What the steps of one scenario share that talk to the same service, by step type.
 #[derive(Default)]
 struct Cast {
     browser: browser::Player,
@@ -72,11 +113,11 @@ pub async fn run(scenario: &Scenario, stage: &Stage<'_>, variables: Variables) -
     let begun = stage.clock.now();
     let mut variables = variables.beside(&scenario.variables);
     let deadline = scenario.timeout.map(|timeout| (begun + millis(timeout.0), timeout));
-    let mut cast = Cast::default();
+    let mut casts = Casts::default();
     let mut setup = Vec::new();
     let mut broken = None;
     for (index, step) in scenario.setup.iter().enumerate() {
-        let seen = perform(index, step, stage, &mut cast, &mut variables, deadline).await;
+        let seen = perform(index, step, stage, &mut casts, &mut variables, deadline).await;
         broken = breakage(&seen);
         setup.push(seen);
         if broken.is_some() {
@@ -91,7 +132,7 @@ pub async fn run(scenario: &Scenario, stage: &Stage<'_>, variables: Variables) -
     for (index, step) in scenario.steps.iter().enumerate() {
         let seen = match &stopped {
             Some(why) => not_run(index, step, why, &variables),
-            None => perform(index, step, stage, &mut cast, &mut variables, deadline).await,
+            None => perform(index, step, stage, &mut casts, &mut variables, deadline).await,
         };
         if step.must && seen.decided == Decided::Failed && stopped.is_none() {
             stopped =
@@ -101,9 +142,9 @@ pub async fn run(scenario: &Scenario, stage: &Stage<'_>, variables: Variables) -
     }
     let mut teardown = Vec::new();
     for (index, step) in scenario.teardown.iter().enumerate() {
-        teardown.push(perform(index, step, stage, &mut cast, &mut variables, None).await);
+        teardown.push(perform(index, step, stage, &mut casts, &mut variables, None).await);
     }
-    cast.end().await;
+    casts.end().await;
     Observation {
         id: scenario.id.clone(),
         description: scenario.description.clone(),
@@ -130,10 +171,15 @@ async fn perform(
     index: usize,
     step: &Step,
     stage: &Stage<'_>,
-    cast: &mut Cast,
+    casts: &mut Casts,
     variables: &mut Variables,
     deadline: Deadline,
 ) -> StepSeen {
+    let stage = match stage.at(step.service.as_ref()) {
+        Ok(stage) => &{ stage },
+        Err(why) => return not_run(index, step, &why, variables),
+    };
+    let cast = casts.of(step.service.as_ref());
     let begun = stage.clock.now();
     if let Some((at, timeout)) = deadline
         && begun >= at

@@ -29,6 +29,11 @@ pub trait Resource: Send + Sync + 'static {
         with: Self::With,
         cx: Context,
     ) -> impl Future<Output = Result<Box<dyn Lease>, Failure>> + Send;
+
+    /// Lets go of what is kept between two holds. Called when a run ends, for whatever reason.
+    fn settle(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// A resource while it is held.
@@ -58,6 +63,8 @@ pub trait DynResource: Send + Sync + 'static {
     fn held_schema(&self) -> Value;
     /// Reads `with` and acquires.
     fn acquire(&self, with: Value, cx: Context) -> Acquiring<'_>;
+    /// See [`Resource::settle`].
+    fn settle(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
 impl<R: Resource> DynResource for R {
@@ -90,5 +97,9 @@ impl<R: Resource> DynResource for R {
             let with = super::catalog::read(R::NAME, &with)?;
             Resource::acquire(self, with, cx).await
         })
+    }
+
+    fn settle(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(Resource::settle(self))
     }
 }

@@ -22,6 +22,8 @@ pub struct Files;
 pub struct With {
     /// The tree that `edits`, `files` or `text` change; none for an empty one.
     pub base: Option<TreeRef>,
+    /// A tree whose files lie over what `edits`, `files` or `text` come to: those of the same path stay as they are in it.
+    pub over: Option<TreeRef>,
     /// Edits, applied all or nothing: objects with `op` `write` (`path`, `content`), `replace` (`path`, `find`,
     /// `replace`, `all`), `delete` (`path`) or `rename` (`path`, `to`).
     #[schemars(with = "Option<Vec<Edit>>")]
@@ -151,7 +153,7 @@ files = { base = "{{ steps.page.output }}", edits = [
 
 fn act(mut with: With, cx: &Context) -> Result<Out, Failure> {
     match action(&mut with)? {
-        Action::Edit(edits) => edit(with.base.as_ref(), &edits, cx),
+        Action::Edit(edits) => edit(&with, &edits, cx),
         Action::Pack(dir) => pack(&dir, &with, cx),
         Action::Compare(diff) => compare(&diff, cx),
         Action::Deliver(tree) => deliver(&tree, &with, cx),
@@ -259,9 +261,12 @@ fn load(tree: Option<&TreeRef>, cx: &Context) -> Result<Tree, Failure> {
     }
 }
 
-fn edit(base: Option<&TreeRef>, edits: &[Edit], cx: &Context) -> Result<Out, Failure> {
-    let (tree, changes) = apply(&*cx.blobs, &load(base, cx)?, edits)?;
-    if tree.files.is_empty() {
+fn edit(with: &With, edits: &[Edit], cx: &Context) -> Result<Out, Failure> {
+    let base = with.base.as_ref();
+    let (mut tree, changes) = apply(&*cx.blobs, &load(base, cx)?, edits)?;
+    tree.cover(&load(with.over.as_ref(), cx)?);
+    // No edits on nothing is a tree to begin with.
+    if tree.files.is_empty() && !edits.is_empty() {
         return Err(Failure::rejected("no file is left in the tree").hint("give at least one file"));
     }
     let saved = tree.save(&*cx.blobs)?;

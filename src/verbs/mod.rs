@@ -3,7 +3,9 @@
 //! Start with `set.rs`, the smallest; [`catalog`] lists them all.
 
 pub mod chromium;
+mod complaint;
 pub mod docker_build;
+pub mod environment_load;
 mod fail;
 pub mod files;
 pub mod http;
@@ -60,6 +62,7 @@ pub fn catalog(doors: Doors) -> Catalog {
         .verb(llm::Llm::new(doors.models))
         .verb(docker_build::DockerBuild::new(doors.runtimes.clone()))
         .verb(scenario_load::ScenarioLoad)
+        .verb(environment_load::EnvironmentLoad)
         .verb(scenario::ScenarioRun::new(Arc::new(Inside(doors.runtimes.clone())), doors.chromium))
         .resource(service::Service::new(doors.runtimes))
 }

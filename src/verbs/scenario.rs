@@ -1,5 +1,6 @@
 //! `scenario`: one scenario, run against a program. No model is involved and nothing is scored.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -8,9 +9,11 @@ use serde::Deserialize;
 
 use super::chromium::Pages;
 use crate::clients::browser::Chromium;
-use crate::scenario::{Evidences, Generator, Observation, Scenario, Shell, Stage, Variables, Web, run};
+use crate::scenario::{
+    Action, Evidences, Generator, Observation, Place, Scenario, Shell, Stage, Variables, Web, run,
+};
 use crate::value::{Digest, Value};
-use crate::verb::{Blobs, Context, Failure, Output, Traits, Verb};
+use crate::verb::{Blobs, Context, Failure, Output, Secrets, Traits, Verb};
 
 /// Finds the inside of a held service by its id.
 pub trait Services: Send + Sync + 'static {
@@ -46,10 +49,25 @@ pub struct With {
     /// Id of the held service: its commands run in it, its log is kept beside each step.
     #[serde(default)]
     pub service: Option<String>,
+    /// The services beside the program by name, as `held.services`: steps may name one as `service`.
+    #[serde(default)]
+    pub services: BTreeMap<String, Beside>,
     /// Variables that placeholders may use from the beginning.
     #[serde(default)]
     #[schemars(with = "Option<std::collections::BTreeMap<String, Value>>")]
     pub variables: Option<IndexMap<String, Value>>,
+}
+
+/// A service beside the program.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct Beside {
+    /// Its id.
+    pub id: String,
+    /// Where it answers.
+    pub url: String,
+    /// Its own ports, and for each the port on 127.0.0.1 that leads there.
+    #[serde(default)]
+    pub ports: BTreeMap<String, u16>,
 }
 
 impl Verb for ScenarioRun {
@@ -67,6 +85,7 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
         let scenario = with.scenario;
         let used =
             |words: &[&str]| scenario.uses.iter().map(String::as_str).find(|word| words.contains(word));
+        let places = self.places(&scenario, &with.services)?;
         let shell = match &with.service {
             Some(id) => Some(self.services.shell(id).ok_or_else(|| no_service(id))?),
             None => match used(INSIDE) {
@@ -88,7 +107,8 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
         if let (None, Some(word)) = (grpc_target, used(&["grpc"])) {
             return Err(lacks(&scenario, word, "grpc_target", "{{ held.url }}"));
         }
-        if used(&["browser"]).is_some() {
+        let steps = scenario.setup.iter().chain(&scenario.steps).chain(&scenario.teardown);
+        if steps.into_iter().any(|step| matches!(step.action, Action::Browser(_))) {
             tokio::select! {
                 ready = self.chromium.ready() => ready?,
                 () = cx.cancel.cancelled() => return Err(Failure::cancelled()),
@@ -101,6 +121,7 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
             target: with.target.as_deref(),
             grpc_target,
             shell: shell.as_deref(),
+            places: Some(&places),
             browsers: Some(&pages),
             evidence: Some(&kept),
             clock: &*cx.clock,
@@ -109,10 +130,49 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
         let generator = Generator::new(seed, cx.clock.now());
         let variables = Variables::given(with.variables.unwrap_or_default()).generating(generator);
         tokio::select! {
-            observation = run(&scenario, &stage, variables) => Ok(Output::free(observation)),
+            observation = run(&scenario, &stage, variables) => Ok(Output::free(redacted(observation, &*cx.secrets))),
             () = cx.cancel.cancelled() => Err(Failure::cancelled()),
         }
     }
+}
+
+impl ScenarioRun {
+    /// The services that the steps of a scenario name.
+    fn places(
+        &self,
+        scenario: &Scenario,
+        services: &BTreeMap<String, Beside>,
+    ) -> Result<BTreeMap<String, Place>, Failure> {
+        let place = |called: &String| {
+            let (name, port) = called.split_once(':').map_or((called.as_str(), None), |(n, p)| (n, Some(p)));
+            let beside = services.get(name).ok_or_else(|| no_place(scenario, called, services.keys()))?;
+            let target = match port {
+                None => beside.url.clone(),
+                Some(port) => {
+                    let own = beside.ports.get(port);
+                    let own = own.ok_or_else(|| no_place(scenario, called, beside.ports.keys()))?;
+                    format!("http://127.0.0.1:{own}")
+                }
+            };
+            let web = Web::new(&target).map_err(Failure::permanent)?;
+            Ok((called.clone(), Place { web, shell: self.services.shell(&beside.id), target }))
+        };
+        scenario.services.iter().map(place).collect()
+    }
+}
+
+fn no_place<'a>(scenario: &Scenario, called: &str, known: impl Iterator<Item = &'a String>) -> Failure {
+    let known = known.cloned().collect::<Vec<_>>().join(", ");
+    let known = if known.is_empty() { "there is none beside the program".to_owned() } else { format!("there are: {known}") };
+    Failure::permanent(format!("the scenario `{}` has steps for the service `{called}`, which is not held", scenario.id))
+        .hint(format!("{known}; the environment says which services run beside the program"))
+}
+
+/// An observation in which no secret stands: programs print them.
+fn redacted(observation: Observation, secrets: &dyn Secrets) -> Observation {
+    let Ok(text) = serde_json::to_string(&observation) else { return observation };
+    let clean = secrets.redact(&text);
+    if clean == text { observation } else { serde_json::from_str(&clean).unwrap_or(observation) }
 }
 
 /// Steps that happen inside the service.

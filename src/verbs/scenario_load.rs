@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::diag::{Code, Diagnostic, Severity, Sources};
+use super::complaint::render;
+use crate::diag::{Code, Diagnostic, Severity};
 use crate::scenario::{Files, Scenario, load};
 use crate::value::{Digest, Value};
 use crate::verb::{Context, Failure, Output, Traits, Verb};
@@ -160,13 +161,4 @@ fn read_text(path: &Path) -> Result<String, String> {
     let bytes = std::fs::read(path).map_err(|e| format!("the file cannot be read: {e}"))?;
     String::from_utf8(bytes)
         .map_err(|e| format!("the file is no UTF-8 text: byte {} is not", e.utf8_error().valid_up_to()))
-}
-
-fn render(complaint: &Diagnostic, sources: &Sources) -> String {
-    let place = complaint.span().map_or_else(String::new, |span| {
-        let position = sources.position(span.source, span.start);
-        format!("{}:{}:{}: ", sources.get(span.source).name, position.line, position.column)
-    });
-    let help = complaint.help.as_ref().map_or_else(String::new, |help| format!("\n  help: {help}"));
-    format!("{place}{}[{}]: {}{help}", complaint.severity.word(), complaint.code, complaint.message)
 }

@@ -156,8 +156,8 @@ async fn comes_up_and_answers(kind: Kind) {
     let ask = "python3 -c \"import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080/in').read().decode())\"";
     assert_eq!(out(&running.exec(sh(ask)).await.unwrap()), "hello from /in");
     assert!(running.log().text().contains("starting"));
-    assert!(running.log_since(mark).contains("seen /there"));
-    assert!(!running.log_since(mark).contains("starting"));
+    assert!(running.log().since(mark).contains("seen /there"));
+    assert!(!running.log().since(mark).contains("starting"));
     assert_eq!(house.runtimes.live(running.id()).unwrap().id(), running.id());
     house.runtimes.stop(&running).await;
     assert!(house.runtimes.live(running.id()).is_none());

@@ -5,6 +5,7 @@
 
 mod call;
 mod capture;
+mod doors;
 mod run;
 mod serve;
 mod terminal;
@@ -18,6 +19,7 @@ pub use serve::relay_main;
 pub(in crate::clients) use terminal::Ends;
 pub use terminal::{Shown, Terminal, TerminalSpec, Typed, terminal};
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -52,6 +54,15 @@ pub struct Limits {
     pub file: Option<u64>,
 }
 
+/// A way out of the sandbox: whoever connects to `at` speaks to the socket `to`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Door {
+    /// An address of the sandbox's own loopback.
+    pub at: SocketAddr,
+    /// A Unix socket, as it is seen inside.
+    pub to: PathBuf,
+}
+
 /// What an agent is told at its start, as JSON on its command line.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Orders {
@@ -61,6 +72,8 @@ pub struct Orders {
     pub user: Option<u32>,
     /// What each process may use.
     pub limits: Limits,
+    /// Ways out, open before anything runs.
+    pub doors: Vec<Door>,
     /// What to run from the start; the agent ends with it and with its exit code.
     pub main: Option<Program>,
     /// Environment and working directory of commands that name none.

@@ -16,7 +16,7 @@ use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::time::timeout;
 
 use super::run::{command, exit_code, group_of, kill_marked, signal_group};
-use super::{Orders, Probe, Request, run_here, terminal, wire};
+use super::{Orders, Probe, Request, doors, run_here, terminal, wire};
 
 const STOP_GRACE: Duration = Duration::from_millis(500);
 const KILL_GRACE: Duration = Duration::from_millis(150);
@@ -29,7 +29,10 @@ pub fn relay_main(arguments: &[String]) -> ExitCode {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let code = runtime.block_on(async {
             match orders {
-                Some(orders) => serve(orders).await,
+                Some((orders, doors)) => {
+                    doors::open(doors)?;
+                    serve(orders).await
+                }
                 None => one_command().await,
             }
         });
@@ -47,7 +50,7 @@ pub fn relay_main(arguments: &[String]) -> ExitCode {
 }
 
 /// Becomes what the orders say, while there is only one thread.
-fn prepare(arguments: &[String]) -> io::Result<Option<Orders>> {
+fn prepare(arguments: &[String]) -> io::Result<Option<(Orders, doors::Bound)>> {
     let text = arguments.first().map_or("-", String::as_str);
     if text == "-" {
         return Ok(None);
@@ -65,12 +68,14 @@ fn prepare(arguments: &[String]) -> io::Result<Option<Orders>> {
             setrlimit(resource, limit, limit)?;
         }
     }
+    // As long as it may use ports below 1024.
+    let doors = doors::bind(&orders.doors)?;
     if let Some(user) = orders.user {
         setgroups(&[])?;
         setgid(Gid::from_raw(user))?;
         setuid(Uid::from_raw(user))?;
     }
-    Ok(Some(orders))
+    Ok(Some((orders, doors)))
 }
 
 async fn one_command() -> io::Result<i64> {

@@ -7,6 +7,8 @@
 
 mod build;
 mod exec;
+mod furnish;
+mod holder;
 mod reap;
 mod start;
 mod terminal;

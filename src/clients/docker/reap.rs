@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use bollard::query_parameters::{
-    ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveContainerOptionsBuilder,
+    ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder,
     RemoveImageOptionsBuilder,
 };
 
@@ -27,6 +27,12 @@ impl Engine {
             };
             let force = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
             reaped.containers += usize::from(self.api.remove_container(&id, Some(force)).await.is_ok());
+        }
+        let list = ListVolumesOptionsBuilder::new().filters(&filter).build();
+        let volumes = self.api.list_volumes(Some(list)).await.ok().and_then(|found| found.volumes);
+        for volume in volumes.unwrap_or_default().iter().filter(|volume| is_of_the_dead(Some(&volume.labels))) {
+            self.drop_volume(&volume.name).await;
+            reaped.volumes += 1;
         }
         if let Leftovers::AllBut(kept) = leftovers {
             reaped.images += self.reap_images(&filter, kept).await + self.reap_unbuilt().await;

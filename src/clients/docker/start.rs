@@ -10,8 +10,8 @@ use std::time::Duration;
 use bollard::errors::Error;
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
 use bollard::query_parameters::{
-    BuildImageOptionsBuilder, CreateContainerOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-    StartContainerOptions, WaitContainerOptions,
+    BuildImageOptionsBuilder, CreateContainerOptions, LogsOptionsBuilder, StartContainerOptions,
+    WaitContainerOptions,
 };
 use futures_util::StreamExt;
 use tempfile::TempDir;
@@ -19,13 +19,14 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::holder::Holder;
 use super::{Engine, ours, status_of};
 use crate::clients::agent::{self, Lifeline, Orders};
-use crate::clients::service::{Boot, Exit, Log, ServiceSpec, Settings, Tag};
+use crate::clients::service::{self, Boot, Exit, Log, ServiceSpec, Settings, Tag};
 use crate::verb::Failure;
 
 /// The empty image that the agent's container is made of.
-const AGENT_IMAGE: &str = "atoll-agent:1";
+pub(super) const AGENT_IMAGE: &str = "atoll-agent:1";
 
 /// A service's container and the agent's beside it.
 pub(super) struct Pair {
@@ -34,6 +35,7 @@ pub(super) struct Pair {
     pub(super) socket: PathBuf,
     lifeline: Mutex<Option<Lifeline>>,
     agent: Mutex<Option<String>>,
+    holder: Option<Holder>,
     exit: watch::Receiver<Option<Exit>>,
     _dir: TempDir,
 }
@@ -41,28 +43,33 @@ pub(super) struct Pair {
 impl Engine {
     /// Starts a container and an agent beside it.
     pub async fn start(&self, id: &str, spec: &ServiceSpec, settings: &Settings) -> Result<Boot, Failure> {
-        let dir = tempfile::Builder::new().prefix("atoll-").tempdir();
-        let dir = dir.map_err(|e| Failure::transient(format!("cannot make a directory: {e}")))?;
+        let dir = own_dir()?;
         let socket = dir.path().join("agent");
         self.agent_image().await?;
-        let service =
-            self.create(id, &spec.tag, body(spec, self.init)).await.map_err(|e| match status_of(&e) {
-                Some(404) => Failure::permanent(format!("there is no image `{}`", spec.image))
-                    .hint("build it with a `docker_build` step, or `docker pull` it"),
-                _ => ours("make a container", &e),
-            })?;
+        let holder = match &spec.links {
+            Some(links) => Some(self.hold_network(id, links, spec, settings).await?),
+            None => None,
+        };
+        let body = body(spec, self.init, holder.as_ref().map(Holder::container));
+        let service = self.create(id, &spec.tag, body).await.map_err(|e| match status_of(&e) {
+            Some(404) => Failure::permanent(format!("there is no image `{}`", spec.image))
+                .hint("build it with a `docker_build` step, or `docker pull` it"),
+            _ => ours("make a container", &e),
+        })?;
         let (exited, exit) = watch::channel(None);
-        let log = Log::default();
+        let log = spec.log();
         let pair = Arc::new(Pair {
             engine: self.clone(),
             service: service.clone(),
             socket: socket.clone(),
             lifeline: Mutex::new(None),
             agent: Mutex::new(None),
+            holder,
             exit: exit.clone(),
             _dir: dir,
         });
         let abandoned = Removal(Some(pair.clone()));
+        self.furnish(&service, spec).await?;
         if let Err(e) = self.api.start_container(&service, None::<StartContainerOptions>).await {
             // The daemon refuses to start what is not there: that is the product's command, not our trouble.
             let text = e.to_string();
@@ -96,7 +103,7 @@ impl Engine {
         Ok(Boot { backend: pair, log, exit, socket })
     }
 
-    async fn create(&self, name: &str, tag: &Tag, body: ContainerCreateBody) -> Result<String, Error> {
+    pub(super) async fn create(&self, name: &str, tag: &Tag, body: ContainerCreateBody) -> Result<String, Error> {
         let body = ContainerCreateBody { labels: Some(self.labels(tag)), ..body };
         let options = CreateContainerOptions {
             name: Some(format!("atoll-{name}")),
@@ -114,33 +121,19 @@ impl Engine {
         settings: &Settings,
     ) -> Result<(), Failure> {
         let dir = pair.socket.parent().unwrap_or(Path::new("/"));
-        let body = agent_body(&pair.service, dir, &settings.program).map_err(|e| {
-            Failure::new(crate::verb::Class::Bug, format!("the agent's orders are no JSON: {e}"))
-        })?;
+        let network = pair.holder.as_ref().map_or(pair.service.as_str(), Holder::container);
+        let body = agent_body(&pair.service, network, dir, &settings.program).map_err(no_json)?;
         let agent = self.create(&format!("{id}-agent"), &spec.tag, body).await;
         let agent = agent.map_err(|e| ours("make the agent's container", &e))?;
         *pair.agent.lock().unwrap_or_else(PoisonError::into_inner) = Some(agent.clone());
         let started = self.api.start_container(&agent, None::<StartContainerOptions>).await;
         started.map_err(|e| ours("start the agent's container", &e))?;
-        let call = async {
-            loop {
-                if let Ok(lifeline) = agent::lifeline(&pair.socket).await {
-                    return lifeline;
-                }
-                pause(Duration::from_millis(10)).await;
-            }
-        };
         let mut exit = pair.exit.clone();
         let lifeline = tokio::select! {
-            lifeline = timeout(Duration::from_secs(15), call) => lifeline.ok(),
-            _ = exit.wait_for(Option::is_some) => None,
+            lifeline = call(&pair.socket) => lifeline?,
+            _ = exit.wait_for(Option::is_some) => return Err(unanswered()),
         };
-        let none = || {
-            Failure::transient("the agent beside the container does not answer").hint(
-                "the Docker daemon has to run on this machine, where it sees the same files as this program",
-            )
-        };
-        *pair.lifeline.lock().unwrap_or_else(PoisonError::into_inner) = Some(lifeline.ok_or_else(none)?);
+        *pair.lifeline.lock().unwrap_or_else(PoisonError::into_inner) = Some(lifeline);
         Ok(())
     }
 
@@ -170,15 +163,42 @@ impl Engine {
     }
 }
 
+pub(super) fn own_dir() -> Result<TempDir, Failure> {
+    let dir = tempfile::Builder::new().prefix("atoll-").tempdir();
+    dir.map_err(|e| Failure::transient(format!("cannot make a directory: {e}")))
+}
+
+pub(super) fn no_json(e: serde_json::Error) -> Failure {
+    Failure::new(crate::verb::Class::Bug, format!("the agent's orders are no JSON: {e}"))
+}
+
+fn unanswered() -> Failure {
+    Failure::transient("the agent beside the container does not answer")
+        .hint("the Docker daemon has to run on this machine, where it sees the same files as this program")
+}
+
+/// Takes hold of an agent that is about to listen at `socket`.
+pub(super) async fn call(socket: &Path) -> Result<Lifeline, Failure> {
+    let calls = async {
+        loop {
+            if let Ok(lifeline) = agent::lifeline(socket).await {
+                return lifeline;
+            }
+            pause(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(15), calls).await.map_err(|_| unanswered())
+}
+
 async fn pause(span: Duration) {
     tokio::time::sleep(span).await;
 }
 
-fn words(list: &[&str]) -> Option<Vec<String>> {
+pub(super) fn words(list: &[&str]) -> Option<Vec<String>> {
     Some(list.iter().map(|word| (*word).to_owned()).collect())
 }
 
-fn body(spec: &ServiceSpec, init: bool) -> ContainerCreateBody {
+fn body(spec: &ServiceSpec, init: bool, holder: Option<&str>) -> ContainerCreateBody {
     let env = std::iter::once(format!("PORT={}", spec.port));
     let env = env.chain(spec.env.iter().map(|(name, value)| format!("{name}={value}"))).collect();
     #[expect(clippy::cast_possible_truncation, reason = "a number of processors is small")]
@@ -192,7 +212,8 @@ fn body(spec: &ServiceSpec, init: bool) -> ContainerCreateBody {
         cap_drop: words(&["ALL"]),
         security_opt: words(&["no-new-privileges"]),
         init: Some(init),
-        network_mode: Some(if spec.egress { "bridge" } else { "none" }.to_owned()),
+        network_mode: Some(holder.map_or_else(|| network(spec.egress), |holder| format!("container:{holder}"))),
+        mounts: Some(spec.mounts.iter().map(mount).collect()),
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".to_owned()),
             config: Some(
@@ -218,18 +239,40 @@ fn body(spec: &ServiceSpec, init: bool) -> ContainerCreateBody {
     body
 }
 
-fn agent_body(service: &str, dir: &Path, program: &Path) -> serde_json::Result<ContainerCreateBody> {
-    let listen = Some(PathBuf::from("/agent/agent"));
-    let orders = serde_json::to_string(&Orders { listen, ..Orders::default() })?;
+pub(super) fn network(egress: bool) -> String {
+    if egress { "bridge" } else { "none" }.to_owned()
+}
+
+fn mount(mount: &service::Mount) -> bollard::models::Mount {
+    bollard::models::Mount {
+        typ: Some(bollard::models::MountType::VOLUME),
+        source: Some(mount.volume.clone()),
+        target: Some(mount.at.display().to_string()),
+        ..bollard::models::Mount::default()
+    }
+}
+
+/// What a container of ours sees of this machine: `dir`, this program, and the libraries that it runs with. The image
+/// of a product may have others, or none.
+pub(super) fn binds(dir: &Path, program: &Path) -> Vec<String> {
     let mut binds = vec![format!("{}:/agent", dir.display()), format!("{}:/atoll:ro", program.display())];
-    // The agent runs with this machine's own libraries: the image may have others, or none.
     let system = ["/usr", "/lib", "/lib64"].into_iter().filter(|path| Path::new(path).exists());
     binds.extend(system.map(|path| format!("{path}:{path}:ro")));
-    let share = format!("container:{service}");
+    binds
+}
+
+fn agent_body(
+    service: &str,
+    network: &str,
+    dir: &Path,
+    program: &Path,
+) -> serde_json::Result<ContainerCreateBody> {
+    let listen = Some(PathBuf::from("/agent/agent"));
+    let orders = serde_json::to_string(&Orders { listen, ..Orders::default() })?;
     let host = HostConfig {
-        binds: Some(binds),
-        network_mode: Some(share.clone()),
-        pid_mode: Some(share),
+        binds: Some(binds(dir, program)),
+        network_mode: Some(format!("container:{network}")),
+        pid_mode: Some(format!("container:{service}")),
         cap_drop: words(&["ALL"]),
         // To find and end the processes of a command that is late, whoever they run as, and to write its socket
         // into a directory that belongs to another user.
@@ -305,14 +348,17 @@ impl Pair {
         }
         drop(self.lifeline.lock().unwrap_or_else(PoisonError::into_inner).take());
         let agent = self.agent.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let force = || Some(RemoveContainerOptionsBuilder::new().force(true).v(true).build());
-        let service = self.engine.api.remove_container(&self.service, force());
+        let service = self.engine.drop_container(&self.service);
         let agent = async {
             if let Some(agent) = agent {
-                let _ = self.engine.api.remove_container(&agent, force()).await;
+                self.engine.drop_container(&agent).await;
             }
         };
-        let _ = tokio::join!(service, agent);
+        tokio::join!(service, agent);
+        // Its network goes last.
+        if let Some(holder) = &self.holder {
+            holder.remove().await;
+        }
     }
 }
 

@@ -14,23 +14,29 @@ mod sandbox;
 mod spawner;
 
 pub use host::Host;
+pub use sandbox::own_user;
 
 use std::collections::BTreeSet;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::clients::agent::{self, ExecReport, ExecSpec, Limits, Orders, Program, Terminal, TerminalSpec};
+use crate::clients::agent::{self, Door, ExecReport, ExecSpec, Limits, Orders, Program, Terminal, TerminalSpec};
 use crate::clients::service::{Backend, Boot, Doing, Leftovers, Reaped, ServiceSpec, Settings};
+use crate::id::RunId;
 use crate::verb::Failure;
 
-use sandbox::{Plan, Sandbox};
+use sandbox::{Outside, Plan, Sandbox};
 
 /// What the name of an image of this runtime begins with.
 pub const PREFIX: &str = "process:";
+
+/// The part of a volume's directory that services see.
+const DATA: &str = "data";
 
 const LARGEST_FILE: u64 = 1 << 30;
 
@@ -77,7 +83,7 @@ impl Place {
         &self,
         root: &Path,
         placed: &BTreeSet<PathBuf>,
-        network: bool,
+        outside: Outside<'_>,
         mut orders: Orders,
     ) -> io::Result<Sandbox> {
         if self.bwrap.is_none() {
@@ -94,26 +100,56 @@ impl Place {
             root,
             placed,
             readable: &self.settings.readable,
-            network,
+            outside: &outside,
         };
         Sandbox::start(&plan, orders).await
     }
 
+    fn volume(&self, name: &str) -> PathBuf {
+        self.home().join("live").join(name)
+    }
+
+    /// Makes a volume that services of `user` may write to.
+    pub fn make_volume(&self, name: &str, run: &RunId, user: u32) -> Result<(), Failure> {
+        let dir = self.volume(name);
+        disk::claim(&dir, run).and_then(|()| disk::make_dir(&dir, Path::new(DATA))).map_err(ours)?;
+        if self.bwrap.is_some() && nix::unistd::geteuid().is_root() {
+            disk::give(&dir.join(DATA), user).map_err(ours)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a volume with all that is in it.
+    pub fn drop_volume(&self, name: &str) {
+        disk::remove(&self.volume(name));
+    }
+
     /// Starts a service in a fresh copy of its image.
     pub async fn start(&self, id: &str, spec: &ServiceSpec) -> Result<Boot, Failure> {
+        if self.bwrap.is_none() && (spec.links.is_some() || !spec.mounts.is_empty()) {
+            return Err(Failure::permanent("without a sandbox a service has no services beside it, no volumes and no list of hosts")
+                .hint("install bubblewrap (`apt-get install bubblewrap`), or use Docker"));
+        }
+        if spec.egress && spec.links.is_some() {
+            return Err(Failure::permanent("a sandbox that sees the whole network cannot reach other services by name")
+                .hint("list the hosts it may reach: `egress = [\"api.example.com:443\"]`"));
+        }
         let key = spec.image.strip_prefix(PREFIX).unwrap_or(&spec.image);
         let home = self.home().join("images").join(key);
         let image = disk::read(&home.join("image.json"))
             .ok()
             .and_then(|text| serde_json::from_slice::<Image>(&text).ok());
-        let Some(image) = image.filter(|_| crate::value::Digest::parse(key).is_some()) else {
+        let Some(mut image) = image.filter(|_| crate::value::Digest::parse(key).is_some()) else {
             return Err(Failure::permanent(format!("there is no image {}", spec.image))
                 .hint("build it again with a `docker_build` step; images of this runtime stay on the machine that built them"));
         };
+        let user = nix::unistd::geteuid();
+        let user = if user.is_root() { spec.user.unwrap_or_else(own_user) } else { user.as_raw() };
         let dir = self.home().join("live").join(id);
         let root = dir.join("root");
         disk::claim(&dir, &spec.tag.run)
             .and_then(|()| disk::copy(&home.join("root"), &root))
+            .and_then(|()| furnish(&root, spec, user, &mut image.placed))
             .map_err(ours)?;
         let mut env = image.env.clone();
         env.insert("PORT".to_owned(), spec.port.to_string());
@@ -122,8 +158,16 @@ impl Place {
         let session = Program { argv: Vec::new(), env, cwd: image.cwd.clone() };
         let main = (!spec.is_session()).then(|| Program { argv, ..session.clone() });
         let limits = Limits { memory: Some(spec.memory), pids: Some(spec.pids), file: Some(LARGEST_FILE) };
-        let orders = Orders { listen: None, user: None, limits, main, session };
-        let sandbox = match self.sandbox(&root, &image.placed, spec.egress, orders).await {
+        let doors = spec.links.iter().flat_map(|links| &links.doors);
+        let doors = doors.map(|door| Door { to: sandbox::doors_dir().join(&door.to), ..door.clone() }).collect();
+        let orders = Orders { listen: None, user: Some(user), limits, doors, main, session };
+        let outside = Outside {
+            network: spec.egress,
+            doors: spec.links.as_ref().map(|links| links.dir.as_path()),
+            volumes: spec.mounts.iter().map(|mount| (self.volume(&mount.volume).join(DATA), mount.at.clone())).collect(),
+            log: spec.log(),
+        };
+        let sandbox = match self.sandbox(&root, &image.placed, outside, orders).await {
             Ok(sandbox) => sandbox,
             Err(e) => {
                 disk::remove(&dir);
@@ -133,6 +177,31 @@ impl Place {
         let (log, exit, socket) = (sandbox.log.clone(), sandbox.exit.clone(), sandbox.socket.clone());
         Ok(Boot { backend: Arc::new(Inside { sandbox, dir }), log, exit, socket })
     }
+}
+
+/// Puts into the file system of a service what it finds there beside its image.
+fn furnish(root: &Path, spec: &ServiceSpec, user: u32, placed: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+    // Programs ask for the name of the user they run as.
+    if !placed.contains(Path::new("/etc/passwd")) {
+        let text = format!("root:x:0:0:root:/tmp:/bin/sh\napp:x:{user}:{user}:app:/tmp:/bin/sh\n");
+        disk::write_file(root, Path::new("/etc/passwd"), text.as_bytes(), false)?;
+        let text = format!("root:x:0:\napp:x:{user}:\n");
+        disk::write_file(root, Path::new("/etc/group"), text.as_bytes(), false)?;
+    }
+    for file in &spec.files {
+        disk::write_file(root, &file.path, &file.bytes, file.executable)?;
+        placed.insert(file.path.clone());
+    }
+    for mount in &spec.mounts {
+        disk::make_dir(root, &mount.at)?;
+        placed.insert(mount.at.clone());
+    }
+    if let Some(links) = &spec.links {
+        let line = |(name, address): &(String, Ipv4Addr)| format!("{address} {name}\n");
+        let text: String = links.names.iter().map(line).collect();
+        disk::write_file(root, Path::new("/etc/hosts"), format!("127.0.0.1 localhost\n{text}").as_bytes(), false)?;
+    }
+    Ok(())
 }
 
 /// A running sandbox and its directory.

@@ -55,8 +55,26 @@ pub struct Plan<'a> {
     pub placed: &'a BTreeSet<PathBuf>,
     /// More directories of the machine to read.
     pub readable: &'a [PathBuf],
+    /// What it shares with others.
+    pub outside: &'a Outside<'a>,
+}
+
+/// What a sandbox shares with others.
+#[derive(Default)]
+pub struct Outside<'a> {
     /// Whether it sees the machine's network.
     pub network: bool,
+    /// The directory in which the sockets of its doors are.
+    pub doors: Option<&'a Path>,
+    /// Directories of the machine that it may write to, and where it sees them.
+    pub volumes: Vec<(PathBuf, PathBuf)>,
+    /// Where its output goes.
+    pub log: Log,
+}
+
+/// Where the sockets of doors are inside.
+pub fn doors_dir() -> &'static Path {
+    Path::new("/.atoll-doors")
 }
 
 /// A sandbox with an agent in it.
@@ -81,12 +99,13 @@ impl Sandbox {
         let mut command = match plan.bwrap {
             Some(bwrap) => {
                 // A root of the machine would be free of the limit on processes: every sandbox gets its own user.
-                orders.user = nix::unistd::geteuid().is_root().then(own_user);
+                let root = nix::unistd::geteuid().is_root();
+                orders.user = root.then(|| orders.user.unwrap_or_else(own_user));
                 if let Some(user) = orders.user {
                     disk::give(plan.root, user)?;
                 }
                 let mut command = Command::new(bwrap);
-                command.args(arguments(plan, orders.user.is_some())).arg("--").arg(AGENT);
+                command.args(arguments(plan, &orders.doors, orders.user.is_some())).arg("--").arg(AGENT);
                 command
             }
             None => Command::new(plan.program),
@@ -94,7 +113,7 @@ impl Sandbox {
         command.arg(agent::WORD).arg(serde_json::to_string(&orders)?).env_clear().process_group(0);
         command.stdin(OwnedFd::from(listener)).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = super::spawner::spawn(command).await?;
-        let log = Log::default();
+        let log = plan.outside.log.clone();
         let drains = [child.stdout.take().map(|o| log.keep(o)), child.stderr.take().map(|o| log.keep(o))];
         let end = CancellationToken::new();
         let (exited, exit) = watch::channel(None);
@@ -157,20 +176,20 @@ async fn watch_over(
 }
 
 /// A user that no other sandbox has.
-fn own_user() -> u32 {
+pub fn own_user() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let n = std::process::id().wrapping_mul(64).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
     1_000_000_000 + n % 500_000_000
 }
 
 /// What bubblewrap is told.
-fn arguments(plan: &Plan<'_>, as_root: bool) -> Vec<String> {
+fn arguments(plan: &Plan<'_>, doors: &[agent::Door], as_root: bool) -> Vec<String> {
     let words = |text: &str| text.split(' ').map(ToOwned::to_owned).collect::<Vec<_>>();
     let mut args = words(
         "--unshare-ipc --unshare-pid --unshare-uts --unshare-cgroup-try --die-with-parent --new-session",
     );
     args.extend(words("--clearenv --hostname atoll"));
-    if !plan.network {
+    if !plan.outside.network {
         args.push("--unshare-net".to_owned());
     }
     args.extend(words(if as_root {
@@ -179,11 +198,22 @@ fn arguments(plan: &Plan<'_>, as_root: bool) -> Vec<String> {
         "--unshare-user --cap-drop ALL"
     }));
     args.extend(["--bind".to_owned(), plan.root.display().to_string(), "/".to_owned()]);
+    let low = |door: &agent::Door| door.at.port() < 1024;
+    if doors.iter().any(low) {
+        args.extend(words("--cap-add CAP_NET_BIND_SERVICE"));
+    }
     for path in SYSTEM.iter().map(Path::new).chain(plan.readable.iter().map(PathBuf::as_path)) {
         graft(path, plan.placed, &mut args);
     }
     args.extend(words("--proc /proc --dev /dev --perms 1777 --size 268435456 --tmpfs /tmp"));
     args.extend(words("--perms 1777 --size 67108864 --tmpfs /dev/shm"));
+    // After these, so that a volume may lie in one of them.
+    for (from, at) in &plan.outside.volumes {
+        args.extend(["--bind".to_owned(), from.display().to_string(), at.display().to_string()]);
+    }
+    if let Some(dir) = plan.outside.doors {
+        args.extend(["--ro-bind".to_owned(), dir.display().to_string(), doors_dir().display().to_string()]);
+    }
     args.extend(["--ro-bind".to_owned(), plan.program.display().to_string(), AGENT.to_owned()]);
     args.extend(words("--chdir /"));
     args

@@ -8,7 +8,7 @@ use regex::Regex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Log, Ready};
+use super::{Backend, ExecSpec, Log, Ready};
 use crate::clients::agent::{self, Probe};
 
 /// Resolves when the service that listens on `port` is ready, with what is missing where `within` ran out.
@@ -16,6 +16,7 @@ pub(super) async fn wait(
     ready: &Ready,
     within: Duration,
     (socket, port): (&Path, u16),
+    backend: &dyn Backend,
     log: &Log,
 ) -> Result<(), String> {
     let deadline = Instant::now() + within;
@@ -24,7 +25,7 @@ pub(super) async fn wait(
         Ready::Log(pattern) => {
             Some(Regex::new(pattern).map_err(|e| format!("`ready.log` is no regular expression: {e}"))?)
         }
-        Ready::Http(_) | Ready::Tcp => None,
+        Ready::Http(_) | Ready::Tcp | Ready::Command(_) => None,
     };
     let mut missing = "it was not asked yet".to_owned();
     let mut pace = Duration::from_millis(20);
@@ -34,6 +35,7 @@ pub(super) async fn wait(
                 (Some(pattern), _) if pattern.is_match(&log.text()) => Ok(()),
                 (Some(pattern), _) => Err(format!("no line of its log matches `{pattern}`")),
                 (None, Ready::Http(path)) => http(socket, port, path).await,
+                (None, Ready::Command(line)) => command(backend, line, deadline).await,
                 (None, _) => tcp(socket, port).await,
             }
         };
@@ -49,6 +51,20 @@ pub(super) async fn wait(
             return Err(format!("not ready within {within:?}: {missing}"));
         }
         pace = (pace * 3 / 2).min(Duration::from_millis(250));
+    }
+}
+
+async fn command(backend: &dyn Backend, line: &str, deadline: Instant) -> Result<(), String> {
+    let spec = ExecSpec::shell(line, deadline.saturating_duration_since(Instant::now()));
+    match backend.exec(spec).await {
+        Ok(report) if report.exit_code == Some(0) => Ok(()),
+        Ok(report) => {
+            let said = [report.stdout, report.stderr].concat();
+            let said = String::from_utf8_lossy(&said).trim().to_owned();
+            let code = report.exit_code.map_or("none".to_owned(), |code| code.to_string());
+            Err(format!("`{line}` ends with exit code {code}: {said}"))
+        }
+        Err(failure) => Err(format!("`{line}` cannot be run: {}", failure.message)),
     }
 }
 

@@ -7,18 +7,66 @@ use crate::clients::agent::Bounded;
 /// What a service has written so far: all of it up to 1 MiB, then its beginning and its end. Shared and cheap to
 /// clone.
 #[derive(Clone, Debug)]
-pub struct Log(Arc<Mutex<Bounded>>);
+pub struct Log(Arc<Mutex<Bounded>>, Option<Arc<Mutex<Retold>>>);
 
 impl Default for Log {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Bounded::new(256 << 10, 768 << 10))))
+        Self(Arc::new(Mutex::new(Bounded::new(256 << 10, 768 << 10))), None)
+    }
+}
+
+/// Lines that are told to another log as well.
+#[derive(Debug)]
+struct Retold {
+    name: String,
+    to: Log,
+    line: Vec<u8>,
+}
+
+/// A line that is longer is told in pieces.
+const LONGEST_LINE: usize = 8 << 10;
+
+impl Retold {
+    fn push(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n').flat_map(|line| line.chunks(LONGEST_LINE)) {
+            self.line.extend_from_slice(piece);
+            if piece.ends_with(b"\n") || self.line.len() >= LONGEST_LINE {
+                self.tell();
+            }
+        }
+    }
+
+    fn tell(&mut self) {
+        let mut told = format!("{} | ", self.name).into_bytes();
+        told.extend(self.line.drain(..));
+        if !told.ends_with(b"\n") {
+            told.push(b'\n');
+        }
+        self.to.push(&told);
+    }
+}
+
+impl Drop for Retold {
+    fn drop(&mut self) {
+        if !self.line.is_empty() {
+            self.tell();
+        }
     }
 }
 
 impl Log {
+    /// A log whose lines go to `story` as well, behind `name`.
+    pub fn telling(name: &str, story: &Self) -> Self {
+        let retold = Retold { name: name.to_owned(), to: story.clone(), line: Vec::new() };
+        Self(Self::default().0, Some(Arc::new(Mutex::new(retold))))
+    }
+
     /// Adds what was written.
     pub fn push(&self, bytes: &[u8]) {
         self.lock().push(bytes);
+        if let Some(retold) = &self.1 {
+            retold.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+        }
     }
 
     /// Everything so far.
@@ -71,6 +119,18 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_told_to_another_log_behind_a_name() {
+        let story = Log::default();
+        let (db, app) = (Log::telling("db", &story), Log::telling("app", &story));
+        db.push(b"star");
+        app.push(b"one\ntwo\n");
+        db.push(b"ted\nlast");
+        drop(db);
+        assert_eq!(story.text(), "app | one\napp | two\ndb | started\ndb | last\n");
+        assert_eq!(app.text(), "one\ntwo\n");
+    }
 
     #[test]
     fn a_tail_never_loses_the_end() {

@@ -2,19 +2,26 @@
 //! sandbox. It must never know pipelines, scenarios or models.
 //! Start with [`Runtimes`], then [`Running`]; `docker/` and `process/` are the runtimes behind them.
 
+mod environment;
 mod front;
 mod health;
 mod log;
 mod owner;
+mod passage;
 mod running;
 mod runtimes;
+mod spares;
 mod spec;
 
+pub use environment::{Environment, Member};
 pub use front::Front;
 pub use log::Log;
 pub use owner::Owner;
 pub use running::{Backend, Boot, Doing, Exit, Running};
 pub use runtimes::{Leftovers, Reaped, Runtimes};
-pub use spec::{BuildOptions, BuildReport, Kind, Ready, ServiceSpec, Settings, Tag};
+pub use spares::Ahead;
+pub use spec::{
+    BuildOptions, BuildReport, Kind, Links, Mount, Placed, Ready, ServiceSpec, Settings, Tag,
+};
 
 pub use super::agent::{ExecReport, ExecSpec, Shown, Terminal, TerminalSpec, Typed};

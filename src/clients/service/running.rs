@@ -60,6 +60,7 @@ struct Inner {
     front: Front,
     others: Vec<(u16, Front)>,
     port: u16,
+    story: Option<Log>,
     boot: Boot,
 }
 
@@ -83,10 +84,11 @@ impl Running {
         let reason = tokio::select! {
             biased;
             _ = exit.wait_for(Option::is_some) => None,
-            healthy = health::wait(&spec.ready, spec.within, (&boot.socket, asked), &boot.log) => healthy.err(),
+            healthy = health::wait(&spec.ready, spec.within, (&boot.socket, asked), &*boot.backend, &boot.log) => healthy.err(),
         };
         let (front, others) = fronts;
-        Ok(Self(Arc::new(Inner { id, runtime, reason, front, others, port: spec.port, boot })))
+        let story = spec.story.as_ref().map(|(_, story)| story.clone());
+        Ok(Self(Arc::new(Inner { id, runtime, reason, front, others, port: spec.port, story, boot })))
     }
 
     /// Its name among the services of this process.
@@ -130,9 +132,10 @@ impl Running {
         &self.0.boot.log
     }
 
-    /// What it has written since `mark`, which [`Log::mark`] gave.
-    pub fn log_since(&self, mark: u64) -> String {
-        self.0.boot.log.since(mark)
+    /// What it and the services beside it have written so far, line by line behind their names; of a service alone,
+    /// its log.
+    pub fn story(&self) -> &Log {
+        self.0.story.as_ref().unwrap_or(&self.0.boot.log)
     }
 
     /// Its exit code, once it has ended.

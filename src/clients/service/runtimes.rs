@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OnceCell;
 
-use super::{BuildOptions, BuildReport, Kind, Running, ServiceSpec, Settings};
+use super::spares::Spares;
+use super::{BuildOptions, BuildReport, Kind, Running, ServiceSpec, Settings, Tag};
 use crate::clients::agent::unique_mark;
 use crate::clients::{docker, process};
 use crate::id::RunId;
@@ -19,6 +21,7 @@ struct Inner {
     settings: Settings,
     docker: OnceCell<docker::Engine>,
     live: Mutex<BTreeMap<String, Running>>,
+    spares: Spares,
 }
 
 /// What is to go of what dead processes left over.
@@ -37,6 +40,8 @@ pub struct Reaped {
     pub containers: usize,
     /// Images, of either runtime.
     pub images: usize,
+    /// Docker volumes.
+    pub volumes: usize,
     /// Directories of sandboxes and builds.
     pub dirs: usize,
 }
@@ -50,8 +55,12 @@ impl Reaped {
 
 impl fmt::Display for Reaped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts =
-            [(self.containers, "container"), (self.images, "image"), (self.dirs, "temporary directory")];
+        let counts = [
+            (self.containers, "container"),
+            (self.images, "image"),
+            (self.volumes, "volume"),
+            (self.dirs, "temporary directory"),
+        ];
         let named = counts.iter().filter(|(count, _)| *count > 0).map(|(count, one)| match (count, *one) {
             (1, one) => format!("1 {one}"),
             (n, "temporary directory") => format!("{n} temporary directories"),
@@ -70,7 +79,8 @@ enum Chosen {
 impl Runtimes {
     /// Runtimes with these settings; nothing is started or asked yet.
     pub fn new(settings: Settings) -> Self {
-        Self(Arc::new(Inner { settings, docker: OnceCell::new(), live: Mutex::new(BTreeMap::new()) }))
+        let (docker, live, spares) = Default::default();
+        Self(Arc::new(Inner { settings, docker, live, spares }))
     }
 
     /// Builds an image from a tree. A build that fails is a report with `ok = false`.
@@ -96,17 +106,52 @@ impl Runtimes {
     /// Starts a service and waits until it is up, or until it is clear that it will not be: both are a [`Running`],
     /// which has to be given to [`Runtimes::stop`]. Dropping the future before that leaves nothing running.
     pub async fn start(&self, spec: &ServiceSpec) -> Result<Running, Failure> {
+        self.start_with(spec, &|_| {}).await
+    }
+
+    /// The same; `begun` hears of its agent's socket before the service is up: it may have to be reached for that.
+    pub(super) async fn start_with(
+        &self,
+        spec: &ServiceSpec,
+        begun: &(dyn Fn(PathBuf) + Sync),
+    ) -> Result<Running, Failure> {
         let kind = if spec.image.starts_with(process::PREFIX) { Kind::Process } else { Kind::Docker };
         let id = format!("svc-{}", unique_mark());
         let (runtime, boot) = match self.choose(kind).await? {
             Chosen::Docker(engine) => ("docker", engine.start(&id, spec, &self.0.settings).await?),
             Chosen::Process(place) => (place.word(), place.start(&id, spec).await?),
         };
+        begun(boot.socket.clone());
         let guard = Abandoned(Some(boot.backend.clone()));
         let running = Running::boot(id.clone(), runtime, spec, boot).await?;
         guard.keep();
         self.live_ones().insert(id, running.clone());
         Ok(running)
+    }
+
+    /// Makes a volume; a sandbox may write to it as `user`.
+    pub(super) async fn make_volume(
+        &self,
+        name: &str,
+        tag: &Tag,
+        process: bool,
+        user: u32,
+    ) -> Result<(), Failure> {
+        if process {
+            return process::Place::find(&self.0.settings)?.make_volume(name, &tag.run, user);
+        }
+        self.docker().await?.make_volume(name, tag).await
+    }
+
+    /// Removes a volume.
+    pub(super) async fn drop_volume(&self, name: &str, process: bool) {
+        if process {
+            if let Ok(place) = process::Place::find(&self.0.settings) {
+                place.drop_volume(name);
+            }
+        } else if let Ok(engine) = self.docker().await {
+            engine.drop_volume(name).await;
+        }
     }
 
     /// Stops a service within a second and forgets it.
@@ -161,6 +206,10 @@ impl Runtimes {
                 }),
             },
         }
+    }
+
+    pub(super) fn spares(&self) -> &Spares {
+        &self.0.spares
     }
 
     fn live_ones(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {

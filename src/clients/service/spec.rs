@@ -1,11 +1,15 @@
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Log;
+use crate::clients::agent::Door;
 use crate::id::{Address, RunId};
 
 /// What runs services.
@@ -107,12 +111,45 @@ pub enum Ready {
     Tcp,
     /// Its log matches this regular expression.
     Log(String),
+    /// This command line, run inside, ends with exit code 0.
+    Command(String),
     /// At once. Without a command of its own the service is a session: nothing but what `exec` runs in it.
     None,
 }
 
-/// What to run, and within which limits.
+/// A file that is there before the service starts.
 #[derive(Clone, Debug)]
+pub struct Placed {
+    /// Its absolute path.
+    pub path: PathBuf,
+    /// Its content.
+    pub bytes: Arc<[u8]>,
+    /// Whether it gets mode 0755 instead of 0644.
+    pub executable: bool,
+}
+
+/// A volume that a service sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// The volume, by the name that its runtime knows.
+    pub volume: String,
+    /// The absolute path at which the service sees it.
+    pub at: PathBuf,
+}
+
+/// How a service reaches others: by name, through doors, while it has no network.
+#[derive(Clone, Debug, Default)]
+pub struct Links {
+    /// Addresses of its own loopback by name.
+    pub names: Vec<(String, Ipv4Addr)>,
+    /// What listens at these addresses; the sockets are named by their path in `dir`.
+    pub doors: Vec<Door>,
+    /// Where the sockets are on this machine.
+    pub dir: PathBuf,
+}
+
+/// What to run, and within which limits.
+#[derive(Clone)]
 pub struct ServiceSpec {
     /// What a build brought.
     pub image: String,
@@ -138,6 +175,16 @@ pub struct ServiceSpec {
     pub pids: u64,
     /// Whether it may reach the network.
     pub egress: bool,
+    /// Files that are put there first.
+    pub files: Vec<Placed>,
+    /// Volumes it sees.
+    pub mounts: Vec<Mount>,
+    /// Others that it reaches.
+    pub links: Option<Links>,
+    /// The user that a sandbox runs it as; one of its own where none is named.
+    pub user: Option<u32>,
+    /// Where else its output goes, line by line behind a name.
+    pub story: Option<(String, Log)>,
     /// Whom it belongs to.
     pub tag: Tag,
 }
@@ -159,12 +206,42 @@ impl ServiceSpec {
             cpus: 1.0,
             pids: 256,
             egress: false,
+            files: Vec::new(),
+            mounts: Vec::new(),
+            links: None,
+            user: None,
+            story: None,
             tag,
+        }
+    }
+
+    /// All ports it listens on.
+    pub fn all_ports(&self) -> impl Iterator<Item = u16> {
+        let others = self.ports.iter().copied().filter(|port| *port != self.port);
+        std::iter::once(self.port).filter(|_| !self.is_session()).chain(others)
+    }
+
+    /// The log that its output is to go to.
+    pub fn log(&self) -> Log {
+        match &self.story {
+            Some((name, story)) => Log::telling(name, story),
+            None => Log::default(),
         }
     }
 
     /// Whether nothing runs in it but what `exec` starts.
     pub fn is_session(&self) -> bool {
         self.ready == Ready::None && self.command.is_none()
+    }
+}
+
+/// Without its environment and files: they may hold secrets.
+impl std::fmt::Debug for ServiceSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServiceSpec")
+            .field("image", &self.image)
+            .field("port", &self.port)
+            .field("ready", &self.ready)
+            .finish_non_exhaustive()
     }
 }

@@ -263,7 +263,8 @@ pub fn scenario(
         variables,
         satisfaction_criteria: reader.optional(node, "satisfaction_criteria"),
         file: reader.sources.get(reader.source).name.clone(),
-        uses: uses(setup.iter().chain(&steps).chain(&teardown)),
+        uses: uses(setup.iter().chain(&steps).chain(&teardown).filter(|step| step.service.is_none())),
+        services: services(setup.iter().chain(&steps).chain(&teardown)),
         setup,
         steps,
         teardown,
@@ -296,6 +297,11 @@ fn for_rows(scenario: Scenario, rows: Vec<Row>) -> Vec<Scenario> {
 
 fn captured(steps: &[Step]) -> impl Iterator<Item = String> {
     steps.iter().flat_map(|step| &step.capture).map(|capture| capture.name.clone())
+}
+
+fn services<'s>(steps: impl Iterator<Item = &'s Step>) -> Vec<String> {
+    let named = steps.filter_map(|step| step.service.clone());
+    named.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// The step types, those that are done at once among them.

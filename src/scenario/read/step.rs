@@ -43,6 +43,7 @@ fn one(reader: &mut Reader<'_>, node: &Node) -> Option<Step> {
     Some(Step {
         description: reader.optional(node, "description"),
         expect: reader.optional(node, "expect"),
+        service: Some(reader.optional(node, "service")).filter(|name| !name.is_empty()),
         delay: given(node, "delay").and_then(|value| reader.lapse(value, "`delay`")),
         retry: given(node, "retry").and_then(|value| retry(reader, value)),
         until: given(node, "until").and_then(|value| until(reader, value, kind)),

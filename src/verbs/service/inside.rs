@@ -30,11 +30,11 @@ impl Shell for Running {
     }
 
     fn log_mark(&self) -> u64 {
-        self.log().mark()
+        self.story().mark()
     }
 
     fn log_since(&self, mark: u64) -> String {
-        Running::log_since(self, mark)
+        self.story().since(mark)
     }
 }
 

@@ -1,0 +1,50 @@
+//! Ways out of a sandbox: ports on its own loopback that lead to sockets which somebody outside listens on.
+#![expect(clippy::disallowed_methods, reason = "listens inside a sandbox")]
+
+use std::io;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::{TcpStream, UnixStream};
+
+use super::Door;
+
+/// Doors whose ports are taken; nobody is let in yet.
+pub(super) type Bound = Vec<(TcpListener, PathBuf)>;
+
+/// Takes the ports of all doors.
+pub(super) fn bind(doors: &[Door]) -> io::Result<Bound> {
+    let bind = |door: &Door| {
+        let listener = TcpListener::bind(door.at)
+            .map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {}: {e}", door.at)))?;
+        listener.set_nonblocking(true)?;
+        Ok((listener, door.to.clone()))
+    };
+    doors.iter().map(bind).collect()
+}
+
+/// Lets everybody through who comes.
+pub(super) fn open(doors: Bound) -> io::Result<()> {
+    for (listener, to) in doors {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let to: Arc<Path> = to.into();
+        tokio::spawn(async move {
+            while let Ok((from, _)) = listener.accept().await {
+                tokio::spawn(pass(from, to.clone()));
+            }
+        });
+    }
+    Ok(())
+}
+
+async fn pass(mut from: TcpStream, to: Arc<Path>) {
+    let _ = from.set_nodelay(true);
+    match UnixStream::connect(&to).await {
+        Ok(mut to) => {
+            let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
+        }
+        // A reset says what a closed port would have said.
+        Err(_) => drop(from.set_zero_linger()),
+    }
+}

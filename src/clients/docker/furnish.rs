@@ -1,0 +1,53 @@
+//! What a container finds there beside its image: files and volumes.
+
+use bollard::models::VolumeCreateRequest;
+use bollard::query_parameters::{
+    RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder, UploadToContainerOptionsBuilder,
+};
+
+use super::{Engine, ours};
+use crate::clients::service::{ServiceSpec, Tag};
+use crate::verb::Failure;
+
+impl Engine {
+    /// Puts files into a container that does not run yet.
+    pub(super) async fn furnish(&self, container: &str, spec: &ServiceSpec) -> Result<(), Failure> {
+        if spec.files.is_empty() {
+            return Ok(());
+        }
+        let broken = |e: std::io::Error| Failure::transient(format!("cannot pack files: {e}"));
+        let mut archive = tar::Builder::new(Vec::new());
+        for file in &spec.files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(file.bytes.len() as u64);
+            header.set_mode(if file.executable { 0o755 } else { 0o644 });
+            let path = file.path.strip_prefix("/").unwrap_or(&file.path);
+            archive.append_data(&mut header, path, &*file.bytes).map_err(broken)?;
+        }
+        let bytes = archive.into_inner().map_err(broken)?;
+        let into = UploadToContainerOptionsBuilder::new().path("/").build();
+        let sent = self.api.upload_to_container(container, Some(into), bollard::body_full(bytes.into())).await;
+        sent.map_err(|e| ours("put files into a container", &e))
+    }
+
+    pub(super) async fn drop_container(&self, container: &str) {
+        let force = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        let _ = self.api.remove_container(container, Some(force)).await;
+    }
+
+    /// Makes a volume.
+    pub async fn make_volume(&self, name: &str, tag: &Tag) -> Result<(), Failure> {
+        let options = VolumeCreateRequest {
+            name: Some(name.to_owned()),
+            labels: Some(self.labels(tag)),
+            ..VolumeCreateRequest::default()
+        };
+        self.api.create_volume(options).await.map(drop).map_err(|e| ours("make a volume", &e))
+    }
+
+    /// Removes a volume with all that is in it.
+    pub async fn drop_volume(&self, name: &str) {
+        let force = RemoveVolumeOptionsBuilder::new().force(true).build();
+        let _ = self.api.remove_volume(name, Some(force)).await;
+    }
+}

@@ -1,0 +1,329 @@
+//! `environment_load`: what runs beside a program, from the file that says so.
+#![expect(clippy::disallowed_methods, reason = "a door: reads the file and the directories that it names")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, json};
+
+use super::complaint::render;
+use crate::diag::{Code, Diagnostic, SourceId, Sources, Span};
+use crate::model::{Node, Raw, Table};
+use crate::schema::{Schema, Violation};
+use crate::tree::{Tree, TreeRef};
+use crate::value::Value;
+use crate::verb::{Blobs, Class, Context, Failure, Output, Traits, Verb};
+
+/// Reads an environment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EnvironmentLoad;
+
+/// What `environment_load` takes.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct With {
+    /// The file: a path, or the value of an input of type `file`.
+    pub file: Option<File>,
+    /// A file or directory: `environment.toml` in the directory that holds it is read where `file` is not given, if there
+    /// is one.
+    pub near: Option<String>,
+    /// The same as in the file, in the pipeline itself; of what both say, this counts.
+    pub also: Option<Value>,
+}
+
+/// A file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum File {
+    /// Its path, relative to the project.
+    Path(String),
+    /// The value of an input of type `file`; only its path is used.
+    Input {
+        /// Its path.
+        path: String,
+    },
+}
+
+/// What `environment_load` brings back.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct Out {
+    /// The file that was read, if any.
+    pub file: Option<String>,
+    /// How the program itself is run: keys of `hold.service`.
+    pub program: Map<String, Value>,
+    /// The services beside it by name, as `hold.service` takes them; those that are built have no `image` yet.
+    pub services: Map<String, Value>,
+    /// What has to be built.
+    pub builds: Vec<Build>,
+}
+
+/// A service that is built from a directory.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Build {
+    /// Its name.
+    pub service: String,
+    /// Its files.
+    pub tree: TreeRef,
+    /// Path of the Dockerfile among them.
+    pub dockerfile: String,
+}
+
+/// The file that is looked for.
+const USUAL: &str = "environment.toml";
+
+/// Most bytes of the file.
+const LARGEST: u64 = 1 << 20;
+
+impl Verb for EnvironmentLoad {
+    const NAME: &'static str = "environment_load";
+    const SUMMARY: &'static str = "read which services run beside a program";
+    const TRAITS: Traits = Traits::repeatable("disk");
+    const EXAMPLE: &'static str = r#"
+[steps.environment]
+environment_load = { near = "{{ inputs.spec.path }}" }
+"#;
+    type With = With;
+    type Out = Out;
+
+    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+        let inner = cx.clone();
+        let read = tokio::task::spawn_blocking(move || load(with, &inner)).await;
+        let out = read.map_err(|e| Failure::new(Class::Bug, format!("`environment_load` broke down: {e}")))??;
+        if let Some(file) = &out.file {
+            let names: Vec<&str> = out.services.keys().map(String::as_str).collect();
+            let beside = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+            cx.progress.line(format!("{file}: beside the program runs {beside}"));
+        }
+        Ok(Output::free(out))
+    }
+}
+
+fn load(with: With, cx: &Context) -> Result<Out, Failure> {
+    let project = &cx.workspace.project;
+    let mut sources = Sources::new();
+    let mut written = None;
+    if let Some(file) = chosen(&with, project) {
+        let text = read_text(&project.join(&file), &file)?;
+        let id = sources.add(&file, text);
+        let node = Node::parse(&sources, id).map_err(|errors| refused(&file, &errors, &sources))?;
+        written = Some((file, id, node));
+    }
+    let mut value = written.as_ref().map_or_else(|| json!({}), |(_, _, node)| node.to_value());
+    if let Some(also) = with.also.filter(|also| !also.is_null()) {
+        merge(&mut value, also);
+    }
+    let schema = schema()?;
+    let violations = schema.violations(&value);
+    if !violations.is_empty() {
+        let name = written.as_ref().map_or("the pipeline", |(file, _, _)| file.as_str()).to_owned();
+        let found: Vec<Diagnostic> = violations
+            .iter()
+            .flat_map(|violation| complaints(violation, &value, written.as_ref().map(|(_, id, node)| (*id, node))))
+            .collect();
+        return Err(refused(&name, &found, &sources));
+    }
+    let base = match &written {
+        Some((file, ..)) => project.join(file).parent().map_or_else(|| project.clone(), Path::to_owned),
+        None => project.clone(),
+    };
+    let place = |pointer: &str| written.as_ref().map(|(_, id, node)| spanned(*id, node, pointer));
+    let file = written.as_ref().map(|(file, ..)| file.clone());
+    let complain = |pointer: &str, message: String| {
+        let mut complaint = Diagnostic::new(Code::Environment, message);
+        if let Some(span) = place(pointer) {
+            complaint = complaint.at(span, "");
+        }
+        refused(file.as_deref().unwrap_or("the pipeline"), &[complaint], &sources)
+    };
+    finish(value, &base, &*cx.blobs, &complain).map(|out| Out { file: file.clone(), ..out })
+}
+
+/// Makes trees of the directories that are named, and keys of `hold.service` of the rest.
+fn finish(
+    mut value: Value,
+    base: &Path,
+    blobs: &dyn Blobs,
+    complain: &dyn Fn(&str, String) -> Failure,
+) -> Result<Out, Failure> {
+    let mut out = Out::default();
+    let pack = |pointer: &str, dir: &str| -> Result<TreeRef, Failure> {
+        let tree = Tree::from_dir(blobs, &base.join(dir), &|path| path == ".atoll" || path.starts_with(".atoll/"));
+        let tree = tree.map_err(|e| complain(pointer, format!("cannot pack the directory {dir:?}: {e}")))?;
+        Ok(tree.save(blobs)?)
+    };
+    let puts = |table: &mut Map<String, Value>, pointer: &str| -> Result<(), Failure> {
+        let Some(Value::Object(files)) = table.remove("files") else { return Ok(()) };
+        let mut list = Vec::new();
+        for (at, dir) in files {
+            let tree = pack(&format!("{pointer}/files/{}", escaped(&at)), dir.as_str().unwrap_or_default())?;
+            list.push(json!({ "tree": tree.tree, "at": at }));
+        }
+        table.insert("files".to_owned(), list.into());
+        Ok(())
+    };
+    if let Some(Value::Object(mut program)) = value.get_mut("program").map(Value::take) {
+        puts(&mut program, "/program")?;
+        out.program = program;
+    }
+    let services = match value.get_mut("services").map(Value::take) {
+        Some(Value::Object(services)) => services,
+        _ => Map::new(),
+    };
+    for (name, service) in services {
+        let Value::Object(mut service) = service else { continue };
+        let pointer = format!("/services/{}", escaped(&name));
+        let dockerfile = service.remove("dockerfile");
+        match (service.contains_key("image"), service.remove("code")) {
+            (true, None) if dockerfile.is_none() => {}
+            (false, Some(code)) => {
+                let tree = pack(&format!("{pointer}/code"), code.as_str().unwrap_or_default())?;
+                let dockerfile = dockerfile.as_ref().and_then(Value::as_str).unwrap_or("Dockerfile").to_owned();
+                out.builds.push(Build { service: name.clone(), tree, dockerfile });
+            }
+            _ => {
+                let message = format!("the service `{name}` has to have either `image` or `code` (with `dockerfile`)");
+                return Err(complain(&pointer, message));
+            }
+        }
+        puts(&mut service, &pointer)?;
+        out.services.insert(name, service.into());
+    }
+    Ok(out)
+}
+
+/// The file that is meant, as it was named.
+fn chosen(with: &With, project: &Path) -> Option<String> {
+    if let Some(File::Path(path) | File::Input { path }) = &with.file {
+        return Some(path.clone());
+    }
+    let near = with.near.as_deref().filter(|near| !near.is_empty())?;
+    let dir = Path::new(near).parent().map_or_else(PathBuf::new, Path::to_owned);
+    let usual = dir.join(USUAL);
+    project.join(&usual).is_file().then(|| usual.display().to_string())
+}
+
+fn read_text(path: &Path, shown: &str) -> Result<String, Failure> {
+    let failed = |why: String| Failure::permanent(format!("the environment {shown} cannot be read: {why}"));
+    let state = std::fs::metadata(path).map_err(|e| failed(e.to_string()))?;
+    if !state.is_file() || state.len() > LARGEST {
+        return Err(failed(format!("it is no file of at most {LARGEST} bytes")));
+    }
+    std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))
+}
+
+fn schema() -> Result<Arc<Schema>, Failure> {
+    let bug = |e: String| Failure::new(Class::Bug, format!("schemas/environment.json: {e}"));
+    let source = serde_json::from_str(include_str!("../../schemas/environment.json")).map_err(|e| bug(e.to_string()))?;
+    Schema::compile("schemas/environment.json", source).map(Arc::new).map_err(|e| bug(e.to_string()))
+}
+
+fn merge(into: &mut Value, over: Value) {
+    match (into, over) {
+        (Value::Object(into), Value::Object(over)) => {
+            for (key, value) in over {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, over) => *into = over,
+    }
+}
+
+fn refused(name: &str, found: &[Diagnostic], sources: &Sources) -> Failure {
+    let texts: Vec<String> = found.iter().map(|complaint| render(complaint, sources)).collect();
+    let count = if texts.len() == 1 { "an error".to_owned() } else { format!("{} errors", texts.len()) };
+    Failure::permanent(format!("{count} in the environment {name}\n{}", texts.join("\n")))
+        .hint("mend the file; `atoll explain E0801` tells more")
+        .detail(json!({ "diagnostics": texts }))
+}
+
+/// What a violation means to the author: unknown keys are named one by one, with the nearest known one.
+fn complaints(violation: &Violation, value: &Value, written: Option<(SourceId, &Node)>) -> Vec<Diagnostic> {
+    let at = |pointer: &str| written.map(|(id, node)| spanned(id, node, pointer));
+    let with = |complaint: Diagnostic, pointer: &str| match at(pointer) {
+        Some(span) => complaint.at(span, ""),
+        None => complaint,
+    };
+    let known = known_keys(&violation.pointer);
+    let here = value.pointer(&violation.pointer).and_then(Value::as_object);
+    let strange: Vec<&String> = here
+        .filter(|_| !known.is_empty())
+        .map(|here| here.keys().filter(|key| !known.contains(&key.as_str())).collect())
+        .unwrap_or_default();
+    if strange.is_empty() {
+        let name = violation.pointer.trim_start_matches('/').replace('/', ".");
+        let message = if name.is_empty() { violation.message.clone() } else { format!("`{name}`: {}", violation.message) };
+        return vec![with(Diagnostic::new(Code::Environment, message), &violation.pointer)];
+    }
+    let complain = |key: &String| {
+        let message = format!("an environment has no key `{key}` here");
+        with(Diagnostic::new(Code::Environment, message).suggest(key, known.iter().copied()), &format!("{}/{}", violation.pointer, escaped(key)))
+    };
+    strange.into_iter().map(complain).collect()
+}
+
+/// The keys of the table at `pointer`, none where any name will do.
+fn known_keys(pointer: &str) -> Vec<&'static str> {
+    const COMMON: [&str; 12] = [
+        "command", "env", "port", "ports", "ready", "memory", "cpus", "pids", "egress", "files", "volumes", "seed",
+    ];
+    const READY: [&str; 6] = ["http", "tcp", "log", "command", "port", "within"];
+    let parts: Vec<&str> = pointer.split('/').skip(1).collect();
+    match parts.as_slice() {
+        [] => vec!["program", "services"],
+        ["program"] => COMMON.iter().copied().chain(["name"]).collect(),
+        ["services", _] => COMMON.iter().copied().chain(["image", "code", "dockerfile", "after"]).collect(),
+        [.., "ready"] => READY.to_vec(),
+        _ => Vec::new(),
+    }
+}
+
+fn escaped(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+/// The place of what a pointer names, or of the nearest thing around it: of its key, where it has one.
+fn spanned(id: SourceId, root: &Node, pointer: &str) -> Span {
+    let mut span = Span { source: id, ..root.span };
+    let mut here = root;
+    for part in pointer.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~")) {
+        let next = match &here.value {
+            Raw::Table(table) => keyed(table, &part),
+            Raw::List(items) => part.parse::<usize>().ok().and_then(|at| items.get(at)).map(|node| (node.span, node)),
+            _ => None,
+        };
+        let Some((at, node)) = next else { break };
+        (span, here) = (at, node);
+    }
+    span
+}
+
+fn keyed<'n>(table: &'n Table, key: &str) -> Option<(Span, &'n Node)> {
+    table.get(key).map(|entry| (entry.key, &entry.node))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_are_those_of_the_schema() {
+        let schema = schema().unwrap();
+        let keys = |pointer: &str| {
+            let table = schema.source().pointer(pointer).and_then(Value::as_object).unwrap();
+            let mut keys: Vec<String> = table.keys().cloned().collect();
+            keys.sort();
+            keys
+        };
+        let known = |pointer: &str| {
+            let mut known: Vec<String> = known_keys(pointer).into_iter().map(str::to_owned).collect();
+            known.sort();
+            known
+        };
+        assert_eq!(keys("/properties"), known(""));
+        assert_eq!(keys("/$defs/program/properties"), known("/program"));
+        assert_eq!(keys("/$defs/service/properties"), known("/services/db"));
+        assert_eq!(keys("/$defs/ready/oneOf/1/properties"), known("/services/db/ready"));
+    }
+}

@@ -1,0 +1,418 @@
+//! What `service` takes, and the services that are meant by it.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::{Component, Path, PathBuf};
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+
+use crate::clients::service::{Ahead, Member, Placed, Ready, ServiceSpec, Tag};
+use crate::tree::{Tree, TreeRef};
+use crate::value::Digest;
+use crate::verb::{Class, Context, Failure};
+use crate::verbs::lapse::Lapse;
+
+/// What others call a service that has no name of its own.
+const MAIN: &str = "program";
+
+/// What `service` takes.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct With {
+    /// The image, as `docker_build` brings it.
+    pub image: String,
+    /// Instead of the image's own command: the program and its arguments.
+    #[serde(default)]
+    pub command: Option<Vec<String>>,
+    /// What others call it, `program` where nothing is said.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Environment on top of the image's own: texts, or `{ secret = "NAME" }`. Nothing else of this machine's environment
+    /// is visible.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, EnvValue>")]
+    pub env: IndexMap<String, EnvValue>,
+    /// The port it listens on, also given to it as `PORT`.
+    #[serde(default = "port")]
+    pub port: u16,
+    /// More ports that it listens on, e.g. one for gRPC; `held.ports` says where they lead.
+    #[serde(default)]
+    pub ports: Vec<u16>,
+    /// When it counts as up.
+    #[serde(default)]
+    pub ready: ReadyWhen,
+    /// Memory, such as `512m`: of the container, or of each process in a sandbox.
+    #[serde(default)]
+    pub memory: Option<String>,
+    /// Processors.
+    #[serde(default)]
+    pub cpus: Option<f64>,
+    /// Processes and threads.
+    #[serde(default)]
+    pub pids: Option<u64>,
+    /// What it may reach: nothing, everything (`true`), or a list of hosts such as `api.example.com:443`.
+    #[serde(default)]
+    pub egress: Egress,
+    /// Trees of files that are put there first, each at an absolute path.
+    #[serde(default)]
+    pub files: Vec<Put>,
+    /// Volumes by name, and the absolute path at which it sees each. Services that are held together share those of the
+    /// same name; they are new for every hold, and gone after it.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, PathBuf>")]
+    pub volumes: IndexMap<String, PathBuf>,
+    /// Command lines that are run in it, one after the other, once it is up. One that fails is a reason why it is not up.
+    #[serde(default)]
+    pub seed: Vec<String>,
+    /// Services that are up beside it, by name: each as if held alone, and all reach each other by name.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, With>")]
+    pub beside: IndexMap<String, Self>,
+    /// Of a service beside another: those that have to be up first.
+    #[serde(default)]
+    pub after: Vec<String>,
+    /// How many more like it are wanted soon: they are started before they are asked for.
+    #[serde(default)]
+    pub ahead: Option<Ahead>,
+}
+
+/// A value in the environment.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum EnvValue {
+    /// The value.
+    Text(String),
+    /// The value of a secret.
+    Secret(SecretName),
+}
+
+/// A secret by name: an environment variable of this program.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretName {
+    /// The name.
+    pub secret: String,
+}
+
+/// What a service may reach.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Egress {
+    /// Everything or nothing.
+    All(bool),
+    /// These hosts, as `NAME:PORT`.
+    Hosts(Vec<String>),
+}
+
+impl Default for Egress {
+    fn default() -> Self {
+        Self::All(false)
+    }
+}
+
+/// A tree of files and where it is put.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Put {
+    /// The tree, as `files` brings it.
+    pub tree: TreeRef,
+    /// An absolute path: a directory.
+    pub at: PathBuf,
+}
+
+fn port() -> u16 {
+    8080
+}
+
+/// `"tcp"`, `"none"`, or a table.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum ReadyWhen {
+    /// A word.
+    Word(ReadyWord),
+    /// A table with one of `http`, `tcp`, `log`, `command`.
+    Table(ReadyTable),
+}
+
+/// The conditions that need no more than a word.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadyWord {
+    /// Its port accepts connections.
+    Tcp,
+    /// At once; without a `command` nothing runs but what scenarios execute in it.
+    None,
+}
+
+/// When a service counts as up, and how long that may take.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReadyTable {
+    /// This path answers with a status below 500.
+    #[serde(default)]
+    pub http: Option<String>,
+    /// Its port accepts connections.
+    #[serde(default)]
+    pub tcp: Option<bool>,
+    /// Its log matches this regular expression.
+    #[serde(default)]
+    pub log: Option<String>,
+    /// This command line, run inside, ends with exit code 0.
+    #[serde(default)]
+    pub command: Option<String>,
+    /// Which of its ports is asked, `port` where nothing is said.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// How long it may take, 30 s where nothing is said.
+    #[serde(default)]
+    pub within: Option<Lapse>,
+}
+
+impl Default for ReadyWhen {
+    fn default() -> Self {
+        Self::Word(ReadyWord::Tcp)
+    }
+}
+
+impl ReadyTable {
+    fn fill(self, spec: &mut ServiceSpec) -> Result<(), Failure> {
+        spec.within = self.within.map_or(spec.within, |lapse| lapse.0);
+        spec.ready = match (self.http, self.log, self.command, self.tcp) {
+            (Some(path), None, None, None) => Ready::Http(path),
+            (None, Some(pattern), None, None) => Ready::Log(pattern),
+            (None, None, Some(line), None) => Ready::Command(line),
+            (None, None, None, None | Some(true)) => Ready::Tcp,
+            _ => {
+                return Err(Failure::permanent("`ready` takes one of http, tcp, log and command")
+                    .hint("`ready = { http = \"/health\", within = \"20s\" }`, or `ready = \"none\"`"));
+            }
+        };
+        if let Ready::Log(pattern) = &spec.ready {
+            regex::Regex::new(pattern)
+                .map_err(|e| Failure::permanent(format!("`ready.log` is no regular expression: {e}")))?;
+        }
+        if let Some(port) = self.port.filter(|port| *port != spec.port && !spec.ports.contains(port)) {
+            return Err(Failure::permanent(format!("`ready.port = {port}` is no port of the service"))
+                .hint("name it in `port` or `ports`"));
+        }
+        spec.ready_port = self.port;
+        Ok(())
+    }
+}
+
+impl With {
+    /// The same for equal inputs of one run.
+    pub fn key(&self, cx: &Context) -> String {
+        Digest::of(format!("{} {self:?}", cx.run)).to_string()
+    }
+
+    /// All services that are meant, the main one first.
+    pub fn members(mut self, cx: &Context) -> Result<Vec<Member>, Failure> {
+        let beside = std::mem::take(&mut self.beside);
+        let name = self.name.take().unwrap_or_else(|| MAIN.to_owned());
+        let mut members = vec![self.member(name, cx)?];
+        for (name, with) in beside {
+            let odd = [
+                (with.name.is_some(), "name"),
+                (!with.beside.is_empty(), "beside"),
+                (with.ahead.is_some(), "ahead"),
+            ];
+            if let Some((_, key)) = odd.iter().find(|(given, _)| *given) {
+                return Err(Failure::permanent(format!("`beside.{name}` cannot have `{key}`: it belongs to the service that is held")));
+            }
+            members.push(with.member(name, cx)?);
+        }
+        Ok(members)
+    }
+
+    fn member(mut self, name: String, cx: &Context) -> Result<Member, Failure> {
+        checked_name(&name)?;
+        let (after, seed) = (std::mem::take(&mut self.after), std::mem::take(&mut self.seed));
+        let volumes: Vec<_> = std::mem::take(&mut self.volumes).into_iter().collect();
+        for (volume, at) in &volumes {
+            checked_name(volume)?;
+            absolute(at)?;
+        }
+        let hosts = match &self.egress {
+            Egress::All(_) => Vec::new(),
+            Egress::Hosts(hosts) => hosts.iter().map(|host| read_host(host)).collect::<Result<_, _>>()?,
+        };
+        Ok(Member { spec: self.spec(cx)?, name, after, hosts, volumes, seed })
+    }
+
+    fn spec(self, cx: &Context) -> Result<ServiceSpec, Failure> {
+        let mut spec = ServiceSpec::new(self.image, Tag { run: cx.run.clone(), address: cx.address.clone() });
+        for (name, value) in self.env {
+            let value = match value {
+                EnvValue::Text(text) => text,
+                EnvValue::Secret(SecretName { secret }) => reveal(&secret, cx)?,
+            };
+            spec.env.insert(name, value);
+        }
+        for put in &self.files {
+            absolute(&put.at)?;
+            let tree = Tree::load(&*cx.blobs, &put.tree.tree)?;
+            for (path, file) in &tree.files {
+                let bytes = cx.blobs.get(&file.blob.digest)?;
+                spec.files.push(Placed { path: put.at.join(path), bytes, executable: file.executable });
+            }
+        }
+        (spec.command, spec.port, spec.ports) = (self.command, self.port, self.ports);
+        spec.egress = matches!(self.egress, Egress::All(true));
+        spec.cpus = self.cpus.unwrap_or(spec.cpus);
+        spec.pids = self.pids.unwrap_or(spec.pids);
+        if let Some(memory) = self.memory {
+            spec.memory = bytes(&memory).ok_or_else(|| {
+                Failure::permanent(format!("`memory = \"{memory}\"` is no size"))
+                    .hint("write it like \"512m\" or \"1g\"")
+            })?;
+        }
+        let no_port = spec.port == 0 || spec.ports.contains(&0);
+        if !(0.01..=1024.0).contains(&spec.cpus) || spec.pids == 0 || spec.memory < 6 << 20 || no_port {
+            return Err(Failure::permanent("a limit or port of the service is out of range")
+                .hint("cpus from 0.01 to 1024, pids and ports from 1, memory from 6m"));
+        }
+        match self.ready {
+            ReadyWhen::Word(ReadyWord::None) => spec.ready = Ready::None,
+            ReadyWhen::Word(ReadyWord::Tcp) => {}
+            ReadyWhen::Table(table) => table.fill(&mut spec)?,
+        }
+        Ok(spec)
+    }
+}
+
+/// The value of a secret.
+fn reveal(name: &str, cx: &Context) -> Result<String, Failure> {
+    let found = cx.secrets.get(name).map(|value| value.expose_secret().to_owned());
+    found.ok_or_else(|| {
+        Failure::new(Class::Auth, format!("there is no secret `{name}`"))
+            .hint(format!("set the environment variable {name}"))
+    })
+}
+
+/// Names are those of hosts: other services say them in URLs.
+fn checked_name(name: &str) -> Result<(), Failure> {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.len() < 64 && name.chars().all(inner) && !name.starts_with('-') && !name.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::permanent(format!("`{name}` is no name for a service or volume"))
+        .hint("use lower-case letters, digits and `-`, as in the name of a host"))
+}
+
+fn absolute(path: &Path) -> Result<(), Failure> {
+    let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
+    if path.is_absolute() && path != Path::new("/") && path.components().all(plain) {
+        return Ok(());
+    }
+    Err(Failure::permanent(format!("{} is no absolute path of a directory", path.display()))
+        .hint("write it like \"/data\""))
+}
+
+/// A host and its port, from `NAME:PORT`.
+fn read_host(text: &str) -> Result<(String, u16), Failure> {
+    let parts = text.rsplit_once(':').and_then(|(name, port)| Some((name, port.parse().ok()?)));
+    let label = |label: &str| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    let named = |name: &str| name.split('.').all(label) && name.parse::<Ipv4Addr>().is_err();
+    match parts {
+        Some((name, port @ 1..)) if named(name) => Ok((name.to_ascii_lowercase(), port)),
+        _ => Err(Failure::permanent(format!("`{text}` in `egress` is no host with a port"))
+            .hint("write it like \"api.example.com:443\", by name: addresses and patterns cannot be allowed")),
+    }
+}
+
+/// A size such as `512m`, in bytes.
+fn bytes(text: &str) -> Option<u64> {
+    let text = text.trim().to_ascii_lowercase();
+    let text = text.trim_end_matches("ib").trim_end_matches('b');
+    let digits = text.trim_end_matches(['k', 'm', 'g']);
+    let shift = match &text[digits.len()..] {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        _ => return None,
+    };
+    digits.trim().parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    use std::sync::Arc;
+
+    use crate::clock::ManualClock;
+    use crate::value::Value;
+    use serde_json::json;
+
+    fn members(with: Value) -> Result<Vec<Member>, String> {
+        let cx = Context::for_test(PathBuf::from("/"), Arc::new(ManualClock::at(0)));
+        let with: With = serde_json::from_value(with).map_err(|e| e.to_string())?;
+        with.members(&cx).map_err(|failure| failure.message)
+    }
+
+    fn spec(with: Value) -> Result<ServiceSpec, String> {
+        members(with).map(|mut members| members.remove(0).spec)
+    }
+
+    #[test]
+    fn services_beside_it_are_read() {
+        let given = json!({"image": "x", "name": "app", "egress": ["API.example.com:443"], "volumes": {"shared": "/data"},
+            "beside": {"db": {"image": "y", "port": 5432, "ready": {"command": "pg_isready"}, "seed": ["psql"], "volumes": {"shared": "/backup"}}}});
+        let read = members(given).unwrap();
+        assert_eq!(read.iter().map(|member| member.name.as_str()).collect::<Vec<_>>(), ["app", "db"]);
+        assert_eq!(read[0].hosts, [("api.example.com".to_owned(), 443)]);
+        assert_eq!((read[1].spec.ready.clone(), read[1].spec.port), (Ready::Command("pg_isready".into()), 5432));
+        assert_eq!(read[1].volumes, [("shared".to_owned(), PathBuf::from("/backup"))]);
+    }
+
+    #[test]
+    fn what_services_beside_it_cannot_be_is_refused() {
+        let message = |with: Value| members(with).err().unwrap();
+        let beside = |with: Value| json!({"image": "x", "beside": with});
+        assert!(message(beside(json!({"DB": {"image": "y"}}))).contains("no name for a service"));
+        assert!(message(beside(json!({"db": {"image": "y", "ahead": {"keep": 1, "of": 2}}}))).contains("`ahead`"));
+        assert!(message(beside(json!({"db": {"image": "y", "beside": {"z": {"image": "z"}}}}))).contains("`beside`"));
+        for host in ["example.com", "10.0.0.1:443", "*.example.com:443", "example.com:0", ":1"] {
+            assert!(message(json!({"image": "x", "egress": [host]})).contains("no host with a port"), "{host}");
+        }
+        for path in ["data", "/", "/data/../etc"] {
+            assert!(message(json!({"image": "x", "volumes": {"v": path}})).contains("no absolute path"), "{path}");
+        }
+        assert!(message(json!({"image": "x", "env": {"KEY": {"secret": "NONE"}}})).contains("no secret `NONE`"));
+    }
+
+    #[test]
+    fn conditions_and_limits_are_read() {
+        let given = json!({"image": "x", "memory": "1g", "ready": {"http": "/h", "within": "1m30s"}});
+        let read = spec(given).unwrap();
+        assert_eq!((read.memory, read.within), (1 << 30, Duration::from_secs(90)));
+        assert_eq!(read.ready, Ready::Http("/h".into()));
+        assert!(spec(json!({"image": "x", "ready": "none"})).unwrap().is_session());
+        assert_eq!(spec(json!({"image": "x"})).unwrap().ready, Ready::Tcp);
+        let given = json!({"image": "x", "ports": [50051], "ready": {"tcp": true, "port": 50051}});
+        let read = spec(given).unwrap();
+        assert_eq!((read.port, read.ports, read.ready_port), (8080, vec![50051], Some(50051)));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        assert!(spec(json!({"image": "x", "memory": "much"})).unwrap_err().contains("no size"));
+        assert!(spec(json!({"image": "x", "cpus": -1.0})).unwrap_err().contains("out of range"));
+        assert!(
+            spec(json!({"image": "x", "ready": {"log": "("}})).unwrap_err().contains("regular expression")
+        );
+        assert!(
+            spec(json!({"image": "x", "ready": {"log": "a", "tcp": true}})).unwrap_err().contains("one of")
+        );
+        assert!(spec(json!({"image": "x", "ports": [0]})).unwrap_err().contains("out of range"));
+        let stray = spec(json!({"image": "x", "ready": {"port": 50051}})).unwrap_err();
+        assert!(stray.contains("no port of the service"), "{stray}");
+        assert!(spec(json!({"image": "x", "prot": 1})).unwrap_err().contains("prot"));
+    }
+}
