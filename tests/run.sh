@@ -21,6 +21,7 @@ setup docker tests/setup/docker.sh
 setup chromium tests/setup/chromium.sh
 setup peers tests/setup/peers.sh
 setup terminal tests/setup/terminal.sh
+setup databases tests/setup/databases.sh
 case " ${require[*]-} " in *" docker "*) setup images tests/setup/images.sh ;; esac
 
 # What could be set up must be tested: a test that skips itself all the same fails.

@@ -82,7 +82,7 @@ impl Verb for EnvironmentLoad {
     const TRAITS: Traits = Traits::repeatable("disk");
     const EXAMPLE: &'static str = r#"
 [steps.environment]
-environment_load = { near = "{{ inputs.spec.path }}" }
+environment_load = { near = "examples/visits/scenarios" }
 "#;
     type With = With;
     type Out = Out;
@@ -90,7 +90,8 @@ environment_load = { near = "{{ inputs.spec.path }}" }
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         let inner = cx.clone();
         let read = tokio::task::spawn_blocking(move || load(with, &inner)).await;
-        let out = read.map_err(|e| Failure::new(Class::Bug, format!("`environment_load` broke down: {e}")))??;
+        let out =
+            read.map_err(|e| Failure::new(Class::Bug, format!("`environment_load` broke down: {e}")))??;
         if let Some(file) = &out.file {
             let names: Vec<&str> = out.services.keys().map(String::as_str).collect();
             let beside = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
@@ -120,7 +121,9 @@ fn load(with: With, cx: &Context) -> Result<Out, Failure> {
         let name = written.as_ref().map_or("the pipeline", |(file, _, _)| file.as_str()).to_owned();
         let found: Vec<Diagnostic> = violations
             .iter()
-            .flat_map(|violation| complaints(violation, &value, written.as_ref().map(|(_, id, node)| (*id, node))))
+            .flat_map(|violation| {
+                complaints(violation, &value, written.as_ref().map(|(_, id, node)| (*id, node)))
+            })
             .collect();
         return Err(refused(&name, &found, &sources));
     }
@@ -149,7 +152,8 @@ fn finish(
 ) -> Result<Out, Failure> {
     let mut out = Out::default();
     let pack = |pointer: &str, dir: &str| -> Result<TreeRef, Failure> {
-        let tree = Tree::from_dir(blobs, &base.join(dir), &|path| path == ".atoll" || path.starts_with(".atoll/"));
+        let tree =
+            Tree::from_dir(blobs, &base.join(dir), &|path| path == ".atoll" || path.starts_with(".atoll/"));
         let tree = tree.map_err(|e| complain(pointer, format!("cannot pack the directory {dir:?}: {e}")))?;
         Ok(tree.save(blobs)?)
     };
@@ -179,11 +183,13 @@ fn finish(
             (true, None) if dockerfile.is_none() => {}
             (false, Some(code)) => {
                 let tree = pack(&format!("{pointer}/code"), code.as_str().unwrap_or_default())?;
-                let dockerfile = dockerfile.as_ref().and_then(Value::as_str).unwrap_or("Dockerfile").to_owned();
+                let dockerfile =
+                    dockerfile.as_ref().and_then(Value::as_str).unwrap_or("Dockerfile").to_owned();
                 out.builds.push(Build { service: name.clone(), tree, dockerfile });
             }
             _ => {
-                let message = format!("the service `{name}` has to have either `image` or `code` (with `dockerfile`)");
+                let message =
+                    format!("the service `{name}` has to have either `image` or `code` (with `dockerfile`)");
                 return Err(complain(&pointer, message));
             }
         }
@@ -215,7 +221,8 @@ fn read_text(path: &Path, shown: &str) -> Result<String, Failure> {
 
 fn schema() -> Result<Arc<Schema>, Failure> {
     let bug = |e: String| Failure::new(Class::Bug, format!("schemas/environment.json: {e}"));
-    let source = serde_json::from_str(include_str!("../../schemas/environment.json")).map_err(|e| bug(e.to_string()))?;
+    let source = serde_json::from_str(include_str!("../../schemas/environment.json"))
+        .map_err(|e| bug(e.to_string()))?;
     Schema::compile("schemas/environment.json", source).map(Arc::new).map_err(|e| bug(e.to_string()))
 }
 
@@ -253,12 +260,19 @@ fn complaints(violation: &Violation, value: &Value, written: Option<(SourceId, &
         .unwrap_or_default();
     if strange.is_empty() {
         let name = violation.pointer.trim_start_matches('/').replace('/', ".");
-        let message = if name.is_empty() { violation.message.clone() } else { format!("`{name}`: {}", violation.message) };
+        let message = if name.is_empty() {
+            violation.message.clone()
+        } else {
+            format!("`{name}`: {}", violation.message)
+        };
         return vec![with(Diagnostic::new(Code::Environment, message), &violation.pointer)];
     }
     let complain = |key: &String| {
         let message = format!("an environment has no key `{key}` here");
-        with(Diagnostic::new(Code::Environment, message).suggest(key, known.iter().copied()), &format!("{}/{}", violation.pointer, escaped(key)))
+        with(
+            Diagnostic::new(Code::Environment, message).suggest(key, known.iter().copied()),
+            &format!("{}/{}", violation.pointer, escaped(key)),
+        )
     };
     strange.into_iter().map(complain).collect()
 }
@@ -266,7 +280,8 @@ fn complaints(violation: &Violation, value: &Value, written: Option<(SourceId, &
 /// The keys of the table at `pointer`, none where any name will do.
 fn known_keys(pointer: &str) -> Vec<&'static str> {
     const COMMON: [&str; 12] = [
-        "command", "env", "port", "ports", "ready", "memory", "cpus", "pids", "egress", "files", "volumes", "seed",
+        "command", "env", "port", "ports", "ready", "memory", "cpus", "pids", "egress", "files", "volumes",
+        "seed",
     ];
     const READY: [&str; 6] = ["http", "tcp", "log", "command", "port", "within"];
     let parts: Vec<&str> = pointer.split('/').skip(1).collect();
@@ -290,7 +305,9 @@ fn spanned(id: SourceId, root: &Node, pointer: &str) -> Span {
     for part in pointer.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~")) {
         let next = match &here.value {
             Raw::Table(table) => keyed(table, &part),
-            Raw::List(items) => part.parse::<usize>().ok().and_then(|at| items.get(at)).map(|node| (node.span, node)),
+            Raw::List(items) => {
+                part.parse::<usize>().ok().and_then(|at| items.get(at)).map(|node| (node.span, node))
+            }
             _ => None,
         };
         let Some((at, node)) = next else { break };

@@ -163,9 +163,16 @@ impl ScenarioRun {
 
 fn no_place<'a>(scenario: &Scenario, called: &str, known: impl Iterator<Item = &'a String>) -> Failure {
     let known = known.cloned().collect::<Vec<_>>().join(", ");
-    let known = if known.is_empty() { "there is none beside the program".to_owned() } else { format!("there are: {known}") };
-    Failure::permanent(format!("the scenario `{}` has steps for the service `{called}`, which is not held", scenario.id))
-        .hint(format!("{known}; the environment says which services run beside the program"))
+    let known = if known.is_empty() {
+        "there is none beside the program".to_owned()
+    } else {
+        format!("there are: {known}")
+    };
+    Failure::permanent(format!(
+        "the scenario `{}` has steps for the service `{called}`, which is not held",
+        scenario.id
+    ))
+    .hint(format!("{known}; the environment says which services run beside the program"))
 }
 
 /// An observation in which no secret stands: programs print them.

@@ -114,7 +114,9 @@ fn told(environment: &Environment) -> String {
         n => format!(", {} beside it", n - 1),
     };
     match (environment.running(), reason(environment)) {
-        (Some(running), None) => format!("up with runtime {} at {}{beside}", running.runtime(), running.url()),
+        (Some(running), None) => {
+            format!("up with runtime {} at {}{beside}", running.runtime(), running.url())
+        }
         (Some(running), Some(reason)) => format!("not up with runtime {}: {reason}", running.runtime()),
         (None, reason) => format!("not up: {}", reason.unwrap_or_default()),
     }

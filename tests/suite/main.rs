@@ -11,6 +11,8 @@ mod diagnostics;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod environment;
+#[cfg(test)]
 mod expr;
 #[cfg(test)]
 mod factory;

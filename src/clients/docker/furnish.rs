@@ -26,7 +26,8 @@ impl Engine {
         }
         let bytes = archive.into_inner().map_err(broken)?;
         let into = UploadToContainerOptionsBuilder::new().path("/").build();
-        let sent = self.api.upload_to_container(container, Some(into), bollard::body_full(bytes.into())).await;
+        let sent =
+            self.api.upload_to_container(container, Some(into), bollard::body_full(bytes.into())).await;
         sent.map_err(|e| ours("put files into a container", &e))
     }
 

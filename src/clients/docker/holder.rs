@@ -60,11 +60,16 @@ impl Engine {
         settings: &Settings,
     ) -> Result<Holder, Failure> {
         let dir = own_dir()?;
-        let body = holder_body(links, spec.egress, dir.path(), &settings.program).map_err(no_json)?;
+        let body = holder_body(links, spec.egress, dir.path(), &settings.program).map_err(|e| no_json(&e))?;
         let made = self.create(&format!("{id}-network"), &spec.tag, body).await;
         let container = made.map_err(|e| ours("make the container of a network", &e))?;
-        let holder =
-            Holder { engine: self.clone(), container, lifeline: Mutex::new(None), gone: AtomicBool::new(false), dir };
+        let holder = Holder {
+            engine: self.clone(),
+            container,
+            lifeline: Mutex::new(None),
+            gone: AtomicBool::new(false),
+            dir,
+        };
         let started = self.api.start_container(&holder.container, None::<StartContainerOptions>).await;
         started.map_err(|e| ours("start the container of a network", &e))?;
         let lifeline = call(&holder.dir.path().join("agent")).await?;
@@ -79,7 +84,8 @@ fn holder_body(
     dir: &Path,
     program: &Path,
 ) -> serde_json::Result<ContainerCreateBody> {
-    let doors = links.doors.iter().map(|door| Door { to: Path::new("/doors").join(&door.to), ..door.clone() });
+    let doors =
+        links.doors.iter().map(|door| Door { to: Path::new("/doors").join(&door.to), ..door.clone() });
     let listen = Some(PathBuf::from("/agent/agent"));
     let orders = serde_json::to_string(&Orders { listen, doors: doors.collect(), ..Orders::default() })?;
     let mut binds = binds(dir, program);

@@ -2,8 +2,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use bollard::query_parameters::{
-    ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder,
-    RemoveImageOptionsBuilder,
+    ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListVolumesOptionsBuilder,
+    RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
 };
 
 use super::{Engine, HOUSE, OWNER, RUN, UNBUILT};
@@ -30,7 +30,8 @@ impl Engine {
         }
         let list = ListVolumesOptionsBuilder::new().filters(&filter).build();
         let volumes = self.api.list_volumes(Some(list)).await.ok().and_then(|found| found.volumes);
-        for volume in volumes.unwrap_or_default().iter().filter(|volume| is_of_the_dead(Some(&volume.labels))) {
+        for volume in volumes.unwrap_or_default().iter().filter(|volume| is_of_the_dead(Some(&volume.labels)))
+        {
             self.drop_volume(&volume.name).await;
             reaped.volumes += 1;
         }

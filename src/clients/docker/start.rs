@@ -103,7 +103,12 @@ impl Engine {
         Ok(Boot { backend: pair, log, exit, socket })
     }
 
-    pub(super) async fn create(&self, name: &str, tag: &Tag, body: ContainerCreateBody) -> Result<String, Error> {
+    pub(super) async fn create(
+        &self,
+        name: &str,
+        tag: &Tag,
+        body: ContainerCreateBody,
+    ) -> Result<String, Error> {
         let body = ContainerCreateBody { labels: Some(self.labels(tag)), ..body };
         let options = CreateContainerOptions {
             name: Some(format!("atoll-{name}")),
@@ -122,7 +127,7 @@ impl Engine {
     ) -> Result<(), Failure> {
         let dir = pair.socket.parent().unwrap_or(Path::new("/"));
         let network = pair.holder.as_ref().map_or(pair.service.as_str(), Holder::container);
-        let body = agent_body(&pair.service, network, dir, &settings.program).map_err(no_json)?;
+        let body = agent_body(&pair.service, network, dir, &settings.program).map_err(|e| no_json(&e))?;
         let agent = self.create(&format!("{id}-agent"), &spec.tag, body).await;
         let agent = agent.map_err(|e| ours("make the agent's container", &e))?;
         *pair.agent.lock().unwrap_or_else(PoisonError::into_inner) = Some(agent.clone());
@@ -168,7 +173,7 @@ pub(super) fn own_dir() -> Result<TempDir, Failure> {
     dir.map_err(|e| Failure::transient(format!("cannot make a directory: {e}")))
 }
 
-pub(super) fn no_json(e: serde_json::Error) -> Failure {
+pub(super) fn no_json(e: &serde_json::Error) -> Failure {
     Failure::new(crate::verb::Class::Bug, format!("the agent's orders are no JSON: {e}"))
 }
 
@@ -212,7 +217,9 @@ fn body(spec: &ServiceSpec, init: bool, holder: Option<&str>) -> ContainerCreate
         cap_drop: words(&["ALL"]),
         security_opt: words(&["no-new-privileges"]),
         init: Some(init),
-        network_mode: Some(holder.map_or_else(|| network(spec.egress), |holder| format!("container:{holder}"))),
+        network_mode: Some(
+            holder.map_or_else(|| network(spec.egress), |holder| format!("container:{holder}")),
+        ),
         mounts: Some(spec.mounts.iter().map(mount).collect()),
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".to_owned()),

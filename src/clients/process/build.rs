@@ -268,7 +268,8 @@ impl Build<'_> {
         let limits =
             Limits { memory: Some(RUN_MEMORY), pids: Some(RUN_PIDS), file: Some(super::LARGEST_FILE) };
         let orders = Orders { limits, session, ..Orders::default() };
-        let sandbox = self.place.sandbox(&self.root, &self.image.placed, super::Outside::default(), orders).await?;
+        let sandbox =
+            self.place.sandbox(&self.root, &self.image.placed, super::Outside::default(), orders).await?;
         let socket = sandbox.socket.clone();
         self.sandbox = Some(sandbox);
         // The build's own time limit ends it; this one only has to be no shorter.

@@ -25,7 +25,9 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::clients::agent::{self, Door, ExecReport, ExecSpec, Limits, Orders, Program, Terminal, TerminalSpec};
+use crate::clients::agent::{
+    self, Door, ExecReport, ExecSpec, Limits, Orders, Program, Terminal, TerminalSpec,
+};
 use crate::clients::service::{Backend, Boot, Doing, Leftovers, Reaped, ServiceSpec, Settings};
 use crate::id::RunId;
 use crate::verb::Failure;
@@ -127,12 +129,16 @@ impl Place {
     /// Starts a service in a fresh copy of its image.
     pub async fn start(&self, id: &str, spec: &ServiceSpec) -> Result<Boot, Failure> {
         if self.bwrap.is_none() && (spec.links.is_some() || !spec.mounts.is_empty()) {
-            return Err(Failure::permanent("without a sandbox a service has no services beside it, no volumes and no list of hosts")
-                .hint("install bubblewrap (`apt-get install bubblewrap`), or use Docker"));
+            return Err(Failure::permanent(
+                "without a sandbox a service has no services beside it, no volumes and no list of hosts",
+            )
+            .hint("install bubblewrap (`apt-get install bubblewrap`), or use Docker"));
         }
         if spec.egress && spec.links.is_some() {
-            return Err(Failure::permanent("a sandbox that sees the whole network cannot reach other services by name")
-                .hint("list the hosts it may reach: `egress = [\"api.example.com:443\"]`"));
+            return Err(Failure::permanent(
+                "a sandbox that sees the whole network cannot reach other services by name",
+            )
+            .hint("list the hosts it may reach: `egress = [\"api.example.com:443\"]`"));
         }
         let key = spec.image.strip_prefix(PREFIX).unwrap_or(&spec.image);
         let home = self.home().join("images").join(key);
@@ -159,12 +165,17 @@ impl Place {
         let main = (!spec.is_session()).then(|| Program { argv, ..session.clone() });
         let limits = Limits { memory: Some(spec.memory), pids: Some(spec.pids), file: Some(LARGEST_FILE) };
         let doors = spec.links.iter().flat_map(|links| &links.doors);
-        let doors = doors.map(|door| Door { to: sandbox::doors_dir().join(&door.to), ..door.clone() }).collect();
+        let doors =
+            doors.map(|door| Door { to: sandbox::doors_dir().join(&door.to), ..door.clone() }).collect();
         let orders = Orders { listen: None, user: Some(user), limits, doors, main, session };
         let outside = Outside {
             network: spec.egress,
             doors: spec.links.as_ref().map(|links| links.dir.as_path()),
-            volumes: spec.mounts.iter().map(|mount| (self.volume(&mount.volume).join(DATA), mount.at.clone())).collect(),
+            volumes: spec
+                .mounts
+                .iter()
+                .map(|mount| (self.volume(&mount.volume).join(DATA), mount.at.clone()))
+                .collect(),
             log: spec.log(),
         };
         let sandbox = match self.sandbox(&root, &image.placed, outside, orders).await {
@@ -199,7 +210,12 @@ fn furnish(root: &Path, spec: &ServiceSpec, user: u32, placed: &mut BTreeSet<Pat
     if let Some(links) = &spec.links {
         let line = |(name, address): &(String, Ipv4Addr)| format!("{address} {name}\n");
         let text: String = links.names.iter().map(line).collect();
-        disk::write_file(root, Path::new("/etc/hosts"), format!("127.0.0.1 localhost\n{text}").as_bytes(), false)?;
+        disk::write_file(
+            root,
+            Path::new("/etc/hosts"),
+            format!("127.0.0.1 localhost\n{text}").as_bytes(),
+            false,
+        )?;
     }
     Ok(())
 }

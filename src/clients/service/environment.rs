@@ -91,14 +91,15 @@ impl Runtimes {
         let kind = members.first().map_or(Kind::Docker, |member| Kind::of(&member.spec));
         let story = Log::default();
         let linked = members.len() > 1;
-        let mut sockets = BTreeMap::new();
+        let (mut sockets, mut ways) = (BTreeMap::new(), BTreeMap::new());
         for member in &mut members {
-            sockets.insert(member.name.clone(), watch::channel(None));
+            let (socket, way) = watch::channel(None);
+            sockets.insert(member.name.clone(), socket);
+            ways.insert(member.name.clone(), way);
             if linked {
                 member.spec.story = Some((member.name.clone(), story.clone()));
             }
         }
-        let ways: BTreeMap<_, _> = sockets.iter().map(|(name, (_, way))| (name.clone(), way.clone())).collect();
         let passages = link(&mut members, &ways)?;
         let volumes = self.make_volumes(&mut members, kind).await?;
         let mut started = Started { runtimes: self.clone(), kind, services: Mutex::default(), volumes };
@@ -148,11 +149,11 @@ impl Runtimes {
         &self,
         member: &Member,
         started: &Started,
-        sockets: &BTreeMap<String, (watch::Sender<Option<PathBuf>>, watch::Receiver<Option<PathBuf>>)>,
+        sockets: &BTreeMap<String, watch::Sender<Option<PathBuf>>>,
     ) -> Result<Option<String>, Failure> {
         let up = |socket: PathBuf| {
-            if let Some((way, _)) = sockets.get(&member.name) {
-                way.send_replace(Some(socket));
+            if let Some(waiting) = sockets.get(&member.name) {
+                waiting.send_replace(Some(socket));
             }
         };
         let running = self.start_with(&member.spec, &up).await?;
@@ -191,7 +192,8 @@ impl Runtimes {
         }
         let prefix = format!("vol-{}", unique_mark());
         for member in members.iter_mut() {
-            let mount = |(name, at): &(String, PathBuf)| Mount { volume: format!("{prefix}-{name}"), at: at.clone() };
+            let mount =
+                |(name, at): &(String, PathBuf)| Mount { volume: format!("{prefix}-{name}"), at: at.clone() };
             member.spec.mounts = member.volumes.iter().map(mount).collect();
         }
         let names: Vec<String> = names.into_iter().map(|name| format!("{prefix}-{name}")).collect();
@@ -261,12 +263,12 @@ fn waves(members: &[Member]) -> Result<Vec<Vec<usize>>, Failure> {
             let all = *index == 0 && up.len() + 1 < members.len();
             all || member.after.iter().any(|name| !up.contains(name.as_str()))
         };
-        let wave: Vec<usize> =
-            (0..members.len()).filter(|i| !up.contains(names[*i]) && !waits(i)).collect();
+        let wave: Vec<usize> = (0..members.len()).filter(|i| !up.contains(names[*i]) && !waits(i)).collect();
         if wave.is_empty() {
             let left: Vec<_> = names.iter().filter(|name| !up.contains(**name)).copied().collect();
             let text = format!("these services wait for each other: {}", left.join(", "));
-            return Err(Failure::permanent(text).hint("the main service starts after all others; nobody waits for it"));
+            return Err(Failure::permanent(text)
+                .hint("the main service starts after all others; nobody waits for it"));
         }
         up.extend(wave.iter().map(|index| names[*index]));
         waves.push(wave);
@@ -315,7 +317,11 @@ fn link(
             links.names.push((name.clone(), at));
             for (_, port) in member.hosts.iter().filter(|(other, _)| other == name) {
                 if own.contains(port) {
-                    return Err(Failure::permanent(format!("`{}` listens on port {port} itself, so it cannot reach {name}:{port}", member.name)).hint("give it another `port`"));
+                    return Err(Failure::permanent(format!(
+                        "`{}` listens on port {port} itself, so it cannot reach {name}:{port}",
+                        member.name
+                    ))
+                    .hint("give it another `port`"));
                 }
                 door(&mut links, at, *port, Leads::Host(name.clone(), *port, log.clone()))?;
             }
@@ -328,7 +334,8 @@ fn link(
 
 fn address(net: u8, index: usize) -> Result<Ipv4Addr, Failure> {
     let last = u8::try_from(index + 1).ok().filter(|last| *last < 255);
-    last.map(|last| Ipv4Addr::new(127, 0, net, last)).ok_or_else(|| Failure::permanent("more than 254 services or hosts"))
+    last.map(|last| Ipv4Addr::new(127, 0, net, last))
+        .ok_or_else(|| Failure::permanent("more than 254 services or hosts"))
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl Retold {
 
     fn tell(&mut self) {
         let mut told = format!("{} | ", self.name).into_bytes();
-        told.extend(self.line.drain(..));
+        told.append(&mut self.line);
         if !told.ends_with(b"\n") {
             told.push(b'\n');
         }

@@ -1,5 +1,8 @@
 //! The outer side of a door: a Unix socket that leads to a port of another service, or to a host that is allowed.
-#![expect(clippy::disallowed_methods, reason = "listens for services, and connects to the hosts that they may reach")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "listens for services, and connects to the hosts that they may reach"
+)]
 
 use std::fs::Permissions;
 use std::io;
@@ -84,7 +87,10 @@ async fn pass(mut from: UnixStream, leads: Arc<Leads>) {
         }
         Leads::Host(name, port, log) => {
             let dialled = timeout(DIAL, TcpStream::connect((name.as_str(), *port))).await;
-            match dialled.map_err(|_| format!("no answer within {DIAL:?}")).and_then(|d| d.map_err(|e| e.to_string())) {
+            match dialled
+                .map_err(|_| format!("no answer within {DIAL:?}"))
+                .and_then(|d| d.map_err(|e| e.to_string()))
+            {
                 Ok(mut to) => {
                     let _ = to.set_nodelay(true);
                     let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;

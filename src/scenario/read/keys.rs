@@ -24,8 +24,19 @@ pub const SCENARIO: &[&str] = &[
 /// A fixture.
 pub const FIXTURE: &[&str] = &["description", "variables", "setup", "teardown"];
 /// A step, without its action.
-pub const STEP: &[&str] =
-    &["description", "expect", "service", "delay", "retry", "until", "must", "weight", "for_each", "capture", "assert"];
+pub const STEP: &[&str] = &[
+    "description",
+    "expect",
+    "service",
+    "delay",
+    "retry",
+    "until",
+    "must",
+    "weight",
+    "for_each",
+    "capture",
+    "assert",
+];
 /// The actions.
 pub const ACTIONS: &[&str] = &["request", "exec", "browser", "grpc", "ws", "tui", "parallel"];
 /// One entry of `parallel`, without its action.

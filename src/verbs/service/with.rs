@@ -221,7 +221,9 @@ impl With {
                 (with.ahead.is_some(), "ahead"),
             ];
             if let Some((_, key)) = odd.iter().find(|(given, _)| *given) {
-                return Err(Failure::permanent(format!("`beside.{name}` cannot have `{key}`: it belongs to the service that is held")));
+                return Err(Failure::permanent(format!(
+                    "`beside.{name}` cannot have `{key}`: it belongs to the service that is held"
+                )));
             }
             members.push(with.member(name, cx)?);
         }
@@ -315,12 +317,15 @@ fn absolute(path: &Path) -> Result<(), Failure> {
 /// A host and its port, from `NAME:PORT`.
 fn read_host(text: &str) -> Result<(String, u16), Failure> {
     let parts = text.rsplit_once(':').and_then(|(name, port)| Some((name, port.parse().ok()?)));
-    let label = |label: &str| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    let label = |label: &str| {
+        !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+    };
     let named = |name: &str| name.split('.').all(label) && name.parse::<Ipv4Addr>().is_err();
     match parts {
         Some((name, port @ 1..)) if named(name) => Ok((name.to_ascii_lowercase(), port)),
-        _ => Err(Failure::permanent(format!("`{text}` in `egress` is no host with a port"))
-            .hint("write it like \"api.example.com:443\", by name: addresses and patterns cannot be allowed")),
+        _ => Err(Failure::permanent(format!("`{text}` in `egress` is no host with a port")).hint(
+            "write it like \"api.example.com:443\", by name: addresses and patterns cannot be allowed",
+        )),
     }
 }
 
@@ -367,7 +372,10 @@ mod tests {
         let read = members(given).unwrap();
         assert_eq!(read.iter().map(|member| member.name.as_str()).collect::<Vec<_>>(), ["app", "db"]);
         assert_eq!(read[0].hosts, [("api.example.com".to_owned(), 443)]);
-        assert_eq!((read[1].spec.ready.clone(), read[1].spec.port), (Ready::Command("pg_isready".into()), 5432));
+        assert_eq!(
+            (read[1].spec.ready.clone(), read[1].spec.port),
+            (Ready::Command("pg_isready".into()), 5432)
+        );
         assert_eq!(read[1].volumes, [("shared".to_owned(), PathBuf::from("/backup"))]);
     }
 
@@ -376,15 +384,28 @@ mod tests {
         let message = |with: Value| members(with).err().unwrap();
         let beside = |with: Value| json!({"image": "x", "beside": with});
         assert!(message(beside(json!({"DB": {"image": "y"}}))).contains("no name for a service"));
-        assert!(message(beside(json!({"db": {"image": "y", "ahead": {"keep": 1, "of": 2}}}))).contains("`ahead`"));
-        assert!(message(beside(json!({"db": {"image": "y", "beside": {"z": {"image": "z"}}}}))).contains("`beside`"));
+        assert!(
+            message(beside(json!({"db": {"image": "y", "ahead": {"keep": 1, "of": 2}}}))).contains("`ahead`")
+        );
+        assert!(
+            message(beside(json!({"db": {"image": "y", "beside": {"z": {"image": "z"}}}})))
+                .contains("`beside`")
+        );
         for host in ["example.com", "10.0.0.1:443", "*.example.com:443", "example.com:0", ":1"] {
-            assert!(message(json!({"image": "x", "egress": [host]})).contains("no host with a port"), "{host}");
+            assert!(
+                message(json!({"image": "x", "egress": [host]})).contains("no host with a port"),
+                "{host}"
+            );
         }
         for path in ["data", "/", "/data/../etc"] {
-            assert!(message(json!({"image": "x", "volumes": {"v": path}})).contains("no absolute path"), "{path}");
+            assert!(
+                message(json!({"image": "x", "volumes": {"v": path}})).contains("no absolute path"),
+                "{path}"
+            );
         }
-        assert!(message(json!({"image": "x", "env": {"KEY": {"secret": "NONE"}}})).contains("no secret `NONE`"));
+        assert!(
+            message(json!({"image": "x", "env": {"KEY": {"secret": "NONE"}}})).contains("no secret `NONE`")
+        );
     }
 
     #[test]

@@ -1,0 +1,2 @@
+create table visits (place text primary key, people int not null);
+insert into visits values ('harbour', 7);
