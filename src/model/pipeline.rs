@@ -165,7 +165,8 @@ fn refusal(node: Node, found: &mut Vec<Diagnostic>) -> Option<Refusal> {
     let at = node.span;
     let mut fields = Fields::new(node, at, "the refusal", found);
     let when = fields.expr("when");
-    let when = fields.need("when", when, "say when it applies: `when = \"inputs.a is none and inputs.b is none\"`");
+    let when =
+        fields.need("when", when, "say when it applies: `when = \"inputs.a is none and inputs.b is none\"`");
     let message = fields.text("message");
     let message = fields.need("message", message, "say what to give instead: `message = \"give a or b\"`");
     fields.finish();

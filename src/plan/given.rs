@@ -86,7 +86,8 @@ pub fn check_inputs(
     }
     let values = Value::Object(values);
     if found.is_empty() {
-        found = plan.refused(&values).into_iter().map(|why| Diagnostic::new(Code::InputRefused, why)).collect();
+        found =
+            plan.refused(&values).into_iter().map(|why| Diagnostic::new(Code::InputRefused, why)).collect();
     }
     if found.is_empty() { Ok(values) } else { Err(found) }
 }

@@ -58,6 +58,18 @@ pub fn there(runtime: &str, test: &str) -> bool {
     here
 }
 
+/// Whether Docker has `image`; where images are required and this is not here, the test fails.
+pub fn has_image(image: &str, test: &str) -> bool {
+    let inspected = Command::new("docker").args(["image", "inspect", image]).output();
+    let here = inspected.is_ok_and(|output| output.status.success());
+    let required = std::env::var("ATOLL_REQUIRE").unwrap_or_default();
+    assert!(here || !required.split(',').any(|name| name == "images"), "{image} is required and not here");
+    if !here {
+        println!("skipped: {test}: {image} is not here");
+    }
+    here
+}
+
 /// Images that a run built are of no use to anybody afterwards.
 fn forget_images(run: &str) {
     let filter = format!("label=atoll.run={run}");

@@ -34,9 +34,10 @@ fn of_scenario(scenario: &Scenario) -> Vec<Annotation<'static>> {
     let whole = whole.into_iter().filter_map(|(why, what)| {
         Some(annotation("error", &format!("{}: {what}", scenario.id), place(), why?))
     });
-    let not_run = scenario.not_run.as_ref().map(|why| {
-        annotation("warning", &format!("{}: it was not run", scenario.id), place(), why)
-    });
+    let not_run = scenario
+        .not_run
+        .as_ref()
+        .map(|why| annotation("warning", &format!("{}: it was not run", scenario.id), place(), why));
     whole.chain(broken).chain(not_run).collect()
 }
 

@@ -24,7 +24,10 @@ pub fn render_text(found: &Validation, paint: Paint) -> String {
     let _ = writeln!(text, "\nAggregate satisfaction: {}{}", whole.trim(), beside(found));
     if let Some(waits) = &found.waits {
         let _ = writeln!(text, "\nThis is what is decided so far. {}", harmless(waits));
-        let _ = writeln!(text, "`atoll resume last` goes on, `atoll validate --of last` then has the whole report");
+        let _ = writeln!(
+            text,
+            "`atoll resume last` goes on, `atoll validate --of last` then has the whole report"
+        );
     }
     text
 }
