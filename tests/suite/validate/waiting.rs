@@ -40,7 +40,10 @@ fn what_is_decided_without_a_judge_is_told_while_its_key_is_missing() {
 
     // Told again, from the journal alone.
     drop(site);
-    let again = project.run(&["validate", "--of", "last", "--format", "json"]).exits(7).json();
+    let again = project
+        .run(&["validate", "--of", report["run"].as_str().unwrap(), "--format", "json"])
+        .exits(7)
+        .json();
     assert_eq!(again["scenarios"], report["scenarios"]);
 }
 
