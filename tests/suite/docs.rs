@@ -316,6 +316,15 @@ fn the_commands_of_the_page_on_the_factory_do_what_it_says() {
     assert!(follow("docs/factory.md") >= 2);
 }
 
+/// An image that is of no use to anybody afterwards.
+struct Image(String);
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        Command::new("docker").args(["image", "rm", "--force", &self.0]).output().ok();
+    }
+}
+
 #[test]
 fn the_commands_of_the_page_on_validating_do_what_it_says() {
     const TEST: &str = "the_commands_of_the_page_on_validating_do_what_it_says";
@@ -332,10 +341,9 @@ fn the_commands_of_the_page_on_validating_do_what_it_says() {
     let runs = |block: &str| {
         (process || !block.contains("--runtime process")) && (docker || !block.contains("docker build"))
     };
+    let built = Image(image);
     let run = follow_with("docs/validate.md", &words, runs);
-    if docker {
-        Command::new("docker").args(["image", "rm", "--force", &image]).output().ok();
-    }
+    drop(built);
     assert!(run >= 9, "{run}");
 }
 

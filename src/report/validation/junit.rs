@@ -5,9 +5,9 @@ use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStat
 
 use super::{Scenario, Step, Validation, Verdict};
 
-/// JUnit's XML: a suite for each scenario, a case for each step. What nobody decided, and a scenario that was not to be run
-/// any more, is *skipped*; what kept a scenario
-/// from being run is an *error*, since no step of it says anything about the program.
+/// JUnit's XML: a suite for each scenario, a case for each step. What nobody decided is *skipped*, and so is a scenario that
+/// was not to be run any more; what kept a scenario from being run is an *error*, since no step of it says anything about the
+/// program.
 pub fn render_junit(found: &Validation) -> Result<String, SerializeError> {
     let mut report = Report::new(found.target.as_deref().unwrap_or("validate"));
     if let Some(trouble) = &found.trouble {
