@@ -132,6 +132,7 @@ mod tests {
                 .iter()
                 .map(|(name, kind, default)| ((*name).to_owned(), input(kind, default)))
                 .collect(),
+            refusals: Vec::new(),
             bodies: Vec::new(),
             outputs: Vec::new(),
             exits: Vec::new(),

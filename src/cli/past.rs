@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Desk, Stop, house};
+use super::args::Format;
+use super::{Desk, Stop, house, loading};
 use crate::driver::journal;
-use crate::engine::{Fact, Payload, Record, load};
+use crate::engine::{Fact, Payload, Record, Run, Settings, load};
 use crate::id::{Address, RunId};
-use crate::plan::Bundle;
+use crate::plan::{self, Bundle};
 use crate::store::{Head, Store};
 use crate::value::Value;
 use crate::view::{Board, enclosing, round_or_item};
@@ -88,6 +89,15 @@ impl Past {
             Payload::Items(count) => self.items(address, *count),
             payload => Ok(load(payload, self.store.as_ref())?.as_ref().clone()),
         }
+    }
+
+    /// What the outputs of a run that has not come to its end are so far.
+    pub fn outputs_so_far(&self, desk: &Desk) -> Result<Value, Stop> {
+        let loaded = plan::load_bundle(&self.bundle()?, &house::listing(&desk.settings)?);
+        let plan = loading::settle(desk, loaded, Format::Text)?.plan;
+        let mut run = Run::new(self.run().clone(), plan, self.store.clone(), Settings::default());
+        journal::read(self.store.as_ref(), self.run(), |_, record| Ok(run.apply(&record)?))?;
+        Ok(run.outputs_so_far())
     }
 
     fn items(&self, each: &Address, count: u32) -> Result<Value, Stop> {

@@ -10,12 +10,14 @@ use super::given::{self, Given};
 use super::past::Past;
 use super::run::{Carry, Means, Showing, conduct, fresh, stream, tell};
 use super::{Desk, Done, Exit, Files, Stop, house, loading};
-use crate::engine::Standing;
+use crate::diag::{Diagnostic, Sources};
 use crate::id::Address;
 use crate::plan::check_inputs;
+use crate::report::diagnostics;
 use crate::report::outcome::Ending;
 use crate::report::validation::{Validation, render_github, render_json, render_junit, render_text};
 use crate::value::Value;
+use crate::view::{Board, Status};
 
 /// `atoll validate`.
 #[derive(Debug, Args)]
@@ -64,7 +66,7 @@ pub fn serve(desk: &Desk, _ask: &Ask, arguments: &[OsString]) -> Done {
     let carry = Carry { format: plain, means };
     let inputs = match check_inputs(&pipeline.plan, &inputs, &Files::new(&desk.settings)?) {
         Ok(inputs) => inputs,
-        Err(found) => return Err(loading::refuse(&desk, &found, &pipeline.sources, carry.format)?),
+        Err(found) => return Err(refuse(&desk, &found, &pipeline.sources, format)?),
     };
     let stream = stream(&carry)?;
     let to_stdout = matches!(stream, Stream::Out);
@@ -74,16 +76,26 @@ pub fn serve(desk: &Desk, _ask: &Ask, arguments: &[OsString]) -> Done {
     let (board, outcome) = conduct(&desk, &house, job, showing)?;
 
     let exit = Exit::of_standing(&outcome.standing);
-    let outputs = match &outcome.standing {
-        Standing::Finished { outputs, .. } => Some(&**outputs),
-        Standing::Going | Standing::Paused { .. } => None,
-    };
+    let outputs = Some(&*outcome.outputs);
     let ending = Ending { board: &board, code: exit.code(), outputs, now: house.clock.now() };
     if !to_stdout {
         report(&desk, format, &ending)?;
     }
     tell(&desk, &ending);
     Ok(exit)
+}
+
+/// Says what is wrong with the inputs, before any run begins.
+fn refuse(desk: &Desk, found: &[Diagnostic], sources: &Sources, format: Form) -> Result<Stop, Stop> {
+    let plain = match format {
+        Form::Json => Format::Json,
+        Form::Text | Form::Junit => Format::Text,
+        Form::Github => {
+            desk.face.print(&diagnostics::render_github(found, sources))?;
+            Format::Text
+        }
+    };
+    loading::refuse(desk, found, sources, plain)
 }
 
 /// Writes the report of a run that is on record, and ends as it did.
@@ -95,22 +107,28 @@ fn again(desk: &Desk, run: &str, format: Form) -> Done {
             .hint("`--of` takes a run of `validate`; `atoll runs` lists them"));
     }
     let outputs = match &board.outputs {
-        Some(payload) => Some(past.value(payload, &Address::root())?),
-        None => None,
+        Some(payload) => past.value(payload, &Address::root())?,
+        None => past.outputs_so_far(desk)?,
     };
     let exit = Exit::of_status(&board.status);
     let now = house::clock().now();
-    let ending = Ending { board: &board, code: exit.code(), outputs: outputs.as_ref(), now };
+    let ending = Ending { board: &board, code: exit.code(), outputs: Some(&outputs), now };
     report(desk, format, &ending)?;
     tell(desk, &ending);
     Ok(exit)
 }
 
-/// Writes the report. A run that did not come to its end has none but in JSON, which says how it stands.
+/// Writes the report: of a run that pauses, what is decided without what it waits for. One that did not come as far as
+/// that has none but in JSON, which says how it stands.
 fn report(desk: &Desk, format: Form, ending: &Ending<'_>) -> Result<(), Stop> {
+    let board = ending.board;
+    let waits = match &board.status {
+        Status::Paused { message, .. } => Some(message.clone()),
+        Status::Unborn | Status::Running | Status::Finished { .. } => None,
+    };
     let found = match ending.outputs.map(read) {
-        Some(Err(error)) if ending.board.status.word() != "failed" => return Err(error),
-        Some(Ok(found)) => Some(found),
+        Some(Err(error)) if finished(board) && board.status.word() != "failed" => return Err(error),
+        Some(Ok(found)) if finished(board) || found.has_scenarios() => Some(found.waiting(waits)),
         _ => None,
     };
     let text = match (format, &found) {
@@ -121,6 +139,10 @@ fn report(desk: &Desk, format: Form, ending: &Ending<'_>) -> Result<(), Stop> {
         (Form::Github, Some(found)) => render_github(found),
     };
     desk.face.print_line(&text)
+}
+
+fn finished(board: &Board) -> bool {
+    matches!(board.status, Status::Finished { .. })
 }
 
 fn read(outputs: &Value) -> Result<Validation, Stop> {

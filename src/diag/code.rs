@@ -105,6 +105,7 @@ codes! {
     E0607 InputEmpty Error "an input file is empty"
     E0608 InputDeclaration Error "an input is declared wrongly"
     E0609 InputModel Error "an input names a model that nobody knows"
+    E0610 InputRefused Error "inputs that do not go together"
     E0701 ScenarioSyntax Error "the scenario file is no valid YAML"
         "The file could not be read as YAML; the message says what was expected and the place is where reading stopped. \
          Often a line above it lacks a closing quote or bracket, or text with `: ` in it needs quotes."

@@ -128,6 +128,8 @@ pub struct Outcome {
     pub standing: Standing,
     /// What it has spent in all.
     pub spent: Meter,
+    /// Its outputs; where it pauses, as far as they can be told.
+    pub outputs: Arc<Value>,
 }
 
 /// Why a run could not be carried on.

@@ -154,12 +154,12 @@ impl Driver {
     /// The end, if this is it: finished, or paused with nothing under way.
     fn outcome(&self) -> Option<Outcome> {
         let standing = self.run.standing();
-        let over = match standing {
-            Standing::Going => false,
-            Standing::Paused { .. } => self.run.running() == 0,
-            Standing::Finished { .. } => true,
+        let outputs = match standing {
+            Standing::Paused { .. } if self.run.running() == 0 => Arc::new(self.run.outputs_so_far()),
+            Standing::Going | Standing::Paused { .. } => return None,
+            Standing::Finished { outputs, .. } => outputs.clone(),
         };
-        over.then(|| Outcome { standing: standing.clone(), spent: self.run.spent().clone() })
+        Some(Outcome { standing: standing.clone(), spent: self.run.spent().clone(), outputs })
     }
 
     /// Puts a turn on disk, then tells everybody, then hands over its orders.

@@ -13,6 +13,8 @@ pub struct Pipeline {
     pub summary: Option<Text>,
     /// Declared inputs.
     pub inputs: Vec<Input>,
+    /// Conditions under which no run begins.
+    pub refusals: Vec<Refusal>,
     /// Named pure expressions.
     pub functions: Vec<Function>,
     /// Declared labels.
@@ -52,6 +54,15 @@ pub struct Input {
     pub values: Vec<Text>,
 }
 
+/// Inputs that no run begins with.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// The condition.
+    pub when: Text,
+    /// What is wrong with them.
+    pub message: Text,
+}
+
 /// A named pure expression.
 #[derive(Clone, Debug)]
 pub struct Function {
@@ -87,6 +98,11 @@ impl Pipeline {
             name: fields.text("name"),
             summary: fields.text("summary"),
             inputs: named(&mut fields, "inputs", input),
+            refusals: fields
+                .tables("refuse")
+                .into_iter()
+                .filter_map(|node| refusal(node, fields.found()))
+                .collect(),
             functions: named(&mut fields, "functions", function),
             labels: named(&mut fields, "labels", label),
             limits: fields.named_exprs("limits"),
@@ -143,6 +159,18 @@ fn input(name: Name, node: Node, found: &mut Vec<Diagnostic>) -> Option<Input> {
     };
     fields.finish();
     Some(read)
+}
+
+fn refusal(node: Node, found: &mut Vec<Diagnostic>) -> Option<Refusal> {
+    let at = node.span;
+    let mut fields = Fields::new(node, at, "the refusal", found);
+    let when = fields.expr("when");
+    let when =
+        fields.need("when", when, "say when it applies: `when = \"inputs.a is none and inputs.b is none\"`");
+    let message = fields.text("message");
+    let message = fields.need("message", message, "say what to give instead: `message = \"give a or b\"`");
+    fields.finish();
+    Some(Refusal { when: when?, message: message? })
 }
 
 fn function(name: Name, node: Node, found: &mut Vec<Diagnostic>) -> Option<Function> {

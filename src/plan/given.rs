@@ -2,8 +2,9 @@ use indexmap::IndexMap;
 use serde_json::json;
 
 use super::takes::{convert, noun};
-use super::types::{Input, InputKind, Plan};
+use super::types::{Input, InputKind, Plan, Refusal};
 use crate::diag::{Code, Diagnostic};
+use crate::expr::{Data, Scope};
 use crate::value::{Digest, Value};
 
 /// What somebody gives for an input.
@@ -83,7 +84,26 @@ pub fn check_inputs(
             },
         }
     }
-    if found.is_empty() { Ok(Value::Object(values)) } else { Err(found) }
+    let values = Value::Object(values);
+    if found.is_empty() {
+        found =
+            plan.refused(&values).into_iter().map(|why| Diagnostic::new(Code::InputRefused, why)).collect();
+    }
+    if found.is_empty() { Ok(values) } else { Err(found) }
+}
+
+impl Plan {
+    /// Why no run begins with `inputs`, each of which is right by itself.
+    pub fn refused(&self, inputs: &Value) -> Vec<String> {
+        let scope = Scope::new().with("inputs", Data::from_value(inputs));
+        let why = |refusal: &Refusal| match refusal.when.eval_bool(&scope) {
+            Ok(true) => Some(refusal.message.render_text(&scope)),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        };
+        let said = self.refusals.iter().filter_map(why);
+        said.map(|said| said.unwrap_or_else(|e| format!("refuse `{}`: {}", e.text, e.message))).collect()
+    }
 }
 
 fn missing(plan: &Plan, name: &str, input: &Input) -> Diagnostic {

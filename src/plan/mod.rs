@@ -27,5 +27,5 @@ pub use load::{Loaded, load, load_bundle};
 pub use sources::{Found, Layer, MemorySources, Sources, Unreadable};
 pub use types::{
     Action, Ask, Body, BodyId, Call, Compute, Dep, Each, Exit, Hold, Input, InputKind, Limit, Loop, LoopExit,
-    OnError, OnInterrupt, Plan, Retry, Rule, Seen, Sees, Step,
+    OnError, OnInterrupt, Plan, Refusal, Retry, Rule, Seen, Sees, Step,
 };

@@ -7,7 +7,7 @@ use super::compile::{Wanted, sees};
 use super::load::Loader;
 use super::scope::{Around, Level, Sight, Site};
 use super::shape::Shape;
-use super::types::{Body, BodyId, Dep, Exit, Input, Limit, Plan};
+use super::types::{Body, BodyId, Dep, Exit, Input, Limit, Plan, Refusal};
 use super::{order, types};
 use crate::diag::{Code, Diagnostic, Severity, Span};
 use crate::expr::Functions;
@@ -71,6 +71,7 @@ impl Resolver<'_, '_> {
                     .help("add one: `[steps.hello]` with `set = { greeting = \"hello\" }`"),
             );
         }
+        let refusals = self.refusals(&pipeline.refusals);
         note_owners(&pipeline.steps, None, &mut self.owners);
         let names: Vec<String> = pipeline.outputs.iter().map(|(name, _)| name.text.clone()).collect();
         let mut sight = Sight::new();
@@ -87,6 +88,7 @@ impl Resolver<'_, '_> {
             name: pipeline.name.map_or_else(|| name.to_owned(), |name| name.text),
             summary: pipeline.summary.map(|summary| summary.text).unwrap_or_default(),
             inputs: std::mem::take(&mut self.inputs),
+            refusals: refusals?,
             bodies,
             outputs,
             exits,
@@ -95,6 +97,19 @@ impl Resolver<'_, '_> {
             lanes: pipeline.lanes.into_iter().map(|(name, width)| (name.text, width)).collect(),
             digest,
         })
+    }
+
+    fn refusals(&mut self, refusals: &[model::Refusal]) -> Option<Vec<Refusal>> {
+        let (site, mut sight) = (Site { before: true, ..Site::default() }, Sight::new());
+        let read: Vec<_> = refusals
+            .iter()
+            .map(|refusal| {
+                let when = self.expr(&refusal.when, Wanted::Condition, &site, &mut sight);
+                let message = self.template(&refusal.message, &site, &mut sight);
+                Some(Refusal { when: when?, message: message? })
+            })
+            .collect();
+        read.into_iter().collect()
     }
 
     fn exits(&mut self, exits: &[model::Exit], outputs: &[String], sight: &mut Sight) -> Option<Vec<Exit>> {

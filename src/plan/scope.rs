@@ -44,6 +44,8 @@ pub(super) enum Around {
 /// What a place adds to the names in scope.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Site<'s> {
+    /// Before a run begins: `inputs` and nothing else.
+    pub(super) before: bool,
     /// The input of a verb: `attempt`.
     pub(super) attempt: bool,
     /// Behind a round: `let`.
@@ -95,6 +97,7 @@ impl Resolver<'_, '_> {
         let Some(root) = key(r, 0) else { return };
         match root {
             "inputs" => self.refer_input(text, r),
+            "steps" | "run" if site.before => self.too_early(text, r, root),
             "steps" => self.refer_step(text, r, sight),
             "run" => self.field(text, r, &["id", "spent"]),
             "attempt" if site.attempt => self.field(text, r, &["n", "error"]),
@@ -115,6 +118,15 @@ impl Resolver<'_, '_> {
             name if self.is_item(name, site) => {}
             name => self.unknown_root(text, r, name, site),
         }
+    }
+
+    fn too_early(&mut self, text: &Text, r: &Ref, root: &str) {
+        let span = self.key_span(text, r, 0);
+        self.loader.found.push(
+            Diagnostic::new(Code::NotHere, format!("there is no `{root}` before a run begins"))
+                .at(span, "")
+                .help("`refuse` sees `inputs` and nothing else"),
+        );
     }
 
     fn is_item(&self, name: &str, site: &Site<'_>) -> bool {

@@ -19,6 +19,8 @@ pub struct Plan {
     pub summary: String,
     /// Declared inputs, in the order of the file.
     pub inputs: IndexMap<String, Input>,
+    /// Inputs that no run begins with, each right by itself.
+    pub refusals: Vec<Refusal>,
     /// All bodies; [`BodyId::ROOT`] is the pipeline's own.
     pub bodies: Vec<Body>,
     /// Outputs by name.
@@ -85,6 +87,14 @@ pub enum InputKind {
     Model,
     /// The name of a secret; never its value.
     Secret,
+}
+
+/// Inputs that no run begins with.
+pub struct Refusal {
+    /// The condition; it sees `inputs` and nothing else.
+    pub when: Expr,
+    /// What is wrong with them.
+    pub message: Template,
 }
 
 /// A condition that names the status of a finished run.

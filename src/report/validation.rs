@@ -32,6 +32,9 @@ pub struct Validation {
     /// Steps and criteria that nobody decided.
     unjudged: u64,
     scenarios: Vec<Scenario>,
+    /// What the run waits for, where it pauses.
+    #[serde(skip)]
+    waits: Option<String>,
 }
 
 /// What became of a scenario.
@@ -47,6 +50,9 @@ struct Scenario {
     /// `None` where what nobody decided would decide it.
     passed: Option<bool>,
     unjudged: u64,
+    /// Why it was not to be run any more: neither passed nor failed.
+    #[serde(default)]
+    not_run: Option<String>,
     /// Why it could not be run; says nothing about the program.
     trouble: Option<String>,
     /// Why the program was not there to be looked at.
@@ -125,6 +131,22 @@ impl Validation {
     /// Reads them.
     pub fn read(outputs: &Value) -> Result<Self, serde_json::Error> {
         Self::deserialize(outputs)
+    }
+
+    /// Whether there is anything to report on.
+    pub fn has_scenarios(&self) -> bool {
+        !self.scenarios.is_empty()
+    }
+
+    /// The same of a run that waits for this.
+    #[must_use]
+    pub fn waiting(self, waits: Option<String>) -> Self {
+        Self { waits, ..self }
+    }
+
+    /// How many scenarios were not to be run any more.
+    fn not_run(&self) -> usize {
+        self.scenarios.iter().filter(|scenario| scenario.not_run.is_some()).count()
     }
 
     /// Whether what nobody decided is missed: a judge was meant to.

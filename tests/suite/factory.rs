@@ -12,9 +12,13 @@ fn text(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
+/// Those of a pipeline, and those of the file that it extends.
 fn functions(pipeline: &str) -> Arc<Functions> {
     let parsed: toml::Table = text(pipeline).parse().unwrap();
-    let entries = parsed["functions"].as_table().unwrap().iter().map(|(name, function)| {
+    let base = format!("pipelines/{}.toml", parsed["extends"].as_str().unwrap());
+    let base: toml::Table = text(&base).parse().unwrap();
+    let both = [&base, &parsed].map(|file| file["functions"].as_table().unwrap());
+    let entries = both.into_iter().flatten().map(|(name, function)| {
         let args = function["args"].as_array().unwrap();
         let args = args.iter().map(|arg| arg.as_str().unwrap().to_owned()).collect();
         (name.clone(), args, function["value"].as_str().unwrap().to_owned())
@@ -99,7 +103,7 @@ fn satisfaction_is_weighted_and_the_worst_scenario_is_told() {
     let trials = json!([trial("a", 3.0, &["held"]), trial("b", 1.0, &["failed"])]);
     let names = [("trials", trials), ("verdicts", json!([]))];
     let marks = "trials | map('mark', book(verdicts)) | rejectattr('score', 'none')";
-    assert_eq!(eval(&format!("{marks} | weighted"), &names), json!(75.0));
+    assert_eq!(eval(&format!("{marks} | weighted('score')"), &names), json!(75.0));
     assert_eq!(eval(&format!("{marks} | lowest"), &names).as_f64(), Some(0.0));
 }
 
@@ -136,7 +140,7 @@ fn nothing_judged_is_no_score() {
     let trials = json!([trial("a", 1.0, &["open"])]);
     let names = [("trials", trials), ("verdicts", json!([]))];
     let marks = "trials | map('mark', book(verdicts)) | rejectattr('score', 'none')";
-    assert_eq!(eval(&format!("{marks} | weighted"), &names), Value::Null);
+    assert_eq!(eval(&format!("{marks} | weighted('score')"), &names), Value::Null);
     assert_eq!(eval(&format!("{marks} | lowest"), &names), Value::Null);
 }
 
@@ -193,7 +197,7 @@ fn scope(draft: &str, format: &str) -> Value {
     let trials = json!([trial("a", 1.0, &["held", "failed"]), not_started("b"), broken("c")]);
     let found = eval("findings(trials, book([]))", &[("trials", trials)]);
     json!({
-        "inputs": {"spec": {"text": "# The spec"}, "port": 8080, "language": "python", "product": "auto", "answers": format, "threshold": 95},
+        "inputs": {"spec": {"text": "# The spec"}, "port": 8080, "language": "python", "product": "auto", "answers": format, "threshold": 95, "seed_fixed": true},
         "attempt": {"n": 1, "error": {"message": "the answer was cut off"}},
         "loop": {"index": 3},
         "state": {
@@ -201,6 +205,8 @@ fn scope(draft: &str, format: &str) -> Value {
             "draft": draft, "last": {"score": 40.0, "findings": found, "trouble": null},
         },
         "steps": {
+            "seed": {"output": {"files": []}},
+            "seeded": {"output": {"omitted": [], "texts": []}},
             "shown": {"ok": true, "output": {"omitted": [], "texts": [{"path": "main.py", "text": "print(1)", "truncated": false}]}},
             "wonder": {"output": {"root_cause": "the cause", "approach": "the way",
                 "hypotheses": [{"claim": "c", "evidence": "e"}]}},

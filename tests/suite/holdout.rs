@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::routing::post;
 use serde_json::{Value, json};
 
-use crate::binary::Project;
+use crate::binary::{Project, Ran};
 
 const SPEC: &str =
     "# Greeter\n\nAn HTTP service on port 8080. `GET /hello` answers 200 with the text `hello`.\n";
@@ -61,6 +61,10 @@ async fn answer(State(seen): State<Seen>, body: Bytes) -> String {
     let mut seen = seen.lock().unwrap();
     seen.push(request.clone());
     let text = match kind(&request) {
+        "judge" if !request.to_string().contains("as a whole number") => json!({
+            "parts": [], "score": 60, "reason": "not friendly enough", "failures": [], "category": "wrong_value"
+        })
+        .to_string(),
         "judge" => json!({"parts": [{"expected": "a greeting", "found": "hello", "holds": false}], "reason": "it says hello, but not in a friendly way", "score": 60}).to_string(),
         "wonder" => json!({
             "hypotheses": [{"claim": "main.py is unfriendly", "evidence": "the answers"}],
@@ -107,51 +111,42 @@ async fn serve(seen: Seen) -> String {
 }
 
 /// Whether the sandbox is there; where it should be and is not, the test fails.
-fn sandbox() -> bool {
+fn sandbox(test: &str) -> bool {
     let there = std::process::Command::new("bwrap").arg("--version").output().is_ok();
     let required = std::env::var("ATOLL_REQUIRE").is_ok_and(|names| names.contains("process"));
     assert!(there || !required, "bubblewrap is required and not there");
     if !there {
-        println!("skipped: no_mark_of_the_scenarios_reaches_whoever_writes: bubblewrap is not installed");
+        println!("skipped: {test}: bubblewrap is not installed");
     }
     there
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_mark_of_the_scenarios_reaches_whoever_writes() {
-    if !sandbox() {
-        return;
-    }
+/// A run of the factory on these scenarios, in which no draft is good enough, and every request of it.
+async fn grown(scenarios: &[(&str, &str)]) -> (Ran, Vec<Value>) {
     let seen = Seen::default();
     let base = serve(seen.clone()).await;
-    let project = Project::new()
-        .file("spec.md", SPEC)
-        .file("scenarios/greet.yaml", SCENARIO)
-        .env("ATOLL_LOCAL_BASE_URL", &base);
-    let arguments = [
-        "run",
-        "factory",
-        "--spec",
-        "spec.md",
-        "--scenarios",
-        "scenarios",
-        "--model",
-        "local/m",
-        "--judge-model",
-        "local/m",
-        "--answers",
-        "blocks",
-        "--skip-preflight",
-        "--runtime",
-        "process",
-        "--max-iterations",
-        "5",
-        "--stall-limit",
-        "4",
-    ];
+    let project = Project::new().file("spec.md", SPEC).env("ATOLL_LOCAL_BASE_URL", &base);
+    let project = scenarios
+        .iter()
+        .fold(project, |project, (name, text)| project.file(&format!("scenarios/{name}.yaml"), text));
+    let goal = ["run", "factory", "--spec", "spec.md", "--scenarios", "scenarios", "--format", "json"];
+    let models =
+        ["--model", "local/m", "--judge-model", "local/m", "--answers", "blocks", "--skip-preflight"];
+    let bounds = ["--runtime", "process", "--max-iterations", "5", "--stall-limit", "4"];
+    let arguments = [goal.as_slice(), &models, &bounds].concat();
     let ran = tokio::task::spawn_blocking(move || project.run(&arguments).exits(4)).await.unwrap();
-    ran.stdout_has("score: 30");
     let seen = seen.lock().unwrap().clone();
+    (ran, seen)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_mark_of_the_scenarios_reaches_whoever_writes() {
+    if !sandbox("no_mark_of_the_scenarios_reaches_whoever_writes") {
+        return;
+    }
+    let (ran, seen) = grown(&[("greet", SCENARIO)]).await;
+    let outputs = &ran.json()["outputs"];
+    assert_eq!((&outputs["score"], &outputs["sealed"]), (&json!(30.0), &Value::Null), "{outputs}");
     let count = |wanted: &str| seen.iter().filter(|request| kind(request) == wanted).count();
     let kinds: Vec<&str> = seen.iter().map(kind).collect();
     assert!(count("draft") >= 4 && count("wonder") >= 1 && count("judge") >= 1, "{kinds:?}");
@@ -165,4 +160,41 @@ async fn no_mark_of_the_scenarios_reaches_whoever_writes() {
     }
     let later = seen.iter().filter(|request| kind(request) == "draft").nth(1).unwrap().to_string();
     assert!(later.contains("/hello") && later.contains("418"), "findings reach the next draft: {later}");
+}
+
+const SEALED: &str = "
+id: behind-seals
+visibility: sealed
+weight: 50
+must: true
+steps:
+  - description: It answers
+    request: { method: GET, path: /sealed-4b1d }
+    assert: { status: 200 }
+  - description: It is friendly
+    request: { method: GET, path: /sealed-4b1d }
+    expect: a friendly word
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sealed_is_tried_once_after_the_end() {
+    if !sandbox("what_is_sealed_is_tried_once_after_the_end") {
+        return;
+    }
+    let gate =
+        SCENARIO.replace("canary-id-7f3a", "gate").replace("/hello", "/gate-9c2e") + "visibility: gate\n";
+    let (ran, seen) = grown(&[("greet", SCENARIO), ("gate", &gate), ("sealed", SEALED)]).await;
+    let outputs = &ran.json()["outputs"];
+    assert_eq!((&outputs["score"], &outputs["lowest"]), (&json!(30.0), &json!(30.0)), "{outputs}");
+    let told = json!({"status": "unsatisfied", "score": 80.0, "lowest": 80.0, "scenarios": [{"id": "behind-seals", "score": 80.0}]});
+    assert_eq!(outputs["sealed"], told);
+
+    let sees = |request: &Value, path: &str| request.to_string().contains(path);
+    let (last, before) = seen.split_last().unwrap();
+    assert!(kind(last) == "judge" && sees(last, "/sealed-4b1d"), "{last}");
+    assert!(!before.iter().any(|request| sees(request, "/sealed-4b1d")), "nobody knows of it before");
+    let judged = before.iter().filter(|request| kind(request) == "judge" && sees(request, "/gate-9c2e"));
+    assert!(judged.count() > 0, "a gate counts");
+    let told = before.iter().filter(|request| kind(request) != "judge" && sees(request, "/gate-9c2e"));
+    assert_eq!(told.count(), 0, "and nothing is told of it");
 }

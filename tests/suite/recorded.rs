@@ -34,7 +34,13 @@ fn tape(example: &str) -> String {
 
 /// `atoll run factory` as the example was recorded, on its tape, in a data directory of its own.
 pub fn growing(project: &Project, example: &str, more: &[&str]) -> Command {
+    on(project, example, &format!("examples/{example}/scenarios"), more)
+}
+
+/// The same on other scenarios.
+fn on(project: &Project, example: &str, scenarios: &str, more: &[&str]) -> Command {
     let text = std::fs::read_to_string(root().join(format!("examples/{example}/run.args"))).unwrap();
+    let text = text.replace(&format!("examples/{example}/scenarios"), scenarios);
     let inputs = text.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace);
     let mut command = project.command(&["run", "factory"]);
     command.current_dir(root()).args(inputs).args(["--replay", &tape(example)]);
@@ -54,6 +60,18 @@ pub fn there(runtime: &str, test: &str) -> bool {
     assert!(here || !required.split(',').any(|name| name == runtime), "{runtime} is required and not here");
     if !here {
         println!("skipped: {test}: {runtime} is not here");
+    }
+    here
+}
+
+/// Whether Docker has `image`; where images are required and this is not here, the test fails.
+pub fn has_image(image: &str, test: &str) -> bool {
+    let inspected = Command::new("docker").args(["image", "inspect", image]).output();
+    let here = inspected.is_ok_and(|output| output.status.success());
+    let required = std::env::var("ATOLL_REQUIRE").unwrap_or_default();
+    assert!(here || !required.split(',').any(|name| name == "images"), "{image} is required and not here");
+    if !here {
+        println!("skipped: {test}: {image} is not here");
     }
     here
 }
@@ -80,6 +98,31 @@ fn recorded_examples_converge_again_in_the_sandbox() {
         assert_eq!(outputs["rounds"], outputs["scores"].as_array().unwrap().len(), "{result}");
         assert!(project.path("out/Dockerfile").exists(), "{name}");
     }
+}
+
+/// Scenarios that share a program are run against one in each round, and what comes of them is the same.
+#[test]
+fn scenarios_that_share_a_program_need_one_in_each_round() {
+    if !there("process", "scenarios_that_share_a_program_need_one_in_each_round") {
+        return;
+    }
+    let held = |isolation: &str| {
+        let project = Project::new();
+        for entry in std::fs::read_dir(root().join("examples/greeting/scenarios")).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            project.write(&format!("cases/{name}"), &format!("{text}isolation: {isolation}\n"));
+        }
+        let (cases, events) = (project.path("cases"), project.path("events.jsonl"));
+        let more = ["--runtime", "process", "--format", "json", "--events", events.to_str().unwrap()];
+        let result = ran(on(&project, "greeting", cases.to_str().unwrap(), &more)).exits(0).json();
+        let held = project.read("events.jsonl").matches(r#""fact":"acquired""#).count();
+        (result["outputs"]["rounds"].as_u64().unwrap(), result["outputs"]["scores"].clone(), held)
+    };
+    let ((rounds, scores, fresh), (again, same, shared)) = (held("fresh"), held("shared"));
+    assert_eq!((rounds, scores), (again, same));
+    assert_eq!((fresh as u64, shared as u64), (3 * rounds, rounds));
 }
 
 #[test]

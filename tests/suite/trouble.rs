@@ -66,6 +66,19 @@ fn a_broken_scenario_is_pointed_at_and_nothing_is_spent() {
 }
 
 #[test]
+fn inputs_that_do_not_go_together_are_refused_wherever_they_come_from() {
+    let inner = "atoll = 1\n[inputs]\na = { type = 'string' }\n[[refuse]]\nwhen = 'inputs.a is none'\nmessage = 'give an a'\n\
+        [[refuse]]\nwhen = 'inputs.a == \"b\"'\nmessage = 'an a is no {{ inputs.a }}'\n[steps.s]\nset = { a = '{{ inputs.a }}' }\n";
+    let outer = "atoll = 1\n[steps.inner]\ncall = { pipeline = 'inner', with = { a = '\"b\"' } }\n";
+    let project = Project::new().file("pipelines/inner.toml", inner).file("pipelines/outer.toml", outer);
+    project.run(&["run", "inner"]).exits(3).stderr_has("error[E0610]: give an a").stdout_is("");
+    project.run(&["plan", "inner", "--a", "b"]).exits(3).stderr_has("an a is no b");
+    assert!(!project.path(".atoll/atoll.db").exists(), "what cannot begin leaves nothing");
+    project.run(&["run", "inner", "--a", "c"]).exits(0);
+    project.run(&["run", "outer"]).exits(1).stderr_has("`inner`: an a is no b");
+}
+
+#[test]
 fn an_unknown_model_is_named() {
     let project = words();
     let ran = factory(&project, &["--judge-model", "claude-hiaku-4-5", "--model", "nobody/any"]).exits(3);

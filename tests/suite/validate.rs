@@ -4,6 +4,8 @@
 mod judge;
 mod programs;
 mod reports;
+mod staging;
+mod waiting;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

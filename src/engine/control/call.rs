@@ -26,7 +26,12 @@ impl Run {
             }
             inputs.insert(name.clone(), value);
         }
-        Ok(Opening::Call { inputs: self.keep(Value::Object(inputs), INLINE) })
+        let inputs = Value::Object(inputs);
+        let refused = call.plan.refused(&inputs);
+        if !refused.is_empty() {
+            return Err(Failure::permanent(format!("`{}`: {}", call.plan.name, refused.join("; "))));
+        }
+        Ok(Opening::Call { inputs: self.keep(inputs, INLINE) })
     }
 
     pub(super) fn open_call(&mut self, spot: Spot, plan: &Arc<Plan>, inputs: &Payload) -> Result<(), String> {
@@ -37,6 +42,12 @@ impl Run {
             *node = Node::Open(Box::new(Control::Call(frame)));
         }
         Ok(())
+    }
+
+    /// What the outputs of the run come to so far; `null` for those that cannot be told yet.
+    pub fn outputs_so_far(&self) -> Value {
+        let root = self.by_address.get(&Address::root());
+        root.and_then(|frame| self.outputs(*frame, true).ok()).unwrap_or_default()
     }
 
     /// The outputs of the pipeline whose body is `frame`; `null` for those that cannot be evaluated because a

@@ -141,6 +141,7 @@ pub fn plan(bodies: Vec<Body>, outputs: &[(&str, &str)]) -> Arc<Plan> {
         summary: String::new(),
         inputs: IndexMap::new(),
         outputs: outputs.iter().map(|(name, text)| ((*name).to_owned(), expr(text))).collect(),
+        refusals: Vec::new(),
         bodies,
         exits: Vec::new(),
         sees,

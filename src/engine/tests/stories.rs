@@ -109,7 +109,7 @@ fn an_interrupted_step_that_must_not_repeat_asks_first() {
 fn a_reached_cap_pauses_the_run_and_a_higher_one_lets_it_go_on() {
     let build = |cap: &str| {
         let steps = vec![verb("a", template("x")), after(verb("b", template("x")), &[0])];
-        let mut plan = plan(vec![body(steps)], &[]);
+        let mut plan = plan(vec![body(steps)], &[("a", "steps.a.output"), ("b", "steps.b.output")]);
         let limit = Limit { unit: "calls".to_owned(), cap: expr(cap) };
         std::sync::Arc::get_mut(&mut plan).unwrap().limits.push(limit);
         plan
@@ -138,6 +138,7 @@ fn a_reached_cap_pauses_the_run_and_a_higher_one_lets_it_go_on() {
     .unwrap();
     world.journal.extend(run.next(1).unwrap().records);
     assert!(matches!(run.standing(), Standing::Paused { pause: Pause::Budget, .. }));
+    assert_eq!(run.outputs_so_far(), serde_json::json!({"a": 1, "b": null}), "as far as they can be told");
     let mut richer = World::new(build("100"), fate.unwrap());
     richer.journal = world.journal;
     richer.run();

@@ -9,6 +9,9 @@ pub fn render_github(found: &Validation) -> String {
     if let Some(trouble) = &found.trouble {
         all.push(annotation("error", "nothing was validated", None, trouble));
     }
+    if let Some(waits) = &found.waits {
+        all.push(annotation("warning", "not all is decided: the run waits", None, waits));
+    }
     for scenario in &found.scenarios {
         all.extend(of_scenario(scenario));
         all.extend(scenario.short().filter_map(|step| of_step(scenario, step, found.wants_judge())));
@@ -31,7 +34,11 @@ fn of_scenario(scenario: &Scenario) -> Vec<Annotation<'static>> {
     let whole = whole.into_iter().filter_map(|(why, what)| {
         Some(annotation("error", &format!("{}: {what}", scenario.id), place(), why?))
     });
-    whole.chain(broken).collect()
+    let not_run = scenario
+        .not_run
+        .as_ref()
+        .map(|why| annotation("warning", &format!("{}: it was not run", scenario.id), place(), why));
+    whole.chain(broken).chain(not_run).collect()
 }
 
 fn of_step(scenario: &Scenario, step: &Step, wanted: bool) -> Option<Annotation<'static>> {

@@ -5,13 +5,19 @@ use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStat
 
 use super::{Scenario, Step, Validation, Verdict};
 
-/// JUnit's XML: a suite for each scenario, a case for each step. What nobody decided is *skipped*; what kept a scenario
-/// from being run is an *error*, since no step of it says anything about the program.
+/// JUnit's XML: a suite for each scenario, a case for each step. What nobody decided is *skipped*, and so is a scenario that
+/// was not to be run any more; what kept a scenario from being run is an *error*, since no step of it says anything about the
+/// program.
 pub fn render_junit(found: &Validation) -> Result<String, SerializeError> {
     let mut report = Report::new(found.target.as_deref().unwrap_or("validate"));
     if let Some(trouble) = &found.trouble {
         let mut suite = TestSuite::new("validate");
         suite.add_test_case(case("validate", "begins", NonSuccessKind::Error, trouble, trouble));
+        report.add_test_suite(suite);
+    }
+    if let Some(waits) = &found.waits {
+        let mut suite = TestSuite::new("validate");
+        suite.add_test_case(skipped("validate", "all is decided", waits));
         report.add_test_suite(suite);
     }
     report.add_test_suites(found.scenarios.iter().map(suite));
@@ -29,6 +35,9 @@ fn suite(scenario: &Scenario) -> TestSuite {
         suite.add_property(("score", score.to_string().as_str()));
     }
     let id = scenario.id.as_str();
+    if let Some(why) = &scenario.not_run {
+        suite.add_test_case(skipped(id, "it is run", &format!("not run: {why}")));
+    }
     if let Some(trouble) = &scenario.trouble {
         suite.add_test_case(case(id, "it can be run", NonSuccessKind::Error, trouble, trouble));
     }
@@ -63,14 +72,16 @@ fn judged(id: &str, name: &str, verdict: &Verdict, seen: &str) -> TestCase {
             case
         }
         Some(false) => case(id, name, NonSuccessKind::Failure, &verdict.reasoning, seen),
-        None => {
-            let mut status = TestCaseStatus::skipped();
-            status.set_message(format!("unjudged: {}", verdict.reasoning));
-            let mut case = TestCase::new(name, status);
-            case.set_classname(id);
-            case
-        }
+        None => skipped(id, name, &format!("unjudged: {}", verdict.reasoning)),
     }
+}
+
+fn skipped(id: &str, name: &str, why: &str) -> TestCase {
+    let mut status = TestCaseStatus::skipped();
+    status.set_message(why);
+    let mut case = TestCase::new(name, status);
+    case.set_classname(id);
+    case
 }
 
 fn case(id: &str, name: &str, kind: NonSuccessKind, why: &str, seen: &str) -> TestCase {

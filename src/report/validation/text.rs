@@ -22,6 +22,13 @@ pub fn render_text(found: &Validation, paint: Paint) -> String {
     }
     let whole = points(found.aggregate_score);
     let _ = writeln!(text, "\nAggregate satisfaction: {}{}", whole.trim(), beside(found));
+    if let Some(waits) = &found.waits {
+        let _ = writeln!(text, "\nThis is what is decided so far. {}", harmless(waits));
+        let _ = writeln!(
+            text,
+            "`atoll resume last` goes on, `atoll validate --of last` then has the whole report"
+        );
+    }
     text
 }
 
@@ -32,6 +39,9 @@ fn beside(found: &Validation) -> String {
     }
     if found.unjudged > 0 {
         parts.push(format!("{} unjudged", found.unjudged));
+    }
+    if found.not_run() > 0 {
+        parts.push(format!("{} not run", found.not_run()));
     }
     if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
 }
@@ -49,18 +59,22 @@ fn sign(passed: Option<bool>, paint: Paint) -> String {
 }
 
 fn scenario_text(text: &mut String, scenario: &Scenario, wanted: bool, paint: Paint) {
-    let unjudged = match scenario.unjudged {
-        0 => String::new(),
-        count => format!("  {count} unjudged"),
+    let unjudged = match (&scenario.not_run, scenario.unjudged) {
+        (Some(_), _) => "  not run".to_owned(),
+        (None, 0) => String::new(),
+        (None, count) => format!("  {count} unjudged"),
     };
     let _ = writeln!(
         text,
         "  {} {:<30} {}  (weight {:.1}){unjudged}",
-        sign(scenario.passed, paint),
+        if scenario.not_run.is_some() { paint.faint("–") } else { sign(scenario.passed, paint) },
         scenario.id,
         points(scenario.score),
         scenario.weight
     );
+    if let Some(why) = &scenario.not_run {
+        let _ = writeln!(text, "      {}", harmless(why));
+    }
     if let Some(trouble) = &scenario.trouble {
         let _ = writeln!(text, "      it could not be run: {}", harmless(trouble).replace('\n', "\n      "));
     }

@@ -141,7 +141,7 @@ pub(super) fn openai_close(finish: &str) -> String {
 }
 
 /// Messages: `text` in one delta, then the stop reason.
-pub(super) fn anthropic(text: &str, stop: &str) -> String {
+pub fn anthropic(text: &str, stop: &str) -> String {
     let delta = json!({"type": "message_delta", "delta": {"stop_reason": stop, "stop_sequence": null},
         "usage": {"output_tokens": 100}});
     anthropic_open(text)

@@ -320,6 +320,60 @@ async fn judges_are_measured_on_cases_whose_verdict_is_known() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_case_that_is_not_answered_does_not_keep_others_from_being_measured() {
+    let model = Model {
+        // Has nothing to say about one of them.
+        judge: |request, _| {
+            if prompt(request).contains("FORGETFUL") {
+                "Let me think about that.".to_owned()
+            } else {
+                verdict(&json!(100)).to_string()
+            }
+        },
+        seen: Arc::default(),
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}/v1", listener.local_addr().unwrap());
+    let app = Router::new().route("/v1/chat/completions", post(answer)).with_state(model.clone());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let case = |id: &str, expect: &str| {
+        format!(
+            "[[cases]]\nid = '{id}'\nkind = 'http'\nmet = true\ndid = 'Ask {id}'\nexpect = '{expect}'\nsent = 'GET /'\nobserved = 'HTTP 200'\n"
+        )
+    };
+    let cases =
+        [case("a", "An answer"), case("b", "One that the FORGETFUL know"), case("c", "Status 200")].concat();
+    let hasty = include_str!("../../../pipelines/judge.toml").replace("1s..30s", "1ms..2ms");
+    let project = Project::new().file("cases/all.toml", &cases).file("pipelines/judge.toml", &hasty);
+    let project = project.env("ATOLL_LOCAL_BASE_URL", &base);
+    let measured = tokio::task::spawn_blocking(move || {
+        let run = [
+            "run",
+            "calibrate-judge",
+            "--cases",
+            "cases",
+            "--models",
+            "local/m",
+            "--samples",
+            "1",
+            "--format",
+            "json",
+        ];
+        [project.run(&run).exits(0).json(), project.run(&run).exits(0).json()]
+    });
+    let asked =
+        |seen: &[Value], word: &str| seen.iter().filter(|request| prompt(request).contains(word)).count();
+    for report in measured.await.unwrap() {
+        let figures = &report["outputs"]["models"][0];
+        assert_eq!((&figures["answered"], &figures["cases"]), (&2.into(), &3.into()), "{figures}");
+        assert_eq!(figures["agreement"], 1.0, "{figures}");
+    }
+    let seen = model.seen();
+    assert_eq!((asked(&seen, "Ask a"), asked(&seen, "Ask c")), (1, 1), "what is answered is not asked again");
+    assert_eq!(asked(&seen, "Ask b"), 6, "what is no verdict is asked for again, twice at most");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tape_of_verdicts_fits_again() {
     let runs: [&[&str]; 1] = [&["--record", "tape.jsonl", "--format", "json"]];
     let (ran, seen, place) =

@@ -1,10 +1,8 @@
 //! Programs that are built from code or taken from an image.
 #![expect(clippy::disallowed_methods, reason = "tests start programs")]
 
-use std::process::Command;
-
 use crate::binary::Project;
-use crate::recorded::{growing, ran, there};
+use crate::recorded::{growing, has_image, ran, there};
 
 fn cases(example: &str) -> String {
     format!("{}/examples/{example}/scenarios", env!("CARGO_MANIFEST_DIR"))
@@ -60,7 +58,7 @@ fn a_program_that_is_not_there_has_its_reason_and_log() {
         .file("code/main.py", SERVER)
         .file("code/Dockerfile", DOCKERFILE);
     let run = ["validate", "--scenarios", "cases", "--code", "code", "--runtime", "process", "-q"];
-    let ready = ["--set", "steps.observe.steps.trial.hold.service.ready=tcp"];
+    let ready = ["--set", "steps.tiers.steps.observe.steps.trial.hold.service.ready=tcp"];
     let failing = project.run(&[run.as_slice(), &ready].concat()).exits(4);
     failing.stdout_has("status is 200 (found: 500)").stdout_has("secret of the log");
 
@@ -83,11 +81,7 @@ fn an_image_is_validated_as_it_is() {
         return;
     }
     let image = "python:3.12-slim";
-    let known = Command::new("docker").args(["image", "inspect", image]).output().unwrap().status.success();
-    let required = std::env::var("ATOLL_REQUIRE").is_ok_and(|names| names.contains("images"));
-    assert!(known || !required, "{image} is required and not here");
-    if !known {
-        println!("skipped: an_image_is_validated_as_it_is: {image} is not here");
+    if !has_image(image, "an_image_is_validated_as_it_is") {
         return;
     }
     let scenario = "id: python\nsteps:\n  - exec: { command: python3 -c 'print(6 * 7)' }\n    assert: { stdout: { equals: \"42\\n\" } }\n";

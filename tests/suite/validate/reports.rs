@@ -86,16 +86,31 @@ fn scenarios_are_chosen_by_id_tag_and_tier() {
 }
 
 #[test]
-fn a_target_is_needed_and_only_one() {
+fn what_cannot_be_validated_begins_no_run() {
     let (project, site) = project();
-    let none = project.run(&["validate", "--scenarios", "cases"]).exits(3);
-    none.stdout_has("exactly one of target, code and image");
-    let both =
-        ["validate", "--scenarios", "cases", "--target", &site.url, "--image", "x", "--format", "github"];
-    project.run(&both).exits(3).stdout_has("::error title=nothing was validated");
+    let run = |more: &[&str]| project.run(&[["validate", "--scenarios", "cases"].as_slice(), more].concat());
+    run(&[]).exits(3).stderr_has("give exactly one of `target`, `code` and `image`").stdout_is("");
+    let both = run(&["--target", &site.url, "--image", "x", "--format", "github"]).exits(3);
+    both.stdout_has("::error title=E0610").stdout_has("exactly one of");
+    let json = run(&["--target", &site.url, "--code", "site", "--format", "json"]).exits(3).json();
+    assert!(json.to_string().contains("E0610"), "{json}");
+    for url in ["127.0.0.1:8080", "ftp://127.0.0.1", "http://", "localhost"] {
+        run(&["--target", url]).exits(3).stderr_has(&format!("`{url}` is no URL")).stdout_is("");
+    }
+    run(&["--code", "nowhere"]).exits(3).stderr_has("cannot read the directory `nowhere` for `code`");
+    let nowhere = project.run(&["validate", "--scenarios", "nowhere", "--target", &site.url]).exits(3);
+    nowhere.stderr_has("cannot read the directory `nowhere` for `scenarios`: No such file").stdout_is("");
     project.run(&["validate", "--target", &site.url]).exits(3).stderr_has("needs the input `scenarios`");
     project.run(&["validate", "--scenarois", "cases"]).exits(2).stderr_has("--scenarios");
     project.run(&["validate", "--help"]).exits(0).stdout_has("--grpc-target").stdout_has("--format <FORMAT>");
+    assert!(!project.path(".atoll/atoll.db").exists(), "what cannot begin leaves nothing");
+}
+
+#[test]
+fn a_directory_without_scenarios_is_nothing_to_hold() {
+    let (project, site) = project();
+    let none = project.run(&["validate", "--scenarios", "site", "--target", &site.url]).exits(3);
+    none.stdout_has("there are no scenario files");
 }
 
 #[test]

@@ -1,0 +1,172 @@
+//! How scenarios are run: what is started how often, who shares a program, and where it ends.
+
+use serde_json::Value;
+
+use crate::binary::{Project, Ran};
+use crate::recorded::there;
+
+/// Says which of its requests this is.
+const COUNTER: &str = "import http.server, os
+asked = 0
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        global asked
+        asked += self.path == '/count'
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(f'number {asked}'.encode())
+http.server.HTTPServer(('0.0.0.0', int(os.environ['PORT'])), Handler).serve_forever()
+";
+
+/// Ends at once.
+const BROKEN: &str = "import sys
+sys.exit('there is no database')
+";
+
+const DOCKERFILE: &str = "FROM python:3.12-slim\nCOPY . .\nCMD [\"python3\", \"main.py\"]\n";
+
+/// A scenario of one step that wants to be the request of this number.
+fn counting(id: &str, head: &str, number: usize) -> String {
+    format!(
+        "id: {id}\n{head}\nsteps:\n  - request: {{ method: GET, path: /count }}\n    assert: {{ body: {{ equals: number {number} }} }}\n"
+    )
+}
+
+fn project(program: &str, cases: &[(&str, String)]) -> Project {
+    let project = Project::new().file("code/main.py", program).file("code/Dockerfile", DOCKERFILE);
+    cases.iter().fold(project, |project, (path, text)| project.file(&format!("cases/{path}"), text))
+}
+
+fn validated(project: &Project, more: &[&str]) -> Ran {
+    let run =
+        ["validate", "--scenarios", "cases", "--code", "code", "--runtime", "process", "--no-judge", "-q"];
+    project.run(&[&run, more].concat())
+}
+
+const JSON: [&str; 4] = ["--format", "json", "--events", "events.jsonl"];
+
+/// How often a program was held in the run whose events were written.
+fn held(project: &Project) -> usize {
+    let events = project.read("events.jsonl");
+    let events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    events.filter(|event| event["fact"] == "acquired").count()
+}
+
+fn scores(report: &Value) -> Vec<(&str, Option<f64>)> {
+    let all = report["scenarios"].as_array().unwrap().iter();
+    all.map(|scenario| (scenario["id"].as_str().unwrap(), scenario["score"].as_f64())).collect()
+}
+
+#[test]
+fn a_program_that_does_not_come_up_is_started_once() {
+    if !there("process", "a_program_that_does_not_come_up_is_started_once") {
+        return;
+    }
+    let cases = ["a", "b", "c", "d", "e"].map(|id| (format!("{id}.yaml"), counting(id, "", 1)));
+    let mut cases: Vec<(&str, String)> =
+        cases.iter().map(|(path, text)| (path.as_str(), text.clone())).collect();
+    cases.push((
+        "tool.yaml",
+        "id: tool\nsteps:\n  - exec: { command: 'true' }\n    assert: { exit_code: 0 }\n".to_owned(),
+    ));
+    let project = project(BROKEN, &cases);
+    let report =
+        validated(&project, &[JSON.as_slice(), &["--parallel-scenarios", "2"]].concat()).exits(4).json();
+    for scenario in report["scenarios"].as_array().unwrap() {
+        // What only calls commands needs no server.
+        let tool = scenario["id"] == "tool";
+        assert_eq!(scenario["score"], if tool { 100.0 } else { 0.0 }, "{report}");
+        assert_eq!(scenario["fault"]["log"].as_str().is_some_and(|log| log.contains("no database")), !tool);
+    }
+    assert_eq!(held(&project), 2, "one for all that need a server, one for the command");
+    // Where all fit at once, nothing is gained by trying one first.
+    validated(&project, &[JSON.as_slice(), &["--only", "a", "--only", "b"]].concat()).exits(4);
+    assert_eq!(held(&project), 2);
+}
+
+#[test]
+fn scenarios_that_share_a_program_are_run_in_the_order_of_their_files() {
+    if !there("process", "scenarios_that_share_a_program_are_run_in_the_order_of_their_files") {
+        return;
+    }
+    let shared = "isolation: shared";
+    let project = project(
+        COUNTER,
+        &[
+            ("1.yaml", counting("z", shared, 1)),
+            ("2.yaml", counting("a", "", 1)),
+            ("3.yaml", counting("y", shared, 2)),
+            (
+                "4.yaml",
+                counting("rows", "isolation: shared\nfor_each: [{ n: 3 }, { n: 4 }]", 3)
+                    .replace("number 3", "'number {n}'"),
+            ),
+            ("5.yaml", counting("b", shared, 5)),
+        ],
+    );
+    let report = validated(&project, &JSON).exits(0).json();
+    let all = ["a", "b", "rows-1", "rows-2", "y", "z"].map(|id| (id, Some(100.0)));
+    assert_eq!(scores(&report), all, "{report}");
+    assert_eq!(held(&project), 2, "one for those that share, one for the other");
+}
+
+fn tiered() -> Project {
+    project(
+        COUNTER,
+        &[
+            ("easy.yaml", counting("easy", "tier: 1", 1)),
+            ("wrong.yaml", counting("wrong", "tier: 1\nweight: 3", 7)),
+            ("harder.yaml", counting("harder", "tier: 2", 1)),
+            ("hardest.yaml", counting("hardest", "tier: 3\nmust: true", 1)),
+        ],
+    )
+}
+
+#[test]
+fn a_tier_that_fails_is_the_last_where_that_is_asked_for() {
+    if !there("process", "a_tier_that_fails_is_the_last_where_that_is_asked_for") {
+        return;
+    }
+    let project = tiered();
+    let whole = validated(&project, &JSON).exits(4).json();
+    assert_eq!(scores(&whole).iter().filter(|(_, score)| *score == Some(100.0)).count(), 3, "{whole}");
+
+    let report = validated(&project, &[JSON.as_slice(), &["--fail-fast", "--threshold", "0"]].concat())
+        .exits(4)
+        .json();
+    assert_eq!(held(&project), 2, "nothing of the later tiers is started");
+    assert_eq!(
+        scores(&report),
+        [("easy", Some(100.0)), ("harder", None), ("hardest", None), ("wrong", Some(0.0))]
+    );
+    assert_eq!((&report["status"], &report["aggregate_score"]), (&"unsatisfied".into(), &25.0.into()));
+    let left = &report["scenarios"][1];
+    assert_eq!(left["not_run"], "of tier 1, wrong failed: no later tier is tried (fail_fast)");
+    assert!(left["passed"].is_null() && left["unjudged"] == 0, "{left}");
+
+    let again = |format| project.run(&["validate", "--of", "last", "--format", format, "-q"]).exits(4);
+    again("text")
+        .stdout_has("– harder")
+        .stdout_has("not run\n      of tier 1, wrong failed")
+        .stdout_has("2 not run)");
+    let junit = again("junit").stdout_has("<skipped message=\"not run: of tier 1, wrong failed").stdout;
+    assert_eq!(junit.matches("<skipped").count(), 2, "{junit}");
+    let github = again("github").stdout;
+    assert!(
+        github.contains("::warning title=harder%3A it was not run,file=cases/harder.yaml,line=1"),
+        "{github}"
+    );
+    assert_eq!((github.matches("::error").count(), github.matches("::warning").count()), (1, 2), "{github}");
+}
+
+#[test]
+fn every_tier_is_run_where_none_fails() {
+    if !there("process", "every_tier_is_run_where_none_fails") {
+        return;
+    }
+    let report =
+        validated(&tiered(), &["--fail-fast", "--only", "*ea*", "--only", "hard*", "--format", "json"])
+            .exits(0)
+            .json();
+    assert_eq!(scores(&report), ["easy", "harder", "hardest"].map(|id| (id, Some(100.0))));
+}
