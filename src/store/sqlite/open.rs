@@ -79,8 +79,9 @@ fn make(path: &Path, locks: &Path) -> Result<(), StoreError> {
         }
     }
     let mut db = Connection::open(&draft).map_err(failed)?;
-    db.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
+    // First of all: the change of the mode would be flushed as well.
     db.pragma_update(None, "synchronous", 0).map_err(failed)?;
+    db.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
     migrate(&mut db, 0).map_err(failed)?;
     db.close().map_err(|(_, e)| failed(e))?;
     std::fs::File::open(&draft).and_then(|file| file.sync_all()).map_err(unwritable)?;
