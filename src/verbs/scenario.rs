@@ -8,7 +8,9 @@ use serde::Deserialize;
 
 use super::chromium::Pages;
 use crate::clients::browser::Chromium;
-use crate::scenario::{Evidences, Generator, Observation, Scenario, Shell, Stage, Variables, Web, run};
+use crate::scenario::{
+    Action, Evidences, Generator, Observation, Scenario, Shell, Stage, Variables, Web, run,
+};
 use crate::value::{Digest, Value};
 use crate::verb::{Blobs, Context, Failure, Output, Traits, Verb};
 
@@ -76,10 +78,10 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
         };
         let web = match &with.target {
             Some(target) if used(&["request"]).is_some() => {
-                Some(Web::new(target).map_err(Failure::permanent)?)
+                Some(Web::new(target).map_err(Failure::permanent)?.trusting(&scenario.trust))
             }
             Some(_) => None,
-            None => match used(OUTSIDE) {
+            None => match outside(&scenario) {
                 Some(word) => return Err(lacks(&scenario, word, "target", "{{ held.url }}")),
                 None => None,
             },
@@ -117,8 +119,12 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
 
 /// Steps that happen inside the service.
 const INSIDE: &[&str] = &["exec", "tui"];
-/// Steps that need a URL.
-const OUTSIDE: &[&str] = &["request", "browser", "ws"];
+
+/// The word for a step that needs a URL, where there is one.
+fn outside(scenario: &Scenario) -> Option<&'static str> {
+    let steps = scenario.setup.iter().chain(&scenario.steps).chain(&scenario.teardown);
+    steps.map(|step| &step.action).find(|action| action.needs_target()).map(Action::word)
+}
 
 /// Evidence is kept among the blobs of the run.
 struct Kept(Arc<dyn Blobs>);
