@@ -123,7 +123,7 @@ codes! {
     E0707 ScenarioTwice Error "two scenarios with the same id"
         "Ids name scenarios in results, so each may be used once in a directory. Both places are shown; rename one."
     E0708 ScenarioNone Error "no scenarios"
-        "The directory has no file that ends in `.yaml` or `.yml` (subdirectories are not searched), or a file is empty. \
+        "The directory has no file that ends in `.yaml` or `.yml`, nor have the directories in it, or a file is empty. \
          Nothing to check is never taken for success."
     E0709 ScenarioTime Error "no length of time"
         "Lengths of time are numbers with units, such as `300ms`, `1.5s` or `1m30s`. A bare number is refused, because \
@@ -132,8 +132,11 @@ codes! {
         "The value has the right type but cannot be used: an unknown HTTP method, a negative weight, a file path that is \
          not absolute."
     E0711 ScenarioCapture Error "a capture that cannot work"
-        "A capture keeps a part of an answer: `jsonpath`, `source`, or both. A request has the sources `status`, `body` and \
-         `header:NAME`; a command has `stdout`, `stderr` and `exitcode`."
+        "A capture keeps a part of an answer: `jsonpath`, `source`, or both. The sources are, of `request`: `status`, `body` and \
+         `header:NAME`; of `exec`: `stdout`, `stderr` and `exitcode`; of `browser`: `text`, `html`, `url` (or `location`), `title`, \
+         `value`, `visible`, `count`, `tree`, `console` and `dialogs`; of `grpc`: `status`, `message`, `body`, `headers`, \
+         `trailers`, `header:NAME` and `trailer:NAME`; of `ws`: `messages`, `count`, `close`, `reason`, `protocol`, `status` and \
+         `header:NAME`; of `tui`: `screen`, `exit_code` and `title`. `parallel` has JSON alone."
     E0712 ScenarioPath Error "no JSONPath"
         "Paths follow RFC 9535: `$.items[0].id`, `$.items[?@.done].id`; keys that are no identifiers are quoted: \
          `$['a b']`."
@@ -146,7 +149,7 @@ codes! {
     E0715 ScenarioFile Error "a scenario file that cannot be read"
         "The file is there but could not be read, or is no UTF-8 text. Save it as UTF-8 and check its permissions."
     E0716 ScenarioFixture Error "a fixture that is not there"
-        "A scenario names a fixture, and the directory `fixtures` beside the scenarios has no file of that name. The help \
+        "A scenario names a fixture, and no directory `fixtures` among the scenarios has a file of that name. The help \
          names the nearest one."
     E0801 Environment Error "an environment that cannot be meant"
         "`environment.toml` says what runs beside a program. The message says which key or value cannot be used; \

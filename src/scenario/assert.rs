@@ -19,7 +19,7 @@ use crate::value::Value;
 pub struct Assertion {
     /// Which part.
     pub subject: Subject,
-    /// The JSONPath of `json`, the name of `header`; null for the others.
+    /// The JSONPath of `json`, the name of `header`, what of all times `duration` is about; null for the others.
     #[serde(default)]
     pub path: Option<String>,
     /// How it is compared.
@@ -79,7 +79,7 @@ pub enum Subject {
     Protocol,
     /// Text of a terminal's screen.
     Screen,
-    /// How long the answer took.
+    /// How long the answer took; with a path, the mean or a percentile of all of them.
     Duration,
 }
 
@@ -267,6 +267,13 @@ impl Rule {
             Self::Within => "within",
             Self::Amount => "amount",
         }
+    }
+}
+
+impl Assertion {
+    /// Whether it is decided by all the times that a repeated step took.
+    pub fn is_about_all_times(&self) -> bool {
+        self.subject == Subject::Duration && self.path.is_some()
     }
 }
 

@@ -3,15 +3,21 @@
 
 mod chord;
 mod heard;
+mod hosts;
 mod page;
 mod pick;
 mod player;
 mod read;
+mod upload;
 
+pub use hosts::{Hosts, read as read_hosts};
 pub use player::Player;
 #[cfg(test)]
 pub use read::KEYS;
 pub use read::{actions, implied, read};
+#[cfg(test)]
+pub use upload::KEYS as FILE;
+pub use upload::Upload;
 
 use std::fmt;
 
@@ -28,6 +34,14 @@ pub struct Browser {
     pub action: Deed,
     /// How long it may take, together with what it sets off and until its assertions hold.
     pub timeout: Lapse,
+    /// How long its assertions are waited for once it is done.
+    pub within: Lapse,
+    /// The frames that it is done in, one in the other; none for the page itself.
+    #[serde(default)]
+    pub frame: Vec<String>,
+    /// Who does it: each has pages, cookies and storage of its own. Empty for nobody in particular.
+    #[serde(default)]
+    pub actor: String,
 }
 
 /// What is done in a page. Texts may hold variables; selectors are CSS, `role=button[name="Save"]` or `text=Save`.
@@ -70,6 +84,13 @@ pub enum Deed {
         selector: String,
         /// Its value or label.
         value: String,
+    },
+    /// Gives files to a field.
+    Upload {
+        /// Which.
+        selector: String,
+        /// The files.
+        files: Vec<Upload>,
     },
     /// Moves the pointer over an element.
     Hover {
@@ -129,6 +150,10 @@ impl Deed {
                 Self::Press { keys: keys.iter().map(fill).collect(), selector: selector.as_ref().map(fill) }
             }
             Self::Select { selector, value } => Self::Select { selector: fill(selector), value: fill(value) },
+            Self::Upload { selector, files } => Self::Upload {
+                selector: fill(selector),
+                files: files.iter().map(|file| file.filled(variables)).collect(),
+            },
             Self::Hover { selector } => Self::Hover { selector: fill(selector) },
             Self::Check { selector } => Self::Check { selector: fill(selector) },
             Self::Uncheck { selector } => Self::Uncheck { selector: fill(selector) },
@@ -144,12 +169,13 @@ impl Deed {
     }
 
     /// The element it is about.
-    fn selector(&self) -> Option<&str> {
+    pub fn selector(&self) -> Option<&str> {
         match self {
             Self::Click { selector }
             | Self::Fill { selector, .. }
             | Self::Assert { selector }
             | Self::Select { selector, .. }
+            | Self::Upload { selector, .. }
             | Self::Hover { selector }
             | Self::Check { selector }
             | Self::Uncheck { selector } => Some(selector),
@@ -172,6 +198,10 @@ impl fmt::Display for Deed {
                 write!(f, "press {} in {selector}", keys.join(" "))
             }
             Self::Select { selector, value } => write!(f, "select {value:?} in {selector}"),
+            Self::Upload { selector, files } => {
+                let names: Vec<_> = files.iter().map(|file| file.filename.as_str()).collect();
+                write!(f, "upload {} to {selector}", names.join(", "))
+            }
             Self::Hover { selector } => write!(f, "hover {selector}"),
             Self::Check { selector } => write!(f, "check {selector}"),
             Self::Uncheck { selector } => write!(f, "uncheck {selector}"),

@@ -1,6 +1,7 @@
 //! The step type `grpc`: methods that the program describes by server reflection, called over one connection per
 //! scenario. Streams may go on in the background; they end with the scenario.
 
+mod any;
 mod call;
 mod connection;
 mod message;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use prost_reflect::MethodDescriptor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tonic::Request;
@@ -31,6 +33,7 @@ use crate::clock::Pause;
 use crate::diag::nearest;
 use crate::value::Value;
 
+use any::{Types, types};
 use call::{Call, End};
 use connection::Server;
 use order::Order;
@@ -99,6 +102,12 @@ fn one() -> usize {
 }
 
 impl Grpc {
+    /// Whether it goes on with a stream of another step, or leaves one to others.
+    pub fn goes_beyond_its_step(&self) -> bool {
+        let stream = self.stream.as_ref().and_then(|stream| stream.receive.as_ref());
+        self.service.is_empty() || stream.is_some_and(|receive| receive.background)
+    }
+
     /// Whether it waits for messages on a stream.
     pub fn receives(&self) -> bool {
         self.stream.is_some()
@@ -112,12 +121,39 @@ const GRACE: Duration = Duration::from_secs(1);
 /// What the `grpc` steps of one scenario share. Whatever is open ends when it is dropped.
 #[derive(Default)]
 pub struct Player {
+    /// Certificates that are trusted, in PEM with placeholders; those of the machine where there is nothing.
+    trust: String,
     server: Option<Server>,
     streams: IndexMap<String, Call>,
     unnamed: usize,
 }
 
 impl Player {
+    /// One that trusts the certificates in `trust`, or those of the machine where it is empty.
+    pub fn trusting(trust: &str) -> Self {
+        Self { trust: trust.to_owned(), ..Self::default() }
+    }
+
+    /// One more that uses the same connection, for something that is done at once with others.
+    pub fn twin(&self) -> Self {
+        Self { server: self.server.clone(), ..Self::trusting(&self.trust) }
+    }
+
+    /// Connects and learns what `step` calls, so that its twins need not.
+    pub async fn ready(
+        &mut self,
+        step: &Grpc,
+        stage: &Stage<'_>,
+        variables: &Variables,
+        left: Option<Duration>,
+    ) -> Result<(), String> {
+        let limit = left.map_or(step.timeout.0, |left| left.min(step.timeout.0));
+        let order = Order::of(step, limit, variables)?;
+        let trusted = variables.fill(&self.trust).into_owned();
+        let mut late = stage.clock.sleep(limit);
+        self.method(&order, &trusted, stage, &mut late).await.map(drop)
+    }
+
     /// Plays one step, for at most `left` where a retry limits it.
     pub async fn play(
         &mut self,
@@ -132,39 +168,57 @@ impl Player {
             Err(error) => return (None, Outcome::error(error)),
         };
         let sent = order.sent();
+        let trusted = variables.fill(&self.trust).into_owned();
         let outcome = if order.service.is_empty() {
             self.go_on(&order, stage).await
         } else {
-            self.call(&order, stage).await
+            self.call(&order, &trusted, stage).await
         };
         (Some(sent), outcome.unwrap_or_else(Outcome::error))
     }
 
     /// Ends whatever is still open at the end of the scenario.
     pub async fn end(self) {
-        let Self { server, streams, .. } = self;
-        drop((streams, server));
+        drop(self);
         // The tasks that were cancelled get their turn.
         tokio::task::yield_now().await;
     }
 
-    async fn call(&mut self, order: &Order, stage: &Stage<'_>) -> Result<Outcome, String> {
+    /// The method that is called, and all types that its messages name, on a connection that is open.
+    async fn method(
+        &mut self,
+        order: &Order,
+        trusted: &str,
+        stage: &Stage<'_>,
+        late: &mut Pause,
+    ) -> Result<(Server, MethodDescriptor), String> {
         let target = stage.grpc_target.ok_or("there is no target for gRPC calls")?;
-        let mut late = stage.clock.sleep(order.limit);
-        let server = connected(&mut self.server, target, order, &mut late).await?;
+        let server = connected(&mut self.server, (target, trusted), order, late).await?;
+        let ask = async {
+            for name in order.written().iter().flat_map(types) {
+                // One that nobody knows is complained about where the message is made.
+                reflection::learn(server, name, &order.metadata).await;
+            }
+            server.method(&order.service, &order.method, &order.metadata).await
+        };
         let method = tokio::select! {
             biased;
-            method = server.method(&order.service, &order.method, &order.metadata) => method,
-            () = &mut late => Err(format!("server reflection did not answer within {}", Lapse(order.limit))),
+            method = ask => method,
+            () = late => Err(format!("server reflection did not answer within {}", Lapse(order.limit))),
         };
-        let method = match method {
-            Ok(method) => method,
+        match method {
+            Ok(method) => Ok((server.clone(), method)),
             Err(error) => {
                 // The next try begins with a connection of its own.
                 self.server = None;
-                return Err(error);
+                Err(error)
             }
-        };
+        }
+    }
+
+    async fn call(&mut self, order: &Order, trusted: &str, stage: &Stage<'_>) -> Result<Outcome, String> {
+        let mut late = stage.clock.sleep(order.limit);
+        let (server, method) = self.method(order, trusted, stage, &mut late).await?;
         let messages = order.messages(&method)?;
         let mut request = Request::new(());
         *request.metadata_mut() = order.metadata.clone();
@@ -181,7 +235,7 @@ impl Player {
         if order.background {
             return Ok(self.keep(call, order));
         }
-        let mut body = Body::of(call.method());
+        let mut body = Body::of(call.method()).knowing(Types::new(server, order.metadata.clone()));
         let wanted = order.wanted(call.method());
         let patience = order.patience.map(|patience| stage.clock.sleep(patience));
         if call.receive(&mut body, wanted, (patience, Some(late))).await == call::Halt::Late {
@@ -190,7 +244,15 @@ impl Player {
         if matches!(call.ended(), Some(End::Broken(_))) {
             self.server = None;
         }
+        self.remember(&mut body);
         Ok(Reply { call: &call, name: "", begun: false }.outcome(body))
+    }
+
+    /// Types that were asked for once need not be asked for again.
+    fn remember(&mut self, body: &mut Body) {
+        if let (Some(server), Some(types)) = (&mut self.server, body.types()) {
+            server.pool = types.into_pool();
+        }
     }
 
     /// Keeps a stream for later steps.
@@ -222,12 +284,19 @@ impl Player {
             call.close();
         }
         let mut body = Body::list();
+        if let Some(server) = &self.server {
+            body = body.knowing(Types::new(server.clone(), order.metadata.clone()));
+        }
         if let Some(count) = order.wanted(call.method()) {
             let patience = stage.clock.sleep(order.patience.unwrap_or(order.limit).min(order.limit));
             call.receive(&mut body, Some(count), (Some(patience), None)).await;
         }
+        let learnt = body.types();
         let mut outcome = Reply { call, name: &order.id, begun: false }.outcome(body);
         outcome.error = outcome.error.or(unsent);
+        if let (Some(server), Some(types)) = (&mut self.server, learnt) {
+            server.pool = types.into_pool();
+        }
         Ok(outcome)
     }
 }
@@ -235,7 +304,7 @@ impl Player {
 /// The connection of the scenario, made where there is none.
 async fn connected<'p>(
     server: &'p mut Option<Server>,
-    target: &str,
+    (target, trusted): (&str, &str),
     order: &Order,
     late: &mut Pause,
 ) -> Result<&'p mut Server, String> {
@@ -243,7 +312,7 @@ async fn connected<'p>(
     let connect = async {
         match open {
             Some(open) => open,
-            None => Server::connect(target).await,
+            None => Server::connect(target, trusted).await,
         }
     };
     tokio::select! {

@@ -5,12 +5,13 @@ mod events;
 mod request;
 mod target;
 
-pub use request::{Content, Events, Part, Request, read as read_request};
+pub use request::{Content, Events, Part, Redirects, Request, read as read_request};
 pub use target::Target;
 
+use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::fmt::Write as _;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -21,6 +22,7 @@ use reqwest::{Client, Method, Response, multipart, redirect};
 use serde_json::json;
 
 use super::observation::Sent;
+use super::trust::{self, Named};
 use super::variables::as_text;
 use super::{Answer, Excerpt, HttpAnswer, Kept, Lapse, Told, Variables};
 use crate::clock::{Clock, Pause};
@@ -38,9 +40,20 @@ const REDIRECTS: usize = 10;
 /// The HTTP of one scenario: connections are used again, cookies are its own.
 pub struct Web {
     target: Target,
-    jar: Arc<Jar>,
-    /// By whether they follow redirects and whether they use the jar; made when they are needed.
-    clients: [OnceLock<Result<Client, String>>; 4],
+    /// Certificates that are trusted, in PEM with placeholders; those of the machine where there is nothing.
+    trust: String,
+    /// Cookies by actor.
+    jars: Mutex<BTreeMap<String, Arc<Jar>>>,
+    /// Made when they are needed.
+    clients: Mutex<BTreeMap<Kind, Client>>,
+}
+
+/// What clients differ in.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
+    redirects: Redirects,
+    jar: Option<String>,
+    trust: String,
 }
 
 /// A request that is ready to be sent.
@@ -72,20 +85,43 @@ impl Web {
     /// The HTTP of a scenario at `target`: no proxy, redirects followed as long as they stay at the target.
     pub fn new(target: &str) -> Result<Self, String> {
         let target = Target::parse(target)?;
-        // The second call in a process finds the provider installed, which is what is wanted.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        Ok(Self { target, jar: Arc::default(), clients: Default::default() })
+        trust::install();
+        Ok(Self { target, trust: String::new(), jars: Mutex::default(), clients: Mutex::default() })
     }
 
-    fn client(&self, request: &Request) -> Result<Client, String> {
-        let slot = usize::from(request.redirects) + 2 * usize::from(request.jar);
-        self.clients[slot].get_or_init(|| self.build(request.redirects, request.jar)).clone()
+    /// The same, trusting the certificates in `trust` in place of those of the machine, where there are any.
+    #[must_use]
+    pub fn trusting(self, trust: &str) -> Self {
+        Self { trust: trust.to_owned(), ..self }
     }
 
-    fn build(&self, follows: bool, jar: bool) -> Result<Client, String> {
-        let home = self.target.clone();
+    fn client(&self, request: &Request, variables: &Variables) -> Result<Client, String> {
+        let jar = request.jar.as_ref().map(|actor| variables.fill(actor).into_owned());
+        let trust = variables.fill(&self.trust).into_owned();
+        let kind = Kind { redirects: request.redirects, jar, trust };
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = clients.get(&kind) {
+            return Ok(known.clone());
+        }
+        let made = self.build(&kind)?;
+        clients.insert(kind, made.clone());
+        Ok(made)
+    }
+
+    fn jar(&self, actor: &str) -> Arc<Jar> {
+        let mut jars = self.jars.lock().unwrap_or_else(PoisonError::into_inner);
+        jars.entry(actor.to_owned()).or_default().clone()
+    }
+
+    fn build(&self, kind: &Kind) -> Result<Client, String> {
+        let (home, redirects) = (self.target.clone(), kind.redirects);
         let policy = redirect::Policy::custom(move |attempt| {
-            if attempt.previous().len() > REDIRECTS {
+            let followed = attempt.previous().len().saturating_sub(1);
+            let follows = match redirects {
+                Redirects::Flag(follows) => follows,
+                Redirects::Most(most) => followed < most,
+            };
+            if redirects == Redirects::Flag(true) && followed >= REDIRECTS {
                 attempt.error(format!("more than {REDIRECTS} redirects"))
             } else if follows && home.is_home_of(attempt.url()) {
                 attempt.follow()
@@ -94,9 +130,20 @@ impl Web {
             }
         });
         let builder = Client::builder().no_proxy().redirect(policy);
-        let builder = if jar { builder.cookie_provider(self.jar.clone()) } else { builder };
-        // To read the machine's certificates takes longer than most requests, and nothing leaves a target without TLS.
-        let builder = if self.target.is_plain() { builder.tls_certs_only([]) } else { builder };
+        let builder = match &kind.jar {
+            Some(actor) => builder.cookie_provider(self.jar(actor)),
+            None => builder,
+        };
+        let builder = if self.target.is_plain() {
+            // To read the machine's certificates takes longer than most requests, and nothing leaves such a target.
+            builder.tls_certs_only([])
+        } else if kind.trust.is_empty() {
+            builder
+        } else {
+            let mut config = Named::read(&kind.trust)?.config();
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            builder.tls_backend_preconfigured(config)
+        };
         builder.build().map_err(|e| format!("no HTTP client: {}", describe(&e)))
     }
 
@@ -108,7 +155,7 @@ impl Web {
         }
         let method = Method::from_bytes(request.method.to_uppercase().as_bytes())
             .map_err(|_| format!("`{}` is no HTTP method", request.method))?;
-        let client = self.client(request)?;
+        let client = self.client(request, variables)?;
         let mut headers = headers(&request.headers, variables)?;
         if let Some(cookies) = cookies(&request.cookies, variables)? {
             headers.insert(COOKIE, cookies);
@@ -375,5 +422,5 @@ fn describe(error: &reqwest::Error) -> String {
         }
         next = cause.source();
     }
-    if causes.is_empty() { error.to_string() } else { causes.join(": ") }
+    trust::reason(if causes.is_empty() { error.to_string() } else { causes.join(": ") })
 }

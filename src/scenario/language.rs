@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::assert::Assertion;
-use super::{Browser, Grpc, Lapse, Request, Tui, Ws};
+use super::{Browser, Grpc, Hosts, Lapse, Request, Tui, When, Ws};
 use crate::value::Value;
 
 /// One user journey: what is done to a program and what is expected of it. The shape that flows through
@@ -45,6 +45,12 @@ pub struct Scenario {
     /// How long its setup and steps may take in all.
     #[serde(default)]
     pub timeout: Option<Lapse>,
+    /// Certificates in PEM that it trusts over TLS in place of those of the machine; empty for those.
+    #[serde(default)]
+    pub trust: String,
+    /// Which hosts its pages may reach beside the target.
+    #[serde(default)]
+    pub hosts: Hosts,
     /// Variables it begins with, those of its row among them.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Value>")]
@@ -99,6 +105,10 @@ fn one() -> f64 {
     1.0
 }
 
+fn once() -> u32 {
+    1
+}
+
 fn first() -> i64 {
     1
 }
@@ -119,6 +129,9 @@ pub struct Step {
     /// named.
     #[serde(default)]
     pub service: Option<String>,
+    /// What must be so of the variables for it to be done at all.
+    #[serde(default)]
+    pub when: Option<When>,
     /// A pause before it.
     #[serde(default)]
     pub delay: Option<Lapse>,
@@ -128,6 +141,9 @@ pub struct Step {
     /// The state that it is repeated for.
     #[serde(default)]
     pub until: Option<Until>,
+    /// How often it is done, one time after the other, as long as it does not fail.
+    #[serde(default = "once")]
+    pub repeat: u32,
     /// Whether the scenario ends where it fails.
     #[serde(default)]
     pub must: bool,
@@ -180,6 +196,16 @@ impl Action {
             Self::Ws(_) => "ws",
             Self::Tui(_) => "tui",
             Self::Parallel(_) => "parallel",
+        }
+    }
+
+    /// Whether it cannot be done without the base URL of the program.
+    pub fn needs_target(&self) -> bool {
+        match self {
+            Self::Request(_) | Self::Browser(_) => true,
+            Self::Ws(ws) => ws.needs_target(),
+            Self::Parallel(parallel) => parallel.members.iter().any(Self::needs_target),
+            Self::Exec(_) | Self::Grpc(_) | Self::Tui(_) => false,
         }
     }
 

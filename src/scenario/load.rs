@@ -30,7 +30,7 @@ pub fn load(files: impl Into<Files>) -> (Vec<Scenario>, Sources, Vec<Diagnostic>
     if files.scenarios.is_empty() {
         complaints.push(
             Diagnostic::new(Code::ScenarioNone, "there are no scenario files")
-                .help("scenarios are the files that end in .yaml or .yml, directly in the directory"),
+                .help("scenarios are the files that end in .yaml or .yml, in the directory and those in it"),
         );
     }
     let mut fixtures = BTreeMap::new();
@@ -39,6 +39,10 @@ pub fn load(files: impl Into<Files>) -> (Vec<Scenario>, Sources, Vec<Diagnostic>
         let source = sources.add(name, text);
         let (fixture, own) = read_file(&sources, source, read::fixture);
         complaints.extend(own);
+        if fixtures.contains_key(&stem) {
+            let message = format!("there are two fixtures `{stem}`: scenarios name them by their file names");
+            complaints.push(Diagnostic::new(Code::ScenarioTwice, message).at(sources.span(source, 0..0), ""));
+        }
         // A fixture that cannot be read is complained about once, not in every scenario that names it.
         fixtures.insert(stem, fixture.map(|(fixture, _)| fixture).unwrap_or_default());
     }

@@ -5,6 +5,7 @@
 
 mod answer;
 pub mod assert;
+mod attempt;
 mod browser;
 mod bytes;
 mod capture;
@@ -23,13 +24,15 @@ mod port;
 mod read;
 mod run;
 mod select;
+mod trust;
 mod tui;
 mod variables;
+mod when;
 mod ws;
 mod yaml;
 
 pub use answer::{Answer, Evidence, ExecAnswer, HttpAnswer, JUDGED, Told};
-pub use browser::{Browser, Deed, Goal};
+pub use browser::{Browser, Deed, Goal, Hosts, Upload};
 pub use capture::Captured;
 pub use excerpt::{Excerpt, Kept};
 pub use generator::Generator;
@@ -38,7 +41,7 @@ pub use http::{Request, Web};
 pub use language::{Action, Capture, Exec, Isolation, Parallel, Retry, Scenario, Step, Until, Visibility};
 pub use lapse::Lapse;
 pub use load::{Files, load};
-pub use observation::{Broken, Decided, EvidenceRef, Observation, Observed, Sent, StepSeen};
+pub use observation::{Broken, Decided, EvidenceRef, Observation, Observed, Sent, Skipped, StepSeen};
 pub use port::{
     Browsers, Command, Doing, Ear, Evidences, Execution, Opening, Program, Ran, Shell, ShellError, Shown,
     Tab, Terminal, TerminalSize,
@@ -47,4 +50,5 @@ pub use run::{Place, Stage, run};
 pub use select::Selector;
 pub use tui::Tui;
 pub use variables::Variables;
+pub use when::When;
 pub use ws::Ws;

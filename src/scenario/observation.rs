@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::assert::Verdict;
 use super::capture::Captured;
-use super::{Answer, Evidence, Evidences, Excerpt, Visibility};
+use super::{Answer, Evidence, Evidences, Excerpt, Step, Variables, Visibility};
 use crate::value::{Digest, Value};
 
 /// What was seen when a scenario was run. It says what happened and what its assertions decided, never how good it is.
@@ -45,8 +45,32 @@ pub struct Observation {
     /// The teardown. What breaks there is told and counts for nothing.
     #[serde(default)]
     pub teardown: Vec<StepSeen>,
+    /// Steps whose condition did not hold. They are in none of the lists above, and count for nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<Skipped>,
     /// How long all of it took, in milliseconds.
     pub duration_ms: u64,
+}
+
+/// A step that was not done because its `when` did not hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Skipped {
+    /// `setup`, `steps` or `teardown`.
+    pub list: String,
+    /// The line of the file where it begins, from 1.
+    pub line: usize,
+    /// What it does.
+    pub description: String,
+    /// Which condition did not hold.
+    pub why: String,
+}
+
+impl Skipped {
+    /// The record of `step`, where its condition does not hold.
+    pub fn of(step: &Step, list: &str, variables: &Variables) -> Option<Self> {
+        let why = step.when.as_ref()?.refusal(&variables.under(&step.variables))?;
+        Some(Self { list: list.to_owned(), line: step.line, description: step.description.clone(), why })
+    }
 }
 
 /// A setup that broke, with its evidence.
@@ -81,7 +105,7 @@ pub enum Decided {
 /// What was seen of one step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepSeen {
-    /// Its place in its list, from 0.
+    /// Its place in its list, from 0, where those that were skipped are left out.
     pub index: usize,
     /// The line of the file where it begins, from 1.
     pub line: usize,

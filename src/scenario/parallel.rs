@@ -1,4 +1,4 @@
-//! The step type `parallel`: several requests and commands at once, to see who wins a race.
+//! The step type `parallel`: several requests, commands and calls at once, to see who wins a race.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,10 +7,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::json;
 
+use super::attempt::alone;
 use super::http::Outcome;
 use super::observation::Sent;
-use super::run::{Stage, alone};
-use super::{Action, Answer, Excerpt, Kept, Parallel, Told, Variables};
+use super::variables::as_text;
+use super::{Action, Answer, Excerpt, Kept, Parallel, Stage, Told, Variables, grpc};
 use crate::value::Value;
 
 /// Most bytes kept of all results.
@@ -23,11 +24,22 @@ const SHOWN: usize = 16 << 10;
 pub async fn play(
     parallel: &Parallel,
     stage: &Stage<'_>,
+    caller: &mut grpc::Player,
     variables: &Variables,
     left: Option<Duration>,
 ) -> (Option<Sent>, Outcome) {
     let begun = stage.clock.now();
-    let all = join_all(parallel.members.iter().map(|member| one(member, stage, variables, left))).await;
+    let call = parallel.members.iter().find_map(|member| match member {
+        Action::Grpc(call) => Some(call),
+        _ => None,
+    });
+    let ready = match call {
+        Some(call) => caller.ready(call, stage, variables, left).await,
+        None => Ok(()),
+    };
+    let caller = ready.as_ref().map(|()| &*caller).map_err(String::as_str);
+    let all =
+        join_all(parallel.members.iter().map(|member| one(member, stage, caller, variables, left))).await;
     let took = stage.clock.now().saturating_sub(begun);
     let sent: Vec<&Sent> = all.iter().filter_map(|(sent, _)| sent.as_ref()).collect();
     let sent = Sent { text: Excerpt::of_text(&summary(&sent), SHOWN).text, ..Sent::default() };
@@ -38,11 +50,19 @@ pub async fn play(
 async fn one(
     member: &Action,
     stage: &Stage<'_>,
+    caller: Result<&grpc::Player, &str>,
     variables: &Variables,
     left: Option<Duration>,
 ) -> (Option<Sent>, Value) {
     let begun = stage.clock.now();
-    let (sent, outcome) = alone(member, stage, variables, left).await;
+    let (sent, outcome) = match (member, caller) {
+        (Action::Grpc(call), Ok(caller)) => {
+            let mut twin = caller.twin();
+            Box::pin(twin.play(call, stage, variables, left)).await
+        }
+        (Action::Grpc(_), Err(reason)) => (None, Outcome::error(reason)),
+        _ => alone(member, stage, variables, left).await,
+    };
     let took = stage.clock.now().saturating_sub(begun);
     (sent, result(&outcome, took))
 }
@@ -69,7 +89,7 @@ fn result(outcome: &Outcome, took: u64) -> Value {
 fn outcome_of(result: &Value) -> String {
     let code = ["status", "exit_code"].iter().find_map(|key| result.get(*key)).filter(|code| !code.is_null());
     match code {
-        Some(code) if result["error"].is_null() => code.to_string(),
+        Some(code) if result["error"].is_null() => as_text(code),
         _ => "error".to_owned(),
     }
 }

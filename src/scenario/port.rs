@@ -121,9 +121,10 @@ pub type Doing<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Where pages are opened.
 pub trait Browsers: Send + Sync {
-    /// Opens a page that shares nothing with the pages of other calls. What happens in it goes to `ear`; dialogs are
-    /// accepted and downloads refused on the way.
-    fn open(&self, ear: Ear) -> Doing<'_, Result<Box<dyn Tab>, String>>;
+    /// Opens a page that shares nothing with the pages of other calls. It reaches no host but those in `hosts`, `HOST` or
+    /// `HOST:PORT`, or any where there is no list. What happens in it goes to `ear`; dialogs are accepted and downloads
+    /// refused on the way.
+    fn open(&self, hosts: Option<Vec<String>>, ear: Ear) -> Doing<'_, Result<Box<dyn Tab>, String>>;
 }
 
 /// Hears the events of a page, in the words of the DevTools protocol, and `Browser.gone` at the end.

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::assert::{Assertion, Subject, Verdict, check};
+use indexmap::IndexMap;
+
+use super::assert::Verdict;
+use super::attempt::{self, Deadline};
 use super::capture::{Captured, take};
 use super::http::Outcome;
-use super::observation::{Broken, Decided, Observation, Observed, Sent, StepSeen};
+use super::observation::{Broken, Decided, Observation, Observed, Skipped, StepSeen};
 use super::port::{Browsers, Evidences, Shell};
-use super::{
-    Action, Deed, Excerpt, Lapse, Scenario, Step, Variables, Web, browser, exec, grpc, parallel, tui, ws,
-};
+use super::{Excerpt, Hosts, Scenario, Step, Variables, Web, browser, grpc, tui, ws};
 use crate::clock::{Clock, millis};
 
 /// What a scenario is played on.
@@ -72,33 +72,58 @@ pub struct Place {
 }
 
 /// The players of one scenario, by the service that they talk to.
-#[derive(Default)]
-struct Casts(BTreeMap<Option<String>, Cast>);
+struct Casts<'s> {
+    scenario: &'s Scenario,
+    all: BTreeMap<Option<String>, Cast>,
+}
 
-impl Casts {
+impl<'s> Casts<'s> {
+    fn new(scenario: &'s Scenario) -> Self {
+        Self { scenario, all: BTreeMap::new() }
+    }
+
     fn of(&mut self, service: Option<&String>) -> &mut Cast {
-        self.0.entry(service.cloned()).or_default()
+        self.all.entry(service.cloned()).or_insert_with(|| Cast::of(self.scenario))
     }
 
     async fn end(self) {
-        for cast in self.0.into_values() {
+        for cast in self.all.into_values() {
             cast.end().await;
         }
     }
 }
 
 /// What the steps of one scenario share that talk to the same service, by step type.
-#[derive(Default)]
-struct Cast {
-    browser: browser::Player,
-    grpc: grpc::Player,
-    ws: ws::Player,
-    tui: tui::Player,
+pub(super) struct Cast {
+    /// By actor.
+    browsers: IndexMap<String, browser::Player>,
+    hosts: Hosts,
+    trusts: bool,
+    pub grpc: grpc::Player,
+    pub ws: ws::Player,
+    pub tui: tui::Player,
 }
 
 impl Cast {
+    fn of(scenario: &Scenario) -> Self {
+        Self {
+            browsers: IndexMap::new(),
+            hosts: scenario.hosts.clone(),
+            trusts: !scenario.trust.is_empty(),
+            grpc: grpc::Player::trusting(&scenario.trust),
+            ws: ws::Player::trusting(&scenario.trust),
+            tui: tui::Player::default(),
+        }
+    }
+
+    /// Who plays the `browser` steps of `actor`.
+    pub fn browser(&mut self, actor: &str) -> &mut browser::Player {
+        let (hosts, trusts) = (&self.hosts, self.trusts);
+        self.browsers.entry(actor.to_owned()).or_insert_with(|| browser::Player::new(hosts.clone(), trusts))
+    }
+
     async fn end(self) {
-        self.browser.end();
+        self.browsers.into_values().for_each(browser::Player::end);
         self.grpc.end().await;
         self.ws.end().await;
         self.tui.end().await;
@@ -113,11 +138,16 @@ pub async fn run(scenario: &Scenario, stage: &Stage<'_>, variables: Variables) -
     let begun = stage.clock.now();
     let mut variables = variables.beside(&scenario.variables);
     let deadline = scenario.timeout.map(|timeout| (begun + millis(timeout.0), timeout));
-    let mut casts = Casts::default();
+    let mut casts = Casts::new(scenario);
     let mut setup = Vec::new();
+    let mut skipped = Vec::new();
     let mut broken = None;
-    for (index, step) in scenario.setup.iter().enumerate() {
-        let seen = perform(index, step, stage, &mut casts, &mut variables, deadline).await;
+    for step in &scenario.setup {
+        if let Some(skip) = Skipped::of(step, "setup", &variables) {
+            skipped.push(skip);
+            continue;
+        }
+        let seen = perform(setup.len(), step, stage, &mut casts, &mut variables, deadline).await;
         broken = breakage(&seen);
         setup.push(seen);
         if broken.is_some() {
@@ -129,7 +159,15 @@ pub async fn run(scenario: &Scenario, stage: &Stage<'_>, variables: Variables) -
         format!("step {} of the setup{what} broke: {}", broken.step + 1, broken.reason)
     });
     let mut steps: Vec<StepSeen> = Vec::new();
-    for (index, step) in scenario.steps.iter().enumerate() {
+    for step in &scenario.steps {
+        // Of steps that are not run nobody knows what their condition would have been: they count as failed.
+        if stopped.is_none()
+            && let Some(skip) = Skipped::of(step, "steps", &variables)
+        {
+            skipped.push(skip);
+            continue;
+        }
+        let index = steps.len();
         let seen = match &stopped {
             Some(why) => not_run(index, step, why, &variables),
             None => perform(index, step, stage, &mut casts, &mut variables, deadline).await,
@@ -141,8 +179,13 @@ pub async fn run(scenario: &Scenario, stage: &Stage<'_>, variables: Variables) -
         steps.push(seen);
     }
     let mut teardown = Vec::new();
-    for (index, step) in scenario.teardown.iter().enumerate() {
-        teardown.push(perform(index, step, stage, &mut casts, &mut variables, None).await);
+    for step in &scenario.teardown {
+        match Skipped::of(step, "teardown", &variables) {
+            Some(skip) => skipped.push(skip),
+            None => {
+                teardown.push(perform(teardown.len(), step, stage, &mut casts, &mut variables, None).await);
+            }
+        }
     }
     casts.end().await;
     Observation {
@@ -160,18 +203,16 @@ pub async fn run(scenario: &Scenario, stage: &Stage<'_>, variables: Variables) -
         setup,
         steps,
         teardown,
+        skipped,
         duration_ms: stage.clock.now().saturating_sub(begun),
     }
 }
-
-/// When a scenario has to be over, and how long it was given.
-type Deadline = Option<(u64, Lapse)>;
 
 async fn perform(
     index: usize,
     step: &Step,
     stage: &Stage<'_>,
-    casts: &mut Casts,
+    casts: &mut Casts<'_>,
     variables: &mut Variables,
     deadline: Deadline,
 ) -> StepSeen {
@@ -191,7 +232,7 @@ async fn perform(
     if let Some(delay) = step.delay {
         stage.clock.sleep(delay.0).await;
     }
-    let attempt = persist(step, stage, cast, seen, deadline).await;
+    let attempt = attempt::persist(step, stage, cast, seen, deadline).await;
     let captures: Vec<Captured> = match &attempt.outcome {
         Outcome { answer: Some(answer), error: None } => {
             step.capture.iter().map(|capture| keep(capture, answer, seen, variables)).collect()
@@ -224,196 +265,6 @@ fn keep(
     let captured = take(capture, answer, seen);
     captured.store(variables);
     captured
-}
-
-struct Attempt {
-    number: u32,
-    sent: Option<Sent>,
-    outcome: Outcome,
-    assertions: Vec<Verdict>,
-}
-
-impl Attempt {
-    /// Whether nothing is left to try for: a step that waits for a state has it, any other has not failed.
-    fn succeeded(&self, step: &Step) -> bool {
-        let waited = step.until.as_ref().map_or(self.assertions.len(), |until| until.assert.len());
-        self.outcome.error.is_none() && self.assertions.iter().take(waited).all(|verdict| verdict.ok)
-    }
-
-    /// Whether an assertion fails, and all that fail may hold later.
-    fn may_come_true(&self, step: &Step) -> bool {
-        let hopeless = |(assertion, verdict): (&Assertion, &Verdict)| {
-            !verdict.ok && matches!(assertion.subject, Subject::Duration | Subject::Console)
-        };
-        self.outcome.error.is_none()
-            && !self.succeeded(step)
-            && !asserted(step).zip(&self.assertions).any(hopeless)
-    }
-
-    /// Adds a picture of the page where somebody will want to see it: a judge, or who looks for a fault.
-    async fn illustrate(&mut self, step: &Step, stage: &Stage<'_>, cast: &mut Cast) {
-        let asked = matches!(&step.action, Action::Browser(browser) if browser.action == Deed::Screenshot {});
-        let wanted =
-            asked || stage.evidence.is_some() && !(self.succeeded(step) && step.expect.trim().is_empty());
-        if let Some(super::Answer::Told(told)) = self.outcome.answer.as_mut().filter(|_| wanted) {
-            told.evidence.extend(cast.browser.picture(stage).await);
-        }
-    }
-}
-
-/// How often and how long a step is tried.
-struct Tries {
-    most: u32,
-    interval: Duration,
-    timeout: Option<Duration>,
-}
-
-impl Tries {
-    fn of(step: &Step) -> Self {
-        match (&step.until, &step.retry) {
-            (Some(until), _) => {
-                Self { most: u32::MAX, interval: until.every.0, timeout: Some(until.within.0) }
-            }
-            (None, Some(retry)) => Self {
-                most: retry.attempts,
-                interval: retry.interval.0,
-                timeout: retry.timeout.map(|timeout| timeout.0),
-            },
-            (None, None) => Self { most: 1, interval: Duration::ZERO, timeout: None },
-        }
-    }
-
-    /// When the last try is cut off.
-    fn end(&self, begun: u64, deadline: Deadline) -> Option<u64> {
-        let own = self.timeout.map(|timeout| begun + millis(timeout));
-        own.into_iter().chain(deadline.map(|(at, _)| at)).min()
-    }
-}
-
-/// Tries a step until it neither breaks nor fails an assertion, as often and as long as its `retry` or `until` says.
-async fn persist(
-    step: &Step,
-    stage: &Stage<'_>,
-    cast: &mut Cast,
-    variables: &Variables,
-    deadline: Deadline,
-) -> Attempt {
-    let tries = Tries::of(step);
-    let end = tries.end(stage.clock.now(), deadline);
-    let left = || end.map(|end| Duration::from_millis(end.saturating_sub(stage.clock.now())));
-    let mut number = 1;
-    let mut before: Option<Attempt> = None;
-    loop {
-        let mut attempt = once(step, stage, cast, variables, left()).await;
-        // Of a state that was not reached, the last that was seen tells more than that time was over.
-        let cut_off = attempt.outcome.error.is_some() && left().is_some_and(|left| left.is_zero());
-        if let Some(before) = before.take_if(|_| cut_off && step.until.is_some()) {
-            attempt = before;
-        }
-        attempt.number = number;
-        let over = number >= tries.most || left().is_some_and(|left| left <= tries.interval);
-        if over || attempt.succeeded(step) {
-            return attempt;
-        }
-        before = Some(attempt);
-        stage.clock.sleep(tries.interval).await;
-        number += 1;
-    }
-}
-
-async fn once(
-    step: &Step,
-    stage: &Stage<'_>,
-    cast: &mut Cast,
-    variables: &Variables,
-    left: Option<Duration>,
-) -> Attempt {
-    let begun = stage.clock.now();
-    let (sent, outcome) = act(&step.action, stage, cast, variables, left).await;
-    let assertions = verdicts(step, &outcome, begun, stage, variables);
-    let mut attempt = Attempt { number: 1, sent, outcome, assertions };
-    if matches!(step.action, Action::Browser(_)) {
-        // A page may still be on its way to what is asserted.
-        while attempt.may_come_true(step)
-            && let Some(outcome) = cast.browser.look_again().await
-        {
-            attempt.assertions = verdicts(step, &outcome, begun, stage, variables);
-            attempt.outcome = outcome;
-        }
-        attempt.illustrate(step, stage, cast).await;
-    }
-    attempt
-}
-
-fn verdicts(
-    step: &Step,
-    outcome: &Outcome,
-    begun: u64,
-    stage: &Stage<'_>,
-    variables: &Variables,
-) -> Vec<Verdict> {
-    let took = Duration::from_millis(stage.clock.now().saturating_sub(begun));
-    let Some(answer) = &outcome.answer else { return Vec::new() };
-    asserted(step).map(|assertion| check(assertion, answer, took, variables)).collect()
-}
-
-/// What has to hold: the state that is waited for, then the rest.
-fn asserted(step: &Step) -> impl Iterator<Item = &Assertion> {
-    step.until.iter().flat_map(|until| &until.assert).chain(&step.assert)
-}
-
-async fn act(
-    action: &Action,
-    stage: &Stage<'_>,
-    cast: &mut Cast,
-    variables: &Variables,
-    left: Option<Duration>,
-) -> (Option<Sent>, Outcome) {
-    // Boxed, so that a request does not carry the room that the others need.
-    match action {
-        Action::Browser(step) => Box::pin(cast.browser.play(step, stage, variables, left)).await,
-        Action::Grpc(step) => Box::pin(cast.grpc.play(step, stage, variables, left)).await,
-        Action::Ws(step) => Box::pin(cast.ws.play(step, stage, variables, left)).await,
-        Action::Tui(step) => Box::pin(cast.tui.play(step, stage, variables, left)).await,
-        Action::Parallel(step) => Box::pin(parallel::play(step, stage, variables, left)).await,
-        Action::Request(_) | Action::Exec(_) => alone(action, stage, variables, left).await,
-    }
-}
-
-/// Does what needs nothing of the steps before it: a request or a command.
-pub(super) async fn alone(
-    action: &Action,
-    stage: &Stage<'_>,
-    variables: &Variables,
-    left: Option<Duration>,
-) -> (Option<Sent>, Outcome) {
-    let limit = |own: Duration| left.map_or(own, |left| left.min(own));
-    match action {
-        Action::Request(request) => {
-            let Some(web) = stage.web else { return (None, Outcome::error("there is no target to send to")) };
-            match web.prepare(request, variables) {
-                Ok(prepared) => {
-                    let sent = prepared.sent();
-                    (Some(sent), Web::send(prepared, limit(request.timeout.0), stage.clock).await)
-                }
-                Err(error) => (None, Outcome::error(error)),
-            }
-        }
-        Action::Exec(command) => {
-            let Some(shell) = stage.shell else {
-                return (None, Outcome::error("there is no service to run it in"));
-            };
-            let mut command = exec::prepare(command, variables);
-            command.timeout = limit(command.timeout);
-            let sent = exec::sent(&command);
-            let outcome = match exec::run(command, shell).await {
-                Ok(answer) => Outcome { answer: Some(answer), error: None },
-                Err(error) => Outcome::error(error),
-            };
-            (Some(sent), outcome)
-        }
-        other => (None, Outcome::error(format!("`{}` cannot be done at once with others", other.word()))),
-    }
 }
 
 fn decide(step: &Step, error: Option<&String>, assertions: &[Verdict]) -> Decided {

@@ -2,6 +2,7 @@
 //! Start with [`Tui`] (what a step says), then `play.rs` and `session.rs` (what is done); `chord.rs` knows what keys
 //! send, `emulator.rs` what the screen shows.
 
+mod charset;
 mod chord;
 mod emulator;
 mod play;
@@ -88,6 +89,13 @@ pub enum WaitFor {
     Matches(String),
     /// This text no longer.
     Gone(String),
+}
+
+impl WaitFor {
+    /// Whether an empty screen is what it waits for.
+    pub fn is_for_absence(&self) -> bool {
+        matches!(self, Self::Gone(_))
+    }
 }
 
 fn tenth_of_a_second() -> Lapse {

@@ -95,6 +95,11 @@ impl Variables {
         Self { values, generator: self.generator.clone() }
     }
 
+    /// All of them, by name.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.values.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
     /// Keeps `value` under `name`; the last one wins.
     pub fn set(&mut self, name: &str, value: Value) {
         self.values.insert(name.to_owned(), value);

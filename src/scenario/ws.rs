@@ -89,6 +89,11 @@ pub const KEYS: &[&str] =
     &["url", "id", "headers", "protocols", "send", "messages", "receive", "close", "timeout"];
 
 impl Ws {
+    /// Whether it connects to what only a target says.
+    pub fn needs_target(&self) -> bool {
+        self.url.as_ref().is_some_and(|url| !play::is_literal(url))
+    }
+
     /// Whether it waits for messages on a stream.
     pub fn receives(&self) -> bool {
         self.receive.is_some()

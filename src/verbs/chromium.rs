@@ -15,9 +15,13 @@ fn said(error: &CallError) -> String {
 }
 
 impl Browsers for Pages {
-    fn open(&self, ear: Ear) -> Doing<'_, Result<Box<dyn scenario::Tab>, String>> {
+    fn open(
+        &self,
+        hosts: Option<Vec<String>>,
+        ear: Ear,
+    ) -> Doing<'_, Result<Box<dyn scenario::Tab>, String>> {
         Box::pin(async move {
-            let tab = self.0.open(ear).await.map_err(|failure| failure.message)?;
+            let tab = self.0.open(hosts.as_deref(), ear).await.map_err(|failure| failure.message)?;
             Ok(Box::new(Open(tab)) as Box<dyn scenario::Tab>)
         })
     }

@@ -95,10 +95,10 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
         };
         let web = match &with.target {
             Some(target) if used(&["request"]).is_some() => {
-                Some(Web::new(target).map_err(Failure::permanent)?)
+                Some(Web::new(target).map_err(Failure::permanent)?.trusting(&scenario.trust))
             }
             Some(_) => None,
-            None => match used(OUTSIDE) {
+            None => match outside(&scenario) {
                 Some(word) => return Err(lacks(&scenario, word, "target", "{{ held.url }}")),
                 None => None,
             },
@@ -154,7 +154,7 @@ impl ScenarioRun {
                     format!("http://127.0.0.1:{own}")
                 }
             };
-            let web = Web::new(&target).map_err(Failure::permanent)?;
+            let web = Web::new(&target).map_err(Failure::permanent)?.trusting(&scenario.trust);
             Ok((called.clone(), Place { web, shell: self.services.shell(&beside.id), target }))
         };
         scenario.services.iter().map(place).collect()
@@ -184,8 +184,13 @@ fn redacted(observation: Observation, secrets: &dyn Secrets) -> Observation {
 
 /// Steps that happen inside the service.
 const INSIDE: &[&str] = &["exec", "tui"];
-/// Steps that need a URL.
-const OUTSIDE: &[&str] = &["request", "browser", "ws"];
+
+/// The word for a step that needs a URL, where there is one.
+fn outside(scenario: &Scenario) -> Option<&'static str> {
+    let steps = scenario.setup.iter().chain(&scenario.steps).chain(&scenario.teardown);
+    let own = steps.filter(|step| step.service.is_none());
+    own.map(|step| &step.action).find(|action| action.needs_target()).map(Action::word)
+}
 
 /// Evidence is kept among the blobs of the run.
 struct Kept(Arc<dyn Blobs>);

@@ -2,6 +2,8 @@
 #![expect(clippy::disallowed_methods, reason = "a door: reads the scenario directory")]
 
 use std::ffi::OsStr;
+use std::fs::DirEntry;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -22,8 +24,8 @@ pub struct ScenarioLoad;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// The directory: a path, or the value of an input of type `dir`. Its `*.yaml` and `*.yml` files are read, not
-    /// those of directories in it, except `fixtures`.
+    /// The directory: a path, or the value of an input of type `dir`. Its `*.yaml` and `*.yml` files are read, and those of
+    /// directories in it; what lies in a directory called `fixtures` are fixtures.
     pub dir: Dir,
 }
 
@@ -53,7 +55,7 @@ pub struct Out {
     pub warnings: Vec<String>,
 }
 
-/// The directory beside the scenarios that holds what they share.
+/// The directory that holds what scenarios share, beside them or deeper.
 const FIXTURES: &str = "fixtures";
 
 /// Most bytes of one file.
@@ -104,39 +106,66 @@ fn read_and_load(dir: &Path, shown: &str) -> Result<Out, Failure> {
         .detail(json!({ "diagnostics": unreadable })))
 }
 
-/// The scenario files of a directory with their fixtures, and complaints about those that cannot be read. They are called
-/// by the name `shown` of the directory.
+/// The scenario files of a directory and of the directories in it, with their fixtures, and complaints about those that
+/// cannot be read. They are called by the name `shown` of the directory.
 pub fn read_files(dir: &Path, shown: &str) -> Result<(Files, Vec<String>), Failure> {
-    let (scenarios, mut unreadable) = read_dir(dir, shown)?;
-    let mut files = Files { scenarios, fixtures: Vec::new() };
-    if dir.join(FIXTURES).is_dir() {
-        let (fixtures, broken) = read_dir(&dir.join(FIXTURES), &format!("{shown}/{FIXTURES}"))?;
-        files.fixtures = fixtures;
-        unreadable.extend(broken);
+    let mut found = Found::default();
+    found.look(dir, shown, false).map_err(|e| {
+        Failure::permanent(format!("the scenario directory {shown} cannot be read: {e}"))
+            .hint("give a directory that holds .yaml or .yml files")
+    })?;
+    let ((scenarios, own), (fixtures, theirs)) = (read_all(found.scenarios), read_all(found.fixtures));
+    let complaints = found.unreadable.into_iter().chain(own).chain(theirs).collect();
+    Ok((Files { scenarios, fixtures }, complaints))
+}
+
+/// Where the files lie, and what they are called.
+#[derive(Default)]
+struct Found {
+    scenarios: Vec<(PathBuf, String)>,
+    fixtures: Vec<(PathBuf, String)>,
+    unreadable: Vec<String>,
+}
+
+impl Found {
+    /// Looks into `dir`, by name, and into the directories in it. Files may be symbolic links; directories that are, are not
+    /// followed, because they may lead in a circle. What begins with a dot is passed over.
+    fn look(&mut self, dir: &Path, shown: &str, among_fixtures: bool) -> io::Result<()> {
+        let mut entries = std::fs::read_dir(dir)?.collect::<Result<Vec<_>, _>>()?;
+        entries.sort_by_key(DirEntry::file_name);
+        let (directories, files): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        for entry in files {
+            let path = entry.path();
+            let wanted = matches!(path.extension().and_then(OsStr::to_str), Some("yaml" | "yml"));
+            if wanted && path.is_file() {
+                let named = named(&path, shown);
+                let list = if among_fixtures { &mut self.fixtures } else { &mut self.scenarios };
+                list.push((path, named));
+            }
+        }
+        for entry in directories {
+            let path = entry.path();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with('.') {
+                continue;
+            }
+            let shown = named(&path, shown);
+            if let Err(error) = self.look(&path, &shown, among_fixtures || name == FIXTURES) {
+                let code = Code::ScenarioFile;
+                self.unreadable.push(format!("{shown}:1:1: error[{code}]: it cannot be read: {error}"));
+            }
+        }
+        Ok(())
     }
-    Ok((files, unreadable))
 }
 
 type Texts = (Vec<(String, String)>, Vec<String>);
 
-/// Names and texts of the scenario files by name, and complaints about files that cannot be read.
-fn read_dir(dir: &Path, shown: &str) -> Result<Texts, Failure> {
-    let failed = |e: std::io::Error| {
-        Failure::permanent(format!("the scenario directory {shown} cannot be read: {e}"))
-            .hint("give a directory that holds .yaml or .yml files")
-    };
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let wanted = matches!(path.extension().and_then(OsStr::to_str), Some("yaml" | "yml"));
-        if wanted && path.is_file() {
-            paths.push(path);
-        }
-    }
-    paths.sort();
+/// Names and texts of files, and complaints about those that cannot be read.
+fn read_all(paths: Vec<(PathBuf, String)>) -> Texts {
     let (mut files, mut complaints) = (Vec::new(), Vec::new());
-    for path in paths {
-        let name = named(&path, shown);
+    for (path, name) in paths {
         match read_text(&path) {
             Ok(text) => files.push((name, text)),
             Err(reason) => {
@@ -145,7 +174,7 @@ fn read_dir(dir: &Path, shown: &str) -> Result<Texts, Failure> {
             }
         }
     }
-    Ok((files, complaints))
+    (files, complaints)
 }
 
 fn named(path: &Path, shown: &str) -> String {

@@ -4,6 +4,7 @@ mod browser;
 mod commands;
 mod documents;
 mod extras;
+mod floods;
 mod grpc;
 mod lint;
 mod loading;
@@ -11,6 +12,7 @@ mod peers;
 mod program;
 mod requests;
 mod superset;
+mod tls;
 mod tui;
 mod ws;
 
@@ -74,7 +76,7 @@ pub async fn play_on(
 ) -> Observation {
     // What flows through a pipeline is JSON: a scenario must survive the way.
     let scenario: Scenario = serde_json::from_value(serde_json::to_value(scenario).unwrap()).unwrap();
-    let web = target.map(|target| Web::new(target).unwrap());
+    let web = target.map(|target| Web::new(target).unwrap().trusting(&scenario.trust));
     let stage = Stage { web: web.as_ref(), target, shell, ..Stage::new(clock) };
     let variables = Variables::given([("dir".to_owned(), json!(dir))].into_iter().collect());
     run(&scenario, &stage, variables).await

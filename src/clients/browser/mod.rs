@@ -69,11 +69,13 @@ impl Chromium {
         Ok(running)
     }
 
-    /// Opens a page in a context of its own. What happens in it goes to `ear`.
-    pub async fn open(&self, ear: Ear) -> Result<Tab, Failure> {
+    /// Opens a page in a context of its own, which reaches no host but those in `hosts`, or any where there is no list.
+    /// What happens in it goes to `ear`.
+    pub async fn open(&self, hosts: Option<&[String]>, ear: Ear) -> Result<Tab, Failure> {
         let running = self.running().await?;
+        let context = hosts.map_or_else(|| json!({}), only);
         let made =
-            running.wire.call(None, "Target.createBrowserContext", json!({})).await.map_err(|e| lost(&e))?;
+            running.wire.call(None, "Target.createBrowserContext", context).await.map_err(|e| lost(&e))?;
         let context = Arc::new(Context { running, id: text(&made, "browserContextId") });
         let page =
             json!({ "url": "about:blank", "browserContextId": context.id, "width": 1280, "height": 720 });
@@ -134,6 +136,13 @@ impl Drop for Context {
         let whom = json!({ "browserContextId": self.id });
         self.running.wire.tell(None, "Target.disposeBrowserContext", &whom);
     }
+}
+
+/// A context in which all hosts but these are looked for behind a proxy that is not there. That holds for everything that a
+/// page does, and asks nobody for the address of a host.
+fn only(hosts: &[String]) -> Value {
+    let allowed = std::iter::once("<-loopback>").chain(hosts.iter().map(String::as_str));
+    json!({ "proxyServer": "http://127.0.0.1:1", "proxyBypassList": allowed.collect::<Vec<_>>().join(";") })
 }
 
 fn text(value: &Value, key: &str) -> String {

@@ -31,8 +31,8 @@ pub struct Verdict {
 /// Longest text in `actual`, in bytes.
 const ACTUAL: usize = 512;
 
-/// Checks `assertion` against `answer`, which took `took`.
-pub fn check(assertion: &Assertion, answer: &Answer, took: Duration, variables: &Variables) -> Verdict {
+/// Checks `assertion` against `answer`, which took the last of the times in `took`.
+pub fn check(assertion: &Assertion, answer: &Answer, took: &[Duration], variables: &Variables) -> Verdict {
     let loose = assertion.rule == Rule::Equals && is_placeholder(&assertion.value);
     let filled = Assertion {
         path: assertion.path.as_ref().map(|path| variables.fill(path).into_owned()),
@@ -82,10 +82,10 @@ fn shorten(actual: Value) -> Value {
 }
 
 /// The part that is checked, `None` where the answer does not have it, an error where it cannot be told.
-fn find(assertion: &Assertion, answer: &Answer, took: Duration) -> Result<Option<Value>, String> {
+fn find(assertion: &Assertion, answer: &Answer, took: &[Duration]) -> Result<Option<Value>, String> {
     let path = assertion.path.as_deref().unwrap_or_default();
     Ok(match (assertion.subject, answer) {
-        (Subject::Duration, _) => Some(Lapse(took).to_string().into()),
+        (Subject::Duration, _) => Some(Lapse(time(took, path)).to_string().into()),
         (Subject::Json, _) => {
             let value = answer.json()?;
             Selector::parse(path)?.pick(&value)
@@ -102,6 +102,24 @@ fn find(assertion: &Assertion, answer: &Answer, took: Duration) -> Result<Option
         (subject, Answer::Told(told)) => told.part(subject.word()).filter(|part| !part.is_null()).cloned(),
         (subject, _) => return Err(format!("this step's answer has no {}", subject.word())),
     })
+}
+
+/// What `which` says of some times: their mean, their longest, or that which so many of a hundred do not exceed; the last
+/// one where it says nothing.
+fn time(took: &[Duration], which: &str) -> Duration {
+    let mut sorted = took.to_vec();
+    sorted.sort_unstable();
+    let count = sorted.len().max(1);
+    let chosen = match which {
+        "" => took.last().copied(),
+        "max" => sorted.last().copied(),
+        "mean" => u32::try_from(count).ok().map(|count| took.iter().sum::<Duration>() / count),
+        percentile => {
+            let of_hundred: usize = percentile.trim_start_matches('p').parse().unwrap_or(100);
+            sorted.get((count * of_hundred).div_ceil(100).saturating_sub(1)).copied()
+        }
+    };
+    chosen.unwrap_or_default()
 }
 
 /// The entry `name` of a table, in any case.
@@ -285,7 +303,7 @@ mod tests {
         variables.set("id", json!("7"));
         variables.set("dot", json!("."));
         let assertion = Assertion { subject, path: path.map(Into::into), rule, value };
-        check(&assertion, &answer, Duration::from_millis(480), &variables)
+        check(&assertion, &answer, &[Duration::from_millis(480)], &variables)
     }
 
     #[test]
@@ -316,6 +334,14 @@ mod tests {
     }
 
     #[test]
+    fn times_have_percentiles() {
+        let took: Vec<Duration> = (1..=100).rev().map(Duration::from_millis).collect();
+        let millis = |which: &str| time(&took, which).as_micros();
+        assert_eq!(["p50", "p95", "p99", "max", ""].map(millis), [50_000, 95_000, 99_000, 100_000, 1_000]);
+        assert_eq!((millis("mean"), time(&took[..1], "p50").as_millis()), (50_500, 100));
+    }
+
+    #[test]
     fn what_fails_shows_both_sides() {
         let failed = verdict(Subject::Status, None, Rule::OneOf, json!([200, "4xx"]));
         assert_eq!(
@@ -338,7 +364,7 @@ mod tests {
         let answer = exec(3, "[1, 2]\n", "boom\n");
         let check = |subject, path: Option<&str>, rule, value| {
             let assertion = Assertion { subject, path: path.map(Into::into), rule, value };
-            check(&assertion, &answer, Duration::ZERO, &Variables::default())
+            check(&assertion, &answer, &[Duration::ZERO], &Variables::default())
         };
         assert!(check(Subject::ExitCode, None, Rule::OneOf, json!([3])).ok);
         assert!(check(Subject::Stderr, None, Rule::Contains, json!("boom")).ok);
@@ -350,7 +376,7 @@ mod tests {
             rule: Rule::Exists,
             value: json!(true),
         };
-        let verdict = super::check(&assertion, &plain, Duration::ZERO, &Variables::default());
+        let verdict = super::check(&assertion, &plain, &[Duration::ZERO], &Variables::default());
         assert!(verdict.reason.unwrap().starts_with("the body is no JSON"));
     }
 }

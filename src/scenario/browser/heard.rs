@@ -13,6 +13,10 @@ const LINES: usize = 100;
 const LINE: usize = 500;
 /// Most requests that are followed at once.
 const REQUESTS: usize = 1000;
+/// Most frames of a page that are known.
+const FRAMES: usize = 1000;
+/// What the browser says of a host that it is kept from.
+pub const KEPT_FROM: &str = "net::ERR_PROXY_CONNECTION_FAILED";
 /// Why a page ended that was closed, not broken.
 pub const CLOSED: &str = "the page was closed";
 /// Requests that need not end for a page to be at rest.
@@ -23,8 +27,10 @@ const ENDLESS: [&str; 4] = ["EventSource", "WebSocket", "Media", "Ping"];
 pub struct Heard {
     /// Its main frame.
     pub frame: String,
-    /// Where our own script can be asked, in the document that is there now.
-    pub world: Option<String>,
+    /// Where our own script can be asked, in the documents that are there now, by frame.
+    pub worlds: HashMap<String, String>,
+    /// How many frames have been taken away.
+    pub detached: u64,
     /// A navigation was asked for and has not begun to load.
     requested: bool,
     /// A document is loading.
@@ -128,16 +134,16 @@ impl Heard {
                 self.requests.clear();
             }
             "Runtime.executionContextCreated"
-                if text("/context/name") == WORLD && text("/context/auxData/frameId") == self.frame =>
+                if text("/context/name") == WORLD && self.worlds.len() < FRAMES =>
             {
-                self.world = Some(text("/context/uniqueId").to_owned());
+                let (frame, world) = (text("/context/auxData/frameId"), text("/context/uniqueId"));
+                self.worlds.insert(frame.to_owned(), world.to_owned());
             }
-            "Runtime.executionContextDestroyed"
-                if self.world.as_deref() == Some(text("/executionContextUniqueId")) =>
-            {
-                self.world = None;
+            "Runtime.executionContextDestroyed" => {
+                self.worlds.retain(|_, world| world.as_str() != text("/executionContextUniqueId"));
             }
-            "Runtime.executionContextsCleared" => self.world = None,
+            "Runtime.executionContextsCleared" => self.worlds.clear(),
+            "Page.frameDetached" => self.detached += 1,
             "Inspector.targetCrashed" => self.ended = Some("the page crashed"),
             "Inspector.detached" | "Target.detachedFromTarget" => self.ended = Some(CLOSED),
             "Browser.gone" => self.ended = Some("the browser ended"),
@@ -172,7 +178,11 @@ impl Heard {
                 let what = self.requests.remove(id);
                 let canceled = told["canceled"].as_bool().unwrap_or_default();
                 if let Some(what) = what.filter(|_| !canceled) {
-                    self.complain(&format!("failed: {what}: {}", text("/errorText")));
+                    let why = match text("/errorText") {
+                        KEPT_FROM => "kept from it, see `hosts`",
+                        why => why,
+                    };
+                    self.complain(&format!("failed: {what}: {why}"));
                 }
             }
             "Runtime.consoleAPICalled" if matches!(text("/type"), "error" | "assert") => {

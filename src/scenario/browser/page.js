@@ -304,6 +304,35 @@
       e.focus(); tell(e);
       return true;
     }),
+    // A frame that can be seen; whoever waits for what is in it need not wait for it.
+    frame: async selector => {
+      const e = await until(async () => {
+        const found = one(find(selector));
+        if (!found) return no('nothing matches it');
+        if (!/^I?FRAME$/.test(found.tagName)) throw `${tag(found)} is no frame`;
+        return visible(found) ? found : no('it cannot be seen');
+      });
+      no('');
+      return e;
+    },
+    inset: selector => {
+      const e = one(find(selector));
+      if (!e) return {};
+      const { left, top } = e.getBoundingClientRect(), style = getComputedStyle(e);
+      return { x: left + e.clientLeft + parseFloat(style.paddingLeft), y: top + e.clientTop + parseFloat(style.paddingTop) };
+    },
+    upload: (selector, files) => until(async () => {
+      const named = one(find(selector)), e = named && named.tagName === 'LABEL' && named.control || named;
+      if (!e) return no('nothing matches it');
+      if (e.tagName !== 'INPUT' || e.type !== 'file') throw `${tag(e)} takes no files`;
+      if (disabled(e)) return no('it is disabled');
+      if (files.length > 1 && !e.multiple) throw `${tag(e)} takes one file`;
+      const held = new DataTransfer();
+      for (const { filename, type, base64 } of files) held.items.add(new File([Uint8Array.from(atob(base64), c => c.charCodeAt(0))], filename, { type }));
+      e.files = held.files;
+      tell(e);
+      return true;
+    }),
     checked: selector => { const e = one(find(selector)); return !!e && checked(e); },
     wait: goal => until(async () => {
       if (goal.url !== null && !location.href.includes(goal.url)) return no(`the page is at ${location.href}`);

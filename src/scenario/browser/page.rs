@@ -8,9 +8,9 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::chord;
-use super::heard::Heard;
+use super::heard::{Heard, KEPT_FROM};
 use crate::clock::Pause;
-use crate::scenario::{Browsers, Ear, Tab};
+use crate::scenario::{Browsers, Doing, Ear, Tab};
 use crate::value::Value;
 
 /// The name of the world that our script runs in.
@@ -31,6 +31,8 @@ const LOST: [&str; 5] = [
 pub struct Page {
     tab: Box<dyn Tab>,
     heard: Arc<watch::Sender<Heard>>,
+    /// Whether it looks at no certificate.
+    trusts: bool,
 }
 
 /// What is seen of a page or of an element in it.
@@ -57,16 +59,20 @@ fn listener() -> (Arc<watch::Sender<Heard>>, Ear) {
 }
 
 impl Page {
-    /// Opens an empty one.
-    pub async fn open(browsers: &dyn Browsers) -> Result<Self, String> {
+    /// Opens an empty one that reaches `hosts`, all where there is no list. One that `trusts` looks at no certificate.
+    pub async fn open(
+        browsers: &dyn Browsers,
+        hosts: Option<Vec<String>>,
+        trusts: bool,
+    ) -> Result<Self, String> {
         let (heard, ear) = listener();
-        Self { tab: browsers.open(ear).await?, heard }.prepared().await
+        Self { tab: browsers.open(hosts, ear).await?, heard, trusts }.prepared().await
     }
 
     /// One that this one has opened.
     pub async fn other(&self, id: &str) -> Result<Self, String> {
         let (heard, ear) = listener();
-        Self { tab: self.tab.attach(id, ear).await?, heard }.prepared().await
+        Self { tab: self.tab.attach(id, ear).await?, heard, trusts: self.trusts }.prepared().await
     }
 
     async fn prepared(self) -> Result<Self, String> {
@@ -81,6 +87,7 @@ impl Page {
             ("Log.enable", json!({})),
             ("Emulation.setFocusEmulationEnabled", json!({ "enabled": true })),
             ("Emulation.setDeviceMetricsOverride", size),
+            ("Security.setIgnoreCertificateErrors", json!({ "ignore": self.trusts })),
             ("Page.addScriptToEvaluateOnNewDocument", script),
         ];
         try_join_all(calls.into_iter().map(|(method, given)| self.tab.call(method, given))).await?;
@@ -121,24 +128,67 @@ impl Page {
         state.ok().and_then(|state| state.ended).map_or(Ok(()), |why| Err(why.to_owned()))
     }
 
-    /// What `function` of our script gives for `given`. Where the document goes away meanwhile, the next one is asked.
-    pub async fn ask(&self, function: &str, given: &[Value]) -> Result<Value, String> {
+    /// What `function` of our script gives for `given`, in the document of the last of `frames`, which are looked for one in
+    /// the other. Where the document goes away meanwhile, the next one is asked.
+    pub async fn ask(&self, frames: &[Value], function: &str, given: &[Value]) -> Result<Value, String> {
         let given: Vec<String> = given.iter().map(Value::to_string).collect();
         let expression = format!("atoll.{function}({})", given.join(", "));
-        loop {
-            self.until(|heard| heard.world.is_some()).await?;
-            let world = self.heard().world.clone();
-            let call = json!({
-                "expression": expression, "uniqueContextId": world, "awaitPromise": true, "returnByValue": true,
-            });
-            match self.tab.call("Runtime.evaluate", call).await {
-                Ok(answer) => return value(&answer),
-                Err(reason) if LOST.iter().any(|lost| reason.contains(lost)) => {
-                    self.until(|heard| heard.world != world).await?;
+        self.evaluate(frames, expression, true).await.map(|result| result["value"].clone())
+    }
+
+    fn evaluate<'a>(
+        &'a self,
+        frames: &'a [Value],
+        expression: String,
+        by_value: bool,
+    ) -> Doing<'a, Result<Value, String>> {
+        Box::pin(async move {
+            loop {
+                let detached = self.heard().detached;
+                let frame = match frames.split_last() {
+                    Some((inner, outer)) => self.frame(outer, inner).await?,
+                    None => self.tab.id().to_owned(),
+                };
+                let known = |heard: &Heard| heard.worlds.contains_key(&frame) || heard.detached > detached;
+                self.until(known).await?;
+                let Some(world) = self.heard().worlds.get(&frame).cloned() else { continue };
+                let call = json!({
+                    "expression": expression, "uniqueContextId": world, "awaitPromise": true,
+                    "returnByValue": by_value,
+                });
+                match self.tab.call("Runtime.evaluate", call).await {
+                    Ok(answer) => return value(&answer),
+                    Err(reason) if LOST.iter().any(|lost| reason.contains(lost)) => {
+                        let other = |heard: &Heard| {
+                            heard.worlds.get(&frame) != Some(&world) || heard.detached > detached
+                        };
+                        self.until(other).await?;
+                    }
+                    Err(reason) => return Err(self.heard().ended.map_or(reason, str::to_owned)),
                 }
-                Err(reason) => return Err(self.heard().ended.map_or(reason, str::to_owned)),
             }
+        })
+    }
+
+    /// The id of the frame that `selector` leads to in the document of `outer`, once it is there.
+    async fn frame(&self, outer: &[Value], selector: &Value) -> Result<String, String> {
+        let found = self.evaluate(outer, format!("atoll.frame({selector})"), false).await?;
+        let whom = json!({ "objectId": found["objectId"] });
+        let described = self.tab.call("DOM.describeNode", whom.clone()).await?;
+        self.tab.call("Runtime.releaseObject", whom).await?;
+        let id = described["node"]["frameId"].as_str();
+        id.map(str::to_owned).ok_or_else(|| "the frame has no document".to_owned())
+    }
+
+    /// How far the document of the last of `frames` is from the corner of the page.
+    async fn inset(&self, frames: &[Value]) -> Result<(f64, f64), String> {
+        let mut inset = (0.0, 0.0);
+        for at in 0..frames.len() {
+            let corner = self.ask(&frames[..at], "inset", &frames[at..=at]).await?;
+            let part = |key: &str| corner[key].as_f64().unwrap_or_default();
+            inset = (inset.0 + part("x"), inset.1 + part("y"));
         }
+        Ok(inset)
     }
 
     /// Goes to `url` and waits until all of it is loaded.
@@ -164,7 +214,7 @@ impl Page {
     /// Waits for what has been set off: a navigation that has begun, to its end; requests, until `enough`.
     pub async fn settle(&self, mut enough: Pause) -> Result<(), String> {
         loop {
-            self.ask("tick", &[]).await?;
+            self.ask(&[], "tick", &[]).await?;
             self.until(|heard| !heard.is_moving()).await?;
             if !self.heard().is_busy() {
                 return Ok(());
@@ -178,12 +228,12 @@ impl Page {
     }
 
     /// Moves the pointer over an element that can be used as `wants` says, and tells how it is there.
-    pub async fn hover(&self, selector: &Value, wants: &Value) -> Result<Value, String> {
+    pub async fn hover(&self, frames: &[Value], selector: &Value, wants: &Value) -> Result<Value, String> {
         loop {
-            let there = self.ask("ready", &[selector.clone(), wants.clone()]).await?;
-            self.mouse("mouseMoved", "none", &there).await?;
+            let there = self.ask(frames, "ready", &[selector.clone(), wants.clone()]).await?;
+            self.mouse(frames, "mouseMoved", "none", &there).await?;
             // What the pointer has left may have given way, and the element with it.
-            let now = self.ask("at", std::slice::from_ref(selector)).await?;
+            let now = self.ask(frames, "at", std::slice::from_ref(selector)).await?;
             if (&now["x"], &now["y"]) == (&there["x"], &there["y"]) {
                 return Ok(there);
             }
@@ -191,14 +241,15 @@ impl Page {
     }
 
     /// Clicks where the pointer is.
-    pub async fn click(&self, there: &Value) -> Result<(), String> {
-        self.mouse("mousePressed", "left", there).await?;
-        self.mouse("mouseReleased", "left", there).await
+    pub async fn click(&self, frames: &[Value], there: &Value) -> Result<(), String> {
+        self.mouse(frames, "mousePressed", "left", there).await?;
+        self.mouse(frames, "mouseReleased", "left", there).await
     }
 
-    async fn mouse(&self, kind: &str, button: &str, there: &Value) -> Result<(), String> {
-        let event =
-            json!({ "type": kind, "x": there["x"], "y": there["y"], "button": button, "clickCount": 1 });
+    async fn mouse(&self, frames: &[Value], kind: &str, button: &str, there: &Value) -> Result<(), String> {
+        let (left, top) = self.inset(frames).await?;
+        let (x, y) = (there["x"].as_f64().unwrap_or_default(), there["y"].as_f64().unwrap_or_default());
+        let event = json!({ "type": kind, "x": left + x, "y": top + y, "button": button, "clickCount": 1 });
         self.tab.call("Input.dispatchMouseEvent", event).await.map(drop)
     }
 
@@ -219,17 +270,17 @@ impl Page {
     }
 
     /// What is seen of it, or of the first element that matches.
-    pub async fn see(&self, selector: &Value, whole: bool) -> Result<Sight, String> {
-        let seen = self.ask("see", &[selector.clone(), whole.into()]).await?;
+    pub async fn see(&self, frames: &[Value], selector: &Value, whole: bool) -> Result<Sight, String> {
+        let seen = self.ask(frames, "see", &[selector.clone(), whole.into()]).await?;
         serde_json::from_value(seen).map_err(|e| format!("the page cannot be read: {e}"))
     }
 
     /// Resolves when something is different from when `mark` and `changes` were counted.
-    pub async fn change(&self, mark: u64, changes: u64) -> Result<(), String> {
+    pub async fn change(&self, frames: &[Value], mark: u64, changes: u64) -> Result<(), String> {
         let document = self.heard().documents;
         let given = [mark.into()];
         tokio::select! {
-            changed = self.ask("next", &given) => changed.map(drop),
+            changed = self.ask(frames, "next", &given) => changed.map(drop),
             told = self.until(|heard| heard.changes > changes || heard.documents > document) => told,
         }
     }
@@ -251,7 +302,7 @@ impl Page {
 fn value(answer: &Value) -> Result<Value, String> {
     let thrown = &answer["exceptionDetails"];
     if thrown.is_null() {
-        return Ok(answer["result"]["value"].clone());
+        return Ok(answer["result"].clone());
     }
     let said = thrown["exception"]["value"].as_str().or(thrown["exception"]["description"].as_str());
     Err(said.or(thrown["text"].as_str()).unwrap_or_default().lines().next().unwrap_or_default().to_owned())
@@ -259,5 +310,8 @@ fn value(answer: &Value) -> Result<Value, String> {
 
 /// A network error in words: `net::ERR_CONNECTION_REFUSED` is `connection refused`.
 fn failure(code: &str) -> String {
+    if code == KEPT_FROM {
+        return "it was kept from it, see `hosts`".to_owned();
+    }
     code.trim_start_matches("net::").trim_start_matches("ERR_").replace('_', " ").to_lowercase()
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::heard::CLOSED;
 use super::page::{Page, Sight};
-use super::{Browser, Deed, pick};
+use super::{Browser, Deed, Hosts, pick, upload};
 use crate::clock::{Clock, Pause};
 use crate::scenario::http::{Outcome, Target};
 use crate::scenario::observation::Sent;
@@ -26,8 +26,10 @@ const JUDGED_TREE: usize = 6 << 10;
 const KEPT: usize = 1 << 20;
 
 /// What the `browser` steps of one scenario share.
-#[derive(Default)]
 pub struct Player {
+    hosts: Hosts,
+    /// Whether pages look at no certificate.
+    trusts: bool,
     /// The pages that are open, the one that is played on last.
     pages: Vec<Page>,
     /// The step that was played last, and the end of its time.
@@ -38,14 +40,23 @@ pub struct Player {
 struct Turn {
     deed: Deed,
     selector: Value,
+    /// The frames that it is done in, one in the other.
+    frames: Vec<Value>,
     home: String,
     limit: Duration,
+    /// How long assertions are waited for once it is done.
+    within: Duration,
     /// Where the counts of changes stood when it was looked last.
     mark: u64,
     changes: u64,
 }
 
 impl Player {
+    /// One whose pages reach `hosts` beside the target, and look at no certificate where it `trusts`.
+    pub fn new(hosts: Hosts, trusts: bool) -> Self {
+        Self { hosts, trusts, pages: Vec::new(), turn: None }
+    }
+
     /// Plays one step, for at most `left` where a retry limits it.
     pub async fn play(
         &mut self,
@@ -56,8 +67,13 @@ impl Player {
     ) -> (Option<Sent>, Outcome) {
         let deed = step.action.filled(variables);
         let limit = left.map_or(step.timeout.0, |left| left.min(step.timeout.0));
-        let sent = Sent { text: Excerpt::of_text(&deed.to_string(), 8 << 10).text, ..Sent::default() };
-        let turn = match Turn::of(deed, stage, limit) {
+        let text =
+            step.frame.iter().rev().fold(deed.to_string(), |text, frame| {
+                format!("{text} in the frame {}", variables.fill(frame))
+            });
+        let sent = Sent { text: Excerpt::of_text(&text, 8 << 10).text, ..Sent::default() };
+        let frames: Vec<String> = step.frame.iter().map(|frame| variables.fill(frame).into_owned()).collect();
+        let turn = match Turn::of(deed, &frames, stage, (limit, step.within.0)) {
             Ok(turn) => turn,
             Err(reason) => return (Some(sent), Outcome::error(reason)),
         };
@@ -92,7 +108,8 @@ impl Player {
         outcome.error = error.or(outcome.error);
         let Some(page) = self.pages.last() else { return outcome };
         if outcome.error.is_none() {
-            self.turn = Some((turn, late));
+            let patience = stage.clock.sleep(turn.within);
+            self.turn = Some((turn, sooner(late, patience)));
         } else if outcome.answer.is_none() || matches!(turn.deed, Deed::Navigate { .. }) {
             // What does not end by itself is not to go on beside the next step.
             tokio::select! { _ = page.halt() => {}, () = stage.clock.sleep(LAST_LOOK) => {} }
@@ -123,7 +140,7 @@ impl Player {
         let browsers = stage.browsers.ok_or("there is no browser")?;
         let page = tokio::select! {
             biased;
-            page = Page::open(browsers) => page?,
+            page = Page::open(browsers, self.hosts.beside(stage.target), self.trusts) => page?,
             () = stage.clock.sleep(OPENING) => return Err("the browser opens no page".to_owned()),
         };
         self.pages.push(page);
@@ -140,7 +157,7 @@ impl Player {
                         && let Ok(other) = page.other(&id).await
                     {
                         let _ = other.settle(stage.clock.sleep(QUIET)).await;
-                        let _ = other.ask("loaded", &[]).await;
+                        let _ = other.ask(&[], "loaded", &[]).await;
                         new.push(other);
                     }
                 }
@@ -162,7 +179,7 @@ impl Player {
             biased;
             () = &mut late => return None,
             // A change that cannot be waited for shows itself when it is looked.
-            _ = page.change(turn.mark, turn.changes) => {}
+            _ = page.change(&turn.frames, turn.mark, turn.changes) => {}
             _ = page.end() => {}
         }
         let seen = self.look(&mut turn, &mut late).await;
@@ -190,47 +207,61 @@ impl Player {
 }
 
 impl Turn {
-    fn of(deed: Deed, stage: &Stage<'_>, limit: Duration) -> Result<Self, String> {
+    fn of(
+        deed: Deed,
+        frames: &[String],
+        stage: &Stage<'_>,
+        (limit, within): (Duration, Duration),
+    ) -> Result<Self, String> {
         let target = Target::parse(stage.target.ok_or("there is no target to go to")?)?;
         let deed = match deed {
             Deed::Navigate { url } => Deed::Navigate { url: address(&target, &url)? },
             deed => deed,
         };
         let selector = deed.selector().map(pick::parse).transpose()?.unwrap_or_default();
+        let frames = frames.iter().map(|frame| pick::parse(frame)).collect::<Result<_, _>>()?;
         let home = target.origin();
-        Ok(Self { deed, selector, home, limit, mark: 0, changes: 0 })
+        Ok(Self { deed, selector, frames, home, limit, within, mark: 0, changes: 0 })
     }
 
     /// Does it and waits for what it sets off.
     async fn act(&self, page: &Page, clock: &dyn Clock) -> Result<(), String> {
         let usable = json!({ "enabled": true, "hit": true });
+        let (frames, selector) = (self.frames.as_slice(), &self.selector);
         match &self.deed {
             Deed::Navigate { url } => page.go(url).await?,
-            Deed::Click { .. } => page.click(&page.hover(&self.selector, &usable).await?).await?,
-            Deed::Hover { .. } => drop(page.hover(&self.selector, &json!({ "hit": true })).await?),
+            Deed::Click { .. } => {
+                page.click(frames, &page.hover(frames, selector, &usable).await?).await?;
+            }
+            Deed::Hover { .. } => {
+                page.hover(frames, selector, &json!({ "hit": true })).await?;
+            }
             Deed::Check { .. } | Deed::Uncheck { .. } => {
                 let wanted = Value::from(matches!(self.deed, Deed::Check { .. }));
-                let there = page.hover(&self.selector, &usable).await?;
+                let there = page.hover(frames, selector, &usable).await?;
                 if there["checked"] != wanted {
-                    page.click(&there).await?;
-                    page.ask("tick", &[]).await?;
-                    if page.ask("checked", from_ref(&self.selector)).await? != wanted {
+                    page.click(frames, &there).await?;
+                    page.ask(frames, "tick", &[]).await?;
+                    if page.ask(frames, "checked", from_ref(selector)).await? != wanted {
                         return Err("a click does not change it".to_owned());
                     }
                 }
             }
             Deed::Fill { value, .. } => {
                 let wants = json!({ "enabled": true, "editable": true, "value": value });
-                if page.ask("focus", &[self.selector.clone(), wants]).await? == true {
+                if page.ask(frames, "focus", &[selector.clone(), wants]).await? == true {
                     page.type_text(value).await?;
                 }
             }
             Deed::Select { value, .. } => {
-                page.ask("choose", &[self.selector.clone(), value.as_str().into()]).await?;
+                page.ask(frames, "choose", &[selector.clone(), value.as_str().into()]).await?;
             }
-            Deed::Press { keys, selector } => {
-                if selector.is_some() {
-                    page.ask("focus", &[self.selector.clone(), json!({ "enabled": true })]).await?;
+            Deed::Upload { files, .. } => {
+                page.ask(frames, "upload", &[selector.clone(), upload::told(files)?]).await?;
+            }
+            Deed::Press { keys, selector: of } => {
+                if of.is_some() {
+                    page.ask(frames, "focus", &[selector.clone(), json!({ "enabled": true })]).await?;
                 }
                 for key in keys {
                     page.press(key).await?;
@@ -238,10 +269,10 @@ impl Turn {
             }
             Deed::Wait(goal) => {
                 let wants = json!({
-                    "selector": self.selector, "hidden": goal.hidden, "count": goal.count, "text": goal.text,
+                    "selector": selector, "hidden": goal.hidden, "count": goal.count, "text": goal.text,
                     "text_absent": goal.text_absent, "url": goal.url,
                 });
-                page.ask("wait", &[wants]).await?;
+                page.ask(frames, "wait", &[wants]).await?;
                 return Ok(());
             }
             Deed::Assert { .. } | Deed::Screenshot {} => return Ok(()),
@@ -255,8 +286,18 @@ impl Turn {
         if page.heard().is_moving() || matches!(self.deed, Deed::Navigate { .. }) {
             return format!("the page had not finished loading after {limit}");
         }
+        for at in 0..self.frames.len() {
+            // What is wrong with a frame is known to the document around it.
+            let around = page.ask(&self.frames[..at], "reason", &[]);
+            let reason =
+                tokio::select! { reason = around => reason.ok(), () = clock.sleep(LAST_LOOK) => None };
+            if let Some(reason) = reason.as_ref().and_then(Value::as_str).filter(|reason| !reason.is_empty())
+            {
+                return format!("waited {limit} for a frame: {}", self.without_home(reason));
+            }
+        }
         let reason = tokio::select! {
-            reason = page.ask("reason", &[]) => reason.ok(),
+            reason = page.ask(&self.frames, "reason", &[]) => reason.ok(),
             () = clock.sleep(LAST_LOOK) => None,
         };
         match (reason.as_ref().and_then(Value::as_str), self.deed.selector()) {
@@ -275,7 +316,7 @@ impl Turn {
         self.changes = page.heard().changes;
         let seen = tokio::select! {
             biased;
-            seen = page.see(&self.selector, whole) => seen,
+            seen = page.see(&self.frames, &self.selector, whole) => seen,
             () = late => Err(format!("the page did not answer within {}", Lapse(self.limit))),
         };
         match seen {
@@ -338,6 +379,13 @@ impl Turn {
     fn without_home(&self, text: &str) -> String {
         text.replace(&self.home, "")
     }
+}
+
+/// Resolves with the first of two.
+fn sooner(one: Pause, other: Pause) -> Pause {
+    Box::pin(async {
+        tokio::select! { () = one => {}, () = other => {} }
+    })
 }
 
 /// The address of a page of the target; a part of the page may be named behind `#`.

@@ -1,4 +1,4 @@
-use super::{Browser, Deed, Goal, chord, pick};
+use super::{Browser, Deed, Goal, chord, pick, upload};
 use crate::diag::Code;
 use crate::scenario::Lapse;
 use crate::scenario::assert::{Assertion, Rule, Subject};
@@ -8,8 +8,25 @@ use crate::scenario::yaml::{Kind, Node};
 use crate::value::Value;
 
 /// Every key it has in a file.
-pub const KEYS: &[&str] =
-    &["action", "url", "selector", "value", "key", "text", "text_absent", "count", "hidden", "timeout"];
+pub const KEYS: &[&str] = &[
+    "action",
+    "url",
+    "selector",
+    "value",
+    "files",
+    "key",
+    "text",
+    "text_absent",
+    "count",
+    "hidden",
+    "frame",
+    "as",
+    "within",
+    "timeout",
+];
+
+/// Keys that every action has a use for, but for `frame`, of which `navigate` and `screenshot` have none.
+const COMMON: [&str; 5] = ["action", "timeout", "within", "as", "frame"];
 
 /// Every action and the keys it has a use for.
 const ACTIONS: &[(&str, &[&str])] = &[
@@ -19,6 +36,7 @@ const ACTIONS: &[(&str, &[&str])] = &[
     ("assert", &["selector", "text", "text_absent", "count"]),
     ("press", &["selector", "key"]),
     ("select", &["selector", "value"]),
+    ("upload", &["selector", "files"]),
     ("hover", &["selector"]),
     ("check", &["selector"]),
     ("uncheck", &["selector"]),
@@ -49,8 +67,8 @@ pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Browser> {
     for (key, _) in entries {
         let name = key.text().unwrap_or_default();
         let harmless = OLD.contains(word) && OLD_KEYS.contains(&name);
-        if KEYS.contains(&name) && !matches!(name, "action" | "timeout") && !uses.contains(&name) && !harmless
-        {
+        let common = COMMON.contains(&name) && !(name == "frame" && FRAMELESS.contains(word));
+        if KEYS.contains(&name) && !common && !uses.contains(&name) && !harmless {
             let message = format!("`{word}` has no use for `{name}`");
             reader.complain(Code::ScenarioValue, key, message).help = Some(if uses.is_empty() {
                 "it takes nothing".into()
@@ -59,8 +77,39 @@ pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Browser> {
             });
         }
     }
-    let action = deed(reader, node, word)?;
-    Some(Browser { action, timeout: timeout.unwrap_or(Lapse::secs(10)) })
+    let within = given(node, "within").and_then(|value| reader.lapse(value, "`within`"));
+    let frame = given(node, "frame").map(|value| frames(reader, value)).unwrap_or_default();
+    let actor = given(node, "as").and_then(|_| reader.required(node, "as", "a browser step"));
+    Some(Browser {
+        action: deed(reader, node, word)?,
+        timeout: timeout.unwrap_or(Lapse::secs(10)),
+        // Who says how long a step may take says so of its assertions, too.
+        within: within.or(timeout).unwrap_or(Lapse::secs(5)),
+        frame,
+        actor: actor.unwrap_or_default(),
+    })
+}
+
+/// Actions that are about a page as a whole.
+const FRAMELESS: [&str; 2] = ["navigate", "screenshot"];
+
+/// The selector of a frame, or those of several, one in the other.
+fn frames(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
+    let items = match &node.kind {
+        Kind::List(items) => items.iter().collect(),
+        _ => vec![node],
+    };
+    let mut frames = Vec::new();
+    for item in items {
+        let Some(text) = reader.text(item, "`frame`") else { continue };
+        if !text.contains('{')
+            && let Err(reason) = pick::parse(&text)
+        {
+            reader.complain(Code::ScenarioValue, item, reason);
+        }
+        frames.push(text);
+    }
+    frames
 }
 
 fn deed(reader: &mut Reader<'_>, node: &Node, word: &str) -> Option<Deed> {
@@ -78,6 +127,10 @@ fn deed(reader: &mut Reader<'_>, node: &Node, word: &str) -> Option<Deed> {
         "select" => {
             let (selector, value) = (selector(reader, node, &what), value(reader, node, &what));
             Deed::Select { selector: selector?, value: value? }
+        }
+        "upload" => {
+            let (selector, files) = (selector(reader, node, &what), upload::read(reader, node));
+            Deed::Upload { selector: selector?, files: files? }
         }
         "press" => {
             let keys = keys(reader, node);

@@ -257,16 +257,21 @@ impl Call {
                 () = &mut patience => return Halt::Impatient,
                 event = self.inbox.recv() => event,
             };
-            self.take(event, body);
+            tokio::select! {
+                biased;
+                () = self.take(event, body) => {}
+                () = &mut late => return Halt::Late,
+                () = &mut patience => return Halt::Impatient,
+            }
         }
         Halt::Done
     }
 
-    fn take(&mut self, event: Option<Event>, body: &mut Body) {
+    async fn take(&mut self, event: Option<Event>, body: &mut Body) {
         match event {
             Some(Event::Begun(header)) => self.header = Some(header),
             Some(Event::Message(bytes, room)) => {
-                if let Err(error) = body.push(&self.method.output(), bytes) {
+                if let Err(error) = body.push(&self.method.output(), bytes).await {
                     self.end(End::Broken(error));
                 }
                 drop(room);

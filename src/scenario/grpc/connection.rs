@@ -3,6 +3,7 @@ use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
 use super::reflection::{self, Dialect};
+use crate::scenario::trust::{self, Named};
 
 /// How much all streams of a connection together may have sent that nobody has read yet, in bytes: as long as there
 /// is room, a stream that nobody reads does not hold up the others.
@@ -11,7 +12,8 @@ const WINDOW: u32 = 32 << 20;
 /// How much one stream may have sent that nobody has read yet, in bytes.
 const STREAM_WINDOW: u32 = 1 << 20;
 
-/// The program on the other side, and what it has told about itself.
+/// The program on the other side, and what it has told about itself. A clone uses the same connection.
+#[derive(Clone)]
 pub struct Server {
     channel: Channel,
     pub(super) pool: DescriptorPool,
@@ -19,8 +21,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Connects to `target`, which is `http://HOST:PORT`, `https://HOST:PORT` or `HOST:PORT`.
-    pub async fn connect(target: &str) -> Result<Self, String> {
+    /// Connects to `target`, which is `http://HOST:PORT`, `https://HOST:PORT` or `HOST:PORT`. Over TLS, the certificates in
+    /// `trusted` are trusted, those of the machine where it is empty.
+    pub async fn connect(target: &str, trusted: &str) -> Result<Self, String> {
         let target = target.trim();
         let url = if target.contains("://") { target.to_owned() } else { format!("http://{target}") };
         let endpoint = Endpoint::from_shared(url.clone())
@@ -31,8 +34,12 @@ impl Server {
             })
             .ok_or_else(|| format!("`{target}` is no address such as http://127.0.0.1:50051"))?;
         let endpoint = if url.starts_with("https:") {
-            let tls = ClientTlsConfig::new().with_native_roots();
-            endpoint.tls_config(tls).map_err(|e| format!("no connection: {}", describe(&e)))?
+            let tls = ClientTlsConfig::new();
+            let endpoint = match trusted {
+                "" => endpoint.tls_config(tls.with_native_roots()),
+                pem => endpoint.tls_config_with_verifier(tls, Named::read(pem)?),
+            };
+            endpoint.map_err(|e| format!("no connection: {}", describe(&e)))?
         } else {
             endpoint
         };
@@ -69,5 +76,5 @@ fn describe(error: &tonic::transport::Error) -> String {
         }
         next = cause.source();
     }
-    if causes.is_empty() { error.to_string() } else { causes.join(": ") }
+    trust::reason(if causes.is_empty() { error.to_string() } else { causes.join(": ") })
 }

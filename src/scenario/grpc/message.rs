@@ -2,7 +2,9 @@
 
 use prost::Message;
 use prost::bytes::Bytes;
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, SerializeOptions};
+use prost_reflect::{
+    DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage, SerializeOptions,
+};
 
 use crate::diag::nearest;
 use crate::value::Value;
@@ -38,10 +40,16 @@ fn misfit(descriptor: &MessageDescriptor, value: &Value, error: &serde_json::Err
     }
 }
 
-/// What was received as JSON text, default values written out.
-pub fn decode(descriptor: &MessageDescriptor, bytes: Bytes) -> Result<String, String> {
+/// What was received.
+pub fn decode(descriptor: &MessageDescriptor, bytes: Bytes) -> Result<DynamicMessage, String> {
+    DynamicMessage::decode(descriptor.clone(), bytes)
+        .map_err(|why| format!("a message is no `{}`: {why}", descriptor.full_name()))
+}
+
+/// A message as JSON text, default values written out.
+pub fn to_json(message: &DynamicMessage) -> Result<String, String> {
+    let descriptor = message.descriptor();
     let broken = |why: &dyn std::fmt::Display| format!("a message is no `{}`: {why}", descriptor.full_name());
-    let message = DynamicMessage::decode(descriptor.clone(), bytes).map_err(|e| broken(&e))?;
     let mut text = Vec::new();
     let options = SerializeOptions::new().skip_default_fields(false);
     message

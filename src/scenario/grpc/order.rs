@@ -90,7 +90,7 @@ impl Order {
     }
 
     /// The messages as they are written: those of the stream, else the body.
-    fn written(&self) -> Cow<'_, [Value]> {
+    pub fn written(&self) -> Cow<'_, [Value]> {
         match (&self.messages, &self.body) {
             (Some(messages), _) => Cow::Borrowed(messages),
             (None, Some(body)) => Cow::Borrowed(std::slice::from_ref(body)),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 use prost::bytes::Bytes;
 use prost_reflect::prost_types::FileDescriptorProto;
-use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
+use prost_reflect::{DescriptorPool, MethodDescriptor};
 use tokio::sync::mpsc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::MetadataMap;
@@ -50,10 +50,15 @@ pub async fn method(
     method: &str,
     metadata: &MetadataMap,
 ) -> Result<MethodDescriptor, String> {
-    let known = match server.pool.get_service_by_name(service) {
-        Some(known) => known,
-        None => fetch(server, service, metadata).await?,
-    };
+    if server.pool.get_service_by_name(service).is_none() {
+        match describe(server, service, metadata).await {
+            Ok(()) => {}
+            Err(Gap::Unknown(code)) => return Err(no_service(server, service, code, metadata).await),
+            Err(Gap::Broken(reason)) => return Err(reason),
+        }
+    }
+    let known = server.pool.get_service_by_name(service);
+    let known = known.ok_or_else(|| format!("server reflection knows `{service}`, which is no service"))?;
     let found = known.methods().find(|known| known.name() == method);
     found.ok_or_else(|| {
         let names: Vec<String> = known.methods().map(|method| method.name().to_owned()).collect();
@@ -62,13 +67,30 @@ pub async fn method(
     })
 }
 
-async fn fetch(
-    server: &mut Server,
-    service: &str,
-    metadata: &MetadataMap,
-) -> Result<ServiceDescriptor, String> {
+/// Makes the type `name` known, asked for where it is not known yet; false where the server does not know it either.
+pub async fn learn(server: &mut Server, name: &str, metadata: &MetadataMap) -> bool {
+    server.pool.get_message_by_name(name).is_some()
+        || describe(server, name, metadata).await.is_ok() && server.pool.get_message_by_name(name).is_some()
+}
+
+/// Why a symbol could not be described.
+enum Gap {
+    /// The server refuses with this code.
+    Unknown(i32),
+    /// The description cannot be had.
+    Broken(String),
+}
+
+impl From<String> for Gap {
+    fn from(reason: String) -> Self {
+        Self::Broken(reason)
+    }
+}
+
+/// Asks for the file that `symbol` stands in and for what it imports.
+async fn describe(server: &mut Server, symbol: &str, metadata: &MetadataMap) -> Result<(), Gap> {
     let mut files: BTreeMap<String, (Bytes, Vec<String>)> = BTreeMap::new();
-    let mut questions = vec![Question::FileContainingSymbol(service.to_owned())];
+    let mut questions = vec![Question::FileContainingSymbol(symbol.to_owned())];
     let mut bytes = 0;
     while !questions.is_empty() {
         for answer in ask(server, questions, metadata).await? {
@@ -81,22 +103,22 @@ async fn fetch(
                     }
                 }
                 Reply::ErrorResponse(error) if files.is_empty() => {
-                    return Err(no_service(server, service, error.error_code, metadata).await);
+                    return Err(Gap::Unknown(error.error_code));
                 }
                 Reply::ErrorResponse(error) => {
-                    return Err(format!(
-                        "server reflection refuses a file that `{service}` imports: {}",
-                        error.error_message
-                    ));
+                    let why = error.error_message;
+                    return Err(Gap::Broken(format!(
+                        "server reflection refuses a file that `{symbol}` imports: {why}"
+                    )));
                 }
-                _ => return Err("server reflection answers what it was not asked".to_owned()),
+                _ => return Err(Gap::Broken("server reflection answers what it was not asked".to_owned())),
             }
         }
         if files.len() > FILES || bytes > BYTES {
-            return Err(format!(
-                "server reflection describes `{service}` with more than {FILES} files or {} MiB",
-                BYTES >> 20
-            ));
+            let most = BYTES >> 20;
+            return Err(Gap::Broken(format!(
+                "server reflection describes `{symbol}` with more than {FILES} files or {most} MiB"
+            )));
         }
         // Some servers send what a file imports along with it, some wait to be asked.
         let imports: BTreeSet<&String> = files.values().flat_map(|(_, imports)| imports).collect();
@@ -106,11 +128,7 @@ async fn fetch(
         questions = missing.cloned().map(Question::FileByFilename).collect();
     }
     admit(&mut server.pool, files)
-        .map_err(|why| format!("server reflection describes `{service}` wrongly: {why}"))?;
-    server
-        .pool
-        .get_service_by_name(service)
-        .ok_or_else(|| format!("server reflection knows `{service}`, which is no service"))
+        .map_err(|why| Gap::Broken(format!("server reflection describes `{symbol}` wrongly: {why}")))
 }
 
 /// The name of a file and what it imports.

@@ -3,6 +3,7 @@ use std::fmt::Write;
 use prost::bytes::Bytes;
 use prost_reflect::{MessageDescriptor, MethodDescriptor};
 
+use super::any::Types;
 use super::call::{Call, End};
 use super::{message, metadata};
 use crate::scenario::http::Outcome;
@@ -17,6 +18,7 @@ pub struct Body {
     kept: Kept,
     count: usize,
     form: Form,
+    types: Option<Types>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,7 +48,17 @@ impl Body {
     }
 
     fn new(form: Form) -> Self {
-        Self { kept: Kept::new(KEPT), count: 0, form }
+        Self { kept: Kept::new(KEPT), count: 0, form, types: None }
+    }
+
+    /// The same, which asks `types` for what stands in an `Any`.
+    pub fn knowing(self, types: Types) -> Self {
+        Self { types: Some(types), ..self }
+    }
+
+    /// Gives back what it asked.
+    pub fn types(&mut self) -> Option<Types> {
+        self.types.take()
     }
 
     /// How many messages have come.
@@ -55,8 +67,12 @@ impl Body {
     }
 
     /// Takes one more message.
-    pub fn push(&mut self, descriptor: &MessageDescriptor, bytes: Bytes) -> Result<(), String> {
-        let text = message::decode(descriptor, bytes)?;
+    pub async fn push(&mut self, descriptor: &MessageDescriptor, bytes: Bytes) -> Result<(), String> {
+        let message = message::decode(descriptor, bytes)?;
+        let text = match &mut self.types {
+            Some(types) => types.told(&message).await?,
+            None => message::to_json(&message)?,
+        };
         self.count += 1;
         if self.form == Form::One && self.count > 1 {
             return Err("there is more than the one message that the method answers with".to_owned());
@@ -76,7 +92,7 @@ impl Body {
                 End::Broken("the status is OK, but there is no message".to_owned())
             }
             End::Status { code, .. } if self.form == Form::One && code != "OK" => {
-                *self = Self::new(Form::One);
+                *self = Self { types: self.types.take(), ..Self::new(Form::One) };
                 end
             }
             end => end,

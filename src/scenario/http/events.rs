@@ -8,8 +8,9 @@ use crate::value::Value;
 /// Most bytes of one line or event.
 const LONGEST: usize = 256 << 10;
 
-/// Most events that are kept; later ones are counted.
+/// Most events that are kept, and most bytes of their data; later ones are counted.
 const MOST: usize = 1_000;
+const BYTES: usize = 768 << 10;
 
 /// Takes bytes as they come and makes events of them.
 #[derive(Default)]
@@ -22,6 +23,7 @@ pub struct Stream {
     id: String,
     has_data: bool,
     events: Vec<Value>,
+    bytes: usize,
     count: u64,
 }
 
@@ -92,7 +94,9 @@ impl Stream {
         }
         self.count += 1;
         let found = until.is_some_and(|until| until.is_match(&data));
-        if self.events.len() < MOST {
+        let fits = self.bytes + data.len() <= BYTES || self.events.is_empty();
+        if fits && self.events.len() < MOST {
+            self.bytes += data.len();
             let data = serde_json::from_str(&data).unwrap_or(Value::String(data));
             let event = if event.is_empty() { "message" } else { &event };
             let id = (!self.id.is_empty()).then_some(&self.id);

@@ -28,9 +28,9 @@ pub struct Request {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub headers: IndexMap<String, String>,
-    /// Whether the cookies of earlier such requests are sent and new ones kept.
+    /// Whose cookies are sent and kept: those of an actor, of nobody in particular where it is empty. Null for none.
     #[serde(default)]
-    pub jar: bool,
+    pub jar: Option<String>,
     /// Cookies that are sent with this request alone.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
@@ -38,9 +38,10 @@ pub struct Request {
     /// What is sent.
     #[serde(default)]
     pub content: Content,
-    /// Whether redirects are followed, as long as they stay at the target.
-    #[serde(default = "yes")]
-    pub redirects: bool,
+    /// How many redirects are followed, as long as they stay at the target: none, all within reason, or a number, after
+    /// which the next one is the answer.
+    #[serde(default)]
+    pub redirects: Redirects,
     /// Reads server-sent events instead of a whole body.
     #[serde(default)]
     pub events: Option<Events>,
@@ -49,8 +50,20 @@ pub struct Request {
     pub timeout: Lapse,
 }
 
-fn yes() -> bool {
-    true
+/// How many redirects are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Redirects {
+    /// All that there are, or none.
+    Flag(bool),
+    /// At most so many.
+    Most(usize),
+}
+
+impl Default for Redirects {
+    fn default() -> Self {
+        Self::Flag(true)
+    }
 }
 
 /// What a request sends.
@@ -118,7 +131,7 @@ pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Request> {
     let path = reader.required(node, "path", "a request");
     let timeout = given(node, "timeout").and_then(|value| reader.lapse(value, "`timeout`"));
     let (jar, cookies) = cookies(reader, node);
-    let redirects = given(node, "redirects").and_then(|value| reader.flag(value, "`redirects`"));
+    let redirects = given(node, "redirects").and_then(|value| redirects(reader, value));
     Some(Request {
         method: method?,
         path: path?,
@@ -127,7 +140,7 @@ pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Request> {
         jar,
         cookies,
         content: content(reader, node),
-        redirects: redirects.unwrap_or(true),
+        redirects: redirects.unwrap_or_default(),
         events: given(node, "events").and_then(|value| events(reader, value)),
         timeout: timeout.unwrap_or_else(thirty_seconds),
     })
@@ -138,13 +151,39 @@ fn query(reader: &mut Reader<'_>, node: &Node) -> IndexMap<String, Value> {
     entries.iter().map(|(key, value)| (key.scalar_text().unwrap_or_default(), value.to_json())).collect()
 }
 
-/// `cookies: true` uses the cookies of the scenario, a mapping adds to them for this request.
-fn cookies(reader: &mut Reader<'_>, node: &Node) -> (bool, IndexMap<String, String>) {
+/// `cookies: true` uses the cookies of the scenario, `as: NAME` those of an actor, a mapping adds to them for this request.
+fn cookies(reader: &mut Reader<'_>, node: &Node) -> (Option<String>, IndexMap<String, String>) {
+    let actor = given(node, "as").and_then(|_| reader.required(node, "as", "a request"));
+    let anybody = actor.clone().unwrap_or_default();
     match given(node, "cookies") {
-        None => (false, IndexMap::new()),
-        Some(value) if matches!(value.kind, Kind::Table(_)) => (true, reader.texts(Some(value), "`cookies`")),
-        Some(value) => (reader.flag(value, "`cookies`").unwrap_or_default(), IndexMap::new()),
+        None => (actor, IndexMap::new()),
+        Some(value) if matches!(value.kind, Kind::Table(_)) => {
+            (Some(anybody), reader.texts(Some(value), "`cookies`"))
+        }
+        Some(value) => {
+            (reader.flag(value, "`cookies`").unwrap_or_default().then_some(anybody), IndexMap::new())
+        }
     }
+}
+
+/// Most redirects that anybody has a use for.
+const MOST_REDIRECTS: u64 = 100;
+
+fn redirects(reader: &mut Reader<'_>, node: &Node) -> Option<Redirects> {
+    let value = node.to_json();
+    if let Some(flag) = value.as_bool() {
+        return Some(Redirects::Flag(flag));
+    }
+    let most =
+        value.as_u64().filter(|most| *most <= MOST_REDIRECTS).and_then(|most| usize::try_from(most).ok());
+    if most.is_none() {
+        reader.mistyped(
+            node,
+            "`redirects`",
+            &format!("true, false or a whole number up to {MOST_REDIRECTS}"),
+        );
+    }
+    most.map(Redirects::Most)
 }
 
 fn content(reader: &mut Reader<'_>, node: &Node) -> Content {

@@ -24,6 +24,12 @@ impl Target {
         self.0.origin().ascii_serialization()
     }
 
+    /// Host and port.
+    pub fn authority(&self) -> String {
+        let port = self.0.port_or_known_default().unwrap_or(80);
+        format!("{}:{port}", self.0.host_str().unwrap_or_default())
+    }
+
     /// Whether `url` has the scheme, host and port of the target.
     pub fn is_home_of(&self, url: &Url) -> bool {
         url.origin() == self.0.origin()

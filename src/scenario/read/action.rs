@@ -51,7 +51,7 @@ fn parallel(reader: &mut Reader<'_>, node: &Node) -> Option<Parallel> {
         let action =
             entries.iter().find(|(key, _)| key.text().is_some_and(|word| keys::AT_ONCE.contains(&word)));
         let Some((key, value)) = action else {
-            let message = "this entry does nothing: it has neither `request` nor `exec`";
+            let message = "this entry does nothing: it has neither `request` nor `exec` nor `grpc`";
             reader.complain(Code::ScenarioAction, item, message);
             continue;
         };
@@ -63,6 +63,10 @@ fn parallel(reader: &mut Reader<'_>, node: &Node) -> Option<Parallel> {
             continue;
         }
         if let Some(action) = read(reader, key.text().unwrap_or_default(), value) {
+            if matches!(&action, Action::Grpc(call) if call.goes_beyond_its_step()) {
+                let message = "a stream that other steps go on with cannot be done at once with others";
+                reader.complain(Code::ScenarioValue, value, message);
+            }
             members.extend(std::iter::repeat_n(action, times));
         }
     }

@@ -4,6 +4,7 @@ use super::step::json_path;
 use super::{Reader, given, keys};
 use crate::diag::Code;
 use crate::scenario::assert::{Assertion, Bound, Form, Rule, Subject, subjects};
+use crate::scenario::variables::is_name;
 use crate::scenario::yaml::{Kind, Node};
 use crate::scenario::{Lapse, grpc};
 use crate::schema::Schema;
@@ -37,7 +38,32 @@ pub fn read(reader: &mut Reader<'_>, node: &Node, kind: &str) -> Vec<Assertion> 
             Form::Named => named(reader, value, subject, &mut out),
             Form::Json => json(reader, value, &mut out),
             Form::Text => texts(reader, value, subject, &mut out),
-            Form::Duration => out.extend(duration(reader, value)),
+            Form::Duration => durations(reader, value, &mut out),
+        }
+    }
+    out
+}
+
+/// Reads `when`: by variable, a value it equals, or comparisons.
+pub fn conditions(reader: &mut Reader<'_>, node: &Node) -> Vec<Assertion> {
+    let mut out = Vec::new();
+    let entries = reader.entries(node, "`when`").unwrap_or_default();
+    if entries.is_empty() && matches!(node.kind, Kind::Table(_)) {
+        reader.complain(Code::ScenarioAssert, node, "`when` is empty");
+    }
+    for (key, value) in entries {
+        let name = key.scalar_text().unwrap_or_default();
+        if !is_name(&name) {
+            let message = format!("`{name}` is no variable: a name has letters, digits and `_`");
+            reader.complain(Code::ScenarioCapture, key, message);
+            continue;
+        }
+        let base =
+            Assertion { path: Some(format!("$.{name}")), ..plain(Subject::Json, Rule::Equals, Value::Null) };
+        if matches!(value.kind, Kind::Table(_)) {
+            rules(reader, value, &base, keys::WHEN_RULES, &mut out);
+        } else {
+            out.push(Assertion { value: value.to_json(), ..base });
         }
     }
     out
@@ -117,6 +143,18 @@ fn count(reader: &mut Reader<'_>, node: &Node, subject: Subject) -> Option<Asser
         return None;
     }
     Some(plain(subject, Rule::Amount, text.into()))
+}
+
+/// A bound, or bounds of the mean and of percentiles of a step that is repeated.
+fn durations(reader: &mut Reader<'_>, node: &Node, out: &mut Vec<Assertion>) {
+    if !matches!(node.kind, Kind::Table(_)) {
+        out.extend(duration(reader, node));
+        return;
+    }
+    for (key, value) in reader.table(node, "`duration`", keys::TIMES).unwrap_or_default() {
+        let which = key.scalar_text();
+        out.extend(duration(reader, value).map(|bound| Assertion { path: which, ..bound }));
+    }
 }
 
 fn duration(reader: &mut Reader<'_>, node: &Node) -> Option<Assertion> {

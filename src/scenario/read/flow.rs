@@ -40,6 +40,7 @@ fn items<'n>(node: &'n Node, list: &str) -> &'n [Node] {
 fn step(reader: &mut Reader<'_>, item: &Node, set: &mut HashSet<String>, captured: &HashSet<&str>) {
     let rows = row_names(item);
     let seen: HashSet<String> = set.union(&rows).cloned().collect();
+    conditions(reader, item, &seen, captured);
     for key in keys::ACTIONS {
         if let Some(action) = given(item, key) {
             walk(reader, action, &seen, captured, matches!(*key, "exec" | "tui"));
@@ -57,6 +58,21 @@ fn step(reader: &mut Reader<'_>, item: &Node, set: &mut HashSet<String>, capture
         if let Some(words) = given(item, key) {
             walk(reader, words, &seen, captured, true);
         }
+    }
+}
+
+/// The variables that the condition of a step is about.
+fn conditions(reader: &mut Reader<'_>, item: &Node, set: &HashSet<String>, captured: &HashSet<&str>) {
+    let Some(Node { kind: Kind::Table(entries), .. }) = given(item, "when") else { return };
+    for (key, value) in entries {
+        let name = key.scalar_text().unwrap_or_default();
+        if !set.contains(&name) && !captured.contains(name.as_str()) {
+            let message = format!("nothing in this scenario captures `{name}`, which this step depends on");
+            let near = nearest(&name, captured.iter().copied());
+            reader.complain(Code::ScenarioUnset, key, message).help =
+                near.map(|near| format!("did you mean `{near}`?"));
+        }
+        walk(reader, value, set, captured, true);
     }
 }
 

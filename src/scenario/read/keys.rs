@@ -13,6 +13,8 @@ pub const SCENARIO: &[&str] = &[
     "must",
     "visibility",
     "timeout",
+    "trust",
+    "hosts",
     "variables",
     "for_each",
     "fixtures",
@@ -28,9 +30,11 @@ pub const STEP: &[&str] = &[
     "description",
     "expect",
     "service",
+    "when",
     "delay",
     "retry",
     "until",
+    "repeat",
     "must",
     "weight",
     "for_each",
@@ -42,7 +46,7 @@ pub const ACTIONS: &[&str] = &["request", "exec", "browser", "grpc", "ws", "tui"
 /// One entry of `parallel`, without its action.
 pub const MEMBER: &[&str] = &["times"];
 /// The actions that can be done at once.
-pub const AT_ONCE: &[&str] = &["request", "exec"];
+pub const AT_ONCE: &[&str] = &["request", "exec", "grpc"];
 /// `until`, without its assertions.
 pub const UNTIL: &[&str] = &["within", "every"];
 /// `isolation`.
@@ -61,6 +65,7 @@ pub const REQUEST: &[&str] = &[
     "multipart",
     "bytes",
     "redirects",
+    "as",
     "events",
     "timeout",
 ];
@@ -112,6 +117,11 @@ pub const JSON_RULES: &[&str] =
     &["equals", "exists", "matches", "contains", "not_contains", "length", "type", "schema"];
 /// HTTP methods.
 pub const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+/// Comparisons of a variable.
+pub const WHEN_RULES: &[&str] =
+    &["equals", "exists", "matches", "contains", "not_contains", "length", "type"];
+/// Bounds of the times of a step that is repeated.
+pub const TIMES: &[&str] = &["mean", "p50", "p90", "p95", "p99", "max"];
 /// JSON types.
 pub const TYPES: &[&str] = &["string", "number", "integer", "boolean", "array", "object", "null"];
 
@@ -141,6 +151,7 @@ mod tests {
             ("/$defs/until/properties", [UNTIL, ASSERT].concat()),
             ("/$defs/exec/properties", EXEC.to_vec()),
             ("/$defs/browser/properties", browser::KEYS.to_vec()),
+            ("/$defs/file/properties", browser::FILE.to_vec()),
             ("/$defs/grpc/properties", grpc::KEYS.to_vec()),
             ("/$defs/grpc/properties/stream/properties", grpc::STREAM.to_vec()),
             ("/$defs/grpc/properties/stream/properties/receive/properties", grpc::RECEIVE.to_vec()),
@@ -152,6 +163,7 @@ mod tests {
             ("/$defs/text_rules/properties", TEXT_RULES.to_vec()),
             ("/$defs/header_rules/properties", HEADER_RULES.to_vec()),
             ("/$defs/json_rules/properties", JSON_RULES.to_vec()),
+            ("/$defs/when_rules/properties", WHEN_RULES.to_vec()),
             ("/$defs/json_entry/properties", [&["path"], JSON_RULES].concat()),
         ] {
             let mut known = known;

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use self::rows::Row;
 use super::lapse::Lapse;
 use super::yaml::{Kind, Node};
-use super::{Action, Scenario, Step, Variables};
+use super::{Action, Scenario, Step, Variables, browser};
 use crate::diag::{Code, Diagnostic, SourceId, Sources, Span};
 use crate::value::Value;
 
@@ -248,6 +248,14 @@ pub fn scenario(
             "a scenario needs at least one entry in `steps`",
         );
     }
+    if let Some(list) = given(node, "steps")
+        && !steps.is_empty()
+        && steps.iter().all(|step| step.when.is_some())
+    {
+        let message = "every step has a condition: a scenario that skips all of them says nothing";
+        reader.complain(Code::ScenarioMissing, list, message).help =
+            Some("leave at least one step without `when`".into());
+    }
     flow::review(reader, node, known);
     let scenario = Scenario {
         description: reader.optional(node, "description"),
@@ -260,6 +268,8 @@ pub fn scenario(
         must: given(node, "must").and_then(|value| reader.flag(value, "`must`")).unwrap_or_default(),
         visibility: choice(reader, node, "visibility", keys::VISIBILITY),
         timeout: given(node, "timeout").and_then(|value| reader.lapse(value, "`timeout`")),
+        trust: reader.optional(node, "trust"),
+        hosts: given(node, "hosts").and_then(|value| browser::read_hosts(reader, value)).unwrap_or_default(),
         variables,
         satisfaction_criteria: reader.optional(node, "satisfaction_criteria"),
         file: reader.sources.get(reader.source).name.clone(),

@@ -7,7 +7,7 @@ use crate::scenario::assert::{Assertion, Subject};
 use crate::scenario::capture::sources;
 use crate::scenario::variables::is_name;
 use crate::scenario::yaml::{Kind, Node};
-use crate::scenario::{Action, Capture, Lapse, Retry, Selector, Step, Until, Variables, browser, tui};
+use crate::scenario::{Action, Capture, Lapse, Retry, Selector, Step, Until, Variables, When, browser, tui};
 
 /// Reads one entry of `setup`, `steps` or `teardown`: one step, or one for each of its rows.
 pub fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<Step> {
@@ -44,9 +44,11 @@ fn one(reader: &mut Reader<'_>, node: &Node) -> Option<Step> {
         description: reader.optional(node, "description"),
         expect: reader.optional(node, "expect"),
         service: Some(reader.optional(node, "service")).filter(|name| !name.is_empty()),
+        when: given(node, "when").map(|value| When(assertion::conditions(reader, value))),
         delay: given(node, "delay").and_then(|value| reader.lapse(value, "`delay`")),
         retry: given(node, "retry").and_then(|value| retry(reader, value)),
         until: given(node, "until").and_then(|value| until(reader, value, kind)),
+        repeat: given(node, "repeat").and_then(|value| repeat(reader, value)).unwrap_or(1),
         must: given(node, "must").and_then(|value| reader.flag(value, "`must`")).unwrap_or_default(),
         weight: weight(reader, node, 1.0),
         variables: Row::new(),
@@ -55,6 +57,18 @@ fn one(reader: &mut Reader<'_>, node: &Node) -> Option<Step> {
         line: reader.line(node),
         action: action?,
     })
+}
+
+/// Most times that a step is done.
+const MOST_TIMES: u64 = 100_000;
+
+fn repeat(reader: &mut Reader<'_>, node: &Node) -> Option<u32> {
+    let times = reader.number(node, "`repeat`")?;
+    if !(1..=MOST_TIMES).contains(&times) {
+        let message = format!("a step is done from 1 to {MOST_TIMES} times");
+        reader.complain(Code::ScenarioValue, node, message);
+    }
+    u32::try_from(times).ok()
 }
 
 /// What has to hold: what the action says by keys of its own, then what `assert` says.

@@ -3,6 +3,7 @@ use std::num::NonZeroU16;
 use serde_json::json;
 use vt100::{Callbacks, Cell, Color, Parser, Screen};
 
+use super::charset::Charset;
 use crate::scenario::TerminalSize;
 use crate::value::Value;
 
@@ -19,6 +20,7 @@ const REPLIES: usize = 4 << 10;
 /// A terminal: takes in what a program writes, and tells what a person would see.
 pub struct Emulator {
     parser: Parser<Notes>,
+    charset: Charset,
     stretch: usize,
 }
 
@@ -67,7 +69,8 @@ impl Callbacks for Notes {
 impl Emulator {
     /// An empty screen.
     pub fn new(size: TerminalSize) -> Self {
-        Self { parser: Parser::new_with_callbacks(size.rows, size.columns, 0, Notes::default()), stretch: 0 }
+        let parser = Parser::new_with_callbacks(size.rows, size.columns, 0, Notes::default());
+        Self { parser, charset: Charset::default(), stretch: 0 }
     }
 
     /// Takes in what the program wrote; gives what the terminal answers.
@@ -77,9 +80,9 @@ impl Emulator {
             Some(at) => self.stretch = bytes.len() - at,
             None => self.stretch += bytes.len(),
         }
-        self.parser.process(bytes);
+        self.parser.process(&self.charset.translate(bytes));
         if self.stretch > STRETCH {
-            self.parser.process(&[CANCEL]);
+            self.parser.process(&self.charset.translate(&[CANCEL]));
             self.stretch = 0;
         }
         std::mem::take(&mut self.parser.callbacks_mut().replies)
@@ -235,6 +238,11 @@ mod tests {
         assert_eq!(runs[1]["column"], 4);
         assert_eq!(look(2, ["text", "fg", "underline"]), [json!("x"), json!(208), json!(true)]);
         assert_eq!(look(3, ["bg", "inverse", "fg"]), [json!("#010203"), json!(true), Value::Null]);
+    }
+
+    #[test]
+    fn boxes_of_old_terminals_are_boxes() {
+        assert_eq!(shown("\x1b(0lqk\r\nx x\r\nmqj\x1b(B ok").text(), "┌─┐\n│ │\n└─┘ ok");
     }
 
     #[test]

@@ -102,8 +102,11 @@ impl Session {
         let act = work.act;
         let looks_first = matches!(act.wait, None | Some(Wait::Gone(_)));
         if begins && (looks_first || !act.input.is_empty()) {
-            // A program that is still making itself at home may throw away what was typed too early.
-            self.sign(FIRST_SIGN, work).await;
+            // A program that is still making itself at home may throw away what was typed too early. Who takes the
+            // screen as it is does not wait for one that may have nothing to say.
+            if !act.settle.is_zero() {
+                self.sign(FIRST_SIGN, work).await;
+            }
             self.settle(work).await;
         }
         if let Some(size) = act.size.filter(|size| *size != self.emulator.size()) {

@@ -13,9 +13,10 @@ use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue, Response};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, http};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
 use super::line::why;
+use crate::scenario::trust::{self, Named};
 use crate::value::Value;
 
 /// Most bytes of one message and of one frame.
@@ -72,10 +73,14 @@ pub fn request(
     Ok(request)
 }
 
-/// Connects.
-pub async fn dial(url: &Url, request: Request) -> Result<Dialled, Refused> {
-    // The second call in a process finds the provider installed, which is what is wanted.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+/// Connects. Over TLS, the certificates in `trusted` are trusted, those of the machine where it is empty.
+pub async fn dial(url: &Url, request: Request, trusted: &str) -> Result<Dialled, Refused> {
+    trust::install();
+    let connector = match trusted {
+        "" => None,
+        pem => Some(Named::read(pem).map_err(Refused::Broken)?.config()),
+    };
+    let connector = connector.map(|config| Connector::Rustls(Arc::new(config)));
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let port = url.port_or_known_default().unwrap_or(80);
     let stream = TcpStream::connect((host, port)).await;
@@ -84,7 +89,7 @@ pub async fn dial(url: &Url, request: Request) -> Result<Dialled, Refused> {
     let back = Arc::default();
     let lent = Lent { stream: Some(stream), back: Arc::clone(&back) };
     let config = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
-    match client_async_tls_with_config(request, lent, Some(config), None).await {
+    match client_async_tls_with_config(request, lent, Some(config), connector).await {
         Ok((socket, response)) => {
             let protocol = response.headers().get("sec-websocket-protocol");
             let protocol = protocol.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
@@ -92,6 +97,10 @@ pub async fn dial(url: &Url, request: Request) -> Result<Dialled, Refused> {
         }
         Err(Error::Http(response)) => Err(answer(&response, url.scheme() == "ws", &back).await),
         Err(Error::Tls(error)) => Err(Refused::Broken(format!("no connection: {error}"))),
+        // What is wrong with TLS comes as an error of the socket.
+        Err(Error::Io(error)) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+            Err(Refused::Broken(format!("no connection: {}", trust::reason(error.to_string()))))
+        }
         Err(error) => Err(Refused::Broken(format!("the handshake failed: {}", why(&error)))),
     }
 }

@@ -35,6 +35,7 @@ const SWITCHED: u16 = 101;
 #[derive(Default)]
 pub struct Player {
     lines: IndexMap<String, Line>,
+    trust: String,
 }
 
 /// What a step does, variables filled in.
@@ -69,6 +70,11 @@ struct Seen {
 }
 
 impl Player {
+    /// One that trusts the certificates in `trust`, or those of the machine where it is empty.
+    pub fn trusting(trust: &str) -> Self {
+        Self { trust: trust.to_owned(), ..Self::default() }
+    }
+
     /// Plays one step, for at most `left` where a retry limits it.
     pub async fn play(
         &mut self,
@@ -84,7 +90,8 @@ impl Player {
         };
         let sent = act.sent(step, variables);
         let mut seen = Seen::default();
-        let error = self.perform(act, stage.clock, &mut seen).await.err();
+        let trusted = variables.fill(&self.trust).into_owned();
+        let error = self.perform(act, &trusted, stage.clock, &mut seen).await.err();
         let answer = seen.is_something().then(|| Answer::Told(Box::new(seen.told())));
         (Some(sent), Outcome { answer, error })
     }
@@ -95,14 +102,20 @@ impl Player {
         self.lines.into_values().for_each(Line::part);
     }
 
-    async fn perform(&mut self, act: Act, clock: &dyn Clock, seen: &mut Seen) -> Result<(), String> {
+    async fn perform(
+        &mut self,
+        act: Act,
+        trusted: &str,
+        clock: &dyn Clock,
+        seen: &mut Seen,
+    ) -> Result<(), String> {
         let id = &act.id;
         if let Some((url, request)) = act.connect {
             if let Some(old) = self.lines.shift_remove(id) {
                 old.part();
             }
             let dialled = tokio::select! {
-                dialled = dial(&url, request) => dialled,
+                dialled = dial(&url, request, trusted) => dialled,
                 () = clock.sleep(act.limit) => {
                     Err(Refused::Broken(format!("no connection within {}", Lapse(act.limit))))
                 }
@@ -365,7 +378,6 @@ impl Act {
 
 /// Where to connect. What was captured from the program must not lead away from the target's host.
 fn address(written: &str, filled: &str, target: Option<&str>) -> Result<Url, String> {
-    let is_whole = |text: &str| text.starts_with("ws://") || text.starts_with("wss://");
     let home = target.map(Target::parse).transpose()?;
     if !is_whole(filled) {
         let mut url = home.ok_or("there is no target to connect to")?.join(filled)?;
@@ -376,13 +388,21 @@ fn address(written: &str, filled: &str, target: Option<&str>) -> Result<Url, Str
         };
     }
     let url = Url::parse(filled).map_err(|e| format!("`{filled}` is no URL: {e}"))?;
-    let authority = written.split('/').nth(2).unwrap_or_default();
-    let is_literal = is_whole(written) && placeholders(authority).is_empty();
-    if is_literal || home.is_some_and(|home| home.has_host_of(&url)) {
+    if is_literal(written) || home.is_some_and(|home| home.has_host_of(&url)) {
         Ok(url)
     } else {
         Err(format!("{url} is not at the host of the target"))
     }
+}
+
+fn is_whole(url: &str) -> bool {
+    url.starts_with("ws://") || url.starts_with("wss://")
+}
+
+/// Whether a URL says by itself, without any variable, to which host it leads.
+pub fn is_literal(url: &str) -> bool {
+    let authority = url.split('/').nth(2).unwrap_or_default();
+    is_whole(url) && placeholders(authority).is_empty()
 }
 
 #[cfg(test)]

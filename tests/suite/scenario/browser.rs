@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests start programs and look at what is left of them")]
 
 mod faults;
+mod frames;
 mod pages;
 mod peer;
 

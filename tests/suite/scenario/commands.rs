@@ -2,11 +2,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use atoll::clients::browser::{self, Chromium};
+use atoll::clients::clock::SystemClock;
 use atoll::scenario::{Decided, Observation, Shell};
 use atoll::verb::{Class, Context, DynVerb};
 use atoll::verbs::scenario::{ScenarioRun, Services};
 use serde_json::{Value, json};
 
+use super::peers::Peer;
 use super::program::{LocalShell, serve, shop};
 use super::{QuickClock, play, read, steps};
 
@@ -176,4 +178,23 @@ async fn a_stopped_run_stops_at_once() {
     let verb: Arc<dyn DynVerb> = Arc::new(scenario_run());
     let failure = verb.run(json!({ "scenario": scenario, "service": "svc-1" }), cx).await.unwrap_err();
     assert_eq!(failure.class, Class::Cancelled);
+}
+
+#[tokio::test]
+async fn sockets_with_whole_addresses_need_no_target() {
+    let Some(peer) = Peer::start("ws_server.py", "sockets_with_whole_addresses").await else { return };
+    let socket = |url: &str| {
+        steps(&format!("- ws: {{ url: '{url}', send: hi, receive: {{}} }}\n  assert: {{ messages: hi }}"))
+    };
+    let run = async |scenario: atoll::scenario::Scenario| {
+        let cx = Context::for_test(PathBuf::from("."), Arc::new(SystemClock));
+        let verb: Arc<dyn DynVerb> = Arc::new(scenario_run());
+        verb.run(json!({ "scenario": scenario }), cx).await
+    };
+    let seen = run(socket(&format!("ws://127.0.0.1:{}/echo", peer.port))).await.unwrap().value;
+    assert_eq!(seen["steps"][0]["decided"], "held", "{seen}");
+    for url in ["/echo", "ws://{host}/echo"] {
+        let failure = run(socket(url)).await.unwrap_err();
+        assert!(failure.message.contains("has `ws` steps, but no `target` is given"), "{failure}");
+    }
 }

@@ -141,6 +141,28 @@ async fn cookies_are_kept_where_they_are_asked_for() {
 }
 
 #[tokio::test]
+async fn actors_have_cookies_of_their_own() {
+    let Some(peer) = Httpbin::start("actors_have_cookies_of_their_own").await else { return };
+    let seen = peer
+        .play(
+            "
+- request: { method: GET, path: /cookies/set?who=ann, as: ann }
+  assert: { json: { $.cookies: { equals: { who: ann } } } }
+- request: { method: GET, path: /cookies/set?who=bob, as: bob }
+  assert: { json: { $.cookies: { equals: { who: bob } } } }
+- request: { method: GET, path: /cookies, as: ann }
+  assert: { json: { $.cookies: { equals: { who: ann } } } }
+- request: { method: GET, path: /cookies, cookies: true }
+  assert: { json: { $.cookies: { equals: {} } } }
+- request: { method: GET, path: /cookies, as: bob, cookies: false }
+  assert: { json: { $.cookies: { equals: {} } } }
+",
+        )
+        .await;
+    all_hold(&seen);
+}
+
+#[tokio::test]
 async fn a_redirect_can_be_the_answer() {
     let Some(peer) = Httpbin::start("a_redirect_can_be_the_answer").await else { return };
     let seen = peer
@@ -153,6 +175,12 @@ async fn a_redirect_can_be_the_answer() {
   assert: { status: 302, header: { Location: { matches: 'redirect/2$' } } }
 - request: { method: GET, path: '{next}' }
   assert: { status: 200, json: { $.url: { contains: /get } } }
+- request: { method: GET, path: /redirect/3, redirects: 2 }
+  assert: { status: 302, header: { Location: { matches: '/get$' } } }
+- request: { method: GET, path: /redirect/3, redirects: 3 }
+  assert: { status: 200 }
+- request: { method: GET, path: /redirect/12, redirects: 20 }
+  assert: { status: 200 }
 - request: { method: GET, path: /redirect-to?url=http%3A%2F%2Fexample.invalid%2F }
   assert: { status: '{code}' }
 ",

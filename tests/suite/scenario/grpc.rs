@@ -515,10 +515,68 @@ async fn a_server_with_a_certificate_is_called_where_it_is_trusted() {
     let elsewhere = safe.replace("127.0.0.1", "localhost");
     let seen = play(call, &elsewhere, &QuickClock::default()).await;
     assert!(
-        error(&seen.steps[0]).starts_with("no connection: invalid peer certificate"),
+        error(&seen.steps[0]).starts_with("no connection: its certificate is for another name"),
         "{}",
         error(&seen.steps[0])
     );
+}
+
+#[tokio::test]
+async fn what_stands_in_an_any_is_asked_of_the_server() {
+    let Some(greeter) = Greeter::start("what_stands_in_an_any", &[]).await else { return };
+    let seen = greeter
+        .play(
+            "
+- grpc:
+    service: greet.v1.Greeter
+    method: Wrap
+    body:
+      gift:
+        '@type': type.googleapis.com/greet.extra.Gift
+        what: a box
+        weight: 3
+        inside: { '@type': type.googleapis.com/google.protobuf.Duration, value: 1.5s }
+      more: [{ '@type': type.googleapis.com/greet.extra.Gift, inside: { '@type': x/greet.v1.Options, loud: true } }]
+  assert:
+    status: OK
+    json:
+      $.gift.what: a box
+      $.gift.weight: 3
+      \"$.gift['@type']\": type.googleapis.com/greet.extra.Gift
+      $.gift.inside.value: 1.500s
+      $.more[0].inside.loud: true
+      $.more[1]: { equals: { '@type': type.googleapis.com/nobody.Knows } }
+- grpc: { service: greet.v1.Greeter, method: Wrap, body: { gift: { '@type': x/greet.extra.Gft } } }
+  expect: x
+",
+        )
+        .await;
+    let failed: Vec<_> = seen.steps[0].assertions.iter().filter(|verdict| !verdict.ok).collect();
+    assert!(failed.is_empty() && seen.steps[0].error.is_none(), "{:?} {failed:#?}", seen.steps[0].error);
+    assert!(error(&seen.steps[1]).contains("greet.extra.Gft"), "{}", error(&seen.steps[1]));
+}
+
+#[tokio::test]
+async fn calls_at_once_share_a_connection() {
+    let Some(greeter) = Greeter::start("calls_at_once_share_a_connection", &[]).await else { return };
+    let seen = greeter
+        .play(
+            "
+- parallel:
+  - times: 20
+    grpc: { service: greet.v1.Greeter, method: Hello, body: { name: Ann } }
+  - times: 3
+    grpc: { service: greet.v1.Greeter, method: Hello }
+  - grpc: { service: greet.v1.Greeter, method: Helo }
+  assert: { count: 24, json: { $.outcomes: { equals: { OK: 20, INVALID_ARGUMENT: 3, error: 1 } }, '$.results[0].body.text': hello Ann } }
+- grpc: { service: greet.v1.Greeter, method: Hello, body: { name: Bob } }
+  assert: { json: { $.text: hello Bob } }
+",
+        )
+        .await;
+    all_held(&seen);
+    let nobody = "- parallel:\n  - times: 2\n    grpc: { service: a.B, method: C }\n  assert: { json: { $.outcomes.error: 2 } }\n";
+    all_held(&play(nobody, "http://127.0.0.1:1", &QuickClock::default()).await);
 }
 
 /// A service that is described in two files, of which servers of this library send one at a time.

@@ -156,6 +156,55 @@ fn a_scenario_is_vacuous_only_where_doing_nothing_would_satisfy_it() {
 }
 
 #[test]
+fn sockets_calls_screens_and_pages_can_be_vacuous_too() {
+    let vacuous = |step: &str| {
+        rules(&[("v.yaml", &format!("id: v\nsteps:\n- description: d\n  {}\n", step.replace('\n', "\n  ")))])
+            .contains(&"SC101")
+    };
+    for (empty, full) in [
+        (
+            "grpc: { service: S, method: M }\nassert: { status: OK }",
+            "assert: { json: { $.status: SERVING } }",
+        ),
+        (
+            "grpc: { service: S, method: M }\nassert: { status: UNIMPLEMENTED }",
+            "assert: { status: NOT_FOUND }",
+        ),
+        ("ws: { url: /x }\nassert: { status: 101 }", "assert: { protocol: feed.v2 }"),
+        ("ws: { url: /x }\nassert: { status: 404 }", "assert: { status: 401 }"),
+        ("ws: { url: /x, receive: {} }\nassert: { count: 0 }", "assert: { count: '>=1' }"),
+        ("tui: { command: x }\nassert: { exit_code: 0 }", "assert: { screen: Menu }"),
+        (
+            "tui: { command: x, assert_absent: Error }",
+            "tui: { command: x, wait_for: Menu, assert_absent: Error }",
+        ),
+        (
+            "browser: { action: navigate, url: / }\nassert: { console: { length: 0 } }",
+            "assert: { title: Shop }",
+        ),
+        (
+            "browser: { action: assert, selector: li, count: 0 }",
+            "browser: { action: assert, selector: li, count: 1 }",
+        ),
+        (
+            "browser: { action: wait, selector: li, hidden: true }\nassert: { text: { not_contains: Error } }",
+            "browser: { action: wait, selector: li }\nassert: { text: { not_contains: Error } }",
+        ),
+    ] {
+        assert!(vacuous(empty), "{empty}");
+        let full = if full.starts_with("assert") {
+            format!("{}\n{full}", empty.lines().next().unwrap())
+        } else {
+            full.to_owned()
+        };
+        assert!(!vacuous(&full), "{full}");
+    }
+    assert!(!vacuous("browser: { action: click, selector: a }\nassert: { text: { not_contains: Error } }"));
+    let skipped = "id: v\nvariables: { a: 1 }\nsteps:\n- { description: d, request: { method: GET, path: / }, assert: { status: 404 } }\n- { description: d, when: { a: 2 }, request: { method: GET, path: / }, assert: { status: 201 } }\n";
+    assert!(rules(&[("v.yaml", skipped)]).contains(&"SC101"), "what may be skipped makes up for nothing");
+}
+
+#[test]
 fn a_placeholder_that_nothing_has_set_is_found_once_and_secrets_are_not_repeated() {
     let text =
         "id: a\nsteps:\n- description: d\n  request: { method: GET, path: '/{nobody}' }\n  expect: x\n";

@@ -273,7 +273,7 @@ async fn a_directory_is_read_in_the_order_of_ids() {
     let dir = directory(&[
         ("s/1.yaml", GOOD),
         ("s/2.yml", ALSO),
-        ("s/deeper/3.yaml", GOOD),
+        ("s/.hidden/3.yaml", GOOD),
         ("s/notes.txt", b"x"),
         ("s/4.YAML", GOOD),
     ]);
@@ -289,6 +289,35 @@ async fn a_directory_is_read_in_the_order_of_ids() {
     let verb: Arc<dyn DynVerb> = Arc::new(ScenarioLoad);
     let schema = atoll::schema::Schema::compile("out", verb.out_schema()).unwrap();
     assert_eq!(schema.violations(&out), []);
+}
+
+#[tokio::test]
+async fn directories_in_it_are_read_too() {
+    let with = |id: &str, fixture: &str| {
+        format!("id: {id}\nfixtures: [{fixture}]\nsteps: [{{ exec: {{ command: ls }}, expect: x }}]\n")
+    };
+    let (deep, deeper) = (with("deep", "login"), with("deeper", "cart"));
+    let fixture: &[u8] = b"setup: [{ exec: { command: ls } }]\n";
+    let dir = directory(&[
+        ("s/b.yaml", GOOD),
+        ("s/shop/deep.yaml", deep.as_bytes()),
+        ("s/shop/carts/deeper.yml", deeper.as_bytes()),
+        ("s/fixtures/login.yaml", fixture),
+        ("s/shop/fixtures/more/cart.yaml", fixture),
+        ("elsewhere/linked.yaml", ALSO),
+    ]);
+    std::os::unix::fs::symlink(dir.path().join("elsewhere/linked.yaml"), dir.path().join("s/link.yaml"))
+        .unwrap();
+    std::os::unix::fs::symlink(dir.path(), dir.path().join("s/circle")).unwrap();
+    let out = verb(json!("s"), dir.path()).await.unwrap();
+    let files: Vec<_> = out["scenarios"].as_array().unwrap().iter().map(|it| it["file"].clone()).collect();
+    assert_eq!(files, ["s/link.yaml", "s/b.yaml", "s/shop/deep.yaml", "s/shop/carts/deeper.yml"]);
+    assert_eq!(out["scenarios"][3]["setup"][0]["action"]["exec"]["command"], "ls");
+    std::fs::write(dir.path().join("s/shop/twice.yaml"), GOOD).unwrap();
+    std::fs::write(dir.path().join("s/shop/fixtures/login.yaml"), fixture).unwrap();
+    let failure = verb(json!("s"), dir.path()).await.unwrap_err();
+    assert!(failure.message.contains("the id `b` is taken by s/b.yaml"), "{failure}");
+    assert!(failure.message.contains("there are two fixtures `login`"), "{failure}");
 }
 
 #[tokio::test]

@@ -47,11 +47,17 @@ impl Peer {
     /// Starts `script`, a file beside this one, and waits until it has said where it listens. Nothing where Python or
     /// its packages are missing.
     pub async fn start(script: &str, test: &str) -> Option<Self> {
+        Self::start_with(script, &[], test).await
+    }
+
+    /// The same, with arguments.
+    pub async fn start_with(script: &str, arguments: &[&str], test: &str) -> Option<Self> {
         let python = python(test)?;
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/scenario").join(script);
         let mut child = Command::new(python)
             .arg("-u")
             .arg(path)
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

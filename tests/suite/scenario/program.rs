@@ -42,6 +42,22 @@ pub async fn raw(bytes: &'static [u8]) -> String {
     format!("http://{address}")
 }
 
+/// Like [`raw`], but the connection is reset, not closed.
+pub async fn reset(bytes: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(bytes).await;
+            // Dropped, it is reset; what was written before is still read.
+            let _ = stream.set_zero_linger();
+        }
+    });
+    format!("http://{address}")
+}
+
 #[derive(Clone, Default)]
 struct Shop {
     items: Arc<Mutex<BTreeMap<u64, Value>>>,

@@ -237,6 +237,28 @@ fn fixtures_and_rows_that_are_wrong_say_so() {
         "{found:?}"
     );
     assert!(found[1].starts_with("E0710 a step has `retry` or `until`, not both"), "{found:?}");
+    let step = |more: &str| {
+        complaints(
+            &format!(
+                "id: a\nsteps:\n- exec: {{ command: ls }}\n  expect: x\n  {more}\n- exec: {{ command: ls }}\n  expect: x\n"
+            ),
+            &[],
+        )
+    };
+    assert_eq!(
+        step("when: { stat: ok }"),
+        ["W0701 nothing in this scenario captures `stat`, which this step depends on | "]
+    );
+    assert!(step("when: { a-b: 1 }")[0].contains("`a-b` is no variable"));
+    assert!(step("when: {}")[0].contains("`when` is empty"));
+    assert!(step("when: { a: { is: 1 } }")[1].contains("`$.a` has no key `is`"));
+    assert!(step("repeat: 0")[0].contains("from 1 to 100000 times"));
+    assert!(step("assert: { exit_code: 0, duration: { p42: <1s } }")[0].contains("no key `p42`"));
+    let all = complaints(
+        "id: a\nvariables: { v: 1 }\nsteps:\n- { when: { v: 1 }, exec: { command: ls }, expect: x }\n",
+        &[],
+    );
+    assert!(all[0].contains("every step has a condition"), "{all:?}");
 }
 
 #[tokio::test]
@@ -290,6 +312,70 @@ async fn what_is_done_at_once_overlaps_and_a_broken_one_is_told() {
     let seen =
         play(&scenario, Some("http://127.0.0.1:1"), Some(&shell), &dir.path().display().to_string()).await;
     assert_eq!(decided(&seen), [Decided::Held], "{:#?}", seen.steps[0]);
+}
+
+#[tokio::test]
+async fn a_step_is_skipped_where_its_condition_does_not_hold() {
+    let seen = in_shop(&read(
+        "
+id: when
+steps:
+- request: { method: GET, path: /job }
+  assert: { status: 200 }
+  capture: [{ name: code, source: status }, { name: state, jsonpath: $.state }]
+- description: Wait for it
+  when: { state: { matches: '^(queued|running)$' }, code: 200 }
+  request: { method: GET, path: /job }
+  assert: { json: { $.tries: 2 } }
+- description: Mend it
+  when: { state: broken }
+  request: { method: GET, path: /nowhere }
+  assert: { status: 200 }
+- request: { method: GET, path: /job }
+  assert: { json: { $.tries: 3 } }
+teardown:
+- when: { made: { exists: true } }
+  request: { method: DELETE, path: '/items/{made}' }
+",
+    ))
+    .await;
+    assert_eq!(decided(&seen), [Decided::Held; 3]);
+    let places: Vec<_> = seen.steps.iter().map(|step| (step.index, step.line)).collect();
+    assert_eq!(places, [(0, 4), (1, 7), (2, 15)], "an index is a place among those that were run");
+    let skipped: Vec<_> = seen.skipped.iter().map(|skip| (skip.list.as_str(), skip.why.as_str())).collect();
+    assert_eq!(
+        skipped,
+        [("steps", "state equals \"broken\" does not hold"), ("teardown", "made exists does not hold")]
+    );
+}
+
+#[tokio::test]
+async fn a_step_is_repeated_and_its_times_are_looked_at_as_a_whole() {
+    let seen = in_shop(&steps(
+        "
+- request: { method: GET, path: /job }
+  repeat: 20
+  assert: { status: 200, duration: { p50: <5s, p95: <5s, mean: <5s, max: <5s } }
+- request: { method: GET, path: /job }
+  assert: { json: { $.tries: 21 } }
+- request: { method: GET, path: /job }
+  repeat: 5
+  assert: { json: { $.tries: 22 }, duration: { p99: '>1h' } }
+- request: { method: GET, path: /job }
+  assert: { json: { $.tries: 24 } }
+- request: { method: GET, path: /slow }
+  repeat: 3
+  assert: { duration: { p50: <1ms } }
+",
+    ))
+    .await;
+    let states = [Decided::Held, Decided::Held, Decided::Failed, Decided::Held, Decided::Failed];
+    assert_eq!(decided(&seen), states, "{:#?}", seen.steps);
+    assert_eq!(seen.steps[0].assertions.len(), 5);
+    let bound = &seen.steps[0].assertions[2].assert;
+    assert_eq!(bound, "duration p95 <5s");
+    assert_eq!(seen.steps[2].assertions.len(), 1, "it ends with the first that fails");
+    assert_eq!(seen.steps[4].assertions[0].actual, json!("700ms"));
 }
 
 #[tokio::test]

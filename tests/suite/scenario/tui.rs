@@ -79,6 +79,28 @@ async fn a_menu_is_walked_through_with_keys() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_and_corners_of_old_terminals_are_seen() {
+    let Some((house, running)) = sandbox("lines_and_corners_of_old_terminals").await else { return };
+    let seen = watch(
+        &running,
+        r#"
+- tui:
+    command: exec whiptail --title Box --yesno "Really?" 8 40
+    env: { TERM: vt100, LANG: C, LC_ALL: C, NCURSES_NO_UTF8_ACS: "1" }
+    wait_for: <Yes>
+    timeout: 20s
+  assert: { screen: { matches: "┌─+.*Box.*─+┐", contains: "│", not_contains: lqqq } }
+- tui: { command: exec cat, settle: 0s }
+  assert: { screen: { equals: "" } }
+"#,
+    )
+    .await;
+    all_hold(&seen);
+    assert!(seen.steps[1].duration_ms < 1_500, "{}", seen.steps[1].duration_ms);
+    house.runtimes.stop(&running).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_is_written_with_an_editor() {
     let Some((house, running)) = sandbox("a_file_is_written_with_an_editor").await else { return };
     let seen = watch(

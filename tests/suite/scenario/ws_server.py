@@ -72,7 +72,18 @@ async def large(socket):
     await socket.wait_closed()
 
 
-HABITS = (echo, close, two, silent, flood, heavy, told, drop, ping, headers, large)
+async def gibibyte(socket):
+    for _ in range(1024):
+        await socket.send("x" * (1 << 20))
+    await socket.close(1000)
+
+
+async def latin(socket):
+    await socket.send(b"gr\xfc\xdfe", text=True)
+    await socket.wait_closed()
+
+
+HABITS = (echo, close, two, silent, flood, heavy, told, drop, ping, headers, large, gibibyte, latin)
 PATHS = {f"/{habit.__name__}": habit for habit in HABITS}
 
 

@@ -138,7 +138,7 @@ async fn roles_and_names_are_those_that_chromium_tells_screen_readers() {
             loaded.lock().unwrap().take().map(|loaded| loaded.send(()));
         }
     });
-    let tab = chromium.open(ear).await.unwrap();
+    let tab = chromium.open(None, ear).await.unwrap();
     tab.call("Page.enable", json!({})).await.unwrap();
     tab.call("Page.navigate", json!({ "url": format!("{}/shop/items", peer.url) })).await.unwrap();
     load.await.unwrap();

@@ -17,10 +17,11 @@ from grpc_tools import protoc
 here = os.path.dirname(os.path.abspath(__file__))
 out = tempfile.mkdtemp()
 well_known = os.path.join(os.path.dirname(protoc.__file__), "_proto")
-arguments = ["", f"-I{here}", f"-I{well_known}", f"--python_out={out}", f"--grpc_python_out={out}", "greet.proto"]
+arguments = ["", f"-I{here}", f"-I{well_known}", f"--python_out={out}", f"--grpc_python_out={out}", "greet.proto", "extra.proto"]
 assert protoc.main(arguments) == 0
 sys.path.insert(0, out)
 
+import extra_pb2  # noqa: E402, F401
 import greet_pb2 as pb  # noqa: E402
 import greet_pb2_grpc  # noqa: E402
 
@@ -75,6 +76,10 @@ class Greeter(greet_pb2_grpc.GreeterServicer):
 
     def Large(self, request, context):
         return pb.Reply(raw=bytes(request.count << 20))
+
+    def Wrap(self, request, context):
+        request.more.add(type_url="type.googleapis.com/nobody.Knows", value=b"\x0a\x01x")
+        return request
 
     def Die(self, request, context):
         yield pb.Reply(text="last words")

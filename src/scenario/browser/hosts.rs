@@ -1,0 +1,50 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::diag::Code;
+use crate::scenario::http::Target;
+use crate::scenario::read::Reader;
+use crate::scenario::yaml::{Kind, Node};
+
+/// Which hosts pages may reach beside the target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Hosts {
+    /// All there are.
+    Any,
+    /// These: `HOST`, `*.HOST` or `HOST:PORT`.
+    Only(Vec<String>),
+}
+
+impl Default for Hosts {
+    fn default() -> Self {
+        Self::Only(Vec::new())
+    }
+}
+
+impl Hosts {
+    /// They and the target; nothing where all can be reached.
+    pub fn beside(&self, target: Option<&str>) -> Option<Vec<String>> {
+        let Self::Only(hosts) = self else { return None };
+        let home = target.and_then(|target| Target::parse(target).ok()).map(|target| target.authority());
+        Some(home.into_iter().chain(hosts.iter().cloned()).collect())
+    }
+}
+
+/// Reads `hosts`: `any`, or a list.
+pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Hosts> {
+    if !matches!(node.kind, Kind::List(_)) {
+        return reader.word(node, "`hosts`", &["any"]).map(|_| Hosts::Any);
+    }
+    let mut hosts = Vec::new();
+    for item in reader.list(node, "`hosts`") {
+        let Some(host) = reader.text(item, "a host") else { continue };
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '*' | ':' | '[' | ']');
+        if host.is_empty() || !host.chars().all(fits) {
+            reader.complain(Code::ScenarioValue, item, format!("`{host}` is no host")).help =
+                Some("write a name such as `cdn.example.com`, `*.example.com` or `127.0.0.1:9000`".into());
+        }
+        hosts.push(host);
+    }
+    Some(Hosts::Only(hosts))
+}

@@ -1,0 +1,120 @@
+//! Whom a scenario trusts over TLS: the machine's certificates, or those that it names itself.
+
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+
+/// Trusts the certificates that are named, whatever names are in them, and those that they have signed.
+#[derive(Debug)]
+pub struct Named {
+    certificates: Vec<CertificateDer<'static>>,
+    signed: Arc<WebPkiServerVerifier>,
+}
+
+impl Named {
+    /// Reads certificates in PEM.
+    pub fn read(pem: &str) -> Result<Arc<Self>, String> {
+        install();
+        let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem.as_bytes())
+            .collect::<Result<_, _>>()
+            .map_err(|e| format!("`trust` is no certificate in PEM: {e}"))?;
+        let mut roots = RootCertStore::empty();
+        for certificate in &certificates {
+            roots.add(certificate.clone()).map_err(|e| format!("`trust` cannot be used: {e}"))?;
+        }
+        let signed = WebPkiServerVerifier::builder(roots.into()).build();
+        let signed = signed.map_err(|_| "`trust` has no certificate in PEM in it".to_owned())?;
+        Ok(Arc::new(Self { certificates, signed }))
+    }
+
+    /// What a client is made with that trusts them alone.
+    pub fn config(self: Arc<Self>) -> ClientConfig {
+        ClientConfig::builder().dangerous().with_custom_certificate_verifier(self).with_no_client_auth()
+    }
+}
+
+impl ServerCertVerifier for Named {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if self.certificates.contains(certificate) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        self.signed.verify_server_cert(certificate, between, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.signed.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.signed.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.signed.supported_verify_schemes()
+    }
+}
+
+/// Says once in a process who does the cryptography; whoever comes later finds it said, which is what is wanted.
+pub fn install() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// What went wrong with TLS in words that do not change with the time or the place; `said` where it was something else.
+pub fn reason(said: String) -> String {
+    let Some((_, why)) = said.split_once("invalid peer certificate") else { return said };
+    let what = if why.contains("UnknownIssuer") {
+        "nobody who is trusted has signed its certificate"
+    } else if why.contains("not valid for name") || why.contains("NotValidForName") {
+        "its certificate is for another name"
+    } else if why.contains("expired") || why.contains("Expired") {
+        "its certificate has expired"
+    } else if why.contains("CaUsedAsEndEntity") {
+        "its certificate is that of an authority, not of a server"
+    } else {
+        "its certificate is not trusted"
+    };
+    format!("{what}; `trust` names certificates that are")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_certificate_is_refused() {
+        let error = |pem: &str| Named::read(pem).err().unwrap();
+        assert_eq!(error(""), "`trust` has no certificate in PEM in it");
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert!(error(broken).starts_with("`trust` cannot be used: "), "{}", error(broken));
+        assert!(error(&broken.replace("AAAA", "?")).starts_with("`trust` is no certificate in PEM"));
+    }
+
+    #[test]
+    fn reasons_are_the_same_at_every_time() {
+        let expired =
+            "invalid peer certificate: certificate expired: verification time 1763733333 (UNIX), but …";
+        assert!(reason(expired.to_owned()).starts_with("its certificate has expired; "));
+        assert_eq!(reason("connection refused".to_owned()), "connection refused");
+    }
+}

@@ -1,0 +1,114 @@
+//! Line drawing: programs for old terminals switch letters to lines and corners. The emulator knows nothing of that, so it is
+//! given the characters that are meant.
+
+/// What is shown for the bytes from `_` to `~` while lines are drawn.
+const LINES: [char; 32] = [
+    ' ', '◆', '▒', '␉', '␌', '␍', '␊', '°', '±', '␤', '␋', '┘', '┐', '┌', '└', '┼', '⎺', '⎻', '─', '⎼', '⎽',
+    '├', '┤', '┴', '┬', '│', '≤', '≥', 'π', '≠', '£', '·',
+];
+
+/// The first byte that [`LINES`] has a character for.
+const FIRST: u8 = b'_';
+
+/// Where a byte stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    /// In text.
+    #[default]
+    Text,
+    /// Behind an escape.
+    Escape,
+    /// Behind `ESC (` or `ESC )`: the name of a set for the first or second place.
+    Set(usize),
+    /// In a sequence that ends with a letter.
+    Sequence,
+    /// In a text for the terminal itself, such as a title.
+    Command,
+}
+
+/// Which characters the bytes of a program stand for.
+#[derive(Clone, Debug, Default)]
+pub struct Charset {
+    place: Place,
+    /// Whether the first and the second set draw lines.
+    draws: [bool; 2],
+    /// Which set is used.
+    used: usize,
+    /// What a saved cursor comes back with.
+    saved: ([bool; 2], usize),
+}
+
+impl Charset {
+    /// `bytes` with lines in place of letters, where lines are drawn.
+    pub fn translate(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(bytes.len());
+        for byte in bytes {
+            let drawn = usize::from(byte.wrapping_sub(FIRST));
+            match LINES.get(drawn).filter(|_| self.place == Place::Text && self.draws[self.used]) {
+                Some(line) => out.extend_from_slice(line.encode_utf8(&mut [0; 4]).as_bytes()),
+                None => {
+                    self.step(*byte);
+                    out.push(*byte);
+                }
+            }
+        }
+        out
+    }
+
+    fn step(&mut self, byte: u8) {
+        self.place = match (self.place, byte) {
+            (_, 0x18 | 0x1a) | (Place::Command, 0x07) => Place::Text,
+            (_, 0x1b) => Place::Escape,
+            (Place::Text, 0x0e | 0x0f) => {
+                self.used = usize::from(byte == 0x0e);
+                Place::Text
+            }
+            (Place::Escape, b'(') => Place::Set(0),
+            (Place::Escape, b')') => Place::Set(1),
+            (Place::Escape, b'[') => Place::Sequence,
+            (Place::Escape, b']' | b'P' | b'X' | b'^' | b'_') => Place::Command,
+            (Place::Escape, 0x20..=0x2f) => Place::Escape,
+            (Place::Escape, _) => {
+                self.escape(byte);
+                Place::Text
+            }
+            (Place::Set(at), _) => {
+                self.draws[at] = matches!(byte, b'0' | b'2');
+                Place::Text
+            }
+            (Place::Sequence, 0x40..=0x7e) => Place::Text,
+            (place, _) => place,
+        };
+    }
+
+    fn escape(&mut self, byte: u8) {
+        match byte {
+            b'7' => self.saved = (self.draws, self.used),
+            b'8' => (self.draws, self.used) = self.saved,
+            b'c' => *self = Self::default(),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Charset;
+
+    fn shown(text: &str, size: usize) -> String {
+        let mut charset = Charset::default();
+        let all = text.as_bytes().chunks(size).flat_map(|piece| charset.translate(piece)).collect();
+        String::from_utf8(all).unwrap()
+    }
+
+    #[test]
+    fn letters_become_lines_where_they_are_switched() {
+        for size in [1, 2, 3, 100] {
+            assert_eq!(shown("q\x1b(0lqk\x1b(Bq", size), "q\x1b(0┌─┐\x1b(Bq");
+            assert_eq!(shown("\x1b)0x\x0ex\x0fx", size), "\x1b)0x\x0e│\x0fx");
+            assert_eq!(shown("\x1b(0\x1b[1mm\x1b]2;title\x07j", size), "\x1b(0\x1b[1m└\x1b]2;title\x07┘");
+            assert_eq!(shown("\x1b(0\x1b7\x1b(Bq\x1b8q\x1bcq", size), "\x1b(0\x1b7\x1b(Bq\x1b8─\x1bcq");
+            assert_eq!(shown("\x1b(0A1 ä", size), "\x1b(0A1 ä", "what has no line stays");
+        }
+    }
+}

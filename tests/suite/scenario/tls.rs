@@ -1,0 +1,111 @@
+//! Programs behind TLS, with certificates that openssl makes: whom a scenario trusts, and what it says where it does not.
+#![expect(clippy::disallowed_methods, reason = "tests make certificates")]
+
+use std::path::Path;
+use std::process::Command;
+
+use atoll::clients::clock::SystemClock;
+use atoll::scenario::{Decided, Observation};
+
+use super::peers::Peer;
+use super::{play_on, read};
+
+/// Makes an authority, a certificate for 127.0.0.1 that it has signed, and one for another name that nobody has signed.
+const CERTIFICATES: &str = r#"
+set -e
+key="-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+openssl req -x509 $key -keyout authority.key -out authority.pem -days 1 -subj "/CN=An authority"
+openssl req $key -keyout signed.key -out signed.csr -subj "/CN=server"
+printf 'subjectAltName=IP:127.0.0.1\n' >names
+openssl x509 -req -in signed.csr -CA authority.pem -CAkey authority.key -CAcreateserial -extfile names -days 1 -out signed.pem
+openssl req -x509 $key -keyout own.key -out own.pem -days 1 -subj "/CN=somewhere.example"
+"#;
+
+/// A directory with certificates; nothing where there is no openssl, after saying so.
+fn certificates(test: &str) -> Option<tempfile::TempDir> {
+    let home = tempfile::tempdir().unwrap();
+    if Command::new("openssl").arg("version").output().is_err() {
+        println!("skipped: {test}: no openssl to make a certificate with");
+        return None;
+    }
+    let made = Command::new("sh").args(["-c", CERTIFICATES]).current_dir(home.path()).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    Some(home)
+}
+
+struct Safe {
+    web: String,
+    socket: String,
+    _peer: Peer,
+}
+
+impl Safe {
+    /// Both servers with the certificate `name`.
+    async fn start(home: &Path, name: &str, test: &str) -> Option<Self> {
+        let file = |ending: &str| home.join(format!("{name}.{ending}")).display().to_string();
+        let mut peer = Peer::start_with("tls_server.py", &[&file("pem"), &file("key")], test).await?;
+        let socket = peer.lines(1).await.remove(0);
+        let at = |scheme: &str, port: &str| format!("{scheme}://127.0.0.1:{port}");
+        Some(Self { web: at("https", &peer.port), socket: at("wss", &socket), _peer: peer })
+    }
+
+    /// A request and a WebSocket, trusting what `trust` is, as it is written in YAML.
+    async fn play(&self, trust: &str) -> Observation {
+        let socket = &self.socket;
+        let scenario = read(&format!(
+            "
+id: safe
+{trust}
+steps:
+- request: {{ method: GET, path: / }}
+  assert: {{ status: 200, body: Directory listing }}
+- ws: {{ url: {socket}/echo, send: hello, receive: {{}} }}
+  assert: {{ messages: hello }}
+"
+        ));
+        play_on(&scenario, Some(&self.web), None, &SystemClock, "").await
+    }
+}
+
+/// The file `name` as the value of a key.
+fn pem(home: &Path, name: &str) -> String {
+    std::fs::read_to_string(home.join(name)).unwrap().replace('\n', "\n  ")
+}
+
+fn decided(seen: &Observation) -> Vec<Decided> {
+    seen.steps.iter().map(|step| step.decided).collect()
+}
+
+#[tokio::test]
+async fn whom_a_scenario_trusts_is_spoken_to() {
+    let test = "whom_a_scenario_trusts_is_spoken_to";
+    let Some(home) = certificates(test) else { return };
+    let Some(safe) = Safe::start(home.path(), "signed", test).await else { return };
+    let authority = pem(home.path(), "authority.pem");
+    let seen = safe.play(&format!("trust: |\n  {authority}")).await;
+    assert_eq!(decided(&seen), [Decided::Held; 2], "{:#?}", seen.steps);
+    let captured =
+        format!("variables:\n  pem: |\n    {}\ntrust: '{{pem}}'", authority.replace("\n ", "\n   "));
+    let seen = safe.play(&captured).await;
+    assert_eq!(decided(&seen), [Decided::Held; 2], "{:#?}", seen.steps);
+    // One that nobody has signed, for another name, and that could sign others: it is known all the same.
+    let Some(own) = Safe::start(home.path(), "own", test).await else { return };
+    let seen = own.play(&format!("trust: |\n  {}", pem(home.path(), "own.pem"))).await;
+    assert_eq!(decided(&seen), [Decided::Held; 2], "{:#?}", seen.steps);
+}
+
+#[tokio::test]
+async fn nobody_else_is() {
+    let Some(home) = certificates("nobody_else_is") else { return };
+    let Some(safe) = Safe::start(home.path(), "signed", "nobody_else_is").await else { return };
+    let unknown = "nobody who is trusted has signed its certificate; `trust` names certificates that are";
+    for trust in [String::new(), format!("trust: |\n  {}", pem(home.path(), "own.pem"))] {
+        let seen = safe.play(&trust).await;
+        let errors: Vec<_> = seen.steps.iter().map(|step| step.error.clone().unwrap()).collect();
+        assert!(errors[0].starts_with("no answer: ") && errors[0].ends_with(unknown), "{errors:?}");
+        assert_eq!(errors[1], format!("no connection: {unknown}"));
+    }
+    let seen = safe.play("trust: nothing of the kind").await;
+    let errors: Vec<_> = seen.steps.iter().map(|step| step.error.clone().unwrap()).collect();
+    assert_eq!(errors, ["`trust` has no certificate in PEM in it"; 2]);
+}
