@@ -1,8 +1,11 @@
 //! The verb `llm` and what stands behind it, against servers that speak the providers' published formats.
 
 mod cassette;
+mod dialects;
 mod faults;
 pub mod server;
+pub mod wire;
+mod witness;
 
 use std::sync::{Arc, Mutex};
 

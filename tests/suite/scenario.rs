@@ -7,7 +7,7 @@ mod extras;
 mod grpc;
 mod lint;
 mod loading;
-mod peers;
+pub mod peers;
 mod program;
 mod requests;
 mod superset;

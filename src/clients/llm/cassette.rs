@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::miss;
-use crate::clients::llm::{Answer, Message, Request, Stop, Usage};
+use crate::clients::llm::{Answer, Image, Message, Request, Stop, Usage};
 use crate::clients::registry::Model;
 use crate::value::{Digest, Value, canonical};
 use crate::verb::Failure;
@@ -254,7 +254,11 @@ impl Kept {
                 |text: String, (i, part): &(usize, &String)| text.replace(*part, &format!("‹volatile {i}›"));
             redact(&volatile.iter().fold(text.to_owned(), replace))
         };
-        let message = |m: &Message| Message { role: m.role, content: plain(&m.content) };
+        let message = |m: &Message| Message {
+            role: m.role,
+            content: plain(&m.content),
+            images: m.images.iter().map(Image::digested).collect(),
+        };
         let asked = Asked {
             model: model.full_name(),
             system: request.system.as_deref().map(plain),
