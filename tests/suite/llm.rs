@@ -3,6 +3,8 @@
 mod cassette;
 mod dialects;
 mod faults;
+mod gates;
+mod keys;
 pub mod server;
 pub mod wire;
 mod witness;

@@ -149,14 +149,7 @@ impl Cassette {
     }
 
     /// Puts `answer` on the file, on disk when this returns.
-    pub(super) fn keep(
-        &self,
-        index: u32,
-        kept: &Kept,
-        at: &str,
-        answer: &Answer,
-        redact: impl Fn(&str) -> String,
-    ) -> Result<(), Failure> {
+    pub(super) fn keep(&self, index: u32, kept: &Kept, at: &str, answer: &Answer) -> Result<(), Failure> {
         let Some(player) = &self.0 else { return Ok(()) };
         let last = kept.request.messages.last().map(|message| message.content.as_str()).unwrap_or_default();
         let line = Line {
@@ -167,7 +160,7 @@ impl Cassette {
             preview: last.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(80).collect(),
             request: kept.request.clone(),
             answer: Said {
-                text: redact(&answer.text),
+                text: answer.text.clone(),
                 stop: answer.stop,
                 model: answer.model.clone(),
                 provider: answer.provider.clone(),

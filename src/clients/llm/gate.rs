@@ -201,3 +201,96 @@ fn whole(limit: f64) -> usize {
 fn seconds(span: Millis) -> String {
     format!("{} s", span.div_ceil(1_000))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    const BUSY: Finding = Finding::Busy(Some(7_000));
+    const DEAD: Finding = Finding::Down { overloaded: false };
+
+    fn in_flight(gate: &Arc<Gate>, now: Millis) -> Vec<Pass> {
+        std::iter::from_fn(|| gate.step_in(now).ok()).collect()
+    }
+
+    #[test]
+    fn a_burst_that_is_turned_away_halves_the_number_of_calls_once() {
+        let gate = Gate::new("acme", 16);
+        let burst = in_flight(&gate, 0);
+        assert_eq!(burst.len(), 16);
+        burst.iter().for_each(|pass| pass.tell(BUSY, 1_000));
+        drop(burst);
+        assert!(in_flight(&gate, 7_999).is_empty(), "nobody calls before the time that it asked for is over");
+        assert_eq!(in_flight(&gate, 8_000).len(), 8);
+    }
+
+    #[test]
+    fn calls_grow_again_up_to_what_there_were() {
+        let gate = Gate::new("acme", 4);
+        let burst = in_flight(&gate, 0);
+        burst[0].tell(Finding::Busy(None), 0);
+        drop(burst);
+        let mut most = Vec::new();
+        for _ in 0..12 {
+            let passes = in_flight(&gate, 0);
+            most.push(passes.len());
+            passes[0].tell(Finding::Well, 0);
+        }
+        assert_eq!(most[0], 2);
+        assert!(most.is_sorted() && most.last() == Some(&4), "{most:?}");
+    }
+
+    #[test]
+    fn a_provider_that_is_down_is_left_alone_longer_and_longer() {
+        let gate = Gate::new("acme", 64);
+        let burst = in_flight(&gate, 0);
+        burst.iter().for_each(|pass| pass.tell(DEAD, 0));
+        drop(burst);
+        assert!(in_flight(&gate, 4_999).is_empty());
+        let probe = in_flight(&gate, 5_000);
+        assert_eq!(probe.len(), 1, "one call finds out whether it is back");
+        probe[0].tell(DEAD, 5_000);
+        drop(probe);
+        assert!(in_flight(&gate, 14_999).is_empty(), "it rests twice as long");
+        let probe = in_flight(&gate, 15_000);
+        probe[0].tell(Finding::Well, 15_000);
+        drop(probe);
+        assert_eq!(in_flight(&gate, 15_000).len(), 2);
+    }
+
+    #[test]
+    fn a_fault_of_the_request_says_that_the_provider_is_there() {
+        let gate = Gate::new("acme", 64);
+        for finding in [DEAD, DEAD, DEAD, DEAD, Finding::There, DEAD, DEAD, DEAD, DEAD] {
+            let pass = gate.step_in(0).ok().unwrap();
+            pass.tell(finding, 0);
+        }
+        assert!(gate.step_in(0).is_ok());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_turn_gets_it_also_after_others_gave_up() {
+        let gate = Gate::new("acme", 1);
+        let clock = ManualClock::at(0);
+        let say = |_: String| {};
+        let first = gate.enter(&clock, false, &say).await.unwrap();
+        let mut impatient = Box::pin(gate.enter(&clock, false, &say));
+        let mut patient = Box::pin(gate.enter(&clock, false, &say));
+        let (a, b) = (futures_util::poll!(&mut impatient), futures_util::poll!(&mut patient));
+        assert!(a.is_pending() && b.is_pending());
+        drop(first);
+        drop(impatient);
+        assert!(patient.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn long_waits_are_handed_back() {
+        let gate = Gate::new("acme", 1);
+        let clock = ManualClock::at(0);
+        gate.step_in(0).ok().unwrap().tell(Finding::Busy(Some(61_000)), 0);
+        let failure = gate.enter(&clock, false, &|_| {}).await.err().unwrap();
+        assert_eq!((failure.class, failure.retry_after_ms), (Class::RateLimited, Some(61_000)));
+        assert_eq!(failure.message, "acme asked for patience and is not asked again for 61 s");
+    }
+}

@@ -19,6 +19,7 @@ mod fault;
 mod gaps;
 mod gate;
 mod gemini;
+mod hush;
 mod listing;
 mod miss;
 mod models;
@@ -28,6 +29,7 @@ mod request;
 mod resets;
 mod responses;
 mod shape;
+mod shelf;
 mod sse;
 
 pub use cassette::{Cassette, CassetteError, Mode};
@@ -36,5 +38,6 @@ pub use gaps::left_out;
 pub use listing::Served;
 pub use models::{Asking, Models};
 pub(in crate::clients) use shape::can_say;
+pub use shelf::{prune, recorded};
 
 pub use request::{Answer, Effort, Image, Message, Request, Role, Shape, Stop, Usage};

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::cassette::{Cassette, Found, Kept};
 use super::exchange::{self, Line};
 use super::gate::{Finding, Gate};
+use super::hush::Hush;
 use super::listing::{self, Served};
 use super::{fault, gaps};
 use crate::clients::llm::{Answer, Request};
@@ -87,8 +88,11 @@ impl Models {
             }
             Found::Ask(slot) => slot,
         };
-        let answer = self.exchange(request, &model, &kept.key, asking).await.map_err(|f| self.redacted(f))?;
-        self.0.cassette.keep(slot, &kept, asking.at, &answer, |text| self.0.secrets.redact(text))?;
+        let mut answer =
+            self.exchange(request, &model, &kept.key, asking).await.map_err(|f| self.redacted(f))?;
+        // What goes on from here is kept and shown: the same as what a replay gives back.
+        answer.text = self.0.secrets.redact(&answer.text);
+        self.0.cassette.keep(slot, &kept, asking.at, &answer)?;
         let spent = model.meter(&answer.usage);
         Ok((answer, spent))
     }
@@ -102,17 +106,19 @@ impl Models {
     ) -> Result<Answer, Failure> {
         let secret = self.key(&model.provider).await?;
         let idempotency_key = format!("{}-{}", asking.idempotency_key, key.short());
+        let hush = Hush::new(&*self.0.secrets, asking.on_chunk);
         let line = Line {
             client: self.client()?,
             registry: &self.0.registry,
             model,
             key: secret.as_ref(),
             idempotency_key: &idempotency_key,
-            on_chunk: asking.on_chunk,
+            on_chunk: &|piece| hush.take(piece),
             clock: asking.clock,
         };
         let pass = self.gate(&model.provider).enter(asking.clock, asking.elsewhere, asking.say).await?;
         let outcome = exchange::ask(request, &line).await;
+        hush.end();
         pass.tell(outcome.as_ref().map_or_else(fault::finding, |_| Finding::Well), asking.clock.now());
         outcome
     }

@@ -11,13 +11,14 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, Uri};
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-pub(super) const KEY: &str = "sk-test-0123456789";
+pub const KEY: &str = "sk-test-0123456789";
 
 /// What the server does with one call.
 #[derive(Clone, Debug)]
-pub(super) enum Act {
+pub enum Act {
     /// A stream of events, sent in small pieces.
     Stream(String),
     /// Lines of JSON, sent in small pieces.
@@ -26,29 +27,31 @@ pub(super) enum Act {
     Cut(String),
     /// A status, headers and a body.
     Plain(u16, Vec<(&'static str, &'static str)>, String),
-    /// Headers, and then nothing for ever.
-    Hang,
+    /// Headers, this, and then nothing for ever.
+    Hang(String),
+    /// Nothing for ever.
+    Mute,
 }
 
 /// A call as it came in.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
-    pub(super) path: String,
-    pub(super) query: String,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Value,
+pub struct Seen {
+    pub path: String,
+    pub query: String,
+    pub headers: HeaderMap,
+    pub body: Value,
 }
 
 /// The server; it ends with the test.
 #[derive(Clone)]
-pub(super) struct Server {
-    pub(super) base: String,
+pub struct Server {
+    pub base: String,
     script: Arc<Mutex<VecDeque<Act>>>,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Server {
-    pub(super) async fn start(script: impl IntoIterator<Item = Act>) -> Self {
+    pub async fn start(script: impl IntoIterator<Item = Act>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}/v1", listener.local_addr().unwrap());
         let script = Arc::new(Mutex::new(script.into_iter().collect()));
@@ -58,7 +61,7 @@ impl Server {
         server
     }
 
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
@@ -108,10 +111,13 @@ async fn serve(State(server): State<Server>, uri: Uri, headers: HeaderMap, body:
             }
             response.body(Body::from(text)).unwrap()
         }
-        Act::Hang => Response::builder()
-            .header("content-type", "text/event-stream")
-            .body(Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>()))
-            .unwrap(),
+        Act::Hang(text) => {
+            let begin = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from(text))]);
+            let stream = begin.chain(futures_util::stream::pending());
+            let response = Response::builder().header("content-type", "text/event-stream");
+            response.body(Body::from_stream(stream)).unwrap()
+        }
+        Act::Mute => std::future::pending().await,
     }
 }
 
