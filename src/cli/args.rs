@@ -8,8 +8,8 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::face::Color;
 use super::{
-    Exit, answer, check, completions, eject, explain, gc, graph, lint, log, plan, resume, run, runs, show,
-    validate, verbs, which,
+    Exit, answer, cassette, check, completions, configure, eject, explain, gc, graph, lint, log, models,
+    plan, resume, run, runs, show, validate, verbs, which,
 };
 
 /// Runs pipelines: TOML files that say which steps there are and what each one reads.
@@ -77,6 +77,12 @@ pub enum Ask {
     Which(which::Ask),
     /// List what a step can do
     Verbs(verbs::Ask),
+    /// List models with their limits and prices
+    Models(models::Ask),
+    /// Keep the key of a model provider
+    Configure(configure::Ask),
+    /// Look at recorded answers of models
+    Cassette(cassette::Ask),
     /// Explain a diagnostic code, a verb or a filter
     Explain(explain::Ask),
     /// Remove old runs and what nothing refers to any more

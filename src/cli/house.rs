@@ -4,16 +4,17 @@
     reason = "the door that makes the directory of runs and names the machine"
 )]
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Settings, Stop};
+use super::{Settings, Stop, configure};
 use crate::clients::browser::{self, Chromium};
 use crate::clients::clock::SystemClock;
 use crate::clients::llm::{Cassette, Mode, Models};
 use crate::clients::process::Host;
 use crate::clients::registry::Registry;
-use crate::clients::secrets::EnvSecrets;
+use crate::clients::secrets::{EnvSecrets, file};
 use crate::clients::service::{self, Runtimes};
 use crate::clock::Clock;
 use crate::driver::House;
@@ -62,21 +63,43 @@ fn program() -> PathBuf {
     std::env::current_exe().unwrap_or_else(|_| PathBuf::from("atoll"))
 }
 
-/// What is known about models here.
+/// What is known about models here: by the binary, the user's `models.toml`, and the project.
 pub fn registry(settings: &Settings) -> Result<Registry, Stop> {
-    let registry = match &settings.file {
-        Some((path, text)) => Registry::extended(&path.display().to_string(), text),
-        None => Registry::embedded(),
-    };
+    let mut files: Vec<(String, Arc<str>)> = Vec::new();
+    if let Some(path) = settings.user.as_ref().map(|dir| dir.join("models.toml")) {
+        match std::fs::read_to_string(&path) {
+            Ok(text) => files.push((path.display().to_string(), text.into())),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(e) => return Err(Stop::failed(format!("{}: {e}", path.display()))),
+        }
+    }
+    files.extend(settings.file.as_ref().map(|(path, text)| (path.display().to_string(), text.clone())));
+    let registry = Registry::layered(files.iter().map(|(name, text)| (name.as_str(), &**text)));
     let registry = registry.map_err(|error| Stop { hint: error.hint.clone(), ..Stop::wrong(error) })?;
     Ok(registry.moved(Settings::environment))
+}
+
+/// Keys: of the environment, else of the user's file, else as a command prints them.
+fn secrets(settings: &Settings, registry: &Registry) -> Result<Arc<dyn Secrets>, Stop> {
+    let keys = match settings.user {
+        Some(_) => file::load(&configure::place(settings)?).map_err(Stop::wrong)?,
+        None => file::Keys::new(),
+    };
+    Ok(Arc::new(EnvSecrets::new(registry.key_names()).or(keys, registry.key_commands())))
+}
+
+/// Models with their keys, for asking what there is: nothing is recorded or replayed.
+pub fn models(settings: &Settings) -> Result<Models, Stop> {
+    let registry = registry(settings)?;
+    let secrets = secrets(settings, &registry)?;
+    Ok(Models::new(registry, secrets, Cassette::default()))
 }
 
 /// Everything that runs are carried out with.
 pub fn house(settings: &Settings, doors: &Doors) -> Result<House, Stop> {
     let clock = clock();
     let registry = registry(settings)?;
-    let secrets: Arc<dyn Secrets> = Arc::new(EnvSecrets::new(registry.key_names()));
+    let secrets = secrets(settings, &registry)?;
     let cassette = Cassette::open(&doors.cassette).map_err(Stop::wrong)?;
     let store = open(settings, doors.durability)?;
     let owner = Owner { pid: std::process::id(), started_at: clock.now(), host: host() };

@@ -4,8 +4,10 @@
 
 mod answer;
 mod args;
+mod cassette;
 mod check;
 mod completions;
+mod configure;
 mod eject;
 mod exit;
 mod explain;
@@ -21,6 +23,8 @@ mod leftovers;
 mod lint;
 mod loading;
 mod log;
+mod masked;
+mod models;
 mod past;
 mod person;
 mod plan;
@@ -99,6 +103,9 @@ fn dispatch(face: Face, common: &Common, ask: Ask, arguments: &[OsString]) -> Do
         Ask::Eject(ask) => eject::serve(&desk, &ask),
         Ask::Which(ask) => which::serve(&desk, &ask),
         Ask::Verbs(ask) => verbs::serve(&desk, &ask),
+        Ask::Models(ask) => models::serve(&desk, &ask),
+        Ask::Configure(ask) => configure::serve(&desk, &ask),
+        Ask::Cassette(ask) => cassette::serve(&desk, &ask),
         Ask::Explain(ask) => explain::serve(&desk, &ask),
         Ask::Gc(ask) => gc::serve(&desk, &ask),
         Ask::Completions(ask) => completions::serve(&desk, &ask),

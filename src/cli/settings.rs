@@ -10,7 +10,7 @@ use super::Stop;
 use crate::diag::nearest;
 
 const FILE: &str = "atoll.toml";
-const TABLES: [&str; 3] = ["providers", "models", "lanes"];
+const TABLES: [&str; 4] = ["providers", "models", "aliases", "lanes"];
 
 /// What holds for every command.
 #[derive(Clone, Debug)]

@@ -1,12 +1,14 @@
 //! What is known about models and their providers: dialect, address, limits, features, prices.
 //! It must never know a request, a key's value or the network. The facts stand in `models.toml`, embedded here and
-//! extended by the tables `[providers.NAME]` and `[models."NAME"]` of the user's `atoll.toml`.
+//! extended by the tables `[providers.NAME]`, `[models."NAME"]` and `[aliases]` of the user's `models.toml` and the
+//! project's `atoll.toml`.
 //! Start with [`Registry::find`].
 
 mod entries;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,7 @@ use crate::meter::Meter;
 pub struct Registry {
     providers: Arc<BTreeMap<String, Arc<Provider>>>,
     models: Arc<BTreeMap<String, Arc<Model>>>,
+    aliases: Arc<BTreeMap<String, Vec<String>>>,
 }
 
 /// Which wire format a provider speaks.
@@ -27,8 +30,25 @@ pub struct Registry {
 pub enum Kind {
     /// Chat completions, as OpenAI and most servers speak them.
     Openai,
+    /// OpenAI's Responses.
+    OpenaiResponses,
     /// Anthropic messages.
     Anthropic,
+    /// Gemini's `generateContent`.
+    Gemini,
+    /// Ollama's own chat.
+    Ollama,
+}
+
+/// How a model comes to an answer that fits a schema. Whatever the way, the answer is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means {
+    /// The provider holds it to the schema.
+    Native,
+    /// It fills in the arguments of a tool that it has to call.
+    Tool,
+    /// It is asked to in words.
+    Words,
 }
 
 /// Where models are served.
@@ -42,10 +62,18 @@ pub struct Provider {
     pub base_url: String,
     /// The environment variable that holds its key; `None` where it needs none.
     pub key_env: Option<String>,
+    /// A command that prints its key, for where the environment has none: the program and its arguments.
+    pub key_command: Vec<String>,
     /// Environment variables that move `base_url`, the first that is set wins.
     pub base_url_env: Vec<String>,
-    /// Whether its models cost nothing unless an entry says otherwise: still counted, at zero dollars.
-    pub free: bool,
+    /// What its models cost unless an entry says otherwise; zero dollars where they are free, which is still counted.
+    pub price: Option<Price>,
+    /// The provider whose entries of models of the same name hold here too: the same models in another wire format.
+    pub like: Option<String>,
+    /// Most calls of it that are under way at the same time.
+    pub concurrency: usize,
+    /// How long it may say nothing before a call is given up.
+    pub idle: Duration,
     /// The field that limits the answer, where the dialect has several.
     pub max_tokens_field: String,
     /// What its models can do unless an entry says otherwise.
@@ -62,10 +90,18 @@ pub struct Features {
     pub json_schema: bool,
     /// Holds itself to a JSON Schema of anything.
     pub json_any: bool,
+    /// Can be made to call a tool.
+    pub tools: bool,
     /// Takes an effort.
     pub effort: bool,
     /// Takes a seed.
     pub seed: bool,
+    /// Takes texts at which to stop.
+    pub stop: bool,
+    /// Sees pictures.
+    pub images: bool,
+    /// Takes marks for its prompt cache.
+    pub cache_marks: bool,
 }
 
 /// Dollars per million tokens.
@@ -80,6 +116,8 @@ pub struct Price {
     pub cache_read: Option<f64>,
     /// Written to the prompt cache; like `input` where absent.
     pub cache_write: Option<f64>,
+    /// The share of all this that a call in a batch costs, e.g. 0.5; absent where there are no batches.
+    pub batch: Option<f64>,
 }
 
 /// A model as it is asked.
@@ -123,13 +161,14 @@ impl Registry {
     /// The embedded facts, extended by the text of a TOML file called `name`; of that file only the tables
     /// `providers` and `models` are read. A key given there replaces the embedded one, all others stay.
     pub fn extended(name: &str, text: &str) -> Result<Self, RegistryError> {
+        Self::layered([(name, text)])
+    }
+
+    /// The embedded facts, extended by several files `(name, text)`, of which later ones win.
+    pub fn layered<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, RegistryError> {
         let mut facts = entries::layer("models.toml", EMBEDDED)?;
-        let more = entries::layer(name, text)?;
-        for (name, entry) in more.providers {
-            facts.providers.entry(name).or_default().take(entry);
-        }
-        for (name, entry) in more.models {
-            facts.models.entry(name).or_default().take(entry);
+        for (name, text) in files {
+            facts.take(entries::layer(name, text)?);
         }
         facts.close()
     }
@@ -156,13 +195,25 @@ impl Registry {
             Arc::new(Model { provider, ..model.clone() })
         };
         let models = self.models.iter().map(|(name, model)| (name.clone(), at_home(model))).collect();
-        Self { providers: Arc::new(providers), models: Arc::new(models) }
+        Self { providers: Arc::new(providers), models: Arc::new(models), aliases: self.aliases.clone() }
     }
 
-    /// The model called `name`: a name of the registry, or `provider/name` for any model of a known provider.
+    /// The names that `name` stands for: those of an alias, in the order in which they are to be tried, else itself.
+    pub fn meant<'a>(&'a self, name: &'a str) -> Vec<&'a str> {
+        match self.aliases.get(name) {
+            Some(names) => names.iter().map(String::as_str).collect(),
+            None => vec![name],
+        }
+    }
+
+    /// The model called `name`: a name of the registry, an alias (the first model of it), or `provider/name` for any
+    /// model of a known provider.
     pub fn find(&self, name: &str) -> Result<Arc<Model>, RegistryError> {
         if let Some(model) = self.models.get(name) {
             return Ok(model.clone());
+        }
+        if let Some(first) = self.aliases.get(name).and_then(|names| names.first()) {
+            return self.find(first);
         }
         let Some((provider, id)) = name.split_once('/') else {
             return Err(self.unknown(name));
@@ -170,13 +221,15 @@ impl Registry {
         let Some(provider) = self.providers.get(provider) else {
             return Err(unknown_provider(name, provider, self.providers.keys()));
         };
-        let listed = |model: &&Arc<Model>| model.id == id && model.provider.name == provider.name;
-        Ok(self
-            .models
-            .values()
-            .find(listed)
-            .cloned()
-            .unwrap_or_else(|| Arc::new(Model::unlisted(id, provider))))
+        if let Some(listed) = self.listed(id, &provider.name) {
+            return Ok(listed.clone());
+        }
+        let like = provider.like.as_deref().and_then(|other| self.listed(id, other));
+        Ok(Arc::new(like.map_or_else(|| Model::unlisted(id, provider), |model| model.at(provider))))
+    }
+
+    fn listed(&self, id: &str, provider: &str) -> Option<&Arc<Model>> {
+        self.models.values().find(|model| model.id == id && model.provider.name == provider)
     }
 
     /// The name nearest to `name` among the models of `provider`, or among all.
@@ -186,7 +239,13 @@ impl Registry {
             .iter()
             .filter(|(_, model)| provider.is_none_or(|provider| model.provider.name == provider))
             .map(|(name, _)| name.as_str());
-        nearest(name, known)
+        let aliases = self.aliases.keys().filter(|_| provider.is_none()).map(String::as_str);
+        nearest(name, known.chain(aliases))
+    }
+
+    /// All aliases with the names they stand for.
+    pub fn aliases(&self) -> impl Iterator<Item = (&str, &[String])> {
+        self.aliases.iter().map(|(name, meant)| (name.as_str(), meant.as_slice()))
     }
 
     /// All models of the registry, by name.
@@ -205,6 +264,26 @@ impl Registry {
         names.sort_unstable();
         names.dedup();
         names
+    }
+
+    /// The commands that print keys, by the name of the environment variable that they stand in for.
+    pub fn key_commands(&self) -> BTreeMap<String, Vec<String>> {
+        let with = |p: &Arc<Provider>| Some((p.key_env.clone()?, p.key_command.clone()));
+        self.providers.values().filter(|p| !p.key_command.is_empty()).filter_map(with).collect()
+    }
+
+    /// The provider called `name`.
+    pub fn provider(&self, name: &str) -> Result<&Arc<Provider>, RegistryError> {
+        self.providers.get(name).ok_or_else(|| {
+            let near = nearest(name, self.providers.keys().map(String::as_str));
+            let known = self.providers.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            RegistryError {
+                message: format!("unknown provider `{name}`"),
+                hint: Some(
+                    near.map_or(format!("known are {known}"), |near| format!("did you mean `{near}`?")),
+                ),
+            }
+        })
     }
 
     fn unknown(&self, name: &str) -> RegistryError {
@@ -238,7 +317,7 @@ fn unknown_provider<'a>(
 }
 
 impl Model {
-    fn unlisted(id: &str, provider: &Arc<Provider>) -> Self {
+    pub(in crate::clients) fn unlisted(id: &str, provider: &Arc<Provider>) -> Self {
         Self {
             id: id.to_owned(),
             provider: provider.clone(),
@@ -246,8 +325,14 @@ impl Model {
             max_output: None,
             default_output: DEFAULT_OUTPUT,
             features: provider.features,
-            price: provider.free.then_some(Price::FREE),
+            price: provider.price,
         }
+    }
+
+    /// The same model behind another provider, which may be able to say less.
+    fn at(&self, provider: &Arc<Provider>) -> Self {
+        let features = self.features.both(provider.features);
+        Self { provider: provider.clone(), features, ..self.clone() }
     }
 
     /// `provider/name`: the same for every way to write the model.
@@ -261,11 +346,17 @@ impl Model {
         self.max_output.map_or(asked, |most| asked.min(most))
     }
 
-    /// Whether the provider holds the model to `shape`; where not, the prompt has to ask for it.
-    pub fn enforces(&self, shape: &Shape) -> bool {
+    /// How the model is brought to an answer that fits `shape`.
+    pub fn means(&self, shape: &Shape) -> Means {
         let object = shape.schema["type"] == "object";
-        let said = self.provider.kind == Kind::Openai || crate::clients::llm::can_say(&shape.schema);
-        said && self.features.json_schema && (object || self.features.json_any)
+        let said = self.provider.kind != Kind::Anthropic || crate::clients::llm::can_say(&shape.schema);
+        if said && self.features.json_schema && (object || self.features.json_any) {
+            Means::Native
+        } else if object && self.features.tools {
+            Means::Tool
+        } else {
+            Means::Words
+        }
     }
 
     /// What a call that used `usage` counts for: `calls`, `tokens_in` (all that was read), `tokens_cached` (the part
@@ -286,7 +377,7 @@ impl Model {
 
 impl Price {
     /// Nothing.
-    pub const FREE: Self = Self { input: 0.0, output: 0.0, cache_read: None, cache_write: None };
+    pub const FREE: Self = Self { input: 0.0, output: 0.0, cache_read: None, cache_write: None, batch: None };
 
     /// Dollars for `usage`.
     pub fn of(&self, usage: &Usage) -> f64 {

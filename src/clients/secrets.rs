@@ -1,7 +1,10 @@
-//! Secrets from the environment, and their removal from whatever is shown or kept.
+//! Secrets from the environment, the file of keys or a command, and their removal from whatever is shown or kept.
 //! It must never know who uses a secret, and never hand one out as a plain `Value`.
 //! Start with [`EnvSecrets::new`].
 #![expect(clippy::disallowed_methods, reason = "the one door to secrets in the environment")]
+
+mod command;
+pub mod file;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,15 +18,20 @@ use crate::verb::{SecretText, Secrets};
 /// Shorter values are not redacted: removing `test` or `1234` everywhere would make every text unreadable.
 const SHORTEST: usize = 6;
 
-/// Secrets that stand in environment variables.
+/// Secrets that stand in environment variables, else in the file of keys, else are printed by a command.
 #[derive(Default)]
-pub struct EnvSecrets(RwLock<Known>);
+pub struct EnvSecrets {
+    known: RwLock<Known>,
+    commands: BTreeMap<String, Vec<String>>,
+}
 
 #[derive(Default)]
 struct Known {
     values: BTreeMap<String, SecretText>,
     /// Every known value in every form, the longest first.
     forms: Option<Regex>,
+    /// What went wrong with a command, by the name of its secret.
+    trouble: BTreeMap<String, String>,
 }
 
 /// The environment variable `name`; empty counts as unset.
@@ -42,13 +50,42 @@ impl EnvSecrets {
     /// Secrets with given values.
     pub fn from_values(values: impl IntoIterator<Item = (String, String)>) -> Self {
         let values = values.into_iter().map(|(name, value)| (name, SecretText::from(value))).collect();
-        let mut known = Known { values, forms: None };
+        let forms = forms(&values);
+        let known = Known { values, forms, ..Known::default() };
+        Self { known: RwLock::new(known), commands: BTreeMap::new() }
+    }
+
+    /// The same, with `keys` for names that the environment lacks, and `commands` for names that both lack. A command
+    /// is run when its secret is first asked for, and once where it succeeds.
+    #[must_use]
+    pub fn or(self, keys: file::Keys, commands: BTreeMap<String, Vec<String>>) -> Self {
+        let mut known = self.known.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for (name, key) in keys {
+            if environment(&name).is_none() {
+                known.values.entry(name).or_insert(key);
+            }
+        }
         known.forms = forms(&known.values);
-        Self(RwLock::new(known))
+        Self { known: RwLock::new(known), commands }
     }
 
     fn known(&self) -> std::sync::RwLockReadGuard<'_, Known> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn learn(&self, name: &str, value: &SecretText) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.values.insert(name.to_owned(), value.clone());
+        known.forms = forms(&known.values);
+    }
+
+    fn told(&self, name: &str) -> Option<SecretText> {
+        let told = command::run(self.commands.get(name)?);
+        told.map_err(|why| {
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            known.trouble.insert(name.to_owned(), why);
+        })
+        .ok()
     }
 }
 
@@ -57,11 +94,13 @@ impl Secrets for EnvSecrets {
         if let Some(value) = self.known().values.get(name) {
             return Some(value.clone());
         }
-        let value = SecretText::from(environment(name)?);
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        known.values.insert(name.to_owned(), value.clone());
-        known.forms = forms(&known.values);
+        let value = environment(name).map(SecretText::from).or_else(|| self.told(name))?;
+        self.learn(name, &value);
         Some(value)
+    }
+
+    fn trouble(&self, name: &str) -> Option<String> {
+        self.known().trouble.get(name).cloned()
     }
 
     fn redact(&self, text: &str) -> String {

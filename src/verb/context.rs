@@ -132,6 +132,10 @@ pub type SecretText = SecretString;
 pub trait Secrets: Send + Sync + 'static {
     /// The secret named `name`, `None` where there is none.
     fn get(&self, name: &str) -> Option<SecretText>;
+    /// Why the secret named `name` could not be had, where more can be said than that it is not set.
+    fn trouble(&self, _name: &str) -> Option<String> {
+        None
+    }
     /// `text` with every known secret value, in plain or encoded form, replaced by `***`.
     fn redact(&self, text: &str) -> String;
 }

@@ -1,6 +1,7 @@
 //! `llm`: asks a language model.
 
 mod finding;
+mod picture;
 mod reply;
 mod vote;
 
@@ -12,11 +13,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::clients::llm::{Effort, Message, Models, Request, Role, Shape};
-use crate::clients::registry::Model;
+use crate::clients::registry::{Means, Model};
 use crate::value::Value;
 use crate::verb::{Class, Context, Failure, Output, Traits, Verb};
 
-use reply::{Reply, Session};
+use picture::Picture;
+use reply::{Asked, Reply, Session};
 use vote::Vote;
 
 /// The verb `llm`.
@@ -35,26 +37,31 @@ impl Llm {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// A model: a name of the registry or `provider/name`. A list is tried in order: the next one is asked when one
-    /// cannot be reached, fails or has no usable key.
+    /// A model: a name of the registry, `provider/name`, or an alias such as `cheap`. A list is tried in order: the next
+    /// one is asked when one cannot be reached, fails, has no usable key, sees no pictures, or asks for more than a minute
+    /// of patience.
     model: Names,
     /// What stands above the conversation.
     system: Option<String>,
     /// The question. Either this or `messages`.
     prompt: Option<String>,
-    /// A conversation `[{role, content}]`, roles `user` and `assistant`; the last one is answered.
-    messages: Option<Vec<Message>>,
-    /// 0 to 2. Not sent to models that take none.
+    /// A conversation `[{role, content, images}]`, roles `user` and `assistant`; the last one is answered.
+    messages: Option<Vec<Turn>>,
+    /// Pictures that the last message shows: paths of PNG, JPEG, GIF or WebP files, or evidence of a scenario such as a
+    /// screenshot. A model that sees none is not asked.
+    #[serde(default)]
+    images: Vec<Picture>,
+    /// 0 to 2. Not sent to models that take none, which is said.
     #[schemars(range(min = 0.0, max = 2.0))]
     temperature: Option<f64>,
     /// Most tokens of the answer. Default: what the registry says about the model.
     #[schemars(range(min = 1))]
     max_tokens: Option<u64>,
-    /// How hard to think, for models that take it.
+    /// How hard to think. Not sent to models that take none, which is said.
     effort: Option<Effort>,
-    /// For providers that take one.
+    /// Makes an answer repeatable as far as the provider can. Not sent to those that take none, which is said.
     seed: Option<u64>,
-    /// Texts at which the answer ends.
+    /// Texts at which the answer ends. A model that takes none is not asked.
     #[serde(default)]
     stop: Vec<String>,
     /// How often to ask, at the same time; `vote` chooses. 1 to 64.
@@ -67,7 +74,8 @@ pub struct With {
     vote: Option<Vote>,
     /// What to vote on: a field of the answer or a JSON Pointer. Default: the whole answer.
     vote_on: Option<String>,
-    /// Mark the system text, or the first message, for the provider's prompt cache.
+    /// Mark the system text, or the first message, for the provider's prompt cache. Providers that take no marks cache by
+    /// themselves, or not at all.
     #[serde(default)]
     cache_prompt: bool,
     /// What the answer is. Default: `json` when the step has a schema, else `text`.
@@ -88,6 +96,19 @@ pub struct With {
 enum Names {
     One(String),
     Many(Vec<String>),
+}
+
+/// One turn of a conversation.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Turn {
+    /// Who says it.
+    role: Role,
+    /// The text.
+    content: String,
+    /// Pictures that are shown with it.
+    #[serde(default)]
+    images: Vec<Picture>,
 }
 
 /// A text, or a number that stands in one.
@@ -151,7 +172,12 @@ max_tokens  = 512
     type Out = Out;
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
-        let plan = with.plan(&self.models, &cx)?;
+        let models = self.models.clone();
+        // Pictures are read from the disk.
+        let planning = tokio::task::spawn_blocking(move || with.plan(&models, &cx).map(|plan| (plan, cx)));
+        let planned =
+            planning.await.map_err(|e| Failure::new(Class::Bug, format!("`llm` broke down: {e}")))?;
+        let (plan, cx) = planned?;
         let session = Session::new(&self.models, &cx, plan.format, plan.samples == 1);
         let out = tokio::select! {
             biased;
@@ -199,9 +225,9 @@ impl With {
             Names::One(name) => vec![name],
             Names::Many(names) => names,
         };
-        let found = names.into_iter().map(|name| Ok((models.find(&name)?, name)));
-        let found: Vec<_> =
-            found.map(|f| f.map(|(model, name)| (name, model))).collect::<Result<_, Failure>>()?;
+        let meant = names.iter().flat_map(|name| models.registry().meant(name));
+        let found = meant.map(|name| Ok((name.to_owned(), models.find(name)?)));
+        let found: Vec<_> = found.collect::<Result<_, Failure>>()?;
         if self.unknown_cost == UnknownCost::Refuse {
             found.iter().try_for_each(|(name, model)| priced(name, model))?;
         }
@@ -215,9 +241,7 @@ impl With {
             request: Request {
                 model: String::new(),
                 system: self.system.filter(|text| !text.trim().is_empty()),
-                messages: self
-                    .messages
-                    .unwrap_or_else(|| self.prompt.map(Message::user).into_iter().collect()),
+                messages: conversation(self.prompt, self.messages, &self.images, cx)?,
                 temperature: self.temperature,
                 max_tokens: self.max_tokens,
                 effort: self.effort,
@@ -272,6 +296,27 @@ impl With {
     }
 }
 
+fn conversation(
+    prompt: Option<String>,
+    turns: Option<Vec<Turn>>,
+    images: &[Picture],
+    cx: &Context,
+) -> Result<Vec<Message>, Failure> {
+    let shown =
+        |images: &[Picture]| images.iter().map(|picture| picture.load(cx)).collect::<Result<Vec<_>, _>>();
+    let mut messages = match (turns, prompt) {
+        (Some(turns), _) => turns
+            .into_iter()
+            .map(|turn| Ok(Message { role: turn.role, images: shown(&turn.images)?, content: turn.content }))
+            .collect::<Result<_, Failure>>()?,
+        (None, prompt) => prompt.map(Message::user).into_iter().collect::<Vec<_>>(),
+    };
+    if let Some(last) = messages.last_mut() {
+        last.images.extend(shown(images)?);
+    }
+    Ok(messages)
+}
+
 fn priced(name: &str, model: &Model) -> Result<(), Failure> {
     if model.price.is_some() {
         return Ok(());
@@ -297,7 +342,8 @@ impl Plan {
         let mut switched: Vec<&str> = Vec::new();
         let mut first: Option<Failure> = None;
         for (i, (name, model)) in self.models.iter().enumerate() {
-            let failure = match self.ask_one(session, name, model).await {
+            let elsewhere = i + 1 < self.models.len();
+            let failure = match self.ask_one(session, name, model, elsewhere).await {
                 Ok(value) if switched.is_empty() || self.format == Format::Json => return Ok(value),
                 Ok(mut value) => {
                     value["switched"] = json!(switched);
@@ -326,14 +372,21 @@ impl Plan {
         })
     }
 
-    async fn ask_one(&self, session: &Session<'_>, name: &str, model: &Model) -> Result<Value, Failure> {
+    async fn ask_one(
+        &self,
+        session: &Session<'_>,
+        name: &str,
+        model: &Model,
+        elsewhere: bool,
+    ) -> Result<Value, Failure> {
         let mut request = Request { model: name.to_owned(), ..self.request.clone() };
-        if let Some(shape) = request.schema.as_ref().filter(|shape| !model.enforces(shape)) {
+        if let Some(shape) = request.schema.as_ref().filter(|shape| model.means(shape) == Means::Words) {
             let ask = finding::instruction(&shape.schema);
             request.system = Some(request.system.map_or(ask.clone(), |system| format!("{system}\n\n{ask}")));
         }
         let schema = self.schema.as_deref();
-        let replies = (0..self.samples).map(|sample| session.reply(&request, model, schema, sample));
+        let asked = Asked { request: &request, model, schema, elsewhere };
+        let replies = (0..self.samples).map(|sample| session.reply(&asked, sample));
         let mut replies = futures_util::future::join_all(replies).await;
         if replies.len() == 1 {
             return replies.remove(0).map(|reply| reply.value);
@@ -370,9 +423,15 @@ impl Plan {
     }
 }
 
-/// Whether another model could do better: this one is down, or cannot be paid, or has no recorded answer.
+/// Whether another model could do better: this one is down, or cannot be paid, or asks for more than a minute of
+/// patience, or lacks a sense, or has no recorded answer.
 fn can_switch(failure: &Failure) -> bool {
-    matches!(failure.class, Class::Transient | Class::Auth) || failure.detail["miss"] == true
+    const MINUTE: u64 = 60_000;
+    match failure.class {
+        Class::Transient | Class::Auth => true,
+        Class::RateLimited => failure.retry_after_ms.is_some_and(|wait| wait > MINUTE),
+        _ => failure.detail["miss"] == true || failure.detail["lacks"].is_array(),
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 
-packages="datasette grpcio grpcio-reflection grpcio-health-checking grpcio-tools websockets httpbin a2wsgi sse-starlette uvicorn"
+packages="anthropic google-genai ollama openai datasette grpcio grpcio-reflection grpcio-health-checking grpcio-tools websockets httpbin a2wsgi sse-starlette uvicorn"
 peers=target/peers
 
 skip() {
@@ -14,7 +14,7 @@ skip() {
 
 has() {
     [ -x "$peers/bin/python" ] && "$peers/bin/python" -c \
-        'import datasette, grpc, grpc_health.v1, grpc_reflection.v1alpha, grpc_tools, websockets' 2>/dev/null
+        'import anthropic, datasette, google.genai, grpc, grpc_health.v1, grpc_reflection.v1alpha, grpc_tools, ollama, openai, websockets' 2>/dev/null
 }
 
 has && exit 0

@@ -1,8 +1,13 @@
 //! The verb `llm` and what stands behind it, against servers that speak the providers' published formats.
 
 mod cassette;
+mod dialects;
 mod faults;
+mod gates;
+mod keys;
 pub mod server;
+pub mod wire;
+mod witness;
 
 use std::sync::{Arc, Mutex};
 

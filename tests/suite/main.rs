@@ -27,6 +27,8 @@ mod language;
 #[cfg(test)]
 mod llm;
 #[cfg(test)]
+mod models;
+#[cfg(test)]
 mod recorded;
 #[cfg(test)]
 mod scenario;

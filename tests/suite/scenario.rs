@@ -8,7 +8,7 @@ mod floods;
 mod grpc;
 mod lint;
 mod loading;
-mod peers;
+pub mod peers;
 mod program;
 mod requests;
 mod superset;

@@ -4,8 +4,8 @@ use serde_json::{Map, json};
 
 use super::dialect::{Call, Dialect, Draft, Interrupted};
 use super::shape;
-use crate::clients::llm::{Effort, Request, Stop, Usage};
-use crate::clients::registry::Model;
+use crate::clients::llm::{Effort, Message, Request, Stop, Usage};
+use crate::clients::registry::{Means, Model};
 use crate::value::Value;
 
 /// The dialect.
@@ -18,20 +18,13 @@ impl Dialect for Anthropic {
         body.insert("max_tokens".to_owned(), json!(model.limit(request.max_tokens)));
         body.insert("stream".to_owned(), json!(true));
         // The mark covers everything up to it: the system text where there is one, else the first message.
-        let block = |text: &str, marked: bool| {
-            let mut block = json!({"type": "text", "text": text});
-            if marked {
-                block["cache_control"] = json!({"type": "ephemeral"});
-            }
-            json!([block])
-        };
+        let marks = request.cache_prompt && model.features.cache_marks;
         if let Some(system) = &request.system {
-            body.insert("system".to_owned(), block(system, request.cache_prompt));
+            body.insert("system".to_owned(), json!([block(system, marks)]));
         }
-        let mark_message = request.cache_prompt && request.system.is_none();
-        let turns = request.messages.iter().enumerate().map(|(i, message)| {
-            json!({"role": message.role.word(), "content": block(&message.content, mark_message && i == 0)})
-        });
+        let mark_message = marks && request.system.is_none();
+        let turns =
+            request.messages.iter().enumerate().map(|(i, message)| turn(message, mark_message && i == 0));
         body.insert("messages".to_owned(), turns.collect());
         if let Some(temperature) = request.temperature.filter(|_| model.features.temperature) {
             body.insert("temperature".to_owned(), json!(temperature.clamp(0.0, 1.0)));
@@ -42,6 +35,12 @@ impl Dialect for Anthropic {
         let config = output_config(request, model);
         if !config.is_empty() {
             body.insert("output_config".to_owned(), Value::Object(config));
+        }
+        if let Some(shape) = request.schema.as_ref().filter(|shape| model.means(shape) == Means::Tool) {
+            let tool =
+                json!({"name": shape.name, "description": "Gives the answer.", "input_schema": shape.schema});
+            body.insert("tools".to_owned(), json!([tool]));
+            body.insert("tool_choice".to_owned(), json!({"type": "tool", "name": shape.name}));
         }
         let base = &model.provider.base_url;
         // The vendor's SDKs take the address without the version, ours carry it: both are right.
@@ -63,7 +62,8 @@ impl Dialect for Anthropic {
                 usage(draft, &event["message"]["usage"]);
             }
             "content_block_delta" => {
-                if let Some(text) = text("/delta/text") {
+                // The one tool there can be is the one whose input is the answer.
+                if let Some(text) = text("/delta/text").or_else(|| text("/delta/partial_json")) {
                     draft.text.push_str(text);
                     return Ok(Some(text.to_owned()));
                 }
@@ -85,12 +85,30 @@ impl Dialect for Anthropic {
         draft.model = body["model"].as_str().map(str::to_owned);
         draft.stop = body["stop_reason"].as_str().map(stop);
         usage(draft, &body["usage"]);
-        for block in body["content"].as_array().into_iter().flatten().filter(|block| block["type"] == "text")
-        {
-            draft.text.push_str(block["text"].as_str().unwrap_or_default());
+        for block in body["content"].as_array().into_iter().flatten() {
+            match block["type"].as_str().unwrap_or_default() {
+                "text" => draft.text.push_str(block["text"].as_str().unwrap_or_default()),
+                "tool_use" => draft.text.push_str(&block["input"].to_string()),
+                _ => {}
+            }
         }
         Ok(())
     }
+}
+
+fn block(text: &str, marked: bool) -> Value {
+    let mut block = json!({"type": "text", "text": text});
+    if marked {
+        block["cache_control"] = json!({"type": "ephemeral"});
+    }
+    block
+}
+
+fn turn(message: &Message, marked: bool) -> Value {
+    let image = |data: &str, kind: &str| json!({"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}});
+    let images = message.images.iter().map(|shown| image(&shown.data, &shown.media_type));
+    let content: Value = images.chain([block(&message.content, marked)]).collect();
+    json!({"role": message.role.word(), "content": content})
 }
 
 fn output_config(request: &Request, model: &Model) -> Map<String, Value> {
@@ -99,7 +117,7 @@ fn output_config(request: &Request, model: &Model) -> Map<String, Value> {
         let word = if effort == Effort::Minimal { "low" } else { effort.word() };
         config.insert("effort".to_owned(), json!(word));
     }
-    if let Some(shape) = request.schema.as_ref().filter(|shape| model.enforces(shape))
+    if let Some(shape) = request.schema.as_ref().filter(|shape| model.means(shape) == Means::Native)
         && let Some(schema) = shape::narrowed(&shape.schema)
     {
         config.insert("format".to_owned(), json!({"type": "json_schema", "schema": schema}));
@@ -129,7 +147,7 @@ fn usage(draft: &mut Draft, figures: &Value) {
 
 fn stop(reason: &str) -> Stop {
     match reason {
-        "end_turn" => Stop::End,
+        "end_turn" | "tool_use" => Stop::End,
         "max_tokens" | "model_context_window_exceeded" => Stop::Length,
         "stop_sequence" => Stop::StopText,
         "refusal" => Stop::Refusal,

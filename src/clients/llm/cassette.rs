@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::miss;
-use crate::clients::llm::{Answer, Message, Request, Stop, Usage};
+use crate::clients::llm::{Answer, Image, Message, Request, Stop, Usage};
 use crate::clients::registry::Model;
 use crate::value::{Digest, Value, canonical};
 use crate::verb::Failure;
@@ -149,14 +149,7 @@ impl Cassette {
     }
 
     /// Puts `answer` on the file, on disk when this returns.
-    pub(super) fn keep(
-        &self,
-        index: u32,
-        kept: &Kept,
-        at: &str,
-        answer: &Answer,
-        redact: impl Fn(&str) -> String,
-    ) -> Result<(), Failure> {
+    pub(super) fn keep(&self, index: u32, kept: &Kept, at: &str, answer: &Answer) -> Result<(), Failure> {
         let Some(player) = &self.0 else { return Ok(()) };
         let last = kept.request.messages.last().map(|message| message.content.as_str()).unwrap_or_default();
         let line = Line {
@@ -167,7 +160,7 @@ impl Cassette {
             preview: last.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(80).collect(),
             request: kept.request.clone(),
             answer: Said {
-                text: redact(&answer.text),
+                text: answer.text.clone(),
                 stop: answer.stop,
                 model: answer.model.clone(),
                 provider: answer.provider.clone(),
@@ -254,7 +247,11 @@ impl Kept {
                 |text: String, (i, part): &(usize, &String)| text.replace(*part, &format!("‹volatile {i}›"));
             redact(&volatile.iter().fold(text.to_owned(), replace))
         };
-        let message = |m: &Message| Message { role: m.role, content: plain(&m.content) };
+        let message = |m: &Message| Message {
+            role: m.role,
+            content: plain(&m.content),
+            images: m.images.iter().map(Image::digested).collect(),
+        };
         let asked = Asked {
             model: model.full_name(),
             system: request.system.as_deref().map(plain),

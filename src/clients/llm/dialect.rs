@@ -94,7 +94,10 @@ pub(super) fn cut(draft: &Draft, request: &Request, model: &Model, why: &str) ->
 pub(super) fn of(kind: Kind) -> &'static dyn Dialect {
     match kind {
         Kind::Openai => &super::openai::OpenAi,
+        Kind::OpenaiResponses => &super::responses::Responses,
         Kind::Anthropic => &super::anthropic::Anthropic,
+        Kind::Gemini => &super::gemini::Gemini,
+        Kind::Ollama => &super::ollama::Ollama,
     }
 }
 

@@ -10,8 +10,15 @@ use serde_json::Value;
 use super::dialect::{self, Dialect, Draft};
 use super::{fault, sse};
 use crate::clients::llm::{Answer, Request};
-use crate::clients::registry::{Model, Registry};
+use crate::clients::registry::{Model, Provider, Registry};
+use crate::clock::{Clock, Pause};
 use crate::verb::{Failure, SecretText};
+
+/// Most bytes of an answer, and of a complaint.
+const LONGEST: usize = 64 << 20;
+const LONGEST_COMPLAINT: usize = 64 << 10;
+/// A call ends after so many times the silence that is borne, however much is said meanwhile.
+const SILENCES: u32 = 12;
 
 /// What goes into one exchange beside the request.
 pub(super) struct Line<'a> {
@@ -21,6 +28,7 @@ pub(super) struct Line<'a> {
     pub(super) key: Option<&'a SecretText>,
     pub(super) idempotency_key: &'a str,
     pub(super) on_chunk: &'a (dyn Fn(&str) + Send + Sync),
+    pub(super) clock: &'a dyn Clock,
 }
 
 /// A client with our one TLS provider. Costs a few milliseconds: made when the first call is.
@@ -40,44 +48,128 @@ pub(super) fn client() -> Result<reqwest::Client, Failure> {
 /// Asks `request` over `line`.
 pub(super) async fn ask(request: &Request, line: &Line<'_>) -> Result<Answer, Failure> {
     let dialect = dialect::of(line.model.provider.kind);
-    let response = send(dialect, request, line).await?;
+    let mut patience = Patience::new(line);
+    let response = send(dialect, request, line, &mut patience).await?;
     let code = response.status();
     if !code.is_success() {
         let headers = response.headers().clone();
-        let body = response.text().await.unwrap_or_default();
+        let body = body(response, LONGEST_COMPLAINT, &mut patience).await.unwrap_or_else(|(body, _)| body);
+        let body = String::from_utf8_lossy(&body);
         return Err(fault::status(code.as_u16(), &headers, &body, line.model, line.registry));
     }
     let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let draft = if kind.starts_with("application/json") {
-        whole(dialect, response, line).await?
+        whole(dialect, response, line, &mut patience).await?
     } else {
-        stream(dialect, response, request, line).await?
+        let events = if kind.contains("ndjson") { sse::Events::of_lines() } else { sse::Events::default() };
+        stream(dialect, response, request, (line, events, &mut patience)).await?
     };
     draft.finish(request, line.model)
 }
 
-async fn send(dialect: &dyn Dialect, request: &Request, line: &Line<'_>) -> Result<Response, Failure> {
+/// How long a provider may keep us waiting: for the next line, and for all of it.
+struct Patience<'a> {
+    line: &'a Line<'a>,
+    silence: Pause,
+    all: Pause,
+}
+
+impl<'a> Patience<'a> {
+    fn new(line: &'a Line<'a>) -> Self {
+        let idle = line.model.provider.idle;
+        Self { line, silence: line.clock.sleep(idle), all: line.clock.sleep(idle.saturating_mul(SILENCES)) }
+    }
+
+    /// Something came: the silence begins anew.
+    fn renew(&mut self) {
+        self.silence = self.line.clock.sleep(self.line.model.provider.idle);
+    }
+
+    /// What comes, or why nothing more is waited for.
+    async fn bear<T>(&mut self, coming: impl Future<Output = T>) -> Result<T, String> {
+        let idle = self.line.model.provider.idle;
+        tokio::select! {
+            biased;
+            came = coming => Ok(came),
+            () = &mut self.silence => Err(format!("nothing came for {} s", idle.as_secs_f64())),
+            () = &mut self.all => {
+                Err(format!("it did not end within {} s", idle.saturating_mul(SILENCES).as_secs_f64()))
+            }
+        }
+    }
+}
+
+async fn send(
+    dialect: &dyn Dialect,
+    request: &Request,
+    line: &Line<'_>,
+    patience: &mut Patience<'_>,
+) -> Result<Response, Failure> {
     let call = dialect.call(request, line.model);
     let mut post =
         line.client.post(&call.url).json(&call.body).header("idempotency-key", line.idempotency_key);
     for (name, value) in call.headers {
         post = post.header(name, value);
     }
-    if let Some(key) = line.key {
-        let (name, value) = dialect.key_header(key.expose_secret());
-        let mut value = reqwest::header::HeaderValue::from_str(&value).map_err(|_| {
-            let name = line.model.provider.key_env.as_deref().unwrap_or("the key");
-            Failure::new(crate::verb::Class::Auth, format!("{name} has characters that no key can have"))
-                .hint("look for a line break or a space at its end")
-        })?;
-        value.set_sensitive(true);
-        post = post.header(name, value);
-    }
-    post.send().await.map_err(|e| fault::unreachable(&e, line.model))
+    post = keyed(post, dialect, &line.model.provider, line.key)?;
+    let sent = patience
+        .bear(post.send())
+        .await
+        .map_err(|why| Failure::transient(format!("{} does not answer: {why}", line.model.provider.name)))?;
+    sent.map_err(|e| fault::unreachable(&e, &line.model.provider))
 }
 
-async fn whole(dialect: &dyn Dialect, response: Response, line: &Line<'_>) -> Result<Draft, Failure> {
-    let body = response.text().await.map_err(|e| fault::unreachable(&e, line.model))?;
+/// `call` with the key in the header that the dialect puts it into.
+pub(super) fn keyed(
+    call: reqwest::RequestBuilder,
+    dialect: &dyn Dialect,
+    provider: &Provider,
+    key: Option<&SecretText>,
+) -> Result<reqwest::RequestBuilder, Failure> {
+    let Some(key) = key else { return Ok(call) };
+    let (name, value) = dialect.key_header(key.expose_secret());
+    let mut value = reqwest::header::HeaderValue::from_str(&value).map_err(|_| {
+        let name = provider.key_env.as_deref().unwrap_or("the key");
+        Failure::new(crate::verb::Class::Auth, format!("{name} has characters that no key can have"))
+            .hint("look for a line break or a space at its end")
+    })?;
+    value.set_sensitive(true);
+    Ok(call.header(name, value))
+}
+
+/// The bytes of a body, up to `most` of them; or those that came before something went wrong, and what.
+async fn body(
+    mut response: Response,
+    most: usize,
+    patience: &mut Patience<'_>,
+) -> Result<Vec<u8>, (Vec<u8>, Failure)> {
+    let name = &patience.line.model.provider;
+    let mut bytes: Vec<u8> = Vec::new();
+    while bytes.len() < most {
+        match patience.bear(response.chunk()).await {
+            Ok(Ok(Some(piece))) => {
+                bytes.extend_from_slice(&piece[..piece.len().min(most - bytes.len())]);
+                patience.renew();
+            }
+            Ok(Ok(None)) => break,
+            Ok(Err(e)) => return Err((bytes, fault::unreachable(&e, name))),
+            Err(why) => {
+                let failure = Failure::transient(format!("the answer of {} broke off: {why}", name.name));
+                return Err((bytes, failure));
+            }
+        }
+    }
+    Ok(bytes)
+}
+
+async fn whole(
+    dialect: &dyn Dialect,
+    response: Response,
+    line: &Line<'_>,
+    patience: &mut Patience<'_>,
+) -> Result<Draft, Failure> {
+    let body = body(response, LONGEST, patience).await.map_err(|(_, failure)| failure)?;
+    let body = String::from_utf8_lossy(&body);
     let body: Value = serde_json::from_str(&body).map_err(|e| no_json(line.model, &body, &e))?;
     let mut draft = Draft { closed: true, ..Draft::default() };
     dialect
@@ -90,29 +182,37 @@ async fn stream(
     dialect: &dyn Dialect,
     response: Response,
     request: &Request,
-    line: &Line<'_>,
+    (line, mut events, patience): (&Line<'_>, sse::Events, &mut Patience<'_>),
 ) -> Result<Draft, Failure> {
     let mut draft = Draft::default();
-    let mut events = sse::Events::default();
     let mut bytes = response.bytes_stream();
     while !draft.closed {
-        let (data, last) = match bytes.next().await {
-            Some(Ok(piece)) => {
-                let cut = |_| dialect::cut(&draft, request, line.model, "an event beyond all bounds");
-                (events.take(&piece).map_err(cut)?, false)
+        let broken = |draft: &Draft, why: &str| dialect::cut(draft, request, line.model, why);
+        let (data, last) = match patience.bear(bytes.next()).await {
+            Ok(Some(Ok(piece))) => {
+                // A peer that sends byte after byte and never a whole line keeps nobody waiting for ever.
+                if piece.contains(&b'\n') || piece.contains(&b'\r') {
+                    patience.renew();
+                }
+                (events.take(&piece).map_err(|_| broken(&draft, "an event beyond all bounds"))?, false)
             }
-            Some(Err(e)) if draft.stop.is_none() => {
+            Ok(Some(Err(e))) if draft.stop.is_none() => {
                 let why = std::iter::successors(Some(&e as &dyn std::error::Error), |e| e.source()).last();
                 let why = why.map(ToString::to_string).unwrap_or_default();
-                return Err(dialect::cut(&draft, request, line.model, &why));
+                return Err(broken(&draft, &why));
             }
-            Some(Err(_)) | None => (events.end().into_iter().collect(), true),
+            Err(why) if draft.stop.is_none() => return Err(broken(&draft, &why)),
+            // All has been said; only the end was not announced.
+            Ok(Some(Err(_)) | None) | Err(_) => (events.end().into_iter().collect(), true),
         };
         for data in data {
             take(dialect, &mut draft, &data, line).map_err(|failure| {
                 let paid = dialect::cut(&draft, request, line.model, "").spent;
                 failure.spent(paid)
             })?;
+        }
+        if draft.text.len() > LONGEST {
+            return Err(dialect::cut(&draft, request, line.model, "an answer beyond all bounds"));
         }
         if last {
             break;

@@ -1,12 +1,13 @@
 //! What a provider's complaint means: which class of failure, how long to wait, what to do.
 
 use std::error::Error;
-use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 use serde_json::json;
 
-use crate::clients::registry::{Model, Registry};
+use super::gate::Finding;
+use super::resets;
+use crate::clients::registry::{Kind, Model, Provider, Registry};
 use crate::value::Value;
 use crate::verb::{Class, Failure};
 
@@ -19,7 +20,9 @@ pub(super) fn status(
     registry: &Registry,
 ) -> Failure {
     let parsed: Value = serde_json::from_str(body).unwrap_or(Value::Null);
-    let error = parsed.get("error").unwrap_or(&parsed);
+    // Some wrap it in a list of one.
+    let parsed = parsed.get(0).unwrap_or(&parsed);
+    let error = parsed.get("error").unwrap_or(parsed);
     let message = match said(error) {
         "" => clip(body),
         text => clip(text),
@@ -29,30 +32,43 @@ pub(super) fn status(
     let mut failure = Failure::new(class, format!("{provider} answered {status}: {message}"))
         .detail(json!({"status": status, "provider": provider, "model": model.id}));
     failure.hint = hint(class, status, error, &message, model, registry);
-    failure.retry_after_ms = retry_after(headers).map(crate::clock::millis);
+    if matches!(class, Class::RateLimited | Class::Transient) {
+        failure.retry_after_ms = resets::wait(headers, error).map(crate::clock::millis);
+    }
     failure
+}
+
+/// What a failed call says about its provider.
+pub(super) fn finding(failure: &Failure) -> Finding {
+    match failure.class {
+        Class::RateLimited => Finding::Busy(failure.retry_after_ms),
+        Class::Transient => {
+            Finding::Down { overloaded: failure.detail["status"] == 529 || failure.detail["status"] == 503 }
+        }
+        _ => Finding::There,
+    }
 }
 
 /// The failure that an error object inside a stream means.
 pub(super) fn interrupted(error: &Value, model: &Model, registry: &Registry) -> Failure {
     let code = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
-    let code = code.or(match kind(error) {
+    let word = error.get("code").and_then(Value::as_str).unwrap_or_default();
+    let code = code.or([kind(error), word].iter().find_map(|word| match *word {
         "overloaded_error" => Some(529),
         "rate_limit_error" | "rate_limit_exceeded" => Some(429),
-        "authentication_error" => Some(401),
+        "authentication_error" | "invalid_api_key" => Some(401),
         "permission_error" => Some(403),
         "billing_error" | "insufficient_quota" => Some(402),
-        "invalid_request_error" => Some(400),
+        "invalid_request_error" | "invalid_prompt" | "context_length_exceeded" => Some(400),
         "not_found_error" => Some(404),
         _ => None,
-    });
+    }));
     let body = json!({"error": error}).to_string();
     status(code.unwrap_or(500), &HeaderMap::new(), &body, model, registry)
 }
 
 /// The failure of a call that got no answer at all.
-pub(super) fn unreachable(error: &reqwest::Error, model: &Model) -> Failure {
-    let provider = &model.provider;
+pub(super) fn unreachable(error: &reqwest::Error, provider: &Provider) -> Failure {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());
     let why = causes.map(ToString::to_string).last().unwrap_or_else(|| error.to_string());
     if error.is_builder() {
@@ -74,12 +90,29 @@ fn class(status: u16, error: &Value, message: &str) -> Class {
     let kind = kind(error);
     let code = error.get("code").and_then(Value::as_str).unwrap_or_default();
     let lower = message.to_lowercase();
-    let broke = [kind, code].iter().any(|word| matches!(*word, "insufficient_quota" | "billing_error"))
-        || lower.contains("credit balance is too low");
-    let filtered = matches!(code, "content_filter" | "content_policy_violation");
+    let broke = [kind, code].iter().any(|word| {
+        matches!(
+            *word,
+            "insufficient_quota" | "billing_error" | "billing_hard_limit_reached" | "account_deactivated"
+        )
+    }) || lower.contains("credit balance is too low");
+    let filtered = matches!(
+        code,
+        "content_filter"
+            | "content_policy_violation"
+            | "moderation_blocked"
+            | "image_content_policy_violation"
+    );
+    // Gemini answers 400 to a wrong or expired key.
+    let keyless = error["details"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|detail| detail["reason"].as_str().is_some_and(|reason| reason.starts_with("API_KEY_")));
     match status {
         _ if broke => Class::Auth,
         _ if filtered => Class::Refused,
+        _ if keyless => Class::Auth,
         401..=403 => Class::Auth,
         429 => Class::RateLimited,
         408 | 409 | 425 | 500..=599 => Class::Transient,
@@ -99,13 +132,19 @@ fn hint(
     let key = provider.key_env.as_deref().unwrap_or("its key");
     let lower = message.to_lowercase();
     match class {
-        Class::Auth if matches!(status, 401 | 403) => {
+        Class::Auth if matches!(status, 400 | 401 | 403) && !is_broke(&lower) => {
             Some(format!("check {key}: it is wrong, expired or not allowed this"))
         }
         Class::Auth => Some(format!(
             "the account of {} is exhausted: add credit, or use another provider",
             provider.name
         )),
+        Class::RateLimited if lower.contains("per day") || error.to_string().contains("PerDay") => {
+            Some("the provider's limit of a day is used up: use another model meanwhile".to_owned())
+        }
+        Class::Permanent if provider.kind == Kind::Ollama && status == 404 => {
+            Some(format!("`ollama pull {}` brings it there", model.id))
+        }
         Class::Transient if lower.contains("loading model") => {
             Some("the server is still loading its model".to_owned())
         }
@@ -120,6 +159,10 @@ fn hint(
         ),
         _ => None,
     }
+}
+
+fn is_broke(lower: &str) -> bool {
+    ["credit", "billing", "quota"].iter().any(|word| lower.contains(word))
 }
 
 fn nearest_model<'a>(model: &Model, registry: &'a Registry) -> Option<&'a str> {
@@ -148,21 +191,6 @@ fn clip(text: &str) -> String {
         None if text.is_empty() => "(nothing)".to_owned(),
         None => text.to_owned(),
     }
-}
-
-/// How long the server asks us to wait. A date is read against the server's own `Date`, so no clock is needed.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
-    if let Some(span) = text("retry-after-ms").and_then(|ms| ms.parse::<f64>().ok()) {
-        return Duration::try_from_secs_f64(span / 1000.0).ok();
-    }
-    let asked = text("retry-after")?;
-    if let Ok(seconds) = asked.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).ok();
-    }
-    let date = |text: &str| jiff::fmt::rfc2822::parse(text).ok().map(|date| date.timestamp());
-    let span = date(asked)?.duration_since(date(text("date")?)?);
-    Duration::try_from(span).ok()
 }
 
 #[cfg(test)]
@@ -204,19 +232,5 @@ mod tests {
         assert!(long.hint.unwrap().contains("too long"));
         let page = judged(502, "<html>bad gateway</html>");
         assert_eq!((page.class, page.message.contains("<html>bad gateway")), (Class::Transient, true));
-    }
-
-    #[test]
-    fn waiting_times_are_read_in_all_three_forms() {
-        let wait = |pairs: &[(&'static str, &str)]| {
-            let headers = pairs.iter().map(|(n, v)| ((*n).parse().unwrap(), v.parse().unwrap())).collect();
-            retry_after(&headers).map(|span| span.as_millis())
-        };
-        assert_eq!(wait(&[("retry-after", "7")]), Some(7000));
-        assert_eq!(wait(&[("retry-after", "9"), ("retry-after-ms", "250")]), Some(250));
-        let date = ("date", "Fri, 20 Nov 2026 10:00:00 GMT");
-        assert_eq!(wait(&[("retry-after", "Fri, 20 Nov 2026 10:01:30 GMT"), date]), Some(90_000));
-        assert_eq!(wait(&[("retry-after", "Fri, 20 Nov 2026 09:00:00 GMT"), date]), None);
-        assert_eq!(wait(&[("retry-after", "-3")]), None);
     }
 }

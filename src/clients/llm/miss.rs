@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::cassette::{Asked, Kept, Line};
+use crate::clients::llm::Message;
 use crate::value::{Value, canonical};
 use crate::verb::Failure;
 
@@ -62,7 +63,10 @@ fn differences(recorded: &Asked, asked: &Asked) -> Vec<Difference> {
     compare("system".to_owned(), text(&recorded.system), text(&asked.system));
     for i in 0..recorded.messages.len().max(asked.messages.len()) {
         let text = |request: &Asked| {
-            request.messages.get(i).map(|m| format!("{}: {}", m.role.word(), m.content)).unwrap_or_default()
+            let images =
+                |m: &Message| m.images.iter().map(|image| format!("\n{}", image.data)).collect::<String>();
+            let text = |m: &Message| format!("{}: {}{}", m.role.word(), m.content, images(m));
+            request.messages.get(i).map(text).unwrap_or_default()
         };
         compare(format!("message {}", i + 1), text(recorded), text(asked));
     }

@@ -1,29 +1,43 @@
 //! Models behind one door: a [`Request`] goes in, an [`Answer`] or a classed failure comes out, whatever the provider.
 //! It must never know what is asked for or why: no prompts, no pipelines, no retries.
 //! Start with [`Models::ask`]; then a [`Dialect`], which is pure (what to send, how to read), and `exchange`, the one
-//! place that talks to the network. [`Cassette`] keeps answers and gives them back.
+//! place that talks to the network. `gate` keeps the number of calls to what a provider bears. [`Cassette`] keeps
+//! answers and gives them back.
 //!
-//! Why the two dialects here are our own and not those of `genai` 0.7.2, which was weighed for them: it rewrites every
+//! Why the dialects here are our own and not those of `genai` 0.7.2, which was weighed for them: it rewrites every
 //! answer schema to the strict form (optional properties become required), takes `-low`, `-high`, … off the end of
 //! model names and puts them into the effort, drops `delta.refusal`, the model that a stream names and the usage of a
-//! stream that is cut off, though all of that was paid for. A dialect is some 200 lines; for providers with
-//! a format of their own, that crate can still stand behind [`Dialect`]'s neighbours.
+//! stream that is cut off, though all of that was paid for. A dialect is some 150 lines.
+//! Why the gate is our own and not `governor`: that one keeps to a rate that is known beforehand; what a provider
+//! bears is known only from what it answers.
 
 mod anthropic;
 mod cassette;
 mod dialect;
 mod exchange;
 mod fault;
+mod gaps;
+mod gate;
+mod gemini;
+mod hush;
+mod listing;
 mod miss;
 mod models;
+mod ollama;
 mod openai;
 mod request;
+mod resets;
+mod responses;
 mod shape;
+mod shelf;
 mod sse;
 
 pub use cassette::{Cassette, CassetteError, Mode};
 pub use dialect::{Call, Dialect, Draft, Interrupted};
+pub use gaps::left_out;
+pub use listing::Served;
 pub use models::{Asking, Models};
 pub(in crate::clients) use shape::can_say;
+pub use shelf::{prune, recorded};
 
-pub use request::{Answer, Effort, Message, Request, Role, Shape, Stop, Usage};
+pub use request::{Answer, Effort, Image, Message, Request, Role, Shape, Stop, Usage};

@@ -1,9 +1,15 @@
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::cassette::{Cassette, Found, Kept};
 use super::exchange::{self, Line};
+use super::gate::{Finding, Gate};
+use super::hush::Hush;
+use super::listing::{self, Served};
+use super::{fault, gaps};
 use crate::clients::llm::{Answer, Request};
-use crate::clients::registry::{Model, Registry, RegistryError};
+use crate::clients::registry::{Model, Provider, Registry, RegistryError};
+use crate::clock::Clock;
 use crate::meter::Meter;
 use crate::value::{Digest, Value};
 use crate::verb::{Class, Failure, SecretText, Secrets};
@@ -17,6 +23,8 @@ struct Inner {
     secrets: Arc<dyn Secrets>,
     cassette: Cassette,
     client: OnceLock<reqwest::Client>,
+    /// By the name of the provider.
+    gates: Mutex<HashMap<String, Arc<Gate>>>,
 }
 
 /// What belongs to one call and not to the request.
@@ -28,12 +36,24 @@ pub struct Asking<'a> {
     pub idempotency_key: &'a str,
     /// Hears the answer while it comes in. A replayed answer comes in one piece.
     pub on_chunk: &'a (dyn Fn(&str) + Send + Sync),
+    /// Hears why a call has to wait before it begins.
+    pub say: &'a (dyn Fn(String) + Send + Sync),
+    /// Whether another model could answer: a provider that is down is not waited for then.
+    pub elsewhere: bool,
+    /// The time, which bounds how long a provider may say nothing.
+    pub clock: &'a dyn Clock,
 }
 
 impl Models {
     /// Models of `registry`, with keys from `secrets`; `cassette` keeps or gives the answers.
     pub fn new(registry: Registry, secrets: Arc<dyn Secrets>, cassette: Cassette) -> Self {
-        Self(Arc::new(Inner { registry, secrets, cassette, client: OnceLock::new() }))
+        Self(Arc::new(Inner {
+            registry,
+            secrets,
+            cassette,
+            client: OnceLock::new(),
+            gates: Mutex::default(),
+        }))
     }
 
     /// What is known about models.
@@ -49,11 +69,15 @@ impl Models {
     /// Asks `request` once. The answer may be truncated or a refusal: look at its `stop`.
     ///
     /// Errors are classed: `rate_limited` (with the time to wait where the provider names it), `auth` (no key, wrong
-    /// key, exhausted account), `transient` (unreachable, 5xx, cut off, no JSON), `permanent` (unknown model, request
-    /// too long, no answer on the cassette), `refused` (the provider's filter). What a failed call cost all the same
-    /// is in its `spent`. Dropping the future closes the connection.
+    /// key, exhausted account), `transient` (unreachable, 5xx, cut off, silent, no JSON, down for some time already),
+    /// `permanent` (unknown model, request too long, pictures for a model that sees none, no answer on the cassette),
+    /// `refused` (the provider's filter). What a failed call cost all the same is in its `spent`. Dropping the future
+    /// closes the connection.
     pub async fn ask(&self, request: &Request, asking: Asking<'_>) -> Result<(Answer, Meter), Failure> {
         let model = self.find(&request.model)?;
+        if let Some(refusal) = gaps::refusal(request, &model) {
+            return Err(refusal);
+        }
         // Before anything is awaited: equal requests take their answers in the order in which they are asked.
         let kept = Kept::new(request, &model, |text| self.0.secrets.redact(text));
         let slot = match self.0.cassette.find(&kept, asking.at)? {
@@ -64,8 +88,11 @@ impl Models {
             }
             Found::Ask(slot) => slot,
         };
-        let answer = self.exchange(request, &model, &kept.key, asking).await.map_err(|f| self.redacted(f))?;
-        self.0.cassette.keep(slot, &kept, asking.at, &answer, |text| self.0.secrets.redact(text))?;
+        let mut answer =
+            self.exchange(request, &model, &kept.key, asking).await.map_err(|f| self.redacted(f))?;
+        // What goes on from here is kept and shown: the same as what a replay gives back.
+        answer.text = self.0.secrets.redact(&answer.text);
+        self.0.cassette.keep(slot, &kept, asking.at, &answer)?;
         let spent = model.meter(&answer.usage);
         Ok((answer, spent))
     }
@@ -77,17 +104,39 @@ impl Models {
         key: &Digest,
         asking: Asking<'_>,
     ) -> Result<Answer, Failure> {
-        let secret = self.key(model)?;
+        let secret = self.key(&model.provider).await?;
         let idempotency_key = format!("{}-{}", asking.idempotency_key, key.short());
+        let hush = Hush::new(&*self.0.secrets, asking.on_chunk);
         let line = Line {
             client: self.client()?,
             registry: &self.0.registry,
             model,
             key: secret.as_ref(),
             idempotency_key: &idempotency_key,
-            on_chunk: asking.on_chunk,
+            on_chunk: &|piece| hush.take(piece),
+            clock: asking.clock,
         };
-        exchange::ask(request, &line).await
+        let pass = self.gate(&model.provider).enter(asking.clock, asking.elsewhere, asking.say).await?;
+        let outcome = exchange::ask(request, &line).await;
+        hush.end();
+        pass.tell(outcome.as_ref().map_or_else(fault::finding, |_| Finding::Well), asking.clock.now());
+        outcome
+    }
+
+    /// The models that `provider` says it serves, by name.
+    ///
+    /// Errors are classed like those of [`Models::ask`].
+    pub async fn served(&self, provider: &str, clock: &dyn Clock) -> Result<Vec<Served>, Failure> {
+        let provider = self.0.registry.provider(provider)?.clone();
+        let key = self.key(&provider).await?;
+        let served = listing::ask(self.client()?, &self.0.registry, &provider, key.as_ref(), clock).await;
+        served.map_err(|failure| self.redacted(failure))
+    }
+
+    fn gate(&self, provider: &Provider) -> Arc<Gate> {
+        let mut gates = self.0.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Gate::new(&provider.name, provider.concurrency);
+        gates.entry(provider.name.clone()).or_insert_with(new).clone()
     }
 
     fn client(&self) -> Result<&reqwest::Client, Failure> {
@@ -98,12 +147,21 @@ impl Models {
         Ok(self.0.client.get_or_init(|| client))
     }
 
-    fn key(&self, model: &Model) -> Result<Option<SecretText>, Failure> {
-        let Some(name) = &model.provider.key_env else { return Ok(None) };
-        let provider = &model.provider.name;
-        self.0.secrets.get(name).map(Some).ok_or_else(|| {
-            Failure::new(Class::Auth, format!("no key for {provider}: {name} is not set")).hint(format!(
-                "export {name}=…, or name a model of another provider (`local/…` needs no key)"
+    async fn key(&self, provider: &Provider) -> Result<Option<SecretText>, Failure> {
+        let Some(name) = provider.key_env.clone() else { return Ok(None) };
+        let secrets = self.0.secrets.clone();
+        let found = if provider.key_command.is_empty() {
+            secrets.get(&name)
+        } else {
+            // A command may take its time.
+            let asked = name.clone();
+            tokio::task::spawn_blocking(move || secrets.get(&asked)).await.ok().flatten()
+        };
+        found.map(Some).ok_or_else(|| {
+            let provider = &provider.name;
+            let why = self.0.secrets.trouble(&name).unwrap_or_else(|| format!("{name} is not set"));
+            Failure::new(Class::Auth, format!("no key for {provider}: {why}")).hint(format!(
+                "export {name}=…, or `atoll configure {provider}`, or name a model of another provider (`local/…` needs no key)"
             ))
         })
     }

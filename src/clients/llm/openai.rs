@@ -4,8 +4,8 @@ use serde_json::{Map, json};
 
 use super::dialect::{Call, Dialect, Draft, Interrupted, number};
 use super::shape;
-use crate::clients::llm::{Request, Stop, Usage};
-use crate::clients::registry::Model;
+use crate::clients::llm::{Effort, Message, Request, Shape, Stop, Usage};
+use crate::clients::registry::{Means, Model};
 use crate::value::Value;
 
 /// The dialect.
@@ -16,8 +16,7 @@ impl Dialect for OpenAi {
         let mut body = Map::new();
         body.insert("model".to_owned(), json!(model.id));
         let system = request.system.iter().map(|text| json!({"role": "system", "content": text}));
-        let turns = request.messages.iter().map(|m| json!({"role": m.role.word(), "content": m.content}));
-        body.insert("messages".to_owned(), system.chain(turns).collect());
+        body.insert("messages".to_owned(), system.chain(request.messages.iter().map(turn)).collect());
         body.insert("stream".to_owned(), json!(true));
         body.insert("stream_options".to_owned(), json!({"include_usage": true}));
         let most = model.limit(request.max_tokens);
@@ -32,17 +31,20 @@ impl Dialect for OpenAi {
         put("reasoning_effort", request.effort.filter(|_| can.effort).map(|e| json!(effort(e))));
         put("seed", request.seed.filter(|_| can.seed).map(|s| json!(s)));
         put("stop", (!request.stop.is_empty()).then(|| json!(request.stop)));
-        let shape = request.schema.as_ref().filter(|shape| model.enforces(shape));
-        put("response_format", shape.map(|shape| {
-            let strict = shape::is_strict(&shape.schema);
-            json!({"type": "json_schema", "json_schema": {"name": shape.name, "schema": shape.schema, "strict": strict}})
-        }));
+        match request.schema.as_ref().map(|shape| (model.means(shape), shape)) {
+            Some((Means::Native, shape)) => put("response_format", Some(format(shape))),
+            Some((Means::Tool, shape)) => {
+                put("tools", Some(tools(shape)));
+                put("tool_choice", Some(json!({"type": "function", "function": {"name": shape.name}})));
+            }
+            Some((Means::Words, _)) | None => {}
+        }
         let url = format!("{}/chat/completions", model.provider.base_url);
         Call { url, headers: Vec::new(), body: Value::Object(body) }
     }
 
     fn key_header(&self, key: &str) -> (&'static str, String) {
-        ("authorization", format!("Bearer {key}"))
+        bearer(key)
     }
 
     fn event(&self, draft: &mut Draft, event: &Value) -> Result<Option<String>, Interrupted> {
@@ -57,11 +59,12 @@ impl Dialect for OpenAi {
         if let Some(refusal) = choice.pointer("/delta/refusal").and_then(Value::as_str) {
             draft.refusal.push_str(refusal);
         }
-        let added = choice.pointer("/delta/content").and_then(Value::as_str).filter(|text| !text.is_empty());
-        Ok(added.map(|text| {
-            draft.text.push_str(text);
-            text.to_owned()
-        }))
+        // The one tool there can be is the one whose arguments are the answer.
+        let said = ["/delta/content", "/delta/tool_calls/0/function/arguments"];
+        let added: String =
+            said.iter().filter_map(|place| choice.pointer(place).and_then(Value::as_str)).collect();
+        draft.text.push_str(&added);
+        Ok(Some(added).filter(|text| !text.is_empty()))
     }
 
     fn whole(&self, draft: &mut Draft, body: &Value) -> Result<(), Interrupted> {
@@ -71,15 +74,42 @@ impl Dialect for OpenAi {
             stop(draft, choice);
             let text = |pointer| choice.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
             draft.text.push_str(text("/message/content"));
+            draft.text.push_str(text("/message/tool_calls/0/function/arguments"));
             draft.refusal.push_str(text("/message/refusal"));
         }
         Ok(())
     }
 }
 
-/// This dialect's word for it: it has no more than `high`.
-fn effort(effort: super::Effort) -> &'static str {
-    if effort == super::Effort::Max { "high" } else { effort.word() }
+/// This vendor's word for it: it has no more than `high`.
+pub(super) fn effort(effort: Effort) -> &'static str {
+    if effort == Effort::Max { "high" } else { effort.word() }
+}
+
+/// The header of a key that is handed over as it is.
+pub(super) fn bearer(key: &str) -> (&'static str, String) {
+    ("authorization", format!("Bearer {key}"))
+}
+
+/// Text alone goes as text, which every server understands.
+fn turn(message: &Message) -> Value {
+    if message.images.is_empty() {
+        return json!({"role": message.role.word(), "content": message.content});
+    }
+    let images =
+        message.images.iter().map(|image| json!({"type": "image_url", "image_url": {"url": image.url()}}));
+    let parts: Value = images.chain([json!({"type": "text", "text": message.content})]).collect();
+    json!({"role": message.role.word(), "content": parts})
+}
+
+fn format(shape: &Shape) -> Value {
+    let strict = shape::is_strict(&shape.schema);
+    json!({"type": "json_schema", "json_schema": {"name": shape.name, "schema": shape.schema, "strict": strict}})
+}
+
+fn tools(shape: &Shape) -> Value {
+    let about = "Gives the answer.";
+    json!([{"type": "function", "function": {"name": shape.name, "description": about, "parameters": shape.schema}}])
 }
 
 fn error(event: &Value) -> Result<(), Interrupted> {
@@ -98,6 +128,7 @@ fn take(draft: &mut Draft, event: &Value) {
             tokens_in: number(usage, "/prompt_tokens"),
             tokens_out: number(usage, "/completion_tokens"),
             cache_read: number(usage, "/prompt_tokens_details/cached_tokens"),
+            cache_write: number(usage, "/prompt_tokens_details/cache_write_tokens"),
             ..Usage::default()
         });
     }
@@ -106,7 +137,7 @@ fn take(draft: &mut Draft, event: &Value) {
 fn stop(draft: &mut Draft, choice: &Value) {
     if let Some(reason) = choice.get("finish_reason").and_then(Value::as_str) {
         draft.stop = Some(match reason {
-            "stop" => Stop::End,
+            "stop" | "tool_calls" => Stop::End,
             "length" => Stop::Length,
             "content_filter" => Stop::ContentFilter,
             _ => Stop::Other,

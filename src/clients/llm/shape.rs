@@ -25,6 +25,55 @@ const KEPT: [&str; 13] = [
     "description",
 ];
 
+/// What Gemini's structured output understands.
+pub(super) const GEMINI: [&str; 21] = [
+    "$id",
+    "$defs",
+    "$ref",
+    "$anchor",
+    "type",
+    "format",
+    "title",
+    "description",
+    "enum",
+    "items",
+    "prefixItems",
+    "minItems",
+    "maxItems",
+    "minimum",
+    "maximum",
+    "anyOf",
+    "oneOf",
+    "properties",
+    "additionalProperties",
+    "required",
+    "propertyOrdering",
+];
+
+/// `schema` in the keywords `words` alone; a constant is a choice of one. What is left out is checked afterwards.
+pub(super) fn in_words(schema: &Value, words: &[&str]) -> Value {
+    let Value::Object(table) = schema else { return schema.clone() };
+    let mut said = serde_json::Map::new();
+    for (key, value) in table {
+        let value = match value {
+            Value::Object(parts) if NAMED.contains(&key.as_str()) => {
+                parts.iter().map(|(name, part)| (name.clone(), in_words(part, words))).collect()
+            }
+            Value::Array(parts) if LISTED.contains(&key.as_str()) => {
+                parts.iter().map(|part| in_words(part, words)).collect()
+            }
+            part if matches!(key.as_str(), "items" | "additionalProperties") => in_words(part, words),
+            other => other.clone(),
+        };
+        if key == "const" {
+            said.insert("enum".to_owned(), json!([value]));
+        } else if words.contains(&key.as_str()) {
+            said.insert(key.clone(), value);
+        }
+    }
+    Value::Object(said)
+}
+
 /// Whether every object in `schema` names all its properties as required and allows no others: what OpenAI's strict
 /// mode demands.
 pub(super) fn is_strict(schema: &Value) -> bool {

@@ -1,4 +1,4 @@
-//! Server-sent events out of a stream of bytes.
+//! Events out of a stream of bytes: server-sent ones, or JSON Lines.
 
 /// Most bytes that one event may have.
 const LIMIT: usize = 16 << 20;
@@ -9,6 +9,8 @@ pub(super) struct Events {
     line: Vec<u8>,
     data: String,
     after_cr: bool,
+    /// Every line is an event.
+    plain: bool,
 }
 
 /// An event that grew beyond [`LIMIT`].
@@ -16,6 +18,11 @@ pub(super) struct Events {
 pub(super) struct TooLong;
 
 impl Events {
+    /// Events of JSON Lines.
+    pub(super) fn of_lines() -> Self {
+        Self { plain: true, ..Self::default() }
+    }
+
     /// Takes in `bytes`; the data of every event they complete is returned. Lines may end in LF, CR or CRLF.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Vec<String>, TooLong> {
         let mut events = Vec::new();
@@ -37,6 +44,9 @@ impl Events {
 
     fn end_of_line(&mut self) -> Option<String> {
         let line = std::mem::take(&mut self.line);
+        if self.plain {
+            return Some(String::from_utf8_lossy(&line).into_owned()).filter(|line| !line.trim().is_empty());
+        }
         if line.is_empty() {
             return Some(std::mem::take(&mut self.data)).filter(|data| !data.is_empty());
         }
@@ -66,6 +76,20 @@ mod tests {
             }
             seen.extend(events.end());
             assert_eq!(seen, ["{\"a\":\n \"é\"}", "two", "three", "[DONE]"], "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn lines_are_events_however_they_are_cut() {
+        let wire = "{\"a\": \"é\"}\n\r\n{}\r\n[1]";
+        for size in 1..wire.len() {
+            let mut events = Events::of_lines();
+            let mut seen = Vec::new();
+            for piece in wire.as_bytes().chunks(size) {
+                seen.extend(events.take(piece).unwrap());
+            }
+            seen.extend(events.end());
+            assert_eq!(seen, ["{\"a\": \"é\"}", "{}", "[1]"], "in pieces of {size}");
         }
     }
 }

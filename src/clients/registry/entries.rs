@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -10,8 +11,13 @@ use super::{
     unknown_provider,
 };
 
-const KEYS: &str = "[providers.NAME] takes kind, base_url, base_url_env, key_env, free, max_tokens_field, features; \
-                    [models.\"NAME\"] takes provider, id, context, max_output, default_output, features, price";
+const KEYS: &str = "[providers.NAME] takes kind, base_url, base_url_env, key_env, key_command, free, price, like, \
+                    concurrency, idle, max_tokens_field, features; \
+                    [models.\"NAME\"] takes provider, id, context, max_output, default_output, features, price; \
+                    [aliases] takes NAME = \"model\" or a list";
+/// Calls under way at the same time, and silence, where a provider's entry says nothing.
+const CONCURRENCY: usize = 128;
+const IDLE: Duration = Duration::from_secs(300);
 
 /// A file's tables, every key optional so that one file can extend another.
 #[derive(Default, Deserialize)]
@@ -20,6 +26,16 @@ pub(super) struct Layer {
     pub(super) providers: BTreeMap<String, ProviderEntry>,
     #[serde(default)]
     pub(super) models: BTreeMap<String, ModelEntry>,
+    #[serde(default)]
+    pub(super) aliases: BTreeMap<String, Names>,
+}
+
+/// One name or several.
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Names {
+    One(String),
+    Many(Vec<String>),
 }
 
 pub(super) fn layer(name: &str, text: &str) -> Result<Layer, RegistryError> {
@@ -47,8 +63,13 @@ entry!(ProviderEntry {
     kind: Kind,
     base_url: String,
     key_env: String,
+    key_command: Vec<String>,
     base_url_env: Vec<String>,
     free: bool,
+    price: Price,
+    like: String,
+    concurrency: usize,
+    idle: String,
     max_tokens_field: String,
     features: FeaturesEntry,
 });
@@ -63,32 +84,59 @@ entry!(ModelEntry {
     price: Price,
 });
 
-#[derive(Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FeaturesEntry {
-    temperature: Option<bool>,
-    json_schema: Option<bool>,
-    json_any: Option<bool>,
-    effort: Option<bool>,
-    seed: Option<bool>,
-}
+macro_rules! features {
+    ($($field:ident: $plain:literal,)+) => {
+        #[derive(Clone, Default, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub(super) struct FeaturesEntry { $($field: Option<bool>,)+ }
 
-impl FeaturesEntry {
-    fn over(&self, base: Features) -> Features {
-        Features {
-            temperature: self.temperature.unwrap_or(base.temperature),
-            json_schema: self.json_schema.unwrap_or(base.json_schema),
-            json_any: self.json_any.unwrap_or(base.json_any),
-            effort: self.effort.unwrap_or(base.effort),
-            seed: self.seed.unwrap_or(base.seed),
+        impl FeaturesEntry {
+            fn over(&self, base: Features) -> Features {
+                Features { $($field: self.$field.unwrap_or(base.$field),)+ }
+            }
         }
-    }
+
+        impl Features {
+            /// What a provider can do of which nothing is said.
+            const PLAIN: Self = Self { $($field: $plain,)+ };
+
+            /// What both can do.
+            pub(super) fn both(self, other: Self) -> Self {
+                Self { $($field: self.$field && other.$field,)+ }
+            }
+
+            /// The names of what can be done.
+            pub fn names(self) -> Vec<&'static str> {
+                [$((stringify!($field), self.$field),)+].iter().filter(|(_, can)| *can).map(|(name, _)| *name).collect()
+            }
+        }
+    };
 }
 
-const PLAIN: Features =
-    Features { temperature: true, json_schema: false, json_any: false, effort: false, seed: false };
+features! {
+    temperature: true,
+    json_schema: false,
+    json_any: false,
+    tools: false,
+    effort: false,
+    seed: false,
+    stop: true,
+    images: false,
+    cache_marks: false,
+}
 
 impl Layer {
+    /// What `more` says replaces what stands here, key by key.
+    pub(super) fn take(&mut self, more: Self) {
+        for (name, entry) in more.providers {
+            self.providers.entry(name).or_default().take(entry);
+        }
+        for (name, entry) in more.models {
+            self.models.entry(name).or_default().take(entry);
+        }
+        self.aliases.extend(more.aliases);
+    }
+
     pub(super) fn close(self) -> Result<Registry, RegistryError> {
         let mut providers = BTreeMap::new();
         for (name, entry) in self.providers {
@@ -99,25 +147,80 @@ impl Layer {
             let model = Arc::new(model(&name, entry, &providers)?);
             models.insert(name, model);
         }
-        Ok(Registry { providers: Arc::new(providers), models: Arc::new(models) })
+        let aliases = self.aliases.into_iter().map(|(name, meant)| match meant {
+            Names::One(meant) => (name, vec![meant]),
+            Names::Many(meant) => (name, meant),
+        });
+        let aliases: BTreeMap<String, Vec<String>> = aliases.collect();
+        let registry =
+            Registry { providers: Arc::new(providers), models: Arc::new(models), aliases: Arc::default() };
+        aliases.iter().try_for_each(|(name, meant)| sound(name, meant, &aliases, &registry))?;
+        Ok(Registry { aliases: Arc::new(aliases), ..registry })
     }
 }
 
+/// An alias stands for models, not for aliases, and hides none.
+fn sound(
+    name: &str,
+    meant: &[String],
+    aliases: &BTreeMap<String, Vec<String>>,
+    registry: &Registry,
+) -> Result<(), RegistryError> {
+    let wrong = |message: String, hint: &str| Err(RegistryError { message, hint: Some(hint.to_owned()) });
+    if registry.models.contains_key(name) || name.contains('/') {
+        return wrong(format!("the alias `{name}` is the name of a model"), "give it another name");
+    }
+    if meant.is_empty() {
+        return wrong(format!("the alias `{name}` stands for nothing"), "name at least one model");
+    }
+    for model in meant {
+        if aliases.contains_key(model) {
+            return wrong(format!("the alias `{name}` stands for the alias `{model}`"), "name a model");
+        }
+        registry.find(model).map_err(|error| RegistryError {
+            message: format!("the alias `{name}` stands for an {}", error.message),
+            ..error
+        })?;
+    }
+    Ok(())
+}
+
 fn provider(name: String, entry: ProviderEntry) -> Result<Provider, RegistryError> {
-    let missing = |key: &str| RegistryError {
+    let own_variable = || format!("{}_API_KEY", name.to_uppercase().replace('-', "_"));
+    let missing = |key: &str| {
+        RegistryError {
         message: format!("[providers.{name}] has no `{key}`"),
-        hint: Some("a provider needs kind = \"openai\" or \"anthropic\", and base_url".to_owned()),
+        hint: Some(
+            "a provider needs base_url, and kind = \"openai\", \"openai_responses\", \"anthropic\", \"gemini\" or \"ollama\""
+                .to_owned(),
+        ),
+    }
+    };
+    let idle = match &entry.idle {
+        Some(text) => {
+            crate::clock::parse_span(text).filter(|span| !span.is_zero()).ok_or_else(|| RegistryError {
+                message: format!("[providers.{name}]: `idle` is no span of time: {text}"),
+                hint: Some("write it as `90s` or `5m`".to_owned()),
+            })?
+        }
+        None => IDLE,
     };
     let kind = entry.kind.ok_or_else(|| missing("kind"))?;
     let base_url = entry.base_url.ok_or_else(|| missing("base_url"))?;
     Ok(Provider {
         kind,
         base_url: trimmed(&base_url),
-        key_env: entry.key_env.filter(|name| !name.is_empty()),
+        key_env: entry.key_env.filter(|name| !name.is_empty()).or_else(|| {
+            entry.key_command.as_ref().filter(|command| !command.is_empty()).map(|_| own_variable())
+        }),
+        key_command: entry.key_command.unwrap_or_default(),
         base_url_env: entry.base_url_env.unwrap_or_default(),
-        free: entry.free.unwrap_or(false),
+        price: entry.price.or(entry.free.unwrap_or(false).then_some(Price::FREE)),
+        like: entry.like,
+        concurrency: entry.concurrency.unwrap_or(CONCURRENCY).max(1),
+        idle,
         max_tokens_field: entry.max_tokens_field.unwrap_or_else(|| "max_tokens".to_owned()),
-        features: entry.features.unwrap_or_default().over(PLAIN),
+        features: entry.features.unwrap_or_default().over(Features::PLAIN),
         name,
     })
 }

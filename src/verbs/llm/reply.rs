@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::json;
 
 use super::{Format, finding};
-use crate::clients::llm::{Answer, Asking, Message, Models, Request, Stop, Usage};
+use crate::clients::llm::{Answer, Asking, Message, Models, Request, Stop, Usage, left_out};
 use crate::clients::registry::Model;
 use crate::meter::Meter;
 use crate::schema::Schema;
@@ -28,6 +28,16 @@ pub(super) struct Session<'a> {
     /// Pass on answers while they come in: of several samples the pieces would be mixed.
     live: bool,
     spent: Mutex<Meter>,
+}
+
+/// What is asked of one model, by all samples alike.
+pub(super) struct Asked<'a> {
+    pub(super) request: &'a Request,
+    pub(super) model: &'a Model,
+    /// What the answer is checked against.
+    pub(super) schema: Option<&'a Schema>,
+    /// Whether there is another model to turn to.
+    pub(super) elsewhere: bool,
 }
 
 /// A reply that came to its end.
@@ -64,27 +74,21 @@ impl<'a> Session<'a> {
     }
 
     /// Asks for sample number `sample` and continues it until it is whole.
-    pub(super) async fn reply(
-        &self,
-        request: &Request,
-        model: &Model,
-        schema: Option<&Schema>,
-        sample: u32,
-    ) -> Result<Reply, Failure> {
+    pub(super) async fn reply(&self, asked: &Asked<'_>, sample: u32) -> Result<Reply, Failure> {
         let mut parts = Parts::default();
-        let mut asked = request.clone();
+        let mut request = asked.request.clone();
         for _ in 0..=CONTINUATIONS {
-            let answer = self.ask(&asked, model, sample).await?;
+            let answer = self.ask(&request, asked, sample).await?;
             if matches!(answer.stop, Stop::Refusal | Stop::ContentFilter) {
                 return Err(refused(&answer));
             }
             parts.add(&answer);
-            if let Some(value) = self.read(&parts, &answer, request, schema)? {
+            if let Some(value) = self.read(&parts, &answer, asked.request, asked.schema)? {
                 return Ok(Reply { value });
             }
             // A provider strips white space from the end of a model's turn, or refuses it: the model writes it again.
             parts.text.truncate(parts.text.trim_end().len());
-            asked = continued(request, &parts.text);
+            request = continued(asked.request, &parts.text);
         }
         Err(Failure::rejected(format!(
             "the answer is truncated: {CONTINUATIONS} continuations did not end it"
@@ -93,7 +97,8 @@ impl<'a> Session<'a> {
         .detail(json!({"answer": shown(&parts.text), "violations": ["truncated"], "stop": Stop::Length})))
     }
 
-    async fn ask(&self, request: &Request, model: &Model, sample: u32) -> Result<Answer, Failure> {
+    async fn ask(&self, request: &Request, asked: &Asked<'_>, sample: u32) -> Result<Answer, Failure> {
+        let model = asked.model;
         self.say(asking_line(request, model));
         let at = format!("{}@{}.{sample}", self.cx.address, self.cx.attempt);
         let idempotency_key = format!("{}-{sample}", self.cx.idempotency_key);
@@ -102,7 +107,14 @@ impl<'a> Session<'a> {
                 self.cx.progress.note(Note::Chunk { text: text.to_owned() });
             }
         };
-        let asking = Asking { at: &at, idempotency_key: &idempotency_key, on_chunk: &chunk };
+        let asking = Asking {
+            at: &at,
+            idempotency_key: &idempotency_key,
+            on_chunk: &chunk,
+            say: &|text| self.say(text),
+            elsewhere: asked.elsewhere,
+            clock: &*self.cx.clock,
+        };
         match self.models.ask(request, asking).await {
             Ok((answer, spent)) => {
                 self.charge(&spent);
@@ -212,14 +224,7 @@ fn shown(text: &str) -> String {
 }
 
 fn asking_line(request: &Request, model: &Model) -> String {
-    let dropped: Vec<&str> = [
-        ("temperature", request.temperature.is_some() && !model.features.temperature),
-        ("effort", request.effort.is_some() && !model.features.effort),
-        ("seed", request.seed.is_some() && !model.features.seed),
-    ]
-    .iter()
-    .filter_map(|(name, dropped)| dropped.then_some(*name))
-    .collect();
+    let dropped = left_out(request, model);
     let mut line = format!(
         "asking {}: {} messages, {} bytes, at most {} tokens",
         model.full_name(),
@@ -228,7 +233,7 @@ fn asking_line(request: &Request, model: &Model) -> String {
         model.limit(request.max_tokens)
     );
     if !dropped.is_empty() {
-        let _ = write!(line, "; it takes no {}: left out", dropped.join(", "));
+        let _ = write!(line, "; it takes no {}: left out", dropped.join(", no "));
     }
     line
 }

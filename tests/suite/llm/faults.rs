@@ -5,7 +5,7 @@ use atoll::verb::{Class, Failure};
 use serde_json::json;
 
 use super::server::{self, Act, KEY, Server};
-use super::{Step, meter};
+use super::{Step, meter, wire};
 
 async fn failure(model: &str, act: Act) -> Failure {
     let server = Server::start([act]).await;
@@ -15,6 +15,21 @@ async fn failure(model: &str, act: Act) -> Failure {
 
 fn plain(status: u16, body: &str) -> Act {
     Act::Plain(status, vec![("content-type", "application/json")], body.to_owned())
+}
+
+const GEMINI_QUOTA: &str = r#"{"error":{"code":429,"message":"You exceeded your current quota","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaId":"GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]}]}}"#;
+const GEMINI_KEY: &str = r#"{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"API_KEY_INVALID","domain":"googleapis.com"}]}}"#;
+const GEMINI_BUSY: &str = r#"{"error":{"code":503,"message":"The model is overloaded. Please try again later.","status":"UNAVAILABLE"}}"#;
+
+fn responses_fault(code: &str) -> Act {
+    let event = json!({"type": "error", "code": code, "message": "something went wrong", "param": null});
+    Act::Stream(wire::responses_event(&event))
+}
+
+fn responses_failure(code: &str) -> Act {
+    let error = json!({"code": code, "message": "something went wrong"});
+    let response = wire::response(&json!({"status": "failed", "error": error}));
+    Act::Stream(wire::responses_event(&json!({"type": "response.failed", "response": response})))
 }
 
 #[tokio::test]
@@ -38,6 +53,51 @@ async fn every_fault_has_its_class_and_says_what_to_do() {
             Some("did you mean `gpt-4.1-mini`?"),
         ),
         ("claude-haiku-4-5", plain(400, long), Class::Permanent, "too long", Some("too long")),
+        (
+            "gemini-2.5-pro",
+            plain(429, GEMINI_QUOTA),
+            Class::RateLimited,
+            "exceeded your current quota",
+            Some("limit of a day"),
+        ),
+        ("gemini-2.5-pro", plain(400, GEMINI_KEY), Class::Auth, "API key not valid", Some("GEMINI_API_KEY")),
+        ("gemini-2.5-pro", plain(503, GEMINI_BUSY), Class::Transient, "overloaded", None),
+        (
+            "ollama/x:1b",
+            plain(404, r#"{"error":"model 'x:1b' not found"}"#),
+            Class::Permanent,
+            "not found",
+            Some("ollama pull x:1b"),
+        ),
+        (
+            "ollama/x:1b",
+            Act::Lines("{\"error\":\"an unknown error was encountered\"}\n".to_owned()),
+            Class::Transient,
+            "unknown error",
+            None,
+        ),
+        ("openai-responses/gpt-5", responses_fault("server_error"), Class::Transient, "went wrong", None),
+        (
+            "openai-responses/gpt-5",
+            responses_fault("rate_limit_exceeded"),
+            Class::RateLimited,
+            "went wrong",
+            None,
+        ),
+        (
+            "openai-responses/gpt-5",
+            responses_failure("insufficient_quota"),
+            Class::Auth,
+            "went wrong",
+            Some("exhausted"),
+        ),
+        (
+            "gemini-2.5-pro",
+            Act::Stream(format!("data: {GEMINI_BUSY}\n\n")),
+            Class::Transient,
+            "overloaded",
+            None,
+        ),
         ("gpt-5", plain(200, "<html>"), Class::Transient, "no JSON", None),
         ("gpt-5", Act::Stream("data: {\"choices\": [}\n\n".to_owned()), Class::Transient, "no JSON", None),
         ("gpt-5", Act::Stream(String::new()), Class::Transient, "broke off", None),
@@ -64,6 +124,33 @@ async fn a_provider_that_asks_for_patience_names_the_time() {
         Act::Plain(429, vec![("retry-after", "7"), ("content-type", "application/json")], body.to_owned());
     let failure = failure("claude-haiku-4-5", act).await;
     assert_eq!((failure.class, failure.retry_after_ms), (Class::RateLimited, Some(7000)));
+}
+
+#[tokio::test]
+async fn every_provider_names_the_time_in_its_own_way() {
+    let body = r#"{"error":{"code":429,"message":"slow down","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34.5s"}]}}"#;
+    let date = ("date", "Fri, 20 Nov 2026 10:00:00 GMT");
+    let anthropic = ("anthropic-ratelimit-requests-reset", "2026-11-20T10:00:09Z");
+    for (model, headers, body, wait) in [
+        ("gemini-2.5-pro", vec![], body, 34_500),
+        ("claude-haiku-4-5", vec![date, anthropic], "{}", 9_000),
+        (
+            "gpt-5",
+            vec![("x-ratelimit-remaining-tokens", "0"), ("x-ratelimit-reset-tokens", "6.5s")],
+            "{}",
+            6_500,
+        ),
+        ("openrouter/x/y", vec![date, ("x-ratelimit-reset", "1795168815000")], "{}", 15_000),
+    ] {
+        let server = Server::start([Act::Plain(429, headers, body.to_owned())]).await;
+        let with = json!({"model": model, "prompt": "hi", "unknown_cost": "count"});
+        let failure = Step::new().run(&server.models(&Mode::Off), with).await.unwrap_err();
+        assert_eq!(
+            (failure.class, failure.retry_after_ms),
+            (Class::RateLimited, Some(wait)),
+            "{model}: {failure}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -128,7 +215,7 @@ async fn nobody_there_is_passing_and_says_where() {
 
 #[tokio::test]
 async fn time_and_cancellation_end_a_call_that_hangs() {
-    let server = Server::start([Act::Hang, Act::Hang]).await;
+    let server = Server::start([Act::Hang(String::new()), Act::Hang(String::new())]).await;
     let models = server.models(&Mode::Off);
     let with = json!({"model": "gpt-5", "prompt": "hi", "timeout": "5m"});
 

@@ -1,4 +1,4 @@
-//! A provider on loopback that speaks both dialects as they are published, and answers from a script.
+//! A provider on loopback that speaks every dialect as it is published, and answers from a script.
 #![expect(clippy::disallowed_methods, reason = "a server of the tests' own")]
 
 use std::collections::VecDeque;
@@ -11,55 +11,57 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, Uri};
-use axum::routing::post;
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-pub(super) const KEY: &str = "sk-test-0123456789";
+pub const KEY: &str = "sk-test-0123456789";
 
 /// What the server does with one call.
 #[derive(Clone, Debug)]
-pub(super) enum Act {
+pub enum Act {
     /// A stream of events, sent in small pieces.
     Stream(String),
+    /// Lines of JSON, sent in small pieces.
+    Lines(String),
     /// The same, and then the connection breaks.
     Cut(String),
     /// A status, headers and a body.
     Plain(u16, Vec<(&'static str, &'static str)>, String),
-    /// Headers, and then nothing for ever.
-    Hang,
+    /// Headers, this, and then nothing for ever.
+    Hang(String),
+    /// Nothing for ever.
+    Mute,
 }
 
 /// A call as it came in.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
-    pub(super) path: String,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Value,
+pub struct Seen {
+    pub path: String,
+    pub query: String,
+    pub headers: HeaderMap,
+    pub body: Value,
 }
 
 /// The server; it ends with the test.
 #[derive(Clone)]
-pub(super) struct Server {
-    pub(super) base: String,
+pub struct Server {
+    pub base: String,
     script: Arc<Mutex<VecDeque<Act>>>,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Server {
-    pub(super) async fn start(script: impl IntoIterator<Item = Act>) -> Self {
+    pub async fn start(script: impl IntoIterator<Item = Act>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}/v1", listener.local_addr().unwrap());
         let script = Arc::new(Mutex::new(script.into_iter().collect()));
         let server = Self { base, script, seen: Arc::default() };
-        let app = Router::new()
-            .route("/v1/chat/completions", post(serve))
-            .route("/v1/messages", post(serve))
-            .with_state(server.clone());
+        let app = Router::new().fallback(serve).with_state(server.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
         server
     }
 
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
@@ -72,24 +74,36 @@ impl Server {
     pub(super) fn models(&self, mode: &Mode) -> Models {
         models(&self.base, mode)
     }
+
+    /// The same with more facts about models.
+    pub(super) fn models_with(&self, facts: &str) -> Models {
+        let registry = Registry::extended("atoll.toml", facts).unwrap();
+        models_of(&registry, &self.base, &Mode::Off)
+    }
 }
 
 /// Models whose vendors are all at `base`.
 pub(super) fn models(base: &str, mode: &Mode) -> Models {
+    models_of(&Registry::embedded().unwrap(), base, mode)
+}
+
+fn models_of(registry: &Registry, base: &str, mode: &Mode) -> Models {
     let moved = |name: &str| name.ends_with("_BASE_URL").then(|| base.to_owned());
-    let registry = Registry::embedded().unwrap().moved(moved);
-    let keys = ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENROUTER_API_KEY"];
+    let registry = registry.moved(moved);
+    let keys = ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENROUTER_API_KEY", "GEMINI_API_KEY"];
     let secrets = EnvSecrets::from_values(keys.map(|name| (name.to_owned(), KEY.to_owned())));
     Models::new(registry, Arc::new(secrets), Cassette::open(mode).unwrap())
 }
 
 async fn serve(State(server): State<Server>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response<Body> {
-    let body = serde_json::from_slice(&body).unwrap();
-    server.seen.lock().unwrap().push(Seen { path: uri.path().to_owned(), headers, body });
+    let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
+    let (path, query) = (uri.path().to_owned(), uri.query().unwrap_or_default().to_owned());
+    server.seen.lock().unwrap().push(Seen { path, query, headers, body });
     let act = server.script.lock().unwrap().pop_front();
     match act.unwrap_or_else(|| Act::Plain(418, vec![], "the script is at its end".to_owned())) {
-        Act::Stream(text) => events(&text, false),
-        Act::Cut(text) => events(&text, true),
+        Act::Stream(text) => pieces(&text, "text/event-stream; charset=utf-8", false),
+        Act::Lines(text) => pieces(&text, "application/x-ndjson", false),
+        Act::Cut(text) => pieces(&text, "text/event-stream; charset=utf-8", true),
         Act::Plain(status, headers, text) => {
             let mut response = Response::builder().status(status);
             for (name, value) in headers {
@@ -97,18 +111,21 @@ async fn serve(State(server): State<Server>, uri: Uri, headers: HeaderMap, body:
             }
             response.body(Body::from(text)).unwrap()
         }
-        Act::Hang => Response::builder()
-            .header("content-type", "text/event-stream")
-            .body(Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>()))
-            .unwrap(),
+        Act::Hang(text) => {
+            let begin = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from(text))]);
+            let stream = begin.chain(futures_util::stream::pending());
+            let response = Response::builder().header("content-type", "text/event-stream");
+            response.body(Body::from_stream(stream)).unwrap()
+        }
+        Act::Mute => std::future::pending().await,
     }
 }
 
-fn events(text: &str, cut: bool) -> Response<Body> {
+fn pieces(text: &str, kind: &str, cut: bool) -> Response<Body> {
     let pieces: Vec<_> = text.as_bytes().chunks(37).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
     let end = cut.then(|| Err(std::io::Error::other("the line is down")));
     let stream = futures_util::stream::iter(pieces.into_iter().chain(end));
-    let response = Response::builder().header("content-type", "text/event-stream; charset=utf-8");
+    let response = Response::builder().header("content-type", kind);
     response.body(Body::from_stream(stream)).unwrap()
 }
 
@@ -134,7 +151,7 @@ pub(super) fn openai_chunk(delta: &Value, finish: &Value) -> String {
 }
 
 pub(super) fn openai_close(finish: &str) -> String {
-    let usage = json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "model": "gpt-x-2026", "choices": [],
+    let usage = json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-x-2026", "choices": [],
         "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100,
             "prompt_tokens_details": {"cached_tokens": 400}}});
     openai_chunk(&json!({}), &json!(finish)) + &format!("data: {usage}\n\ndata: [DONE]\n\n")
@@ -153,7 +170,7 @@ pub fn anthropic(text: &str, stop: &str) -> String {
 /// The beginning of [`anthropic`], up to the end of the text.
 pub(super) fn anthropic_open(text: &str) -> String {
     let start = json!({"type": "message_start", "message": {"id": "msg_1", "type": "message", "role": "assistant",
-        "content": [], "model": "claude-x-2026", "stop_reason": null,
+        "content": [], "model": "claude-x-2026", "stop_reason": null, "stop_sequence": null,
         "usage": {"input_tokens": 100, "cache_creation_input_tokens": 200, "cache_read_input_tokens": 700, "output_tokens": 1}}});
     let block =
         json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}});

@@ -1,0 +1,170 @@
+//! `atoll models`: what is known about models, and what providers say they serve.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde_json::{Map, json};
+
+use super::args::Format;
+use super::{Desk, Done, Exit, Stop, house};
+use crate::clients::llm::{Models, Served};
+use crate::clients::registry::{Model, Price, Registry};
+use crate::value::Value;
+use crate::verb::Failure;
+
+/// `atoll models`.
+#[derive(Debug, Args)]
+pub struct Ask {
+    /// Only models of this provider
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
+    /// Ask providers what they serve: the one that is named, else all of them
+    #[arg(long)]
+    refresh: bool,
+    /// How the list is written
+    #[arg(long, default_value = "text")]
+    format: Format,
+}
+
+/// What providers say, by their names.
+type Lists = BTreeMap<String, Result<Vec<Served>, Failure>>;
+
+/// One line of the list.
+struct Row {
+    name: String,
+    model: Model,
+    /// Whether its provider says that it serves it, where it was asked.
+    served: Option<bool>,
+}
+
+/// Lists models.
+pub fn serve(desk: &Desk, ask: &Ask) -> Done {
+    let registry = house::registry(&desk.settings)?;
+    if let Some(name) = &ask.provider {
+        registry.provider(name).map_err(|error| Stop { hint: error.hint.clone(), ..Stop::usage(error) })?;
+    }
+    let chosen = |name: &str| ask.provider.as_deref().is_none_or(|only| only == name);
+    let lists = if ask.refresh { refresh(desk, &registry, chosen)? } else { Lists::new() };
+    let mut rows: Vec<Row> = registry
+        .models()
+        .filter(|(_, model)| chosen(&model.provider.name))
+        .map(|(name, model)| row(name, model, &lists))
+        .collect();
+    for (provider, list) in &lists {
+        for served in list.iter().flatten() {
+            rows.extend(unlisted(provider, served, &registry));
+        }
+    }
+    match ask.format {
+        Format::Json => desk.face.print_json(&whole(&registry, &rows, &lists, chosen))?,
+        Format::Text => desk.face.print(&table(&registry, &rows, ask.provider.is_none()))?,
+    }
+    complaints(desk, &lists, ask.provider.is_some())
+}
+
+/// Asks every chosen provider, one after the other.
+fn refresh(desk: &Desk, registry: &Registry, chosen: impl Fn(&str) -> bool) -> Result<Lists, Stop> {
+    let clock = house::clock();
+    let models = house::models(&desk.settings)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Stop::failed)?;
+    let ask = |models: &Models, name: &str| runtime.block_on(models.served(name, &*clock));
+    let names = registry.providers().map(|provider| &provider.name).filter(|name| chosen(name));
+    Ok(names.map(|name| (name.clone(), ask(&models, name))).collect())
+}
+
+fn row(name: &str, model: &Model, lists: &Lists) -> Row {
+    let list = lists.get(&model.provider.name).and_then(|list| list.as_ref().ok());
+    let served = list.map(|list| list.iter().any(|served| served.id == model.id));
+    Row { name: name.to_owned(), model: model.clone(), served }
+}
+
+/// A model that the registry does not list, with what its provider's list says of it.
+fn unlisted(provider: &str, served: &Served, registry: &Registry) -> Option<Row> {
+    let name = format!("{provider}/{}", served.id);
+    let listed = registry.models().any(|(_, model)| model.provider.name == provider && model.id == served.id);
+    let mut model = if listed { None } else { registry.find(&name).ok() }?.as_ref().clone();
+    model.context = served.context.or(model.context);
+    model.max_output = served.max_output.or(model.max_output);
+    Some(Row { name, model, served: Some(true) })
+}
+
+fn whole(registry: &Registry, rows: &[Row], lists: &Lists, chosen: impl Fn(&str) -> bool) -> Value {
+    let aliases: Map<String, Value> =
+        registry.aliases().map(|(name, meant)| (name.to_owned(), json!(meant))).collect();
+    let providers = registry.providers().filter(|provider| chosen(&provider.name)).map(|provider| {
+        let mut object = json!({"name": provider.name, "kind": provider.kind, "base_url": provider.base_url,
+            "key": provider.key_env, "price": provider.price, "features": provider.features});
+        if let Some(Err(failure)) = lists.get(&provider.name) {
+            object["failure"] =
+                json!({"class": failure.class, "message": failure.message, "hint": failure.hint});
+        }
+        object
+    });
+    let models: Vec<Value> = rows.iter().map(object).collect();
+    json!({"version": 1, "aliases": aliases, "providers": providers.collect::<Vec<_>>(), "models": models})
+}
+
+fn object(row: &Row) -> Value {
+    let model = &row.model;
+    let mut object = json!({"name": row.name, "provider": model.provider.name, "id": model.id,
+        "context": model.context, "max_output": model.max_output, "default_output": model.default_output,
+        "features": model.features, "price": model.price});
+    if let Some(served) = row.served {
+        object["served"] = json!(served);
+    }
+    object
+}
+
+fn table(registry: &Registry, rows: &[Row], aliases: bool) -> String {
+    let wide = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max(5);
+    let mut text = format!(
+        "{:wide$}  {:>9}  {:>8}  {:>21}  features\n",
+        "model", "context", "output", "$ per million in/out"
+    );
+    for row in rows {
+        let model = &row.model;
+        let gone = if row.served == Some(false) { "  (not served)" } else { "" };
+        let _ = writeln!(
+            text,
+            "{:wide$}  {:>9}  {:>8}  {:>21}  {}{gone}",
+            row.name,
+            tokens(model.context),
+            tokens(model.max_output),
+            price(model.price.as_ref()),
+            model.features.names().join(" "),
+        );
+    }
+    if aliases {
+        text.push('\n');
+        for (name, meant) in registry.aliases() {
+            let _ = writeln!(text, "{name:wide$}  {}", meant.join(", "));
+        }
+    }
+    text
+}
+
+fn tokens(count: Option<u64>) -> String {
+    count.map_or_else(|| "?".to_owned(), |count| count.to_string())
+}
+
+fn price(price: Option<&Price>) -> String {
+    match price {
+        None => "unknown".to_owned(),
+        Some(price) if *price == Price::FREE => "free".to_owned(),
+        Some(price) => format!("{} / {}", price.input, price.output),
+    }
+}
+
+/// Says who could not be asked. It is a failure where that one was named, or where nobody answered.
+fn complaints(desk: &Desk, lists: &Lists, named: bool) -> Done {
+    let failures: Vec<&Failure> = lists.values().filter_map(|list| list.as_ref().err()).collect();
+    for failure in &failures {
+        desk.face.say(&failure.message);
+        if let Some(hint) = failure.hint.as_ref().filter(|_| named) {
+            desk.face.say(&format!("  {hint}"));
+        }
+    }
+    let none = !lists.is_empty() && failures.len() == lists.len();
+    Ok(if none { Exit::FAILED } else { Exit::REACHED })
+}

@@ -1,0 +1,296 @@
+//! How many calls of one provider are under way: fewer once it has asked for patience, none for a while once it is
+//! down, and step by step more again. All steps of a run share it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::clock::{Clock, Millis};
+use crate::verb::{Class, Failure};
+
+/// Failures in a row after which a provider counts as down.
+const DOWN: u32 = 5;
+/// For how long it is left alone then, in milliseconds; doubled with every call that finds it still down.
+const FIRST_REST: Millis = 5_000;
+const LONGEST_REST: Millis = 300_000;
+/// The longest that a call waits at the gate, in milliseconds; beyond that it fails and says when to come again.
+const PATIENCE: Millis = 60_000;
+
+/// The gate before one provider.
+pub(super) struct Gate {
+    provider: String,
+    most: f64,
+    state: Mutex<State>,
+    left: Notify,
+}
+
+struct State {
+    /// How many calls may be under way: grows by one each time that so many have been answered, halves when the
+    /// provider asks for patience.
+    limit: f64,
+    under_way: usize,
+    /// Nothing begins before.
+    shut_until: Millis,
+    /// Failures in a row of calls that found it down.
+    failures: u32,
+    /// How often the gate was shut: what calls from before say about the provider is known already.
+    epoch: u64,
+}
+
+/// What a call says about its provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// It answers.
+    Well,
+    /// It asked for patience, for so many milliseconds where it said so.
+    Busy(Option<Millis>),
+    /// It is down, and overloaded where it said so.
+    Down { overloaded: bool },
+    /// It is there; the request was at fault.
+    There,
+}
+
+/// The permission to call.
+pub(super) struct Pass {
+    gate: Arc<Gate>,
+    epoch: u64,
+}
+
+enum Wait {
+    /// Until another call has ended.
+    Turn,
+    /// For so many milliseconds.
+    Shut { span: Millis, failures: u32 },
+}
+
+impl Gate {
+    /// The gate before `provider`, for at most `most` calls at a time.
+    pub(super) fn new(provider: &str, most: usize) -> Arc<Self> {
+        let most = f64::from(u32::try_from(most).unwrap_or(u32::MAX));
+        let state = State { limit: most, under_way: 0, shut_until: 0, failures: 0, epoch: 0 };
+        Arc::new(Self { provider: provider.to_owned(), most, state: Mutex::new(state), left: Notify::new() })
+    }
+
+    /// Waits for the permission to call; says for what. A call that has somewhere else to go (`elsewhere`) does not
+    /// wait for a provider that is down.
+    pub(super) async fn enter(
+        self: &Arc<Self>,
+        clock: &dyn Clock,
+        elsewhere: bool,
+        say: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<Pass, Failure> {
+        loop {
+            // Listens before it looks: a call that ends in between is not missed.
+            let mut left = std::pin::pin!(self.left.notified());
+            left.as_mut().enable();
+            let (span, failures) = match self.step_in(clock.now()) {
+                Ok(pass) => return Ok(pass),
+                Err(Wait::Turn) => {
+                    left.await;
+                    continue;
+                }
+                Err(Wait::Shut { span, failures }) => (span, failures),
+            };
+            let down = failures >= DOWN;
+            if span > PATIENCE || (down && elsewhere) {
+                return Err(self.shut(span, failures));
+            }
+            say(format!("{}: waiting {}", self.why(failures), seconds(span)));
+            clock.sleep(Duration::from_millis(span)).await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn step_in(self: &Arc<Self>, now: Millis) -> Result<Pass, Wait> {
+        let mut state = self.state();
+        if state.shut_until > now {
+            return Err(Wait::Shut { span: state.shut_until - now, failures: state.failures });
+        }
+        if state.under_way >= whole(state.limit) {
+            return Err(Wait::Turn);
+        }
+        state.under_way += 1;
+        Ok(Pass { gate: self.clone(), epoch: state.epoch })
+    }
+
+    fn why(&self, failures: u32) -> String {
+        let name = &self.provider;
+        if failures >= DOWN {
+            format!("{name} failed {failures} times in a row")
+        } else {
+            format!("{name} asked for patience")
+        }
+    }
+
+    fn shut(&self, span: Millis, failures: u32) -> Failure {
+        let class = if failures >= DOWN { Class::Transient } else { Class::RateLimited };
+        let message = format!("{} and is not asked again for {}", self.why(failures), seconds(span));
+        Failure::new(class, message).retry_after(Duration::from_millis(span))
+    }
+}
+
+impl Pass {
+    /// Tells what the call found out at the moment `now`.
+    pub(super) fn tell(&self, finding: Finding, now: Millis) {
+        let mut state = self.gate.state();
+        let before = whole(state.limit);
+        let news = self.epoch == state.epoch;
+        match finding {
+            Finding::Well => {
+                if state.failures >= DOWN {
+                    state.shut_until = now;
+                }
+                state.failures = 0;
+                state.limit = (state.limit + 1.0 / state.limit).min(self.gate.most);
+            }
+            Finding::There => state.failures = 0,
+            Finding::Busy(span) => {
+                state.failures = 0;
+                if news {
+                    state.halve();
+                }
+                state.shut_until = state.shut_until.max(now.saturating_add(span.unwrap_or(0)));
+            }
+            Finding::Down { overloaded } if news => {
+                state.failures = state.failures.saturating_add(1);
+                if state.failures >= DOWN {
+                    let rest = FIRST_REST.saturating_mul(1 << (state.failures - DOWN).min(16));
+                    state.shut_until = now.saturating_add(rest.min(LONGEST_REST));
+                    // One call at a time finds out whether it is back.
+                    state.limit = 1.0;
+                    state.epoch += 1;
+                } else if overloaded {
+                    state.halve();
+                }
+            }
+            Finding::Down { .. } => {}
+        }
+        let more = whole(state.limit) > before;
+        drop(state);
+        if more {
+            self.gate.left.notify_one();
+        }
+    }
+}
+
+impl State {
+    fn halve(&mut self) {
+        let running = f64::from(u32::try_from(self.under_way).unwrap_or(u32::MAX));
+        self.limit = (self.limit.min(running) / 2.0).max(1.0);
+        // What the other calls of this burst are told is no news any more.
+        self.epoch += 1;
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.gate.state().under_way -= 1;
+        self.gate.left.notify_one();
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 2^32")]
+fn whole(limit: f64) -> usize {
+    limit as usize
+}
+
+fn seconds(span: Millis) -> String {
+    format!("{} s", span.div_ceil(1_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    const BUSY: Finding = Finding::Busy(Some(7_000));
+    const DEAD: Finding = Finding::Down { overloaded: false };
+
+    fn in_flight(gate: &Arc<Gate>, now: Millis) -> Vec<Pass> {
+        std::iter::from_fn(|| gate.step_in(now).ok()).collect()
+    }
+
+    #[test]
+    fn a_burst_that_is_turned_away_halves_the_number_of_calls_once() {
+        let gate = Gate::new("acme", 16);
+        let burst = in_flight(&gate, 0);
+        assert_eq!(burst.len(), 16);
+        burst.iter().for_each(|pass| pass.tell(BUSY, 1_000));
+        drop(burst);
+        assert!(in_flight(&gate, 7_999).is_empty(), "nobody calls before the time that it asked for is over");
+        assert_eq!(in_flight(&gate, 8_000).len(), 8);
+    }
+
+    #[test]
+    fn calls_grow_again_up_to_what_there_were() {
+        let gate = Gate::new("acme", 4);
+        let burst = in_flight(&gate, 0);
+        burst[0].tell(Finding::Busy(None), 0);
+        drop(burst);
+        let mut most = Vec::new();
+        for _ in 0..12 {
+            let passes = in_flight(&gate, 0);
+            most.push(passes.len());
+            passes[0].tell(Finding::Well, 0);
+        }
+        assert_eq!(most[0], 2);
+        assert!(most.is_sorted() && most.last() == Some(&4), "{most:?}");
+    }
+
+    #[test]
+    fn a_provider_that_is_down_is_left_alone_longer_and_longer() {
+        let gate = Gate::new("acme", 64);
+        let burst = in_flight(&gate, 0);
+        burst.iter().for_each(|pass| pass.tell(DEAD, 0));
+        drop(burst);
+        assert!(in_flight(&gate, 4_999).is_empty());
+        let probe = in_flight(&gate, 5_000);
+        assert_eq!(probe.len(), 1, "one call finds out whether it is back");
+        probe[0].tell(DEAD, 5_000);
+        drop(probe);
+        assert!(in_flight(&gate, 14_999).is_empty(), "it rests twice as long");
+        let probe = in_flight(&gate, 15_000);
+        probe[0].tell(Finding::Well, 15_000);
+        drop(probe);
+        assert_eq!(in_flight(&gate, 15_000).len(), 2);
+    }
+
+    #[test]
+    fn a_fault_of_the_request_says_that_the_provider_is_there() {
+        let gate = Gate::new("acme", 64);
+        for finding in [DEAD, DEAD, DEAD, DEAD, Finding::There, DEAD, DEAD, DEAD, DEAD] {
+            let pass = gate.step_in(0).ok().unwrap();
+            pass.tell(finding, 0);
+        }
+        assert!(gate.step_in(0).is_ok());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_turn_gets_it_also_after_others_gave_up() {
+        let gate = Gate::new("acme", 1);
+        let clock = ManualClock::at(0);
+        let say = |_: String| {};
+        let first = gate.enter(&clock, false, &say).await.unwrap();
+        let mut impatient = Box::pin(gate.enter(&clock, false, &say));
+        let mut patient = Box::pin(gate.enter(&clock, false, &say));
+        let (a, b) = (futures_util::poll!(&mut impatient), futures_util::poll!(&mut patient));
+        assert!(a.is_pending() && b.is_pending());
+        drop(first);
+        drop(impatient);
+        assert!(patient.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn long_waits_are_handed_back() {
+        let gate = Gate::new("acme", 1);
+        let clock = ManualClock::at(0);
+        gate.step_in(0).ok().unwrap().tell(Finding::Busy(Some(61_000)), 0);
+        let failure = gate.enter(&clock, false, &|_| {}).await.err().unwrap();
+        assert_eq!((failure.class, failure.retry_after_ms), (Class::RateLimited, Some(61_000)));
+        assert_eq!(failure.message, "acme asked for patience and is not asked again for 61 s");
+    }
+}

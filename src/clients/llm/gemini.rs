@@ -1,0 +1,134 @@
+//! Gemini's `generateContent`.
+
+use serde_json::{Map, json};
+
+use super::dialect::{Call, Dialect, Draft, Interrupted, number};
+use super::shape;
+use crate::clients::llm::{Effort, Message, Request, Role, Stop, Usage};
+use crate::clients::registry::{Means, Model};
+use crate::value::Value;
+
+/// The dialect.
+pub struct Gemini;
+
+impl Dialect for Gemini {
+    fn call(&self, request: &Request, model: &Model) -> Call {
+        let mut body = Map::new();
+        body.insert("contents".to_owned(), request.messages.iter().map(turn).collect());
+        if let Some(system) = &request.system {
+            body.insert("systemInstruction".to_owned(), json!({"parts": [{"text": system}]}));
+        }
+        body.insert("generationConfig".to_owned(), Value::Object(config(request, model)));
+        let base = &model.provider.base_url;
+        let url = format!("{base}/models/{}:streamGenerateContent?alt=sse", model.id);
+        Call { url, headers: Vec::new(), body: Value::Object(body) }
+    }
+
+    fn key_header(&self, key: &str) -> (&'static str, String) {
+        ("x-goog-api-key", key.to_owned())
+    }
+
+    /// A stream has no event that ends it: the last one has a reason, and then the connection is closed.
+    fn event(&self, draft: &mut Draft, event: &Value) -> Result<Option<String>, Interrupted> {
+        if let Some(error) = event.get("error").filter(|error| !error.is_null()) {
+            return Err(Interrupted(error.clone()));
+        }
+        usage(draft, &event["usageMetadata"]);
+        if let Some(model) = event["modelVersion"].as_str() {
+            draft.model = Some(model.to_owned());
+        }
+        if event.pointer("/promptFeedback/blockReason").is_some() {
+            draft.stop = Some(Stop::ContentFilter);
+        }
+        let Some(candidate) = event.pointer("/candidates/0") else { return Ok(None) };
+        if let Some(reason) = candidate["finishReason"].as_str() {
+            draft.stop = Some(stop(reason));
+        }
+        let parts = candidate.pointer("/content/parts").and_then(Value::as_array);
+        let said = parts.into_iter().flatten().filter(|part| part["thought"] != json!(true));
+        let added: String = said.filter_map(|part| part["text"].as_str()).collect();
+        draft.text.push_str(&added);
+        Ok(Some(added).filter(|text| !text.is_empty()))
+    }
+
+    fn whole(&self, draft: &mut Draft, body: &Value) -> Result<(), Interrupted> {
+        // A server that does not speak in events sends them as a list.
+        match body {
+            Value::Array(events) => events.iter().try_for_each(|event| self.event(draft, event).map(drop)),
+            event => self.event(draft, event).map(drop),
+        }
+    }
+}
+
+fn turn(message: &Message) -> Value {
+    let role = if message.role == Role::User { "user" } else { "model" };
+    let images = message
+        .images
+        .iter()
+        .map(|image| json!({"inlineData": {"mimeType": image.media_type, "data": image.data}}));
+    let parts: Value = images.chain([json!({"text": message.content})]).collect();
+    json!({"role": role, "parts": parts})
+}
+
+fn config(request: &Request, model: &Model) -> Map<String, Value> {
+    let mut config = Map::new();
+    let mut put = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            config.insert(key.to_owned(), value);
+        }
+    };
+    let can = model.features;
+    put("maxOutputTokens", Some(json!(model.limit(request.max_tokens))));
+    put("temperature", request.temperature.filter(|_| can.temperature).map(|t| json!(t)));
+    put("seed", request.seed.filter(|_| can.seed).map(|s| json!(s)));
+    put("stopSequences", (!request.stop.is_empty()).then(|| json!(request.stop)));
+    let effort = request.effort.filter(|_| can.effort);
+    put("thinkingConfig", effort.map(|effort| thinking(effort, model)));
+    if let Some(shape) = request.schema.as_ref().filter(|shape| model.means(shape) == Means::Native) {
+        put("responseMimeType", Some(json!("application/json")));
+        put("responseJsonSchema", Some(shape::in_words(&shape.schema, &shape::GEMINI)));
+    }
+    config
+}
+
+/// Models before 3 take a number of tokens to think with, later ones a word.
+fn thinking(effort: Effort, model: &Model) -> Value {
+    if model.id.starts_with("gemini-2") {
+        let budget = match effort {
+            Effort::Minimal => 512,
+            Effort::Low => 1_024,
+            Effort::Medium => 8_192,
+            Effort::High => 16_384,
+            Effort::Max => 24_576,
+        };
+        return json!({ "thinkingBudget": budget });
+    }
+    json!({"thinkingLevel": match effort {
+        Effort::Minimal | Effort::Low => "LOW",
+        Effort::Medium => "MEDIUM",
+        Effort::High | Effort::Max => "HIGH",
+    }})
+}
+
+/// Figures are running totals: the latest counts. Thoughts are counted apart and paid like the answer.
+fn usage(draft: &mut Draft, figures: &Value) {
+    if !figures.is_object() {
+        return;
+    }
+    draft.usage = Some(Usage {
+        tokens_in: number(figures, "/promptTokenCount") + number(figures, "/toolUsePromptTokenCount"),
+        tokens_out: number(figures, "/candidatesTokenCount") + number(figures, "/thoughtsTokenCount"),
+        cache_read: number(figures, "/cachedContentTokenCount"),
+        ..Usage::default()
+    });
+}
+
+fn stop(reason: &str) -> Stop {
+    match reason {
+        "STOP" => Stop::End,
+        "MAX_TOKENS" => Stop::Length,
+        "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "IMAGE_SAFETY"
+        | "MODEL_ARMOR" => Stop::ContentFilter,
+        _ => Stop::Other,
+    }
+}

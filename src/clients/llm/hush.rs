@@ -1,0 +1,86 @@
+//! An answer that is passed on while it comes in, without the secrets that it may repeat.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::verb::Secrets;
+
+/// Most bytes that are held back: no secret is longer.
+const HELD: usize = 4 << 10;
+
+/// Passes text on without secrets, though they come in pieces. A secret has no white space, so a word is held back
+/// until it is whole.
+pub(super) struct Hush<'a> {
+    secrets: &'a dyn Secrets,
+    pass_on: &'a (dyn Fn(&str) + Send + Sync),
+    held: Mutex<String>,
+}
+
+impl<'a> Hush<'a> {
+    pub(super) fn new(secrets: &'a dyn Secrets, pass_on: &'a (dyn Fn(&str) + Send + Sync)) -> Self {
+        Self { secrets, pass_on, held: Mutex::default() }
+    }
+
+    /// Takes in a piece.
+    pub(super) fn take(&self, piece: &str) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.push_str(piece);
+        let space = held.char_indices().rev().find(|(_, c)| c.is_whitespace());
+        let whole = space.map_or(0, |(at, c)| at + c.len_utf8());
+        if whole > 0 {
+            let rest = held.split_off(whole);
+            let words = std::mem::replace(&mut *held, rest);
+            self.say(&words);
+        }
+        if held.len() > 2 * HELD {
+            *held = self.secrets.redact(&held);
+            let most = held.len().saturating_sub(HELD);
+            let cut = (0..=most).rev().find(|at| held.is_char_boundary(*at)).unwrap_or(0);
+            let rest = held.split_off(cut);
+            (self.pass_on)(&std::mem::replace(&mut *held, rest));
+        }
+    }
+
+    /// Passes on what is held back: nothing more will come.
+    pub(super) fn end(&self) {
+        let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
+        if !held.is_empty() {
+            self.say(&held);
+        }
+    }
+
+    fn say(&self, text: &str) {
+        (self.pass_on)(&self.secrets.redact(text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clients::secrets::EnvSecrets;
+
+    const KEY: &str = "sk-live-0123456789";
+
+    fn heard(pieces: impl IntoIterator<Item = String>) -> String {
+        let secrets = EnvSecrets::from_values([("KEY".to_owned(), KEY.to_owned())]);
+        let heard = Mutex::new(String::new());
+        let pass_on = |text: &str| heard.lock().unwrap().push_str(text);
+        let hush = Hush::new(&secrets, &pass_on);
+        pieces.into_iter().for_each(|piece| hush.take(&piece));
+        hush.end();
+        heard.into_inner().unwrap()
+    }
+
+    #[test]
+    fn a_secret_is_not_heard_however_it_is_cut() {
+        let text = format!("é key={KEY}, and ({KEY}) {}{KEY}{}", "x".repeat(9_000), "y".repeat(9_000));
+        let wanted = text.replace(KEY, "***");
+        for size in [1, 2, 3, 7, 64, 5_000] {
+            let letters: Vec<char> = text.chars().collect();
+            assert_eq!(
+                heard(letters.chunks(size).map(|piece| piece.iter().collect())),
+                wanted,
+                "in pieces of {size}"
+            );
+        }
+    }
+}

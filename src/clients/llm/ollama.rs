@@ -1,0 +1,108 @@
+//! Ollama's own chat, which can do what its imitation of chat completions cannot: the size of the context.
+
+use serde_json::{Map, json};
+
+use super::dialect::{Call, Dialect, Draft, Interrupted, number};
+use super::openai::bearer;
+use crate::clients::llm::{Effort, Message, Request, Stop, Usage};
+use crate::clients::registry::{Means, Model};
+use crate::value::Value;
+
+/// The dialect.
+pub struct Ollama;
+
+impl Dialect for Ollama {
+    fn call(&self, request: &Request, model: &Model) -> Call {
+        let mut body = Map::new();
+        body.insert("model".to_owned(), json!(model.id));
+        let system = request.system.iter().map(|text| json!({"role": "system", "content": text}));
+        body.insert("messages".to_owned(), system.chain(request.messages.iter().map(turn)).collect());
+        body.insert("stream".to_owned(), json!(true));
+        if let Some(effort) = request.effort.filter(|_| model.features.effort) {
+            body.insert("think".to_owned(), think(effort, model));
+        }
+        if let Some(shape) = request.schema.as_ref().filter(|shape| model.means(shape) == Means::Native) {
+            body.insert("format".to_owned(), json!(shape.schema));
+        }
+        body.insert("options".to_owned(), Value::Object(options(request, model)));
+        let url = format!("{}/api/chat", root(&model.provider.base_url));
+        Call { url, headers: Vec::new(), body: Value::Object(body) }
+    }
+
+    fn key_header(&self, key: &str) -> (&'static str, String) {
+        bearer(key)
+    }
+
+    fn event(&self, draft: &mut Draft, event: &Value) -> Result<Option<String>, Interrupted> {
+        if let Some(error) = event.get("error").filter(|error| !error.is_null()) {
+            return Err(Interrupted(error.clone()));
+        }
+        if let Some(model) = event["model"].as_str() {
+            draft.model = Some(model.to_owned());
+        }
+        let added = event.pointer("/message/content").and_then(Value::as_str).unwrap_or_default();
+        draft.text.push_str(added);
+        if event["done"] == json!(true) {
+            draft.closed = true;
+            draft.stop = Some(match event["done_reason"].as_str() {
+                Some("length") => Stop::Length,
+                Some("stop") | None => Stop::End,
+                Some(_) => Stop::Other,
+            });
+            // What was read is left out where all of it was still in memory.
+            if event.get("eval_count").is_some() {
+                draft.usage = Some(Usage {
+                    tokens_in: number(event, "/prompt_eval_count"),
+                    tokens_out: number(event, "/eval_count"),
+                    ..Usage::default()
+                });
+            }
+        }
+        Ok(Some(added.to_owned()).filter(|text| !text.is_empty()))
+    }
+
+    fn whole(&self, draft: &mut Draft, body: &Value) -> Result<(), Interrupted> {
+        self.event(draft, body).map(drop)
+    }
+}
+
+/// Where the server's own API begins: addresses that were meant for its imitation of OpenAI end in `/v1`.
+pub(super) fn root(base: &str) -> &str {
+    base.strip_suffix("/v1").unwrap_or(base)
+}
+
+fn turn(message: &Message) -> Value {
+    let mut turn = json!({"role": message.role.word(), "content": message.content});
+    if !message.images.is_empty() {
+        turn["images"] = message.images.iter().map(|image| json!(image.data)).collect();
+    }
+    turn
+}
+
+/// Only one family of models takes a word; the others think or do not.
+fn think(effort: Effort, model: &Model) -> Value {
+    match effort {
+        Effort::Minimal => json!(false),
+        _ if !model.id.contains("gpt-oss") => json!(true),
+        Effort::Low => json!("low"),
+        Effort::Medium => json!("medium"),
+        Effort::High | Effort::Max => json!("high"),
+    }
+}
+
+/// A context that is not asked for has the size of the server's default, and what goes beyond it is silently cut away.
+fn options(request: &Request, model: &Model) -> Map<String, Value> {
+    let mut options = Map::new();
+    options.insert("num_predict".to_owned(), json!(model.limit(request.max_tokens)));
+    let mut put = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            options.insert(key.to_owned(), value);
+        }
+    };
+    let can = model.features;
+    put("num_ctx", model.context.map(|tokens| json!(tokens)));
+    put("temperature", request.temperature.filter(|_| can.temperature).map(|t| json!(t)));
+    put("seed", request.seed.filter(|_| can.seed).map(|s| json!(s)));
+    put("stop", (!request.stop.is_empty()).then(|| json!(request.stop)));
+    options
+}

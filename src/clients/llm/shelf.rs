@@ -1,0 +1,51 @@
+//! Cassettes as they lie on the disk, for looking at them and for taking answers off.
+#![expect(clippy::disallowed_methods, reason = "a door: cassettes are files")]
+
+use std::io::Write as _;
+use std::path::Path;
+
+use super::cassette::{CassetteError, Line};
+use crate::value::Value;
+
+/// The lines of the cassette at `path`, each as the JSON that it is.
+pub fn recorded(path: &Path) -> Result<Vec<Value>, CassetteError> {
+    Ok(lines(path)?.into_iter().map(|(_, value)| value).collect())
+}
+
+/// Takes off every answer that `goes`, and says how many. All others stay to the byte. The file is replaced as a whole.
+pub fn prune(path: &Path, goes: impl Fn(&Value) -> bool) -> Result<usize, CassetteError> {
+    let lines = lines(path)?;
+    let all = lines.len();
+    let stay: Vec<String> =
+        lines.into_iter().filter(|(_, value)| !goes(value)).map(|(text, _)| text).collect();
+    if stay.len() < all {
+        replace(path, &stay.concat()).map_err(|e| wrong(path, format!("cannot be written: {e}")))?;
+    }
+    Ok(all - stay.len())
+}
+
+fn wrong(path: &Path, message: String) -> CassetteError {
+    CassetteError { path: path.display().to_string(), message }
+}
+
+fn lines(path: &Path) -> Result<Vec<(String, Value)>, CassetteError> {
+    let text = std::fs::read_to_string(path).map_err(|e| wrong(path, format!("cannot be read: {e}")))?;
+    let mut lines = Vec::new();
+    for (number, line) in text.split_inclusive('\n').enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let broken =
+            |e: serde_json::Error| wrong(path, format!("line {} is no recorded answer: {e}", number + 1));
+        serde_json::from_str::<Line>(line).map_err(broken)?;
+        lines.push((line.to_owned(), serde_json::from_str(line).map_err(broken)?));
+    }
+    Ok(lines)
+}
+
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().set_permissions(std::fs::metadata(path)?.permissions())?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|e| e.error)?;
+    Ok(())
+}

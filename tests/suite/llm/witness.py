@@ -1,0 +1,184 @@
+"""The vendors' own clients as witnesses.
+
+`hear BASE KIND…`: asks the server at BASE in each wire format KIND, holds every event against the vendor's types, and
+prints what was heard as a line of JSON each.
+`judge`: reads lines of JSON `[KIND, BODY]` on standard input, holds each request against the vendor's types, and prints
+what is wrong with it, an empty line where nothing is.
+"""
+
+import json
+import sys
+
+from pydantic import TypeAdapter, ValidationError
+
+KEY = "sk-test-0123456789"
+PROMPT = [{"role": "user", "content": "greet"}]
+
+
+def openai(base, responses):
+    from openai import OpenAI
+    from openai.types.chat import ChatCompletionChunk
+    from openai.types.responses import ResponseStreamEvent
+
+    client = OpenAI(api_key=KEY, base_url=base, max_retries=0)
+    heard = {"text": ""}
+    if responses:
+        adapter = TypeAdapter(ResponseStreamEvent)
+        for event in client.responses.create(model="m", input="greet", stream=True):
+            adapter.validate_python(event.to_dict())
+            if event.type == "response.output_text.delta":
+                heard["text"] += event.delta
+            elif event.type in ("response.completed", "response.incomplete"):
+                details = event.response.incomplete_details
+                usage = event.response.usage
+                heard |= {"stop": details.reason if details else event.response.status}
+                heard |= {"in": usage.input_tokens, "out": usage.output_tokens}
+                heard |= {"cached": usage.input_tokens_details.cached_tokens}
+        return heard
+    options = {"stream": True, "stream_options": {"include_usage": True}}
+    for chunk in client.chat.completions.create(model="m", messages=PROMPT, **options):
+        ChatCompletionChunk.model_validate(chunk.to_dict())
+        for choice in chunk.choices:
+            heard["text"] += choice.delta.content or ""
+            for call in choice.delta.tool_calls or []:
+                heard["text"] += call.function.arguments
+            heard["stop"] = choice.finish_reason or heard.get("stop")
+        if chunk.usage:
+            heard |= {"in": chunk.usage.prompt_tokens, "out": chunk.usage.completion_tokens}
+            heard |= {"cached": chunk.usage.prompt_tokens_details.cached_tokens}
+    return heard
+
+
+def anthropic(base):
+    from anthropic import Anthropic
+    from anthropic.types import RawMessageStreamEvent
+
+    client = Anthropic(api_key=KEY, base_url=base.removesuffix("/v1"), max_retries=0)
+    adapter = TypeAdapter(RawMessageStreamEvent)
+    for event in client.messages.create(model="m", max_tokens=9, messages=PROMPT, stream=True):
+        if event.type != "ping":
+            adapter.validate_python(event.to_dict())
+    return None
+
+
+def anthropic_message(base):
+    from anthropic import Anthropic
+
+    client = Anthropic(api_key=KEY, base_url=base.removesuffix("/v1"), max_retries=0)
+    with client.messages.stream(model="m", max_tokens=9, messages=PROMPT) as stream:
+        message = stream.get_final_message()
+    parts = [part.text if part.type == "text" else json.dumps(part.input) for part in message.content]
+    usage = message.usage
+    return {
+        "text": "".join(parts),
+        "stop": message.stop_reason,
+        "in": usage.input_tokens + usage.cache_read_input_tokens + usage.cache_creation_input_tokens,
+        "out": usage.output_tokens,
+        "cached": usage.cache_read_input_tokens,
+    }
+
+
+def gemini(base):
+    from google import genai
+
+    client = genai.Client(api_key=KEY, http_options={"base_url": base.removesuffix("/v1"), "api_version": "v1"})
+    heard = {"text": ""}
+    for chunk in client.models.generate_content_stream(model="m", contents="greet"):
+        for part in chunk.candidates[0].content.parts:
+            heard["text"] += "" if part.thought else part.text
+        reason = chunk.candidates[0].finish_reason
+        heard["stop"] = reason.value if reason else heard.get("stop")
+        usage = chunk.usage_metadata
+        heard |= {"in": usage.prompt_token_count, "cached": usage.cached_content_token_count}
+        heard |= {"out": usage.candidates_token_count + usage.thoughts_token_count}
+    return heard
+
+
+def ollama(base):
+    from ollama import Client
+
+    heard = {"text": ""}
+    for part in Client(host=base.removesuffix("/v1")).chat(model="m", messages=PROMPT, stream=True):
+        heard["text"] += part.message.content
+        if part.done:
+            heard |= {"stop": part.done_reason, "in": part.prompt_eval_count, "out": part.eval_count, "cached": 0}
+    return heard
+
+
+def hear(kind, base):
+    if kind == "anthropic":
+        heard = anthropic_message(base)
+        anthropic(base)
+        return heard
+    if kind in ("openai", "openai_responses"):
+        return openai(base, kind == "openai_responses")
+    return {"gemini": gemini, "ollama": ollama}[kind](base)
+
+
+def exhaust(value):
+    """Lists are held against their types only while they are read."""
+    if isinstance(value, dict):
+        value = value.values()
+    if not isinstance(value, (str, bytes, int, float, type(None))) and hasattr(value, "__iter__"):
+        for part in value:
+            exhaust(part)
+
+
+def judge(kind, body):
+    try:
+        unknown = fault(kind, body)
+    except ValidationError as error:
+        return " ".join(str(error).split())
+    return f"{kind} knows no {', '.join(sorted(unknown))}" if unknown else ""
+
+
+def fault(kind, body):
+    """The keys that the vendor does not know."""
+    if kind == "openai":
+        from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming as Params
+
+        adapter = TypeAdapter(Params)
+        exhaust(adapter.validate_python(body))
+        unknown = body.keys() - all_keys(Params)
+    elif kind == "openai_responses":
+        from openai.types.responses.response_create_params import ResponseCreateParamsStreaming as Params
+
+        adapter = TypeAdapter(Params)
+        exhaust(adapter.validate_python(body))
+        unknown = body.keys() - all_keys(Params)
+    elif kind == "anthropic":
+        from anthropic.types.message_create_params import MessageCreateParamsStreaming as Params
+
+        adapter = TypeAdapter(Params)
+        exhaust(adapter.validate_python(body))
+        # The models of today take it; the newest client has it no more.
+        unknown = body.keys() - all_keys(Params) - {"temperature"}
+    elif kind == "gemini":
+        from google.genai import types
+
+        TypeAdapter(list[types.Content]).validate_python(body.pop("contents"))
+        TypeAdapter(types.Content).validate_python(body.pop("systemInstruction", {}))
+        # What goes beside the configuration on the wire belongs to it in the client.
+        types.GenerateContentConfig.model_validate(body.pop("generationConfig"))
+        unknown = body.keys()
+    else:
+        from ollama._types import ChatRequest, Options
+
+        ChatRequest.model_validate(body)
+        unknown = (body.keys() - ChatRequest.model_fields.keys()) | (
+            body["options"].keys() - Options.model_fields.keys()
+        )
+    return unknown
+
+
+def all_keys(params):
+    """The keys of a TypedDict and of those that it extends."""
+    return params.__required_keys__ | params.__optional_keys__
+
+
+if sys.argv[1] == "hear":
+    for kind in sys.argv[3:]:
+        print(json.dumps(hear(kind, sys.argv[2])))
+else:
+    for line in sys.stdin:
+        print(judge(*json.loads(line)))

@@ -1,0 +1,142 @@
+//! The vendors' own clients as witnesses, from `target/peers`: they understand what the test server sends, and know
+//! everything that Atoll says in its requests. Where they are missing these tests are skipped by name.
+#![expect(clippy::disallowed_methods, reason = "tests start the vendors' clients")]
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::server::{Act, Server, anthropic, openai};
+use super::wire::{anthropic_tool, gemini, ollama, openai_tool, responses};
+use super::{Step, verdict};
+use crate::scenario::peers::{python, skip};
+
+/// The lines that the script prints when it is started with `arguments` and fed with `input`; nothing where the
+/// vendors' clients are missing.
+fn witness(test: &str, arguments: &[&str], input: &str) -> Option<Vec<String>> {
+    let python = python(test)?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/llm/witness.py");
+    let mut command = Command::new(python);
+    // Proxies of the machine are no business of a server on loopback.
+    command.arg(script).args(arguments).env("NO_PROXY", "*").env("no_proxy", "*");
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // One that ends early reads nothing.
+    child.stdin.take().unwrap().write_all(input.as_bytes()).ok();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    if said.contains("ModuleNotFoundError") {
+        skip("peers", test, "the vendors' clients are missing: tests/setup/peers.sh installs them");
+        return None;
+    }
+    assert!(output.status.success(), "{said}");
+    Some(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+}
+
+/// What is wrong with each of these requests.
+fn judged(test: &str, requests: &[(&str, Value)]) -> Option<Vec<String>> {
+    let input: String = requests.iter().map(|request| format!("{}\n", json!(request))).collect();
+    witness(test, &["judge"], &input)
+}
+
+#[tokio::test]
+async fn the_vendors_clients_understand_the_test_server() {
+    const TEST: &str = "the_vendors_clients_understand_the_test_server";
+    let score = "{\"score\": 3}";
+    let told = [
+        ("openai", Act::Stream(openai("Grüße, Welt", "stop")), "Grüße, Welt", "stop", 400),
+        ("openai", Act::Stream(openai("Grüße", "length")), "Grüße", "length", 400),
+        ("openai", Act::Stream(openai_tool("verdict", score)), score, "tool_calls", 400),
+        ("openai_responses", Act::Stream(responses("Grüße, Welt", "")), "Grüße, Welt", "completed", 400),
+        (
+            "openai_responses",
+            Act::Stream(responses("Grüße", "max_output_tokens")),
+            "Grüße",
+            "max_output_tokens",
+            400,
+        ),
+        ("anthropic", Act::Stream(anthropic("Grüße, Welt", "end_turn")), "Grüße, Welt", "end_turn", 700),
+        ("anthropic", Act::Stream(anthropic_tool("verdict", score)), score, "tool_use", 700),
+        ("gemini", Act::Stream(gemini("Grüße, Welt", "STOP")), "Grüße, Welt", "STOP", 400),
+        ("gemini", Act::Stream(gemini("Grüße", "MAX_TOKENS")), "Grüße", "MAX_TOKENS", 400),
+        ("ollama", Act::Lines(ollama("Grüße, Welt", "stop")), "Grüße, Welt", "stop", 0),
+    ];
+    // The messages of one vendor are heard twice: whole, and event by event.
+    let twice = |kind: &str| if kind == "anthropic" { 2 } else { 1 };
+    let script = told.iter().flat_map(|(kind, act, ..)| std::iter::repeat_n(act.clone(), twice(kind)));
+    let server = Server::start(script).await;
+    let base = server.base.clone();
+    let kinds: Vec<&str> = told.iter().map(|(kind, ..)| *kind).collect();
+    let asking = move || witness(TEST, &[&["hear", base.as_str()], kinds.as_slice()].concat(), "");
+    let Some(lines) = tokio::task::spawn_blocking(asking).await.unwrap() else { return };
+    assert_eq!(lines.len(), told.len());
+    for ((kind, _, text, stop, cached), line) in told.iter().zip(lines) {
+        let heard: Value = serde_json::from_str(&line).unwrap();
+        let expected = json!({"text": text, "stop": stop, "in": 1000, "out": 100, "cached": cached});
+        assert_eq!(heard, expected, "{kind}");
+    }
+}
+
+/// A model, what its server answers, and the format in which it is asked.
+fn everybody() -> [(&'static str, Act, &'static str); 7] {
+    let text = "{\"score\": 3}";
+    [
+        ("gpt-4.1-mini", Act::Stream(openai(text, "stop")), "openai"),
+        ("tooled", Act::Stream(openai_tool("verdict", text)), "openai"),
+        ("openai-responses/gpt-5", Act::Stream(responses(text, "")), "openai_responses"),
+        ("claude-opus-4-6", Act::Stream(anthropic(text, "end_turn")), "anthropic"),
+        ("claude-sonnet-4", Act::Stream(anthropic_tool("verdict", text)), "anthropic"),
+        ("gemini-2.5-flash", Act::Stream(gemini(text, "STOP")), "gemini"),
+        ("ollama/eye", Act::Lines(ollama(text, "stop")), "ollama"),
+    ]
+}
+
+const MORE: &str = r#"
+[models."ollama/eye"]
+context = 8192
+features = { images = true, effort = true }
+[models.tooled]
+provider = "openai"
+id = "gpt-4o"
+features = { json_schema = false }
+price = { input = 1, output = 1 }
+"#;
+
+#[tokio::test]
+async fn the_vendors_know_everything_that_is_asked() {
+    const TEST: &str = "the_vendors_know_everything_that_is_asked";
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a.png"), [0x89, b'P', b'N', b'G', 13, 10, 26, 10]).unwrap();
+    let mut requests = Vec::new();
+    for (model, act, kind) in everybody() {
+        let server = Server::start([act]).await;
+        let mut step = Step::with_schema(verdict());
+        step.cx.workspace.project = dir.path().to_owned();
+        let mut with = json!({"model": model, "system": "be kind", "temperature": 0.5, "max_tokens": 64, "seed": 7,
+            "effort": "high", "cache_prompt": true, "messages": [{"role": "user", "content": "a"},
+                {"role": "assistant", "content": "b"}, {"role": "user", "content": "c", "images": ["a.png"]}]});
+        if kind != "openai_responses" {
+            with["stop"] = json!(["END"]);
+        }
+        let output = step.run(&server.models_with(MORE), with).await.unwrap();
+        assert_eq!(output.value, json!({"score": 3}), "{model}");
+        requests.push((kind, server.body(0)));
+    }
+    let sound = requests.len();
+    // Requests with a slip, so that the judge is known to see them.
+    for slip in 0..sound {
+        let (kind, mut body) = requests[slip].clone();
+        body["max_tokns"] = json!(5);
+        requests.push((kind, body));
+    }
+    let (_, mut chat) = requests[0].clone();
+    chat["messages"][0]["role"] = json!("owner");
+    requests.push(("openai", chat));
+    let Some(verdicts) = judged(TEST, &requests) else { return };
+    assert_eq!(verdicts.len(), requests.len());
+    for (i, ((kind, body), verdict)) in requests.iter().zip(&verdicts).enumerate() {
+        assert_eq!(verdict.is_empty(), i < sound, "{kind}: {verdict}\n{body}");
+    }
+}
