@@ -2,6 +2,7 @@
 //! `ATOLL_REQUIRE=docker,process` makes that a failure.
 #![expect(clippy::disallowed_methods, reason = "tests write files, open ports and start programs")]
 
+mod ahead;
 mod leftovers;
 
 use std::io::{Read, Write};
