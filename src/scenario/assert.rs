@@ -4,7 +4,7 @@ mod bound;
 mod check;
 
 pub use bound::Bound;
-pub use check::{Verdict, check};
+pub use check::{Verdict, check, time};
 
 use std::fmt;
 

@@ -23,6 +23,11 @@ impl From<Vec<(String, String)>> for Files {
 /// Reads scenario files. Returns the scenarios that are free of errors, sorted by id, the texts that the complaints point
 /// into, and all complaints of all files in the order in which they stand there.
 pub fn load(files: impl Into<Files>) -> (Vec<Scenario>, Sources, Vec<Diagnostic>) {
+    load_given(files, &[])
+}
+
+/// Like [`load()`], where variables of the names `given` are there from the beginning.
+pub fn load_given(files: impl Into<Files>, given: &[String]) -> (Vec<Scenario>, Sources, Vec<Diagnostic>) {
     let files = files.into();
     let mut sources = Sources::new();
     let mut complaints = Vec::new();
@@ -37,7 +42,7 @@ pub fn load(files: impl Into<Files>) -> (Vec<Scenario>, Sources, Vec<Diagnostic>
     for (name, text) in files.fixtures {
         let stem = stem(&name).to_owned();
         let source = sources.add(name, text);
-        let (fixture, own) = read_file(&sources, source, read::fixture);
+        let (fixture, own) = read_file(&sources, source, |reader, node| read::fixture(reader, node, given));
         complaints.extend(own);
         if fixtures.contains_key(&stem) {
             let message = format!("there are two fixtures `{stem}`: scenarios name them by their file names");
@@ -48,7 +53,7 @@ pub fn load(files: impl Into<Files>) -> (Vec<Scenario>, Sources, Vec<Diagnostic>
     }
     for (name, text) in files.scenarios {
         let source = sources.add(name, text);
-        let read = |reader: &mut Reader<'_>, node: &Node| read::scenario(reader, node, &fixtures);
+        let read = |reader: &mut Reader<'_>, node: &Node| read::scenario(reader, node, &fixtures, given);
         let (scenarios, own) = read_file(&sources, source, read);
         complaints.extend(own);
         let (scenarios, span) = scenarios.unwrap_or_else(|| (Vec::new(), sources.span(source, 0..0)));

@@ -40,7 +40,7 @@ pub use grpc::{Grpc, GrpcReceive, GrpcStream};
 pub use http::{Request, Web};
 pub use language::{Action, Capture, Exec, Isolation, Parallel, Retry, Scenario, Step, Until, Visibility};
 pub use lapse::Lapse;
-pub use load::{Files, load};
+pub use load::{Files, load, load_given};
 pub use observation::{Broken, Decided, EvidenceRef, Observation, Observed, Sent, Skipped, StepSeen};
 pub use port::{
     Browsers, Command, Doing, Ear, Evidences, Execution, Opening, Program, Ran, Shell, ShellError, Shown,

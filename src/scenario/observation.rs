@@ -46,7 +46,7 @@ pub struct Observation {
     #[serde(default)]
     pub teardown: Vec<StepSeen>,
     /// Steps whose condition did not hold. They are in none of the lists above, and count for nothing.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub skipped: Vec<Skipped>,
     /// How long all of it took, in milliseconds.
     pub duration_ms: u64,

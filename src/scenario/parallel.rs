@@ -7,11 +7,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::json;
 
+use super::assert::time;
 use super::attempt::alone;
 use super::http::Outcome;
 use super::observation::Sent;
 use super::variables::as_text;
 use super::{Action, Answer, Excerpt, Kept, Parallel, Stage, Told, Variables, grpc};
+use crate::clock::millis;
 use crate::value::Value;
 
 /// Most bytes kept of all results.
@@ -99,7 +101,9 @@ fn told(results: &[Value], took: u64) -> Told {
     for result in results {
         *tally.entry(outcome_of(result)).or_default() += 1;
     }
-    let slowest = results.iter().filter_map(|result| result["ms"].as_u64()).max().unwrap_or_default();
+    let times: Vec<Duration> =
+        results.iter().filter_map(|result| result["ms"].as_u64()).map(Duration::from_millis).collect();
+    let most = |which: &str| millis(time(&times, which));
     let mut text = format!("{} at once\n", results.len());
     for (outcome, count) in &tally {
         let _ = writeln!(text, "{count} × {outcome}");
@@ -110,7 +114,10 @@ fn told(results: &[Value], took: u64) -> Told {
     bodies.dedup();
     text.push_str(&bodies.join("\n"));
     let count = results.len();
-    let main = json!({ "outcomes": tally, "results": results, "slowest_ms": slowest, "ms": took });
+    let main = json!({
+        "outcomes": tally, "results": results, "slowest_ms": most("max"), "p50_ms": most("p50"), "p95_ms": most("p95"),
+        "ms": took, "per_second": count as u64 * 1_000 / took.max(1),
+    });
     Told {
         text: Excerpt::of_text(&text, super::JUDGED).text,
         main: ("results", Kept::of(main.to_string().as_bytes(), KEPT)),

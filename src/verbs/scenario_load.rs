@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::complaint::render;
 use crate::diag::{Code, Diagnostic, Severity};
-use crate::scenario::{Files, Scenario, load};
+use crate::scenario::{Files, Scenario, load_given};
 use crate::value::{Digest, Value};
 use crate::verb::{Context, Failure, Output, Traits, Verb};
 
@@ -27,6 +27,9 @@ pub struct With {
     /// The directory: a path, or the value of an input of type `dir`. Its `*.yaml` and `*.yml` files are read, and those of
     /// directories in it; what lies in a directory called `fixtures` are fixtures.
     pub dir: Dir,
+    /// Names of the variables that the scenarios are given when they are run, so that their placeholders are no mistake.
+    #[serde(default)]
+    pub given: Vec<String>,
 }
 
 /// A directory.
@@ -73,9 +76,9 @@ scenario_load = { dir = "{{ inputs.scenarios }}" }
     type Out = Out;
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
-        let (Dir::Path(path) | Dir::Input { path }) = with.dir;
+        let With { dir: Dir::Path(path) | Dir::Input { path }, given } = with;
         let dir = cx.workspace.project.join(&path);
-        let read = tokio::task::spawn_blocking(move || read_and_load(&dir, &path)).await;
+        let read = tokio::task::spawn_blocking(move || read_and_load(&dir, &path, &given)).await;
         let out = read.map_err(|e| Failure::permanent(format!("the scenarios could not be read: {e}")))??;
         for warning in &out.warnings {
             cx.progress.line(warning);
@@ -84,14 +87,17 @@ scenario_load = { dir = "{{ inputs.scenarios }}" }
     }
 }
 
-fn read_and_load(dir: &Path, shown: &str) -> Result<Out, Failure> {
+fn read_and_load(dir: &Path, shown: &str, given: &[String]) -> Result<Out, Failure> {
     let (files, mut unreadable) = read_files(dir, shown)?;
     let all = files.scenarios.iter().chain(&files.fixtures);
     let texts: Vec<Value> = all.map(|(name, text)| json!([name, Digest::of(text)])).collect();
     let digest = Digest::of_value(&texts.into()).to_string();
     // A directory whose files are all unreadable has files: only the complaints about them are of use.
-    let (scenarios, sources, mut complaints) =
-        if files.scenarios.is_empty() && !unreadable.is_empty() { Default::default() } else { load(files) };
+    let (scenarios, sources, mut complaints) = if files.scenarios.is_empty() && !unreadable.is_empty() {
+        Default::default()
+    } else {
+        load_given(files, given)
+    };
     let broken = |complaint: &Diagnostic| complaint.severity == Severity::Error;
     if unreadable.is_empty() && !complaints.iter().any(broken) {
         let warnings = complaints.iter().map(|complaint| render(complaint, &sources)).collect();

@@ -106,7 +106,7 @@ fn find(assertion: &Assertion, answer: &Answer, took: &[Duration]) -> Result<Opt
 
 /// What `which` says of some times: their mean, their longest, or that which so many of a hundred do not exceed; the last
 /// one where it says nothing.
-fn time(took: &[Duration], which: &str) -> Duration {
+pub fn time(took: &[Duration], which: &str) -> Duration {
     let mut sorted = took.to_vec();
     sorted.sort_unstable();
     let count = sorted.len().max(1);

@@ -27,8 +27,15 @@ impl Hosts {
     pub fn beside(&self, target: Option<&str>) -> Option<Vec<String>> {
         let Self::Only(hosts) = self else { return None };
         let home = target.and_then(|target| Target::parse(target).ok()).map(|target| target.authority());
-        Some(home.into_iter().chain(hosts.iter().cloned()).collect())
+        Some(home.iter().flat_map(|home| names(home)).chain(hosts.iter().cloned()).collect())
     }
+}
+
+/// The names of `HOST:PORT`: this machine has several.
+fn names(home: &str) -> Vec<String> {
+    const OURS: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
+    let port = home.rsplit_once(':').filter(|(host, _)| OURS.contains(host)).map(|(_, port)| port);
+    port.map_or_else(|| vec![home.to_owned()], |port| OURS.map(|host| format!("{host}:{port}")).to_vec())
 }
 
 /// Reads `hosts`: `any`, or a list.
@@ -47,4 +54,21 @@ pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Hosts> {
         hosts.push(host);
     }
     Some(Hosts::Only(hosts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_target_is_always_among_them() {
+        let named = Hosts::Only(vec!["cdn.example.com".into()]);
+        assert_eq!(
+            named.beside(Some("https://shop.example/x")).unwrap(),
+            ["shop.example:443", "cdn.example.com"]
+        );
+        let here = Hosts::default().beside(Some("http://127.0.0.1:8080")).unwrap();
+        assert_eq!(here, ["127.0.0.1:8080", "localhost:8080", "[::1]:8080"]);
+        assert_eq!(Hosts::Any.beside(Some("http://h")), None);
+    }
 }

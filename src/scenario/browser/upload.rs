@@ -33,6 +33,7 @@ pub const KEYS: &[&str] = &["filename", "value", "bytes", "type"];
 
 impl Upload {
     /// With variables filled in.
+    #[must_use]
     pub fn filled(&self, variables: &Variables) -> Self {
         let fill = |text: &String| variables.fill(text).into_owned();
         Self { filename: fill(&self.filename), value: fill(&self.value), ..self.clone() }

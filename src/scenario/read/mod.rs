@@ -204,8 +204,8 @@ pub struct Fixture {
     variables: Row,
 }
 
-/// Reads a fixture file.
-pub fn fixture(reader: &mut Reader<'_>, node: &Node) -> Option<Fixture> {
+/// Reads a fixture file, where variables of the names `given_names` are there from the beginning.
+pub fn fixture(reader: &mut Reader<'_>, node: &Node, given_names: &[String]) -> Option<Fixture> {
     reader.table(node, "a fixture", keys::FIXTURE)?;
     let variables = given(node, "variables").map(|value| rows::variables(reader, value, "`variables`"));
     let fixture = Fixture {
@@ -213,16 +213,17 @@ pub fn fixture(reader: &mut Reader<'_>, node: &Node) -> Option<Fixture> {
         teardown: steps(reader, node, "teardown"),
         variables: variables.unwrap_or_default(),
     };
-    let known = fixture.variables.keys().cloned().collect();
+    let known = fixture.variables.keys().chain(given_names).cloned().collect();
     flow::review(reader, node, known);
     Some(fixture)
 }
 
-/// Reads a whole file: one scenario, or one for each row.
+/// Reads a whole file: one scenario, or one for each row. Variables of the names `given_names` are there from the beginning.
 pub fn scenario(
     reader: &mut Reader<'_>,
     node: &Node,
     fixtures: &BTreeMap<String, Fixture>,
+    given_names: &[String],
 ) -> Option<Vec<Scenario>> {
     reader.table(node, "a scenario", keys::SCENARIO)?;
     let id = reader.required(node, "id", "a scenario");
@@ -233,7 +234,7 @@ pub fn scenario(
     let mut variables: Row = named.iter().flat_map(|fixture| fixture.variables.clone()).collect();
     variables.extend(own.unwrap_or_default());
     let mut known: HashSet<String> =
-        variables.keys().chain(rows.iter().flat_map(Row::keys)).cloned().collect();
+        variables.keys().chain(rows.iter().flat_map(Row::keys)).chain(given_names).cloned().collect();
     known.extend(named.iter().flat_map(|fixture| captured(&fixture.setup)));
     let setup: Vec<Step> =
         named.iter().flat_map(|fixture| fixture.setup.clone()).chain(steps(reader, node, "setup")).collect();

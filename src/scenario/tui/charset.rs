@@ -44,12 +44,12 @@ impl Charset {
         let mut out = Vec::with_capacity(bytes.len());
         for byte in bytes {
             let drawn = usize::from(byte.wrapping_sub(FIRST));
-            match LINES.get(drawn).filter(|_| self.place == Place::Text && self.draws[self.used]) {
-                Some(line) => out.extend_from_slice(line.encode_utf8(&mut [0; 4]).as_bytes()),
-                None => {
-                    self.step(*byte);
-                    out.push(*byte);
-                }
+            let draws = self.place == Place::Text && self.draws[self.used];
+            if let Some(line) = LINES.get(drawn).filter(|_| draws) {
+                out.extend_from_slice(line.encode_utf8(&mut [0; 4]).as_bytes());
+            } else {
+                self.step(*byte);
+                out.push(*byte);
             }
         }
         out
@@ -57,8 +57,8 @@ impl Charset {
 
     fn step(&mut self, byte: u8) {
         self.place = match (self.place, byte) {
-            (_, 0x18 | 0x1a) | (Place::Command, 0x07) => Place::Text,
-            (_, 0x1b) => Place::Escape,
+            (_, 0x18 | 0x1a) | (Place::Command, 0x07) | (Place::Sequence, 0x40..=0x7e) => Place::Text,
+            (_, 0x1b) | (Place::Escape, 0x20..=0x27 | 0x2a..=0x2f) => Place::Escape,
             (Place::Text, 0x0e | 0x0f) => {
                 self.used = usize::from(byte == 0x0e);
                 Place::Text
@@ -67,7 +67,6 @@ impl Charset {
             (Place::Escape, b')') => Place::Set(1),
             (Place::Escape, b'[') => Place::Sequence,
             (Place::Escape, b']' | b'P' | b'X' | b'^' | b'_') => Place::Command,
-            (Place::Escape, 0x20..=0x2f) => Place::Escape,
             (Place::Escape, _) => {
                 self.escape(byte);
                 Place::Text
@@ -76,7 +75,6 @@ impl Charset {
                 self.draws[at] = matches!(byte, b'0' | b'2');
                 Place::Text
             }
-            (Place::Sequence, 0x40..=0x7e) => Place::Text,
             (place, _) => place,
         };
     }

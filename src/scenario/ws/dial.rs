@@ -98,11 +98,15 @@ pub async fn dial(url: &Url, request: Request, trusted: &str) -> Result<Dialled,
         Err(Error::Http(response)) => Err(answer(&response, url.scheme() == "ws", &back).await),
         Err(Error::Tls(error)) => Err(Refused::Broken(format!("no connection: {error}"))),
         // What is wrong with TLS comes as an error of the socket.
-        Err(Error::Io(error)) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+        Err(Error::Io(error)) if is_about_tls(&error) => {
             Err(Refused::Broken(format!("no connection: {}", trust::reason(error.to_string()))))
         }
         Err(error) => Err(Refused::Broken(format!("the handshake failed: {}", why(&error)))),
     }
+}
+
+fn is_about_tls(error: &io::Error) -> bool {
+    matches!(error.get_ref(), Some(inner) if inner.is::<rustls::Error>())
 }
 
 /// Why a socket could not be opened, without addresses.

@@ -22,7 +22,8 @@ use tonic::transport::server::TcpIncoming;
 
 use super::peers::python;
 use super::program::{raw, serve};
-use super::{QuickClock, steps};
+use super::tls::certificates;
+use super::{QuickClock, read, steps};
 
 /// A server in a process of its own; killed when dropped.
 struct Greeter {
@@ -577,6 +578,28 @@ async fn calls_at_once_share_a_connection() {
     all_held(&seen);
     let nobody = "- parallel:\n  - times: 2\n    grpc: { service: a.B, method: C }\n  assert: { json: { $.outcomes.error: 2 } }\n";
     all_held(&play(nobody, "http://127.0.0.1:1", &QuickClock::default()).await);
+}
+
+#[tokio::test]
+async fn a_scenario_may_name_whom_it_trusts() {
+    let test = "a_scenario_may_name_whom_it_trusts";
+    let Some(home) = certificates(test) else { return };
+    for (from, to) in [("signed.pem", "cert.pem"), ("signed.key", "key.pem")] {
+        std::fs::copy(home.path().join(from), home.path().join(to)).unwrap();
+    }
+    let Some(greeter) = Greeter::start(test, &["--tls", home.path().to_str().unwrap()]).await else { return };
+    let safe = greeter.target.replace("http:", "https:");
+    let clock = QuickClock::default();
+    let stage = Stage { grpc_target: Some(&safe), ..Stage::new(&clock) };
+    let play = async |trust: &str| {
+        let call = "- grpc: { service: greet.v1.Greeter, method: Hello, body: { name: Ann } }\n  assert: { status: OK }";
+        run(&read(&format!("id: safe\n{trust}\nsteps:\n{call}\n")), &stage, Variables::default()).await
+    };
+    let pem = std::fs::read_to_string(home.path().join("authority.pem")).unwrap();
+    all_held(&play(&format!("trust: |\n  {}", pem.replace('\n', "\n  "))).await);
+    let refused = play("").await;
+    let unknown = "no connection: nobody who is trusted has signed its certificate; `trust` names certificates that are";
+    assert_eq!(error(&refused.steps[0]), unknown);
 }
 
 /// A service that is described in two files, of which servers of this library send one at a time.

@@ -292,6 +292,18 @@ async fn a_directory_is_read_in_the_order_of_ids() {
 }
 
 #[tokio::test]
+async fn what_is_given_from_outside_is_no_mistake() {
+    let text: &[u8] = b"id: a\nsteps: [{ request: { method: GET, path: '/{token}' }, expect: x }]\n";
+    let dir = directory(&[("s/a.yaml", text)]);
+    let out = verb(json!("s"), dir.path()).await.unwrap();
+    assert!(out["warnings"][0].as_str().unwrap().contains("`{token}` stays as it is"), "{out}");
+    let cx = Context::for_test(PathBuf::from(dir.path()), Arc::new(QuickClock::default()));
+    let load: Arc<dyn DynVerb> = Arc::new(ScenarioLoad);
+    let out = load.run(json!({ "dir": "s", "given": ["token"] }), cx).await.unwrap().value;
+    assert_eq!(out["warnings"], json!([]));
+}
+
+#[tokio::test]
 async fn directories_in_it_are_read_too() {
     let with = |id: &str, fixture: &str| {
         format!("id: {id}\nfixtures: [{fixture}]\nsteps: [{{ exec: {{ command: ls }}, expect: x }}]\n")

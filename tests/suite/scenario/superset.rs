@@ -274,7 +274,9 @@ async fn races_are_counted() {
     json:
       $.outcomes: { equals: { '200': 10, '404': 1 } }
       $.results[0].body.tries: { type: integer }
-      $.slowest_ms: { exists: true }
+      $.slowest_ms: { schema: { maximum: 10000 } }
+      $.p95_ms: { type: integer }
+      $.per_second: { schema: { minimum: 1 } }
 ",
     ))
     .await;

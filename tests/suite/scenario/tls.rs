@@ -7,6 +7,7 @@ use std::process::Command;
 use atoll::clients::clock::SystemClock;
 use atoll::scenario::{Decided, Observation};
 
+use super::browser::{assert_all_hold, browse, chromium};
 use super::peers::Peer;
 use super::{play_on, read};
 
@@ -22,7 +23,7 @@ openssl req -x509 $key -keyout own.key -out own.pem -days 1 -subj "/CN=somewhere
 "#;
 
 /// A directory with certificates; nothing where there is no openssl, after saying so.
-fn certificates(test: &str) -> Option<tempfile::TempDir> {
+pub fn certificates(test: &str) -> Option<tempfile::TempDir> {
     let home = tempfile::tempdir().unwrap();
     if Command::new("openssl").arg("version").output().is_err() {
         println!("skipped: {test}: no openssl to make a certificate with");
@@ -108,4 +109,20 @@ async fn nobody_else_is() {
     let seen = safe.play("trust: nothing of the kind").await;
     let errors: Vec<_> = seen.steps.iter().map(|step| step.error.clone().unwrap()).collect();
     assert_eq!(errors, ["`trust` has no certificate in PEM in it"; 2]);
+}
+
+#[tokio::test]
+async fn pages_of_a_scenario_that_trusts_look_at_no_certificate() {
+    let test = "pages_of_a_scenario_that_trusts";
+    let (Some(home), Some(chromium)) = (certificates(test), chromium(test).await) else { return };
+    let Some(safe) = Safe::start(home.path(), "signed", test).await else { return };
+    let page = |trust: &str| {
+        read(&format!(
+            "id: page\n{trust}\nsteps:\n- browser: {{ action: navigate, url: / }}\n  assert: {{ title: Directory listing }}\n"
+        ))
+    };
+    let seen = browse(&chromium, &page(""), &safe.web, None).await;
+    assert_eq!(seen.steps[0].error.as_deref(), Some("no answer: cert authority invalid"));
+    let trust = format!("trust: |\n  {}", pem(home.path(), "authority.pem"));
+    assert_all_hold(&browse(&chromium, &page(&trust), &safe.web, None).await);
 }

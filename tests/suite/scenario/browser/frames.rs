@@ -94,12 +94,12 @@ async fn an_assertion_that_fails_does_not_take_the_time_of_its_step() {
     let Some(chromium) = chromium("an_assertion_that_fails").await else { return };
     let url = serve(shop()).await;
     let scenario = steps(
-        r##"
+        "
 - browser: { action: navigate, url: /bank, timeout: 1m, within: 300ms }
   assert: { title: never }
 - browser: { action: navigate, url: /bank, timeout: 1m }
   assert: { title: Bank }
-"##,
+",
     );
     let seen = browse(&chromium, &scenario, &url, None).await;
     assert!(!seen.steps[0].assertions[0].ok && seen.steps[0].duration_ms < 20_000, "{:#?}", seen.steps[0]);
