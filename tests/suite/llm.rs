@@ -343,7 +343,8 @@ async fn servers_that_do_not_stream_or_count_are_understood() {
     assert_eq!((&output.value["text"], &output.value["usage"]["tokens_in"]), (&json!("whole"), &json!(5)));
 }
 
-/// A real model, if one is served at the address in `ATOLL_LOCAL_LLM`, e.g. `http://127.0.0.1:8089/v1`.
+/// A real model, if one is served at the address in `ATOLL_LOCAL_LLM`, e.g. `http://127.0.0.1:8089/v1`, in the three
+/// formats that llama.cpp speaks.
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "the tests' own switch")]
 async fn a_real_local_model_answers_in_json() {
@@ -351,9 +352,18 @@ async fn a_real_local_model_answers_in_json() {
         println!("skipped: ATOLL_LOCAL_LLM is not set (the address of an OpenAI-compatible server)");
         return;
     };
-    let step = Step::with_schema(verdict());
-    let with = json!({"model": "local/default", "prompt": "Score the sum 2 + 2 = 4 from 0 to 100.", "max_tokens": 64, "temperature": 0});
-    let output = step.run(&server::models(&base, &Mode::Off), with).await.unwrap();
-    assert!(output.value["score"].is_u64(), "{}", output.value);
+    let models = server::models(&base, &Mode::Off);
+    let with = |model: &str| {
+        json!({"model": model, "prompt": "Score the sum 2 + 2 = 4 from 0 to 100.", "max_tokens": 64, "temperature": 0,
+            "unknown_cost": "count"})
+    };
+    for model in ["local/default", "openai-responses/default"] {
+        let output = Step::with_schema(verdict()).run(&models, with(model)).await.unwrap();
+        assert!(output.value["score"].is_u64(), "{model}: {}", output.value);
+        assert!(output.spent.get("tokens_out") >= 1.0, "{model}");
+    }
+    // Its server takes a tool that must be called for one that may be called: no schema here.
+    let output = Step::new().run(&models, with("anthropic/default")).await.unwrap();
+    assert!(!output.value["text"].as_str().unwrap().is_empty(), "{}", output.value);
     assert!(output.spent.get("tokens_out") >= 1.0);
 }

@@ -196,3 +196,32 @@ fn answers_are_taken_off_and_the_others_stay_to_the_byte() {
     project.run(&["cassette", "prune", "tape.jsonl", "--model", "local/qwen2.5-coder-1.5b"]).exits(0);
     assert_eq!(project.read("tape.jsonl"), "");
 }
+
+/// The page on models, which tests hold to what the program knows.
+fn page() -> String {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/models.md")).unwrap()
+}
+
+#[test]
+fn the_page_on_models_describes_what_there_is() {
+    let page = page();
+    let project = Project::new();
+    let json = project.run(&["models", "--format", "json"]).exits(0).json();
+    let known: Vec<&str> =
+        json["providers"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
+    let table = page.split("## Providers").nth(1).unwrap().split("\n\n").nth(1).unwrap();
+    let told = table.lines().skip(2).map(|line| line.split('`').nth(1).unwrap());
+    let mut told: Vec<&str> = told.collect();
+    told.sort_unstable();
+    assert_eq!(told, known);
+    let settings: Vec<&str> =
+        page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(settings.len(), 2);
+    for text in settings {
+        project.write("atoll.toml", text);
+        project.run(&["models"]).exits(0);
+    }
+    for class in ["rate_limited", "auth", "transient", "rejected", "refused", "permanent"] {
+        assert!(page.contains(&format!("`{class}`")), "{class}");
+    }
+}

@@ -64,8 +64,10 @@ fn differences(recorded: &Asked, asked: &Asked) -> Vec<Difference> {
     for i in 0..recorded.messages.len().max(asked.messages.len()) {
         let text = |request: &Asked| {
             let images =
-                |m: &Message| m.images.iter().map(|image| format!("\n{}", image.data)).collect::<String>();
-            let text = |m: &Message| format!("{}: {}{}", m.role.word(), m.content, images(m));
+                |m: &Message| m.images.iter().map(|image| image.data.to_string()).collect::<Vec<_>>();
+            let text = |m: &Message| {
+                [vec![format!("{}: {}", m.role.word(), m.content)], images(m)].concat().join("\n")
+            };
             request.messages.get(i).map(text).unwrap_or_default()
         };
         compare(format!("message {}", i + 1), text(recorded), text(asked));

@@ -38,7 +38,7 @@ async fn every_fault_has_its_class_and_says_what_to_do() {
     let unknown = r#"{"error":{"message":"The model `gpt-4.1-mimi` does not exist","type":"invalid_request_error","code":"model_not_found"}}"#;
     let quota = r#"{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","code":"insufficient_quota"}}"#;
     let long = r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long for the context window"}}"#;
-    for (model, act, class, words, hint) in [
+    judged([
         ("gpt-5", plain(500, "{}"), Class::Transient, "openai answered 500", None),
         ("local/x", plain(503, loading), Class::Transient, "Loading model", Some("still loading")),
         ("claude-haiku-4-5", plain(529, ""), Class::Transient, "anthropic answered 529", None),
@@ -53,6 +53,16 @@ async fn every_fault_has_its_class_and_says_what_to_do() {
             Some("did you mean `gpt-4.1-mini`?"),
         ),
         ("claude-haiku-4-5", plain(400, long), Class::Permanent, "too long", Some("too long")),
+        ("gpt-5", plain(200, "<html>"), Class::Transient, "no JSON", None),
+        ("gpt-5", Act::Stream("data: {\"choices\": [}\n\n".to_owned()), Class::Transient, "no JSON", None),
+        ("gpt-5", Act::Stream(String::new()), Class::Transient, "broke off", None),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn the_faults_of_every_dialect_have_their_class() {
+    judged([
         (
             "gemini-2.5-pro",
             plain(429, GEMINI_QUOTA),
@@ -98,10 +108,15 @@ async fn every_fault_has_its_class_and_says_what_to_do() {
             "overloaded",
             None,
         ),
-        ("gpt-5", plain(200, "<html>"), Class::Transient, "no JSON", None),
-        ("gpt-5", Act::Stream("data: {\"choices\": [}\n\n".to_owned()), Class::Transient, "no JSON", None),
-        ("gpt-5", Act::Stream(String::new()), Class::Transient, "broke off", None),
-    ] {
+    ])
+    .await;
+}
+
+/// A model, what its server does, and what becomes of it: the class, words of the message and of the hint.
+type Case = (&'static str, Act, Class, &'static str, Option<&'static str>);
+
+async fn judged(cases: impl IntoIterator<Item = Case>) {
+    for (model, act, class, words, hint) in cases {
         let with = if model.starts_with("openai/") { "count" } else { "refuse" };
         let server = Server::start([act]).await;
         let with = json!({"model": model, "prompt": "hi", "unknown_cost": with});

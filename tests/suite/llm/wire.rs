@@ -99,7 +99,7 @@ pub fn ollama(text: &str, reason: &str) -> String {
     last.as_object_mut().unwrap().extend(figures.as_object().unwrap().clone());
     let thought = head(json!({"role": "assistant", "content": "", "thinking": "hm"}));
     let piece = |text: &str| head(json!({"role": "assistant", "content": text}));
-    [thought, piece(a), piece(b), last].iter().map(|line| format!("{line}\n")).collect()
+    [thought, piece(a), piece(b), last].iter().flat_map(|line| [line.to_string(), "\n".to_owned()]).collect()
 }
 
 /// Chat completions whose answer is the arguments of a tool call.

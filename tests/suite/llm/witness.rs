@@ -37,8 +37,8 @@ fn witness(test: &str, arguments: &[&str], input: &str) -> Option<Vec<String>> {
 
 /// What is wrong with each of these requests.
 fn judged(test: &str, requests: &[(&str, Value)]) -> Option<Vec<String>> {
-    let input: String = requests.iter().map(|request| format!("{}\n", json!(request))).collect();
-    witness(test, &["judge"], &input)
+    let lines: Vec<String> = requests.iter().map(|request| json!(request).to_string()).collect();
+    witness(test, &["judge"], &lines.join("\n"))
 }
 
 #[tokio::test]
