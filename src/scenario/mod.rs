@@ -18,6 +18,7 @@ mod language;
 mod lapse;
 pub mod lint;
 mod load;
+mod logged;
 mod observation;
 mod parallel;
 mod port;

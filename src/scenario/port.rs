@@ -21,6 +21,10 @@ pub trait Shell: Send + Sync {
     fn log_mark(&self) -> u64;
     /// What the service has logged since `mark`, as far as it is still known.
     fn log_since(&self, mark: u64) -> String;
+    /// Waits until the service logs more; for ever where it does not.
+    fn log_grows(&self) -> Doing<'_, ()> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// A command that is being run.

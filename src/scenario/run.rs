@@ -9,6 +9,7 @@ use super::assert::Verdict;
 use super::attempt::{self, Deadline};
 use super::capture::{Captured, take};
 use super::http::Outcome;
+use super::logged::logged;
 use super::observation::{Broken, Decided, Observation, Observed, Skipped, StepSeen};
 use super::port::{Browsers, Evidences, Shell};
 use super::{Excerpt, Hosts, Scenario, Step, Variables, Web, browser, grpc, tui, ws};
@@ -239,7 +240,11 @@ async fn perform(
         }
         _ => Vec::new(),
     };
-    let log = mark.zip(stage.shell).map(|(mark, shell)| shell.log_since(mark)).unwrap_or_default();
+    let faulty = attempt.outcome.error.is_some()
+        || attempt.assertions.iter().any(|verdict| !verdict.ok)
+        || captures.iter().any(|captured| captured.error.is_some());
+    let duration_ms = stage.clock.now().saturating_sub(begun);
+    let log = logged(stage, mark, faulty).await;
     StepSeen {
         expect: variables.under(&step.variables).fill(&step.expect).into_owned(),
         sent: attempt.sent,
@@ -249,7 +254,7 @@ async fn perform(
         assertions: attempt.assertions,
         error: attempt.outcome.error,
         attempts: attempt.number,
-        duration_ms: stage.clock.now().saturating_sub(begun),
+        duration_ms,
         log: Excerpt::of_text(&log, LOG).text,
         ..blank(index, step)
     }

@@ -1,17 +1,26 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::Notify;
 
 use crate::clients::agent::Bounded;
 
 /// What a service has written so far: all of it up to 1 MiB, then its beginning and its end. Shared and cheap to
 /// clone.
 #[derive(Clone, Debug)]
-pub struct Log(Arc<Mutex<Bounded>>, Option<Arc<Mutex<Retold>>>);
+pub struct Log(Arc<Written>, Option<Arc<Mutex<Retold>>>);
+
+/// What was written, and word of more.
+#[derive(Debug)]
+struct Written {
+    kept: Mutex<Bounded>,
+    more: Notify,
+}
 
 impl Default for Log {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Bounded::new(256 << 10, 768 << 10))), None)
+        let kept = Mutex::new(Bounded::new(256 << 10, 768 << 10));
+        Self(Arc::new(Written { kept, more: Notify::new() }), None)
     }
 }
 
@@ -67,6 +76,12 @@ impl Log {
         if let Some(retold) = &self.1 {
             retold.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
         }
+        self.0.more.notify_waiters();
+    }
+
+    /// Waits until more is written; for ever where nothing is.
+    pub async fn grows(&self) {
+        self.0.more.notified().await;
     }
 
     /// Everything so far.
@@ -112,7 +127,7 @@ impl Log {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Bounded> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -36,6 +36,10 @@ impl Shell for Running {
     fn log_since(&self, mark: u64) -> String {
         self.story().since(mark)
     }
+
+    fn log_grows(&self) -> scenario::Doing<'_, ()> {
+        Box::pin(self.log().grows())
+    }
 }
 
 /// A terminal inside a service.
