@@ -143,7 +143,8 @@ enum UnknownCost {
 }
 
 /// The answer. As JSON it is the value itself; as text `{text, model, stop, usage: {tokens_in, tokens_out, cache_read,
-/// cache_write}}`, with `switched` (the models that could not be asked) where another of the list had to answer.
+/// cache_write}}`. Where another of a list had to answer, `switched` names those that could not, unless the step's schema
+/// forbids further fields.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Out(Value);
@@ -344,11 +345,8 @@ impl Plan {
         for (i, (name, model)) in self.models.iter().enumerate() {
             let elsewhere = i + 1 < self.models.len();
             let failure = match self.ask_one(session, name, model, elsewhere).await {
-                Ok(value) if switched.is_empty() || self.format == Format::Json => return Ok(value),
-                Ok(mut value) => {
-                    value["switched"] = json!(switched);
-                    return Ok(value);
-                }
+                Ok(value) if switched.is_empty() => return Ok(value),
+                Ok(value) => return Ok(self.with_fields(value, [("switched", json!(switched))])),
                 Err(failure) => failure,
             };
             if !can_switch(&failure) {
@@ -413,13 +411,16 @@ impl Plan {
         let text = (self.format != Format::Json).then_some("/text");
         let decided = vote::decide(vote, self.vote_on.as_deref().or(text), &good)?;
         session.say(format!("{} samples, spread {}", good.len(), decided.spread));
-        let mut value = good[decided.winner].clone();
-        if let Value::Object(fields) = &mut value {
-            fields.insert("samples".to_owned(), Value::Array(good.clone()));
-            fields.insert("spread".to_owned(), decided.spread);
-        }
-        let fits = self.schema.as_ref().is_none_or(|schema| schema.accepts(&value));
-        Ok(if fits { value } else { good[decided.winner].clone() })
+        let winner = good[decided.winner].clone();
+        Ok(self.with_fields(winner, [("samples", Value::Array(good)), ("spread", decided.spread)]))
+    }
+
+    /// `value` with further fields, unless it is no object or the schema forbids them.
+    fn with_fields<const N: usize>(&self, value: Value, more: [(&str, Value); N]) -> Value {
+        let Value::Object(mut fields) = value.clone() else { return value };
+        fields.extend(more.map(|(name, field)| (name.to_owned(), field)));
+        let fuller = Value::Object(fields);
+        if self.schema.as_ref().is_none_or(|schema| schema.accepts(&fuller)) { fuller } else { value }
     }
 }
 

@@ -299,6 +299,20 @@ async fn the_next_model_answers_where_one_is_down() {
 }
 
 #[tokio::test]
+async fn a_switch_is_in_an_answer_that_allows_it() {
+    let open = json!({"type": "object", "required": ["score"], "properties": {"score": {"type": "integer"}}});
+    let with = json!({"model": ["gpt-5", "gpt-4.1-mini"], "prompt": "judge"});
+    for (schema, value) in
+        [(open, json!({"score": 1, "switched": ["gpt-5"]})), (verdict(), json!({"score": 1}))]
+    {
+        let answer = Act::Stream(openai("{\"score\": 1}", "stop"));
+        let server = Server::start([Act::Plain(500, vec![], String::new()), answer]).await;
+        let output = Step::with_schema(schema).run(&server.models(&Mode::Off), with.clone()).await.unwrap();
+        assert_eq!(output.value, value);
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_is_refused_in_both_dialects() {
     let declined =
         openai_chunk(&json!({"role": "assistant", "content": null, "refusal": "I won't"}), &Value::Null);
