@@ -233,7 +233,13 @@ async fn perform(
     if let Some(delay) = step.delay {
         stage.clock.sleep(delay.0).await;
     }
-    let attempt = attempt::persist(step, stage, cast, seen, deadline).await;
+    let mut attempt = attempt::persist(step, stage, cast, seen, deadline).await;
+    // How much was left of the time is another number in every run.
+    if let (Some((at, timeout)), Some(error)) = (deadline, &mut attempt.outcome.error)
+        && stage.clock.now() >= at
+    {
+        *error = format!("the {timeout} of the scenario were over before it came to an end");
+    }
     let captures: Vec<Captured> = match &attempt.outcome {
         Outcome { answer: Some(answer), error: None } => {
             step.capture.iter().map(|capture| keep(capture, answer, seen, variables)).collect()

@@ -30,6 +30,8 @@ pub struct With {
     pub edits: Option<Vec<Value>>,
     /// Whole files to write: a list of `{path, content}`, or an object of contents by path.
     pub files: Option<Whole>,
+    /// Whether the tree may be left without any file.
+    pub empty: bool,
     /// Text with blocks `=== FILE: path ===` … `=== END FILE ===` and lines `=== DELETE: path ===`.
     pub text: Option<String>,
     /// Whether the writer of `text` came to an end by itself, as a model's `stop` of `end` says: the last block then
@@ -265,8 +267,7 @@ fn edit(with: &With, edits: &[Edit], cx: &Context) -> Result<Out, Failure> {
     let base = with.base.as_ref();
     let (mut tree, changes) = apply(&*cx.blobs, &load(base, cx)?, edits)?;
     tree.cover(&load(with.over.as_ref(), cx)?);
-    // No edits on nothing is a tree to begin with.
-    if tree.files.is_empty() && !edits.is_empty() {
+    if tree.files.is_empty() && !with.empty {
         return Err(Failure::rejected("no file is left in the tree").hint("give at least one file"));
     }
     let saved = tree.save(&*cx.blobs)?;

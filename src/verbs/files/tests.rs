@@ -155,3 +155,20 @@ async fn texts_are_shown_within_a_size() {
     assert_eq!(some["omitted"], json!(["b.py"]));
     assert!(bench.refused(json!({"show": tree, "paths": ["["]})).await.message.contains("glob"));
 }
+
+#[tokio::test]
+async fn what_lies_over_a_tree_stays_as_it_is() {
+    let bench = Bench::new();
+    let nothing = bench.run(json!({"files": [], "empty": true})).await.unwrap();
+    assert_eq!(nothing["files"], json!([]));
+    let given = bench.run(json!({"files": {"server.py": "given", "lib/a.py": "given"}})).await.unwrap();
+    let draft = json!({"server.py": "drafted", "main.py": "drafted", "lib": "in the way"});
+    let out =
+        bench.run(json!({"base": nothing["tree"], "over": given["tree"], "files": draft})).await.unwrap();
+    let shown = bench.run(json!({"show": out["tree"]})).await.unwrap();
+    let texts: Vec<_> =
+        shown["texts"].as_array().unwrap().iter().map(|file| (&file["path"], &file["text"])).collect();
+    let expected = [("lib/a.py", "given"), ("main.py", "drafted"), ("server.py", "given")];
+    let expected = expected.map(|(path, text)| (json!(path), json!(text)));
+    assert_eq!(texts, expected.iter().map(|(path, text)| (path, text)).collect::<Vec<_>>());
+}

@@ -1,5 +1,6 @@
 //! What our scenarios say that others cannot: states that are waited for, rows, fixtures, teardown, races, made-up values.
 
+use atoll::clients::clock::SystemClock;
 use atoll::scenario::{Decided, Files, Isolation, Observation, Scenario, Visibility, load};
 use serde_json::{Value, json};
 
@@ -94,6 +95,13 @@ steps:
     assert_eq!(decided(&seen)[..2], [Decided::Held, Decided::Failed]);
     assert_eq!((seen.steps[1].attempts, seen.steps[1].assertions[0].actual.clone()), (5, json!("done")));
     assert_eq!(seen.steps[2].error.as_deref(), Some("not run: the 50s of the scenario are over"));
+    // However much was left for it: the error of a step that is cut off is the same in every run.
+    let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let late = read("id: late\ntimeout: 300ms\nsteps: [{ request: { method: GET, path: / } }]\n");
+    let seen = play_on(&late, Some(&url), None, &SystemClock, "").await;
+    let error = "the 300ms of the scenario were over before it came to an end";
+    assert_eq!(seen.steps[0].error.as_deref(), Some(error));
 }
 
 #[tokio::test]

@@ -91,3 +91,54 @@ fn an_image_is_validated_as_it_is() {
         project.run(&["validate", "--scenarios", "cases", "--image", "atoll-nobody-made-this:1"]).exits(1);
     missing.stdout_has("? python").stdout_has("there is no image `atoll-nobody-made-this:1`");
 }
+
+const MENU: &str = "import http.server, os, threading
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = str(self.server.server_port).encode()
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+admin = http.server.ThreadingHTTPServer(('0.0.0.0', 9090), Handler)
+threading.Thread(target=admin.serve_forever).start()
+http.server.ThreadingHTTPServer(('0.0.0.0', int(os.environ['PORT'])), Handler).serve_forever()
+";
+
+const EVERY_WAY: &str = r#"id: every-way
+steps:
+  - description: It serves
+    request: { method: GET, path: / }
+    assert: { status: 200, body: { equals: "8080" } }
+  - description: On another port as well
+    service: program:9090
+    request: { method: GET, path: / }
+    assert: { status: 200, body: { equals: "9090" } }
+  - description: It is a command
+    exec: { command: python3 -c 'print(6 * 7)' }
+    assert: { stdout: { equals: "42\n" } }
+  - description: And a program for a terminal
+    tui: { command: sh menu.sh, wait_for: "Which one?" }
+    assert: { screen: { contains: "Which one?" } }
+  - tui: { send_text: "two", send_key: enter, wait_exit: true }
+    assert: { screen: { contains: "two it is" }, exit_code: 7 }
+"#;
+
+#[test]
+fn a_program_of_every_kind_at_once_is_validated_from_its_code() {
+    if !there("process", "a_program_of_every_kind_at_once_is_validated_from_its_code") {
+        return;
+    }
+    let project = Project::new()
+        .file("code/main.py", MENU)
+        .file("code/menu.sh", "printf 'Which one? '\nread which\necho \"$which it is\"\nexit 7\n")
+        .file(
+            "code/Dockerfile",
+            "FROM python:3.12-slim\nWORKDIR /app\nCOPY . .\nCMD [\"python3\", \"main.py\"]\n",
+        )
+        .file("environment.toml", "[program]\nports = [9090]\n")
+        .file("cases/every-way.yaml", EVERY_WAY);
+    let run =
+        ["validate", "--scenarios", "cases", "--code", "code", "--runtime", "process", "--no-judge", "-q"];
+    project.run(&run).exits(0).stdout_has("✓ every-way");
+}
