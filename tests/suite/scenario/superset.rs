@@ -1,4 +1,5 @@
 //! What our scenarios say that others cannot: states that are waited for, rows, fixtures, teardown, races, made-up values.
+#![expect(clippy::disallowed_methods, reason = "tests open ports")]
 
 use atoll::clients::clock::SystemClock;
 use atoll::scenario::{Decided, Files, Isolation, Observation, Scenario, Visibility, load};
