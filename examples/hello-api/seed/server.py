@@ -46,8 +46,6 @@ def route(method, pattern):
 
 
 class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
     def serve(self):
         url = urlsplit(self.path)
         self.args = dict(parse_qsl(url.query))
