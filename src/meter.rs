@@ -1,4 +1,4 @@
-//! Named sums: what an attempt, a round or a run has spent.
+//! Named sums: what an attempt, a round or a run has spent, and to whom it went.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,25 @@ use serde::{Deserialize, Serialize};
 /// Sums by unit, e.g. `usd`, `tokens_in`, `tokens_out`, `calls`. Kept in billionths of a unit, so that
 /// adding is exact; written as decimal numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Meter(BTreeMap<String, Amount>);
+pub struct Meter {
+    #[serde(flatten)]
+    sums: BTreeMap<String, Amount>,
+    /// Who got what of it, where that was said.
+    #[serde(default, rename = "paid", skip_serializing_if = "Vec::is_empty")]
+    shares: Vec<Share>,
+}
+
+/// A part of a meter: what one payee got in one role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// Who got it, e.g. `anthropic/claude-haiku-4-5`.
+    pub to: String,
+    /// As what, e.g. `judge`.
+    #[serde(rename = "for")]
+    pub role: String,
+    #[serde(flatten)]
+    sums: BTreeMap<String, Amount>,
+}
 
 /// A sum in billionths of its unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,7 +72,8 @@ impl Meter {
 
     /// Adds `units` under the name `unit`.
     pub fn add(&mut self, unit: &str, units: f64) {
-        self.add_amount(unit, Amount::of(units));
+        let sum = self.sums.entry(unit.to_owned()).or_default();
+        sum.0 = sum.0.saturating_add(Amount::of(units).0);
     }
 
     /// The same meter with `units` more under the name `unit`.
@@ -65,34 +83,121 @@ impl Meter {
         self
     }
 
-    /// Adds all of `other`.
+    /// The same meter, all of which went to `to` for its work as `role`.
+    #[must_use]
+    pub fn paid(self, to: &str, role: &str) -> Self {
+        let share = Share { to: to.to_owned(), role: role.to_owned(), sums: self.sums.clone() };
+        Self { sums: self.sums, shares: vec![share] }
+    }
+
+    /// The sums alone.
+    #[must_use]
+    pub fn plain(&self) -> Self {
+        Self { sums: self.sums.clone(), shares: Vec::new() }
+    }
+
+    /// Who got what of it, where that was said.
+    pub fn shares(&self) -> &[Share] {
+        &self.shares
+    }
+
+    /// Adds the sums of `other`.
     pub fn absorb(&mut self, other: &Self) {
-        for (unit, amount) in &other.0 {
-            self.add_amount(unit, *amount);
+        add_all(&mut self.sums, &other.sums);
+    }
+
+    /// Adds the sums of `other`, and who got what.
+    pub fn absorb_shares(&mut self, other: &Self) {
+        self.absorb(other);
+        for share in &other.shares {
+            match self.shares.iter_mut().find(|known| known.to == share.to && known.role == share.role) {
+                Some(known) => add_all(&mut known.sums, &share.sums),
+                None => self.shares.push(share.clone()),
+            }
         }
     }
 
-    fn add_amount(&mut self, unit: &str, amount: Amount) {
-        if let Some(sum) = self.0.get_mut(unit) {
-            sum.0 = sum.0.saturating_add(amount.0);
-        } else {
-            self.0.insert(unit.to_owned(), amount);
+    /// Takes the sums of `other` away, down to zero.
+    pub fn remove(&mut self, other: &Self) {
+        for (unit, amount) in &other.sums {
+            if let Some(sum) = self.sums.get_mut(unit) {
+                sum.0 = sum.0.saturating_sub(amount.0).max(0);
+            }
         }
+        self.sums.retain(|_, sum| sum.0 != 0);
     }
 
-    /// Sum of `unit`, zero where nothing was added.
+    /// Takes `other` away again, with who got what of it.
+    pub fn remove_shares(&mut self, other: &Self) {
+        self.remove(other);
+        for share in &other.shares {
+            let known = self.shares.iter().position(|known| known.to == share.to && known.role == share.role);
+            if let Some(place) = known {
+                let mut left = self.shares[place].meter();
+                left.remove(&share.meter());
+                self.shares[place].sums = left.sums;
+            }
+        }
+        self.shares.retain(|share| !share.sums.is_empty());
+    }
+
+    /// What `other` has more than this, by unit.
+    #[must_use]
+    pub fn shortfall(&self, other: &Self) -> Self {
+        let mut short = other.plain();
+        short.remove(self);
+        short
+    }
+
+    /// The greater of both, by unit.
+    #[must_use]
+    pub fn or_more(&self, other: &Self) -> Self {
+        let mut most = self.plain();
+        most.absorb(&self.shortfall(other));
+        most
+    }
+
+    /// The same sums `n` times.
+    #[must_use]
+    pub fn times(&self, n: f64) -> Self {
+        let sums = self.sums.iter().map(|(unit, amount)| (unit.clone(), Amount::of(amount.units() * n)));
+        Self { sums: sums.collect(), shares: Vec::new() }
+    }
+
+    /// Sum of `unit`, zero where nothing was added. `tokens` are those in and those out.
     pub fn get(&self, unit: &str) -> f64 {
-        self.0.get(unit).copied().unwrap_or_default().units()
+        let sum = |unit: &str| self.sums.get(unit).copied().unwrap_or_default();
+        match unit {
+            "tokens" => Amount(sum(unit).0 + sum("tokens_in").0 + sum("tokens_out").0).units(),
+            unit => sum(unit).units(),
+        }
     }
 
     /// Whether nothing was ever added.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.sums.is_empty()
     }
 
     /// Units and sums, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, f64)> {
-        self.0.iter().map(|(unit, amount)| (unit.as_str(), amount.units()))
+        self.sums.iter().map(|(unit, amount)| (unit.as_str(), amount.units()))
+    }
+}
+
+impl Share {
+    /// What it got.
+    pub fn meter(&self) -> Meter {
+        Meter { sums: self.sums.clone(), shares: Vec::new() }
+    }
+}
+
+fn add_all(sums: &mut BTreeMap<String, Amount>, more: &BTreeMap<String, Amount>) {
+    for (unit, amount) in more {
+        if let Some(sum) = sums.get_mut(unit) {
+            sum.0 = sum.0.saturating_add(amount.0);
+        } else {
+            sums.insert(unit.clone(), *amount);
+        }
     }
 }
 
@@ -110,5 +215,29 @@ mod tests {
         meter.add("usd", 0.000_000_001);
         let back: Meter = serde_json::from_str(&serde_json::to_string(&meter).unwrap()).unwrap();
         assert_eq!(back, meter);
+    }
+
+    #[test]
+    fn shares_say_who_got_what() {
+        let call = |to: &str| Meter::new().with("calls", 1.0).with("tokens_in", 3.0).paid(to, "judge");
+        let mut meter = call("a");
+        meter.absorb_shares(&call("b"));
+        meter.absorb_shares(&call("a"));
+        let text = serde_json::to_string(&meter).unwrap();
+        assert_eq!(
+            text,
+            r#"{"calls":3,"tokens_in":9,"paid":[{"to":"a","for":"judge","calls":2,"tokens_in":6},{"to":"b","for":"judge","calls":1,"tokens_in":3}]}"#
+        );
+        assert_eq!(serde_json::from_str::<Meter>(&text).unwrap(), meter);
+        assert_eq!(meter.get("tokens"), 9.0);
+    }
+
+    #[test]
+    fn what_is_taken_away_leaves_nothing_behind() {
+        let mut meter = Meter::new().with("usd", 0.3).with("calls", 2.0);
+        meter.remove(&Meter::new().with("usd", 0.1).with("calls", 5.0).with("tokens_in", 1.0));
+        assert_eq!(meter, Meter::new().with("usd", 0.2));
+        assert_eq!(meter.shortfall(&Meter::new().with("usd", 0.5)), Meter::new().with("usd", 0.3));
+        assert_eq!(meter.or_more(&Meter::new().with("usd", 0.1).with("calls", 1.0)).get("calls"), 1.0);
     }
 }

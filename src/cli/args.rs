@@ -8,8 +8,8 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::face::Color;
 use super::{
-    Exit, answer, cassette, check, completions, configure, eject, explain, gc, graph, lint, log, models,
-    plan, resume, run, runs, show, validate, verbs, which,
+    Exit, answer, cassette, check, completions, configure, cost, eject, explain, gc, graph, lint, log,
+    models, plan, resume, run, runs, show, validate, verbs, which,
 };
 
 /// Runs pipelines: TOML files that say which steps there are and what each one reads.
@@ -67,6 +67,8 @@ pub enum Ask {
     Runs(runs::Ask),
     /// Show a run, or one step of it
     Show(show::Ask),
+    /// Say what a run has spent, on what
+    Cost(cost::Ask),
     /// Print the journal of a run
     Log(log::Ask),
     /// Draw a pipeline

@@ -78,7 +78,7 @@ impl Exit {
         match pause {
             Pause::Cancelled => Self::CANCELLED,
             Pause::Budget => Self::BUDGET,
-            Pause::Auth | Pause::Waiting => Self::WAITING,
+            Pause::Auth | Pause::Waiting | Pause::Outage => Self::WAITING,
         }
     }
 

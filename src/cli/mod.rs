@@ -8,6 +8,7 @@ mod cassette;
 mod check;
 mod completions;
 mod configure;
+mod cost;
 mod eject;
 mod exit;
 mod explain;
@@ -98,6 +99,7 @@ fn dispatch(face: Face, common: &Common, ask: Ask, arguments: &[OsString]) -> Do
         Ask::Answer(ask) => answer::serve(&desk, &ask),
         Ask::Runs(ask) => runs::serve(&desk, &ask),
         Ask::Show(ask) => show::serve(&desk, &ask),
+        Ask::Cost(ask) => cost::serve(&desk, &ask),
         Ask::Log(ask) => log::serve(&desk, &ask),
         Ask::Graph(ask) => graph::serve(&desk, &ask),
         Ask::Eject(ask) => eject::serve(&desk, &ask),

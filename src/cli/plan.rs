@@ -7,10 +7,13 @@ use serde_json::json;
 
 use super::args::Format;
 use super::given::{self, Given};
-use super::{Desk, Done, Exit, Files, loading};
-use crate::plan::{Plan, check_inputs};
-use crate::report::Paint;
+use super::{Desk, Done, Exit, Files, house, loading};
+use crate::meter::Meter;
+use crate::plan::{Plan, check_inputs, worst};
 use crate::report::outline::{outline, text};
+use crate::report::{Paint, worst};
+use crate::schema::Schema;
+use crate::value::Value;
 
 /// `atoll plan`.
 #[derive(Debug, Args)]
@@ -43,6 +46,13 @@ pub fn serve(desk: &Desk, ask: &Ask, arguments: &[OsString]) -> Done {
         Err(found) => return Err(loading::refuse(&desk, &found, &pipeline.sources, options.format)?),
     };
     let rendered = inputs.is_some();
+    let known = inputs.clone().unwrap_or_else(|| defaults(&pipeline.plan));
+    let catalog = house::listing(&desk.settings)?;
+    let most = |name: &str, with: &Value, schema: Option<&Schema>| match catalog.find_verb(name) {
+        Some(verb) => verb.bound(with, schema).map(|bound| bound.most),
+        None => Some(Meter::new()),
+    };
+    let worst = worst(&pipeline.plan, &known, &most);
     let steps = outline(&pipeline.plan, &pipeline.sources, inputs);
     match options.format {
         Format::Json => desk.face.print_json(&json!({
@@ -51,16 +61,24 @@ pub fn serve(desk: &Desk, ask: &Ask, arguments: &[OsString]) -> Done {
             "summary": pipeline.plan.summary,
             "digest": pipeline.plan.digest,
             "steps": steps,
+            "worst": worst::json(&worst),
         }))?,
         Format::Text => {
             let paint = desk.face.out;
             desk.face.print(&format!("{}\n{}", heading(&pipeline.plan, paint), text(&steps, paint)))?;
+            desk.face.print(&worst::text(&worst, paint))?;
             if !rendered {
                 desk.face.say("texts are not rendered: give the inputs that the pipeline needs");
             }
         }
     }
     Ok(Exit::REACHED)
+}
+
+/// The inputs as far as they are known without any given.
+fn defaults(plan: &Plan) -> Value {
+    let known = plan.inputs.iter().filter(|(_, input)| !input.required);
+    Value::Object(known.map(|(name, input)| (name.clone(), input.default.clone())).collect())
 }
 
 fn heading(plan: &Plan, paint: Paint) -> String {

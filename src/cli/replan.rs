@@ -53,7 +53,7 @@ fn outcomes(past: &Past) -> Result<Taken, super::Stop> {
     let mut keys: HashMap<(Address, u32), Digest> = HashMap::new();
     let mut taken = Taken::new();
     past.read(|_, record| match record.fact {
-        Fact::Started { key: Some(key) } => {
+        Fact::Started { key: Some(key), .. } => {
             keys.insert((record.address, record.attempt), key);
         }
         Fact::Succeeded { output, .. } => {

@@ -2,16 +2,17 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-use super::inbox::{Message, Outbox, cursors};
+use super::inbox::{Message, Outbox, cursors, funds};
 use super::{Event, House};
 use crate::engine::{Attempt, Report};
 use crate::id::RunId;
+use crate::meter::Meter;
 use crate::value::{Digest, Value};
 use crate::verb::{Class, Context, Failure, Output, Progress, Workspace};
 
@@ -28,7 +29,7 @@ pub(super) struct Surroundings {
 }
 
 impl Surroundings {
-    fn context(&self, attempt: &Attempt) -> Context {
+    fn context(&self, attempt: &Attempt, granted: &Granted) -> Context {
         let (run, address, number) = (self.run.clone(), attempt.address.clone(), attempt.number);
         let events = self.events.clone();
         let place = Digest::of(format!("{run}/{address}")).to_string();
@@ -46,6 +47,7 @@ impl Surroundings {
             cancel: self.cancel.child_token(),
             cursor: attempt.cursor.clone(),
             cursors: cursors(&self.outbox, &address, number),
+            funds: funds(&self.outbox, &address, number, granted),
             blobs: self.house.store.clone(),
             clock: self.house.clock.clone(),
             workspace: Workspace {
@@ -62,7 +64,7 @@ impl Surroundings {
 
     /// Runs a pure verb on this thread.
     pub(super) fn run_here(&self, attempt: Attempt) -> Report {
-        let cx = self.context(&attempt);
+        let cx = self.context(&attempt, &granted(&attempt));
         let result = match self.house.catalog.find_verb(&attempt.name) {
             None => Err(unknown(&attempt.name)),
             Some(verb) => {
@@ -79,11 +81,12 @@ impl Surroundings {
         let Some(verb) = self.house.catalog.find_verb(&attempt.name).cloned() else {
             return self.send(ran(&attempt, Err(unknown(&attempt.name)), false));
         };
-        let cx = self.context(&attempt);
+        let granted = granted(&attempt);
+        let cx = self.context(&attempt, &granted);
         let outbox = self.outbox.clone();
         tokio::spawn(async move {
             let running = verb.run(attempt.with.clone(), cx.clone());
-            let result = within(attempt.timeout, &cx, running).await;
+            let result = within(attempt.timeout, &cx, &granted, running).await;
             // Where the loop has ended, nobody needs the report.
             outbox.send(Message::Report(ran(&attempt, result, false))).ok();
         });
@@ -101,11 +104,12 @@ impl Surroundings {
             let result = Err(unknown(&attempt.name));
             return self.send(Report::Acquired { address, attempt: number, result });
         };
-        let cx = self.context(&attempt);
+        let granted = granted(&attempt);
+        let cx = self.context(&attempt, &granted);
         let outbox = self.outbox.clone();
         tokio::spawn(async move {
             let acquiring = resource.acquire(attempt.with, cx.clone());
-            let message = match within(attempt.timeout, &cx, acquiring).await {
+            let message = match within(attempt.timeout, &cx, &granted, acquiring).await {
                 Ok(lease) => Message::Leased { address, attempt: number, lease },
                 Err(failure) => {
                     Message::Report(Report::Acquired { address, attempt: number, result: Err(failure) })
@@ -137,6 +141,7 @@ fn unknown(name: &str) -> Failure {
 async fn within<T>(
     limit: Option<Duration>,
     cx: &Context,
+    granted: &Granted,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     let mut work = Box::pin(AssertUnwindSafe(work).catch_unwind());
@@ -148,7 +153,7 @@ async fn within<T>(
     };
     let stopped = tokio::select! {
         biased;
-        done = &mut work => return settle(done),
+        done = &mut work => return settle(done, granted),
         () = limit_passed => {
             let span = limit.unwrap_or_default();
             Failure::new(Class::Timeout, format!("took longer than {}", spell(span)))
@@ -158,7 +163,7 @@ async fn within<T>(
     cx.cancel.cancel();
     tokio::select! {
         biased;
-        done = &mut work => match settle(done) {
+        done = &mut work => match settle(done, granted) {
             Err(failure) if failure.class != Class::Cancelled => {
                 let mut stopped = stopped;
                 stopped.spent = failure.spent;
@@ -169,7 +174,7 @@ async fn within<T>(
             // It was done before it heard of the stop: the result counts.
             Ok(value) => Ok(value),
         },
-        () = cx.clock.sleep(GRACE) => Err(stopped),
+        () = cx.clock.sleep(GRACE) => Err(stopped.spent(lost(granted))),
     }
 }
 
@@ -183,8 +188,21 @@ fn spell(span: Duration) -> String {
 
 type Panic = Box<dyn std::any::Any + Send>;
 
-fn settle<T>(done: Result<Result<T, Failure>, Panic>) -> Result<T, Failure> {
-    done.unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
+fn settle<T>(done: Result<Result<T, Failure>, Panic>, granted: &Granted) -> Result<T, Failure> {
+    done.unwrap_or_else(|panic| Err(panicked(panic.as_ref()).spent(lost(granted))))
+}
+
+/// What an attempt has set aside so far.
+type Granted = Arc<Mutex<Meter>>;
+
+fn granted(attempt: &Attempt) -> Granted {
+    Arc::new(Mutex::new(attempt.reserved.clone()))
+}
+
+/// What is booked for an attempt that does not say any more what it cost: all that it had set aside.
+fn lost(granted: &Granted) -> Meter {
+    let granted = granted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if granted.is_empty() { granted } else { granted.with("lost", 1.0) }
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {

@@ -1,8 +1,11 @@
+use std::sync::{Arc, Mutex, PoisonError};
+
 use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::Report;
 use crate::id::Address;
-use crate::verb::{CursorSink, Failure, Lease};
+use crate::meter::Meter;
+use crate::verb::{CursorSink, Failure, Funds, Lease};
 
 /// What comes in from attempts.
 pub(super) enum Message {
@@ -10,6 +13,8 @@ pub(super) enum Message {
     Report(Report),
     /// A resource has been acquired.
     Leased { address: Address, attempt: u32, lease: Box<dyn Lease> },
+    /// More is to be set aside, or refused, before `told` is answered.
+    Claim { report: Report, told: oneshot::Sender<Result<(), Failure>> },
     /// A cursor is to be on disk before `saved` is answered.
     Cursor { report: Report, saved: oneshot::Sender<()> },
 }
@@ -29,6 +34,23 @@ pub(super) fn cursors(outbox: &Outbox, address: &Address, attempt: u32) -> Curso
                 (Ok(()), Ok(())) => Ok(()),
                 _ => Err(Failure::cancelled()),
             }
+        })
+    })
+}
+
+/// The funds of one attempt; `granted` is what it has set aside so far.
+pub(super) fn funds(outbox: &Outbox, address: &Address, attempt: u32, granted: &Arc<Mutex<Meter>>) -> Funds {
+    let (outbox, address) = (outbox.clone(), address.clone());
+    let begun = granted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let granted = granted.clone();
+    Funds::new(begun, move |more| {
+        let (told, answer) = oneshot::channel();
+        let report = Report::Claim { address: address.clone(), attempt, more: more.clone() };
+        let sent = outbox.send(Message::Claim { report, told });
+        let granted = granted.clone();
+        Box::pin(async move {
+            let (Ok(()), Ok(answer)) = (sent, answer.await) else { return Err(Failure::cancelled()) };
+            answer.inspect(|()| granted.lock().unwrap_or_else(PoisonError::into_inner).absorb(&more))
         })
     })
 }

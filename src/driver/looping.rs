@@ -10,11 +10,12 @@ use super::inbox::{Inbox, Message};
 use super::leases::Leases;
 use super::{Begin, Command, DriveError, Event, House, Job, Outcome, Taken, Wires, journal};
 use crate::clock::Millis;
-use crate::engine::{Attempt, Order, Pause, Question, Report, Run, Settings, Standing, Turn};
+use crate::engine::{Attempt, Bounds, Order, Pause, Question, Report, Run, Settings, Standing, Turn};
 use crate::id::Address;
 use crate::meter::Meter;
 use crate::store::{Append, Head, StoreError};
 use crate::value::{Digest, Value};
+use crate::verb::Failure;
 
 /// Carries out a run until it ends or pauses. Facts are on disk before anyone hears of them.
 pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, DriveError> {
@@ -39,6 +40,7 @@ pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, Dri
         head,
         leases: Leases::default(),
         saved: Vec::new(),
+        claims: Vec::new(),
         keys: Vec::new(),
         ask: wires.ask,
         taken,
@@ -55,7 +57,11 @@ pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, Dri
 
 fn begin(house: &House, job: &Job, hear: &dyn Fn(&Event)) -> Result<(Run, u64, Head), DriveError> {
     let now = house.clock.now();
-    let settings = Settings { lanes: house.lanes.clone(), caps: house.caps.clone(), ..Settings::default() };
+    let catalog = house.catalog.clone();
+    let bounds =
+        Bounds::new(move |name, with, schema| Some(catalog.find_verb(name)?.bound(with, schema)?.first));
+    let (lanes, caps) = (house.lanes.clone(), house.caps.clone());
+    let settings = Settings { lanes, caps, bounds: Some(bounds), ..Settings::default() };
     let mut run = Run::new(job.run.clone(), job.plan.clone(), house.store.clone(), settings);
     match &job.begin {
         Begin::Fresh { inputs, seed } | Begin::Over { inputs, seed, .. } => {
@@ -104,6 +110,8 @@ struct Driver {
     head: Head,
     leases: Leases,
     saved: Vec<oneshot::Sender<()>>,
+    /// Who is to be told what became of a claim.
+    claims: Vec<(Address, u32, oneshot::Sender<Result<(), Failure>>)>,
     keys: Vec<(Address, u32, Digest)>,
     ask: Option<Arc<dyn super::Asker>>,
     /// Outcomes of another run that this one takes over, by content key, in the order of its journal.
@@ -181,6 +189,12 @@ impl Driver {
         }
         // A verb that no longer waits for its acknowledgement has ended.
         self.saved.drain(..).for_each(|saved| saved.send(()).unwrap_or_default());
+        for (address, attempt, answer) in turn.grants {
+            let waits = |(at, n, _): &(Address, u32, _)| *at == address && *n == attempt;
+            if let Some(place) = self.claims.iter().position(waits) {
+                self.claims.remove(place).2.send(answer).unwrap_or_default();
+            }
+        }
         Ok(turn.orders)
     }
 
@@ -298,7 +312,7 @@ impl Driver {
 
     fn take(&mut self, message: Message) -> Result<(), DriveError> {
         let now = self.now();
-        if !matches!(message, Message::Cursor { .. }) {
+        if !matches!(message, Message::Cursor { .. } | Message::Claim { .. }) {
             self.outstanding = self.outstanding.saturating_sub(1);
         }
         let report = match message {
@@ -310,6 +324,12 @@ impl Driver {
                 let held = lease.held();
                 self.leases.hold(address.clone(), lease);
                 Report::Acquired { address, attempt, result: Ok(held) }
+            }
+            Message::Claim { report, told } => {
+                if let Report::Claim { address, attempt, .. } = &report {
+                    self.claims.push((address.clone(), *attempt, told));
+                }
+                report
             }
             Message::Cursor { report, saved } => {
                 self.saved.push(saved);
@@ -357,6 +377,7 @@ fn word(pause: Pause) -> &'static str {
         Pause::Budget => "budget",
         Pause::Auth => "paused",
         Pause::Waiting => "waiting",
+        Pause::Outage => "outage",
     }
 }
 
@@ -365,6 +386,6 @@ fn code(pause: Pause) -> i32 {
     match pause {
         Pause::Cancelled => 8,
         Pause::Budget => 5,
-        Pause::Auth | Pause::Waiting => 7,
+        Pause::Auth | Pause::Waiting | Pause::Outage => 7,
     }
 }

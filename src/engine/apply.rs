@@ -30,10 +30,7 @@ impl Run {
 
     /// Takes in one fact.
     pub fn apply(&mut self, record: &Record) -> Result<(), Mismatch> {
-        if let Some(spent) = record.fact.spent().filter(|spent| !spent.is_empty()) {
-            self.spent.absorb(spent);
-            self.refresh_sums();
-        }
+        self.wall.hear(record.at, &record.fact);
         let mismatch = |message: String| Mismatch { address: record.address.clone(), message };
         if record.address.as_str().is_empty() {
             return self.apply_to_run(&record.fact).map_err(mismatch);
@@ -41,6 +38,9 @@ impl Run {
         let (spot, instance) = self
             .find(&record.address)
             .ok_or_else(|| mismatch("there is no such step, or it has ended already".to_owned()))?;
+        if let Some(spent) = record.fact.spent().filter(|spent| !spent.is_empty()) {
+            self.book(Some(spot), spent);
+        }
         match instance {
             Instance::Only => self.apply_to_step(spot, record),
             Instance::Round(_) | Instance::Item(_) => self.apply_to_control(spot, instance, record),
@@ -86,6 +86,7 @@ impl Run {
         let frame = self.frames.get_mut(&spot.0).ok_or("its surroundings have ended already")?;
         let node = std::mem::replace(&mut frame.nodes[spot.1], Node::Waiting);
         let was_running = matches!(node, Node::Running(_));
+        let before = node.reserved().cloned().unwrap_or_default();
         if let Some(until) = node.timer() {
             self.timers.remove(&(until, spot));
         }
@@ -101,7 +102,9 @@ impl Run {
         if matches!(node, Node::Cut(_) | Node::Answered { .. }) {
             self.work.push_back(Work::Ready(spot));
         }
+        let after = node.reserved().cloned().unwrap_or_default();
         frame.nodes[spot.1] = node;
+        self.set_aside(spot, &before, &after);
         if was_running != is_running {
             self.count_running(spot, is_running);
         }

@@ -46,6 +46,14 @@ pub enum Fact {
         /// The same for attempts that are interchangeable: same verb, same input, same schema.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<Digest>,
+        /// What it may cost, set aside until it ends.
+        #[serde(default, skip_serializing_if = "Meter::is_empty")]
+        reserved: Meter,
+    },
+    /// The attempt under way was granted more than it began with.
+    Reserved {
+        /// How much more.
+        more: Meter,
     },
     /// The attempt under way saved a value that the next one will be given.
     CursorSaved {
@@ -54,7 +62,7 @@ pub enum Fact {
     },
     /// The attempt under way was cut off: by a crash, or by a stop that did not wait for it.
     Interrupted {
-        /// What it is known to have cost.
+        /// What it is known to have cost; where nobody can know any more, what it had set aside, and one under `lost`.
         #[serde(default, skip_serializing_if = "Meter::is_empty")]
         spent: Meter,
     },
@@ -206,6 +214,8 @@ pub enum Pause {
     Auth,
     /// A question waits for its answer.
     Waiting,
+    /// The other side is down.
+    Outage,
 }
 
 /// What a control step works on, evaluated once.
@@ -264,6 +274,7 @@ impl Fact {
             Self::RunStarted { .. } => "run_started",
             Self::Skipped { .. } => "skipped",
             Self::Started { .. } => "started",
+            Self::Reserved { .. } => "reserved",
             Self::CursorSaved { .. } => "cursor_saved",
             Self::Interrupted { .. } => "interrupted",
             Self::Faltered { .. } => "faltered",

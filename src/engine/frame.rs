@@ -1,8 +1,11 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::budget::Account;
 use super::node::Node;
 use crate::expr::Scope;
 use crate::id::{Address, Instance};
+use crate::meter::Meter;
 use crate::plan::{Body, BodyId, Plan, Step};
 use crate::verb::Failure;
 
@@ -30,6 +33,14 @@ pub(super) struct Frame {
     pub(super) left: usize,
     /// Steps that have failed.
     pub(super) failed: usize,
+    /// What was spent in it, where that is asked: in rounds and in pipelines that were called.
+    pub(super) account: Option<Account>,
+    /// What steps with a budget of their own have spent, by place.
+    pub(super) accounts: HashMap<usize, Account>,
+    /// Whether it may begin: a round needs its funds.
+    pub(super) admitted: bool,
+    /// What is set aside for it.
+    pub(super) fund: Meter,
 }
 
 impl Frame {
@@ -44,7 +55,23 @@ impl Frame {
         let waits = steps.iter().map(|step| u32::try_from(step.deps.len()).unwrap_or(u32::MAX)).collect();
         let left = steps.len();
         let (owner, instance, address) = place;
-        Self { plan, body, owner, instance, address, names, nodes, waits, left, failed: 0 }
+        let counts = matches!(instance, Instance::Round(_)) || (owner.is_some() && body == BodyId::ROOT);
+        Self {
+            plan,
+            body,
+            owner,
+            instance,
+            address,
+            names,
+            nodes,
+            waits,
+            left,
+            failed: 0,
+            account: counts.then(Account::default),
+            accounts: HashMap::new(),
+            admitted: false,
+            fund: Meter::new(),
+        }
     }
 
     pub(super) fn body(&self) -> &Body {

@@ -4,6 +4,7 @@ use super::control::Control;
 use super::slot::Slot;
 use super::{Fact, Question, Record};
 use crate::clock::Millis;
+use crate::meter::Meter;
 use crate::value::Value;
 use crate::verb::Failure;
 
@@ -45,6 +46,10 @@ pub(super) struct Tries {
     pub(super) error: Option<Arc<Failure>>,
     /// What the last one saved.
     pub(super) cursor: Option<Value>,
+    /// What the one under way has set aside.
+    pub(super) reserved: Meter,
+    /// Whether the one under way was refused more, because the run has too little left.
+    pub(super) unfunded: bool,
 }
 
 /// Where a step instance stands, for people.
@@ -86,6 +91,14 @@ impl Node {
         matches!(self, Self::Done(_) | Self::Failed(_) | Self::Skipped)
     }
 
+    /// What an attempt that is under way has set aside.
+    pub(super) fn reserved(&self) -> Option<&Meter> {
+        match self {
+            Self::Running(tries) => Some(&tries.reserved),
+            _ => None,
+        }
+    }
+
     pub(super) fn is_waiting(&self) -> bool {
         matches!(self, Self::Waiting)
     }
@@ -112,11 +125,22 @@ impl Node {
             |node: &Self| Err(format!("a step that is {} cannot have {}", node.word(), record.fact.word()));
         Ok(match (self, &record.fact) {
             (Self::Waiting, Fact::Skipped { .. }) => Self::Skipped,
-            (Self::Waiting, Fact::Started { .. }) => Self::Running(Tries { begun: 1, ..Tries::default() }),
+            (Self::Waiting, Fact::Started { reserved, .. }) => {
+                Self::Running(Tries { begun: 1, reserved: reserved.clone(), ..Tries::default() })
+            }
             (
                 Self::Resting { tries, .. } | Self::Cut(tries) | Self::Answered { cut: Some(tries), .. },
-                Fact::Started { .. },
-            ) => Self::Running(Tries { begun: tries.begun + 1, ..tries }),
+                Fact::Started { reserved, .. },
+            ) => Self::Running(Tries {
+                begun: tries.begun + 1,
+                reserved: reserved.clone(),
+                unfunded: false,
+                ..tries
+            }),
+            (Self::Running(mut tries), Fact::Reserved { more }) => {
+                tries.reserved.absorb(more);
+                Self::Running(tries)
+            }
             (Self::Running(tries), Fact::CursorSaved { cursor }) => {
                 Self::Running(Tries { cursor: Some(cursor.clone()), ..tries })
             }

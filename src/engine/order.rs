@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::{Pause, Question, Record};
 use crate::clock::Millis;
 use crate::id::Address;
+use crate::meter::Meter;
 use crate::schema::Schema;
 use crate::value::{BlobRef, Digest, Value};
 use crate::verb::{Failure, Output};
@@ -47,6 +48,8 @@ pub struct Attempt {
     pub key: Option<Digest>,
     /// Whether an output that an earlier run recorded under the key may be used instead.
     pub cache: bool,
+    /// What it may cost.
+    pub reserved: Meter,
 }
 
 /// What came of an order.
@@ -71,6 +74,15 @@ pub enum Report {
         attempt: u32,
         /// The value.
         cursor: Value,
+    },
+    /// A verb wants to spend more than it began with.
+    Claim {
+        /// The step instance.
+        address: Address,
+        /// Which attempt.
+        attempt: u32,
+        /// How much more.
+        more: Meter,
     },
     /// A resource was acquired or not.
     Acquired {
@@ -115,6 +127,8 @@ pub struct Turn {
     pub blobs: Vec<(BlobRef, Vec<u8>)>,
     /// What to do once the facts are on disk.
     pub orders: Vec<Order>,
+    /// What became of claims, by step instance and attempt; to be told once the facts are on disk.
+    pub grants: Vec<(Address, u32, Result<(), Failure>)>,
     /// When to come back even if nothing happens.
     pub wake: Option<Millis>,
 }

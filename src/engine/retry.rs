@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Pause;
 use super::node::Tries;
 use crate::clock::{Millis, millis};
 use crate::plan::Retry;
@@ -11,6 +12,9 @@ use crate::verb::{Class, Failure};
 /// Rate-limited attempts charge nothing, but do not go on for ever.
 const MOST_FREE: u32 = 200;
 
+/// A step waits no longer than this for the other side to come back, in milliseconds: the run pauses instead.
+const PATIENCE: Millis = 60_000;
+
 /// What becomes of a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -19,7 +23,7 @@ pub(super) enum Verdict {
     /// The step fails.
     Fail,
     /// The run pauses, and the attempt is made again when it goes on.
-    Pause,
+    Pause(Pause),
 }
 
 /// Decides on `failure` after `tries`; `seed` and `address` fix the jitter.
@@ -32,15 +36,17 @@ pub(super) fn decide(
 ) -> Verdict {
     let asked = failure.retry_after_ms;
     match failure.class {
-        Class::Auth => Verdict::Pause,
+        Class::Auth => Verdict::Pause(Pause::Auth),
         Class::RateLimited if tries.free < MOST_FREE => {
             let pause = asked.unwrap_or_else(|| backoff(policy, tries.free, jitter));
             Verdict::Again { at: now.saturating_add(pause), charged: false }
         }
+        _ if failure.outage && asked.is_some_and(|wait| wait > PATIENCE) => Verdict::Pause(Pause::Outage),
         class if policy.on.contains(&class) && tries.charged < policy.max => {
             let pause = backoff(policy, tries.charged, jitter).max(asked.unwrap_or(0));
             Verdict::Again { at: now.saturating_add(pause), charged: true }
         }
+        _ if failure.outage => Verdict::Pause(Pause::Outage),
         _ => Verdict::Fail,
     }
 }
@@ -80,6 +86,18 @@ mod tests {
         let tries = Tries { charged: 2, ..Tries::default() };
         let verdict = decide(&policy(), &tries, &failure, 10, (1, "a"));
         assert_eq!(verdict, Verdict::Again { at: 89_010, charged: false });
+    }
+
+    #[test]
+    fn an_outage_pauses_the_run_once_the_retries_are_used_up_or_the_wait_is_long() {
+        let at = |failure: &Failure, charged| {
+            decide(&policy(), &Tries { charged, ..Tries::default() }, failure, 0, (1, "a"))
+        };
+        let down = Failure::transient("down").outage();
+        assert!(matches!(at(&down, 0), Verdict::Again { charged: true, .. }));
+        assert_eq!(at(&down, 2), Verdict::Pause(Pause::Outage));
+        let for_long = down.retry_after(Duration::from_secs(80));
+        assert_eq!(at(&for_long, 0), Verdict::Pause(Pause::Outage));
     }
 
     #[test]

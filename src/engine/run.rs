@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use super::budget::{Claim, Wall};
 use super::frame::{Frame, FrameId, Spot};
 use super::node::{Node, Phase};
 use super::slot::{INLINE, weight};
@@ -12,6 +13,7 @@ use crate::expr::{Data, Scope};
 use crate::id::{Address, Instance, RunId};
 use crate::meter::Meter;
 use crate::plan::{BodyId, Plan};
+use crate::schema::Schema;
 use crate::value::{BlobRef, Digest, Value};
 use crate::verb::{BlobError, Blobs};
 
@@ -24,11 +26,39 @@ pub struct Settings {
     pub lane: usize,
     /// Caps on spending that take the place of the plan's own, by unit.
     pub caps: IndexMap<String, f64>,
+    /// What attempts may cost; nothing where nobody tells.
+    pub bounds: Option<Bounds>,
+}
+
+/// Tells the most that an attempt may cost, from its verb, its input and the schema of its output.
+#[derive(Clone)]
+pub struct Bounds(Arc<Bounding>);
+
+type Bounding = dyn Fn(&str, &Value, Option<&Schema>) -> Option<Meter> + Send + Sync;
+
+impl Bounds {
+    /// Bounds that `tell` tells.
+    pub fn new(
+        tell: impl Fn(&str, &Value, Option<&Schema>) -> Option<Meter> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(tell))
+    }
+
+    /// The most that an attempt of the verb `name` may cost.
+    pub fn of(&self, name: &str, with: &Value, schema: Option<&Schema>) -> Option<Meter> {
+        self.0(name, with, schema)
+    }
+}
+
+impl std::fmt::Debug for Bounds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bounds")
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { lanes: IndexMap::new(), lane: 16, caps: IndexMap::new() }
+        Self { lanes: IndexMap::new(), lane: 16, caps: IndexMap::new(), bounds: None }
     }
 }
 
@@ -58,6 +88,18 @@ pub struct Run {
     pub(super) seed: u64,
     pub(super) inputs: Payload,
     pub(super) spent: Meter,
+    /// What attempts under way have set aside.
+    pub(super) reserved: Meter,
+    /// How many attempts have something set aside.
+    pub(super) holding: usize,
+    /// Rounds for which something is set aside.
+    pub(super) funded: Vec<FrameId>,
+    pub(super) claims: Vec<Claim>,
+    /// Steps of rounds that cannot be paid yet.
+    pub(super) blocked: Vec<Spot>,
+    /// Why something waits for money, where it does.
+    pub(super) unfunded: Option<String>,
+    pub(super) wall: Wall,
     pub(super) sums: Data,
     pub(super) standing: Standing,
     pub(super) fresh: HashMap<Digest, Arc<[u8]>>,
@@ -101,6 +143,13 @@ impl Run {
             seed: 0,
             inputs: Payload::value(Value::Null),
             spent: Meter::new(),
+            reserved: Meter::new(),
+            holding: 0,
+            funded: Vec::new(),
+            claims: Vec::new(),
+            blocked: Vec::new(),
+            unfunded: None,
+            wall: Wall::default(),
             sums: Data::none(),
             standing: Standing::Going,
             fresh: HashMap::new(),
@@ -236,10 +285,19 @@ impl Run {
         for (place, node) in frame.nodes.iter().enumerate() {
             match node {
                 Node::Open(control) => control.frames().into_iter().for_each(|inner| self.drop_frame(inner)),
-                Node::Running(_) => self.leave_lane(&frame, place),
+                Node::Running(tries) => {
+                    self.leave_lane(&frame, place);
+                    let owner = frame.owner.map(|owner| (owner, tries.reserved.clone()));
+                    self.reserved.remove(&tries.reserved);
+                    self.holding -= usize::from(!tries.reserved.is_empty());
+                    if let Some((owner, reserved)) = owner {
+                        self.accounts(Some(owner), |account| account.reserved.remove(&reserved));
+                    }
+                }
                 _ => {}
             }
         }
+        self.funded.retain(|funded| *funded != id);
     }
 
     /// Finds a step instance among the frames in memory.
@@ -259,16 +317,16 @@ impl Run {
     }
 
     pub(super) fn refresh_sums(&mut self) {
-        let spent = Data::table(["usd", "tokens", "calls"].map(|unit| {
-            let sum = match unit {
-                "tokens" => self.spent.get("tokens_in") + self.spent.get("tokens_out"),
-                unit => self.spent.get(unit),
-            };
-            (unit, Data::from_value(&serde_json::json!(sum)))
-        }));
+        let spent = sums(&self.spent);
         let id = Data::from_value(&Value::String(self.id.to_string()));
         self.sums = Data::table([("id", id), ("spent", spent)]);
     }
+}
+
+/// What was spent, as expressions see it.
+pub(super) fn sums(spent: &Meter) -> Data {
+    let sum = |unit: &'static str| (unit, Data::from_value(&serde_json::json!(spent.get(unit))));
+    Data::table(["usd", "tokens", "calls"].map(sum))
 }
 
 struct Shelf {

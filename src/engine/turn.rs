@@ -1,15 +1,13 @@
 //! Taking a turn: works off what facts have made ready, and starts what lanes have room for.
 
 use super::apply::lane_name;
+use super::budget::Funding;
 use super::frame::Spot;
 use super::node::{Node, Tries};
-use super::retry::{self, Verdict};
 use super::run::Work;
 use super::scope::{eval_failure, failure_data};
 use super::slot::INLINE;
-use super::{
-    Attempt, Fact, Mismatch, Order, Pause, Question, Report, Run, SkipReason, Standing, Turn, control,
-};
+use super::{Attempt, Fact, Mismatch, Order, Pause, Question, Run, SkipReason, Standing, Turn, control};
 use crate::clock::Millis;
 use crate::expr::{Data, Expr, Ref, Scope, Step as Key};
 use crate::id::Address;
@@ -17,15 +15,20 @@ use crate::meter::Meter;
 use crate::plan::{Action, OnInterrupt, Step};
 use crate::schema::Schema;
 use crate::value::{Digest, Value};
-use crate::verb::{Class, Failure, Output};
+use crate::verb::Failure;
 
 impl Run {
     /// Decides all there is to decide at `now`. The facts of the turn are applied already; they must be on disk
     /// before any of its orders is carried out.
     pub fn next(&mut self, now: Millis) -> Result<Turn, Mismatch> {
+        self.unfunded = None;
+        self.settle_claims(now)?;
+        self.work.extend(std::mem::take(&mut self.blocked).into_iter().map(Work::Ready));
+        let mut deadline = self.watch_wall(now)?;
         while self.standing == Standing::Going {
             self.ring_timers(now);
             match self.work.pop_front() {
+                Some(Work::Ready(spot)) if !self.admitted(now, spot)? => {}
                 Some(Work::Ready(spot)) => self.ready(now, spot)?,
                 Some(Work::Close(frame)) => control::close(self, now, frame)?,
                 Some(Work::Advance(spot)) => control::advance(self, now, spot)?,
@@ -33,9 +36,19 @@ impl Run {
                 None => break,
             }
         }
+        if self.standing == Standing::Going
+            && self.running == 0
+            && self.timers.is_empty()
+            && let Some(message) = self.unfunded.take()
+        {
+            self.emit(now, Address::root(), 0, Fact::Paused { pause: Pause::Budget, message })?;
+        }
         self.fresh.clear();
-        let wake =
-            (self.standing == Standing::Going).then(|| self.timers.first().map(|(at, _)| *at)).flatten();
+        if self.standing != Standing::Going || self.running == 0 && self.timers.is_empty() {
+            deadline = None;
+        }
+        let timer = self.timers.first().map(|(at, _)| *at).filter(|_| self.standing == Standing::Going);
+        let wake = timer.into_iter().chain(deadline).min();
         Ok(Turn { wake, ..std::mem::take(&mut self.turn) })
     }
 
@@ -56,7 +69,10 @@ impl Run {
         }
         for spot in self.spots(|node| matches!(node, Node::Running(_))) {
             let number = self.tries(spot).begun;
-            let spent = Meter::new();
+            let mut spent = self.tries(spot).reserved;
+            if !spent.is_empty() {
+                spent.add("lost", 1.0);
+            }
             self.emit(now, self.address(spot), number, Fact::Interrupted { spent })?;
         }
         for spot in self.spots(|node| matches!(node, Node::Asking { .. })) {
@@ -162,7 +178,10 @@ impl Run {
         for lane in 0..self.lanes.len() {
             while self.lanes[lane].running < self.lanes[lane].limit {
                 let Some(spot) = self.lanes[lane].queue.pop_front() else { break };
-                self.start(now, spot)?;
+                if !self.start(now, spot)? {
+                    self.lanes[lane].queue.push_front(spot);
+                    break;
+                }
                 started = true;
                 if self.standing != Standing::Going {
                     return Ok(true);
@@ -172,36 +191,54 @@ impl Run {
         Ok(started)
     }
 
-    fn start(&mut self, now: Millis, spot: Spot) -> Result<(), Mismatch> {
-        let Some(frame) = self.frames.get(&spot.0) else { return Ok(()) };
+    /// Begins an attempt; `false` where it cannot be paid yet.
+    fn start(&mut self, now: Millis, spot: Spot) -> Result<bool, Mismatch> {
+        let Some(frame) = self.frames.get(&spot.0) else { return Ok(true) };
         let startable = matches!(
             frame.nodes[spot.1],
             Node::Waiting | Node::Resting { .. } | Node::Cut(_) | Node::Answered { .. }
         );
         if !startable {
-            return Ok(());
+            return Ok(true);
         }
         let plan = frame.plan.clone();
         let step = &plan.bodies[frame.body.0].steps[spot.1];
-        let spends = !matches!(&step.action, Action::Verb { traits, .. } if traits.pure);
-        match self.exhausted() {
-            Ok(Some(message)) if spends => {
-                return self.emit(now, Address::root(), 0, Fact::Paused { pause: Pause::Budget, message });
-            }
-            Err(failure) => return self.fail(now, spot, failure),
-            Ok(_) => {}
-        }
         let tries = self.tries(spot);
-        match self.attempt(spot, step, &tries) {
-            Err(failure) => self.fail(now, spot, failure),
-            Ok(attempt) => {
-                let fact = Fact::Started { key: attempt.key };
+        let attempt = self.attempt(spot, step, &tries);
+        let funded = attempt.and_then(|attempt| Ok((self.funding(spot, &attempt.reserved)?, attempt)));
+        match funded {
+            Err(failure) | Ok((Funding::Refused(failure), _)) => self.fail(now, spot, failure)?,
+            Ok((Funding::Later(why) | Funding::Exhausted(why), _)) => {
+                self.unfunded.get_or_insert(why);
+                return Ok(false);
+            }
+            Ok((Funding::Granted, attempt)) => {
+                let fact = Fact::Started { key: attempt.key, reserved: attempt.reserved.clone() };
                 self.emit(now, attempt.address.clone(), attempt.number, fact)?;
                 let order = if matches!(step.action, Action::Hold(_)) { Order::Acquire } else { Order::Run };
                 self.turn.orders.push(order(attempt));
-                Ok(())
             }
         }
+        Ok(true)
+    }
+
+    /// Whether the round that a step belongs to has its funds.
+    fn admitted(&mut self, now: Millis, spot: Spot) -> Result<bool, Mismatch> {
+        if self.frames.get(&spot.0).is_none_or(|frame| frame.admitted) {
+            return Ok(true);
+        }
+        match self.admit(spot.0) {
+            Ok(Funding::Granted) => return Ok(true),
+            Ok(Funding::Later(why) | Funding::Exhausted(why)) => {
+                self.unfunded.get_or_insert(why);
+                self.blocked.push(spot);
+            }
+            Ok(Funding::Refused(failure)) | Err(failure) => {
+                let owner = self.frame(spot.0).owner.unwrap_or(spot);
+                self.fail(now, owner, failure)?;
+            }
+        }
+        Ok(false)
     }
 
     /// Renders the input of the next attempt.
@@ -218,6 +255,8 @@ impl Run {
         let with = with.render(&scope).map_err(|e| eval_failure("template", &e))?;
         let pure = matches!(&step.action, Action::Verb { traits, .. } if traits.pure);
         let key = (!pure || step.cache).then(|| content_key(name, &with, step.output.as_deref()));
+        let schema = step.output.as_deref();
+        let reserved = if pure { Meter::new() } else { self.bound(name, &with, schema) };
         Ok(Attempt {
             address: self.address(spot),
             number,
@@ -228,6 +267,7 @@ impl Run {
             cursor: tries.cursor.clone(),
             key,
             cache: step.cache,
+            reserved,
         })
     }
 
@@ -311,114 +351,6 @@ impl Run {
             }
             (Some(_), _) => {
                 self.fail(now, spot, Failure::permanent("was cut off, and was not to be run again"))
-            }
-        }
-    }
-
-    /// Takes in what came of an order. Reports about what has ended meanwhile are let go.
-    pub fn report(&mut self, now: Millis, report: Report) -> Result<(), Mismatch> {
-        match report {
-            Report::Ran { address, attempt, result, cached } => {
-                let Some(spot) = self.under_way(&address, attempt) else { return Ok(()) };
-                match result.and_then(|output| self.accept(spot, output)) {
-                    Ok(output) => {
-                        let value = self.keep(output.value, INLINE);
-                        let fact = Fact::Succeeded { output: value, spent: output.spent, cached };
-                        self.emit(now, address, attempt, fact)
-                    }
-                    Err(failure) => self.falter(now, spot, failure),
-                }
-            }
-            Report::Cursor { address, attempt, cursor } => match self.under_way(&address, attempt) {
-                Some(_) => self.emit(now, address, attempt, Fact::CursorSaved { cursor }),
-                None => Ok(()),
-            },
-            Report::Acquired { address, attempt, result } => {
-                let Some(spot) = self.under_way(&address, attempt) else { return Ok(()) };
-                match result {
-                    Ok(held) => {
-                        let held = self.keep(held, INLINE);
-                        self.emit(now, address, attempt, Fact::Acquired { held })
-                    }
-                    Err(failure) => self.falter(now, spot, failure),
-                }
-            }
-            Report::Released { address, held } => control::released(self, now, &address, held),
-            Report::Answered { address, answer, by } => match self.locate(&address) {
-                Some(spot) if matches!(self.frame(spot.0).nodes[spot.1], Node::Asking { .. }) => {
-                    self.emit(now, address, 0, Fact::Answered { answer, by })
-                }
-                _ => Ok(()),
-            },
-            Report::Pause { pause, message } if self.standing == Standing::Going => {
-                self.emit(now, Address::root(), 0, Fact::Paused { pause, message })
-            }
-            Report::Pause { .. } => Ok(()),
-        }
-    }
-
-    fn under_way(&self, address: &Address, attempt: u32) -> Option<Spot> {
-        let spot = self.locate(address)?;
-        match &self.frame(spot.0).nodes[spot.1] {
-            Node::Running(tries) if tries.begun == attempt => Some(spot),
-            _ => None,
-        }
-    }
-
-    /// Checks an output against the step's schema and checks.
-    fn accept(&self, spot: Spot, output: Output<Value>) -> Result<Output<Value>, Failure> {
-        let frame = self.frame(spot.0);
-        let step = frame.step(spot.1);
-        let reject = |message: String, why: Value| {
-            let detail = serde_json::json!({"answer": output.value, "violations": why});
-            Failure::rejected(message).detail(detail).spent(output.spent.clone())
-        };
-        if let Some(schema) = &step.output {
-            let violations = schema.violations(&output.value);
-            if !violations.is_empty() {
-                let list: Vec<String> = violations.iter().map(ToString::to_string).collect();
-                let message = format!("the output does not fit {}: {}", schema.name(), list.join("; "));
-                return Err(reject(message, Value::from(list)));
-            }
-        }
-        if !step.check.is_empty() {
-            let scope = self.scope(spot.0, &step.sees)?.with("output", Data::from_value(&output.value));
-            for check in &step.check {
-                if !check.eval_bool(&scope).map_err(|e| eval_failure("check", &e))? {
-                    let message = format!("the check `{}` does not hold", check.text());
-                    return Err(reject(message, values_of(check, &scope)));
-                }
-            }
-        }
-        Ok(output)
-    }
-
-    fn falter(&mut self, now: Millis, spot: Spot, failure: Failure) -> Result<(), Mismatch> {
-        let (address, tries) = (self.address(spot), self.tries(spot));
-        if failure.class == Class::Cancelled && self.pause().is_some() {
-            return self.emit(now, address, tries.begun, Fact::Interrupted { spent: failure.spent });
-        }
-        let policy = &self.frame(spot.0).step(spot.1).retry;
-        match retry::decide(policy, &tries, &failure, now, (self.seed, address.as_str())) {
-            Verdict::Again { at, charged } => {
-                let fact = Fact::Faltered { failure, again_at: at, charged };
-                self.emit(now, address, tries.begun, fact)
-            }
-            Verdict::Fail => self.emit(now, address, tries.begun, Fact::Failed { failure }),
-            Verdict::Pause => {
-                let mut message = format!("`{address}`: {}", failure.message);
-                if let Some(hint) = &failure.hint {
-                    message.push_str(": ");
-                    message.push_str(hint);
-                }
-                let fact = Fact::Faltered { failure, again_at: now, charged: false };
-                self.emit(now, address, tries.begun, fact)?;
-                match self.standing {
-                    Standing::Going => {
-                        self.emit(now, Address::root(), 0, Fact::Paused { pause: Pause::Auth, message })
-                    }
-                    _ => Ok(()),
-                }
             }
         }
     }

@@ -28,6 +28,10 @@ pub struct Loop {
     pub result: Option<Text>,
     /// Failure classes that a round survives.
     pub counts: Option<Vec<Text>>,
+    /// The most that one round may spend, by unit.
+    pub budget: Vec<(Name, Text)>,
+    /// What has to be left before a round begins, by unit.
+    pub fund: Vec<(Name, Text)>,
 }
 
 /// A named change of a loop's state.
@@ -142,6 +146,8 @@ impl Loop {
             exits,
             result: fields.expr("result"),
             counts,
+            budget: fields.named_exprs("budget"),
+            fund: fields.named_exprs("fund"),
         };
         fields.finish();
         read

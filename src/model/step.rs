@@ -23,6 +23,8 @@ pub struct Step {
     pub timeout: Option<Duration>,
     /// The lane it counts against.
     pub lane: Option<Text>,
+    /// The most that it may spend, all attempts and everything inside it together, by unit.
+    pub budget: Vec<(Name, Text)>,
     /// A schema: the name of a file, or the schema itself.
     pub output: Option<Node>,
     /// What must hold of the output.
@@ -65,13 +67,14 @@ pub struct Retry {
 
 impl Step {
     /// The words of a step's header.
-    pub const HEADER: [&'static str; 14] = [
+    pub const HEADER: [&'static str; 15] = [
         "when",
         "needs",
         "tolerates",
         "retry",
         "timeout",
         "lane",
+        "budget",
         "output",
         "check",
         "forbid",
@@ -100,6 +103,7 @@ impl Step {
             retry,
             timeout: fields.span("timeout"),
             lane: fields.text("lane"),
+            budget: fields.named_exprs("budget"),
             output: fields.node("output"),
             check: fields.exprs("check"),
             forbid: fields.texts("forbid"),

@@ -4,7 +4,9 @@ use super::resolve::Resolver;
 use super::scope::{Around, Sight, Site, index_of};
 use super::shape::Shape;
 use super::takes::convert;
-use super::types::{Action, Ask, Call, Compute, Each, Hold, InputKind, Loop, LoopExit, OnError, Plan, Rule};
+use super::types::{
+    Action, Ask, Call, Compute, Each, Hold, InputKind, Limit, Loop, LoopExit, OnError, Plan, Rule,
+};
 use crate::diag::{Code, Diagnostic, Span};
 use crate::expr::{Expr, Scope, Step};
 use crate::model::{self, Name, Text, Use};
@@ -92,9 +94,12 @@ impl Resolver<'_, '_> {
         let steps = self.inside(body, &owner);
         let names = |entries: &[(Name, Text)]| entries.iter().map(|(name, _)| name.text.clone()).collect();
         let around = Around::Loop { state: names(&read.state), lets: names(&read.lets), item: item.clone() };
-        let mut behind = Sight::new();
-        let (body, closed) = self.body(steps, around, |this| this.closing(&read, &mut behind));
-        let (lets, next, rules, exits, result) = closed?;
+        let (mut behind, mut before) = (Sight::new(), Sight::new());
+        let (body, closed) = self.body(steps, around, |this| {
+            let funds = this.funds(&read, &mut before);
+            Some((this.closing(&read, &mut behind)?, funds?))
+        });
+        let ((lets, next, rules, exits, result), (budget, fund)) = closed?;
         Some(Loop {
             max: max?,
             over: over?,
@@ -106,6 +111,9 @@ impl Resolver<'_, '_> {
             exits,
             result,
             counts: counts.unwrap_or_else(|| vec![Class::Rejected, Class::Refused]),
+            budget,
+            fund,
+            funds_see: sees(&before),
             sees: sees(&behind),
             body,
         })
@@ -125,6 +133,25 @@ impl Resolver<'_, '_> {
                 .get_or_insert_with(|| format!("declare it under `state`: `{} = \"0\"`", name.text));
             self.loader.found.push(complaint);
         }
+    }
+
+    /// What a round may spend and what it needs: known before any step of it begins.
+    fn funds(&mut self, read: &model::Loop, sight: &mut Sight) -> Option<(Vec<Limit>, Vec<Limit>)> {
+        let mut compiled = Vec::new();
+        for entries in [&read.budget, &read.fund] {
+            let mut reads = Sight::new();
+            compiled.push(self.caps(entries, false, &Site::default(), &mut reads));
+            if let (Some((_, text)), true) = (entries.first(), reads.iter().any(|seen| seen.up == 0)) {
+                self.loader.found.push(
+                    Diagnostic::new(Code::NotHere, "no step of the round has begun where this is evaluated")
+                        .at(text.span, "")
+                        .help("read `state`, `loop.history`, `inputs` or steps outside of the loop"),
+                );
+            }
+            sight.extend(reads);
+        }
+        let fund = compiled.pop()??;
+        Some((compiled.pop()??, fund))
     }
 
     fn closing(&mut self, read: &model::Loop, sight: &mut Sight) -> Option<Closing> {

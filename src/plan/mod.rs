@@ -20,6 +20,7 @@ mod steps;
 mod takes;
 mod texts;
 mod types;
+mod worst;
 
 pub use bundle::{Bundle, Changed, drift};
 pub use given::{Given, InputDoor, Listed, ReadFile, check_inputs};
@@ -29,3 +30,4 @@ pub use types::{
     Action, Ask, Body, BodyId, Call, Compute, Dep, Each, Exit, Hold, Input, InputKind, Limit, Loop, LoopExit,
     OnError, OnInterrupt, Plan, Refusal, Retry, Rule, Seen, Sees, Step,
 };
+pub use worst::{Most, Worst, worst};

@@ -7,7 +7,7 @@ use super::compile::{Wanted, sees};
 use super::load::Loader;
 use super::scope::{Around, Level, Sight, Site};
 use super::shape::Shape;
-use super::types::{Body, BodyId, Dep, Exit, Input, Limit, Plan, Refusal};
+use super::types::{Body, BodyId, Dep, Exit, Input, Plan, Refusal};
 use super::{order, types};
 use crate::diag::{Code, Diagnostic, Severity, Span};
 use crate::expr::Functions;
@@ -78,7 +78,7 @@ impl Resolver<'_, '_> {
         let (_, closed) = self.body(pipeline.steps, Around::Root, |this| {
             let outputs = this.named(&pipeline.outputs, &Site::default(), &mut sight);
             let exits = this.exits(&pipeline.exits, &names, &mut sight);
-            let limits = this.named(&pipeline.limits, &Site::default(), &mut sight);
+            let limits = this.caps(&pipeline.limits, true, &Site::default(), &mut sight);
             Some((outputs?, exits?, limits?))
         });
         self.warn_unused();
@@ -93,7 +93,7 @@ impl Resolver<'_, '_> {
             outputs,
             exits,
             sees: sees(&sight),
-            limits: limits.into_iter().map(|(unit, cap)| Limit { unit, cap }).collect(),
+            limits,
             lanes: pipeline.lanes.into_iter().map(|(name, width)| (name.text, width)).collect(),
             digest,
         })

@@ -5,9 +5,9 @@ use super::literal;
 use super::resolve::Resolver;
 use super::scope::{Sight, Site};
 use super::shape::Shape;
-use super::types::{Action, OnInterrupt, Retry, Step};
+use super::types::{Action, Limit, OnInterrupt, Retry, Step};
 use crate::diag::{Code, Diagnostic, nearest};
-use crate::model::{self, Node, Raw, Text, Use};
+use crate::model::{self, Name, Node, Raw, Text, Use};
 use crate::schema::Schema;
 use crate::verb::Class;
 
@@ -28,6 +28,7 @@ impl Resolver<'_, '_> {
         let check: Vec<_> =
             step.check.iter().map(|text| self.expr(text, Wanted::Condition, &checking, &mut sight)).collect();
         let retry = self.retry(step.retry.as_ref());
+        let budget = self.caps(&step.budget, false, &site, &mut sight);
         let used = self.verb(&mut step);
         let on_interrupt = self.on_interrupt(&step, used.as_ref());
         let body = step.body.take();
@@ -41,6 +42,7 @@ impl Resolver<'_, '_> {
             retry,
             timeout: step.timeout,
             lane: step.lane.map(|lane| lane.text),
+            budget: budget?,
             output: output.flatten(),
             check: check?,
             cache: step.cache,
@@ -72,6 +74,30 @@ impl Resolver<'_, '_> {
                 );
             }
         }
+    }
+
+    /// Compiles caps on units. `wall` is for whole runs: steps have their `timeout`.
+    pub(super) fn caps(
+        &mut self,
+        entries: &[(Name, Text)],
+        whole: bool,
+        site: &Site<'_>,
+        sight: &mut Sight,
+    ) -> Option<Vec<Limit>> {
+        let known: Vec<&str> = Limit::UNITS.into_iter().filter(|unit| whole || *unit != "wall").collect();
+        for (name, _) in entries.iter().filter(|(name, _)| !known.contains(&name.text.as_str())) {
+            let mut complaint =
+                Diagnostic::new(Code::UnknownWord, format!("nothing is counted in `{}` here", name.text))
+                    .at(name.span, "unknown unit");
+            complaint = match name.text.as_str() {
+                "wall" => complaint.help("the time of a step is bounded by its `timeout`"),
+                unit => complaint.suggest(unit, known.iter().copied()),
+            };
+            complaint.help.get_or_insert_with(|| format!("units are {}", known.join(", ")));
+            self.loader.found.push(complaint);
+        }
+        let caps = self.named(entries, site, sight)?;
+        Some(caps.into_iter().map(|(unit, cap)| Limit { unit, cap }).collect())
     }
 
     fn neighbour(&mut self, text: &Text) -> Option<(usize, usize)> {

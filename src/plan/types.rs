@@ -107,12 +107,17 @@ pub struct Exit {
     pub code: i32,
 }
 
-/// A cap on one unit, e.g. `usd`, `tokens`, `calls`.
+/// A cap on one unit.
 pub struct Limit {
-    /// The unit.
+    /// The unit, one of [`Limit::UNITS`].
     pub unit: String,
     /// The cap; `none` means no cap.
     pub cap: Expr,
+}
+
+impl Limit {
+    /// What can be capped: dollars, tokens (in and out together, or one of them), calls, and seconds of work.
+    pub const UNITS: [&'static str; 6] = ["usd", "tokens", "tokens_in", "tokens_out", "calls", "wall"];
 }
 
 /// Index of a body in [`Plan::bodies`].
@@ -198,6 +203,8 @@ pub struct Step {
     pub timeout: Option<Duration>,
     /// The lane it counts against, where it is not the verb's own.
     pub lane: Option<String>,
+    /// Caps on what it may spend, all attempts and everything inside it together.
+    pub budget: Vec<Limit>,
     /// What its output must fit.
     pub output: Option<Arc<Schema>>,
     /// What must hold of its output; each sees `output` as well.
@@ -277,6 +284,12 @@ pub struct Loop {
     pub result: Option<Expr>,
     /// Failure classes of body steps that a round survives; any other fails the loop and counts no round.
     pub counts: Vec<Class>,
+    /// Caps on what one round may spend.
+    pub budget: Vec<Limit>,
+    /// What has to be left, and is set aside, before a round begins; like `budget` where there is none.
+    pub fund: Vec<Limit>,
+    /// Outer steps that `budget` and `fund` read, seen from inside the body.
+    pub funds_see: Sees,
     /// Steps that `let`, `next`, `rules`, `exits` and `result` read, seen from inside the body.
     pub sees: Sees,
     /// The body.

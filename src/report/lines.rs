@@ -110,7 +110,7 @@ impl Teller {
             Fact::Paused { message, .. } => {
                 Some(format!("{}   pauses: {}", self.paint.faint(time_of_day(*at)), one_line(message, WIDTH)))
             }
-            Fact::CursorSaved { .. } | Fact::Finished { .. } => None,
+            Fact::Reserved { .. } | Fact::CursorSaved { .. } | Fact::Finished { .. } => None,
         }
     }
 
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn instant_steps_get_one_line_and_long_ones_two() {
-        let started = || Fact::Started { key: None };
+        let started = || Fact::Started { key: None, reserved: Meter::new() };
         let lines = told(vec![
             ("a", 1, started()),
             ("a", 1, done()),

@@ -175,7 +175,11 @@ mod tests {
             );
         }
         for n in 0..10 {
-            add(&format!("converge#3/s{n}"), 3_000 + n, Fact::Started { key: None });
+            add(
+                &format!("converge#3/s{n}"),
+                3_000 + n,
+                Fact::Started { key: None, reserved: crate::meter::Meter::new() },
+            );
         }
         assert_eq!(foot(&board, 9_000), "factory · converge round 3/10 · score 12.5 40");
         let lines = under_way(&board, 9_000);

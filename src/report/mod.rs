@@ -7,6 +7,7 @@ pub mod diagnostics;
 pub mod github;
 pub mod graph;
 pub mod jsonl;
+pub mod ledger;
 pub mod lines;
 pub mod live;
 pub mod outcome;
@@ -15,6 +16,7 @@ pub mod paint;
 pub mod tree;
 pub mod units;
 pub mod validation;
+pub mod worst;
 
 pub use paint::Paint;
 

@@ -234,7 +234,7 @@ mod tests {
         let spent = Meter::new().with("usd", 0.5);
         let outputs = json!({"score": 0.5, "text": "a\nb"});
         let board = board(vec![
-            ("a", Fact::Started { key: None }),
+            ("a", Fact::Started { key: None, reserved: Meter::new() }),
             ("a", Fact::Succeeded { output: Payload::value(json!(7)), spent, cached: false }),
             (
                 "",

@@ -200,7 +200,7 @@ mod tests {
         };
         let with = Opening::Loop { max: 9, over: None, state: Payload::value(json!({})) };
         add("converge", Fact::Opened { with });
-        add("converge#1/make", Fact::Started { key: None });
+        add("converge#1/make", Fact::Started { key: None, reserved: crate::meter::Meter::new() });
         add("converge#1/make", done());
         let lets = Payload::value(json!({"score": 57.333_333, "better": true}));
         let state = Payload::value(json!({}));
@@ -208,7 +208,7 @@ mod tests {
         let over = Payload::value(json!([1, 2]));
         let with = Opening::Each { over, parallel: 1, max_failures: None };
         add("converge#2/judge", Fact::Opened { with });
-        add("converge#2/judge[1]/ask", Fact::Started { key: None });
+        add("converge#2/judge[1]/ask", Fact::Started { key: None, reserved: crate::meter::Meter::new() });
         let result = Payload::value(json!({"ok": false, "key": "b", "error": {"message": "no\nway"}}));
         add("converge#2/judge[0]", Fact::ItemClosed { result, failed: true });
         add("last", Fact::Failed { failure: Failure::permanent("gone").hint("look") });

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::{Context, DynResource, Failure, Output, Resource, Traits, Verb};
+use super::{Bound, Context, DynResource, Failure, Output, Resource, Traits, Verb};
 use crate::schema::Schema;
 use crate::value::Value;
 
@@ -85,6 +85,8 @@ pub trait DynVerb: Send + Sync + 'static {
     fn with_schema(&self) -> Value;
     /// JSON Schema of its output.
     fn out_schema(&self) -> Value;
+    /// See [`Verb::bound`].
+    fn bound(&self, with: &Value, schema: Option<&Schema>) -> Option<Bound>;
     /// Reads `with` and runs.
     fn run(&self, with: Value, cx: Context) -> Running<'_>;
 }
@@ -112,6 +114,10 @@ impl<V: Verb> DynVerb for V {
 
     fn out_schema(&self) -> Value {
         schemars::schema_for!(V::Out).to_value()
+    }
+
+    fn bound(&self, with: &Value, schema: Option<&Schema>) -> Option<Bound> {
+        Verb::bound(self, with, schema)
     }
 
     fn run(&self, with: Value, cx: Context) -> Running<'_> {

@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::{Blobs, Failure};
+use super::{Blobs, Failure, Funds};
 use crate::clock::Clock;
 use crate::id::{Address, RunId};
 use crate::schema::Schema;
@@ -30,6 +30,8 @@ pub struct Context {
     pub cursor: Option<Value>,
     /// Where to save such a value.
     pub cursors: CursorSink,
+    /// Where to ask before more is spent than the attempt began with.
+    pub funds: Funds,
     /// Content-addressed storage of the run.
     pub blobs: Arc<dyn Blobs>,
     /// The time.
@@ -161,6 +163,7 @@ impl Context {
             progress: Progress::silent(),
             cursor: None,
             cursors: CursorSink::nowhere(),
+            funds: Funds::endless(),
             blobs: Arc::new(super::MemoryBlobs::default()),
             clock,
             workspace: Workspace { scratch: project.join(".scratch"), project },

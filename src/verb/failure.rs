@@ -99,6 +99,9 @@ pub struct Failure {
     /// What the failed attempt cost all the same.
     #[serde(default, skip_serializing_if = "Meter::is_empty")]
     pub spent: Meter,
+    /// Whether the other side is down for everybody: once its retries are used up, the run pauses instead of failing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub outage: bool,
 }
 
 impl Failure {
@@ -111,6 +114,7 @@ impl Failure {
             detail: Value::Null,
             retry_after_ms: None,
             spent: Meter::new(),
+            outage: false,
         }
     }
 
@@ -152,6 +156,13 @@ impl Failure {
     #[must_use]
     pub fn retry_after(mut self, span: Duration) -> Self {
         self.retry_after_ms = Some(crate::clock::millis(span));
+        self
+    }
+
+    /// Notes that the other side is down for everybody.
+    #[must_use]
+    pub fn outage(mut self) -> Self {
+        self.outage = true;
         self
     }
 

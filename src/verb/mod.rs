@@ -6,12 +6,14 @@ mod blobs;
 mod catalog;
 mod context;
 mod failure;
+mod funds;
 mod resource;
 
 pub use blobs::{BlobError, Blobs, MemoryBlobs};
 pub use catalog::{Catalog, DynVerb, Entry};
 pub use context::{Context, CursorSink, Note, Progress, SecretText, Secrets, Workspace};
 pub use failure::{Class, Failure};
+pub use funds::{Bound, Covered, Funds, Purse};
 pub use resource::{DynResource, Lease, Resource};
 
 use std::future::Future;
@@ -21,6 +23,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::meter::Meter;
+use crate::schema::Schema;
+use crate::value::Value;
 
 /// One kind of leaf step. A verb sees its rendered input and its [`Context`], never the scope.
 pub trait Verb: Send + Sync + 'static {
@@ -36,6 +40,13 @@ pub trait Verb: Send + Sync + 'static {
     type With: DeserializeOwned + JsonSchema + Send + 'static;
     /// Its output.
     type Out: Serialize + JsonSchema + Send + 'static;
+
+    /// What an attempt with this input may cost; nothing where it never costs anything. Before a run, what is not known
+    /// yet is missing from `with`: then the worst case counts, and `None` is where there is none. Never waits, never looks
+    /// anything up.
+    fn bound(&self, _with: &Value, _schema: Option<&Schema>) -> Option<Bound> {
+        Some(Bound::default())
+    }
 
     /// Does it.
     fn run(

@@ -1,5 +1,6 @@
 //! `llm`: asks a language model.
 
+mod bound;
 mod finding;
 mod picture;
 mod reply;
@@ -14,8 +15,9 @@ use serde_json::json;
 
 use crate::clients::llm::{Effort, Message, Models, Request, Role, Shape};
 use crate::clients::registry::{Means, Model};
+use crate::schema::Schema;
 use crate::value::Value;
-use crate::verb::{Class, Context, Failure, Output, Traits, Verb};
+use crate::verb::{Bound, Class, Context, Failure, Output, Traits, Verb};
 
 use picture::Picture;
 use reply::{Asked, Reply, Session};
@@ -85,6 +87,8 @@ pub struct With {
     volatile: Vec<Plain>,
     /// Ends the attempt after this long, e.g. `5m`.
     timeout: Option<String>,
+    /// What the model works as, e.g. `judge`: `atoll cost` sums up by it. Default: the name of the step.
+    role: Option<String>,
     /// What to do about a model whose price nobody knows. Default: refuse.
     #[serde(default)]
     unknown_cost: UnknownCost,
@@ -172,6 +176,10 @@ max_tokens  = 512
     type With = With;
     type Out = Out;
 
+    fn bound(&self, with: &Value, schema: Option<&Schema>) -> Option<Bound> {
+        bound::of(&self.models, with, schema)
+    }
+
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         let models = self.models.clone();
         // Pictures are read from the disk.
@@ -179,14 +187,14 @@ max_tokens  = 512
         let planned =
             planning.await.map_err(|e| Failure::new(Class::Bug, format!("`llm` broke down: {e}")))?;
         let (plan, cx) = planned?;
-        let session = Session::new(&self.models, &cx, plan.format, plan.samples == 1);
+        let session = Session::new(&self.models, &cx, &plan);
         let out = tokio::select! {
             biased;
             () = cx.cancel.cancelled() => Err(Failure::cancelled()),
             () = wait(&cx, plan.timeout) => Err(out_of_time(&plan)),
             out = plan.ask(&session) => out,
         };
-        let spent = session.spent();
+        let spent = session.end();
         match out {
             Ok(value) => Ok(Output { value: Out(value), spent }),
             Err(failure) => Err(failure.spent(spent)),
@@ -216,7 +224,8 @@ struct Plan {
     vote: Option<Vote>,
     vote_on: Option<String>,
     timeout: Option<Duration>,
-    schema: Option<Arc<crate::schema::Schema>>,
+    schema: Option<Arc<Schema>>,
+    role: String,
 }
 
 impl With {
@@ -252,6 +261,7 @@ impl With {
                 cache_prompt: self.cache_prompt,
                 volatile: volatile.collect(),
             },
+            role: self.role.unwrap_or_default(),
             timeout: self.timeout.as_deref().map(span).transpose()?,
             models: found,
             format,

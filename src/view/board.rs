@@ -47,6 +47,7 @@ impl Status {
                 Pause::Budget => "budget",
                 Pause::Auth => "auth",
                 Pause::Waiting => "waiting",
+                Pause::Outage => "outage",
             },
             Self::Finished { status, .. } => status,
         }
@@ -269,7 +270,8 @@ fn touch(step: &mut StepView, at: Millis, attempt: u32, fact: &Fact) {
             step.end(State::Done, at);
             step.output = Some(Payload::value(answer.clone()));
         }
-        Fact::CursorSaved { .. }
+        Fact::Reserved { .. }
+        | Fact::CursorSaved { .. }
         | Fact::RoundClosed { .. }
         | Fact::ItemClosed { .. }
         | Fact::Lost

@@ -23,7 +23,7 @@ fn begun() -> (&'static str, u32, Fact) {
 }
 
 fn started() -> Fact {
-    Fact::Started { key: None }
+    Fact::Started { key: None, reserved: Meter::new() }
 }
 
 fn succeeded(usd: f64) -> Fact {

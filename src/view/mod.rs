@@ -4,10 +4,12 @@
 
 mod board;
 mod control;
+mod ledger;
 mod place;
 mod step;
 
 pub use board::{Board, Status};
 pub use control::{Control, Mishap, ROUNDS_KEPT, RoundView};
+pub use ledger::{Entry, Ledger};
 pub use place::{body_of, enclosing, round_or_item};
 pub use step::{State, StepView};

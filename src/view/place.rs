@@ -26,6 +26,22 @@ pub fn round_or_item(address: &Address) -> Option<u32> {
     mark.trim_start_matches(['#', '[']).trim_end_matches(']').parse().ok()
 }
 
+/// The address without the marks of rounds and items: the place of the step in its pipeline.
+pub fn shape_of(address: &Address) -> String {
+    let parts = address.as_str().split('/').map(|part| part.split(['#', '[']).next().unwrap_or(part));
+    parts.collect::<Vec<_>>().join("/")
+}
+
+/// The rounds around the step at `address`, the outermost first; the round itself where it names one.
+pub fn rounds_of(address: &Address) -> Vec<String> {
+    let text = address.as_str();
+    let ends = text.match_indices('/').map(|(end, _)| end).chain([text.len()]);
+    ends.map(|end| &text[..end])
+        .filter(|outer| outer.rsplit('/').next().is_some_and(|part| part.contains('#')))
+        .map(str::to_owned)
+        .collect()
+}
+
 /// `text` without the mark of a round or item at its end, where it has one.
 fn unmarked(text: &str) -> Option<&str> {
     let last = text.rfind('/').map_or(0, |at| at + 1);
@@ -48,5 +64,8 @@ mod tests {
         assert_eq!(round_or_item(&Address::new("converge#3/judge[7]")), Some(7));
         assert_eq!(round_or_item(&Address::new("converge#3")), Some(3));
         assert_eq!(round_or_item(&Address::new("converge#3/judge")), None);
+        assert_eq!(shape_of(&Address::new("converge#3/judge[7]/score")), "converge/judge/score");
+        assert_eq!(rounds_of(&Address::new("a#1/b[2]/c#3/d")), ["a#1", "a#1/b[2]/c#3"]);
+        assert_eq!(rounds_of(&Address::new("a/b[2]/d")), [""; 0]);
     }
 }

@@ -33,10 +33,14 @@ fn a_changed_pipeline_is_refused_and_a_replan_takes_over_what_is_the_same() {
 }
 
 #[test]
-fn a_reached_cap_stops_the_run_and_a_raised_one_lets_it_go_on() {
-    let limited = format!("{}\n[limits]\ncalls = 0\n", PIPELINE.replace("WORD", "a"));
-    let project = Project::new().file("two.toml", &limited);
-    project.run(&["run", "two.toml"]).exits(5).stderr_has("--limit calls=N");
-    project.run(&["resume", "last", "--no-input", "--limit", "calls=10"]).exits(7);
-    assert_eq!(project.read("effects"), "first\nsecond\n");
+fn a_cap_stops_what_costs_something_and_a_raised_one_lets_it_go_on() {
+    let asking =
+        "\n[limits]\ncalls = 0\n\n[steps.paid]\nllm = { model = \"local/any\", prompt = \"hello\" }\n";
+    let limited = PIPELINE.replace("needs = [\"second\"]", "needs = [\"second\", \"paid\"]") + asking;
+    let project = Project::new().file("two.toml", &limited).env("ATOLL_LOCAL_BASE_URL", "http://127.0.0.1:9");
+    project.run(&["run", "two.toml", "--no-input"]).exits(5).stderr_has("--limit calls=N");
+    assert_eq!(project.read("effects"), "first\nsecond\n", "what costs nothing goes on");
+    let raised = project.run(&["resume", "last", "--no-input", "--limit", "calls=10"]).exits(7);
+    raised.stderr_has("asking local/any").stderr_has("cannot reach local");
+    project.run(&["runs", "--format", "json"]).exits(0).stdout_has("outage");
 }

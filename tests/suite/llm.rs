@@ -86,7 +86,8 @@ async fn chat_completions_go_over_the_wire_as_published() {
     );
     // 600 at 0.40 $, 400 cached at 0.10 $, 100 written at 1.60 $ a million
     let spent = [("calls", 1.0), ("tokens_in", 1000.0), ("tokens_out", 100.0), ("tokens_cached", 400.0)];
-    assert_eq!(output.spent, meter(&spent).with("usd", 0.000_44));
+    assert_eq!(output.spent.plain(), meter(&spent).with("usd", 0.000_44));
+    assert_eq!(output.spent.shares()[0].to, "openai/gpt-4.1-mini");
     assert_eq!(
         server.body(0),
         json!({"model": "gpt-4.1-mini",
@@ -114,7 +115,7 @@ async fn messages_go_over_the_wire_as_published() {
     assert_eq!(output.value, json!({"score": 90}));
     // 100 at 3 $, 700 from the cache at 0.30 $, 200 into it at 3.75 $, 100 written at 15 $ a million
     assert_eq!(
-        output.spent,
+        output.spent.plain(),
         meter(&[
             ("calls", 1.0),
             ("tokens_in", 1000.0),

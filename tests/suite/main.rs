@@ -37,6 +37,8 @@ mod services;
 #[cfg(test)]
 mod signals;
 #[cfg(test)]
+mod spending;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod toys;

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::dialect::{self, Dialect, Draft};
 use super::{fault, sse};
-use crate::clients::llm::{Answer, Request};
+use crate::clients::llm::{Answer, Request, Usage};
 use crate::clients::registry::{Model, Provider, Registry};
 use crate::clock::{Clock, Pause};
 use crate::verb::{Failure, SecretText};
@@ -59,7 +59,7 @@ pub(super) async fn ask(request: &Request, line: &Line<'_>) -> Result<Answer, Fa
     }
     let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let draft = if kind.starts_with("application/json") {
-        whole(dialect, response, line, &mut patience).await?
+        whole(dialect, response, request, line, &mut patience).await?
     } else {
         let events = if kind.contains("ndjson") { sse::Events::of_lines() } else { sse::Events::default() };
         stream(dialect, response, request, (line, events, &mut patience)).await?
@@ -165,12 +165,17 @@ async fn body(
 async fn whole(
     dialect: &dyn Dialect,
     response: Response,
+    request: &Request,
     line: &Line<'_>,
     patience: &mut Patience<'_>,
 ) -> Result<Draft, Failure> {
     let body = body(response, LONGEST, patience).await.map_err(|(_, failure)| failure)?;
     let body = String::from_utf8_lossy(&body);
-    let body: Value = serde_json::from_str(&body).map_err(|e| no_json(line.model, &body, &e))?;
+    let body: Value = serde_json::from_str(&body).map_err(|e| {
+        // It was answered, and is paid for; by how much can only be guessed.
+        let spent = line.model.meter(&Usage::estimate(request.size(), body.len()));
+        no_json(line.model, &body, &e).spent(spent)
+    })?;
     let mut draft = Draft { closed: true, ..Draft::default() };
     dialect
         .whole(&mut draft, &body)

@@ -32,6 +32,8 @@ pub(super) fn status(
     let mut failure = Failure::new(class, format!("{provider} answered {status}: {message}"))
         .detail(json!({"status": status, "provider": provider, "model": model.id}));
     failure.hint = hint(class, status, error, &message, model, registry);
+    // Said of the server, not of the request.
+    failure.outage = class == Class::Transient && matches!(status, 503 | 529);
     if matches!(class, Class::RateLimited | Class::Transient) {
         failure.retry_after_ms = resets::wait(headers, error).map(crate::clock::millis);
     }
@@ -80,6 +82,7 @@ pub(super) fn unreachable(error: &reqwest::Error, provider: &Provider) -> Failur
     }
     let failure =
         Failure::transient(format!("cannot reach {} at {}: {why}", provider.name, provider.base_url));
+    let failure = if error.is_connect() { failure.outage() } else { failure };
     failure.hint(format!(
         "is the server running there? ATOLL_{}_BASE_URL points the provider somewhere else",
         provider.name.to_uppercase().replace('-', "_")

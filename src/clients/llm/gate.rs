@@ -129,7 +129,8 @@ impl Gate {
     fn shut(&self, span: Millis, failures: u32) -> Failure {
         let class = if failures >= DOWN { Class::Transient } else { Class::RateLimited };
         let message = format!("{} and is not asked again for {}", self.why(failures), seconds(span));
-        Failure::new(class, message).retry_after(Duration::from_millis(span))
+        let failure = Failure::new(class, message).retry_after(Duration::from_millis(span));
+        if failures >= DOWN { failure.outage() } else { failure }
     }
 }
 
@@ -172,7 +173,7 @@ impl Pass {
         let more = whole(state.limit) > before;
         drop(state);
         if more {
-            self.gate.left.notify_one();
+            self.gate.left.notify_waiters();
         }
     }
 }
@@ -189,7 +190,7 @@ impl State {
 impl Drop for Pass {
     fn drop(&mut self) {
         self.gate.state().under_way -= 1;
-        self.gate.left.notify_one();
+        self.gate.left.notify_waiters();
     }
 }
 
@@ -282,6 +283,23 @@ mod tests {
         drop(first);
         drop(impatient);
         assert!(patient.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn all_who_wait_for_a_turn_hear_that_the_provider_is_down() {
+        let gate = Gate::new("acme", 1);
+        let clock = ManualClock::at(0);
+        let say = |_: String| {};
+        let first = gate.enter(&clock, false, &say).await.unwrap();
+        let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(gate.enter(&clock, false, &say))).collect();
+        for wait in &mut waiting {
+            assert!(futures_util::poll!(wait).is_pending());
+        }
+        first.tell(Finding::Busy(Some(61_000)), 0);
+        drop(first);
+        for wait in waiting {
+            assert_eq!(wait.await.err().map(|failure| failure.class), Some(Class::RateLimited));
+        }
     }
 
     #[tokio::test]

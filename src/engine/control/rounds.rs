@@ -1,6 +1,6 @@
 use super::super::frame::{FrameId, Spot};
 use super::super::node::Node;
-use super::super::run::Work;
+use super::super::run::{Work, sums};
 use super::super::scope::eval_failure;
 use super::super::slot::INLINE;
 use super::super::{Fact, Mismatch, Opening, Payload, Run};
@@ -141,6 +141,9 @@ impl Run {
         if rounds.round != closed.round || rounds.status.is_some() {
             return Err(format!("round {} is not open", closed.round));
         }
+        let spent = rounds.frame.and_then(|frame| self.frames.get(&frame)?.account.as_ref());
+        let spent = sums(&spent.map(|account| account.spent.clone()).unwrap_or_default());
+        let Control::Loop(rounds) = self.control_mut(spot)? else { return Ok(()) };
         let text = |text: Option<&str>| Data::from_value(&text.map_or(Value::Null, Value::from));
         rounds.history.push(Data::table([
             ("round", Data::from_value(&closed.round.into())),
@@ -148,6 +151,7 @@ impl Run {
             ("state", state.clone()),
             ("rule", text(closed.rule)),
             ("exit", text(closed.exit)),
+            ("spent", spent),
         ]));
         rounds.state = state;
         if let Some(exit) = closed.exit {

@@ -46,6 +46,7 @@ pub fn step(id: &str, action: Action) -> Step {
         },
         timeout: None,
         lane: None,
+        budget: Vec::new(),
         output: None,
         check: Vec::new(),
         cache: false,
@@ -123,6 +124,9 @@ pub fn rounds(id: &str, gain: &str, sees: &[usize], body: usize) -> Step {
         exits: vec![LoopExit { status: "enough".to_owned(), when: expr("state.sum >= 4") }],
         result: Some(expr("{'sum': state.sum}")),
         counts: Class::ALL.to_vec(),
+        budget: Vec::new(),
+        fund: Vec::new(),
+        funds_see: Arc::new([]),
         sees: sees.iter().map(|place| Seen { up: 0, step: *place }).collect(),
         body: BodyId(body),
     };

@@ -1,9 +1,10 @@
 //! Single behaviours, told one by one.
 
-use super::super::{Fact, Pause, Report, SkipReason, Standing};
+use super::super::{Bounds, Fact, Pause, Report, SkipReason, Standing};
 use super::plans::{after, body, each, expr, hold, plan, rounds, template, verb};
 use super::world::World;
 use crate::id::Address;
+use crate::meter::Meter;
 use crate::plan::{Limit, OnInterrupt};
 
 fn words(world: &World, address: &str) -> Vec<&'static str> {
@@ -120,6 +121,7 @@ fn a_reached_cap_pauses_the_run_and_a_higher_one_lets_it_go_on() {
         words(&world, "a") == ["started", "succeeded"]
     });
     let mut world = World::new(build("1"), fate.unwrap());
+    world.settings.bounds = Some(Bounds::new(|_, _, _| Some(Meter::new().with("calls", 1.0))));
     let mut run = world.begin();
     let orders = run.next(0).unwrap();
     world.journal.extend(orders.records);
@@ -128,10 +130,7 @@ fn a_reached_cap_pauses_the_run_and_a_higher_one_lets_it_go_on() {
         Report::Ran {
             address: Address::new("a"),
             attempt: 1,
-            result: Ok(crate::verb::Output {
-                value: 1.into(),
-                spent: crate::meter::Meter::new().with("calls", 1.0),
-            }),
+            result: Ok(crate::verb::Output { value: 1.into(), spent: Meter::new().with("calls", 1.0) }),
             cached: false,
         },
     )

@@ -17,6 +17,7 @@ pub struct World {
     pub fate: u64,
     pub journal: Vec<Record>,
     pub started: BTreeMap<Address, u32>,
+    pub settings: Settings,
 }
 
 impl World {
@@ -27,6 +28,7 @@ impl World {
             fate,
             journal: Vec::new(),
             started: BTreeMap::new(),
+            settings: Settings::default(),
         }
     }
 
@@ -88,7 +90,7 @@ impl World {
         }
     }
 
-    fn take(&mut self, records: Vec<Record>) {
+    pub fn take(&mut self, records: Vec<Record>) {
         for record in records {
             if matches!(record.fact, Fact::Started { .. }) {
                 *self.started.entry(record.address.clone()).or_default() += 1;
@@ -101,11 +103,11 @@ impl World {
     pub fn begin(&mut self) -> Run {
         let (id, plan, blobs) = (RunId::new("test"), self.plan.clone(), self.blobs.clone());
         if self.journal.is_empty() {
-            let mut run = Run::new(id, plan, blobs, Settings::default());
+            let mut run = Run::new(id, plan, blobs, self.settings.clone());
             run.begin(0, serde_json::json!({}), 7).unwrap();
             return run;
         }
-        let mut run = Run::fold(id, plan, blobs, Settings::default(), &self.journal).unwrap();
+        let mut run = Run::fold(id, plan, blobs, self.settings.clone(), &self.journal).unwrap();
         if !matches!(run.standing(), Standing::Finished { .. }) {
             run.resume(self.journal.last().unwrap().at).unwrap();
         }

@@ -1,20 +1,19 @@
 //! One whole reply: asked for, continued where it was cut off, read.
 
 use std::fmt::Write as _;
-use std::sync::{Mutex, PoisonError};
 
 use serde_json::json;
 
-use super::{Format, finding};
+use super::{Format, Plan, bound, finding};
 use crate::clients::llm::{Answer, Asking, Message, Models, Request, Stop, Usage, left_out};
 use crate::clients::registry::Model;
 use crate::meter::Meter;
 use crate::schema::Schema;
 use crate::value::Value;
-use crate::verb::{Class, Context, Failure, Note};
+use crate::verb::{Class, Context, Failure, Note, Purse};
 
 /// How often a reply that ran into the limit of tokens is continued.
-const CONTINUATIONS: usize = 3;
+pub(super) const CONTINUATIONS: usize = 3;
 /// Most characters of a rejected answer that its failure carries.
 const SHOWN: usize = 65_536;
 const CONTINUE: &str = "Your answer was cut off. Go on exactly where it stopped: begin with the very next character, \
@@ -27,7 +26,8 @@ pub(super) struct Session<'a> {
     format: Format,
     /// Pass on answers while they come in: of several samples the pieces would be mixed.
     live: bool,
-    spent: Mutex<Meter>,
+    role: &'a str,
+    purse: Purse,
 }
 
 /// What is asked of one model, by all samples alike.
@@ -55,17 +55,14 @@ struct Parts {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(models: &'a Models, cx: &'a Context, format: Format, live: bool) -> Self {
-        Self { models, cx, format, live, spent: Mutex::default() }
+    pub(super) fn new(models: &'a Models, cx: &'a Context, plan: &'a Plan) -> Self {
+        let live = plan.samples == 1;
+        Self { models, cx, format: plan.format, live, role: &plan.role, purse: Purse::new(cx) }
     }
 
-    /// Everything spent so far.
-    pub(super) fn spent(&self) -> Meter {
-        self.spent.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn charge(&self, meter: &Meter) {
-        self.spent.lock().unwrap_or_else(PoisonError::into_inner).absorb(meter);
+    /// What the attempt comes to, now that it ends.
+    pub(super) fn end(&self) -> Meter {
+        self.purse.close()
     }
 
     /// Says a line.
@@ -115,14 +112,17 @@ impl<'a> Session<'a> {
             elsewhere: asked.elsewhere,
             clock: &*self.cx.clock,
         };
+        let paid = |spent: &Meter| spent.plain().paid(&model.full_name(), self.role);
+        let covered = self.purse.cover(&paid(&bound::of_call(request, model))).await?;
         match self.models.ask(request, asking).await {
             Ok((answer, spent)) => {
-                self.charge(&spent);
+                covered.settle(&paid(&spent));
                 self.say(answer_line(&answer, model, &spent));
                 Ok(answer)
             }
             Err(failure) => {
-                self.charge(&failure.spent);
+                let spent = &failure.spent;
+                covered.settle(&if spent.is_empty() { Meter::new() } else { paid(spent) });
                 Err(failure)
             }
         }

@@ -32,7 +32,7 @@ async fn responses_go_over_the_wire_as_published() {
             "usage": {"tokens_in": 1000, "tokens_out": 100, "cache_read": 400, "cache_write": 0}})
     );
     // The price is that of the same model behind the other interface.
-    assert_eq!(output.spent, meter(&spent()).with("usd", 0.000_44));
+    assert_eq!(output.spent.plain(), meter(&spent()).with("usd", 0.000_44));
     assert_eq!(
         server.body(0),
         json!({"model": "gpt-4.1-mini",
@@ -74,7 +74,7 @@ async fn gemini_goes_over_the_wire_as_published() {
             "usage": {"tokens_in": 1000, "tokens_out": 100, "cache_read": 400, "cache_write": 0}})
     );
     // 600 at 0.30 $, 400 cached at 0.03 $, 100 written and thought at 2.50 $ a million
-    assert_eq!(output.spent, meter(&spent()).with("usd", 0.000_442));
+    assert_eq!(output.spent.plain(), meter(&spent()).with("usd", 0.000_442));
     assert_eq!(
         server.body(0),
         json!({"contents": [{"role": "user", "parts": [{"text": "greet"}]}],

@@ -128,7 +128,9 @@ async fn judged(cases: impl IntoIterator<Item = Case>) {
             "{:?}",
             failure.hint
         );
-        assert!(failure.spent.is_empty(), "{model}: nothing came in");
+        // An answer that nobody can read was given all the same.
+        let garbled = failure.message.contains("is no JSON");
+        assert_eq!(failure.spent.is_empty(), !garbled, "{model}: {failure}");
     }
 }
 
@@ -199,7 +201,7 @@ async fn what_came_in_before_the_line_broke_is_counted() {
         ("tokens_cached", 700.0),
         ("usd", 0.001_275),
     ];
-    assert_eq!(broken.spent, meter(&spent));
+    assert_eq!(broken.spent.plain(), meter(&spent));
 
     let quiet = failure("gpt-4.1-mini", Act::Stream(server::openai_open("half an ans"))).await;
     assert_eq!(quiet.class, Class::Transient, "an end without `[DONE]` and a reason is no end");

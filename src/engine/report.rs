@@ -1,0 +1,146 @@
+//! Taking in what came of orders: outputs are checked, failures become another attempt, an end or a pause.
+
+use super::budget::Claim;
+use super::frame::Spot;
+use super::node::Node;
+use super::retry::{self, Verdict};
+use super::run::Run;
+use super::scope::eval_failure;
+use super::slot::INLINE;
+use super::turn::values_of;
+use super::{Fact, Mismatch, Pause, Report, Standing, control};
+use crate::clock::Millis;
+use crate::expr::Data;
+use crate::id::Address;
+use crate::value::Value;
+use crate::verb::{Class, Failure, Output};
+
+impl Run {
+    /// Takes in what came of an order. Reports about what has ended meanwhile are let go.
+    pub fn report(&mut self, now: Millis, report: Report) -> Result<(), Mismatch> {
+        match report {
+            Report::Ran { address, attempt, result, cached } => {
+                let Some(spot) = self.under_way(&address, attempt) else { return Ok(()) };
+                match result.and_then(|output| self.accept(spot, output)) {
+                    Ok(output) => {
+                        let value = self.keep(output.value, INLINE);
+                        let fact = Fact::Succeeded { output: value, spent: output.spent, cached };
+                        self.emit(now, address, attempt, fact)
+                    }
+                    Err(failure) => self.falter(now, spot, failure),
+                }
+            }
+            Report::Cursor { address, attempt, cursor } => match self.under_way(&address, attempt) {
+                Some(_) => self.emit(now, address, attempt, Fact::CursorSaved { cursor }),
+                None => Ok(()),
+            },
+            Report::Claim { address, attempt, more } => {
+                if let Some(spot) = self.under_way(&address, attempt) {
+                    self.claims.push(Claim { spot, attempt, more });
+                }
+                Ok(())
+            }
+            Report::Acquired { address, attempt, result } => {
+                let Some(spot) = self.under_way(&address, attempt) else { return Ok(()) };
+                match result {
+                    Ok(held) => {
+                        let held = self.keep(held, INLINE);
+                        self.emit(now, address, attempt, Fact::Acquired { held })
+                    }
+                    Err(failure) => self.falter(now, spot, failure),
+                }
+            }
+            Report::Released { address, held } => control::released(self, now, &address, held),
+            Report::Answered { address, answer, by } => match self.locate(&address) {
+                Some(spot) if matches!(self.frame(spot.0).nodes[spot.1], Node::Asking { .. }) => {
+                    self.emit(now, address, 0, Fact::Answered { answer, by })
+                }
+                _ => Ok(()),
+            },
+            Report::Pause { pause, message } if self.standing == Standing::Going => {
+                self.emit(now, Address::root(), 0, Fact::Paused { pause, message })
+            }
+            Report::Pause { .. } => Ok(()),
+        }
+    }
+
+    fn under_way(&self, address: &Address, attempt: u32) -> Option<Spot> {
+        let spot = self.locate(address)?;
+        match &self.frame(spot.0).nodes[spot.1] {
+            Node::Running(tries) if tries.begun == attempt => Some(spot),
+            _ => None,
+        }
+    }
+
+    /// Checks an output against the step's schema and checks.
+    fn accept(&self, spot: Spot, output: Output<Value>) -> Result<Output<Value>, Failure> {
+        let frame = self.frame(spot.0);
+        let step = frame.step(spot.1);
+        let reject = |message: String, why: Value| {
+            let detail = serde_json::json!({"answer": output.value, "violations": why});
+            Failure::rejected(message).detail(detail).spent(output.spent.clone())
+        };
+        if let Some(schema) = &step.output {
+            let violations = schema.violations(&output.value);
+            if !violations.is_empty() {
+                let list: Vec<String> = violations.iter().map(ToString::to_string).collect();
+                let message = format!("the output does not fit {}: {}", schema.name(), list.join("; "));
+                return Err(reject(message, Value::from(list)));
+            }
+        }
+        if !step.check.is_empty() {
+            let scope = self.scope(spot.0, &step.sees)?.with("output", Data::from_value(&output.value));
+            for check in &step.check {
+                if !check.eval_bool(&scope).map_err(|e| eval_failure("check", &e))? {
+                    let message = format!("the check `{}` does not hold", check.text());
+                    return Err(reject(message, values_of(check, &scope)));
+                }
+            }
+        }
+        Ok(output)
+    }
+
+    fn falter(&mut self, now: Millis, spot: Spot, failure: Failure) -> Result<(), Mismatch> {
+        let (address, tries) = (self.address(spot), self.tries(spot));
+        if failure.class == Class::Cancelled && self.pause().is_some() {
+            return self.emit(now, address, tries.begun, Fact::Interrupted { spent: failure.spent });
+        }
+        if failure.class == Class::Budget && tries.unfunded {
+            let message = failure.message.clone();
+            return self.wait_for(now, spot, failure, Pause::Budget, message);
+        }
+        let policy = &self.frame(spot.0).step(spot.1).retry;
+        match retry::decide(policy, &tries, &failure, now, (self.seed, address.as_str())) {
+            Verdict::Again { at, charged } => {
+                let fact = Fact::Faltered { failure, again_at: at, charged };
+                self.emit(now, address, tries.begun, fact)
+            }
+            Verdict::Fail => self.emit(now, address, tries.begun, Fact::Failed { failure }),
+            Verdict::Pause(pause) => {
+                let mut message = format!("`{address}`: {}", failure.message);
+                if let Some(hint) = &failure.hint {
+                    message.push_str(": ");
+                    message.push_str(hint);
+                }
+                self.wait_for(now, spot, failure, pause, message)
+            }
+        }
+    }
+
+    /// Pauses the run over a failed attempt, which is made again when the run goes on.
+    fn wait_for(
+        &mut self,
+        now: Millis,
+        spot: Spot,
+        failure: Failure,
+        pause: Pause,
+        message: String,
+    ) -> Result<(), Mismatch> {
+        let fact = Fact::Faltered { failure, again_at: now, charged: false };
+        self.emit(now, self.address(spot), self.tries(spot).begun, fact)?;
+        match self.standing {
+            Standing::Going => self.emit(now, Address::root(), 0, Fact::Paused { pause, message }),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The most that a plan can spend, before anything is spent: what its steps may cost at worst, times how often they can
+//! run.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::types::{Action, Body, BodyId, InputKind, Plan, Step};
+use crate::expr::{Data, Expr, Ref, Scope, Step as PathStep, Template, Tree};
+use crate::meter::Meter;
+use crate::schema::Schema;
+use crate::value::Value;
+
+/// Tells the most that one attempt may cost, from its verb, its input as far as it is known, and its schema.
+pub type Most<'a> = &'a dyn Fn(&str, &Value, Option<&Schema>) -> Option<Meter>;
+
+/// A step that may spend something.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Worst {
+    /// Its place, e.g. `converge/judge/verdict`.
+    pub step: String,
+    /// How often an attempt at it can begin, as far as that is known: rounds × items × attempts.
+    pub times: f64,
+    /// Lists whose length nobody knows yet, by the step that goes through them: it runs so often for each of their items.
+    pub per: Vec<String>,
+    /// The most that one attempt costs; `None` where that cannot be told.
+    pub once: Option<Meter>,
+}
+
+impl Worst {
+    /// The most that all of it costs, for one item of each list of unknown length.
+    pub fn all(&self) -> Option<Meter> {
+        self.once.as_ref().map(|once| once.times(self.times))
+    }
+}
+
+/// The steps of `plan` that may spend something, in an order in which they can run. `inputs` are the checked inputs, as
+/// far as they are known.
+pub fn worst(plan: &Plan, inputs: &Value, most: Most<'_>) -> Vec<Worst> {
+    let mut walk = Walk { most, found: Vec::new() };
+    let scope = Scope::new().with("inputs", Data::from_arc(Arc::new(inputs.clone())));
+    let place = Place { plan, scope, prefix: String::new(), times: 1.0, per: Vec::new() };
+    walk.body(&place, &plan.bodies[BodyId::ROOT.0]);
+    walk.found
+}
+
+/// What is known where a body stands.
+#[derive(Clone)]
+struct Place<'a> {
+    plan: &'a Plan,
+    scope: Scope,
+    prefix: String,
+    times: f64,
+    per: Vec<String>,
+}
+
+struct Walk<'a> {
+    most: Most<'a>,
+    found: Vec<Worst>,
+}
+
+impl Walk<'_> {
+    fn body(&mut self, place: &Place<'_>, body: &Body) {
+        for step in body.order.iter().map(|at| &body.steps[*at]) {
+            let never = step.when.as_ref().and_then(|when| known(when, &place.scope));
+            if never.is_none_or(|when| when != Value::Bool(false)) {
+                self.step(place, step);
+            }
+        }
+    }
+
+    fn step(&mut self, place: &Place<'_>, step: &Step) {
+        let name = format!("{}{}", place.prefix, step.id);
+        let inside = Place { prefix: format!("{name}/"), ..place.clone() };
+        match &step.action {
+            Action::Verb { name: verb, with, traits } if !traits.pure => {
+                let schema = step.output.as_deref();
+                let costs = inputs_of(with, place).into_iter().map(|with| (self.most)(verb, &with, schema));
+                let once = costs.reduce(|a, b| Some(a?.or_more(&b?))).flatten();
+                if once.as_ref().is_none_or(|once| !once.is_empty()) {
+                    let times = place.times * f64::from(step.retry.max + 1);
+                    self.found.push(Worst { step: name, times, per: place.per.clone(), once });
+                }
+            }
+            Action::Loop(looping) => {
+                let max = looping.max.as_ref().and_then(|max| known(max, &place.scope)?.as_f64());
+                let over = looping.over.as_ref().and_then(|over| length(over, &place.scope));
+                let times = match (max, over) {
+                    (Some(max), Some(over)) => Some(max.min(over)),
+                    (max, over) => max.or(over),
+                };
+                self.body(&times_of(inside, times, &name), &place.plan.bodies[looping.body.0]);
+            }
+            Action::Each(each) => {
+                let times = length(&each.over, &place.scope);
+                self.body(&times_of(inside, times, &name), &place.plan.bodies[each.body.0]);
+            }
+            Action::Hold(hold) => self.body(&inside, &place.plan.bodies[hold.body.0]),
+            Action::Call(call) => {
+                let mut inputs: BTreeMap<String, Value> = call
+                    .plan
+                    .inputs
+                    .iter()
+                    .map(|(name, input)| (name.clone(), input.default.clone()))
+                    .collect();
+                for (name, expr) in &call.with {
+                    match known(expr, &place.scope) {
+                        Some(value) => drop(inputs.insert(name.clone(), value)),
+                        None => drop(inputs.remove(name)),
+                    }
+                }
+                let inputs = Value::Object(inputs.into_iter().collect());
+                let scope = Scope::new().with("inputs", Data::from_arc(Arc::new(inputs)));
+                let plan = &call.plan;
+                self.body(&Place { plan, scope, ..inside }, &plan.bodies[BodyId::ROOT.0]);
+            }
+            Action::Verb { .. } | Action::Compute(_) | Action::Ask(_) => {}
+        }
+    }
+}
+
+fn times_of<'a>(inside: Place<'a>, times: Option<f64>, owner: &str) -> Place<'a> {
+    match times {
+        Some(times) => Place { times: inside.times * times, ..inside },
+        None => {
+            let per = inside.per.iter().cloned().chain([owner.to_owned()]).collect();
+            Place { per, ..inside }
+        }
+    }
+}
+
+/// What an expression comes to, where it reads nothing but inputs.
+fn known(expr: &Expr, scope: &Scope) -> Option<Value> {
+    if !expr.refs().iter().all(is_input) {
+        return None;
+    }
+    expr.eval(scope).ok().map(|data| data.to_value())
+}
+
+fn length(over: &Expr, scope: &Scope) -> Option<f64> {
+    let length = known(over, scope)?.as_array()?.len();
+    u32::try_from(length).ok().map(f64::from)
+}
+
+fn is_input(reference: &Ref) -> bool {
+    root(reference) == Some("inputs")
+}
+
+fn root(reference: &Ref) -> Option<&str> {
+    match reference.path.first() {
+        Some(PathStep::Key(key)) => Some(key),
+        _ => None,
+    }
+}
+
+/// The input of a verb as far as it is known. Where a text hangs on more than the inputs and names models among them,
+/// there is one for each.
+fn inputs_of(with: &Tree, place: &Place<'_>) -> Vec<Value> {
+    let (Value::Object(table), Tree::Table(entries)) = (partly(with, &place.scope), with) else {
+        return vec![Value::Null];
+    };
+    let open = entries.iter().find_map(|(key, tree)| match tree {
+        Tree::Template(template) if !table.contains_key(key) => {
+            let models = models_in(template, place);
+            (!models.is_empty()).then_some((key, models))
+        }
+        _ => None,
+    });
+    let Some((key, models)) = open else { return vec![Value::Object(table)] };
+    models
+        .into_iter()
+        .map(|model| {
+            let mut table = table.clone();
+            table.insert(key.clone(), model);
+            Value::Object(table)
+        })
+        .collect()
+}
+
+/// The models that a template may name: those of its inputs.
+fn models_in(template: &Template, place: &Place<'_>) -> Vec<Value> {
+    let inputs = place.scope.get("inputs").map(Data::to_value).unwrap_or_default();
+    let mut models = Vec::new();
+    for reference in template.refs().iter().filter(|reference| is_input(reference)) {
+        let Some(PathStep::Key(name)) = reference.path.get(1) else { continue };
+        let is_model = place.plan.inputs.get(&**name).is_some_and(|input| input.kind == InputKind::Model);
+        let value = &inputs[&**name];
+        if is_model && value.as_str().is_some_and(|name| !name.is_empty()) && !models.contains(value) {
+            models.push(value.clone());
+        }
+    }
+    models
+}
+
+/// What can be rendered with the inputs alone; the rest is missing, inside lists `null`.
+fn partly(tree: &Tree, scope: &Scope) -> Value {
+    match tree {
+        Tree::Literal(value) => value.clone(),
+        Tree::Template(template) if template.refs().iter().all(is_input) => {
+            template.render(scope).map(|data| data.to_value()).unwrap_or_default()
+        }
+        Tree::Template(_) => Value::Null,
+        Tree::List(items) => Value::Array(items.iter().map(|item| partly(item, scope)).collect()),
+        Tree::Table(entries) => Value::Object(
+            entries
+                .iter()
+                .map(|(key, tree)| (key.clone(), partly(tree, scope), tree))
+                .filter(|(_, value, tree)| !value.is_null() || matches!(tree, Tree::Literal(_)))
+                .map(|(key, value, _)| (key, value))
+                .collect(),
+        ),
+    }
+}

@@ -1,0 +1,82 @@
+//! The most that a question may cost, before it is asked.
+
+use crate::clients::llm::{Models, Request};
+use crate::clients::registry::Model;
+use crate::meter::Meter;
+use crate::schema::Schema;
+use crate::value::{Value, canonical};
+use crate::verb::Bound;
+
+use super::reply::CONTINUATIONS;
+
+/// Bytes that a picture counts for: no provider makes so many tokens of one.
+const PICTURE: u64 = 6_000;
+
+/// Bytes of the words that ask for JSON, and tokens of those that ask to go on.
+const IN_WORDS: u64 = 500;
+const CONTINUED: u64 = 300;
+
+/// What an attempt may cost: at first one call for each sample, to the dearest model of the list; at most those calls to
+/// each of them, with all continuations. What is not known of the input counts as the whole context; `None` where there
+/// is no telling.
+pub(super) fn of(models: &Models, with: &Value, schema: Option<&Schema>) -> Option<Bound> {
+    let named: Vec<&str> = match &with["model"] {
+        Value::String(name) => vec![name],
+        Value::Array(names) => names.iter().map(Value::as_str).collect::<Option<_>>()?,
+        _ => return None,
+    };
+    let samples = with.get("samples").map_or(Some(1), Value::as_u64)?;
+    let samples = f64::from(u32::try_from(samples).unwrap_or(u32::MAX));
+    let max_tokens = with["max_tokens"].as_u64();
+    // Where a model is asked for JSON in words, the schema stands in the request as well as beside it.
+    let shape = schema.map_or(0, |schema| 2 * canonical(schema.source()).len() as u64 + IN_WORDS);
+    let read = read(with).map(|bytes| bytes + shape);
+    let ends = match with["format"].as_str() {
+        Some("text") => true,
+        None => schema.is_none(),
+        Some(_) => false,
+    } && max_tokens.is_some();
+    let meant = named.iter().flat_map(|name| models.registry().meant(name));
+    let mut bound = Bound::default();
+    // A model that does not exist costs nothing: the step says so and fails.
+    for model in meant.filter_map(|name| models.find(name).ok()) {
+        let role = with["role"].as_str().unwrap_or_default();
+        let first = model.bound(read, max_tokens)?.times(samples).paid(&model.full_name(), role);
+        let mut most = first.plain();
+        for again in 1..=if ends { 0 } else { CONTINUATIONS as u64 } {
+            let written = again * (model.limit(max_tokens) + CONTINUED);
+            most.absorb(&model.bound_of(model.bound_read(read)? + written, max_tokens).times(samples));
+        }
+        bound.most.absorb(&most);
+        let dearer = first
+            .get("usd")
+            .total_cmp(&bound.first.get("usd"))
+            .then(first.get("tokens").total_cmp(&bound.first.get("tokens")));
+        if dearer.is_gt() {
+            bound.first = first;
+        }
+    }
+    Some(bound)
+}
+
+/// The most that one call may cost.
+pub(super) fn of_call(request: &Request, model: &Model) -> Meter {
+    let shape = request.schema.as_ref().map_or(0, |shape| canonical(&shape.schema).len());
+    let read = (request.size() + shape) as u64;
+    model.bound(Some(read), request.max_tokens).unwrap_or_default()
+}
+
+/// How many bytes the input has, where that is known.
+fn read(with: &Value) -> Option<u64> {
+    let length = |text: &Value| text.as_str().map(|text| text.len() as u64);
+    let pictures = |holder: &Value| holder["images"].as_array().map_or(0, |list| list.len() as u64 * PICTURE);
+    let asked = match (&with["prompt"], &with["messages"]) {
+        (Value::String(prompt), _) => prompt.len() as u64,
+        (_, Value::Array(turns)) => {
+            turns.iter().map(|turn| Some(length(&turn["content"])? + pictures(turn))).sum::<Option<u64>>()?
+        }
+        _ => return None,
+    };
+    let system = with.get("system").filter(|system| !system.is_null()).map_or(Some(0), length)?;
+    Some(asked + system + pictures(with))
+}

@@ -1,0 +1,112 @@
+use indexmap::IndexMap;
+
+use super::place::{rounds_of, shape_of};
+use crate::engine::{Fact, Record};
+use crate::meter::Meter;
+
+/// What a run has spent: in all, and by who got it, as what, where and when.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ledger {
+    /// All of it.
+    pub total: Entry,
+    /// By who was paid, e.g. a model.
+    pub payees: IndexMap<String, Entry>,
+    /// By what it was paid for: the role that the step names, else the step's name.
+    pub roles: IndexMap<String, Entry>,
+    /// By step, all its instances together.
+    pub steps: IndexMap<String, Entry>,
+    /// By round of a loop; what inner loops spent counts in the outer ones as well.
+    pub rounds: IndexMap<String, Entry>,
+    /// What attempts cost that came to nothing: failed ones, and those that were cut off.
+    pub wasted: Entry,
+}
+
+/// A sum, and how many attempts it is of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Entry {
+    /// What was spent.
+    pub spent: Meter,
+    /// Attempts that spent something.
+    pub attempts: u64,
+}
+
+impl Entry {
+    fn add(&mut self, spent: &Meter) {
+        self.spent.absorb(spent);
+        self.attempts += 1;
+    }
+}
+
+impl Ledger {
+    /// Nothing spent.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in a fact.
+    pub fn apply_record(&mut self, record: &Record) {
+        let Some(spent) = record.fact.spent().filter(|spent| !spent.is_empty()) else { return };
+        let step = shape_of(&record.address);
+        let name = step.rsplit('/').next().unwrap_or(&step).to_owned();
+        self.total.add(spent);
+        if !matches!(record.fact, Fact::Succeeded { .. }) {
+            self.wasted.add(spent);
+        }
+        for share in spent.shares() {
+            let role = if share.role.is_empty() { &name } else { &share.role };
+            self.payees.entry(share.to.clone()).or_default().add(&share.meter());
+            self.roles.entry(role.clone()).or_default().add(&share.meter());
+        }
+        for round in rounds_of(&record.address) {
+            self.rounds.entry(round).or_default().add(spent);
+        }
+        self.steps.entry(step).or_default().add(spent);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Address;
+    use crate::verb::Failure;
+
+    fn paid(usd: f64, to: &str, role: &str) -> Meter {
+        Meter::new().with("usd", usd).with("calls", 1.0).paid(to, role)
+    }
+
+    fn record(address: &str, fact: Fact) -> Record {
+        Record { at: 0, address: Address::new(address), attempt: 1, fact }
+    }
+
+    fn succeeded(spent: Meter) -> Fact {
+        Fact::Succeeded { output: crate::engine::Payload::value(1.into()), spent, cached: false }
+    }
+
+    #[test]
+    fn every_sum_is_the_sum_of_the_facts() {
+        let mut ledger = Ledger::new();
+        let failure = Failure::rejected("no").spent(paid(0.25, "b", "judge"));
+        for record in [
+            record("spec", succeeded(paid(0.5, "a", ""))),
+            record("converge#1/judge[0]/ask", Fact::Faltered { failure, again_at: 0, charged: true }),
+            record("converge#1/judge[0]/ask", succeeded(paid(0.25, "b", "judge"))),
+            record("converge#2/judge[1]/ask", succeeded(paid(1.0, "a", "judge"))),
+            record("converge#2", succeeded(Meter::new())),
+        ] {
+            ledger.apply_record(&record);
+        }
+        let usd = |entries: &IndexMap<String, Entry>| -> Vec<(String, f64, u64)> {
+            entries
+                .iter()
+                .map(|(name, entry)| (name.clone(), entry.spent.get("usd"), entry.attempts))
+                .collect()
+        };
+        let row = |name: &str, usd: f64, attempts: u64| (name.to_owned(), usd, attempts);
+        assert_eq!((ledger.total.spent.get("usd"), ledger.total.attempts), (2.0, 4));
+        assert_eq!(usd(&ledger.payees), [row("a", 1.5, 2), row("b", 0.5, 2)]);
+        assert_eq!(usd(&ledger.roles), [row("spec", 0.5, 1), row("judge", 1.5, 3)]);
+        assert_eq!(usd(&ledger.steps), [row("spec", 0.5, 1), row("converge/judge/ask", 1.5, 3)]);
+        assert_eq!(usd(&ledger.rounds), [row("converge#1", 0.5, 2), row("converge#2", 1.0, 1)]);
+        assert_eq!((ledger.wasted.spent.get("usd"), ledger.wasted.attempts), (0.25, 1));
+    }
+}

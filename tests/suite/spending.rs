@@ -1,0 +1,342 @@
+//! Money: caps hold with calls in flight, every call is in the ledger, a kill costs at most what was in flight, and a
+//! provider that is down stops the run without losing it.
+//!
+//! `ATOLL_PAID_KILLS` says how many kills the loop of kills makes (10 where it is not set):
+//!
+//! ```sh
+//! ATOLL_PAID_KILLS=200 cargo nextest run --test suite --no-capture spending::kills
+//! ```
+#![expect(clippy::disallowed_methods, reason = "a provider of the tests' own, and a setting")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::binary::Project;
+use crate::fifo::{Group, was_killed};
+
+/// A provider that counts what it is paid for.
+#[derive(Clone, Default)]
+struct Shop(Arc<Inside>);
+
+#[derive(Default)]
+struct Inside {
+    books: Mutex<Books>,
+    news: Condvar,
+}
+
+#[derive(Default)]
+struct Books {
+    /// How often each prompt was answered.
+    answered: BTreeMap<String, u64>,
+    calls: u64,
+    /// From this call on it is down.
+    down_from: Option<u64>,
+    /// Whether three of ten calls go wrong, each in another way.
+    clumsy: bool,
+    came: u64,
+    /// Answers that nobody could read.
+    garbled: u64,
+    refused: u64,
+}
+
+/// What it says a call used.
+const READ: u64 = 400;
+const WRITTEN: u64 = 40;
+
+impl Shop {
+    /// Opens it on a free port of 127.0.0.1; it closes with the test's process.
+    fn open() -> (Self, String) {
+        let shop = Self::default();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let base = format!("http://{}/v1", listener.local_addr().unwrap());
+        let app = Router::new().fallback(serve).with_state(shop.clone());
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                axum::serve(listener, app).await.unwrap();
+            });
+        });
+        (shop, base)
+    }
+
+    fn books(&self) -> std::sync::MutexGuard<'_, Books> {
+        self.0.books.lock().unwrap()
+    }
+
+    /// Waits until it has answered `calls` calls in all, or `ended` says that nobody asks any more.
+    fn wait_for(&self, calls: u64, ended: &Mutex<bool>) {
+        let mut books = self.books();
+        while books.calls < calls && !*ended.lock().unwrap() {
+            books = self.0.news.wait(books).unwrap();
+        }
+    }
+}
+
+async fn serve(State(shop): State<Shop>, body: Bytes) -> Response {
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    let asked = body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_owned();
+    let mut books = shop.books();
+    if books.down_from.is_some_and(|from| books.calls >= from) {
+        books.refused += 1;
+        let body = json!({"error": {"message": "overloaded", "type": "overloaded_error"}});
+        return (StatusCode::SERVICE_UNAVAILABLE, axum::Json(body)).into_response();
+    }
+    books.came += 1;
+    if books.clumsy && [2, 5, 8].contains(&(books.came % 10)) {
+        let kind = (books.came / 10 * 3 + books.came % 10 / 3) % 5;
+        books.garbled += u64::from(kind == 3);
+        return mishap(kind);
+    }
+    books.calls += 1;
+    *books.answered.entry(asked.clone()).or_default() += 1;
+    drop(books);
+    shop.0.news.notify_all();
+    let answer = json!({
+        "id": "c", "object": "chat.completion", "model": "clerk", "created": 1,
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": format!("re: {asked}")}}],
+        "usage": {"prompt_tokens": READ, "completion_tokens": WRITTEN, "total_tokens": READ + WRITTEN},
+    });
+    axum::Json(answer).into_response()
+}
+
+/// One of the ways in which a provider fails without having answered.
+fn mishap(kind: u64) -> Response {
+    let error = |text: &str| axum::Json(json!({"error": {"message": text, "type": "server_error"}}));
+    match kind {
+        0 => (StatusCode::TOO_MANY_REQUESTS, [("retry-after-ms", "1")], error("slow down")).into_response(),
+        1 => (StatusCode::INTERNAL_SERVER_ERROR, error("broken")).into_response(),
+        2 => (StatusCode::BAD_GATEWAY, "<html>bad gateway</html>").into_response(),
+        3 => ([("content-type", "application/json")], "{\"choices\": [{").into_response(),
+        _ => ([("content-type", "text/event-stream")], "").into_response(),
+    }
+}
+
+/// Dollars that a call really costs, and the most that it may cost: its tokens cost a dollar for a thousand.
+fn price() -> f64 {
+    (READ + WRITTEN) as f64 / 1e3
+}
+
+const PIPELINE: &str = r#"
+atoll = 1
+summary = "asks about many things"
+
+[inputs.things]
+type = "int"
+default = 40
+
+[limits]
+usd = "none"
+
+[steps.ask.each]
+over = "range(inputs.things)"
+parallel = "8"
+result = "steps.say.output.text"
+
+[steps.ask.steps.say]
+retry = { max = 2, backoff = "1ms..2ms" }
+llm = { model = "shop/clerk", role = "clerk", prompt = "thing {{ item }}", max_tokens = 100 }
+
+[outputs]
+all = "steps.ask.output"
+"#;
+
+fn project(base: &str) -> Project {
+    let providers = format!(
+        "[providers.shop]\nkind = \"openai\"\nbase_url = \"{base}\"\nprice = {{ input = 1000, output = 1000 }}\n\n[models.\"shop/clerk\"]\ncontext = 8192\n\n[lanes]\nllm = 8\n"
+    );
+    Project::new().file("pipelines/ask.toml", PIPELINE).file("atoll.toml", &providers)
+}
+
+#[track_caller]
+fn near(a: &Value, b: f64) {
+    let a = a.as_f64().unwrap_or_else(|| panic!("{a} is no number"));
+    assert!((a - b).abs() < 1e-6, "{a} is not {b}");
+}
+
+#[test]
+fn a_cap_holds_with_eight_calls_in_flight_and_the_rest_is_paid_later() {
+    let (shop, base) = Shop::open();
+    let project = project(&base);
+    let ran = project.run(&["run", "ask", "--limit", "usd=8", "--format", "json"]).exits(5);
+    let paid = shop.books().calls;
+    let spent = ran.json()["spent"].clone();
+    near(&spent["usd"], paid as f64 * price());
+    assert!(spent["usd"].as_f64().unwrap() <= 8.0, "{spent}");
+    // A call may cost 1.11 dollars and costs 0.44: what was set aside too much was given back and used.
+    assert!(paid >= 15, "{paid} calls");
+    ran.stderr_has("may take up to 1.1").stderr_has("--limit usd=N");
+    let ended = project.run(&["resume", "last", "--limit", "usd=100", "--format", "json"]).exits(0).json();
+    near(&ended["spent"]["usd"], 40.0 * price());
+    assert_eq!(shop.books().calls, 40);
+    assert!(shop.books().answered.values().all(|times| *times == 1), "nothing is paid twice");
+    let texts = ended["outputs"]["all"].as_array().unwrap().clone();
+    assert_eq!((texts.len(), &texts[39]), (40, &json!("re: thing 39")));
+}
+
+#[test]
+fn the_ledger_says_who_was_paid_for_what() {
+    let (_shop, base) = Shop::open();
+    let project = project(&base);
+    project.run(&["run", "ask", "--things", "5"]).exits(0);
+    let cost = project.run(&["cost", "last", "--format", "json"]).exits(0).json();
+    near(&cost["spent"]["usd"], 5.0 * price());
+    for (by, name) in [("by_model", "shop/clerk"), ("by_role", "clerk"), ("by_step", "ask/say")] {
+        assert_eq!(cost[by].as_array().unwrap().len(), 1, "{by}: {cost}");
+        assert_eq!((&cost[by][0]["name"], &cost[by][0]["attempts"]), (&json!(name), &json!(5)), "{by}");
+        near(&cost[by][0]["spent"]["usd"], 5.0 * price());
+    }
+    let text = project.run(&["cost", "last"]).exits(0).stdout;
+    for words in ["$2.20", "5 calls", "shop/clerk", "ask/say"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    project.run(&["cost", "nothing"]).exits(2).stderr_has("no run");
+}
+
+#[test]
+fn the_worst_case_is_known_before_anything_is_asked() {
+    let (shop, base) = Shop::open();
+    let project = project(&base);
+    let worst =
+        project.run(&["plan", "ask", "--things", "5", "--format", "json"]).exits(0).json()["worst"].clone();
+    assert_eq!(worst["complete"], true, "{worst}");
+    let step = &worst["steps"][0];
+    // Five things, three attempts at each.
+    assert_eq!((&step["step"], &step["times"]), (&json!("ask/say"), &json!(15.0)));
+    near(&worst["all"]["calls"], 15.0);
+    near(&worst["all"]["tokens_out"], 1500.0);
+    let ran = project.run(&["run", "ask", "--things", "5", "--format", "json"]).exits(0).json();
+    for unit in ["usd", "tokens_in", "tokens_out", "calls"] {
+        let (spent, most) = (ran["spent"][unit].as_f64().unwrap(), worst["all"][unit].as_f64().unwrap());
+        assert!(spent <= most, "{unit}: {spent} of {most}");
+    }
+    let text = project.run(&["plan", "ask"]).exits(0).stdout;
+    assert!(text.contains("at worst") && text.contains("in all   120 calls"), "{text}");
+    assert_eq!(shop.books().calls, 5, "planning asks nothing");
+}
+
+#[test]
+fn an_outage_pauses_the_run_and_it_goes_on_where_it_was() {
+    let (shop, base) = Shop::open();
+    // One after the other: whoever is asked by many at once and is down is left alone for seconds.
+    let patient = PIPELINE.replace("parallel = \"8\"", "parallel = \"1\"");
+    assert_ne!(patient, PIPELINE);
+    let project = project(&base).file("pipelines/ask.toml", &patient);
+    shop.books().down_from = Some(12);
+    let ran = project.run(&["run", "ask", "--format", "json"]).exits(7);
+    assert_eq!(ran.json()["status"], "outage");
+    ran.stderr_has("shop answered 503").stderr_has("goes on from here");
+    assert!(shop.books().refused > 0);
+    // Still down: it pauses again, and nothing is lost.
+    project.run(&["resume", "last"]).exits(7);
+    shop.books().down_from = None;
+    let ended = project.run(&["resume", "last", "--format", "json"]).exits(0).json();
+    assert_eq!(shop.books().calls, 40);
+    assert!(shop.books().answered.values().all(|times| *times == 1), "nothing is paid twice");
+    near(&ended["spent"]["usd"], 40.0 * price());
+}
+
+/// `ATOLL_FAULTY_CALLS` says how many things are asked about (500 where it is not set).
+#[test]
+fn with_three_of_ten_calls_failing_nothing_is_lost_and_nothing_counted_twice() {
+    let things: u64 = std::env::var("ATOLL_FAULTY_CALLS").ok().map_or(500, |text| text.parse().unwrap());
+    let (shop, base) = Shop::open();
+    let project = project(&base).file("pipelines/ask.toml", &PIPELINE.replace("max = 2", "max = 50"));
+    shop.books().clumsy = true;
+    let count = things.to_string();
+    let ran = project.run(&["run", "ask", "--things", &count, "--quiet", "--format", "json"]).exits(0).json();
+    let books = shop.books();
+    let answered = ran["outputs"]["all"].as_array().unwrap();
+    let whole = |(n, text): (usize, &Value)| *text == json!(format!("re: thing {n}"));
+    assert!(answered.len() as u64 == things && answered.iter().enumerate().all(whole), "nothing is lost");
+    assert_eq!((books.answered.len() as u64, books.calls), (things, things), "nothing is paid twice");
+    // What came back and could not be read was paid for as well.
+    near(&ran["spent"]["calls"], (things + books.garbled) as f64);
+    assert!(ran["spent"]["usd"].as_f64().unwrap() >= things as f64 * price(), "{}", ran["spent"]);
+    println!(
+        "{things} things, {} calls of which {} failed: 0 lost, 0 paid twice",
+        books.came,
+        books.came - books.calls
+    );
+}
+
+/// Lanes are eight wide: as many calls can be under way at a kill.
+const SLOTS: u64 = 8;
+
+#[test]
+fn kills_cost_at_most_what_was_in_flight_and_all_of_it_is_in_the_ledger() {
+    let wanted: u64 = std::env::var("ATOLL_PAID_KILLS").ok().map_or(10, |text| text.parse().unwrap());
+    let (mut kills, mut repeated, mut runs) = (0, 0, 0);
+    while kills < wanted {
+        runs += 1;
+        let (shop, base) = Shop::open();
+        let project = project(&base);
+        let (mut killed, mut first) = (0, true);
+        loop {
+            let before = shop.books().calls;
+            let arguments: &[&str] = if first {
+                &["run", "ask", "--things", "60", "--quiet"]
+            } else {
+                &["resume", "last", "--quiet"]
+            };
+            let mut command = project.command(arguments);
+            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+            let group = Group::start(command);
+            let pid = group.pid();
+            let ended = Arc::new(Mutex::new(false));
+            let waiting = {
+                let (shop, ended, mut group) = (shop.clone(), ended.clone(), group);
+                std::thread::spawn(move || {
+                    let status = group.wait();
+                    {
+                        let _books = shop.books();
+                        *ended.lock().unwrap() = true;
+                        shop.0.news.notify_all();
+                    }
+                    group.wait_for_all();
+                    status
+                })
+            };
+            // Another moment each time: after the third call, the eleventh, the fifth, …
+            shop.wait_for(before + 3 + (killed * 8 + runs * 5) % 17, &ended);
+            let _ = nix::sys::signal::killpg(pid, Signal::SIGKILL);
+            let status = waiting.join().unwrap();
+            // One that was killed before its run was on record begins anew.
+            first = first && project.run(&["runs", "--format", "json"]).json()["runs"] == json!([]);
+            if was_killed(status) {
+                killed += 1;
+            } else {
+                assert_eq!(status.code(), Some(0));
+                break;
+            }
+        }
+        let books = shop.books();
+        assert_eq!(books.answered.len(), 60, "everything was asked");
+        let again = books.calls - 60;
+        assert!(again <= killed * SLOTS, "{again} calls too many for {killed} kills");
+        let show = project.run(&["show", "last", "--format", "json"]).exits(0).json();
+        assert_eq!(show["outputs"]["all"].as_array().unwrap().len(), 60);
+        let cost = project.run(&["cost", "last", "--format", "json"]).exits(0).json();
+        let recorded = cost["spent"]["calls"].as_f64().unwrap();
+        let lost = cost["spent"]["lost"].as_f64().unwrap_or_default();
+        assert!(recorded >= books.calls as f64, "{recorded} of {} calls are in the ledger", books.calls);
+        near(&json!(recorded), 60.0 + lost);
+        assert!(cost["spent"]["usd"].as_f64().unwrap() >= books.calls as f64 * price() - 1e-6, "{cost}");
+        assert!(lost <= (killed * SLOTS) as f64, "{lost} lost for {killed} kills");
+        kills += killed;
+        repeated += again;
+    }
+    println!(
+        "{kills} kills in {runs} runs: {repeated} paid calls repeated of {} in flight at most",
+        kills * SLOTS
+    );
+}
