@@ -6,7 +6,7 @@ use serde_json::json;
 use super::args::Format;
 use super::{Desk, Done, Exit, Stop, Texts};
 use crate::diag::nearest;
-use crate::plan::{Found, Sources, Unreadable, is_shared};
+use crate::plan::{Found, Sources, Unreadable};
 use crate::value::Value;
 
 const DIRS: [&str; 3] = ["pipelines", "prompts", "schemas"];
@@ -53,8 +53,7 @@ pub fn serve(desk: &Desk, ask: &Ask) -> Done {
 
 fn unknown(texts: &Texts, path: &str) -> Stop {
     let known: Vec<String> = DIRS.iter().flat_map(|dir| texts.list(dir)).collect();
-    let pipelines = known.iter().filter(|path| !is_shared(path));
-    let names = pipelines.filter_map(|path| path.strip_prefix("pipelines/")?.strip_suffix(".toml"));
+    let names = known.iter().filter_map(|path| path.strip_prefix("pipelines/")?.strip_suffix(".toml"));
     let stop =
         Stop::usage(format!("there is no `{path}` in the project, the user's directory or the binary"));
     match nearest(path, known.iter().map(String::as_str).chain(names)) {

@@ -11,11 +11,6 @@ pub trait Sources {
     fn list(&self, folder: &str) -> Vec<String>;
 }
 
-/// Whether the file at `path` of the library is there to be extended by pipelines and is none by itself.
-pub fn is_shared(path: &str) -> bool {
-    path.starts_with("pipelines/functions/")
-}
-
 /// A text that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {

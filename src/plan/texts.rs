@@ -2,10 +2,13 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::sources::{Sources, is_shared};
+use super::sources::Sources;
 use crate::diag::{self, Code, Diagnostic, SourceId, Span, nearest};
 use crate::expr::Fault;
 use crate::model::Text;
+
+/// Where files lie that are there to be extended by pipelines and are none by themselves.
+const SHARED: &str = "pipelines/functions/";
 
 /// The texts that one load reads: each is asked for once, given a place for diagnostics, and kept for the bundle.
 pub(super) struct Texts<'a> {
@@ -90,8 +93,8 @@ impl<'a> Texts<'a> {
         complaint(Code::TextMissing, message, path, at, near)
     }
 
-    /// The complaint that there is no pipeline `name`, with the nearest name that there is. What is there to be extended is no
-    /// pipeline by itself: it is named where something is to be extended.
+    /// The complaint that there is no pipeline `name`, with the nearest name that there is; names of what is shared only where
+    /// something is to be extended.
     pub(super) fn missing_pipeline(
         &self,
         name: &str,
@@ -100,11 +103,8 @@ impl<'a> Texts<'a> {
         extends: bool,
     ) -> Diagnostic {
         let known = self.door.list("pipelines");
-        let known = known.iter().map(String::as_str).filter(|path| extends || !is_shared(path));
-        let near = nearest(path, known).map(|near| {
-            let name = near.strip_prefix("pipelines/").and_then(|near| near.strip_suffix(".toml"));
-            name.unwrap_or(near)
-        });
+        let known = known.iter().map(String::as_str).filter(|path| extends || !path.starts_with(SHARED));
+        let near = nearest(name, known.flat_map(|path| name_of(path).into_iter().chain([path])));
         complaint(Code::PipelineMissing, format!("there is no pipeline `{name}`"), path, at, near)
     }
 
@@ -113,6 +113,11 @@ impl<'a> Texts<'a> {
         let read = self.read.into_inner();
         (read.sources, read.files)
     }
+}
+
+/// What a pipeline of the library is called.
+fn name_of(path: &str) -> Option<&str> {
+    path.strip_prefix("pipelines/")?.strip_suffix(".toml")
 }
 
 fn complaint(code: Code, message: String, path: &str, at: Option<Span>, near: Option<&str>) -> Diagnostic {
