@@ -86,6 +86,29 @@ impl BlobRef {
     }
 }
 
+/// Puts `change` of it in the place of every text in `value`, names of fields and numbers among them; a number that is
+/// changed becomes a text.
+pub fn change_texts(value: &mut Value, change: &dyn Fn(&str) -> String) {
+    match value {
+        Value::String(text) => *text = change(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| change_texts(item, change)),
+        Value::Object(table) => {
+            for (name, mut item) in std::mem::take(table) {
+                change_texts(&mut item, change);
+                table.insert(change(&name), item);
+            }
+        }
+        Value::Number(number) => {
+            let text = number.to_string();
+            let changed = change(&text);
+            if changed != text {
+                *value = changed.into();
+            }
+        }
+        Value::Null | Value::Bool(_) => {}
+    }
+}
+
 /// JSON text of `value` without white space and with the keys of every object sorted by code point.
 pub fn canonical(value: &Value) -> String {
     let mut text = String::new();
@@ -135,6 +158,13 @@ mod tests {
         assert_eq!(canonical(&a), r#"{"a":null,"b":[1,{"x":"é\n","y":1}]}"#);
         assert_eq!(Digest::of_value(&a), Digest::of_value(&b));
         assert_ne!(Digest::of_value(&a), Digest::of_value(&json!({"a": 0})));
+    }
+
+    #[test]
+    fn every_text_is_changed_and_the_order_stays() {
+        let mut value = json!({"b": ["key-1", 12_345.5, true], "key-2": {"a": null, "n": 7}});
+        change_texts(&mut value, &|text| text.replace("key", "***").replace("2345", "***"));
+        assert_eq!(value.to_string(), r#"{"b":["***-1","1***.5",true],"***-2":{"a":null,"n":7}}"#);
     }
 
     #[test]

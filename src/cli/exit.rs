@@ -29,11 +29,13 @@ impl Exit {
     pub const WAITING: Self = Self(7);
     /// Somebody stopped the run.
     pub const CANCELLED: Self = Self(8);
+    /// Another process works on the run.
+    pub const HELD: Self = Self(9);
     /// A fault of Atoll.
     pub const BUG: Self = Self(70);
 
     /// Every code with its meaning.
-    pub const TABLE: [(Self, &'static str); 10] = [
+    pub const TABLE: [(Self, &'static str); 11] = [
         (Self::REACHED, "reached its goal"),
         (Self::FAILED, "a step failed, or the machine did (disk, network)"),
         (Self::USAGE, "the command line is wrong"),
@@ -43,6 +45,7 @@ impl Exit {
         (Self::BARRIER, "kept for information barriers, which stop no run yet"),
         (Self::WAITING, "waits for an answer, or for credentials; resumable"),
         (Self::CANCELLED, "stopped by Ctrl-C or a signal; resumable"),
+        (Self::HELD, "another process works on the run: nothing was done"),
         (Self::BUG, "a fault of Atoll: please report it"),
     ];
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::Stop;
-use crate::diag::nearest;
+use crate::diag::{Sources, nearest};
+use crate::model::Node;
 
 const FILE: &str = "atoll.toml";
 const TABLES: [&str; 4] = ["providers", "models", "aliases", "lanes"];
@@ -44,7 +45,10 @@ impl Settings {
             None => None,
         };
         let lanes = match &file {
-            Some((path, text)) => lanes(path, text)?,
+            Some((path, text)) => {
+                refuse_commands(path, text)?;
+                lanes(path, text)?
+            }
             None => IndexMap::new(),
         };
         let project =
@@ -81,6 +85,26 @@ fn user_dir() -> Option<PathBuf> {
     config.map(|dir| dir.join("atoll"))
 }
 
+/// A command that prints a key is run on the user's machine, with the user's rights: the project has no say in that.
+fn refuse_commands(path: &Path, text: &str) -> Result<(), Stop> {
+    let mut sources = Sources::new();
+    let id = sources.add(path.display().to_string(), text);
+    // What is no TOML at all is told with the rest of the file.
+    let Ok(root) = Node::parse(&sources, id) else { return Ok(()) };
+    let table = |node: &Node, key: &str| node.table().and_then(|table| table.get(key)).cloned();
+    let providers = table(&root, "providers").and_then(|entry| entry.node.table().cloned());
+    for (name, provider) in providers.unwrap_or_default() {
+        let Some(command) = table(&provider.node, "key_command") else { continue };
+        let at = sources.position(id, command.key.start);
+        let place = format!("{}:{}:{}", path.display(), at.line, at.column);
+        let message =
+            "`key_command` cannot stand in a project: it would run a command of whoever wrote the project";
+        return Err(Stop::wrong(format!("{place}: {message}"))
+            .hint(format!("put it under [providers.{name}] in your own ~/.config/atoll/models.toml")));
+    }
+    Ok(())
+}
+
 fn lanes(path: &Path, text: &str) -> Result<IndexMap<String, usize>, Stop> {
     let wrong = |message: String| Stop::wrong(format!("{}: {message}", path.display()));
     let table: toml::Table = toml::from_str(text).map_err(|e| wrong(e.to_string().trim_end().to_owned()))?;
@@ -115,6 +139,22 @@ mod tests {
         for bad in ["[lanes]\nllm = 0", "[lanes]\nllm = 'x'", "lanes = 3"] {
             assert!(lanes(path, bad).unwrap_err().message.unwrap().contains("whole numbers"), "{bad}");
         }
+        assert!(refuse_commands(path, "a = ").is_ok());
         assert!(lanes(path, "a = ").unwrap_err().message.unwrap().contains("line 1"));
+    }
+    #[test]
+    fn a_project_names_no_command_for_a_key() {
+        let path = Path::new("atoll.toml");
+        assert!(refuse_commands(path, "[providers.desk]\nkey_env = 'KEY'\n").is_ok());
+        for text in ["[providers.desk]\n  key_command = ['x']\n", "\n  providers.desk.key_command = []\n"] {
+            let stop = refuse_commands(path, text).unwrap_err();
+            assert_eq!(stop.exit.code(), 3);
+            let message = stop.message.unwrap();
+            assert!(message.starts_with("atoll.toml:2:"), "{message}");
+            assert!(message.contains("`key_command` cannot stand in a project"), "{message}");
+            assert!(stop.hint.unwrap().contains("[providers.desk]"));
+        }
+        let stop = refuse_commands(path, "[providers.desk]\n  key_command = ['x']\n").unwrap_err();
+        assert!(stop.message.unwrap().starts_with("atoll.toml:2:3: "));
     }
 }

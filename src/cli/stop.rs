@@ -55,6 +55,7 @@ impl From<StoreError> for Stop {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::UnknownRun(_) | StoreError::Ambiguous { .. } => Self::usage(error),
+            StoreError::Held { .. } => Self { exit: Exit::HELD, ..Self::failed(error) },
             _ => Self::failed(error),
         }
     }

@@ -18,6 +18,9 @@ use crate::verb::{SecretText, Secrets};
 /// Shorter values are not redacted: removing `test` or `1234` everywhere would make every text unreadable.
 const SHORTEST: usize = 6;
 
+/// Lines of values of several lines that are shorter are not redacted by themselves.
+const LONG: usize = 16;
+
 /// Secrets that stand in environment variables, else in the file of keys, else are printed by a command.
 #[derive(Default)]
 pub struct EnvSecrets {
@@ -117,8 +120,9 @@ fn forms(values: &BTreeMap<String, SecretText>) -> Option<Regex> {
         .map(ExposeSecret::expose_secret)
         .filter(|value| value.len() >= SHORTEST)
         .flat_map(|value| {
-            let mut forms = vec![value.to_owned(), percent(value, false), percent(value, true)];
+            let mut forms = vec![value.to_owned(), percent(value, false), percent(value, true), json(value)];
             forms.extend((0..3).flat_map(|shift| base64_inside(value.as_bytes(), shift)));
+            forms.extend(pieces(value));
             forms
         })
         .filter(|form| form.len() >= SHORTEST)
@@ -128,6 +132,18 @@ fn forms(values: &BTreeMap<String, SecretText>) -> Option<Regex> {
     let any = forms.iter().map(|form| regex::escape(form)).collect::<Vec<_>>().join("|");
     // A pattern of escaped literals is always valid; the size limit is what could fail, for megabytes of secrets.
     if any.is_empty() { None } else { Regex::new(&any).ok() }
+}
+
+/// The form inside a JSON text.
+fn json(text: &str) -> String {
+    let quoted = serde_json::Value::from(text).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
+}
+
+/// The long lines of a value of several lines, as logs tell them one by one; lines such as `-----BEGIN` are no secret.
+fn pieces(value: &str) -> impl Iterator<Item = String> {
+    let lines = value.lines().map(str::trim).filter(|_| value.trim().contains('\n'));
+    lines.filter(|line| line.len() >= LONG && !line.starts_with("---")).map(str::to_owned)
 }
 
 /// The URL-encoded form, with small or capital hexadecimal letters.
@@ -193,6 +209,21 @@ mod tests {
             );
         }
         assert_eq!(secrets.redact("about ab"), "about ab", "too short to be removed");
+    }
+
+    #[test]
+    fn a_key_of_several_lines_is_removed_from_json_and_line_by_line() {
+        let key = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0B\nAQEFAASCBKcwggSjAgEA/w==\n-----END PRIVATE KEY-----\n";
+        let secrets = EnvSecrets::from_values([("KEY".to_owned(), key.to_owned())]);
+        let inside = serde_json::json!({ "key": key, "kind": "pem" }).to_string();
+        assert_eq!(secrets.redact(&inside), r#"{"key":"***","kind":"pem"}"#);
+        let told = format!("db | {}", key.trim_end().replace('\n', "\ndb | "));
+        let shown = secrets.redact(&told);
+        assert_eq!(shown.matches("db | ***\n").count(), 2, "{shown}");
+        assert!(shown.contains("END PRIVATE KEY"), "{shown}");
+
+        let secrets = EnvSecrets::from_values([("KEY".to_owned(), "pass\"word\\1".to_owned())]);
+        assert_eq!(secrets.redact(r#"{"a":"pass\"word\\1"}"#), r#"{"a":"***"}"#);
     }
 
     #[test]

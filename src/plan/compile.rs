@@ -120,7 +120,7 @@ impl Resolver<'_, '_> {
             Ok(Some(id)) => return Some(self.loader.texts.whole(id)),
             Ok(None) => {
                 let message = format!("there is no file `{}`", path.text);
-                self.loader.texts.missing(Code::TextMissing, message, &path.text, Some(path.span))
+                self.loader.texts.missing(message, &path.text, Some(path.span))
             }
             Err(complaint) => complaint.at(path.span, ""),
         };

@@ -120,8 +120,7 @@ impl<'a> Loader<'a> {
         let id = match self.texts.read(&path) {
             Ok(Some(id)) => id,
             Ok(None) => {
-                let message = format!("there is no pipeline `{name}`");
-                self.found.push(self.texts.missing(Code::PipelineMissing, message, &path, at));
+                self.found.push(self.texts.missing_pipeline(name, &path, at, !chain.is_empty()));
                 return None;
             }
             Err(complaint) => {

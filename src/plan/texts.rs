@@ -7,6 +7,9 @@ use crate::diag::{self, Code, Diagnostic, SourceId, Span, nearest};
 use crate::expr::Fault;
 use crate::model::Text;
 
+/// Where files lie that are there to be extended by pipelines and are none by themselves.
+const SHARED: &str = "pipelines/functions/";
+
 /// The texts that one load reads: each is asked for once, given a place for diagnostics, and kept for the bundle.
 pub(super) struct Texts<'a> {
     door: &'a dyn Sources,
@@ -83,27 +86,48 @@ impl<'a> Texts<'a> {
     }
 
     /// The complaint that `path` is not there, with the nearest path that is.
-    pub(super) fn missing(&self, code: Code, message: String, path: &str, at: Option<Span>) -> Diagnostic {
+    pub(super) fn missing(&self, message: String, path: &str, at: Option<Span>) -> Diagnostic {
         let folder = path.split('/').next().unwrap_or_default();
         let known = self.door.list(folder);
-        let complaint = Diagnostic::new(code, message);
-        let complaint = match at {
-            Some(span) => complaint.at(span, "not found"),
-            None => complaint,
-        };
-        match nearest(path, known.iter().map(String::as_str)) {
-            Some(near) if code == Code::PipelineMissing => {
-                let name = near.strip_prefix("pipelines/").and_then(|near| near.strip_suffix(".toml"));
-                complaint.help(format!("did you mean `{}`?", name.unwrap_or(near)))
-            }
-            Some(near) => complaint.help(format!("did you mean `{near}`?")),
-            None => complaint.help(format!("`atoll which {path}` says where it is looked for")),
-        }
+        let near = nearest(path, known.iter().map(String::as_str));
+        complaint(Code::TextMissing, message, path, at, near)
+    }
+
+    /// The complaint that there is no pipeline `name`, with the nearest name that there is; names of what is shared only where
+    /// something is to be extended.
+    pub(super) fn missing_pipeline(
+        &self,
+        name: &str,
+        path: &str,
+        at: Option<Span>,
+        extends: bool,
+    ) -> Diagnostic {
+        let known = self.door.list("pipelines");
+        let known = known.iter().map(String::as_str).filter(|path| extends || !path.starts_with(SHARED));
+        let near = nearest(name, known.flat_map(|path| name_of(path).into_iter().chain([path])));
+        complaint(Code::PipelineMissing, format!("there is no pipeline `{name}`"), path, at, near)
     }
 
     /// Everything that was read.
     pub(super) fn finish(self) -> (diag::Sources, BTreeMap<String, String>) {
         let read = self.read.into_inner();
         (read.sources, read.files)
+    }
+}
+
+/// What a pipeline of the library is called.
+fn name_of(path: &str) -> Option<&str> {
+    path.strip_prefix("pipelines/")?.strip_suffix(".toml")
+}
+
+fn complaint(code: Code, message: String, path: &str, at: Option<Span>, near: Option<&str>) -> Diagnostic {
+    let complaint = Diagnostic::new(code, message);
+    let complaint = match at {
+        Some(span) => complaint.at(span, "not found"),
+        None => complaint,
+    };
+    match near {
+        Some(near) => complaint.help(format!("did you mean `{near}`?")),
+        None => complaint.help(format!("`atoll which {path}` says where it is looked for")),
     }
 }

@@ -25,6 +25,7 @@ mod port;
 mod read;
 mod run;
 mod select;
+mod texts;
 mod trust;
 mod tui;
 mod variables;

@@ -210,7 +210,7 @@ pub struct EvidenceRef {
     /// Its media type.
     pub media_type: String,
     /// Its length in bytes.
-    pub length: usize,
+    pub length: u64,
     /// What it is found by; null where it could not be kept.
     #[schemars(with = "Option<String>")]
     pub digest: Option<Digest>,
@@ -262,10 +262,11 @@ fn short(part: &Value) -> Value {
 }
 
 fn kept(evidence: &Evidence, evidences: Option<&dyn Evidences>) -> EvidenceRef {
+    let kept = evidences.and_then(|evidences| evidences.keep(&evidence.bytes).ok());
     EvidenceRef {
         name: evidence.name.to_owned(),
         media_type: evidence.media_type.to_owned(),
-        length: evidence.bytes.len(),
-        digest: evidences.and_then(|evidences| evidences.keep(&evidence.bytes).ok()),
+        length: kept.map_or(evidence.bytes.len() as u64, |blob| blob.size),
+        digest: kept.map(|blob| blob.digest),
     }
 }

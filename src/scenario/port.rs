@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::value::{Digest, Value};
+use crate::value::{BlobRef, Value};
 
 /// The inside of a held service, as far as scenarios need it. Nothing is ever run outside of it.
 pub trait Shell: Send + Sync {
@@ -116,8 +116,8 @@ pub struct ShellError(pub String);
 
 /// Where evidence is kept.
 pub trait Evidences: Send + Sync {
-    /// Keeps the bytes and gives the digest they are found by.
-    fn keep(&self, bytes: &[u8]) -> Result<Digest, String>;
+    /// Keeps the bytes, or what may be kept of them, and says where they are found.
+    fn keep(&self, bytes: &[u8]) -> Result<BlobRef, String>;
 }
 
 /// Something that is still being done.

@@ -9,7 +9,7 @@ use super::{Blobs, Failure, Funds};
 use crate::clock::Clock;
 use crate::id::{Address, RunId};
 use crate::schema::Schema;
-use crate::value::Value;
+use crate::value::{Value, change_texts};
 
 /// What a verb or resource may use beside its input. Cheap to clone.
 #[derive(Clone)]
@@ -140,6 +140,10 @@ pub trait Secrets: Send + Sync + 'static {
     }
     /// `text` with every known secret value, in plain or encoded form, replaced by `***`.
     fn redact(&self, text: &str) -> String;
+    /// The same for every text in `value`.
+    fn redact_value(&self, value: &mut Value) {
+        change_texts(value, &|text| self.redact(text));
+    }
 }
 
 impl Context {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
 use super::complaint::render;
+use super::place::Named;
 use crate::diag::{Code, Diagnostic, SourceId, Sources, Span};
 use crate::model::{Node, Raw, Table};
 use crate::schema::{Schema, Violation};
@@ -25,25 +26,12 @@ pub struct EnvironmentLoad;
 #[serde(deny_unknown_fields, default)]
 pub struct With {
     /// The file: a path, or the value of an input of type `file`.
-    pub file: Option<File>,
+    pub file: Option<Named>,
     /// A file or directory: `environment.toml` in the directory that holds it is read where `file` is not given, if there
     /// is one.
     pub near: Option<String>,
     /// The same as in the file, in the pipeline itself; of what both say, this counts.
     pub also: Option<Value>,
-}
-
-/// A file.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum File {
-    /// Its path, relative to the project.
-    Path(String),
-    /// The value of an input of type `file`; only its path is used.
-    Input {
-        /// Its path.
-        path: String,
-    },
 }
 
 /// What `environment_load` brings back.
@@ -111,36 +99,46 @@ fn load(with: With, cx: &Context) -> Result<Out, Failure> {
         let node = Node::parse(&sources, id).map_err(|errors| refused(&file, &errors, &sources))?;
         written = Some((file, id, node));
     }
+    let also = with.also.unwrap_or_default();
     let mut value = written.as_ref().map_or_else(|| json!({}), |(_, _, node)| node.to_value());
-    if let Some(also) = with.also.filter(|also| !also.is_null()) {
-        merge(&mut value, also);
+    if !also.is_null() {
+        merge(&mut value, also.clone());
     }
+    let file = written.as_ref().map(|(file, ..)| file.clone());
+    let name = match &file {
+        Some(file) if also.is_null() => file.clone(),
+        Some(file) => format!("{file} with what the pipeline adds"),
+        None => "of the pipeline".to_owned(),
+    };
+    // What the pipeline says has no place in the file.
+    let place = |pointer: &str| {
+        let of_file = written.as_ref().filter(|_| also.pointer(pointer).is_none());
+        of_file.map(|(_, id, node)| spanned(*id, node, pointer))
+    };
     let schema = schema()?;
-    let violations = schema.violations(&value);
-    if !violations.is_empty() {
-        let name = written.as_ref().map_or("the pipeline", |(file, _, _)| file.as_str()).to_owned();
-        let found: Vec<Diagnostic> = violations
-            .iter()
-            .flat_map(|violation| {
-                complaints(violation, &value, written.as_ref().map(|(_, id, node)| (*id, node)))
-            })
-            .collect();
+    let found: Vec<Diagnostic> = schema
+        .violations(&value)
+        .iter()
+        .flat_map(|violation| complaints(violation, &value, &place))
+        .collect();
+    if !found.is_empty() {
         return Err(refused(&name, &found, &sources));
     }
-    let base = match &written {
-        Some((file, ..)) => project.join(file).parent().map_or_else(|| project.clone(), Path::to_owned),
+    let base = match &file {
+        Some(file) => project.join(file).parent().map_or_else(|| project.clone(), Path::to_owned),
         None => project.clone(),
     };
-    let place = |pointer: &str| written.as_ref().map(|(_, id, node)| spanned(*id, node, pointer));
-    let file = written.as_ref().map(|(file, ..)| file.clone());
     let complain = |pointer: &str, message: String| {
-        let mut complaint = Diagnostic::new(Code::Environment, message);
-        if let Some(span) = place(pointer) {
-            complaint = complaint.at(span, "");
-        }
-        refused(file.as_deref().unwrap_or("the pipeline"), &[complaint], &sources)
+        refused(&name, &[placed(Diagnostic::new(Code::Environment, message), place(pointer))], &sources)
     };
-    finish(value, &base, &*cx.blobs, &complain).map(|out| Out { file: file.clone(), ..out })
+    finish(value, &base, &*cx.blobs, &complain).map(|out| Out { file, ..out })
+}
+
+fn placed(complaint: Diagnostic, place: Option<Span>) -> Diagnostic {
+    match place {
+        Some(span) => complaint.at(span, ""),
+        None => complaint,
+    }
 }
 
 /// Makes trees of the directories that are named, and keys of `hold.service` of the rest.
@@ -201,8 +199,8 @@ fn finish(
 
 /// The file that is meant, as it was named.
 fn chosen(with: &With, project: &Path) -> Option<String> {
-    if let Some(File::Path(path) | File::Input { path }) = &with.file {
-        return Some(path.clone());
+    if let Some(file) = &with.file {
+        return Some(file.path().to_owned());
     }
     let near = with.near.as_deref().filter(|near| !near.is_empty())?;
     let dir = Path::new(near).parent().map_or_else(PathBuf::new, Path::to_owned);
@@ -246,12 +244,7 @@ fn refused(name: &str, found: &[Diagnostic], sources: &Sources) -> Failure {
 }
 
 /// What a violation means to the author: unknown keys are named one by one, with the nearest known one.
-fn complaints(violation: &Violation, value: &Value, written: Option<(SourceId, &Node)>) -> Vec<Diagnostic> {
-    let at = |pointer: &str| written.map(|(id, node)| spanned(id, node, pointer));
-    let with = |complaint: Diagnostic, pointer: &str| match at(pointer) {
-        Some(span) => complaint.at(span, ""),
-        None => complaint,
-    };
+fn complaints(violation: &Violation, value: &Value, place: &dyn Fn(&str) -> Option<Span>) -> Vec<Diagnostic> {
     let known = known_keys(&violation.pointer);
     let here = value.pointer(&violation.pointer).and_then(Value::as_object);
     let strange: Vec<&String> = here
@@ -265,14 +258,12 @@ fn complaints(violation: &Violation, value: &Value, written: Option<(SourceId, &
         } else {
             format!("`{name}`: {}", violation.message)
         };
-        return vec![with(Diagnostic::new(Code::Environment, message), &violation.pointer)];
+        return vec![placed(Diagnostic::new(Code::Environment, message), place(&violation.pointer))];
     }
     let complain = |key: &String| {
         let message = format!("an environment has no key `{key}` here");
-        with(
-            Diagnostic::new(Code::Environment, message).suggest(key, known.iter().copied()),
-            &format!("{}/{}", violation.pointer, escaped(key)),
-        )
+        let complaint = Diagnostic::new(Code::Environment, message).suggest(key, known.iter().copied());
+        placed(complaint, place(&format!("{}/{}", violation.pointer, escaped(key))))
     };
     strange.into_iter().map(complain).collect()
 }

@@ -3,7 +3,32 @@
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use crate::verb::Failure;
+
+/// A file or a directory, by name.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Named {
+    /// Its path, relative to the project.
+    Path(String),
+    /// The value of an input of type `file` or `dir`; only its path is used.
+    Input {
+        /// Its path.
+        path: String,
+    },
+}
+
+impl Named {
+    /// Its path, relative to the project.
+    pub(super) fn path(&self) -> &str {
+        match self {
+            Self::Path(path) | Self::Input { path } => path,
+        }
+    }
+}
 
 /// The absolute form of `given`. A relative path starts from `project` and must stay in it, links included; an
 /// absolute one leads anywhere.

@@ -9,10 +9,11 @@ use serde::Deserialize;
 
 use super::chromium::Pages;
 use crate::clients::browser::Chromium;
+use crate::diag::nearest;
 use crate::scenario::{
     Action, Evidences, Generator, Observation, Place, Scenario, Shell, Stage, Variables, Web, run,
 };
-use crate::value::{Digest, Value};
+use crate::value::{BlobRef, Value};
 use crate::verb::{Blobs, Context, Failure, Output, Secrets, Traits, Verb};
 
 /// Finds the inside of a held service by its id.
@@ -115,7 +116,7 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
             }
         }
         let pages = Pages(self.chromium.clone());
-        let kept = Kept(cx.blobs.clone());
+        let kept = Kept { blobs: cx.blobs.clone(), secrets: cx.secrets.clone() };
         let stage = Stage {
             web: web.as_ref(),
             target: with.target.as_deref(),
@@ -130,7 +131,11 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
         let generator = Generator::new(seed, cx.clock.now());
         let variables = Variables::given(with.variables.unwrap_or_default()).generating(generator);
         tokio::select! {
-            observation = run(&scenario, &stage, variables) => Ok(Output::free(redacted(observation, &*cx.secrets))),
+            mut observation = run(&scenario, &stage, variables) => {
+                // Programs print secrets.
+                observation.change_texts(&|text| cx.secrets.redact(text));
+                Ok(Output::free(observation))
+            }
             () = cx.cancel.cancelled() => Err(Failure::cancelled()),
         }
     }
@@ -145,12 +150,13 @@ impl ScenarioRun {
     ) -> Result<BTreeMap<String, Place>, Failure> {
         let place = |called: &String| {
             let (name, port) = called.split_once(':').map_or((called.as_str(), None), |(n, p)| (n, Some(p)));
-            let beside = services.get(name).ok_or_else(|| no_place(scenario, called, services.keys()))?;
+            let beside = services.get(name);
+            let beside = beside.ok_or_else(|| no_place(scenario, called, name, services.keys()))?;
             let target = match port {
                 None => beside.url.clone(),
                 Some(port) => {
                     let own = beside.ports.get(port);
-                    let own = own.ok_or_else(|| no_place(scenario, called, beside.ports.keys()))?;
+                    let own = own.ok_or_else(|| no_place(scenario, called, port, beside.ports.keys()))?;
                     format!("http://127.0.0.1:{own}")
                 }
             };
@@ -161,25 +167,26 @@ impl ScenarioRun {
     }
 }
 
-fn no_place<'a>(scenario: &Scenario, called: &str, known: impl Iterator<Item = &'a String>) -> Failure {
-    let known = known.cloned().collect::<Vec<_>>().join(", ");
-    let known = if known.is_empty() {
-        "there is none beside the program".to_owned()
-    } else {
-        format!("there are: {known}")
+/// The failure of a step that talks to `called`, which has the unknown name or port `meant`.
+fn no_place<'a>(
+    scenario: &Scenario,
+    called: &str,
+    meant: &str,
+    known: impl Iterator<Item = &'a String>,
+) -> Failure {
+    let mut steps = scenario.setup.iter().chain(&scenario.steps).chain(&scenario.teardown);
+    let line = steps.find(|step| step.service.as_deref() == Some(called)).map_or(1, |step| step.line);
+    let known: Vec<&str> = known.map(String::as_str).collect();
+    let near = nearest(meant, known.iter().copied()).map(|near| format!("did you mean `{near}`? "));
+    let known = match known.as_slice() {
+        [] => "a program that is up already has none; services need an environment, and a program that is started \
+               (`--code` or `--image`)"
+            .to_owned(),
+        known => format!("{}there are: {}", near.unwrap_or_default(), known.join(", ")),
     };
-    Failure::permanent(format!(
-        "the scenario `{}` has steps for the service `{called}`, which is not held",
-        scenario.id
-    ))
-    .hint(format!("{known}; the environment says which services run beside the program"))
-}
-
-/// An observation in which no secret stands: programs print them.
-fn redacted(observation: Observation, secrets: &dyn Secrets) -> Observation {
-    let Ok(text) = serde_json::to_string(&observation) else { return observation };
-    let clean = secrets.redact(&text);
-    if clean == text { observation } else { serde_json::from_str(&clean).unwrap_or(observation) }
+    let file = if scenario.file.is_empty() { &scenario.id } else { &scenario.file };
+    Failure::permanent(format!("{file}:{line}: there is no service `{called}`: {known}"))
+        .hint("the environment says which services run beside the program")
 }
 
 /// Steps that happen inside the service.
@@ -192,12 +199,17 @@ fn outside(scenario: &Scenario) -> Option<&'static str> {
     own.map(|step| &step.action).find(|action| action.needs_target()).map(Action::word)
 }
 
-/// Evidence is kept among the blobs of the run.
-struct Kept(Arc<dyn Blobs>);
+/// Evidence is kept among the blobs of the run, texts without the secrets in them.
+struct Kept {
+    blobs: Arc<dyn Blobs>,
+    secrets: Arc<dyn Secrets>,
+}
 
 impl Evidences for Kept {
-    fn keep(&self, bytes: &[u8]) -> Result<Digest, String> {
-        self.0.put(bytes).map(|blob| blob.digest).map_err(|e| e.to_string())
+    fn keep(&self, bytes: &[u8]) -> Result<BlobRef, String> {
+        let clean = std::str::from_utf8(bytes).ok().map(|text| self.secrets.redact(text));
+        let bytes = clean.as_ref().map_or(bytes, String::as_bytes);
+        self.blobs.put(bytes).map_err(|e| e.to_string())
     }
 }
 
@@ -209,4 +221,26 @@ fn no_service(id: &str) -> Failure {
 fn lacks(scenario: &Scenario, word: &str, key: &str, example: &str) -> Failure {
     Failure::permanent(format!("the scenario `{}` has `{word}` steps, but no `{key}` is given", scenario.id))
         .hint(format!("add `{key} = \"{example}\"` to the step"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clients::secrets::EnvSecrets;
+    use crate::verb::MemoryBlobs;
+
+    #[test]
+    fn evidence_is_kept_without_secrets_where_it_is_text() {
+        let blobs = Arc::new(MemoryBlobs::default());
+        let secrets = EnvSecrets::from_values([("KEY".to_owned(), "open-sesame".to_owned())]);
+        let kept = Kept { blobs: blobs.clone(), secrets: Arc::new(secrets) };
+        let keep = |bytes: &[u8]| {
+            let blob = kept.keep(bytes).unwrap();
+            let found = blobs.get(&blob.digest).unwrap().to_vec();
+            assert_eq!(blob.size, found.len() as u64);
+            found
+        };
+        assert_eq!(keep(b"<p>open-sesame</p>"), b"<p>***</p>");
+        assert_eq!(keep(b"\xffPNG open-sesame"), b"\xffPNG open-sesame");
+    }
 }

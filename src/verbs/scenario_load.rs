@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::complaint::render;
+use super::place::Named;
 use crate::diag::{Code, Diagnostic, Severity};
 use crate::scenario::{Files, Scenario, load_given};
 use crate::value::{Digest, Value};
@@ -26,23 +27,10 @@ pub struct ScenarioLoad;
 pub struct With {
     /// The directory: a path, or the value of an input of type `dir`. Its `*.yaml` and `*.yml` files are read, and those of
     /// directories in it; what lies in a directory called `fixtures` are fixtures.
-    pub dir: Dir,
+    pub dir: Named,
     /// Names of the variables that the scenarios are given when they are run, so that their placeholders are no mistake.
     #[serde(default)]
     pub given: Vec<String>,
-}
-
-/// A directory.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Dir {
-    /// Its path, relative to the project.
-    Path(String),
-    /// The value of an input of type `dir`; only its path is used.
-    Input {
-        /// Its path.
-        path: String,
-    },
 }
 
 /// What `scenario_load` brings back.
@@ -76,7 +64,8 @@ scenario_load = { dir = "{{ inputs.scenarios }}" }
     type Out = Out;
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
-        let With { dir: Dir::Path(path) | Dir::Input { path }, given } = with;
+        let With { dir, given } = with;
+        let path = dir.path().to_owned();
         let dir = cx.workspace.project.join(&path);
         let read = tokio::task::spawn_blocking(move || read_and_load(&dir, &path, &given)).await;
         let out = read.map_err(|e| Failure::permanent(format!("the scenarios could not be read: {e}")))??;

@@ -97,7 +97,7 @@ hold = { service = { image = "{{ steps.build.output.image }}", port = 8080, read
             environment = start => environment?,
             () = cx.cancel.cancelled() => return Err(Failure::cancelled()),
         };
-        cx.progress.line(told(&environment));
+        cx.progress.line(cx.secrets.redact(&told(&environment)));
         let secrets = cx.secrets.clone();
         let (runtimes, late) = (self.runtimes.clone(), ahead.is_some());
         Ok(Box::new(Hold { runtimes, environment: Some(environment), secrets, late }))

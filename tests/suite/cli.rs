@@ -223,6 +223,12 @@ fn texts_come_from_the_nearest_layer_and_can_be_ejected() {
     );
     project.run(&["eject", "preflight", "--into", "there"]).exits(0);
     project.run(&["which", "preflite"]).exits(2).stderr_has("did you mean");
+    // What is there to be extended is suggested for that alone.
+    let none = project.run(&["check", "functions/trial"]).exits(3).stdout_has("there is no pipeline");
+    assert!(!none.stdout.contains("did you mean"), "{}", none.stdout);
+    project.write("deep/er/sharing.toml", "atoll = 1\nextends = \"functions/trial\"\n");
+    project.run(&["check", "sharing.toml"]).exits(3).stdout_has("did you mean `functions/trials`?");
+    project.run(&["check", "preflite"]).exits(3).stdout_has("did you mean `preflight`?");
     project.write("atoll.toml", "[lane]\nllm = 2\n");
     project.run(&["check", "preflight"]).exits(3).stderr_has("did you mean `lanes`?");
 }

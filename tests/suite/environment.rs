@@ -6,7 +6,9 @@ use std::net::{TcpListener, ToSocketAddrs};
 use std::path::Path;
 use std::process::Command;
 
-use crate::binary::Project;
+use serde_json::json;
+
+use crate::binary::{Project, Ran};
 use crate::recorded::there;
 
 /// Whether redis and PostgreSQL are installed; where they are required and are not, the test fails.
@@ -90,6 +92,12 @@ fn asking() -> Project {
     Project::new().file("code/main.py", ASKING).file("code/Dockerfile", DOCKERFILE)
 }
 
+/// `atoll validate` of the project's code, by assertions alone.
+fn validate(project: &Project, runtime: &str, more: &[&str]) -> Ran {
+    let run = ["validate", "--scenarios", "scenarios", "--code", "code", "--runtime", runtime, "--no-judge"];
+    project.run(&[&run, more].concat())
+}
+
 /// A redis that runs on nothing but its own files, so that it can be put into any image of the same distribution.
 fn portable_redis(project: &Project) {
     let dir = project.path("cache");
@@ -160,9 +168,7 @@ steps:
         "redis-cli -h program -p 8080 ping; echo reached > /shared/note\" }\n    assert: { exit_code: 0, stdout: { contains: HTTP } }",
     );
     project.write("scenarios/names.yaml", &scenario);
-    let run =
-        ["validate", "--scenarios", "scenarios", "--code", "code", "--runtime", "docker", "--no-judge", "-q"];
-    project.run(&run).exits(0).stdout_has("✓ names");
+    validate(&project, "docker", &["-q"]).exits(0).stdout_has("✓ names");
     let left = |what: &[&str]| {
         let output = Command::new("docker").args(what).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
@@ -224,19 +230,12 @@ steps:
 "
         ),
     );
-    let run = [
-        "validate",
-        "--scenarios",
-        "scenarios",
-        "--code",
-        "code",
-        "--runtime",
-        "process",
-        "--no-judge",
-        "-q",
-    ];
-    project.run(&run).exits(0).stdout_has("✓ hosts");
+    let report = validate(&project, "process", &["--format", "json"]).exits(0).json();
     answering.join().unwrap();
+    // It is alone, and its log says all the same what it was looking for in vain.
+    let step = &report["scenarios"][0]["steps"][2];
+    let log = step["log"].as_str().unwrap();
+    assert!(log.contains("atoll: no-such-host.invalid:443 cannot be reached: "), "{step:#}");
 }
 
 #[test]
@@ -247,6 +246,7 @@ fn what_keeps_a_service_from_coming_up_is_no_fault_of_the_program() {
     }
     let boot = "id: boot\nsteps:\n  - request: { method: GET, path: / }\n    assert: { status: 200 }\n";
     let project = asking().file("scenarios/boot.yaml", boot);
+    let run = || validate(&project, "process", &["-q"]);
     let service = |command: &str, more: &str| {
         project.write(
             "side/Dockerfile",
@@ -254,39 +254,217 @@ fn what_keeps_a_service_from_coming_up_is_no_fault_of_the_program() {
         );
         project.write("environment.toml", &format!("[services.side]\ncode = \"side\"\nport = 7000\n{more}"));
     };
-    let run = [
-        "validate",
-        "--scenarios",
-        "scenarios",
-        "--code",
-        "code",
-        "--runtime",
-        "process",
-        "--no-judge",
-        "-q",
-    ];
     service("echo no space left; exit 3", "");
-    project
-        .run(&run)
+    run()
         .exits(1)
         .stdout_has("`side` is not up: it ended with exit code 3")
         .stdout_has("side | no space left");
     service("echo up; sleep 600", "ready = { log = 'up' }\nseed = [\"echo half of it; exit 5\"]\n");
-    let seeded = project.run(&run).exits(1);
-    seeded.stdout_has("what seeds it, `echo half of it; exit 5`, ended with exit code 5: half of it");
+    let seeded = run().exits(1);
+    seeded.stdout_has("what seeds it: `echo half of it; exit 5` ended with exit code 5: half of it");
     service("sleep 600", "ready = { command = 'test -e /srv/done', within = '300ms' }\n");
-    project
-        .run(&run)
-        .exits(1)
-        .stdout_has("not ready within 300ms: `test -e /srv/done` ends with exit code 1");
+    run().exits(1).stdout_has("not ready within 300ms: `test -e /srv/done` ended with exit code 1");
+    service("sleep 600", "ready = { command = 'sleep 600', within = '300ms' }\n");
+    run().exits(1).stdout_has("not ready within 300ms: `sleep 600` does not end");
     service("exit 0", "");
     project.write("side/Dockerfile", "FROM debian\nRUN echo no such package; false\n");
-    let unbuilt = project.run(&run).exits(1);
+    let unbuilt = run().exits(1);
     unbuilt.stdout_has("the service `side` of the environment does not build").stdout_has("no such package");
     service("sleep 600", "");
     let text = project.read("environment.toml").replace("7000", "8080");
     project.write("environment.toml", &text);
-    project.run(&run).exits(1).stdout_has("`program` and `side` both listen on port 8080");
+    run().exits(1).stdout_has("`program` and `side` both listen on port 8080");
+}
+
+/// Asks a service as soon as it starts, and gives up where there is none.
+const EAGER: &str = r#"import socket
+with socket.create_connection(("first", 7001), timeout=10) as peer:
+    print("first says", peer.recv(100), flush=True)
+print("shared:", open("/shared/seeded").read(), flush=True)
+listener = socket.create_server(("0.0.0.0", 7002))
+while True:
+    listener.accept()
+"#;
+
+/// Takes its time, then greets.
+const SLOW: &str = r#"import socket, time
+time.sleep(0.5)
+listener = socket.create_server(("0.0.0.0", 7001))
+while True:
+    peer, _ = listener.accept()
+    peer.sendall(b"hello")
+    peer.close()
+"#;
+
+#[test]
+fn a_service_starts_after_those_it_needs_are_up_and_seeded() {
+    let name = "a_service_starts_after_those_it_needs_are_up_and_seeded";
+    if !there("process", name) {
+        return;
+    }
+    let boot = "id: boot\nsteps:\n  - request: { method: GET, path: /first/7001 }\n    assert: { body: { equals: hello } }\n";
+    let project = asking()
+        .file("scenarios/boot.yaml", boot)
+        .file("first/main.py", SLOW)
+        .file("second/main.py", EAGER)
+        .file("first/Dockerfile", DOCKERFILE)
+        .file("second/Dockerfile", DOCKERFILE);
+    let environment = r#"
+[services.second]
+code    = "second"
+port    = 7002
+after   = ["first"]
+volumes = { shared = "/shared" }
+
+[services.first]
+code    = "first"
+port    = 7001
+volumes = { shared = "/shared" }
+seed    = ["sleep 0.3; echo seeded > /shared/seeded"]
+"#;
+    project.write("environment.toml", environment);
+    let report = validate(&project, "process", &["--format", "json"]).exits(0).json();
+    assert_eq!(report["scenarios"][0]["passed"], true, "{report:#}");
+    // Without it, it is too early.
+    project.write("environment.toml", &environment.replace("after ", "# after "));
+    let early = validate(&project, "process", &["-q"]).exits(1);
+    early.stdout_has("`second` is not up: it ended with exit code 1").stdout_has("second | ");
+    project.write("environment.toml", &environment.replace("[\"first\"]", "[\"fist\"]"));
+    validate(&project, "process", &["-q"])
+        .exits(1)
+        .stdout_has("starts after `fist`, but there is no such service");
+}
+
+const ALSO: &str = r#"
+atoll = 1
+name = "also"
+
+[steps.environment]
+environment_load = { near = "app/scenarios", also = { program = { env = { B = "two" } }, services = { db = { port = 5433 }, cache = { image = "redis:7", port = PORT } } } }
+
+[outputs]
+program  = "steps.environment.output.program"
+services = "steps.environment.output.services"
+builds   = "steps.environment.output.builds | map(attribute='service')"
+"#;
+
+#[test]
+fn a_pipeline_adds_to_an_environment_and_has_the_last_word() {
+    let project = Project::new()
+        .file("also.toml", &ALSO.replace("PORT", "6379"))
+        .file(
+            "app/environment.toml",
+            "[program]\nenv = { A = 'one', B = 'one' }\n[services.db]\ncode = 'db'\nport = 5432\n",
+        )
+        .file("app/db/Dockerfile", "FROM debian\n");
+    let outputs = &project.run(&["run", "also.toml", "--format", "json"]).exits(0).json()["outputs"];
+    assert_eq!(outputs["program"], json!({"env": {"A": "one", "B": "two"}}));
+    assert_eq!(
+        outputs["services"],
+        json!({"db": {"port": 5433}, "cache": {"image": "redis:7", "port": 6379}})
+    );
+    assert_eq!(outputs["builds"], json!(["db"]), "its directory lies beside the file");
+
+    // What is wrong in the pipeline is said of the pipeline, not of a file that is in order.
+    project.write("also.toml", &ALSO.replace("PORT", "'many'"));
+    let wrong = project.run(&["run", "also.toml"]).exits(1).stderr_has("services.cache.port");
+    assert!(!wrong.stderr.contains("environment.toml:"), "{}", wrong.stderr);
+    // Without a file, the pipeline says all of it.
+    project.write("also.toml", &ALSO.replace("PORT", "6379").replace("near = \"app/scenarios\", ", ""));
+    project.run(&["run", "also.toml"]).exits(1).stderr_has("either `image` or `code`");
+}
+
+#[test]
+fn a_service_that_is_not_there_is_named_with_its_place_and_those_that_are() {
+    let name = "a_service_that_is_not_there_is_named_with_its_place_and_those_that_are";
+    if !there("process", name) {
+        return;
+    }
+    let stray = |service: &str| {
+        format!(
+            "id: stray
+steps:
+  - request: {{ method: GET, path: / }}
+    assert: {{ status: 200 }}
+  - service: {service}
+    request: {{ method: GET, path: / }}
+    assert: {{ status: 200 }}
+"
+        )
+    };
+    let project = asking()
+        .file("environment.toml", "[services.cache]\nready = 'none'\ncode = 'side'\nport = 7000\n")
+        .file("side/Dockerfile", "FROM debian\n")
+        .file("scenarios/stray.yaml", &stray("cach"));
+    let run = || validate(&project, "process", &["-q"]).exits(1);
+    let known =
+        "scenarios/stray.yaml:5: there is no service `cach`: did you mean `cache`? there are: cache, program";
+    run().stdout_has(known);
+    project.write("scenarios/stray.yaml", &stray("cache:7001"));
+    run().stdout_has("stray.yaml:5: there is no service `cache:7001`: did you mean `7000`? there are: 7000");
+    let target =
+        ["validate", "--scenarios", "scenarios", "--target", "http://127.0.0.1:9", "--no-judge", "-q"];
+    project
+        .run(&target)
+        .exits(1)
+        .stdout_has("there is no service `cache:7001`")
+        .stdout_has("services need an environment");
+}
+
+const TALKATIVE: &str = r#"import http.server, json, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        token = os.environ["TOKEN"]
+        body = json.dumps({"pin": int(token), "text": f"<{token}>", token: True}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+http.server.ThreadingHTTPServer(("0.0.0.0", int(os.environ["PORT"])), Handler).serve_forever()
+"#;
+
+#[test]
+fn a_secret_of_digits_is_nowhere_in_what_was_observed() {
+    let name = "a_secret_of_digits_is_nowhere_in_what_was_observed";
+    if !there("process", name) {
+        return;
+    }
+    let secret = "7315591466";
+    let project = Project::new()
+        .env("PIN", secret)
+        .file("code/main.py", TALKATIVE)
+        .file("code/Dockerfile", DOCKERFILE)
+        .file("environment.toml", "[program]\nenv = { TOKEN = { secret = \"PIN\" } }\n")
+        .file(
+            "scenarios/pin.yaml",
+            "id: pin
+steps:
+  - request: { method: GET, path: / }
+    capture: [{ name: pin, jsonpath: $.pin }]
+    assert: { json: { $.pin: 4 } }
+",
+        );
+    let report = validate(&project, "process", &["--format", "json"]).exits(4);
+    let step = &report.json()["scenarios"][0]["steps"][0];
+    let observed = step["observed"].as_str().unwrap();
+    assert!(observed.contains(r#"{"pin": ***, "text": "<***>", "***": true}"#), "{step:#}");
+    assert_eq!(step["captures"][0]["value"], "***", "{step:#}");
+    assert!(!report.stdout.contains(secret) && !report.stderr.contains(secret), "{}", report.stdout);
+    assert!(!holds(&project.path("."), secret.as_bytes()), "the secret is on the disk");
+
+    // What it says before it is up is told while the run goes on.
+    project.write(
+        "environment.toml",
+        "[program]\nenv = { TOKEN = { secret = \"PIN\" } }\nseed = [\"echo no: $TOKEN; false\"]\n",
+    );
+    let unseeded =
+        validate(&project, "process", &["--events", "events.jsonl"]).exits(4).stdout_has("no: ***");
+    let events = project.read("events.jsonl");
+    let told = |line: &str| line.contains(r#""note":"line""#) && line.contains("exit code 1: no: ***");
+    assert!(events.lines().any(told), "{events}");
+    for text in [&unseeded.stdout, &unseeded.stderr, &events] {
+        assert!(!text.contains(secret), "{text}");
+    }
 }
 
 #[test]
@@ -298,17 +476,7 @@ fn mistakes_in_an_environment_are_shown_where_they_are() {
         )
         .file("code/Dockerfile", "FROM debian\n")
         .file("side/Dockerfile", "FROM debian\n");
-    let run = [
-        "validate",
-        "--scenarios",
-        "scenarios",
-        "--code",
-        "code",
-        "--runtime",
-        "process",
-        "--no-judge",
-        "-q",
-    ];
+    let run = || validate(&project, "process", &["-q"]);
     let cases: [(&str, &[&str]); 9] = [
         (
             "[servces.db]\nimage = 'x'\n",
@@ -331,12 +499,12 @@ fn mistakes_in_an_environment_are_shown_where_they_are() {
     ];
     for (text, parts) in cases {
         project.write("environment.toml", text);
-        let mut ran = project.run(&run).exits(1);
+        let mut ran = run().exits(1);
         for part in parts {
             ran = ran.stdout_has(part);
         }
     }
     // What is named has to be there.
     std::fs::remove_file(project.path("environment.toml")).unwrap();
-    project.run(&[&run, ["--environment", "elsewhere.toml"].as_slice()].concat()).exits(3);
+    validate(&project, "process", &["-q", "--environment", "elsewhere.toml"]).exits(3);
 }

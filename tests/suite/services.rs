@@ -165,6 +165,25 @@ async fn comes_up_and_answers(kind: Kind) {
     assert!(!running.is_up());
 }
 
+async fn a_build_does_not_see_what_is_ignored(kind: Kind) {
+    let Some(house) = house(kind, "a_build_does_not_see_what_is_ignored").await else { return };
+    let dockerfile = house.dockerfile("WORKDIR /app\nCOPY . .\n");
+    let ignore = "# left out\n**/*.log\nDockerfile\n.dockerignore\ndocs\n!docs/keep.md\n";
+    let mut files = vec![("Dockerfile", dockerfile.as_str()), (".dockerignore", ignore)];
+    files.extend(["app.py", "a.log", "x/b.log", "docs/a.md", "docs/keep.md"].map(|path| (path, "text")));
+    let built = house.build(&files).await;
+    assert!(built.ok, "{}", built.log);
+    let spec = ServiceSpec { ready: Ready::None, ..ServiceSpec::new(built.image.unwrap(), house.tag()) };
+    let running = house.runtimes.start(&spec).await.unwrap();
+    let found = out(&running.exec(sh("find /app -type f | sort")).await.unwrap());
+    assert_eq!(found, "/app/app.py\n/app/docs/keep.md");
+    house.runtimes.stop(&running).await;
+
+    files[1].1 = "[a\n";
+    let built = house.build(&files).await;
+    assert_eq!(built.reason.as_deref(), Some("line 1 of .dockerignore: `[a` is no pattern"));
+}
+
 async fn every_port_leads_inside(kind: Kind) {
     let Some(house) = house(kind, "every_port_leads_inside").await else { return };
     let second = "import threading\nthreading.Thread(target=http.server.ThreadingHTTPServer((\"0.0.0.0\", 50051), H).serve_forever).start()\n";
@@ -368,6 +387,7 @@ macro_rules! stories {
 
 stories! {
     comes_up_and_answers
+    a_build_does_not_see_what_is_ignored
     every_port_leads_inside
     a_crash_on_boot_is_seen_at_once
     one_that_never_gets_ready_says_why

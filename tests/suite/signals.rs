@@ -183,7 +183,7 @@ fn a_second_process_is_told_who_has_the_run() {
     let first = held.run();
     held.is_up();
     let pid = first.group.pid();
-    let refused = held.project.run(&["resume", "last"]).exits(1).stdout_is("");
+    let refused = held.project.run(&["resume", "last"]).exits(9).stdout_is("");
     let holder = format!("held by process {pid} on ");
     let refused = refused.stderr_has(&holder).stderr_has("wait for it, or end that process");
     assert!(!refused.stderr.contains("panicked"));
@@ -212,7 +212,7 @@ fn of_two_resumes_at_once_exactly_one_goes_on_and_a_dead_one_is_replaced() {
         let winner = pids[1 - loser];
         let mut stderr = String::new();
         lost.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-        assert_eq!(lost.wait().code(), Some(1), "round {round}: {stderr}");
+        assert_eq!(lost.wait().code(), Some(9), "round {round}: {stderr}");
         assert!(stderr.contains(&format!("held by process {winner} on ")), "round {round}: {stderr}");
         held.is_up();
         nix::sys::signal::killpg(winner, Signal::SIGKILL).expect("the winner is there");

@@ -1,5 +1,7 @@
 //! What a container finds there beside its image: files and volumes.
 
+use std::path::Path;
+
 use bollard::models::VolumeCreateRequest;
 use bollard::query_parameters::{
     RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder, UploadToContainerOptionsBuilder,
@@ -10,19 +12,26 @@ use crate::clients::service::{ServiceSpec, Tag};
 use crate::verb::Failure;
 
 impl Engine {
-    /// Puts files into a container that does not run yet.
+    /// Puts files into a container that does not run yet, and opens its volumes to whichever user its image runs as: who
+    /// shares one may be another user.
     pub(super) async fn furnish(&self, container: &str, spec: &ServiceSpec) -> Result<(), Failure> {
-        if spec.files.is_empty() {
+        if spec.files.is_empty() && spec.mounts.is_empty() {
             return Ok(());
         }
         let broken = |e: std::io::Error| Failure::transient(format!("cannot pack files: {e}"));
         let mut archive = tar::Builder::new(Vec::new());
+        for mount in &spec.mounts {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(0);
+            header.set_mode(0o777);
+            header.set_entry_type(tar::EntryType::Directory);
+            archive.append_data(&mut header, inside(&mount.at), std::io::empty()).map_err(broken)?;
+        }
         for file in &spec.files {
             let mut header = tar::Header::new_gnu();
             header.set_size(file.bytes.len() as u64);
             header.set_mode(if file.executable { 0o755 } else { 0o644 });
-            let path = file.path.strip_prefix("/").unwrap_or(&file.path);
-            archive.append_data(&mut header, path, &*file.bytes).map_err(broken)?;
+            archive.append_data(&mut header, inside(&file.path), &*file.bytes).map_err(broken)?;
         }
         let bytes = archive.into_inner().map_err(broken)?;
         let into = UploadToContainerOptionsBuilder::new().path("/").build();
@@ -51,4 +60,9 @@ impl Engine {
         let force = RemoveVolumeOptionsBuilder::new().force(true).build();
         let _ = self.api.remove_volume(name, Some(force)).await;
     }
+}
+
+/// A path of a container as archives name it.
+fn inside(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
 }

@@ -8,9 +8,9 @@ use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::StartContainerOptions;
 use tempfile::TempDir;
 
-use super::start::{AGENT_IMAGE, binds, call, network, no_json, own_dir, words};
+use super::start::{binds, call, container_of_ours, network, own_dir, words};
 use super::{Engine, ours};
-use crate::clients::agent::{self, Door, Lifeline, Orders};
+use crate::clients::agent::{Door, Lifeline, Orders};
 use crate::clients::service::{Links, ServiceSpec, Settings};
 use crate::verb::Failure;
 
@@ -60,7 +60,7 @@ impl Engine {
         settings: &Settings,
     ) -> Result<Holder, Failure> {
         let dir = own_dir()?;
-        let body = holder_body(links, spec.egress, dir.path(), &settings.program).map_err(|e| no_json(&e))?;
+        let body = holder_body(links, spec.egress, dir.path(), &settings.program)?;
         let made = self.create(&format!("{id}-network"), &spec.tag, body).await;
         let container = made.map_err(|e| ours("make the container of a network", &e))?;
         let holder = Holder {
@@ -83,30 +83,19 @@ fn holder_body(
     egress: bool,
     dir: &Path,
     program: &Path,
-) -> serde_json::Result<ContainerCreateBody> {
+) -> Result<ContainerCreateBody, Failure> {
     let doors =
         links.doors.iter().map(|door| Door { to: Path::new("/doors").join(&door.to), ..door.clone() });
     let listen = Some(PathBuf::from("/agent/agent"));
-    let orders = serde_json::to_string(&Orders { listen, doors: doors.collect(), ..Orders::default() })?;
+    let orders = Orders { listen, doors: doors.collect(), ..Orders::default() };
     let mut binds = binds(dir, program);
     binds.push(format!("{}:/doors:ro", links.dir.display()));
     let host = HostConfig {
         binds: Some(binds),
         network_mode: Some(network(egress)),
         extra_hosts: Some(links.names.iter().map(|(name, address)| format!("{name}:{address}")).collect()),
-        cap_drop: words(&["ALL"]),
         cap_add: words(&["DAC_OVERRIDE", "NET_BIND_SERVICE"]),
-        security_opt: words(&["no-new-privileges", "apparmor=unconfined"]),
-        pids_limit: Some(64),
-        memory: Some(128 << 20),
         ..HostConfig::default()
     };
-    Ok(ContainerCreateBody {
-        image: Some(AGENT_IMAGE.to_owned()),
-        entrypoint: words(&["/atoll"]),
-        cmd: words(&[agent::WORD, &orders]),
-        user: Some("0:0".to_owned()),
-        host_config: Some(host),
-        ..ContainerCreateBody::default()
-    })
+    container_of_ours(&orders, host)
 }

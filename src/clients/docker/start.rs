@@ -23,10 +23,10 @@ use super::holder::Holder;
 use super::{Engine, ours, status_of};
 use crate::clients::agent::{self, Lifeline, Orders};
 use crate::clients::service::{self, Boot, Exit, Log, ServiceSpec, Settings, Tag};
-use crate::verb::Failure;
+use crate::verb::{Class, Failure};
 
 /// The empty image that the agent's container is made of.
-pub(super) const AGENT_IMAGE: &str = "atoll-agent:1";
+const AGENT_IMAGE: &str = "atoll-agent:1";
 
 /// A service's container and the agent's beside it.
 pub(super) struct Pair {
@@ -127,7 +127,7 @@ impl Engine {
     ) -> Result<(), Failure> {
         let dir = pair.socket.parent().unwrap_or(Path::new("/"));
         let network = pair.holder.as_ref().map_or(pair.service.as_str(), Holder::container);
-        let body = agent_body(&pair.service, network, dir, &settings.program).map_err(|e| no_json(&e))?;
+        let body = agent_body(&pair.service, network, dir, &settings.program)?;
         let agent = self.create(&format!("{id}-agent"), &spec.tag, body).await;
         let agent = agent.map_err(|e| ours("make the agent's container", &e))?;
         *pair.agent.lock().unwrap_or_else(PoisonError::into_inner) = Some(agent.clone());
@@ -171,10 +171,6 @@ impl Engine {
 pub(super) fn own_dir() -> Result<TempDir, Failure> {
     let dir = tempfile::Builder::new().prefix("atoll-").tempdir();
     dir.map_err(|e| Failure::transient(format!("cannot make a directory: {e}")))
-}
-
-pub(super) fn no_json(e: &serde_json::Error) -> Failure {
-    Failure::new(crate::verb::Class::Bug, format!("the agent's orders are no JSON: {e}"))
 }
 
 fn unanswered() -> Failure {
@@ -255,6 +251,11 @@ fn mount(mount: &service::Mount) -> bollard::models::Mount {
         typ: Some(bollard::models::MountType::VOLUME),
         source: Some(mount.volume.clone()),
         target: Some(mount.at.display().to_string()),
+        // Empty at first, whatever the image has there.
+        volume_options: Some(bollard::models::MountVolumeOptions {
+            no_copy: Some(true),
+            ..bollard::models::MountVolumeOptions::default()
+        }),
         ..bollard::models::Mount::default()
     }
 }
@@ -273,21 +274,30 @@ fn agent_body(
     network: &str,
     dir: &Path,
     program: &Path,
-) -> serde_json::Result<ContainerCreateBody> {
-    let listen = Some(PathBuf::from("/agent/agent"));
-    let orders = serde_json::to_string(&Orders { listen, ..Orders::default() })?;
+) -> Result<ContainerCreateBody, Failure> {
+    let orders = Orders { listen: Some(PathBuf::from("/agent/agent")), ..Orders::default() };
     let host = HostConfig {
         binds: Some(binds(dir, program)),
         network_mode: Some(format!("container:{network}")),
         pid_mode: Some(format!("container:{service}")),
-        cap_drop: words(&["ALL"]),
         // To find and end the processes of a command that is late, whoever they run as, and to write its socket
         // into a directory that belongs to another user.
         cap_add: words(&["KILL", "SYS_PTRACE", "DAC_OVERRIDE"]),
+        ..HostConfig::default()
+    };
+    container_of_ours(&orders, host)
+}
+
+/// A small container in which nothing but an agent with `orders` runs, placed as `host` says.
+pub(super) fn container_of_ours(orders: &Orders, host: HostConfig) -> Result<ContainerCreateBody, Failure> {
+    let orders = serde_json::to_string(orders)
+        .map_err(|e| Failure::new(Class::Bug, format!("the agent's orders are no JSON: {e}")))?;
+    let host = HostConfig {
+        cap_drop: words(&["ALL"]),
         security_opt: words(&["no-new-privileges", "apparmor=unconfined"]),
         pids_limit: Some(64),
         memory: Some(128 << 20),
-        ..HostConfig::default()
+        ..host
     };
     Ok(ContainerCreateBody {
         image: Some(AGENT_IMAGE.to_owned()),

@@ -11,7 +11,7 @@ use crate::clients::llm::{Answer, Request};
 use crate::clients::registry::{Model, Provider, Registry, RegistryError};
 use crate::clock::Clock;
 use crate::meter::Meter;
-use crate::value::{Digest, Value};
+use crate::value::Digest;
 use crate::verb::{Class, Failure, SecretText, Secrets};
 
 /// Everything there is to ask models: what is known about them, keys, a cassette, one connection pool. Cheap to clone.
@@ -167,22 +167,12 @@ impl Models {
     }
 
     fn redacted(&self, mut failure: Failure) -> Failure {
-        let redact = |text: &str| self.0.secrets.redact(text);
-        let Failure { message, hint, .. } = &mut failure;
+        let Failure { message, hint, detail, .. } = &mut failure;
         for text in [message].into_iter().chain(hint) {
-            *text = redact(text);
+            *text = self.0.secrets.redact(text);
         }
-        redact_value(&mut failure.detail, &redact);
+        self.0.secrets.redact_value(detail);
         failure
-    }
-}
-
-fn redact_value(value: &mut Value, redact: &dyn Fn(&str) -> String) {
-    match value {
-        Value::String(text) => *text = redact(text),
-        Value::Array(items) => items.iter_mut().for_each(|item| redact_value(item, redact)),
-        Value::Object(table) => table.values_mut().for_each(|item| redact_value(item, redact)),
-        _ => {}
     }
 }
 

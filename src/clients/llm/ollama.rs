@@ -3,7 +3,7 @@
 use serde_json::{Map, json};
 
 use super::dialect::{Call, Dialect, Draft, Interrupted, number};
-use super::openai::bearer;
+use super::openai::{bearer, head};
 use crate::clients::llm::{Effort, Message, Request, Stop, Usage};
 use crate::clients::registry::{Means, Model};
 use crate::value::Value;
@@ -13,11 +13,7 @@ pub struct Ollama;
 
 impl Dialect for Ollama {
     fn call(&self, request: &Request, model: &Model) -> Call {
-        let mut body = Map::new();
-        body.insert("model".to_owned(), json!(model.id));
-        let system = request.system.iter().map(|text| json!({"role": "system", "content": text}));
-        body.insert("messages".to_owned(), system.chain(request.messages.iter().map(turn)).collect());
-        body.insert("stream".to_owned(), json!(true));
+        let mut body = head(request, model, turn);
         if let Some(effort) = request.effort.filter(|_| model.features.effort) {
             body.insert("think".to_owned(), think(effort, model));
         }

@@ -13,11 +13,7 @@ pub struct OpenAi;
 
 impl Dialect for OpenAi {
     fn call(&self, request: &Request, model: &Model) -> Call {
-        let mut body = Map::new();
-        body.insert("model".to_owned(), json!(model.id));
-        let system = request.system.iter().map(|text| json!({"role": "system", "content": text}));
-        body.insert("messages".to_owned(), system.chain(request.messages.iter().map(turn)).collect());
-        body.insert("stream".to_owned(), json!(true));
+        let mut body = head(request, model, turn);
         body.insert("stream_options".to_owned(), json!({"include_usage": true}));
         let most = model.limit(request.max_tokens);
         body.insert(model.provider.max_tokens_field.clone(), json!(most));
@@ -79,6 +75,17 @@ impl Dialect for OpenAi {
         }
         Ok(())
     }
+}
+
+/// What a body begins with: the model, the system's words and the turns as messages, and that they are to be streamed.
+pub(super) fn head(request: &Request, model: &Model, turn: fn(&Message) -> Value) -> Map<String, Value> {
+    let system = request.system.iter().map(|text| json!({"role": "system", "content": text}));
+    let messages: Value = system.chain(request.messages.iter().map(turn)).collect();
+    Map::from_iter([
+        ("model".to_owned(), json!(model.id)),
+        ("messages".to_owned(), messages),
+        ("stream".to_owned(), json!(true)),
+    ])
 }
 
 /// This vendor's word for it: it has no more than `high`.

@@ -14,7 +14,7 @@ use super::dockerfile::{Order, Step, expand, parse};
 use super::sandbox::Sandbox;
 use super::{Image, PREFIX, Place, disk, exec, ours};
 use crate::clients::agent::{ExecSpec, Limits, Orders, Program, unique_mark};
-use crate::clients::service::{BuildOptions, BuildReport};
+use crate::clients::service::{BuildOptions, BuildReport, Ignored};
 use crate::tree::Tree;
 use crate::value::Digest;
 use crate::verb::{Blobs, Failure};
@@ -53,6 +53,7 @@ fn product(reason: impl Into<String>) -> Stop {
 struct Build<'a> {
     place: &'a Place,
     tree: &'a Tree,
+    ignored: &'a Ignored,
     blobs: &'a dyn Blobs,
     root: PathBuf,
     image: Image,
@@ -64,10 +65,11 @@ struct Build<'a> {
 }
 
 impl Place {
-    /// Prepares the file system that the tree's Dockerfile describes; one that is there already is used again.
+    /// Prepares the file system that the tree's Dockerfile describes; one that is there already is used again. What of the
+    /// tree is ignored cannot be copied.
     pub async fn build(
         &self,
-        tree: &Tree,
+        (tree, ignored): (&Tree, &Ignored),
         blobs: &dyn Blobs,
         options: &BuildOptions,
     ) -> Result<BuildReport, Failure> {
@@ -88,6 +90,7 @@ impl Place {
         let mut build = Build {
             place: self,
             tree,
+            ignored,
             blobs,
             root: dir.join("image/root"),
             image: Image { cwd: "/".into(), ..Image::default() },
@@ -241,7 +244,8 @@ impl Build<'_> {
             || target.is_dir();
         for source in from {
             let source = self.expand(source);
-            let found = sources(self.tree, &source).map_err(product)?;
+            let mut found = sources(self.tree, &source).map_err(product)?;
+            found.retain(|(path, _)| !self.ignored.hides(path));
             if found.is_empty() {
                 return Err(product(format!("the tree has no `{source}`")));
             }

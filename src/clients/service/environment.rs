@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
+use super::complaint::complaint;
 use super::passage::{Leads, Passages};
 use super::{ExecSpec, Links, Log, Mount, Running, Runtimes, ServiceSpec};
 use crate::clients::agent::{Door, unique_mark};
@@ -96,13 +97,14 @@ impl Runtimes {
             let (socket, way) = watch::channel(None);
             sockets.insert(member.name.clone(), socket);
             ways.insert(member.name.clone(), way);
-            if linked {
-                member.spec.story = Some((member.name.clone(), story.clone()));
-            }
+            member.spec.log = Some(if linked { Log::telling(&member.name, &story) } else { story.clone() });
         }
         let passages = link(&mut members, &ways)?;
-        let volumes = self.make_volumes(&mut members, kind).await?;
+        let volumes = name_volumes(&mut members, kind)?;
         let mut started = Started { runtimes: self.clone(), kind, services: Mutex::default(), volumes };
+        if let Some(first) = members.first() {
+            self.make_volumes(&started.volumes, &first.spec, kind).await?;
+        }
         let (mut reason, mut blame) = (None, None);
         for wave in waves {
             let starts = wave.iter().map(|index| self.start_member(&members[*index], &started, &sockets));
@@ -129,8 +131,6 @@ impl Runtimes {
         }
         let services = std::mem::take(&mut *started.lock());
         let volumes = std::mem::take(&mut started.volumes);
-        let alone = services.iter().find(|_| !linked).map(|(_, running)| running.log().clone());
-        let story = alone.unwrap_or(story);
         Ok(Environment { services, main, reason, blame, story, volumes, kind, _passages: passages })
     }
 
@@ -163,46 +163,19 @@ impl Runtimes {
         }
         for line in &member.seed {
             let report = running.exec(ExecSpec::shell(line.clone(), SEED)).await?;
-            if report.exit_code != Some(0) {
-                let how = report.exit_code.map_or_else(
-                    || format!("did not end within {SEED:?}"),
-                    |code| format!("ended with exit code {code}"),
-                );
-                let said = [report.stdout, report.stderr].concat();
-                let said = String::from_utf8_lossy(&said).trim().to_owned();
-                return Ok(Some(format!("what seeds it, `{line}`, {how}: {said}")));
+            if let Some(why) = complaint(line, &report) {
+                return Ok(Some(format!("what seeds it: {why}")));
             }
         }
         Ok(None)
     }
 
-    async fn make_volumes(&self, members: &mut [Member], kind: Kind) -> Result<Vec<String>, Failure> {
-        let names: BTreeSet<_> =
-            members.iter().flat_map(|member| member.volumes.iter().map(|(name, _)| name.clone())).collect();
-        let user = process::own_user();
-        let pids = members.iter().map(|member| member.spec.pids).sum();
-        let shared = members.len() > 1 && kind == Kind::Process;
-        for member in members.iter_mut().filter(|_| shared || !names.is_empty()) {
-            if Kind::of(&member.spec) != kind && !member.volumes.is_empty() {
-                return Err(Failure::permanent("services of two runtimes cannot share a volume")
-                    .hint("build all of them with the same `runtime`"));
-            }
-            // Whoever shares files is the same user, and limits on processes are counted by user.
-            (member.spec.user, member.spec.pids) = (Some(user), pids);
+    async fn make_volumes(&self, names: &[String], spec: &ServiceSpec, kind: Kind) -> Result<(), Failure> {
+        let user = spec.user.unwrap_or_else(process::own_user);
+        for name in names {
+            self.make_volume(name, &spec.tag, kind == Kind::Process, user).await?;
         }
-        let prefix = format!("vol-{}", unique_mark());
-        for member in members.iter_mut() {
-            let mount =
-                |(name, at): &(String, PathBuf)| Mount { volume: format!("{prefix}-{name}"), at: at.clone() };
-            member.spec.mounts = member.volumes.iter().map(mount).collect();
-        }
-        let names: Vec<String> = names.into_iter().map(|name| format!("{prefix}-{name}")).collect();
-        for name in &names {
-            if let Some(member) = members.first() {
-                self.make_volume(name, &member.spec.tag, kind == Kind::Process, user).await?;
-            }
-        }
-        Ok(names)
+        Ok(())
     }
 
     async fn drop_volumes(&self, names: &[String], kind: Kind) {
@@ -234,14 +207,41 @@ impl Drop for Started {
             (services.is_empty() && volumes.is_empty(), tokio::runtime::Handle::try_current())
         {
             let runtimes = self.runtimes.clone();
-            runtime.spawn(async move {
+            let stop = async move {
                 for (_, running) in &services {
                     runtimes.stop(running).await;
                 }
                 runtimes.drop_volumes(&volumes, kind).await;
-            });
+            };
+            self.runtimes.spares().leaving().spawn_on(stop, &runtime);
         }
     }
+}
+
+/// Names the volumes of an environment as nobody else does, and tells its members where they see them.
+fn name_volumes(members: &mut [Member], kind: Kind) -> Result<Vec<String>, Failure> {
+    let named = members.iter().flat_map(|member| &member.volumes);
+    let names: BTreeSet<String> = named.map(|(name, _)| name.clone()).collect();
+    let strange = |member: &Member| Kind::of(&member.spec) != kind && !member.volumes.is_empty();
+    if members.iter().any(strange) {
+        return Err(Failure::permanent("services of two runtimes cannot share a volume")
+            .hint("build all of them with the same `runtime`"));
+    }
+    if kind == Kind::Process && (members.len() > 1 || !names.is_empty()) {
+        // Whoever shares files of a sandbox is the same user, and limits on processes are counted by user. A container
+        // stays the user of its image and has a limit of its own: its volumes are open to all.
+        let (user, pids) = (process::own_user(), members.iter().map(|member| member.spec.pids).sum());
+        for member in members.iter_mut().filter(|member| Kind::of(&member.spec) == Kind::Process) {
+            (member.spec.user, member.spec.pids) = (Some(user), pids);
+        }
+    }
+    let prefix = format!("vol-{}", unique_mark());
+    for member in members {
+        let mount =
+            |(name, at): &(String, PathBuf)| Mount { volume: format!("{prefix}-{name}"), at: at.clone() };
+        member.spec.mounts = member.volumes.iter().map(mount).collect();
+    }
+    Ok(names.into_iter().map(|name| format!("{prefix}-{name}")).collect())
 }
 
 /// The order in which members start: each after those it names, the first member after all others.
@@ -310,7 +310,7 @@ fn link(
                 door(&mut links, at, *port, Leads::Service(way, *port))?;
             }
         }
-        let log = member.spec.story.as_ref().map_or_else(Log::default, |(_, story)| story.clone());
+        let log = member.spec.log();
         let names: BTreeSet<&String> = member.hosts.iter().map(|(name, _)| name).collect();
         for (index, name) in names.into_iter().enumerate() {
             let at = address(2, index)?;
@@ -370,6 +370,29 @@ mod tests {
         assert!(message(&circle).contains("wait for each other: app, a, b"));
         assert!(message(&[member("app", &[]), member("a", &["app"])]).contains("wait for each other"));
         assert!(message(&[member("a", &[]), member("a", &[])]).contains("two services"));
+    }
+
+    #[test]
+    fn only_sandboxes_share_a_user_and_a_limit() {
+        let shared = |name: &str| Member {
+            volumes: vec![("shared".to_owned(), "/shared".into())],
+            ..member(name, &[])
+        };
+        let given = |members: &[Member]| {
+            members.iter().map(|member| (member.spec.user, member.spec.pids)).collect::<Vec<_>>()
+        };
+        let mut members = [shared("app"), shared("db")];
+        let names = name_volumes(&mut members, Kind::Docker).unwrap();
+        assert_eq!(given(&members), [(None, 256), (None, 256)]);
+        assert_eq!(members[0].spec.mounts, members[1].spec.mounts);
+        assert_eq!(names, [members[0].spec.mounts[0].volume.clone()]);
+
+        members.iter_mut().for_each(|member| member.spec.image = format!("{}x", process::PREFIX));
+        assert!(name_volumes(&mut members, Kind::Docker).is_err(), "two runtimes share no volume");
+        name_volumes(&mut members, Kind::Process).unwrap();
+        let user = members[0].spec.user;
+        assert_eq!(given(&members), [(user, 512), (user, 512)]);
+        assert!(user.is_some());
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! Waiting until a service is up, or until it is clear that it will not be.
 #![expect(clippy::disallowed_methods, reason = "paces its probes by the time of the machine")]
 
+use std::future::pending;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,8 +9,12 @@ use regex::Regex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::complaint::complaint;
 use super::{Backend, ExecSpec, Log, Ready};
 use crate::clients::agent::{self, Probe};
+
+/// A command that has run for so long when the time is up is one that does not end.
+const HANGS: Duration = Duration::from_secs(1);
 
 /// Resolves when the service that listens on `port` is ready, with what is missing where `within` ran out.
 pub(super) async fn wait(
@@ -27,7 +32,7 @@ pub(super) async fn wait(
         }
         Ready::Http(_) | Ready::Tcp | Ready::Command(_) => None,
     };
-    let mut missing = "it was not asked yet".to_owned();
+    let mut missing = None;
     let mut pace = Duration::from_millis(20);
     loop {
         let look = async {
@@ -39,15 +44,21 @@ pub(super) async fn wait(
                 (None, _) => tcp(socket, port).await,
             }
         };
-        match timeout_at(deadline, look).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(why)) => missing = why,
-            Err(_) if matches!(ready, Ready::Http(_)) => {
-                "it accepts connections but does not answer".clone_into(&mut missing);
+        let begun = Instant::now();
+        match (timeout_at(deadline, look).await, ready) {
+            (Ok(Ok(())), _) => return Ok(()),
+            (Ok(Err(why)), _) => missing = Some(why),
+            (Err(_), Ready::Http(_)) => {
+                missing = Some("it accepts connections but does not answer".to_owned());
             }
-            Err(_) => {}
+            // One that only had no time left says less than the one before it.
+            (Err(_), Ready::Command(line)) if missing.is_none() || begun.elapsed() >= HANGS => {
+                missing = Some(format!("`{line}` does not end"));
+            }
+            (Err(_), _) => {}
         }
         if timeout_at(deadline, sleep(pace)).await.is_err() {
+            let missing = missing.as_deref().unwrap_or("it was not asked yet");
             return Err(format!("not ready within {within:?}: {missing}"));
         }
         pace = (pace * 3 / 2).min(Duration::from_millis(250));
@@ -57,13 +68,9 @@ pub(super) async fn wait(
 async fn command(backend: &dyn Backend, line: &str, deadline: Instant) -> Result<(), String> {
     let spec = ExecSpec::shell(line, deadline.saturating_duration_since(Instant::now()));
     match backend.exec(spec).await {
-        Ok(report) if report.exit_code == Some(0) => Ok(()),
-        Ok(report) => {
-            let said = [report.stdout, report.stderr].concat();
-            let said = String::from_utf8_lossy(&said).trim().to_owned();
-            let code = report.exit_code.map_or("none".to_owned(), |code| code.to_string());
-            Err(format!("`{line}` ends with exit code {code}: {said}"))
-        }
+        // Its time was up with ours, which says so in one place.
+        Ok(report) if report.exit_code.is_none() => pending().await,
+        Ok(report) => complaint(line, &report).map_or(Ok(()), Err),
         Err(failure) => Err(format!("`{line}` cannot be run: {}", failure.message)),
     }
 }

@@ -70,6 +70,13 @@ impl Log {
         Self(Self::default().0, Some(Arc::new(Mutex::new(retold))))
     }
 
+    /// The log that its lines are told to; itself where they are told to none.
+    #[must_use]
+    pub fn story(&self) -> Self {
+        let told = self.1.as_ref().map(|told| told.lock().unwrap_or_else(PoisonError::into_inner).to.clone());
+        told.unwrap_or_else(|| self.clone())
+    }
+
     /// Adds what was written.
     pub fn push(&self, bytes: &[u8]) {
         self.lock().push(bytes);
@@ -145,6 +152,7 @@ mod tests {
         drop(db);
         assert_eq!(story.text(), "app | one\napp | two\ndb | started\ndb | last\n");
         assert_eq!(app.text(), "one\ntwo\n");
+        assert_eq!((app.story().text(), story.story().text()), (story.text(), story.text()));
     }
 
     #[test]

@@ -2,9 +2,11 @@
 //! sandbox. It must never know pipelines, scenarios or models.
 //! Start with [`Runtimes`], then [`Running`]; `docker/` and `process/` are the runtimes behind them.
 
+mod complaint;
 mod environment;
 mod front;
 mod health;
+mod ignored;
 mod log;
 mod owner;
 mod passage;
@@ -15,6 +17,7 @@ mod spec;
 
 pub use environment::{Environment, Member};
 pub use front::Front;
+pub use ignored::Ignored;
 pub use log::Log;
 pub use owner::Owner;
 pub use running::{Backend, Boot, Doing, Exit, Running};

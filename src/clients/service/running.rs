@@ -60,7 +60,6 @@ struct Inner {
     front: Front,
     others: Vec<(u16, Front)>,
     port: u16,
-    story: Option<Log>,
     boot: Boot,
 }
 
@@ -87,8 +86,7 @@ impl Running {
             healthy = health::wait(&spec.ready, spec.within, (&boot.socket, asked), &*boot.backend, &boot.log) => healthy.err(),
         };
         let (front, others) = fronts;
-        let story = spec.story.as_ref().map(|(_, story)| story.clone());
-        Ok(Self(Arc::new(Inner { id, runtime, reason, front, others, port: spec.port, story, boot })))
+        Ok(Self(Arc::new(Inner { id, runtime, reason, front, others, port: spec.port, boot })))
     }
 
     /// Its name among the services of this process.
@@ -134,8 +132,8 @@ impl Running {
 
     /// What it and the services beside it have written so far, line by line behind their names; of a service alone,
     /// its log.
-    pub fn story(&self) -> &Log {
-        self.0.story.as_ref().unwrap_or(&self.0.boot.log)
+    pub fn story(&self) -> Log {
+        self.0.boot.log.story()
     }
 
     /// Its exit code, once it has ended.

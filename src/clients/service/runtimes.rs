@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::OnceCell;
 
 use super::spares::Spares;
-use super::{BuildOptions, BuildReport, Kind, Running, ServiceSpec, Settings, Tag};
+use super::{BuildOptions, BuildReport, Ignored, Kind, Running, ServiceSpec, Settings, Tag};
 use crate::clients::agent::unique_mark;
 use crate::clients::{docker, process};
 use crate::id::RunId;
@@ -90,16 +90,22 @@ impl Runtimes {
         blobs: &dyn Blobs,
         options: &BuildOptions,
     ) -> Result<BuildReport, Failure> {
+        let unbuilt = |reason: String| BuildReport {
+            runtime: options.runtime.word().to_owned(),
+            reason: Some(reason),
+            ..BuildReport::default()
+        };
         if !tree.files.contains_key(&options.dockerfile) {
-            return Ok(BuildReport {
-                runtime: options.runtime.word().to_owned(),
-                reason: Some(format!("the tree has no file `{}`", options.dockerfile)),
-                ..BuildReport::default()
-            });
+            return Ok(unbuilt(format!("the tree has no file `{}`", options.dockerfile)));
         }
+        let ignored = match Ignored::of(tree, blobs)? {
+            Ok(ignored) => ignored,
+            Err(reason) => return Ok(unbuilt(reason)),
+        };
+        let context = ignored.leave(tree, &options.dockerfile);
         match self.choose(options.runtime).await? {
-            Chosen::Docker(engine) => engine.build(tree.tar(blobs)?, options).await,
-            Chosen::Process(place) => place.build(tree, blobs, options).await,
+            Chosen::Docker(engine) => engine.build(context.tar(blobs)?, options).await,
+            Chosen::Process(place) => place.build((&context, &ignored), blobs, options).await,
         }
     }
 

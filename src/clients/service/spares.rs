@@ -72,6 +72,11 @@ impl Drop for Spare {
 }
 
 impl Spares {
+    /// What is still being stopped.
+    pub(super) fn leaving(&self) -> &TaskTracker {
+        &self.leaving
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Shelf>> {
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }

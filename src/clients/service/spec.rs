@@ -183,8 +183,8 @@ pub struct ServiceSpec {
     pub links: Option<Links>,
     /// The user that a sandbox runs it as; one of its own where none is named.
     pub user: Option<u32>,
-    /// Where else its output goes, line by line behind a name.
-    pub story: Option<(String, Log)>,
+    /// Where its output goes; a new log where none is named.
+    pub log: Option<Log>,
     /// Whom it belongs to.
     pub tag: Tag,
 }
@@ -210,7 +210,7 @@ impl ServiceSpec {
             mounts: Vec::new(),
             links: None,
             user: None,
-            story: None,
+            log: None,
             tag,
         }
     }
@@ -223,10 +223,7 @@ impl ServiceSpec {
 
     /// The log that its output is to go to.
     pub fn log(&self) -> Log {
-        match &self.story {
-            Some((name, story)) => Log::telling(name, story),
-            None => Log::default(),
-        }
+        self.log.clone().unwrap_or_default()
     }
 
     /// Whether nothing runs in it but what `exec` starts.

@@ -32,6 +32,9 @@ env = "steps.child.output.stdout"
 said = "steps.said.output"
 "#;
 
+/// The user's own configuration.
+const OWN: &str = "home/.config/atoll/models.toml";
+
 async fn leaky_server() -> Server {
     let complaint = json!({"error": {"message": format!("Incorrect API key provided: {KEY}"), "code": "invalid_api_key"}});
     let said = format!("your key is {KEY}, or {}", STANDARD.encode(KEY));
@@ -97,8 +100,7 @@ async fn a_key_of_the_environment_gets_nowhere() {
 async fn a_key_that_a_command_prints_gets_nowhere() {
     let server = leaky_server().await;
     let settings = "[providers.openai]\nkey_command = [\"cat\", \"vault\"]\n";
-    let project =
-        Project::new().file("pipelines/leaky.toml", LEAKY).file("atoll.toml", settings).file("vault", KEY);
+    let project = Project::new().file("pipelines/leaky.toml", LEAKY).file(OWN, settings).file("vault", KEY);
     let (project, told) = leak(project.env("OPENAI_BASE_URL", &server.base)).await;
     assert_eq!(server.seen()[0].headers["authorization"], format!("Bearer {KEY}"));
     is_nowhere(&project, &told);
@@ -156,11 +158,23 @@ fn keys_are_configured_shown_by_source_and_forgotten() {
 #[tokio::test]
 async fn a_command_that_fails_is_named() {
     let project = Project::new().file("pipelines/leaky.toml", LEAKY);
-    project.write(
-        "atoll.toml",
-        "[providers.openai]\nkey_command = [\"sh\", \"-c\", \"echo sk-secret; exit 4\"]\n",
-    );
+    project.write(OWN, "[providers.openai]\nkey_command = [\"sh\", \"-c\", \"echo sk-secret; exit 4\"]\n");
     let ran =
         project.run(&["run", "leaky"]).exits(7).stderr_has("the key command `sh` failed: exit status: 4");
     assert!(!ran.stderr.contains("sk-secret"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_project_does_not_run_a_command_for_a_key() {
+    let project = Project::new()
+        .file("pipelines/leaky.toml", LEAKY)
+        .file("atoll.toml", "[providers.openai]\nkey_command = [\"touch\", \"was-here\"]\n");
+    for arguments in [["run", "leaky"], ["check", "leaky"], ["models", "--refresh"]] {
+        let refused = project
+            .run(&arguments)
+            .exits(3)
+            .stderr_has("atoll.toml:2:1: `key_command` cannot stand in a project");
+        refused.stderr_has("models.toml");
+    }
+    assert!(!project.path("was-here").exists());
 }

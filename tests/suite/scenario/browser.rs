@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use atoll::clients::browser::{Chromium, Settings};
 use atoll::clients::clock::SystemClock;
 use atoll::scenario::{Evidences, Observation, Scenario, Stage, StepSeen, Variables, run};
-use atoll::value::Digest;
+use atoll::value::BlobRef;
 use atoll::verbs::chromium::Pages;
 
 /// Whether `what` has to be here: then its absence is a failure.
@@ -46,9 +46,9 @@ impl Kept {
 }
 
 impl Evidences for Kept {
-    fn keep(&self, bytes: &[u8]) -> Result<Digest, String> {
+    fn keep(&self, bytes: &[u8]) -> Result<BlobRef, String> {
         self.0.lock().unwrap().push(bytes.to_vec());
-        Ok(Digest::of(bytes))
+        Ok(BlobRef::of(bytes))
     }
 }
 

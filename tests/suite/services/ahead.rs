@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use atoll::clients::service::{Ahead, Environment, Kind, Leftovers, Member, Ready, ServiceSpec};
 use atoll::verb::Failure;
 
-use super::{House, docker, house};
+use super::{House, docker, house, out, sh};
 
 fn nothing_lives(house: &House, environments: &[&Environment]) {
     for (_, running) in environments.iter().flat_map(|environment| &environment.services) {
@@ -59,6 +59,52 @@ async fn what_is_let_go_late_is_gone_when_all_is_closed() {
     house.runtimes.stop_late(environment);
     house.runtimes.close().await;
     nothing_lives(&house, &[]);
+}
+
+#[tokio::test]
+async fn volumes_that_were_made_before_one_could_not_be_are_gone() {
+    let Some(house) = house(Kind::Process, "volumes_that_were_made_before_one_could_not_be_are_gone").await
+    else {
+        return;
+    };
+    let spec = ServiceSpec { ready: Ready::None, ..house.spec("").await };
+    let volumes = vec![("first".to_owned(), "/first".into()), ("x".repeat(300), "/second".into())];
+    let member = Member { volumes, ..Member::new("program", spec) };
+    let failure = house.runtimes.start_all(vec![member]).await.err().expect("no name is that long");
+    assert!(failure.message.contains("too long"), "{failure}");
+    house.runtimes.close().await;
+    nothing_lives(&house, &[]);
+}
+
+/// A container stays the user of its image: what its volumes need is that any user may write to them.
+#[tokio::test]
+async fn containers_of_different_users_share_a_volume() {
+    let Some(house) = house(Kind::Docker, "containers_of_different_users_share_a_volume").await else {
+        return;
+    };
+    let volumes = vec![("shared".to_owned(), "/home".into())];
+    let mut members = Vec::new();
+    for (name, user) in [("program", "0"), ("side", "4711")] {
+        // The directory is there in the image, closed and with something in it.
+        let rest = format!("RUN touch /home/of-the-image && chmod 0700 /home\nUSER {user}\n");
+        let built = house.build(&[("Dockerfile", &house.dockerfile(&rest))]).await;
+        assert!(built.ok, "{}", built.log);
+        let spec = ServiceSpec::new(built.image.unwrap(), house.tag());
+        let spec = ServiceSpec { ready: Ready::None, ..spec };
+        members.push(Member { volumes: volumes.clone(), ..Member::new(name, spec) });
+    }
+    let environment = house.runtimes.start_all(members).await.unwrap();
+    let run = async |name: &str, line: &str| {
+        let (_, running) = environment.services.iter().find(|(own, _)| own == name).unwrap();
+        let ran = running.exec(sh(line)).await.unwrap();
+        format!("{}{}", out(&ran), String::from_utf8_lossy(&ran.stderr))
+    };
+    assert_eq!(run("side", "ls /home; echo one > /home/a").await, "");
+    assert_eq!(run("program", "cat /home/a; echo two > /home/b; rm /home/a").await, "one");
+    assert_eq!(run("side", "cat /home/b; ls /home").await, "two\nb");
+    let limit = "cat /sys/fs/cgroup/pids.max 2>/dev/null || cat /sys/fs/cgroup/pids/pids.max";
+    assert_eq!(run("side", limit).await, "256", "each has a limit of its own");
+    house.runtimes.stop_all(&environment).await;
 }
 
 #[tokio::test]

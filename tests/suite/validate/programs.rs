@@ -1,8 +1,12 @@
 //! Programs that are built from code or taken from an image.
 #![expect(clippy::disallowed_methods, reason = "tests start programs")]
 
+use std::path::Path;
+use std::process::Command;
+
 use crate::binary::Project;
 use crate::recorded::{growing, has_image, ran, there};
+use crate::scenario::peers::python;
 
 fn cases(example: &str) -> String {
     format!("{}/examples/{example}/scenarios", env!("CARGO_MANIFEST_DIR"))
@@ -141,4 +145,75 @@ fn a_program_of_every_kind_at_once_is_validated_from_its_code() {
     let run =
         ["validate", "--scenarios", "cases", "--code", "code", "--runtime", "process", "--no-judge", "-q"];
     project.run(&run).exits(0).stdout_has("✓ every-way");
+}
+
+const HEALTH: &str = "import os
+from concurrent import futures
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
+servicer = health.HealthServicer()
+health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+servicer.set('shop', health_pb2.HealthCheckResponse.SERVING)
+reflection.enable_server_reflection((health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+assert server.add_insecure_port(f'0.0.0.0:{os.environ[\"PORT\"]}')
+server.start()
+server.wait_for_termination()
+";
+
+const CHECKED: &str = "id: checked
+steps:
+  - grpc: { service: grpc.health.v1.Health, method: Check, body: { service: shop } }
+    assert: { status: OK, json: { $.status: SERVING } }
+  - grpc: { service: grpc.health.v1.Health, method: Check, body: { service: nobody } }
+    assert: { status: NOT_FOUND }
+";
+
+/// Puts the library into the code: a sandbox sees no packages but the system's.
+fn with_grpc(project: &Project, test: &str) -> bool {
+    let Some(python) = python(test) else { return false };
+    let say = "import sys, sysconfig; print(sys.version_info[:2], sysconfig.get_paths()['purelib'])";
+    let says = |python: &Path| {
+        let output = Command::new(python).args(["-c", say]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let (own, of_the_system) = (says(&python), says(Path::new("/usr/bin/python3")));
+    let version = |said: &str| said.split_once(") ").map(|(version, _)| version.to_owned());
+    if version(&own) != version(&of_the_system) {
+        println!("skipped: {test}: the packages are for another Python than the system's");
+        return false;
+    }
+    let (_, packages) = own.split_once(") ").unwrap();
+    let into = project.path("code/packages");
+    std::fs::create_dir_all(into.join("google")).unwrap();
+    for name in
+        ["grpc", "grpc_health", "grpc_reflection", "google/protobuf", "google/_upb", "typing_extensions.py"]
+    {
+        let target = into.join(name);
+        let copied = Command::new("cp").arg("-r").arg(Path::new(packages).join(name)).arg(target).status();
+        assert!(copied.unwrap().success(), "{name}");
+    }
+    true
+}
+
+#[test]
+fn a_program_that_takes_grpc_calls_is_validated_from_its_code() {
+    let test = "a_program_that_takes_grpc_calls_is_validated_from_its_code";
+    let project = Project::new()
+        .file("code/main.py", HEALTH)
+        .file("code/Dockerfile", &DOCKERFILE.replace("COPY", "ENV PYTHONPATH=/packages\nCOPY"))
+        .file("code/.dockerignore", "**/__pycache__\n")
+        .file("cases/checked.yaml", CHECKED);
+    if !there("process", test) || !with_grpc(&project, test) {
+        return;
+    }
+    let run =
+        ["validate", "--scenarios", "cases", "--code", "code", "--runtime", "process", "--no-judge", "-q"];
+    project.run(&run).exits(0).stdout_has("✓ checked");
+    // On a port of its own beside the program's.
+    project.write("code/main.py", &HEALTH.replace("{os.environ[\"PORT\"]}", "50051"));
+    project.run(&[run.as_slice(), &["--grpc-port", "50051"]].concat()).exits(0).stdout_has("✓ checked");
+    let wrong = project.run(&[run.as_slice(), &["--boot", "500ms"]].concat()).exits(4);
+    wrong.stdout_has("nothing listens on port 8080");
 }

@@ -102,7 +102,7 @@ async fn a_journey_through_datasette() {
     }
     let evidence = &judged.observed.as_ref().unwrap().evidence[0];
     assert_eq!((evidence.name.as_str(), evidence.media_type.as_str()), ("screenshot", "image/png"));
-    assert_eq!(evidence.length, pictures[0].len());
+    assert_eq!(evidence.length, pictures[0].len() as u64);
 }
 
 /// `role name` of all nodes of the roles that scenarios select by.
