@@ -2,6 +2,7 @@
 //! beside the least program that does the same, against a server on loopback. `cargo bench --bench calls` prints the
 //! table of `docs/figures.md`.
 #![expect(
+    clippy::cast_precision_loss,
     clippy::disallowed_methods,
     clippy::print_stdout,
     clippy::unwrap_used,

@@ -18,10 +18,12 @@ use super::house::{self, Doors};
 use super::person::{Beforehand, Terminal};
 use super::{Desk, Done, Exit, Files, Stop, loading, signals};
 use crate::clients::llm::Mode;
+use crate::clock::parse_span;
+use crate::diag::nearest;
 use crate::driver::{Asker, Begin, House, Job, Outcome, Wires, drive};
 use crate::engine::Standing;
 use crate::id::{Address, RunId};
-use crate::plan::{Bundle, check_inputs};
+use crate::plan::{Bundle, Limit, check_inputs};
 use crate::report::outcome::{Ending, outputs_text};
 use crate::store::Durability;
 use crate::value::{Value, canonical};
@@ -132,9 +134,18 @@ impl Means {
 }
 
 fn limit(text: &str) -> Result<(String, f64), String> {
-    let cap = text.split_once('=').and_then(|(unit, n)| Some((unit.to_owned(), n.parse().ok()?)));
-    cap.filter(|(_, n): &(String, f64)| n.is_finite() && *n >= 0.0)
-        .ok_or_else(|| "a limit is UNIT=N, e.g. usd=10, tokens=200000 or calls=50".to_owned())
+    let wrong = || "a limit is UNIT=N, e.g. usd=10, tokens=200000, calls=50 or wall=2h".to_owned();
+    let (unit, n) = text.split_once('=').ok_or_else(wrong)?;
+    if !Limit::UNITS.contains(&unit) {
+        let near = nearest(unit, Limit::UNITS).map(|near| format!(": did you mean `{near}`?"));
+        return Err(format!(
+            "nothing is counted in `{unit}`{}",
+            near.unwrap_or_else(|| format!(", units are {}", Limit::UNITS.join(", ")))
+        ));
+    }
+    let span = || parse_span(n).filter(|_| unit == "wall").map(|span| span.as_secs_f64());
+    let cap = n.parse().ok().or_else(span).filter(|n: &f64| n.is_finite() && *n >= 0.0);
+    Ok((unit.to_owned(), cap.ok_or_else(wrong)?))
 }
 
 fn lane(text: &str) -> Result<(String, usize), String> {

@@ -103,6 +103,9 @@ fn first_head(job: &Job, now: Millis) -> Head {
     }
 }
 
+/// Where an attempt hears what became of its claim.
+type Told = oneshot::Sender<Result<(), Failure>>;
+
 struct Driver {
     surroundings: Surroundings,
     run: Run,
@@ -111,7 +114,7 @@ struct Driver {
     leases: Leases,
     saved: Vec<oneshot::Sender<()>>,
     /// Who is to be told what became of a claim.
-    claims: Vec<(Address, u32, oneshot::Sender<Result<(), Failure>>)>,
+    claims: Vec<(Address, u32, Told)>,
     keys: Vec<(Address, u32, Digest)>,
     ask: Option<Arc<dyn super::Asker>>,
     /// Outcomes of another run that this one takes over, by content key, in the order of its journal.

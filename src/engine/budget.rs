@@ -274,7 +274,7 @@ impl Run {
                 }
                 Ok(Funding::Later(text)) => left.push((claim, text)),
                 Ok(Funding::Exhausted(text)) => {
-                    self.turn_down(&claim, Failure::new(Class::Budget, text), true)
+                    self.turn_down(&claim, Failure::new(Class::Budget, text), true);
                 }
                 Ok(Funding::Refused(failure)) | Err(failure) => self.turn_down(&claim, failure, false),
             }

@@ -119,13 +119,11 @@ impl Walk<'_> {
 }
 
 fn times_of<'a>(inside: Place<'a>, times: Option<f64>, owner: &str) -> Place<'a> {
-    match times {
-        Some(times) => Place { times: inside.times * times, ..inside },
-        None => {
-            let per = inside.per.iter().cloned().chain([owner.to_owned()]).collect();
-            Place { per, ..inside }
-        }
+    if let Some(times) = times {
+        return Place { times: inside.times * times, ..inside };
     }
+    let per = inside.per.iter().cloned().chain([owner.to_owned()]).collect();
+    Place { per, ..inside }
 }
 
 /// What an expression comes to, where it reads nothing but inputs.

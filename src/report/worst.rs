@@ -33,8 +33,9 @@ pub fn text(worst: &[Worst], paint: Paint) -> String {
     let _ = writeln!(text, "{}", paint.strong("at worst"));
     for step in worst {
         let once = step.once.as_ref().map_or_else(|| "nobody can tell how much".to_owned(), meter);
-        let each = step.per.iter().map(|each| format!(" × items of {each}")).collect::<String>();
-        let _ = writeln!(text, "  {:wide$}  {} ×{each} {once}", step.step, number(step.times));
+        let times = [number(step.times)].into_iter().chain(step.per.iter().map(|each| format!("items of {each}")));
+        let times = times.collect::<Vec<_>>().join(" × ");
+        let _ = writeln!(text, "  {:wide$}  {times} × {once}", step.step);
     }
     let all = sum(worst.iter().filter(|step| step.per.is_empty()));
     let _ = writeln!(text, "  {:wide$}  {}", "in all", meter(&all));

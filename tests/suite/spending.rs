@@ -7,6 +7,7 @@
 //! ATOLL_PAID_KILLS=200 cargo nextest run --test suite --no-capture spending::kills
 //! ```
 #![expect(clippy::disallowed_methods, reason = "a provider of the tests' own, and a setting")]
+#![expect(clippy::cast_precision_loss, reason = "counts of calls are small")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};

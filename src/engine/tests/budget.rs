@@ -223,11 +223,11 @@ fn a_round_that_cannot_be_paid_is_not_begun() {
         message.starts_with("round 3 is not begun: `rounds` may take up to 0.2 usd, and 0.4 of 0.5"),
         "{message}"
     );
-    assert_eq!(run.spent().get("calls"), 4.0, "not one question of the third round was asked");
+    assert_eq!(*run.spent(), usd(40).with("calls", 3.0), "not one question of the third round was asked");
     world.settings.caps.insert("usd".to_owned(), 0.6);
     let run = spend(&mut world);
     assert!(matches!(run.standing(), Standing::Finished { code: 0, .. }), "{:?}", run.standing());
-    assert_eq!(run.spent().get("usd"), 0.6);
+    assert_eq!(*run.spent(), usd(60).with("calls", 5.0));
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn a_step_has_a_budget_for_all_its_attempts_and_everything_inside_it() {
     let mut world = World::new(plan, 1);
     let run = spend(&mut world);
     assert!(matches!(run.standing(), Standing::Finished { code: 5, .. }), "{:?}", run.standing());
-    assert_eq!(run.spent().get("calls"), 3.0);
+    assert_eq!(*run.spent(), usd(30).with("calls", 2.0));
 }
 
 #[test]
