@@ -29,6 +29,8 @@ pub struct Doors {
     pub durability: Durability,
     /// Where models' answers are kept or come from.
     pub cassette: Mode,
+    /// Whether it notes, or keeps to, when the pieces of an answer came.
+    pub timing: bool,
     /// Whether services may run without a sandbox where there is none.
     pub allow_host: bool,
 }
@@ -101,6 +103,7 @@ pub fn house(settings: &Settings, doors: &Doors) -> Result<House, Stop> {
     let registry = registry(settings)?;
     let secrets = secrets(settings, &registry)?;
     let cassette = Cassette::open(&doors.cassette).map_err(Stop::wrong)?;
+    let cassette = if doors.timing { cassette.timed() } else { cassette };
     let store = open(settings, doors.durability)?;
     let owner = Owner { pid: std::process::id(), started_at: clock.now(), host: host() };
     Ok(House {

@@ -93,6 +93,9 @@ pub struct DoorOptions {
     /// Answer from this file, ask where it has no answer, and keep that one too
     #[arg(long, value_name = "FILE", group = "cassette")]
     pub replay_fill: Option<PathBuf>,
+    /// With `--record`, note when each piece of an answer came; with `--replay`, keep to that pace
+    #[arg(long, requires = "cassette")]
+    pub timing: bool,
     /// Run services without a sandbox where there is none
     #[arg(long)]
     pub allow_host: bool,
@@ -125,7 +128,8 @@ impl Means {
             Sureness::Full => Durability::Full,
             Sureness::Normal => Durability::Normal,
         };
-        let doors = Doors { durability, cassette: self.doors.cassette(), allow_host: self.doors.allow_host };
+        let DoorOptions { timing, allow_host, .. } = self.doors;
+        let doors = Doors { durability, cassette: self.doors.cassette(), timing, allow_host };
         let mut house = house::house(&desk.settings, &doors)?;
         house.lanes.extend(self.lane.iter().cloned());
         house.caps.extend(self.limit.iter().cloned());

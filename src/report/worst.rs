@@ -33,7 +33,8 @@ pub fn text(worst: &[Worst], paint: Paint) -> String {
     let _ = writeln!(text, "{}", paint.strong("at worst"));
     for step in worst {
         let once = step.once.as_ref().map_or_else(|| "nobody can tell how much".to_owned(), meter);
-        let times = [number(step.times)].into_iter().chain(step.per.iter().map(|each| format!("items of {each}")));
+        let times =
+            [number(step.times)].into_iter().chain(step.per.iter().map(|each| format!("items of {each}")));
         let times = times.collect::<Vec<_>>().join(" × ");
         let _ = writeln!(text, "  {:wide$}  {times} × {once}", step.step);
     }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::miss;
+use super::timing::Piece;
 use crate::clients::llm::{Answer, Image, Message, Request, Stop, Usage};
 use crate::clients::registry::Model;
 use crate::value::{Digest, Value, canonical};
@@ -44,6 +45,8 @@ struct Player {
     path: PathBuf,
     replays: bool,
     asks: bool,
+    /// Whether it notes, or keeps to, when the pieces of an answer came.
+    timed: bool,
     tape: Mutex<Tape>,
 }
 
@@ -72,6 +75,8 @@ pub(super) struct Line {
     preview: String,
     answer: Said,
     usage: Usage,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    timing: Vec<Piece>,
 }
 
 /// A request without what differs from run to run.
@@ -100,8 +105,8 @@ pub(super) struct Kept {
 
 /// What a cassette has for a request.
 pub(super) enum Found {
-    /// This answer.
-    Answer(Answer),
+    /// This answer, and when its pieces came where that is asked for and known.
+    Answer(Answer, Vec<Piece>),
     /// Nothing: ask, and hand the answer in under this number.
     Ask(u32),
 }
@@ -127,7 +132,20 @@ impl Cassette {
         };
         let failed = |message: String| CassetteError { path: path.display().to_string(), message };
         let tape = Tape::load(path, asks).map_err(failed)?;
-        Ok(Self(Some(Arc::new(Player { path: path.clone(), replays, asks, tape: Mutex::new(tape) }))))
+        let player = Player { path: path.clone(), replays, asks, timed: false, tape: Mutex::new(tape) };
+        Ok(Self(Some(Arc::new(player))))
+    }
+
+    /// The same, which notes when the pieces of an answer come and gives them back at that pace.
+    #[must_use]
+    pub fn timed(self) -> Self {
+        let player = self.0.and_then(Arc::into_inner);
+        Self(player.map(|player| Arc::new(Player { timed: true, ..player })))
+    }
+
+    /// Whether it does.
+    pub(super) fn is_timed(&self) -> bool {
+        self.0.as_ref().is_some_and(|player| player.timed)
     }
 
     /// Takes the answer to `kept`, or a number for the one that is to come.
@@ -135,9 +153,9 @@ impl Cassette {
         let Some(player) = &self.0 else { return Ok(Found::Ask(0)) };
         let mut tape = player.tape.lock().unwrap_or_else(PoisonError::into_inner);
         if player.replays
-            && let Some(answer) = tape.take(&kept.key, at)
+            && let Some((answer, timing)) = tape.take(&kept.key, at)
         {
-            return Ok(Found::Answer(answer));
+            return Ok(Found::Answer(answer, if player.timed { timing } else { Vec::new() }));
         }
         if !player.asks {
             let lines: Vec<&Line> = tape.lines.iter().map(|taken| &taken.line).collect();
@@ -149,7 +167,13 @@ impl Cassette {
     }
 
     /// Puts `answer` on the file, on disk when this returns.
-    pub(super) fn keep(&self, index: u32, kept: &Kept, at: &str, answer: &Answer) -> Result<(), Failure> {
+    pub(super) fn keep(
+        &self,
+        index: u32,
+        kept: &Kept,
+        at: &str,
+        (answer, timing): (&Answer, Vec<Piece>),
+    ) -> Result<(), Failure> {
         let Some(player) = &self.0 else { return Ok(()) };
         let last = kept.request.messages.last().map(|message| message.content.as_str()).unwrap_or_default();
         let line = Line {
@@ -166,6 +190,7 @@ impl Cassette {
                 provider: answer.provider.clone(),
             },
             usage: answer.usage,
+            timing,
         };
         let mut tape = player.tape.lock().unwrap_or_else(PoisonError::into_inner);
         tape.append(&line).map_err(|e| {
@@ -212,16 +237,16 @@ impl Tape {
         self.lines.push(Taken { line, used });
     }
 
-    fn take(&mut self, key: &Digest, at: &str) -> Option<Answer> {
+    fn take(&mut self, key: &Digest, at: &str) -> Option<(Answer, Vec<Piece>)> {
         let places = self.by_key.get(key)?;
         let left = || places.iter().copied().filter(|&i| !self.lines[i].used);
         let here = left().find(|&i| self.lines[i].line.at == at);
         let place = here.or_else(|| left().min_by_key(|&i| self.lines[i].line.index))?;
         let taken = &mut self.lines[place];
         taken.used = true;
-        let Line { answer, usage, .. } = taken.line.clone();
+        let Line { answer, usage, timing, .. } = taken.line.clone();
         let Said { text, stop, model, provider } = answer;
-        Some(Answer { text, stop, usage, model, provider, replayed: true })
+        Some((Answer { text, stop, usage, model, provider, replayed: true }, timing))
     }
 
     fn append(&mut self, line: &Line) -> std::io::Result<()> {

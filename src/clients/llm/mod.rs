@@ -31,6 +31,7 @@ mod responses;
 mod shape;
 mod shelf;
 mod sse;
+mod timing;
 
 pub use cassette::{Cassette, CassetteError, Mode};
 pub use dialect::{Call, Dialect, Draft, Interrupted};

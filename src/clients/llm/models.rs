@@ -6,6 +6,7 @@ use super::exchange::{self, Line};
 use super::gate::{Finding, Gate};
 use super::hush::Hush;
 use super::listing::{self, Served};
+use super::timing::{self, Stopwatch};
 use super::{fault, gaps};
 use crate::clients::llm::{Answer, Request};
 use crate::clients::registry::{Model, Provider, Registry, RegistryError};
@@ -81,18 +82,27 @@ impl Models {
         // Before anything is awaited: equal requests take their answers in the order in which they are asked.
         let kept = Kept::new(request, &model, |text| self.0.secrets.redact(text));
         let slot = match self.0.cassette.find(&kept, asking.at)? {
-            Found::Answer(answer) => {
-                (asking.on_chunk)(&answer.text);
+            Found::Answer(answer, timing) => {
+                timing::play(&answer.text, &timing, asking.on_chunk, asking.clock).await;
                 let spent = model.meter(&answer.usage);
                 return Ok((answer, spent));
             }
             Found::Ask(slot) => slot,
         };
+        let watch = self.0.cassette.is_timed().then(|| Stopwatch::start(asking.clock));
+        let heard = |text: &str| {
+            if let Some(watch) = &watch {
+                watch.hear(text);
+            }
+            (asking.on_chunk)(text);
+        };
+        let timed = Asking { on_chunk: &heard, ..asking };
         let mut answer =
-            self.exchange(request, &model, &kept.key, asking).await.map_err(|f| self.redacted(f))?;
+            self.exchange(request, &model, &kept.key, timed).await.map_err(|f| self.redacted(f))?;
         // What goes on from here is kept and shown: the same as what a replay gives back.
         answer.text = self.0.secrets.redact(&answer.text);
-        self.0.cassette.keep(slot, &kept, asking.at, &answer)?;
+        let timing = watch.map(Stopwatch::stop).unwrap_or_default();
+        self.0.cassette.keep(slot, &kept, asking.at, (&answer, timing))?;
         let spent = model.meter(&answer.usage);
         Ok((answer, spent))
     }

@@ -22,6 +22,28 @@ fn lines(path: &Path) -> Vec<Value> {
 }
 
 #[tokio::test]
+async fn a_timed_tape_knows_the_pieces_of_an_answer_and_gives_them_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("run.jsonl");
+    let text = "one two three four five six";
+    let server = Server::start([Act::Stream(openai(text, "stop"))]).await;
+    let step = Step::new();
+    let recording = server::timed_models(&server.base, &Mode::Record(path.clone()));
+    step.run(&recording, ask("count")).await.unwrap();
+    let timing = lines(&path)[0]["timing"].as_array().unwrap().clone();
+    let whole: u64 = timing.iter().map(|piece| piece[1].as_u64().unwrap()).sum();
+    assert_eq!(whole, text.len() as u64, "{timing:?}");
+    for replaying in [
+        server::timed_models(NOWHERE, &Mode::Replay(path.clone())),
+        server::models(NOWHERE, &Mode::Replay(path.clone())),
+    ] {
+        let step = Step::new();
+        step.run(&replaying, ask("count")).await.unwrap();
+        assert_eq!(step.said().1, text);
+    }
+}
+
+#[tokio::test]
 async fn a_replay_gives_the_same_outputs_and_costs_without_a_provider() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("run.jsonl");

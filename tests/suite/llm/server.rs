@@ -87,12 +87,21 @@ pub(super) fn models(base: &str, mode: &Mode) -> Models {
     models_of(&Registry::embedded().unwrap(), base, mode)
 }
 
+/// The same, where the tape also has the pace of answers.
+pub(super) fn timed_models(base: &str, mode: &Mode) -> Models {
+    models_on(&Registry::embedded().unwrap(), base, Cassette::open(mode).unwrap().timed())
+}
+
 fn models_of(registry: &Registry, base: &str, mode: &Mode) -> Models {
+    models_on(registry, base, Cassette::open(mode).unwrap())
+}
+
+fn models_on(registry: &Registry, base: &str, cassette: Cassette) -> Models {
     let moved = |name: &str| name.ends_with("_BASE_URL").then(|| base.to_owned());
     let registry = registry.moved(moved);
     let keys = ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENROUTER_API_KEY", "GEMINI_API_KEY"];
     let secrets = EnvSecrets::from_values(keys.map(|name| (name.to_owned(), KEY.to_owned())));
-    Models::new(registry, Arc::new(secrets), Cassette::open(mode).unwrap())
+    Models::new(registry, Arc::new(secrets), cassette)
 }
 
 async fn serve(State(server): State<Server>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response<Body> {
