@@ -77,7 +77,7 @@ mod tests {
         watch.hear("ße, ");
         watch.hear("Welt");
         let pieces = watch.stop();
-        assert_eq!(pieces, [Piece(0, 4), Piece(40, 10)]);
+        assert_eq!(pieces, [Piece(0, 4), Piece(40, 9)]);
         let heard: Mutex<Vec<(Millis, String)>> = Mutex::default();
         let say = |piece: &str| heard.lock().unwrap().push((clock.now(), piece.to_owned()));
         let begun = clock.now();
