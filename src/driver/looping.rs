@@ -23,6 +23,7 @@ pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, Dri
         house: house.clone(),
         run: job.run.clone(),
         cancel: CancellationToken::new(),
+        stopping: CancellationToken::new(),
         events: wires.events.clone(),
         outbox,
     };
@@ -55,7 +56,9 @@ pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, Dri
 
 fn begin(house: &House, job: &Job, hear: &dyn Fn(&Event)) -> Result<(Run, u64, Head), DriveError> {
     let now = house.clock.now();
-    let settings = Settings { lanes: house.lanes.clone(), caps: house.caps.clone(), ..Settings::default() };
+    let mut lanes = house.catalog.lanes();
+    lanes.extend(house.lanes.clone());
+    let settings = Settings { lanes, caps: house.caps.clone(), ..Settings::default() };
     let mut run = Run::new(job.run.clone(), job.plan.clone(), house.store.clone(), settings);
     match &job.begin {
         Begin::Fresh { inputs, seed } | Begin::Over { inputs, seed, .. } => {
@@ -278,6 +281,7 @@ impl Driver {
         let now = self.now();
         let report = match command {
             Command::Cancel => {
+                self.surroundings.stopping.cancel();
                 Report::Pause { pause: Pause::Cancelled, message: "stopped on request".to_owned() }
             }
             Command::Kill => {

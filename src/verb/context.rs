@@ -24,6 +24,9 @@ pub struct Context {
     pub idempotency_key: String,
     /// Ends when the attempt should end: stop at once, leave nothing behind, return [`Failure::cancelled`].
     pub cancel: CancellationToken,
+    /// Ends when the run takes no new work: an attempt that only waits for something that goes on elsewhere, and that its
+    /// cursor leads back to, need not wait for it and may return [`Failure::cancelled`]. All others may pass over it.
+    pub stopping: CancellationToken,
     /// Where progress goes.
     pub progress: Progress,
     /// What an earlier attempt saved before it was cut off.
@@ -158,6 +161,7 @@ impl Context {
             attempt: 1,
             idempotency_key: "test".to_owned(),
             cancel: CancellationToken::new(),
+            stopping: CancellationToken::new(),
             progress: Progress::silent(),
             cursor: None,
             cursors: CursorSink::nowhere(),

@@ -1,6 +1,7 @@
 //! `llm`: asks a language model.
 
 mod finding;
+mod notes;
 mod picture;
 mod reply;
 mod vote;
@@ -88,6 +89,21 @@ pub struct With {
     /// What to do about a model whose price nobody knows. Default: refuse.
     #[serde(default)]
     unknown_cost: UnknownCost,
+    /// Whether it is asked at once, or with others in a batch: at half the price, within a day. Of a list of models the
+    /// first is asked, and nobody else.
+    #[serde(default)]
+    mode: Mode,
+}
+
+/// When a model is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Mode {
+    /// At once.
+    #[default]
+    Realtime,
+    /// With others, when the provider has time.
+    Batch,
 }
 
 /// One name or several.
@@ -171,6 +187,12 @@ max_tokens  = 512
 "#;
     type With = With;
     type Out = Out;
+    const LANES: &'static [(&'static str, usize)] = &[(BATCH, 10_000)];
+
+    /// Whoever waits for a batch holds nobody up, and a batch is no larger than the number of those who may wait.
+    fn lane(with: &Value) -> &'static str {
+        if with["mode"] == BATCH { BATCH } else { Self::TRAITS.lane }
+    }
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         let models = self.models.clone();
@@ -179,13 +201,18 @@ max_tokens  = 512
         let planned =
             planning.await.map_err(|e| Failure::new(Class::Bug, format!("`llm` broke down: {e}")))?;
         let (plan, cx) = planned?;
-        let session = Session::new(&self.models, &cx, plan.format, plan.samples == 1);
+        let live = plan.samples == 1;
+        let session = Session::new(&self.models, &cx, (plan.format, plan.mode == Mode::Batch), live);
         let out = tokio::select! {
             biased;
             () = cx.cancel.cancelled() => Err(Failure::cancelled()),
+            () = cx.stopping.cancelled(), if plan.mode == Mode::Batch => Err(Failure::cancelled()),
             () = wait(&cx, plan.timeout) => Err(out_of_time(&plan)),
             out = plan.ask(&session) => out,
         };
+        if let Err(failure) = &out {
+            session.close(failure).await;
+        }
         let spent = session.spent();
         match out {
             Ok(value) => Ok(Output { value: Out(value), spent }),
@@ -207,11 +234,14 @@ fn out_of_time(plan: &Plan) -> Failure {
         .hint("raise `timeout`, lower `max_tokens`, or use a faster model")
 }
 
+const BATCH: &str = "batch";
+
 /// A checked [`With`]: what is asked, of which models, and what becomes of the answers.
 struct Plan {
     models: Vec<(String, Arc<Model>)>,
     request: Request,
     format: Format,
+    mode: Mode,
     samples: u32,
     vote: Option<Vote>,
     vote_on: Option<String>,
@@ -228,7 +258,14 @@ impl With {
         };
         let meant = names.iter().flat_map(|name| models.registry().meant(name));
         let found = meant.map(|name| Ok((name.to_owned(), models.find(name)?)));
-        let found: Vec<_> = found.collect::<Result<_, Failure>>()?;
+        let mut found: Vec<_> = found.collect::<Result<_, Failure>>()?;
+        if self.mode == Mode::Batch {
+            // Whoever turned to another model could not come back to what the first one was asked.
+            found.truncate(1);
+            for (_, model) in &mut found {
+                *model = Arc::new(model.in_batch()?);
+            }
+        }
         if self.unknown_cost == UnknownCost::Refuse {
             found.iter().try_for_each(|(name, model)| priced(name, model))?;
         }
@@ -255,6 +292,7 @@ impl With {
             timeout: self.timeout.as_deref().map(span).transpose()?,
             models: found,
             format,
+            mode: self.mode,
             samples: self.samples,
             vote: self.vote,
             vote_on: self.vote_on,

@@ -5,8 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::json;
 
+use super::notes::Notes;
 use super::{Format, finding};
-use crate::clients::llm::{Answer, Asking, Message, Models, Request, Stop, Usage, left_out};
+use crate::clients::llm::{Answer, Asking, Entry, Message, Models, Request, Stop, Usage, left_out};
 use crate::clients::registry::Model;
 use crate::meter::Meter;
 use crate::schema::Schema;
@@ -27,6 +28,8 @@ pub(super) struct Session<'a> {
     format: Format,
     /// Pass on answers while they come in: of several samples the pieces would be mixed.
     live: bool,
+    /// Where its requests are, if they are asked in batches.
+    notes: Option<Notes>,
     spent: Mutex<Meter>,
 }
 
@@ -55,8 +58,26 @@ struct Parts {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(models: &'a Models, cx: &'a Context, format: Format, live: bool) -> Self {
-        Self { models, cx, format, live, spent: Mutex::default() }
+    pub(super) fn new(
+        models: &'a Models,
+        cx: &'a Context,
+        (format, in_batch): (Format, bool),
+        live: bool,
+    ) -> Self {
+        let notes = in_batch.then(|| Notes::of(cx));
+        Self { models, cx, format, live, notes, spent: Mutex::default() }
+    }
+
+    /// The end of an attempt that has failed: keeps what the next one needs, and says which batches go on without it.
+    pub(super) async fn close(&self, failure: &Failure) {
+        let Some(notes) = &self.notes else { return };
+        notes.close().await;
+        if failure.class == Class::Cancelled {
+            for place in notes.places().iter().filter(|place| self.models.leave(place)) {
+                let batch = place.batch.as_deref().unwrap_or_default();
+                self.say(format!("{batch} goes on without us: `atoll resume` takes its answers"));
+            }
+        }
     }
 
     /// Everything spent so far.
@@ -75,6 +96,16 @@ impl<'a> Session<'a> {
 
     /// Asks for sample number `sample` and continues it until it is whole.
     pub(super) async fn reply(&self, asked: &Asked<'_>, sample: u32) -> Result<Reply, Failure> {
+        let reply = self.whole(asked, sample).await;
+        if let (Some(notes), Err(failure)) = (&self.notes, &reply)
+            && matches!(failure.class, Class::Rejected | Class::Refused)
+        {
+            notes.drop_sample(sample);
+        }
+        reply
+    }
+
+    async fn whole(&self, asked: &Asked<'_>, sample: u32) -> Result<Reply, Failure> {
         let mut parts = Parts::default();
         let mut request = asked.request.clone();
         for _ in 0..=CONTINUATIONS {
@@ -114,6 +145,12 @@ impl<'a> Session<'a> {
             say: &|text| self.say(text),
             elsewhere: asked.elsewhere,
             clock: &*self.cx.clock,
+            batch: self.notes.as_ref().map(|notes| Entry {
+                sample,
+                places: notes,
+                clock: &self.cx.clock,
+                progress: &self.cx.progress,
+            }),
         };
         match self.models.ask(request, asking).await {
             Ok((answer, spent)) => {
