@@ -5,7 +5,7 @@ use super::slot::Slot;
 use super::{Fact, Question, Record};
 use crate::clock::Millis;
 use crate::value::Value;
-use crate::verb::Failure;
+use crate::verb::{Class, Failure};
 
 /// Where a step instance stands. What only one phase has lies inside that phase.
 #[derive(Debug)]
@@ -126,6 +126,8 @@ impl Node {
                     charged: tries.charged + u32::from(*charged),
                     free: tries.free + u32::from(!*charged),
                     error: Some(Arc::new(failure.clone())),
+                    // What it leads back to has brought its output, and that was not good enough.
+                    cursor: tries.cursor.filter(|_| failure.class != Class::Rejected),
                     ..tries
                 },
                 until: *again_at,

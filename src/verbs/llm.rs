@@ -1,6 +1,7 @@
 //! `llm`: asks a language model.
 
 mod finding;
+mod mode;
 mod notes;
 mod picture;
 mod reply;
@@ -18,6 +19,7 @@ use crate::clients::registry::{Means, Model};
 use crate::value::Value;
 use crate::verb::{Class, Context, Failure, Output, Traits, Verb};
 
+use mode::Mode;
 use picture::Picture;
 use reply::{Asked, Reply, Session};
 use vote::Vote;
@@ -95,16 +97,6 @@ pub struct With {
     mode: Mode,
 }
 
-/// When a model is asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum Mode {
-    /// At once.
-    #[default]
-    Realtime,
-    /// With others, when the provider has time.
-    Batch,
-}
 
 /// One name or several.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -187,11 +179,10 @@ max_tokens  = 512
 "#;
     type With = With;
     type Out = Out;
-    const LANES: &'static [(&'static str, usize)] = &[(BATCH, 10_000)];
+    const LANES: &'static [(&'static str, usize)] = &[mode::LANE];
 
-    /// Whoever waits for a batch holds nobody up, and a batch is no larger than the number of those who may wait.
     fn lane(with: &Value) -> &'static str {
-        if with["mode"] == BATCH { BATCH } else { Self::TRAITS.lane }
+        mode::lane(with).unwrap_or(Self::TRAITS.lane)
     }
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
@@ -234,8 +225,6 @@ fn out_of_time(plan: &Plan) -> Failure {
         .hint("raise `timeout`, lower `max_tokens`, or use a faster model")
 }
 
-const BATCH: &str = "batch";
-
 /// A checked [`With`]: what is asked, of which models, and what becomes of the answers.
 struct Plan {
     models: Vec<(String, Arc<Model>)>,
@@ -260,11 +249,7 @@ impl With {
         let found = meant.map(|name| Ok((name.to_owned(), models.find(name)?)));
         let mut found: Vec<_> = found.collect::<Result<_, Failure>>()?;
         if self.mode == Mode::Batch {
-            // Whoever turned to another model could not come back to what the first one was asked.
-            found.truncate(1);
-            for (_, model) in &mut found {
-                *model = Arc::new(model.in_batch()?);
-            }
+            found = mode::in_batch(found)?;
         }
         if self.unknown_cost == UnknownCost::Refuse {
             found.iter().try_for_each(|(name, model)| priced(name, model))?;

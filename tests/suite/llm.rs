@@ -1,5 +1,7 @@
 //! The verb `llm` and what stands behind it, against servers that speak the providers' published formats.
 
+mod batch;
+pub mod bureau;
 mod cassette;
 mod dialects;
 mod faults;

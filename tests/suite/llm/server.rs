@@ -87,6 +87,11 @@ pub(super) fn models(base: &str, mode: &Mode) -> Models {
     models_of(&Registry::embedded().unwrap(), base, mode)
 }
 
+/// The same with more facts about providers.
+pub(super) fn models_described(facts: &str, base: &str, mode: &Mode) -> Models {
+    models_of(&Registry::extended("atoll.toml", facts).unwrap(), base, mode)
+}
+
 fn models_of(registry: &Registry, base: &str, mode: &Mode) -> Models {
     let moved = |name: &str| name.ends_with("_BASE_URL").then(|| base.to_owned());
     let registry = registry.moved(moved);

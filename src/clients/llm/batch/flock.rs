@@ -96,9 +96,13 @@ impl Ticket {
 
 impl Flock {
     /// An open flock of one.
-    pub(super) fn begin(newcomer: Newcomer) -> (Arc<Self>, Ticket) {
+    pub(super) fn begin(newcomer: Newcomer, terms: &Batching) -> (Arc<Self>, Ticket) {
         let bytes = newcomer.size();
-        Self::new(0, newcomer, Inside { bytes, ..Inside::default() })
+        let (flock, ticket) = Self::new(0, newcomer, Inside { bytes, ..Inside::default() });
+        if terms.requests <= 1 || bytes >= terms.bytes {
+            flock.close(&mut flock.inside());
+        }
+        (flock, ticket)
     }
 
     /// A sealed flock of one whose batch is at `place`.
@@ -136,13 +140,22 @@ impl Flock {
         let mut inside = self.inside();
         let bytes = inside.bytes + newcomer.size();
         let here = self.here.upgrade().filter(|_| inside.phase == Phase::Open)?;
-        if inside.members.len() >= terms.requests || bytes > terms.bytes {
-            inside.phase = Phase::Numbered;
-            self.full.notify_one();
+        if bytes > terms.bytes {
+            self.close(&mut inside);
             return None;
         }
         inside.bytes = bytes;
-        Some(inside.seat(0, newcomer, here))
+        let ticket = inside.seat(0, newcomer, here);
+        if inside.members.len() >= terms.requests {
+            self.close(&mut inside);
+        }
+        Some(ticket)
+    }
+
+    /// No more requests fit in.
+    fn close(&self, inside: &mut Inside) {
+        inside.phase = Phase::Numbered;
+        self.full.notify_one();
     }
 
     /// Waits for the answer to request number `entry` as well, if the flock is sealed and not over.

@@ -75,7 +75,10 @@ impl Keeper {
                 self.follow(&wire, &batch, self.shop.terms.poll.0).await
             }
             // Others who wait for it come along soon.
-            Start::Follow(batch) => self.follow(&wire, &batch, self.shop.terms.gather).await,
+            Start::Follow(batch) => {
+                let soon = self.shop.terms.gather.min(self.shop.terms.poll.0);
+                self.follow(&wire, &batch, soon).await
+            }
         }
     }
 

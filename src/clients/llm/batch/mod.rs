@@ -169,7 +169,7 @@ impl Batches {
             Some(Some(ticket)) => return ticket,
             _ => newcomer,
         };
-        let (flock, ticket) = Flock::begin(newcomer);
+        let (flock, ticket) = Flock::begin(newcomer, &shop.terms);
         gathering.insert(key, flock.clone());
         drop(gathering);
         tokio::spawn(Keeper { shop: shop.clone(), flock }.run(Start::Gather));

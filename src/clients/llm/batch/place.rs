@@ -10,7 +10,10 @@ use crate::verb::{Failure, Progress};
 /// Where a request is: noted before a batch is made, and again when it is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
-    /// What we call the batch; it carries this mark at the provider.
+    /// What the provider calls the batch, once it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
+    /// What we call it; it carries this mark at the provider.
     pub mark: String,
     /// Which of its requests this is, from 0.
     pub entry: u32,
@@ -18,9 +21,6 @@ pub struct Place {
     pub of: u32,
     /// When it was about to be made.
     pub at: Millis,
-    /// What the provider calls it, once it is there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub batch: Option<String>,
 }
 
 /// A future of [`Places`].
