@@ -97,7 +97,6 @@ pub struct With {
     mode: Mode,
 }
 
-
 /// One name or several.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]

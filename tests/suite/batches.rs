@@ -1,6 +1,5 @@
 //! Runs of the real binary that ask in batches: killed at the worst moments, stopped, replayed. The server says when a
 //! batch is over and counts how many were made.
-#![expect(clippy::disallowed_methods, reason = "tests start the binary")]
 
 use std::io::{BufReader, Read};
 use std::process::Stdio;
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::binary::{Project, Ran};
 use crate::fifo::Group;
-use crate::llm::bureau::{Bureau, Making, terms};
+use crate::llm::bureau::{Bureau, Lot, Making, terms};
 use crate::llm::server::KEY;
 
 const ITEMS: usize = 5;
@@ -46,9 +45,8 @@ beside = "steps.beside.output.stdout | trim"
 const MODELS: [&str; 3] = ["gpt-4.1-mini", "claude-haiku-4-5", "gemini-2.5-flash"];
 
 fn project(base: &str, model: &str) -> Project {
-    let mut project = Project::new()
-        .file("pipelines/many.toml", &many(model, "batch"))
-        .file("atoll.toml", &terms(ITEMS));
+    let mut project =
+        Project::new().file("pipelines/many.toml", &many(model, "batch")).file("atoll.toml", &terms(ITEMS));
     for name in ["OPENAI", "ANTHROPIC", "GOOGLE_GEMINI"] {
         project = project.env(&format!("{name}_BASE_URL"), base);
     }
@@ -147,7 +145,8 @@ async fn ctrl_c_leaves_the_batch_alone_and_other_steps_do_not_wait_for_it() {
     let mut group = Group::start(project.command(&["run", "many", "--events", "-"]));
     let mut events = BufReader::new(group.child.stdout.take().unwrap());
     let beside = tokio::task::spawn_blocking(move || {
-        let lines = Group::read_until(&mut events, "\"address\":\"beside\",\"attempt\":1,\"fact\":\"succeeded\"");
+        let lines =
+            Group::read_until(&mut events, "\"address\":\"beside\",\"attempt\":1,\"fact\":\"succeeded\"");
         (events, lines)
     });
     let (mut events, _) = beside.await.unwrap();
@@ -160,7 +159,11 @@ async fn ctrl_c_leaves_the_batch_alone_and_other_steps_do_not_wait_for_it() {
     });
     let (status, rest) = ended.await.unwrap();
     assert_eq!(status.code(), Some(8), "one signal is enough");
-    assert_eq!(rest.matches("batch_1 goes on without us: `atoll resume` takes its answers").count(), 1, "{rest}");
+    assert_eq!(
+        rest.matches("batch_1 goes on without us: `atoll resume` comes back to it").count(),
+        1,
+        "{rest}"
+    );
     bureau.let_go();
     goes_on(project, &bureau, price("gpt-4.1-mini")).await;
 }
@@ -175,13 +178,52 @@ async fn a_recorded_batch_is_replayed_without_any_server() {
     let project = project.env("ANTHROPIC_BASE_URL", "http://127.0.0.1:9");
     for mode in ["batch", "realtime"] {
         project.write("pipelines/many.toml", &many("claude-haiku-4-5", mode));
-        let shown = project.run(&["run", "many", "--replay", "tape.jsonl", "--format", "json"]).exits(0).json();
+        let shown =
+            project.run(&["run", "many", "--replay", "tape.jsonl", "--format", "json"]).exits(0).json();
         assert_eq!(shown["outputs"]["texts"], texts());
         let dear = if mode == "batch" { 1.0 } else { 2.0 };
         let spent = shown["spent"]["usd"].as_f64().unwrap();
         assert!((spent - dear * price("claude-haiku-4-5")).abs() < 1e-9, "{mode}: {spent}");
     }
     assert_eq!((bureau.counts().calls, bureau.counts().made), (calls, 1));
+}
+
+#[tokio::test]
+async fn an_answer_that_a_check_rejects_is_asked_for_anew() {
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let bureau = Bureau::ruled(move |_| {
+        let first = first.swap(false, std::sync::atomic::Ordering::SeqCst);
+        Lot::Answer(if first { "bad" } else { "good" }.to_owned(), "stop")
+    });
+    let bureau = bureau.await;
+    let text = r#"
+atoll = 1
+name = "once"
+summary = "asks once more"
+steps.one = { check = ["output.text == 'good'"], retry = { on = ["rejected"], backoff = "1ms..2ms" }, llm = { model = "gpt-4.1-mini", prompt = "hi", mode = "batch" } }
+outputs.text = "steps.one.output.text"
+"#;
+    let project = project(&bureau.base, "gpt-4.1-mini").file("pipelines/once.toml", text);
+    project.write("atoll.toml", &terms(1));
+    let (_, ran) = run(project, &["run", "once", "--format", "json"]).await;
+    let shown = ran.exits(0).json();
+    assert_eq!((&shown["outputs"]["text"], &shown["spent"]["calls"]), (&json!("good"), &json!(2)));
+    assert_eq!(bureau.counts().made, 2);
+}
+
+#[tokio::test]
+async fn the_example_of_the_page_on_models_runs() {
+    let page = include_str!("../../docs/models.md");
+    let example = page.split("```toml\natoll = 1").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let bureau = Bureau::ruled(|text| Lot::Answer(json!({ "topic": text }).to_string(), "stop")).await;
+    let project = project(&bureau.base, "gpt-5-mini");
+    project.write("pipelines/topics.toml", &format!("atoll = 1{example}"));
+    project.write("atoll.toml", &terms(2));
+    let (_, ran) =
+        run(project, &["run", "topics", "--texts", "[\"tea\", \"rain\"]", "--format", "json"]).await;
+    let topics = ran.exits(0).json()["outputs"]["topics"].clone();
+    assert_eq!(topics, json!([{"topic": "What is this about? tea"}, {"topic": "What is this about? rain"}]));
+    assert_eq!(bureau.counts().made, 1);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod dialects;
 mod faults;
 mod gates;
 mod keys;
+mod paper;
 pub mod server;
 pub mod wire;
 mod witness;

@@ -157,6 +157,11 @@ impl Models {
         place.batch.as_deref().is_some_and(|batch| self.0.batches.leave(batch))
     }
 
+    /// `text` without secrets.
+    pub(super) fn hushed(&self, text: &str) -> String {
+        self.0.secrets.redact(text)
+    }
+
     pub(super) fn batches(&self) -> &Batches {
         &self.0.batches
     }

@@ -75,7 +75,7 @@ impl<'a> Session<'a> {
         if failure.class == Class::Cancelled {
             for place in notes.places().iter().filter(|place| self.models.leave(place)) {
                 let batch = place.batch.as_deref().unwrap_or_default();
-                self.say(format!("{batch} goes on without us: `atoll resume` takes its answers"));
+                self.say(format!("{batch} goes on without us: `atoll resume` comes back to it"));
             }
         }
     }

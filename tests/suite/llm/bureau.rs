@@ -13,32 +13,10 @@ use axum::http::{HeaderMap, Method, Response, Uri};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::paper::Rule;
 use super::server;
 
-/// What becomes of a request.
-#[derive(Clone, Debug)]
-pub enum Lot {
-    /// This answer, and why it ended in the words of chat completions: `stop`, `length`, `refusal`.
-    Answer(String, &'static str),
-    /// A complaint.
-    Error(u16, &'static str),
-    /// It was not asked in time, which is said of it.
-    Expired,
-    /// Nothing at all is said of it.
-    Missing,
-}
-
-/// How a batch ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    Completed,
-    Expired,
-    Cancelled,
-    /// Its second line is at fault.
-    Faulty,
-    /// The account has too much waiting already.
-    Crowded,
-}
+pub use super::paper::{Batch, Ending, Lot};
 
 /// How the call that makes a batch is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,24 +32,6 @@ pub enum Making {
     /// No batch is made, and the answer is 401.
     Locked,
 }
-
-/// A batch as it lies there.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    pub id: String,
-    /// Whose wire format it was made in.
-    pub kind: &'static str,
-    /// What made it.
-    pub body: Value,
-    /// Its requests by name.
-    pub entries: Vec<(String, Value)>,
-    ending: Ending,
-    over: bool,
-    /// Where its results are.
-    results: String,
-}
-
-type Rule = Arc<dyn Fn(&str) -> Lot + Send + Sync>;
 
 struct Desk {
     base: String,
@@ -217,7 +177,7 @@ async fn serve(
         }
         ("GET", ["batches"]) => bureau.list(if gemini { "gemini" } else { "openai" }),
         ("GET", ["messages", "batches"]) => bureau.list("anthropic"),
-        ("GET", ["batches", id]) | ("GET", ["messages", "batches", id]) => bureau.look(id),
+        ("GET", ["batches", id] | ["messages", "batches", id]) => bureau.look(id),
         ("GET", ["messages", "batches", id, "results"]) => bureau.results(id),
         _ => said(404, &json!({"error": {"type": "not_found_error", "message": "no such page"}})),
     }
@@ -229,7 +189,7 @@ fn said(status: u16, body: &Value) -> Response<Body> {
 }
 
 fn lines(lines: impl IntoIterator<Item = Value>) -> Response<Body> {
-    let text: String = lines.into_iter().map(|line| format!("{line}\n")).collect();
+    let text: String = lines.into_iter().flat_map(|line| [line.to_string(), "\n".to_owned()]).collect();
     Response::builder().header("content-type", "application/binary").body(Body::from(text)).unwrap()
 }
 
@@ -287,7 +247,10 @@ impl Bureau {
         });
         drop(desk);
         self.counts.send_modify(|counts| counts.looks += 1);
-        shown.map_or_else(|| said(404, &json!({"error": {"message": "no such batch"}})), |shown| said(200, &shown))
+        shown.map_or_else(
+            || said(404, &json!({"error": {"message": "no such batch"}})),
+            |shown| said(200, &shown),
+        )
     }
 
     fn list(&self, kind: &str) -> Response<Body> {
@@ -299,7 +262,9 @@ impl Bureau {
             200,
             &match kind {
                 "gemini" => json!({ "operations": all }),
-                _ => json!({"object": "list", "data": all, "has_more": false, "first_id": ends[0], "last_id": ends[1]}),
+                _ => {
+                    json!({"object": "list", "data": all, "has_more": false, "first_id": ends[0], "last_id": ends[1]})
+                }
             },
         )
     }
@@ -307,7 +272,9 @@ impl Bureau {
     fn file(&self, id: &str) -> Response<Body> {
         let desk = self.desk();
         let (what, batch) = id.split_once('-').unwrap();
-        let Some(batch) = desk.batches.iter().find(|other| other.id == batch) else { return said(404, &json!({})) };
+        let Some(batch) = desk.batches.iter().find(|other| other.id == batch) else {
+            return said(404, &json!({}));
+        };
         lines(batch.files(&desk.rule)[usize::from(what == "errors")].clone())
     }
 
@@ -315,7 +282,10 @@ impl Bureau {
         let desk = self.desk();
         match desk.batches.iter().find(|batch| batch.id == id && batch.over) {
             Some(batch) => lines(batch.told(&desk.rule)),
-            None => said(404, &json!({"type": "error", "error": {"type": "not_found_error", "message": "no results"}})),
+            None => said(
+                404,
+                &json!({"type": "error", "error": {"type": "not_found_error", "message": "no results"}}),
+            ),
         }
     }
 }
@@ -327,7 +297,8 @@ impl Desk {
         let entries: Vec<(String, Value)> = match kind {
             "openai" => {
                 let file: usize = body["input_file_id"].as_str().unwrap()[5..].parse().unwrap();
-                let lines = self.files[file - 1].lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+                let lines =
+                    self.files[file - 1].lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
                 lines.map(|line| (text(&line["custom_id"]), line)).collect()
             }
             "anthropic" => {
@@ -335,7 +306,8 @@ impl Desk {
             }
             _ => {
                 let all = list("/batch/inputConfig/requests/requests").into_iter();
-                all.map(|line| (line["metadata"]["key"].as_str().unwrap_or_default().to_owned(), line)).collect()
+                all.map(|line| (line["metadata"]["key"].as_str().unwrap_or_default().to_owned(), line))
+                    .collect()
             }
         };
         let id = match kind {
@@ -352,155 +324,4 @@ impl Desk {
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
-}
-
-impl Batch {
-    fn is(&self, id: &str) -> bool {
-        self.id == id || self.id.strip_prefix("batches/") == Some(id)
-    }
-
-    /// The batch as it is shown to whoever asks for it.
-    fn shown(&self, over: bool) -> Value {
-        let all = self.entries.len();
-        let done = if over { all } else { 0 };
-        match self.kind {
-            "openai" => {
-                let status = match (over, self.ending) {
-                    (false, _) => "in_progress",
-                    (_, Ending::Completed) => "completed",
-                    (_, Ending::Expired) => "expired",
-                    (_, Ending::Cancelled) => "cancelled",
-                    (_, Ending::Faulty | Ending::Crowded) => "failed",
-                };
-                json!({"id": self.id, "object": "batch", "endpoint": self.body["endpoint"], "errors": null,
-                    "input_file_id": self.body["input_file_id"], "completion_window": "24h", "status": status,
-                    "output_file_id": null, "error_file_id": null, "created_at": 4_000_000_000_u64,
-                    "request_counts": {"total": all, "completed": done, "failed": 0}, "metadata": self.body["metadata"]})
-            }
-            "anthropic" => {
-                let counts = json!({"processing": all - done, "succeeded": done, "errored": 0, "canceled": 0, "expired": 0});
-                json!({"id": self.id, "type": "message_batch", "processing_status": if over { "ended" } else { "in_progress" },
-                    "request_counts": counts, "created_at": "2096-10-02T07:06:40Z", "expires_at": "2096-10-03T07:06:40Z",
-                    "ended_at": over.then_some("2096-10-02T08:00:00Z"), "archived_at": null, "cancel_initiated_at": null,
-                    "results_url": over.then_some(&self.results)})
-            }
-            _ => {
-                let word = match (over, self.ending) {
-                    (false, _) => "RUNNING",
-                    (_, Ending::Completed) => "SUCCEEDED",
-                    (_, Ending::Expired) => "EXPIRED",
-                    (_, Ending::Cancelled) => "CANCELLED",
-                    (_, Ending::Faulty | Ending::Crowded) => "FAILED",
-                };
-                json!({"name": self.id, "done": over, "metadata": {
-                    "@type": "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch",
-                    "model": "models/gemini-x", "displayName": self.body["batch"]["displayName"], "name": self.id,
-                    "createTime": "2096-10-02T07:06:40.5Z", "updateTime": "2096-10-02T07:06:40.5Z",
-                    "batchStats": {"requestCount": all.to_string(), "successfulRequestCount": done.to_string()},
-                    "state": format!("BATCH_STATE_{word}")}})
-            }
-        }
-    }
-
-    /// What is shown more of one that is over.
-    fn outcome(&self, rule: &Rule, shown: &mut Value) {
-        let crowded = json!({"code": "token_limit_exceeded", "line": null, "param": null,
-            "message": "Enqueued token limit reached for gpt-x. Please try again once some batches have completed."});
-        let faulty = json!({"code": "invalid_request", "line": 2, "param": "body", "message": "line 2 is no request"});
-        match (self.kind, self.ending) {
-            ("openai", Ending::Faulty) => shown["errors"] = json!({"object": "list", "data": [faulty]}),
-            ("openai", Ending::Crowded) => shown["errors"] = json!({"object": "list", "data": [crowded]}),
-            ("openai", _) => {
-                let [output, errors] = self.files(rule);
-                shown["request_counts"]["completed"] = json!(output.len());
-                shown["request_counts"]["failed"] = json!(errors.len());
-                // Where there is no such file some say nothing and some an empty name.
-                shown["output_file_id"] =
-                    if output.is_empty() { json!("") } else { json!(format!("output-{}", self.id)) };
-                if !errors.is_empty() {
-                    shown["error_file_id"] = json!(format!("errors-{}", self.id));
-                }
-            }
-            ("gemini", Ending::Crowded) => {
-                shown["error"] = json!({"code": 8, "message": "Resource has been exhausted (e.g. check quota)."});
-            }
-            ("gemini", _) => {
-                let told = self.told(rule);
-                if self.ending == Ending::Completed {
-                    shown["response"] = json!({"@type": "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatchOutput",
-                        "inlinedResponses": {"inlinedResponses": told}});
-                    shown["metadata"]["output"] = json!({"inlinedResponses": {"inlinedResponses": told}});
-                } else {
-                    shown["error"] = json!({"code": 1, "message": "the batch did not end by itself"});
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn lot(&self, rule: &Rule, request: &Value) -> Lot {
-        let places = ["/body/messages", "/body/input", "/params/messages", "/request/contents"];
-        let turns = places.iter().find_map(|place| request.pointer(place)?.as_array()).unwrap();
-        let last = turns.last().unwrap();
-        let said = ["/content", "/content/0/text", "/parts/0/text"];
-        rule(said.iter().find_map(|place| last.pointer(place)?.as_str()).unwrap())
-    }
-
-    /// The lines of the output file and of the error file; the last request comes first.
-    fn files(&self, rule: &Rule) -> [Vec<Value>; 2] {
-        let mut files = [Vec::new(), Vec::new()];
-        for (name, request) in self.entries.iter().rev() {
-            let line = |response: Value, error: Value| json!({"id": format!("batch_req_{name}"), "custom_id": name, "response": response, "error": error});
-            let response = |status: u16, body: Value| json!({"status_code": status, "request_id": "req_1", "body": body});
-            let expired = json!({"code": "batch_expired", "message": "This request could not be executed before the completion window expired."});
-            match self.lot(rule, request) {
-                _ if self.ending == Ending::Cancelled => {
-                    let error = json!({"code": "batch_cancelled", "message": "The batch was cancelled."});
-                    files[1].push(line(Value::Null, error));
-                }
-                Lot::Answer(text, stop) => {
-                    let body = match request["url"].as_str().unwrap() {
-                        "/v1/responses" => super::batch::responses_body(&text),
-                        _ => super::batch::openai_body(&text, stop),
-                    };
-                    files[0].push(line(response(200, body), Value::Null));
-                }
-                Lot::Error(status, message) => {
-                    let error = json!({"message": message, "type": "invalid_request_error", "param": null, "code": null});
-                    files[1].push(line(response(status, json!({ "error": error })), Value::Null));
-                }
-                Lot::Expired => files[1].push(line(Value::Null, expired)),
-                Lot::Missing => {}
-            }
-        }
-        files
-    }
-
-    /// Results as Anthropic and Gemini give them; Anthropic's in another order than the requests, Gemini's in the same and
-    /// without their names.
-    fn told(&self, rule: &Rule) -> Vec<Value> {
-        let result = |(name, request): &(String, Value)| {
-            let lot = self.lot(rule, request);
-            if self.kind == "gemini" {
-                return Some(match lot {
-                    Lot::Answer(text, stop) => json!({"response": super::batch::gemini_body(&text, stop)}),
-                    Lot::Error(_, message) => json!({"error": {"code": 3, "message": message}}),
-                    Lot::Expired | Lot::Missing => json!({}),
-                });
-            }
-            let result = match (lot, self.ending) {
-                (_, Ending::Cancelled) => json!({"type": "canceled"}),
-                (Lot::Expired, _) | (_, Ending::Expired) => json!({"type": "expired"}),
-                (Lot::Answer(text, stop), _) => {
-                    json!({"type": "succeeded", "message": super::batch::anthropic_body(&text, stop)})
-                }
-                (Lot::Error(_, message), _) => json!({"type": "errored", "error": {"type": "error", "request_id": "req_1",
-                    "error": {"type": "invalid_request_error", "message": message}}}),
-                (Lot::Missing, _) => return None,
-            };
-            Some(json!({"custom_id": name, "result": result}))
-        };
-        let told = self.entries.iter().filter_map(result);
-        if self.kind == "gemini" { told.collect() } else { told.rev().collect() }
-    }
 }

@@ -232,20 +232,24 @@ def fault(kind, body):
     elif kind == "openai_line":
         from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming as Params
 
-        exhaust(TypeAdapter(Params).validate_python(body["body"]))
+        adapter = TypeAdapter(Params)
+        exhaust(adapter.validate_python(body["body"]))
         unknown = (body["body"].keys() - all_keys(Params)) | (body.keys() - {"custom_id", "method", "url", "body"})
     elif kind == "openai_batch":
         from openai.types.batch_create_params import BatchCreateParams as Params
 
-        exhaust(TypeAdapter(Params).validate_python(body))
+        adapter = TypeAdapter(Params)
+        exhaust(adapter.validate_python(body))
         unknown = body.keys() - all_keys(Params)
     elif kind == "anthropic_batch":
         from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
         from anthropic.types.messages.batch_create_params import BatchCreateParams as Params
 
-        exhaust(TypeAdapter(Params).validate_python(body))
+        adapter = TypeAdapter(Params)
+        exhaust(adapter.validate_python(body))
         unknown = body.keys() - all_keys(Params)
         for request in body["requests"]:
+            unknown |= request.keys() - {"custom_id", "params"}
             unknown |= request["params"].keys() - all_keys(MessageCreateParamsNonStreaming) - {"temperature"}
     elif kind == "gemini_batch":
         from google.genai import types

@@ -51,7 +51,6 @@ struct Member {
 }
 
 /// A request that is handed in.
-#[derive(Clone)]
 pub(super) struct Newcomer {
     /// Its body, as its dialect makes it; nothing for one that is in a batch already.
     pub(super) body: Value,
@@ -135,21 +134,23 @@ impl Flock {
         lock(&self.inside)
     }
 
-    /// Takes in one more request, if it still does.
-    pub(super) fn add(&self, newcomer: Newcomer, terms: &Batching) -> Option<Ticket> {
+    /// Takes in one more request, or hands it back.
+    pub(super) fn add(&self, newcomer: Newcomer, terms: &Batching) -> Result<Ticket, Newcomer> {
         let mut inside = self.inside();
         let bytes = inside.bytes + newcomer.size();
-        let here = self.here.upgrade().filter(|_| inside.phase == Phase::Open)?;
+        let Some(here) = self.here.upgrade().filter(|_| inside.phase == Phase::Open) else {
+            return Err(newcomer);
+        };
         if bytes > terms.bytes {
             self.close(&mut inside);
-            return None;
+            return Err(newcomer);
         }
         inside.bytes = bytes;
         let ticket = inside.seat(0, newcomer, here);
         if inside.members.len() >= terms.requests {
             self.close(&mut inside);
         }
-        Some(ticket)
+        Ok(ticket)
     }
 
     /// No more requests fit in.
@@ -242,9 +243,11 @@ impl Flock {
     /// Tells what became of request number `entry`.
     pub(super) fn give(&self, entry: u32, fate: Fate) {
         let mut inside = self.inside();
-        let of_entry = inside.members.extract_if(.., |member| member.entry == entry);
-        // There is one who waits; whoever waited before has left.
-        of_entry.for_each(|member| member.tell(Event::Over(fate.clone())));
+        // Whoever waited for it before may have left.
+        let waits = |member: &Member| member.entry == entry && !member.events.is_closed();
+        if let Some(at) = inside.members.iter().position(waits) {
+            inside.members.swap_remove(at).tell(Event::Over(fate));
+        }
     }
 
     /// The same of a request by its name, `at` its place among the results where it has none. Names of others are none of

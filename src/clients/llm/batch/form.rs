@@ -60,6 +60,14 @@ pub(super) struct State {
     pub(super) ended: Option<Ended>,
 }
 
+impl State {
+    /// What the provider calls it, if that is a name.
+    pub(super) fn named(&self) -> Option<String> {
+        const LONGEST: usize = 256;
+        Some(self.id.clone()).filter(|id| !id.is_empty() && id.len() <= LONGEST)
+    }
+}
+
 /// How a batch ended.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ended {

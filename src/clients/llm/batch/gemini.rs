@@ -1,6 +1,6 @@
-//! Gemini: requests and answers go with the batch itself. Its other way, files, takes more at once, but an upload of
-//! several calls before there is a batch, and nothing but the batch carries a name of ours; more requests than go into one
-//! batch make several.
+//! Gemini: requests and answers go with the batch itself. Its other way, files, takes more at once, but needs several
+//! calls before there is a batch, of which only the last carries a name of ours; here one call makes it or does not, and
+//! what does not fit into one batch goes into another.
 
 use serde_json::json;
 
@@ -21,7 +21,8 @@ impl Form for Gemini {
             Entries::Here(entries) => entries,
             Entries::File(_) => Vec::new(),
         };
-        let body = json!({"batch": {"displayName": mark, "inputConfig": {"requests": {"requests": entries}}}});
+        let body =
+            json!({"batch": {"displayName": mark, "inputConfig": {"requests": {"requests": entries}}}});
         (format!("{}/models/{}:batchGenerateContent", model.provider.base_url, model.id), body)
     }
 

@@ -1,5 +1,6 @@
 //! Makes a batch and follows it to its end, for all who wait for it and no longer than they do.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,6 +103,10 @@ impl Keeper {
         loop {
             let (place, noted) = self.flock.number(self.shop.clock.now());
             self.shop.models.batches().note(&self.flock, &place.mark);
+            if noted.is_empty() {
+                // All have left: what runs this ends.
+                std::future::pending::<()>().await;
+            }
             if join_all(noted).await.iter().all(Result::is_ok) {
                 return place;
             }
@@ -115,8 +120,10 @@ impl Keeper {
         let entries = match wire.form.files(wire.provider()) {
             None => Entries::Here(entries),
             Some(url) => {
-                let lines: String = entries.iter().map(|entry| format!("{entry}\n")).collect();
-                drop(entries);
+                let mut lines = String::new();
+                for entry in entries {
+                    let _ = writeln!(lines, "{entry}");
+                }
                 let file = wire.file(&url, &place.mark, lines).await.map_err(over)?;
                 Entries::File(file["id"].as_str().unwrap_or_default().to_owned())
             }
@@ -147,19 +154,15 @@ impl Keeper {
         turn: u32,
     ) -> Result<String, Trouble> {
         if turn > 1
-            && let Some(batch) =
-                seek(wire, place, &|text| self.say(&text)).await.map_err(Trouble::Passing)?
+            && let Some(batch) = seek(wire, place, &|text| self.say(&text)).await.map_err(Trouble::Passing)?
         {
             return Ok(batch);
         }
         match wire.post(url, body, &place.mark).await {
-            Ok(made) => match wire.form.state(&made).id {
-                id if id.is_empty() => Err(Trouble::Passing(Failure::transient(format!(
-                    "{} made a batch without a name",
-                    wire.provider().name
-                )))),
-                id => Ok(id),
-            },
+            Ok(made) => wire.form.state(&made).named().ok_or_else(|| {
+                let name = &wire.provider().name;
+                Trouble::Passing(Failure::transient(format!("{name} made a batch without a name")))
+            }),
             Err(failure) if failure.class == Class::Transient => Err(Trouble::Passing(failure)),
             Err(failure) => Err(Trouble::Last(Fate::Failed { failure, over: true })),
         }
@@ -240,7 +243,7 @@ impl Keeper {
 
     fn say(&self, text: &str) {
         if let Some(progress) = self.flock.progress() {
-            progress.line(text);
+            progress.line(self.shop.models.hushed(text));
         }
     }
 }

@@ -153,7 +153,8 @@ impl Shop {
         let cell = lock(&batches.sought).entry(place.mark.clone()).or_default().clone();
         let seeking = async {
             let wire = Wire::open(self).await?;
-            seek::seek(&wire, &place, &|text| entry.progress.line(text)).await
+            let say = |text: String| entry.progress.line(self.models.hushed(&text));
+            seek::seek(&wire, &place, &say).await
         };
         let batch = cell.get_or_try_init(|| seeking).await?;
         Ok(batch.clone().map(|batch| Place { batch: Some(batch), ..place }))
@@ -165,9 +166,12 @@ impl Batches {
     fn submit(&self, shop: &Shop, newcomer: Newcomer) -> Ticket {
         let key = (shop.model.provider.name.clone(), shop.model.id.clone());
         let mut gathering = lock(&self.gathering);
-        let newcomer = match gathering.get(&key).map(|flock| flock.add(newcomer.clone(), &shop.terms)) {
-            Some(Some(ticket)) => return ticket,
-            _ => newcomer,
+        let newcomer = match gathering.get(&key) {
+            None => newcomer,
+            Some(flock) => match flock.add(newcomer, &shop.terms) {
+                Ok(ticket) => return ticket,
+                Err(newcomer) => newcomer,
+            },
         };
         let (flock, ticket) = Flock::begin(newcomer, &shop.terms);
         gathering.insert(key, flock.clone());

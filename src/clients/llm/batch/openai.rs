@@ -46,7 +46,9 @@ impl Form for OpenAi {
     fn state(&self, batch: &Value) -> State {
         let text = |key: &str| batch[key].as_str();
         let ended = match text("status").unwrap_or_default() {
-            "completed" => Some(Ended { rest: "its batch has no result for it".to_owned(), ..Ended::default() }),
+            "completed" => {
+                Some(Ended { rest: "its batch has no result for it".to_owned(), ..Ended::default() })
+            }
             "expired" => Some(Ended { rest: "its batch expired".to_owned(), ..Ended::default() }),
             "cancelled" => Some(Ended { rest: "its batch was cancelled".to_owned(), ..Ended::default() }),
             "failed" => Some(failed(batch)),

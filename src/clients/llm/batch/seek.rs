@@ -12,6 +12,10 @@ use crate::verb::Failure;
 const PAGES: usize = 50;
 /// How far the clocks of a provider and of this machine may be apart.
 const SKEW: Duration = Duration::from_secs(3_600);
+/// A provider may still be at work on a call that was cut off: so long after it was about to be made, a batch that is not
+/// on the list was not made. Between two looks at the list there is at most so much time.
+const SETTLED: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A batch ends after a day; so long, and a little, one that may be ours is waited for.
 const LONGEST: Duration = Duration::from_secs(26 * 3_600);
 
@@ -21,14 +25,36 @@ pub(super) async fn seek(
     place: &Place,
     say: &(dyn Fn(String) + Send + Sync),
 ) -> Result<Option<String>, Failure> {
+    let clock = &*wire.shop.clock;
+    let mut pause = wire.shop.terms.poll.0;
+    loop {
+        // What is asked for after that moment would be on the list by then.
+        let late = clock.now().saturating_sub(place.at) >= millis(SETTLED);
+        if let Some(found) = listed(wire, place, say).await? {
+            return Ok(Some(found));
+        }
+        if late {
+            return Ok(None);
+        }
+        clock.sleep(pause).await;
+        pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+    }
+}
+
+/// The same by what is on the list now.
+async fn listed(
+    wire: &Wire<'_>,
+    place: &Place,
+    say: &(dyn Fn(String) + Send + Sync),
+) -> Result<Option<String>, Failure> {
     let listed = batches(wire, place).await?;
     if let Some(ours) = listed.iter().find(|batch| batch.mark.as_deref() == Some(place.mark.as_str())) {
-        return Ok(Some(ours.id.clone()));
+        return Ok(ours.named());
     }
     // Whoever keeps no mark says what the requests are called, which begins with it: but only at the end.
-    for batch in listed.into_iter().filter(|batch| may_be(batch, place)) {
-        if is_ours(wire, &batch, place, say).await? {
-            return Ok(Some(batch.id));
+    for batch in listed.iter().filter(|batch| may_be(batch, place)) {
+        if is_ours(wire, batch, place, say).await? {
+            return Ok(batch.named());
         }
     }
     Ok(None)
