@@ -6,6 +6,7 @@ mod cassette;
 mod dialects;
 mod faults;
 mod gates;
+mod gathering;
 mod keys;
 mod paper;
 pub mod server;

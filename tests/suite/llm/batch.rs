@@ -1,13 +1,10 @@
 //! Batches: what is gathered, what it costs, what becomes of each request, and that nothing is submitted twice.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use atoll::clients::llm::{Asking, Entry, Keeping, Message, Mode, Models, Place, Places, Request};
-use atoll::clock::{Clock, ManualClock, Millis, Pause};
+use atoll::clients::llm::{Mode, Models};
 use atoll::id::Address;
-use atoll::verb::{Class, CursorSink, Failure, Output, Progress};
-use futures_util::poll;
+use atoll::verb::{Class, CursorSink, Failure, Output};
 use serde_json::{Value, json};
 
 use super::Step;
@@ -428,89 +425,4 @@ async fn a_key_that_is_repeated_is_not_passed_on() {
     let (lines, chunks) = outcomes[0].0.step.said();
     assert!(!lines.contains(server::KEY), "{lines}");
     assert_eq!(chunks, "your key is ***");
-}
-
-/// Half a second passes when the test says so, everything else at once.
-#[derive(Clone, Default)]
-struct Gathering {
-    half_seconds: ManualClock,
-    rest: QuickClock,
-}
-
-impl Clock for Gathering {
-    fn now(&self) -> Millis {
-        self.half_seconds.now()
-    }
-
-    fn sleep(&self, span: Duration) -> Pause {
-        if span == Duration::from_millis(500) { self.half_seconds.sleep(span) } else { self.rest.sleep(span) }
-    }
-}
-
-async fn settle() {
-    for _ in 0..50 {
-        tokio::task::yield_now().await;
-    }
-}
-
-/// Remembers nothing: what is noted is of no use where nobody is cut off.
-struct Nowhere;
-
-impl Places for Nowhere {
-    fn find(&self, _: &str) -> Option<Place> {
-        None
-    }
-    fn keep(&self, _: &str, _: Place) -> Keeping<'_, ()> {
-        Box::pin(async { Ok(()) })
-    }
-    fn forget(&self, _: &str) -> Keeping<'_, ()> {
-        Box::pin(async { Ok(()) })
-    }
-    fn lose(&self, _: &str) -> Keeping<'_, u32> {
-        Box::pin(async { Ok(1) })
-    }
-    fn pay(&self, _: &str) -> bool {
-        false
-    }
-}
-
-#[tokio::test]
-async fn a_batch_is_closed_when_no_more_requests_come() {
-    let bureau = Bureau::start().await;
-    let gathering = Gathering::default();
-    let clock: Arc<dyn Clock> = Arc::new(gathering.clone());
-    let models = server::models(&bureau.base, &Mode::Off);
-    let ask = async |number: usize| {
-        let request = Request {
-            model: "gpt-4.1-mini".to_owned(),
-            messages: vec![Message::user(format!("item {number}"))],
-            ..Request::default()
-        };
-        let entry = Entry { sample: 0, places: &Nowhere, clock: &clock, progress: &Progress::silent() };
-        let asking = Asking {
-            at: &number.to_string(),
-            idempotency_key: "key",
-            on_chunk: &|_| {},
-            say: &|_| {},
-            elsewhere: false,
-            clock: &*clock,
-            batch: Some(entry),
-        };
-        models.ask(&request, asking).await.unwrap().0.text
-    };
-    let passes = async |span: u64| {
-        settle().await;
-        gathering.half_seconds.advance(Duration::from_millis(span));
-        settle().await;
-        assert_eq!(bureau.counts().calls, 0, "it is open");
-    };
-    let (mut first, mut second, mut third) = (Box::pin(ask(1)), Box::pin(ask(2)), Box::pin(ask(3)));
-    assert!(poll!(&mut first).is_pending() && poll!(&mut second).is_pending());
-    passes(499).await;
-    assert!(poll!(&mut third).is_pending());
-    passes(1).await;
-    passes(499).await;
-    gathering.half_seconds.advance(Duration::from_millis(1));
-    assert_eq!(futures_util::join!(third, first, second).0, "to: item 3");
-    assert_eq!((bureau.counts().made, bureau.batches()[0].entries.len()), (1, 3));
 }

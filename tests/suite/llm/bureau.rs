@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, Method, Response, Uri};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::paper::Rule;
+use super::paper::{self, Rule};
 use super::server;
 
 pub use super::paper::{Batch, Ending, Lot};
@@ -236,12 +236,11 @@ impl Bureau {
     fn look(&self, id: &str) -> Response<Body> {
         let mut desk = self.desk();
         let held = desk.held;
-        let rule = desk.rule.clone();
         let shown = desk.batches.iter_mut().find(|batch| batch.is(id)).map(|batch| {
             batch.over |= !held;
             let mut shown = batch.shown(batch.over);
             if batch.over {
-                batch.outcome(&rule, &mut shown);
+                batch.outcome(&mut shown);
             }
             shown
         });
@@ -275,13 +274,13 @@ impl Bureau {
         let Some(batch) = desk.batches.iter().find(|other| other.id == batch) else {
             return said(404, &json!({}));
         };
-        lines(batch.files(&desk.rule)[usize::from(what == "errors")].clone())
+        lines(batch.files()[usize::from(what == "errors")].clone())
     }
 
     fn results(&self, id: &str) -> Response<Body> {
         let desk = self.desk();
         match desk.batches.iter().find(|batch| batch.id == id && batch.over) {
-            Some(batch) => lines(batch.told(&desk.rule)),
+            Some(batch) => lines(batch.told()),
             None => said(
                 404,
                 &json!({"type": "error", "error": {"type": "not_found_error", "message": "no results"}}),
@@ -316,8 +315,9 @@ impl Desk {
             _ => format!("batches/g{number}"),
         };
         let ending = self.endings.pop_front().unwrap_or(Ending::Completed);
+        let lots = entries.iter().map(|(_, request)| paper::lot(&self.rule, request)).collect();
         let results = format!("{}/messages/batches/{id}/results", self.base);
-        self.batches.push(Batch { id, kind, body, entries, ending, over: false, results });
+        self.batches.push(Batch { id, kind, body, entries, lots, ending, over: false, results });
         self.batches[number - 1].clone()
     }
 }

@@ -39,6 +39,8 @@ pub struct Batch {
     pub body: Value,
     /// Its requests by name.
     pub entries: Vec<(String, Value)>,
+    /// What becomes of each.
+    pub(super) lots: Vec<Lot>,
     pub(super) ending: Ending,
     pub(super) over: bool,
     /// Where its results are.
@@ -48,7 +50,7 @@ pub struct Batch {
 pub(super) type Rule = Arc<dyn Fn(&str) -> Lot + Send + Sync>;
 
 /// What becomes of a request in either wire format.
-fn lot(rule: &Rule, request: &Value) -> Lot {
+pub(super) fn lot(rule: &Rule, request: &Value) -> Lot {
     let places = ["/body/messages", "/body/input", "/params/messages", "/request/contents"];
     let turns = places.iter().find_map(|place| request.pointer(place)?.as_array()).unwrap();
     let last = turns.last().unwrap();
@@ -105,7 +107,7 @@ impl Batch {
     }
 
     /// What is shown more of one that is over.
-    pub(super) fn outcome(&self, rule: &Rule, shown: &mut Value) {
+    pub(super) fn outcome(&self, shown: &mut Value) {
         let crowded = json!({"code": "token_limit_exceeded", "line": null, "param": null,
             "message": "Enqueued token limit reached for gpt-x. Please try again once some batches have completed."});
         let faulty =
@@ -114,7 +116,7 @@ impl Batch {
             ("openai", Ending::Faulty) => shown["errors"] = json!({"object": "list", "data": [faulty]}),
             ("openai", Ending::Crowded) => shown["errors"] = json!({"object": "list", "data": [crowded]}),
             ("openai", _) => {
-                let [output, errors] = self.files(rule);
+                let [output, errors] = self.files();
                 shown["request_counts"]["completed"] = json!(output.len());
                 shown["request_counts"]["failed"] = json!(errors.len());
                 // Where there is no such file some say nothing and some an empty name.
@@ -129,7 +131,7 @@ impl Batch {
                     json!({"code": 8, "message": "Resource has been exhausted (e.g. check quota)."});
             }
             ("gemini", _) => {
-                let told = self.told(rule);
+                let told = self.told();
                 if self.ending == Ending::Completed {
                     shown["response"] = json!({"@type": "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatchOutput",
                         "inlinedResponses": {"inlinedResponses": told}});
@@ -143,13 +145,13 @@ impl Batch {
     }
 
     /// The lines of the output file and of the error file; the last request comes first.
-    pub(super) fn files(&self, rule: &Rule) -> [Vec<Value>; 2] {
+    pub(super) fn files(&self) -> [Vec<Value>; 2] {
         let mut files = [Vec::new(), Vec::new()];
-        for (name, request) in self.entries.iter().rev() {
+        for ((name, request), lot) in self.entries.iter().zip(&self.lots).rev() {
             let line = |response: Value, error: Value| json!({"id": format!("batch_req_{name}"), "custom_id": name, "response": response, "error": error});
             let response = |status: u16, body: Value| json!({"status_code": status, "request_id": "req_1", "body": body});
             let expired = json!({"code": "batch_expired", "message": "This request could not be executed before the completion window expired."});
-            match lot(rule, request) {
+            match lot.clone() {
                 _ if self.ending == Ending::Cancelled => {
                     let error = json!({"code": "batch_cancelled", "message": "The batch was cancelled."});
                     files[1].push(line(Value::Null, error));
@@ -174,9 +176,9 @@ impl Batch {
 
     /// Results as Anthropic and Gemini give them; Anthropic's in another order than the requests, Gemini's in the same and
     /// without their names.
-    pub(super) fn told(&self, rule: &Rule) -> Vec<Value> {
-        let result = |(name, request): &(String, Value)| {
-            let lot = lot(rule, request);
+    pub(super) fn told(&self) -> Vec<Value> {
+        let result = |((name, _), lot): (&(String, Value), &Lot)| {
+            let lot = lot.clone();
             if self.kind == "gemini" {
                 return Some(match lot {
                     Lot::Answer(text, stop) => json!({"response": super::wire::gemini_body(&text, stop)}),
@@ -198,7 +200,7 @@ impl Batch {
             };
             Some(json!({"custom_id": name, "result": result}))
         };
-        let told = self.entries.iter().filter_map(result);
+        let told = self.entries.iter().zip(&self.lots).filter_map(result);
         if self.kind == "gemini" { told.collect() } else { told.rev().collect() }
     }
 }
