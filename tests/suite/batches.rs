@@ -139,6 +139,18 @@ async fn a_kill_while_the_batch_goes_on_leads_back_to_it() {
 }
 
 #[tokio::test]
+async fn a_kill_while_results_come_in_loses_nothing_and_counts_nothing_twice() {
+    for model in MODELS {
+        let bureau = Bureau::start().await;
+        let project = project(&bureau.base, model);
+        let group = start(&project, &["run", "many", "--quiet"]);
+        bureau.until(|counts| counts.fetched > 0 || (model.starts_with("gemini") && counts.looks > 0)).await;
+        kill(group).await;
+        goes_on(project, &bureau, price(model)).await;
+    }
+}
+
+#[tokio::test]
 async fn ctrl_c_leaves_the_batch_alone_and_other_steps_do_not_wait_for_it() {
     let bureau = Bureau::start().await.hold();
     let project = project(&bureau.base, "gpt-4.1-mini");

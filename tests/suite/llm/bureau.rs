@@ -52,6 +52,8 @@ pub struct Counts {
     pub made: usize,
     /// Looks at a batch.
     pub looks: usize,
+    /// Calls for results, of those who give them apart.
+    pub fetched: usize,
     /// Calls of any kind.
     pub calls: usize,
 }
@@ -269,6 +271,7 @@ impl Bureau {
     }
 
     fn file(&self, id: &str) -> Response<Body> {
+        self.counts.send_modify(|counts| counts.fetched += 1);
         let desk = self.desk();
         let (what, batch) = id.split_once('-').unwrap();
         let Some(batch) = desk.batches.iter().find(|other| other.id == batch) else {
@@ -278,6 +281,7 @@ impl Bureau {
     }
 
     fn results(&self, id: &str) -> Response<Body> {
+        self.counts.send_modify(|counts| counts.fetched += 1);
         let desk = self.desk();
         match desk.batches.iter().find(|batch| batch.id == id && batch.over) {
             Some(batch) => lines(batch.told()),

@@ -172,11 +172,6 @@ impl Flock {
         Some(ticket)
     }
 
-    /// Whether [`Flock::join`] would do.
-    pub(super) fn can_be_joined(&self) -> bool {
-        self.inside().phase == Phase::Sealed && self.here.upgrade().is_some()
-    }
-
     /// Whether its batch is `batch`.
     pub(super) fn has(&self, batch: &str) -> bool {
         self.inside().batch.as_deref() == Some(batch)

@@ -76,13 +76,7 @@ pub(super) async fn ask(
     let shop = Shop { models: models.clone(), model: model.clone(), terms, clock: entry.clock.clone() };
     let ticket = match entry.places.find(slot) {
         None => None,
-        Some(place) => {
-            let found = match &place.batch {
-                Some(_) => Some(place),
-                None => shop.sought(place, entry).await?,
-            };
-            found.map(|place| models.batches().join(&shop, &place, entry))
-        }
+        Some(place) => shop.back_to(place, entry).await?,
     };
     let ticket = ticket.unwrap_or_else(|| {
         let body = dialect::of(model.provider.kind).call(request, model).body;
@@ -144,20 +138,30 @@ fn lost(model: &Model, why: &str, losses: u32) -> Failure {
 }
 
 impl Shop {
-    /// The place with its batch, if the batch was made before whoever noted the place was cut off.
-    async fn sought(&self, place: Place, entry: Entry<'_>) -> Result<Option<Place>, Failure> {
+    /// The way back to the batch at `place`, if it was made.
+    async fn back_to(&self, place: Place, entry: Entry<'_>) -> Result<Option<Ticket>, Failure> {
         let batches = self.models.batches();
-        if batches.is_closed_here(&place.mark) {
-            return Ok(Some(place));
+        if let Some(ticket) = batches.join(&place, entry) {
+            return Ok(Some(ticket));
         }
-        let cell = lock(&batches.sought).entry(place.mark.clone()).or_default().clone();
+        let batch = match &place.batch {
+            Some(batch) => Some(batch.clone()),
+            None => self.sought(&place, entry).await?,
+        };
+        Ok(batch
+            .map(|batch| batches.follow(self, &Place { batch: Some(batch.clone()), ..place }, batch, entry)))
+    }
+
+    /// What the provider calls the batch at `place`, if it was made before whoever noted that was cut off. All who ask for
+    /// the same batch ask the provider once.
+    async fn sought(&self, place: &Place, entry: Entry<'_>) -> Result<Option<String>, Failure> {
+        let cell = lock(&self.models.batches().sought).entry(place.mark.clone()).or_default().clone();
         let seeking = async {
             let wire = Wire::open(self).await?;
             let say = |text: String| entry.progress.line(self.models.hushed(&text));
-            seek::seek(&wire, &place, &say).await
+            seek::seek(&wire, place, &say).await
         };
-        let batch = cell.get_or_try_init(|| seeking).await?;
-        Ok(batch.clone().map(|batch| Place { batch: Some(batch), ..place }))
+        cell.get_or_try_init(|| seeking).await.cloned()
     }
 }
 
@@ -180,8 +184,14 @@ impl Batches {
         ticket
     }
 
-    /// Waits with those who wait for the batch at `place` already, or follows it anew.
-    fn join(&self, shop: &Shop, place: &Place, entry: Entry<'_>) -> Ticket {
+    /// Waits with those who wait for the batch at `place` already, if there are any.
+    fn join(&self, place: &Place, entry: Entry<'_>) -> Option<Ticket> {
+        let known = lock(&self.closed).get(&place.mark).and_then(Weak::upgrade);
+        known.and_then(|flock| flock.join(place.entry, entry.progress))
+    }
+
+    /// Follows `batch`, which is at `place`, or joins those who do.
+    fn follow(&self, shop: &Shop, place: &Place, batch: String, entry: Entry<'_>) -> Ticket {
         let mut closed = lock(&self.closed);
         let known = closed.get(&place.mark).and_then(Weak::upgrade);
         if let Some(ticket) = known.and_then(|flock| flock.join(place.entry, entry.progress)) {
@@ -190,14 +200,8 @@ impl Batches {
         let (flock, ticket) = Flock::follow(place, entry.progress);
         closed.insert(place.mark.clone(), Arc::downgrade(&flock));
         drop(closed);
-        let batch = place.batch.clone().unwrap_or_default();
         tokio::spawn(Keeper { shop: shop.clone(), flock }.run(Start::Follow(batch)));
         ticket
-    }
-
-    /// Whether the batch with that mark is being made or followed here.
-    fn is_closed_here(&self, mark: &str) -> bool {
-        lock(&self.closed).get(mark).and_then(Weak::upgrade).is_some_and(|flock| flock.can_be_joined())
     }
 
     /// Whether `batch` of the provider is one whose mark is known here.
@@ -205,14 +209,13 @@ impl Batches {
         lock(&self.closed).values().filter_map(Weak::upgrade).any(|flock| flock.has(batch))
     }
 
-    /// Keeps `flock` under its mark, and no longer under the one it had before.
+    /// Keeps `flock`, which is closed, under its mark, and no longer under the one it had before.
     fn note(&self, flock: &Arc<Flock>, mark: &str) {
-        let mut closed = lock(&self.closed);
-        closed.retain(|_, other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(flock)));
-        closed.insert(mark.to_owned(), Arc::downgrade(flock));
+        self.forget(flock);
+        lock(&self.closed).insert(mark.to_owned(), Arc::downgrade(flock));
     }
 
-    /// Forgets `flock`, which is over.
+    /// Forgets `flock`.
     fn forget(&self, flock: &Arc<Flock>) {
         lock(&self.gathering).retain(|_, other| !Arc::ptr_eq(other, flock));
         lock(&self.closed).retain(|_, other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(flock)));
