@@ -69,11 +69,13 @@ fn verb(catalog: &Catalog, name: &str, paint: Paint) -> Result<String, Stop> {
     if let Some(verb) = catalog.find_verb(name) {
         let traits = verb.traits();
         let again = if traits.idempotent { "made again" } else { "not made again without asking" };
+        let lanes: Vec<&str> =
+            [traits.lane].into_iter().chain(verb.lanes().iter().map(|(name, _)| *name)).collect();
         let mut text = format!(
             "{}  {}\nlane {}; after a crash an attempt is {again}\n",
             paint.strong(name),
             verb.summary(),
-            traits.lane
+            lanes.join(" or ")
         );
         schema(&mut text, "Takes", &verb.with_schema(), paint);
         schema(&mut text, "Gives", &verb.out_schema(), paint);

@@ -4,6 +4,7 @@
 //! project's `atoll.toml`.
 //! Start with [`Registry::find`].
 
+mod batching;
 mod entries;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::clients::llm::{Shape, Usage};
 use crate::diag::nearest;
 use crate::meter::Meter;
+
+pub use batching::Batching;
 
 /// Models and providers by name. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -74,6 +77,8 @@ pub struct Provider {
     pub concurrency: usize,
     /// How long it may say nothing before a call is given up.
     pub idle: Duration,
+    /// How it takes batches; `None` where it takes none.
+    pub batch: Option<Batching>,
     /// The field that limits the answer, where the dialect has several.
     pub max_tokens_field: String,
     /// What its models can do unless an entry says otherwise.

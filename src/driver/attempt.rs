@@ -24,6 +24,7 @@ pub(super) struct Surroundings {
     pub(super) house: House,
     pub(super) run: RunId,
     pub(super) cancel: CancellationToken,
+    pub(super) stopping: CancellationToken,
     pub(super) events: Arc<dyn Fn(&Event) + Send + Sync>,
     pub(super) outbox: Outbox,
 }
@@ -45,6 +46,7 @@ impl Surroundings {
             }),
             idempotency_key: place[..32].to_owned(),
             cancel: self.cancel.child_token(),
+            stopping: self.stopping.child_token(),
             cursor: attempt.cursor.clone(),
             cursors: cursors(&self.outbox, &address, number),
             funds: funds(&self.outbox, &address, number, granted),

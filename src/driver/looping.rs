@@ -24,6 +24,7 @@ pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, Dri
         house: house.clone(),
         run: job.run.clone(),
         cancel: CancellationToken::new(),
+        stopping: CancellationToken::new(),
         events: wires.events.clone(),
         outbox,
     };
@@ -60,8 +61,9 @@ fn begin(house: &House, job: &Job, hear: &dyn Fn(&Event)) -> Result<(Run, u64, H
     let catalog = house.catalog.clone();
     let bounds =
         Bounds::new(move |name, with, schema| Some(catalog.find_verb(name)?.bound(with, schema)?.first));
-    let (lanes, caps) = (house.lanes.clone(), house.caps.clone());
-    let settings = Settings { lanes, caps, bounds: Some(bounds), ..Settings::default() };
+    let mut lanes = house.catalog.lanes();
+    lanes.extend(house.lanes.clone());
+    let settings = Settings { lanes, caps: house.caps.clone(), bounds: Some(bounds), ..Settings::default() };
     let mut run = Run::new(job.run.clone(), job.plan.clone(), house.store.clone(), settings);
     match &job.begin {
         Begin::Fresh { inputs, seed } | Begin::Over { inputs, seed, .. } => {
@@ -295,6 +297,7 @@ impl Driver {
         let now = self.now();
         let report = match command {
             Command::Cancel => {
+                self.surroundings.stopping.cancel();
                 Report::Pause { pause: Pause::Cancelled, message: "stopped on request".to_owned() }
             }
             Command::Kill => {

@@ -9,7 +9,7 @@ use super::run::{Lane, Work};
 use super::{Fact, Mismatch, Record, Run, Settings, Standing};
 use crate::expr::{Data, Scope};
 use crate::id::{Address, Instance, Part, RunId, StepId};
-use crate::plan::{Action, BodyId, Plan};
+use crate::plan::{Action, BodyId, Plan, Step};
 use crate::verb::Blobs;
 
 impl Run {
@@ -153,11 +153,15 @@ impl Run {
 
     pub(super) fn lane(&mut self, name: &str) -> &mut Lane {
         if !self.lanes.contains_key(name) {
-            let limit = self.plan.lanes.get(name).or_else(|| self.settings.lanes.get(name)).copied();
-            let lane = Lane { limit: limit.unwrap_or(self.settings.lane).max(1), ..Lane::default() };
-            self.lanes.insert(name.to_owned(), lane);
+            self.lanes.insert(name.to_owned(), Lane { limit: self.width(name), ..Lane::default() });
         }
         &mut self.lanes[name]
+    }
+
+    /// How many attempts may be under way in a lane.
+    pub(super) fn width(&self, lane: &str) -> usize {
+        let limit = self.plan.lanes.get(lane).or_else(|| self.settings.lanes.get(lane)).copied();
+        limit.unwrap_or(self.settings.lane).max(1)
     }
 
     /// Finds what an address stands for, and opens the item frame it stands in where the journal is ahead.
@@ -200,11 +204,14 @@ impl Run {
 
 /// The lane that a step counts against.
 pub(super) fn lane_name(frame: &Frame, place: usize) -> String {
-    let step = frame.step(place);
+    lane_of(frame.step(place)).to_owned()
+}
+
+pub(super) fn lane_of(step: &Step) -> &str {
     match (&step.lane, &step.action) {
-        (Some(lane), _) => lane.clone(),
-        (None, Action::Verb { traits, .. }) => traits.lane.to_owned(),
-        (None, Action::Hold(hold)) => hold.traits.lane.to_owned(),
-        (None, _) => "default".to_owned(),
+        (Some(lane), _) => lane,
+        (None, Action::Verb { traits, .. }) => traits.lane,
+        (None, Action::Hold(hold)) => hold.traits.lane,
+        (None, _) => "default",
     }
 }

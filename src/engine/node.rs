@@ -6,7 +6,7 @@ use super::{Fact, Question, Record};
 use crate::clock::Millis;
 use crate::meter::Meter;
 use crate::value::Value;
-use crate::verb::Failure;
+use crate::verb::{Class, Failure};
 
 /// Where a step instance stands. What only one phase has lies inside that phase.
 #[derive(Debug)]
@@ -50,6 +50,15 @@ pub(super) struct Tries {
     pub(super) reserved: Meter,
     /// Whether the one under way was refused more, because the run has too little left.
     pub(super) unfunded: bool,
+}
+
+impl Tries {
+    /// What is booked for the attempt under way where it is cut off: all that it had set aside, unless it said that what
+    /// is under way is found again.
+    pub(super) fn lost(&self) -> Meter {
+        let kept = self.cursor.as_ref().is_some_and(|cursor| cursor["kept"] == true);
+        if kept || self.reserved.is_empty() { Meter::new() } else { self.reserved.clone().with("lost", 1.0) }
+    }
 }
 
 /// Where a step instance stands, for people.
@@ -150,6 +159,8 @@ impl Node {
                     charged: tries.charged + u32::from(*charged),
                     free: tries.free + u32::from(!*charged),
                     error: Some(Arc::new(failure.clone())),
+                    // What it leads back to has brought its output, and that was not good enough.
+                    cursor: tries.cursor.filter(|_| failure.class != Class::Rejected),
                     ..tries
                 },
                 until: *again_at,

@@ -69,10 +69,7 @@ impl Run {
         }
         for spot in self.spots(|node| matches!(node, Node::Running(_))) {
             let number = self.tries(spot).begun;
-            let mut spent = self.tries(spot).reserved;
-            if !spent.is_empty() {
-                spent.add("lost", 1.0);
-            }
+            let spent = self.tries(spot).lost();
             self.emit(now, self.address(spot), number, Fact::Interrupted { spent })?;
         }
         for spot in self.spots(|node| matches!(node, Node::Asking { .. })) {

@@ -9,7 +9,7 @@ use super::types::{Action, Limit, OnInterrupt, Retry, Step};
 use crate::diag::{Code, Diagnostic, nearest};
 use crate::model::{self, Name, Node, Raw, Text, Use};
 use crate::schema::Schema;
-use crate::verb::Class;
+use crate::verb::{Class, Traits};
 
 /// Verbs that the language itself knows.
 pub(super) const CONTROL: [&str; 6] = ["loop", "each", "hold", "call", "ask", "compute"];
@@ -267,6 +267,7 @@ impl Resolver<'_, '_> {
         let schema = self.generated(&format!("{} with", verb.name()), || verb.with_schema());
         literal::check(&used.with, &schema, verb.name(), used.name.span, &mut self.loader.found);
         let with = self.tree(&used.with, &Site { attempt: true, ..Site::default() }, sight)?;
-        Some(Action::Verb { name: verb.name().to_owned(), with, traits: verb.traits() })
+        let traits = Traits { lane: verb.lane(&used.with.to_value()), ..verb.traits() };
+        Some(Action::Verb { name: verb.name().to_owned(), with, traits })
     }
 }

@@ -62,6 +62,12 @@ impl Catalog {
         self.verbs.values()
     }
 
+    /// How many attempts may be under way in lanes that verbs bring along, where nobody says otherwise.
+    pub fn lanes(&self) -> IndexMap<String, usize> {
+        let lanes = self.verbs.values().flat_map(|verb| verb.lanes());
+        lanes.map(|(name, width)| ((*name).to_owned(), *width)).collect()
+    }
+
     /// All resources.
     pub fn resources(&self) -> impl Iterator<Item = &Arc<dyn DynResource>> {
         self.resources.values()
@@ -81,6 +87,10 @@ pub trait DynVerb: Send + Sync + 'static {
     fn traits(&self) -> Traits;
     /// See [`Verb::EXAMPLE`].
     fn example(&self) -> &'static str;
+    /// See [`Verb::LANES`].
+    fn lanes(&self) -> &'static [(&'static str, usize)];
+    /// See [`Verb::lane`].
+    fn lane(&self, with: &Value) -> &'static str;
     /// JSON Schema of its input.
     fn with_schema(&self) -> Value;
     /// JSON Schema of its output.
@@ -106,6 +116,14 @@ impl<V: Verb> DynVerb for V {
 
     fn example(&self) -> &'static str {
         V::EXAMPLE
+    }
+
+    fn lanes(&self) -> &'static [(&'static str, usize)] {
+        V::LANES
+    }
+
+    fn lane(&self, with: &Value) -> &'static str {
+        V::lane(with)
     }
 
     fn with_schema(&self) -> Value {

@@ -24,6 +24,9 @@ pub struct Context {
     pub idempotency_key: String,
     /// Ends when the attempt should end: stop at once, leave nothing behind, return [`Failure::cancelled`].
     pub cancel: CancellationToken,
+    /// Ends when the run takes no new work: an attempt that only waits for something that goes on elsewhere, and that its
+    /// cursor leads back to, need not wait for it and may return [`Failure::cancelled`]. All others may pass over it.
+    pub stopping: CancellationToken,
     /// Where progress goes.
     pub progress: Progress,
     /// What an earlier attempt saved before it was cut off.
@@ -106,7 +109,8 @@ impl Progress {
 
 type Saving = std::pin::Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 
-/// Where a verb saves a small value (a batch id, a position) so that paid work is never submitted twice.
+/// Where a verb saves a small value (a batch id, a position) so that paid work is never submitted twice. One
+/// that says `kept = true` leads back to everything that is under way: nothing of it is lost where the attempt is cut off.
 #[derive(Clone)]
 pub struct CursorSink(Arc<dyn Fn(Value) -> Saving + Send + Sync>);
 
@@ -164,6 +168,7 @@ impl Context {
             attempt: 1,
             idempotency_key: "test".to_owned(),
             cancel: CancellationToken::new(),
+            stopping: CancellationToken::new(),
             progress: Progress::silent(),
             cursor: None,
             cursors: CursorSink::nowhere(),

@@ -36,10 +36,18 @@ pub trait Verb: Send + Sync + 'static {
     const TRAITS: Traits;
     /// A step in TOML that shows it: parsed, checked and run by the test-suite where that needs no service.
     const EXAMPLE: &'static str;
+    /// Lanes that its steps may be in beside that of its traits, with how many attempts may be under way there where
+    /// nobody says otherwise.
+    const LANES: &'static [(&'static str, usize)] = &[];
     /// Its input, after rendering. Unknown keys are refused.
     type With: DeserializeOwned + JsonSchema + Send + 'static;
     /// Its output.
     type Out: Serialize + JsonSchema + Send + 'static;
+
+    /// The lane of a step by what its author wrote, in which templates are texts that are not rendered yet.
+    fn lane(_with: &Value) -> &'static str {
+        Self::TRAITS.lane
+    }
 
     /// What an attempt with this input may cost; nothing where it never costs anything. Before a run, what is not known
     /// yet is missing from `with`: then the worst case counts, and `None` is where there is none. Never waits, never looks

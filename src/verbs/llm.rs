@@ -2,6 +2,8 @@
 
 mod bound;
 mod finding;
+mod mode;
+mod notes;
 mod picture;
 mod reply;
 mod vote;
@@ -19,6 +21,7 @@ use crate::schema::Schema;
 use crate::value::Value;
 use crate::verb::{Bound, Class, Context, Failure, Output, Traits, Verb};
 
+use mode::Mode;
 use picture::Picture;
 use reply::{Asked, Reply, Session};
 use vote::Vote;
@@ -92,6 +95,10 @@ pub struct With {
     /// What to do about a model whose price nobody knows. Default: refuse.
     #[serde(default)]
     unknown_cost: UnknownCost,
+    /// Whether it is asked at once, or with others in a batch: at half the price, within a day. Of a list of models the
+    /// first is asked, and nobody else.
+    #[serde(default)]
+    mode: Mode,
 }
 
 /// One name or several.
@@ -175,6 +182,11 @@ max_tokens  = 512
 "#;
     type With = With;
     type Out = Out;
+    const LANES: &'static [(&'static str, usize)] = &[mode::LANE];
+
+    fn lane(with: &Value) -> &'static str {
+        mode::lane(with).unwrap_or(Self::TRAITS.lane)
+    }
 
     fn bound(&self, with: &Value, schema: Option<&Schema>) -> Option<Bound> {
         bound::of(&self.models, with, schema)
@@ -191,9 +203,13 @@ max_tokens  = 512
         let out = tokio::select! {
             biased;
             () = cx.cancel.cancelled() => Err(Failure::cancelled()),
+            () = cx.stopping.cancelled(), if plan.mode == Mode::Batch => Err(Failure::cancelled()),
             () = wait(&cx, plan.timeout) => Err(out_of_time(&plan)),
             out = plan.ask(&session) => out,
         };
+        if let Err(failure) = &out {
+            session.close(failure).await;
+        }
         let spent = session.end();
         match out {
             Ok(value) => Ok(Output { value: Out(value), spent }),
@@ -220,6 +236,7 @@ struct Plan {
     models: Vec<(String, Arc<Model>)>,
     request: Request,
     format: Format,
+    mode: Mode,
     samples: u32,
     vote: Option<Vote>,
     vote_on: Option<String>,
@@ -237,7 +254,10 @@ impl With {
         };
         let meant = names.iter().flat_map(|name| models.registry().meant(name));
         let found = meant.map(|name| Ok((name.to_owned(), models.find(name)?)));
-        let found: Vec<_> = found.collect::<Result<_, Failure>>()?;
+        let mut found: Vec<_> = found.collect::<Result<_, Failure>>()?;
+        if self.mode == Mode::Batch {
+            found = mode::in_batch(found)?;
+        }
         if self.unknown_cost == UnknownCost::Refuse {
             found.iter().try_for_each(|(name, model)| priced(name, model))?;
         }
@@ -265,6 +285,7 @@ impl With {
             timeout: self.timeout.as_deref().map(span).transpose()?,
             models: found,
             format,
+            mode: self.mode,
             samples: self.samples,
             vote: self.vote,
             vote_on: self.vote_on,

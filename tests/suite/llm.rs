@@ -1,10 +1,14 @@
 //! The verb `llm` and what stands behind it, against servers that speak the providers' published formats.
 
+mod batch;
+pub mod bureau;
 mod cassette;
 mod dialects;
 mod faults;
 mod gates;
+mod gathering;
 mod keys;
+mod paper;
 pub mod server;
 pub mod wire;
 mod witness;

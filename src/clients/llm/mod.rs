@@ -1,8 +1,8 @@
 //! Models behind one door: a [`Request`] goes in, an [`Answer`] or a classed failure comes out, whatever the provider.
 //! It must never know what is asked for or why: no prompts, no pipelines, no retries.
 //! Start with [`Models::ask`]; then a [`Dialect`], which is pure (what to send, how to read), and `exchange`, the one
-//! place that talks to the network. `gate` keeps the number of calls to what a provider bears. [`Cassette`] keeps
-//! answers and gives them back.
+//! place that talks to the network. `gate` keeps the number of calls to what a provider bears, `batch` asks many requests
+//! together. [`Cassette`] keeps answers and gives them back.
 //!
 //! Why the dialects here are our own and not those of `genai` 0.7.2, which was weighed for them: it rewrites every
 //! answer schema to the strict form (optional properties become required), takes `-low`, `-high`, … off the end of
@@ -12,6 +12,7 @@
 //! bears is known only from what it answers.
 
 mod anthropic;
+mod batch;
 mod cassette;
 mod dialect;
 mod exchange;
@@ -33,6 +34,7 @@ mod shelf;
 mod sse;
 mod timing;
 
+pub use batch::{Entry, Keeping, Place, Places};
 pub use cassette::{Cassette, CassetteError, Mode};
 pub use dialect::{Call, Dialect, Draft, Interrupted};
 pub use gaps::left_out;

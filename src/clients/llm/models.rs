@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::batch::{self, Batches, Entry, Place};
 use super::cassette::{Cassette, Found, Kept};
 use super::exchange::{self, Line};
 use super::gate::{Finding, Gate};
@@ -26,6 +27,7 @@ struct Inner {
     client: OnceLock<reqwest::Client>,
     /// By the name of the provider.
     gates: Mutex<HashMap<String, Arc<Gate>>>,
+    batches: Batches,
 }
 
 /// What belongs to one call and not to the request.
@@ -43,6 +45,8 @@ pub struct Asking<'a> {
     pub elsewhere: bool,
     /// The time, which bounds how long a provider may say nothing.
     pub clock: &'a dyn Clock,
+    /// What it brings along where it is to be asked in a batch, at the price of batches.
+    pub batch: Option<Entry<'a>>,
 }
 
 impl Models {
@@ -54,6 +58,7 @@ impl Models {
             cassette,
             client: OnceLock::new(),
             gates: Mutex::default(),
+            batches: Batches::default(),
         }))
     }
 
@@ -75,7 +80,10 @@ impl Models {
     /// `refused` (the provider's filter). What a failed call cost all the same is in its `spent`. Dropping the future
     /// closes the connection.
     pub async fn ask(&self, request: &Request, asking: Asking<'_>) -> Result<(Answer, Meter), Failure> {
-        let model = self.find(&request.model)?;
+        let mut model = self.find(&request.model)?;
+        if asking.batch.is_some() {
+            model = Arc::new(model.in_batch()?);
+        }
         if let Some(refusal) = gaps::refusal(request, &model) {
             return Err(refusal);
         }
@@ -89,6 +97,7 @@ impl Models {
             }
             Found::Ask(slot) => slot,
         };
+        let slot_of = |entry: Entry<'_>| format!("{}-{}", entry.sample, kept.key.short());
         let watch = self.0.cassette.is_timed().then(|| Stopwatch::start(asking.clock));
         let heard = |text: &str| {
             if let Some(watch) = &watch {
@@ -97,12 +106,22 @@ impl Models {
             (asking.on_chunk)(text);
         };
         let timed = Asking { on_chunk: &heard, ..asking };
-        let mut answer =
-            self.exchange(request, &model, &kept.key, timed).await.map_err(|f| self.redacted(f))?;
+        let answered = match asking.batch {
+            Some(entry) => batch::ask(self, request, &model, &slot_of(entry), (timed, entry)).await,
+            None => self.exchange(request, &model, &kept.key, timed).await,
+        };
+        let mut answer = answered.map_err(|f| self.redacted(f))?;
         // What goes on from here is kept and shown: the same as what a replay gives back.
         answer.text = self.0.secrets.redact(&answer.text);
         let timing = watch.map(Stopwatch::stop).unwrap_or_default();
         self.0.cassette.keep(slot, &kept, asking.at, (&answer, timing))?;
+        if let Some(entry) = asking.batch {
+            (asking.on_chunk)(&answer.text);
+            // One that an earlier attempt has fetched and counted is fetched again for nothing.
+            if entry.places.pay(&slot_of(entry)) {
+                return Ok((answer, Meter::new()));
+            }
+        }
         let spent = model.meter(&answer.usage);
         Ok((answer, spent))
     }
@@ -143,13 +162,27 @@ impl Models {
         served.map_err(|failure| self.redacted(failure))
     }
 
-    fn gate(&self, provider: &Provider) -> Arc<Gate> {
+    /// Whether `place` is in a batch that has not been left to itself before: to be said once, not by everybody in it.
+    pub fn leave(&self, place: &Place) -> bool {
+        place.batch.as_deref().is_some_and(|batch| self.0.batches.leave(batch))
+    }
+
+    /// `text` without secrets.
+    pub(super) fn hushed(&self, text: &str) -> String {
+        self.0.secrets.redact(text)
+    }
+
+    pub(super) fn batches(&self) -> &Batches {
+        &self.0.batches
+    }
+
+    pub(super) fn gate(&self, provider: &Provider) -> Arc<Gate> {
         let mut gates = self.0.gates.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Gate::new(&provider.name, provider.concurrency);
         gates.entry(provider.name.clone()).or_insert_with(new).clone()
     }
 
-    fn client(&self) -> Result<&reqwest::Client, Failure> {
+    pub(super) fn client(&self) -> Result<&reqwest::Client, Failure> {
         if let Some(client) = self.0.client.get() {
             return Ok(client);
         }
@@ -157,7 +190,7 @@ impl Models {
         Ok(self.0.client.get_or_init(|| client))
     }
 
-    async fn key(&self, provider: &Provider) -> Result<Option<SecretText>, Failure> {
+    pub(super) async fn key(&self, provider: &Provider) -> Result<Option<SecretText>, Failure> {
         let Some(name) = provider.key_env.clone() else { return Ok(None) };
         let secrets = self.0.secrets.clone();
         let found = if provider.key_command.is_empty() {

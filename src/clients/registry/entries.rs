@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::batching::BatchEntry;
 use super::{
     DEFAULT_OUTPUT, Features, Kind, Model, Price, Provider, Registry, RegistryError, trimmed,
     unknown_provider,
 };
 
 const KEYS: &str = "[providers.NAME] takes kind, base_url, base_url_env, key_env, key_command, free, price, like, \
-                    concurrency, idle, max_tokens_field, features; \
+                    concurrency, idle, batch, max_tokens_field, features; \
                     [models.\"NAME\"] takes provider, id, context, max_output, default_output, features, price; \
                     [aliases] takes NAME = \"model\" or a list";
 /// Calls under way at the same time, and silence, where a provider's entry says nothing.
@@ -70,6 +71,7 @@ entry!(ProviderEntry {
     like: String,
     concurrency: usize,
     idle: String,
+    batch: BatchEntry,
     max_tokens_field: String,
     features: FeaturesEntry,
 });
@@ -196,16 +198,9 @@ fn provider(name: String, entry: ProviderEntry) -> Result<Provider, RegistryErro
         ),
     }
     };
-    let idle = match &entry.idle {
-        Some(text) => {
-            crate::clock::parse_span(text).filter(|span| !span.is_zero()).ok_or_else(|| RegistryError {
-                message: format!("[providers.{name}]: `idle` is no span of time: {text}"),
-                hint: Some("write it as `90s` or `5m`".to_owned()),
-            })?
-        }
-        None => IDLE,
-    };
+    let idle = entry.idle.as_deref().map_or(Ok(IDLE), |text| span(&name, "idle", text))?;
     let kind = entry.kind.ok_or_else(|| missing("kind"))?;
+    let batch = entry.batch.map_or(Ok(None), |batch| batch.close(&name, kind))?;
     let base_url = entry.base_url.ok_or_else(|| missing("base_url"))?;
     Ok(Provider {
         kind,
@@ -219,9 +214,18 @@ fn provider(name: String, entry: ProviderEntry) -> Result<Provider, RegistryErro
         like: entry.like,
         concurrency: entry.concurrency.unwrap_or(CONCURRENCY).max(1),
         idle,
+        batch,
         max_tokens_field: entry.max_tokens_field.unwrap_or_else(|| "max_tokens".to_owned()),
         features: entry.features.unwrap_or_default().over(Features::PLAIN),
         name,
+    })
+}
+
+/// The span of time that `text` writes under `key` of the provider `name`; zero is none.
+pub(super) fn span(name: &str, key: &str, text: &str) -> Result<Duration, RegistryError> {
+    crate::clock::parse_span(text).filter(|span| !span.is_zero()).ok_or_else(|| RegistryError {
+        message: format!("[providers.{name}]: `{key}` is no span of time: {text}"),
+        hint: Some("write it as `90s` or `5m`".to_owned()),
     })
 }
 

@@ -115,3 +115,38 @@ fn every_listed_model_is_priced() {
         assert!(model.default_output <= model.max_output.unwrap(), "{name}");
     }
 }
+
+#[test]
+fn batches_cost_their_share_where_there_are_any() {
+    let model = embedded().find("claude-sonnet-4-6").unwrap();
+    let usage = Usage { tokens_in: 1_000_000, tokens_out: 100_000, cache_read: 600_000, ..Usage::default() };
+    let half = model.in_batch().unwrap().meter(&usage).get("usd");
+    assert!((half * 2.0 - model.meter(&usage).get("usd")).abs() < 1e-9, "{half}");
+    for name in ["gpt-5", "openai-responses/gpt-5", "gemini-2.5-flash"] {
+        assert!(embedded().find(name).unwrap().in_batch().is_ok(), "{name}");
+    }
+    let error = embedded().find("openrouter/x/y").unwrap().in_batch().unwrap_err();
+    assert_eq!(error.message, "`openrouter/x/y` cannot be asked in batches: openrouter takes none");
+}
+
+#[test]
+fn how_a_provider_takes_batches_can_be_said() {
+    let of = |batch: &str| {
+        let text =
+            format!("[providers.x]\nkind = \"openai\"\nbase_url = \"http://x.test/v1\"\nbatch = {batch}");
+        Registry::extended("atoll.toml", &text).map(|registry| registry.provider("x").unwrap().batch)
+    };
+    assert_eq!(of("false").unwrap(), None);
+    let usual = of("true").unwrap().unwrap();
+    assert_eq!((usual.gather.as_millis(), usual.requests), (500, 50_000));
+    let said = of("{ gather = \"2s\", poll = [\"30s\", \"5m\"], requests = 7 }").unwrap().unwrap();
+    assert_eq!(
+        (said.gather.as_secs(), said.poll.0.as_secs(), said.poll.1.as_secs(), said.requests, said.bytes),
+        (2, 30, 300, 7, usual.bytes)
+    );
+    let error = of("{ gather = \"soon\" }").unwrap_err();
+    assert_eq!(error.message, "[providers.x]: `batch` is no span of time: soon");
+    assert!(of("{ pole = 5 }").is_err());
+    let error = Registry::extended("atoll.toml", "[providers.ollama]\nbatch = true").unwrap_err();
+    assert_eq!(error.message, "[providers.ollama]: ollama takes no batches");
+}

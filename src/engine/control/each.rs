@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use super::super::apply::lane_of;
 use super::super::frame::{FrameId, Spot};
 use super::super::node::Node;
 use super::super::run::Work;
@@ -55,10 +56,18 @@ impl Run {
                 })
             }
         };
-        let parallel = number("parallel", &each.parallel)?.unwrap_or(PARALLEL).max(1);
+        let parallel = number("parallel", &each.parallel)?.unwrap_or_else(|| self.room(spot, each)).max(1);
         let max_failures = number("max_failures", &each.max_failures)?;
         let over = self.keep(over.to_value(), INLINE);
         Ok(Opening::Each { over, parallel, max_failures })
+    }
+
+    /// How many items may be open where nobody says it: as many as the widest lane of their steps takes, and no fewer than
+    /// [`PARALLEL`].
+    fn room(&self, spot: Spot, each: &Each) -> u32 {
+        let steps = &self.frame(spot.0).plan.bodies[each.body.0].steps;
+        let widest = steps.iter().map(|step| self.width(lane_of(step))).max();
+        widest.and_then(|width| u32::try_from(width).ok()).unwrap_or(PARALLEL).max(PARALLEL)
     }
 
     pub(super) fn open_each(

@@ -1,5 +1,7 @@
 //! The most that a question may cost, before it is asked.
 
+use std::sync::Arc;
+
 use crate::clients::llm::{Models, Request};
 use crate::clients::registry::Model;
 use crate::meter::Meter;
@@ -36,10 +38,15 @@ pub(super) fn of(models: &Models, with: &Value, schema: Option<&Schema>) -> Opti
         None => schema.is_none(),
         Some(_) => false,
     } && max_tokens.is_some();
-    let meant = named.iter().flat_map(|name| models.registry().meant(name));
+    let in_batch = with["mode"] == "batch";
+    let meant =
+        named.iter().flat_map(|name| models.registry().meant(name)).filter_map(|name| models.find(name).ok());
+    // In a batch the first is asked, and nobody else.
+    let meant = meant.take(if in_batch { 1 } else { usize::MAX });
     let mut bound = Bound::default();
     // A model that does not exist costs nothing: the step says so and fails.
-    for model in meant.filter_map(|name| models.find(name).ok()) {
+    for model in meant {
+        let model = if in_batch { model.in_batch().map(Arc::new).unwrap_or(model) } else { model };
         let role = with["role"].as_str().unwrap_or_default();
         let first = model.bound(read, max_tokens)?.times(samples).paid(&model.full_name(), role);
         let mut most = first.plain();

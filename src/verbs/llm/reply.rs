@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::{Format, Plan, bound, finding};
-use crate::clients::llm::{Answer, Asking, Message, Models, Request, Stop, Usage, left_out};
+use super::notes::Notes;
+use super::{Format, Mode, Plan, bound, finding};
+use crate::clients::llm::{Answer, Asking, Entry, Message, Models, Request, Stop, Usage, left_out};
 use crate::clients::registry::Model;
 use crate::meter::Meter;
 use crate::schema::Schema;
@@ -28,6 +29,8 @@ pub(super) struct Session<'a> {
     live: bool,
     role: &'a str,
     purse: Purse,
+    /// Where its requests are, if they are asked in batches.
+    notes: Option<Notes>,
 }
 
 /// What is asked of one model, by all samples alike.
@@ -57,12 +60,26 @@ struct Parts {
 impl<'a> Session<'a> {
     pub(super) fn new(models: &'a Models, cx: &'a Context, plan: &'a Plan) -> Self {
         let live = plan.samples == 1;
-        Self { models, cx, format: plan.format, live, role: &plan.role, purse: Purse::new(cx) }
+        let notes = (plan.mode == Mode::Batch).then(|| Notes::of(cx));
+        Self { models, cx, format: plan.format, live, role: &plan.role, purse: Purse::new(cx), notes }
+    }
+
+    /// The end of an attempt that has failed: keeps what the next one needs, and says which batches go on without it.
+    pub(super) async fn close(&self, failure: &Failure) {
+        let Some(notes) = &self.notes else { return };
+        notes.close().await;
+        if failure.class == Class::Cancelled {
+            for place in notes.places().iter().filter(|place| self.models.leave(place)) {
+                let batch = place.batch.as_deref().unwrap_or_default();
+                self.say(format!("{batch} goes on without us: `atoll resume` comes back to it"));
+            }
+        }
     }
 
     /// What the attempt comes to, now that it ends.
     pub(super) fn end(&self) -> Meter {
-        self.purse.close()
+        // What is in a batch is not lost: the next attempt fetches it, and pays for it.
+        if self.notes.is_some() { self.purse.spent() } else { self.purse.close() }
     }
 
     /// Says a line.
@@ -72,6 +89,16 @@ impl<'a> Session<'a> {
 
     /// Asks for sample number `sample` and continues it until it is whole.
     pub(super) async fn reply(&self, asked: &Asked<'_>, sample: u32) -> Result<Reply, Failure> {
+        let reply = self.whole(asked, sample).await;
+        if let (Some(notes), Err(failure)) = (&self.notes, &reply)
+            && matches!(failure.class, Class::Rejected | Class::Refused)
+        {
+            notes.drop_sample(sample);
+        }
+        reply
+    }
+
+    async fn whole(&self, asked: &Asked<'_>, sample: u32) -> Result<Reply, Failure> {
         let mut parts = Parts::default();
         let mut request = asked.request.clone();
         for _ in 0..=CONTINUATIONS {
@@ -111,6 +138,12 @@ impl<'a> Session<'a> {
             say: &|text| self.say(text),
             elsewhere: asked.elsewhere,
             clock: &*self.cx.clock,
+            batch: self.notes.as_ref().map(|notes| Entry {
+                sample,
+                places: notes,
+                clock: &self.cx.clock,
+                progress: &self.cx.progress,
+            }),
         };
         let paid = |spent: &Meter| spent.plain().paid(&model.full_name(), self.role);
         let covered = self.purse.cover(&paid(&bound::of_call(request, model))).await?;

@@ -92,6 +92,11 @@ pub(super) fn timed_models(base: &str, mode: &Mode) -> Models {
     models_on(&Registry::embedded().unwrap(), base, Cassette::open(mode).unwrap().timed())
 }
 
+/// The same with more facts about providers.
+pub(super) fn models_described(facts: &str, base: &str, mode: &Mode) -> Models {
+    models_of(&Registry::extended("atoll.toml", facts).unwrap(), base, mode)
+}
+
 fn models_of(registry: &Registry, base: &str, mode: &Mode) -> Models {
     models_on(registry, base, Cassette::open(mode).unwrap())
 }

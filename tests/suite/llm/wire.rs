@@ -1,4 +1,5 @@
-//! Streams as providers publish them: Responses, Gemini, Ollama, and answers that are tool calls.
+//! Answers as providers publish them: streams of Responses, Gemini and Ollama, tool calls, and whole answers, as they
+//! stand in batches.
 
 use serde_json::{Value, json};
 
@@ -131,4 +132,49 @@ pub fn anthropic_tool(name: &str, input: &str) -> String {
     .iter()
     .map(named)
     .collect()
+}
+
+/// A whole chat completion.
+pub fn openai_body(text: &str, stop: &str) -> Value {
+    let (content, refusal) =
+        if stop == "refusal" { (Value::Null, json!(text)) } else { (json!(text), Value::Null) };
+    let finish = if stop == "refusal" { "stop" } else { stop };
+    json!({"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt-x-2026", "choices": [{"index": 0,
+        "logprobs": null, "finish_reason": finish, "message": {"role": "assistant", "content": content, "refusal": refusal}}],
+        "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100,
+            "prompt_tokens_details": {"cached_tokens": 400}}})
+}
+
+/// A whole response.
+pub fn responses_body(text: &str) -> Value {
+    let part = json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []});
+    let message = json!({"id": "msg_1", "type": "message", "status": "completed", "role": "assistant", "content": [part]});
+    let usage = json!({"input_tokens": 1000, "input_tokens_details": {"cached_tokens": 400, "cache_write_tokens": 0},
+        "output_tokens": 100, "output_tokens_details": {"reasoning_tokens": 60}, "total_tokens": 1100});
+    response(&json!({"status": "completed", "usage": usage, "output": [message]}))
+}
+
+/// A whole message.
+pub fn anthropic_body(text: &str, stop: &str) -> Value {
+    let reason = match stop {
+        "length" => "max_tokens",
+        "refusal" => "refusal",
+        _ => "end_turn",
+    };
+    json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-x-2026", "stop_reason": reason,
+        "stop_sequence": null, "content": [{"type": "text", "text": text}], "usage": {"input_tokens": 100,
+            "cache_creation_input_tokens": 200, "cache_read_input_tokens": 700, "output_tokens": 100}})
+}
+
+/// A whole answer of Gemini.
+pub fn gemini_body(text: &str, stop: &str) -> Value {
+    let reason = match stop {
+        "length" => "MAX_TOKENS",
+        "refusal" => "SAFETY",
+        _ => "STOP",
+    };
+    let candidate = json!({"content": {"role": "model", "parts": [{ "text": text }]}, "index": 0, "finishReason": reason});
+    json!({"candidates": [candidate], "modelVersion": "gemini-x-2026", "responseId": "r1",
+        "usageMetadata": {"promptTokenCount": 1000, "candidatesTokenCount": 40, "thoughtsTokenCount": 60,
+            "cachedContentTokenCount": 400, "totalTokenCount": 1100}})
 }

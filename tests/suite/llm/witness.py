@@ -2,6 +2,8 @@
 
 `hear BASE KIND…`: asks the server at BASE in each wire format KIND, holds every event against the vendor's types, and
 prints what was heard as a line of JSON each.
+`batch BASE KIND…`: makes a batch of three requests at the server at BASE with each KIND, finds it on the list, reads its
+results, and prints what was read as a line of JSON each.
 `judge`: reads lines of JSON `[KIND, BODY]` on standard input, holds each request against the vendor's types, and prints
 what is wrong with it, an empty line where nothing is.
 """
@@ -115,6 +117,80 @@ def hear(kind, base):
     return {"gemini": gemini, "ollama": ollama}[kind](base)
 
 
+ASKED = ["good", "wrong", "late"]
+
+
+def openai_batch(base):
+    from openai import OpenAI
+    from openai.types import Batch
+    from openai.types.chat import ChatCompletion
+
+    client = OpenAI(api_key=KEY, base_url=base, max_retries=0)
+    request = lambda text: {"model": "m", "messages": [{"role": "user", "content": text}]}
+    line = lambda text: {"custom_id": text, "method": "POST", "url": "/v1/chat/completions", "body": request(text)}
+    lines = "".join(json.dumps(line(text)) + "\n" for text in ASKED)
+    file = client.files.create(file=("batch.jsonl", lines.encode()), purpose="batch")
+    options = {"endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    made = client.batches.create(input_file_id=file.id, metadata={"atoll": "mark"}, **options)
+    listed = [batch.metadata["atoll"] for batch in client.batches.list() if batch.id == made.id]
+    batch = client.batches.retrieve(made.id)
+    Batch.model_validate(batch.to_dict(), strict=True)
+    results = {}
+    for id in filter(None, [batch.output_file_id, batch.error_file_id]):
+        for line in client.files.content(id).text.splitlines():
+            result = json.loads(line)
+            if result["error"]:
+                results[result["custom_id"]] = result["error"]["code"]
+            elif result["response"]["status_code"] == 200:
+                answer = ChatCompletion.model_validate(result["response"]["body"])
+                results[result["custom_id"]] = answer.choices[0].message.content
+            else:
+                results[result["custom_id"]] = result["response"]["body"]["error"]["message"]
+    counts = batch.request_counts
+    return {"listed": listed, "state": batch.status, "counts": [counts.completed, counts.failed], "results": results}
+
+
+def anthropic_batch(base):
+    from anthropic import Anthropic
+    from anthropic.types.messages import MessageBatch
+
+    client = Anthropic(api_key=KEY, base_url=base.removesuffix("/v1"), max_retries=0)
+    params = lambda text: {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": text}]}
+    made = client.messages.batches.create(requests=[{"custom_id": text, "params": params(text)} for text in ASKED])
+    listed = [str(made.request_counts.processing) for batch in client.messages.batches.list() if batch.id == made.id]
+    batch = client.messages.batches.retrieve(made.id)
+    MessageBatch.model_validate(batch.to_dict())
+    results = {}
+    for entry in client.messages.batches.results(made.id):
+        result = entry.result
+        if result.type == "succeeded":
+            results[entry.custom_id] = result.message.content[0].text
+        elif result.type == "errored":
+            results[entry.custom_id] = result.error.error.message
+        else:
+            results[entry.custom_id] = result.type
+    counts = batch.request_counts
+    done = counts.succeeded + counts.errored + counts.canceled + counts.expired
+    return {"listed": listed, "state": batch.processing_status, "counts": [done], "results": results}
+
+
+def gemini_batch(base):
+    from google import genai
+
+    client = genai.Client(api_key=KEY, http_options={"base_url": base.removesuffix("/v1"), "api_version": "v1"})
+    request = lambda text: {"contents": [{"role": "user", "parts": [{"text": text}]}], "metadata": {"key": text}}
+    made = client.batches.create(model="m", src=[request(text) for text in ASKED], config={"display_name": "mark"})
+    listed = [batch.display_name for batch in client.batches.list() if batch.name == made.name]
+    batch = client.batches.get(name=made.name)
+    results = {}
+    for text, result in zip(ASKED, batch.dest.inlined_responses):
+        if result.response:
+            results[text] = result.response.candidates[0].content.parts[0].text
+        else:
+            results[text] = result.error.message if result.error else None
+    return {"listed": listed, "state": batch.state.value, "counts": [len(results)], "results": results}
+
+
 def exhaust(value):
     """Lists are held against their types only while they are read."""
     if isinstance(value, dict):
@@ -153,6 +229,41 @@ def fault(kind, body):
         exhaust(adapter.validate_python(body))
         # The models of today take it; the newest client has it no more.
         unknown = body.keys() - all_keys(Params) - {"temperature"}
+    elif kind == "openai_line":
+        from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming as Params
+
+        adapter = TypeAdapter(Params)
+        exhaust(adapter.validate_python(body["body"]))
+        unknown = (body["body"].keys() - all_keys(Params)) | (body.keys() - {"custom_id", "method", "url", "body"})
+    elif kind == "openai_batch":
+        from openai.types.batch_create_params import BatchCreateParams as Params
+
+        adapter = TypeAdapter(Params)
+        exhaust(adapter.validate_python(body))
+        unknown = body.keys() - all_keys(Params)
+    elif kind == "anthropic_batch":
+        from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
+        from anthropic.types.messages.batch_create_params import BatchCreateParams as Params
+
+        adapter = TypeAdapter(Params)
+        exhaust(adapter.validate_python(body))
+        unknown = body.keys() - all_keys(Params)
+        for request in body["requests"]:
+            unknown |= request.keys() - {"custom_id", "params"}
+            unknown |= request["params"].keys() - all_keys(MessageCreateParamsNonStreaming) - {"temperature"}
+    elif kind == "gemini_batch":
+        from google.genai import types
+
+        requests = body["batch"]["inputConfig"].pop("requests").pop("requests")
+        body["batch"].pop("displayName")
+        unknown = (body.keys() - {"batch"}) | (body["batch"].keys() - {"inputConfig"}) | body["batch"]["inputConfig"].keys()
+        for request in requests:
+            unknown |= request.keys() - {"request", "metadata"}
+            inner = dict(request["request"])
+            contents, about = inner.pop("contents"), inner.pop("generationConfig")
+            inner.pop("systemInstruction", None)
+            types.InlinedRequest.model_validate({"contents": contents, "metadata": request["metadata"], "config": about})
+            unknown |= inner.keys()
     elif kind == "gemini":
         from google.genai import types
 
@@ -179,6 +290,10 @@ def all_keys(params):
 if sys.argv[1] == "hear":
     for kind in sys.argv[3:]:
         print(json.dumps(hear(kind, sys.argv[2])))
+elif sys.argv[1] == "batch":
+    for kind in sys.argv[3:]:
+        batch = {"openai": openai_batch, "anthropic": anthropic_batch, "gemini": gemini_batch}[kind]
+        print(json.dumps(batch(sys.argv[2])))
 else:
     for line in sys.stdin:
         print(judge(*json.loads(line)))

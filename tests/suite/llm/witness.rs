@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use super::batch::{Attempt, with};
+use super::bureau::{Bureau, Lot};
 use super::server::{Act, Server, anthropic, openai};
 use super::wire::{anthropic_tool, gemini, ollama, openai_tool, responses};
 use super::{Step, verdict};
@@ -137,6 +139,72 @@ async fn the_vendors_know_everything_that_is_asked() {
     let Some(verdicts) = judged(TEST, &requests) else { return };
     assert_eq!(verdicts.len(), requests.len());
     for (i, ((kind, body), verdict)) in requests.iter().zip(&verdicts).enumerate() {
+        assert_eq!(verdict.is_empty(), i < sound, "{kind}: {verdict}\n{body}");
+    }
+}
+
+#[tokio::test]
+async fn the_vendors_clients_make_and_read_batches_on_the_test_server() {
+    const TEST: &str = "the_vendors_clients_make_and_read_batches_on_the_test_server";
+    let bureau = Bureau::ruled(|text| match text {
+        "wrong" => Lot::Error(400, "too odd"),
+        "late" => Lot::Expired,
+        text => Lot::Answer(text.to_uppercase(), "stop"),
+    });
+    let base = bureau.await.base;
+    let asking = move || witness(TEST, &["batch", &base, "openai", "anthropic", "gemini"], "");
+    let Some(lines) = tokio::task::spawn_blocking(asking).await.unwrap() else { return };
+    let read: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let results = |late: Value| json!({"good": "GOOD", "wrong": "too odd", "late": late});
+    assert_eq!(
+        read,
+        [
+            json!({"listed": ["mark"], "state": "completed", "counts": [1, 2], "results": results(json!("batch_expired"))}),
+            json!({"listed": ["3"], "state": "ended", "counts": [3], "results": results(json!("expired"))}),
+            json!({"listed": ["mark"], "state": "JOB_STATE_SUCCEEDED", "counts": [3], "results": results(Value::Null)}),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_vendors_know_everything_in_our_batches() {
+    const TEST: &str = "the_vendors_know_everything_in_our_batches";
+    let mut made = Vec::new();
+    for (model, kind) in [
+        ("gpt-4.1-mini", "openai_batch"),
+        ("openai-responses/gpt-5", "openai_batch"),
+        ("claude-haiku-4-5", "anthropic_batch"),
+        ("gemini-2.5-flash", "gemini_batch"),
+    ] {
+        let bureau = Bureau::ruled(|_| Lot::Answer("{\"score\": 3}".to_owned(), "stop")).await;
+        let mut attempt = Attempt::new(0);
+        attempt.step.cx.schema = Step::with_schema(verdict()).cx.schema;
+        let mut asked = with(model, "judge");
+        asked["system"] = json!("be kind");
+        asked["temperature"] = json!(0.5);
+        let models = bureau.models(1, &atoll::clients::llm::Mode::Off);
+        attempt.step.run(&models, asked).await.unwrap();
+        let batch = bureau.batches()[0].clone();
+        made.push((kind, batch.body.clone()));
+        if model == "gpt-4.1-mini" {
+            made.push(("openai_line", batch.entries[0].1.clone()));
+        }
+    }
+    let sound = made.len();
+    for slip in 0..sound {
+        let (kind, mut body) = made[slip].clone();
+        let place = match kind {
+            "openai_line" => "/body",
+            "anthropic_batch" => "/requests/0/params",
+            "gemini_batch" => "/batch/inputConfig/requests/requests/0/request",
+            _ => "",
+        };
+        body.pointer_mut(place).unwrap()["stream_it"] = json!(true);
+        made.push((kind, body));
+    }
+    let Some(verdicts) = judged(TEST, &made) else { return };
+    assert_eq!(verdicts.len(), made.len());
+    for (i, ((kind, body), verdict)) in made.iter().zip(&verdicts).enumerate() {
         assert_eq!(verdict.is_empty(), i < sound, "{kind}: {verdict}\n{body}");
     }
 }

@@ -1,0 +1,261 @@
+//! Makes a batch and follows it to its end, for all who wait for it and no longer than they do.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::Value;
+
+use super::flock::Flock;
+use super::form::{Ended, Entries, Fate, Results, State};
+use super::seek::seek;
+use super::wire::Wire;
+use super::{Place, Shop};
+use crate::verb::{Class, Failure, Note};
+
+/// How often a batch that is being gathered waits for one more request, all in all.
+const WAITS: u32 = 20;
+/// How often a batch is tried to be made where the provider does not say whether it was.
+const TURNS: u32 = 3;
+/// How often in a row looking at a batch may fail before those who wait are told.
+const SILENCES: u32 = 30;
+
+/// The one who looks after a flock.
+pub(super) struct Keeper {
+    pub(super) shop: Shop,
+    pub(super) flock: Arc<Flock>,
+}
+
+/// Where a keeper begins.
+pub(super) enum Start {
+    /// With an open flock.
+    Gather,
+    /// With a batch that is there.
+    Follow(String),
+}
+
+/// How a call that may be repeated went wrong.
+enum Trouble {
+    /// For now.
+    Passing(Failure),
+    /// What becomes of all who wait.
+    Last(Fate),
+}
+
+impl Keeper {
+    /// Looks after the flock until it is over or everybody has left.
+    pub(super) async fn run(self, start: Start) {
+        let work = async {
+            let fate = match self.work(start).await {
+                Ok(ended) => ended.all.unwrap_or(Fate::Unasked(ended.rest)),
+                Err(fate) => fate,
+            };
+            self.flock.end(&fate);
+        };
+        tokio::select! {
+            biased;
+            () = self.flock.deserted() => {}
+            () = work => {}
+        }
+        self.shop.models.batches().forget(&self.flock);
+    }
+
+    async fn work(&self, start: Start) -> Result<Ended, Fate> {
+        if let Start::Gather = start {
+            self.gather().await;
+        }
+        let wire = Wire::open(&self.shop).await;
+        let wire = wire.map_err(|failure| Fate::Failed { failure, over: false })?;
+        match start {
+            Start::Gather => {
+                let place = self.number().await;
+                let batch = self.make(&wire, &place).await?;
+                self.flock.made(&batch);
+                self.say(&format!("{batch} at {}: {} requests", wire.provider().name, place.of));
+                self.follow(&wire, &batch, self.shop.terms.poll.0).await
+            }
+            // Others who wait for it come along soon.
+            Start::Follow(batch) => {
+                let soon = self.shop.terms.gather.min(self.shop.terms.poll.0);
+                self.follow(&wire, &batch, soon).await
+            }
+        }
+    }
+
+    /// Waits until no more requests come.
+    async fn gather(&self) {
+        for _ in 0..WAITS {
+            let before = self.flock.size();
+            tokio::select! {
+                biased;
+                () = self.flock.filled() => return,
+                () = self.shop.clock.sleep(self.shop.terms.gather) => {}
+            }
+            if self.flock.size() == before {
+                return;
+            }
+        }
+    }
+
+    /// Numbers those who are there until all have noted their number.
+    async fn number(&self) -> Place {
+        loop {
+            let (place, noted) = self.flock.number(self.shop.clock.now());
+            self.shop.models.batches().note(&self.flock, &place.mark);
+            if noted.is_empty() {
+                // All have left: what runs this ends.
+                std::future::pending::<()>().await;
+            }
+            if join_all(noted).await.iter().all(Result::is_ok) {
+                return place;
+            }
+        }
+    }
+
+    /// Makes the batch; what the provider calls it.
+    async fn make(&self, wire: &Wire<'_>, place: &Place) -> Result<String, Fate> {
+        let over = |failure| Fate::Failed { failure, over: true };
+        let entries = self.flock.seal(wire.form);
+        let entries = match wire.form.files(wire.provider()) {
+            None => Entries::Here(entries),
+            Some(url) => {
+                let mut lines = String::new();
+                for entry in entries {
+                    let _ = writeln!(lines, "{entry}");
+                }
+                let file = wire.file(&url, &place.mark, lines).await.map_err(over)?;
+                Entries::File(file["id"].as_str().unwrap_or_default().to_owned())
+            }
+        };
+        let (url, body) = wire.form.creation(&self.shop.model, &place.mark, entries);
+        let mut turn = 1;
+        loop {
+            let failure = match self.made(wire, (&url, &body), place, turn).await {
+                Ok(batch) => return Ok(batch),
+                Err(Trouble::Last(fate)) => return Err(fate),
+                Err(Trouble::Passing(failure)) => failure,
+            };
+            if turn == TURNS {
+                return Err(Fate::Failed { failure, over: false });
+            }
+            self.say(&format!("the batch is not there yet ({failure})"));
+            self.shop.clock.sleep(self.shop.terms.poll.0).await;
+            turn += 1;
+        }
+    }
+
+    /// One turn at making it. A call that fails without a verdict may have made it: the next turn looks first.
+    async fn made(
+        &self,
+        wire: &Wire<'_>,
+        (url, body): (&str, &Value),
+        place: &Place,
+        turn: u32,
+    ) -> Result<String, Trouble> {
+        if turn > 1
+            && let Some(batch) = seek(wire, place, &|text| self.say(&text)).await.map_err(Trouble::Passing)?
+        {
+            return Ok(batch);
+        }
+        match wire.post(url, body, &place.mark).await {
+            Ok(made) => wire.form.state(&made).named().ok_or_else(|| {
+                let name = &wire.provider().name;
+                Trouble::Passing(Failure::transient(format!("{name} made a batch without a name")))
+            }),
+            Err(failure) if failure.class == Class::Transient => Err(Trouble::Passing(failure)),
+            Err(failure) => Err(Trouble::Last(Fate::Failed { failure, over: true })),
+        }
+    }
+
+    /// Looks at the batch again and again until it has ended, and hands out what it has brought.
+    async fn follow(&self, wire: &Wire<'_>, batch: &str, first: Duration) -> Result<Ended, Fate> {
+        let (mut pause, mut silences, mut told) = (first, 0, 0);
+        loop {
+            self.shop.clock.sleep(pause).await;
+            let (from, to) = self.shop.terms.poll;
+            pause = (pause + pause / 2).clamp(from, to.max(from));
+            let failure = match self.look(wire, batch, &mut told).await {
+                Ok(Some(ended)) => return Ok(ended),
+                Ok(None) => {
+                    silences = 0;
+                    continue;
+                }
+                Err(Trouble::Last(fate)) => return Err(fate),
+                Err(Trouble::Passing(failure)) => failure,
+            };
+            silences += 1;
+            if silences > SILENCES {
+                return Err(Fate::Failed { failure, over: false });
+            }
+            self.say(&format!("{batch} cannot be looked at ({failure})"));
+            pause = pause.max(Duration::from_millis(failure.retry_after_ms.unwrap_or(0)));
+        }
+    }
+
+    /// Looks at the batch once; how it ended, once it has and its results are handed out.
+    async fn look(&self, wire: &Wire<'_>, batch: &str, told: &mut u64) -> Result<Option<Ended>, Trouble> {
+        let body = wire.get(&wire.form.look(wire.provider(), batch)).await.map_err(trouble)?;
+        let state = wire.form.state(&body);
+        self.tell(batch, &state, told);
+        let Some(ended) = state.ended else { return Ok(None) };
+        for results in wire.form.results(wire.provider(), &body) {
+            self.hand_out(wire, results).await.map_err(trouble)?;
+        }
+        for (entry, fate) in &ended.apart {
+            self.flock.give(*entry, fate.clone());
+        }
+        Ok(Some(ended))
+    }
+
+    async fn hand_out(&self, wire: &Wire<'_>, results: Results) -> Result<(), Failure> {
+        match results {
+            Results::Here(results) => {
+                for (at, result) in results.into_iter().enumerate() {
+                    let (name, fate) = wire.form.result(result);
+                    self.flock.give_named(name.as_deref(), at, fate);
+                }
+                Ok(())
+            }
+            Results::At(url) => {
+                let each = |result| {
+                    // One without a name is nobody's.
+                    if let (Some(name), fate) = wire.form.result(result) {
+                        self.flock.give_named(Some(&name), 0, fate);
+                    }
+                    true
+                };
+                wire.lines(&url, each).await
+            }
+        }
+    }
+
+    /// Says how far the batch is, where that has changed.
+    fn tell(&self, batch: &str, state: &State, told: &mut u64) {
+        if state.done > *told {
+            *told = state.done;
+            self.say(&format!("{batch}: {} of {} done", state.done, state.total));
+            if let Some(progress) = self.flock.progress() {
+                progress.note(Note::Count { done: state.done, total: Some(state.total) });
+            }
+        }
+    }
+
+    fn say(&self, text: &str) {
+        if let Some(progress) = self.flock.progress() {
+            progress.line(self.shop.models.hushed(text));
+        }
+    }
+}
+
+/// What is to be made of a failed look at a batch.
+fn trouble(failure: Failure) -> Trouble {
+    match failure.class {
+        Class::Transient | Class::RateLimited => Trouble::Passing(failure),
+        // What the provider no longer keeps nobody can fetch.
+        _ if failure.detail["status"] == 404 => {
+            Trouble::Last(Fate::Unasked("its provider no longer has its batch".to_owned()))
+        }
+        _ => Trouble::Last(Fate::Failed { failure, over: false }),
+    }
+}

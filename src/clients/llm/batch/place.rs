@@ -1,0 +1,54 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Clock, Millis};
+use crate::verb::{Failure, Progress};
+
+/// Where a request is: noted before a batch is made, and again when it is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// What the provider calls the batch, once it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
+    /// What we call it; it carries this mark at the provider.
+    pub mark: String,
+    /// Which of its requests this is, from 0.
+    pub entry: u32,
+    /// How many it has.
+    pub of: u32,
+    /// When it was about to be made.
+    pub at: Millis,
+}
+
+/// A future of [`Places`].
+pub type Keeping<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
+
+/// The memory of an attempt for the places of its requests. What a future of it has done is on disk.
+pub trait Places: Send + Sync {
+    /// The place noted under `slot`.
+    fn find(&self, slot: &str) -> Option<Place>;
+    /// Notes a place.
+    fn keep(&self, slot: &str, place: Place) -> Keeping<'_, ()>;
+    /// Forgets a place: what was there is over.
+    fn forget(&self, slot: &str) -> Keeping<'_, ()>;
+    /// Forgets a place whose request came back without having been asked; says how often that has happened.
+    fn lose(&self, slot: &str) -> Keeping<'_, u32>;
+    /// Marks the answer to be had at `slot` as paid for; says whether it was so marked already.
+    fn pay(&self, slot: &str) -> bool;
+}
+
+/// What a request brings along that is to be asked in a batch.
+#[derive(Clone, Copy)]
+pub struct Entry<'a> {
+    /// Which sample of its attempt it is.
+    pub sample: u32,
+    /// Where its place is noted.
+    pub places: &'a dyn Places,
+    /// The time.
+    pub clock: &'a Arc<dyn Clock>,
+    /// Hears how far the batch is.
+    pub progress: &'a Progress,
+}

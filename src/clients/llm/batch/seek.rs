@@ -1,0 +1,146 @@
+//! Was it made? Asked for a mark that was noted before its batch was about to be made.
+
+use std::time::Duration;
+
+use super::form::State;
+use super::wire::Wire;
+use super::{Place, form};
+use crate::clock::millis;
+use crate::verb::Failure;
+
+/// Most pages of a list that are looked through.
+const PAGES: usize = 50;
+/// How far the clocks of a provider and of this machine may be apart.
+const SKEW: Duration = Duration::from_secs(3_600);
+/// A provider may still be at work on a call that was cut off: so long after it was about to be made, a batch that is not
+/// on the list was not made. Between two looks at the list there is at most so much time.
+const SETTLED: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// A batch ends after a day; so long, and a little, one that may be ours is waited for.
+const LONGEST: Duration = Duration::from_secs(26 * 3_600);
+
+/// What the provider calls the batch at `place`, if there is one.
+pub(super) async fn seek(
+    wire: &Wire<'_>,
+    place: &Place,
+    say: &(dyn Fn(String) + Send + Sync),
+) -> Result<Option<String>, Failure> {
+    let clock = &*wire.shop.clock;
+    let mut pause = wire.shop.terms.poll.0;
+    loop {
+        // What is asked for after that moment would be on the list by then.
+        let late = clock.now().saturating_sub(place.at) >= millis(SETTLED);
+        if let Some(found) = listed(wire, place, say).await? {
+            return Ok(Some(found));
+        }
+        if late {
+            return Ok(None);
+        }
+        clock.sleep(pause).await;
+        pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+    }
+}
+
+/// The same by what is on the list now.
+async fn listed(
+    wire: &Wire<'_>,
+    place: &Place,
+    say: &(dyn Fn(String) + Send + Sync),
+) -> Result<Option<String>, Failure> {
+    let listed = batches(wire, place).await?;
+    if let Some(ours) = listed.iter().find(|batch| batch.mark.as_deref() == Some(place.mark.as_str())) {
+        return Ok(ours.named());
+    }
+    // Whoever keeps no mark says what the requests are called, which begins with it: but only at the end.
+    for batch in listed.iter().filter(|batch| may_be(batch, place)) {
+        if is_ours(wire, batch, place, say).await? {
+            return Ok(batch.named());
+        }
+    }
+    Ok(None)
+}
+
+/// All batches on the list of the provider that are not older than `place`.
+async fn batches(wire: &Wire<'_>, place: &Place) -> Result<Vec<State>, Failure> {
+    let (mut found, mut after) = (Vec::new(), None);
+    for _ in 0..PAGES {
+        let page = wire.get(&wire.form.list(wire.provider(), after.as_deref())).await?;
+        let (batches, next) = wire.form.listed(&page);
+        found.extend(batches.into_iter().filter(|batch| is_young(batch, place)));
+        after = next;
+        if after.is_none() {
+            return Ok(found);
+        }
+    }
+    let marked = found.iter().any(|batch| batch.mark.as_deref() == Some(place.mark.as_str()));
+    if marked {
+        return Ok(found);
+    }
+    let message = format!(
+        "cannot tell whether {} has the batch {} already: its list does not end",
+        wire.provider().name,
+        place.mark
+    );
+    Err(Failure::permanent(message).hint("look for it there, and cancel it or wait for its end"))
+}
+
+fn is_young(batch: &State, place: &Place) -> bool {
+    batch.made_at.is_none_or(|made_at| made_at.saturating_add(millis(SKEW)) >= place.at)
+}
+
+fn may_be(batch: &State, place: &Place) -> bool {
+    batch.mark.is_none() && batch.total == u64::from(place.of)
+}
+
+/// Whether `batch`, which says nothing of us, holds our requests. One that still goes on is waited for: asking anew
+/// could mean to pay twice.
+async fn is_ours(
+    wire: &Wire<'_>,
+    batch: &State,
+    place: &Place,
+    say: &(dyn Fn(String) + Send + Sync),
+) -> Result<bool, Failure> {
+    let url = wire.form.look(wire.provider(), &batch.id);
+    let begun = wire.shop.clock.now();
+    let mut pause = wire.shop.terms.poll.0;
+    let mut told = false;
+    loop {
+        if wire.shop.models.batches().knows(&batch.id) {
+            return Ok(false);
+        }
+        let body = wire.get(&url).await?;
+        if wire.form.state(&body).ended.is_some() {
+            return begins_with(wire, &body, &place.mark).await;
+        }
+        if !std::mem::replace(&mut told, true) {
+            say(format!(
+                "{} does not say whose batch {} is before it has ended, and it may be this one: waiting for it",
+                wire.provider().name,
+                batch.id
+            ));
+        }
+        if wire.shop.clock.now().saturating_sub(begun) > millis(LONGEST) {
+            return Err(Failure::permanent(format!("the batch {} does not end", batch.id)));
+        }
+        wire.shop.clock.sleep(pause).await;
+        pause = pause.saturating_mul(2).min(wire.shop.terms.poll.1);
+    }
+}
+
+async fn begins_with(wire: &Wire<'_>, batch: &serde_json::Value, mark: &str) -> Result<bool, Failure> {
+    let mut ours = false;
+    for results in wire.form.results(wire.provider(), batch) {
+        let form::Results::At(url) = results else { continue };
+        let first = |result| {
+            let (name, _) = wire.form.result(result);
+            ours = name.is_some_and(|name| name.starts_with(mark));
+            false
+        };
+        match wire.lines(&url, first).await {
+            // Results that are no longer kept are those of another time.
+            Err(failure) if failure.detail["status"] == 404 => {}
+            read => read?,
+        }
+    }
+    Ok(ours)
+}

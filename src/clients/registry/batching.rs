@@ -1,0 +1,117 @@
+//! How providers take batches, and what models cost in them.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::entries::span;
+use super::{Kind, Model, Price, RegistryError};
+
+/// How a provider takes batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batching {
+    /// How long a batch that is being gathered waits for one more request.
+    pub gather: Duration,
+    /// The first pause before a batch is looked at again, and the longest.
+    pub poll: (Duration, Duration),
+    /// Most requests of one batch.
+    pub requests: usize,
+    /// Most bytes of the requests of one batch.
+    pub bytes: usize,
+}
+
+/// `batch` of `[providers.NAME]`: whether it takes batches, or how.
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum BatchEntry {
+    Plain(bool),
+    Said(Said),
+}
+
+/// What may be said of it.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Said {
+    gather: Option<String>,
+    poll: Option<(String, String)>,
+    requests: Option<usize>,
+    bytes: Option<usize>,
+}
+
+impl Batching {
+    /// What the vendors of `kind` take. Their limits of bytes are higher (200 MB, 256 MB; Gemini 20 MB with all that
+    /// is around the requests), but what is gathered lies in memory.
+    fn of(kind: Kind) -> Self {
+        let (requests, bytes) = match kind {
+            Kind::Openai | Kind::OpenaiResponses => (50_000, 64 << 20),
+            Kind::Anthropic => (100_000, 64 << 20),
+            Kind::Gemini | Kind::Ollama => (5_000, 18_000_000),
+        };
+        let poll = (Duration::from_secs(5), Duration::from_secs(60));
+        Self { gather: Duration::from_millis(500), poll, requests, bytes }
+    }
+}
+
+impl BatchEntry {
+    /// What it says of the provider `name`, which speaks `kind`.
+    pub(super) fn close(self, name: &str, kind: Kind) -> Result<Option<Batching>, RegistryError> {
+        let said = match self {
+            Self::Plain(false) => return Ok(None),
+            _ if kind == Kind::Ollama => {
+                return Err(RegistryError {
+                    message: format!("[providers.{name}]: ollama takes no batches"),
+                    hint: Some("leave out `batch`".to_owned()),
+                });
+            }
+            Self::Plain(true) => Said::default(),
+            Self::Said(said) => said,
+        };
+        let usual = Batching::of(kind);
+        let read = |text: &str| span(name, "batch", text);
+        Ok(Some(Batching {
+            gather: said.gather.as_deref().map_or(Ok(usual.gather), read)?,
+            poll: said.poll.map_or(Ok(usual.poll), |(from, to)| Ok((read(&from)?, read(&to)?)))?,
+            requests: said.requests.unwrap_or(usual.requests).max(1),
+            bytes: said.bytes.unwrap_or(usual.bytes),
+        }))
+    }
+}
+
+impl Model {
+    /// The same model as it is asked and paid in batches. Errors: its provider takes none, or nobody knows what it
+    /// costs there although its other prices are known.
+    pub fn in_batch(&self) -> Result<Self, RegistryError> {
+        let name = self.full_name();
+        let refused = |message: String, hint: &str| RegistryError { message, hint: Some(hint.to_owned()) };
+        if self.provider.batch.is_none() {
+            return Err(refused(
+                format!("`{name}` cannot be asked in batches: {} takes none", self.provider.name),
+                "leave out `mode = \"batch\"`; Anthropic, Gemini and OpenAI take batches",
+            ));
+        }
+        let price = match self.price {
+            None => None,
+            Some(price) => Some(price.in_batch().ok_or_else(|| {
+                refused(
+                    format!("`{name}` has no price in batches"),
+                    "leave out `mode = \"batch\"`, or add `batch = 0.5` to its price in atoll.toml",
+                )
+            })?),
+        };
+        Ok(Self { price, ..self.clone() })
+    }
+}
+
+impl Price {
+    /// What a call in a batch costs; `None` where there are no batches.
+    pub fn in_batch(&self) -> Option<Self> {
+        let share = self.batch?;
+        Some(Self {
+            input: self.input * share,
+            output: self.output * share,
+            cache_read: self.cache_read.map(|price| price * share),
+            cache_write: self.cache_write.map(|price| price * share),
+            batch: None,
+        })
+    }
+}

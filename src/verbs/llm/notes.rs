@@ -1,0 +1,133 @@
+//! What an attempt remembers of its batches: its cursor.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::clients::llm::{Keeping, Place, Places};
+use crate::value::Value;
+use crate::verb::{Context, CursorSink, Failure};
+
+/// The places of an attempt's requests, as a cursor that the attempt after it begins with.
+pub(super) struct Notes {
+    cursors: CursorSink,
+    state: Mutex<State>,
+}
+
+struct State {
+    noted: Noted,
+    /// Whether the cursor is behind.
+    changed: bool,
+}
+
+/// The cursor.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Noted {
+    /// By sample and key of the request.
+    batches: BTreeMap<String, Note>,
+    /// Nothing is lost where the attempt is cut off: what is under way is found again.
+    #[serde(default)]
+    kept: bool,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Note {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    place: Option<Place>,
+    /// Its answer has been counted: whoever fetches it again pays nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    paid: bool,
+    /// How often it came back without having been asked.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    lost: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl Notes {
+    /// The notes that an earlier attempt left behind. A cursor that is none of ours is none.
+    pub(super) fn of(cx: &Context) -> Self {
+        let noted = cx.cursor.as_ref().and_then(|cursor| Noted::deserialize(cursor).ok());
+        let noted = Noted { kept: true, ..noted.unwrap_or_default() };
+        let state = State { noted, changed: false };
+        Self { cursors: cx.cursors.clone(), state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Places in batches that have been made.
+    pub(super) fn places(&self) -> Vec<Place> {
+        let state = self.state();
+        state.noted.batches.values().filter(|note| !note.paid).filter_map(|note| note.place.clone()).collect()
+    }
+
+    /// Forgets what `sample` has brought: the next attempt asks anew.
+    pub(super) fn drop_sample(&self, sample: u32) {
+        let mut state = self.state();
+        let before = state.noted.batches.len();
+        let own = format!("{sample}-");
+        state.noted.batches.retain(|slot, _| !slot.starts_with(&own));
+        state.changed |= state.noted.batches.len() < before;
+    }
+
+    /// Puts on disk what is not there yet: at the end of an attempt that has failed.
+    pub(super) async fn close(&self) {
+        if self.state().changed {
+            // Without it the next attempt fetches what it has fetched before.
+            self.save().await.ok();
+        }
+    }
+
+    async fn save(&self) -> Result<(), Failure> {
+        let cursor = {
+            let mut state = self.state();
+            state.changed = false;
+            serde_json::to_value(&state.noted).unwrap_or(Value::Null)
+        };
+        self.cursors.save(cursor).await
+    }
+}
+
+impl Places for Notes {
+    fn find(&self, slot: &str) -> Option<Place> {
+        self.state().noted.batches.get(slot).and_then(|note| note.place.clone())
+    }
+
+    fn keep(&self, slot: &str, place: Place) -> Keeping<'_, ()> {
+        let mut state = self.state();
+        let note = state.noted.batches.entry(slot.to_owned()).or_default();
+        let news = note.place.as_ref() != Some(&place);
+        note.place = Some(place);
+        drop(state);
+        Box::pin(async move { if news { self.save().await } else { Ok(()) } })
+    }
+
+    fn forget(&self, slot: &str) -> Keeping<'_, ()> {
+        let gone = self.state().noted.batches.remove(slot).is_some();
+        Box::pin(async move { if gone { self.save().await } else { Ok(()) } })
+    }
+
+    fn lose(&self, slot: &str) -> Keeping<'_, u32> {
+        let mut state = self.state();
+        let note = state.noted.batches.entry(slot.to_owned()).or_default();
+        let lost = note.lost + 1;
+        *note = Note { lost, ..Note::default() };
+        drop(state);
+        Box::pin(async move { self.save().await.map(|()| lost) })
+    }
+
+    fn pay(&self, slot: &str) -> bool {
+        let mut state = self.state();
+        let Some(note) = state.noted.batches.get_mut(slot) else { return false };
+        let before = std::mem::replace(&mut note.paid, true);
+        state.changed |= !before;
+        before
+    }
+}
