@@ -30,6 +30,7 @@ const IN_FLIGHT: usize = 64;
 const RUNS: usize = 5;
 
 fn main() {
+    rustls::crypto::ring::default_provider().install_default().ok();
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {

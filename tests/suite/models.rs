@@ -220,7 +220,9 @@ fn the_page_on_models_describes_what_there_is() {
         settings.into_iter().partition(|text| text.starts_with("atoll = 1"));
     assert_eq!((pipelines.len(), settings.len()), (1, 3));
     for text in settings {
-        project.write("atoll.toml", text);
+        // Each begins with the file that it is for.
+        let place = text.lines().next().and_then(|line| line.strip_prefix("# ")).unwrap();
+        project.write(&place.replace("~/", "home/"), text);
         project.run(&["models"]).exits(0);
     }
     for class in ["rate_limited", "auth", "transient", "rejected", "refused", "permanent"] {

@@ -145,7 +145,7 @@ async fn each_request_has_its_own_fate() {
         assert!(failure(4).spent.get("usd") > 0.0, "a refusal was paid for");
         assert_eq!(
             outcomes[4].0.cursor().unwrap(),
-            json!({"batches": {}}),
+            json!({"batches": {}, "kept": true}),
             "{model}: what was refused is over"
         );
         assert_eq!(outcomes[0].0.saved.lock().unwrap().len(), 2);
@@ -223,7 +223,7 @@ async fn a_wrong_key_makes_no_batch() {
     let bureau = Bureau::start().await.making([Making::Locked]);
     let attempt = Attempt::new(0);
     let failure = ask_one(&bureau, "gpt-4.1-mini", &attempt).await.unwrap_err();
-    assert_eq!((failure.class, attempt.cursor()), (Class::Auth, Some(json!({"batches": {}}))), "{failure}");
+    assert_eq!((failure.class, attempt.cursor()), (Class::Auth, Some(json!({"batches": {}, "kept": true}))), "{failure}");
     assert!(failure.hint.unwrap().contains("OPENAI_API_KEY"));
 }
 
@@ -338,7 +338,7 @@ async fn a_rejected_answer_is_not_fetched_again() {
     let mut attempt = Attempt::new(0);
     attempt.step.cx.schema = Step::with_schema(super::verdict()).cx.schema;
     let failure = attempt.ask(&models, &with("gpt-4.1-mini", "judge")).await.unwrap_err();
-    assert_eq!((failure.class, attempt.cursor()), (Class::Rejected, Some(json!({"batches": {}}))));
+    assert_eq!((failure.class, attempt.cursor()), (Class::Rejected, Some(json!({"batches": {}, "kept": true}))));
     assert!(failure.spent.get("usd") > 0.0);
     attempt.next().ask(&models, &with("gpt-4.1-mini", "judge")).await.unwrap();
     assert_eq!(bureau.counts().made, 2);
