@@ -1,9 +1,12 @@
 use std::sync::Arc;
 
+use serde::Deserialize as _;
+
 use super::control::Control;
 use super::slot::Slot;
 use super::{Fact, Question, Record};
 use crate::clock::Millis;
+use crate::meter::Meter;
 use crate::value::Value;
 use crate::verb::Failure;
 
@@ -45,6 +48,14 @@ pub(super) struct Tries {
     pub(super) error: Option<Arc<Failure>>,
     /// What the last one saved.
     pub(super) cursor: Option<Value>,
+}
+
+impl Tries {
+    /// What the attempt under way has told of its cost with what it saved.
+    pub(super) fn told(&self) -> Meter {
+        let own = self.cursor.as_ref().filter(|cursor| cursor["attempt"] == self.begun);
+        own.and_then(|cursor| Meter::deserialize(&cursor["spent"]).ok()).unwrap_or_default()
+    }
 }
 
 /// Where a step instance stands, for people.

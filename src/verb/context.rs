@@ -104,7 +104,8 @@ impl Progress {
 
 type Saving = std::pin::Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 
-/// Where a verb saves a small value (a batch id, a position) so that paid work is never submitted twice.
+/// Where a verb saves a small value (a batch id, a position) so that paid work is never submitted twice. One that says
+/// `{attempt, spent}` beside its own fields tells what the attempt has cost so far: that is booked where it is cut off.
 #[derive(Clone)]
 pub struct CursorSink(Arc<dyn Fn(Value) -> Saving + Send + Sync>);
 

@@ -2,6 +2,7 @@
 //! They must never know each other or the engine.
 //! Start with `set.rs`, the smallest; [`catalog`] lists them all.
 
+pub mod agent;
 pub mod chromium;
 mod complaint;
 pub mod docker_build;
@@ -59,7 +60,8 @@ pub fn catalog(doors: Doors) -> Catalog {
         .verb(Write)
         .verb(shell::ShellCommand::new(doors.host))
         .verb(Http::default())
-        .verb(llm::Llm::new(doors.models))
+        .verb(llm::Llm::new(doors.models.clone()))
+        .verb(agent::Agent::new(doors.models, doors.runtimes.clone()))
         .verb(docker_build::DockerBuild::new(doors.runtimes.clone()))
         .verb(scenario_load::ScenarioLoad)
         .verb(environment_load::EnvironmentLoad)

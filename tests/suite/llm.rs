@@ -1,11 +1,13 @@
 //! The verb `llm` and what stands behind it, against servers that speak the providers' published formats.
 
+pub mod calls;
 mod cassette;
 mod dialects;
 mod faults;
 mod gates;
 mod keys;
 pub mod server;
+mod tools;
 pub mod wire;
 mod witness;
 

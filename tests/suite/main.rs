@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod again;
 #[cfg(test)]
+mod agent;
+#[cfg(test)]
 mod binary;
 #[cfg(test)]
 mod cli;

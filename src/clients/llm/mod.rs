@@ -31,6 +31,7 @@ mod responses;
 mod shape;
 mod shelf;
 mod sse;
+mod tool;
 
 pub use cassette::{Cassette, CassetteError, Mode};
 pub use dialect::{Call, Dialect, Draft, Interrupted};
@@ -41,3 +42,4 @@ pub(in crate::clients) use shape::can_say;
 pub use shelf::{prune, recorded};
 
 pub use request::{Answer, Effort, Image, Message, Request, Role, Shape, Stop, Usage};
+pub use tool::{Calling, Tool, ToolCall, ToolResult};

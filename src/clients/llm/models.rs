@@ -6,12 +6,13 @@ use super::exchange::{self, Line};
 use super::gate::{Finding, Gate};
 use super::hush::Hush;
 use super::listing::{self, Served};
+use super::tool::map_texts;
 use super::{fault, gaps};
 use crate::clients::llm::{Answer, Request};
 use crate::clients::registry::{Model, Provider, Registry, RegistryError};
 use crate::clock::Clock;
 use crate::meter::Meter;
-use crate::value::{Digest, Value};
+use crate::value::Digest;
 use crate::verb::{Class, Failure, SecretText, Secrets};
 
 /// Everything there is to ask models: what is known about them, keys, a cassette, one connection pool. Cheap to clone.
@@ -34,7 +35,8 @@ pub struct Asking<'a> {
     pub at: &'a str,
     /// The same for every attempt of one step instance; a digest of the request is added to it.
     pub idempotency_key: &'a str,
-    /// Hears the answer while it comes in. A replayed answer comes in one piece.
+    /// Hears the answer while it comes in. A replayed answer comes in one piece. A request with tools is also told
+    /// of each event that has no words, by an empty piece.
     pub on_chunk: &'a (dyn Fn(&str) + Send + Sync),
     /// Hears why a call has to wait before it begins.
     pub say: &'a (dyn Fn(String) + Send + Sync),
@@ -92,6 +94,9 @@ impl Models {
             self.exchange(request, &model, &kept.key, asking).await.map_err(|f| self.redacted(f))?;
         // What goes on from here is kept and shown: the same as what a replay gives back.
         answer.text = self.0.secrets.redact(&answer.text);
+        for call in &mut answer.calls {
+            map_texts(&mut call.input, &|text| self.0.secrets.redact(text));
+        }
         self.0.cassette.keep(slot, &kept, asking.at, &answer)?;
         let spent = model.meter(&answer.usage);
         Ok((answer, spent))
@@ -113,7 +118,7 @@ impl Models {
             model,
             key: secret.as_ref(),
             idempotency_key: &idempotency_key,
-            on_chunk: &|piece| hush.take(piece),
+            on_chunk: &|piece| if piece.is_empty() { (asking.on_chunk)("") } else { hush.take(piece) },
             clock: asking.clock,
         };
         let pass = self.gate(&model.provider).enter(asking.clock, asking.elsewhere, asking.say).await?;
@@ -172,17 +177,8 @@ impl Models {
         for text in [message].into_iter().chain(hint) {
             *text = redact(text);
         }
-        redact_value(&mut failure.detail, &redact);
+        map_texts(&mut failure.detail, &redact);
         failure
-    }
-}
-
-fn redact_value(value: &mut Value, redact: &dyn Fn(&str) -> String) {
-    match value {
-        Value::String(text) => *text = redact(text),
-        Value::Array(items) => items.iter_mut().for_each(|item| redact_value(item, redact)),
-        Value::Object(table) => table.values_mut().for_each(|item| redact_value(item, redact)),
-        _ => {}
     }
 }
 

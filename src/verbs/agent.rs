@@ -1,0 +1,172 @@
+//! `agent`: somebody works on files until a thing is done: a model with tools, or a program of its own.
+
+mod goal;
+mod history;
+mod report;
+mod search;
+mod talk;
+mod tools;
+mod watch;
+mod with;
+mod workspace;
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+
+use crate::clients::llm::Models;
+use crate::clients::service::Runtimes;
+use crate::value::Value;
+use crate::verb::{Class, Context, Failure, Output, Traits, Verb};
+
+use goal::Place;
+use history::Saved;
+use report::{EndedBy, Ending, with_remains};
+use talk::{End, Talk, first_tree};
+use tools::Tools;
+use watch::Pulse;
+use with::{Job, Kind};
+use workspace::Workspace;
+
+pub use report::{Out, Report};
+pub use with::With;
+pub use workspace::Touched;
+
+/// The verb `agent`.
+pub struct Agent {
+    models: Models,
+    runtimes: Runtimes,
+}
+
+impl Agent {
+    /// `models` are asked, `runtimes` give the sandbox.
+    pub fn new(models: Models, runtimes: Runtimes) -> Self {
+        Self { models, runtimes }
+    }
+}
+
+impl Verb for Agent {
+    const NAME: &'static str = "agent";
+    const SUMMARY: &'static str =
+        "has a model with tools, or a coding agent of its own, work on a tree of files";
+    const TRAITS: Traits = Traits::repeatable("llm");
+    const EXAMPLE: &'static str = r#"[steps.fix]
+output = "schemas/report.json"
+
+[steps.fix.agent]
+model  = "claude-sonnet-4-6"
+prompt = "The tests of this project fail. Find out why, and mend it: {{ inputs.failure }}"
+tree   = "{{ steps.seed.output }}"
+turns  = 40
+usd    = 2.0
+wall   = "20m"
+"#;
+    type With = With;
+    type Out = Out;
+
+    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+        with.check()?;
+        let job = with.job(&self.models, &cx)?;
+        self.work(&job, &cx).await
+    }
+}
+
+impl Agent {
+    /// Has a model work through our tools.
+    async fn work(&self, job: &Job, cx: &Context) -> Result<Output<Out>, Failure> {
+        let saved = Saved::read(cx.cursor.as_ref(), &job.key);
+        let (tree, begun) = first_tree(job, saved.as_ref(), cx)?;
+        let mut bench = self.runtimes.bench(&cx.run, job.with.tools.contains(&Kind::Run))?;
+        lay_out(&tree, &bench, cx).await?;
+        bench.open().await?;
+        let workspace = Arc::new(Mutex::new(Workspace::new(&bench, &job.with.ignore)?));
+        let pulse = Pulse::new(cx.clock.now());
+        let tools =
+            Tools { kinds: &job.with.tools, workspace, bench: &bench, patience: job.with.command_timeout.0 };
+        let mut talk = Talk::new(job, &self.models, cx, tools, &pulse);
+        if let Some(saved) = &saved {
+            talk.take_up(saved)?;
+        }
+        let ended = tokio::select! {
+            biased;
+            () = cx.cancel.cancelled() => Err(Failure::cancelled()),
+            () = cx.clock.sleep(job.with.wall.0) => Ok(EndedBy::Wall),
+            () = pulse.stopped(&*cx.clock, job.with.idle.0) => Ok(EndedBy::Idle),
+            end = talk.go() => match end {
+                Ok(end) => return finish(talk, end, &begun, cx).await,
+                Err(failure) => Err(failure),
+            },
+        };
+        match ended {
+            Ok(by) => {
+                let end = talk.ended(by);
+                finish(talk, end, &begun, cx).await
+            }
+            Err(failure) => Err(give_up(talk, failure).await),
+        }
+    }
+}
+
+/// Puts the files where they are worked on.
+async fn lay_out(
+    tree: &crate::tree::Tree,
+    bench: &crate::clients::process::Bench,
+    cx: &Context,
+) -> Result<(), Failure> {
+    let (tree, place, blobs) = (tree.clone(), bench.workspace(), cx.blobs.clone());
+    let laid = tokio::task::spawn_blocking(move || tree.materialise(&*blobs, &place));
+    laid.await.map_err(|e| Failure::new(Class::Bug, format!("`agent` broke down: {e}")))??;
+    Ok(())
+}
+
+/// What is said of work that came to its end, by itself or by a limit.
+async fn finish(
+    talk: Talk<'_>,
+    end: End,
+    begun: &crate::tree::Tree,
+    cx: &Context,
+) -> Result<Output<Out>, Failure> {
+    let spent = talk.spent.clone();
+    let left = match talk.snapshot().await {
+        Ok(left) => left,
+        Err(failure) => return Err(failure.spent(spent)),
+    };
+    let ending = Ending {
+        begun,
+        left,
+        by: end.by,
+        result: end.result,
+        wants: !matches!(talk.job.goal.place, Place::Nowhere),
+        text: talk.history.last_words(),
+        turns: talk.turn,
+        model: talk.model().1.full_name(),
+        spent: talk.total(),
+        transcript: talk.history.transcript(&*cx.secrets),
+    };
+    match ending.settle(cx) {
+        Ok(value) => Ok(Output { value, spent }),
+        Err(failure) => {
+            forget(cx).await;
+            Err(failure.spent(spent))
+        }
+    }
+}
+
+/// The failure of work that broke off, with what is there of it. What may go on later keeps its conversation.
+async fn give_up(talk: Talk<'_>, failure: Failure) -> Failure {
+    let cx = talk.cx;
+    let goes_on =
+        matches!(failure.class, Class::Transient | Class::RateLimited | Class::Auth | Class::Cancelled);
+    if !goes_on {
+        forget(cx).await;
+    }
+    let transcript = cx.blobs.put(talk.history.transcript(&*cx.secrets).as_bytes()).ok();
+    let remains = json!({"turns": talk.turn, "transcript": transcript.map(|blob| blob.digest)});
+    with_remains(failure, remains, talk.spent.clone())
+}
+
+/// Lets the next attempt begin anew.
+async fn forget(cx: &Context) {
+    // Where it cannot be saved, this attempt is the last one in any case.
+    let _ = cx.cursors.save(Value::Null).await;
+}
