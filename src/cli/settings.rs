@@ -10,7 +10,7 @@ use super::Stop;
 use crate::diag::nearest;
 
 const FILE: &str = "atoll.toml";
-const TABLES: [&str; 4] = ["providers", "models", "aliases", "lanes"];
+const TABLES: [&str; 5] = ["providers", "models", "aliases", "agents", "lanes"];
 
 /// What holds for every command.
 #[derive(Clone, Debug)]

@@ -2,6 +2,7 @@
 
 mod goal;
 mod history;
+mod outside;
 mod report;
 mod search;
 mod talk;
@@ -14,8 +15,11 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
+use crate::clients::coder::Coders;
 use crate::clients::llm::Models;
+use crate::clients::process::Bench;
 use crate::clients::service::Runtimes;
+use crate::tree::Tree;
 use crate::value::Value;
 use crate::verb::{Class, Context, Failure, Output, Traits, Verb};
 
@@ -28,6 +32,7 @@ use watch::Pulse;
 use with::{Job, Kind};
 use workspace::Workspace;
 
+pub use outside::Programs;
 pub use report::{Out, Report};
 pub use with::With;
 pub use workspace::Touched;
@@ -36,12 +41,14 @@ pub use workspace::Touched;
 pub struct Agent {
     models: Models,
     runtimes: Runtimes,
+    coders: Coders,
+    programs: Programs,
 }
 
 impl Agent {
-    /// `models` are asked, `runtimes` give the sandbox.
-    pub fn new(models: Models, runtimes: Runtimes) -> Self {
-        Self { models, runtimes }
+    /// `models` are asked, `runtimes` give the sandbox; `coders` are found by `programs`.
+    pub fn new(models: Models, runtimes: Runtimes, coders: Coders, programs: Programs) -> Self {
+        Self { models, runtimes, coders, programs }
     }
 }
 
@@ -66,6 +73,9 @@ wall   = "20m"
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         with.check()?;
+        if let Some(name) = with.cli.clone() {
+            return self.employ(&with, &name, &cx).await;
+        }
         let job = with.job(&self.models, &cx)?;
         self.work(&job, &cx).await
     }
@@ -109,8 +119,8 @@ impl Agent {
 
 /// Puts the files where they are worked on.
 async fn lay_out(
-    tree: &crate::tree::Tree,
-    bench: &crate::clients::process::Bench,
+    tree: &Tree,
+    bench: &Bench,
     cx: &Context,
 ) -> Result<(), Failure> {
     let (tree, place, blobs) = (tree.clone(), bench.workspace(), cx.blobs.clone());
@@ -123,7 +133,7 @@ async fn lay_out(
 async fn finish(
     talk: Talk<'_>,
     end: End,
-    begun: &crate::tree::Tree,
+    begun: &Tree,
     cx: &Context,
 ) -> Result<Output<Out>, Failure> {
     let spent = talk.spent.clone();

@@ -31,6 +31,7 @@ pub use write::Write;
 use std::sync::Arc;
 
 use crate::clients::browser::Chromium;
+use crate::clients::coder::Coders;
 use crate::clients::llm::Models;
 use crate::clients::process::Host;
 use crate::clients::service::Runtimes;
@@ -48,6 +49,10 @@ pub struct Doors {
     pub host: Host,
     /// What opens pages.
     pub chromium: Chromium,
+    /// Coding agents that are programs of their own.
+    pub coders: Coders,
+    /// Where such programs are.
+    pub programs: agent::Programs,
 }
 
 /// All verbs and resources.
@@ -61,7 +66,7 @@ pub fn catalog(doors: Doors) -> Catalog {
         .verb(shell::ShellCommand::new(doors.host))
         .verb(Http::default())
         .verb(llm::Llm::new(doors.models.clone()))
-        .verb(agent::Agent::new(doors.models, doors.runtimes.clone()))
+        .verb(agent::Agent::new(doors.models, doors.runtimes.clone(), doors.coders, doors.programs))
         .verb(docker_build::DockerBuild::new(doors.runtimes.clone()))
         .verb(scenario_load::ScenarioLoad)
         .verb(environment_load::EnvironmentLoad)

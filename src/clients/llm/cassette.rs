@@ -134,6 +134,11 @@ impl Cassette {
         Ok(Self(Some(Arc::new(Player { path: path.clone(), replays, asks, tape: Mutex::new(tape) }))))
     }
 
+    /// Whether anybody is asked at all.
+    pub(super) fn asks(&self) -> bool {
+        self.0.as_ref().is_none_or(|player| player.asks)
+    }
+
     /// Takes the answer to `kept`, or a number for the one that is to come.
     pub(super) fn find(&self, kept: &Kept, at: &str) -> Result<Found, Failure> {
         let Some(player) = &self.0 else { return Ok(Found::Ask(0)) };

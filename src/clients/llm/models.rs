@@ -58,6 +58,11 @@ impl Models {
         }))
     }
 
+    /// Whether anybody is asked at all: not where all answers come from a tape.
+    pub fn asks(&self) -> bool {
+        self.0.cassette.asks()
+    }
+
     /// What is known about models.
     pub fn registry(&self) -> &Registry {
         &self.0.registry

@@ -16,7 +16,7 @@ use crate::verb::Failure;
 /// Where commands see the directory.
 pub const WORK: &str = "/work";
 
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// What a command may use: bytes of memory of each process, and processes.
 const MEMORY: u64 = 4 << 30;
 const PIDS: u64 = 512;
@@ -56,8 +56,17 @@ impl Bench {
         self.root().join(WORK.trim_start_matches('/'))
     }
 
-    fn root(&self) -> PathBuf {
+    pub(super) fn root(&self) -> PathBuf {
         self.dir.join("root")
+    }
+
+    /// Whether a sandbox comes around it: not where bubblewrap is missing and may be gone without.
+    pub(super) fn is_boxed(&self) -> bool {
+        self.bwrap().is_some()
+    }
+
+    pub(super) fn bwrap(&self) -> Option<&Path> {
+        self.place.as_ref()?.bwrap.as_deref()
     }
 
     /// Whom files have to belong to, so that commands may change them.

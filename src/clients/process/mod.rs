@@ -11,12 +11,14 @@ mod build;
 mod disk;
 mod dockerfile;
 mod host;
+mod piped;
 mod sandbox;
 mod spawner;
 mod within;
 
 pub use bench::{Bench, WORK};
 pub use host::Host;
+pub use piped::{Ground, Piped, installed};
 pub use sandbox::own_user;
 pub use within::{Entry, Listing, Within};
 

@@ -88,6 +88,11 @@ impl Runtimes {
         &self.0.settings
     }
 
+    /// Whether programs may run without a sandbox.
+    pub fn allows_host(&self) -> bool {
+        self.0.settings.allow_host
+    }
+
     /// A directory to work in, for a step of `run`; where `commands` are to be run in it, with a sandbox around it.
     /// Without bubblewrap that is refused, unless commands may run without a sandbox.
     pub fn bench(&self, run: &RunId, commands: bool) -> Result<process::Bench, Failure> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::clients::llm::{Shape, Tool};
+use crate::clients::llm::Tool;
 use crate::schema::Schema;
 use crate::tree::check_path;
 use crate::value::{Value, canonical};
@@ -108,11 +108,6 @@ impl Goal {
         } else {
             Err(violations.iter().map(ToString::to_string).collect())
         }
-    }
-
-    /// A name for the schema in letters that providers and programs accept.
-    pub(super) fn shape(&self) -> Option<Shape> {
-        self.schema.as_ref().map(|schema| Shape::new(schema.name(), schema.source().clone()))
     }
 }
 
