@@ -118,11 +118,7 @@ impl Agent {
 }
 
 /// Puts the files where they are worked on.
-async fn lay_out(
-    tree: &Tree,
-    bench: &Bench,
-    cx: &Context,
-) -> Result<(), Failure> {
+async fn lay_out(tree: &Tree, bench: &Bench, cx: &Context) -> Result<(), Failure> {
     let (tree, place, blobs) = (tree.clone(), bench.workspace(), cx.blobs.clone());
     let laid = tokio::task::spawn_blocking(move || tree.materialise(&*blobs, &place));
     laid.await.map_err(|e| Failure::new(Class::Bug, format!("`agent` broke down: {e}")))??;
@@ -130,12 +126,7 @@ async fn lay_out(
 }
 
 /// What is said of work that came to its end, by itself or by a limit.
-async fn finish(
-    talk: Talk<'_>,
-    end: End,
-    begun: &Tree,
-    cx: &Context,
-) -> Result<Output<Out>, Failure> {
+async fn finish(talk: Talk<'_>, end: End, begun: &Tree, cx: &Context) -> Result<Output<Out>, Failure> {
     let spent = talk.spent.clone();
     let left = match talk.snapshot().await {
         Ok(left) => left,

@@ -1,8 +1,8 @@
 //! The verb `agent`: a model that works through our tools, and programs that work by themselves.
 #![expect(clippy::disallowed_methods, reason = "tests write files and look at processes")]
 
-mod loops;
 mod limits;
+mod loops;
 mod programs;
 mod real;
 mod resume;
@@ -108,7 +108,8 @@ impl Step {
     /// Nothing of it is left on the disk.
     pub fn leaves_nothing(&self) {
         let live = self.data.path().join("data/process/live");
-        let left: Vec<_> = std::fs::read_dir(live).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        let left: Vec<_> =
+            std::fs::read_dir(live).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
         assert!(left.is_empty(), "{left:?}");
     }
 }

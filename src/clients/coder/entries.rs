@@ -164,7 +164,9 @@ impl Coders {
             let known = self.0.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
             RegistryError {
                 message: format!("unknown agent `{name}`"),
-                hint: Some(format!("{near}known are {known}; another one is described under [agents.{name}] in atoll.toml")),
+                hint: Some(format!(
+                    "{near}known are {known}; another one is described under [agents.{name}] in atoll.toml"
+                )),
             }
         })
     }
@@ -176,10 +178,16 @@ fn sound(coder: &Coder) -> Result<(), RegistryError> {
     let name = &coder.name;
     let wrong = |message: String, hint: &str| Err(RegistryError { message, hint: Some(hint.to_owned()) });
     if coder.argv.is_empty() {
-        return wrong(format!("[agents.{name}] has no `argv`"), "name the program and what it is always told");
+        return wrong(
+            format!("[agents.{name}] has no `argv`"),
+            "name the program and what it is always told",
+        );
     }
     if let Some(unknown) = coder.options.keys().find(|key| !OPTIONS.contains(&key.as_str())) {
-        return wrong(format!("[agents.{name}]: unknown option `{unknown}`"), &format!("known are {}", OPTIONS.join(", ")));
+        return wrong(
+            format!("[agents.{name}]: unknown option `{unknown}`"),
+            &format!("known are {}", OPTIONS.join(", ")),
+        );
     }
     if !coder.events.iter().any(|rule| rule.end.is_some()) {
         return wrong(
@@ -204,7 +212,10 @@ mod tests {
                     [[agents.mine.events]]\nwhen = { '/done' = true }\nend = 'done'\n";
         let coders = Coders::layered([("atoll.toml", more)]).unwrap();
         let claude = coders.find("claude").unwrap();
-        assert_eq!((claude.argv.len(), claude.secrets.as_slice()), (1, ["ANTHROPIC_API_KEY".to_owned()].as_slice()));
+        assert_eq!(
+            (claude.argv.len(), claude.secrets.as_slice()),
+            (1, ["ANTHROPIC_API_KEY".to_owned()].as_slice())
+        );
         assert_eq!(coders.find("mine").unwrap().prompt, Prompt::Stdin);
         assert!(coders.find("mime").unwrap_err().hint.unwrap().contains("did you mean `mine`?"));
     }

@@ -75,7 +75,8 @@ impl Heard {
         self.end = rule.end.or(self.end);
         self.limit = rule.limit.or(self.limit);
         self.turns = at(&rule.turns).and_then(Value::as_u64).or(self.turns);
-        self.usd = at(&rule.usd).and_then(Value::as_f64).filter(|usd| usd.is_finite() && *usd >= 0.0).or(self.usd);
+        self.usd =
+            at(&rule.usd).and_then(Value::as_f64).filter(|usd| usd.is_finite() && *usd >= 0.0).or(self.usd);
         if let Some(usage) = figures(rule, event) {
             match at(&rule.answer).and_then(Value::as_str) {
                 Some(answer) => drop(self.answers.insert(answer.to_owned(), usage)),
@@ -130,10 +131,14 @@ mod tests {
     #[test]
     fn answers_are_counted_once_until_the_end_says_it_all() {
         let one = r#"{"type":"assistant","message":{"id":"m1","usage":{"input_tokens":100,"cache_read_input_tokens":50,"output_tokens":1}}}"#;
-        let two = r#"{"type":"assistant","message":{"id":"m2","usage":{"input_tokens":10,"output_tokens":2}}}"#;
+        let two =
+            r#"{"type":"assistant","message":{"id":"m2","usage":{"input_tokens":10,"output_tokens":2}}}"#;
         let so_far = heard("claude", &["no JSON", one, one, two, "[1]"]);
         assert_eq!((so_far.end, so_far.turns(), so_far.events), (None, 2, 3));
-        assert_eq!((so_far.usage().tokens_in, so_far.usage().cache_read, so_far.usage().tokens_out), (160, 50, 3));
+        assert_eq!(
+            (so_far.usage().tokens_in, so_far.usage().cache_read, so_far.usage().tokens_out),
+            (160, 50, 3)
+        );
         let last = r#"{"type":"result","subtype":"success","is_error":false,"result":"done","structured_output":{"n":3},"num_turns":3,
             "total_cost_usd":0.25,"usage":{"input_tokens":200,"cache_creation_input_tokens":5,"cache_read_input_tokens":50,"output_tokens":40}}"#;
         let whole = heard("claude", &[one, &last.replace('\n', " ")]);
@@ -146,7 +151,10 @@ mod tests {
     fn ends_of_every_kind_are_told_apart() {
         let failed = heard("claude", &[r#"{"type":"result","is_error":true,"result":"Invalid API key"}"#]);
         assert_eq!((failed.end, failed.error.as_str()), (Some(End::Failed), "Invalid API key"));
-        let turns = heard("claude", &[r#"{"type":"result","subtype":"error_max_turns","is_error":true,"num_turns":4}"#]);
+        let turns = heard(
+            "claude",
+            &[r#"{"type":"result","subtype":"error_max_turns","is_error":true,"num_turns":4}"#],
+        );
         assert_eq!((turns.end, turns.limit), (Some(End::Failed), Some(Limit::Turns)));
         let codex = heard(
             "codex",
@@ -156,7 +164,10 @@ mod tests {
                 r#"{"type":"turn.completed","usage":{"input_tokens":200,"cached_input_tokens":80,"output_tokens":40}}"#,
             ],
         );
-        assert_eq!((codex.end, codex.text.as_str(), codex.usage().cache_read), (Some(End::Done), "{\"n\": 3}", 80));
+        assert_eq!(
+            (codex.end, codex.text.as_str(), codex.usage().cache_read),
+            (Some(End::Done), "{\"n\": 3}", 80)
+        );
         let gemini = heard(
             "gemini",
             &[
@@ -167,7 +178,10 @@ mod tests {
                 r#"{"type":"result","status":"error","error":{"message":"quota"},"stats":{"input_tokens":7,"output_tokens":1}}"#,
             ],
         );
-        assert_eq!((gemini.end, gemini.text.as_str(), gemini.error.as_str()), (Some(End::Failed), "All done.", "quota"));
+        assert_eq!(
+            (gemini.end, gemini.text.as_str(), gemini.error.as_str()),
+            (Some(End::Failed), "All done.", "quota")
+        );
         assert_eq!(gemini.usage().tokens_in, 7);
     }
 }

@@ -117,7 +117,13 @@ impl Coder {
         ];
         let words = |(name, value): &(&str, Option<String>)| {
             let value = value.as_ref()?;
-            Some(self.options.get(*name)?.iter().map(|word| word.replace("{value}", value)).collect::<Vec<_>>())
+            Some(
+                self.options
+                    .get(*name)?
+                    .iter()
+                    .map(|word| word.replace("{value}", value))
+                    .collect::<Vec<_>>(),
+            )
         };
         values.iter().filter_map(words).flatten().collect()
     }
@@ -149,9 +155,12 @@ mod tests {
     fn a_program_is_told_what_it_has_options_for() {
         let claude = launch("", "claude");
         let told = claude.argv.join(" ");
-        assert!(told.ends_with(
-            "--model m --append-system-prompt kindly --max-turns 7 --max-budget-usd 1.5 --json-schema {}"
-        ), "{told}");
+        assert!(
+            told.ends_with(
+                "--model m --append-system-prompt kindly --max-turns 7 --max-budget-usd 1.5 --json-schema {}"
+            ),
+            "{told}"
+        );
         assert_eq!((claude.stdin.as_str(), claude.env["ANTHROPIC_API_KEY"].as_str()), ("do it", "sk-secret"));
         let codex = launch("", "codex");
         assert!(codex.argv.join(" ").ends_with("-m m --output-schema /in/schema.json -"), "{:?}", codex.argv);
@@ -162,9 +171,17 @@ mod tests {
     #[test]
     fn a_prompt_comes_as_an_argument_or_in_a_file() {
         let end = "[[agents.x.events]]\nend = 'done'\n";
-        let argument = launch(&format!("[agents.x]\nargv = ['x', '{{prompt}}']\nprompt = 'argument'\noptions = {{ model = ['-m{{value}}'] }}\n{end}"), "x");
+        let argument = launch(
+            &format!(
+                "[agents.x]\nargv = ['x', '{{prompt}}']\nprompt = 'argument'\noptions = {{ model = ['-m{{value}}'] }}\n{end}"
+            ),
+            "x",
+        );
         assert_eq!(argument.argv, ["x", "-mm", "kindly\n\ndo it"]);
-        let file = launch(&format!("[agents.x]\nargv = ['x', '--from={{prompt_file}}', 'y']\nprompt = 'file'\n{end}"), "x");
+        let file = launch(
+            &format!("[agents.x]\nargv = ['x', '--from={{prompt_file}}', 'y']\nprompt = 'file'\n{end}"),
+            "x",
+        );
         assert_eq!(file.argv, ["x", "--from=/in/prompt.md", "y"]);
         assert_eq!((file.stdin.as_str(), file.files["prompt.md"].as_str()), ("", "kindly\n\ndo it"));
     }

@@ -14,7 +14,9 @@ use crate::id::RunId;
 use crate::verb::Failure;
 
 /// Where commands see the directory.
-pub const WORK: &str = "/work";
+pub const WORK: &str = "/atoll/work";
+/// What is put there of ours: nothing of the machine is seen below it.
+pub(super) const OURS: &str = "/atoll";
 
 pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// What a command may use: bytes of memory of each process, and processes.
@@ -84,7 +86,7 @@ impl Bench {
         let session = Program { argv: Vec::new(), env, cwd: WORK.into() };
         let limits = Limits { memory: Some(MEMORY), pids: Some(PIDS), file: Some(LARGEST_FILE) };
         let orders = Orders { user: self.user, limits, session, ..Orders::default() };
-        let placed = [WORK, "/etc/passwd", "/etc/group", "/etc/hosts"].iter().map(PathBuf::from).collect();
+        let placed = [OURS, "/etc/passwd", "/etc/group", "/etc/hosts"].iter().map(PathBuf::from).collect();
         let sandbox = place.sandbox(&root, &placed, super::Outside::default(), orders).await;
         self.sandbox = Some(sandbox.map_err(ours)?);
         Ok(())

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::bench::{Bench, PATH, WORK, furnish};
+use super::bench::{Bench, OURS, PATH, WORK, furnish};
 use super::sandbox::{self, Outside, Plan};
 use super::{disk, ours};
 use crate::clients::agent::{self, Bounded, ExecSpec, Limits, Orders};
@@ -21,6 +22,8 @@ use crate::verb::Failure;
 const LONGEST: usize = 16 << 20;
 /// How long the end of a program may take.
 const END: Duration = Duration::from_secs(3);
+/// How long what a program said before it ended is waited for.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 const PIDS: u64 = 4_096;
 
 /// Where a program runs.
@@ -38,14 +41,15 @@ pub struct Piped {
     output: BufReader<ChildStdout>,
     line: Vec<u8>,
     errors: Arc<Mutex<Bounded>>,
+    drain: Option<JoinHandle<()>>,
 }
 
 impl Bench {
     /// Where the files of a program are that nobody works on, and where it sees them on `ground`.
     pub fn aside(&self, ground: &Ground<'_>) -> (PathBuf, PathBuf) {
-        let dir = self.root().join("aside");
+        let dir = self.root().join("atoll/aside");
         match ground {
-            Ground::Sandbox(_) if self.is_boxed() => (dir, "/aside".into()),
+            Ground::Sandbox(_) if self.is_boxed() => (dir, "/atoll/aside".into()),
             _ => (dir.clone(), dir),
         }
     }
@@ -60,25 +64,40 @@ impl Bench {
 
     /// Puts a file beside the workspace.
     pub fn put_aside(&self, name: &str, text: &str) -> Result<(), Failure> {
-        let path = Path::new("/aside").join(name);
+        let path = Path::new("/atoll/aside").join(name);
         disk::write_file(&self.root(), &path, text.as_bytes(), false).map_err(ours)
     }
 
     /// Starts the program of `spec` with exactly its environment.
-    pub async fn launch(&self, spec: &ExecSpec, ground: &Ground<'_>, program: &Path) -> Result<Piped, Failure> {
+    pub async fn launch(
+        &self,
+        spec: &ExecSpec,
+        ground: &Ground<'_>,
+        program: &Path,
+    ) -> Result<Piped, Failure> {
         let outside = Outside { network: true, ..Outside::default() };
         let mut command = match ground {
             Ground::Sandbox(readable) if self.is_boxed() => {
                 let root = self.root();
                 furnish(&root, self.owner()).map_err(ours)?;
-                let placed = [WORK, "/aside", "/etc/passwd", "/etc/group", "/etc/hosts"].map(PathBuf::from).into();
+                // Directories that bubblewrap makes itself are closed to others than root.
+                for dir in readable
+                    .iter()
+                    .filter_map(|dir| if dir.is_dir() { Some(dir.as_path()) } else { dir.parent() })
+                {
+                    disk::make_dir(&root, dir).map_err(ours)?;
+                }
+                let placed = [OURS, "/etc/passwd", "/etc/group", "/etc/hosts"].map(PathBuf::from).into();
                 if let Some(user) = self.owner() {
                     disk::give(&root, user).map_err(ours)?;
                 }
                 let bwrap = self.bwrap();
                 let plan = Plan { bwrap, program, root: &root, placed: &placed, readable, outside: &outside };
                 let mut command = Command::new(bwrap.unwrap_or(Path::new("bwrap")));
-                command.args(sandbox::arguments(&plan, &[], self.owner().is_some())).arg("--").arg(sandbox::AGENT);
+                command
+                    .args(sandbox::arguments(&plan, &[], self.owner().is_some()))
+                    .arg("--")
+                    .arg(sandbox::AGENT);
                 command
             }
             _ => Command::new(program),
@@ -93,11 +112,16 @@ impl Bench {
             return Err(Failure::transient("cannot talk to the agent"));
         };
         let errors = Arc::new(Mutex::new(Bounded::new(2_000, 6_000)));
-        if let Some(said) = child.stderr.take() {
-            tokio::spawn(drain(said, errors.clone()));
-        }
+        let drain = child.stderr.take().map(|said| tokio::spawn(drain(said, errors.clone())));
         agent::submit(&mut input, spec).await.map_err(ours)?;
-        Ok(Piped { child, input: Some(input), output: BufReader::new(output), line: Vec::new(), errors })
+        Ok(Piped {
+            child,
+            input: Some(input),
+            output: BufReader::new(output),
+            line: Vec::new(),
+            errors,
+            drain,
+        })
     }
 }
 
@@ -130,7 +154,7 @@ impl Piped {
     }
 
     /// Ends it with all that it started, where it has not ended, and gives its exit code: 137 where it was ended.
-    pub async fn end(mut self) -> Option<i32> {
+    pub async fn stop(&mut self) -> Option<i32> {
         // One that has ended tells its own exit code.
         let over = self.child.try_wait().ok().flatten();
         drop(self.input.take());
@@ -147,13 +171,21 @@ impl Piped {
         status.and_then(|status| status.code())
     }
 
+    /// The next line of what it had said when it was stopped.
+    pub async fn last_line(&mut self) -> Option<Vec<u8>> {
+        timeout(LAST_WORDS, self.line()).await.ok()?.ok()?
+    }
+
     /// Waits for its end.
     pub async fn ended(&mut self) -> Option<i32> {
         self.child.wait().await.ok().and_then(|status| status.code())
     }
 
-    /// What it said on standard error: its beginning and its end.
-    pub fn errors(&self) -> String {
+    /// What it said on standard error: its beginning and its end. Once it was stopped, this is all of it.
+    pub async fn errors(&mut self) -> String {
+        if let Some(drain) = self.drain.take() {
+            let _ = timeout(LAST_WORDS, drain).await;
+        }
         let kept = self.errors.lock().unwrap_or_else(PoisonError::into_inner).all();
         String::from_utf8_lossy(&kept.bytes).trim().to_owned()
     }
@@ -173,6 +205,7 @@ pub fn installed(name: &str, path: &str) -> Option<(PathBuf, Vec<PathBuf>)> {
 
 /// The directory with all that belongs to the program at `file`.
 fn home_of(file: &Path) -> Option<PathBuf> {
-    let modules = file.ancestors().filter(|dir| dir.file_name().is_some_and(|name| name == "node_modules")).last();
+    let modules =
+        file.ancestors().filter(|dir| dir.file_name().is_some_and(|name| name == "node_modules")).last();
     modules.or_else(|| file.parent()).map(Path::to_path_buf)
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::clients::llm::{Message, Stop, ToolCall, ToolResult};
 use crate::meter::Meter;
-use crate::value::{Digest, Value};
+use crate::value::{Digest, Value, canonical};
 use crate::verb::{Blobs, Failure, Secrets};
 
 /// So many messages at the end of a conversation are never shortened.
@@ -91,7 +91,7 @@ impl History {
     /// Keeps what is new, and gives what the next attempt needs.
     pub(super) fn save(&mut self, state: State, blobs: &dyn Blobs) -> Result<Value, Failure> {
         for part in &self.parts[self.kept.len()..] {
-            self.kept.push(blobs.put(&serde_json::to_vec(part).unwrap_or_default())?.digest);
+            self.kept.push(blobs.put(line(part).as_bytes())?.digest);
         }
         let State { key, attempt, spent, before, tree, repairs, model } = state;
         let (parts, shortened) = (self.kept.clone(), self.shortened);
@@ -132,9 +132,13 @@ impl History {
 
     /// One line of JSON for each part, without secrets.
     pub(super) fn transcript(&self, secrets: &dyn Secrets) -> String {
-        let line = |part: &Part| serde_json::to_string(part).unwrap_or_default();
         self.parts.iter().map(|part| secrets.redact(&line(part)) + "\n").collect()
     }
+}
+
+/// The same text for the same part, whether its answer was read from a tape or not.
+fn line(part: &Part) -> String {
+    canonical(&json!(part))
 }
 
 /// The same message without what tools brought and were given, where that was long: a line says what was there.

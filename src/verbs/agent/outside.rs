@@ -99,8 +99,13 @@ impl Agent {
         match (&full, &model) {
             (Some(name), Some(model)) => priced(name, model)?,
             _ => {
-                return Err(Failure::permanent(format!("nobody knows what the agent `{}` will cost", coder.name))
-                    .hint("name its `model`, so that the registry has the price, or set unknown_cost = \"count\""));
+                return Err(Failure::permanent(format!(
+                    "nobody knows what the agent `{}` will cost",
+                    coder.name
+                ))
+                .hint(
+                    "name its `model`, so that the registry has the price, or set unknown_cost = \"count\"",
+                ));
             }
         }
         Ok(model)
@@ -113,8 +118,14 @@ impl Work<'_> {
         let asked = self.coder.clone();
         let argv0 = asked.program();
         let (found, dirs) = installed(argv0, &programs.path).ok_or_else(|| {
-            Failure::permanent(format!("the agent `{}` is not installed: there is no `{argv0}` on PATH", asked.name))
-                .hint(format!("install it, or say where it is: [agents.{}] argv = [\"/path/to/it\", …]", asked.name))
+            Failure::permanent(format!(
+                "the agent `{}` is not installed: there is no `{argv0}` on PATH",
+                asked.name
+            ))
+            .hint(format!(
+                "install it, or say where it is: [agents.{}] argv = [\"/path/to/it\", …]",
+                asked.name
+            ))
         })?;
         let mut readable = dirs;
         readable.push("/etc/resolv.conf".into());
@@ -143,7 +154,8 @@ impl Work<'_> {
         } else {
             programs.path.clone()
         };
-        let beneath = [("PATH", path), ("HOME", home), ("LANG", "C.UTF-8".to_owned()), ("CI", "true".to_owned())];
+        let beneath =
+            [("PATH", path), ("HOME", home), ("LANG", "C.UTF-8".to_owned()), ("CI", "true".to_owned())];
         let mut env: IndexMap<String, String> = beneath.map(|(name, value)| (name.to_owned(), value)).into();
         env.extend(launch.env);
         let spec = ExecSpec {
@@ -221,7 +233,6 @@ impl Work<'_> {
                 break Ok(Some(by));
             }
         };
-        let errors = piped.errors();
         // Its output has ended; it may still be at work, for no longer than it may linger.
         let over = match (&ended, self.heard.end) {
             (Ok(None), _) => tokio::select! {
@@ -231,7 +242,11 @@ impl Work<'_> {
             },
             _ => None,
         };
-        let code = piped.end().await;
+        let code = piped.stop().await;
+        while let Some(line) = piped.last_line().await {
+            self.take(&line);
+        }
+        let errors = piped.errors().await;
         match ended? {
             Some(EndedBy::Done) => self.judge(None, &errors),
             Some(by) => Ok(by),
@@ -276,20 +291,31 @@ impl Work<'_> {
             (_, Some(Limit::Usd)) => Ok(EndedBy::Usd),
             (Some(End::Done), None) => {
                 if code.is_some_and(|code| code != 0) {
-                    self.cx.progress.line(format!("the agent `{name}` was done, and then ended with exit code {}", code.unwrap_or(0)));
+                    self.cx.progress.line(format!(
+                        "the agent `{name}` was done, and then ended with exit code {}",
+                        code.unwrap_or(0)
+                    ));
                 }
                 Ok(EndedBy::Done)
             }
-            (Some(End::Failed), None) => {
-                Err(classed(&self.heard.error, format!("the agent `{name}` failed: {}", said(&self.heard.error))))
-            }
+            (Some(End::Failed), None) => Err(classed(
+                &self.heard.error,
+                format!("the agent `{name}` failed: {}", said(&self.heard.error)),
+            )),
             (None, None) => {
                 let code = code.map_or_else(|| "no exit code".to_owned(), |code| format!("exit code {code}"));
                 let last = errors.lines().last().unwrap_or_default();
-                let message = format!("the agent `{name}` ended with {code} and without a word about it: {}", said(last));
+                let message = format!(
+                    "the agent `{name}` ended with {code} and without a word about it: {}",
+                    said(last)
+                );
                 let failure = classed(errors, message);
                 // One that never said a thing was told something wrong.
-                let class = if self.heard.events == 0 && failure.class == Class::Transient { Class::Permanent } else { failure.class };
+                let class = if self.heard.events == 0 && failure.class == Class::Transient {
+                    Class::Permanent
+                } else {
+                    failure.class
+                };
                 Err(Failure { class, ..failure }.detail(json!({ "stderr": said(errors) })))
             }
         }
@@ -390,7 +416,16 @@ impl Work<'_> {
 fn classed(words: &str, message: String) -> Failure {
     let lower = words.to_lowercase();
     let has = |list: &[&str]| list.iter().any(|word| lower.contains(word));
-    if has(&["api key", "api_key", "unauthorized", "authentication", "not logged in", "credit balance", "/login", "401"]) {
+    if has(&[
+        "api key",
+        "api_key",
+        "unauthorized",
+        "authentication",
+        "not logged in",
+        "credit balance",
+        "/login",
+        "401",
+    ]) {
         Failure::new(Class::Auth, message).hint("check the key that the agent gets, and its account")
     } else if has(&["rate limit", "rate_limit", "too many requests", "429", "usage limit", "quota"]) {
         Failure::new(Class::RateLimited, message)

@@ -17,7 +17,7 @@ use crate::clients::llm::{
 use crate::clients::registry::Model;
 use crate::meter::Meter;
 use crate::tree::Tree;
-use crate::value::Value;
+use crate::value::{Value, canonical};
 use crate::verb::{Class, Context, Failure, Note};
 
 /// The context of a model of which nobody knows it, in tokens.
@@ -367,8 +367,14 @@ pub(super) fn first_tree(job: &Job, saved: Option<&Saved>, cx: &Context) -> Resu
     Ok((now.unwrap_or_else(|| given.clone()), given))
 }
 
+/// The input of calls in the order in which it is kept: what is told later is the same then, whoever tells it.
 fn part(turn: u32, answer: &Answer, spent: Meter) -> Part {
-    let message = Message { calls: answer.calls.clone(), ..Message::assistant(&answer.text) };
+    let ordered = |call: &ToolCall| {
+        let input = serde_json::from_str(&canonical(&call.input)).unwrap_or_else(|_| call.input.clone());
+        ToolCall { input, ..call.clone() }
+    };
+    let calls = answer.calls.iter().map(ordered).collect();
+    let message = Message { calls, ..Message::assistant(&answer.text) };
     let model = format!("{}/{}", answer.provider, answer.model);
     Part { turn, message, stop: Some(answer.stop), model: Some(model), spent }
 }

@@ -11,7 +11,7 @@ use super::search::{self, Search};
 use super::with::Kind;
 use super::workspace::{Workspace, local};
 use crate::clients::llm::{Tool, ToolCall};
-use crate::clients::process::Bench;
+use crate::clients::process::{Bench, WORK};
 use crate::clients::service::{ExecReport, ExecSpec};
 use crate::tree::Tree;
 use crate::tree::edit::{ApplyError, Edit, apply};
@@ -279,7 +279,7 @@ fn list(list: &List, workspace: &Workspace) -> Result<String, String> {
 /// What the paths of files below a directory begin with.
 pub(super) fn prefix(path: &str) -> Result<String, String> {
     let trimmed = path.trim_end_matches('/');
-    if matches!(trimmed, "" | "." | "/work" | "./.") {
+    if matches!(trimmed, "" | "." | WORK) {
         return Ok(String::new());
     }
     local(trimmed).map(|path| path + "/")

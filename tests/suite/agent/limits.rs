@@ -44,8 +44,10 @@ async fn turns_tokens_and_dollars_end_the_work() {
 async fn no_answer_may_cost_more_than_what_is_left() {
     let server = Server::start(list(2)).await;
     let step = Step::new();
-    let failure =
-        step.run(&server.models(&Mode::Off), with("work", json!({"usd": 0.0018, "turns": 1}))).await.unwrap_err();
+    let failure = step
+        .run(&server.models(&Mode::Off), with("work", json!({"usd": 0.0018, "turns": 1})))
+        .await
+        .unwrap_err();
     assert_eq!(failure.detail["ended_by"], "turns");
     let most = server.body(0)["max_completion_tokens"].as_u64().unwrap();
     assert!((256..1_125).contains(&most), "0.0018 $ pay for less than 1,125 tokens: {most}");
@@ -63,17 +65,24 @@ async fn what_is_there_at_a_limit_is_the_result() {
     let server = Server::start(acts).await;
     let step = Step::new();
     let output = step.run(&server.models(&Mode::Off), with("work", json!({"turns": 2}))).await.unwrap();
-    assert_eq!((&output.value["ended_by"], step.text(&output.value, "r.json")), (&json!("turns"), "{\"n\": 4}".to_owned()));
+    assert_eq!(
+        (&output.value["ended_by"], step.text(&output.value, "r.json")),
+        (&json!("turns"), "{\"n\": 4}".to_owned())
+    );
 }
 
 #[tokio::test]
 async fn silence_and_the_wall_end_the_work_with_what_it_cost() {
-    for (more, word) in [(json!({"idle": "150ms"}), "idle"), (json!({"wall": "150ms"}), "wall")] {
+    for (more, word) in [(json!({"idle": "700ms"}), "idle"), (json!({"wall": "2s"}), "wall")] {
         for hang in [Act::Mute, Act::Hang("data: ".to_owned())] {
             let server = Server::start(list(1).into_iter().chain([hang])).await;
             let step = Step::at(Arc::new(SystemClock));
             let failure = step.run(&server.models(&Mode::Off), with("work", more.clone())).await.unwrap_err();
-            assert_eq!((failure.class, &failure.detail["ended_by"]), (Class::Timeout, &json!(word)), "{failure}");
+            assert_eq!(
+                (failure.class, &failure.detail["ended_by"]),
+                (Class::Timeout, &json!(word)),
+                "{failure}"
+            );
             assert_eq!(failure.spent.get("calls").to_bits(), 1.0_f64.to_bits(), "{word}");
             step.leaves_nothing();
         }
@@ -119,13 +128,17 @@ async fn a_long_conversation_is_shortened_and_still_told_in_order() {
     assert!(left[0] && !left[7] && left.is_sorted_by(|a, b| a >= b), "{left:?}");
     assert!(step.said().contains("is left out"));
     let whole = step.transcript(&output.value["transcript"]);
-    assert!(whole.iter().filter(|line| line.contains("with the number 399")).count() == 8, "the transcript has all");
+    assert!(
+        whole.iter().filter(|line| line.contains("with the number 399")).count() == 8,
+        "the transcript has all"
+    );
 }
 
 #[tokio::test]
 async fn a_conversation_that_no_model_could_read_is_not_sent() {
     let text = "x".repeat(40_000);
-    let reads = [act("openai", "", &[("a", "read", "{\"path\": \"a\"}"), ("b", "read", "{\"path\": \"a\"}")])];
+    let reads =
+        [act("openai", "", &[("a", "read", "{\"path\": \"a\"}"), ("b", "read", "{\"path\": \"a\"}")])];
     let server = Server::start(reads).await;
     let step = Step::new();
     let models = server.models_with("[models.\"local/tiny\"]\ncontext = 4096");

@@ -32,6 +32,8 @@ struct Script {
 impl Script {
     fn new(body: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("agent-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        // The user of a sandbox is another one.
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let path = dir.path().join("claude");
         std::fs::write(&path, format!("{HEAD}{body}\n")).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -63,6 +65,10 @@ fn quick() -> Step {
     Step::at(Arc::new(QuickClock::default()))
 }
 
+fn real() -> Step {
+    Step::at(Arc::new(SystemClock))
+}
+
 /// A number that no other process has on its command line.
 fn unique() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -74,36 +80,62 @@ async fn a_program_works_and_hands_in_its_result() {
     let body = "init; cat > got.txt; answer 1; echo \"$@\" > told.txt; env > env.txt; result '{\"n\":3}'";
     let step = quick().wants(number());
     let tree = step.tree(&[("a", "1")]);
-    let more = json!({"tree": tree, "system": "be kind", "model": "sonnet", "turns": 9, "ignore": ["env.txt"]});
+    let more =
+        json!({"tree": tree, "system": "be kind", "model": "sonnet", "turns": 9, "ignore": ["env.txt"]});
     let (ended, step) = work(step, body, more).await;
     let output = ended.unwrap();
     let report = &output.value["agent"];
-    assert_eq!((&output.value["n"], &report["ended_by"], &report["turns"]), (&json!(3), &json!("done"), &json!(2)));
+    assert_eq!(
+        (&output.value["n"], &report["ended_by"], &report["turns"]),
+        (&json!(3), &json!("done"), &json!(2))
+    );
     assert_eq!((&report["text"], &report["model"]), (&json!("all done"), &json!("claude")));
     assert_eq!(step.text(report, "got.txt"), "do it");
-    assert!(step.text(report, "told.txt").contains("-p --model sonnet --append-system-prompt be kind --max-turns 9 --max-budget-usd 5 --json-schema {"));
+    assert!(step.text(report, "told.txt").contains(
+        "-p --model sonnet --append-system-prompt be kind --max-turns 9 --max-budget-usd 5 --json-schema {"
+    ));
     let spent = [("calls", 2.0), ("tokens_in", 2000.0), ("tokens_out", 200.0), ("usd", 0.25)];
-    assert_eq!(output.spent, spent.iter().fold(atoll::meter::Meter::new(), |meter, (unit, sum)| meter.with(unit, *sum)));
+    assert_eq!(
+        output.spent,
+        spent.iter().fold(atoll::meter::Meter::new(), |meter, (unit, sum)| meter.with(unit, *sum))
+    );
     assert_eq!(step.transcript(&report["transcript"]).len(), 3);
 }
 
 #[tokio::test]
 async fn a_program_gets_nothing_of_the_environment_but_what_it_is_given() {
-    let (ended, step) = work(quick(), "init; env | cut -d= -f1 | sort | tr '\\n' ' ' > env.txt; result null", json!({})).await;
+    let (ended, step) =
+        work(quick(), "init; env | cut -d= -f1 | sort | tr '\\n' ' ' > env.txt; result null", json!({}))
+            .await;
     let names = step.text(&ended.unwrap().value, "env.txt");
-    let known = ["ATOLL_EXEC", "CI", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "DISABLE_AUTOUPDATER", "HOME", "LANG", "PATH", "PWD", "OLDPWD", "SHLVL", "_"];
+    let known = [
+        "ATOLL_EXEC",
+        "CI",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
+        "DISABLE_AUTOUPDATER",
+        "HOME",
+        "LANG",
+        "PATH",
+        "PWD",
+        "OLDPWD",
+        "SHLVL",
+        "_",
+    ];
     assert!(names.split_whitespace().all(|name| known.contains(&name)), "{names}");
 }
 
 #[tokio::test]
 async fn one_that_hangs_is_ended_with_all_its_children() {
-    for (more, word) in [(json!({"idle": "200ms"}), "idle"), (json!({"wall": "300ms"}), "wall")] {
+    for (more, word) in [(json!({"idle": "700ms"}), "idle"), (json!({"wall": "2s"}), "wall")] {
         let (one, two) = (unique(), unique());
         let body = format!("init; answer 1; answer 1; answer 2; setsid sleep {one} & sleep {two}");
         let (ended, _) = work(Step::at(Arc::new(SystemClock)), &body, more).await;
         let failure = ended.unwrap_err();
         assert_eq!((failure.class, &failure.detail["ended_by"]), (Class::Timeout, &json!(word)), "{failure}");
-        assert_eq!((failure.spent.get("calls").to_bits(), failure.spent.get("tokens_in").to_bits()), (2.0_f64.to_bits(), 2000.0_f64.to_bits()));
+        assert_eq!(
+            (failure.spent.get("calls").to_bits(), failure.spent.get("tokens_in").to_bits()),
+            (2.0_f64.to_bits(), 2000.0_f64.to_bits())
+        );
         assert_eq!([processes_with(&one), processes_with(&two)], [[""; 0]; 2]);
     }
 }
@@ -123,14 +155,22 @@ async fn one_that_goes_on_for_ever_is_ended_by_what_it_tells() {
 #[tokio::test]
 async fn a_result_counts_whatever_the_program_does_afterwards() {
     let late = unique();
-    for (body, said) in [
-        (format!("init; answer 1; result '{{\"n\":3}}'; setsid sleep {late} & sleep {late}"), "did not end: it is ended"),
-        ("init; answer 1; result '{\"n\":3}'; exit 7".to_owned(), "ended with exit code 7"),
-        (format!("init; result '{{\"n\":3}}'; exec >&-; sleep {late}"), ""),
+    for (clock, body, said) in [
+        (
+            quick(),
+            format!("init; answer 1; result '{{\"n\":3}}'; setsid sleep {late} & sleep {late}"),
+            "did not end: it is ended",
+        ),
+        (real(), "init; answer 1; result '{\"n\":3}'; exit 7".to_owned(), "ended with exit code 7"),
+        (quick(), format!("init; result '{{\"n\":3}}'; exec >&-; sleep {late}"), ""),
     ] {
-        let (ended, step) = work(quick().wants(number()), &body, json!({})).await;
+        let (ended, step) = work(clock.wants(number()), &body, json!({})).await;
         let output = ended.unwrap();
-        assert_eq!((&output.value["n"], output.spent.get("usd").to_bits()), (&json!(3), 0.25_f64.to_bits()), "{body}");
+        assert_eq!(
+            (&output.value["n"], output.spent.get("usd").to_bits()),
+            (&json!(3), 0.25_f64.to_bits()),
+            "{body}"
+        );
         assert!(step.said().contains(said), "{}", step.said());
         assert_eq!(processes_with(&late), [""; 0]);
     }
@@ -138,12 +178,20 @@ async fn a_result_counts_whatever_the_program_does_afterwards() {
 
 #[tokio::test]
 async fn failures_get_their_class_and_are_paid() {
-    let failing = |text: &str| format!("init; answer 1; echo '{{\"type\":\"result\",\"is_error\":true,\"result\":\"{text}\",\"total_cost_usd\":0.5,\"num_turns\":1}}'; exit 1");
+    let failing = |text: &str| {
+        format!(
+            "init; answer 1; echo '{{\"type\":\"result\",\"is_error\":true,\"result\":\"{text}\",\"total_cost_usd\":0.5,\"num_turns\":1}}'; exit 1"
+        )
+    };
     for (body, class, words) in [
         (failing("Invalid API key · Please run /login"), Class::Auth, "Invalid API key"),
         (failing("rate limit reached"), Class::RateLimited, "rate limit"),
         (failing("something broke"), Class::Transient, "something broke"),
-        ("init; answer 1; echo 'it is a pity' >&2; exit 3".to_owned(), Class::Transient, "exit code 3 and without a word about it: it is a pity"),
+        (
+            "init; answer 1; echo 'it is a pity' >&2; exit 3".to_owned(),
+            Class::Transient,
+            "exit code 3 and without a word about it: it is a pity",
+        ),
         ("echo 'unknown option -q' >&2; exit 2".to_owned(), Class::Permanent, "unknown option -q"),
         ("init; answer 1; kill -9 $$".to_owned(), Class::Transient, "exit code 137"),
         ("init; result '{\"n\":\"x\"}'".to_owned(), Class::Rejected, "does not fit"),
@@ -159,7 +207,11 @@ async fn failures_get_their_class_and_are_paid() {
     let (ended, _) = work(quick().wants(number()), limited, json!({})).await;
     assert_eq!(ended.unwrap_err().detail["ended_by"], "turns");
     let (ended, _) = work(quick(), &format!("echo 1 > made; {limited}"), json!({})).await;
-    assert_eq!(ended.unwrap().value["ended_by"], "turns", "without a result to bring, the files are what is wanted");
+    assert_eq!(
+        ended.unwrap().value["ended_by"],
+        "turns",
+        "without a result to bring, the files are what is wanted"
+    );
 }
 
 #[tokio::test]
@@ -196,12 +248,14 @@ async fn in_a_sandbox_it_sees_its_own_files_and_no_others() {
     if house(Kind::Process, TEST).await.is_none() {
         return;
     }
-    let script = Script::new("init; pwd > where; echo $HOME >> where; ls -a $HOME > home; cat /etc/shadow 2> no; ls /root /work/.. > around 2>&1; echo more >> a; result null");
+    let script = Script::new(
+        "init; pwd > where; echo $HOME >> where; ls -a $HOME > home; cat /etc/shadow 2> no; ls /root > around 2>&1; echo more >> a; result null",
+    );
     let mut step = quick();
     step.agents = script.agents() + "home = { '.conf/x.json' = '{}' }\n";
     let with = json!({"cli": "claude", "prompt": "do it", "tree": step.tree(&[("a", "1\n")])});
     let output = step.run(&models().await, with).await.unwrap().value;
-    assert_eq!(step.text(&output, "where"), "/work\n/aside/home\n");
+    assert_eq!(step.text(&output, "where"), "/atoll/work\n/atoll/aside/home\n");
     assert!(step.text(&output, "home").contains(".conf"));
     assert!(!step.text(&output, "no").is_empty(), "the machine's own secrets are out of sight");
     assert!(step.text(&output, "around").contains("/root"), "{}", step.text(&output, "around"));

@@ -47,7 +47,8 @@ impl Vendor {
 }
 
 async fn serve(State(vendor): State<Vendor>, uri: Uri, body: Bytes) -> Response<Body> {
-    let asks = ["/messages", "/responses", ":streamGenerateContent"].iter().any(|end| uri.path().ends_with(end));
+    let asks =
+        ["/messages", "/responses", ":streamGenerateContent"].iter().any(|end| uri.path().ends_with(end));
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let plain = |status: u16| Response::builder().status(status).body(Body::empty()).unwrap();
     if !asks || body.is_null() {
@@ -99,9 +100,11 @@ async fn work(agents: String, with: Value, schema: bool) -> (Value, Step, atoll:
         step = step.wants(number());
     }
     let keys = ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY"];
-    step.cx.secrets = Arc::new(Keys(EnvSecrets::from_values(keys.map(|name| (name.to_owned(), KEY.to_owned())))));
+    step.cx.secrets =
+        Arc::new(Keys(EnvSecrets::from_values(keys.map(|name| (name.to_owned(), KEY.to_owned())))));
     step.agents = agents;
-    let output = step.run(&models(), with).await.unwrap_or_else(|failure| panic!("{failure}: {}", failure.detail));
+    let output =
+        step.run(&models(), with).await.unwrap_or_else(|failure| panic!("{failure}: {}", failure.detail));
     step.leaves_nothing();
     (output.value, step, output.spent)
 }
@@ -109,7 +112,7 @@ async fn work(agents: String, with: Value, schema: bool) -> (Value, Step, atoll:
 #[tokio::test]
 async fn claude_code_works_and_is_paid() {
     let Some(program) = installed("claude", "claude_code_works_and_is_paid").await else { return };
-    let write = ("toolu_1", "Write", "{\"file_path\": \"/work/hello.txt\", \"content\": \"hi\\n\"}");
+    let write = ("toolu_1", "Write", "{\"file_path\": \"/atoll/work/hello.txt\", \"content\": \"hi\\n\"}");
     let vendor = Vendor::start(vec![
         stream(act("anthropic", "", &[write])),
         stream(act("anthropic", "", &[("toolu_2", "StructuredOutput", "{\"n\": 3}")])),
@@ -122,7 +125,8 @@ async fn claude_code_works_and_is_paid() {
         program.display(),
         vendor.base
     );
-    let with = json!({"cli": "claude", "model": "claude-haiku-4-5", "prompt": "write hello.txt", "wall": "60s"});
+    let with =
+        json!({"cli": "claude", "model": "claude-haiku-4-5", "prompt": "write hello.txt", "wall": "60s"});
     let (output, step, spent) = work(agents, with, true).await;
     let report = &output["agent"];
     assert_eq!((&output["n"], &report["ended_by"]), (&json!(3), &json!("done")));
@@ -143,11 +147,15 @@ async fn codex_works_and_is_paid() {
         let part = json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []});
         json!({"id": "msg_1", "type": "message", "status": "completed", "role": "assistant", "content": [part]})
     };
-    let last = wire::responses_event(&json!({"type": "response.created", "response": wire::response(&json!({"status": "in_progress"}))}))
-        + &wire::responses_event(&json!({"type": "response.output_item.done", "output_index": 0, "item": message("{\"n\": 3}")}))
-        + &wire::responses_event(&json!({"type": "response.completed", "response": wire::response(&json!({"status": "completed",
+    let last = wire::responses_event(
+        &json!({"type": "response.created", "response": wire::response(&json!({"status": "in_progress"}))}),
+    ) + &wire::responses_event(
+        &json!({"type": "response.output_item.done", "output_index": 0, "item": message("{\"n\": 3}")}),
+    ) + &wire::responses_event(
+        &json!({"type": "response.completed", "response": wire::response(&json!({"status": "completed",
             "output": [message("{\"n\": 3}")], "usage": {"input_tokens": 1000, "input_tokens_details": {"cached_tokens": 400},
-                "output_tokens": 100, "output_tokens_details": {"reasoning_tokens": 60}, "total_tokens": 1100}}))}));
+                "output_tokens": 100, "output_tokens_details": {"reasoning_tokens": 60}, "total_tokens": 1100}}))}),
+    );
     let vendor = Vendor::start(vec![stream(act("openai_responses", "", &[run])), last]).await;
     let argv = "\"exec\", \"--json\", \"--ephemeral\", \"--skip-git-repo-check\", \"--dangerously-bypass-approvals-and-sandbox\"";
     let agents = format!(
@@ -161,8 +169,17 @@ async fn codex_works_and_is_paid() {
     assert_eq!(step.text(&output["agent"], "hello.txt"), "hi\n");
     assert!(vendor.seen()[0]["text"].to_string().contains("json_schema"), "it is held to the schema");
     // 1,200 at 1.25 $, 800 cached at 0.125 $, 200 written at 10 $ a million
-    let expected = [("calls", 1.0), ("tokens_in", 2000.0), ("tokens_out", 200.0), ("tokens_cached", 800.0), ("usd", 0.0036)];
-    assert_eq!(spent, expected.iter().fold(atoll::meter::Meter::new(), |meter, (unit, sum)| meter.with(unit, *sum)));
+    let expected = [
+        ("calls", 1.0),
+        ("tokens_in", 2000.0),
+        ("tokens_out", 200.0),
+        ("tokens_cached", 800.0),
+        ("usd", 0.0036),
+    ];
+    assert_eq!(
+        spent,
+        expected.iter().fold(atoll::meter::Meter::new(), |meter, (unit, sum)| meter.with(unit, *sum))
+    );
 }
 
 #[tokio::test]
@@ -176,7 +193,8 @@ async fn gemini_cli_works_and_is_paid() {
         program.display(),
         vendor.base
     );
-    let with = json!({"cli": "gemini", "model": "gemini-2.5-flash", "prompt": "write hello.txt", "wall": "60s"});
+    let with =
+        json!({"cli": "gemini", "model": "gemini-2.5-flash", "prompt": "write hello.txt", "wall": "60s"});
     let (output, step, spent) = work(agents, with, false).await;
     assert_eq!((&output["text"], &output["ended_by"]), (&json!("All done."), &json!("done")));
     assert_eq!(step.text(&output, "hello.txt"), "hi\n");

@@ -23,7 +23,8 @@ fn down() -> Act {
 
 #[tokio::test]
 async fn an_attempt_goes_on_where_the_last_one_was() {
-    let acts = [write("a"), write("b"), vec![down()], write("c"), script([("finish", json!({"n": 3}))])].concat();
+    let acts =
+        [write("a"), write("b"), vec![down()], write("c"), script([("finish", json!({"n": 3}))])].concat();
     let server = Server::start(acts).await;
     let models = server.models(&Mode::Off);
     let mut step = Step::new().wants(number());
@@ -38,8 +39,12 @@ async fn an_attempt_goes_on_where_the_last_one_was() {
     let output = step.run(&models, input.clone()).await.unwrap();
     let report = &output.value["agent"];
     assert_eq!((server.seen().len(), &report["turns"]), (5, &json!(4)));
-    assert_eq!(output.spent.get("calls").to_bits(), 2.0_f64.to_bits(), "what the first attempt cost is its own");
-    assert_eq!(report["spent"]["calls"], json!(4.0));
+    assert_eq!(
+        output.spent.get("calls").to_bits(),
+        2.0_f64.to_bits(),
+        "what the first attempt cost is its own"
+    );
+    assert_eq!(report["spent"]["calls"], json!(4));
     let paths: Vec<_> = report["changes"].as_array().unwrap().iter().map(|c| c["path"].clone()).collect();
     assert_eq!(paths, ["a", "b", "c"]);
     // What the first attempt was about to say is said by the second, to the letter.
@@ -47,7 +52,9 @@ async fn an_attempt_goes_on_where_the_last_one_was() {
     assert_eq!(step.saved().last().unwrap()["before"]["calls"], json!(2));
 
     // Another input begins anew, and so does one whose conversation is lost.
-    for (prompt, cursor) in [("something else", saved[1].clone()), ("work", json!({"key": "?"})), ("work", Value::Null)] {
+    for (prompt, cursor) in
+        [("something else", saved[1].clone()), ("work", json!({"key": "?"})), ("work", Value::Null)]
+    {
         let server = Server::start(script([("finish", json!({"n": 1}))])).await;
         step.cx.cursor = Some(cursor);
         let output = step.run(&server.models(&Mode::Off), with(prompt, json!({"turns": 4}))).await.unwrap();
@@ -67,21 +74,23 @@ tools  = ["write"]
 
 [outputs]
 turns = "steps.work.output.turns"
-files = "steps.work.output.files | map('path')"
+files = "steps.work.output.files | map(attribute='path') | list"
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_in_the_middle_repeats_no_more_than_the_call_in_flight() {
     const KILLS: usize = 3;
     // Answers, and calls that are in flight when the process is killed.
-    let acts = [write("a"), vec![Act::Mute], write("b"), write("c"), vec![Act::Mute, Act::Mute], write("d")].concat();
+    let acts = [write("a"), vec![Act::Mute], write("b"), write("c"), vec![Act::Mute, Act::Mute], write("d")]
+        .concat();
     let server = Server::start(acts.into_iter().chain([Act::Stream(openai("done", "stop"))])).await;
     let project = Project::new()
         .file("pipelines/work.toml", PIPELINE)
         .env("OPENAI_API_KEY", "sk-test-0123456789")
         .env("OPENAI_BASE_URL", &server.base);
     for (kill, calls) in [2, 5, 6].into_iter().enumerate() {
-        let words: &[&str] = if kill == 0 { &["run", "work", "--quiet"] } else { &["resume", "last", "--quiet"] };
+        let words: &[&str] =
+            if kill == 0 { &["run", "work", "--quiet"] } else { &["resume", "last", "--quiet"] };
         let mut command = project.command(words);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut group = Group::start(command);
@@ -96,7 +105,8 @@ async fn kill_9_in_the_middle_repeats_no_more_than_the_call_in_flight() {
     let ran = tokio::task::spawn_blocking(move || {
         let ran = project.run(&["resume", "last", "--format", "json"]).exits(0).json();
         let left = project.path(".atoll/process/live");
-        let left: Vec<_> = std::fs::read_dir(left).into_iter().flatten().flatten().map(|e| e.path()).collect();
+        let left: Vec<_> =
+            std::fs::read_dir(left).into_iter().flatten().flatten().map(|e| e.path()).collect();
         (ran, left)
     });
     let (ran, left) = ran.await.unwrap();

@@ -54,7 +54,7 @@ async fn commands_work_on_the_files_and_reach_nothing_else() {
         ("read", json!({"path": "pipe"})),
     ];
     let (told, step, output) = brought(calls, json!({})).await;
-    assert_eq!(told[0], "standard output:\n/work\none\nran\nexit code 0");
+    assert_eq!(told[0], "standard output:\n/atoll/work\none\nran\nexit code 0");
     assert_eq!(told[2], "exit code 0");
     assert_eq!(told[3], "changed deep/c.txt");
     assert!(!told[4].contains("root:$") && !told[4].contains("ATOLL_EXEC=\n"), "{}", told[4]);
@@ -64,7 +64,12 @@ async fn commands_work_on_the_files_and_reach_nothing_else() {
     assert!(told[8].contains("it leads out of the workspace"), "{}", told[8]);
     assert!(told[9].starts_with("up/escaped: "), "{}", told[9]);
     assert!(told[10].contains("it is no file"), "{}", told[10]);
-    let changes: Vec<_> = output["changes"].as_array().unwrap().iter().map(|c| (c["path"].as_str().unwrap(), c["op"].as_str().unwrap())).collect();
+    let changes: Vec<_> = output["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| (c["path"].as_str().unwrap(), c["op"].as_str().unwrap()))
+        .collect();
     assert_eq!(changes, [("a.txt", "deleted"), ("deep/b.txt", "added"), ("deep/c.txt", "added")]);
     assert_eq!(output["left_out"], json!(["out", "pipe", "up"]));
     assert_eq!(step.text(&output, "deep/b.txt") + &step.text(&output, "deep/c.txt"), "two\nmore\nmended\n");
@@ -84,7 +89,11 @@ async fn commands_have_an_end_and_their_output_bounds() {
     let (told, ..) = brought(calls, json!({"command_timeout": "300ms"})).await;
     assert_eq!(told[0], "standard output:\nbegun\nended after 0.3 s: it took too long");
     assert_eq!(told[1], "ended after 0.2 s: it took too long");
-    assert!(told[2].len() < 20_000 && told[2].contains("bytes left out") && told[2].contains("the end\nexit code 0"));
+    assert!(
+        told[2].len() < 20_000
+            && told[2].contains("bytes left out")
+            && told[2].contains("the end\nexit code 0")
+    );
     assert_eq!(told[3], "`timeout` is no number of seconds");
     for late in ["sleep 86421", "sleep 86422", "sleep 86423"] {
         assert_eq!(processes_with(late), [""; 0]);
@@ -96,7 +105,8 @@ async fn what_is_ignored_is_not_brought_back() {
     if house(Kind::Process, "what_is_ignored_is_not_brought_back").await.is_none() {
         return;
     }
-    let calls = vec![run("mkdir -p target/deep node_modules/x && touch target/deep/a node_modules/x/b c.o d.c")];
+    let calls =
+        vec![run("mkdir -p target/deep node_modules/x && touch target/deep/a node_modules/x/b c.o d.c")];
     let more = json!({"ignore": ["target", "node_modules/**", "*.o"]});
     let (_, _, output) = brought(calls, more).await;
     assert_eq!(output["changes"], json!([{"path": "d.c", "op": "added"}]));
@@ -117,7 +127,8 @@ text = "steps.work.output.text"
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_sandbox_commands_are_refused_unless_they_are_allowed() {
-    let acts = script([run("pwd > where; echo $HOME")]).into_iter().chain([Act::Stream(openai("done", "stop"))]);
+    let acts =
+        script([run("pwd > where; echo $HOME")]).into_iter().chain([Act::Stream(openai("done", "stop"))]);
     let server = Server::start(acts).await;
     let base = server.base.clone();
     let binary = move || {
@@ -126,7 +137,11 @@ async fn without_a_sandbox_commands_are_refused_unless_they_are_allowed() {
             .env("OPENAI_API_KEY", "sk-test-0123456789")
             .env("OPENAI_BASE_URL", &base)
             .env("PATH", "/nowhere");
-        project.run(&["run", "work"]).exits(1).stderr_has("bubblewrap (`bwrap`) is not installed").stderr_has("--allow-host");
+        project
+            .run(&["run", "work"])
+            .exits(1)
+            .stderr_has("bubblewrap (`bwrap`) is not installed")
+            .stderr_has("--allow-host");
         project.run(&["run", "work", "--allow-host", "--format", "json"]).exits(0).json()
     };
     let ran = tokio::task::spawn_blocking(binary).await.unwrap();
