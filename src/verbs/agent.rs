@@ -57,13 +57,13 @@ impl Verb for Agent {
     const SUMMARY: &'static str =
         "has a model with tools, or a coding agent of its own, work on a tree of files";
     const TRAITS: Traits = Traits::repeatable("llm");
-    const EXAMPLE: &'static str = r#"[steps.fix]
-output = "schemas/report.json"
+    const EXAMPLE: &'static str = r#"[steps.mend]
+output = "schemas/verdict.json"
 
-[steps.fix.agent]
-model  = "claude-sonnet-4-6"
-prompt = "The tests of this project fail. Find out why, and mend it: {{ inputs.failure }}"
-tree   = "{{ steps.seed.output }}"
+[steps.mend.agent]
+model  = ["claude-sonnet-4-6", "gpt-5.1"]
+prompt = "This was seen: {{ inputs.observed }} Find out why, and mend the program."
+tree   = "{{ steps.code.output }}"
 turns  = 40
 usd    = 2.0
 wall   = "20m"

@@ -1,5 +1,4 @@
 //! One command whose output is heard while it comes: its standard output and error are the agent's own.
-#![expect(clippy::disallowed_methods, reason = "starts and ends a program")]
 
 use std::io;
 use std::process::Stdio;

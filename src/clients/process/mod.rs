@@ -20,7 +20,7 @@ pub use bench::{Bench, WORK};
 pub use host::Host;
 pub use piped::{Ground, Piped, installed};
 pub use sandbox::own_user;
-pub use within::{Entry, Listing, Within};
+pub use within::{Entry, Listing, Stamp, Within};
 
 use std::collections::BTreeSet;
 use std::io;

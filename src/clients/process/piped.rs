@@ -160,14 +160,11 @@ impl Piped {
         drop(self.input.take());
         let status = match over {
             Some(status) => Some(status),
-            None => match timeout(END, self.child.wait()).await {
-                Ok(status) => status.ok(),
-                Err(_) => {
-                    let _ = self.child.start_kill();
-                    None
-                }
-            },
+            None => timeout(END, self.child.wait()).await.ok().and_then(Result::ok),
         };
+        if status.is_none() {
+            let _ = self.child.start_kill();
+        }
         status.and_then(|status| status.code())
     }
 

@@ -33,8 +33,11 @@ pub struct Entry {
     /// Whether it may be executed.
     pub executable: bool,
     /// The same as long as nobody has written to it.
-    pub stamp: (u64, u64, i64, i64),
+    pub stamp: Stamp,
 }
+
+/// Which file it is, its length, and when it was last changed in any way.
+pub type Stamp = (u64, u64, i64, i64);
 
 /// What is below.
 #[derive(Clone, Debug, Default)]

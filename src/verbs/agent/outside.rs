@@ -136,7 +136,7 @@ impl Work<'_> {
         let ground = if self.with.sandbox { Ground::Sandbox(&readable) } else { Ground::Host };
         let (_, aside) = bench.aside(&ground);
         let launch = asked.launch(&self.wish(aside.display().to_string()), &*self.cx.secrets)?;
-        for (name, text) in launch.files.iter() {
+        for (name, text) in &launch.files {
             bench.put_aside(name, text)?;
         }
         let home = if self.with.sandbox {

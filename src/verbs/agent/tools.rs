@@ -1,5 +1,6 @@
 //! The tools of an agent: what a model is told of them, and what they do. What goes wrong is told to the model.
 
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -228,7 +229,7 @@ fn read(read: &Read, workspace: &Workspace) -> Result<String, String> {
         if !shown.ends_with('\n') {
             shown.push('\n');
         }
-        shown += &format!("[… lines {next} to {all} are not shown: go on with from = {next}]");
+        let _ = write!(shown, "[… lines {next} to {all} are not shown: go on with from = {next}]");
     }
     Ok(if shown.is_empty() { "[the file is empty]".to_owned() } else { shown })
 }
@@ -294,7 +295,7 @@ fn outputs(report: &ExecReport) -> String {
         let mut kept = crate::clients::agent::Bounded::new(HEAD, TAIL);
         kept.push(bytes);
         let said = String::from_utf8_lossy(&kept.all().bytes).into_owned();
-        text += &format!("{name}:\n{}\n", said.trim_end_matches('\n'));
+        let _ = writeln!(text, "{name}:\n{}", said.trim_end_matches('\n'));
     }
     text
 }

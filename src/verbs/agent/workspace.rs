@@ -6,7 +6,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::clients::process::{Bench, Entry, WORK, Within};
+use crate::clients::process::{Bench, Entry, Stamp, WORK, Within};
 use crate::tree::{Tree, TreeFile, check_path};
 use crate::verb::{Blobs, Failure};
 
@@ -27,7 +27,7 @@ pub(super) struct Workspace {
     pub(super) within: Within,
     ignore: GlobSet,
     /// What was read of files that nobody has written to since.
-    known: HashMap<String, ((u64, u64, i64, i64), TreeFile)>,
+    known: HashMap<String, (Stamp, TreeFile)>,
 }
 
 /// The files at one moment.
@@ -55,26 +55,27 @@ impl Workspace {
         let mut left_out = listing.left_out;
         let mut files = BTreeMap::new();
         let mut known = HashMap::new();
-        for Entry { path, executable, stamp, .. } in listing.files {
-            let file = match self.known.get(&path) {
-                Some((seen, file)) if *seen == stamp => *file,
-                _ => match self.within.read(&path, LARGEST) {
-                    Ok(bytes) => {
-                        let executable = executable || bytes.starts_with(b"#!");
-                        TreeFile { blob: blobs.put(&bytes)?, executable }
-                    }
-                    // Gone or replaced since it was listed.
-                    Err(_) => {
-                        left_out.push(path);
-                        continue;
-                    }
-                },
+        for entry in listing.files {
+            let Some(file) = self.file(&entry, blobs)? else {
+                left_out.push(entry.path);
+                continue;
             };
-            known.insert(path.clone(), (stamp, file));
-            files.insert(path, file);
+            known.insert(entry.path.clone(), (entry.stamp, file));
+            files.insert(entry.path, file);
         }
         self.known = known;
         Ok(Snapshot { tree: Tree { files }, left_out })
+    }
+
+    /// A file, kept; nothing where it is gone or was replaced since it was listed.
+    fn file(&self, entry: &Entry, blobs: &dyn Blobs) -> Result<Option<TreeFile>, Failure> {
+        match self.known.get(&entry.path) {
+            Some((seen, file)) if *seen == entry.stamp => return Ok(Some(*file)),
+            _ => {}
+        }
+        let Ok(bytes) = self.within.read(&entry.path, LARGEST) else { return Ok(None) };
+        let executable = entry.executable || bytes.starts_with(b"#!");
+        Ok(Some(TreeFile { blob: blobs.put(&bytes)?, executable }))
     }
 }
 

@@ -80,7 +80,7 @@ const CALLS: [calls::Call<'static>; 2] =
     [("id_1", "read", "{\"path\": \"größe.md\"}"), ("id_2", "list", "{\"path\":\"src\"}")];
 
 /// The answer to [`first`], and what is said to the model afterwards.
-async fn conversation(kind: &str, model: &str) -> (Answer, Value, Value) {
+pub async fn conversation(kind: &str, model: &str) -> (Answer, Value, Value) {
     let done = if kind == "ollama" { super::wire::ollama("done", "stop") } else { String::new() };
     let last = match kind {
         "openai" => Act::Stream(openai("done", "stop")),
