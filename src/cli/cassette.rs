@@ -171,7 +171,8 @@ fn told(desk: &Desk, line: &Value) -> String {
 /// The tools that are called, a line each.
 fn calls(calls: &Value) -> String {
     let calls = calls.as_array().into_iter().flatten();
-    calls.map(|call| format!("calls {} {}\n", word(call, "/name"), call["input"])).collect()
+    let lines = calls.map(|call| format!("calls {} {}\n", word(call, "/name"), call["input"]));
+    lines.collect::<Vec<_>>().concat()
 }
 
 fn remove(desk: &Desk, ask: &Prune) -> Done {

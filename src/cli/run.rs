@@ -91,7 +91,7 @@ pub struct DoorOptions {
     /// Answer from this file, ask where it has no answer, and keep that one too
     #[arg(long, value_name = "FILE", group = "cassette")]
     pub replay_fill: Option<PathBuf>,
-    /// Run services without a sandbox where there is none
+    /// Run services, and what agents run, without a sandbox where there is none
     #[arg(long)]
     pub allow_host: bool,
 }

@@ -19,8 +19,8 @@ use crate::clients::coder::Coders;
 use crate::clients::llm::Models;
 use crate::clients::process::Bench;
 use crate::clients::service::Runtimes;
+use crate::meter::Meter;
 use crate::tree::Tree;
-use crate::value::Value;
 use crate::verb::{Class, Context, Failure, Output, Traits, Verb};
 
 use goal::Place;
@@ -109,10 +109,14 @@ impl Agent {
         };
         match ended {
             Ok(by) => {
+                talk.broken_off();
                 let end = talk.ended(by);
                 finish(talk, end, &begun, cx).await
             }
-            Err(failure) => Err(give_up(talk, failure).await),
+            Err(failure) => {
+                talk.broken_off();
+                Err(give_up(talk, failure).await)
+            }
         }
     }
 }
@@ -147,7 +151,7 @@ async fn finish(talk: Talk<'_>, end: End, begun: &Tree, cx: &Context) -> Result<
     match ending.settle(cx) {
         Ok(value) => Ok(Output { value, spent }),
         Err(failure) => {
-            forget(cx).await;
+            forget(cx, &spent).await;
             Err(failure.spent(spent))
         }
     }
@@ -159,15 +163,15 @@ async fn give_up(talk: Talk<'_>, failure: Failure) -> Failure {
     let goes_on =
         matches!(failure.class, Class::Transient | Class::RateLimited | Class::Auth | Class::Cancelled);
     if !goes_on {
-        forget(cx).await;
+        forget(cx, &talk.spent).await;
     }
     let transcript = cx.blobs.put(talk.history.transcript(&*cx.secrets).as_bytes()).ok();
     let remains = json!({"turns": talk.turn, "transcript": transcript.map(|blob| blob.digest)});
     with_remains(failure, remains, talk.spent.clone())
 }
 
-/// Lets the next attempt begin anew.
-async fn forget(cx: &Context) {
+/// Lets the next attempt begin anew; what this one cost is told all the same.
+async fn forget(cx: &Context, spent: &Meter) {
     // Where it cannot be saved, this attempt is the last one in any case.
-    let _ = cx.cursors.save(Value::Null).await;
+    let _ = cx.cursors.save(json!({ "attempt": cx.attempt, "spent": spent })).await;
 }

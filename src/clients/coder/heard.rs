@@ -9,6 +9,9 @@ use super::{Coder, Limit};
 use crate::clients::llm::Usage;
 use crate::value::Value;
 
+/// Words beyond so many bytes are passed over.
+const LONGEST: usize = 4 << 20;
+
 /// How a program says that it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -66,7 +69,9 @@ impl Heard {
             if at(&rule.append) != Some(&Value::Bool(true)) {
                 self.text.clear();
             }
-            self.text.push_str(text);
+            if self.text.len() < LONGEST {
+                self.text.push_str(text);
+            }
         }
         if let Some(error) = at(&rule.error) {
             self.error = error.as_str().map_or_else(|| error.to_string(), str::to_owned);

@@ -24,6 +24,8 @@ pub struct Wish {
     pub schema: Option<String>,
     /// A directory for files that it is given, as the program sees it.
     pub files: String,
+    /// Whether it may do without its keys: its home has logins.
+    pub logged_in: bool,
 }
 
 /// A command, and what it gets.
@@ -65,7 +67,11 @@ impl Coder {
             launch.env.extend(environment(name).map(|value| (name.clone(), value)));
         }
         for name in &self.secrets {
-            let secret = secrets.get(name).ok_or_else(|| {
+            let secret = secrets.get(name);
+            if secret.is_none() && wish.logged_in {
+                continue;
+            }
+            let secret = secret.ok_or_else(|| {
                 let why = secrets.trouble(name).unwrap_or_else(|| format!("{name} is not set"));
                 Failure::new(Class::Auth, format!("no key for the agent `{}`: {why}", self.name))
                     .hint(format!("export {name}=…, or keep it with `atoll configure`"))
@@ -147,6 +153,7 @@ mod tests {
             usd: 1.5,
             schema: Some("{}".to_owned()),
             files: "/in".to_owned(),
+            logged_in: false,
         };
         coder.launch(&wish, &secrets).unwrap()
     }

@@ -195,6 +195,7 @@ impl Work<'_> {
             usd: with.usd,
             schema: schema.map(|schema| canonical(schema.source())),
             files,
+            logged_in: !with.sandbox,
         }
     }
 
@@ -215,7 +216,9 @@ impl Work<'_> {
                 biased;
                 () = self.cx.cancel.cancelled() => break Err(Failure::cancelled()),
                 line = piped.line() => match line {
-                    Ok(Some(line)) => self.take(&line),
+                    Ok(Some(line)) => if self.take(&line) {
+                        self.book().await?;
+                    },
                     _ => break Ok(None),
                 },
                 () = lingering => {
@@ -244,7 +247,7 @@ impl Work<'_> {
         };
         let code = piped.stop().await;
         while let Some(line) = piped.last_line().await {
-            self.take(&line);
+            let _ = self.take(&line);
         }
         let errors = piped.errors().await;
         match ended? {
@@ -254,13 +257,21 @@ impl Work<'_> {
         }
     }
 
-    fn take(&mut self, line: &[u8]) {
+    /// Takes in a line; whether it tells of another answer.
+    fn take(&mut self, line: &[u8]) -> bool {
         self.told.push(&[line, b"\n"].concat());
         let before = self.heard.turns();
         self.heard.take(line, &self.coder);
-        if self.heard.turns() > before && self.heard.end.is_none() {
+        let more = self.heard.turns() > before || self.heard.end.is_some();
+        if more && self.heard.end.is_none() {
             self.cx.progress.line(format!("turn {}", self.heard.turns()));
         }
+        more
+    }
+
+    /// Tells what it has cost so far, in case that this process does not live to say so at its end.
+    async fn book(&self) -> Result<(), Failure> {
+        self.cx.cursors.save(json!({ "attempt": self.cx.attempt, "spent": self.spent() })).await
     }
 
     /// The limit that it is past, as far as it has told: some programs have none of their own.
@@ -373,6 +384,7 @@ impl Work<'_> {
             }
             Err(_) => None,
         };
+        let result = result.map(|value| hushed(value, self.cx));
         let ending = Ending {
             begun,
             left,
@@ -410,6 +422,13 @@ impl Work<'_> {
             }
         }
     }
+}
+
+/// `value` without secrets: a program has its key, and may repeat it.
+fn hushed(value: Value, cx: &Context) -> Value {
+    let text = value.to_string();
+    let hushed = cx.secrets.redact(&text);
+    if hushed == text { value } else { serde_json::from_str(&hushed).unwrap_or_default() }
 }
 
 /// A failure whose class is told by the words of a vendor.

@@ -1,5 +1,6 @@
 //! The loop: a model is asked, does what it asks for through the tools, and is told what came of it, until it is done.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
@@ -45,6 +46,14 @@ pub(super) struct Talk<'a> {
     pub(super) turn: u32,
     repairs: u32,
     model: usize,
+    flight: Flight,
+}
+
+/// An answer that is under way: how long its request is, and what has come in, in bytes.
+#[derive(Default)]
+struct Flight {
+    sent: usize,
+    heard: AtomicUsize,
 }
 
 impl<'a> Talk<'a> {
@@ -59,7 +68,8 @@ impl<'a> Talk<'a> {
         let mut history = History::default();
         history.tell(0, Message::user(&job.with.prompt));
         let (spent, before) = (Meter::new(), Meter::new());
-        Self { job, models, cx, tools, pulse, history, spent, before, turn: 0, repairs: 0, model: 0 }
+        let flight = Flight::default();
+        Self { job, models, cx, tools, pulse, history, spent, before, turn: 0, repairs: 0, model: 0, flight }
     }
 
     /// Goes on where `saved` was.
@@ -94,6 +104,16 @@ impl<'a> Talk<'a> {
             }
             self.ask(request).await?;
             self.save().await?;
+        }
+    }
+
+    /// Books what is known of an answer that was under way when the talk was broken off: it is paid for.
+    pub(super) fn broken_off(&mut self) {
+        let Flight { sent, heard } = std::mem::take(&mut self.flight);
+        let heard = heard.into_inner();
+        if heard > 0 {
+            let spent = self.model().1.meter(&Usage::estimate(sent, heard));
+            self.spent.absorb(&spent);
         }
     }
 
@@ -196,8 +216,10 @@ impl<'a> Talk<'a> {
             self.cx.progress.line(asking_line(self.turn + 1, &request, model));
             let at = format!("{}@{}.{}", self.cx.address, self.cx.attempt, self.turn);
             let idempotency_key = format!("{}-{}", self.cx.idempotency_key, self.turn);
+            self.flight = Flight { sent: request.size(), heard: AtomicUsize::new(0) };
             let chunk = |text: &str| {
                 self.pulse.beat(self.cx.clock.now());
+                self.flight.heard.fetch_add(text.len().max(1), Ordering::Relaxed);
                 if !text.is_empty() {
                     self.cx.progress.note(Note::Chunk { text: text.to_owned() });
                 }
@@ -206,12 +228,16 @@ impl<'a> Talk<'a> {
                 at: &at,
                 idempotency_key: &idempotency_key,
                 on_chunk: &chunk,
-                say: &|text| self.cx.progress.line(text),
+                say: &|text| {
+                    self.pulse.beat(self.cx.clock.now());
+                    self.cx.progress.line(text);
+                },
                 elsewhere,
                 clock: &*self.cx.clock,
             };
             let asked = self.models.ask(&request, asking).await;
             self.pulse.beat(self.cx.clock.now());
+            self.flight = Flight::default();
             match asked {
                 Ok((answer, spent)) => {
                     self.spent.absorb(&spent);

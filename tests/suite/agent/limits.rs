@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::loops::{script, with};
 use super::{Step, number};
 use crate::llm::calls::act;
-use crate::llm::server::{Act, Server, openai};
+use crate::llm::server::{Act, Server, openai, openai_open};
 
 fn list(times: usize) -> Vec<Act> {
     script((0..times).map(|_| ("list", json!({}))))
@@ -90,6 +90,17 @@ async fn silence_and_the_wall_end_the_work_with_what_it_cost() {
 }
 
 #[tokio::test]
+async fn what_came_of_an_answer_that_is_broken_off_is_paid() {
+    let begun = Act::Hang(openai_open(&"a long answer ".repeat(50)));
+    let server = Server::start([begun]).await;
+    let step = Step::at(Arc::new(SystemClock));
+    let failure =
+        step.run(&server.models(&Mode::Off), with("work", json!({"idle": "700ms"}))).await.unwrap_err();
+    assert_eq!(failure.detail["ended_by"], "idle");
+    assert!(failure.spent.get("tokens_out") > 190.0 && failure.spent.get("usd") > 0.0, "{:?}", failure.spent);
+}
+
+#[tokio::test]
 async fn a_stop_from_outside_leaves_nothing_behind() {
     let server = Server::start(list(1).into_iter().chain([Act::Mute])).await;
     let step = Step::new();
@@ -111,7 +122,7 @@ async fn a_stop_from_outside_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn a_long_conversation_is_shortened_and_still_told_in_order() {
-    let text: String = (0..400).map(|n| format!("a line with the number {n}\n")).collect();
+    let text: String = (0..400).map(|n| format!("a line with the number {n}\n")).collect::<Vec<_>>().concat();
     let reads = script((0..8).map(|_| ("read", json!({"path": "long.txt"}))));
     let server = Server::start(reads.into_iter().chain([Act::Stream(openai("done", "stop"))])).await;
     let step = Step::new();

@@ -236,9 +236,14 @@ async fn a_stop_from_outside_ends_it() {
         cancel.cancel();
     };
     let body = format!("init; answer 1; sleep {late}");
-    let ((ended, _), ()) = tokio::join!(work(step, &body, json!({})), stop);
+    let ((ended, step), ()) = tokio::join!(work(step, &body, json!({})), stop);
     let failure = ended.unwrap_err();
     assert_eq!((failure.class, failure.spent.get("calls").to_bits()), (Class::Cancelled, 1.0_f64.to_bits()));
+    assert_eq!(
+        step.saved(),
+        [json!({"attempt": 1, "spent": {"calls": 1, "tokens_in": 1000, "tokens_out": 100}})],
+        "also for a crash"
+    );
     assert_eq!(processes_with(&late), [""; 0]);
 }
 
@@ -281,7 +286,10 @@ async fn what_cannot_be_is_said_before_it_is_started() {
     assert!(failure.message.contains("there is no `no-such-agent` on PATH"), "{failure}");
     let failure = step.run(&models, with(json!({"cli": "codex"}))).await.unwrap_err();
     assert!(failure.message.contains("nobody knows what the agent `codex` will cost"), "{failure}");
-    let failure = step.run(&models, with(json!({"cli": "codex", "model": "gpt-5.1"}))).await.unwrap_err();
+    let failure = step
+        .run(&models, with(json!({"cli": "codex", "model": "gpt-5.1", "sandbox": true})))
+        .await
+        .unwrap_err();
     assert_eq!(failure.class, Class::Auth, "{failure}");
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("tape.jsonl"), "").unwrap();

@@ -135,7 +135,7 @@ pub fn openai(text: &str, finish: &str) -> String {
 }
 
 /// The beginning of [`openai`], up to the end of the text.
-pub(super) fn openai_open(text: &str) -> String {
+pub fn openai_open(text: &str) -> String {
     let middle = text.char_indices().nth(text.chars().count() / 2).map_or(0, |(at, _)| at);
     let (a, b) = text.split_at(middle);
     [json!({"role": "assistant", "content": ""}), json!({"content": a}), json!({"content": b})]
