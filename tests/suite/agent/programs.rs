@@ -228,9 +228,9 @@ async fn a_flood_is_borne_and_a_result_may_be_a_file() {
 async fn a_stop_from_outside_ends_it() {
     let late = unique();
     let step = Step::at(Arc::new(SystemClock));
-    let (cancel, watched) = (step.cx.cancel.clone(), late.clone());
+    let (cancel, watched, saved) = (step.cx.cancel.clone(), late.clone(), step.saved.clone());
     let stop = async move {
-        while processes_with(&watched).is_empty() {
+        while saved.lock().unwrap().is_empty() || processes_with(&watched).is_empty() {
             tokio::task::yield_now().await;
         }
         cancel.cancel();

@@ -1,8 +1,10 @@
 //! An agent that was cut off goes on: no answer that is there is asked for again.
 
+use std::io::BufReader;
 use std::process::Stdio;
 
 use atoll::clients::llm::Mode;
+use atoll::clients::service::Kind;
 use atoll::verb::Class;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -10,8 +12,9 @@ use serde_json::{Value, json};
 use super::loops::{script, with};
 use super::{Step, number};
 use crate::binary::Project;
-use crate::fifo::{Group, was_killed};
+use crate::fifo::{Group, processes_with, was_killed};
 use crate::llm::server::{Act, Server, openai};
+use crate::services::house;
 
 fn write(path: &str) -> Vec<Act> {
     script([("write", json!({"path": path, "content": path}))])
@@ -114,4 +117,89 @@ async fn kill_9_in_the_middle_repeats_no_more_than_the_call_in_flight() {
     assert_eq!(server.seen().len(), 5 + KILLS, "each kill repeats the call that was in flight, and no other");
     assert_eq!(ran["spent"]["calls"], json!(5), "every answer is booked once: {}", ran["spent"]);
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// A program that says what one answer cost and then waits for ever; where it is started again, it is done at once.
+const SLEEPER: &str = r#"#!/bin/sh
+if [ -e "$0.again" ]; then
+    echo '{"type":"result","is_error":false,"result":"done","num_turns":1,"total_cost_usd":0.25,"usage":{"input_tokens":500,"output_tokens":50}}'
+    exit
+fi
+: > "$0.again"
+echo '{"type":"assistant","message":{"id":"m1","usage":{"input_tokens":1000,"output_tokens":100}}}'
+setsid sleep SPAN &
+sleep SPAN
+"#;
+
+const EMPLOYER: &str = r#"
+atoll = 1
+name = "employ"
+summary = "has a program work"
+
+[steps.work.agent]
+cli     = "claude"
+model   = "claude-haiku-4-5"
+prompt  = "work"
+sandbox = SANDBOX
+
+[outputs]
+text = "steps.work.output.text"
+"#;
+
+/// A project in which a program works that waits for ever, a number that its processes have, and its place.
+fn employer(sandbox: bool) -> (Project, String, tempfile::TempDir) {
+    use std::os::unix::fs::PermissionsExt;
+    let span = format!("{}.{}", 91_000 + u32::from(sandbox), std::process::id());
+    let place = tempfile::Builder::new().prefix("agent-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let script = place.path().join("claude");
+    std::fs::write(&script, SLEEPER.replace("SPAN", &span)).unwrap();
+    for path in [place.path(), &script] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let project = Project::new()
+        .file("pipelines/employ.toml", &EMPLOYER.replace("SANDBOX", &sandbox.to_string()))
+        .file("atoll.toml", &format!("[agents.claude]\nargv = ['{}']\nsecrets = []\n", script.display()));
+    (project, span, place)
+}
+
+/// Runs it until its children are there, and kills it.
+fn kill_at_work(project: &Project, span: &str) {
+    let mut command = project.command(&["run", "employ", "--quiet", "--allow-host", "--events", "-"]);
+    command.stderr(Stdio::null());
+    let mut group = Group::start(command);
+    let mut events = BufReader::new(group.child.stdout.take().unwrap());
+    Group::read_until(&mut events, "cursor_saved");
+    while processes_with(&format!("sleep {span}")).len() < 2 {
+        assert!(group.child.try_wait().unwrap().is_none(), "it ended before its children were there");
+        std::thread::yield_now();
+    }
+    // Only this process: what it started is not of its group.
+    nix::sys::signal::kill(group.pid(), Signal::SIGKILL).unwrap();
+    assert!(was_killed(group.wait()));
+    group.wait_for_all();
+    assert_eq!(processes_with(&format!("sleep {span}")), [""; 0]);
+}
+
+#[test]
+fn a_killed_run_leaves_nothing_of_its_program_and_knows_what_it_cost() {
+    let (project, span, _place) = employer(false);
+    kill_at_work(&project, &span);
+    let ran = project.run(&["resume", "last", "--allow-host", "--format", "json"]).exits(0).json();
+    assert_eq!((&ran["outputs"]["text"], &ran["spent"]["calls"]), (&json!("done"), &json!(2)), "{ran}");
+    // 1,000 read at 1 $ and 100 written at 5 $ a million, and what the second one said.
+    assert_eq!((&ran["spent"]["tokens_in"], &ran["spent"]["usd"]), (&json!(1500), &json!(0.2515)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_run_leaves_nothing_in_its_sandbox() {
+    if house(Kind::Process, "a_killed_run_leaves_nothing_in_its_sandbox").await.is_none() {
+        return;
+    }
+    let (project, span, _place) = employer(true);
+    // Where the sandbox lets it write.
+    let place = project.read("atoll.toml");
+    let script = place.split('\'').nth(1).unwrap();
+    let text = std::fs::read_to_string(script).unwrap().replace("$0.again", "/tmp/again");
+    std::fs::write(script, text).unwrap();
+    tokio::task::spawn_blocking(move || kill_at_work(&project, &span)).await.unwrap();
 }
