@@ -100,23 +100,20 @@ impl Agent {
         let ended = tokio::select! {
             biased;
             () = cx.cancel.cancelled() => Err(Failure::cancelled()),
-            () = cx.clock.sleep(job.with.wall.0) => Ok(EndedBy::Wall),
-            () = pulse.stopped(&*cx.clock, job.with.idle.0) => Ok(EndedBy::Idle),
-            end = talk.go() => match end {
-                Ok(end) => return finish(talk, end, &begun, cx).await,
-                Err(failure) => Err(failure),
-            },
+            () = cx.clock.sleep(job.with.wall.0) => Ok(Err(EndedBy::Wall)),
+            () = pulse.stopped(&*cx.clock, job.with.idle.0) => Ok(Err(EndedBy::Idle)),
+            end = talk.go() => end.map(Ok),
         };
+        // From here on nothing changes the files any more.
+        bench.halt().await;
+        talk.broken_off();
         match ended {
-            Ok(by) => {
-                talk.broken_off();
+            Ok(Ok(end)) => finish(talk, end, &begun, cx).await,
+            Ok(Err(by)) => {
                 let end = talk.ended(by);
                 finish(talk, end, &begun, cx).await
             }
-            Err(failure) => {
-                talk.broken_off();
-                Err(give_up(talk, failure).await)
-            }
+            Err(failure) => Err(give_up(talk, failure).await),
         }
     }
 }

@@ -100,9 +100,9 @@ impl Bench {
         }
     }
 
-    /// Ends all that runs in it and removes the directory.
-    pub async fn close(mut self) {
-        if let Some(sandbox) = self.sandbox.take() {
+    /// Ends all that runs in it.
+    pub async fn halt(&self) {
+        if let Some(sandbox) = &self.sandbox {
             sandbox.stop().await;
         }
     }
