@@ -20,6 +20,7 @@ setup process tests/setup/sandbox.sh
 setup docker tests/setup/docker.sh
 setup chromium tests/setup/chromium.sh
 setup peers tests/setup/peers.sh
+setup agents tests/setup/agents.sh
 setup terminal tests/setup/terminal.sh
 setup databases tests/setup/databases.sh
 case " ${require[*]-} " in *" docker "*) setup images tests/setup/images.sh ;; esac

@@ -158,10 +158,21 @@ fn told(desk: &Desk, line: &Value) -> String {
     for message in line["request"]["messages"].as_array().into_iter().flatten() {
         let _ =
             writeln!(text, "\n{}\n{}", strong(word(message, "/role")), word(message, "/content").trim_end());
+        for result in message["results"].as_array().into_iter().flatten() {
+            let _ = writeln!(text, "{} brought: {}", word(result, "/name"), word(result, "/text").trim_end());
+        }
+        text += &calls(&message["calls"]);
     }
     let stop = word(line, "/answer/stop");
-    let _ = writeln!(text, "\n{} ({stop})\n{}\n", strong("answer"), word(line, "/answer/text").trim_end());
-    text
+    let _ = writeln!(text, "\n{} ({stop})\n{}", strong("answer"), word(line, "/answer/text").trim_end());
+    text + &calls(&line["answer"]["calls"]) + "\n"
+}
+
+/// The tools that are called, a line each.
+fn calls(calls: &Value) -> String {
+    let calls = calls.as_array().into_iter().flatten();
+    let lines = calls.map(|call| format!("calls {} {}\n", word(call, "/name"), call["input"]));
+    lines.collect::<Vec<_>>().concat()
 }
 
 fn remove(desk: &Desk, ask: &Prune) -> Done {

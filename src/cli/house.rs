@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::{Settings, Stop, configure};
 use crate::clients::browser::{self, Chromium};
 use crate::clients::clock::SystemClock;
+use crate::clients::coder::Coders;
 use crate::clients::llm::{Cassette, Mode, Models};
 use crate::clients::process::Host;
 use crate::clients::registry::Registry;
@@ -40,15 +41,17 @@ pub fn listing(settings: &Settings) -> Result<Catalog, Stop> {
     let registry = registry(settings)?;
     let secrets = Arc::new(EnvSecrets::default());
     let models = Models::new(registry, secrets, Cassette::default());
-    Ok(catalog(models, &runtimes(settings, false)))
+    catalog(settings, models, &runtimes(settings, false))
 }
 
-fn catalog(models: Models, runtimes: &Runtimes) -> Catalog {
+fn catalog(settings: &Settings, models: Models, runtimes: &Runtimes) -> Result<Catalog, Stop> {
     let from = |name: &str| Settings::environment(name).unwrap_or_default();
     let host = Host::new(program(), from("PATH"), from("HOME"));
+    let programs = verbs::agent::Programs { own: program(), path: from("PATH"), home: from("HOME") };
     let program = Settings::environment("ATOLL_CHROMIUM");
     let chromium = Chromium::new(browser::Settings { program, path: from("PATH") });
-    verbs::catalog(verbs::Doors { models, runtimes: runtimes.clone(), host, chromium })
+    let coders = coders(settings)?;
+    Ok(verbs::catalog(verbs::Doors { models, runtimes: runtimes.clone(), host, chromium, coders, programs }))
 }
 
 /// What builds and runs services here.
@@ -67,6 +70,21 @@ fn program() -> PathBuf {
 
 /// What is known about models here: by the binary, the user's `models.toml`, and the project.
 pub fn registry(settings: &Settings) -> Result<Registry, Stop> {
+    let files = facts(settings)?;
+    let registry = Registry::layered(files.iter().map(|(name, text)| (name.as_str(), &**text)));
+    let registry = registry.map_err(|error| Stop { hint: error.hint.clone(), ..Stop::wrong(error) })?;
+    Ok(registry.moved(Settings::environment))
+}
+
+/// Coding agents that are programs of their own, by the same files.
+fn coders(settings: &Settings) -> Result<Coders, Stop> {
+    let files = facts(settings)?;
+    let coders = Coders::layered(files.iter().map(|(name, text)| (name.as_str(), &**text)));
+    coders.map_err(|error| Stop { hint: error.hint.clone(), ..Stop::wrong(error) })
+}
+
+/// The user's `models.toml` and the project's `atoll.toml`, with their names.
+fn facts(settings: &Settings) -> Result<Vec<(String, Arc<str>)>, Stop> {
     let mut files: Vec<(String, Arc<str>)> = Vec::new();
     if let Some(path) = settings.user.as_ref().map(|dir| dir.join("models.toml")) {
         match std::fs::read_to_string(&path) {
@@ -76,9 +94,7 @@ pub fn registry(settings: &Settings) -> Result<Registry, Stop> {
         }
     }
     files.extend(settings.file.as_ref().map(|(path, text)| (path.display().to_string(), text.clone())));
-    let registry = Registry::layered(files.iter().map(|(name, text)| (name.as_str(), &**text)));
-    let registry = registry.map_err(|error| Stop { hint: error.hint.clone(), ..Stop::wrong(error) })?;
-    Ok(registry.moved(Settings::environment))
+    Ok(files)
 }
 
 /// Keys: of the environment, else of the user's file, else as a command prints them.
@@ -108,9 +124,10 @@ pub fn house(settings: &Settings, doors: &Doors) -> Result<House, Stop> {
     let owner = Owner { pid: std::process::id(), started_at: clock.now(), host: host() };
     Ok(House {
         catalog: catalog(
+            settings,
             Models::new(registry, secrets.clone(), cassette),
             &runtimes(settings, doors.allow_host),
-        ),
+        )?,
         store,
         clock,
         owner,

@@ -96,7 +96,7 @@ pub struct DoorOptions {
     /// With `--record`, note when each piece of an answer came; with `--replay`, keep to that pace
     #[arg(long, requires = "cassette")]
     pub timing: bool,
-    /// Run services without a sandbox where there is none
+    /// Run services, and what agents run, without a sandbox where there is none
     #[arg(long)]
     pub allow_host: bool,
 }

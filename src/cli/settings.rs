@@ -11,7 +11,7 @@ use crate::diag::{Sources, nearest};
 use crate::model::Node;
 
 const FILE: &str = "atoll.toml";
-const TABLES: [&str; 4] = ["providers", "models", "aliases", "lanes"];
+const TABLES: [&str; 5] = ["providers", "models", "aliases", "agents", "lanes"];
 
 /// What holds for every command.
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod browser;
 pub mod clock;
+pub mod coder;
 pub mod docker;
 pub mod llm;
 pub mod process;

@@ -95,7 +95,7 @@ pub struct Features {
     pub json_schema: bool,
     /// Holds itself to a JSON Schema of anything.
     pub json_any: bool,
-    /// Can be made to call a tool.
+    /// Calls tools.
     pub tools: bool,
     /// Takes an effort.
     pub effort: bool,
@@ -357,7 +357,10 @@ impl Model {
         let said = self.provider.kind != Kind::Anthropic || crate::clients::llm::can_say(&shape.schema);
         if said && self.features.json_schema && (object || self.features.json_any) {
             Means::Native
-        } else if object && self.features.tools {
+        } else if object
+            && self.features.tools
+            && matches!(self.provider.kind, Kind::Openai | Kind::Anthropic)
+        {
             Means::Tool
         } else {
             Means::Words

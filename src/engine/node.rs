@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use serde::Deserialize as _;
+
 use super::control::Control;
 use super::slot::Slot;
 use super::{Fact, Question, Record};
@@ -53,12 +55,23 @@ pub(super) struct Tries {
 }
 
 impl Tries {
-    /// What is booked for the attempt under way where it is cut off: all that it had set aside, unless it said that what
-    /// is under way is found again.
+    /// What is booked for the attempt under way where it is cut off: what it told of its cost with what it saved, and
+    /// whatever else it had set aside, unless it said that what is under way is found again.
     pub(super) fn lost(&self) -> Meter {
-        let kept = self.cursor.as_ref().is_some_and(|cursor| cursor["kept"] == true);
-        if kept || self.reserved.is_empty() { Meter::new() } else { self.reserved.clone().with("lost", 1.0) }
+        let Some(cursor) = &self.cursor else { return with_lost(Meter::new(), &self.reserved) };
+        let told = Meter::deserialize(&cursor["spent"]).ok().filter(|_| cursor["attempt"] == self.begun);
+        let told = told.unwrap_or_default();
+        if cursor["kept"] == true { told } else { with_lost(told, &self.reserved) }
     }
+}
+
+fn with_lost(mut told: Meter, reserved: &Meter) -> Meter {
+    let short = told.shortfall(reserved);
+    if !short.is_empty() {
+        told.absorb(&short);
+        told.add("lost", 1.0);
+    }
+    told
 }
 
 /// Where a step instance stands, for people.

@@ -68,9 +68,9 @@ impl Run {
             }
         }
         for spot in self.spots(|node| matches!(node, Node::Running(_))) {
-            let number = self.tries(spot).begun;
-            let spent = self.tries(spot).lost();
-            self.emit(now, self.address(spot), number, Fact::Interrupted { spent })?;
+            let tries = self.tries(spot);
+            let spent = tries.lost();
+            self.emit(now, self.address(spot), tries.begun, Fact::Interrupted { spent })?;
         }
         for spot in self.spots(|node| matches!(node, Node::Asking { .. })) {
             // Reading the journal may have left it queued: a question is put once.

@@ -109,8 +109,9 @@ impl Progress {
 
 type Saving = std::pin::Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 
-/// Where a verb saves a small value (a batch id, a position) so that paid work is never submitted twice. One
-/// that says `kept = true` leads back to everything that is under way: nothing of it is lost where the attempt is cut off.
+/// Where a verb saves a small value (a batch id, a position) so that paid work is never submitted twice. One that says
+/// `{attempt, spent}` beside its own fields tells what the attempt has cost so far: that is booked where it is cut off.
+/// With `kept = true` that is all that is booked: what else was set aside is not lost, or not spent.
 #[derive(Clone)]
 pub struct CursorSink(Arc<dyn Fn(Value) -> Saving + Send + Sync>);
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A length of time, written `300ms`, `2s` or `1m30s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,12 @@ impl<'de> Deserialize<'de> for Lapse {
         crate::clock::parse_span(&text).map(Self).ok_or_else(|| {
             serde::de::Error::custom(format!("`{text}` is no length of time such as 300ms, 2s or 1m30s"))
         })
+    }
+}
+
+impl Serialize for Lapse {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}ms", crate::clock::millis(self.0)))
     }
 }
 

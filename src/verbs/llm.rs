@@ -280,6 +280,7 @@ impl With {
                 schema: schema.as_ref().map(|schema| Shape::new(schema.name(), schema.source().clone())),
                 cache_prompt: self.cache_prompt,
                 volatile: volatile.collect(),
+                tools: Vec::new(),
             },
             role: self.role.unwrap_or_default(),
             timeout: self.timeout.as_deref().map(span).transpose()?,
@@ -339,7 +340,9 @@ fn conversation(
     let mut messages = match (turns, prompt) {
         (Some(turns), _) => turns
             .into_iter()
-            .map(|turn| Ok(Message { role: turn.role, images: shown(&turn.images)?, content: turn.content }))
+            .map(|turn| {
+                Ok(Message { images: shown(&turn.images)?, ..Message::said(turn.role, turn.content) })
+            })
             .collect::<Result<_, Failure>>()?,
         (None, prompt) => prompt.map(Message::user).into_iter().collect::<Vec<_>>(),
     };

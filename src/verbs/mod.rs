@@ -2,6 +2,7 @@
 //! They must never know each other or the engine.
 //! Start with `set.rs`, the smallest; [`catalog`] lists them all.
 
+pub mod agent;
 pub mod chromium;
 mod complaint;
 pub mod docker_build;
@@ -30,6 +31,7 @@ pub use write::Write;
 use std::sync::Arc;
 
 use crate::clients::browser::Chromium;
+use crate::clients::coder::Coders;
 use crate::clients::llm::Models;
 use crate::clients::process::Host;
 use crate::clients::service::Runtimes;
@@ -47,6 +49,10 @@ pub struct Doors {
     pub host: Host,
     /// What opens pages.
     pub chromium: Chromium,
+    /// Coding agents that are programs of their own.
+    pub coders: Coders,
+    /// Where such programs are.
+    pub programs: agent::Programs,
 }
 
 /// All verbs and resources.
@@ -59,7 +65,8 @@ pub fn catalog(doors: Doors) -> Catalog {
         .verb(Write)
         .verb(shell::ShellCommand::new(doors.host))
         .verb(Http::default())
-        .verb(llm::Llm::new(doors.models))
+        .verb(llm::Llm::new(doors.models.clone()))
+        .verb(agent::Agent::new(doors.models, doors.runtimes.clone(), doors.coders, doors.programs))
         .verb(docker_build::DockerBuild::new(doors.runtimes.clone()))
         .verb(scenario_load::ScenarioLoad)
         .verb(environment_load::EnvironmentLoad)

@@ -46,6 +46,8 @@ fn verbs() -> Catalog {
         runtimes: Runtimes::new(Settings::new(program.clone(), PathBuf::from("images"))),
         host: Host::new(program, String::new(), String::new()),
         chromium: Chromium::new(browser::Settings::default()),
+        coders: atoll::clients::coder::Coders::embedded().unwrap(),
+        programs: atoll::verbs::agent::Programs::default(),
     })
 }
 

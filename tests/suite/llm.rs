@@ -2,6 +2,7 @@
 
 mod batch;
 pub mod bureau;
+pub mod calls;
 mod cassette;
 mod dialects;
 mod faults;
@@ -10,6 +11,7 @@ mod gathering;
 mod keys;
 mod paper;
 pub mod server;
+mod tools;
 pub mod wire;
 mod witness;
 

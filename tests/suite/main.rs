@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod again;
 #[cfg(test)]
+mod agent;
+#[cfg(test)]
 mod batches;
 #[cfg(test)]
 mod binary;

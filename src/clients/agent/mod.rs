@@ -6,6 +6,7 @@
 mod call;
 mod capture;
 mod doors;
+mod piped;
 mod run;
 mod serve;
 mod terminal;

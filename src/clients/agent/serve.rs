@@ -16,19 +16,22 @@ use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::time::timeout;
 
 use super::run::{command, exit_code, group_of, kill_marked, signal_group};
-use super::{Orders, Probe, Request, doors, run_here, terminal, wire};
+use super::{Orders, Probe, Request, doors, piped, run_here, terminal, wire};
 
 const STOP_GRACE: Duration = Duration::from_millis(500);
 const KILL_GRACE: Duration = Duration::from_millis(150);
+const PIPED: &str = "=";
 const FIRST_CALL: Duration = Duration::from_secs(20);
 
-/// Runs the agent with the arguments after the word `relay`: its orders as JSON, or `-` to run the one command that
-/// comes in on its standard input and to write its report to its standard output.
+/// Runs the agent with the arguments after the word `relay`: its orders as JSON, `-` to run the one command that comes
+/// in on its standard input and to write its report to its standard output, or `=` and orders to run such a command
+/// with the agent's own output.
 pub fn relay_main(arguments: &[String]) -> ExitCode {
     match prepare(arguments).and_then(|orders| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let code = runtime.block_on(async {
             match orders {
+                Some(_) if arguments[0] == PIPED => piped::run().await,
                 Some((orders, doors)) => {
                     doors::open(doors)?;
                     serve(orders).await
@@ -51,10 +54,12 @@ pub fn relay_main(arguments: &[String]) -> ExitCode {
 
 /// Becomes what the orders say, while there is only one thread.
 fn prepare(arguments: &[String]) -> io::Result<Option<(Orders, doors::Bound)>> {
-    let text = arguments.first().map_or("-", String::as_str);
-    if text == "-" {
-        return Ok(None);
-    }
+    let text = match arguments {
+        [] => return Ok(None),
+        [word] if word == "-" => return Ok(None),
+        [word, orders, ..] if word == PIPED => orders,
+        [orders, ..] => orders,
+    };
     let orders: Orders = serde_json::from_str(text)?;
     let limits = orders.limits;
     let resources = [

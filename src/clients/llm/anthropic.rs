@@ -4,7 +4,7 @@ use serde_json::{Map, json};
 
 use super::dialect::{Call, Dialect, Draft, Interrupted};
 use super::shape;
-use crate::clients::llm::{Effort, Message, Request, Stop, Usage};
+use crate::clients::llm::{Calling, Effort, Message, Request, Stop, Usage};
 use crate::clients::registry::{Means, Model};
 use crate::value::Value;
 
@@ -23,8 +23,13 @@ impl Dialect for Anthropic {
             body.insert("system".to_owned(), json!([block(system, marks)]));
         }
         let mark_message = marks && request.system.is_none();
-        let turns =
-            request.messages.iter().enumerate().map(|(i, message)| turn(message, mark_message && i == 0));
+        // A conversation with tools is read again at every turn: a second mark covers all that has been said.
+        let last = request.messages.len().checked_sub(1).filter(|_| marks && !request.tools.is_empty());
+        let turns = request
+            .messages
+            .iter()
+            .enumerate()
+            .map(|(i, message)| turn(message, mark_message && i == 0 || Some(i) == last));
         body.insert("messages".to_owned(), turns.collect());
         if let Some(temperature) = request.temperature.filter(|_| model.features.temperature) {
             body.insert("temperature".to_owned(), json!(temperature.clamp(0.0, 1.0)));
@@ -36,10 +41,13 @@ impl Dialect for Anthropic {
         if !config.is_empty() {
             body.insert("output_config".to_owned(), Value::Object(config));
         }
-        if let Some(shape) = request.schema.as_ref().filter(|shape| model.means(shape) == Means::Tool) {
-            let tool =
-                json!({"name": shape.name, "description": "Gives the answer.", "input_schema": shape.schema});
-            body.insert("tools".to_owned(), json!([tool]));
+        let tool = |name: &str, about: &str, schema: &Value| json!({"name": name, "description": about, "input_schema": schema});
+        if !request.tools.is_empty() {
+            let tools = request.tools.iter().map(|t| tool(&t.name, &t.description, &t.schema));
+            body.insert("tools".to_owned(), tools.collect());
+        } else if let Some(shape) = request.schema.as_ref().filter(|shape| model.means(shape) == Means::Tool)
+        {
+            body.insert("tools".to_owned(), json!([tool(&shape.name, "Gives the answer.", &shape.schema)]));
             body.insert("tool_choice".to_owned(), json!({"type": "tool", "name": shape.name}));
         }
         let base = &model.provider.base_url;
@@ -61,7 +69,14 @@ impl Dialect for Anthropic {
                 draft.model = text("/message/model").map(str::to_owned);
                 usage(draft, &event["message"]["usage"]);
             }
+            "content_block_start" if draft.tools && event["content_block"]["type"] == "tool_use" => {
+                draft.calls.push(calling(&event["content_block"], String::new()));
+            }
             "content_block_delta" => {
+                if let (true, Some(input)) = (draft.tools, text("/delta/partial_json")) {
+                    draft.calls.last_mut().into_iter().for_each(|call| call.input.push_str(input));
+                    return Ok(None);
+                }
                 // The one tool there can be is the one whose input is the answer.
                 if let Some(text) = text("/delta/text").or_else(|| text("/delta/partial_json")) {
                     draft.text.push_str(text);
@@ -88,6 +103,7 @@ impl Dialect for Anthropic {
         for block in body["content"].as_array().into_iter().flatten() {
             match block["type"].as_str().unwrap_or_default() {
                 "text" => draft.text.push_str(block["text"].as_str().unwrap_or_default()),
+                "tool_use" if draft.tools => draft.calls.push(calling(block, block["input"].to_string())),
                 "tool_use" => draft.text.push_str(&block["input"].to_string()),
                 _ => {}
             }
@@ -104,10 +120,28 @@ fn block(text: &str, marked: bool) -> Value {
     block
 }
 
+fn calling(block: &Value, input: String) -> Calling {
+    let text = |key: &str| block[key].as_str().unwrap_or_default().to_owned();
+    Calling { id: text("id"), name: text("name"), input, signature: None }
+}
+
+/// A block without text is refused, where there is something else to say.
 fn turn(message: &Message, marked: bool) -> Value {
     let image = |data: &str, kind: &str| json!({"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}});
+    let results = message.results.iter().map(
+        |r| json!({"type": "tool_result", "tool_use_id": r.id, "content": r.text, "is_error": r.failed}),
+    );
     let images = message.images.iter().map(|shown| image(&shown.data, &shown.media_type));
-    let content: Value = images.chain([block(&message.content, marked)]).collect();
+    let calls = message
+        .calls
+        .iter()
+        .map(|call| json!({"type": "tool_use", "id": call.id, "name": call.name, "input": call.object()}));
+    let alone = message.results.is_empty() && message.calls.is_empty();
+    let text = (alone || !message.content.is_empty()).then(|| block(&message.content, false));
+    let mut content: Vec<Value> = results.chain(images).chain(text).chain(calls).collect();
+    if let Some(last) = content.last_mut().filter(|_| marked) {
+        last["cache_control"] = json!({"type": "ephemeral"});
+    }
     json!({"role": message.role.word(), "content": content})
 }
 

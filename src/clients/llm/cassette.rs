@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::miss;
 use super::timing::Piece;
-use crate::clients::llm::{Answer, Image, Message, Request, Stop, Usage};
+use crate::clients::llm::{Answer, Image, Message, Request, Stop, Tool, ToolCall, ToolResult, Usage};
 use crate::clients::registry::Model;
 use crate::value::{Digest, Value, canonical};
 use crate::verb::Failure;
@@ -87,11 +87,15 @@ pub(super) struct Asked {
     pub(super) messages: Vec<Message>,
     pub(super) options: Value,
     pub(super) schema: Option<Arc<Value>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) tools: Vec<Tool>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Said {
     text: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    calls: Vec<ToolCall>,
     stop: Stop,
     model: String,
     provider: String,
@@ -148,6 +152,11 @@ impl Cassette {
         self.0.as_ref().is_some_and(|player| player.timed)
     }
 
+    /// Whether anybody is asked at all.
+    pub(super) fn asks(&self) -> bool {
+        self.0.as_ref().is_none_or(|player| player.asks)
+    }
+
     /// Takes the answer to `kept`, or a number for the one that is to come.
     pub(super) fn find(&self, kept: &Kept, at: &str) -> Result<Found, Failure> {
         let Some(player) = &self.0 else { return Ok(Found::Ask(0)) };
@@ -175,7 +184,7 @@ impl Cassette {
         (answer, timing): (&Answer, Vec<Piece>),
     ) -> Result<(), Failure> {
         let Some(player) = &self.0 else { return Ok(()) };
-        let last = kept.request.messages.last().map(|message| message.content.as_str()).unwrap_or_default();
+        let last = kept.request.messages.last().map(heard).unwrap_or_default();
         let line = Line {
             key: kept.key,
             index,
@@ -185,6 +194,7 @@ impl Cassette {
             request: kept.request.clone(),
             answer: Said {
                 text: answer.text.clone(),
+                calls: answer.calls.clone(),
                 stop: answer.stop,
                 model: answer.model.clone(),
                 provider: answer.provider.clone(),
@@ -245,8 +255,8 @@ impl Tape {
         let taken = &mut self.lines[place];
         taken.used = true;
         let Line { answer, usage, timing, .. } = taken.line.clone();
-        let Said { text, stop, model, provider } = answer;
-        Some((Answer { text, stop, usage, model, provider, replayed: true }, timing))
+        let Said { text, calls, stop, model, provider } = answer;
+        Some((Answer { text, calls, stop, usage, model, provider, replayed: true }, timing))
     }
 
     fn append(&mut self, line: &Line) -> std::io::Result<()> {
@@ -276,6 +286,8 @@ impl Kept {
             role: m.role,
             content: plain(&m.content),
             images: m.images.iter().map(Image::digested).collect(),
+            calls: m.calls.iter().map(|call| call.mapped(&plain)).collect(),
+            results: m.results.iter().map(|r| ToolResult { text: plain(&r.text), ..r.clone() }).collect(),
         };
         let asked = Asked {
             model: model.full_name(),
@@ -286,17 +298,30 @@ impl Kept {
                 "seed": request.seed, "stop": request.stop,
             }),
             schema: request.schema.as_ref().map(|shape| shape.schema.clone()),
+            tools: request.tools.clone(),
         };
         Self { key: asked.key(), request: asked }
     }
 }
 
+/// The last thing that a model hears in a message.
+fn heard(message: &Message) -> &str {
+    match message.results.last() {
+        Some(result) if message.content.is_empty() => &result.text,
+        _ => &message.content,
+    }
+}
+
 impl Asked {
     fn key(&self) -> Digest {
-        Digest::of_value(&json!({
+        let mut whole = json!({
             "model": self.model, "system": self.system, "messages": self.messages, "options": self.options,
             "schema": self.schema,
-        }))
+        });
+        if !self.tools.is_empty() {
+            whole["tools"] = json!(self.tools);
+        }
+        Digest::of_value(&whole)
     }
 
     fn digests(&self) -> Value {

@@ -1,4 +1,4 @@
-use crate::clients::llm::{Answer, Request, Stop, Usage};
+use crate::clients::llm::{Answer, Calling, Request, Stop, Usage};
 use crate::clients::registry::{Kind, Model};
 use crate::value::Value;
 use crate::verb::Failure;
@@ -48,12 +48,27 @@ pub struct Draft {
     pub usage: Option<Usage>,
     /// The model as the provider calls it.
     pub model: Option<String>,
+    /// Whether tools were offered: else the input of the one tool there can be is the answer.
+    pub tools: bool,
+    /// Calls of tools, the last of them perhaps still coming in.
+    pub calls: Vec<Calling>,
 }
 
 impl Draft {
+    /// Nothing yet of the answer to `request`.
+    pub fn of(request: &Request) -> Self {
+        Self { tools: !request.tools.is_empty(), ..Self::default() }
+    }
+
     /// Usage as counted, or an estimate.
     pub fn usage(&self, request: &Request) -> Usage {
-        self.usage.unwrap_or_else(|| Usage::estimate(request.size(), self.text.len() + self.refusal.len()))
+        self.usage.unwrap_or_else(|| Usage::estimate(request.size(), self.size()))
+    }
+
+    /// Length in bytes of what has come in.
+    pub fn size(&self) -> usize {
+        let calls = self.calls.iter().map(|call| call.name.len() + call.input.len()).sum::<usize>();
+        self.text.len() + self.refusal.len() + calls
     }
 
     /// The answer, if it came to its end.
@@ -61,13 +76,17 @@ impl Draft {
         let usage = self.usage(request);
         let stop = match self.stop {
             _ if !self.refusal.is_empty() => Stop::Refusal,
+            Some(Stop::End | Stop::Other) if !self.calls.is_empty() => Stop::Tools,
             Some(stop) => stop,
+            None if self.closed && !self.calls.is_empty() => Stop::Tools,
             None if self.closed && !self.text.is_empty() => Stop::End,
             None => return Err(cut(&self, request, model, "the connection closed")),
         };
         let text = if self.text.is_empty() && stop == Stop::Refusal { self.refusal } else { self.text };
+        let calls = self.calls.into_iter().enumerate().map(|(place, call)| call.whole(place)).collect();
         Ok(Answer {
             text,
+            calls,
             stop,
             usage,
             model: self.model.unwrap_or_else(|| model.id.clone()),
@@ -82,9 +101,9 @@ pub(super) fn cut(draft: &Draft, request: &Request, model: &Model, why: &str) ->
     let failure = Failure::transient(format!(
         "the answer of {} broke off after {} bytes: {why}",
         model.full_name(),
-        draft.text.len()
+        draft.size()
     ));
-    if draft.usage.is_none() && draft.text.is_empty() {
+    if draft.usage.is_none() && draft.size() == 0 {
         return failure;
     }
     failure.spent(model.meter(&draft.usage(request)))

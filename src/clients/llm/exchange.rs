@@ -59,7 +59,7 @@ pub(super) async fn ask(request: &Request, line: &Line<'_>) -> Result<Answer, Fa
     }
     let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let draft = if kind.starts_with("application/json") {
-        whole(dialect, response, request, line, &mut patience).await?
+        whole(dialect, response, request, (line, &mut patience)).await?
     } else {
         let events = if kind.contains("ndjson") { sse::Events::of_lines() } else { sse::Events::default() };
         stream(dialect, response, request, (line, events, &mut patience)).await?
@@ -166,8 +166,7 @@ async fn whole(
     dialect: &dyn Dialect,
     response: Response,
     request: &Request,
-    line: &Line<'_>,
-    patience: &mut Patience<'_>,
+    (line, patience): (&Line<'_>, &mut Patience<'_>),
 ) -> Result<Draft, Failure> {
     let body = body(response, LONGEST, patience).await.map_err(|(_, failure)| failure)?;
     let body = String::from_utf8_lossy(&body);
@@ -176,7 +175,7 @@ async fn whole(
         let spent = line.model.meter(&Usage::estimate(request.size(), body.len()));
         no_json(line.model, &body, &e).spent(spent)
     })?;
-    let mut draft = Draft { closed: true, ..Draft::default() };
+    let mut draft = Draft { closed: true, ..Draft::of(request) };
     dialect
         .whole(&mut draft, &body)
         .map_err(|error| fault::interrupted(&error.0, line.model, line.registry))?;
@@ -189,7 +188,7 @@ async fn stream(
     request: &Request,
     (line, mut events, patience): (&Line<'_>, sse::Events, &mut Patience<'_>),
 ) -> Result<Draft, Failure> {
-    let mut draft = Draft::default();
+    let mut draft = Draft::of(request);
     let mut bytes = response.bytes_stream();
     while !draft.closed {
         let broken = |draft: &Draft, why: &str| dialect::cut(draft, request, line.model, why);
@@ -216,7 +215,7 @@ async fn stream(
                 failure.spent(paid)
             })?;
         }
-        if draft.text.len() > LONGEST {
+        if draft.size() > LONGEST {
             return Err(dialect::cut(&draft, request, line.model, "an answer beyond all bounds"));
         }
         if last {
@@ -235,8 +234,11 @@ fn take(dialect: &dyn Dialect, draft: &mut Draft, data: &str, line: &Line<'_>) -
     let added = dialect
         .event(draft, &event)
         .map_err(|error| fault::interrupted(&error.0, line.model, line.registry))?;
-    if let Some(text) = added {
-        (line.on_chunk)(&text);
+    match added {
+        Some(text) => (line.on_chunk)(&text),
+        // Whoever waits for a call of a tool hears no word of it until it is whole: that it goes on is said.
+        None if draft.tools => (line.on_chunk)(""),
+        None => {}
     }
     Ok(())
 }

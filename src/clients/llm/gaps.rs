@@ -21,8 +21,11 @@ pub fn left_out(request: &Request, model: &Model) -> Vec<&'static str> {
 pub(super) fn refusal(request: &Request, model: &Model) -> Option<Failure> {
     let pictures = request.messages.iter().any(|message| !message.images.is_empty());
     let can = model.features;
-    let lacks =
-        chosen([("images", pictures && !can.images), ("stop", !request.stop.is_empty() && !can.stop)]);
+    let lacks = chosen([
+        ("images", pictures && !can.images),
+        ("stop", !request.stop.is_empty() && !can.stop),
+        ("tools", !request.tools.is_empty() && !can.tools),
+    ]);
     if lacks.is_empty() {
         return None;
     }

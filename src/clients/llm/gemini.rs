@@ -4,7 +4,7 @@ use serde_json::{Map, json};
 
 use super::dialect::{Call, Dialect, Draft, Interrupted, number};
 use super::shape;
-use crate::clients::llm::{Effort, Message, Request, Role, Stop, Usage};
+use crate::clients::llm::{Calling, Effort, Message, Request, Role, Stop, Tool, Usage};
 use crate::clients::registry::{Means, Model};
 use crate::value::Value;
 
@@ -19,6 +19,10 @@ impl Dialect for Gemini {
             body.insert("systemInstruction".to_owned(), json!({"parts": [{"text": system}]}));
         }
         body.insert("generationConfig".to_owned(), Value::Object(config(request, model)));
+        if !request.tools.is_empty() {
+            let declared: Value = request.tools.iter().map(declared).collect();
+            body.insert("tools".to_owned(), json!([{ "functionDeclarations": declared }]));
+        }
         let base = &model.provider.base_url;
         let url = format!("{base}/models/{}:streamGenerateContent?alt=sse", model.id);
         Call { url, headers: Vec::new(), body: Value::Object(body) }
@@ -44,8 +48,11 @@ impl Dialect for Gemini {
         if let Some(reason) = candidate["finishReason"].as_str() {
             draft.stop = Some(stop(reason));
         }
-        let parts = candidate.pointer("/content/parts").and_then(Value::as_array);
-        let said = parts.into_iter().flatten().filter(|part| part["thought"] != json!(true));
+        let parts = || candidate.pointer("/content/parts").and_then(Value::as_array).into_iter().flatten();
+        if draft.tools {
+            draft.calls.extend(parts().filter_map(calling));
+        }
+        let said = parts().filter(|part| part["thought"] != json!(true));
         let added: String = said.filter_map(|part| part["text"].as_str()).collect();
         draft.text.push_str(&added);
         Ok(Some(added).filter(|text| !text.is_empty()))
@@ -60,13 +67,43 @@ impl Dialect for Gemini {
     }
 }
 
+/// A call always comes whole.
+fn calling(part: &Value) -> Option<Calling> {
+    let call = part.get("functionCall")?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    Some(Calling {
+        id: text(&call["id"]),
+        name: text(&call["name"]),
+        input: call.get("args").map(Value::to_string).unwrap_or_default(),
+        signature: part["thoughtSignature"].as_str().map(str::to_owned),
+    })
+}
+
+fn declared(tool: &Tool) -> Value {
+    let schema = shape::in_words(&tool.schema, &shape::GEMINI);
+    json!({"name": tool.name, "description": tool.description, "parametersJsonSchema": schema})
+}
+
 fn turn(message: &Message) -> Value {
     let role = if message.role == Role::User { "user" } else { "model" };
     let images = message
         .images
         .iter()
         .map(|image| json!({"inlineData": {"mimeType": image.media_type, "data": image.data}}));
-    let parts: Value = images.chain([json!({"text": message.content})]).collect();
+    let results = message.results.iter().map(|r| {
+        let key = if r.failed { "error" } else { "output" };
+        json!({"functionResponse": {"name": r.name, "response": { key: r.text }}})
+    });
+    let calls = message.calls.iter().map(|call| {
+        let mut part = json!({"functionCall": {"name": call.name, "args": call.object()}});
+        if let Some(signature) = &call.signature {
+            part["thoughtSignature"] = json!(signature);
+        }
+        part
+    });
+    let alone = message.results.is_empty() && message.calls.is_empty();
+    let text = (alone || !message.content.is_empty()).then(|| json!({"text": message.content}));
+    let parts: Value = results.chain(images).chain(text).chain(calls).collect();
     json!({"role": role, "parts": parts})
 }
 

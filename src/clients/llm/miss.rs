@@ -65,8 +65,16 @@ fn differences(recorded: &Asked, asked: &Asked) -> Vec<Difference> {
         let text = |request: &Asked| {
             let images =
                 |m: &Message| m.images.iter().map(|image| image.data.to_string()).collect::<Vec<_>>();
+            let tools = |m: &Message| {
+                let calls =
+                    m.calls.iter().map(|call| format!("call {} {}", call.name, canonical(&call.input)));
+                let results =
+                    m.results.iter().map(|result| format!("{} brought: {}", result.name, result.text));
+                calls.chain(results).collect::<Vec<_>>()
+            };
             let text = |m: &Message| {
-                [vec![format!("{}: {}", m.role.word(), m.content)], images(m)].concat().join("\n")
+                let said = vec![format!("{}: {}", m.role.word(), m.content)];
+                [said, images(m), tools(m)].concat().join("\n")
             };
             request.messages.get(i).map(text).unwrap_or_default()
         };
@@ -75,6 +83,10 @@ fn differences(recorded: &Asked, asked: &Asked) -> Vec<Difference> {
     compare("options".to_owned(), pretty(&recorded.options), pretty(&asked.options));
     let schema = |request: &Asked| request.schema.as_deref().map(pretty).unwrap_or_default();
     compare("schema".to_owned(), schema(recorded), schema(asked));
+    let tools = |request: &Asked| {
+        request.tools.iter().map(|tool| pretty(&json!(tool))).collect::<Vec<_>>().join("\n")
+    };
+    compare("tools".to_owned(), tools(recorded), tools(asked));
     found
 }
 

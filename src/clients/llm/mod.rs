@@ -33,6 +33,7 @@ mod shape;
 mod shelf;
 mod sse;
 mod timing;
+mod tool;
 
 pub use batch::{Entry, Keeping, Place, Places};
 pub use cassette::{Cassette, CassetteError, Mode};
@@ -44,3 +45,4 @@ pub(in crate::clients) use shape::can_say;
 pub use shelf::{prune, recorded};
 
 pub use request::{Answer, Effort, Image, Message, Request, Role, Shape, Stop, Usage};
+pub use tool::{Calling, Tool, ToolCall, ToolResult};

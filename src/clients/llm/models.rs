@@ -37,7 +37,8 @@ pub struct Asking<'a> {
     pub at: &'a str,
     /// The same for every attempt of one step instance; a digest of the request is added to it.
     pub idempotency_key: &'a str,
-    /// Hears the answer while it comes in. A replayed answer comes in one piece.
+    /// Hears the answer while it comes in. A replayed answer comes in one piece. A request with tools is also told
+    /// of each event that has no words, by an empty piece.
     pub on_chunk: &'a (dyn Fn(&str) + Send + Sync),
     /// Hears why a call has to wait before it begins.
     pub say: &'a (dyn Fn(String) + Send + Sync),
@@ -60,6 +61,11 @@ impl Models {
             gates: Mutex::default(),
             batches: Batches::default(),
         }))
+    }
+
+    /// Whether anybody is asked at all: not where all answers come from a tape.
+    pub fn asks(&self) -> bool {
+        self.0.cassette.asks()
     }
 
     /// What is known about models.
@@ -113,6 +119,9 @@ impl Models {
         let mut answer = answered.map_err(|f| self.redacted(f))?;
         // What goes on from here is kept and shown: the same as what a replay gives back.
         answer.text = self.0.secrets.redact(&answer.text);
+        for call in &mut answer.calls {
+            self.0.secrets.redact_value(&mut call.input);
+        }
         let timing = watch.map(Stopwatch::stop).unwrap_or_default();
         self.0.cassette.keep(slot, &kept, asking.at, (&answer, timing))?;
         if let Some(entry) = asking.batch {
@@ -142,7 +151,7 @@ impl Models {
             model,
             key: secret.as_ref(),
             idempotency_key: &idempotency_key,
-            on_chunk: &|piece| hush.take(piece),
+            on_chunk: &|piece| if piece.is_empty() { (asking.on_chunk)("") } else { hush.take(piece) },
             clock: asking.clock,
         };
         let pass = self.gate(&model.provider).enter(asking.clock, asking.elsewhere, asking.say).await?;

@@ -3,8 +3,8 @@
 use serde_json::{Map, json};
 
 use super::dialect::{Call, Dialect, Draft, Interrupted, number};
-use super::openai::{bearer, head};
-use crate::clients::llm::{Effort, Message, Request, Stop, Usage};
+use super::openai::{bearer, function, head};
+use crate::clients::llm::{Calling, Effort, Message, Request, Stop, Usage};
 use crate::clients::registry::{Means, Model};
 use crate::value::Value;
 
@@ -13,12 +13,15 @@ pub struct Ollama;
 
 impl Dialect for Ollama {
     fn call(&self, request: &Request, model: &Model) -> Call {
-        let mut body = head(request, model, turn);
+        let mut body = head(request, model, turns);
         if let Some(effort) = request.effort.filter(|_| model.features.effort) {
             body.insert("think".to_owned(), think(effort, model));
         }
         if let Some(shape) = request.schema.as_ref().filter(|shape| model.means(shape) == Means::Native) {
             body.insert("format".to_owned(), json!(shape.schema));
+        }
+        if !request.tools.is_empty() {
+            body.insert("tools".to_owned(), request.tools.iter().map(function).collect());
         }
         body.insert("options".to_owned(), Value::Object(options(request, model)));
         let url = format!("{}/api/chat", root(&model.provider.base_url));
@@ -38,6 +41,10 @@ impl Dialect for Ollama {
         }
         let added = event.pointer("/message/content").and_then(Value::as_str).unwrap_or_default();
         draft.text.push_str(added);
+        if draft.tools {
+            let calls = event.pointer("/message/tool_calls").and_then(Value::as_array);
+            draft.calls.extend(calls.into_iter().flatten().map(calling));
+        }
         if event["done"] == json!(true) {
             draft.closed = true;
             draft.stop = Some(match event["done_reason"].as_str() {
@@ -65,6 +72,29 @@ impl Dialect for Ollama {
 /// Where the server's own API begins: addresses that were meant for its imitation of OpenAI end in `/v1`.
 pub(super) fn root(base: &str) -> &str {
     base.strip_suffix("/v1").unwrap_or(base)
+}
+
+/// A call always comes whole, and has no id.
+fn calling(call: &Value) -> Calling {
+    let name = call.pointer("/function/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let input = call.pointer("/function/arguments").map(Value::to_string).unwrap_or_default();
+    Calling { name, input, ..Calling::default() }
+}
+
+/// A message, with a message before it for the result of each call.
+fn turns(message: &Message) -> Vec<Value> {
+    let brought = |name: &str, text: &str| json!({"role": "tool", "tool_name": name, "content": text});
+    let mut turns: Vec<Value> = message.results.iter().map(|r| brought(&r.name, &r.text)).collect();
+    if turns.is_empty() || !message.content.is_empty() || !message.images.is_empty() {
+        let mut said = turn(message);
+        if !message.calls.is_empty() {
+            let function = |name: &str, input: Value| json!({"function": {"name": name, "arguments": input}});
+            said["tool_calls"] =
+                message.calls.iter().map(|call| function(&call.name, call.object())).collect();
+        }
+        turns.push(said);
+    }
+    turns
 }
 
 fn turn(message: &Message) -> Value {

@@ -4,7 +4,7 @@ use serde_json::{Map, json};
 
 use super::dialect::{Call, Dialect, Draft, Interrupted, number};
 use super::shape;
-use crate::clients::llm::{Effort, Message, Request, Shape, Stop, Usage};
+use crate::clients::llm::{Calling, Effort, Message, Request, Shape, Stop, Tool, ToolCall, Usage};
 use crate::clients::registry::{Means, Model};
 use crate::value::Value;
 
@@ -13,7 +13,7 @@ pub struct OpenAi;
 
 impl Dialect for OpenAi {
     fn call(&self, request: &Request, model: &Model) -> Call {
-        let mut body = head(request, model, turn);
+        let mut body = head(request, model, turns);
         body.insert("stream_options".to_owned(), json!({"include_usage": true}));
         let most = model.limit(request.max_tokens);
         body.insert(model.provider.max_tokens_field.clone(), json!(most));
@@ -29,11 +29,14 @@ impl Dialect for OpenAi {
         put("stop", (!request.stop.is_empty()).then(|| json!(request.stop)));
         match request.schema.as_ref().map(|shape| (model.means(shape), shape)) {
             Some((Means::Native, shape)) => put("response_format", Some(format(shape))),
-            Some((Means::Tool, shape)) => {
+            Some((Means::Tool, shape)) if request.tools.is_empty() => {
                 put("tools", Some(tools(shape)));
                 put("tool_choice", Some(json!({"type": "function", "function": {"name": shape.name}})));
             }
-            Some((Means::Words, _)) | None => {}
+            Some((Means::Words | Means::Tool, _)) | None => {}
+        }
+        if !request.tools.is_empty() {
+            put("tools", Some(request.tools.iter().map(function).collect()));
         }
         let url = format!("{}/chat/completions", model.provider.base_url);
         Call { url, headers: Vec::new(), body: Value::Object(body) }
@@ -55,10 +58,13 @@ impl Dialect for OpenAi {
         if let Some(refusal) = choice.pointer("/delta/refusal").and_then(Value::as_str) {
             draft.refusal.push_str(refusal);
         }
-        // The one tool there can be is the one whose arguments are the answer.
+        if draft.tools {
+            listed(&choice["delta"]).for_each(|call| take_call(draft, call));
+        }
+        // The one tool there can be otherwise is the one whose arguments are the answer.
         let said = ["/delta/content", "/delta/tool_calls/0/function/arguments"];
-        let added: String =
-            said.iter().filter_map(|place| choice.pointer(place).and_then(Value::as_str)).collect();
+        let said = said.iter().take(if draft.tools { 1 } else { 2 });
+        let added: String = said.filter_map(|place| choice.pointer(place).and_then(Value::as_str)).collect();
         draft.text.push_str(&added);
         Ok(Some(added).filter(|text| !text.is_empty()))
     }
@@ -70,7 +76,11 @@ impl Dialect for OpenAi {
             stop(draft, choice);
             let text = |pointer| choice.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
             draft.text.push_str(text("/message/content"));
-            draft.text.push_str(text("/message/tool_calls/0/function/arguments"));
+            if draft.tools {
+                listed(&choice["message"]).for_each(|call| take_call(draft, call));
+            } else {
+                draft.text.push_str(text("/message/tool_calls/0/function/arguments"));
+            }
             draft.refusal.push_str(text("/message/refusal"));
         }
         Ok(())
@@ -78,9 +88,13 @@ impl Dialect for OpenAi {
 }
 
 /// What a body begins with: the model, the system's words and the turns as messages, and that they are to be streamed.
-pub(super) fn head(request: &Request, model: &Model, turn: fn(&Message) -> Value) -> Map<String, Value> {
+pub(super) fn head(
+    request: &Request,
+    model: &Model,
+    turns: fn(&Message) -> Vec<Value>,
+) -> Map<String, Value> {
     let system = request.system.iter().map(|text| json!({"role": "system", "content": text}));
-    let messages: Value = system.chain(request.messages.iter().map(turn)).collect();
+    let messages: Value = system.chain(request.messages.iter().flat_map(turns)).collect();
     Map::from_iter([
         ("model".to_owned(), json!(model.id)),
         ("messages".to_owned(), messages),
@@ -96,6 +110,27 @@ pub(super) fn effort(effort: Effort) -> &'static str {
 /// The header of a key that is handed over as it is.
 pub(super) fn bearer(key: &str) -> (&'static str, String) {
     ("authorization", format!("Bearer {key}"))
+}
+
+/// A message, with a message before it for the result of each call.
+fn turns(message: &Message) -> Vec<Value> {
+    let brought = |id: &str, text: &str| json!({"role": "tool", "tool_call_id": id, "content": text});
+    let mut turns: Vec<Value> = message.results.iter().map(|r| brought(&r.id, &r.text)).collect();
+    let silent = message.content.is_empty() && message.images.is_empty();
+    if !message.calls.is_empty() {
+        let function = |call: &ToolCall| json!({"name": call.name, "arguments": call.object().to_string()});
+        let calls: Value = message
+            .calls
+            .iter()
+            .map(|call| json!({"id": call.id, "type": "function", "function": function(call)}))
+            .collect();
+        let mut said = if silent { json!({"role": message.role.word()}) } else { turn(message) };
+        said["tool_calls"] = calls;
+        turns.push(said);
+    } else if turns.is_empty() || !silent {
+        turns.push(turn(message));
+    }
+    turns
 }
 
 /// Text alone goes as text, which every server understands.
@@ -117,6 +152,40 @@ fn format(shape: &Shape) -> Value {
 fn tools(shape: &Shape) -> Value {
     let about = "Gives the answer.";
     json!([{"type": "function", "function": {"name": shape.name, "description": about, "parameters": shape.schema}}])
+}
+
+/// A tool as this vendor and its imitators describe one.
+pub(super) fn function(tool: &Tool) -> Value {
+    let Tool { name, description, schema } = tool;
+    json!({"type": "function", "function": {"name": name, "description": description, "parameters": schema}})
+}
+
+fn listed(said: &Value) -> impl Iterator<Item = &Value> {
+    said["tool_calls"].as_array().into_iter().flatten()
+}
+
+/// Takes in a piece of a call. A new one has an id, or a place that none had before.
+fn take_call(draft: &mut Draft, piece: &Value) {
+    let text = |pointer: &str| piece.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let (id, name) = (text("/id"), text("/function/name"));
+    let place = piece["index"].as_u64().and_then(|place| usize::try_from(place).ok());
+    let known = match place.and_then(|place| draft.calls.get(place)) {
+        Some(call) => id.is_empty() || call.id == id,
+        None => id.is_empty() && name.is_empty() && !draft.calls.is_empty(),
+    };
+    if !known {
+        draft.calls.push(Calling { id: id.to_owned(), name: name.to_owned(), ..Calling::default() });
+    }
+    let last = draft.calls.len().saturating_sub(1);
+    let place = place.filter(|place| known && *place <= last).unwrap_or(last);
+    if let Some(call) = draft.calls.get_mut(place) {
+        // Some servers send the input as what it is and not as text.
+        match piece.pointer("/function/arguments") {
+            Some(Value::String(more)) => call.input.push_str(more),
+            Some(whole @ Value::Object(_)) => call.input = whole.to_string(),
+            _ => {}
+        }
+    }
 }
 
 fn error(event: &Value) -> Result<(), Interrupted> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{Tool, ToolCall, ToolResult};
 use crate::value::{Digest, Value};
 
 /// What is asked of a model, whatever its provider.
@@ -31,6 +32,8 @@ pub struct Request {
     pub cache_prompt: bool,
     /// Texts inside the request that differ from run to run (ports, nonces): not part of its identity.
     pub volatile: Vec<String>,
+    /// Tools that the model may call. A schema that would need a tool of its own is not sent beside them.
+    pub tools: Vec<Tool>,
 }
 
 /// A named JSON Schema for an answer.
@@ -63,17 +66,36 @@ pub struct Message {
     /// Pictures that are shown with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<Image>,
+    /// Tools that the model called in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<ToolCall>,
+    /// What became of the calls of the message before it; they stand in front of the text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub results: Vec<ToolResult>,
 }
 
 impl Message {
+    /// What somebody says, in words alone.
+    pub fn said(role: Role, content: impl Into<String>) -> Self {
+        let (content, images, calls, results) = (content.into(), Vec::new(), Vec::new(), Vec::new());
+        Self { role, content, images, calls, results }
+    }
+
     /// What the user says.
     pub fn user(content: impl Into<String>) -> Self {
-        Self { role: Role::User, content: content.into(), images: Vec::new() }
+        Self::said(Role::User, content)
     }
 
     /// What the model said.
     pub fn assistant(content: impl Into<String>) -> Self {
-        Self { role: Role::Assistant, content: content.into(), images: Vec::new() }
+        Self::said(Role::Assistant, content)
+    }
+
+    /// Its length in bytes for whoever reads it; each picture counts like a page of text.
+    pub fn size(&self) -> usize {
+        let calls = self.calls.iter().map(ToolCall::size).sum::<usize>();
+        let results = self.results.iter().map(|result| result.text.len()).sum::<usize>();
+        self.content.len() + self.images.len() * Image::SIZE + calls + results
     }
 }
 
@@ -164,6 +186,9 @@ pub struct Answer {
     pub text: String,
     /// Why it ended.
     pub stop: Stop,
+    /// Tools that it calls.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<ToolCall>,
     /// What it used.
     pub usage: Usage,
     /// The model as the provider calls what answered.
@@ -189,7 +214,9 @@ pub enum Stop {
     Refusal,
     /// The provider withheld it.
     ContentFilter,
-    /// Something else, such as a tool call.
+    /// It waits for what the tools bring that it calls.
+    Tools,
+    /// Something else.
     Other,
 }
 
@@ -231,7 +258,9 @@ impl Usage {
 impl Request {
     /// Length in bytes of everything the model is to read; each picture counts like a page of text.
     pub fn size(&self) -> usize {
-        let size = |message: &Message| message.content.len() + message.images.len() * Image::SIZE;
-        self.system.as_ref().map_or(0, String::len) + self.messages.iter().map(size).sum::<usize>()
+        let tools = self.tools.iter().map(Tool::size).sum::<usize>();
+        self.system.as_ref().map_or(0, String::len)
+            + tools
+            + self.messages.iter().map(Message::size).sum::<usize>()
     }
 }

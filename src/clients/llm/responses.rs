@@ -5,7 +5,7 @@ use serde_json::{Map, json};
 use super::dialect::{Call, Dialect, Draft, Interrupted, number};
 use super::openai::{bearer, effort};
 use super::shape;
-use crate::clients::llm::{Message, Request, Stop, Usage};
+use crate::clients::llm::{Calling, Message, Request, Stop, Tool, Usage};
 use crate::clients::registry::{Means, Model};
 use crate::value::Value;
 
@@ -16,7 +16,7 @@ impl Dialect for Responses {
     fn call(&self, request: &Request, model: &Model) -> Call {
         let mut body = Map::new();
         body.insert("model".to_owned(), json!(model.id));
-        body.insert("input".to_owned(), request.messages.iter().map(turn).collect());
+        body.insert("input".to_owned(), request.messages.iter().flat_map(turns).collect());
         body.insert("stream".to_owned(), json!(true));
         // Nothing is asked for again by its id, so nothing needs to be kept there.
         body.insert("store".to_owned(), json!(false));
@@ -36,6 +36,7 @@ impl Dialect for Responses {
             let strict = shape::is_strict(&shape.schema);
             json!({"format": {"type": "json_schema", "name": shape.name, "schema": shape.schema, "strict": strict}})
         }));
+        put("tools", (!request.tools.is_empty()).then(|| request.tools.iter().map(function).collect()));
         let url = format!("{}/responses", model.provider.base_url);
         Call { url, headers: Vec::new(), body: Value::Object(body) }
     }
@@ -54,6 +55,18 @@ impl Dialect for Responses {
                 return Ok(Some(delta().to_owned()));
             }
             "response.refusal.delta" => draft.refusal.push_str(delta()),
+            "response.output_item.added" if is_call(draft, &event["item"]) => {
+                draft.calls.push(calling(&event["item"]));
+            }
+            "response.function_call_arguments.delta" if draft.tools => {
+                draft.calls.last_mut().into_iter().for_each(|call| call.input.push_str(delta()));
+            }
+            "response.output_item.done" if is_call(draft, &event["item"]) => {
+                // What was announced is whole now.
+                let whole = calling(&event["item"]);
+                draft.calls.retain(|call| call.id != whole.id);
+                draft.calls.push(whole);
+            }
             "response.completed" | "response.incomplete" | "response.failed" => {
                 end(draft, &event["response"])?;
             }
@@ -63,8 +76,10 @@ impl Dialect for Responses {
     }
 
     fn whole(&self, draft: &mut Draft, body: &Value) -> Result<(), Interrupted> {
-        let messages =
-            body["output"].as_array().into_iter().flatten().filter(|item| item["type"] == "message");
+        let items = || body["output"].as_array().into_iter().flatten();
+        let calls: Vec<Calling> = items().filter(|item| is_call(draft, item)).map(calling).collect();
+        draft.calls.extend(calls);
+        let messages = items().filter(|item| item["type"] == "message");
         for part in messages.flat_map(|item| item["content"].as_array().into_iter().flatten()) {
             draft.text.push_str(part["text"].as_str().unwrap_or_default());
             draft.refusal.push_str(part["refusal"].as_str().unwrap_or_default());
@@ -83,6 +98,35 @@ fn complaint(event: &Value) -> Value {
         Value::Null => json!({"code": event["code"], "message": event["message"]}),
         error => error.clone(),
     }
+}
+
+fn is_call(draft: &Draft, item: &Value) -> bool {
+    draft.tools && item["type"] == "function_call"
+}
+
+fn calling(item: &Value) -> Calling {
+    let text = |key: &str| item[key].as_str().unwrap_or_default().to_owned();
+    Calling { id: text("call_id"), name: text("name"), input: text("arguments"), signature: None }
+}
+
+/// Not strict: that would demand that every property is required.
+fn function(tool: &Tool) -> Value {
+    let Tool { name, description, schema } = tool;
+    json!({"type": "function", "name": name, "description": description, "parameters": schema, "strict": false})
+}
+
+/// The results of calls, the message, and the calls that it makes, one after the other.
+fn turns(message: &Message) -> Vec<Value> {
+    let brought =
+        |id: &str, text: &str| json!({"type": "function_call_output", "call_id": id, "output": text});
+    let results = message.results.iter().map(|r| brought(&r.id, &r.text));
+    let alone = message.results.is_empty() && message.calls.is_empty();
+    let said = alone || !message.content.is_empty() || !message.images.is_empty();
+    let calls = message.calls.iter().map(|call| {
+        let input = call.object().to_string();
+        json!({"type": "function_call", "call_id": call.id, "name": call.name, "arguments": input})
+    });
+    results.chain(said.then(|| turn(message))).chain(calls).collect()
 }
 
 /// Text alone goes as text: what the model said would need its id otherwise.

@@ -53,7 +53,8 @@ pub(super) async fn play(
             clock.sleep(Duration::from_millis(wait)).await;
         }
         let last = n + 1 == pieces.len();
-        let end = if last { rest.len() } else { rest.ceil_char_boundary((*length).min(rest.len())) };
+        let whole = (*length..=rest.len()).find(|end| rest.is_char_boundary(*end));
+        let end = whole.filter(|_| !last).unwrap_or(rest.len());
         let (piece, left) = rest.split_at(end);
         say(piece);
         rest = left;

@@ -6,15 +6,21 @@
 //! What differs from a container: the base image is the machine's own system, read-only; `RUN` has no network and
 //! can write to its own directories only; memory is limited per process, not in all.
 
+mod bench;
 mod build;
 mod disk;
 mod dockerfile;
 mod host;
+mod piped;
 mod sandbox;
 mod spawner;
+mod within;
 
+pub use bench::{Bench, WORK};
 pub use host::Host;
+pub use piped::{Ground, Piped, installed};
 pub use sandbox::own_user;
+pub use within::{Entry, Listing, Stamp, Within};
 
 use std::collections::BTreeSet;
 use std::io;

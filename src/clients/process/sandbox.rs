@@ -21,7 +21,7 @@ use crate::clients::agent::{self, Lifeline, Orders};
 use crate::clients::service::{Exit, Log};
 
 /// Where the agent's program is inside.
-const AGENT: &str = "/.atoll-agent";
+pub const AGENT: &str = "/.atoll-agent";
 
 /// The system's own directories and files that programs need; everything else of the machine is out of sight.
 const SYSTEM: [&str; 16] = [
@@ -183,7 +183,7 @@ pub fn own_user() -> u32 {
 }
 
 /// What bubblewrap is told.
-fn arguments(plan: &Plan<'_>, doors: &[agent::Door], as_root: bool) -> Vec<String> {
+pub fn arguments(plan: &Plan<'_>, doors: &[agent::Door], as_root: bool) -> Vec<String> {
     let words = |text: &str| text.split(' ').map(ToOwned::to_owned).collect::<Vec<_>>();
     let mut args = words(
         "--unshare-ipc --unshare-pid --unshare-uts --unshare-cgroup-try --die-with-parent --new-session",

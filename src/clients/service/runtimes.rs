@@ -83,6 +83,25 @@ impl Runtimes {
         Self(Arc::new(Inner { settings, docker, live, spares }))
     }
 
+    /// What they were told.
+    pub(in crate::clients) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// Whether programs may run without a sandbox.
+    pub fn allows_host(&self) -> bool {
+        self.0.settings.allow_host
+    }
+
+    /// A directory to work in, for a step of `run`; where `commands` are to be run in it, with a sandbox around it.
+    /// Without bubblewrap that is refused, unless commands may run without a sandbox.
+    pub fn bench(&self, run: &RunId, commands: bool) -> Result<process::Bench, Failure> {
+        // What an attempt of the same run left over that was killed is of no use any more.
+        process::reap(&self.settings().data, Leftovers::Of(run), &mut Reaped::default());
+        let bench = process::Bench::new(self.settings(), run)?;
+        if commands { bench.guarded(self.settings()) } else { Ok(bench) }
+    }
+
     /// Builds an image from a tree. A build that fails is a report with `ok = false`.
     pub async fn build(
         &self,

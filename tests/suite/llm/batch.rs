@@ -223,7 +223,11 @@ async fn a_wrong_key_makes_no_batch() {
     let bureau = Bureau::start().await.making([Making::Locked]);
     let attempt = Attempt::new(0);
     let failure = ask_one(&bureau, "gpt-4.1-mini", &attempt).await.unwrap_err();
-    assert_eq!((failure.class, attempt.cursor()), (Class::Auth, Some(json!({"batches": {}, "kept": true}))), "{failure}");
+    assert_eq!(
+        (failure.class, attempt.cursor()),
+        (Class::Auth, Some(json!({"batches": {}, "kept": true}))),
+        "{failure}"
+    );
     assert!(failure.hint.unwrap().contains("OPENAI_API_KEY"));
 }
 
@@ -338,7 +342,10 @@ async fn a_rejected_answer_is_not_fetched_again() {
     let mut attempt = Attempt::new(0);
     attempt.step.cx.schema = Step::with_schema(super::verdict()).cx.schema;
     let failure = attempt.ask(&models, &with("gpt-4.1-mini", "judge")).await.unwrap_err();
-    assert_eq!((failure.class, attempt.cursor()), (Class::Rejected, Some(json!({"batches": {}, "kept": true}))));
+    assert_eq!(
+        (failure.class, attempt.cursor()),
+        (Class::Rejected, Some(json!({"batches": {}, "kept": true})))
+    );
     assert!(failure.spent.get("usd") > 0.0);
     attempt.next().ask(&models, &with("gpt-4.1-mini", "judge")).await.unwrap();
     assert_eq!(bureau.counts().made, 2);

@@ -66,24 +66,24 @@ impl Server {
     }
 
     /// The body of call number `i`, from 0.
-    pub(super) fn body(&self, i: usize) -> Value {
+    pub fn body(&self, i: usize) -> Value {
         self.seen()[i].body.clone()
     }
 
     /// The registry with the vendors' addresses moved here.
-    pub(super) fn models(&self, mode: &Mode) -> Models {
+    pub fn models(&self, mode: &Mode) -> Models {
         models(&self.base, mode)
     }
 
     /// The same with more facts about models.
-    pub(super) fn models_with(&self, facts: &str) -> Models {
+    pub fn models_with(&self, facts: &str) -> Models {
         let registry = Registry::extended("atoll.toml", facts).unwrap();
         models_of(&registry, &self.base, &Mode::Off)
     }
 }
 
 /// Models whose vendors are all at `base`.
-pub(super) fn models(base: &str, mode: &Mode) -> Models {
+pub fn models(base: &str, mode: &Mode) -> Models {
     models_of(&Registry::embedded().unwrap(), base, mode)
 }
 
@@ -149,7 +149,7 @@ pub fn openai(text: &str, finish: &str) -> String {
 }
 
 /// The beginning of [`openai`], up to the end of the text.
-pub(super) fn openai_open(text: &str) -> String {
+pub fn openai_open(text: &str) -> String {
     let middle = text.char_indices().nth(text.chars().count() / 2).map_or(0, |(at, _)| at);
     let (a, b) = text.split_at(middle);
     [json!({"role": "assistant", "content": ""}), json!({"content": a}), json!({"content": b})]
@@ -158,13 +158,13 @@ pub(super) fn openai_open(text: &str) -> String {
         .collect()
 }
 
-pub(super) fn openai_chunk(delta: &Value, finish: &Value) -> String {
+pub fn openai_chunk(delta: &Value, finish: &Value) -> String {
     let chunk = json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-x-2026",
         "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], "usage": null});
     format!("data: {chunk}\n\n")
 }
 
-pub(super) fn openai_close(finish: &str) -> String {
+pub fn openai_close(finish: &str) -> String {
     let usage = json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-x-2026", "choices": [],
         "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100,
             "prompt_tokens_details": {"cached_tokens": 400}}});
@@ -193,6 +193,6 @@ pub(super) fn anthropic_open(text: &str) -> String {
     named(&start) + &named(&block) + &named(&json!({"type": "ping"})) + &named(&delta)
 }
 
-pub(super) fn named(event: &Value) -> String {
+pub fn named(event: &Value) -> String {
     format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap())
 }

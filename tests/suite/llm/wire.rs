@@ -47,14 +47,14 @@ pub(super) fn responses_open(text: &str) -> String {
 }
 
 /// One event, with the number that every event has.
-pub(super) fn responses_event(event: &Value) -> String {
+pub fn responses_event(event: &Value) -> String {
     let mut event = event.clone();
     event["sequence_number"] = json!(1);
     named(&event)
 }
 
 /// A response as it is inside an event, with what `more` says.
-pub(super) fn response(more: &Value) -> Value {
+pub fn response(more: &Value) -> Value {
     let mut response = json!({"id": "resp_1", "object": "response", "created_at": 1, "model": "gpt-x-2026", "error": null,
         "incomplete_details": null, "instructions": null, "metadata": {}, "output": [], "parallel_tool_calls": true,
         "temperature": 1.0, "tool_choice": "auto", "tools": [], "top_p": 1.0, "usage": null});
@@ -78,7 +78,7 @@ pub fn gemini(text: &str, reason: &str) -> String {
 }
 
 /// One event with these parts.
-pub(super) fn gemini_event(parts: &Value, reason: &Value) -> String {
+pub fn gemini_event(parts: &Value, reason: &Value) -> String {
     let mut candidate = json!({"content": {"role": "model", "parts": parts}, "index": 0});
     if !reason.is_null() {
         candidate["finishReason"] = reason.clone();

@@ -4,6 +4,7 @@
 prints what was heard as a line of JSON each.
 `batch BASE KIND…`: makes a batch of three requests at the server at BASE with each KIND, finds it on the list, reads its
 results, and prints what was read as a line of JSON each.
+`calls BASE KIND…`: the same, and prints the tools that are called, with their input.
 `judge`: reads lines of JSON `[KIND, BODY]` on standard input, holds each request against the vendor's types, and prints
 what is wrong with it, an empty line where nothing is.
 """
@@ -105,6 +106,48 @@ def ollama(base):
         if part.done:
             heard |= {"stop": part.done_reason, "in": part.prompt_eval_count, "out": part.eval_count, "cached": 0}
     return heard
+
+
+def calls(kind, base):
+    """The tools that an answer calls."""
+    if kind == "openai":
+        from openai import OpenAI
+        from openai.lib.streaming.chat import ChatCompletionStreamState
+
+        state = ChatCompletionStreamState()
+        client = OpenAI(api_key=KEY, base_url=base, max_retries=0)
+        for chunk in client.chat.completions.create(model="m", messages=PROMPT, stream=True):
+            state.handle_chunk(chunk)
+        message = state.get_final_completion().choices[0].message
+        return [{"name": c.function.name, "input": json.loads(c.function.arguments)} for c in message.tool_calls]
+    if kind == "openai_responses":
+        from openai import OpenAI
+        from openai.types.responses import ResponseStreamEvent
+
+        client = OpenAI(api_key=KEY, base_url=base, max_retries=0)
+        adapter = TypeAdapter(ResponseStreamEvent)
+        for event in client.responses.create(model="m", input="greet", stream=True):
+            adapter.validate_python(event.to_dict())
+            if event.type == "response.completed":
+                return [{"name": item.name, "input": json.loads(item.arguments)} for item in event.response.output]
+    if kind == "anthropic":
+        from anthropic import Anthropic
+
+        anthropic(base)
+        client = Anthropic(api_key=KEY, base_url=base.removesuffix("/v1"), max_retries=0)
+        with client.messages.stream(model="m", max_tokens=9, messages=PROMPT) as stream:
+            return [{"name": part.name, "input": part.input} for part in stream.get_final_message().content]
+    if kind == "gemini":
+        from google import genai
+
+        client = genai.Client(api_key=KEY, http_options={"base_url": base.removesuffix("/v1"), "api_version": "v1"})
+        chunks = client.models.generate_content_stream(model="m", contents="greet")
+        return [{"name": call.name, "input": call.args} for chunk in chunks for call in chunk.function_calls or []]
+    from ollama import Client
+
+    parts = Client(host=base.removesuffix("/v1")).chat(model="m", messages=PROMPT, stream=True)
+    found = [call.function for part in parts for call in part.message.tool_calls or []]
+    return [{"name": function.name, "input": dict(function.arguments)} for function in found]
 
 
 def hear(kind, base):
@@ -271,6 +314,7 @@ def fault(kind, body):
         TypeAdapter(types.Content).validate_python(body.pop("systemInstruction", {}))
         # What goes beside the configuration on the wire belongs to it in the client.
         types.GenerateContentConfig.model_validate(body.pop("generationConfig"))
+        TypeAdapter(list[types.Tool]).validate_python(body.pop("tools", []))
         unknown = body.keys()
     else:
         from ollama._types import ChatRequest, Options
@@ -287,9 +331,9 @@ def all_keys(params):
     return params.__required_keys__ | params.__optional_keys__
 
 
-if sys.argv[1] == "hear":
+if sys.argv[1] in ("hear", "calls"):
     for kind in sys.argv[3:]:
-        print(json.dumps(hear(kind, sys.argv[2])))
+        print(json.dumps((hear if sys.argv[1] == "hear" else calls)(kind, sys.argv[2])))
 elif sys.argv[1] == "batch":
     for kind in sys.argv[3:]:
         batch = {"openai": openai_batch, "anthropic": anthropic_batch, "gemini": gemini_batch}[kind]

@@ -208,3 +208,49 @@ async fn the_vendors_know_everything_in_our_batches() {
         assert_eq!(verdict.is_empty(), i < sound, "{kind}: {verdict}\n{body}");
     }
 }
+
+#[tokio::test]
+async fn the_vendors_know_tools_and_what_they_bring() {
+    const TEST: &str = "the_vendors_know_tools_and_what_they_bring";
+    let mut requests = Vec::new();
+    for (kind, model) in super::tools::MODELS {
+        let (_, first, second) = super::tools::conversation(kind, model).await;
+        requests.extend([(kind, first), (kind, second)]);
+    }
+    let sound = requests.len();
+    let slips = [
+        ("openai", 1, "/messages/3/tool_call_id"),
+        ("openai_responses", 3, "/input/2/name"),
+        ("anthropic", 5, "/messages/2/content/0/tool_use_id"),
+        ("ollama", 8, "/tools/0/function/name"),
+    ];
+    for (kind, i, place) in slips {
+        let mut body = requests[i].1.clone();
+        *body.pointer_mut(place).unwrap() = json!(["no text"]);
+        requests.push((kind, body));
+    }
+    let Some(verdicts) = judged(TEST, &requests) else { return };
+    assert_eq!(verdicts.len(), requests.len());
+    for (i, ((kind, body), verdict)) in requests.iter().zip(&verdicts).enumerate() {
+        assert_eq!(verdict.is_empty(), i < sound, "{kind}: {verdict}\n{body}");
+    }
+}
+
+#[tokio::test]
+async fn the_vendors_clients_understand_calls_of_the_test_server() {
+    const TEST: &str = "the_vendors_clients_understand_calls_of_the_test_server";
+    let call = [("id_1", "read", "{\"path\": \"a\"}")];
+    let kinds = ["openai", "openai_responses", "anthropic", "gemini", "ollama"];
+    let twice = |kind: &str| if kind == "anthropic" { 2 } else { 1 };
+    let acts =
+        kinds.iter().flat_map(|kind| std::iter::repeat_n(super::calls::act(kind, "", &call), twice(kind)));
+    let server = Server::start(acts).await;
+    let base = server.base.clone();
+    let asking = move || witness(TEST, &[&["calls", base.as_str()], kinds.as_slice()].concat(), "");
+    let Some(lines) = tokio::task::spawn_blocking(asking).await.unwrap() else { return };
+    assert_eq!(lines.len(), kinds.len());
+    for (kind, line) in kinds.iter().zip(lines) {
+        let heard: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(heard, json!([{"name": "read", "input": {"path": "a"}}]), "{kind}");
+    }
+}

@@ -1,0 +1,203 @@
+//! `agent`: somebody works on files until a thing is done: a model with tools, or a program of its own.
+
+mod goal;
+mod history;
+mod outside;
+mod report;
+mod search;
+mod talk;
+mod tools;
+mod watch;
+mod with;
+mod workspace;
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+
+use crate::clients::coder::Coders;
+use crate::clients::llm::Models;
+use crate::clients::process::Bench;
+use crate::clients::registry::Price;
+use crate::clients::service::Runtimes;
+use crate::meter::Meter;
+use crate::schema::Schema;
+use crate::tree::Tree;
+use crate::value::Value;
+use crate::verb::{Bound, Class, Context, Failure, Output, Traits, Verb};
+
+use goal::Place;
+use history::Saved;
+use report::{EndedBy, Ending, with_remains};
+use talk::{End, Talk, first_tree};
+use tools::Tools;
+use watch::Pulse;
+use with::{Job, Kind};
+use workspace::Workspace;
+
+pub use outside::Programs;
+pub use report::{Out, Report};
+pub use with::With;
+pub use workspace::Touched;
+
+/// The verb `agent`.
+pub struct Agent {
+    models: Models,
+    runtimes: Runtimes,
+    coders: Coders,
+    programs: Programs,
+}
+
+impl Agent {
+    /// `models` are asked, `runtimes` give the sandbox; `coders` are found by `programs`.
+    pub fn new(models: Models, runtimes: Runtimes, coders: Coders, programs: Programs) -> Self {
+        Self { models, runtimes, coders, programs }
+    }
+}
+
+impl Verb for Agent {
+    const NAME: &'static str = "agent";
+    const SUMMARY: &'static str =
+        "has a model with tools, or a coding agent of its own, work on a tree of files";
+    const TRAITS: Traits = Traits::repeatable("llm");
+    const EXAMPLE: &'static str = r#"[steps.mend]
+output = "schemas/verdict.json"
+
+[steps.mend.agent]
+model  = ["claude-sonnet-4-6", "gpt-5.1"]
+prompt = "This was seen: {{ inputs.observed }} Find out why, and mend the program."
+tree   = "{{ steps.code.output }}"
+turns  = 40
+usd    = 2.0
+wall   = "20m"
+"#;
+    type With = With;
+    type Out = Out;
+
+    fn bound(&self, with: &Value, _: Option<&Schema>) -> Option<Bound> {
+        let usd = with.get("usd").map_or_else(|| Some(with::usd()), Value::as_f64)?;
+        let turns = with.get("turns").map_or_else(|| Some(u64::from(with::turns())), Value::as_u64)?;
+        let mut most = Meter::new().with("calls", f64::from(u32::try_from(turns).unwrap_or(u32::MAX)));
+        if !self.is_free(with) {
+            most.add("usd", usd);
+        }
+        // A program spends without asking; a model is asked turn by turn.
+        let first = if with.get("cli").is_some() { most.clone() } else { Meter::new() };
+        Some(Bound { first, most })
+    }
+
+    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+        with.check()?;
+        if let Some(name) = with.cli.clone() {
+            return self.employ(&with, &name, &cx).await;
+        }
+        let job = with.job(&self.models, &cx)?;
+        Box::pin(self.work(&job, &cx)).await
+    }
+}
+
+impl Agent {
+    /// Whether all models that are named cost nothing.
+    fn is_free(&self, with: &Value) -> bool {
+        let named = match &with["model"] {
+            Value::String(name) => vec![name.as_str()],
+            Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        };
+        let mut models = named.iter().flat_map(|name| self.models.registry().meant(name));
+        !named.is_empty()
+            && models.all(|name| self.models.find(name).is_ok_and(|model| model.price == Some(Price::FREE)))
+    }
+
+    /// Has a model work through our tools.
+    async fn work(&self, job: &Job, cx: &Context) -> Result<Output<Out>, Failure> {
+        let saved = Saved::read(cx.cursor.as_ref(), &job.key);
+        let (tree, begun) = first_tree(job, saved.as_ref(), cx)?;
+        let mut bench = self.runtimes.bench(&cx.run, job.with.tools.contains(&Kind::Run))?;
+        lay_out(&tree, &bench, cx).await?;
+        bench.open().await?;
+        let workspace = Arc::new(Mutex::new(Workspace::new(&bench, &job.with.ignore)?));
+        let pulse = Pulse::new(cx.clock.now());
+        let tools =
+            Tools { kinds: &job.with.tools, workspace, bench: &bench, patience: job.with.command_timeout.0 };
+        let mut talk = Talk::new(job, &self.models, cx, tools, &pulse);
+        if let Some(saved) = &saved {
+            talk.take_up(saved)?;
+        }
+        let ended = tokio::select! {
+            biased;
+            () = cx.cancel.cancelled() => Err(Failure::cancelled()),
+            () = cx.clock.sleep(job.with.wall.0) => Ok(Err(EndedBy::Wall)),
+            () = pulse.stopped(&*cx.clock, job.with.idle.0) => Ok(Err(EndedBy::Idle)),
+            end = talk.go() => end.map(Ok),
+        };
+        // From here on nothing changes the files any more.
+        bench.halt().await;
+        talk.broken_off();
+        match ended {
+            Ok(Ok(end)) => finish(talk, end, &begun, cx).await,
+            Ok(Err(by)) => {
+                let end = talk.ended(by);
+                finish(talk, end, &begun, cx).await
+            }
+            Err(failure) => Err(give_up(talk, failure).await),
+        }
+    }
+}
+
+/// Puts the files where they are worked on.
+async fn lay_out(tree: &Tree, bench: &Bench, cx: &Context) -> Result<(), Failure> {
+    let (tree, place, blobs) = (tree.clone(), bench.workspace(), cx.blobs.clone());
+    let laid = tokio::task::spawn_blocking(move || tree.materialise(&*blobs, &place));
+    laid.await.map_err(|e| Failure::new(Class::Bug, format!("`agent` broke down: {e}")))??;
+    Ok(())
+}
+
+/// What is said of work that came to its end, by itself or by a limit.
+async fn finish(talk: Talk<'_>, end: End, begun: &Tree, cx: &Context) -> Result<Output<Out>, Failure> {
+    let spent = talk.spent.clone();
+    let left = match talk.snapshot().await {
+        Ok(left) => left,
+        Err(failure) => return Err(failure.spent(spent)),
+    };
+    let ending = Ending {
+        begun,
+        left,
+        by: end.by,
+        result: end.result,
+        wants: !matches!(talk.job.goal.place, Place::Nowhere),
+        text: talk.history.last_words(),
+        turns: talk.turn,
+        model: talk.model().1.full_name(),
+        spent: talk.total(),
+        transcript: talk.history.transcript(&*cx.secrets),
+    };
+    match ending.settle(cx) {
+        Ok(value) => Ok(Output { value, spent }),
+        Err(failure) => {
+            forget(cx, &spent).await;
+            Err(failure.spent(spent))
+        }
+    }
+}
+
+/// The failure of work that broke off, with what is there of it. What may go on later keeps its conversation.
+async fn give_up(talk: Talk<'_>, failure: Failure) -> Failure {
+    let cx = talk.cx;
+    let goes_on = matches!(
+        failure.class,
+        Class::Transient | Class::RateLimited | Class::Auth | Class::Budget | Class::Cancelled
+    );
+    if !goes_on {
+        forget(cx, &talk.spent).await;
+    }
+    let transcript = cx.blobs.put(talk.history.transcript(&*cx.secrets).as_bytes()).ok();
+    let remains = json!({"turns": talk.turn, "transcript": transcript.map(|blob| blob.digest)});
+    with_remains(failure, remains, talk.spent.clone())
+}
+
+/// Lets the next attempt begin anew; what this one cost is told all the same.
+async fn forget(cx: &Context, spent: &Meter) {
+    // Where it cannot be saved, this attempt is the last one in any case.
+    let _ = cx.cursors.save(json!({ "attempt": cx.attempt, "spent": spent })).await;
+}

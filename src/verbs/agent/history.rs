@@ -1,0 +1,233 @@
+//! What has been said so far, and how it is kept: so that an attempt that is cut off is gone on with, without asking again
+//! for an answer that is there, and so that a long conversation still fits its model.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::clients::llm::{Message, Stop, ToolCall, ToolResult};
+use crate::meter::Meter;
+use crate::value::{Digest, Value, canonical};
+use crate::verb::{Blobs, Failure, Secrets};
+
+/// So many messages at the end of a conversation are never shortened.
+const KEPT: usize = 6;
+/// Texts up to this length, in bytes, are never left out.
+const SHORT: usize = 240;
+
+/// A message, and what belongs to it where a model said it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Part {
+    /// In which turn, from 1; 0 for what began it all.
+    pub(super) turn: u32,
+    pub(super) message: Message,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) stop: Option<Stop>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) model: Option<String>,
+    #[serde(default, skip_serializing_if = "Meter::is_empty")]
+    pub(super) spent: Meter,
+}
+
+/// A conversation.
+#[derive(Default)]
+pub(super) struct History {
+    pub(super) parts: Vec<Part>,
+    /// The digests of the parts that are kept.
+    kept: Vec<Digest>,
+    /// So many of the first parts are told shortened.
+    pub(super) shortened: usize,
+}
+
+/// What an attempt leaves for the next one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Saved {
+    /// See [`super::with::With::key`].
+    pub(super) key: Digest,
+    /// The attempt that saved it, and what that one has cost so far: where it is cut off, this is booked.
+    pub(super) attempt: u32,
+    pub(super) spent: Meter,
+    /// What attempts before it cost.
+    pub(super) before: Meter,
+    parts: Vec<Digest>,
+    shortened: usize,
+    /// The files when the last answer came.
+    pub(super) tree: Digest,
+    pub(super) repairs: u32,
+    /// Which of the models works.
+    pub(super) model: usize,
+}
+
+/// What a save is made of beside the conversation.
+pub(super) struct State {
+    pub(super) key: Digest,
+    pub(super) attempt: u32,
+    pub(super) spent: Meter,
+    pub(super) before: Meter,
+    pub(super) tree: Digest,
+    pub(super) repairs: u32,
+    pub(super) model: usize,
+}
+
+impl Saved {
+    /// What `cursor` says, where it belongs to this input.
+    pub(super) fn read(cursor: Option<&Value>, key: &Digest) -> Option<Self> {
+        let saved = Self::deserialize(cursor?).ok()?;
+        (saved.key == *key).then_some(saved)
+    }
+}
+
+impl History {
+    /// The conversation that was saved.
+    pub(super) fn load(saved: &Saved, blobs: &dyn Blobs) -> Result<Self, Failure> {
+        let read = |digest: &Digest| {
+            let bytes = blobs.get(digest)?;
+            serde_json::from_slice(&bytes)
+                .map_err(|e| Failure::permanent(format!("a kept message cannot be read: {e}")))
+        };
+        let parts = saved.parts.iter().map(read).collect::<Result<_, Failure>>()?;
+        Ok(Self { parts, kept: saved.parts.clone(), shortened: saved.shortened })
+    }
+
+    /// Keeps what is new, and gives what the next attempt needs.
+    pub(super) fn save(&mut self, state: State, blobs: &dyn Blobs) -> Result<Value, Failure> {
+        for part in &self.parts[self.kept.len()..] {
+            self.kept.push(blobs.put(line(part).as_bytes())?.digest);
+        }
+        let State { key, attempt, spent, before, tree, repairs, model } = state;
+        let (parts, shortened) = (self.kept.clone(), self.shortened);
+        Ok(json!(Saved { key, attempt, spent, before, parts, shortened, tree, repairs, model }))
+    }
+
+    /// Adds what is said to the model.
+    pub(super) fn tell(&mut self, turn: u32, message: Message) {
+        self.parts.push(Part { turn, message, stop: None, model: None, spent: Meter::new() });
+    }
+
+    /// What the model is told.
+    pub(super) fn messages(&self) -> Vec<Message> {
+        let told = |(i, part): (usize, &Part)| {
+            if i < self.shortened { shortened(&part.message) } else { part.message.clone() }
+        };
+        self.parts.iter().enumerate().map(told).collect()
+    }
+
+    /// Its length in bytes, as it is told.
+    pub(super) fn size(&self) -> usize {
+        self.messages().iter().map(Message::size).sum()
+    }
+
+    /// Shortens all but its end; `false` where that is done already.
+    pub(super) fn shorten(&mut self) -> bool {
+        let most = self.parts.len().saturating_sub(KEPT);
+        let more = most > self.shortened;
+        self.shortened = self.shortened.max(most);
+        more
+    }
+
+    /// The last text that the model said.
+    pub(super) fn last_words(&self) -> String {
+        let said = self.parts.iter().rev().filter(|part| part.model.is_some());
+        said.map(|part| part.message.content.clone()).find(|text| !text.trim().is_empty()).unwrap_or_default()
+    }
+
+    /// One line of JSON for each part, without secrets.
+    pub(super) fn transcript(&self, secrets: &dyn Secrets) -> String {
+        self.parts.iter().map(|part| secrets.redact(&line(part)) + "\n").collect()
+    }
+}
+
+/// The same text for the same part, whether its answer was read from a tape or not.
+fn line(part: &Part) -> String {
+    canonical(&json!(part))
+}
+
+/// The same message without what tools brought and were given, where that was long: a line says what was there.
+fn shortened(message: &Message) -> Message {
+    let mut short = message.clone();
+    for ToolResult { text, name, .. } in &mut short.results {
+        if text.len() > SHORT {
+            *text = format!(
+                "[left out: {} bytes that `{name}` brought; call it again where they are needed]",
+                text.len()
+            );
+        }
+    }
+    for ToolCall { input, .. } in &mut short.calls {
+        for value in input.as_object_mut().into_iter().flat_map(serde_json::Map::values_mut) {
+            if let Some(length) = value.as_str().map(str::len).filter(|length| *length > SHORT) {
+                *value = json!(format!("[left out: {length} bytes]"));
+            }
+        }
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clients::llm::Role;
+    use crate::verb::MemoryBlobs;
+
+    fn long() -> History {
+        let mut history = History::default();
+        history.tell(0, Message::user("do it"));
+        for turn in 1..=6 {
+            let call = ToolCall {
+                id: format!("c{turn}"),
+                name: "write".to_owned(),
+                input: json!({"path": "a", "content": "x".repeat(1_000)}),
+                signature: None,
+            };
+            history.tell(turn, Message { calls: vec![call], ..Message::said(Role::Assistant, "writing") });
+            let result = ToolResult {
+                id: format!("c{turn}"),
+                name: "write".to_owned(),
+                text: "y".repeat(2_000),
+                failed: false,
+            };
+            history.tell(turn, Message { results: vec![result], ..Message::user("") });
+        }
+        history
+    }
+
+    #[test]
+    fn what_is_old_and_long_is_left_out_and_its_place_is_told() {
+        let mut history = long();
+        let before = history.size();
+        assert!(history.shorten() && !history.shorten());
+        assert!(history.size() < before * 2 / 3);
+        let messages = history.messages();
+        assert_eq!(messages[1].calls[0].input, json!({"path": "a", "content": "[left out: 1000 bytes]"}));
+        assert!(messages[2].results[0].text.starts_with("[left out: 2000 bytes that `write` brought"));
+        assert_eq!((messages[1].calls[0].id.as_str(), messages[1].content.as_str()), ("c1", "writing"));
+        assert_eq!(messages[messages.len() - KEPT..], long().messages()[messages.len() - KEPT..]);
+        assert_eq!(history.parts[2].message.results[0].text.len(), 2_000, "the transcript has all of it");
+    }
+
+    #[test]
+    fn a_saved_conversation_is_told_the_same_again() {
+        let blobs = MemoryBlobs::default();
+        let mut history = long();
+        history.shorten();
+        let key = Digest::of("k");
+        let state = || State {
+            key,
+            attempt: 2,
+            spent: Meter::new().with("usd", 0.5),
+            before: Meter::new(),
+            tree: Digest::of("t"),
+            repairs: 1,
+            model: 0,
+        };
+        let first = history.save(state(), &blobs).unwrap();
+        history.tell(7, Message::user("more"));
+        let cursor = history.save(state(), &blobs).unwrap();
+        assert_eq!(cursor["parts"].as_array().unwrap()[..13], first["parts"].as_array().unwrap()[..]);
+        let saved = Saved::read(Some(&cursor), &key).unwrap();
+        assert_eq!((saved.attempt, saved.spent.get("usd").to_bits()), (2, 0.5_f64.to_bits()));
+        let loaded = History::load(&saved, &blobs).unwrap();
+        assert_eq!(loaded.messages(), history.messages());
+        assert!(Saved::read(Some(&cursor), &Digest::of("other")).is_none());
+        assert!(Saved::read(Some(&Value::Null), &key).is_none());
+    }
+}

@@ -1,0 +1,457 @@
+//! Work done by a program of its own: it is started, heard and ended; what it costs is booked whatever becomes of it.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde_json::json;
+
+use super::goal::{Goal, Place, unfit};
+use super::report::{EndedBy, Ending, Out, with_remains};
+use super::talk::locked;
+use super::with::{UnknownCost, With, priced};
+use super::workspace::Workspace;
+use super::{Agent, lay_out};
+use crate::clients::agent::Bounded;
+use crate::clients::coder::{Coder, End, Heard, Limit, Wish};
+use crate::clients::process::{Bench, Ground, Piped, installed};
+use crate::clients::registry::Model;
+use crate::clients::service::ExecSpec;
+use crate::meter::Meter;
+use crate::tree::Tree;
+use crate::value::{Value, canonical};
+use crate::verb::{Class, Context, Failure, Output};
+
+/// How long a program that has told its end may take to end.
+const LINGER: Duration = Duration::from_secs(10);
+/// How much of the beginning and of the end of what it told is kept, in bytes.
+const HEAD: usize = 2 << 20;
+const TAIL: usize = 6 << 20;
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Where programs are found, and what they take for their home where no sandbox gives them another.
+#[derive(Clone, Debug, Default)]
+pub struct Programs {
+    /// This program's own file, which is started again to look after them.
+    pub own: PathBuf,
+    /// The search path.
+    pub path: String,
+    /// The user's home.
+    pub home: String,
+}
+
+/// A program at work.
+struct Work<'a> {
+    with: &'a With,
+    coder: Arc<Coder>,
+    goal: Goal,
+    /// For what it costs, where it does not say so itself.
+    model: Option<Arc<Model>>,
+    cx: &'a Context,
+    heard: Heard,
+    told: Bounded,
+}
+
+impl Agent {
+    /// Has the program work that `with` names.
+    pub(super) async fn employ(&self, with: &With, name: &str, cx: &Context) -> Result<Output<Out>, Failure> {
+        let coder = self.coders.find(name)?;
+        if !self.models.asks() {
+            return Err(Failure::permanent(format!("what the agent `{name}` does is on no tape"))
+                .hint("replay with an agent that is a model, or run this step without --replay"));
+        }
+        let mut work = Work {
+            with,
+            goal: Goal::new(with.result.as_deref(), cx.schema.clone())?,
+            model: self.priced_model(with, &coder)?,
+            coder,
+            cx,
+            heard: Heard::default(),
+            told: Bounded::new(HEAD, TAIL),
+        };
+        let begun = match &with.tree {
+            Some(tree) => Tree::load(&*cx.blobs, &tree.tree)?,
+            None => Tree::new(),
+        };
+        let bench = self.runtimes.bench(&cx.run, with.sandbox)?;
+        if !with.sandbox && !self.runtimes.allows_host() {
+            return Err(Failure::permanent(format!("the agent `{name}` is not to run without a sandbox"))
+                .hint("allow it with --allow-host, or leave `sandbox` as it is"));
+        }
+        lay_out(&begun, &bench, cx).await?;
+        let workspace = Arc::new(Mutex::new(Workspace::new(&bench, &with.ignore)?));
+        let by = work.run(&bench, &self.programs).await;
+        work.settle(by, &begun, &workspace).await
+    }
+
+    /// The model that a program uses, for its price. A program whose cost nobody would know is not started.
+    fn priced_model(&self, with: &With, coder: &Coder) -> Result<Option<Arc<Model>>, Failure> {
+        let name = with.model.as_ref().and_then(|names| names.list().first());
+        let full = name.map(|name| match &coder.provider {
+            Some(provider) if !name.contains('/') => format!("{provider}/{name}"),
+            _ => name.clone(),
+        });
+        let model = full.as_ref().and_then(|full| self.models.find(full).ok());
+        if coder.tells_cost() || with.unknown_cost == UnknownCost::Count {
+            return Ok(model);
+        }
+        match (&full, &model) {
+            (Some(name), Some(model)) => priced(name, model)?,
+            _ => {
+                return Err(Failure::permanent(format!(
+                    "nobody knows what the agent `{}` will cost",
+                    coder.name
+                ))
+                .hint(
+                    "name its `model`, so that the registry has the price, or set unknown_cost = \"count\"",
+                ));
+            }
+        }
+        Ok(model)
+    }
+}
+
+impl Work<'_> {
+    /// Starts the program and hears it to its end.
+    async fn run(&mut self, bench: &Bench, programs: &Programs) -> Result<EndedBy, Failure> {
+        let asked = self.coder.clone();
+        let argv0 = asked.program();
+        let (found, dirs) = installed(argv0, &programs.path).ok_or_else(|| {
+            Failure::permanent(format!(
+                "the agent `{}` is not installed: there is no `{argv0}` on PATH",
+                asked.name
+            ))
+            .hint(format!(
+                "install it, or say where it is: [agents.{}] argv = [\"/path/to/it\", …]",
+                asked.name
+            ))
+        })?;
+        let mut readable = dirs;
+        readable.push("/etc/resolv.conf".into());
+        readable.extend(asked.readable.iter().map(|dir| match dir.strip_prefix("~/") {
+            Some(rest) => PathBuf::from(&programs.home).join(rest),
+            None => PathBuf::from(dir),
+        }));
+        let ground = if self.with.sandbox { Ground::Sandbox(&readable) } else { Ground::Host };
+        let (_, aside) = bench.aside(&ground);
+        let launch = asked.launch(&self.wish(aside.display().to_string()), &*self.cx.secrets)?;
+        for (name, text) in &launch.files {
+            bench.put_aside(name, text)?;
+        }
+        let home = if self.with.sandbox {
+            asked.home.iter().try_for_each(|(name, text)| bench.put_aside(&format!("home/{name}"), text))?;
+            bench.put_aside("home/.keep", "")?;
+            aside.join("home").display().to_string()
+        } else {
+            programs.home.clone()
+        };
+        let mut argv = launch.argv;
+        argv[0] = found.display().to_string();
+        let path = if self.with.sandbox {
+            let own = found.parent().map(|dir| format!(":{}", dir.display())).unwrap_or_default();
+            format!("{PATH}{own}")
+        } else {
+            programs.path.clone()
+        };
+        let beneath =
+            [("PATH", path), ("HOME", home), ("LANG", "C.UTF-8".to_owned()), ("CI", "true".to_owned())];
+        let mut env: IndexMap<String, String> = beneath.map(|(name, value)| (name.to_owned(), value)).into();
+        env.extend(launch.env);
+        let spec = ExecSpec {
+            argv,
+            env,
+            cwd: Some(bench.seen(&ground)),
+            stdin: launch.stdin.into_bytes(),
+            ..ExecSpec::default()
+        };
+        self.cx.progress.line(format!("starting the agent `{}`", asked.name));
+        let piped = bench.launch(&spec, &ground, &programs.own).await?;
+        self.hear(piped).await
+    }
+
+    /// What the program is asked.
+    fn wish(&self, files: String) -> Wish {
+        let with = self.with;
+        let mut prompt = with.prompt.clone();
+        let words = match (&self.goal.place, &self.goal.schema) {
+            (Place::File(..), _) => self.goal.words(),
+            (Place::Call, Some(schema)) if !self.coder.takes_schema() => Some(format!(
+                "When everything is done, end with one JSON value and nothing else: no prose, no code fence. It has to \
+                 fit this JSON Schema:\n{}",
+                canonical(schema.source())
+            )),
+            _ => None,
+        };
+        if let Some(words) = words {
+            prompt = format!("{prompt}\n\n{words}");
+        }
+        let schema = matches!(self.goal.place, Place::Call).then_some(self.goal.schema.as_ref()).flatten();
+        Wish {
+            prompt,
+            system: with.system.clone().filter(|text| !text.trim().is_empty()),
+            model: with.model.as_ref().and_then(|names| names.list().first()).cloned(),
+            turns: with.turns,
+            usd: with.usd,
+            schema: schema.map(|schema| canonical(schema.source())),
+            files,
+            logged_in: !with.sandbox,
+        }
+    }
+
+    /// Hears the program until it ends or a limit is reached; then nothing of it is left.
+    async fn hear(&mut self, mut piped: Piped) -> Result<EndedBy, Failure> {
+        let clock = self.cx.clock.clone();
+        let mut wall = clock.sleep(self.with.wall.0);
+        let mut silence = clock.sleep(self.with.idle.0);
+        let mut linger = None;
+        let ended = loop {
+            let lingering = async {
+                match &mut linger {
+                    Some(pause) => pause.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.cx.cancel.cancelled() => break Err(Failure::cancelled()),
+                line = piped.line() => match line {
+                    Ok(Some(line)) => if self.take(&line) {
+                        self.book().await?;
+                    },
+                    _ => break Ok(None),
+                },
+                () = lingering => {
+                    self.cx.progress.line("the agent told its end and did not end: it is ended");
+                    break Ok(Some(EndedBy::Done));
+                }
+                () = &mut wall => break Ok(Some(EndedBy::Wall)),
+                () = &mut silence => break Ok(Some(EndedBy::Idle)),
+            }
+            silence = clock.sleep(self.with.idle.0);
+            if self.heard.end.is_some() && linger.is_none() {
+                linger = Some(clock.sleep(LINGER));
+            }
+            if let Some(by) = self.limit() {
+                break Ok(Some(by));
+            }
+        };
+        // Its output has ended; it may still be at work, for no longer than it may linger.
+        let over = match (&ended, self.heard.end) {
+            (Ok(None), _) => tokio::select! {
+                code = piped.ended() => Some(code),
+                () = clock.sleep(LINGER) => None,
+                () = self.cx.cancel.cancelled() => None,
+            },
+            _ => None,
+        };
+        let code = piped.stop().await;
+        while let Some(line) = piped.last_line().await {
+            let _ = self.take(&line);
+        }
+        let errors = piped.errors().await;
+        match ended? {
+            Some(EndedBy::Done) => self.judge(None, &errors),
+            Some(by) => Ok(by),
+            None => self.judge(over.unwrap_or(code), &errors),
+        }
+    }
+
+    /// Takes in a line; whether it tells of another answer.
+    fn take(&mut self, line: &[u8]) -> bool {
+        self.told.push(&[line, b"\n"].concat());
+        let before = self.heard.turns();
+        self.heard.take(line, &self.coder);
+        let more = self.heard.turns() > before || self.heard.end.is_some();
+        if more && self.heard.end.is_none() {
+            self.cx.progress.line(format!("turn {}", self.heard.turns()));
+        }
+        more
+    }
+
+    /// Tells what it has cost so far, in case that this process does not live to say so at its end.
+    async fn book(&self) -> Result<(), Failure> {
+        // What it has told is taken for all of it.
+        let told = json!({ "attempt": self.cx.attempt, "spent": self.spent(), "kept": true });
+        self.cx.cursors.save(told).await
+    }
+
+    /// The limit that it is past, as far as it has told: some programs have none of their own.
+    fn limit(&self) -> Option<EndedBy> {
+        let spent = self.spent();
+        let tokens = spent.get("tokens_in") + spent.get("tokens_out");
+        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 tokens")]
+        let past = |most: u64| tokens >= most as f64;
+        if self.heard.end.is_some() {
+            None
+        } else if self.heard.turns() > u64::from(self.with.turns) {
+            Some(EndedBy::Turns)
+        } else if spent.get("usd") >= self.with.usd {
+            Some(EndedBy::Usd)
+        } else if self.with.tokens.is_some_and(past) {
+            Some(EndedBy::Tokens)
+        } else {
+            None
+        }
+    }
+
+    /// How it ended, by its own word; a program that ends without one failed.
+    fn judge(&self, code: Option<i32>, errors: &str) -> Result<EndedBy, Failure> {
+        let name = &self.coder.name;
+        let said = |text: &str| -> String { self.cx.secrets.redact(text).chars().take(400).collect() };
+        match (self.heard.end, self.heard.limit) {
+            (_, Some(Limit::Turns)) => Ok(EndedBy::Turns),
+            (_, Some(Limit::Usd)) => Ok(EndedBy::Usd),
+            (Some(End::Done), None) => {
+                if code.is_some_and(|code| code != 0) {
+                    self.cx.progress.line(format!(
+                        "the agent `{name}` was done, and then ended with exit code {}",
+                        code.unwrap_or(0)
+                    ));
+                }
+                Ok(EndedBy::Done)
+            }
+            (Some(End::Failed), None) => Err(classed(
+                &self.heard.error,
+                format!("the agent `{name}` failed: {}", said(&self.heard.error)),
+            )),
+            (None, None) => {
+                let code = code.map_or_else(|| "no exit code".to_owned(), |code| format!("exit code {code}"));
+                let last = errors.lines().last().unwrap_or_default();
+                let message = format!(
+                    "the agent `{name}` ended with {code} and without a word about it: {}",
+                    said(last)
+                );
+                let failure = classed(errors, message);
+                // One that never said a thing was told something wrong.
+                let class = if self.heard.events == 0 && failure.class == Class::Transient {
+                    Class::Permanent
+                } else {
+                    failure.class
+                };
+                Err(Failure { class, ..failure }.detail(json!({ "stderr": said(errors) })))
+            }
+        }
+    }
+
+    /// What it cost, as far as it has told.
+    fn spent(&self) -> Meter {
+        let usage = self.heard.usage();
+        let turns = self.heard.turns();
+        let mut meter = Meter::new();
+        if turns == 0 && usage.tokens_in + usage.tokens_out == 0 && self.heard.usd.is_none() {
+            return meter;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 tokens")]
+        let mut add = |unit: &str, n: u64| meter.add(unit, n as f64);
+        add("calls", turns.max(1));
+        add("tokens_in", usage.tokens_in);
+        add("tokens_out", usage.tokens_out);
+        if usage.cache_read > 0 {
+            add("tokens_cached", usage.cache_read);
+        }
+        let price = self.model.as_ref().and_then(|model| model.price);
+        if let Some(usd) = self.heard.usd.or_else(|| price.map(|price| price.of(&usage))) {
+            meter.add("usd", usd);
+        }
+        let to = self.model.as_ref().map_or_else(|| self.coder.name.clone(), |model| model.full_name());
+        meter.paid(&to, self.with.role.as_deref().unwrap_or_default())
+    }
+
+    /// The output, or the failure, with what it cost in either case.
+    async fn settle(
+        self,
+        by: Result<EndedBy, Failure>,
+        begun: &Tree,
+        workspace: &Arc<Mutex<Workspace>>,
+    ) -> Result<Output<Out>, Failure> {
+        let spent = self.spent();
+        let transcript = self.cx.secrets.redact(&String::from_utf8_lossy(&self.told.all().bytes));
+        let by = match by {
+            Ok(by) => by,
+            Err(failure) => {
+                let kept = self.cx.blobs.put(transcript.as_bytes()).ok().map(|blob| blob.digest);
+                let remains = json!({"turns": self.heard.turns(), "transcript": kept});
+                return Err(with_remains(failure, remains, spent));
+            }
+        };
+        let (taken, blobs) = (workspace.clone(), self.cx.blobs.clone());
+        let left = tokio::task::spawn_blocking(move || locked(&taken).snapshot(&*blobs)).await;
+        let left = left.map_err(|e| Failure::new(Class::Bug, format!("the files cannot be kept: {e}")));
+        let left = left.and_then(|left| left).map_err(|failure| failure.spent(spent.clone()))?;
+        let result = match self.result(workspace) {
+            Ok(result) => result,
+            Err(violations) if by == EndedBy::Done => {
+                let answer = self.heard.result.clone().unwrap_or_else(|| json!(self.heard.text));
+                return Err(unfit(&violations, &answer).spent(spent));
+            }
+            Err(_) => None,
+        };
+        let result = result.map(|value| hushed(value, self.cx));
+        let ending = Ending {
+            begun,
+            left,
+            by,
+            result,
+            wants: !matches!(self.goal.place, Place::Nowhere),
+            text: self.cx.secrets.redact(&self.heard.text),
+            turns: u32::try_from(self.heard.turns()).unwrap_or(u32::MAX),
+            model: self.coder.name.clone(),
+            spent: spent.plain(),
+            transcript,
+        };
+        match ending.settle(self.cx) {
+            Ok(value) => Ok(Output { value, spent }),
+            Err(failure) => Err(failure.spent(spent)),
+        }
+    }
+
+    /// The result: from its file, from its last event, or from last words that are JSON and nothing else.
+    fn result(&self, workspace: &Mutex<Workspace>) -> Result<Option<Value>, Vec<String>> {
+        match &self.goal.place {
+            Place::Nowhere => Ok(None),
+            Place::File(path, json) => {
+                let bytes = locked(workspace).within.read(path, super::tools::LARGEST);
+                let bytes = bytes.map_err(|e| vec![format!("`{path}`: {e}")])?;
+                self.goal.written(path, *json, &bytes).map(Some)
+            }
+            Place::Call => {
+                let value = match &self.heard.result {
+                    Some(value) => value.clone(),
+                    None => serde_json::from_str(self.heard.text.trim())
+                        .map_err(|e| vec![format!("its last words are no JSON: {e}")])?,
+                };
+                self.goal.fitting(value).map(Some)
+            }
+        }
+    }
+}
+
+/// `value` without secrets: a program has its key, and may repeat it.
+fn hushed(value: Value, cx: &Context) -> Value {
+    let text = value.to_string();
+    let hushed = cx.secrets.redact(&text);
+    if hushed == text { value } else { serde_json::from_str(&hushed).unwrap_or_default() }
+}
+
+/// A failure whose class is told by the words of a vendor.
+fn classed(words: &str, message: String) -> Failure {
+    let lower = words.to_lowercase();
+    let has = |list: &[&str]| list.iter().any(|word| lower.contains(word));
+    if has(&[
+        "api key",
+        "api_key",
+        "unauthorized",
+        "authentication",
+        "not logged in",
+        "credit balance",
+        "/login",
+        "401",
+    ]) {
+        Failure::new(Class::Auth, message).hint("check the key that the agent gets, and its account")
+    } else if has(&["rate limit", "rate_limit", "too many requests", "429", "usage limit", "quota"]) {
+        Failure::new(Class::RateLimited, message)
+    } else {
+        Failure::transient(message)
+    }
+}

@@ -1,0 +1,56 @@
+//! Looking for a regular expression in files.
+
+use globset::Glob;
+use regex::Regex;
+use serde::Deserialize;
+
+use super::tools::{LARGEST, prefix};
+use super::workspace::Workspace;
+
+/// Most places that are shown, and most letters of a line.
+const PLACES: usize = 100;
+const WIDTH: usize = 240;
+
+/// What to look for, and where.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Search {
+    pattern: String,
+    #[serde(default)]
+    path: String,
+    glob: Option<String>,
+}
+
+/// Every line that has it, as `path:line: text`.
+pub(super) fn search(search: &Search, workspace: &Workspace) -> Result<String, String> {
+    let pattern = Regex::new(&search.pattern).map_err(|e| format!("the pattern is wrong: {e}"))?;
+    let glob = search.glob.as_ref().map(|glob| {
+        let anywhere = if glob.contains('/') { glob.clone() } else { format!("**/{glob}") };
+        Glob::new(&anywhere).map(|glob| glob.compile_matcher()).map_err(|e| format!("the glob is wrong: {e}"))
+    });
+    let glob = glob.transpose()?;
+    // A file may be named as well as a directory.
+    let below = prefix(&search.path)?;
+    let listing = workspace.within.list(&|_| false).map_err(|e| e.to_string())?;
+    let wanted = listing.files.iter().filter(|file| {
+        (file.path.starts_with(&below) || below.strip_suffix('/') == Some(&file.path))
+            && glob.as_ref().is_none_or(|glob| glob.is_match(&file.path))
+    });
+    let (mut lines, mut more) = (Vec::new(), 0);
+    for file in wanted {
+        let Ok(bytes) = workspace.within.read(&file.path, LARGEST) else { continue };
+        let Ok(text) = std::str::from_utf8(&bytes) else { continue };
+        for (n, line) in text.lines().enumerate().filter(|(_, line)| pattern.is_match(line)) {
+            if lines.len() < PLACES {
+                let shown: String = line.chars().take(WIDTH).collect();
+                lines.push(format!("{}:{}: {shown}", file.path, n + 1));
+            } else {
+                more += 1;
+            }
+        }
+    }
+    if more > 0 {
+        lines.push(format!("[… {more} more lines]"));
+    }
+    Ok(if lines.is_empty() { "[nothing]".to_owned() } else { lines.join("\n") })
+}

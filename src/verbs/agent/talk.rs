@@ -1,0 +1,486 @@
+//! The loop: a model is asked, does what it asks for through the tools, and is told what came of it, until it is done.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::json;
+
+use super::goal::{FINISH, Place, unfit};
+use super::history::{History, Part, Saved, State};
+use super::report::EndedBy;
+use super::tools::Tools;
+use super::watch::Pulse;
+use super::with::Job;
+use super::workspace::{Snapshot, Workspace};
+use crate::clients::llm::{
+    Answer, Asking, Message, Models, Request, Role, Stop, Tool, ToolCall, ToolResult, Usage, left_out,
+};
+use crate::clients::registry::Model;
+use crate::meter::Meter;
+use crate::tree::Tree;
+use crate::value::{Value, canonical};
+use crate::verb::{Class, Context, Failure, Note, Purse};
+
+/// The context of a model of which nobody knows it, in tokens.
+const CONTEXT: u64 = 32_768;
+/// An answer that may not have so many tokens is not asked for.
+const LEAST: u64 = 256;
+
+/// How a conversation ended.
+pub(super) struct End {
+    pub(super) by: EndedBy,
+    pub(super) result: Option<Value>,
+}
+
+/// A conversation while it goes on. A future of [`Talk::go`] may be dropped at any time: what is here stays true.
+pub(super) struct Talk<'a> {
+    pub(super) job: &'a Job,
+    pub(super) models: &'a Models,
+    pub(super) cx: &'a Context,
+    pub(super) tools: Tools<'a>,
+    pub(super) pulse: &'a Pulse,
+    pub(super) history: History,
+    /// What this attempt cost, and what those before it did.
+    pub(super) spent: Meter,
+    before: Meter,
+    pub(super) turn: u32,
+    repairs: u32,
+    model: usize,
+    flight: Flight,
+    /// What is set aside for answers that are under way.
+    purse: Arc<Purse>,
+}
+
+/// An answer that is under way: how long its request is, and what has come in, in bytes.
+#[derive(Default)]
+struct Flight {
+    sent: usize,
+    heard: AtomicUsize,
+}
+
+impl<'a> Talk<'a> {
+    /// A conversation that begins, or goes on where `saved` was.
+    pub(super) fn new(
+        job: &'a Job,
+        models: &'a Models,
+        cx: &'a Context,
+        tools: Tools<'a>,
+        pulse: &'a Pulse,
+    ) -> Self {
+        let mut history = History::default();
+        history.tell(0, Message::user(&job.with.prompt));
+        let (spent, before) = (Meter::new(), Meter::new());
+        let (flight, purse) = (Flight::default(), Arc::new(Purse::new(cx)));
+        let (turn, repairs, model) = (0, 0, 0);
+        Self { job, models, cx, tools, pulse, history, spent, before, turn, repairs, model, flight, purse }
+    }
+
+    /// Goes on where `saved` was.
+    pub(super) fn take_up(&mut self, saved: &Saved) -> Result<(), Failure> {
+        self.history = History::load(saved, &*self.cx.blobs)?;
+        self.before = saved.before.clone();
+        self.before.absorb(&saved.spent);
+        self.turn = self.history.parts.last().map_or(0, |part| part.turn);
+        (self.repairs, self.model) = (saved.repairs, saved.model.min(self.job.models.len() - 1));
+        self.cx.progress.line(format!("going on after turn {}", self.turn));
+        Ok(())
+    }
+
+    /// The model that works.
+    pub(super) fn model(&self) -> (&'a str, &'a Arc<Model>) {
+        let (name, model) = &self.job.models[self.model];
+        (name, model)
+    }
+
+    /// Talks until the work is done or a limit is reached.
+    pub(super) async fn go(&mut self) -> Result<End, Failure> {
+        loop {
+            if let Some(end) = self.react().await? {
+                return Ok(end);
+            }
+            if let Some(by) = self.limit() {
+                return Ok(self.ended(by));
+            }
+            let Some(request) = self.request() else { return Ok(self.ended(EndedBy::Usd)) };
+            if !self.fits(&request) {
+                return Ok(self.ended(EndedBy::Context));
+            }
+            self.ask(request).await?;
+            self.save().await?;
+        }
+    }
+
+    /// Books what is known of an answer that was under way when the talk was broken off: it is paid for.
+    pub(super) fn broken_off(&mut self) {
+        let Flight { sent, heard } = std::mem::take(&mut self.flight);
+        let heard = heard.into_inner();
+        if heard > 0 {
+            let model = self.model().1;
+            let spent = self.paid(model, &model.meter(&Usage::estimate(sent, heard)));
+            self.spent.absorb_shares(&spent);
+        }
+    }
+
+    /// The end by a limit, with the result where it is there already.
+    pub(super) fn ended(&self, by: EndedBy) -> End {
+        let result = match &self.job.goal.place {
+            Place::File(path, json) => self.file(path, *json).ok(),
+            Place::Nowhere | Place::Call => None,
+        };
+        End { by, result }
+    }
+
+    /// All that the conversation cost, attempts before this one included.
+    pub(super) fn total(&self) -> Meter {
+        let mut total = self.before.clone();
+        total.absorb(&self.spent);
+        total
+    }
+
+    fn limit(&self) -> Option<EndedBy> {
+        let with = &self.job.with;
+        let total = self.total();
+        let tokens = total.get("tokens_in") + total.get("tokens_out");
+        if self.turn >= with.turns {
+            Some(EndedBy::Turns)
+        } else if total.get("usd") >= with.usd {
+            Some(EndedBy::Usd)
+        } else if with.tokens.is_some_and(|most| tokens >= count(most)) {
+            Some(EndedBy::Tokens)
+        } else {
+            None
+        }
+    }
+
+    /// What is asked next; nothing where an answer cannot be paid.
+    fn request(&mut self) -> Option<Request> {
+        let system = system(self.job);
+        let tools: Vec<Tool> =
+            self.job.with.tools.iter().map(|kind| kind.tool()).chain(self.job.goal.tool()).collect();
+        let most = self.most();
+        // Shortened all at once, not at every turn: a provider's cache holds what begins as before.
+        if tokens(self.history.size()) > most && self.history.shorten() {
+            self.cx
+                .progress
+                .line("the conversation is long: what tools brought at its beginning is left out");
+        }
+        let (name, model) = self.model();
+        let with = &self.job.with;
+        let mut request = Request {
+            model: name.to_owned(),
+            system: Some(system),
+            messages: self.history.messages(),
+            tools,
+            temperature: with.temperature,
+            max_tokens: with.max_tokens,
+            effort: with.effort,
+            seed: with.seed,
+            cache_prompt: true,
+            ..Request::default()
+        };
+        if let Some(affordable) = self.affordable(model, &request)
+            && affordable < model.limit(request.max_tokens)
+        {
+            request.max_tokens = Some(affordable).filter(|tokens| *tokens >= LEAST);
+            request.max_tokens?;
+        }
+        Some(request)
+    }
+
+    /// How long the conversation may grow, in tokens.
+    fn most(&self) -> u64 {
+        let (_, model) = self.model();
+        self.job.with.context.unwrap_or_else(|| model.context.unwrap_or(CONTEXT) / 4 * 3)
+    }
+
+    /// Whether the model can read `request` and still answer.
+    fn fits(&self, request: &Request) -> bool {
+        let (_, model) = self.model();
+        model.context.is_none_or(|context| tokens(request.size()) < context)
+    }
+
+    /// Most tokens of an answer that what is left of the dollars pays for; none where they are free.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "not negative, and cut off is right"
+    )]
+    fn affordable(&self, model: &Model, request: &Request) -> Option<u64> {
+        let price = model.price.filter(|price| price.output > 0.0)?;
+        let read = count(tokens(request.size())) * price.input.max(price.cache_write.unwrap_or(0.0));
+        let left = (self.job.with.usd - self.total().get("usd")) * 1e6 - read;
+        Some((left / price.output).max(0.0) as u64)
+    }
+
+    /// `spent`, which `model` got.
+    fn paid(&self, model: &Model, spent: &Meter) -> Meter {
+        spent.plain().paid(&model.full_name(), self.job.with.role.as_deref().unwrap_or_default())
+    }
+
+    /// Asks, and the next model where one cannot be reached.
+    async fn ask(&mut self, mut request: Request) -> Result<(), Failure> {
+        loop {
+            let (name, model) = self.model();
+            let elsewhere = self.model + 1 < self.job.models.len();
+            self.cx.progress.line(asking_line(self.turn + 1, &request, model));
+            let at = format!("{}@{}.{}", self.cx.address, self.cx.attempt, self.turn);
+            let idempotency_key = format!("{}-{}", self.cx.idempotency_key, self.turn);
+            self.flight = Flight { sent: request.size(), heard: AtomicUsize::new(0) };
+            let chunk = |text: &str| {
+                self.pulse.beat(self.cx.clock.now());
+                self.flight.heard.fetch_add(text.len().max(1), Ordering::Relaxed);
+                if !text.is_empty() {
+                    self.cx.progress.note(Note::Chunk { text: text.to_owned() });
+                }
+            };
+            let asking = Asking {
+                at: &at,
+                idempotency_key: &idempotency_key,
+                on_chunk: &chunk,
+                say: &|text| {
+                    self.pulse.beat(self.cx.clock.now());
+                    self.cx.progress.line(text);
+                },
+                elsewhere,
+                clock: &*self.cx.clock,
+                batch: None,
+            };
+            let most = model.bound(Some(request.size() as u64), request.max_tokens).unwrap_or_default();
+            let purse = self.purse.clone();
+            let covered = purse.cover(&self.paid(model, &most)).await?;
+            let asked = self.models.ask(&request, asking).await;
+            self.pulse.beat(self.cx.clock.now());
+            self.flight = Flight::default();
+            covered.settle(asked.as_ref().map_or_else(|failure| &failure.spent, |(_, spent)| spent));
+            match asked {
+                Ok((answer, spent)) => {
+                    self.spent.absorb_shares(&self.paid(model, &spent));
+                    self.turn += 1;
+                    self.cx.progress.line(format!(
+                        "turn {}: {}",
+                        self.turn,
+                        answer_line(&answer, model, &spent)
+                    ));
+                    self.history.parts.push(part(self.turn, &answer, spent));
+                    return Ok(());
+                }
+                Err(failure) => {
+                    if !failure.spent.is_empty() {
+                        self.spent.absorb_shares(&self.paid(model, &failure.spent));
+                    }
+                    if !elsewhere || !can_switch(&failure) {
+                        return Err(failure);
+                    }
+                    self.model += 1;
+                    let (next, _) = self.model();
+                    self.cx.progress.line(format!("{name} does not answer ({failure}): {next} goes on"));
+                    next.clone_into(&mut request.model);
+                }
+            }
+        }
+    }
+
+    /// Keeps everything up to the last answer: an attempt that is cut off now does not ask for it again.
+    async fn save(&mut self) -> Result<(), Failure> {
+        let snapshot = self.snapshot().await?;
+        let state = State {
+            key: self.job.key,
+            attempt: self.cx.attempt,
+            spent: self.spent.clone(),
+            before: self.before.clone(),
+            tree: snapshot.tree.save(&*self.cx.blobs)?.tree,
+            repairs: self.repairs,
+            model: self.model,
+        };
+        let cursor = self.history.save(state, &*self.cx.blobs)?;
+        self.cx.cursors.save(cursor).await
+    }
+
+    /// The files as they are now.
+    pub(super) async fn snapshot(&self) -> Result<Snapshot, Failure> {
+        let (workspace, blobs) = (self.tools.workspace.clone(), self.cx.blobs.clone());
+        let kept = tokio::task::spawn_blocking(move || locked(&workspace).snapshot(&*blobs));
+        kept.await.map_err(|e| Failure::new(Class::Bug, format!("the files cannot be kept: {e}")))?
+    }
+
+    /// Does what the last answer asks for; the end, where it is one.
+    async fn react(&mut self) -> Result<Option<End>, Failure> {
+        let Some(last) = self.history.parts.last().filter(|part| part.message.role == Role::Assistant) else {
+            return Ok(None);
+        };
+        let (stop, calls, text) = (last.stop, last.message.calls.clone(), last.message.content.clone());
+        match stop {
+            Some(Stop::Refusal | Stop::ContentFilter) => Err(refused(&text, self.model().0)),
+            _ if !calls.is_empty() => self.serve(&calls).await,
+            Some(Stop::Length) => {
+                self.tell("Your answer was cut off at the limit of tokens. Go on, in smaller pieces.");
+                Ok(None)
+            }
+            Some(Stop::Other) => {
+                self.tell(
+                    "Your answer could not be read to its end. Go on, with well-formed calls of tools.",
+                );
+                Ok(None)
+            }
+            _ => self.settle(),
+        }
+    }
+
+    fn tell(&mut self, text: impl Into<String>) {
+        self.history.tell(self.turn, Message::user(text));
+    }
+
+    /// Calls the tools one after the other; the end, where the last of them is a result that fits.
+    async fn serve(&mut self, calls: &[ToolCall]) -> Result<Option<End>, Failure> {
+        let mut results = Vec::new();
+        for call in calls {
+            let (text, failed) = if call.name == FINISH && self.job.goal.tool().is_some() {
+                match self.job.goal.called(&call.input) {
+                    Ok(value) => return Ok(Some(End { by: EndedBy::Done, result: Some(value) })),
+                    Err(violations) => (self.complain(&violations, &call.input)?, true),
+                }
+            } else {
+                self.pulse.busy(true, self.cx.clock.now());
+                let done = self.tools.call(call).await;
+                self.pulse.busy(false, self.cx.clock.now());
+                match done? {
+                    Ok(text) => (text, false),
+                    Err(text) => (text, true),
+                }
+            };
+            let how = if failed { "went wrong" } else { "done" };
+            self.cx.progress.line(format!("turn {}: {} {how}", self.turn, called(call)));
+            let text = self.cx.secrets.redact(if text.is_empty() { "[nothing]" } else { &text });
+            results.push(ToolResult { id: call.id.clone(), name: call.name.clone(), text, failed });
+        }
+        self.history.tell(self.turn, Message { results, ..Message::user("") });
+        Ok(None)
+    }
+
+    /// The model says that it is done: whether the result is there.
+    fn settle(&mut self) -> Result<Option<End>, Failure> {
+        let complaint = match &self.job.goal.place {
+            Place::Nowhere => return Ok(Some(End { by: EndedBy::Done, result: None })),
+            Place::Call => self.complain(&[format!("`{FINISH}` was not called")], &Value::Null)?,
+            Place::File(path, json) => match self.file(path, *json) {
+                Ok(value) => return Ok(Some(End { by: EndedBy::Done, result: Some(value) })),
+                Err(violations) => self.complain(&violations, &Value::Null)?,
+            },
+        };
+        self.tell(complaint);
+        Ok(None)
+    }
+
+    fn file(&self, path: &str, json: bool) -> Result<Value, Vec<String>> {
+        let bytes = locked(&self.tools.workspace).within.read(path, super::tools::LARGEST);
+        match bytes {
+            Ok(bytes) => self.job.goal.written(path, json, &bytes),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                Err(vec![format!("there is no file `{path}`")])
+            }
+            Err(e) => Err(vec![format!("`{path}`: {e}")]),
+        }
+    }
+
+    /// What the model is told of a result that does not fit, as long as it may mend it.
+    fn complain(&mut self, violations: &[String], answer: &Value) -> Result<String, Failure> {
+        if self.repairs >= self.job.with.repairs {
+            return Err(unfit(violations, answer));
+        }
+        self.repairs += 1;
+        self.cx.progress.line(format!("turn {}: the result does not fit: {}", self.turn, violations[0]));
+        let how = self.job.goal.words().unwrap_or_default();
+        Ok(format!("The result does not fit:\n- {}\nMend it. {how}", violations.join("\n- ")))
+    }
+}
+
+/// The workspace, whatever became of who had it before.
+pub(super) fn locked(workspace: &Mutex<Workspace>) -> std::sync::MutexGuard<'_, Workspace> {
+    workspace.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The tree that an attempt begins with: the one that was saved, or that of the input.
+pub(super) fn first_tree(job: &Job, saved: Option<&Saved>, cx: &Context) -> Result<(Tree, Tree), Failure> {
+    let given = match &job.with.tree {
+        Some(tree) => Tree::load(&*cx.blobs, &tree.tree)?,
+        None => Tree::new(),
+    };
+    let now = saved.map(|saved| Tree::load(&*cx.blobs, &saved.tree)).transpose()?;
+    Ok((now.unwrap_or_else(|| given.clone()), given))
+}
+
+/// The input of calls in the order in which it is kept: what is told later is the same then, whoever tells it.
+fn part(turn: u32, answer: &Answer, spent: Meter) -> Part {
+    let ordered = |call: &ToolCall| {
+        let input = serde_json::from_str(&canonical(&call.input)).unwrap_or_else(|_| call.input.clone());
+        ToolCall { input, ..call.clone() }
+    };
+    let calls = answer.calls.iter().map(ordered).collect();
+    let message = Message { calls, ..Message::assistant(&answer.text) };
+    let model = format!("{}/{}", answer.provider, answer.model);
+    Part { turn, message, stop: Some(answer.stop), model: Some(model), spent }
+}
+
+fn system(job: &Job) -> String {
+    let mut parts = vec![
+        "You work in a directory of files, through tools. Paths are relative to it. Look before you change, change no \
+         more than is asked for, and see for yourself that what you did works. Nobody reads along or answers: decide \
+         by yourself what is left open, and stop when everything is done."
+            .to_owned(),
+    ];
+    parts.extend(job.goal.words());
+    parts.extend(job.with.system.clone().filter(|text| !text.trim().is_empty()));
+    parts.join("\n\n")
+}
+
+fn tokens(bytes: usize) -> u64 {
+    Usage::estimate(bytes, 0).tokens_in
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 tokens")]
+fn count(tokens: u64) -> f64 {
+    tokens as f64
+}
+
+/// Whether another model could do better: this one is down, or cannot be paid, or asks for more than a minute of
+/// patience, or takes no tools, or has no recorded answer.
+fn can_switch(failure: &Failure) -> bool {
+    const MINUTE: u64 = 60_000;
+    match failure.class {
+        Class::Transient | Class::Auth => true,
+        Class::RateLimited => failure.retry_after_ms.is_some_and(|wait| wait > MINUTE),
+        _ => failure.detail["miss"] == true || failure.detail["lacks"].is_array(),
+    }
+}
+
+fn refused(text: &str, model: &str) -> Failure {
+    let shown: String = text.chars().take(4_000).collect();
+    Failure::new(Class::Refused, format!("{model}: the model declined to go on"))
+        .hint("reword the prompt, or name another model")
+        .detail(json!({ "answer": shown }))
+}
+
+fn asking_line(turn: u32, request: &Request, model: &Model) -> String {
+    let dropped: Vec<_> = left_out(request, model).into_iter().filter(|what| *what != "cache mark").collect();
+    let left =
+        if dropped.is_empty() { String::new() } else { format!("; it takes no {}", dropped.join(", no ")) };
+    let (messages, bytes) = (request.messages.len(), request.size());
+    format!("turn {turn}: asking {}: {messages} messages, {bytes} bytes{left}", model.full_name())
+}
+
+fn answer_line(answer: &Answer, model: &Model, spent: &Meter) -> String {
+    let usage = &answer.usage;
+    let cost = match model.price {
+        Some(_) => format!("${:.4}", spent.get("usd")),
+        None => "price unknown".to_owned(),
+    };
+    format!("{} tokens in ({} cached), {} out, {cost}", usage.tokens_in, usage.cache_read, usage.tokens_out)
+}
+
+/// A call in a few words.
+fn called(call: &ToolCall) -> String {
+    let about =
+        ["path", "pattern", "command"].iter().find_map(|key| call.input[*key].as_str()).unwrap_or_default();
+    let about: String = about.chars().take(80).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    format!("{} {about}", call.name).trim_end().to_owned()
+}

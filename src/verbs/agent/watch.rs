@@ -1,0 +1,78 @@
+//! Whether somebody is still at work.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::clock::{Clock, Millis, millis};
+
+/// When somebody was last heard of.
+pub(super) struct Pulse {
+    heard: AtomicU64,
+    busy: AtomicBool,
+}
+
+impl Pulse {
+    /// Heard of now.
+    pub(super) fn new(now: Millis) -> Self {
+        Self { heard: AtomicU64::new(now), busy: AtomicBool::new(false) }
+    }
+
+    /// Heard of at `now`.
+    pub(super) fn beat(&self, now: Millis) {
+        self.heard.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// Whether what is under way has a limit of its own: then nobody is missed.
+    pub(super) fn busy(&self, busy: bool, now: Millis) {
+        self.busy.store(busy, Ordering::Relaxed);
+        self.beat(now);
+    }
+
+    /// Resolves when nobody was heard of for `span`.
+    pub(super) async fn stopped(&self, clock: &dyn Clock, span: Duration) {
+        loop {
+            let silence = clock.now().saturating_sub(self.heard.load(Ordering::Relaxed));
+            let left = match millis(span).saturating_sub(silence) {
+                _ if self.busy.load(Ordering::Relaxed) => millis(span),
+                0 => return,
+                left => left,
+            };
+            clock.sleep(Duration::from_millis(left)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::clock::ManualClock;
+
+    #[tokio::test]
+    async fn silence_counts_from_the_last_beat_and_not_while_busy() {
+        let clock = ManualClock::at(1_000);
+        let pulse = Arc::new(Pulse::new(clock.now()));
+        let (watched, ticking) = (pulse.clone(), clock.clone());
+        let mut stopped =
+            tokio::spawn(async move { watched.stopped(&ticking, Duration::from_secs(5)).await });
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+            clock.advance(Duration::from_secs(4));
+            pulse.beat(clock.now());
+        }
+        pulse.busy(true, clock.now());
+        tokio::task::yield_now().await;
+        clock.advance(Duration::from_secs(60));
+        tokio::task::yield_now().await;
+        assert!((&mut stopped).now_or_never().is_none());
+        pulse.busy(false, clock.now());
+        while (&mut stopped).now_or_never().is_none() {
+            tokio::task::yield_now().await;
+            clock.advance_to_next();
+        }
+        assert_eq!(clock.now(), 1_000 + 12_000 + 60_000 + 5_000);
+    }
+}

@@ -1,0 +1,119 @@
+//! The files that an agent works on.
+
+use std::collections::{BTreeMap, HashMap};
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::clients::process::{Bench, Entry, Stamp, WORK, Within};
+use crate::tree::{Tree, TreeFile, check_path};
+use crate::verb::{Blobs, Failure};
+
+/// Most bytes that all files together may have.
+const LARGEST: u64 = 512 << 20;
+
+/// What an agent did to a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Touched {
+    /// Its path.
+    pub path: String,
+    /// `added`, `changed` or `deleted`.
+    pub op: &'static str,
+}
+
+/// The files of a bench, as the tools see them. Calls may block for the disk.
+pub(super) struct Workspace {
+    pub(super) within: Within,
+    ignore: GlobSet,
+    /// What was read of files that nobody has written to since.
+    known: HashMap<String, (Stamp, TreeFile)>,
+}
+
+/// The files at one moment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Snapshot {
+    pub(super) tree: Tree,
+    /// What no tree can hold.
+    pub(super) left_out: Vec<String>,
+}
+
+impl Workspace {
+    /// The files of `bench`, of which those that `ignore` names are not brought back.
+    pub(super) fn new(bench: &Bench, ignore: &[String]) -> Result<Self, Failure> {
+        let within = Within::open(&bench.workspace(), bench.owner()).map_err(|e| ours(&e))?;
+        Ok(Self { within, ignore: globs(ignore)?, known: HashMap::new() })
+    }
+
+    /// Keeps all files.
+    pub(super) fn snapshot(&mut self, blobs: &dyn Blobs) -> Result<Snapshot, Failure> {
+        let listing = self.within.list(&|path| self.ignore.is_match(path)).map_err(|e| grown(&e))?;
+        let size: u64 = listing.files.iter().map(|file| file.size).sum();
+        if size > LARGEST {
+            return Err(grown(&std::io::Error::other(format!("{size} bytes, more than {LARGEST}"))));
+        }
+        let mut left_out = listing.left_out;
+        let mut files = BTreeMap::new();
+        let mut known = HashMap::new();
+        for entry in listing.files {
+            let Some(file) = self.file(&entry, blobs)? else {
+                left_out.push(entry.path);
+                continue;
+            };
+            known.insert(entry.path.clone(), (entry.stamp, file));
+            files.insert(entry.path, file);
+        }
+        self.known = known;
+        Ok(Snapshot { tree: Tree { files }, left_out })
+    }
+
+    /// A file, kept; nothing where it is gone or was replaced since it was listed.
+    fn file(&self, entry: &Entry, blobs: &dyn Blobs) -> Result<Option<TreeFile>, Failure> {
+        match self.known.get(&entry.path) {
+            Some((seen, file)) if *seen == entry.stamp => return Ok(Some(*file)),
+            _ => {}
+        }
+        let Ok(bytes) = self.within.read(&entry.path, LARGEST) else { return Ok(None) };
+        let executable = entry.executable || bytes.starts_with(b"#!");
+        Ok(Some(TreeFile { blob: blobs.put(&bytes)?, executable }))
+    }
+}
+
+fn ours(e: &std::io::Error) -> Failure {
+    Failure::transient(format!("the workspace cannot be used: {e}"))
+}
+
+fn grown(e: &std::io::Error) -> Failure {
+    Failure::permanent(format!("the workspace cannot be kept: {e}"))
+        .hint("name what need not be brought back under `ignore`, e.g. [\"target\", \"node_modules\"]")
+}
+
+/// Globs; one without `/` is matched against names.
+pub(super) fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        let anywhere = if pattern.contains('/') { pattern.clone() } else { format!("**/{pattern}") };
+        let wrong =
+            |e: globset::Error| Failure::permanent(format!("the glob {pattern:?} is wrong: {}", e.kind()));
+        set.add(Glob::new(&anywhere).map_err(wrong)?);
+    }
+    set.build().map_err(|e| Failure::permanent(format!("the globs are wrong: {e}")))
+}
+
+/// `path` as a model writes it, in the one form that files have: it may have seen the directory's own name.
+pub(super) fn local(path: &str) -> Result<String, String> {
+    let inside = path.strip_prefix(WORK).and_then(|rest| rest.strip_prefix('/')).unwrap_or(path);
+    check_path(inside).map_err(|why| format!("{path:?} is no path here: {why}"))
+}
+
+/// What became of `from`.
+pub(super) fn touched(from: &Tree, to: &Tree) -> Vec<Touched> {
+    let op = |path: &String| match (from.files.get(path), to.files.get(path)) {
+        (None, Some(_)) => Some("added"),
+        (Some(_), None) => Some("deleted"),
+        (old, new) if old != new => Some("changed"),
+        _ => None,
+    };
+    let paths: std::collections::BTreeSet<&String> = from.files.keys().chain(to.files.keys()).collect();
+    paths.into_iter().filter_map(|path| op(path).map(|op| Touched { path: path.clone(), op })).collect()
+}

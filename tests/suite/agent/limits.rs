@@ -1,0 +1,160 @@
+//! What ends an agent that does not end by itself.
+
+use std::sync::Arc;
+
+use atoll::clients::clock::SystemClock;
+use atoll::clients::llm::Mode;
+use atoll::verb::Class;
+use serde_json::{Value, json};
+
+use super::loops::{script, with};
+use super::{Step, number};
+use crate::llm::calls::act;
+use crate::llm::server::{Act, Server, openai, openai_open};
+
+fn list(times: usize) -> Vec<Act> {
+    script((0..times).map(|_| ("list", json!({}))))
+}
+
+fn write(path: &str) -> Vec<Act> {
+    script([("write", json!({"path": path, "content": "{\"n\": 4}"}))])
+}
+
+#[tokio::test]
+async fn turns_tokens_and_dollars_end_the_work() {
+    // Each answer uses 1,100 tokens and 0.00044 dollars.
+    for (more, word, calls) in [
+        (json!({"turns": 2}), "turns", 2),
+        (json!({"tokens": 2500}), "tokens", 3),
+        (json!({"usd": 0.0013, "max_tokens": 300}), "usd", 2),
+    ] {
+        let server = Server::start(list(9)).await;
+        let step = Step::new().wants(number());
+        let failure = step.run(&server.models(&Mode::Off), with("work", more)).await.unwrap_err();
+        assert_eq!((failure.class, &failure.detail["ended_by"]), (Class::Budget, &json!(word)), "{failure}");
+        assert_eq!(server.seen().len(), calls, "{word}");
+        assert_eq!(failure.detail["turns"], json!(calls), "{word}");
+        assert!(failure.detail["transcript"].is_string() && failure.detail["tree"].is_string());
+        assert!(failure.spent.get("usd") > 0.0004 && failure.spent.get("usd") <= 0.0014, "{word}");
+        step.leaves_nothing();
+    }
+}
+
+#[tokio::test]
+async fn no_answer_may_cost_more_than_what_is_left() {
+    let server = Server::start(list(2)).await;
+    let step = Step::new();
+    let failure = step
+        .run(&server.models(&Mode::Off), with("work", json!({"usd": 0.0018, "turns": 1})))
+        .await
+        .unwrap_err();
+    assert_eq!(failure.detail["ended_by"], "turns");
+    let most = server.body(0)["max_completion_tokens"].as_u64().unwrap();
+    assert!((256..1_125).contains(&most), "0.0018 $ pay for less than 1,125 tokens: {most}");
+}
+
+#[tokio::test]
+async fn what_is_there_at_a_limit_is_the_result() {
+    let acts = [write("r.json"), list(3)].concat();
+    let server = Server::start(acts.clone()).await;
+    let step = Step::new().wants(number());
+    let more = json!({"turns": 2, "result": "r.json"});
+    let output = step.run(&server.models(&Mode::Off), with("work", more)).await.unwrap();
+    assert_eq!((&output.value["n"], &output.value["agent"]["ended_by"]), (&json!(4), &json!("turns")));
+    // Without a result to bring, the files are what is wanted.
+    let server = Server::start(acts).await;
+    let step = Step::new();
+    let output = step.run(&server.models(&Mode::Off), with("work", json!({"turns": 2}))).await.unwrap();
+    assert_eq!(
+        (&output.value["ended_by"], step.text(&output.value, "r.json")),
+        (&json!("turns"), "{\"n\": 4}".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn silence_and_the_wall_end_the_work_with_what_it_cost() {
+    for (more, word) in [(json!({"idle": "700ms"}), "idle"), (json!({"wall": "2s"}), "wall")] {
+        for hang in [Act::Mute, Act::Hang("data: ".to_owned())] {
+            let server = Server::start(list(1).into_iter().chain([hang])).await;
+            let step = Step::at(Arc::new(SystemClock));
+            let failure = step.run(&server.models(&Mode::Off), with("work", more.clone())).await.unwrap_err();
+            assert_eq!(
+                (failure.class, &failure.detail["ended_by"]),
+                (Class::Timeout, &json!(word)),
+                "{failure}"
+            );
+            assert_eq!(failure.spent.get("calls").to_bits(), 1.0_f64.to_bits(), "{word}");
+            step.leaves_nothing();
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_came_of_an_answer_that_is_broken_off_is_paid() {
+    let begun = Act::Hang(openai_open(&"a long answer ".repeat(50)));
+    let server = Server::start([begun]).await;
+    let step = Step::at(Arc::new(SystemClock));
+    let failure =
+        step.run(&server.models(&Mode::Off), with("work", json!({"idle": "700ms"}))).await.unwrap_err();
+    assert_eq!(failure.detail["ended_by"], "idle");
+    assert!(failure.spent.get("tokens_out") > 190.0 && failure.spent.get("usd") > 0.0, "{:?}", failure.spent);
+}
+
+#[tokio::test]
+async fn a_stop_from_outside_leaves_nothing_behind() {
+    let server = Server::start(list(1).into_iter().chain([Act::Mute])).await;
+    let step = Step::new();
+    let models = server.models(&Mode::Off);
+    let cancel = step.cx.cancel.clone();
+    let watched = server.clone();
+    let stop = async move {
+        while watched.seen().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        cancel.cancel();
+    };
+    let (ended, ()) = tokio::join!(step.run(&models, with("work", json!({}))), stop);
+    let failure = ended.unwrap_err();
+    assert_eq!((failure.class, failure.spent.get("calls").to_bits()), (Class::Cancelled, 1.0_f64.to_bits()));
+    assert!(step.saved().last().is_some_and(Value::is_object), "what was said is kept for the next attempt");
+    step.leaves_nothing();
+}
+
+#[tokio::test]
+async fn a_long_conversation_is_shortened_and_still_told_in_order() {
+    let text: String = (0..400).map(|n| format!("a line with the number {n}\n")).collect::<Vec<_>>().concat();
+    let reads = script((0..8).map(|_| ("read", json!({"path": "long.txt"}))));
+    let server = Server::start(reads.into_iter().chain([Act::Stream(openai("done", "stop"))])).await;
+    let step = Step::new();
+    let more = json!({"tree": step.tree(&[("long.txt", &text)]), "context": 9_000});
+    let output = step.run(&server.models(&Mode::Off), with("read", more)).await.unwrap();
+    assert_eq!(output.value["ended_by"], "done");
+    let size = |i: usize| server.body(i).to_string().len();
+    assert!((0..9).all(|i| size(i) < 60_000), "{:?}", (0..9).map(size).collect::<Vec<_>>());
+    let last = server.body(8);
+    let messages = last["messages"].as_array().unwrap();
+    let told = messages.iter().filter(|message| message["role"] == "tool");
+    let left: Vec<bool> = told.map(|m| m["content"].as_str().unwrap().starts_with("[left out: ")).collect();
+    assert_eq!(left.len(), 8);
+    assert!(left[0] && !left[7] && left.is_sorted_by(|a, b| a >= b), "{left:?}");
+    assert!(step.said().contains("is left out"));
+    let whole = step.transcript(&output.value["transcript"]);
+    assert!(
+        whole.iter().filter(|line| line.contains("with the number 399")).count() == 8,
+        "the transcript has all"
+    );
+}
+
+#[tokio::test]
+async fn a_conversation_that_no_model_could_read_is_not_sent() {
+    let text = "x".repeat(40_000);
+    let reads =
+        [act("openai", "", &[("a", "read", "{\"path\": \"a\"}"), ("b", "read", "{\"path\": \"a\"}")])];
+    let server = Server::start(reads).await;
+    let step = Step::new();
+    let models = server.models_with("[models.\"local/tiny\"]\ncontext = 4096");
+    let more = json!({"model": "local/tiny", "tree": step.tree(&[("a", &text)])});
+    let failure = step.run(&models, with("read", more)).await.unwrap_err();
+    assert_eq!((failure.class, &failure.detail["ended_by"]), (Class::Permanent, &json!("context")));
+    assert_eq!(server.seen().len(), 1);
+}
