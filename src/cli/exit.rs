@@ -43,7 +43,7 @@ impl Exit {
         (Self::UNREACHED, "ended without reaching the goal: stalled, exhausted, below threshold, unclear"),
         (Self::BUDGET, "a budget is used up; resumable with a higher one"),
         (Self::BARRIER, "kept for information barriers, which stop no run yet"),
-        (Self::WAITING, "waits for an answer, or for credentials; resumable"),
+        (Self::WAITING, "waits for an answer, credentials, or a provider that is down; resumable"),
         (Self::CANCELLED, "stopped by Ctrl-C or a signal; resumable"),
         (Self::HELD, "another process works on the run: nothing was done"),
         (Self::BUG, "a fault of Atoll: please report it"),

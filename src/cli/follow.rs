@@ -41,16 +41,22 @@ enum Message {
 pub struct Follower {
     queue: SyncSender<Message>,
     thread: JoinHandle<Board>,
+    notes: bool,
 }
 
 /// A way to reach a [`Follower`] from elsewhere.
 #[derive(Clone)]
-pub struct Line(SyncSender<Message>);
+pub struct Line {
+    queue: SyncSender<Message>,
+    /// Whether anybody hears notes: where they are neither shown nor streamed, nobody is woken for them.
+    notes: bool,
+}
 
 impl Follower {
     /// Begins to follow.
     pub fn start(face: Face, clock: Arc<dyn Clock>, stream: Stream) -> Result<Self, Stop> {
         let (queue, messages) = sync_channel(QUEUE);
+        let notes = !face.quiet || !matches!(stream, Stream::Nowhere);
         let follow = move || {
             let mut following =
                 Following { face: progress(face), stream, board: Board::new(), hushed: false };
@@ -59,12 +65,12 @@ impl Follower {
         };
         let thread = std::thread::Builder::new().name("follower".to_owned()).spawn(follow);
         let thread = thread.map_err(|e| Stop::failed(format!("no thread for progress: {e}")))?;
-        Ok(Self { queue, thread })
+        Ok(Self { queue, thread, notes })
     }
 
     /// A way to reach it.
     pub fn line(&self) -> Line {
-        Line(self.queue.clone())
+        Line { queue: self.queue.clone(), notes: self.notes }
     }
 
     /// Takes in what is still queued, and ends.
@@ -79,10 +85,11 @@ impl Follower {
 impl Line {
     /// Passes on an event: facts wait for room in the queue, notes are lost where there is none.
     pub fn event(&self, event: &Event) {
-        let message = Message::Event(event.clone());
+        let message = || Message::Event(event.clone());
         match event {
-            Event::Fact { .. } | Event::Past { .. } => drop(self.0.send(message)),
-            Event::Note { .. } => match self.0.try_send(message) {
+            Event::Fact { .. } | Event::Past { .. } => drop(self.queue.send(message())),
+            Event::Note { .. } if !self.notes => {}
+            Event::Note { .. } => match self.queue.try_send(message()) {
                 Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
             },
         }
@@ -90,13 +97,13 @@ impl Line {
 
     /// Says something among the progress.
     pub fn say(&self, text: &str) {
-        let _ = self.0.send(Message::Say(text.to_owned()));
+        let _ = self.queue.send(Message::Say(text.to_owned()));
     }
 
     /// Stops drawing while somebody is asked, or goes on. What was said before is on the screen when this is done.
     pub async fn hush(&self, hushed: bool) {
         let (done, heard) = oneshot::channel();
-        let _ = self.0.send(Message::Hush(hushed, done));
+        let _ = self.queue.send(Message::Hush(hushed, done));
         // A follower that is gone draws nothing any more.
         let _ = heard.await;
     }

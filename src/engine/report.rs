@@ -109,7 +109,9 @@ impl Run {
             let message = failure.message.clone();
             return self.wait_for(now, spot, failure, Pause::Budget, message);
         }
-        let policy = &self.frame(spot.0).step(spot.1).retry;
+        let step = self.frame(spot.0).step(spot.1);
+        let policy = &step.retry;
+        let failure = Failure { outage: failure.outage && step.outage_pauses, ..failure };
         match retry::decide(policy, &tries, &failure, now, (self.seed, address.as_str())) {
             Verdict::Again { at, charged } => {
                 let fact = Fact::Faltered { failure, again_at: at, charged };

@@ -39,6 +39,8 @@ pub struct Step {
     pub idempotent: bool,
     /// What happens to an attempt that was under way at a crash.
     pub on_interrupt: Option<Text>,
+    /// What happens where the other side is down.
+    pub on_outage: Option<Text>,
     /// The keys that are no words of the header: one of them should be a verb.
     pub uses: Vec<Use>,
     /// The place of the key `steps`, where there is a body, and its steps.
@@ -67,7 +69,7 @@ pub struct Retry {
 
 impl Step {
     /// The words of a step's header.
-    pub const HEADER: [&'static str; 15] = [
+    pub const HEADER: [&'static str; 16] = [
         "when",
         "needs",
         "tolerates",
@@ -82,6 +84,7 @@ impl Step {
         "cache",
         "idempotent",
         "on_interrupt",
+        "on_outage",
         "steps",
     ];
 
@@ -111,6 +114,7 @@ impl Step {
             cache: fields.bool("cache").unwrap_or(false),
             idempotent: fields.bool("idempotent").unwrap_or(false),
             on_interrupt: fields.text("on_interrupt"),
+            on_outage: fields.text("on_outage"),
             uses: Vec::new(),
             body,
             id,

@@ -31,6 +31,7 @@ impl Resolver<'_, '_> {
         let budget = self.caps(&step.budget, false, &site, &mut sight);
         let used = self.verb(&mut step);
         let on_interrupt = self.on_interrupt(&step, used.as_ref());
+        let outage_pauses = self.outage_pauses(step.on_outage.as_ref());
         let body = step.body.take();
         let action = used.and_then(|used| self.action(used, body, &mut sight));
         let check = check.into_iter().collect::<Option<Vec<_>>>();
@@ -47,6 +48,7 @@ impl Resolver<'_, '_> {
             check: check?,
             cache: step.cache,
             on_interrupt,
+            outage_pauses,
             forbid: step.forbid.into_iter().map(|label| label.text).collect(),
             action: action?,
             span: step.id.span,
@@ -165,6 +167,18 @@ impl Resolver<'_, '_> {
         } else {
             OnInterrupt::Ask
         }
+    }
+
+    fn outage_pauses(&mut self, word: Option<&Text>) -> bool {
+        let Some(word) = word else { return true };
+        if !["pause", "fail"].contains(&word.text.as_str()) {
+            self.loader.found.push(
+                Diagnostic::new(Code::UnknownWord, format!("`on_outage` cannot be `{}`", word.text))
+                    .at(word.span, "")
+                    .suggest(&word.text, ["pause", "fail"]),
+            );
+        }
+        word.text == "pause"
     }
 
     fn is_verb(&self, name: &str) -> bool {

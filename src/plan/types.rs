@@ -213,6 +213,8 @@ pub struct Step {
     pub cache: bool,
     /// What happens to an attempt that was under way at a crash.
     pub on_interrupt: OnInterrupt,
+    /// Whether the run pauses where the other side is down for everybody; else the step fails like any other.
+    pub outage_pauses: bool,
     /// Labels that must not reach it.
     pub forbid: Vec<String>,
     /// What it does.

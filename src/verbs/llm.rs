@@ -194,10 +194,15 @@ max_tokens  = 512
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         let models = self.models.clone();
-        // Pictures are read from the disk.
-        let planning = tokio::task::spawn_blocking(move || with.plan(&models, &cx).map(|plan| (plan, cx)));
-        let planned =
-            planning.await.map_err(|e| Failure::new(Class::Bug, format!("`llm` broke down: {e}")))?;
+        let shows = with.shows();
+        let plan = move || with.plan(&models, &cx).map(|plan| (plan, cx));
+        let planned = if shows {
+            // Pictures are read from the disk.
+            let planning = tokio::task::spawn_blocking(plan).await;
+            planning.map_err(|e| Failure::new(Class::Bug, format!("`llm` broke down: {e}")))?
+        } else {
+            plan()
+        };
         let (plan, cx) = planned?;
         let session = Session::new(&self.models, &cx, &plan);
         let out = tokio::select! {
@@ -292,6 +297,11 @@ impl With {
             vote_on: self.vote_on,
             schema,
         })
+    }
+
+    /// Whether there are pictures in it.
+    fn shows(&self) -> bool {
+        !self.images.is_empty() || self.messages.iter().flatten().any(|turn| !turn.images.is_empty())
     }
 
     fn check(&self) -> Result<(), Failure> {

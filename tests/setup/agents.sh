@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 
-packages="@anthropic-ai/claude-code@2 @openai/codex@0 @google/gemini-cli@0"
+packages="@anthropic-ai/claude-code@2.1.197 @openai/codex@0.169.0 @google/gemini-cli@0.61.0"
 agents=target/agents
 
 skip() {

@@ -51,6 +51,7 @@ pub fn step(id: &str, action: Action) -> Step {
         check: Vec::new(),
         cache: false,
         on_interrupt: OnInterrupt::Retry,
+        outage_pauses: true,
         forbid: Vec::new(),
         action,
         span: span(),
