@@ -387,7 +387,7 @@ fn every_run_that_needs_a_model_is_understood() {
     let runs: Vec<Vec<String>> = PAGES.iter().flat_map(|page| unrun(page)).collect();
     assert!(runs.len() >= 3 && runs.iter().any(|words| words[1] == "calibrate-judge"), "{runs:?}");
     runs.into_iter().for_each(is_planned);
-    for example in ["greeting", "roman"] {
+    for example in ["greeting", "roman", "hello-api"] {
         is_planned([vec!["run".to_owned(), "factory".to_owned()], recorded(example)].concat());
     }
 }
