@@ -24,7 +24,7 @@ impl Run {
         self.unfunded = None;
         self.settle_claims(now)?;
         self.work.extend(std::mem::take(&mut self.blocked).into_iter().map(Work::Ready));
-        let mut deadline = self.watch_wall(now)?;
+        let mut deadline = if self.standing == Standing::Going { self.watch_wall(now)? } else { None };
         while self.standing == Standing::Going {
             self.ring_timers(now);
             match self.work.pop_front() {

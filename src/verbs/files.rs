@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
+use globset::GlobSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::globs::globs;
 use super::place;
 use crate::tree::edit::{Change, Edit, apply};
 use crate::tree::{Tree, TreeEntry, TreeRef, blocks, holds_foreign_files};
@@ -340,17 +341,6 @@ fn show(tree: &TreeRef, with: &With, cx: &Context) -> Result<Out, Failure> {
         }
     }
     Ok(Out { texts: Some(texts), omitted: Some(omitted), ..out(tree.save(&*cx.blobs)?) })
-}
-
-fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        let anywhere = if pattern.contains('/') { pattern.clone() } else { format!("**/{pattern}") };
-        let wrong =
-            |e: globset::Error| Failure::permanent(format!("the glob {pattern:?} is wrong: {}", e.kind()));
-        set.add(Glob::new(&anywhere).map_err(wrong)?);
-    }
-    set.build().map_err(|e| Failure::permanent(format!("the globs are wrong: {e}")))
 }
 
 fn matches(set: &GlobSet, path: &str) -> bool {

@@ -15,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::asked::{Names, UnknownCost, can_switch, priced};
 use crate::clients::llm::{Effort, Message, Models, Request, Role, Shape};
 use crate::clients::registry::{Means, Model};
 use crate::schema::Schema;
@@ -101,14 +102,6 @@ pub struct With {
     mode: Mode,
 }
 
-/// One name or several.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-enum Names {
-    One(String),
-    Many(Vec<String>),
-}
-
 /// One turn of a conversation.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -140,17 +133,6 @@ enum Format {
     Text,
     /// Blocks `=== FILE: path ===` … `=== END FILE ===`, never cut off. The output is as with `text`.
     Files,
-}
-
-/// What to do about an unknown price.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum UnknownCost {
-    /// Fail before anything is asked.
-    #[default]
-    Refuse,
-    /// Count calls and tokens, and no dollars.
-    Count,
 }
 
 /// The answer. As JSON it is the value itself; as text `{text, model, stop, usage: {tokens_in, tokens_out, cache_read,
@@ -362,17 +344,6 @@ fn conversation(
     Ok(messages)
 }
 
-fn priced(name: &str, model: &Model) -> Result<(), Failure> {
-    if model.price.is_some() {
-        return Ok(());
-    }
-    Err(Failure::permanent(format!("nobody knows what `{name}` costs")).hint(format!(
-        "add [models.\"{}\"] with price = {{ input = …, output = … }} (dollars per million tokens) to atoll.toml, or \
-         set unknown_cost = \"count\" on the step",
-        model.full_name()
-    )))
-}
-
 fn span(text: &str) -> Result<Duration, Failure> {
     let span = text.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
     span.ok_or_else(|| {
@@ -465,17 +436,6 @@ impl Plan {
         fields.extend(more.map(|(name, field)| (name.to_owned(), field)));
         let fuller = Value::Object(fields);
         if self.schema.as_ref().is_none_or(|schema| schema.accepts(&fuller)) { fuller } else { value }
-    }
-}
-
-/// Whether another model could do better: this one is down, or cannot be paid, or asks for more than a minute of
-/// patience, or lacks a sense, or has no recorded answer.
-fn can_switch(failure: &Failure) -> bool {
-    const MINUTE: u64 = 60_000;
-    match failure.class {
-        Class::Transient | Class::Auth => true,
-        Class::RateLimited => failure.retry_after_ms.is_some_and(|wait| wait > MINUTE),
-        _ => failure.detail["miss"] == true || failure.detail["lacks"].is_array(),
     }
 }
 

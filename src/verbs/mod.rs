@@ -3,12 +3,14 @@
 //! Start with `set.rs`, the smallest; [`catalog`] lists them all.
 
 pub mod agent;
+mod asked;
 pub mod chromium;
 mod complaint;
 pub mod docker_build;
 pub mod environment_load;
 mod fail;
 pub mod files;
+mod globs;
 pub mod http;
 mod lapse;
 pub mod llm;

@@ -309,6 +309,7 @@ fn time_is_counted_while_the_run_is_worked_on_and_ends_it_when_it_is_up() {
     assert!(turn.orders.is_empty(), "nothing new begins");
     let Standing::Paused { pause: Pause::Budget, message } = run.standing() else { panic!() };
     assert!(message.starts_with("10 s of 10 s are over"), "{message}");
+    assert!(run.next(2 * hour).unwrap().records.is_empty(), "it pauses once");
 }
 
 #[test]

@@ -7,10 +7,11 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde_json::json;
 
+use super::super::asked::{UnknownCost, priced};
 use super::goal::{Goal, Place, unfit};
 use super::report::{EndedBy, Ending, Out, with_remains};
 use super::talk::locked;
-use super::with::{UnknownCost, With, priced};
+use super::with::With;
 use super::workspace::Workspace;
 use super::{Agent, lay_out};
 use crate::clients::agent::Bounded;

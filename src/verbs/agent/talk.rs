@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 
+use super::super::asked::can_switch;
 use super::goal::{FINISH, Place, unfit};
 use super::history::{History, Part, Saved, State};
 use super::report::EndedBy;
@@ -440,17 +441,6 @@ fn tokens(bytes: usize) -> u64 {
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 tokens")]
 fn count(tokens: u64) -> f64 {
     tokens as f64
-}
-
-/// Whether another model could do better: this one is down, or cannot be paid, or asks for more than a minute of
-/// patience, or takes no tools, or has no recorded answer.
-fn can_switch(failure: &Failure) -> bool {
-    const MINUTE: u64 = 60_000;
-    match failure.class {
-        Class::Transient | Class::Auth => true,
-        Class::RateLimited => failure.retry_after_ms.is_some_and(|wait| wait > MINUTE),
-        _ => failure.detail["miss"] == true || failure.detail["lacks"].is_array(),
-    }
 }
 
 fn refused(text: &str, model: &str) -> Failure {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::super::asked::{Names, UnknownCost, priced};
 use super::goal::Goal;
 use crate::clients::llm::{Effort, Models};
 use crate::clients::registry::Model;
@@ -99,23 +100,6 @@ pub struct With {
     pub(super) sandbox: bool,
 }
 
-/// One name or several.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub(super) enum Names {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl Names {
-    pub(super) fn list(&self) -> &[String] {
-        match self {
-            Self::One(name) => std::slice::from_ref(name),
-            Self::Many(names) => names,
-        }
-    }
-}
-
 /// A tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -132,17 +116,6 @@ pub(super) enum Kind {
     Search,
     /// Runs a command line in a sandbox without network.
     Run,
-}
-
-/// What to do about an unknown price.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum UnknownCost {
-    /// Fail before anything is asked.
-    #[default]
-    Refuse,
-    /// Count calls and tokens, and no dollars.
-    Count,
 }
 
 fn all() -> Vec<Kind> {
@@ -228,16 +201,4 @@ impl With {
         let key = self.key(cx);
         Ok(Job { models: found, goal, key, with: self })
     }
-}
-
-/// Refuses a model whose price nobody knows.
-pub(super) fn priced(name: &str, model: &Model) -> Result<(), Failure> {
-    if model.price.is_some() {
-        return Ok(());
-    }
-    Err(Failure::permanent(format!("nobody knows what `{name}` costs")).hint(format!(
-        "add [models.\"{}\"] with price = {{ input = …, output = … }} (dollars per million tokens) to atoll.toml, or \
-         set unknown_cost = \"count\" on the step",
-        model.full_name()
-    )))
 }

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
+use globset::GlobSet;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::super::globs::globs;
 use crate::clients::process::{Bench, Entry, Stamp, WORK, Within};
 use crate::tree::{Tree, TreeFile, check_path};
 use crate::verb::{Blobs, Failure};
@@ -86,18 +87,6 @@ fn ours(e: &std::io::Error) -> Failure {
 fn grown(e: &std::io::Error) -> Failure {
     Failure::permanent(format!("the workspace cannot be kept: {e}"))
         .hint("name what need not be brought back under `ignore`, e.g. [\"target\", \"node_modules\"]")
-}
-
-/// Globs; one without `/` is matched against names.
-pub(super) fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        let anywhere = if pattern.contains('/') { pattern.clone() } else { format!("**/{pattern}") };
-        let wrong =
-            |e: globset::Error| Failure::permanent(format!("the glob {pattern:?} is wrong: {}", e.kind()));
-        set.add(Glob::new(&anywhere).map_err(wrong)?);
-    }
-    set.build().map_err(|e| Failure::permanent(format!("the globs are wrong: {e}")))
 }
 
 /// `path` as a model writes it, in the one form that files have: it may have seen the directory's own name.
