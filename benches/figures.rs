@@ -61,7 +61,8 @@ fn go(dir: &Path, plan: &Arc<Plan>, begin: Begin, hear: impl Fn(&Event) + Send +
     let house = house(dir);
     let (_tell, commands) = tokio::sync::mpsc::channel(1);
     let job = Job { run: RunId::new("bench"), plan: plan.clone(), begin };
-    let wires = Wires { events: Arc::new(hear), commands, ask: None };
+    let events = Arc::new(move |events: Vec<Event>| events.iter().for_each(&hear));
+    let wires = Wires { events, notes: false, commands, ask: None };
     let outcome: Result<_, DriveError> = runtime.block_on(drive(&house, job, wires));
     assert!(matches!(outcome.unwrap().standing, Standing::Finished { code: 0, .. }));
 }

@@ -1,30 +1,44 @@
 //! Named sums: what an attempt, a round or a run has spent, and to whom it went.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Sums by unit, e.g. `usd`, `tokens_in`, `tokens_out`, `calls`. Kept in billionths of a unit, so that
 /// adding is exact; written as decimal numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meter {
-    #[serde(flatten)]
-    sums: BTreeMap<String, Amount>,
+    sums: Sums,
     /// Who got what of it, where that was said.
-    #[serde(default, rename = "paid", skip_serializing_if = "Vec::is_empty")]
     shares: Vec<Share>,
 }
 
 /// A part of a meter: what one payee got in one role.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Share {
     /// Who got it, e.g. `anthropic/claude-haiku-4-5`.
-    pub to: String,
+    pub to: Arc<str>,
     /// As what, e.g. `judge`.
-    #[serde(rename = "for")]
-    pub role: String,
-    #[serde(flatten)]
-    sums: BTreeMap<String, Amount>,
+    pub role: Arc<str>,
+    sums: Sums,
+}
+
+/// Amounts by unit, sorted by its name. There are few, and they are copied with every call: a list is what is cheap then.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Sums(Vec<(Unit, Amount)>);
+
+/// The name of a unit; those that every call has cost nothing to copy.
+type Unit = Cow<'static, str>;
+
+const UNITS: [&str; 7] = ["cache_read", "cache_write", "calls", "lost", "tokens_in", "tokens_out", "usd"];
+
+fn unit(name: &str) -> Unit {
+    let known = UNITS.into_iter().find(|known| *known == name);
+    known.map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed)
 }
 
 /// A sum in billionths of its unit.
@@ -48,7 +62,7 @@ impl Amount {
 }
 
 impl Serialize for Amount {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let units = self.units();
         if self.0 % 1_000_000_000 == 0 {
             serializer.serialize_i64(self.0 / 1_000_000_000)
@@ -59,8 +73,123 @@ impl Serialize for Amount {
 }
 
 impl<'de> Deserialize<'de> for Amount {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         f64::deserialize(deserializer).map(Self::of)
+    }
+}
+
+impl Sums {
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(unit, _)| unit.as_ref().cmp(name))
+    }
+
+    fn get(&self, name: &str) -> Amount {
+        self.place(name).map_or_else(|_| Amount::default(), |place| self.0[place].1)
+    }
+
+    /// Adds `more`, whose unit is put down where it was not known, also for nothing.
+    fn add(&mut self, name: &str, more: Amount) {
+        match self.place(name) {
+            Ok(place) => self.0[place].1.0 = self.0[place].1.0.saturating_add(more.0),
+            Err(place) => self.0.insert(place, (unit(name), more)),
+        }
+    }
+
+    fn add_all(&mut self, more: &Self) {
+        if self.0.is_empty() {
+            self.clone_from(more);
+        } else {
+            more.0.iter().for_each(|(unit, amount)| self.add(unit, *amount));
+        }
+    }
+
+    /// Takes away what is in `other`, down to zero; what is zero is forgotten.
+    fn remove_all(&mut self, other: &Self) {
+        for (unit, amount) in &other.0 {
+            if let Ok(place) = self.place(unit) {
+                let sum = &mut self.0[place].1;
+                sum.0 = sum.0.saturating_sub(amount.0).max(0);
+            }
+        }
+        self.0.retain(|(_, sum)| sum.0 != 0);
+    }
+
+    fn write<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        self.0.iter().try_for_each(|(unit, amount)| map.serialize_entry(unit, amount))
+    }
+}
+
+impl Serialize for Meter {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        self.sums.write(&mut map)?;
+        if !self.shares.is_empty() {
+            map.serialize_entry("paid", &self.shares)?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Share {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("to", &*self.to)?;
+        map.serialize_entry("for", &*self.role)?;
+        self.sums.write(&mut map)?;
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Meter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reads;
+        impl<'de> Visitor<'de> for Reads {
+            type Value = Meter;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("amounts by unit")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Meter, A::Error> {
+                let mut meter = Meter::new();
+                while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+                    match &*name {
+                        "paid" => meter.shares = map.next_value()?,
+                        name => meter.sums.add(name, map.next_value()?),
+                    }
+                }
+                Ok(meter)
+            }
+        }
+        deserializer.deserialize_map(Reads)
+    }
+}
+
+impl<'de> Deserialize<'de> for Share {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reads;
+        impl<'de> Visitor<'de> for Reads {
+            type Value = Share;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a payee, its role, and amounts by unit")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Share, A::Error> {
+                let (mut to, mut role, mut sums) = (None::<String>, None::<String>, Sums::default());
+                while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+                    match &*name {
+                        "to" => to = Some(map.next_value()?),
+                        "for" => role = Some(map.next_value()?),
+                        name => sums.add(name, map.next_value()?),
+                    }
+                }
+                let missing = serde::de::Error::missing_field;
+                let to = to.ok_or_else(|| missing("to"))?.into();
+                Ok(Share { to, role: role.ok_or_else(|| missing("for"))?.into(), sums })
+            }
+        }
+        deserializer.deserialize_map(Reads)
     }
 }
 
@@ -72,8 +201,7 @@ impl Meter {
 
     /// Adds `units` under the name `unit`.
     pub fn add(&mut self, unit: &str, units: f64) {
-        let sum = self.sums.entry(unit.to_owned()).or_default();
-        sum.0 = sum.0.saturating_add(Amount::of(units).0);
+        self.sums.add(unit, Amount::of(units));
     }
 
     /// The same meter with `units` more under the name `unit`.
@@ -85,8 +213,8 @@ impl Meter {
 
     /// The same meter, all of which went to `to` for its work as `role`.
     #[must_use]
-    pub fn paid(self, to: &str, role: &str) -> Self {
-        let share = Share { to: to.to_owned(), role: role.to_owned(), sums: self.sums.clone() };
+    pub fn paid(self, to: impl Into<Arc<str>>, role: impl Into<Arc<str>>) -> Self {
+        let share = Share { to: to.into(), role: role.into(), sums: self.sums.clone() };
         Self { sums: self.sums, shares: vec![share] }
     }
 
@@ -103,7 +231,7 @@ impl Meter {
 
     /// Adds the sums of `other`.
     pub fn absorb(&mut self, other: &Self) {
-        add_all(&mut self.sums, &other.sums);
+        self.sums.add_all(&other.sums);
     }
 
     /// Adds the sums of `other`, and who got what.
@@ -111,7 +239,7 @@ impl Meter {
         self.absorb(other);
         for share in &other.shares {
             match self.shares.iter_mut().find(|known| known.to == share.to && known.role == share.role) {
-                Some(known) => add_all(&mut known.sums, &share.sums),
+                Some(known) => known.sums.add_all(&share.sums),
                 None => self.shares.push(share.clone()),
             }
         }
@@ -119,12 +247,7 @@ impl Meter {
 
     /// Takes the sums of `other` away, down to zero.
     pub fn remove(&mut self, other: &Self) {
-        for (unit, amount) in &other.sums {
-            if let Some(sum) = self.sums.get_mut(unit) {
-                sum.0 = sum.0.saturating_sub(amount.0).max(0);
-            }
-        }
-        self.sums.retain(|_, sum| sum.0 != 0);
+        self.sums.remove_all(&other.sums);
     }
 
     /// Takes `other` away again, with who got what of it.
@@ -133,12 +256,10 @@ impl Meter {
         for share in &other.shares {
             let known = self.shares.iter().position(|known| known.to == share.to && known.role == share.role);
             if let Some(place) = known {
-                let mut left = self.shares[place].meter();
-                left.remove(&share.meter());
-                self.shares[place].sums = left.sums;
+                self.shares[place].sums.remove_all(&share.sums);
             }
         }
-        self.shares.retain(|share| !share.sums.is_empty());
+        self.shares.retain(|share| !share.sums.0.is_empty());
     }
 
     /// What `other` has more than this, by unit.
@@ -160,13 +281,13 @@ impl Meter {
     /// The same sums `n` times.
     #[must_use]
     pub fn times(&self, n: f64) -> Self {
-        let sums = self.sums.iter().map(|(unit, amount)| (unit.clone(), Amount::of(amount.units() * n)));
-        Self { sums: sums.collect(), shares: Vec::new() }
+        let sums = self.sums.0.iter().map(|(unit, amount)| (unit.clone(), Amount::of(amount.units() * n)));
+        Self { sums: Sums(sums.collect()), shares: Vec::new() }
     }
 
     /// Sum of `unit`, zero where nothing was added. `tokens` are those in and those out.
     pub fn get(&self, unit: &str) -> f64 {
-        let sum = |unit: &str| self.sums.get(unit).copied().unwrap_or_default();
+        let sum = |unit: &str| self.sums.get(unit);
         match unit {
             "tokens" => Amount(sum(unit).0 + sum("tokens_in").0 + sum("tokens_out").0).units(),
             unit => sum(unit).units(),
@@ -175,12 +296,12 @@ impl Meter {
 
     /// Whether nothing was ever added.
     pub fn is_empty(&self) -> bool {
-        self.sums.is_empty()
+        self.sums.0.is_empty()
     }
 
     /// Units and sums, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, f64)> {
-        self.sums.iter().map(|(unit, amount)| (unit.as_str(), amount.units()))
+        self.sums.0.iter().map(|(unit, amount)| (unit.as_ref(), amount.units()))
     }
 }
 
@@ -188,16 +309,6 @@ impl Share {
     /// What it got.
     pub fn meter(&self) -> Meter {
         Meter { sums: self.sums.clone(), shares: Vec::new() }
-    }
-}
-
-fn add_all(sums: &mut BTreeMap<String, Amount>, more: &BTreeMap<String, Amount>) {
-    for (unit, amount) in more {
-        if let Some(sum) = sums.get_mut(unit) {
-            sum.0 = sum.0.saturating_add(amount.0);
-        } else {
-            sums.insert(unit.clone(), *amount);
-        }
     }
 }
 

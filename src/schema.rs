@@ -1,14 +1,15 @@
 //! JSON Schema (2020-12): compiled once, never fetches anything, says *where* a value breaks it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use crate::value::Value;
+use crate::value::{Value, canonical};
 
 /// A compiled schema.
 pub struct Schema {
     name: String,
     source: Arc<Value>,
+    canonical: OnceLock<Arc<str>>,
     validator: jsonschema::Validator,
 }
 
@@ -59,7 +60,9 @@ impl Schema {
             .should_validate_formats(true)
             .build(&source);
         match built {
-            Ok(validator) => Ok(Self { name, source: Arc::new(source), validator }),
+            Ok(validator) => {
+                Ok(Self { name, source: Arc::new(source), canonical: OnceLock::new(), validator })
+            }
             Err(e) => Err(SchemaError { name, message: e.to_string() }),
         }
     }
@@ -72,6 +75,11 @@ impl Schema {
     /// The schema itself.
     pub fn source(&self) -> &Arc<Value> {
         &self.source
+    }
+
+    /// Its [canonical](crate::value::canonical) text.
+    pub fn canonical(&self) -> &Arc<str> {
+        self.canonical.get_or_init(|| canonical(&self.source).into())
     }
 
     /// All violations in `value`, in document order.

@@ -1,6 +1,6 @@
 //! Values that flow between steps: JSON, its canonical form, and digests of it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
@@ -112,37 +112,75 @@ pub fn change_texts(value: &mut Value, change: &dyn Fn(&str) -> String) {
 /// JSON text of `value` without white space and with the keys of every object sorted by code point.
 pub fn canonical(value: &Value) -> String {
     let mut text = String::new();
-    write_canonical(value, &mut text);
+    Part::Value(value).write(&mut text);
     text
 }
 
-fn write_canonical(value: &Value, text: &mut String) {
-    match value {
-        Value::Array(items) => {
-            text.push('[');
-            for (i, item) in items.iter().enumerate() {
-                if i > 0 {
-                    text.push(',');
+/// A field of an object whose digest is wanted without the object being made.
+pub enum Part<'a> {
+    /// A value.
+    Value(&'a Value),
+    /// What is in canonical form already.
+    Canonical(&'a str),
+}
+
+/// Digest of the object that has these fields, the same that [`Digest::of_value`] finds.
+pub fn digest_of_fields<'a>(fields: impl IntoIterator<Item = (&'a str, Part<'a>)>) -> Digest {
+    let mut text = String::new();
+    write_table(fields, &mut text);
+    Digest::of(text)
+}
+
+impl Part<'_> {
+    fn write(&self, text: &mut String) {
+        match self {
+            Self::Canonical(written) => text.push_str(written),
+            Self::Value(Value::String(words)) => write_text(words, text),
+            Self::Value(Value::Array(items)) => {
+                text.push('[');
+                for (i, item) in items.iter().enumerate() {
+                    if i > 0 {
+                        text.push(',');
+                    }
+                    Part::Value(item).write(text);
                 }
-                write_canonical(item, text);
+                text.push(']');
             }
-            text.push(']');
-        }
-        Value::Object(table) => {
-            let mut keys: Vec<&String> = table.keys().collect();
-            keys.sort_unstable();
-            text.push('{');
-            for (i, key) in keys.into_iter().enumerate() {
-                if i > 0 {
-                    text.push(',');
-                }
-                text.push_str(&Value::String(key.clone()).to_string());
-                text.push(':');
-                write_canonical(&table[key], text);
+            Self::Value(Value::Object(table)) => {
+                write_table(table.iter().map(|(name, value)| (name.as_str(), Part::Value(value))), text);
             }
-            text.push('}');
+            Self::Value(leaf) => {
+                // A text can always be written to.
+                let _ = write!(text, "{leaf}");
+            }
         }
-        leaf => text.push_str(&leaf.to_string()),
+    }
+}
+
+fn write_table<'a>(fields: impl IntoIterator<Item = (&'a str, Part<'a>)>, text: &mut String) {
+    let mut fields: Vec<(&str, Part<'_>)> = fields.into_iter().collect();
+    fields.sort_unstable_by_key(|(name, _)| *name);
+    text.push('{');
+    for (i, (name, part)) in fields.into_iter().enumerate() {
+        if i > 0 {
+            text.push(',');
+        }
+        write_text(name, text);
+        text.push(':');
+        part.write(text);
+    }
+    text.push('}');
+}
+
+/// Most texts have nothing that must be escaped; `serde_json` says how the others are written.
+fn write_text(words: &str, text: &mut String) {
+    if words.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        // A text can always be written.
+        text.push_str(&serde_json::to_string(words).unwrap_or_default());
+    } else {
+        text.push('"');
+        text.push_str(words);
+        text.push('"');
     }
 }
 
@@ -158,6 +196,8 @@ mod tests {
         assert_eq!(canonical(&a), r#"{"a":null,"b":[1,{"x":"é\n","y":1}]}"#);
         assert_eq!(Digest::of_value(&a), Digest::of_value(&b));
         assert_ne!(Digest::of_value(&a), Digest::of_value(&json!({"a": 0})));
+        let fields = [("b", Part::Value(&a["b"])), ("a", Part::Canonical("null"))];
+        assert_eq!(digest_of_fields(fields), Digest::of_value(&a));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -17,7 +17,9 @@ use crate::report::live::Live;
 use crate::report::{Progress, jsonl};
 use crate::view::Board;
 
-const QUEUE: usize = 8_192;
+const QUEUE: usize = 1_024;
+/// So many events are kept back where nobody looks on.
+const KEPT_BACK: usize = 1_024;
 const TICK: Duration = Duration::from_millis(100);
 
 /// Where the event stream goes.
@@ -31,7 +33,7 @@ pub enum Stream {
 }
 
 enum Message {
-    Event(Event),
+    Events(Vec<Event>),
     Say(String),
     Hush(bool, oneshot::Sender<()>),
     End,
@@ -39,24 +41,23 @@ enum Message {
 
 /// What follows a run. Ask it for its [`Board`] at the end.
 pub struct Follower {
-    queue: SyncSender<Message>,
+    line: Line,
     thread: JoinHandle<Board>,
-    notes: bool,
 }
 
 /// A way to reach a [`Follower`] from elsewhere.
 #[derive(Clone)]
 pub struct Line {
     queue: SyncSender<Message>,
-    /// Whether anybody hears notes: where they are neither shown nor streamed, nobody is woken for them.
-    notes: bool,
+    /// Where nothing is shown or streamed nobody is woken for each event: they are kept here, and handed over together.
+    kept: Option<Arc<Mutex<Vec<Event>>>>,
 }
 
 impl Follower {
     /// Begins to follow.
     pub fn start(face: Face, clock: Arc<dyn Clock>, stream: Stream) -> Result<Self, Stop> {
         let (queue, messages) = sync_channel(QUEUE);
-        let notes = !face.quiet || !matches!(stream, Stream::Nowhere);
+        let unseen = face.quiet && matches!(stream, Stream::Nowhere);
         let follow = move || {
             let mut following =
                 Following { face: progress(face), stream, board: Board::new(), hushed: false };
@@ -65,33 +66,51 @@ impl Follower {
         };
         let thread = std::thread::Builder::new().name("follower".to_owned()).spawn(follow);
         let thread = thread.map_err(|e| Stop::failed(format!("no thread for progress: {e}")))?;
-        Ok(Self { queue, thread, notes })
+        Ok(Self { line: Line { queue, kept: unseen.then(Arc::default) }, thread })
     }
 
     /// A way to reach it.
     pub fn line(&self) -> Line {
-        Line { queue: self.queue.clone(), notes: self.notes }
+        self.line.clone()
     }
 
     /// Takes in what is still queued, and ends.
     pub fn end(self) -> Result<Board, Stop> {
+        self.line.hand_over(0);
         // A thread that is gone is reported by `join`.
-        let _ = self.queue.send(Message::End);
-        drop(self.queue);
+        let _ = self.line.queue.send(Message::End);
+        drop(self.line);
         self.thread.join().map_err(|_| Stop::failed("the progress of the run could not be shown"))
     }
 }
 
 impl Line {
-    /// Passes on an event: facts wait for room in the queue, notes are lost where there is none.
-    pub fn event(&self, event: &Event) {
-        let message = || Message::Event(event.clone());
-        match event {
-            Event::Fact { .. } | Event::Past { .. } => drop(self.queue.send(message())),
-            Event::Note { .. } if !self.notes => {}
-            Event::Note { .. } => match self.queue.try_send(message()) {
+    /// Whether notes are shown or streamed.
+    pub fn hears_notes(&self) -> bool {
+        self.kept.is_none()
+    }
+
+    /// Passes on events: facts wait for room in the queue, notes are lost where there is none.
+    pub fn events(&self, events: Vec<Event>) {
+        if let Some(kept) = &self.kept {
+            kept.lock().unwrap_or_else(PoisonError::into_inner).extend(events);
+            self.hand_over(KEPT_BACK);
+        } else if events.iter().all(|event| matches!(event, Event::Note { .. })) {
+            match self.queue.try_send(Message::Events(events)) {
                 Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
-            },
+            }
+        } else {
+            // A thread that is gone is reported at the end.
+            let _ = self.queue.send(Message::Events(events));
+        }
+    }
+
+    /// Hands over what is kept back, where it is more than `most`.
+    fn hand_over(&self, most: usize) {
+        let Some(kept) = &self.kept else { return };
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() > most {
+            let _ = self.queue.send(Message::Events(std::mem::take(&mut kept)));
         }
     }
 
@@ -148,10 +167,12 @@ impl Following {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Event(event) => {
-                self.write(&event);
-                self.board.apply(&event);
-                self.face.event(&event, &self.board);
+            Message::Events(events) => {
+                for event in events {
+                    self.write(&event);
+                    self.board.apply(&event);
+                    self.face.event(&event, &self.board);
+                }
             }
             Message::Say(text) => self.face.say(&text),
             Message::Hush(hushed, done) => {

@@ -248,16 +248,26 @@ fn block_on(
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|e| Stop::failed(format!("no threads to run on: {e}")))?;
     let (line, told) = (follower.line(), follower.line());
-    let outcome = runtime.block_on(async {
+    let house = house.clone();
+    let driving = async move {
         let (sender, commands) = mpsc::channel(8);
         let listening = signals::listen(sender, move |text| told.say(text))?;
-        let wires = Wires { events: Arc::new(move |event| line.event(event)), commands, ask };
-        let outcome = drive(house, job, wires).await;
+        let notes = line.hears_notes();
+        let wires = Wires { events: Arc::new(move |events| line.events(events)), notes, commands, ask };
+        let outcome = drive(&house, job, wires).await;
         listening.abort();
         Ok(outcome?)
-    });
+    };
+    // On the threads of those it works with: on this one it would have to be woken for each of their reports.
+    let outcome = runtime.block_on(async { tokio::spawn(driving).await });
     runtime.shutdown_background();
-    outcome
+    match outcome {
+        Ok(outcome) => outcome,
+        Err(broken) => match broken.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(broken) => Err(Stop::failed(format!("the run was broken off: {broken}"))),
+        },
+    }
 }
 
 fn show(

@@ -9,9 +9,10 @@ use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
 use super::inbox::{Message, Outbox, cursors, funds};
-use super::{Event, House};
+use super::{Event, Hearing, House};
+use crate::clock::Clock;
 use crate::engine::{Attempt, Report};
-use crate::id::RunId;
+use crate::id::{Address, RunId};
 use crate::meter::Meter;
 use crate::value::{Digest, Value};
 use crate::verb::{Class, Context, Failure, Output, Progress, Workspace};
@@ -25,25 +26,17 @@ pub(super) struct Surroundings {
     pub(super) run: RunId,
     pub(super) cancel: CancellationToken,
     pub(super) stopping: CancellationToken,
-    pub(super) events: Arc<dyn Fn(&Event) + Send + Sync>,
+    pub(super) events: Hearing,
+    pub(super) notes: bool,
     pub(super) outbox: Outbox,
 }
 
 impl Surroundings {
     fn context(&self, attempt: &Attempt, granted: &Granted) -> Context {
         let (run, address, number) = (self.run.clone(), attempt.address.clone(), attempt.number);
-        let events = self.events.clone();
         let place = Digest::of(format!("{run}/{address}")).to_string();
-        let noted = (run.clone(), address.clone());
         Context {
-            progress: Progress::new(move |note| {
-                events(&Event::Note {
-                    run: noted.0.clone(),
-                    address: noted.1.clone(),
-                    attempt: number,
-                    note,
-                });
-            }),
+            progress: self.progress(&address, number),
             idempotency_key: place[..32].to_owned(),
             cancel: self.cancel.child_token(),
             stopping: self.stopping.child_token(),
@@ -64,6 +57,16 @@ impl Surroundings {
         }
     }
 
+    fn progress(&self, address: &Address, attempt: u32) -> Progress {
+        if !self.notes {
+            return Progress::silent();
+        }
+        let (events, run, address) = (self.events.clone(), self.run.clone(), address.clone());
+        Progress::new(move |note| {
+            events(vec![Event::Note { run: run.clone(), address: address.clone(), attempt, note }]);
+        })
+    }
+
     /// Runs a pure verb on this thread.
     pub(super) fn run_here(&self, attempt: Attempt) -> Report {
         let cx = self.context(&attempt, &granted(&attempt));
@@ -79,7 +82,7 @@ impl Surroundings {
     }
 
     /// Starts a verb; its report comes through the inbox.
-    pub(super) fn run_apart(&self, attempt: Attempt) {
+    pub(super) fn run_apart(&self, mut attempt: Attempt) {
         let Some(verb) = self.house.catalog.find_verb(&attempt.name).cloned() else {
             return self.send(ran(&attempt, Err(unknown(&attempt.name)), false));
         };
@@ -87,8 +90,9 @@ impl Surroundings {
         let cx = self.context(&attempt, &granted);
         let outbox = self.outbox.clone();
         tokio::spawn(async move {
-            let running = verb.run(attempt.with.clone(), cx.clone());
-            let result = within(attempt.timeout, &cx, &granted, running).await;
+            let stop = Stop::of(&cx, attempt.timeout);
+            let running = verb.run(std::mem::take(&mut attempt.with), cx);
+            let result = within(&stop, &granted, running).await;
             // Where the loop has ended, nobody needs the report.
             outbox.send(Message::Report(ran(&attempt, result, false))).ok();
         });
@@ -110,8 +114,9 @@ impl Surroundings {
         let cx = self.context(&attempt, &granted);
         let outbox = self.outbox.clone();
         tokio::spawn(async move {
-            let acquiring = resource.acquire(attempt.with, cx.clone());
-            let message = match within(attempt.timeout, &cx, &granted, acquiring).await {
+            let stop = Stop::of(&cx, attempt.timeout);
+            let acquiring = resource.acquire(attempt.with, cx);
+            let message = match within(&stop, &granted, acquiring).await {
                 Ok(lease) => Message::Leased { address, attempt: number, lease },
                 Err(failure) => {
                     Message::Report(Report::Acquired { address, attempt: number, result: Err(failure) })
@@ -139,17 +144,29 @@ fn unknown(name: &str) -> Failure {
     Failure::new(Class::Bug, format!("nothing is named `{name}` here"))
 }
 
-/// Waits for `work`, no longer than `limit`; work that is told to stop has [`GRACE`] to clean up.
-async fn within<T>(
+/// What ends an attempt from outside.
+struct Stop {
     limit: Option<Duration>,
-    cx: &Context,
+    clock: Arc<dyn Clock>,
+    cancel: CancellationToken,
+}
+
+impl Stop {
+    fn of(cx: &Context, limit: Option<Duration>) -> Self {
+        Self { limit, clock: cx.clock.clone(), cancel: cx.cancel.clone() }
+    }
+}
+
+/// Waits for `work`, no longer than its limit; work that is told to stop has [`GRACE`] to clean up.
+async fn within<T>(
+    stop: &Stop,
     granted: &Granted,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     let mut work = Box::pin(AssertUnwindSafe(work).catch_unwind());
     let limit_passed = async {
-        match limit {
-            Some(limit) => cx.clock.sleep(limit).await,
+        match stop.limit {
+            Some(limit) => stop.clock.sleep(limit).await,
             None => std::future::pending().await,
         }
     };
@@ -157,12 +174,12 @@ async fn within<T>(
         biased;
         done = &mut work => return settle(done, granted),
         () = limit_passed => {
-            let span = limit.unwrap_or_default();
+            let span = stop.limit.unwrap_or_default();
             Failure::new(Class::Timeout, format!("took longer than {}", spell(span)))
         }
-        () = cx.cancel.cancelled() => Failure::cancelled(),
+        () = stop.cancel.cancelled() => Failure::cancelled(),
     };
-    cx.cancel.cancel();
+    stop.cancel.cancel();
     tokio::select! {
         biased;
         done = &mut work => match settle(done, granted) {
@@ -176,7 +193,7 @@ async fn within<T>(
             // It was done before it heard of the stop: the result counts.
             Ok(value) => Ok(value),
         },
-        () = cx.clock.sleep(GRACE) => Err(stopped.spent(lost(granted))),
+        () = stop.clock.sleep(GRACE) => Err(stopped.spent(lost(granted))),
     }
 }
 

@@ -111,10 +111,15 @@ pub trait Asker: Send + Sync + 'static {
     fn ask(&self, address: &Address, question: &Question) -> Answering;
 }
 
+/// Somebody who hears events.
+pub type Hearing = Arc<dyn Fn(Vec<Event>) + Send + Sync>;
+
 /// How a run is joined to the world.
 pub struct Wires {
-    /// Hears every event, in order, facts only once they are on disk.
-    pub events: Arc<dyn Fn(&Event) + Send + Sync>,
+    /// Hears every event, in order, facts only once they are on disk, those of one turn together.
+    pub events: Hearing,
+    /// Whether it wants to hear notes as well.
+    pub notes: bool,
     /// Commands to the run.
     pub commands: mpsc::Receiver<Command>,
     /// Who answers questions; `None` where nobody is there.

@@ -17,6 +17,9 @@ use crate::store::{Append, Head, StoreError};
 use crate::value::{Digest, Value};
 use crate::verb::Failure;
 
+/// How often others go first before what they reported is put on disk.
+const GATHERED: usize = 64;
+
 /// Carries out a run until it ends or pauses. Facts are on disk before anyone hears of them.
 pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, DriveError> {
     let (outbox, inbox) = mpsc::unbounded_channel();
@@ -26,6 +29,7 @@ pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, Dri
         cancel: CancellationToken::new(),
         stopping: CancellationToken::new(),
         events: wires.events.clone(),
+        notes: wires.notes,
         outbox,
     };
     let _claim = house.store.claim(&job.run, house.owner.clone())?;
@@ -56,7 +60,7 @@ pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, Dri
     outcome
 }
 
-fn begin(house: &House, job: &Job, hear: &dyn Fn(&Event)) -> Result<(Run, u64, Head), DriveError> {
+fn begin(house: &House, job: &Job, hear: &dyn Fn(Vec<Event>)) -> Result<(Run, u64, Head), DriveError> {
     let now = house.clock.now();
     let catalog = house.catalog.clone();
     let bounds =
@@ -76,7 +80,7 @@ fn begin(house: &House, job: &Job, hear: &dyn Fn(&Event)) -> Result<(Run, u64, H
                 house.store.head(&job.run)?.ok_or_else(|| StoreError::UnknownRun(job.run.to_string()))?;
             let seq = journal::read(house.store.as_ref(), &job.run, |_, record| {
                 run.apply(&record)?;
-                hear(&Event::Past { run: job.run.clone(), record: Arc::new(record) });
+                hear(vec![Event::Past { run: job.run.clone(), record: Arc::new(record) }]);
                 Ok(())
             })?;
             if seq == 0 {
@@ -153,7 +157,10 @@ impl Driver {
                     Some(command) => self.command(command)?,
                     None => listening = false,
                 },
-                message = inbox.recv() => if let Some(message) = message { self.take(message)?; },
+                message = inbox.recv() => if let Some(message) = message {
+                    self.take(message)?;
+                    self.gather(&mut inbox).await?;
+                },
                 () = rest(&self.surroundings.house, pause), if pause.is_some() => {}
             }
             self.drain(&mut inbox)?;
@@ -186,11 +193,13 @@ impl Driver {
             let begins = self.seq == 0;
             let head = self.new_head().or_else(|| begins.then(|| self.head.clone()));
             store.append(&self.surroundings.run, Append { rows, head, begins }).await?;
-            for record in turn.records {
-                self.seq += 1;
-                let (run, seq) = (self.surroundings.run.clone(), self.seq);
-                (self.surroundings.events)(&Event::Fact { run, seq, record: Arc::new(record) });
-            }
+            let run = &self.surroundings.run;
+            let facts = (self.seq + 1..).zip(turn.records);
+            let facts =
+                facts.map(|(seq, record)| Event::Fact { run: run.clone(), seq, record: Arc::new(record) });
+            let facts: Vec<Event> = facts.collect();
+            self.seq += facts.len() as u64;
+            (self.surroundings.events)(facts);
         }
         // A verb that no longer waits for its acknowledgement has ended.
         self.saved.drain(..).for_each(|saved| saved.send(()).unwrap_or_default());
@@ -307,6 +316,19 @@ impl Driver {
             Command::Answer { address, answer, by } => Report::Answered { address, answer, by },
         };
         Ok(self.run.report(now, report)?)
+    }
+
+    /// Lets others go first, and takes in what they report, as long as more comes: what is taken in together shares a
+    /// flush to the disk.
+    async fn gather(&mut self, inbox: &mut Inbox) -> Result<(), DriveError> {
+        for _ in 0..GATHERED {
+            tokio::task::yield_now().await;
+            if inbox.is_empty() {
+                break;
+            }
+            self.drain(inbox)?;
+        }
+        Ok(())
     }
 
     fn drain(&mut self, inbox: &mut Inbox) -> Result<(), DriveError> {

@@ -14,5 +14,5 @@ mod looping;
 mod tests;
 
 pub use event::Event;
-pub use house::{Answered, Asker, Begin, Command, DriveError, House, Job, Outcome, Taken, Wires};
+pub use house::{Answered, Asker, Begin, Command, DriveError, Hearing, House, Job, Outcome, Taken, Wires};
 pub use looping::drive;

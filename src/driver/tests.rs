@@ -104,12 +104,14 @@ impl Bench {
     fn wires(&self) -> (Wires, mpsc::Sender<Command>) {
         let (tell, commands) = mpsc::channel(4);
         let heard = self.heard.clone();
-        let events = Arc::new(move |event: &Event| {
-            if let Event::Fact { record, seq, .. } = event {
-                heard.lock().unwrap().push(format!("{seq} {} {}", record.fact.word(), record.address));
+        let events = Arc::new(move |events: Vec<Event>| {
+            for event in events {
+                if let Event::Fact { record, seq, .. } = event {
+                    heard.lock().unwrap().push(format!("{seq} {} {}", record.fact.word(), record.address));
+                }
             }
         });
-        (Wires { events, commands, ask: None }, tell)
+        (Wires { events, notes: true, commands, ask: None }, tell)
     }
 
     /// Runs to the end, moving the clock on whenever everybody waits.
@@ -231,17 +233,17 @@ async fn what_was_on_record_is_told_before_any_news() {
     bench.run(&plan, fresh()).await;
     let heard = Arc::new(Mutex::new(Vec::new()));
     let listener = heard.clone();
-    let events = Arc::new(move |event: &Event| {
-        let told = match event {
-            Event::Past { record, .. } => format!("past {}", record.fact.word()),
-            Event::Fact { record, .. } => format!("fact {}", record.fact.word()),
-            Event::Note { .. } => return,
-        };
-        listener.lock().unwrap().push(told);
+    let events = Arc::new(move |events: Vec<Event>| {
+        let told = events.iter().filter_map(|event| match event {
+            Event::Past { record, .. } => Some(format!("past {}", record.fact.word())),
+            Event::Fact { record, .. } => Some(format!("fact {}", record.fact.word())),
+            Event::Note { .. } => None,
+        });
+        listener.lock().unwrap().extend(told);
     });
     let (_tell, commands) = mpsc::channel(1);
     let job = Job { run: RunId::new("r"), plan, begin: Begin::Resume };
-    drive(&bench.house, job, Wires { events, commands, ask: None }).await.unwrap();
+    drive(&bench.house, job, Wires { events, notes: false, commands, ask: None }).await.unwrap();
     let journal = bench.heard.lock().unwrap().len();
     let heard = heard.lock().unwrap();
     assert_eq!(heard.len(), journal, "{heard:?}");

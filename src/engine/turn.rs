@@ -14,7 +14,7 @@ use crate::id::Address;
 use crate::meter::Meter;
 use crate::plan::{Action, OnInterrupt, Step};
 use crate::schema::Schema;
-use crate::value::{Digest, Value};
+use crate::value::{Digest, Part, Value, digest_of_fields};
 use crate::verb::Failure;
 
 impl Run {
@@ -389,6 +389,7 @@ fn brief(value: Value) -> Value {
 
 /// What makes two attempts interchangeable: the verb, its input, and what its output must fit.
 fn content_key(name: &str, with: &Value, schema: Option<&Schema>) -> Digest {
-    let schema = schema.map_or(Value::Null, |schema| schema.source().as_ref().clone());
-    Digest::of_value(&serde_json::json!({"verb": name, "with": with, "schema": schema}))
+    let schema = schema.map_or(Part::Value(&Value::Null), |schema| Part::Canonical(schema.canonical()));
+    let verb = Value::from(name);
+    digest_of_fields([("verb", Part::Value(&verb)), ("with", Part::Value(with)), ("schema", schema)])
 }

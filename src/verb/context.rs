@@ -81,29 +81,36 @@ pub enum Note {
     },
 }
 
-/// Where notes go. A full or closed channel loses notes, never blocks.
+/// Where notes go, if anybody hears them. A full or closed channel loses notes, never blocks.
 #[derive(Clone)]
-pub struct Progress(Arc<dyn Fn(Note) + Send + Sync>);
+pub struct Progress(Option<Arc<dyn Fn(Note) + Send + Sync>>);
 
 impl Progress {
     /// Notes go to `sink`.
     pub fn new(sink: impl Fn(Note) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(sink))
+        Self(Some(Arc::new(sink)))
     }
 
     /// Notes go nowhere.
     pub fn silent() -> Self {
-        Self::new(|_| {})
+        Self(None)
     }
 
     /// Says a line.
     pub fn line(&self, text: impl Into<String>) {
-        self.0(Note::Line { text: text.into() });
+        self.note(Note::Line { text: text.into() });
+    }
+
+    /// Whether anybody hears: a note that is not, need not be made.
+    pub fn is_heard(&self) -> bool {
+        self.0.is_some()
     }
 
     /// Passes on a note.
     pub fn note(&self, note: Note) {
-        self.0(note);
+        if let Some(sink) = &self.0 {
+            sink(note);
+        }
     }
 }
 

@@ -264,7 +264,7 @@ impl With {
                 effort: self.effort,
                 seed: self.seed,
                 stop: self.stop,
-                schema: schema.as_ref().map(|schema| Shape::new(schema.name(), schema.source().clone())),
+                schema: schema.as_deref().map(Shape::of),
                 cache_prompt: self.cache_prompt,
                 volatile: volatile.collect(),
                 tools: Vec::new(),
@@ -394,7 +394,7 @@ impl Plan {
     ) -> Result<Value, Failure> {
         let mut request = Request { model: name.to_owned(), ..self.request.clone() };
         if let Some(shape) = request.schema.as_ref().filter(|shape| model.means(shape) == Means::Words) {
-            let ask = finding::instruction(&shape.schema);
+            let ask = finding::instruction(&shape.canonical);
             request.system = Some(request.system.map_or(ask.clone(), |system| format!("{system}\n\n{ask}")));
         }
         let schema = self.schema.as_deref();

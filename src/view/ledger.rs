@@ -53,9 +53,9 @@ impl Ledger {
             self.wasted.add(spent);
         }
         for share in spent.shares() {
-            let role = if share.role.is_empty() { &name } else { &share.role };
-            self.payees.entry(share.to.clone()).or_default().add(&share.meter());
-            self.roles.entry(role.clone()).or_default().add(&share.meter());
+            let role = if share.role.is_empty() { name.as_str() } else { &share.role };
+            self.payees.entry(share.to.to_string()).or_default().add(&share.meter());
+            self.roles.entry(role.to_owned()).or_default().add(&share.meter());
         }
         for round in rounds_of(&record.address) {
             self.rounds.entry(round).or_default().add(spent);

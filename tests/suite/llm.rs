@@ -93,7 +93,7 @@ async fn chat_completions_go_over_the_wire_as_published() {
     // 600 at 0.40 $, 400 cached at 0.10 $, 100 written at 1.60 $ a million
     let spent = [("calls", 1.0), ("tokens_in", 1000.0), ("tokens_out", 100.0), ("tokens_cached", 400.0)];
     assert_eq!(output.spent.plain(), meter(&spent).with("usd", 0.000_44));
-    assert_eq!(output.spent.shares()[0].to, "openai/gpt-4.1-mini");
+    assert_eq!(&*output.spent.shares()[0].to, "openai/gpt-4.1-mini");
     assert_eq!(
         server.body(0),
         json!({"model": "gpt-4.1-mini",

@@ -20,7 +20,7 @@ use super::miss;
 use super::timing::Piece;
 use crate::clients::llm::{Answer, Image, Message, Request, Stop, Tool, ToolCall, ToolResult, Usage};
 use crate::clients::registry::Model;
-use crate::value::{Digest, Value, canonical};
+use crate::value::{Digest, Part, Value, canonical, digest_of_fields};
 use crate::verb::Failure;
 
 /// What a cassette is for.
@@ -300,7 +300,8 @@ impl Kept {
             schema: request.schema.as_ref().map(|shape| shape.schema.clone()),
             tools: request.tools.clone(),
         };
-        Self { key: asked.key(), request: asked }
+        let schema = request.schema.as_ref().map(|shape| &*shape.canonical);
+        Self { key: asked.key(schema), request: asked }
     }
 }
 
@@ -313,15 +314,18 @@ fn heard(message: &Message) -> &str {
 }
 
 impl Asked {
-    fn key(&self) -> Digest {
-        let mut whole = json!({
-            "model": self.model, "system": self.system, "messages": self.messages, "options": self.options,
-            "schema": self.schema,
-        });
-        if !self.tools.is_empty() {
-            whole["tools"] = json!(self.tools);
-        }
-        Digest::of_value(&whole)
+    /// The key, where `schema` is the canonical text of the schema.
+    fn key(&self, schema: Option<&str>) -> Digest {
+        let (model, system, messages) = (json!(self.model), json!(self.system), json!(self.messages));
+        let tools = (!self.tools.is_empty()).then(|| json!(self.tools));
+        let fields = [
+            ("model", Part::Value(&model)),
+            ("system", Part::Value(&system)),
+            ("messages", Part::Value(&messages)),
+            ("options", Part::Value(&self.options)),
+            ("schema", schema.map_or(Part::Value(&Value::Null), Part::Canonical)),
+        ];
+        digest_of_fields(fields.into_iter().chain(tools.as_ref().map(|tools| ("tools", Part::Value(tools)))))
     }
 
     fn digests(&self) -> Value {

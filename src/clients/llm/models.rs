@@ -24,7 +24,10 @@ struct Inner {
     registry: Registry,
     secrets: Arc<dyn Secrets>,
     cassette: Cassette,
-    client: OnceLock<reqwest::Client>,
+    /// Made by whoever needs it first; the others wait for it, for it reads a few hundred certificates.
+    client: OnceLock<Result<reqwest::Client, Failure>>,
+    /// Models that were asked for, by the name they were asked for under.
+    found: Mutex<HashMap<String, Arc<Model>>>,
     /// By the name of the provider.
     gates: Mutex<HashMap<String, Arc<Gate>>>,
     batches: Batches,
@@ -58,6 +61,7 @@ impl Models {
             secrets,
             cassette,
             client: OnceLock::new(),
+            found: Mutex::default(),
             gates: Mutex::default(),
             batches: Batches::default(),
         }))
@@ -75,7 +79,13 @@ impl Models {
 
     /// The model called `name`. Errors: `permanent`, with the nearest known name.
     pub fn find(&self, name: &str) -> Result<Arc<Model>, Failure> {
-        self.0.registry.find(name).map_err(Failure::from)
+        let mut found = self.0.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(model) = found.get(name) {
+            return Ok(model.clone());
+        }
+        let model = self.0.registry.find(name)?;
+        found.insert(name.to_owned(), model.clone());
+        Ok(model)
     }
 
     /// Asks `request` once. The answer may be truncated or a refusal: look at its `stop`.
@@ -192,11 +202,7 @@ impl Models {
     }
 
     pub(super) fn client(&self) -> Result<&reqwest::Client, Failure> {
-        if let Some(client) = self.0.client.get() {
-            return Ok(client);
-        }
-        let client = exchange::client()?;
-        Ok(self.0.client.get_or_init(|| client))
+        self.0.client.get_or_init(exchange::client).as_ref().map_err(Failure::clone)
     }
 
     pub(super) async fn key(&self, provider: &Provider) -> Result<Option<SecretText>, Failure> {

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Tool, ToolCall, ToolResult};
+use crate::schema::Schema;
 use crate::value::{Digest, Value};
 
 /// What is asked of a model, whatever its provider.
@@ -43,15 +44,20 @@ pub struct Shape {
     pub name: String,
     /// The schema.
     pub schema: Arc<Value>,
+    /// Its canonical text.
+    pub canonical: Arc<str>,
 }
 
 impl Shape {
-    /// A shape whose name is made from `name`, e.g. a file's path, in letters that providers accept.
-    pub fn new(name: &str, schema: Arc<Value>) -> Self {
+    /// The shape that `schema` asks for. Its name is made from the schema's, e.g. a file's path, in letters that
+    /// providers accept.
+    pub fn of(schema: &Schema) -> Self {
+        let name = schema.name();
         let stem = name.rsplit('/').next().unwrap_or(name).trim_end_matches(".json");
         let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
         let name: String = stem.chars().map(plain).take(64).collect();
-        Self { name: if name.is_empty() { "answer".to_owned() } else { name }, schema }
+        let name = if name.is_empty() { "answer".to_owned() } else { name };
+        Self { name, schema: schema.source().clone(), canonical: schema.canonical().clone() }
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::clients::llm::Tool;
 use crate::schema::Schema;
 use crate::tree::check_path;
-use crate::value::{Value, canonical};
+use crate::value::Value;
 use crate::verb::Failure;
 
 /// The tool that ends the work.
@@ -62,9 +62,8 @@ impl Goal {
 
     /// What an agent is told about it.
     pub(super) fn words(&self) -> Option<String> {
-        let fit = |schema: &Schema| {
-            format!(" It is JSON and has to fit this JSON Schema:\n{}", canonical(schema.source()))
-        };
+        let fit =
+            |schema: &Schema| format!(" It is JSON and has to fit this JSON Schema:\n{}", schema.canonical());
         match &self.place {
             Place::Nowhere => None,
             Place::Call => Some(format!(

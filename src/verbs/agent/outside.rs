@@ -21,7 +21,7 @@ use crate::clients::registry::Model;
 use crate::clients::service::ExecSpec;
 use crate::meter::Meter;
 use crate::tree::Tree;
-use crate::value::{Value, canonical};
+use crate::value::Value;
 use crate::verb::{Class, Context, Failure, Output};
 
 /// How long a program that has told its end may take to end.
@@ -180,7 +180,7 @@ impl Work<'_> {
             (Place::Call, Some(schema)) if !self.coder.takes_schema() => Some(format!(
                 "When everything is done, end with one JSON value and nothing else: no prose, no code fence. It has to \
                  fit this JSON Schema:\n{}",
-                canonical(schema.source())
+                schema.canonical()
             )),
             _ => None,
         };
@@ -194,7 +194,7 @@ impl Work<'_> {
             model: with.model.as_ref().and_then(|names| names.list().first()).cloned(),
             turns: with.turns,
             usd: with.usd,
-            schema: schema.map(|schema| canonical(schema.source())),
+            schema: schema.map(|schema| schema.canonical().to_string()),
             files,
             logged_in: !with.sandbox,
         }
@@ -356,7 +356,7 @@ impl Work<'_> {
             meter.add("usd", usd);
         }
         let to = self.model.as_ref().map_or_else(|| self.coder.name.clone(), |model| model.full_name());
-        meter.paid(&to, self.with.role.as_deref().unwrap_or_default())
+        meter.paid(to, self.with.role.as_deref().unwrap_or_default())
     }
 
     /// The output, or the failure, with what it cost in either case.

@@ -215,7 +215,7 @@ impl<'a> Talk<'a> {
 
     /// `spent`, which `model` got.
     fn paid(&self, model: &Model, spent: &Meter) -> Meter {
-        spent.plain().paid(&model.full_name(), self.job.with.role.as_deref().unwrap_or_default())
+        spent.plain().paid(model.full_name(), self.job.with.role.as_deref().unwrap_or_default())
     }
 
     /// Asks, and the next model where one cannot be reached.

@@ -6,7 +6,7 @@ use crate::clients::llm::{Models, Request};
 use crate::clients::registry::Model;
 use crate::meter::Meter;
 use crate::schema::Schema;
-use crate::value::{Value, canonical};
+use crate::value::Value;
 use crate::verb::Bound;
 
 use super::reply::CONTINUATIONS;
@@ -31,7 +31,7 @@ pub(super) fn of(models: &Models, with: &Value, schema: Option<&Schema>) -> Opti
     let samples = f64::from(u32::try_from(samples).unwrap_or(u32::MAX));
     let max_tokens = with["max_tokens"].as_u64();
     // Where a model is asked for JSON in words, the schema stands in the request as well as beside it.
-    let shape = schema.map_or(0, |schema| 2 * canonical(schema.source()).len() as u64 + IN_WORDS);
+    let shape = schema.map_or(0, |schema| 2 * schema.canonical().len() as u64 + IN_WORDS);
     let read = read(with).map(|bytes| bytes + shape);
     let ends = match with["format"].as_str() {
         Some("text") => true,
@@ -48,7 +48,7 @@ pub(super) fn of(models: &Models, with: &Value, schema: Option<&Schema>) -> Opti
     for model in meant {
         let model = if in_batch { model.in_batch().map(Arc::new).unwrap_or(model) } else { model };
         let role = with["role"].as_str().unwrap_or_default();
-        let first = model.bound(read, max_tokens)?.times(samples).paid(&model.full_name(), role);
+        let first = model.bound(read, max_tokens)?.times(samples).paid(model.full_name(), role);
         let mut most = first.plain();
         for again in 1..=if ends { 0 } else { CONTINUATIONS as u64 } {
             let written = again * (model.limit(max_tokens) + CONTINUED);
@@ -68,7 +68,7 @@ pub(super) fn of(models: &Models, with: &Value, schema: Option<&Schema>) -> Opti
 
 /// The most that one call may cost.
 pub(super) fn of_call(request: &Request, model: &Model) -> Meter {
-    let shape = request.schema.as_ref().map_or(0, |shape| canonical(&shape.schema).len());
+    let shape = request.schema.as_ref().map_or(0, |shape| shape.canonical.len());
     let read = (request.size() + shape) as u64;
     model.bound(Some(read), request.max_tokens).unwrap_or_default()
 }

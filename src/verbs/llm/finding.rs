@@ -1,7 +1,7 @@
 //! JSON out of a model's text.
 
 use crate::schema::Schema;
-use crate::value::{Value, canonical};
+use crate::value::Value;
 
 /// Most places in a text at which a value is looked for.
 const PLACES: usize = 200;
@@ -20,10 +20,9 @@ pub(super) enum Found {
 }
 
 /// What to ask of models whose provider cannot hold them to a schema.
-pub(super) fn instruction(schema: &Value) -> String {
+pub(super) fn instruction(schema: &str) -> String {
     format!(
-        "Answer with one JSON value and nothing else: no prose, no code fence. It must fit this JSON Schema:\n{}",
-        canonical(schema)
+        "Answer with one JSON value and nothing else: no prose, no code fence. It must fit this JSON Schema:\n{schema}"
     )
 }
 

@@ -1,6 +1,7 @@
 //! One whole reply: asked for, continued where it was cut off, read.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -100,9 +101,10 @@ impl<'a> Session<'a> {
 
     async fn whole(&self, asked: &Asked<'_>, sample: u32) -> Result<Reply, Failure> {
         let mut parts = Parts::default();
-        let mut request = asked.request.clone();
+        let mut further = None;
         for _ in 0..=CONTINUATIONS {
-            let answer = self.ask(&request, asked, sample).await?;
+            let request = further.as_ref().unwrap_or(asked.request);
+            let answer = self.ask(request, asked, sample).await?;
             if matches!(answer.stop, Stop::Refusal | Stop::ContentFilter) {
                 return Err(refused(&answer));
             }
@@ -112,7 +114,7 @@ impl<'a> Session<'a> {
             }
             // A provider strips white space from the end of a model's turn, or refuses it: the model writes it again.
             parts.text.truncate(parts.text.trim_end().len());
-            request = continued(asked.request, &parts.text);
+            further = Some(continued(asked.request, &parts.text));
         }
         Err(Failure::rejected(format!(
             "the answer is truncated: {CONTINUATIONS} continuations did not end it"
@@ -123,11 +125,13 @@ impl<'a> Session<'a> {
 
     async fn ask(&self, request: &Request, asked: &Asked<'_>, sample: u32) -> Result<Answer, Failure> {
         let model = asked.model;
-        self.say(asking_line(request, model));
+        if self.cx.progress.is_heard() {
+            self.say(asking_line(request, model));
+        }
         let at = format!("{}@{}.{sample}", self.cx.address, self.cx.attempt);
         let idempotency_key = format!("{}-{sample}", self.cx.idempotency_key);
         let chunk = |text: &str| {
-            if self.live {
+            if self.live && self.cx.progress.is_heard() {
                 self.cx.progress.note(Note::Chunk { text: text.to_owned() });
             }
         };
@@ -145,12 +149,15 @@ impl<'a> Session<'a> {
                 progress: &self.cx.progress,
             }),
         };
-        let paid = |spent: &Meter| spent.plain().paid(&model.full_name(), self.role);
+        let (to, role): (Arc<str>, Arc<str>) = (model.full_name().into(), self.role.into());
+        let paid = |spent: &Meter| spent.plain().paid(to.clone(), role.clone());
         let covered = self.purse.cover(&paid(&bound::of_call(request, model))).await?;
         match self.models.ask(request, asking).await {
             Ok((answer, spent)) => {
                 covered.settle(&paid(&spent));
-                self.say(answer_line(&answer, model, &spent));
+                if self.cx.progress.is_heard() {
+                    self.say(answer_line(&answer, model, &spent));
+                }
                 Ok(answer)
             }
             Err(failure) => {
