@@ -187,11 +187,12 @@ impl Resolver<'_, '_> {
 
     /// What is known of a step's output.
     fn shape(&mut self, step: &model::Step) -> Shape {
-        if let Some(output) = &step.output {
-            return self.schema(output).map_or(Shape::Any, |schema| Shape::Schema(schema.source().clone()));
-        }
         let verb =
             step.uses.iter().find_map(|used| Some((used, self.loader.catalog.find_verb(&used.name.text)?)));
+        if let Some(output) = &step.output {
+            let beside = verb.map_or(&[] as &[&str], |(_, verb)| verb.beside());
+            return self.schema(output).map_or(Shape::Any, |schema| Shape::of(schema.source(), beside));
+        }
         if let Some((used, verb)) = verb {
             let verb = verb.clone();
             let schema = self.generated(&format!("{} out", verb.name()), || verb.out_schema());

@@ -21,6 +21,21 @@ impl Shape {
         Self::Fields(names.into_iter().map(Into::into).collect())
     }
 
+    /// Something that fits `schema`, with further fields where it is an object that may have them.
+    pub(super) fn of(schema: &Arc<Value>, further: &[&str]) -> Self {
+        let closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
+        if further.is_empty() || closed || schema.get("properties").is_none_or(|known| !known.is_object()) {
+            return Self::Schema(schema.clone());
+        }
+        let mut fuller = schema.as_ref().clone();
+        for name in further {
+            if fuller["properties"].get(name).is_none() {
+                fuller["properties"][*name] = Value::Object(serde_json::Map::new());
+            }
+        }
+        Self::Schema(Arc::new(fuller))
+    }
+
     /// The first step of `path` that names a field which there cannot be, and the fields there are.
     pub(super) fn first_unknown(&self, path: &[Step]) -> Option<(usize, Vec<String>)> {
         match self {

@@ -89,6 +89,8 @@ pub trait DynVerb: Send + Sync + 'static {
     fn example(&self) -> &'static str;
     /// See [`Verb::LANES`].
     fn lanes(&self) -> &'static [(&'static str, usize)];
+    /// See [`Verb::BESIDE`].
+    fn beside(&self) -> &'static [&'static str];
     /// See [`Verb::lane`].
     fn lane(&self, with: &Value) -> &'static str;
     /// JSON Schema of its input.
@@ -120,6 +122,10 @@ impl<V: Verb> DynVerb for V {
 
     fn lanes(&self) -> &'static [(&'static str, usize)] {
         V::LANES
+    }
+
+    fn beside(&self) -> &'static [&'static str] {
+        V::BESIDE
     }
 
     fn lane(&self, with: &Value) -> &'static str {

@@ -39,6 +39,8 @@ pub trait Verb: Send + Sync + 'static {
     /// Lanes that its steps may be in beside that of its traits, with how many attempts may be under way there where
     /// nobody says otherwise.
     const LANES: &'static [(&'static str, usize)] = &[];
+    /// Fields that its output may have beside those of the step's own schema, unless that forbids further fields.
+    const BESIDE: &'static [&'static str] = &[];
     /// Its input, after rendering. Unknown keys are refused.
     type With: DeserializeOwned + JsonSchema + Send + 'static;
     /// Its output.

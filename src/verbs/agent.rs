@@ -71,6 +71,7 @@ turns  = 40
 usd    = 2.0
 wall   = "20m"
 "#;
+    const BESIDE: &'static [&'static str] = &["agent"];
     type With = With;
     type Out = Out;
 

@@ -165,6 +165,7 @@ max_tokens  = 512
     type With = With;
     type Out = Out;
     const LANES: &'static [(&'static str, usize)] = &[mode::LANE];
+    const BESIDE: &'static [&'static str] = &["samples", "spread", "switched"];
 
     fn lane(with: &Value) -> &'static str {
         mode::lane(with).unwrap_or(Self::TRAITS.lane)
@@ -268,6 +269,7 @@ impl With {
                 cache_prompt: self.cache_prompt,
                 volatile: volatile.collect(),
                 tools: Vec::new(),
+                must_call: false,
             },
             role: self.role.unwrap_or_default(),
             timeout: self.timeout.as_deref().map(span).transpose()?,

@@ -452,6 +452,29 @@ fn the_examples_of_the_readme_grow_their_programs() {
 }
 
 #[test]
+fn every_pipeline_of_the_documentation_is_sound() {
+    let (mut checked, mut wrong) = (0, String::new());
+    let pages = std::fs::read_dir(root().join("docs")).unwrap();
+    let pages = pages.map(|entry| format!("docs/{}", entry.unwrap().file_name().into_string().unwrap()));
+    for page in pages.filter(|page| page.ends_with(".md")).chain(["README.md".to_owned()]) {
+        for block in blocks(&page) {
+            if block.kind != "toml" || !block.text.trim_start().starts_with("atoll = 1") {
+                continue;
+            }
+            let project = Project::new();
+            project.write("pipelines/shown.toml", &block.text);
+            let said = project.run(&["check", "shown"]);
+            if !said.stderr.contains("no mistakes found") {
+                let _ = writeln!(wrong, "{page}:{}:\n{}", block.line, said.stdout);
+            }
+            checked += 1;
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    assert!(checked > 12, "{checked}");
+}
+
+#[test]
 fn every_link_of_the_documentation_leads_somewhere() {
     let mut pages: Vec<String> = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(str::to_owned).to_vec();
     for entry in std::fs::read_dir(root().join("docs")).unwrap() {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::Request;
+use super::{Request, spoken};
 use crate::clients::registry::Model;
 use crate::verb::Failure;
 
@@ -24,7 +24,7 @@ pub(super) fn refusal(request: &Request, model: &Model) -> Option<Failure> {
     let lacks = chosen([
         ("images", pictures && !can.images),
         ("stop", !request.stop.is_empty() && !can.stop),
-        ("tools", !request.tools.is_empty() && !can.tools),
+        ("tools", !request.tools.is_empty() && !can.tools && !spoken::is_needed(request, model)),
     ]);
     if lacks.is_empty() {
         return None;

@@ -31,6 +31,7 @@ mod resets;
 mod responses;
 mod shape;
 mod shelf;
+mod spoken;
 mod sse;
 mod timing;
 mod tool;
@@ -43,6 +44,7 @@ pub use listing::Served;
 pub use models::{Asking, Models};
 pub(in crate::clients) use shape::can_say;
 pub use shelf::{prune, recorded};
+pub use spoken::sent_bytes;
 
 pub use request::{Answer, Effort, Image, Message, Request, Role, Shape, Stop, Usage};
 pub use tool::{Calling, Tool, ToolCall, ToolResult};

@@ -8,7 +8,7 @@ use super::gate::{Finding, Gate};
 use super::hush::Hush;
 use super::listing::{self, Served};
 use super::timing::{self, Stopwatch};
-use super::{fault, gaps};
+use super::{fault, gaps, spoken};
 use crate::clients::llm::{Answer, Request};
 use crate::clients::registry::{Model, Provider, Registry, RegistryError};
 use crate::clock::Clock;
@@ -113,6 +113,8 @@ impl Models {
             }
             Found::Ask(slot) => slot,
         };
+        let spoken = spoken::is_needed(request, &model).then(|| spoken::spoken(request));
+        let request = spoken.as_ref().unwrap_or(request);
         let slot_of = |entry: Entry<'_>| format!("{}-{}", entry.sample, kept.key.short());
         let watch = self.0.cassette.is_timed().then(|| Stopwatch::start(asking.clock));
         let heard = |text: &str| {
@@ -127,6 +129,9 @@ impl Models {
             None => self.exchange(request, &model, &kept.key, timed).await,
         };
         let mut answer = answered.map_err(|f| self.redacted(f))?;
+        if spoken.is_some() {
+            spoken::read(&mut answer);
+        }
         // What goes on from here is kept and shown: the same as what a replay gives back.
         answer.text = self.0.secrets.redact(&answer.text);
         for call in &mut answer.calls {

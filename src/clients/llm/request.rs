@@ -35,6 +35,9 @@ pub struct Request {
     pub volatile: Vec<String>,
     /// Tools that the model may call. A schema that would need a tool of its own is not sent beside them.
     pub tools: Vec<Tool>,
+    /// Whether an answer that calls no tool is of no use: a model whose calls are held to a schema has no other choice
+    /// then. Others are left to decide, for being forced costs them the words that they think in.
+    pub must_call: bool,
 }
 
 /// A named JSON Schema for an answer.

@@ -15,6 +15,7 @@ use super::with::Job;
 use super::workspace::{Snapshot, Workspace};
 use crate::clients::llm::{
     Answer, Asking, Message, Models, Request, Role, Stop, Tool, ToolCall, ToolResult, Usage, left_out,
+    sent_bytes,
 };
 use crate::clients::registry::Model;
 use crate::meter::Meter;
@@ -172,6 +173,7 @@ impl<'a> Talk<'a> {
             system: Some(system),
             messages: self.history.messages(),
             tools,
+            must_call: matches!(self.job.goal.place, Place::Call),
             temperature: with.temperature,
             max_tokens: with.max_tokens,
             effort: with.effort,
@@ -197,7 +199,7 @@ impl<'a> Talk<'a> {
     /// Whether the model can read `request` and still answer.
     fn fits(&self, request: &Request) -> bool {
         let (_, model) = self.model();
-        model.context.is_none_or(|context| tokens(request.size()) < context)
+        model.context.is_none_or(|context| tokens(sent_bytes(request, model)) < context)
     }
 
     /// Most tokens of an answer that what is left of the dollars pays for; none where they are free.
@@ -208,7 +210,8 @@ impl<'a> Talk<'a> {
     )]
     fn affordable(&self, model: &Model, request: &Request) -> Option<u64> {
         let price = model.price.filter(|price| price.output > 0.0)?;
-        let read = count(tokens(request.size())) * price.input.max(price.cache_write.unwrap_or(0.0));
+        let read =
+            count(tokens(sent_bytes(request, model))) * price.input.max(price.cache_write.unwrap_or(0.0));
         let left = (self.job.with.usd - self.total().get("usd")) * 1e6 - read;
         Some((left / price.output).max(0.0) as u64)
     }
@@ -226,7 +229,7 @@ impl<'a> Talk<'a> {
             self.cx.progress.line(asking_line(self.turn + 1, &request, model));
             let at = format!("{}@{}.{}", self.cx.address, self.cx.attempt, self.turn);
             let idempotency_key = format!("{}-{}", self.cx.idempotency_key, self.turn);
-            self.flight = Flight { sent: request.size(), heard: AtomicUsize::new(0) };
+            self.flight = Flight { sent: sent_bytes(&request, model), heard: AtomicUsize::new(0) };
             let chunk = |text: &str| {
                 self.pulse.beat(self.cx.clock.now());
                 self.flight.heard.fetch_add(text.len().max(1), Ordering::Relaxed);
@@ -246,7 +249,8 @@ impl<'a> Talk<'a> {
                 clock: &*self.cx.clock,
                 batch: None,
             };
-            let most = model.bound(Some(request.size() as u64), request.max_tokens).unwrap_or_default();
+            let most =
+                model.bound(Some(sent_bytes(&request, model) as u64), request.max_tokens).unwrap_or_default();
             let purse = self.purse.clone();
             let covered = purse.cover(&self.paid(model, &most)).await?;
             let asked = self.models.ask(&request, asking).await;

@@ -63,6 +63,26 @@ async fn the_loop_is_the_same_in_every_format() {
 }
 
 #[tokio::test]
+async fn a_model_that_calls_no_tools_works_through_a_schema() {
+    let call =
+        |tool: &str, input: Value| json!({"say": "", "call": {"tool": tool, "input": input}}).to_string();
+    let texts =
+        [call("write", json!({"path": "a.txt", "content": "one\n"})), call("finish", json!({"n": 3}))];
+    let server = Server::start(texts.map(|text| Act::Stream(openai(&text, "stop")))).await;
+    let models =
+        server.models_with("[models.\"openai/plain\"]\nfeatures = { tools = false, json_schema = true }\nprice = { input = 1, output = 1 }\n");
+    let step = Step::new().wants(number());
+    let output = step.run(&models, with("make it", json!({"model": "openai/plain"}))).await.unwrap();
+    assert_eq!((&output.value["n"], &output.value["agent"]["turns"]), (&json!(3), &json!(2)));
+    assert_eq!(step.text(&output.value["agent"], "a.txt"), "one\n");
+    let asked = server.body(0);
+    let choices = &asked["response_format"]["json_schema"]["schema"]["properties"]["call"]["anyOf"];
+    let choices = choices.as_array().unwrap();
+    assert_eq!(choices.len(), 6, "its five tools and `finish`: there is no way to end without a result");
+    assert!(server.body(1).to_string().contains("write brought:\\nwrote 4 bytes to a.txt"));
+}
+
+#[tokio::test]
 async fn tools_do_what_they_say_and_tell_what_goes_wrong() {
     let step = Step::new();
     let long: String = (1..=3_000).map(|n| format!("line {n}\n")).collect::<Vec<_>>().concat();
@@ -81,6 +101,7 @@ async fn tools_do_what_they_say_and_tell_what_goes_wrong() {
         ("search", json!({"pattern": "(", "path": "src"})),
         ("edit", json!({"path": "src/app.py", "find": "b = 1", "replace": "b = 2"})),
         ("edit", json!({"path": "src/app.py", "find": "c = 1", "replace": ""})),
+        ("write", json!({"path": "new/deep.sh", "content": "#!/bin/sh\n"})),
         ("write", json!({"path": "new/deep.sh", "content": "#!/bin/sh\n"})),
         ("read", json!({"path": "../secret"})),
         ("write", json!({"path": "/etc/passwd", "content": ""})),
@@ -105,11 +126,12 @@ async fn tools_do_what_they_say_and_tell_what_goes_wrong() {
     assert_eq!(told[7], "changed src/app.py");
     assert!(told[8].contains("the nearest line is"), "{}", told[8]);
     assert_eq!(told[9], "wrote 10 bytes to new/deep.sh");
-    assert!(told[10].contains("`..` leads outside"), "{}", told[10]);
-    assert!(told[11].contains("it is absolute"), "{}", told[11]);
-    assert!(told[12].contains("No such file"), "{}", told[12]);
-    assert!(told[13].contains("unknown field `file`"), "{}", told[13]);
-    assert_eq!(told[14], "there is no tool `run`; there are read, write, edit, list, search");
+    assert_eq!(told[10], "nothing has changed: that is what new/deep.sh holds already");
+    assert!(told[11].contains("`..` leads outside"), "{}", told[11]);
+    assert!(told[12].contains("it is absolute"), "{}", told[12]);
+    assert!(told[13].contains("No such file"), "{}", told[13]);
+    assert!(told[14].contains("unknown field `file`"), "{}", told[14]);
+    assert_eq!(told[15], "there is no tool `run`; there are read, write, edit, list, search");
     let report = &output.value;
     assert_eq!(report["text"], "Done.");
     assert_eq!(

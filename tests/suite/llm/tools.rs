@@ -283,6 +283,35 @@ async fn a_model_without_tools_is_not_asked_and_a_cut_off_call_is_paid() {
 }
 
 #[tokio::test]
+async fn a_model_without_tools_that_keeps_to_schemas_calls_them_all_the_same() {
+    let call = r#"{"say": "I look.", "call": {"tool": "read", "input": {"path": "größe.md"}}}"#;
+    let done = r#"{"say": "done", "call": null}"#;
+    let server = Server::start([call, done].map(|text| Act::Stream(openai(text, "stop")))).await;
+    let models =
+        server.models_with("[models.\"openai/plain\"]\nfeatures = { tools = false, json_schema = true }\n");
+    let (answer, _) = ask(&models, &first("openai/plain")).await.unwrap();
+    assert_eq!((answer.text.as_str(), answer.stop), ("I look.", Stop::Tools));
+    assert_eq!(
+        (answer.calls[0].name.as_str(), &answer.calls[0].input),
+        ("read", &json!({"path": "größe.md"}))
+    );
+    let (end, _) = ask(&models, &second("openai/plain", &answer)).await.unwrap();
+    assert_eq!((end.text.as_str(), end.stop, end.calls.len()), ("done", Stop::End, 0));
+
+    let (asked, told) = (server.body(0), server.body(1));
+    assert_eq!(asked.get("tools"), None);
+    let choices = &asked["response_format"]["json_schema"]["schema"]["properties"]["call"]["anyOf"];
+    assert_eq!(choices[0]["properties"]["tool"]["enum"], json!(["read"]));
+    assert_eq!(
+        (&choices[1]["properties"]["input"], &choices[2]),
+        (&*tools()[1].schema, &json!({"type": "null"}))
+    );
+    let system = told["messages"][0]["content"].as_str().unwrap();
+    assert!(system.starts_with("be kind\n\nYou have tools."), "{system}");
+    assert_eq!(told["messages"][3], json!({"role": "user", "content": "read brought:\nbrought 0"}));
+}
+
+#[tokio::test]
 async fn a_long_conversation_is_marked_for_the_cache_at_its_end() {
     let server = Server::start([act("anthropic", "", &CALLS), Act::Plain(500, vec![], String::new())]).await;
     let models = server.models(&Mode::Off);
