@@ -451,12 +451,18 @@ fn the_examples_of_the_readme_grow_their_programs() {
     }
 }
 
+/// The pages of the documentation.
+fn pages() -> Vec<String> {
+    let names = std::fs::read_dir(root().join("docs")).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let pages = names.filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "md"));
+    pages.map(|name| format!("docs/{name}")).collect()
+}
+
 #[test]
 fn every_pipeline_of_the_documentation_is_sound() {
     let (mut checked, mut wrong) = (0, String::new());
-    let pages = std::fs::read_dir(root().join("docs")).unwrap();
-    let pages = pages.map(|entry| format!("docs/{}", entry.unwrap().file_name().into_string().unwrap()));
-    for page in pages.filter(|page| page.ends_with(".md")).chain(["README.md".to_owned()]) {
+    for page in pages().into_iter().chain(["README.md".to_owned()]) {
         for block in blocks(&page) {
             if block.kind != "toml" || !block.text.trim_start().starts_with("atoll = 1") {
                 continue;
@@ -476,13 +482,8 @@ fn every_pipeline_of_the_documentation_is_sound() {
 
 #[test]
 fn every_link_of_the_documentation_leads_somewhere() {
-    let mut pages: Vec<String> = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(str::to_owned).to_vec();
-    for entry in std::fs::read_dir(root().join("docs")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        if Path::new(&name).extension().is_some_and(|extension| extension == "md") {
-            pages.push(format!("docs/{name}"));
-        }
-    }
+    let beside = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(str::to_owned);
+    let pages: Vec<String> = beside.into_iter().chain(pages()).collect();
     let link = Regex::new(r#"\]\(([^)#\s]+)[^)]*\)|src="([^"]+)""#).unwrap();
     let mut broken = BTreeSet::new();
     for page in &pages {
