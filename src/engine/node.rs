@@ -63,12 +63,24 @@ impl Tries {
         let told = told.unwrap_or_default();
         if cursor["kept"] == true { told } else { with_lost(told, &self.reserved) }
     }
+
+    /// The last failure of a step that is not tried again: what it had under way elsewhere, nobody fetches any more.
+    pub(super) fn last(&self, failure: Failure) -> Failure {
+        let open = self.cursor.as_ref().and_then(|cursor| cursor["open"].as_u64()).unwrap_or(0);
+        if open == 0 {
+            return failure;
+        }
+        Failure { spent: with_lost(failure.spent, &self.reserved), ..failure }
+    }
 }
 
 fn with_lost(mut told: Meter, reserved: &Meter) -> Meter {
     let short = told.shortfall(reserved);
     if !short.is_empty() {
-        told.absorb(&short);
+        told.absorb_shares(&match reserved.shares() {
+            [one] => short.paid(one.to.clone(), one.role.clone()),
+            _ => short,
+        });
         told.add("lost", 1.0);
     }
     told

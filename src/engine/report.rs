@@ -117,7 +117,10 @@ impl Run {
                 let fact = Fact::Faltered { failure, again_at: at, charged };
                 self.emit(now, address, tries.begun, fact)
             }
-            Verdict::Fail => self.emit(now, address, tries.begun, Fact::Failed { failure }),
+            Verdict::Fail => {
+                let failure = tries.last(failure);
+                self.emit(now, address, tries.begun, Fact::Failed { failure })
+            }
             Verdict::Pause(pause) => {
                 let mut message = format!("`{address}`: {}", failure.message);
                 if let Some(hint) = &failure.hint {

@@ -319,3 +319,25 @@ fn without_budgets_nothing_is_set_aside() {
     assert!(matches!(run.standing(), Standing::Finished { .. }));
     assert!(world.journal.iter().all(|record| record.fact.word() != "reserved"));
 }
+
+#[test]
+fn what_goes_on_elsewhere_when_a_step_fails_for_good_is_booked_as_lost() {
+    for (open, lost) in [(1, usd(10).with("lost", 1.0)), (0, usd(3))] {
+        let mut world = World::new(plan(vec![body(vec![verb("a", template("x"))])], &[]), 1);
+        world.settings.bounds = Some(Bounds::new(|_, _, _| Some(usd(10).paid("acme/big", "judge"))));
+        let mut run = world.begin();
+        let turn = run.next(0).unwrap();
+        let Order::Run(attempt) = turn.orders.into_iter().next().unwrap() else { panic!() };
+        let (address, attempt) = (attempt.address, attempt.number);
+        let cursor = serde_json::json!({"kept": true, "open": open});
+        run.report(0, Report::Cursor { address: address.clone(), attempt, cursor }).unwrap();
+        let result = Err(Failure::permanent("given up").spent(usd(3).paid("acme/big", "judge")));
+        run.report(0, Report::Ran { address, attempt, result, cached: false }).unwrap();
+        let turn = run.next(1).unwrap();
+        let failed = turn.records.iter().find(|record| record.fact.word() == "failed").unwrap();
+        let spent = failed.fact.spent().unwrap();
+        assert_eq!(spent.plain(), lost);
+        let usd = |meter: &Meter| meter.get("usd").to_bits();
+        assert_eq!(usd(&spent.shares()[0].meter()), usd(&lost), "and to whom it went");
+    }
+}

@@ -30,6 +30,9 @@ struct Noted {
     /// Nothing is lost where the attempt is cut off: what is under way is found again.
     #[serde(default)]
     kept: bool,
+    /// How many are under way: paid for, though nobody may fetch them.
+    #[serde(default)]
+    open: usize,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -49,6 +52,12 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
+impl Noted {
+    fn under_way(&self) -> impl Iterator<Item = &Place> {
+        self.batches.values().filter(|note| !note.paid).filter_map(|note| note.place.as_ref())
+    }
+}
+
 impl Notes {
     /// The notes that an earlier attempt left behind. A cursor that is none of ours is none.
     pub(super) fn of(cx: &Context) -> Self {
@@ -64,8 +73,7 @@ impl Notes {
 
     /// Places in batches that have been made.
     pub(super) fn places(&self) -> Vec<Place> {
-        let state = self.state();
-        state.noted.batches.values().filter(|note| !note.paid).filter_map(|note| note.place.clone()).collect()
+        self.state().noted.under_way().cloned().collect()
     }
 
     /// Forgets what `sample` has brought: the next attempt asks anew.
@@ -89,6 +97,7 @@ impl Notes {
         let cursor = {
             let mut state = self.state();
             state.changed = false;
+            state.noted.open = state.noted.under_way().count();
             serde_json::to_value(&state.noted).unwrap_or(Value::Null)
         };
         self.cursors.save(cursor).await
