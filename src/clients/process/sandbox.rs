@@ -202,11 +202,17 @@ pub fn arguments(plan: &Plan<'_>, doors: &[agent::Door], as_root: bool) -> Vec<S
     if doors.iter().any(low) {
         args.extend(words("--cap-add CAP_NET_BIND_SERVICE"));
     }
-    for path in SYSTEM.iter().map(Path::new).chain(plan.readable.iter().map(PathBuf::as_path)) {
+    // What lies below these is seen once they are there.
+    let late = |path: &Path| ["/tmp", "/dev/shm"].iter().any(|fresh| path.starts_with(fresh));
+    let readable = || plan.readable.iter().map(PathBuf::as_path);
+    for path in SYSTEM.iter().map(Path::new).chain(readable().filter(|path| !late(path))) {
         graft(path, plan.placed, &mut args);
     }
     args.extend(words("--proc /proc --dev /dev --perms 1777 --size 268435456 --tmpfs /tmp"));
     args.extend(words("--perms 1777 --size 67108864 --tmpfs /dev/shm"));
+    for path in readable().filter(|path| late(path)) {
+        graft(path, plan.placed, &mut args);
+    }
     // After these, so that a volume may lie in one of them.
     for (from, at) in &plan.outside.volumes {
         args.extend(["--bind".to_owned(), from.display().to_string(), at.display().to_string()]);
@@ -236,6 +242,24 @@ fn graft(path: &Path, placed: &BTreeSet<PathBuf>, args: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_be_read_is_seen_also_where_fresh_directories_lie_over_it() {
+        let (outside, placed) = (Outside::default(), BTreeSet::new());
+        let readable = tempfile::tempdir_in("/tmp").unwrap();
+        let plan = Plan {
+            bwrap: None,
+            program: Path::new("/bin/true"),
+            root: Path::new("/srv"),
+            placed: &placed,
+            readable: &[readable.path().to_owned(), "/usr/share".into()],
+            outside: &outside,
+        };
+        let args = arguments(&plan, &[], false);
+        let place = |path: &str| args.iter().position(|arg| arg == path).unwrap();
+        assert!(place(&readable.path().display().to_string()) > place("/tmp"), "{args:?}");
+        assert!(place("/usr/share") < place("/tmp"), "{args:?}");
+    }
 
     #[test]
     fn a_directory_with_something_placed_in_it_is_shown_entry_by_entry() {
