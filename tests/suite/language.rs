@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use atoll::diag::{Code, Severity};
+use atoll::diag::Code;
 use atoll::plan::{
     Action, BodyId, Given, InputDoor, Listed, Loaded, MemorySources, OnInterrupt, Plan, ReadFile,
     check_inputs, drift, load, load_bundle,
@@ -234,49 +234,4 @@ fn five_thousand_steps_are_planned() {
     }
     let loaded = one(&text);
     assert_eq!(sound(&loaded).bodies[0].order.len(), 5_000);
-}
-
-/// The TOML blocks of the language's reference, each with the line that it begins on.
-fn examples() -> Vec<(usize, String)> {
-    let text = include_str!("../../docs/language.md");
-    let mut examples = Vec::new();
-    let mut open: Option<(usize, String)> = None;
-    for (at, line) in text.lines().enumerate() {
-        match (&mut open, line) {
-            (None, "```toml") => open = Some((at + 2, String::new())),
-            (Some(_), "```") => examples.extend(open.take()),
-            (Some((_, block)), line) => {
-                block.push_str(line);
-                block.push('\n');
-            }
-            (None, _) => {}
-        }
-    }
-    examples
-}
-
-#[test]
-fn every_example_of_the_reference_is_a_sound_pipeline() {
-    let examples = examples();
-    assert!(examples.len() >= 10, "{} examples", examples.len());
-    let library = MemorySources::new([
-        ("prompts/preflight/clarity.md", "How clear is this?\n{{ inputs.spec.text }}\n"),
-        (
-            "schemas/spec-clarity.json",
-            r#"{"type": "object", "properties": {"goal": {"type": "number"}, "constraint": {"type": "number"}, "success": {"type": "number"}, "questions": {"type": "array"}}}"#,
-        ),
-        ("pipelines/preflight.toml", examples.first().unwrap().1.as_str()),
-    ]);
-    for (line, text) in &examples {
-        let door = library.clone().with("pipelines/main.toml", text.as_str());
-        let loaded = load("main", &door, &toys::catalog(), &[]);
-        let errors =
-            loaded.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
-        assert_eq!(
-            errors,
-            0,
-            "docs/language.md:{line}:\n{}",
-            render_text(&loaded.diagnostics, &loaded.sources, false)
-        );
-    }
 }
