@@ -1,5 +1,6 @@
 //! `llm`: asks a language model.
 
+mod begun;
 mod bound;
 mod finding;
 mod mode;

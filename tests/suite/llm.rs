@@ -22,7 +22,7 @@ use atoll::clock::ManualClock;
 use atoll::meter::Meter;
 use atoll::schema::Schema;
 use atoll::value::Value;
-use atoll::verb::{Class, Context, DynVerb, Failure, Note, Output, Progress};
+use atoll::verb::{Class, Context, CursorSink, DynVerb, Failure, Note, Output, Progress};
 use atoll::verbs::llm::Llm;
 use serde_json::json;
 
@@ -203,6 +203,46 @@ async fn a_cut_off_answer_is_continued_until_it_is_whole() {
     assert_eq!(body["messages"][1], json!({"role": "assistant", "content": "{\"score\": 4"}));
     assert_eq!(body["messages"].as_array().unwrap().len(), 3);
     assert_eq!(body.get("response_format"), None, "the rest of a value is no value");
+}
+
+#[tokio::test]
+async fn the_beginning_of_an_answer_is_not_paid_for_again() {
+    let server = Server::start([
+        Act::Stream(openai("{\"score\": 4", "length")),
+        Act::Plain(500, vec![], "down".to_owned()),
+        Act::Stream(openai("2}", "stop")),
+        Act::Stream(openai("{\"sco", "length")),
+        Act::Stream(openai("pe\": 42}", "stop")),
+    ])
+    .await;
+    let models = server.models(&Mode::Off);
+    let with = json!({"model": "gpt-4.1-mini", "prompt": "judge", "max_tokens": 2});
+    let saved: Arc<Mutex<Vec<Value>>> = Arc::default();
+    let attempt = |number: u32| {
+        let mut step = Step::with_schema(verdict());
+        let sink = saved.clone();
+        step.cx.cursors = CursorSink::new(move |cursor| {
+            sink.lock().unwrap().push(cursor);
+            Box::pin(async { Ok(()) })
+        });
+        step.cx.attempt = number;
+        step.cx.cursor = saved.lock().unwrap().last().cloned();
+        step
+    };
+    let failure = attempt(1).run(&models, with.clone()).await.unwrap_err();
+    assert_eq!((failure.class, failure.spent.get("calls") > 0.9), (Class::Transient, true), "{failure}");
+    assert_eq!(saved.lock().unwrap()[0]["spent"]["calls"], 1, "and it is in the books from then on");
+    let output = attempt(2).run(&models, with.clone()).await.unwrap();
+    assert_eq!(output.value, json!({"score": 42}));
+    assert!(output.spent.get("calls") < 1.1, "only the rest was asked for: {:?}", output.spent);
+    let told = server.body(2)["messages"].clone();
+    assert_eq!(told[1], json!({"role": "assistant", "content": "{\"score\": 4"}));
+
+    saved.lock().unwrap().clear();
+    let failure = attempt(1).run(&models, with).await.unwrap_err();
+    assert_eq!(failure.class, Class::Rejected, "{failure}");
+    let saved = saved.lock().unwrap();
+    assert_eq!(saved.last().unwrap()["begun"], json!({}), "what was rejected is asked for anew");
 }
 
 #[tokio::test]

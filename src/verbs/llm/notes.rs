@@ -31,8 +31,8 @@ struct Noted {
     #[serde(default)]
     kept: bool,
     /// How many are under way: paid for, though nobody may fetch them.
-    #[serde(default)]
-    open: usize,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    open: u32,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -97,7 +97,7 @@ impl Notes {
         let cursor = {
             let mut state = self.state();
             state.changed = false;
-            state.noted.open = state.noted.under_way().count();
+            state.noted.open = u32::try_from(state.noted.under_way().count()).unwrap_or(u32::MAX);
             serde_json::to_value(&state.noted).unwrap_or(Value::Null)
         };
         self.cursors.save(cursor).await

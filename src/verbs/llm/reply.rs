@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::begun::Begun;
 use super::notes::Notes;
 use super::{Format, Mode, Plan, bound, finding};
 use crate::clients::llm::{Answer, Asking, Entry, Message, Models, Request, Stop, Usage, left_out};
@@ -32,6 +34,8 @@ pub(super) struct Session<'a> {
     purse: Purse,
     /// Where its requests are, if they are asked in batches.
     notes: Option<Notes>,
+    /// What there is of its answers, if they are not.
+    begun: Option<Begun>,
 }
 
 /// What is asked of one model, by all samples alike.
@@ -51,8 +55,8 @@ pub(super) struct Reply {
 }
 
 /// A reply while it is put together.
-#[derive(Default)]
-struct Parts {
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Parts {
     text: String,
     last: String,
     usage: Usage,
@@ -62,7 +66,9 @@ impl<'a> Session<'a> {
     pub(super) fn new(models: &'a Models, cx: &'a Context, plan: &'a Plan) -> Self {
         let live = plan.samples == 1;
         let notes = (plan.mode == Mode::Batch).then(|| Notes::of(cx));
-        Self { models, cx, format: plan.format, live, role: &plan.role, purse: Purse::new(cx), notes }
+        let begun = notes.is_none().then(|| Begun::of(cx));
+        let purse = Purse::new(cx);
+        Self { models, cx, format: plan.format, live, role: &plan.role, purse, notes, begun }
     }
 
     /// The end of an attempt that has failed: keeps what the next one needs, and says which batches go on without it.
@@ -91,17 +97,26 @@ impl<'a> Session<'a> {
     /// Asks for sample number `sample` and continues it until it is whole.
     pub(super) async fn reply(&self, asked: &Asked<'_>, sample: u32) -> Result<Reply, Failure> {
         let reply = self.whole(asked, sample).await;
-        if let (Some(notes), Err(failure)) = (&self.notes, &reply)
+        if let Err(failure) = &reply
             && matches!(failure.class, Class::Rejected | Class::Refused)
         {
-            notes.drop_sample(sample);
+            if let Some(notes) = &self.notes {
+                notes.drop_sample(sample);
+            }
+            if let Some(begun) = &self.begun {
+                begun.drop_sample(sample, &self.purse.spent()).await;
+            }
         }
         reply
     }
 
     async fn whole(&self, asked: &Asked<'_>, sample: u32) -> Result<Reply, Failure> {
-        let mut parts = Parts::default();
-        let mut further = None;
+        let begun = self.begun.as_ref().and_then(|begun| begun.find(asked.request, sample));
+        let mut further = begun.as_ref().map(|parts| continued(asked.request, &parts.text));
+        if begun.is_some() {
+            self.say("going on with an answer that is there in part".to_owned());
+        }
+        let mut parts = begun.unwrap_or_default();
         for _ in 0..=CONTINUATIONS {
             let request = further.as_ref().unwrap_or(asked.request);
             let answer = self.ask(request, asked, sample).await?;
@@ -114,6 +129,9 @@ impl<'a> Session<'a> {
             }
             // A provider strips white space from the end of a model's turn, or refuses it: the model writes it again.
             parts.text.truncate(parts.text.trim_end().len());
+            if let Some(begun) = &self.begun {
+                begun.keep((asked.request, sample), &parts, &self.purse.spent()).await?;
+            }
             further = Some(continued(asked.request, &parts.text));
         }
         Err(Failure::rejected(format!(
