@@ -203,7 +203,8 @@ pub fn arguments(plan: &Plan<'_>, doors: &[agent::Door], as_root: bool) -> Vec<S
         args.extend(words("--cap-add CAP_NET_BIND_SERVICE"));
     }
     // What lies below these is seen once they are there.
-    let late = |path: &Path| ["/tmp", "/dev/shm"].iter().any(|fresh| path.starts_with(fresh));
+    let fresh = ["/tmp", "/dev/shm"].map(Path::new);
+    let late = |path: &Path| fresh.iter().any(|fresh| path.starts_with(fresh));
     let readable = || plan.readable.iter().map(PathBuf::as_path);
     for path in SYSTEM.iter().map(Path::new).chain(readable().filter(|path| !late(path))) {
         graft(path, plan.placed, &mut args);
@@ -211,6 +212,12 @@ pub fn arguments(plan: &Plan<'_>, doors: &[agent::Door], as_root: bool) -> Vec<S
     args.extend(words("--proc /proc --dev /dev --perms 1777 --size 268435456 --tmpfs /tmp"));
     args.extend(words("--perms 1777 --size 67108864 --tmpfs /dev/shm"));
     for path in readable().filter(|path| late(path)) {
+        // Left to itself, bubblewrap makes directories on the way that only a root can enter.
+        let above: Vec<&Path> = path.ancestors().skip(1).take_while(|dir| !fresh.contains(dir)).collect();
+        for dir in above.iter().rev() {
+            args.extend(words("--perms 0755 --dir"));
+            args.push(dir.display().to_string());
+        }
         graft(path, plan.placed, &mut args);
     }
     // After these, so that a volume may lie in one of them.
@@ -259,6 +266,7 @@ mod tests {
         let place = |path: &str| args.iter().position(|arg| arg == path).unwrap();
         assert!(place(&readable.path().display().to_string()) > place("/tmp"), "{args:?}");
         assert!(place("/usr/share") < place("/tmp"), "{args:?}");
+        assert!(!args.contains(&"--dir".to_owned()), "nothing is between it and /tmp: {args:?}");
     }
 
     #[test]
