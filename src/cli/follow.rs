@@ -19,7 +19,7 @@ use crate::view::Board;
 
 const QUEUE: usize = 1_024;
 /// So many events are kept back where nobody looks on.
-const KEPT_BACK: usize = 1_024;
+const KEPT_BACK: usize = 128;
 const TICK: Duration = Duration::from_millis(100);
 
 /// Where the event stream goes.
