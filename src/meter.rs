@@ -5,25 +5,28 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::de::{MapAccess, Visitor};
-use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Sums by unit, e.g. `usd`, `tokens_in`, `tokens_out`, `calls`. Kept in billionths of a unit, so that
 /// adding is exact; written as decimal numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meter {
+    #[serde(flatten)]
     sums: Sums,
     /// Who got what of it, where that was said.
+    #[serde(default, rename = "paid", skip_serializing_if = "Vec::is_empty")]
     shares: Vec<Share>,
 }
 
 /// A part of a meter: what one payee got in one role.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
     /// Who got it, e.g. `anthropic/claude-haiku-4-5`.
     pub to: Arc<str>,
     /// As what, e.g. `judge`.
+    #[serde(rename = "for")]
     pub role: Arc<str>,
+    #[serde(flatten)]
     sums: Sums,
 }
 
@@ -113,80 +116,30 @@ impl Sums {
         }
         self.0.retain(|(_, sum)| sum.0 != 0);
     }
-
-    fn write<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-        self.0.iter().try_for_each(|(unit, amount)| map.serialize_entry(unit, amount))
-    }
 }
 
-impl Serialize for Meter {
+impl Serialize for Sums {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        self.sums.write(&mut map)?;
-        if !self.shares.is_empty() {
-            map.serialize_entry("paid", &self.shares)?;
-        }
-        map.end()
+        serializer.collect_map(self.0.iter().map(|(unit, amount)| (unit, amount)))
     }
 }
 
-impl Serialize for Share {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("to", &*self.to)?;
-        map.serialize_entry("for", &*self.role)?;
-        self.sums.write(&mut map)?;
-        map.end()
-    }
-}
-
-impl<'de> Deserialize<'de> for Meter {
+impl<'de> Deserialize<'de> for Sums {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Reads;
         impl<'de> Visitor<'de> for Reads {
-            type Value = Meter;
+            type Value = Sums;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("amounts by unit")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Meter, A::Error> {
-                let mut meter = Meter::new();
-                while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-                    match &*name {
-                        "paid" => meter.shares = map.next_value()?,
-                        name => meter.sums.add(name, map.next_value()?),
-                    }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Sums, A::Error> {
+                let mut sums = Sums::default();
+                while let Some((name, amount)) = map.next_entry::<Cow<'de, str>, Amount>()? {
+                    sums.add(&name, amount);
                 }
-                Ok(meter)
-            }
-        }
-        deserializer.deserialize_map(Reads)
-    }
-}
-
-impl<'de> Deserialize<'de> for Share {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reads;
-        impl<'de> Visitor<'de> for Reads {
-            type Value = Share;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a payee, its role, and amounts by unit")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Share, A::Error> {
-                let (mut to, mut role, mut sums) = (None::<String>, None::<String>, Sums::default());
-                while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-                    match &*name {
-                        "to" => to = Some(map.next_value()?),
-                        "for" => role = Some(map.next_value()?),
-                        name => sums.add(name, map.next_value()?),
-                    }
-                }
-                let missing = serde::de::Error::missing_field;
-                let to = to.ok_or_else(|| missing("to"))?.into();
-                Ok(Share { to, role: role.ok_or_else(|| missing("for"))?.into(), sums })
+                Ok(sums)
             }
         }
         deserializer.deserialize_map(Reads)

@@ -31,8 +31,14 @@ pub(super) fn refusal(request: &Request, model: &Model) -> Option<Failure> {
     }
     let name = model.full_name();
     let failure = Failure::permanent(format!("{name} takes no {}", lacks.join(" and no ")));
+    // Calls can be held to a schema as well.
+    let or = if lacks[0] == "tools" {
+        ", or json_schema = true where its answers can be held to a schema"
+    } else {
+        ""
+    };
     let hint = format!(
-        "name another model; if it does, say so in atoll.toml: [models.\"{name}\"] features = {{ {} = true }}",
+        "name another model; if it does, say so in atoll.toml: [models.\"{name}\"] features = {{ {} = true }}{or}",
         lacks[0]
     );
     Some(failure.hint(hint).detail(json!({ "lacks": lacks })))

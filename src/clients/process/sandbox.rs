@@ -253,20 +253,22 @@ mod tests {
     #[test]
     fn what_may_be_read_is_seen_also_where_fresh_directories_lie_over_it() {
         let (outside, placed) = (Outside::default(), BTreeSet::new());
-        let readable = tempfile::tempdir_in("/tmp").unwrap();
+        let place = tempfile::tempdir_in("/tmp").unwrap();
+        let readable = place.path().join("deep");
+        std::fs::create_dir(&readable).unwrap();
         let plan = Plan {
             bwrap: None,
             program: Path::new("/bin/true"),
             root: Path::new("/srv"),
             placed: &placed,
-            readable: &[readable.path().to_owned(), "/usr/share".into()],
+            readable: &[readable.clone(), "/usr/share".into()],
             outside: &outside,
         };
         let args = arguments(&plan, &[], false);
-        let place = |path: &str| args.iter().position(|arg| arg == path).unwrap();
-        assert!(place(&readable.path().display().to_string()) > place("/tmp"), "{args:?}");
-        assert!(place("/usr/share") < place("/tmp"), "{args:?}");
-        assert!(!args.contains(&"--dir".to_owned()), "nothing is between it and /tmp: {args:?}");
+        let at = |path: &Path| args.iter().position(|arg| *arg == path.display().to_string()).unwrap();
+        assert!(at(Path::new("/usr/share")) < at(Path::new("/tmp")), "{args:?}");
+        assert!(at(Path::new("/tmp")) < at(place.path()) && at(place.path()) < at(&readable), "{args:?}");
+        assert_eq!(args[at(place.path()) - 3..at(place.path())], ["--perms", "0755", "--dir"]);
     }
 
     #[test]

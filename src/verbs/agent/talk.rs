@@ -387,10 +387,22 @@ impl<'a> Talk<'a> {
         }
     }
 
+    /// `failure` with what helps a model that has called no tool at all.
+    fn without_tools(&self, failure: Failure) -> Failure {
+        if self.history.parts.iter().any(|part| !part.message.calls.is_empty()) {
+            return failure;
+        }
+        let name = self.model().1.full_name();
+        failure.hint(format!(
+            "{name} called no tool: where it can be held to a schema, say in atoll.toml [models.\"{name}\"] features = \
+             {{ tools = false, json_schema = true }}"
+        ))
+    }
+
     /// What the model is told of a result that does not fit, as long as it may mend it.
     fn complain(&mut self, violations: &[String], answer: &Value) -> Result<String, Failure> {
         if self.repairs >= self.job.with.repairs {
-            return Err(unfit(violations, answer));
+            return Err(self.without_tools(unfit(violations, answer)));
         }
         self.repairs += 1;
         self.cx.progress.line(format!("turn {}: the result does not fit: {}", self.turn, violations[0]));

@@ -167,9 +167,14 @@ async fn a_result_is_asked_for_again_and_never_taken_from_prose() {
     assert!(brought(&server, 2)[0].contains("/n: \\\"three\\\"") || brought(&server, 2)[0].contains("/n: "));
     assert!(step.said().contains("the result does not fit"));
 
+    let server = Server::start(vec![prose.clone(); 3]).await;
+    let failure = step.run(&server.models(&Mode::Off), with("count", json!({}))).await.unwrap_err();
+    let hint = failure.hint.unwrap_or_default();
+    assert!(hint.contains("[models.\"openai/gpt-4.1-mini\"] features = { tools = false"), "{hint}");
+
     let server = Server::start(acts(vec![prose.clone()])).await;
     let failure = step.run(&server.models(&Mode::Off), with("count", json!({}))).await.unwrap_err();
-    assert_eq!(failure.class, Class::Rejected, "{failure}");
+    assert_eq!((failure.class, &failure.hint), (Class::Rejected, &None), "it called a tool: {failure}");
     assert_eq!(failure.detail["violations"], json!(["`finish` was not called"]));
     assert!(failure.detail["agent"]["transcript"].is_string());
     assert_eq!(failure.spent.get("calls").to_bits(), 3.0_f64.to_bits());

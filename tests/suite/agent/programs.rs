@@ -2,6 +2,7 @@
 //! and those that leave children behind.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -31,7 +32,11 @@ struct Script {
 
 impl Script {
     fn new(body: &str) -> Self {
-        let dir = tempfile::Builder::new().prefix("agent-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        Self::below(Path::new(env!("CARGO_TARGET_TMPDIR")), body)
+    }
+
+    fn below(place: &Path, body: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("agent-").tempdir_in(place).unwrap();
         // The user of a sandbox is another one.
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let path = dir.path().join("claude");
@@ -255,19 +260,23 @@ async fn in_a_sandbox_it_sees_its_own_files_and_no_others() {
     if house(Kind::Process, TEST).await.is_none() {
         return;
     }
-    let script = Script::new(
-        "init; pwd > where; echo $HOME >> where; ls -a $HOME > home; cat /etc/shadow 2> no; ls /root > around 2>&1; echo more >> a; result null",
-    );
-    let mut step = quick();
-    step.agents = script.agents() + "home = { '.conf/x.json' = '{}' }\n";
-    let with = json!({"cli": "claude", "prompt": "do it", "tree": step.tree(&[("a", "1\n")])});
-    let output = step.run(&models().await, with).await.unwrap().value;
-    assert_eq!(step.text(&output, "where"), "/atoll/work\n/atoll/aside/home\n");
-    assert!(step.text(&output, "home").contains(".conf"));
-    assert!(!step.text(&output, "no").is_empty(), "the machine's own secrets are out of sight");
-    assert!(step.text(&output, "around").contains("/root"), "{}", step.text(&output, "around"));
-    assert_eq!(step.text(&output, "a"), "1\nmore\n");
-    step.leaves_nothing();
+    let below_tmp = tempfile::tempdir_in("/tmp").unwrap();
+    for place in [Path::new(env!("CARGO_TARGET_TMPDIR")), below_tmp.path()] {
+        let script = Script::below(
+            place,
+            "init; pwd > where; echo $HOME >> where; ls -a $HOME > home; cat /etc/shadow 2> no; ls /root > around 2>&1; echo more >> a; result null",
+        );
+        let mut step = quick();
+        step.agents = script.agents() + "home = { '.conf/x.json' = '{}' }\n";
+        let with = json!({"cli": "claude", "prompt": "do it", "tree": step.tree(&[("a", "1\n")])});
+        let output = step.run(&models().await, with).await.unwrap().value;
+        assert_eq!(step.text(&output, "where"), "/atoll/work\n/atoll/aside/home\n");
+        assert!(step.text(&output, "home").contains(".conf"));
+        assert!(!step.text(&output, "no").is_empty(), "the machine's own secrets are out of sight");
+        assert!(step.text(&output, "around").contains("/root"), "{}", step.text(&output, "around"));
+        assert_eq!(step.text(&output, "a"), "1\nmore\n");
+        step.leaves_nothing();
+    }
 }
 
 #[tokio::test]
