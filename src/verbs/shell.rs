@@ -48,7 +48,7 @@ pub struct With {
     /// What it reads.
     #[serde(default)]
     pub stdin: String,
-    /// After how long it is killed with all its children.
+    /// After how long it is killed with all that it started. What it leaves running ends with the command, too.
     #[serde(default = "patience")]
     pub timeout: Lapse,
     /// Whether a command that fails or is late is output rather than a failure.

@@ -464,3 +464,49 @@ async fn a_cancelled_command_is_gone_with_all_its_children() {
     assert_eq!(failure.class, Class::Cancelled);
     assert_eq!(processes_with(&nap), Vec::<String>::new());
 }
+
+/// Daemons that a command starts, each in its own way, and what a command line does until all of them run.
+const DAEMONS: [(&str, &str); 4] = [
+    ("without its environment, in a session of its own", "env -i setsid sh -c 'echo up >FIFO; exec NAP' &"),
+    ("with another parent", "(env -i setsid sh -c 'echo up >FIFO; exec NAP' &)"),
+    ("twice forked", "setsid -f env -i setsid -f sh -c 'echo up >FIFO; exec NAP'"),
+    (
+        "that ignores being told to end",
+        "env -i setsid sh -c 'trap \"\" TERM HUP INT; echo up >FIFO; NAP; NAP' &",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn daemons_are_dead_when_their_command_has_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    for (at, (how, daemon)) in DAEMONS.into_iter().enumerate() {
+        for (ending, last) in [("by itself", "echo done"), ("late", "sleep 20")] {
+            let fifo = dir.path().join(format!("{at}-{ending}"));
+            let nap = format!("sleep 87{at}{}", std::process::id());
+            let daemon = daemon
+                .replace("FIFO", &format!("'{}'", fifo.display()).replace('\'', "\""))
+                .replace("NAP", &nap);
+            let line = format!("mkfifo \"{0}\"; {daemon}\nread up <\"{0}\"; {last}", fifo.display());
+            let spec = ExecSpec {
+                timeout: Duration::from_secs(if last == "echo done" { 20 } else { 1 }),
+                ..sh(&line)
+            };
+            let ran = host().run(spec, &CancellationToken::new()).await.unwrap();
+            assert_eq!(ran.timed_out, last != "echo done", "{how}, {ending}: {ran:?}");
+            assert_eq!(processes_with(&nap), Vec::<String>::new(), "{how}, {ending}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_forks_without_end_is_gone_when_it_is_late() {
+    let name = format!("bomb-{}", std::process::id());
+    // Each copy waits for its children, so that there are only so many at a time.
+    let line = format!(
+        "f() {{ [ $1 -gt 6 ] || {{ f $(($1+1)) & f $(($1+1)) & wait; }}; }}; exec 2>/dev/null; : {name}; while :; do f 1; done"
+    );
+    let spec = ExecSpec { timeout: Duration::from_millis(500), ..sh(&line) };
+    let ran = host().run(spec, &CancellationToken::new()).await.unwrap();
+    assert!(ran.timed_out, "{ran:?}");
+    assert_eq!(processes_with(&name), Vec::<String>::new());
+}

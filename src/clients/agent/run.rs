@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use super::processes::{kill_descendants, kill_marked};
 use super::{Bounded, ExecReport, ExecSpec, MARK, Program};
 
 const HEAD: usize = 256 << 10;
@@ -28,11 +29,21 @@ pub fn unique_mark() -> String {
     format!("{}-{}-{n}", std::process::id(), since.as_nanos())
 }
 
+/// What runs in this process's own surroundings beside a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Around {
+    /// Other programs: what a command leaves is found by a mark in its environment.
+    Others,
+    /// Nothing: whatever is below this process belongs to the command and ends with it.
+    Nothing,
+}
+
 /// Runs `spec` in this process's own surroundings, with the environment of `base` beneath its own. `stop` resolves
 /// when it should end early; it then counts as late.
 pub async fn run_here(
     spec: ExecSpec,
     base: &Program,
+    around: Around,
     stop: impl Future<Output = ()>,
 ) -> io::Result<ExecReport> {
     let begun = Instant::now();
@@ -59,8 +70,11 @@ pub async fn run_here(
         let _ = timeout(GRACE, child.wait()).await;
     }
     signal_group(group, Signal::SIGKILL);
-    let marked = tokio::task::spawn_blocking(move || kill_marked(&mark));
-    let _ = marked.await;
+    let ends = tokio::task::spawn_blocking(move || match around {
+        Around::Others => kill_marked(&mark),
+        Around::Nothing => kill_descendants(),
+    });
+    let _ = ends.await;
     let _ = child.wait().await;
     let _ = timeout(Duration::from_secs(1), async { tokio::join!(out_end, err_end) }).await;
     let (stdout, stderr) = (kept(&out), kept(&err));
@@ -115,34 +129,6 @@ pub(super) fn signal_group(group: Option<Pid>, signal: Signal) {
     if let Some(group) = group {
         let _ = killpg(group, signal);
     }
-}
-
-/// Kills every process whose environment carries `mark`, also those that left their process group.
-pub(super) fn kill_marked(mark: &str) {
-    let wanted = format!("{MARK}={mark}");
-    for _ in 0..50 {
-        let found: Vec<Pid> = processes().filter(|pid| carries(*pid, wanted.as_bytes())).collect();
-        if found.is_empty() {
-            return;
-        }
-        for pid in found {
-            let _ = kill(pid, Signal::SIGKILL);
-        }
-    }
-}
-
-fn processes() -> impl Iterator<Item = Pid> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let me = Pid::this();
-    entries
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .map(Pid::from_raw)
-        .filter(move |pid| *pid != me)
-}
-
-fn carries(pid: Pid, wanted: &[u8]) -> bool {
-    let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environ.split(|byte| *byte == 0).any(|variable| variable == wanted)
 }
 
 type Drained = (Arc<Mutex<Bounded>>, tokio::task::JoinHandle<()>);

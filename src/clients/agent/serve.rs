@@ -15,7 +15,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::time::timeout;
 
-use super::run::{command, exit_code, group_of, kill_marked, signal_group};
+use super::processes::{adopt_orphans, kill_marked};
+use super::run::{Around, command, exit_code, group_of, signal_group};
 use super::{Orders, Probe, Request, doors, piped, run_here, terminal, wire};
 
 const STOP_GRACE: Duration = Duration::from_millis(500);
@@ -84,6 +85,7 @@ fn prepare(arguments: &[String]) -> io::Result<Option<(Orders, doors::Bound)>> {
 }
 
 async fn one_command() -> io::Result<i64> {
+    adopt_orphans();
     let mut input = tokio::io::stdin();
     let spec: super::ExecSpec = wire::receive_json(&mut input).await?;
     let spec = super::ExecSpec { stdin: wire::receive(&mut input).await?, ..spec };
@@ -92,7 +94,7 @@ async fn one_command() -> io::Result<i64> {
         let _ = input.read(&mut byte).await;
     };
     let base = super::Program { cwd: ".".into(), ..super::Program::default() };
-    let result = run_here(spec, &base, gone).await;
+    let result = run_here(spec, &base, Around::Nothing, gone).await;
     reply(&mut tokio::io::stdout(), result).await?;
     Ok(0)
 }
@@ -171,7 +173,7 @@ async fn answer(mut from: UnixStream, orders: &Orders) -> io::Result<()> {
             let hung_up = async move {
                 let _ = read.read(&mut [0]).await;
             };
-            reply(&mut write, run_here(spec, &orders.session, hung_up).await).await
+            reply(&mut write, run_here(spec, &orders.session, Around::Others, hung_up).await).await
         }
         Request::Terminal(spec) => terminal::serve(from, *spec, &orders.session).await,
         Request::Kill(mark) => {

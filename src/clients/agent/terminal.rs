@@ -19,7 +19,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::run::{exit_code, group_of, kill_marked, signal_group};
+use super::processes::kill_marked;
+use super::run::{exit_code, group_of, signal_group};
 use super::{MARK, Program, Request, unique_mark, wire};
 
 /// How long a program whose terminal is closed may take to end by itself.

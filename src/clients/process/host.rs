@@ -1,5 +1,5 @@
-//! Commands on this machine, without a sandbox: run under an agent of their own, which ends them with all their
-//! children when they are late, when they are cancelled, and when this process dies.
+//! Commands on this machine, without a sandbox: run under an agent of their own, which ends all that
+//! they started when they end, are late or are cancelled, and when this process dies.
 #![expect(clippy::disallowed_methods, reason = "starts the agent")]
 
 use std::path::PathBuf;
@@ -47,7 +47,9 @@ impl Host {
             () = cancel.cancelled() => {
                 // The end of its input tells the agent to end the command.
                 drop(input);
-                let _ = timeout(Duration::from_secs(3), child.wait()).await;
+                if timeout(Duration::from_secs(6), child.wait()).await.is_err() {
+                    let _ = child.start_kill();
+                }
                 return Err(Failure::cancelled());
             }
         };
