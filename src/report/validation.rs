@@ -25,6 +25,9 @@ pub struct Validation {
     target: Option<String>,
     /// Why nothing could be validated.
     trouble: Option<String>,
+    /// What the reader has to know about the run as a whole.
+    #[serde(default)]
+    notes: Vec<String>,
     /// Mean of the scenarios by weight; `None` where nothing was decided.
     aggregate_score: Option<f64>,
     /// The score from which the program satisfies the scenarios.

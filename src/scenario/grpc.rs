@@ -118,6 +118,12 @@ impl Grpc {
 /// that the same behaviour reads the same.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// How long a program that answers nothing yet may take to receive a stream that is left in the background.
+const RECEIVED: Duration = Duration::from_millis(500);
+
+/// How long it has after that to begin its work on it.
+const BEGUN: Duration = Duration::from_millis(100);
+
 /// What the `grpc` steps of one scenario share. Whatever is open ends when it is dropped.
 #[derive(Default)]
 pub struct Player {
@@ -193,32 +199,57 @@ impl Player {
         late: &mut Pause,
     ) -> Result<(Server, MethodDescriptor), String> {
         let target = stage.grpc_target.ok_or("there is no target for gRPC calls")?;
-        let server = connected(&mut self.server, (target, trusted), order, late).await?;
-        let ask = async {
-            for name in order.written().iter().flat_map(types) {
-                // One that nobody knows is complained about where the message is made.
-                reflection::learn(server, name, &order.metadata).await;
-            }
-            server.method(&order.service, &order.method, &order.metadata).await
-        };
-        let method = tokio::select! {
-            biased;
-            method = ask => method,
-            () = late => Err(format!("server reflection did not answer within {}", Lapse(order.limit))),
-        };
-        match method {
-            Ok(method) => Ok((server.clone(), method)),
-            Err(error) => {
-                // The next try begins with a connection of its own.
-                self.server = None;
-                Err(error)
+        loop {
+            let is_reused = self.server.is_some();
+            let server = connected(&mut self.server, (target, trusted), order, late).await?;
+            let ask = async {
+                for name in order.written().iter().flat_map(types) {
+                    // One that nobody knows is complained about where the message is made.
+                    reflection::learn(server, name, &order.metadata).await;
+                }
+                server.method(&order.service, &order.method, &order.metadata).await
+            };
+            let method = tokio::select! {
+                biased;
+                method = ask => method,
+                () = &mut *late => Err(format!("server reflection did not answer within {}", Lapse(order.limit))),
+            };
+            let error = match method {
+                Ok(method) => return Ok((server.clone(), method)),
+                Err(error) => error,
+            };
+            // The next try begins with a connection of its own.
+            self.server = None;
+            if !(is_reused && error.contains(call::LOST)) {
+                return Err(error);
             }
         }
     }
 
+    /// Calls a method. A call whose connection had been used before, and ends before anything comes back, says nothing
+    /// about the program: it is made once more on a new connection.
     async fn call(&mut self, order: &Order, trusted: &str, stage: &Stage<'_>) -> Result<Outcome, String> {
         let mut late = stage.clock.sleep(order.limit);
-        let (server, method) = self.method(order, trusted, stage, &mut late).await?;
+        let is_reused = self.server.is_some();
+        let (mut call, mut outcome) = self.call_once(order, trusted, stage, &mut late).await?;
+        if is_reused && call.is_lost() {
+            self.server = None;
+            (call, outcome) = self.call_once(order, trusted, stage, &mut late).await?;
+        }
+        if matches!(call.ended(), Some(End::Broken(_))) {
+            self.server = None;
+        }
+        Ok(if order.background { self.keep(call, order) } else { outcome })
+    }
+
+    async fn call_once(
+        &mut self,
+        order: &Order,
+        trusted: &str,
+        stage: &Stage<'_>,
+        late: &mut Pause,
+    ) -> Result<(Call, Outcome), String> {
+        let (server, method) = self.method(order, trusted, stage, late).await?;
         let messages = order.messages(&method)?;
         let mut request = Request::new(());
         *request.metadata_mut() = order.metadata.clone();
@@ -233,7 +264,18 @@ impl Player {
             call.close();
         }
         if order.background {
-            return Ok(self.keep(call, order));
+            let patience = async {
+                let mut server = server;
+                tokio::select! {
+                    () = reflection::round_trip(&mut server, &order.metadata) => {}
+                    () = stage.clock.sleep(RECEIVED) => {}
+                }
+                stage.clock.sleep(BEGUN).await;
+            };
+            if !call.accepted(patience, late).await {
+                return Err(format!("the program did not accept the stream within {}", Lapse(order.limit)));
+            }
+            return Ok((call, Outcome::default()));
         }
         let mut body = Body::of(call.method()).knowing(Types::new(server, order.metadata.clone()));
         let wanted = order.wanted(call.method());
@@ -241,11 +283,9 @@ impl Player {
         if call.receive(&mut body, wanted, (patience, Some(late))).await == call::Halt::Late {
             call.end(End::late(order.limit));
         }
-        if matches!(call.ended(), Some(End::Broken(_))) {
-            self.server = None;
-        }
         self.remember(&mut body);
-        Ok(Reply { call: &call, name: "", begun: false }.outcome(body))
+        let outcome = Reply { call: &call, name: "", begun: false }.outcome(body);
+        Ok((call, outcome))
     }
 
     /// Types that were asked for once need not be asked for again.

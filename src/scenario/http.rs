@@ -3,6 +3,7 @@
 
 mod events;
 mod request;
+mod reuse;
 mod target;
 
 pub use request::{Content, Events, Part, Redirects, Request, read as read_request};
@@ -129,7 +130,11 @@ impl Web {
                 attempt.stop()
             }
         });
-        let builder = Client::builder().no_proxy().redirect(policy);
+        let builder = Client::builder()
+            .no_proxy()
+            .redirect(policy)
+            .retry(reuse::policy())
+            .connector_layer(reuse::Noting);
         let builder = match &kind.jar {
             Some(actor) => builder.cookie_provider(self.jar(actor)),
             None => builder,
@@ -169,8 +174,12 @@ impl Web {
     /// Sends it and reads the answer to its end, for at most `timeout`.
     pub async fn send(prepared: Prepared, timeout: Duration, clock: &dyn Clock) -> Outcome {
         let mut late = clock.sleep(timeout);
+        let sent = async {
+            let request = repeatable(prepared.request).await?;
+            reuse::carried_out(prepared.client.execute(request)).await
+        };
         let response = tokio::select! {
-            response = prepared.client.execute(prepared.request) => response,
+            response = sent => response,
             () = &mut late => return Outcome::error(format!("no answer within {}", Lapse(timeout))),
         };
         match response {
@@ -318,6 +327,15 @@ fn build_part(
     }
     shown.push('\n');
     Ok((name, built))
+}
+
+/// The request with its body as bytes: that of a form with files is a stream otherwise, which can be sent only once.
+async fn repeatable(mut request: reqwest::Request) -> Result<reqwest::Request, reqwest::Error> {
+    if let Some(body) = request.body_mut().take_if(|body| body.as_bytes().is_none()) {
+        let bytes = http_body_util::BodyExt::collect(body).await?.to_bytes();
+        *request.body_mut() = Some(bytes.into());
+    }
+    Ok(request)
 }
 
 /// Whether the answer is a stream of events.

@@ -26,9 +26,21 @@ impl Site {
     /// Serves `dir`.
     #[expect(clippy::disallowed_methods, reason = "starts the program under test")]
     pub fn of(dir: &Path) -> Self {
-        let arguments = ["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"];
         let mut command = Command::new("/usr/bin/python3");
-        command.args(arguments).arg(dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"]).arg(dir);
+        Self::started(command)
+    }
+
+    /// Runs `program`, a Python file that prints `port N` when it listens.
+    #[expect(clippy::disallowed_methods, reason = "starts the program under test")]
+    pub fn running(program: &Path) -> Self {
+        let mut command = Command::new("/usr/bin/python3");
+        command.arg("-u").arg(program);
+        Self::started(command)
+    }
+
+    fn started(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut server = command.spawn().expect("python3");
         let mut line = String::new();
         BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();

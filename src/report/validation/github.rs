@@ -9,6 +9,7 @@ pub fn render_github(found: &Validation) -> String {
     if let Some(trouble) = &found.trouble {
         all.push(annotation("error", "nothing was validated", None, trouble));
     }
+    all.extend(found.notes.iter().map(|note| annotation("warning", "scenarios share a program", None, note)));
     if let Some(waits) = &found.waits {
         all.push(annotation("warning", "not all is decided: the run waits", None, waits));
     }

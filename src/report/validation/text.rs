@@ -16,6 +16,9 @@ pub fn render_text(found: &Validation, paint: Paint) -> String {
         let _ = writeln!(text, "{} {}", paint.bad("✗"), harmless(trouble));
         return text;
     }
+    for note in &found.notes {
+        let _ = writeln!(text, "{} {}\n", paint.warm("note:"), harmless(note));
+    }
     text.push_str("Scenarios:\n");
     for scenario in &found.scenarios {
         scenario_text(&mut text, scenario, found.wants_judge(), paint);

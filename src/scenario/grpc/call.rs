@@ -1,11 +1,14 @@
 //! One call while it lasts. A task of its own reads what comes, so that a stream goes on while other steps are played;
 //! when too much is waiting to be collected, the program waits.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use futures_util::Stream;
 use prost::bytes::{Buf, BufMut, Bytes};
 use prost_reflect::MethodDescriptor;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -20,6 +23,9 @@ use crate::scenario::Lapse;
 
 /// Longest message that is accepted, in bytes.
 pub const LONGEST: usize = 16 << 20;
+
+/// The reason of a call whose connection ended before it did.
+pub const LOST: &str = "the connection broke off";
 
 /// Most messages that wait to be collected.
 const WAITING: usize = 1024;
@@ -67,19 +73,42 @@ impl Decoder for Plain {
     }
 }
 
+/// The messages of a request. The connection asks for the first one when it has sent the headers.
+pub struct Outbox {
+    messages: mpsc::UnboundedReceiver<Bytes>,
+    sent: Option<oneshot::Sender<()>>,
+}
+
+impl Outbox {
+    /// What `messages` brings.
+    pub fn of(messages: mpsc::UnboundedReceiver<Bytes>) -> Self {
+        Self { messages, sent: None }
+    }
+}
+
+impl Stream for Outbox {
+    type Item = Bytes;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let next = self.messages.poll_recv(context);
+        if !matches!(next, Poll::Ready(Some(_)))
+            && let Some(sent) = self.sent.take()
+        {
+            // A call that is dropped does not wait for this.
+            let _ = sent.send(());
+        }
+        next
+    }
+}
+
 /// Begins a call of `path`; every kind of method is the same on the wire.
 pub async fn open(
     channel: Channel,
     path: PathAndQuery,
-    request: Request<mpsc::UnboundedReceiver<Bytes>>,
+    request: Request<Outbox>,
 ) -> Result<(MetadataMap, Streaming<Bytes>), End> {
     let mut client = Grpc::new(channel).max_decoding_message_size(LONGEST);
-    client.ready().await.map_err(|_| End::Broken("the connection is gone".to_owned()))?;
-    let request = request.map(|outbox| {
-        futures_util::stream::unfold(outbox, |mut outbox| async {
-            outbox.recv().await.map(|message| (message, outbox))
-        })
-    });
+    client.ready().await.map_err(|_| End::Broken(LOST.to_owned()))?;
     let response = client.streaming(request, path, Plain).await.map_err(|status| End::of(&status))?;
     let (metadata, stream, _) = response.into_parts();
     Ok((metadata, stream))
@@ -106,7 +135,7 @@ impl End {
     pub fn of(status: &Status) -> Self {
         let text = status.message();
         if std::error::Error::source(status).is_some() {
-            return Self::Broken("the connection broke off".to_owned());
+            return Self::Broken(LOST.to_owned());
         }
         if status.code() == Code::OutOfRange && text.starts_with("Error, decoded message length too large") {
             return Self::Broken(format!(
@@ -183,6 +212,8 @@ pub struct Call {
     method: MethodDescriptor,
     outbox: Option<mpsc::UnboundedSender<Bytes>>,
     inbox: mpsc::Receiver<Event>,
+    /// Resolves when the request and the messages that were there have been sent.
+    sent: Option<oneshot::Receiver<()>>,
     header: Option<MetadataMap>,
     end: Option<End>,
     task: JoinHandle<()>,
@@ -197,14 +228,43 @@ impl Drop for Call {
 impl Call {
     /// Begins a call of `method` with the metadata and deadline of `request`.
     pub fn start(channel: Channel, method: MethodDescriptor, request: Request<()>) -> Self {
-        let (outbox, requests) = mpsc::unbounded_channel();
+        let (outbox, messages) = mpsc::unbounded_channel();
+        let (sends, sent) = oneshot::channel();
         let (events, inbox) = mpsc::channel(WAITING);
         let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+        let request = request.map(|()| Outbox { messages, sent: Some(sends) });
         let task = tokio::spawn(async move {
-            let end = read(channel, path, request.map(|()| requests), &events).await;
+            let end = read(channel, path, request, &events).await;
             let _ = events.send(Event::Ended(end)).await;
         });
-        Self { method, outbox: Some(outbox), inbox, header: None, end: None, task }
+        Self { method, outbox: Some(outbox), inbox, sent: Some(sent), header: None, end: None, task }
+    }
+
+    /// Waits until the program has accepted the call: its headers have come, or the call has ended. Many programs send
+    /// headers with their first message only, so a request that was sent and `patience`, which begins then, are enough.
+    /// False if neither comes before `late`.
+    pub async fn accepted(&mut self, patience: impl Future<Output = ()>, late: &mut Pause) -> bool {
+        let sent = self.sent.take();
+        let waited = async {
+            if let Some(sent) = sent {
+                let _ = sent.await;
+            }
+            patience.await;
+        };
+        let event = tokio::select! {
+            biased;
+            event = self.inbox.recv() => event,
+            () = waited => return true,
+            () = late => return false,
+        };
+        // What comes first is never a message.
+        self.take(event, &mut Body::none()).await;
+        true
+    }
+
+    /// Whether its connection was lost before anything had come back.
+    pub fn is_lost(&self) -> bool {
+        self.header.is_none() && matches!(&self.end, Some(End::Broken(reason)) if reason == LOST)
     }
 
     /// The method.
@@ -246,21 +306,22 @@ impl Call {
         &mut self,
         body: &mut Body,
         wanted: Option<usize>,
-        (patience, late): (Option<Pause>, Option<Pause>),
+        (patience, late): (Option<Pause>, Option<&mut Pause>),
     ) -> Halt {
         let never = || Box::pin(std::future::pending()) as Pause;
-        let (mut patience, mut late) = (patience.unwrap_or_else(never), late.unwrap_or_else(never));
+        let (mut patience, mut endless) = (patience.unwrap_or_else(never), never());
+        let late = late.unwrap_or(&mut endless);
         while self.end.is_none() && wanted.is_none_or(|wanted| body.count() < wanted) {
             let event = tokio::select! {
                 biased;
-                () = &mut late => return Halt::Late,
+                () = &mut *late => return Halt::Late,
                 () = &mut patience => return Halt::Impatient,
                 event = self.inbox.recv() => event,
             };
             tokio::select! {
                 biased;
                 () = self.take(event, body) => {}
-                () = &mut late => return Halt::Late,
+                () = &mut *late => return Halt::Late,
                 () = &mut patience => return Halt::Impatient,
             }
         }
@@ -277,7 +338,7 @@ impl Call {
                 drop(room);
             }
             Some(Event::Ended(end)) => self.end = Some(end),
-            None => self.end = Some(End::Broken("the connection broke off".to_owned())),
+            None => self.end = Some(End::Broken(LOST.to_owned())),
         }
         if self.end.is_some() {
             self.end = self.end.take().map(|end| body.check(end));
@@ -289,7 +350,7 @@ impl Call {
 async fn read(
     channel: Channel,
     path: String,
-    request: Request<mpsc::UnboundedReceiver<Bytes>>,
+    request: Request<Outbox>,
     events: &mpsc::Sender<Event>,
 ) -> End {
     let Ok(path) = PathAndQuery::try_from(path) else {

@@ -15,7 +15,7 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest as Quest
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse as Reply;
 use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
 
-use super::call::{End, name, open};
+use super::call::{End, Outbox, name, open};
 use super::connection::Server;
 use super::message::suggestion;
 
@@ -71,6 +71,12 @@ pub async fn method(
 pub async fn learn(server: &mut Server, name: &str, metadata: &MetadataMap) -> bool {
     server.pool.get_message_by_name(name).is_some()
         || describe(server, name, metadata).await.is_ok() && server.pool.get_message_by_name(name).is_some()
+}
+
+/// Waits for any answer of the server: by then it has received what was sent to it before.
+pub async fn round_trip(server: &mut Server, metadata: &MetadataMap) {
+    // Whatever it answers, it has answered.
+    let _ = ask(server, vec![Question::ListServices(String::new())], metadata).await;
 }
 
 /// Why a symbol could not be described.
@@ -215,7 +221,7 @@ async fn ask_in(
         let _ = outbox.send(Bytes::from(asked.encode_to_vec()));
     }
     drop(outbox);
-    let mut request = Request::new(requests);
+    let mut request = Request::new(Outbox::of(requests));
     *request.metadata_mut() = metadata.clone();
     let (_, mut stream) = open(server.channel(), dialect.path(), request).await?;
     let mut answers = Vec::new();

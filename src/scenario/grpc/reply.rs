@@ -139,7 +139,10 @@ impl Reply<'_> {
         if !message.is_empty() {
             let _ = writeln!(text, "Message: {message}");
         }
-        text.push_str(&self.call.header().map(metadata::lines).unwrap_or_default());
+        if !self.begun {
+            // Whether headers are there already when a stream has begun is a matter of chance.
+            text.push_str(&self.call.header().map(metadata::lines).unwrap_or_default());
+        }
         if let Some(lines) = trailer.map(metadata::lines).filter(|lines| !lines.is_empty()) {
             let _ = write!(text, "Trailers:\n{lines}");
         }

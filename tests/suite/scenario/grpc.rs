@@ -326,6 +326,56 @@ async fn a_stream_in_the_background_is_talked_to_by_later_steps() {
     assert_eq!(greeter.line().await, "left Watch", "the end of the scenario ends its streams");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_in_the_background_has_begun_when_its_step_is_over() {
+    let Some(greeter) = Greeter::start("a_stream_in_the_background_has_begun", &[]).await else { return };
+    let text = "
+- grpc:
+    service: greet.v1.Greeter
+    method: Subscribe
+    stream: { id: news, receive: { background: true } }
+  assert: { status: OK }
+- grpc: { service: greet.v1.Greeter, method: Publish, body: { name: first } }
+  assert: { status: OK }
+- grpc: { stream: { id: news, receive: { count: 1, timeout: 2s } } }
+  assert: { count: 1, json: { '$[0].text': first } }
+- grpc:
+    service: greet.v1.Greeter
+    method: Nothing
+    stream: { receive: { background: true } }
+  expect: an error
+";
+    for _ in 0..50 {
+        let seen = play(text, &greeter.target, &SystemClock).await;
+        all_held(&Observation { steps: seen.steps[..3].to_vec(), ..seen.clone() });
+        assert!(error(&seen.steps[3]).contains("has no method `Nothing`"));
+        assert!(seen.duration_ms < 1500, "{}", seen.duration_ms);
+    }
+}
+
+#[tokio::test]
+async fn a_background_stream_that_is_refused_has_the_status_of_the_refusal() {
+    let (greeter, text) = (
+        Greeter::start("a_background_stream_that_is_refused", &[]).await,
+        "
+- grpc:
+    service: grpc.health.v1.Health
+    method: Watch
+    body: { service: greet.v1.Greeter }
+    stream: { id: w, receive: { background: true } }
+  assert: { status: OK }
+- grpc:
+    service: greet.v1.Greeter
+    method: Count
+    body: { count: 0, name: fail }
+    stream: { id: f, receive: { background: true } }
+  assert: { status: DATA_LOSS, message: no more }
+",
+    );
+    let Some(greeter) = greeter else { return };
+    all_held(&play(text, &greeter.target, &SystemClock).await);
+}
+
 #[tokio::test]
 async fn whoever_hangs_is_left_at_the_deadline() {
     let Some(mut greeter) = Greeter::start("whoever_hangs_is_left_at_the_deadline", &[]).await else {

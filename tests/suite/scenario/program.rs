@@ -58,6 +58,33 @@ pub async fn reset(bytes: &'static [u8]) -> String {
     format!("http://{address}")
 }
 
+/// A peer that answers the first request of each connection, says that it may be used again, and hangs up when the next
+/// request comes; at once where there is no answer. Counts the requests that it has read.
+pub async fn forgetful(answer: &'static [u8]) -> (String, Arc<Mutex<u32>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let read = Arc::new(Mutex::new(0));
+    let counted = read.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let counted = counted.clone();
+            tokio::spawn(async move {
+                let mut request = vec![0; 64 << 10];
+                for is_first in [true, false] {
+                    if stream.read(&mut request).await.is_ok_and(|length| length > 0) {
+                        *counted.lock().unwrap() += 1;
+                    }
+                    if !is_first || answer.is_empty() {
+                        break;
+                    }
+                    let _ = stream.write_all(answer).await;
+                }
+            });
+        }
+    });
+    (format!("http://{address}"), read)
+}
+
 #[derive(Clone, Default)]
 struct Shop {
     items: Arc<Mutex<BTreeMap<u64, Value>>>,

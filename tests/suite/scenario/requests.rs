@@ -1,12 +1,13 @@
 use std::time::Duration;
 
+use atoll::clients::clock::SystemClock;
 use atoll::clock::ManualClock;
 use atoll::scenario::{Decided, Observation};
 use axum::Router;
 use axum::routing::get;
 use serde_json::json;
 
-use super::program::{python_server, raw, serve, shop};
+use super::program::{forgetful, python_server, raw, serve, shop};
 use super::{QuickClock, play, play_on, read, steps};
 
 const ITEMS: &str = include_str!("../../scenarios/items-crud.yaml");
@@ -131,6 +132,49 @@ async fn one_connection_serves_a_scenario() {
     let ports: Vec<_> =
         seen.steps.iter().map(|step| step.observed.as_ref().unwrap().body.clone().unwrap()).collect();
     assert!(ports.windows(2).all(|pair| pair[0] == pair[1]), "{ports:?}");
+}
+
+#[tokio::test]
+async fn a_request_that_a_used_connection_loses_is_sent_once_more() {
+    let (url, read) = forgetful(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    let text = "
+- repeat: 20
+  request: { method: GET, path: / }
+  assert: { status: 200, body: ok }
+- request: { method: POST, path: /a, body: { a: 1 } }
+  assert: { status: 200, body: ok }
+- request: { method: POST, path: /b, multipart: [{ name: f, value: text, filename: f.txt }] }
+  assert: { status: 200, body: ok }
+- parallel:
+    - { request: { method: GET, path: / }, times: 20 }
+  assert: { json: { $.outcomes: { equals: { '200': 20 } } } }
+- repeat: 20
+  request: { method: GET, path: / }
+  assert: { status: 200, body: ok }
+";
+    let seen = play_on(&steps(text), Some(&url), None, &SystemClock, "").await;
+    for step in &seen.steps {
+        assert_eq!((step.decided, step.error.as_deref()), (Decided::Held, None), "{:?}", step.assertions);
+    }
+    assert!(*read.lock().unwrap() >= 62 + 41, "every second request finds a connection that is used up");
+}
+
+#[tokio::test]
+async fn after_a_redirect_a_used_connection_may_be_lost_as_well() {
+    let (url, _) = forgetful(b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /next\r\nContent-Length: 0\r\n\r\n").await;
+    let text = "- request: { method: POST, path: /a, body: x, redirects: 3 }\n  assert: { status: 307 }\n";
+    let seen = play_on(&steps(text), Some(&url), None, &SystemClock, "").await;
+    assert_eq!((seen.steps[0].decided, seen.steps[0].error.as_deref()), (Decided::Held, None));
+}
+
+#[tokio::test]
+async fn what_a_new_connection_loses_is_the_programs_doing() {
+    let (url, read) = forgetful(b"").await;
+    let text = "- request: { method: POST, path: /a, body: x }\n  assert: { status: 200 }\n";
+    let seen = play_on(&steps(text), Some(&url), None, &SystemClock, "").await;
+    let error = seen.steps[0].error.as_deref().unwrap();
+    assert!(error.starts_with("no answer: "), "{error}");
+    assert_eq!(*read.lock().unwrap(), 1, "it is not sent again");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::Site;
 use crate::binary::{Project, Ran};
 use crate::recorded::there;
 
@@ -55,6 +56,51 @@ fn held(project: &Project) -> usize {
 fn scores(report: &Value) -> Vec<(&str, Option<f64>)> {
     let all = report["scenarios"].as_array().unwrap().iter();
     all.map(|scenario| (scenario["id"].as_str().unwrap(), scenario["score"].as_f64())).collect()
+}
+
+/// Lets one visitor in at a time.
+const BOOTH: &str = "import http.server
+inside = False
+class Handler(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *words): pass
+    def do_GET(self):
+        global inside
+        taken = self.path == '/enter' and inside
+        inside = self.path != '/leave' and (inside or self.path == '/enter')
+        self.send_response(409 if taken else 200)
+        self.end_headers()
+server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+print('port', server.server_address[1])
+server.serve_forever()
+";
+
+/// What enters, stays for a while and leaves, as eight scenarios.
+fn visitors() -> Vec<(String, String)> {
+    let step = |path: &str| {
+        format!("  - request: {{ method: GET, path: {path} }}\n    assert: {{ status: 200 }}\n")
+    };
+    let stay = step("/stay").replace("  - ", "  - repeat: 40\n    ");
+    let text = |id: usize| {
+        format!("id: visitor-{id}\nsteps:\n{}{stay}{}", step("/enter"), step("/leave"))
+    };
+    (1..=8).map(|id| (format!("cases/{id}.yaml"), text(id))).collect()
+}
+
+#[test]
+fn against_a_target_scenarios_run_one_at_a_time() {
+    let files = visitors();
+    let project = files.iter().fold(Project::new(), |project, (path, text)| project.file(path, text));
+    let project = project.file("booth.py", BOOTH);
+    let booth = Site::running(&project.path("booth.py"));
+    let run = ["validate", "--scenarios", "cases", "--target", &booth.url, "--no-judge", "-q"];
+    let text = project.run(&run).exits(0).stdout;
+    assert!(!text.contains("note:"), "{text}");
+    let many = [run.as_slice(), &["--parallel-scenarios", "8", "--threshold", "0"]].concat();
+    let text = project.run(&many).stdout;
+    let note = "note: up to 8 scenarios run at once against one program: 8 are meant to have a program of their own";
+    assert!(text.starts_with(note), "{text}");
+    let json = project.run(&[many.as_slice(), &["--format", "json"]].concat()).json();
+    assert!(json["notes"][0].as_str().is_some_and(|text| text.contains("isolation: fresh")), "{json}");
 }
 
 #[test]

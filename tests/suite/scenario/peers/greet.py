@@ -4,6 +4,7 @@ Prints its port, then a line for every stream or hanging call that its client ha
 """
 
 import os
+import queue
 import sys
 import tempfile
 import threading
@@ -24,6 +25,9 @@ sys.path.insert(0, out)
 import extra_pb2  # noqa: E402, F401
 import greet_pb2 as pb  # noqa: E402
 import greet_pb2_grpc  # noqa: E402
+
+
+subscribers = []
 
 
 def stay(context, name):
@@ -80,6 +84,19 @@ class Greeter(greet_pb2_grpc.GreeterServicer):
     def Wrap(self, request, context):
         request.more.add(type_url="type.googleapis.com/nobody.Knows", value=b"\x0a\x01x")
         return request
+
+    def Subscribe(self, request, context):
+        news = queue.Queue()
+        subscribers.append(news)
+        context.add_callback(lambda: news.put(None))
+        while (reply := news.get()) is not None:
+            yield reply
+        subscribers.remove(news)
+
+    def Publish(self, request, context):
+        for news in list(subscribers):
+            news.put(pb.Reply(text=request.name))
+        return pb.Reply(number=len(subscribers))
 
     def Die(self, request, context):
         yield pb.Reply(text="last words")
