@@ -347,12 +347,7 @@ impl Call {
 }
 
 /// Reads a call to its end.
-async fn read(
-    channel: Channel,
-    path: String,
-    request: Request<Outbox>,
-    events: &mpsc::Sender<Event>,
-) -> End {
+async fn read(channel: Channel, path: String, request: Request<Outbox>, events: &mpsc::Sender<Event>) -> End {
     let Ok(path) = PathAndQuery::try_from(path) else {
         return End::Broken("the name of the method cannot be part of a request".to_owned());
     };

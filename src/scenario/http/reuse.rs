@@ -47,11 +47,14 @@ impl PartialEq<&str> for Anywhere {
 /// Whether the connection ended before an answer began.
 fn is_lost(error: &(dyn Error + 'static)) -> bool {
     use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
-    let by_http = error.downcast_ref::<hyper::Error>().is_some_and(|error| {
-        error.is_incomplete_message() || error.is_canceled() || error.is_closed()
-    });
+    let by_http = error
+        .downcast_ref::<hyper::Error>()
+        .is_some_and(|error| error.is_incomplete_message() || error.is_canceled() || error.is_closed());
     let by_socket = error.downcast_ref::<std::io::Error>().is_some_and(|error| {
-        matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof)
+        matches!(
+            error.kind(),
+            BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof
+        )
     });
     by_http || by_socket || error.source().is_some_and(is_lost)
 }

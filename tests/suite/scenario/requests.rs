@@ -161,7 +161,8 @@ async fn a_request_that_a_used_connection_loses_is_sent_once_more() {
 
 #[tokio::test]
 async fn after_a_redirect_a_used_connection_may_be_lost_as_well() {
-    let (url, _) = forgetful(b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /next\r\nContent-Length: 0\r\n\r\n").await;
+    let (url, _) =
+        forgetful(b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /next\r\nContent-Length: 0\r\n\r\n").await;
     let text = "- request: { method: POST, path: /a, body: x, redirects: 3 }\n  assert: { status: 307 }\n";
     let seen = play_on(&steps(text), Some(&url), None, &SystemClock, "").await;
     assert_eq!((seen.steps[0].decided, seen.steps[0].error.as_deref()), (Decided::Held, None));

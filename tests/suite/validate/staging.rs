@@ -76,13 +76,10 @@ server.serve_forever()
 
 /// What enters, stays for a while and leaves, as eight scenarios.
 fn visitors() -> Vec<(String, String)> {
-    let step = |path: &str| {
-        format!("  - request: {{ method: GET, path: {path} }}\n    assert: {{ status: 200 }}\n")
-    };
+    let step =
+        |path: &str| format!("  - request: {{ method: GET, path: {path} }}\n    assert: {{ status: 200 }}\n");
     let stay = step("/stay").replace("  - ", "  - repeat: 40\n    ");
-    let text = |id: usize| {
-        format!("id: visitor-{id}\nsteps:\n{}{stay}{}", step("/enter"), step("/leave"))
-    };
+    let text = |id: usize| format!("id: visitor-{id}\nsteps:\n{}{stay}{}", step("/enter"), step("/leave"));
     (1..=8).map(|id| (format!("cases/{id}.yaml"), text(id))).collect()
 }
 
@@ -97,7 +94,8 @@ fn against_a_target_scenarios_run_one_at_a_time() {
     assert!(!text.contains("note:"), "{text}");
     let many = [run.as_slice(), &["--parallel-scenarios", "8", "--threshold", "0"]].concat();
     let text = project.run(&many).stdout;
-    let note = "note: up to 8 scenarios run at once against one program: 8 are meant to have a program of their own";
+    let note =
+        "note: up to 8 scenarios run at once against one program: 8 are meant to have a program of their own";
     assert!(text.starts_with(note), "{text}");
     let json = project.run(&[many.as_slice(), &["--format", "json"]].concat()).json();
     assert!(json["notes"][0].as_str().is_some_and(|text| text.contains("isolation: fresh")), "{json}");
