@@ -83,7 +83,7 @@ impl Past {
         }
     }
 
-    /// The value of `payload`, which is part of a fact at `address`: the results of an `each` are gathered.
+    /// The value of `payload`, which is part of a fact at `address`: the results of an `each` are those of the items that succeeded.
     pub fn value(&self, payload: &Payload, address: &Address) -> Result<Value, Stop> {
         match payload {
             Payload::Items(count) => self.items(address, *count),
@@ -101,20 +101,20 @@ impl Past {
     }
 
     fn items(&self, each: &Address, count: u32) -> Result<Value, Stop> {
-        let mut items = vec![Value::Null; count as usize];
+        let mut items: Vec<Option<Value>> = vec![None; count as usize];
         let mut failed = None;
         self.read(|_, record| {
-            let Fact::ItemClosed { result, .. } = &record.fact else { return };
+            let Fact::ItemClosed { result, failed: false, .. } = &record.fact else { return };
             if enclosing(&record.address).as_ref() != Some(each) {
                 return;
             }
             let place = round_or_item(&record.address).and_then(|n| items.get_mut(n as usize));
             match (place, load(result, self.store.as_ref())) {
-                (Some(place), Ok(value)) => *place = value.as_ref().clone(),
+                (Some(place), Ok(value)) => *place = Some(value.as_ref().clone()),
                 (None, _) => {}
                 (_, Err(error)) => failed = Some(error),
             }
         })?;
-        failed.map_or(Ok(Value::Array(items)), |error| Err(error.into()))
+        failed.map_or_else(|| Ok(items.into_iter().flatten().collect()), |error| Err(error.into()))
     }
 }

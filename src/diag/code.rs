@@ -87,6 +87,7 @@ codes! {
     E0408 UnknownResource Error "a resource that does not exist"
     E0409 HoldOne Error "`hold` needs exactly one resource"
     E0410 TextMissing Error "a file that the pipeline names does not exist"
+    E0411 NoEffect Error "a key that has no effect"
     E0501 Cycle Error "steps wait for each other in a circle"
     E0502 SelfRead Error "a step that reads itself"
     E0503 BodyMisplaced Error "only control verbs have a body"

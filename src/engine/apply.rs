@@ -109,7 +109,7 @@ impl Run {
             self.count_running(spot, is_running);
         }
         if ended {
-            inside.into_iter().for_each(|frame| self.drop_frame(frame));
+            inside.into_iter().for_each(|frame| self.close_frame(frame));
             self.ended(spot);
         }
         Ok(())
@@ -119,8 +119,10 @@ impl Run {
     fn ended(&mut self, (id, place): Spot) {
         let Some(frame) = self.frames.get_mut(&id) else { return };
         frame.left -= 1;
-        if matches!(frame.nodes[place], Node::Failed(_)) {
+        if matches!(frame.nodes[place], Node::Failed(..)) {
             frame.failed += 1;
+        } else if let Some(items) = frame.nodes[place].results().filter(|_| !frame.step(place).fails_none) {
+            frame.kept += u64::from(items.failures());
         }
         let plan = frame.plan.clone();
         for follower in &plan.bodies[frame.body.0].followers[place] {

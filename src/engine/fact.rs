@@ -111,7 +111,7 @@ pub enum Fact {
     },
     /// An item of an `each` ended. At the item.
     ItemClosed {
-        /// Its result; for a failed item `{ok: false, index, key, error}`.
+        /// Its result; for a failed item `{index, key, error}`.
         result: Payload,
         /// Whether it failed.
         #[serde(default, skip_serializing_if = "is_false")]
@@ -238,8 +238,11 @@ pub enum Opening {
         over: Payload,
         /// How many items may be open at once.
         parallel: u32,
-        /// More failures than this fail the step.
+        /// With more failures than this no further item is begun, and the step fails.
         max_failures: Option<u32>,
+        /// The keys of all items, in the order of the list.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keys: Option<Payload>,
     },
     /// A call.
     Call {

@@ -33,6 +33,8 @@ pub(super) struct Frame {
     pub(super) left: usize,
     /// Steps that have failed.
     pub(super) failed: usize,
+    /// Items that failed in it and were kept.
+    pub(super) kept: u64,
     /// What was spent in it, where that is asked: in rounds and in pipelines that were called.
     pub(super) account: Option<Account>,
     /// What steps with a budget of their own have spent, by place.
@@ -67,6 +69,7 @@ impl Frame {
             waits,
             left,
             failed: 0,
+            kept: 0,
             account: counts.then(Account::default),
             accounts: HashMap::new(),
             admitted: false,
@@ -87,7 +90,7 @@ impl Frame {
         let body = self.body();
         let places = if self.failed == 0 { 0..0 } else { 0..self.nodes.len() };
         places.filter_map(|place| match &self.nodes[place] {
-            Node::Failed(failure) if !body.tolerates_failure_of(place) => Some((place, failure.as_ref())),
+            Node::Failed(failure, _) if body.failure_counts(place) => Some((place, failure.as_ref())),
             _ => None,
         })
     }

@@ -11,6 +11,7 @@ mod frame;
 mod node;
 mod order;
 mod report;
+mod results;
 mod retry;
 mod run;
 mod scope;

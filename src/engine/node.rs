@@ -3,6 +3,7 @@ use std::sync::Arc;
 use serde::Deserialize as _;
 
 use super::control::Control;
+use super::results::Results;
 use super::slot::Slot;
 use super::{Fact, Question, Record};
 use crate::clock::Millis;
@@ -29,8 +30,8 @@ pub(super) enum Node {
     Answered { cut: Option<Tries>, answer: Value },
     /// Has its output.
     Done(Slot),
-    /// Failed for good.
-    Failed(Arc<Failure>),
+    /// Failed for good; an `each` keeps the results of its items.
+    Failed(Arc<Failure>, Option<Arc<Results>>),
     /// Will not run.
     Skipped,
 }
@@ -107,7 +108,7 @@ impl Node {
             Self::Waiting | Self::Resting { .. } | Self::Cut(_) => Phase::Waiting,
             Self::Running(_) | Self::Open(_) | Self::Asking { .. } | Self::Answered { .. } => Phase::Running,
             Self::Done(_) => Phase::Done,
-            Self::Failed(_) => Phase::Failed,
+            Self::Failed(..) => Phase::Failed,
             Self::Skipped => Phase::Skipped,
         }
     }
@@ -122,13 +123,30 @@ impl Node {
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        matches!(self, Self::Done(_) | Self::Failed(_) | Self::Skipped)
+        matches!(self, Self::Done(_) | Self::Failed(..) | Self::Skipped)
     }
 
     /// What an attempt that is under way has set aside.
     pub(super) fn reserved(&self) -> Option<&Meter> {
         match self {
             Self::Running(tries) => Some(&tries.reserved),
+            _ => None,
+        }
+    }
+
+    /// The results of the items of an `each` that is open.
+    fn into_results(self) -> Option<Arc<Results>> {
+        match self {
+            Self::Open(control) => control.into_results(),
+            _ => None,
+        }
+    }
+
+    /// The results of the items of an `each` that has ended.
+    pub(super) fn results(&self) -> Option<&Arc<Results>> {
+        match self {
+            Self::Done(slot) => slot.items(),
+            Self::Failed(_, items) => items.as_ref(),
             _ => None,
         }
     }
@@ -147,7 +165,7 @@ impl Node {
             Self::Asking { .. } => "asking",
             Self::Answered { .. } => "answered",
             Self::Done(_) => "done",
-            Self::Failed(_) => "failed",
+            Self::Failed(..) => "failed",
             Self::Skipped => "skipped",
         }
     }
@@ -198,13 +216,11 @@ impl Node {
                 Self::Answered { cut, answer: answer.clone() }
             }
             (node, Fact::Succeeded { output, .. }) if !node.has_ended() => {
-                let items = match node {
-                    Self::Open(control) => control.into_results(),
-                    _ => None,
-                };
-                Self::Done(Slot::new(output.clone(), items))
+                Self::Done(Slot::new(output.clone(), node.into_results()))
             }
-            (node, Fact::Failed { failure }) if !node.has_ended() => Self::Failed(Arc::new(failure.clone())),
+            (node, Fact::Failed { failure }) if !node.has_ended() => {
+                Self::Failed(Arc::new(failure.clone()), node.into_results())
+            }
             (node, _) => return illegal(&node),
         })
     }

@@ -276,6 +276,18 @@ impl Run {
         id
     }
 
+    /// Forgets a frame that has ended; what was kept in it counts for the frame around it.
+    pub(super) fn close_frame(&mut self, id: FrameId) {
+        if let Some(frame) = self.frames.get(&id)
+            && let (kept @ 1.., Some((outer, place))) = (frame.kept, frame.owner)
+            && let Some(outer) = self.frames.get_mut(&outer)
+            && !outer.step(place).fails_none
+        {
+            outer.kept += kept;
+        }
+        self.drop_frame(id);
+    }
+
     /// Forgets a frame and everything inside it.
     pub(super) fn drop_frame(&mut self, id: FrameId) {
         let Some(frame) = self.frames.remove(&id) else { return };

@@ -4,7 +4,7 @@ use super::Run;
 use super::frame::FrameId;
 use super::node::Node;
 use crate::expr::{Data, EvalError, Scope};
-use crate::plan::{Seen, Sees};
+use crate::plan::{Action, Seen, Sees};
 use crate::value::Value;
 use crate::verb::{BlobError, Failure};
 
@@ -31,24 +31,52 @@ impl Run {
         }
         let frame = self.frame(id);
         let node = &frame.nodes[seen.step];
-        let data = self.entry(node).map_err(Failure::from)?;
-        Ok((frame.step(seen.step).id.to_string(), data))
+        let step = frame.step(seen.step);
+        let data = self.entry(node, matches!(step.action, Action::Each(_))).map_err(Failure::from)?;
+        Ok((step.id.to_string(), data))
     }
 
-    /// `steps.ID`: `{ok, skipped, failed, output?, error?}`.
-    fn entry(&self, node: &Node) -> Result<Data, BlobError> {
+    /// `steps.ID`: `{ok, skipped, failed, output?, error?}`; of an `each` `failed` is the list of failed items, and there
+    /// is `items` as well.
+    fn entry(&self, node: &Node, each: bool) -> Result<Data, BlobError> {
         let flag = |on: bool| Data::from_value(&Value::Bool(on));
         let mut entry = vec![
             ("ok", flag(matches!(node, Node::Done(_)))),
             ("skipped", flag(matches!(node, Node::Skipped))),
-            ("failed", flag(matches!(node, Node::Failed(_)))),
         ];
+        if each {
+            let (failed, items) = self.items(node);
+            entry.extend([("failed", failed), ("items", items)]);
+        } else {
+            entry.push(("failed", flag(matches!(node, Node::Failed(..)))));
+        }
         match node {
             Node::Done(slot) => entry.push(("output", slot.data(&self.shelf())?)),
-            Node::Failed(failure) => entry.push(("error", failure_data(failure))),
+            Node::Failed(failure, _) => entry.push(("error", failure_data(failure))),
             _ => {}
         }
         Ok(Data::table(entry))
+    }
+
+    /// `failed` and `items` of an `each`. Where it failed before it had items, or for another reason than theirs, that is
+    /// the only entry of `failed`.
+    fn items(&self, node: &Node) -> (Data, Data) {
+        let blobs = self.shelf();
+        let (failed, items) = match node.results() {
+            Some(results) => (results.failed(&blobs), results.all(&blobs)),
+            None => (Data::list(Vec::new()), Data::list(Vec::new())),
+        };
+        match node {
+            Node::Failed(failure, _) if failed.len_hint() == Some(0) => {
+                let own = Data::table([
+                    ("index", Data::none()),
+                    ("key", Data::none()),
+                    ("error", failure_data(failure)),
+                ]);
+                (Data::list(vec![own]), items)
+            }
+            _ => (failed, items),
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 use std::sync::{Arc, OnceLock};
 
 use super::Payload;
-use crate::expr::{Data, Items};
-use crate::value::{BlobRef, Value};
+use super::results::Results;
+use crate::expr::Data;
+use crate::value::Value;
 use crate::verb::{BlobError, Blobs};
 
 /// Values whose JSON is longer than this many bytes go to the blob store.
@@ -24,15 +25,18 @@ impl Slot {
         Self { payload, items, data: OnceLock::new() }
     }
 
+    /// The results of the `each` whose output this is.
+    pub(super) fn items(&self) -> Option<&Arc<Results>> {
+        self.items.as_ref()
+    }
+
     /// The value for expressions.
     pub(super) fn data(&self, blobs: &Arc<dyn Blobs>) -> Result<Data, BlobError> {
         if let Some(data) = self.data.get() {
             return Ok(data.clone());
         }
         let data = match (&self.payload, &self.items) {
-            (Payload::Items(_), Some(items)) => {
-                Data::lazy_list(Arc::new(View { results: items.clone(), blobs: blobs.clone() }))
-            }
+            (Payload::Items(_), Some(items)) => items.succeeded(blobs),
             (payload, _) => Data::from_arc(load(payload, blobs.as_ref())?),
         };
         Ok(self.data.get_or_init(|| data).clone())
@@ -48,66 +52,8 @@ pub fn load(payload: &Payload, blobs: &dyn Blobs) -> Result<Arc<Value>, BlobErro
     }
 }
 
-fn decode(bytes: &[u8]) -> Result<Value, BlobError> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Value, BlobError> {
     serde_json::from_slice(bytes).map_err(|e| BlobError::Failed(format!("a kept value is no JSON: {e}")))
-}
-
-/// Results of the items of an `each`, in source order, as small as they can be kept.
-#[derive(Debug, Default)]
-pub(super) struct Results(Vec<Cell>);
-
-#[derive(Debug, Default)]
-enum Cell {
-    #[default]
-    Open,
-    Text(Box<str>),
-    Blob(Box<BlobRef>),
-}
-
-impl Results {
-    pub(super) fn of(count: u32) -> Self {
-        Self((0..count).map(|_| Cell::Open).collect())
-    }
-
-    pub(super) fn is_closed(&self, index: u32) -> bool {
-        !matches!(self.0.get(index as usize), None | Some(Cell::Open))
-    }
-
-    pub(super) fn close(&mut self, index: u32, payload: &Payload) {
-        if let Some(cell) = self.0.get_mut(index as usize) {
-            *cell = match payload {
-                Payload::Value(value) => Cell::Text(value.to_string().into()),
-                Payload::Blob(blob) => Cell::Blob(Box::new(*blob)),
-                Payload::Items(_) => Cell::Text("null".into()),
-            };
-        }
-    }
-}
-
-struct View {
-    results: Arc<Results>,
-    blobs: Arc<dyn Blobs>,
-}
-
-impl std::fmt::Debug for View {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "[{} results]", self.results.0.len())
-    }
-}
-
-impl Items for View {
-    fn len(&self) -> usize {
-        self.results.0.len()
-    }
-
-    fn get(&self, index: usize) -> Data {
-        let value = match &self.results.0[index] {
-            Cell::Open => Ok(Value::Null),
-            Cell::Text(text) => decode(text.as_bytes()),
-            Cell::Blob(blob) => self.blobs.get(&blob.digest).and_then(|bytes| decode(&bytes)),
-        };
-        Data::from_value(&value.unwrap_or(Value::Null))
-    }
 }
 
 /// Bytes that the JSON of `value` takes, roughly, and no further than a little beyond `limit`.

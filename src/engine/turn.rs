@@ -147,7 +147,7 @@ impl Run {
         step.deps.iter().filter(|dep| !dep.tolerated).find_map(|dep| {
             let step = frame.step(dep.step).id.to_string();
             match &frame.nodes[dep.step] {
-                Node::Failed(_) => Some(SkipReason::AfterFailure { step }),
+                Node::Failed(..) => Some(SkipReason::AfterFailure { step }),
                 Node::Skipped => Some(SkipReason::AfterSkip { step }),
                 _ => None,
             }

@@ -41,6 +41,8 @@ pub struct Step {
     pub on_interrupt: Option<Text>,
     /// What happens where the other side is down.
     pub on_outage: Option<Text>,
+    /// What its failure fails: `none`, or by default what is around it.
+    pub fails: Option<Text>,
     /// The keys that are no words of the header: one of them should be a verb.
     pub uses: Vec<Use>,
     /// The place of the key `steps`, where there is a body, and its steps.
@@ -69,7 +71,7 @@ pub struct Retry {
 
 impl Step {
     /// The words of a step's header.
-    pub const HEADER: [&'static str; 16] = [
+    pub const HEADER: [&'static str; 17] = [
         "when",
         "needs",
         "tolerates",
@@ -85,6 +87,7 @@ impl Step {
         "idempotent",
         "on_interrupt",
         "on_outage",
+        "fails",
         "steps",
     ];
 
@@ -115,6 +118,7 @@ impl Step {
             idempotent: fields.bool("idempotent").unwrap_or(false),
             on_interrupt: fields.text("on_interrupt"),
             on_outage: fields.text("on_outage"),
+            fails: fields.text("fails"),
             uses: Vec::new(),
             body,
             id,

@@ -221,6 +221,13 @@ impl Resolver<'_, '_> {
         let parallel = self.maybe(read.parallel.as_ref(), Wanted::Count, &site, sight);
         let max_failures = self.maybe(read.max_failures.as_ref(), Wanted::Anything, &site, sight);
         let on_error = self.on_error(read.on_error.as_ref());
+        if let (OnError::Stop, Some(max)) = (on_error, &read.max_failures) {
+            self.loader.found.push(
+                Diagnostic::new(Code::NoEffect, "`max_failures` has no effect where the first failure stops")
+                    .at(max.span, "")
+                    .help("remove it, or write `on_error = \"finish\"`"),
+            );
+        }
         let steps = self.inside(body, &owner);
         let mut behind = Sight::new();
         let (body, result) = self.body(steps, Around::Each { item: item.clone() }, |this| {
@@ -241,15 +248,16 @@ impl Resolver<'_, '_> {
 
     fn on_error(&mut self, word: Option<&Text>) -> OnError {
         match word.map(|word| word.text.as_str()) {
-            None | Some("keep") => {}
+            None | Some("finish") => {}
             Some("stop") => return OnError::Stop,
+            Some("keep") => return OnError::Keep,
             Some(other) => self.loader.found.push(
                 Diagnostic::new(Code::UnknownWord, format!("`on_error` cannot be `{other}`"))
                     .at(word.map_or(self.levels[0].spans[0], |word| word.span), "")
-                    .suggest(other, ["keep", "stop"]),
+                    .suggest(other, ["finish", "stop", "keep"]),
             ),
         }
-        OnError::Keep
+        OnError::Finish
     }
 
     fn hold(&mut self, used: Use, body: Inside, sight: &mut Sight) -> Option<Hold> {

@@ -179,6 +179,7 @@ impl Resolver<'_, '_> {
             names: steps.iter().enumerate().map(|(place, step)| (step.id.text.clone(), place)).collect(),
             spans: steps.iter().map(|step| step.id.span).collect(),
             shapes,
+            eaches: steps.iter().map(|step| step.uses.iter().any(|used| used.name.text == "each")).collect(),
             current: None,
             waits: vec![IndexMap::new(); steps.len()],
             around,

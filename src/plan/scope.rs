@@ -14,6 +14,8 @@ pub(super) struct Level {
     pub(super) names: HashMap<String, usize>,
     pub(super) spans: Vec<Span>,
     pub(super) shapes: Vec<Shape>,
+    /// Whether a step is an `each`, which has `items` and a list as `failed`.
+    pub(super) eaches: Vec<bool>,
     /// The step whose header, input or inside is being resolved.
     pub(super) current: Option<usize>,
     /// By step: what it waits for, and why.
@@ -272,7 +274,9 @@ impl Resolver<'_, '_> {
             return;
         }
         let field = key(r, 2);
-        if let Some(field) = field.filter(|field| !FIELDS.contains(field)) {
+        let each = self.levels[depth].eaches[place];
+        let known = |field: &&str| FIELDS.contains(field) || each && *field == "items";
+        if let Some(field) = field.filter(|field| !known(field)) {
             let at = self.key_span(text, r, 2);
             let hint = crate::diag::nearest(field, FIELDS).map_or_else(
                 || format!("did you mean `steps.{name}.output.{field}`?"),
@@ -289,7 +293,11 @@ impl Resolver<'_, '_> {
             self.refer_shape(text, r, 3, &shape, Code::UnknownOutputField);
         }
         sight.insert(Seen { up: self.levels.len() - 1 - depth, step: place });
-        let asks = matches!(field, Some("ok" | "skipped" | "failed" | "error"));
+        if let (true, Some(list @ ("failed" | "items"))) = (each, field) {
+            let shape = item_entries(list);
+            self.refer_shape(text, r, 3, &shape, Code::UnknownOutputField);
+        }
+        let asks = matches!(field, Some("ok" | "skipped" | "failed" | "error" | "items"));
         self.wait(depth, place, span, |wait| {
             wait.output |= !asks;
             if asks {
@@ -341,6 +349,24 @@ fn word(step: &Step) -> String {
         Step::Index(index) => index.to_string(),
         Step::Dynamic => "[…]".to_owned(),
     }
+}
+
+/// What is known of `failed` and `items` of an `each`.
+fn item_entries(list: &str) -> Shape {
+    let anything = || serde_json::json!({});
+    let plain = |word: &str| serde_json::json!({"type": word});
+    let error = serde_json::json!({"type": "object", "properties": {
+        "class": plain("string"), "message": plain("string"), "hint": anything(), "detail": anything(),
+    }});
+    let mut fields = serde_json::json!({"index": plain("integer"), "key": anything(), "error": error});
+    if list == "items" {
+        fields["ok"] = plain("boolean");
+        fields["skipped"] = plain("boolean");
+        fields["output"] = anything();
+    }
+    Shape::Schema(std::sync::Arc::new(serde_json::json!({
+        "type": "array", "items": {"type": "object", "properties": fields},
+    })))
 }
 
 fn input_shape(kind: &InputKind) -> Shape {

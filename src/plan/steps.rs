@@ -32,6 +32,7 @@ impl Resolver<'_, '_> {
         let used = self.verb(&mut step);
         let on_interrupt = self.on_interrupt(&step, used.as_ref());
         let outage_pauses = self.outage_pauses(step.on_outage.as_ref());
+        let fails_none = self.fails_none(step.fails.as_ref());
         let body = step.body.take();
         let action = used.and_then(|used| self.action(used, body, &mut sight));
         let check = check.into_iter().collect::<Option<Vec<_>>>();
@@ -49,6 +50,7 @@ impl Resolver<'_, '_> {
             cache: step.cache,
             on_interrupt,
             outage_pauses,
+            fails_none,
             forbid: step.forbid.into_iter().map(|label| label.text).collect(),
             action: action?,
             span: step.id.span,
@@ -179,6 +181,18 @@ impl Resolver<'_, '_> {
             );
         }
         word.text == "pause"
+    }
+
+    fn fails_none(&mut self, word: Option<&Text>) -> bool {
+        let Some(word) = word else { return false };
+        if word.text != "none" {
+            self.loader.found.push(
+                Diagnostic::new(Code::UnknownWord, format!("`fails` cannot be `{}`", word.text))
+                    .at(word.span, "")
+                    .help("write `fails = \"none\"`: its failure changes nothing about how the run ends"),
+            );
+        }
+        true
     }
 
     fn is_verb(&self, name: &str) -> bool {

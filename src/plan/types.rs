@@ -157,8 +157,12 @@ impl Body {
         Self { steps, names, order, sinks, followers }
     }
 
-    /// Whether the failure of the step at `place` is looked after by a step that tolerates it.
-    pub fn tolerates_failure_of(&self, place: usize) -> bool {
+    /// Whether the failure of the step at `place` fails what is around it: it is not tolerated, and `fails` says nothing else.
+    pub fn failure_counts(&self, place: usize) -> bool {
+        !self.steps[place].fails_none && !self.tolerates_failure_of(place)
+    }
+
+    fn tolerates_failure_of(&self, place: usize) -> bool {
         let tolerates = |follower: &usize| {
             self.steps[*follower].deps.iter().any(|dep| dep.step == place && dep.tolerated)
         };
@@ -215,6 +219,8 @@ pub struct Step {
     pub on_interrupt: OnInterrupt,
     /// Whether the run pauses where the other side is down for everybody; else the step fails like any other.
     pub outage_pauses: bool,
+    /// Whether its failure, and that of items it keeps, changes nothing about how the run ends.
+    pub fails_none: bool,
     /// Labels that must not reach it.
     pub forbid: Vec<String>,
     /// What it does.
@@ -322,13 +328,13 @@ pub struct Each {
     pub over: Expr,
     /// The name of the item, `item` by default; `index` is `index`, or `NAME_index` under another name.
     pub item: String,
-    /// A name for each item, for people; sees the item.
+    /// A name for each item, its own; sees the item.
     pub key: Option<Expr>,
     /// How many items may be open at once.
     pub parallel: Option<Expr>,
     /// What an item's failure does to the rest.
     pub on_error: OnError,
-    /// More failures than this fail the step.
+    /// With more failures than this no further item is begun, and the step fails.
     pub max_failures: Option<Expr>,
     /// What an item leaves behind; by default the output of the only sink, or an object of sinks by name.
     pub result: Option<Expr>,
@@ -341,10 +347,12 @@ pub struct Each {
 /// What an item's failure does to the rest of an `each`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnError {
-    /// Nothing: it becomes a value, `{ok: false, index, key, error}`.
-    Keep,
+    /// The rest runs, then the step fails.
+    Finish,
     /// No new item is begun, and the step fails.
     Stop,
+    /// The rest runs, the step succeeds, and the run is incomplete.
+    Keep,
 }
 
 /// A resource, acquired for a body and released after it in any case.

@@ -233,8 +233,11 @@ mod tests {
     #[test]
     fn wide_work_is_told_by_its_count() {
         let over = Payload::value((0..1_000).map(|n| json!(n)).collect());
-        let mut facts =
-            vec![("j", 0, Fact::Opened { with: Opening::Each { over, parallel: 1, max_failures: None } })];
+        let mut facts = vec![(
+            "j",
+            0,
+            Fact::Opened { with: Opening::Each { over, parallel: 1, max_failures: None, keys: None } },
+        )];
         let places: Vec<String> = (0..1_000).map(|n| format!("j[{n}]")).collect();
         for (n, item) in places.iter().enumerate() {
             let result = Payload::value(json!({"ok": false, "error": {"message": "broke"}}));

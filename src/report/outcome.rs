@@ -25,7 +25,7 @@ pub struct Ending<'a> {
 }
 
 impl Ending<'_> {
-    /// `{version, run, pipeline, status, code, message?, started_at, finished_at, outputs, spent, steps[]}`.
+    /// `{version, run, pipeline, status, code, message?, started_at, finished_at, outputs, items?, spent, steps[]}`.
     pub fn json(&self) -> Value {
         let board = self.board;
         let finished = matches!(board.status, Status::Finished { .. });
@@ -43,6 +43,12 @@ impl Ending<'_> {
         object.insert("started_at".into(), json!(board.started_at.map(rfc3339)));
         object.insert("finished_at".into(), json!(finished.then(|| rfc3339(board.last_at))));
         object.insert("outputs".into(), self.outputs.cloned().unwrap_or(Value::Null));
+        if let Some(items) = Items::of(board) {
+            object.insert(
+                "items".into(),
+                json!({"done": items.done, "failed": items.failed, "total": items.total}),
+            );
+        }
         object.insert("spent".into(), json!(board.spent));
         object.insert("steps".into(), Value::Array(steps));
         Value::Object(object)
@@ -54,6 +60,7 @@ impl Ending<'_> {
         let mark = if self.code == 0 { paint.good("✓") } else { paint.bad("✗") };
         let took = board.started_at.map(|at| span(board.last_at.saturating_sub(at)));
         let mut parts = vec![format!("{mark} {} {}", board.pipeline, paint.strong(board.status.word()))];
+        parts.extend(Items::of(board).map(|items| format!("{} of {} items", items.done, items.total)));
         parts.extend(took);
         if !board.spent.is_empty() {
             parts.push(sums(&board.spent));
@@ -95,6 +102,29 @@ impl Ending<'_> {
             }
         }
         text
+    }
+}
+
+/// How many items of all `each` steps succeeded and failed, where any failed.
+struct Items {
+    done: u64,
+    failed: u64,
+    total: u64,
+}
+
+impl Items {
+    fn of(board: &Board) -> Option<Self> {
+        let mut sum = Self { done: 0, failed: 0, total: 0 };
+        for (_, step) in board.iter() {
+            if let Some(Control::Each { total, closed, failed, .. }) = &step.control
+                && *failed > 0
+            {
+                sum.done += closed.saturating_sub(*failed);
+                sum.failed += failed;
+                sum.total += total.unwrap_or(*closed);
+            }
+        }
+        (sum.failed > 0).then_some(sum)
     }
 }
 
@@ -170,7 +200,13 @@ fn step_json(address: &str, step: &StepView) -> Value {
     match &step.output {
         Some(Payload::Value(value)) => drop(object.insert("output".into(), (**value).clone())),
         Some(Payload::Blob(blob)) => drop(object.insert("output_blob".into(), json!(blob))),
-        Some(Payload::Items(count)) => drop(object.insert("output_items".into(), json!(count))),
+        Some(Payload::Items(count)) => {
+            let failed = match &step.control {
+                Some(Control::Each { failed, .. }) => *failed,
+                _ => 0,
+            };
+            object.insert("output_items".into(), json!(u64::from(*count).saturating_sub(failed)));
+        }
         None => {}
     }
     if let Some(question) = &step.question {

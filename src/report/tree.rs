@@ -206,10 +206,10 @@ mod tests {
         let state = Payload::value(json!({}));
         add("converge#1", Fact::RoundClosed { lets, state, rule: Some("relax".into()), exit: None });
         let over = Payload::value(json!([1, 2]));
-        let with = Opening::Each { over, parallel: 1, max_failures: None };
+        let with = Opening::Each { over, parallel: 1, max_failures: None, keys: None };
         add("converge#2/judge", Fact::Opened { with });
         add("converge#2/judge[1]/ask", Fact::Started { key: None, reserved: crate::meter::Meter::new() });
-        let result = Payload::value(json!({"ok": false, "key": "b", "error": {"message": "no\nway"}}));
+        let result = Payload::value(json!({"index": 0, "key": "b", "error": {"message": "no\nway"}}));
         add("converge#2/judge[0]", Fact::ItemClosed { result, failed: true });
         add("last", Fact::Failed { failure: Failure::permanent("gone").hint("look") });
         let reason = SkipReason::When { expression: "a.b".into(), values: json!({"a.b": false}) };

@@ -245,6 +245,9 @@ fn touch(step: &mut StepView, at: Millis, attempt: u32, fact: &Fact) {
         Fact::Succeeded { output, cached, .. } => {
             step.end(State::Done, at);
             step.output = Some(output.clone());
+            if let (Some(Control::Each { total, .. }), Payload::Items(count)) = (&mut step.control, output) {
+                *total = Some(u64::from(*count));
+            }
             step.cached = *cached;
             step.failure = None;
         }

@@ -32,7 +32,7 @@ fn succeeded(usd: f64) -> Fact {
 
 fn each(items: u32) -> Fact {
     let over = Payload::value((0..items).map(|n| json!(n)).collect());
-    Fact::Opened { with: Opening::Each { over, parallel: 4, max_failures: None } }
+    Fact::Opened { with: Opening::Each { over, parallel: 4, max_failures: None, keys: None } }
 }
 
 fn looped() -> Fact {
@@ -82,7 +82,7 @@ fn closed_items_are_counted_and_forgotten() {
         apply(&mut board, score.clone(), 1, started());
         apply(&mut board, score, 1, succeeded(0.001));
         let failed = n % 1_000 == 7;
-        let result = Payload::value(json!({"ok": false, "key": "k", "error": {"message": "no"}}));
+        let result = Payload::value(json!({"index": n, "key": "k", "error": {"message": "no"}}));
         apply(&mut board, item, 0, Fact::ItemClosed { result, failed });
     }
     assert_eq!(board.iter().count(), 1);

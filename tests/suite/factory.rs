@@ -82,8 +82,7 @@ fn broken(id: &str) -> Value {
     trial
 }
 
-const VERDICTS: &str = r#"[{"key": "a#1", "score": 60, "reason": "half of it is missing"},
-    {"ok": false, "index": 1, "key": "a#2", "error": {"class": "transient", "message": "gone"}}]"#;
+const VERDICTS: &str = r#"[{"key": "a#1", "score": 60, "reason": "half of it is missing"}]"#;
 
 fn verdicts() -> Value {
     serde_json::from_str(VERDICTS).unwrap()

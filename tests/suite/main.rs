@@ -15,6 +15,8 @@ mod diagnostics;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod each;
+#[cfg(test)]
 mod environment;
 #[cfg(test)]
 mod expr;

@@ -83,25 +83,28 @@ pub(super) fn finish(run: &mut Run, now: Millis, frame: FrameId) -> Result<(), M
     let failed = run.frame(frame).unhandled().next().map(|(_, failure)| failure.class);
     let (status, code, outputs) = match (failed, run.outputs(frame, failed.is_some())) {
         (Some(class), outputs) => ("failed".to_owned(), code_of(class), outputs.unwrap_or_default()),
-        (None, Err(failure)) => ("failed".to_owned(), 3, serde_json::json!({"error": failure.message})),
+        (None, Err(failure)) => ("failed".to_owned(), 1, serde_json::json!({"error": failure.message})),
         (None, Ok(outputs)) => match exit(run, frame, &outputs) {
-            Ok((status, code)) => (status, code, outputs),
-            Err(failure) => ("failed".to_owned(), 3, serde_json::json!({"error": failure.message})),
+            Ok(Some((status, code))) => (status, code, outputs),
+            Ok(None) if run.frame(frame).kept > 0 => ("incomplete".to_owned(), 4, outputs),
+            Ok(None) => ("succeeded".to_owned(), 0, outputs),
+            Err(failure) => ("failed".to_owned(), 1, serde_json::json!({"error": failure.message})),
         },
     };
     let outputs = run.keep(outputs, INLINE);
     run.emit(now, Address::root(), 0, Fact::Finished { status, code, outputs })
 }
 
-fn exit(run: &Run, frame: FrameId, outputs: &Value) -> Result<(String, i32), Failure> {
+/// The first exit of the pipeline that applies.
+fn exit(run: &Run, frame: FrameId, outputs: &Value) -> Result<Option<(String, i32)>, Failure> {
     let plan = run.frame(frame).plan.clone();
     let scope = run.scope(frame, &plan.sees)?.with("outputs", Data::from_value(outputs));
     for exit in &plan.exits {
         if exit.when.eval_bool(&scope).map_err(|e| eval_failure("exits", &e))? {
-            return Ok((exit.status.clone(), exit.code));
+            return Ok(Some((exit.status.clone(), exit.code)));
         }
     }
-    Ok(("succeeded".to_owned(), 0))
+    Ok(None)
 }
 
 fn code_of(class: Class) -> i32 {

@@ -1,15 +1,17 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 
 use super::super::apply::lane_of;
 use super::super::frame::{FrameId, Spot};
 use super::super::node::Node;
+use super::super::results::Results;
 use super::super::run::Work;
 use super::super::scope::eval_failure;
-use super::super::slot::{INLINE, INLINE_ITEM, Results, load};
+use super::super::slot::{INLINE, INLINE_ITEM};
 use super::super::{Fact, Mismatch, Opening, Payload, Run};
 use super::{Control, inner_failure};
 use crate::clock::Millis;
-use crate::expr::Data;
+use crate::expr::{Data, Expr, Scope};
 use crate::id::Instance;
 use crate::meter::Meter;
 use crate::plan::{Action, Each, OnError, Step};
@@ -28,14 +30,14 @@ pub(in super::super) struct Items {
     count: u32,
     parallel: u32,
     next: u32,
-    failed: u32,
+    on_error: OnError,
+    /// The most failures with which new items are still begun.
     most: u32,
-    first: Option<Box<Failure>>,
 }
 
 impl Items {
     fn has_stopped(&self) -> bool {
-        self.failed > self.most
+        self.results.failures() > self.most
     }
 }
 
@@ -46,7 +48,7 @@ impl Run {
         if !over.is_list() {
             return Err(Failure::permanent(format!("`over` is {}, not a list", over.noun())));
         }
-        let number = |what: &str, expr: &Option<crate::expr::Expr>| match expr {
+        let number = |what: &str, expr: &Option<Expr>| match expr {
             None => Ok(None),
             Some(expr) => {
                 let value = expr.eval(&scope).map_err(|e| eval_failure(what, &e))?;
@@ -58,8 +60,13 @@ impl Run {
         };
         let parallel = number("parallel", &each.parallel)?.unwrap_or_else(|| self.room(spot, each)).max(1);
         let max_failures = number("max_failures", &each.max_failures)?;
+        let keys = match &each.key {
+            None => None,
+            Some(key) => Some(keys(each, key, &over, &scope)?),
+        };
         let over = self.keep(over.to_value(), INLINE);
-        Ok(Opening::Each { over, parallel, max_failures })
+        let keys = keys.map(|keys| self.keep(keys, INLINE));
+        Ok(Opening::Each { over, parallel, max_failures, keys })
     }
 
     /// How many items may be open where nobody says it: as many as the widest lane of their steps takes, and no fewer than
@@ -73,30 +80,20 @@ impl Run {
     pub(super) fn open_each(
         &mut self,
         spot: Spot,
-        over: &Payload,
+        (over, keys): (&Payload, Option<&Payload>),
         parallel: u32,
         max_failures: Option<u32>,
     ) -> Result<(), String> {
         let over = self.payload_data(over)?;
+        let keys = keys.map_or_else(|| Ok(Data::none()), |keys| self.payload_data(keys))?;
         let count = over.len_hint().and_then(|n| u32::try_from(n).ok()).ok_or("`over` is no list")?;
         let Action::Each(each) = &self.frame(spot.0).step(spot.1).action else {
             return Err("no `each`".to_owned());
         };
-        let most = match each.on_error {
-            OnError::Stop => 0,
-            OnError::Keep => max_failures.unwrap_or(u32::MAX),
-        };
-        let items = Items {
-            open: BTreeMap::new(),
-            results: Results::of(count),
-            over,
-            count,
-            parallel,
-            next: 0,
-            failed: 0,
-            most,
-            first: None,
-        };
+        let on_error = each.on_error;
+        let most = if on_error == OnError::Stop { 0 } else { max_failures.unwrap_or(u32::MAX) };
+        let results = Results::of(count, keys);
+        let items = Items { open: BTreeMap::new(), results, over, count, parallel, next: 0, on_error, most };
         if let Some(node) = self.node_mut(spot) {
             *node = Node::Open(Box::new(Control::Each(items)));
         }
@@ -123,8 +120,7 @@ impl Run {
         let frame = self.frame(spot.0);
         let (plan, body) = (frame.plan.clone(), frame.body);
         let Action::Each(each) = &plan.bodies[body.0].steps[spot.1].action else { return };
-        let place = if each.item == "item" { "index".to_owned() } else { format!("{}_index", each.item) };
-        let names = frame.names.with(&each.item, item).with(&place, Data::from_value(&index.into()));
+        let names = item_names(&frame.names, each, item, index);
         let address = self.address(spot).item(index);
         let frame =
             self.open_frame(plan.clone(), each.body, (Some(spot), Instance::Item(index), address), names);
@@ -140,45 +136,96 @@ impl Run {
         result: &Payload,
         failed: bool,
     ) -> Result<(), String> {
-        let failure = if failed { Some(self.item_failure(index, result)?) } else { None };
         let Control::Each(items) = self.control_mut(spot)? else {
             return Err("the step has no items".to_owned());
         };
         if items.results.is_closed(index) {
             return Err("the item has ended already".to_owned());
         }
-        items.results.close(index, result);
-        items.failed += u32::from(failed);
-        if items.first.is_none() {
-            items.first = failure;
-        }
+        items.results.close(index, result, failed);
         if let Some(frame) = items.open.remove(&index) {
-            self.drop_frame(frame);
+            self.close_frame(frame);
         }
         self.work.push_back(Work::Advance(spot));
         Ok(())
     }
 
-    fn item_failure(&self, index: u32, result: &Payload) -> Result<Box<Failure>, String> {
-        let result = load(result, self.shelf().as_ref()).map_err(|e| e.to_string())?;
-        let error = &result["error"];
-        let class = error["class"].as_str().and_then(Class::parse).unwrap_or(Class::Permanent);
-        let message = error["message"].as_str().unwrap_or("failed");
-        Ok(Box::new(Failure::new(class, format!("item {index}: {message}"))))
-    }
-
-    fn failed_item(&self, each: &Each, frame: FrameId, index: u32, failure: &Failure) -> Value {
-        let key = each.key.as_ref().and_then(|key| {
-            let scope = self.scope(frame, &each.sees).ok()?;
-            key.eval(&scope).ok().map(|key| key.to_value())
-        });
+    /// What is recorded of a failed item.
+    fn failed_item(&mut self, owner: Spot, index: u32, failure: &Failure) -> Value {
+        let key = match self.control_mut(owner) {
+            Ok(Control::Each(items)) => items.results.key(index).to_value(),
+            _ => Value::Null,
+        };
         serde_json::json!({
-            "ok": false,
             "index": index,
             "key": key,
             "error": {"class": failure.class.word(), "message": failure.message, "hint": failure.hint},
         })
     }
+
+    /// The failure of an `each` whose items `failed`, the first of which names the cause.
+    fn items_failed(&self, items: &Items) -> Failure {
+        let (failed, count) = (items.results.failures(), items.count);
+        let first = items.results.first_failure(self.shelf().as_ref()).unwrap_or_default();
+        let error = &first["error"];
+        let class = error["class"].as_str().and_then(Class::parse).unwrap_or(Class::Permanent);
+        let mut message = format!("{failed} of {count} item{} failed", if count == 1 { "" } else { "s" });
+        if items.has_stopped() && items.on_error != OnError::Stop {
+            let _ = write!(message, ", more than the {} that `max_failures` allows", items.most);
+        }
+        if let left @ 1.. = items.results.unbegun() {
+            let _ = write!(message, ", {left} not begun");
+        }
+        let key = match &first["key"] {
+            Value::Null => String::new(),
+            key => format!(" (`{}`)", text_of(key)),
+        };
+        let cause = error["message"].as_str().unwrap_or("failed");
+        let failure = Failure::new(class, format!("{message}; item {}{key}: {cause}", first["index"]));
+        match error["hint"].as_str() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+/// A scope in which `item` is the item at `index`.
+fn item_names(names: &Scope, each: &Each, item: Data, index: u32) -> Scope {
+    let place = if each.item == "item" { "index".to_owned() } else { format!("{}_index", each.item) };
+    names.with(&each.item, item).with(&place, Data::from_value(&index.into()))
+}
+
+/// The keys of all items. Each item has one, and no two have the same.
+fn keys(each: &Each, key: &Expr, over: &Data, scope: &Scope) -> Result<Value, Failure> {
+    let mut seen: HashMap<String, u32> = HashMap::new();
+    let mut keys = Vec::new();
+    for (index, item) in (0_u32..).zip(over.items().unwrap_or_default()) {
+        let made = key.eval(&item_names(scope, each, item, index));
+        let made = made.map_err(|e| {
+            let failure = eval_failure("key", &e);
+            Failure { message: format!("item {index}: {}", failure.message), ..failure }
+        })?;
+        if made.is_none() {
+            return Err(Failure::permanent(format!("item {index} has no key: `{}` is none", key.text())));
+        }
+        let made = made.to_value();
+        if let Some(other) = seen.insert(text_of(&made), index) {
+            return Err(Failure::permanent(format!(
+                "items {other} and {index} have the same key `{}`",
+                text_of(&made)
+            ))
+            .hint(
+                "a key names one item: add what tells them apart, e.g. `key = \"item.name ~ '-' ~ index\"`",
+            ));
+        }
+        keys.push(made);
+    }
+    Ok(Value::Array(keys))
+}
+
+/// A key as people write it.
+fn text_of(key: &Value) -> String {
+    key.as_str().map_or_else(|| key.to_string(), str::to_owned)
 }
 
 /// Every step of an item has ended.
@@ -197,7 +244,7 @@ pub(super) fn close(
     let result = failed.map_or_else(|| run.result_of(frame, each.result.as_ref(), &each.sees), Err);
     let (value, failed) = match result {
         Ok(value) => (value, false),
-        Err(failure) => (run.failed_item(each, frame, index, &failure), true),
+        Err(failure) => (run.failed_item(owner, index, &failure), true),
     };
     let result = run.keep(value, INLINE_ITEM);
     run.emit(now, run.address(owner).item(index), 0, Fact::ItemClosed { result, failed })
@@ -212,21 +259,14 @@ pub(super) fn advance(run: &mut Run, now: Millis, spot: Spot) -> Result<(), Mism
         }
         run.open_item(spot);
     }
-    let Ok(Control::Each(items)) = run.control_mut(spot) else { return Ok(()) };
+    let Node::Open(control) = &run.frame(spot.0).nodes[spot.1] else { return Ok(()) };
+    let Control::Each(items) = control.as_ref() else { return Ok(()) };
     if !items.open.is_empty() {
         return Ok(());
     }
-    if items.has_stopped() {
-        let failure = match items.first.take() {
-            Some(first) if items.most == 0 => *first,
-            first => {
-                let class = first.map_or(Class::Permanent, |first| first.class);
-                Failure::new(
-                    class,
-                    format!("{} items failed, more than the {} allowed", items.failed, items.most),
-                )
-            }
-        };
+    let kept = items.on_error == OnError::Keep && !items.has_stopped();
+    if items.results.failures() > 0 && !kept {
+        let failure = run.items_failed(items);
         return run.fail(now, spot, failure);
     }
     let output = Payload::Items(items.count);

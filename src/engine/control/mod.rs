@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use super::frame::{FrameId, Spot};
 use super::node::Node;
+use super::results::Results;
 use super::scope::eval_failure;
-use super::slot::Results;
 use super::{Fact, Mismatch, Opening, Question, Record, Run};
 use crate::clock::{Millis, millis};
 use crate::expr::{Data, Expr};
@@ -107,8 +107,8 @@ impl Run {
             (Opening::Loop { max, over, state }, Action::Loop(_)) => {
                 self.open_loop(spot, *max, over.as_ref(), state)
             }
-            (Opening::Each { over, parallel, max_failures }, Action::Each(_)) => {
-                self.open_each(spot, over, *parallel, *max_failures)
+            (Opening::Each { over, parallel, max_failures, keys }, Action::Each(_)) => {
+                self.open_each(spot, (over, keys.as_ref()), *parallel, *max_failures)
             }
             (Opening::Call { inputs }, Action::Call(call)) => self.open_call(spot, &call.plan, inputs),
             _ => Err("the step is another control verb now".to_owned()),

@@ -95,7 +95,7 @@ impl Run {
         rounds.round += 1;
         let (round, last) = (rounds.round, rounds.frame.take());
         if let Some(last) = last {
-            self.drop_frame(last);
+            self.close_frame(last);
         }
         let names = self.round_names(spot);
         let frame = self.frame(spot.0);

@@ -52,6 +52,7 @@ pub fn step(id: &str, action: Action) -> Step {
         cache: false,
         on_interrupt: OnInterrupt::Retry,
         outage_pauses: true,
+        fails_none: false,
         forbid: Vec::new(),
         action,
         span: span(),

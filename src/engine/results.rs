@@ -1,0 +1,163 @@
+//! The results of the items of an `each`, as expressions see them: `output`, `failed` and `items`.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
+
+use super::Payload;
+use super::slot::decode;
+use crate::expr::{Data, Items};
+use crate::value::{BlobRef, Value};
+use crate::verb::Blobs;
+
+/// Results in source order, as small as they can be kept.
+#[derive(Debug, Default)]
+pub(super) struct Results {
+    cells: Vec<Cell>,
+    failed: BTreeSet<u32>,
+    /// The keys of all items, or none where the step gives none.
+    keys: Data,
+    /// Indices of the items that succeeded, made once every item has ended.
+    good: OnceLock<Arc<[u32]>>,
+    bad: OnceLock<Arc<[u32]>>,
+}
+
+#[derive(Debug, Default)]
+enum Cell {
+    #[default]
+    Open,
+    Text(Box<str>),
+    Blob(Box<BlobRef>),
+}
+
+impl Results {
+    pub(super) fn of(count: u32, keys: Data) -> Self {
+        let cells = (0..count).map(|_| Cell::Open).collect();
+        Self { cells, keys, ..Self::default() }
+    }
+
+    pub(super) fn is_closed(&self, index: u32) -> bool {
+        !matches!(self.cells.get(index as usize), None | Some(Cell::Open))
+    }
+
+    /// Keeps the result of an item, or for a failed one `{index, key, error}`.
+    pub(super) fn close(&mut self, index: u32, payload: &Payload, failed: bool) {
+        if let Some(cell) = self.cells.get_mut(index as usize) {
+            *cell = match payload {
+                Payload::Value(value) => Cell::Text(value.to_string().into()),
+                Payload::Blob(blob) => Cell::Blob(Box::new(*blob)),
+                Payload::Items(_) => Cell::Text("null".into()),
+            };
+            if failed {
+                self.failed.insert(index);
+            }
+        }
+    }
+
+    /// How many items failed.
+    pub(super) fn failures(&self) -> u32 {
+        u32::try_from(self.failed.len()).unwrap_or(u32::MAX)
+    }
+
+    /// How many items were never begun.
+    pub(super) fn unbegun(&self) -> usize {
+        self.cells.iter().filter(|cell| matches!(cell, Cell::Open)).count()
+    }
+
+    /// The first failed item in source order, `{index, key, error}`.
+    pub(super) fn first_failure(&self, blobs: &dyn Blobs) -> Option<Value> {
+        self.failed.first().map(|index| self.value(*index, blobs))
+    }
+
+    pub(super) fn key(&self, index: u32) -> Data {
+        self.keys.at(index as usize).unwrap_or_else(Data::none)
+    }
+
+    /// The results of the items that succeeded.
+    pub(super) fn succeeded(self: &Arc<Self>, blobs: &Arc<dyn Blobs>) -> Data {
+        let good = self.good.get_or_init(|| {
+            let all = self.cells.iter().zip(0_u32..);
+            all.filter(|(cell, n)| !matches!(cell, Cell::Open) && !self.failed.contains(n))
+                .map(|(_, n)| n)
+                .collect()
+        });
+        self.list(Part::Value(good.clone()), blobs)
+    }
+
+    /// The items that failed, each `{index, key, error}`.
+    pub(super) fn failed(self: &Arc<Self>, blobs: &Arc<dyn Blobs>) -> Data {
+        let bad = self.bad.get_or_init(|| self.failed.iter().copied().collect());
+        self.list(Part::Value(bad.clone()), blobs)
+    }
+
+    /// All items, each `{index, key, ok, skipped, output, error}`.
+    pub(super) fn all(self: &Arc<Self>, blobs: &Arc<dyn Blobs>) -> Data {
+        self.list(Part::Entry, blobs)
+    }
+
+    fn list(self: &Arc<Self>, part: Part, blobs: &Arc<dyn Blobs>) -> Data {
+        Data::lazy_list(Arc::new(View { results: self.clone(), part, blobs: blobs.clone() }))
+    }
+
+    fn value(&self, index: u32, blobs: &dyn Blobs) -> Value {
+        let value = match &self.cells[index as usize] {
+            Cell::Open => Ok(Value::Null),
+            Cell::Text(text) => decode(text.as_bytes()),
+            Cell::Blob(blob) => blobs.get(&blob.digest).and_then(|bytes| decode(&bytes)),
+        };
+        value.unwrap_or(Value::Null)
+    }
+
+    fn entry(&self, index: u32, blobs: &dyn Blobs) -> Data {
+        let (failed, closed) = (self.failed.contains(&index), self.is_closed(index));
+        let value = self.value(index, blobs);
+        let (output, error) =
+            if failed { (Value::Null, value["error"].clone()) } else { (value, Value::Null) };
+        let data = |value: &Value| Data::from_value(value);
+        Data::table([
+            ("index", data(&index.into())),
+            ("key", self.key(index)),
+            ("ok", data(&Value::Bool(closed && !failed))),
+            ("skipped", data(&Value::Bool(!closed))),
+            ("output", data(&output)),
+            ("error", data(&error)),
+        ])
+    }
+}
+
+/// What a list of results shows.
+enum Part {
+    /// What was recorded of these items.
+    Value(Arc<[u32]>),
+    /// An entry for every item.
+    Entry,
+}
+
+struct View {
+    results: Arc<Results>,
+    part: Part,
+    blobs: Arc<dyn Blobs>,
+}
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "[{} results]", self.len())
+    }
+}
+
+impl Items for View {
+    fn len(&self) -> usize {
+        match &self.part {
+            Part::Value(indices) => indices.len(),
+            Part::Entry => self.results.cells.len(),
+        }
+    }
+
+    fn get(&self, index: usize) -> Data {
+        match &self.part {
+            Part::Value(indices) => {
+                Data::from_value(&self.results.value(indices[index], self.blobs.as_ref()))
+            }
+            Part::Entry => self.results.entry(u32::try_from(index).unwrap_or(u32::MAX), self.blobs.as_ref()),
+        }
+    }
+}
