@@ -79,6 +79,7 @@ impl Exit {
 
     fn of_pause(pause: Pause) -> Self {
         match pause {
+            Pause::Barrier => Self::BARRIER,
             Pause::Cancelled => Self::CANCELLED,
             Pause::Budget => Self::BUDGET,
             Pause::Auth | Pause::Waiting | Pause::Outage => Self::WAITING,

@@ -70,17 +70,29 @@ impl Past {
 
     /// The inputs it began with.
     pub fn inputs(&self) -> Result<Value, Stop> {
-        let mut inputs = None;
-        self.store.scan(self.run(), 0, &mut |seq, row| {
-            inputs = journal::record(seq, row).ok().map(|record| record.fact);
-            false
-        })?;
-        match inputs {
+        match self.first()?.map(|record| record.fact) {
             Some(Fact::RunStarted { inputs, .. }) => self.value(&inputs, &Address::root()),
             _ => {
                 Err(Stop::failed(format!("the journal of run {} does not begin with its inputs", self.run())))
             }
         }
+    }
+
+    /// Refuses a run whose journal has a format that this version does not continue.
+    pub fn continues(&self) -> Result<(), Stop> {
+        match self.first()? {
+            Some(record) => Ok(journal::continues(self.run(), &record)?),
+            None => Ok(()),
+        }
+    }
+
+    fn first(&self) -> Result<Option<Record>, Stop> {
+        let mut first = None;
+        self.store.scan(self.run(), 0, &mut |seq, row| {
+            first = Some(journal::record(seq, row));
+            false
+        })?;
+        Ok(first.transpose()?)
     }
 
     /// The value of `payload`, which is part of a fact at `address`: the results of an `each` are those of the items that succeeded.

@@ -125,7 +125,8 @@ mod tests {
     #[test]
     fn answers_are_read_by_text_number_or_json() {
         let choices = vec![json!("yes"), json!("no"), json!(3)];
-        let mut question = Question { text: "?".into(), choices, default: Some(json!("no")), until: None };
+        let mut question =
+            Question { text: "?".into(), choices, default: Some(json!("no")), ..Question::default() };
         assert_eq!(read(&question, "yes"), Ok(json!("yes")));
         assert_eq!(read(&question, "2"), Ok(json!("no")));
         assert_eq!(read(&question, "3"), Ok(json!(3)), "a choice itself comes before its number");

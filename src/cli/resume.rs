@@ -39,6 +39,9 @@ pub fn go_on(desk: &Desk, name: &str, replan: bool, carry: &Carry, answer: Optio
     let stream = stream(carry)?;
     let house = carry.means.house(desk)?;
     let past = Past::of(house.store.clone(), name)?;
+    if !replan {
+        past.continues()?;
+    }
     let stored = past.bundle()?;
     let pipeline = loading::settle(desk, plan::load_bundle(&stored, &house.catalog), carry.format)?;
     let fresh = plan::load(&stored.main, &Texts::new(&desk.settings), &house.catalog, &stored.sets);

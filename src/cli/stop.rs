@@ -5,6 +5,7 @@ use std::io;
 
 use super::Exit;
 use crate::driver::DriveError;
+use crate::engine::FORMAT;
 use crate::store::StoreError;
 use crate::verb::BlobError;
 
@@ -72,6 +73,13 @@ impl From<DriveError> for Stop {
         match error {
             DriveError::Mismatch(_) => Self::wrong(&error)
                 .hint("the pipeline was changed in a way that this journal cannot follow: begin a new run"),
+            DriveError::Format { ref run, found } => Self::usage(&error).hint(if found < FORMAT {
+                format!(
+                    "it was begun by an older version: `atoll show {run}` shows it, `atoll resume {run} --replan` begins a new run that reuses its results"
+                )
+            } else {
+                "it was begun by a newer version: use that one".to_owned()
+            }),
             DriveError::Store(error) => error.into(),
             DriveError::Blob(_) | DriveError::Journal { .. } => Self::failed(&error),
             DriveError::Stuck(_) => Self { exit: Exit::BUG, ..Self::failed(&error) },

@@ -157,6 +157,17 @@ pub enum DriveError {
         /// What is wrong with it.
         message: String,
     },
+    /// The journal has a format that this version does not continue.
+    #[error(
+        "run {run} has a journal of format {found}, and this version of atoll continues only format {}",
+        crate::engine::FORMAT
+    )]
+    Format {
+        /// The run.
+        run: RunId,
+        /// The format of its journal.
+        found: u32,
+    },
     /// Nothing is under way, nothing is waited for, and the run has not ended: a fault of Atoll.
     #[error("the run stands still at `{0}`: this is a fault of Atoll, please report it")]
     Stuck(String),

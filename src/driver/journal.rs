@@ -1,7 +1,7 @@
 //! Records as rows of the store, and back.
 
 use super::DriveError;
-use crate::engine::{Fact, Record};
+use crate::engine::{FORMAT, Fact, Record};
 use crate::id::RunId;
 use crate::store::{Row, Store};
 
@@ -23,6 +23,16 @@ pub fn record(seq: u64, row: Row) -> Result<Record, DriveError> {
     let fact: Fact =
         serde_json::from_str(&row.body).map_err(|e| DriveError::Journal { seq, message: e.to_string() })?;
     Ok(Record { at: row.at, address: row.address, attempt: row.attempt, fact })
+}
+
+/// Refuses the first record of a run whose journal has another format than the one that is written here.
+pub fn continues(run: &RunId, record: &Record) -> Result<(), DriveError> {
+    match record.fact {
+        Fact::RunStarted { format, .. } if format != FORMAT => {
+            Err(DriveError::Format { run: run.clone(), found: format })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Hands every record of `run` to `each`, in order, with its number; ends with the last number.

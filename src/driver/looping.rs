@@ -79,6 +79,7 @@ fn begin(house: &House, job: &Job, hear: &dyn Fn(Vec<Event>)) -> Result<(Run, u6
             let head =
                 house.store.head(&job.run)?.ok_or_else(|| StoreError::UnknownRun(job.run.to_string()))?;
             let seq = journal::read(house.store.as_ref(), &job.run, |_, record| {
+                journal::continues(&job.run, &record)?;
                 run.apply(&record)?;
                 hear(vec![Event::Past { run: job.run.clone(), record: Arc::new(record) }]);
                 Ok(())
@@ -286,19 +287,19 @@ impl Driver {
         cached
     }
 
-    fn ask(&self, address: Address, question: Question) {
+    fn ask(&self, address: Address, question: Box<Question>) {
         let outbox = self.surroundings.outbox.clone();
         if let Some(asker) = &self.ask {
             let answering = asker.ask(&address, &question);
             tokio::spawn(async move {
                 let report = match answering.await {
                     Some(super::Answered { answer, by }) => Report::Answered { address, answer, by },
-                    None => nobody(address, question),
+                    None => nobody(address, &question),
                 };
                 outbox.send(Message::Report(report)).ok();
             });
         } else {
-            self.surroundings.send(nobody(address, question));
+            self.surroundings.send(nobody(address, &question));
         }
     }
 
@@ -389,8 +390,8 @@ async fn rest(house: &House, pause: Option<Duration>) {
 }
 
 /// What comes of a question when nobody is there: its default, or a pause.
-fn nobody(address: Address, question: Question) -> Report {
-    match question.default {
+fn nobody(address: Address, question: &Question) -> Report {
+    match question.default.clone() {
         Some(answer) => Report::Answered { address, answer, by: "default".to_owned() },
         None => {
             Report::Pause { pause: Pause::Waiting, message: format!("`{address}` asks: {}", question.text) }
@@ -401,6 +402,7 @@ fn nobody(address: Address, question: Question) -> Report {
 /// The status of a run that pauses.
 fn word(pause: Pause) -> &'static str {
     match pause {
+        Pause::Barrier => "barrier",
         Pause::Cancelled => "cancelled",
         Pause::Budget => "budget",
         Pause::Auth => "paused",
@@ -412,6 +414,7 @@ fn word(pause: Pause) -> &'static str {
 /// The exit code of a run that pauses.
 fn code(pause: Pause) -> i32 {
     match pause {
+        Pause::Barrier => 6,
         Pause::Cancelled => 8,
         Pause::Budget => 5,
         Pause::Auth | Pause::Waiting | Pause::Outage => 7,

@@ -66,13 +66,17 @@ impl Run {
                 let place = (None, Instance::Only, Address::root());
                 self.open_frame(self.plan.clone(), BodyId::ROOT, place, names);
             }
-            Fact::Paused { pause, message } => {
+            Fact::Paused { pause, message, .. } => {
                 self.standing = Standing::Paused { pause: *pause, message: message.clone() };
             }
             Fact::Resumed => self.standing = Standing::Going,
             Fact::Finished { status, code, outputs } => {
                 let outputs = super::slot::load(outputs, self.shelf().as_ref()).map_err(|e| e.to_string())?;
                 self.standing = Standing::Finished { status: status.clone(), code: *code, outputs };
+            }
+            Fact::Limited { caps, .. } => self.settings.caps.extend(caps.clone()),
+            Fact::Accepted(_) | Fact::Parked(_) | Fact::PausedStep(_) => {
+                return Err(format!("it has a fact `{}`, which needs a newer atoll", fact.word()));
             }
             other => return Err(format!("a run cannot have {}", other.word())),
         }

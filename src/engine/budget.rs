@@ -319,7 +319,7 @@ impl Run {
             worked / 1_000,
             amount(seconds)
         );
-        let fact = Fact::Paused { pause: Pause::Budget, message };
+        let fact = Fact::Paused { pause: Pause::Budget, message, reasons: Vec::new() };
         self.emit(now, crate::id::Address::root(), 0, fact)?;
         Ok(None)
     }

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Millis;
@@ -7,6 +8,26 @@ use crate::id::Address;
 use crate::meter::Meter;
 use crate::value::{BlobRef, Digest, Value};
 use crate::verb::Failure;
+
+use super::Question;
+
+/// The format of the journals that this version writes. A run in another format can be listed, shown and exported, and
+/// is not resumed. From format 2 on, facts are only extended: a new field has a default and is omitted if it is equal to
+/// it. The format is raised only if an older version must not ignore what is new.
+pub const FORMAT: u32 = 2;
+
+/// Fields that are reserved in format 2, by kind of fact. A reader ignores those that it does not know.
+pub const RESERVED: [(&str, &str); 6] = [
+    ("started", "input"),
+    ("started", "once"),
+    ("succeeded", "kept"),
+    ("faltered", "kept"),
+    ("failed", "kept"),
+    ("succeeded", "released"),
+];
+
+/// The content of a fact that a later version writes. This version shows it and does not resume a run that has one.
+pub type Later = serde_json::Map<String, Value>;
 
 /// One line of a run's journal.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +56,9 @@ pub enum Fact {
         inputs: Payload,
         /// What seeded choices, such as the jitter of pauses, are drawn from.
         seed: u64,
+        /// The format of the journal, see [`FORMAT`].
+        #[serde(default = "first_format", skip_serializing_if = "is_first_format")]
+        format: u32,
     },
     /// A step will not run.
     Skipped {
@@ -70,10 +94,14 @@ pub enum Fact {
     Faltered {
         /// How it failed.
         failure: Failure,
-        /// Not before this moment.
-        again_at: Millis,
+        /// Not before this moment; none if the step waits until the run is resumed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        again_at: Option<Millis>,
         /// Whether it counts against the step's retries.
         charged: bool,
+        /// What the step waits for, if it has no time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        waits: Option<Pause>,
     },
     /// The step has its output.
     Succeeded {
@@ -116,6 +144,9 @@ pub enum Fact {
         /// Whether it failed.
         #[serde(default, skip_serializing_if = "is_false")]
         failed: bool,
+        /// Whether it was skipped.
+        #[serde(default, skip_serializing_if = "is_false")]
+        skipped: bool,
     },
     /// A `hold` has its resource.
     Acquired {
@@ -130,23 +161,47 @@ pub enum Fact {
     /// A crash or stop took a held resource away; the body will run again from its start.
     Lost,
     /// A question was put.
-    Asked(Question),
+    Asked(Box<Question>),
     /// A question was answered.
     Answered {
         /// The answer.
         answer: Value,
-        /// By whom: `terminal`, `command`, `default`, ….
+        /// By whom: `terminal`, `command`, `default`, `deadline`, ….
         by: String,
+        /// Digest of the question that was answered.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        question: Option<Digest>,
+        /// A remark of who answered.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
     },
     /// The run takes no new work. At the root.
     Paused {
-        /// Why.
+        /// Why. Of several reasons the one that decides the exit code, see [`Pause`].
         pause: Pause,
-        /// What to tell people.
+        /// What to tell people about it.
         message: String,
+        /// Every step that waits, with its reason, if the run pauses because nothing else can proceed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        reasons: Vec<Reason>,
     },
     /// A paused or cut-off run goes on. At the root.
     Resumed,
+    /// Caps on spending were set while the run was under way; they replace the earlier ones. At the root.
+    Limited {
+        /// The caps, by unit.
+        caps: IndexMap<String, f64>,
+        /// By whom.
+        by: String,
+    },
+    /// Reserved: a person accepted that a step is sent labelled content.
+    Accepted(Later),
+    /// Reserved: a round of a `poll` ended.
+    Polled(Later),
+    /// Reserved: the run waits without a process.
+    Parked(Later),
+    /// Reserved: a step ran because the run paused.
+    PausedStep(Later),
     /// The run came to its end. At the root.
     Finished {
         /// Its status.
@@ -158,25 +213,18 @@ pub enum Fact {
     },
 }
 
+fn first_format() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_first_format(format: &u32) -> bool {
+    *format == first_format()
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
 fn is_false(flag: &bool) -> bool {
     !flag
-}
-
-/// A question to a person.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Question {
-    /// The question.
-    #[serde(rename = "question")]
-    pub text: String,
-    /// The answers to choose from; empty where any will do.
-    pub choices: Vec<Value>,
-    /// The answer where nobody gives one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub default: Option<Value>,
-    /// When the default is taken.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Millis>,
 }
 
 /// Why a step was skipped.
@@ -202,20 +250,33 @@ pub enum SkipReason {
     },
 }
 
-/// Why a run takes no new work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Why a run takes no new work, or what a step waits for. Of several reasons the first in this order counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pause {
-    /// Somebody asked for it.
+    /// Labelled content would reach a step that must not have it.
+    Barrier,
+    /// A person stopped the run.
     Cancelled,
     /// A cap on spending is reached.
     Budget,
-    /// No or wrong credentials, or an exhausted account.
+    /// Credentials are missing or wrong, or an account is exhausted.
     Auth,
+    /// A provider is down.
+    Outage,
     /// A question waits for its answer.
     Waiting,
-    /// The other side is down.
-    Outage,
+}
+
+/// Why a step waits while its run is paused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reason {
+    /// What it waits for.
+    pub pause: Pause,
+    /// The step instance.
+    pub address: Address,
+    /// What to tell people.
+    pub message: String,
 }
 
 /// What a control step works on, evaluated once.
@@ -293,6 +354,11 @@ impl Fact {
             Self::Answered { .. } => "answered",
             Self::Paused { .. } => "paused",
             Self::Resumed => "resumed",
+            Self::Limited { .. } => "limited",
+            Self::Accepted(_) => "accepted",
+            Self::Polled(_) => "polled",
+            Self::Parked(_) => "parked",
+            Self::PausedStep(_) => "paused_step",
             Self::Finished { .. } => "finished",
         }
     }
@@ -303,6 +369,45 @@ impl Fact {
             Self::Succeeded { spent, .. } | Self::Interrupted { spent } => Some(spent),
             Self::Faltered { failure, .. } | Self::Failed { failure } => Some(&failure.spent),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn facts_of_format_1_are_read_and_reserved_fields_do_no_harm() {
+        let read = |value: Value| serde_json::from_value::<Fact>(value).unwrap();
+        let begun = json!({"fact": "run_started", "pipeline": "p", "plan": Digest::of("p"), "inputs": {"value": {}}, "seed": 1});
+        assert!(matches!(read(begun), Fact::RunStarted { format: 1, .. }));
+        let failure = json!({"class": "transient", "message": "m"});
+        let faltered = json!({"fact": "faltered", "failure": failure, "again_at": 7, "charged": true});
+        assert!(matches!(read(faltered), Fact::Faltered { again_at: Some(7), waits: None, .. }));
+        for (kind, field) in RESERVED {
+            let mut fact = match kind {
+                "started" => json!({"fact": kind}),
+                "succeeded" => json!({"fact": kind, "output": {"value": 1}}),
+                "faltered" => json!({"fact": kind, "failure": failure, "charged": false}),
+                _ => json!({"fact": kind, "failure": failure}),
+            };
+            let plain = read(fact.clone());
+            fact[field] = json!({"anything": [1]});
+            assert_eq!(read(fact), plain, "{kind}.{field} is in use: take it off the list");
+            assert_eq!(plain.word(), kind);
+        }
+    }
+
+    #[test]
+    fn later_facts_keep_their_content() {
+        for kind in ["accepted", "polled", "parked", "paused_step"] {
+            let written = json!({"fact": kind, "wake_at": 7, "deep": {"er": [1]}});
+            let fact: Fact = serde_json::from_value(written.clone()).unwrap();
+            assert_eq!(fact.word(), kind);
+            assert_eq!(serde_json::to_value(&fact).unwrap(), written);
         }
     }
 }

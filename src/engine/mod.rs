@@ -10,6 +10,7 @@ mod fact;
 mod frame;
 mod node;
 mod order;
+mod question;
 mod report;
 mod results;
 mod retry;
@@ -21,8 +22,9 @@ mod turn;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use fact::{Fact, Opening, Pause, Payload, Question, Record, SkipReason};
+pub use fact::{FORMAT, Fact, Later, Opening, Pause, Payload, RESERVED, Reason, Record, SkipReason};
 pub use node::Phase;
 pub use order::{Attempt, Order, Report, Standing, Turn};
+pub use question::{AnswerType, Question};
 pub use run::{Bounds, Mismatch, Run, Settings};
 pub use slot::load;

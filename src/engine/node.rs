@@ -25,7 +25,7 @@ pub(super) enum Node {
     /// A control step with its inside.
     Open(Box<Control>),
     /// Put a question; `cut` where it is about an attempt that was cut off.
-    Asking { cut: Option<Tries>, question: Question },
+    Asking { cut: Option<Tries>, question: Box<Question> },
     /// Has its answer.
     Answered { cut: Option<Tries>, answer: Value },
     /// Has its output.
@@ -197,7 +197,7 @@ impl Node {
                 Self::Running(Tries { cursor: Some(cursor.clone()), ..tries })
             }
             (Self::Running(tries), Fact::Interrupted { .. }) => Self::Cut(tries),
-            (Self::Running(tries), Fact::Faltered { failure, again_at, charged }) => Self::Resting {
+            (Self::Running(tries), Fact::Faltered { failure, again_at, charged, .. }) => Self::Resting {
                 tries: Tries {
                     charged: tries.charged + u32::from(*charged),
                     free: tries.free + u32::from(!*charged),
@@ -206,7 +206,7 @@ impl Node {
                     cursor: tries.cursor.filter(|_| failure.class != Class::Rejected),
                     ..tries
                 },
-                until: *again_at,
+                until: again_at.unwrap_or(record.at),
             },
             (Self::Waiting, Fact::Asked(question)) => Self::Asking { cut: None, question: question.clone() },
             (Self::Cut(tries), Fact::Asked(question)) => {

@@ -23,7 +23,7 @@ pub enum Order {
         /// The step.
         address: Address,
         /// The question.
-        question: Question,
+        question: Box<Question>,
     },
 }
 

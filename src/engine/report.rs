@@ -53,12 +53,12 @@ impl Run {
             Report::Released { address, held } => control::released(self, now, &address, held),
             Report::Answered { address, answer, by } => match self.locate(&address) {
                 Some(spot) if matches!(self.frame(spot.0).nodes[spot.1], Node::Asking { .. }) => {
-                    self.emit(now, address, 0, Fact::Answered { answer, by })
+                    self.emit(now, address, 0, Fact::Answered { answer, by, question: None, note: None })
                 }
                 _ => Ok(()),
             },
             Report::Pause { pause, message } if self.standing == Standing::Going => {
-                self.emit(now, Address::root(), 0, Fact::Paused { pause, message })
+                self.emit(now, Address::root(), 0, Fact::Paused { pause, message, reasons: Vec::new() })
             }
             Report::Pause { .. } => Ok(()),
         }
@@ -114,7 +114,7 @@ impl Run {
         let failure = Failure { outage: failure.outage && step.outage_pauses, ..failure };
         match retry::decide(policy, &tries, &failure, now, (self.seed, address.as_str())) {
             Verdict::Again { at, charged } => {
-                let fact = Fact::Faltered { failure, again_at: at, charged };
+                let fact = Fact::Faltered { failure, again_at: Some(at), charged, waits: None };
                 self.emit(now, address, tries.begun, fact)
             }
             Verdict::Fail => {
@@ -141,10 +141,12 @@ impl Run {
         pause: Pause,
         message: String,
     ) -> Result<(), Mismatch> {
-        let fact = Fact::Faltered { failure, again_at: now, charged: false };
+        let fact = Fact::Faltered { failure, again_at: Some(now), charged: false, waits: None };
         self.emit(now, self.address(spot), self.tries(spot).begun, fact)?;
         match self.standing {
-            Standing::Going => self.emit(now, Address::root(), 0, Fact::Paused { pause, message }),
+            Standing::Going => {
+                self.emit(now, Address::root(), 0, Fact::Paused { pause, message, reasons: Vec::new() })
+            }
             _ => Ok(()),
         }
     }

@@ -7,7 +7,7 @@ use super::budget::{Claim, Wall};
 use super::frame::{Frame, FrameId, Spot};
 use super::node::{Node, Phase};
 use super::slot::{INLINE, weight};
-use super::{Fact, Pause, Payload, Record, Standing, Turn};
+use super::{FORMAT, Fact, Pause, Payload, Record, Standing, Turn};
 use crate::clock::Millis;
 use crate::expr::{Data, Scope};
 use crate::id::{Address, Instance, RunId};
@@ -161,7 +161,7 @@ impl Run {
     pub fn begin(&mut self, now: Millis, inputs: Value, seed: u64) -> Result<(), Mismatch> {
         let inputs = self.keep(inputs, INLINE);
         let (pipeline, plan) = (self.plan.name.clone(), self.plan.digest);
-        self.emit(now, Address::root(), 0, Fact::RunStarted { pipeline, plan, inputs, seed })
+        self.emit(now, Address::root(), 0, Fact::RunStarted { pipeline, plan, inputs, seed, format: FORMAT })
     }
 
     /// Where the run stands.

@@ -41,7 +41,12 @@ impl Run {
             && self.timers.is_empty()
             && let Some(message) = self.unfunded.take()
         {
-            self.emit(now, Address::root(), 0, Fact::Paused { pause: Pause::Budget, message })?;
+            self.emit(
+                now,
+                Address::root(),
+                0,
+                Fact::Paused { pause: Pause::Budget, message, reasons: Vec::new() },
+            )?;
         }
         self.fresh.clear();
         if self.standing != Standing::Going || self.running == 0 && self.timers.is_empty() {
@@ -308,17 +313,22 @@ impl Run {
                     "`{address}` was under way when the run was cut off and may have taken effect: run it again?"
                 );
                 let choices = vec![Value::from("retry"), Value::from("fail")];
-                self.ask(now, spot, Question { text, choices, default: None, until: None })
+                self.ask(now, spot, Question { text, choices, ..Question::default() })
             }
         }
     }
 
-    fn ask_again(&mut self, now: Millis, spot: Spot, question: Question) -> Result<(), Mismatch> {
+    fn ask_again(&mut self, now: Millis, spot: Spot, question: Box<Question>) -> Result<(), Mismatch> {
         let address = self.address(spot);
         if question.until.is_some_and(|until| until <= now)
             && let Some(answer) = question.default
         {
-            return self.emit(now, address, 0, Fact::Answered { answer, by: "default".to_owned() });
+            return self.emit(
+                now,
+                address,
+                0,
+                Fact::Answered { answer, by: "default".to_owned(), question: None, note: None },
+            );
         }
         self.turn.orders.push(Order::Ask { address, question });
         Ok(())
@@ -326,7 +336,7 @@ impl Run {
 
     /// Puts a question and orders its answer.
     pub(super) fn ask(&mut self, now: Millis, spot: Spot, question: Question) -> Result<(), Mismatch> {
-        let address = self.address(spot);
+        let (address, question) = (self.address(spot), Box::new(question));
         self.emit(now, address.clone(), 0, Fact::Asked(question.clone()))?;
         self.turn.orders.push(Order::Ask { address, question });
         Ok(())

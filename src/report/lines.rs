@@ -84,8 +84,12 @@ impl Teller {
             Fact::Interrupted { .. } => say(State::Waiting, "was cut off"),
             Fact::Lost => say(State::Waiting, "its resource is gone, its body runs again"),
             Fact::Faltered { failure, again_at, .. } => {
-                let pause = span(again_at.saturating_sub(*at));
-                say(State::Waiting, &format!("{}, again in {pause}", one_line(&failure.to_string(), WIDTH)))
+                let failure = one_line(&failure.to_string(), WIDTH);
+                let again = again_at.map_or_else(
+                    || "waits until the run is resumed".to_owned(),
+                    |again_at| format!("again in {}", span(again_at.saturating_sub(*at))),
+                );
+                say(State::Waiting, &format!("{failure}, {again}"))
             }
             Fact::Succeeded { .. } | Fact::Failed { .. } | Fact::Skipped { .. } => {
                 let step = step?;
@@ -98,7 +102,7 @@ impl Teller {
             }
             Fact::ItemClosed { failed, .. } => self.item(record, board, *failed),
             Fact::Asked(question) => say(State::Asking, &one_line(&question.text, WIDTH)),
-            Fact::Answered { answer, by } => {
+            Fact::Answered { answer, by, .. } => {
                 say(State::Done, &format!("answered {} by {by}", one_line(&answer.to_string(), 60)))
             }
             Fact::RunStarted { pipeline, .. } => {
@@ -110,7 +114,17 @@ impl Teller {
             Fact::Paused { message, .. } => {
                 Some(format!("{}   pauses: {}", self.paint.faint(time_of_day(*at)), one_line(message, WIDTH)))
             }
-            Fact::Reserved { .. } | Fact::CursorSaved { .. } | Fact::Finished { .. } => None,
+            Fact::Limited { caps, by } => {
+                let caps: Vec<String> = caps.iter().map(|(unit, cap)| format!("{unit}={cap}")).collect();
+                say(State::Running, &format!("limits set by {by}: {}", caps.join(", ")))
+            }
+            Fact::Reserved { .. }
+            | Fact::CursorSaved { .. }
+            | Fact::Finished { .. }
+            | Fact::Accepted(_)
+            | Fact::Polled(_)
+            | Fact::Parked(_)
+            | Fact::PausedStep(_) => None,
         }
     }
 
@@ -241,7 +255,7 @@ mod tests {
         let places: Vec<String> = (0..1_000).map(|n| format!("j[{n}]")).collect();
         for (n, item) in places.iter().enumerate() {
             let result = Payload::value(json!({"ok": false, "error": {"message": "broke"}}));
-            facts.push((item, 0, Fact::ItemClosed { result, failed: n == 3 }));
+            facts.push((item, 0, Fact::ItemClosed { result, failed: n == 3, skipped: false }));
         }
         let lines = told(facts);
         assert_eq!(lines.len(), 22);

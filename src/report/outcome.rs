@@ -257,7 +257,13 @@ mod tests {
         let mut board = Board::new();
         board.run = Some(RunId::new("01run"));
         let inputs = Payload::value(json!({}));
-        let begun = Fact::RunStarted { pipeline: "demo".into(), plan: Digest::of("p"), inputs, seed: 1 };
+        let begun = Fact::RunStarted {
+            pipeline: "demo".into(),
+            plan: Digest::of("p"),
+            inputs,
+            seed: 1,
+            format: crate::engine::FORMAT,
+        };
         for (n, (address, fact)) in [("", begun)].into_iter().chain(facts).enumerate() {
             let at = 1_000 * (n as Millis + 1);
             board.apply_record(&Record { at, address: Address::new(address), attempt: 1, fact });
@@ -301,8 +307,10 @@ mod tests {
 
     #[test]
     fn a_pause_says_how_to_go_on() {
-        let board =
-            board(vec![("", Fact::Paused { pause: Pause::Budget, message: "usd 5 is reached".into() })]);
+        let board = board(vec![(
+            "",
+            Fact::Paused { pause: Pause::Budget, message: "usd 5 is reached".into(), reasons: Vec::new() },
+        )]);
         let ending = Ending { board: &board, code: 5, outputs: None, now: 9_000 };
         let summary = ending.summary(Paint::PLAIN);
         assert!(

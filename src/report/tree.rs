@@ -210,7 +210,7 @@ mod tests {
         add("converge#2/judge", Fact::Opened { with });
         add("converge#2/judge[1]/ask", Fact::Started { key: None, reserved: crate::meter::Meter::new() });
         let result = Payload::value(json!({"index": 0, "key": "b", "error": {"message": "no\nway"}}));
-        add("converge#2/judge[0]", Fact::ItemClosed { result, failed: true });
+        add("converge#2/judge[0]", Fact::ItemClosed { result, failed: true, skipped: false });
         add("last", Fact::Failed { failure: Failure::permanent("gone").hint("look") });
         let reason = SkipReason::When { expression: "a.b".into(), values: json!({"a.b": false}) };
         add("never", Fact::Skipped { reason });

@@ -43,6 +43,7 @@ impl Status {
             Self::Unborn => "unborn",
             Self::Running => "running",
             Self::Paused { pause, .. } => match pause {
+                Pause::Barrier => "barrier",
                 Pause::Cancelled => "cancelled",
                 Pause::Budget => "budget",
                 Pause::Auth => "auth",
@@ -130,7 +131,7 @@ impl Board {
                 self.started_at = Some(at);
                 self.status = Status::Running;
             }
-            Fact::Paused { pause, message } => {
+            Fact::Paused { pause, message, .. } => {
                 self.status = Status::Paused { pause: *pause, message: message.clone() };
             }
             Fact::Resumed => self.status = Status::Running,
@@ -155,7 +156,7 @@ impl Board {
                 };
                 self.close_round(address, round);
             }
-            Fact::ItemClosed { result, failed } => self.close_item(address, result, *failed),
+            Fact::ItemClosed { result, failed, .. } => self.close_item(address, result, *failed),
             Fact::Lost => {
                 self.forget_inside(&format!("{address}/"));
                 let step = self.entry(address);
@@ -281,6 +282,11 @@ fn touch(step: &mut StepView, at: Millis, attempt: u32, fact: &Fact) {
         | Fact::RunStarted { .. }
         | Fact::Paused { .. }
         | Fact::Resumed
+        | Fact::Limited { .. }
+        | Fact::Accepted(_)
+        | Fact::Polled(_)
+        | Fact::Parked(_)
+        | Fact::PausedStep(_)
         | Fact::Finished { .. } => {}
     }
 }

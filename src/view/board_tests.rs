@@ -19,7 +19,17 @@ fn fold(facts: impl IntoIterator<Item = (&'static str, u32, Fact)>) -> Board {
 
 fn begun() -> (&'static str, u32, Fact) {
     let inputs = Payload::value(json!({}));
-    ("", 0, Fact::RunStarted { pipeline: "demo".into(), plan: Digest::of("p"), inputs, seed: 1 })
+    (
+        "",
+        0,
+        Fact::RunStarted {
+            pipeline: "demo".into(),
+            plan: Digest::of("p"),
+            inputs,
+            seed: 1,
+            format: crate::engine::FORMAT,
+        },
+    )
 }
 
 fn started() -> Fact {
@@ -52,8 +62,11 @@ fn round(score: f64, exit: Option<&str>) -> Fact {
 fn a_retried_step_counts_its_attempts_and_what_they_cost() {
     let failure =
         Failure::transient("reset").spent(Meter::new().with("usd", 0.25)).detail(json!({"log": "long"}));
-    let mut facts =
-        vec![begun(), ("a", 1, started()), ("a", 1, Fact::Faltered { failure, again_at: 9, charged: true })];
+    let mut facts = vec![
+        begun(),
+        ("a", 1, started()),
+        ("a", 1, Fact::Faltered { failure, again_at: Some(9), charged: true, waits: None }),
+    ];
     let waiting = fold(facts.clone());
     let step = waiting.step(&Address::new("a")).unwrap();
     assert_eq!(step.state, State::Waiting);
@@ -83,7 +96,7 @@ fn closed_items_are_counted_and_forgotten() {
         apply(&mut board, score, 1, succeeded(0.001));
         let failed = n % 1_000 == 7;
         let result = Payload::value(json!({"index": n, "key": "k", "error": {"message": "no"}}));
-        apply(&mut board, item, 0, Fact::ItemClosed { result, failed });
+        apply(&mut board, item, 0, Fact::ItemClosed { result, failed, skipped: false });
     }
     assert_eq!(board.iter().count(), 1);
     let step = board.step(&Address::new("judge")).unwrap();
@@ -148,7 +161,7 @@ fn notes_show_the_end_of_what_was_said() {
 
 #[test]
 fn the_run_ends_with_its_own_word() {
-    let pause = Fact::Paused { pause: Pause::Budget, message: "usd".into() };
+    let pause = Fact::Paused { pause: Pause::Budget, message: "usd".into(), reasons: Vec::new() };
     let board = fold([begun(), ("", 0, pause.clone())]);
     assert_eq!(board.status.word(), "budget");
     let board = fold([begun(), ("", 0, pause.clone()), ("", 0, Fact::Resumed)]);

@@ -88,7 +88,10 @@ mod tests {
         let failure = Failure::rejected("no").spent(paid(0.25, "b", "judge"));
         for record in [
             record("spec", succeeded(paid(0.5, "a", ""))),
-            record("converge#1/judge[0]/ask", Fact::Faltered { failure, again_at: 0, charged: true }),
+            record(
+                "converge#1/judge[0]/ask",
+                Fact::Faltered { failure, again_at: Some(0), charged: true, waits: None },
+            ),
             record("converge#1/judge[0]/ask", succeeded(paid(0.25, "b", "judge"))),
             record("converge#2/judge[1]/ask", succeeded(paid(1.0, "a", "judge"))),
             record("converge#2", succeeded(Meter::new())),

@@ -66,7 +66,7 @@ pub struct StepView {
     /// The last thing it said while it worked.
     pub note: Option<String>,
     /// The question that it puts.
-    pub question: Option<Question>,
+    pub question: Option<Box<Question>>,
     /// What goes on inside it.
     pub control: Option<Control>,
 }

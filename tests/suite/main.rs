@@ -27,6 +27,8 @@ mod fifo;
 #[cfg(test)]
 mod holdout;
 #[cfg(test)]
+mod journals;
+#[cfg(test)]
 mod kill9;
 #[cfg(test)]
 mod language;

@@ -154,12 +154,12 @@ fn a_journal_of_a_newer_version_is_left_alone() {
     version(99);
     let before = std::fs::read(&path).unwrap();
     for arguments in [&["resume", "last"][..], &["runs"], &["show", "last"], &["gc"]] {
-        let ran = project.run(arguments).exits(1).stderr_has("journal version 99, this atoll reads up to 1");
+        let ran = project.run(arguments).exits(1).stderr_has("journal version 99, this atoll reads up to 2");
         ran.stderr_has("use the newer atoll, or another state directory");
     }
     factory(&project, &[]).exits(1).stderr_has("journal version 99");
     assert_eq!(std::fs::read(&path).unwrap(), before);
-    version(1);
+    version(2);
     project.run(&["resume", "last"]).exits(7);
 }
 

@@ -247,7 +247,7 @@ pub(super) fn close(
         Err(failure) => (run.failed_item(owner, index, &failure), true),
     };
     let result = run.keep(value, INLINE_ITEM);
-    run.emit(now, run.address(owner).item(index), 0, Fact::ItemClosed { result, failed })
+    run.emit(now, run.address(owner).item(index), 0, Fact::ItemClosed { result, failed, skipped: false })
 }
 
 /// Opens as many items as may be open, and ends the step after the last.

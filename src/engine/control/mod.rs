@@ -87,7 +87,7 @@ impl Run {
                     rounds::Closed { round, lets, state, rule: rule.as_deref(), exit: exit.as_deref() };
                 self.apply_round_closed(spot, &closed)
             }
-            (Fact::ItemClosed { result, failed }, Instance::Item(index)) => {
+            (Fact::ItemClosed { result, failed, .. }, Instance::Item(index)) => {
                 self.apply_item_closed(spot, index, result, *failed)
             }
             (Fact::Acquired { held }, Instance::Only) => self.apply_acquired(spot, held),
@@ -203,6 +203,7 @@ impl Run {
             choices,
             default: ask.default.as_ref().map(|tree| tree.render(&scope)).transpose().map_err(failed)?,
             until: ask.deadline.map(|span| now + millis(span)),
+            ..Question::default()
         })
     }
 }

@@ -155,7 +155,7 @@ impl World {
                 Fact::Succeeded { output, .. } => format!("succeeded {output:?}"),
                 Fact::Failed { failure } => format!("failed {}", failure.message),
                 Fact::Skipped { reason } => format!("skipped {reason:?}"),
-                Fact::ItemClosed { result, failed } => format!("closed {failed} {result:?}"),
+                Fact::ItemClosed { result, failed, .. } => format!("closed {failed} {result:?}"),
                 Fact::RoundClosed { lets, state, rule, exit } => {
                     format!("{lets:?} {state:?} {rule:?} {exit:?}")
                 }

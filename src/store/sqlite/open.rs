@@ -23,7 +23,7 @@ const BUSY_MS: i64 = 5_000;
 const APPLICATION: i64 = 0x4154_4F4C;
 
 /// Each brings the schema from its index to the next version.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = ["
     create table run (
         id text primary key, pipeline text not null, plan text not null, status text not null, code integer,
         started_at integer not null, finished_at integer, spent text not null, score real, outputs text
@@ -35,6 +35,12 @@ const MIGRATIONS: [&str; 1] = ["
     ) strict, without rowid;
     create table blob (digest blob primary key, at integer not null, bytes blob not null) strict;
     create table cache (key blob primary key, at integer not null, value text not null) strict;
+", "
+    create table signal (
+        id integer primary key autoincrement, run text not null, address text not null, question text,
+        command text not null, value text not null, by text not null, at integer not null, seq integer, refusal text
+    ) strict;
+    create index signal_to_take on signal (run, id) where seq is null and refusal is null;
 "];
 
 /// The connection of the writer thread.
@@ -206,7 +212,7 @@ mod tests {
             assert_eq!(number("synchronous"), synchronous);
             assert_eq!(number("wal_autocheckpoint"), 1_000);
             assert_eq!(number("busy_timeout"), BUSY_MS);
-            assert_eq!(number("user_version"), 1);
+            assert_eq!(number("user_version"), 2);
             let mode: String = db.pragma_query_value(None, "journal_mode", |r| r.get(0)).unwrap();
             assert_eq!(mode, "wal");
         }
