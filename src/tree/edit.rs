@@ -118,6 +118,12 @@ impl From<TreeError> for Trouble {
     }
 }
 
+/// The beginning of a text on one line, quoted: at most 120 characters of it.
+fn beginning(text: &str) -> String {
+    let head: String = text.chars().take(120).collect();
+    format!("{head:?}{}", if head.len() < text.len() { "…" } else { "" })
+}
+
 fn misfit(reason: impl Into<String>, hint: Option<String>) -> Trouble {
     Trouble::Misfit(Misfit { reason: reason.into(), hint })
 }
@@ -233,7 +239,7 @@ fn substitute(text: &str, find: &str, replace: &str, all: bool) -> Result<(Strin
     let spans = loose_matches(text, find);
     match spans.len() {
         0 => Err(Misfit {
-            reason: "`find` does not occur in the file".to_owned(),
+            reason: format!("`find` does not occur in the file: {}", beginning(find)),
             hint: nearest_line(text, find),
         }),
         n if n > 1 && !all => Err(Misfit {

@@ -179,6 +179,41 @@ fn findings_come_worst_first_once_each_and_without_the_scenarios_words() {
     assert!(schema.accepts(&json!({"findings": found})));
 }
 
+/// Two findings are one only if all that was sent and all that came back is the same.
+#[test]
+fn requests_that_differ_in_their_bodies_are_different_findings() {
+    let sent = |body: &str| {
+        let mut trial = trial("a", 1.0, &["failed"]);
+        trial["seen"]["steps"][0]["sent"]["text"] = json!(format!("POST /items\n\n{body}"));
+        trial
+    };
+    let trials = json!([sent(r#"{"name": ""}"#), sent(r#"{"description": 7}"#), sent(r#"{"name": ""}"#)]);
+    let found = eval("findings(trials, book([])) | length", &[("trials", trials)]);
+    assert_eq!(found, json!(2));
+}
+
+/// What a gate does to a program must not show in what another scenario finds.
+#[test]
+fn scenarios_of_different_visibility_never_share_a_program() {
+    let scenario = |id: &str, visibility: &str, isolation: &str| json!({"id": id, "file": format!("{id}.yaml"), "visibility": visibility, "isolation": isolation, "uses": ["request"]});
+    let scenarios = json!([
+        scenario("a", "dev", "shared"),
+        scenario("b", "gate", "shared"),
+        scenario("c", "dev", "shared"),
+        scenario("d", "dev", "fresh"),
+    ]);
+    let groups = eval("groups(scenarios)", &[("scenarios", scenarios)]);
+    let ids: Vec<Vec<&str>> = groups
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|group| {
+            group["scenarios"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect()
+        })
+        .collect();
+    assert_eq!(ids, [vec!["a", "c"], vec!["b"], vec!["d"]]);
+}
+
 fn include(name: &str) -> Option<Arc<str>> {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).ok().map(Arc::from)
 }
@@ -196,12 +231,12 @@ fn scope(draft: &str, format: &str) -> Value {
     let trials = json!([trial("a", 1.0, &["held", "failed"]), not_started("b"), broken("c")]);
     let found = eval("findings(trials, book([]))", &[("trials", trials)]);
     json!({
-        "inputs": {"spec": {"text": "# The spec"}, "port": 8080, "language": "python", "product": "auto", "answers": format, "threshold": 95, "seed_fixed": true},
+        "inputs": {"spec": {"text": "# The spec"}, "port": 8080, "language": "python", "product": "auto", "answers": format, "draft": draft, "threshold": 95, "seed_fixed": true},
         "attempt": {"n": 1, "error": {"message": "the answer was cut off"}},
         "loop": {"index": 3},
         "state": {
-            "best": 62.5, "tree": "t", "findings": found, "lessons": found, "scores": [62.5, null], "stalls": 2,
-            "draft": draft, "last": {"score": 40.0, "findings": found, "trouble": null},
+            "best": 62.5, "tree": "t", "findings": found, "lessons": found, "scores": [62.5, null], "since_best": 2,
+            "last": {"score": 40.0, "findings": found, "trouble": null},
         },
         "steps": {
             "seed": {"output": {"files": []}},

@@ -35,6 +35,8 @@ mod language;
 #[cfg(test)]
 mod llm;
 #[cfg(test)]
+mod loop_policy;
+#[cfg(test)]
 mod models;
 #[cfg(test)]
 mod recorded;
