@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod id;
 pub mod meter;
+pub mod rooted_fs;
 pub mod value;
 
 pub mod diag;

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::value::{BlobRef, Digest, canonical};
 use crate::verb::{BlobError, Blobs, Failure};
 
-pub use disk::{digest_of_dir, holds_foreign_files};
+pub use disk::{digest_of_dir, holds_foreign_files, real_path};
 pub use path::check_path;
 pub use reference::{TreeEntry, TreeRef};
 
@@ -80,6 +80,8 @@ pub enum TreeError {
         path: std::path::PathBuf,
         /// What happened.
         message: String,
+        /// Whether it may go well another time: the machine is at fault, not the files.
+        transient: bool,
     },
 }
 
@@ -89,7 +91,7 @@ impl From<TreeError> for Failure {
             TreeError::Blob(error) => error.into(),
             TreeError::Path { .. } => Self::rejected(error.to_string())
                 .hint("paths are relative, with `/` between names, and stay inside the tree"),
-            TreeError::Disk { .. } => Self::transient(error.to_string()),
+            TreeError::Disk { transient: true, .. } => Self::transient(error.to_string()),
             _ => Self::permanent(error.to_string()),
         }
     }

@@ -12,9 +12,29 @@ use std::path::{Path, PathBuf};
 use atoll::diag::Code;
 
 /// The rooms, each using only its own and those in front of it.
-const ROOMS: [&str; 21] = [
-    "clock", "id", "meter", "value", "diag", "expr", "schema", "model", "verb", "tree", "plan", "engine",
-    "store", "driver", "clients", "scenario", "verbs", "view", "report", "web", "cli",
+const ROOMS: [&str; 22] = [
+    "clock",
+    "id",
+    "meter",
+    "value",
+    "rooted_fs",
+    "diag",
+    "expr",
+    "schema",
+    "model",
+    "verb",
+    "tree",
+    "plan",
+    "engine",
+    "store",
+    "driver",
+    "clients",
+    "scenario",
+    "verbs",
+    "view",
+    "report",
+    "web",
+    "cli",
 ];
 /// Rooms that know nothing of what steps do.
 const PURE: [&str; 2] = ["plan", "engine"];

@@ -1,8 +1,6 @@
 //! `atoll gc`: removes old runs, what nothing refers to any more, and what dead processes left over.
-#![expect(clippy::disallowed_methods, reason = "the door through which temporary files are removed")]
 
 use std::fmt::Write as _;
-use std::fs;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,6 +9,7 @@ use serde_json::json;
 use super::args::Format;
 use super::{Desk, Done, Exit, Settings, house, leftovers};
 use crate::clock::{Millis, millis};
+use crate::rooted_fs::remove_tree;
 use crate::store::{Durability, Head, StoreError};
 
 /// Content younger than this may belong to a fact that is not written yet.
@@ -126,7 +125,7 @@ fn too_old<'a>(heads: &'a [Head], ask: &Ask, now: Millis) -> Vec<&'a Head> {
 /// Removes the temporary files of a run.
 fn discard(settings: &Settings, run: &str) {
     // What stays behind is found by the next `gc` of that directory's owner.
-    let _ = fs::remove_dir_all(settings.scratch().join(run));
+    let _ = remove_tree(&settings.scratch().join(run));
 }
 
 #[cfg(test)]

@@ -1,20 +1,25 @@
 //! Trees on the disk: written exactly, read exactly.
-#![expect(clippy::disallowed_methods, reason = "the door between trees and the disk")]
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-
 use super::{Tree, TreeError, TreeFile, check_path, has_shebang};
+use crate::rooted_fs::{RootedFs, is_machine_fault};
 use crate::value::{BlobRef, Digest};
 use crate::verb::{BlobError, Blobs};
 
-fn disk(path: &Path) -> impl Fn(std::io::Error) -> TreeError + '_ {
-    move |error| TreeError::Disk { path: path.to_owned(), message: error.to_string() }
+/// Most files of a directory that becomes a tree.
+const MOST: usize = 100_000;
+/// Most bytes of all its files.
+const LARGEST: u64 = 2 << 30;
+
+fn disk(path: &Path) -> impl Fn(io::Error) -> TreeError + '_ {
+    move |error| TreeError::Disk {
+        path: path.to_owned(),
+        message: error.to_string(),
+        transient: is_machine_fault(&error),
+    }
 }
 
 impl Tree {
@@ -22,86 +27,91 @@ impl Tree {
     /// was in it is gone; nothing outside it is touched. The new content is complete before it takes the place of the
     /// old, so a crash leaves either of them, except where `into` is a mount point and has to be refilled in place.
     pub fn materialise(&self, blobs: &dyn Blobs, into: &Path) -> Result<(), TreeError> {
-        let into = &real_target(into)?;
-        let parent = into.parent().ok_or_else(|| {
-            disk(into)(std::io::Error::new(ErrorKind::InvalidInput, "the root directory cannot be replaced"))
-        })?;
-        fs::create_dir_all(parent).map_err(disk(parent))?;
-        let name = into.file_name().unwrap_or_default().to_string_lossy();
-        let stage =
-            tempfile::Builder::new().prefix(&format!(".{name}.")).tempdir_in(parent).map_err(disk(parent))?;
-        let fresh = stage.path().join("tree");
-        self.fill(blobs, &fresh)?;
-        if !into.exists() {
-            return fs::rename(&fresh, into).map_err(disk(into));
-        }
-        if !into.is_dir() {
-            return Err(disk(into)(std::io::Error::new(
-                ErrorKind::NotADirectory,
-                "it is a file, not a directory",
-            )));
-        }
-        if renameat2(AT_FDCWD, &fresh, AT_FDCWD, into, RenameFlags::RENAME_EXCHANGE).is_ok() {
-            return Ok(());
-        }
-        clear(into)?;
-        self.fill(blobs, into)
+        self.materialise_at(blobs, &real_path(into)?)
     }
 
-    fn fill(&self, blobs: &dyn Blobs, into: &Path) -> Result<(), TreeError> {
-        make_dir(into)?;
+    /// The same for a path as [`real_path`] returns it: if there is a symbolic link on the way by now, that is an error.
+    pub fn materialise_at(&self, blobs: &dyn Blobs, into: &Path) -> Result<(), TreeError> {
+        let failed = |e| disk(into)(e);
+        let (Some(parent), Some(name)) = (into.parent(), into.file_name().map(Path::new)) else {
+            return Err(failed(io::Error::new(
+                ErrorKind::InvalidInput,
+                "the root directory cannot be replaced",
+            )));
+        };
+        let machine = RootedFs::open(Path::new("/")).map_err(failed)?;
+        let dir = machine.make_dirs(parent).and_then(|()| machine.dir(parent)).map_err(disk(parent))?;
+        let stage = dir.make_unique_dir(&format!(".{}.", name.display())).map_err(disk(parent))?;
+        let placed = self.place(blobs, &dir, &stage, name, into);
+        // By now it holds what the directory held before, or a part of the tree.
+        let removed = dir.remove(&stage).map_err(disk(parent));
+        placed.and(removed)
+    }
+
+    /// Fills the directory `stage` of `dir` and gives it the name `name`.
+    fn place(
+        &self,
+        blobs: &dyn Blobs,
+        dir: &RootedFs,
+        stage: &Path,
+        name: &Path,
+        into: &Path,
+    ) -> Result<(), TreeError> {
+        self.fill(blobs, &dir.dir(stage).map_err(disk(into))?, into)?;
+        if !dir.is_dir(name) {
+            return dir.rename(stage, name).map_err(|e| match e.kind() {
+                ErrorKind::AlreadyExists => {
+                    disk(into)(io::Error::new(ErrorKind::NotADirectory, "it is there and is no directory"))
+                }
+                _ => disk(into)(e),
+            });
+        }
+        if dir.exchange(stage, name).is_ok() {
+            return Ok(());
+        }
+        let mounted = dir.dir(name).map_err(disk(into))?;
+        mounted.clear().map_err(disk(into))?;
+        self.fill(blobs, &mounted, into)
+    }
+
+    fn fill(&self, blobs: &dyn Blobs, to: &RootedFs, shown: &Path) -> Result<(), TreeError> {
         for (path, file) in &self.files {
             let checked =
                 check_path(path).map_err(|reason| TreeError::Path { path: path.clone(), reason })?;
-            for (end, _) in checked.match_indices('/') {
-                make_dir(&into.join(&checked[..end]))?;
-            }
             let bytes = blobs.get(&file.blob.digest)?;
-            let target = into.join(&checked);
-            fs::write(&target, &bytes).map_err(disk(&target))?;
-            let mode = if file.executable || has_shebang(&bytes) { 0o755 } else { 0o644 };
-            fs::set_permissions(&target, fs::Permissions::from_mode(mode)).map_err(disk(&target))?;
+            let executable = file.executable || has_shebang(&bytes);
+            to.put(Path::new(&checked), &bytes, executable).map_err(disk(&shown.join(&checked)))?;
         }
         Ok(())
     }
 
     /// Keeps the files of the directory `from`. `ignore` is asked with the relative path of each file and directory;
-    /// `.git` is always left out. Links to files inside `from` count as those files; other links, devices and names
-    /// that no tree may hold are errors.
+    /// `.git` is always left out. Relative links to files inside `from` count as those files; other links, pipes, devices
+    /// and names that no tree may hold are errors, and so is more than a tree may hold.
     pub fn from_dir(
         blobs: &dyn Blobs,
         from: &Path,
         ignore: &dyn Fn(&str) -> bool,
     ) -> Result<Self, TreeError> {
-        let root = from.canonicalize().map_err(disk(from))?;
-        let mut files = BTreeMap::new();
-        let mut left = vec![(root.clone(), String::new())];
-        while let Some((dir, prefix)) = left.pop() {
-            for entry in fs::read_dir(&dir).map_err(disk(&dir))? {
-                let entry = entry.map_err(disk(&dir))?;
-                let name = entry.file_name();
-                if name == ".git" {
-                    continue;
-                }
-                let relative = format!("{prefix}{}", name.to_string_lossy());
-                if ignore(&relative) {
-                    continue;
-                }
-                let name_fits = name.to_str().is_some();
-                let path = match check_path(&relative) {
-                    Ok(path) if name_fits => path,
-                    Ok(_) => {
-                        return Err(TreeError::Path { path: relative, reason: "it is no UTF-8".to_owned() });
-                    }
-                    Err(reason) => return Err(TreeError::Path { path: relative, reason }),
-                };
-                let kind = entry.file_type().map_err(disk(&entry.path()))?;
-                if kind.is_dir() {
-                    left.push((entry.path(), format!("{path}/")));
-                } else {
-                    files.insert(path, read_file(blobs, &root, &entry.path())?);
-                }
-            }
+        let root = RootedFs::open(from).map_err(disk(from))?.following_links();
+        let unfit = |path: &str| match check_path(path) {
+            Ok(checked) if checked == path => None,
+            Ok(_) => Some("it is not written as trees write paths".to_owned()),
+            Err(reason) => Some(reason),
+        };
+        let listing = root.list(MOST, ignore, &unfit).map_err(disk(from))?;
+        if let Some(left) = listing.left_out.into_iter().next() {
+            return Err(match check_path(&left.path) {
+                Ok(_) => disk(&from.join(&left.path))(io::Error::new(ErrorKind::InvalidInput, left.why)),
+                Err(_) => TreeError::Path { path: left.path, reason: left.why },
+            });
+        }
+        let (mut files, mut left) = (BTreeMap::new(), LARGEST);
+        for entry in listing.files {
+            let bytes = root.read(Path::new(&entry.path), left).map_err(disk(&from.join(&entry.path)))?;
+            left -= bytes.len() as u64;
+            let executable = entry.executable || has_shebang(&bytes);
+            files.insert(entry.path, TreeFile { blob: blobs.put(&bytes)?, executable });
         }
         Ok(Self { files })
     }
@@ -124,67 +134,40 @@ pub fn digest_of_dir(dir: &Path) -> Result<Digest, TreeError> {
 /// Whether the directory `dir` holds anything that replacing it would lose: something else than exactly a tree whose
 /// manifest the store has, as an earlier delivery leaves it.
 pub fn holds_foreign_files(blobs: &dyn Blobs, dir: &Path) -> Result<bool, TreeError> {
-    let is_empty = match fs::read_dir(dir) {
-        Ok(mut entries) => entries.next().is_none(),
-        Err(e) if e.kind() == ErrorKind::NotFound => true,
+    let fs = match RootedFs::open(dir) {
+        Ok(fs) => fs,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
         Err(e) => return Err(disk(dir)(e)),
     };
-    if is_empty {
+    if fs.is_empty().map_err(disk(dir))? {
         return Ok(false);
     }
-    if dir.join(".git").exists() {
+    if fs.has(Path::new(".git")) {
         return Ok(true);
     }
     let known = digest_of_dir(dir).is_ok_and(|digest| Tree::load(blobs, &digest).is_ok());
     Ok(!known)
 }
 
-fn read_file(blobs: &dyn Blobs, root: &Path, path: &Path) -> Result<TreeFile, TreeError> {
-    let real = path.canonicalize().map_err(disk(path))?;
-    let state = fs::metadata(&real).map_err(disk(path))?;
-    let wrong = |what: &str| disk(path)(std::io::Error::new(ErrorKind::InvalidInput, what.to_owned()));
-    if !real.starts_with(root) {
-        return Err(wrong("the link leads outside the directory"));
+/// Absolute, and with links in existing parts followed: a link at `path` itself means what it names.
+pub fn real_path(path: &Path) -> Result<PathBuf, TreeError> {
+    let absolute = std::path::absolute(path).map_err(disk(path))?;
+    let mut missing = Vec::new();
+    for there in absolute.ancestors() {
+        match there.canonicalize() {
+            Ok(real) => return Ok(missing.iter().rev().fold(real, |path, name| path.join(name))),
+            Err(e) if e.kind() == ErrorKind::NotFound => missing.extend(there.file_name()),
+            Err(e) => return Err(disk(path)(e)),
+        }
     }
-    if !state.is_file() {
-        return Err(wrong("neither a file nor a directory, or a link to a directory: a tree cannot hold it"));
-    }
-    let bytes = fs::read(&real).map_err(disk(path))?;
-    let executable = state.permissions().mode() & 0o111 != 0 || has_shebang(&bytes);
-    Ok(TreeFile { blob: blobs.put(&bytes)?, executable })
-}
-
-/// Absolute, and with links in existing parts followed: a link at `into` itself means the directory it names.
-fn real_target(into: &Path) -> Result<PathBuf, TreeError> {
-    match into.canonicalize() {
-        Ok(real) => Ok(real),
-        Err(e) if e.kind() == ErrorKind::NotFound => std::path::absolute(into).map_err(disk(into)),
-        Err(e) => Err(disk(into)(e)),
-    }
-}
-
-fn make_dir(path: &Path) -> Result<(), TreeError> {
-    match fs::create_dir(path) {
-        Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(disk(path)(e)),
-        _ => {}
-    }
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(disk(path))
-}
-
-fn clear(dir: &Path) -> Result<(), TreeError> {
-    for entry in fs::read_dir(dir).map_err(disk(dir))? {
-        let entry = entry.map_err(disk(dir))?;
-        let path = entry.path();
-        let kind = entry.file_type().map_err(disk(&path))?;
-        let gone = if kind.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-        gone.map_err(disk(&path))?;
-    }
-    Ok(())
+    Ok(absolute)
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make files")]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
     use crate::verb::MemoryBlobs;
@@ -267,7 +250,7 @@ mod tests {
         fs::write(place.path().join("secret"), "S").unwrap();
         symlink("../secret", dir.join("c")).unwrap();
         let error = Tree::from_dir(&blobs, &dir, &|_| false).unwrap_err().to_string();
-        assert!(error.contains("leads outside"), "{error}");
+        assert!(error.contains("leads out of the directory"), "{error}");
         let error = Tree::from_dir(&blobs, &place.path().join("none"), &|_| false).unwrap_err().to_string();
         assert!(error.contains("none"), "{error}");
     }

@@ -80,13 +80,11 @@ docker_build = { tree = "{{ steps.code.output.tree }}", runtime = "auto", timeou
             args: with.args,
             timeout: with.timeout.0,
             tag: Tag { run: cx.run.clone(), address: cx.address.clone() },
+            cancel: cx.cancel.clone(),
         };
         let runtime = self.runtimes.choice(options.runtime).await?;
         cx.progress.line(format!("building with runtime {runtime}"));
-        let report = tokio::select! {
-            report = self.runtimes.build(&tree, &*cx.blobs, &options) => report?,
-            () = cx.cancel.cancelled() => return Err(Failure::cancelled()),
-        };
+        let report = self.runtimes.build(&tree, cx.blobs.clone(), &options).await?;
         match &report.reason {
             Some(reason) => cx.progress.line(format!("not built: {reason}")),
             None => cx.progress.line(format!("built in {} ms", report.duration_ms)),

@@ -1,6 +1,6 @@
 //! `files`: makes, edits, packs, compares, shows and delivers trees of files.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use globset::GlobSet;
 use schemars::JsonSchema;
@@ -10,7 +10,7 @@ use serde_json::json;
 use super::globs::globs;
 use super::place;
 use crate::tree::edit::{Change, Edit, apply};
-use crate::tree::{Tree, TreeEntry, TreeRef, blocks, holds_foreign_files};
+use crate::tree::{Tree, TreeEntry, TreeRef, blocks, holds_foreign_files, real_path};
 use crate::value::{Digest, Value};
 use crate::verb::{Context, Failure, Output, Traits, Verb};
 
@@ -302,14 +302,16 @@ fn deliver(tree: &TreeRef, with: &With, cx: &Context) -> Result<Out, Failure> {
             Failure::permanent("`materialise` does not say where to").hint("add into = \"directory\"")
         );
     };
-    let into: PathBuf = place::inside(&cx.workspace.project, given)?;
-    let real = into.canonicalize().unwrap_or_else(|_| into.clone());
-    let project = cx.workspace.project.canonicalize().unwrap_or_else(|_| cx.workspace.project.clone());
-    if project.starts_with(&real) {
+    let project = real_path(&cx.workspace.project)?;
+    let into = real_path(&place::inside(&cx.workspace.project, given)?)?;
+    if project.starts_with(&into) {
         return Err(Failure::permanent(format!(
             "{given:?} holds the project itself and cannot be replaced by a tree"
         ))
         .hint("deliver into a directory of its own"));
+    }
+    if !Path::new(given).is_absolute() && !into.starts_with(&project) {
+        return Err(place::outside(given));
     }
     let tree = load(Some(tree), cx)?;
     if !with.force && holds_foreign_files(&*cx.blobs, &into)? {
@@ -318,7 +320,7 @@ fn deliver(tree: &TreeRef, with: &With, cx: &Context) -> Result<Out, Failure> {
         ))
         .hint("choose another directory, or set force = true to replace what is in it"));
     }
-    tree.materialise(&*cx.blobs, &into)?;
+    tree.materialise_at(&*cx.blobs, &into)?;
     Ok(Out { path: Some(into.to_string_lossy().into_owned()), ..out(tree.save(&*cx.blobs)?) })
 }
 

@@ -40,10 +40,7 @@ pub(super) fn inside(project: &Path, given: &str) -> Result<PathBuf, Failure> {
     if path.is_absolute() {
         return Ok(path.to_owned());
     }
-    let outside = || {
-        Failure::permanent(format!("the path {given:?} leads out of the project directory"))
-            .hint("write it as an absolute path where that is meant")
-    };
+    let outside = || outside(given);
     let mut below: Vec<&OsStr> = Vec::new();
     for part in path.components() {
         match part {
@@ -59,6 +56,12 @@ pub(super) fn inside(project: &Path, given: &str) -> Result<PathBuf, Failure> {
         return Err(outside());
     }
     Ok(target)
+}
+
+/// The failure of a relative path that does not stay in the project.
+pub(super) fn outside(given: &str) -> Failure {
+    Failure::permanent(format!("the path {given:?} leads out of the project directory"))
+        .hint("write it as an absolute path if that is meant")
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! `read`: the content of a file, as text or as data.
-#![expect(clippy::disallowed_methods, reason = "the door through which a pipeline reads files")]
 
-use std::io::{ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::rooted_fs::read_file;
 use crate::value::{Digest, Value};
 use crate::verb::{Class, Context, Failure, Output, Traits, Verb};
 
@@ -90,25 +90,17 @@ fn read(with: With, project: &Path) -> Result<Out, Failure> {
 }
 
 fn load(path: &Path, given: &str, most: u64) -> Result<Vec<u8>, Failure> {
-    let failed = |e: std::io::Error| match e.kind() {
+    read_file(path, most).map_err(|e| match e.kind() {
         ErrorKind::NotFound => Failure::permanent(format!("there is no file {given:?}"))
             .hint(format!("it would be {}", path.display())),
         ErrorKind::Interrupted | ErrorKind::TimedOut => Failure::transient(format!("{given:?}: {e}")),
+        ErrorKind::IsADirectory | ErrorKind::InvalidInput => {
+            Failure::permanent(format!("{given:?} is no file")).hint("`files` packs directories")
+        }
+        ErrorKind::FileTooLarge => Failure::permanent(format!("{given:?} cannot be read: {e}"))
+            .hint("raise max_bytes if that is meant"),
         _ => Failure::permanent(format!("{given:?} cannot be read: {e}")),
-    };
-    // Opening a pipe would wait for its writer.
-    let state = std::fs::metadata(path).map_err(failed)?;
-    if !state.is_file() {
-        return Err(Failure::permanent(format!("{given:?} is no file")).hint("`files` packs directories"));
-    }
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > most {
-        return Err(Failure::permanent(format!("{given:?} has {} bytes, more than {most}", state.len()))
-            .hint("raise max_bytes where that is meant"));
-    }
-    Ok(bytes)
+    })
 }
 
 fn by_ending(path: &str) -> Format {
@@ -180,6 +172,7 @@ fn plain(value: toml::Value) -> Value {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make files")]
 mod tests {
     use std::sync::Arc;
 
@@ -228,7 +221,11 @@ mod tests {
         std::fs::write(place.path().join("bad.jsonl"), "1\n{").unwrap();
         std::fs::write(place.path().join("bad.csv"), "a,b\n1\n").unwrap();
         std::fs::write(place.path().join("bin"), [b'x', 0xff]).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(place.path().join("pipe")).status();
+        assert!(made.unwrap().success());
         for (with, word) in [
+            (json!({"path": "pipe"}), "is no file"),
+            (json!({"path": "/dev/zero"}), "is no file"),
             (json!({"path": "none.txt"}), "there is no file \"none.txt\""),
             (json!({"path": "."}), "is no file"),
             (json!({"path": "bad.jsonl"}), "line 2"),

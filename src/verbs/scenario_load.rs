@@ -13,6 +13,7 @@ use serde_json::json;
 use super::complaint::render;
 use super::place::Named;
 use crate::diag::{Code, Diagnostic, Severity};
+use crate::rooted_fs::read_file;
 use crate::scenario::{Files, Scenario, load_given};
 use crate::value::{Digest, Value};
 use crate::verb::{Context, Failure, Output, Traits, Verb};
@@ -178,11 +179,7 @@ fn named(path: &Path, shown: &str) -> String {
 }
 
 fn read_text(path: &Path) -> Result<String, String> {
-    let size = std::fs::metadata(path).map_err(|e| format!("the file cannot be read: {e}"))?.len();
-    if size > LARGEST {
-        return Err(format!("the file has {size} bytes, a scenario at most {LARGEST}"));
-    }
-    let bytes = std::fs::read(path).map_err(|e| format!("the file cannot be read: {e}"))?;
+    let bytes = read_file(path, LARGEST).map_err(|e| format!("the file cannot be read: {e}"))?;
     String::from_utf8(bytes)
         .map_err(|e| format!("the file is no UTF-8 text: byte {} is not", e.utf8_error().valid_up_to()))
 }

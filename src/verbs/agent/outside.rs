@@ -1,6 +1,6 @@
 //! Work done by a program of its own: it is started, heard and ended; what it costs is booked whatever becomes of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -412,7 +412,7 @@ impl Work<'_> {
         match &self.goal.place {
             Place::Nowhere => Ok(None),
             Place::File(path, json) => {
-                let bytes = locked(workspace).within.read(path, super::tools::LARGEST);
+                let bytes = locked(workspace).fs.read(Path::new(path), super::tools::LARGEST);
                 let bytes = bytes.map_err(|e| vec![format!("`{path}`: {e}")])?;
                 self.goal.written(path, *json, &bytes).map(Some)
             }

@@ -1,5 +1,7 @@
 //! Looking for a regular expression in files.
 
+use std::path::Path;
+
 use globset::Glob;
 use regex::Regex;
 use serde::Deserialize;
@@ -31,14 +33,14 @@ pub(super) fn search(search: &Search, workspace: &Workspace) -> Result<String, S
     let glob = glob.transpose()?;
     // A file may be named as well as a directory.
     let below = prefix(&search.path)?;
-    let listing = workspace.within.list(&|_| false).map_err(|e| e.to_string())?;
+    let listing = workspace.list(&|_| false).map_err(|e| e.to_string())?;
     let wanted = listing.files.iter().filter(|file| {
         (file.path.starts_with(&below) || below.strip_suffix('/') == Some(&file.path))
             && glob.as_ref().is_none_or(|glob| glob.is_match(&file.path))
     });
     let (mut lines, mut more) = (Vec::new(), 0);
     for file in wanted {
-        let Ok(bytes) = workspace.within.read(&file.path, LARGEST) else { continue };
+        let Ok(bytes) = workspace.fs.read(Path::new(&file.path), LARGEST) else { continue };
         let Ok(text) = std::str::from_utf8(&bytes) else { continue };
         for (n, line) in text.lines().enumerate().filter(|(_, line)| pattern.is_match(line)) {
             if lines.len() < PLACES {

@@ -1,5 +1,6 @@
 //! The loop: a model is asked, does what it asks for through the tools, and is told what came of it, until it is done.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -377,7 +378,7 @@ impl<'a> Talk<'a> {
     }
 
     fn file(&self, path: &str, json: bool) -> Result<Value, Vec<String>> {
-        let bytes = locked(&self.tools.workspace).within.read(path, super::tools::LARGEST);
+        let bytes = locked(&self.tools.workspace).fs.read(Path::new(path), super::tools::LARGEST);
         match bytes {
             Ok(bytes) => self.job.goal.written(path, json, &bytes),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {

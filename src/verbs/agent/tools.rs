@@ -1,6 +1,7 @@
 //! The tools of an agent: what a model is told of them, and what they do. What goes wrong is told to the model.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -200,7 +201,7 @@ fn on_files(kind: Kind, value: &Value, workspace: &Workspace) -> Result<String, 
 }
 
 fn text_of(path: &str, workspace: &Workspace) -> Result<String, String> {
-    let bytes = workspace.within.read(path, LARGEST).map_err(|e| format!("{path}: {e}"))?;
+    let bytes = workspace.fs.read(Path::new(path), LARGEST).map_err(|e| format!("{path}: {e}"))?;
     String::from_utf8(bytes).map_err(|_| format!("{path} is no UTF-8 text"))
 }
 
@@ -237,10 +238,10 @@ fn read(read: &Read, workspace: &Workspace) -> Result<String, String> {
 fn write(write: &Write, workspace: &Workspace) -> Result<String, String> {
     let path = local(&write.path)?;
     // A model that goes round in circles is told that it does.
-    if workspace.within.read(&path, LARGEST).is_ok_and(|before| before == write.content.as_bytes()) {
+    if workspace.fs.read(Path::new(&path), LARGEST).is_ok_and(|before| before == write.content.as_bytes()) {
         return Ok(format!("nothing has changed: that is what {path} holds already"));
     }
-    workspace.within.write(&path, write.content.as_bytes()).map_err(|e| format!("{path}: {e}"))?;
+    workspace.fs.rewrite(Path::new(&path), write.content.as_bytes()).map_err(|e| format!("{path}: {e}"))?;
     Ok(format!("wrote {} bytes to {path}", write.content.len()))
 }
 
@@ -264,14 +265,14 @@ fn edit(change: Change, workspace: &Workspace) -> Result<String, String> {
         ApplyError::Tree(error) => error.to_string(),
     })?;
     let bytes = tree.bytes(&blobs, &path).map_err(|e| e.to_string())?;
-    workspace.within.write(&path, &bytes).map_err(|e| format!("{path}: {e}"))?;
+    workspace.fs.rewrite(Path::new(&path), &bytes).map_err(|e| format!("{path}: {e}"))?;
     let note = changes.into_iter().find_map(|change| change.note).map(|note| format!(" ({note})"));
     Ok(format!("changed {path}{}", note.unwrap_or_default()))
 }
 
 fn list(list: &List, workspace: &Workspace) -> Result<String, String> {
     let below = prefix(&list.path)?;
-    let listing = workspace.within.list(&|_| false).map_err(|e| e.to_string())?;
+    let listing = workspace.list(&|_| false).map_err(|e| e.to_string())?;
     let files: Vec<_> = listing.files.iter().filter(|file| file.path.starts_with(&below)).collect();
     let mut lines: Vec<String> =
         files.iter().take(LISTED).map(|file| format!("{} ({} bytes)", file.path, file.size)).collect();

@@ -1,18 +1,23 @@
 //! The files that an agent works on.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 use globset::GlobSet;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::super::globs::globs;
-use crate::clients::process::{Bench, Entry, Stamp, WORK, Within};
+use crate::clients::process::{Bench, WORK};
+use crate::rooted_fs::{Entry, Listing, RootedFs, Stamp};
 use crate::tree::{Tree, TreeFile, check_path};
 use crate::verb::{Blobs, Failure};
 
 /// Most bytes that all files together may have.
 const LARGEST: u64 = 512 << 20;
+
+/// Most files that an agent may have.
+const MOST: usize = 50_000;
 
 /// What an agent did to a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -25,7 +30,7 @@ pub struct Touched {
 
 /// The files of a bench, as the tools see them. Calls may block for the disk.
 pub(super) struct Workspace {
-    pub(super) within: Within,
+    pub(super) fs: RootedFs,
     ignore: GlobSet,
     /// What was read of files that nobody has written to since.
     known: HashMap<String, (Stamp, TreeFile)>,
@@ -42,18 +47,19 @@ pub(super) struct Snapshot {
 impl Workspace {
     /// The files of `bench`, of which those that `ignore` names are not brought back.
     pub(super) fn new(bench: &Bench, ignore: &[String]) -> Result<Self, Failure> {
-        let within = Within::open(&bench.workspace(), bench.owner()).map_err(|e| ours(&e))?;
-        Ok(Self { within, ignore: globs(ignore)?, known: HashMap::new() })
+        let fs = RootedFs::open(&bench.workspace()).map_err(|e| ours(&e))?;
+        let fs = fs.owned_by(bench.owner()).following_links();
+        Ok(Self { fs, ignore: globs(ignore)?, known: HashMap::new() })
     }
 
     /// Keeps all files.
     pub(super) fn snapshot(&mut self, blobs: &dyn Blobs) -> Result<Snapshot, Failure> {
-        let listing = self.within.list(&|path| self.ignore.is_match(path)).map_err(|e| grown(&e))?;
+        let listing = self.list(&|path| self.ignore.is_match(path)).map_err(|e| grown(&e))?;
         let size: u64 = listing.files.iter().map(|file| file.size).sum();
         if size > LARGEST {
             return Err(grown(&std::io::Error::other(format!("{size} bytes, more than {LARGEST}"))));
         }
-        let mut left_out = listing.left_out;
+        let mut left_out: Vec<String> = listing.left_out.into_iter().map(|left| left.path).collect();
         let mut files = BTreeMap::new();
         let mut known = HashMap::new();
         for entry in listing.files {
@@ -68,13 +74,23 @@ impl Workspace {
         Ok(Snapshot { tree: Tree { files }, left_out })
     }
 
+    /// All files that a tree may hold, without what `ignore` says of a path.
+    pub(super) fn list(&self, ignore: &dyn Fn(&str) -> bool) -> std::io::Result<Listing> {
+        let unfit = |path: &str| match check_path(path) {
+            Ok(checked) if checked == path => None,
+            Ok(_) => Some("it is not written as trees write paths".to_owned()),
+            Err(why) => Some(why),
+        };
+        self.fs.list(MOST, ignore, &unfit)
+    }
+
     /// A file, kept; nothing where it is gone or was replaced since it was listed.
     fn file(&self, entry: &Entry, blobs: &dyn Blobs) -> Result<Option<TreeFile>, Failure> {
         match self.known.get(&entry.path) {
             Some((seen, file)) if *seen == entry.stamp => return Ok(Some(*file)),
             _ => {}
         }
-        let Ok(bytes) = self.within.read(&entry.path, LARGEST) else { return Ok(None) };
+        let Ok(bytes) = self.fs.read(Path::new(&entry.path), LARGEST) else { return Ok(None) };
         let executable = entry.executable || bytes.starts_with(b"#!");
         Ok(Some(TreeFile { blob: blobs.put(&bytes)?, executable }))
     }

@@ -1,7 +1,4 @@
 //! Pictures that a prompt shows.
-#![expect(clippy::disallowed_methods, reason = "the door through which a prompt's pictures are read")]
-
-use std::io::Read as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::clients::llm::Image;
+use crate::rooted_fs::read_file;
 use crate::value::Digest;
 use crate::verb::{Context, Failure};
 
@@ -62,13 +60,7 @@ impl Picture {
 fn file(path: &str, cx: &Context) -> Result<Vec<u8>, Failure> {
     let place = cx.workspace.project.join(path);
     let failed = |e: std::io::Error| Failure::permanent(format!("`images`: {path:?} cannot be read: {e}"));
-    // Opening a pipe would wait for its writer.
-    if !std::fs::metadata(&place).map_err(failed)?.is_file() {
-        return Err(Failure::permanent(format!("`images`: {path:?} is no file")));
-    }
-    let mut bytes = Vec::new();
-    std::fs::File::open(&place).map_err(failed)?.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(bytes)
+    read_file(&place, LARGEST).map_err(failed)
 }
 
 fn kind(bytes: &[u8]) -> Option<&'static str> {

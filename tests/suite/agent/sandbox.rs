@@ -61,9 +61,9 @@ async fn commands_work_on_the_files_and_reach_nothing_else() {
     assert!(told[4].contains("No such file") || told[4].contains("Permission denied"), "{}", told[4]);
     assert!(told[5].contains("Network is unreachable") && told[5].ends_with("exit code 1"), "{}", told[5]);
     assert!(told[6].contains("Read-only file system") && told[6].ends_with("exit code 3"), "{}", told[6]);
-    assert!(told[8].contains("it leads out of the workspace"), "{}", told[8]);
+    assert!(told[8].contains("it leads out of the directory"), "{}", told[8]);
     assert!(told[9].starts_with("up/escaped: "), "{}", told[9]);
-    assert!(told[10].contains("it is no file"), "{}", told[10]);
+    assert!(told[10].contains("it is no regular file"), "{}", told[10]);
     let changes: Vec<_> = output["changes"]
         .as_array()
         .unwrap()

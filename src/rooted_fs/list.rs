@@ -1,0 +1,115 @@
+//! Listing the files of a tree by relative path.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::fs::{self as sys, FileType, OFlags};
+
+use super::{RootedFs, walk};
+
+/// A file below.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its path.
+    pub path: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Whether it may be executed.
+    pub executable: bool,
+    /// Equal as long as nobody has written to the file.
+    pub stamp: Stamp,
+}
+
+/// Which file it is, its length, and when it was last changed in any way.
+pub type Stamp = (u64, u64, i64, i64);
+
+/// Something that a list of files cannot hold.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeftOut {
+    /// Its path, as far as it is text.
+    pub path: String,
+    /// Why it is left out.
+    pub why: String,
+}
+
+/// What is below.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// Files, sorted by path.
+    pub files: Vec<Entry>,
+    /// Links that lead nowhere or out, pipes, devices, strange names; sorted by path.
+    pub left_out: Vec<LeftOut>,
+}
+
+impl RootedFs {
+    /// All files, at most `most`, without `.git` and what `ignore` says of a path. A link to a file inside counts as that
+    /// file if links are followed. `refused` says why a path cannot be listed.
+    pub fn list(
+        &self,
+        most: usize,
+        ignore: &dyn Fn(&str) -> bool,
+        refused: &dyn Fn(&str) -> Option<String>,
+    ) -> io::Result<Listing> {
+        let mut listing = Listing::default();
+        let mut left = vec![String::new()];
+        while let Some(prefix) = left.pop() {
+            let dir = prefix.strip_suffix('/').unwrap_or(&prefix);
+            let entries = self
+                .at(Path::new(dir), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)
+                .and_then(|dir| walk::entries(dir.as_fd(), most as u64 + 1));
+            let entries = match entries {
+                Ok((entries, _)) => entries,
+                Err(e) if dir.is_empty() => return Err(e),
+                Err(e) => {
+                    listing.left_out.push(LeftOut { path: dir.to_owned(), why: e.to_string() });
+                    continue;
+                }
+            };
+            for (name, kind) in entries {
+                let path = format!("{prefix}{}", name.to_string_lossy());
+                if name.to_bytes() == b".git" || ignore(&path) {
+                    continue;
+                }
+                let unfit = match name.to_str() {
+                    Ok(_) => refused(&path),
+                    Err(_) => Some("its name is no UTF-8".to_owned()),
+                };
+                match unfit {
+                    Some(why) => listing.left_out.push(LeftOut { path, why }),
+                    None if kind == FileType::Directory => left.push(path + "/"),
+                    None if !matches!(kind, FileType::RegularFile | FileType::Symlink) => {
+                        listing
+                            .left_out
+                            .push(LeftOut { path, why: "it is neither a file nor a directory".to_owned() });
+                    }
+                    None => match self.listed(&path) {
+                        Ok(entry) => listing.files.push(entry),
+                        Err(e) => listing.left_out.push(LeftOut { path, why: e.to_string() }),
+                    },
+                }
+                if listing.files.len() + listing.left_out.len() + left.len() > most {
+                    return Err(io::Error::other(format!("more than {most} files")));
+                }
+            }
+        }
+        listing.files.sort_by(|a, b| a.path.cmp(&b.path));
+        listing.left_out.sort();
+        Ok(listing)
+    }
+
+    fn listed(&self, path: &str) -> io::Result<Entry> {
+        let state = sys::fstat(self.regular(Path::new(path), OFlags::RDONLY)?)?;
+        Ok(Entry {
+            path: path.to_owned(),
+            size: u64::try_from(state.st_size).unwrap_or(0),
+            executable: state.st_mode & 0o111 != 0,
+            stamp: (
+                state.st_ino,
+                u64::try_from(state.st_size).unwrap_or(0),
+                state.st_ctime,
+                state.st_ctime_nsec.cast_signed(),
+            ),
+        })
+    }
+}
