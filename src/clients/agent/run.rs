@@ -2,7 +2,9 @@
 #![expect(clippy::disallowed_methods, reason = "starts and ends processes, and measures how long they ran")]
 
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -94,14 +96,20 @@ fn kept(output: &Mutex<Bounded>) -> super::Elided {
 
 fn write_files(spec: &ExecSpec) -> io::Result<()> {
     for (path, content) in &spec.files {
-        let path = std::path::Path::new(path);
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        std::fs::write(path, content)
-            .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
+        let path = Path::new(path);
+        put(path, content).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
     }
     Ok(())
+}
+
+/// Puts a new file in the place of whatever is at `path`, which is never opened: it may be a pipe.
+fn put(path: &Path, content: &str) -> io::Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    std::fs::create_dir_all(parent)?;
+    let mut fresh = tempfile::Builder::new().prefix(".atoll-").tempfile_in(parent)?;
+    io::Write::write_all(&mut fresh, content.as_bytes())?;
+    fresh.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    fresh.persist(path).map(drop).map_err(|e| e.error)
 }
 
 /// A command in a process group of its own.

@@ -1,5 +1,4 @@
 //! A bench: a directory that somebody works in, and the sandbox in which commands are run on it.
-#![expect(clippy::disallowed_methods, reason = "makes the directory that is worked in")]
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +10,7 @@ use super::{LARGEST_FILE, Place, disk, exec, ours, own_user};
 use crate::clients::agent::{ExecReport, ExecSpec, Limits, Orders, Program, unique_mark};
 use crate::clients::service::Settings;
 use crate::id::RunId;
+use crate::rooted_fs::RootedFs;
 use crate::verb::Failure;
 
 /// Where commands see the directory.
@@ -38,7 +38,7 @@ impl Bench {
         let bench = Self { dir, place: None, user: None, sandbox: None };
         let make = || -> io::Result<()> {
             disk::claim(&bench.dir, run)?;
-            std::fs::create_dir_all(bench.workspace())
+            RootedFs::create(&bench.root())?.make_dirs(Path::new(WORK))
         };
         make().map_err(ours)?;
         Ok(bench)
@@ -87,7 +87,7 @@ impl Bench {
         let limits = Limits { memory: Some(MEMORY), pids: Some(PIDS), file: Some(LARGEST_FILE) };
         let orders = Orders { user: self.user, limits, session, ..Orders::default() };
         let placed = [OURS, "/etc/passwd", "/etc/group", "/etc/hosts"].iter().map(PathBuf::from).collect();
-        let sandbox = place.sandbox(&root, &placed, super::Outside::default(), orders).await;
+        let sandbox = place.try_sandbox(&root, &placed, &super::Outside::default(), orders).await;
         self.sandbox = Some(sandbox.map_err(ours)?);
         Ok(())
     }
@@ -103,7 +103,8 @@ impl Bench {
     /// Ends all that runs in it.
     pub async fn halt(&self) {
         if let Some(sandbox) = &self.sandbox {
-            sandbox.stop().await;
+            // What would not end is ended with the sandbox.
+            let _ = sandbox.stop().await;
         }
     }
 }
@@ -111,7 +112,7 @@ impl Bench {
 impl Drop for Bench {
     fn drop(&mut self) {
         drop(self.sandbox.take());
-        disk::remove(&self.dir);
+        disk::remove_dropped(&self.dir);
     }
 }
 
@@ -123,5 +124,6 @@ pub(super) fn furnish(root: &Path, user: Option<u32>) -> io::Result<()> {
         ("/etc/group", format!("root:x:0:\napp:x:{user}:\n")),
         ("/etc/hosts", "127.0.0.1 localhost\n".to_owned()),
     ];
-    files.iter().try_for_each(|(path, text)| disk::write_file(root, Path::new(path), text.as_bytes(), false))
+    let root = RootedFs::open(root)?;
+    files.iter().try_for_each(|(path, text)| root.put(Path::new(path), text.as_bytes(), false))
 }

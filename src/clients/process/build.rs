@@ -1,20 +1,22 @@
 //! Building: the Dockerfile's instructions, followed in a directory.
 #![expect(clippy::disallowed_methods, reason = "measures how long a build takes")]
 
-use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
+use super::copied::{self, Copied};
 use super::dockerfile::{Order, Step, expand, parse};
 use super::sandbox::Sandbox;
-use super::{Image, PREFIX, Place, disk, exec, ours};
+use super::{Image, PREFIX, Place, Unstarted, disk, exec, missing, ours};
 use crate::clients::agent::{ExecSpec, Limits, Orders, Program, unique_mark};
-use crate::clients::service::{BuildOptions, BuildReport, Ignored};
+use crate::clients::service::{BuildOptions, BuildReport, CONFIG_LIMIT, Ignored, Log};
+use crate::rooted_fs::{RootedFs, blocking, is_machine_fault, named, normalize};
 use crate::tree::Tree;
 use crate::value::Digest;
 use crate::verb::{Blobs, Failure};
@@ -35,13 +37,11 @@ impl From<Failure> for Stop {
     }
 }
 
-impl From<io::Error> for Stop {
-    fn from(e: io::Error) -> Self {
-        match e.kind() {
-            io::ErrorKind::InvalidInput | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
-                product(e.to_string())
-            }
-            _ => Self::Ours(ours(e)),
+impl From<Unstarted> for Stop {
+    fn from(unstarted: Unstarted) -> Self {
+        match unstarted {
+            Unstarted::Image(reason) => product(format!("the command cannot be started: {reason}")),
+            Unstarted::Machine(failure) => Self::Ours(failure),
         }
     }
 }
@@ -50,17 +50,24 @@ fn product(reason: impl Into<String>) -> Stop {
     Stop::Product { reason: reason.into(), exit_code: None }
 }
 
+/// What an error in the product's own file system is: unless the machine is at fault, its doing.
+fn found(e: io::Error) -> Stop {
+    if is_machine_fault(&e) { Stop::Ours(ours(e)) } else { product(e.to_string()) }
+}
+
 struct Build<'a> {
     place: &'a Place,
-    tree: &'a Tree,
-    ignored: &'a Ignored,
-    blobs: &'a dyn Blobs,
-    root: PathBuf,
+    dir: PathBuf,
+    fs: Arc<RootedFs>,
+    /// Held by work on the disk, which may outlast the future that waits for it.
+    busy: Arc<Mutex<()>>,
+    context: Arc<copied::Context>,
     image: Image,
+    log: Log,
     entrypoint: Vec<String>,
     cmd: Vec<String>,
     args: IndexMap<String, String>,
-    given: &'a BTreeMap<String, String>,
+    options: &'a BuildOptions,
     sandbox: Option<Sandbox>,
 }
 
@@ -69,12 +76,13 @@ impl Place {
     /// tree is ignored cannot be copied.
     pub async fn build(
         &self,
-        (tree, ignored): (&Tree, &Ignored),
-        blobs: &dyn Blobs,
+        (tree, ignored): (Tree, Ignored),
+        text: &str,
+        blobs: Arc<dyn Blobs>,
         options: &BuildOptions,
     ) -> Result<BuildReport, Failure> {
         let begun = Instant::now();
-        let key = Digest::of_value(&serde_json::json!([1, tree.digest(), options.dockerfile, options.args]))
+        let key = Digest::of_value(&serde_json::json!([2, tree.digest(), options.dockerfile, options.args]))
             .to_string();
         let home = self.home().join("images").join(&key);
         let mut report = BuildReport { runtime: self.word().to_owned(), ..BuildReport::default() };
@@ -84,45 +92,28 @@ impl Place {
             (report.ok, report.image, report.log) = (true, Some(format!("{PREFIX}{key}")), image.log);
             return Ok(report);
         }
-        let dir = self.home().join("builds").join(unique_mark());
-        disk::claim(&dir, &options.tag.run).map_err(ours)?;
-        let _swept = Swept(&dir);
-        let mut build = Build {
-            place: self,
-            tree,
-            ignored,
-            blobs,
-            root: dir.join("image/root"),
-            image: Image { cwd: "/".into(), ..Image::default() },
-            entrypoint: Vec::new(),
-            cmd: Vec::new(),
-            args: IndexMap::new(),
-            given: &options.args,
-            sandbox: None,
+        let special = [options.dockerfile.as_str(), Ignored::FILE];
+        let hidden = special.into_iter().filter(|path| ignored.hides(path)).map(ToOwned::to_owned).collect();
+        let mut build = Build::begin(self, copied::Context { tree, hidden, blobs }, options)?;
+        let result = tokio::select! {
+            result = timeout(options.timeout, build.follow(text)) => {
+                result.unwrap_or_else(|_| Err(product(format!("not built within {:?}", options.timeout))))
+            }
+            () = options.cancel.cancelled() => Err(Stop::Ours(Failure::cancelled())),
         };
-        let text = tree.text(blobs, &options.dockerfile)?;
-        let followed = timeout(options.timeout, build.follow(&text)).await;
-        build.close().await;
-        let result =
-            followed.unwrap_or_else(|_| Err(product(format!("not built within {:?}", options.timeout))));
-        let log = crate::clients::service::Log::default();
-        log.push(build.image.log.as_bytes());
-        report.log = log.text();
-        build.image.log.clone_from(&report.log);
+        let result = match (result, build.close().await) {
+            (Ok(()), Ok(())) => build.settle(&home).map_err(Stop::Ours),
+            (Ok(()), Err(e)) => Err(Stop::Ours(ours(e))),
+            (stopped, _) => stopped,
+        };
+        build.clean().await;
+        report.log = build.log.text();
         report.duration_ms = crate::clock::millis(begun.elapsed());
         match result {
-            Ok(()) => {
-                let meta = serde_json::to_vec(&build.image).unwrap_or_default();
-                let image = dir.join("image");
-                disk::write(&image.join("image.json"), &meta).map_err(ours)?;
-                // Noted twice: it must not be without a user for a moment, and another may have been there first.
-                disk::note_user(&image, &options.tag.run).map_err(ours)?;
-                disk::settle(&image, &home).map_err(ours)?;
-                disk::note_user(&home, &options.tag.run).map_err(ours)?;
-                (report.ok, report.image) = (true, Some(format!("{PREFIX}{key}")));
-            }
+            Ok(()) => (report.ok, report.image) = (true, Some(format!("{PREFIX}{key}"))),
             Err(Stop::Product { reason, exit_code }) => {
-                let _ = writeln!(report.log, "{reason}");
+                build.log.push(format!("{reason}\n").as_bytes());
+                report.log = build.log.text();
                 (report.reason, report.exit_code) = (Some(reason), exit_code);
             }
             Err(Stop::Ours(failure)) => return Err(failure),
@@ -131,21 +122,75 @@ impl Place {
     }
 }
 
-/// A directory that goes when its build ends, however it ends.
-struct Swept<'a>(&'a Path);
-
-impl Drop for Swept<'_> {
+impl Drop for Build<'_> {
+    /// What is left of a build that was given up half-way.
     fn drop(&mut self) {
-        disk::remove(self.0);
+        let sandbox = self.sandbox.take();
+        if !self.dir.exists() {
+            return;
+        }
+        let (dir, busy) = (self.dir.clone(), self.busy.clone());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Some(sandbox) = sandbox {
+                    let _ = sandbox.stop().await;
+                }
+                remove(dir, busy).await;
+            });
+        }
     }
 }
 
-impl Build<'_> {
+/// Removes a build's directory once nothing works on it any more.
+async fn remove(dir: PathBuf, busy: Arc<Mutex<()>>) {
+    let removal = tokio::task::spawn_blocking(move || {
+        let _busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
+        disk::remove(&dir);
+    });
+    let _ = removal.await;
+}
+
+impl<'a> Build<'a> {
+    fn begin(place: &'a Place, context: copied::Context, options: &'a BuildOptions) -> Result<Self, Failure> {
+        let dir = place.home().join("builds").join(unique_mark());
+        disk::claim(&dir, &options.tag.run).map_err(ours)?;
+        Ok(Self {
+            place,
+            fs: Arc::new(RootedFs::create(&dir.join("image/root")).map_err(ours)?),
+            dir,
+            busy: Arc::default(),
+            context: Arc::new(context),
+            image: Image { cwd: "/".into(), ..Image::default() },
+            log: Log::default(),
+            entrypoint: Vec::new(),
+            cmd: Vec::new(),
+            args: IndexMap::new(),
+            options,
+            sandbox: None,
+        })
+    }
+
+    /// Does `work` on the file system, off the executor.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&RootedFs, &CancellationToken) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let (fs, busy) = (self.fs.clone(), self.busy.clone());
+        blocking(move |cancel| {
+            let _busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&fs, cancel)
+        })
+        .await
+    }
+
     async fn follow(&mut self, text: &str) -> Result<(), Stop> {
-        let steps = parse(text).map_err(product)?;
-        self.prepare()?;
-        for step in &steps {
-            let _ = writeln!(self.image.log, "line {}: {}", step.line, step.text);
+        let dockerfile = parse(text).map_err(product)?;
+        self.image.base = dockerfile.base;
+        self.on_disk(|fs, _| prepare(fs)).await.map_err(ours)?;
+        let env = [("PATH", PATH), ("HOME", "/tmp"), ("LANG", "C.UTF-8"), ("PYTHONUNBUFFERED", "1")];
+        self.image.env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        for step in &dockerfile.steps {
+            self.log.push(format!("line {}: {}\n", step.line, step.text).as_bytes());
             self.step(step).await.map_err(|stop| match stop {
                 Stop::Product { reason, exit_code } => {
                     Stop::Product { reason: format!("line {}: {reason}", step.line), exit_code }
@@ -157,41 +202,44 @@ impl Build<'_> {
         Ok(())
     }
 
-    /// What every program expects to find.
-    fn prepare(&mut self) -> Result<(), Stop> {
-        let env = [("PATH", PATH), ("HOME", "/tmp"), ("LANG", "C.UTF-8"), ("PYTHONUNBUFFERED", "1")];
-        self.image.env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        disk::make_dir(&self.root, Path::new("/"))?;
-        let files = [
-            ("/etc/passwd", "root:x:0:0:root:/tmp:/bin/sh\n"),
-            ("/etc/group", "root:x:0:\n"),
-            ("/etc/hosts", "127.0.0.1 localhost\n"),
-        ];
-        for (path, text) in files {
-            disk::write_file(&self.root, Path::new(path), text.as_bytes(), false)?;
-        }
-        // Dockerfiles for Python say `python`, which not every system has.
-        disk::link(&self.root, Path::new("/.atoll-bin/python"), Path::new("/usr/bin/python3"))?;
-        Ok(())
+    /// Puts the finished file system where images are kept.
+    fn settle(&mut self, home: &Path) -> Result<(), Failure> {
+        self.image.log = self.log.text();
+        let meta = serde_json::to_vec(&self.image).unwrap_or_default();
+        let image = self.dir.join("image");
+        let settled = disk::write(&image.join("image.json"), &meta)
+            // Noted twice: it must not be without a user for a moment, and another may have been there first.
+            .and_then(|()| disk::note_user(&image, &self.options.tag.run))
+            .and_then(|()| disk::settle(&image, home))
+            .and_then(|()| disk::note_user(home, &self.options.tag.run));
+        settled.map_err(ours)
+    }
+
+    /// Removes the directory of the build.
+    async fn clean(&self) {
+        remove(self.dir.clone(), self.busy.clone()).await;
     }
 
     async fn step(&mut self, step: &Step) -> Result<(), Stop> {
         match &step.order {
             Order::Workdir(dir) => {
-                let dir = self.path(&self.expand(dir));
-                self.put_dir(&dir)?;
+                let dir = self.path(&self.expand(dir)?);
+                self.put_dir(&dir).await?;
                 self.image.cwd = dir;
             }
-            Order::Copy { from, to } => self.copy(from, to)?,
+            Order::Copy { from, to } => self.copy(from, to).await?,
             Order::Env(pairs) => {
                 for (name, value) in pairs {
-                    let value = self.expand(value);
+                    let value = self.expand(value)?;
                     self.image.env.insert(name.clone(), value);
                 }
             }
             Order::Arg(name, default) => {
-                let value =
-                    self.given.get(name).cloned().or_else(|| default.as_ref().map(|d| self.expand(d)));
+                let value = match (self.options.args.get(name), default) {
+                    (Some(given), _) => Some(given.clone()),
+                    (None, Some(default)) => Some(self.expand(default)?),
+                    (None, None) => None,
+                };
                 self.args.extend(value.map(|value| (name.clone(), value)));
             }
             Order::Run(argv) => self.run(argv).await?,
@@ -202,15 +250,28 @@ impl Build<'_> {
             }
             Order::Nothing => {}
         }
-        Ok(())
+        self.check_size()
     }
 
-    fn expand(&self, text: &str) -> String {
-        expand(text, &|name| self.image.env.get(name).or_else(|| self.args.get(name)).cloned())
+    /// Refuses a configuration that no program could be started with.
+    fn check_size(&self) -> Result<(), Stop> {
+        let whole = serde_json::json!([self.image.env, self.args, self.entrypoint, self.cmd]).to_string();
+        if whole.len() <= CONFIG_LIMIT {
+            return Ok(());
+        }
+        Err(product(format!(
+            "ENV, ARG, ENTRYPOINT and CMD come to {} bytes, more than the {CONFIG_LIMIT} that an image may have",
+            whole.len()
+        )))
+    }
+
+    fn expand(&self, text: &str) -> Result<String, Stop> {
+        let value = |name: &str| self.image.env.get(name).or_else(|| self.args.get(name)).map(String::as_str);
+        expand(text, CONFIG_LIMIT, &value).map_err(product)
     }
 
     fn path(&self, text: &str) -> PathBuf {
-        disk::normal(&self.image.cwd.join(text))
+        normalize(&self.image.cwd.join(text))
     }
 
     /// Notes what of the system's own must not cover it.
@@ -220,144 +281,109 @@ impl Build<'_> {
         {
             return Err(product(format!("the process runtime cannot keep files in {}", path.display())));
         }
-        if path != Path::new("/") && !self.image.placed.iter().any(|own| path.starts_with(own)) {
+        if path != Path::new("/") && !path.ancestors().any(|above| self.image.placed.contains(above)) {
             self.image.placed.insert(path.to_owned());
         }
         Ok(())
     }
 
-    fn put_dir(&mut self, dir: &Path) -> Result<(), Stop> {
+    async fn put_dir(&mut self, dir: &Path) -> Result<(), Stop> {
         // A directory that the system has as well is filled, not hidden.
-        if !dir.is_dir() {
+        let there = dir.to_owned();
+        let made =
+            self.on_disk(move |fs, _| fs.make_dirs(&there).map_err(named(&there)).map(|()| there.is_dir()));
+        if !made.await.map_err(found)? {
             self.place(dir)?;
         }
-        disk::make_dir(&self.root, dir)?;
         Ok(())
     }
 
-    fn copy(&mut self, from: &[String], to: &str) -> Result<(), Stop> {
-        let to = self.expand(to);
+    async fn copy(&mut self, from: &[String], to: &str) -> Result<(), Stop> {
+        let to = self.expand(to)?;
         let target = self.path(&to);
-        let into_dir = to.ends_with(['/', '.'])
-            || from.len() > 1
-            || disk::is_dir(&self.root, &target)
-            || target.is_dir();
-        for source in from {
-            let source = self.expand(source);
-            let mut found = sources(self.tree, &source).map_err(product)?;
-            found.retain(|(path, _)| !self.ignored.hides(path));
-            if found.is_empty() {
-                return Err(product(format!("the tree has no `{source}`")));
-            }
-            for (path, rest) in found {
-                let place = match rest {
-                    Rest::Below(rest) => target.join(rest),
-                    Rest::File(name) if into_dir => target.join(name),
-                    Rest::File(_) => target.clone(),
-                };
-                let bytes = self.tree.bytes(self.blobs, path).map_err(Failure::from)?;
-                self.place(&place)?;
-                disk::write_file(&self.root, &place, &bytes, self.tree.files[path].executable)?;
-            }
+        let from = from.iter().map(|source| self.expand(source)).collect::<Result<Vec<_>, _>>()?;
+        let (context, into, named_dir) = (self.context.clone(), target.clone(), to.ends_with(['/', '.']));
+        let chosen = self.on_disk(move |fs, cancel| {
+            let into_dir = named_dir || from.len() > 1 || fs.is_dir(&into) || into.is_dir();
+            context.choose(&from, &into, into_dir, cancel)
+        });
+        let files = chosen.await.map_err(found)?.map_err(product)?;
+        for file in &files {
+            self.place(&file.to)?;
         }
-        Ok(())
+        self.image.copied += files.iter().map(Copied::size).sum::<u64>();
+        if self.image.copied > copied::LARGEST {
+            return Err(product(format!(
+                "the files that are copied come to more than {} bytes",
+                copied::LARGEST
+            )));
+        }
+        let context = self.context.clone();
+        let written = self.on_disk(move |fs, cancel| context.write(&files, fs, cancel));
+        written.await.map_err(found)?.map_err(Stop::Ours)
     }
 
+    /// Runs a command. When this returns, no process of it is left.
     async fn run(&mut self, argv: &[String]) -> Result<(), Stop> {
-        // What was copied since the last command belongs to whoever runs the next.
-        self.close().await;
         let mut env = self.args.clone();
         env.extend(self.image.env.clone());
         let session = Program { argv: Vec::new(), env, cwd: self.image.cwd.clone() };
         let limits =
             Limits { memory: Some(RUN_MEMORY), pids: Some(RUN_PIDS), file: Some(super::LARGEST_FILE) };
         let orders = Orders { limits, session, ..Orders::default() };
+        let root = self.dir.join("image/root");
         let sandbox =
-            self.place.sandbox(&self.root, &self.image.placed, super::Outside::default(), orders).await?;
-        let socket = sandbox.socket.clone();
+            self.place.sandbox(&root, &self.image.placed, &super::Outside::default(), orders).await?;
+        let (socket, mut exit) = (sandbox.socket.clone(), sandbox.exit.clone());
         self.sandbox = Some(sandbox);
         // The build's own time limit ends it; this one only has to be no shorter.
-        let spec = ExecSpec {
-            argv: argv.to_vec(),
-            timeout: std::time::Duration::from_secs(86_400),
-            ..ExecSpec::default()
+        let spec =
+            ExecSpec { argv: argv.to_vec(), timeout: Duration::from_secs(86_400), ..ExecSpec::default() };
+        let ran = exec(&socket, spec).await;
+        let ended_itself =
+            ran.is_err() && timeout(Duration::from_secs(2), exit.wait_for(Option::is_some)).await.is_ok();
+        // Whatever it left behind must not see the next instruction.
+        self.close().await.map_err(ours)?;
+        let ran = match ran {
+            Ok(ran) => ran,
+            // Nothing but the command could end it.
+            Err(_) if ended_itself => return Err(product("the command ended its own sandbox")),
+            Err(failure) => return Err(failure.into()),
         };
-        let ran = exec(&socket, spec).await?;
         for output in [&ran.stdout, &ran.stderr] {
-            self.image.log.push_str(&String::from_utf8_lossy(output));
+            self.log.push(output);
         }
-        match ran.exit_code {
-            Some(0) => Ok(()),
-            code => Err(Stop::Product {
-                reason: format!("the command ended with exit code {}", code.unwrap_or(-1)),
-                exit_code: code,
-            }),
+        if ran.exit_code == Some(0) {
+            return Ok(());
         }
+        let said = String::from_utf8_lossy(&ran.stderr);
+        if let Some(failure) = missing::of_machine(self.place, &self.image.base, argv, &said).await {
+            return Err(failure.into());
+        }
+        Err(Stop::Product {
+            reason: format!("the command ended with exit code {}", ran.exit_code.unwrap_or(-1)),
+            exit_code: ran.exit_code,
+        })
     }
 
-    async fn close(&mut self) {
-        if let Some(sandbox) = self.sandbox.take() {
-            sandbox.stop().await;
+    async fn close(&mut self) -> io::Result<()> {
+        match self.sandbox.take() {
+            Some(sandbox) => sandbox.stop().await,
+            None => Ok(()),
         }
     }
 }
 
-/// Where a copied file goes: under its own name, or at a path below the target.
-enum Rest<'a> {
-    File(&'a str),
-    Below(&'a str),
-}
-
-/// The files of the tree that a source of `COPY` names.
-fn sources<'a>(tree: &'a Tree, source: &str) -> Result<Vec<(&'a str, Rest<'a>)>, String> {
-    let wanted = source.trim_start_matches("./").trim_matches('/');
-    let wanted = if wanted == "." { "" } else { wanted };
-    if wanted.split('/').any(|part| part == "..") {
-        return Err(format!("`{source}` leads out of the tree"));
+/// What every program expects to find.
+fn prepare(fs: &RootedFs) -> io::Result<()> {
+    let files = [
+        ("/etc/passwd", "root:x:0:0:root:/tmp:/bin/sh\n"),
+        ("/etc/group", "root:x:0:\n"),
+        ("/etc/hosts", "127.0.0.1 localhost\n"),
+    ];
+    for (path, text) in files {
+        fs.put(Path::new(path), text.as_bytes(), false)?;
     }
-    let pattern = globset::GlobBuilder::new(wanted).literal_separator(true).build();
-    let pattern = pattern.map_err(|e| format!("`{source}`: {e}"))?.compile_matcher();
-    let mut found = Vec::new();
-    for path in tree.files.keys() {
-        let name = path.rsplit('/').next().unwrap_or(path);
-        let dirs = path.match_indices('/').map(|(at, _)| at);
-        if wanted.is_empty() {
-            found.push((path.as_str(), Rest::Below(path)));
-        } else if path == wanted || pattern.is_match(path) {
-            found.push((path.as_str(), Rest::File(name)));
-        } else if let Some(at) =
-            dirs.into_iter().find(|at| path[..*at] == *wanted || pattern.is_match(&path[..*at]))
-        {
-            found.push((path.as_str(), Rest::Below(&path[at + 1..])));
-        }
-    }
-    Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::verb::MemoryBlobs;
-
-    #[test]
-    fn sources_are_files_directories_and_patterns() {
-        let blobs = MemoryBlobs::default();
-        let mut tree = Tree::new();
-        for path in ["a.py", "b.py", "lib/x/y.py", "lib/z.py"] {
-            tree.put(&blobs, path, b"").unwrap();
-        }
-        let found = |source: &str| -> Vec<String> {
-            let name = |rest| match rest {
-                Rest::File(name) => format!("={name}"),
-                Rest::Below(path) => path.to_owned(),
-            };
-            sources(&tree, source).unwrap().into_iter().map(|(_, rest)| name(rest)).collect()
-        };
-        assert_eq!(found("."), ["a.py", "b.py", "lib/x/y.py", "lib/z.py"]);
-        assert_eq!(found("./lib/"), ["x/y.py", "z.py"]);
-        assert_eq!(found("*.py"), ["=a.py", "=b.py"]);
-        assert_eq!(found("a.py"), ["=a.py"]);
-        assert!(found("c.py").is_empty());
-        assert!(sources(&tree, "../x").is_err());
-    }
+    // Dockerfiles for Python say `python`, which not every system has.
+    fs.link(Path::new("/.atoll-bin/python"), Path::new("/usr/bin/python3"))
 }

@@ -1,90 +1,16 @@
-//! File systems of sandboxed programs on the disk.
-#![expect(clippy::disallowed_methods, reason = "writes, copies and removes prepared file systems")]
+//! The directories in which file systems of sandboxed programs are kept. What is beside a file system is ours alone; the
+//! file systems themselves are reached through [`RootedFs`](crate::rooted_fs::RootedFs).
+#![expect(clippy::disallowed_methods, reason = "makes, notes and removes directories of ours")]
 
 use std::io;
-use std::os::unix::fs::{PermissionsExt, lchown, symlink};
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::clients::service::Owner;
 use crate::id::RunId;
-
-/// `path` below `root`, without any `..`, or an error where a link would lead elsewhere.
-pub fn below(root: &Path, path: &Path) -> io::Result<PathBuf> {
-    let mut place = root.to_owned();
-    for part in normal(path).components() {
-        if let Component::Normal(name) = part {
-            place.push(name);
-            if place.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
-                let text = format!("{} goes through a symbolic link", path.display());
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-            }
-        }
-    }
-    Ok(place)
-}
-
-/// The absolute path that `path` names, `.` and `..` taken out.
-pub fn normal(path: &Path) -> PathBuf {
-    let mut out = PathBuf::from("/");
-    for part in path.components() {
-        match part {
-            Component::Normal(name) => out.push(name),
-            Component::ParentDir => drop(out.pop()),
-            _ => {}
-        }
-    }
-    out
-}
-
-/// Makes a directory below `root`.
-pub fn make_dir(root: &Path, path: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(below(root, path)?)
-}
-
-/// Writes a file below `root`.
-pub fn write_file(root: &Path, path: &Path, bytes: &[u8], executable: bool) -> io::Result<()> {
-    let place = below(root, path)?;
-    if let Some(parent) = place.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    std::fs::write(&place, bytes)?;
-    let mode = if executable { 0o755 } else { 0o644 };
-    std::fs::set_permissions(&place, std::fs::Permissions::from_mode(mode))
-}
-
-/// Whether `path` below `root` is a directory.
-pub fn is_dir(root: &Path, path: &Path) -> bool {
-    below(root, path).is_ok_and(|place| place.is_dir())
-}
-
-/// Copies everything in `from` to the new directory `to`; devices, pipes and sockets are left out.
-pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(to)?;
-    std::fs::set_permissions(to, from.symlink_metadata()?.permissions())?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
-        if kind.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else if kind.is_symlink() {
-            symlink(std::fs::read_link(entry.path())?, target)?;
-        } else if kind.is_file() {
-            std::fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
-}
-
-/// Gives everything below `root` to `user`.
-pub fn give(root: &Path, user: u32) -> io::Result<()> {
-    lchown(root, Some(user), Some(user))?;
-    if root.symlink_metadata()?.is_dir() {
-        for entry in std::fs::read_dir(root)? {
-            give(&entry?.path(), user)?;
-        }
-    }
-    Ok(())
-}
+use crate::rooted_fs::remove_tree;
 
 /// What is in a directory of the machine.
 pub fn entries(dir: &Path) -> Vec<PathBuf> {
@@ -94,31 +20,37 @@ pub fn entries(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Makes a link below `root`.
-pub fn link(root: &Path, path: &Path, to: &Path) -> io::Result<()> {
-    let place = below(root, path)?;
-    if let Some(parent) = place.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    symlink(to, place)
+/// Removes a directory with all that is in it, also what its program made unreadable. What cannot be removed is left to
+/// the next process that reaps.
+pub fn remove(dir: &Path) {
+    let _ = remove_tree(dir);
 }
 
-/// Removes a directory with all that is in it, also what its program made unreadable.
-pub fn remove(dir: &Path) {
-    if std::fs::remove_dir_all(dir).is_err() {
-        let mut open = vec![dir.to_owned()];
-        while let Some(dir) = open.pop() {
-            let _ = std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o700));
-            let inner = std::fs::read_dir(&dir).into_iter().flatten().flatten();
-            open.extend(inner.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()));
-        }
-        let _ = std::fs::remove_dir_all(dir);
+/// The same, from asynchronous code.
+pub async fn remove_off(dir: &Path) {
+    let dir = dir.to_owned();
+    let _ = tokio::task::spawn_blocking(move || remove(&dir)).await;
+}
+
+/// The same, when something is dropped: other tasks of the runtime go on meanwhile.
+pub fn remove_dropped(dir: &Path) {
+    if dir.exists() {
+        yielding(|| remove(dir));
+    }
+}
+
+/// Does `work`, which blocks for the disk, while other tasks of the runtime go on, if there is one with several threads.
+pub fn yielding<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
     }
 }
 
 /// Makes the directory of something that lives as long as this process, and notes whose it is.
 pub fn claim(dir: &Path, run: &RunId) -> io::Result<()> {
-    std::fs::create_dir_all(dir)?;
+    // Other users have no business with files that a product wrote: some may be set-user-ID.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     std::fs::write(dir.join("run"), run.as_str())?;
     std::fs::write(dir.join("owner"), Owner::me().as_str())
 }
@@ -175,6 +107,44 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// Writes a small file.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     std::fs::write(path, bytes)
+}
+
+/// The process below `parent` that is the first of a process namespace of its own.
+pub fn first_process_below(parent: u32) -> Option<i32> {
+    let mut parents = vec![parent];
+    for _ in 0..4 {
+        let children: Vec<u32> = parents.iter().flat_map(|parent| children(*parent)).collect();
+        if let Some(first) = children.iter().find(|child| is_first(**child)) {
+            return i32::try_from(*first).ok();
+        }
+        parents = children;
+    }
+    None
+}
+
+fn children(parent: u32) -> Vec<u32> {
+    let told = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+    if let Ok(told) = told {
+        return told.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+    }
+    // A kernel that keeps no such list.
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let is_child = |number: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+        let fields =
+            stat.rsplit_once(") ").map(|(_, fields)| fields.split(' ').nth(1).map(ToOwned::to_owned));
+        fields.flatten() == Some(parent.to_string())
+    };
+    numbers.filter(is_child).collect()
+}
+
+/// Whether the process has the number 1 in its own namespace, and another one here.
+fn is_first(number: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{number}/status")).unwrap_or_default();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    let numbers: Vec<&str> = numbers.split_whitespace().collect();
+    numbers.len() > 1 && numbers.last() == Some(&"1")
 }
 
 /// Whether a program of that name is on the search path of this process.

@@ -1,5 +1,7 @@
 //! The part of the Dockerfile language that needs no container: read, not interpreted.
 
+use std::collections::HashMap;
+
 use serde_json::from_str;
 
 /// An instruction and the line where it begins.
@@ -39,9 +41,20 @@ pub enum Order {
     Nothing,
 }
 
-/// The instructions of the last stage, or what is not understood, with its line.
-pub fn parse(text: &str) -> Result<Vec<Step>, String> {
+/// What a Dockerfile says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dockerfile {
+    /// The image that the last stage begins with; where that is an earlier stage, the one which that begins with.
+    pub base: String,
+    /// The instructions of the last stage.
+    pub steps: Vec<Step>,
+}
+
+/// A Dockerfile, or what of it is not understood, with its line.
+pub fn parse(text: &str) -> Result<Dockerfile, String> {
     let mut steps = Vec::new();
+    let mut stages: HashMap<String, String> = HashMap::new();
+    let mut base = String::new();
     let mut started = false;
     for (line, text) in logical_lines(text) {
         let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((&text, ""));
@@ -49,6 +62,12 @@ pub fn parse(text: &str) -> Result<Vec<Step>, String> {
         if word.eq_ignore_ascii_case("FROM") {
             steps.retain(|step: &Step| !started && matches!(step.order, Order::Arg(..)));
             started = true;
+            let mut words = rest.split_whitespace().filter(|word| !word.starts_with("--"));
+            let named = words.next().unwrap_or_default();
+            base = stages.get(&named.to_lowercase()).cloned().unwrap_or_else(|| named.to_owned());
+            if let Some(stage) = words.nth(1) {
+                stages.insert(stage.to_lowercase(), base.clone());
+            }
             continue;
         }
         let order =
@@ -58,7 +77,7 @@ pub fn parse(text: &str) -> Result<Vec<Step>, String> {
         }
         steps.push(Step { line, text, order });
     }
-    if started { Ok(steps) } else { Err("the Dockerfile has no FROM".to_owned()) }
+    if started { Ok(Dockerfile { base, steps }) } else { Err("the Dockerfile has no FROM".to_owned()) }
 }
 
 fn order(word: &str, rest: &str) -> Result<Order, String> {
@@ -174,8 +193,13 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
     lines
 }
 
-/// `text` with `$NAME`, `${NAME}` and `${NAME:-default}` replaced; unknown names become nothing.
-pub fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> String {
+/// `text` with `$NAME`, `${NAME}` and `${NAME:-default}` replaced; unknown names become nothing. What would be longer than
+/// `most` bytes is an error.
+pub fn expand<'v>(
+    text: &'v str,
+    most: usize,
+    lookup: &dyn Fn(&str) -> Option<&'v str>,
+) -> Result<String, String> {
     let mut out = String::new();
     let mut rest = text;
     while let Some(at) = rest.find('$') {
@@ -183,19 +207,21 @@ pub fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> String {
         let after = &rest[at + 1..];
         if let Some((inner, tail)) = after.strip_prefix('{').and_then(|t| t.split_once('}')) {
             let (name, default) = inner.split_once(":-").unwrap_or((inner, ""));
-            out.push_str(&lookup(name).filter(|v| !v.is_empty()).unwrap_or_else(|| default.to_owned()));
+            out.push_str(lookup(name).filter(|v| !v.is_empty()).unwrap_or(default));
             rest = tail;
-            continue;
-        }
-        let end = after.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(after.len());
-        if end == 0 {
-            out.push('$');
         } else {
-            out.push_str(&lookup(&after[..end]).unwrap_or_default());
+            let end = after.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(after.len());
+            out.push_str(if end == 0 { "$" } else { lookup(&after[..end]).unwrap_or_default() });
+            rest = &after[end..];
         }
-        rest = &after[end..];
+        if out.len() > most {
+            break;
+        }
     }
-    out + rest
+    if out.len() + rest.len() > most {
+        return Err(format!("the values of its variables make it longer than {most} bytes"));
+    }
+    Ok(out + rest)
 }
 
 #[cfg(test)]
@@ -203,7 +229,7 @@ mod tests {
     use super::*;
 
     fn orders(text: &str) -> Vec<Order> {
-        parse(text).unwrap().into_iter().map(|step| step.order).collect()
+        parse(text).unwrap().steps.into_iter().map(|step| step.order).collect()
     }
 
     #[test]
@@ -241,7 +267,20 @@ mod tests {
 
     #[test]
     fn variables_are_replaced() {
-        let lookup = |name: &str| (name == "A").then(|| "1".to_owned());
-        assert_eq!(expand("$A-${A}-${B:-two}-$B-$", &lookup), "1-1-two--$");
+        let lookup = |name: &str| (name == "A").then_some("1");
+        assert_eq!(expand("$A-${A}-${B:-two}-$B-$", 99, &lookup).unwrap(), "1-1-two--$");
+        let long = "x".repeat(30);
+        let lookup = |name: &str| (name == "A").then_some(long.as_str());
+        assert_eq!(expand("$A$A$A", 90, &lookup).unwrap().len(), 90);
+        for bomb in ["$A$A$A.", "$A$A$A$A$A", "${A}${A}${A}${A}", "${B:-$A}0123456789", &"y".repeat(91)] {
+            assert_eq!(expand(bomb, 90, &lookup).is_err(), bomb.len() != 18, "{bomb}");
+        }
+    }
+
+    #[test]
+    fn the_base_image_is_that_of_the_last_stage() {
+        let base = |text: &str| parse(text).unwrap().base;
+        assert_eq!(base("FROM node:20\nRUN x\nFROM --platform=x python:3 AS two\n"), "python:3");
+        assert_eq!(base("FROM node:20 AS One\nFROM b as two\nFROM one\n"), "node:20");
     }
 }

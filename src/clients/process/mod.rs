@@ -8,34 +8,39 @@
 
 mod bench;
 mod build;
+mod copied;
 mod disk;
 mod dockerfile;
 mod host;
+mod missing;
+mod pid_namespace;
 mod piped;
 mod sandbox;
 mod spawner;
-mod within;
 
 pub use bench::{Bench, WORK};
 pub use host::Host;
 pub use piped::{Ground, Piped, installed};
 pub use sandbox::own_user;
-pub use within::{Entry, Listing, Stamp, Within};
 
 use std::collections::BTreeSet;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::clients::agent::{
     self, Door, ExecReport, ExecSpec, Limits, Orders, Program, Terminal, TerminalSpec,
 };
-use crate::clients::service::{Backend, Boot, Doing, Leftovers, Reaped, ServiceSpec, Settings};
+use crate::clients::service::{Backend, Boot, Doing, Leftovers, Log, Reaped, ServiceSpec, Settings};
 use crate::id::RunId;
+use crate::rooted_fs::{CopyLimits, RootedFs, blocking, is_machine_fault, named};
 use crate::verb::Failure;
 
 use sandbox::{Outside, Plan, Sandbox};
@@ -63,7 +68,22 @@ struct Image {
     cwd: PathBuf,
     placed: BTreeSet<PathBuf>,
     log: String,
+    /// The base image that the Dockerfile names.
+    base: String,
+    /// Bytes that `COPY` brought.
+    copied: u64,
 }
+
+/// Why there is no sandbox.
+enum Unstarted {
+    /// Because of what is in the image.
+    Image(String),
+    /// Because of this machine.
+    Machine(Failure),
+}
+
+/// Most files and bytes of an image that a service is started with.
+const LARGEST_IMAGE: CopyLimits = CopyLimits { entries: 1_000_000, bytes: 16 << 30 };
 
 impl Place {
     /// Looks for bubblewrap. Without it there is no place, unless the settings allow to run without a sandbox.
@@ -87,11 +107,31 @@ impl Place {
         self.settings.data.join("process")
     }
 
+    /// A sandbox around the file system `root` of a product. If it does not start, a sandbox with an empty file system
+    /// tells whether this machine is at fault or the product.
     async fn sandbox(
         &self,
         root: &Path,
         placed: &BTreeSet<PathBuf>,
-        outside: Outside<'_>,
+        outside: &Outside<'_>,
+        orders: Orders,
+    ) -> Result<Sandbox, Unstarted> {
+        let first = match self.try_sandbox(root, placed, outside, orders.clone()).await {
+            Ok(sandbox) => return Ok(sandbox),
+            Err(first) => first,
+        };
+        if is_machine_fault(&first) || !self.can_start(outside, &orders).await {
+            return Err(Unstarted::Machine(ours(first)));
+        }
+        let again = self.try_sandbox(root, placed, outside, orders).await;
+        again.map_err(|e| Unstarted::Image(e.to_string()))
+    }
+
+    async fn try_sandbox(
+        &self,
+        root: &Path,
+        placed: &BTreeSet<PathBuf>,
+        outside: &Outside<'_>,
         mut orders: Orders,
     ) -> io::Result<Sandbox> {
         if self.bwrap.is_none() {
@@ -108,9 +148,51 @@ impl Place {
             root,
             placed,
             readable: &self.settings.readable,
-            outside: &outside,
+            outside,
         };
         Sandbox::start(&plan, orders).await
+    }
+
+    /// Whether a sandbox with an empty file system starts here, all else being equal.
+    async fn can_start(&self, outside: &Outside<'_>, orders: &Orders) -> bool {
+        let outside = Outside { log: Log::default(), volumes: outside.volumes.clone(), ..*outside };
+        let orders = Orders {
+            limits: orders.limits,
+            user: orders.user,
+            doors: orders.doors.clone(),
+            session: Program { cwd: "/".into(), ..Program::default() },
+            ..Orders::default()
+        };
+        let Some((sandbox, dir)) = self.empty(&outside, orders).await else { return false };
+        let ended = sandbox.stop().await;
+        disk::remove_off(&dir).await;
+        ended.is_ok()
+    }
+
+    /// Runs a command of ours in a sandbox with an empty file system.
+    async fn run_alone(&self, spec: ExecSpec) -> Option<ExecReport> {
+        let env = [("PATH".to_owned(), bench::PATH.to_owned())].into();
+        let session = Program { argv: Vec::new(), env, cwd: "/".into() };
+        let orders = Orders { session, ..Orders::default() };
+        let (sandbox, dir) = self.empty(&Outside::default(), orders).await?;
+        let report = exec(&sandbox.socket, spec).await;
+        let _ = sandbox.stop().await;
+        disk::remove_off(&dir).await;
+        report.ok()
+    }
+
+    async fn empty(&self, outside: &Outside<'_>, orders: Orders) -> Option<(Sandbox, PathBuf)> {
+        let dir = self.home().join("live").join(format!("empty-{}", agent::unique_mark()));
+        let root = dir.join("root");
+        let made = disk::claim(&dir, &RunId::new("none")).and_then(|()| RootedFs::create(&root));
+        let sandbox = match made {
+            Ok(_) => self.try_sandbox(&root, &BTreeSet::new(), outside, orders).await.ok(),
+            Err(_) => None,
+        };
+        if sandbox.is_none() {
+            disk::remove_off(&dir).await;
+        }
+        sandbox.map(|sandbox| (sandbox, dir))
     }
 
     fn volume(&self, name: &str) -> PathBuf {
@@ -120,9 +202,11 @@ impl Place {
     /// Makes a volume that services of `user` may write to.
     pub fn make_volume(&self, name: &str, run: &RunId, user: u32) -> Result<(), Failure> {
         let dir = self.volume(name);
-        disk::claim(&dir, run).and_then(|()| disk::make_dir(&dir, Path::new(DATA))).map_err(ours)?;
+        let made = disk::claim(&dir, run).and_then(|()| RootedFs::create(&dir.join(DATA)));
+        let made = made.map_err(ours)?;
         if self.bwrap.is_some() && nix::unistd::geteuid().is_root() {
-            disk::give(&dir.join(DATA), user).map_err(ours)?;
+            // It is empty yet.
+            made.give(user, &CancellationToken::new()).map_err(ours)?;
         }
         Ok(())
     }
@@ -158,11 +242,15 @@ impl Place {
         let user = nix::unistd::geteuid();
         let user = if user.is_root() { spec.user.unwrap_or_else(own_user) } else { user.as_raw() };
         let dir = self.home().join("live").join(id);
+        let kept = Kept(Some(dir.clone()));
+        disk::claim(&dir, &spec.tag.run).map_err(ours)?;
         let root = dir.join("root");
-        disk::claim(&dir, &spec.tag.run)
-            .and_then(|()| disk::copy(&home.join("root"), &root))
-            .and_then(|()| furnish(&root, spec, user, &mut image.placed))
-            .map_err(ours)?;
+        if let Err(e) = prepare(&home, &root, spec, user, &mut image.placed).await {
+            if is_machine_fault(&e) {
+                return Err(ours(e));
+            }
+            return Ok(Boot::never(spec, &format!("its image cannot be used: {e}")));
+        }
         let mut env = image.env.clone();
         env.insert("PORT".to_owned(), spec.port.to_string());
         env.extend(spec.env.clone());
@@ -184,44 +272,79 @@ impl Place {
                 .collect(),
             log: spec.log(),
         };
-        let sandbox = match self.sandbox(&root, &image.placed, outside, orders).await {
+        let sandbox = match self.sandbox(&root, &image.placed, &outside, orders).await {
             Ok(sandbox) => sandbox,
-            Err(e) => {
-                disk::remove(&dir);
-                return Err(ours(e));
-            }
+            Err(Unstarted::Machine(failure)) => return Err(failure),
+            Err(Unstarted::Image(reason)) => return Ok(Boot::never(spec, &reason)),
         };
         let (log, exit, socket) = (sandbox.log.clone(), sandbox.exit.clone(), sandbox.socket.clone());
-        Ok(Boot { backend: Arc::new(Inside { sandbox, dir }), log, exit, socket })
+        let (place, base) = (self.clone(), image.base.clone());
+        let argv = spec.command.clone().unwrap_or(image.argv);
+        kept.keep();
+        Ok(Boot { backend: Arc::new(Inside { sandbox, dir, place, base, argv }), log, exit, socket })
     }
 }
 
+/// The directory of a service that does not run yet: removed unless it is kept.
+struct Kept(Option<PathBuf>);
+
+impl Kept {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Some(dir) = &self.0 {
+            disk::remove_dropped(dir);
+        }
+    }
+}
+
+/// Makes a fresh copy of an image's file system for a service.
+async fn prepare(
+    home: &Path,
+    root: &Path,
+    spec: &ServiceSpec,
+    user: u32,
+    placed: &mut BTreeSet<PathBuf>,
+) -> io::Result<()> {
+    let (from, to, spec, mut seen) =
+        (home.join("root"), root.to_owned(), spec.clone(), std::mem::take(placed));
+    *placed = blocking(move |cancel| {
+        let to = RootedFs::create(&to)?;
+        RootedFs::open(&from)?.copy_to(&to, LARGEST_IMAGE, cancel)?;
+        furnish(&to, &spec, user, &mut seen)?;
+        Ok(seen)
+    })
+    .await?;
+    Ok(())
+}
+
 /// Puts into the file system of a service what it finds there beside its image.
-fn furnish(root: &Path, spec: &ServiceSpec, user: u32, placed: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+fn furnish(root: &RootedFs, spec: &ServiceSpec, user: u32, placed: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+    let put =
+        |path: &Path, bytes: &[u8], executable: bool| root.put(path, bytes, executable).map_err(named(path));
     // Programs ask for the name of the user they run as.
     if !placed.contains(Path::new("/etc/passwd")) {
         let text = format!("root:x:0:0:root:/tmp:/bin/sh\napp:x:{user}:{user}:app:/tmp:/bin/sh\n");
-        disk::write_file(root, Path::new("/etc/passwd"), text.as_bytes(), false)?;
+        put(Path::new("/etc/passwd"), text.as_bytes(), false)?;
         let text = format!("root:x:0:\napp:x:{user}:\n");
-        disk::write_file(root, Path::new("/etc/group"), text.as_bytes(), false)?;
+        put(Path::new("/etc/group"), text.as_bytes(), false)?;
     }
     for file in &spec.files {
-        disk::write_file(root, &file.path, &file.bytes, file.executable)?;
+        put(&file.path, &file.bytes, file.executable)?;
         placed.insert(file.path.clone());
     }
     for mount in &spec.mounts {
-        disk::make_dir(root, &mount.at)?;
+        root.make_dirs(&mount.at).map_err(named(&mount.at))?;
         placed.insert(mount.at.clone());
     }
     if let Some(links) = &spec.links {
         let line = |(name, address): &(String, Ipv4Addr)| format!("{address} {name}\n");
         let text: String = links.names.iter().map(line).collect();
-        disk::write_file(
-            root,
-            Path::new("/etc/hosts"),
-            format!("127.0.0.1 localhost\n{text}").as_bytes(),
-            false,
-        )?;
+        put(Path::new("/etc/hosts"), format!("127.0.0.1 localhost\n{text}").as_bytes(), false)?;
     }
     Ok(())
 }
@@ -230,6 +353,9 @@ fn furnish(root: &Path, spec: &ServiceSpec, user: u32, placed: &mut BTreeSet<Pat
 struct Inside {
     sandbox: Sandbox,
     dir: PathBuf,
+    place: Place,
+    base: String,
+    argv: Vec<String>,
 }
 
 impl Backend for Inside {
@@ -248,29 +374,47 @@ impl Backend for Inside {
 
     fn stop(&self) -> Doing<'_, ()> {
         Box::pin(async move {
-            self.sandbox.stop().await;
-            disk::remove(&self.dir);
+            // What would not end keeps its directory, until a later process finds it.
+            let _ = self.sandbox.stop().await;
+            disk::remove_off(&self.dir).await;
+        })
+    }
+
+    fn machine_fault(&self) -> Doing<'_, Option<Failure>> {
+        Box::pin(async move {
+            let said = self.sandbox.log.tail(16 << 10);
+            missing::of_machine(&self.place, &self.base, &self.argv, &said).await
         })
     }
 }
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        disk::remove(&self.dir);
+        disk::remove_dropped(&self.dir);
     }
 }
 
+/// How much longer than a command may take its report may take: the agent shares its sandbox with the product, which may
+/// have stopped it.
+const REPORT: Duration = Duration::from_secs(5);
+
 async fn exec(socket: &Path, spec: ExecSpec) -> Result<ExecReport, Failure> {
     let program = spec.argv.first().cloned().unwrap_or_default();
-    match agent::exec(socket, spec).await {
-        Ok(Ok(report)) => Ok(report),
+    let patience = spec.timeout.saturating_add(REPORT);
+    match timeout(patience, agent::exec(socket, spec)).await {
+        Ok(Ok(Ok(report))) => Ok(report),
         // What a shell says of a program that it cannot start.
-        Ok(Err(why)) => Ok(ExecReport {
+        Ok(Ok(Err(why))) => Ok(ExecReport {
             exit_code: Some(127),
             stderr: format!("{program}: {why}\n").into_bytes(),
             ..ExecReport::default()
         }),
-        Err(e) => Err(no_answer(&e)),
+        Ok(Err(e)) => Err(no_answer(&e)),
+        Err(_) => Ok(ExecReport {
+            timed_out: true,
+            duration_ms: crate::clock::millis(patience),
+            ..ExecReport::default()
+        }),
     }
 }
 
@@ -295,8 +439,10 @@ pub fn reap(data: &Path, leftovers: Leftovers<'_>, reaped: &mut Reaped) {
         Leftovers::Of(run) => Some(run),
         Leftovers::AllBut(_) => None,
     };
-    reaped.dirs += disk::reap(&home.join("live"), run) + disk::reap(&home.join("builds"), run);
-    if let Leftovers::AllBut(kept) = leftovers {
-        reaped.images += disk::reap_unused(&home.join("images"), kept);
-    }
+    disk::yielding(|| {
+        reaped.dirs += disk::reap(&home.join("live"), run) + disk::reap(&home.join("builds"), run);
+        if let Leftovers::AllBut(kept) = leftovers {
+            reaped.images += disk::reap_unused(&home.join("images"), kept);
+        }
+    });
 }

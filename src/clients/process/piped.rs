@@ -13,9 +13,10 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::bench::{Bench, OURS, PATH, WORK, furnish};
+use super::ours;
 use super::sandbox::{self, Outside, Plan};
-use super::{disk, ours};
 use crate::clients::agent::{self, Bounded, ExecSpec, Limits, Orders};
+use crate::rooted_fs::RootedFs;
 use crate::verb::Failure;
 
 /// Most bytes of a line; of a longer one the rest is passed over.
@@ -65,7 +66,7 @@ impl Bench {
     /// Puts a file beside the workspace.
     pub fn put_aside(&self, name: &str, text: &str) -> Result<(), Failure> {
         let path = Path::new("/atoll/aside").join(name);
-        disk::write_file(&self.root(), &path, text.as_bytes(), false).map_err(ours)
+        RootedFs::open(&self.root()).and_then(|root| root.put(&path, text.as_bytes(), false)).map_err(ours)
     }
 
     /// Starts the program of `spec` with exactly its environment.
@@ -81,15 +82,16 @@ impl Bench {
                 let root = self.root();
                 furnish(&root, self.owner()).map_err(ours)?;
                 // Directories that bubblewrap makes itself are closed to others than root.
+                let inside = RootedFs::open(&root).map_err(ours)?;
                 for dir in readable
                     .iter()
                     .filter_map(|dir| if dir.is_dir() { Some(dir.as_path()) } else { dir.parent() })
                 {
-                    disk::make_dir(&root, dir).map_err(ours)?;
+                    inside.make_dirs(dir).map_err(ours)?;
                 }
                 let placed = [OURS, "/etc/passwd", "/etc/group", "/etc/hosts"].map(PathBuf::from).into();
                 if let Some(user) = self.owner() {
-                    disk::give(&root, user).map_err(ours)?;
+                    sandbox::give(&root, user).await.map_err(ours)?;
                 }
                 let bwrap = self.bwrap();
                 let plan = Plan { bwrap, program, root: &root, placed: &placed, readable, outside: &outside };

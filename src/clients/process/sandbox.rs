@@ -17,8 +17,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::disk;
+use super::pid_namespace::FirstProcess;
 use crate::clients::agent::{self, Lifeline, Orders};
 use crate::clients::service::{Exit, Log};
+use crate::rooted_fs::{RootedFs, blocking};
 
 /// Where the agent's program is inside.
 pub const AGENT: &str = "/.atoll-agent";
@@ -86,6 +88,8 @@ pub struct Sandbox {
     /// How it ended.
     pub exit: watch::Receiver<Option<Exit>>,
     lifeline: Mutex<Option<Lifeline>>,
+    first: Option<FirstProcess>,
+    is_boxed: bool,
     end: CancellationToken,
     _dir: TempDir,
 }
@@ -102,7 +106,7 @@ impl Sandbox {
                 let root = nix::unistd::geteuid().is_root();
                 orders.user = root.then(|| orders.user.unwrap_or_else(own_user));
                 if let Some(user) = orders.user {
-                    disk::give(plan.root, user)?;
+                    give(plan.root, user).await?;
                 }
                 let mut command = Command::new(bwrap);
                 command.args(arguments(plan, &orders.doors, orders.user.is_some())).arg("--").arg(AGENT);
@@ -113,16 +117,23 @@ impl Sandbox {
         command.arg(agent::WORD).arg(serde_json::to_string(&orders)?).env_clear().process_group(0);
         command.stdin(OwnedFd::from(listener)).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = super::spawner::spawn(command).await?;
+        let bwrap = child.id().filter(|_| plan.bwrap.is_some());
         let log = plan.outside.log.clone();
         let drains = [child.stdout.take().map(|o| log.keep(o)), child.stderr.take().map(|o| log.keep(o))];
         let end = CancellationToken::new();
         let (exited, exit) = watch::channel(None);
         tokio::spawn(watch_over(child, drains, end.clone(), exited));
-        let mut sandbox = Self { socket, log, exit, lifeline: Mutex::new(None), end, _dir: dir };
+        let (lifeline, first, is_boxed) = (Mutex::new(None), None, plan.bwrap.is_some());
+        let mut sandbox = Self { socket, log, exit, lifeline, first, is_boxed, end, _dir: dir };
         match timeout(Duration::from_secs(15), agent::lifeline(&sandbox.socket)).await {
-            Ok(Ok(lifeline)) => sandbox.lifeline = Mutex::new(Some(lifeline)),
+            Ok(Ok(lifeline)) => {
+                sandbox.lifeline = Mutex::new(Some(lifeline));
+                // It answers, so all that runs in it was started by its first process. If it has ended meanwhile, that
+                // is told by its exit.
+                sandbox.first = bwrap.and_then(|bwrap| FirstProcess::of(bwrap).ok());
+            }
             refused => {
-                sandbox.stop().await;
+                let _ = sandbox.stop().await;
                 let why = refused.map_or_else(
                     |_| "it does not answer".to_owned(),
                     |r| r.err().map(|e| e.to_string()).unwrap_or_default(),
@@ -134,15 +145,27 @@ impl Sandbox {
         Ok(sandbox)
     }
 
-    /// Ends all that runs in it, within a second.
-    pub async fn stop(&self) {
+    /// Ends all that runs in it, within a second, and returns when no process of it is left. An error: some would not end.
+    pub async fn stop(&self) -> io::Result<()> {
         drop(self.lifeline.lock().unwrap_or_else(PoisonError::into_inner).take());
         let mut exit = self.exit.clone();
         if timeout(Duration::from_millis(750), exit.wait_for(Option::is_some)).await.is_err() {
             self.end.cancel();
             let _ = timeout(Duration::from_millis(200), exit.wait_for(Option::is_some)).await;
         }
+        // bubblewrap itself may end a little before what runs in it.
+        match &self.first {
+            Some(first) => first.end().await,
+            None if self.is_boxed => Err(io::Error::other("its processes cannot be seen")),
+            None => Ok(()),
+        }
     }
+}
+
+/// Gives the file system at `root` to `user`.
+pub async fn give(root: &Path, user: u32) -> io::Result<()> {
+    let root = root.to_owned();
+    blocking(move |cancel| RootedFs::open(&root)?.give(user, cancel)).await
 }
 
 impl Drop for Sandbox {
