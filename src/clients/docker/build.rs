@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bollard::errors::Error;
 use bollard::query_parameters::{BuildImageOptionsBuilder, TagImageOptionsBuilder};
@@ -34,11 +34,15 @@ impl Engine {
             .build();
         let log = Log::default();
         let mut layer = None;
-        let end = timeout(options.timeout, self.follow(query, tar, &log, &mut layer)).await;
-        let end = end.unwrap_or_else(|_| End::Product {
-            reason: format!("not built within {:?}", options.timeout),
-            exit_code: None,
-        });
+        let end = tokio::select! {
+            end = timeout(options.timeout, self.follow(query, tar, &log, &mut layer)) => {
+                end.unwrap_or_else(|_| End::Product {
+                    reason: format!("not built within {:?}", options.timeout),
+                    exit_code: None,
+                })
+            }
+            () = options.cancel.cancelled() => return Err(Failure::cancelled()),
+        };
         let mut report = BuildReport { runtime: "docker".to_owned(), ..BuildReport::default() };
         match end {
             End::Ours(failure) => return Err(failure.detail(serde_json::json!({ "log": log.tail(4000) }))),
@@ -73,43 +77,123 @@ impl Engine {
     ) -> End {
         let mut stream = Box::pin(self.api.build_image(query, None, Some(bollard::body_full(tar.into()))));
         let mut image = None;
-        let mut from = String::new();
+        let mut base = Base::default();
         while let Some(said) = stream.next().await {
             let said = match said {
                 Ok(said) => said,
-                Err(Error::DockerStreamError { error }) => return judge(&error, None, &from, log),
-                Err(e @ Error::DockerResponseServerError { status_code: 400..500, .. }) => {
-                    return judge(&e.to_string(), None, &from, log);
+                Err(Error::DockerStreamError { error }) => return self.judge(&error, None, &base).await,
+                Err(e @ Error::DockerResponseServerError { .. }) if is_about_dockerfile(&e) => {
+                    return self.judge(&e.to_string(), None, &base).await;
                 }
                 Err(e) => return End::Ours(super::ours("build an image", &e)),
             };
             if let Some(text) = said.stream.or(said.status.map(|status| status + "\n")) {
-                if let Some((_, name)) = text.split_once(" : FROM ") {
-                    name.trim().clone_into(&mut from);
-                }
+                base.hear(&text);
                 *layer = text.strip_prefix(" ---> ").and_then(layer_id).or(layer.take());
                 log.push(text.as_bytes());
             }
             if let Some(error) = said.error_detail {
-                return judge(&error.message.unwrap_or_default(), error.code, &from, log);
+                return self.judge(&error.message.unwrap_or_default(), error.code, &base).await;
             }
             image = said.aux.and_then(|aux| aux.id).or(image);
         }
         match image {
             Some(image) => End::Built(image),
-            None => judge("the builder made no image", None, &from, log),
+            None => self.judge("the builder made no image", None, &base).await,
         }
+    }
+
+    /// Tells whose fault an error is: the builder does not say.
+    async fn judge(&self, message: &str, code: Option<i64>, base: &Base) -> End {
+        let exit_code = code.or_else(|| {
+            message.rsplit_once("returned a non-zero code: ").and_then(|(_, n)| n.trim().parse().ok())
+        });
+        let product = End::Product { reason: message.trim().to_owned(), exit_code };
+        match suspect(message, exit_code, base) {
+            Suspect::Product => product,
+            // A command that finds no space may have used it up itself, within its own bounds.
+            Suspect::Disk if exit_code.is_some() && !self.disk_is_full().await => product,
+            Suspect::Disk => End::Ours(
+                Failure::transient(format!("no space left to build an image: {message}"))
+                    .hint("free some disk space, e.g. with `docker system prune`"),
+            ),
+            Suspect::Layer => End::Ours(Failure::transient(format!(
+                "a layer was removed while the image was built: {message}"
+            ))),
+            Suspect::Registry
+                if base.host().is_some() && message.contains("no such host") && is_online().await =>
+            {
+                product
+            }
+            Suspect::Registry => {
+                let name = &base.name;
+                End::Ours(
+                    Failure::transient(format!("cannot get the base image `{name}`: {message}")).hint(format!(
+                        "the registry does not answer; `docker pull {name}`, or make an image of that name here"
+                    )),
+                )
+            }
+        }
+    }
+
+    /// Whether the disk that the daemon keeps images on is full, as far as it is seen from here.
+    async fn disk_is_full(&self) -> bool {
+        let dir = self.api.info().await.ok().and_then(|info| info.docker_root_dir);
+        let state = dir.and_then(|dir| rustix::fs::statvfs(dir).ok());
+        state.is_some_and(|state| {
+            let left = state.f_bavail.saturating_mul(state.f_frsize);
+            left < LITTLE || (state.f_files > 0 && state.f_favail < FEW)
+        })
     }
 }
 
-/// The image in a line of the classic builder; other lines name containers, or the cache.
-fn layer_id(said: &str) -> Option<String> {
-    let id = said.trim();
-    (id.len() >= 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_owned())
+/// Fewer bytes and files than these are no space.
+const LITTLE: u64 = 64 << 20;
+const FEW: u64 = 1_000;
+
+/// Whether a name outside can be found from here: then a name that cannot be found is a wrong one.
+async fn is_online() -> bool {
+    let lookup = tokio::net::lookup_host("registry-1.docker.io:443");
+    timeout(Duration::from_secs(3), lookup).await.is_ok_and(|found| found.is_ok())
 }
 
-/// Tells whose fault an error is: the builder does not say.
-fn judge(message: &str, code: Option<i64>, from: &str, log: &Log) -> End {
+/// The base image, while the builder is about to get one.
+#[derive(Debug, Default)]
+struct Base {
+    name: String,
+    /// Whether the last step that was begun is a `FROM`.
+    is_wanted: bool,
+}
+
+impl Base {
+    fn hear(&mut self, said: &str) {
+        let Some((_, instruction)) = said.strip_prefix("Step ").and_then(|step| step.split_once(" : "))
+        else {
+            return;
+        };
+        let name = instruction.strip_prefix("FROM ").map(|name| name.trim().to_owned());
+        self.is_wanted = name.is_some();
+        self.name = name.unwrap_or_default();
+    }
+
+    /// The registry that it names, if it is not the usual one.
+    fn host(&self) -> Option<&str> {
+        let (host, _) = self.name.split_once('/')?;
+        (host.contains(['.', ':']) && host != "docker.io").then_some(host)
+    }
+}
+
+/// What an error may have to do with. Only the builder's own words count: a product can write anything into its log and
+/// its Dockerfile.
+#[derive(Debug, PartialEq, Eq)]
+enum Suspect {
+    Product,
+    Disk,
+    Layer,
+    Registry,
+}
+
+fn suspect(message: &str, exit_code: Option<i64>, base: &Base) -> Suspect {
     const NETWORK: [&str; 9] = [
         "dial tcp",
         "no such host",
@@ -121,51 +205,78 @@ fn judge(message: &str, code: Option<i64>, from: &str, log: &Log) -> End {
         "connection reset",
         "toomanyrequests",
     ];
-    let exit_code = code.or_else(|| {
-        message.rsplit_once("returned a non-zero code: ").and_then(|(_, n)| n.trim().parse().ok())
-    });
-    let full = "no space left on device";
-    if message.contains(full) || log.tail(4000).to_ascii_lowercase().contains(full) {
-        return End::Ours(
-            Failure::transient(format!("no space left to build an image: {message}"))
-                .hint("free some disk space"),
-        );
+    const LAYER: [&str; 2] = ["No such image: sha256:", "layer does not exist"];
+    const QUOTING: [&str; 4] = ["COPY failed", "ADD failed", "dockerfile parse error", "failed to parse"];
+    let message = message.trim();
+    let lower = message.to_ascii_lowercase();
+    if lower.ends_with("no space left on device")
+        || lower.ends_with("disk quota exceeded")
+        || exit_code.is_some()
+    {
+        return Suspect::Disk;
     }
-    let swept = ["No such image: sha256:", "layer does not exist"];
-    if exit_code.is_none() && swept.iter().any(|word| message.contains(word)) {
-        return End::Ours(Failure::transient(format!(
-            "a layer was removed while the image was built: {message}"
-        )));
+    if QUOTING.iter().any(|words| message.starts_with(words)) {
+        return Suspect::Product;
     }
-    if exit_code.is_none() && NETWORK.iter().any(|word| message.contains(word)) {
-        return End::Ours(Failure::transient(format!("cannot get the base image `{from}`: {message}")).hint(
-            format!("the registry does not answer; `docker pull {from}`, or make an image of that name here"),
-        ));
+    if LAYER.iter().any(|words| message.starts_with(words)) {
+        return Suspect::Layer;
     }
-    End::Product { reason: message.trim().to_owned(), exit_code }
+    if base.is_wanted && NETWORK.iter().any(|word| message.contains(word)) {
+        return Suspect::Registry;
+    }
+    Suspect::Product
+}
+
+/// Whether the daemon refused the Dockerfile as a whole, not the request.
+fn is_about_dockerfile(error: &Error) -> bool {
+    match error {
+        Error::DockerResponseServerError { status_code: 400..500, .. } => true,
+        Error::DockerResponseServerError { message, .. } => {
+            message.to_ascii_lowercase().contains("dockerfile")
+        }
+        _ => false,
+    }
+}
+
+/// The image in a line of the classic builder; other lines name containers, or the cache.
+fn layer_id(said: &str) -> Option<String> {
+    let id = said.trim();
+    (id.len() >= 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn fault(message: &str) -> &'static str {
-        match judge(message, None, "a:1", &Log::default()) {
-            End::Built(_) => "built",
-            End::Product { .. } => "product",
-            End::Ours(_) => "ours",
-        }
-    }
-
     #[test]
     fn the_products_mistakes_are_told_from_ours() {
-        assert_eq!(fault("The command '/bin/sh -c curl x' returned a non-zero code: 6"), "product");
-        assert_eq!(fault("dockerfile parse error line 2: unknown instruction: FOO"), "product");
-        assert_eq!(fault("COPY failed: file not found in build context"), "product");
-        assert_eq!(fault("manifest for python:9 not found: manifest unknown"), "product");
-        assert_eq!(fault("Get \"https://r/v2/\": dial tcp: lookup r: no such host"), "ours");
-        assert_eq!(fault("write /x: no space left on device"), "ours");
-        assert_eq!(fault("No such image: sha256:0123"), "ours");
+        let mut base = Base::default();
+        base.hear("Step 1/3 : FROM r.example:5000/a:1\n");
+        base.hear(" ---> Running in 4735b268f94f\n");
+        assert_eq!((base.host(), base.is_wanted), (Some("r.example:5000"), true));
+        let at_from = |message: &str| suspect(message, None, &base);
+        assert_eq!(at_from("manifest for python:9 not found: manifest unknown"), Suspect::Product);
+        assert_eq!(at_from("Get \"https://r/v2/\": dial tcp: lookup r: no such host"), Suspect::Registry);
+        assert_eq!(at_from("dockerfile parse error line 2: unknown instruction: dial tcp"), Suspect::Product);
+        assert_eq!(at_from("No such image: sha256:0123"), Suspect::Layer);
+        assert_eq!(at_from("write /x: no space left on device"), Suspect::Disk);
+
+        let mut base = Base::default();
+        base.hear("Step 1/3 : FROM python:3\n");
+        assert_eq!(base.host(), None);
+        base.hear("Step 2/3 : COPY a b\n");
+        let later = |message: &str, code| suspect(message, code, &base);
+        assert_eq!(
+            later("COPY failed: stat dial tcp no such host: file does not exist", None),
+            Suspect::Product
+        );
+        assert_eq!(
+            later("COPY failed: stat no space left on device: file does not exist", None),
+            Suspect::Product
+        );
+        assert_eq!(later("Get \"https://r/x\": dial tcp: lookup r: no such host", None), Suspect::Product);
+        // Whether there is space is looked up before a command is believed.
+        assert_eq!(later("The command 'x' returned a non-zero code: 6", Some(6)), Suspect::Disk);
     }
 
     #[test]

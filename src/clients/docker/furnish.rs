@@ -7,16 +7,20 @@ use bollard::query_parameters::{
     RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder, UploadToContainerOptionsBuilder,
 };
 
-use super::{Engine, ours};
+use super::{Engine, ours, status_of};
 use crate::clients::service::{ServiceSpec, Tag};
 use crate::verb::Failure;
 
 impl Engine {
     /// Puts files into a container that does not run yet, and opens its volumes to whichever user its image runs as: who
-    /// shares one may be another user.
-    pub(super) async fn furnish(&self, container: &str, spec: &ServiceSpec) -> Result<(), Failure> {
+    /// shares one may be another user. The inner error is the image's: something in it is in the way.
+    pub(super) async fn furnish(
+        &self,
+        container: &str,
+        spec: &ServiceSpec,
+    ) -> Result<Result<(), String>, Failure> {
         if spec.files.is_empty() && spec.mounts.is_empty() {
-            return Ok(());
+            return Ok(Ok(()));
         }
         let broken = |e: std::io::Error| Failure::transient(format!("cannot pack files: {e}"));
         let mut archive = tar::Builder::new(Vec::new());
@@ -37,7 +41,13 @@ impl Engine {
         let into = UploadToContainerOptionsBuilder::new().path("/").build();
         let sent =
             self.api.upload_to_container(container, Some(into), bollard::body_full(bytes.into())).await;
-        sent.map_err(|e| ours("put files into a container", &e))
+        match sent {
+            Ok(()) => Ok(Ok(())),
+            Err(e) if matches!(status_of(&e), Some(400 | 403 | 404)) => {
+                Ok(Err(format!("files cannot be put into its image: {e}")))
+            }
+            Err(e) => Err(ours("put files into a container", &e)),
+        }
     }
 
     pub(super) async fn drop_container(&self, container: &str) {

@@ -51,11 +51,16 @@ impl Engine {
             None => None,
         };
         let body = body(spec, self.init, holder.as_ref().map(Holder::container));
-        let service = self.create(id, &spec.tag, body).await.map_err(|e| match status_of(&e) {
-            Some(404) => Failure::permanent(format!("there is no image `{}`", spec.image))
-                .hint("build it with a `docker_build` step, or `docker pull` it"),
-            _ => ours("make a container", &e),
-        })?;
+        let service = match self.create(id, &spec.tag, body).await {
+            Ok(service) => service,
+            // The daemon finds fault with the image's own configuration: it has no command, say.
+            Err(e) if status_of(&e) == Some(400) => return Ok(Boot::never(spec, &e.to_string())),
+            Err(e) if status_of(&e) == Some(404) => {
+                return Err(Failure::permanent(format!("there is no image `{}`", spec.image))
+                    .hint("build it with a `docker_build` step, or `docker pull` it"));
+            }
+            Err(e) => return Err(ours("make a container", &e)),
+        };
         let (exited, exit) = watch::channel(None);
         let log = spec.log();
         let pair = Arc::new(Pair {
@@ -69,14 +74,14 @@ impl Engine {
             _dir: dir,
         });
         let abandoned = Removal(Some(pair.clone()));
-        self.furnish(&service, spec).await?;
+        if let Err(reason) = self.furnish(&service, spec).await? {
+            // The container goes with `abandoned`.
+            return Ok(Boot::never(spec, &reason));
+        }
         if let Err(e) = self.api.start_container(&service, None::<StartContainerOptions>).await {
             // The daemon refuses to start what is not there: that is the product's command, not our trouble.
             let text = e.to_string();
-            if !(text.contains("exec:")
-                || text.contains("executable file not found")
-                || text.contains("permission denied"))
-            {
+            if !blames_image(&text) {
                 return Err(ours("start a container", &e));
             }
             log.push(format!("{text}\n").as_bytes());
@@ -240,6 +245,26 @@ fn body(spec: &ServiceSpec, init: bool, holder: Option<&str>) -> ContainerCreate
         body.cmd = words(&["2147483647"]);
     }
     body
+}
+
+/// Whether the daemon could not start a container because of what is in its image, not because of this machine. The image
+/// chooses words inside the message, not its end.
+fn blames_image(error: &str) -> bool {
+    const MACHINE: [&str; 4] = [
+        "no space left on device",
+        "cannot allocate memory",
+        "resource temporarily unavailable",
+        "too many open files",
+    ];
+    const IMAGE: [&str; 5] = [
+        "exec:",
+        "executable file not found",
+        "permission denied",
+        "OCI runtime create failed",
+        "argument list too long",
+    ];
+    let end = error.trim_end_matches(": unknown");
+    IMAGE.iter().any(|words| error.contains(words)) && !MACHINE.iter().any(|words| end.ends_with(words))
 }
 
 pub(super) fn network(egress: bool) -> String {

@@ -2,26 +2,38 @@
 
 use std::path::{Component, Path};
 
-use regex::Regex;
+use regex::{RegexBuilder, RegexSet, RegexSetBuilder};
+use tokio_util::sync::CancellationToken;
 
 use crate::tree::{Tree, TreeError};
 use crate::verb::Blobs;
 
-const FILE: &str = ".dockerignore";
+const FILE: &str = Ignored::FILE;
+/// Most bytes of the file, and of one pattern; most patterns.
+const LARGEST: u64 = 256 << 10;
+const LONGEST: usize = 1_024;
+const PATTERNS: usize = 1_000;
+/// Most bytes that all patterns together may need in memory.
+const COMPILED: usize = 4 << 20;
 
 /// Patterns for paths and the directories around them; of those that fit, the last one decides.
 #[derive(Debug, Default)]
-pub struct Ignored(Vec<Pattern>);
-
-#[derive(Debug)]
-struct Pattern {
-    hides: bool,
-    paths: Regex,
+pub struct Ignored {
+    paths: RegexSet,
+    /// Whether each pattern hides what it fits.
+    hides: Vec<bool>,
 }
 
 impl Ignored {
+    /// Where the patterns are.
+    pub const FILE: &str = ".dockerignore";
+
     /// Those of `tree`, none where it has no such file. Errors: a file that is no text, a pattern that means nothing.
     pub fn of(tree: &Tree, blobs: &dyn Blobs) -> Result<Result<Self, String>, TreeError> {
+        let size = tree.files.get(FILE).map_or(0, |file| file.blob.size);
+        if size > LARGEST {
+            return Ok(Err(format!("{FILE} has {size} bytes, more than {LARGEST}")));
+        }
         match tree.text(blobs, FILE) {
             Ok(text) => Ok(Self::read(&text)),
             Err(TreeError::NoFile { .. }) => Ok(Ok(Self::default())),
@@ -34,28 +46,52 @@ impl Ignored {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.starts_with('#'));
         let lines = lines.map(|(at, line)| (at, line.trim())).filter(|(_, line)| !line.is_empty());
-        let patterns = lines.map(|(at, line)| {
-            let (hides, path) = line.strip_prefix('!').map_or((true, line), |path| (false, path.trim()));
-            let paths = Regex::new(&expression(&clean(path)));
-            paths
-                .map(|paths| Pattern { hides, paths })
-                .map_err(|_| format!("line {at} of {FILE}: `{line}` is no pattern"))
-        });
-        patterns.collect::<Result<_, _>>().map(Self)
+        let (mut hides, mut expressions) = (Vec::new(), Vec::new());
+        for (at, line) in lines {
+            if line.len() > LONGEST || hides.len() == PATTERNS {
+                return Err(format!(
+                    "line {at} of {FILE}: there are at most {PATTERNS} patterns of at most {LONGEST} bytes"
+                ));
+            }
+            let (hidden, path) = line.strip_prefix('!').map_or((true, line), |path| (false, path.trim()));
+            hides.push(hidden);
+            expressions.push((at, line, expression(&clean(path))));
+        }
+        let mut whole = RegexSetBuilder::new(expressions.iter().map(|(_, _, expression)| expression));
+        match whole.size_limit(COMPILED).build() {
+            Ok(paths) => Ok(Self { paths, hides }),
+            Err(_) => {
+                let wrong = expressions.iter().find(|(_, _, expression)| {
+                    RegexBuilder::new(expression).size_limit(COMPILED).build().is_err()
+                });
+                Err(match wrong {
+                    Some((at, line, _)) => format!("line {at} of {FILE}: `{line}` is no pattern"),
+                    None => format!("{FILE}: its patterns together need too much memory"),
+                })
+            }
+        }
     }
 
     /// Whether a build does not see the file at `path`.
     pub fn hides(&self, path: &str) -> bool {
-        let around = || path.match_indices('/').map(|(end, _)| &path[..end]).chain([path]);
-        let fits = |pattern: &&Pattern| around().any(|part| pattern.paths.is_match(part));
-        self.0.iter().rev().find(fits).is_some_and(|pattern| pattern.hides)
+        let around = path.match_indices('/').map(|(end, _)| &path[..end]).chain([path]);
+        let last = around.filter_map(|part| self.paths.matches(part).iter().next_back()).max();
+        last.is_some_and(|last| self.hides[last])
     }
 
-    /// `tree` without what a build does not see; the Dockerfile and the patterns themselves go along in any case.
-    pub fn leave(&self, tree: &Tree, dockerfile: &str) -> Tree {
-        let stays = |path: &str| path == dockerfile || path == FILE || !self.hides(path);
-        let files = tree.files.iter().filter(|(path, _)| stays(path));
-        Tree { files: files.map(|(path, file)| (path.clone(), *file)).collect() }
+    /// `tree` without what a build does not see; the Dockerfile and the patterns themselves go along in any case. None if it
+    /// was cancelled.
+    pub fn leave(&self, tree: &Tree, dockerfile: &str, cancel: &CancellationToken) -> Option<Tree> {
+        let mut left = Tree::new();
+        for (path, file) in &tree.files {
+            if cancel.is_cancelled() {
+                return None;
+            }
+            if path == dockerfile || path == FILE || !self.hides(path) {
+                left.files.insert(path.clone(), *file);
+            }
+        }
+        Some(left)
     }
 }
 
@@ -128,5 +164,20 @@ mod tests {
     fn a_pattern_that_means_nothing_is_named_with_its_line() {
         let wrong = Ignored::read("# a\nb\n[c\n").unwrap_err();
         assert_eq!(wrong, "line 3 of .dockerignore: `[c` is no pattern");
+    }
+
+    #[test]
+    fn what_patterns_may_cost_is_bounded() {
+        let many = "a*b?c\n".repeat(1_001);
+        assert!(
+            Ignored::read(&many).unwrap_err().starts_with("line 1001 of .dockerignore: there are at most")
+        );
+        assert!(Ignored::read(&"x".repeat(1_025)).unwrap_err().contains("at most 1024 bytes"));
+        let heavy = format!("{}\n", "*?".repeat(100)).repeat(1_000);
+        let heavy = Ignored::read(&heavy);
+        assert!(
+            heavy.as_ref().map_or_else(|why| why.contains("too much memory"), |i| !i.hides("a/b")),
+            "{heavy:?}"
+        );
     }
 }

@@ -2,6 +2,7 @@
 //! sandbox. It must never know pipelines, scenarios or models.
 //! Start with [`Runtimes`], then [`Running`]; `docker/` and `process/` are the runtimes behind them.
 
+mod bounds;
 mod complaint;
 mod environment;
 mod front;
@@ -15,6 +16,7 @@ mod runtimes;
 mod spares;
 mod spec;
 
+pub use bounds::CONFIG_LIMIT;
 pub use environment::{Environment, Member};
 pub use front::Front;
 pub use ignored::Ignored;

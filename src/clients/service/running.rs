@@ -26,6 +26,10 @@ pub trait Backend: Send + Sync + 'static {
     fn terminal(&self, spec: TerminalSpec) -> Doing<'_, Result<Terminal, Failure>>;
     /// Stops it within a second and removes all that belongs to it. May be called again.
     fn stop(&self) -> Doing<'_, ()>;
+    /// Asked once a service has not come up: the failure that this really is, if its runtime lacks what the image needs.
+    fn machine_fault(&self) -> Doing<'_, Option<Failure>> {
+        Box::pin(async { None })
+    }
 }
 
 /// What a runtime hands over once it has started a service.
@@ -38,6 +42,34 @@ pub struct Boot {
     pub exit: watch::Receiver<Option<Exit>>,
     /// The agent's socket.
     pub socket: PathBuf,
+}
+
+impl Boot {
+    /// A service that could not be started because of what it is made of: that is an observation.
+    pub fn never(spec: &ServiceSpec, reason: &str) -> Self {
+        let log = spec.log();
+        log.push(format!("{reason}\n").as_bytes());
+        let cause = Some(format!("it cannot be started: {}", reason.lines().last().unwrap_or_default()));
+        let exit = watch::channel(Some(Exit { code: 126, cause })).1;
+        Self { backend: Arc::new(Nothing), log, exit, socket: PathBuf::from("/nonexistent") }
+    }
+}
+
+/// What there is of a service that was never started.
+struct Nothing;
+
+impl Backend for Nothing {
+    fn exec(&self, _: ExecSpec) -> Doing<'_, Result<ExecReport, Failure>> {
+        Box::pin(async { Err(Failure::permanent("the service was never started")) })
+    }
+
+    fn terminal(&self, _: TerminalSpec) -> Doing<'_, Result<Terminal, Failure>> {
+        Box::pin(async { Err(Failure::permanent("the service was never started")) })
+    }
+
+    fn stop(&self) -> Doing<'_, ()> {
+        Box::pin(async {})
+    }
 }
 
 /// How a service ended.
@@ -171,6 +203,11 @@ impl Running {
             }
             None => Ok(()),
         }
+    }
+
+    /// The failure that its not coming up really is, if the machine is at fault.
+    pub(super) async fn machine_fault(&self) -> Option<Failure> {
+        if self.is_up() { None } else { self.0.boot.backend.machine_fault().await }
     }
 
     /// Stops it within a second and removes all that belongs to it.

@@ -4,14 +4,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OnceCell;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::spares::Spares;
-use super::{BuildOptions, BuildReport, Ignored, Kind, Running, ServiceSpec, Settings, Tag};
+use super::{BuildOptions, BuildReport, Ignored, Kind, Running, ServiceSpec, Settings, Tag, bounds};
 use crate::clients::agent::unique_mark;
 use crate::clients::{docker, process};
 use crate::id::RunId;
-use crate::tree::Tree;
-use crate::verb::{Blobs, Failure};
+use crate::tree::{Tree, TreeError};
+use crate::verb::{Blobs, Class, Failure};
 
 /// Builds images and runs services. Cheap to clone; made once, at the composition root.
 #[derive(Clone)]
@@ -76,6 +78,49 @@ enum Chosen {
     Process(process::Place),
 }
 
+/// What a builder is given.
+struct Sent {
+    /// The tree without what is ignored.
+    tree: Tree,
+    ignored: Ignored,
+    dockerfile: String,
+    /// The same as an archive, if it is wanted.
+    tar: Vec<u8>,
+}
+
+impl Sent {
+    /// What of `tree` a build is given. The inner error is the product's.
+    fn of(
+        tree: &Tree,
+        blobs: &dyn Blobs,
+        (path, args): (&str, &BTreeMap<String, String>),
+        packs: bool,
+        cancel: &CancellationToken,
+    ) -> Result<Result<Self, String>, Failure> {
+        let Some(file) = tree.files.get(path) else {
+            return Ok(Err(format!("the tree has no file `{path}`")));
+        };
+        if let Some(reason) = bounds::too_large(file.blob.size) {
+            return Ok(Err(reason));
+        }
+        let dockerfile = match tree.text(blobs, path) {
+            Ok(text) => text,
+            Err(e @ TreeError::NotText { .. }) => return Ok(Err(e.to_string())),
+            Err(e) => return Err(e.into()),
+        };
+        if let Some(reason) = bounds::exceeded(&dockerfile, args.iter()) {
+            return Ok(Err(reason));
+        }
+        let ignored = match Ignored::of(tree, blobs)? {
+            Ok(ignored) => ignored,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let Some(tree) = ignored.leave(tree, path, cancel) else { return Err(Failure::cancelled()) };
+        let tar = if packs { tree.tar(blobs)? } else { Vec::new() };
+        Ok(Ok(Self { tree, ignored, dockerfile, tar }))
+    }
+}
+
 impl Runtimes {
     /// Runtimes with these settings; nothing is started or asked yet.
     pub fn new(settings: Settings) -> Self {
@@ -106,7 +151,7 @@ impl Runtimes {
     pub async fn build(
         &self,
         tree: &Tree,
-        blobs: &dyn Blobs,
+        blobs: Arc<dyn Blobs>,
         options: &BuildOptions,
     ) -> Result<BuildReport, Failure> {
         let unbuilt = |reason: String| BuildReport {
@@ -114,17 +159,29 @@ impl Runtimes {
             reason: Some(reason),
             ..BuildReport::default()
         };
-        if !tree.files.contains_key(&options.dockerfile) {
-            return Ok(unbuilt(format!("the tree has no file `{}`", options.dockerfile)));
-        }
-        let ignored = match Ignored::of(tree, blobs)? {
-            Ok(ignored) => ignored,
+        let chosen = self.choose(options.runtime).await?;
+        let (tree, args, path) = (tree.clone(), options.args.clone(), options.dockerfile.clone());
+        let (read, packs) = (blobs.clone(), matches!(chosen, Chosen::Docker(_)));
+        let given_up = CancellationToken::new();
+        let (told, _guard) = (given_up.clone(), given_up.drop_guard());
+        let sent = tokio::task::spawn_blocking(move || Sent::of(&tree, &*read, (&path, &args), packs, &told));
+        let sent = tokio::select! {
+            sent = timeout(options.timeout, sent) => sent,
+            () = options.cancel.cancelled() => return Err(Failure::cancelled()),
+        };
+        let sent = match sent {
+            Ok(sent) => sent.map_err(|e| Failure::new(Class::Bug, format!("a build broke down: {e}")))??,
+            Err(_) => Err(format!("not built within {:?}", options.timeout)),
+        };
+        let sent = match sent {
+            Ok(sent) => sent,
             Err(reason) => return Ok(unbuilt(reason)),
         };
-        let context = ignored.leave(tree, &options.dockerfile);
-        match self.choose(options.runtime).await? {
-            Chosen::Docker(engine) => engine.build(context.tar(blobs)?, options).await,
-            Chosen::Process(place) => place.build((&context, &ignored), blobs, options).await,
+        match chosen {
+            Chosen::Docker(engine) => engine.build(sent.tar, options).await,
+            Chosen::Process(place) => {
+                place.build((sent.tree, sent.ignored), &sent.dockerfile, blobs, options).await
+            }
         }
     }
 
@@ -149,6 +206,10 @@ impl Runtimes {
         begun(boot.socket.clone());
         let guard = Abandoned(Some(boot.backend.clone()));
         let running = Running::boot(id.clone(), runtime, spec, boot).await?;
+        if let Some(failure) = running.machine_fault().await {
+            running.stop().await;
+            return Err(failure);
+        }
         guard.keep();
         self.live_ones().insert(id, running.clone());
         Ok(running)

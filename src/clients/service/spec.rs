@@ -7,6 +7,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use super::Log;
 use crate::clients::agent::Door;
@@ -80,6 +81,8 @@ pub struct BuildOptions {
     pub timeout: Duration,
     /// Whom the image belongs to.
     pub tag: Tag,
+    /// Ends the build early, with nothing left of it.
+    pub cancel: CancellationToken,
 }
 
 /// How a build went. A build that fails is an observation.
