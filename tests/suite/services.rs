@@ -3,12 +3,14 @@
 #![expect(clippy::disallowed_methods, reason = "tests write files, open ports and start programs")]
 
 mod ahead;
+mod hostile;
 mod leftovers;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use atoll::clients::process::Host;
@@ -18,7 +20,7 @@ use atoll::clients::service::{
 };
 use atoll::id::{Address, RunId};
 use atoll::tree::Tree;
-use atoll::verb::{Class, MemoryBlobs};
+use atoll::verb::{Class, Failure, MemoryBlobs};
 use tokio_util::sync::CancellationToken;
 
 use crate::fifo::{Fifo, processes_with};
@@ -94,20 +96,32 @@ impl House {
         Tag { run: self.run.clone(), address: Address::new("up") }
     }
 
-    async fn build(&self, files: &[(&str, &str)]) -> BuildReport {
-        let blobs = MemoryBlobs::default();
-        let mut tree = Tree::new();
-        for (path, text) in files {
-            tree.put(&blobs, path, text.as_bytes()).unwrap();
-        }
-        let options = BuildOptions {
+    fn options(&self) -> BuildOptions {
+        BuildOptions {
             runtime: self.kind,
             dockerfile: "Dockerfile".into(),
             args: std::collections::BTreeMap::new(),
             timeout: Duration::from_secs(120),
             tag: self.tag(),
-        };
-        self.runtimes.build(&tree, &blobs, &options).await.unwrap()
+            cancel: CancellationToken::new(),
+        }
+    }
+
+    async fn build(&self, files: &[(&str, &str)]) -> BuildReport {
+        self.build_with(files, &self.options()).await.unwrap()
+    }
+
+    async fn build_with(
+        &self,
+        files: &[(&str, &str)],
+        options: &BuildOptions,
+    ) -> Result<BuildReport, Failure> {
+        let blobs = MemoryBlobs::default();
+        let mut tree = Tree::new();
+        for (path, text) in files {
+            tree.put(&blobs, path, text.as_bytes()).unwrap();
+        }
+        self.runtimes.build(&tree, Arc::new(blobs), options).await
     }
 
     async fn spec(&self, app: &str) -> ServiceSpec {
@@ -414,17 +428,8 @@ async fn a_daemon_that_is_not_there_is_our_trouble() {
 #[tokio::test]
 async fn a_base_image_that_cannot_be_had_is_named() {
     let Some(house) = house(Kind::Docker, "a_base_image_that_cannot_be_had_is_named").await else { return };
-    let blobs = MemoryBlobs::default();
-    let mut tree = Tree::new();
-    tree.put(&blobs, "Dockerfile", b"FROM registry.invalid/nothing:1\nRUN true\n").unwrap();
-    let options = BuildOptions {
-        runtime: Kind::Docker,
-        dockerfile: "Dockerfile".into(),
-        args: std::collections::BTreeMap::new(),
-        timeout: Duration::from_secs(60),
-        tag: house.tag(),
-    };
-    let failure = house.runtimes.build(&tree, &blobs, &options).await.unwrap_err();
+    let files = [("Dockerfile", "FROM registry.invalid/nothing:1\nRUN true\n")];
+    let failure = house.build_with(&files, &house.options()).await.unwrap_err();
     assert_eq!(failure.class, Class::Transient);
     assert!(failure.message.contains("registry.invalid/nothing:1"), "{failure}");
 }
