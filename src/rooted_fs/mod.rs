@@ -104,10 +104,14 @@ fn read_regular(file: OwnedFd, most: u64) -> io::Result<Vec<u8>> {
     if !FileType::from_raw_mode(state.st_mode).is_file() {
         return Err(no_file());
     }
+    let size = u64::try_from(state.st_size).unwrap_or(0);
     let mut bytes = Vec::new();
-    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        let size = u64::try_from(state.st_size).unwrap_or(0).max(most + 1);
+    if size <= most {
+        // It may grow while it is read.
+        file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    }
+    let size = size.max(bytes.len() as u64);
+    if size > most {
         return Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
             format!("it has {size} bytes, more than {most}"),
@@ -130,7 +134,8 @@ impl RootedFs {
     /// Opens `dir`, a path that we chose ourselves.
     pub fn open(dir: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self { root: sys::open(dir, flags, Mode::empty())?, owner: None, follows: false })
+        let root = sys::open(dir, flags, Mode::empty()).map_err(explained)?;
+        Ok(Self { root, owner: None, follows: false })
     }
 
     /// Makes `dir`, with the directories above it, and opens it.
@@ -353,7 +358,7 @@ fn explained(error: Errno) -> io::Error {
         Errno::XDEV => "it leads out of the directory",
         Errno::NXIO => "it is no regular file",
         Errno::ISDIR => "it is a directory",
-        Errno::NOTDIR => "something on the way is no directory",
+        Errno::NOTDIR => "it, or something above it, is no directory",
         Errno::NAMETOOLONG => "the path is too long",
         other => return other.into(),
     };

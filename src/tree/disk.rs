@@ -103,8 +103,13 @@ impl Tree {
         if let Some(left) = listing.left_out.into_iter().next() {
             return Err(match check_path(&left.path) {
                 Ok(_) => disk(&from.join(&left.path))(io::Error::new(ErrorKind::InvalidInput, left.why)),
-                Err(_) => TreeError::Path { path: left.path, reason: left.why },
+                Err(_) => TreeError::Path { path: shortened(&left.path), reason: left.why },
             });
+        }
+        let size = listing.files.iter().fold(0_u64, |size, entry| size.saturating_add(entry.size));
+        if size > LARGEST {
+            let text = format!("its files have {size} bytes, more than {LARGEST}");
+            return Err(disk(from)(io::Error::new(ErrorKind::FileTooLarge, text)));
         }
         let (mut files, mut left) = (BTreeMap::new(), LARGEST);
         for entry in listing.files {
@@ -115,6 +120,12 @@ impl Tree {
         }
         Ok(Self { files })
     }
+}
+
+/// The beginning of a path that may be very long.
+fn shortened(path: &str) -> String {
+    let start: String = path.chars().take(120).collect();
+    if start.len() < path.len() { start + "…" } else { start }
 }
 
 /// Digest that the tree of everything in `dir` has; nothing is kept.
@@ -247,6 +258,11 @@ mod tests {
         let tree = Tree::from_dir(&blobs, &dir, &|path| path == "target").unwrap();
         assert_eq!(tree.files.keys().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(tree.files["a"], tree.files["b"]);
+        fs::write(dir.join("large"), "").unwrap();
+        fs::OpenOptions::new().write(true).open(dir.join("large")).unwrap().set_len(3 << 30).unwrap();
+        let error = Tree::from_dir(&blobs, &dir, &|path| path == "target").unwrap_err().to_string();
+        assert!(error.contains("more than 2147483648"), "{error}");
+        fs::remove_file(dir.join("large")).unwrap();
         fs::write(place.path().join("secret"), "S").unwrap();
         symlink("../secret", dir.join("c")).unwrap();
         let error = Tree::from_dir(&blobs, &dir, &|_| false).unwrap_err().to_string();

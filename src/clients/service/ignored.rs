@@ -58,18 +58,14 @@ impl Ignored {
             expressions.push((at, line, expression(&clean(path))));
         }
         let mut whole = RegexSetBuilder::new(expressions.iter().map(|(_, _, expression)| expression));
-        match whole.size_limit(COMPILED).build() {
-            Ok(paths) => Ok(Self { paths, hides }),
-            Err(_) => {
-                let wrong = expressions.iter().find(|(_, _, expression)| {
-                    RegexBuilder::new(expression).size_limit(COMPILED).build().is_err()
-                });
-                Err(match wrong {
-                    Some((at, line, _)) => format!("line {at} of {FILE}: `{line}` is no pattern"),
-                    None => format!("{FILE}: its patterns together need too much memory"),
-                })
-            }
+        if let Ok(paths) = whole.size_limit(COMPILED).build() {
+            return Ok(Self { paths, hides });
         }
+        let is_wrong = |expression: &str| RegexBuilder::new(expression).size_limit(COMPILED).build().is_err();
+        Err(match expressions.iter().find(|(_, _, expression)| is_wrong(expression)) {
+            Some((at, line, _)) => format!("line {at} of {FILE}: `{line}` is no pattern"),
+            None => format!("{FILE}: its patterns together need too much memory"),
+        })
     }
 
     /// Whether a build does not see the file at `path`.
