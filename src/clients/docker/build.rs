@@ -108,6 +108,8 @@ impl Engine {
         let exit_code = code.or_else(|| {
             message.rsplit_once("returned a non-zero code: ").and_then(|(_, n)| n.trim().parse().ok())
         });
+        let copied = Base::copied(message);
+        let base = copied.as_ref().unwrap_or(base);
         let product = End::Product { reason: message.trim().to_owned(), exit_code };
         match suspect(message, exit_code, base) {
             Suspect::Product => product,
@@ -174,6 +176,13 @@ impl Base {
         let name = instruction.strip_prefix("FROM ").map(|name| name.trim().to_owned());
         self.is_wanted = name.is_some();
         self.name = name.unwrap_or_default();
+    }
+
+    /// The image that a message about `COPY --from=IMAGE` is about; a mere word is more likely a stage that is not there.
+    fn copied(message: &str) -> Option<Self> {
+        let named = message.strip_prefix("invalid from flag value ")?;
+        let (name, _) = named.split_once(": ")?;
+        name.contains(['/', ':']).then(|| Self { name: name.to_owned(), is_wanted: true })
     }
 
     /// The registry that it names, if it is not the usual one.
@@ -275,6 +284,13 @@ mod tests {
             Suspect::Product
         );
         assert_eq!(later("Get \"https://r/x\": dial tcp: lookup r: no such host", None), Suspect::Product);
+        let copied = |name: &str| {
+            let message =
+                format!("invalid from flag value {name}: Get \"https://r/v2/\": dial tcp: no such host");
+            Base::copied(&message).map(|base| (suspect(&message, None, &base), base.name))
+        };
+        assert_eq!(copied("nosuch"), None);
+        assert_eq!(copied("node:20"), Some((Suspect::Registry, "node:20".to_owned())));
         // Whether there is space is looked up before a command is believed.
         assert_eq!(later("The command 'x' returned a non-zero code: 6", Some(6)), Suspect::Disk);
     }

@@ -79,9 +79,10 @@ impl Engine {
             return Ok(Boot::never(spec, &reason));
         }
         if let Err(e) = self.api.start_container(&service, None::<StartContainerOptions>).await {
-            // The daemon refuses to start what is not there: that is the product's command, not our trouble.
             let text = e.to_string();
-            if !blames_image(&text) {
+            // The daemon does not say whose fault it is: a container of ours tells, all else being equal.
+            let answered = status_of(&e).is_some();
+            if !answered || !self.can_start(id, spec, settings, pair.holder.as_ref()).await {
                 return Err(ours("start a container", &e));
             }
             log.push(format!("{text}\n").as_bytes());
@@ -106,6 +107,36 @@ impl Engine {
         }
         abandoned.keep();
         Ok(Boot { backend: pair, log, exit, socket })
+    }
+
+    /// Whether a container starts that differs from a service's in its image only: nothing of the product is in it.
+    async fn can_start(
+        &self,
+        id: &str,
+        spec: &ServiceSpec,
+        settings: &Settings,
+        holder: Option<&Holder>,
+    ) -> bool {
+        let Ok(dir) = own_dir() else { return false };
+        let like = body(spec, self.init, holder.map(Holder::container));
+        let host = HostConfig {
+            binds: Some(binds(dir.path(), &settings.program)),
+            ..like.host_config.unwrap_or_default()
+        };
+        let control = ContainerCreateBody {
+            image: Some(AGENT_IMAGE.to_owned()),
+            entrypoint: words(&["/atoll"]),
+            cmd: words(&["--version"]),
+            env: like.env,
+            host_config: Some(host),
+            ..ContainerCreateBody::default()
+        };
+        let Ok(control) = self.create(&format!("{id}-control"), &spec.tag, control).await else {
+            return false;
+        };
+        let started = self.api.start_container(&control, None::<StartContainerOptions>).await.is_ok();
+        self.drop_container(&control).await;
+        started
     }
 
     pub(super) async fn create(
@@ -245,26 +276,6 @@ fn body(spec: &ServiceSpec, init: bool, holder: Option<&str>) -> ContainerCreate
         body.cmd = words(&["2147483647"]);
     }
     body
-}
-
-/// Whether the daemon could not start a container because of what is in its image, not because of this machine. The image
-/// chooses words inside the message, not its end.
-fn blames_image(error: &str) -> bool {
-    const MACHINE: [&str; 4] = [
-        "no space left on device",
-        "cannot allocate memory",
-        "resource temporarily unavailable",
-        "too many open files",
-    ];
-    const IMAGE: [&str; 5] = [
-        "exec:",
-        "executable file not found",
-        "permission denied",
-        "OCI runtime create failed",
-        "argument list too long",
-    ];
-    let end = error.trim_end_matches(": unknown");
-    IMAGE.iter().any(|words| error.contains(words)) && !MACHINE.iter().any(|words| end.ends_with(words))
 }
 
 pub(super) fn network(egress: bool) -> String {

@@ -135,8 +135,16 @@ async fn words_of_a_program_are_not_taken_for_the_machines(kind: Kind) {
         let built = house.build(&[("Dockerfile", &house.dockerfile(rest))]).await;
         assert!(!built.ok && built.reason.is_some(), "{rest}");
     }
-    let (made, up, why) = fate(&house, "FROM scratch\nCOPY f /f\n", Duration::from_secs(60)).await;
-    assert!(made && !up && !why.is_empty(), "an image without a command: {why}");
+    for broken in [
+        "FROM scratch\nCOPY f /f\n".to_owned(),
+        house.dockerfile("CMD [\"no space left on device\"]\n"),
+        house.dockerfile("CMD [\"\"]\n"),
+        house.dockerfile("ENTRYPOINT [\"/etc/passwd\"]\n"),
+        house.dockerfile("USER nobodyhere\nCMD [\"false\"]\n"),
+    ] {
+        let (made, up, why) = fate(&house, &broken, Duration::from_secs(60)).await;
+        assert!(made && !up && !why.is_empty(), "{broken}: {why}");
+    }
 }
 
 macro_rules! both {
