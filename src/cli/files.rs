@@ -7,7 +7,11 @@ use std::path::{Path, PathBuf};
 use super::{Settings, Stop, house};
 use crate::clients::registry::Registry;
 use crate::plan::{InputDoor, Listed, ReadFile};
+use crate::rooted_fs::read_file;
 use crate::value::Digest;
+
+/// Most bytes of a file that an input names, or of one in a directory that it names.
+const LARGEST: u64 = 256 << 20;
 
 /// Files, found from the directory of the project, and the models of the registry.
 pub struct Files {
@@ -30,7 +34,7 @@ impl Files {
 impl InputDoor for Files {
     fn file(&self, path: &str) -> Result<ReadFile, String> {
         let full = self.project.join(path);
-        let bytes = fs::read(&full).map_err(|e| e.to_string())?;
+        let bytes = read_file(&full, LARGEST).map_err(|e| e.to_string())?;
         let text =
             String::from_utf8(bytes).map_err(|e| format!("it is no UTF-8 text ({})", e.utf8_error()))?;
         let name = full.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -66,7 +70,7 @@ fn list(root: &Path, dir: &Path, listed: &mut Vec<Listed>) -> Result<(), String>
                 list(root, &path, listed)?;
             }
         } else if path.is_file() {
-            let bytes = fs::read(&path).map_err(|e| shown(&path, &e))?;
+            let bytes = read_file(&path, LARGEST).map_err(|e| shown(&path, &e))?;
             let below = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
             listed.push(Listed { path: below, size: bytes.len() as u64, digest: Digest::of(&bytes) });
         }

@@ -1,5 +1,4 @@
 //! `environment_load`: what runs beside a program, from the file that says so.
-#![expect(clippy::disallowed_methods, reason = "a door: reads the file and the directories that it names")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use super::complaint::render;
 use super::place::Named;
 use crate::diag::{Code, Diagnostic, SourceId, Sources, Span};
 use crate::model::{Node, Raw, Table};
+use crate::rooted_fs::read_file;
 use crate::schema::{Schema, Violation};
 use crate::tree::{Tree, TreeRef};
 use crate::value::Value;
@@ -210,11 +210,8 @@ fn chosen(with: &With, project: &Path) -> Option<String> {
 
 fn read_text(path: &Path, shown: &str) -> Result<String, Failure> {
     let failed = |why: String| Failure::permanent(format!("the environment {shown} cannot be read: {why}"));
-    let state = std::fs::metadata(path).map_err(|e| failed(e.to_string()))?;
-    if !state.is_file() || state.len() > LARGEST {
-        return Err(failed(format!("it is no file of at most {LARGEST} bytes")));
-    }
-    std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))
+    let bytes = read_file(path, LARGEST).map_err(|e| failed(e.to_string()))?;
+    String::from_utf8(bytes).map_err(|_| failed("it is no UTF-8 text".to_owned()))
 }
 
 fn schema() -> Result<Arc<Schema>, Failure> {

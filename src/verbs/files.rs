@@ -38,7 +38,7 @@ pub struct With {
     /// Whether the writer of `text` came to an end by itself, as a model's `stop` of `end` says: the last block then
     /// needs no end line.
     pub ended: bool,
-    /// A directory to pack, relative to the project.
+    /// A directory to pack, relative to the project: at most 100,000 files and 2 GiB.
     pub dir: Option<String>,
     /// Globs that `dir` leaves out; one without `/` is matched against names.
     pub ignore: Vec<String>,

@@ -74,6 +74,9 @@ struct Image {
     copied: u64,
 }
 
+/// How long the copy of an image may take: one that needs longer has far more files than a program needs.
+const COPYING: Duration = Duration::from_secs(300);
+
 /// Why there is no sandbox.
 enum Unstarted {
     /// Because of what is in the image.
@@ -245,7 +248,11 @@ impl Place {
         let kept = Kept(Some(dir.clone()));
         disk::claim(&dir, &spec.tag.run).map_err(ours)?;
         let root = dir.join("root");
-        if let Err(e) = prepare(&home, &root, spec, user, &mut image.placed).await {
+        let prepared = timeout(COPYING, prepare(&home, &root, spec, user, &mut image.placed)).await;
+        let prepared = prepared.unwrap_or_else(|_| {
+            Err(io::Error::other(format!("its files could not be copied within {COPYING:?}")))
+        });
+        if let Err(e) = prepared {
             if is_machine_fault(&e) {
                 return Err(ours(e));
             }

@@ -12,6 +12,8 @@ use super::workspace::Workspace;
 /// Most places that are shown, and most letters of a line.
 const PLACES: usize = 100;
 const WIDTH: usize = 240;
+/// Most bytes of a glob: braces in it nest.
+const LONGEST: usize = 500;
 
 /// What to look for, and where.
 #[derive(Deserialize)]
@@ -26,6 +28,9 @@ pub(super) struct Search {
 /// Every line that has it, as `path:line: text`.
 pub(super) fn search(search: &Search, workspace: &Workspace) -> Result<String, String> {
     let pattern = Regex::new(&search.pattern).map_err(|e| format!("the pattern is wrong: {e}"))?;
+    if search.glob.as_ref().is_some_and(|glob| glob.len() > LONGEST) {
+        return Err(format!("the glob is wrong: it is longer than {LONGEST} bytes"));
+    }
     let glob = search.glob.as_ref().map(|glob| {
         let anywhere = if glob.contains('/') { glob.clone() } else { format!("**/{glob}") };
         Glob::new(&anywhere).map(|glob| glob.compile_matcher()).map_err(|e| format!("the glob is wrong: {e}"))
