@@ -9,7 +9,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use super::face::Color;
 use super::{
     Exit, answer, cassette, check, completions, configure, cost, eject, explain, gc, graph, lint, log,
-    models, plan, resume, run, runs, show, validate, verbs, which,
+    models, plan, resume, run, runs, show, signal, validate, verbs, which,
 };
 
 /// Runs pipelines: TOML files that say which steps there are and what each one reads.
@@ -89,8 +89,14 @@ pub enum Ask {
     Explain(explain::Ask),
     /// Remove old runs and what nothing refers to any more
     Gc(gc::Ask),
-    /// Answer the question of a waiting run, and go on with it
+    /// Answer a question of a run, and continue the run unless another process does
     Answer(answer::Ask),
+    /// Pause a run in another process once its running steps have finished
+    Pause(signal::PauseAsk),
+    /// Stop a run in another process at once
+    Kill(signal::KillAsk),
+    /// Set limits of a run, also of one in another process
+    Limit(signal::LimitAsk),
     /// Print a completion script
     Completions(completions::Ask),
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use crate::engine::{Pause, Standing};
+use crate::engine::{INTERRUPTED, Pause, Standing};
 use crate::view::Status;
 
 /// The code with which the process ends.
@@ -71,19 +71,14 @@ impl Exit {
     /// The code for a run whose facts say so much; one that was cut off counts as stopped.
     pub fn of_status(status: &Status) -> Self {
         match status {
-            Status::Unborn | Status::Running => Self::CANCELLED,
+            Status::Unborn | Status::Running | Status::Interrupted => Self::of_code(INTERRUPTED.code),
             Status::Paused { pause, .. } => Self::of_pause(*pause),
             Status::Finished { code, .. } => Self::of_code(*code),
         }
     }
 
     fn of_pause(pause: Pause) -> Self {
-        match pause {
-            Pause::Barrier => Self::BARRIER,
-            Pause::Cancelled => Self::CANCELLED,
-            Pause::Budget => Self::BUDGET,
-            Pause::Auth | Pause::Waiting | Pause::Outage => Self::WAITING,
-        }
+        Self::of_code(pause.status().code)
     }
 
     /// The table as text.
@@ -108,7 +103,10 @@ mod tests {
 
     #[test]
     fn every_way_to_stand_has_a_code() {
-        let paused = |pause| Exit::of_standing(&Standing::Paused { pause, message: String::new() }).code();
+        let paused = |pause| {
+            let standing = Standing::Paused { pause, message: String::new(), reasons: Vec::new() };
+            Exit::of_standing(&standing).code()
+        };
         assert_eq!(paused(Pause::Budget), 5);
         assert_eq!(paused(Pause::Waiting), 7);
         assert_eq!(paused(Pause::Cancelled), 8);

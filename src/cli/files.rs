@@ -55,6 +55,11 @@ impl InputDoor for Files {
     }
 }
 
+/// The bytes of the regular file at `path`; pipes and devices are refused without waiting for them.
+pub fn regular(path: &Path) -> Result<Vec<u8>, String> {
+    read_file(path, LARGEST).map_err(|e| e.to_string())
+}
+
 /// Everything below `dir` but `.git`; links are followed to files only, so that no directory is walked for ever.
 fn list(root: &Path, dir: &Path, listed: &mut Vec<Listed>) -> Result<(), String> {
     let shown = |path: &Path, e: &dyn std::fmt::Display| match path.strip_prefix(root) {

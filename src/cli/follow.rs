@@ -42,7 +42,7 @@ enum Message {
 /// What follows a run. Ask it for its [`Board`] at the end.
 pub struct Follower {
     line: Line,
-    thread: JoinHandle<Board>,
+    thread: JoinHandle<(Board, Option<String>)>,
 }
 
 /// A way to reach a [`Follower`] from elsewhere.
@@ -60,9 +60,9 @@ impl Follower {
         let unseen = face.quiet && matches!(stream, Stream::Nowhere);
         let follow = move || {
             let mut following =
-                Following { face: progress(face), stream, board: Board::new(), hushed: false };
+                Following { face: progress(face), stream, board: Board::new(), hushed: false, broken: None };
             following.follow(&messages, clock.as_ref());
-            following.board
+            (following.board, following.broken)
         };
         let thread = std::thread::Builder::new().name("follower".to_owned()).spawn(follow);
         let thread = thread.map_err(|e| Stop::failed(format!("no thread for progress: {e}")))?;
@@ -74,8 +74,8 @@ impl Follower {
         self.line.clone()
     }
 
-    /// Takes in what is still queued, and ends.
-    pub fn end(self) -> Result<Board, Stop> {
+    /// Takes in what is still queued, and ends: the picture of the run, and why the event stream is not whole, if so.
+    pub fn end(self) -> Result<(Board, Option<String>), Stop> {
         self.line.hand_over(0);
         // A thread that is gone is reported by `join`.
         let _ = self.line.queue.send(Message::End);
@@ -119,6 +119,11 @@ impl Line {
         let _ = self.queue.send(Message::Say(text.to_owned()));
     }
 
+    /// Draws again.
+    pub fn unhush(&self) {
+        let _ = self.queue.send(Message::Hush(false, oneshot::channel().0));
+    }
+
     /// Stops drawing while somebody is asked, or goes on. What was said before is on the screen when this is done.
     pub async fn hush(&self, hushed: bool) {
         let (done, heard) = oneshot::channel();
@@ -141,6 +146,7 @@ struct Following {
     stream: Stream,
     board: Board,
     hushed: bool,
+    broken: Option<String>,
 }
 
 impl Following {
@@ -210,6 +216,7 @@ impl Following {
         self.stream = Stream::Nowhere;
         if error.kind() != io::ErrorKind::BrokenPipe {
             self.face.say(&format!("the event stream ends here, it cannot be written: {error}"));
+            self.broken = Some(error.to_string());
         }
     }
 }

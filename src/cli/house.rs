@@ -118,6 +118,11 @@ pub fn house(settings: &Settings, doors: &Doors) -> Result<House, Stop> {
     let clock = clock();
     let registry = registry(settings)?;
     let secrets = secrets(settings, &registry)?;
+    if let Mode::Record(path) | Mode::Replay(path) | Mode::Fill(path) = &doors.cassette
+        && std::fs::metadata(path).is_ok_and(|file| !file.is_file())
+    {
+        return Err(Stop::usage(format!("{} is not a regular file", path.display())));
+    }
     let cassette = Cassette::open(&doors.cassette).map_err(Stop::wrong)?;
     let cassette = if doors.timing { cassette.timed() } else { cassette };
     let store = open(settings, doors.durability)?;
@@ -156,7 +161,27 @@ pub fn open(settings: &Settings, durability: Durability) -> Result<Arc<dyn Store
 /// The store of runs to look at, `None` where no run was ever begun here.
 pub fn look(settings: &Settings) -> Result<Option<Arc<dyn Store>>, Stop> {
     let path = settings.database();
-    Ok(if path.exists() { Some(Arc::new(Sqlite::open_to_read(&path, clock())?)) } else { None })
+    Ok(if has_runs(settings)? { Some(Arc::new(Sqlite::open_to_read(&path, clock())?)) } else { None })
+}
+
+/// Whether there is a database of runs. A directory that cannot be looked into is not one without runs.
+pub fn has_runs(settings: &Settings) -> Result<bool, Stop> {
+    let path = settings.database();
+    let unreadable = |e: std::io::Error| {
+        Stop::failed(format!("{} cannot be read: {e}", settings.data.display()))
+            .hint("check the permissions of the directory, or choose another with `--data-dir DIR`")
+    };
+    match std::fs::metadata(&path) {
+        Ok(file) if file.is_file() => Ok(true),
+        Ok(_) => Err(Stop::failed(format!("{} is not a file", path.display()))),
+        Err(e) if e.kind() == ErrorKind::NotFound => match std::fs::metadata(&settings.data) {
+            Ok(dir) if dir.is_dir() => std::fs::read_dir(&settings.data).map(|_| false).map_err(unreadable),
+            Ok(_) => Err(Stop::failed(format!("{} is not a directory", settings.data.display()))),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(unreadable(e)),
+        },
+        Err(e) => Err(unreadable(e)),
+    }
 }
 
 /// Makes the directory of runs, which version control is to pass over.

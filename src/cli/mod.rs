@@ -10,6 +10,7 @@ mod completions;
 mod configure;
 mod cost;
 mod eject;
+mod events;
 mod exit;
 mod explain;
 mod face;
@@ -35,9 +36,11 @@ mod run;
 mod runs;
 mod settings;
 mod show;
+mod signal;
 mod signals;
 mod stop;
 mod texts;
+mod typed;
 mod validate;
 mod verbs;
 mod which;
@@ -97,6 +100,9 @@ fn dispatch(face: Face, common: &Common, ask: Ask, arguments: &[OsString]) -> Do
         Ask::Lint(ask) => lint::serve(&desk, &ask),
         Ask::Resume(ask) => resume::serve(&desk, &ask),
         Ask::Answer(ask) => answer::serve(&desk, &ask),
+        Ask::Pause(ask) => signal::pause(&desk, &ask),
+        Ask::Kill(ask) => signal::kill(&desk, &ask),
+        Ask::Limit(ask) => signal::limits(&desk, &ask),
         Ask::Runs(ask) => runs::serve(&desk, &ask),
         Ask::Show(ask) => show::serve(&desk, &ask),
         Ask::Cost(ask) => cost::serve(&desk, &ask),

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::args::Format;
 use super::{Desk, Stop, house, loading};
 use crate::driver::journal;
-use crate::engine::{Fact, Payload, Record, Run, Settings, load};
+use crate::engine::{Fact, INTERRUPTED, Pause, Payload, Record, Run, STATUS_RUNNING, Settings, load};
 use crate::id::{Address, RunId};
 use crate::plan::{self, Bundle};
-use crate::store::{Head, Store};
+use crate::store::{Head, Owner, Store};
 use crate::value::Value;
 use crate::view::{Board, enclosing, round_or_item};
 
@@ -18,6 +18,18 @@ pub struct Past {
     pub store: Arc<dyn Store>,
     /// Its head.
     pub head: Head,
+}
+
+/// The word for where a run stands: one that no process carries out any more does not run.
+pub fn status<'a>(store: &dyn Store, head: &'a Head) -> &'a str {
+    match head.status.as_str() {
+        STATUS_RUNNING if head.finished_at.is_none() && matches!(store.owner(&head.run), Ok(None)) => {
+            INTERRUPTED.word
+        }
+        // What older versions wrote.
+        "paused" if head.finished_at.is_none() => Pause::Auth.status().word,
+        word => word,
+    }
 }
 
 impl Past {
@@ -65,7 +77,20 @@ impl Past {
         board.run = Some(self.run().clone());
         self.head.pipeline.clone_into(&mut board.pipeline);
         self.read(|_, record| board.apply_record(&record))?;
+        if self.owner()?.is_none() {
+            board.interrupt();
+        }
         Ok(board)
+    }
+
+    /// Who carries it out at the moment.
+    pub fn owner(&self) -> Result<Option<Owner>, Stop> {
+        Ok(self.store.owner(self.run())?)
+    }
+
+    /// The word for where it stands.
+    pub fn status(&self) -> String {
+        status(self.store.as_ref(), &self.head).to_owned()
     }
 
     /// The inputs it began with.

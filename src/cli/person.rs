@@ -1,15 +1,19 @@
-//! Questions to whoever sits at the terminal, and answers given beforehand.
+//! Questions to the person at the terminal.
 
 use std::fmt::Write as _;
-use std::io::{self, BufRead, Write};
+use std::io::{self, Write};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::oneshot::Sender;
 
 use super::follow::Line;
+use super::typed::{self, Typed};
 use crate::driver::{Answered, Asker};
 use crate::engine::Question;
 use crate::id::Address;
-use crate::report::units::harmless;
+use crate::plan::AnswerType;
+use crate::report::units::{harmless, moment};
 use crate::value::Value;
 
 type Answering = Pin<Box<dyn Future<Output = Option<Answered>> + Send>>;
@@ -18,63 +22,120 @@ type Answering = Pin<Box<dyn Future<Output = Option<Answered>> + Send>>;
 pub struct Terminal {
     line: Line,
     turn: Arc<tokio::sync::Mutex<()>>,
+    typed: Arc<Mutex<Typed>>,
 }
 
 impl Terminal {
     /// Asks at the terminal; `line` draws progress there, and is told to stop meanwhile.
     pub fn new(line: Line) -> Self {
-        Self { line, turn: Arc::default() }
+        Self { line, turn: Arc::default(), typed: Arc::default() }
+    }
+}
+
+/// Draws progress again, however the question ends.
+struct Hushed(Line);
+
+impl Drop for Hushed {
+    fn drop(&mut self) {
+        self.0.unhush();
     }
 }
 
 impl Asker for Terminal {
     fn ask(&self, address: &Address, question: &Question) -> Answering {
-        let (line, turn, address, question) =
-            (self.line.clone(), self.turn.clone(), address.clone(), question.clone());
+        let (line, turn, typed) = (self.line.clone(), self.turn.clone(), self.typed.clone());
+        let (address, question) = (address.clone(), question.clone());
         Box::pin(async move {
             let _turn = turn.lock().await;
             line.hush(true).await;
+            let _hushed = Hushed(line);
             let (sender, answer) = tokio::sync::oneshot::channel();
-            // A thread of its own: reading cannot be cut short, and must not keep the process alive.
-            let asking = move || sender.send(converse(&address, &question)).is_ok();
+            // A thread of its own: reading must not keep the process alive.
+            let asking = move || {
+                let mut typed = typed.lock().unwrap_or_else(PoisonError::into_inner);
+                let answer = converse(&mut typed, &address, &question, &sender);
+                sender.send(answer).is_ok()
+            };
             let started = std::thread::Builder::new().name("question".to_owned()).spawn(asking).is_ok();
             let answer = if started { answer.await.ok().flatten() } else { None };
-            line.hush(false).await;
-            answer.map(|answer| Answered { answer, by: "terminal".to_owned() })
+            answer.map(|answer| Answered { answer, by: "terminal".to_owned(), note: None })
         })
     }
 }
 
-/// Puts the question until there is an answer that fits; `None` at the end of input.
-fn converse(address: &Address, question: &Question) -> Option<Value> {
+/// Puts the question until there is an answer that fits; `None` at the end of input, or if nobody waits for the answer
+/// any more.
+fn converse(
+    typed: &mut Typed,
+    address: &Address,
+    question: &Question,
+    waiting: &Sender<Option<Value>>,
+) -> Option<Value> {
     let mut err = io::stderr();
-    let mut text = format!("\n? {address}: {}\n", harmless(&question.text));
-    for (n, choice) in question.choices.iter().enumerate() {
-        let _ = writeln!(text, "  {}  {}", n + 1, shown(choice));
-    }
-    writeln!(err, "{}", text.trim_end()).ok()?;
-    loop {
-        let default =
-            question.default.as_ref().map(|value| format!(" [{}]", shown(value))).unwrap_or_default();
-        write!(err, "answer{default}: ").and_then(|()| err.flush()).ok()?;
-        let mut line = String::new();
-        if io::stdin().lock().read_line(&mut line).ok()? == 0 {
-            return None;
+    let early = typed.early();
+    writeln!(err, "{}", shown_question(address, question).trim_end()).ok()?;
+    if !early.is_empty() {
+        writeln!(err, "typed before the question was shown, and not taken as its answer:").ok()?;
+        for line in early.iter().take(10) {
+            writeln!(err, "  {}", harmless(line)).ok()?;
         }
-        match read(question, line.trim()) {
+    }
+    let prompt = prompt(question);
+    loop {
+        write!(err, "{prompt}").and_then(|()| err.flush()).ok()?;
+        let text = match typed.line(|| !waiting.is_closed()) {
+            typed::Line::Text(text) => text,
+            typed::Line::End => return None,
+            typed::Line::Withdrawn => {
+                writeln!(err, "\nnot needed any more").ok()?;
+                return None;
+            }
+        };
+        match read(question, text.trim()) {
             Ok(answer) => return Some(answer),
             Err(complaint) => writeln!(err, "{complaint}").ok()?,
         }
     }
 }
 
-/// The answer that `text` gives: one of the choices by its text or number, or else JSON, or else the text itself.
+fn prompt(question: &Question) -> String {
+    let default = question.default.as_ref().map(|value| format!(" [{}]", shown(value)));
+    format!("answer{}: ", default.unwrap_or_default())
+}
+
+/// The question with everything that its answer is bound to.
+pub fn shown_question(address: &Address, question: &Question) -> String {
+    let mut text = format!("\n? {address}: {}\n", harmless(&question.text));
+    for (what, value) in [("", &question.show), ("bound to ", &question.binds)] {
+        if let Some(value) = value {
+            for line in shown(value).lines() {
+                let _ = writeln!(text, "  | {what}{}", harmless(line));
+            }
+        }
+    }
+    for (n, choice) in question.choices.iter().enumerate() {
+        let _ = writeln!(text, "  {}  {}", n + 1, harmless(&shown(choice)));
+    }
+    if let Some(until) = question.until {
+        let then = question.at_deadline.as_ref().or(question.default.as_ref());
+        let then =
+            then.map_or_else(|| "the step fails".to_owned(), |then| format!("`{}` is taken", shown(then)));
+        let _ = writeln!(text, "  without an answer by {}, {}", moment(until), harmless(&then));
+    }
+    text
+}
+
+/// The answer that `text` gives: one of the choices by its text or number; else the text itself, or the JSON that it is
+/// where the question wants JSON.
 pub fn read(question: &Question, text: &str) -> Result<Value, String> {
     if text.is_empty() {
         return question.default.clone().ok_or_else(|| "an answer is needed".to_owned());
     }
     if question.choices.is_empty() {
-        return Ok(serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())));
+        return match question.answer {
+            AnswerType::Text => Ok(Value::String(text.to_owned())),
+            AnswerType::Json => serde_json::from_str(text).map_err(|e| format!("this is not JSON: {e}")),
+        };
     }
     let same = |choice: &&Value| [shown(choice), choice.to_string()].iter().any(|word| word == text);
     let by_number = || text.parse::<usize>().ok()?.checked_sub(1).and_then(|n| question.choices.get(n));
@@ -85,34 +146,10 @@ pub fn read(question: &Question, text: &str) -> Result<Value, String> {
 }
 
 fn shown(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// Gives an answer that was given beforehand, however often its question is put, and leaves every other question to
-/// somebody else.
-pub struct Beforehand {
-    address: Address,
-    answer: Value,
-    next: Option<Arc<dyn Asker>>,
-}
-
-impl Beforehand {
-    /// Answers the question at `address` with `answer`, all others by `next`.
-    pub fn new(address: Address, answer: Value, next: Option<Arc<dyn Asker>>) -> Self {
-        Self { address, answer, next }
-    }
-}
-
-impl Asker for Beforehand {
-    fn ask(&self, address: &Address, question: &Question) -> Answering {
-        if *address == self.address {
-            let answered = Answered { answer: self.answer.clone(), by: "atoll answer".to_owned() };
-            return Box::pin(async { Some(answered) });
-        }
-        match &self.next {
-            Some(next) => next.ask(address, question),
-            None => Box::pin(async { None }),
-        }
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Object(_) => serde_json::to_string_pretty(value).unwrap_or_default(),
+        other => other.to_string(),
     }
 }
 
@@ -134,8 +171,12 @@ mod tests {
         assert!(read(&question, "maybe").unwrap_err().contains("yes, no, 3"));
         question.choices.clear();
         question.default = None;
+        for text in ["{\"a\": 1}", "free text", "123", "true", "null", "\"quoted\""] {
+            assert_eq!(read(&question, text), Ok(json!(text)), "free text stays text");
+        }
+        question.answer = AnswerType::Json;
         assert_eq!(read(&question, "{\"a\": 1}"), Ok(json!({"a": 1})));
-        assert_eq!(read(&question, "free text"), Ok(json!("free text")));
+        assert!(read(&question, "free text").unwrap_err().contains("not JSON"));
         assert!(read(&question, "").is_err());
     }
 }

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use super::past::Past;
 use super::run::{Showing, carry_out, chance};
 use super::{Desk, Done, Files, loading};
-use crate::driver::{Begin, House, Job, Taken};
+use crate::driver::{Answered, Begin, House, Job, Taken};
 use crate::engine::Fact;
 use crate::id::{Address, RunId};
 use crate::plan::{Given, InputKind, check_inputs};
@@ -28,7 +28,8 @@ pub fn over(
     };
     let taken = outcomes(past)?;
     let run = RunId::at(house.clock.now(), u128::from(chance()) << 64 | u128::from(chance()));
-    let known: usize = taken.values().map(std::collections::VecDeque::len).sum();
+    let outputs: usize = taken.outputs.values().map(std::collections::VecDeque::len).sum();
+    let known = outputs + taken.answers.len();
     desk.face.say(&format!("run {run} takes over what it can use of {known} outcomes of run {}", past.run()));
     let job = Job { run, plan: pipeline.plan, begin: Begin::Over { inputs, seed: chance(), taken } };
     carry_out(desk, house, job, showing)
@@ -48,18 +49,26 @@ fn again(recorded: &Value, declared: &IndexMap<String, crate::plan::Input>) -> I
         .collect()
 }
 
-/// Outputs of leaf steps by content key, in the order of the journal.
+/// Outputs of leaf steps by content key, in the order of the journal, and answers of people by their question.
 fn outcomes(past: &Past) -> Result<Taken, super::Stop> {
     let mut keys: HashMap<(Address, u32), Digest> = HashMap::new();
-    let mut taken = Taken::new();
+    let mut taken = Taken::default();
+    let from = past.run().to_string();
     past.read(|_, record| match record.fact {
         Fact::Started { key: Some(key), .. } => {
             keys.insert((record.address, record.attempt), key);
         }
         Fact::Succeeded { output, .. } => {
             if let Some(key) = keys.remove(&(record.address, record.attempt)) {
-                taken.entry(key).or_default().push_back(output);
+                taken.outputs.entry(key).or_default().push_back(output);
             }
+        }
+        // The question covers all that a person saw, its step included. A default is taken anew.
+        Fact::Answered { answer, by, question: Some(question), note }
+            if by != "default" && by != "deadline" =>
+        {
+            let note = note.unwrap_or_else(|| format!("answered in run {from}"));
+            taken.answers.insert(question, Answered { answer, by, note: Some(note) });
         }
         _ => {}
     })?;

@@ -3,13 +3,14 @@
 use clap::Args;
 use indexmap::IndexMap;
 
+use super::events::stream;
 use super::past::Past;
-use super::run::{Carry, Showing, carry_out, keep, stream};
+use super::run::{Carry, Showing, carry_out, keep};
 use super::{Desk, Done, Exit, Files, Stop, Texts};
-use super::{leftovers, loading, replan};
+use super::{house, leftovers, loading, replan, signal};
 use crate::driver::{Begin, House, Job};
-use crate::id::Address;
 use crate::plan::{self, Given, Input, InputKind, Plan, check_inputs};
+use crate::store::{Settled, Signal};
 use crate::value::Value;
 
 /// `atoll resume`.
@@ -31,9 +32,9 @@ pub fn serve(desk: &Desk, ask: &Ask) -> Done {
     go_on(desk, &ask.run, ask.replan, &ask.carry, None)
 }
 
-/// Goes on with the run whose id begins with `name`, with an answer where one is given.
-pub fn go_on(desk: &Desk, name: &str, replan: bool, carry: &Carry, answer: Option<(Address, Value)>) -> Done {
-    if !desk.settings.database().exists() {
+/// Continues the run whose id begins with `name`, with an answer where one is given.
+pub fn go_on(desk: &Desk, name: &str, replan: bool, carry: &Carry, answer: Option<Signal>) -> Done {
+    if !house::has_runs(&desk.settings)? {
         return Past::find(desk, name).map(|_| Exit::REACHED);
     }
     let stream = stream(carry)?;
@@ -50,7 +51,7 @@ pub fn go_on(desk: &Desk, name: &str, replan: bool, carry: &Carry, answer: Optio
     if replan {
         let pipeline = loading::settle(desk, fresh, carry.format)?;
         keep(&house, &pipeline.bundle)?;
-        return replan::over(desk, &house, &past, pipeline, Showing { carry, stream, answer });
+        return replan::over(desk, &house, &past, pipeline, Showing { carry, stream });
     }
     if open {
         drift.extend(inputs_that_changed(desk, &pipeline.plan, &past.inputs()?));
@@ -58,7 +59,21 @@ pub fn go_on(desk: &Desk, name: &str, replan: bool, carry: &Carry, answer: Optio
             return Err(refusal(&past, &drift));
         }
     }
-    resume(desk, &house, &past, pipeline.plan, Showing { carry, stream, answer })
+    let Some(answer) = answer else {
+        return resume(desk, &house, &past, pipeline.plan, Showing { carry, stream });
+    };
+    let id = house.store.signal(&answer)?;
+    let resumed = resume(desk, &house, &past, pipeline.plan, Showing { carry, stream });
+    match resumed {
+        // Another process has taken the run meanwhile, and takes the answer as well.
+        Err(stop) if stop.exit == Exit::HELD => {
+            signal::wait(desk, house.store.as_ref(), past.run(), id, "answered")
+        }
+        resumed => match house.store.settlement(id)? {
+            Some(Settled::Refused(why)) => Err(Stop::usage(format!("the answer was refused: {why}"))),
+            _ => resumed,
+        },
+    }
 }
 
 fn resume(desk: &Desk, house: &House, past: &Past, plan: std::sync::Arc<Plan>, showing: Showing<'_>) -> Done {

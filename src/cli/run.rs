@@ -1,10 +1,7 @@
 //! `atoll run PIPELINE`: begins a run and carries it out.
-#![expect(clippy::disallowed_methods, reason = "the door to the file that events are written to")]
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
-use std::io::BufWriter;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,17 +9,18 @@ use clap::{Args, ValueEnum};
 use tokio::sync::mpsc;
 
 use super::args::Format;
+use super::events::stream;
 use super::follow::{Follower, Stream};
 use super::given::{self, Given};
 use super::house::{self, Doors};
-use super::person::{Beforehand, Terminal};
+use super::person::Terminal;
 use super::{Desk, Done, Exit, Files, Stop, loading, signals};
 use crate::clients::llm::Mode;
 use crate::clock::parse_span;
 use crate::diag::nearest;
 use crate::driver::{Asker, Begin, House, Job, Outcome, Wires, drive};
 use crate::engine::Standing;
-use crate::id::{Address, RunId};
+use crate::id::RunId;
 use crate::plan::{Bundle, Limit, check_inputs};
 use crate::report::outcome::{Ending, outputs_text};
 use crate::store::Durability;
@@ -137,7 +135,8 @@ impl Means {
     }
 }
 
-fn limit(text: &str) -> Result<(String, f64), String> {
+/// A limit of a unit: `usd=10`.
+pub fn limit(text: &str) -> Result<(String, f64), String> {
     let wrong = || "a limit is UNIT=N, e.g. usd=10, tokens=200000, calls=50 or wall=2h".to_owned();
     let (unit, n) = text.split_once('=').ok_or_else(wrong)?;
     if !Limit::UNITS.contains(&unit) {
@@ -169,7 +168,7 @@ pub fn serve(desk: &Desk, ask: &Ask, arguments: &[OsString]) -> Done {
     let stream = stream(&carry)?;
     let house = carry.means.house(&desk)?;
     let job = fresh(&house, &pipeline, inputs)?;
-    carry_out(&desk, &house, job, Showing { carry: &carry, stream, answer: None })
+    carry_out(&desk, &house, job, Showing { carry: &carry, stream })
 }
 
 /// A run of `pipeline` that is about to begin; what its plan was made from is kept.
@@ -191,52 +190,49 @@ pub fn chance() -> u64 {
     RandomState::new().hash_one(0)
 }
 
-/// Where events go.
-pub fn stream(carry: &Carry) -> Result<Stream, Stop> {
-    match &carry.means.events {
-        None => Ok(Stream::Nowhere),
-        Some(path) if path.as_os_str() == "-" => match carry.format {
-            Format::Text => Ok(Stream::Out),
-            Format::Json => Err(Stop::usage("`--events -` and the result both want standard output")
-                .hint("write the events to a file: `--events FILE`")),
-        },
-        Some(path) => File::create(path)
-            .map(|file| Stream::File(BufWriter::new(file)))
-            .map_err(|e| Stop::usage(format!("--events {}: {e}", path.display()))),
-    }
-}
-
 /// How a run is shown, and what is answered without asking.
 pub struct Showing<'a> {
     /// The options.
     pub carry: &'a Carry,
     /// Where events go.
     pub stream: Stream,
-    /// An answer that was given beforehand.
-    pub answer: Option<(Address, Value)>,
 }
 
 /// Carries a run out to its end or pause, shows it, and says with which code to end.
 pub fn carry_out(desk: &Desk, house: &House, job: Job, showing: Showing<'_>) -> Done {
     let format = showing.carry.format;
     let to_stdout = matches!(showing.stream, Stream::Out);
-    let (board, outcome) = conduct(desk, house, job, showing)?;
-    show(desk, house, format, to_stdout, (&board, &outcome))
+    let events = showing.carry.means.events.clone();
+    let (board, outcome, broken) = conduct(desk, house, job, showing)?;
+    let exit = show(desk, house, format, to_stdout, (&board, &outcome))?;
+    whole(exit, events, broken)
+}
+
+/// Refuses success where the events could not be written.
+pub fn whole(exit: Exit, events: Option<PathBuf>, broken: Option<String>) -> Done {
+    match (events, broken) {
+        (Some(path), Some(why)) if exit == Exit::REACHED => {
+            Err(Stop::failed(format!("not all events could be written to {}: {why}", path.display()))
+                .hint("the run itself is recorded: `atoll log last --format json` prints its events"))
+        }
+        _ => Ok(exit),
+    }
 }
 
 /// Carries a run out to its end or pause, with its progress shown.
-pub fn conduct(desk: &Desk, house: &House, job: Job, showing: Showing<'_>) -> Result<(Board, Outcome), Stop> {
-    let Showing { carry, stream, answer } = showing;
+pub fn conduct(
+    desk: &Desk,
+    house: &House,
+    job: Job,
+    showing: Showing<'_>,
+) -> Result<(Board, Outcome, Option<String>), Stop> {
+    let Showing { carry, stream } = showing;
     let follower = Follower::start(desk.face, house.clock.clone(), stream)?;
     let person = (desk.face.person && !carry.means.no_input)
         .then(|| Arc::new(Terminal::new(follower.line())) as Arc<dyn Asker>);
-    let asker = match answer {
-        Some((address, answer)) => Some(Arc::new(Beforehand::new(address, answer, person)) as Arc<dyn Asker>),
-        None => person,
-    };
-    let outcome = block_on(house, job, asker, &follower);
-    let board = follower.end()?;
-    Ok((board, outcome?))
+    let outcome = block_on(house, job, person, &follower);
+    let (board, broken) = follower.end()?;
+    Ok((board, outcome?, broken))
 }
 
 fn block_on(

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::{Map, json};
 
 use super::args::Format;
+use super::past::status;
 use super::{Desk, Done, Exit, house};
 use crate::report::units::{moment, number, rfc3339, span, sums};
 use crate::store::Head;
@@ -27,17 +28,22 @@ pub struct Ask {
 
 /// Lists runs.
 pub fn serve(desk: &Desk, ask: &Ask) -> Done {
-    let heads = match house::look(&desk.settings)? {
-        Some(store) => store.heads(ask.limit, ask.pipeline.as_deref())?,
-        None => Vec::new(),
-    };
+    let mut heads = Vec::new();
+    if let Some(store) = house::look(&desk.settings)? {
+        heads = store.heads(ask.limit, ask.pipeline.as_deref())?;
+        for head in &mut heads {
+            head.status = status(store.as_ref(), head).to_owned();
+        }
+    }
     match ask.format {
         Format::Json => {
             let runs: Vec<Value> = heads.iter().map(object).collect();
             desk.face.print_json(&json!({"version": 1, "runs": runs}))?;
         }
         Format::Text if heads.is_empty() => {
-            desk.face.say(&format!("no runs in {}", desk.settings.data.display()));
+            let data = desk.settings.data.display();
+            let missing = if desk.settings.data.exists() { "" } else { " (there is no such directory)" };
+            desk.face.say(&format!("no runs in {data}{missing}"));
         }
         Format::Text => desk.face.print(&table(&heads))?,
     }

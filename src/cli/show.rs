@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::args::Format;
 use super::past::Past;
-use super::{Desk, Done, Exit, Stop, house};
+use super::{Desk, Done, Exit, Stop, house, person};
 use crate::diag::nearest;
 use crate::engine::{Fact, Record};
 use crate::id::Address;
@@ -163,6 +163,11 @@ fn text(
             if record.attempt > 0 { format!(" (attempt {})", record.attempt) } else { String::new() };
         let _ =
             writeln!(text, "{seq:>6}  {}  {}{attempt}", paint.faint(moment(record.at)), record.fact.word());
+    }
+    if let Some(question) = view.and_then(|view| view.question.as_ref()) {
+        let digest = question.digest.map(|digest| format!(" (digest {})", digest.short()));
+        let _ = write!(text, "\n{}{}\n", paint.strong("question"), digest.unwrap_or_default());
+        let _ = writeln!(text, "{}", person::shown_question(address, question).trim());
     }
     if let (Some(failure), true) = (last_failure(records), view.is_none_or(|view| view.state != State::Done))
     {

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use super::Stop;
 use crate::driver::Command;
 
-/// Listens for Ctrl-C and termination for as long as the returned task lives; `told` hears what to tell people.
+/// Listens for Ctrl-C, termination and the end of the terminal for as long as the returned task lives; `told` hears what to tell people.
 /// Needs a runtime.
 pub fn listen(
     commands: mpsc::Sender<Command>,
@@ -15,12 +15,14 @@ pub fn listen(
     let failed = |e: std::io::Error| Stop::failed(format!("signals cannot be listened for: {e}"));
     let mut interrupts = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminations = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut hangups = signal(SignalKind::hangup()).map_err(failed)?;
     Ok(tokio::spawn(async move {
         let mut asked = false;
         loop {
             tokio::select! {
                 Some(()) = interrupts.recv() => {}
                 Some(()) = terminations.recv() => {}
+                Some(()) = hangups.recv() => {}
                 else => return,
             }
             let command = if asked {

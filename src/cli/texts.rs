@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use include_dir::{Dir, include_dir};
 
 use super::Settings;
+use super::files::regular;
 use crate::plan::{Found, Layer, Sources, Unreadable};
 
 static EMBEDDED: [(&str, Dir<'static>); 3] = [
@@ -50,12 +51,18 @@ impl Texts {
 
     fn file(&self, path: &Path, layer: Layer) -> Result<Option<Found>, Unreadable> {
         let name = path.strip_prefix(&self.project).unwrap_or(path).display().to_string();
-        match std::fs::read_to_string(path) {
+        let missing = |error: &io::Error| {
+            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        };
+        if std::fs::metadata(path).as_ref().is_err_and(missing) {
+            return Ok(None);
+        }
+        let text = regular(path).and_then(|bytes| {
+            String::from_utf8(bytes).map_err(|e| format!("it is no UTF-8 text ({})", e.utf8_error()))
+        });
+        match text {
             Ok(text) => Ok(Some(Found { layer, name, text: text.into() })),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                Ok(None)
-            }
-            Err(error) => Err(Unreadable { name, reason: error.to_string() }),
+            Err(reason) => Err(Unreadable { name, reason }),
         }
     }
 }

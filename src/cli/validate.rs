@@ -5,10 +5,11 @@ use std::ffi::OsString;
 use clap::{Args, ValueEnum};
 
 use super::args::Format;
+use super::events::stream;
 use super::follow::Stream;
 use super::given::{self, Given};
 use super::past::Past;
-use super::run::{Carry, Means, Showing, conduct, fresh, stream, tell};
+use super::run::{Carry, Means, Showing, conduct, fresh, tell, whole};
 use super::{Desk, Done, Exit, Files, Stop, house, loading};
 use crate::diag::{Diagnostic, Sources};
 use crate::id::Address;
@@ -72,8 +73,8 @@ pub fn serve(desk: &Desk, _ask: &Ask, arguments: &[OsString]) -> Done {
     let to_stdout = matches!(stream, Stream::Out);
     let house = carry.means.house(&desk)?;
     let job = fresh(&house, &pipeline, inputs)?;
-    let showing = Showing { carry: &carry, stream, answer: None };
-    let (board, outcome) = conduct(&desk, &house, job, showing)?;
+    let showing = Showing { carry: &carry, stream };
+    let (board, outcome, broken) = conduct(&desk, &house, job, showing)?;
 
     let exit = Exit::of_standing(&outcome.standing);
     let outputs = Some(&*outcome.outputs);
@@ -82,7 +83,7 @@ pub fn serve(desk: &Desk, _ask: &Ask, arguments: &[OsString]) -> Done {
         report(&desk, format, &ending)?;
     }
     tell(&desk, &ending);
-    Ok(exit)
+    whole(exit, carry.means.events.clone(), broken)
 }
 
 /// Says what is wrong with the inputs, before any run begins.
@@ -124,7 +125,7 @@ fn report(desk: &Desk, format: Form, ending: &Ending<'_>) -> Result<(), Stop> {
     let board = ending.board;
     let waits = match &board.status {
         Status::Paused { message, .. } => Some(message.clone()),
-        Status::Unborn | Status::Running | Status::Finished { .. } => None,
+        Status::Unborn | Status::Running | Status::Interrupted | Status::Finished { .. } => None,
     };
     let found = match ending.outputs.map(read) {
         Some(Err(error)) if finished(board) && board.status.word() != "failed" => return Err(error),

@@ -72,8 +72,14 @@ pub enum Begin {
     Resume,
 }
 
-/// Outputs on record, by content key, in the order in which they were made.
-pub type Taken = HashMap<Digest, VecDeque<Payload>>;
+/// What another run has on record.
+#[derive(Clone, Debug, Default)]
+pub struct Taken {
+    /// Outputs, by content key, in the order in which they were made.
+    pub outputs: HashMap<Digest, VecDeque<Payload>>,
+    /// Answers, by the digest of the question.
+    pub answers: HashMap<Digest, Answered>,
+}
 
 /// The only way back in.
 #[derive(Clone, Debug)]
@@ -90,6 +96,15 @@ pub enum Command {
         answer: Value,
         /// By whom.
         by: String,
+        /// A remark of who answered.
+        note: Option<String>,
+    },
+    /// Caps on spending, in place of the earlier ones.
+    Limit {
+        /// The caps, by unit.
+        caps: IndexMap<String, f64>,
+        /// By whom.
+        by: String,
     },
 }
 
@@ -103,6 +118,8 @@ pub struct Answered {
     pub answer: Value,
     /// By whom, as the journal keeps it.
     pub by: String,
+    /// A remark.
+    pub note: Option<String>,
 }
 
 /// Somebody who can be asked.

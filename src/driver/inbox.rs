@@ -5,6 +5,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::engine::Report;
 use crate::id::Address;
 use crate::meter::Meter;
+use crate::store::Signal;
 use crate::verb::{CursorSink, Failure, Funds, Lease};
 
 /// What comes in from attempts.
@@ -15,6 +16,10 @@ pub(super) enum Message {
     Leased { address: Address, attempt: u32, lease: Box<dyn Lease> },
     /// More is to be set aside, or refused, before `told` is answered.
     Claim { report: Report, told: oneshot::Sender<Result<(), Failure>> },
+    /// What came of a question that was put to a person here.
+    Answer(Report),
+    /// Another process left a command.
+    Signal(Signal),
     /// A cursor is to be on disk before `saved` is answered.
     Cursor { report: Report, saved: oneshot::Sender<()> },
 }

@@ -1,19 +1,23 @@
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::asks::Asks;
 use super::attempt::Surroundings;
 use super::inbox::{Inbox, Message};
 use super::leases::Leases;
+use super::signals::{self, Pending};
 use super::{Begin, Command, DriveError, Event, House, Job, Outcome, Taken, Wires, journal};
 use crate::clock::Millis;
-use crate::engine::{Attempt, Bounds, Order, Pause, Question, Report, Run, Settings, Standing, Turn};
+use crate::engine::{
+    Attempt, Bounds, Order, Pause, Payload, Report, Run, STATUS_RUNNING, Settings, Standing, Turn,
+};
 use crate::id::Address;
 use crate::meter::Meter;
-use crate::store::{Append, Head, StoreError};
+use crate::store::{Append, Head, Signal, StoreError};
 use crate::value::{Digest, Value};
 use crate::verb::Failure;
 
@@ -36,8 +40,9 @@ pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, Dri
     let (run, seq, head) = begin(house, &job, &*wires.events)?;
     let taken = match job.begin {
         Begin::Over { taken, .. } => taken,
-        Begin::Fresh { .. } | Begin::Resume => Taken::new(),
+        Begin::Fresh { .. } | Begin::Resume => Taken::default(),
     };
+    let asks = Asks::new(wires.ask, taken.answers, surroundings.outbox.clone());
     let mut driver = Driver {
         surroundings,
         run,
@@ -47,11 +52,17 @@ pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, Dri
         saved: Vec::new(),
         claims: Vec::new(),
         keys: Vec::new(),
-        ask: wires.ask,
-        taken,
+        taken: taken.outputs,
         outstanding: 0,
+        asks,
+        signals: Vec::new(),
     };
+    let seen = driver.resume()?;
+    let outbox = driver.surroundings.outbox.clone();
+    let watch = signals::watch((house.store.clone(), house.clock.clone()), job.run.clone(), outbox, seen);
     let outcome = driver.go(inbox, wires.commands).await;
+    watch.abort();
+    driver.asks.end();
     driver.surroundings.cancel.cancel();
     driver.leases.release_all().await;
     for resource in house.catalog.resources() {
@@ -73,6 +84,9 @@ fn begin(house: &House, job: &Job, hear: &dyn Fn(Vec<Event>)) -> Result<(Run, u6
         Begin::Fresh { inputs, seed } | Begin::Over { inputs, seed, .. } => {
             let head = first_head(job, now);
             run.begin(now, inputs.clone(), *seed)?;
+            if let Some(report) = limits(house) {
+                run.report(now, report)?;
+            }
             Ok((run, 0, head))
         }
         Begin::Resume => {
@@ -87,12 +101,15 @@ fn begin(house: &House, job: &Job, hear: &dyn Fn(Vec<Event>)) -> Result<(Run, u6
             if seq == 0 {
                 return Err(DriveError::Journal { seq, message: "the run has no journal".to_owned() });
             }
-            if !matches!(run.standing(), Standing::Finished { .. }) {
-                run.resume(now)?;
-            }
             Ok((run, seq, head))
         }
     }
+}
+
+/// Caps that the command line sets are recorded: a later resume keeps them.
+fn limits(house: &House) -> Option<Report> {
+    let caps = house.caps.clone();
+    (!caps.is_empty()).then(|| Report::Limits { caps, by: "command line".to_owned() })
 }
 
 fn first_head(job: &Job, now: Millis) -> Head {
@@ -100,7 +117,7 @@ fn first_head(job: &Job, now: Millis) -> Head {
         run: job.run.clone(),
         pipeline: job.plan.name.clone(),
         plan: job.plan.digest,
-        status: "running".to_owned(),
+        status: STATUS_RUNNING.to_owned(),
         code: None,
         started_at: now,
         finished_at: None,
@@ -123,11 +140,14 @@ struct Driver {
     /// Who is to be told what became of a claim.
     claims: Vec<(Address, u32, Told)>,
     keys: Vec<(Address, u32, Digest)>,
-    ask: Option<Arc<dyn super::Asker>>,
     /// Outcomes of another run that this one takes over, by content key, in the order of its journal.
-    taken: Taken,
-    /// Orders whose report has not come in.
+    taken: HashMap<Digest, VecDeque<Payload>>,
+    /// Orders whose report has not come in, other than questions.
     outstanding: usize,
+    /// Questions that are being put to a person here.
+    asks: Asks,
+    /// Commands of other processes that were looked at in this turn.
+    signals: Vec<Pending>,
 }
 
 impl Driver {
@@ -149,7 +169,7 @@ impl Driver {
                 continue;
             }
             let pause = wake.map(|at| Duration::from_millis(at.saturating_sub(self.now())));
-            if self.outstanding == 0 && pause.is_none() {
+            if self.outstanding == 0 && !self.asks.is_open() && pause.is_none() {
                 return Err(DriveError::Stuck(self.run.waiting_at()));
             }
             tokio::select! {
@@ -176,7 +196,7 @@ impl Driver {
     fn outcome(&self) -> Option<Outcome> {
         let standing = self.run.standing();
         let outputs = match standing {
-            Standing::Paused { .. } if self.run.running() == 0 => Arc::new(self.run.outputs_so_far()),
+            Standing::Paused { .. } if !self.run.is_busy() => Arc::new(self.run.outputs_so_far()),
             Standing::Going | Standing::Paused { .. } => return None,
             Standing::Finished { outputs, .. } => outputs.clone(),
         };
@@ -186,14 +206,22 @@ impl Driver {
     /// Puts a turn on disk, then tells everybody, then hands over its orders.
     async fn commit(&mut self, turn: Turn) -> Result<Vec<Order>, DriveError> {
         let store = self.surroundings.house.store.clone();
-        if !turn.records.is_empty() {
+        let last = self.seq;
+        let settled = self.signals.drain(..).map(|signal| signal.settled(last, &turn.records)).collect();
+        self.asks.withdraw(&turn.records);
+        if turn.records.is_empty() {
+            let settled: Vec<_> = settled;
+            if !settled.is_empty() {
+                store.append(&self.surroundings.run, Append { settled, ..Append::default() }).await?;
+            }
+        } else {
             for (_, bytes) in &turn.blobs {
                 store.put(bytes)?;
             }
             let rows = turn.records.iter().map(journal::row).collect::<Result<_, _>>()?;
             let begins = self.seq == 0;
             let head = self.new_head().or_else(|| begins.then(|| self.head.clone()));
-            store.append(&self.surroundings.run, Append { rows, head, begins }).await?;
+            store.append(&self.surroundings.run, Append { rows, head, begins, settled }).await?;
             let run = &self.surroundings.run;
             let facts = (self.seq + 1..).zip(turn.records);
             let facts =
@@ -220,12 +248,12 @@ impl Driver {
         head.spent = self.run.spent().clone();
         match self.run.standing() {
             Standing::Going => {
-                "running".clone_into(&mut head.status);
+                STATUS_RUNNING.clone_into(&mut head.status);
                 (head.finished_at, head.code) = (None, None);
             }
             Standing::Paused { pause, .. } => {
-                word(*pause).clone_into(&mut head.status);
-                head.code = Some(code(*pause));
+                pause.status().word.clone_into(&mut head.status);
+                head.code = Some(pause.status().code);
             }
             Standing::Finished { status, code, outputs } => {
                 head.status.clone_from(status);
@@ -241,8 +269,8 @@ impl Driver {
     /// Carries out orders; `true` where reports are in already.
     fn carry_out(&mut self, orders: Vec<Order>) -> bool {
         let mut reported = false;
-        self.outstanding += orders.len();
         for order in orders {
+            self.outstanding += usize::from(!matches!(order, Order::Ask { .. }));
             match order {
                 Order::Run(attempt) => {
                     if let Some(value) = self.known(&attempt) {
@@ -261,7 +289,7 @@ impl Driver {
                 }
                 Order::Acquire(attempt) => self.surroundings.acquire(attempt),
                 Order::Release(address) => self.leases.release(address, &self.surroundings.outbox),
-                Order::Ask { address, question } => self.ask(address, question),
+                Order::Ask { address, question } => reported |= self.asks.put(address, &question),
             }
         }
         reported
@@ -287,36 +315,60 @@ impl Driver {
         cached
     }
 
-    fn ask(&self, address: Address, question: Box<Question>) {
-        let outbox = self.surroundings.outbox.clone();
-        if let Some(asker) = &self.ask {
-            let answering = asker.ask(&address, &question);
-            tokio::spawn(async move {
-                let report = match answering.await {
-                    Some(super::Answered { answer, by }) => Report::Answered { address, answer, by },
-                    None => nobody(address, &question),
-                };
-                outbox.send(Message::Report(report)).ok();
-            });
-        } else {
-            self.surroundings.send(nobody(address, &question));
+    /// Resumes a run that was read from its journal, with the commands that were left for it; the number of the last.
+    fn resume(&mut self) -> Result<u64, DriveError> {
+        if self.seq == 0 {
+            return Ok(0);
         }
+        let store = self.surroundings.house.store.clone();
+        let queued = store.signals(&self.surroundings.run, 0)?;
+        let finished = matches!(self.run.standing(), Standing::Finished { .. });
+        let mut reports = Vec::new();
+        let mut answered: HashSet<&Address> = HashSet::new();
+        for signal in &queued {
+            let command = match signals::command(&self.run, &self.surroundings.run, signal) {
+                Ok(Command::Answer { .. }) if !finished && !answered.insert(&signal.address) => {
+                    Err("this question was answered in the meantime".to_owned())
+                }
+                _ if finished => Err("the run has ended".to_owned()),
+                Ok(Command::Cancel | Command::Kill) => Err("no process carried the run out then".to_owned()),
+                Ok(command) => Ok(command),
+                Err(why) => Err(why),
+            };
+            self.signals.push(Pending::new(signal, command.as_ref().err().cloned()));
+            reports.extend(command.ok().and_then(report_of));
+        }
+        reports.extend(limits(&self.surroundings.house));
+        if !finished {
+            self.run.resume_with(self.now(), reports)?;
+        }
+        Ok(queued.last().map_or(0, |signal| signal.id))
+    }
+
+    fn obey(&mut self, signal: &Signal) -> Result<(), DriveError> {
+        let command = signals::command(&self.run, &self.surroundings.run, signal);
+        self.signals.push(Pending::new(signal, command.as_ref().err().cloned()));
+        command.map_or(Ok(()), |command| self.command(command))
     }
 
     fn command(&mut self, command: Command) -> Result<(), DriveError> {
-        let now = self.now();
-        let report = match command {
+        let pause = match &command {
             Command::Cancel => {
                 self.surroundings.stopping.cancel();
-                Report::Pause { pause: Pause::Cancelled, message: "stopped on request".to_owned() }
+                Some("stopped on request")
             }
             Command::Kill => {
                 self.surroundings.cancel.cancel();
-                Report::Pause { pause: Pause::Cancelled, message: "killed on request".to_owned() }
+                Some("killed on request")
             }
-            Command::Answer { address, answer, by } => Report::Answered { address, answer, by },
+            _ => None,
         };
-        Ok(self.run.report(now, report)?)
+        let pause =
+            pause.map(|message| Report::Pause { pause: Pause::Cancelled, message: message.to_owned() });
+        match pause.or_else(|| report_of(command)) {
+            Some(report) => Ok(self.run.report(self.now(), report)?),
+            None => Ok(()),
+        }
     }
 
     /// Lets others go first, and takes in what they report, as long as more comes: what is taken in together shares a
@@ -341,7 +393,8 @@ impl Driver {
 
     fn take(&mut self, message: Message) -> Result<(), DriveError> {
         let now = self.now();
-        if !matches!(message, Message::Cursor { .. } | Message::Claim { .. }) {
+        let answers_order = matches!(message, Message::Report(_) | Message::Leased { .. });
+        if answers_order {
             self.outstanding = self.outstanding.saturating_sub(1);
         }
         let report = match message {
@@ -353,6 +406,11 @@ impl Driver {
                 let held = lease.held();
                 self.leases.hold(address.clone(), lease);
                 Report::Acquired { address, attempt, result: Ok(held) }
+            }
+            Message::Signal(signal) => return self.obey(&signal),
+            Message::Answer(report) => {
+                self.asks.ended(&report);
+                report
             }
             Message::Claim { report, told } => {
                 if let Report::Claim { address, attempt, .. } = &report {
@@ -389,34 +447,11 @@ async fn rest(house: &House, pause: Option<Duration>) {
     }
 }
 
-/// What comes of a question when nobody is there: its default, or a pause.
-fn nobody(address: Address, question: &Question) -> Report {
-    match question.default.clone() {
-        Some(answer) => Report::Answered { address, answer, by: "default".to_owned() },
-        None => {
-            Report::Pause { pause: Pause::Waiting, message: format!("`{address}` asks: {}", question.text) }
-        }
-    }
-}
-
-/// The status of a run that pauses.
-fn word(pause: Pause) -> &'static str {
-    match pause {
-        Pause::Barrier => "barrier",
-        Pause::Cancelled => "cancelled",
-        Pause::Budget => "budget",
-        Pause::Auth => "paused",
-        Pause::Waiting => "waiting",
-        Pause::Outage => "outage",
-    }
-}
-
-/// The exit code of a run that pauses.
-fn code(pause: Pause) -> i32 {
-    match pause {
-        Pause::Barrier => 6,
-        Pause::Cancelled => 8,
-        Pause::Budget => 5,
-        Pause::Auth | Pause::Waiting | Pause::Outage => 7,
+/// What a command tells the engine, other than to stop.
+fn report_of(command: Command) -> Option<Report> {
+    match command {
+        Command::Cancel | Command::Kill => None,
+        Command::Answer { address, answer, by, note } => Some(Report::Answered { address, answer, by, note }),
+        Command::Limit { caps, by } => Some(Report::Limits { caps, by }),
     }
 }

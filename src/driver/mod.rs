@@ -2,6 +2,7 @@
 //! It must never know what a verb does, nor decide anything that the engine can decide.
 //! Start with [`drive`]; [`House`] is what it works with, [`Event`] what it tells.
 
+mod asks;
 mod attempt;
 mod event;
 mod house;
@@ -9,6 +10,7 @@ mod inbox;
 pub mod journal;
 mod leases;
 mod looping;
+mod signals;
 
 #[cfg(test)]
 mod tests;

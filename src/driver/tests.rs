@@ -10,14 +10,14 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::clock::{Clock, ManualClock};
-use crate::engine::tests::plans::{after, body, plan, step, template};
+use crate::engine::tests::plans::{after, ask, body, plan, step, template};
 use crate::engine::{Fact, Pause, Standing};
 use crate::expr::Tree;
-use crate::id::RunId;
+use crate::id::{Address, RunId};
 use crate::meter::Meter;
 use crate::plan::{Action, Plan, Step};
-use crate::store::{Memory, Owner};
-use crate::value::Value;
+use crate::store::{Memory, Owner, Settled, Signal};
+use crate::value::{Digest, Value};
 use crate::verb::{Catalog, Class, Context, Failure, Output, Secrets, Traits, Verb};
 
 #[derive(Clone, Default)]
@@ -274,4 +274,102 @@ async fn pure_steps_are_one_commit_each_and_facts_come_in_order() {
     let numbers: Vec<String> = (1..=heard.len()).map(|n| n.to_string()).collect();
     assert!(heard.iter().zip(&numbers).all(|(line, n)| line.starts_with(n.as_str())), "{heard:?}");
     assert_eq!(heard.len(), 1 + 6 + 1);
+}
+
+/// Leaves a signal and waits, with the clock moving on, for what it comes to.
+async fn left(bench: &Bench, address: &str, question: Option<Digest>, command: (&str, Value)) -> Settled {
+    let signal = Signal {
+        id: 0,
+        run: RunId::new("r"),
+        address: Address::new(address),
+        question,
+        command: command.0.to_owned(),
+        value: command.1,
+        by: "ada".to_owned(),
+        at: 1,
+    };
+    let id = bench.house.store.signal(&signal).unwrap();
+    loop {
+        if let Some(settled) = bench.house.store.settlement(id).unwrap() {
+            return settled;
+        }
+        settle().await;
+        bench.clock.advance_to_next();
+    }
+}
+
+fn refused(settled: Settled, why: &str) {
+    let Settled::Refused(text) = settled else { panic!("{settled:?}") };
+    assert!(text.contains(why), "{text}");
+}
+
+#[tokio::test]
+async fn signals_reach_a_run_once_each() {
+    let bench = Bench::new();
+    let plan = plan(vec![body(vec![ask("q"), toy_step("b", "hang")])], &[]);
+    let (wires, _tell) = bench.wires();
+    let job = Job { run: RunId::new("r"), plan: plan.clone(), begin: fresh() };
+    let (house, heard) = (bench.house.clone(), bench.heard.clone());
+    let driving = tokio::spawn(async move { drive(&house, job, wires).await });
+    while !heard.lock().unwrap().iter().any(|line| line.ends_with("asked q")) {
+        tokio::task::yield_now().await;
+    }
+    let mut digest = None;
+    journal::read(bench.house.store.as_ref(), &RunId::new("r"), |_, record| {
+        if let Fact::Asked(question) = record.fact {
+            digest = question.digest;
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert!(digest.is_some());
+    let yes = || ("answer", serde_json::json!({"answer": "yes", "note": "fine by me"}));
+    refused(left(&bench, "q", Some(Digest::of("other")), yes()).await, "the question has changed since");
+    refused(left(&bench, "nowhere", None, yes()).await, "no question waits at `nowhere`");
+    refused(left(&bench, "q", None, ("answer", serde_json::json!({"answer": 7}))).await, "text");
+    let Settled::Taken(seq) = left(&bench, "q", digest, yes()).await else { panic!("refused") };
+    let line = bench.heard.lock().unwrap()[usize::try_from(seq).unwrap() - 1].clone();
+    assert_eq!(line, format!("{seq} answered q"));
+    refused(left(&bench, "q", digest, yes()).await, "by ada: \"yes\"");
+    assert!(matches!(
+        left(&bench, "", None, ("limit", serde_json::json!({"usd": 3}))).await,
+        Settled::Taken(_)
+    ));
+    refused(left(&bench, "", None, ("limit", Value::from("usd"))).await, "a limit");
+    refused(left(&bench, "", None, ("dance", Value::Null)).await, "`dance`");
+    assert!(matches!(left(&bench, "", None, ("kill", Value::Null)).await, Settled::Taken(_)));
+    let outcome = driving.await.unwrap().unwrap();
+    assert!(matches!(outcome.standing, Standing::Paused { pause: Pause::Cancelled, .. }), "{outcome:?}");
+    assert_eq!(bench.heard.lock().unwrap().iter().filter(|line| line.ends_with(" answered q")).count(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_waits_for_a_resume_is_taken_by_it_and_a_pause_is_not() {
+    let bench = Bench::new();
+    let plan = plan(vec![body(vec![ask("q")])], &[("q", "steps.q.output")]);
+    let outcome = bench.run(&plan, fresh()).await;
+    assert!(matches!(outcome.standing, Standing::Paused { pause: Pause::Waiting, .. }));
+    let leave = |command: &str, value: Value| {
+        let (address, by) = (if command == "answer" { "q" } else { "" }, "ada".to_owned());
+        bench.house.store.signal(&Signal {
+            id: 0,
+            run: RunId::new("r"),
+            address: Address::new(address),
+            question: None,
+            command: command.to_owned(),
+            value,
+            by,
+            at: 1,
+        })
+    };
+    let pause = leave("pause", Value::Null).unwrap();
+    let answer = leave("answer", serde_json::json!({"answer": "yes"})).unwrap();
+    let late = leave("answer", serde_json::json!({"answer": "no"})).unwrap();
+    let outcome = bench.run(&plan, Begin::Resume).await;
+    let Standing::Finished { outputs, .. } = outcome.standing else { panic!("{outcome:?}") };
+    assert_eq!(outputs["q"], "yes", "the first answer counts");
+    let settled = |id| bench.house.store.settlement(id).unwrap().unwrap();
+    refused(settled(pause), "no process");
+    assert!(matches!(settled(answer), Settled::Taken(_)));
+    refused(settled(late), "in the meantime");
 }

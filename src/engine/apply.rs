@@ -6,7 +6,8 @@ use super::control;
 use super::frame::{Frame, Spot};
 use super::node::Node;
 use super::run::{Lane, Work};
-use super::{Fact, Mismatch, Record, Run, Settings, Standing};
+use super::{Fact, Known, Mismatch, Pause, Record, Run, Settings, Standing};
+use crate::clock::Millis;
 use crate::expr::{Data, Scope};
 use crate::id::{Address, Instance, Part, RunId, StepId};
 use crate::plan::{Action, BodyId, Plan, Step};
@@ -33,7 +34,7 @@ impl Run {
         self.wall.hear(record.at, &record.fact);
         let mismatch = |message: String| Mismatch { address: record.address.clone(), message };
         if record.address.as_str().is_empty() {
-            return self.apply_to_run(&record.fact).map_err(mismatch);
+            return self.apply_to_run(record.at, &record.fact).map_err(mismatch);
         }
         let (spot, instance) = self
             .find(&record.address)
@@ -48,7 +49,7 @@ impl Run {
         .map_err(mismatch)
     }
 
-    fn apply_to_run(&mut self, fact: &Fact) -> Result<(), String> {
+    fn apply_to_run(&mut self, at: Millis, fact: &Fact) -> Result<(), String> {
         match fact {
             Fact::RunStarted { plan, inputs, seed, .. } => {
                 if *plan != self.plan.digest {
@@ -66,15 +67,23 @@ impl Run {
                 let place = (None, Instance::Only, Address::root());
                 self.open_frame(self.plan.clone(), BodyId::ROOT, place, names);
             }
-            Fact::Paused { pause, message, .. } => {
-                self.standing = Standing::Paused { pause: *pause, message: message.clone() };
+            Fact::Paused { pause, message, reasons } => {
+                self.standing =
+                    Standing::Paused { pause: *pause, message: message.clone(), reasons: reasons.clone() };
             }
-            Fact::Resumed => self.standing = Standing::Going,
+            Fact::Resumed => {
+                self.standing = Standing::Going;
+                self.unblock(at, None);
+            }
             Fact::Finished { status, code, outputs } => {
                 let outputs = super::slot::load(outputs, self.shelf().as_ref()).map_err(|e| e.to_string())?;
                 self.standing = Standing::Finished { status: status.clone(), code: *code, outputs };
             }
-            Fact::Limited { caps, .. } => self.settings.caps.extend(caps.clone()),
+            Fact::Limited { caps, .. } => {
+                self.settings.caps.extend(caps.clone());
+                self.unblock(at, Some(Pause::Budget));
+                self.requeue_unpaid();
+            }
             Fact::Accepted(_) | Fact::Parked(_) | Fact::PausedStep(_) => {
                 return Err(format!("it has a fact `{}`, which needs a newer atoll", fact.word()));
             }
@@ -99,6 +108,10 @@ impl Run {
             _ => Vec::new(),
         };
         let node = node.after(record)?;
+        if let Fact::Answered { answer, by, question, .. } = &record.fact {
+            let known = Known { answer: answer.clone(), by: by.clone(), at: record.at, question: *question };
+            self.answers.insert(record.address.clone(), known);
+        }
         let (is_running, ended) = (matches!(node, Node::Running(_)), node.has_ended());
         if let Some(until) = node.timer() {
             self.timers.insert((until, spot));

@@ -114,7 +114,7 @@ impl Run {
                     (_, true) => later = Some(text),
                     (None, false) => {
                         return Ok(Funding::Exhausted(format!(
-                            "{text}; `atoll resume RUN --limit {unit}=N` goes on with a higher cap"
+                            "{text}; `atoll resume RUN --limit {unit}=N` continues with a higher cap"
                         )));
                     }
                     (Some(owner), false) => {

@@ -17,7 +17,9 @@ mod retry;
 mod run;
 mod scope;
 mod slot;
+mod status;
 mod turn;
+mod waits;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -25,6 +27,8 @@ pub(crate) mod tests;
 pub use fact::{FORMAT, Fact, Later, Opening, Pause, Payload, RESERVED, Reason, Record, SkipReason};
 pub use node::Phase;
 pub use order::{Attempt, Order, Report, Standing, Turn};
-pub use question::{AnswerType, Question};
+pub use question::Question;
 pub use run::{Bounds, Mismatch, Run, Settings};
 pub use slot::load;
+pub use status::{INTERRUPTED, STATUS_RUNNING, STATUSES, StatusWord};
+pub use waits::{Known, Refusal};

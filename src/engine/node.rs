@@ -5,7 +5,7 @@ use serde::Deserialize as _;
 use super::control::Control;
 use super::results::Results;
 use super::slot::Slot;
-use super::{Fact, Question, Record};
+use super::{Fact, Pause, Question, Record};
 use crate::clock::Millis;
 use crate::meter::Meter;
 use crate::value::Value;
@@ -22,10 +22,12 @@ pub(super) enum Node {
     Resting { tries: Tries, until: Millis },
     /// An attempt was under way at a crash; what happens to it is not yet decided.
     Cut(Tries),
+    /// Waits for its next attempt without a time, until the run is resumed.
+    Blocked { tries: Tries, pause: Pause },
     /// A control step with its inside.
     Open(Box<Control>),
-    /// Put a question; `cut` where it is about an attempt that was cut off.
-    Asking { cut: Option<Tries>, question: Box<Question> },
+    /// Put a question; `cut` where it is about an attempt that was interrupted. `put` while a person may be asked here.
+    Asking { cut: Option<Tries>, question: Box<Question>, put: bool },
     /// Has its answer.
     Answered { cut: Option<Tries>, answer: Value },
     /// Has its output.
@@ -63,6 +65,18 @@ impl Tries {
         let told = Meter::deserialize(&cursor["spent"]).ok().filter(|_| cursor["attempt"] == self.begun);
         let told = told.unwrap_or_default();
         if cursor["kept"] == true { told } else { with_lost(told, &self.reserved) }
+    }
+
+    /// What is known after another failed attempt.
+    fn failed(self, failure: &Failure, charged: bool) -> Self {
+        Self {
+            charged: self.charged + u32::from(charged),
+            free: self.free + u32::from(!charged),
+            error: Some(Arc::new(failure.clone())),
+            // What it leads back to has brought its output, and that was not good enough.
+            cursor: self.cursor.filter(|_| failure.class != Class::Rejected),
+            ..self
+        }
     }
 
     /// The last failure of a step that is not tried again: what it had under way elsewhere, nobody fetches any more.
@@ -105,7 +119,7 @@ pub enum Phase {
 impl Node {
     pub(super) fn phase(&self) -> Phase {
         match self {
-            Self::Waiting | Self::Resting { .. } | Self::Cut(_) => Phase::Waiting,
+            Self::Waiting | Self::Resting { .. } | Self::Blocked { .. } | Self::Cut(_) => Phase::Waiting,
             Self::Running(_) | Self::Open(_) | Self::Asking { .. } | Self::Answered { .. } => Phase::Running,
             Self::Done(_) => Phase::Done,
             Self::Failed(..) => Phase::Failed,
@@ -160,6 +174,7 @@ impl Node {
             Self::Waiting => "waiting",
             Self::Running(_) => "running",
             Self::Resting { .. } => "resting",
+            Self::Blocked { .. } => "blocked",
             Self::Cut(_) => "cut off",
             Self::Open(_) => "open",
             Self::Asking { .. } => "asking",
@@ -197,20 +212,18 @@ impl Node {
                 Self::Running(Tries { cursor: Some(cursor.clone()), ..tries })
             }
             (Self::Running(tries), Fact::Interrupted { .. }) => Self::Cut(tries),
-            (Self::Running(tries), Fact::Faltered { failure, again_at, charged, .. }) => Self::Resting {
-                tries: Tries {
-                    charged: tries.charged + u32::from(*charged),
-                    free: tries.free + u32::from(!*charged),
-                    error: Some(Arc::new(failure.clone())),
-                    // What it leads back to has brought its output, and that was not good enough.
-                    cursor: tries.cursor.filter(|_| failure.class != Class::Rejected),
-                    ..tries
-                },
-                until: again_at.unwrap_or(record.at),
-            },
-            (Self::Waiting, Fact::Asked(question)) => Self::Asking { cut: None, question: question.clone() },
+            (Self::Running(tries), Fact::Faltered { failure, again_at, charged, waits }) => {
+                let tries = tries.failed(failure, *charged);
+                match waits {
+                    Some(pause) if again_at.is_none() => Self::Blocked { tries, pause: *pause },
+                    _ => Self::Resting { tries, until: again_at.unwrap_or(record.at) },
+                }
+            }
+            (Self::Waiting, Fact::Asked(question)) => {
+                Self::Asking { cut: None, question: question.clone(), put: true }
+            }
             (Self::Cut(tries), Fact::Asked(question)) => {
-                Self::Asking { cut: Some(tries), question: question.clone() }
+                Self::Asking { cut: Some(tries), question: question.clone(), put: true }
             }
             (Self::Asking { cut, .. }, Fact::Answered { answer, .. }) => {
                 Self::Answered { cut, answer: answer.clone() }

@@ -1,7 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Pause, Question, Record};
+use indexmap::IndexMap;
+
+use super::{Pause, Question, Reason, Record};
 use crate::clock::Millis;
 use crate::id::Address;
 use crate::meter::Meter;
@@ -108,6 +110,20 @@ pub enum Report {
         answer: Value,
         /// By whom.
         by: String,
+        /// A remark of who answered.
+        note: Option<String>,
+    },
+    /// No person can be asked the question of this step.
+    Unasked {
+        /// The step.
+        address: Address,
+    },
+    /// Caps on spending are set.
+    Limits {
+        /// The caps, by unit.
+        caps: IndexMap<String, f64>,
+        /// By whom.
+        by: String,
     },
     /// Somebody wants the run to take no new work.
     Pause {
@@ -144,6 +160,8 @@ pub enum Standing {
         pause: Pause,
         /// What to tell people.
         message: String,
+        /// Every step that waits, if that is why.
+        reasons: Vec<Reason>,
     },
     /// Came to its end.
     Finished {

@@ -51,12 +51,18 @@ impl Run {
                 }
             }
             Report::Released { address, held } => control::released(self, now, &address, held),
-            Report::Answered { address, answer, by } => match self.locate(&address) {
-                Some(spot) if matches!(self.frame(spot.0).nodes[spot.1], Node::Asking { .. }) => {
-                    self.emit(now, address, 0, Fact::Answered { answer, by, question: None, note: None })
+            Report::Answered { address, answer, by, note } => {
+                let spot = self.locate(&address);
+                match spot.map(|spot| &self.frame(spot.0).nodes[spot.1]) {
+                    Some(Node::Asking { question, .. }) => {
+                        let question = question.digest;
+                        self.emit(now, address, 0, Fact::Answered { answer, by, question, note })
+                    }
+                    _ => Ok(()),
                 }
-                _ => Ok(()),
-            },
+            }
+            Report::Unasked { address } => self.unasked(now, &address),
+            Report::Limits { caps, by } => self.emit(now, Address::root(), 0, Fact::Limited { caps, by }),
             Report::Pause { pause, message } if self.standing == Standing::Going => {
                 self.emit(now, Address::root(), 0, Fact::Paused { pause, message, reasons: Vec::new() })
             }
@@ -106,8 +112,7 @@ impl Run {
             return self.emit(now, address, tries.begun, Fact::Interrupted { spent: failure.spent });
         }
         if failure.class == Class::Budget && tries.unfunded {
-            let message = failure.message.clone();
-            return self.wait_for(now, spot, failure, Pause::Budget, message);
+            return self.block(now, spot, failure, Pause::Budget);
         }
         let step = self.frame(spot.0).step(spot.1);
         let policy = &step.retry;
@@ -121,33 +126,13 @@ impl Run {
                 let failure = tries.last(failure);
                 self.emit(now, address, tries.begun, Fact::Failed { failure })
             }
-            Verdict::Pause(pause) => {
-                let mut message = format!("`{address}`: {}", failure.message);
-                if let Some(hint) = &failure.hint {
-                    message.push_str(": ");
-                    message.push_str(hint);
-                }
-                self.wait_for(now, spot, failure, pause, message)
-            }
+            Verdict::Pause(pause) => self.block(now, spot, failure, pause),
         }
     }
 
-    /// Pauses the run over a failed attempt, which is made again when the run goes on.
-    fn wait_for(
-        &mut self,
-        now: Millis,
-        spot: Spot,
-        failure: Failure,
-        pause: Pause,
-        message: String,
-    ) -> Result<(), Mismatch> {
-        let fact = Fact::Faltered { failure, again_at: Some(now), charged: false, waits: None };
-        self.emit(now, self.address(spot), self.tries(spot).begun, fact)?;
-        match self.standing {
-            Standing::Going => {
-                self.emit(now, Address::root(), 0, Fact::Paused { pause, message, reasons: Vec::new() })
-            }
-            _ => Ok(()),
-        }
+    /// The step waits for `pause` to end; the attempt is made again when the run is resumed.
+    fn block(&mut self, now: Millis, spot: Spot, failure: Failure, pause: Pause) -> Result<(), Mismatch> {
+        let fact = Fact::Faltered { failure, again_at: None, charged: false, waits: Some(pause) };
+        self.emit(now, self.address(spot), self.tries(spot).begun, fact)
     }
 }

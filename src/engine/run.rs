@@ -7,7 +7,7 @@ use super::budget::{Claim, Wall};
 use super::frame::{Frame, FrameId, Spot};
 use super::node::{Node, Phase};
 use super::slot::{INLINE, weight};
-use super::{FORMAT, Fact, Pause, Payload, Record, Standing, Turn};
+use super::{FORMAT, Fact, Known, Pause, Payload, Record, Standing, Turn};
 use crate::clock::Millis;
 use crate::expr::{Data, Scope};
 use crate::id::{Address, Instance, RunId};
@@ -95,10 +95,14 @@ pub struct Run {
     /// Rounds for which something is set aside.
     pub(super) funded: Vec<FrameId>,
     pub(super) claims: Vec<Claim>,
-    /// Steps of rounds that cannot be paid yet.
-    pub(super) blocked: Vec<Spot>,
-    /// Why something waits for money, where it does.
-    pub(super) unfunded: Option<String>,
+    /// Steps of rounds that cannot be paid yet, and why.
+    pub(super) blocked: Vec<(Spot, String)>,
+    /// Steps that cannot be paid, and why; other steps of their lanes go first.
+    pub(super) unpaid: Vec<(Spot, String)>,
+    /// How many resources are being released.
+    pub(super) releasing: usize,
+    /// Answers on record, by step instance.
+    pub(super) answers: HashMap<Address, Known>,
     pub(super) wall: Wall,
     pub(super) sums: Data,
     pub(super) standing: Standing,
@@ -148,7 +152,9 @@ impl Run {
             funded: Vec::new(),
             claims: Vec::new(),
             blocked: Vec::new(),
-            unfunded: None,
+            unpaid: Vec::new(),
+            releasing: 0,
+            answers: HashMap::new(),
             wall: Wall::default(),
             sums: Data::none(),
             standing: Standing::Going,
@@ -296,7 +302,10 @@ impl Run {
         }
         for (place, node) in frame.nodes.iter().enumerate() {
             match node {
-                Node::Open(control) => control.frames().into_iter().for_each(|inner| self.drop_frame(inner)),
+                Node::Open(control) => {
+                    self.releasing -= usize::from(control.is_releasing());
+                    control.frames().into_iter().for_each(|inner| self.drop_frame(inner));
+                }
                 Node::Running(tries) => {
                     self.leave_lane(&frame, place);
                     let owner = frame.owner.map(|owner| (owner, tries.reserved.clone()));
@@ -309,7 +318,11 @@ impl Run {
                 _ => {}
             }
         }
-        self.funded.retain(|funded| *funded != id);
+        self.forget_unpaid(id);
+        if self.funded.contains(&id) {
+            self.funded.retain(|funded| *funded != id);
+            self.requeue_unpaid();
+        }
     }
 
     /// Finds a step instance among the frames in memory.

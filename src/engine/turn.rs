@@ -7,7 +7,7 @@ use super::node::{Node, Tries};
 use super::run::Work;
 use super::scope::{eval_failure, failure_data};
 use super::slot::INLINE;
-use super::{Attempt, Fact, Mismatch, Order, Pause, Question, Run, SkipReason, Standing, Turn, control};
+use super::{Attempt, Fact, Mismatch, Order, Question, Run, SkipReason, Standing, Turn, control};
 use crate::clock::Millis;
 use crate::expr::{Data, Expr, Ref, Scope, Step as Key};
 use crate::id::Address;
@@ -21,9 +21,9 @@ impl Run {
     /// Decides all there is to decide at `now`. The facts of the turn are applied already; they must be on disk
     /// before any of its orders is carried out.
     pub fn next(&mut self, now: Millis) -> Result<Turn, Mismatch> {
-        self.unfunded = None;
         self.settle_claims(now)?;
-        self.work.extend(std::mem::take(&mut self.blocked).into_iter().map(Work::Ready));
+        let blocked = std::mem::take(&mut self.blocked).into_iter();
+        self.work.extend(blocked.map(|(spot, _)| Work::Ready(spot)));
         let mut deadline = if self.standing == Standing::Going { self.watch_wall(now)? } else { None };
         while self.standing == Standing::Going {
             self.ring_timers(now);
@@ -36,18 +36,7 @@ impl Run {
                 None => break,
             }
         }
-        if self.standing == Standing::Going
-            && self.running == 0
-            && self.timers.is_empty()
-            && let Some(message) = self.unfunded.take()
-        {
-            self.emit(
-                now,
-                Address::root(),
-                0,
-                Fact::Paused { pause: Pause::Budget, message, reasons: Vec::new() },
-            )?;
-        }
+        self.pause_if_stuck(now)?;
         self.fresh.clear();
         if self.standing != Standing::Going || self.running == 0 && self.timers.is_empty() {
             deadline = None;
@@ -60,7 +49,15 @@ impl Run {
     /// Goes on after a pause, a stop or a crash: what was under way is made again as its step says, what was
     /// held is acquired again.
     pub fn resume(&mut self, now: Millis) -> Result<(), Mismatch> {
+        self.resume_with(now, Vec::new())
+    }
+
+    /// The same, with what was reported meanwhile.
+    pub fn resume_with(&mut self, now: Millis, reports: Vec<super::Report>) -> Result<(), Mismatch> {
         self.emit(now, Address::root(), 0, Fact::Resumed)?;
+        for report in reports {
+            self.report(now, report)?;
+        }
         for spot in self.spots(|node| matches!(node, Node::Open(_))) {
             let unfinished = match self.frames.get(&spot.0).map(|frame| &frame.nodes[spot.1]) {
                 Some(Node::Open(control)) => {
@@ -78,10 +75,10 @@ impl Run {
             self.emit(now, self.address(spot), tries.begun, Fact::Interrupted { spent })?;
         }
         for spot in self.spots(|node| matches!(node, Node::Asking { .. })) {
-            // Reading the journal may have left it queued: a question is put once.
-            if !self.work.contains(&Work::Ready(spot)) {
-                self.work.push_back(Work::Ready(spot));
+            if let Some(Node::Asking { put, .. }) = self.node_mut(spot) {
+                *put = false;
             }
+            self.work.push_back(Work::Ready(spot));
         }
         Ok(())
     }
@@ -119,7 +116,7 @@ impl Run {
                 Ok(())
             }
             Node::Cut(_) => self.cut(now, spot),
-            Node::Asking { question, .. } => self.ask_again(now, spot, question.clone()),
+            Node::Asking { .. } => self.ask_again(now, spot),
             Node::Answered { .. } => self.answered(now, spot),
             _ => Ok(()),
         }
@@ -210,10 +207,10 @@ impl Run {
         let funded = attempt.and_then(|attempt| Ok((self.funding(spot, &attempt.reserved)?, attempt)));
         match funded {
             Err(failure) | Ok((Funding::Refused(failure), _)) => self.fail(now, spot, failure)?,
-            Ok((Funding::Later(why) | Funding::Exhausted(why), _)) => {
-                self.unfunded.get_or_insert(why);
-                return Ok(false);
-            }
+            Ok((Funding::Exhausted(why), _)) => self.unpaid.push((spot, why)),
+            // Nobody under way leaves anything over: what a round set aside comes back when it ends.
+            Ok((Funding::Later(why), _)) if self.holding == 0 => self.unpaid.push((spot, why)),
+            Ok((Funding::Later(_), _)) => return Ok(false),
             Ok((Funding::Granted, attempt)) => {
                 let fact = Fact::Started { key: attempt.key, reserved: attempt.reserved.clone() };
                 self.emit(now, attempt.address.clone(), attempt.number, fact)?;
@@ -231,10 +228,7 @@ impl Run {
         }
         match self.admit(spot.0) {
             Ok(Funding::Granted) => return Ok(true),
-            Ok(Funding::Later(why) | Funding::Exhausted(why)) => {
-                self.unfunded.get_or_insert(why);
-                self.blocked.push(spot);
-            }
+            Ok(Funding::Later(why) | Funding::Exhausted(why)) => self.blocked.push((spot, why)),
             Ok(Funding::Refused(failure)) | Err(failure) => {
                 let owner = self.frame(spot.0).owner.unwrap_or(spot);
                 self.fail(now, owner, failure)?;
@@ -313,33 +307,12 @@ impl Run {
                     "`{address}` was under way when the run was cut off and may have taken effect: run it again?"
                 );
                 let choices = vec![Value::from("retry"), Value::from("fail")];
-                self.ask(now, spot, Question { text, choices, ..Question::default() })
+                // An answer about one interruption is none about the next.
+                let binds = Some(self.tries(spot).begun.into());
+                let question = Question { text, choices, binds, ..Question::default() };
+                self.ask(now, spot, question.sealed(&address))
             }
         }
-    }
-
-    fn ask_again(&mut self, now: Millis, spot: Spot, question: Box<Question>) -> Result<(), Mismatch> {
-        let address = self.address(spot);
-        if question.until.is_some_and(|until| until <= now)
-            && let Some(answer) = question.default
-        {
-            return self.emit(
-                now,
-                address,
-                0,
-                Fact::Answered { answer, by: "default".to_owned(), question: None, note: None },
-            );
-        }
-        self.turn.orders.push(Order::Ask { address, question });
-        Ok(())
-    }
-
-    /// Puts a question and orders its answer.
-    pub(super) fn ask(&mut self, now: Millis, spot: Spot, question: Question) -> Result<(), Mismatch> {
-        let (address, question) = (self.address(spot), Box::new(question));
-        self.emit(now, address.clone(), 0, Fact::Asked(question.clone()))?;
-        self.turn.orders.push(Order::Ask { address, question });
-        Ok(())
     }
 
     fn answered(&mut self, now: Millis, spot: Spot) -> Result<(), Mismatch> {

@@ -98,10 +98,18 @@ pub struct Ask {
     pub question: Text,
     /// Answers to choose from.
     pub choices: Option<Node>,
-    /// The answer where nobody answers.
+    /// What a free answer is.
+    pub answer: Option<Text>,
+    /// What the person is shown.
+    pub show: Option<Node>,
+    /// What the answer is bound to besides.
+    pub binds: Option<Node>,
+    /// The answer if no person can be asked.
     pub default: Option<Node>,
     /// How long it stays open.
     pub deadline: Option<Duration>,
+    /// The answer at the deadline.
+    pub at_deadline: Option<Node>,
 }
 
 /// A pure loop in memory.
@@ -240,10 +248,12 @@ impl Ask {
         let mut fields = Fields::new(used.with, used.name.span, "`ask`", found);
         let question = fields.text("question");
         let question = fields.need("question", question, "say what is asked: `question = \"Go on?\"`");
-        let (choices, default) = (fields.node("choices"), fields.node("default"));
-        let deadline = fields.span("deadline");
+        let (choices, answer) = (fields.node("choices"), fields.text("type"));
+        let (show, binds) = (fields.node("show"), fields.node("binds"));
+        let (default, deadline) = (fields.node("default"), fields.span("deadline"));
+        let at_deadline = fields.node("at_deadline");
         fields.finish();
-        Some(Self { question: question?, choices, default, deadline })
+        Some(Self { question: question?, choices, answer, show, binds, default, deadline, at_deadline })
     }
 }
 

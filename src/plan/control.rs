@@ -5,7 +5,7 @@ use super::scope::{Around, Sight, Site, index_of};
 use super::shape::Shape;
 use super::takes::convert;
 use super::types::{
-    Action, Ask, Call, Compute, Each, Hold, InputKind, Limit, Loop, LoopExit, OnError, Plan, Rule,
+    Action, AnswerType, Ask, Call, Compute, Each, Hold, InputKind, Limit, Loop, LoopExit, OnError, Plan, Rule,
 };
 use crate::diag::{Code, Diagnostic, Span};
 use crate::expr::{Expr, Scope, Step};
@@ -361,10 +361,59 @@ impl Resolver<'_, '_> {
         let read = model::Ask::read(used, &mut self.loader.found)?;
         let site = Site::default();
         let question = self.template(&read.question, &site, sight);
-        let choices = read.choices.as_ref().map(|node| self.tree(node, &site, sight));
-        let default = read.default.as_ref().map(|node| self.tree(node, &site, sight));
-        let (choices, default) = (flip(choices)?, flip(default)?);
-        Some(Ask { question: question?, choices, default, deadline: read.deadline })
+        let mut tree = |node: &Option<model::Node>| node.as_ref().map(|node| self.tree(node, &site, sight));
+        let (choices, show, binds) = (tree(&read.choices), tree(&read.show), tree(&read.binds));
+        let (default, at_deadline) = (tree(&read.default), tree(&read.at_deadline));
+        let answer = self.answer_type(&read);
+        self.deadline_needed(&read);
+        Some(Ask {
+            question: question?,
+            choices: flip(choices)?,
+            answer,
+            show: flip(show)?,
+            binds: flip(binds)?,
+            default: flip(default)?,
+            deadline: read.deadline,
+            at_deadline: flip(at_deadline)?,
+        })
+    }
+
+    fn answer_type(&mut self, read: &model::Ask) -> AnswerType {
+        let Some(word) = &read.answer else { return AnswerType::Text };
+        let answer = match word.text.as_str() {
+            "text" => AnswerType::Text,
+            "json" => AnswerType::Json,
+            other => {
+                self.loader.found.push(
+                    Diagnostic::new(Code::UnknownWord, format!("`type` of an `ask` cannot be `{other}`"))
+                        .at(word.span, "")
+                        .suggest(other, ["text", "json"]),
+                );
+                return AnswerType::Text;
+            }
+        };
+        if let Some(choices) = &read.choices {
+            self.loader.found.push(
+                Diagnostic::new(
+                    Code::VerbKeyType,
+                    "`type` says what a free answer is, and `choices` leaves none",
+                )
+                .at(word.span, "")
+                .at(choices.span, "the choices")
+                .help("remove one of them"),
+            );
+        }
+        answer
+    }
+
+    fn deadline_needed(&mut self, read: &model::Ask) {
+        if let (Some(node), None) = (&read.at_deadline, read.deadline) {
+            self.loader.found.push(
+                Diagnostic::new(Code::MissingKey, "`at_deadline` needs a `deadline`")
+                    .at(node.span, "taken when the deadline passes")
+                    .help("say when that is: `deadline = \"2h\"`"),
+            );
+        }
     }
 
     fn compute(&mut self, used: Use, sight: &mut Sight) -> Option<Compute> {

@@ -27,7 +27,7 @@ pub use given::{Given, InputDoor, Listed, ReadFile, check_inputs};
 pub use load::{Loaded, load, load_bundle};
 pub use sources::{Found, Layer, MemorySources, Sources, Unreadable};
 pub use types::{
-    Action, Ask, Body, BodyId, Call, Compute, Dep, Each, Exit, Hold, Input, InputKind, Limit, Loop, LoopExit,
-    OnError, OnInterrupt, Plan, Refusal, Retry, Rule, Seen, Sees, Step,
+    Action, AnswerType, Ask, Body, BodyId, Call, Compute, Dep, Each, Exit, Hold, Input, InputKind, Limit,
+    Loop, LoopExit, OnError, OnInterrupt, Plan, Refusal, Retry, Rule, Seen, Sees, Step,
 };
 pub use worst::{Most, Worst, worst};

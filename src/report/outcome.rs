@@ -5,12 +5,17 @@ use std::fmt::Write as _;
 use serde_json::{Map, json};
 
 use super::Paint;
-use super::units::{moment, rfc3339, span, sums};
+use super::units::{harmless, moment, one_line, rfc3339, span, sums};
 use crate::clock::Millis;
-use crate::engine::Payload;
+use crate::engine::{INTERRUPTED, Pause, Payload, Reason};
+use crate::id::Address;
 use crate::value::Value;
 use crate::verb::Failure;
 use crate::view::{Board, Control, State, Status, StepView};
+
+/// So many reasons and questions are shown, each on a line of so many characters.
+const SHOWN: usize = 20;
+const LINE: usize = 400;
 
 /// A run as it stands, with what the board does not know.
 pub struct Ending<'a> {
@@ -37,8 +42,11 @@ impl Ending<'_> {
         object.insert("pipeline".into(), json!(board.pipeline));
         object.insert("status".into(), json!(board.status.word()));
         object.insert("code".into(), json!(self.code));
-        if let Status::Paused { message, .. } = &board.status {
+        if let Status::Paused { message, reasons, .. } = &board.status {
             object.insert("message".into(), json!(message));
+            if !reasons.is_empty() {
+                object.insert("reasons".into(), json!(reasons));
+            }
         }
         object.insert("started_at".into(), json!(board.started_at.map(rfc3339)));
         object.insert("finished_at".into(), json!(finished.then(|| rfc3339(board.last_at))));
@@ -68,13 +76,9 @@ impl Ending<'_> {
         parts.extend(board.run.as_ref().map(|run| format!("run {run}")));
         parts.push(format!("exit {}", self.code));
         let mut text = parts.join(" · ");
-        if let Status::Paused { message, .. } = &board.status {
-            let run = board.run.as_ref().map(ToString::to_string).unwrap_or_default();
-            let _ = write!(text, "\n  {message}");
-            for (address, _) in board.steps().iter().filter(|(_, step)| step.state == State::Asking).take(5) {
-                let _ = write!(text, "\n  `atoll answer {run} {address} VALUE` answers");
-            }
-            let _ = write!(text, "\n  `atoll resume {run}` goes on from here");
+        if let Status::Paused { pause, message, reasons } = &board.status {
+            text.push_str(&waits(message, reasons, "\n  "));
+            text.push_str(&next(board, *pause));
         }
         if let (Status::Finished { code: 1, .. }, Some(run)) = (&board.status, &board.run) {
             let _ = write!(
@@ -91,12 +95,7 @@ impl Ending<'_> {
         let failed = self.board.steps().into_iter().filter(|(_, step)| step.state == State::Failed);
         for (address, failure) in failed.filter_map(|(at, step)| Some((at, step.failure.as_ref()?))).take(10)
         {
-            let _ = writeln!(
-                text,
-                "{} {address}: {}",
-                paint.bad("✗"),
-                super::units::harmless(&failure.to_string())
-            );
+            let _ = writeln!(text, "{} {address}: {}", paint.bad("✗"), harmless(&failure.to_string()));
             if let Some(hint) = &failure.hint {
                 let _ = writeln!(text, "  {hint}");
             }
@@ -143,10 +142,74 @@ pub fn heading(board: &Board, now: Millis, paint: Paint) -> String {
     if !board.spent.is_empty() {
         let _ = write!(text, ", {}", sums(&board.spent));
     }
-    if let Status::Paused { message, .. } = &board.status {
-        let _ = write!(text, "\n{message}");
+    match &board.status {
+        Status::Paused { pause, message, reasons } => {
+            text.push_str(&waits(message, reasons, "\n"));
+            text.push_str(&next(board, *pause));
+        }
+        Status::Interrupted => {
+            let _ = write!(text, "\n  {}", INTERRUPTED.hint.replace("RUN", &run));
+        }
+        Status::Running => {
+            for (address, step) in asking(board) {
+                let question = step.question.as_ref().map(|question| one_line(&question.text, LINE));
+                let _ = write!(text, "\n`{address}` asks: {}", question.unwrap_or_default());
+            }
+            text.push_str(&answers(board, &run));
+        }
+        Status::Unborn | Status::Finished { .. } => {}
     }
     text
+}
+
+/// What a paused run waits for, a line each.
+fn waits(message: &str, reasons: &[Reason], before: &str) -> String {
+    if reasons.is_empty() {
+        return format!("{before}{}", harmless(message));
+    }
+    let mut text = String::new();
+    for reason in reasons.iter().take(SHOWN) {
+        let _ = write!(text, "{before}{}", one_line(&reason.message, LINE));
+    }
+    if reasons.len() > SHOWN {
+        let _ = write!(text, "{before}… and {} more", reasons.len() - SHOWN);
+    }
+    text
+}
+
+/// What to do about a pause: how each question is answered, and what its status says.
+fn next(board: &Board, pause: Pause) -> String {
+    let run = board.run.as_ref().map(ToString::to_string).unwrap_or_default();
+    let answers = answers(board, &run);
+    if !answers.is_empty() && pause == Pause::Waiting {
+        return answers;
+    }
+    format!("{answers}\n  {}", pause.status().hint.replace("RUN", &run))
+}
+
+fn answers(board: &Board, run: &str) -> String {
+    let mut text = String::new();
+    for (address, step) in asking(board) {
+        // A shell takes brackets for a pattern.
+        let quote = if address.as_str().contains('[') { "'" } else { "" };
+        let _ = write!(text, "\n  `atoll answer {run} {quote}{address}{quote} VALUE` answers");
+        let choices = step.question.iter().flat_map(|question| &question.choices).take(6).map(word);
+        let choices: Vec<String> = choices.collect();
+        if !choices.is_empty() {
+            let _ = write!(text, ": {}", choices.join(", "));
+        }
+    }
+    text
+}
+
+fn word(value: &Value) -> String {
+    one_line(&value.as_str().map_or_else(|| value.to_string(), str::to_owned), 40)
+}
+
+/// The first questions that wait.
+fn asking(board: &Board) -> Vec<(&Address, &StepView)> {
+    let asking = board.steps().into_iter().filter(|(_, step)| step.state == State::Asking);
+    asking.take(SHOWN).collect()
 }
 
 /// Outputs as `name: value` lines; text of several lines is indented below its name.
@@ -194,6 +257,9 @@ fn step_json(address: &str, step: &StepView) -> Value {
     if let Some(reason) = &step.skipped {
         object.insert("skipped".into(), json!(reason));
     }
+    if let Some(pause) = step.waits {
+        object.insert("waits".into(), json!(pause));
+    }
     if step.cached {
         object.insert("cached".into(), json!(true));
     }
@@ -212,7 +278,11 @@ fn step_json(address: &str, step: &StepView) -> Value {
     if let Some(question) = &step.question {
         object.insert(
             "question".into(),
-            json!({"text": question.text, "choices": question.choices, "default": question.default}),
+            json!({
+                "text": question.text, "choices": question.choices, "type": question.answer, "show": question.show,
+                "default": question.default, "until": question.until.map(rfc3339),
+                "at_deadline": question.at_deadline, "digest": question.digest,
+            }),
         );
     }
     if let Some(control) = &step.control {
@@ -314,7 +384,7 @@ mod tests {
         let ending = Ending { board: &board, code: 5, outputs: None, now: 9_000 };
         let summary = ending.summary(Paint::PLAIN);
         assert!(
-            summary.ends_with("exit 5\n  usd 5 is reached\n  `atoll resume 01run` goes on from here"),
+            summary.ends_with("exit 5\n  usd 5 is reached\n  `atoll resume 01run --limit UNIT=N` continues it with a higher limit"),
             "{summary}"
         );
         assert_eq!(ending.json()["finished_at"], Value::Null);

@@ -103,8 +103,10 @@ pub fn glyph(state: State, paint: Paint) -> String {
 /// What there is to say of a step on its line.
 pub fn remark(step: &StepView, now: Millis) -> String {
     let mut parts = Vec::new();
-    if !matches!(step.state, State::Done) {
-        parts.push(step.state.word().to_owned());
+    match (step.state, step.waits) {
+        (State::Done, _) => {}
+        (State::Waiting, Some(pause)) => parts.push(format!("waits: {}", pause.status().word)),
+        (state, _) => parts.push(state.word().to_owned()),
     }
     match &step.control {
         Some(Control::Loop { max, closed, .. }) => parts.push(format!("{closed} of at most {max} rounds")),

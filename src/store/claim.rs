@@ -14,6 +14,9 @@ use crate::clock::Millis;
 use crate::id::RunId;
 use crate::value::Digest;
 
+/// The lock that orders the opening of a database and the taking of runs.
+const OPENING: &str = "open.lock";
+
 /// Who works on a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
@@ -100,15 +103,23 @@ pub(super) fn lock_run(locks: &Path, run: &RunId, owner: &Owner) -> Result<Claim
     }
 }
 
+/// Who has `run`, found without taking anything away from anybody.
+pub(super) fn holder(locks: &Path, run: &RunId) -> Option<Owner> {
+    let mut file = File::open(locks.join(file_name(run))).ok()?;
+    // Runs are taken under this lock: nobody is refused because of this look.
+    let alone = File::open(locks.join(OPENING)).ok()?;
+    alone.lock().ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Some(read_owner(&mut file)),
+        _ => None,
+    }
+}
+
 /// Waits for the one lock of the directory `locks` that orders the opening of a database; held while the file lives.
 pub(super) fn lock_opening(locks: &Path) -> std::io::Result<File> {
     std::fs::create_dir_all(locks)?;
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(locks.join("open.lock"))?;
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(locks.join(OPENING))?;
     file.lock()?;
     Ok(file)
 }
@@ -155,10 +166,12 @@ mod tests {
             let claim = lock_run(place.path(), &run, &owner).unwrap();
             let error = lock_run(place.path(), &run, &Owner::default()).unwrap_err();
             assert_eq!(error, StoreError::Held { run: run.clone(), owner: owner.clone() });
+            assert_eq!(holder(place.path(), &run), Some(owner.clone()));
             assert!(error.to_string().contains("process 41 on box since 2023-11-14T22:13:20Z"), "{error}");
             assert_eq!(claims(), 1);
             drop(claim);
             assert_eq!(claims(), 0);
+            assert_eq!(holder(place.path(), &run), None);
             drop(lock_run(place.path(), &run, &owner).unwrap());
         }
     }
@@ -168,6 +181,9 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         std::fs::write(place.path().join("01abc.run.lock"), r#"{"pid":1,"started_at":1,"host":"gone","#)
             .unwrap();
-        assert!(lock_run(place.path(), &RunId::new("01abc"), &Owner::default()).is_ok());
+        let run = RunId::new("01abc");
+        assert!(lock_opening(place.path()).is_ok());
+        assert_eq!(holder(place.path(), &run), None);
+        assert!(lock_run(place.path(), &run, &Owner::default()).is_ok());
     }
 }

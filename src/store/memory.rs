@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::digests::each_digest;
-use super::{Append, Claim, Head, Owner, Row, Store, StoreError, Swept, Ticket};
+use super::{Append, Claim, Head, Owner, Row, Settled, Signal, Store, StoreError, Swept, Ticket};
 use crate::clock::{Clock, ManualClock, Millis};
 use crate::id::RunId;
 use crate::value::{BlobRef, Digest, Value};
@@ -21,6 +21,7 @@ struct Shelf {
     blobs: HashMap<Digest, (Millis, Arc<[u8]>)>,
     cache: HashMap<Digest, Value>,
     claims: HashMap<RunId, Owner>,
+    signals: Vec<(Signal, Option<Settled>)>,
 }
 
 impl Default for Memory {
@@ -66,6 +67,11 @@ impl Shelf {
         let (head, rows) =
             self.runs.get_mut(run).ok_or_else(|| StoreError::UnknownRun(run.as_str().to_owned()))?;
         rows.extend(batch.rows);
+        for (id, settled) in batch.settled {
+            if let Some((_, open @ None)) = self.signals.iter_mut().find(|(signal, _)| signal.id == id) {
+                *open = Some(settled);
+            }
+        }
         if let Some(new) = batch.head {
             *head = Head { run: run.clone(), ..new };
         }
@@ -159,6 +165,34 @@ impl Store for Memory {
         Ok(())
     }
 
+    fn signal(&self, signal: &Signal) -> Result<u64, StoreError> {
+        let mut kept = self.shelf();
+        if !kept.runs.contains_key(&signal.run) {
+            return Err(StoreError::UnknownRun(signal.run.to_string()));
+        }
+        let id = kept.signals.len() as u64 + 1;
+        kept.signals.push((Signal { id, ..signal.clone() }, None));
+        Ok(id)
+    }
+
+    fn signals(&self, run: &RunId, after: u64) -> Result<Vec<Signal>, StoreError> {
+        let kept = self.shelf();
+        let open = kept
+            .signals
+            .iter()
+            .filter(|(signal, settled)| signal.run == *run && signal.id > after && settled.is_none());
+        Ok(open.map(|(signal, _)| signal.clone()).collect())
+    }
+
+    fn settlement(&self, signal: u64) -> Result<Option<Settled>, StoreError> {
+        let kept = self.shelf();
+        Ok(kept.signals.iter().find(|(kept, _)| kept.id == signal).and_then(|(_, settled)| settled.clone()))
+    }
+
+    fn owner(&self, run: &RunId) -> Result<Option<Owner>, StoreError> {
+        Ok(self.shelf().claims.get(run).cloned())
+    }
+
     fn claim(&self, run: &RunId, owner: Owner) -> Result<Claim, StoreError> {
         let mut kept = self.shelf();
         if let Some(owner) = kept.claims.get(run) {
@@ -170,6 +204,7 @@ impl Store for Memory {
 
     fn remove(&self, run: &RunId) -> Result<(), StoreError> {
         let _claim = self.claim(run, Owner::default())?;
+        self.shelf().signals.retain(|(signal, _)| signal.run != *run);
         let removed = self.shelf().runs.remove(run);
         removed.map(drop).ok_or_else(|| StoreError::UnknownRun(run.as_str().to_owned()))
     }

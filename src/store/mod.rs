@@ -6,12 +6,14 @@ mod claim;
 mod digests;
 mod error;
 mod memory;
+mod signal;
 mod sqlite;
 mod ticket;
 
 pub use claim::{Claim, Owner};
 pub use error::StoreError;
 pub use memory::Memory;
+pub use signal::{Settled, Signal};
 pub use sqlite::{Durability, Sqlite};
 pub use ticket::{Promise, Ticket};
 
@@ -73,6 +75,8 @@ pub struct Append {
     /// Whether the run begins with this batch: `head` is its first. [`StoreError::Exists`] where there is a run of
     /// that name, which is left as it is.
     pub begins: bool,
+    /// What signals came to, by their numbers. One that was settled before stays as it is.
+    pub settled: Vec<(u64, Settled)>,
 }
 
 /// What [`Store::sweep`] removed.
@@ -117,6 +121,19 @@ pub trait Store: Blobs {
 
     /// Keeps `value` for reuse by other runs; on disk no later than the next fact that is appended.
     fn cache(&self, key: &Digest, value: &Value) -> Result<(), StoreError>;
+
+    /// Leaves a signal for the process that carries its run out, and waits for the disk; its number.
+    /// [`StoreError::UnknownRun`] if there is no such run.
+    fn signal(&self, signal: &Signal) -> Result<u64, StoreError>;
+
+    /// Signals to `run` that are not settled, with numbers above `after`, in order.
+    fn signals(&self, run: &RunId, after: u64) -> Result<Vec<Signal>, StoreError>;
+
+    /// What the signal with this number came to, `None` while it waits.
+    fn settlement(&self, signal: u64) -> Result<Option<Settled>, StoreError>;
+
+    /// Who carries `run` out at the moment, also in other processes.
+    fn owner(&self, run: &RunId) -> Result<Option<Owner>, StoreError>;
 
     /// Takes the right to write to `run` until the claim is dropped, also against other processes;
     /// [`StoreError::Held`] where somebody has it. The claim of a process that died is free at once.

@@ -5,7 +5,7 @@ use super::place::{enclosing, round_or_item};
 use super::step::{State, StepView};
 use crate::clock::Millis;
 use crate::driver::Event;
-use crate::engine::{Fact, Pause, Payload, Record};
+use crate::engine::{Fact, INTERRUPTED, Pause, Payload, Reason, Record, STATUS_RUNNING};
 use crate::id::{Address, RunId};
 use crate::meter::Meter;
 use crate::verb::{Failure, Note};
@@ -18,14 +18,18 @@ pub enum Status {
     /// No fact yet.
     #[default]
     Unborn,
-    /// Going on, or cut off.
+    /// In progress, as far as its facts tell.
     Running,
+    /// In progress as far as its facts tell, and no process carries it out.
+    Interrupted,
     /// Takes no new work.
     Paused {
         /// Why.
         pause: Pause,
         /// What to tell people.
         message: String,
+        /// Every step that waits, if that is why.
+        reasons: Vec<Reason>,
     },
     /// Came to its end.
     Finished {
@@ -41,15 +45,9 @@ impl Status {
     pub fn word(&self) -> &str {
         match self {
             Self::Unborn => "unborn",
-            Self::Running => "running",
-            Self::Paused { pause, .. } => match pause {
-                Pause::Barrier => "barrier",
-                Pause::Cancelled => "cancelled",
-                Pause::Budget => "budget",
-                Pause::Auth => "auth",
-                Pause::Waiting => "waiting",
-                Pause::Outage => "outage",
-            },
+            Self::Running => STATUS_RUNNING,
+            Self::Interrupted => INTERRUPTED.word,
+            Self::Paused { pause, .. } => pause.status().word,
             Self::Finished { status, .. } => status,
         }
     }
@@ -107,6 +105,13 @@ impl Board {
         }
     }
 
+    /// No process carries the run out: if its facts do not say why, it was interrupted.
+    pub fn interrupt(&mut self) {
+        if self.status == Status::Running {
+            self.status = Status::Interrupted;
+        }
+    }
+
     /// The step instance at `address`.
     pub fn step(&self, address: &Address) -> Option<&StepView> {
         self.steps.get(address)
@@ -131,8 +136,9 @@ impl Board {
                 self.started_at = Some(at);
                 self.status = Status::Running;
             }
-            Fact::Paused { pause, message, .. } => {
-                self.status = Status::Paused { pause: *pause, message: message.clone() };
+            Fact::Paused { pause, message, reasons } => {
+                let (message, reasons) = (message.clone(), reasons.clone());
+                self.status = Status::Paused { pause: *pause, message, reasons };
             }
             Fact::Resumed => self.status = Status::Running,
             Fact::Finished { status, code, outputs } => {
@@ -239,9 +245,10 @@ fn touch(step: &mut StepView, at: Millis, attempt: u32, fact: &Fact) {
             step.control = Some(Control::opened(with));
         }
         Fact::Interrupted { .. } => step.state = State::Waiting,
-        Fact::Faltered { failure, .. } => {
+        Fact::Faltered { failure, waits, .. } => {
             step.state = State::Waiting;
             step.failure = Some(lean(failure));
+            step.waits = *waits;
         }
         Fact::Succeeded { output, cached, .. } => {
             step.end(State::Done, at);

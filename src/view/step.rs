@@ -1,6 +1,6 @@
 use super::Control;
 use crate::clock::Millis;
-use crate::engine::{Payload, Question, SkipReason};
+use crate::engine::{Pause, Payload, Question, SkipReason};
 use crate::meter::Meter;
 use crate::verb::Failure;
 
@@ -55,6 +55,8 @@ pub struct StepView {
     pub ended_at: Option<Millis>,
     /// What it and everything inside it spent.
     pub spent: Meter,
+    /// What it waits for, if it has no time for its next attempt.
+    pub waits: Option<Pause>,
     /// How its last attempt failed, if it did.
     pub failure: Option<Failure>,
     /// Why it was skipped.
@@ -80,6 +82,7 @@ impl StepView {
             started_at: None,
             ended_at: None,
             spent: Meter::new(),
+            waits: None,
             failure: None,
             skipped: None,
             output: None,
@@ -92,12 +95,14 @@ impl StepView {
 
     pub(super) fn begin(&mut self, at: Millis) {
         self.state = State::Running;
+        self.waits = None;
         self.started_at.get_or_insert(at);
         self.ended_at = None;
     }
 
     pub(super) fn end(&mut self, state: State, at: Millis) {
         self.state = state;
+        self.waits = None;
         self.ended_at = Some(at);
         self.note = None;
         self.question = None;

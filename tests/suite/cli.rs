@@ -1,9 +1,6 @@
 //! The command line as users meet it: the real binary in a temporary project.
 #![expect(clippy::disallowed_methods, reason = "tests open a terminal and write files")]
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
-
 use serde_json::json;
 
 use crate::binary::Project;
@@ -274,52 +271,6 @@ fn old_runs_are_removed_on_request_only() {
     project.run(&["gc", "--keep", "1"]).exits(0).stdout_has("2 runs");
     assert_eq!(count(), 1);
     project.run(&["show", "last"]).exits(0).stdout_has("hello Mia");
-}
-
-/// What a terminal of its own shows of `atoll` with `arguments`, where somebody types `typed`; nothing where no terminal
-/// can be had.
-fn at_a_terminal(project: &Project, arguments: &str, typed: &str) -> Option<String> {
-    if Command::new("script").arg("--version").output().is_err() {
-        println!("skipped: no `script` to open a terminal with");
-        return None;
-    }
-    let line = format!("{} {arguments}", env!("CARGO_BIN_EXE_atoll"));
-    let mut command = Command::new("script");
-    command.args(["-qefc", &line, "/dev/null"]).current_dir(project.path("")).env("TERM", "xterm-256color");
-    command.env_remove("CI").env_remove("NO_COLOR").stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    Some(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-#[test]
-fn at_a_terminal_progress_is_drawn_and_questions_are_put() {
-    let project = Project::new().file(
-        "pipelines/tea.toml",
-        r#"
-atoll = 1
-name = "tea"
-summary = "makes tea"
-steps.water.shell = { argv = ["sleep", "0.3"] }
-steps.sugar = { needs = ["water"], ask = { question = "Sugar?", choices = ["yes", "no"] } }
-outputs = { sugar = "steps.sugar.output" }
-"#,
-    );
-    let Some(shown) = at_a_terminal(&project, "run tea", "maybe\nyes\n") else { return };
-    let clears = "\u{1b}[2K";
-    assert!(shown.contains(clears), "nothing is drawn: {shown:?}");
-    let (_, asked) = shown.split_once("? sugar: Sugar?").expect(&shown);
-    let (question, rest) = asked.split_once("answer: ").expect(&shown);
-    assert!(question.contains("1  yes") && !question.contains(clears), "{question:?}");
-    // Nothing is drawn over the question while it waits.
-    let (reply, _) = rest.split_once("`maybe` is none of the choices: yes, no").expect(&shown);
-    assert!(!reply.contains(clears), "{reply:?}");
-    assert!(
-        shown.contains("answered \"yes\" by terminal") && shown.contains("sugar\u{1b}[0m: yes"),
-        "{shown:?}"
-    );
 }
 
 #[test]

@@ -11,6 +11,8 @@ mod binary;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod damaged;
+#[cfg(test)]
 mod diagnostics;
 #[cfg(test)]
 mod docs;
@@ -51,8 +53,12 @@ mod spending;
 #[cfg(test)]
 mod store;
 #[cfg(test)]
+mod terminal;
+#[cfg(test)]
 mod toys;
 #[cfg(test)]
 mod trouble;
 #[cfg(test)]
 mod validate;
+#[cfg(test)]
+mod waits;

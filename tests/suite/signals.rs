@@ -126,7 +126,7 @@ fn one_signal_lets_the_step_finish(signal: Signal) {
         .stdout_has("\"fact\":\"succeeded\"")
         .stderr_has("stopping: what is under way is finished first; once more stops at once")
         .stderr_has("cancelled")
-        .stderr_has("goes on from here");
+        .stderr_has("continues it");
     let shown = held.show();
     assert_eq!((&shown["status"], &shown["code"]), (&json!("cancelled"), &json!(8)));
     assert_eq!(states(&shown), [("wait", "done")], "no new work is taken");
@@ -142,6 +142,11 @@ fn ctrl_c_takes_no_new_work_and_lets_the_step_finish() {
 #[test]
 fn termination_is_like_ctrl_c() {
     one_signal_lets_the_step_finish(Signal::SIGTERM);
+}
+
+#[test]
+fn the_end_of_the_terminal_is_like_ctrl_c() {
+    one_signal_lets_the_step_finish(Signal::SIGHUP);
 }
 
 fn two_signals_kill_the_step(first: Signal, second: Signal) {
@@ -258,7 +263,7 @@ name = "steps.name.output"
     let ran = project.run(&["run", "asks", "--format", "json"]).exits(7).json();
     assert_eq!((&ran["status"], &ran["code"]), (&json!("waiting"), &json!(7)));
     project.run(&["resume", "last"]).exits(7).stderr_has("`name` asks: which name?");
-    project.run(&["answer", "last", "sure", "yes"]).exits(2).stderr_has("no question waits at `sure`");
+    project.run(&["answer", "last", "sure", "yes"]).exits(2).stderr_has("this question was answered at");
     project.run(&["answer", "last", "name", "Ada"]).exits(0).stdout_is("sure: no\nname: Ada\n");
     let log = project.run(&["log", "last"]).exits(0);
     assert_eq!(log.stdout.matches("answered").count(), 2, "{}", log.stdout);

@@ -235,7 +235,7 @@ fn an_outage_pauses_the_run_and_it_goes_on_where_it_was() {
     shop.books().down_from = Some(12);
     let ran = project.run(&["run", "ask", "--format", "json"]).exits(7);
     assert_eq!(ran.json()["status"], "outage");
-    ran.stderr_has("shop answered 503").stderr_has("goes on from here");
+    ran.stderr_has("shop answered 503").stderr_has("tries again");
     assert!(shop.books().refused > 0);
     // Still down: it pauses again, and nothing is lost.
     project.run(&["resume", "last"]).exits(7);

@@ -99,7 +99,7 @@ fn a_missing_key_is_named_and_the_run_goes_on_once_it_is_there() {
         .exits(7)
         .stderr_has("ANTHROPIC_API_KEY is not set")
         .stderr_has("export ANTHROPIC_API_KEY=…")
-        .stderr_has("goes on from here");
+        .stderr_has("continues it");
     project.run(&["resume", "last"]).exits(7).stderr_has("ANTHROPIC_API_KEY is not set");
     // With a key it gets further: to a provider that is down.
     let project = project.env("ANTHROPIC_API_KEY", "sk-none").env("ANTHROPIC_BASE_URL", "http://127.0.0.1:9");

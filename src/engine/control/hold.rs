@@ -16,7 +16,7 @@ pub(in super::super) struct Holding {
     pub(super) released: bool,
     held: Payload,
     tries: Tries,
-    ordered: bool,
+    pub(super) ordered: bool,
 }
 
 impl Run {
@@ -49,6 +49,8 @@ impl Run {
         };
         holding.held = held.clone();
         holding.released = true;
+        let was_ordered = holding.ordered;
+        self.releasing -= usize::from(was_ordered);
         self.work.push_back(Work::Advance(spot));
         Ok(())
     }
@@ -58,6 +60,7 @@ impl Run {
             return Err("the step holds nothing".to_owned());
         };
         let (body, tries) = (holding.body, holding.tries.clone());
+        self.releasing -= usize::from(holding.ordered && !holding.released);
         self.drop_frame(body);
         if let Some(node) = self.node_mut(spot) {
             *node = Node::Resting { tries, until: at };
@@ -74,6 +77,7 @@ pub(super) fn let_go(run: &mut Run, spot: Spot) -> Result<(), Mismatch> {
         && !holding.released
         && !std::mem::replace(&mut holding.ordered, true)
     {
+        run.releasing += 1;
         run.turn.orders.push(Order::Release(address));
     }
     Ok(())

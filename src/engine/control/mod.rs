@@ -16,11 +16,14 @@ use super::results::Results;
 use super::scope::eval_failure;
 use super::{Fact, Mismatch, Opening, Question, Record, Run};
 use crate::clock::{Millis, millis};
-use crate::expr::{Data, Expr};
+use crate::expr::{Data, Expr, Tree};
 use crate::id::{Address, Instance};
 use crate::plan::{Action, Sees, Step};
 use crate::value::Value;
 use crate::verb::Failure;
+
+/// The most bytes that a person is shown with a question.
+const MOST_SHOWN: usize = 256 * 1024;
 
 /// A control step that has opened.
 #[derive(Debug)]
@@ -48,6 +51,11 @@ impl Control {
             Self::Hold(holding) if !holding.released => Some(holding.body),
             _ => None,
         }
+    }
+
+    /// Whether a resource is being released.
+    pub(super) fn is_releasing(&self) -> bool {
+        matches!(self, Self::Hold(holding) if holding.ordered && !holding.released)
     }
 
     /// The results of an `each`.
@@ -198,13 +206,25 @@ impl Run {
             },
             None => Vec::new(),
         };
-        Ok(Question {
+        let value =
+            |tree: &Option<Tree>| tree.as_ref().map(|tree| tree.render(&scope)).transpose().map_err(failed);
+        let show = value(&ask.show)?;
+        if show.as_ref().is_some_and(|show| super::slot::weight(show, MOST_SHOWN) > MOST_SHOWN) {
+            return Err(Failure::permanent(format!("`show` is larger than {} KiB", MOST_SHOWN / 1024))
+                .hint("show a part of it, or a summary"));
+        }
+        let question = Question {
             text: ask.question.render_text(&scope).map_err(failed)?,
             choices,
-            default: ask.default.as_ref().map(|tree| tree.render(&scope)).transpose().map_err(failed)?,
+            answer: ask.answer,
+            show,
+            binds: value(&ask.binds)?,
+            default: value(&ask.default)?,
             until: ask.deadline.map(|span| now + millis(span)),
+            at_deadline: value(&ask.at_deadline)?,
             ..Question::default()
-        })
+        };
+        Ok(question.sealed(&self.address(spot)))
     }
 }
 

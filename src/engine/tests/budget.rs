@@ -216,7 +216,7 @@ fn a_round_that_cannot_be_paid_is_not_begun() {
     Arc::get_mut(&mut plan).unwrap().limits.push(limit("usd", "0.5"));
     let mut world = World::new(plan, 1);
     let run = spend(&mut world);
-    let Standing::Paused { pause: Pause::Budget, message } = run.standing() else {
+    let Standing::Paused { pause: Pause::Budget, message, .. } = run.standing() else {
         panic!("{:?}", run.standing())
     };
     assert!(
@@ -307,7 +307,7 @@ fn time_is_counted_while_the_run_is_worked_on_and_ends_it_when_it_is_up() {
     report(&mut run, hour + 9_500, 2);
     let turn = run.next(hour + 9_500).unwrap();
     assert!(turn.orders.is_empty(), "nothing new begins");
-    let Standing::Paused { pause: Pause::Budget, message } = run.standing() else { panic!() };
+    let Standing::Paused { pause: Pause::Budget, message, .. } = run.standing() else { panic!() };
     assert!(message.starts_with("10 s of 10 s are over"), "{message}");
     assert!(run.next(2 * hour).unwrap().records.is_empty(), "it pauses once");
 }

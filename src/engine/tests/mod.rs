@@ -4,4 +4,5 @@ mod budget;
 pub(crate) mod plans;
 mod prefixes;
 mod stories;
+mod waits;
 mod world;

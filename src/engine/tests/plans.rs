@@ -9,8 +9,8 @@ use crate::diag::{Sources, Span};
 use crate::expr::{Expr, Functions, Template, Tree};
 use crate::id::StepId;
 use crate::plan::{
-    Action, Body, BodyId, Dep, Each, Hold, Loop, LoopExit, OnError, OnInterrupt, Plan, Retry, Rule, Seen,
-    Step,
+    Action, AnswerType, Ask, Body, BodyId, Dep, Each, Hold, Loop, LoopExit, OnError, OnInterrupt, Plan,
+    Retry, Rule, Seen, Step,
 };
 use crate::value::{Digest, Value};
 use crate::verb::{Class, Traits};
@@ -77,6 +77,22 @@ pub fn tolerating(mut step: Step, places: &[usize]) -> Step {
         dep.tolerated |= places.contains(&dep.step);
     }
     step
+}
+
+/// A step that asks for free text.
+pub fn ask(id: &str) -> Step {
+    let Tree::Template(question) = template("sure?") else { panic!("a template") };
+    let ask = Ask {
+        question,
+        choices: None,
+        answer: AnswerType::Text,
+        show: None,
+        binds: None,
+        default: None,
+        deadline: None,
+        at_deadline: None,
+    };
+    step(id, Action::Ask(ask))
 }
 
 pub fn each(id: &str, over: &str, body: usize) -> Step {

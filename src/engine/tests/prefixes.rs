@@ -6,14 +6,17 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::super::Fact;
-use super::plans::{after, body, each, expr, hold, plan, rounds, template, tolerating, verb};
+use super::plans::{after, ask, body, each, expr, hold, plan, rounds, template, tolerating, verb};
 use super::world::World;
 use crate::id::Address;
 use crate::plan::{Body, Plan, Step};
 
+/// The kind of a step that asks.
+const ASKS: u8 = 9;
+
 /// What a random step is made of.
 #[derive(Clone, Debug)]
-struct Sketch {
+pub struct Sketch {
     kind: u8,
     waits: Vec<(prop::sample::Index, bool)>,
     reads: bool,
@@ -21,15 +24,17 @@ struct Sketch {
     inside: Vec<Sketch>,
 }
 
-fn sketch() -> impl Strategy<Value = Sketch> {
+pub fn sketch() -> impl Strategy<Value = Sketch> {
     let waits = prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..3);
-    let leaf = (waits.clone(), any::<bool>(), 0_u8..4).prop_map(|(waits, reads, when)| Sketch {
-        kind: 0,
-        waits,
-        reads,
-        when,
-        inside: Vec::new(),
-    });
+    let leaf =
+        (0_u8..4, waits.clone(), any::<bool>(), 0_u8..4).prop_map(|(kind, waits, reads, when)| Sketch {
+            // One leaf of four asks.
+            kind: if kind == 3 { ASKS } else { 0 },
+            waits,
+            reads,
+            when,
+            inside: Vec::new(),
+        });
     leaf.prop_recursive(3, 12, 3, move |inner| {
         (0_u8..4, waits.clone(), any::<bool>(), 0_u8..4, prop::collection::vec(inner, 1..4))
             .prop_map(|(kind, waits, reads, when, inside)| Sketch { kind, waits, reads, when, inside })
@@ -60,6 +65,7 @@ fn build(sketches: &[Sketch], bodies: &mut Vec<Option<Body>>, names: &mut usize)
         };
         let step = match sketch.kind {
             0 => verb(&name, with),
+            ASKS => ask(&name),
             1 => {
                 let inside = build(&sketch.inside, bodies, names);
                 each(&name, "range(4)", inside)
@@ -88,7 +94,7 @@ fn build(sketches: &[Sketch], bodies: &mut Vec<Option<Body>>, names: &mut usize)
     id
 }
 
-fn random_plan(sketches: &[Sketch]) -> Arc<Plan> {
+pub fn random_plan(sketches: &[Sketch]) -> Arc<Plan> {
     let mut bodies = Vec::new();
     build(sketches, &mut bodies, &mut 0);
     let bodies: Vec<Body> = bodies.into_iter().flatten().collect();
@@ -97,17 +103,21 @@ fn random_plan(sketches: &[Sketch]) -> Arc<Plan> {
 }
 
 /// Steps of the journal's first `cut` lines that had ended outside of anything that was lost afterwards.
-fn settled(world: &World, cut: usize) -> Vec<Address> {
-    let lost: Vec<String> = world.journal[cut..]
+pub fn settled(world: &World, cut: usize) -> Vec<Address> {
+    let lost: Vec<(usize, String)> = world
+        .journal
         .iter()
-        .filter(|record| record.fact == Fact::Lost)
-        .map(|record| format!("{}/", record.address))
+        .enumerate()
+        .filter(|(_, record)| record.fact == Fact::Lost)
+        .map(|(place, record)| (place, format!("{}/", record.address)))
         .collect();
     let ended =
         |fact: &Fact| matches!(fact, Fact::Succeeded { .. } | Fact::Failed { .. } | Fact::Skipped { .. });
-    let records = world.journal[..cut].iter().filter(|record| ended(&record.fact));
-    let outside = records.filter(|record| !lost.iter().any(|lost| record.address.as_str().starts_with(lost)));
-    outside.map(|record| record.address.clone()).collect()
+    let records = world.journal[..cut].iter().enumerate().filter(|(_, record)| ended(&record.fact));
+    let outside = records.filter(|(place, record)| {
+        !lost.iter().any(|(later, inside)| later > place && record.address.as_str().starts_with(inside))
+    });
+    outside.map(|(_, record)| record.address.clone()).collect()
 }
 
 proptest! {

@@ -97,7 +97,12 @@ fn an_interrupted_step_that_must_not_repeat_asks_first() {
     assert!(!turn.records.iter().any(|record| record.fact.word() == "started"));
     run.report(
         2,
-        Report::Answered { address: Address::new("pay"), answer: "fail".into(), by: "test".into() },
+        Report::Answered {
+            address: Address::new("pay"),
+            answer: "fail".into(),
+            by: "test".into(),
+            note: None,
+        },
     )
     .unwrap();
     let turn = run.next(2).unwrap();

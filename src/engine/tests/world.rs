@@ -4,12 +4,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::{Fact, Order, Record, Report, Run, Settings, Standing};
+use super::super::{Fact, Order, Pause, Record, Report, Run, Settings, Standing};
 use crate::id::{Address, RunId};
 use crate::meter::Meter;
 use crate::plan::Plan;
 use crate::value::{Digest, Value};
 use crate::verb::{Blobs, Class, Failure, MemoryBlobs, Output};
+
+/// A provider that asks to be left alone for longer than anybody waits.
+const LONG: std::time::Duration = std::time::Duration::from_secs(3_600);
 
 pub struct World {
     pub plan: Arc<Plan>,
@@ -18,6 +21,10 @@ pub struct World {
     pub journal: Vec<Record>,
     pub started: BTreeMap<Address, u32>,
     pub settings: Settings,
+    /// Whether providers are down at first, and questions wait for a person who comes after the run has paused.
+    pub waits: bool,
+    /// Looks at a run that has paused.
+    pub check_pause: Option<fn(&Run)>,
 }
 
 impl World {
@@ -29,6 +36,8 @@ impl World {
             journal: Vec::new(),
             started: BTreeMap::new(),
             settings: Settings::default(),
+            waits: false,
+            check_pause: None,
         }
     }
 
@@ -41,7 +50,7 @@ impl World {
         let mut count = 0;
         for record in &self.journal {
             match &record.fact {
-                Fact::Faltered { .. } if record.address == *address => count += 1,
+                Fact::Faltered { waits: None, .. } if record.address == *address => count += 1,
                 Fact::Lost if address.as_str().starts_with(&format!("{}/", record.address)) => count = 0,
                 _ => {}
             }
@@ -50,6 +59,11 @@ impl World {
     }
 
     fn outcome(&self, address: &Address, with: &Value) -> Result<Output<Value>, Failure> {
+        if self.waits && self.draw("down", address).is_multiple_of(4) && !self.was_down(address) {
+            let failure = Failure::new(Class::Transient, "down").outage();
+            let locked = self.draw("locked", address).is_multiple_of(2);
+            return Err(if locked { Failure::new(Class::Auth, "locked") } else { failure.retry_after(LONG) });
+        }
         let failures = self.failures(address);
         if failures < self.draw("fails", address) % 4 && self.draw("well", address).is_multiple_of(3) {
             let class = match self.draw("class", address).wrapping_add(failures) % 4 {
@@ -83,11 +97,41 @@ impl World {
             Order::Release(address) => {
                 Report::Released { held: Some(serde_json::json!({"released": true})), address }
             }
-            Order::Ask { address, question } => {
-                let answer = question.default.unwrap_or(Value::from("yes"));
-                Report::Answered { address, answer, by: "test".to_owned() }
+            Order::Ask { address, .. } if self.waits && !self.draw("here", &address).is_multiple_of(3) => {
+                Report::Unasked { address }
             }
+            Order::Ask { address, .. } => self.answer(address),
         }
+    }
+
+    fn answer(&self, address: Address) -> Report {
+        let answer = Value::from(format!("{} times", self.draw("answer", &address) % 3));
+        Report::Answered { address, answer, by: "test".to_owned(), note: None }
+    }
+
+    fn was_down(&self, address: &Address) -> bool {
+        let down = |record: &Record| matches!(record.fact, Fact::Faltered { waits: Some(_), .. });
+        self.journal.iter().any(|record| record.address == *address && down(record))
+    }
+
+    /// The run as it is on disk.
+    pub fn refold(&self) -> Run {
+        let (id, plan, blobs) = (RunId::new("test"), self.plan.clone(), self.blobs.clone());
+        Run::fold(id, plan, blobs, self.settings.clone(), &self.journal).unwrap()
+    }
+
+    /// The process has ended with a pause. Another one comes, with an answer to one of the questions.
+    fn come_back(&self, run: &Run, now: u64) -> Run {
+        if let Some(check) = self.check_pause {
+            check(run);
+        }
+        let Standing::Paused { reasons, .. } = run.standing() else { panic!("paused") };
+        let asked: Vec<_> = reasons.iter().filter(|reason| reason.pause == Pause::Waiting).collect();
+        let answer = asked.get(usize::try_from(now).unwrap() % asked.len().max(1));
+        let mut again = self.refold();
+        let reports = answer.map(|reason| self.answer(reason.address.clone())).into_iter().collect();
+        again.resume_with(now, reports).unwrap();
+        again
     }
 
     pub fn take(&mut self, records: Vec<Record>) {
@@ -107,7 +151,7 @@ impl World {
             run.begin(0, serde_json::json!({}), 7).unwrap();
             return run;
         }
-        let mut run = Run::fold(id, plan, blobs, self.settings.clone(), &self.journal).unwrap();
+        let mut run = self.refold();
         if !matches!(run.standing(), Standing::Finished { .. }) {
             run.resume(self.journal.last().unwrap().at).unwrap();
         }
@@ -128,6 +172,10 @@ impl World {
             open.extend(turn.orders);
             if matches!(run.standing(), Standing::Finished { .. }) {
                 return run;
+            }
+            if open.is_empty() && matches!(run.standing(), Standing::Paused { .. }) {
+                run = self.come_back(&run, now + 1);
+                continue;
             }
             if open.is_empty() {
                 now = turn.wake.unwrap_or_else(|| panic!("stuck: {}", run.waiting_at())).max(now);

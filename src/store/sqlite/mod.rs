@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 
 use rusqlite::Connection;
 
-use super::{Append, Claim, Head, Owner, Row, Store, StoreError, Swept, Ticket, claim};
+use super::{Append, Claim, Head, Owner, Row, Settled, Signal, Store, StoreError, Swept, Ticket, claim};
 use crate::clock::{Clock, Millis};
 use crate::id::RunId;
 use crate::value::{BlobRef, Digest, Value};
@@ -62,8 +62,7 @@ impl Sqlite {
     /// Opens the file at `path`, made where there is none, and brings it up to this version. Refuses a file of a newer
     /// version or another program, and one where a setting that durability depends on does not take.
     pub fn open(path: &Path, durability: Durability, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let locks = path.with_file_name(format!("{name}.locks"));
+        let locks = locks_of(path);
         let connection = open::writer(path, &locks, durability)?;
         let pending = Arc::new(Pending::default());
         let desk = Arc::new(Desk::new(connection, path.to_owned(), pending.clone()));
@@ -89,7 +88,7 @@ impl Sqlite {
         open::refuse_foreign(&first, path)?;
         Ok(Self(Arc::new(Parts {
             path: path.to_owned(),
-            locks: PathBuf::new(),
+            locks: locks_of(path),
             clock,
             pending: Arc::default(),
             readers: Mutex::new(vec![first]),
@@ -126,6 +125,12 @@ impl Sqlite {
         }
         Ok(answer)
     }
+}
+
+/// The directory of the locks of the database at `path`.
+fn locks_of(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("{name}.locks"))
 }
 
 impl Blobs for Sqlite {
@@ -214,6 +219,22 @@ impl Store for Sqlite {
         let text: Arc<str> = value.to_string().into();
         self.0.pending.add_cached(*key, text.clone())?;
         self.send(Job::Cache { key: *key, at: self.0.clock.now(), text })
+    }
+
+    fn signal(&self, signal: &Signal) -> Result<u64, StoreError> {
+        self.wait(|promise| Job::Signal { signal: Box::new(signal.clone()), promise })
+    }
+
+    fn signals(&self, run: &RunId, after: u64) -> Result<Vec<Signal>, StoreError> {
+        self.read(|db| read::signals(db, run, after))
+    }
+
+    fn settlement(&self, signal: u64) -> Result<Option<Settled>, StoreError> {
+        self.read(|db| read::settlement(db, signal))
+    }
+
+    fn owner(&self, run: &RunId) -> Result<Option<Owner>, StoreError> {
+        Ok(claim::holder(&self.0.locks, run))
     }
 
     fn claim(&self, run: &RunId, owner: Owner) -> Result<Claim, StoreError> {

@@ -145,7 +145,7 @@ pub(super) fn refuse_foreign(db: &Connection, path: &Path) -> Result<i64, StoreE
             Err(StoreError::Newer { path: path.to_owned(), found, supported })
         }
         APPLICATION => Ok(found),
-        0 if tables == 0 && found == 0 => Ok(0),
+        0 if tables == 0 && found == 0 => Err(StoreError::Empty(path.to_owned())),
         _ => Err(StoreError::Foreign(path.to_owned())),
     }
 }

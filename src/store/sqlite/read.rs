@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row as Cells, params};
 use crate::clock::Millis;
 use crate::id::{Address, RunId};
 use crate::store::digests::each_digest;
-use crate::store::{Head, Row};
+use crate::store::{Head, Row, Settled, Signal};
 use crate::value::Digest;
 
 type Answer<T> = Result<T, rusqlite::Error>;
@@ -54,6 +54,41 @@ pub(super) fn starting_with(db: &Connection, prefix: &str) -> Answer<Vec<RunId>>
     let sql = "select id from run where substr(id, 1, length(?1)) = ?1 order by id limit 8";
     let mut statement = db.prepare_cached(sql)?;
     statement.query_map([prefix], |cells| Ok(RunId::new(cells.get_ref(0)?.as_str()?)))?.collect()
+}
+
+/// Signals that are not settled.
+pub(super) fn signals(db: &Connection, run: &RunId, after: u64) -> Answer<Vec<Signal>> {
+    let sql = "select id, address, question, command, value, by, at from signal
+               where run = ? and id > ? and seq is null and refusal is null order by id limit 100";
+    let mut statement = db.prepare_cached(sql)?;
+    let found = statement.query_map(params![run.as_str(), signed(after)], |cells| {
+        let question: Option<String> = cells.get(2)?;
+        let value: String = cells.get(4)?;
+        Ok(Signal {
+            id: unsigned(cells.get(0)?),
+            run: run.clone(),
+            address: Address::new(cells.get_ref(1)?.as_str()?),
+            question: question.and_then(|text| Digest::parse(&text)),
+            command: cells.get(3)?,
+            value: serde_json::from_str(&value).unwrap_or_default(),
+            by: cells.get(5)?,
+            at: unsigned(cells.get(6)?),
+        })
+    })?;
+    found.collect()
+}
+
+pub(super) fn settlement(db: &Connection, signal: u64) -> Answer<Option<Settled>> {
+    let sql = "select seq, refusal from signal where id = ?";
+    let found = db.prepare_cached(sql)?.query_row([signed(signal)], |cells| {
+        let (seq, refusal): (Option<i64>, Option<String>) = (cells.get(0)?, cells.get(1)?);
+        Ok(match (seq, refusal) {
+            (_, Some(why)) => Some(Settled::Refused(why)),
+            (Some(seq), None) => Some(Settled::Taken(unsigned(seq))),
+            (None, None) => None,
+        })
+    });
+    found.optional().map(Option::flatten)
 }
 
 pub(super) fn blob(db: &Connection, digest: &Digest) -> Answer<Option<Vec<u8>>> {

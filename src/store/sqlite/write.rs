@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 use super::read::{signed, unsigned};
 use crate::clock::Millis;
 use crate::id::RunId;
-use crate::store::{Head, Row, Swept};
+use crate::store::{Head, Row, Settled, Signal, Swept};
 use crate::value::Digest;
 
 type Done<T> = Result<T, rusqlite::Error>;
@@ -88,9 +88,36 @@ pub(super) fn facts(db: &Connection, run: &RunId, last: u64, rows: &[Row]) -> Do
     Ok(seq)
 }
 
+/// Leaves a signal; `None` if there is no such run.
+pub(super) fn signal(db: &Connection, signal: &Signal) -> Done<Option<u64>> {
+    let sql = "insert into signal (run, address, question, command, value, by, at)
+               select ?1, ?2, ?3, ?4, ?5, ?6, ?7 where exists (select 1 from run where id = ?1)";
+    let written = db.prepare_cached(sql)?.execute(params![
+        signal.run.as_str(),
+        signal.address.as_str(),
+        signal.question.map(|digest| digest.to_string()),
+        signal.command,
+        signal.value.to_string(),
+        signal.by,
+        signed(signal.at),
+    ])?;
+    Ok((written > 0).then(|| unsigned(db.last_insert_rowid())))
+}
+
+/// Says what a signal came to, unless that is known already.
+pub(super) fn settle(db: &Connection, id: u64, settled: &Settled) -> Done<()> {
+    let sql = "update signal set seq = ?, refusal = ? where id = ? and seq is null and refusal is null";
+    let (seq, refusal) = match settled {
+        Settled::Taken(seq) => (Some(signed(*seq)), None),
+        Settled::Refused(why) => (None, Some(why)),
+    };
+    db.prepare_cached(sql)?.execute(params![seq, refusal, signed(id)]).map(drop)
+}
+
 /// Forgets `run`; `false` where there is none.
 pub(super) fn remove(db: &Connection, run: &RunId) -> Done<bool> {
     db.execute("delete from fact where run = ?", [run.as_str()])?;
+    db.execute("delete from signal where run = ?", [run.as_str()])?;
     Ok(db.execute("delete from run where id = ?", [run.as_str()])? > 0)
 }
 

@@ -1,5 +1,6 @@
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +11,7 @@ use super::queue::Queue;
 use super::{fault, write};
 use crate::clock::Millis;
 use crate::id::RunId;
-use crate::store::{Append, Promise, StoreError, Swept};
+use crate::store::{Append, Promise, Signal, StoreError, Swept};
 use crate::value::Digest;
 
 /// What the writer is asked to do, in the order in which it was asked.
@@ -18,6 +19,7 @@ pub(super) enum Job {
     Blob { digest: Digest, at: Millis, bytes: Arc<[u8]> },
     Cache { key: Digest, at: Millis, text: Arc<str> },
     Append { run: RunId, batch: Box<Append>, promise: Promise },
+    Signal { signal: Box<Signal>, promise: Promise },
     Remove { run: RunId, promise: Promise },
     Claimed { run: RunId },
     Flush { promise: Promise },
@@ -48,6 +50,7 @@ enum Outcome {
 pub(super) struct Writer {
     db: Connection,
     path: PathBuf,
+    identity: Option<(u64, u64)>,
     pending: Arc<Pending>,
     last: HashMap<RunId, u64>,
     broken: HashMap<RunId, StoreError>,
@@ -106,7 +109,8 @@ impl Drop for End<'_> {
 
 impl Writer {
     fn new(db: Connection, path: PathBuf, pending: Arc<Pending>) -> Self {
-        Self { db, path, pending, last: HashMap::new(), broken: HashMap::new() }
+        let identity = identity(&path);
+        Self { db, path, identity, pending, last: HashMap::new(), broken: HashMap::new() }
     }
 
     /// Writes the group, or, where that fails, each job by itself. Blobs and reusable outputs that could not be
@@ -141,6 +145,10 @@ impl Writer {
     }
 
     fn transact(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, StoreError> {
+        // SQLite would go on writing to a file that has no name any more.
+        if identity(&self.path) != self.identity {
+            return Err(StoreError::Gone(self.path.clone()));
+        }
         let done = self.try_transact(jobs);
         done.map_err(|error| {
             self.last.clear();
@@ -172,7 +180,7 @@ impl Writer {
                 }
                 promise.keep(result);
             }
-            Job::Remove { promise, .. } | Job::Flush { promise } => {
+            Job::Signal { promise, .. } | Job::Remove { promise, .. } | Job::Flush { promise } => {
                 promise.keep(result);
             }
             Job::Claimed { .. } => {}
@@ -188,6 +196,11 @@ impl Writer {
     }
 }
 
+/// The device and number of the file at `path`.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
 /// What a transaction changes: the database, and what the writer remembers of it.
 struct Books<'a> {
     db: &'a Connection,
@@ -201,6 +214,10 @@ impl Books<'_> {
             Job::Blob { digest, at, bytes } => write::blob(self.db, digest, *at, bytes)?,
             Job::Cache { key, at, text } => write::cache(self.db, key, *at, text)?,
             Job::Append { run, batch, .. } => return self.append(run, batch),
+            Job::Signal { signal, .. } => {
+                let unknown = || Outcome::Refused(StoreError::UnknownRun(signal.run.to_string()));
+                return Ok(write::signal(self.db, signal)?.map_or_else(unknown, Outcome::Last));
+            }
             Job::Remove { run, .. } => {
                 self.forget(run);
                 if !write::remove(self.db, run)? {
@@ -245,6 +262,9 @@ impl Books<'_> {
             }
             written => written?,
         };
+        for (id, settled) in &batch.settled {
+            write::settle(self.db, *id, settled)?;
+        }
         if let (Some(head), false) = (&batch.head, batch.begins) {
             write::replace_head(self.db, run, head)?;
         }

@@ -1,0 +1,92 @@
+//! Lines that a person types at the terminal, told apart from what was typed or pasted before a question was shown.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// Input that pauses no longer than this, in milliseconds, is taken for one paste.
+const PASTE_MS: u8 = 50;
+/// How often a reader looks whether its question is still open, in milliseconds.
+const LOOK_MS: u8 = 100;
+/// More than this is no line that a person typed.
+const MOST: usize = 64 * 1024;
+
+/// The keyboard: bytes that were read and are no whole line yet are kept for the next line.
+#[derive(Default)]
+pub struct Typed {
+    read: Vec<u8>,
+    ended: bool,
+}
+
+/// What was typed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Line {
+    /// A line, without its end.
+    Text(String),
+    /// The end of input.
+    End,
+    /// The question is not open any more.
+    Withdrawn,
+}
+
+impl Typed {
+    /// Whole lines that arrived before now, and that still arrive without a pause.
+    pub fn early(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            while let Some(line) = self.take() {
+                lines.push(line);
+            }
+            if self.ended || !self.fill(PASTE_MS) {
+                return lines;
+            }
+        }
+    }
+
+    /// The next line; `open` says whether it is still waited for.
+    pub fn line(&mut self, open: impl Fn() -> bool) -> Line {
+        loop {
+            if !open() {
+                return Line::Withdrawn;
+            }
+            if let Some(line) = self.take() {
+                return Line::Text(line);
+            }
+            if self.ended {
+                return Line::End;
+            }
+            self.fill(LOOK_MS);
+        }
+    }
+
+    fn take(&mut self) -> Option<String> {
+        let end = self.read.iter().position(|byte| *byte == b'\n')?;
+        let line: Vec<u8> = self.read.drain(..=end).collect();
+        Some(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned())
+    }
+
+    /// Reads what there is, waiting no longer than `wait` milliseconds; whether there was anything.
+    fn fill(&mut self, wait: u8) -> bool {
+        let stdin = io::stdin();
+        let mut ready = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut ready, PollTimeout::from(wait)) {
+            Ok(0) | Err(nix::errno::Errno::EINTR) => return false,
+            Err(_) => {
+                self.ended = true;
+                return false;
+            }
+            Ok(_) => {}
+        }
+        let mut bytes = [0; 4096];
+        match nix::unistd::read(stdin.as_fd(), &mut bytes) {
+            Ok(0) => self.ended = true,
+            Ok(count) => self.read.extend(&bytes[..count]),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(_) => self.ended = true,
+        }
+        // Without line breaks it is not read for ever.
+        self.read.truncate(MOST);
+        true
+    }
+}

@@ -1,0 +1,100 @@
+//! Questions that are put to a person here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::task::AbortHandle;
+
+use super::inbox::{Message, Outbox};
+use super::{Answered, Asker};
+use crate::engine::{Fact, Question, Record, Report};
+use crate::id::Address;
+use crate::value::Digest;
+
+pub(super) struct Asks {
+    asker: Option<Arc<dyn Asker>>,
+    /// Answers on record in the run that this one takes over, by the digest of the question.
+    known: HashMap<Digest, Answered>,
+    open: HashMap<Address, AbortHandle>,
+    outbox: Outbox,
+}
+
+impl Asks {
+    pub(super) fn new(
+        asker: Option<Arc<dyn Asker>>,
+        known: HashMap<Digest, Answered>,
+        outbox: Outbox,
+    ) -> Self {
+        Self { asker, known, open: HashMap::new(), outbox }
+    }
+
+    /// Whether a person is being asked.
+    pub(super) fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Puts a question; `true` if what comes of it is known already.
+    pub(super) fn put(&mut self, address: Address, question: &Question) -> bool {
+        let outbox = self.outbox.clone();
+        let known = question.digest.and_then(|digest| self.known.remove(&digest));
+        let report = match (known, &self.asker) {
+            (Some(known), _) => answered(address, known),
+            (None, None) => Report::Unasked { address },
+            (None, Some(asker)) => {
+                let answering = asker.ask(&address, question);
+                let at = address.clone();
+                let asking = tokio::spawn(async move {
+                    let report = match answering.await {
+                        Some(answer) => answered(address, answer),
+                        None => Report::Unasked { address },
+                    };
+                    // If the loop has ended, the question is put again when the run is resumed.
+                    outbox.send(Message::Answer(report)).ok();
+                });
+                self.open.insert(at, asking.abort_handle());
+                return false;
+            }
+        };
+        // The receiver lives as long as the loop that calls this.
+        outbox.send(Message::Answer(report)).ok();
+        true
+    }
+
+    /// Takes note of what came of a question.
+    pub(super) fn ended(&mut self, report: &Report) {
+        if let Report::Answered { address, .. } | Report::Unasked { address } = report {
+            self.open.remove(address);
+        }
+    }
+
+    /// Stops asking what has its answer, or is not to be asked any more.
+    pub(super) fn withdraw(&mut self, records: &[Record]) {
+        if self.open.is_empty() {
+            return;
+        }
+        for record in records {
+            let inside = format!("{}/", record.address);
+            self.open.retain(|at, asking| {
+                let stays = match record.fact {
+                    Fact::Answered { .. } | Fact::Failed { .. } => *at != record.address,
+                    Fact::Lost => !at.as_str().starts_with(&inside),
+                    _ => true,
+                };
+                if !stays {
+                    asking.abort();
+                }
+                stays
+            });
+        }
+    }
+
+    /// Stops asking.
+    pub(super) fn end(&mut self) {
+        self.open.drain().for_each(|(_, asking)| asking.abort());
+    }
+}
+
+fn answered(address: Address, answered: Answered) -> Report {
+    let Answered { answer, by, note } = answered;
+    Report::Answered { address, answer, by, note }
+}

@@ -1,0 +1,117 @@
+//! Commands that other processes leave in the store: looked for once a second, each taken or refused once, in the
+//! transaction of the fact that it causes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use tokio::task::AbortHandle;
+
+use super::Command;
+use super::inbox::{Message, Outbox};
+use crate::clock::{Clock, Millis};
+use crate::engine::{Fact, Known, Record, Refusal, Run};
+use crate::id::{Address, RunId};
+use crate::store::{Settled, Signal, Store};
+
+/// How often they are looked for.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// A signal that was looked at, until what it came to is on disk.
+pub(super) struct Pending {
+    id: u64,
+    address: Address,
+    refusal: Option<String>,
+}
+
+impl Pending {
+    pub(super) fn new(signal: &Signal, refusal: Option<String>) -> Self {
+        Self { id: signal.id, address: signal.address.clone(), refusal }
+    }
+
+    /// What it came to, where `records` are appended after fact number `last`.
+    pub(super) fn settled(self, last: u64, records: &[Record]) -> (u64, Settled) {
+        let caused = |record: &Record| {
+            record.address == self.address
+                && matches!(record.fact, Fact::Answered { .. } | Fact::Paused { .. } | Fact::Limited { .. })
+        };
+        let settled = match self.refusal {
+            Some(why) => Settled::Refused(why),
+            None => Settled::Taken(match records.iter().position(caused) {
+                Some(place) => last + 1 + place as u64,
+                None => last + records.len() as u64,
+            }),
+        };
+        (self.id, settled)
+    }
+}
+
+/// Looks for signals to `run` until it is aborted.
+pub(super) fn watch(
+    (store, clock): (Arc<dyn Store>, Arc<dyn Clock>),
+    run: RunId,
+    outbox: Outbox,
+    seen: u64,
+) -> AbortHandle {
+    let watching = async move {
+        let mut seen = seen;
+        loop {
+            clock.sleep(EVERY).await;
+            let (store, run) = (store.clone(), run.clone());
+            let looked = tokio::task::spawn_blocking(move || store.signals(&run, seen)).await;
+            // A store that cannot be read now may be read a second later; a run does not fail over it.
+            let Ok(Ok(signals)) = looked else { continue };
+            for signal in signals {
+                seen = seen.max(signal.id);
+                if outbox.send(Message::Signal(signal)).is_err() {
+                    return;
+                }
+            }
+        }
+    };
+    tokio::spawn(watching).abort_handle()
+}
+
+/// The command that a signal is; or why it is none that `run` can take.
+pub(super) fn command(run: &Run, id: &RunId, signal: &Signal) -> Result<Command, String> {
+    let by = signal.by.clone();
+    match signal.command.as_str() {
+        "pause" => Ok(Command::Cancel),
+        "kill" => Ok(Command::Kill),
+        "limit" => {
+            let caps: Option<IndexMap<String, f64>> = serde_json::from_value(signal.value.clone()).ok();
+            let caps = caps.filter(|caps| caps.values().all(|cap| cap.is_finite() && *cap >= 0.0));
+            Ok(Command::Limit { caps: caps.ok_or("a limit is a number of a unit")?, by })
+        }
+        "answer" => {
+            let answer = signal.value["answer"].clone();
+            if let Some(refusal) = run.refuses(&signal.address, signal.question, &answer) {
+                return Err(told(id, signal, refusal));
+            }
+            let note = signal.value["note"].as_str().map(str::to_owned);
+            Ok(Command::Answer { address: signal.address.clone(), answer, by, note })
+        }
+        other => Err(format!("this version knows no command `{other}`")),
+    }
+}
+
+fn told(run: &RunId, signal: &Signal, refusal: Refusal) -> String {
+    let address = &signal.address;
+    match refusal {
+        Refusal::NotAsked => format!("no question waits at `{address}`"),
+        Refusal::Answered(Known { answer, by, at, .. }) => {
+            format!("this question was answered at {} by {by}: {answer}", clock_time(at))
+        }
+        Refusal::Changed => {
+            let since = signal.question.map(|digest| format!(" since {}", digest.short()));
+            let since = since.unwrap_or_default();
+            format!("the question has changed{since}: look at it with `atoll show {run} {address}`")
+        }
+        Refusal::Unfit(why) => why,
+    }
+}
+
+fn clock_time(at: Millis) -> String {
+    let at = i64::try_from(at).ok().and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
+    at.map_or_else(String::new, |at| at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M").to_string())
+}
