@@ -294,10 +294,13 @@ fn files_that_are_no_journal_are_refused_with_a_reason() {
     assert!(matches!(error, StoreError::Foreign(_)), "{error}");
     let newer = "pragma application_id = 0x41544F4C; pragma user_version = 99";
     let error = refuse("newer.db", newer).to_string();
-    assert!(error.contains("journal version 99, this atoll reads up to 1"), "{error}");
+    assert!(error.contains("journal version 99, this atoll reads up to 2"), "{error}");
     std::fs::write(place.path().join("text.db"), "no database\n".repeat(500)).unwrap();
     let error = Sqlite::open(&place.path().join("text.db"), Durability::Full, Arc::new(ManualClock::at(0)));
     assert!(matches!(error.err(), Some(StoreError::Corrupt { .. })));
+    std::fs::write(place.path().join("empty.db"), "").unwrap();
+    let error = Sqlite::open(&place.path().join("empty.db"), Durability::Full, Arc::new(ManualClock::at(0)));
+    assert!(matches!(error.err(), Some(StoreError::Empty(_))));
     let below = place.path().join("text.db/atoll.db");
     let error = Sqlite::open(&below, Durability::Full, Arc::new(ManualClock::at(0))).err().unwrap();
     assert!(matches!(&error, StoreError::ReadOnly { .. }), "{error}");
