@@ -9,6 +9,7 @@ pub mod edit;
 mod pack;
 mod path;
 mod reference;
+mod unusual;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,9 +19,10 @@ use serde::{Deserialize, Serialize};
 use crate::value::{BlobRef, Digest, canonical};
 use crate::verb::{BlobError, Blobs, Failure};
 
-pub use disk::{digest_of_dir, holds_foreign_files, real_path};
+pub use disk::{digest_of_dir, holds_foreign_files, is_on_disk, real_path};
 pub use path::check_path;
 pub use reference::{TreeEntry, TreeRef};
+pub use unusual::{Unusual, bare_repository, unusual, visible};
 
 /// A file of a [`Tree`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,6 +22,14 @@ fn disk(path: &Path) -> impl Fn(io::Error) -> TreeError + '_ {
     }
 }
 
+/// Whether the directory `dir` has that file at `path` already.
+pub fn is_on_disk(dir: &Path, path: &str, file: &TreeFile) -> bool {
+    let place = dir.join(path);
+    let same_size =
+        fs::symlink_metadata(&place).is_ok_and(|state| state.is_file() && state.len() == file.blob.size);
+    same_size && fs::read(&place).is_ok_and(|bytes| BlobRef::of(&bytes) == file.blob)
+}
+
 impl Tree {
     /// Makes the directory `into` equal to the tree: directories 0755, files 0644 or 0755, whatever the umask. What
     /// was in it is gone; nothing outside it is touched. The new content is complete before it takes the place of the

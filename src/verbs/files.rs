@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::globs::globs;
-use super::place;
+use super::{place, unusual};
 use crate::tree::edit::{Change, Edit, apply};
-use crate::tree::{Tree, TreeEntry, TreeRef, blocks, holds_foreign_files, real_path};
+use crate::tree::{Tree, TreeEntry, TreeRef, blocks, holds_foreign_files, is_on_disk, real_path};
 use crate::value::{Digest, Value};
 use crate::verb::{Context, Failure, Output, Traits, Verb};
 
@@ -21,7 +21,8 @@ pub struct Files;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct With {
-    /// The tree that `edits`, `files` or `text` change; none for an empty one.
+    /// The tree that `edits`, `files` or `text` change; none for an empty one. For `materialise`, what the user gave: its files
+    /// need no consent.
     pub base: Option<TreeRef>,
     /// A tree whose files lie over what `edits`, `files` or `text` come to: those of the same path stay as they are in it.
     pub over: Option<TreeRef>,
@@ -267,6 +268,10 @@ fn load(tree: Option<&TreeRef>, cx: &Context) -> Result<Tree, Failure> {
 fn edit(with: &With, edits: &[Edit], cx: &Context) -> Result<Out, Failure> {
     let base = with.base.as_ref();
     let (mut tree, changes) = apply(&*cx.blobs, &load(base, cx)?, edits)?;
+    let written = changes.iter().filter(|change| matches!(change.op, "added" | "changed" | "renamed"));
+    if let Some(refusal) = unusual::refusal(written.map(|change| change.path.as_str()), cx) {
+        return Err(refusal);
+    }
     tree.cover(&load(with.over.as_ref(), cx)?);
     if tree.files.is_empty() && !with.empty {
         return Err(Failure::rejected("no file is left in the tree").hint("give at least one file"));
@@ -304,6 +309,7 @@ fn deliver(tree: &TreeRef, with: &With, cx: &Context) -> Result<Out, Failure> {
     };
     let project = real_path(&cx.workspace.project)?;
     let into = real_path(&place::inside(&cx.workspace.project, given)?)?;
+    place::usual(&project, &into)?;
     if project.starts_with(&into) {
         return Err(Failure::permanent(format!(
             "{given:?} holds the project itself and cannot be replaced by a tree"
@@ -320,7 +326,21 @@ fn deliver(tree: &TreeRef, with: &With, cx: &Context) -> Result<Out, Failure> {
         ))
         .hint("choose another directory, or set force = true to replace what is in it"));
     }
+<<<A
     tree.materialise_at(&*cx.blobs, &into)?;
+<<<B
+    // What the user gave, or has there already, needs no consent.
+    let own = load(with.base.as_ref(), cx)?;
+    let foreign = tree
+        .files
+        .iter()
+        .filter(|(path, file)| own.files.get(*path) != Some(file) && !is_on_disk(&into, path, file));
+    let paths = foreign.map(|(path, _)| path.as_str());
+    if let Some(failure) = unusual::undeliverable(&tree.files.keys().map(String::as_str), paths, cx) {
+        return Err(failure);
+    }
+    tree.materialise(&*cx.blobs, &into)?;
+>>>
     Ok(Out { path: Some(into.to_string_lossy().into_owned()), ..out(tree.save(&*cx.blobs)?) })
 }
 

@@ -30,6 +30,22 @@ impl Named {
     }
 }
 
+/// Errors: `target` lies in a directory that git or Atoll obeys.
+pub(super) fn usual(project: &Path, target: &Path) -> Result<(), Failure> {
+    let below = target.strip_prefix(project).ok();
+    let names =
+        below.unwrap_or(target).components().map(|part| part.as_os_str().to_string_lossy().to_lowercase());
+    let refused = names.into_iter().find(|name| name == ".git" || (below.is_some() && name == ".atoll"));
+    match refused {
+        None => Ok(()),
+        Some(name) => Err(Failure::permanent(format!(
+            "{} is refused: a step writes nothing into `{name}`",
+            target.display()
+        ))
+        .hint("write it to another directory")),
+    }
+}
+
 /// The absolute form of `given`. A relative path starts from `project` and must stay in it, links included; an
 /// absolute one leads anywhere.
 pub(super) fn inside(project: &Path, given: &str) -> Result<PathBuf, Failure> {

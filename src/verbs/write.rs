@@ -73,6 +73,7 @@ fn write(with: With, project: &Path) -> Result<Out, Failure> {
         }
     };
     let target = place::inside(project, &with.path)?;
+    place::usual(project, &target)?;
     replace(&target, content.as_bytes()).map_err(|e| {
         let message = format!("{:?} cannot be written: {e}", with.path);
         match e.kind() {
