@@ -48,6 +48,7 @@ fn house(dir: &Path) -> House {
         clock: Arc::new(SystemClock),
         owner: Owner { pid: std::process::id(), started_at: 0, host: "bench".into() },
         secrets: Arc::new(NoSecrets),
+        grants: Arc::default(),
         project: dir.into(),
         scratch: dir.join("scratch"),
         lanes: indexmap::IndexMap::from([("pure".to_owned(), 256)]),

@@ -109,6 +109,34 @@ pub fn change_texts(value: &mut Value, change: &dyn Fn(&str) -> String) {
     }
 }
 
+/// The same as [`change_texts`] for a `change` that gives `None` for texts that stay: those are not copied. Numbers are looked
+/// at only with `numbers`.
+pub fn replace_texts(value: &mut Value, numbers: bool, change: &dyn Fn(&str) -> Option<String>) {
+    match value {
+        Value::String(text) => {
+            if let Some(changed) = change(text) {
+                *text = changed;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| replace_texts(item, numbers, change)),
+        Value::Object(table) => {
+            table.values_mut().for_each(|item| replace_texts(item, numbers, change));
+            if table.keys().any(|name| change(name).is_some()) {
+                *table = std::mem::take(table)
+                    .into_iter()
+                    .map(|(name, item)| (change(&name).unwrap_or(name), item))
+                    .collect();
+            }
+        }
+        Value::Number(number) if numbers => {
+            if let Some(changed) = change(&number.to_string()) {
+                *value = changed.into();
+            }
+        }
+        Value::Number(_) | Value::Null | Value::Bool(_) => {}
+    }
+}
+
 /// JSON text of `value` without white space and with the keys of every object sorted by code point.
 pub fn canonical(value: &Value) -> String {
     let mut text = String::new();

@@ -10,5 +10,6 @@ pub mod docker;
 pub mod llm;
 pub mod process;
 pub mod registry;
+pub mod requests;
 pub mod secrets;
 pub mod service;

@@ -5,21 +5,16 @@
 
 mod command;
 pub mod file;
+mod redact;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use regex::Regex;
 use secrecy::ExposeSecret;
 
+use crate::value::{Value, replace_texts};
 use crate::verb::{SecretText, Secrets};
-
-/// Shorter values are not redacted: removing `test` or `1234` everywhere would make every text unreadable.
-const SHORTEST: usize = 6;
-
-/// Lines of values of several lines that are shorter are not redacted by themselves.
-const LONG: usize = 16;
+use redact::Redactor;
 
 /// Secrets that stand in environment variables, else in the file of keys, else are printed by a command.
 #[derive(Default)]
@@ -31,8 +26,8 @@ pub struct EnvSecrets {
 #[derive(Default)]
 struct Known {
     values: BTreeMap<String, SecretText>,
-    /// Every known value in every form, the longest first.
-    forms: Option<Regex>,
+    /// Finds every known value; made when it is first needed.
+    redactor: OnceLock<Arc<Redactor>>,
     /// What went wrong with a command, by the name of its secret.
     trouble: BTreeMap<String, String>,
 }
@@ -53,8 +48,7 @@ impl EnvSecrets {
     /// Secrets with given values.
     pub fn from_values(values: impl IntoIterator<Item = (String, String)>) -> Self {
         let values = values.into_iter().map(|(name, value)| (name, SecretText::from(value))).collect();
-        let forms = forms(&values);
-        let known = Known { values, forms, ..Known::default() };
+        let known = Known { values, ..Known::default() };
         Self { known: RwLock::new(known), commands: BTreeMap::new() }
     }
 
@@ -68,7 +62,7 @@ impl EnvSecrets {
                 known.values.entry(name).or_insert(key);
             }
         }
-        known.forms = forms(&known.values);
+        known.redactor = OnceLock::new();
         Self { known: RwLock::new(known), commands }
     }
 
@@ -76,10 +70,16 @@ impl EnvSecrets {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn redactor(&self) -> Arc<Redactor> {
+        let known = self.known();
+        let values = || known.values.values().map(ExposeSecret::expose_secret);
+        known.redactor.get_or_init(|| Arc::new(Redactor::new(values()))).clone()
+    }
+
     fn learn(&self, name: &str, value: &SecretText) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.values.insert(name.to_owned(), value.clone());
-        known.forms = forms(&known.values);
+        known.redactor = OnceLock::new();
     }
 
     fn told(&self, name: &str) -> Option<SecretText> {
@@ -107,76 +107,15 @@ impl Secrets for EnvSecrets {
     }
 
     fn redact(&self, text: &str) -> String {
-        match &self.known().forms {
-            Some(forms) => forms.replace_all(text, "***").into_owned(),
-            None => text.to_owned(),
+        self.redactor().redact(text).unwrap_or_else(|| text.to_owned())
+    }
+
+    fn redact_value(&self, value: &mut Value) {
+        let redactor = self.redactor();
+        if !redactor.is_empty() {
+            replace_texts(value, redactor.numbers(), &|text| redactor.redact(text));
         }
     }
-}
-
-fn forms(values: &BTreeMap<String, SecretText>) -> Option<Regex> {
-    let mut forms: Vec<String> = values
-        .values()
-        .map(ExposeSecret::expose_secret)
-        .filter(|value| value.len() >= SHORTEST)
-        .flat_map(|value| {
-            let mut forms = vec![value.to_owned(), percent(value, false), percent(value, true), json(value)];
-            forms.extend((0..3).flat_map(|shift| base64_inside(value.as_bytes(), shift)));
-            forms.extend(pieces(value));
-            forms
-        })
-        .filter(|form| form.len() >= SHORTEST)
-        .collect();
-    forms.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-    forms.dedup();
-    let any = forms.iter().map(|form| regex::escape(form)).collect::<Vec<_>>().join("|");
-    // A pattern of escaped literals is always valid; the size limit is what could fail, for megabytes of secrets.
-    if any.is_empty() { None } else { Regex::new(&any).ok() }
-}
-
-/// The form inside a JSON text.
-fn json(text: &str) -> String {
-    let quoted = serde_json::Value::from(text).to_string();
-    quoted[1..quoted.len() - 1].to_owned()
-}
-
-/// The long lines of a value of several lines, as logs tell them one by one; lines such as `-----BEGIN` are no secret.
-fn pieces(value: &str) -> impl Iterator<Item = String> {
-    let lines = value.lines().map(str::trim).filter(|_| value.trim().contains('\n'));
-    lines.filter(|line| line.len() >= LONG && !line.starts_with("---")).map(str::to_owned)
-}
-
-/// The URL-encoded form, with small or capital hexadecimal letters.
-fn percent(text: &str, small: bool) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else if small {
-            let _ = write!(out, "%{byte:02x}");
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
-}
-
-/// The letters that `bytes` become inside a longer base64 text in which they begin `shift` bytes after a multiple of
-/// three, in the standard and in the URL-safe alphabet; letters that their neighbours have a part in are left out.
-fn base64_inside(bytes: &[u8], shift: usize) -> [String; 2] {
-    let padded: Vec<u8> = std::iter::repeat_n(0, shift).chain(bytes.iter().copied()).collect();
-    let bit = |i: usize| padded[i / 8] >> (7 - i % 8) & 1;
-    let first = (shift * 8).div_ceil(6);
-    let last = padded.len() * 8 / 6;
-    let letters = |alphabet: &[u8; 64]| {
-        (first..last)
-            .map(|letter| (0..6).fold(0, |sum, i| sum << 1 | bit(letter * 6 + i)))
-            .map(|index| char::from(alphabet[usize::from(index)]))
-            .collect()
-    };
-    [
-        letters(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"),
-        letters(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"),
-    ]
 }
 
 #[cfg(test)]

@@ -107,6 +107,8 @@ codes! {
     E0608 InputDeclaration Error "an input is declared wrongly"
     E0609 InputModel Error "an input names a model that nobody knows"
     E0610 InputRefused Error "inputs that do not go together"
+    E0611 InputSecret Error "a secret given as a value"
+    E0612 SecretAsText Error "the name of a secret used as its value"
     E0701 ScenarioSyntax Error "the scenario file is no valid YAML"
         "The file could not be read as YAML; the message says what was expected and the place is where reading stopped. \
          Often a line above it lacks a closing quote or bracket, or text with `: ` in it needs quotes."

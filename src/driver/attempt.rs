@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,9 @@ use crate::engine::{Attempt, Report};
 use crate::id::{Address, RunId};
 use crate::meter::Meter;
 use crate::value::{Digest, Value};
-use crate::verb::{Class, Context, Failure, Output, Progress, Workspace};
+use crate::verb::{
+    AllowedSecrets, Class, Context, CursorSink, Failure, Lease, Note, Output, Progress, Secrets, Workspace,
+};
 
 /// How long an attempt that was told to stop may take to clean up behind itself.
 const GRACE: Duration = Duration::from_secs(3);
@@ -41,7 +44,7 @@ impl Surroundings {
             cancel: self.cancel.child_token(),
             stopping: self.stopping.child_token(),
             cursor: attempt.cursor.clone(),
-            cursors: cursors(&self.outbox, &address, number),
+            cursors: self.cursors(&address, number),
             funds: funds(&self.outbox, &address, number, granted),
             blobs: self.house.store.clone(),
             clock: self.house.clock.clone(),
@@ -49,7 +52,8 @@ impl Surroundings {
                 project: self.house.project.clone(),
                 scratch: self.house.scratch.join(run.as_str()).join(format!("{}-{number}", &place[..16])),
             },
-            secrets: self.house.secrets.clone(),
+            secrets: Arc::new(AllowedSecrets::new(self.house.secrets.clone(), self.house.grants.clone())),
+            grants: self.house.grants.clone(),
             schema: attempt.schema.clone(),
             run,
             address,
@@ -57,12 +61,27 @@ impl Surroundings {
         }
     }
 
+    fn cursors(&self, address: &Address, attempt: u32) -> CursorSink {
+        let (secrets, sink) = (self.house.secrets.clone(), cursors(&self.outbox, address, attempt));
+        CursorSink::new(move |mut cursor| {
+            secrets.redact_value(&mut cursor);
+            let sink = sink.clone();
+            Box::pin(async move { sink.save(cursor).await })
+        })
+    }
+
     fn progress(&self, address: &Address, attempt: u32) -> Progress {
         if !self.notes {
             return Progress::silent();
         }
         let (events, run, address) = (self.events.clone(), self.run.clone(), address.clone());
+        let secrets = self.house.secrets.clone();
         Progress::new(move |note| {
+            let note = match note {
+                Note::Line { text } => Note::Line { text: secrets.redact(&text) },
+                Note::Chunk { text } => Note::Chunk { text: secrets.redact(&text) },
+                Note::Count { .. } => note,
+            };
             events(vec![Event::Note { run: run.clone(), address: address.clone(), attempt, note }]);
         })
     }
@@ -89,10 +108,18 @@ impl Surroundings {
         let granted = granted(&attempt);
         let cx = self.context(&attempt, &granted);
         let outbox = self.outbox.clone();
+        let secrets = self.house.secrets.clone();
         tokio::spawn(async move {
             let stop = Stop::of(&cx, attempt.timeout);
             let running = verb.run(std::mem::take(&mut attempt.with), cx);
             let result = within(&stop, &granted, running).await;
+            let result = match result {
+                Ok(mut output) => {
+                    secrets.redact_value(&mut output.value);
+                    Ok(output)
+                }
+                Err(failure) => Err(failure.redacted(&*secrets)),
+            };
             // Where the loop has ended, nobody needs the report.
             outbox.send(Message::Report(ran(&attempt, result, false))).ok();
         });
@@ -113,13 +140,18 @@ impl Surroundings {
         let granted = granted(&attempt);
         let cx = self.context(&attempt, &granted);
         let outbox = self.outbox.clone();
+        let secrets = self.house.secrets.clone();
         tokio::spawn(async move {
             let stop = Stop::of(&cx, attempt.timeout);
             let acquiring = resource.acquire(attempt.with, cx);
             let message = match within(&stop, &granted, acquiring).await {
-                Ok(lease) => Message::Leased { address, attempt: number, lease },
+                Ok(lease) => {
+                    let lease = Box::new(Redacted { lease, secrets });
+                    Message::Leased { address, attempt: number, lease }
+                }
                 Err(failure) => {
-                    Message::Report(Report::Acquired { address, attempt: number, result: Err(failure) })
+                    let result = Err(failure.redacted(&*secrets));
+                    Message::Report(Report::Acquired { address, attempt: number, result })
                 }
             };
             if let Err(tokio::sync::mpsc::error::SendError(Message::Leased { lease, .. })) =
@@ -133,6 +165,29 @@ impl Surroundings {
     pub(super) fn send(&self, report: Report) {
         // The receiver lives as long as the loop that calls this.
         self.outbox.send(Message::Report(report)).ok();
+    }
+}
+
+/// A resource that tells nothing secret, neither while it is held nor when it is let go.
+struct Redacted {
+    lease: Box<dyn Lease>,
+    secrets: Arc<dyn Secrets>,
+}
+
+impl Lease for Redacted {
+    fn held(&self) -> Value {
+        let mut held = self.lease.held();
+        self.secrets.redact_value(&mut held);
+        held
+    }
+
+    fn release(self: Box<Self>) -> Pin<Box<dyn Future<Output = Value> + Send>> {
+        let Self { lease, secrets } = *self;
+        Box::pin(async move {
+            let mut held = lease.release().await;
+            secrets.redact_value(&mut held);
+            held
+        })
     }
 }
 

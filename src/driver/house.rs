@@ -15,7 +15,7 @@ use crate::meter::Meter;
 use crate::plan::Plan;
 use crate::store::{Owner, Store, StoreError};
 use crate::value::{Digest, Value};
-use crate::verb::{BlobError, Catalog, Secrets};
+use crate::verb::{BlobError, Catalog, Grants, Secrets};
 
 /// What runs are carried out with.
 #[derive(Clone)]
@@ -30,6 +30,8 @@ pub struct House {
     pub owner: Owner,
     /// Secrets by name.
     pub secrets: Arc<dyn Secrets>,
+    /// What the user allows steps.
+    pub grants: Arc<Grants>,
     /// Where relative paths of authors and users start from.
     pub project: PathBuf,
     /// Where attempts may keep temporary files.

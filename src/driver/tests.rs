@@ -93,6 +93,7 @@ impl Bench {
             clock: Arc::new(clock.clone()),
             owner: Owner { pid: 1, started_at: 0, host: "here".to_owned() },
             secrets: Arc::new(NoSecrets),
+            grants: Arc::default(),
             project: "/".into(),
             scratch: "/nowhere".into(),
             lanes: indexmap::IndexMap::new(),

@@ -38,9 +38,12 @@ impl Resolver<'_, '_> {
         self.note_calls(&text.text);
         match Expr::parse(&text.text, &self.functions) {
             Ok(expr) => {
+                let before = self.names_secret;
+                self.names_secret |= wanted == Wanted::Condition;
                 for r in expr.refs() {
                     self.refer(text, r, site, sight);
                 }
+                self.names_secret = before;
                 self.check_wanted(text, &expr, wanted);
                 Some(expr)
             }
@@ -95,7 +98,12 @@ impl Resolver<'_, '_> {
             Raw::Table(table) => {
                 let entries: Vec<_> = table
                     .iter()
-                    .map(|(key, entry)| Some((key.clone(), self.tree(&entry.node, site, sight)?)))
+                    .map(|(key, entry)| {
+                        let before = std::mem::replace(&mut self.names_secret, key == "secret");
+                        let inner = self.tree(&entry.node, site, sight);
+                        self.names_secret = before;
+                        Some((key.clone(), inner?))
+                    })
                     .collect();
                 Tree::Table(entries.into_iter().collect::<Option<IndexMap<_, _>>>()?)
             }
@@ -218,7 +226,7 @@ impl Resolver<'_, '_> {
     }
 
     /// The input that is all the expression reads and says.
-    fn only_input(&self, text: &Text, refs: &[Ref]) -> Option<(String, InputKind)> {
+    pub(super) fn only_input(&self, text: &Text, refs: &[Ref]) -> Option<(String, InputKind)> {
         let [Ref { path, .. }] = refs else { return None };
         let [Step::Key(root), Step::Key(name)] = path.as_slice() else { return None };
         let whole = root == "inputs" && text.text.trim() == format!("inputs.{name}");

@@ -304,8 +304,23 @@ impl Resolver<'_, '_> {
 
     fn call(&mut self, used: Use, sight: &mut Sight) -> Option<Call> {
         let read = model::Call::read(used, &mut self.loader.found)?;
-        let with = self.named(&read.with, &Site::default(), sight);
-        let plan = self.loader.callee(&read.pipeline.text, read.pipeline.span)?;
+        let plan = self.loader.callee(&read.pipeline.text, read.pipeline.span);
+        let takes_secret = |name: &str| {
+            let input = plan.as_ref().and_then(|plan| plan.inputs.get(name));
+            input.is_some_and(|input| input.kind == InputKind::Secret)
+        };
+        let with: Vec<_> = read
+            .with
+            .iter()
+            .map(|(name, text)| {
+                self.names_secret = takes_secret(&name.text);
+                let value = self.expr(text, Wanted::Anything, &Site::default(), sight);
+                self.names_secret = false;
+                Some((name.text.clone(), value?))
+            })
+            .collect();
+        let with: Option<Vec<_>> = with.into_iter().collect();
+        let plan = plan?;
         self.check_constants(&plan, with.as_deref().unwrap_or_default(), &read.with);
         for (name, _) in &read.with {
             if !plan.inputs.contains_key(&name.text) {

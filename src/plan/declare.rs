@@ -104,7 +104,7 @@ impl Resolver<'_, '_> {
                 "leave one of the two out",
             );
         }
-        if matches!(read.kind, InputKind::File | InputKind::Dir | InputKind::Secret) {
+        if matches!(read.kind, InputKind::File | InputKind::Dir) {
             read.default = default.to_value();
             return;
         }

@@ -6,6 +6,7 @@ use super::types::{Input, InputKind, Plan, Refusal};
 use crate::diag::{Code, Diagnostic};
 use crate::expr::{Data, Scope};
 use crate::value::{Digest, Value};
+use crate::verb::has_credentials;
 
 /// What somebody gives for an input.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +45,10 @@ pub trait InputDoor {
     fn dir(&self, path: &str) -> Result<Vec<Listed>, String>;
     /// Whether there is a model called `name`. An error has what is wrong, and what to do about it.
     fn model(&self, name: &str) -> Result<(), (String, Option<String>)>;
+    /// Whether there is a secret called `name`, as far as that is known before a run.
+    fn secret(&self, _name: &str) -> bool {
+        true
+    }
 }
 
 /// The value of `inputs` for a run of `plan`, or everything that is wrong with what was given.
@@ -124,6 +129,19 @@ fn take(name: &str, input: &Input, value: &Value, door: &dyn InputDoor) -> Resul
             let found = Diagnostic::new(Code::InputModel, format!("{message} for `{name}`"));
             found.help(hint.unwrap_or_else(|| help(name, input)))
         })?;
+    }
+    let unknown = |secret: &str| taken != input.default && !door.secret(secret);
+    if input.kind == InputKind::Secret && taken.as_str().is_some_and(unknown) {
+        // It may be the secret itself: it is not repeated.
+        let message = format!("`{name}` must be the name of a secret; no secret with the given name is set");
+        return Err(wrong((Code::InputSecret, message)));
+    }
+    if taken != input.default && taken.as_str().is_some_and(has_credentials) {
+        let message = format!(
+            "the URL given for `{name}` holds a user name or password, which would be stored with the run"
+        );
+        let found = Diagnostic::new(Code::InputSecret, message);
+        return Err(found.help("give the URL without it, and the secret by name"));
     }
     Ok(taken)
 }

@@ -35,6 +35,8 @@ pub(super) struct Resolver<'l, 'a> {
     pub(super) generated: HashMap<String, Arc<Value>>,
     pub(super) schemas: HashMap<String, Option<Arc<Schema>>>,
     bodies: Vec<Option<Body>>,
+    /// Whether the name of a secret may be read where something is compiled right now.
+    pub(super) names_secret: bool,
 }
 
 pub(super) fn resolve(
@@ -57,6 +59,7 @@ pub(super) fn resolve(
         generated: HashMap::new(),
         schemas: HashMap::new(),
         bodies: Vec::new(),
+        names_secret: false,
     };
     resolver.plan(pipeline, name, top, digest)
 }

@@ -207,6 +207,7 @@ impl Resolver<'_, '_> {
             self.used.extend(self.inputs.keys().cloned());
             return;
         };
+        self.secret_as_text(text, r, name);
         if self.used.contains(name) && r.path.len() < 3 {
             return;
         }
@@ -223,6 +224,23 @@ impl Resolver<'_, '_> {
         let shape = input_shape(&input.kind);
         self.used.insert(name.to_owned());
         self.refer_shape(text, r, 2, &shape, Code::UnknownField);
+    }
+
+    /// Complains where the name of a secret would be taken for its value.
+    fn secret_as_text(&mut self, text: &Text, r: &Ref, name: &str) {
+        let is_secret = self.inputs.get(name).is_some_and(|input| input.kind == InputKind::Secret);
+        if !is_secret || self.names_secret {
+            return;
+        }
+        let span = self.key_span(text, r, 1);
+        let message = format!(
+            "`inputs.{name}` is the name of a secret, and would be used here as if it were the value"
+        );
+        let help = format!(
+            "give it to a key that takes a secret, e.g. a header or an environment variable: \
+             `{{ secret = \"{{{{ inputs.{name} }}}}\" }}`, with `prefix = \"Bearer \"` if needed"
+        );
+        self.loader.found.push(Diagnostic::new(Code::SecretAsText, message).at(span, "a name").help(help));
     }
 
     /// Checks the rest of a path, from `at` on, against what is known of the value.

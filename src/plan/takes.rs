@@ -2,10 +2,18 @@ use super::types::{Input, InputKind};
 use crate::clock::parse_span;
 use crate::diag::Code;
 use crate::value::Value;
+use crate::verb::is_secret_name;
 
 /// `value` as the type that `input` declares (neither file nor directory), or what is wrong with it.
 pub(super) fn convert(name: &str, input: &Input, value: &Value) -> Result<Value, (Code, String)> {
     let taken = typed(&input.kind, value).ok_or_else(|| {
+        if input.kind == InputKind::Secret {
+            // It may be the secret itself.
+            return (
+                Code::InputType,
+                format!("`{name}` must be the name of a secret; what is given has no such form"),
+            );
+        }
         let code = if matches!(input.kind, InputKind::Enum(_)) { Code::InputWord } else { Code::InputType };
         (code, format!("`{name}` must be {}, this is `{}`", noun(&input.kind), shown(value)))
     })?;
@@ -34,7 +42,8 @@ fn typed(kind: &InputKind, value: &Value) -> Option<Value> {
     let text = value.as_str();
     let parsed = || text.and_then(|text| serde_json::from_str::<Value>(text).ok());
     match kind {
-        InputKind::String | InputKind::Model | InputKind::Secret => match value {
+        InputKind::Secret => text.filter(|text| is_secret_name(text)).map(Value::from),
+        InputKind::String | InputKind::Model => match value {
             Value::String(_) => Some(value.clone()),
             Value::Number(_) | Value::Bool(_) => Some(Value::from(value.to_string())),
             _ => None,

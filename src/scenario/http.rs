@@ -18,14 +18,16 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use regex::Regex;
 use reqwest::cookie::Jar;
-use reqwest::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Response, multipart, redirect};
 use serde_json::json;
 
+use super::credentials;
 use super::observation::Sent;
 use super::trust::{self, Named};
 use super::variables::as_text;
 use super::{Answer, Excerpt, HttpAnswer, Kept, Lapse, Told, Variables};
+use crate::clients::requests::{MOST_REDIRECTS, Reach, may_follow};
 use crate::clock::{Clock, Pause};
 use crate::value::Value;
 
@@ -35,14 +37,13 @@ const KEPT: usize = 1 << 20;
 /// Longest text in a record of what was sent, in bytes.
 const SHOWN: usize = 8 << 10;
 
-/// Redirects that are followed.
-const REDIRECTS: usize = 10;
-
 /// The HTTP of one scenario: connections are used again, cookies are its own.
 pub struct Web {
     target: Target,
     /// Certificates that are trusted, in PEM with placeholders; those of the machine where there is nothing.
     trust: String,
+    /// The header `Authorization` of requests that have none of their own.
+    authorization: Option<HeaderValue>,
     /// Cookies by actor.
     jars: Mutex<BTreeMap<String, Arc<Jar>>>,
     /// Made when they are needed.
@@ -87,13 +88,25 @@ impl Web {
     pub fn new(target: &str) -> Result<Self, String> {
         let target = Target::parse(target)?;
         trust::install();
-        Ok(Self { target, trust: String::new(), jars: Mutex::default(), clients: Mutex::default() })
+        Ok(Self {
+            target,
+            trust: String::new(),
+            authorization: None,
+            jars: Mutex::default(),
+            clients: Mutex::default(),
+        })
     }
 
     /// The same, trusting the certificates in `trust` in place of those of the machine, where there are any.
     #[must_use]
     pub fn trusting(self, trust: &str) -> Self {
         Self { trust: trust.to_owned(), ..self }
+    }
+
+    /// The same, with a header `Authorization` for requests that have none of their own.
+    #[must_use]
+    pub fn authorized(self, authorization: Option<HeaderValue>) -> Self {
+        Self { authorization, ..self }
     }
 
     fn client(&self, request: &Request, variables: &Variables) -> Result<Client, String> {
@@ -122,9 +135,9 @@ impl Web {
                 Redirects::Flag(follows) => follows,
                 Redirects::Most(most) => followed < most,
             };
-            if redirects == Redirects::Flag(true) && followed >= REDIRECTS {
-                attempt.error(format!("more than {REDIRECTS} redirects"))
-            } else if follows && home.is_home_of(attempt.url()) {
+            if redirects == Redirects::Flag(true) && followed >= MOST_REDIRECTS {
+                attempt.error(format!("more than {MOST_REDIRECTS} redirects"))
+            } else if follows && may_follow(home.url(), attempt.url(), Reach::Origin) {
                 attempt.follow()
             } else {
                 attempt.stop()
@@ -165,6 +178,11 @@ impl Web {
         if let Some(cookies) = cookies(&request.cookies, variables)? {
             headers.insert(COOKIE, cookies);
         }
+        if let Some(authorization) =
+            self.authorization.as_ref().filter(|_| !headers.contains_key(AUTHORIZATION))
+        {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
         let builder = client.request(method, url).headers(headers.clone());
         let (builder, body) = fill_content(builder, &headers, &request.content, variables)?;
         let prepared = builder.build().map_err(|e| format!("no request: {}", describe(&e)))?;
@@ -204,6 +222,7 @@ impl Prepared {
             if name == "content-type" && value.starts_with("multipart/form-data") {
                 value.truncate("multipart/form-data".len());
             }
+            *value = credentials::recorded(name, value);
         }
         let body = self.body.as_deref().map(|body| Excerpt::of_text(body, SHOWN).text);
         let mut text = format!("{} {path}\n", self.request.method());

@@ -9,6 +9,7 @@ mod attempt;
 mod browser;
 mod bytes;
 mod capture;
+mod credentials;
 mod excerpt;
 mod exec;
 mod generator;

@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::{Blobs, Failure, Funds};
+use super::{Ask, Blobs, Class, Failure, Funds, Grants};
 use crate::clock::Clock;
 use crate::id::{Address, RunId};
 use crate::schema::Schema;
@@ -41,8 +41,10 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// Directories.
     pub workspace: Workspace,
-    /// Secrets by name.
+    /// Secrets by name, those that are allowed: see [`Context::secret`].
     pub secrets: Arc<dyn Secrets>,
+    /// What the user allows this run.
+    pub grants: Arc<Grants>,
     /// The schema that the step's header puts on the output, for verbs that can make use of it early.
     /// The engine checks the output against it in any case.
     pub schema: Option<Arc<Schema>>,
@@ -145,8 +147,12 @@ pub type SecretText = SecretString;
 
 /// Secrets by name. They never become a [`Value`].
 pub trait Secrets: Send + Sync + 'static {
-    /// The secret named `name`, `None` where there is none.
+    /// The secret named `name`, `None` if there is none or a step may not use it.
     fn get(&self, name: &str) -> Option<SecretText>;
+    /// The secret named `name`, for a program that Atoll itself or the user's own settings give it to: needs no grant.
+    fn of_settings(&self, name: &str) -> Option<SecretText> {
+        self.get(name)
+    }
     /// Why the secret named `name` could not be had, where more can be said than that it is not set.
     fn trouble(&self, _name: &str) -> Option<String> {
         None
@@ -160,6 +166,34 @@ pub trait Secrets: Send + Sync + 'static {
 }
 
 impl Context {
+    /// The value of the secret `name`, which is to be given to `receiver`, e.g. "the header `authorization`".
+    /// Errors: `auth` if the user has not allowed it, or it is not set.
+    pub fn secret(&self, name: &str, receiver: &str) -> Result<SecretText, Failure> {
+        let ask = Ask::Secret(name.to_owned());
+        if !is_name(name) {
+            // What is not a name may be the value itself: it is not repeated.
+            return Err(Failure::permanent(format!("{receiver} has no valid name of a secret")).hint(
+                "give the name of an environment variable, never a value: `{ secret = \"API_TOKEN\" }`",
+            ));
+        }
+        if !self.grants.allows(&ask) {
+            return Err(Failure::new(
+                Class::Auth,
+                format!("{receiver} would be given the secret `{name}`, and you have not allowed that"),
+            )
+            .hint(format!(
+                "allow it for this run: `atoll resume {} {}`; `atoll trust FILE` remembers it",
+                self.run,
+                ask.option()
+            )));
+        }
+        self.secrets.get(name).ok_or_else(|| {
+            let why = self.secrets.trouble(name).map(|why| format!(": {why}")).unwrap_or_default();
+            Failure::new(Class::Auth, format!("the secret `{name}` for {receiver} is not set{why}"))
+                .hint(format!("set the environment variable {name}"))
+        })
+    }
+
     /// A context for tests of a single verb: memory blobs, no secrets, `project` as the only directory.
     pub fn for_test(project: PathBuf, clock: Arc<dyn Clock>) -> Self {
         struct NoSecrets;
@@ -186,7 +220,26 @@ impl Context {
             clock,
             workspace: Workspace { scratch: project.join(".scratch"), project },
             secrets: Arc::new(NoSecrets),
+            grants: Arc::new(Grants::everything()),
             schema: None,
         }
     }
+}
+
+/// Whether `name` can be the name of a secret: that of an environment variable.
+pub fn is_name(name: &str) -> bool {
+    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
+    name.len() <= 128
+        && name.starts_with(first)
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Whether `text` is a URL with a password, or of HTTP with a user name, which may be a token.
+pub fn has_credentials(text: &str) -> bool {
+    let Some((scheme, rest)) = text.trim().split_once("://") else { return false };
+    let is_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let Some((user, _)) = authority.rsplit_once('@') else { return false };
+    let web = ["http", "https", "ws", "wss"].contains(&scheme.to_ascii_lowercase().as_str());
+    scheme.chars().all(is_scheme) && !user.is_empty() && (web || user.contains(':'))
 }

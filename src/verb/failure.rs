@@ -133,6 +133,15 @@ impl Failure {
         Self::new(Class::Rejected, message)
     }
 
+    /// The same without secrets.
+    #[must_use]
+    pub fn redacted(mut self, secrets: &dyn super::Secrets) -> Self {
+        self.message = secrets.redact(&self.message);
+        self.hint = self.hint.map(|hint| secrets.redact(&hint));
+        secrets.redact_value(&mut self.detail);
+        self
+    }
+
     /// Stopped from outside.
     pub fn cancelled() -> Self {
         Self::new(Class::Cancelled, "stopped")

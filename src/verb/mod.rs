@@ -7,13 +7,18 @@ mod catalog;
 mod context;
 mod failure;
 mod funds;
+mod grants;
 mod resource;
 
 pub use blobs::{BlobError, Blobs, MemoryBlobs};
 pub use catalog::{Catalog, DynVerb, Entry};
-pub use context::{Context, CursorSink, Note, Progress, SecretText, Secrets, Workspace};
+pub use context::{
+    Context, CursorSink, Note, Progress, SecretText, Secrets, Workspace, has_credentials,
+    is_name as is_secret_name,
+};
 pub use failure::{Class, Failure};
 pub use funds::{Bound, Covered, Funds, Purse};
+pub use grants::{AllowedSecrets, Ask, Asked, EVERY_HOST, Grants};
 pub use resource::{DynResource, Lease, Resource};
 
 use std::future::Future;

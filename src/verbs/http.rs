@@ -1,24 +1,28 @@
 //! `http`: one request, and what came back.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use schemars::JsonSchema;
-use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::secret::{SecretName, TextOrSecret};
+use crate::clients::requests::{Reach, is_local, redirects};
 use crate::value::Value;
 use crate::verb::{Class, Context, Failure, Output, Traits, Verb};
 
 /// The verb `http`.
 #[derive(Default)]
 pub struct Http {
+    /// For targets on this machine, which are never reached through a proxy.
     direct: OnceLock<reqwest::Client>,
-    proxied: OnceLock<reqwest::Client>,
+    /// For requests that carry a secret or stay in the machine's network.
+    bound: OnceLock<reqwest::Client>,
+    /// For all others.
+    free: OnceLock<reqwest::Client>,
 }
 
 const MOST_BYTES: usize = 8 << 20;
@@ -28,15 +32,21 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// `http://` or `https://` address.
+    /// `http://` or `https://` address, without a user name or password. Redirects are followed to other public hosts, but
+    /// only within the same origin if the host is this machine or in its network (as every held service is), or if the request
+    /// carries a secret. A redirect that is not followed is the answer.
     pub url: String,
     /// Method; `GET`, or `POST` where there is a `json` or `body`.
     #[serde(default)]
     pub method: Option<String>,
-    /// Headers by name.
+    /// Headers by name: texts, or `{ secret = "NAME", prefix = "Bearer " }`.
     #[serde(default)]
-    pub headers: BTreeMap<String, Header>,
-    /// Query parameters, added to those of `url`; numbers and booleans are written as text.
+    pub headers: BTreeMap<String, TextOrSecret>,
+    /// A user name and password.
+    #[serde(default)]
+    pub basic: Option<Basic>,
+    /// Query parameters, added to those of `url`; numbers and booleans are written as text, and `{ secret = "NAME" }` is the
+    /// value of a secret.
     #[serde(default)]
     pub query: BTreeMap<String, Value>,
     /// A value to send as JSON.
@@ -48,7 +58,8 @@ pub struct With {
     /// How long the answer may take, e.g. `10s`; 60 s where it is not given.
     #[serde(default)]
     pub timeout: Option<String>,
-    /// Any answer, and no answer at all, is an output and no failure.
+    /// Any answer, and no answer at all, is an output. Otherwise a status of 400 or more is a failure: `transient` for 408, 425,
+    /// 429 and from 500, else `permanent`.
     #[serde(default)]
     pub observe: bool,
     /// The largest answer that is kept, in bytes; 8 MiB where it is not given.
@@ -56,20 +67,15 @@ pub struct With {
     pub max_bytes: Option<usize>,
 }
 
-/// A header's value.
+/// Basic authentication.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Header {
-    /// As it stands.
-    Text(String),
-    /// From a secret.
-    Secret {
-        /// Name of the secret.
-        secret: String,
-        /// What stands before it, e.g. `Bearer ` with the space.
-        #[serde(default)]
-        prefix: String,
-    },
+#[serde(deny_unknown_fields)]
+pub struct Basic {
+    /// The user name: a text, or `{ secret = "NAME" }`.
+    pub user: TextOrSecret,
+    /// The password: `{ secret = "NAME" }`, or a text if it is not secret.
+    #[serde(default)]
+    pub password: Option<TextOrSecret>,
 }
 
 /// Output of `http`.
@@ -119,17 +125,19 @@ http = { url = "http://127.0.0.1:8080/health", query = { verbose = true }, timeo
         };
         let duration_ms = cx.clock.now().saturating_sub(begun);
         let method = with.method.as_deref().unwrap_or("request");
-        let named = |what: &str| cx.secrets.redact(&format!("{method} {}: {what}", with.url));
+        let named = |what: &str| format!("{method} {}: {what}", with.url);
         match answer {
             Err((_, error)) if with.observe => {
-                let error = Some(cx.secrets.redact(&error));
-                Ok(Output::free(Out { error, duration_ms, ..Out::default() }))
+                Ok(Output::free(Out { error: Some(error), duration_ms, ..Out::default() }))
             }
             Err((class, error)) => Err(Failure::new(class, named(&error))),
             Ok(answer) => {
                 let retry_after = retry_after(&answer);
-                let out = out(&answer, duration_ms, &cx);
-                if with.observe { Ok(Output::free(out)) } else { judge(out, retry_after, &named) }
+                let out = out(&answer, duration_ms);
+                if with.observe || out.status < 400 {
+                    return Ok(Output::free(out));
+                }
+                Err(failure(&out, retry_after, named(&format!("status {}", out.status)), &cx))
             }
         }
     }
@@ -143,19 +151,22 @@ struct Answer {
 }
 
 impl Http {
-    /// The client for `url`: targets on this machine are never reached through a proxy.
-    fn client(&self, url: &reqwest::Url) -> Result<&reqwest::Client, Failure> {
-        let local = url.host_str().is_some_and(|host| {
-            let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-            host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-        });
-        let slot = if local { &self.direct } else { &self.proxied };
+    /// The client for requests to `url`.
+    fn client(&self, url: &reqwest::Url, carries_secret: bool) -> Result<&reqwest::Client, Failure> {
+        let (local, reach) = (is_local(url), Reach::of(url, carries_secret));
+        let slot = match reach {
+            Reach::Origin if local => &self.direct,
+            Reach::Origin => &self.bound,
+            Reach::Public => &self.free,
+        };
         if let Some(client) = slot.get() {
             return Ok(client);
         }
         // Another part of the program may have installed it already: any provider will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = reqwest::Client::builder().user_agent(concat!("atoll/", env!("CARGO_PKG_VERSION")));
+        let builder = reqwest::Client::builder()
+            .user_agent(concat!("atoll/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirects(reach));
         let built = if local { builder.no_proxy() } else { builder }.build();
         let client = built.map_err(|e| Failure::permanent(format!("no HTTP client: {}", describe(&e))))?;
         Ok(slot.get_or_init(|| client))
@@ -164,6 +175,13 @@ impl Http {
     fn request(&self, with: &With, cx: &Context) -> Result<reqwest::RequestBuilder, Failure> {
         let url = reqwest::Url::parse(&with.url)
             .map_err(|e| Failure::permanent(format!("{:?} is no address: {e}", with.url)))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            // The message leaves the address out: it holds a password.
+            return Err(Failure::permanent(
+                "the `url` of this step holds a user name or password, which would be stored with the run",
+            )
+            .hint("give it by name: `basic = { user = \"…\", password = { secret = \"NAME\" } }`"));
+        }
         if !matches!(url.scheme(), "http" | "https") {
             return Err(Failure::permanent(format!("{:?} is neither http nor https", with.url)));
         }
@@ -175,13 +193,22 @@ impl Http {
             with.method.as_deref().unwrap_or(if sends { "POST" } else { "GET" }).to_ascii_uppercase();
         let method = reqwest::Method::from_bytes(method.as_bytes())
             .map_err(|_| Failure::permanent(format!("{method:?} is no HTTP method")))?;
-        let client = self.client(&url)?;
+        let query = query(&with.query, cx)?;
+        let basic = with.basic.as_ref();
+        let carries_secret = with.headers.values().any(TextOrSecret::is_secret)
+            || basic.is_some()
+            || with.query.values().any(Value::is_object);
+        let client = self.client(&url, carries_secret)?;
         let mut url = url;
-        if !with.query.is_empty() {
-            let pairs = with.query.iter().filter(|(_, value)| !value.is_null());
-            url.query_pairs_mut().extend_pairs(pairs.map(|(name, value)| (name, plain(value))));
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
         }
         let mut request = client.request(method, url);
+        if let Some(Basic { user, password }) = basic {
+            let password =
+                password.as_ref().map(|password| password.reveal("`basic.password`", cx)).transpose()?;
+            request = request.basic_auth(user.reveal("`basic.user`", cx)?, password);
+        }
         if let Some(value) = &with.json {
             request = request.json(value);
         }
@@ -192,29 +219,37 @@ impl Http {
     }
 }
 
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+/// Query parameters as they are sent.
+fn query(given: &BTreeMap<String, Value>, cx: &Context) -> Result<Vec<(String, String)>, Failure> {
+    let pairs = given.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Object(_) => {
+                let secret = serde_json::from_value::<SecretName>(value.clone());
+                let secret = secret.map_err(|e| {
+                    Failure::permanent(format!(
+                        "the query parameter `{name}` is neither a text nor a secret: {e}"
+                    ))
+                })?;
+                TextOrSecret::Secret(secret).reveal(&format!("the query parameter `{name}`"), cx)?
+            }
+            other => other.to_string(),
+        };
+        Ok((name.clone(), text))
+    });
+    pairs.collect()
 }
 
-fn headers(given: &BTreeMap<String, Header>, cx: &Context) -> Result<HeaderMap, Failure> {
+fn headers(given: &BTreeMap<String, TextOrSecret>, cx: &Context) -> Result<HeaderMap, Failure> {
     let mut headers = HeaderMap::new();
     for (name, value) in given {
         let key = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| Failure::permanent(format!("{name:?} is no name of a header")))?;
-        let (text, secret) = match value {
-            Header::Text(text) => (text.clone(), false),
-            Header::Secret { secret, prefix } => {
-                let Some(found) = cx.secrets.get(secret) else {
-                    return Err(Failure::new(Class::Auth, format!("there is no secret {secret:?}"))
-                        .hint(format!("set it in the environment: {secret}=…")));
-                };
-                (format!("{prefix}{}", found.expose_secret()), true)
-            }
-        };
-        let mut value = HeaderValue::from_str(&text)
+        let text = value.reveal(&format!("the header `{name}`"), cx)?;
+        let mut sent = HeaderValue::from_str(&text)
             .map_err(|_| Failure::permanent(format!("the value of the header {name:?} cannot be sent")))?;
-        value.set_sensitive(secret);
-        headers.insert(key, value);
+        sent.set_sensitive(value.is_secret());
+        headers.insert(key, sent);
     }
     Ok(headers)
 }
@@ -248,39 +283,38 @@ async fn exchange(request: reqwest::RequestBuilder, most: usize) -> Result<Answe
     Ok(answer)
 }
 
-fn out(answer: &Answer, duration_ms: u64, cx: &Context) -> Out {
+fn out(answer: &Answer, duration_ms: u64) -> Out {
     let mut headers: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in &answer.headers {
-        let value = cx.secrets.redact(&String::from_utf8_lossy(value.as_bytes()));
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
         match headers.get_mut(name.as_str()) {
             Some(earlier) => *earlier = format!("{earlier}, {value}"),
             None => drop(headers.insert(name.as_str().to_owned(), value)),
         }
     }
-    let body = cx.secrets.redact(&String::from_utf8_lossy(&answer.body));
+    let body = String::from_utf8_lossy(&answer.body).into_owned();
     let json = if answer.truncated { None } else { serde_json::from_str(&body).ok() };
     let (status, truncated) = (answer.status, answer.truncated);
     Out { ok: (200..400).contains(&status), status, headers, body, json, truncated, error: None, duration_ms }
 }
 
-/// Whether the answer will do for somebody who does not only look.
-fn judge(
-    out: Out,
-    retry_after: Option<Duration>,
-    named: &dyn Fn(&str) -> String,
-) -> Result<Output<Out>, Failure> {
+/// The failure that an answer with such a status is.
+fn failure(out: &Out, retry_after: Option<Duration>, message: String, cx: &Context) -> Failure {
     let class = match out.status {
-        429 => Class::RateLimited,
-        500.. => Class::Transient,
-        _ => return Ok(Output::free(out)),
+        408 | 425 | 429 | 500.. => Class::Transient,
+        _ => Class::Permanent,
     };
-    let head: String = out.body.chars().take(2_000).collect();
-    let failure = Failure::new(class, named(&format!("status {}", out.status)))
-        .detail(json!({ "status": out.status, "body": head }));
-    Err(match retry_after {
+    // A text is shortened only once it holds no secret: half of one would not be found.
+    let head: String = cx.secrets.redact(&out.body).chars().take(2_000).collect();
+    let failure = Failure::new(class, message).detail(json!({ "status": out.status, "body": head }));
+    let failure = match class {
+        Class::Permanent => failure.hint("set `observe = true` if such an answer is expected"),
+        _ => failure,
+    };
+    match retry_after {
         Some(span) => failure.retry_after(span),
         None => failure,
-    })
+    }
 }
 
 fn retry_after(answer: &Answer) -> Option<Duration> {

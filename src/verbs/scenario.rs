@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
+use reqwest::header::HeaderValue;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::chromium::Pages;
+use super::secret::{SecretName, TextOrSecret};
 use crate::clients::browser::Chromium;
 use crate::diag::nearest;
 use crate::scenario::{
@@ -53,10 +55,54 @@ pub struct With {
     /// The services beside the program by name, as `held.services`: steps may name one as `service`.
     #[serde(default)]
     pub services: BTreeMap<String, Beside>,
-    /// Variables that placeholders may use from the beginning.
+    /// Secret that requests to the target carry as the header `Authorization`, unless a step sets that itself; none where its name
+    /// is none.
+    #[serde(default)]
+    pub authorization: Option<Authorization>,
+    /// Variables that placeholders may use from the beginning: values, or `{ secret = "NAME" }`.
     #[serde(default)]
     #[schemars(with = "Option<std::collections::BTreeMap<String, Value>>")]
     pub variables: Option<IndexMap<String, Value>>,
+}
+
+/// A secret that may be missing.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Authorization {
+    /// The name of the secret.
+    #[serde(default)]
+    pub secret: Option<String>,
+    /// What stands before the value, e.g. `Bearer ` with the space.
+    #[serde(default)]
+    pub prefix: String,
+}
+
+impl Authorization {
+    fn header(self, cx: &Context) -> Result<Option<HeaderValue>, Failure> {
+        let Some(secret) = self.secret else { return Ok(None) };
+        let receiver = "the header `Authorization` of requests to the target";
+        let text = TextOrSecret::Secret(SecretName { secret, prefix: self.prefix }).reveal(receiver, cx)?;
+        let value = HeaderValue::from_str(&text);
+        value
+            .map(Some)
+            .map_err(|_| Failure::permanent("the value of the secret for `Authorization` cannot be sent"))
+    }
+}
+
+/// Variables as placeholders see them.
+fn revealed(given: IndexMap<String, Value>, cx: &Context) -> Result<IndexMap<String, Value>, Failure> {
+    let reveal = |(name, value): (String, Value)| {
+        let secret = value.get("secret").is_some_and(Value::is_string);
+        let secret = secret.then(|| serde_json::from_value::<SecretName>(value.clone()).ok()).flatten();
+        let value = match secret {
+            Some(secret) => TextOrSecret::Secret(secret)
+                .reveal(&format!("the variable `{name}` of scenarios"), cx)?
+                .into(),
+            None => value,
+        };
+        Ok((name, value))
+    };
+    given.into_iter().map(reveal).collect()
 }
 
 /// A service beside the program.
@@ -96,7 +142,10 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
         };
         let web = match &with.target {
             Some(target) if used(&["request"]).is_some() => {
-                Some(Web::new(target).map_err(Failure::permanent)?.trusting(&scenario.trust))
+                let authorization =
+                    with.authorization.map(|secret| secret.header(&cx)).transpose()?.flatten();
+                let web = Web::new(target).map_err(Failure::permanent)?;
+                Some(web.trusting(&scenario.trust).authorized(authorization))
             }
             Some(_) => None,
             None => match outside(&scenario) {
@@ -129,7 +178,8 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
         };
         let seed = format!("{}/{}", cx.idempotency_key, scenario.id);
         let generator = Generator::new(seed, cx.clock.now());
-        let variables = Variables::given(with.variables.unwrap_or_default()).generating(generator);
+        let variables =
+            Variables::given(revealed(with.variables.unwrap_or_default(), &cx)?).generating(generator);
         tokio::select! {
             mut observation = run(&scenario, &stage, variables) => {
                 // Programs print secrets.

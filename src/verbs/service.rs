@@ -4,7 +4,7 @@ mod inside;
 mod with;
 
 pub use inside::inside;
-pub use with::{Egress, EnvValue, Put, ReadyTable, ReadyWhen, ReadyWord, SecretName, With};
+pub use with::{Egress, Put, ReadyTable, ReadyWhen, ReadyWord, With};
 
 use std::collections::BTreeMap;
 use std::pin::Pin;

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lapse::Lapse;
+use super::secret::TextOrSecret;
 use crate::clients::process::Host;
 use crate::clients::service::{ExecReport, ExecSpec};
 use crate::verb::{Class, Context, Failure, Output, Traits, Verb};
@@ -41,10 +42,10 @@ pub struct With {
     /// Working directory, from the project's.
     #[serde(default)]
     pub cwd: Option<PathBuf>,
-    /// Its environment; besides it only `PATH` and `HOME` are set.
+    /// Its environment: texts, or `{ secret = "NAME" }`. Besides it only `PATH` and `HOME` are set.
     #[serde(default)]
-    #[schemars(with = "BTreeMap<String, String>")]
-    pub env: IndexMap<String, String>,
+    #[schemars(with = "BTreeMap<String, TextOrSecret>")]
+    pub env: IndexMap<String, TextOrSecret>,
     /// What it reads.
     #[serde(default)]
     pub stdin: String,
@@ -136,10 +137,15 @@ shell = { argv = ["echo", "hello {{ inputs.name }}"], timeout = "10s" }
                     .hint("`argv = [\"ls\", \"-l\"]`, or a command line with `shell = true`"));
             }
         };
+        let reveal = |(name, value): (String, TextOrSecret)| {
+            let text = value.reveal(&format!("the variable `{name}` of the command"), &cx)?;
+            Ok((name, text))
+        };
+        let env = with.env.into_iter().map(reveal).collect::<Result<_, Failure>>()?;
         let project = &cx.workspace.project;
         let spec = ExecSpec {
             cwd: Some(with.cwd.map_or_else(|| project.clone(), |dir| project.join(dir))),
-            env: with.env,
+            env,
             stdin: with.stdin.into_bytes(),
             timeout: with.timeout.0,
             argv,

@@ -7,6 +7,7 @@ use prost_reflect::MethodDescriptor;
 use tonic::metadata::MetadataMap;
 
 use super::{Grpc, GrpcStream, message, metadata};
+use crate::scenario::credentials;
 use crate::scenario::observation::Sent;
 use crate::scenario::{Excerpt, Variables};
 use crate::value::Value;
@@ -74,7 +75,14 @@ impl Order {
         } else {
             format!("gRPC {}/{}\n", self.service, self.method)
         };
-        for (name, value) in metadata::entries(&self.metadata) {
+        let entries = || {
+            let recorded = |(name, value): (String, String)| {
+                let value = credentials::recorded(&name, &value);
+                (name, value)
+            };
+            metadata::entries(&self.metadata).map(recorded)
+        };
+        for (name, value) in entries() {
             let _ = writeln!(text, "{name}: {value}");
         }
         let written: Vec<String> = self.written().iter().map(ToString::to_string).collect();
@@ -83,7 +91,7 @@ impl Order {
         }
         Sent {
             text: Excerpt::of_text(&text, SHOWN).text,
-            headers: (!self.service.is_empty()).then(|| metadata::entries(&self.metadata).collect()),
+            headers: (!self.service.is_empty()).then(|| entries().collect()),
             body: (!written.is_empty()).then(|| Excerpt::of_text(&written.join("\n"), SHOWN).text),
             ..Sent::default()
         }

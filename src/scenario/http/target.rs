@@ -14,6 +14,11 @@ impl Target {
         Ok(Self(url))
     }
 
+    /// The base URL.
+    pub fn url(&self) -> &Url {
+        &self.0
+    }
+
     /// Whether it is spoken to without TLS.
     pub fn is_plain(&self) -> bool {
         self.0.scheme() == "http"

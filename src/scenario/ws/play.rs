@@ -12,6 +12,7 @@ use super::frame::Frame;
 use super::line::{End, Line, Next, VANISHED};
 use super::{Close, Ws};
 use crate::clock::Clock;
+use crate::scenario::credentials;
 use crate::scenario::http::{Outcome, Target};
 use crate::scenario::observation::Sent;
 use crate::scenario::variables::placeholders;
@@ -348,11 +349,11 @@ impl Act {
     /// What is recorded of it. The text leaves out the target, which differs from run to run.
     fn sent(&self, step: &Ws, variables: &Variables) -> Sent {
         let mut text = format!("WebSocket {}\n", self.id);
-        let filled = |value: &String| variables.fill(value).into_owned();
+        let filled = |name: &str, value: &String| credentials::recorded(name, &variables.fill(value));
         if let Some(url) = &step.url {
             let _ = writeln!(text, "connect {}", variables.fill(url));
             for (name, value) in &step.headers {
-                let _ = writeln!(text, "{name}: {}", variables.fill(value));
+                let _ = writeln!(text, "{name}: {}", filled(name, value));
             }
             if !step.protocols.is_empty() {
                 let _ = writeln!(text, "subprotocols {}", variables.fill(&step.protocols.join(", ")));
@@ -365,7 +366,7 @@ impl Act {
         if let Some(Close { code, reason }) = &self.close {
             let _ = writeln!(text, "close {code} {reason}");
         }
-        let headers = step.headers.iter().map(|(name, value)| (name.to_lowercase(), filled(value)));
+        let headers = step.headers.iter().map(|(name, value)| (name.to_lowercase(), filled(name, value)));
         Sent {
             text: Excerpt::of_text(&text, SHOWN).text,
             url: self.connect.as_ref().map(|(url, _)| url.to_string()),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use axum::routing::{any, get};
 
@@ -48,6 +49,14 @@ async fn serve() -> String {
                 },
             ),
         )
+        .route("/status/{status}", get(|Path(status): Path<u16>| async move { StatusCode::from_u16(status).unwrap() }))
+        .route(
+            "/to",
+            get(|Query(to): Query<BTreeMap<String, String>>| async move {
+                (StatusCode::FOUND, [("location", to["place"].clone())])
+            }),
+        )
+        .route("/round", get(|| async { (StatusCode::FOUND, [("location", "/round")]) }))
         .route("/long", get(|| async { "x".repeat(100_000) }))
         .route("/down", get(|| async { (StatusCode::BAD_GATEWAY, "down") }))
         .route("/none", get(|| async { (StatusCode::NOT_FOUND, "none") }))
@@ -72,9 +81,8 @@ async fn what_was_sent_comes_back() {
     assert_eq!(out["headers"]["content-type"], json!("application/json"));
     assert_eq!(
         out["json"],
-        json!({"method": "POST", "query": "a=1&b=true&c=x+y", "auth": "Bearer ***", "body": "{\"k\":1}"})
+        json!({"method": "POST", "query": "a=1&b=true&c=x+y", "auth": "Bearer s3cret", "body": "{\"k\":1}"})
     );
-    assert!(!out.to_string().contains("s3cret"));
     let out = run(json!({"url": format!("{base}/echo"), "method": "put", "body": "text"})).await.unwrap();
     assert_eq!((&out["json"]["method"], &out["json"]["body"]), (&json!("PUT"), &json!("text")));
     let out = run(json!({"url": format!("{base}/long"), "max_bytes": 10})).await.unwrap();
@@ -82,7 +90,75 @@ async fn what_was_sent_comes_back() {
         (&out["body"], &out["truncated"], out.get("json")),
         (&json!("x".repeat(10)), &json!(true), None)
     );
-    assert_eq!(run(json!({"url": format!("{base}/none")})).await.unwrap()["ok"], json!(false));
+    let out =
+        run(json!({"url": format!("{base}/echo"), "basic": {"user": "me", "password": {"secret": "TOKEN"}}}))
+            .await;
+    // printf me:s3cret | base64
+    assert_eq!(out.unwrap()["json"]["auth"], json!("Basic bWU6czNjcmV0"));
+    let out =
+        run(json!({"url": format!("{base}/echo"), "query": {"key": {"secret": "TOKEN"}}})).await.unwrap();
+    assert_eq!(out["json"]["query"], json!("key=s3cret"));
+}
+
+#[tokio::test]
+async fn a_secret_that_is_not_allowed_is_not_sent() {
+    let base = serve().await;
+    let (mut cx, _) = context();
+    cx.grants = Arc::default();
+    let with = json!({"url": format!("{base}/echo"), "headers": {"Authorization": {"secret": "TOKEN"}}});
+    let failure = DynVerb::run(&Http::default(), with, cx).await.unwrap_err();
+    assert_eq!(failure.class, Class::Auth);
+    assert!(
+        failure.message.contains("header `Authorization` would be given the secret `TOKEN`"),
+        "{failure}"
+    );
+    assert!(failure.hint.unwrap().contains("--allow-secret TOKEN"));
+    let value = "sk-looks-like-a-key";
+    let failure = run(json!({"url": base, "headers": {"a": {"secret": value}}})).await.unwrap_err();
+    assert!(
+        failure.message.contains("no valid name of a secret") && !failure.to_string().contains(value),
+        "{failure}"
+    );
+}
+
+#[tokio::test]
+async fn a_status_from_400_on_is_a_failure() {
+    for (status, class) in [
+        (400, Class::Permanent),
+        (401, Class::Permanent),
+        (404, Class::Permanent),
+        (408, Class::Transient),
+        (422, Class::Permanent),
+        (425, Class::Transient),
+        (429, Class::Transient),
+        (500, Class::Transient),
+        (503, Class::Transient),
+    ] {
+        let url = format!("{}/status/{status}", serve().await);
+        let failure = run(json!({ "url": url })).await.unwrap_err();
+        assert_eq!((failure.class, &failure.detail["status"]), (class, &json!(status)));
+        let seen = run(json!({ "url": url, "observe": true })).await.unwrap();
+        assert_eq!((&seen["ok"], &seen["status"]), (&json!(false), &json!(status)));
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_never_leads_away_from_a_target_on_this_machine() {
+    let (asked, other) = (serve().await, serve().await);
+    let to = |place: &str| {
+        format!("{asked}/to?place={}", form_urlencoded::byte_serialize(place.as_bytes()).collect::<String>())
+    };
+    for place in
+        [format!("{other}/long"), format!("{other}/to?place=/long"), "file:///etc/hostname".to_owned()]
+    {
+        let seen = run(json!({ "url": to(&place) })).await.unwrap();
+        assert_eq!((&seen["status"], &seen["headers"]["location"]), (&json!(302), &json!(place)), "{place}");
+        assert_eq!(seen["body"], json!(""));
+    }
+    let seen = run(json!({ "url": to("/long") })).await.unwrap();
+    assert_eq!((&seen["status"], seen["body"].as_str().unwrap().len()), (&json!(200), 100_000));
+    let failure = run(json!({ "url": format!("{asked}/round") })).await.unwrap_err();
+    assert!(failure.message.contains("more than 10 redirects"), "{failure}");
 }
 
 #[tokio::test]
@@ -91,7 +167,7 @@ async fn trouble_is_a_failure_unless_it_is_observed() {
     let down = run(json!({"url": format!("{base}/down")})).await.unwrap_err();
     assert_eq!((down.class, &down.detail["body"]), (Class::Transient, &json!("down")));
     let slow = run(json!({"url": format!("{base}/slow")})).await.unwrap_err();
-    assert_eq!((slow.class, slow.retry_after_ms), (Class::RateLimited, Some(7_000)));
+    assert_eq!((slow.class, slow.retry_after_ms), (Class::Transient, Some(7_000)));
     let seen = run(json!({"url": format!("{base}/down"), "observe": true})).await.unwrap();
     assert_eq!((&seen["ok"], &seen["status"]), (&json!(false), &json!(502)));
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
@@ -131,7 +207,11 @@ async fn a_request_that_makes_no_sense_is_refused() {
         (json!({"url": "http://x", "method": "a b"}), "no HTTP method"),
         (json!({"url": "http://x", "timeout": "soon"}), "no duration"),
         (json!({"url": "http://x", "headers": {"a b": "c"}}), "no name of a header"),
-        (json!({"url": "http://x", "headers": {"a": {"secret": "NONE"}}}), "no secret \"NONE\""),
+        (
+            json!({"url": "http://x", "headers": {"a": {"secret": "NONE"}}}),
+            "the secret `NONE` for the header `a` is not set",
+        ),
+        (json!({"url": "http://me:s3cret@x/"}), "holds a user name or password"),
     ] {
         let failure = run(with).await.unwrap_err();
         assert!(failure.message.contains(word), "{failure}");

@@ -6,14 +6,14 @@ use std::path::{Component, Path, PathBuf};
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
-use secrecy::ExposeSecret;
 use serde::Deserialize;
 
 use crate::clients::service::{Ahead, Member, Placed, Ready, ServiceSpec, Tag};
 use crate::tree::{Tree, TreeRef};
 use crate::value::Digest;
-use crate::verb::{Class, Context, Failure};
+use crate::verb::{Ask, Class, Context, EVERY_HOST, Failure};
 use crate::verbs::lapse::Lapse;
+use crate::verbs::secret::TextOrSecret;
 
 /// What others call a service that has no name of its own.
 const MAIN: &str = "program";
@@ -33,8 +33,8 @@ pub struct With {
     /// Environment on top of the image's own: texts, or `{ secret = "NAME" }`. Nothing else of this machine's environment
     /// is visible.
     #[serde(default)]
-    #[schemars(with = "BTreeMap<String, EnvValue>")]
-    pub env: IndexMap<String, EnvValue>,
+    #[schemars(with = "BTreeMap<String, TextOrSecret>")]
+    pub env: IndexMap<String, TextOrSecret>,
     /// The port it listens on, also given to it as `PORT`.
     #[serde(default = "port")]
     pub port: u16,
@@ -79,24 +79,6 @@ pub struct With {
     pub ahead: Option<Ahead>,
 }
 
-/// A value in the environment.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum EnvValue {
-    /// The value.
-    Text(String),
-    /// The value of a secret.
-    Secret(SecretName),
-}
-
-/// A secret by name: an environment variable of this program.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SecretName {
-    /// The name.
-    pub secret: String,
-}
-
 /// What a service may reach.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -105,6 +87,29 @@ pub enum Egress {
     All(bool),
     /// These hosts, as `NAME:PORT`.
     Hosts(Vec<String>),
+}
+
+impl Egress {
+    /// Errors: `auth` if the user has not allowed `service` to reach these hosts.
+    fn granted(&self, service: &str, cx: &Context) -> Result<(), Failure> {
+        let asks: Vec<Ask> = match self {
+            Self::All(false) => Vec::new(),
+            Self::All(true) => vec![Ask::Egress(EVERY_HOST.to_owned())],
+            Self::Hosts(hosts) => hosts.iter().cloned().map(Ask::Egress).collect(),
+        };
+        let Some(ask) = asks.iter().find(|ask| !cx.grants.allows(ask)) else { return Ok(()) };
+        let Ask::Egress(host) = ask else { return Ok(()) };
+        let host = if host == EVERY_HOST { "every host".to_owned() } else { format!("`{host}`") };
+        Err(Failure::new(
+            Class::Auth,
+            format!("the service `{service}` could connect to {host}, and you have not allowed that"),
+        )
+        .hint(format!(
+            "allow it for this run: `atoll resume {} {}`; `atoll trust FILE` remembers it",
+            cx.run,
+            ask.option()
+        )))
+    }
 }
 
 impl Default for Egress {
@@ -238,20 +243,18 @@ impl With {
             checked_name(volume)?;
             absolute(at)?;
         }
+        self.egress.granted(&name, cx)?;
         let hosts = match &self.egress {
             Egress::All(_) => Vec::new(),
             Egress::Hosts(hosts) => hosts.iter().map(|host| read_host(host)).collect::<Result<_, _>>()?,
         };
-        Ok(Member { spec: self.spec(cx)?, name, after, hosts, volumes, seed })
+        Ok(Member { spec: self.spec(&name, cx)?, name, after, hosts, volumes, seed })
     }
 
-    fn spec(self, cx: &Context) -> Result<ServiceSpec, Failure> {
+    fn spec(self, service: &str, cx: &Context) -> Result<ServiceSpec, Failure> {
         let mut spec = ServiceSpec::new(self.image, Tag { run: cx.run.clone(), address: cx.address.clone() });
         for (name, value) in self.env {
-            let value = match value {
-                EnvValue::Text(text) => text,
-                EnvValue::Secret(SecretName { secret }) => reveal(&secret, cx)?,
-            };
+            let value = value.reveal(&format!("the variable `{name}` of the service `{service}`"), cx)?;
             spec.env.insert(name, value);
         }
         for put in &self.files {
@@ -284,15 +287,6 @@ impl With {
         }
         Ok(spec)
     }
-}
-
-/// The value of a secret.
-fn reveal(name: &str, cx: &Context) -> Result<String, Failure> {
-    let found = cx.secrets.get(name).map(|value| value.expose_secret().to_owned());
-    found.ok_or_else(|| {
-        Failure::new(Class::Auth, format!("there is no secret `{name}`"))
-            .hint(format!("set the environment variable {name}"))
-    })
 }
 
 /// Names are those of hosts: other services say them in URLs.
@@ -404,7 +398,8 @@ mod tests {
             );
         }
         assert!(
-            message(json!({"image": "x", "env": {"KEY": {"secret": "NONE"}}})).contains("no secret `NONE`")
+            message(json!({"image": "x", "env": {"KEY": {"secret": "NONE"}}}))
+                .contains("the secret `NONE` for the variable `KEY` of the service `program` is not set")
         );
     }
 

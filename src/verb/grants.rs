@@ -1,0 +1,262 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use globset::GlobSet;
+
+use super::{SecretText, Secrets};
+use crate::value::{Digest, Value};
+
+/// The host that stands for all hosts.
+pub const EVERY_HOST: &str = "*";
+
+/// What the user allows the steps of a run: which secrets they may use, which hosts a sandboxed service may reach, and
+/// which unusual files they may write. Pipelines, projects and scenario directories only ask. Empty by default.
+#[derive(Clone, Debug, Default)]
+pub struct Grants {
+    everything: bool,
+    secrets: BTreeSet<String>,
+    hosts: BTreeSet<String>,
+    files: GlobSet,
+    trusted: BTreeMap<PathBuf, Digest>,
+    /// What this run's own pipeline and files may use, because the user trusts them.
+    derived: BTreeSet<Ask>,
+}
+
+/// Something that a file asks for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ask {
+    /// The value of a secret, by name.
+    Secret(String),
+    /// A connection to a host, as `NAME:PORT`, or to [`EVERY_HOST`].
+    Egress(String),
+}
+
+/// An [`Ask`] with the JSON pointer of the value that asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Where it is asked for.
+    pub pointer: String,
+    /// What is asked for.
+    pub what: Ask,
+}
+
+impl Grants {
+    /// Allows everything: for tests of single verbs.
+    pub fn everything() -> Self {
+        Self { everything: true, ..Self::default() }
+    }
+
+    /// Allows what is asked for.
+    pub fn allow(&mut self, ask: Ask) {
+        match ask {
+            Ask::Secret(name) => self.secrets.insert(name),
+            Ask::Egress(host) => self.hosts.insert(host.to_ascii_lowercase()),
+        };
+    }
+
+    /// Allows the pipeline of this run what a file that the user trusts asks for. Other files that ask for the same gain nothing.
+    pub fn allow_pipeline(&mut self, ask: Ask) {
+        self.derived.insert(ask);
+    }
+
+    /// Allows files whose paths match.
+    pub fn allow_files(&mut self, files: GlobSet) {
+        self.files = files;
+    }
+
+    /// Allows all that the file at `path` asks for, while its content has `digest`.
+    pub fn trust(&mut self, path: PathBuf, digest: Digest) {
+        self.trusted.insert(path, digest);
+    }
+
+    /// Whether all that the file at the absolute `path` asks for is allowed.
+    pub fn trusts(&self, path: &Path, digest: &Digest) -> bool {
+        self.everything || self.trusted.get(path) == Some(digest)
+    }
+
+    /// Whether a step may use it.
+    pub fn allows(&self, ask: &Ask) -> bool {
+        self.allows_all(ask) || self.derived.contains(ask)
+    }
+
+    /// Whether it is allowed whoever asks. A host is also allowed by its name without the port.
+    pub fn allows_all(&self, ask: &Ask) -> bool {
+        self.everything
+            || match ask {
+                Ask::Secret(name) => self.secrets.contains(name),
+                Ask::Egress(host) => {
+                    let host = host.to_ascii_lowercase();
+                    let name = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name);
+                    [EVERY_HOST, host.as_str(), name].iter().any(|host| self.hosts.contains(*host))
+                }
+            }
+    }
+
+    /// Whether an unusual file may be written at `path`.
+    pub fn allows_file(&self, path: &str) -> bool {
+        self.everything || self.files.is_match(path)
+    }
+
+    /// The names of allowed secrets.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        let derived = self.derived.iter().filter_map(|ask| match ask {
+            Ask::Secret(name) => Some(name),
+            Ask::Egress(_) => None,
+        });
+        self.secrets.iter().chain(derived).map(String::as_str)
+    }
+}
+
+impl Ask {
+    /// The option that allows it.
+    pub fn option(&self) -> String {
+        match self {
+            Self::Secret(name) => format!("--allow-secret {name}"),
+            Self::Egress(host) if host == EVERY_HOST => "--allow-egress '*'".to_owned(),
+            Self::Egress(host) => format!("--allow-egress {host}"),
+        }
+    }
+
+    /// Everything that `value` asks for: tables with `secret = "NAME"`, inputs of type `secret` with a default, and
+    /// `egress`. A name that is still a template asks for nothing yet.
+    pub fn all_of(value: &Value) -> Vec<Asked> {
+        let mut found = Vec::new();
+        collect(value, "", &mut found);
+        found
+    }
+}
+
+/// Tables whose keys are names that the author chose.
+const NAMED: [&str; 4] = ["env", "headers", "query", "variables"];
+
+fn collect(value: &Value, pointer: &str, found: &mut Vec<Asked>) {
+    let mut ask = |what| found.push(Asked { pointer: pointer.to_owned(), what });
+    match value {
+        Value::Object(table) => {
+            let chosen = pointer.rsplit('/').next().is_some_and(|key| NAMED.contains(&key));
+            let text = |key: &str| {
+                table.get(key).and_then(Value::as_str).filter(|text| !chosen && !text.contains("{{"))
+            };
+            if let Some(name) = text("secret") {
+                ask(Ask::Secret(name.to_owned()));
+            }
+            if let (Some("secret"), Some(name)) = (text("type"), text("default")) {
+                ask(Ask::Secret(name.to_owned()));
+            }
+            for (key, inner) in table {
+                let pointer = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
+                if key == "egress" && !chosen {
+                    hosts(inner, &pointer, found);
+                }
+                collect(inner, &pointer, found);
+            }
+        }
+        Value::Array(items) => {
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(index, item)| collect(item, &format!("{pointer}/{index}"), found));
+        }
+        _ => {}
+    }
+}
+
+fn hosts(egress: &Value, pointer: &str, found: &mut Vec<Asked>) {
+    let all = [Value::from(EVERY_HOST)];
+    let hosts = match egress {
+        Value::Bool(true) => all.as_slice(),
+        Value::Array(hosts) => hosts,
+        _ => &[],
+    };
+    let hosts = hosts.iter().filter_map(Value::as_str).filter(|host| !host.contains("{{"));
+    found.extend(hosts.map(|host| Asked { pointer: pointer.to_owned(), what: Ask::Egress(host.to_owned()) }));
+}
+
+/// Secrets as a step sees them: only those that are allowed.
+pub struct AllowedSecrets {
+    secrets: Arc<dyn Secrets>,
+    grants: Arc<Grants>,
+}
+
+impl AllowedSecrets {
+    /// Those of `secrets` that `grants` allow.
+    pub fn new(secrets: Arc<dyn Secrets>, grants: Arc<Grants>) -> Self {
+        Self { secrets, grants }
+    }
+
+    fn allows(&self, name: &str) -> bool {
+        self.grants.allows(&Ask::Secret(name.to_owned()))
+    }
+}
+
+impl Secrets for AllowedSecrets {
+    fn get(&self, name: &str) -> Option<SecretText> {
+        if self.allows(name) { self.secrets.get(name) } else { None }
+    }
+    fn of_settings(&self, name: &str) -> Option<SecretText> {
+        self.secrets.of_settings(name)
+    }
+    fn trouble(&self, name: &str) -> Option<String> {
+        if self.allows(name) {
+            self.secrets.trouble(name)
+        } else {
+            Some(format!("{name} is not allowed in this run"))
+        }
+    }
+    fn redact(&self, text: &str) -> String {
+        self.secrets.redact(text)
+    }
+    fn redact_value(&self, value: &mut Value) {
+        self.secrets.redact_value(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn everything_that_a_file_asks_for_is_found() {
+        let file = json!({
+            "program": { "env": { "A": { "secret": "ONE" }, "secret": "a variable", "B": "plain" }, "egress": true },
+            "services": { "db": { "egress": ["api.example.com:443"], "env": { "C": { "secret": "{{ inputs.c }}" } } } },
+            "inputs": { "token": { "type": "secret", "default": "TWO" } },
+            "steps": [{ "http": { "headers": { "X": { "secret": "ONE", "prefix": "Bearer " } } } }],
+        });
+        let found: Vec<_> =
+            Ask::all_of(&file).into_iter().map(|ask| (ask.pointer, ask.what.option())).collect();
+        let found: Vec<_> =
+            found.iter().map(|(pointer, option)| (pointer.as_str(), option.as_str())).collect();
+        assert_eq!(
+            found,
+            [
+                ("/program/env/A", "--allow-secret ONE"),
+                ("/program/egress", "--allow-egress '*'"),
+                ("/services/db/egress", "--allow-egress api.example.com:443"),
+                ("/inputs/token", "--allow-secret TWO"),
+                ("/steps/0/http/headers/X", "--allow-secret ONE"),
+            ]
+        );
+    }
+
+    #[test]
+    fn nothing_is_allowed_until_it_is_granted() {
+        let mut grants = Grants::default();
+        let (secret, host) = (Ask::Secret("ONE".into()), Ask::Egress("Api.example.com:443".into()));
+        assert!(!grants.allows(&secret) && !grants.allows(&host) && !grants.allows_file(".envrc"));
+        grants.allow(secret.clone());
+        grants.allow(Ask::Egress("api.EXAMPLE.com".into()));
+        assert!(grants.allows(&secret) && grants.allows(&host));
+        assert!(
+            !grants.allows(&Ask::Secret("one".into()))
+                && !grants.allows(&Ask::Egress("example.com:443".into()))
+        );
+        assert!(!grants.allows(&Ask::Egress(EVERY_HOST.into())), "one host is not all of them");
+        let (path, digest) = (Path::new("/a/environment.toml"), Digest::of("x"));
+        grants.trust(path.to_owned(), digest);
+        assert!(grants.trusts(path, &digest) && !grants.trusts(path, &Digest::of("y")));
+    }
+}
