@@ -9,7 +9,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use super::face::Color;
 use super::{
     Exit, answer, cassette, check, completions, configure, cost, eject, explain, gc, graph, lint, log,
-    models, plan, resume, run, runs, show, signal, validate, verbs, which,
+    models, plan, resume, run, runs, show, signal, trust, validate, verbs, which,
 };
 
 /// Runs pipelines: TOML files that say which steps there are and what each one reads.
@@ -81,6 +81,8 @@ pub enum Ask {
     Verbs(verbs::Ask),
     /// List models with their limits and prices
     Models(models::Ask),
+    /// Show what files of a project ask for, and allow it
+    Trust(trust::Request),
     /// Keep the key of a model provider
     Configure(configure::Ask),
     /// Look at recorded answers of models

@@ -17,17 +17,21 @@ const LARGEST: u64 = 256 << 20;
 pub struct Files {
     project: PathBuf,
     registry: Option<Registry>,
+    /// The names of keys that the user keeps.
+    keys: Vec<String>,
 }
 
 impl Files {
     /// Files and models of the project that `settings` know.
     pub fn new(settings: &Settings) -> Result<Self, Stop> {
-        Ok(Self { registry: Some(house::registry(settings)?), ..Self::alone(settings) })
+        let registry = house::registry(settings)?;
+        let keys = house::kept_keys(settings)?.into_keys().chain(registry.key_commands().into_keys());
+        Ok(Self { keys: keys.collect(), registry: Some(registry), ..Self::alone(settings) })
     }
 
     /// The same, where any name will do for a model.
     pub fn alone(settings: &Settings) -> Self {
-        Self { project: settings.project.clone(), registry: None }
+        Self { project: settings.project.clone(), registry: None, keys: Vec::new() }
     }
 }
 
@@ -52,6 +56,12 @@ impl InputDoor for Files {
     fn model(&self, name: &str) -> Result<(), (String, Option<String>)> {
         let Some(registry) = &self.registry else { return Ok(()) };
         registry.find(name).map(drop).map_err(|error| (error.message, error.hint))
+    }
+
+    fn secret(&self, name: &str) -> bool {
+        self.registry.is_none()
+            || Settings::environment(name).is_some()
+            || self.keys.iter().any(|key| key == name)
     }
 }
 
@@ -97,7 +107,7 @@ mod tests {
         }
         std::os::unix::fs::symlink(&root, root.join("b/loop")).unwrap();
         fs::write(place.path().join("bad"), [0xff, 0xfe]).unwrap();
-        let files = Files { project: place.path().to_owned(), registry: None };
+        let files = Files { project: place.path().to_owned(), registry: None, keys: Vec::new() };
         let listed = files.dir("s").unwrap();
         assert_eq!(
             listed.iter().map(|f| (f.path.as_str(), f.size)).collect::<Vec<_>>(),

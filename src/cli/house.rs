@@ -8,6 +8,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::granted::owned;
+use super::trust::{self, Allow};
 use super::{Settings, Stop, configure};
 use crate::clients::browser::{self, Chromium};
 use crate::clients::clock::SystemClock;
@@ -20,7 +22,8 @@ use crate::clients::service::{self, Runtimes};
 use crate::clock::Clock;
 use crate::driver::House;
 use crate::store::{Durability, Owner, Sqlite, Store};
-use crate::verb::{Catalog, Secrets};
+use crate::value::Digest;
+use crate::verb::{Ask, Catalog, Grants, Secrets};
 use crate::verbs;
 
 /// What the verbs may reach.
@@ -34,6 +37,8 @@ pub struct Doors {
     pub timing: bool,
     /// Whether services may run without a sandbox where there is none.
     pub allow_host: bool,
+    /// What the command line allows.
+    pub allow: Allow,
 }
 
 /// The verbs and resources there are, for looking at pipelines: nothing is opened for them.
@@ -41,16 +46,21 @@ pub fn listing(settings: &Settings) -> Result<Catalog, Stop> {
     let registry = registry(settings)?;
     let secrets = Arc::new(EnvSecrets::default());
     let models = Models::new(registry, secrets, Cassette::default());
-    catalog(settings, models, &runtimes(settings, false))
+    catalog(settings, models, &runtimes(settings, false), &Grants::default())
 }
 
-fn catalog(settings: &Settings, models: Models, runtimes: &Runtimes) -> Result<Catalog, Stop> {
+fn catalog(
+    settings: &Settings,
+    models: Models,
+    runtimes: &Runtimes,
+    grants: &Grants,
+) -> Result<Catalog, Stop> {
     let from = |name: &str| Settings::environment(name).unwrap_or_default();
     let host = Host::new(program(), from("PATH"), from("HOME"));
     let programs = verbs::agent::Programs { own: program(), path: from("PATH"), home: from("HOME") };
     let program = Settings::environment("ATOLL_CHROMIUM");
     let chromium = Chromium::new(browser::Settings { program, path: from("PATH") });
-    let coders = coders(settings)?;
+    let coders = coders(settings, grants)?;
     Ok(verbs::catalog(verbs::Doors { models, runtimes: runtimes.clone(), host, chromium, coders, programs }))
 }
 
@@ -70,46 +80,84 @@ fn program() -> PathBuf {
 
 /// What is known about models here: by the binary, the user's `models.toml`, and the project.
 pub fn registry(settings: &Settings) -> Result<Registry, Stop> {
-    let files = facts(settings)?;
-    let registry = Registry::layered(files.iter().map(|(name, text)| (name.as_str(), &**text)));
+    let (own, project) = (facts(settings)?, project(settings));
+    let registry = Registry::of_project(own.iter().map(pair), project.as_ref().map(pair));
     let registry = registry.map_err(|error| Stop { hint: error.hint.clone(), ..Stop::wrong(error) })?;
     Ok(registry.moved(Settings::environment))
 }
 
 /// Coding agents that are programs of their own, by the same files.
-fn coders(settings: &Settings) -> Result<Coders, Stop> {
-    let files = facts(settings)?;
-    let coders = Coders::layered(files.iter().map(|(name, text)| (name.as_str(), &**text)));
+fn coders(settings: &Settings, grants: &Grants) -> Result<Coders, Stop> {
+    let (own, project) = (facts(settings)?, project(settings));
+    let trusted = trusts_project(settings, grants);
+    let coders = Coders::of_project(own.iter().map(pair), project.as_ref().map(|file| (pair(file), trusted)));
     coders.map_err(|error| Stop { hint: error.hint.clone(), ..Stop::wrong(error) })
 }
 
-/// The user's `models.toml` and the project's `atoll.toml`, with their names.
+fn pair((name, text): &(String, Arc<str>)) -> (&str, &str) {
+    (name.as_str(), text)
+}
+
+/// The project's `atoll.toml`, with its name.
+fn project(settings: &Settings) -> Option<(String, Arc<str>)> {
+    settings.file.as_ref().map(|(path, text)| (path.display().to_string(), text.clone()))
+}
+
+/// Whether the user trusts the project's `atoll.toml` as it is.
+fn trusts_project(settings: &Settings, grants: &Grants) -> bool {
+    let file = settings.file.as_ref();
+    file.is_some_and(|(path, text)| {
+        path.canonicalize().is_ok_and(|path| grants.trusts(&path, &Digest::of(&**text)))
+    })
+}
+
+/// The registry without the keys that the project would send to where the user has not allowed it.
+fn withheld(settings: &Settings, registry: Registry, grants: &Grants) -> Registry {
+    match &settings.file {
+        Some((path, _)) if !trusts_project(settings, grants) => registry
+            .withheld(&path.display().to_string(), &|name| grants.allows(&Ask::Secret(name.to_owned()))),
+        _ => registry,
+    }
+}
+
+/// The user's `models.toml`, with its name.
 fn facts(settings: &Settings) -> Result<Vec<(String, Arc<str>)>, Stop> {
     let mut files: Vec<(String, Arc<str>)> = Vec::new();
     if let Some(path) = settings.user.as_ref().map(|dir| dir.join("models.toml")) {
         match std::fs::read_to_string(&path) {
-            Ok(text) => files.push((path.display().to_string(), text.into())),
+            Ok(text) => {
+                owned(settings, &path)?;
+                files.push((path.display().to_string(), text.into()));
+            }
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
             Err(e) => return Err(Stop::failed(format!("{}: {e}", path.display()))),
         }
     }
-    files.extend(settings.file.as_ref().map(|(path, text)| (path.display().to_string(), text.clone())));
     Ok(files)
 }
 
 /// Keys: of the environment, else of the user's file, else as a command prints them.
 fn secrets(settings: &Settings, registry: &Registry) -> Result<Arc<dyn Secrets>, Stop> {
-    let keys = match settings.user {
-        Some(_) => file::load(&configure::place(settings)?).map_err(Stop::wrong)?,
+    Ok(Arc::new(EnvSecrets::new(registry.key_names()).or(kept_keys(settings)?, registry.key_commands())))
+}
+
+/// The keys in the user's file.
+pub fn kept_keys(settings: &Settings) -> Result<file::Keys, Stop> {
+    Ok(match settings.user {
+        Some(_) => {
+            let path = configure::place(settings)?;
+            owned(settings, &path)?;
+            file::load(&path).map_err(Stop::wrong)?
+        }
         None => file::Keys::new(),
-    };
-    Ok(Arc::new(EnvSecrets::new(registry.key_names()).or(keys, registry.key_commands())))
+    })
 }
 
 /// Models with their keys, for asking what there is: nothing is recorded or replayed.
-pub fn models(settings: &Settings) -> Result<Models, Stop> {
+pub fn models(settings: &Settings, allow: &Allow) -> Result<Models, Stop> {
     let registry = registry(settings)?;
     let secrets = secrets(settings, &registry)?;
+    let registry = withheld(settings, registry, &trust::grants(settings, allow)?);
     Ok(Models::new(registry, secrets, Cassette::default()))
 }
 
@@ -118,6 +166,8 @@ pub fn house(settings: &Settings, doors: &Doors) -> Result<House, Stop> {
     let clock = clock();
     let registry = registry(settings)?;
     let secrets = secrets(settings, &registry)?;
+    let grants = trust::grants(settings, &doors.allow)?;
+    let registry = withheld(settings, registry, &grants);
     if let Mode::Record(path) | Mode::Replay(path) | Mode::Fill(path) = &doors.cassette
         && std::fs::metadata(path).is_ok_and(|file| !file.is_file())
     {
@@ -132,11 +182,13 @@ pub fn house(settings: &Settings, doors: &Doors) -> Result<House, Stop> {
             settings,
             Models::new(registry, secrets.clone(), cassette),
             &runtimes(settings, doors.allow_host),
+            &grants,
         )?,
         store,
         clock,
         owner,
         secrets,
+        grants: Arc::new(grants),
         project: settings.project.clone(),
         scratch: settings.scratch(),
         lanes: settings.lanes.clone(),

@@ -19,6 +19,7 @@ mod flags;
 mod follow;
 mod gc;
 mod given;
+mod granted;
 mod graph;
 mod house;
 mod leftovers;
@@ -27,6 +28,7 @@ mod loading;
 mod log;
 mod masked;
 mod models;
+mod owner;
 mod past;
 mod person;
 mod plan;
@@ -40,6 +42,7 @@ mod signal;
 mod signals;
 mod stop;
 mod texts;
+mod trust;
 mod typed;
 mod validate;
 mod verbs;
@@ -112,6 +115,7 @@ fn dispatch(face: Face, common: &Common, ask: Ask, arguments: &[OsString]) -> Do
         Ask::Which(ask) => which::serve(&desk, &ask),
         Ask::Verbs(ask) => verbs::serve(&desk, &ask),
         Ask::Models(ask) => models::serve(&desk, &ask),
+        Ask::Trust(ask) => trust::serve(&desk, &ask),
         Ask::Configure(ask) => configure::serve(&desk, &ask),
         Ask::Cassette(ask) => cassette::serve(&desk, &ask),
         Ask::Explain(ask) => explain::serve(&desk, &ask),

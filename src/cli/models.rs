@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::{Map, json};
 
 use super::args::Format;
+use super::trust::Allow;
 use super::{Desk, Done, Exit, Stop, house};
 use crate::clients::llm::{Models, Served};
 use crate::clients::registry::{Model, Price, Registry};
@@ -22,6 +23,8 @@ pub struct Ask {
     /// Ask providers what they serve: the one that is named, else all of them
     #[arg(long)]
     refresh: bool,
+    #[command(flatten)]
+    allow: Allow,
     /// How the list is written
     #[arg(long, default_value = "text")]
     format: Format,
@@ -45,7 +48,7 @@ pub fn serve(desk: &Desk, ask: &Ask) -> Done {
         registry.provider(name).map_err(|error| Stop { hint: error.hint.clone(), ..Stop::usage(error) })?;
     }
     let chosen = |name: &str| ask.provider.as_deref().is_none_or(|only| only == name);
-    let lists = if ask.refresh { refresh(desk, &registry, chosen)? } else { Lists::new() };
+    let lists = if ask.refresh { refresh(desk, ask, &registry, chosen)? } else { Lists::new() };
     let mut rows: Vec<Row> = registry
         .models()
         .filter(|(_, model)| chosen(&model.provider.name))
@@ -64,9 +67,14 @@ pub fn serve(desk: &Desk, ask: &Ask) -> Done {
 }
 
 /// Asks every chosen provider, one after the other.
-fn refresh(desk: &Desk, registry: &Registry, chosen: impl Fn(&str) -> bool) -> Result<Lists, Stop> {
+fn refresh(
+    desk: &Desk,
+    options: &Ask,
+    registry: &Registry,
+    chosen: impl Fn(&str) -> bool,
+) -> Result<Lists, Stop> {
     let clock = house::clock();
-    let models = house::models(&desk.settings)?;
+    let models = house::models(&desk.settings, &options.allow)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Stop::failed)?;
     let ask = |models: &Models, name: &str| runtime.block_on(models.served(name, &*clock));
     let names = registry.providers().map(|provider| &provider.name).filter(|name| chosen(name));

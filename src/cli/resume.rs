@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use super::events::stream;
 use super::past::Past;
 use super::run::{Carry, Showing, carry_out, keep};
-use super::{Desk, Done, Exit, Files, Stop, Texts};
+use super::{Desk, Done, Exit, Files, Stop, Texts, granted};
 use super::{house, leftovers, loading, replan, signal};
 use crate::driver::{Begin, House, Job};
 use crate::plan::{self, Given, Input, InputKind, Plan, check_inputs};
@@ -38,7 +38,7 @@ pub fn go_on(desk: &Desk, name: &str, replan: bool, carry: &Carry, answer: Optio
         return Past::find(desk, name).map(|_| Exit::REACHED);
     }
     let stream = stream(carry)?;
-    let house = carry.means.house(desk)?;
+    let mut house = carry.means.house(desk)?;
     let past = Past::of(house.store.clone(), name)?;
     if !replan {
         past.continues()?;
@@ -50,10 +50,12 @@ pub fn go_on(desk: &Desk, name: &str, replan: bool, carry: &Carry, answer: Optio
     let open = past.head.finished_at.is_none();
     if replan {
         let pipeline = loading::settle(desk, fresh, carry.format)?;
+        granted::prepare(desk, &mut house, (&pipeline.plan, &pipeline.bundle), &past.inputs()?)?;
         keep(&house, &pipeline.bundle)?;
         return replan::over(desk, &house, &past, pipeline, Showing { carry, stream });
     }
     if open {
+        granted::prepare(desk, &mut house, (&pipeline.plan, &stored), &past.inputs()?)?;
         drift.extend(inputs_that_changed(desk, &pipeline.plan, &past.inputs()?));
         if !drift.is_empty() {
             return Err(refusal(&past, &drift));

@@ -14,7 +14,8 @@ use super::follow::{Follower, Stream};
 use super::given::{self, Given};
 use super::house::{self, Doors};
 use super::person::Terminal;
-use super::{Desk, Done, Exit, Files, Stop, loading, signals};
+use super::trust::Allow;
+use super::{Desk, Done, Exit, Files, Stop, granted, loading, signals};
 use crate::clients::llm::Mode;
 use crate::clock::parse_span;
 use crate::diag::nearest;
@@ -97,6 +98,8 @@ pub struct DoorOptions {
     /// Run services, and what agents run, without a sandbox where there is none
     #[arg(long)]
     pub allow_host: bool,
+    #[command(flatten)]
+    pub allow: Allow,
 }
 
 impl DoorOptions {
@@ -127,7 +130,8 @@ impl Means {
             Sureness::Normal => Durability::Normal,
         };
         let DoorOptions { timing, allow_host, .. } = self.doors;
-        let doors = Doors { durability, cassette: self.doors.cassette(), timing, allow_host };
+        let allow = self.doors.allow.clone();
+        let doors = Doors { durability, cassette: self.doors.cassette(), timing, allow_host, allow };
         let mut house = house::house(&desk.settings, &doors)?;
         house.lanes.extend(self.lane.iter().cloned());
         house.caps.extend(self.limit.iter().cloned());
@@ -166,7 +170,8 @@ pub fn serve(desk: &Desk, ask: &Ask, arguments: &[OsString]) -> Done {
         Err(found) => return Err(loading::refuse(&desk, &found, &pipeline.sources, carry.format)?),
     };
     let stream = stream(&carry)?;
-    let house = carry.means.house(&desk)?;
+    let mut house = carry.means.house(&desk)?;
+    granted::prepare(&desk, &mut house, (&pipeline.plan, &pipeline.bundle), &inputs)?;
     let job = fresh(&house, &pipeline, inputs)?;
     carry_out(&desk, &house, job, Showing { carry: &carry, stream })
 }

@@ -7,10 +7,13 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::Stop;
+use super::owner::{Owners, way_out};
+use super::trust::Trusted;
 use crate::diag::{Sources, nearest};
 use crate::model::Node;
 
-const FILE: &str = "atoll.toml";
+/// The name of a project's settings.
+pub const FILE: &str = "atoll.toml";
 const TABLES: [&str; 5] = ["providers", "models", "aliases", "agents", "lanes"];
 
 /// What holds for every command.
@@ -28,6 +31,8 @@ pub struct Settings {
     pub file: Option<(PathBuf, Arc<str>)>,
     /// How many attempts may be under way at once, by lane.
     pub lanes: IndexMap<String, usize>,
+    /// Whose files are used.
+    pub owners: Owners,
 }
 
 impl Settings {
@@ -36,8 +41,13 @@ impl Settings {
     pub fn find(data: Option<&Path>) -> Result<Self, Stop> {
         let here = std::env::current_dir()
             .map_err(|e| Stop::failed(format!("the working directory cannot be read: {e}")))?;
+        let user = user_dir();
+        let owners = Owners::new(Trusted::load(user.as_deref())?.directories);
+        let refuse = |path: &Path| owners.check(path).map_err(|why| Stop::wrong(why).hint(way_out(path)));
         let file = match here.ancestors().map(|dir| dir.join(FILE)).find(|path| path.is_file()) {
             Some(path) => {
+                refuse(&path)?;
+                path.parent().map_or(Ok(()), &refuse)?;
                 let text = std::fs::read_to_string(&path)
                     .map_err(|e| Stop::failed(format!("{}: {e}", path.display())))?;
                 Some((path, Arc::from(text)))
@@ -53,8 +63,12 @@ impl Settings {
         };
         let project =
             file.as_ref().and_then(|(path, _)| path.parent()).map_or_else(|| here.clone(), Path::to_path_buf);
-        let data = data.map_or_else(|| project.join(".atoll"), |data| here.join(data));
-        Ok(Self { project, here, data, user: user_dir(), file, lanes })
+        let given = data.map(|data| here.join(data));
+        let data = given.clone().unwrap_or_else(|| project.join(".atoll"));
+        if given.is_none() {
+            refuse(&data)?;
+        }
+        Ok(Self { project, here, data, user, file, lanes, owners })
     }
 
     /// The database of runs.
@@ -85,7 +99,13 @@ fn user_dir() -> Option<PathBuf> {
     config.map(|dir| dir.join("atoll"))
 }
 
-/// A command that prints a key is run on the user's machine, with the user's rights: the project has no say in that.
+/// What a project may not say of a provider: a command that prints a key is run on the user's machine, with the user's rights,
+/// and the value of any variable could become an address.
+const OURS: [(&str, &str); 2] = [
+    ("key_command", "it would run a command of whoever wrote the project"),
+    ("base_url_env", "it could send the value of any variable somewhere"),
+];
+
 fn refuse_commands(path: &Path, text: &str) -> Result<(), Stop> {
     let mut sources = Sources::new();
     let id = sources.add(path.display().to_string(), text);
@@ -94,13 +114,13 @@ fn refuse_commands(path: &Path, text: &str) -> Result<(), Stop> {
     let table = |node: &Node, key: &str| node.table().and_then(|table| table.get(key)).cloned();
     let providers = table(&root, "providers").and_then(|entry| entry.node.table().cloned());
     for (name, provider) in providers.unwrap_or_default() {
-        let Some(command) = table(&provider.node, "key_command") else { continue };
-        let at = sources.position(id, command.key.start);
-        let place = format!("{}:{}:{}", path.display(), at.line, at.column);
-        let message =
-            "`key_command` cannot stand in a project: it would run a command of whoever wrote the project";
-        return Err(Stop::wrong(format!("{place}: {message}"))
-            .hint(format!("put it under [providers.{name}] in your own ~/.config/atoll/models.toml")));
+        for (key, why) in OURS {
+            let Some(entry) = table(&provider.node, key) else { continue };
+            let at = sources.position(id, entry.key.start);
+            let place = format!("{}:{}:{}", path.display(), at.line, at.column);
+            return Err(Stop::wrong(format!("{place}: `{key}` cannot stand in a project: {why}"))
+                .hint(format!("put it under [providers.{name}] in your own ~/.config/atoll/models.toml")));
+        }
     }
     Ok(())
 }

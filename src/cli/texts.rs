@@ -9,6 +9,7 @@ use include_dir::{Dir, include_dir};
 
 use super::Settings;
 use super::files::regular;
+use super::owner::{Owners, way_out};
 use crate::plan::{Found, Layer, Sources, Unreadable};
 
 static EMBEDDED: [(&str, Dir<'static>); 3] = [
@@ -22,6 +23,7 @@ static EMBEDDED: [(&str, Dir<'static>); 3] = [
 pub struct Texts {
     roots: Vec<(Layer, PathBuf)>,
     project: PathBuf,
+    owners: Owners,
 }
 
 impl Texts {
@@ -29,7 +31,7 @@ impl Texts {
     pub fn new(settings: &Settings) -> Self {
         let mut roots = vec![(Layer::Project, settings.project.clone())];
         roots.extend(settings.user.clone().map(|dir| (Layer::User, dir)));
-        Self { roots, project: settings.project.clone() }
+        Self { roots, project: settings.project.clone(), owners: settings.owners.clone() }
     }
 
     /// All texts at `path` of the library, the one that wins first.
@@ -61,7 +63,13 @@ impl Texts {
             String::from_utf8(bytes).map_err(|e| format!("it is no UTF-8 text ({})", e.utf8_error()))
         });
         match text {
-            Ok(text) => Ok(Some(Found { layer, name, text: text.into() })),
+            Ok(text) => {
+                self.owners.check(path).map_err(|why| Unreadable {
+                    name: name.clone(),
+                    reason: format!("{why}; {}", way_out(path)),
+                })?;
+                Ok(Some(Found { layer, name, text: text.into() }))
+            }
             Err(reason) => Err(Unreadable { name, reason }),
         }
     }
@@ -139,6 +147,7 @@ mod tests {
             user: Some(user),
             file: None,
             lanes: indexmap::IndexMap::new(),
+            owners: Owners::default(),
         };
         let texts = Texts::new(&settings);
         let all = texts.all("prompts/x/y.md").unwrap();

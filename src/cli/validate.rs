@@ -10,7 +10,7 @@ use super::follow::Stream;
 use super::given::{self, Given};
 use super::past::Past;
 use super::run::{Carry, Means, Showing, conduct, fresh, tell, whole};
-use super::{Desk, Done, Exit, Files, Stop, house, loading};
+use super::{Desk, Done, Exit, Files, Stop, granted, house, loading};
 use crate::diag::{Diagnostic, Sources};
 use crate::id::Address;
 use crate::plan::check_inputs;
@@ -71,7 +71,8 @@ pub fn serve(desk: &Desk, _ask: &Ask, arguments: &[OsString]) -> Done {
     };
     let stream = stream(&carry)?;
     let to_stdout = matches!(stream, Stream::Out);
-    let house = carry.means.house(&desk)?;
+    let mut house = carry.means.house(&desk)?;
+    granted::prepare(&desk, &mut house, (&pipeline.plan, &pipeline.bundle), &inputs)?;
     let job = fresh(&house, &pipeline, inputs)?;
     let showing = Showing { carry: &carry, stream };
     let (board, outcome, broken) = conduct(&desk, &house, job, showing)?;

@@ -6,6 +6,7 @@
 
 mod batching;
 mod entries;
+mod project;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::diag::nearest;
 use crate::meter::Meter;
 
 pub use batching::Batching;
+pub use project::requests;
 
 /// Models and providers by name. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -25,6 +27,8 @@ pub struct Registry {
     providers: Arc<BTreeMap<String, Arc<Provider>>>,
     models: Arc<BTreeMap<String, Arc<Model>>>,
     aliases: Arc<BTreeMap<String, Vec<String>>>,
+    /// What the project gave a price of its own.
+    priced: Arc<Vec<String>>,
 }
 
 /// Which wire format a provider speaks.
@@ -67,6 +71,12 @@ pub struct Provider {
     pub key_env: Option<String>,
     /// A command that prints its key, for where the environment has none: the program and its arguments.
     pub key_command: Vec<String>,
+    /// Whether the project says where it is.
+    pub(in crate::clients) address_of_project: bool,
+    /// Whether the project says which key it gets.
+    pub(in crate::clients) key_of_project: bool,
+    /// Why its key is not sent, where the project decides to whom and the user has not allowed it.
+    pub withheld: Option<Withheld>,
     /// Environment variables that move `base_url`, the first that is set wins.
     pub base_url_env: Vec<String>,
     /// What its models cost unless an entry says otherwise; zero dollars where they are free, which is still counted.
@@ -83,6 +93,15 @@ pub struct Provider {
     pub max_tokens_field: String,
     /// What its models can do unless an entry says otherwise.
     pub features: Features,
+}
+
+/// A key that is not sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withheld {
+    /// What would be sent where.
+    pub message: String,
+    /// How to allow it.
+    pub hint: String,
 }
 
 /// What a model can do.
@@ -114,14 +133,19 @@ pub struct Features {
 #[serde(deny_unknown_fields)]
 pub struct Price {
     /// Read.
+    #[serde(deserialize_with = "project::dollars")]
     pub input: f64,
     /// Written.
+    #[serde(deserialize_with = "project::dollars")]
     pub output: f64,
     /// Read from the prompt cache; like `input` where absent.
+    #[serde(default, deserialize_with = "project::maybe_dollars")]
     pub cache_read: Option<f64>,
     /// Written to the prompt cache; like `input` where absent.
+    #[serde(default, deserialize_with = "project::maybe_dollars")]
     pub cache_write: Option<f64>,
     /// The share of all this that a call in a batch costs, e.g. 0.5; absent where there are no batches.
+    #[serde(default, deserialize_with = "project::maybe_share")]
     pub batch: Option<f64>,
 }
 
@@ -171,9 +195,20 @@ impl Registry {
 
     /// The embedded facts, extended by several files `(name, text)`, of which later ones win.
     pub fn layered<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, RegistryError> {
+        Self::of_project(files, None)
+    }
+
+    /// The same with the file of a project on top, whose word about addresses and keys is not the user's.
+    pub fn of_project<'a>(
+        files: impl IntoIterator<Item = (&'a str, &'a str)>,
+        project: Option<(&'a str, &'a str)>,
+    ) -> Result<Self, RegistryError> {
         let mut facts = entries::layer("models.toml", EMBEDDED)?;
         for (name, text) in files {
             facts.take(entries::layer(name, text)?);
+        }
+        if let Some((name, text)) = project {
+            facts.take_of_project(entries::layer(name, text)?);
         }
         facts.close()
     }
@@ -182,17 +217,20 @@ impl Registry {
     /// provider's own SDK reads (`OPENAI_BASE_URL`, `ANTHROPIC_BASE_URL`).
     #[must_use]
     pub fn moved(&self, env: impl Fn(&str) -> Option<String>) -> Self {
+        self.with_providers(|provider| {
+            let own = format!("ATOLL_{}_BASE_URL", provider.name.to_uppercase().replace('-', "_"));
+            let url = env(&own).or_else(|| provider.base_url_env.iter().find_map(|name| env(name)))?;
+            Some(Provider { base_url: trimmed(&url), address_of_project: false, ..provider.clone() })
+        })
+    }
+
+    /// The same registry with those providers that `change` gives in the place of others.
+    fn with_providers(&self, change: impl Fn(&Provider) -> Option<Provider>) -> Self {
         let providers: BTreeMap<_, _> = self
             .providers
             .iter()
             .map(|(name, provider)| {
-                let own = format!("ATOLL_{}_BASE_URL", name.to_uppercase().replace('-', "_"));
-                let url = env(&own).or_else(|| provider.base_url_env.iter().find_map(|name| env(name)));
-                let moved = match url {
-                    Some(url) => Arc::new(Provider { base_url: trimmed(&url), ..(**provider).clone() }),
-                    None => provider.clone(),
-                };
-                (name.clone(), moved)
+                (name.clone(), change(provider).map_or_else(|| provider.clone(), Arc::new))
             })
             .collect();
         let at_home = |model: &Model| {
@@ -200,7 +238,7 @@ impl Registry {
             Arc::new(Model { provider, ..model.clone() })
         };
         let models = self.models.iter().map(|(name, model)| (name.clone(), at_home(model))).collect();
-        Self { providers: Arc::new(providers), models: Arc::new(models), aliases: self.aliases.clone() }
+        Self { providers: Arc::new(providers), models: Arc::new(models), ..self.clone() }
     }
 
     /// The names that `name` stands for: those of an alias, in the order in which they are to be tried, else itself.

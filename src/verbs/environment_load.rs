@@ -14,8 +14,8 @@ use crate::model::{Node, Raw, Table};
 use crate::rooted_fs::read_file;
 use crate::schema::{Schema, Violation};
 use crate::tree::{Tree, TreeRef};
-use crate::value::Value;
-use crate::verb::{Blobs, Class, Context, Failure, Output, Traits, Verb};
+use crate::value::{Digest, Value};
+use crate::verb::{Ask, Asked, Blobs, Class, Context, EVERY_HOST, Failure, Output, Traits, Verb};
 
 /// Reads an environment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,7 +59,7 @@ pub struct Build {
 }
 
 /// The file that is looked for.
-const USUAL: &str = "environment.toml";
+pub const USUAL: &str = "environment.toml";
 
 /// Most bytes of the file.
 const LARGEST: u64 = 1 << 20;
@@ -124,6 +124,9 @@ fn load(with: With, cx: &Context) -> Result<Out, Failure> {
     if !found.is_empty() {
         return Err(refused(&name, &found, &sources));
     }
+    if let Some((file, id, node)) = &written {
+        granted((file, *id, node), cx, &sources)?;
+    }
     let base = match &file {
         Some(file) => project.join(file).parent().map_or_else(|| project.clone(), Path::to_owned),
         None => project.clone(),
@@ -132,6 +135,49 @@ fn load(with: With, cx: &Context) -> Result<Out, Failure> {
         refused(&name, &[placed(Diagnostic::new(Code::Environment, message), place(pointer))], &sources)
     };
     finish(value, &base, &*cx.blobs, &complain).map(|out| Out { file, ..out })
+}
+
+/// The file only asks: errors name everything that it asks for and the user has not allowed.
+fn granted(
+    (file, id, node): (&str, SourceId, &Node),
+    cx: &Context,
+    sources: &Sources,
+) -> Result<(), Failure> {
+    let path = cx.workspace.project.join(file);
+    let text = &sources.get(id).text;
+    if path.canonicalize().is_ok_and(|path| cx.grants.trusts(&path, &Digest::of(text.as_bytes()))) {
+        return Ok(());
+    }
+    let asks = Ask::all_of(&node.to_value()).into_iter().filter(|asked| !cx.grants.allows_all(&asked.what));
+    let asks: Vec<(Ask, String)> = asks
+        .map(|Asked { pointer, what }| {
+            let at = sources.position(id, spanned(id, node, &pointer).start);
+            let receiver = pointer.trim_start_matches('/').replace('/', ".");
+            let wish = match &what {
+                Ask::Secret(name) => format!("the secret `{name}` for `{receiver}`"),
+                Ask::Egress(host) if host == EVERY_HOST => {
+                    format!("connections to every host (`{receiver}`)")
+                }
+                Ask::Egress(host) => format!("connections to {host} (`{receiver}`)"),
+            };
+            (what, format!("{file}:{}:{}: {wish}", at.line, at.column))
+        })
+        .collect();
+    if asks.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<&str> = asks.iter().map(|(_, line)| line.as_str()).collect();
+    let mut options: Vec<String> = asks.iter().map(|(ask, _)| ask.option()).collect();
+    options.dedup();
+    Err(Failure::new(
+        Class::Auth,
+        format!("the environment asks for what you have not allowed:\n{}", lines.join("\n")),
+    )
+    .hint(format!(
+        "allow it for this run: `atoll resume {} {}`; or remember it: `atoll trust {file}`",
+        cx.run,
+        options.join(" ")
+    )))
 }
 
 fn placed(complaint: Diagnostic, place: Option<Span>) -> Diagnostic {

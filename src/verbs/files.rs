@@ -326,9 +326,6 @@ fn deliver(tree: &TreeRef, with: &With, cx: &Context) -> Result<Out, Failure> {
         ))
         .hint("choose another directory, or set force = true to replace what is in it"));
     }
-<<<A
-    tree.materialise_at(&*cx.blobs, &into)?;
-<<<B
     // What the user gave, or has there already, needs no consent.
     let own = load(with.base.as_ref(), cx)?;
     let foreign = tree
@@ -339,8 +336,7 @@ fn deliver(tree: &TreeRef, with: &With, cx: &Context) -> Result<Out, Failure> {
     if let Some(failure) = unusual::undeliverable(&tree.files.keys().map(String::as_str), paths, cx) {
         return Err(failure);
     }
-    tree.materialise(&*cx.blobs, &into)?;
->>>
+    tree.materialise_at(&*cx.blobs, &into)?;
     Ok(Out { path: Some(into.to_string_lossy().into_owned()), ..out(tree.save(&*cx.blobs)?) })
 }
 

@@ -18,9 +18,11 @@ mod place;
 pub mod read;
 pub mod scenario;
 pub mod scenario_load;
+pub mod secret;
 pub mod service;
 mod set;
 pub mod shell;
+mod unusual;
 pub mod write;
 
 pub use fail::Fail;

@@ -40,8 +40,10 @@ fn a_program_with_a_cache_and_a_database_is_validated() {
     let secret = "open-sesame-7315";
     let project = Project::new().env("VISITS_TOKEN", secret);
     let (cases, code) = (example("scenarios"), example("program"));
+    let allow = ["--allow-secret", "VISITS_TOKEN"];
     let run = ["validate", "--scenarios", &cases, "--code", &code, "--runtime", "process", "--no-judge"];
-    let report = project.run(&[&run, ["--format", "json"].as_slice()].concat()).exits(0).json();
+    let run = [run.as_slice(), &allow].concat();
+    let report = project.run(&[run.as_slice(), &["--format", "json"]].concat()).exits(0).json();
     let scores: Vec<_> =
         report["scenarios"].as_array().unwrap().iter().map(|one| one["score"].clone()).collect();
     assert_eq!(scores, [100.0, 100.0, 100.0], "{report:#}");
@@ -52,9 +54,9 @@ fn a_program_with_a_cache_and_a_database_is_validated() {
 
     // The same where nothing says what the secret is: it can be given, and the run goes on.
     let without = Project::new();
-    let paused = without.run(&[&run, ["-q"].as_slice()].concat()).exits(7);
+    let paused = without.run(&[run.as_slice(), &["-q"]].concat()).exits(7);
     paused
-        .stderr_has("there is no secret `VISITS_TOKEN`")
+        .stderr_has("the secret `VISITS_TOKEN` for the variable `TOKEN` of the service `program` is not set")
         .stderr_has("set the environment variable VISITS_TOKEN");
 }
 
@@ -230,7 +232,13 @@ steps:
 "
         ),
     );
-    let report = validate(&project, "process", &["--format", "json"]).exits(0).json();
+    let report = validate(
+        &project,
+        "process",
+        &["--format", "json", "--allow-egress", &host, "--allow-egress", "no-such-host.invalid"],
+    )
+    .exits(0)
+    .json();
     answering.join().unwrap();
     // It is alone, and its log says all the same what it was looking for in vain.
     let step = &report["scenarios"][0]["steps"][2];
@@ -444,7 +452,7 @@ steps:
     assert: { json: { $.pin: 4 } }
 ",
         );
-    let report = validate(&project, "process", &["--format", "json"]).exits(4);
+    let report = validate(&project, "process", &["--format", "json", "--allow-secret", "PIN"]).exits(4);
     let step = &report.json()["scenarios"][0]["steps"][0];
     let observed = step["observed"].as_str().unwrap();
     assert!(observed.contains(r#"{"pin": ***, "text": "<***>", "***": true}"#), "{step:#}");
@@ -457,8 +465,9 @@ steps:
         "environment.toml",
         "[program]\nenv = { TOKEN = { secret = \"PIN\" } }\nseed = [\"echo no: $TOKEN; false\"]\n",
     );
-    let unseeded =
-        validate(&project, "process", &["--events", "events.jsonl"]).exits(4).stdout_has("no: ***");
+    let unseeded = validate(&project, "process", &["--events", "events.jsonl", "--allow-secret", "PIN"])
+        .exits(4)
+        .stdout_has("no: ***");
     let events = project.read("events.jsonl");
     let told = |line: &str| line.contains(r#""note":"line""#) && line.contains("exit code 1: no: ***");
     assert!(events.lines().any(told), "{events}");

@@ -45,6 +45,8 @@ mod recorded;
 #[cfg(test)]
 mod scenario;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod services;
 #[cfg(test)]
 mod signals;
@@ -58,6 +60,8 @@ mod terminal;
 mod toys;
 #[cfg(test)]
 mod trouble;
+#[cfg(test)]
+mod trust;
 #[cfg(test)]
 mod validate;
 #[cfg(test)]

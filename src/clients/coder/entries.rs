@@ -39,6 +39,8 @@ pub struct Coder {
     /// Where the registry has its models.
     pub provider: Option<String>,
     pub(super) events: Vec<Rule>,
+    /// Whether a project that the user does not trust says what it is: what it gets of the user's has to be allowed by name.
+    pub(super) asks: bool,
 }
 
 /// How a program gets its prompt.
@@ -112,6 +114,18 @@ struct Entry {
 }
 
 impl Entry {
+    /// Whether it says what is started, or what that gets.
+    fn decides(&self) -> bool {
+        self.argv.is_some()
+            || self.env.is_some()
+            || self.pass.is_some()
+            || self.secrets.is_some()
+            || self.rename.is_some()
+            || self.home.is_some()
+            || self.base_url_env.is_some()
+            || self.options.is_some()
+    }
+
     fn over(self, base: &mut Coder) {
         fn put<T>(place: &mut T, value: Option<T>) {
             if let Some(value) = value {
@@ -141,14 +155,34 @@ impl Coders {
 
     /// The embedded programs, extended by several files `(name, text)`, of which later ones win.
     pub fn layered<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, RegistryError> {
+        Self::of_project(files, None)
+    }
+
+    /// The same with the file of a project on top, and whether the user trusts it.
+    pub fn of_project<'a>(
+        files: impl IntoIterator<Item = (&'a str, &'a str)>,
+        project: Option<((&'a str, &'a str), bool)>,
+    ) -> Result<Self, RegistryError> {
         let mut coders: BTreeMap<String, Coder> = BTreeMap::new();
-        for (file, text) in [("agents.toml", EMBEDDED)].into_iter().chain(files) {
+        let own = [("agents.toml", EMBEDDED)].into_iter().chain(files).map(|file| (file, true));
+        for ((file, text), trusted) in own.chain(project) {
             let layer: Layer = toml::from_str(text).map_err(|e| RegistryError {
                 message: format!("{file}: {}", e.to_string().trim_end()),
                 hint: Some(KEYS.to_owned()),
             })?;
             for (name, entry) in layer.agents {
+                if entry.readable.is_some() && !trusted {
+                    return Err(RegistryError {
+                        message: format!(
+                            "{file}: [agents.{name}] makes directories of yours readable for a program"
+                        ),
+                        hint: Some(format!(
+                            "look at the file and run `atoll trust {file}`, or put it in your own ~/.config/atoll/models.toml"
+                        )),
+                    });
+                }
                 let coder = coders.entry(name.clone()).or_insert_with(|| Coder { name, ..Coder::default() });
+                coder.asks |= entry.decides() && !trusted;
                 entry.over(coder);
             }
         }
@@ -170,6 +204,39 @@ impl Coders {
             }
         })
     }
+}
+
+/// What a project's settings ask for of programs, a line each.
+pub fn requests(text: &str) -> Vec<String> {
+    let Ok(layer) = toml::from_str::<Layer>(text) else { return Vec::new() };
+    let embedded = Coders::embedded().ok();
+    let line = |(name, entry): (String, Entry)| {
+        let mut coder =
+            embedded.as_ref().and_then(|all| all.find(&name).ok()).map(|known| (*known).clone())?;
+        entry.over(&mut coder);
+        Some(line_of(&name, &coder))
+    };
+    let unknown = |(name, entry): (String, Entry)| {
+        let mut coder = Coder::default();
+        entry.over(&mut coder);
+        line_of(&name, &coder)
+    };
+    let agents = layer.agents.into_iter();
+    agents
+        .map(|(name, entry)| line((name.clone(), entry.clone())).unwrap_or_else(|| unknown((name, entry))))
+        .collect()
+}
+
+fn line_of(name: &str, coder: &Coder) -> String {
+    let gets: Vec<&str> =
+        coder.secrets.iter().chain(&coder.pass).chain(&coder.base_url_env).map(String::as_str).collect();
+    let gets = if gets.is_empty() { String::new() } else { format!(", which gets {}", gets.join(", ")) };
+    let reads = if coder.readable.is_empty() {
+        String::new()
+    } else {
+        format!(" and reads {}", coder.readable.join(", "))
+    };
+    format!("the program `{}` is started as an agent{gets}{reads} (agents.{name})", coder.argv.join(" "))
 }
 
 /// What has to hold of a program, whoever wrote it down.

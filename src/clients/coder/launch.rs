@@ -63,11 +63,21 @@ impl Coder {
     /// The command for `wish`. Errors: `auth` where a secret that it needs is not there.
     pub fn launch(&self, wish: &Wish, secrets: &dyn Secrets) -> Result<Launch, Failure> {
         let mut launch = Launch { env: self.env.clone(), ..Launch::default() };
+        for name in self.pass.iter().chain(&self.base_url_env) {
+            let value = environment(name);
+            if self.asks && value.is_some() && secrets.get(name).is_none() {
+                return Err(self.not_allowed(name));
+            }
+        }
         for name in &self.pass {
             launch.env.extend(environment(name).map(|value| (name.clone(), value)));
         }
         for name in &self.secrets {
-            let secret = secrets.get(name);
+            let known = secrets.of_settings(name);
+            let secret = if self.asks { secrets.get(name) } else { known.clone() };
+            if secret.is_none() && known.is_some() {
+                return Err(self.not_allowed(name));
+            }
             if secret.is_none() && wish.logged_in {
                 continue;
             }
@@ -106,6 +116,17 @@ impl Coder {
             launch.files.insert(SCHEMA_FILE.to_owned(), schema);
         }
         Ok(launch)
+    }
+
+    fn not_allowed(&self, name: &str) -> Failure {
+        let program = &self.name;
+        let message = format!(
+            "`{name}` would be given to the agent `{program}`, which the project's atoll.toml describes, and you have not allowed that"
+        );
+        Failure::new(Class::Auth, message).hint(format!(
+            "allow it with `--allow-secret {name}`, remember it with `atoll trust atoll.toml`, or describe [agents.{program}] in \
+             your own ~/.config/atoll/models.toml"
+        ))
     }
 
     /// The words for what `wish` asks besides.

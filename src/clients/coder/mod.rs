@@ -7,6 +7,6 @@ mod entries;
 mod heard;
 mod launch;
 
-pub use entries::{Coder, Coders, Limit, Prompt};
+pub use entries::{Coder, Coders, Limit, Prompt, requests};
 pub use heard::{End, Heard};
 pub use launch::{Launch, Wish};

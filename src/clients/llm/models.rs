@@ -212,6 +212,9 @@ impl Models {
 
     pub(super) async fn key(&self, provider: &Provider) -> Result<Option<SecretText>, Failure> {
         let Some(name) = provider.key_env.clone() else { return Ok(None) };
+        if let Some(withheld) = &provider.withheld {
+            return Err(Failure::new(Class::Auth, withheld.message.clone()).hint(withheld.hint.clone()));
+        }
         let secrets = self.0.secrets.clone();
         let found = if provider.key_command.is_empty() {
             secrets.get(&name)

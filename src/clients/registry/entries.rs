@@ -11,6 +11,7 @@ use super::{
     DEFAULT_OUTPUT, Features, Kind, Model, Price, Provider, Registry, RegistryError, trimmed,
     unknown_provider,
 };
+use crate::verb::is_secret_name;
 
 const KEYS: &str = "[providers.NAME] takes kind, base_url, base_url_env, key_env, key_command, free, price, like, \
                     concurrency, idle, batch, max_tokens_field, features; \
@@ -29,6 +30,12 @@ pub(super) struct Layer {
     pub(super) models: BTreeMap<String, ModelEntry>,
     #[serde(default)]
     pub(super) aliases: BTreeMap<String, Names>,
+    /// Of providers, whether the project says where they are, and which key they get.
+    #[serde(skip)]
+    of_project: BTreeMap<String, (bool, bool)>,
+    /// What the project gave another price.
+    #[serde(skip)]
+    priced: Vec<String>,
 }
 
 /// One name or several.
@@ -139,10 +146,30 @@ impl Layer {
         self.aliases.extend(more.aliases);
     }
 
+    /// The same for the file of a project, which is remembered where it matters.
+    pub(super) fn take_of_project(&mut self, more: Self) {
+        for (name, entry) in &more.providers {
+            let says = (entry.base_url.is_some(), entry.key_env.is_some());
+            self.of_project.insert(name.clone(), says);
+            if (entry.price.is_some() || entry.free.is_some()) && self.providers.contains_key(name) {
+                self.priced.push(format!("all models of {name}"));
+            }
+        }
+        let priced = more
+            .models
+            .iter()
+            .filter(|(name, entry)| entry.price.is_some() && self.models.contains_key(*name));
+        self.priced.extend(priced.map(|(name, _)| name.clone()));
+        self.take(more);
+    }
+
     pub(super) fn close(self) -> Result<Registry, RegistryError> {
         let mut providers = BTreeMap::new();
         for (name, entry) in self.providers {
-            providers.insert(name.clone(), Arc::new(provider(name, entry)?));
+            let (address_of_project, key_of_project) =
+                self.of_project.get(&name).copied().unwrap_or_default();
+            let read = Provider { address_of_project, key_of_project, ..provider(name.clone(), entry)? };
+            providers.insert(name, Arc::new(read));
         }
         let mut models = BTreeMap::new();
         for (name, entry) in self.models {
@@ -154,8 +181,12 @@ impl Layer {
             Names::Many(meant) => (name, meant),
         });
         let aliases: BTreeMap<String, Vec<String>> = aliases.collect();
-        let registry =
-            Registry { providers: Arc::new(providers), models: Arc::new(models), aliases: Arc::default() };
+        let registry = Registry {
+            providers: Arc::new(providers),
+            models: Arc::new(models),
+            aliases: Arc::default(),
+            priced: Arc::new(self.priced),
+        };
         aliases.iter().try_for_each(|(name, meant)| sound(name, meant, &aliases, &registry))?;
         Ok(Registry { aliases: Arc::new(aliases), ..registry })
     }
@@ -202,6 +233,28 @@ fn provider(name: String, entry: ProviderEntry) -> Result<Provider, RegistryErro
     let kind = entry.kind.ok_or_else(|| missing("kind"))?;
     let batch = entry.batch.map_or(Ok(None), |batch| batch.close(&name, kind))?;
     let base_url = entry.base_url.ok_or_else(|| missing("base_url"))?;
+    if let Some(key) = entry.key_env.as_deref().filter(|key| !key.is_empty() && !is_secret_name(key)) {
+        // It may be the key itself: its length says enough.
+        return Err(RegistryError {
+            message: format!(
+                "[providers.{name}]: `key_env` is not the name of an environment variable ({} characters)",
+                key.chars().count()
+            ),
+            hint: Some("name the variable that holds the key, e.g. key_env = \"MY_KEY\"".to_owned()),
+        });
+    }
+    if base_url
+        .split_once("://")
+        .and_then(|(_, rest)| rest.split(['/', '?', '#']).next())
+        .is_some_and(|host| host.contains('@'))
+    {
+        return Err(RegistryError {
+            message: format!(
+                "[providers.{name}]: `base_url` holds a user name or password, which would be shown"
+            ),
+            hint: Some("name the variable that holds the key in `key_env`".to_owned()),
+        });
+    }
     Ok(Provider {
         kind,
         base_url: trimmed(&base_url),
@@ -209,16 +262,29 @@ fn provider(name: String, entry: ProviderEntry) -> Result<Provider, RegistryErro
             entry.key_command.as_ref().filter(|command| !command.is_empty()).map(|_| own_variable())
         }),
         key_command: entry.key_command.unwrap_or_default(),
+        address_of_project: false,
+        key_of_project: false,
+        withheld: None,
         base_url_env: entry.base_url_env.unwrap_or_default(),
         price: entry.price.or(entry.free.unwrap_or(false).then_some(Price::FREE)),
         like: entry.like,
-        concurrency: entry.concurrency.unwrap_or(CONCURRENCY).max(1),
+        concurrency: match entry.concurrency {
+            Some(0) => return Err(zero(&name, "concurrency")),
+            other => other.unwrap_or(CONCURRENCY),
+        },
         idle,
         batch,
         max_tokens_field: entry.max_tokens_field.unwrap_or_else(|| "max_tokens".to_owned()),
         features: entry.features.unwrap_or_default().over(Features::PLAIN),
         name,
     })
+}
+
+fn zero(name: &str, key: &str) -> RegistryError {
+    RegistryError {
+        message: format!("[providers.{name}]: `{key}` is 0"),
+        hint: Some("give a whole number from 1 on, or leave it out".to_owned()),
+    }
 }
 
 /// The span of time that `text` writes under `key` of the provider `name`; zero is none.
@@ -246,6 +312,17 @@ fn model(
             }
         },
     };
+    let counts = [
+        ("context", entry.context),
+        ("max_output", entry.max_output),
+        ("default_output", entry.default_output),
+    ];
+    if let Some((key, _)) = counts.iter().find(|(_, count)| *count == Some(0)) {
+        return Err(RegistryError {
+            message: format!("[models.\"{name}\"]: `{key}` is 0"),
+            hint: Some("give a number of tokens, or leave it out".to_owned()),
+        });
+    }
     let provider = providers.get(&home).ok_or_else(|| unknown_provider(name, &home, providers.keys()))?;
     let base = Model::unlisted(&id, provider);
     let default_output = entry.default_output.unwrap_or(DEFAULT_OUTPUT);

@@ -1,0 +1,95 @@
+//! What the file of a project may say of providers, and what it may only ask for.
+
+use serde::de::{Deserialize, Deserializer, Error};
+
+use super::{Provider, Registry, Withheld};
+use crate::value::Value;
+
+impl Registry {
+    /// The same registry without the keys that a project would have sent: address and key of a provider must come from the
+    /// user or from Atoll itself, or `allowed` must allow the key. `file` is the project's.
+    #[must_use]
+    pub fn withheld(&self, file: &str, allowed: &dyn Fn(&str) -> bool) -> Self {
+        self.with_providers(|provider| {
+            let key = provider.key_env.as_deref().filter(|key| !allowed(key))?;
+            let whose = match (provider.address_of_project, provider.key_of_project) {
+                (false, false) => return None,
+                (true, _) => format!("the address is from {file}"),
+                (false, true) => format!("{file} names the key"),
+            };
+            let name = &provider.name;
+            let withheld = Withheld {
+                message: format!(
+                    "the key `{key}` would be sent to {} ({name}), and you have not allowed that: {whose}",
+                    provider.base_url
+                ),
+                hint: format!(
+                    "allow it with `--allow-secret {key}`, remember it with `atoll trust {file}`, or describe \
+                     [providers.{name}] in your own ~/.config/atoll/models.toml"
+                ),
+            };
+            Some(Provider { withheld: Some(withheld), ..provider.clone() })
+        })
+    }
+
+    /// What the project gave a price of its own that had one before.
+    pub fn priced_by_project(&self) -> impl Iterator<Item = &str> {
+        self.priced.iter().map(String::as_str)
+    }
+}
+
+/// What a project's settings ask for of providers, a line each: which key would be sent where.
+pub fn requests(text: &str) -> Vec<String> {
+    let settings: Value = toml::from_str(text).unwrap_or_default();
+    let providers = settings["providers"].as_object().into_iter().flatten();
+    let embedded = Registry::embedded().ok();
+    let line = |(name, entry): (&String, &Value)| {
+        let known = embedded.as_ref().and_then(|registry| registry.provider(name).ok());
+        let (url, key) = (entry["base_url"].as_str(), entry["key_env"].as_str());
+        if url.is_none() && key.is_none() {
+            return None;
+        }
+        let url = url
+            .or_else(|| known.map(|known| known.base_url.as_str()))
+            .unwrap_or("an address of your own settings");
+        let key =
+            key.or_else(|| known.and_then(|known| known.key_env.as_deref())).filter(|key| !key.is_empty());
+        Some(match key {
+            Some(key) => format!("the key `{key}` is sent to {url} (providers.{name})"),
+            None => {
+                format!("prompts are sent to {url}, with your key for it if you have one (providers.{name})")
+            }
+        })
+    };
+    providers.filter_map(line).collect()
+}
+
+/// The highest price, a dollar a token: more is a slip.
+const DEAREST: f64 = 1e6;
+
+/// A price: a negative or unlimited one would make spending meaningless.
+pub(super) fn dollars<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    let price = f64::deserialize(from)?;
+    if (0.0..=DEAREST).contains(&price) {
+        Ok(price)
+    } else {
+        Err(D::Error::custom(format!(
+            "a price is from 0 to {DEAREST} dollars per million tokens, not {price}"
+        )))
+    }
+}
+
+pub(super) fn maybe_dollars<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    #[derive(serde::Deserialize)]
+    struct Dollars(#[serde(deserialize_with = "dollars")] f64);
+    Ok(Option::<Dollars>::deserialize(from)?.map(|dollars| dollars.0))
+}
+
+pub(super) fn maybe_share<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    match Option::<f64>::deserialize(from)? {
+        Some(share) if !(0.0..=1.0).contains(&share) => {
+            Err(D::Error::custom(format!("`batch` is a share from 0 to 1, not {share}")))
+        }
+        share => Ok(share),
+    }
+}
