@@ -10,6 +10,7 @@ use clap::Args;
 use globset::{Glob, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
 
+use super::files::regular;
 use super::owner::{Owners, way_out};
 use super::{Desk, Done, Exit, Settings, Stop};
 use crate::clients::{coder, registry};
@@ -127,6 +128,11 @@ impl Trusted {
     }
 }
 
+/// The text of the regular file at `path`; pipes and devices are not waited for.
+pub fn read(path: &Path) -> Option<String> {
+    String::from_utf8(regular(path).ok()?).ok()
+}
+
 fn place(dir: &Path) -> PathBuf {
     dir.join("trust.toml")
 }
@@ -144,7 +150,7 @@ pub fn allow_trusted_below(grants: &mut Grants, settings: &Settings) -> Result<(
     let Ok(dir) = settings.project.canonicalize() else { return Ok(()) };
     let trusted = Trusted::load(settings.user.as_deref())?;
     for file in trusted.files.iter().filter(|file| file.path.starts_with(&dir)) {
-        if let Ok(text) = std::fs::read_to_string(&file.path) {
+        if let Some(text) = read(&file.path) {
             allow_trusted(grants, &file.path, &text);
         }
     }
@@ -213,10 +219,10 @@ pub fn serve(desk: &Desk, ask: &Request) -> Done {
 }
 
 fn changed(file: &File) -> &'static str {
-    match std::fs::read_to_string(&file.path) {
-        Ok(text) if Digest::of(&text) == file.digest => "",
-        Ok(_) => " (has changed: not trusted any more)",
-        Err(_) => " (is not there)",
+    match read(&file.path) {
+        Some(text) if Digest::of(&text) == file.digest => "",
+        Some(_) => " (has changed: not trusted any more)",
+        None => " (is not there)",
     }
 }
 
@@ -245,10 +251,10 @@ fn collect(path: &Path, named: bool, found: &mut Vec<(PathBuf, String)>) -> Resu
         }
         return Ok(());
     }
-    match std::fs::read_to_string(path) {
-        Ok(text) => found.push((path.canonicalize().map_err(failed)?, text)),
-        Err(e) if !named && e.kind() == ErrorKind::NotFound => {}
-        Err(e) => return Err(failed(e)),
+    match read(path) {
+        Some(text) => found.push((path.canonicalize().map_err(failed)?, text)),
+        None if !named && !path.exists() => {}
+        None => return Err(Stop::usage(format!("{} is not a readable text file", path.display()))),
     }
     Ok(())
 }

@@ -24,10 +24,8 @@ fn disk(path: &Path) -> impl Fn(io::Error) -> TreeError + '_ {
 
 /// Whether the directory `dir` has that file at `path` already.
 pub fn is_on_disk(dir: &Path, path: &str, file: &TreeFile) -> bool {
-    let place = dir.join(path);
-    let same_size =
-        fs::symlink_metadata(&place).is_ok_and(|state| state.is_file() && state.len() == file.blob.size);
-    same_size && fs::read(&place).is_ok_and(|bytes| BlobRef::of(&bytes) == file.blob)
+    let read = || RootedFs::open(dir)?.read(Path::new(path), file.blob.size);
+    read().is_ok_and(|bytes| BlobRef::of(&bytes) == file.blob)
 }
 
 impl Tree {
