@@ -6,6 +6,7 @@ pub mod agent;
 pub mod browser;
 pub mod clock;
 pub mod coder;
+pub mod confine;
 pub mod docker;
 pub mod llm;
 pub mod process;

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lapse::Lapse;
+use super::size::size;
 use crate::clients::service::{BuildOptions, BuildReport, Kind, Runtimes, Tag};
 use crate::tree::{Tree, TreeRef};
 use crate::verb::{Context, Failure, Output, Traits, Verb};
@@ -41,7 +42,17 @@ pub struct With {
     /// After how long the build is given up.
     #[serde(default = "patience")]
     pub timeout: Lapse,
+    /// Memory of all processes of a command together, such as `2g`.
+    #[serde(default)]
+    pub memory: Option<String>,
+    /// What the image may take on the disk, such as `4g`. A build that writes more has failed.
+    #[serde(default)]
+    pub disk: Option<String>,
 }
+
+/// What a build may use unless the step says otherwise.
+const MEMORY: u64 = 2 << 30;
+const DISK: u64 = 4 << 30;
 
 fn dockerfile() -> String {
     "Dockerfile".to_owned()
@@ -79,6 +90,8 @@ docker_build = { tree = "{{ steps.code.output.tree }}", runtime = "auto", timeou
             dockerfile: with.dockerfile,
             args: with.args,
             timeout: with.timeout.0,
+            memory: size("memory", with.memory.as_deref())?.unwrap_or(MEMORY),
+            disk: size("disk", with.disk.as_deref())?.unwrap_or(DISK),
             tag: Tag { run: cx.run.clone(), address: cx.address.clone() },
             cancel: cx.cancel.clone(),
         };

@@ -313,9 +313,9 @@ fn complaints(violation: &Violation, value: &Value, place: &dyn Fn(&str) -> Opti
 
 /// The keys of the table at `pointer`, none where any name will do.
 fn known_keys(pointer: &str) -> Vec<&'static str> {
-    const COMMON: [&str; 12] = [
-        "command", "env", "port", "ports", "ready", "memory", "cpus", "pids", "egress", "files", "volumes",
-        "seed",
+    const COMMON: [&str; 13] = [
+        "command", "env", "port", "ports", "ready", "memory", "disk", "cpus", "pids", "egress", "files",
+        "volumes", "seed",
     ];
     const READY: [&str; 6] = ["http", "tcp", "log", "command", "port", "within"];
     let parts: Vec<&str> = pointer.split('/').skip(1).collect();

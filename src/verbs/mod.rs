@@ -22,6 +22,7 @@ pub mod secret;
 pub mod service;
 mod set;
 pub mod shell;
+mod size;
 mod unusual;
 pub mod write;
 

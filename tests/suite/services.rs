@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests write files, open ports and start programs")]
 
 mod ahead;
+mod attacks;
 mod hostile;
 mod leftovers;
 
@@ -21,6 +22,7 @@ use atoll::clients::service::{
 use atoll::id::{Address, RunId};
 use atoll::tree::Tree;
 use atoll::verb::{Class, Failure, MemoryBlobs};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::fifo::{Fifo, processes_with};
@@ -102,6 +104,8 @@ impl House {
             dockerfile: "Dockerfile".into(),
             args: std::collections::BTreeMap::new(),
             timeout: Duration::from_secs(120),
+            memory: 2 << 30,
+            disk: 1 << 30,
             tag: self.tag(),
             cancel: CancellationToken::new(),
         }

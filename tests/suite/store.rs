@@ -327,10 +327,12 @@ fn the_write_ahead_log_stays_small_while_readers_read() {
 }
 
 /// A disk of `size` KiB; `None`, with the reason printed, where mounting is not allowed.
-struct SmallDisk(tempfile::TempDir);
+/// A file system of so many KiB, mounted on a directory.
+pub struct SmallDisk(pub tempfile::TempDir);
 
 impl SmallDisk {
-    fn mount(kib: u32) -> Option<Self> {
+    /// Nothing where it cannot be mounted, after saying so.
+    pub fn mount(kib: u32) -> Option<Self> {
         let place = tempfile::tempdir().unwrap();
         let mounted = std::process::Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={kib}k"), "tmpfs"])

@@ -5,6 +5,7 @@
 
 mod call;
 mod capture;
+mod confined;
 mod doors;
 mod piped;
 mod processes;
@@ -16,6 +17,7 @@ mod wire;
 pub use call::{Lifeline, Probe, connect, exec, kill, lifeline, probe};
 pub(in crate::clients) use call::{report, submit};
 pub use capture::{Bounded, Elided};
+pub(in crate::clients) use confined::scopes_local_sockets;
 pub use run::{Around, run_here, unique_mark};
 pub use serve::relay_main;
 pub(in crate::clients) use terminal::Ends;
@@ -27,6 +29,8 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+
+pub use super::confine::Limits;
 
 /// The word on the command line that makes this program an agent: `atoll relay ORDERS`.
 pub const WORD: &str = "relay";
@@ -45,17 +49,6 @@ pub struct Program {
     pub cwd: PathBuf,
 }
 
-/// What one process may use.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub struct Limits {
-    /// Bytes of writable memory.
-    pub memory: Option<u64>,
-    /// Processes and threads of the whole sandbox.
-    pub pids: Option<u64>,
-    /// Bytes in one file.
-    pub file: Option<u64>,
-}
-
 /// A way out of the sandbox: whoever connects to `at` speaks to the socket `to`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Door {
@@ -72,8 +65,10 @@ pub struct Orders {
     pub listen: Option<PathBuf>,
     /// The user to become before anything else.
     pub user: Option<u32>,
-    /// What each process may use.
+    /// What each process may use: of memory, of processes of its user, and in one file.
     pub limits: Limits,
+    /// Whether it gives up what a sandboxed program does not need: capabilities, and the reach of its local sockets.
+    pub confined: bool,
     /// Ways out, open before anything runs.
     pub doors: Vec<Door>,
     /// What to run from the start; the agent ends with it and with its exit code.

@@ -8,7 +8,7 @@ use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,12 +17,14 @@ use tokio::time::timeout;
 
 use super::processes::{adopt_orphans, kill_marked};
 use super::run::{Around, command, exit_code, group_of, signal_group};
-use super::{Orders, Probe, Request, doors, piped, run_here, terminal, wire};
+use super::{Orders, Probe, Request, confined, doors, piped, run_here, terminal, wire};
 
 const STOP_GRACE: Duration = Duration::from_millis(500);
 const KILL_GRACE: Duration = Duration::from_millis(150);
 const PIPED: &str = "=";
 const FIRST_CALL: Duration = Duration::from_secs(20);
+/// Files that a process in a sandbox may hold open.
+const MOST_OPEN: u64 = 65_536;
 
 /// Runs the agent with the arguments after the word `relay`: its orders as JSON, `-` to run the one command that comes
 /// in on its standard input and to write its report to its standard output, or `=` and orders to run such a command
@@ -67,19 +69,29 @@ fn prepare(arguments: &[String]) -> io::Result<Option<(Orders, doors::Bound)>> {
         (Resource::RLIMIT_DATA, limits.memory),
         (Resource::RLIMIT_NPROC, limits.pids),
         (Resource::RLIMIT_FSIZE, limits.file),
-        (Resource::RLIMIT_CORE, Some(0)),
+        (Resource::RLIMIT_NOFILE, orders.confined.then_some(MOST_OPEN)),
+        // Not 0, with which the kernel still hands the memory of a crash to a program of the machine.
+        (Resource::RLIMIT_CORE, Some(1)),
     ];
     for (resource, limit) in resources {
         if let Some(limit) = limit {
+            // No higher than it is: only a root may raise it.
+            let limit = limit.min(getrlimit(resource)?.1);
             setrlimit(resource, limit, limit)?;
         }
     }
     // As long as it may use ports below 1024.
     let doors = doors::bind(&orders.doors)?;
+    if orders.confined {
+        confined::give_up_before()?;
+    }
     if let Some(user) = orders.user {
         setgroups(&[])?;
         setgid(Gid::from_raw(user))?;
         setuid(Uid::from_raw(user))?;
+    }
+    if orders.confined {
+        confined::give_up_rest()?;
     }
     Ok(Some((orders, doors)))
 }

@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bollard::errors::Error;
 use bollard::query_parameters::{BuildImageOptionsBuilder, TagImageOptionsBuilder};
 use futures_util::StreamExt;
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Engine, UNBUILT};
+use crate::clients::confine::Overrun;
 use crate::clients::service::{BuildOptions, BuildReport, Log, Owner};
 use crate::verb::Failure;
 
@@ -34,8 +37,9 @@ impl Engine {
             .build();
         let log = Log::default();
         let mut layer = None;
+        let mut guard = Guard { engine: self, options, overrun: Arc::default(), task: None };
         let end = tokio::select! {
-            end = timeout(options.timeout, self.follow(query, tar, &log, &mut layer)) => {
+            end = timeout(options.timeout, self.follow(query, tar, &log, &mut layer, &mut guard)) => {
                 end.unwrap_or_else(|_| End::Product {
                     reason: format!("not built within {:?}", options.timeout),
                     exit_code: None,
@@ -43,6 +47,11 @@ impl Engine {
             }
             () = options.cancel.cancelled() => return Err(Failure::cancelled()),
         };
+        let overrun = guard.overrun.get().map(|overrun| End::Product {
+            reason: format!("a command was ended: {overrun}"),
+            exit_code: Some(137),
+        });
+        let end = overrun.unwrap_or(end);
         let mut report = BuildReport { runtime: "docker".to_owned(), ..BuildReport::default() };
         match end {
             End::Ours(failure) => return Err(failure.detail(serde_json::json!({ "log": log.tail(4000) }))),
@@ -74,6 +83,7 @@ impl Engine {
         tar: Vec<u8>,
         log: &Log,
         layer: &mut Option<String>,
+        guard: &mut Guard<'_>,
     ) -> End {
         let mut stream = Box::pin(self.api.build_image(query, None, Some(bollard::body_full(tar.into()))));
         let mut image = None;
@@ -89,6 +99,9 @@ impl Engine {
             };
             if let Some(text) = said.stream.or(said.status.map(|status| status + "\n")) {
                 base.hear(&text);
+                if let Some((_, container)) = text.split_once("Running in ") {
+                    guard.watch(container.trim());
+                }
                 *layer = text.strip_prefix(" ---> ").and_then(layer_id).or(layer.take());
                 log.push(text.as_bytes());
             }
@@ -146,6 +159,29 @@ impl Engine {
             let left = state.f_bavail.saturating_mul(state.f_frsize);
             left < LITTLE || (state.f_files > 0 && state.f_favail < FEW)
         })
+    }
+}
+
+/// Sees to the limits of the commands of a build.
+struct Guard<'a> {
+    engine: &'a Engine,
+    options: &'a BuildOptions,
+    overrun: Arc<OnceLock<Overrun>>,
+    task: Option<AbortOnDropHandle<()>>,
+}
+
+impl Guard<'_> {
+    /// A command has begun in `container`, and the one before has ended.
+    fn watch(&mut self, container: &str) {
+        let (engine, container, into) = (self.engine.clone(), container.to_owned(), self.overrun.clone());
+        let (memory, disk) = (self.options.memory, self.options.disk);
+        let task = async move {
+            let overrun = engine.guard_build(&container, memory, disk).await;
+            // Noted first: the end of the command is the end of the build.
+            let _ = into.set(overrun);
+            engine.kill_now(&container).await;
+        };
+        self.task = Some(AbortOnDropHandle::new(tokio::spawn(task)));
     }
 }
 

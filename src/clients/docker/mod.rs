@@ -12,6 +12,7 @@ mod holder;
 mod reap;
 mod start;
 mod terminal;
+mod watched;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ const UNBUILT: &str = "atoll-unbuilt";
 pub struct Engine {
     api: Docker,
     init: bool,
+    /// Whether it filters system calls.
+    seccomp: bool,
     /// The directory that the runs of this process are kept in: images of other houses are not ours to judge.
     house: PathBuf,
 }
@@ -61,7 +64,9 @@ impl Engine {
         let info = api.info().await.map_err(|e| unreachable(&e))?;
         let init = info.init_binary.is_some_and(|name| !name.is_empty())
             && info.init_commit.and_then(|commit| commit.id).is_some_and(|id| !id.is_empty() && id != "N/A");
-        Ok(Self { api, init, house: house.to_owned() })
+        let options = info.security_options.unwrap_or_default();
+        let seccomp = options.iter().any(|option| option.contains("name=seccomp"));
+        Ok(Self { api, init, seccomp, house: house.to_owned() })
     }
 
     fn labels(&self, tag: &Tag) -> HashMap<String, String> {

@@ -20,8 +20,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::holder::Holder;
+use super::watched::Watched;
 use super::{Engine, ours, status_of};
 use crate::clients::agent::{self, Lifeline, Orders};
+use crate::clients::confine::{self, Overrun};
 use crate::clients::service::{self, Boot, Exit, Log, ServiceSpec, Settings, Tag};
 use crate::verb::{Class, Failure};
 
@@ -50,7 +52,7 @@ impl Engine {
             Some(links) => Some(self.hold_network(id, links, spec, settings).await?),
             None => None,
         };
-        let body = body(spec, self.init, holder.as_ref().map(Holder::container));
+        let body = body(spec, self, holder.as_ref().map(Holder::container));
         let service = match self.create(id, &spec.tag, body).await {
             Ok(service) => service,
             // The daemon finds fault with the image's own configuration: it has no command, say.
@@ -78,6 +80,7 @@ impl Engine {
             // The container goes with `abandoned`.
             return Ok(Boot::never(spec, &reason));
         }
+        let watched = self.begin_watch(&service, spec.disk).await;
         if let Err(e) = self.api.start_container(&service, None::<StartContainerOptions>).await {
             let text = e.to_string();
             // The daemon does not say whose fault it is: a container of ours tells, all else being equal.
@@ -93,7 +96,7 @@ impl Engine {
             abandoned.keep();
             return Ok(Boot { backend: pair, log, exit, socket });
         }
-        tokio::spawn(watch_over(self.clone(), service, log.clone(), exited));
+        tokio::spawn(watch_over(self.clone(), service, log.clone(), exited, watched));
         let joined = self.join(&pair, id, spec, settings).await;
         // Without its container there is nothing to join: that the product ended is what was observed.
         if let Err(failure) = joined {
@@ -235,7 +238,7 @@ pub(super) fn words(list: &[&str]) -> Option<Vec<String>> {
     Some(list.iter().map(|word| (*word).to_owned()).collect())
 }
 
-fn body(spec: &ServiceSpec, init: bool, holder: Option<&str>) -> ContainerCreateBody {
+fn body(spec: &ServiceSpec, engine: &Engine, holder: Option<&str>) -> ContainerCreateBody {
     let env = std::iter::once(format!("PORT={}", spec.port));
     let env = env.chain(spec.env.iter().map(|(name, value)| format!("{name}={value}"))).collect();
     #[expect(clippy::cast_possible_truncation, reason = "a number of processors is small")]
@@ -247,8 +250,8 @@ fn body(spec: &ServiceSpec, init: bool, holder: Option<&str>) -> ContainerCreate
         nano_cpus: Some(nano_cpus),
         pids_limit: Some(i64::try_from(spec.pids).unwrap_or(i64::MAX)),
         cap_drop: words(&["ALL"]),
-        security_opt: words(&["no-new-privileges"]),
-        init: Some(init),
+        security_opt: Some(security(engine)),
+        init: Some(engine.init),
         network_mode: Some(
             holder.map_or_else(|| network(spec.egress), |holder| format!("container:{holder}")),
         ),
@@ -276,6 +279,12 @@ fn body(spec: &ServiceSpec, init: bool, holder: Option<&str>) -> ContainerCreate
         body.cmd = words(&["2147483647"]);
     }
     body
+}
+
+/// The same filter of system calls as in a sandbox, where the daemon has filters at all.
+fn security(engine: &Engine) -> Vec<String> {
+    let filter = engine.seccomp.then(|| format!("seccomp={}", confine::docker_profile()));
+    std::iter::once("no-new-privileges".to_owned()).chain(filter).collect()
 }
 
 pub(super) fn network(egress: bool) -> String {
@@ -346,7 +355,19 @@ pub(super) fn container_of_ours(orders: &Orders, host: HostConfig) -> Result<Con
 }
 
 /// Follows the container's output and its end.
-async fn watch_over(engine: Engine, service: String, log: Log, exited: watch::Sender<Option<Exit>>) {
+async fn watch_over(
+    engine: Engine,
+    service: String,
+    log: Log,
+    exited: watch::Sender<Option<Exit>>,
+    watched: Watched,
+) {
+    let mut overrun: Option<Overrun> = None;
+    let ended_early = async {
+        overrun = Some(engine.overrun(watched).await);
+        engine.kill_now(&service).await;
+        std::future::pending::<()>().await;
+    };
     let follow = LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).build();
     let output = async {
         let mut lines = Box::pin(engine.api.logs(&service, Some(follow)));
@@ -375,13 +396,18 @@ async fn watch_over(engine: Engine, service: String, log: Log, exited: watch::Se
         last_words.cancel();
         code
     };
-    let ((), code) = tokio::join!(output, end);
+    let ((), code) = tokio::select! {
+        ended = async { tokio::join!(output, end) } => ended,
+        () = ended_early => ((), 137),
+    };
     let state = engine
         .api
         .inspect_container(&service, None::<bollard::query_parameters::InspectContainerOptions>)
         .await;
     let killed = state.ok().and_then(|c| c.state).and_then(|state| state.oom_killed).unwrap_or_default();
-    let cause = if killed {
+    let cause = if overrun.is_some() {
+        overrun
+    } else if killed {
         Some("it used more memory than it may".to_owned())
     } else {
         (code > 128).then(|| format!("signal {}", code - 128))

@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 use super::sandbox::Sandbox;
 use super::{LARGEST_FILE, Place, disk, exec, ours, own_user};
 use crate::clients::agent::{ExecReport, ExecSpec, Limits, Orders, Program, unique_mark};
+use crate::clients::confine::FILES;
 use crate::clients::service::Settings;
 use crate::id::RunId;
 use crate::rooted_fs::RootedFs;
@@ -19,8 +20,9 @@ pub const WORK: &str = "/atoll/work";
 pub(super) const OURS: &str = "/atoll";
 
 pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// What a command may use: bytes of memory of each process, and processes.
+/// What all commands together may use: bytes of memory and of the disk, and processes.
 const MEMORY: u64 = 4 << 30;
+const DISK: u64 = 4 << 30;
 const PIDS: u64 = 512;
 
 /// A directory of somebody's own, gone with all that runs in it when it is dropped.
@@ -84,7 +86,14 @@ impl Bench {
         let env = [("PATH", PATH), ("HOME", "/tmp"), ("LANG", "C.UTF-8"), ("PYTHONDONTWRITEBYTECODE", "1")];
         let env: IndexMap<_, _> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let session = Program { argv: Vec::new(), env, cwd: WORK.into() };
-        let limits = Limits { memory: Some(MEMORY), pids: Some(PIDS), file: Some(LARGEST_FILE) };
+        let limits = Limits {
+            memory: Some(MEMORY),
+            pids: Some(PIDS),
+            cpus: None,
+            file: Some(LARGEST_FILE),
+            disk: Some(DISK),
+            files: Some(FILES),
+        };
         let orders = Orders { user: self.user, limits, session, ..Orders::default() };
         let placed = [OURS, "/etc/passwd", "/etc/group", "/etc/hosts"].iter().map(PathBuf::from).collect();
         let sandbox = place.try_sandbox(&root, &placed, &super::Outside::default(), orders).await;
@@ -95,7 +104,16 @@ impl Bench {
     /// Runs a command in the sandbox. What it does is in the report, also when it is killed for being late.
     pub async fn run(&self, spec: ExecSpec) -> Result<ExecReport, Failure> {
         match &self.sandbox {
-            Some(sandbox) => exec(&sandbox.socket, spec).await,
+            Some(sandbox) => {
+                let report = exec(&sandbox.socket, spec).await;
+                // Out of memory, a command ends and the sandbox stays.
+                match sandbox.overrun(true).await {
+                    Some(overrun) => {
+                        Err(Failure::permanent(format!("the agent's sandbox was ended: {overrun}")))
+                    }
+                    None => report,
+                }
+            }
             None => Err(Failure::permanent("there is no sandbox to run a command in")),
         }
     }

@@ -15,6 +15,7 @@ use super::dockerfile::{Order, Step, expand, parse};
 use super::sandbox::Sandbox;
 use super::{Image, PREFIX, Place, Unstarted, disk, exec, missing, ours};
 use crate::clients::agent::{ExecSpec, Limits, Orders, Program, unique_mark};
+use crate::clients::confine::{FILES, check_space};
 use crate::clients::service::{BuildOptions, BuildReport, CONFIG_LIMIT, Ignored, Log};
 use crate::rooted_fs::{RootedFs, blocking, is_machine_fault, named, normalize};
 use crate::tree::Tree;
@@ -22,7 +23,6 @@ use crate::value::Digest;
 use crate::verb::{Blobs, Failure};
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/.atoll-bin";
-const RUN_MEMORY: u64 = 2 << 30;
 const RUN_PIDS: u64 = 512;
 
 /// Why a build ended early: the product's fault, or ours.
@@ -52,7 +52,9 @@ fn product(reason: impl Into<String>) -> Stop {
 
 /// What an error in the product's own file system is: unless the machine is at fault, its doing.
 fn found(e: io::Error) -> Stop {
-    if is_machine_fault(&e) { Stop::Ours(ours(e)) } else { product(e.to_string()) }
+    // There was enough space when the build began.
+    let is_full = e.kind() == io::ErrorKind::StorageFull;
+    if is_machine_fault(&e) && !is_full { Stop::Ours(ours(e)) } else { product(e.to_string()) }
 }
 
 struct Build<'a> {
@@ -92,6 +94,8 @@ impl Place {
             (report.ok, report.image, report.log) = (true, Some(format!("{PREFIX}{key}")), image.log);
             return Ok(report);
         }
+        // What is too little by now is not the product's fault; later it is.
+        check_space(&self.settings.data).map_err(ours)?;
         let special = [options.dockerfile.as_str(), Ignored::FILE];
         let hidden = special.into_iter().filter(|path| ignored.hides(path)).map(ToOwned::to_owned).collect();
         let mut build = Build::begin(self, copied::Context { tree, hidden, blobs }, options)?;
@@ -328,12 +332,18 @@ impl<'a> Build<'a> {
         let mut env = self.args.clone();
         env.extend(self.image.env.clone());
         let session = Program { argv: Vec::new(), env, cwd: self.image.cwd.clone() };
-        let limits =
-            Limits { memory: Some(RUN_MEMORY), pids: Some(RUN_PIDS), file: Some(super::LARGEST_FILE) };
+        let limits = Limits {
+            memory: Some(self.options.memory),
+            pids: Some(RUN_PIDS),
+            cpus: None,
+            file: Some(super::LARGEST_FILE),
+            disk: Some(self.options.disk),
+            files: Some(FILES),
+        };
         let orders = Orders { limits, session, ..Orders::default() };
         let root = self.dir.join("image/root");
-        let sandbox =
-            self.place.sandbox(&root, &self.image.placed, &super::Outside::default(), orders).await?;
+        let outside = super::Outside { counts_all: true, disposable: true, ..super::Outside::default() };
+        let sandbox = self.place.sandbox(&root, &self.image.placed, &outside, orders).await?;
         let (socket, mut exit) = (sandbox.socket.clone(), sandbox.exit.clone());
         self.sandbox = Some(sandbox);
         // The build's own time limit ends it; this one only has to be no shorter.
@@ -342,17 +352,26 @@ impl<'a> Build<'a> {
         let ran = exec(&socket, spec).await;
         let ended_itself =
             ran.is_err() && timeout(Duration::from_secs(2), exit.wait_for(Option::is_some)).await.is_ok();
+        // What it wrote counts also where it succeeded; memory that ran out only where it did not.
+        let exit_code = ran.as_ref().ok().and_then(|ran| ran.exit_code);
+        let overrun = match &self.sandbox {
+            Some(sandbox) => sandbox.overrun(exit_code == Some(0)).await,
+            None => None,
+        };
         // Whatever it left behind must not see the next instruction.
         self.close().await.map_err(ours)?;
+        for output in ran.iter().flat_map(|ran| [&ran.stdout, &ran.stderr]) {
+            self.log.push(output);
+        }
+        if let Some(overrun) = overrun {
+            return Err(Stop::Product { reason: format!("the command was ended: {overrun}"), exit_code });
+        }
         let ran = match ran {
             Ok(ran) => ran,
             // Nothing but the command could end it.
             Err(_) if ended_itself => return Err(product("the command ended its own sandbox")),
             Err(failure) => return Err(failure.into()),
         };
-        for output in [&ran.stdout, &ran.stderr] {
-            self.log.push(output);
-        }
         if ran.exit_code == Some(0) {
             return Ok(());
         }

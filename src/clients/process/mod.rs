@@ -38,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clients::agent::{
     self, Door, ExecReport, ExecSpec, Limits, Orders, Program, Terminal, TerminalSpec,
 };
+use crate::clients::confine::FILES;
 use crate::clients::service::{Backend, Boot, Doing, Leftovers, Log, Reaped, ServiceSpec, Settings};
 use crate::id::RunId;
 use crate::rooted_fs::{CopyLimits, RootedFs, blocking, is_machine_fault, named};
@@ -264,11 +265,18 @@ impl Place {
         let argv = spec.command.clone().unwrap_or_else(|| image.argv.clone());
         let session = Program { argv: Vec::new(), env, cwd: image.cwd.clone() };
         let main = (!spec.is_session()).then(|| Program { argv, ..session.clone() });
-        let limits = Limits { memory: Some(spec.memory), pids: Some(spec.pids), file: Some(LARGEST_FILE) };
+        let limits = Limits {
+            memory: Some(spec.memory),
+            pids: Some(spec.pids),
+            cpus: Some(spec.cpus),
+            file: Some(LARGEST_FILE),
+            disk: Some(spec.disk),
+            files: Some(FILES),
+        };
         let doors = spec.links.iter().flat_map(|links| &links.doors);
         let doors =
             doors.map(|door| Door { to: sandbox::doors_dir().join(&door.to), ..door.clone() }).collect();
-        let orders = Orders { listen: None, user: Some(user), limits, doors, main, session };
+        let orders = Orders { user: Some(user), limits, doors, main, session, ..Orders::default() };
         let outside = Outside {
             network: spec.egress,
             doors: spec.links.as_ref().map(|links| links.dir.as_path()),
@@ -278,6 +286,8 @@ impl Place {
                 .map(|mount| (self.volume(&mount.volume).join(DATA), mount.at.clone()))
                 .collect(),
             log: spec.log(),
+            counts_all: false,
+            disposable: true,
         };
         let sandbox = match self.sandbox(&root, &image.placed, &outside, orders).await {
             Ok(sandbox) => sandbox,

@@ -7,15 +7,20 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::bench::{Bench, OURS, PATH, WORK, furnish};
 use super::ours;
 use super::sandbox::{self, Outside, Plan};
 use crate::clients::agent::{self, Bounded, ExecSpec, Limits, Orders};
+use crate::clients::confine::{Group, Watching};
 use crate::rooted_fs::RootedFs;
 use crate::verb::Failure;
 
@@ -25,7 +30,15 @@ const LONGEST: usize = 16 << 20;
 const END: Duration = Duration::from_secs(3);
 /// How long what a program said before it ended is waited for.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-const PIDS: u64 = 4_096;
+/// What a program and all that it starts may use.
+const LIMITS: Limits = Limits {
+    memory: Some(8 << 30),
+    pids: Some(4_096),
+    cpus: None,
+    file: None,
+    disk: Some(8 << 30),
+    files: Some(1_000_000),
+};
 
 /// Where a program runs.
 pub enum Ground<'a> {
@@ -43,6 +56,10 @@ pub struct Piped {
     line: Vec<u8>,
     errors: Arc<Mutex<Bounded>>,
     drain: Option<JoinHandle<()>>,
+    /// Ends it where it uses too much; over before its process number can be another's.
+    watch: Option<AbortOnDropHandle<()>>,
+    /// Its control group, which goes with it.
+    _group: Option<Arc<Group>>,
 }
 
 impl Bench {
@@ -77,8 +94,12 @@ impl Bench {
         program: &Path,
     ) -> Result<Piped, Failure> {
         let outside = Outside { network: true, ..Outside::default() };
+        let boxed = matches!(ground, Ground::Sandbox(_)) && self.is_boxed();
+        let limits = if boxed { LIMITS } else { Limits::default() };
+        let mut orders = Orders { user: self.owner(), limits, ..Orders::default() };
+        let (mut group, mut watching) = (None, None);
         let mut command = match ground {
-            Ground::Sandbox(readable) if self.is_boxed() => {
+            Ground::Sandbox(readable) if boxed => {
                 let root = self.root();
                 furnish(&root, self.owner()).map_err(ours)?;
                 // Directories that bubblewrap makes itself are closed to others than root.
@@ -95,17 +116,15 @@ impl Bench {
                 }
                 let bwrap = self.bwrap();
                 let plan = Plan { bwrap, program, root: &root, placed: &placed, readable, outside: &outside };
-                let mut command = Command::new(bwrap.unwrap_or(Path::new("bwrap")));
-                command
-                    .args(sandbox::arguments(&plan, &[], self.owner().is_some()))
-                    .arg("--")
-                    .arg(sandbox::AGENT);
+                watching = sandbox::begin_watch(&plan, limits).await;
+                group = Group::make(&limits).map(Arc::new);
+                let command = sandbox::confine(&plan, &mut orders, group.as_deref()).map_err(ours)?;
+                // Its processes together are watched; one alone may have reasons to reserve more.
+                orders.limits.memory = None;
                 command
             }
             _ => Command::new(program),
         };
-        let limits = Limits { pids: self.owner().map(|_| PIDS), ..Limits::default() };
-        let orders = Orders { user: self.owner(), limits, ..Orders::default() };
         let orders = serde_json::to_string(&orders).unwrap_or_default();
         command.args([agent::WORD, "=", &orders]).env_clear().env("PATH", PATH).process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -116,14 +135,28 @@ impl Bench {
         let errors = Arc::new(Mutex::new(Bounded::new(2_000, 6_000)));
         let drain = child.stderr.take().map(|said| tokio::spawn(drain(said, errors.clone())));
         agent::submit(&mut input, spec).await.map_err(ours)?;
+        let watching = watching.map(|watching| Arc::new(watching.of(group.clone(), child.id())));
+        let watch = watching.map(|watching| tokio::spawn(end_overrun(watching, child.id(), errors.clone())));
         Ok(Piped {
             child,
+            watch: watch.map(AbortOnDropHandle::new),
+            _group: group,
             input: Some(input),
             output: BufReader::new(output),
             line: Vec::new(),
             errors,
             drain,
         })
+    }
+}
+
+/// Ends the program where it uses too much, and says why on its standard error.
+async fn end_overrun(watching: Arc<Watching>, process: Option<u32>, errors: Arc<Mutex<Bounded>>) {
+    let overrun = watching.overrun().await;
+    let said = format!("\nthe sandbox was ended: {overrun}\n");
+    errors.lock().unwrap_or_else(PoisonError::into_inner).push(said.as_bytes());
+    if let Some(process) = process.and_then(|pid| i32::try_from(pid).ok()) {
+        let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
     }
 }
 
@@ -157,6 +190,7 @@ impl Piped {
 
     /// Ends it with all that it started, where it has not ended, and gives its exit code: 137 where it was ended.
     pub async fn stop(&mut self) -> Option<i32> {
+        drop(self.watch.take());
         // One that has ended tells its own exit code.
         let over = self.child.try_wait().ok().flatten();
         drop(self.input.take());
@@ -177,7 +211,9 @@ impl Piped {
 
     /// Waits for its end.
     pub async fn ended(&mut self) -> Option<i32> {
-        self.child.wait().await.ok().and_then(|status| status.code())
+        let status = self.child.wait().await;
+        drop(self.watch.take());
+        status.ok().and_then(|status| status.code())
     }
 
     /// What it said on standard error: its beginning and its end. Once it was stopped, this is all of it.

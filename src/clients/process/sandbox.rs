@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -18,7 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::disk;
 use super::pid_namespace::FirstProcess;
-use crate::clients::agent::{self, Lifeline, Orders};
+use crate::clients::agent::{self, Lifeline, Limits, Orders, scopes_local_sockets};
+use crate::clients::confine::{
+    self, Confinement, Group, Overrun, Watch, Watching, check_space, too_much_memory,
+};
 use crate::clients::service::{Exit, Log};
 use crate::rooted_fs::{RootedFs, blocking};
 
@@ -72,7 +75,24 @@ pub struct Outside<'a> {
     pub volumes: Vec<(PathBuf, PathBuf)>,
     /// Where its output goes.
     pub log: Log,
+    /// Whether what is in its file system from the start counts as written by it.
+    pub counts_all: bool,
+    /// Whether its file system is of no use once it was ended for what it used.
+    pub disposable: bool,
 }
+
+/// Files that would tell a sandboxed program about this machine, or let it change it, and that it sees empty instead.
+const MASKED: [&str; 9] = [
+    "/proc/acpi",
+    "/proc/config.gz",
+    "/proc/kallsyms",
+    "/proc/kcore",
+    "/proc/key-users",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/timer_list",
+];
 
 /// Where the sockets of doors are inside.
 pub fn doors_dir() -> &'static Path {
@@ -91,7 +111,29 @@ pub struct Sandbox {
     first: Option<FirstProcess>,
     is_boxed: bool,
     end: CancellationToken,
+    use_: Arc<Usage>,
     _dir: TempDir,
+}
+
+/// What a sandbox uses, and what it used too much of.
+struct Usage {
+    watching: Option<Arc<Watching>>,
+    group: Option<Arc<Group>>,
+    memory: Option<u64>,
+    overrun: OnceLock<Overrun>,
+    /// What is removed when it is ended for what it used: the disk may be full.
+    wiped: Option<PathBuf>,
+}
+
+impl Usage {
+    /// What it used too much of, as far as is known by now.
+    fn known(&self) -> Option<Overrun> {
+        let memory = || {
+            let killed = self.group.as_ref().is_some_and(|group| group.ran_out_of_memory());
+            self.memory.filter(|_| killed).map(too_much_memory)
+        };
+        self.overrun.get().cloned().or_else(memory)
+    }
 }
 
 impl Sandbox {
@@ -100,17 +142,20 @@ impl Sandbox {
         let dir = tempfile::Builder::new().prefix("atoll-").tempdir()?;
         let socket = dir.path().join("agent");
         let listener = std::os::unix::net::UnixListener::bind(&socket)?;
+        let limits = orders.limits;
+        check_space(plan.root)?;
+        let watching = begin_watch(plan, limits).await;
+        let mut group = None;
         let mut command = match plan.bwrap {
-            Some(bwrap) => {
+            Some(_) => {
                 // A root of the machine would be free of the limit on processes: every sandbox gets its own user.
                 let root = nix::unistd::geteuid().is_root();
                 orders.user = root.then(|| orders.user.unwrap_or_else(own_user));
                 if let Some(user) = orders.user {
                     give(plan.root, user).await?;
                 }
-                let mut command = Command::new(bwrap);
-                command.args(arguments(plan, &orders.doors, orders.user.is_some())).arg("--").arg(AGENT);
-                command
+                group = Group::make(&limits).map(Arc::new);
+                confine(plan, &mut orders, group.as_deref())?
             }
             None => Command::new(plan.program),
         };
@@ -122,9 +167,13 @@ impl Sandbox {
         let drains = [child.stdout.take().map(|o| log.keep(o)), child.stderr.take().map(|o| log.keep(o))];
         let end = CancellationToken::new();
         let (exited, exit) = watch::channel(None);
-        tokio::spawn(watch_over(child, drains, end.clone(), exited));
+        let watching = watching.map(|watching| Arc::new(watching.of(group.clone(), child.id())));
+        let wiped = plan.outside.disposable.then(|| plan.root.to_owned());
+        let use_ =
+            Arc::new(Usage { watching, group, memory: limits.memory, overrun: OnceLock::new(), wiped });
+        tokio::spawn(watch_over(child, drains, end.clone(), exited, use_.clone()));
         let (lifeline, first, is_boxed) = (Mutex::new(None), None, plan.bwrap.is_some());
-        let mut sandbox = Self { socket, log, exit, lifeline, first, is_boxed, end, _dir: dir };
+        let mut sandbox = Self { socket, log, exit, lifeline, first, is_boxed, end, use_, _dir: dir };
         match timeout(Duration::from_secs(15), agent::lifeline(&sandbox.socket)).await {
             Ok(Ok(lifeline)) => {
                 sandbox.lifeline = Mutex::new(Some(lifeline));
@@ -143,6 +192,17 @@ impl Sandbox {
             }
         }
         Ok(sandbox)
+    }
+
+    /// What it used too much of by now. Where its program `succeeded` nevertheless, a process of it that was ended for
+    /// lack of memory does not count.
+    pub async fn overrun(&self, succeeded: bool) -> Option<Overrun> {
+        let looked = match &self.use_.watching {
+            Some(watching) => watching.look().await,
+            None => None,
+        };
+        let known = if succeeded { self.use_.overrun.get().cloned() } else { self.use_.known() };
+        known.or(looked)
     }
 
     /// Ends all that runs in it, within a second, and returns when no process of it is left. An error: some would not end.
@@ -179,14 +239,35 @@ async fn watch_over(
     drains: [Option<tokio::task::JoinHandle<()>>; 2],
     end: CancellationToken,
     exited: watch::Sender<Option<Exit>>,
+    use_: Arc<Usage>,
 ) {
-    let status = tokio::select! {
-        status = child.wait() => status,
-        () = end.cancelled() => {
-            let _ = child.start_kill();
-            child.wait().await
+    let overrun = async {
+        match use_.watching.clone() {
+            Some(watching) => watching.overrun().await,
+            None => std::future::pending().await,
         }
     };
+    let ended = tokio::select! {
+        status = child.wait() => Some(status),
+        () = end.cancelled() => None,
+        overrun = overrun => {
+            let _ = use_.overrun.set(overrun);
+            None
+        }
+    };
+    let status = if let Some(status) = ended {
+        status
+    } else {
+        let _ = child.start_kill();
+        child.wait().await
+    };
+    // bubblewrap's own end is that of all inside; a control group makes sure of it.
+    if let Some(group) = use_.group.clone() {
+        let _ = tokio::task::spawn_blocking(move || group.kill()).await;
+    }
+    if let (Some(_), Some(root)) = (use_.overrun.get(), use_.wiped.clone()) {
+        let _ = tokio::task::spawn_blocking(move || disk::remove(&root)).await;
+    }
     let all = async {
         for drain in drains.into_iter().flatten() {
             let _ = drain.await;
@@ -194,8 +275,37 @@ async fn watch_over(
     };
     let _ = timeout(Duration::from_millis(200), all).await;
     let code = status.ok().and_then(|status| status.code()).map_or(137, i64::from);
-    let cause = (code > 128).then(|| format!("signal {}", code - 128));
+    let signal = (code > 128).then(|| format!("signal {}", code - 128));
+    let cause = if code == 0 { None } else { use_.known().or(signal) };
     exited.send_replace(Some(Exit { code, cause }));
+}
+
+/// Notes what is on the disk before the sandbox starts, where there are limits.
+pub(super) async fn begin_watch(plan: &Plan<'_>, limits: Limits) -> Option<Watching> {
+    if limits == Limits::default() {
+        return None;
+    }
+    let volumes = plan.outside.volumes.iter().map(|(from, _)| from.clone());
+    let roots = std::iter::once(plan.root.to_owned()).chain(volumes).collect();
+    Some(Watch { roots, limits, counts_all: plan.outside.counts_all }.begin().await)
+}
+
+/// bubblewrap with an agent in it, started by this program, which joins the control group and hands over the filter
+/// first. `orders` keep the limits of single processes that the group does not make needless.
+pub(super) fn confine(plan: &Plan<'_>, orders: &mut Orders, group: Option<&Group>) -> io::Result<Command> {
+    orders.confined = true;
+    if group.is_some() {
+        (orders.limits.memory, orders.limits.pids) = (None, None);
+    }
+    let confinement = Confinement {
+        groups: group.map(|group| group.dirs().to_vec()).unwrap_or_default(),
+        local_sockets: !plan.outside.network || scopes_local_sockets(),
+    };
+    let mut command = Command::new(plan.program);
+    command.arg(confine::WORD).arg(serde_json::to_string(&confinement)?);
+    command.arg(plan.bwrap.unwrap_or(Path::new("bwrap")));
+    command.args(arguments(plan, &orders.doors, orders.user.is_some())).arg("--").arg(AGENT);
+    Ok(command)
 }
 
 /// A user that no other sandbox has.
@@ -216,9 +326,10 @@ pub fn arguments(plan: &Plan<'_>, doors: &[agent::Door], as_root: bool) -> Vec<S
         args.push("--unshare-net".to_owned());
     }
     args.extend(words(if as_root {
-        "--cap-drop ALL --cap-add CAP_SETUID --cap-add CAP_SETGID"
+        // What the agent needs to become that user for good.
+        "--cap-drop ALL --cap-add CAP_SETUID --cap-add CAP_SETGID --cap-add CAP_SETPCAP"
     } else {
-        "--unshare-user --cap-drop ALL"
+        "--unshare-user --cap-drop ALL --cap-add CAP_SETPCAP"
     }));
     args.extend(["--bind".to_owned(), plan.root.display().to_string(), "/".to_owned()]);
     let low = |door: &agent::Door| door.at.port() < 1024;
@@ -232,7 +343,12 @@ pub fn arguments(plan: &Plan<'_>, doors: &[agent::Door], as_root: bool) -> Vec<S
     for path in SYSTEM.iter().map(Path::new).chain(readable().filter(|path| !late(path))) {
         graft(path, plan.placed, &mut args);
     }
-    args.extend(words("--proc /proc --dev /dev --perms 1777 --size 268435456 --tmpfs /tmp"));
+    args.extend(words("--proc /proc"));
+    for path in MASKED.iter().filter(|path| Path::new(path).exists()) {
+        let empty = if Path::new(path).is_dir() { "--tmpfs" } else { "--ro-bind /dev/null" };
+        args.extend(words(&format!("{empty} {path}")));
+    }
+    args.extend(words("--dev /dev --perms 1777 --size 268435456 --tmpfs /tmp"));
     args.extend(words("--perms 1777 --size 67108864 --tmpfs /dev/shm"));
     for path in readable().filter(|path| late(path)) {
         // Left to itself, bubblewrap makes directories on the way that only a root can enter.

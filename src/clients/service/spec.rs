@@ -79,6 +79,10 @@ pub struct BuildOptions {
     pub args: BTreeMap<String, String>,
     /// After how long the build is given up.
     pub timeout: Duration,
+    /// Bytes of memory that each command of it may use.
+    pub memory: u64,
+    /// Bytes that the image may take on the disk.
+    pub disk: u64,
     /// Whom the image belongs to.
     pub tag: Tag,
     /// Ends the build early, with nothing left of it.
@@ -172,6 +176,8 @@ pub struct ServiceSpec {
     pub within: Duration,
     /// Bytes of memory.
     pub memory: u64,
+    /// Bytes that it may write to its disk, on top of its image.
+    pub disk: u64,
     /// Processors.
     pub cpus: f64,
     /// Processes and threads.
@@ -193,8 +199,8 @@ pub struct ServiceSpec {
 }
 
 impl ServiceSpec {
-    /// `image` with the usual limits: port 8080 that has to accept connections within 30 s, 512 MiB, one processor,
-    /// 256 processes, no network.
+    /// `image` with the usual limits: port 8080 that has to accept connections within 30 s, 512 MiB of memory, 1 GiB of
+    /// disk, one processor, 256 processes, no network.
     pub fn new(image: impl Into<String>, tag: Tag) -> Self {
         Self {
             image: image.into(),
@@ -206,6 +212,7 @@ impl ServiceSpec {
             ready_port: None,
             within: Duration::from_secs(30),
             memory: 512 << 20,
+            disk: 1 << 30,
             cpus: 1.0,
             pids: 256,
             egress: false,

@@ -3,6 +3,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -13,6 +14,10 @@ use crate::clock::Millis;
 use crate::id::RunId;
 use crate::store::{Append, Promise, Signal, StoreError, Swept};
 use crate::value::Digest;
+
+/// How often and how long a full disk is waited for.
+const WAITS: u32 = 20;
+const WAIT: Duration = Duration::from_millis(100);
 
 /// What the writer is asked to do, in the order in which it was asked.
 pub(super) enum Job {
@@ -144,16 +149,25 @@ impl Writer {
         owed
     }
 
+    /// On a full disk it is tried again for a while: a program that filled it is about to be ended, and its files removed.
     fn transact(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, StoreError> {
         // SQLite would go on writing to a file that has no name any more.
         if identity(&self.path) != self.identity {
             return Err(StoreError::Gone(self.path.clone()));
         }
-        let done = self.try_transact(jobs);
-        done.map_err(|error| {
+        let mut waits = WAITS;
+        loop {
+            let error = match self.try_transact(jobs) {
+                Ok(outcomes) => return Ok(outcomes),
+                Err(error) => fault::of(&self.path, &error),
+            };
             self.last.clear();
-            fault::of(&self.path, &error)
-        })
+            if !matches!(error, StoreError::Full(_)) || waits == 0 {
+                return Err(error);
+            }
+            waits -= 1;
+            std::thread::sleep(WAIT);
+        }
     }
 
     fn try_transact(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, rusqlite::Error> {

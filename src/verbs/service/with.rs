@@ -14,6 +14,7 @@ use crate::value::Digest;
 use crate::verb::{Ask, Class, Context, EVERY_HOST, Failure};
 use crate::verbs::lapse::Lapse;
 use crate::verbs::secret::TextOrSecret;
+use crate::verbs::size::size;
 
 /// What others call a service that has no name of its own.
 const MAIN: &str = "program";
@@ -44,9 +45,12 @@ pub struct With {
     /// When it counts as up.
     #[serde(default)]
     pub ready: ReadyWhen,
-    /// Memory, such as `512m`: of the container, or of each process in a sandbox.
+    /// Memory of all its processes together, such as `512m`.
     #[serde(default)]
     pub memory: Option<String>,
+    /// What it may write to its disk on top of its image, such as `1g`. One that writes more is ended.
+    #[serde(default)]
+    pub disk: Option<String>,
     /// Processors.
     #[serde(default)]
     pub cpus: Option<f64>,
@@ -269,12 +273,8 @@ impl With {
         spec.egress = matches!(self.egress, Egress::All(true));
         spec.cpus = self.cpus.unwrap_or(spec.cpus);
         spec.pids = self.pids.unwrap_or(spec.pids);
-        if let Some(memory) = self.memory {
-            spec.memory = bytes(&memory).ok_or_else(|| {
-                Failure::permanent(format!("`memory = \"{memory}\"` is no size"))
-                    .hint("write it like \"512m\" or \"1g\"")
-            })?;
-        }
+        spec.memory = size("memory", self.memory.as_deref())?.unwrap_or(spec.memory);
+        spec.disk = size("disk", self.disk.as_deref())?.unwrap_or(spec.disk);
         let no_port = spec.port == 0 || spec.ports.contains(&0);
         if !(0.01..=1024.0).contains(&spec.cpus) || spec.pids == 0 || spec.memory < 6 << 20 || no_port {
             return Err(Failure::permanent("a limit or port of the service is out of range")
@@ -321,21 +321,6 @@ fn read_host(text: &str) -> Result<(String, u16), Failure> {
             "write it like \"api.example.com:443\", by name: addresses and patterns cannot be allowed",
         )),
     }
-}
-
-/// A size such as `512m`, in bytes.
-fn bytes(text: &str) -> Option<u64> {
-    let text = text.trim().to_ascii_lowercase();
-    let text = text.trim_end_matches("ib").trim_end_matches('b');
-    let digits = text.trim_end_matches(['k', 'm', 'g']);
-    let shift = match &text[digits.len()..] {
-        "" => 0,
-        "k" => 10,
-        "m" => 20,
-        "g" => 30,
-        _ => return None,
-    };
-    digits.trim().parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 #[cfg(test)]
@@ -418,7 +403,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        assert!(spec(json!({"image": "x", "memory": "much"})).unwrap_err().contains("no size"));
+        assert!(spec(json!({"image": "x", "memory": "much"})).unwrap_err().contains("not a valid size"));
         assert!(spec(json!({"image": "x", "cpus": -1.0})).unwrap_err().contains("out of range"));
         assert!(
             spec(json!({"image": "x", "ready": {"log": "("}})).unwrap_err().contains("regular expression")

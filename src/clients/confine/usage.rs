@@ -1,0 +1,193 @@
+//! How much a sandbox uses, measured from outside.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "reads directories that sandboxed programs write to, and /proc"
+)]
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use nix::dir::Dir;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
+use nix::sys::statvfs::statvfs;
+use nix::unistd::Pid;
+
+/// Space on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes that are really taken: holes of sparse files take none.
+    pub bytes: u64,
+    /// Files, directories and whatever else has a name.
+    pub files: u64,
+}
+
+/// Bytes of a path below an open directory before that is opened, too: the kernel takes 4096.
+const LONGEST: usize = 2_000;
+/// Most directories that are held open at once, each thousands of levels below the one before.
+const DEEPEST: usize = 200;
+
+/// A directory to look into, below one that is open.
+struct Open {
+    base: Rc<OwnedFd>,
+    path: PathBuf,
+    depth: usize,
+}
+
+/// What is below `root`. Links are not followed, other file systems are not entered, directories that cannot be read
+/// count for themselves. Ends early once there is more than `most`.
+pub fn disk_usage(root: &Path, most: Usage) -> io::Result<Usage> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let top = openat(nix::fcntl::AT_FDCWD, root, flags, Mode::empty())?;
+    let device = fstatat(&top, ".", AtFlags::empty())?.st_dev;
+    let mut used = Usage::default();
+    // A file with several names takes its space once.
+    let mut linked = std::collections::HashSet::new();
+    let mut open = vec![Open { base: Rc::new(top), path: PathBuf::from("."), depth: 0 }];
+    while let Some(at) = open.pop() {
+        let Ok(fd) = openat(at.base.as_fd(), &at.path, flags, Mode::empty()) else { continue };
+        let below = if at.path.as_os_str().len() > LONGEST && at.depth < DEEPEST {
+            fd.try_clone().map(|fd| Open {
+                base: Rc::new(fd),
+                path: PathBuf::from("."),
+                depth: at.depth + 1,
+            })?
+        } else {
+            at
+        };
+        for entry in Dir::from_fd(fd)?.iter().flatten() {
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(name);
+            let path = below.path.join(name);
+            let Ok(stat) = fstatat(below.base.as_fd(), &path, AtFlags::AT_SYMLINK_NOFOLLOW) else { continue };
+            if stat.st_dev != device {
+                continue;
+            }
+            used.files += 1;
+            let directory = kind(&stat) == SFlag::S_IFDIR;
+            if directory || stat.st_nlink < 2 || linked.insert(stat.st_ino) {
+                used.bytes += u64::try_from(stat.st_blocks).unwrap_or_default() * 512;
+            }
+            if used.files > most.files || used.bytes > most.bytes {
+                return Ok(used);
+            }
+            if directory {
+                open.push(Open { base: below.base.clone(), path, depth: below.depth });
+            }
+        }
+    }
+    Ok(used)
+}
+
+fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
+}
+
+/// Bytes that are free on the disk of `path`, and its size.
+pub fn free_space(path: &Path) -> io::Result<(u64, u64)> {
+    let found = statvfs(path)?;
+    let block = found.fragment_size();
+    Ok((found.blocks_available() * block, found.blocks() * block))
+}
+
+/// Bytes of files that have no name any more and are held open by `processes`.
+pub(super) fn unnamed(processes: &[Pid]) -> u64 {
+    let mut seen = HashMap::new();
+    for pid in processes {
+        for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+            if let Ok(file) = std::fs::metadata(entry.path())
+                && file.is_file()
+                && file.nlink() == 0
+            {
+                seen.insert((file.dev(), file.ino()), file.blocks() * 512);
+            }
+        }
+    }
+    seen.values().sum()
+}
+
+/// Bytes of memory that `processes` take: each page once, shared in equal parts, or as much as can be known.
+pub(super) fn memory(processes: &[Pid]) -> u64 {
+    processes.iter().map(|pid| proportional(*pid).or_else(|| resident(*pid)).unwrap_or_default()).sum()
+}
+
+fn proportional(pid: Pid) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
+}
+
+fn resident(pid: Pid) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    Some(text.split_whitespace().nth(1)?.parse::<u64>().ok()? << 12)
+}
+
+/// `root` and all processes below it.
+pub(super) fn family(root: Pid) -> Vec<Pid> {
+    let (mut open, mut found) = (vec![root], Vec::new());
+    while let Some(pid) = open.pop() {
+        found.push(pid);
+        for task in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            let text = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            open.extend(text.split_whitespace().filter_map(|word| word.parse().ok()).map(Pid::from_raw));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANY: Usage = Usage { bytes: u64::MAX, files: u64::MAX };
+
+    #[test]
+    fn holes_take_no_space_and_a_file_with_two_names_takes_it_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let sparse = std::fs::File::create(dir.path().join("sparse")).unwrap();
+        sparse.set_len(3 << 30).unwrap();
+        std::fs::write(dir.path().join("full"), vec![1; 1 << 20]).unwrap();
+        std::fs::hard_link(dir.path().join("full"), dir.path().join("again")).unwrap();
+        std::os::unix::fs::symlink("/", dir.path().join("out")).unwrap();
+        let used = disk_usage(dir.path(), ANY).unwrap();
+        assert_eq!(used.files, 4);
+        assert!((1 << 20..2 << 20).contains(&used.bytes), "{used:?}");
+    }
+
+    #[test]
+    fn deep_directories_are_counted_and_counting_ends_at_the_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut at = openat(nix::fcntl::AT_FDCWD, dir.path(), OFlag::O_DIRECTORY, Mode::empty()).unwrap();
+        for _ in 0..3_000 {
+            nix::sys::stat::mkdirat(&at, "deeper", Mode::S_IRWXU).unwrap();
+            at = openat(&at, "deeper", OFlag::O_DIRECTORY, Mode::empty()).unwrap();
+        }
+        assert_eq!(disk_usage(dir.path(), ANY).unwrap().files, 3_000);
+        assert_eq!(disk_usage(dir.path(), Usage { files: 99, ..ANY }).unwrap().files, 100);
+        std::process::Command::new("rm").arg("-rf").arg(dir.path()).status().unwrap();
+    }
+
+    #[test]
+    fn a_file_without_a_name_is_found_by_who_holds_it_open() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("gone"), vec![1; 4 << 20]).unwrap();
+        let held = std::fs::File::open(dir.path().join("gone")).unwrap();
+        std::fs::remove_file(dir.path().join("gone")).unwrap();
+        assert!(unnamed(&[Pid::this()]) >= 4 << 20);
+        drop(held);
+    }
+
+    #[test]
+    fn memory_is_that_of_a_whole_family() {
+        let own = family(Pid::this());
+        assert!(own.contains(&Pid::this()));
+        assert!(memory(&own) > 1 << 20);
+    }
+}

@@ -1,0 +1,108 @@
+//! Limits that Docker has no option for: the disk of a container, and all limits of the containers that a build runs its
+//! commands in.
+#![expect(clippy::disallowed_methods, reason = "looks at directories of the daemon, again and again")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::models::ContainerUpdateBody;
+use bollard::query_parameters::{InspectContainerOptionsBuilder, KillContainerOptionsBuilder};
+
+use super::Engine;
+use crate::clients::confine::{FILES, Limits, Overrun, Watch, Watching};
+
+/// How often the daemon is asked for the size of a container whose directory cannot be read.
+const SELDOM: Duration = Duration::from_secs(2);
+/// Processes of a command of a build.
+const BUILD_PIDS: i64 = 512;
+
+/// What a container may still write, and how that is seen.
+pub(super) enum Watched {
+    /// By reading the directory in which the daemon keeps what it writes.
+    Directory(Arc<Watching>),
+    /// By asking the daemon, where that directory cannot be read or is not told.
+    Daemon { container: String, start: u64, most: u64 },
+}
+
+impl Engine {
+    /// Notes what a container has on its disk.
+    pub(super) async fn begin_watch(&self, container: &str, disk: u64) -> Watched {
+        let limits = Limits { disk: Some(disk), files: Some(FILES), ..Limits::default() };
+        match self.directories(container).await {
+            Some(roots) => {
+                let watching = Watch { roots, limits, counts_all: false }.begin().await;
+                let process = self.process(container).await;
+                Watched::Directory(Arc::new(watching.of(None, process)))
+            }
+            None => Watched::Daemon {
+                container: container.to_owned(),
+                start: self.written(container).await.unwrap_or_default(),
+                most: disk,
+            },
+        }
+    }
+
+    /// The directories that a container writes to, where all of them can be read.
+    async fn directories(&self, container: &str) -> Option<Vec<PathBuf>> {
+        let options = InspectContainerOptionsBuilder::new().build();
+        let found = self.api.inspect_container(container, Some(options)).await.ok()?;
+        let own = PathBuf::from(found.graph_driver?.data.get("UpperDir")?);
+        let volumes = found.mounts.unwrap_or_default().into_iter().filter_map(|mount| mount.source);
+        let roots: Vec<PathBuf> = std::iter::once(own).chain(volumes.map(PathBuf::from)).collect();
+        roots.iter().all(|root| readable(root)).then_some(roots)
+    }
+
+    async fn process(&self, container: &str) -> Option<u32> {
+        let options = InspectContainerOptionsBuilder::new().build();
+        let found = self.api.inspect_container(container, Some(options)).await.ok()?;
+        found.state?.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0)
+    }
+
+    async fn written(&self, container: &str) -> Option<u64> {
+        let options = InspectContainerOptionsBuilder::new().size(true).build();
+        let found = self.api.inspect_container(container, Some(options)).await.ok()?;
+        found.size_rw.and_then(|size| u64::try_from(size).ok())
+    }
+
+    /// Waits until a container has written too much.
+    pub(super) async fn overrun(&self, watched: Watched) -> Overrun {
+        let (container, start, most) = match watched {
+            Watched::Directory(watching) => return watching.overrun().await,
+            Watched::Daemon { container, start, most } => (container, start, most),
+        };
+        loop {
+            tokio::time::sleep(SELDOM).await;
+            let written = self.written(&container).await.unwrap_or_default();
+            if written.saturating_sub(start) > most {
+                return format!("it wrote more than {} MiB to its disk", most >> 20);
+            }
+        }
+    }
+
+    /// Kills a container with all that runs in it.
+    pub(super) async fn kill_now(&self, container: &str) {
+        let kill = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
+        // One that has ended meanwhile is no error.
+        let _ = self.api.kill_container(container, Some(kill)).await;
+    }
+
+    /// Limits the container in which a build has just begun to run a command, and waits until it uses too much.
+    pub(super) async fn guard_build(&self, container: &str, memory: u64, disk: u64) -> Overrun {
+        let memory = i64::try_from(memory).ok();
+        let limits = ContainerUpdateBody {
+            memory,
+            memory_swap: memory,
+            pids_limit: Some(BUILD_PIDS),
+            ..ContainerUpdateBody::default()
+        };
+        // A command that has ended by now needs none.
+        let _ = self.api.update_container(container, limits).await;
+        let watched = self.begin_watch(container, disk).await;
+        self.overrun(watched).await
+    }
+}
+
+fn readable(dir: &Path) -> bool {
+    std::fs::read_dir(dir).is_ok()
+}
