@@ -121,7 +121,7 @@ impl Engine {
         holder: Option<&Holder>,
     ) -> bool {
         let Ok(dir) = own_dir() else { return false };
-        let like = body(spec, self.init, holder.map(Holder::container));
+        let like = body(spec, self, holder.map(Holder::container));
         let host = HostConfig {
             binds: Some(binds(dir.path(), &settings.program)),
             ..like.host_config.unwrap_or_default()
