@@ -1,5 +1,6 @@
 //! Questions to the person at the terminal.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -13,7 +14,7 @@ use crate::driver::{Answered, Asker};
 use crate::engine::Question;
 use crate::id::Address;
 use crate::plan::AnswerType;
-use crate::report::units::{harmless, moment};
+use crate::report::units::{harmless, moment, one_line};
 use crate::value::Value;
 
 type Answering = Pin<Box<dyn Future<Output = Option<Answered>> + Send>>;
@@ -23,12 +24,40 @@ pub struct Terminal {
     line: Line,
     turn: Arc<tokio::sync::Mutex<()>>,
     typed: Arc<Mutex<Typed>>,
+    waiting: Waiting,
+}
+
+/// Questions that wait for an answer, the one that is being asked included.
+type Waiting = Arc<Mutex<BTreeMap<Address, String>>>;
+
+/// A question among those that wait; not any more when it is dropped.
+struct Listed(Waiting, Address);
+
+impl Listed {
+    fn new(waiting: &Waiting, address: &Address, question: &Question) -> Self {
+        let text = one_line(&question.text, 100);
+        waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(address.clone(), text);
+        Self(waiting.clone(), address.clone())
+    }
+
+    /// The other questions that wait, a line each.
+    fn others(waiting: &Waiting, address: &Address) -> Vec<String> {
+        let waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = waiting.iter().filter(|(at, _)| *at != address);
+        others.map(|(at, text)| format!("  {at}: {text}")).collect()
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+    }
 }
 
 impl Terminal {
     /// Asks at the terminal; `line` draws progress there, and is told to stop meanwhile.
     pub fn new(line: Line) -> Self {
-        Self { line, turn: Arc::default(), typed: Arc::default() }
+        Self { line, turn: Arc::default(), typed: Arc::default(), waiting: Arc::default() }
     }
 }
 
@@ -45,7 +74,9 @@ impl Asker for Terminal {
     fn ask(&self, address: &Address, question: &Question) -> Answering {
         let (line, turn, typed) = (self.line.clone(), self.turn.clone(), self.typed.clone());
         let (address, question) = (address.clone(), question.clone());
+        let (waiting, listed) = (self.waiting.clone(), Listed::new(&self.waiting, &address, &question));
         Box::pin(async move {
+            let _listed = listed;
             let _turn = turn.lock().await;
             line.hush(true).await;
             let _hushed = Hushed(line);
@@ -53,7 +84,8 @@ impl Asker for Terminal {
             // A thread of its own: reading must not keep the process alive.
             let asking = move || {
                 let mut typed = typed.lock().unwrap_or_else(PoisonError::into_inner);
-                let answer = converse(&mut typed, &address, &question, &sender);
+                let others = || Listed::others(&waiting, &address);
+                let answer = converse(&mut typed, (&address, &question), &others, &sender);
                 sender.send(answer).is_ok()
             };
             let started = std::thread::Builder::new().name("question".to_owned()).spawn(asking).is_ok();
@@ -67,12 +99,16 @@ impl Asker for Terminal {
 /// any more.
 fn converse(
     typed: &mut Typed,
-    address: &Address,
-    question: &Question,
+    (address, question): (&Address, &Question),
+    others: &dyn Fn() -> Vec<String>,
     waiting: &Sender<Option<Value>>,
 ) -> Option<Value> {
     let mut err = io::stderr();
     let early = typed.early();
+    let others = others();
+    if !others.is_empty() {
+        writeln!(err, "\nthese questions wait as well:\n{}", others.join("\n")).ok()?;
+    }
     writeln!(err, "{}", shown_question(address, question).trim_end()).ok()?;
     if !early.is_empty() {
         writeln!(err, "typed before the question was shown, and not taken as its answer:").ok()?;

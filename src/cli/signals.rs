@@ -1,4 +1,5 @@
 //! Signals become commands: the first asks, the second kills.
+#![expect(clippy::disallowed_methods, reason = "a door: asks the system which signals are ignored")]
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -15,14 +16,19 @@ pub fn listen(
     let failed = |e: std::io::Error| Stop::failed(format!("signals cannot be listened for: {e}"));
     let mut interrupts = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminations = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut hangups = signal(SignalKind::hangup()).map_err(failed)?;
+    // Whoever starts a program with `nohup` wants it to outlive the terminal.
+    let mut hangups = if is_ignored(SignalKind::hangup()) {
+        None
+    } else {
+        Some(signal(SignalKind::hangup()).map_err(failed)?)
+    };
     Ok(tokio::spawn(async move {
         let mut asked = false;
         loop {
             tokio::select! {
                 Some(()) = interrupts.recv() => {}
                 Some(()) = terminations.recv() => {}
-                Some(()) = hangups.recv() => {}
+                Some(()) = async { hangups.as_mut()?.recv().await }, if hangups.is_some() => {}
                 else => return,
             }
             let command = if asked {
@@ -38,4 +44,13 @@ pub fn listen(
             }
         }
     }))
+}
+
+/// Whether the process was started with `signal` ignored.
+fn is_ignored(signal: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    let bit = u32::try_from(signal.as_raw_value()).ok().and_then(|number| number.checked_sub(1));
+    bit.is_some_and(|bit| mask >> bit & 1 == 1)
 }

@@ -120,6 +120,21 @@ fn pasted_lines_never_answer_the_next_question() {
 }
 
 #[test]
+fn all_questions_are_told_at_once() {
+    let project = project(
+        "[steps.all.each]\nover = \"['x', 'y', 'z']\"\n[steps.all.steps.q]\nask = { question = \"publish {{ item }}?\" }\n\
+         [outputs]\nall = \"steps.all.output\"\n",
+    );
+    let mut terminal = Terminal::run(&project);
+    for others in [2, 1, 0] {
+        let told = terminal.until("answer: ");
+        assert_eq!(told.matches("/q: publish").count(), others + 1, "{told}");
+        terminal.type_in("fine\n");
+    }
+    assert_eq!(terminal.end()["outputs"], json!({"all": ["fine", "fine", "fine"]}));
+}
+
+#[test]
 fn an_answer_from_elsewhere_ends_the_question_on_the_terminal() {
     let project = project(
         "[steps.a]\nask = { question = \"first?\" }\n[steps.b]\nneeds = [\"a\"]\nask = { question = \"second?\" }\n\
