@@ -109,6 +109,19 @@ pub fn send(desk: &Desk, carried_out: bool, signal: &Signal, done: &str) -> Done
     Ok(Exit::REACHED)
 }
 
+/// The process that carried the run out has ended: what signal number `id` came to before that, if anything.
+fn ended(desk: &Desk, store: &dyn Store, run: &RunId, id: u64, done: &str) -> Done {
+    match store.settlement(id)? {
+        Some(Settled::Taken(_)) => desk.face.say(done),
+        Some(Settled::Refused(why)) => return Err(Stop::usage(why)),
+        None if store.head(run)?.is_some_and(|head| head.finished_at.is_some()) => {
+            return Err(Stop::usage(format!("run {run} has ended")));
+        }
+        None => desk.face.say(&format!("queued: it is taken when run {run} is resumed")),
+    }
+    Ok(Exit::REACHED)
+}
+
 /// Waits a moment for what signal number `id` comes to.
 pub fn wait(desk: &Desk, store: &dyn Store, run: &RunId, id: u64, done: &str) -> Done {
     let clock = house::clock();
@@ -120,6 +133,7 @@ pub fn wait(desk: &Desk, store: &dyn Store, run: &RunId, id: u64, done: &str) ->
                 return Ok(Exit::REACHED);
             }
             Some(Settled::Refused(why)) => return Err(Stop::usage(why)),
+            None if store.owner(run)?.is_none() => return ended(desk, store, run, id, done),
             None if clock.now() < until => std::thread::sleep(LOOK),
             None => {
                 desk.face
