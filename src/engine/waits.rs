@@ -4,7 +4,7 @@ use super::frame::{FrameId, Spot};
 use super::node::Node;
 use super::{Fact, Mismatch, Order, Pause, Question, Reason, Run, Standing};
 use crate::clock::Millis;
-use crate::id::Address;
+use crate::id::{Address, Instance};
 use crate::plan::Action;
 use crate::value::{Digest, Value};
 use crate::verb::{Class, Failure};
@@ -122,7 +122,7 @@ impl Run {
                 Reason { pause, address, message }
             })
             .collect();
-        reasons.sort_by(|a, b| (a.pause, &a.address).cmp(&(b.pause, &b.address)));
+        reasons.sort_by_cached_key(|reason| (reason.pause, by_number(&reason.address)));
         reasons.dedup_by(|a, b| (a.pause, &a.address) == (b.pause, &b.address));
         reasons
     }
@@ -219,6 +219,16 @@ impl Run {
     pub(super) fn forget_unpaid(&mut self, id: FrameId) {
         self.unpaid.retain(|(spot, _)| spot.0 != id);
     }
+}
+
+/// An address in an order in which item 10 comes after item 9.
+fn by_number(address: &Address) -> Vec<(String, u32)> {
+    let number = |instance| match instance {
+        Instance::Only => 0,
+        Instance::Round(n) | Instance::Item(n) => n,
+    };
+    let parts = address.parts().unwrap_or_default();
+    parts.into_iter().map(|part| (part.step.to_owned(), number(part.instance))).collect()
 }
 
 /// A failure on one line, with what to do about it.

@@ -15,6 +15,8 @@ use crate::view::{Board, Control, State, Status, StepView};
 
 /// So many reasons and questions are shown, each on a line of so many characters.
 const SHOWN: usize = 20;
+/// So many questions come with the command that answers them.
+const COMMANDS: usize = 5;
 const LINE: usize = 400;
 
 /// A run as it stands, with what the board does not know.
@@ -189,7 +191,7 @@ fn next(board: &Board, pause: Pause) -> String {
 
 fn answers(board: &Board, run: &str) -> String {
     let mut text = String::new();
-    for (address, step) in asking(board) {
+    for (address, step) in asking(board).into_iter().take(COMMANDS) {
         // A shell takes brackets for a pattern.
         let quote = if address.as_str().contains('[') { "'" } else { "" };
         let _ = write!(text, "\n  `atoll answer {run} {quote}{address}{quote} VALUE` answers");

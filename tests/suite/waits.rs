@@ -178,6 +178,11 @@ fn deadlines_hold_without_a_terminal() {
     far.run(&["run", "p.toml"]).exits(7);
     let shown = far.run(&["show", "last", "q"]).exits(0);
     shown.stdout_has("without an answer by").stdout_has("`late` is taken");
+    let wrong = |rest: &str, why: &str| {
+        asks(rest).run(&["run", "p.toml"]).stderr_has(why);
+    };
+    wrong("choices = [\"yes\"], default = \"no\"", "`default`: `no` is none of the choices: yes");
+    wrong("choices = \"{{ [] }}\"", "`choices` is empty");
     asks("at_deadline = \"late\"")
         .run(&["check", "p.toml"])
         .exits(3)

@@ -224,6 +224,16 @@ impl Run {
             at_deadline: value(&ask.at_deadline)?,
             ..Question::default()
         };
+        if ask.choices.is_some() && question.choices.is_empty() {
+            return Err(Failure::permanent("`choices` is empty, so no answer would fit"));
+        }
+        if !question.choices.is_empty() {
+            for (name, answer) in [("default", &question.default), ("at_deadline", &question.at_deadline)] {
+                if let Some(why) = answer.as_ref().and_then(|answer| question.refuses(answer)) {
+                    return Err(Failure::permanent(format!("`{name}`: {why}")));
+                }
+            }
+        }
         Ok(question.sealed(&self.address(spot)))
     }
 }
