@@ -7,6 +7,7 @@ pub mod id;
 pub mod meter;
 pub mod rooted_fs;
 pub mod value;
+pub mod visible;
 
 pub mod diag;
 pub mod expr;

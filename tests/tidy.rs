@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use atoll::diag::Code;
 
 /// The rooms, each using only its own and those in front of it.
-const ROOMS: [&str; 22] = [
+const ROOMS: [&str; 23] = [
     "clock",
     "id",
     "meter",
     "value",
+    "visible",
     "rooted_fs",
     "diag",
     "expr",

@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use super::Stop;
 use crate::report::Paint;
 use crate::value::Value;
+use crate::visible;
 
 /// When to use colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -78,7 +79,7 @@ impl Face {
     /// Writes a result as JSON, indented, with a line break.
     pub fn print_json(self, value: &Value) -> Result<(), Stop> {
         let text = serde_json::to_string_pretty(value).map_err(Stop::failed)?;
-        self.print(&(text + "\n"))
+        self.print(&visible::json(text + "\n"))
     }
 
     /// Says something on standard error.
@@ -90,9 +91,9 @@ impl Face {
     /// Says why a command ended early.
     pub fn complain(self, stop: &Stop) {
         let Some(message) = &stop.message else { return };
-        self.say(&format!("{} {message}", self.err.bad("error:")));
+        self.say(&format!("{} {}", self.err.bad("error:"), visible::escape(message)));
         if let Some(hint) = &stop.hint {
-            self.say(&format!("  {hint}"));
+            self.say(&format!("  {}", visible::escape(hint)));
         }
     }
 }

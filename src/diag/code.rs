@@ -162,8 +162,10 @@ codes! {
     W0301 ConstantCondition Warning "a condition that is always the same"
     W0501 NeverFalse Warning "a question whose answer is always the same"
     W0701 ScenarioUnset Warning "a placeholder that nothing has set"
-        "`{name}` stands for a captured value, and no earlier step captures one of that name, so the text is sent as it is \
-         written. Capture it in an earlier step, or mend the name."
+        "`{name}` stands for a variable or a captured value, and no earlier step captures one of that name. A step is not \
+         carried out if a placeholder in it has no value: it fails, and nothing is sent. Only in commands, patterns and \
+         expectations does the text stay as it is written. Capture the value in an earlier step, fix the name, or write \
+         `\\{name}` for the text itself."
     W0702 ScenarioDocuments Warning "more than one document in a scenario file"
         "Only the first YAML document of a file is read. Put the others into files of their own."
     W0703 ScenarioBraces Warning "double braces around a placeholder"

@@ -7,16 +7,17 @@ use serde_json::json;
 use super::github::{self, Annotation};
 use crate::diag::{Code, Diagnostic, Severity, Sources, Span};
 use crate::value::Value;
+use crate::visible;
 
 /// For machines: `{version, diagnostics: [{code, severity, message, file, line, column, end_line, end_column, help}]}`.
 pub fn render_json(diagnostics: &[Diagnostic], sources: &Sources) -> String {
     let all: Vec<Value> = diagnostics.iter().map(|diagnostic| object(diagnostic, sources)).collect();
-    format!("{:#}\n", json!({"version": 1, "diagnostics": all}))
+    visible::json(format!("{:#}\n", json!({"version": 1, "diagnostics": all})))
 }
 
 /// SARIF 2.1.0, for code scanning.
 pub fn render_sarif(diagnostics: &[Diagnostic], sources: &Sources) -> String {
-    format!("{:#}\n", sarif(diagnostics, sources))
+    visible::json(format!("{:#}\n", sarif(diagnostics, sources)))
 }
 
 /// For people: the offending text underlined, then how many there are.
@@ -48,7 +49,7 @@ fn group<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Group<'a> {
         Severity::Warning => Level::WARNING,
     };
     let mut group = level
-        .primary_title(diagnostic.message.as_str())
+        .primary_title(visible::escape(&diagnostic.message))
         .id(diagnostic.code.number())
         .elements(Vec::<Snippet<'_, annotate_snippets::Annotation<'_>>>::new());
     let mut shown = Vec::new();
@@ -70,7 +71,7 @@ fn group<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Group<'a> {
         group = group.element(snippet);
     }
     match &diagnostic.help {
-        Some(help) => group.element(Level::HELP.message(help.as_str())),
+        Some(help) => group.element(Level::HELP.message(visible::escape(help))),
         None => group,
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::visible;
+
 /// Something to be shown beside a line of a file.
 pub struct Annotation<'a> {
     /// `error` or `warning`.
@@ -72,7 +74,7 @@ fn command(annotation: &Annotation<'_>, message: &str) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    visible::escape(text).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
 fn property(text: &str) -> String {

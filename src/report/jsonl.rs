@@ -10,6 +10,7 @@ use crate::driver::Event;
 use crate::engine::{Fact, Record};
 use crate::id::{Address, RunId};
 use crate::verb::Note;
+use crate::visible;
 
 #[derive(Serialize)]
 struct FactLine<'a> {
@@ -49,8 +50,8 @@ pub fn write_record(out: &mut dyn Write, run: &RunId, seq: u64, record: &Record)
 }
 
 fn line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, value)?;
-    out.write_all(b"\n")
+    let text = visible::json(serde_json::to_string(value)? + "\n");
+    out.write_all(text.as_bytes())
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ impl Ending<'_> {
         {
             let _ = writeln!(text, "{} {address}: {}", paint.bad("✗"), harmless(&failure.to_string()));
             if let Some(hint) = &failure.hint {
-                let _ = writeln!(text, "  {hint}");
+                let _ = writeln!(text, "  {}", harmless(hint));
             }
         }
         text
@@ -222,15 +222,15 @@ pub fn outputs_text(outputs: &Value, paint: Paint) -> String {
         match value {
             Value::String(words) if words.contains('\n') => {
                 let _ = writeln!(text, "{}:", paint.strong(name));
-                for line in words.lines() {
+                for line in harmless(words).lines() {
                     let _ = writeln!(text, "  {line}");
                 }
             }
             Value::String(word) => {
-                let _ = writeln!(text, "{}: {word}", paint.strong(name));
+                let _ = writeln!(text, "{}: {}", paint.strong(name), harmless(word));
             }
             other => {
-                let _ = writeln!(text, "{}: {other}", paint.strong(name));
+                let _ = writeln!(text, "{}: {}", paint.strong(name), harmless(&other.to_string()));
             }
         }
     }
@@ -398,6 +398,6 @@ mod tests {
         let failure = Failure::permanent("bad \u{1b}[31mthing").hint("mend it");
         let board = board(vec![("a", Fact::Failed { failure })]);
         let ending = Ending { board: &board, code: 1, outputs: None, now: 9_000 };
-        assert_eq!(ending.failures(Paint::PLAIN), "✗ a: permanent: bad \u{fffd}[31mthing\n  mend it\n");
+        assert_eq!(ending.failures(Paint::PLAIN), "✗ a: permanent: bad \\u{1b}[31mthing\n  mend it\n");
     }
 }

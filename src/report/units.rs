@@ -2,6 +2,7 @@
 
 use crate::clock::Millis;
 use crate::meter::Meter;
+use crate::visible;
 
 /// A span: `340 ms`, `1.2 s`, `3m07s`, `2h05m`.
 pub fn span(millis: Millis) -> String {
@@ -59,20 +60,12 @@ pub fn number(value: f64) -> String {
 
 /// `text` in one line of at most `width` characters, cut at its end with `…`.
 pub fn one_line(text: &str, width: usize) -> String {
-    let mut chars = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let line: String = chars.by_ref().take(width).collect();
-    if chars.next().is_none() {
-        return line;
-    }
-    let mut cut: String = line.chars().take(width.saturating_sub(1)).collect();
-    cut.push('…');
-    cut
+    visible::line(text, width)
 }
 
-/// `text` with control characters, other than line breaks and tabs, made visible: what a program under test
-/// wrote must not steer the terminal.
+/// `text` with what is not seen as escapes: what a program under test wrote must not steer the terminal.
 pub fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+    visible::escape(text).into_owned()
 }
 
 #[cfg(test)]
@@ -97,6 +90,6 @@ mod tests {
         assert_eq!(one_line("grün\nzwei", 20), "grün zwei");
         assert_eq!(one_line("grünzwei", 5), "grün…");
         assert_eq!(one_line("grün", 4), "grün");
-        assert_eq!(harmless("a\u{1b}[31mb\n\tc"), "a\u{fffd}[31mb\n\tc");
+        assert_eq!(harmless("a\u{1b}[31mb\n\tc"), "a\\u{1b}[31mb\n\tc");
     }
 }

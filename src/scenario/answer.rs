@@ -2,7 +2,7 @@ use std::fmt::Write;
 
 use indexmap::IndexMap;
 
-use super::{Excerpt, Kept, Lapse};
+use super::{Excerpt, Kept, Lapse, json};
 use crate::value::Value;
 
 /// What came back from a step, one kind per step type.
@@ -125,7 +125,7 @@ impl Answer {
             Self::Exec(exec) => exec.text(),
             Self::Told(told) => told.text.clone(),
         };
-        Excerpt::of_text(&text, JUDGED).text
+        Excerpt::visible(&text, JUDGED).text
     }
 
     /// The bytes that captures and `json` assertions read: the body or stdout.
@@ -147,7 +147,7 @@ impl Answer {
         if text.trim().is_empty() {
             return Err(format!("the {name} is no JSON: it is empty"));
         }
-        serde_json::from_str(&text).map_err(|e| format!("the {name} is no JSON: {e}"))
+        json::parse(&text).map_err(|e| format!("the {name} is no JSON: {e}"))
     }
 }
 

@@ -2,15 +2,19 @@
 
 mod bound;
 mod check;
+pub(in crate::scenario) mod openapi;
+mod seen;
 
 pub use bound::Bound;
 pub use check::{Verdict, check, time};
+pub use seen::Sight;
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::json;
 use crate::value::Value;
 
 /// One check of one part of an answer.
@@ -289,7 +293,7 @@ impl fmt::Display for Assertion {
             (Rule::OneOf, Value::Array(items)) if items.len() == 1 => write!(f, " is {}", plain(&items[0])),
             (Rule::OneOf, value) => write!(f, " is one of {value}"),
             (Rule::Within | Rule::Amount, value) => write!(f, " {}", plain(value)),
-            (rule, value) => write!(f, " {} {value}", rule.word()),
+            (rule, value) => write!(f, " {} {}", rule.word(), json::text(value)),
         }
     }
 }

@@ -2,7 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::variables::as_text;
-use super::{Answer, Capture, Selector, Told, Variables};
+use super::{Answer, Capture, Selector, Told, Variables, json};
 use crate::value::Value;
 
 /// What became of one capture.
@@ -52,12 +52,14 @@ fn part(capture: &Capture, answer: &Answer, variables: &Variables) -> Result<Val
             .ok_or_else(|| "it names neither a path nor a source".into());
     };
     let value = match text {
-        Some(text) => serde_json::from_str(&text)
+        Some(text) => json::parse(&text)
             .map_err(|e| format!("{} is no JSON: {e}", capture.source.as_deref().unwrap_or("it")))?,
         None => answer.json()?,
     };
     let path = variables.fill(path);
-    Selector::parse(&path)?.pick(&value).ok_or_else(|| format!("there is nothing at {path}"))
+    let found = Selector::parse(&path)?.pick(&value).ok_or_else(|| format!("there is nothing at {path}"))?;
+    // What becomes text in the end needs no number.
+    Ok(json::literal(&found).map(Value::from).unwrap_or(found))
 }
 
 fn source_text(source: &str, answer: &Answer) -> Result<String, String> {

@@ -1,7 +1,10 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
+
 use crate::value::Digest;
+use crate::visible;
 
 /// What is kept of a stream of bytes: its head and its tail, at most a given number of bytes in memory, and the true
 /// length and digest of all of it.
@@ -12,13 +15,28 @@ pub struct Kept {
     half: usize,
     length: u64,
     hasher: Box<blake3::Hasher>,
+    /// UTF-8 if nothing is known of it.
+    encoding: Option<&'static Encoding>,
 }
 
 impl Kept {
     /// Keeps at most `cap` bytes.
     pub fn new(cap: usize) -> Self {
         let half = (cap / 2).max(1);
-        Self { head: Vec::new(), tail: VecDeque::new(), half, length: 0, hasher: Box::default() }
+        let hasher = Box::default();
+        Self { head: Vec::new(), tail: VecDeque::new(), half, length: 0, hasher, encoding: None }
+    }
+
+    /// The first bytes.
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// The same as text in `encoding`, unless a byte order mark says otherwise.
+    #[must_use]
+    pub fn in_encoding(self, encoding: Option<&'static Encoding>) -> Self {
+        let marked = Encoding::for_bom(&self.head).map(|(encoding, _)| encoding);
+        Self { encoding: marked.or(encoding.filter(|encoding| *encoding != UTF_8)), ..self }
     }
 
     /// All of `bytes`, kept within `cap`.
@@ -61,15 +79,15 @@ impl Kept {
         self.length == 0
     }
 
-    /// Whether something of what was kept had to be replaced because it is no UTF-8.
+    /// Whether something of what was kept had to be replaced because it is no text in its encoding.
     pub fn is_lossy(&self) -> bool {
         self.stretches().iter().any(|text| text.contains(char::REPLACEMENT_CHARACTER))
     }
 
-    /// What was kept as text. A note stands where bytes are missing, `U+FFFD` for what is no UTF-8.
+    /// What was kept as text. A note stands where bytes are missing, `U+FFFD` for what is no text in its encoding.
     pub fn text(&self) -> Cow<'_, str> {
         if !self.is_cut() {
-            return String::from_utf8_lossy(&self.joined()).into_owned().into();
+            return self.decoded(&self.joined(), true).into();
         }
         let left_out = self.length - (self.head.len() + self.tail.len()) as u64;
         self.stretches().join(&gap(left_out)).into()
@@ -78,11 +96,27 @@ impl Kept {
     /// The unbroken stretches of what was kept: one, or head and tail.
     pub fn stretches(&self) -> Vec<String> {
         if !self.is_cut() {
-            return vec![String::from_utf8_lossy(&self.joined()).into_owned()];
+            return vec![self.decoded(&self.joined(), true)];
         }
-        let tail: Vec<u8> = self.tail.iter().copied().collect();
+        let mut tail: Vec<u8> = self.tail.iter().copied().collect();
+        if self.encoding.is_some() {
+            if [Some(UTF_16LE), Some(UTF_16BE)].contains(&self.encoding)
+                && (self.length - tail.len() as u64) % 2 == 1
+            {
+                tail.remove(0);
+            }
+            return vec![self.decoded(&self.head, true), self.decoded(&tail, false)];
+        }
         let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         vec![lossy(whole(&self.head)), lossy(whole_end(&tail))]
+    }
+
+    fn decoded(&self, bytes: &[u8], is_start: bool) -> String {
+        match self.encoding {
+            Some(encoding) if is_start => encoding.decode(bytes).0.into_owned(),
+            Some(encoding) => encoding.decode_without_bom_handling(bytes).0.into_owned(),
+            None => String::from_utf8_lossy(bytes).into_owned(),
+        }
     }
 
     fn joined(&self) -> Vec<u8> {
@@ -118,6 +152,15 @@ pub struct Excerpt {
 }
 
 impl Excerpt {
+    /// The same, with escapes for what cannot be seen: for people and models.
+    pub fn visible(text: &str, cap: usize) -> Self {
+        let whole = Self::of_text(text, cap);
+        match visible::escape(&whole.text) {
+            Cow::Borrowed(_) => whole,
+            Cow::Owned(shown) => Self { cut: whole.cut || shown.len() > cap, ..Self::of_text(&shown, cap) },
+        }
+    }
+
     /// At most `cap` bytes of `text`, and a note where something is missing.
     pub fn of_text(text: &str, cap: usize) -> Self {
         if text.len() <= cap {
@@ -157,6 +200,18 @@ mod tests {
         assert_eq!((kept.text().as_ref(), kept.is_lossy()), ("a\u{FFFD}b", true));
         let kept = Kept::of("äääääääääää".as_bytes(), 7);
         assert!(kept.is_cut() && !kept.is_lossy(), "{}", kept.text());
+    }
+
+    #[test]
+    fn text_is_read_in_its_encoding() {
+        let latin = Kept::of(b"caf\xE9", 64).in_encoding(Some(encoding_rs::WINDOWS_1252));
+        assert_eq!((latin.text().as_ref(), latin.is_lossy(), latin.length()), ("café", false, 4));
+        let marked = Kept::of(b"\xFF\xFEa\0\xE9\0", 64).in_encoding(Some(encoding_rs::WINDOWS_1252));
+        assert_eq!(marked.text(), "aé");
+        assert_eq!(Kept::of(b"\xEF\xBB\xBF{}", 64).in_encoding(None).text(), "{}");
+        let wide: Vec<u8> = "é".repeat(50).encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let cut = Kept::of(&wide, 14).in_encoding(Some(UTF_16LE));
+        assert!(cut.is_cut() && cut.text().ends_with("ééé"), "{}", cut.text());
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub fn sent(command: &Command) -> Sent {
         let _ = write!(text, "stdin:\n{stdin}");
     }
     Sent {
-        text: Excerpt::of_text(&text, SHOWN).text,
+        text: Excerpt::visible(&text, SHOWN).text,
         command: Some(command.line.clone()),
         stdin: Some(stdin),
         ..Sent::default()

@@ -1,6 +1,7 @@
 //! The step type `request`: HTTP against the target, one client per scenario, so that connections are used again and
 //! nothing is shared with other scenarios.
 
+mod charset;
 mod events;
 mod request;
 mod reuse;
@@ -23,6 +24,7 @@ use reqwest::{Client, Method, Response, multipart, redirect};
 use serde_json::json;
 
 use super::credentials;
+use super::json as written;
 use super::observation::Sent;
 use super::trust::{self, Named};
 use super::variables::as_text;
@@ -233,7 +235,7 @@ impl Prepared {
             let _ = write!(text, "\n{body}");
         }
         Sent {
-            text: Excerpt::of_text(&text, SHOWN).text,
+            text: Excerpt::visible(&text, SHOWN).text,
             method: Some(self.request.method().to_string()),
             url: Some(url.to_string()),
             headers: Some(headers.into_iter().collect()),
@@ -294,9 +296,14 @@ fn fill_content(
         Content::Body(value) => {
             let text = match value {
                 Value::String(text) => variables.fill(text).into_owned(),
-                value => variables.fill_json(value).to_string(),
+                value => written::text(&variables.fill_json(value)),
             };
-            (typed(builder, "application/json").body(text.clone()), Some(text))
+            let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+            let bytes = match media_type.and_then(charset::of_type) {
+                Some(encoding) => charset::encode(&text, encoding)?,
+                None => text.clone().into_bytes(),
+            };
+            (typed(builder, "application/json").body(bytes), Some(text))
         }
         Content::Form(fields) => {
             let filled = fields.iter().map(|(name, value)| (name.as_str(), variables.fill(value)));
@@ -428,22 +435,27 @@ async fn read(mut response: Response, timeout: Duration, mut late: Pause) -> Out
             }
         }
     };
+    let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let encoding = charset::of_body(media_type.unwrap_or_default(), body.head());
     let answer = HttpAnswer {
         status: response.status().as_u16(),
         headers: table(response.headers()),
-        body,
+        body: body.in_encoding(encoding),
         url: response.url().to_string(),
     };
     Outcome { answer: Some(Answer::Http(answer)), error }
 }
 
-/// Headers by name, sorted; several values of one name joined, bytes that are no UTF-8 replaced.
+/// Headers by name, sorted; several values of one name joined. Bytes that are no UTF-8 are ISO 8859-1, as HTTP once said.
 fn table(headers: &HeaderMap) -> Vec<(String, String)> {
     let mut names: Vec<&HeaderName> = headers.keys().collect();
     names.sort_unstable_by_key(|name| name.as_str());
     let value = |name| {
-        let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
-        values.collect::<Vec<_>>().join(", ")
+        let values = headers.get_all(name).iter().map(|value| {
+            let old = || value.as_bytes().iter().map(|byte| char::from(*byte)).collect();
+            std::str::from_utf8(value.as_bytes()).map_or_else(|_| old(), str::to_owned)
+        });
+        values.collect::<Vec<String>>().join(", ")
     };
     names.into_iter().map(|name| (name.as_str().to_owned(), value(name))).collect()
 }

@@ -12,9 +12,11 @@ mod capture;
 mod credentials;
 mod excerpt;
 mod exec;
+mod expectation;
 mod generator;
 mod grpc;
 mod http;
+mod json;
 mod language;
 mod lapse;
 pub mod lint;
@@ -29,6 +31,7 @@ mod select;
 mod texts;
 mod trust;
 mod tui;
+mod unresolved;
 mod variables;
 mod when;
 mod ws;
@@ -44,7 +47,7 @@ pub use http::{Request, Web};
 pub use language::{Action, Capture, Exec, Isolation, Parallel, Retry, Scenario, Step, Until, Visibility};
 pub use lapse::Lapse;
 pub use load::{Files, load, load_given};
-pub use observation::{Broken, Decided, EvidenceRef, Observation, Observed, Sent, Skipped, StepSeen};
+pub use observation::{Broken, Decided, EvidenceRef, Named, Observation, Observed, Sent, Skipped, StepSeen};
 pub use port::{
     Browsers, Command, Doing, Ear, Evidences, Execution, Opening, Program, Ran, Shell, ShellError, Shown,
     Tab, Terminal, TerminalSize,

@@ -32,8 +32,11 @@ pub struct Observation {
     /// The file it was read from.
     #[serde(default)]
     pub file: String,
-    /// What must be true of the whole.
+    /// What must be true of the whole, like `expect` of a step.
     pub satisfaction_criteria: String,
+    /// What the names in it stand for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub named: Vec<Named>,
     /// Whether its setup worked.
     pub setup_ok: bool,
     /// Where and why the setup broke.
@@ -111,8 +114,12 @@ pub struct StepSeen {
     pub line: usize,
     /// What it does.
     pub description: String,
-    /// What should come of it, variables filled in.
+    /// What should come of it. Short words and numbers are filled in for the variables in it; others, which a program may
+    /// have made to be read as something else, stay names.
     pub expect: String,
+    /// What the names in it stand for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub named: Vec<Named>,
     /// The step type.
     pub kind: String,
     /// How much it counts among the steps.
@@ -140,6 +147,15 @@ pub struct StepSeen {
 
 fn one() -> f64 {
     1.0
+}
+
+/// A value that an expectation names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Named {
+    /// The name, in the expectation in braces.
+    pub name: String,
+    /// The value as text, shortened, what cannot be seen as escapes.
+    pub value: String,
 }
 
 /// What was sent. Fields that the step type does not have are null.

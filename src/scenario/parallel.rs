@@ -10,6 +10,7 @@ use serde_json::json;
 use super::assert::time;
 use super::attempt::alone;
 use super::http::Outcome;
+use super::json as written;
 use super::observation::Sent;
 use super::variables::as_text;
 use super::{Action, Answer, Excerpt, Kept, Parallel, Stage, Told, Variables, grpc};
@@ -44,7 +45,7 @@ pub async fn play(
         join_all(parallel.members.iter().map(|member| one(member, stage, caller, variables, left))).await;
     let took = stage.clock.now().saturating_sub(begun);
     let sent: Vec<&Sent> = all.iter().filter_map(|(sent, _)| sent.as_ref()).collect();
-    let sent = Sent { text: Excerpt::of_text(&summary(&sent), SHOWN).text, ..Sent::default() };
+    let sent = Sent { text: Excerpt::visible(&summary(&sent), SHOWN).text, ..Sent::default() };
     let results: Vec<Value> = all.into_iter().map(|(_, result)| result).collect();
     (Some(sent), Outcome { answer: Some(Answer::Told(Box::new(told(&results, took)))), error: None })
 }
@@ -72,7 +73,7 @@ async fn one(
 fn result(outcome: &Outcome, took: u64) -> Value {
     let shown = |kept: &Kept| {
         let text = Excerpt::of_text(&kept.text(), SHOWN).text;
-        serde_json::from_str(&text).unwrap_or(Value::String(text))
+        written::parse(&text).unwrap_or(Value::String(text))
     };
     let mut result = match &outcome.answer {
         Some(Answer::Http(http)) => json!({ "status": http.status, "body": shown(&http.body) }),
@@ -120,7 +121,7 @@ fn told(results: &[Value], took: u64) -> Told {
     });
     Told {
         text: Excerpt::of_text(&text, super::JUDGED).text,
-        main: ("results", Kept::of(main.to_string().as_bytes(), KEPT)),
+        main: ("results", Kept::of(written::text(&main).as_bytes(), KEPT)),
         parts: std::iter::once(("count", json!(count))).collect(),
         evidence: Vec::new(),
     }

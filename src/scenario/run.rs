@@ -8,11 +8,12 @@ use indexmap::IndexMap;
 use super::assert::Verdict;
 use super::attempt::{self, Deadline};
 use super::capture::{Captured, take};
+use super::expectation::Expectation;
 use super::http::Outcome;
 use super::logged::logged;
 use super::observation::{Broken, Decided, Observation, Observed, Skipped, StepSeen};
 use super::port::{Browsers, Evidences, Shell};
-use super::{Excerpt, Hosts, Scenario, Step, Variables, Web, browser, grpc, tui, ws};
+use super::{Excerpt, Hosts, Scenario, Step, Variables, Web, browser, grpc, tui, unresolved, ws};
 use crate::clock::{Clock, millis};
 
 /// What a scenario is played on.
@@ -137,7 +138,7 @@ const LOG: usize = 4 << 10;
 /// Runs `scenario`. Whatever goes wrong with the program under test is in the observation.
 pub async fn run(scenario: &Scenario, stage: &Stage<'_>, variables: Variables) -> Observation {
     let begun = stage.clock.now();
-    let mut variables = variables.beside(&scenario.variables);
+    let mut variables = variables.declaring(unresolved::declared(scenario)).beside(&scenario.variables);
     let deadline = scenario.timeout.map(|timeout| (begun + millis(timeout.0), timeout));
     let mut casts = Casts::new(scenario);
     let mut setup = Vec::new();
@@ -189,6 +190,7 @@ pub async fn run(scenario: &Scenario, stage: &Stage<'_>, variables: Variables) -
         }
     }
     casts.end().await;
+    let criteria = Expectation::of(&scenario.satisfaction_criteria, &variables);
     Observation {
         id: scenario.id.clone(),
         description: scenario.description.clone(),
@@ -198,7 +200,8 @@ pub async fn run(scenario: &Scenario, stage: &Stage<'_>, variables: Variables) -
         must: scenario.must,
         visibility: scenario.visibility,
         file: scenario.file.clone(),
-        satisfaction_criteria: variables.fill(&scenario.satisfaction_criteria).into_owned(),
+        satisfaction_criteria: criteria.text,
+        named: criteria.values,
         setup_ok: broken.is_none(),
         broken,
         setup,
@@ -229,6 +232,9 @@ async fn perform(
         return not_run(index, step, &format!("the {timeout} of the scenario are over"), variables);
     }
     let seen = &variables.under(&step.variables);
+    if let Some(why) = unresolved::refusal(step, seen) {
+        return StepSeen { error: Some(why), ..not_run(index, step, "", variables) };
+    }
     let mark = stage.shell.map(Shell::log_mark);
     if let Some(delay) = step.delay {
         stage.clock.sleep(delay.0).await;
@@ -246,22 +252,29 @@ async fn perform(
         }
         _ => Vec::new(),
     };
+    let expected = variables.under(&step.variables);
+    if let Some(name) = expected.missing(&step.expect, true).filter(|_| attempt.outcome.error.is_none()) {
+        attempt.outcome.error =
+            Some(format!("`{{{name}}}` in `expect` has no value: nothing was captured under this name"));
+    }
+    let expectation = Expectation::of(&step.expect, &expected);
     let faulty = attempt.outcome.error.is_some()
         || attempt.assertions.iter().any(|verdict| !verdict.ok)
         || captures.iter().any(|captured| captured.error.is_some());
     let duration_ms = stage.clock.now().saturating_sub(begun);
     let log = logged(stage, mark, faulty).await;
     StepSeen {
-        expect: variables.under(&step.variables).fill(&step.expect).into_owned(),
+        expect: expectation.text,
+        named: expectation.values,
         sent: attempt.sent,
         observed: attempt.outcome.answer.as_ref().map(|answer| Observed::of(answer, stage.evidence)),
         captures,
         decided: decide(step, attempt.outcome.error.as_ref(), &attempt.assertions),
         assertions: attempt.assertions,
-        error: attempt.outcome.error,
+        error: attempt.outcome.error.map(|error| Excerpt::visible(&error, LOG).text),
         attempts: attempt.number,
         duration_ms,
-        log: Excerpt::of_text(&log, LOG).text,
+        log: Excerpt::visible(&log, LOG).text,
         ..blank(index, step)
     }
 }
@@ -314,8 +327,10 @@ fn named(description: &str) -> String {
 }
 
 fn not_run(index: usize, step: &Step, why: &str, variables: &Variables) -> StepSeen {
+    let expectation = Expectation::of(&step.expect, &variables.under(&step.variables));
     StepSeen {
-        expect: variables.under(&step.variables).fill(&step.expect).into_owned(),
+        expect: expectation.text,
+        named: expectation.values,
         error: Some(format!("not run: {why}")),
         ..blank(index, step)
     }
@@ -327,6 +342,7 @@ fn blank(index: usize, step: &Step) -> StepSeen {
         line: step.line,
         description: step.description.clone(),
         expect: String::new(),
+        named: Vec::new(),
         kind: step.action.word().to_owned(),
         weight: step.weight,
         sent: None,

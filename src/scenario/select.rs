@@ -1,17 +1,44 @@
+use std::borrow::Cow;
+
 use serde_json_path::JsonPath;
 
+use super::assert::Rule;
+use super::json;
 use crate::value::Value;
 
 /// A way to parts of a JSON value: RFC 9535, and the plain dotted form `$.a.b-c` whose keys need not be identifiers.
-pub struct Selector(JsonPath);
+pub struct Selector {
+    path: JsonPath,
+    /// Whether it can lead to one part only.
+    is_single: bool,
+}
+
+/// What a path leads to.
+pub enum Found {
+    /// The one part that it can lead to, if it is there.
+    One(Option<Value>),
+    /// All parts that a filter, a wildcard or a slice leads to.
+    Several(Vec<Value>),
+}
+
+impl Found {
+    /// All of it: several parts are a list, which is there if something is in it.
+    pub fn whole(&self, rule: Rule) -> Option<Value> {
+        match self {
+            Self::One(found) => found.clone(),
+            Self::Several(found) if found.is_empty() && rule == Rule::Exists => None,
+            Self::Several(found) => Some(found.clone().into()),
+        }
+    }
+}
 
 impl Selector {
     /// Reads a path, or says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         match JsonPath::parse(text) {
-            Ok(path) => Ok(Self(path)),
-            Err(error) => dotted(text).map(Self).ok_or_else(|| {
+            Ok(path) => Ok(Self { path, is_single: is_single(text) }),
+            Err(error) => dotted(text).map(|path| Self { path, is_single: true }).ok_or_else(|| {
                 if text.starts_with('$') {
                     format!("no JSONPath: {}", error.message())
                 } else {
@@ -21,20 +48,48 @@ impl Selector {
         }
     }
 
-    /// All parts of `value` that it leads to.
-    pub fn all<'v>(&self, value: &'v Value) -> Vec<&'v Value> {
-        self.0.query(value).all()
+    /// What of `value` it leads to.
+    pub fn find(&self, value: &Value) -> Found {
+        let rounded = json::rounded(value);
+        let mut found: Vec<Value> = match &rounded {
+            Cow::Borrowed(value) => self.path.query(value).all().into_iter().cloned().collect(),
+            Cow::Owned(rounded) => {
+                let places = self.path.query_located(rounded);
+                let exact = |pointer: String| value.pointer(&pointer).cloned();
+                places.locations().filter_map(|place| exact(place.to_json_pointer())).collect()
+            }
+        };
+        if self.is_single { Found::One(found.pop()) } else { Found::Several(found) }
     }
 
     /// The one part it leads to, a list where there are several, `None` where there is none.
     pub fn pick(&self, value: &Value) -> Option<Value> {
-        let mut found = self.all(value);
-        match found.len() {
-            0 => None,
-            1 => found.pop().cloned(),
-            _ => Some(found.into_iter().cloned().collect()),
+        match self.find(value) {
+            Found::One(found) => found,
+            Found::Several(mut found) if found.len() == 1 => found.pop(),
+            Found::Several(found) => (!found.is_empty()).then(|| found.into()),
         }
     }
+}
+
+/// Whether a path has nothing but names and numbers in it: no filter, wildcard, slice, list or descent.
+fn is_single(path: &str) -> bool {
+    let (mut quote, mut in_brackets, mut before) = (None, false, ' ');
+    for c in path.chars() {
+        match (quote, c) {
+            (Some(open), _) if c == open && before != '\\' => quote = None,
+            (None, '\'' | '"') => quote = Some(c),
+            (None, '[') => in_brackets = true,
+            (None, ']') => in_brackets = false,
+            (None, '*' | '?') => return false,
+            (None, ',' | ':') if in_brackets => return false,
+            (None, '.') if before == '.' => return false,
+            (Some(_) | None, _) => {}
+        }
+        // A backslash that is escaped itself escapes nothing.
+        before = if c == '\\' && before == '\\' { ' ' } else { c };
+    }
+    true
 }
 
 fn dotted(text: &str) -> Option<JsonPath> {
@@ -62,6 +117,19 @@ mod tests {
         assert_eq!(pick("$.items[-1].n"), Some(json!(2)));
         assert_eq!(pick("$.none"), None);
         assert_eq!(pick("$"), Some(value.clone()));
+    }
+
+    #[test]
+    fn only_names_and_numbers_lead_to_one_part() {
+        for path in ["$", "$.a.b-c", "$['a.b,c:*?']", "$[0]", "$[-1].a", "$[\"a'b\"]['x\\'*']", "$.a.9"] {
+            assert!(Selector::parse(path).unwrap().is_single, "{path}");
+        }
+        for path in ["$[*]", "$.*", "$..a", "$[?@.a]", "$[0,1]", "$[1:]", "$['a','b']", "$[?@.a == 'x'].id"] {
+            assert!(!Selector::parse(path).unwrap().is_single, "{path}");
+        }
+        let big = json::parse(r#"{"ids": [123456789012345678901234567890, 1]}"#).unwrap();
+        let first = Selector::parse("$.ids[?@ > 5]").unwrap().pick(&big).unwrap();
+        assert_eq!(json::literal(&first), Some("123456789012345678901234567890"));
     }
 
     #[test]

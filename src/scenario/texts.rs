@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use super::assert::Verdict;
-use super::{Broken, Captured, Observation, Observed, Sent, Skipped, StepSeen};
+use super::{Broken, Captured, Named, Observation, Observed, Sent, Skipped, StepSeen};
 use crate::value::{Value, change_texts};
 
 /// Puts one text in the place of another.
@@ -33,13 +33,14 @@ macro_rules! texts {
 
 // What is decided, digests and figures are no texts: they keep their types.
 texts! {
-    Observation { description satisfaction_criteria broken setup steps teardown skipped }
+    Observation { description satisfaction_criteria named broken setup steps teardown skipped }
     Broken { description reason sent observed log }
     Skipped { description why }
-    StepSeen { description expect sent observed captures assertions error log }
+    StepSeen { description expect named sent observed captures assertions error log }
     Sent { text method url headers body command stdin }
     Observed { text headers url body stdout stderr parts }
     Captured { value error }
+    Named { value }
     Verdict { assert expected actual path reason }
 }
 

@@ -1,17 +1,21 @@
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::generator::Generator;
+use super::generator::{GENERATORS, Generator};
+use super::json;
 use crate::value::Value;
 
 /// What a scenario has captured so far, and what it was given. Placeholders are `{name}`, and `{{name}}` for the same;
-/// a placeholder without a value stays as it is written. `{$uuid}` and its like are made up, `\\{name}` is the text
+/// a placeholder without a value stays as it is written, see [`Variables::missing`]. `{$uuid}` and its like are made up, `\\{name}` is the text
 /// `{name}`.
 #[derive(Clone, Debug, Default)]
 pub struct Variables {
     values: IndexMap<String, Value>,
+    /// All names that may get a value while the scenario runs.
+    declared: Arc<BTreeSet<String>>,
     generator: Arc<Generator>,
 }
 
@@ -92,7 +96,36 @@ impl Variables {
     pub fn under(&self, row: &IndexMap<String, Value>) -> Self {
         let mut values = self.values.clone();
         values.extend(row.iter().map(|(name, value)| (name.clone(), self.fill_json(value))));
-        Self { values, generator: self.generator.clone() }
+        Self { values, ..self.clone() }
+    }
+
+    /// The same, where the names `declared` may get a value later on.
+    #[must_use]
+    pub fn declaring(self, declared: impl IntoIterator<Item = String>) -> Self {
+        Self { declared: Arc::new(declared.into_iter().collect()), ..self }
+    }
+
+    /// The first placeholder in `text` without a value. Where braces are common for other reasons (`free`: shell, prose,
+    /// patterns), only a name that may get a value makes a placeholder.
+    pub fn missing(&self, text: &str, free: bool) -> Option<String> {
+        let is_missing = |(start, _, name): &Placeholder<'_>| match name.strip_prefix('$') {
+            _ if text[..*start].ends_with('$') => false,
+            Some(made) => !free && !GENERATORS.contains(&made.split(':').next().unwrap_or_default()),
+            None => !self.values.contains_key(*name) && (!free || self.declared.contains(*name)),
+        };
+        placeholders(text).into_iter().find(is_missing).map(|(_, _, name)| name.to_owned())
+    }
+
+    /// The same in every text of a value.
+    pub fn missing_in(&self, value: &Value, free: bool) -> Option<String> {
+        match value {
+            Value::String(text) => self.missing(text, free),
+            Value::Array(items) => items.iter().find_map(|item| self.missing_in(item, free)),
+            Value::Object(table) => table
+                .iter()
+                .find_map(|(key, value)| self.missing(key, free).or_else(|| self.missing_in(value, free))),
+            _ => None,
+        }
     }
 
     /// All of them, by name.
@@ -129,6 +162,21 @@ impl Variables {
             let quoted = Value::String(value).to_string();
             quoted[1..quoted.len() - 1].to_owned()
         })
+    }
+
+    /// Like [`Variables::fill`], for the values that are `fit` alone; the placeholders of others stay.
+    pub fn fill_words(&self, text: &str, fit: &dyn Fn(&str) -> bool) -> String {
+        let mut filled = String::new();
+        let mut copied = 0;
+        for (start, end, name) in placeholders(text) {
+            if let Some(value) = self.text(name).filter(|value| name.starts_with('$') || fit(value)) {
+                filled.push_str(&plain(&text[copied..start]));
+                filled.push_str(&value);
+                copied = end;
+            }
+        }
+        filled.push_str(&plain(&text[copied..]));
+        filled
     }
 
     fn fill_with<'t>(&self, text: &'t str, written: impl Fn(String) -> String) -> Cow<'t, str> {
@@ -193,7 +241,7 @@ pub fn as_text(value: &Value) -> String {
             }
             _ => number.to_string(),
         },
-        other => other.to_string(),
+        other => json::text(other),
     }
 }
 

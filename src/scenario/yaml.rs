@@ -6,6 +6,8 @@ use std::ops::Range;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Error, Location, Spanned};
 
+use super::json;
+use super::variables::as_text;
 use crate::value::Value;
 
 /// A node and the bytes of the text where it begins.
@@ -15,6 +17,10 @@ pub struct Node {
     pub at: Range<usize>,
     /// What stands there.
     pub kind: Kind,
+    /// A scalar that YAML takes for something else than text, as it is written: `1.10`, `0x1F`, `~`.
+    pub written: Option<String>,
+    /// Where that is: an alias stands elsewhere.
+    defined: Range<usize>,
 }
 
 /// What a node is.
@@ -44,9 +50,13 @@ pub fn parse(text: &str) -> Result<Vec<Node>, Broken> {
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
         with_snippet: false,
         strict_booleans: true,
+        non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::PassThrough,
         emit_comments: false,
     };
-    serde_saphyr::from_multiple_with_options(text, options).map_err(|error| broken(text, &error))
+    let mut documents: Vec<Node> =
+        serde_saphyr::from_multiple_with_options(text, options).map_err(|error| broken(text, &error))?;
+    documents.iter_mut().for_each(|node| node.note_written(text));
+    Ok(documents)
 }
 
 fn broken(text: &str, error: &Error) -> Broken {
@@ -88,13 +98,40 @@ fn bytes(location: Location) -> Range<usize> {
 }
 
 impl Node {
+    /// A mapping that is made of parts of another one.
+    pub fn table(at: Range<usize>, entries: Vec<(Self, Self)>) -> Self {
+        Self { defined: at.clone(), at, kind: Kind::Table(entries), written: None }
+    }
+
+    fn note_written(&mut self, text: &str) {
+        match &mut self.kind {
+            Kind::Scalar(Value::String(_)) => {}
+            Kind::Scalar(value) => {
+                let written = text.get(self.defined.clone()).unwrap_or_default().trim();
+                let is_null = matches!(written, "" | "~" | "null" | "Null" | "NULL");
+                if value.is_null() && !is_null {
+                    // No number: too large, too long, or infinite.
+                    *value = json::number(written).unwrap_or_else(|| written.into());
+                } else if let (Value::Number(_), Some(exact)) = (&*value, json::number(written)) {
+                    *value = exact;
+                }
+                self.written = Some(written.to_owned());
+            }
+            Kind::List(items) => items.iter_mut().for_each(|item| item.note_written(text)),
+            Kind::Table(entries) => entries.iter_mut().for_each(|(key, value)| {
+                key.note_written(text);
+                value.note_written(text);
+            }),
+        }
+    }
+
     /// The name of its type, for people.
     pub fn type_name(&self) -> &'static str {
         match &self.kind {
             Kind::Scalar(Value::Null) => "nothing",
             Kind::Scalar(Value::Bool(_)) => "true/false",
-            Kind::Scalar(Value::Number(_)) => "a number",
-            Kind::Scalar(_) => "text",
+            Kind::Scalar(Value::String(_)) => "text",
+            Kind::Scalar(_) => "a number",
             Kind::List(_) => "a list",
             Kind::Table(_) => "a mapping",
         }
@@ -113,12 +150,22 @@ impl Node {
         }
     }
 
-    /// A scalar as text: numbers and truth values as they are written in JSON.
+    /// A scalar as text, as it is written: `1.10`, `0x1F`, `~`. Nothing where nothing is written.
     pub fn scalar_text(&self) -> Option<String> {
-        match &self.kind {
-            Kind::Scalar(Value::String(text)) => Some(text.clone()),
-            Kind::Scalar(Value::Null) | Kind::List(_) | Kind::Table(_) => None,
-            Kind::Scalar(value) => Some(value.to_string()),
+        match (&self.kind, &self.written) {
+            (Kind::Scalar(_), Some(written)) => (!written.is_empty()).then(|| written.clone()),
+            (Kind::Scalar(Value::String(text)), None) => Some(text.clone()),
+            (Kind::Scalar(value), None) => (!value.is_null()).then(|| value.to_string()),
+            (Kind::List(_) | Kind::Table(_), _) => None,
+        }
+    }
+
+    /// A value that becomes text in the end: a scalar whose text would be another one than what is written is that text.
+    pub fn to_text_or_json(&self) -> Value {
+        let json = self.to_json();
+        match &self.written {
+            Some(written) if as_text(&json) != *written => written.as_str().into(),
+            _ => json,
         }
     }
 
@@ -150,7 +197,8 @@ impl Node {
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<Kind>::deserialize(deserializer)?;
-        Ok(Self { at: bytes(spanned.referenced), kind: spanned.value })
+        let (at, defined) = (bytes(spanned.referenced), bytes(spanned.defined));
+        Ok(Self { at, kind: spanned.value, written: None, defined })
     }
 }
 
@@ -182,11 +230,11 @@ impl<'de> Visitor<'de> for KindVisitor {
     }
 
     fn visit_i128<E: de::Error>(self, value: i128) -> Result<Kind, E> {
-        Ok(Kind::Scalar(value.to_string().into()))
+        Ok(Kind::Scalar(json::number(&value.to_string()).unwrap_or_default()))
     }
 
     fn visit_u128<E: de::Error>(self, value: u128) -> Result<Kind, E> {
-        Ok(Kind::Scalar(value.to_string().into()))
+        Ok(Kind::Scalar(json::number(&value.to_string()).unwrap_or_default()))
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Kind, E> {
@@ -258,6 +306,70 @@ mod tests {
         assert_eq!(
             node.to_json().to_string(),
             r#"{"id":"ä-x","steps":[{"weight":2,"body":{"a":[1,"two"],"when":"2024-01-02"}}]}"#
+        );
+    }
+
+    #[test]
+    fn scalars_are_known_as_they_are_written() {
+        let plain = [
+            "1.10",
+            "07030",
+            "1.0",
+            "1e3",
+            "0x1F",
+            "0o17",
+            ".5",
+            "1_000",
+            "yes",
+            "no",
+            "on",
+            "~",
+            "null",
+            "True",
+            "+1",
+            "-0",
+            ".inf",
+            "-.INF",
+            ".nan",
+            "1e999",
+            "2024-01-02",
+            "12:30:00",
+            "1.",
+            "123456789012345678901234567890",
+            "99999999999999999999999999999999999999999999",
+            "0.1000000000000000055511",
+        ];
+        for written in plain {
+            for text in
+                [format!("[{written}]"), format!("- {written}  # a note\n"), format!("[&x {written}]")]
+            {
+                let node = parse(&text).map_err(|e| e.message).unwrap().remove(0);
+                let Kind::List(items) = &node.kind else { unreachable!() };
+                assert_eq!(items[0].scalar_text().as_deref(), Some(written), "{text}");
+                let value = items[0].to_text_or_json();
+                assert_eq!(as_text(&value), written, "{text}: {value}");
+            }
+        }
+        let node =
+            parse("{a: &x 1.10, b: *x, 2.0: c, d: '1.10', e: !!str 1.10, f: , g: 3}").map_err(|e| e.message);
+        let node = node.unwrap().remove(0);
+        let text = |key: &str| node.get(key).unwrap().scalar_text();
+        assert_eq!(["a", "b", "d", "e"].map(|key| text(key).unwrap()), ["1.10"; 4].map(str::to_owned));
+        assert_eq!((text("f"), text("g")), (None, Some("3".to_owned())));
+        assert_eq!(node.to_json()["2.0"], "c");
+        assert_eq!(
+            (node.get("a").unwrap().to_json(), node.get("g").unwrap().to_text_or_json()),
+            (1.1.into(), 3.into())
+        );
+    }
+
+    #[test]
+    fn json_keeps_its_types_and_big_numbers() {
+        let text = "[1.10, 0x1F, 1e3, true, ~, 9007199254740993, 18446744073709551615, 123456789012345678901234567890]";
+        let node = parse(text).map_err(|e| e.message).unwrap().remove(0);
+        assert_eq!(
+            json::text(&node.to_json()),
+            "[1.1,31,1000.0,true,null,9007199254740993,18446744073709551615,123456789012345678901234567890]"
         );
     }
 

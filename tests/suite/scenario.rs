@@ -14,6 +14,7 @@ mod requests;
 mod superset;
 mod tls;
 mod tui;
+mod written;
 mod ws;
 
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use atoll::clock::{Clock, Millis, Pause, millis};
-use atoll::scenario::{Observation, Scenario, Shell, Stage, Variables, Web, load, run};
+use atoll::scenario::{Observation, Scenario, Shell, Stage, StepSeen, Variables, Web, load, run};
 use serde_json::json;
 
 /// A clock on which pauses of up to ten seconds are over at once and longer ones never end: retries do not wait and
@@ -49,6 +50,20 @@ pub fn read(text: &str) -> Scenario {
     let errors: Vec<_> = complaints.iter().filter(|c| c.severity == atoll::diag::Severity::Error).collect();
     assert!(errors.is_empty(), "{errors:#?}");
     scenarios.remove(0)
+}
+
+/// What went wrong with a step, in few words: whoever reads a failed test has no use for all that the step saw.
+pub fn brief(step: &StepSeen) -> String {
+    let failed = step.assertions.iter().filter(|verdict| !verdict.ok);
+    let failed: Vec<_> = failed.map(|verdict| (&verdict.assert, &verdict.actual, &verdict.reason)).collect();
+    let observed = step.observed.as_ref().map(|observed| &observed.text);
+    let told = format!("step {} {:?} {failed:?} {observed:?}", step.index + 1, step.error);
+    told.chars().take(2_000).collect()
+}
+
+/// The same of all steps.
+pub fn told(seen: &Observation) -> String {
+    seen.steps.iter().map(brief).collect::<Vec<_>>().join("\n")
 }
 
 /// A scenario made of steps only.

@@ -6,6 +6,7 @@ use minijinja::{State, Value as Inner};
 use regex::{Regex, RegexBuilder};
 
 use crate::expr::check::{Checked, bounded, count, display, flag, made, text, text_or, wrong, wrong_with};
+use crate::visible;
 
 pub(super) fn upper(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
     made(text(&args[0])?.to_uppercase())
@@ -103,6 +104,16 @@ pub(super) fn fence(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
     let fence = "`".repeat((longest + 1).max(3));
     let end = if subject.is_empty() || subject.ends_with('\n') { "" } else { "\n" };
     made(format!("{fence}{language}\n{subject}{end}{fence}"))
+}
+
+/// Text that others wrote, for whoever must not be deceived by it.
+pub(super) fn show_hidden(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+    made(visible::escape(&display(&args[0])).into_owned())
+}
+
+pub(super) fn one_line(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+    let width = if args[1].is_none() { 200 } else { count(&args[1])? };
+    made(visible::line(&display(&args[0]), width))
 }
 
 pub(super) fn string(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {

@@ -4,12 +4,13 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
 use super::{Scenario, Step, Validation, Verdict};
+use crate::report::units::harmless;
 
 /// JUnit's XML: a suite for each scenario, a case for each step. What nobody decided is *skipped*, and so is a scenario that
 /// was not to be run any more; what kept a scenario from being run is an *error*, since no step of it says anything about the
 /// program.
 pub fn render_junit(found: &Validation) -> Result<String, SerializeError> {
-    let mut report = Report::new(found.target.as_deref().unwrap_or("validate"));
+    let mut report = Report::new(harmless(found.target.as_deref().unwrap_or("validate")));
     if let Some(trouble) = &found.trouble {
         let mut suite = TestSuite::new("validate");
         suite.add_test_case(case("validate", "begins", NonSuccessKind::Error, trouble, trouble));
@@ -25,11 +26,11 @@ pub fn render_junit(found: &Validation) -> Result<String, SerializeError> {
 }
 
 fn suite(scenario: &Scenario) -> TestSuite {
-    let mut suite = TestSuite::new(scenario.id.as_str());
+    let mut suite = TestSuite::new(harmless(&scenario.id));
     suite.set_time(Duration::from_millis(scenario.duration_ms));
-    suite.add_property(("file", scenario.file.as_str()));
+    suite.add_property(("file", harmless(&scenario.file).as_str()));
     if !scenario.description.is_empty() {
-        suite.add_property(("description", scenario.description.as_str()));
+        suite.add_property(("description", harmless(&scenario.description).as_str()));
     }
     if let Some(score) = scenario.score {
         suite.add_property(("score", score.to_string().as_str()));
@@ -67,8 +68,8 @@ fn step_case(id: &str, step: &Step) -> TestCase {
 fn judged(id: &str, name: &str, verdict: &Verdict, seen: &str) -> TestCase {
     match verdict.passed {
         Some(true) => {
-            let mut case = TestCase::new(name, TestCaseStatus::success());
-            case.set_classname(id);
+            let mut case = TestCase::new(harmless(name), TestCaseStatus::success());
+            case.set_classname(harmless(id));
             case
         }
         Some(false) => case(id, name, NonSuccessKind::Failure, &verdict.reasoning, seen),
@@ -78,17 +79,17 @@ fn judged(id: &str, name: &str, verdict: &Verdict, seen: &str) -> TestCase {
 
 fn skipped(id: &str, name: &str, why: &str) -> TestCase {
     let mut status = TestCaseStatus::skipped();
-    status.set_message(why);
-    let mut case = TestCase::new(name, status);
-    case.set_classname(id);
+    status.set_message(harmless(why));
+    let mut case = TestCase::new(harmless(name), status);
+    case.set_classname(harmless(id));
     case
 }
 
 fn case(id: &str, name: &str, kind: NonSuccessKind, why: &str, seen: &str) -> TestCase {
     let mut status = TestCaseStatus::non_success(kind);
-    status.set_message(why).set_description(format!("{why}\n{seen}"));
-    let mut case = TestCase::new(name, status);
-    case.set_classname(id);
+    status.set_message(harmless(why)).set_description(harmless(&format!("{why}\n{seen}")));
+    let mut case = TestCase::new(harmless(name), status);
+    case.set_classname(harmless(id));
     case
 }
 

@@ -71,7 +71,7 @@ fn scenario_text(text: &mut String, scenario: &Scenario, wanted: bool, paint: Pa
         text,
         "  {} {:<30} {}  (weight {:.1}){unjudged}",
         if scenario.not_run.is_some() { paint.faint("–") } else { sign(scenario.passed, paint) },
-        scenario.id,
+        harmless(&scenario.id),
         points(scenario.score),
         scenario.weight
     );
@@ -86,8 +86,13 @@ fn scenario_text(text: &mut String, scenario: &Scenario, wanted: bool, paint: Pa
         excerpt(text, "log", &fault.log, paint);
     }
     if let Some(broken) = &scenario.broken {
-        let _ =
-            writeln!(text, "    {} setup, step {}  {}", paint.bad("✗"), broken.step + 1, broken.description);
+        let _ = writeln!(
+            text,
+            "    {} setup, step {}  {}",
+            paint.bad("✗"),
+            broken.step + 1,
+            harmless(&broken.description)
+        );
         let _ = writeln!(text, "      why: {}", harmless(&broken.reason));
         evidence(text, (&broken.sent, &broken.observed, &broken.log), paint);
     }
@@ -100,14 +105,18 @@ fn scenario_text(text: &mut String, scenario: &Scenario, wanted: bool, paint: Pa
         }
     }
     if let Some(criteria) = scenario.criteria.as_ref().filter(|of| of.verdict.passed != Some(true)) {
-        let _ =
-            writeln!(text, "    {} all of it: {}", head(&criteria.verdict, paint), criteria.criteria.trim());
+        let _ = writeln!(
+            text,
+            "    {} all of it: {}",
+            head(&criteria.verdict, paint),
+            harmless(criteria.criteria.trim())
+        );
         reasoning(text, &criteria.verdict, wanted);
     }
 }
 
 fn step_text(text: &mut String, scenario: &Scenario, step: &Step, paint: Paint) {
-    let place = paint.faint(format!("{}:{}", scenario.file, step.line));
+    let place = paint.faint(format!("{}:{}", harmless(&scenario.file), step.line));
     let _ = writeln!(text, "    {} {}  {place}", head(&step.verdict, paint), harmless(&step.title()));
 }
 

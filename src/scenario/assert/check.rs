@@ -5,11 +5,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Assertion, Bound, Rule, Subject};
+use super::seen::{Sight, unseen};
+use super::{Assertion, Bound, Rule, Subject, openapi};
+use crate::scenario::json as written;
+use crate::scenario::select::Found;
 use crate::scenario::variables::{as_text, placeholders};
 use crate::scenario::{Answer, Excerpt, Kept, Lapse, Selector, Variables};
 use crate::schema::Schema;
 use crate::value::Value;
+use crate::visible;
 
 /// What became of one assertion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +32,9 @@ pub struct Verdict {
     pub reason: Option<String>,
 }
 
+/// Longest text of an assertion or a reason, in characters.
+const ASSERTED: usize = 2_000;
+
 /// Longest text in `actual`, in bytes.
 const ACTUAL: usize = 512;
 
@@ -42,27 +49,101 @@ pub fn check(assertion: &Assertion, answer: &Answer, took: &[Duration], variable
         },
         ..assertion.clone()
     };
-    let (actual, outcome) = match find(&filled, answer, took) {
-        Ok(actual) => {
-            let outcome = match (&actual, cut(filled.subject, answer)) {
-                _ if told_in_part(&filled, answer) => judge_part(&filled, actual.as_ref()),
-                (_, Some(kept)) => judge_cut(&filled, kept),
-                (Some(actual), None) if loose && !actual.is_array() && !actual.is_object() => {
-                    plain(as_text(actual) == as_text(&filled.value))
-                }
-                (actual, None) => judge(&filled, actual.as_ref()),
-            };
-            (actual, outcome)
+    let missing = |text: &String| variables.missing(text, true);
+    let missing = assertion.path.as_ref().and_then(missing).or(variables.missing_in(&assertion.value, true));
+    let found = match missing {
+        Some(name) => Err(format!("`{{{name}}}` has no value: nothing was captured under this name")),
+        None => find(&filled, answer, took),
+    };
+    let (actual, outcome) = match found {
+        Ok(found) => {
+            let outcome = decide(&filled, &found, answer, loose);
+            (found.whole(filled.rule), outcome)
         }
         Err(reason) => (None, Err(Some(reason))),
     };
     Verdict {
-        assert: filled.to_string(),
+        assert: visible::line(&filled.to_string(), ASSERTED),
         ok: outcome.is_ok(),
-        expected: filled.value.clone(),
-        actual: shorten(actual.unwrap_or_default()),
+        expected: shown(filled.value.clone()),
+        actual: shorten(shown(actual.unwrap_or_default())),
         path: filled.path.clone(),
-        reason: outcome.err().flatten(),
+        reason: outcome.err().flatten().map(|reason| visible::line(&reason, ASSERTED)),
+    }
+}
+
+/// What the assertion makes of what was found. Several parts are a list; the one part that a filter leads to may also be
+/// compared by itself.
+fn decide(assertion: &Assertion, found: &Found, answer: &Answer, loose: bool) -> Held {
+    let whole = found.whole(assertion.rule);
+    let alone = match found {
+        Found::Several(found) if !assertion.value.is_array() => match found.as_slice() {
+            [one] => Some(one),
+            _ => None,
+        },
+        _ => None,
+    };
+    if told_in_part(assertion, answer) {
+        return judge_part(assertion, whole.as_ref());
+    }
+    if let Some(kept) = cut(assertion.subject, answer) {
+        return judge_cut(assertion, kept);
+    }
+    if let Some(actual) = alone.or(whole.as_ref())
+        && loose
+        && (!actual.is_array() && !actual.is_object() || written::literal(actual).is_some())
+    {
+        return plain(as_text(actual) == as_text(&assertion.value));
+    }
+    let held = judge_seen(assertion, whole.as_ref());
+    match (alone, assertion.rule) {
+        (Some(one), Rule::Equals | Rule::Matches | Rule::Contains | Rule::Type) => {
+            held.or_else(|reason| judge_seen(assertion, Some(one)).map_err(|_| reason))
+        }
+        (Some(one), Rule::NotContains) => held.and_then(|()| judge_seen(assertion, Some(one))),
+        _ => held,
+    }
+}
+
+/// Like [`judge`], with text as it is seen where a person is the reader. Text that differs from what is wanted in nothing
+/// that can be seen says so.
+fn judge_seen(assertion: &Assertion, actual: Option<&Value>) -> Held {
+    let held = judge(assertion, actual);
+    let (Some(actual), Some(wanted)) = (actual.and_then(Value::as_str), assertion.value.as_str()) else {
+        return held;
+    };
+    let sight = Sight::of(assertion.subject);
+    let again = |sight: Sight| {
+        let value = if assertion.rule == Rule::Matches { wanted.to_owned() } else { sight.seen(wanted) };
+        let is_something = !value.is_empty();
+        let assertion = Assertion { value: value.into(), ..assertion.clone() };
+        is_something.then(|| judge(&assertion, Some(&sight.seen(actual).into())))
+    };
+    match assertion.rule {
+        Rule::Equals | Rule::Contains | Rule::Matches if held.is_err() && sight != Sight::Exact => {
+            again(sight).unwrap_or(held)
+        }
+        Rule::NotContains if held.is_ok() && sight != Sight::Exact => again(sight).unwrap_or(held),
+        Rule::Equals | Rule::Contains if held == Err(None) && again(Sight::Page) == Some(Ok(())) => {
+            let (there, here) = (unseen(actual).join(" "), unseen(wanted).join(" "));
+            let none = |list: &str| if list.is_empty() { "none".to_owned() } else { list.to_owned() };
+            Err(Some(format!(
+                "they differ in white space or invisible characters alone: beside plain spaces, the answer has {}, and what is wanted has {}",
+                none(&there),
+                none(&here)
+            )))
+        }
+        _ => held,
+    }
+}
+
+/// Numbers that are kept as they are written, as text.
+fn shown(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(shown).collect(),
+        Value::Object(_) if written::literal(&value).is_some() => as_text(&value).into(),
+        Value::Object(table) => table.into_iter().map(|(key, value)| (key, shown(value))).collect(),
+        leaf => leaf,
     }
 }
 
@@ -81,15 +162,15 @@ fn shorten(actual: Value) -> Value {
     }
 }
 
-/// The part that is checked, `None` where the answer does not have it, an error where it cannot be told.
-fn find(assertion: &Assertion, answer: &Answer, took: &[Duration]) -> Result<Option<Value>, String> {
+/// The part that is checked, an error where it cannot be told.
+fn find(assertion: &Assertion, answer: &Answer, took: &[Duration]) -> Result<Found, String> {
     let path = assertion.path.as_deref().unwrap_or_default();
-    Ok(match (assertion.subject, answer) {
+    if assertion.subject == Subject::Json {
+        let value = answer.json()?;
+        return Ok(Selector::parse(path)?.find(&value));
+    }
+    Ok(Found::One(match (assertion.subject, answer) {
         (Subject::Duration, _) => Some(Lapse(time(took, path)).to_string().into()),
-        (Subject::Json, _) => {
-            let value = answer.json()?;
-            Selector::parse(path)?.pick(&value)
-        }
         (Subject::Status, Answer::Http(http)) => Some(http.status.into()),
         (Subject::Header, Answer::Http(http)) => http.header(path).map(Value::from),
         (Subject::Body, Answer::Http(http)) => Some(http.body.text().into_owned().into()),
@@ -101,7 +182,7 @@ fn find(assertion: &Assertion, answer: &Answer, took: &[Duration]) -> Result<Opt
         }
         (subject, Answer::Told(told)) => told.part(subject.word()).filter(|part| !part.is_null()).cloned(),
         (subject, _) => return Err(format!("this step's answer has no {}", subject.word())),
-    })
+    }))
 }
 
 /// What `which` says of some times: their mean, their longest, or that which so many of a hundred do not exceed; the last
@@ -209,10 +290,11 @@ fn judge(assertion: &Assertion, actual: Option<&Value>) -> Held {
             let actual = actual.as_u64().ok_or_else(|| Some("it is no number".to_owned()))?;
             plain(bound.admits(&actual, &limit, "="))
         }
-        Rule::Type => plain(wanted.as_str().is_some_and(|name| has_type(actual, name))),
+        Rule::Type => plain(wanted.as_str().is_some_and(|name| has_type(&written::rounded(actual), name))),
         Rule::Schema => {
-            let schema = Schema::compile("assert", wanted.clone()).map_err(|e| Some(e.to_string()))?;
-            let violations = schema.violations(actual);
+            let schema = openapi::plain(written::rounded(wanted).into_owned());
+            let schema = Schema::compile("assert", schema).map_err(|e| Some(e.to_string()))?;
+            let violations = schema.violations(&written::rounded(actual));
             let lines: Vec<String> = violations.iter().take(5).map(ToString::to_string).collect();
             if lines.is_empty() { Ok(()) } else { Err(Some(lines.join("; "))) }
         }
@@ -239,9 +321,7 @@ fn nothing(assertion: &Assertion) -> String {
 /// Equal as JSON; numbers by their value.
 pub fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
-        (Value::Number(a), Value::Number(b)) => {
-            a == b || a.as_f64() == b.as_f64() && (a.is_f64() || b.is_f64())
-        }
+        (a, b) if written::same_number(a, b).is_some() => written::same_number(a, b) == Some(true),
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b)),
         (Value::Object(a), Value::Object(b)) => {
             a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| equal(a, b)))
@@ -282,7 +362,7 @@ fn length(value: &Value) -> Option<usize> {
     match value {
         Value::String(text) => Some(text.chars().count()),
         Value::Array(items) => Some(items.len()),
-        Value::Object(table) => Some(table.len()),
+        Value::Object(table) => written::literal(value).is_none().then_some(table.len()),
         _ => None,
     }
 }

@@ -35,7 +35,8 @@
     return found;
   };
   const all = css => roots().flatMap(root => [...root.querySelectorAll(css)]);
-  const norm = text => (text || '').replace(/\s+/g, ' ').trim();
+  // Text as it is seen: any white space is a space, what has no width is not there.
+  const norm = text => (text || '').replace(/[\u00ad\u180e\u200b-\u200d\u2060\ufeff]/g, '').replace(/\s+/g, ' ').trim();
   const up = e => e.parentElement || (e.getRootNode() instanceof ShadowRoot ? e.getRootNode().host : null);
   const shown = e => e.checkVisibility({ visibilityProperty: true });
   const visible = e => shown(e) && [...e.getClientRects()].some(box => box.width > 0 && box.height > 0);
@@ -117,7 +118,7 @@
   // The text of a label without that of the field in it.
   const own = (label, field) => [...label.childNodes].map(part => part === field ? '' : part.nodeType === Node.TEXT_NODE ? part.data : part.nodeType === Node.ELEMENT_NODE && !part.contains(field) && heard(part) ? ` ${content(part)} ` : '').join('');
 
-  const worded = (text, wanted, exact) => exact ? text === wanted : text.toLowerCase().includes(wanted.toLowerCase());
+  const worded = (text, wanted, exact) => exact ? text === norm(wanted) : text.toLowerCase().includes(norm(wanted).toLowerCase());
   const find = selector => {
     if (selector.css !== undefined) {
       try { return all(selector.css); } catch { throw `\`${selector.css}\` is no CSS selector`; }
@@ -342,8 +343,9 @@
       if (goal.selector && !goal.hidden && goal.count === null && goal.text_absent === null && !seen) return no(found.length ? 'it cannot be seen' : 'nothing matches it');
       if (goal.count !== null && found.length !== goal.count) return no(`${found.length} match`);
       const text = () => goal.selector ? found.map(e => e.innerText || '').join('\n') : document.body ? document.body.innerText : '';
-      if (goal.text !== null && !text().includes(goal.text)) return no(`the text \`${goal.text}\` is not there`);
-      if (goal.text_absent !== null && text().includes(goal.text_absent)) return no(`the text \`${goal.text_absent}\` is still there`);
+      const says = wanted => norm(wanted) ? norm(text()).includes(norm(wanted)) : text().includes(wanted);
+      if (goal.text !== null && !says(goal.text)) return no(`the text \`${goal.text}\` is not there`);
+      if (goal.text_absent !== null && says(goal.text_absent)) return no(`the text \`${goal.text_absent}\` is still there`);
       return true;
     }),
     see: (selector, whole) => {

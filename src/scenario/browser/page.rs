@@ -157,6 +157,15 @@ impl Page {
                     "returnByValue": by_value,
                 });
                 match self.tab.call("Runtime.evaluate", call).await {
+                    // A document that has only just begun has nothing in it yet, not even our script.
+                    Ok(answer) if is_bare(&answer) => {
+                        let script = json!({ "expression": SCRIPT, "uniqueContextId": world });
+                        if let Err(reason) = self.tab.call("Runtime.evaluate", script).await
+                            && !LOST.iter().any(|lost| reason.contains(lost))
+                        {
+                            return Err(self.heard().ended.map_or(reason, str::to_owned));
+                        }
+                    }
                     Ok(answer) => return value(&answer),
                     Err(reason) if LOST.iter().any(|lost| reason.contains(lost)) => {
                         let other = |heard: &Heard| {
@@ -296,6 +305,12 @@ impl Page {
         self.tab.call("Runtime.terminateExecution", json!({})).await?;
         self.tab.call("Page.stopLoading", json!({})).await.map(drop)
     }
+}
+
+/// Whether an evaluation failed because our script is not there.
+fn is_bare(answer: &Value) -> bool {
+    let said = answer["exceptionDetails"]["exception"]["description"].as_str().unwrap_or_default();
+    said.starts_with("ReferenceError: atoll is not defined")
 }
 
 /// What an evaluation gave, or what it threw.

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::heard::CLOSED;
 use super::page::{Page, Sight};
 use super::{Browser, Deed, Hosts, pick, upload};
-use crate::clock::{Clock, Pause};
+use crate::clock::{Clock, Millis, Pause, millis};
 use crate::scenario::http::{Outcome, Target};
 use crate::scenario::observation::Sent;
 use crate::scenario::{Answer, Evidence, Excerpt, Kept, Lapse, Stage, Told, Variables};
@@ -18,8 +18,10 @@ use crate::value::Value;
 const QUIET: Duration = Duration::from_secs(1);
 /// How long a new page may take; that is no fault of the program under test.
 const OPENING: Duration = Duration::from_secs(30);
-/// How long a page may take that is looked at for the last time.
-const LAST_LOOK: Duration = Duration::from_secs(2);
+/// How long pages that have been opened are looked for.
+const FOLLOWED: Duration = Duration::from_secs(2);
+/// The part of a step's time, and the most of it, that is kept for looking at what came of it.
+const KEPT_BACK: (u32, Duration) = (5, Duration::from_secs(1));
 /// Longest text of a judged tree, in bytes.
 const JUDGED_TREE: usize = 6 << 10;
 /// Most bytes kept of a page's text.
@@ -34,6 +36,8 @@ pub struct Player {
     pages: Vec<Page>,
     /// The step that was played last, and the end of its time.
     turn: Option<(Turn, Pause)>,
+    /// When the time of the step is over.
+    end: Millis,
 }
 
 /// A step that is being played.
@@ -54,7 +58,7 @@ struct Turn {
 impl Player {
     /// One whose pages reach `hosts` beside the target, and look at no certificate where it `trusts`.
     pub fn new(hosts: Hosts, trusts: bool) -> Self {
-        Self { hosts, trusts, pages: Vec::new(), turn: None }
+        Self { hosts, trusts, pages: Vec::new(), turn: None, end: 0 }
     }
 
     /// Plays one step, for at most `left` where a retry limits it.
@@ -71,7 +75,7 @@ impl Player {
             step.frame.iter().rev().fold(deed.to_string(), |text, frame| {
                 format!("{text} in the frame {}", variables.fill(frame))
             });
-        let sent = Sent { text: Excerpt::of_text(&text, 8 << 10).text, ..Sent::default() };
+        let sent = Sent { text: Excerpt::visible(&text, 8 << 10).text, ..Sent::default() };
         let frames: Vec<String> = step.frame.iter().map(|frame| variables.fill(frame).into_owned()).collect();
         let turn = match Turn::of(deed, &frames, stage, (limit, step.within.0)) {
             Ok(turn) => turn,
@@ -89,32 +93,41 @@ impl Player {
         }
         let Some(page) = self.pages.last() else { return Outcome::error("no page is open") };
         page.begin();
-        let mut late = stage.clock.sleep(turn.limit);
+        // All of it is over when the step's time is: what is looked at in the end has a part of it.
+        let kept_back = (turn.limit / KEPT_BACK.0).min(KEPT_BACK.1);
+        self.end = stage.clock.now() + millis(turn.limit);
         let done = tokio::select! {
             biased;
             done = turn.act(page, stage.clock) => done,
             why = page.end() => Err(why),
-            () = &mut late => Err(turn.excuse(page, stage.clock).await),
+            () = stage.clock.sleep(turn.limit.saturating_sub(kept_back)) => {
+                Err(turn.excuse(page, stage.clock.sleep(kept_back / 3)).await)
+            }
         };
         // A page may close itself; the one that opened it is there again.
         let closed = self.pages.len() > 1 && page.heard().ended == Some(CLOSED);
         let error = done.err().filter(|_| !closed);
-        self.follow(stage).await;
-        if error.is_some() {
-            // What is there now may show why.
-            late = stage.clock.sleep(LAST_LOOK);
-        }
+        self.follow(stage, if error.is_some() { kept_back / 3 } else { FOLLOWED }).await;
+        let mut late = self.left(stage);
         let mut outcome = self.look(&mut turn, &mut late).await;
         outcome.error = error.or(outcome.error);
         let Some(page) = self.pages.last() else { return outcome };
         if outcome.error.is_none() {
-            let patience = stage.clock.sleep(turn.within);
-            self.turn = Some((turn, sooner(late, patience)));
+            // A picture of what does not hold takes its time as well.
+            let rest = Duration::from_millis(self.end.saturating_sub(stage.clock.now()));
+            let picture = if stage.evidence.is_some() { kept_back / 2 } else { Duration::ZERO };
+            let patience = turn.within.min(rest.saturating_sub(picture));
+            self.turn = Some((turn, stage.clock.sleep(patience)));
         } else if outcome.answer.is_none() || matches!(turn.deed, Deed::Navigate { .. }) {
             // What does not end by itself is not to go on beside the next step.
-            tokio::select! { _ = page.halt() => {}, () = stage.clock.sleep(LAST_LOOK) => {} }
+            tokio::select! { biased; _ = page.halt() => {}, () = self.left(stage) => {} }
         }
         outcome
+    }
+
+    /// Resolves when the time of the step is over.
+    fn left(&self, stage: &Stage<'_>) -> Pause {
+        stage.clock.sleep(Duration::from_millis(self.end.saturating_sub(stage.clock.now())))
     }
 
     /// Looks at the page that is there now.
@@ -148,7 +161,7 @@ impl Player {
     }
 
     /// Goes to the page that was opened last, or back from one that was closed.
-    async fn follow(&mut self, stage: &Stage<'_>) {
+    async fn follow(&mut self, stage: &Stage<'_>, at_most: Duration) {
         let look = async {
             let mut new = Vec::new();
             if let Some(page) = self.pages.last() {
@@ -164,7 +177,8 @@ impl Player {
             }
             new
         };
-        let new = tokio::select! { new = look => new, () = stage.clock.sleep(LAST_LOOK) => Vec::new() };
+        let over = sooner(stage.clock.sleep(at_most), self.left(stage));
+        let new = tokio::select! { new = look => new, () = over => Vec::new() };
         self.pages.extend(new);
         if self.pages.len() > 1 {
             self.pages.retain(|page| page.heard().ended.is_none());
@@ -193,8 +207,9 @@ impl Player {
     /// A picture of the page.
     pub async fn picture(&mut self, stage: &Stage<'_>) -> Option<Evidence> {
         let taken = tokio::select! {
+            biased;
             taken = self.pages.last()?.picture() => taken.ok()?,
-            () = stage.clock.sleep(LAST_LOOK) => return None,
+            () = self.left(stage) => return None,
         };
         Some(Evidence { name: "screenshot", media_type: "image/png", bytes: decoded(&taken)? })
     }
@@ -280,26 +295,30 @@ impl Turn {
         page.settle(clock.sleep(QUIET)).await
     }
 
-    /// Why it is late, as far as the page can tell.
-    async fn excuse(&self, page: &Page, clock: &dyn Clock) -> String {
+    /// Why it is late, as far as the page can tell before it is `over`.
+    async fn excuse(&self, page: &Page, over: Pause) -> String {
+        let limit = Lapse(self.limit);
+        tokio::select! {
+            biased;
+            why = self.reason(page) => why,
+            () = over => format!("the page did not answer within {limit}"),
+        }
+    }
+
+    async fn reason(&self, page: &Page) -> String {
         let limit = Lapse(self.limit);
         if page.heard().is_moving() || matches!(self.deed, Deed::Navigate { .. }) {
             return format!("the page had not finished loading after {limit}");
         }
         for at in 0..self.frames.len() {
             // What is wrong with a frame is known to the document around it.
-            let around = page.ask(&self.frames[..at], "reason", &[]);
-            let reason =
-                tokio::select! { reason = around => reason.ok(), () = clock.sleep(LAST_LOOK) => None };
+            let reason = page.ask(&self.frames[..at], "reason", &[]).await.ok();
             if let Some(reason) = reason.as_ref().and_then(Value::as_str).filter(|reason| !reason.is_empty())
             {
                 return format!("waited {limit} for a frame: {}", self.without_home(reason));
             }
         }
-        let reason = tokio::select! {
-            reason = page.ask(&self.frames, "reason", &[]) => reason.ok(),
-            () = clock.sleep(LAST_LOOK) => None,
-        };
+        let reason = page.ask(&self.frames, "reason", &[]).await.ok();
         match (reason.as_ref().and_then(Value::as_str), self.deed.selector()) {
             (None, _) => format!("the page did not answer within {limit}"),
             (Some(""), _) => format!("the page had not come to rest after {limit}"),

@@ -9,7 +9,7 @@ use tonic::metadata::MetadataMap;
 use super::{Grpc, GrpcStream, message, metadata};
 use crate::scenario::credentials;
 use crate::scenario::observation::Sent;
-use crate::scenario::{Excerpt, Variables};
+use crate::scenario::{Excerpt, Variables, json};
 use crate::value::Value;
 
 /// Longest text in a record of what was sent, in bytes.
@@ -90,7 +90,7 @@ impl Order {
             let _ = write!(text, "\n{}", written.join("\n"));
         }
         Sent {
-            text: Excerpt::of_text(&text, SHOWN).text,
+            text: Excerpt::visible(&text, SHOWN).text,
             headers: (!self.service.is_empty()).then(|| entries().collect()),
             body: (!written.is_empty()).then(|| Excerpt::of_text(&written.join("\n"), SHOWN).text),
             ..Sent::default()
@@ -148,7 +148,9 @@ fn is_empty(body: &Value) -> bool {
 
 /// A message with variables filled in; text is JSON, and values are put into it as JSON.
 fn fill(value: &Value, variables: &Variables) -> Result<Value, String> {
-    let Some(text) = value.as_str() else { return Ok(variables.fill_json(value)) };
+    let Some(text) = value.as_str() else {
+        return Ok(json::rounded(&variables.fill_json(value)).into_owned());
+    };
     if text.trim().is_empty() {
         return Ok(Value::Null);
     }

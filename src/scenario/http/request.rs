@@ -148,7 +148,19 @@ pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Request> {
 
 fn query(reader: &mut Reader<'_>, node: &Node) -> IndexMap<String, Value> {
     let entries = reader.entries(node, "`query`").unwrap_or_default();
-    entries.iter().map(|(key, value)| (key.scalar_text().unwrap_or_default(), value.to_json())).collect()
+    let value = |node: &Node| match &node.kind {
+        Kind::List(items) => items.iter().map(written).collect(),
+        _ => written(node),
+    };
+    entries.iter().map(|(key, node)| (key.scalar_text().unwrap_or_default(), value(node))).collect()
+}
+
+/// A scalar as it is written, anything else as JSON.
+fn written(node: &Node) -> Value {
+    match node.kind {
+        Kind::Scalar(_) => node.scalar_text().unwrap_or_default().into(),
+        Kind::List(_) | Kind::Table(_) => node.to_json(),
+    }
 }
 
 /// `cookies: true` uses the cookies of the scenario, `as: NAME` those of an actor, a mapping adds to them for this request.
@@ -195,7 +207,7 @@ fn content(reader: &mut Reader<'_>, node: &Node) -> Content {
         reader.complain(Code::ScenarioValue, value, message);
     }
     match word {
-        "body" => Content::Body(value.to_json()),
+        "body" => Content::Body(written(value)),
         "form" => Content::Form(reader.texts(Some(value), "`form`")),
         "multipart" => {
             let items = reader.list(value, "`multipart`");

@@ -3,7 +3,7 @@ use regex::Regex;
 use super::step::json_path;
 use super::{Reader, given, keys};
 use crate::diag::Code;
-use crate::scenario::assert::{Assertion, Bound, Form, Rule, Subject, subjects};
+use crate::scenario::assert::{Assertion, Bound, Form, Rule, Subject, openapi, subjects};
 use crate::scenario::variables::is_name;
 use crate::scenario::yaml::{Kind, Node};
 use crate::scenario::{Lapse, grpc};
@@ -63,7 +63,7 @@ pub fn conditions(reader: &mut Reader<'_>, node: &Node) -> Vec<Assertion> {
         if matches!(value.kind, Kind::Table(_)) {
             rules(reader, value, &base, keys::WHEN_RULES, &mut out);
         } else {
-            out.push(Assertion { value: value.to_json(), ..base });
+            out.push(Assertion { value: value.to_text_or_json(), ..base });
         }
     }
     out
@@ -187,7 +187,7 @@ fn named(reader: &mut Reader<'_>, node: &Node, subject: Subject, out: &mut Vec<A
 
 /// Comparisons; a text by itself has to be in it.
 fn texts(reader: &mut Reader<'_>, node: &Node, subject: Subject, out: &mut Vec<Assertion>) {
-    if let Some(text) = node.scalar_text().filter(|_| !node.is_null()) {
+    if let Some(text) = node.scalar_text() {
         out.push(plain(subject, Rule::Contains, text.into()));
         return;
     }
@@ -227,7 +227,7 @@ fn json_entry(reader: &mut Reader<'_>, node: &Node, out: &mut Vec<Assertion>) {
         return;
     }
     for (key, value) in entries {
-        rule(reader, key, value, &base, out);
+        rule(reader, key, value, (&base, keys::JSON_RULES), out);
     }
 }
 
@@ -249,19 +249,29 @@ fn rules(reader: &mut Reader<'_>, node: &Node, base: &Assertion, known: &[&str],
     }
     for (key, value) in entries.iter().filter(|(key, _)| key.text().is_some_and(|word| known.contains(&word)))
     {
-        rule(reader, key, value, base, out);
+        rule(reader, key, value, (base, known), out);
     }
 }
 
-fn rule(reader: &mut Reader<'_>, key: &Node, value: &Node, base: &Assertion, out: &mut Vec<Assertion>) {
+fn rule(
+    reader: &mut Reader<'_>,
+    key: &Node,
+    value: &Node,
+    (base, known): (&Assertion, &[&str]),
+    out: &mut Vec<Assertion>,
+) {
     let Some(rule) = key.text().and_then(rule_named) else { return };
     let text_only = base.subject != Subject::Json;
     let each = rule == Rule::Matches || text_only && matches!(rule, Rule::Contains | Rule::NotContains);
+    // What `when` compares is the text of a variable.
+    let is_condition = !known.contains(&Rule::Schema.word());
     for item in if each { several(value) } else { vec![value] } {
         if sound(reader, rule, item, text_only) {
             let value = match (rule, item.scalar_text()) {
                 (Rule::Exists | Rule::Length, _) => item.to_json(),
+                (Rule::Matches, Some(text)) => text.into(),
                 (_, Some(text)) if text_only => text.into(),
+                _ if is_condition => item.to_text_or_json(),
                 _ => item.to_json(),
             };
             out.push(Assertion { rule, value, ..base.clone() });
@@ -299,7 +309,7 @@ fn sound(reader: &mut Reader<'_>, rule: Rule, node: &Node, text_only: bool) -> b
             let complaint = reader.complain(Code::ScenarioAssert, node, format!("`{name}` is no JSON type"));
             *complaint = complaint.clone().suggest(name, keys::TYPES.iter().copied());
         }
-        Rule::Schema => match Schema::compile("`schema`", node.to_json()) {
+        Rule::Schema => match Schema::compile("`schema`", openapi::plain(node.to_json())) {
             Ok(_) => return true,
             Err(error) => {
                 reader.complain(Code::ScenarioPattern, node, error.to_string());

@@ -119,8 +119,10 @@ fn walk(reader: &mut Reader<'_>, node: &Node, set: &HashSet<String>, captured: &
     match &node.kind {
         Kind::List(items) => items.iter().for_each(|item| walk(reader, item, set, captured, free)),
         Kind::Table(entries) => entries.iter().for_each(|(key, value)| {
+            // What events and messages are waited for is said by patterns.
+            let is_pattern = matches!(key.text(), Some("events" | "receive"));
             walk(reader, key, set, captured, free);
-            walk(reader, value, set, captured, free);
+            walk(reader, value, set, captured, free || is_pattern);
         }),
         Kind::Scalar(_) => {
             let text = node.text().unwrap_or_default();
@@ -133,7 +135,7 @@ fn walk(reader: &mut Reader<'_>, node: &Node, set: &HashSet<String>, captured: &
                     let word = made.split(':').next().unwrap_or_default();
                     if !GENERATORS.contains(&word) && !free {
                         let near = nearest(word, GENERATORS.iter().copied());
-                        let message = format!("`{{{name}}}` stays as it is: nothing makes `${word}`");
+                        let message = format!("`{{{name}}}` has no value: nothing makes `${word}`");
                         reader.complain_at(Code::ScenarioUnset, span, message).help =
                             near.map(|near| format!("did you mean `{{${near}}}`?"));
                     }
@@ -146,17 +148,19 @@ fn walk(reader: &mut Reader<'_>, node: &Node, set: &HashSet<String>, captured: &
                         reader.complain_at(Code::ScenarioBraces, span, message);
                     }
                 } else if !free || near.is_some() {
-                    unset(reader, span, name, near.filter(|near| set.contains(*near)));
+                    unset(reader, span, name, (near.filter(|near| set.contains(*near)), free));
                 }
             }
         }
     }
 }
 
-fn unset(reader: &mut Reader<'_>, span: Span, name: &str, near: Option<&str>) {
-    let message = format!("`{{{name}}}` stays as it is: no earlier step captures `{name}`");
+fn unset(reader: &mut Reader<'_>, span: Span, name: &str, (near, free): (Option<&str>, bool)) {
+    let becomes = if free { "stays as it is" } else { "has no value" };
+    let message = format!("`{{{name}}}` {becomes}: no earlier step captures `{name}`");
     let complaint = reader.complain_at(Code::ScenarioUnset, span, message);
-    complaint.help = near.map(|near| format!("did you mean `{{{near}}}`?"));
+    let plain = (!free).then(|| format!("write `\\{{{name}}}` for the text itself"));
+    complaint.help = near.map(|near| format!("did you mean `{{{near}}}`?")).or(plain);
     debug_assert_eq!(complaint.severity, Severity::Warning);
 }
 

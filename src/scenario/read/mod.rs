@@ -102,11 +102,8 @@ impl<'s> Reader<'s> {
     }
 
     pub(in crate::scenario) fn text(&mut self, node: &Node, what: &str) -> Option<String> {
-        if node.is_null() {
-            return None;
-        }
         let text = node.scalar_text();
-        if text.is_none() {
+        if text.is_none() && !node.is_null() {
             self.mistyped(node, what, "text");
         }
         text

@@ -26,7 +26,7 @@ pub fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<Row> {
 fn row(reader: &mut Reader<'_>, node: &Node) -> Row {
     match &node.kind {
         Kind::Table(_) => variables(reader, node, "a row of `for_each`"),
-        _ => std::iter::once(("item".to_owned(), node.to_json())).collect(),
+        _ => std::iter::once(("item".to_owned(), node.to_text_or_json())).collect(),
     }
 }
 
@@ -40,7 +40,7 @@ pub fn variables(reader: &mut Reader<'_>, node: &Node, what: &str) -> Row {
                 format!("`{name}` cannot stand in a placeholder: a name has letters, digits and `_`");
             reader.complain(Code::ScenarioCapture, key, message);
         }
-        row.insert(name, value.to_json());
+        row.insert(name, value.to_text_or_json());
     }
     row
 }

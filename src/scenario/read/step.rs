@@ -91,7 +91,7 @@ fn until(reader: &mut Reader<'_>, node: &Node, kind: &str) -> Option<Until> {
     let every = lapse(reader, "every").unwrap_or(Lapse(Duration::from_millis(500)));
     let is_time = |key: &Node| key.text().is_some_and(|word| keys::UNTIL.contains(&word));
     let asserted = entries.iter().filter(|(key, _)| !is_time(key)).cloned().collect();
-    let asserted = Node { at: node.at.clone(), kind: Kind::Table(asserted) };
+    let asserted = Node::table(node.at.clone(), asserted);
     Some(Until { assert: assertion::read(reader, &asserted, kind), within, every })
 }
 

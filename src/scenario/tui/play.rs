@@ -8,6 +8,7 @@ use super::chord::Chord;
 use super::session::{Limit, Session, Work};
 use super::{Tui, WaitFor};
 use crate::clock::Clock;
+use crate::scenario::assert::Sight;
 use crate::scenario::http::Outcome;
 use crate::scenario::observation::Sent;
 use crate::scenario::{Answer, Excerpt, Program, Shell, Stage, TerminalSize, Variables};
@@ -128,11 +129,16 @@ impl Wait {
     /// Whether the screen shows it.
     pub fn is_met(&self, screen: &str) -> bool {
         match self {
-            Self::Text(text) => screen.contains(text.as_str()),
+            Self::Text(text) => shows(screen, text),
             Self::Matches(pattern) => pattern.is_match(screen),
-            Self::Gone(text) => !screen.contains(text.as_str()),
+            Self::Gone(text) => !shows(screen, text),
         }
     }
+}
+
+/// Whether a person who looks at the screen sees this text.
+fn shows(screen: &str, text: &str) -> bool {
+    screen.contains(text) || Sight::Screen.seen(screen).contains(&Sight::Screen.seen(text))
 }
 
 impl Act {
@@ -183,7 +189,7 @@ impl Act {
         }
         text.push_str(&typed);
         Sent {
-            text: Excerpt::of_text(&text, SENT).text,
+            text: Excerpt::visible(&text, SENT).text,
             command: self.program.as_ref().map(|program| program.line.clone()),
             stdin: (!typed.is_empty()).then(|| Excerpt::of_text(&typed, SENT).text),
             ..Sent::default()

@@ -16,6 +16,9 @@ const FIRST_SIGN: Duration = Duration::from_secs(2);
 /// How long the answer to what was typed is waited for at most.
 const REACTION: Duration = Duration::from_millis(300);
 
+/// The pause between two keys: nobody types faster than a key repeats that is held down.
+const PACE: Duration = Duration::from_millis(30);
+
 /// Pieces of output that may have gathered since the last step.
 const GATHERED: usize = 64;
 
@@ -139,8 +142,10 @@ impl Session {
             if left.peek().is_none() || is_escape {
                 self.sign(REACTION, work).await;
             }
-            if left.peek().is_some() && is_escape {
-                self.settle(work).await;
+            match left.peek() {
+                Some(_) if is_escape => _ = self.settle(work).await,
+                Some(_) => self.pause(PACE, work).await,
+                None => {}
             }
         }
         Ok(())
@@ -204,6 +209,19 @@ impl Session {
                 () = work.limit.over() => {}
                 () = self.take_in(work.clock) => {}
                 () = work.clock.sleep(span) => {}
+            }
+        }
+    }
+
+    /// Lets `span` pass, and takes in what comes meanwhile.
+    async fn pause(&mut self, span: Duration, work: &mut Work<'_>) {
+        let mut over = work.clock.sleep(span);
+        while self.ended.is_none() && !work.limit.is_over {
+            tokio::select! {
+                biased;
+                () = &mut over => return,
+                () = work.limit.over() => {}
+                () = self.take_in(work.clock) => {}
             }
         }
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::scenario::Variables;
+use crate::scenario::{Variables, json as written};
 use crate::value::Value;
 
 /// A message to send, as it is written.
@@ -36,7 +36,7 @@ impl Payload {
     pub fn fill(&self, variables: &Variables) -> Result<Frame, String> {
         Ok(match self {
             Self::Text(text) => Frame::Text(variables.fill(text).into_owned()),
-            Self::Json(value) => Frame::Text(variables.fill_json(value).to_string()),
+            Self::Json(value) => Frame::Text(written::text(&variables.fill_json(value))),
             Self::Base64(text) => Frame::Binary(from_base64(&variables.fill(text))?),
             Self::Hex(text) => Frame::Binary(from_hex(&variables.fill(text))?),
         })
@@ -55,7 +55,7 @@ impl Frame {
     /// It as JSON: what it is where it is JSON, else its text, or its bytes in base64.
     pub fn to_json(&self) -> Value {
         match self {
-            Self::Text(text) => serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into()),
+            Self::Text(text) => written::parse(text).unwrap_or_else(|_| text.as_str().into()),
             Self::Binary(bytes) => json!({ "base64": to_base64(bytes), "length": bytes.len() }),
         }
     }

@@ -13,7 +13,8 @@ use super::dial::{Dialled, Socket};
 use super::frame::Frame;
 use crate::value::Value;
 
-/// Most messages that wait to be looked at, and most bytes of them. What comes beyond that is dropped and counted.
+/// Most messages that wait to be looked at, and most bytes of them. What comes beyond that waits on the wire while a step
+/// receives; otherwise it is dropped and counted, so that pings are answered.
 const WAITING: usize = 10_000;
 const BYTES: usize = 16 << 20;
 
@@ -55,10 +56,13 @@ pub enum Next {
 struct Inbox {
     received: Mutex<Received>,
     news: Notify,
+    room: Notify,
 }
 
 #[derive(Default)]
 struct Received {
+    /// Whether a step receives.
+    is_read: bool,
     waiting: VecDeque<Frame>,
     bytes: usize,
     dropped: u64,
@@ -73,6 +77,12 @@ impl Line {
         let inbox = Arc::new(Inbox::default());
         let reader = tokio::spawn(take_in(stream, inbox.clone()));
         Self { headers, protocol, inbox, sink, reader }
+    }
+
+    /// Receives: as long as this is kept, nothing is dropped.
+    pub fn receiving(&self) -> Receiving {
+        self.inbox.lock().is_read = true;
+        Receiving(self.inbox.clone())
     }
 
     /// What comes next; nothing is lost where the future is dropped.
@@ -122,6 +132,16 @@ impl Line {
     }
 }
 
+/// A step that receives.
+pub struct Receiving(Arc<Inbox>);
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        self.0.lock().is_read = false;
+        self.0.room.notify_one();
+    }
+}
+
 impl Drop for Line {
     fn drop(&mut self) {
         self.reader.abort();
@@ -138,16 +158,20 @@ impl Inbox {
         match received.waiting.pop_front() {
             Some(frame) => {
                 received.bytes -= frame.length();
+                self.room.notify_one();
                 Some(Next::Message(frame))
             }
             None => received.end.clone().map(Next::Ended),
         }
     }
 
-    fn put(&self, frame: Frame) {
+    /// Takes a message in, once there is room for it.
+    async fn put(&self, frame: Frame) {
+        while !self.has_place(&frame) {
+            self.room.notified().await;
+        }
         let mut received = self.lock();
-        let fits = received.bytes + frame.length() <= BYTES || received.waiting.is_empty();
-        if fits && received.waiting.len() < WAITING {
+        if received.has_room(&frame) {
             received.bytes += frame.length();
             received.waiting.push_back(frame);
         } else {
@@ -157,9 +181,22 @@ impl Inbox {
         self.news.notify_one();
     }
 
+    /// Whether nothing is to be waited for: there is room, or nothing makes any.
+    fn has_place(&self, frame: &Frame) -> bool {
+        let received = self.lock();
+        !received.is_read || received.has_room(frame)
+    }
+
     fn finish(&self, end: End) {
         self.lock().end.get_or_insert(end);
         self.news.notify_one();
+    }
+}
+
+impl Received {
+    fn has_room(&self, frame: &Frame) -> bool {
+        let fits = self.bytes + frame.length() <= BYTES || self.waiting.is_empty();
+        fits && self.waiting.len() < WAITING
     }
 }
 
@@ -167,8 +204,8 @@ impl Inbox {
 async fn take_in(mut stream: SplitStream<Socket>, inbox: Arc<Inbox>) {
     while let Some(message) = stream.next().await {
         match message {
-            Ok(Message::Text(text)) => inbox.put(Frame::Text(text.as_str().to_owned())),
-            Ok(Message::Binary(bytes)) => inbox.put(Frame::Binary(bytes.to_vec())),
+            Ok(Message::Text(text)) => inbox.put(Frame::Text(text.as_str().to_owned())).await,
+            Ok(Message::Binary(bytes)) => inbox.put(Frame::Binary(bytes.to_vec())).await,
             Ok(Message::Close(frame)) => inbox.finish(End::of(frame)),
             Ok(_) => {}
             Err(error) => inbox.finish(End { code: VANISHED, reason: why(&error) }),
@@ -211,5 +248,37 @@ pub fn why(error: &Error) -> String {
         Error::Capacity(_) => "a message is longer than 16 MiB".to_owned(),
         Error::Utf8(_) => "a text message is no UTF-8".to_owned(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_dropped_while_a_step_receives() {
+        let inbox = Arc::new(Inbox::default());
+        let large = || Frame::Binary(vec![0; 1 << 20]);
+        for _ in 0..20 {
+            inbox.put(large()).await;
+        }
+        assert_eq!((inbox.lock().waiting.len(), inbox.lock().dropped), (16, 4), "nobody receives");
+        inbox.lock().is_read = true;
+        let receiving = Receiving(inbox.clone());
+        let puts = inbox.clone();
+        let sender = tokio::spawn(async move {
+            for _ in 0..50 {
+                puts.put(large()).await;
+            }
+        });
+        for _ in 0..60 {
+            while inbox.take().is_none() {
+                tokio::task::yield_now().await;
+            }
+        }
+        assert_eq!(inbox.lock().dropped, 4);
+        drop(receiving);
+        sender.await.unwrap();
+        assert_eq!(inbox.lock().waiting.len(), 6);
     }
 }

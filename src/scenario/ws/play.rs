@@ -16,7 +16,7 @@ use crate::scenario::credentials;
 use crate::scenario::http::{Outcome, Target};
 use crate::scenario::observation::Sent;
 use crate::scenario::variables::placeholders;
-use crate::scenario::{Answer, Excerpt, Kept, Lapse, Stage, Told, Variables};
+use crate::scenario::{Answer, Excerpt, Kept, Lapse, Stage, Told, Variables, json as written};
 use crate::value::Value;
 
 /// Most messages kept of one step, and most bytes of them; the others are counted.
@@ -181,6 +181,7 @@ async fn send(
 }
 
 async fn receive(line: &Line, wanted: &Wanted, clock: &dyn Clock, seen: &mut Seen) {
+    let receiving = line.receiving();
     let mut late = clock.sleep(wanted.timeout);
     let mut is_late = false;
     while wanted.count.is_none_or(|count| seen.count < count) {
@@ -206,6 +207,7 @@ async fn receive(line: &Line, wanted: &Wanted, clock: &dyn Clock, seen: &mut See
             }
         }
     }
+    drop(receiving);
     let of = match wanted.count {
         Some(count) if seen.count < count => format!("Received {} of {}", seen.count, messages(count)),
         _ => format!("Received {}", messages(seen.count)),
@@ -280,9 +282,7 @@ impl Seen {
         let main = match (self.refusal, self.received.as_slice()) {
             (Some(body), _) => ("body", body),
             (None, [one]) => ("messages", one.alone()),
-            (None, several) => {
-                ("messages", Value::Array(several.iter().map(Frame::to_json).collect()).to_string())
-            }
+            (None, several) => ("messages", written::text(&several.iter().map(Frame::to_json).collect())),
         };
         let (close, reason) = self.end.map(|end| (end.code, end.reason)).unzip();
         let parts = [
@@ -368,7 +368,7 @@ impl Act {
         }
         let headers = step.headers.iter().map(|(name, value)| (name.to_lowercase(), filled(name, value)));
         Sent {
-            text: Excerpt::of_text(&text, SHOWN).text,
+            text: Excerpt::visible(&text, SHOWN).text,
             url: self.connect.as_ref().map(|(url, _)| url.to_string()),
             headers: self.connect.is_some().then(|| headers.collect()),
             body: (!self.send.is_empty()).then(|| Excerpt::of_text(&body, SHOWN).text),

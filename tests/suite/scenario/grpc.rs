@@ -76,13 +76,8 @@ fn error(step: &StepSeen) -> &str {
 
 fn all_held(seen: &Observation) {
     for step in &seen.steps {
-        let failed: Vec<_> = step.assertions.iter().filter(|verdict| !verdict.ok).collect();
-        assert!(
-            failed.is_empty() && step.error.is_none(),
-            "{:?}\n{failed:#?}\n{:?}",
-            step.error,
-            step.observed
-        );
+        let holds = step.assertions.iter().all(|verdict| verdict.ok);
+        assert!(holds && step.error.is_none(), "{}", crate::scenario::brief(step));
     }
 }
 
@@ -320,7 +315,11 @@ async fn a_stream_in_the_background_is_talked_to_by_later_steps() {
     assert!(texts[5].starts_with(
         "gRPC greet.v1.Greeter/Chat (stream `talk`, 1 message)\nStatus: OK\nTrailers:\nx-end: bye\n\n["
     ));
-    assert!(seen.steps[..8].iter().all(|step| step.assertions.iter().all(|verdict| verdict.ok)), "{seen:#?}");
+    assert!(
+        seen.steps[..8].iter().all(|step| step.assertions.iter().all(|verdict| verdict.ok)),
+        "{}",
+        crate::scenario::told(&seen)
+    );
     assert_eq!(error(&seen.steps[8]), "our side of the stream is closed: nothing more can be sent");
     assert_eq!(error(&seen.steps[9]), "no stream `tolk` is open; did you mean `talk`?");
     assert_eq!(greeter.line().await, "left Watch", "the end of the scenario ends its streams");

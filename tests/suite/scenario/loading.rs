@@ -218,9 +218,9 @@ id: second
     assert_eq!(
         found,
         [
-            "4:37 W0701 `{user_id}` stays as it is: no earlier step captures `user_id`",
+            "4:37 W0701 `{user_id}` has no value: no earlier step captures `user_id` | write `\\{user_id}` for the text itself",
             "7:37 W0703 `{{user_id}}` is read as `{user_id}`",
-            "7:65 W0701 `{usr_id}` stays as it is: no earlier step captures `usr_id` | did you mean `{user_id}`?",
+            "7:65 W0701 `{usr_id}` has no value: no earlier step captures `usr_id` | did you mean `{user_id}`?",
             "9:21 W0704 `user_id` hides an earlier capture of the same name",
             "10:3 W0705 this step has neither `expect` nor `assert`",
             "10:51 W0701 `{user_idd}` stays as it is: no earlier step captures `user_idd` | did you mean `{user_id}`?",
@@ -296,7 +296,7 @@ async fn what_is_given_from_outside_is_no_mistake() {
     let text: &[u8] = b"id: a\nsteps: [{ request: { method: GET, path: '/{token}' }, expect: x }]\n";
     let dir = directory(&[("s/a.yaml", text)]);
     let out = verb(json!("s"), dir.path()).await.unwrap();
-    assert!(out["warnings"][0].as_str().unwrap().contains("`{token}` stays as it is"), "{out}");
+    assert!(out["warnings"][0].as_str().unwrap().contains("`{token}` has no value"), "{out}");
     let cx = Context::for_test(PathBuf::from(dir.path()), Arc::new(QuickClock::default()));
     let load: Arc<dyn DynVerb> = Arc::new(ScenarioLoad);
     let out = load.run(json!({ "dir": "s", "given": ["token"] }), cx).await.unwrap().value;

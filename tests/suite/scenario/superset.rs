@@ -242,7 +242,7 @@ fn fixtures_and_rows_that_are_wrong_say_so() {
         "id: a\nsteps:\n- request: { method: GET, path: '/{$uid}' }\n  retry: {}\n  until: { status: 200 }\n";
     let found = complaints(both, &[]);
     assert!(
-        found[0].contains("`{$uid}` stays as it is: nothing makes `$uid` | did you mean `{$uuid}`?"),
+        found[0].contains("`{$uid}` has no value: nothing makes `$uid` | did you mean `{$uuid}`?"),
         "{found:?}"
     );
     assert!(found[1].starts_with("E0710 a step has `retry` or `until`, not both"), "{found:?}");
@@ -322,7 +322,7 @@ async fn what_is_done_at_once_overlaps_and_a_broken_one_is_told() {
     );
     let seen =
         play(&scenario, Some("http://127.0.0.1:1"), Some(&shell), &dir.path().display().to_string()).await;
-    assert_eq!(decided(&seen), [Decided::Held], "{:#?}", seen.steps[0]);
+    assert_eq!(decided(&seen), [Decided::Held], "{}", crate::scenario::brief(&seen.steps[0]));
 }
 
 #[tokio::test]
@@ -381,7 +381,7 @@ async fn a_step_is_repeated_and_its_times_are_looked_at_as_a_whole() {
     ))
     .await;
     let states = [Decided::Held, Decided::Held, Decided::Failed, Decided::Held, Decided::Failed];
-    assert_eq!(decided(&seen), states, "{:#?}", seen.steps);
+    assert_eq!(decided(&seen), states, "{}", crate::scenario::told(&seen));
     assert_eq!(seen.steps[0].assertions.len(), 5);
     let bound = &seen.steps[0].assertions[2].assert;
     assert_eq!(bound, "duration p95 <5s");

@@ -84,15 +84,15 @@ async fn whom_a_scenario_trusts_is_spoken_to() {
     let Some(safe) = Safe::start(home.path(), "signed", test).await else { return };
     let authority = pem(home.path(), "authority.pem");
     let seen = safe.play(&format!("trust: |\n  {authority}")).await;
-    assert_eq!(decided(&seen), [Decided::Held; 2], "{:#?}", seen.steps);
+    assert_eq!(decided(&seen), [Decided::Held; 2], "{}", crate::scenario::told(&seen));
     let captured =
         format!("variables:\n  pem: |\n    {}\ntrust: '{{pem}}'", authority.replace("\n ", "\n   "));
     let seen = safe.play(&captured).await;
-    assert_eq!(decided(&seen), [Decided::Held; 2], "{:#?}", seen.steps);
+    assert_eq!(decided(&seen), [Decided::Held; 2], "{}", crate::scenario::told(&seen));
     // One that nobody has signed, for another name, and that could sign others: it is known all the same.
     let Some(own) = Safe::start(home.path(), "own", test).await else { return };
     let seen = own.play(&format!("trust: |\n  {}", pem(home.path(), "own.pem"))).await;
-    assert_eq!(decided(&seen), [Decided::Held; 2], "{:#?}", seen.steps);
+    assert_eq!(decided(&seen), [Decided::Held; 2], "{}", crate::scenario::told(&seen));
 }
 
 #[tokio::test]

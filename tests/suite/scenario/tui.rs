@@ -32,7 +32,7 @@ fn text(step: &StepSeen) -> &str {
 /// That every step has assertions, and all of them hold.
 fn all_hold(seen: &Observation) {
     for step in &seen.steps {
-        assert_eq!(step.decided, Decided::Held, "{step:#?}");
+        assert_eq!(step.decided, Decided::Held, "{}", crate::scenario::brief(step));
     }
 }
 
@@ -179,7 +179,12 @@ steps:
     );
     let seen = play_on(&scenario, None, Some(&running as &dyn Shell), &SystemClock, "").await;
     let decided: Vec<_> = seen.steps.iter().map(|step| step.decided).collect();
-    assert_eq!(decided, [Decided::Open, Decided::Held, Decided::Open, Decided::Failed], "{:#?}", seen.steps);
+    assert_eq!(
+        decided,
+        [Decided::Open, Decided::Held, Decided::Open, Decided::Failed],
+        "{}",
+        crate::scenario::told(&seen)
+    );
     assert_eq!(seen.steps[2].captures[0].value, json!("3"));
     assert!(seen.steps[3].assertions[0].ok);
     let sent = seen.steps[1].sent.as_ref().unwrap();
@@ -226,6 +231,26 @@ async fn colours_pastes_questions_and_sizes() {
     .await;
     all_hold(&seen);
     assert_eq!(seen.steps[0].captures[0].value, json!("my tool"));
+    house.runtimes.stop(&running).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_are_pressed_one_after_the_other() {
+    let Some((house, running)) = sandbox("keys_are_pressed_one_after_the_other").await else { return };
+    let seen = watch(
+        &running,
+        r#"
+- tui:
+    command: "stty -icanon -echo; while k=$(dd bs=64 count=1 2>/dev/null); do printf '<%s>' \"$k\"; done"
+    settle: 300ms
+    timeout: 20s
+  expect: it reads
+- tui: { send_keys: [a, b, c, d, e, f, ~], wait_for: <~>, timeout: 20s }
+  assert: { screen: <a><b><c><d><e><f><~> }
+"#,
+    )
+    .await;
+    assert_eq!(seen.steps[1].decided, Decided::Held, "{}", crate::scenario::brief(&seen.steps[1]));
     house.runtimes.stop(&running).await;
 }
 
@@ -286,7 +311,12 @@ async fn what_goes_wrong_is_said() {
         ]
     );
     assert!(text(&seen.steps[1]).contains("here"));
-    assert_eq!((seen.steps[5].decided, seen.steps[6].decided), (Decided::Held, Decided::Held), "{seen:#?}");
+    assert_eq!(
+        (seen.steps[5].decided, seen.steps[6].decided),
+        (Decided::Held, Decided::Held),
+        "{}",
+        crate::scenario::told(&seen)
+    );
     house.runtimes.stop(&running).await;
 }
 

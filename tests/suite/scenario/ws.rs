@@ -126,7 +126,7 @@ async fn a_refused_handshake_is_an_answer_where_its_status_is_asserted() {
 ",
     )
     .await;
-    assert_eq!(seen.steps[0].decided, Decided::Held, "{:#?}", seen.steps[0]);
+    assert_eq!(seen.steps[0].decided, Decided::Held, "{}", crate::scenario::brief(&seen.steps[0]));
     assert_eq!(text(&seen.steps[0]), "The handshake was refused: HTTP 401\nwho are you?\n");
     assert_eq!(seen.steps[0].captures[0].value, json!("401"));
     let refused = &seen.steps[1];
@@ -161,7 +161,7 @@ async fn how_a_connection_ends_is_observed() {
     )
     .await;
     for at in [0, 1, 2, 3, 5] {
-        assert_eq!(seen.steps[at].decided, Decided::Held, "{:#?}", seen.steps[at]);
+        assert_eq!(seen.steps[at].decided, Decided::Held, "{}", crate::scenario::brief(&seen.steps[at]));
     }
     assert!(text(&seen.steps[0]).ends_with("Received 0 of 1 message\nClosed with code 4001: no more\n"));
     assert_eq!(seen.steps[1].captures[1].value, json!("going away"));
@@ -221,7 +221,7 @@ async fn a_peer_that_does_not_answer_is_waited_for_as_long_as_was_said() {
 ",
     )
     .await;
-    assert_eq!(seen.steps[0].decided, Decided::Held, "{:#?}", seen.steps[0]);
+    assert_eq!(seen.steps[0].decided, Decided::Held, "{}", crate::scenario::brief(&seen.steps[0]));
     assert!(text(&seen.steps[0]).ends_with("Received 0 of 1 message within 200ms\n"));
     let errors: Vec<_> = seen.steps[1..3].iter().map(|step| step.error.as_deref().unwrap()).collect();
     assert_eq!(errors, ["no connection within 200ms", "no connection: it was refused"]);

@@ -166,3 +166,30 @@ fn a_setup_that_breaks_has_its_exchange_in_every_report() {
     assert_eq!(object["scenarios"][0]["broken"]["step"], 0, "{object}");
     assert_eq!(object["scenarios"][0]["steps"][0]["score"], 0, "{object}");
 }
+
+/// What steers a terminal, turns the reading direction, or is not seen at all.
+const HIDDEN: [char; 8] =
+    ['\u{1b}', '\0', '\u{9b}', '\u{202e}', '\u{2066}', '\u{200b}', '\u{feff}', '\u{e0041}'];
+
+#[test]
+fn no_format_passes_on_what_cannot_be_seen() {
+    let tricks: String = HIDDEN.iter().collect();
+    let scenario = "id: tricks
+steps:
+  - request: { method: GET, path: /tricks.txt }
+    assert: { body: { contains: nothing }, header: { X-None: there } }
+";
+    let (project, site) =
+        served(&[PAGES.as_slice(), &[("cases/a.yaml", scenario), ("site/tricks.txt", &tricks)]].concat());
+    for format in ["text", "json", "junit", "github"] {
+        let run = ["validate", "--scenarios", "cases", "--no-judge", "-q", "--format", format, "--target"];
+        let ran = project.run(&[run.as_slice(), &[&site.url]].concat()).exits(4);
+        assert!(ran.stdout.contains("tricks"), "{}", ran.stdout);
+        let passed_on: Vec<char> = ran.stdout.chars().filter(|c| HIDDEN.contains(c)).collect();
+        assert!(passed_on.is_empty(), "{format}: {passed_on:?}");
+        let shown = if format == "json" { "\\u202e" } else { "\\u{202e}" };
+        assert!(ran.stdout.contains(shown), "{format}: {}", ran.stdout);
+    }
+    let ran = project.run(&["show", "last", "outputs"]);
+    assert!(!ran.stdout.chars().any(|c| HIDDEN.contains(&c)));
+}

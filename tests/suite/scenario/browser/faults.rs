@@ -13,7 +13,7 @@ use axum::routing::get;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{assert_all_hold, browse, chromium, text};
+use super::{Kept, assert_all_hold, browse, chromium, text};
 use crate::fifo::{Group, processes_with};
 use crate::scenario::program::serve;
 use crate::scenario::steps;
@@ -30,7 +30,61 @@ fn broken() -> Router {
         .route("/spins", page("<title>Spins</title><script>for (;;);</script>"))
         .route("/flood", page(FLOOD))
         .route("/never", get(pending::<()>))
+        .route("/reloads", page("<title>Reloads</title><p>again</p><script>location.reload()</script>"))
+        .route(
+            "/soon",
+            page("<title>Soon</title><script>setTimeout(() => location.replace('/still'), 50)</script>"),
+        )
+        .route("/still", page("<title>Still</title><h1>  Hello\n <b>big</b>&nbsp;wor&shy;ld </h1>"))
         .route("/poll", page("<title>Poll</title><button onclick='fetch(`/never`)'>Ask</button><p>there"))
+}
+
+#[tokio::test]
+async fn the_time_of_a_step_bounds_all_of_it() {
+    let Some(chromium) = chromium("the_time_of_a_step_bounds_all_of_it").await else { return };
+    let url = serve(broken()).await;
+    let scenario = steps(
+        r#"
+- { browser: { action: navigate, url: /, timeout: 20s }, assert: { title: Fine } }
+- { browser: { action: click, selector: "role=button[name=\"Nobody\"]", timeout: 2s }, expect: x }
+- { browser: { action: wait, text: never, timeout: 2s }, expect: x }
+- { browser: { action: assert, selector: p, text: never, timeout: 2s }, expect: x }
+- { browser: { action: click, selector: text=Spin, timeout: 2s }, expect: x }
+- { browser: { action: navigate, url: /spins, timeout: 2s }, expect: x }
+- { browser: { action: navigate, url: /reloads, timeout: 2s }, expect: x }
+- { browser: { action: wait, selector: text=nowhere, timeout: 2s }, expect: x }
+"#,
+    );
+    let seen = browse(&chromium, &scenario, &url, Some(&Kept::default())).await;
+    for step in &seen.steps[1..] {
+        // A machine that is busy takes its time to tell that time is over.
+        assert!(
+            step.duration_ms <= 2_700,
+            "step {} took {} ms: {:?}",
+            step.index + 1,
+            step.duration_ms,
+            step.error
+        );
+        assert_ne!(step.decided, atoll::scenario::Decided::Held);
+        let error = step.error.as_deref().unwrap_or_default();
+        assert!(!error.contains("ReferenceError"), "{error}");
+    }
+    assert_eq!(seen.steps[6].error.as_deref(), Some("the page had not finished loading after 2s"));
+}
+
+#[tokio::test]
+async fn a_page_that_replaces_itself_is_looked_at_and_text_is_what_a_person_sees() {
+    let Some(chromium) = chromium("a_page_that_replaces_itself").await else { return };
+    let url = serve(broken()).await;
+    let scenario = steps(
+        r#"
+- { browser: { action: navigate, url: /soon, timeout: 20s }, assert: { text: Hello big world } }
+- { browser: { action: assert, selector: h1, text: Hello big world, text_absent: Hello  world } }
+- { browser: { action: assert, selector: "text=Hello big world", count: 1 } }
+- { browser: { action: wait, text: Hello big world, timeout: 5s }, assert: { text: { equals: Hello big world } } }
+"#,
+    );
+    assert_all_hold(&browse(&chromium, &scenario, &url, None).await);
 }
 
 #[tokio::test]

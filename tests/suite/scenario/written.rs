@@ -1,0 +1,246 @@
+//! What a scenario says is what is sent, and what is compared.
+
+use atoll::clients::clock::SystemClock;
+use atoll::scenario::{Action, Decided, Observation, load};
+use serde_json::json;
+
+use super::program::{raw, serve, shop};
+use super::{QuickClock, play_on, read, steps};
+
+/// Scalars that YAML takes for something else than the text that they are.
+const SCALARS: [&str; 23] = [
+    "1.10",
+    "1.0",
+    "07030",
+    "1e3",
+    "0x1F",
+    "0o17",
+    ".5",
+    "1_000",
+    "+1",
+    "-0",
+    "yes",
+    "no",
+    "on",
+    "off",
+    "True",
+    "~",
+    "null",
+    ".inf",
+    ".nan",
+    "2024-01-02",
+    "12:30:00",
+    "123456789012345678901234567890",
+    "1e999",
+];
+
+async fn seen(text: &str, url: &str) -> Observation {
+    play_on(&steps(text), Some(url), None, &SystemClock, "").await
+}
+
+fn all_held(seen: &Observation) {
+    for step in &seen.steps {
+        let failed: Vec<_> = step.assertions.iter().filter(|verdict| !verdict.ok).collect();
+        assert!(step.decided == Decided::Held, "{}: {:?} {failed:?}", step.description, step.error);
+    }
+}
+
+#[tokio::test]
+async fn scalars_are_sent_as_they_are_written() {
+    let url = serve(shop(QuickClock::default())).await;
+    for written in SCALARS {
+        let text = format!(
+            "
+- for_each: [{{ v: {written} }}]
+  request:
+    method: POST
+    path: /echo
+    query: {{ q: {written}, l: [{written}], v: '{{v}}' }}
+    headers: {{ X-Value: {written} }}
+    form: {{ f: {written} }}
+  assert:
+    json:
+      - {{ path: '$.query[0]', equals: [q, '{written}'] }}
+      - {{ path: '$.query[1]', equals: [l, '{written}'] }}
+      - {{ path: '$.query[2]', equals: [v, '{written}'] }}
+      - {{ path: '$.headers', contains: [x-value, '{written}'] }}
+    body: {{ contains: {written} }}
+"
+        );
+        let body = format!(
+            "- request: {{ method: POST, path: /echo, body: {written} }}\n  assert: {{ json: {{ $.body: '{written}' }} }}\n"
+        );
+        // A key without a value counts as absent.
+        let text = if ["~", "null"].contains(&written) { text } else { format!("{text}{body}") };
+        all_held(&seen(&text, &url).await);
+    }
+    let exec = SCALARS.map(|written| {
+        format!(
+            "- exec: {{ command: {written}, env: {{ A: {written} }} }}\n  assert: {{ stdout: {written} }}\n"
+        )
+    });
+    for (written, text) in SCALARS.iter().zip(exec).filter(|(written, _)| !["~", "null"].contains(written)) {
+        let scenario = steps(&text);
+        let Action::Exec(exec) = &scenario.steps[0].action else { unreachable!() };
+        assert_eq!((exec.command.as_str(), exec.env["A"].as_str()), (*written, *written));
+        assert_eq!(scenario.steps[0].assert[0].value, json!(written));
+    }
+}
+
+#[tokio::test]
+async fn json_keeps_its_types_and_every_digit() {
+    let url = serve(shop(QuickClock::default())).await;
+    let text = "
+- request: { method: POST, path: /echo, body: { a: 1.10, b: 9007199254740993, c: 123456789012345678901234567890, d: true, e: ~ } }
+  assert: { json: { $.body: '{\"a\":1.1,\"b\":9007199254740993,\"c\":123456789012345678901234567890,\"d\":true,\"e\":null}' } }
+";
+    all_held(&seen(text, &url).await);
+    let url = raw(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"id\": 123456789012345678901234567890, \"n\": 9007199254740993}").await;
+    let text = "
+- request: { method: GET, path: / }
+  capture: [{ name: id, jsonpath: $.id }]
+  assert: { json: [{ path: $.id, equals: 123456789012345678901234567890, type: integer }, { path: $.n, equals: 9007199254740993 }] }
+- request: { method: GET, path: '/{id}' }
+  assert: { json: { $.id: '{id}' } }
+- request: { method: GET, path: / }
+  assert: { json: { $.id: 123456789012345678901234567891 } }
+- request: { method: GET, path: / }
+  assert: { json: { $.n: 9007199254740992 } }
+";
+    let seen = seen(text, &url).await;
+    assert!(seen.steps[1].sent.as_ref().unwrap().text.starts_with("GET /123456789012345678901234567890\n"));
+    let decided: Vec<_> = seen.steps.iter().map(|step| step.decided).collect();
+    assert_eq!(
+        decided,
+        [Decided::Held, Decided::Held, Decided::Failed, Decided::Failed],
+        "{:?}",
+        seen.steps[0].assertions
+    );
+}
+
+#[tokio::test]
+async fn a_filter_leads_to_a_list() {
+    let url = raw(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"slots\": [{\"id\": 1, \"s\": \"free\"}, {\"id\": 2, \"s\": \"taken\"}, {\"id\": 3, \"s\": \"taken\"}]}").await;
+    let text = "
+- description: none, one and two matches
+  request: { method: GET, path: / }
+  assert:
+    json:
+      - { path: \"$.slots[?@.s == 'gone']\", length: 0, exists: false, equals: [], not_contains: 1 }
+      - { path: \"$.slots[?@.s == 'free']\", length: 1, exists: true, type: array }
+      - { path: \"$.slots[?@.s == 'free'].id\", equals: [1], contains: 1 }
+      - { path: \"$.slots[?@.s == 'taken'].id\", equals: [2, 3], length: 2 }
+      - { path: '$.slots[*].id', length: 3 }
+      - { path: '$.slots[0:1].id', equals: [1] }
+      - { path: '$.slots[0].id', equals: 1, type: integer }
+- description: one match may be compared by itself
+  request: { method: GET, path: / }
+  assert: { json: [{ path: \"$.slots[?@.s == 'free'].s\", equals: free, matches: ^fr, contains: re, type: string }] }
+- description: captured, one match is that match
+  request: { method: GET, path: / }
+  capture: [{ name: one, jsonpath: \"$.slots[?@.s == 'free'].id\" }]
+  assert: { status: 200 }
+- description: in a path
+  request: { method: GET, path: '/{one}' }
+  assert: { status: 200 }
+- description: what does not hold
+  request: { method: GET, path: / }
+  assert:
+    json:
+      - { path: \"$.slots[?@.s == 'taken'].id\", equals: 2 }
+      - { path: \"$.slots[?@.s == 'free'].id\", equals: 2 }
+      - { path: \"$.slots[?@.s == 'free'].s\", not_contains: fr }
+      - { path: \"$.slots[?@.s == 'free'].s\", type: integer }
+      - { path: \"$.slots[?@.s == 'gone']\", exists: true }
+";
+    let seen = seen(text, &url).await;
+    all_held(&Observation { steps: seen.steps[..4].to_vec(), ..seen.clone() });
+    assert!(seen.steps[3].sent.as_ref().unwrap().text.starts_with("GET /1\n"));
+    assert!(seen.steps[4].assertions.iter().all(|verdict| !verdict.ok), "{:?}", seen.steps[4].assertions);
+}
+
+#[tokio::test]
+async fn nullable_and_formats_are_checked() {
+    let url = raw(
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"name\": null, \"kind\": null, \"when\": \"never\"}",
+    )
+    .await;
+    let text = "
+- request: { method: GET, path: / }
+  assert: { json: [{ path: $, schema: { properties: { name: { type: string, nullable: true, maxLength: 5 }, kind: { enum: [a], nullable: true } } } }] }
+- request: { method: GET, path: / }
+  assert: { json: [{ path: $.when, schema: { type: string, format: date-time } }] }
+- request: { method: GET, path: / }
+  assert: { json: [{ path: $.name, schema: { type: string } }] }
+";
+    let decided: Vec<_> = seen(text, &url).await.steps.iter().map(|step| step.decided).collect();
+    assert_eq!(decided, [Decided::Held, Decided::Failed, Decided::Failed]);
+}
+
+#[tokio::test]
+async fn bodies_are_read_in_their_encoding() {
+    let bodies: [(&'static [u8], &str); 6] = [
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/html; charset=ISO-8859-1\r\n\r\n<p>caf\xE9</p>", "body: caf\u{E9}"),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/html\r\n\r\n<meta charset=windows-1251>\xCF\xF0", "body: '\u{41F}\u{440}'"),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json; charset=utf-16le\r\n\r\n[\x001\0]\0", "json: { '$[0]': 1 }"),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n\r\n\xEF\xBB\xBF{\"a\": 1}", "json: { $.a: 1 }"),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n\r\n{\"a\": \"\\ud800\", \"b\": 1}", "json: { $.b: 1, $.a: { length: 1 } }"),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nX-Name: caf\xE9\r\n\r\n", "header: { X-Name: caf\u{E9} }"),
+    ];
+    for (wire, assertion) in bodies {
+        let text = format!("- request: {{ method: GET, path: / }}\n  assert: {{ {assertion} }}\n");
+        all_held(&seen(&text, &raw(wire).await).await);
+    }
+    let text = "- request: { method: POST, path: /a, headers: { Content-Type: text/plain; charset=latin1 }, body: '\u{20BF}' }\n  assert: { status: 200 }\n";
+    let seen = seen(text, &raw(b"").await).await;
+    assert!(seen.steps[0].error.as_ref().unwrap().ends_with("it has no `\u{20BF}`"));
+}
+
+#[tokio::test]
+async fn a_difference_that_cannot_be_seen_is_told() {
+    let url = raw(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"a\": \"big\xC2\xA0world\"}").await;
+    let text = "- request: { method: GET, path: / }\n  assert: { json: { $.a: big world }, body: { contains: big world } }\n";
+    let seen = seen(text, &url).await;
+    for verdict in &seen.steps[0].assertions {
+        let reason = verdict.reason.as_deref().unwrap_or_default();
+        assert!(reason.contains("the answer has U+00A0, and what is wanted has none"), "{verdict:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_placeholder_without_a_value_is_not_sent() {
+    let url = serve(shop(QuickClock::default())).await;
+    let text = "
+- request: { method: GET, path: /job }
+  capture: [{ name: token, jsonpath: $.nothing }]
+  assert: { status: 200 }
+- request: { method: GET, path: /echo, headers: { Authorization: 'Bearer {token}' } }
+  assert: { status: 200 }
+- request: { method: POST, path: /echo, body: '\\{token} ${token} {$uuid} {not a name}' }
+  assert: { status: 200, body: { contains: '\\{token}' } }
+- request: { method: GET, path: /echo }
+  assert: { body: { contains: '{token}' } }
+- request: { method: GET, path: /echo }
+  expect: the token {token}
+- request: { method: GET, path: /echo }
+  expect: a page that shows {something}
+";
+    let seen = seen(text, &url).await;
+    let step = &seen.steps[1];
+    assert!(step.sent.is_none() && step.decided == Decided::Failed);
+    assert!(step.error.as_ref().unwrap().starts_with("`{token}` has no value"), "{step:?}");
+    assert_eq!(seen.steps[2].decided, Decided::Held, "{:?}", seen.steps[2]);
+    assert_eq!(
+        seen.steps[3].assertions[0].reason.as_deref().unwrap(),
+        "`{token}` has no value: nothing was captured under this name"
+    );
+    assert!(seen.steps[4].error.as_ref().unwrap().starts_with("`{token}` in `expect` has no value"));
+    assert_eq!(seen.steps[5].decided, Decided::Open, "words may stand in braces");
+    let unknown =
+        "id: a\nsteps:\n  - request: { method: GET, path: '/{tokn}' }\n    assert: { status: 200 }\n";
+    let (found, _, complaints) = load(vec![("a.yaml".to_owned(), unknown.to_owned())]);
+    assert_eq!(found.len(), 1, "a value may come from outside");
+    assert!(complaints[0].message.starts_with("`{tokn}` has no value"), "{complaints:?}");
+    let shell = "- exec: { command: 'echo {tokn} ${HOME}' }\n  assert: { exit_code: 0 }\n";
+    assert_eq!(read(&format!("id: a\nsteps:\n  {}", shell.replace('\n', "\n  "))).steps.len(), 1);
+}
