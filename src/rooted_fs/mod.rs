@@ -283,6 +283,12 @@ impl RootedFs {
         self.give_new(file.as_fd())
     }
 
+    /// Makes sure that there is a regular file at `path`: what else is there, unless it is a directory, is replaced by an
+    /// empty one.
+    pub fn make_file(&self, path: &Path) -> io::Result<()> {
+        if self.regular(path, OFlags::PATH).is_ok() { Ok(()) } else { self.put(path, b"", false) }
+    }
+
     /// Puts a symbolic link to `target` at `path`, where nothing is yet.
     pub fn link(&self, path: &Path, target: &Path) -> io::Result<()> {
         let (parent, name) = split(path)?;

@@ -13,6 +13,7 @@ mod disk;
 mod dockerfile;
 mod host;
 mod missing;
+mod mounts;
 mod pid_namespace;
 mod piped;
 mod sandbox;
@@ -154,6 +155,9 @@ impl Place {
             readable: &self.settings.readable,
             outside,
         };
+        if plan.bwrap.is_some() {
+            mounts::prepare(&sandbox::arguments(&plan, &orders.doors, false)).await?;
+        }
         Sandbox::start(&plan, orders).await
     }
 

@@ -17,8 +17,8 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::bench::{Bench, OURS, PATH, WORK, furnish};
-use super::ours;
 use super::sandbox::{self, Outside, Plan};
+use super::{mounts, ours};
 use crate::clients::agent::{self, Bounded, ExecSpec, Limits, Orders};
 use crate::clients::confine::{Group, Watching};
 use crate::rooted_fs::RootedFs;
@@ -116,6 +116,9 @@ impl Bench {
                 }
                 let bwrap = self.bwrap();
                 let plan = Plan { bwrap, program, root: &root, placed: &placed, readable, outside: &outside };
+                mounts::prepare(&sandbox::arguments(&plan, &[], self.owner().is_some()))
+                    .await
+                    .map_err(ours)?;
                 watching = sandbox::begin_watch(&plan, limits).await;
                 group = Group::make(&limits).map(Arc::new);
                 let command = sandbox::confine(&plan, &mut orders, group.as_deref()).map_err(ours)?;

@@ -218,6 +218,30 @@ async fn what_a_command_leaves_behind_sees_no_other_instruction() {
     }
 }
 
+/// While bubblewrap makes the places that it mounts on, it sees all of this machine as `/oldroot`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_at_the_places_of_mounts_lead_nowhere() {
+    let Some(house) = house(Kind::Process, "links_at_the_places_of_mounts").await else { return };
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(outside.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let to = format!("/oldroot{}", outside.path().display());
+    let cases = [
+        format!("RUN mv /etc /y && ln -s {to} /etc\nRUN true"),
+        format!("RUN mv /etc /y && ln -s {to} /etc"),
+        format!("COPY f /usr/local/f\nRUN mv /usr/local /usr/y && ln -s {to} /usr/local\nRUN true"),
+        format!(
+            "COPY f /usr/local/f\nRUN rm -rf /usr/local/share; ln -s {to} /usr/local/share; ln -s {to}/file /usr/local/new\nRUN true"
+        ),
+    ];
+    for rest in &cases {
+        let (_, up, why) = fate(&house, &built(&house, rest), Duration::from_secs(60)).await;
+        assert!(up || !why.is_empty(), "{rest}");
+        assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0, "{rest}: {why}");
+    }
+    let blocked = fate(&house, &built(&house, &cases[0]), Duration::from_secs(60)).await;
+    assert!(!blocked.0 && blocked.2.contains("symbolic link"), "{blocked:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_command_of_a_build_finds_processes_of_another() {
     let Some(house) = house(Kind::Process, "no_command_of_a_build_finds").await else { return };
