@@ -20,7 +20,7 @@ const BUILD_PIDS: i64 = 512;
 /// What a container may still write, and how that is seen.
 pub(super) enum Watched {
     /// By reading the directory in which the daemon keeps what it writes.
-    Directory(Arc<Watching>),
+    Directory { container: String, watching: Watching },
     /// By asking the daemon, where that directory cannot be read or is not told.
     Daemon { container: String, start: u64, most: u64 },
 }
@@ -32,8 +32,7 @@ impl Engine {
         match self.directories(container).await {
             Some(roots) => {
                 let watching = Watch { roots, limits, counts_all: false }.begin().await;
-                let process = self.process(container).await;
-                Watched::Directory(Arc::new(watching.of(None, process)))
+                Watched::Directory { container: container.to_owned(), watching }
             }
             None => Watched::Daemon {
                 container: container.to_owned(),
@@ -68,7 +67,11 @@ impl Engine {
     /// Waits until a container has written too much.
     pub(super) async fn overrun(&self, watched: Watched) -> Overrun {
         let (container, start, most) = match watched {
-            Watched::Directory(watching) => return watching.overrun().await,
+            Watched::Directory { container, watching } => {
+                // It runs by now: files without a name are found by the processes that hold them.
+                let process = self.process(&container).await;
+                return Arc::new(watching.of(None, process)).overrun().await;
+            }
             Watched::Daemon { container, start, most } => (container, start, most),
         };
         loop {
