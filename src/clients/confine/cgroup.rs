@@ -16,8 +16,8 @@ use super::Limits;
 const NAME: &str = "atoll-";
 /// What the sandbox's own two processes may use besides.
 const OVERHEAD: u64 = 32 << 20;
-/// bubblewrap's two, and the threads of the agent.
-const OWN_PROCESSES: u64 = 8;
+/// bubblewrap's two, and two threads of the agent.
+const OWN_PROCESSES: u64 = 4;
 /// The span in which processors are shared out, in microseconds.
 const PERIOD: u32 = 100_000;
 
@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(parent, own.parent().unwrap());
         let group = Group::below(&Parents::Unified(parent), &LIMITS).unwrap();
         let read = |name: &str| std::fs::read_to_string(group.dirs()[0].join(name)).unwrap();
-        assert_eq!((read("memory.max"), read("pids.max")), ((544 << 20).to_string(), "108".to_owned()));
+        assert_eq!((read("memory.max"), read("pids.max")), ((544 << 20).to_string(), "104".to_owned()));
         assert_eq!(read("cpu.max"), "150000 100000");
         put(&group.dirs()[0], &[("memory.events", "oom 3\noom_kill 0\n")]);
         assert!(!group.ran_out_of_memory());
