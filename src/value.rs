@@ -144,6 +144,11 @@ pub fn canonical(value: &Value) -> String {
     text
 }
 
+/// Writes the canonical form of `value` behind `text`.
+pub(crate) fn write_canonical(value: &Value, text: &mut String) {
+    Part::Value(value).write(text);
+}
+
 /// A field of an object whose digest is wanted without the object being made.
 pub enum Part<'a> {
     /// A value.
@@ -201,7 +206,7 @@ fn write_table<'a>(fields: impl IntoIterator<Item = (&'a str, Part<'a>)>, text: 
 }
 
 /// Most texts have nothing that must be escaped; `serde_json` says how the others are written.
-fn write_text(words: &str, text: &mut String) {
+pub(crate) fn write_text(words: &str, text: &mut String) {
     if words.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
         // A text can always be written.
         text.push_str(&serde_json::to_string(words).unwrap_or_default());

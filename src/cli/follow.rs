@@ -18,8 +18,6 @@ use crate::report::{Progress, jsonl};
 use crate::view::Board;
 
 const QUEUE: usize = 1_024;
-/// So many events are kept back where nobody looks on.
-const KEPT_BACK: usize = 128;
 const TICK: Duration = Duration::from_millis(100);
 
 /// Where the event stream goes.
@@ -49,8 +47,8 @@ pub struct Follower {
 #[derive(Clone)]
 pub struct Line {
     queue: SyncSender<Message>,
-    /// Where nothing is shown or streamed nobody is woken for each event: they are kept here, and handed over together.
-    kept: Option<Arc<Mutex<Vec<Event>>>>,
+    /// Where nothing is shown or streamed nobody is woken: the last lines need no more than what is kept here.
+    unseen: Option<Arc<Mutex<Board>>>,
 }
 
 impl Follower {
@@ -66,7 +64,7 @@ impl Follower {
         };
         let thread = std::thread::Builder::new().name("follower".to_owned()).spawn(follow);
         let thread = thread.map_err(|e| Stop::failed(format!("no thread for progress: {e}")))?;
-        Ok(Self { line: Line { queue, kept: unseen.then(Arc::default) }, thread })
+        Ok(Self { line: Line { queue, unseen: unseen.then(Arc::default) }, thread })
     }
 
     /// A way to reach it.
@@ -74,27 +72,35 @@ impl Follower {
         self.line.clone()
     }
 
+    /// Whether its board will say nothing about steps, because nobody looks on.
+    pub fn is_unseen(&self) -> bool {
+        self.line.unseen.is_some()
+    }
+
     /// Takes in what is still queued, and ends: the picture of the run, and why the event stream is not whole, if so.
     pub fn end(self) -> Result<(Board, Option<String>), Stop> {
-        self.line.hand_over(0);
+        let unseen = self.line.unseen.clone();
         // A thread that is gone is reported by `join`.
         let _ = self.line.queue.send(Message::End);
         drop(self.line);
-        self.thread.join().map_err(|_| Stop::failed("the progress of the run could not be shown"))
+        let (board, broken) =
+            self.thread.join().map_err(|_| Stop::failed("the progress of the run could not be shown"))?;
+        let outline = unseen.map(|board| board.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        Ok((outline.unwrap_or(board), broken))
     }
 }
 
 impl Line {
     /// Whether notes are shown or streamed.
     pub fn hears_notes(&self) -> bool {
-        self.kept.is_none()
+        self.unseen.is_none()
     }
 
     /// Passes on events: facts wait for room in the queue, notes are lost where there is none.
     pub fn events(&self, events: Vec<Event>) {
-        if let Some(kept) = &self.kept {
-            kept.lock().unwrap_or_else(PoisonError::into_inner).extend(events);
-            self.hand_over(KEPT_BACK);
+        if let Some(board) = &self.unseen {
+            let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
+            events.iter().for_each(|event| board.apply_outline(event));
         } else if events.iter().all(|event| matches!(event, Event::Note { .. })) {
             match self.queue.try_send(Message::Events(events)) {
                 Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
@@ -102,15 +108,6 @@ impl Line {
         } else {
             // A thread that is gone is reported at the end.
             let _ = self.queue.send(Message::Events(events));
-        }
-    }
-
-    /// Hands over what is kept back, where it is more than `most`.
-    fn hand_over(&self, most: usize) {
-        let Some(kept) = &self.kept else { return };
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() > most {
-            let _ = self.queue.send(Message::Events(std::mem::take(&mut kept)));
         }
     }
 

@@ -193,6 +193,7 @@ pub fn house(settings: &Settings, doors: &Doors) -> Result<House, Stop> {
         scratch: settings.scratch(),
         lanes: settings.lanes.clone(),
         caps: indexmap::IndexMap::new(),
+        grace: House::GRACE,
     })
 }
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tokio::sync::mpsc;
@@ -13,6 +14,7 @@ use super::events::stream;
 use super::follow::{Follower, Stream};
 use super::given::{self, Given};
 use super::house::{self, Doors};
+use super::past::Past;
 use super::person::Terminal;
 use super::trust::Allow;
 use super::{Desk, Done, Exit, Files, Stop, granted, loading, signals};
@@ -76,6 +78,9 @@ pub struct Means {
     /// `full`: a fact survives a power cut; `normal`: only a crash
     #[arg(long, value_name = "HOW", default_value = "full")]
     pub durability: Sureness,
+    /// How long what is under way may go on after Ctrl-C or SIGTERM, before it is stopped: `90s`, `5m`
+    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = span)]
+    grace: Duration,
     #[command(flatten)]
     pub doors: DoorOptions,
 }
@@ -135,6 +140,7 @@ impl Means {
         let mut house = house::house(&desk.settings, &doors)?;
         house.lanes.extend(self.lane.iter().cloned());
         house.caps.extend(self.limit.iter().cloned());
+        house.grace = self.grace;
         Ok(house)
     }
 }
@@ -153,6 +159,10 @@ pub fn limit(text: &str) -> Result<(String, f64), String> {
     let span = || parse_span(n).filter(|_| unit == "wall").map(|span| span.as_secs_f64());
     let cap = n.parse().ok().or_else(span).filter(|n: &f64| n.is_finite() && *n >= 0.0);
     Ok((unit.to_owned(), cap.ok_or_else(wrong)?))
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    parse_span(text).ok_or_else(|| "a span is a number and a unit, e.g. 30s, 5m or 1h30m".to_owned())
 }
 
 fn lane(text: &str) -> Result<(String, usize), String> {
@@ -235,9 +245,16 @@ pub fn conduct(
     let follower = Follower::start(desk.face, house.clock.clone(), stream)?;
     let person = (desk.face.person && !carry.means.no_input)
         .then(|| Arc::new(Terminal::new(follower.line())) as Arc<dyn Asker>);
+    let (run, unseen) = (job.run.clone(), follower.is_unseen());
     let outcome = block_on(house, job, person, &follower);
     let (board, broken) = follower.end()?;
-    Ok((board, outcome?, broken))
+    let outcome = outcome?;
+    let reached = Exit::of_standing(&outcome.standing).code() == Exit::REACHED.code();
+    if unseen && (!reached || carry.format == Format::Json) {
+        // What its steps came to is told, so it is read again.
+        return Ok((Past::of(house.store.clone(), run.as_str())?.board()?, outcome, broken));
+    }
+    Ok((board, outcome, broken))
 }
 
 fn block_on(
@@ -252,7 +269,7 @@ fn block_on(
     let house = house.clone();
     let driving = async move {
         let (sender, commands) = mpsc::channel(8);
-        let listening = signals::listen(sender, move |text| told.say(text))?;
+        let listening = signals::listen(sender, house.grace, move |text| told.say(text))?;
         let notes = line.hears_notes();
         let wires = Wires { events: Arc::new(move |events| line.events(events)), notes, commands, ask };
         let outcome = drive(&house, job, wires).await;

@@ -1,16 +1,21 @@
 //! Signals become commands: the first asks, the second kills.
 #![expect(clippy::disallowed_methods, reason = "a door: asks the system which signals are ignored")]
 
+use std::time::Duration;
+
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::Stop;
+use crate::clock::millis;
 use crate::driver::Command;
+use crate::report::units::span;
 
 /// Listens for Ctrl-C, termination and the end of the terminal for as long as the returned task lives; `told` hears what to tell people.
 /// Needs a runtime.
 pub fn listen(
     commands: mpsc::Sender<Command>,
+    grace: Duration,
     told: impl Fn(&str) + Send + 'static,
 ) -> Result<tokio::task::JoinHandle<()>, Stop> {
     let failed = |e: std::io::Error| Stop::failed(format!("signals cannot be listened for: {e}"));
@@ -35,7 +40,8 @@ pub fn listen(
                 told("stopping at once");
                 Command::Kill
             } else {
-                told("stopping: what is under way is finished first; once more stops at once");
+                let grace = span(millis(grace));
+                told(&format!("stopping: what is under way has {grace} to finish; once more stops at once"));
                 Command::Cancel
             };
             asked = true;

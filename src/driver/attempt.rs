@@ -7,12 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::inbox::{Message, Outbox, cursors, funds};
 use super::{Event, Hearing, House};
 use crate::clock::Clock;
-use crate::engine::{Attempt, Report};
+use crate::engine::{Attempt, Computation, Report};
+use crate::expr::Allowance;
 use crate::id::{Address, RunId};
 use crate::meter::Meter;
 use crate::value::{Digest, Value};
@@ -32,6 +34,8 @@ pub(super) struct Surroundings {
     pub(super) events: Hearing,
     pub(super) notes: bool,
     pub(super) outbox: Outbox,
+    /// Room for pure loops that take long: they are work for processors.
+    pub(super) computing: Arc<Semaphore>,
 }
 
 impl Surroundings {
@@ -122,6 +126,36 @@ impl Surroundings {
             };
             // Where the loop has ended, nobody needs the report.
             outbox.send(Message::Report(ran(&attempt, result, false))).ok();
+        });
+    }
+
+    /// Whether the verb `name` is a pure function of its input.
+    pub(super) fn is_pure(&self, name: &str) -> bool {
+        self.house.catalog.find_verb(name).is_some_and(|verb| verb.traits().pure)
+    }
+
+    /// Evaluates a pure loop on a thread of its own; its report comes through the inbox.
+    pub(super) fn compute(&self, address: Address, timeout: Option<Duration>, mut work: Computation) {
+        let cancel = self.cancel.child_token();
+        let stop = Stop { limit: timeout, clock: self.house.clock.clone(), cancel: cancel.clone() };
+        let (outbox, room) = (self.outbox.clone(), self.computing.clone());
+        tokio::spawn(async move {
+            let _room = tokio::select! {
+                room = room.acquire_owned() => room,
+                () = cancel.cancelled() => return,
+            };
+            let evaluating = async move {
+                let evaluate = move || work.advance(&Allowance::new(u64::MAX, &|| cancel.is_cancelled()));
+                match tokio::task::spawn_blocking(evaluate).await {
+                    Ok(done) => done.unwrap_or_else(|| Err(Failure::cancelled())),
+                    Err(broken) => Err(match broken.try_into_panic() {
+                        Ok(panic) => panicked(panic.as_ref()),
+                        Err(_) => Failure::cancelled(),
+                    }),
+                }
+            };
+            let result = within(&stop, &Granted::default(), evaluating).await;
+            outbox.send(Message::Report(Report::Computed { address, result })).ok();
         });
     }
 

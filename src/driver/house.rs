@@ -3,6 +3,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use tokio::sync::mpsc;
@@ -40,6 +41,13 @@ pub struct House {
     pub lanes: IndexMap<String, usize>,
     /// Caps on spending that take the place of the pipeline's own, by unit.
     pub caps: IndexMap<String, f64>,
+    /// How long what is under way may go on when the run is to stop.
+    pub grace: Duration,
+}
+
+impl House {
+    /// The grace that is given where nobody says otherwise.
+    pub const GRACE: Duration = Duration::from_secs(30);
 }
 
 /// A run to be carried out.

@@ -2,7 +2,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::asks::Asks;
@@ -11,10 +11,11 @@ use super::inbox::{Inbox, Message};
 use super::leases::Leases;
 use super::signals::{self, Pending};
 use super::{Begin, Command, DriveError, Event, House, Job, Outcome, Taken, Wires, journal};
-use crate::clock::Millis;
+use crate::clock::{Millis, millis};
 use crate::engine::{
-    Attempt, Bounds, Order, Pause, Payload, Report, Run, STATUS_RUNNING, Settings, Standing, Turn,
+    Attempt, Bounds, Order, Pause, Payload, Report, Run, STATUS_RUNNING, Settings, Slice, Standing, Turn,
 };
+use crate::expr::Allowance;
 use crate::id::Address;
 use crate::meter::Meter;
 use crate::store::{Append, Head, Signal, StoreError};
@@ -23,6 +24,14 @@ use crate::verb::Failure;
 
 /// How often others go first before what they reported is put on disk.
 const GATHERED: usize = 64;
+/// How much one turn may do before its facts are put on disk and others are heard.
+const FACTS: usize = 2_000;
+const SPAN: Millis = 5;
+/// How much work pure loops may take here, in all and each: about five milliseconds, and half of one.
+const WORK: u64 = 200_000;
+const WORK_EACH: u64 = 20_000;
+/// How many facts of the past are told together.
+const TOLD: usize = 1_024;
 
 /// Carries out a run until it ends or pauses. Facts are on disk before anyone hears of them.
 pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, DriveError> {
@@ -35,6 +44,7 @@ pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, Dri
         events: wires.events.clone(),
         notes: wires.notes,
         outbox,
+        computing: Arc::new(Semaphore::new(processors() * 2)),
     };
     let _claim = house.store.claim(&job.run, house.owner.clone())?;
     let (run, seq, head) = begin(house, &job, &*wires.events)?;
@@ -56,6 +66,7 @@ pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, Dri
         outstanding: 0,
         asks,
         signals: Vec::new(),
+        grace: None,
     };
     let seen = driver.resume()?;
     let outbox = driver.surroundings.outbox.clone();
@@ -92,12 +103,17 @@ fn begin(house: &House, job: &Job, hear: &dyn Fn(Vec<Event>)) -> Result<(Run, u6
         Begin::Resume => {
             let head =
                 house.store.head(&job.run)?.ok_or_else(|| StoreError::UnknownRun(job.run.to_string()))?;
+            let mut past = Vec::new();
             let seq = journal::read(house.store.as_ref(), &job.run, |_, record| {
                 journal::continues(&job.run, &record)?;
                 run.apply(&record)?;
-                hear(vec![Event::Past { run: job.run.clone(), record: Arc::new(record) }]);
+                past.push(Event::Past { run: job.run.clone(), record: Arc::new(record) });
+                if past.len() >= TOLD {
+                    hear(std::mem::take(&mut past));
+                }
                 Ok(())
             })?;
+            hear(past);
             if seq == 0 {
                 return Err(DriveError::Journal { seq, message: "the run has no journal".to_owned() });
             }
@@ -148,6 +164,8 @@ struct Driver {
     asks: Asks,
     /// Commands of other processes that were looked at in this turn.
     signals: Vec<Pending>,
+    /// When what is under way is stopped, because the run is to end.
+    grace: Option<Millis>,
 }
 
 impl Driver {
@@ -158,16 +176,22 @@ impl Driver {
     ) -> Result<Outcome, DriveError> {
         let mut listening = true;
         loop {
-            let turn = self.run.next(self.now())?;
-            let wake = turn.wake;
+            let turn = self.turns()?;
+            let (wake, more) = (turn.wake, turn.more);
             let orders = self.commit(turn).await?;
             if let Some(outcome) = self.outcome() {
                 return Ok(outcome);
             }
-            if self.carry_out(orders) {
+            if self.carry_out(orders) || more {
+                tokio::task::yield_now().await;
+                while let Ok(command) = commands.try_recv() {
+                    self.command(command)?;
+                }
                 self.drain(&mut inbox)?;
                 continue;
             }
+            self.end_grace();
+            let wake = wake.into_iter().chain(self.grace).min();
             let pause = wake.map(|at| Duration::from_millis(at.saturating_sub(self.now())));
             if self.outstanding == 0 && !self.asks.is_open() && pause.is_none() {
                 return Err(DriveError::Stuck(self.run.waiting_at()));
@@ -188,8 +212,72 @@ impl Driver {
         }
     }
 
+    /// What is to be decided now, and what follows from it without anybody's help: its facts share a flush to the disk.
+    fn turns(&mut self) -> Result<Turn, DriveError> {
+        let until = self.now() + SPAN;
+        let mut all = self.turn()?;
+        let mut work = WORK;
+        while self.carry_out_pure(&mut all.orders, &mut work)? {
+            if all.more || all.records.len() >= FACTS || self.now() >= until {
+                all.more = true;
+                break;
+            }
+            // What is decided next may read what was kept before.
+            for (_, bytes) in all.blobs.drain(..) {
+                self.surroundings.house.store.put(&bytes)?;
+            }
+            all.append(self.turn()?);
+        }
+        Ok(all)
+    }
+
+    /// Carries out orders that nobody else can notice: verbs and loops that are pure; `false` where there are none.
+    fn carry_out_pure(&mut self, orders: &mut Vec<Order>, work: &mut u64) -> Result<bool, DriveError> {
+        let mut done = false;
+        for order in std::mem::take(orders) {
+            let report = match order {
+                Order::Run(attempt) if attempt.key.is_none() && self.surroundings.is_pure(&attempt.name) => {
+                    self.surroundings.run_here(attempt)
+                }
+                Order::Compute { address, timeout, work: mut computation } => {
+                    let allowed = (*work).min(WORK_EACH);
+                    let allowance = Allowance::new(allowed, &|| false);
+                    let result = computation.advance(&allowance);
+                    *work -= allowed - allowance.left();
+                    let Some(result) = result else {
+                        orders.push(Order::Compute { address, timeout, work: computation });
+                        continue;
+                    };
+                    Report::Computed { address, result }
+                }
+                other => {
+                    orders.push(other);
+                    continue;
+                }
+            };
+            self.run.report(self.now(), report)?;
+            done = true;
+        }
+        Ok(done)
+    }
+
+    /// What is to be decided now, as far as a slice goes.
+    fn turn(&mut self) -> Result<Turn, DriveError> {
+        let (clock, now) = (self.surroundings.house.clock.clone(), self.now());
+        let slice = Slice { facts: FACTS, over: &|| clock.now().saturating_sub(now) >= SPAN };
+        Ok(self.run.next_slice(now, &slice)?)
+    }
+
     fn now(&self) -> Millis {
         self.surroundings.house.clock.now()
+    }
+
+    /// Stops what is under way once its time is over.
+    fn end_grace(&mut self) {
+        if self.grace.is_some_and(|until| until <= self.now()) {
+            self.grace = None;
+            self.surroundings.cancel.cancel();
+        }
     }
 
     /// The end, if this is it: finished, or paused with nothing under way.
@@ -278,14 +366,16 @@ impl Driver {
                         reported = true;
                         continue;
                     }
-                    let verb = self.surroundings.house.catalog.find_verb(&attempt.name);
-                    if verb.is_some_and(|verb| verb.traits().pure) {
+                    if self.surroundings.is_pure(&attempt.name) {
                         let report = self.surroundings.run_here(attempt);
                         self.surroundings.send(report);
                         reported = true;
                     } else {
                         self.surroundings.run_apart(attempt);
                     }
+                }
+                Order::Compute { address, timeout, work } => {
+                    self.surroundings.compute(address, timeout, work);
                 }
                 Order::Acquire(attempt) => self.surroundings.acquire(attempt),
                 Order::Release(address) => self.leases.release(address, &self.surroundings.outbox),
@@ -355,6 +445,7 @@ impl Driver {
         let pause = match &command {
             Command::Cancel => {
                 self.surroundings.stopping.cancel();
+                self.grace = Some(self.now() + millis(self.surroundings.house.grace));
                 Some("stopped on request")
             }
             Command::Kill => {
@@ -438,6 +529,10 @@ impl Driver {
             self.surroundings.house.store.cache(&key, &output.value).ok();
         }
     }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 async fn rest(house: &House, pause: Option<Duration>) {

@@ -98,6 +98,7 @@ impl Bench {
             scratch: "/nowhere".into(),
             lanes: indexmap::IndexMap::new(),
             caps: indexmap::IndexMap::new(),
+            grace: House::GRACE,
         };
         Self { house, toy, clock, heard: Arc::default() }
     }

@@ -128,8 +128,12 @@ pub enum Fact {
     RoundClosed {
         /// Values of `let`.
         lets: Payload,
-        /// The state after `next` and the rule.
-        state: Payload,
+        /// What `next` and the rule changed in the state, by variable.
+        #[serde(default)]
+        changes: Changes,
+        /// The whole state, in journals of format 1.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        state: Option<Payload>,
         /// The rule that applied.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rule: Option<String>,
@@ -225,6 +229,19 @@ fn is_first_format(format: &u32) -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
 fn is_false(flag: &bool) -> bool {
     !flag
+}
+
+/// What a round changed in the state of its loop, by variable; the others are as they were.
+pub type Changes = IndexMap<String, Change>;
+
+/// What became of one variable of a loop's state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// It has another value.
+    Set(Payload),
+    /// It is a list, and has more items: these.
+    Append(Payload),
 }
 
 /// Why a step was skipped.

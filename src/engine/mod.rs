@@ -8,6 +8,7 @@ mod budget;
 mod control;
 mod fact;
 mod frame;
+mod history;
 mod node;
 mod order;
 mod question;
@@ -24,9 +25,12 @@ mod waits;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use fact::{FORMAT, Fact, Later, Opening, Pause, Payload, RESERVED, Reason, Record, SkipReason};
+pub use control::Computation;
+pub use fact::{
+    Change, Changes, FORMAT, Fact, Later, Opening, Pause, Payload, RESERVED, Reason, Record, SkipReason,
+};
 pub use node::Phase;
-pub use order::{Attempt, Order, Report, Standing, Turn};
+pub use order::{Attempt, Order, Report, Slice, Standing, Turn};
 pub use question::Question;
 pub use run::{Bounds, Mismatch, Run, Settings};
 pub use slot::load;

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use super::{Pause, Question, Reason, Record};
+use super::{Computation, Pause, Question, Reason, Record};
 use crate::clock::Millis;
 use crate::id::Address;
 use crate::meter::Meter;
@@ -18,6 +18,15 @@ pub enum Order {
     Run(Attempt),
     /// Acquire a resource.
     Acquire(Attempt),
+    /// Evaluate a pure loop. Nothing is on record of it before its end.
+    Compute {
+        /// The step.
+        address: Address,
+        /// How long it may take.
+        timeout: Option<Duration>,
+        /// The loop.
+        work: Computation,
+    },
     /// Let go of the resource of the `hold` at this address.
     Release(Address),
     /// Get an answer to a question.
@@ -67,6 +76,13 @@ pub enum Report {
         result: Result<Output<Value>, Failure>,
         /// Whether the output was one recorded by an earlier run.
         cached: bool,
+    },
+    /// A pure loop ended, or was stopped.
+    Computed {
+        /// The step instance.
+        address: Address,
+        /// Its output or failure.
+        result: Result<Value, Failure>,
     },
     /// A verb saved a cursor.
     Cursor {
@@ -134,6 +150,23 @@ pub enum Report {
     },
 }
 
+/// How much one turn may do, so that its facts reach the disk, and others are heard, while there is more to do.
+pub struct Slice<'a> {
+    /// After so many facts it ends.
+    pub facts: usize,
+    /// Whether its time is over; asked after it has done something.
+    pub over: &'a dyn Fn() -> bool,
+}
+
+impl Slice<'_> {
+    /// As much as there is.
+    pub const ALL: Self = Slice { facts: usize::MAX, over: &|| false };
+
+    pub(super) fn is_over(&self, turn: &Turn) -> bool {
+        turn.records.len() >= self.facts || (!turn.records.is_empty() && (self.over)())
+    }
+}
+
 /// What one turn of the engine brings.
 #[derive(Debug, Default)]
 pub struct Turn {
@@ -147,6 +180,19 @@ pub struct Turn {
     pub grants: Vec<(Address, u32, Result<(), Failure>)>,
     /// When to come back even if nothing happens.
     pub wake: Option<Millis>,
+    /// Whether there is more to do at once: the slice was over before.
+    pub more: bool,
+}
+
+impl Turn {
+    /// Takes in the turn that followed.
+    pub fn append(&mut self, next: Self) {
+        self.records.extend(next.records);
+        self.blobs.extend(next.blobs);
+        self.orders.extend(next.orders);
+        self.grants.extend(next.grants);
+        (self.wake, self.more) = (next.wake, next.more);
+    }
 }
 
 /// Where a run stands.

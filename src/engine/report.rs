@@ -30,6 +30,7 @@ impl Run {
                     Err(failure) => self.falter(now, spot, failure),
                 }
             }
+            Report::Computed { address, result } => self.computed(now, &address, result),
             Report::Cursor { address, attempt, cursor } => match self.under_way(&address, attempt) {
                 Some(_) => self.emit(now, address, attempt, Fact::CursorSaved { cursor }),
                 None => Ok(()),

@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -85,6 +85,8 @@ pub struct Run {
     pub(super) lanes: IndexMap<String, Lane>,
     pub(super) timers: BTreeSet<(Millis, Spot)>,
     pub(super) running: usize,
+    /// Pure loops that have been asked for.
+    pub(super) computing: HashSet<Spot>,
     pub(super) seed: u64,
     pub(super) inputs: Payload,
     pub(super) spent: Meter,
@@ -144,6 +146,7 @@ impl Run {
             lanes: IndexMap::new(),
             timers: BTreeSet::new(),
             running: 0,
+            computing: HashSet::new(),
             seed: 0,
             inputs: Payload::value(Value::Null),
             spent: Meter::new(),
@@ -302,6 +305,9 @@ impl Run {
         }
         for (place, node) in frame.nodes.iter().enumerate() {
             match node {
+                Node::Waiting => {
+                    self.computing.remove(&(id, place));
+                }
                 Node::Open(control) => {
                     self.releasing -= usize::from(control.is_releasing());
                     control.frames().into_iter().for_each(|inner| self.drop_frame(inner));

@@ -7,7 +7,7 @@ use super::node::{Node, Tries};
 use super::run::Work;
 use super::scope::{eval_failure, failure_data};
 use super::slot::INLINE;
-use super::{Attempt, Fact, Mismatch, Order, Question, Run, SkipReason, Standing, Turn, control};
+use super::{Attempt, Fact, Mismatch, Order, Question, Run, SkipReason, Slice, Standing, Turn, control};
 use crate::clock::Millis;
 use crate::expr::{Data, Expr, Ref, Scope, Step as Key};
 use crate::id::Address;
@@ -21,29 +21,46 @@ impl Run {
     /// Decides all there is to decide at `now`. The facts of the turn are applied already; they must be on disk
     /// before any of its orders is carried out.
     pub fn next(&mut self, now: Millis) -> Result<Turn, Mismatch> {
+        self.next_slice(now, &Slice::ALL)
+    }
+
+    /// The same, no further than `slice` goes: where it ends changes nothing about what is decided.
+    pub fn next_slice(&mut self, now: Millis, slice: &Slice<'_>) -> Result<Turn, Mismatch> {
         self.settle_claims(now)?;
         let blocked = std::mem::take(&mut self.blocked).into_iter();
         self.work.extend(blocked.map(|(spot, _)| Work::Ready(spot)));
         let mut deadline = if self.standing == Standing::Going { self.watch_wall(now)? } else { None };
+        let mut more = false;
         while self.standing == Standing::Going {
+            more = slice.is_over(&self.turn);
+            if more {
+                break;
+            }
             self.ring_timers(now);
             match self.work.pop_front() {
                 Some(Work::Ready(spot)) if !self.admitted(now, spot)? => {}
                 Some(Work::Ready(spot)) => self.ready(now, spot)?,
                 Some(Work::Close(frame)) => control::close(self, now, frame)?,
                 Some(Work::Advance(spot)) => control::advance(self, now, spot)?,
-                None if self.fill_lanes(now)? => {}
+                None if self.fill_lanes(now, slice)? => {}
                 None => break,
             }
         }
-        self.pause_if_stuck(now)?;
+        if !more {
+            self.pause_if_stuck(now)?;
+        }
         self.fresh.clear();
-        if self.standing != Standing::Going || self.running == 0 && self.timers.is_empty() {
+        if self.standing != Standing::Going || self.is_idle() {
             deadline = None;
         }
         let timer = self.timers.first().map(|(at, _)| *at).filter(|_| self.standing == Standing::Going);
         let wake = timer.into_iter().chain(deadline).min();
-        Ok(Turn { wake, ..std::mem::take(&mut self.turn) })
+        Ok(Turn { wake, more, ..std::mem::take(&mut self.turn) })
+    }
+
+    /// Whether nothing is under way and nothing is waited for.
+    fn is_idle(&self) -> bool {
+        self.running == 0 && self.computing.is_empty() && self.timers.is_empty()
     }
 
     /// Goes on after a pause, a stop or a crash: what was under way is made again as its step says, what was
@@ -172,7 +189,7 @@ impl Run {
     }
 
     /// Starts as much as lanes have room for; `false` where nothing could be started.
-    fn fill_lanes(&mut self, now: Millis) -> Result<bool, Mismatch> {
+    fn fill_lanes(&mut self, now: Millis, slice: &Slice<'_>) -> Result<bool, Mismatch> {
         let mut started = false;
         for lane in 0..self.lanes.len() {
             while self.lanes[lane].running < self.lanes[lane].limit {
@@ -182,7 +199,7 @@ impl Run {
                     break;
                 }
                 started = true;
-                if self.standing != Standing::Going {
+                if self.standing != Standing::Going || slice.is_over(&self.turn) {
                     return Ok(true);
                 }
             }

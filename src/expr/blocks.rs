@@ -18,6 +18,9 @@ use crate::diag::nearest;
 
 const MAX_INCLUDES: usize = 256;
 const MAX_NESTING: usize = 64;
+/// How many names may be bound at one place, and how many faults are told.
+const MAX_NAMES: usize = 256;
+const MAX_FAULTS: usize = 100;
 /// The name under which a `filter` tag's text is handed to its filters.
 pub(super) const BLOCK: &str = "__block";
 
@@ -128,8 +131,10 @@ impl<'a> Builder<'a> {
     }
 
     fn fault(&mut self, fault: Fault) {
-        let file = fault.file.clone().or_else(|| self.open.last().cloned());
-        self.faults.push(Fault { file, ..fault });
+        if self.faults.len() < MAX_FAULTS {
+            let file = fault.file.clone().or_else(|| self.open.last().cloned());
+            self.faults.push(Fault { file, ..fault });
+        }
     }
 
     fn stray(&self, tag: &Tag) -> Fault {
@@ -162,8 +167,13 @@ impl<'a> Builder<'a> {
                     if self.nesting > MAX_NESTING {
                         return Err(Fault::new(FaultKind::Syntax, tag.span, "tags are nested too deeply"));
                     }
+                    let span = tag.span.clone();
                     let part = self.tag(reader, tag)?;
                     self.nesting -= 1;
+                    if self.bound.len() > MAX_NAMES {
+                        let message = format!("a template cannot set more than {MAX_NAMES} names");
+                        return Err(Fault::new(FaultKind::Syntax, span, message).help("set one object"));
+                    }
                     parts.extend(part);
                 }
             }

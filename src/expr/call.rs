@@ -8,16 +8,25 @@ use std::ops::Range;
 
 use super::ast::{Arg, Kind, Node};
 use super::fault::{Fault, FaultKind};
-use super::filters::{self, Param};
+use super::filters::{self, Absent, Filter, Param};
 use super::functions::Functions;
-use super::tests_table::{self, TESTS};
+use super::tests_table::{self, TESTS, Test};
 use crate::diag::nearest;
 
 /// A resolved call.
 pub(super) struct Call<'a> {
-    /// The name that minijinja calls.
-    pub target: String,
+    pub target: Target,
     pub args: Vec<Given<'a>>,
+}
+
+/// What a call runs.
+#[derive(Clone, Copy)]
+pub(super) enum Target {
+    Filter(&'static Filter),
+    Test(&'static Test),
+    Range,
+    /// A function of the pipeline, by its place.
+    Function(usize),
 }
 
 /// One argument of a resolved call.
@@ -28,14 +37,16 @@ pub(super) enum Given<'a> {
     Raw(&'a Node),
     /// Literal text.
     Text(&'a str),
-    /// A name in the environment.
-    Name(String),
+    /// An argument that was left out.
+    Absent(Absent),
+    /// A function of the pipeline, by its place.
+    Function(usize),
 }
 
 static RANGE: [Param; 3] = [
-    Param { name: Cow::Borrowed("start"), optional: false, rest: false, absent: "none" },
-    Param { name: Cow::Borrowed("stop"), optional: true, rest: false, absent: "none" },
-    Param { name: Cow::Borrowed("step"), optional: true, rest: false, absent: "none" },
+    Param { name: Cow::Borrowed("start"), optional: false, rest: false, absent: Absent::None },
+    Param { name: Cow::Borrowed("stop"), optional: true, rest: false, absent: Absent::None },
+    Param { name: Cow::Borrowed("step"), optional: true, rest: false, absent: Absent::None },
 ];
 
 /// Resolves `node` if it is a filter, a test or a call.
@@ -58,7 +69,7 @@ fn filter<'a>(
     functions: &Functions,
 ) -> Result<Call<'a>, Fault> {
     let Some(found) = filters::find(name) else {
-        if let Some(params) = functions.params(name) {
+        if let (Some(params), Some(place)) = (functions.params(name), functions.place(name)) {
             let mut given = vec![Given::Value(base)];
             given.extend(bind(name, span, params.get(1..).unwrap_or_default(), args)?);
             if params.is_empty() {
@@ -68,7 +79,7 @@ fn filter<'a>(
                     format!("`{name}` takes no arguments"),
                 ));
             }
-            return Ok(Call { target: format!("__fn_{name}"), args: given });
+            return Ok(Call { target: Target::Function(place), args: given });
         }
         return Err(unknown_filter(name, span, functions));
     };
@@ -81,7 +92,7 @@ fn filter<'a>(
         _ => {}
     }
     bound.insert(0, subject);
-    Ok(Call { target: format!("__f_{name}"), args: bound })
+    Ok(Call { target: Target::Filter(found), args: bound })
 }
 
 fn unknown_filter(name: &str, span: &Range<usize>, functions: &Functions) -> Fault {
@@ -114,7 +125,7 @@ fn test<'a>(name: &'a str, span: &Range<usize>, base: &'a Node, args: &'a [Arg])
     }
     let mut given = vec![subject];
     given.extend(args.iter().map(|arg| Given::Value(&arg.value)));
-    Ok(Call { target: format!("__t_{name}"), args: given })
+    Ok(Call { target: Target::Test(found), args: given })
 }
 
 fn unknown_test(name: &str, span: &Range<usize>) -> Fault {
@@ -141,10 +152,10 @@ fn function<'a>(
     functions: &Functions,
 ) -> Result<Call<'a>, Fault> {
     if name == "range" {
-        return Ok(Call { target: "__range".to_owned(), args: bind(name, span, &RANGE, args)? });
+        return Ok(Call { target: Target::Range, args: bind(name, span, &RANGE, args)? });
     }
-    if let Some(params) = functions.params(name) {
-        return Ok(Call { target: format!("__fn_{name}"), args: bind(name, span, &params, args)? });
+    if let (Some(params), Some(place)) = (functions.params(name), functions.place(name)) {
+        return Ok(Call { target: Target::Function(place), args: bind(name, span, &params, args)? });
     }
     let fault =
         Fault::new(FaultKind::UnknownFunction, span.clone(), format!("there is no function `{name}`"));
@@ -197,7 +208,7 @@ fn bind<'a>(
         match place {
             Some(node) => bound.push(Given::Value(node)),
             None if param.rest => {}
-            None if param.optional => bound.push(Given::Name(param.absent.to_owned())),
+            None if param.optional => bound.push(Given::Absent(param.absent)),
             None => return arity(format!("`{name}` lacks the argument `{}`", param.name)),
         }
     }
@@ -229,7 +240,7 @@ fn literal<'a>(given: &Given<'a>, what: &str) -> Result<Option<(&'a str, Range<u
 
 /// `map`: places are filter, attribute, default, then the filter's own arguments.
 fn applied(bound: &mut Vec<Given<'_>>, span: &Range<usize>, functions: &Functions) -> Result<(), Fault> {
-    let by_attribute = !matches!(&bound[1], Given::Name(_));
+    let by_attribute = !matches!(&bound[1], Given::Absent(_));
     let Some((name, at)) = literal(&bound[0], "filter")? else {
         if by_attribute {
             return Ok(());
@@ -262,7 +273,7 @@ fn applied(bound: &mut Vec<Given<'_>>, span: &Range<usize>, functions: &Function
         return Err(Fault::new(FaultKind::Arity, at, message));
     }
     let absent = params.iter().skip(extra).filter(|param| !param.rest);
-    bound.extend(absent.map(|param| Given::Name(param.absent.to_owned())));
+    bound.extend(absent.map(|param| Given::Absent(param.absent)));
     Ok(())
 }
 
@@ -308,5 +319,5 @@ fn own(
         let help = "the item is its first argument, the others follow its name";
         return Err(Fault::new(FaultKind::Arity, at.clone(), message).help(help));
     }
-    Ok(Some(Given::Name(format!("__fn_{name}"))))
+    Ok(functions.place(name).map(Given::Function))
 }

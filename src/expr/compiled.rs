@@ -3,25 +3,20 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use minijinja::value::{Object, ObjectRepr};
-use minijinja::{Error, ErrorKind, Expression, State, Value as Inner};
+use minijinja::{Error, ErrorKind, Value as Inner};
 
 use super::ast::Node;
-use super::call::{self, Call};
-use super::check::{Checked, Hint, wrong};
-use super::env::ENVIRONMENT;
+use super::call::{self, Call, Given, Target};
+use super::check::Hint;
+use super::code::Cell;
 use super::fault::{EvalError, Fault, FaultKind};
 use super::functions::Functions;
-use super::guard::{Place, Printed};
+use super::lower::Lowering;
+use super::machine::{Allowance, Evaluated, Machine, Trouble, finite};
 use super::refs::{Ref, refs_of};
 use super::scope::Scope;
-use super::{data::Data, lint, missing, parse};
-
-/// How many calls of a pipeline's functions one evaluation may make, and how deep they may lie.
-const MAX_CALLS: u32 = 2_000_000;
-const MAX_DEPTH: u32 = 32;
+use super::{lint, missing, parse};
 
 /// An expression, ready to be evaluated. Cheap to clone.
 #[derive(Clone)]
@@ -32,39 +27,39 @@ struct Parts {
     span: Range<usize>,
     node: Node,
     refs: Vec<Ref>,
-    places: Vec<Place>,
-    expression: Expression<'static, 'static>,
+    code: Cell,
 }
 
 impl Compiled {
-    /// Compiles the whole of `text`.
-    pub(super) fn parse(text: &str, functions: &Functions) -> Result<Self, Vec<Fault>> {
+    /// Compiles the whole of `text`, in which `locals` are arguments.
+    pub(super) fn parse(text: &str, functions: &Functions, locals: &[&str]) -> Result<Self, Vec<Fault>> {
         let node = parse::parse(text).map_err(|fault| vec![fault])?;
-        Self::new(&Arc::from(text), node, functions)
+        Self::with_locals(&Arc::from(text), node, functions, locals)
     }
 
     /// Compiles `node`, which was read from `source`.
     pub(super) fn new(source: &Arc<str>, node: Node, functions: &Functions) -> Result<Self, Vec<Fault>> {
+        Self::with_locals(source, node, functions, &[])
+    }
+
+    fn with_locals(
+        source: &Arc<str>,
+        node: Node,
+        functions: &Functions,
+        locals: &[&str],
+    ) -> Result<Self, Vec<Fault>> {
         let faults = lint::faults(&node, functions);
         if !faults.is_empty() {
             return Err(faults);
         }
-        let printed = Printed::of(&node, &|node| call::resolve(node, functions).ok().flatten());
-        let expression = ENVIRONMENT.compile_expression_owned(printed.text).map_err(|_| {
+        let code = Lowering { functions, locals }.whole(&node).ok_or_else(|| {
             vec![
                 Fault::new(FaultKind::Syntax, node.span.clone(), "this expression is nested too deeply")
                     .help("name a part of it with `let`, `set` or a function"),
             ]
         })?;
         let (refs, span) = (refs_of(&node), node.span.clone());
-        Ok(Self(Arc::new(Parts {
-            source: Arc::clone(source),
-            span,
-            node,
-            refs,
-            places: printed.places,
-            expression,
-        })))
+        Ok(Self(Arc::new(Parts { source: Arc::clone(source), span, node, refs, code })))
     }
 
     pub(super) fn text(&self) -> &str {
@@ -82,48 +77,51 @@ impl Compiled {
         found
     }
 
+    pub(super) fn code(&self) -> &Cell {
+        &self.0.code
+    }
+
     /// Its value.
-    pub(super) fn eval(&self, scope: &Scope, functions: &Arc<Functions>) -> Result<Inner, EvalError> {
-        let frame = Frame {
-            scope: scope.clone(),
-            functions: Arc::clone(functions),
-            outer: None,
-            depth: 0,
-            calls: AtomicU32::new(0),
-        };
-        self.eval_in(frame)
+    pub(super) fn eval(&self, scope: &Scope, functions: &Functions) -> Result<Inner, EvalError> {
+        self.told(Machine::new(scope, functions, None).run(&self.0.code), scope)
+    }
+
+    /// Its value, within `allowance`.
+    pub(super) fn eval_within(
+        &self,
+        scope: &Scope,
+        functions: &Functions,
+        allowance: &Allowance<'_>,
+    ) -> Result<Inner, EvalError> {
+        self.told(Machine::new(scope, functions, Some(allowance)).run(&self.0.code), scope)
+    }
+
+    fn told(&self, value: Evaluated, scope: &Scope) -> Result<Inner, EvalError> {
+        value.and_then(finite).map_err(|trouble| self.explain(&trouble, scope))
     }
 
     /// Its value, which must be a truth value.
-    pub(super) fn eval_bool(&self, scope: &Scope, functions: &Arc<Functions>) -> Result<bool, EvalError> {
-        let value = self.eval(scope, functions)?;
-        super::check::truth(&value).map_err(|error| self.explain(&error, scope))
+    pub(super) fn eval_bool(&self, scope: &Scope, functions: &Functions) -> Result<bool, EvalError> {
+        self.truth(&self.eval(scope, functions)?, scope)
     }
 
-    fn eval_in(&self, frame: Frame) -> Result<Inner, EvalError> {
-        let scope = frame.scope.clone();
-        let value = self
-            .0
-            .expression
-            .eval(Inner::from_object(frame))
-            .map_err(|error| self.explain(&error, &scope))?;
-        if value.is_number()
-            && !value.is_integer()
-            && f64::try_from(value.clone()).is_ok_and(|x| !x.is_finite())
-        {
-            return Err(self.explain(&wrong("the result is too large to be a number"), &scope));
-        }
-        Ok(value)
+    /// `value`, which is its own, as a truth value.
+    pub(super) fn truth(&self, value: &Inner, scope: &Scope) -> Result<bool, EvalError> {
+        super::check::truth(value).map_err(|error| self.complain(error, scope))
     }
 
-    /// Tells an error of minijinja's in the author's words.
-    pub(super) fn explain(&self, error: &Error, scope: &Scope) -> EvalError {
+    /// Tells an error that is about the whole expression.
+    pub(super) fn complain(&self, error: Error, scope: &Scope) -> EvalError {
+        self.explain(&Trouble { error, at: None }, scope)
+    }
+
+    /// Tells an error in the author's words.
+    pub(super) fn explain(&self, Trouble { error, at }: &Trouble, scope: &Scope) -> EvalError {
         let text = self.text();
         if let Some(inner) = cause::<EvalError>(error) {
             return inner.clone();
         }
-        let at = error.range().and_then(|range| Printed::written(&self.0.places, &range));
-        let place = at.and_then(|at| self.0.source.get(at.clone()).map(|snippet| (at, snippet)));
+        let place = at.clone().and_then(|at| self.0.source.get(at.clone()).map(|snippet| (at, snippet)));
         if error.kind() == ErrorKind::UndefinedError {
             let (message, hint) = match place {
                 Some((at, snippet)) => missing::tell(&self.0.refs, &at, snippet, scope),
@@ -159,13 +157,13 @@ fn cause<T: std::error::Error + 'static>(error: &Error) -> Option<&T> {
 
 fn calls(node: &Node, functions: &Functions, found: &mut Vec<usize>) {
     if let Ok(Some(Call { target, args })) = call::resolve(node, functions) {
-        let given = args.iter().filter_map(|arg| match arg {
-            call::Given::Name(name) => Some(name.as_str()),
+        found.extend(args.iter().filter_map(|arg| match arg {
+            Given::Function(place) => Some(*place),
             _ => None,
-        });
-        let names =
-            given.chain([target.as_str()]).filter_map(|name| functions.place(name.strip_prefix("__fn_")?));
-        found.extend(names);
+        }));
+        if let Target::Function(place) = target {
+            found.push(place);
+        }
     }
     node.children().into_iter().for_each(|child| calls(child, functions, found));
 }
@@ -173,67 +171,5 @@ fn calls(node: &Node, functions: &Functions, found: &mut Vec<usize>) {
 impl fmt::Debug for Compiled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text())
-    }
-}
-
-/// What minijinja looks names up in: the scope, and the functions of the pipeline.
-#[derive(Debug)]
-struct Frame {
-    scope: Scope,
-    functions: Arc<Functions>,
-    /// The frame of the whole evaluation, which counts calls.
-    outer: Option<Arc<Frame>>,
-    depth: u32,
-    calls: AtomicU32,
-}
-
-impl Object for Frame {
-    fn get_value(self: &Arc<Self>, key: &Inner) -> Option<Inner> {
-        self.get_value_by_str(key.as_str()?)
-    }
-
-    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Inner> {
-        let reserved = match key.strip_prefix("__") {
-            Some(reserved) if key != super::blocks::BLOCK => reserved,
-            _ => return self.scope.get(key).map(|data| data.0.clone()),
-        };
-        let place = self.functions.place(reserved.strip_prefix("fn_")?)?;
-        Some(Inner::from_object(Callable { place, frame: Arc::clone(self) }))
-    }
-}
-
-/// A function of the pipeline as a value that minijinja can call.
-#[derive(Debug)]
-struct Callable {
-    place: usize,
-    frame: Arc<Frame>,
-}
-
-impl Object for Callable {
-    fn repr(self: &Arc<Self>) -> ObjectRepr {
-        ObjectRepr::Plain
-    }
-
-    fn call(self: &Arc<Self>, _: &mut State<'_, '_>, args: &[Inner]) -> Checked {
-        let outer = self.frame.outer.as_ref().unwrap_or(&self.frame);
-        if outer.calls.fetch_add(1, Ordering::Relaxed) >= MAX_CALLS || self.frame.depth >= MAX_DEPTH {
-            return Err(Error::from(ErrorKind::OutOfFuel));
-        }
-        let Some((function, body)) = self.frame.functions.at(self.place) else {
-            return Err(wrong("this function has no body"));
-        };
-        let scope = function
-            .args
-            .iter()
-            .zip(args)
-            .fold(Scope::new(), |scope, (name, value)| scope.with(name, Data(value.clone())));
-        let frame = Frame {
-            scope,
-            functions: Arc::clone(&self.frame.functions),
-            outer: Some(Arc::clone(outer)),
-            depth: self.frame.depth + 1,
-            calls: AtomicU32::new(0),
-        };
-        body.eval_in(frame).map_err(|error| wrong(format!("in `{}`", function.name)).with_source(error))
     }
 }

@@ -24,6 +24,14 @@ pub trait Items: Send + Sync + fmt::Debug {
     }
 }
 
+/// An object whose values are made when they are asked for.
+pub trait Fields: Send + Sync + fmt::Debug {
+    /// Its keys, in order.
+    fn keys(&self) -> Vec<String>;
+    /// The value under `key`.
+    fn get(&self, key: &str) -> Option<Data>;
+}
+
 impl Data {
     /// A copy of `value`.
     pub fn from_value(value: &Value) -> Self {
@@ -51,8 +59,9 @@ impl Data {
     }
 
     /// An object, with its keys in the order given.
-    pub fn table<K: Into<String>>(entries: impl IntoIterator<Item = (K, Data)>) -> Self {
-        Self(Inner::from_pairs(entries.into_iter().map(|(key, data)| (key.into(), data.0))))
+    pub fn table<K: AsRef<str>>(entries: impl IntoIterator<Item = (K, Data)>) -> Self {
+        let entries = entries.into_iter().map(|(key, data)| (Inner::from(key.as_ref()), data.0));
+        Self(super::record::table(entries.collect()))
     }
 
     /// A list.
@@ -63,6 +72,47 @@ impl Data {
     /// A list that asks `items` for what it needs.
     pub fn lazy_list(items: Arc<dyn Items>) -> Self {
         Self(Inner::from_object(LazyList(items)))
+    }
+
+    /// An object that asks `fields` for what it needs.
+    pub fn lazy_table(fields: Arc<dyn Fields>) -> Self {
+        Self(Inner::from_object(LazyTable(fields)))
+    }
+
+    /// This list with `items` behind it; the items that are there are shared.
+    #[must_use]
+    pub fn appended(&self, items: &[Value]) -> Self {
+        Self(super::record::Grown::append(&self.0, items.iter().map(inner)))
+    }
+
+    /// What stands behind the items of the list `old`, as JSON, where this is `old` with more behind it.
+    pub fn added_to(&self, old: &Self) -> Option<Vec<Value>> {
+        let json = |value: Value| match value {
+            Value::Array(items) => Some(items),
+            _ => None,
+        };
+        if let Some(added) = super::record::added(&old.0, &self.0) {
+            return json(outer(&added));
+        }
+        if !self.is_list() || !old.is_list() || self.len_hint() < old.len_hint() {
+            return None;
+        }
+        if self.is_object(old) {
+            return Some(Vec::new());
+        }
+        let (mut items, old) = (json(self.to_value())?, json(old.to_value())?);
+        items.starts_with(&old).then(|| items.split_off(old.len()))
+    }
+
+    /// Whether this is `other`, or says the same in JSON.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.is_object(other) || (self.0.kind() == other.0.kind() && self.to_value() == other.to_value())
+    }
+
+    /// Whether this is known to be the very object `other`, without a look into it.
+    fn is_object(&self, other: &Self) -> bool {
+        let (a, b) = (&self.0, &other.0);
+        is_one::<Deferred>(a, b) || is_one::<LazyList>(a, b) || super::record::is_one_list(a, b)
     }
 
     /// The number of items, keys or characters, where the value has such a number.
@@ -140,6 +190,14 @@ impl Data {
     }
 }
 
+/// Whether both are one object of the type `T`.
+pub(super) fn is_one<T: 'static>(a: &Inner, b: &Inner) -> bool {
+    match (a.downcast_object_ref::<T>(), b.downcast_object_ref::<T>()) {
+        (Some(a), Some(b)) => std::ptr::eq(a, b),
+        _ => false,
+    }
+}
+
 pub(super) fn noun(value: &Inner) -> &'static str {
     match value.kind() {
         ValueKind::Undefined => "undefined",
@@ -194,6 +252,33 @@ pub(super) fn outer(value: &Inner) -> Value {
             Err(_) => Value::Null,
         },
         _ => Value::Null,
+    }
+}
+
+/// The canonical JSON of `value`, written without a copy of it.
+pub(super) fn canonical(value: &Inner) -> String {
+    let mut text = String::with_capacity(64);
+    write_canonical(value, &mut text);
+    text
+}
+
+pub(super) fn write_canonical(value: &Inner, text: &mut String) {
+    if let Some(deferred) = value.downcast_object_ref::<Deferred>() {
+        return crate::value::write_canonical(&deferred.source, text);
+    }
+    match value.kind() {
+        ValueKind::String => crate::value::write_text(value.as_str().unwrap_or_default(), text),
+        ValueKind::Seq | ValueKind::Iterable if value.len().is_some() => {
+            text.push('[');
+            for (i, item) in value.try_iter().into_iter().flatten().enumerate() {
+                if i > 0 {
+                    text.push(',');
+                }
+                write_canonical(&item, text);
+            }
+            text.push(']');
+        }
+        _ => crate::value::write_canonical(&outer(value), text),
     }
 }
 
@@ -278,6 +363,27 @@ impl Object for LazyList {
 
     fn enumerator_len(self: &Arc<Self>) -> Option<usize> {
         Some(self.0.len())
+    }
+}
+
+#[derive(Debug)]
+struct LazyTable(Arc<dyn Fields>);
+
+impl Object for LazyTable {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Map
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Inner) -> Option<Inner> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Inner> {
+        self.0.get(key).map(|data| data.0)
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.0.keys().into_iter().map(Inner::from).collect())
     }
 }
 

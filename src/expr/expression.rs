@@ -6,6 +6,7 @@ use super::compiled::Compiled;
 use super::data::Data;
 use super::fault::{EvalError, Fault};
 use super::functions::Functions;
+use super::machine::Allowance;
 use super::refs::Ref;
 use super::scope::Scope;
 
@@ -19,7 +20,7 @@ pub struct Expr {
 impl Expr {
     /// Parses `text`, which may call `functions`.
     pub fn parse(text: &str, functions: &Arc<Functions>) -> Result<Self, Vec<Fault>> {
-        Ok(Self { compiled: Compiled::parse(text, functions)?, functions: Arc::clone(functions) })
+        Ok(Self { compiled: Compiled::parse(text, functions, &[])?, functions: Arc::clone(functions) })
     }
 
     /// What the author wrote, without white space around it.
@@ -35,6 +36,17 @@ impl Expr {
     /// Its value, which is never undefined.
     pub fn eval(&self, scope: &Scope) -> Result<Data, EvalError> {
         self.compiled.eval(scope, &self.functions).map(Data)
+    }
+
+    /// Its value, within `allowance`: where that is used up, the error says nothing about the expression.
+    pub fn eval_within(&self, scope: &Scope, allowance: &Allowance<'_>) -> Result<Data, EvalError> {
+        self.compiled.eval_within(scope, &self.functions, allowance).map(Data)
+    }
+
+    /// The same of an expression whose value must be a truth value.
+    pub fn eval_bool_within(&self, scope: &Scope, allowance: &Allowance<'_>) -> Result<bool, EvalError> {
+        let value = self.compiled.eval_within(scope, &self.functions, allowance)?;
+        self.compiled.truth(&value, scope)
     }
 
     /// Its value, which must be a truth value.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::compiled::Compiled;
 use super::fault::{Fault, FaultKind};
-use super::filters::{self, Param};
+use super::filters::{self, Absent, Param};
 use super::refs::Step;
 use crate::diag::nearest;
 
@@ -86,7 +86,7 @@ impl Functions {
             name: arg.to_string().into(),
             optional: false,
             rest: false,
-            absent: "none",
+            absent: Absent::None,
         };
         self.find(name).map(|function| function.args.iter().map(one).collect())
     }
@@ -118,7 +118,8 @@ fn is_name(name: &str) -> bool {
 }
 
 fn body(name: &str, args: &[String], text: &str, functions: &Functions) -> Result<Compiled, Vec<Fault>> {
-    let compiled = Compiled::parse(text, functions)?;
+    let names: Vec<&str> = args.iter().map(String::as_str).collect();
+    let compiled = Compiled::parse(text, functions, &names)?;
     let free = compiled.refs().iter().filter_map(|found| match &found.path[0] {
         Step::Key(root) if !args.contains(root) => Some((root, found.key_ranges[0].clone())),
         _ => None,

@@ -1,4 +1,4 @@
-//! Expressions and templates: parsed by us (exact spans, sound references), evaluated by minijinja.
+//! Expressions and templates: parsed by us (exact spans, sound references) and evaluated by us, over minijinja's values.
 //!
 //! This room is the only place that names minijinja. It must never know steps, runs, time or files.
 //! Start reading at [`Expr`] and [`Template`].
@@ -7,19 +7,22 @@ mod ast;
 mod blocks;
 mod call;
 mod check;
+mod code;
 mod compiled;
 mod data;
-mod env;
 mod expression;
 mod fault;
 mod filters;
 mod functions;
-mod guard;
 mod lint;
+mod lower;
+mod machine;
 mod missing;
+mod operators;
 mod parse;
 #[cfg(test)]
 mod properties;
+mod record;
 mod refs;
 mod render;
 mod scan;
@@ -30,11 +33,12 @@ mod token;
 mod tree;
 mod words;
 
-pub use data::{Data, Items};
+pub use data::{Data, Fields, Items};
 pub use expression::Expr;
 pub use fault::{EvalError, Fault, FaultKind};
 pub use filters::{FilterDoc, filters};
 pub use functions::Functions;
+pub use machine::Allowance;
 pub use refs::{Ref, Step};
 pub use scope::Scope;
 pub use template::Template;

@@ -94,7 +94,10 @@ impl<'a> Rendering<'a> {
             Part::For(each) => return self.each(each, scope),
             Part::Set { names, value } => {
                 let made = value.eval(scope, self.functions)?;
-                *scope = bind(names, made, value, scope)?;
+                match &names[..] {
+                    [name] => scope.set(name, Data(made)),
+                    names => *scope = bind(names, made, value, scope)?,
+                }
             }
             Part::Capture { name, filter, body } => {
                 return self.capture(name.as_deref(), filter.as_ref(), body, scope);
@@ -135,7 +138,7 @@ impl<'a> Rendering<'a> {
             value = filter.eval(&scope.with(BLOCK, Data(value)), self.functions)?;
         }
         match name {
-            Some(name) => *scope = scope.with(name, Data(value)),
+            Some(name) => scope.set(name, Data(value)),
             None => self.put(&display(&value))?,
         }
         Ok(flow)
@@ -150,7 +153,7 @@ impl<'a> Rendering<'a> {
             }
             _ => Err(check::wrong(format!("`for` takes a list, this is {}", noun(&over)))),
         };
-        let items = items.map_err(|error| each.over.explain(&error, scope))?;
+        let items = items.map_err(|error| each.over.complain(error, scope))?;
         if !each.counted {
             return self.rounds(each, items.map(|item| (item, None)), scope);
         }
@@ -205,10 +208,10 @@ fn bind(names: &[String], value: Inner, source: &Compiled, scope: &Scope) -> Ren
     if let [name] = names {
         return Ok(scope.with(name, Data(value)));
     }
-    let items = check::list(&value).map_err(|error| source.explain(&error, scope))?;
+    let items = check::list(&value).map_err(|error| source.complain(error, scope))?;
     if items.len() != names.len() {
         let message = format!("{} names cannot take a list of {}", names.len(), items.len());
-        return Err(source.explain(&check::wrong(message), scope));
+        return Err(source.complain(check::wrong(message), scope));
     }
     Ok(names.iter().zip(items).fold(scope.clone(), |scope, (name, item)| scope.with(name, Data(item))))
 }

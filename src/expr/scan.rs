@@ -89,9 +89,9 @@ impl Scanner<'_> {
             Trim::Nothing => end,
             Trim::All => start + text.trim_end().len(),
             Trim::Break => {
-                let line = self.source[..end].rfind('\n').map_or(0, |at| at + 1);
-                let blank = self.source[line..end].chars().all(char::is_whitespace);
-                if blank { line.max(start) } else { end }
+                // What stands before this text on its line is the end of a delimiter, so the line begins in it or is not blank.
+                let line = text.rfind('\n').map(|at| start + at + 1).or((start == 0).then_some(0));
+                line.filter(|line| self.source[*line..end].chars().all(char::is_whitespace)).unwrap_or(end)
             }
         };
         if from < to {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use minijinja::Value as Inner;
+
 use super::data::Data;
 
 /// A flat map from root names to values. Cheap to clone; extending it shares every value.
@@ -24,6 +26,20 @@ impl Scope {
         names.extend(self.names.iter().filter(|(known, _)| &**known != name).cloned());
         names.push((Arc::from(name), data));
         Self { names: Arc::new(names) }
+    }
+
+    /// Values under names that differ.
+    pub(super) fn of(names: impl Iterator<Item = (Arc<str>, Inner)>) -> Self {
+        Self { names: Arc::new(names.map(|(name, value)| (name, Data(value))).collect()) }
+    }
+
+    /// Puts another value under `name`, in place where nobody else holds this scope.
+    pub fn set(&mut self, name: &str, data: Data) {
+        let names = Arc::make_mut(&mut self.names);
+        match names.iter_mut().find(|(known, _)| &**known == name) {
+            Some((_, old)) => *old = data,
+            None => names.push((Arc::from(name), data)),
+        }
     }
 
     /// What `name` stands for.

@@ -155,7 +155,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::{Fact, Opening, Payload, Record};
+    use crate::engine::{Changes, Fact, Opening, Payload, Record};
 
     #[test]
     fn the_foot_shows_the_round_and_the_first_figure() {
@@ -164,14 +164,17 @@ mod tests {
         let mut add = |address: &str, at: Millis, fact: Fact| {
             board.apply_record(&Record { at, address: Address::new(address), attempt: 1, fact });
         };
-        let state = || Payload::value(json!({}));
-        add("converge", 1_000, Fact::Opened { with: Opening::Loop { max: 10, over: None, state: state() } });
+        add(
+            "converge",
+            1_000,
+            Fact::Opened { with: Opening::Loop { max: 10, over: None, state: Payload::value(json!({})) } },
+        );
         for (n, score) in [(1, 12.5), (2, 40.0)] {
             let lets = Payload::value(json!({"improved": true, "score": score}));
             add(
                 &format!("converge#{n}"),
                 2_000,
-                Fact::RoundClosed { lets, state: state(), rule: None, exit: None },
+                Fact::RoundClosed { lets, changes: Changes::new(), state: None, rule: None, exit: None },
             );
         }
         for n in 0..10 {

@@ -184,7 +184,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::{Fact, Opening, Record};
+    use crate::engine::{Changes, Fact, Opening, Record};
     use crate::verb::Failure;
 
     #[test]
@@ -205,8 +205,16 @@ mod tests {
         add("converge#1/make", Fact::Started { key: None, reserved: crate::meter::Meter::new() });
         add("converge#1/make", done());
         let lets = Payload::value(json!({"score": 57.333_333, "better": true}));
-        let state = Payload::value(json!({}));
-        add("converge#1", Fact::RoundClosed { lets, state, rule: Some("relax".into()), exit: None });
+        add(
+            "converge#1",
+            Fact::RoundClosed {
+                lets,
+                changes: Changes::new(),
+                state: None,
+                rule: Some("relax".into()),
+                exit: None,
+            },
+        );
         let over = Payload::value(json!([1, 2]));
         let with = Opening::Each { over, parallel: 1, max_failures: None, keys: None };
         add("converge#2/judge", Fact::Opened { with });

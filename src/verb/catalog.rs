@@ -65,7 +65,10 @@ impl Catalog {
     /// How many attempts may be under way in lanes that verbs bring along, where nobody says otherwise.
     pub fn lanes(&self) -> IndexMap<String, usize> {
         let lanes = self.verbs.values().flat_map(|verb| verb.lanes());
-        lanes.map(|(name, width)| ((*name).to_owned(), *width)).collect()
+        std::iter::once(&super::PURE_LANE)
+            .chain(lanes)
+            .map(|(name, width)| ((*name).to_owned(), *width))
+            .collect()
     }
 
     /// All resources.

@@ -71,6 +71,9 @@ pub trait Verb: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Output<Self::Out>, Failure>> + Send;
 }
 
+/// The lane of pure verbs, and how many of them may be begun at once: as many as are worth a flush to the disk.
+pub(crate) const PURE_LANE: (&str, usize) = ("pure", 256);
+
 /// How the engine may treat a verb.
 #[derive(Clone, Copy, Debug)]
 pub struct Traits {
@@ -85,7 +88,7 @@ pub struct Traits {
 
 impl Traits {
     /// A pure function of its input.
-    pub const PURE: Self = Self { lane: "pure", pure: true, idempotent: true };
+    pub const PURE: Self = Self { lane: PURE_LANE.0, pure: true, idempotent: true };
 
     /// An effect that may safely be repeated, in the lane named `lane`.
     pub const fn repeatable(lane: &'static str) -> Self {

@@ -92,6 +92,19 @@ impl Board {
         }
     }
 
+    /// Takes in what an event says about the run as a whole, and nothing about its steps.
+    pub fn apply_outline(&mut self, event: &Event) {
+        let (Event::Fact { run, record, .. } | Event::Past { run, record }) = event else { return };
+        self.run.get_or_insert_with(|| run.clone());
+        self.last_at = self.last_at.max(record.at);
+        if let Some(spent) = record.fact.spent().filter(|spent| !spent.is_empty()) {
+            self.spent.absorb(spent);
+        }
+        if record.address.as_str().is_empty() {
+            self.apply_to_run(record.at, &record.fact);
+        }
+    }
+
     /// Takes in a line of the journal.
     pub fn apply_record(&mut self, record: &Record) {
         self.last_at = self.last_at.max(record.at);

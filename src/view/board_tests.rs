@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::*;
-use crate::engine::Opening;
+use crate::engine::{Changes, Opening};
 use crate::value::Digest;
 use crate::view::ROUNDS_KEPT;
 
@@ -52,7 +52,8 @@ fn looped() -> Fact {
 fn round(score: f64, exit: Option<&str>) -> Fact {
     Fact::RoundClosed {
         lets: Payload::value(json!({"score": score, "improved": true, "tree": {"big": 1}})),
-        state: Payload::value(json!({})),
+        changes: Changes::new(),
+        state: None,
         rule: Some("escalate".into()),
         exit: exit.map(str::to_owned),
     }

@@ -641,3 +641,24 @@ fn compiled_things_can_be_shared_between_threads() {
     shared::<Data>();
     shared::<Arc<Functions>>();
 }
+
+#[test]
+fn many_tags_on_one_line_are_read_at_once_and_names_are_bounded() {
+    let none = |_: &str| None;
+    let deep = format!("{}x{}", "{% if true %}".repeat(200_000), "{% endif %}".repeat(200_000));
+    let faults = Template::parse(&deep, &Functions::empty(), &none).unwrap_err();
+    assert_eq!(faults[0].message, "tags are nested too deeply");
+    let flat = format!("a {}", "{% if true %}x{% endif %}".repeat(100_000));
+    let template = Template::parse(&flat, &Functions::empty(), &none).unwrap();
+    assert_eq!(template.render_text(&Scope::new()).unwrap().len(), 100_002);
+    let names = |count: usize| (0..count).map(|n| format!("{{% set v{n} = {n} %}}")).collect::<String>();
+    assert!(Template::parse(&names(256), &Functions::empty(), &none).is_ok());
+    let faults = Template::parse(&names(300), &Functions::empty(), &none).unwrap_err();
+    assert_eq!(faults[0].message, "a template cannot set more than 256 names");
+    let spaced = Template::parse(
+        "  {% if true %}\n x {# note #} {% endif %}\n\t{% set a = 1 %}y",
+        &Functions::empty(),
+        &none,
+    );
+    assert_eq!(spaced.unwrap().render_text(&Scope::new()).unwrap(), " x  y");
+}

@@ -62,6 +62,7 @@ mod toys;
 mod trouble;
 #[cfg(test)]
 mod trust;
+mod turns;
 #[cfg(test)]
 mod validate;
 #[cfg(test)]

@@ -124,7 +124,7 @@ fn one_signal_lets_the_step_finish(signal: Signal) {
         .end()
         .exits(8)
         .stdout_has("\"fact\":\"succeeded\"")
-        .stderr_has("stopping: what is under way is finished first; once more stops at once")
+        .stderr_has("stopping: what is under way has 30.0 s to finish; once more stops at once")
         .stderr_has("cancelled")
         .stderr_has("continues it");
     let shown = held.show();

@@ -1,51 +1,163 @@
-use super::super::Run;
+use std::sync::Arc;
+
 use super::super::frame::Spot;
 use super::super::scope::eval_failure;
-use crate::expr::{Data, EvalError, Expr, Scope};
-use crate::plan::{Compute, Step};
+use super::super::{Mismatch, Order, Run};
+use crate::clock::Millis;
+use crate::expr::{Allowance, Data, EvalError, Expr, Scope};
+use crate::id::Address;
+use crate::plan::{Action, Body, Compute, Plan, Step};
 use crate::value::Value;
-use crate::verb::Failure;
+use crate::verb::{Class, Failure};
 
 /// The most rounds a pure loop may ask for.
 const MOST: i64 = 1_000_000;
 
-impl Run {
-    /// Evaluates a pure loop to its end: `{…last state, n}`.
-    pub(super) fn computed(&self, spot: Spot, step: &Step, compute: &Compute) -> Result<Value, Failure> {
+/// A pure loop that is to be evaluated: it knows all it needs, and may be interrupted and gone on with.
+#[derive(Clone)]
+pub struct Computation {
+    plan: Arc<Plan>,
+    place: (usize, usize),
+    /// What its expressions see.
+    scope: Scope,
+    /// Set once it has begun.
+    rounds: Option<Rounds>,
+}
+
+#[derive(Clone)]
+struct Rounds {
+    state: Vec<(Arc<str>, Data)>,
+    /// By entry of `next`: its place in the state.
+    places: Vec<usize>,
+    n: i64,
+    max: i64,
+}
+
+impl std::fmt::Debug for Computation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Computation({:?}, {:?})", self.place, self.rounds.as_ref().map(|rounds| rounds.n))
+    }
+}
+
+impl Computation {
+    /// Goes on until it comes to its end, `{…last state, n}`, or `allowance` is used up, which is `None`.
+    pub fn advance(&mut self, allowance: &Allowance<'_>) -> Option<Result<Value, Failure>> {
+        let plan = self.plan.clone();
+        let compute = action(&plan.bodies[self.place.0], self.place.1)?;
+        let done = self.go_on(compute, allowance);
+        if done.is_err() && allowance.is_used_up() { None } else { Some(done) }
+    }
+
+    fn go_on(&mut self, compute: &Compute, allowance: &Allowance<'_>) -> Result<Value, Failure> {
         let failed = |e: EvalError| eval_failure("compute", &e);
-        let mut scope = self.scope(spot.0, &step.sees)?;
-        if let Some(seed) = &compute.seed {
-            let seed = seed.eval(&scope).map_err(failed)?;
-            scope = scope.with("seed", seed);
+        let mut rounds = match self.rounds.take() {
+            Some(rounds) => rounds,
+            None => self.begin(compute, allowance)?,
+        };
+        while rounds.n < rounds.max {
+            let state = rounds.state.iter().map(|(name, value)| (&**name, value.clone()));
+            self.scope.set("state", Data::table(state));
+            self.scope.set("n", Data::from(rounds.n));
+            let round = round(compute, &self.scope, allowance);
+            if round.is_err() && allowance.is_used_up() {
+                // The round begins again with what the last one left.
+                self.rounds = Some(rounds);
+                return Err(Failure::cancelled());
+            }
+            let Some(next) = round.map_err(failed)? else { break };
+            rounds.places.iter().zip(next).for_each(|(place, value)| rounds.state[*place].1 = value);
+            rounds.n += 1;
         }
-        let max = compute.max.eval(&scope).map_err(failed)?;
+        let mut output: serde_json::Map<String, Value> =
+            rounds.state.into_iter().map(|(name, data)| (name.to_string(), data.to_value())).collect();
+        output.insert("n".to_owned(), rounds.n.into());
+        Ok(Value::Object(output))
+    }
+
+    fn begin(&mut self, compute: &Compute, allowance: &Allowance<'_>) -> Result<Rounds, Failure> {
+        let failed = |e: EvalError| eval_failure("compute", &e);
+        let eval = |expr: &Expr, scope: &Scope| expr.eval_within(scope, allowance).map_err(failed);
+        let mut scope = self.scope.clone();
+        if let Some(seed) = &compute.seed {
+            scope.set("seed", eval(seed, &scope)?);
+        }
+        let max = eval(&compute.max, &scope)?;
         let max = max.as_i64().filter(|max| (0..=MOST).contains(max)).ok_or_else(|| {
             Failure::permanent(format!(
                 "`max` of a compute step is a whole number up to {MOST}, not {}",
                 max.noun()
             ))
         })?;
-        let mut state = table(&compute.init, &scope).map_err(failed)?;
-        let mut n = 0;
-        let seen = |state: &[(String, Data)], n: i64| {
-            scope.with("state", Data::table(state.to_vec())).with("n", Data::from_value(&n.into()))
+        let entry = |(name, expr): &(String, Expr)| Ok((Arc::from(name.as_str()), eval(expr, &scope)?));
+        let mut state = compute.init.iter().map(entry).collect::<Result<Vec<(Arc<str>, Data)>, Failure>>()?;
+        let mut place = |name: &str| {
+            state.iter().position(|(known, _)| &**known == name).unwrap_or_else(|| {
+                state.push((Arc::from(name), Data::none()));
+                state.len() - 1
+            })
         };
-        while n < max {
-            let scope = seen(&state, n);
-            if let Some(until) = &compute.until
-                && until.eval_bool(&scope).map_err(failed)?
-            {
-                break;
-            }
-            for (name, value) in table(&compute.next, &scope).map_err(failed)? {
-                set(&mut state, name, value);
-            }
-            n += 1;
+        let places = compute.next.iter().map(|(name, _)| place(name)).collect();
+        self.scope = scope;
+        Ok(Rounds { state, places, n: 0, max })
+    }
+}
+
+/// One round: the values of `next` in its order, or nothing where the loop has come to its end.
+fn round(
+    compute: &Compute,
+    scope: &Scope,
+    allowance: &Allowance<'_>,
+) -> Result<Option<Vec<Data>>, EvalError> {
+    if let Some(until) = &compute.until
+        && until.eval_bool_within(scope, allowance)?
+    {
+        return Ok(None);
+    }
+    let next = compute.next.iter().map(|(_, expr)| expr.eval_within(scope, allowance));
+    next.collect::<Result<_, _>>().map(Some)
+}
+
+fn action(body: &Body, place: usize) -> Option<&Compute> {
+    match &body.steps.get(place)?.action {
+        Action::Compute(compute) => Some(compute),
+        _ => None,
+    }
+}
+
+impl Run {
+    /// Asks for a pure loop to be evaluated. That is on no record: after a crash it is asked for again.
+    pub(super) fn compute(&mut self, now: Millis, spot: Spot, step: &Step) -> Result<(), Mismatch> {
+        if self.computing.contains(&spot) {
+            return Ok(());
         }
-        let mut output: serde_json::Map<String, Value> =
-            state.into_iter().map(|(name, data)| (name, data.to_value())).collect();
-        output.insert("n".to_owned(), n.into());
-        Ok(Value::Object(output))
+        let scope = match self.scope(spot.0, &step.sees) {
+            Ok(scope) => scope,
+            Err(failure) => return self.fail(now, spot, failure),
+        };
+        let frame = self.frame(spot.0);
+        let work =
+            Computation { plan: frame.plan.clone(), place: (frame.body.0, spot.1), scope, rounds: None };
+        self.computing.insert(spot);
+        let order = Order::Compute { address: self.address(spot), timeout: step.timeout, work };
+        self.turn.orders.push(order);
+        Ok(())
+    }
+
+    /// Takes in what a pure loop came to. One that was stopped is asked for again when the run goes on.
+    pub(in super::super) fn computed(
+        &mut self,
+        now: Millis,
+        address: &Address,
+        result: Result<Value, Failure>,
+    ) -> Result<(), Mismatch> {
+        let Some(spot) = self.locate(address).filter(|spot| self.computing.remove(spot)) else {
+            return Ok(());
+        };
+        match result {
+            Ok(output) => self.succeed(now, spot, output),
+            Err(failure) if failure.class == Class::Cancelled => Ok(()),
+            Err(failure) => self.fail(now, spot, failure),
+        }
     }
 }
 

@@ -8,6 +8,8 @@ mod each;
 mod hold;
 mod rounds;
 
+pub use compute::Computation;
+
 use std::sync::Arc;
 
 use super::frame::{FrameId, Spot};
@@ -90,9 +92,9 @@ impl Run {
     ) -> Result<(), String> {
         match (&record.fact, instance) {
             (Fact::Opened { with }, Instance::Only) => self.apply_opened(spot, with),
-            (Fact::RoundClosed { lets, state, rule, exit }, Instance::Round(round)) => {
+            (Fact::RoundClosed { lets, changes, rule, exit, .. }, Instance::Round(round)) => {
                 let closed =
-                    rounds::Closed { round, lets, state, rule: rule.as_deref(), exit: exit.as_deref() };
+                    rounds::Closed { round, lets, changes, rule: rule.as_deref(), exit: exit.as_deref() };
                 self.apply_round_closed(spot, &closed)
             }
             (Fact::ItemClosed { result, failed, .. }, Instance::Item(index)) => {
@@ -171,12 +173,7 @@ pub(super) fn open(run: &mut Run, now: Millis, spot: Spot, step: &Step) -> Resul
         Action::Loop(looping) => run.loop_opening(spot, step, looping),
         Action::Each(each) => run.each_opening(spot, step, each),
         Action::Call(call) => run.call_opening(spot, step, call),
-        Action::Compute(compute) => {
-            return match run.computed(spot, step, compute) {
-                Ok(output) => run.succeed(now, spot, output),
-                Err(failure) => run.fail(now, spot, failure),
-            };
-        }
+        Action::Compute(_) => return run.compute(now, spot, step),
         Action::Ask(_) => {
             return match run.question(now, spot, step) {
                 Ok(question) => run.ask(now, spot, question),

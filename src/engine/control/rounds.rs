@@ -1,9 +1,12 @@
+use std::sync::Arc;
+
 use super::super::frame::{FrameId, Spot};
+use super::super::history::{self, History};
 use super::super::node::Node;
 use super::super::run::{Work, sums};
 use super::super::scope::eval_failure;
-use super::super::slot::INLINE;
-use super::super::{Fact, Mismatch, Opening, Payload, Run};
+use super::super::slot::{INLINE, INLINE_ITEM};
+use super::super::{Change, Changes, Fact, Mismatch, Opening, Payload, Run};
 use super::{Control, compute, inner_failure};
 use crate::clock::Millis;
 use crate::expr::{Data, EvalError, Scope};
@@ -20,8 +23,8 @@ pub(in super::super) struct Rounds {
     max: u32,
     over: Option<Data>,
     round: u32,
-    state: Data,
-    history: Vec<Data>,
+    state: Vec<(String, Data)>,
+    history: Arc<History>,
     status: Option<String>,
 }
 
@@ -29,7 +32,7 @@ pub(in super::super) struct Rounds {
 pub(super) struct Closed<'a> {
     pub(super) round: u32,
     pub(super) lets: &'a Payload,
-    pub(super) state: &'a Payload,
+    pub(super) changes: &'a Changes,
     pub(super) rule: Option<&'a str>,
     pub(super) exit: Option<&'a str>,
 }
@@ -76,7 +79,9 @@ impl Run {
     ) -> Result<(), String> {
         let over = over.map(|over| self.payload_data(over)).transpose()?;
         let state = self.payload_data(state)?;
-        let rounds = Rounds { frame: None, max, over, round: 0, state, history: Vec::new(), status: None };
+        let state = state.entries().unwrap_or_default();
+        let history = History::begin(&state);
+        let rounds = Rounds { frame: None, max, over, round: 0, state, history, status: None };
         if let Some(node) = self.node_mut(spot) {
             *node = Node::Open(Box::new(Control::Loop(rounds)));
         }
@@ -117,10 +122,10 @@ impl Run {
         };
         let Control::Loop(rounds) = control.as_ref() else { return frame.names.clone() };
         let number = |n: u32| Data::from_value(&n.into());
-        let history = Data::list(rounds.history.clone());
+        let history = rounds.history.view(self.shelf());
         let mut names = frame
             .names
-            .with("state", rounds.state.clone())
+            .with("state", Data::table(rounds.state.iter().cloned()))
             .with("loop", Data::table([("index", number(rounds.round)), ("history", history)]));
         if let Some(over) = &rounds.over {
             let index = rounds.round.saturating_sub(1);
@@ -133,26 +138,27 @@ impl Run {
     }
 
     pub(super) fn apply_round_closed(&mut self, spot: Spot, closed: &Closed<'_>) -> Result<(), String> {
-        let lets = self.payload_data(closed.lets)?;
-        let state = self.payload_data(closed.state)?;
         let Control::Loop(rounds) = self.control_mut(spot)? else {
             return Err("the step has no rounds".to_owned());
         };
         if rounds.round != closed.round || rounds.status.is_some() {
             return Err(format!("round {} is not open", closed.round));
         }
-        let spent = rounds.frame.and_then(|frame| self.frames.get(&frame)?.account.as_ref());
+        let (frame, mut state) = (rounds.frame, std::mem::take(&mut rounds.state));
+        for (name, change) in closed.changes {
+            self.change(&mut state, name, change)?;
+        }
+        let spent = frame.and_then(|frame| self.frames.get(&frame)?.account.as_ref());
         let spent = sums(&spent.map(|account| account.spent.clone()).unwrap_or_default());
         let Control::Loop(rounds) = self.control_mut(spot)? else { return Ok(()) };
-        let text = |text: Option<&str>| Data::from_value(&text.map_or(Value::Null, Value::from));
-        rounds.history.push(Data::table([
-            ("round", Data::from_value(&closed.round.into())),
-            ("let", lets),
-            ("state", state.clone()),
-            ("rule", text(closed.rule)),
-            ("exit", text(closed.exit)),
-            ("spent", spent),
-        ]));
+        let text = |text: Option<&str>| text.map(str::to_owned);
+        let kept = history::Closed {
+            lets: closed.lets.clone(),
+            rule: text(closed.rule),
+            exit: text(closed.exit),
+            spent,
+        };
+        rounds.history.close(kept, closed.changes, &state);
         rounds.state = state;
         if let Some(exit) = closed.exit {
             rounds.status = Some(exit.to_owned());
@@ -161,6 +167,37 @@ impl Run {
             self.begin_round(spot);
         }
         Ok(())
+    }
+
+    /// Makes a recorded change in a state.
+    fn change(&self, state: &mut Vec<(String, Data)>, name: &str, change: &Change) -> Result<(), String> {
+        let value = match change {
+            Change::Set(payload) => self.payload_data(payload)?,
+            Change::Append(payload) => {
+                let more = super::super::load(payload, self.shelf().as_ref()).map_err(|e| e.to_string())?;
+                let more = more.as_array().ok_or("what is added to a list is no list")?;
+                let list = state.iter().find(|(known, _)| known == name).map(|(_, value)| value);
+                list.ok_or_else(|| format!("there is no list `{name}`"))?.appended(more)
+            }
+        };
+        compute::set(state, name.to_owned(), value);
+        Ok(())
+    }
+
+    /// What has to be recorded of `new` values, so that `old` ones become them.
+    fn changes(&mut self, old: &[(String, Data)], new: Vec<(String, Data)>) -> Changes {
+        let mut changes = Changes::new();
+        for (name, new) in new {
+            let old = old.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
+            let change = match old.and_then(|old| new.added_to(old)) {
+                Some(added) if added.is_empty() => continue,
+                Some(added) => Change::Append(self.keep(Value::Array(added), INLINE_ITEM)),
+                None if old.is_some_and(|old| new.is_same(old)) => continue,
+                None => Change::Set(self.keep(new.to_value(), INLINE_ITEM)),
+            };
+            changes.insert(name, change);
+        }
+        changes
     }
 
     /// `let` → `next` → the first rule → the first exit, in this order and no other.
@@ -173,8 +210,8 @@ impl Run {
             lets.push((name.clone(), value));
         }
         scope = scope.with("let", Data::table(lets.clone()));
-        let state = scope.get("state").and_then(Data::entries).unwrap_or_default();
-        let mut state: Vec<(String, Data)> = state;
+        let old = scope.get("state").and_then(Data::entries).unwrap_or_default();
+        let mut state = old.clone();
         for (name, value) in compute::table(&looping.next, &scope).map_err(failed("next"))? {
             compute::set(&mut state, name, value);
         }
@@ -198,21 +235,21 @@ impl Run {
             }
         }
         let lets = self.keep(object(lets), INLINE);
-        let state = self.keep(object(state), INLINE);
-        Ok(Fact::RoundClosed { lets, state, rule: applied, exit })
+        let changes = self.changes(&old, state);
+        Ok(Fact::RoundClosed { lets, changes, state: None, rule: applied, exit })
     }
 
     fn loop_output(&self, spot: Spot, looping: &Loop) -> Result<Value, Failure> {
         let Node::Open(control) = &self.frame(spot.0).nodes[spot.1] else { return Ok(Value::Null) };
         let Control::Loop(rounds) = control.as_ref() else { return Ok(Value::Null) };
         let result = match (&looping.result, rounds.frame) {
-            (None, _) => rounds.state.to_value(),
+            (None, _) => object(rounds.state.clone()),
             (Some(result), frame) => {
                 let scope = match frame {
                     Some(frame) => self.scope(frame, &looping.sees)?,
                     None => self.frame(spot.0).names.clone(),
                 };
-                let lets = rounds.history.last().and_then(|round| round.get("let"));
+                let lets = rounds.history.last_lets(&self.shelf()).transpose().map_err(Failure::from)?;
                 let names = self.round_names(spot);
                 let scope = ["state", "loop"].iter().fold(scope, |scope, name| match names.get(name) {
                     Some(data) => scope.with(name, data.clone()),

@@ -9,8 +9,8 @@ use crate::diag::{Sources, Span};
 use crate::expr::{Expr, Functions, Template, Tree};
 use crate::id::StepId;
 use crate::plan::{
-    Action, AnswerType, Ask, Body, BodyId, Dep, Each, Hold, Loop, LoopExit, OnError, OnInterrupt, Plan,
-    Retry, Rule, Seen, Step,
+    Action, AnswerType, Ask, Body, BodyId, Compute, Dep, Each, Hold, Loop, LoopExit, OnError, OnInterrupt,
+    Plan, Retry, Rule, Seen, Step,
 };
 use crate::value::{Digest, Value};
 use crate::verb::{Class, Traits};
@@ -123,16 +123,32 @@ pub fn hold(id: &str, body: usize) -> Step {
 }
 
 /// A loop that adds up `gain` and ends at 4 or after three rounds.
+pub fn pure(id: &str) -> Step {
+    let compute = Compute {
+        seed: Some(expr("3")),
+        init: vec![("x".to_owned(), expr("seed")), ("all".to_owned(), expr("[]"))],
+        next: vec![("x".to_owned(), expr("state.x + n")), ("all".to_owned(), expr("state.all + [state.x]"))],
+        until: Some(expr("state.x > 20")),
+        max: expr("50"),
+    };
+    step(id, Action::Compute(compute))
+}
+
 pub fn rounds(id: &str, gain: &str, sees: &[usize], body: usize) -> Step {
     let looping = Loop {
         max: Some(expr("3")),
         over: None,
         item: "item".to_owned(),
-        state: vec![("sum".to_owned(), expr("0")), ("calm".to_owned(), expr("0"))],
+        state: vec![
+            ("sum".to_owned(), expr("0")),
+            ("calm".to_owned(), expr("0")),
+            ("seen".to_owned(), expr("range(15) | list")),
+        ],
         lets: vec![("gain".to_owned(), expr(gain)), ("more".to_owned(), expr("let.gain > 0"))],
         next: vec![
             ("sum".to_owned(), expr("state.sum + let.gain")),
             ("calm".to_owned(), expr("0 if let.more else state.calm + 1")),
+            ("seen".to_owned(), expr("state.seen + [let.gain, state.sum]")),
         ],
         rules: vec![Rule {
             name: "nudge".to_owned(),
@@ -140,7 +156,9 @@ pub fn rounds(id: &str, gain: &str, sees: &[usize], body: usize) -> Step {
             set: vec![("sum".to_owned(), expr("state.sum + 1"))],
         }],
         exits: vec![LoopExit { status: "enough".to_owned(), when: expr("state.sum >= 4") }],
-        result: Some(expr("{'sum': state.sum}")),
+        result: Some(expr(
+            "{'sum': state.sum, 'seen': state.seen, 'was': loop.history | map(attribute='state') | list}",
+        )),
         counts: Class::ALL.to_vec(),
         budget: Vec::new(),
         fund: Vec::new(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::super::Fact;
-use super::plans::{after, ask, body, each, expr, hold, plan, rounds, template, tolerating, verb};
+use super::plans::{after, ask, body, each, expr, hold, plan, pure, rounds, template, tolerating, verb};
 use super::world::World;
 use crate::id::Address;
 use crate::plan::{Body, Plan, Step};
@@ -28,8 +28,12 @@ pub fn sketch() -> impl Strategy<Value = Sketch> {
     let waits = prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..3);
     let leaf =
         (0_u8..4, waits.clone(), any::<bool>(), 0_u8..4).prop_map(|(kind, waits, reads, when)| Sketch {
-            // One leaf of four asks.
-            kind: if kind == 3 { ASKS } else { 0 },
+            // One leaf of four asks, and one is a pure loop.
+            kind: match kind {
+                3 => ASKS,
+                2 => 4,
+                _ => 0,
+            },
             waits,
             reads,
             when,
@@ -74,6 +78,7 @@ fn build(sketches: &[Sketch], bodies: &mut Vec<Option<Body>>, names: &mut usize)
                 let inside = build(&sketch.inside, bodies, names);
                 hold(&name, inside)
             }
+            4 => pure(&name),
             _ => {
                 let first = *names + 1;
                 let inside = build(&sketch.inside, bodies, names);
@@ -122,6 +127,20 @@ pub fn settled(world: &World, cut: usize) -> Vec<Address> {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn where_turns_end_changes_nothing(
+        sketches in prop::collection::vec(sketch(), 1..5),
+        fate in any::<u64>(),
+        slice in 1_usize..5,
+    ) {
+        let plan = random_plan(&sketches);
+        let mut whole = World::new(plan.clone(), fate);
+        whole.run();
+        let mut sliced = World { slice, ..World::new(plan, fate) };
+        sliced.run();
+        prop_assert_eq!(sliced.journal, whole.journal);
+    }
 
     #[test]
     fn a_run_resumed_from_any_prefix_ends_the_same(

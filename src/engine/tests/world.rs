@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::{Fact, Order, Pause, Record, Report, Run, Settings, Standing};
+use super::super::{Fact, Order, Pause, Record, Report, Run, Settings, Slice, Standing};
+use crate::expr::Allowance;
 use crate::id::{Address, RunId};
 use crate::meter::Meter;
 use crate::plan::Plan;
@@ -25,6 +26,8 @@ pub struct World {
     pub waits: bool,
     /// Looks at a run that has paused.
     pub check_pause: Option<fn(&Run)>,
+    /// How many facts a turn may have.
+    pub slice: usize,
 }
 
 impl World {
@@ -38,6 +41,7 @@ impl World {
             settings: Settings::default(),
             waits: false,
             check_pause: None,
+            slice: usize::MAX,
         }
     }
 
@@ -94,6 +98,13 @@ impl World {
                 address: attempt.address,
                 attempt: attempt.number,
             },
+            Order::Compute { address, mut work, .. } => {
+                // Interrupted as often as can be.
+                let result = (0..40)
+                    .find_map(|power| work.advance(&Allowance::new(1 << power, &|| false)))
+                    .expect("it comes to an end");
+                Report::Computed { address, result }
+            }
             Order::Release(address) => {
                 Report::Released { held: Some(serde_json::json!({"released": true})), address }
             }
@@ -162,9 +173,13 @@ impl World {
     pub fn finish(&mut self, mut run: Run) -> Run {
         let mut now = self.journal.last().map_or(0, |record| record.at);
         let mut open: Vec<Order> = Vec::new();
+        let mut picked = 0_u64;
         for tick in 0_u64.. {
             assert!(tick < 100_000, "the run does not end; open: {}", run.waiting_at());
-            let turn = run.next(now).unwrap();
+            let slice = Slice { facts: self.slice, over: &|| false };
+            let turn = run.next_slice(now, &slice).unwrap();
+            assert!(turn.records.len() <= self.slice.saturating_add(8), "{} facts", turn.records.len());
+            let more = turn.more;
             for (_, bytes) in &turn.blobs {
                 self.blobs.put(bytes).unwrap();
             }
@@ -172,6 +187,9 @@ impl World {
             open.extend(turn.orders);
             if matches!(run.standing(), Standing::Finished { .. }) {
                 return run;
+            }
+            if more {
+                continue;
             }
             if open.is_empty() && matches!(run.standing(), Standing::Paused { .. }) {
                 run = self.come_back(&run, now + 1);
@@ -181,7 +199,8 @@ impl World {
                 now = turn.wake.unwrap_or_else(|| panic!("stuck: {}", run.waiting_at())).max(now);
                 continue;
             }
-            let draw = Digest::of(format!("{}/{tick}", self.fate)).seed() % open.len() as u64;
+            picked += 1;
+            let draw = Digest::of(format!("{}/{picked}", self.fate)).seed() % open.len() as u64;
             let pick = usize::try_from(draw).unwrap();
             let order = open.swap_remove(pick);
             now += 1;
@@ -204,8 +223,8 @@ impl World {
                 Fact::Failed { failure } => format!("failed {}", failure.message),
                 Fact::Skipped { reason } => format!("skipped {reason:?}"),
                 Fact::ItemClosed { result, failed, .. } => format!("closed {failed} {result:?}"),
-                Fact::RoundClosed { lets, state, rule, exit } => {
-                    format!("{lets:?} {state:?} {rule:?} {exit:?}")
+                Fact::RoundClosed { lets, changes, rule, exit, .. } => {
+                    format!("{lets:?} {changes:?} {rule:?} {exit:?}")
                 }
                 Fact::Finished { status, code, outputs } => format!("{status} {code} {outputs:?}"),
                 _ => continue,

@@ -1,14 +1,15 @@
 //! Filters between values and JSON text.
 
-use minijinja::{State, Value as Inner};
+use minijinja::Value as Inner;
 use serde::Serialize;
 use serde_json_path::JsonPath;
 
 use crate::expr::check::{Checked, MAX_BYTES, count, made, text, too_long, wrong, wrong_with};
 use crate::expr::data::{inner, outer};
+use crate::expr::machine::Machine;
 use crate::value::Value;
 
-pub(super) fn tojson(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn tojson(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let value = outer(&args[0]);
     if args[1].is_none() {
         return made(value.to_string());
@@ -25,7 +26,7 @@ pub(super) fn tojson(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
     String::from_utf8(bytes).map_err(|error| wrong(error.to_string())).and_then(made)
 }
 
-pub(super) fn fromjson(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn fromjson(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let source = text(&args[0])?;
     if source.len() > MAX_BYTES {
         return Err(too_long());
@@ -35,7 +36,7 @@ pub(super) fn fromjson(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
         .map_err(|error| wrong(format!("this text is not JSON: {error}")))
 }
 
-pub(super) fn jsonpath(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn jsonpath(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let query = text(&args[1])?;
     let path = JsonPath::parse(query).map_err(|error| {
         wrong_with(format!("`{query}` is not a JSONPath: {error}"), "the syntax is that of RFC 9535")

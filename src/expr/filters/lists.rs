@@ -3,36 +3,37 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
+use minijinja::Value as Inner;
 use minijinja::value::ValueKind;
-use minijinja::{State, Value as Inner};
 
 use super::numbers::key_of;
 use crate::expr::check::{
     Checked, MAX_ITEMS, bounded, count, dig, display, flag, is_list, items, list, made, must_dig, order,
     text, text_or, truth, wrong, wrong_with,
 };
+use crate::expr::machine::Machine;
 use crate::expr::tests_table;
 
-pub(super) fn length(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn length(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     match args[0].len() {
         Some(length) => Ok(Inner::from(length)),
         None => Ok(Inner::from(items(&args[0])?.count())),
     }
 }
 
-pub(super) fn first(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn first(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     Ok(items(&args[0])?.next().unwrap_or(Inner::UNDEFINED))
 }
 
-pub(super) fn last(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn last(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     Ok(ending(&args[0], 1)?.pop().unwrap_or(Inner::UNDEFINED))
 }
 
-pub(super) fn head(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn head(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     bounded(items(&args[0])?.take(count(&args[1])?)).map(Inner::from)
 }
 
-pub(super) fn tail(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn tail(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     ending(&args[0], count(&args[1])?).map(Inner::from)
 }
 
@@ -49,13 +50,13 @@ fn ending(value: &Inner, n: usize) -> Checked<Vec<Inner>> {
     }
 }
 
-pub(super) fn default(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn default(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let absent = args[0].is_undefined() || (flag(&args[2])? && args[0].is_none());
     Ok(args[usize::from(absent)].clone())
 }
 
 /// `map(subject, filter or function, attribute, default, arguments…)`.
-pub(super) fn map(state: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn map(machine: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let [subject, filter, attribute, default, rest @ ..] = args else {
         return Err(wrong("`map` takes a filter"));
     };
@@ -70,19 +71,19 @@ pub(super) fn map(state: &mut State<'_, '_>, args: &[Inner]) -> Checked {
             });
             continue;
         }
-        made.push(apply(state, filter, item, rest)?);
+        made.push(apply(machine, filter, item, rest)?);
     }
     Ok(Inner::from(made))
 }
 
 /// Applies a filter by name, or a pipeline's function, to one item.
-fn apply(state: &mut State<'_, '_>, filter: &Inner, item: Inner, rest: &[Inner]) -> Checked {
+fn apply(machine: &mut Machine<'_>, filter: &Inner, item: Inner, rest: &[Inner]) -> Checked {
     let mut args = Vec::with_capacity(rest.len() + 1);
     args.push(item);
     args.extend_from_slice(rest);
-    let Some(name) = filter.as_str() else { return filter.call(state, &args) };
+    let Some(name) = filter.as_str() else { return machine.call_value(filter, &args) };
     let filter = super::find(name).ok_or_else(|| wrong(format!("there is no filter `{name}`")))?;
-    let found = (filter.run)(state, &args)?;
+    let found = (filter.run)(machine, &args)?;
     if found.is_undefined() {
         return Err(wrong(format!("`{name}` of an empty list has no value")));
     }
@@ -90,7 +91,7 @@ fn apply(state: &mut State<'_, '_>, filter: &Inner, item: Inner, rest: &[Inner])
 }
 
 /// Whether `item` passes a test by name, a pipeline's function, or (without a test) is true.
-fn passes(state: &mut State<'_, '_>, test: &Inner, item: Inner, rest: &[Inner]) -> Checked<bool> {
+fn passes(machine: &mut Machine<'_>, test: &Inner, item: Inner, rest: &[Inner]) -> Checked<bool> {
     if test.is_none() {
         return truth(&item);
     }
@@ -99,31 +100,31 @@ fn passes(state: &mut State<'_, '_>, test: &Inner, item: Inner, rest: &[Inner]) 
     args.extend_from_slice(rest);
     match test.as_str() {
         Some(name) => tests_table::run(name, &args),
-        None => truth(&test.call(state, &args)?),
+        None => truth(&machine.call_value(test, &args)?),
     }
 }
 
 /// `select(subject, test, arguments…)`.
-pub(super) fn select(state: &mut State<'_, '_>, args: &[Inner]) -> Checked {
-    sieve(state, args, None, true)
+pub(super) fn select(machine: &mut Machine<'_>, args: &[Inner]) -> Checked {
+    sieve(machine, args, None, true)
 }
 
-pub(super) fn reject(state: &mut State<'_, '_>, args: &[Inner]) -> Checked {
-    sieve(state, args, None, false)
+pub(super) fn reject(machine: &mut Machine<'_>, args: &[Inner]) -> Checked {
+    sieve(machine, args, None, false)
 }
 
 /// `selectattr(subject, attribute, test, arguments…)`.
-pub(super) fn selectattr(state: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn selectattr(machine: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let rest = [&args[..1], &args[2..]].concat();
-    sieve(state, &rest, Some(text(&args[1])?), true)
+    sieve(machine, &rest, Some(text(&args[1])?), true)
 }
 
-pub(super) fn rejectattr(state: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn rejectattr(machine: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let rest = [&args[..1], &args[2..]].concat();
-    sieve(state, &rest, Some(text(&args[1])?), false)
+    sieve(machine, &rest, Some(text(&args[1])?), false)
 }
 
-fn sieve(state: &mut State<'_, '_>, args: &[Inner], path: Option<&str>, keep: bool) -> Checked {
+fn sieve(machine: &mut Machine<'_>, args: &[Inner], path: Option<&str>, keep: bool) -> Checked {
     let [subject, test, rest @ ..] = args else { return Err(wrong("a test is missing")) };
     let about_presence = matches!(test.as_str(), Some("defined" | "undefined"));
     let mut kept = Vec::new();
@@ -133,18 +134,18 @@ fn sieve(state: &mut State<'_, '_>, args: &[Inner], path: Option<&str>, keep: bo
             Some(path) if about_presence => dig(&item, path).unwrap_or(Inner::UNDEFINED),
             Some(path) => must_dig(&item, path)?,
         };
-        if passes(state, test, tested, rest)? == keep {
+        if passes(machine, test, tested, rest)? == keep {
             kept.push(item);
         }
     }
     Ok(Inner::from(kept))
 }
 
-pub(super) fn all(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn all(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     truths(&args[0]).map(|truths| Inner::from(truths.iter().all(|truth| *truth)))
 }
 
-pub(super) fn any(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn any(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     truths(&args[0]).map(|truths| Inner::from(truths.iter().any(|truth| *truth)))
 }
 
@@ -152,7 +153,7 @@ fn truths(value: &Inner) -> Checked<Vec<bool>> {
     items(value)?.map(|item| truth(&item)).collect()
 }
 
-pub(super) fn sort(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn sort(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let reverse = flag(&args[2])?;
     let mut keyed: Vec<(Inner, Inner)> =
         items(&args[0])?.map(|item| Ok((key_of(&item, &args[1])?, item))).collect::<Checked<_>>()?;
@@ -188,23 +189,23 @@ fn ranked(a: &Inner, b: &Inner) -> Checked<Ordering> {
     order(a, b)
 }
 
-pub(super) fn unique(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn unique(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let mut seen = BTreeSet::new();
     let mut kept = Vec::new();
     for item in items(&args[0])? {
         let key = key_of(&item, &args[1])?;
-        if seen.insert(crate::value::canonical(&crate::expr::data::outer(&key))) {
+        if seen.insert(crate::expr::data::canonical(&key)) {
             kept.push(item);
         }
     }
     Ok(Inner::from(kept))
 }
 
-pub(super) fn group_by(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn group_by(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let mut groups = indexmap::IndexMap::<String, (Inner, Vec<Inner>)>::new();
     for item in items(&args[0])? {
         let key = key_of(&item, &args[1])?;
-        let name = crate::value::canonical(&crate::expr::data::outer(&key));
+        let name = crate::expr::data::canonical(&key);
         groups.entry(name).or_insert_with(|| (key, Vec::new())).1.push(item);
     }
     Ok(groups
@@ -214,7 +215,7 @@ pub(super) fn group_by(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
         .into())
 }
 
-pub(super) fn reverse(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn reverse(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     if let Some(text) = args[0].as_str() {
         return Ok(Inner::from(text.chars().rev().collect::<String>()));
     }
@@ -223,7 +224,7 @@ pub(super) fn reverse(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
     Ok(Inner::from(all))
 }
 
-pub(super) fn join(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn join(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let separator = text_or(&args[1], "")?;
     let mut text = String::new();
     for (i, item) in items(&args[0])?.enumerate() {
@@ -238,7 +239,7 @@ pub(super) fn join(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
     made(text)
 }
 
-pub(super) fn chunk(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn chunk(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let size = count(&args[1])?;
     if size == 0 {
         return Err(wrong("a chunk has at least one item"));
@@ -246,7 +247,7 @@ pub(super) fn chunk(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
     Ok(Inner::from(list(&args[0])?.chunks(size).map(|chunk| Inner::from(chunk.to_vec())).collect::<Vec<_>>()))
 }
 
-pub(super) fn flatten(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn flatten(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let mut flat = Vec::new();
     for item in items(&args[0])? {
         if is_list(&item) {
@@ -261,7 +262,7 @@ pub(super) fn flatten(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
     Ok(Inner::from(flat))
 }
 
-pub(super) fn zip(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn zip(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let lists = args.iter().map(list).collect::<Checked<Vec<_>>>()?;
     let length = lists.first().map_or(0, Vec::len);
     if lists.iter().any(|list| list.len() != length) {
@@ -271,7 +272,7 @@ pub(super) fn zip(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
     Ok(Inner::from((0..length).map(row).collect::<Vec<_>>()))
 }
 
-pub(super) fn product(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn product(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     if args.len() > 1 {
         return rows(&args.iter().map(list).collect::<Checked<Vec<_>>>()?).map(Inner::from);
     }
@@ -309,20 +310,20 @@ fn entries(value: &Inner) -> Checked<Vec<(Inner, Inner)>> {
     value.try_iter()?.map(|key| Ok((key.clone(), value.get_item(&key)?))).collect()
 }
 
-pub(super) fn items_of(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn items_of(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let pairs = entries(&args[0])?;
     Ok(Inner::from(pairs.into_iter().map(|(key, value)| Inner::from(vec![key, value])).collect::<Vec<_>>()))
 }
 
-pub(super) fn keys(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn keys(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     Ok(Inner::from(entries(&args[0])?.into_iter().map(|(key, _)| key).collect::<Vec<_>>()))
 }
 
-pub(super) fn values(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn values(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     Ok(Inner::from(entries(&args[0])?.into_iter().map(|(_, value)| value).collect::<Vec<_>>()))
 }
 
-pub(super) fn dict(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn dict(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let pair = |item: Inner| match &list(&item)?[..] {
         [key, value] => Ok((Inner::from(text(key)?), value.clone())),
         _ => Err(wrong("expected a list of `[key, value]` pairs")),
@@ -330,7 +331,7 @@ pub(super) fn dict(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
     Ok(Inner::from_pairs(items(&args[0])?.map(pair).collect::<Checked<Vec<_>>>()?))
 }
 
-pub(super) fn merge(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn merge(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let mut merged = indexmap::IndexMap::new();
     for table in args {
         merged.extend(entries(table)?);
@@ -338,7 +339,7 @@ pub(super) fn merge(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
     Ok(Inner::from_pairs(merged))
 }
 
-pub(super) fn as_list(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn as_list(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     if args[0].kind() == ValueKind::Map {
         return Ok(Inner::from(entries(&args[0])?.into_iter().map(|(key, _)| key).collect::<Vec<_>>()));
     }

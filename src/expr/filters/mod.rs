@@ -13,9 +13,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use minijinja::{State, Value as Inner};
+use minijinja::Value as Inner;
 
 use super::check::Checked;
+use super::machine::Machine;
 use table::FILTERS;
 pub(super) use text::matches;
 
@@ -42,7 +43,7 @@ pub fn filters() -> &'static [FilterDoc] {
 }
 
 /// What a filter does with its subject and its arguments. An argument that was left out is `none`.
-pub(super) type Run = fn(&mut State<'_, '_>, &[Inner]) -> Checked;
+pub(super) type Run = fn(&mut Machine<'_>, &[Inner]) -> Checked;
 
 /// A filter and what it does.
 pub(super) struct Filter {
@@ -58,7 +59,14 @@ pub(super) struct Param {
     /// Takes all further arguments.
     pub rest: bool,
     /// What stands for it when it is left out.
-    pub absent: &'static str,
+    pub absent: Absent,
+}
+
+/// What stands for an argument that was left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absent {
+    None,
+    Undefined,
 }
 
 impl Filter {
@@ -69,7 +77,7 @@ impl Filter {
             .map(|word| {
                 let rest = word.starts_with('*');
                 let name = word.trim_start_matches('*').split('=').next().unwrap_or(word);
-                let absent = if word.ends_with("=undefined") { "__nothing" } else { "none" };
+                let absent = if word.ends_with("=undefined") { Absent::Undefined } else { Absent::None };
                 Param { name: name.into(), optional: rest || word.contains('='), rest, absent }
             })
             .collect()
@@ -79,11 +87,6 @@ impl Filter {
     pub(super) fn may_be_undefined(name: &str) -> bool {
         matches!(name, "first" | "last" | "min" | "max" | "mean" | "median" | "stdev")
     }
-}
-
-/// Every filter.
-pub(super) fn all() -> &'static [Filter] {
-    FILTERS
 }
 
 /// The filter of that name.

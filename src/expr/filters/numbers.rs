@@ -1,10 +1,12 @@
 //! Filters that count and calculate.
 
+use minijinja::Value as Inner;
 use minijinja::value::ValueKind;
-use minijinja::{State, Value as Inner};
 
 use crate::expr::check::{Checked, count, items, must_dig, number, order, text, wrong, wrong_with};
-use crate::value::{Digest, Value};
+use crate::expr::data::canonical;
+use crate::expr::machine::Machine;
+use crate::value::Digest;
 
 /// The numbers in a list, or under a path of each item.
 fn numbers(args: &[Inner]) -> Checked<Vec<Inner>> {
@@ -18,7 +20,7 @@ fn picked(args: &[Inner]) -> Checked<Vec<Inner>> {
     items(&args[0])?.map(|item| path.map_or(Ok(item.clone()), |path| must_dig(&item, path))).collect()
 }
 
-pub(super) fn sum(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn sum(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     add(&numbers(args)?)
 }
 
@@ -44,12 +46,12 @@ fn average(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-pub(super) fn mean(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn mean(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let values = floats(&numbers(args)?)?;
     Ok(if values.is_empty() { Inner::UNDEFINED } else { Inner::from(average(&values)) })
 }
 
-pub(super) fn median(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn median(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let mut values = numbers(args)?;
     values.sort();
     let middle = values.len() / 2;
@@ -63,7 +65,7 @@ pub(super) fn median(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a list has far fewer than 2^53 items")]
-pub(super) fn stdev(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn stdev(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let values = floats(&numbers(args)?)?;
     if values.is_empty() {
         return Ok(Inner::UNDEFINED);
@@ -73,11 +75,11 @@ pub(super) fn stdev(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
     Ok(Inner::from((squares / values.len() as f64).sqrt()))
 }
 
-pub(super) fn min(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn min(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     extreme(args, std::cmp::Ordering::Less)
 }
 
-pub(super) fn max(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn max(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     extreme(args, std::cmp::Ordering::Greater)
 }
 
@@ -95,7 +97,7 @@ fn extreme(args: &[Inner], wanted: std::cmp::Ordering) -> Checked {
     Ok(best.map_or(Inner::UNDEFINED, |(item, _)| item))
 }
 
-pub(super) fn abs(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn abs(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     if args[0].is_integer() {
         let whole = i128::try_from(args[0].clone())?;
         return i64::try_from(whole.abs()).map(Inner::from).map_err(|_| wrong("the number is too large"));
@@ -103,7 +105,7 @@ pub(super) fn abs(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
     Ok(Inner::from(number(&args[0])?.abs()))
 }
 
-pub(super) fn round(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn round(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let digits = if args[1].is_none() { 0 } else { count(&args[1])? };
     let value = number(&args[0])?;
     if args[0].is_integer() {
@@ -114,11 +116,11 @@ pub(super) fn round(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
     Ok(Inner::from(if scaled.is_finite() { scaled.round() / scale } else { value }))
 }
 
-pub(super) fn floor(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn floor(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     if args[0].is_integer() { Ok(args[0].clone()) } else { cut(number(&args[0])?.floor()) }
 }
 
-pub(super) fn ceil(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn ceil(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     if args[0].is_integer() { Ok(args[0].clone()) } else { cut(number(&args[0])?.ceil()) }
 }
 
@@ -132,7 +134,7 @@ fn cut(value: f64) -> Checked {
     }
 }
 
-pub(super) fn int(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn int(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let value = &args[0];
     match value.kind() {
         ValueKind::Number if value.is_integer() => Ok(value.clone()),
@@ -150,7 +152,7 @@ pub(super) fn int(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
     }
 }
 
-pub(super) fn float(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn float(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let value = &args[0];
     let Some(text) = value.as_str() else { return number(value).map(Inner::from) };
     match text.trim().parse::<f64>() {
@@ -167,7 +169,7 @@ fn fallback(default: &Inner, text: &str) -> Checked {
     Err(wrong_with(format!("`{shown}` is not a number"), "give a default: `… | int(0)`"))
 }
 
-pub(super) fn clamp(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn clamp(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     args.iter().try_for_each(|value| number(value).map(drop))?;
     let [value, low, high] = args else { return Err(wrong("`clamp` takes two limits")) };
     if low > high {
@@ -177,15 +179,15 @@ pub(super) fn clamp(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
-pub(super) fn random(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
-    let seed = Value::Array(args.iter().map(crate::expr::data::outer).collect());
-    Ok(Inner::from((Digest::of_value(&seed).seed() >> 11) as f64 / (1u64 << 53) as f64))
+pub(super) fn random(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
+    let seed = canonical(&Inner::from(args.to_vec()));
+    Ok(Inner::from((Digest::of(seed).seed() >> 11) as f64 / (1u64 << 53) as f64))
 }
 
-pub(super) fn digest(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn digest(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let digest = match args[0].as_str() {
         Some(text) => Digest::of(text),
-        None => Digest::of_value(&crate::expr::data::outer(&args[0])),
+        None => Digest::of(canonical(&args[0])),
     };
     Ok(Inner::from(digest.to_string()))
 }

@@ -2,21 +2,22 @@
 
 use std::sync::{Arc, Mutex};
 
-use minijinja::{State, Value as Inner};
+use minijinja::Value as Inner;
 use regex::{Regex, RegexBuilder};
 
 use crate::expr::check::{Checked, bounded, count, display, flag, made, text, text_or, wrong, wrong_with};
+use crate::expr::machine::Machine;
 use crate::visible;
 
-pub(super) fn upper(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn upper(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     made(text(&args[0])?.to_uppercase())
 }
 
-pub(super) fn lower(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn lower(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     made(text(&args[0])?.to_lowercase())
 }
 
-pub(super) fn capitalize(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn capitalize(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let text = text(&args[0])?;
     let mut chars = text.chars();
     made(chars.next().map_or_else(String::new, |first| {
@@ -24,7 +25,7 @@ pub(super) fn capitalize(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
     }))
 }
 
-pub(super) fn title(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn title(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let mut begins = true;
     let mut made_text = String::new();
     for c in text(&args[0])?.chars() {
@@ -38,7 +39,7 @@ pub(super) fn title(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
     made(made_text)
 }
 
-pub(super) fn trim(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn trim(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let subject = text(&args[0])?;
     Ok(Inner::from(if args[1].is_none() {
         subject.trim()
@@ -48,7 +49,7 @@ pub(super) fn trim(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
     }))
 }
 
-pub(super) fn replace(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn replace(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let (subject, old, new) = (text(&args[0])?, text(&args[1])?, text(&args[2])?);
     let growth = subject.matches(old).count().saturating_mul(new.len());
     if subject.len().saturating_add(growth) > crate::expr::check::MAX_BYTES {
@@ -57,7 +58,7 @@ pub(super) fn replace(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
     made(subject.replace(old, new))
 }
 
-pub(super) fn split(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn split(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let subject = text(&args[0])?;
     let at_most = if args[2].is_none() { usize::MAX } else { count(&args[2])?.saturating_add(1) };
     if args[1].is_none() {
@@ -70,15 +71,15 @@ pub(super) fn split(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
     bounded(subject.splitn(at_most, separator).map(Inner::from)).map(Inner::from)
 }
 
-pub(super) fn lines(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn lines(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     bounded(text(&args[0])?.lines().map(Inner::from)).map(Inner::from)
 }
 
-pub(super) fn wordcount(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn wordcount(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     Ok(Inner::from(text(&args[0])?.split_whitespace().count()))
 }
 
-pub(super) fn indent(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn indent(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let subject = text(&args[0])?;
     let width = if args[1].is_none() { 4 } else { count(&args[1])? };
     if width > 200 {
@@ -97,7 +98,7 @@ pub(super) fn indent(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
 }
 
 /// A code block whose fence is longer than any run of backticks in the text, so that the text cannot close it.
-pub(super) fn fence(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn fence(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let subject = display(&args[0]);
     let language = text_or(&args[1], "")?;
     let longest = subject.split(|c| c != '`').map(str::len).max().unwrap_or(0);
@@ -107,20 +108,20 @@ pub(super) fn fence(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
 }
 
 /// Text that others wrote, for whoever must not be deceived by it.
-pub(super) fn show_hidden(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn show_hidden(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     made(visible::escape(&display(&args[0])).into_owned())
 }
 
-pub(super) fn one_line(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn one_line(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let width = if args[1].is_none() { 200 } else { count(&args[1])? };
     made(visible::line(&display(&args[0]), width))
 }
 
-pub(super) fn string(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn string(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     made(display(&args[0]))
 }
 
-pub(super) fn regex_replace(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn regex_replace(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let (subject, regex, with) = (text(&args[0])?, compiled(text(&args[1])?)?, text(&args[2])?);
     let found = regex.find_iter(subject).count();
     let references = with.matches('$').count();
@@ -138,12 +139,12 @@ fn hit(found: &regex::Captures<'_>) -> Inner {
     wanted.map_or_else(|| Inner::from(()), |part| Inner::from(part.as_str()))
 }
 
-pub(super) fn regex_find(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn regex_find(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let found = compiled(text(&args[1])?)?;
     Ok(found.captures(text(&args[0])?).map_or_else(|| Inner::from(()), |found| hit(&found)))
 }
 
-pub(super) fn regex_findall(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn regex_findall(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let regex = compiled(text(&args[1])?)?;
     bounded(regex.captures_iter(text(&args[0])?).map(|found| hit(&found))).map(Inner::from)
 }

@@ -1,10 +1,11 @@
 //! Cutting long text for prompts: whole lines, and a mark that says how much is missing.
 
-use minijinja::{State, Value as Inner};
+use minijinja::Value as Inner;
 
 use crate::expr::check::{Checked, count, made, text};
+use crate::expr::machine::Machine;
 
-pub(super) fn head_text(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn head_text(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let subject = text(&args[0])?;
     let Some(limit) = subject.char_indices().nth(count(&args[1])?).map(|(at, _)| at) else {
         return Ok(args[0].clone());
@@ -14,7 +15,7 @@ pub(super) fn head_text(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
     made(format!("{}{end}… {} bytes cut …", &subject[..kept], subject.len() - kept))
 }
 
-pub(super) fn tail_text(_: &mut State<'_, '_>, args: &[Inner]) -> Checked {
+pub(super) fn tail_text(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let subject = text(&args[0])?;
     let chars = count(&args[1])?;
     let total = subject.chars().count();

@@ -1,71 +1,20 @@
-//! The one minijinja environment: guards, filters and tests under names that authors cannot write.
+//! What operators do with values: nothing is converted, and what has no meaning is an error.
 
-use std::sync::LazyLock;
+use minijinja::value::ValueKind;
+use minijinja::{Error, Value as Inner};
 
-use minijinja::value::{Rest, ValueKind};
-use minijinja::{Environment, State, UndefinedBehavior, Value as Inner};
-
+use super::ast::Op;
 use super::check::{
-    Checked, MAX_BYTES, MAX_ITEMS, bounded, display, is_list, items, noun_error, order, same, text, too_long,
-    truth, wrong, wrong_with,
+    Checked, MAX_BYTES, MAX_ITEMS, bounded, display, is_list, items, list, noun_error, number, text,
+    too_long, whole, wrong, wrong_with,
 };
 use super::data::noun;
-use super::filters::{self};
-use super::tests_table::{TESTS, contains};
+use super::record;
 
-/// How many instructions one expression may run: far more than any needs, and far less than forever.
-const FUEL: u64 = 10_000_000;
-
-/// The environment, built on first use and shared by everything.
-pub(super) static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
-    let mut env = Environment::empty();
-    env.set_undefined_behavior(UndefinedBehavior::Strict);
-    env.set_fuel(Some(FUEL));
-    env.add_function("__there", there);
-    env.add_function("__truth", |value: &Inner| truth(defined(value)?));
-    env.add_function("__number", factor);
-    env.add_function("__eq", |a: &Inner, b: &Inner| same(defined(a)?, defined(b)?));
-    env.add_function("__ne", |a: &Inner, b: &Inner| same(defined(a)?, defined(b)?).map(|same| !same));
-    env.add_function("__lt", |a: &Inner, b: &Inner| Ok(order(defined(a)?, defined(b)?)?.is_lt()));
-    env.add_function("__le", |a: &Inner, b: &Inner| Ok(order(defined(a)?, defined(b)?)?.is_le()));
-    env.add_function("__gt", |a: &Inner, b: &Inner| Ok(order(defined(a)?, defined(b)?)?.is_gt()));
-    env.add_function("__ge", |a: &Inner, b: &Inner| Ok(order(defined(a)?, defined(b)?)?.is_ge()));
-    env.add_function("__in", |a: &Inner, b: &Inner| contains(defined(b)?, defined(a)?));
-    env.add_function("__not_in", |a: &Inner, b: &Inner| {
-        contains(defined(b)?, defined(a)?).map(|found| !found)
-    });
-    env.add_function("__add", |values: Rest<Inner>| fold(&values, add));
-    env.add_function("__concat", |values: Rest<Inner>| concat(&values));
-    env.add_function("__index", index);
-    env.add_function("__slice", slice);
-    env.add_function("__key", |key: &Inner| text(key).map(Inner::from));
-    env.add_function("__range", range);
-    for filter in filters::all() {
-        let run = filter.run;
-        env.add_function(format!("__f_{}", filter.doc.name), move |state: &mut State, args: Rest<Inner>| {
-            run(state, &args)
-        });
-    }
-    for test in TESTS {
-        env.add_function(format!("__t_{}", test.name), move |args: Rest<Inner>| (test.ask)(&args));
-    }
-    env
-});
-
-fn defined(value: &Inner) -> Checked<&Inner> {
-    if value.is_undefined() {
-        return Err(minijinja::Error::new(minijinja::ErrorKind::UndefinedError, "undefined"));
-    }
-    Ok(value)
-}
-
-fn there(value: &Inner) -> Checked {
-    defined(value).cloned()
-}
-
-fn factor(value: &Inner) -> Checked {
-    if defined(value)?.is_number() {
-        return Ok(value.clone());
+/// Asks for a number.
+pub(super) fn factor(value: &Inner) -> Checked<()> {
+    if value.is_number() {
+        return Ok(());
     }
     let error = format!("cannot calculate with {}", noun(value));
     Err(match value.kind() {
@@ -75,15 +24,15 @@ fn factor(value: &Inner) -> Checked {
     })
 }
 
-fn fold(values: &[Inner], join: fn(&Inner, &Inner) -> Checked) -> Checked {
-    let mut values = values.iter();
-    let first = values.next().cloned().unwrap_or_default();
-    values.try_fold(first, |sum, value| join(&sum, value))
-}
-
-fn add(a: &Inner, b: &Inner) -> Checked {
+/// The sum of two numbers, two texts or two lists.
+pub(super) fn add(a: &Inner, b: &Inner) -> Checked {
     match (a.kind(), b.kind()) {
         (ValueKind::Number, ValueKind::Number) if a.is_integer() && b.is_integer() => {
+            if let (Some(a), Some(b)) = (a.as_i64(), b.as_i64())
+                && let Some(sum) = a.checked_add(b)
+            {
+                return Ok(Inner::from(sum));
+            }
             let (a, b) = (i128::try_from(a.clone())?, i128::try_from(b.clone())?);
             let sum = a.checked_add(b).ok_or_else(|| wrong("the sum is too large"))?;
             Ok(i64::try_from(sum).map_or_else(|_| Inner::from(sum), Inner::from))
@@ -92,7 +41,7 @@ fn add(a: &Inner, b: &Inner) -> Checked {
             Ok(Inner::from(f64::try_from(a.clone())? + f64::try_from(b.clone())?))
         }
         (ValueKind::String, ValueKind::String) => concat(&[a.clone(), b.clone()]),
-        _ if is_list(a) && is_list(b) => bounded(items(a)?.chain(items(b)?)).map(Inner::from),
+        _ if is_list(a) && is_list(b) => joined(a, b),
         (ValueKind::Map, ValueKind::Map) => {
             Err(wrong_with("objects cannot be added", "write `a | merge(b)`"))
         }
@@ -107,7 +56,20 @@ fn add(a: &Inner, b: &Inner) -> Checked {
     }
 }
 
-fn concat(values: &[Inner]) -> Checked {
+/// One list behind another: a long one that grows is not made again each time.
+fn joined(a: &Inner, b: &Inner) -> Checked {
+    let Some(length) = a.len().filter(|length| *length >= record::GROWING) else {
+        return bounded(items(a)?.chain(items(b)?)).map(Inner::from);
+    };
+    let more = list(b)?;
+    if length + more.len() > MAX_ITEMS {
+        return Err(wrong(format!("a list of more than {MAX_ITEMS} items")));
+    }
+    Ok(record::longer(a, more))
+}
+
+/// Values as one text.
+pub(super) fn concat(values: &[Inner]) -> Checked {
     let mut joined = String::new();
     for value in values {
         joined.push_str(&display(value));
@@ -119,8 +81,7 @@ fn concat(values: &[Inner]) -> Checked {
 }
 
 /// An item by its number (from the end if negative) or a value by its key; undefined if there is none.
-fn index(base: &Inner, index: &Inner) -> Checked {
-    defined(base)?;
+pub(super) fn index(base: &Inner, index: &Inner) -> Checked {
     match base.kind() {
         ValueKind::Map => Ok(base.get_attr(text(index)?)?),
         ValueKind::String | ValueKind::Seq | ValueKind::Iterable => {
@@ -148,8 +109,8 @@ fn index(base: &Inner, index: &Inner) -> Checked {
 }
 
 /// Part of a list or a text, with the meaning that Python gives to `[start:stop:step]`.
-fn slice(base: &Inner, start: &Inner, stop: &Inner, by: &Inner) -> Checked {
-    let bound = |value: &Inner| if value.is_none() { Ok(None) } else { super::check::whole(value).map(Some) };
+pub(super) fn slice(base: &Inner, start: &Inner, stop: &Inner, by: &Inner) -> Checked {
+    let bound = |value: &Inner| if value.is_none() { Ok(None) } else { whole(value).map(Some) };
     let (start, stop, by) = (bound(start)?, bound(stop)?, bound(by)?.unwrap_or(1));
     if by == 0 {
         return Err(wrong("a slice cannot go on by zero"));
@@ -184,8 +145,8 @@ fn places(length: i64, start: Option<i64>, stop: Option<i64>, by: i64) -> impl I
         .filter_map(|at| usize::try_from(at).ok())
 }
 
-fn range(start: &Inner, stop: &Inner, by: &Inner) -> Checked {
-    let whole = super::check::whole;
+/// Whole numbers from `start` (or 0) up to `stop`.
+pub(super) fn range(start: &Inner, stop: &Inner, by: &Inner) -> Checked {
     let (start, stop) = if stop.is_none() { (0, whole(start)?) } else { (whole(start)?, whole(stop)?) };
     let by = if by.is_none() { 1 } else { whole(by)? };
     if by == 0 {
@@ -198,4 +159,91 @@ fn range(start: &Inner, stop: &Inner, by: &Inner) -> Checked {
         return Err(wrong(format!("this range has more than {MAX_ITEMS} numbers")));
     }
     Ok(Inner::from(made))
+}
+
+/// Two values as numbers of one kind.
+enum Pair {
+    Whole(i128, i128),
+    Float(f64, f64),
+}
+
+fn pair(a: &Inner, b: &Inner) -> Checked<Pair> {
+    if a.is_integer() && b.is_integer() {
+        return Ok(match (a.as_i64(), b.as_i64()) {
+            (Some(a), Some(b)) => Pair::Whole(i128::from(a), i128::from(b)),
+            _ => Pair::Whole(i128::try_from(a.clone())?, i128::try_from(b.clone())?),
+        });
+    }
+    Ok(Pair::Float(f64::try_from(a.clone())?, f64::try_from(b.clone())?))
+}
+
+fn whole_value(whole: i128) -> Inner {
+    i64::try_from(whole).map_or_else(|_| Inner::from(whole), Inner::from)
+}
+
+/// An operator between two numbers.
+pub(super) fn arithmetic(op: Op, a: &Inner, b: &Inner) -> Checked {
+    if op == Op::Div {
+        let (dividend, divisor) = (number(a)?, number(b)?);
+        return if divisor == 0.0 { Err(no_result(op, a, b)) } else { Ok(Inner::from(dividend / divisor)) };
+    }
+    let made = match (op, pair(a, b)?) {
+        (Op::Sub, Pair::Whole(a, b)) => a.checked_sub(b).map(whole_value),
+        (Op::Mul, Pair::Whole(a, b)) => a.checked_mul(b).map(whole_value),
+        (Op::FloorDiv, Pair::Whole(a, b)) => floored(a, b).map(|(quotient, _)| whole_value(quotient)),
+        (Op::Rem, Pair::Whole(a, b)) => floored(a, b).map(|(_, remainder)| whole_value(remainder)),
+        (Op::Pow, Pair::Whole(a, b)) if b >= 0 => {
+            u32::try_from(b).ok().and_then(|b| a.checked_pow(b)).map(whole_value)
+        }
+        (Op::Pow, Pair::Whole(..)) => {
+            let (base, exponent) = (number(a)?, number(b)?);
+            (base != 0.0).then(|| Inner::from(base.powf(exponent)))
+        }
+        (Op::Sub, Pair::Float(a, b)) => Some(Inner::from(a - b)),
+        (Op::Mul, Pair::Float(a, b)) => Some(Inner::from(a * b)),
+        (Op::FloorDiv, Pair::Float(a, b)) => (b != 0.0).then(|| Inner::from(floored_floats(a, b).0)),
+        (Op::Rem, Pair::Float(a, b)) => (b != 0.0).then(|| Inner::from(floored_floats(a, b).1)),
+        (_, Pair::Float(a, b)) => (a != 0.0 || b >= 0.0).then(|| Inner::from(a.powf(b))),
+        (_, Pair::Whole(..)) => None,
+    };
+    made.ok_or_else(|| no_result(op, a, b))
+}
+
+fn no_result(op: Op, a: &Inner, b: &Inner) -> Error {
+    wrong(format!("unable to calculate {a} {} {b}", op.sign()))
+}
+
+/// The number with the other sign.
+pub(super) fn negative(value: &Inner) -> Checked {
+    if !value.is_integer() {
+        return number(value).map(|number| Inner::from(-number));
+    }
+    let whole = i128::try_from(value.clone())?;
+    whole.checked_neg().map(whole_value).ok_or_else(|| wrong("the number is too large"))
+}
+
+/// Quotient and remainder, rounded towards negative infinity.
+fn floored(a: i128, b: i128) -> Option<(i128, i128)> {
+    let (quotient, remainder) = (a.checked_div(b)?, a.checked_rem(b)?);
+    if remainder != 0 && (remainder < 0) != (b < 0) {
+        return Some((quotient.checked_sub(1)?, remainder.checked_add(b)?));
+    }
+    Some((quotient, remainder))
+}
+
+/// The same for numbers with a point.
+fn floored_floats(a: f64, b: f64) -> (f64, f64) {
+    let mut remainder = a % b;
+    let mut quotient = (a - remainder) / b;
+    if remainder == 0.0 {
+        remainder = 0.0_f64.copysign(b);
+    } else if (remainder < 0.0) != (b < 0.0) {
+        remainder += b;
+        quotient -= 1.0;
+    }
+    if quotient == 0.0 {
+        return (0.0_f64.copysign(a / b), remainder);
+    }
+    let down = quotient.floor();
+    (if quotient - down > 0.5 { down + 1.0 } else { down }, remainder)
 }

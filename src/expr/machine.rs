@@ -1,0 +1,455 @@
+//! Evaluating: a walk over prepared code, within bounds of work.
+//!
+//! Arguments of the pipeline's functions lie on one stack, so a call costs no more than its arguments.
+
+use std::cell::Cell as Counter;
+use std::ops::Range;
+
+use minijinja::value::ValueKind;
+use minijinja::{Error, ErrorKind, Value as Inner};
+
+use super::ast::Op;
+use super::check::{Checked, order, same, text, truth, wrong};
+use super::code::{Cell, Code};
+use super::compiled::Compiled;
+use super::functions::Functions;
+use super::lower::Reference;
+use super::operators as calculate;
+use super::scope::Scope;
+use super::tests_table::contains;
+
+/// How much work one evaluation may take, in nodes and items: far more than any needs, and far less than forever.
+const MAX_WORK: u64 = 100_000_000;
+/// How many calls of a pipeline's functions one evaluation may make, how deep they may lie, and how deep it may nest.
+const MAX_CALLS: u32 = 2_000_000;
+const MAX_DEPTH: u32 = 32;
+const MAX_NESTING: u32 = 1_000;
+/// How much work passes between two looks at the clock.
+const SLICE: u64 = 4_096;
+
+/// How much work evaluations may take together before they are interrupted.
+pub struct Allowance<'a> {
+    work: Counter<u64>,
+    expired: &'a dyn Fn() -> bool,
+    used_up: Counter<bool>,
+}
+
+impl<'a> Allowance<'a> {
+    /// So much `work`, in nodes and items, unless `expired` ends it before.
+    pub fn new(work: u64, expired: &'a dyn Fn() -> bool) -> Self {
+        Self { work: Counter::new(work), expired, used_up: Counter::new(false) }
+    }
+
+    /// Whether an evaluation failed because the allowance was used up: nothing is wrong with its expression.
+    pub fn is_used_up(&self) -> bool {
+        self.used_up.get()
+    }
+
+    /// What is left of the work.
+    pub fn left(&self) -> u64 {
+        self.work.get()
+    }
+
+    /// Takes `work` off; `false` where too little is left.
+    fn take(&self, work: u64) -> bool {
+        let left = self.work.get().checked_sub(work);
+        self.work.set(left.unwrap_or(0));
+        if left.is_none() || (self.expired)() {
+            self.used_up.set(true);
+        }
+        !self.used_up.get()
+    }
+}
+
+/// An error, and the bytes of the text that it is about.
+pub(super) struct Trouble {
+    pub error: Error,
+    pub at: Option<Range<usize>>,
+}
+
+pub(super) type Evaluated<T = Inner> = Result<T, Box<Trouble>>;
+
+/// One evaluation under way.
+pub(super) struct Machine<'a> {
+    scope: &'a Scope,
+    functions: &'a Functions,
+    allowance: Option<&'a Allowance<'a>>,
+    /// Arguments of the functions under way, innermost last.
+    stack: Vec<Inner>,
+    /// Where those of the innermost function begin.
+    base: usize,
+    /// Work that was done in all, up to the slice under way.
+    done: u64,
+    /// The slice under way, and what is left of it.
+    slice: u64,
+    left: u64,
+    calls: u32,
+    depth: u32,
+    nesting: u32,
+}
+
+impl<'a> Machine<'a> {
+    pub(super) fn new(
+        scope: &'a Scope,
+        functions: &'a Functions,
+        allowance: Option<&'a Allowance<'a>>,
+    ) -> Self {
+        let slice = allowance.map_or(SLICE, |allowance| allowance.work.get().min(SLICE));
+        Self {
+            scope,
+            functions,
+            allowance,
+            stack: Vec::new(),
+            base: 0,
+            done: 0,
+            slice,
+            left: slice,
+            calls: 0,
+            depth: 0,
+            nesting: 0,
+        }
+    }
+
+    /// The value of `cell`, which is the whole of an expression.
+    pub(super) fn run(&mut self, cell: &Cell) -> Evaluated {
+        let value = self.eval(cell);
+        if let Some(allowance) = self.allowance {
+            let used = self.slice - self.left;
+            allowance.work.set(allowance.work.get().saturating_sub(used));
+            (self.slice, self.left) = (0, 0);
+        }
+        value
+    }
+
+    /// Counts work, in nodes and items.
+    fn work(&mut self, work: u64) -> Checked<()> {
+        match self.left.checked_sub(work) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => self.next_slice(work),
+        }
+    }
+
+    #[cold]
+    fn next_slice(&mut self, work: u64) -> Checked<()> {
+        let used = self.slice - self.left + work;
+        self.done += used;
+        let goes_on = self.allowance.is_none_or(|allowance| allowance.take(used));
+        if self.done > MAX_WORK || !goes_on {
+            return Err(Error::from(ErrorKind::OutOfFuel));
+        }
+        self.slice = self.allowance.map_or(SLICE, |allowance| allowance.work.get().min(SLICE));
+        self.left = self.slice;
+        Ok(())
+    }
+
+    fn eval(&mut self, cell: &Cell) -> Evaluated {
+        let endless = |error| Box::new(Trouble { error, at: None });
+        self.work(1).map_err(endless)?;
+        self.nesting += 1;
+        if self.nesting > MAX_NESTING {
+            return Err(endless(Error::from(ErrorKind::OutOfFuel)));
+        }
+        let value = self.node(cell)?;
+        self.nesting -= 1;
+        if cell.there && value.is_undefined() {
+            return undefined(cell);
+        }
+        Ok(value)
+    }
+
+    fn node(&mut self, cell: &Cell) -> Evaluated {
+        match &cell.code {
+            Code::Constant(value) => Ok(value.clone()),
+            Code::Name(_) | Code::Local(_) => Ok(self.known(cell).cloned().unwrap_or_default()),
+            Code::Key(base, key) => self.key(cell, base, key),
+            Code::Index(parts) => self.index(cell, parts),
+            Code::Slice(parts) => self.slice(cell, parts),
+            Code::List(items) => self.list(items).map(Inner::from),
+            Code::Table(entries) => self.table(cell, entries),
+            Code::Not(inner) => self.truth(inner).map(|truth| Inner::from(!truth)),
+            Code::Neg(inner) => {
+                let number = self.number(inner)?;
+                calculate::negative(&number).map_err(at(cell))
+            }
+            Code::Any(operands) => self.logic(operands, true),
+            Code::All(operands) => self.logic(operands, false),
+            Code::Add(operands) => self.add(cell, operands),
+            Code::Concat(operands) => {
+                let values = self.list(operands)?;
+                calculate::concat(&values).map_err(at(cell))
+            }
+            Code::Compare(op, operands) => self.compare(cell, *op, operands),
+            Code::Arithmetic(op, operands) => self.arithmetic(cell, *op, operands),
+            Code::Choice(parts) => {
+                let [condition, then, otherwise] = &**parts;
+                let chosen = if self.truth(condition)? { then } else { otherwise };
+                self.eval(chosen)
+            }
+            Code::Filter(..) | Code::Test(..) | Code::Range(_) | Code::Call(..) => self.applied(cell),
+        }
+    }
+
+    fn applied(&mut self, cell: &Cell) -> Evaluated {
+        let made = match &cell.code {
+            Code::Filter(filter, args) => self.with_args(args, |machine, args| {
+                machine.work(args.first().and_then(items_in).unwrap_or(0))?;
+                (filter.run)(machine, args)
+            })?,
+            Code::Test(test, args) => self.with_args(args, |_, args| (test.ask)(args))?.map(Inner::from),
+            Code::Range(args) => self.with_args(&**args, |machine, args| {
+                let [start, stop, by] = args else { return Err(wrong("`range` takes three numbers")) };
+                let range = calculate::range(start, stop, by)?;
+                machine.work(items_in(&range).unwrap_or(0))?;
+                Ok(range)
+            })?,
+            Code::Call(place, args) => {
+                for arg in args {
+                    let value = self.eval(arg)?;
+                    self.stack.push(value);
+                }
+                self.call(*place, args.len())
+            }
+            _ => Ok(Inner::UNDEFINED),
+        };
+        made.map_err(at(cell))
+    }
+
+    /// The value of a node that is known already, without a copy.
+    fn known<'s>(&'s self, cell: &'s Cell) -> Option<&'s Inner> {
+        match &cell.code {
+            Code::Constant(value) => Some(value),
+            Code::Local(place) => self.stack.get(self.base + place),
+            Code::Name(name) => self.scope.get(name).map(|data| &data.0),
+            _ => None,
+        }
+    }
+
+    fn key(&mut self, cell: &Cell, base: &Cell, key: &str) -> Evaluated {
+        let found = match self.known(base) {
+            Some(base) => base.get_attr(key),
+            None => self.eval(base)?.get_attr(key),
+        };
+        found.map_err(at(cell))
+    }
+
+    fn index(&mut self, cell: &Cell, [base, index]: &[Cell; 2]) -> Evaluated {
+        let base = self.eval(base)?;
+        let index = self.eval(index)?;
+        calculate::index(defined(&base, cell)?, &index).map_err(at(cell))
+    }
+
+    fn slice(&mut self, cell: &Cell, [base, start, stop, by]: &[Cell; 4]) -> Evaluated {
+        let base = self.eval(base)?;
+        let (start, stop, by) = (self.eval(start)?, self.eval(stop)?, self.eval(by)?);
+        self.work(items_in(&base).unwrap_or(0)).map_err(at(cell))?;
+        calculate::slice(&base, &start, &stop, &by).map_err(at(cell))
+    }
+
+    fn list(&mut self, cells: &[Cell]) -> Evaluated<Vec<Inner>> {
+        let mut values = Vec::with_capacity(cells.len());
+        for cell in cells {
+            values.push(self.eval(cell)?);
+        }
+        Ok(values)
+    }
+
+    fn table(&mut self, cell: &Cell, entries: &[(Cell, Cell)]) -> Evaluated {
+        let mut pairs = Vec::with_capacity(entries.len());
+        for (key, value) in entries {
+            let key = self.eval(key)?;
+            text(&key).map_err(at(cell))?;
+            pairs.push((key, self.eval(value)?));
+        }
+        Ok(Inner::from_pairs(pairs))
+    }
+
+    fn truth(&mut self, cell: &Cell) -> Evaluated<bool> {
+        let value = self.eval(cell)?;
+        truth(defined(&value, cell)?).map_err(at(cell))
+    }
+
+    /// Whether an operand is as `wanted`: the others are not looked at then.
+    fn logic(&mut self, operands: &[Cell], wanted: bool) -> Evaluated {
+        for operand in operands {
+            if self.truth(operand)? == wanted {
+                return Ok(Inner::from(wanted));
+            }
+        }
+        Ok(Inner::from(!wanted))
+    }
+
+    fn number(&mut self, cell: &Cell) -> Evaluated {
+        let value = self.eval(cell)?;
+        calculate::factor(defined(&value, cell)?).map_err(at(cell))?;
+        Ok(value)
+    }
+
+    fn add(&mut self, cell: &Cell, operands: &[Cell]) -> Evaluated {
+        let Some((first, others)) = operands.split_first() else { return Ok(Inner::default()) };
+        let sum = self.eval(first)?;
+        let mut rest = self.list(others)?.into_iter();
+        rest.try_fold(sum, |sum, value| {
+            // A list that is added to is rarely made again as a whole.
+            self.work(items_in(&sum).unwrap_or(0) / 16 + items_in(&value).unwrap_or(0))?;
+            calculate::add(&sum, &value)
+        })
+        .map_err(at(cell))
+    }
+
+    fn compare(&mut self, cell: &Cell, op: Op, [left, right]: &[Cell; 2]) -> Evaluated {
+        let (left, right) = (self.eval(left)?, self.eval(right)?);
+        let (left, right) = (defined(&left, cell)?, defined(&right, cell)?);
+        let answer = match op {
+            Op::Eq => same(left, right),
+            Op::Ne => same(left, right).map(|same| !same),
+            Op::Lt => order(left, right).map(std::cmp::Ordering::is_lt),
+            Op::Le => order(left, right).map(std::cmp::Ordering::is_le),
+            Op::Gt => order(left, right).map(std::cmp::Ordering::is_gt),
+            Op::Ge => order(left, right).map(std::cmp::Ordering::is_ge),
+            Op::In => contains(right, left),
+            _ => contains(right, left).map(|found| !found),
+        };
+        answer.map(Inner::from).map_err(at(cell))
+    }
+
+    fn arithmetic(&mut self, cell: &Cell, op: Op, [left, right]: &[Cell; 2]) -> Evaluated {
+        let (left, right) = (self.number(left)?, self.number(right)?);
+        calculate::arithmetic(op, &left, &right).map_err(at(cell))
+    }
+
+    /// Evaluates `cells` and hands them over together.
+    fn with_args<T>(
+        &mut self,
+        cells: &[Cell],
+        use_them: impl FnOnce(&mut Self, &[Inner]) -> T,
+    ) -> Evaluated<T> {
+        match cells {
+            [only] => {
+                let only = [self.eval(only)?];
+                Ok(use_them(self, &only))
+            }
+            [first, second] => {
+                let both = [self.eval(first)?, self.eval(second)?];
+                Ok(use_them(self, &both))
+            }
+            _ => {
+                let all = self.list(cells)?;
+                Ok(use_them(self, &all))
+            }
+        }
+    }
+
+    /// Calls the function that `value` stands for.
+    pub(super) fn call_value(&mut self, value: &Inner, args: &[Inner]) -> Checked {
+        let Some(Reference(place)) = value.downcast_object_ref() else {
+            return Err(wrong("expected a filter or a function"));
+        };
+        self.stack.extend_from_slice(args);
+        self.call(*place, args.len())
+    }
+
+    /// Calls the function at `place` with the last `count` values of the stack.
+    fn call(&mut self, place: usize, count: usize) -> Checked {
+        let start = self.stack.len() - count;
+        self.calls += 1;
+        if self.calls > MAX_CALLS || self.depth >= MAX_DEPTH {
+            return Err(Error::from(ErrorKind::OutOfFuel));
+        }
+        let Some((function, body)) = self.functions.at(place) else {
+            return Err(wrong("this function has no body"));
+        };
+        let outer = std::mem::replace(&mut self.base, start);
+        self.depth += 1;
+        let value = self.body(body);
+        self.depth -= 1;
+        self.base = outer;
+        let value = value.map_err(|trouble| {
+            let scope = Scope::of(function.args.iter().cloned().zip(self.stack[start..].iter().cloned()));
+            let told = body.explain(&trouble, &scope);
+            wrong(format!("in `{}`", function.name)).with_source(told)
+        });
+        self.stack.truncate(start);
+        value
+    }
+
+    fn body(&mut self, body: &Compiled) -> Evaluated {
+        let value = self.eval(body.code())?;
+        finite(value)
+    }
+}
+
+/// `value`, unless it is too large to be a number.
+pub(super) fn finite(value: Inner) -> Evaluated {
+    let fits =
+        !value.is_number() || value.is_integer() || f64::try_from(value.clone()).map_or(true, f64::is_finite);
+    if fits {
+        return Ok(value);
+    }
+    Err(Box::new(Trouble { error: wrong("the result is too large to be a number"), at: None }))
+}
+
+fn at(cell: &Cell) -> impl FnOnce(Error) -> Box<Trouble> {
+    let at = cell.span.clone();
+    move |error| Box::new(Trouble { error, at: Some(at) })
+}
+
+fn undefined<T>(cell: &Cell) -> Evaluated<T> {
+    Err(at(cell)(Error::from(ErrorKind::UndefinedError)))
+}
+
+/// `value`, unless it is undefined, which is the fault of `cell`.
+fn defined<'v>(value: &'v Inner, cell: &Cell) -> Evaluated<&'v Inner> {
+    if value.is_undefined() { undefined(cell) } else { Ok(value) }
+}
+
+/// How many items a list or an object has.
+fn items_in(value: &Inner) -> Option<u64> {
+    match value.kind() {
+        ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => {
+            value.len().and_then(|length| u64::try_from(length).ok())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Expr, Functions, Scope};
+    use super::Allowance;
+
+    #[test]
+    fn deep_functions_fit_the_stack_and_endless_work_is_refused() {
+        let mut entries = vec![("f0".to_owned(), vec!["x".to_owned()], "x".to_owned())];
+        for n in 1..32 {
+            let body = format!("{}f{}(x){}", "1 - (".repeat(20), n - 1, ")".repeat(20));
+            entries.push((format!("f{n}"), vec!["x".to_owned()], body));
+        }
+        entries.push(("more".to_owned(), vec!["x".to_owned()], "range(1000) | map('add') | sum".to_owned()));
+        entries.push(("add".to_owned(), vec!["x".to_owned()], "range(x) | sum".to_owned()));
+        let functions = Functions::build(entries).unwrap();
+        let eval = |text: &str| Expr::parse(text, &functions).unwrap().eval(&Scope::new());
+        assert_eq!(eval("f31(7)").unwrap().as_i64(), Some(7));
+        let endless = eval("range(1000000) | map('more') | sum").unwrap_err();
+        assert_eq!(endless.message, "this expression does not come to an end");
+    }
+
+    #[test]
+    fn an_allowance_ends_an_evaluation_and_says_that_it_did() {
+        let expr = Expr::parse("range(100) | map('string') | join", &Functions::empty()).unwrap();
+        let never = || false;
+        let little = Allowance::new(50, &never);
+        assert!(expr.eval_within(&Scope::new(), &little).is_err() && little.is_used_up());
+        let enough = Allowance::new(1_000, &never);
+        assert!(expr.eval_within(&Scope::new(), &enough).is_ok() && !enough.is_used_up());
+        assert!(enough.left() < 900, "what was done is taken off");
+        let over = Allowance::new(u64::MAX, &|| true);
+        let long = Expr::parse("range(10000) | sum", &Functions::empty()).unwrap();
+        assert!(long.eval_within(&Scope::new(), &over).is_err() && over.is_used_up());
+        let wrong = Expr::parse("1 / 0", &Functions::empty()).unwrap();
+        let allowance = Allowance::new(1_000, &never);
+        assert!(wrong.eval_within(&Scope::new(), &allowance).is_err() && !allowance.is_used_up());
+    }
+}

@@ -1,0 +1,125 @@
+//! Work without an end in sight: turns that commit and let others go first, pure loops that can be stopped, and loops
+//! whose rounds stay cheap.
+
+use std::io::{BufReader, Read};
+use std::process::ChildStdout;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::binary::Project;
+use crate::fifo::{Fifo, Group};
+
+/// A loop that would take minutes.
+const LONG: &str = "init = { x = \"0\" }, next = { x = \"range(2000) | sum + state.x\" }, max = 1000000";
+
+fn begin(project: &Project, arguments: &[&str]) -> (Group, BufReader<ChildStdout>) {
+    let mut group = Group::start(project.command(arguments));
+    let events = BufReader::new(group.child.stdout.take().expect("its standard output"));
+    (group, events)
+}
+
+#[test]
+fn a_pure_loop_keeps_to_its_timeout() {
+    let step = |max: &str| format!("atoll = 1\n[steps.long]\ntimeout = \"200ms\"\ncompute = {{ {max} }}\n");
+    let endless = "init = { x = \"0\" }, next = { x = \"range(100000) | map('string') | list | length\" }, max = 1000000";
+    for text in [LONG, endless] {
+        let project = Project::new().file("pipelines/long.toml", &step(text));
+        project.run(&["run", "long", "--format", "json"]).exits(1).stdout_has("took longer than 200 ms");
+    }
+    // What takes but a moment needs no time of its own.
+    let short = step("init = { x = \"0\" }, next = { x = \"state.x + 1\" }, max = 10");
+    Project::new().file("pipelines/long.toml", &short).run(&["run", "long"]).exits(0);
+}
+
+#[test]
+fn a_pure_loop_holds_nobody_up_and_is_stopped_with_the_run() {
+    let project = Project::new().file(
+        "pipelines/beside.toml",
+        &format!(
+            "atoll = 1\n[steps.first]\nidempotent = true\nshell = {{ argv = [\"echo\", \"one\"] }}\n\
+             [steps.second]\nneeds = [\"first\"]\nidempotent = true\nshell = {{ argv = [\"echo\", \"two\"] }}\n\
+             [steps.long]\ncompute = {{ {LONG} }}\n[outputs]\nx = \"steps.long.output.x\"\n"
+        ),
+    );
+    let (mut group, mut events) = begin(&project, &["run", "beside", "--events", "-"]);
+    let second = |line: &String| line.contains("\"second\"") && line.contains("\"fact\":\"succeeded\"");
+    while !Group::read_until(&mut events, "\"fact\":\"succeeded\"").iter().any(second) {}
+    group.signal(Signal::SIGTERM);
+    let mut rest = String::new();
+    events.read_to_string(&mut rest).expect("the rest of its events");
+    assert!(rest.contains("\"fact\":\"paused\"") && !rest.contains("\"long\""), "{rest}");
+    assert_eq!(group.wait().code(), Some(8));
+}
+
+#[test]
+fn many_local_units_reach_the_disk_while_there_are_more_and_hear_signals() {
+    let project = Project::new().file(
+        "pipelines/units.toml",
+        "atoll = 1\n[inputs]\nn = { type = \"int\", default = 60000 }\n[steps.all.each]\nover = \"range(inputs.n)\"\n\
+         result = \"steps.two.output.x\"\n[steps.all.steps.one]\nset = { x = \"{{ item + 1 }}\" }\n\
+         [steps.all.steps.two]\ncompute = { init = { x = \"steps.one.output.x\" }, next = { x = \"state.x + n\" }, max = 20 }\n\
+         [outputs]\nn = \"steps.all.output | length\"\nsum = \"steps.all.output | sum\"\n",
+    );
+    let run = ["run", "units", "--events", "-", "--durability", "normal"];
+    for (signal, code) in [(Signal::SIGTERM, Some(8)), (Signal::SIGKILL, None)] {
+        let (mut group, mut events) = begin(&project, &run);
+        Group::read_until(&mut events, "\"fact\":\"item_closed\"");
+        group.signal(signal);
+        let mut rest = String::new();
+        events.read_to_string(&mut rest).expect("the rest of its events");
+        assert!(!rest.contains("all[50000]"), "it ends long before its last item");
+        assert_eq!(group.wait().code(), code);
+        let log = project.run(&["log", "last", "--format", "json"]);
+        assert!(log.stdout.contains("item_closed"), "what was heard of is on disk");
+    }
+    let small = ["run", "units", "--n", "3000", "--format", "json"];
+    let outputs = &project.run(&small).exits(0).json()["outputs"];
+    assert_eq!(outputs["n"], 3_000);
+    // Of each unit: its number from 1, and the sum of 0 to 19.
+    assert_eq!(outputs["sum"], 3_000 * 3_001 / 2 + 3_000 * 190);
+}
+
+#[test]
+fn what_is_under_way_has_its_grace_and_no_longer() {
+    let text = "atoll = 1\n[inputs.up]\ntype = \"string\"\nrequired = true\n[steps.wait]\nidempotent = true\n\
+                shell = { argv = [\"sh\", \"-c\", 'echo up > \"$1\"; exec sleep 600', \"sh\", \"{{ inputs.up }}\"] }\n";
+    let project = Project::new().file("pipelines/wait.toml", text);
+    let mut up = Fifo::new(project.path("up"));
+    let path = up.path().display().to_string();
+    let (mut group, mut events) =
+        begin(&project, &["run", "wait", "--up", &path, "--grace", "300ms", "--events", "-"]);
+    assert_eq!(up.line(), "up");
+    group.signal(Signal::SIGTERM);
+    let mut rest = String::new();
+    events.read_to_string(&mut rest).expect("the rest of its events");
+    assert!(rest.contains("\"fact\":\"interrupted\""), "{rest}");
+    assert_eq!(group.wait().code(), Some(8));
+    project.run(&["run", "wait", "--up", "x", "--grace", "soon"]).exits(2).stderr_has("30s, 5m or 1h30m");
+}
+
+/// How many bytes the journal of a loop of `n` rounds takes that adds to a list.
+fn journal_of(n: usize) -> (usize, Value) {
+    let project = Project::new().file(
+        "pipelines/grow.toml",
+        "atoll = 1\ninputs.n = { type = \"int\", default = 1 }\n[steps.l.loop]\nmax = \"inputs.n\"\n\
+         result = \"{ 'n': state.n, 'seen': state.seen | length, 'last': state.seen | last, 'was': loop.history | map(attribute='state.seen') | map('length') | sum }\"\n\
+         [steps.l.loop.state]\nn = 0\nseen = \"[]\"\nsame = \"{ 'a': [1, 2, 3] }\"\n\
+         [steps.l.loop.next]\nn = \"state.n + 1\"\nseen = \"state.seen + [steps.one.output.text ~ state.n]\"\nsame = \"state.same\"\n\
+         [steps.l.steps.one]\nset = { text = \"some words that are long enough to be seen\" }\n[outputs]\nl = \"steps.l.output\"\n",
+    );
+    let run = project.run(&["run", "grow", "--n", &n.to_string(), "--format", "json"]).exits(0);
+    let log = project.run(&["log", "last", "--format", "json"]).exits(0).stdout.len();
+    (log, run.json()["outputs"]["l"].clone())
+}
+
+#[test]
+fn a_round_records_what_it_changed_and_history_knows_every_state() {
+    let (small, _) = journal_of(50);
+    let (large, output) = journal_of(500);
+    assert!(large < small * 11, "{small} bytes for 50 rounds, {large} for 500");
+    assert_eq!(output["n"], 500);
+    assert_eq!(output["seen"], 500);
+    assert_eq!(output["last"], "some words that are long enough to be seen499");
+    assert_eq!(output["was"], 500 * 501 / 2);
+}
