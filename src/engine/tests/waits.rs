@@ -8,7 +8,7 @@ use super::super::node::Node;
 use super::super::{Bounds, Fact, Known, Order, Pause, Refusal, Report, Run, Standing};
 use super::plans::{after, ask, body, each, expr, hold, plan, template, verb};
 use super::prefixes::{random_plan, settled, sketch};
-use super::world::World;
+use super::world::{World, evaluated};
 use crate::id::Address;
 use crate::meter::Meter;
 use crate::plan::Limit;
@@ -105,6 +105,7 @@ fn settle(run: &mut Run, journal: &mut World, end: &dyn Fn(&str) -> Result<Outpu
                 },
                 Order::Release(address) => Report::Released { address, held: None },
                 Order::Ask { address, .. } => Report::Unasked { address },
+                Order::Compute { address, work, .. } => evaluated(address, work),
             };
             run.report(now, report).unwrap();
         }

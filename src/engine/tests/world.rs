@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::{Fact, Order, Pause, Record, Report, Run, Settings, Slice, Standing};
+use super::super::{Computation, Fact, Order, Pause, Record, Report, Run, Settings, Slice, Standing};
 use crate::expr::Allowance;
 use crate::id::{Address, RunId};
 use crate::meter::Meter;
@@ -14,6 +14,12 @@ use crate::verb::{Blobs, Class, Failure, MemoryBlobs, Output};
 
 /// A provider that asks to be left alone for longer than anybody waits.
 const LONG: std::time::Duration = std::time::Duration::from_secs(3_600);
+
+/// A pure loop, interrupted as often as can be.
+pub fn evaluated(address: Address, mut work: Computation) -> Report {
+    let result = (0..40).find_map(|power| work.advance(&Allowance::new(1 << power, &|| false)));
+    Report::Computed { address, result: result.expect("it comes to an end") }
+}
 
 pub struct World {
     pub plan: Arc<Plan>,
@@ -98,13 +104,7 @@ impl World {
                 address: attempt.address,
                 attempt: attempt.number,
             },
-            Order::Compute { address, mut work, .. } => {
-                // Interrupted as often as can be.
-                let result = (0..40)
-                    .find_map(|power| work.advance(&Allowance::new(1 << power, &|| false)))
-                    .expect("it comes to an end");
-                Report::Computed { address, result }
-            }
+            Order::Compute { address, work, .. } => evaluated(address, work),
             Order::Release(address) => {
                 Report::Released { held: Some(serde_json::json!({"released": true})), address }
             }
