@@ -62,6 +62,7 @@ mod toys;
 mod trouble;
 #[cfg(test)]
 mod trust;
+#[cfg(test)]
 mod turns;
 #[cfg(test)]
 mod validate;
