@@ -83,7 +83,7 @@ fn bare(dir: &Path, rows: usize, per: usize) -> Duration {
     db.execute_batch("create table fact(run text, seq integer, at integer, kind text, address text, attempt integer, body text, primary key(run, seq)) strict, without rowid").unwrap();
     let body = r#"{"fact":"succeeded","output":{"value":{"n":100}}}"#;
     let started = Instant::now();
-    let all: Vec<usize> = (0..rows).collect();
+    let all: Vec<i64> = (0..i64::try_from(rows).unwrap()).collect();
     for together in all.chunks(per) {
         let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
         {

@@ -129,8 +129,10 @@ impl Compiled {
             };
             return EvalError::new(text, message, hint);
         }
+        if error.kind() == ErrorKind::OutOfFuel {
+            return EvalError::new(text, "this expression does not come to an end", None);
+        }
         let what = match (error.kind(), error.detail()) {
-            (ErrorKind::OutOfFuel, _) => "this expression does not come to an end".to_owned(),
             (_, Some(detail)) => detail.to_owned(),
             (kind, None) => kind.to_string(),
         };
