@@ -132,7 +132,7 @@ fn too_many_failures_stop_the_rest_under_finish_and_keep() {
             "2 of 9 items failed, more than the 1 that `max_failures` allows, 7 not begun; item 0: ",
         );
     }
-    pipeline("on_error = \"stop\"\nmax_failures = 2", "").run(&["check", "p"]).exits(3).stderr_has("E0411");
+    pipeline("on_error = \"stop\"\nmax_failures = 2", "").run(&["check", "p"]).exits(3).stdout_has("E0411");
 }
 
 #[test]
