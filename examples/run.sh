@@ -1,70 +1,60 @@
 #!/usr/bin/env bash
-# Sets everything up and shows the factory at work: it grows one of the examples.
+# Sets everything up, builds Atoll, and runs the factory on one of the examples.
 #
-#   examples/run.sh [--docker] [--live] [EXAMPLE [DIR]]
+#   examples/run.sh [--docker] [--live] [--setup-only] [EXAMPLE [DIR]]
 #
-# EXAMPLE is a directory beside this file (greeting), DIR is where program and journal are put (target/EXAMPLE).
-# Offline, the answers of a real model come from the tape EXAMPLE/cassette.jsonl; candidates run in a sandbox.
+# EXAMPLE is a directory next to this file (default: greeting). DIR gets the program and the journal (target/EXAMPLE).
+# Offline by default: the answers of a real model come from EXAMPLE/cassette.jsonl, everything else happens for real.
 #
-#   --docker   candidates are built and run by Docker
-#   --live     asks the model of the example instead of the tape, and keeps its answers in DIR/cassette.jsonl
+#   --docker      build and run programs in Docker instead of the process sandbox
+#   --live        ask the model of the example and record its answers in DIR/cassette.jsonl
+#   --setup-only  install what is missing and stop
 #
-# Safe to call again. ATOLL names a binary to use instead of building one. Ends with 77 where it cannot be had on this
-# machine.
+# Safe to run again. ATOLL names a binary to use instead of building one. Exit code 77: something is missing that cannot be
+# installed here; the message lists it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; }
+
 runtime=process
 live=
+setup_only=
 while [ $# -gt 0 ]; do
   case $1 in
     --docker) runtime=docker ;;
     --live) live=1 ;;
+    --setup-only) setup_only=1 ;;
+    -h | --help) usage && exit 0 ;;
     [!-]*) break ;;
-    *)
-      echo "examples/run.sh [--docker] [--live] [EXAMPLE [DIR]]" >&2
-      exit 2
-      ;;
+    *) echo "unknown option $1" >&2 && usage >&2 && exit 2 ;;
   esac
   shift
 done
 example=examples/${1:-greeting}
 place=${2:-target/${1:-greeting}}
 if [ ! -f "$example/run.args" ]; then
-  echo "there is no example ${1:-greeting}; there are: $(cd examples && echo */run.args | sed 's#/run.args##g')" >&2
+  echo "unknown example ${1:-greeting}; known: $(cd examples && echo */run.args | sed 's#/run.args##g')" >&2
   exit 2
 fi
 
-need() {
-  local command=$1 package=$2
-  command -v "$command" >/dev/null && return 0
-  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$package" >/dev/null && return 0
-  fi
-  echo "$command is missing: install the package $package, then run this again" >&2
-  exit 77
-}
-
-if [ -z "${ATOLL-}" ]; then
-  command -v cargo >/dev/null || {
-    echo "a Rust toolchain (1.90 or newer) is missing: install one, then run this again" >&2
-    exit 77
-  }
-  need cc gcc
-  cargo build --locked
-  ATOLL=target/debug/atoll
-fi
+# Everything that is missing is found before anything takes time.
+if [ -z "${ATOLL-}" ]; then tests/setup/rust.sh; fi
 if [ "$runtime" = docker ]; then
   tests/setup/docker.sh
   tests/setup/images.sh
 else
-  need python3 python3-minimal
   tests/setup/sandbox.sh
 fi
+if [ -n "$setup_only" ]; then exit 0; fi
 
+if [ -z "${ATOLL-}" ]; then
+  cargo build --locked --profile ci --bin atoll
+  ATOLL=${CARGO_TARGET_DIR:-target}/ci/atoll
+fi
 mkdir -p "$place"
 tape=(--replay "$example/cassette.jsonl")
-[ -z "$live" ] || tape=(--record "$place/cassette.jsonl")
-# Words of the file, without its comments.
+if [ -n "$live" ]; then tape=(--record "$place/cassette.jsonl"); fi
+# The words of the file without its comments.
 read -r -d '' -a inputs < <(grep -v '^#' "$example/run.args") || true
 exec "$ATOLL" run factory "${inputs[@]}" --runtime "$runtime" --out "$place/program" --data-dir "$place/runs" "${tape[@]}"

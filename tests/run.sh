@@ -1,21 +1,60 @@
 #!/usr/bin/env bash
-# All checks, as CI runs them. Installs what is missing (bubblewrap, the Docker engine, base images, Chromium from
-# Debian's packages, Python programs from pip); what cannot run on this machine is named as skipped, with the reason.
+# Sets everything up and runs every check and test.
+#
+#   tests/run.sh [--no-skips] [--setup-only] [ARGUMENT…]
+#
+# Installs what is missing: bubblewrap, a Docker engine and base images, Chromium, databases and terminal programs from Debian's
+# packages (as root), Python and npm packages below target/, cargo-nextest and cargo-deny. What cannot run on this machine is
+# skipped; the last lines say what and why. ARGUMENTs go to `cargo nextest run`.
+#
+#   --no-skips    fail if anything was skipped
+#   --setup-only  install what is missing and stop
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-require=()
-# Runs a set-up script; 77 means "cannot be had here".
-setup() {
-  local what=$1 code=0
+usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; }
+
+no_skips=
+setup_only=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --no-skips) no_skips=1 ;;
+    --setup-only) setup_only=1 ;;
+    -h | --help) usage && exit 0 ;;
+    *) break ;;
+  esac
   shift
-  "$@" || code=$?
+done
+
+require=()
+skips=()
+# Runs a set-up script. Exit code 77 means that it cannot be done on this machine; the last line says why.
+setup() {
+  local what=$1 code=0 output
+  shift
+  output=$("$@") || code=$?
+  [ -z "$output" ] || echo "$output"
   case $code in
     0) require+=("$what") ;;
-    77) echo "skipped: everything that needs $what" ;;
+    77) skips+=("${output##*$'\n'}") ;;
     *) echo "setting up $what failed with exit code $code" >&2; exit "$code" ;;
   esac
 }
+
+summary() {
+  local skip
+  if [ ${#skips[@]} = 0 ]; then
+    echo "nothing was skipped"
+    return
+  fi
+  printf '%s\n' "${skips[@]}"
+  if [ -n "$no_skips" ]; then
+    echo "failed: --no-skips is set and ${#skips[@]} of the set-up steps were skipped"
+    exit 1
+  fi
+}
+
+tests/setup/rust.sh
 setup process tests/setup/sandbox.sh
 setup docker tests/setup/docker.sh
 setup chromium tests/setup/chromium.sh
@@ -24,20 +63,23 @@ setup agents tests/setup/agents.sh
 setup terminal tests/setup/terminal.sh
 setup databases tests/setup/databases.sh
 case " ${require[*]-} " in *" docker "*) setup images tests/setup/images.sh ;; esac
+if [ -n "$setup_only" ]; then summary; exit 0; fi
+# shellcheck source=tests/setup/install.sh
+. tests/setup/install.sh
+cargo_program nextest
+cargo_program deny
 
-# What could be set up must be tested: a test that skips itself all the same fails.
+# A test that needs something that could be set up fails instead of skipping itself.
 ATOLL_REQUIRE=$(IFS=,; echo "${require[*]-}")
 export ATOLL_REQUIRE
-echo "will run with: ${ATOLL_REQUIRE:-nothing beyond the language}"
+echo "set up: ${ATOLL_REQUIRE:-nothing beyond Rust}"
 
-if ! cargo nextest --version >/dev/null 2>&1; then
-  cargo install --locked cargo-nextest
-fi
-if cargo deny --version >/dev/null 2>&1; then
-  cargo deny check licenses bans sources
-else
-  echo "skipped: licences, bans and sources: cargo-deny is not installed"
-fi
+cargo deny check licenses bans sources
 cargo fmt --check
 cargo clippy --all-targets --locked -- -D warnings
-cargo nextest run --locked --no-fail-fast "$@"
+cargo build --locked --bin atoll
+setup bare-root tests/setup/bare_root.sh
+code=0
+cargo nextest run --locked --no-fail-fast "$@" || code=$?
+summary
+exit "$code"

@@ -1,16 +1,13 @@
 #!/bin/sh
-# Makes sure that target/agents has the coding agents that tests start. Safe to call again, and silent where all is there.
-# Ends with 77 where that cannot be done here.
+# Sets up target/agents with the coding agents that tests start. Safe to call again. Ends with 77 if they cannot be set up
+# on this machine.
 set -eu
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")"
+. ./install.sh
+cd ../..
 
 packages="@anthropic-ai/claude-code@2.1.197 @openai/codex@0.169.0 @google/gemini-cli@0.61.0"
 agents=target/agents
-
-skip() {
-    echo "skipped: agents: $1"
-    exit 77
-}
 
 has() {
     for name in claude codex gemini; do
@@ -19,13 +16,15 @@ has() {
 }
 
 has && exit 0
-command -v npm >/dev/null || skip "there is no npm"
+node_version=$(node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/')
+[ "${node_version:-0}" -ge 20 ] || skip agents "Node.js 20 or newer is missing; install it with npm, then run this again"
+command -v npm >/dev/null || skip agents "npm is missing; install it, then run this again"
 mkdir -p "$agents"
 log=$(mktemp)
 # shellcheck disable=SC2086
 npm install --prefix "$agents" --no-audit --no-fund $packages >"$log" 2>&1 || {
     tail -n 20 "$log"
-    skip "npm could not install $packages"
+    skip agents "npm could not install $packages"
 }
 rm -f "$log"
-has || skip "the packages are installed but do not start"
+has || skip agents "the packages are installed but do not start"

@@ -1,30 +1,16 @@
 #!/bin/sh
-# Makes sure that a Chromium is there that can be driven. Safe to call again. Ends with 77 where it cannot be had here.
+# Sets up a Chromium that can be driven. Safe to call again. Ends with 77 if it cannot be set up on this machine.
 set -eu
+cd "$(dirname "$0")"
+. ./install.sh
 
-skip() {
-    echo "skipped: chromium: $1"
-    exit 77
-}
-
-there() {
+has() {
     for name in ${ATOLL_CHROMIUM:-chromium-headless-shell chrome-headless-shell chromium chromium-browser google-chrome google-chrome-stable}; do
         command -v "$name" >/dev/null && return 0
     done
     return 1
 }
 
-there && exit 0
-[ "$(id -u)" = 0 ] || skip "it is not installed, and only root can install it"
-command -v apt-get >/dev/null || skip "it is not installed, and there is no apt-get to install it with"
-export DEBIAN_FRONTEND=noninteractive
-log=$(mktemp)
-(apt-get update && {
-    apt-get install -y --no-install-recommends chromium-headless-shell ||
-        apt-get install -y --no-install-recommends chromium
-}) >"$log" 2>&1 || {
-    tail -n 20 "$log"
-    skip "apt-get could not install chromium-headless-shell or chromium"
-}
-rm -f "$log"
-there || skip "it is installed, but not on PATH"
+has && exit 0
+(install chromium chromium-headless-shell >/dev/null) || install chromium chromium
+has || skip chromium "it is installed, but not on PATH"

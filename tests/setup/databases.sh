@@ -1,11 +1,8 @@
 #!/bin/sh
-# Makes sure that redis-server and PostgreSQL are there. Safe to call again. Ends with 77 where that cannot be done here.
+# Sets up redis-server and PostgreSQL. Safe to call again. Ends with 77 if they cannot be set up on this machine.
 set -eu
-
-skip() {
-    echo "skipped: databases: $1"
-    exit 77
-}
+cd "$(dirname "$0")"
+. ./install.sh
 
 has() {
     command -v redis-server >/dev/null && command -v redis-cli >/dev/null && command -v psql >/dev/null &&
@@ -13,16 +10,12 @@ has() {
 }
 
 has && exit 0
-[ "$(id -u)" = 0 ] || skip "redis-server or PostgreSQL is not installed, and only root can install them"
-command -v apt-get >/dev/null || skip "redis-server or PostgreSQL is not installed, and there is no apt-get to install them with"
-export DEBIAN_FRONTEND=noninteractive
-# Tests start their own: nothing is started by the packages where that can be helped.
+# The tests start servers of their own: keep the packages from starting theirs.
 policy=/usr/sbin/policy-rc.d
-[ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy" && trap 'rm -f "$policy"' EXIT; }
-log=$(mktemp)
-(apt-get update && apt-get install -y --no-install-recommends redis-server postgresql) >"$log" 2>&1 || {
-    tail -n 20 "$log"
-    skip "apt-get could not install redis-server and postgresql"
-}
-rm -f "$log"
-has || skip "redis-server or PostgreSQL is still not here"
+if [ "$(id -u)" = 0 ] && [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+fi
+install databases redis-server postgresql
+has || skip databases "redis-server or PostgreSQL is still missing"

@@ -1,0 +1,28 @@
+# For scripts in this directory, to be sourced.
+#
+#   skip WHAT WHY          says that WHAT cannot be set up on this machine, and ends with 77
+#   install WHAT PACKAGE…  installs Debian packages, or skips WHAT
+#   cargo_program NAME     installs a cargo subcommand from crates.io if it is missing
+
+skip() {
+    echo "skipped: $1: $2"
+    exit 77
+}
+
+install() {
+    what=$1
+    shift
+    [ "$(id -u)" = 0 ] || skip "$what" "missing packages: $*; run \`apt-get install $*\` as root, then this again"
+    command -v apt-get >/dev/null || skip "$what" "missing packages: $*; install them, then run this again"
+    log=$(mktemp)
+    export DEBIAN_FRONTEND=noninteractive
+    (apt-get update && apt-get install -y --no-install-recommends "$@") >"$log" 2>&1 || {
+        tail -n 20 "$log"
+        skip "$what" "apt-get could not install $*"
+    }
+    rm -f "$log"
+}
+
+cargo_program() {
+    cargo "$1" --version >/dev/null 2>&1 || cargo install --locked "cargo-$1"
+}
