@@ -42,7 +42,10 @@ fi
 if [ -z "${ATOLL-}" ]; then tests/setup/rust.sh; fi
 if [ "$runtime" = docker ]; then
   tests/setup/docker.sh
-  tests/setup/images.sh
+  if ! docker image inspect python:3.12-slim >/dev/null 2>&1; then
+    tests/setup/images.sh
+    export ATOLL_DOCKER_IMAGES=${ATOLL_DOCKER_IMAGES:-python:3.12-slim=atoll/python:3}
+  fi
 else
   tests/setup/sandbox.sh
 fi

@@ -31,11 +31,13 @@ impl Exit {
     pub const CANCELLED: Self = Self(8);
     /// Another process works on the run.
     pub const HELD: Self = Self(9);
+    /// The target of a validation does not accept connections.
+    pub const UNREACHABLE: Self = Self(10);
     /// A fault of Atoll.
     pub const BUG: Self = Self(70);
 
     /// Every code with its meaning.
-    pub const TABLE: [(Self, &'static str); 11] = [
+    pub const TABLE: [(Self, &'static str); 12] = [
         (Self::REACHED, "reached its goal"),
         (Self::FAILED, "a step failed, or the machine did (disk, network)"),
         (Self::USAGE, "the command line is wrong"),
@@ -46,6 +48,7 @@ impl Exit {
         (Self::WAITING, "waits for an answer, credentials, or a provider that is down; resumable"),
         (Self::CANCELLED, "stopped by Ctrl-C or a signal; resumable"),
         (Self::HELD, "another process works on the run: nothing was done"),
+        (Self::UNREACHABLE, "the target of `atoll validate` does not accept connections"),
         (Self::BUG, "a fault of Atoll: please report it"),
     ];
 

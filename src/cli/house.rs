@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::granted::owned;
+use super::images::images;
 use super::trust::{self, Allow};
 use super::{Settings, Stop, configure};
 use crate::clients::browser::{self, Chromium};
@@ -46,7 +47,7 @@ pub fn listing(settings: &Settings) -> Result<Catalog, Stop> {
     let registry = registry(settings)?;
     let secrets = Arc::new(EnvSecrets::default());
     let models = Models::new(registry, secrets, Cassette::default());
-    catalog(settings, models, &runtimes(settings, false), &Grants::default())
+    catalog(settings, models, &runtimes(settings, false)?, &Grants::default())
 }
 
 fn catalog(
@@ -65,12 +66,13 @@ fn catalog(
 }
 
 /// What builds and runs services here.
-pub fn runtimes(settings: &Settings, allow_host: bool) -> Runtimes {
-    Runtimes::new(service::Settings {
+pub fn runtimes(settings: &Settings, allow_host: bool) -> Result<Runtimes, Stop> {
+    Ok(Runtimes::new(service::Settings {
         allow_host,
         docker_host: Settings::environment("DOCKER_HOST"),
+        images: images(settings)?,
         ..service::Settings::new(program(), settings.data.clone())
-    })
+    }))
 }
 
 /// This program's own file.
@@ -181,7 +183,7 @@ pub fn house(settings: &Settings, doors: &Doors) -> Result<House, Stop> {
         catalog: catalog(
             settings,
             Models::new(registry, secrets.clone(), cassette),
-            &runtimes(settings, doors.allow_host),
+            &runtimes(settings, doors.allow_host)?,
             &grants,
         )?,
         store,

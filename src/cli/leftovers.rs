@@ -22,7 +22,7 @@ pub fn clear_all(desk: &Desk, heads: &[Head]) -> Result<(), Stop> {
 fn clear(desk: &Desk, leftovers: Leftovers<'_>) -> Result<(), Stop> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Stop::failed(format!("no thread to clean up on: {e}")))?;
-    let runtimes = house::runtimes(&desk.settings, false);
+    let runtimes = house::runtimes(&desk.settings, false)?;
     let reaped = runtime.block_on(runtimes.reap(leftovers));
     if !reaped.is_empty() {
         desk.face.say(&format!("removed what dead processes left over: {reaped}"));

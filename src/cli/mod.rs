@@ -22,6 +22,7 @@ mod given;
 mod granted;
 mod graph;
 mod house;
+mod images;
 mod leftovers;
 mod lint;
 mod loading;

@@ -14,7 +14,7 @@ use crate::model::Node;
 
 /// The name of a project's settings.
 pub const FILE: &str = "atoll.toml";
-const TABLES: [&str; 5] = ["providers", "models", "aliases", "agents", "lanes"];
+const TABLES: [&str; 6] = ["providers", "models", "aliases", "agents", "lanes", "docker"];
 
 /// What holds for every command.
 #[derive(Clone, Debug)]

@@ -1,6 +1,8 @@
 //! `atoll validate`: a run of the pipeline of that name, its inputs as options, its outputs as a report.
+#![expect(clippy::disallowed_methods, reason = "writes reports where the command line says")]
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
@@ -14,8 +16,10 @@ use super::{Desk, Done, Exit, Files, Stop, granted, house, loading};
 use crate::diag::{Diagnostic, Sources};
 use crate::id::Address;
 use crate::plan::check_inputs;
+use crate::report::Paint;
 use crate::report::diagnostics;
 use crate::report::outcome::Ending;
+use crate::report::units::rfc3339;
 use crate::report::validation::{Validation, render_github, render_json, render_junit, render_text};
 use crate::value::Value;
 use crate::view::{Board, Status};
@@ -33,6 +37,9 @@ struct Options {
     /// How the report is written to standard output
     #[arg(long, default_value = "text")]
     format: Form,
+    /// Also write the report to a file, as often as wanted: `--report junit=report.xml --report json=report.json`
+    #[arg(long = "report", value_name = "FORMAT=FILE", value_parser = report_file)]
+    reports: Vec<(Form, PathBuf)>,
     /// Write the report of this run instead: the beginning of its id, or `last`
     #[arg(long, value_name = "RUN")]
     of: Option<String>,
@@ -56,12 +63,28 @@ enum Form {
     Github,
 }
 
+/// `FORMAT=FILE`.
+fn report_file(text: &str) -> Result<(Form, PathBuf), String> {
+    let (form, file) = text.split_once('=').ok_or("write FORMAT=FILE, for example junit=report.xml")?;
+    let form = Form::from_str(form, false)
+        .map_err(|_| format!("unknown format `{form}`: text, json, junit or github"))?;
+    if file.is_empty() { Err("the file is missing".to_owned()) } else { Ok((form, file.into())) }
+}
+
+/// Where a report goes to.
+struct Reports {
+    form: Form,
+    files: Vec<(Form, PathBuf)>,
+}
+
 /// Validates, or reports on what was validated before.
 pub fn serve(desk: &Desk, _ask: &Ask, arguments: &[OsString]) -> Done {
     let Given { desk, pipeline, options, inputs } = given::of::<Options>(desk, "validate", arguments)?;
-    let Options { format, of, means, .. } = options;
+    let Options { format, of, means, reports, .. } = options;
+    let files = reports.into_iter().map(|(form, file)| (form, desk.settings.here.join(file))).collect();
+    let reports = Reports { form: format, files };
     if let Some(run) = of {
-        return again(&desk, &run, format);
+        return again(&desk, &run, &reports);
     }
     let plain = if format == Form::Text { Format::Text } else { Format::Json };
     let carry = Carry { format: plain, means };
@@ -80,9 +103,7 @@ pub fn serve(desk: &Desk, _ask: &Ask, arguments: &[OsString]) -> Done {
     let exit = Exit::of_standing(&outcome.standing);
     let outputs = Some(&*outcome.outputs);
     let ending = Ending { board: &board, code: exit.code(), outputs, now: house.clock.now() };
-    if !to_stdout {
-        report(&desk, format, &ending)?;
-    }
+    report(&desk, &reports, !to_stdout, &ending)?;
     tell(&desk, &ending);
     whole(exit, carry.means.events.clone(), broken)
 }
@@ -101,7 +122,7 @@ fn refuse(desk: &Desk, found: &[Diagnostic], sources: &Sources, format: Form) ->
 }
 
 /// Writes the report of a run that is on record, and ends as it did.
-fn again(desk: &Desk, run: &str, format: Form) -> Done {
+fn again(desk: &Desk, run: &str, reports: &Reports) -> Done {
     let past = Past::find(desk, run)?;
     let board = past.board()?;
     if board.pipeline != "validate" {
@@ -115,14 +136,14 @@ fn again(desk: &Desk, run: &str, format: Form) -> Done {
     let exit = Exit::of_status(&board.status);
     let now = house::clock().now();
     let ending = Ending { board: &board, code: exit.code(), outputs: Some(&outputs), now };
-    report(desk, format, &ending)?;
+    report(desk, reports, true, &ending)?;
     tell(desk, &ending);
     Ok(exit)
 }
 
-/// Writes the report: of a run that pauses, what is decided without what it waits for. One that did not come as far as
+/// Writes the report to standard output (unless events go there) and to files: of a run that pauses, what is decided without what it waits for. One that did not come as far as
 /// that has none but in JSON, which says how it stands.
-fn report(desk: &Desk, format: Form, ending: &Ending<'_>) -> Result<(), Stop> {
+fn report(desk: &Desk, reports: &Reports, to_stdout: bool, ending: &Ending<'_>) -> Result<(), Stop> {
     let board = ending.board;
     let waits = match &board.status {
         Status::Paused { message, .. } => Some(message.clone()),
@@ -133,14 +154,39 @@ fn report(desk: &Desk, format: Form, ending: &Ending<'_>) -> Result<(), Stop> {
         Some(Ok(found)) if finished(board) || found.has_scenarios() => Some(found.waiting(waits)),
         _ => None,
     };
-    let text = match (format, &found) {
-        (Form::Json, _) => return desk.face.print_json(&render_json(ending)),
-        (_, None) => return Ok(()),
-        (Form::Text, Some(found)) => render_text(found, desk.face.out),
-        (Form::Junit, Some(found)) => render_junit(found).map_err(Stop::failed)?,
+    for (form, file) in &reports.files {
+        let Some(text) = render(*form, found.as_ref(), ending, Paint::PLAIN)? else { continue };
+        std::fs::write(file, text + "\n")
+            .map_err(|e| Stop::failed(format!("cannot write the report {}: {e}", file.display())))?;
+    }
+    if !to_stdout {
+        return Ok(());
+    }
+    match render(reports.form, found.as_ref(), ending, desk.face.out)? {
+        Some(text) => desk.face.print_line(&text),
+        None => Ok(()),
+    }
+}
+
+fn render(
+    form: Form,
+    found: Option<&Validation>,
+    ending: &Ending<'_>,
+    paint: Paint,
+) -> Result<Option<String>, Stop> {
+    let text = match (form, found) {
+        (Form::Json, _) => {
+            serde_json::to_string_pretty(&render_json(ending)).map_err(|e| Stop::failed(e.to_string()))?
+        }
+        (_, None) => return Ok(None),
+        (Form::Text, Some(found)) => render_text(found, paint),
+        (Form::Junit, Some(found)) => {
+            let at = ending.board.started_at.map(rfc3339);
+            render_junit(found, at.as_deref()).map_err(Stop::failed)?
+        }
         (Form::Github, Some(found)) => render_github(found),
     };
-    desk.face.print_line(&text)
+    Ok(Some(text))
 }
 
 fn finished(board: &Board) -> bool {

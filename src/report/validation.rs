@@ -4,6 +4,7 @@
 mod github;
 mod junit;
 mod text;
+mod totals;
 
 use serde::Deserialize;
 use serde_json::{Map, json};
@@ -15,6 +16,7 @@ use crate::view::Status;
 pub use github::render_github;
 pub use junit::render_junit;
 pub use text::render_text;
+pub use totals::{Counts, Totals};
 
 /// The outputs that a report is made of. Others may stand beside them.
 #[derive(Debug, Deserialize)]
@@ -30,8 +32,17 @@ pub struct Validation {
     notes: Vec<String>,
     /// Mean of the scenarios by weight; `None` where nothing was decided.
     aggregate_score: Option<f64>,
-    /// The score from which the program satisfies the scenarios.
+    /// The satisfaction at which the program passes.
     threshold: f64,
+    /// The score at which a step or scenario that the judge scores passes.
+    #[serde(default)]
+    passing: Option<f64>,
+    /// Whether the judge was asked anything.
+    #[serde(default)]
+    judged: bool,
+    /// Why the target could not be reached.
+    #[serde(default)]
+    unreachable: Option<String>,
     /// Steps and criteria that nobody decided.
     unjudged: u64,
     scenarios: Vec<Scenario>,
@@ -106,6 +117,8 @@ struct Step {
     index: u64,
     line: u64,
     #[serde(default)]
+    kind: String,
+    #[serde(default)]
     description: String,
     #[serde(default)]
     sent: String,
@@ -167,6 +180,15 @@ impl Scenario {
 }
 
 impl Step {
+    /// Its name in reports of machines, which stays the same if steps before it come and go: what it does, or its kind.
+    fn name(&self) -> &str {
+        match (self.description.trim(), self.kind.as_str()) {
+            ("", "") => "step",
+            ("", kind) => kind,
+            (description, _) => description,
+        }
+    }
+
     /// Its place as people count, and what it does.
     fn title(&self) -> String {
         let number = self.index + 1;
@@ -178,7 +200,7 @@ impl Step {
     }
 }
 
-/// `{version, run, status, code, message?, total_cost_usd}` and the outputs of the pipeline.
+/// `{version, run, status, code, message?, total_cost_usd, totals}` and the outputs of the pipeline.
 pub fn render_json(ending: &Ending<'_>) -> Value {
     let board = ending.board;
     let mut object = Map::new();
@@ -190,6 +212,9 @@ pub fn render_json(ending: &Ending<'_>) -> Value {
         object.insert("message".into(), json!(message));
     }
     object.insert("total_cost_usd".into(), json!(board.spent.get("usd")));
+    if let Some(Ok(found)) = ending.outputs.map(Validation::read) {
+        object.insert("totals".into(), json!(Totals::of(&found)));
+    }
     for (name, value) in ending.outputs.and_then(Value::as_object).into_iter().flatten() {
         if !object.contains_key(name) {
             object.insert(name.clone(), value.clone());

@@ -15,6 +15,7 @@ pub mod http;
 mod lapse;
 pub mod llm;
 mod place;
+mod reach;
 pub mod read;
 pub mod scenario;
 pub mod scenario_load;
@@ -29,6 +30,7 @@ pub mod write;
 pub use fail::Fail;
 pub use files::Files;
 pub use http::Http;
+pub use reach::Reach;
 pub use read::Read;
 pub use set::Set;
 pub use write::Write;
@@ -67,6 +69,7 @@ pub fn catalog(doors: Doors) -> Catalog {
         .verb(Fail)
         .verb(Files)
         .verb(Read)
+        .verb(Reach)
         .verb(Write)
         .verb(shell::ShellCommand::new(doors.host))
         .verb(Http::default())

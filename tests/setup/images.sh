@@ -1,21 +1,22 @@
 #!/bin/sh
-# Makes the base images that the tests and examples name, from the distribution's own packages: no registry is
-# asked. Images that are there already are left alone, so a second call takes a moment.
+# Makes the base images of the tests and examples from the distribution's own packages: no registry is asked. They have names
+# of their own, and `[docker.images]` (or ATOLL_DOCKER_IMAGES) uses them in place of the official ones that Dockerfiles name. Images
+# that exist are kept, so a second call takes a moment.
 #
-#   images.sh             busybox:latest and python:3.12-slim
+#   images.sh             atoll/busybox:latest and atoll/python:3
 #   images.sh busybox     only the small one, in seconds
 set -eu
+cd "$(dirname "$0")"
+. ./install.sh
 
 has() { docker image inspect "$1" >/dev/null 2>&1; }
 
 need() {
-    command -v "$1" >/dev/null && return 0
-    [ "$(id -u)" = 0 ] || { echo "images.sh: $1 is missing, and only root can install $2" >&2; exit 1; }
-    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$2" >/dev/null
+    command -v "$1" >/dev/null || install images "$2"
 }
 
 busybox_image() {
-    has busybox:latest && return 0
+    has atoll/busybox:latest && return 0
     need busybox busybox-static
     root=$(mktemp -d)
     mkdir -p "$root/bin" "$root/tmp" "$root/etc" "$root/root"
@@ -25,13 +26,13 @@ busybox_image() {
     done
     echo 'root:x:0:0:root:/root:/bin/sh' >"$root/etc/passwd"
     chmod 1777 "$root/tmp"
-    tar -C "$root" -c . | docker import --change 'CMD ["sh"]' - busybox:latest >/dev/null
+    tar -C "$root" -c . | docker import --change 'CMD ["sh"]' - atoll/busybox:latest >/dev/null
     rm -rf "$root"
 }
 
-# The tag says 3.12 because that is what generated Dockerfiles name; inside is the distribution's Python 3.
+# The distribution's Python 3.
 python_image() {
-    has python:3.12-slim && return 0
+    has atoll/python:3 && return 0
     need mmdebstrap mmdebstrap
     work=$(mktemp -d)
     chmod 755 "$work"
@@ -40,9 +41,9 @@ python_image() {
     [ -f /etc/apt/sources.list.d/debian.sources ] && sources=/etc/apt/sources.list.d/debian.sources
     mmdebstrap --quiet --variant=minbase --include=python3,ca-certificates \
         "$VERSION_CODENAME" "$work/base.tar" "$sources"
-    docker import --change 'CMD ["python3"]' --change 'ENV PYTHONUNBUFFERED=1' "$work/base.tar" atoll-base:new >/dev/null
-    printf 'FROM atoll-base:new\nRUN ln -sf python3 /usr/bin/python\n' | docker build -q -t python:3.12-slim - >/dev/null
-    docker rmi atoll-base:new >/dev/null
+    docker import --change 'CMD ["python3"]' --change 'ENV PYTHONUNBUFFERED=1' "$work/base.tar" atoll/base:new >/dev/null
+    printf 'FROM atoll/base:new\nRUN ln -sf python3 /usr/bin/python\n' | docker build -q -t atoll/python:3 - >/dev/null
+    docker rmi atoll/base:new >/dev/null
     rm -rf "$work"
 }
 

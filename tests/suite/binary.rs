@@ -6,6 +6,9 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+/// The images that the set-up of the tests makes, in place of official ones: no test needs a registry.
+pub const IMAGES: &str = "python:3.12-slim=atoll/python:3,busybox:latest=atoll/busybox:latest";
+
 /// A project: files, and the environment that the binary gets.
 pub struct Project {
     place: tempfile::TempDir,
@@ -71,6 +74,7 @@ impl Project {
         let mut command = Command::new(env!("CARGO_BIN_EXE_atoll"));
         command.args(arguments).current_dir(self.path(&self.below)).env_clear();
         command.env("HOME", self.path("home")).env("PATH", "/usr/bin:/bin").env("CI", "true");
+        command.env("ATOLL_DOCKER_IMAGES", IMAGES);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

@@ -335,6 +335,7 @@ fn the_commands_of_the_page_on_validating_do_what_it_says() {
     let image = format!("atoll-docs-{port}");
     let words = [
         ("8080", port.as_str()),
+        ("FROM python:3.12-slim", "FROM atoll/python:3"),
         ("--tag shop ", &format!("--tag {image} ")),
         ("--image shop ", &format!("--image {image} ")),
     ];

@@ -10,7 +10,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::binary::{Project, Ran};
+use crate::binary::{IMAGES, Project, Ran};
 use crate::fifo::{Group, was_killed};
 
 fn root() -> &'static Path {
@@ -66,6 +66,8 @@ pub fn there(runtime: &str, test: &str) -> bool {
 
 /// Whether Docker has `image`; where images are required and this is not here, the test fails.
 pub fn has_image(image: &str, test: &str) -> bool {
+    let pairs = IMAGES.split(',').filter_map(|pair| pair.split_once('='));
+    let image = pairs.filter(|(name, _)| *name == image).map(|(_, with)| with).next().unwrap_or(image);
     let inspected = Command::new("docker").args(["image", "inspect", image]).output();
     let here = inspected.is_ok_and(|output| output.status.success());
     let required = std::env::var("ATOLL_REQUIRE").unwrap_or_default();

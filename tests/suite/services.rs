@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use atoll::clients::process::Host;
 use atoll::clients::service::{
-    BuildOptions, BuildReport, ExecReport, ExecSpec, Kind, Leftovers, Ready, Running, Runtimes, ServiceSpec,
-    Settings, Tag,
+    BuildOptions, BuildReport, ExecReport, ExecSpec, Images, Kind, Leftovers, Ready, Running, Runtimes,
+    ServiceSpec, Settings, Tag,
 };
 use atoll::id::{Address, RunId};
 use atoll::tree::Tree;
@@ -25,6 +25,7 @@ use atoll::verb::{Class, Failure, MemoryBlobs};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::binary::IMAGES;
 use crate::fifo::{Fifo, processes_with};
 
 const DOCKERFILE: &str =
@@ -56,7 +57,8 @@ pub struct House {
 /// Nothing where the runtime is not here, after saying so.
 pub async fn house(kind: Kind, test: &str) -> Option<House> {
     let data = tempfile::tempdir().unwrap();
-    let settings = Settings::new(PathBuf::from(env!("CARGO_BIN_EXE_atoll")), data.path().to_owned());
+    let mut settings = Settings::new(PathBuf::from(env!("CARGO_BIN_EXE_atoll")), data.path().to_owned());
+    settings.images = Images::parse(IMAGES).unwrap();
     let runtimes = Runtimes::new(settings);
     if let Err(failure) = runtimes.choice(kind).await {
         let required = std::env::var("ATOLL_REQUIRE").unwrap_or_default();

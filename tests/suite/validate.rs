@@ -75,6 +75,7 @@ pub fn lasting(text: &str) -> String {
         (r"content-length: 3\d\d", "content-length: 300"),
         (r#"(duration_ms"?: )\d+"#, "${1}0"),
         (r#"time="[0-9.]+""#, r#"time="SPAN""#),
+        (r#"timestamp="[^"]+""#, r#"timestamp="MOMENT""#),
         (r" · [0-9.]+ m?s · ", " · SPAN · "),
     ];
     rules.iter().fold(text.to_owned(), |text, (from, to)| {

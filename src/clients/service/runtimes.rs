@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::spares::Spares;
-use super::{BuildOptions, BuildReport, Ignored, Kind, Running, ServiceSpec, Settings, Tag, bounds};
+use super::{BuildOptions, BuildReport, Ignored, Images, Kind, Running, ServiceSpec, Settings, Tag, bounds};
 use crate::clients::agent::unique_mark;
 use crate::clients::{docker, process};
 use crate::id::RunId;
@@ -84,8 +84,10 @@ struct Sent {
     tree: Tree,
     ignored: Ignored,
     dockerfile: String,
-    /// The same as an archive, if it is wanted.
+    /// The same as an archive, if it is wanted; its base images are replaced.
     tar: Vec<u8>,
+    /// What was replaced.
+    notes: Vec<String>,
 }
 
 impl Sent {
@@ -94,7 +96,7 @@ impl Sent {
         tree: &Tree,
         blobs: &dyn Blobs,
         (path, args): (&str, &BTreeMap<String, String>),
-        packs: bool,
+        packs: Option<&Images>,
         cancel: &CancellationToken,
     ) -> Result<Result<Self, String>, Failure> {
         let Some(file) = tree.files.get(path) else {
@@ -115,9 +117,14 @@ impl Sent {
             Ok(ignored) => ignored,
             Err(reason) => return Ok(Err(reason)),
         };
-        let Some(tree) = ignored.leave(tree, path, cancel) else { return Err(Failure::cancelled()) };
-        let tar = if packs { tree.tar(blobs)? } else { Vec::new() };
-        Ok(Ok(Self { tree, ignored, dockerfile, tar }))
+        let Some(mut tree) = ignored.leave(tree, path, cancel) else { return Err(Failure::cancelled()) };
+        let mut notes = Vec::new();
+        if let Some(replaced) = packs.and_then(|images| images.replace(&dockerfile)) {
+            tree.put(blobs, path, replaced.dockerfile.as_bytes())?;
+            notes = replaced.notes;
+        }
+        let tar = if packs.is_some() { tree.tar(blobs)? } else { Vec::new() };
+        Ok(Ok(Self { tree, ignored, dockerfile, tar, notes }))
     }
 }
 
@@ -161,10 +168,13 @@ impl Runtimes {
         };
         let chosen = self.choose(options.runtime).await?;
         let (tree, args, path) = (tree.clone(), options.args.clone(), options.dockerfile.clone());
-        let (read, packs) = (blobs.clone(), matches!(chosen, Chosen::Docker(_)));
+        let packs = matches!(chosen, Chosen::Docker(_)).then(|| self.settings().images.clone());
+        let read = blobs.clone();
         let given_up = CancellationToken::new();
         let (told, _guard) = (given_up.clone(), given_up.drop_guard());
-        let sent = tokio::task::spawn_blocking(move || Sent::of(&tree, &*read, (&path, &args), packs, &told));
+        let sent = tokio::task::spawn_blocking(move || {
+            Sent::of(&tree, &*read, (&path, &args), packs.as_ref(), &told)
+        });
         let sent = tokio::select! {
             sent = timeout(options.timeout, sent) => sent,
             () = options.cancel.cancelled() => return Err(Failure::cancelled()),
@@ -178,7 +188,12 @@ impl Runtimes {
             Err(reason) => return Ok(unbuilt(reason)),
         };
         match chosen {
-            Chosen::Docker(engine) => engine.build(sent.tar, options).await,
+            Chosen::Docker(engine) => {
+                let mut report = engine.build(sent.tar, options).await?;
+                let notes = sent.notes.into_iter().map(|note| note + "\n").collect::<String>();
+                report.log = notes + &report.log;
+                Ok(report)
+            }
             Chosen::Process(place) => {
                 place.build((sent.tree, sent.ignored), &sent.dockerfile, blobs, options).await
             }
@@ -200,7 +215,11 @@ impl Runtimes {
         let kind = if spec.image.starts_with(process::PREFIX) { Kind::Process } else { Kind::Docker };
         let id = format!("svc-{}", unique_mark());
         let (runtime, boot) = match self.choose(kind).await? {
-            Chosen::Docker(engine) => ("docker", engine.start(&id, spec, &self.0.settings).await?),
+            Chosen::Docker(engine) => {
+                let image = self.0.settings.images.of(&spec.image).to_owned();
+                let spec = ServiceSpec { image, ..spec.clone() };
+                ("docker", engine.start(&id, &spec, &self.0.settings).await?)
+            }
             Chosen::Process(place) => (place.word(), place.start(&id, spec).await?),
         };
         begun(boot.socket.clone());

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::Log;
+use super::{Images, Log};
 use crate::clients::agent::Door;
 use crate::id::{Address, RunId};
 
@@ -50,12 +50,21 @@ pub struct Settings {
     pub data: PathBuf,
     /// Directories of the machine that sandboxed programs may read on top of the system's own.
     pub readable: Vec<PathBuf>,
+    /// Images that are used in place of others.
+    pub images: Images,
 }
 
 impl Settings {
     /// Nothing allowed, the usual socket, `data` for prepared file systems and `program` as the agent.
     pub fn new(program: PathBuf, data: PathBuf) -> Self {
-        Self { allow_host: false, docker_host: None, program, data, readable: Vec::new() }
+        Self {
+            allow_host: false,
+            docker_host: None,
+            program,
+            data,
+            readable: Vec::new(),
+            images: Images::default(),
+        }
     }
 }
 

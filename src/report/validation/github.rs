@@ -9,6 +9,9 @@ pub fn render_github(found: &Validation) -> String {
     if let Some(trouble) = &found.trouble {
         all.push(annotation("error", "nothing was validated", None, trouble));
     }
+    if let Some(reason) = &found.unreachable {
+        all.push(annotation("error", "the target is unreachable", None, reason));
+    }
     all.extend(found.notes.iter().map(|note| annotation("warning", "scenarios share a program", None, note)));
     if let Some(waits) = &found.waits {
         all.push(annotation("warning", "not all is decided: the run waits", None, waits));

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -9,11 +10,23 @@ use crate::report::units::harmless;
 /// JUnit's XML: a suite for each scenario, a case for each step. What nobody decided is *skipped*, and so is a scenario that
 /// was not to be run any more; what kept a scenario from being run is an *error*, since no step of it says anything about the
 /// program.
-pub fn render_junit(found: &Validation) -> Result<String, SerializeError> {
+/// Suites carry the time at which the run started, in ISO 8601.
+pub fn render_junit(found: &Validation, started_at: Option<&str>) -> Result<String, SerializeError> {
     let mut report = Report::new(harmless(found.target.as_deref().unwrap_or("validate")));
     if let Some(trouble) = &found.trouble {
         let mut suite = TestSuite::new("validate");
         suite.add_test_case(case("validate", "begins", NonSuccessKind::Error, trouble, trouble));
+        report.add_test_suite(suite);
+    }
+    if let Some(reason) = &found.unreachable {
+        let mut suite = TestSuite::new("validate");
+        suite.add_test_case(case(
+            "validate",
+            "the target is reachable",
+            NonSuccessKind::Error,
+            reason,
+            reason,
+        ));
         report.add_test_suite(suite);
     }
     if let Some(waits) = &found.waits {
@@ -21,14 +34,20 @@ pub fn render_junit(found: &Validation) -> Result<String, SerializeError> {
         suite.add_test_case(skipped("validate", "all is decided", waits));
         report.add_test_suite(suite);
     }
-    report.add_test_suites(found.scenarios.iter().map(suite));
+    let suites = found.scenarios.iter().map(suite).map(|mut suite| {
+        if let Some(at) = started_at {
+            suite.extra.insert("timestamp".into(), at.into());
+        }
+        suite
+    });
+    report.add_test_suites(suites);
     report.to_string()
 }
 
 fn suite(scenario: &Scenario) -> TestSuite {
     let mut suite = TestSuite::new(harmless(&scenario.id));
     suite.set_time(Duration::from_millis(scenario.duration_ms));
-    suite.add_property(("file", harmless(&scenario.file).as_str()));
+    suite.extra.insert("file".into(), harmless(&scenario.file).into());
     if !scenario.description.is_empty() {
         suite.add_property(("description", harmless(&scenario.description).as_str()));
     }
@@ -50,18 +69,25 @@ fn suite(scenario: &Scenario) -> TestSuite {
         let seen = told(&broken.sent, &broken.observed, &broken.log);
         suite.add_test_case(case(id, &name, NonSuccessKind::Failure, &broken.reason, &seen));
     }
-    suite.add_test_cases(scenario.steps.iter().map(|step| step_case(id, step)));
+    let mut names: HashMap<&str, usize> = HashMap::new();
+    for step in &scenario.steps {
+        let count = names.entry(step.name()).and_modify(|count| *count += 1).or_insert(1);
+        suite.add_test_case(step_case(scenario, step, *count));
+    }
     if let Some(criteria) = &scenario.criteria {
         suite.add_test_case(judged(id, "all of it", &criteria.verdict, &criteria.criteria));
     }
     suite
 }
 
-fn step_case(id: &str, step: &Step) -> TestCase {
+/// A step is named by what it does; the second one of a name ends in ` (2)`.
+fn step_case(scenario: &Scenario, step: &Step, count: usize) -> TestCase {
     let seen = told(&step.sent, &step.observed, &step.log);
-    let mut case = judged(id, &step.title(), &step.verdict, &seen);
+    let name = if count == 1 { step.name().to_owned() } else { format!("{} ({count})", step.name()) };
+    let mut case = judged(&scenario.id, &name, &step.verdict, &seen);
+    case.extra.insert("file".into(), harmless(&scenario.file).into());
+    case.extra.insert("line".into(), step.line.to_string().into());
     case.set_time(Duration::from_millis(step.duration_ms));
-    case.add_property(("line", step.line.to_string().as_str()));
     case
 }
 

@@ -1,6 +1,6 @@
 use std::fmt::Write as _;
 
-use super::{Scenario, Step, Validation, Verdict};
+use super::{Scenario, Step, Totals, Validation, Verdict};
 use crate::report::Paint;
 use crate::report::units::harmless;
 
@@ -19,12 +19,18 @@ pub fn render_text(found: &Validation, paint: Paint) -> String {
     for note in &found.notes {
         let _ = writeln!(text, "{} {}\n", paint.warm("note:"), harmless(note));
     }
+    if let Some(reason) = &found.unreachable {
+        let _ = writeln!(text, "{} the target is unreachable: {}", paint.bad("✗"), harmless(reason));
+        text.push_str("  start the program first, or wait for it with `--wait 30s`\n");
+        return text;
+    }
     text.push_str("Scenarios:\n");
     for scenario in &found.scenarios {
         scenario_text(&mut text, scenario, found.wants_judge(), paint);
     }
     let whole = points(found.aggregate_score);
-    let _ = writeln!(text, "\nAggregate satisfaction: {}{}", whole.trim(), beside(found));
+    let _ = writeln!(text, "\n{}", Totals::of(found).text());
+    let _ = writeln!(text, "Aggregate satisfaction: {}{}", whole.trim(), beside(found));
     if let Some(waits) = &found.waits {
         let _ = writeln!(text, "\nThis is what is decided so far. {}", harmless(waits));
         let _ = writeln!(
@@ -39,6 +45,9 @@ fn beside(found: &Validation) -> String {
     let mut parts = Vec::new();
     if found.threshold > 0.0 {
         parts.push(format!("threshold {}", found.threshold));
+    }
+    if let Some(passing) = found.passing.filter(|_| found.judged) {
+        parts.push(format!("passing {passing}"));
     }
     if found.unjudged > 0 {
         parts.push(format!("{} unjudged", found.unjudged));

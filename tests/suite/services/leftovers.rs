@@ -53,7 +53,8 @@ async fn images_of_sandboxes_stay_as_long_as_a_run_needs_them() {
 fn leave_container(run: &str, data: &str) -> String {
     let labels = [format!("atoll.run={run}"), format!("atoll.owner={DEAD}"), format!("atoll.house={data}")];
     let labels: Vec<&str> = labels.iter().flat_map(|label| ["--label", label.as_str()]).collect();
-    let id = docker(&[&["run", "--detach"], &labels[..], &["busybox:latest", "sleep", "1000"]].concat());
+    let id =
+        docker(&[&["run", "--detach"], &labels[..], &["atoll/busybox:latest", "sleep", "1000"]].concat());
     assert_eq!(id.len(), 64, "{id}");
     id
 }
@@ -61,7 +62,7 @@ fn leave_container(run: &str, data: &str) -> String {
 /// An image of `run` whose process is dead, left over in the house at `data`.
 fn leave_image(name: &str, run: &str, data: &str) {
     let text = format!(
-        "FROM busybox:latest\nLABEL atoll.run={run} atoll.owner={DEAD} atoll.house={data} atoll.name={name}\n"
+        "FROM atoll/busybox:latest\nLABEL atoll.run={run} atoll.owner={DEAD} atoll.house={data} atoll.name={name}\n"
     );
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("Dockerfile"), text).unwrap();

@@ -122,12 +122,167 @@ fn a_broken_scenario_file_is_named_with_its_place() {
 }
 
 #[test]
-fn a_target_that_is_gone_fails_with_its_reason() {
+fn a_target_that_is_not_there_says_nothing_about_the_program() {
     let (project, site) = project();
     let url = site.url.clone();
     drop(site);
-    let ran = project.run(&["validate", "--scenarios", "cases", "--target", &url, "--no-judge"]).exits(4);
-    ran.stdout_has("refused").stdout_has("✗ greeting");
+    let run = |more: &[&str]| {
+        project.run(
+            &[["validate", "--scenarios", "cases", "--target", &url, "--no-judge"].as_slice(), more].concat(),
+        )
+    };
+    run(&[])
+        .exits(10)
+        .stdout_has("the target is unreachable")
+        .stdout_has("refused")
+        .stderr_has("validate unreachable");
+    let json = run(&["--format", "json"]).exits(10).json();
+    assert_eq!(
+        (&json["status"], &json["totals"]["scenarios"]["skipped"]),
+        (&"unreachable".into(), &2.into()),
+        "{json}"
+    );
+    run(&["--format", "junit"]).exits(10).stdout_has("the target is reachable").stdout_has("skipped=\"2\"");
+    run(&["--format", "github"]).exits(10).stdout_has("::error title=the target is unreachable");
+}
+
+/// The program starts when the validation runs already.
+#[test]
+fn a_target_is_waited_for() {
+    let (project, site) = project();
+    let port = site.url.rsplit(':').next().unwrap().to_owned();
+    drop(site);
+    project.write(
+        "late.sh",
+        "read -r line < events\nexec python3 -m http.server \"$1\" --bind 127.0.0.1 --directory site > /dev/null 2>&1\n",
+    );
+    nix::unistd::mkfifo(&project.path("events"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut late = std::process::Command::new("sh");
+    let mut late = late.args(["late.sh", &port]).current_dir(project.path("")).spawn().unwrap();
+    let url = format!("http://127.0.0.1:{port}");
+    let ran = project.run(&[
+        "validate",
+        "--scenarios",
+        "cases",
+        "--only",
+        "page",
+        "--target",
+        &url,
+        "--no-judge",
+        "--wait",
+        "60s",
+        "--events",
+        "events",
+    ]);
+    late.kill().ok();
+    late.wait().ok();
+    ran.exits(4).stdout_has("✗ page").stdout_has("4 steps: 2 passed, 2 failed");
+}
+
+#[test]
+fn options_without_effect_are_refused() {
+    let (project, site) = project();
+    let run = |more: &[&str]| {
+        project.run(&[["validate", "--scenarios", "cases"].as_slice(), more].concat()).exits(3)
+    };
+    for option in [["--boot", "5s"], ["--ready", "/up"], ["--port", "81"], ["--runtime", "process"]] {
+        run(&[["--target", &site.url].as_slice(), &option].concat())
+            .stderr_has("use `wait` to wait for the target");
+    }
+    run(&["--code", "site", "--wait", "5s"]).stderr_has("`wait` is for `target`");
+    run(&["--target", &site.url, "--variable", "novalue"])
+        .stderr_has("`novalue` is not a variable: write NAME=VALUE");
+}
+
+const TEN: &str = "id: ten
+steps:
+  - request: { method: GET, path: / }
+    repeat: 9
+    assert: { status: 200 }
+    weight: 9
+  - request: { method: GET, path: / }
+    assert: { status: 418 }
+";
+
+/// As a test runner: without a judge one failed assertion is a failure, however many hold.
+#[test]
+fn one_failed_assertion_fails_unless_a_threshold_is_given() {
+    let (project, site) = served(&[PAGES.as_slice(), &[("cases/ten.yaml", TEN)]].concat());
+    let run = |more: &[&str]| {
+        project.run(
+            &[["validate", "--scenarios", "cases", "--target", &site.url, "-q"].as_slice(), more].concat(),
+        )
+    };
+    for more in [[].as_slice(), &["--no-judge"]] {
+        let ran = run(more).exits(4).stderr_has("validate unsatisfied");
+        ran.stdout_has("✗ ten")
+            .stdout_has("90.0/100 (threshold 100)")
+            .stdout_has("2 steps: 1 passed, 1 failed");
+    }
+    run(&["--threshold", "80", "--passing", "80"]).exits(0).stdout_has("✓ ten");
+}
+
+#[test]
+fn reports_are_written_in_several_formats_at_once() {
+    let (project, site) = project();
+    let ran = project.run(&[
+        "validate",
+        "--scenarios",
+        "cases",
+        "--target",
+        &site.url,
+        "--no-judge",
+        "-q",
+        "--report",
+        "junit=report.xml",
+        "--report",
+        "json=report.json",
+    ]);
+    ran.exits(4).stdout_has("Aggregate satisfaction");
+    assert!(project.read("report.xml").contains("<testsuites"), "{}", project.read("report.xml"));
+    let json: serde_json::Value = serde_json::from_str(&project.read("report.json")).unwrap();
+    assert_eq!(json["totals"]["steps"]["total"], 6, "{json}");
+    let wrong =
+        project.run(&["validate", "--scenarios", "cases", "--target", &site.url, "--report", "xml=x"]);
+    wrong.exits(2).stderr_has("unknown format `xml`");
+    let wrong = project.run(&[
+        "validate",
+        "--scenarios",
+        "cases",
+        "--target",
+        &site.url,
+        "--no-judge",
+        "-q",
+        "--report",
+        "json=no/where/x",
+    ]);
+    wrong.exits(1).stderr_has("cannot write the report");
+}
+
+const NAMED: &str = "id: named
+steps:
+  - request: { method: GET, path: '/{page}' }
+    assert: { status: 200, body: { contains: '{word}' } }
+";
+
+#[test]
+fn variables_come_from_the_command_line_and_from_a_file() {
+    let named =
+        [("cases/named.yaml", NAMED), ("vars", "# what to look for\nword = Gadget\npage=index.html\n")];
+    let (project, site) = served(&[PAGES.as_slice(), &named].concat());
+    let run = |more: &[&str]| {
+        project.run(
+            &[["validate", "--scenarios", "cases", "--target", &site.url, "-q"].as_slice(), more].concat(),
+        )
+    };
+    run(&["--variable", "page=items.json", "--variable", "word=Widget"]).exits(0);
+    run(&["--variables-file", "vars", "--variable", "word=Good morning"])
+        .exits(3)
+        .stderr_has("`word = Gadget` is not");
+    project.write("vars", "# what to look for\nword=Gadget\n\npage=index.html\n");
+    run(&["--variables-file", "vars"]).exits(4);
+    run(&["--variables-file", "vars", "--variable", "word=Good morning"]).exits(0);
+    run(&["--variable", "page=items.json"]).exits(3).stdout_has("word");
 }
 
 #[test]

@@ -20,8 +20,9 @@ fn what_is_decided_without_a_judge_is_told_while_its_key_is_missing() {
     let with = |format| project.run(&[run.as_slice(), &[format]].concat()).exits(7);
     let text =
         with("text").stdout_has("? greeting                       100.0/100  (weight 1.0)  1 unjudged");
-    let text =
-        text.stdout_has("✗   0 3. Nothing is not, 100% found").stdout_has("(threshold 80, 1 unjudged)");
+    let text = text
+        .stdout_has("✗   0 3. Nothing is not, 100% found")
+        .stdout_has("(threshold 80, passing 80, 1 unjudged)");
     let text = text.stdout_has("ANTHROPIC_API_KEY is not set").stdout_has("`atoll resume last` goes on");
     text.stderr_has("validate auth").stderr_has("exit 7");
 

@@ -1,0 +1,85 @@
+use serde::Serialize;
+
+use super::{Scenario, Validation};
+
+/// How many scenarios and steps there are, by how they ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Scenarios.
+    pub scenarios: Counts,
+    /// Their steps; those of a scenario that was not run are not known.
+    pub steps: Counts,
+}
+
+/// Parts of a total.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// All of them.
+    pub total: usize,
+    /// Passed.
+    pub passed: usize,
+    /// Failed.
+    pub failed: usize,
+    /// Neither: not run, or not decided.
+    pub skipped: usize,
+}
+
+impl Counts {
+    fn of(passed: impl Iterator<Item = Option<bool>>) -> Self {
+        let mut counts = Self::default();
+        for passed in passed {
+            counts.total += 1;
+            *match passed {
+                Some(true) => &mut counts.passed,
+                Some(false) => &mut counts.failed,
+                None => &mut counts.skipped,
+            } += 1;
+        }
+        counts
+    }
+
+    /// `12 steps: 10 passed, 1 failed, 1 skipped`.
+    fn text(self, one: &str) -> String {
+        let parts = [(self.passed, "passed"), (self.failed, "failed"), (self.skipped, "skipped")];
+        let parts: Vec<String> = parts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect();
+        let plural = if self.total == 1 { "" } else { "s" };
+        let separator = if parts.is_empty() { "" } else { ": " };
+        format!("{} {one}{plural}{separator}{}", self.total, parts.join(", "))
+    }
+}
+
+impl Totals {
+    /// Counts what a validation found.
+    pub fn of(found: &Validation) -> Self {
+        let decided = |scenario: &Scenario| {
+            scenario.passed.filter(|_| scenario.not_run.is_none() && scenario.trouble.is_none())
+        };
+        let steps = found.scenarios.iter().flat_map(|scenario| {
+            let broken = scenario.broken.iter().map(|_| Some(false));
+            broken.chain(scenario.steps.iter().map(|step| step.verdict.passed))
+        });
+        Self { scenarios: Counts::of(found.scenarios.iter().map(decided)), steps: Counts::of(steps) }
+    }
+
+    /// Both on one line.
+    pub fn text(self) -> String {
+        format!("{} · {}", self.scenarios.text("scenario"), self.steps.text("step"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_are_counted_and_named() {
+        let counts = Counts::of([Some(true), Some(false), None, Some(true)].into_iter());
+        assert_eq!(counts.text("step"), "4 steps: 2 passed, 1 failed, 1 skipped");
+        assert_eq!(Counts::of([Some(true)].into_iter()).text("scenario"), "1 scenario: 1 passed");
+        assert_eq!(Counts::default().text("step"), "0 steps");
+    }
+}
