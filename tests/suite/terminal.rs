@@ -1,5 +1,4 @@
 //! Questions on a terminal: a pseudo-terminal is the keyboard and the screen.
-#![expect(clippy::disallowed_methods, reason = "tests write to a terminal and start the binary")]
 
 use std::fs::File;
 use std::io::{Read, Write};

@@ -1,4 +1,5 @@
 //! What is decided without a model, and how it is told.
+#![expect(clippy::disallowed_methods, reason = "tests start the program under test")]
 
 use super::{GREETING, PAGE, PAGES, lasting, served};
 use crate::binary::{Project, Ran};
