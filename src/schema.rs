@@ -1,5 +1,7 @@
 //! JSON Schema (2020-12): compiled once, never fetches anything, says *where* a value breaks it.
 
+mod work;
+
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -10,6 +12,7 @@ pub struct Schema {
     name: String,
     source: Arc<Value>,
     canonical: OnceLock<Arc<str>>,
+    work: work::Work,
     validator: jsonschema::Validator,
 }
 
@@ -54,6 +57,10 @@ impl Schema {
     /// Compiles `source`; `name` is used in messages.
     pub fn compile(name: impl Into<String>, source: Value) -> Result<Self, SchemaError> {
         let name = name.into();
+        let work = match work::of(&source) {
+            Ok(work) => work,
+            Err(message) => return Err(SchemaError { name, message }),
+        };
         let built = jsonschema::options()
             .with_draft(jsonschema::Draft::Draft202012)
             .with_retriever(NoRetrieval)
@@ -61,7 +68,7 @@ impl Schema {
             .build(&source);
         match built {
             Ok(validator) => {
-                Ok(Self { name, source: Arc::new(source), canonical: OnceLock::new(), validator })
+                Ok(Self { name, source: Arc::new(source), canonical: OnceLock::new(), work, validator })
             }
             Err(e) => Err(SchemaError { name, message: e.to_string() }),
         }
@@ -82,8 +89,12 @@ impl Schema {
         self.canonical.get_or_init(|| canonical(&self.source).into())
     }
 
-    /// All violations in `value`, in document order.
+    /// All violations in `value`, in document order. A value that would take too long to check breaks the schema.
     pub fn violations(&self, value: &Value) -> Vec<Violation> {
+        if !self.work.is_bounded(&self.source, value) {
+            let message = "it would take too long to check this value: the schema refers to itself in several ways at once";
+            return vec![Violation { pointer: String::new(), message: message.to_owned() }];
+        }
         self.validator
             .iter_errors(value)
             .map(|e| Violation { pointer: e.instance_path().to_string(), message: e.to_string() })
@@ -92,7 +103,7 @@ impl Schema {
 
     /// Whether `value` fits.
     pub fn accepts(&self, value: &Value) -> bool {
-        self.validator.is_valid(value)
+        self.work.is_bounded(&self.source, value) && self.validator.is_valid(value)
     }
 }
 
@@ -124,5 +135,15 @@ mod tests {
         let error = Schema::compile("s", json!({"$ref": "http://127.0.0.1:1/x.json"})).unwrap_err();
         assert!(error.message.contains("only references inside"), "{error}");
         assert!(Schema::compile("s", json!({"type": 7})).is_err());
+    }
+
+    #[test]
+    fn what_would_be_checked_for_ever_breaks_the_schema() {
+        let inside = json!({"properties": {"a": {"$ref": "#"}}, "required": ["b"]});
+        let schema = Schema::compile("s", json!({"anyOf": [inside, inside, {"type": "string"}]})).unwrap();
+        let deep = (0..100).fold(json!(1), |value, _| json!({ "a": value }));
+        assert!(!schema.accepts(&deep));
+        assert!(schema.violations(&deep)[0].message.contains("too long to check"));
+        assert!(schema.accepts(&json!("x")));
     }
 }

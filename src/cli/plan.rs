@@ -9,7 +9,7 @@ use super::args::Format;
 use super::given::{self, Given};
 use super::{Desk, Done, Exit, Files, house, loading};
 use crate::meter::Meter;
-use crate::plan::{Plan, check_inputs, worst};
+use crate::plan::{Plan, caps, check_inputs, worst};
 use crate::report::outline::{outline, text};
 use crate::report::{Paint, worst};
 use crate::schema::Schema;
@@ -53,6 +53,7 @@ pub fn serve(desk: &Desk, ask: &Ask, arguments: &[OsString]) -> Done {
         None => Some(Meter::new()),
     };
     let worst = worst(&pipeline.plan, &known, &most);
+    let caps = caps(&pipeline.plan, &known);
     let steps = outline(&pipeline.plan, &pipeline.sources, inputs);
     match options.format {
         Format::Json => desk.face.print_json(&json!({
@@ -61,11 +62,12 @@ pub fn serve(desk: &Desk, ask: &Ask, arguments: &[OsString]) -> Done {
             "summary": pipeline.plan.summary,
             "digest": pipeline.plan.digest,
             "steps": steps,
+            "caps": caps.iter().map(|(unit, cap, text)| json!({"unit": unit, "cap": cap, "text": text})).collect::<Vec<_>>(),
             "worst": worst::json(&worst),
         }))?,
         Format::Text => {
             let paint = desk.face.out;
-            desk.face.print(&format!("{}\n{}", heading(&pipeline.plan, paint), text(&steps, paint)))?;
+            desk.face.print(&format!("{}\n{}", heading(&pipeline.plan, &caps, !worst.is_empty(), paint), text(&steps, paint)))?;
             desk.face.print(&worst::text(&worst, paint))?;
             if !rendered {
                 desk.face.say("texts are not rendered: give the inputs that the pipeline needs");
@@ -81,9 +83,20 @@ fn defaults(plan: &Plan) -> Value {
     Value::Object(known.map(|(name, input)| (name.clone(), input.default.clone())).collect())
 }
 
-fn heading(plan: &Plan, paint: Paint) -> String {
-    let limits: Vec<String> =
-        plan.limits.iter().map(|limit| format!("{} {}", limit.unit, limit.cap.text())).collect();
-    let limits = if limits.is_empty() { String::new() } else { format!("\nlimits: {}", limits.join(", ")) };
+fn heading(plan: &Plan, caps: &[(String, Option<Value>, String)], spends: bool, paint: Paint) -> String {
+    let cap = |(unit, cap, text): &(String, Option<Value>, String)| match cap {
+        Some(Value::Null) => format!("{unit} none (`{text}`)"),
+        Some(cap) => {
+            let cap = cap.as_str().map_or_else(|| cap.to_string(), str::to_owned);
+            if cap == *text { format!("{unit} {cap}") } else { format!("{unit} {cap} (`{text}`)") }
+        }
+        None => format!("{unit} `{text}`, known when the run starts"),
+    };
+    let limits: Vec<String> = caps.iter().map(cap).collect();
+    let limits = match (limits.is_empty(), spends) {
+        (true, false) => String::new(),
+        (true, true) => "\nlimits: none".to_owned(),
+        (false, _) => format!("\nlimits: {}", limits.join(", ")),
+    };
     format!("{} {}{limits}\n", paint.strong(&plan.name), plan.summary)
 }

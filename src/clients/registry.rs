@@ -89,7 +89,7 @@ pub struct Provider {
     pub idle: Duration,
     /// How it takes batches; `None` where it takes none.
     pub batch: Option<Batching>,
-    /// The field that limits the answer, where the dialect has several.
+    /// The field that limits the answer, where the dialect has several; empty where there is none.
     pub max_tokens_field: String,
     /// What its models can do unless an entry says otherwise.
     pub features: Features,
@@ -126,6 +126,10 @@ pub struct Features {
     pub images: bool,
     /// Takes marks for its prompt cache.
     pub cache_marks: bool,
+    /// Takes a JSON Schema as one that is kept to in every letter, where it can be.
+    pub strict: bool,
+    /// Takes the wish for figures at the end of a stream.
+    pub stream_options: bool,
 }
 
 /// Dollars per million tokens.

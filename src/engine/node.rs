@@ -64,7 +64,9 @@ impl Tries {
         let Some(cursor) = &self.cursor else { return with_lost(Meter::new(), &self.reserved) };
         let told = Meter::deserialize(&cursor["spent"]).ok().filter(|_| cursor["attempt"] == self.begun);
         let told = told.unwrap_or_default();
-        if cursor["kept"] == true { told } else { with_lost(told, &self.reserved) }
+        // What one attempt says of itself is not true of the next.
+        let own = cursor["attempt"].is_null() || cursor["attempt"] == self.begun;
+        if own && cursor["kept"] == true { told } else { with_lost(told, &self.reserved) }
     }
 
     /// What is known after another failed attempt.

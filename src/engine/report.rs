@@ -117,8 +117,10 @@ impl Run {
         }
         let step = self.frame(spot.0).step(spot.1);
         let policy = &step.retry;
+        let outage = retry::Outage { pauses: step.outage_pauses, timeout: step.timeout };
+        let verdict = retry::decide(policy, outage, &tries, &failure, now, (self.seed, address.as_str()));
         let failure = Failure { outage: failure.outage && step.outage_pauses, ..failure };
-        match retry::decide(policy, &tries, &failure, now, (self.seed, address.as_str())) {
+        match verdict {
             Verdict::Again { at, charged } => {
                 let fact = Fact::Faltered { failure, again_at: Some(at), charged, waits: None };
                 self.emit(now, address, tries.begun, fact)

@@ -30,4 +30,4 @@ pub use types::{
     Action, AnswerType, Ask, Body, BodyId, Call, Compute, Dep, Each, Exit, Hold, Input, InputKind, Limit,
     Loop, LoopExit, OnError, OnInterrupt, Plan, Refusal, Retry, Rule, Seen, Sees, Step,
 };
-pub use worst::{Most, Worst, worst};
+pub use worst::{Most, Worst, caps, worst};

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crate::expr::Step;
@@ -108,26 +108,38 @@ fn plain(schema: &Value) -> bool {
     }
 }
 
-/// The schemas that `schema` stands for: references followed, alternatives and parts side by side.
+/// The schemas that `schema` stands for: references followed, alternatives and parts side by side, each once.
 pub(super) fn variants<'a>(schema: &'a Value, root: &'a Value, depth: usize) -> Vec<&'a Value> {
-    if depth > 16 {
-        return vec![schema];
-    }
     let mut all = Vec::new();
-    if let Some(target) = schema.get("$ref").and_then(Value::as_str)
-        && let Some(inner) = target.strip_prefix('#').and_then(|pointer| root.pointer(pointer))
-    {
-        all.extend(variants(inner, root, depth + 1));
+    follow(schema, root, depth, &mut HashSet::new(), &mut all);
+    all
+}
+
+fn follow<'a>(
+    schema: &'a Value,
+    root: &'a Value,
+    depth: usize,
+    seen: &mut HashSet<*const Value>,
+    all: &mut Vec<&'a Value>,
+) {
+    if !seen.insert(schema) {
+        return;
     }
-    for key in ["anyOf", "oneOf", "allOf"] {
-        for inner in schema.get(key).and_then(Value::as_array).into_iter().flatten() {
-            all.extend(variants(inner, root, depth + 1));
-        }
+    if depth > 16 {
+        all.push(schema);
+        return;
     }
-    if all.is_empty() || schema.get("properties").is_some() {
+    let target =
+        schema.get("$ref").and_then(Value::as_str).and_then(|target| root.pointer(target.strip_prefix('#')?));
+    let listed = ["anyOf", "oneOf", "allOf"].iter().filter_map(|key| schema.get(key)?.as_array()).flatten();
+    let mut leads = false;
+    for inner in target.into_iter().chain(listed) {
+        leads = true;
+        follow(inner, root, depth + 1, seen, all);
+    }
+    if !leads || schema.get("properties").is_some() {
         all.push(schema);
     }
-    all
 }
 
 #[cfg(test)]

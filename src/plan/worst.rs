@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::types::{Action, Body, BodyId, InputKind, Plan, Step};
+use super::types::{Action, Body, BodyId, InputKind, Limit, Plan, Step};
 use crate::expr::{Data, Expr, Ref, Scope, Step as PathStep, Template, Tree};
 use crate::meter::Meter;
 use crate::schema::Schema;
@@ -41,6 +41,14 @@ pub fn worst(plan: &Plan, inputs: &Value, most: Most<'_>) -> Vec<Worst> {
     let place = Place { plan, scope, prefix: String::new(), times: 1.0, per: Vec::new() };
     walk.body(&place, &plan.bodies[BodyId::ROOT.0]);
     walk.found
+}
+
+/// The caps of `plan` that are in force for `inputs`, as far as they are known: each with its unit, the value where it is known
+/// (null for no cap), and its text.
+pub fn caps(plan: &Plan, inputs: &Value) -> Vec<(String, Option<Value>, String)> {
+    let scope = Scope::new().with("inputs", Data::from_arc(Arc::new(inputs.clone())));
+    let cap = |limit: &Limit| (limit.unit.clone(), known(&limit.cap, &scope), limit.cap.text().to_owned());
+    plan.limits.iter().map(cap).collect()
 }
 
 /// What is known where a body stands.

@@ -10,8 +10,9 @@ use crate::meter::Meter;
 use crate::plan::Worst;
 use crate::value::Value;
 
-/// `{steps: [{step, times, per[], once, all}], all, complete}`: `all` sums up what can be told, for one item of each list
-/// whose length is not known; `complete` is whether that is everything.
+/// `{steps: [{step, times, per[], once, all}], all, unknown[], complete}`: `all` sums up what is known, for one item of each
+/// list of unknown length; `unknown` are the steps of which the dollars, or all figures, are missing in it; `complete` is
+/// whether that is everything.
 pub fn json(worst: &[Worst]) -> Value {
     let steps: Vec<Value> = worst
         .iter()
@@ -19,8 +20,9 @@ pub fn json(worst: &[Worst]) -> Value {
             json!({"step": step.step, "times": step.times, "per": step.per, "once": step.once, "all": step.all()})
         })
         .collect();
-    let complete = worst.iter().all(|step| step.per.is_empty() && step.once.is_some());
-    json!({"steps": steps, "all": sum(worst.iter()), "complete": complete})
+    let unknown = unknown(worst.iter());
+    let complete = unknown.is_empty() && worst.iter().all(|step| step.per.is_empty());
+    json!({"steps": steps, "all": sum(worst.iter()), "unknown": unknown, "complete": complete})
 }
 
 /// The worst case for people; nothing where no step spends anything.
@@ -32,24 +34,54 @@ pub fn text(worst: &[Worst], paint: Paint) -> String {
     let wide = worst.iter().map(|step| step.step.chars().count()).max().unwrap_or(0);
     let _ = writeln!(text, "{}", paint.strong("at worst"));
     for step in worst {
-        let once = step.once.as_ref().map_or_else(|| "nobody can tell how much".to_owned(), meter);
+        let once = step.once.as_ref().map_or_else(|| "unknown".to_owned(), meter);
         let times =
             [number(step.times)].into_iter().chain(step.per.iter().map(|each| format!("items of {each}")));
         let times = times.collect::<Vec<_>>().join(" × ");
         let _ = writeln!(text, "  {:wide$}  {times} × {once}", step.step);
     }
-    let all = sum(worst.iter().filter(|step| step.per.is_empty()));
-    let _ = writeln!(text, "  {:wide$}  {}", "in all", meter(&all));
+    let of_all = |per: &[String]| all(worst.iter().filter(|step| step.per == per));
     let mut lists: Vec<&[String]> =
         worst.iter().map(|step| step.per.as_slice()).filter(|per| !per.is_empty()).collect();
     lists.sort_unstable();
     lists.dedup();
+    if worst.iter().any(|step| step.per.is_empty()) {
+        let _ = writeln!(text, "  {:wide$}  {}", "in all", of_all(&[]));
+    }
     for per in lists {
-        let each = sum(worst.iter().filter(|step| step.per == per));
         let _ =
-            writeln!(text, "  {:wide$}  {} for each item of {}", "and", meter(&each), per.join(" and of "));
+            writeln!(text, "  {:wide$}  {} for each item of {}", "and", of_all(per), per.join(" and of "));
     }
     text
+}
+
+/// The sum of what is known, and whose costs are not: an unknown cost is not zero.
+fn all<'a>(steps: impl Iterator<Item = &'a Worst> + Clone) -> String {
+    let (known, unknown) = (sum(steps.clone()), unknown(steps));
+    match (known.is_empty(), unknown.is_empty()) {
+        (_, true) => meter(&known),
+        (true, false) => format!("unknown ({})", unknown.join(", ")),
+        (false, false) => {
+            let dollars = if has_dollars(&known) {
+                format!(", {} or more", dollars(known.get("usd")))
+            } else {
+                String::new()
+            };
+            format!("at least {}{dollars}, the cost of {} is unknown", counts(&known), unknown.join(", "))
+        }
+    }
+}
+
+/// The steps whose cost is not known.
+fn unknown<'a>(steps: impl Iterator<Item = &'a Worst>) -> Vec<&'a str> {
+    steps
+        .filter(|step| step.once.as_ref().is_none_or(|once| !has_dollars(once)))
+        .map(|step| step.step.as_str())
+        .collect()
+}
+
+fn has_dollars(meter: &Meter) -> bool {
+    meter.get("calls") == 0.0 || meter.iter().any(|(unit, _)| unit == "usd")
 }
 
 fn sum<'a>(steps: impl Iterator<Item = &'a Worst>) -> Meter {
@@ -60,8 +92,13 @@ fn sum<'a>(steps: impl Iterator<Item = &'a Worst>) -> Meter {
 }
 
 fn meter(meter: &Meter) -> String {
-    let tokens =
-        format!("{} tokens in, {} out", number(meter.get("tokens_in")), number(meter.get("tokens_out")));
-    let calls = format!("{} calls", number(meter.get("calls")));
-    format!("{calls}, {tokens}, {}", dollars(meter.get("usd")))
+    let cost = if has_dollars(meter) { dollars(meter.get("usd")) } else { "price unknown".to_owned() };
+    format!("{}, {cost}", counts(meter))
+}
+
+fn counts(meter: &Meter) -> String {
+    let calls = number(meter.get("calls"));
+    let noun = if calls == "1" { "call" } else { "calls" };
+    let (read, written) = (number(meter.get("tokens_in")), number(meter.get("tokens_out")));
+    format!("{calls} {noun}, {read} tokens in, {written} out")
 }

@@ -120,7 +120,7 @@ type Saving = std::pin::Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>
 
 /// Where a verb saves a small value (a batch id, a position) so that paid work is never submitted twice. One that says
 /// `{attempt, spent}` beside its own fields tells what the attempt has cost so far: that is booked where it is cut off.
-/// With `kept = true` that is all that is booked: what else was set aside is not lost, or not spent. `open = N` says that so
+/// With `kept = true`, which holds for the attempt that it names or for all, that is all that is booked: what else was set aside is not lost, or not spent. `open = N` says that so
 /// many things go on elsewhere: where the step fails for good, nobody fetches them, and what was set aside counts as lost.
 #[derive(Clone)]
 pub struct CursorSink(Arc<dyn Fn(Value) -> Saving + Send + Sync>);

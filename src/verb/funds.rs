@@ -1,4 +1,5 @@
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Context, Failure};
@@ -50,7 +51,10 @@ pub struct Purse {
 #[derive(Default)]
 struct State {
     granted: Meter,
+    /// What may be spent: all that was asked for and is not settled.
     open: Meter,
+    /// The part of it that has been sent: whatever ends it, it may have been spent.
+    sent: Meter,
     spent: Meter,
     lost: f64,
 }
@@ -94,13 +98,13 @@ impl Purse {
         self.state().spent.clone()
     }
 
-    /// What the attempt comes to, now that it ends: what was under way counts with all that it may have cost, and in
-    /// `lost`.
+    /// What the attempt comes to, now that it ends: what was sent and not answered counts with all that it may have cost, and
+    /// in `lost`. What still waited to be sent costs nothing.
     pub fn close(&self) -> Meter {
         let state = self.state();
         let mut all = state.spent.clone();
-        if !state.open.is_empty() {
-            all.absorb_shares(&state.open);
+        if state.lost > 0.0 {
+            all.absorb_shares(&state.sent);
             all.add("lost", state.lost);
         }
         all
@@ -115,8 +119,11 @@ struct Claim<'a> {
 
 impl<'a> Claim<'a> {
     fn granted(mut self) -> Covered<'a> {
-        self.purse.state().lost += 1.0;
-        Covered { purse: self.purse, most: self.most.take().unwrap_or_default() }
+        Covered {
+            purse: self.purse,
+            most: self.most.take().unwrap_or_default(),
+            sent: AtomicBool::new(false),
+        }
     }
 }
 
@@ -128,19 +135,55 @@ impl Drop for Claim<'_> {
     }
 }
 
-/// Something under way that can be paid. Dropped without being settled it counts as lost: nobody knows what it cost.
+/// Something that can be paid. Dropped without being settled it counts as lost, if it was sent: its cost is unknown then.
 #[must_use]
 pub struct Covered<'a> {
     purse: &'a Purse,
     most: Meter,
+    sent: AtomicBool,
 }
 
 impl Covered<'_> {
+    /// It is sent now: from here on it may cost something.
+    pub fn sent(&self) {
+        if !self.sent.swap(true, Ordering::Relaxed) {
+            let mut state = self.purse.state();
+            state.sent.absorb_shares(&self.most);
+            state.lost += 1.0;
+        }
+    }
+
     /// It has ended and cost `spent`.
     pub fn settle(self, spent: &Meter) {
         let mut state = self.purse.state();
         state.open.remove_shares(&self.most);
-        state.lost -= 1.0;
+        if self.sent.load(Ordering::Relaxed) {
+            state.sent.remove_shares(&self.most);
+            state.lost -= 1.0;
+        }
         state.spent.absorb_shares(spent);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    #[tokio::test]
+    async fn only_what_was_sent_can_be_lost() {
+        let cx = Context::for_test(".".into(), Arc::new(ManualClock::default()));
+        let purse = Purse::new(&cx);
+        let most = Meter::new().with("usd", 5.0);
+        let waiting = purse.cover(&most).await.unwrap();
+        assert!(purse.close().is_empty(), "it waits for its turn");
+        let sent = purse.cover(&most).await.unwrap();
+        sent.sent();
+        assert_eq!(purse.close(), Meter::new().with("usd", 5.0).with("lost", 1.0));
+        sent.settle(&Meter::new().with("usd", 1.0));
+        assert_eq!(purse.close().get("usd").to_bits(), 1.0_f64.to_bits());
+        waiting.sent();
+        drop(waiting);
+        assert_eq!((purse.close().get("usd"), purse.close().get("lost")), (6.0, 1.0));
     }
 }

@@ -6,6 +6,7 @@ mod finding;
 mod mode;
 mod notes;
 mod picture;
+mod pieces;
 mod reply;
 mod vote;
 
@@ -17,12 +18,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::asked::{Names, UnknownCost, can_switch, priced};
-use crate::clients::llm::{Effort, Message, Models, Request, Role, Shape};
+use crate::clients::llm::{Effort, Message, Models, Request, Role, Shape, in_prose};
 use crate::clients::registry::{Means, Model};
 use crate::schema::Schema;
 use crate::value::Value;
 use crate::verb::{Bound, Class, Context, Failure, Output, Traits, Verb};
 
+use finding::Ambiguous;
 use mode::Mode;
 use picture::Picture;
 use reply::{Asked, Reply, Session};
@@ -87,6 +89,10 @@ pub struct With {
     cache_prompt: bool,
     /// What the answer is. Default: `json` when the step has a schema, else `text`.
     format: Option<Format>,
+    /// What to make of an answer that holds several different values that fit the schema, e.g. because it repeats words of the
+    /// program that it is about: `last` takes the last one, `reject` none. A step that judges sets `reject`.
+    #[serde(default)]
+    ambiguous: Ambiguous,
     /// Texts in the prompt that differ from run to run (ports, nonces): no part of a recorded answer's key.
     #[serde(default)]
     volatile: Vec<Plain>,
@@ -229,6 +235,7 @@ struct Plan {
     samples: u32,
     vote: Option<Vote>,
     vote_on: Option<String>,
+    ambiguous: Ambiguous,
     timeout: Option<Duration>,
     schema: Option<Arc<Schema>>,
     role: String,
@@ -280,6 +287,7 @@ impl With {
             samples: self.samples,
             vote: self.vote,
             vote_on: self.vote_on,
+            ambiguous: self.ambiguous,
             schema,
         })
     }
@@ -397,7 +405,7 @@ impl Plan {
     ) -> Result<Value, Failure> {
         let mut request = Request { model: name.to_owned(), ..self.request.clone() };
         if let Some(shape) = request.schema.as_ref().filter(|shape| model.means(shape) == Means::Words) {
-            let ask = finding::instruction(&shape.canonical);
+            let ask = in_prose(&shape.canonical);
             request.system = Some(request.system.map_or(ask.clone(), |system| format!("{system}\n\n{ask}")));
         }
         let schema = self.schema.as_deref();

@@ -1,6 +1,7 @@
 //! The verb `llm` and what stands behind it, against servers that speak the providers' published formats.
 
 mod batch;
+mod behaviours;
 pub mod bureau;
 pub mod calls;
 mod cassette;
@@ -10,6 +11,7 @@ mod gates;
 mod gathering;
 mod keys;
 mod paper;
+mod refusals;
 pub mod server;
 mod tools;
 pub mod wire;

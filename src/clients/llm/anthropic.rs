@@ -3,8 +3,9 @@
 use serde_json::{Map, json};
 
 use super::dialect::{Call, Dialect, Draft, Interrupted};
+use super::figures::Figures;
 use super::shape;
-use crate::clients::llm::{Calling, Effort, Message, Request, Stop, Usage};
+use crate::clients::llm::{Calling, Effort, Message, Request, Stop};
 use crate::clients::registry::{Means, Model};
 use crate::value::Value;
 
@@ -67,25 +68,15 @@ impl Dialect for Anthropic {
             "error" => return Err(Interrupted(event["error"].clone())),
             "message_start" => {
                 draft.model = text("/message/model").map(str::to_owned);
-                usage(draft, &event["message"]["usage"]);
+                // What is written is counted at the end; here it is only that it begins.
+                let begun = Figures::anthropic(&event["message"]["usage"]);
+                draft.figures.take(Figures { written: 0, ..begun });
             }
-            "content_block_start" if draft.tools && event["content_block"]["type"] == "tool_use" => {
-                draft.calls.push(calling(&event["content_block"], String::new()));
-            }
-            "content_block_delta" => {
-                if let (true, Some(input)) = (draft.tools, text("/delta/partial_json")) {
-                    draft.calls.last_mut().into_iter().for_each(|call| call.input.push_str(input));
-                    return Ok(None);
-                }
-                // The one tool there can be is the one whose input is the answer.
-                if let Some(text) = text("/delta/text").or_else(|| text("/delta/partial_json")) {
-                    draft.text.push_str(text);
-                    return Ok(Some(text.to_owned()));
-                }
-            }
+            "content_block_start" => return Ok(begin(draft, event)),
+            "content_block_delta" => return Ok(go_on(draft, event)),
             "message_delta" => {
-                draft.stop = text("/delta/stop_reason").map(stop).or(draft.stop);
-                usage(draft, &event["usage"]);
+                stop(draft, &event["delta"])?;
+                draft.figures.take(Figures::anthropic(&event["usage"]));
             }
             "message_stop" => draft.closed = true,
             _ => {}
@@ -98,18 +89,62 @@ impl Dialect for Anthropic {
             return Err(Interrupted(body["error"].clone()));
         }
         draft.model = body["model"].as_str().map(str::to_owned);
-        draft.stop = body["stop_reason"].as_str().map(stop);
-        usage(draft, &body["usage"]);
+        draft.figures.take(Figures::anthropic(&body["usage"]));
         for block in body["content"].as_array().into_iter().flatten() {
-            match block["type"].as_str().unwrap_or_default() {
-                "text" => draft.text.push_str(block["text"].as_str().unwrap_or_default()),
-                "tool_use" if draft.tools => draft.calls.push(calling(block, block["input"].to_string())),
-                "tool_use" => draft.text.push_str(&block["input"].to_string()),
-                _ => {}
-            }
+            begin(draft, &json!({ "content_block": block }));
         }
-        Ok(())
+        stop(draft, body)
     }
+}
+
+/// A block begins, or comes whole; the text in it.
+fn begin(draft: &mut Draft, event: &Value) -> Option<String> {
+    let block = &event["content_block"];
+    // An input that is still to come is an empty object here.
+    let input =
+        block["input"].as_object().filter(|input| !input.is_empty()).map(|_| block["input"].to_string());
+    match block["type"].as_str().unwrap_or_default() {
+        "text" => draft.say(block["text"].as_str().unwrap_or_default()),
+        "tool_use" if draft.tools => {
+            let place = event["index"].as_u64();
+            let at_once = input.is_some();
+            draft.calls.push(Calling { place, at_once, ..calling(block, input.unwrap_or_default()) });
+            None
+        }
+        "tool_use" => {
+            draft.given = input.unwrap_or_default();
+            Some(draft.given.clone()).filter(|text| !text.is_empty())
+        }
+        "thinking" | "redacted_thinking" => {
+            draft.thoughts += 1 + block["thinking"].as_str().map_or(0, str::len);
+            None
+        }
+        _ => None,
+    }
+}
+
+/// A block goes on; the text that is added.
+fn go_on(draft: &mut Draft, event: &Value) -> Option<String> {
+    let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
+    draft.thoughts += text("/delta/thinking").map_or(0, str::len);
+    if let Some(input) = text("/delta/partial_json") {
+        if !draft.tools {
+            // The one tool there can be is the one whose input is the answer.
+            draft.given.push_str(input);
+            return Some(input.to_owned());
+        }
+        let place = event["index"].as_u64();
+        let own = draft.calls.iter().rposition(|call| call.place == place);
+        let last = draft.calls.len().checked_sub(1);
+        if let Some(call) = own.or(last).and_then(|at| draft.calls.get_mut(at)) {
+            if std::mem::take(&mut call.at_once) && !input.is_empty() {
+                call.input.clear();
+            }
+            call.input.push_str(input);
+        }
+        return None;
+    }
+    draft.say(text("/delta/text").unwrap_or_default())
 }
 
 fn block(text: &str, marked: bool) -> Value {
@@ -122,7 +157,7 @@ fn block(text: &str, marked: bool) -> Value {
 
 fn calling(block: &Value, input: String) -> Calling {
     let text = |key: &str| block[key].as_str().unwrap_or_default().to_owned();
-    Calling { id: text("id"), name: text("name"), input, signature: None }
+    Calling { id: text("id"), name: text("name"), input, ..Calling::default() }
 }
 
 /// A block without text is refused, where there is something else to say.
@@ -159,32 +194,23 @@ fn output_config(request: &Request, model: &Model) -> Map<String, Value> {
     config
 }
 
-/// Figures are running totals, given at the start and again at the end: the latest of each counts. What was read
-/// from or written to the cache is not part of this dialect's `input_tokens`, but of ours.
-fn usage(draft: &mut Draft, figures: &Value) {
-    if !figures.is_object() {
-        return;
-    }
-    let old = draft.usage.unwrap_or_default();
-    let figure = |name: &str, old: u64| figures[name].as_u64().unwrap_or(old);
-    let cache_read = figure("cache_read_input_tokens", old.cache_read);
-    let cache_write = figure("cache_creation_input_tokens", old.cache_write);
-    let plain = figure("input_tokens", old.tokens_in - old.cache_read - old.cache_write);
-    draft.usage = Some(Usage {
-        tokens_in: plain.saturating_add(cache_read).saturating_add(cache_write),
-        tokens_out: figure("output_tokens", old.tokens_out),
-        cache_read,
-        cache_write,
-        estimated: false,
-    });
-}
-
-fn stop(reason: &str) -> Stop {
-    match reason {
+/// Why the answer ended, as `said` at its end.
+fn stop(draft: &mut Draft, said: &Value) -> Result<(), Interrupted> {
+    let Some(reason) = said["stop_reason"].as_str().filter(|reason| !reason.is_empty()) else {
+        return Ok(());
+    };
+    draft.stop = Some(match reason {
         "end_turn" | "tool_use" => Stop::End,
         "max_tokens" | "model_context_window_exceeded" => Stop::Length,
         "stop_sequence" => Stop::StopText,
         "refusal" => Stop::Refusal,
+        // Only with tools of the provider's own, which are not asked for.
+        "pause_turn" => {
+            let message = "the model paused before its answer was whole (`pause_turn`)";
+            return Err(Interrupted(json!({ "message": message })));
+        }
         _ => Stop::Other,
-    }
+    });
+    reason.clone_into(&mut draft.reason);
+    Ok(())
 }

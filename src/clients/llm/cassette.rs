@@ -152,6 +152,11 @@ impl Cassette {
         self.0.as_ref().is_some_and(|player| player.timed)
     }
 
+    /// Whether there is one: without it nobody needs to know what it would be called there.
+    pub(super) fn is_used(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Whether anybody is asked at all.
     pub(super) fn asks(&self) -> bool {
         self.0.as_ref().is_none_or(|player| player.asks)

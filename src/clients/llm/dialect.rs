@@ -1,5 +1,12 @@
-use crate::clients::llm::{Answer, Calling, Request, Stop, Usage};
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::figures::Figures;
+use super::halves;
+use crate::clients::llm::{Answer, Calling, Request, Stop, Usage, without_thoughts};
 use crate::clients::registry::{Kind, Model};
+use crate::meter::Meter;
 use crate::value::Value;
 use crate::verb::Failure;
 
@@ -34,24 +41,37 @@ pub struct Call {
 pub struct Interrupted(pub Value);
 
 /// An answer while it comes in.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of what came in")]
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
     /// The text so far.
     pub text: String,
+    /// The input so far of the one tool there can be where none were offered: it is the answer.
+    pub given: String,
+    /// How many bytes of thoughts came.
+    pub thoughts: usize,
     /// What the model said instead of an answer.
     pub refusal: String,
     /// Why it ended, once it has.
     pub stop: Option<Stop>,
+    /// The same in the provider's words.
+    pub reason: String,
+    /// Whether these words say that the answer is not whole.
+    pub broken: bool,
     /// Whether the end of the stream was announced.
     pub closed: bool,
     /// What the provider counted so far.
-    pub usage: Option<Usage>,
+    pub figures: Figures,
     /// The model as the provider calls it.
     pub model: Option<String>,
     /// Whether tools were offered: else the input of the one tool there can be is the answer.
     pub tools: bool,
-    /// Calls of tools, the last of them perhaps still coming in.
+    /// Calls of tools, those at the end perhaps still coming in.
     pub calls: Vec<Calling>,
+    /// Texts that came whole, by their place in the answer: for servers that send no pieces of them.
+    pub whole: BTreeMap<(u64, u64), String>,
+    /// Whether there are halves of characters in it.
+    pub halves: bool,
 }
 
 impl Draft {
@@ -62,27 +82,49 @@ impl Draft {
 
     /// Usage as counted, or an estimate.
     pub fn usage(&self, request: &Request) -> Usage {
-        self.usage.unwrap_or_else(|| Usage::estimate(request.size(), self.size()))
+        self.figures.usage(Usage::estimate(request.size(), self.size()), self.stop.is_none())
     }
 
     /// Length in bytes of what has come in.
     pub fn size(&self) -> usize {
         let calls = self.calls.iter().map(|call| call.name.len() + call.input.len()).sum::<usize>();
-        self.text.len() + self.refusal.len() + calls
+        self.text.len() + self.given.len() + self.thoughts + self.refusal.len() + calls
     }
 
-    /// The answer, if it came to its end.
-    pub fn finish(self, request: &Request, model: &Model) -> Result<Answer, Failure> {
+    /// Adds to the text, and gives what was added where that is something.
+    pub(super) fn say(&mut self, text: &str) -> Option<String> {
+        self.text.push_str(text);
+        Some(text.to_owned()).filter(|text| !text.is_empty())
+    }
+
+    /// The answer, if it came to its end and says something.
+    pub fn finish(mut self, request: &Request, model: &Model) -> Result<Answer, Failure> {
+        if self.halves {
+            self.join_halves();
+        }
         let usage = self.usage(request);
         let stop = match self.stop {
             _ if !self.refusal.is_empty() => Stop::Refusal,
             Some(Stop::End | Stop::Other) if !self.calls.is_empty() => Stop::Tools,
             Some(stop) => stop,
-            None if self.closed && !self.calls.is_empty() => Stop::Tools,
-            None if self.closed && !self.text.is_empty() => Stop::End,
+            None if self.closed => {
+                return Err(cut(&self, request, model, "it ended without a reason for its end"));
+            }
             None => return Err(cut(&self, request, model, "the connection closed")),
         };
-        let text = if self.text.is_empty() && stop == Stop::Refusal { self.refusal } else { self.text };
+        let withheld = matches!(stop, Stop::Refusal | Stop::ContentFilter);
+        if !withheld && self.calls.is_empty() && self.is_silent() {
+            return Err(empty(&self, stop, request, model));
+        }
+        if self.broken && !self.tools {
+            let why = format!("the provider ended it with `{}`", self.reason);
+            return Err(cut(&self, request, model, &why));
+        }
+        let text = match stop {
+            Stop::Refusal if self.text.is_empty() => self.refusal,
+            _ if self.given.is_empty() => self.text,
+            _ => self.given,
+        };
         let calls = self.calls.into_iter().enumerate().map(|(place, call)| call.whole(place)).collect();
         Ok(Answer {
             text,
@@ -94,6 +136,21 @@ impl Draft {
             replayed: false,
         })
     }
+
+    /// Whether nothing is said: thoughts are nothing.
+    fn is_silent(&self) -> bool {
+        let said = [&self.text, &self.given];
+        said.iter().all(|text| without_thoughts(text).trim().is_empty())
+    }
+
+    fn join_halves(&mut self) {
+        let inputs = self.calls.iter_mut().map(|call| &mut call.input);
+        for text in [&mut self.text, &mut self.given, &mut self.refusal].into_iter().chain(inputs) {
+            if halves::are_in(text) {
+                *text = halves::joined(text);
+            }
+        }
+    }
 }
 
 /// The failure of an answer that broke off; what had come in was paid for and is counted.
@@ -103,10 +160,39 @@ pub(super) fn cut(draft: &Draft, request: &Request, model: &Model, why: &str) ->
         model.full_name(),
         draft.size()
     ));
-    if draft.usage.is_none() && draft.size() == 0 {
-        return failure;
+    failure.spent(paid(draft, request, model))
+}
+
+/// What an answer that did not come to its end has cost: nothing where nothing came.
+pub(super) fn paid(draft: &Draft, request: &Request, model: &Model) -> Meter {
+    if draft.figures == Figures::default() && draft.size() == 0 {
+        return Meter::new();
     }
-    failure.spent(model.meter(&draft.usage(request)))
+    model.meter(&draft.usage(request))
+}
+
+/// The failure of an answer that says nothing. Where the limit of tokens is not the cause, it may well be asked for
+/// again.
+fn empty(draft: &Draft, stop: Stop, request: &Request, model: &Model) -> Failure {
+    let (usage, limit) = (draft.usage(request), model.limit(request.max_tokens));
+    let at_limit = stop == Stop::Length || usage.tokens_out >= limit;
+    let thought = draft.thoughts > 0 || !draft.text.trim().is_empty();
+    let what = if thought { "only thought and said nothing" } else { "gave an empty answer" };
+    let why = match (at_limit, draft.reason.as_str()) {
+        (true, _) => format!(", and reached its limit of {limit} tokens"),
+        (false, "") => String::new(),
+        (false, reason) => format!(" (it ended with `{reason}`)"),
+    };
+    let failure = Failure::rejected(format!("{} {what}{why}", model.full_name()));
+    let failure = failure.spent(model.meter(&usage)).detail(
+        json!({"empty": true, "at_limit": at_limit, "thought": thought, "stop": stop, "reason": draft.reason}),
+    );
+    if at_limit { failure.hint("raise `max_tokens`, or have it think less with `effort`") } else { failure }
+}
+
+/// Whether `failure` is that of an answer which says nothing and may well say something when it is asked for again.
+pub fn is_worth_asking_again(failure: &Failure) -> bool {
+    failure.detail["empty"] == true && failure.detail["at_limit"] == false
 }
 
 /// The dialect that `kind` stands for.

@@ -7,8 +7,9 @@ use reqwest::Response;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use super::dialect::{self, Dialect, Draft};
-use super::{fault, sse};
+use super::dialect::{self, Call, Dialect, Draft};
+use super::options::{Answered, Refused};
+use super::{fault, halves, sse};
 use crate::clients::llm::{Answer, Request, Usage};
 use crate::clients::registry::{Model, Provider, Registry};
 use crate::clock::{Clock, Pause};
@@ -31,40 +32,58 @@ pub(super) struct Line<'a> {
     pub(super) clock: &'a dyn Clock,
 }
 
-/// A client with our one TLS provider. Costs a few milliseconds: made when the first call is.
-pub(super) fn client() -> Result<reqwest::Client, Failure> {
+/// A client; `secure` if it is to talk TLS, with our one provider of it. That one reads the certificates of the machine,
+/// which takes some milliseconds: made when the first call is.
+pub(super) fn client(secure: bool) -> Result<reqwest::Client, Failure> {
     // Fails only where one is installed already, which is as good.
     rustls::crypto::ring::default_provider().install_default().ok();
-    reqwest::Client::builder()
+    let client = reqwest::Client::builder()
         .user_agent(concat!("atoll/", env!("CARGO_PKG_VERSION")))
         // A followed redirect would carry the key to wherever it leads.
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(10))
-        .tcp_keepalive(Duration::from_secs(30))
-        .build()
-        .map_err(|e| Failure::permanent(format!("cannot set up HTTP: {e}")))
+        .tcp_keepalive(Duration::from_secs(30));
+    let client = if secure { client } else { client.tls_certs_only([]) };
+    client.build().map_err(|e| Failure::permanent(format!("cannot set up HTTP: {e}")))
+}
+
+/// Why a call has no answer.
+pub(super) struct Failed {
+    pub(super) failure: Failure,
+    /// The option that was refused, where another call without it may well be answered.
+    pub(super) refused: Option<Refused>,
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self { failure, refused: None }
+    }
 }
 
 /// Asks `request` over `line`.
-pub(super) async fn ask(request: &Request, line: &Line<'_>) -> Result<Answer, Failure> {
+pub(super) async fn ask(request: &Request, line: &Line<'_>) -> Result<Answer, Failed> {
     let dialect = dialect::of(line.model.provider.kind);
     let mut patience = Patience::new(line);
-    let response = send(dialect, request, line, &mut patience).await?;
+    let call = dialect.call(request, line.model);
+    let response = send(dialect, &call, line, &mut patience).await?;
     let code = response.status();
     if !code.is_success() {
         let headers = response.headers().clone();
         let body = body(response, LONGEST_COMPLAINT, &mut patience).await.unwrap_or_else(|(body, _)| body);
-        let body = String::from_utf8_lossy(&body);
-        return Err(fault::status(code.as_u16(), &headers, &body, line.model, line.registry));
+        let (status, body) = (code.as_u16(), String::from_utf8_lossy(&body));
+        let failure = fault::status(status, &headers, &body, line.model, line.registry);
+        let answered = Answered { status, body: &body, sent: &call.body };
+        let refused = Refused::in_answer(&answered, request, line.model);
+        return Err(Failed { failure, refused });
     }
     let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let draft = if kind.starts_with("application/json") {
+    let draft = if kind.starts_with("application/json") || kind.starts_with("text/html") {
         whole(dialect, response, request, (line, &mut patience)).await?
     } else {
         let events = if kind.contains("ndjson") { sse::Events::of_lines() } else { sse::Events::default() };
         stream(dialect, response, request, (line, events, &mut patience)).await?
     };
-    draft.finish(request, line.model)
+    Ok(draft.finish(request, line.model)?)
 }
 
 /// How long a provider may keep us waiting: for the next line, and for all of it.
@@ -101,15 +120,14 @@ impl<'a> Patience<'a> {
 
 async fn send(
     dialect: &dyn Dialect,
-    request: &Request,
+    call: &Call,
     line: &Line<'_>,
     patience: &mut Patience<'_>,
 ) -> Result<Response, Failure> {
-    let call = dialect.call(request, line.model);
     let mut post =
         line.client.post(&call.url).json(&call.body).header("idempotency-key", line.idempotency_key);
-    for (name, value) in call.headers {
-        post = post.header(name, value);
+    for (name, value) in &call.headers {
+        post = post.header(*name, value);
     }
     post = keyed(post, dialect, &line.model.provider, line.key)?;
     let sent = patience
@@ -170,15 +188,36 @@ async fn whole(
 ) -> Result<Draft, Failure> {
     let body = body(response, LONGEST, patience).await.map_err(|(_, failure)| failure)?;
     let body = String::from_utf8_lossy(&body);
-    let body: Value = serde_json::from_str(&body).map_err(|e| {
-        // It was answered, and is paid for; by how much can only be guessed.
-        let spent = line.model.meter(&Usage::estimate(request.size(), body.len()));
-        no_json(line.model, &body, &e).spent(spent)
+    read(dialect, body.trim_start_matches('\u{feff}').trim(), request, line)
+}
+
+/// Reads an answer that came in one piece: a JSON value, or a stream whose server does not say that it is one.
+fn read(dialect: &dyn Dialect, body: &str, request: &Request, line: &Line<'_>) -> Result<Draft, Failure> {
+    let mut incoming = Incoming::of(request);
+    if ["data:", "event:", ":"].iter().any(|head| body.starts_with(head)) {
+        let mut events = sse::Events::default();
+        let came = events.take(body.as_bytes()).unwrap_or_default();
+        for event in came.into_iter().chain(std::iter::from_fn(|| events.end())) {
+            incoming.take(dialect, &event, request, line)?;
+        }
+        return Ok(incoming.draft);
+    }
+    // It was answered, and is paid for; by how much can only be guessed.
+    let spent = || line.model.meter(&Usage::estimate(request.size(), body.len()));
+    let value = parse(body).map_err(|e| no_json(line.model, body, &e).spent(spent()))?;
+    let Parsed { value, halves } = value;
+    incoming.draft.halves = halves;
+    incoming.draft.closed = true;
+    let read = dialect.whole(&mut incoming.draft, &value);
+    let draft = incoming.draft;
+    read.map_err(|error| {
+        let failure = fault::interrupted(&error.0, line.model, line.registry);
+        failure.spent(dialect::paid(&draft, request, line.model))
     })?;
-    let mut draft = Draft { closed: true, ..Draft::of(request) };
-    dialect
-        .whole(&mut draft, &body)
-        .map_err(|error| fault::interrupted(&error.0, line.model, line.registry))?;
+    if draft.stop.is_none() && draft.size() == 0 {
+        // A complaint that does not call itself one.
+        return Err(fault::no_answer(&value, line.model, line.registry));
+    }
     Ok(draft)
 }
 
@@ -188,59 +227,118 @@ async fn stream(
     request: &Request,
     (line, mut events, patience): (&Line<'_>, sse::Events, &mut Patience<'_>),
 ) -> Result<Draft, Failure> {
-    let mut draft = Draft::of(request);
+    let mut incoming = Incoming::of(request);
     let mut bytes = response.bytes_stream();
-    while !draft.closed {
+    // What came while nothing of it was an event.
+    let mut raw: Vec<u8> = Vec::new();
+    while !incoming.draft.closed {
         let broken = |draft: &Draft, why: &str| dialect::cut(draft, request, line.model, why);
+        let draft = &incoming.draft;
         let (data, last) = match patience.bear(bytes.next()).await {
             Ok(Some(Ok(piece))) => {
                 // A peer that sends byte after byte and never a whole line keeps nobody waiting for ever.
                 if piece.contains(&b'\n') || piece.contains(&b'\r') {
                     patience.renew();
                 }
-                (events.take(&piece).map_err(|_| broken(&draft, "an event beyond all bounds"))?, false)
+                if !incoming.begun && raw.len() < LONGEST {
+                    raw.extend_from_slice(&piece);
+                }
+                (events.take(&piece).map_err(|_| broken(draft, "an event beyond all bounds"))?, false)
             }
             Ok(Some(Err(e))) if draft.stop.is_none() => {
                 let why = std::iter::successors(Some(&e as &dyn std::error::Error), |e| e.source()).last();
                 let why = why.map(ToString::to_string).unwrap_or_default();
-                return Err(broken(&draft, &why));
+                return Err(broken(draft, &why));
             }
-            Err(why) if draft.stop.is_none() => return Err(broken(&draft, &why)),
+            Err(why) if draft.stop.is_none() => return Err(broken(draft, &why)),
             // All has been said; only the end was not announced.
             Ok(Some(Err(_)) | None) | Err(_) => (events.end().into_iter().collect(), true),
         };
-        for data in data {
-            take(dialect, &mut draft, &data, line).map_err(|failure| {
-                let paid = dialect::cut(&draft, request, line.model, "").spent;
-                failure.spent(paid)
-            })?;
+        for event in &data {
+            incoming.take(dialect, event, request, line)?;
         }
-        if draft.size() > LONGEST {
-            return Err(dialect::cut(&draft, request, line.model, "an answer beyond all bounds"));
+        if incoming.draft.size() > LONGEST {
+            return Err(dialect::cut(&incoming.draft, request, line.model, "an answer beyond all bounds"));
         }
         if last {
             break;
         }
     }
-    Ok(draft)
+    let raw = String::from_utf8_lossy(&raw);
+    if !incoming.begun && !raw.trim().is_empty() {
+        return read(dialect, raw.trim_start_matches('\u{feff}').trim(), request, line);
+    }
+    Ok(incoming.draft)
 }
 
-fn take(dialect: &dyn Dialect, draft: &mut Draft, data: &str, line: &Line<'_>) -> Result<(), Failure> {
-    let event = if data == "[DONE]" {
-        Value::String(data.to_owned())
-    } else {
-        serde_json::from_str(data).map_err(|e| no_json(line.model, data, &e))?
-    };
-    let added = dialect
-        .event(draft, &event)
-        .map_err(|error| fault::interrupted(&error.0, line.model, line.registry))?;
-    match added {
-        Some(text) => (line.on_chunk)(&text),
-        // Whoever waits for a call of a tool hears no word of it until it is whole: that it goes on is said.
-        None if draft.tools => (line.on_chunk)(""),
-        None => {}
+/// An answer while its events come in.
+struct Incoming {
+    draft: Draft,
+    /// Whether an event has come.
+    begun: bool,
+    pieces: halves::Pieces,
+}
+
+impl Incoming {
+    fn of(request: &Request) -> Self {
+        Self { draft: Draft::of(request), begun: false, pieces: halves::Pieces::default() }
     }
-    Ok(())
+
+    /// Takes in an event. What had come in before one that is none, or a complaint, was paid for.
+    fn take(
+        &mut self,
+        dialect: &dyn Dialect,
+        event: &sse::Event,
+        request: &Request,
+        line: &Line<'_>,
+    ) -> Result<(), Failure> {
+        self.begun = true;
+        let added = self.added(dialect, event, line).map_err(|failure| {
+            let paid = dialect::paid(&self.draft, request, line.model);
+            failure.spent(paid)
+        })?;
+        match added.map(|text| self.pieces.pass(&text)) {
+            Some(text) if !text.is_empty() => (line.on_chunk)(&text),
+            // Whoever waits for a call of a tool hears no word of it until it is whole: that it goes on is said.
+            _ if self.draft.tools => (line.on_chunk)(""),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn added(
+        &mut self,
+        dialect: &dyn Dialect,
+        event: &sse::Event,
+        line: &Line<'_>,
+    ) -> Result<Option<String>, Failure> {
+        let parsed = match event.data.trim() {
+            "[DONE]" => Parsed { value: Value::String("[DONE]".to_owned()), halves: false },
+            data => parse(data).map_err(|e| no_json(line.model, data, &e))?,
+        };
+        self.draft.halves |= parsed.halves;
+        let interrupted = |error: &Value| fault::interrupted(error, line.model, line.registry);
+        let added = dialect.event(&mut self.draft, &parsed.value).map_err(|error| interrupted(&error.0))?;
+        if event.failed {
+            return Err(interrupted(&parsed.value));
+        }
+        Ok(added)
+    }
+}
+
+struct Parsed {
+    value: Value,
+    /// Whether there are halves of characters in it.
+    halves: bool,
+}
+
+fn parse(text: &str) -> Result<Parsed, serde_json::Error> {
+    let error = match serde_json::from_str(text) {
+        Ok(value) => return Ok(Parsed { value, halves: false }),
+        Err(error) => error,
+    };
+    let text = halves::kept(text).ok_or(error)?;
+    serde_json::from_str(&text).map(|value| Parsed { value, halves: true })
 }
 
 fn no_json(model: &Model, text: &str, error: &serde_json::Error) -> Failure {

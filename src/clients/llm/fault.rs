@@ -5,9 +5,10 @@ use std::error::Error;
 use reqwest::header::HeaderMap;
 use serde_json::json;
 
-use super::gate::Finding;
+use super::gate::{Finding, Pass};
 use super::resets;
 use crate::clients::registry::{Kind, Model, Provider, Registry};
+use crate::clock::Millis;
 use crate::value::Value;
 use crate::verb::{Class, Failure};
 
@@ -22,26 +23,53 @@ pub(super) fn status(
     let parsed: Value = serde_json::from_str(body).unwrap_or(Value::Null);
     // Some wrap it in a list of one.
     let parsed = parsed.get(0).unwrap_or(&parsed);
-    let error = parsed.get("error").unwrap_or(parsed);
+    let error = parsed.get("error").filter(|error| !error.is_null()).unwrap_or(parsed);
     let message = match said(error) {
-        "" => clip(body),
-        text => clip(text),
+        text if text.is_empty() => clip(body),
+        text => clip(&text),
     };
-    let class = class(status, error, &message);
+    let how = format!("{} answered {status}", model.provider.name);
+    complained(&Complaint { status, headers, error, message: &message, how: &how }, model, registry)
+}
+
+/// What a provider says is wrong.
+struct Complaint<'a> {
+    status: u16,
+    headers: &'a HeaderMap,
+    error: &'a Value,
+    message: &'a str,
+    how: &'a str,
+}
+
+fn complained(said: &Complaint<'_>, model: &Model, registry: &Registry) -> Failure {
+    let Complaint { status, error, message, .. } = *said;
+    let class = class(status, error, message);
     let provider = &model.provider.name;
-    let mut failure = Failure::new(class, format!("{provider} answered {status}: {message}"))
+    let mut failure = Failure::new(class, format!("{}: {message}", said.how))
         .detail(json!({"status": status, "provider": provider, "model": model.id}));
-    failure.hint = hint(class, status, error, &message, model, registry);
+    failure.hint = hint(class, status, error, message, model, registry);
     // Said of the server, not of the request.
     failure.outage = class == Class::Transient && matches!(status, 503 | 529);
     if matches!(class, Class::RateLimited | Class::Transient) {
-        failure.retry_after_ms = resets::wait(headers, error).map(crate::clock::millis);
+        failure.retry_after_ms = resets::wait(said.headers, error).map(crate::clock::millis);
     }
     failure
 }
 
+/// Tells the gate how a call ended. A failure that only asks for patience then says for how long.
+pub(super) fn tell<T>(pass: &Pass, outcome: &mut Result<T, Failure>, now: Millis) {
+    match outcome {
+        Ok(_) => drop(pass.tell(Finding::Well, "", now)),
+        Err(failure) => {
+            let told = pass.tell(finding(failure), &failure.message, now);
+            failure.retry_after_ms = failure.retry_after_ms.or(told.pause);
+            failure.outage |= told.outage;
+        }
+    }
+}
+
 /// What a failed call says about its provider.
-pub(super) fn finding(failure: &Failure) -> Finding {
+fn finding(failure: &Failure) -> Finding {
     match failure.class {
         Class::RateLimited => Finding::Busy(failure.retry_after_ms),
         Class::Transient => {
@@ -51,12 +79,26 @@ pub(super) fn finding(failure: &Failure) -> Finding {
     }
 }
 
-/// The failure that an error object inside a stream means.
+/// The failure that an error object inside an answer means.
 pub(super) fn interrupted(error: &Value, model: &Model, registry: &Registry) -> Failure {
-    let code = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
+    let how = format!("{} ended its answer with an error", model.provider.name);
+    inside(error, &how, model, registry)
+}
+
+/// The failure of a whole answer in which there is none.
+pub(super) fn no_answer(body: &Value, model: &Model, registry: &Registry) -> Failure {
+    inside(body, &format!("{} sent no answer", model.provider.name), model, registry)
+}
+
+fn inside(error: &Value, how: &str, model: &Model, registry: &Registry) -> Failure {
+    let number = match &error["code"] {
+        Value::String(text) => text.parse().ok(),
+        code => code.as_u64(),
+    };
+    let number = number.and_then(|code| u16::try_from(code).ok()).filter(|code| (400..600).contains(code));
     let word = error.get("code").and_then(Value::as_str).unwrap_or_default();
-    let code = code.or([kind(error), word].iter().find_map(|word| match *word {
-        "overloaded_error" => Some(529),
+    let code = number.or([kind(error), word].iter().find_map(|word| match *word {
+        "overloaded_error" | "server_is_overloaded" => Some(529),
         "rate_limit_error" | "rate_limit_exceeded" => Some(429),
         "authentication_error" | "invalid_api_key" => Some(401),
         "permission_error" => Some(403),
@@ -65,8 +107,12 @@ pub(super) fn interrupted(error: &Value, model: &Model, registry: &Registry) -> 
         "not_found_error" => Some(404),
         _ => None,
     }));
-    let body = json!({"error": error}).to_string();
-    status(code.unwrap_or(500), &HeaderMap::new(), &body, model, registry)
+    let message = match said(error) {
+        text if text.is_empty() => clip(&error.to_string()),
+        text => clip(&text),
+    };
+    let (status, headers) = (code.unwrap_or(500), HeaderMap::new());
+    complained(&Complaint { status, headers: &headers, error, message: &message, how }, model, registry)
 }
 
 /// The failure of a call that got no answer at all.
@@ -99,13 +145,6 @@ fn class(status: u16, error: &Value, message: &str) -> Class {
             "insufficient_quota" | "billing_error" | "billing_hard_limit_reached" | "account_deactivated"
         )
     }) || lower.contains("credit balance is too low");
-    let filtered = matches!(
-        code,
-        "content_filter"
-            | "content_policy_violation"
-            | "moderation_blocked"
-            | "image_content_policy_violation"
-    );
     // Gemini answers 400 to a wrong or expired key.
     let keyless = error["details"]
         .as_array()
@@ -114,13 +153,43 @@ fn class(status: u16, error: &Value, message: &str) -> Class {
         .any(|detail| detail["reason"].as_str().is_some_and(|reason| reason.starts_with("API_KEY_")));
     match status {
         _ if broke => Class::Auth,
-        _ if filtered => Class::Refused,
+        _ if is_filtered(status, error, &lower) => Class::Refused,
         _ if keyless => Class::Auth,
         401..=403 => Class::Auth,
         429 => Class::RateLimited,
         408 | 409 | 425 | 500..=599 => Class::Transient,
         _ => Class::Permanent,
     }
+}
+
+/// Whether what is asked is not answered because of what it says.
+fn is_filtered(status: u16, error: &Value, lower: &str) -> bool {
+    const CODES: [&str; 8] = [
+        "content_filter",
+        "content_policy_violation",
+        "content_filtered",
+        "moderation_blocked",
+        "moderation_error",
+        "image_content_policy_violation",
+        "data_inspection_failed",
+        "responsibleaipolicyviolation",
+    ];
+    const WORDS: [&str; 6] = [
+        "input was flagged",
+        "flagged by moderation",
+        "flagged by our moderation",
+        "requires moderation",
+        "content management policy",
+        "violates our usage polic",
+    ];
+    let words = [&error["code"], &error["type"], &error["innererror"]["code"]];
+    let coded =
+        words.iter().any(|word| word.as_str().is_some_and(|w| CODES.contains(&w.to_lowercase().as_str())));
+    // OpenRouter says for which reasons.
+    let flagged = error["metadata"].get("flagged_input").is_some() || error["metadata"]["reasons"].is_array();
+    coded
+        || (matches!(status, 400 | 403 | 422 | 451)
+            && (flagged || WORDS.iter().any(|word| lower.contains(word))))
 }
 
 fn hint(
@@ -136,32 +205,47 @@ fn hint(
     let lower = message.to_lowercase();
     match class {
         Class::Auth if matches!(status, 400 | 401 | 403) && !is_broke(&lower) => {
-            Some(format!("check {key}: it is wrong, expired or not allowed this"))
+            Some(format!("check {key}: it is missing, wrong, expired or lacks permission"))
         }
         Class::Auth => Some(format!(
             "the account of {} is exhausted: add credit, or use another provider",
             provider.name
         )),
+        Class::Refused => Some("reword the prompt, or name another model".to_owned()),
         Class::RateLimited if lower.contains("per day") || error.to_string().contains("PerDay") => {
             Some("the provider's limit of a day is used up: use another model meanwhile".to_owned())
         }
         Class::Permanent if provider.kind == Kind::Ollama && status == 404 => {
             Some(format!("`ollama pull {}` brings it there", model.id))
         }
-        Class::Transient if lower.contains("loading model") => {
-            Some("the server is still loading its model".to_owned())
-        }
-        Class::Permanent if is_unknown_model(status, error, &lower) => {
-            Some(match nearest_model(model, registry) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("{} has no model called `{}`", provider.name, model.id),
-            })
-        }
-        Class::Permanent if lower.contains("context") || status == 413 => Some(
+        Class::Transient if is_loading(&lower) => Some("the server is still loading its model".to_owned()),
+        Class::Permanent if is_unknown_model(error, &lower) => Some(match nearest_model(model, registry) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("{} has no model called `{}`", provider.name, model.id),
+        }),
+        Class::Permanent if lower.contains("context") || lower.contains("too long") || status == 413 => Some(
             "the request is too long for this model: send less, or use one with a larger context".to_owned(),
         ),
+        Class::Permanent if status == 404 && !error.is_object() => Some(format!(
+            "is {} the address of its API? Set base_url under [providers.{}] in atoll.toml",
+            provider.base_url, provider.name
+        )),
         _ => None,
     }
+}
+
+/// Whether a server says that its model is not there yet, but will be.
+fn is_loading(lower: &str) -> bool {
+    ["loading model", "model is loading", "currently loading", "loading the model"]
+        .iter()
+        .any(|w| lower.contains(w))
+}
+
+/// Whether `failure` is that of a server that is still loading its model.
+pub(super) fn loads(failure: &Failure) -> bool {
+    failure.class == Class::Transient
+        && failure.detail["status"].is_number()
+        && is_loading(&failure.message.to_lowercase())
 }
 
 fn is_broke(lower: &str) -> bool {
@@ -172,19 +256,48 @@ fn nearest_model<'a>(model: &Model, registry: &'a Registry) -> Option<&'a str> {
     registry.nearest(&model.id, Some(&model.provider.name)).filter(|near| *near != model.id)
 }
 
-fn is_unknown_model(status: u16, error: &Value, lower: &str) -> bool {
+/// Whether the model is not known there: not each complaint that speaks of a model says so.
+fn is_unknown_model(error: &Value, lower: &str) -> bool {
+    const WORDS: [&str; 7] = [
+        "does not exist",
+        "not found",
+        "no such model",
+        "unknown model",
+        "not a valid model",
+        "invalid model name",
+        "no endpoints found for",
+    ];
     let code = error.get("code").and_then(Value::as_str).unwrap_or_default();
-    code == "model_not_found"
-        || (matches!(status, 400 | 404) && lower.contains("model") && !lower.contains("context"))
+    let unknown = lower.contains("model") && WORDS.iter().any(|word| lower.contains(word));
+    // Anthropic says no more than the name.
+    let named = kind(error) == "not_found_error" && lower.starts_with("model:");
+    matches!(code, "model_not_found" | "unknown_model") || unknown || named
 }
 
 fn kind(error: &Value) -> &str {
     error.get("type").and_then(Value::as_str).unwrap_or_default()
 }
 
-fn said(error: &Value) -> &str {
-    let text = error.get("message").and_then(Value::as_str).or_else(|| error.as_str());
-    text.or_else(|| error.get("detail").and_then(Value::as_str)).unwrap_or_default()
+/// What a provider says in words: in which of many places.
+fn said(error: &Value) -> String {
+    for place in ["message", "detail", "msg", "error_msg", "error_message"] {
+        match &error[place] {
+            Value::String(text) => return text.clone(),
+            // What is wrong with each field (FastAPI).
+            Value::Array(list) => {
+                let each = list.iter().map(|one| {
+                    let at = one["loc"].as_array().into_iter().flatten().filter_map(Value::as_str);
+                    let at: Vec<&str> = at.filter(|part| *part != "body").collect();
+                    let what = one["msg"].as_str().or(one.as_str()).unwrap_or_default();
+                    if at.is_empty() { what.to_owned() } else { format!("{}: {what}", at.join(".")) }
+                });
+                return each.collect::<Vec<_>>().join("; ");
+            }
+            inner @ Value::Object(_) => return said(inner),
+            _ => {}
+        }
+    }
+    error.as_str().unwrap_or_default().to_owned()
 }
 
 fn clip(text: &str) -> String {

@@ -17,6 +17,13 @@ const LONGEST_REST: Millis = 300_000;
 /// The longest that a call waits at the gate, in milliseconds; beyond that it fails and says when to come again.
 const PATIENCE: Millis = 60_000;
 
+/// The first pause after a provider asked for patience and named no time, in milliseconds; doubled each time that it does so
+/// again.
+const FIRST_PAUSE: Millis = 1_000;
+/// A provider that does nothing but ask for patience for so long, and so many times in a row, counts as down.
+const BUSY_FOR: Millis = 300_000;
+const BUSY: u32 = 8;
+
 /// The gate before one provider.
 pub(super) struct Gate {
     provider: String,
@@ -25,6 +32,7 @@ pub(super) struct Gate {
     left: Notify,
 }
 
+#[derive(Default)]
 struct State {
     /// How many calls may be under way: grows by one each time that so many have been answered, halves when the
     /// provider asks for patience.
@@ -34,6 +42,11 @@ struct State {
     shut_until: Millis,
     /// Failures in a row of calls that found it down.
     failures: u32,
+    /// What the last of them said.
+    cause: String,
+    /// How often in a row it asked for patience, and since when.
+    busy: u32,
+    busy_since: Millis,
     /// How often the gate was shut: what calls from before say about the provider is known already.
     epoch: u64,
 }
@@ -51,24 +64,33 @@ pub(super) enum Finding {
     There,
 }
 
+/// What follows from a finding for the call that has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    /// How long to wait where the provider asked for patience.
+    pub(super) pause: Option<Millis>,
+    /// Whether it does nothing else any more.
+    pub(super) outage: bool,
+}
+
 /// The permission to call.
 pub(super) struct Pass {
     gate: Arc<Gate>,
     epoch: u64,
 }
 
-enum Wait {
+pub(super) enum Wait {
     /// Until another call has ended.
     Turn,
     /// For so many milliseconds.
-    Shut { span: Millis, failures: u32 },
+    Shut { span: Millis, failures: u32, cause: String },
 }
 
 impl Gate {
     /// The gate before `provider`, for at most `most` calls at a time.
     pub(super) fn new(provider: &str, most: usize) -> Arc<Self> {
         let most = f64::from(u32::try_from(most).unwrap_or(u32::MAX));
-        let state = State { limit: most, under_way: 0, shut_until: 0, failures: 0, epoch: 0 };
+        let state = State { limit: most, ..State::default() };
         Arc::new(Self { provider: provider.to_owned(), most, state: Mutex::new(state), left: Notify::new() })
     }
 
@@ -84,19 +106,19 @@ impl Gate {
             // Listens before it looks: a call that ends in between is not missed.
             let mut left = std::pin::pin!(self.left.notified());
             left.as_mut().enable();
-            let (span, failures) = match self.step_in(clock.now()) {
+            let (span, failures, cause) = match self.step_in(clock.now()) {
                 Ok(pass) => return Ok(pass),
                 Err(Wait::Turn) => {
                     left.await;
                     continue;
                 }
-                Err(Wait::Shut { span, failures }) => (span, failures),
+                Err(Wait::Shut { span, failures, cause }) => (span, failures, cause),
             };
             let down = failures >= DOWN;
             if span > PATIENCE || (down && elsewhere) {
-                return Err(self.shut(span, failures));
+                return Err(self.shut(span, failures, &cause));
             }
-            say(format!("{}: waiting {}", self.why(failures), seconds(span)));
+            say(format!("{}: waiting {}", self.why(failures, &cause), seconds(span)));
             clock.sleep(Duration::from_millis(span)).await;
         }
     }
@@ -105,10 +127,12 @@ impl Gate {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn step_in(self: &Arc<Self>, now: Millis) -> Result<Pass, Wait> {
+    /// The permission to call, if there is one without waiting.
+    pub(super) fn step_in(self: &Arc<Self>, now: Millis) -> Result<Pass, Wait> {
         let mut state = self.state();
         if state.shut_until > now {
-            return Err(Wait::Shut { span: state.shut_until - now, failures: state.failures });
+            let (span, cause) = (state.shut_until - now, state.cause.clone());
+            return Err(Wait::Shut { span, failures: state.failures, cause });
         }
         if state.under_way >= whole(state.limit) {
             return Err(Wait::Turn);
@@ -117,29 +141,33 @@ impl Gate {
         Ok(Pass { gate: self.clone(), epoch: state.epoch })
     }
 
-    fn why(&self, failures: u32) -> String {
+    fn why(&self, failures: u32, cause: &str) -> String {
         let name = &self.provider;
-        if failures >= DOWN {
-            format!("{name} failed {failures} times in a row")
-        } else {
-            format!("{name} asked for patience")
+        match (failures >= DOWN, cause) {
+            (true, cause) => format!("{name} failed {failures} times in a row, the last time with `{cause}`"),
+            (false, "") => format!("{name} asked for patience"),
+            (false, cause) => format!("{name} asked for patience (`{cause}`)"),
         }
     }
 
-    fn shut(&self, span: Millis, failures: u32) -> Failure {
+    fn shut(&self, span: Millis, failures: u32, cause: &str) -> Failure {
         let class = if failures >= DOWN { Class::Transient } else { Class::RateLimited };
-        let message = format!("{} and is not asked again for {}", self.why(failures), seconds(span));
+        let message = format!("{}; it is asked again in {}", self.why(failures, cause), seconds(span));
         let failure = Failure::new(class, message).retry_after(Duration::from_millis(span));
         if failures >= DOWN { failure.outage() } else { failure }
     }
 }
 
 impl Pass {
-    /// Tells what the call found out at the moment `now`.
-    pub(super) fn tell(&self, finding: Finding, now: Millis) {
+    /// Tells what the call found out at the moment `now`, and the provider's words where it failed.
+    pub(super) fn tell(&self, finding: Finding, cause: &str, now: Millis) -> Told {
         let mut state = self.gate.state();
         let before = whole(state.limit);
         let news = self.epoch == state.epoch;
+        let mut told = Told::default();
+        if !matches!(finding, Finding::Busy(_)) {
+            state.busy = 0;
+        }
         match finding {
             Finding::Well => {
                 if state.failures >= DOWN {
@@ -151,13 +179,24 @@ impl Pass {
             Finding::There => state.failures = 0,
             Finding::Busy(span) => {
                 state.failures = 0;
+                cause.clone_into(&mut state.cause);
                 if news {
                     state.halve();
+                    state.busy += 1;
+                    if state.busy == 1 {
+                        state.busy_since = now;
+                    }
                 }
-                state.shut_until = state.shut_until.max(now.saturating_add(span.unwrap_or(0)));
+                let pause = span.unwrap_or_else(|| {
+                    FIRST_PAUSE.saturating_mul(1 << (state.busy.max(1) - 1).min(16)).min(PATIENCE)
+                });
+                state.shut_until = state.shut_until.max(now.saturating_add(pause));
+                let outage = state.busy >= BUSY && now.saturating_sub(state.busy_since) >= BUSY_FOR;
+                told = Told { pause: Some(pause), outage };
             }
             Finding::Down { overloaded } if news => {
                 state.failures = state.failures.saturating_add(1);
+                cause.clone_into(&mut state.cause);
                 if state.failures >= DOWN {
                     let rest = FIRST_REST.saturating_mul(1 << (state.failures - DOWN).min(16));
                     state.shut_until = now.saturating_add(rest.min(LONGEST_REST));
@@ -175,6 +214,7 @@ impl Pass {
         if more {
             self.gate.left.notify_waiters();
         }
+        told
     }
 }
 
@@ -220,7 +260,9 @@ mod tests {
         let gate = Gate::new("acme", 16);
         let burst = in_flight(&gate, 0);
         assert_eq!(burst.len(), 16);
-        burst.iter().for_each(|pass| pass.tell(BUSY, 1_000));
+        for pass in &burst {
+            pass.tell(BUSY, "no", 1_000);
+        }
         drop(burst);
         assert!(in_flight(&gate, 7_999).is_empty(), "nobody calls before the time that it asked for is over");
         assert_eq!(in_flight(&gate, 8_000).len(), 8);
@@ -230,13 +272,13 @@ mod tests {
     fn calls_grow_again_up_to_what_there_were() {
         let gate = Gate::new("acme", 4);
         let burst = in_flight(&gate, 0);
-        burst[0].tell(Finding::Busy(None), 0);
+        burst[0].tell(Finding::Busy(Some(0)), "no", 0);
         drop(burst);
         let mut most = Vec::new();
         for _ in 0..12 {
             let passes = in_flight(&gate, 0);
             most.push(passes.len());
-            passes[0].tell(Finding::Well, 0);
+            passes[0].tell(Finding::Well, "no", 0);
         }
         assert_eq!(most[0], 2);
         assert!(most.is_sorted() && most.last() == Some(&4), "{most:?}");
@@ -246,18 +288,38 @@ mod tests {
     fn a_provider_that_is_down_is_left_alone_longer_and_longer() {
         let gate = Gate::new("acme", 64);
         let burst = in_flight(&gate, 0);
-        burst.iter().for_each(|pass| pass.tell(DEAD, 0));
+        for pass in &burst {
+            pass.tell(DEAD, "no", 0);
+        }
         drop(burst);
         assert!(in_flight(&gate, 4_999).is_empty());
         let probe = in_flight(&gate, 5_000);
         assert_eq!(probe.len(), 1, "one call finds out whether it is back");
-        probe[0].tell(DEAD, 5_000);
+        probe[0].tell(DEAD, "no", 5_000);
         drop(probe);
         assert!(in_flight(&gate, 14_999).is_empty(), "it rests twice as long");
         let probe = in_flight(&gate, 15_000);
-        probe[0].tell(Finding::Well, 15_000);
+        probe[0].tell(Finding::Well, "no", 15_000);
         drop(probe);
         assert_eq!(in_flight(&gate, 15_000).len(), 2);
+    }
+
+    #[test]
+    fn a_provider_that_names_no_time_is_asked_less_and_less_often() {
+        let gate = Gate::new("acme", 4);
+        let mut now = 0;
+        let mut pauses = Vec::new();
+        let outage = (0..20).find_map(|_| {
+            let pass = gate.step_in(now).ok().unwrap();
+            let told = pass.tell(Finding::Busy(None), "slow down", now);
+            pauses.push(told.pause.unwrap() / 1_000);
+            now += told.pause.unwrap();
+            told.outage.then_some(now)
+        });
+        assert_eq!(pauses[..8], [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert!(outage.unwrap() < 600_000, "in the end it counts as down: {pauses:?}");
+        gate.step_in(now).ok().unwrap().tell(Finding::Well, "", now);
+        assert_eq!(gate.step_in(now).ok().unwrap().tell(Finding::Busy(None), "no", now).pause, Some(1_000));
     }
 
     #[test]
@@ -265,7 +327,7 @@ mod tests {
         let gate = Gate::new("acme", 64);
         for finding in [DEAD, DEAD, DEAD, DEAD, Finding::There, DEAD, DEAD, DEAD, DEAD] {
             let pass = gate.step_in(0).ok().unwrap();
-            pass.tell(finding, 0);
+            pass.tell(finding, "no", 0);
         }
         assert!(gate.step_in(0).is_ok());
     }
@@ -295,7 +357,7 @@ mod tests {
         for wait in &mut waiting {
             assert!(futures_util::poll!(wait).is_pending());
         }
-        first.tell(Finding::Busy(Some(61_000)), 0);
+        first.tell(Finding::Busy(Some(61_000)), "no", 0);
         drop(first);
         for wait in waiting {
             assert_eq!(wait.await.err().map(|failure| failure.class), Some(Class::RateLimited));
@@ -306,9 +368,9 @@ mod tests {
     async fn long_waits_are_handed_back() {
         let gate = Gate::new("acme", 1);
         let clock = ManualClock::at(0);
-        gate.step_in(0).ok().unwrap().tell(Finding::Busy(Some(61_000)), 0);
+        gate.step_in(0).ok().unwrap().tell(Finding::Busy(Some(61_000)), "no", 0);
         let failure = gate.enter(&clock, false, &|_| {}).await.err().unwrap();
         assert_eq!((failure.class, failure.retry_after_ms), (Class::RateLimited, Some(61_000)));
-        assert_eq!(failure.message, "acme asked for patience and is not asked again for 61 s");
+        assert_eq!(failure.message, "acme asked for patience (`no`); it is asked again in 61 s");
     }
 }

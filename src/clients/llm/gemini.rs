@@ -2,9 +2,10 @@
 
 use serde_json::{Map, json};
 
-use super::dialect::{Call, Dialect, Draft, Interrupted, number};
+use super::dialect::{Call, Dialect, Draft, Interrupted};
+use super::figures::Figures;
 use super::shape;
-use crate::clients::llm::{Calling, Effort, Message, Request, Role, Stop, Tool, Usage};
+use crate::clients::llm::{Calling, Effort, Message, Request, Role, Stop, Tool};
 use crate::clients::registry::{Means, Model};
 use crate::value::Value;
 
@@ -37,25 +38,35 @@ impl Dialect for Gemini {
         if let Some(error) = event.get("error").filter(|error| !error.is_null()) {
             return Err(Interrupted(error.clone()));
         }
-        usage(draft, &event["usageMetadata"]);
+        draft.figures.take(Figures::gemini(&event["usageMetadata"]));
         if let Some(model) = event["modelVersion"].as_str() {
             draft.model = Some(model.to_owned());
         }
-        if event.pointer("/promptFeedback/blockReason").is_some() {
+        if let Some(reason) = event.pointer("/promptFeedback/blockReason").filter(|reason| !reason.is_null())
+        {
             draft.stop = Some(Stop::ContentFilter);
+            reason.as_str().unwrap_or_default().clone_into(&mut draft.reason);
         }
         let Some(candidate) = event.pointer("/candidates/0") else { return Ok(None) };
         if let Some(reason) = candidate["finishReason"].as_str() {
-            draft.stop = Some(stop(reason));
+            let stop = stop(reason);
+            draft.stop = Some(stop);
+            draft.broken = stop == Stop::Other;
+            draft.reason = match candidate["finishMessage"].as_str() {
+                Some(message) => format!("{reason}: {message}"),
+                None => reason.to_owned(),
+            };
         }
         let parts = || candidate.pointer("/content/parts").and_then(Value::as_array).into_iter().flatten();
         if draft.tools {
             draft.calls.extend(parts().filter_map(calling));
         }
-        let said = parts().filter(|part| part["thought"] != json!(true));
-        let added: String = said.filter_map(|part| part["text"].as_str()).collect();
-        draft.text.push_str(&added);
-        Ok(Some(added).filter(|text| !text.is_empty()))
+        let (thoughts, said): (Vec<_>, Vec<_>) = parts().partition(|part| part["thought"] == json!(true));
+        let text = |parts: Vec<&Value>| {
+            parts.into_iter().filter_map(|part| part["text"].as_str()).collect::<String>()
+        };
+        draft.thoughts += text(thoughts).len();
+        Ok(draft.say(&text(said)))
     }
 
     fn whole(&self, draft: &mut Draft, body: &Value) -> Result<(), Interrupted> {
@@ -76,6 +87,7 @@ fn calling(part: &Value) -> Option<Calling> {
         name: text(&call["name"]),
         input: call.get("args").map(Value::to_string).unwrap_or_default(),
         signature: part["thoughtSignature"].as_str().map(str::to_owned),
+        ..Calling::default()
     })
 }
 
@@ -147,25 +159,15 @@ fn thinking(effort: Effort, model: &Model) -> Value {
     }})
 }
 
-/// Figures are running totals: the latest counts. Thoughts are counted apart and paid like the answer.
-fn usage(draft: &mut Draft, figures: &Value) {
-    if !figures.is_object() {
-        return;
-    }
-    draft.usage = Some(Usage {
-        tokens_in: number(figures, "/promptTokenCount") + number(figures, "/toolUsePromptTokenCount"),
-        tokens_out: number(figures, "/candidatesTokenCount") + number(figures, "/thoughtsTokenCount"),
-        cache_read: number(figures, "/cachedContentTokenCount"),
-        ..Usage::default()
-    });
-}
-
 fn stop(reason: &str) -> Stop {
     match reason {
         "STOP" => Stop::End,
         "MAX_TOKENS" => Stop::Length,
-        "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "IMAGE_SAFETY"
-        | "MODEL_ARMOR" => Stop::ContentFilter,
+        "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "MODEL_ARMOR" => {
+            Stop::ContentFilter
+        }
+        image if image.starts_with("IMAGE_") => Stop::ContentFilter,
+        // `OTHER`, `MALFORMED_FUNCTION_CALL`, …: it is not whole.
         _ => Stop::Other,
     }
 }

@@ -1,16 +1,18 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
-use super::batch::{self, Batches, Entry, Place};
+use super::batch::{self, Batches, Entry, Keeping, Place};
 use super::cassette::{Cassette, Found, Kept};
-use super::exchange::{self, Line};
-use super::gate::{Finding, Gate};
+use super::exchange::{self, Failed, Line};
+use super::gate::Gate;
 use super::hush::Hush;
 use super::listing::{self, Served};
+use super::options::Refused;
 use super::timing::{self, Stopwatch};
 use super::{fault, gaps, spoken};
-use crate::clients::llm::{Answer, Request};
-use crate::clients::registry::{Model, Provider, Registry, RegistryError};
+use crate::clients::llm::{Answer, Request, in_prose};
+use crate::clients::registry::{Means, Model, Provider, Registry, RegistryError};
 use crate::clock::Clock;
 use crate::meter::Meter;
 use crate::value::Digest;
@@ -24,8 +26,12 @@ struct Inner {
     registry: Registry,
     secrets: Arc<dyn Secrets>,
     cassette: Cassette,
-    /// Made by whoever needs it first; the others wait for it, for it reads a few hundred certificates.
-    client: OnceLock<Result<reqwest::Client, Failure>>,
+    /// For addresses that begin with `http:`, and for all others, whose client reads a few hundred certificates: made
+    /// by whoever needs one first.
+    plain: OnceLock<Result<reqwest::Client, Failure>>,
+    secure: OnceLock<Result<reqwest::Client, Failure>>,
+    /// What models have refused, by their full names.
+    refused: Mutex<HashMap<String, Vec<Refused>>>,
     /// Models that were asked for, by the name they were asked for under.
     found: Mutex<HashMap<String, Arc<Model>>>,
     /// By the name of the provider.
@@ -45,12 +51,29 @@ pub struct Asking<'a> {
     pub on_chunk: &'a (dyn Fn(&str) + Send + Sync),
     /// Hears why a call has to wait before it begins.
     pub say: &'a (dyn Fn(String) + Send + Sync),
+    /// Hears that the call is sent now, and no longer waits for its turn.
+    pub sent: &'a (dyn Fn() + Send + Sync),
+    /// Keeps that the call waits for its turn.
+    pub waits: &'a dyn Waiting,
     /// Whether another model could answer: a provider that is down is not waited for then.
     pub elsewhere: bool,
     /// The time, which bounds how long a provider may say nothing.
     pub clock: &'a dyn Clock,
     /// What it brings along where it is to be asked in a batch, at the price of batches.
     pub batch: Option<Entry<'a>>,
+}
+
+/// The memory of an attempt for a call that waits for its turn: what waits costs nothing, whatever becomes of the attempt.
+pub trait Waiting: Send + Sync {
+    /// Keeps that it waits, or that it no longer does. What a future of it has done is on disk.
+    fn keep(&self, waiting: bool) -> Keeping<'_, ()>;
+}
+
+/// Keeps nothing.
+impl Waiting for () {
+    fn keep(&self, _: bool) -> Keeping<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 impl Models {
@@ -60,7 +83,9 @@ impl Models {
             registry,
             secrets,
             cassette,
-            client: OnceLock::new(),
+            plain: OnceLock::new(),
+            secure: OnceLock::new(),
+            refused: Mutex::default(),
             found: Mutex::default(),
             gates: Mutex::default(),
             batches: Batches::default(),
@@ -104,18 +129,22 @@ impl Models {
             return Err(refusal);
         }
         // Before anything is awaited: equal requests take their answers in the order in which they are asked.
-        let kept = Kept::new(request, &model, |text| self.0.secrets.redact(text));
-        let slot = match self.0.cassette.find(&kept, asking.at)? {
-            Found::Answer(answer, timing) => {
+        let kept =
+            self.0.cassette.is_used().then(|| Kept::new(request, &model, |text| self.0.secrets.redact(text)));
+        let found = kept.as_ref().map(|kept| self.0.cassette.find(kept, asking.at)).transpose()?;
+        let slot = match found {
+            Some(Found::Answer(answer, timing)) => {
                 timing::play(&answer.text, &timing, asking.on_chunk, asking.clock).await;
                 let spent = model.meter(&answer.usage);
                 return Ok((answer, spent));
             }
-            Found::Ask(slot) => slot,
+            Some(Found::Ask(slot)) => slot,
+            None => 0,
         };
+        let key = request.fingerprint(&model);
         let spoken = spoken::is_needed(request, &model).then(|| spoken::spoken(request));
         let request = spoken.as_ref().unwrap_or(request);
-        let slot_of = |entry: Entry<'_>| format!("{}-{}", entry.sample, kept.key.short());
+        let slot_of = |entry: Entry<'_>| format!("{}-{}", entry.sample, key.short());
         let watch = self.0.cassette.is_timed().then(|| Stopwatch::start(asking.clock));
         let heard = |text: &str| {
             if let Some(watch) = &watch {
@@ -126,7 +155,7 @@ impl Models {
         let timed = Asking { on_chunk: &heard, ..asking };
         let answered = match asking.batch {
             Some(entry) => batch::ask(self, request, &model, &slot_of(entry), (timed, entry)).await,
-            None => self.exchange(request, &model, &kept.key, timed).await,
+            None => self.exchange(request, &model, &key, timed).await,
         };
         let mut answer = answered.map_err(|f| self.redacted(f))?;
         if spoken.is_some() {
@@ -138,7 +167,9 @@ impl Models {
             self.0.secrets.redact_value(&mut call.input);
         }
         let timing = watch.map(Stopwatch::stop).unwrap_or_default();
-        self.0.cassette.keep(slot, &kept, asking.at, (&answer, timing))?;
+        if let Some(kept) = &kept {
+            self.0.cassette.keep(slot, kept, asking.at, (&answer, timing))?;
+        }
         if let Some(entry) = asking.batch {
             (asking.on_chunk)(&answer.text);
             // One that an earlier attempt has fetched and counted is fetched again for nothing.
@@ -160,20 +191,64 @@ impl Models {
         let secret = self.key(&model.provider).await?;
         let idempotency_key = format!("{}-{}", asking.idempotency_key, key.short());
         let hush = Hush::new(&*self.0.secrets, asking.on_chunk);
-        let line = Line {
-            client: self.client()?,
-            registry: &self.0.registry,
-            model,
-            key: secret.as_ref(),
-            idempotency_key: &idempotency_key,
-            on_chunk: &|piece| if piece.is_empty() { (asking.on_chunk)("") } else { hush.take(piece) },
-            clock: asking.clock,
+        let gate = self.gate(&model.provider);
+        let pass = if let Ok(pass) = gate.step_in(asking.clock.now()) {
+            pass
+        } else {
+            asking.waits.keep(true).await?;
+            let pass = gate.enter(asking.clock, asking.elsewhere, asking.say).await?;
+            asking.waits.keep(false).await?;
+            pass
         };
-        let pass = self.gate(&model.provider).enter(asking.clock, asking.elsewhere, asking.say).await?;
-        let outcome = exchange::ask(request, &line).await;
+        (asking.sent)();
+        let mut fitted = self.fitted(model);
+        let (mut turns, mut loading) = (0, Loading::default());
+        let mut outcome = loop {
+            let line = Line {
+                client: self.client(&model.provider)?,
+                registry: &self.0.registry,
+                model: &fitted,
+                key: secret.as_ref(),
+                idempotency_key: &idempotency_key,
+                on_chunk: &|piece| if piece.is_empty() { (asking.on_chunk)("") } else { hush.take(piece) },
+                clock: asking.clock,
+            };
+            let worded = worded(request, model, &fitted);
+            match exchange::ask(worded.as_ref().unwrap_or(request), &line).await {
+                Err(Failed { refused: Some(refused), .. }) if turns < REFUSALS => {
+                    turns += 1;
+                    if self.note(&fitted, &refused) {
+                        (asking.say)(refused.told(&fitted));
+                    }
+                    fitted = refused.applied(&fitted);
+                }
+                Err(Failed { failure, .. }) if fault::loads(&failure) && loading.goes_on(model) => {
+                    loading.wait(model, &asking).await;
+                }
+                outcome => break outcome.map_err(|failed| failed.failure),
+            }
+        };
         hush.end();
-        pass.tell(outcome.as_ref().map_or_else(fault::finding, |_| Finding::Well), asking.clock.now());
+        fault::tell(&pass, &mut outcome, asking.clock.now());
         outcome
+    }
+
+    /// `model` without what it has refused before.
+    fn fitted(&self, model: &Model) -> Model {
+        let refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = refused.get(&model.full_name()).map(Vec::as_slice).unwrap_or_default();
+        refused.iter().fold(model.clone(), |model, refused| refused.applied(&model))
+    }
+
+    /// Keeps in mind what `model` has refused; says whether that is news.
+    fn note(&self, model: &Model, refused: &Refused) -> bool {
+        let mut all = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.entry(model.full_name()).or_default();
+        let news = !known.contains(refused);
+        if news {
+            known.push(refused.clone());
+        }
+        news
     }
 
     /// The models that `provider` says it serves, by name.
@@ -182,7 +257,8 @@ impl Models {
     pub async fn served(&self, provider: &str, clock: &dyn Clock) -> Result<Vec<Served>, Failure> {
         let provider = self.0.registry.provider(provider)?.clone();
         let key = self.key(&provider).await?;
-        let served = listing::ask(self.client()?, &self.0.registry, &provider, key.as_ref(), clock).await;
+        let served =
+            listing::ask(self.client(&provider)?, &self.0.registry, &provider, key.as_ref(), clock).await;
         served.map_err(|failure| self.redacted(failure))
     }
 
@@ -206,8 +282,11 @@ impl Models {
         gates.entry(provider.name.clone()).or_insert_with(new).clone()
     }
 
-    pub(super) fn client(&self) -> Result<&reqwest::Client, Failure> {
-        self.0.client.get_or_init(exchange::client).as_ref().map_err(Failure::clone)
+    /// What calls of `provider` are made with.
+    pub(super) fn client(&self, provider: &Provider) -> Result<&reqwest::Client, Failure> {
+        let plain = provider.base_url.get(..5).is_some_and(|head| head.eq_ignore_ascii_case("http:"));
+        let client = if plain { &self.0.plain } else { &self.0.secure };
+        client.get_or_init(|| exchange::client(!plain)).as_ref().map_err(Failure::clone)
     }
 
     pub(super) async fn key(&self, provider: &Provider) -> Result<Option<SecretText>, Failure> {
@@ -239,6 +318,43 @@ impl Models {
         }
         self.0.secrets.redact_value(detail);
         failure
+    }
+}
+
+/// How often a request is made again because something in it was refused.
+const REFUSALS: u32 = 6;
+
+/// `request` with the wish for JSON in its words, where `fitted` can be asked in no other way and `model`, as it is known,
+/// could.
+fn worded(request: &Request, model: &Model, fitted: &Model) -> Option<Request> {
+    let shape = request.schema.as_ref()?;
+    if fitted.means(shape) != Means::Words || model.means(shape) == Means::Words {
+        return None;
+    }
+    let ask = in_prose(&shape.canonical);
+    let system = request.system.as_ref().map_or(ask.clone(), |system| format!("{system}\n\n{ask}"));
+    Some(Request { system: Some(system), ..request.clone() })
+}
+
+/// The time that a server takes to load its model: as long as it may say nothing, it may say that it loads.
+#[derive(Default)]
+struct Loading {
+    waited: Duration,
+}
+
+impl Loading {
+    const PAUSE: Duration = Duration::from_secs(2);
+
+    fn goes_on(&self, model: &Model) -> bool {
+        self.waited < model.provider.idle
+    }
+
+    async fn wait(&mut self, model: &Model, asking: &Asking<'_>) {
+        if self.waited.is_zero() {
+            (asking.say)(format!("{} is loading its model: waiting for it", model.provider.name));
+        }
+        self.waited += Self::PAUSE;
+        asking.clock.sleep(Self::PAUSE).await;
     }
 }
 

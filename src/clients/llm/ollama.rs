@@ -2,9 +2,10 @@
 
 use serde_json::{Map, json};
 
-use super::dialect::{Call, Dialect, Draft, Interrupted, number};
+use super::dialect::{Call, Dialect, Draft, Interrupted};
+use super::figures::Figures;
 use super::openai::{bearer, function, head};
-use crate::clients::llm::{Calling, Effort, Message, Request, Stop, Usage};
+use crate::clients::llm::{Calling, Effort, Message, Request, Stop};
 use crate::clients::registry::{Means, Model};
 use crate::value::Value;
 
@@ -39,29 +40,26 @@ impl Dialect for Ollama {
         if let Some(model) = event["model"].as_str() {
             draft.model = Some(model.to_owned());
         }
-        let added = event.pointer("/message/content").and_then(Value::as_str).unwrap_or_default();
-        draft.text.push_str(added);
+        draft.thoughts += event.pointer("/message/thinking").and_then(Value::as_str).map_or(0, str::len);
+        let added = draft.say(event.pointer("/message/content").and_then(Value::as_str).unwrap_or_default());
         if draft.tools {
             let calls = event.pointer("/message/tool_calls").and_then(Value::as_array);
             draft.calls.extend(calls.into_iter().flatten().map(calling));
         }
+        draft.figures.take(Figures::ollama(event));
         if event["done"] == json!(true) {
             draft.closed = true;
-            draft.stop = Some(match event["done_reason"].as_str() {
-                Some("length") => Stop::Length,
-                Some("stop") | None => Stop::End,
-                Some(_) => Stop::Other,
+            let reason = event["done_reason"].as_str().filter(|reason| !reason.is_empty()).unwrap_or("stop");
+            draft.stop = Some(match reason {
+                "length" => Stop::Length,
+                "stop" => Stop::End,
+                // The model was loaded, or unloaded, and not asked.
+                _ => Stop::Other,
             });
-            // What was read is left out where all of it was still in memory.
-            if event.get("eval_count").is_some() {
-                draft.usage = Some(Usage {
-                    tokens_in: number(event, "/prompt_eval_count"),
-                    tokens_out: number(event, "/eval_count"),
-                    ..Usage::default()
-                });
-            }
+            draft.broken = matches!(reason, "load" | "unload");
+            reason.clone_into(&mut draft.reason);
         }
-        Ok(Some(added.to_owned()).filter(|text| !text.is_empty()))
+        Ok(added)
     }
 
     fn whole(&self, draft: &mut Draft, body: &Value) -> Result<(), Interrupted> {

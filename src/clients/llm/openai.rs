@@ -2,9 +2,10 @@
 
 use serde_json::{Map, json};
 
-use super::dialect::{Call, Dialect, Draft, Interrupted, number};
+use super::dialect::{Call, Dialect, Draft, Interrupted};
+use super::figures::Figures;
 use super::shape;
-use crate::clients::llm::{Calling, Effort, Message, Request, Shape, Stop, Tool, ToolCall, Usage};
+use crate::clients::llm::{Calling, Effort, Message, Request, Shape, Stop, Tool, ToolCall};
 use crate::clients::registry::{Means, Model};
 use crate::value::Value;
 
@@ -14,21 +15,25 @@ pub struct OpenAi;
 impl Dialect for OpenAi {
     fn call(&self, request: &Request, model: &Model) -> Call {
         let mut body = head(request, model, turns);
-        body.insert("stream_options".to_owned(), json!({"include_usage": true}));
-        let most = model.limit(request.max_tokens);
-        body.insert(model.provider.max_tokens_field.clone(), json!(most));
+        let can = model.features;
+        if can.stream_options {
+            body.insert("stream_options".to_owned(), json!({"include_usage": true}));
+        }
+        let (most, limit) = (model.limit(request.max_tokens), &model.provider.max_tokens_field);
+        if !limit.is_empty() {
+            body.insert(limit.clone(), json!(most));
+        }
         let mut put = |key: &str, value: Option<Value>| {
             if let Some(value) = value {
                 body.insert(key.to_owned(), value);
             }
         };
-        let can = model.features;
         put("temperature", request.temperature.filter(|_| can.temperature).map(|t| json!(t)));
         put("reasoning_effort", request.effort.filter(|_| can.effort).map(|e| json!(effort(e))));
         put("seed", request.seed.filter(|_| can.seed).map(|s| json!(s)));
         put("stop", (!request.stop.is_empty()).then(|| json!(request.stop)));
         match request.schema.as_ref().map(|shape| (model.means(shape), shape)) {
-            Some((Means::Native, shape)) => put("response_format", Some(format(shape))),
+            Some((Means::Native, shape)) => put("response_format", Some(format(shape, can.strict))),
             Some((Means::Tool, shape)) if request.tools.is_empty() => {
                 put("tools", Some(tools(shape)));
                 put("tool_choice", Some(json!({"type": "function", "function": {"name": shape.name}})));
@@ -51,40 +56,90 @@ impl Dialect for OpenAi {
             draft.closed = true;
             return Ok(None);
         }
-        error(event)?;
-        take(draft, event);
-        let Some(choice) = event.pointer("/choices/0") else { return Ok(None) };
-        stop(draft, choice);
-        if let Some(refusal) = choice.pointer("/delta/refusal").and_then(Value::as_str) {
-            draft.refusal.push_str(refusal);
-        }
-        if draft.tools {
-            listed(&choice["delta"]).for_each(|call| take_call(draft, call));
-        }
-        // The one tool there can be otherwise is the one whose arguments are the answer.
-        let said = ["/delta/content", "/delta/tool_calls/0/function/arguments"];
-        let said = said.iter().take(if draft.tools { 1 } else { 2 });
-        let added: String = said.filter_map(|place| choice.pointer(place).and_then(Value::as_str)).collect();
-        draft.text.push_str(&added);
-        Ok(Some(added).filter(|text| !text.is_empty()))
+        take(draft, event)
     }
 
     fn whole(&self, draft: &mut Draft, body: &Value) -> Result<(), Interrupted> {
-        error(body)?;
-        take(draft, body);
-        if let Some(choice) = body.pointer("/choices/0") {
-            stop(draft, choice);
-            let text = |pointer| choice.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-            draft.text.push_str(text("/message/content"));
-            if draft.tools {
-                listed(&choice["message"]).for_each(|call| take_call(draft, call));
-            } else {
-                draft.text.push_str(text("/message/tool_calls/0/function/arguments"));
-            }
-            draft.refusal.push_str(text("/message/refusal"));
-        }
-        Ok(())
+        take(draft, body).map(drop)
     }
+}
+
+/// Takes in a piece of an answer or a whole one, which differ in where the message stands; gives the text in it.
+fn take(draft: &mut Draft, event: &Value) -> Result<Option<String>, Interrupted> {
+    if let Some(model) = event.get("model").and_then(Value::as_str).filter(|name| !name.is_empty()) {
+        draft.model = Some(model.to_owned());
+    }
+    // One answer is asked for: others, which nobody asked for, are none.
+    let choices = event["choices"].as_array().into_iter().flatten();
+    let choice = choices.into_iter().find(|choice| choice["index"].as_u64().unwrap_or(0) == 0);
+    count(draft, event, choice);
+    error(event)?;
+    let Some(choice) = choice else { return Ok(None) };
+    error(choice)?;
+    stop(draft, choice)?;
+    Ok(["delta", "message"]
+        .iter()
+        .filter_map(|key| say(draft, choice.get(*key)?))
+        .reduce(|all, more| all + &more))
+}
+
+/// Figures stand in the event, in the choice (Moonshot), or under a name of the vendor's.
+fn count(draft: &mut Draft, event: &Value, choice: Option<&Value>) {
+    let places =
+        [event.get("usage"), choice.and_then(|choice| choice.get("usage")), event.pointer("/x_groq/usage")];
+    for usage in places.into_iter().flatten().filter(|usage| usage.is_object()) {
+        draft.figures.take(Figures::openai(usage));
+    }
+    if draft.figures == Figures::default()
+        && let Some(timings) = event.get("timings")
+    {
+        draft.figures.take(Figures::timings(timings));
+    }
+}
+
+/// Takes in what a message, or a piece of one, says.
+fn say(draft: &mut Draft, said: &Value) -> Option<String> {
+    let thoughts = ["reasoning_content", "reasoning"].iter().find_map(|key| said[*key].as_str());
+    draft.thoughts += thoughts.map_or(0, str::len);
+    draft.refusal.push_str(said["refusal"].as_str().unwrap_or_default());
+    let text = content(draft, &said["content"]);
+    let added = draft.say(&text);
+    let calls = said["tool_calls"].as_array().into_iter().flatten();
+    if draft.tools {
+        calls.for_each(|call| take_call(draft, call));
+        if said["function_call"].is_object() {
+            // As it was before there were tools: one call, and no id.
+            take_call(draft, &json!({"index": 0, "function": said["function_call"]}));
+        }
+        return added;
+    }
+    // The one tool there can be otherwise is the one whose arguments are the answer.
+    let mut inputs = calls.map(|call| &call["function"]).chain([&said["function_call"]]);
+    let given = inputs.find_map(|function| match &function["arguments"] {
+        Value::String(text) => Some(text.clone()),
+        table @ Value::Object(_) => Some(table.to_string()),
+        _ => None,
+    });
+    draft.given.push_str(given.as_deref().unwrap_or_default());
+    given.filter(|text| !text.is_empty()).or(added)
+}
+
+/// The text in `content`, which is one, or a list of parts: some of them are thoughts.
+fn content(draft: &mut Draft, content: &Value) -> String {
+    let parts = match content {
+        Value::String(text) => return text.clone(),
+        Value::Array(parts) => parts,
+        _ => return String::new(),
+    };
+    let mut text = String::new();
+    for part in parts {
+        match part["type"].as_str().unwrap_or("text") {
+            "thinking" | "reasoning" => draft.thoughts += part.to_string().len(),
+            "refusal" => draft.refusal.push_str(part["refusal"].as_str().unwrap_or_default()),
+            _ => text.push_str(part.as_str().or_else(|| part["text"].as_str()).unwrap_or_default()),
+        }
+    }
+    text
 }
 
 /// What a body begins with: the model, the system's words and the turns as messages, and that they are to be streamed.
@@ -144,8 +199,8 @@ fn turn(message: &Message) -> Value {
     json!({"role": message.role.word(), "content": parts})
 }
 
-fn format(shape: &Shape) -> Value {
-    let strict = shape::is_strict(&shape.schema);
+fn format(shape: &Shape, may_be_strict: bool) -> Value {
+    let strict = may_be_strict && shape::is_strict(&shape.schema);
     json!({"type": "json_schema", "json_schema": {"name": shape.name, "schema": shape.schema, "strict": strict}})
 }
 
@@ -158,10 +213,6 @@ fn tools(shape: &Shape) -> Value {
 pub(super) fn function(tool: &Tool) -> Value {
     let Tool { name, description, schema } = tool;
     json!({"type": "function", "function": {"name": name, "description": description, "parameters": schema}})
-}
-
-fn listed(said: &Value) -> impl Iterator<Item = &Value> {
-    said["tool_calls"].as_array().into_iter().flatten()
 }
 
 /// Takes in a piece of a call. A new one has an id, or a place that none had before.
@@ -188,35 +239,41 @@ fn take_call(draft: &mut Draft, piece: &Value) {
     }
 }
 
+/// What went wrong, where `event` says so. Some say it in the event itself.
 fn error(event: &Value) -> Result<(), Interrupted> {
     match event.get("error") {
         Some(error) if !error.is_null() => Err(Interrupted(error.clone())),
+        _ if event["object"] == "error" || event["type"] == "error" => Err(Interrupted(event.clone())),
         _ => Ok(()),
     }
 }
 
-fn take(draft: &mut Draft, event: &Value) {
-    if let Some(model) = event.get("model").and_then(Value::as_str).filter(|name| !name.is_empty()) {
-        draft.model = Some(model.to_owned());
-    }
-    if let Some(usage) = event.get("usage").filter(|usage| usage.is_object()) {
-        draft.usage = Some(Usage {
-            tokens_in: number(usage, "/prompt_tokens"),
-            tokens_out: number(usage, "/completion_tokens"),
-            cache_read: number(usage, "/prompt_tokens_details/cached_tokens"),
-            cache_write: number(usage, "/prompt_tokens_details/cache_write_tokens"),
-            ..Usage::default()
-        });
-    }
-}
-
-fn stop(draft: &mut Draft, choice: &Value) {
-    if let Some(reason) = choice.get("finish_reason").and_then(Value::as_str) {
-        draft.stop = Some(match reason {
-            "stop" | "tool_calls" => Stop::End,
-            "length" => Stop::Length,
-            "content_filter" => Stop::ContentFilter,
-            _ => Stop::Other,
-        });
-    }
+/// Why the answer ended. An empty reason is none.
+fn stop(draft: &mut Draft, choice: &Value) -> Result<(), Interrupted> {
+    let Some(reason) = choice["finish_reason"].as_str().filter(|reason| !reason.is_empty()) else {
+        return Ok(());
+    };
+    let stop = match reason.to_ascii_lowercase().as_str() {
+        "stop" | "tool_calls" | "function_call" => Stop::End,
+        "length" | "max_tokens" | "model_length" => Stop::Length,
+        "content_filter" | "sensitive" | "safety" => Stop::ContentFilter,
+        "refusal" => Stop::Refusal,
+        // Words for an answer that is not whole: OpenRouter and Mistral, vLLM, DeepSeek, Zhipu.
+        "error"
+        | "abort"
+        | "aborted"
+        | "cancelled"
+        | "timeout"
+        | "insufficient_system_resource"
+        | "network_error" => {
+            let own = choice["native_finish_reason"].as_str().filter(|own| *own != reason);
+            let own = own.map(|own| format!(" ({own})")).unwrap_or_default();
+            let message = format!("the answer ended with finish_reason `{reason}`{own}");
+            return Err(Interrupted(json!({"code": 502, "message": message})));
+        }
+        _ => Stop::Other,
+    };
+    draft.stop = Some(stop);
+    reason.clone_into(&mut draft.reason);
+    Ok(())
 }

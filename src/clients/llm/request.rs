@@ -1,10 +1,11 @@
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Tool, ToolCall, ToolResult};
+use crate::clients::registry::Model;
 use crate::schema::Schema;
 use crate::value::{Digest, Value};
 
@@ -265,6 +266,36 @@ impl Usage {
 }
 
 impl Request {
+    /// A digest by which it is told from other requests to `model`: the same however often it is asked, also where its
+    /// volatile texts are others.
+    pub(super) fn fingerprint(&self, model: &Model) -> Digest {
+        let mut volatile: Vec<&String> = self.volatile.iter().filter(|text| !text.is_empty()).collect();
+        volatile.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        let mut text = model.full_name();
+        let mut add = |part: &str| {
+            // With its length, so that no two lists of parts are the same text.
+            let _ = write!(text, "\0{}\0", part.len());
+            if volatile.is_empty() {
+                text.push_str(part);
+            } else {
+                text.push_str(&volatile.iter().fold(part.to_owned(), |text, part| text.replace(*part, "\0")));
+            }
+        };
+        add(self.system.as_deref().unwrap_or_default());
+        for message in &self.messages {
+            add(message.role.word());
+            add(&message.content);
+            message.images.iter().for_each(|image| add(&image.data));
+            message.calls.iter().for_each(|call| add(&call.input.to_string()));
+            message.results.iter().for_each(|result| add(&result.text));
+        }
+        let options = (self.temperature, self.max_tokens, self.effort, self.seed, &self.stop);
+        add(&format!("{options:?}"));
+        add(self.schema.as_ref().map_or("", |shape| &shape.canonical));
+        self.tools.iter().for_each(|tool| add(&tool.name));
+        Digest::of(text)
+    }
+
     /// Length in bytes of everything the model is to read; each picture counts like a page of text.
     pub fn size(&self) -> usize {
         let tools = self.tools.iter().map(Tool::size).sum::<usize>();

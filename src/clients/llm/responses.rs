@@ -2,10 +2,11 @@
 
 use serde_json::{Map, json};
 
-use super::dialect::{Call, Dialect, Draft, Interrupted, number};
+use super::dialect::{Call, Dialect, Draft, Interrupted};
+use super::figures::Figures;
 use super::openai::{bearer, effort};
 use super::shape;
-use crate::clients::llm::{Calling, Message, Request, Stop, Tool, Usage};
+use crate::clients::llm::{Calling, Message, Request, Stop, Tool};
 use crate::clients::registry::{Means, Model};
 use crate::value::Value;
 
@@ -20,7 +21,9 @@ impl Dialect for Responses {
         body.insert("stream".to_owned(), json!(true));
         // Nothing is asked for again by its id, so nothing needs to be kept there.
         body.insert("store".to_owned(), json!(false));
-        body.insert("max_output_tokens".to_owned(), json!(model.limit(request.max_tokens)));
+        if !model.provider.max_tokens_field.is_empty() {
+            body.insert("max_output_tokens".to_owned(), json!(model.limit(request.max_tokens)));
+        }
         let mut put = |key: &str, value: Option<Value>| {
             if let Some(value) = value {
                 body.insert(key.to_owned(), value);
@@ -33,7 +36,7 @@ impl Dialect for Responses {
         put("reasoning", effort.map(|effort| json!({ "effort": effort })));
         let shape = request.schema.as_ref().filter(|shape| model.means(shape) == Means::Native);
         put("text", shape.map(|shape| {
-            let strict = shape::is_strict(&shape.schema);
+            let strict = can.strict && shape::is_strict(&shape.schema);
             json!({"format": {"type": "json_schema", "name": shape.name, "schema": shape.schema, "strict": strict}})
         }));
         put("tools", (!request.tools.is_empty()).then(|| request.tools.iter().map(function).collect()));
@@ -50,25 +53,32 @@ impl Dialect for Responses {
         match event["type"].as_str().unwrap_or_default() {
             "error" => return Err(Interrupted(complaint(event))),
             "response.created" => draft.model = event.pointer("/response/model").and_then(named),
-            "response.output_text.delta" => {
-                draft.text.push_str(delta());
-                return Ok(Some(delta().to_owned()));
-            }
+            "response.output_text.delta" => return Ok(draft.say(delta())),
             "response.refusal.delta" => draft.refusal.push_str(delta()),
+            "response.reasoning_text.delta" | "response.reasoning_summary_text.delta" => {
+                draft.thoughts += delta().len();
+            }
+            "response.output_text.done" => {
+                draft.whole.insert(place(event), event["text"].as_str().unwrap_or_default().to_owned());
+            }
             "response.output_item.added" if is_call(draft, &event["item"]) => {
-                draft.calls.push(calling(&event["item"]));
+                draft
+                    .calls
+                    .push(Calling { place: event["output_index"].as_u64(), ..calling(&event["item"]) });
             }
             "response.function_call_arguments.delta" if draft.tools => {
-                draft.calls.last_mut().into_iter().for_each(|call| call.input.push_str(delta()));
+                let at = event["output_index"].as_u64();
+                let own = draft.calls.iter().rposition(|call| call.place == at);
+                let own = own.or(draft.calls.len().checked_sub(1));
+                own.into_iter().for_each(|own| draft.calls[own].input.push_str(delta()));
             }
-            "response.output_item.done" if is_call(draft, &event["item"]) => {
-                // What was announced is whole now.
-                let whole = calling(&event["item"]);
-                draft.calls.retain(|call| call.id != whole.id);
-                draft.calls.push(whole);
-            }
-            "response.completed" | "response.incomplete" | "response.failed" => {
-                end(draft, &event["response"])?;
+            "response.output_item.done" => item(draft, event["output_index"].as_u64(), &event["item"]),
+            "response.completed"
+            | "response.incomplete"
+            | "response.failed"
+            | "response.cancelled"
+            | "response.done" => {
+                return end(draft, &event["response"]);
             }
             _ => {}
         }
@@ -76,15 +86,41 @@ impl Dialect for Responses {
     }
 
     fn whole(&self, draft: &mut Draft, body: &Value) -> Result<(), Interrupted> {
-        let items = || body["output"].as_array().into_iter().flatten();
-        let calls: Vec<Calling> = items().filter(|item| is_call(draft, item)).map(calling).collect();
-        draft.calls.extend(calls);
-        let messages = items().filter(|item| item["type"] == "message");
-        for part in messages.flat_map(|item| item["content"].as_array().into_iter().flatten()) {
-            draft.text.push_str(part["text"].as_str().unwrap_or_default());
-            draft.refusal.push_str(part["refusal"].as_str().unwrap_or_default());
+        end(draft, body).map(drop)
+    }
+}
+
+/// Where in the answer a text stands.
+fn place(event: &Value) -> (u64, u64) {
+    let number = |key: &str| event[key].as_u64().unwrap_or(0);
+    (number("output_index"), number("content_index"))
+}
+
+/// Takes in an item of the answer that is whole, the one at `place`.
+fn item(draft: &mut Draft, place: Option<u64>, item: &Value) {
+    match item["type"].as_str().unwrap_or_default() {
+        "message" => {
+            let mut refusal = String::new();
+            for (part, n) in item["content"].as_array().into_iter().flatten().zip(0..) {
+                if let Some(text) = part["text"].as_str() {
+                    draft.whole.insert((place.unwrap_or(0), n), text.to_owned());
+                }
+                refusal.push_str(part["refusal"].as_str().unwrap_or_default());
+            }
+            if draft.refusal.is_empty() {
+                draft.refusal = refusal;
+            }
         }
-        end(draft, body)
+        "function_call" if draft.tools => {
+            // What was announced is whole now.
+            let whole = Calling { place, ..calling(item) };
+            match draft.calls.iter_mut().find(|call| call.id == whole.id) {
+                Some(call) => *call = whole,
+                None => draft.calls.push(whole),
+            }
+        }
+        "reasoning" => draft.thoughts += 1,
+        _ => {}
     }
 }
 
@@ -106,7 +142,7 @@ fn is_call(draft: &Draft, item: &Value) -> bool {
 
 fn calling(item: &Value) -> Calling {
     let text = |key: &str| item[key].as_str().unwrap_or_default().to_owned();
-    Calling { id: text("call_id"), name: text("name"), input: text("arguments"), signature: None }
+    Calling { id: text("call_id"), name: text("name"), input: text("arguments"), ..Calling::default() }
 }
 
 /// Not strict: that would demand that every property is required.
@@ -140,30 +176,38 @@ fn turn(message: &Message) -> Value {
     json!({"role": message.role.word(), "content": images.chain([text]).collect::<Value>()})
 }
 
-/// Takes in the response as it is at its end.
-fn end(draft: &mut Draft, response: &Value) -> Result<(), Interrupted> {
-    if let Some(figures) = response.get("usage").filter(|usage| usage.is_object()) {
-        draft.usage = Some(Usage {
-            tokens_in: number(figures, "/input_tokens"),
-            tokens_out: number(figures, "/output_tokens"),
-            cache_read: number(figures, "/input_tokens_details/cached_tokens"),
-            cache_write: number(figures, "/input_tokens_details/cache_write_tokens"),
-            ..Usage::default()
-        });
-    }
+/// Takes in the response as it is at its end; the text that came in no piece.
+fn end(draft: &mut Draft, response: &Value) -> Result<Option<String>, Interrupted> {
+    draft.figures.take(Figures::openai(&response["usage"]));
     draft.model = response.get("model").and_then(named).or(draft.model.take());
     if let Some(error) = response.get("error").filter(|error| !error.is_null()) {
         return Err(Interrupted(error.clone()));
     }
-    draft.stop = Some(match response["status"].as_str().unwrap_or_default() {
-        "completed" => Stop::End,
-        "incomplete" => match response.pointer("/incomplete_details/reason").and_then(Value::as_str) {
-            Some("max_output_tokens") => Stop::Length,
-            Some("content_filter") => Stop::ContentFilter,
-            _ => Stop::Other,
-        },
-        _ => Stop::Other,
-    });
-    draft.closed = true;
-    Ok(())
+    for (part, n) in response["output"].as_array().into_iter().flatten().zip(0..) {
+        item(draft, Some(n), part);
+    }
+    let (status, why) =
+        (response["status"].as_str().unwrap_or_default(), &response["incomplete_details"]["reason"]);
+    let (stop, reason) = match (status, why.as_str()) {
+        ("completed", _) => (Stop::End, status),
+        ("incomplete", Some(reason @ "max_output_tokens")) => (Stop::Length, reason),
+        ("incomplete", Some(reason @ "content_filter")) => (Stop::ContentFilter, reason),
+        ("incomplete", reason) => (Stop::Other, reason.unwrap_or(status)),
+        (status, _) => {
+            let message = format!("the response ended as `{status}`");
+            return Err(Interrupted(json!({ "message": message })));
+        }
+    };
+    draft.broken = stop == Stop::Other;
+    (draft.stop, draft.reason, draft.closed) = (Some(stop), reason.to_owned(), true);
+    let whole: String = std::mem::take(&mut draft.whole).into_values().collect();
+    let rest = whole.strip_prefix(draft.text.as_str()).map(str::to_owned);
+    Ok(match rest {
+        Some(rest) => draft.say(&rest),
+        None if whole.is_empty() => None,
+        None => {
+            draft.text = whole;
+            None
+        }
+    })
 }

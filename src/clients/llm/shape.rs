@@ -25,6 +25,13 @@ const KEPT: [&str; 13] = [
     "description",
 ];
 
+/// What to ask of models whose provider cannot hold them to `schema`.
+pub fn in_prose(schema: &str) -> String {
+    format!(
+        "Answer with one JSON value and nothing else: no prose, no code fence. It must fit this JSON Schema:\n{schema}"
+    )
+}
+
 /// What Gemini's structured output understands.
 pub(super) const GEMINI: [&str; 21] = [
     "$id",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Answer, Message, Request, Role, Shape, Stop, Tool, ToolCall};
+use super::{Answer, Message, Request, Role, Shape, Stop, Tool, ToolCall, without_thoughts};
 use crate::clients::registry::{Means, Model};
 use crate::value::{Value, canonical};
 
@@ -38,7 +38,9 @@ pub(super) fn spoken(request: &Request) -> Request {
 
 /// Makes the call of what was answered. What is no such object, cut off for instance, stays the text that it is.
 pub(super) fn read(answer: &mut Answer) {
-    let Ok(Value::Object(mut object)) = serde_json::from_str(&answer.text) else { return };
+    let Ok(Value::Object(mut object)) = serde_json::from_str(without_thoughts(&answer.text).trim()) else {
+        return;
+    };
     let Some(said) = object.get("say").and_then(Value::as_str).map(str::to_owned) else { return };
     answer.text = said;
     let Some(Value::Object(mut call)) = object.remove("call") else { return };

@@ -3,14 +3,30 @@
 /// Most bytes that one event may have.
 const LIMIT: usize = 16 << 20;
 
+/// A mark that some servers begin with, as if it were a file.
+const BOM: &[u8] = "\u{feff}".as_bytes();
+
 /// Bytes that have come in and are not a whole event yet.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of what came in")]
 #[derive(Default)]
 pub(super) struct Events {
     line: Vec<u8>,
     data: String,
+    /// The event is called `error`.
+    failed: bool,
+    begun: bool,
     after_cr: bool,
     /// Every line is an event.
     plain: bool,
+}
+
+/// A whole event.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Event {
+    /// What it carries.
+    pub(super) data: String,
+    /// Whether it is called `error`.
+    pub(super) failed: bool,
 }
 
 /// An event that grew beyond [`LIMIT`].
@@ -23,8 +39,8 @@ impl Events {
         Self { plain: true, ..Self::default() }
     }
 
-    /// Takes in `bytes`; the data of every event they complete is returned. Lines may end in LF, CR or CRLF.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Vec<String>, TooLong> {
+    /// Takes in `bytes`; every event they complete is returned. Lines may end in LF, CR or CRLF.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Vec<Event>, TooLong> {
         let mut events = Vec::new();
         for &byte in bytes {
             let lf_of_crlf = std::mem::replace(&mut self.after_cr, byte == b'\r') && byte == b'\n';
@@ -38,24 +54,32 @@ impl Events {
     }
 
     /// The event that the end of the stream completes, for servers that leave out the last blank line.
-    pub(super) fn end(&mut self) -> Option<String> {
+    pub(super) fn end(&mut self) -> Option<Event> {
         self.end_of_line().or_else(|| self.end_of_line())
     }
 
-    fn end_of_line(&mut self) -> Option<String> {
+    fn end_of_line(&mut self) -> Option<Event> {
         let line = std::mem::take(&mut self.line);
+        let begun = std::mem::replace(&mut self.begun, true);
+        let line = line.strip_prefix(BOM).filter(|_| !begun).unwrap_or(&line);
         if self.plain {
-            return Some(String::from_utf8_lossy(&line).into_owned()).filter(|line| !line.trim().is_empty());
+            let data =
+                Some(String::from_utf8_lossy(line).into_owned()).filter(|line| !line.trim().is_empty());
+            return data.map(|data| Event { data, failed: false });
         }
         if line.is_empty() {
-            return Some(std::mem::take(&mut self.data)).filter(|data| !data.is_empty());
+            let (data, failed) = (std::mem::take(&mut self.data), std::mem::take(&mut self.failed));
+            return Some(Event { data, failed }).filter(|event| !event.data.is_empty());
         }
-        if let Some(data) = line.strip_prefix(b"data:") {
-            let data = String::from_utf8_lossy(data.strip_prefix(b" ").unwrap_or(data));
+        let value =
+            |name: &[u8]| line.strip_prefix(name).map(|value| value.strip_prefix(b" ").unwrap_or(value));
+        if let Some(data) = value(b"data:") {
             if !self.data.is_empty() {
                 self.data.push('\n');
             }
-            self.data.push_str(&data);
+            self.data.push_str(&String::from_utf8_lossy(data));
+        } else if let Some(name) = value(b"event:") {
+            self.failed = name == b"error";
         }
         None
     }
@@ -67,16 +91,24 @@ mod tests {
 
     #[test]
     fn events_are_the_same_however_the_bytes_are_cut() {
-        let wire = ": hi\r\nevent: x\r\ndata: {\"a\":\r\ndata:  \"é\"}\r\n\r\ndata:two\n\ndata: three\r\rdata: [DONE]";
+        let data = |event: Event| event.data;
+        let wire = "\u{feff}: hi\r\nevent: x\r\ndata: {\"a\":\r\ndata:  \"é\"}\r\n\r\ndata:two\n\ndata: three\r\rdata: [DONE]";
         for size in 1..wire.len() {
             let mut events = Events::default();
             let mut seen = Vec::new();
             for piece in wire.as_bytes().chunks(size) {
-                seen.extend(events.take(piece).unwrap());
+                seen.extend(events.take(piece).unwrap().into_iter().map(data));
             }
-            seen.extend(events.end());
+            seen.extend(events.end().map(data));
             assert_eq!(seen, ["{\"a\":\n \"é\"}", "two", "three", "[DONE]"], "in pieces of {size}");
         }
+    }
+
+    #[test]
+    fn an_event_that_is_called_an_error_is_one() {
+        let mut events = Events::default();
+        let seen = events.take(b"event: error\ndata: {}\n\ndata: {}\n\n").unwrap();
+        assert_eq!(seen.iter().map(|event| event.failed).collect::<Vec<_>>(), [true, false]);
     }
 
     #[test]
@@ -86,9 +118,9 @@ mod tests {
             let mut events = Events::of_lines();
             let mut seen = Vec::new();
             for piece in wire.as_bytes().chunks(size) {
-                seen.extend(events.take(piece).unwrap());
+                seen.extend(events.take(piece).unwrap().into_iter().map(|event| event.data));
             }
-            seen.extend(events.end());
+            seen.extend(events.end().map(|event| event.data));
             assert_eq!(seen, ["{\"a\": \"é\"}", "{}", "[1]"], "in pieces of {size}");
         }
     }

@@ -84,6 +84,10 @@ pub struct Calling {
     pub input: String,
     /// See [`ToolCall::signature`].
     pub signature: Option<String>,
+    /// Where it stands in the answer, where the provider says so with each piece of it.
+    pub place: Option<u64>,
+    /// Whether the input came whole, before any piece of it.
+    pub at_once: bool,
 }
 
 impl Calling {

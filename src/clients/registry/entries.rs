@@ -114,9 +114,12 @@ macro_rules! features {
                 Self { $($field: self.$field && other.$field,)+ }
             }
 
-            /// The names of what can be done.
+            /// The names of what can be done, without what goes without saying.
             pub fn names(self) -> Vec<&'static str> {
-                [$((stringify!($field), self.$field),)+].iter().filter(|(_, can)| *can).map(|(name, _)| *name).collect()
+                const PLAIN: [&str; 2] = ["strict", "stream_options"];
+                let all = [$((stringify!($field), self.$field),)+];
+                let can = all.into_iter().filter(|(name, can)| *can && !PLAIN.contains(name));
+                can.map(|(name, _)| name).collect()
             }
         }
     };
@@ -132,6 +135,8 @@ features! {
     stop: true,
     images: false,
     cache_marks: false,
+    strict: true,
+    stream_options: true,
 }
 
 impl Layer {

@@ -15,8 +15,8 @@ use super::watch::Pulse;
 use super::with::Job;
 use super::workspace::{Snapshot, Workspace};
 use crate::clients::llm::{
-    Answer, Asking, Message, Models, Request, Role, Stop, Tool, ToolCall, ToolResult, Usage, left_out,
-    sent_bytes,
+    Answer, Asking, Message, Models, Request, Role, Stop, Tool, ToolCall, ToolResult, Usage,
+    is_worth_asking_again, left_out, sent_bytes, without_thoughts,
 };
 use crate::clients::registry::Model;
 use crate::meter::Meter;
@@ -224,12 +224,14 @@ impl<'a> Talk<'a> {
 
     /// Asks, and the next model where one cannot be reached.
     async fn ask(&mut self, mut request: Request) -> Result<(), Failure> {
+        let mut silent = false;
         loop {
             let (name, model) = self.model();
             let elsewhere = self.model + 1 < self.job.models.len();
             self.cx.progress.line(asking_line(self.turn + 1, &request, model));
             let at = format!("{}@{}.{}", self.cx.address, self.cx.attempt, self.turn);
-            let idempotency_key = format!("{}-{}", self.cx.idempotency_key, self.turn);
+            let (key, turn) = (&self.cx.idempotency_key, self.turn);
+            let idempotency_key = format!("{key}-{turn}{}", if silent { "-again" } else { "" });
             self.flight = Flight { sent: sent_bytes(&request, model), heard: AtomicUsize::new(0) };
             let chunk = |text: &str| {
                 self.pulse.beat(self.cx.clock.now());
@@ -238,6 +240,10 @@ impl<'a> Talk<'a> {
                     self.cx.progress.note(Note::Chunk { text: text.to_owned() });
                 }
             };
+            let most =
+                model.bound(Some(sent_bytes(&request, model) as u64), request.max_tokens).unwrap_or_default();
+            let (purse, most) = (self.purse.clone(), self.paid(model, &most));
+            let covered = purse.cover(&most).await?;
             let asking = Asking {
                 at: &at,
                 idempotency_key: &idempotency_key,
@@ -246,14 +252,12 @@ impl<'a> Talk<'a> {
                     self.pulse.beat(self.cx.clock.now());
                     self.cx.progress.line(text);
                 },
+                sent: &|| covered.sent(),
+                waits: &(),
                 elsewhere,
                 clock: &*self.cx.clock,
                 batch: None,
             };
-            let most =
-                model.bound(Some(sent_bytes(&request, model) as u64), request.max_tokens).unwrap_or_default();
-            let purse = self.purse.clone();
-            let covered = purse.cover(&self.paid(model, &most)).await?;
             let asked = self.models.ask(&request, asking).await;
             self.pulse.beat(self.cx.clock.now());
             self.flight = Flight::default();
@@ -274,11 +278,16 @@ impl<'a> Talk<'a> {
                     if !failure.spent.is_empty() {
                         self.spent.absorb_shares(&self.paid(model, &failure.spent));
                     }
+                    if !silent && is_worth_asking_again(&failure) {
+                        self.cx.progress.line(format!("{}: asking again", failure.message));
+                        silent = true;
+                        continue;
+                    }
                     if !elsewhere || !can_switch(&failure) {
                         return Err(failure);
                     }
                     self.model += 1;
-                    let (next, _) = self.model();
+                    let next = self.model().0;
                     self.cx.progress.line(format!("{name} does not answer ({failure}): {next} goes on"));
                     next.clone_into(&mut request.model);
                 }
@@ -434,7 +443,7 @@ fn part(turn: u32, answer: &Answer, spent: Meter) -> Part {
         ToolCall { input, ..call.clone() }
     };
     let calls = answer.calls.iter().map(ordered).collect();
-    let message = Message { calls, ..Message::assistant(&answer.text) };
+    let message = Message { calls, ..Message::assistant(without_thoughts(&answer.text)) };
     let model = format!("{}/{}", answer.provider, answer.model);
     Part { turn, message, stop: Some(answer.stop), model: Some(model), spent }
 }
@@ -477,10 +486,8 @@ fn asking_line(turn: u32, request: &Request, model: &Model) -> String {
 
 fn answer_line(answer: &Answer, model: &Model, spent: &Meter) -> String {
     let usage = &answer.usage;
-    let cost = match model.price {
-        Some(_) => format!("${:.4}", spent.get("usd")),
-        None => "price unknown".to_owned(),
-    };
+    let usd = model.price.map(|_| format!("${:.4}", spent.get("usd")));
+    let cost = usd.unwrap_or_else(|| "price unknown".to_owned());
     format!("{} tokens in ({} cached), {} out, {cost}", usage.tokens_in, usage.cache_read, usage.tokens_out)
 }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::reply::Parts;
 use crate::clients::llm::Request;
 use crate::meter::Meter;
-use crate::value::Digest;
+use crate::value::{Digest, Value};
 use crate::verb::{Context, CursorSink, Failure};
 
 /// The beginnings of an attempt's answers, by sample and digest of the request.
@@ -59,9 +59,19 @@ impl Begun {
         }
     }
 
-    async fn save(&self, spent: &Meter) -> Result<(), Failure> {
-        let cursor = json!({ "attempt": self.attempt, "spent": spent, "begun": *self.parts() });
+    /// Keeps whether the attempt only waits for its turn: nothing is lost then where it is interrupted.
+    pub(super) async fn wait(&self, waiting: bool, spent: &Meter) -> Result<(), Failure> {
+        let mut cursor = self.cursor(spent);
+        cursor["kept"] = json!(waiting);
         self.cursors.save(cursor).await
+    }
+
+    async fn save(&self, spent: &Meter) -> Result<(), Failure> {
+        self.cursors.save(self.cursor(spent)).await
+    }
+
+    fn cursor(&self, spent: &Meter) -> Value {
+        json!({ "attempt": self.attempt, "spent": spent, "begun": *self.parts() })
     }
 }
 

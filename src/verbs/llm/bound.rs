@@ -49,7 +49,8 @@ pub(super) fn of(models: &Models, with: &Value, schema: Option<&Schema>) -> Opti
         let model = if in_batch { model.in_batch().map(Arc::new).unwrap_or(model) } else { model };
         let role = with["role"].as_str().unwrap_or_default();
         let first = model.bound(read, max_tokens)?.times(samples).paid(model.full_name(), role);
-        let mut most = first.plain();
+        // Once again where the answer is empty.
+        let mut most = first.plain().times(2.0);
         for again in 1..=if ends { 0 } else { CONTINUATIONS as u64 } {
             let written = again * (model.limit(max_tokens) + CONTINUED);
             most.absorb(&model.bound_of(model.bound_read(read)? + written, max_tokens).times(samples));

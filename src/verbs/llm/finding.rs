@@ -1,17 +1,35 @@
 //! JSON out of a model's text.
+//!
+//! What is thought is no answer. Of several different values that fit, the last counts, or none: a model that judges a
+//! product repeats words of that product, and a value among them must not become the verdict.
 
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::pieces::{self, Piece};
+use crate::clients::llm::without_thoughts;
 use crate::schema::Schema;
-use crate::value::Value;
+use crate::value::{Value, canonical};
 
-/// Most places in a text at which a value is looked for.
-const PLACES: usize = 200;
+/// What to make of an answer with several different values that fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Ambiguous {
+    /// The last one counts.
+    #[default]
+    Last,
+    /// The answer is rejected.
+    Reject,
+}
 
 /// What a text holds.
 #[derive(Debug, PartialEq)]
 pub(super) enum Found {
     /// A value that fits.
     Fits(Value),
-    /// A value, and how it breaks the schema.
+    /// No value that can be the answer, and why.
     Breaks(Vec<String>),
     /// The beginning of a value.
     Unfinished,
@@ -19,62 +37,173 @@ pub(super) enum Found {
     Nothing,
 }
 
-/// What to ask of models whose provider cannot hold them to a schema.
-pub(super) fn instruction(schema: &str) -> String {
-    format!(
-        "Answer with one JSON value and nothing else: no prose, no code fence. It must fit this JSON Schema:\n{schema}"
-    )
+/// How a text is read.
+#[derive(Clone, Copy)]
+pub(super) struct Reading<'a> {
+    pub(super) schema: Option<&'a Schema>,
+    pub(super) ambiguous: Ambiguous,
+    /// Whether the model came to its end, so that what is unfinished stays so.
+    pub(super) ended: bool,
 }
 
-/// The first JSON value in `text` that fits `schema`: the text itself, or one inside a code fence or among prose.
-pub(super) fn read(text: &str, schema: Option<&Schema>) -> Found {
-    let text = text.trim();
-    let mut breaks = None;
-    let mut judge = |value: Value| match fit(value, schema) {
-        Ok(value) => Some(Found::Fits(value)),
-        Err(violations) => {
-            breaks.get_or_insert(violations);
-            None
+/// What a piece of a text is for the schema.
+struct Candidate {
+    fit: Result<Value, Found>,
+    /// Whether it was meant as the answer.
+    meant: bool,
+}
+
+impl Reading<'_> {
+    /// The value in `text`: the text itself, or one inside a code fence or among prose.
+    pub(super) fn read(self, text: &str) -> Found {
+        let mut names = BTreeSet::new();
+        if let Some(schema) = self.schema {
+            let source = schema.source();
+            fields(source, source, 3, &mut names);
         }
-    };
-    for whole in [text, inside_fence(text)] {
-        if let Some(found) = serde_json::from_str(whole).ok().and_then(&mut judge) {
-            return found;
-        }
-    }
-    let mut rest = text;
-    let mut unfinished = false;
-    for _ in 0..PLACES {
-        let Some(start) = rest.find(['{', '[']) else { break };
-        rest = &rest[start..];
-        let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
-        match values.next() {
-            Some(Ok(value)) => {
-                let end = values.byte_offset();
-                if let Some(found) = judge(value) {
-                    return found;
-                }
-                rest = &rest[end..];
-            }
-            // The rest is the inside of something cut off: a value found there is not the answer.
-            Some(Err(e)) if e.is_eof() => {
-                unfinished = true;
-                break;
-            }
-            _ => rest = &rest[1..],
-        }
-    }
-    match breaks {
-        _ if unfinished => Found::Unfinished,
-        Some(violations) => Found::Breaks(violations),
-        None => Found::Nothing,
+        Reader { reading: self, names }.read(text)
     }
 }
 
-/// What stands between the first ``` line and the last ```.
-fn inside_fence(text: &str) -> &str {
-    let inside = text.split_once("```").and_then(|(_, rest)| rest.split_once('\n')).map(|(_, inside)| inside);
-    inside.map_or(text, |inside| inside.rsplit_once("```").map_or(inside, |(inside, _)| inside)).trim()
+/// How a text is read, with the names of the fields that the answer has.
+struct Reader<'a> {
+    reading: Reading<'a>,
+    names: BTreeSet<&'a str>,
+}
+
+impl Reader<'_> {
+    fn read(&self, text: &str) -> Found {
+        let said = without_thoughts(text);
+        let found = self.said(said.trim());
+        if self.is_strict()
+            && said.len() < text.len()
+            && let Found::Fits(value) = &found
+        {
+            // A value among thoughts is no answer. But what ends the thoughts may be a product's words as well.
+            let others = pieces::pieces(text).list.into_iter().map(|piece| self.candidate(piece).fit);
+            if others.into_iter().flatten().any(|other| differ(&other, value)) {
+                return several();
+            }
+        }
+        found
+    }
+
+    /// Whether there has to be one answer and no other.
+    fn is_strict(&self) -> bool {
+        self.reading.ambiguous == Ambiguous::Reject
+    }
+
+    fn said(&self, text: &str) -> Found {
+        let fences = [Some(text), lone_fence(text)];
+        if let Some(piece) = fences.into_iter().flatten().find_map(pieces::whole) {
+            return self.candidate(piece).fit.map_or_else(|found| found, Found::Fits);
+        }
+        let found = pieces::pieces(text);
+        let candidates: Vec<Candidate> = found.list.into_iter().map(|piece| self.candidate(piece)).collect();
+        match self.reading.ambiguous {
+            _ if candidates.is_empty() => self.in_fence(text),
+            Ambiguous::Reject if found.cut => {
+                Found::Breaks(vec!["it is too long to be sure that it has one answer".to_owned()])
+            }
+            Ambiguous::Reject => only(candidates),
+            Ambiguous::Last => last(candidates, self.reading.ended),
+        }
+    }
+
+    /// A number, a text or the like is looked for in code fences alone.
+    fn in_fence(&self, text: &str) -> Found {
+        let inside =
+            text.split_once("```").and_then(|(_, rest)| rest.split_once('\n')).map(|(_, inside)| inside);
+        let inside =
+            inside.and_then(|inside| inside.rsplit_once("```")).and_then(|(inside, _)| pieces::whole(inside));
+        inside
+            .map_or(Found::Nothing, |piece| self.candidate(piece).fit.map_or_else(|found| found, Found::Fits))
+    }
+
+    fn candidate(&self, piece: Piece) -> Candidate {
+        match piece {
+            Piece::Value { repeats: true, .. } if self.is_strict() => {
+                let why = "it gives one name two different values".to_owned();
+                Candidate { fit: Err(Found::Breaks(vec![why])), meant: true }
+            }
+            Piece::Value { value, .. } => {
+                let meant = value.as_object().is_some_and(|table| table.keys().any(|name| self.names(name)));
+                Candidate { fit: fit(value, self.reading.schema).map_err(Found::Breaks), meant }
+            }
+            Piece::Malformed { name, why } => {
+                let meant = name.is_some_and(|name| self.names(&name));
+                Candidate { fit: Err(Found::Breaks(vec![why])), meant }
+            }
+            Piece::Unfinished { name } => {
+                let meant = self.is_strict() || name.is_some_and(|name| self.names(&name));
+                Candidate { fit: Err(Found::Unfinished), meant }
+            }
+        }
+    }
+
+    /// Whether a field called `name` belongs to the answer. Where the schema names none, a judge's could have any.
+    fn names(&self, name: &str) -> bool {
+        if self.names.is_empty() { self.is_strict() } else { self.names.contains(name) }
+    }
+}
+
+/// The last of `candidates` that fits, if nothing that was meant as the answer stands behind it.
+fn last(candidates: Vec<Candidate>, ended: bool) -> Found {
+    let mut found = Found::Nothing;
+    for Candidate { fit, meant } in candidates {
+        let fits = matches!(found, Found::Fits(_));
+        match fit {
+            Ok(value) => found = Found::Fits(value),
+            Err(Found::Unfinished) if !ended || meant || !fits => found = Found::Unfinished,
+            Err(why) if meant || !fits => found = why,
+            Err(_) => {}
+        }
+    }
+    found
+}
+
+/// The one of `candidates` that fits, if it is the last, and no other was meant as the answer.
+fn only(candidates: Vec<Candidate>) -> Found {
+    let breaks = |why: &str| Found::Breaks(vec![format!("{why}, so none of them counts")]);
+    let mut fits = candidates.iter().filter_map(|candidate| candidate.fit.as_ref().ok());
+    let Some(first) = fits.next() else { return last(candidates, true) };
+    if fits.any(|other| differ(first, other)) {
+        return several();
+    }
+    if candidates.iter().any(|candidate| candidate.meant && candidate.fit.is_err()) {
+        return breaks("it has a value that fits and another one that does not");
+    }
+    match candidates.into_iter().next_back() {
+        Some(Candidate { fit: Ok(value), .. }) => Found::Fits(value),
+        _ => breaks("it has a value that fits and another one behind it"),
+    }
+}
+
+fn several() -> Found {
+    Found::Breaks(vec!["it has several different values that fit, so none of them counts".to_owned()])
+}
+
+fn differ(a: &Value, b: &Value) -> bool {
+    a != b && canonical(a) != canonical(b)
+}
+
+/// The names of the fields of what `schema` describes, in its choices as well.
+fn fields<'a>(root: &'a Value, schema: &'a Value, depth: usize, names: &mut BTreeSet<&'a str>) {
+    names.extend(schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()));
+    if depth == 0 {
+        return;
+    }
+    let listed = ["anyOf", "oneOf", "allOf"].iter().filter_map(|key| schema[*key].as_array()).flatten();
+    let meant = schema["$ref"].as_str().and_then(|path| root.pointer(path.strip_prefix('#')?));
+    for part in listed.take(64).chain(meant) {
+        fields(root, part, depth - 1, names);
+    }
+}
+
+/// What stands in the one code fence that `text` is.
+fn lone_fence(text: &str) -> Option<&str> {
+    let (_, inside) = text.strip_prefix("```")?.split_once('\n')?;
+    inside.strip_suffix("```").filter(|inside| !inside.contains("```"))
 }
 
 fn fit(value: Value, schema: Option<&Schema>) -> Result<Value, Vec<String>> {
@@ -103,44 +232,5 @@ fn number_in_text(value: &mut Value, pointer: &str) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn verdict() -> Schema {
-        let schema = json!({"type": "object", "required": ["score"], "properties": {"score": {"type": "integer"}, "why": {"type": "string"}}});
-        Schema::compile("verdict", schema).unwrap()
-    }
-
-    #[test]
-    fn json_is_found_wherever_it_stands() {
-        let schema = verdict();
-        for text in [
-            r#"{"score": 7}"#,
-            "```json\n{\"score\": 7}\n```",
-            "Here you are [as asked]:\n```\n{\"score\": 7}\n```\nAnything else?",
-            "See [1] for {the rules}. {\"score\": 7} is my verdict.",
-            r#"{"score": "7"}"#,
-        ] {
-            assert_eq!(read(text, Some(&schema)), Found::Fits(json!({"score": 7})), "{text}");
-        }
-        assert_eq!(read("42", None), Found::Fits(json!(42)));
-        assert_eq!(read("[1, 2]", None), Found::Fits(json!([1, 2])));
-    }
-
-    #[test]
-    fn a_number_stays_text_where_text_is_wanted() {
-        let text = r#"{"score": 7, "why": "12"}"#;
-        assert_eq!(read(text, Some(&verdict())), Found::Fits(json!({"score": 7, "why": "12"})));
-        let Found::Breaks(violations) = read(r#"{"score": "seven"}"#, Some(&verdict())) else { panic!() };
-        assert!(violations[0].starts_with("/score: "), "{violations:?}");
-    }
-
-    #[test]
-    fn a_part_of_something_cut_off_is_no_answer() {
-        assert_eq!(read(r#"{"list": [{"score": 7}, {"sco"#, Some(&verdict())), Found::Unfinished);
-        assert_eq!(read("```json\n{\"score\": ", None), Found::Unfinished);
-        assert_eq!(read("I cannot say.", Some(&verdict())), Found::Nothing);
-        assert_eq!(read(&"[x".repeat(100_000), None), Found::Nothing, "and is not searched for ever");
-    }
-}
+#[path = "finding_tests.rs"]
+mod tests;

@@ -7,9 +7,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::begun::Begun;
+use super::finding::{Ambiguous, Found, Reading};
 use super::notes::Notes;
-use super::{Format, Mode, Plan, bound, finding};
-use crate::clients::llm::{Answer, Asking, Entry, Message, Models, Request, Stop, Usage, left_out};
+use super::{Format, Mode, Plan, bound};
+use crate::clients::llm::{
+    Answer, Asking, Entry, Keeping, Message, Models, Request, Stop, Usage, Waiting, is_worth_asking_again,
+    left_out, without_thoughts,
+};
 use crate::clients::registry::Model;
 use crate::meter::Meter;
 use crate::schema::Schema;
@@ -28,6 +32,7 @@ pub(super) struct Session<'a> {
     models: &'a Models,
     cx: &'a Context,
     format: Format,
+    ambiguous: Ambiguous,
     /// Pass on answers while they come in: of several samples the pieces would be mixed.
     live: bool,
     role: &'a str,
@@ -68,7 +73,8 @@ impl<'a> Session<'a> {
         let notes = (plan.mode == Mode::Batch).then(|| Notes::of(cx));
         let begun = notes.is_none().then(|| Begun::of(cx));
         let purse = Purse::new(cx);
-        Self { models, cx, format: plan.format, live, role: &plan.role, purse, notes, begun }
+        let (format, ambiguous) = (plan.format, plan.ambiguous);
+        Self { models, cx, format, ambiguous, live, role: &plan.role, purse, notes, begun }
     }
 
     /// The end of an attempt that has failed: keeps what the next one needs, and says which batches go on without it.
@@ -117,14 +123,23 @@ impl<'a> Session<'a> {
             self.say("going on with an answer that is there in part".to_owned());
         }
         let mut parts = begun.unwrap_or_default();
+        let mut silent = false;
         for _ in 0..=CONTINUATIONS {
             let request = further.as_ref().unwrap_or(asked.request);
-            let answer = self.ask(request, asked, sample).await?;
+            let answer = match self.ask(request, asked, (sample, silent)).await {
+                // What is in a batch is answered for good: the next attempt makes another one.
+                Err(failure) if !silent && self.notes.is_none() && is_worth_asking_again(&failure) => {
+                    self.say(format!("{}: asking again", failure.message));
+                    silent = true;
+                    self.ask(request, asked, (sample, silent)).await?
+                }
+                answer => answer?,
+            };
             if matches!(answer.stop, Stop::Refusal | Stop::ContentFilter) {
                 return Err(refused(&answer));
             }
             parts.add(&answer);
-            if let Some(value) = self.read(&parts, &answer, asked.request, asked.schema)? {
+            if let Some(value) = self.read(&parts, &answer, asked)? {
                 return Ok(Reply { value });
             }
             // A provider strips white space from the end of a model's turn, or refuses it: the model writes it again.
@@ -141,23 +156,35 @@ impl<'a> Session<'a> {
         .detail(json!({"answer": shown(&parts.text), "violations": ["truncated"], "stop": Stop::Length})))
     }
 
-    async fn ask(&self, request: &Request, asked: &Asked<'_>, sample: u32) -> Result<Answer, Failure> {
+    /// Asks once. `again` says whether an answer to this reply was empty already.
+    async fn ask(
+        &self,
+        request: &Request,
+        asked: &Asked<'_>,
+        (sample, again): (u32, bool),
+    ) -> Result<Answer, Failure> {
         let model = asked.model;
         if self.cx.progress.is_heard() {
             self.say(asking_line(request, model));
         }
         let at = format!("{}@{}.{sample}", self.cx.address, self.cx.attempt);
-        let idempotency_key = format!("{}-{sample}", self.cx.idempotency_key);
+        let again = if again { "-again" } else { "" };
+        let idempotency_key = format!("{}-{sample}{again}", self.cx.idempotency_key);
         let chunk = |text: &str| {
             if self.live && self.cx.progress.is_heard() {
                 self.cx.progress.note(Note::Chunk { text: text.to_owned() });
             }
         };
+        let (to, role): (Arc<str>, Arc<str>) = (model.full_name().into(), self.role.into());
+        let paid = |spent: &Meter| spent.plain().paid(to.clone(), role.clone());
+        let covered = self.purse.cover(&paid(&bound::of_call(request, model))).await?;
         let asking = Asking {
             at: &at,
             idempotency_key: &idempotency_key,
             on_chunk: &chunk,
             say: &|text| self.say(text),
+            sent: &|| covered.sent(),
+            waits: self,
             elsewhere: asked.elsewhere,
             clock: &*self.cx.clock,
             batch: self.notes.as_ref().map(|notes| Entry {
@@ -167,9 +194,6 @@ impl<'a> Session<'a> {
                 progress: &self.cx.progress,
             }),
         };
-        let (to, role): (Arc<str>, Arc<str>) = (model.full_name().into(), self.role.into());
-        let paid = |spent: &Meter| spent.plain().paid(to.clone(), role.clone());
-        let covered = self.purse.cover(&paid(&bound::of_call(request, model))).await?;
         match self.models.ask(request, asking).await {
             Ok((answer, spent)) => {
                 covered.settle(&paid(&spent));
@@ -187,33 +211,30 @@ impl<'a> Session<'a> {
     }
 
     /// The output that `parts` make, or `None` where the reply has to go on.
-    fn read(
-        &self,
-        parts: &Parts,
-        answer: &Answer,
-        request: &Request,
-        schema: Option<&Schema>,
-    ) -> Result<Option<Value>, Failure> {
+    fn read(&self, parts: &Parts, answer: &Answer, asked: &Asked<'_>) -> Result<Option<Value>, Failure> {
         let cut_off = answer.stop == Stop::Length;
         if self.format != Format::Json {
             // Whoever sets a limit for plain text means it, and sees it in `stop`.
-            let meant = self.format == Format::Text && request.max_tokens.is_some();
+            let meant = self.format == Format::Text && asked.request.max_tokens.is_some();
             return Ok((!cut_off || meant).then(|| parts.output(answer)));
         }
-        // A model that starts again instead of going on has the whole answer in its last part.
-        let found = match finding::read(&parts.text, schema) {
-            finding::Found::Fits(value) => return Ok(Some(value)),
-            found => match finding::read(&parts.last, schema) {
-                finding::Found::Fits(value) if schema.is_some() => return Ok(Some(value)),
-                _ => found,
-            },
+        let reading = Reading { schema: asked.schema, ambiguous: self.ambiguous, ended: !cut_off };
+        let found = match reading.read(&parts.text) {
+            Found::Fits(value) => return Ok(Some(value)),
+            found => found,
         };
+        // A model that starts again instead of going on has the whole answer in its last part. A judge's last part may be
+        // inside of what it repeats.
+        let again = asked.schema.is_some() && self.ambiguous == Ambiguous::Last;
+        if let (true, Found::Fits(value)) = (again, reading.read(&parts.last)) {
+            return Ok(Some(value));
+        }
         if cut_off {
             return Ok(None);
         }
         let violations = match found {
-            finding::Found::Breaks(violations) => violations,
-            finding::Found::Unfinished => vec!["the JSON value does not end".to_owned()],
+            Found::Breaks(violations) => violations,
+            Found::Unfinished => vec!["the JSON value does not end".to_owned()],
             _ => vec!["there is no JSON value in the answer".to_owned()],
         };
         let more = if violations.len() > 1 {
@@ -229,6 +250,18 @@ impl<'a> Session<'a> {
     }
 }
 
+impl Waiting for Session<'_> {
+    /// Of several calls some may have been sent, and of a batch it is known where it is.
+    fn keep(&self, waiting: bool) -> Keeping<'_, ()> {
+        Box::pin(async move {
+            match &self.begun {
+                Some(begun) if self.live => begun.wait(waiting, &self.purse.spent()).await,
+                _ => Ok(()),
+            }
+        })
+    }
+}
+
 impl Parts {
     fn add(&mut self, answer: &Answer) {
         self.usage.absorb(&answer.usage);
@@ -239,7 +272,7 @@ impl Parts {
 
     fn output(&self, answer: &Answer) -> Value {
         json!({
-            "text": self.text,
+            "text": without_thoughts(&self.text),
             "model": format!("{}/{}", answer.provider, answer.model),
             "stop": answer.stop,
             "usage": self.usage,

@@ -299,6 +299,16 @@ async fn a_note_without_a_batch_is_no_batch() {
 }
 
 #[tokio::test]
+async fn a_batch_that_is_not_found_at_first_is_looked_for_again() {
+    for (model, _) in MODELS {
+        let bureau = Bureau::start().await.hide(5);
+        let output = ask_one(&bureau, model, &Attempt::new(7)).await.unwrap();
+        assert_eq!((&output.value["text"], bureau.counts().made), (&json!("to: hi"), 1), "{model}");
+        assert!(bureau.counts().looks > 5, "{model}");
+    }
+}
+
+#[tokio::test]
 async fn a_batch_that_is_no_longer_kept_is_made_again() {
     let bureau = Bureau::start().await.hold();
     let before = cut_off(&bureau, "gpt-4.1-mini", true).await;

@@ -41,6 +41,8 @@ struct Desk {
     makings: VecDeque<Making>,
     /// Batches end when they are looked at for the first time, unless they are held.
     held: bool,
+    /// The next so many looks at a batch do not find it.
+    hidden: usize,
     rule: Rule,
     calls: Vec<String>,
 }
@@ -83,6 +85,7 @@ impl Bureau {
             endings: VecDeque::new(),
             makings: VecDeque::new(),
             held: false,
+            hidden: 0,
             rule: Arc::new(rule),
             calls: Vec::new(),
         };
@@ -111,6 +114,12 @@ impl Bureau {
     /// Batches go on and on.
     pub fn hold(self) -> Self {
         self.desk().held = true;
+        self
+    }
+
+    /// The next `looks` at a batch do not find it.
+    pub fn hide(self, looks: usize) -> Self {
+        self.desk().hidden = looks;
         self
     }
 
@@ -238,7 +247,9 @@ impl Bureau {
     fn look(&self, id: &str) -> Response<Body> {
         let mut desk = self.desk();
         let held = desk.held;
-        let shown = desk.batches.iter_mut().find(|batch| batch.is(id)).map(|batch| {
+        let hidden = desk.hidden > 0;
+        desk.hidden = desk.hidden.saturating_sub(1);
+        let shown = desk.batches.iter_mut().find(|batch| batch.is(id) && !hidden).map(|batch| {
             batch.over |= !held;
             let mut shown = batch.shown(batch.over);
             if batch.over {

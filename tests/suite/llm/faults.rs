@@ -34,13 +34,11 @@ fn responses_failure(code: &str) -> Act {
 
 #[tokio::test]
 async fn every_fault_has_its_class_and_says_what_to_do() {
-    let loading = r#"{"error":{"message":"Loading model","type":"unavailable_error","code":503}}"#;
     let unknown = r#"{"error":{"message":"The model `gpt-4.1-mimi` does not exist","type":"invalid_request_error","code":"model_not_found"}}"#;
     let quota = r#"{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","code":"insufficient_quota"}}"#;
     let long = r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long for the context window"}}"#;
     judged([
         ("gpt-5", plain(500, "{}"), Class::Transient, "openai answered 500", None),
-        ("local/x", plain(503, loading), Class::Transient, "Loading model", Some("still loading")),
         ("claude-haiku-4-5", plain(529, ""), Class::Transient, "anthropic answered 529", None),
         ("claude-haiku-4-5", plain(403, "{}"), Class::Auth, "403", Some("ANTHROPIC_API_KEY")),
         ("gpt-5", plain(429, quota), Class::Auth, "exceeded your current quota", Some("exhausted")),
@@ -193,13 +191,14 @@ async fn what_came_in_before_the_line_broke_is_counted() {
     let broken = failure("claude-sonnet-4-6", Act::Cut(server::anthropic_open("half an ans"))).await;
     assert_eq!(broken.class, Class::Transient);
     assert!(broken.message.contains("broke off after 11 bytes"), "{broken}");
-    // 100 at 3 $, 700 at 0.30 $, 200 at 3.75 $, 1 written at 15 $ a million: as far as the provider had counted
+    // 100 at 3 $, 700 at 0.30 $, 200 at 3.75 $, and 11 bytes written, 4 tokens at 15 $ a million: the provider had
+    // counted what it had read, and that something was written
     let spent = [
         ("calls", 1.0),
         ("tokens_in", 1000.0),
-        ("tokens_out", 1.0),
+        ("tokens_out", 4.0),
         ("tokens_cached", 700.0),
-        ("usd", 0.001_275),
+        ("usd", 0.001_32),
     ];
     assert_eq!(broken.spent.plain(), meter(&spent));
 

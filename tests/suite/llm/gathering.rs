@@ -52,6 +52,8 @@ async fn ask(models: &Models, number: usize, places: &Memory, clock: &Arc<dyn Cl
         idempotency_key: "key",
         on_chunk: &|_| {},
         say: &|_| {},
+        sent: &|| {},
+        waits: &(),
         elsewhere: false,
         clock: &**clock,
         batch: Some(entry),

@@ -46,6 +46,8 @@ async fn heard(
         idempotency_key: "k",
         on_chunk,
         say: &|_| {},
+        sent: &|| {},
+        waits: &(),
         elsewhere: false,
         clock: &clock,
     };

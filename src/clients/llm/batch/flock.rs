@@ -177,6 +177,11 @@ impl Flock {
         self.inside().batch.as_deref() == Some(batch)
     }
 
+    /// When its batch was about to be made.
+    pub(super) fn made_at(&self) -> Millis {
+        self.inside().at
+    }
+
     /// Resolves when nobody waits any more.
     pub(super) fn deserted(&self) -> impl Future<Output = ()> + use<> {
         self.gone.clone().cancelled_owned()

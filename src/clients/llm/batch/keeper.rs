@@ -12,6 +12,7 @@ use super::form::{Ended, Entries, Fate, Results, State};
 use super::seek::seek;
 use super::wire::Wire;
 use super::{Place, Shop};
+use crate::clock::millis;
 use crate::verb::{Class, Failure, Note};
 
 /// How often a batch that is being gathered waits for one more request, all in all.
@@ -20,6 +21,12 @@ const WAITS: u32 = 20;
 const TURNS: u32 = 3;
 /// How often in a row looking at a batch may fail before those who wait are told.
 const SILENCES: u32 = 30;
+
+/// A provider may say for a while that there is no such batch, though it has just made it: for so long it is looked for
+/// again before it counts as gone, unless it was made so long ago that it may be gone indeed. Asked anew it would be paid
+/// twice.
+const ABSENT: Duration = Duration::from_secs(600);
+const OLD: Duration = Duration::from_secs(26 * 3_600);
 
 /// The one who looks after a flock.
 pub(super) struct Keeper {
@@ -39,6 +46,8 @@ pub(super) enum Start {
 enum Trouble {
     /// For now.
     Passing(Failure),
+    /// The provider does not know the batch.
+    Absent(Failure),
     /// What becomes of all who wait.
     Last(Fate),
 }
@@ -134,7 +143,7 @@ impl Keeper {
             let failure = match self.made(wire, (&url, &body), place, turn).await {
                 Ok(batch) => return Ok(batch),
                 Err(Trouble::Last(fate)) => return Err(fate),
-                Err(Trouble::Passing(failure)) => failure,
+                Err(Trouble::Passing(failure) | Trouble::Absent(failure)) => failure,
             };
             if turn == TURNS {
                 return Err(Fate::Failed { failure, over: false });
@@ -171,6 +180,7 @@ impl Keeper {
     /// Looks at the batch again and again until it has ended, and hands out what it has brought.
     async fn follow(&self, wire: &Wire<'_>, batch: &str, first: Duration) -> Result<Ended, Fate> {
         let (mut pause, mut silences, mut told) = (first, 0, 0);
+        let mut absent = None;
         loop {
             self.shop.clock.sleep(pause).await;
             let (from, to) = self.shop.terms.poll;
@@ -178,7 +188,18 @@ impl Keeper {
             let failure = match self.look(wire, batch, &mut told).await {
                 Ok(Some(ended)) => return Ok(ended),
                 Ok(None) => {
-                    silences = 0;
+                    (silences, absent) = (0, None);
+                    continue;
+                }
+                Err(Trouble::Absent(failure)) => {
+                    let now = self.shop.clock.now();
+                    let since = *absent.get_or_insert(now);
+                    let made = self.flock.made_at();
+                    if now.saturating_sub(since) >= millis(ABSENT) || now.saturating_sub(made) >= millis(OLD)
+                    {
+                        return Err(Fate::Unasked("its provider no longer has its batch".to_owned()));
+                    }
+                    self.say(&format!("{batch} is not found, and is looked for again ({failure})"));
                     continue;
                 }
                 Err(Trouble::Last(fate)) => return Err(fate),
@@ -252,10 +273,7 @@ impl Keeper {
 fn trouble(failure: Failure) -> Trouble {
     match failure.class {
         Class::Transient | Class::RateLimited => Trouble::Passing(failure),
-        // What the provider no longer keeps nobody can fetch.
-        _ if failure.detail["status"] == 404 => {
-            Trouble::Last(Fate::Unasked("its provider no longer has its batch".to_owned()))
-        }
+        _ if failure.detail["status"] == 404 => Trouble::Absent(failure),
         _ => Trouble::Last(Fate::Failed { failure, over: false }),
     }
 }

@@ -9,7 +9,6 @@ use serde_json::Value;
 
 use super::Shop;
 use super::form::{self, Form};
-use crate::clients::llm::gate::Finding;
 use crate::clients::llm::{dialect, exchange, fault, sse};
 use crate::clients::registry::{Kind, Provider};
 use crate::verb::{Failure, SecretText};
@@ -41,12 +40,12 @@ impl<'a> Wire<'a> {
 
     /// What stands at `url`.
     pub(super) async fn get(&self, url: &str) -> Result<Value, Failure> {
-        self.json(self.shop.models.client()?.get(url)).await
+        self.json(self.shop.models.client(self.provider())?.get(url)).await
     }
 
     /// What comes of sending `body` to `url`, under a name that makes it the same however often it is sent.
     pub(super) async fn post(&self, url: &str, body: &Value, name: &str) -> Result<Value, Failure> {
-        let call = self.shop.models.client()?.post(url).json(body);
+        let call = self.shop.models.client(self.provider())?.post(url).json(body);
         self.json(call.header("idempotency-key", name)).await
     }
 
@@ -55,7 +54,7 @@ impl<'a> Wire<'a> {
         let part = Part::text(text).file_name(format!("{name}.jsonl"));
         let part = part.mime_str("application/jsonl").map_err(|e| Failure::permanent(e.to_string()))?;
         let parts = Parts::new().text("purpose", "batch").part("file", part);
-        self.json(self.shop.models.client()?.post(url).multipart(parts)).await
+        self.json(self.shop.models.client(self.provider())?.post(url).multipart(parts)).await
     }
 
     /// Hands every line of JSON at `url` to `each` until that has enough.
@@ -65,7 +64,7 @@ impl<'a> Wire<'a> {
         mut each: impl FnMut(Value) -> bool + Send,
     ) -> Result<(), Failure> {
         let reading = async {
-            let mut response = self.send(self.shop.models.client()?.get(url)).await?;
+            let mut response = self.send(self.shop.models.client(self.provider())?.get(url)).await?;
             let mut events = sse::Events::of_lines();
             loop {
                 let piece = response.chunk().await.map_err(|e| fault::unreachable(&e, self.provider()))?;
@@ -74,7 +73,7 @@ impl<'a> Wire<'a> {
                     None => (events.end().into_iter().collect(), true),
                 };
                 for line in lines {
-                    if !each(serde_json::from_str(&line).map_err(|e| self.no_json(&e))?) {
+                    if !each(serde_json::from_str(&line.data).map_err(|e| self.no_json(&e))?) {
                         return Ok(());
                     }
                 }
@@ -114,8 +113,8 @@ impl<'a> Wire<'a> {
         call = exchange::keyed(call, dialect::of(provider.kind), provider, self.key.as_ref())?;
         let clock = &*self.shop.clock;
         let pass = self.shop.models.gate(provider).enter(clock, false, &|_| {}).await?;
-        let outcome = self.answered(call).await;
-        pass.tell(outcome.as_ref().map_or_else(fault::finding, |_| Finding::Well), clock.now());
+        let mut outcome = self.answered(call).await;
+        fault::tell(&pass, &mut outcome, clock.now());
         outcome
     }
 

@@ -1,0 +1,202 @@
+//! What providers say that an answer used, under all the names that they have for it.
+
+use super::Usage;
+use crate::value::Value;
+
+/// What has been counted so far. Figures in a stream are running totals: the largest of each counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// All that was read; 0 where nobody said.
+    pub read: u64,
+    /// All that was written, thoughts included; 0 where nobody said.
+    pub written: u64,
+    /// The part of `read` that came from the cache.
+    pub cache_read: u64,
+    /// The part of `read` that was written to the cache.
+    pub cache_write: u64,
+}
+
+impl Figures {
+    /// Takes in newer ones.
+    pub fn take(&mut self, newer: Self) {
+        self.read = self.read.max(newer.read);
+        self.written = self.written.max(newer.written);
+        self.cache_read = self.cache_read.max(newer.cache_read);
+        self.cache_write = self.cache_write.max(newer.cache_write);
+    }
+
+    /// As usage. What was not counted is taken from `estimate`, and so is what was written of an answer that broke off, where
+    /// that is more: nobody counts to its end.
+    pub fn usage(self, estimate: Usage, broke_off: bool) -> Usage {
+        let written =
+            if self.written == 0 || broke_off { self.written.max(estimate.tokens_out) } else { self.written };
+        let read = if self.read == 0 { estimate.tokens_in } else { self.read };
+        Usage {
+            tokens_in: read,
+            tokens_out: written,
+            cache_read: self.cache_read.min(read),
+            cache_write: self.cache_write.min(read - self.cache_read.min(read)),
+            estimated: self.read == 0 || written != self.written,
+        }
+    }
+
+    /// Those of OpenAI, in both of its interfaces, and of its imitators.
+    pub(super) fn openai(usage: &Value) -> Self {
+        let cache_read = first(
+            usage,
+            &[
+                "/prompt_tokens_details/cached_tokens",
+                "/input_tokens_details/cached_tokens",
+                "/prompt_cache_hit_tokens",
+                "/cache_read_input_tokens",
+                "/cached_tokens",
+            ],
+        );
+        let cache_write = first(
+            usage,
+            &[
+                "/prompt_tokens_details/cache_write_tokens",
+                "/input_tokens_details/cache_write_tokens",
+                "/cache_creation_input_tokens",
+            ],
+        );
+        let mut read = first(usage, &["/prompt_tokens", "/input_tokens"]);
+        if cache_read > read {
+            // What came from the cache is not part of this figure.
+            read = read.saturating_add(cache_read).saturating_add(cache_write);
+        }
+        let said = first(usage, &["/completion_tokens", "/output_tokens"]);
+        let thought = first(
+            usage,
+            &["/completion_tokens_details/reasoning_tokens", "/output_tokens_details/reasoning_tokens"],
+        );
+        // Some count thoughts beside the answer, and then only the total says so.
+        let said = if thought > said { said.saturating_add(thought) } else { said };
+        let written = said.max(first(usage, &["/total_tokens"]).saturating_sub(read));
+        Self { read, written: if read == 0 { said } else { written }, cache_read, cache_write }
+    }
+
+    /// Those of llama.cpp, where it gives no others.
+    pub(super) fn timings(timings: &Value) -> Self {
+        let cache_read = first(timings, &["/cache_n"]);
+        let read = first(timings, &["/prompt_n"]).saturating_add(cache_read);
+        Self { read, written: first(timings, &["/predicted_n"]), cache_read, cache_write: 0 }
+    }
+
+    /// Those of Anthropic: what was read from or written to the cache is not part of `input_tokens`.
+    pub(super) fn anthropic(usage: &Value) -> Self {
+        let cache_read = first(usage, &["/cache_read_input_tokens"]);
+        let cache_write = first(usage, &["/cache_creation_input_tokens"]);
+        let plain = first(usage, &["/input_tokens"]);
+        let read = plain.saturating_add(cache_read).saturating_add(cache_write);
+        Self { read, written: first(usage, &["/output_tokens"]), cache_read, cache_write }
+    }
+
+    /// Those of Gemini: thoughts are counted apart and paid like the answer.
+    pub(super) fn gemini(usage: &Value) -> Self {
+        let tools = first(usage, &["/toolUsePromptTokenCount"]);
+        let read = first(usage, &["/promptTokenCount"]).saturating_add(tools);
+        let said = first(usage, &["/candidatesTokenCount", "/responseTokenCount"]);
+        let written = said.saturating_add(first(usage, &["/thoughtsTokenCount"]));
+        let total = first(usage, &["/totalTokenCount"]).saturating_sub(read);
+        let written = if read == 0 { written } else { written.max(total) };
+        Self { read, written, cache_read: first(usage, &["/cachedContentTokenCount"]), cache_write: 0 }
+    }
+
+    /// Those of Ollama. What was read is left out where all of it was still in memory.
+    pub(super) fn ollama(last: &Value) -> Self {
+        let (read, written) = (first(last, &["/prompt_eval_count"]), first(last, &["/eval_count"]));
+        Self { read, written, ..Self::default() }
+    }
+}
+
+/// The first figure above zero at `places`; some write it as text.
+fn first(usage: &Value, places: &[&str]) -> u64 {
+    places.iter().filter_map(|place| number(usage.pointer(place)?)).find(|figure| *figure > 0).unwrap_or(0)
+}
+
+fn number(value: &Value) -> Option<u64> {
+    match value {
+        Value::String(text) => whole(text.trim().parse().ok()?),
+        Value::Number(number) => number.as_u64().or_else(|| whole(number.as_f64()?)),
+        _ => None,
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked to be between 0 and 2^53"
+)]
+fn whole(number: f64) -> Option<u64> {
+    (0.0..9e15).contains(&number).then_some(number.round() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn figures(read: u64, written: u64, cache_read: u64, cache_write: u64) -> Figures {
+        Figures { read, written, cache_read, cache_write }
+    }
+
+    #[test]
+    fn figures_have_many_names() {
+        for (usage, counted) in [
+            (json!({"prompt_tokens": 10, "completion_tokens": 5}), figures(10, 5, 0, 0)),
+            (json!({"prompt_tokens": "10", "completion_tokens": "5"}), figures(10, 5, 0, 0)),
+            (json!({"input_tokens": 10.0, "output_tokens": 5}), figures(10, 5, 0, 0)),
+            (
+                json!({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 1015, "completion_tokens_details": {"reasoning_tokens": 1000}}),
+                figures(10, 1005, 0, 0),
+            ),
+            (
+                json!({"prompt_tokens": 10, "completion_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 1000}}),
+                figures(10, 1005, 0, 0),
+            ),
+            (
+                json!({"prompt_tokens": 10, "completion_tokens": 1005, "total_tokens": 1015, "completion_tokens_details": {"reasoning_tokens": 1000}}),
+                figures(10, 1005, 0, 0),
+            ),
+            (
+                json!({"prompt_tokens": 1000, "completion_tokens": 5, "prompt_cache_hit_tokens": 900}),
+                figures(1000, 5, 900, 0),
+            ),
+            (
+                json!({"prompt_tokens": 1000, "completion_tokens": 5, "cached_tokens": 900}),
+                figures(1000, 5, 900, 0),
+            ),
+            (
+                json!({"prompt_tokens": 3, "completion_tokens": 5, "cache_read_input_tokens": 900, "cache_creation_input_tokens": 90}),
+                figures(993, 5, 900, 90),
+            ),
+            (json!({"prompt_tokens": null, "total_tokens": 15}), figures(0, 0, 0, 0)),
+        ] {
+            assert_eq!(Figures::openai(&usage), counted, "{usage}");
+        }
+        let gemini = json!({"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 1015});
+        assert_eq!(Figures::gemini(&gemini), figures(10, 1005, 0, 0));
+        let anthropic = json!({"input_tokens": 3, "cache_creation_input_tokens": 12, "cache_read_input_tokens": 40, "output_tokens": "9"});
+        assert_eq!(Figures::anthropic(&anthropic), figures(55, 9, 40, 12));
+        assert_eq!(
+            Figures::timings(&json!({"prompt_n": 4, "cache_n": 6, "predicted_n": 5})),
+            figures(10, 5, 6, 0)
+        );
+    }
+
+    #[test]
+    fn what_is_not_counted_is_estimated() {
+        let estimate = Usage { tokens_in: 100, tokens_out: 50, estimated: true, ..Usage::default() };
+        let usage = |figures: Figures, broke_off| {
+            let usage = figures.usage(estimate, broke_off);
+            (usage.tokens_in, usage.tokens_out, usage.estimated)
+        };
+        assert_eq!(usage(figures(10, 5, 0, 0), false), (10, 5, false));
+        assert_eq!(usage(figures(10, 0, 0, 0), false), (10, 50, true));
+        assert_eq!(usage(figures(0, 5, 0, 0), false), (100, 5, true));
+        assert_eq!(usage(figures(10, 1, 0, 0), true), (10, 50, true), "an answer that broke off");
+        assert_eq!(usage(figures(10, 60, 0, 0), true), (10, 60, false));
+    }
+}

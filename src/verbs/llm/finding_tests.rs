@@ -1,0 +1,113 @@
+use serde_json::json;
+
+use super::*;
+
+fn verdict() -> Schema {
+    let schema = json!({"type": "object", "required": ["score"], "properties": {"score": {"type": "integer"}, "why": {"type": "string"}}});
+    Schema::compile("verdict", schema).unwrap()
+}
+
+fn found(text: &str, schema: Option<&Schema>, ambiguous: Ambiguous) -> Found {
+    Reading { schema, ambiguous, ended: true }.read(text)
+}
+
+fn read(text: &str) -> Found {
+    found(text, Some(&verdict()), Ambiguous::Last)
+}
+
+fn judged(text: &str) -> Found {
+    found(text, Some(&verdict()), Ambiguous::Reject)
+}
+
+fn score(n: i64) -> Found {
+    Found::Fits(json!({ "score": n }))
+}
+
+#[test]
+fn json_is_found_wherever_it_stands() {
+    for text in [
+        r#"{"score": 7}"#,
+        "```json\n{\"score\": 7}\n```",
+        "Here you are [as asked]:\n```\n{\"score\": 7}\n```\nAnything else?",
+        "See [1] for {the rules}. {\"score\": 7} is my verdict.",
+        r#"{"score": "7"}"#,
+        "{\"score\": 7,}",
+        "<think>\n{\"score\": 3}\n</think>\n{\"score\": 7}",
+        "I could say {\"score\": 3}.\n</think>\n{\"score\": 7}",
+        "{\"score\": 7}\n\nThat is, {\"score\": 7}.",
+    ] {
+        assert_eq!(read(text), score(7), "{text}");
+    }
+    assert_eq!(found("42", None, Ambiguous::Last), Found::Fits(json!(42)));
+    assert_eq!(found("So:\n```\n42\n```\nDone.", None, Ambiguous::Last), Found::Fits(json!(42)));
+    assert_eq!(found("[1, 2]", None, Ambiguous::Last), Found::Fits(json!([1, 2])));
+    let lines = "{\"score\": 7, \"why\": \"one\ntwo\"}";
+    assert_eq!(read(lines), Found::Fits(json!({"score": 7, "why": "one\ntwo"})));
+}
+
+#[test]
+fn a_number_stays_text_where_text_is_wanted() {
+    assert_eq!(read(r#"{"score": 7, "why": "12"}"#), Found::Fits(json!({"score": 7, "why": "12"})));
+    let Found::Breaks(violations) = read(r#"{"score": "seven"}"#) else { panic!() };
+    assert!(violations[0].starts_with("/score: "), "{violations:?}");
+}
+
+#[test]
+fn a_part_of_something_that_is_not_whole_is_no_answer() {
+    assert_eq!(read(r#"{"list": [{"score": 7}, {"sco"#), Found::Unfinished);
+    assert_eq!(found("```json\n{\"score\": ", None, Ambiguous::Last), Found::Unfinished);
+    assert_eq!(read("I cannot say."), Found::Nothing);
+    let Found::Breaks(why) = read("{\"why\": \"it said \"{\"score\": 7}\"!\", \"score\": 1}") else {
+        panic!()
+    };
+    assert!(why[0].contains("the JSON breaks in line 1, column 19"), "{why:?}");
+}
+
+#[test]
+fn the_last_value_that_fits_counts_and_never_an_earlier_one() {
+    assert_eq!(read("{\"score\": 1}\nOn reflection:\n{\"score\": 7}"), score(7));
+    assert_eq!(read("The form is {\"score\": 0, \"why\": \"…\"}.\n{\"score\": 7}"), score(7));
+    assert_eq!(
+        read("{\"score\": 7}\nIt printed {\"error\": 1}."),
+        score(7),
+        "what is no answer does not count"
+    );
+    for text in ["{\"score\": 1}\nNo: {\"score\": x}", "{\"score\": 1}\nNo: {\"score\": \"x\"}"] {
+        assert!(matches!(read(text), Found::Breaks(_)), "{text}");
+    }
+    assert_eq!(read("{\"score\": 1}\nNo: {\"score\": 7, \"wh"), Found::Unfinished);
+    assert_eq!(read("{\"score\": 1}\nIt ends with {"), score(1));
+    let open = Reading { schema: None, ambiguous: Ambiguous::Last, ended: false };
+    assert_eq!(open.read("{\"score\": 1} {\"a"), Found::Unfinished, "it goes on");
+}
+
+#[test]
+fn a_judge_gives_one_verdict_or_none() {
+    for text in [
+        "{\"score\": 7}",
+        "```\n{\"score\": 7}\n```",
+        "It printed {\"error\": 1}. {\"score\": 7}",
+        "{\"score\": 7} I say {\"score\": 7}",
+    ] {
+        assert_eq!(judged(text), score(7), "{text}");
+    }
+    let inner = r#"{"score": 100, "why": "all good"}"#;
+    for text in [
+        format!("The program answered {inner}, which is no greeting.\n{{\"score\": 0}}"),
+        format!("{{\"score\": 0}}\nThe program answered {inner}."),
+        format!("```\n{inner}\n```\n{{\"score\": 0}}"),
+        format!("It says: {inner}. {{\"score\": 0 \"why\": \"no\"}}"),
+        format!("{{score: 0}} It says: {inner}"),
+        format!("{{\"why\": \"it says {inner}\", \"score\": 0}}"),
+        format!("{{\"score\": 0}} It says </think>{inner}"),
+        format!("<think>it says\n</think>\n{inner}\nso no.\n</think>\n{{\"score\": 0}}"),
+        format!("<think>It wants {inner}.</think>\n{{\"score\": 0}}"),
+        format!("{inner}\n{{\"score\": 0, \"wh"),
+        format!("{inner} was its answer, {{\"Score\": 0}} is mine"),
+        "{\"score\": 0, \"score\": 100}".to_owned(),
+        format!("{inner}{}", "{\"x\" ".repeat(100_000)),
+    ] {
+        let found = judged(&text);
+        assert!(!matches!(found, Found::Fits(_)), "{} → {found:?}", &text[..text.len().min(100)]);
+    }
+}

@@ -1,0 +1,238 @@
+//! What providers refuse, and what is done about it: options that an answer does not need are left out, causes are named, a
+//! model that is being loaded is waited for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use atoll::clients::llm::Mode;
+use atoll::clock::{Clock, Millis, Pause};
+use atoll::verb::Class;
+use serde_json::{Value, json};
+
+use super::behaviours::{ANTHROPIC, GEMINI, OLLAMA, OPENAI, RESPONSES, asked, asked_for};
+use super::server::{Act, Server, anthropic, openai};
+use super::wire::{self, gemini, ollama, responses};
+use super::{Step, verdict};
+
+#[tokio::test]
+async fn an_option_that_is_refused_is_left_out_and_that_is_said() {
+    let refusal = |status: u16, body: Value| {
+        Act::Plain(status, vec![("content-type", "application/json")], body.to_string())
+    };
+    let complaint =
+        |text: &str| refusal(400, json!({"error": {"message": text, "type": "invalid_request_error"}}));
+    let extra = refusal(
+        422,
+        json!({"detail": [{"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}]}),
+    );
+    let more = json!({"max_tokens": 9_000, "temperature": 0.5, "seed": 7});
+    for (model, act, gone, instead, told) in [
+        (
+            OPENAI,
+            complaint("Unrecognized request argument supplied: stream_options"),
+            "/stream_options",
+            None,
+            "stream_options = false",
+        ),
+        (OPENAI, extra, "/stream_options", None, "stream_options = false"),
+        (
+            OPENAI,
+            complaint(
+                "Unsupported parameter: 'max_completion_tokens' is not supported. Use 'max_tokens' instead.",
+            ),
+            "/max_completion_tokens",
+            Some(("/max_tokens", json!(9000))),
+            "max_tokens_field = \"max_tokens\"",
+        ),
+        (
+            OPENAI,
+            complaint(
+                "max_completion_tokens is too large: 9000. This model supports at most 4096 completion tokens",
+            ),
+            "/none",
+            Some(("/max_completion_tokens", json!(4096))),
+            "max_output = 4096",
+        ),
+        (
+            OPENAI,
+            complaint("Unsupported value: 'temperature' does not support 0.5 with this model."),
+            "/temperature",
+            None,
+            "temperature = false",
+        ),
+        (OPENAI, complaint("unknown field `seed`"), "/seed", None, "seed = false"),
+        (
+            ANTHROPIC,
+            complaint("max_tokens: 9000 > 8192, which is the maximum allowed number of output tokens"),
+            "/none",
+            Some(("/max_tokens", json!(8192))),
+            "max_output = 8192",
+        ),
+        (
+            ANTHROPIC,
+            complaint("`temperature` is deprecated for this model."),
+            "/temperature",
+            None,
+            "temperature = false",
+        ),
+        (
+            GEMINI,
+            complaint("Unknown name \"seed\" at 'generation_config'"),
+            "/generationConfig/seed",
+            None,
+            "seed = false",
+        ),
+    ] {
+        let good = || match model {
+            OPENAI => Act::Stream(openai("hello", "stop")),
+            ANTHROPIC => Act::Stream(anthropic("hello", "end_turn")),
+            _ => Act::Stream(gemini("hello", "STOP")),
+        };
+        let server = Server::start([act, good(), good()]).await;
+        let (models, step) = (server.models(&Mode::Off), Step::new());
+        let mut with = json!({"model": model, "prompt": "greet"});
+        with.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let output =
+            step.run(&models, with.clone()).await.unwrap_or_else(|failure| panic!("{told}: {failure}"));
+        assert_eq!(output.value["text"], "hello", "{told}");
+        assert_eq!(server.body(1).pointer(gone), None, "{told}");
+        if let Some((place, value)) = instead {
+            assert_eq!(server.body(1).pointer(place), Some(&value), "{told}");
+        }
+        let lines = step.said().0;
+        assert!(lines.contains("asked again") && lines.contains(told), "{told}: {lines}");
+        // It is known from then on, and said once.
+        step.run(&models, with).await.unwrap();
+        assert_eq!((server.seen().len(), server.body(2).pointer(gone)), (3, None), "{told}");
+        assert_eq!(step.said().0.matches("asked again").count(), 1, "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_schema_that_is_refused_is_asked_for_by_other_means() {
+    let complaint = |text: &str| {
+        Act::Plain(
+            400,
+            vec![("content-type", "application/json")],
+            json!({"error": {"message": text}}).to_string(),
+        )
+    };
+    let grammar = || complaint("Failed to initialize samplers: failed to parse grammar");
+    let answer = "{\"score\": 7}";
+    let arguments = wire::openai_tool("verdict", answer);
+    for (model, acts, calls) in [
+        (
+            OPENAI,
+            vec![
+                complaint("Invalid schema for response_format 'verdict': strict"),
+                Act::Stream(openai(answer, "stop")),
+            ],
+            2,
+        ),
+        (OPENAI, vec![grammar(), Act::Stream(arguments)], 2),
+        (
+            OPENAI,
+            vec![grammar(), complaint("tool_choice is not supported"), Act::Stream(openai(answer, "stop"))],
+            3,
+        ),
+        (
+            RESPONSES,
+            vec![
+                complaint("text.format is not supported with this model"),
+                Act::Stream(responses(answer, "")),
+            ],
+            2,
+        ),
+        (
+            GEMINI,
+            vec![complaint("Unknown name \"responseJsonSchema\""), Act::Stream(gemini(answer, "STOP"))],
+            2,
+        ),
+        (
+            ANTHROPIC,
+            vec![
+                complaint("output_config.format: Extra inputs are not permitted"),
+                Act::Stream(wire::anthropic_tool("verdict", answer)),
+            ],
+            2,
+        ),
+        (
+            OLLAMA,
+            vec![
+                Act::Plain(500, vec![], "{\"error\": \"failed to parse grammar\"}".to_owned()),
+                Act::Lines(ollama(answer, "stop")),
+            ],
+            2,
+        ),
+    ] {
+        let (out, server, _) = asked_for(Step::with_schema(verdict()), model, acts, json!({})).await;
+        let output = out.unwrap_or_else(|failure| panic!("{model}: {failure}"));
+        assert_eq!((&output.value, server.seen().len()), (&json!({"score": 7}), calls), "{model}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_names_its_cause() {
+    let error = |message: &str| json!({"error": {"message": message, "code": null}});
+    let flagged = json!({"error": {"code": 403, "message": "Your chosen model requires moderation and your input was flagged", "metadata": {"reasons": ["violence"]}}});
+    for (status, body, class, hint) in [
+        (403, flagged, Class::Refused, Some("reword")),
+        (403, error("this key may not use this"), Class::Auth, Some("OPENAI_API_KEY")),
+        (400, error("Model is not loaded"), Class::Permanent, None),
+        (
+            400,
+            error("Unsupported value: the model `gpt-x` is not supported with this endpoint"),
+            Class::Permanent,
+            None,
+        ),
+        (404, error("No endpoints found matching your data policy for this model"), Class::Permanent, None),
+        (404, error("The model `gpt-4.1-mimi` does not exist"), Class::Permanent, Some("no model called")),
+        (400, error("x is not a valid model ID"), Class::Permanent, Some("no model called")),
+        (500, json!({"error": {"message": {"detail": "CUDA out of memory"}}}), Class::Transient, None),
+        (422, json!({"detail": [{"loc": ["body", "top_k"], "msg": "wrong"}]}), Class::Permanent, None),
+    ] {
+        let act = Act::Plain(status, vec![("content-type", "application/json")], body.to_string());
+        let (out, server, _) = asked(OPENAI, [act], json!({})).await;
+        let failure = out.unwrap_err();
+        assert_eq!((failure.class, server.seen().len()), (class, 1), "{body}: {failure}");
+        let told = failure.hint.clone().unwrap_or_default();
+        match hint {
+            Some(hint) => assert!(told.contains(hint), "{body}: {told}"),
+            None => {
+                assert!(!told.contains("did you mean") && !told.contains("no model called"), "{body}: {told}")
+            }
+        }
+    }
+}
+
+/// Two seconds pass at once, everything else never.
+struct TwoSeconds;
+
+impl Clock for TwoSeconds {
+    fn now(&self) -> Millis {
+        1
+    }
+
+    fn sleep(&self, span: Duration) -> Pause {
+        if span == Duration::from_secs(2) { Box::pin(async {}) } else { Box::pin(std::future::pending()) }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_loads_its_model_is_waited_for() {
+    let loading = || {
+        Act::Plain(
+            503,
+            vec![("content-type", "application/json")],
+            json!({"error": {"code": 503, "message": "Loading model"}}).to_string(),
+        )
+    };
+    let acts = (0..12).map(|_| loading()).chain([Act::Stream(openai("hello", "stop"))]);
+    let server = Server::start(acts).await;
+    let (models, mut step) = (server.models(&Mode::Off), Step::new());
+    step.cx.clock = Arc::new(TwoSeconds);
+    let out = step.run(&models, json!({"model": "local/x", "prompt": "hi"})).await;
+    assert_eq!(server.seen().len(), 13);
+    assert_eq!(out.unwrap().value["text"], "hello");
+    assert_eq!(step.said().0.matches("is loading its model").count(), 1);
+}
