@@ -64,6 +64,7 @@ fn messages(block: &Value, pieces: &[Value], end: &Value) -> String {
     [start, begin].into_iter().chain(pieces).chain(close).map(|event| named(&event)).collect()
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 #[tokio::test]
 async fn an_answer_that_broke_off_is_none_and_was_paid_for() {
     let half = || openai_open("half of it");
@@ -249,6 +250,7 @@ async fn thoughts_that_reach_the_limit_are_no_answer_and_not_asked_for_again() {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 #[tokio::test]
 async fn an_answer_is_read_in_every_form() {
     let part = |kind: &str, text: &str| json!({"type": kind, "text": text});

@@ -14,6 +14,7 @@ use super::server::{Act, Server, anthropic, openai};
 use super::wire::{self, gemini, ollama, responses};
 use super::{Step, verdict};
 
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 #[tokio::test]
 async fn an_option_that_is_refused_is_left_out_and_that_is_said() {
     let refusal = |status: u16, body: Value| {
@@ -199,7 +200,10 @@ async fn a_refusal_names_its_cause() {
         match hint {
             Some(hint) => assert!(told.contains(hint), "{body}: {told}"),
             None => {
-                assert!(!told.contains("did you mean") && !told.contains("no model called"), "{body}: {told}")
+                assert!(
+                    !told.contains("did you mean") && !told.contains("no model called"),
+                    "{body}: {told}"
+                );
             }
         }
     }
