@@ -23,6 +23,7 @@ use crate::report::units::rfc3339;
 use crate::report::validation::{Validation, render_github, render_json, render_junit, render_text};
 use crate::value::Value;
 use crate::view::{Board, Status};
+use crate::visible;
 
 /// `atoll validate`.
 #[derive(Debug, Args)]
@@ -176,7 +177,8 @@ fn render(
 ) -> Result<Option<String>, Stop> {
     let text = match (form, found) {
         (Form::Json, _) => {
-            serde_json::to_string_pretty(&render_json(ending)).map_err(|e| Stop::failed(e.to_string()))?
+            let text = serde_json::to_string_pretty(&render_json(ending));
+            visible::json(text.map_err(|e| Stop::failed(e.to_string()))?)
         }
         (_, None) => return Ok(None),
         (Form::Text, Some(found)) => render_text(found, paint),

@@ -1,3 +1,5 @@
+mod taking;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,20 +9,22 @@ use tokio_util::sync::CancellationToken;
 
 use super::asks::Asks;
 use super::attempt::Surroundings;
-use super::inbox::{Inbox, Message};
+use super::inbox::Inbox;
 use super::leases::Leases;
 use super::signals::{self, Pending};
 use super::{Begin, Command, DriveError, Event, House, Job, Outcome, Taken, Wires, journal};
-use crate::clock::{Millis, millis};
+use crate::clock::Millis;
 use crate::engine::{
-    Attempt, Bounds, Order, Pause, Payload, Report, Run, STATUS_RUNNING, Settings, Slice, Standing, Turn,
+    Attempt, Bounds, Order, Payload, Report, Run, STATUS_RUNNING, Settings, Slice, Standing, Turn,
 };
 use crate::expr::Allowance;
 use crate::id::Address;
 use crate::meter::Meter;
-use crate::store::{Append, Head, Signal, StoreError};
+use crate::store::{Append, Head, StoreError};
 use crate::value::{Digest, Value};
 use crate::verb::Failure;
+
+use taking::report_of;
 
 /// How often others go first before what they reported is put on disk.
 const GATHERED: usize = 64;
@@ -434,101 +438,6 @@ impl Driver {
         }
         Ok(queued.last().map_or(0, |signal| signal.id))
     }
-
-    fn obey(&mut self, signal: &Signal) -> Result<(), DriveError> {
-        let command = signals::command(&self.run, &self.surroundings.run, signal);
-        self.signals.push(Pending::new(signal, command.as_ref().err().cloned()));
-        command.map_or(Ok(()), |command| self.command(command))
-    }
-
-    fn command(&mut self, command: Command) -> Result<(), DriveError> {
-        let pause = match &command {
-            Command::Cancel => {
-                self.surroundings.stopping.cancel();
-                self.grace = Some(self.now() + millis(self.surroundings.house.grace));
-                Some("stopped on request")
-            }
-            Command::Kill => {
-                self.surroundings.cancel.cancel();
-                Some("killed on request")
-            }
-            _ => None,
-        };
-        let pause =
-            pause.map(|message| Report::Pause { pause: Pause::Cancelled, message: message.to_owned() });
-        match pause.or_else(|| report_of(command)) {
-            Some(report) => Ok(self.run.report(self.now(), report)?),
-            None => Ok(()),
-        }
-    }
-
-    /// Lets others go first, and takes in what they report, as long as more comes: what is taken in together shares a
-    /// flush to the disk.
-    async fn gather(&mut self, inbox: &mut Inbox) -> Result<(), DriveError> {
-        for _ in 0..GATHERED {
-            tokio::task::yield_now().await;
-            if inbox.is_empty() {
-                break;
-            }
-            self.drain(inbox)?;
-        }
-        Ok(())
-    }
-
-    fn drain(&mut self, inbox: &mut Inbox) -> Result<(), DriveError> {
-        while let Ok(message) = inbox.try_recv() {
-            self.take(message)?;
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, message: Message) -> Result<(), DriveError> {
-        let now = self.now();
-        let answers_order = matches!(message, Message::Report(_) | Message::Leased { .. });
-        if answers_order {
-            self.outstanding = self.outstanding.saturating_sub(1);
-        }
-        let report = match message {
-            Message::Report(report) => {
-                self.remember(&report);
-                report
-            }
-            Message::Leased { address, attempt, lease } => {
-                let held = lease.held();
-                self.leases.hold(address.clone(), lease);
-                Report::Acquired { address, attempt, result: Ok(held) }
-            }
-            Message::Signal(signal) => return self.obey(&signal),
-            Message::Answer(report) => {
-                self.asks.ended(&report);
-                report
-            }
-            Message::Claim { report, told } => {
-                if let Report::Claim { address, attempt, .. } = &report {
-                    self.claims.push((address.clone(), *attempt, told));
-                }
-                report
-            }
-            Message::Cursor { report, saved } => {
-                self.saved.push(saved);
-                report
-            }
-        };
-        Ok(self.run.report(now, report)?)
-    }
-
-    /// Keeps a fresh output for later runs where its step asks for that.
-    fn remember(&mut self, report: &Report) {
-        let Report::Ran { address, attempt, result, cached } = report else { return };
-        let Some(place) = self.keys.iter().position(|(at, n, _)| at == address && n == attempt) else {
-            return;
-        };
-        let (_, _, key) = self.keys.swap_remove(place);
-        if let (Ok(output), false) = (result, cached) {
-            // A cache that cannot be written costs a later run its reuse, nothing more.
-            self.surroundings.house.store.cache(&key, &output.value).ok();
-        }
-    }
 }
 
 fn processors() -> usize {
@@ -539,14 +448,5 @@ async fn rest(house: &House, pause: Option<Duration>) {
     match pause {
         Some(pause) => house.clock.sleep(pause).await,
         None => std::future::pending().await,
-    }
-}
-
-/// What a command tells the engine, other than to stop.
-fn report_of(command: Command) -> Option<Report> {
-    match command {
-        Command::Cancel | Command::Kill => None,
-        Command::Answer { address, answer, by, note } => Some(Report::Answered { address, answer, by, note }),
-        Command::Limit { caps, by } => Some(Report::Limits { caps, by }),
     }
 }

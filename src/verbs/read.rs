@@ -172,8 +172,9 @@ fn plain(value: toml::Value) -> Value {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "tests make files")]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "tests make files")]
+
     use std::sync::Arc;
 
     use serde_json::json;

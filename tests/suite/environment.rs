@@ -167,7 +167,7 @@ steps:
     // `sh` has no /dev/tcp: the peer is reached with redis-cli, which says what came back.
     let scenario = project.read("scenarios/names.yaml").replace(
         "exec 3<>/dev/tcp/program/8080 && echo reached > /shared/note\" }",
-        "redis-cli -h program -p 8080 ping; echo reached > /shared/note\" }\n    assert: { exit_code: 0, stdout: { contains: HTTP } }",
+        "redis-cli -h program -p 8080 ping 2>&1; echo reached > /shared/note\" }\n    assert: { exit_code: 0, stdout: { contains: reply type byte } }",
     );
     project.write("scenarios/names.yaml", &scenario);
     validate(&project, "docker", &["-q"]).exits(0).stdout_has("✓ names");
@@ -410,8 +410,9 @@ steps:
     run().stdout_has(known);
     project.write("scenarios/stray.yaml", &stray("cache:7001"));
     run().stdout_has("stray.yaml:5: there is no service `cache:7001`: did you mean `7000`? there are: 7000");
-    let target =
-        ["validate", "--scenarios", "scenarios", "--target", "http://127.0.0.1:9", "--no-judge", "-q"];
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let target = ["validate", "--scenarios", "scenarios", "--target", &url, "--no-judge", "-q"];
     project
         .run(&target)
         .exits(1)

@@ -178,6 +178,7 @@ fn trouble_of_ours_is_no_round() {
     let project = Project::new();
     let memory = "steps.converge.steps.observe.steps.trial.hold.service.memory=\"a lot\"";
     let broken = ran(growing(&project, "greeting", &["--runtime", "process", "--set", memory]));
-    let broken = broken.exits(1).stderr_has("the candidate could not be observed").stderr_has("is no size");
+    let broken =
+        broken.exits(1).stderr_has("the candidate could not be observed").stderr_has("is not a valid size");
     assert!(!broken.stderr.contains("converge#2"), "{}", broken.stderr);
 }

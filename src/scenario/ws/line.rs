@@ -262,7 +262,8 @@ mod tests {
         for _ in 0..20 {
             inbox.put(large()).await;
         }
-        assert_eq!((inbox.lock().waiting.len(), inbox.lock().dropped), (16, 4), "nobody receives");
+        let counts = |received: &Received| (received.waiting.len(), received.dropped);
+        assert_eq!(counts(&inbox.lock()), (16, 4), "nothing receives");
         inbox.lock().is_read = true;
         let receiving = Receiving(inbox.clone());
         let puts = inbox.clone();

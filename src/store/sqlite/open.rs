@@ -1,6 +1,7 @@
 //! How the database is opened: settings that are read back, and the schema with its versions.
 #![expect(clippy::disallowed_methods, reason = "the door to the directory of the database")]
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rusqlite::types::Value as Cell;
@@ -196,6 +197,11 @@ fn migrate(db: &mut Connection, version: i64) -> Result<(), rusqlite::Error> {
         }
     }
     Ok(())
+}
+
+/// The device and number of the file at `path`.
+pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 #[cfg(test)]

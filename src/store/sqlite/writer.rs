@@ -1,5 +1,4 @@
 use std::collections::{HashMap, HashSet};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
@@ -7,6 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::open::identity;
 use super::pending::Pending;
 use super::queue::Queue;
 use super::{fault, write};
@@ -208,11 +208,6 @@ impl Writer {
             }
         }
     }
-}
-
-/// The device and number of the file at `path`.
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 /// What a transaction changes: the database, and what the writer remembers of it.

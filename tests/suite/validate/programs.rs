@@ -124,7 +124,7 @@ steps:
   - description: And a program for a terminal
     tui: { command: sh menu.sh, wait_for: "Which one?" }
     assert: { screen: { contains: "Which one?" } }
-  - tui: { send_text: "two", send_key: enter, wait_exit: true }
+  - tui: { send_text: "two\r", wait_exit: true }
     assert: { screen: { contains: "two it is" }, exit_code: 7 }
 "#;
 

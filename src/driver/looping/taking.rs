@@ -1,0 +1,115 @@
+//! Taking in what comes back from orders, people and commands.
+
+use super::super::inbox::{Inbox, Message};
+use super::super::signals::{self, Pending};
+use super::super::{Command, DriveError};
+use super::{Driver, GATHERED};
+use crate::clock::millis;
+use crate::engine::{Pause, Report};
+use crate::store::Signal;
+
+impl Driver {
+    pub(super) fn obey(&mut self, signal: &Signal) -> Result<(), DriveError> {
+        let command = signals::command(&self.run, &self.surroundings.run, signal);
+        self.signals.push(Pending::new(signal, command.as_ref().err().cloned()));
+        command.map_or(Ok(()), |command| self.command(command))
+    }
+
+    pub(super) fn command(&mut self, command: Command) -> Result<(), DriveError> {
+        let pause = match &command {
+            Command::Cancel => {
+                self.surroundings.stopping.cancel();
+                self.grace = Some(self.now() + millis(self.surroundings.house.grace));
+                Some("stopped on request")
+            }
+            Command::Kill => {
+                self.surroundings.cancel.cancel();
+                Some("killed on request")
+            }
+            _ => None,
+        };
+        let pause =
+            pause.map(|message| Report::Pause { pause: Pause::Cancelled, message: message.to_owned() });
+        match pause.or_else(|| report_of(command)) {
+            Some(report) => Ok(self.run.report(self.now(), report)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets others go first, and takes in what they report, as long as more comes: what is taken in together shares a
+    /// flush to the disk.
+    pub(super) async fn gather(&mut self, inbox: &mut Inbox) -> Result<(), DriveError> {
+        for _ in 0..GATHERED {
+            tokio::task::yield_now().await;
+            if inbox.is_empty() {
+                break;
+            }
+            self.drain(inbox)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn drain(&mut self, inbox: &mut Inbox) -> Result<(), DriveError> {
+        while let Ok(message) = inbox.try_recv() {
+            self.take(message)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn take(&mut self, message: Message) -> Result<(), DriveError> {
+        let now = self.now();
+        let answers_order = matches!(message, Message::Report(_) | Message::Leased { .. });
+        if answers_order {
+            self.outstanding = self.outstanding.saturating_sub(1);
+        }
+        let report = match message {
+            Message::Report(report) => {
+                self.remember(&report);
+                report
+            }
+            Message::Leased { address, attempt, lease } => {
+                let held = lease.held();
+                self.leases.hold(address.clone(), lease);
+                Report::Acquired { address, attempt, result: Ok(held) }
+            }
+            Message::Signal(signal) => return self.obey(&signal),
+            Message::Answer(report) => {
+                self.asks.ended(&report);
+                report
+            }
+            Message::Claim { report, told } => {
+                if let Report::Claim { address, attempt, .. } = &report {
+                    self.claims.push((address.clone(), *attempt, told));
+                }
+                report
+            }
+            Message::Cursor { report, saved } => {
+                self.saved.push(saved);
+                report
+            }
+        };
+        Ok(self.run.report(now, report)?)
+    }
+
+    /// Keeps a fresh output for later runs where its step asks for that.
+    pub(super) fn remember(&mut self, report: &Report) {
+        let Report::Ran { address, attempt, result, cached } = report else { return };
+        let Some(place) = self.keys.iter().position(|(at, n, _)| at == address && n == attempt) else {
+            return;
+        };
+        let (_, _, key) = self.keys.swap_remove(place);
+        if let (Ok(output), false) = (result, cached) {
+            // A cache that cannot be written costs a later run its reuse, nothing more.
+            self.surroundings.house.store.cache(&key, &output.value).ok();
+        }
+    }
+}
+
+/// What a command tells the engine, other than to stop.
+pub(super) fn report_of(command: Command) -> Option<Report> {
+    match command {
+        Command::Cancel | Command::Kill => None,
+        Command::Answer { address, answer, by, note } => Some(Report::Answered { address, answer, by, note }),
+        Command::Limit { caps, by } => Some(Report::Limits { caps, by }),
+    }
+}
