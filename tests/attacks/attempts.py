@@ -604,13 +604,6 @@ def write_one_endless_file():
         for n in range(5000): file.write(b"x" * MIB)
     return "5000 MiB in one file"
 @heavy
-def make_files_without_end():
-    for n in range(600_000):
-        if n % 1000 == 0: os.mkdir("d%d" % n)
-        os.close(os.open("d%d/%d" % (n // 1000 * 1000, n), os.O_CREAT))
-    time.sleep(3)
-    return "600000 files"
-@heavy
 def open_files_without_end():
     fds = []
     try:
