@@ -18,7 +18,8 @@ if [ ! -e "$base" ]; then
     # shellcheck source=/dev/null
     . /etc/os-release
     log=$(mktemp)
-    mmdebstrap --quiet --variant=minbase "$VERSION_CODENAME" "$base.new" "$sources" >"$log" 2>&1 || {
+    # The format is named because mmdebstrap would take it from the end of the file's name.
+    mmdebstrap --quiet --format=tar --variant=minbase "$VERSION_CODENAME" "$base.new" "$sources" >"$log" 2>&1 || {
         tail -n 20 "$log"
         skip bare-root "mmdebstrap could not make a Debian root"
     }
