@@ -71,6 +71,7 @@ pub fn runtimes(settings: &Settings, allow_host: bool) -> Result<Runtimes, Stop>
         allow_host,
         docker_host: Settings::environment("DOCKER_HOST"),
         images: images(settings)?,
+        build_egress: Settings::environment("ATOLL_BUILD_EGRESS").is_some_and(|word| word == "1"),
         ..service::Settings::new(program(), settings.data.clone())
     }))
 }

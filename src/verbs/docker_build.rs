@@ -10,7 +10,7 @@ use super::lapse::Lapse;
 use super::size::size;
 use crate::clients::service::{BuildOptions, BuildReport, Kind, Runtimes, Tag};
 use crate::tree::{Tree, TreeRef};
-use crate::verb::{Context, Failure, Output, Traits, Verb};
+use crate::verb::{Ask, Class, Context, EVERY_HOST, Failure, Output, Traits, Verb};
 
 /// Builds images.
 pub struct DockerBuild {
@@ -48,6 +48,9 @@ pub struct With {
     /// What the image may take on the disk, such as `4g`. A build that writes more has failed.
     #[serde(default)]
     pub disk: Option<String>,
+    /// Whether commands of the build may reach the network, in Docker. A sandboxed build never does.
+    #[serde(default)]
+    pub egress: bool,
 }
 
 /// What a build may use unless the step says otherwise.
@@ -85,6 +88,15 @@ docker_build = { tree = "{{ steps.code.output.tree }}", runtime = "auto", timeou
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         let tree = Tree::load(&*cx.blobs, &with.tree.tree)?;
+        let every = Ask::Egress(EVERY_HOST.to_owned());
+        if with.egress && !cx.grants.allows(&every) {
+            let message = "commands of the build could connect to every host, and you have not allowed that";
+            return Err(Failure::new(Class::Auth, message).hint(format!(
+                "allow it for this run: `atoll resume {} {}`; `atoll trust FILE` remembers it",
+                cx.run,
+                every.option()
+            )));
+        }
         let options = BuildOptions {
             runtime: with.runtime,
             dockerfile: with.dockerfile,
@@ -92,6 +104,7 @@ docker_build = { tree = "{{ steps.code.output.tree }}", runtime = "auto", timeou
             timeout: with.timeout.0,
             memory: size("memory", with.memory.as_deref())?.unwrap_or(MEMORY),
             disk: size("disk", with.disk.as_deref())?.unwrap_or(DISK),
+            egress: with.egress || self.runtimes.builds_reach_out(),
             tag: Tag { run: cx.run.clone(), address: cx.address.clone() },
             cancel: cx.cancel.clone(),
         };

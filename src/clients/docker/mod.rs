@@ -1,5 +1,5 @@
 //! Services as containers, through the Docker Engine's interface. It must never know the process runtime.
-//! Start with [`Engine`]; `start` holds what a container may do, `build` tells the product's mistakes from ours.
+//! Start with [`Engine`]; `start` holds what a container may do, `build/` follows Dockerfiles.
 //!
 //! A service's container has no network at all unless it asks for egress. We reach it all the same: a second, tiny
 //! container shares its network and process namespaces and holds an agent, which listens on a Unix socket in a
@@ -30,8 +30,8 @@ const ADDRESS: &str = "atoll.address";
 const OWNER: &str = "atoll.owner";
 const HOUSE: &str = "atoll.house";
 
-/// The name that layers of failed builds get, tagged with the process that made them, so that they are found again.
-const UNBUILT: &str = "atoll-unbuilt";
+/// What an image of a build was made by, so that the same is not done again.
+const LAYER: &str = "atoll.layer";
 
 /// A Docker daemon that answers. Cheap to clone.
 #[derive(Clone, Debug)]

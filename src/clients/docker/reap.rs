@@ -6,7 +6,7 @@ use bollard::query_parameters::{
     RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
 };
 
-use super::{Engine, HOUSE, OWNER, RUN, UNBUILT};
+use super::{Engine, HOUSE, OWNER, RUN};
 use crate::clients::service::{Leftovers, Owner, Reaped};
 use crate::id::RunId;
 
@@ -36,7 +36,7 @@ impl Engine {
             reaped.volumes += 1;
         }
         if let Leftovers::AllBut(kept) = leftovers {
-            reaped.images += self.reap_images(&filter, kept).await + self.reap_unbuilt().await;
+            reaped.images += self.reap_images(&filter, kept).await;
         }
     }
 
@@ -46,23 +46,6 @@ impl Engine {
         for image in self.api.list_images(Some(list)).await.unwrap_or_default() {
             if is_of_the_dead(Some(&image.labels)) && !self.is_needed(&image.labels, kept) {
                 count += usize::from(self.remove_image(&image.id).await);
-            }
-        }
-        count
-    }
-
-    /// Layers of builds that came to nothing: their labels would have been put on at the end.
-    async fn reap_unbuilt(&self) -> usize {
-        let mut count = 0;
-        let filter: HashMap<String, Vec<String>> =
-            [("reference".to_owned(), vec![UNBUILT.to_owned()])].into();
-        let list = ListImagesOptionsBuilder::new().filters(&filter).build();
-        let images = self.api.list_images(Some(list)).await.unwrap_or_default();
-        for name in images.iter().flat_map(|image| &image.repo_tags) {
-            let owner = name.strip_prefix(UNBUILT).and_then(|tag| tag.strip_prefix(':'));
-            let owner = owner.and_then(|tag| tag.rsplit_once('_')).map(|(owner, _)| Owner::read(owner));
-            if owner.is_some_and(|owner| !owner.is_alive()) {
-                count += usize::from(self.remove_image(name).await);
             }
         }
         count

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bollard::errors::Error;
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
 use bollard::query_parameters::{
-    BuildImageOptionsBuilder, CreateContainerOptions, LogsOptionsBuilder, StartContainerOptions,
+    CreateContainerOptions, CreateImageOptionsBuilder, LogsOptionsBuilder, StartContainerOptions,
     WaitContainerOptions,
 };
 use futures_util::StreamExt;
@@ -53,6 +53,7 @@ impl Engine {
             None => None,
         };
         let body = body(spec, self, holder.as_ref().map(Holder::container));
+        let like = body.host_config.clone().unwrap_or_default();
         let service = match self.create(id, &spec.tag, body).await {
             Ok(service) => service,
             // The daemon finds fault with the image's own configuration: it has no command, say.
@@ -85,7 +86,8 @@ impl Engine {
             let text = e.to_string();
             // The daemon does not say whose fault it is: a container of ours tells, all else being equal.
             let answered = status_of(&e).is_some();
-            if !answered || !self.can_start(id, spec, settings, pair.holder.as_ref()).await {
+            let (control, program) = (format!("{id}-control"), &settings.program);
+            if !answered || !self.can_start(&control, &spec.tag, like, program).await {
                 return Err(ours("start a container", &e));
             }
             log.push(format!("{text}\n").as_bytes());
@@ -112,31 +114,20 @@ impl Engine {
         Ok(Boot { backend: pair, log, exit, socket })
     }
 
-    /// Whether a container starts that differs from a service's in its image only: nothing of the product is in it.
-    async fn can_start(
-        &self,
-        id: &str,
-        spec: &ServiceSpec,
-        settings: &Settings,
-        holder: Option<&Holder>,
-    ) -> bool {
+    /// Whether a container of ours starts that may do what `host` says: nothing of a product is in it.
+    pub(super) async fn can_start(&self, name: &str, tag: &Tag, host: HostConfig, program: &Path) -> bool {
         let Ok(dir) = own_dir() else { return false };
-        let like = body(spec, self, holder.map(Holder::container));
-        let host = HostConfig {
-            binds: Some(binds(dir.path(), &settings.program)),
-            ..like.host_config.unwrap_or_default()
-        };
+        if self.agent_image().await.is_err() {
+            return false;
+        }
         let control = ContainerCreateBody {
             image: Some(AGENT_IMAGE.to_owned()),
             entrypoint: words(&["/atoll"]),
             cmd: words(&["--version"]),
-            env: like.env,
-            host_config: Some(host),
+            host_config: Some(HostConfig { binds: Some(binds(dir.path(), program)), ..host }),
             ..ContainerCreateBody::default()
         };
-        let Ok(control) = self.create(&format!("{id}-control"), &spec.tag, control).await else {
-            return false;
-        };
+        let Ok(control) = self.create(name, tag, control).await else { return false };
         let started = self.api.start_container(&control, None::<StartContainerOptions>).await.is_ok();
         self.drop_container(&control).await;
         started
@@ -187,19 +178,17 @@ impl Engine {
             return Ok(());
         }
         let mut tar = tar::Builder::new(Vec::new());
-        for (name, text) in
-            [("Dockerfile", "FROM scratch\nCOPY about /about\n"), ("about", "made by atoll\n")]
-        {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(text.len() as u64);
-            header.set_mode(0o644);
-            let io = |e: std::io::Error| Failure::transient(format!("cannot pack the agent's image: {e}"));
-            tar.append_data(&mut header, name, text.as_bytes()).map_err(io)?;
-        }
+        let text = "made by atoll\n";
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        let io = |e: std::io::Error| Failure::transient(format!("cannot pack the agent's image: {e}"));
+        tar.append_data(&mut header, "about", text.as_bytes()).map_err(io)?;
         let bytes = tar.into_inner().map_err(|e| Failure::transient(e.to_string()))?;
-        let options = BuildImageOptionsBuilder::new().t(AGENT_IMAGE).rm(true).build();
-        let mut stream =
-            Box::pin(self.api.build_image(options, None, Some(bollard::body_full(bytes.into()))));
+        let (name, version) = AGENT_IMAGE.split_once(':').unwrap_or((AGENT_IMAGE, "1"));
+        let options = CreateImageOptionsBuilder::new().from_src("-").repo(name).tag(version).build();
+        let body = bollard::body_full(bytes.into());
+        let mut stream = Box::pin(self.api.create_image(Some(options), Some(body), None));
         while let Some(said) = stream.next().await {
             said.map_err(|e| ours("make the agent's image", &e))?;
         }
@@ -282,7 +271,7 @@ fn body(spec: &ServiceSpec, engine: &Engine, holder: Option<&str>) -> ContainerC
 }
 
 /// The same filter of system calls as in a sandbox, where the daemon has filters at all.
-fn security(engine: &Engine) -> Vec<String> {
+pub(super) fn security(engine: &Engine) -> Vec<String> {
     let filter = engine.seccomp.then(|| format!("seccomp={}", confine::docker_profile()));
     std::iter::once("no-new-privileges".to_owned()).chain(filter).collect()
 }

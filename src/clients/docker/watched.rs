@@ -1,12 +1,10 @@
-//! Limits that Docker has no option for: the disk of a container, and all limits of the containers that a build runs its
-//! commands in.
+//! A limit that Docker has no option for: the disk of a container.
 #![expect(clippy::disallowed_methods, reason = "looks at directories of the daemon, again and again")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bollard::models::ContainerUpdateBody;
 use bollard::query_parameters::{InspectContainerOptionsBuilder, KillContainerOptionsBuilder};
 
 use super::Engine;
@@ -14,8 +12,6 @@ use crate::clients::confine::{FILES, Limits, Overrun, Watch, Watching};
 
 /// How often the daemon is asked for the size of a container whose directory cannot be read.
 const SELDOM: Duration = Duration::from_secs(2);
-/// Processes of a command of a build.
-const BUILD_PIDS: i64 = 512;
 
 /// What a container may still write, and how that is seen.
 pub(super) enum Watched {
@@ -88,21 +84,6 @@ impl Engine {
         let kill = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
         // One that has ended meanwhile is no error.
         let _ = self.api.kill_container(container, Some(kill)).await;
-    }
-
-    /// Limits the container in which a build has just begun to run a command, and waits until it uses too much.
-    pub(super) async fn guard_build(&self, container: &str, memory: u64, disk: u64) -> Overrun {
-        let memory = i64::try_from(memory).ok();
-        let limits = ContainerUpdateBody {
-            memory,
-            memory_swap: memory,
-            pids_limit: Some(BUILD_PIDS),
-            ..ContainerUpdateBody::default()
-        };
-        // A command that has ended by now needs none.
-        let _ = self.api.update_container(container, limits).await;
-        let watched = self.begin_watch(container, disk).await;
-        self.overrun(watched).await
     }
 }
 

@@ -10,17 +10,18 @@ use indexmap::IndexMap;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::copied::{self, Copied};
-use super::dockerfile::{Order, Step, expand, parse};
+use super::dockerfile::Plan;
 use super::sandbox::Sandbox;
 use super::{Image, PREFIX, Place, Unstarted, disk, exec, missing, ours};
 use crate::clients::agent::{ExecSpec, Limits, Orders, Program, unique_mark};
 use crate::clients::confine::{FILES, check_space};
-use crate::clients::service::{BuildOptions, BuildReport, CONFIG_LIMIT, Ignored, Log};
+use crate::clients::service::{
+    BuildContext, BuildOptions, BuildReport, CONFIG_LIMIT, Copied, Log, MOST_COPIED, Order, Step, expand,
+    parse,
+};
 use crate::rooted_fs::{RootedFs, blocking, is_machine_fault, named, normalize};
-use crate::tree::Tree;
 use crate::value::Digest;
-use crate::verb::{Blobs, Failure};
+use crate::verb::Failure;
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/.atoll-bin";
 const RUN_PIDS: u64 = 512;
@@ -63,11 +64,12 @@ struct Build<'a> {
     fs: Arc<RootedFs>,
     /// Held by work on the disk, which may outlast the future that waits for it.
     busy: Arc<Mutex<()>>,
-    context: Arc<copied::Context>,
+    context: Arc<BuildContext>,
     image: Image,
     log: Log,
     entrypoint: Vec<String>,
     cmd: Vec<String>,
+    escape: char,
     args: IndexMap<String, String>,
     options: &'a BuildOptions,
     sandbox: Option<Sandbox>,
@@ -78,14 +80,18 @@ impl Place {
     /// tree is ignored cannot be copied.
     pub async fn build(
         &self,
-        (tree, ignored): (Tree, Ignored),
+        context: BuildContext,
         text: &str,
-        blobs: Arc<dyn Blobs>,
         options: &BuildOptions,
     ) -> Result<BuildReport, Failure> {
         let begun = Instant::now();
-        let key = Digest::of_value(&serde_json::json!([2, tree.digest(), options.dockerfile, options.args]))
-            .to_string();
+        let key = Digest::of_value(&serde_json::json!([
+            2,
+            context.tree.digest(),
+            options.dockerfile,
+            options.args
+        ]))
+        .to_string();
         let home = self.home().join("images").join(&key);
         let mut report = BuildReport { runtime: self.word().to_owned(), ..BuildReport::default() };
         let done = disk::read(&home.join("image.json")).ok();
@@ -96,9 +102,7 @@ impl Place {
         }
         // What is too little by now is not the product's fault; later it is.
         check_space(&self.settings.data).map_err(ours)?;
-        let special = [options.dockerfile.as_str(), Ignored::FILE];
-        let hidden = special.into_iter().filter(|path| ignored.hides(path)).map(ToOwned::to_owned).collect();
-        let mut build = Build::begin(self, copied::Context { tree, hidden, blobs }, options)?;
+        let mut build = Build::begin(self, context, options)?;
         let result = tokio::select! {
             result = timeout(options.timeout, build.follow(text)) => {
                 result.unwrap_or_else(|_| Err(product(format!("not built within {:?}", options.timeout))))
@@ -155,7 +159,7 @@ async fn remove(dir: PathBuf, busy: Arc<Mutex<()>>) {
 }
 
 impl<'a> Build<'a> {
-    fn begin(place: &'a Place, context: copied::Context, options: &'a BuildOptions) -> Result<Self, Failure> {
+    fn begin(place: &'a Place, context: BuildContext, options: &'a BuildOptions) -> Result<Self, Failure> {
         let dir = place.home().join("builds").join(unique_mark());
         disk::claim(&dir, &options.tag.run).map_err(ours)?;
         Ok(Self {
@@ -168,6 +172,7 @@ impl<'a> Build<'a> {
             log: Log::default(),
             entrypoint: Vec::new(),
             cmd: Vec::new(),
+            escape: '\\',
             args: IndexMap::new(),
             options,
             sandbox: None,
@@ -188,12 +193,14 @@ impl<'a> Build<'a> {
     }
 
     async fn follow(&mut self, text: &str) -> Result<(), Stop> {
-        let dockerfile = parse(text).map_err(product)?;
-        self.image.base = dockerfile.base;
+        let file = parse(text).map_err(product)?;
+        self.escape = file.escape;
+        let plan = Plan::of(file).map_err(product)?;
+        self.image.base = plan.base;
         self.on_disk(|fs, _| prepare(fs)).await.map_err(ours)?;
         let env = [("PATH", PATH), ("HOME", "/tmp"), ("LANG", "C.UTF-8"), ("PYTHONUNBUFFERED", "1")];
         self.image.env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        for step in &dockerfile.steps {
+        for step in &plan.steps {
             self.log.push(format!("line {}: {}\n", step.line, step.text).as_bytes());
             self.step(step).await.map_err(|stop| match stop {
                 Stop::Product { reason, exit_code } => {
@@ -231,28 +238,30 @@ impl<'a> Build<'a> {
                 self.put_dir(&dir).await?;
                 self.image.cwd = dir;
             }
-            Order::Copy { from, to } => self.copy(from, to).await?,
+            Order::Copy(copy) => self.copy(&copy.sources, &copy.to).await?,
             Order::Env(pairs) => {
-                for (name, value) in pairs {
-                    let value = self.expand(value)?;
-                    self.image.env.insert(name.clone(), value);
+                let pairs = pairs.iter().map(|(name, value)| Ok((name.clone(), self.expand(value)?)));
+                let pairs = pairs.collect::<Result<Vec<_>, Stop>>()?;
+                self.image.env.extend(pairs);
+            }
+            Order::Arg(pairs) => {
+                for (name, default) in pairs {
+                    let value = match (self.options.args.get(name), default) {
+                        (Some(given), _) => Some(given.clone()),
+                        (None, Some(default)) => Some(self.expand(default)?),
+                        (None, None) => None,
+                    };
+                    self.args.extend(value.map(|value| (name.clone(), value)));
                 }
             }
-            Order::Arg(name, default) => {
-                let value = match (self.options.args.get(name), default) {
-                    (Some(given), _) => Some(given.clone()),
-                    (None, Some(default)) => Some(self.expand(default)?),
-                    (None, None) => None,
-                };
-                self.args.extend(value.map(|value| (name.clone(), value)));
-            }
-            Order::Run(argv) => self.run(argv).await?,
-            Order::Cmd(argv) => self.cmd.clone_from(argv),
-            Order::Entrypoint(argv) => {
-                self.entrypoint.clone_from(argv);
+            Order::Run(command) => self.run(&command.argv(&shell())).await?,
+            Order::Cmd(command) => self.cmd = command.argv(&shell()),
+            Order::Entrypoint(command) => {
+                self.entrypoint = command.argv(&shell());
                 self.cmd.clear();
             }
-            Order::Nothing => {}
+            // These mean nothing to a process; others were refused before.
+            _ => {}
         }
         self.check_size()
     }
@@ -271,7 +280,7 @@ impl<'a> Build<'a> {
 
     fn expand(&self, text: &str) -> Result<String, Stop> {
         let value = |name: &str| self.image.env.get(name).or_else(|| self.args.get(name)).map(String::as_str);
-        expand(text, CONFIG_LIMIT, &value).map_err(product)
+        expand(text, self.escape, CONFIG_LIMIT, &value).map_err(product)
     }
 
     fn path(&self, text: &str) -> PathBuf {
@@ -316,11 +325,8 @@ impl<'a> Build<'a> {
             self.place(&file.to)?;
         }
         self.image.copied += files.iter().map(Copied::size).sum::<u64>();
-        if self.image.copied > copied::LARGEST {
-            return Err(product(format!(
-                "the files that are copied come to more than {} bytes",
-                copied::LARGEST
-            )));
+        if self.image.copied > MOST_COPIED {
+            return Err(product(format!("the files that are copied come to more than {MOST_COPIED} bytes")));
         }
         let context = self.context.clone();
         let written = self.on_disk(move |fs, cancel| context.write(&files, fs, cancel));
@@ -391,6 +397,11 @@ impl<'a> Build<'a> {
             None => Ok(()),
         }
     }
+}
+
+/// What runs a line.
+fn shell() -> [String; 2] {
+    ["/bin/sh".to_owned(), "-c".to_owned()]
 }
 
 /// What every program expects to find.

@@ -8,7 +8,6 @@
 
 mod bench;
 mod build;
-mod copied;
 mod disk;
 mod dockerfile;
 mod host;

@@ -5,13 +5,6 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Images(BTreeMap<String, String>);
 
-/// A Dockerfile with other base images, and one line for each that says so.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Replaced {
-    pub(super) dockerfile: String,
-    pub(super) notes: Vec<String>,
-}
-
 impl Images {
     /// These in place of those: `(name, replacement)`.
     pub fn new(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
@@ -43,31 +36,6 @@ impl Images {
     pub fn of<'a>(&'a self, image: &'a str) -> &'a str {
         self.0.get(image).map_or(image, String::as_str)
     }
-
-    /// `text` with the base images of its stages replaced; `None` if none of them is.
-    pub(super) fn replace(&self, text: &str) -> Option<Replaced> {
-        let mut notes = Vec::new();
-        let mut continued = false;
-        let lines: Vec<String> = text
-            .split('\n')
-            .map(|line| {
-                let starts = !std::mem::replace(&mut continued, line.trim_end().ends_with('\\'));
-                let found =
-                    starts.then(|| base(line)).flatten().and_then(|name| Some((name, self.0.get(name)?)));
-                let Some((name, with)) = found else { return line.to_owned() };
-                notes.push(format!("base image {name}: {with} is used in its place ([docker.images])"));
-                line.replacen(name, with, 1)
-            })
-            .collect();
-        (!notes.is_empty()).then(|| Replaced { dockerfile: lines.join("\n"), notes })
-    }
-}
-
-/// The image that a `FROM` line names.
-fn base(line: &str) -> Option<&str> {
-    let mut words = line.split_whitespace();
-    words.next().filter(|word| word.eq_ignore_ascii_case("FROM"))?;
-    words.find(|word| !word.starts_with("--"))
 }
 
 #[cfg(test)]
@@ -75,19 +43,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn base_images_are_replaced_by_name_and_nothing_else_is() {
+    fn images_are_replaced_by_name() {
         let images = Images::parse("python:3.12-slim=atoll/python:3, busybox:latest=atoll/busybox").unwrap();
-        let text = "ARG X=1\nfrom --platform=linux/amd64 python:3.12-slim AS one\nRUN echo \\\nFROM python:3.12-slim\nFROM node:22\n";
-        let replaced = images.replace(text).unwrap();
-        assert_eq!(
-            replaced.dockerfile,
-            "ARG X=1\nfrom --platform=linux/amd64 atoll/python:3 AS one\nRUN echo \\\nFROM python:3.12-slim\nFROM node:22\n"
-        );
-        assert_eq!(
-            replaced.notes,
-            ["base image python:3.12-slim: atoll/python:3 is used in its place ([docker.images])"]
-        );
-        assert_eq!(images.replace("FROM node:22\n"), None);
         assert_eq!((images.of("busybox:latest"), images.of("redis")), ("atoll/busybox", "redis"));
         assert_eq!(Images::parse("a=b,c"), Err("c".to_owned()));
         assert_eq!(Images::parse(""), Ok(Images::default()));

@@ -4,6 +4,8 @@
 
 mod bounds;
 mod complaint;
+mod copied;
+mod dockerfile;
 mod environment;
 mod front;
 mod health;
@@ -18,6 +20,10 @@ mod spares;
 mod spec;
 
 pub use bounds::CONFIG_LIMIT;
+pub use copied::{BuildContext, Copied, MOST_COPIED};
+pub use dockerfile::{
+    Command, Copy, Dockerfile, Healthcheck, Order, Stage, Step, expand, parse, parse_trigger,
+};
 pub use environment::{Environment, Member};
 pub use front::Front;
 pub use ignored::Ignored;
@@ -28,5 +34,7 @@ pub use running::{Backend, Boot, Doing, Exit, Running};
 pub use runtimes::{Leftovers, Reaped, Runtimes};
 pub use spares::Ahead;
 pub use spec::{BuildOptions, BuildReport, Kind, Links, Mount, Placed, Ready, ServiceSpec, Settings, Tag};
+
+pub(in crate::clients) use copied::pattern;
 
 pub use super::agent::{ExecReport, ExecSpec, Shown, Terminal, TerminalSpec, Typed};

@@ -8,7 +8,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::spares::Spares;
-use super::{BuildOptions, BuildReport, Ignored, Images, Kind, Running, ServiceSpec, Settings, Tag, bounds};
+use super::{
+    BuildContext, BuildOptions, BuildReport, Ignored, Kind, Running, ServiceSpec, Settings, Tag, bounds,
+};
 use crate::clients::agent::unique_mark;
 use crate::clients::{docker, process};
 use crate::id::RunId;
@@ -80,23 +82,16 @@ enum Chosen {
 
 /// What a builder is given.
 struct Sent {
-    /// The tree without what is ignored.
-    tree: Tree,
-    ignored: Ignored,
+    context: BuildContext,
     dockerfile: String,
-    /// The same as an archive, if it is wanted; its base images are replaced.
-    tar: Vec<u8>,
-    /// What was replaced.
-    notes: Vec<String>,
 }
 
 impl Sent {
     /// What of `tree` a build is given. The inner error is the product's.
     fn of(
         tree: &Tree,
-        blobs: &dyn Blobs,
+        blobs: Arc<dyn Blobs>,
         (path, args): (&str, &BTreeMap<String, String>),
-        packs: Option<&Images>,
         cancel: &CancellationToken,
     ) -> Result<Result<Self, String>, Failure> {
         let Some(file) = tree.files.get(path) else {
@@ -105,7 +100,7 @@ impl Sent {
         if let Some(reason) = bounds::too_large(file.blob.size) {
             return Ok(Err(reason));
         }
-        let dockerfile = match tree.text(blobs, path) {
+        let dockerfile = match tree.text(&*blobs, path) {
             Ok(text) => text,
             Err(e @ TreeError::NotText { .. }) => return Ok(Err(e.to_string())),
             Err(e) => return Err(e.into()),
@@ -113,18 +108,14 @@ impl Sent {
         if let Some(reason) = bounds::exceeded(&dockerfile, args.iter()) {
             return Ok(Err(reason));
         }
-        let ignored = match Ignored::of(tree, blobs)? {
+        let ignored = match Ignored::of(tree, &*blobs)? {
             Ok(ignored) => ignored,
             Err(reason) => return Ok(Err(reason)),
         };
-        let Some(mut tree) = ignored.leave(tree, path, cancel) else { return Err(Failure::cancelled()) };
-        let mut notes = Vec::new();
-        if let Some(replaced) = packs.and_then(|images| images.replace(&dockerfile)) {
-            tree.put(blobs, path, replaced.dockerfile.as_bytes())?;
-            notes = replaced.notes;
-        }
-        let tar = if packs.is_some() { tree.tar(blobs)? } else { Vec::new() };
-        Ok(Ok(Self { tree, ignored, dockerfile, tar, notes }))
+        let Some(tree) = ignored.leave(tree, path, cancel) else { return Err(Failure::cancelled()) };
+        let special = [path, Ignored::FILE];
+        let hidden = special.into_iter().filter(|path| ignored.hides(path)).map(ToOwned::to_owned).collect();
+        Ok(Ok(Self { context: BuildContext { tree, hidden, blobs }, dockerfile }))
     }
 }
 
@@ -143,6 +134,11 @@ impl Runtimes {
     /// Whether programs may run without a sandbox.
     pub fn allows_host(&self) -> bool {
         self.0.settings.allow_host
+    }
+
+    /// Whether commands of every Docker build may reach the network.
+    pub fn builds_reach_out(&self) -> bool {
+        self.0.settings.build_egress
     }
 
     /// A directory to work in, for a step of `run`; where `commands` are to be run in it, with a sandbox around it.
@@ -168,13 +164,9 @@ impl Runtimes {
         };
         let chosen = self.choose(options.runtime).await?;
         let (tree, args, path) = (tree.clone(), options.args.clone(), options.dockerfile.clone());
-        let packs = matches!(chosen, Chosen::Docker(_)).then(|| self.settings().images.clone());
-        let read = blobs.clone();
         let given_up = CancellationToken::new();
         let (told, _guard) = (given_up.clone(), given_up.drop_guard());
-        let sent = tokio::task::spawn_blocking(move || {
-            Sent::of(&tree, &*read, (&path, &args), packs.as_ref(), &told)
-        });
+        let sent = tokio::task::spawn_blocking(move || Sent::of(&tree, blobs, (&path, &args), &told));
         let sent = tokio::select! {
             sent = timeout(options.timeout, sent) => sent,
             () = options.cancel.cancelled() => return Err(Failure::cancelled()),
@@ -189,14 +181,9 @@ impl Runtimes {
         };
         match chosen {
             Chosen::Docker(engine) => {
-                let mut report = engine.build(sent.tar, options).await?;
-                let notes = sent.notes.into_iter().map(|note| note + "\n").collect::<String>();
-                report.log = notes + &report.log;
-                Ok(report)
+                engine.build(sent.context, &sent.dockerfile, options, self.settings()).await
             }
-            Chosen::Process(place) => {
-                place.build((sent.tree, sent.ignored), &sent.dockerfile, blobs, options).await
-            }
+            Chosen::Process(place) => place.build(sent.context, &sent.dockerfile, options).await,
         }
     }
 
@@ -218,7 +205,7 @@ impl Runtimes {
             Chosen::Docker(engine) => {
                 let image = self.0.settings.images.of(&spec.image).to_owned();
                 let spec = ServiceSpec { image, ..spec.clone() };
-                ("docker", engine.start(&id, &spec, &self.0.settings).await?)
+                ("docker", Box::pin(engine.start(&id, &spec, &self.0.settings)).await?)
             }
             Chosen::Process(place) => (place.word(), place.start(&id, spec).await?),
         };

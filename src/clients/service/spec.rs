@@ -52,6 +52,8 @@ pub struct Settings {
     pub readable: Vec<PathBuf>,
     /// Images that are used in place of others.
     pub images: Images,
+    /// Whether commands of every Docker build may reach the network.
+    pub build_egress: bool,
 }
 
 impl Settings {
@@ -64,6 +66,7 @@ impl Settings {
             data,
             readable: Vec::new(),
             images: Images::default(),
+            build_egress: false,
         }
     }
 }
@@ -92,6 +95,8 @@ pub struct BuildOptions {
     pub memory: u64,
     /// Bytes that the image may take on the disk.
     pub disk: u64,
+    /// Whether its commands may reach the network, in Docker.
+    pub egress: bool,
     /// Whom the image belongs to.
     pub tag: Tag,
     /// Ends the build early, with nothing left of it.

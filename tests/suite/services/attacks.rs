@@ -15,32 +15,9 @@ use crate::binary::Project;
 use crate::store::SmallDisk;
 
 const ATTEMPTS: &str = include_str!("../../attacks/attempts.py");
-/// What a build in Docker is not kept from: the builder has no option for another filter of system calls or other
-/// capabilities than the daemon's own, and lets commands reach its network. docs/running.md says so.
-const OPEN_IN_DOCKER_BUILDS: [&str; 22] = [
-    "add_a_key",
-    "be_nicer_to_itself",
-    "change_descriptor_tables",
-    "escape_by_chroot",
-    "give_capabilities_to_a_program",
-    "have_capabilities",
-    "join_groups",
-    "list_sockets_of_the_kernel",
-    "listen_to_device_events",
-    "open_a_virtual_machine_socket",
-    "raise_its_limits",
-    "reach_addresses_of_the_machine",
-    "reach_the_clouds_metadata",
-    "reach_the_outside",
-    "run_programs_that_give_privileges",
-    "send_raw_packets",
-    "set_up_io_uring",
-    "talk_to_kernel_families",
-    "talk_to_the_audit_system",
-    "use_bluetooth",
-    "use_the_kernels_ciphers",
-    "watch_packets",
-];
+/// The capabilities that commands of Docker builds have: package managers and `useradd` fail without CHOWN, DAC_OVERRIDE,
+/// FOWNER, FSETID, SETGID and SETUID, and all that these give ends at the container's own files and processes.
+const OF_BUILDS: u64 = 0b1101_1011;
 
 /// What is planted on the machine for a program to find.
 struct Planted {
@@ -110,12 +87,21 @@ impl Planted {
     }
 }
 
-/// The attempts that reached something, of those that were made.
-fn reached(said: &str) -> Vec<String> {
+/// The attempts that reached something, of those that were made in `surface`; the count is printed.
+fn reached(surface: &str, said: &str) -> Vec<String> {
     assert!(said.contains("all attempts made"), "{said}");
-    let made = said.lines().filter(|line| line.contains("begun ")).count();
-    assert!(made >= 100, "only {made} attempts were made:\n{said}");
-    said.lines().filter_map(|line| line.split_once("REACHED ")).map(|(_, what)| what.to_owned()).collect()
+    let begun = said.lines().filter_map(|line| line.split_once("begun ")).map(|(_, name)| name.trim());
+    let made: BTreeSet<&str> = begun.collect();
+    let reached: BTreeSet<String> = said
+        .lines()
+        .filter_map(|line| line.split_once("REACHED "))
+        .map(|(_, what)| what.to_owned())
+        .collect();
+    println!("attacks: {surface}: {} attempts, {} succeed", made.len(), reached.len());
+    // Those that use too much are made elsewhere, each alone.
+    let listed = ATTEMPTS.lines().filter(|line| line.starts_with("@quick")).count();
+    assert_eq!(made.len(), listed, "not all attempts were made:\n{said}");
+    reached.into_iter().collect()
 }
 
 fn attack(targets: &Value, place: &str, names: &[&str]) -> ExecSpec {
@@ -153,7 +139,8 @@ async fn services_reach_nothing(kind: Kind) {
     let running = house.runtimes.start(&session(&house, &image)).await.unwrap();
     let targets = planted.with("other_ports", json!([8080, other.ports()["8080"]]));
     let report = running.exec(attack(&targets, "/app", &[])).await.unwrap();
-    assert_eq!(reached(&said(&report)), Vec::<String>::new());
+    let surface = format!("service ({})", kind.word());
+    assert_eq!(reached(&surface, &said(&report)), Vec::<String>::new());
     assert_eq!(planted.written(&house), Vec::<PathBuf>::new());
     house.runtimes.stop(&running).await;
     house.runtimes.stop(&other).await;
@@ -170,32 +157,29 @@ async fn services_reach_nothing_docker() {
 }
 
 /// In a build: what a command prints is in its log.
-async fn builds_reach_nothing(kind: Kind, open: &[&str]) {
+async fn builds_reach_nothing(kind: Kind) {
     if !is_amid_secrets(&format!("attacks::builds_reach_nothing_{}", kind.word())) {
         return;
     }
     let Some(house) = house(kind, "builds_reach_nothing").await else { return };
     let planted = plant(&house);
     let text = house.dockerfile("WORKDIR /app\nCOPY attempts.py targets.json ./\nRUN python3 -u attempts.py \"$(cat targets.json)\"\n");
-    let targets = planted.targets.to_string();
+    let targets = planted.with("capabilities", if kind == Kind::Docker { OF_BUILDS } else { 0 }).to_string();
     let files = [("Dockerfile", text.as_str()), ("attempts.py", ATTEMPTS), ("targets.json", &targets)];
     let built = house.build(&files).await;
     assert!(built.ok, "{}", built.log);
-    let reached = reached(&built.log);
-    let names: BTreeSet<&str> = reached.iter().filter_map(|what| what.split(':').next()).collect();
-    let beyond: Vec<_> = names.iter().filter(|name| !open.contains(name)).collect();
-    assert!(beyond.is_empty(), "{beyond:?}: {reached:#?}");
+    assert_eq!(reached(&format!("build ({})", kind.word()), &built.log), Vec::<String>::new());
     assert_eq!(planted.written(&house), Vec::<PathBuf>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn builds_reach_nothing_process() {
-    builds_reach_nothing(Kind::Process, &[]).await;
+    builds_reach_nothing(Kind::Process).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn builds_reach_nothing_docker() {
-    builds_reach_nothing(Kind::Docker, &OPEN_IN_DOCKER_BUILDS).await;
+    builds_reach_nothing(Kind::Docker).await;
 }
 
 /// Puts the attempts into the workspace of an agent, and opens its sandbox.
@@ -219,7 +203,7 @@ async fn commands_of_agents_reach_nothing() {
     let planted = plant(&house);
     let bench = bench(&house).await;
     let report = bench.run(attack(&planted.with("place", WORK), WORK, &[])).await.unwrap();
-    assert_eq!(reached(&said(&report)), Vec::<String>::new());
+    assert_eq!(reached("commands of agents (process)", &said(&report)), Vec::<String>::new());
     assert_eq!(planted.written(&house), Vec::<PathBuf>::new());
 }
 
@@ -283,6 +267,7 @@ async fn services_use_no_more_than_they_may(kind: Kind) {
         assert!(told, "{name}: {code:?} {cause}: {said}");
         house.runtimes.stop(&running).await;
     }
+    println!("attacks: service that uses too much ({}): {} attempts, 0 succeed", kind.word(), GREEDY.len());
     assert!(left(house.data.path()).is_empty(), "{:?}", left(house.data.path()));
 }
 

@@ -88,26 +88,39 @@ async fn containers_and_images_of_the_dead_are_reaped() {
     assert!(!has_image(&image));
 }
 
+const FAILS: &str = r#"
+atoll = 1
+name = "fails"
+summary = "builds an image that fails half-way"
+
+[inputs.mark]
+type = "string"
+required = true
+
+[steps.code]
+files = { files = [
+  { path = "Dockerfile", content = "FROM atoll/busybox:latest\nLABEL mark={{ inputs.mark }}\nRUN echo made > /made\nRUN exit 9\n" },
+] }
+
+[steps.build]
+docker_build = { tree = "{{ steps.code.output.tree }}", runtime = "docker" }
+"#;
+
+/// Layers of a build that came to nothing have labels from the beginning, and go with their run.
 #[tokio::test]
 async fn layers_of_failed_builds_are_found_again() {
-    let Some(house) = house(Kind::Docker, "layers_of_failed_builds").await else { return };
-    let broken = house.dockerfile("ENV LAYER=1\nRUN exit 9\n");
-    assert!(!house.build(&[("Dockerfile", &broken)]).await.ok);
-    let named = docker(&[
-        "images",
-        "--filter",
-        &format!("label=atoll.run={}", house.run),
-        "--format",
-        "{{.Repository}}:{{.Tag}}",
-    ]);
-    assert!(named.starts_with(&format!("atoll-unbuilt:{}-", std::process::id())), "{named}");
-    house.runtimes.reap(Leftovers::AllBut(&[])).await;
-    assert!(has_image(&named), "its process lives");
-    let dead = format!("atoll-unbuilt:{DEAD}_{}", std::process::id());
-    docker(&["tag", &named, &dead]);
-    docker(&["rmi", &named]);
-    house.runtimes.reap(Leftovers::AllBut(&[])).await;
-    assert!(!has_image(&dead));
+    let Some(_house) = house(Kind::Docker, "layers_of_failed_builds").await else { return };
+    let project = Project::new().file("pipelines/fails.toml", FAILS);
+    let mark = format!("layers-{}", std::process::id());
+    project.run(&["run", "fails", "--mark", &mark]).exits(0);
+    let data = project.path(".atoll").canonicalize().unwrap().display().to_string();
+    let filter = format!("label=atoll.house={data}");
+    let images = || docker(&["images", "--all", "--quiet", "--filter", &filter]);
+    assert_eq!(images().lines().count(), 1, "{}", images());
+    assert_eq!(containers(&format!("atoll.house={data}")), Vec::<String>::new());
+    std::fs::remove_dir_all(project.path(".atoll")).unwrap();
+    project.run(&["gc"]).exits(0);
+    assert_eq!(images(), "");
 }
 
 #[tokio::test]

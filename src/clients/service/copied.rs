@@ -1,4 +1,4 @@
-//! `COPY`: which files of the tree go where, and their way into the image.
+//! `COPY`: which files of the tree go where, and their way into a file system.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,34 +11,38 @@ use crate::tree::{Tree, TreeFile};
 use crate::verb::{Blobs, Failure};
 
 /// Most bytes that all `COPY` instructions of a build may bring into the image.
-pub(super) const LARGEST: u64 = 4 << 30;
+pub const MOST_COPIED: u64 = 4 << 30;
 /// Most bytes of a pattern.
 const LONGEST: usize = 4_096;
 
 /// What can be copied.
-pub(super) struct Context {
-    pub(super) tree: Tree,
+pub struct BuildContext {
+    /// The tree without what is ignored.
+    pub tree: Tree,
     /// Files of it that are there and cannot be copied.
-    pub(super) hidden: Vec<String>,
-    pub(super) blobs: Arc<dyn Blobs>,
+    pub hidden: Vec<String>,
+    /// What its files hold.
+    pub blobs: Arc<dyn Blobs>,
 }
 
 /// A file and its place in the image.
-pub(super) struct Copied {
-    pub(super) to: PathBuf,
-    file: TreeFile,
+pub struct Copied {
+    /// Where it goes.
+    pub to: PathBuf,
+    /// The file.
+    pub file: TreeFile,
 }
 
 impl Copied {
     /// Its bytes.
-    pub(super) fn size(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         self.file.blob.size
     }
 }
 
-impl Context {
+impl BuildContext {
     /// The files that `from` names, and where they go. The inner error is the product's.
-    pub(super) fn choose(
+    pub fn choose(
         &self,
         from: &[String],
         to: &Path,
@@ -69,7 +73,7 @@ impl Context {
     }
 
     /// Writes `files`. The inner error is that of the content store.
-    pub(super) fn write(
+    pub fn write(
         &self,
         files: &[Copied],
         fs: &RootedFs,
@@ -117,7 +121,7 @@ fn sources<'a>(tree: &'a Tree, source: &str) -> Result<Vec<(&'a str, Rest<'a>)>,
 }
 
 /// What tells whether a path fits `wanted`; braces have no meaning in a Dockerfile.
-fn pattern(wanted: &str) -> Result<impl Fn(&str) -> bool + use<>, String> {
+pub(in crate::clients) fn pattern(wanted: &str) -> Result<impl Fn(&str) -> bool + use<>, String> {
     if wanted.len() > LONGEST {
         return Err(format!("`{wanted:.60}…` is longer than {LONGEST} bytes"));
     }

@@ -1,0 +1,277 @@
+//! The Dockerfile language, read for both runtimes and interpreted by neither: what a runtime does not do it refuses itself.
+//! Start with [`parse`]; `words` splits and expands text, `healthcheck` reads one instruction.
+
+mod healthcheck;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use serde_json::from_str;
+
+pub use healthcheck::Healthcheck;
+pub use words::expand;
+
+/// What a Dockerfile says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dockerfile {
+    /// `ARG` before the first `FROM`.
+    pub args: Vec<Step>,
+    /// One or more stages.
+    pub stages: Vec<Stage>,
+    /// The escape character.
+    pub escape: char,
+}
+
+/// What begins with a `FROM`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// The line of its `FROM`, from 1.
+    pub line: usize,
+    /// The text of its `FROM`.
+    pub text: String,
+    /// The image or stage that it begins with; variables are not replaced yet.
+    pub base: String,
+    /// `--platform`; variables are not replaced yet.
+    pub platform: Option<String>,
+    /// Its name, in lower case.
+    pub name: Option<String>,
+    /// Its instructions.
+    pub steps: Vec<Step>,
+}
+
+/// An instruction and the line where it begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The line, from 1.
+    pub line: usize,
+    /// The text, continued lines joined.
+    pub text: String,
+    /// What it says.
+    pub order: Order,
+}
+
+/// What an instruction says. Quotes and variables are as they were written, for [`expand`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// `WORKDIR`
+    Workdir(String),
+    /// `COPY` and `ADD`
+    Copy(Copy),
+    /// `ENV`
+    Env(Vec<(String, String)>),
+    /// `LABEL`
+    Label(Vec<(String, String)>),
+    /// `ARG`: names, and values where they have one.
+    Arg(Vec<(String, Option<String>)>),
+    /// `RUN`
+    Run(Command),
+    /// `CMD`
+    Cmd(Command),
+    /// `ENTRYPOINT`
+    Entrypoint(Command),
+    /// `SHELL`
+    Shell(Vec<String>),
+    /// `USER`
+    User(String),
+    /// `EXPOSE`
+    Expose(String),
+    /// `VOLUME`
+    Volume(Vec<String>),
+    /// `STOPSIGNAL`
+    StopSignal(String),
+    /// `HEALTHCHECK`
+    Healthcheck(Healthcheck),
+    /// `ONBUILD`: an instruction for images that are made from this one.
+    OnBuild(String),
+    /// `MAINTAINER`
+    Maintainer,
+}
+
+/// `COPY`, or `ADD`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Copy {
+    /// Whether it is `ADD`, which unpacks archives.
+    pub adds: bool,
+    /// `--from`
+    pub from: Option<String>,
+    /// `--chown`
+    pub chown: Option<String>,
+    /// `--chmod`
+    pub chmod: Option<String>,
+    /// One or more sources.
+    pub sources: Vec<String>,
+    /// The target.
+    pub to: String,
+}
+
+/// A command in either form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// A program and its arguments.
+    Exec(Vec<String>),
+    /// A line for the shell.
+    Shell(String),
+}
+
+impl Command {
+    fn read(rest: &str) -> Self {
+        from_str(rest).map_or_else(|_| Self::Shell(rest.to_owned()), Self::Exec)
+    }
+
+    /// The command as a program and its arguments; `shell` runs those of the other form.
+    #[must_use]
+    pub fn argv(&self, shell: &[String]) -> Vec<String> {
+        match self {
+            Self::Exec(argv) => argv.clone(),
+            Self::Shell(line) => shell.iter().chain([line]).cloned().collect(),
+        }
+    }
+}
+
+/// A Dockerfile, or what of it means nothing, with its line.
+pub fn parse(text: &str) -> Result<Dockerfile, String> {
+    let escape = words::escape(text);
+    let mut file = Dockerfile { args: Vec::new(), stages: Vec::new(), escape };
+    for (line, text) in words::logical_lines(text, escape) {
+        let wrong = |why: String| format!("line {line}: {why}: {text}");
+        let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((&text, ""));
+        if word.eq_ignore_ascii_case("FROM") {
+            let stage = stage(line, &text, rest.trim()).map_err(wrong)?;
+            file.stages.push(stage);
+            continue;
+        }
+        let order = order(word, rest.trim(), escape).map_err(wrong)?;
+        let is_arg = matches!(order, Order::Arg(_));
+        let into = match file.stages.last_mut() {
+            Some(stage) => &mut stage.steps,
+            None if is_arg => &mut file.args,
+            None => return Err(wrong("a Dockerfile begins with FROM".to_owned())),
+        };
+        into.push(Step { line, text, order });
+    }
+    if file.stages.is_empty() { Err("the Dockerfile has no FROM".to_owned()) } else { Ok(file) }
+}
+
+/// One instruction of an image's `ONBUILD`.
+pub fn parse_trigger(text: &str) -> Result<Step, String> {
+    let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    let order = order(word, rest.trim(), '\\').map_err(|why| format!("ONBUILD of the base image: {why}"))?;
+    Ok(Step { line: 0, text: format!("ONBUILD {text}"), order })
+}
+
+fn stage(line: usize, text: &str, rest: &str) -> Result<Stage, String> {
+    let (options, rest) = options(rest);
+    let mut platform = None;
+    for (name, value) in options {
+        match name {
+            "platform" => platform = Some(value.to_owned()),
+            other => return Err(format!("FROM has no option --{other}")),
+        }
+    }
+    let (base, name) = match *rest.split_whitespace().collect::<Vec<_>>() {
+        [base] => (base, None),
+        [base, word, name] if word.eq_ignore_ascii_case("as") => (base, Some(name.to_lowercase())),
+        _ => return Err("FROM takes an image, and `AS` a name".to_owned()),
+    };
+    let (base, text) = (base.to_owned(), text.to_owned());
+    Ok(Stage { line, text, base, platform, name, steps: Vec::new() })
+}
+
+fn order(word: &str, rest: &str, escape: char) -> Result<Order, String> {
+    let word = word.to_ascii_uppercase();
+    if rest.is_empty() {
+        return Err(format!("{word} needs an argument"));
+    }
+    Ok(match word.as_str() {
+        "WORKDIR" => Order::Workdir(rest.to_owned()),
+        "COPY" | "ADD" => Order::Copy(copy(rest, word == "ADD")?),
+        "ENV" => Order::Env(words::pairs(rest, escape)?),
+        "LABEL" => Order::Label(words::pairs(rest, escape)?),
+        "ARG" => Order::Arg(args(rest, escape)),
+        "RUN" => Order::Run(run(rest)?),
+        "CMD" => Order::Cmd(Command::read(rest)),
+        "ENTRYPOINT" => Order::Entrypoint(Command::read(rest)),
+        "SHELL" => match from_str::<Vec<String>>(rest) {
+            Ok(shell) if !shell.is_empty() => Order::Shell(shell),
+            _ => return Err("SHELL takes a list in JSON, such as [\"/bin/bash\", \"-c\"]".to_owned()),
+        },
+        "USER" => Order::User(rest.to_owned()),
+        "EXPOSE" => Order::Expose(rest.to_owned()),
+        "VOLUME" => Order::Volume(list(rest)),
+        "STOPSIGNAL" => Order::StopSignal(rest.to_owned()),
+        "HEALTHCHECK" => Order::Healthcheck(Healthcheck::read(rest)?),
+        "ONBUILD" => onbuild(rest, escape)?,
+        "MAINTAINER" => Order::Maintainer,
+        other => return Err(format!("there is no instruction {other}")),
+    })
+}
+
+fn args(rest: &str, escape: char) -> Vec<(String, Option<String>)> {
+    let read = |word: String| match word.split_once('=') {
+        Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+        None => (word, None),
+    };
+    words::words(rest, escape).into_iter().map(read).collect()
+}
+
+fn onbuild(rest: &str, escape: char) -> Result<Order, String> {
+    let (word, inner) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    if ["FROM", "ONBUILD", "MAINTAINER"].iter().any(|no| word.eq_ignore_ascii_case(no)) {
+        return Err(format!("{word} cannot be in ONBUILD"));
+    }
+    order(word, inner.trim(), escape).map(|_| Order::OnBuild(rest.to_owned()))
+}
+
+fn run(rest: &str) -> Result<Command, String> {
+    if rest.starts_with("--") {
+        return Err("options of RUN (--mount, --network, --security) are not known here".to_owned());
+    }
+    if rest.starts_with("<<") {
+        return Err(format!("{HERE_DOCUMENTS}; join the commands with `&&`"));
+    }
+    Ok(Command::read(rest))
+}
+
+const HERE_DOCUMENTS: &str = "here-documents are not known here";
+
+fn copy(rest: &str, adds: bool) -> Result<Copy, String> {
+    let word = if adds { "ADD" } else { "COPY" };
+    let (options, rest) = options(rest);
+    let mut copy = Copy { adds, ..Copy::default() };
+    for (name, value) in options {
+        let value = Some(value.to_owned());
+        match name {
+            "from" if !adds => copy.from = value,
+            "chown" => copy.chown = value,
+            "chmod" => copy.chmod = value,
+            "link" => {}
+            other => return Err(format!("{word} has no option --{other} here")),
+        }
+    }
+    copy.sources = list(rest);
+    if copy.sources.iter().any(|source| source.starts_with("<<")) {
+        return Err(format!("{HERE_DOCUMENTS}; copy a file"));
+    }
+    copy.to = copy.sources.pop().unwrap_or_default();
+    if copy.sources.is_empty() {
+        return Err(format!("{word} needs a source and a target"));
+    }
+    Ok(copy)
+}
+
+/// A list in JSON, or words.
+fn list(rest: &str) -> Vec<String> {
+    from_str(rest).unwrap_or_else(|_| rest.split_whitespace().map(ToOwned::to_owned).collect())
+}
+
+/// The options `--NAME=VALUE` in front, and what comes after them.
+fn options(rest: &str) -> (Vec<(&str, &str)>, &str) {
+    let (mut found, mut rest) = (Vec::new(), rest);
+    while let Some(option) = rest.strip_prefix("--") {
+        let (option, after) = option.split_once(char::is_whitespace).unwrap_or((option, ""));
+        found.push(option.split_once('=').unwrap_or((option, "")));
+        rest = after.trim_start();
+    }
+    (found, rest)
+}
