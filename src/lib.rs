@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod id;
+pub mod json_path;
 pub mod meter;
 pub mod rooted_fs;
 pub mod value;

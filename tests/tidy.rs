@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 use atoll::diag::Code;
 
 /// The rooms, each using only its own and those in front of it.
-const ROOMS: [&str; 23] = [
+const ROOMS: [&str; 24] = [
     "clock",
     "id",
     "meter",
     "value",
     "visible",
+    "json_path",
     "rooted_fs",
     "diag",
     "expr",

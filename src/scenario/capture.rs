@@ -57,7 +57,7 @@ fn part(capture: &Capture, answer: &Answer, variables: &Variables) -> Result<Val
         None => answer.json()?,
     };
     let path = variables.fill(path);
-    let found = Selector::parse(&path)?.pick(&value).ok_or_else(|| format!("there is nothing at {path}"))?;
+    let found = Selector::parse(&path)?.pick(&value)?.ok_or_else(|| format!("there is nothing at {path}"))?;
     // What becomes text in the end needs no number.
     Ok(json::literal(&found).map(Value::from).unwrap_or(found))
 }

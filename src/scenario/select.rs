@@ -1,16 +1,13 @@
 use std::borrow::Cow;
 
-use serde_json_path::JsonPath;
-
 use super::assert::Rule;
 use super::json;
+use crate::json_path::{JsonPath, TooMuchWork};
 use crate::value::Value;
 
 /// A way to parts of a JSON value: RFC 9535, and the plain dotted form `$.a.b-c` whose keys need not be identifiers.
 pub struct Selector {
     path: JsonPath,
-    /// Whether it can lead to one part only.
-    is_single: bool,
 }
 
 /// What a path leads to.
@@ -37,10 +34,10 @@ impl Selector {
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         match JsonPath::parse(text) {
-            Ok(path) => Ok(Self { path, is_single: is_single(text) }),
-            Err(error) => dotted(text).map(|path| Self { path, is_single: true }).ok_or_else(|| {
+            Ok(path) => Ok(Self { path }),
+            Err(reason) => dotted(text).map(|path| Self { path }).ok_or_else(|| {
                 if text.starts_with('$') {
-                    format!("no JSONPath: {}", error.message())
+                    format!("no JSONPath: {reason}")
                 } else {
                     format!("no JSONPath: one begins with `$`, as in `$.{}`", text.trim_start_matches('.'))
                 }
@@ -49,47 +46,33 @@ impl Selector {
     }
 
     /// What of `value` it leads to.
-    pub fn find(&self, value: &Value) -> Found {
+    ///
+    /// # Errors
+    /// The path would visit too many values.
+    pub fn find(&self, value: &Value) -> Result<Found, String> {
         let rounded = json::rounded(value);
+        let too_much = |refused: TooMuchWork| refused.to_string();
         let mut found: Vec<Value> = match &rounded {
-            Cow::Borrowed(value) => self.path.query(value).all().into_iter().cloned().collect(),
+            Cow::Borrowed(value) => self.path.select(value).map_err(too_much)?.into_iter().cloned().collect(),
             Cow::Owned(rounded) => {
-                let places = self.path.query_located(rounded);
-                let exact = |pointer: String| value.pointer(&pointer).cloned();
-                places.locations().filter_map(|place| exact(place.to_json_pointer())).collect()
+                let pointers = self.path.pointers(rounded).map_err(too_much)?;
+                pointers.iter().filter_map(|pointer| value.pointer(pointer).cloned()).collect()
             }
         };
-        if self.is_single { Found::One(found.pop()) } else { Found::Several(found) }
+        Ok(if self.path.is_singular() { Found::One(found.pop()) } else { Found::Several(found) })
     }
 
-    /// The one part it leads to, a list where there are several, `None` where there is none.
-    pub fn pick(&self, value: &Value) -> Option<Value> {
-        match self.find(value) {
+    /// The one part it leads to, a list if there are several, `None` if there is none.
+    ///
+    /// # Errors
+    /// The path would visit too many values.
+    pub fn pick(&self, value: &Value) -> Result<Option<Value>, String> {
+        Ok(match self.find(value)? {
             Found::One(found) => found,
             Found::Several(mut found) if found.len() == 1 => found.pop(),
             Found::Several(found) => (!found.is_empty()).then(|| found.into()),
-        }
+        })
     }
-}
-
-/// Whether a path has nothing but names and numbers in it: no filter, wildcard, slice, list or descent.
-fn is_single(path: &str) -> bool {
-    let (mut quote, mut in_brackets, mut before) = (None, false, ' ');
-    for c in path.chars() {
-        match (quote, c) {
-            (Some(open), _) if c == open && before != '\\' => quote = None,
-            (None, '\'' | '"') => quote = Some(c),
-            (None, '[') => in_brackets = true,
-            (None, ']') => in_brackets = false,
-            (None, '*' | '?') => return false,
-            (None, ',' | ':') if in_brackets => return false,
-            (None, '.') if before == '.' => return false,
-            (Some(_) | None, _) => {}
-        }
-        // A backslash that is escaped itself escapes nothing.
-        before = if c == '\\' && before == '\\' { ' ' } else { c };
-    }
-    true
 }
 
 fn dotted(text: &str) -> Option<JsonPath> {
@@ -109,7 +92,7 @@ mod tests {
     #[test]
     fn paths_of_both_kinds() {
         let value = json!({"a": {"b-c": 1, "9": 2}, "items": [{"n": 1, "ok": true}, {"n": 2}]});
-        let pick = |path: &str| Selector::parse(path).unwrap().pick(&value);
+        let pick = |path: &str| Selector::parse(path).unwrap().pick(&value).unwrap();
         assert_eq!(pick("$.a.b-c"), Some(json!(1)));
         assert_eq!(pick("$.a.9"), Some(json!(2)));
         assert_eq!(pick("$.items[*].n"), Some(json!([1, 2])));
@@ -122,13 +105,13 @@ mod tests {
     #[test]
     fn only_names_and_numbers_lead_to_one_part() {
         for path in ["$", "$.a.b-c", "$['a.b,c:*?']", "$[0]", "$[-1].a", "$[\"a'b\"]['x\\'*']", "$.a.9"] {
-            assert!(Selector::parse(path).unwrap().is_single, "{path}");
+            assert!(Selector::parse(path).unwrap().path.is_singular(), "{path}");
         }
         for path in ["$[*]", "$.*", "$..a", "$[?@.a]", "$[0,1]", "$[1:]", "$['a','b']", "$[?@.a == 'x'].id"] {
-            assert!(!Selector::parse(path).unwrap().is_single, "{path}");
+            assert!(!Selector::parse(path).unwrap().path.is_singular(), "{path}");
         }
         let big = json::parse(r#"{"ids": [123456789012345678901234567890, 1]}"#).unwrap();
-        let first = Selector::parse("$.ids[?@ > 5]").unwrap().pick(&big).unwrap();
+        let first = Selector::parse("$.ids[?@ > 5]").unwrap().pick(&big).unwrap().unwrap();
         assert_eq!(json::literal(&first), Some("123456789012345678901234567890"));
     }
 

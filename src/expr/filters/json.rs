@@ -2,11 +2,11 @@
 
 use minijinja::Value as Inner;
 use serde::Serialize;
-use serde_json_path::JsonPath;
 
 use crate::expr::check::{Checked, MAX_BYTES, count, made, text, too_long, wrong, wrong_with};
 use crate::expr::data::{inner, outer};
 use crate::expr::machine::Machine;
+use crate::json_path::JsonPath;
 use crate::value::Value;
 
 pub(super) fn tojson(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
@@ -42,5 +42,6 @@ pub(super) fn jsonpath(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
         wrong_with(format!("`{query}` is not a JSONPath: {error}"), "the syntax is that of RFC 9535")
     })?;
     let value = outer(&args[0]);
-    Ok(Inner::from(path.query(&value).all().into_iter().map(inner).collect::<Vec<_>>()))
+    let found = path.select(&value).map_err(|refused| wrong(refused.to_string()))?;
+    Ok(Inner::from(found.into_iter().map(inner).collect::<Vec<_>>()))
 }

@@ -167,7 +167,7 @@ fn find(assertion: &Assertion, answer: &Answer, took: &[Duration]) -> Result<Fou
     let path = assertion.path.as_deref().unwrap_or_default();
     if assertion.subject == Subject::Json {
         let value = answer.json()?;
-        return Ok(Selector::parse(path)?.find(&value));
+        return Selector::parse(path)?.find(&value);
     }
     Ok(Found::One(match (assertion.subject, answer) {
         (Subject::Duration, _) => Some(Lapse(time(took, path)).to_string().into()),
