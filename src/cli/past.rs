@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::args::Format;
-use super::{Desk, Stop, house, loading};
+use super::{Desk, Stop, house};
 use crate::driver::journal;
 use crate::engine::{Fact, INTERRUPTED, Pause, Payload, Record, Run, STATUS_RUNNING, Settings, load};
 use crate::id::{Address, RunId};
@@ -131,7 +130,7 @@ impl Past {
     /// What the outputs of a run that has not come to its end are so far.
     pub fn outputs_so_far(&self, desk: &Desk) -> Result<Value, Stop> {
         let loaded = plan::load_bundle(&self.bundle()?, &house::listing(&desk.settings)?);
-        let plan = loading::settle(desk, loaded, Format::Text)?.plan;
+        let plan = loaded.plan.ok_or_else(|| Stop::failed("its plan cannot be read any more"))?;
         let mut run = Run::new(self.run().clone(), plan, self.store.clone(), Settings::default());
         journal::read(self.store.as_ref(), self.run(), |_, record| Ok(run.apply(&record)?))?;
         Ok(run.outputs_so_far())

@@ -296,12 +296,11 @@ fn show(
     (board, outcome): (&Board, &Outcome),
 ) -> Done {
     let exit = Exit::of_standing(&outcome.standing);
-    let outputs = match &outcome.standing {
-        Standing::Finished { outputs, .. } => Some(&**outputs),
-        Standing::Going | Standing::Paused { .. } => None,
-    };
+    let outputs = Some(&*outcome.outputs);
     let ending = Ending { board, code: exit.code(), outputs, now: house.clock.now() };
-    match (format, outputs) {
+    // Outputs so far are told with the last lines: standard output has those of a run that came to its end.
+    let last = outputs.filter(|_| matches!(outcome.standing, Standing::Finished { .. }));
+    match (format, last) {
         (Format::Json, _) => desk.face.print_json(&ending.json())?,
         (Format::Text, Some(outputs)) if !to_stdout => {
             desk.face.print(&outputs_text(outputs, desk.face.out))?;

@@ -15,7 +15,7 @@ use crate::report::outcome::{Ending, heading, outputs_text};
 use crate::report::tree::{glyph, remark, tree};
 use crate::report::units::{harmless, moment};
 use crate::value::Value;
-use crate::view::{Board, State, StepView};
+use crate::view::{Board, State, Status, StepView};
 
 /// `atoll show`.
 #[derive(Debug, Args)]
@@ -44,8 +44,11 @@ fn whole(desk: &Desk, past: &Past, format: Format) -> Done {
     let board = past.board()?;
     let outputs = match &board.outputs {
         Some(payload) => Some(past.value(payload, &Address::root())?),
+        // A run that this version cannot continue is shown without them.
+        None if board.status != Status::Running => past.outputs_so_far(desk).ok(),
         None => None,
     };
+    let so_far = board.outputs.is_none();
     let now = house::clock().now();
     let ending =
         Ending { board: &board, code: Exit::of_status(&board.status).code(), outputs: outputs.as_ref(), now };
@@ -57,7 +60,8 @@ fn whole(desk: &Desk, past: &Past, format: Format) -> Done {
             if let Some(outputs) =
                 outputs.as_ref().filter(|outputs| outputs.as_object().is_some_and(|o| !o.is_empty()))
             {
-                let _ = write!(text, "\n{}", outputs_text(outputs, paint));
+                let head = if so_far { "outputs so far:\n" } else { "" };
+                let _ = write!(text, "\n{head}{}", outputs_text(outputs, paint));
             }
             desk.face.print(&text)?;
         }

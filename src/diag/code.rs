@@ -97,6 +97,7 @@ codes! {
     E0507 CallUnknownInput Error "an input that the called pipeline does not have"
     E0508 CallMissingInput Error "the called pipeline needs an input"
     E0509 ToleratesOuter Error "an inner step cannot tolerate an outer one"
+    E0510 OnPause Error "a step that cannot run at a pause"
     E0601 InputUnknown Error "the pipeline has no such input"
     E0602 InputMissing Error "a required input is missing"
     E0603 InputType Error "an input of the wrong type"

@@ -30,6 +30,8 @@ pub(super) struct Surroundings {
     pub(super) house: House,
     pub(super) run: RunId,
     pub(super) cancel: CancellationToken,
+    /// The same for steps that run because of a pause: what ended the others does not end them.
+    pub(super) kill: CancellationToken,
     pub(super) stopping: CancellationToken,
     pub(super) events: Hearing,
     pub(super) notes: bool,
@@ -41,12 +43,15 @@ pub(super) struct Surroundings {
 impl Surroundings {
     fn context(&self, attempt: &Attempt, granted: &Granted) -> Context {
         let (run, address, number) = (self.run.clone(), attempt.address.clone(), attempt.number);
-        let place = Digest::of(format!("{run}/{address}")).to_string();
+        let at_pause = attempt.pause > 0;
+        // What is sent at a pause is not what is sent at the end.
+        let of_pause = if at_pause { format!("@{}", attempt.pause) } else { String::new() };
+        let place = Digest::of(format!("{run}/{address}{of_pause}")).to_string();
         Context {
             progress: self.progress(&address, number),
             idempotency_key: place[..32].to_owned(),
-            cancel: self.cancel.child_token(),
-            stopping: self.stopping.child_token(),
+            cancel: if at_pause { &self.kill } else { &self.cancel }.child_token(),
+            stopping: if at_pause { &self.kill } else { &self.stopping }.child_token(),
             cursor: attempt.cursor.clone(),
             cursors: self.cursors(&address, number),
             funds: funds(&self.outbox, &address, number, granted),

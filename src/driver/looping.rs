@@ -44,6 +44,7 @@ pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, Dri
         house: house.clone(),
         run: job.run.clone(),
         cancel: CancellationToken::new(),
+        kill: CancellationToken::new(),
         stopping: CancellationToken::new(),
         events: wires.events.clone(),
         notes: wires.notes,
@@ -79,6 +80,7 @@ pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, Dri
     watch.abort();
     driver.asks.end();
     driver.surroundings.cancel.cancel();
+    driver.surroundings.kill.cancel();
     driver.leases.release_all().await;
     for resource in house.catalog.resources() {
         resource.settle().await;
@@ -346,6 +348,9 @@ impl Driver {
             Standing::Paused { pause, .. } => {
                 pause.status().word.clone_into(&mut head.status);
                 head.code = Some(pause.status().code);
+                if !self.run.is_busy() {
+                    head.score = self.run.outputs_so_far().get("score").and_then(Value::as_f64).or(head.score);
+                }
             }
             Standing::Finished { status, code, outputs } => {
                 head.status.clone_from(status);

@@ -68,10 +68,15 @@ impl Run {
                 self.open_frame(self.plan.clone(), BodyId::ROOT, place, names);
             }
             Fact::Paused { pause, message, reasons } => {
+                self.at_pause.begin();
                 self.standing =
                     Standing::Paused { pause: *pause, message: message.clone(), reasons: reasons.clone() };
             }
+            Fact::PausedStep { step, output, failure } => {
+                self.apply_paused_step(step, output.as_ref(), failure.as_ref())?;
+            }
             Fact::Resumed => {
+                self.at_pause.end();
                 self.standing = Standing::Going;
                 self.unblock(at, None);
             }
@@ -84,7 +89,7 @@ impl Run {
                 self.unblock(at, Some(Pause::Budget));
                 self.requeue_unpaid();
             }
-            Fact::Accepted(_) | Fact::Parked(_) | Fact::PausedStep(_) => {
+            Fact::Accepted(_) | Fact::Parked(_) => {
                 return Err(format!("it has a fact `{}`, which needs a newer atoll", fact.word()));
             }
             other => return Err(format!("a run cannot have {}", other.word())),

@@ -204,8 +204,17 @@ pub enum Fact {
     Polled(Later),
     /// Reserved: the run waits without a process.
     Parked(Later),
-    /// Reserved: a step ran because the run paused.
-    PausedStep(Later),
+    /// A step of the pipeline's own body ran because the run paused. It is not its outcome. At the root.
+    PausedStep {
+        /// The step.
+        step: String,
+        /// Its output, if it succeeded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output: Option<Payload>,
+        /// How it failed, if it did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
+    },
     /// The run came to its end. At the root.
     Finished {
         /// Its status.
@@ -375,7 +384,7 @@ impl Fact {
             Self::Accepted(_) => "accepted",
             Self::Polled(_) => "polled",
             Self::Parked(_) => "parked",
-            Self::PausedStep(_) => "paused_step",
+            Self::PausedStep { .. } => "paused_step",
             Self::Finished { .. } => "finished",
         }
     }
@@ -420,7 +429,7 @@ mod tests {
 
     #[test]
     fn later_facts_keep_their_content() {
-        for kind in ["accepted", "polled", "parked", "paused_step"] {
+        for kind in ["accepted", "polled", "parked"] {
             let written = json!({"fact": kind, "wake_at": 7, "deep": {"er": [1]}});
             let fact: Fact = serde_json::from_value(written.clone()).unwrap();
             assert_eq!(fact.word(), kind);

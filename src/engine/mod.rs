@@ -10,6 +10,7 @@ mod fact;
 mod frame;
 mod history;
 mod node;
+mod on_pause;
 mod order;
 mod question;
 mod report;

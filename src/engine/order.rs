@@ -43,8 +43,10 @@ pub enum Order {
 pub struct Attempt {
     /// The step instance.
     pub address: Address,
-    /// Which attempt, from 1.
+    /// Which attempt, from 1; 0 for one that is made because the run pauses.
     pub number: u32,
+    /// Because of which pause it is made, from 1; 0 for an attempt that decides what becomes of the step.
+    pub pause: u32,
     /// The verb or resource.
     pub name: Arc<str>,
     /// Its rendered input.
@@ -141,6 +143,8 @@ pub enum Report {
         /// By whom.
         by: String,
     },
+    /// Nothing more is to be begun, not even steps that run because of a pause.
+    Kill,
     /// Somebody wants the run to take no new work.
     Pause {
         /// Why.

@@ -10,7 +10,7 @@ use super::slot::INLINE;
 use super::turn::values_of;
 use super::{Fact, Mismatch, Pause, Report, Standing, control};
 use crate::clock::Millis;
-use crate::expr::Data;
+use crate::expr::{Data, Scope};
 use crate::id::Address;
 use crate::value::Value;
 use crate::verb::{Class, Failure, Output};
@@ -19,9 +19,11 @@ impl Run {
     /// Takes in what came of an order. Reports about what has ended meanwhile are let go.
     pub fn report(&mut self, now: Millis, report: Report) -> Result<(), Mismatch> {
         match report {
+            Report::Ran { address, attempt: 0, result, .. } => self.ran_at_pause(now, &address, result),
             Report::Ran { address, attempt, result, cached } => {
                 let Some(spot) = self.under_way(&address, attempt) else { return Ok(()) };
-                match result.and_then(|output| self.accept(spot, output)) {
+                let scope = || self.scope(spot.0, &self.frame(spot.0).step(spot.1).sees);
+                match result.and_then(|output| self.accept(spot, output, scope)) {
                     Ok(output) => {
                         let value = self.keep(output.value, INLINE);
                         let fact = Fact::Succeeded { output: value, spent: output.spent, cached };
@@ -68,6 +70,10 @@ impl Run {
                 self.emit(now, Address::root(), 0, Fact::Paused { pause, message, reasons: Vec::new() })
             }
             Report::Pause { .. } => Ok(()),
+            Report::Kill => {
+                self.at_pause.stop();
+                Ok(())
+            }
         }
     }
 
@@ -79,8 +85,13 @@ impl Run {
         }
     }
 
-    /// Checks an output against the step's schema and checks.
-    fn accept(&self, spot: Spot, output: Output<Value>) -> Result<Output<Value>, Failure> {
+    /// Checks an output against the step's schema and checks, which see `scope`.
+    pub(super) fn accept(
+        &self,
+        spot: Spot,
+        output: Output<Value>,
+        scope: impl FnOnce() -> Result<Scope, Failure>,
+    ) -> Result<Output<Value>, Failure> {
         let frame = self.frame(spot.0);
         let step = frame.step(spot.1);
         let reject = |message: String, why: Value| {
@@ -96,7 +107,7 @@ impl Run {
             }
         }
         if !step.check.is_empty() {
-            let scope = self.scope(spot.0, &step.sees)?.with("output", Data::from_value(&output.value));
+            let scope = scope()?.with("output", Data::from_value(&output.value));
             for check in &step.check {
                 if !check.eval_bool(&scope).map_err(|e| eval_failure("check", &e))? {
                     let message = format!("the check `{}` does not hold", check.text());

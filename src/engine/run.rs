@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use super::budget::{Claim, Wall};
 use super::frame::{Frame, FrameId, Spot};
 use super::node::{Node, Phase};
+use super::on_pause::AtPause;
 use super::slot::{INLINE, weight};
 use super::{FORMAT, Fact, Known, Pause, Payload, Record, Standing, Turn};
 use crate::clock::Millis;
@@ -108,6 +109,7 @@ pub struct Run {
     pub(super) wall: Wall,
     pub(super) sums: Data,
     pub(super) standing: Standing,
+    pub(super) at_pause: AtPause,
     pub(super) fresh: HashMap<Digest, Arc<[u8]>>,
     pub(super) turn: Turn,
 }
@@ -161,6 +163,7 @@ impl Run {
             wall: Wall::default(),
             sums: Data::none(),
             standing: Standing::Going,
+            at_pause: AtPause::default(),
             fresh: HashMap::new(),
             turn: Turn::default(),
         }

@@ -33,12 +33,12 @@ impl Run {
         let node = &frame.nodes[seen.step];
         let step = frame.step(seen.step);
         let data = self.entry(node, matches!(step.action, Action::Each(_))).map_err(Failure::from)?;
-        Ok((step.id.to_string(), data))
+        Ok((step.id.to_string(), Data::table(data)))
     }
 
     /// `steps.ID`: `{ok, skipped, failed, output?, error?}`; of an `each` `failed` is the list of failed items, and there
     /// is `items` as well.
-    fn entry(&self, node: &Node, each: bool) -> Result<Data, BlobError> {
+    pub(super) fn entry(&self, node: &Node, each: bool) -> Result<Vec<(&'static str, Data)>, BlobError> {
         let flag = |on: bool| Data::from_value(&Value::Bool(on));
         let mut entry = vec![
             ("ok", flag(matches!(node, Node::Done(_)))),
@@ -55,7 +55,7 @@ impl Run {
             Node::Failed(failure, _) => entry.push(("error", failure_data(failure))),
             _ => {}
         }
-        Ok(Data::table(entry))
+        Ok(entry)
     }
 
     /// `failed` and `items` of an `each`. Where it failed before it had items, or for another reason than theirs, that is

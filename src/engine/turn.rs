@@ -49,6 +49,7 @@ impl Run {
         if !more {
             self.pause_if_stuck(now)?;
         }
+        self.order_on_pause(now)?;
         self.fresh.clear();
         if self.standing != Standing::Going || self.is_idle() {
             deadline = None;
@@ -256,6 +257,17 @@ impl Run {
 
     /// Renders the input of the next attempt.
     fn attempt(&self, spot: Spot, step: &Step, tries: &Tries) -> Result<Attempt, Failure> {
+        self.attempt_in(spot, step, tries, &self.scope(spot.0, &step.sees)?)
+    }
+
+    /// The same, in `scope`.
+    pub(super) fn attempt_in(
+        &self,
+        spot: Spot,
+        step: &Step,
+        tries: &Tries,
+        scope: &Scope,
+    ) -> Result<Attempt, Failure> {
         let (name, with) = match &step.action {
             Action::Verb { name, with, .. } => (name, with),
             Action::Hold(hold) => (&hold.resource, &hold.with),
@@ -264,7 +276,7 @@ impl Run {
         let error = tries.error.as_ref().map_or_else(Data::none, |failure| failure_data(failure));
         let number = tries.begun + 1;
         let attempt = Data::table([("n", Data::from_value(&Value::from(number))), ("error", error)]);
-        let scope = self.scope(spot.0, &step.sees)?.with("attempt", attempt);
+        let scope = scope.with("attempt", attempt);
         let with = with.render(&scope).map_err(|e| eval_failure("template", &e))?;
         let pure = matches!(&step.action, Action::Verb { traits, .. } if traits.pure);
         let key = (!pure || step.cache).then(|| content_key(name, &with, step.output.as_deref()));
@@ -273,6 +285,7 @@ impl Run {
         Ok(Attempt {
             address: self.address(spot),
             number,
+            pause: 0,
             name: name.as_str().into(),
             with,
             timeout: step.timeout,

@@ -51,9 +51,10 @@ impl Run {
         asked.refuses(answer).map(Refusal::Unfit)
     }
 
-    /// Whether anything is under way that ends by itself: attempts, and resources that are being released.
+    /// Whether anything runs that ends by itself: attempts, resources that are being released, and steps that run
+    /// because of a pause.
     pub fn is_busy(&self) -> bool {
-        self.running > 0 || self.releasing > 0
+        self.running > 0 || self.releasing > 0 || self.at_pause.is_running()
     }
 
     /// Pauses the run if steps wait and nothing else can proceed.

@@ -147,6 +147,16 @@ impl<'a> Fields<'a> {
         None
     }
 
+    /// The place of a key whose value is `true`.
+    pub(super) fn flag(&mut self, key: &'static str) -> Option<Span> {
+        let Entry { key: at, node } = self.entry(key)?;
+        if let Raw::Bool(truth) = node.value {
+            return truth.then_some(at);
+        }
+        self.found.push(wrong(&node, key, "`true` or `false`"));
+        None
+    }
+
     /// A number.
     #[expect(clippy::cast_precision_loss, reason = "bounds of inputs; exact up to 2^53")]
     pub(super) fn number(&mut self, key: &'static str) -> Option<f64> {

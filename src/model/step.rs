@@ -41,6 +41,8 @@ pub struct Step {
     pub on_interrupt: Option<Text>,
     /// What happens where the other side is down.
     pub on_outage: Option<Text>,
+    /// Where it is said that the step also runs when the run pauses.
+    pub on_pause: Option<crate::diag::Span>,
     /// What its failure fails: `none`, or by default what is around it.
     pub fails: Option<Text>,
     /// The keys that are no words of the header: one of them should be a verb.
@@ -71,7 +73,7 @@ pub struct Retry {
 
 impl Step {
     /// The words of a step's header.
-    pub const HEADER: [&'static str; 17] = [
+    pub const HEADER: [&'static str; 18] = [
         "when",
         "needs",
         "tolerates",
@@ -87,6 +89,7 @@ impl Step {
         "idempotent",
         "on_interrupt",
         "on_outage",
+        "on_pause",
         "fails",
         "steps",
     ];
@@ -118,6 +121,7 @@ impl Step {
             idempotent: fields.bool("idempotent").unwrap_or(false),
             on_interrupt: fields.text("on_interrupt"),
             on_outage: fields.text("on_outage"),
+            on_pause: fields.flag("on_pause"),
             fails: fields.text("fails"),
             uses: Vec::new(),
             body,

@@ -33,6 +33,7 @@ impl Resolver<'_, '_> {
         let on_interrupt = self.on_interrupt(&step, used.as_ref());
         let outage_pauses = self.outage_pauses(step.on_outage.as_ref());
         let fails_none = self.fails_none(step.fails.as_ref());
+        let on_pause = self.on_pause(&step, used.as_ref());
         let body = step.body.take();
         let action = used.and_then(|used| self.action(used, body, &mut sight));
         let check = check.into_iter().collect::<Option<Vec<_>>>();
@@ -51,6 +52,7 @@ impl Resolver<'_, '_> {
             on_interrupt,
             outage_pauses,
             fails_none,
+            on_pause,
             forbid: step.forbid.into_iter().map(|label| label.text).collect(),
             action: action?,
             span: step.id.span,

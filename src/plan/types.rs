@@ -193,6 +193,7 @@ pub struct Dep {
 }
 
 /// One step.
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of the language, and any may go with any")]
 pub struct Step {
     /// Its name.
     pub id: StepId,
@@ -222,6 +223,8 @@ pub struct Step {
     pub outage_pauses: bool,
     /// Whether its failure, and that of items it keeps, changes nothing about how the run ends.
     pub fails_none: bool,
+    /// Whether it also runs when the run pauses; only steps of the pipeline's own body do.
+    pub on_pause: bool,
     /// Labels that must not reach it.
     pub forbid: Vec<String>,
     /// What it does.

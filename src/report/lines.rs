@@ -8,7 +8,7 @@ use super::{Paint, Progress};
 use crate::clock::Millis;
 use crate::driver::Event;
 use crate::engine::{Fact, Record};
-use crate::id::Address;
+use crate::id::{Address, StepId};
 use crate::verb::Note;
 use crate::view::{Board, Control, State, enclosing};
 
@@ -114,6 +114,14 @@ impl Teller {
             Fact::Paused { message, .. } => {
                 Some(format!("{}   pauses: {}", self.paint.faint(time_of_day(*at)), one_line(message, WIDTH)))
             }
+            Fact::PausedStep { step, failure, .. } => {
+                let (state, text) = match failure {
+                    None => (State::Done, "ran because of the pause".to_owned()),
+                    Some(failure) => (State::Failed, format!("failed at the pause: {failure}")),
+                };
+                let step = Address::root().step(&StepId::new(step));
+                Some(self.line(*at, &glyph(state, self.paint), &step, &one_line(&text, WIDTH)))
+            }
             Fact::Limited { caps, by } => {
                 let caps: Vec<String> = caps.iter().map(|(unit, cap)| format!("{unit}={cap}")).collect();
                 say(State::Running, &format!("limits set by {by}: {}", caps.join(", ")))
@@ -123,8 +131,7 @@ impl Teller {
             | Fact::Finished { .. }
             | Fact::Accepted(_)
             | Fact::Polled(_)
-            | Fact::Parked(_)
-            | Fact::PausedStep(_) => None,
+            | Fact::Parked(_) => None,
         }
     }
 

@@ -25,7 +25,7 @@ pub struct Ending<'a> {
     pub board: &'a Board,
     /// The exit code that goes with it.
     pub code: i32,
-    /// Its outputs, once it has come to its end.
+    /// Its outputs, or what they are so far.
     pub outputs: Option<&'a Value>,
     /// Now.
     pub now: Millis,
@@ -48,6 +48,12 @@ impl Ending<'_> {
             object.insert("message".into(), json!(message));
             if !reasons.is_empty() {
                 object.insert("reasons".into(), json!(reasons));
+            }
+            if !board.at_pause.is_empty() {
+                let ran = |(step, failure): &(String, Option<Failure>)| {
+                    json!({"step": step, "error": failure.as_ref().map_or(Value::Null, failure_json)})
+                };
+                object.insert("on_pause".into(), board.at_pause.iter().map(ran).collect());
             }
         }
         object.insert("started_at".into(), json!(board.started_at.map(rfc3339)));
@@ -80,6 +86,8 @@ impl Ending<'_> {
         let mut text = parts.join(" · ");
         if let Status::Paused { pause, message, reasons } = &board.status {
             text.push_str(&waits(message, reasons, "\n  "));
+            text.push_str(&at_pause(board, paint, "\n  "));
+            text.push_str(&so_far(self.outputs, paint, "\n  "));
             text.push_str(&next(board, *pause));
         }
         if let (Status::Finished { code: 1, .. }, Some(run)) = (&board.status, &board.run) {
@@ -147,6 +155,7 @@ pub fn heading(board: &Board, now: Millis, paint: Paint) -> String {
     match &board.status {
         Status::Paused { pause, message, reasons } => {
             text.push_str(&waits(message, reasons, "\n"));
+            text.push_str(&at_pause(board, paint, "\n"));
             text.push_str(&next(board, *pause));
         }
         Status::Interrupted => {
@@ -175,6 +184,33 @@ fn waits(message: &str, reasons: &[Reason], before: &str) -> String {
     }
     if reasons.len() > SHOWN {
         let _ = write!(text, "{before}… and {} more", reasons.len() - SHOWN);
+    }
+    text
+}
+
+/// Which steps ran because of the pause, a line each.
+fn at_pause(board: &Board, paint: Paint, before: &str) -> String {
+    let mut text = String::new();
+    for (step, failure) in board.at_pause.iter().take(SHOWN) {
+        let _ = match failure {
+            None => write!(text, "{before}{} `{step}` ran because of the pause", paint.good("✓")),
+            Some(failure) => {
+                let why = one_line(&failure.to_string(), LINE);
+                write!(text, "{before}{} `{step}` failed at the pause: {why}", paint.bad("✗"))
+            }
+        };
+    }
+    text
+}
+
+/// Outputs so far, a line each, without those that say nothing.
+fn so_far(outputs: Option<&Value>, paint: Paint, before: &str) -> String {
+    let mut text = String::new();
+    let says = |value: &Value| !value.is_null() && *value != json!([]) && *value != json!({});
+    let table = outputs.and_then(Value::as_object).into_iter().flatten();
+    for (name, value) in table.filter(|(_, value)| says(value)).take(SHOWN) {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let _ = write!(text, "{before}{} so far: {}", paint.strong(name), one_line(&value, 100));
     }
     text
 }

@@ -84,20 +84,27 @@ pub struct Traits {
     /// Whether an attempt that was in flight at a crash may simply be made again. Where not, the step's
     /// `on_interrupt` decides.
     pub idempotent: bool,
+    /// Whether an attempt may cost money.
+    pub paid: bool,
 }
 
 impl Traits {
     /// A pure function of its input.
-    pub const PURE: Self = Self { lane: PURE_LANE.0, pure: true, idempotent: true };
+    pub const PURE: Self = Self { lane: PURE_LANE.0, pure: true, idempotent: true, paid: false };
 
     /// An effect that may safely be repeated, in the lane named `lane`.
     pub const fn repeatable(lane: &'static str) -> Self {
-        Self { lane, pure: false, idempotent: true }
+        Self { lane, pure: false, idempotent: true, paid: false }
+    }
+
+    /// The same, and an attempt may cost money.
+    pub const fn paid(lane: &'static str) -> Self {
+        Self { paid: true, ..Self::repeatable(lane) }
     }
 
     /// An effect that must not be repeated without asking, in the lane named `lane`.
     pub const fn once(lane: &'static str) -> Self {
-        Self { lane, pure: false, idempotent: false }
+        Self { idempotent: false, ..Self::repeatable(lane) }
     }
 }
 

@@ -59,7 +59,7 @@ impl Verb for Agent {
     const NAME: &'static str = "agent";
     const SUMMARY: &'static str =
         "has a model with tools, or a coding agent of its own, work on a tree of files";
-    const TRAITS: Traits = Traits::repeatable("llm");
+    const TRAITS: Traits = Traits::paid("llm");
     const EXAMPLE: &'static str = r#"[steps.mend]
 output = "schemas/verdict.json"
 

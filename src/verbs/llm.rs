@@ -157,7 +157,7 @@ impl Verb for Llm {
     const NAME: &'static str = "llm";
     const SUMMARY: &'static str =
         "asks a language model; the answer is text, or JSON that fits the step's schema";
-    const TRAITS: Traits = Traits::repeatable("llm");
+    const TRAITS: Traits = Traits::paid("llm");
     const EXAMPLE: &'static str = r#"[steps.verdict]
 output = "schemas/verdict.json"
 retry  = { max = 2, on = ["rejected", "transient"] }

@@ -71,6 +71,8 @@ pub struct Board {
     pub spent: Meter,
     /// Its outputs.
     pub outputs: Option<Payload>,
+    /// Steps that ran because of the last pause, and how they failed, if they did.
+    pub at_pause: Vec<(String, Option<Failure>)>,
     steps: BTreeMap<Address, StepView>,
     seen: u64,
 }
@@ -152,8 +154,15 @@ impl Board {
             Fact::Paused { pause, message, reasons } => {
                 let (message, reasons) = (message.clone(), reasons.clone());
                 self.status = Status::Paused { pause: *pause, message, reasons };
+                self.at_pause.clear();
             }
-            Fact::Resumed => self.status = Status::Running,
+            Fact::PausedStep { step, failure, .. } => {
+                self.at_pause.push((step.clone(), failure.as_ref().map(lean)));
+            }
+            Fact::Resumed => {
+                self.status = Status::Running;
+                self.at_pause.clear();
+            }
             Fact::Finished { status, code, outputs } => {
                 self.status = Status::Finished { status: status.clone(), code: *code };
                 self.outputs = Some(outputs.clone());
@@ -306,7 +315,7 @@ fn touch(step: &mut StepView, at: Millis, attempt: u32, fact: &Fact) {
         | Fact::Accepted(_)
         | Fact::Polled(_)
         | Fact::Parked(_)
-        | Fact::PausedStep(_)
+        | Fact::PausedStep { .. }
         | Fact::Finished { .. } => {}
     }
 }

@@ -24,16 +24,21 @@ impl Driver {
             }
             Command::Kill => {
                 self.surroundings.cancel.cancel();
+                self.surroundings.kill.cancel();
                 Some("killed on request")
             }
             _ => None,
         };
         let pause =
             pause.map(|message| Report::Pause { pause: Pause::Cancelled, message: message.to_owned() });
-        match pause.or_else(|| report_of(command)) {
-            Some(report) => Ok(self.run.report(self.now(), report)?),
-            None => Ok(()),
+        let kills = matches!(command, Command::Kill);
+        if let Some(report) = pause.or_else(|| report_of(command)) {
+            self.run.report(self.now(), report)?;
         }
+        if kills {
+            self.run.report(self.now(), Report::Kill)?;
+        }
+        Ok(())
     }
 
     /// Lets others go first, and takes in what they report, as long as more comes: what is taken in together shares a

@@ -44,12 +44,6 @@ impl Run {
         Ok(())
     }
 
-    /// What the outputs of the run come to so far; `null` for those that cannot be told yet.
-    pub fn outputs_so_far(&self) -> Value {
-        let root = self.by_address.get(&Address::root());
-        root.and_then(|frame| self.outputs(*frame, true).ok()).unwrap_or_default()
-    }
-
     /// The outputs of the pipeline whose body is `frame`; `null` for those that cannot be evaluated because a
     /// step failed.
     fn outputs(&self, frame: FrameId, lenient: bool) -> Result<Value, Failure> {

@@ -6,10 +6,10 @@ use super::super::node::Node;
 use super::super::run::{Work, sums};
 use super::super::scope::eval_failure;
 use super::super::slot::{INLINE, INLINE_ITEM};
-use super::super::{Change, Changes, Fact, Mismatch, Opening, Payload, Run};
+use super::super::{Change, Changes, Fact, Mismatch, Opening, Payload, Run, STATUS_RUNNING};
 use super::{Control, compute, inner_failure};
 use crate::clock::Millis;
-use crate::expr::{Data, EvalError, Scope};
+use crate::expr::{Data, EvalError, Ref, Scope, Step as Key};
 use crate::id::Instance;
 use crate::plan::{Action, Loop, Step};
 use crate::value::Value;
@@ -26,6 +26,8 @@ pub(in super::super) struct Rounds {
     state: Vec<(String, Data)>,
     history: Arc<History>,
     status: Option<String>,
+    /// What `result` sees of the steps of the round that closed last, kept if it may be asked for before the end.
+    last: Option<Scope>,
 }
 
 /// What the fact that closes a round says.
@@ -81,7 +83,7 @@ impl Run {
         let state = self.payload_data(state)?;
         let state = state.entries().unwrap_or_default();
         let history = History::begin(&state);
-        let rounds = Rounds { frame: None, max, over, round: 0, state, history, status: None };
+        let rounds = Rounds { frame: None, max, over, round: 0, state, history, status: None, last: None };
         if let Some(node) = self.node_mut(spot) {
             *node = Node::Open(Box::new(Control::Loop(rounds)));
         }
@@ -102,7 +104,7 @@ impl Run {
         if let Some(last) = last {
             self.close_frame(last);
         }
-        let names = self.round_names(spot);
+        let names = self.round_names(spot, round);
         let frame = self.frame(spot.0);
         let (plan, body) = (frame.plan.clone(), frame.body);
         let Action::Loop(looping) = &plan.bodies[body.0].steps[spot.1].action else { return };
@@ -113,8 +115,8 @@ impl Run {
         }
     }
 
-    /// What every expression inside the current round sees.
-    fn round_names(&self, spot: Spot) -> Scope {
+    /// What every expression inside a round sees.
+    fn round_names(&self, spot: Spot, round: u32) -> Scope {
         let frame = self.frame(spot.0);
         let (Node::Open(control), Action::Loop(looping)) = (&frame.nodes[spot.1], &frame.step(spot.1).action)
         else {
@@ -126,9 +128,9 @@ impl Run {
         let mut names = frame
             .names
             .with("state", Data::table(rounds.state.iter().cloned()))
-            .with("loop", Data::table([("index", number(rounds.round)), ("history", history)]));
+            .with("loop", Data::table([("index", number(round)), ("history", history)]));
         if let Some(over) = &rounds.over {
-            let index = rounds.round.saturating_sub(1);
+            let index = round.saturating_sub(1);
             let place =
                 if looping.item == "item" { "index".to_owned() } else { format!("{}_index", looping.item) };
             let item = over.at(index as usize).unwrap_or_else(Data::none);
@@ -150,7 +152,9 @@ impl Run {
         }
         let spent = frame.and_then(|frame| self.frames.get(&frame)?.account.as_ref());
         let spent = sums(&spent.map(|account| account.spent.clone()).unwrap_or_default());
+        let last = frame.and_then(|frame| self.seen_by_result(spot, frame));
         let Control::Loop(rounds) = self.control_mut(spot)? else { return Ok(()) };
+        rounds.last = last;
         let text = |text: Option<&str>| text.map(str::to_owned);
         let kept = history::Closed {
             lets: closed.lets.clone(),
@@ -167,6 +171,27 @@ impl Run {
             self.begin_round(spot);
         }
         Ok(())
+    }
+
+    /// What `result` sees of the steps of a round, if it reads any and may be asked for before the loop has ended.
+    fn seen_by_result(&self, spot: Spot, round: FrameId) -> Option<Scope> {
+        let outer = self.frame(spot.0);
+        let Action::Loop(looping) = &outer.step(spot.1).action else { return None };
+        let result = looping.result.as_ref().filter(|_| outer.owner.is_none())?;
+        let of_steps = |r: &Ref| matches!(r.path.first(), Some(Key::Key(root)) if root == "steps");
+        if result.refs().iter().any(of_steps) { self.scope(round, &looping.sees).ok() } else { None }
+    }
+
+    /// What the output of the loop at `spot` is so far: its result after the last closed round, with the status
+    /// `running`. `None` if no round is closed, or it is no open loop.
+    pub(in super::super) fn loop_so_far(&self, spot: Spot) -> Option<Value> {
+        let frame = self.frame(spot.0);
+        let (Node::Open(control), Action::Loop(looping)) = (&frame.nodes[spot.1], &frame.step(spot.1).action)
+        else {
+            return None;
+        };
+        let Control::Loop(rounds) = control.as_ref() else { return None };
+        if rounds.history.len() == 0 { None } else { self.loop_output(spot, looping).ok() }
     }
 
     /// Makes a recorded change in a state.
@@ -242,15 +267,19 @@ impl Run {
     fn loop_output(&self, spot: Spot, looping: &Loop) -> Result<Value, Failure> {
         let Node::Open(control) = &self.frame(spot.0).nodes[spot.1] else { return Ok(Value::Null) };
         let Control::Loop(rounds) = control.as_ref() else { return Ok(Value::Null) };
-        let result = match (&looping.result, rounds.frame) {
+        // A round that is still open says nothing about the result.
+        let closed = rounds.frame.filter(|_| rounds.status.is_some());
+        let result = match (&looping.result, closed) {
             (None, _) => object(rounds.state.clone()),
             (Some(result), frame) => {
-                let scope = match frame {
-                    Some(frame) => self.scope(frame, &looping.sees)?,
-                    None => self.frame(spot.0).names.clone(),
+                let round = u32::try_from(rounds.history.len()).unwrap_or(u32::MAX);
+                let names = self.round_names(spot, round);
+                let scope = match (frame, &rounds.last) {
+                    (Some(frame), _) => self.scope(frame, &looping.sees)?,
+                    (None, Some(last)) => last.clone(),
+                    (None, None) => names.clone(),
                 };
                 let lets = rounds.history.last_lets(&self.shelf()).transpose().map_err(Failure::from)?;
-                let names = self.round_names(spot);
                 let scope = ["state", "loop"].iter().fold(scope, |scope, name| match names.get(name) {
                     Some(data) => scope.with(name, data.clone()),
                     None => scope,
@@ -263,7 +292,8 @@ impl Run {
             Value::Object(table) => table,
             other => serde_json::Map::from_iter([("result".to_owned(), other)]),
         };
-        output.insert("status".to_owned(), rounds.status.clone().into());
+        let status = rounds.status.as_deref().unwrap_or(STATUS_RUNNING);
+        output.insert("status".to_owned(), status.into());
         output.insert("rounds".to_owned(), rounds.history.len().into());
         Ok(Value::Object(output))
     }

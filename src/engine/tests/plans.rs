@@ -53,6 +53,7 @@ pub fn step(id: &str, action: Action) -> Step {
         on_interrupt: OnInterrupt::Retry,
         outage_pauses: true,
         fails_none: false,
+        on_pause: false,
         forbid: Vec::new(),
         action,
         span: span(),

@@ -1,0 +1,258 @@
+//! Steps that run because the run pauses, and what they and the outputs see then: outputs so far.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::frame::{FrameId, Spot};
+use super::node::{Node, Tries};
+use super::scope::{eval_failure, failure_data};
+use super::slot::{INLINE, Slot};
+use super::{Attempt, Fact, Mismatch, Order, Pause, Payload, Run, Standing};
+use crate::clock::Millis;
+use crate::expr::{Data, Scope};
+use crate::id::{Address, StepId};
+use crate::meter::Meter;
+use crate::plan::{Action, Sees, Step};
+use crate::value::Value;
+use crate::verb::{BlobError, Class, Failure, Output};
+
+/// The most time that a step has in a pause.
+const MOST: Duration = Duration::from_secs(30);
+
+/// What runs because of the pause that the run is in.
+#[derive(Debug, Default)]
+pub(super) struct AtPause {
+    /// How many pauses there were.
+    number: u32,
+    /// Whether nothing more is begun in this one.
+    stopped: bool,
+    /// Steps of the pipeline's own body, by place.
+    steps: HashMap<usize, State>,
+}
+
+/// Where a step stands in this pause.
+#[derive(Debug)]
+enum State {
+    Running,
+    /// It does not run in this pause.
+    PassedOver,
+    Done(Slot),
+    Failed(Arc<Failure>),
+}
+
+/// Whether what a step waits for is there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ready {
+    Yes,
+    Later,
+    No,
+}
+
+impl AtPause {
+    pub(super) fn begin(&mut self) {
+        *self = Self { number: self.number + 1, ..Self::default() };
+    }
+
+    pub(super) fn end(&mut self) {
+        *self = Self { number: self.number, ..Self::default() };
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.steps.values().any(|state| matches!(state, State::Running))
+    }
+}
+
+impl Run {
+    /// Orders the steps that are to run because of the pause, once nothing else runs any more.
+    pub(super) fn order_on_pause(&mut self, now: Millis) -> Result<(), Mismatch> {
+        let is_paused = matches!(self.standing, Standing::Paused { .. });
+        if !is_paused || self.running > 0 || self.releasing > 0 || self.at_pause.stopped {
+            return Ok(());
+        }
+        let Some(root) = self.by_address.get(&Address::root()).copied() else { return Ok(()) };
+        let plan = self.frame(root).plan.clone();
+        let body = &plan.bodies[crate::plan::BodyId::ROOT.0];
+        for place in body.order.iter().copied().filter(|place| body.steps[*place].on_pause) {
+            if self.at_pause.steps.contains_key(&place) || self.frame(root).nodes[place].has_ended() {
+                continue;
+            }
+            match self.ready_at_pause((root, place)) {
+                Ready::Later => {}
+                Ready::No => drop(self.at_pause.steps.insert(place, State::PassedOver)),
+                Ready::Yes => self.begin_at_pause(now, (root, place), &body.steps[place])?,
+            }
+        }
+        Ok(())
+    }
+
+    fn ready_at_pause(&self, (root, place): Spot) -> Ready {
+        let frame = self.frame(root);
+        let address = self.address((root, place));
+        if let Standing::Paused { pause: Pause::Barrier, reasons, .. } = &self.standing
+            && reasons.iter().any(|reason| reason.address == address)
+        {
+            return Ready::No;
+        }
+        for dep in &frame.step(place).deps {
+            let is_there = match (&frame.nodes[dep.step], self.at_pause.steps.get(&dep.step)) {
+                (Node::Done(_), _) | (_, Some(State::Done(_))) => true,
+                (Node::Failed(..) | Node::Skipped, _) | (_, Some(State::PassedOver | State::Failed(_))) => false,
+                (_, Some(State::Running)) => return Ready::Later,
+                (_, None) if frame.step(dep.step).on_pause => return Ready::Later,
+                (_, None) => self.loop_so_far((root, dep.step)).is_some(),
+            };
+            if !is_there && !dep.tolerated {
+                return Ready::No;
+            }
+        }
+        Ready::Yes
+    }
+
+    fn begin_at_pause(&mut self, now: Millis, spot: Spot, step: &Step) -> Result<(), Mismatch> {
+        match self.attempt_at_pause(spot, step) {
+            Ok(Some(attempt)) => {
+                self.at_pause.steps.insert(spot.1, State::Running);
+                self.turn.orders.push(Order::Run(attempt));
+                Ok(())
+            }
+            Ok(None) => {
+                self.at_pause.steps.insert(spot.1, State::PassedOver);
+                Ok(())
+            }
+            Err(failure) => self.end_at_pause(now, &step.id, Err(failure)),
+        }
+    }
+
+    /// The attempt that is made at the step because of the pause, if its condition holds.
+    fn attempt_at_pause(&self, spot: Spot, step: &Step) -> Result<Option<Attempt>, Failure> {
+        let Action::Verb { .. } = &step.action else { return Ok(None) };
+        let scope = self.scope_so_far(spot.0, &step.sees)?;
+        if let Some(when) = &step.when
+            && !when.eval_bool(&scope).map_err(|e| eval_failure("when", &e))?
+        {
+            return Ok(None);
+        }
+        let attempt = self.attempt_in(spot, step, &Tries::default(), &scope)?;
+        let timeout = Some(step.timeout.map_or(MOST, |timeout| timeout.min(MOST)));
+        let pause = self.at_pause.number;
+        let own = Attempt { number: 0, pause, timeout, key: None, cache: false, reserved: Meter::new(), ..attempt };
+        Ok(Some(own))
+    }
+
+    /// Takes in what came of an attempt that was made because of the pause.
+    pub(super) fn ran_at_pause(
+        &mut self,
+        now: Millis,
+        address: &Address,
+        result: Result<Output<Value>, Failure>,
+    ) -> Result<(), Mismatch> {
+        let Some(spot) = self.locate(address) else { return Ok(()) };
+        if !matches!(self.at_pause.steps.get(&spot.1), Some(State::Running)) {
+            return Ok(());
+        }
+        let scope = || self.scope_so_far(spot.0, &self.frame(spot.0).step(spot.1).sees);
+        match result.and_then(|output| self.accept(spot, output, scope)) {
+            Err(failure) if failure.class == Class::Cancelled && self.at_pause.stopped => {
+                self.at_pause.steps.insert(spot.1, State::PassedOver);
+                Ok(())
+            }
+            result => {
+                let step = self.frame(spot.0).step(spot.1).id.clone();
+                self.end_at_pause(now, &step, result.map(|output| output.value))
+            }
+        }
+    }
+
+    fn end_at_pause(
+        &mut self,
+        now: Millis,
+        step: &StepId,
+        result: Result<Value, Failure>,
+    ) -> Result<(), Mismatch> {
+        let (output, failure) = match result {
+            Ok(output) => (Some(self.keep(output, INLINE)), None),
+            Err(failure) => (None, Some(failure)),
+        };
+        let fact = Fact::PausedStep { step: step.to_string(), output, failure };
+        self.emit(now, Address::root(), 0, fact)
+    }
+
+    pub(super) fn apply_paused_step(
+        &mut self,
+        step: &str,
+        output: Option<&Payload>,
+        failure: Option<&Failure>,
+    ) -> Result<(), String> {
+        let root = self.by_address.get(&Address::root()).copied().ok_or("the run has not begun")?;
+        let place = self.frame(root).body().names.get(&StepId::new(step)).copied();
+        let place = place.ok_or_else(|| format!("there is no step `{step}`"))?;
+        let state = match (output, failure) {
+            (Some(output), _) => State::Done(Slot::new(output.clone(), None)),
+            (None, Some(failure)) => State::Failed(Arc::new(failure.clone())),
+            (None, None) => State::PassedOver,
+        };
+        self.at_pause.steps.insert(place, state);
+        Ok(())
+    }
+
+    /// What the outputs of the run come to so far, without those that cannot be told yet.
+    pub fn outputs_so_far(&self) -> Value {
+        let mut outputs = serde_json::Map::new();
+        let Some(root) = self.by_address.get(&Address::root()).copied() else { return outputs.into() };
+        let plan = &self.frame(root).plan;
+        let Ok(scope) = self.scope_so_far(root, &plan.sees) else { return outputs.into() };
+        for (name, expr) in &plan.outputs {
+            if let Ok(data) = expr.eval(&scope) {
+                outputs.insert(name.clone(), data.to_value());
+            }
+        }
+        outputs.into()
+    }
+
+    /// What steps of the pipeline's own body see, with the outputs so far of those that have not ended.
+    fn scope_so_far(&self, root: FrameId, sees: &Sees) -> Result<Scope, Failure> {
+        let frame = self.frame(root);
+        let mut steps = Vec::with_capacity(sees.len());
+        for seen in sees.iter().filter(|seen| seen.up == 0) {
+            let entry = self.entry_so_far((root, seen.step)).map_err(Failure::from)?;
+            steps.push((frame.step(seen.step).id.to_string(), Data::table(entry)));
+        }
+        Ok(frame.names.with("run", self.sums.clone()).with("steps", Data::table(steps)))
+    }
+
+    fn entry_so_far(&self, (root, place): Spot) -> Result<Vec<(&'static str, Data)>, BlobError> {
+        let frame = self.frame(root);
+        let node = &frame.nodes[place];
+        let mut entry = self.entry(node, matches!(frame.step(place).action, Action::Each(_)))?;
+        if node.has_ended() {
+            return Ok(entry);
+        }
+        let mut set = |name: &'static str, data: Data| {
+            entry.retain(|(known, _)| *known != name);
+            entry.push((name, data));
+        };
+        let on = Data::from_value(&Value::Bool(true));
+        match self.at_pause.steps.get(&place) {
+            Some(State::Done(slot)) => {
+                set("ok", on);
+                set("output", slot.data(&self.shelf())?);
+            }
+            Some(State::Failed(failure)) => {
+                set("failed", on);
+                set("error", failure_data(failure));
+            }
+            Some(State::PassedOver) => set("skipped", on),
+            Some(State::Running) | None => {
+                if let Some(output) = self.loop_so_far((root, place)) {
+                    set("output", Data::from_value(&output));
+                }
+            }
+        }
+        Ok(entry)
+    }
+}
