@@ -349,7 +349,8 @@ impl Driver {
                 pause.status().word.clone_into(&mut head.status);
                 head.code = Some(pause.status().code);
                 if !self.run.is_busy() {
-                    head.score = self.run.outputs_so_far().get("score").and_then(Value::as_f64).or(head.score);
+                    head.score =
+                        self.run.outputs_so_far().get("score").and_then(Value::as_f64).or(head.score);
                 }
             }
             Standing::Finished { status, code, outputs } => {

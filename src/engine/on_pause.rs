@@ -101,7 +101,9 @@ impl Run {
         for dep in &frame.step(place).deps {
             let is_there = match (&frame.nodes[dep.step], self.at_pause.steps.get(&dep.step)) {
                 (Node::Done(_), _) | (_, Some(State::Done(_))) => true,
-                (Node::Failed(..) | Node::Skipped, _) | (_, Some(State::PassedOver | State::Failed(_))) => false,
+                (Node::Failed(..) | Node::Skipped, _) | (_, Some(State::PassedOver | State::Failed(_))) => {
+                    false
+                }
                 (_, Some(State::Running)) => return Ready::Later,
                 (_, None) if frame.step(dep.step).on_pause => return Ready::Later,
                 (_, None) => self.loop_so_far((root, dep.step)).is_some(),
@@ -140,7 +142,8 @@ impl Run {
         let attempt = self.attempt_in(spot, step, &Tries::default(), &scope)?;
         let timeout = Some(step.timeout.map_or(MOST, |timeout| timeout.min(MOST)));
         let pause = self.at_pause.number;
-        let own = Attempt { number: 0, pause, timeout, key: None, cache: false, reserved: Meter::new(), ..attempt };
+        let own =
+            Attempt { number: 0, pause, timeout, key: None, cache: false, reserved: Meter::new(), ..attempt };
         Ok(Some(own))
     }
 

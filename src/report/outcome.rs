@@ -50,9 +50,7 @@ impl Ending<'_> {
                 object.insert("reasons".into(), json!(reasons));
             }
             if !board.at_pause.is_empty() {
-                let ran = |(step, failure): &(String, Option<Failure>)| {
-                    json!({"step": step, "error": failure.as_ref().map_or(Value::Null, failure_json)})
-                };
+                let ran = |(step, failure): &(String, Option<Failure>)| json!({"step": step, "error": failure.as_ref().map_or(Value::Null, failure_json)});
                 object.insert("on_pause".into(), board.at_pause.iter().map(ran).collect());
             }
         }

@@ -247,3 +247,38 @@ async fn a_stronger_model_and_a_diagnosis_get_rounds_of_their_own() {
     let diagnoses = script.requests.iter().filter(|request| kind(request) == "wonder").count();
     assert_eq!(diagnoses, 1, "one diagnosis for each best draft");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_budget_is_used_up_delivers_the_best_program_so_far() {
+    if !there("process", "a_run_whose_budget_is_used_up_delivers_the_best_program_so_far") {
+        return;
+    }
+    let first = draft(&[("a", "40"), ("b", "40")]);
+    let second = draft(&[("a", "90"), ("b", "90")]);
+    let grown = grown(vec![first, second], &["--answers", "blocks", "--limit", "calls=4"], 5).await;
+    let outputs = &grown.ran.json()["outputs"];
+    assert_eq!((&outputs["status"], &outputs["rounds"]), (&json!("running"), &json!(1)), "{outputs}");
+    assert_eq!(outputs["score"].as_f64(), Some(40.0));
+    assert!(grown.project.read("out/main.py").contains("40"), "what was scored is delivered");
+    assert!(grown.ran.stderr.contains("score so far: 40"), "{}", grown.ran.stderr);
+    let resume = ["resume", "last", "--limit", "calls=100", "--format", "json"];
+    let (project, ended) = tokio::task::spawn_blocking(move || {
+        let ended = grown.project.run(&resume).exits(0).json();
+        (grown.project, ended)
+    })
+    .await
+    .unwrap();
+    assert_eq!(ended["outputs"]["status"], "converged");
+    assert!(project.read("out/main.py").contains("90"), "and once more at the end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_a_pause_no_program_is_delivered_that_never_built() {
+    if !there("process", "at_a_pause_no_program_is_delivered_that_never_built") {
+        return;
+    }
+    let more = ["--answers", "blocks", "--limit", "calls=2"];
+    let grown = grown(vec![unbuilt(), draft(&[("a", "90"), ("b", "90")])], &more, 5).await;
+    assert_eq!(grown.ran.json()["outputs"]["score"].as_f64(), Some(0.0));
+    assert!(!grown.project.path("out").exists());
+}

@@ -41,6 +41,8 @@ mod loop_policy;
 #[cfg(test)]
 mod models;
 #[cfg(test)]
+mod on_pause;
+#[cfg(test)]
 mod recorded;
 #[cfg(test)]
 mod scenario;

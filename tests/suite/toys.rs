@@ -102,7 +102,7 @@ pub struct LlmOut {
 impl Verb for Llm {
     const NAME: &'static str = "llm";
     const SUMMARY: &'static str = "a model";
-    const TRAITS: Traits = Traits::repeatable("llm");
+    const TRAITS: Traits = Traits::paid("llm");
     const EXAMPLE: &'static str = "llm = { model = \"m\", prompt = \"hello\" }";
     type With = LlmWith;
     type Out = LlmOut;

@@ -74,14 +74,18 @@ proptest! {
     }
 }
 
-fn states(run: &Run) -> (Pause, Vec<(String, String)>) {
+pub(super) fn states(run: &Run) -> (Pause, Vec<(String, String)>) {
     let Standing::Paused { pause, reasons, .. } = run.standing() else { panic!("{:?}", run.standing()) };
     let reasons = reasons.iter().map(|reason| (reason.address.to_string(), reason.message.clone()));
     (*pause, reasons.collect())
 }
 
 /// Carries out everything that does not wait: nobody is asked, and `end` says what comes of attempts.
-fn settle(run: &mut Run, journal: &mut World, end: &dyn Fn(&str) -> Result<Output<Value>, Failure>) {
+pub(super) fn settle(
+    run: &mut Run,
+    journal: &mut World,
+    end: &dyn Fn(&str) -> Result<Output<Value>, Failure>,
+) {
     let mut now = 10;
     loop {
         let turn = run.next(now).unwrap();
@@ -112,7 +116,7 @@ fn settle(run: &mut Run, journal: &mut World, end: &dyn Fn(&str) -> Result<Outpu
     }
 }
 
-fn fine(_: &str) -> Result<Output<Value>, Failure> {
+pub(super) fn fine(_: &str) -> Result<Output<Value>, Failure> {
     Ok(Output::free(Value::from("fine")))
 }
 
