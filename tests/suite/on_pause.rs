@@ -16,8 +16,9 @@ atoll = 1
 [inputs]
 ask = { type = "list", required = true }
 
-[steps.rounds]
-loop = { max = 4, result = "{ 'best': state.best, 'last': steps.work.output.n }" }
+[steps.rounds.loop]
+max = 4
+result = "{ 'best': state.best, 'last': steps.work.output.n }"
 
 [steps.rounds.loop.state]
 best = "0"
