@@ -42,6 +42,29 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// `text` with the escapes that [`escape`] writes for what is hidden as the characters themselves.
+pub fn unescape(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("\\u{") {
+        let (before, escape) = rest.split_at(at);
+        let hidden = escape[3..].split_once('}').and_then(|(digits, behind)| {
+            let c = u32::from_str_radix(digits, 16).ok().and_then(char::from_u32);
+            c.filter(|c| is_hidden(*c)).map(|c| (c, behind))
+        });
+        plain.push_str(before);
+        rest = if let Some((c, behind)) = hidden {
+            plain.push(c);
+            behind
+        } else {
+            plain.push_str(&escape[..3]);
+            &escape[3..]
+        };
+    }
+    plain.push_str(rest);
+    plain
+}
+
 /// `text` in one line of at most `width` characters, cut at its end with `…`. White space and line breaks are spaces.
 pub fn line(text: &str, width: usize) -> String {
     let mut shown = String::new();
@@ -108,6 +131,14 @@ mod tests {
             let shown = escape(trick).into_owned();
             assert!(shown.starts_with('\\') && !shown.chars().any(is_hidden), "{shown:?}");
         }
+    }
+
+    #[test]
+    fn escapes_of_what_is_hidden_are_read_back() {
+        for text in ["a\u{200b}b\u{202e}", "\u{1b}[31m", "\\u{41} \\u{zz} \\u{200b"] {
+            assert_eq!(unescape(&escape(text)), text);
+        }
+        assert_eq!(unescape("x\\u{200b}y"), "x\u{200b}y");
     }
 
     #[test]

@@ -53,6 +53,18 @@ impl InputDoor for Files {
         Ok(listed)
     }
 
+    fn single(&self, path: &str) -> Option<Result<Vec<Listed>, String>> {
+        let full = self.project.join(path);
+        if full.is_dir() {
+            return None;
+        }
+        let read = read_file(&full, LARGEST).map_err(|e| e.to_string());
+        Some(read.map(|bytes| {
+            let name = full.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            vec![Listed { path: name, size: bytes.len() as u64, digest: Digest::of(&bytes) }]
+        }))
+    }
+
     fn model(&self, name: &str) -> Result<(), (String, Option<String>)> {
         let Some(registry) = &self.registry else { return Ok(()) };
         registry.find(name).map(drop).map_err(|error| (error.message, error.hint))

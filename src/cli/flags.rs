@@ -95,6 +95,7 @@ fn noun(kind: &InputKind) -> &'static str {
         InputKind::Enum(_) => "WORD",
         InputKind::File => "FILE",
         InputKind::Dir => "DIR",
+        InputKind::Path => "FILE OR DIR",
         InputKind::Json => "JSON",
         InputKind::List => "LIST",
         InputKind::Duration => "DURATION",

@@ -76,7 +76,7 @@ fn understand<O: Args>(
     inputs.extend(by_name(inner)?);
     for (name, given) in &mut inputs {
         let kind = pipeline.plan.inputs.get(name).map(|input| &input.kind);
-        if let (Some(InputKind::File | InputKind::Dir), plan::Given::Text(path)) = (kind, given) {
+        if let (Some(true), plan::Given::Text(path)) = (kind.map(InputKind::is_read), given) {
             *path = desk.settings.from_project(path);
         }
     }

@@ -42,7 +42,7 @@ pub fn prepare(
             InputKind::Secret if *value != input.default => {
                 grants.allow_pipeline(Ask::Secret(value.as_str().unwrap_or_default().to_owned()));
             }
-            InputKind::File | InputKind::Dir => {
+            InputKind::File | InputKind::Dir | InputKind::Path => {
                 for path in environments(&desk.settings, value) {
                     if let Some(text) = read(&path) {
                         allow_trusted(&mut grants, &path, &text);
@@ -90,9 +90,7 @@ fn environments(settings: &Settings, input: &Value) -> Vec<PathBuf> {
 
 /// Refuses inputs that hold the value of a secret: they are stored with the run.
 fn without_values(house: &House, plan: &Plan, inputs: &Value) -> Result<(), Stop> {
-    for (name, _) in
-        plan.inputs.iter().filter(|(_, input)| !matches!(input.kind, InputKind::File | InputKind::Dir))
-    {
+    for (name, _) in plan.inputs.iter().filter(|(_, input)| !input.kind.is_read()) {
         let mut value = inputs[name].clone();
         house.secrets.redact_value(&mut value);
         if value != inputs[name] {

@@ -10,7 +10,7 @@ use super::{Desk, Done, Files, loading};
 use crate::driver::{Answered, Begin, House, Job, Taken};
 use crate::engine::Fact;
 use crate::id::{Address, RunId};
-use crate::plan::{Given, InputKind, check_inputs};
+use crate::plan::{Given, check_inputs};
 use crate::value::{Digest, Value};
 
 /// Begins a run of `pipeline` with the inputs of `past`, read anew, and its outcomes.
@@ -41,8 +41,7 @@ fn again(recorded: &Value, declared: &IndexMap<String, crate::plan::Input>) -> I
     let known = recorded.filter_map(|(name, value)| declared.get(name).map(|input| (name, value, input)));
     known
         .map(|(name, value, input)| {
-            let path =
-                value["path"].as_str().filter(|_| matches!(input.kind, InputKind::File | InputKind::Dir));
+            let path = value["path"].as_str().filter(|_| input.kind.is_read());
             let given = path.map_or_else(|| Given::Value(value.clone()), |path| Given::Text(path.to_owned()));
             (name.clone(), given)
         })

@@ -9,7 +9,7 @@ use super::run::{Carry, Showing, carry_out, keep};
 use super::{Desk, Done, Exit, Files, Stop, Texts, granted};
 use super::{house, leftovers, loading, replan, signal};
 use crate::driver::{Begin, House, Job};
-use crate::plan::{self, Given, Input, InputKind, Plan, check_inputs};
+use crate::plan::{self, Given, Input, Plan, check_inputs};
 use crate::store::{Settled, Signal};
 use crate::value::Value;
 
@@ -103,7 +103,7 @@ fn shown(changed: &plan::Changed) -> String {
 /// Files and directories among the inputs whose content is not what it was, each as a line.
 fn inputs_that_changed(desk: &Desk, plan: &Plan, recorded: &Value) -> Vec<String> {
     let files = Files::alone(&desk.settings);
-    let is_file = |input: &Input| matches!(input.kind, InputKind::File | InputKind::Dir);
+    let is_file = |input: &Input| input.kind.is_read();
     let mut lines = Vec::new();
     for (name, _) in plan.inputs.iter().filter(|(_, input)| is_file(input)) {
         let Some(path) = recorded[name]["path"].as_str() else { continue };

@@ -155,6 +155,10 @@ codes! {
     E0716 ScenarioFixture Error "a fixture that is not there"
         "A scenario names a fixture, and no directory `fixtures` among the scenarios has a file of that name. The help \
          names the nearest one."
+    E0717 ScenarioNeverSet Error "a placeholder that can never have a value"
+        "`{name}` is in a request or an expectation, and nothing sets a value of this name: no step captures it, and it is \
+         not a variable of the scenario, its rows, its fixtures or the command line. Fix the name, capture the value, give it \
+         with `--variable NAME=VALUE` (in a pipeline: `given` of `scenario_load`), or write `\\{name}` for the text itself."
     E0801 Environment Error "an environment that cannot be meant"
         "`environment.toml` says what runs beside a program. The message says which key or value cannot be used; \
          `schemas/environment.json` lists all of them."

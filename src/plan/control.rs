@@ -354,7 +354,7 @@ impl Resolver<'_, '_> {
     fn check_constants(&mut self, plan: &Plan, with: &[(String, Expr)], written: &[(Name, Text)]) {
         for ((name, expr), (_, text)) in with.iter().zip(written) {
             let Some(input) = plan.inputs.get(name) else { continue };
-            let read_later = matches!(input.kind, InputKind::File | InputKind::Dir);
+            let read_later = input.kind.is_read();
             let constant = if expr.refs().is_empty() { expr.eval(&Scope::new()).ok() } else { None };
             let Some(value) =
                 constant.map(|data| data.to_value()).filter(|value| !read_later && !value.is_null())

@@ -104,7 +104,7 @@ impl Resolver<'_, '_> {
                 "leave one of the two out",
             );
         }
-        if matches!(read.kind, InputKind::File | InputKind::Dir) {
+        if read.kind.is_read() {
             read.default = default.to_value();
             return;
         }
@@ -129,9 +129,9 @@ impl Resolver<'_, '_> {
     }
 }
 
-const KINDS: [&str; 13] = [
-    "string", "int", "number", "bool", "enum", "file", "dir", "json", "list", "duration", "usd", "model",
-    "secret",
+const KINDS: [&str; 14] = [
+    "string", "int", "number", "bool", "enum", "file", "dir", "path", "json", "list", "duration", "usd",
+    "model", "secret",
 ];
 
 fn kind(text: &Text, input: &model::Input) -> Option<InputKind> {
@@ -143,6 +143,7 @@ fn kind(text: &Text, input: &model::Input) -> Option<InputKind> {
         "enum" => InputKind::Enum(input.values.iter().map(|value| value.text.clone()).collect()),
         "file" => InputKind::File,
         "dir" => InputKind::Dir,
+        "path" => InputKind::Path,
         "json" => InputKind::Json,
         "list" => InputKind::List,
         "duration" => InputKind::Duration,

@@ -43,6 +43,10 @@ pub trait InputDoor {
     fn file(&self, path: &str) -> Result<ReadFile, String>;
     /// All files below the directory at `path`, by path.
     fn dir(&self, path: &str) -> Result<Vec<Listed>, String>;
+    /// The file at `path`, if that is no directory.
+    fn single(&self, _path: &str) -> Option<Result<Vec<Listed>, String>> {
+        None
+    }
     /// Whether there is a model called `name`. An error has what is wrong, and what to do about it.
     fn model(&self, name: &str) -> Result<(), (String, Option<String>)>;
     /// Whether there is a secret called `name`, as far as that is known before a run.
@@ -164,7 +168,7 @@ fn read(name: &str, input: &Input, value: &Value, door: &dyn InputDoor) -> Resul
     };
     match input.kind {
         // A caller that is a pipeline hands on what it has already read.
-        InputKind::File | InputKind::Dir if value.is_object() => Ok(value.clone()),
+        InputKind::File | InputKind::Dir | InputKind::Path if value.is_object() => Ok(value.clone()),
         InputKind::File => {
             let path = path()?;
             let file = door.file(path).map_err(|reason| {
@@ -177,10 +181,12 @@ fn read(name: &str, input: &Input, value: &Value, door: &dyn InputDoor) -> Resul
             size(file.text.len() as f64, "bytes")?;
             Ok(json!({"path": path, "name": file.name, "text": file.text, "digest": Digest::of(&file.text)}))
         }
-        InputKind::Dir => {
+        InputKind::Dir | InputKind::Path => {
             let path = path()?;
-            let files = door.dir(path).map_err(|reason| {
-                (Code::InputUnreadable, format!("cannot read the directory `{path}` for `{name}`: {reason}"))
+            let single = (input.kind == InputKind::Path).then(|| door.single(path)).flatten();
+            let files = single.unwrap_or_else(|| door.dir(path)).map_err(|reason| {
+                let what = if input.kind == InputKind::Path { "" } else { "the directory " };
+                (Code::InputUnreadable, format!("cannot read {what}`{path}` for `{name}`: {reason}"))
             })?;
             if files.is_empty() && input.min != Some(0.0) {
                 return Err((Code::InputEmpty, format!("the directory `{path}` for `{name}` has no files")));

@@ -390,7 +390,7 @@ fn item_entries(list: &str) -> Shape {
 fn input_shape(kind: &InputKind) -> Shape {
     match kind {
         InputKind::File => Shape::fields(["path", "name", "text", "digest"]),
-        InputKind::Dir => Shape::fields(["path", "digest", "files"]),
+        InputKind::Dir | InputKind::Path => Shape::fields(["path", "digest", "files"]),
         InputKind::Json | InputKind::List => Shape::Any,
         _ => Shape::fields::<&str>([]),
     }

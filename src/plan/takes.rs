@@ -81,7 +81,7 @@ fn typed(kind: &InputKind, value: &Value) -> Option<Value> {
             Some(text) => parse_span(text).map(|span| Value::from(span.as_secs_f64())),
             None => number(value).filter(|seconds| *seconds >= 0.0).map(Value::from),
         },
-        InputKind::File | InputKind::Dir => None,
+        InputKind::File | InputKind::Dir | InputKind::Path => None,
     }
 }
 
@@ -100,6 +100,7 @@ pub(super) fn noun(kind: &InputKind) -> String {
         InputKind::Enum(words) => format!("one of {}", words.join(", ")),
         InputKind::File => "a file".to_owned(),
         InputKind::Dir => "a directory".to_owned(),
+        InputKind::Path => "a file or directory".to_owned(),
         InputKind::Json => "JSON".to_owned(),
         InputKind::List => "a list".to_owned(),
         InputKind::Duration => "a span of time such as `90s` or `2h`".to_owned(),

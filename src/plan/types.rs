@@ -76,6 +76,8 @@ pub enum InputKind {
     File,
     /// A directory: becomes `{path, digest, files: [{path, size, digest}]}`.
     Dir,
+    /// A file or a directory: becomes what a directory does, with the one file in `files`.
+    Path,
     /// Any JSON.
     Json,
     /// A list.
@@ -88,6 +90,13 @@ pub enum InputKind {
     Model,
     /// The name of a secret; never its value.
     Secret,
+}
+
+impl InputKind {
+    /// Whether it is given as a path and read when a run begins.
+    pub fn is_read(&self) -> bool {
+        matches!(self, Self::File | Self::Dir | Self::Path)
+    }
 }
 
 /// Inputs that no run begins with.

@@ -126,6 +126,9 @@ struct Step {
     observed: String,
     #[serde(default)]
     log: String,
+    /// The request as a command.
+    #[serde(default)]
+    curl: Option<String>,
     #[serde(default)]
     duration_ms: u64,
     #[serde(flatten)]

@@ -139,6 +139,15 @@ impl Answer {
 
     /// The body or stdout as JSON.
     pub fn json(&self) -> Result<Value, String> {
+        self.json_by(json::parse)
+    }
+
+    /// The same, where numbers keep the text that the program wrote.
+    pub fn json_as_written(&self) -> Result<Value, String> {
+        self.json_by(json::parse_as_written)
+    }
+
+    fn json_by(&self, parse: fn(&str) -> Result<Value, serde_json::Error>) -> Result<Value, String> {
         let (name, kept) = self.main();
         if kept.is_cut() {
             return Err(format!("the {name} of {} bytes is too long to be read as JSON", kept.length()));
@@ -147,7 +156,7 @@ impl Answer {
         if text.trim().is_empty() {
             return Err(format!("the {name} is no JSON: it is empty"));
         }
-        json::parse(&text).map_err(|e| format!("the {name} is no JSON: {e}"))
+        parse(&text).map_err(|e| format!("the {name} is no JSON: {e}"))
     }
 }
 

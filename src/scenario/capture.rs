@@ -52,9 +52,9 @@ fn part(capture: &Capture, answer: &Answer, variables: &Variables) -> Result<Val
             .ok_or_else(|| "it names neither a path nor a source".into());
     };
     let value = match text {
-        Some(text) => json::parse(&text)
+        Some(text) => json::parse_as_written(&text)
             .map_err(|e| format!("{} is no JSON: {e}", capture.source.as_deref().unwrap_or("it")))?,
-        None => answer.json()?,
+        None => answer.json_as_written()?,
     };
     let path = variables.fill(path);
     let found = Selector::parse(&path)?.pick(&value)?.ok_or_else(|| format!("there is nothing at {path}"))?;
@@ -133,14 +133,20 @@ mod tests {
 
     #[test]
     fn every_source() {
-        let web = http(201, &[("Location", "/items/7")], r#"{"id": 7, "list": [{"k": "a"}]}"#);
+        let web = http(
+            201,
+            &[("Location", "/items/7")],
+            r#"{"id": 7, "list": [{"k": "a"}], "price": 1.10, "half": 0.5}"#,
+        );
         let run = exec(3, " {\"n\": 1.0} \n", "oops\n");
         for (answer, source, path, wanted) in [
             (&web, None, Some("$.id"), json!(7)),
             (&web, Some("header:location"), None, json!("/items/7")),
             (&web, Some("status"), None, json!("201")),
             (&web, Some("body"), Some("$.list[0].k"), json!("a")),
-            (&run, None, Some("$.n"), json!(1.0)),
+            (&run, None, Some("$.n"), json!("1.0")),
+            (&web, None, Some("$.price"), json!("1.10")),
+            (&web, None, Some("$.half"), json!(0.5)),
             (&run, Some("stderr"), None, json!("oops")),
             (&run, Some("exitcode"), None, json!("3")),
         ] {

@@ -2,11 +2,13 @@
 //! nothing is shared with other scenarios.
 
 mod charset;
+mod curl;
 mod events;
 mod request;
 mod reuse;
 mod target;
 
+use curl::BodyShown;
 pub use request::{Content, Events, Part, Redirects, Request, read as read_request};
 pub use target::Target;
 
@@ -44,8 +46,8 @@ pub struct Web {
     target: Target,
     /// Certificates that are trusted, in PEM with placeholders; those of the machine where there is nothing.
     trust: String,
-    /// The header `Authorization` of requests that have none of their own.
-    authorization: Option<HeaderValue>,
+    /// The header `Authorization` of requests that have none of their own, with the name of its secret.
+    authorization: Option<(String, HeaderValue)>,
     /// Cookies by actor.
     jars: Mutex<BTreeMap<String, Arc<Jar>>>,
     /// Made when they are needed.
@@ -65,7 +67,9 @@ pub struct Prepared {
     client: Client,
     request: reqwest::Request,
     /// What is shown of the body.
-    body: Option<String>,
+    body: BodyShown,
+    /// The name of the secret in the header `Authorization`.
+    authorization: Option<String>,
     events: Option<Events>,
 }
 
@@ -107,7 +111,7 @@ impl Web {
 
     /// The same, with a header `Authorization` for requests that have none of their own.
     #[must_use]
-    pub fn authorized(self, authorization: Option<HeaderValue>) -> Self {
+    pub fn authorized(self, authorization: Option<(String, HeaderValue)>) -> Self {
         Self { authorization, ..self }
     }
 
@@ -180,15 +184,15 @@ impl Web {
         if let Some(cookies) = cookies(&request.cookies, variables)? {
             headers.insert(COOKIE, cookies);
         }
-        if let Some(authorization) =
-            self.authorization.as_ref().filter(|_| !headers.contains_key(AUTHORIZATION))
-        {
-            headers.insert(AUTHORIZATION, authorization.clone());
+        let authorization = self.authorization.as_ref().filter(|_| !headers.contains_key(AUTHORIZATION));
+        if let Some((_, value)) = authorization {
+            headers.insert(AUTHORIZATION, value.clone());
         }
+        let authorization = authorization.map(|(name, _)| name.clone());
         let builder = client.request(method, url).headers(headers.clone());
         let (builder, body) = fill_content(builder, &headers, &request.content, variables)?;
         let prepared = builder.build().map_err(|e| format!("no request: {}", describe(&e)))?;
-        Ok(Prepared { client, request: prepared, body, events: request.events.clone() })
+        Ok(Prepared { client, request: prepared, body, authorization, events: request.events.clone() })
     }
 
     /// Sends it and reads the answer to its end, for at most `timeout`.
@@ -226,7 +230,8 @@ impl Prepared {
             }
             *value = credentials::recorded(name, value);
         }
-        let body = self.body.as_deref().map(|body| Excerpt::of_text(body, SHOWN).text);
+        let body = self.body.text().map(|body| Excerpt::of_text(body, SHOWN).text);
+        let curl = curl::command(&self.request, &self.body, self.authorization.as_deref());
         let mut text = format!("{} {path}\n", self.request.method());
         for (name, value) in &headers {
             let _ = writeln!(text, "{name}: {value}");
@@ -237,6 +242,7 @@ impl Prepared {
         Sent {
             text: Excerpt::visible(&text, SHOWN).text,
             method: Some(self.request.method().to_string()),
+            curl: Some(curl),
             url: Some(url.to_string()),
             headers: Some(headers.into_iter().collect()),
             body,
@@ -287,12 +293,12 @@ fn fill_content(
     headers: &HeaderMap,
     content: &Content,
     variables: &Variables,
-) -> Result<(reqwest::RequestBuilder, Option<String>), String> {
+) -> Result<(reqwest::RequestBuilder, BodyShown), String> {
     let typed = |builder: reqwest::RequestBuilder, media_type: &'static str| {
         if headers.contains_key(CONTENT_TYPE) { builder } else { builder.header(CONTENT_TYPE, media_type) }
     };
     Ok(match content {
-        Content::None | Content::Body(Value::Null) => (builder, None),
+        Content::None | Content::Body(Value::Null) => (builder, BodyShown::None),
         Content::Body(value) => {
             let text = match value {
                 Value::String(text) => variables.fill(text).into_owned(),
@@ -303,17 +309,17 @@ fn fill_content(
                 Some(encoding) => charset::encode(&text, encoding)?,
                 None => text.clone().into_bytes(),
             };
-            (typed(builder, "application/json").body(bytes), Some(text))
+            (typed(builder, "application/json").body(bytes), BodyShown::Text(text))
         }
         Content::Form(fields) => {
             let filled = fields.iter().map(|(name, value)| (name.as_str(), variables.fill(value)));
             let text = form_urlencoded::Serializer::new(String::new()).extend_pairs(filled).finish();
-            (typed(builder, "application/x-www-form-urlencoded").body(text.clone()), Some(text))
+            (typed(builder, "application/x-www-form-urlencoded").body(text.clone()), BodyShown::Text(text))
         }
         Content::Bytes(bytes) => {
             let bytes = bytes.decode()?;
             let shown = format!("({} bytes)", bytes.len());
-            (typed(builder, "application/octet-stream").body(bytes), Some(shown))
+            (typed(builder, "application/octet-stream").body(bytes), BodyShown::Bytes(shown))
         }
         Content::Multipart(parts) => {
             let mut form = multipart::Form::new();
@@ -322,7 +328,7 @@ fn fill_content(
                 let (name, built) = build_part(part, variables, &mut shown)?;
                 form = form.part(name, built);
             }
-            (builder.multipart(form), Some(shown))
+            (builder.multipart(form), BodyShown::Form(shown))
         }
     })
 }

@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use serde_json::value::RawValue;
 use serde_json::{Map, Number};
 
+use super::variables::as_text;
 use crate::value::Value;
 
 /// The key of a number that is kept as it is written.
@@ -20,12 +21,31 @@ pub fn parse(text: &str) -> Result<Value, serde_json::Error> {
     let text = text.trim_start_matches('\u{FEFF}');
     let read = |text: &str| -> Result<Value, serde_json::Error> {
         let value = serde_json::from_str(text)?;
-        Ok(if has_long_number(text) { exact(text, value) } else { value })
+        Ok(if has_long_number(text) { exact(text, value, number) } else { value })
     };
     read(text).or_else(|error| match whole_pairs(text) {
         Cow::Owned(mended) => read(&mended).map_err(|_| error),
         Cow::Borrowed(_) => Err(error),
     })
+}
+
+/// The same, with every number whose text would change (`1.10`, `1e3`, `2.0`) kept as it is written.
+pub fn parse_as_written(text: &str) -> Result<Value, serde_json::Error> {
+    let value = parse(text)?;
+    if !text.contains(['.', 'e', 'E']) {
+        return Ok(value);
+    }
+    let text = text.trim_start_matches('\u{FEFF}');
+    Ok(exact(&whole_pairs(text), value, as_written))
+}
+
+fn as_written(literal: &str) -> Option<Value> {
+    let number = number(literal)?;
+    Some(if as_text(&number) == literal { number } else { kept(literal) })
+}
+
+fn kept(literal: &str) -> Value {
+    Value::Object(Map::from_iter([(EXACT.to_owned(), Value::String(literal.to_owned()))]))
 }
 
 /// The number that is written as `literal`; `None` if it is no JSON number.
@@ -34,7 +54,7 @@ pub fn number(literal: &str) -> Option<Value> {
     if Decimal::read(&number.to_string()) == Decimal::read(literal) {
         return Some(Value::Number(number));
     }
-    Some(Value::Object(Map::from_iter([(EXACT.to_owned(), Value::String(literal.to_owned()))])))
+    Some(kept(literal))
 }
 
 /// The literal of a number that is kept as it is written.
@@ -95,25 +115,25 @@ fn has_long_number(text: &str) -> bool {
     })
 }
 
-/// `value`, which was read from `text`, with every number that was rounded as it is written.
-fn exact(text: &str, value: Value) -> Value {
-    fn of(raw: &RawValue, deep: usize) -> Option<Value> {
+/// `value`, which was read from `text`, with every number as `number` makes it of its literal.
+fn exact(text: &str, value: Value, number: fn(&str) -> Option<Value>) -> Value {
+    fn of(raw: &RawValue, deep: usize, number: fn(&str) -> Option<Value>) -> Option<Value> {
         let text = raw.get();
         match text.as_bytes().first()? {
             b'{' if deep < DEEPEST => {
                 let table: IndexMap<String, &RawValue> = serde_json::from_str(text).ok()?;
-                table.into_iter().map(|(key, raw)| Some((key, of(raw, deep + 1)?))).collect()
+                table.into_iter().map(|(key, raw)| Some((key, of(raw, deep + 1, number)?))).collect()
             }
             b'[' if deep < DEEPEST => {
                 let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
-                items.into_iter().map(|raw| of(raw, deep + 1)).collect()
+                items.into_iter().map(|raw| of(raw, deep + 1, number)).collect()
             }
             b'-' | b'0'..=b'9' => number(text),
             _ => serde_json::from_str(text).ok(),
         }
     }
     let raw: Result<&RawValue, _> = serde_json::from_str(text);
-    raw.ok().and_then(|raw| of(raw, 0)).unwrap_or(value)
+    raw.ok().and_then(|raw| of(raw, 0, number)).unwrap_or(value)
 }
 
 /// The text with `\uFFFD` in the place of each half of a surrogate pair.

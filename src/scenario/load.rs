@@ -23,12 +23,16 @@ impl From<Vec<(String, String)>> for Files {
 /// Reads scenario files. Returns the scenarios that are free of errors, sorted by id, the texts that the complaints point
 /// into, and all complaints of all files in the order in which they stand there.
 pub fn load(files: impl Into<Files>) -> (Vec<Scenario>, Sources, Vec<Diagnostic>) {
-    load_given(files, &[])
+    load_with(files.into(), None)
 }
 
-/// Like [`load()`], where variables of the names `given` are there from the beginning.
+/// Like [`load()`], where variables of the names `given` are there from the beginning, and no others come from outside: a
+/// placeholder that can never have a value is an error.
 pub fn load_given(files: impl Into<Files>, given: &[String]) -> (Vec<Scenario>, Sources, Vec<Diagnostic>) {
-    let files = files.into();
+    load_with(files.into(), Some(given))
+}
+
+fn load_with(files: Files, given: Option<&[String]>) -> (Vec<Scenario>, Sources, Vec<Diagnostic>) {
     let mut sources = Sources::new();
     let mut complaints = Vec::new();
     let mut found: Vec<(Scenario, Span)> = Vec::new();
@@ -42,14 +46,16 @@ pub fn load_given(files: impl Into<Files>, given: &[String]) -> (Vec<Scenario>, 
     for (name, text) in files.fixtures {
         let stem = stem(&name).to_owned();
         let source = sources.add(name, text);
-        let (fixture, own) = read_file(&sources, source, |reader, node| read::fixture(reader, node, given));
+        let (fixture, own) = read_file(&sources, source, |reader, node| {
+            read::fixture(reader, node, given.unwrap_or_default())
+        });
         complaints.extend(own);
         if fixtures.contains_key(&stem) {
             let message = format!("there are two fixtures `{stem}`: scenarios name them by their file names");
             complaints.push(Diagnostic::new(Code::ScenarioTwice, message).at(sources.span(source, 0..0), ""));
         }
         // A fixture that cannot be read is complained about once, not in every scenario that names it.
-        fixtures.insert(stem, fixture.map(|(fixture, _)| fixture).unwrap_or_default());
+        fixtures.insert(stem, fixture.map_or_else(read::Fixture::unknown, |(fixture, _)| fixture));
     }
     for (name, text) in files.scenarios {
         let source = sources.add(name, text);

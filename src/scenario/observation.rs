@@ -167,6 +167,9 @@ pub struct Sent {
     pub method: Option<String>,
     /// URL.
     pub url: Option<String>,
+    /// The request as a `curl` command, credentials as variables of the shell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub curl: Option<String>,
     /// HTTP headers by lower-case name.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
     pub headers: Option<IndexMap<String, String>>,

@@ -37,7 +37,7 @@ texts! {
     Broken { description reason sent observed log }
     Skipped { description why }
     StepSeen { description expect named sent observed captures assertions error log }
-    Sent { text method url headers body command stdin }
+    Sent { text method url curl headers body command stdin }
     Observed { text headers url body stdout stderr parts }
     Captured { value error }
     Named { value }

@@ -119,8 +119,13 @@ impl Agent {
         bench.open().await?;
         let workspace = Arc::new(Mutex::new(Workspace::new(&bench, &job.with.ignore)?));
         let pulse = Pulse::new(cx.clock.now());
-        let tools =
-            Tools { kinds: &job.with.tools, workspace, bench: &bench, patience: job.with.command_timeout.0 };
+        let tools = Tools {
+            kinds: &job.with.tools,
+            workspace,
+            bench: &bench,
+            patience: job.with.command_timeout.0,
+            grants: cx.grants.clone(),
+        };
         let mut talk = Talk::new(job, &self.models, cx, tools, &pulse);
         if let Some(saved) = &saved {
             talk.take_up(saved)?;

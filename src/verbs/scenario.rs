@@ -78,13 +78,14 @@ pub struct Authorization {
 }
 
 impl Authorization {
-    fn header(self, cx: &Context) -> Result<Option<HeaderValue>, Failure> {
+    fn header(self, cx: &Context) -> Result<Option<(String, HeaderValue)>, Failure> {
         let Some(secret) = self.secret else { return Ok(None) };
         let receiver = "the header `Authorization` of requests to the target";
+        let name = secret.clone();
         let text = TextOrSecret::Secret(SecretName { secret, prefix: self.prefix }).reveal(receiver, cx)?;
         let value = HeaderValue::from_str(&text);
         value
-            .map(Some)
+            .map(|value| Some((name, value)))
             .map_err(|_| Failure::permanent("the value of the secret for `Authorization` cannot be sent"))
     }
 }

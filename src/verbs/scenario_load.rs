@@ -26,7 +26,8 @@ pub struct ScenarioLoad;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// The directory: a path, or the value of an input of type `dir`. Its `*.yaml` and `*.yml` files are read, and those of
+    /// The directory, or a single scenario file: a path, or the value of an input of type `dir`, `file` or `path`. Of a
+    /// directory, its `*.yaml` and `*.yml` files are read, and those of
     /// directories in it; what lies in a directory called `fixtures` are fixtures.
     pub dir: Named,
     /// Names of the variables that the scenarios are given when they are run, so that their placeholders are no mistake.
@@ -106,10 +107,14 @@ fn read_and_load(dir: &Path, shown: &str, given: &[String]) -> Result<Out, Failu
 /// cannot be read. They are called by the name `shown` of the directory.
 pub fn read_files(dir: &Path, shown: &str) -> Result<(Files, Vec<String>), Failure> {
     let mut found = Found::default();
-    found.look(dir, shown, false).map_err(|e| {
-        Failure::permanent(format!("the scenario directory {shown} cannot be read: {e}"))
-            .hint("give a directory that holds .yaml or .yml files")
-    })?;
+    if dir.is_file() {
+        found.only(dir, shown);
+    } else {
+        found.look(dir, shown, false).map_err(|e| {
+            Failure::permanent(format!("the scenarios {shown} cannot be read: {e}"))
+                .hint("give a scenario file, or a directory that has .yaml or .yml files")
+        })?;
+    }
     let ((scenarios, own), (fixtures, theirs)) = (read_all(found.scenarios), read_all(found.fixtures));
     let complaints = found.unreadable.into_iter().chain(own).chain(theirs).collect();
     Ok((Files { scenarios, fixtures }, complaints))
@@ -124,6 +129,19 @@ struct Found {
 }
 
 impl Found {
+    /// The one scenario file `path`, and the fixtures in the directory `fixtures` next to it.
+    fn only(&mut self, path: &Path, shown: &str) {
+        self.scenarios.push((path.to_owned(), shown.to_owned()));
+        let fixtures = path.with_file_name(FIXTURES);
+        if fixtures.is_dir() {
+            let shown = Path::new(shown).with_file_name(FIXTURES).display().to_string();
+            if let Err(error) = self.look(&fixtures, &shown, true) {
+                let code = Code::ScenarioFile;
+                self.unreadable.push(format!("{shown}:1:1: error[{code}]: it cannot be read: {error}"));
+            }
+        }
+    }
+
     /// Looks into `dir`, by name, and into the directories in it. Files may be symbolic links; directories that are, are not
     /// followed, because they may lead in a circle. What begins with a dot is passed over.
     fn look(&mut self, dir: &Path, shown: &str, among_fixtures: bool) -> io::Result<()> {

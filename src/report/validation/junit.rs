@@ -82,7 +82,10 @@ fn suite(scenario: &Scenario) -> TestSuite {
 
 /// A step is named by what it does; the second one of a name ends in ` (2)`.
 fn step_case(scenario: &Scenario, step: &Step, count: usize) -> TestCase {
-    let seen = told(&step.sent, &step.observed, &step.log);
+    let mut seen = told(&step.sent, &step.observed, &step.log);
+    if let Some(curl) = &step.curl {
+        let _ = write!(seen, "\n--- try it\n{curl}\n");
+    }
     let name = if count == 1 { step.name().to_owned() } else { format!("{} ({count})", step.name()) };
     let mut case = judged(&scenario.id, &name, &step.verdict, &seen);
     case.extra.insert("file".into(), harmless(&scenario.file).into());

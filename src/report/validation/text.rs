@@ -111,6 +111,14 @@ fn scenario_text(text: &mut String, scenario: &Scenario, wanted: bool, paint: Pa
         // What nobody decided is no finding: its evidence is in the JSON.
         if step.verdict.passed == Some(false) {
             evidence(text, (&step.sent, &step.observed, &step.log), paint);
+            if let Some(curl) = &step.curl {
+                let _ = writeln!(
+                    text,
+                    "      try it\n      {} {}",
+                    paint.faint("│"),
+                    harmless(curl).replace('\n', "\n        ")
+                );
+            }
         }
     }
     if let Some(criteria) = scenario.criteria.as_ref().filter(|of| of.verdict.passed != Some(true)) {

@@ -93,7 +93,10 @@ fn decide(assertion: &Assertion, found: &Found, answer: &Answer, loose: bool) ->
         && loose
         && (!actual.is_array() && !actual.is_object() || written::literal(actual).is_some())
     {
-        return plain(as_text(actual) == as_text(&assertion.value));
+        let wanted = as_text(&assertion.value);
+        let number = written::number(&wanted);
+        let is_same = number.is_some_and(|number| written::same_number(actual, &number) == Some(true));
+        return plain(is_same || as_text(actual) == wanted);
     }
     let held = judge_seen(assertion, whole.as_ref());
     match (alone, assertion.rule) {

@@ -1,17 +1,39 @@
-//! What can be seen from the order of steps: placeholders before their capture, captures that hide others, steps that
-//! nobody can judge. Warnings all.
+//! What can be seen from the order of steps: placeholders that never get a value (errors), placeholders before their
+//! capture, captures that hide others, steps that cannot be judged (warnings).
 
 use std::collections::HashSet;
 
 use super::{Reader, given, keys};
-use crate::diag::{Code, Severity, Span, nearest};
+use crate::diag::{Code, Span, nearest};
 use crate::scenario::generator::GENERATORS;
 use crate::scenario::tui;
 use crate::scenario::variables::placeholders;
 use crate::scenario::yaml::{Kind, Node};
 
-/// Reviews a scenario, or a fixture, where the variables `set` are known from the beginning.
-pub fn review(reader: &mut Reader<'_>, node: &Node, mut set: HashSet<String>) {
+/// What braces in a text are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Braces {
+    /// Placeholders in a text that is sent.
+    Sent,
+    /// Placeholders in a text that is expected.
+    Expected,
+    /// Often something else, as in commands and patterns: only a name that is captured makes a placeholder.
+    Free,
+}
+
+/// The names of variables at a step.
+struct Names<'a> {
+    /// Those that have a value by then.
+    set: &'a HashSet<String>,
+    /// All that any step captures or that have a value from the beginning.
+    captured: &'a HashSet<&'a str>,
+    /// Whether there can be no others.
+    complete: bool,
+}
+
+/// Reviews a scenario, or a fixture, where the variables `set` are known from the beginning. With `complete`, no other
+/// variable can get a value from outside.
+pub fn review(reader: &mut Reader<'_>, node: &Node, mut set: HashSet<String>, complete: bool) {
     let lists = ["setup", "steps", "teardown"].map(|list| (list, items(node, list)));
     let captured: HashSet<String> = lists
         .iter()
@@ -22,11 +44,15 @@ pub fn review(reader: &mut Reader<'_>, node: &Node, mut set: HashSet<String>) {
     let captured: HashSet<&str> = captured.iter().map(String::as_str).collect();
     for (list, items) in lists {
         for item in items {
-            step(reader, item, &mut set, &captured);
+            step(reader, item, &mut set, (&captured, complete));
             if list == "steps" {
                 unjudged(reader, item);
             }
         }
+    }
+    if let Some(criteria) = given(node, "satisfaction_criteria") {
+        let names = Names { set: &set, captured: &captured, complete };
+        walk(reader, criteria, &names, Braces::Expected);
     }
 }
 
@@ -37,13 +63,20 @@ fn items<'n>(node: &'n Node, list: &str) -> &'n [Node] {
     }
 }
 
-fn step(reader: &mut Reader<'_>, item: &Node, set: &mut HashSet<String>, captured: &HashSet<&str>) {
+fn step(
+    reader: &mut Reader<'_>,
+    item: &Node,
+    set: &mut HashSet<String>,
+    (captured, complete): (&HashSet<&str>, bool),
+) {
     let rows = row_names(item);
     let seen: HashSet<String> = set.union(&rows).cloned().collect();
-    conditions(reader, item, &seen, captured);
+    let names = Names { set: &seen, captured, complete };
+    conditions(reader, item, &names);
     for key in keys::ACTIONS {
         if let Some(action) = given(item, key) {
-            walk(reader, action, &seen, captured, matches!(*key, "exec" | "tui"));
+            let braces = if matches!(*key, "exec" | "tui") { Braces::Free } else { Braces::Sent };
+            walk(reader, action, &names, braces);
         }
     }
     for name in captures(item) {
@@ -54,25 +87,26 @@ fn step(reader: &mut Reader<'_>, item: &Node, set: &mut HashSet<String>, capture
         }
     }
     let seen: HashSet<String> = set.union(&rows).cloned().collect();
+    let names = Names { set: &seen, captured, complete };
     for key in ["expect", "assert", "until"] {
         if let Some(words) = given(item, key) {
-            walk(reader, words, &seen, captured, true);
+            walk(reader, words, &names, Braces::Expected);
         }
     }
 }
 
 /// The variables that the condition of a step is about.
-fn conditions(reader: &mut Reader<'_>, item: &Node, set: &HashSet<String>, captured: &HashSet<&str>) {
+fn conditions(reader: &mut Reader<'_>, item: &Node, names: &Names<'_>) {
     let Some(Node { kind: Kind::Table(entries), .. }) = given(item, "when") else { return };
     for (key, value) in entries {
         let name = key.scalar_text().unwrap_or_default();
-        if !set.contains(&name) && !captured.contains(name.as_str()) {
+        if !names.set.contains(&name) && !names.captured.contains(name.as_str()) {
             let message = format!("nothing in this scenario captures `{name}`, which this step depends on");
-            let near = nearest(&name, captured.iter().copied());
+            let near = nearest(&name, names.captured.iter().copied());
             reader.complain(Code::ScenarioUnset, key, message).help =
                 near.map(|near| format!("did you mean `{near}`?"));
         }
-        walk(reader, value, set, captured, true);
+        walk(reader, value, names, Braces::Free);
     }
 }
 
@@ -113,16 +147,20 @@ fn captures(step: &Node) -> impl Iterator<Item = &Node> {
     items(step, "capture").iter().filter_map(|item| given(item, "name"))
 }
 
-/// Looks at every text under `node`. Where braces are common for other reasons (`free`: shell, prose), only names that
-/// are captured somewhere, or nearly, are taken for placeholders.
-fn walk(reader: &mut Reader<'_>, node: &Node, set: &HashSet<String>, captured: &HashSet<&str>, free: bool) {
+/// Parts of an assertion in which braces have a meaning of their own.
+const PATTERNS: [&str; 4] = ["matches", "schema", "schema_file", "path"];
+
+/// Looks at every text under `node`.
+fn walk(reader: &mut Reader<'_>, node: &Node, names: &Names<'_>, braces: Braces) {
     match &node.kind {
-        Kind::List(items) => items.iter().for_each(|item| walk(reader, item, set, captured, free)),
+        Kind::List(items) => items.iter().for_each(|item| walk(reader, item, names, braces)),
         Kind::Table(entries) => entries.iter().for_each(|(key, value)| {
             // What events and messages are waited for is said by patterns.
-            let is_pattern = matches!(key.text(), Some("events" | "receive"));
-            walk(reader, key, set, captured, free);
-            walk(reader, value, set, captured, free || is_pattern);
+            let word = key.text().unwrap_or_default();
+            let is_pattern = matches!(word, "events" | "receive")
+                || braces == Braces::Expected && PATTERNS.contains(&word);
+            walk(reader, key, names, braces);
+            walk(reader, value, names, if is_pattern { Braces::Free } else { braces });
         }),
         Kind::Scalar(_) => {
             let text = node.text().unwrap_or_default();
@@ -131,37 +169,58 @@ fn walk(reader: &mut Reader<'_>, node: &Node, set: &HashSet<String>, captured: &
                     continue;
                 }
                 let span = inner(reader, node, text, start, end);
-                if let Some(made) = name.strip_prefix('$') {
-                    let word = made.split(':').next().unwrap_or_default();
-                    if !GENERATORS.contains(&word) && !free {
-                        let near = nearest(word, GENERATORS.iter().copied());
-                        let message = format!("`{{{name}}}` has no value: nothing makes `${word}`");
-                        reader.complain_at(Code::ScenarioUnset, span, message).help =
-                            near.map(|near| format!("did you mean `{{${near}}}`?"));
-                    }
-                    continue;
-                }
-                let near = nearest(name, captured.iter().copied());
-                if set.contains(name) {
-                    if text[start..].starts_with("{{") {
-                        let message = format!("`{{{{{name}}}}}` is read as `{{{name}}}`");
-                        reader.complain_at(Code::ScenarioBraces, span, message);
-                    }
-                } else if !free || near.is_some() {
-                    unset(reader, span, name, (near.filter(|near| set.contains(*near)), free));
-                }
+                placeholder(reader, span, (&text[start..], name), names, braces);
             }
         }
     }
 }
 
-fn unset(reader: &mut Reader<'_>, span: Span, name: &str, (near, free): (Option<&str>, bool)) {
-    let becomes = if free { "stays as it is" } else { "has no value" };
-    let message = format!("`{{{name}}}` {becomes}: no earlier step captures `{name}`");
-    let complaint = reader.complain_at(Code::ScenarioUnset, span, message);
-    let plain = (!free).then(|| format!("write `\\{{{name}}}` for the text itself"));
-    complaint.help = near.map(|near| format!("did you mean `{{{near}}}`?")).or(plain);
-    debug_assert_eq!(complaint.severity, Severity::Warning);
+/// Complains about the placeholder `name`, which `text` begins with, if it has no value.
+fn placeholder(
+    reader: &mut Reader<'_>,
+    span: Span,
+    (text, name): (&str, &str),
+    names: &Names<'_>,
+    braces: Braces,
+) {
+    if let Some(made) = name.strip_prefix('$') {
+        let word = made.split(':').next().unwrap_or_default();
+        if !GENERATORS.contains(&word) && braces != Braces::Free {
+            let near = nearest(word, GENERATORS.iter().copied());
+            let message = format!("`{{{name}}}` has no value: `${word}` is not a generated value");
+            reader.complain_at(Code::ScenarioUnset, span, message).help =
+                near.map(|near| format!("did you mean `{{${near}}}`?"));
+        }
+        return;
+    }
+    let near = nearest(name, names.captured.iter().copied());
+    if names.set.contains(name) {
+        if text.starts_with("{{") {
+            let message = format!("`{{{{{name}}}}}` is read as `{{{name}}}`");
+            reader.complain_at(Code::ScenarioBraces, span, message);
+        }
+    } else if braces != Braces::Free || near.is_some() {
+        unset(reader, span, name, names, braces);
+    }
+}
+
+fn unset(reader: &mut Reader<'_>, span: Span, name: &str, names: &Names<'_>, braces: Braces) {
+    let is_never_set = braces != Braces::Free && names.complete && !names.captured.contains(name);
+    let near = nearest(name, names.captured.iter().copied());
+    let near = near.filter(|near| is_never_set || names.set.contains(*near));
+    let code = if is_never_set { Code::ScenarioNeverSet } else { Code::ScenarioUnset };
+    let message = if is_never_set {
+        format!("`{{{name}}}` never has a value: no step captures `{name}`, and no variable has this name")
+    } else if braces == Braces::Free {
+        format!("`{{{name}}}` stays as it is: no earlier step captures `{name}`")
+    } else {
+        format!("`{{{name}}}` has no value: no earlier step captures `{name}`")
+    };
+    let complaint = reader.complain_at(code, span, message);
+    let literal = (braces != Braces::Free).then(|| {
+        format!("write `\\{{{name}}}` for the text itself, or give a value with `--variable {name}=VALUE`")
+    });
+    complaint.help = near.map(|near| format!("did you mean `{{{near}}}`?")).or(literal);
 }
 
 /// The bytes of a placeholder, where the text stands in the file as it is; else those of the whole text.

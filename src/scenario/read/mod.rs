@@ -199,6 +199,15 @@ pub struct Fixture {
     setup: Vec<Step>,
     teardown: Vec<Step>,
     variables: Row,
+    /// Whether it could not be read, so that it is not known what it captures.
+    is_unknown: bool,
+}
+
+impl Fixture {
+    /// A fixture that could not be read.
+    pub fn unknown() -> Self {
+        Self { is_unknown: true, ..Self::default() }
+    }
 }
 
 /// Reads a fixture file, where variables of the names `given_names` are there from the beginning.
@@ -209,18 +218,21 @@ pub fn fixture(reader: &mut Reader<'_>, node: &Node, given_names: &[String]) -> 
         setup: steps(reader, node, "setup"),
         teardown: steps(reader, node, "teardown"),
         variables: variables.unwrap_or_default(),
+        is_unknown: false,
     };
     let known = fixture.variables.keys().chain(given_names).cloned().collect();
-    flow::review(reader, node, known);
+    // The scenarios that name it have variables of their own.
+    flow::review(reader, node, known, false);
     Some(fixture)
 }
 
-/// Reads a whole file: one scenario, or one for each row. Variables of the names `given_names` are there from the beginning.
+/// Reads a whole file: one scenario, or one for each row. Variables of the names `given_names` are there from the beginning;
+/// without such a list others may come from outside.
 pub fn scenario(
     reader: &mut Reader<'_>,
     node: &Node,
     fixtures: &BTreeMap<String, Fixture>,
-    given_names: &[String],
+    given_names: Option<&[String]>,
 ) -> Option<Vec<Scenario>> {
     reader.table(node, "a scenario", keys::SCENARIO)?;
     let id = reader.required(node, "id", "a scenario");
@@ -230,8 +242,12 @@ pub fn scenario(
     let named = named_fixtures(reader, node, fixtures);
     let mut variables: Row = named.iter().flat_map(|fixture| fixture.variables.clone()).collect();
     variables.extend(own.unwrap_or_default());
-    let mut known: HashSet<String> =
-        variables.keys().chain(rows.iter().flat_map(Row::keys)).chain(given_names).cloned().collect();
+    let mut known: HashSet<String> = variables
+        .keys()
+        .chain(rows.iter().flat_map(Row::keys))
+        .chain(given_names.unwrap_or_default())
+        .cloned()
+        .collect();
     known.extend(named.iter().flat_map(|fixture| captured(&fixture.setup)));
     let setup: Vec<Step> =
         named.iter().flat_map(|fixture| fixture.setup.clone()).chain(steps(reader, node, "setup")).collect();
@@ -254,7 +270,10 @@ pub fn scenario(
         reader.complain(Code::ScenarioMissing, list, message).help =
             Some("leave at least one step without `when`".into());
     }
-    flow::review(reader, node, known);
+    let complete = given_names.is_some()
+        && named.len() == named_in(node)
+        && !named.iter().any(|fixture| fixture.is_unknown);
+    flow::review(reader, node, known, complete);
     let scenario = Scenario {
         description: reader.optional(node, "description"),
         kind: reader.optional(node, "type"),
@@ -322,6 +341,14 @@ fn uses<'s>(steps: impl Iterator<Item = &'s Step>) -> Vec<String> {
         }
     }
     words.into_iter().map(str::to_owned).collect()
+}
+
+/// How many fixtures a scenario names.
+fn named_in(node: &Node) -> usize {
+    match given(node, "fixtures").map(|list| &list.kind) {
+        Some(Kind::List(items)) => items.len(),
+        _ => 0,
+    }
 }
 
 fn named_fixtures(

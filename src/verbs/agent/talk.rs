@@ -23,6 +23,7 @@ use crate::meter::Meter;
 use crate::tree::Tree;
 use crate::value::{Value, canonical};
 use crate::verb::{Class, Context, Failure, Note, Purse};
+use crate::visible;
 
 /// The context of a model of which nobody knows it, in tokens.
 const CONTEXT: u64 = 32_768;
@@ -366,6 +367,7 @@ impl<'a> Talk<'a> {
             let how = if failed { "went wrong" } else { "done" };
             self.cx.progress.line(format!("turn {}: {} {how}", self.turn, called(call)));
             let text = self.cx.secrets.redact(if text.is_empty() { "[nothing]" } else { &text });
+            let text = visible::escape(&text).into_owned();
             results.push(ToolResult { id: call.id.clone(), name: call.name.clone(), text, failed });
         }
         self.history.tell(self.turn, Message { results, ..Message::user("") });

@@ -15,10 +15,11 @@ use super::workspace::{Workspace, local};
 use crate::clients::llm::{Tool, ToolCall};
 use crate::clients::process::{Bench, WORK};
 use crate::clients::service::{ExecReport, ExecSpec};
-use crate::tree::Tree;
 use crate::tree::edit::{ApplyError, Edit, apply};
+use crate::tree::{Tree, Unusual, unusual};
 use crate::value::Value;
-use crate::verb::{Failure, MemoryBlobs};
+use crate::verb::{Failure, Grants, MemoryBlobs};
+use crate::visible;
 
 /// Most bytes of a file that is read, edited or searched.
 pub(super) const LARGEST: u64 = 8 << 20;
@@ -78,6 +79,8 @@ pub(super) struct Tools<'a> {
     pub(super) workspace: Arc<Mutex<Workspace>>,
     pub(super) bench: &'a Bench,
     pub(super) patience: Duration,
+    /// Which unusual files the user allows.
+    pub(super) grants: Arc<Grants>,
 }
 
 impl Kind {
@@ -156,10 +159,10 @@ impl Tools<'_> {
                 Err(why) => Ok(Err(why)),
             };
         }
-        let (workspace, value) = (self.workspace.clone(), call.input.clone());
+        let (workspace, value, grants) = (self.workspace.clone(), call.input.clone(), self.grants.clone());
         let done = tokio::task::spawn_blocking(move || {
             let workspace = workspace.lock().unwrap_or_else(PoisonError::into_inner);
-            on_files(kind, &value, &workspace)
+            on_files(kind, &value, &workspace, &grants)
         });
         done.await.map_err(|e| Failure::new(crate::verb::Class::Bug, format!("a tool broke down: {e}")))
     }
@@ -189,11 +192,11 @@ fn input<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
     T::deserialize(value).map_err(|e| format!("the input does not fit: {e}"))
 }
 
-fn on_files(kind: Kind, value: &Value, workspace: &Workspace) -> Result<String, String> {
+fn on_files(kind: Kind, value: &Value, workspace: &Workspace, grants: &Grants) -> Result<String, String> {
     match kind {
         Kind::Read => read(&input(value)?, workspace),
-        Kind::Write => write(&input(value)?, workspace),
-        Kind::Edit => edit(input(value)?, workspace),
+        Kind::Write => write(&input(value)?, workspace, grants),
+        Kind::Edit => edit(input(value)?, workspace, grants),
         Kind::List => list(&input(value)?, workspace),
         Kind::Search => search::search(&input::<Search>(value)?, workspace),
         Kind::Run => Err("a command is no matter of files".to_owned()),
@@ -235,8 +238,27 @@ fn read(read: &Read, workspace: &Workspace) -> Result<String, String> {
     Ok(if shown.is_empty() { "[the file is empty]".to_owned() } else { shown })
 }
 
-fn write(write: &Write, workspace: &Workspace) -> Result<String, String> {
+/// Errors: a delivery would refuse the file at `path`. A file that is there already may be changed unless it is refused in
+/// any case: it came with the program, or the delivery checks it.
+fn deliverable(path: &str, workspace: &Workspace, grants: &Grants) -> Result<(), String> {
+    if grants.allows_file(path) {
+        return Ok(());
+    }
+    match unusual(path) {
+        None => Ok(()),
+        Some(Unusual::Refused(why)) => {
+            Err(format!("this path is refused: {why}; give the file another path"))
+        }
+        Some(Unusual::Obeyed(_)) if workspace.fs.has(Path::new(path)) => Ok(()),
+        Some(Unusual::Obeyed(who)) => Err(format!(
+            "`{path}` is refused: it is obeyed by {who}, and only the user can allow it; do without this file"
+        )),
+    }
+}
+
+fn write(write: &Write, workspace: &Workspace, grants: &Grants) -> Result<String, String> {
     let path = local(&write.path)?;
+    deliverable(&path, workspace, grants)?;
     // A model that goes round in circles is told that it does.
     if workspace.fs.read(Path::new(&path), LARGEST).is_ok_and(|before| before == write.content.as_bytes()) {
         return Ok(format!("nothing has changed: that is what {path} holds already"));
@@ -246,13 +268,19 @@ fn write(write: &Write, workspace: &Workspace) -> Result<String, String> {
 }
 
 /// The same as an edit of the verb `files`, on one file.
-fn edit(change: Change, workspace: &Workspace) -> Result<String, String> {
+fn edit(change: Change, workspace: &Workspace, grants: &Grants) -> Result<String, String> {
     let path = local(&change.path)?;
+    deliverable(&path, workspace, grants)?;
     let text = text_of(&path, workspace)?;
     let blobs = MemoryBlobs::default();
     let mut tree = Tree::new();
     tree.put(&blobs, &path, text.as_bytes()).map_err(|e| e.to_string())?;
-    let Change { find, replace, all, .. } = change;
+    let Change { mut find, mut replace, all, .. } = change;
+    // The model has seen characters without a shape as escapes, and copies these.
+    if !text.contains(&find) && text.contains(&visible::unescape(&find)) {
+        find = visible::unescape(&find);
+        replace = visible::unescape(&replace);
+    }
     let edit = Edit::Replace { path: path.clone(), find, replace, all };
     let (tree, changes) = apply(&blobs, &tree, &[edit]).map_err(|error| match error {
         ApplyError::Edit(edit) => {

@@ -145,6 +145,41 @@ async fn tools_do_what_they_say_and_tell_what_goes_wrong() {
 }
 
 #[tokio::test]
+async fn what_a_delivery_refuses_is_refused_at_once_and_hidden_characters_are_shown() {
+    let mut step = Step::new();
+    step.cx.grants = std::sync::Arc::default();
+    let tree = step.tree(&[("app.py", "a = 'x\u{202e}y'\n\u{1b}[31m"), ("AGENTS.md", "Be kind.\n")]);
+    let calls = [
+        ("write", json!({"path": ".envrc", "content": "x"})),
+        ("write", json!({"path": ".atoll/runs", "content": "x"})),
+        ("write", json!({"path": "sub/.git/config", "content": "x"})),
+        ("write", json!({"path": "a\u{202e}gnp.exe", "content": "x"})),
+        ("write", json!({"path": ".github/workflows/ci.yml", "content": "x"})),
+        ("write", json!({"path": "AGENTS.md", "content": "Be brief.\n"})),
+        ("read", json!({"path": "app.py"})),
+        ("search", json!({"pattern": "x.y"})),
+        ("edit", json!({"path": "app.py", "find": "'x\\u{202e}y'", "replace": "'z\\u{202e}'"})),
+    ];
+    let last = calls.len();
+    let server = Server::start(script(calls).into_iter().chain([Act::Stream(openai("Done.", "stop"))])).await;
+    let output = step.run(&server.models(&Mode::Off), with("work", json!({ "tree": tree }))).await.unwrap();
+    let told = brought(&server, last);
+    let refused = "`.envrc` is refused: it is obeyed by direnv or mise, on entering the directory, and only the user can allow it";
+    assert!(told[0].starts_with(refused), "{}", told[0]);
+    assert!(told[1].contains("`.atoll` holds the runs of Atoll"), "{}", told[1]);
+    assert!(told[2].contains("`.git` belongs to git"), "{}", told[2]);
+    assert!(told[3].contains("a\\u{202e}gnp.exe holds the invisible character U+202E"), "{}", told[3]);
+    assert!(told[4].contains("is obeyed by CI systems"), "{}", told[4]);
+    assert_eq!(told[5], "wrote 10 bytes to AGENTS.md", "it came with the program");
+    assert_eq!(told[6], "a = 'x\\u{202e}y'\n\\u{1b}[31m");
+    assert_eq!(told[7], "app.py:1: a = 'x\\u{202e}y'");
+    assert_eq!(told[8], "changed app.py");
+    assert!(step.text(&output.value, "app.py").starts_with("a = 'z\u{202e}'\n"));
+    let changed = output.value["changes"].as_array().unwrap().len();
+    assert_eq!(changed, 2, "{}", output.value["changes"]);
+}
+
+#[tokio::test]
 async fn input_that_is_no_json_is_told_to_the_model() {
     let broken = act("openai", "", &[("c1", "write", "{\"path\": \"a\", \"conte")]);
     let server = Server::start([broken, Act::Stream(openai("Sorry.", "stop"))]).await;

@@ -218,7 +218,8 @@ id: second
     assert_eq!(
         found,
         [
-            "4:37 W0701 `{user_id}` has no value: no earlier step captures `user_id` | write `\\{user_id}` for the text itself",
+            "4:37 W0701 `{user_id}` has no value: no earlier step captures `user_id` | write `\\{user_id}` for the text itself, or give a value with `--variable user_id=VALUE`",
+            "5:26 W0701 `{prose}` has no value: no earlier step captures `prose` | write `\\{prose}` for the text itself, or give a value with `--variable prose=VALUE`",
             "7:37 W0703 `{{user_id}}` is read as `{user_id}`",
             "7:65 W0701 `{usr_id}` has no value: no earlier step captures `usr_id` | did you mean `{user_id}`?",
             "9:21 W0704 `user_id` hides an earlier capture of the same name",
@@ -295,8 +296,11 @@ async fn a_directory_is_read_in_the_order_of_ids() {
 async fn what_is_given_from_outside_is_no_mistake() {
     let text: &[u8] = b"id: a\nsteps: [{ request: { method: GET, path: '/{token}' }, expect: x }]\n";
     let dir = directory(&[("s/a.yaml", text)]);
-    let out = verb(json!("s"), dir.path()).await.unwrap();
-    assert!(out["warnings"][0].as_str().unwrap().contains("`{token}` has no value"), "{out}");
+    let refused = verb(json!("s"), dir.path()).await.unwrap_err();
+    assert!(
+        refused.message.contains("s/a.yaml:2:43: error[E0717]: `{token}` never has a value"),
+        "{refused:?}"
+    );
     let cx = Context::for_test(PathBuf::from(dir.path()), Arc::new(QuickClock::default()));
     let load: Arc<dyn DynVerb> = Arc::new(ScenarioLoad);
     let out = load.run(json!({ "dir": "s", "given": ["token"] }), cx).await.unwrap().value;

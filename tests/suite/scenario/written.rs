@@ -1,7 +1,7 @@
 //! What a scenario says is what is sent, and what is compared.
 
 use atoll::clients::clock::SystemClock;
-use atoll::scenario::{Action, Decided, Observation, load};
+use atoll::scenario::{Action, Decided, Observation, load_given};
 use serde_json::json;
 
 use super::program::{raw, serve, shop};
@@ -223,7 +223,7 @@ async fn a_placeholder_without_a_value_is_not_sent() {
 - request: { method: GET, path: /echo }
   expect: the token {token}
 - request: { method: GET, path: /echo }
-  expect: a page that shows {something}
+  expect: a page that shows \\{something}
 ";
     let seen = seen(text, &url).await;
     let step = &seen.steps[1];
@@ -238,9 +238,75 @@ async fn a_placeholder_without_a_value_is_not_sent() {
     assert_eq!(seen.steps[5].decided, Decided::Open, "words may stand in braces");
     let unknown =
         "id: a\nsteps:\n  - request: { method: GET, path: '/{tokn}' }\n    assert: { status: 200 }\n";
-    let (found, _, complaints) = load(vec![("a.yaml".to_owned(), unknown.to_owned())]);
-    assert_eq!(found.len(), 1, "a value may come from outside");
-    assert!(complaints[0].message.starts_with("`{tokn}` has no value"), "{complaints:?}");
+    let (found, _, complaints) = load_given(vec![("a.yaml".to_owned(), unknown.to_owned())], &[]);
+    assert_eq!(found.len(), 0, "it can never have a value");
+    assert!(complaints[0].message.starts_with("`{tokn}` never has a value"), "{complaints:?}");
+    let given = load_given(vec![("a.yaml".to_owned(), unknown.to_owned())], &["tokn".to_owned()]);
+    assert_eq!((given.0.len(), given.2.len()), (1, 0), "it is given");
+    for (place, refused) in [
+        ("expect: the token {tokn}", true),
+        ("assert: { body: { not_contains: '{tokn}' } }", true),
+        ("assert: { json: { $.a: '{tokn}' } }", true),
+        ("assert: { body: { not_contains: '\\{tokn}' } }", false),
+        ("assert: { body: { matches: '\\p{Lu}' } }", false),
+        ("expect: one of {start|stop}, {}, { x }", false),
+    ] {
+        let text = format!("id: a\nsteps:\n  - request: {{ method: GET, path: / }}\n    {place}\n");
+        let (found, _, complaints) = load_given(vec![("a.yaml".to_owned(), text)], &[]);
+        assert_eq!(found.is_empty(), refused, "{place}: {complaints:?}");
+    }
+    let criteria = "id: a\nsatisfaction_criteria: the {tokn}\nsteps:\n  - request: { method: GET, path: / }\n    assert: { status: 200 }\n";
+    assert!(load_given(vec![("a.yaml".to_owned(), criteria.to_owned())], &[]).0.is_empty());
     let shell = "- exec: { command: 'echo {tokn} ${HOME}' }\n  assert: { exit_code: 0 }\n";
     assert_eq!(read(&format!("id: a\nsteps:\n  {}", shell.replace('\n', "\n  "))).steps.len(), 1);
+}
+
+#[tokio::test]
+async fn a_number_is_sent_again_as_the_program_wrote_it() {
+    let answer = raw(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"price\": 1.10, \"rate\": 2.0, \"big\": 1e3, \"id\": 7, \"list\": [1.50]}").await;
+    let text = r#"
+- request: { method: GET, path: / }
+  assert: { status: 200 }
+  capture:
+    - { name: price, jsonpath: $.price }
+    - { name: rate, jsonpath: $.rate }
+    - { name: big, jsonpath: $.big }
+    - { name: id, jsonpath: $.id }
+    - { name: list, jsonpath: $.list }
+- request: { method: GET, path: "/?p={price}&r={rate}&b={big}&i={id}", headers: { X: "{list}" } }
+  assert: { json: { $.price: "{price}", $.rate: "{rate}", $.big: "{big}", $.id: "{id}" } }
+"#;
+    let seen = seen(text, &answer).await;
+    all_held(&seen);
+    let sent = &seen.steps[1].sent.as_ref().unwrap().text;
+    assert!(sent.starts_with("GET /?p=1.10&r=2.0&b=1e3&i=7\n") && sent.contains("x: [1.50]"), "{sent}");
+}
+
+/// An answer with the body that `hex` stands for.
+async fn encoded(encoding: &str, hex: &str) -> String {
+    let digits: Vec<u8> = hex.bytes().map(|digit| (digit as char).to_digit(16).unwrap() as u8).collect();
+    let body = digits.chunks(2).map(|pair| pair[0] * 16 + pair[1]);
+    let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: {encoding}\r\n\r\n");
+    raw(head.into_bytes().into_iter().chain(body).collect::<Vec<_>>().leak()).await
+}
+
+#[tokio::test]
+async fn every_usual_content_encoding_is_decoded_within_bounds() {
+    for (encoding, hex) in [
+        ("br", "0b08807b22736179223a224772c3b6c39f65227d03"),
+        ("deflate", "789cab562a4eac54b252722f3abcedf0fc54a55a0039d90701"),
+        ("zstd", "28b52ffd04588900007b22736179223a224772c3b6c39f65227d2ab634bc"),
+    ] {
+        let text = "- request: { method: GET, path: / }\n  assert: { json: { $.say: Gr\u{F6}\u{DF}e } }\n";
+        all_held(&seen(text, &encoded(encoding, hex).await).await);
+    }
+    // 64 MiB of zeros in 106 bytes.
+    let bomb = "cbffff3ff82700e2b14020f7fe8fffff7ff04f00c4611180eefd1fffffffe09f0088c30200ddfb3ffeffffc13f0110870500baf77ffcffff837f02200e0b0074effff8ffff07ff04401c1600e8defff1ffff0ffe0980382c00d0bdffcbffff3ffc1300715800a07bff07";
+    let text = "- request: { method: GET, path: / }\n  assert: { status: 200 }\n";
+    let seen = seen(text, &encoded("br", bomb).await).await;
+    let observed = seen.steps[0].observed.as_ref().unwrap();
+    assert!(observed.cut && observed.length == 64 << 20, "{}", observed.length);
+    let broken = encoded("zstd", "28b52ffd0458").await;
+    let text = "- request: { method: GET, path: / }\n  assert: { status: 200 }\n";
+    assert!(self::seen(text, &broken).await.steps[0].error.is_some(), "a broken body is no answer");
 }

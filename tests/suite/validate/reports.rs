@@ -87,6 +87,75 @@ fn scenarios_are_chosen_by_id_tag_and_tier() {
 }
 
 #[test]
+fn a_single_file_is_enough() {
+    let (project, site) = project();
+    project.write("cases/fixtures/login.yaml", "setup: [{ request: { method: GET, path: / } }]\n");
+    project.write("cases/one.yaml", &GREETING.replace("steps:", "fixtures: [login]\nsteps:"));
+    project.write("cases/broken.yaml", "id: [\n");
+    let run = |file: &str| {
+        let more = ["--no-judge", "--format", "json", "--target", &site.url];
+        project.run(&[&["validate", "--scenarios", file], more.as_slice()].concat())
+    };
+    let report = run("cases/one.yaml").exits(0).json();
+    assert_eq!(report["totals"]["scenarios"]["total"], 1, "{report}");
+    assert_eq!(report["scenarios"][0]["file"], "cases/one.yaml");
+    run("cases/nothing.yaml")
+        .exits(3)
+        .stderr_has("cannot read `cases/nothing.yaml` for `scenarios`: No such file");
+    let again = project.run(&["validate", "--of", "last", "--format", "json"]).json();
+    assert_eq!(again["scenarios"], report["scenarios"], "the report is that of the run");
+}
+
+#[test]
+fn commands_need_a_program_that_atoll_starts() {
+    let (project, site) = project();
+    project.write(
+        "cases/tool.yaml",
+        "id: tool\nsteps:\n  - exec: { command: touch ran }\n    assert: { exit_code: 0 }\n",
+    );
+    let run = |more: &[&str]| {
+        let target = ["validate", "--scenarios", "cases", "--no-judge", "--target", &site.url];
+        project.run(&[&target, more].concat())
+    };
+    run(&[])
+        .exits(3)
+        .stdout_has("`exec` and `tui` steps run inside a program that Atoll starts")
+        .stdout_has("nothing was run")
+        .stdout_has("or use `--code` or `--image`: tool");
+    let report = run(&["--format", "json"]).exits(3).json();
+    assert_eq!(report["scenarios"], serde_json::json!([]), "{report}");
+    run(&["--only", "page"]).exits(4).stdout_has("page");
+}
+
+/// What a command prints in a shell.
+#[expect(clippy::disallowed_methods, reason = "a person's shell")]
+fn pasted(command: &str) -> String {
+    let output = std::process::Command::new("sh").args(["-c", command]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_failed_request_can_be_pasted_into_a_shell() {
+    let (project, site) = project();
+    project.write(
+        "cases/sends.yaml",
+        "id: sends\nsteps:\n  - request: { method: POST, path: \"/it's?a=b c\", body: \"it's\", headers: { Authorization: Bearer open-sesame } }\n    assert: { status: 201 }\n",
+    );
+    let run = |more: &[&str]| {
+        let target =
+            ["validate", "--scenarios", "cases", "--only", "sends", "--no-judge", "--target", &site.url];
+        project.run(&[&target, more].concat()).exits(4)
+    };
+    let command =
+        run(&["--format", "json"]).json()["scenarios"][0]["steps"][0]["curl"].as_str().unwrap().to_owned();
+    assert!(command.contains("\"$AUTHORIZATION\"") && !command.contains("sesame"), "{command}");
+    run(&[]).stdout_has(&command);
+    run(&["--format", "junit"]).stdout_has("--- try it\ncurl -sS -i -X POST");
+    let again = pasted(&format!("AUTHORIZATION=x; {command}"));
+    assert!(again.contains("501 Unsupported method"), "{again}");
+}
+
+#[test]
 fn what_cannot_be_validated_begins_no_run() {
     let (project, site) = project();
     let run = |more: &[&str]| project.run(&[["validate", "--scenarios", "cases"].as_slice(), more].concat());
@@ -100,7 +169,7 @@ fn what_cannot_be_validated_begins_no_run() {
     }
     run(&["--code", "nowhere"]).exits(3).stderr_has("cannot read the directory `nowhere` for `code`");
     let nowhere = project.run(&["validate", "--scenarios", "nowhere", "--target", &site.url]).exits(3);
-    nowhere.stderr_has("cannot read the directory `nowhere` for `scenarios`: No such file").stdout_is("");
+    nowhere.stderr_has("cannot read `nowhere` for `scenarios`: No such file").stdout_is("");
     project.run(&["validate", "--target", &site.url]).exits(3).stderr_has("needs the input `scenarios`");
     project.run(&["validate", "--scenarois", "cases"]).exits(2).stderr_has("--scenarios");
     project.run(&["validate", "--help"]).exits(0).stdout_has("--grpc-target").stdout_has("--format <FORMAT>");
