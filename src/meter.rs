@@ -37,7 +37,8 @@ struct Sums(Vec<(Unit, Amount)>);
 /// The name of a unit; those that every call has cost nothing to copy.
 type Unit = Cow<'static, str>;
 
-const UNITS: [&str; 7] = ["cache_read", "cache_write", "calls", "lost", "tokens_in", "tokens_out", "usd"];
+const UNITS: [&str; 8] =
+    ["cache_read", "cache_write", "calls", "estimated", "lost", "tokens_in", "tokens_out", "usd"];
 
 fn unit(name: &str) -> Unit {
     let known = UNITS.into_iter().find(|known| *known == name);
@@ -93,7 +94,14 @@ impl Sums {
     /// Adds `more`, whose unit is put down where it was not known, also for nothing.
     fn add(&mut self, name: &str, more: Amount) {
         match self.place(name) {
-            Ok(place) => self.0[place].1.0 = self.0[place].1.0.saturating_add(more.0),
+            Ok(place) => {
+                let sum = &mut self.0[place].1;
+                sum.0 = sum.0.saturating_add(more.0);
+                // What a correction takes away to the last is forgotten.
+                if more.0 < 0 && sum.0 == 0 {
+                    self.0.remove(place);
+                }
+            }
             Err(place) => self.0.insert(place, (unit(name), more)),
         }
     }
@@ -213,6 +221,21 @@ impl Meter {
             }
         }
         self.shares.retain(|share| !share.sums.0.is_empty());
+    }
+
+    /// This less `other`, with who got what: what is to be added to `other` so that it becomes this. Parts of it may be
+    /// negative.
+    #[must_use]
+    pub fn less(&self, other: &Self) -> Self {
+        let negated = |sums: &Sums| {
+            Sums(sums.0.iter().map(|(unit, sum)| (unit.clone(), Amount(sum.0.saturating_neg()))).collect())
+        };
+        let shares = other.shares.iter().map(|share| Share { sums: negated(&share.sums), ..share.clone() });
+        let mut all = Self { sums: negated(&other.sums), shares: shares.collect() };
+        all.absorb_shares(self);
+        all.sums.0.retain(|(_, sum)| sum.0 != 0);
+        all.shares.iter_mut().for_each(|share| share.sums.0.retain(|(_, sum)| sum.0 != 0));
+        all
     }
 
     /// What `other` has more than this, by unit.

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use serde::Deserialize as _;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::inbox::{Message, Outbox, cursors, funds};
+use super::inbox::{Message, Outbox, cursors, funds, settling};
 use super::{Event, Hearing, House};
 use crate::clock::Clock;
 use crate::engine::{Attempt, Computation, Report};
@@ -53,8 +54,9 @@ impl Surroundings {
             cancel: if at_pause { &self.kill } else { &self.cancel }.child_token(),
             stopping: if at_pause { &self.kill } else { &self.stopping }.child_token(),
             cursor: attempt.cursor.clone(),
-            cursors: self.cursors(&address, number),
-            funds: funds(&self.outbox, &address, number, granted),
+            cursors: self.cursors(&address, number, granted),
+            funds: funds(&self.outbox, &address, number, granted)
+                .unsettled(attempt.unsettled.clone(), settling(&self.outbox, &address, number)),
             blobs: self.house.store.clone(),
             clock: self.house.clock.clone(),
             workspace: Workspace {
@@ -70,10 +72,14 @@ impl Surroundings {
         }
     }
 
-    fn cursors(&self, address: &Address, attempt: u32) -> CursorSink {
+    fn cursors(&self, address: &Address, attempt: u32, granted: &Granted) -> CursorSink {
         let (secrets, sink) = (self.house.secrets.clone(), cursors(&self.outbox, address, attempt));
+        let granted = granted.clone();
         CursorSink::new(move |mut cursor| {
             secrets.redact_value(&mut cursor);
+            if let Ok(free) = Meter::deserialize(&cursor["free"]) {
+                granted.lock().unwrap_or_else(PoisonError::into_inner).remove(&free);
+            }
             let sink = sink.clone();
             Box::pin(async move { sink.save(cursor).await })
         })
@@ -280,14 +286,18 @@ async fn within<T>(
             Err(failure) if failure.class != Class::Cancelled => {
                 let mut stopped = stopped;
                 stopped.spent = failure.spent;
+                stopped.unsettled = failure.unsettled;
                 stopped.detail = failure.detail;
                 Err(stopped)
             }
-            Err(failure) => Err(Failure { spent: failure.spent, detail: failure.detail, ..stopped }),
+            Err(failure) => {
+                let Failure { detail, spent, unsettled, .. } = failure;
+                Err(Failure { detail, spent, unsettled, ..stopped })
+            }
             // It was done before it heard of the stop: the result counts.
             Ok(value) => Ok(value),
         },
-        () = stop.clock.sleep(GRACE) => Err(stopped.spent(lost(granted))),
+        () = stop.clock.sleep(GRACE) => Err(stopped.spent(lost(granted)).unsettled(lost(granted))),
     }
 }
 
@@ -302,7 +312,7 @@ fn spell(span: Duration) -> String {
 type Panic = Box<dyn std::any::Any + Send>;
 
 fn settle<T>(done: Result<Result<T, Failure>, Panic>, granted: &Granted) -> Result<T, Failure> {
-    done.unwrap_or_else(|panic| Err(panicked(panic.as_ref()).spent(lost(granted))))
+    done.unwrap_or_else(|panic| Err(panicked(panic.as_ref()).spent(lost(granted)).unsettled(lost(granted))))
 }
 
 /// What an attempt has set aside so far.
@@ -315,7 +325,8 @@ fn granted(attempt: &Attempt) -> Granted {
 /// What is booked for an attempt that does not say any more what it cost: all that it had set aside.
 fn lost(granted: &Granted) -> Meter {
     let granted = granted.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    if granted.is_empty() { granted } else { granted.with("lost", 1.0) }
+    let calls = granted.get("calls").max(1.0);
+    if granted.is_empty() { granted } else { granted.with("lost", calls) }
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {

@@ -20,6 +20,8 @@ pub(super) enum Message {
     Answer(Report),
     /// Another process left a command.
     Signal(Signal),
+    /// What is to be booked in place of calls that were sent in vain.
+    Settled(Report),
     /// A cursor is to be on disk before `saved` is answered.
     Cursor { report: Report, saved: oneshot::Sender<()> },
 }
@@ -43,6 +45,20 @@ pub(super) fn cursors(outbox: &Outbox, address: &Address, attempt: u32) -> Curso
     })
 }
 
+/// Hears what is to be booked in place of what earlier attempts had sent in vain.
+pub(super) fn settling(
+    outbox: &Outbox,
+    address: &Address,
+    attempt: u32,
+) -> impl Fn(Meter) + Send + Sync + use<> {
+    let (outbox, address) = (outbox.clone(), address.clone());
+    move |instead| {
+        let report = Report::Settled { address: address.clone(), attempt, instead };
+        // Where the loop has ended, nobody needs it.
+        outbox.send(Message::Settled(report)).ok();
+    }
+}
+
 /// The funds of one attempt; `granted` is what it has set aside so far.
 pub(super) fn funds(outbox: &Outbox, address: &Address, attempt: u32, granted: &Arc<Mutex<Meter>>) -> Funds {
     let (outbox, address) = (outbox.clone(), address.clone());
@@ -55,7 +71,7 @@ pub(super) fn funds(outbox: &Outbox, address: &Address, attempt: u32, granted: &
         let granted = granted.clone();
         Box::pin(async move {
             let (Ok(()), Ok(answer)) = (sent, answer.await) else { return Err(Failure::cancelled()) };
-            answer.inspect(|()| granted.lock().unwrap_or_else(PoisonError::into_inner).absorb(&more))
+            answer.inspect(|()| granted.lock().unwrap_or_else(PoisonError::into_inner).absorb_shares(&more))
         })
     })
 }

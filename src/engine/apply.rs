@@ -40,8 +40,10 @@ impl Run {
             .find(&record.address)
             .ok_or_else(|| mismatch("there is no such step, or it has ended already".to_owned()))?;
         if let Some(spent) = record.fact.spent().filter(|spent| !spent.is_empty()) {
-            self.book(Some(spot), spent);
+            let at = self.booked_at(record).clone();
+            self.book(self.locate(&at).or(Some(spot)), spent);
         }
+        self.note_unsettled(record);
         match instance {
             Instance::Only => self.apply_to_step(spot, record),
             Instance::Round(_) | Instance::Item(_) => self.apply_to_control(spot, instance, record),

@@ -86,8 +86,18 @@ pub enum Fact {
     },
     /// The attempt under way was cut off: by a crash, or by a stop that did not wait for it.
     Interrupted {
-        /// What it is known to have cost; where nobody can know any more, what it had set aside, and one under `lost`.
+        /// What it is known to have cost, and all that calls in flight may have cost: their number is under `lost`.
         #[serde(default, skip_serializing_if = "Meter::is_empty")]
+        spent: Meter,
+        /// The part of it that is only an upper bound.
+        #[serde(default, skip_serializing_if = "Meter::is_empty")]
+        unsettled: Meter,
+    },
+    /// The attempt in progress had the answer to a call that an earlier attempt had sent in vain. What was booked for
+    /// that one is replaced by what the same call cost now.
+    Settled {
+        /// The difference: what is added to the sums, so parts of it are negative. The calls are no longer under `lost`
+        /// but under `estimated`.
         spent: Meter,
     },
     /// The attempt failed and will be made again.
@@ -367,6 +377,7 @@ impl Fact {
             Self::Reserved { .. } => "reserved",
             Self::CursorSaved { .. } => "cursor_saved",
             Self::Interrupted { .. } => "interrupted",
+            Self::Settled { .. } => "settled",
             Self::Faltered { .. } => "faltered",
             Self::Succeeded { .. } => "succeeded",
             Self::Failed { .. } => "failed",
@@ -392,7 +403,9 @@ impl Fact {
     /// What the fact says was spent.
     pub fn spent(&self) -> Option<&Meter> {
         match self {
-            Self::Succeeded { spent, .. } | Self::Interrupted { spent } => Some(spent),
+            Self::Succeeded { spent, .. } | Self::Interrupted { spent, .. } | Self::Settled { spent } => {
+                Some(spent)
+            }
             Self::Faltered { failure, .. } | Self::Failed { failure } => Some(&failure.spent),
             _ => None,
         }

@@ -21,6 +21,7 @@ mod scope;
 mod slot;
 mod status;
 mod turn;
+mod unsettled;
 mod waits;
 
 #[cfg(test)]

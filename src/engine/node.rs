@@ -8,7 +8,7 @@ use super::slot::Slot;
 use super::{Fact, Pause, Question, Record};
 use crate::clock::Millis;
 use crate::meter::Meter;
-use crate::value::Value;
+use crate::value::{Digest, Value};
 use crate::verb::{Class, Failure};
 
 /// Where a step instance stands. What only one phase has lies inside that phase.
@@ -51,6 +51,8 @@ pub(super) struct Tries {
     pub(super) error: Option<Arc<Failure>>,
     /// What the last one saved.
     pub(super) cursor: Option<Value>,
+    /// What makes the one in progress interchangeable with others.
+    pub(super) key: Option<Digest>,
     /// What the one under way has set aside.
     pub(super) reserved: Meter,
     /// Whether the one under way was refused more, because the run has too little left.
@@ -59,14 +61,27 @@ pub(super) struct Tries {
 
 impl Tries {
     /// What is booked for the attempt under way where it is cut off: what it told of its cost with what it saved, and
-    /// whatever else it had set aside, unless it said that what is under way is found again.
-    pub(super) fn lost(&self) -> Meter {
-        let Some(cursor) = &self.cursor else { return with_lost(Meter::new(), &self.reserved) };
-        let told = Meter::deserialize(&cursor["spent"]).ok().filter(|_| cursor["attempt"] == self.begun);
-        let told = told.unwrap_or_default();
+    /// whatever else it had set aside, unless it said that what is under way is found again, or was not sent yet. The
+    /// second is the part that is only an upper bound.
+    pub(super) fn lost(&self) -> (Meter, Meter) {
+        let mut told = self.saved("spent");
         // What one attempt says of itself is not true of the next.
-        let own = cursor["attempt"].is_null() || cursor["attempt"] == self.begun;
-        if own && cursor["kept"] == true { told } else { with_lost(told, &self.reserved) }
+        let cursor = self.cursor.as_ref();
+        let own = cursor.filter(|cursor| cursor["attempt"].is_null() || cursor["attempt"] == self.begun);
+        if own.is_some_and(|cursor| cursor["kept"] == true) {
+            return (told, Meter::new());
+        }
+        let mut known = told.plain();
+        known.absorb(&self.saved("waiting"));
+        let unsettled = unknown(&known, &self.reserved);
+        told.absorb_shares(&unsettled);
+        (told, unsettled)
+    }
+
+    /// The sums that the attempt under way saved under `name`.
+    fn saved(&self, name: &str) -> Meter {
+        let own = self.cursor.as_ref().filter(|cursor| cursor["attempt"] == self.begun);
+        own.and_then(|cursor| Meter::deserialize(&cursor[name]).ok()).unwrap_or_default()
     }
 
     /// What is known after another failed attempt.
@@ -87,20 +102,24 @@ impl Tries {
         if open == 0 {
             return failure;
         }
-        Failure { spent: with_lost(failure.spent, &self.reserved), ..failure }
+        let mut spent = failure.spent;
+        spent.absorb_shares(&unknown(&spent, &self.reserved));
+        Failure { spent, ..failure }
     }
 }
 
-fn with_lost(mut told: Meter, reserved: &Meter) -> Meter {
-    let short = told.shortfall(reserved);
-    if !short.is_empty() {
-        told.absorb_shares(&match reserved.shares() {
-            [one] => short.paid(one.to.clone(), one.role.clone()),
-            _ => short,
-        });
-        told.add("lost", 1.0);
+/// What was set aside beside what is `known`, with the number of its calls under `lost`.
+fn unknown(known: &Meter, reserved: &Meter) -> Meter {
+    let short = known.shortfall(reserved);
+    if short.is_empty() {
+        return short;
     }
-    told
+    let calls = short.get("calls").max(1.0);
+    let short = match reserved.shares() {
+        [one] => short.paid(one.to.clone(), one.role.clone()),
+        _ => short,
+    };
+    short.with("lost", calls)
 }
 
 /// Where a step instance stands, for people.
@@ -194,25 +213,29 @@ impl Node {
             |node: &Self| Err(format!("a step that is {} cannot have {}", node.word(), record.fact.word()));
         Ok(match (self, &record.fact) {
             (Self::Waiting, Fact::Skipped { .. }) => Self::Skipped,
-            (Self::Waiting, Fact::Started { reserved, .. }) => {
-                Self::Running(Tries { begun: 1, reserved: reserved.clone(), ..Tries::default() })
+            (Self::Waiting, Fact::Started { key, reserved }) => {
+                Self::Running(Tries { begun: 1, key: *key, reserved: reserved.clone(), ..Tries::default() })
             }
             (
                 Self::Resting { tries, .. } | Self::Cut(tries) | Self::Answered { cut: Some(tries), .. },
-                Fact::Started { reserved, .. },
+                Fact::Started { key, reserved },
             ) => Self::Running(Tries {
                 begun: tries.begun + 1,
+                key: *key,
                 reserved: reserved.clone(),
                 unfunded: false,
                 ..tries
             }),
             (Self::Running(mut tries), Fact::Reserved { more }) => {
-                tries.reserved.absorb(more);
+                tries.reserved.absorb_shares(more);
                 Self::Running(tries)
             }
             (Self::Running(tries), Fact::CursorSaved { cursor }) => {
-                Self::Running(Tries { cursor: Some(cursor.clone()), ..tries })
+                let mut tries = Tries { cursor: Some(cursor.clone()), ..tries };
+                tries.reserved.remove(&tries.saved("free"));
+                Self::Running(tries)
             }
+            (Self::Running(tries), Fact::Settled { .. }) => Self::Running(tries),
             (Self::Running(tries), Fact::Interrupted { .. }) => Self::Cut(tries),
             (Self::Running(tries), Fact::Faltered { failure, again_at, charged, waits }) => {
                 let tries = tries.failed(failure, *charged);

@@ -63,6 +63,8 @@ pub struct Attempt {
     pub cache: bool,
     /// What it may cost.
     pub reserved: Meter,
+    /// What was booked for calls that earlier attempts with the same input had sent in vain, see [`Report::Settled`].
+    pub unsettled: Meter,
 }
 
 /// What came of an order.
@@ -103,6 +105,15 @@ pub enum Report {
         attempt: u32,
         /// How much more.
         more: Meter,
+    },
+    /// The attempt had the answer to a call that earlier attempts had sent in vain.
+    Settled {
+        /// The step instance.
+        address: Address,
+        /// Which attempt.
+        attempt: u32,
+        /// What is booked in place of [`Attempt::unsettled`].
+        instead: Meter,
     },
     /// A resource was acquired or not.
     Acquired {

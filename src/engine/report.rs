@@ -43,6 +43,10 @@ impl Run {
                 }
                 Ok(())
             }
+            Report::Settled { address, attempt, instead } => match self.under_way(&address, attempt) {
+                Some(_) => self.settle(now, address, attempt, &instead),
+                None => Ok(()),
+            },
             Report::Acquired { address, attempt, result } => {
                 let Some(spot) = self.under_way(&address, attempt) else { return Ok(()) };
                 match result {
@@ -121,7 +125,8 @@ impl Run {
     fn falter(&mut self, now: Millis, spot: Spot, failure: Failure) -> Result<(), Mismatch> {
         let (address, tries) = (self.address(spot), self.tries(spot));
         if failure.class == Class::Cancelled && self.pause().is_some() {
-            return self.emit(now, address, tries.begun, Fact::Interrupted { spent: failure.spent });
+            let fact = Fact::Interrupted { spent: failure.spent, unsettled: *failure.unsettled };
+            return self.emit(now, address, tries.begun, fact);
         }
         if failure.class == Class::Budget && tries.unfunded {
             return self.block(now, spot, failure, Pause::Budget);

@@ -8,6 +8,7 @@ use super::frame::{Frame, FrameId, Spot};
 use super::node::{Node, Phase};
 use super::on_pause::AtPause;
 use super::slot::{INLINE, weight};
+use super::unsettled::Unsettled;
 use super::{FORMAT, Fact, Known, Pause, Payload, Record, Standing, Turn};
 use crate::clock::Millis;
 use crate::expr::{Data, Scope};
@@ -102,6 +103,8 @@ pub struct Run {
     pub(super) blocked: Vec<(Spot, String)>,
     /// Steps that cannot be paid, and why; other steps of their lanes go first.
     pub(super) unpaid: Vec<(Spot, String)>,
+    /// What is booked with an upper bound, by step instance.
+    pub(super) unsettled: HashMap<Address, Unsettled>,
     /// How many resources are being released.
     pub(super) releasing: usize,
     /// Answers on record, by step instance.
@@ -158,6 +161,7 @@ impl Run {
             claims: Vec::new(),
             blocked: Vec::new(),
             unpaid: Vec::new(),
+            unsettled: HashMap::new(),
             releasing: 0,
             answers: HashMap::new(),
             wall: Wall::default(),

@@ -76,6 +76,13 @@ impl Run {
         for report in reports {
             self.report(now, report)?;
         }
+        // Before what is held is given up: what was in flight inside of it may have cost something, too.
+        for spot in self.spots(|node| matches!(node, Node::Running(_))) {
+            let tries = self.tries(spot);
+            let (spent, unsettled) = tries.lost();
+            let fact = Fact::Interrupted { spent, unsettled };
+            self.emit(now, self.address(spot), tries.begun, fact)?;
+        }
         for spot in self.spots(|node| matches!(node, Node::Open(_))) {
             let unfinished = match self.frames.get(&spot.0).map(|frame| &frame.nodes[spot.1]) {
                 Some(Node::Open(control)) => {
@@ -86,11 +93,6 @@ impl Run {
             if unfinished {
                 self.emit(now, self.address(spot), 0, Fact::Lost)?;
             }
-        }
-        for spot in self.spots(|node| matches!(node, Node::Running(_))) {
-            let tries = self.tries(spot);
-            let spent = tries.lost();
-            self.emit(now, self.address(spot), tries.begun, Fact::Interrupted { spent })?;
         }
         for spot in self.spots(|node| matches!(node, Node::Asking { .. })) {
             if let Some(Node::Asking { put, .. }) = self.node_mut(spot) {
@@ -282,8 +284,10 @@ impl Run {
         let key = (!pure || step.cache).then(|| content_key(name, &with, step.output.as_deref()));
         let schema = step.output.as_deref();
         let reserved = if pure { Meter::new() } else { self.bound(name, &with, schema) };
+        let address = self.address(spot);
         Ok(Attempt {
-            address: self.address(spot),
+            unsettled: self.unsettled(&address, key),
+            address,
             number,
             pause: 0,
             name: name.as_str().into(),

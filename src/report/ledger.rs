@@ -49,8 +49,16 @@ pub fn text(ledger: &Ledger, paint: Paint) -> String {
     if lost > 0.0 {
         let _ = writeln!(
             text,
-            "{} calls were lost: nobody knows what they cost, they count with all that they may have cost",
+            "{} calls were lost: sent and not answered. They count with all that they may have cost",
             number(lost)
+        );
+    }
+    let estimated = ledger.total.spent.get("estimated");
+    if estimated > 0.0 {
+        let _ = writeln!(
+            text,
+            "{} calls were lost and asked again. They are estimated: they count with what the same call cost then",
+            number(estimated)
         );
     }
     let tables = [

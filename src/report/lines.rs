@@ -127,6 +127,7 @@ impl Teller {
                 say(State::Running, &format!("limits set by {by}: {}", caps.join(", ")))
             }
             Fact::Reserved { .. }
+            | Fact::Settled { .. }
             | Fact::CursorSaved { .. }
             | Fact::Finished { .. }
             | Fact::Accepted(_)

@@ -99,6 +99,10 @@ pub struct Failure {
     /// What the failed attempt cost all the same.
     #[serde(default, skip_serializing_if = "Meter::is_empty")]
     pub spent: Meter,
+    /// The part of `spent` that is an upper bound: what was sent and not answered. It is corrected once the same call is
+    /// answered.
+    #[serde(default, skip_serializing_if = "Meter::is_empty")]
+    pub unsettled: Box<Meter>,
     /// Whether the other side is down for everybody: once its retries are used up, the run pauses instead of failing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub outage: bool,
@@ -114,6 +118,7 @@ impl Failure {
             detail: Value::Null,
             retry_after_ms: None,
             spent: Meter::new(),
+            unsettled: Box::default(),
             outage: false,
         }
     }
@@ -179,6 +184,13 @@ impl Failure {
     #[must_use]
     pub fn spent(mut self, spent: Meter) -> Self {
         self.spent = spent;
+        self
+    }
+
+    /// Notes which part of what it cost is an upper bound.
+    #[must_use]
+    pub fn unsettled(mut self, unsettled: Meter) -> Self {
+        self.unsettled = Box::new(unsettled);
         self
     }
 }

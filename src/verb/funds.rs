@@ -20,14 +20,23 @@ pub struct Bound {
 #[derive(Clone)]
 pub struct Funds {
     granted: Meter,
+    unsettled: Meter,
     source: Arc<dyn Fn(Meter) -> Granting + Send + Sync>,
+    settle: Arc<dyn Fn(Meter) + Send + Sync>,
 }
 
 impl Funds {
     /// `granted` is what the attempt began with; claims go to `source`, whose future resolves when they are granted or
     /// refused.
     pub fn new(granted: Meter, source: impl Fn(Meter) -> Granting + Send + Sync + 'static) -> Self {
-        Self { granted, source: Arc::new(source) }
+        Self { granted, unsettled: Meter::new(), source: Arc::new(source), settle: Arc::new(|_| ()) }
+    }
+
+    /// The same, where earlier attempts had sent calls in vain for which `unsettled` was booked: `settle` is told what is
+    /// to be booked in its place.
+    #[must_use]
+    pub fn unsettled(self, unsettled: Meter, settle: impl Fn(Meter) + Send + Sync + 'static) -> Self {
+        Self { unsettled, settle: Arc::new(settle), ..self }
     }
 
     /// Nothing is ever refused.
@@ -57,12 +66,15 @@ struct State {
     sent: Meter,
     spent: Meter,
     lost: f64,
+    /// What was booked for calls that earlier attempts had sent in vain.
+    earlier: Meter,
 }
 
 impl Purse {
     /// The purse of an attempt.
     pub fn new(cx: &Context) -> Self {
-        let state = State { granted: cx.funds.granted.clone(), ..State::default() };
+        let (granted, earlier) = (cx.funds.granted.clone(), cx.funds.unsettled.clone());
+        let state = State { granted, earlier, ..State::default() };
         Self { funds: cx.funds.clone(), state: Mutex::new(state) }
     }
 
@@ -84,8 +96,12 @@ impl Purse {
             state.granted.absorb(&short);
             short
         };
+        let claim_of = || match most.shares() {
+            [one] => short.plain().paid(one.to.clone(), one.role.clone()),
+            _ => short.clone(),
+        };
         if !short.is_empty()
-            && let Err(refusal) = self.funds.reserve(short.clone()).await
+            && let Err(refusal) = self.funds.reserve(claim_of()).await
         {
             self.state().granted.remove(&short);
             return Err(refusal);
@@ -98,16 +114,59 @@ impl Purse {
         self.state().spent.clone()
     }
 
-    /// What the attempt comes to, now that it ends: what was sent and not answered counts with all that it may have cost, and
-    /// in `lost`. What still waited to be sent costs nothing.
-    pub fn close(&self) -> Meter {
-        let state = self.state();
-        let mut all = state.spent.clone();
-        if state.lost > 0.0 {
-            all.absorb_shares(&state.sent);
-            all.add("lost", state.lost);
+    /// What was sent and may have cost up to `most` has ended after all, and cost `spent`.
+    pub fn end_sent(&self, most: &Meter, spent: &Meter) {
+        self.end(most, true, spent);
+    }
+
+    fn end(&self, most: &Meter, sent: bool, spent: &Meter) {
+        let mut state = self.state();
+        state.open.remove_shares(most);
+        if sent {
+            state.sent.remove_shares(most);
+            state.lost -= 1.0;
         }
-        all
+        state.spent.absorb_shares(spent);
+    }
+
+    /// What was sent and not answered, now that the attempt ends: it counts with all that it may have cost, and in `lost`.
+    /// What still waited to be sent costs nothing.
+    pub fn unsettled(&self) -> Meter {
+        let state = self.state();
+        if state.lost > 0.0 { state.sent.clone().with("lost", state.lost) } else { Meter::new() }
+    }
+
+    /// What is set aside for calls that are not sent yet.
+    pub fn waiting(&self) -> Meter {
+        let state = self.state();
+        state.sent.shortfall(&state.open)
+    }
+
+    /// Gives back what is set aside beyond what was spent and what calls in progress may cost. It is free once a cursor
+    /// with it as `free` is on disk.
+    pub fn free(&self) -> Meter {
+        let mut state = self.state();
+        let mut used = state.spent.plain();
+        used.absorb(&state.open);
+        let free = used.shortfall(&state.granted);
+        state.granted.remove(&free);
+        free
+    }
+
+    /// A call was answered that earlier attempts with the same input had sent in vain, and cost `each`. They count with
+    /// that now, as estimates, if the same model was asked.
+    pub fn repeated(&self, each: &Meter) {
+        if each.is_empty() {
+            return;
+        }
+        let earlier = std::mem::take(&mut self.state().earlier);
+        let ([asked], [answered]) = (earlier.shares(), each.shares()) else { return };
+        let calls = earlier.get("calls");
+        if asked.to != answered.to || calls < 1.0 {
+            return;
+        }
+        let instead = each.times(calls).paid(asked.to.clone(), asked.role.clone());
+        (self.funds.settle)(instead.with("estimated", calls));
     }
 }
 
@@ -155,13 +214,7 @@ impl Covered<'_> {
 
     /// It has ended and cost `spent`.
     pub fn settle(self, spent: &Meter) {
-        let mut state = self.purse.state();
-        state.open.remove_shares(&self.most);
-        if self.sent.load(Ordering::Relaxed) {
-            state.sent.remove_shares(&self.most);
-            state.lost -= 1.0;
-        }
-        state.spent.absorb_shares(spent);
+        self.purse.end(&self.most, self.sent.load(Ordering::Relaxed), spent);
     }
 }
 
@@ -176,14 +229,61 @@ mod tests {
         let purse = Purse::new(&cx);
         let most = Meter::new().with("usd", 5.0);
         let waiting = purse.cover(&most).await.unwrap();
-        assert!(purse.close().is_empty(), "it waits for its turn");
+        assert!(purse.unsettled().is_empty(), "it waits for its turn");
         let sent = purse.cover(&most).await.unwrap();
         sent.sent();
-        assert_eq!(purse.close(), Meter::new().with("usd", 5.0).with("lost", 1.0));
+        assert_eq!(purse.unsettled(), Meter::new().with("usd", 5.0).with("lost", 1.0));
+        assert_eq!(purse.waiting(), most);
         sent.settle(&Meter::new().with("usd", 1.0));
-        assert_eq!(purse.close().get("usd").to_bits(), 1.0_f64.to_bits());
+        assert!(purse.unsettled().is_empty());
+        assert_eq!(purse.spent().get("usd").to_bits(), 1.0_f64.to_bits());
         waiting.sent();
         drop(waiting);
-        assert_eq!((purse.close().get("usd"), purse.close().get("lost")), (6.0, 1.0));
+        assert_eq!((purse.unsettled().get("usd"), purse.unsettled().get("lost")), (5.0, 1.0));
+    }
+
+    #[tokio::test]
+    async fn what_is_left_over_is_free_and_asked_for_again() {
+        let claims = Arc::new(Mutex::new(Vec::new()));
+        let mut cx = Context::for_test(".".into(), Arc::new(ManualClock::default()));
+        let heard = claims.clone();
+        cx.funds = Funds::new(Meter::new(), move |more| {
+            heard.lock().unwrap().push(more);
+            Box::pin(async { Ok(()) })
+        });
+        let purse = Purse::new(&cx);
+        let usd = |usd: f64| Meter::new().with("usd", usd);
+        purse.cover(&usd(5.0)).await.unwrap().settle(&usd(1.0));
+        assert_eq!(purse.free(), usd(4.0));
+        assert!(purse.free().is_empty());
+        let other = purse.cover(&usd(3.0)).await.unwrap();
+        assert!(purse.free().is_empty(), "it is set aside for a call");
+        other.settle(&Meter::new());
+        assert_eq!(*claims.lock().unwrap(), [usd(5.0), usd(3.0)]);
+    }
+
+    #[tokio::test]
+    async fn calls_sent_in_vain_count_with_what_the_same_call_cost() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let call = |usd: f64| Meter::new().with("calls", 1.0).with("usd", usd);
+        let booked = call(5.0).times(2.0).paid("acme/big", "judge").with("lost", 2.0);
+        let purse = |earlier: &Meter| {
+            let mut cx = Context::for_test(".".into(), Arc::new(ManualClock::default()));
+            let heard = told.clone();
+            cx.funds = Funds::endless()
+                .unsettled(earlier.clone(), move |instead| heard.lock().unwrap().push(instead));
+            Purse::new(&cx)
+        };
+        purse(&booked).repeated(&call(1.0).paid("acme/small", "judge"));
+        purse(&Meter::new()).repeated(&call(1.0).paid("acme/big", "judge"));
+        assert!(
+            told.lock().unwrap().is_empty(),
+            "another model's price says nothing, and nothing is to be settled"
+        );
+        let same = purse(&booked);
+        same.repeated(&call(1.0).paid("acme/big", "judge"));
+        same.repeated(&call(2.0).paid("acme/big", "judge"));
+        let instead = call(1.0).times(2.0).paid("acme/big", "judge").with("estimated", 2.0);
+        assert_eq!(*told.lock().unwrap(), [instead], "once");
     }
 }

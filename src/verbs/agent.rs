@@ -2,6 +2,7 @@
 
 mod goal;
 mod history;
+mod kept;
 mod outside;
 mod report;
 mod search;
@@ -9,6 +10,7 @@ mod talk;
 mod tools;
 mod watch;
 mod with;
+mod words;
 mod workspace;
 
 use std::sync::{Arc, Mutex};
@@ -139,15 +141,16 @@ impl Agent {
         };
         // From here on nothing changes the files any more.
         bench.halt().await;
-        talk.broken_off();
-        match ended {
+        let unsettled = talk.broken_off();
+        let ended = match ended {
             Ok(Ok(end)) => finish(talk, end, &begun, cx).await,
             Ok(Err(by)) => {
                 let end = talk.ended(by);
                 finish(talk, end, &begun, cx).await
             }
             Err(failure) => Err(give_up(talk, failure).await),
-        }
+        };
+        ended.map_err(|failure| failure.unsettled(unsettled))
     }
 }
 
@@ -205,5 +208,5 @@ async fn give_up(talk: Talk<'_>, failure: Failure) -> Failure {
 /// Lets the next attempt begin anew; what this one cost is told all the same.
 async fn forget(cx: &Context, spent: &Meter) {
     // Where it cannot be saved, this attempt is the last one in any case.
-    let _ = cx.cursors.save(json!({ "attempt": cx.attempt, "spent": spent })).await;
+    let _ = cx.cursors.save(json!({ "attempt": cx.attempt, "spent": spent, "anew": true })).await;
 }

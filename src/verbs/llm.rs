@@ -205,10 +205,10 @@ max_tokens  = 512
         if let Err(failure) = &out {
             session.close(failure).await;
         }
-        let spent = session.end();
+        let (spent, unsettled) = session.end();
         match out {
             Ok(value) => Ok(Output { value: Out(value), spent }),
-            Err(failure) => Err(failure.spent(spent)),
+            Err(failure) => Err(failure.spent(spent).unsettled(unsettled)),
         }
     }
 }

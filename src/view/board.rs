@@ -304,6 +304,7 @@ fn touch(step: &mut StepView, at: Millis, attempt: u32, fact: &Fact) {
             step.output = Some(Payload::value(answer.clone()));
         }
         Fact::Reserved { .. }
+        | Fact::Settled { .. }
         | Fact::CursorSaved { .. }
         | Fact::RoundClosed { .. }
         | Fact::ItemClosed { .. }

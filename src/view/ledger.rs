@@ -31,9 +31,9 @@ pub struct Entry {
 }
 
 impl Entry {
-    fn add(&mut self, spent: &Meter) {
+    fn add(&mut self, spent: &Meter, attempts: u64) {
         self.spent.absorb(spent);
-        self.attempts += 1;
+        self.attempts += attempts;
     }
 }
 
@@ -48,19 +48,21 @@ impl Ledger {
         let Some(spent) = record.fact.spent().filter(|spent| !spent.is_empty()) else { return };
         let step = shape_of(&record.address);
         let name = step.rsplit('/').next().unwrap_or(&step).to_owned();
-        self.total.add(spent);
+        // A correction is of an attempt that was counted before.
+        let attempts = u64::from(!matches!(record.fact, Fact::Settled { .. }));
+        self.total.add(spent, attempts);
         if !matches!(record.fact, Fact::Succeeded { .. }) {
-            self.wasted.add(spent);
+            self.wasted.add(spent, attempts);
         }
         for share in spent.shares() {
             let role = if share.role.is_empty() { name.as_str() } else { &share.role };
-            self.payees.entry(share.to.to_string()).or_default().add(&share.meter());
-            self.roles.entry(role.to_owned()).or_default().add(&share.meter());
+            self.payees.entry(share.to.to_string()).or_default().add(&share.meter(), attempts);
+            self.roles.entry(role.to_owned()).or_default().add(&share.meter(), attempts);
         }
         for round in rounds_of(&record.address) {
-            self.rounds.entry(round).or_default().add(spent);
+            self.rounds.entry(round).or_default().add(spent, attempts);
         }
-        self.steps.entry(step).or_default().add(spent);
+        self.steps.entry(step).or_default().add(spent, attempts);
     }
 }
 

@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests write files and look at processes")]
 
 mod limits;
-mod loops;
+pub mod loops;
 mod programs;
 mod real;
 mod resume;

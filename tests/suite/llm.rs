@@ -1,6 +1,7 @@
 //! The verb `llm` and what stands behind it, against servers that speak the providers' published formats.
 
 mod batch;
+mod batch_options;
 mod behaviours;
 pub mod bureau;
 pub mod calls;

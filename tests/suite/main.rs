@@ -51,6 +51,8 @@ mod secrets;
 #[cfg(test)]
 mod services;
 #[cfg(test)]
+mod settling;
+#[cfg(test)]
 mod signals;
 #[cfg(test)]
 mod spending;

@@ -163,6 +163,16 @@ pub(super) fn cut(draft: &Draft, request: &Request, model: &Model, why: &str) ->
     failure.spent(paid(draft, request, model))
 }
 
+/// `failure` of a request that was sent and not answered: what it cost, only the provider knows.
+pub(super) fn unanswered(failure: Failure) -> Failure {
+    failure.detail(json!({"unanswered": true}))
+}
+
+/// Whether `failure` is that of a request that was sent and not answered.
+pub fn is_unanswered(failure: &Failure) -> bool {
+    failure.detail["unanswered"] == true
+}
+
 /// What an answer that did not come to its end has cost: nothing where nothing came.
 pub(super) fn paid(draft: &Draft, request: &Request, model: &Model) -> Meter {
     if draft.figures == Figures::default() && draft.size() == 0 {

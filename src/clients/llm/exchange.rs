@@ -133,8 +133,13 @@ async fn send(
     let sent = patience
         .bear(post.send())
         .await
-        .map_err(|why| Failure::transient(format!("{} does not answer: {why}", line.model.provider.name)))?;
-    sent.map_err(|e| fault::unreachable(&e, &line.model.provider))
+        .map_err(|why| Failure::transient(format!("{} does not answer: {why}", line.model.provider.name)))
+        .map_err(dialect::unanswered)?;
+    sent.map_err(|e| {
+        let failure = fault::unreachable(&e, &line.model.provider);
+        // What could not connect sent nothing.
+        if e.is_connect() || e.is_builder() { failure } else { dialect::unanswered(failure) }
+    })
 }
 
 /// `call` with the key in the header that the dialect puts it into.
@@ -186,7 +191,8 @@ async fn whole(
     request: &Request,
     (line, patience): (&Line<'_>, &mut Patience<'_>),
 ) -> Result<Draft, Failure> {
-    let body = body(response, LONGEST, patience).await.map_err(|(_, failure)| failure)?;
+    let body =
+        body(response, LONGEST, patience).await.map_err(|(_, failure)| dialect::unanswered(failure))?;
     let body = String::from_utf8_lossy(&body);
     read(dialect, body.trim_start_matches('\u{feff}').trim(), request, line)
 }
@@ -232,7 +238,10 @@ async fn stream(
     // What came while nothing of it was an event.
     let mut raw: Vec<u8> = Vec::new();
     while !incoming.draft.closed {
-        let broken = |draft: &Draft, why: &str| dialect::cut(draft, request, line.model, why);
+        let broken = |draft: &Draft, why: &str| {
+            let failure = dialect::cut(draft, request, line.model, why);
+            if failure.spent.is_empty() { dialect::unanswered(failure) } else { failure }
+        };
         let draft = &incoming.draft;
         let (data, last) = match patience.bear(bytes.next()).await {
             Ok(Some(Ok(piece))) => {

@@ -42,7 +42,7 @@ mod tool;
 
 pub use batch::{Entry, Keeping, Place, Places};
 pub use cassette::{Cassette, CassetteError, Mode};
-pub use dialect::{Call, Dialect, Draft, Interrupted, is_worth_asking_again};
+pub use dialect::{Call, Dialect, Draft, Interrupted, is_unanswered, is_worth_asking_again};
 pub use figures::Figures;
 pub use gaps::left_out;
 pub use listing::Served;

@@ -53,7 +53,7 @@ pub struct Asking<'a> {
     pub say: &'a (dyn Fn(String) + Send + Sync),
     /// Hears that the call is sent now, and no longer waits for its turn.
     pub sent: &'a (dyn Fn() + Send + Sync),
-    /// Keeps that the call waits for its turn.
+    /// Keeps that the call waits for its turn, and then that it no longer does.
     pub waits: &'a dyn Waiting,
     /// Whether another model could answer: a provider that is down is not waited for then.
     pub elsewhere: bool,
@@ -65,7 +65,7 @@ pub struct Asking<'a> {
 
 /// The memory of an attempt for a call that waits for its turn: what waits costs nothing, whatever becomes of the attempt.
 pub trait Waiting: Send + Sync {
-    /// Keeps that it waits, or that it no longer does. What a future of it has done is on disk.
+    /// Keeps that it waits, or that it is about to be sent. What a future of it has done is on disk.
     fn keep(&self, waiting: bool) -> Keeping<'_, ()>;
 }
 
@@ -196,11 +196,10 @@ impl Models {
             pass
         } else {
             asking.waits.keep(true).await?;
-            let pass = gate.enter(asking.clock, asking.elsewhere, asking.say).await?;
-            asking.waits.keep(false).await?;
-            pass
+            gate.enter(asking.clock, asking.elsewhere, asking.say).await?
         };
         (asking.sent)();
+        asking.waits.keep(false).await?;
         let mut fitted = self.fitted(model);
         let (mut turns, mut loading) = (0, Loading::default());
         let mut outcome = loop {
@@ -234,14 +233,14 @@ impl Models {
     }
 
     /// `model` without what it has refused before.
-    fn fitted(&self, model: &Model) -> Model {
+    pub(super) fn fitted(&self, model: &Model) -> Model {
         let refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let refused = refused.get(&model.full_name()).map(Vec::as_slice).unwrap_or_default();
         refused.iter().fold(model.clone(), |model, refused| refused.applied(&model))
     }
 
     /// Keeps in mind what `model` has refused; says whether that is news.
-    fn note(&self, model: &Model, refused: &Refused) -> bool {
+    pub(super) fn note(&self, model: &Model, refused: &Refused) -> bool {
         let mut all = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let known = all.entry(model.full_name()).or_default();
         let news = !known.contains(refused);
@@ -322,11 +321,11 @@ impl Models {
 }
 
 /// How often a request is made again because something in it was refused.
-const REFUSALS: u32 = 6;
+pub(super) const REFUSALS: u32 = 6;
 
 /// `request` with the wish for JSON in its words, where `fitted` can be asked in no other way and `model`, as it is known,
 /// could.
-fn worded(request: &Request, model: &Model, fitted: &Model) -> Option<Request> {
+pub(super) fn worded(request: &Request, model: &Model, fitted: &Model) -> Option<Request> {
     let shape = request.schema.as_ref()?;
     if fitted.means(shape) != Means::Words || model.means(shape) == Means::Words {
         return None;

@@ -4,6 +4,7 @@ mod at_pause;
 mod budget;
 pub(crate) mod plans;
 mod prefixes;
+mod settling;
 mod stories;
 mod waits;
 mod world;

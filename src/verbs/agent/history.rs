@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::clients::llm::{Message, Stop, ToolCall, ToolResult};
+use crate::clients::llm::{Answer, Message, Stop, ToolCall, ToolResult, without_thoughts};
 use crate::meter::Meter;
 use crate::value::{Digest, Value, canonical};
 use crate::verb::{Blobs, Failure, Secrets};
@@ -74,6 +74,11 @@ impl Saved {
         let saved = Self::deserialize(cursor?).ok()?;
         (saved.key == *key).then_some(saved)
     }
+
+    /// The same for the attempt that goes on from it, where all before it cost `before`.
+    pub(super) fn taken_up(&self, attempt: u32, before: &Meter) -> Self {
+        Self { attempt, spent: Meter::new(), before: before.clone(), ..self.clone() }
+    }
 }
 
 impl History {
@@ -134,6 +139,18 @@ impl History {
     pub(super) fn transcript(&self, secrets: &dyn Secrets) -> String {
         self.parts.iter().map(|part| secrets.redact(&line(part)) + "\n").collect()
     }
+}
+
+/// The input of calls in the order in which it is kept: what is told later is the same then, whoever tells it.
+pub(super) fn part(turn: u32, answer: &Answer, spent: Meter) -> Part {
+    let ordered = |call: &ToolCall| {
+        let input = serde_json::from_str(&canonical(&call.input)).unwrap_or_else(|_| call.input.clone());
+        ToolCall { input, ..call.clone() }
+    };
+    let calls = answer.calls.iter().map(ordered).collect();
+    let message = Message { calls, ..Message::assistant(without_thoughts(&answer.text)) };
+    let model = format!("{}/{}", answer.provider, answer.model);
+    Part { turn, message, stop: Some(answer.stop), model: Some(model), spent }
 }
 
 /// The same text for the same part, whether its answer was read from a tape or not.

@@ -8,20 +8,22 @@ use serde_json::json;
 
 use super::super::asked::can_switch;
 use super::goal::{FINISH, Place, unfit};
-use super::history::{History, Part, Saved, State};
+use super::history::{History, Saved, State, part};
+use super::kept::Kept;
 use super::report::EndedBy;
 use super::tools::Tools;
 use super::watch::Pulse;
 use super::with::Job;
+use super::words::{answer_line, asking_line, called, refused, system};
 use super::workspace::{Snapshot, Workspace};
 use crate::clients::llm::{
-    Answer, Asking, Message, Models, Request, Role, Stop, Tool, ToolCall, ToolResult, Usage,
-    is_worth_asking_again, left_out, sent_bytes, without_thoughts,
+    Asking, Message, Models, Request, Role, Stop, Tool, ToolCall, ToolResult, Usage, is_unanswered,
+    is_worth_asking_again, sent_bytes,
 };
 use crate::clients::registry::Model;
 use crate::meter::Meter;
 use crate::tree::Tree;
-use crate::value::{Value, canonical};
+use crate::value::Value;
 use crate::verb::{Class, Context, Failure, Note, Purse};
 use crate::visible;
 
@@ -53,6 +55,10 @@ pub(super) struct Talk<'a> {
     flight: Flight,
     /// What is set aside for answers that are under way.
     purse: Arc<Purse>,
+    /// What was kept last, for an attempt after this one.
+    kept: Arc<Kept>,
+    /// Whether the next call is the one that an earlier attempt may have sent in vain.
+    repeats: bool,
 }
 
 /// An answer that is under way: how long its request is, and what has come in, in bytes.
@@ -60,6 +66,8 @@ pub(super) struct Talk<'a> {
 struct Flight {
     sent: usize,
     heard: AtomicUsize,
+    /// The most that it may cost.
+    most: Meter,
 }
 
 impl<'a> Talk<'a> {
@@ -76,7 +84,26 @@ impl<'a> Talk<'a> {
         let (spent, before) = (Meter::new(), Meter::new());
         let (flight, purse) = (Flight::default(), Arc::new(Purse::new(cx)));
         let (turn, repairs, model) = (0, 0, 0);
-        Self { job, models, cx, tools, pulse, history, spent, before, turn, repairs, model, flight, purse }
+        let kept = Arc::new(Kept::new(cx, purse.clone()));
+        // An attempt that begins anew where an earlier one has come further repeats none of its calls.
+        let repeats = cx.cursor.as_ref().is_none_or(|cursor| cursor["anew"] != true);
+        Self {
+            job,
+            models,
+            cx,
+            tools,
+            pulse,
+            history,
+            spent,
+            before,
+            turn,
+            repairs,
+            model,
+            flight,
+            purse,
+            kept,
+            repeats,
+        }
     }
 
     /// Goes on where `saved` was.
@@ -85,6 +112,9 @@ impl<'a> Talk<'a> {
         self.before = saved.before.clone();
         self.before.absorb(&saved.spent);
         self.turn = self.history.parts.last().map_or(0, |part| part.turn);
+        self.repeats = true;
+        // If it is cut off before its next answer, the conversation is there all the same.
+        self.kept.take_up(json!(saved.taken_up(self.cx.attempt, &self.before)));
         (self.repairs, self.model) = (saved.repairs, saved.model.min(self.job.models.len() - 1));
         self.cx.progress.line(format!("going on after turn {}", self.turn));
         Ok(())
@@ -114,15 +144,20 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// Books what is known of an answer that was under way when the talk was broken off: it is paid for.
-    pub(super) fn broken_off(&mut self) {
-        let Flight { sent, heard } = std::mem::take(&mut self.flight);
+    /// Books what is known of an answer that was under way when the talk was broken off: it is paid for. Gives what is not
+    /// known: what calls that were sent and not answered may have cost, which is booked as well.
+    pub(super) fn broken_off(&mut self) -> Meter {
+        let Flight { sent, heard, most } = std::mem::take(&mut self.flight);
         let heard = heard.into_inner();
         if heard > 0 {
             let model = self.model().1;
             let spent = self.paid(model, &model.meter(&Usage::estimate(sent, heard)));
+            self.purse.end_sent(&most, &spent);
             self.spent.absorb_shares(&spent);
         }
+        let unsettled = self.purse.unsettled();
+        self.spent.absorb_shares(&unsettled);
+        unsettled
     }
 
     /// The end by a limit, with the result where it is there already.
@@ -233,7 +268,12 @@ impl<'a> Talk<'a> {
             let at = format!("{}@{}.{}", self.cx.address, self.cx.attempt, self.turn);
             let (key, turn) = (&self.cx.idempotency_key, self.turn);
             let idempotency_key = format!("{key}-{turn}{}", if silent { "-again" } else { "" });
-            self.flight = Flight { sent: sent_bytes(&request, model), heard: AtomicUsize::new(0) };
+            let most =
+                model.bound(Some(sent_bytes(&request, model) as u64), request.max_tokens).unwrap_or_default();
+            let (purse, kept, most) = (self.purse.clone(), self.kept.clone(), self.paid(model, &most));
+            let covered = purse.cover(&most).await?;
+            self.flight =
+                Flight { sent: sent_bytes(&request, model), heard: AtomicUsize::new(0), most: most.clone() };
             let chunk = |text: &str| {
                 self.pulse.beat(self.cx.clock.now());
                 self.flight.heard.fetch_add(text.len().max(1), Ordering::Relaxed);
@@ -241,10 +281,6 @@ impl<'a> Talk<'a> {
                     self.cx.progress.note(Note::Chunk { text: text.to_owned() });
                 }
             };
-            let most =
-                model.bound(Some(sent_bytes(&request, model) as u64), request.max_tokens).unwrap_or_default();
-            let (purse, most) = (self.purse.clone(), self.paid(model, &most));
-            let covered = purse.cover(&most).await?;
             let asking = Asking {
                 at: &at,
                 idempotency_key: &idempotency_key,
@@ -254,7 +290,7 @@ impl<'a> Talk<'a> {
                     self.cx.progress.line(text);
                 },
                 sent: &|| covered.sent(),
-                waits: &(),
+                waits: &*kept,
                 elsewhere,
                 clock: &*self.cx.clock,
                 batch: None,
@@ -262,10 +298,18 @@ impl<'a> Talk<'a> {
             let asked = self.models.ask(&request, asking).await;
             self.pulse.beat(self.cx.clock.now());
             self.flight = Flight::default();
-            covered.settle(asked.as_ref().map_or_else(|failure| &failure.spent, |(_, spent)| spent));
+            if asked.as_ref().err().is_some_and(is_unanswered) {
+                drop(covered);
+            } else {
+                covered.settle(asked.as_ref().map_or_else(|failure| &failure.spent, |(_, spent)| spent));
+            }
             match asked {
                 Ok((answer, spent)) => {
-                    self.spent.absorb_shares(&self.paid(model, &spent));
+                    let paid = self.paid(model, &spent);
+                    if std::mem::take(&mut self.repeats) {
+                        purse.repeated(&paid);
+                    }
+                    self.spent.absorb_shares(&paid);
                     self.turn += 1;
                     self.cx.progress.line(format!(
                         "turn {}: {}",
@@ -309,7 +353,7 @@ impl<'a> Talk<'a> {
             model: self.model,
         };
         let cursor = self.history.save(state, &*self.cx.blobs)?;
-        self.cx.cursors.save(cursor).await
+        self.kept.save(cursor).await
     }
 
     /// The files as they are now.
@@ -438,30 +482,6 @@ pub(super) fn first_tree(job: &Job, saved: Option<&Saved>, cx: &Context) -> Resu
     Ok((now.unwrap_or_else(|| given.clone()), given))
 }
 
-/// The input of calls in the order in which it is kept: what is told later is the same then, whoever tells it.
-fn part(turn: u32, answer: &Answer, spent: Meter) -> Part {
-    let ordered = |call: &ToolCall| {
-        let input = serde_json::from_str(&canonical(&call.input)).unwrap_or_else(|_| call.input.clone());
-        ToolCall { input, ..call.clone() }
-    };
-    let calls = answer.calls.iter().map(ordered).collect();
-    let message = Message { calls, ..Message::assistant(without_thoughts(&answer.text)) };
-    let model = format!("{}/{}", answer.provider, answer.model);
-    Part { turn, message, stop: Some(answer.stop), model: Some(model), spent }
-}
-
-fn system(job: &Job) -> String {
-    let mut parts = vec![
-        "You work in a directory of files, through tools. Paths are relative to it. Look before you change, change no \
-         more than is asked for, and see for yourself that what you did works. Nobody reads along or answers: decide \
-         by yourself what is left open, and stop when everything is done."
-            .to_owned(),
-    ];
-    parts.extend(job.goal.words());
-    parts.extend(job.with.system.clone().filter(|text| !text.trim().is_empty()));
-    parts.join("\n\n")
-}
-
 fn tokens(bytes: usize) -> u64 {
     Usage::estimate(bytes, 0).tokens_in
 }
@@ -469,34 +489,4 @@ fn tokens(bytes: usize) -> u64 {
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 tokens")]
 fn count(tokens: u64) -> f64 {
     tokens as f64
-}
-
-fn refused(text: &str, model: &str) -> Failure {
-    let shown: String = text.chars().take(4_000).collect();
-    Failure::new(Class::Refused, format!("{model}: the model declined to go on"))
-        .hint("reword the prompt, or name another model")
-        .detail(json!({ "answer": shown }))
-}
-
-fn asking_line(turn: u32, request: &Request, model: &Model) -> String {
-    let dropped: Vec<_> = left_out(request, model).into_iter().filter(|what| *what != "cache mark").collect();
-    let left =
-        if dropped.is_empty() { String::new() } else { format!("; it takes no {}", dropped.join(", no ")) };
-    let (messages, bytes) = (request.messages.len(), request.size());
-    format!("turn {turn}: asking {}: {messages} messages, {bytes} bytes{left}", model.full_name())
-}
-
-fn answer_line(answer: &Answer, model: &Model, spent: &Meter) -> String {
-    let usage = &answer.usage;
-    let usd = model.price.map(|_| format!("${:.4}", spent.get("usd")));
-    let cost = usd.unwrap_or_else(|| "price unknown".to_owned());
-    format!("{} tokens in ({} cached), {} out, {cost}", usage.tokens_in, usage.cache_read, usage.tokens_out)
-}
-
-/// A call in a few words.
-fn called(call: &ToolCall) -> String {
-    let about =
-        ["path", "pattern", "command"].iter().find_map(|key| call.input[*key].as_str()).unwrap_or_default();
-    let about: String = about.chars().take(80).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    format!("{} {about}", call.name).trim_end().to_owned()
 }

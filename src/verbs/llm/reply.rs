@@ -1,7 +1,7 @@
 //! One whole reply: asked for, continued where it was cut off, read.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -11,8 +11,8 @@ use super::finding::{Ambiguous, Found, Reading};
 use super::notes::Notes;
 use super::{Format, Mode, Plan, bound};
 use crate::clients::llm::{
-    Answer, Asking, Entry, Keeping, Message, Models, Request, Stop, Usage, Waiting, is_worth_asking_again,
-    left_out, without_thoughts,
+    Answer, Asking, Entry, Keeping, Message, Models, Request, Stop, Usage, Waiting, is_unanswered,
+    is_worth_asking_again, left_out, without_thoughts,
 };
 use crate::clients::registry::Model;
 use crate::meter::Meter;
@@ -37,6 +37,8 @@ pub(super) struct Session<'a> {
     live: bool,
     role: &'a str,
     purse: Purse,
+    /// What the first call of a sample cost: the most of all samples.
+    first: Mutex<Option<Meter>>,
     /// Where its requests are, if they are asked in batches.
     notes: Option<Notes>,
     /// What there is of its answers, if they are not.
@@ -74,7 +76,8 @@ impl<'a> Session<'a> {
         let begun = notes.is_none().then(|| Begun::of(cx));
         let purse = Purse::new(cx);
         let (format, ambiguous) = (plan.format, plan.ambiguous);
-        Self { models, cx, format, ambiguous, live, role: &plan.role, purse, notes, begun }
+        let (role, first) = (plan.role.as_str(), Mutex::default());
+        Self { models, cx, format, ambiguous, live, role, purse, first, notes, begun }
     }
 
     /// The end of an attempt that has failed: keeps what the next one needs, and says which batches go on without it.
@@ -89,10 +92,28 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// What the attempt comes to, now that it ends.
-    pub(super) fn end(&self) -> Meter {
+    /// What the attempt comes to, now that it ends, and the part of it that is only an upper bound.
+    pub(super) fn end(&self) -> (Meter, Meter) {
+        let mut spent = self.purse.spent();
         // What is in a batch is not lost: the next attempt fetches it, and pays for it.
-        if self.notes.is_some() { self.purse.spent() } else { self.purse.close() }
+        if self.notes.is_some() {
+            return (spent, Meter::new());
+        }
+        if let Some(first) = self.first.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            self.purse.repeated(&first);
+        }
+        let unsettled = self.purse.unsettled();
+        spent.absorb_shares(&unsettled);
+        (spent, unsettled)
+    }
+
+    /// Keeps what the first call of a sample cost. Earlier attempts may have sent the same call in vain.
+    fn began(&self, spent: Meter) {
+        let weight = |spent: &Meter| (spent.get("usd"), spent.get("tokens"));
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        if first.as_ref().is_none_or(|known| weight(known) < weight(&spent)) {
+            *first = Some(spent);
+        }
     }
 
     /// Says a line.
@@ -102,7 +123,14 @@ impl<'a> Session<'a> {
 
     /// Asks for sample number `sample` and continues it until it is whole.
     pub(super) async fn reply(&self, asked: &Asked<'_>, sample: u32) -> Result<Reply, Failure> {
-        let reply = self.whole(asked, sample).await;
+        if let Some(value) = self.begun.as_ref().and_then(|begun| begun.whole(asked.request, sample)) {
+            self.say(format!("sample {sample} was answered before"));
+            return Ok(Reply { value });
+        }
+        let reply = Box::pin(self.whole(asked, sample)).await;
+        if let (Ok(reply), Some(begun), false) = (&reply, &self.begun, self.live) {
+            begun.end((asked.request, sample), &reply.value, &self.purse).await?;
+        }
         if let Err(failure) = &reply
             && matches!(failure.class, Class::Rejected | Class::Refused)
         {
@@ -110,7 +138,7 @@ impl<'a> Session<'a> {
                 notes.drop_sample(sample);
             }
             if let Some(begun) = &self.begun {
-                begun.drop_sample(sample, &self.purse.spent()).await;
+                begun.drop_sample(sample, &self.purse).await;
             }
         }
         reply
@@ -124,7 +152,7 @@ impl<'a> Session<'a> {
         }
         let mut parts = begun.unwrap_or_default();
         let mut silent = false;
-        for _ in 0..=CONTINUATIONS {
+        for part in 0..=CONTINUATIONS {
             let request = further.as_ref().unwrap_or(asked.request);
             let answer = match self.ask(request, asked, (sample, silent)).await {
                 // What is in a batch is answered for good: the next attempt makes another one.
@@ -135,6 +163,10 @@ impl<'a> Session<'a> {
                 }
                 answer => answer?,
             };
+            let (answer, spent) = answer;
+            if part == 0 {
+                self.began(spent);
+            }
             if matches!(answer.stop, Stop::Refusal | Stop::ContentFilter) {
                 return Err(refused(&answer));
             }
@@ -145,7 +177,7 @@ impl<'a> Session<'a> {
             // A provider strips white space from the end of a model's turn, or refuses it: the model writes it again.
             parts.text.truncate(parts.text.trim_end().len());
             if let Some(begun) = &self.begun {
-                begun.keep((asked.request, sample), &parts, &self.purse.spent()).await?;
+                begun.keep((asked.request, sample), &parts, &self.purse).await?;
             }
             further = Some(continued(asked.request, &parts.text));
         }
@@ -162,7 +194,7 @@ impl<'a> Session<'a> {
         request: &Request,
         asked: &Asked<'_>,
         (sample, again): (u32, bool),
-    ) -> Result<Answer, Failure> {
+    ) -> Result<(Answer, Meter), Failure> {
         let model = asked.model;
         if self.cx.progress.is_heard() {
             self.say(asking_line(request, model));
@@ -196,11 +228,17 @@ impl<'a> Session<'a> {
         };
         match self.models.ask(request, asking).await {
             Ok((answer, spent)) => {
-                covered.settle(&paid(&spent));
+                let spent = paid(&spent);
+                covered.settle(&spent);
                 if self.cx.progress.is_heard() {
                     self.say(answer_line(&answer, model, &spent));
                 }
-                Ok(answer)
+                Ok((answer, spent))
+            }
+            // What it cost is not known: it counts as lost.
+            Err(failure) if is_unanswered(&failure) => {
+                drop(covered);
+                Err(failure)
             }
             Err(failure) => {
                 let spent = &failure.spent;
@@ -251,12 +289,12 @@ impl<'a> Session<'a> {
 }
 
 impl Waiting for Session<'_> {
-    /// Of several calls some may have been sent, and of a batch it is known where it is.
+    /// Of a batch it is known where it is.
     fn keep(&self, waiting: bool) -> Keeping<'_, ()> {
         Box::pin(async move {
             match &self.begun {
-                Some(begun) if self.live => begun.wait(waiting, &self.purse.spent()).await,
-                _ => Ok(()),
+                Some(begun) => begun.wait(waiting, &self.purse).await,
+                None => Ok(()),
             }
         })
     }

@@ -83,7 +83,9 @@ async fn silence_and_the_wall_end_the_work_with_what_it_cost() {
                 (Class::Timeout, &json!(word)),
                 "{failure}"
             );
-            assert_eq!(failure.spent.get("calls").to_bits(), 1.0_f64.to_bits(), "{word}");
+            let spent = |unit: &str| failure.spent.get(unit);
+            assert_eq!((spent("calls"), spent("lost")), (2.0, 1.0), "{word}: what was sent may be paid");
+            assert_eq!(failure.unsettled.get("lost").to_bits(), 1.0_f64.to_bits(), "{word}");
             step.leaves_nothing();
         }
     }
@@ -115,7 +117,8 @@ async fn a_stop_from_outside_leaves_nothing_behind() {
     };
     let (ended, ()) = tokio::join!(step.run(&models, with("work", json!({}))), stop);
     let failure = ended.unwrap_err();
-    assert_eq!((failure.class, failure.spent.get("calls").to_bits()), (Class::Cancelled, 1.0_f64.to_bits()));
+    let spent = |unit: &str| failure.spent.get(unit);
+    assert_eq!((failure.class, spent("calls"), spent("lost")), (Class::Cancelled, 2.0, 1.0));
     assert!(step.saved().last().is_some_and(Value::is_object), "what was said is kept for the next attempt");
     step.leaves_nothing();
 }

@@ -115,9 +115,14 @@ async fn kill_9_in_the_middle_repeats_no_more_than_the_call_in_flight() {
     let (ran, left) = ran.await.unwrap();
     assert_eq!(ran["outputs"], json!({"turns": 5, "files": ["a", "b", "c", "d"]}));
     assert_eq!(server.seen().len(), 5 + KILLS, "each kill repeats the call that was in flight, and no other");
-    // Every answer is booked once, and of what was in flight at a kill nobody knows what it cost.
+    // Every answer is booked once, and what was in flight at a kill with what the same call cost when it was answered.
     let spent = &ran["spent"];
-    assert_eq!((&spent["calls"], &spent["lost"]), (&json!(5 + KILLS), &json!(KILLS)), "{spent}");
+    assert_eq!(
+        (&spent["calls"], &spent["lost"], &spent["estimated"]),
+        (&json!(5 + KILLS), &Value::Null, &json!(KILLS)),
+        "{spent}"
+    );
+    assert_eq!(spent["tokens_in"], json!(1000 * (5 + KILLS)));
     assert!(left.is_empty(), "{left:?}");
 }
 

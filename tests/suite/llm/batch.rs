@@ -64,7 +64,7 @@ impl Attempt {
         cursor["batches"].as_object().and_then(|notes| notes.values().next()).cloned().unwrap_or_default()
     }
 
-    async fn ask(&self, models: &Models, with: &Value) -> Result<Output<Value>, Failure> {
+    pub(super) async fn ask(&self, models: &Models, with: &Value) -> Result<Output<Value>, Failure> {
         self.step.run(models, with.clone()).await
     }
 }

@@ -76,6 +76,11 @@ impl Bureau {
 
     /// A bureau where `rule` says what becomes of a request by its last text.
     pub async fn ruled(rule: impl Fn(&str) -> Lot + Send + Sync + 'static) -> Self {
+        Self::judging(move |_, text| rule(text)).await
+    }
+
+    /// The same by all of the request.
+    pub async fn judging(rule: impl Fn(&Value, &str) -> Lot + Send + Sync + 'static) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}/v1", listener.local_addr().unwrap());
         let desk = Desk {

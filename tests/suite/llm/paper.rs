@@ -47,7 +47,7 @@ pub struct Batch {
     pub(super) results: String,
 }
 
-pub(super) type Rule = Arc<dyn Fn(&str) -> Lot + Send + Sync>;
+pub(super) type Rule = Arc<dyn Fn(&Value, &str) -> Lot + Send + Sync>;
 
 /// What becomes of a request in either wire format.
 pub(super) fn lot(rule: &Rule, request: &Value) -> Lot {
@@ -55,7 +55,7 @@ pub(super) fn lot(rule: &Rule, request: &Value) -> Lot {
     let turns = places.iter().find_map(|place| request.pointer(place)?.as_array()).unwrap();
     let last = turns.last().unwrap();
     let said = ["/content", "/content/0/text", "/parts/0/text"];
-    rule(said.iter().find_map(|place| last.pointer(place)?.as_str()).unwrap())
+    rule(request, said.iter().find_map(|place| last.pointer(place)?.as_str()).unwrap())
 }
 
 impl Batch {

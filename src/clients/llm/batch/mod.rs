@@ -25,9 +25,12 @@ use tokio::sync::OnceCell;
 
 use super::dialect::{self, Draft};
 use super::fault;
+use super::models::{REFUSALS, worded};
+use super::options::{Answered, Refused};
 use crate::clients::llm::{Answer, Asking, Models, Request};
 use crate::clients::registry::{Batching, Model};
 use crate::clock::Clock;
+use crate::value::Value;
 use crate::verb::{Class, Failure};
 
 use flock::{Flock, Newcomer, Ticket};
@@ -74,17 +77,38 @@ pub(super) async fn ask(
 ) -> Result<Answer, Failure> {
     let terms = model.provider.batch.ok_or_else(|| Failure::permanent("there are no batches here"))?;
     let shop = Shop { models: models.clone(), model: model.clone(), terms, clock: entry.clock.clone() };
-    let ticket = match entry.places.find(slot) {
-        None => None,
-        Some(place) => shop.back_to(place, entry).await?,
-    };
-    let ticket = ticket.unwrap_or_else(|| {
-        let body = dialect::of(model.provider.kind).call(request, model).body;
-        let seed = format!("{}/{}/{slot}", asking.idempotency_key, asking.at);
-        models.batches().submit(&shop, Newcomer { body, seed, progress: entry.progress.clone() })
-    });
-    let fate = ticket.follow(entry.places, slot).await?;
-    settle(fate, request, &shop, slot, entry).await
+    let mut fitted = models.fitted(model);
+    for turn in 0..=REFUSALS {
+        let worded = worded(request, model, &fitted);
+        let body = dialect::of(model.provider.kind).call(worded.as_ref().unwrap_or(request), &fitted).body;
+        let ticket = match entry.places.find(slot) {
+            None => None,
+            Some(place) => shop.back_to(place, entry).await?,
+        };
+        let ticket = ticket.unwrap_or_else(|| {
+            let seed = format!("{}/{}/{slot}/{turn}", asking.idempotency_key, asking.at);
+            let newcomer = Newcomer { body: body.clone(), seed, progress: entry.progress.clone() };
+            models.batches().submit(&shop, newcomer)
+        });
+        let fate = ticket.follow(entry.places, slot).await?;
+        let Some(refused) = refused(&fate, &body, request, &fitted).filter(|_| turn < REFUSALS) else {
+            return settle(fate, request, &shop, slot, entry).await;
+        };
+        // The others that were refused are asked again as well: they share another batch.
+        entry.places.forget(slot).await?;
+        if models.note(&fitted, &refused) {
+            (asking.say)(refused.told(&fitted));
+        }
+        fitted = refused.applied(&fitted);
+    }
+    Err(Failure::new(Class::Bug, "a request was refused once more than it is asked"))
+}
+
+/// The option that is refused, where an answer is of use without it.
+fn refused(fate: &Fate, sent: &Value, request: &Request, model: &Model) -> Option<Refused> {
+    let Fate::Refused { status, error } = fate else { return None };
+    let body = json!({ "error": error }).to_string();
+    Refused::in_answer(&Answered { status: status.unwrap_or(400), body: &body, sent }, request, model)
 }
 
 /// What `fate` is for the one who asked.

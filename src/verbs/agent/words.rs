@@ -1,0 +1,52 @@
+//! What an agent is told, and what is said of it.
+
+use serde_json::json;
+
+use super::with::Job;
+use crate::clients::llm::{Answer, Request, ToolCall, left_out};
+use crate::clients::registry::Model;
+use crate::meter::Meter;
+use crate::verb::{Class, Failure};
+
+pub(super) fn asking_line(turn: u32, request: &Request, model: &Model) -> String {
+    let dropped: Vec<_> = left_out(request, model).into_iter().filter(|what| *what != "cache mark").collect();
+    let left =
+        if dropped.is_empty() { String::new() } else { format!("; it takes no {}", dropped.join(", no ")) };
+    let (messages, bytes) = (request.messages.len(), request.size());
+    format!("turn {turn}: asking {}: {messages} messages, {bytes} bytes{left}", model.full_name())
+}
+
+pub(super) fn answer_line(answer: &Answer, model: &Model, spent: &Meter) -> String {
+    let usage = &answer.usage;
+    let usd = model.price.map(|_| format!("${:.4}", spent.get("usd")));
+    let cost = usd.unwrap_or_else(|| "price unknown".to_owned());
+    format!("{} tokens in ({} cached), {} out, {cost}", usage.tokens_in, usage.cache_read, usage.tokens_out)
+}
+
+/// A call in a few words.
+pub(super) fn called(call: &ToolCall) -> String {
+    let about =
+        ["path", "pattern", "command"].iter().find_map(|key| call.input[*key].as_str()).unwrap_or_default();
+    let about: String = about.chars().take(80).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    format!("{} {about}", call.name).trim_end().to_owned()
+}
+
+/// What stands above the conversation.
+pub(super) fn system(job: &Job) -> String {
+    let mut parts = vec![
+        "You work in a directory of files, through tools. Paths are relative to it. Look before you change, change no \
+         more than is asked for, and see for yourself that what you did works. Nobody reads along or answers: decide \
+         by yourself what is left open, and stop when everything is done."
+            .to_owned(),
+    ];
+    parts.extend(job.goal.words());
+    parts.extend(job.with.system.clone().filter(|text| !text.trim().is_empty()));
+    parts.join("\n\n")
+}
+
+pub(super) fn refused(text: &str, model: &str) -> Failure {
+    let shown: String = text.chars().take(4_000).collect();
+    Failure::new(Class::Refused, format!("{model}: the model declined to go on"))
+        .hint("reword the prompt, or name another model")
+        .detail(json!({ "answer": shown }))
+}
