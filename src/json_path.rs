@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn ordinary_paths_are_evaluated_on_large_values() {
-        let items: Vec<Value> = (0..20_000).map(|n| json!({"id": n, "tags": [{"k": "a"}], "name": "x"})).collect();
+        let items: Vec<Value> =
+            (0..20_000).map(|n| json!({"id": n, "tags": [{"k": "a"}], "name": "x"})).collect();
         let value = json!({"items": items});
         for (path, count) in [
             ("$.items[*].id", 20_000),
@@ -135,7 +136,9 @@ mod tests {
         for _ in 0..4 {
             value = json!({"a": [value, value], "b": value});
         }
-        for path in ["$..*", "$..*..*", "$..*..a", "$..[0,0]", "$[*,*]['a','a']", "$..['a','b']..*", "$..[?@..a]..a"] {
+        for path in
+            ["$..*", "$..*..*", "$..*..a", "$..[0,0]", "$[*,*]['a','a']", "$..['a','b']..*", "$..[?@..a]..a"]
+        {
             let parsed = JsonPath::parse(path).unwrap();
             let found = parsed.query.query(&value).all().len() as u64;
             assert!(found > 0 && found <= work(path, &value), "{path}: {found} > {}", work(path, &value));

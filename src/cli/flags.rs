@@ -136,6 +136,7 @@ mod tests {
             refusals: Vec::new(),
             bodies: Vec::new(),
             outputs: Vec::new(),
+            shapes: Vec::new(),
             exits: Vec::new(),
             sees: [].into(),
             limits: Vec::new(),

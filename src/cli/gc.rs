@@ -122,10 +122,11 @@ fn too_old<'a>(heads: &'a [Head], ask: &Ask, now: Millis) -> Vec<&'a Head> {
         .collect()
 }
 
-/// Removes the temporary files of a run.
+/// Removes the temporary files of a run, and those that were kept with it.
 fn discard(settings: &Settings, run: &str) {
     // What stays behind is found by the next `gc` of that directory's owner.
     let _ = remove_tree(&settings.scratch().join(run));
+    let _ = remove_tree(&settings.files().join(run));
 }
 
 #[cfg(test)]

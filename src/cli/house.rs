@@ -62,7 +62,8 @@ fn catalog(
     let program = Settings::environment("ATOLL_CHROMIUM");
     let chromium = Chromium::new(browser::Settings { program, path: from("PATH") });
     let coders = coders(settings, grants)?;
-    Ok(verbs::catalog(verbs::Doors { models, runtimes: runtimes.clone(), host, chromium, coders, programs }))
+    let doors = verbs::Doors { models, runtimes: runtimes.clone(), host, chromium, coders, programs };
+    Ok(verbs::catalog(doors).with_lanes(settings.lanes.keys().cloned()))
 }
 
 /// What builds and runs services here.
@@ -192,8 +193,10 @@ pub fn house(settings: &Settings, doors: &Doors) -> Result<House, Stop> {
         owner,
         secrets,
         grants: Arc::new(grants),
+        inputs: Arc::new(super::files::Files::new(settings)?),
         project: settings.project.clone(),
         scratch: settings.scratch(),
+        files: settings.files(),
         lanes: settings.lanes.clone(),
         caps: indexmap::IndexMap::new(),
         grace: House::GRACE,

@@ -81,6 +81,11 @@ impl Settings {
         self.data.join("scratch")
     }
 
+    /// Where each run has a directory for files that are kept with it.
+    pub fn files(&self) -> PathBuf {
+        self.data.join("files")
+    }
+
     /// A path that the user wrote, as it is found from the project: they may stand in a directory below it.
     pub fn from_project(&self, path: &str) -> String {
         if self.here == self.project { path.to_owned() } else { self.here.join(path).display().to_string() }

@@ -88,6 +88,8 @@ codes! {
     E0409 HoldOne Error "`hold` needs exactly one resource"
     E0410 TextMissing Error "a file that the pipeline names does not exist"
     E0411 NoEffect Error "a key that has no effect"
+    E0412 VaryingFile Error "a file that is not known before the run"
+    E0413 UnknownLane Error "a lane that does not exist"
     E0501 Cycle Error "steps wait for each other in a circle"
     E0502 SelfRead Error "a step that reads itself"
     E0503 BodyMisplaced Error "only control verbs have a body"
@@ -98,6 +100,7 @@ codes! {
     E0508 CallMissingInput Error "the called pipeline needs an input"
     E0509 ToleratesOuter Error "an inner step cannot tolerate an outer one"
     E0510 OnPause Error "a step that cannot run at a pause"
+    E0511 EqualKeys Error "two items with the same key"
     E0601 InputUnknown Error "the pipeline has no such input"
     E0602 InputMissing Error "a required input is missing"
     E0603 InputType Error "an input of the wrong type"
@@ -165,7 +168,11 @@ codes! {
     W0201 UnusedInput Warning "an input that nothing reads"
     W0202 UnusedFunction Warning "a function that nothing calls"
     W0301 ConstantCondition Warning "a condition that is always the same"
+    W0401 CacheBlind Warning "a cache that does not know what its step reads"
+    W0402 SharedOutput Warning "one recorded output for all items"
+    W0403 Refused Warning "a value that the step would refuse with these settings"
     W0501 NeverFalse Warning "a question whose answer is always the same"
+    W0502 NeverReached Warning "a time limit that is never reached"
     W0701 ScenarioUnset Warning "a placeholder that nothing has set"
         "`{name}` stands for a variable or a captured value, and no earlier step captures one of that name. A step is not \
          carried out if a placeholder in it has no value: it fails, and nothing is sent. Only in commands, patterns and \

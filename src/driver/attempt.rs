@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,6 +19,8 @@ use crate::engine::{Attempt, Computation, Report};
 use crate::expr::Allowance;
 use crate::id::{Address, RunId};
 use crate::meter::Meter;
+use crate::plan::{Input, read_input};
+use crate::rooted_fs::RootedFs;
 use crate::value::{Digest, Value};
 use crate::verb::{
     AllowedSecrets, Class, Context, CursorSink, Failure, Lease, Note, Output, Progress, Secrets, Workspace,
@@ -42,7 +45,7 @@ pub(super) struct Surroundings {
 }
 
 impl Surroundings {
-    fn context(&self, attempt: &Attempt, granted: &Granted) -> Context {
+    pub(super) fn context(&self, attempt: &Attempt, granted: &Granted) -> Context {
         let (run, address, number) = (self.run.clone(), attempt.address.clone(), attempt.number);
         let at_pause = attempt.pause > 0;
         // What is sent at a pause is not what is sent at the end.
@@ -61,6 +64,7 @@ impl Surroundings {
             clock: self.house.clock.clone(),
             workspace: Workspace {
                 project: self.house.project.clone(),
+                kept: self.kept(&attempt.with),
                 scratch: self.house.scratch.join(run.as_str()).join(format!("{}-{number}", &place[..16])),
             },
             secrets: Arc::new(AllowedSecrets::new(self.house.secrets.clone(), self.house.grants.clone())),
@@ -70,6 +74,16 @@ impl Surroundings {
             address,
             attempt: number,
         }
+    }
+
+    /// The directory of the run, made when the first attempt names it. If that fails, the attempt does, for it finds no
+    /// directory there.
+    fn kept(&self, with: &Value) -> PathBuf {
+        let dir = self.house.files.join(self.run.as_str());
+        if dir.to_str().is_some_and(|dir| mentions(with, dir)) {
+            RootedFs::create(&dir).ok();
+        }
+        dir
     }
 
     fn cursors(&self, address: &Address, attempt: u32, granted: &Granted) -> CursorSink {
@@ -207,6 +221,22 @@ impl Surroundings {
         });
     }
 
+    /// Reads what the inputs of a called pipeline name; the report comes through the inbox.
+    pub(super) fn read(&self, address: Address, pipeline: String, paths: Vec<(String, Input, String)>) {
+        let (door, outbox) = (self.house.inputs.clone(), self.outbox.clone());
+        tokio::task::spawn_blocking(move || {
+            let one = |(name, input, path): (String, Input, String)| {
+                let value = read_input(&name, &input, (&Value::from(path), true), &*door);
+                let value = value.map_err(|(_, message)| {
+                    Failure::permanent(format!("an input of `{pipeline}`: {message}"))
+                })?;
+                Ok((name, value))
+            };
+            let values = paths.into_iter().map(one).collect();
+            outbox.send(Message::Report(Report::Read { address, values })).ok();
+        });
+    }
+
     pub(super) fn send(&self, report: Report) {
         // The receiver lives as long as the loop that calls this.
         self.outbox.send(Message::Report(report)).ok();
@@ -236,29 +266,29 @@ impl Lease for Redacted {
     }
 }
 
-fn ran(attempt: &Attempt, result: Result<Output<Value>, Failure>, cached: bool) -> Report {
+pub(super) fn ran(attempt: &Attempt, result: Result<Output<Value>, Failure>, cached: bool) -> Report {
     Report::Ran { address: attempt.address.clone(), attempt: attempt.number, result, cached }
 }
 
-fn unknown(name: &str) -> Failure {
+pub(super) fn unknown(name: &str) -> Failure {
     Failure::new(Class::Bug, format!("nothing is named `{name}` here"))
 }
 
 /// What ends an attempt from outside.
-struct Stop {
+pub(super) struct Stop {
     limit: Option<Duration>,
     clock: Arc<dyn Clock>,
     cancel: CancellationToken,
 }
 
 impl Stop {
-    fn of(cx: &Context, limit: Option<Duration>) -> Self {
+    pub(super) fn of(cx: &Context, limit: Option<Duration>) -> Self {
         Self { limit, clock: cx.clock.clone(), cancel: cx.cancel.clone() }
     }
 }
 
 /// Waits for `work`, no longer than its limit; work that is told to stop has [`GRACE`] to clean up.
-async fn within<T>(
+pub(super) async fn within<T>(
     stop: &Stop,
     granted: &Granted,
     work: impl Future<Output = Result<T, Failure>>,
@@ -316,9 +346,9 @@ fn settle<T>(done: Result<Result<T, Failure>, Panic>, granted: &Granted) -> Resu
 }
 
 /// What an attempt has set aside so far.
-type Granted = Arc<Mutex<Meter>>;
+pub(super) type Granted = Arc<Mutex<Meter>>;
 
-fn granted(attempt: &Attempt) -> Granted {
+pub(super) fn granted(attempt: &Attempt) -> Granted {
     Arc::new(Mutex::new(attempt.reserved.clone()))
 }
 
@@ -334,4 +364,14 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
     let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
     Failure::new(Class::Bug, format!("panicked: {message}"))
         .hint("this is a fault of Atoll, please report it")
+}
+
+/// Whether a text in `value` has `part` in it.
+fn mentions(value: &Value, part: &str) -> bool {
+    match value {
+        Value::String(text) => text.contains(part),
+        Value::Array(items) => items.iter().any(|item| mentions(item, part)),
+        Value::Object(table) => table.values().any(|item| mentions(item, part)),
+        _ => false,
+    }
 }

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::engine::{Mismatch, Payload, Question, Standing};
 use crate::id::{Address, RunId};
 use crate::meter::Meter;
-use crate::plan::Plan;
+use crate::plan::{InputDoor, Plan};
 use crate::store::{Owner, Store, StoreError};
 use crate::value::{Digest, Value};
 use crate::verb::{BlobError, Catalog, Grants, Secrets};
@@ -33,10 +33,14 @@ pub struct House {
     pub secrets: Arc<dyn Secrets>,
     /// What the user allows steps.
     pub grants: Arc<Grants>,
+    /// The files and directories that inputs of called pipelines name.
+    pub inputs: Arc<dyn InputDoor + Send + Sync>,
     /// Where relative paths of authors and users start from.
     pub project: PathBuf,
     /// Where attempts may keep temporary files.
     pub scratch: PathBuf,
+    /// Where each run has a directory for files that are kept with it.
+    pub files: PathBuf,
     /// How many attempts may be under way at once, by lane.
     pub lanes: IndexMap<String, usize>,
     /// Caps on spending that take the place of the pipeline's own, by unit.

@@ -1,3 +1,4 @@
+mod reuse;
 mod taking;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -14,9 +15,7 @@ use super::leases::Leases;
 use super::signals::{self, Pending};
 use super::{Begin, Command, DriveError, Event, House, Job, Outcome, Taken, Wires, journal};
 use crate::clock::Millis;
-use crate::engine::{
-    Attempt, Bounds, Order, Payload, Report, Run, STATUS_RUNNING, Settings, Slice, Standing, Turn,
-};
+use crate::engine::{Bounds, Order, Payload, Report, Run, STATUS_RUNNING, Settings, Slice, Standing, Turn};
 use crate::expr::Allowance;
 use crate::id::Address;
 use crate::meter::Meter;
@@ -68,6 +67,7 @@ pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, Dri
         claims: Vec::new(),
         keys: Vec::new(),
         taken: taken.outputs,
+        recorded: HashMap::new(),
         outstanding: 0,
         asks,
         signals: Vec::new(),
@@ -95,7 +95,9 @@ fn begin(house: &House, job: &Job, hear: &dyn Fn(Vec<Event>)) -> Result<(Run, u6
         Bounds::new(move |name, with, schema| Some(catalog.find_verb(name)?.bound(with, schema)?.first));
     let mut lanes = house.catalog.lanes();
     lanes.extend(house.lanes.clone());
-    let settings = Settings { lanes, caps: house.caps.clone(), bounds: Some(bounds), ..Settings::default() };
+    let dir = Some(house.files.join(job.run.as_str()).display().to_string());
+    let caps = house.caps.clone();
+    let settings = Settings { lanes, caps, bounds: Some(bounds), dir, ..Settings::default() };
     let mut run = Run::new(job.run.clone(), job.plan.clone(), house.store.clone(), settings);
     match &job.begin {
         Begin::Fresh { inputs, seed } | Begin::Over { inputs, seed, .. } => {
@@ -162,6 +164,8 @@ struct Driver {
     /// Who is to be told what became of a claim.
     claims: Vec<(Address, u32, Told)>,
     keys: Vec<(Address, u32, Digest)>,
+    /// Which step recorded an output in this run, by key.
+    recorded: HashMap<Digest, Address>,
     /// Outcomes of another run that this one takes over, by content key, in the order of its journal.
     taken: HashMap<Digest, VecDeque<Payload>>,
     /// Orders whose report has not come in, other than questions.
@@ -371,6 +375,10 @@ impl Driver {
             self.outstanding += usize::from(!matches!(order, Order::Ask { .. }));
             match order {
                 Order::Run(attempt) => {
+                    if attempt.files.is_some() && !self.takes_over(&attempt) {
+                        self.surroundings.run_cached(attempt);
+                        continue;
+                    }
                     if let Some(value) = self.known(&attempt) {
                         self.surroundings.reuse(&attempt, value);
                         reported = true;
@@ -387,32 +395,13 @@ impl Driver {
                 Order::Compute { address, timeout, work } => {
                     self.surroundings.compute(address, timeout, work);
                 }
+                Order::Read { address, pipeline, paths } => self.surroundings.read(address, pipeline, paths),
                 Order::Acquire(attempt) => self.surroundings.acquire(attempt),
                 Order::Release(address) => self.leases.release(address, &self.surroundings.outbox),
                 Order::Ask { address, question } => reported |= self.asks.put(address, &question),
             }
         }
         reported
-    }
-
-    /// An output that is on record for an attempt like this one: in the run that this one takes over, or kept for
-    /// reuse where the step asks for that.
-    fn known(&mut self, attempt: &Attempt) -> Option<Value> {
-        let key = attempt.key?;
-        let store = self.surroundings.house.store.clone();
-        if let Some(payload) = self.taken.get_mut(&key).and_then(VecDeque::pop_front)
-            && let Ok(value) = crate::engine::load(&payload, store.as_ref())
-        {
-            return Some(value.as_ref().clone());
-        }
-        if !attempt.cache {
-            return None;
-        }
-        let cached = store.cached(&key).ok().flatten();
-        if cached.is_none() {
-            self.keys.push((attempt.address.clone(), attempt.number, key));
-        }
-        cached
     }
 
     /// Resumes a run that was read from its journal, with the commands that were left for it; the number of the last.

@@ -4,6 +4,7 @@
 
 mod asks;
 mod attempt;
+mod cached;
 mod event;
 mod house;
 mod inbox;

@@ -7,6 +7,7 @@ use super::{Computation, Pause, Question, Reason, Record};
 use crate::clock::Millis;
 use crate::id::Address;
 use crate::meter::Meter;
+use crate::plan::{CachedFiles, Input};
 use crate::schema::Schema;
 use crate::value::{BlobRef, Digest, Value};
 use crate::verb::{Failure, Output};
@@ -26,6 +27,15 @@ pub enum Order {
         timeout: Option<Duration>,
         /// The loop.
         work: Computation,
+    },
+    /// Read the files and directories that the inputs of a called pipeline name.
+    Read {
+        /// The `call`.
+        address: Address,
+        /// The called pipeline.
+        pipeline: String,
+        /// Inputs by name, with the paths that they are read from.
+        paths: Vec<(String, Input, String)>,
     },
     /// Let go of the resource of the `hold` at this address.
     Release(Address),
@@ -61,6 +71,8 @@ pub struct Attempt {
     pub key: Option<Digest>,
     /// Whether an output that an earlier run recorded under the key may be used instead.
     pub cache: bool,
+    /// Files whose content belongs to the key, and files that belong to the output.
+    pub files: Option<Arc<CachedFiles>>,
     /// What it may cost.
     pub reserved: Meter,
     /// What was booked for calls that earlier attempts with the same input had sent in vain, see [`Report::Settled`].
@@ -130,6 +142,13 @@ pub enum Report {
         address: Address,
         /// What `held` became.
         held: Option<Value>,
+    },
+    /// Files and directories were read.
+    Read {
+        /// The `call`.
+        address: Address,
+        /// The inputs that they are for.
+        values: Result<Vec<(String, Value)>, Failure>,
     },
     /// A question was answered.
     Answered {

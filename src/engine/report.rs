@@ -5,13 +5,14 @@ use super::frame::Spot;
 use super::node::Node;
 use super::retry::{self, Verdict};
 use super::run::Run;
-use super::scope::eval_failure;
+use super::scope::{eval_failure, failure_data};
 use super::slot::INLINE;
 use super::turn::values_of;
 use super::{Fact, Mismatch, Pause, Report, Standing, control};
 use crate::clock::Millis;
 use crate::expr::{Data, Scope};
 use crate::id::Address;
+use crate::plan::{Retry, Step};
 use crate::value::Value;
 use crate::verb::{Class, Failure, Output};
 
@@ -57,6 +58,7 @@ impl Run {
                     Err(failure) => self.falter(now, spot, failure),
                 }
             }
+            Report::Read { address, values } => control::read(self, now, &address, values),
             Report::Released { address, held } => control::released(self, now, &address, held),
             Report::Answered { address, answer, by, note } => {
                 let spot = self.locate(&address);
@@ -134,6 +136,8 @@ impl Run {
         let step = self.frame(spot.0).step(spot.1);
         let policy = &step.retry;
         let outage = retry::Outage { pauses: step.outage_pauses, timeout: step.timeout };
+        let narrowed = self.narrowed(spot, step, &failure);
+        let policy = narrowed.as_ref().unwrap_or(policy);
         let verdict = retry::decide(policy, outage, &tries, &failure, now, (self.seed, address.as_str()));
         let failure = Failure { outage: failure.outage && step.outage_pauses, ..failure };
         match verdict {
@@ -147,6 +151,15 @@ impl Run {
             }
             Verdict::Pause(pause) => self.block(now, spot, failure, pause),
         }
+    }
+
+    /// The policy without retries where `retry.when` excludes this failure.
+    fn narrowed(&self, spot: Spot, step: &Step, failure: &Failure) -> Option<Retry> {
+        let when = step.retry.when.as_ref()?;
+        let scope = self.scope(spot.0, &step.sees).ok()?.with("error", failure_data(failure));
+        // What cannot be evaluated, because this failure has no such detail, does not hold.
+        let holds = when.eval_bool(&scope).unwrap_or(false);
+        (!holds).then(|| Retry { max: 0, ..step.retry.clone() })
     }
 
     /// The step waits for `pause` to end; the attempt is made again when the run is resumed.

@@ -79,7 +79,13 @@ mod tests {
     use super::*;
 
     fn policy() -> Retry {
-        Retry { max: 2, from: Duration::from_secs(2), to: Duration::from_secs(5), on: vec![Class::Transient] }
+        Retry {
+            max: 2,
+            from: Duration::from_secs(2),
+            to: Duration::from_secs(5),
+            on: vec![Class::Transient],
+            when: None,
+        }
     }
 
     const WAITS: Outage = Outage { pauses: true, timeout: None };

@@ -30,6 +30,8 @@ pub struct Settings {
     pub caps: IndexMap<String, f64>,
     /// What attempts may cost; nothing where nobody tells.
     pub bounds: Option<Bounds>,
+    /// The directory of the run for files that are not products: `run.dir`.
+    pub dir: Option<String>,
 }
 
 /// Tells the most that an attempt may cost, from its verb, its input and the schema of its output.
@@ -60,7 +62,7 @@ impl std::fmt::Debug for Bounds {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { lanes: IndexMap::new(), lane: 16, caps: IndexMap::new(), bounds: None }
+        Self { lanes: IndexMap::new(), lane: 16, caps: IndexMap::new(), bounds: None, dir: None }
     }
 }
 
@@ -109,6 +111,8 @@ pub struct Run {
     pub(super) releasing: usize,
     /// Answers on record, by step instance.
     pub(super) answers: HashMap<Address, Known>,
+    /// Inputs of `call` steps whose files are being read, as far as they are known.
+    pub(super) reading: HashMap<Spot, serde_json::Map<String, Value>>,
     pub(super) wall: Wall,
     pub(super) sums: Data,
     pub(super) standing: Standing,
@@ -164,6 +168,7 @@ impl Run {
             unsettled: HashMap::new(),
             releasing: 0,
             answers: HashMap::new(),
+            reading: HashMap::new(),
             wall: Wall::default(),
             sums: Data::none(),
             standing: Standing::Going,
@@ -314,6 +319,7 @@ impl Run {
             match node {
                 Node::Waiting => {
                     self.computing.remove(&(id, place));
+                    self.reading.remove(&(id, place));
                 }
                 Node::Open(control) => {
                     self.releasing -= usize::from(control.is_releasing());
@@ -357,7 +363,9 @@ impl Run {
     pub(super) fn refresh_sums(&mut self) {
         let spent = sums(&self.spent);
         let id = Data::from_value(&Value::String(self.id.to_string()));
-        self.sums = Data::table([("id", id), ("spent", spent)]);
+        let dir =
+            self.settings.dir.as_ref().map_or_else(Data::none, |dir| Data::from_value(&dir.clone().into()));
+        self.sums = Data::table([("id", id), ("spent", spent), ("dir", dir)]);
     }
 }
 

@@ -61,7 +61,7 @@ impl Run {
 
     /// Whether nothing is under way and nothing is waited for.
     fn is_idle(&self) -> bool {
-        self.running == 0 && self.computing.is_empty() && self.timers.is_empty()
+        self.running == 0 && self.computing.is_empty() && self.reading.is_empty() && self.timers.is_empty()
     }
 
     /// Goes on after a pause, a stop or a crash: what was under way is made again as its step says, what was
@@ -164,7 +164,7 @@ impl Run {
         }
     }
 
-    fn culprit(&self, (frame, _): Spot, step: &Step) -> Option<SkipReason> {
+    pub(super) fn culprit(&self, (frame, _): Spot, step: &Step) -> Option<SkipReason> {
         let frame = self.frame(frame);
         step.deps.iter().filter(|dep| !dep.tolerated).find_map(|dep| {
             let step = frame.step(dep.step).id.to_string();
@@ -297,6 +297,7 @@ impl Run {
             cursor: tries.cursor.clone(),
             key,
             cache: step.cache,
+            files: step.files.clone(),
             reserved,
         })
     }

@@ -66,6 +66,10 @@ impl Compiled {
         self.0.source.get(self.0.span.clone()).unwrap_or(&self.0.source)
     }
 
+    pub(super) fn node(&self) -> &Node {
+        &self.0.node
+    }
+
     pub(super) fn refs(&self) -> &[Ref] {
         &self.0.refs
     }

@@ -6,9 +6,11 @@ use super::compiled::Compiled;
 use super::data::Data;
 use super::fault::{EvalError, Fault};
 use super::functions::Functions;
+use super::infer::{Infer, Names};
 use super::machine::Allowance;
 use super::refs::Ref;
 use super::scope::Scope;
+use super::shape::Shape;
 
 /// A compiled expression. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -31,6 +33,13 @@ impl Expr {
     /// The values it reads, in the order of the text.
     pub fn refs(&self) -> &[Ref] {
         self.compiled.refs()
+    }
+
+    /// What it gives, where the names in scope are `names`, and what can never be right in it.
+    pub fn infer(&self, names: &dyn Names) -> (Shape, Vec<Fault>) {
+        let mut infer = Infer::new(names, &self.functions);
+        let shape = infer.compiled(&self.compiled);
+        (shape, infer.faults)
     }
 
     /// Its value, which is never undefined.

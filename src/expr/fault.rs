@@ -24,6 +24,10 @@ pub enum FaultKind {
     Include,
     /// A literal compared with a literal of another type, or a literal where a condition must stand.
     Mixed,
+    /// A field that a value never has.
+    Field,
+    /// A condition that is never a truth value.
+    Condition,
     /// Functions that call each other in a circle.
     Cycle,
 }

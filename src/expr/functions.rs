@@ -29,10 +29,17 @@ impl Functions {
         Arc::default()
     }
 
-    /// Compiles `(name, arguments, expression)` entries. A fault comes with the index of its entry, and its range is in
-    /// that entry's expression (empty if the name or an argument is at fault).
-    #[expect(clippy::needless_pass_by_value, reason = "callers have no further use for the texts")]
+    /// Compiles `(name, arguments, expression)` entries, as [`declare`](Self::declare) does, if all of them are right.
     pub fn build(entries: Vec<(String, Vec<String>, String)>) -> Result<Arc<Self>, Vec<(usize, Fault)>> {
+        let (built, faults) = Self::declare(entries);
+        if faults.is_empty() { Ok(built) } else { Err(faults) }
+    }
+
+    /// Compiles `(name, arguments, expression)` entries. A fault comes with the index of its entry, and its range is in
+    /// that entry's expression (empty if the name or an argument is at fault). What is wrong with one function is no fault
+    /// of the others and of those that call it.
+    #[expect(clippy::needless_pass_by_value, reason = "callers have no further use for the texts")]
+    pub fn declare(entries: Vec<(String, Vec<String>, String)>) -> (Arc<Self>, Vec<(usize, Fault)>) {
         let mut built = Self::default();
         let mut faults = Vec::new();
         for (i, (name, args, _)) in entries.iter().enumerate() {
@@ -58,7 +65,7 @@ impl Functions {
             }
         }
         faults.extend(circles(&calls, &built));
-        if faults.is_empty() { Ok(Arc::new(built)) } else { Err(faults) }
+        (Arc::new(built), faults)
     }
 
     /// Their names, in the order in which they were written.

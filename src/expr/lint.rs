@@ -33,6 +33,11 @@ fn visit(node: &Node, functions: &Functions, found: &mut Vec<Fault>) {
     }
 }
 
+/// Whether it is written as it is: what is wrong with it is found here.
+pub(super) fn is_literal(node: &Node) -> bool {
+    literal(node).is_some()
+}
+
 /// What a literal is, in the words of messages.
 fn literal(node: &Node) -> Option<&'static str> {
     Some(match &node.kind {

@@ -7,9 +7,11 @@ use super::blocks::{Builder, Part};
 use super::data::Data;
 use super::fault::{EvalError, Fault};
 use super::functions::Functions;
+use super::infer::{Infer, Names};
 use super::refs::Ref;
 use super::render::Rendering;
 use super::scope::Scope;
+use super::shape::Shape;
 
 /// A compiled template. Cheap to clone.
 #[derive(Clone)]
@@ -69,6 +71,19 @@ impl Template {
     /// The text it renders to whatever the scope, if that is so.
     pub fn literal(&self) -> Option<&str> {
         self.0.literal.as_deref()
+    }
+
+    /// What it gives, where the names in scope are `names`, and what can never be right in it.
+    pub fn infer(&self, names: &dyn Names) -> (Shape, Vec<Fault>) {
+        let mut infer = Infer::new(names, &self.0.functions);
+        let shape = match &self.0.parts[..] {
+            [Part::Output(value)] => infer.compiled(value),
+            parts => {
+                infer.parts(parts);
+                Shape::Text
+            }
+        };
+        (shape, infer.faults)
     }
 
     /// Its value: of the expression's type if it is [`single`](Self::single), else text.

@@ -67,7 +67,9 @@ impl Form {
     }
 
     pub fn is_singular(&self) -> bool {
-        self.segments.iter().all(|segment| segment.is_plain && segment.selectors == 1 && !segment.is_descendant)
+        self.segments
+            .iter()
+            .all(|segment| segment.is_plain && segment.selectors == 1 && !segment.is_descendant)
     }
 
     /// An upper bound of the values visited in a value with `values` values, at most `depth` of them above each other.
@@ -135,7 +137,8 @@ impl Scanner<'_> {
         self.at += 1;
         loop {
             self.blanks();
-            let dots = self.text[self.at.min(self.text.len())..].iter().take_while(|byte| **byte == b'.').count();
+            let dots =
+                self.text[self.at.min(self.text.len())..].iter().take_while(|byte| **byte == b'.').count();
             self.at += dots;
             let mut segment = match self.peek() {
                 Some(b'[') => self.brackets()?,
@@ -151,7 +154,9 @@ impl Scanner<'_> {
     fn name(&mut self) -> Segment {
         let is_plain = self.peek() != Some(b'*');
         self.at += 1;
-        while is_plain && self.peek().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80) {
+        while is_plain
+            && self.peek().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80)
+        {
             self.at += 1;
         }
         Segment { selectors: 1, is_plain, ..Segment::default() }
@@ -208,7 +213,9 @@ impl Scanner<'_> {
         }
         let written = String::from_utf8_lossy(self.string()).replace("\\\\", "\\");
         match RegexBuilder::new(&written).size_limit(MAX_PATTERN).build() {
-            Err(regex::Error::CompiledTooBig(_)) => Err(format!("the pattern `{written}` is too large when compiled")),
+            Err(regex::Error::CompiledTooBig(_)) => {
+                Err(format!("the pattern `{written}` is too large when compiled"))
+            }
             _ => Ok(()),
         }
     }

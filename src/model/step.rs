@@ -35,6 +35,10 @@ pub struct Step {
     pub declassify: Option<Node>,
     /// Whether a recorded output may be used again.
     pub cache: bool,
+    /// Globs of files that a cached step reads.
+    pub inputs: Option<Vec<Text>>,
+    /// Globs of files that a cached step writes.
+    pub produces: Vec<Text>,
     /// Whether the attempt may simply be made again after a crash.
     pub idempotent: bool,
     /// What happens to an attempt that was under way at a crash.
@@ -69,11 +73,13 @@ pub struct Retry {
     pub backoff: Option<(Duration, Duration)>,
     /// Classes of failures.
     pub on: Option<Vec<Text>>,
+    /// Which of these failures, by what is known of them.
+    pub when: Option<Text>,
 }
 
 impl Step {
     /// The words of a step's header.
-    pub const HEADER: [&'static str; 18] = [
+    pub const HEADER: [&'static str; 20] = [
         "when",
         "needs",
         "tolerates",
@@ -86,6 +92,8 @@ impl Step {
         "forbid",
         "declassify",
         "cache",
+        "inputs",
+        "produces",
         "idempotent",
         "on_interrupt",
         "on_outage",
@@ -93,6 +101,17 @@ impl Step {
         "fails",
         "steps",
     ];
+
+    /// Shows `see` every text in it that may be an expression or a template, those of the steps inside it too.
+    pub fn each_text(&self, see: &mut impl FnMut(&str)) {
+        let header = self.when.iter().chain(&self.check).chain(self.budget.iter().map(|(_, text)| text));
+        let narrowing = self.retry.iter().filter_map(|retry| retry.when.as_ref());
+        header.chain(narrowing).for_each(|text| see(&text.text));
+        self.uses.iter().for_each(|used| texts(&used.with, see));
+        for step in self.body.iter().flat_map(|(_, steps)| steps) {
+            step.each_text(see);
+        }
+    }
 
     fn read(id: Name, node: Node, found: &mut Vec<Diagnostic>) -> Self {
         let mut fields = Fields::new(node, id.span, "the step", found);
@@ -102,8 +121,9 @@ impl Step {
             let max = fields.int("max", 0..=1000).and_then(|max| u32::try_from(max).ok());
             let backoff = fields.text("backoff").and_then(|text| backoff(&text, fields.found()));
             let on = fields.entry("on").map(|entry| words(entry.node, "on", fields.found()));
+            let when = fields.expr("when");
             fields.finish();
-            Retry { max, backoff, on }
+            Retry { max, backoff, on, when }
         });
         let mut step = Self {
             when: fields.expr("when"),
@@ -118,6 +138,8 @@ impl Step {
             forbid: fields.texts("forbid"),
             declassify: fields.node("declassify"),
             cache: fields.bool("cache").unwrap_or(false),
+            inputs: fields.entry("inputs").map(|entry| words(entry.node, "inputs", fields.found())),
+            produces: fields.texts("produces"),
             idempotent: fields.bool("idempotent").unwrap_or(false),
             on_interrupt: fields.text("on_interrupt"),
             on_outage: fields.text("on_outage"),
@@ -133,6 +155,15 @@ impl Step {
             .map(|(text, entry)| Use { name: Name { text, span: entry.key }, with: entry.node })
             .collect();
         step
+    }
+}
+
+fn texts(node: &Node, see: &mut impl FnMut(&str)) {
+    match &node.value {
+        Raw::Text(text) => see(text),
+        Raw::List(items) => items.iter().for_each(|item| texts(item, see)),
+        Raw::Table(table) => table.values().for_each(|entry| texts(&entry.node, see)),
+        _ => {}
     }
 }
 

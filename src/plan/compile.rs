@@ -1,10 +1,10 @@
 use indexmap::IndexMap;
 
 use super::resolve::Resolver;
-use super::scope::{Sight, Site};
+use super::scope::{InScope, Sight, Site};
 use super::types::{InputKind, Sees};
 use crate::diag::{Code, Diagnostic, nearest};
-use crate::expr::{Expr, Fault, FaultKind, Ref, Scope, Step, Template, Tree};
+use crate::expr::{Expr, Fault, FaultKind, Ref, Scope, Shape, Step, Template, Tree};
 use crate::model::{Name, Node, Raw, Text};
 use crate::value::Value;
 
@@ -44,7 +44,12 @@ impl Resolver<'_, '_> {
                     self.refer(text, r, site, sight);
                 }
                 self.names_secret = before;
-                self.check_wanted(text, &expr, wanted);
+                let (shape, faults) = expr.infer(&InScope { resolver: self, site });
+                for fault in &faults {
+                    self.fault(text, fault, Code::ExpressionSyntax);
+                }
+                self.check_wanted(text, &expr, wanted, &shape);
+                self.made.insert(text.span, shape);
                 Some(expr)
             }
             Err(faults) => {
@@ -114,6 +119,16 @@ impl Resolver<'_, '_> {
     /// A string is a template; one that names a file of texts stands for the file's text.
     fn text_or_file(&mut self, text: Text, site: &Site<'_>, sight: &mut Sight) -> Option<Tree> {
         let names_file = text.text.starts_with("prompts/") && !text.text.contains([' ', '\n', '{']);
+        if names_varying_file(&text.text) {
+            self.loader.found.push(
+                Diagnostic::new(Code::VaryingFile, "which file is read must be known before the run")
+                    .at(text.span, "a path with `{{` in it")
+                    .help(
+                        "choose among includes: `{% if inputs.short %}{% include \"prompts/short.md\" %}{% endif %}`",
+                    ),
+            );
+            return None;
+        }
         let text = if names_file { self.file(&text)? } else { text };
         let template = self.template(&text, site, sight)?;
         Some(if template.is_literal() {
@@ -144,6 +159,11 @@ impl Resolver<'_, '_> {
                 for r in template.refs() {
                     self.refer(text, r, site, sight);
                 }
+                let (shape, faults) = template.infer(&InScope { resolver: self, site });
+                for fault in &faults {
+                    self.fault(text, fault, Code::TemplateSyntax);
+                }
+                self.made.insert(text.span, shape);
                 Some(template)
             }
             Err(faults) => {
@@ -156,7 +176,7 @@ impl Resolver<'_, '_> {
     }
 
     fn note_calls(&mut self, text: &str) {
-        self.uncalled.retain(|name| !text.contains(name.text.as_str()));
+        self.uncalled.retain(|name| !mentions(text, &name.text));
     }
 
     pub(super) fn fault(&mut self, text: &Text, fault: &Fault, syntax: Code) {
@@ -169,22 +189,17 @@ impl Resolver<'_, '_> {
             FaultKind::Arity | FaultKind::Cycle => Code::FunctionMisuse,
             FaultKind::Include => Code::TextMissing,
             FaultKind::Mixed => Code::MixedTypes,
+            FaultKind::Field => Code::UnknownField,
+            FaultKind::Condition => Code::NotCondition,
         };
         let span = self.loader.texts.fault(text, fault);
-        let said = self
-            .loader
-            .texts
-            .with(|sources| sources.get(span.source).text.get(span.range()).map(str::to_owned));
-        if code == Code::UnknownFilter && said.is_some_and(|said| self.broken.contains(&said)) {
-            return;
-        }
         let mut complaint = Diagnostic::new(code, fault.message.clone()).at(span, "");
         complaint.help = fault.help.clone().or_else(|| hint(code, &text.text));
         self.loader.found.push(complaint);
     }
 
     /// Complains where an expression that reads nothing, or just one input, cannot be what is wanted.
-    fn check_wanted(&mut self, text: &Text, expr: &Expr, wanted: Wanted) {
+    fn check_wanted(&mut self, text: &Text, expr: &Expr, wanted: Wanted, shape: &Shape) {
         let refs = expr.refs();
         let input = self.only_input(text, refs);
         let constant = if refs.is_empty() { expr.eval(&Scope::new()).ok() } else { None };
@@ -210,6 +225,27 @@ impl Resolver<'_, '_> {
                     "compare it with something, or ask whether it is there: `inputs.NAME is not none`",
                 ))
             }
+            (Wanted::Condition, None, _) if !shape.may(|shape| *shape == Shape::Bool) => Some(complaint(
+                Code::NotCondition,
+                format!("a condition must be true or false, this is {}", shape.noun()),
+                if shape.may(|shape| matches!(shape, Shape::List(_))) {
+                    "ask for its length: `… | length > 0`"
+                } else {
+                    "compare it with something, or ask whether it is there: `… is not none`"
+                },
+            )),
+            (Wanted::List, None, _) if !shape.may(|shape| matches!(shape, Shape::List(_))) => {
+                Some(complaint(
+                    Code::WrongType,
+                    format!("a list is needed here, this is {}", shape.noun()),
+                    "write a list: `[1, 2]`, `range(10)`, or read one",
+                ))
+            }
+            (Wanted::Count, None, _) if !shape.may(|shape| *shape == Shape::Number) => Some(complaint(
+                Code::WrongType,
+                format!("a whole number is needed here, this is {}", shape.noun()),
+                "convert it: `… | int`",
+            )),
             (Wanted::List, Some(data), _) if !data.is_list() => Some(complaint(
                 Code::WrongType,
                 format!("a list is needed here, this is {}", data.noun()),
@@ -234,6 +270,25 @@ impl Resolver<'_, '_> {
     }
 }
 
+/// Whether the whole word `name` occurs in `text`.
+pub(super) fn mentions(text: &str, name: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(name)
+        .any(|(at, _)| !text[..at].ends_with(part) && !text[at + name.len()..].starts_with(part))
+}
+
+/// Whether `text` is the path of a file of texts with templates in it, and nothing else.
+fn names_varying_file(text: &str) -> bool {
+    let mut rest = text;
+    let mut plain = String::new();
+    while let Some(start) = rest.find("{{") {
+        plain.push_str(&rest[..start]);
+        rest = rest[start..].split_once("}}").map_or("", |(_, rest)| rest);
+    }
+    plain.push_str(rest);
+    plain.len() < text.len() && text.starts_with("prompts/") && !plain.contains([' ', '\n', '{'])
+}
+
 fn hint(code: Code, text: &str) -> Option<String> {
     let words = crate::expr::filters().iter().map(|filter| filter.name);
     match code {
@@ -249,6 +304,27 @@ fn hint(code: Code, text: &str) -> Option<String> {
                 Some("docs/language.md lists them; others are declared under `[functions]`".to_owned())
             }),
         _ => Some(format!("`atoll explain {code}` shows an example and the fix")),
+    }
+}
+
+impl Resolver<'_, '_> {
+    /// What is known of the value that the expression or template `text` makes.
+    pub(super) fn made(&self, text: &Text) -> Shape {
+        self.made.get(&text.span).cloned().unwrap_or_default()
+    }
+
+    /// What is known of a value with templates in it.
+    pub(super) fn made_of(&self, node: &Node) -> Shape {
+        match &node.value {
+            Raw::Text(_) => node
+                .text()
+                .map_or(Shape::Text, |text| self.made.get(&text.span).cloned().unwrap_or(Shape::Text)),
+            Raw::List(items) => Shape::list(Shape::one_of(items.iter().map(|item| self.made_of(item)))),
+            Raw::Table(table) => {
+                Shape::table(table.iter().map(|(name, entry)| (name, self.made_of(&entry.node))))
+            }
+            _ => super::shape::of_value(&node.to_value()),
+        }
     }
 }
 

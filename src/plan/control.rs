@@ -1,21 +1,25 @@
 use super::compile::{Wanted, sees};
 use super::literal;
 use super::resolve::Resolver;
-use super::scope::{Around, Sight, Site, index_of};
-use super::shape::Shape;
-use super::takes::convert;
-use super::types::{
-    Action, AnswerType, Ask, Call, Compute, Each, Hold, InputKind, Limit, Loop, LoopExit, OnError, Plan, Rule,
-};
+use super::scope::{Around, Item, Sight, Site, index_of};
+use super::shape;
+use super::types::{Action, AnswerType, Ask, Compute, Each, Hold, Limit, Loop, LoopExit, OnError, Rule};
 use crate::diag::{Code, Diagnostic, Span};
-use crate::expr::{Expr, Scope, Step};
+use crate::expr::{Data, Expr, Ref, Scope, Shape, Step};
 use crate::model::{self, Name, Text, Use};
+use crate::schema::Schema;
 use crate::verb::Class;
 
 type Inside = Option<(Span, Vec<model::Step>)>;
 
 impl Resolver<'_, '_> {
-    pub(super) fn action(&mut self, used: Use, body: Inside, sight: &mut Sight) -> Option<Action> {
+    pub(super) fn action(
+        &mut self,
+        used: Use,
+        body: Inside,
+        output: Option<&Schema>,
+        sight: &mut Sight,
+    ) -> Option<Action> {
         match used.name.text.as_str() {
             "loop" => self.rounds(used, body, sight).map(Action::Loop),
             "each" => self.each(used, body, sight).map(Action::Each),
@@ -33,7 +37,7 @@ impl Resolver<'_, '_> {
                     "call" => self.call(used, sight).map(Action::Call),
                     "ask" => self.ask(used, sight).map(Action::Ask),
                     "compute" => self.compute(used, sight).map(Action::Compute),
-                    _ => self.leaf(&used, sight),
+                    _ => self.leaf(&used, output, sight),
                 }
             }
         }
@@ -52,18 +56,20 @@ impl Resolver<'_, '_> {
     }
 
     /// The name of an item, which may hide nothing.
-    fn item(&mut self, named: Option<&Text>, at: Span) -> String {
+    fn item(&mut self, named: Option<&Text>, over: &Text) -> Item {
         const TAKEN: [&str; 9] =
             ["inputs", "steps", "run", "attempt", "state", "let", "loop", "held", "output"];
         let item = named.map_or("item", |text| text.text.as_str());
-        let span = named.map_or(at, |text| text.span);
+        let span = named.map_or(over.span, |text| text.span);
         if TAKEN.contains(&item) {
             self.loader.found.push(
                 Diagnostic::new(Code::BadName, format!("`{item}` is a name of the language"))
                     .at(span, "")
                     .help("choose another one, e.g. `as = \"part\"`"),
             );
-        } else if self.items(&Site::default()).any(|outer| outer == item || index_of(outer) == index_of(item))
+        } else if self
+            .items(&Site::default())
+            .any(|outer| outer.name == item || index_of(&outer.name) == index_of(item))
         {
             self.loader.found.push(
                 Diagnostic::new(Code::HiddenItem, format!("this `{item}` hides the one around it"))
@@ -71,7 +77,7 @@ impl Resolver<'_, '_> {
                     .help("name the inner one, e.g. `as = \"part\"`"),
             );
         }
-        item.to_owned()
+        Item { name: item.to_owned(), shape: self.made(over).item() }
     }
 
     fn rounds(&mut self, used: Use, body: Inside, sight: &mut Sight) -> Option<Loop> {
@@ -88,22 +94,29 @@ impl Resolver<'_, '_> {
         let max = self.maybe(read.max.as_ref(), Wanted::Count, &site, sight);
         let over = self.maybe(read.over.as_ref(), Wanted::List, &site, sight);
         let state = self.named(&read.state, &site, sight);
-        let item = read.over.as_ref().map(|over| self.item(read.item.as_ref(), over.span));
+        let item = read.over.as_ref().map(|over| self.item(read.item.as_ref(), over));
         self.declared(&read);
         let counts = read.counts.as_ref().map(|words| self.classes(words));
         let steps = self.inside(body, &owner);
         let names = |entries: &[(Name, Text)]| entries.iter().map(|(name, _)| name.text.clone()).collect();
-        let around = Around::Loop { state: names(&read.state), lets: names(&read.lets), item: item.clone() };
+        let state_names: Vec<String> = names(&read.state);
+        let lets = read.lets.iter().map(|(name, _)| (name.text.clone(), Shape::Any)).collect();
+        let around = Around::Loop { state: state_names.clone(), lets, item: item.clone() };
         let (mut behind, mut before) = (Sight::new(), Sight::new());
-        let (body, closed) = self.body(steps, around, |this| {
+        let (body, closed, _) = self.body(steps, around, |this| {
             let funds = this.funds(&read, &mut before);
             Some((this.closing(&read, &mut behind)?, funds?))
         });
+        let result = match &read.result {
+            Some(result) => self.made(result),
+            None => Shape::table(state_names.into_iter().map(|name| (name, Shape::Any))),
+        };
+        self.gives(shape::of_loop(&result), None);
         let ((lets, next, rules, exits, result), (budget, fund)) = closed?;
         Some(Loop {
             max: max?,
             over: over?,
-            item: item.unwrap_or_else(|| "item".to_owned()),
+            item: item.map_or_else(|| "item".to_owned(), |item| item.name),
             state: state?,
             lets,
             next,
@@ -157,6 +170,12 @@ impl Resolver<'_, '_> {
     fn closing(&mut self, read: &model::Loop, sight: &mut Sight) -> Option<Closing> {
         let site = Site { closing: true, ..Site::default() };
         let lets = self.named(&read.lets, &site, sight).and_then(|lets| self.by_dependency(lets, &read.lets));
+        for (name, text) in &read.lets {
+            let shape = self.made(text);
+            if let Some(Around::Loop { lets, .. }) = self.levels.last_mut().map(|level| &mut level.around) {
+                lets.insert(name.text.clone(), shape);
+            }
+        }
         let next = self.named(&read.next, &site, sight);
         let rules: Vec<_> = read
             .rules
@@ -215,9 +234,12 @@ impl Resolver<'_, '_> {
         let read = model::Each::read(used, &mut self.loader.found)?;
         let site = Site::default();
         let over = self.expr(&read.over, Wanted::List, &site, sight);
-        let item = self.item(read.item.as_ref(), read.over.span);
+        let item = self.item(read.item.as_ref(), &read.over);
         let keyed = Site { item: Some(&item), ..Site::default() };
         let key = self.maybe(read.key.as_ref(), Wanted::Anything, &keyed, sight);
+        if let (Some(over), Some(Some(key))) = (&over, &key) {
+            self.equal_keys(over, key, &item.name, read.key.as_ref());
+        }
         let parallel = self.maybe(read.parallel.as_ref(), Wanted::Count, &site, sight);
         let max_failures = self.maybe(read.max_failures.as_ref(), Wanted::Anything, &site, sight);
         let on_error = self.on_error(read.on_error.as_ref());
@@ -230,20 +252,55 @@ impl Resolver<'_, '_> {
         }
         let steps = self.inside(body, &owner);
         let mut behind = Sight::new();
-        let (body, result) = self.body(steps, Around::Each { item: item.clone() }, |this| {
+        let (body, result, left) = self.body(steps, Around::Each { item: item.clone() }, |this| {
             this.maybe(read.result.as_ref(), Wanted::Anything, &site, &mut behind)
         });
+        let made = read.result.as_ref().map_or(left, |result| self.made(result));
+        self.gives(Shape::list(made.clone()), Some(made));
         Some(Each {
             over: over?,
             key: key?,
             parallel: parallel?,
             max_failures: max_failures?,
             result: result?,
-            item,
+            item: item.name,
             on_error,
             sees: sees(&behind),
             body,
         })
+    }
+
+    /// Complains about equal keys where they are known before the run.
+    fn equal_keys(&mut self, over: &Expr, key: &Expr, item: &str, text: Option<&Text>) {
+        let own = |r: &Ref| match r.path.first() {
+            Some(Step::Key(root)) => *root == item || *root == index_of(item),
+            _ => false,
+        };
+        if !over.refs().is_empty() || !key.refs().iter().all(own) {
+            return;
+        }
+        let items = over.eval(&Scope::new()).ok().and_then(|over| over.items()).unwrap_or_default();
+        let mut seen = std::collections::HashMap::new();
+        for (n, made) in items.into_iter().enumerate().take(10_000) {
+            let names = Scope::new().with(item, made).with(&index_of(item), Data::from_value(&n.into()));
+            let Ok(made) = key.eval(&names) else { return };
+            let made = made.to_value().to_string();
+            if let (Some(other), Some(text)) = (seen.insert(made.clone(), n), text) {
+                self.loader.found.push(
+                    Diagnostic::new(
+                        Code::EqualKeys,
+                        format!("items {other} and {n} have the same key {}", made.replace('"', "`")),
+                    )
+                    .at(text.span, "")
+                    .help(format!(
+                        "add what tells them apart: `{} ~ '-' ~ {}`",
+                        text.text,
+                        index_of(item)
+                    )),
+                );
+                return;
+            }
+        }
     }
 
     fn on_error(&mut self, word: Option<&Text>) -> OnError {
@@ -274,12 +331,14 @@ impl Resolver<'_, '_> {
             );
         }
         let held = read.resources.first().map(|used| self.resource(used, sight));
-        let (opened, shape) = held.unwrap_or_default();
+        let (opened, held) = held.unwrap_or_default();
         let steps = self.inside(body, &owner);
         let mut behind = Sight::new();
-        let (body, result) = self.body(steps, Around::Hold { held: shape }, |this| {
+        let (body, result, left) = self.body(steps, Around::Hold { held: held.clone() }, |this| {
             this.maybe(read.result.as_ref(), Wanted::Anything, &Site::default(), &mut behind)
         });
+        let made = read.result.as_ref().map_or(left, |result| self.made(result));
+        self.gives(Shape::table([("held", held), ("result", made)]), None);
         let (resource, with, traits) = opened?;
         Some(Hold { resource, with, traits, result: result?, sees: sees(&behind), body })
     }
@@ -297,79 +356,9 @@ impl Resolver<'_, '_> {
         let name = resource.name();
         let takes = self.generated(&format!("{name} resource"), || resource.with_schema());
         let held = self.generated(&format!("{name} held"), || resource.held_schema());
-        literal::check(&used.with, &takes, name, used.name.span, &mut self.loader.found);
         let tree = self.tree(&used.with, &Site { attempt: true, ..Site::default() }, sight);
-        (tree.map(|with| (name.to_owned(), with, resource.traits())), Shape::Schema(held))
-    }
-
-    fn call(&mut self, used: Use, sight: &mut Sight) -> Option<Call> {
-        let read = model::Call::read(used, &mut self.loader.found)?;
-        let plan = self.loader.callee(&read.pipeline.text, read.pipeline.span);
-        let takes_secret = |name: &str| {
-            let input = plan.as_ref().and_then(|plan| plan.inputs.get(name));
-            input.is_some_and(|input| input.kind == InputKind::Secret)
-        };
-        let with: Vec<_> = read
-            .with
-            .iter()
-            .map(|(name, text)| {
-                self.names_secret = takes_secret(&name.text);
-                let value = self.expr(text, Wanted::Anything, &Site::default(), sight);
-                self.names_secret = false;
-                Some((name.text.clone(), value?))
-            })
-            .collect();
-        let with: Option<Vec<_>> = with.into_iter().collect();
-        let plan = plan?;
-        self.check_constants(&plan, with.as_deref().unwrap_or_default(), &read.with);
-        for (name, _) in &read.with {
-            if !plan.inputs.contains_key(&name.text) {
-                self.loader.found.push(
-                    Diagnostic::new(
-                        Code::CallUnknownInput,
-                        format!("`{}` has no input `{}`", plan.name, name.text),
-                    )
-                    .at(name.span, "unknown input")
-                    .suggest(&name.text, plan.inputs.keys().map(String::as_str)),
-                );
-            }
-        }
-        for (name, input) in plan.inputs.iter().filter(|(_, input)| input.required) {
-            if !read.with.iter().any(|(given, _)| given.text == *name) {
-                self.loader.found.push(
-                    Diagnostic::new(
-                        Code::CallMissingInput,
-                        format!("`{}` needs the input `{name}`", plan.name),
-                    )
-                    .at(read.pipeline.span, format!("without `{name}`"))
-                    .at(input.span, "declared here")
-                    .help(format!("add `with = {{ {name} = \"…\" }}`")),
-                );
-            }
-        }
-        Some(Call { plan, with: with? })
-    }
-
-    /// Complains about constants that the called pipeline's inputs cannot be.
-    fn check_constants(&mut self, plan: &Plan, with: &[(String, Expr)], written: &[(Name, Text)]) {
-        for ((name, expr), (_, text)) in with.iter().zip(written) {
-            let Some(input) = plan.inputs.get(name) else { continue };
-            let read_later = input.kind.is_read();
-            let constant = if expr.refs().is_empty() { expr.eval(&Scope::new()).ok() } else { None };
-            let Some(value) =
-                constant.map(|data| data.to_value()).filter(|value| !read_later && !value.is_null())
-            else {
-                continue;
-            };
-            if let Err((code, message)) = convert(name, input, &value) {
-                self.loader.found.push(
-                    Diagnostic::new(code, message)
-                        .at(text.span, "")
-                        .at(input.span, "declared here")
-                        .help("give a value that fits the declaration; text stands in single quotes"),
-                );
-            }
-        }
+        literal::check(&used.with, &takes, (name, used.name.span), &self.made, &mut self.loader.found);
+        (tree.map(|with| (name.to_owned(), with, resource.traits())), shape::of_schema(&held, &[]))
     }
 
     fn ask(&mut self, used: Use, sight: &mut Sight) -> Option<Ask> {
@@ -448,6 +437,8 @@ impl Resolver<'_, '_> {
                     .suggest(&name.text, states.iter().map(String::as_str)),
             );
         }
+        let fields = states.iter().map(String::as_str).map(|name| (name, Shape::Any));
+        self.gives(Shape::table(fields.chain([("n", Shape::Number)])), None);
         Some(Compute { seed: seed?, init: init?, next: next?, until: until?, max: max? })
     }
 }

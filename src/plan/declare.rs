@@ -2,7 +2,7 @@ use super::resolve::Resolver;
 use super::takes::convert;
 use super::types::{Input, InputKind};
 use crate::diag::{Code, Diagnostic};
-use crate::expr::Functions;
+use crate::expr::{FaultKind, Functions};
 use crate::model::{self, Pipeline, Text};
 use crate::value::Value;
 
@@ -13,21 +13,20 @@ impl Resolver<'_, '_> {
             let args = function.args.iter().map(|arg| arg.text.clone()).collect();
             (function.name.text.clone(), args, function.value.text.clone())
         });
-        match Functions::build(entries.collect()) {
-            Ok(functions) => {
-                self.functions = functions;
-                let bodies = || pipeline.functions.iter().map(|function| &function.value.text);
-                let called = |name: &str| bodies().any(|body| body.contains(name));
-                let names = pipeline.functions.iter().map(|function| &function.name);
-                self.uncalled = names.filter(|name| !called(&name.text)).cloned().collect();
-            }
-            Err(faults) => {
-                self.broken = pipeline.functions.iter().map(|function| function.name.text.clone()).collect();
-                for (index, fault) in faults {
-                    if let Some(function) = pipeline.functions.get(index) {
-                        self.fault(&function.value, &fault, Code::ExpressionSyntax);
-                    }
-                }
+        let (functions, faults) = Functions::declare(entries.collect());
+        self.functions = functions;
+        let bodies = || pipeline.functions.iter().map(|function| &function.value.text);
+        let called = |name: &str| bodies().any(|body| super::compile::mentions(body, name));
+        let names = pipeline.functions.iter().map(|function| &function.name);
+        self.uncalled = names.filter(|name| !called(&name.text)).cloned().collect();
+        for (index, fault) in faults {
+            let Some(function) = pipeline.functions.get(index) else { continue };
+            if fault.range.is_empty() && fault.kind == FaultKind::Syntax {
+                let complaint = Diagnostic::new(Code::ExpressionSyntax, fault.message);
+                let complaint = complaint.at(function.name.span, "").help("choose another name");
+                self.loader.found.push(complaint);
+            } else {
+                self.fault(&function.value, &fault, Code::ExpressionSyntax);
             }
         }
         for input in &pipeline.inputs {
@@ -108,7 +107,7 @@ impl Resolver<'_, '_> {
             read.default = default.to_value();
             return;
         }
-        match convert(name, read, &default.to_value()) {
+        match convert(name, read, &default.to_value(), false) {
             Ok(value) => read.default = value,
             Err((_, message)) => {
                 complain(default.span, message, "let the default fit the type and its bounds");

@@ -55,6 +55,23 @@ pub trait InputDoor {
     }
 }
 
+/// A place where there are no files, and any name will do for a model.
+pub struct NoFiles;
+
+impl InputDoor for NoFiles {
+    fn file(&self, _: &str) -> Result<ReadFile, String> {
+        Err("there are no files here".to_owned())
+    }
+
+    fn dir(&self, _: &str) -> Result<Vec<Listed>, String> {
+        Err("there are no files here".to_owned())
+    }
+
+    fn model(&self, _: &str) -> Result<(), (String, Option<String>)> {
+        Ok(())
+    }
+}
+
 /// The value of `inputs` for a run of `plan`, or everything that is wrong with what was given.
 pub fn check_inputs(
     plan: &Plan,
@@ -73,7 +90,9 @@ pub fn check_inputs(
     }
     let mut values = serde_json::Map::new();
     for (name, input) in &plan.inputs {
-        let value = given.iter().find(|(key, _)| spelt(key) == spelt(name)).map(|(_, given)| match given {
+        let given = given.iter().find(|(key, _)| spelt(key) == spelt(name)).map(|(_, given)| given);
+        let written = matches!(given, Some(Given::Text(_)));
+        let value = given.map(|given| match given {
             Given::Text(text) => Value::from(text.as_str()),
             Given::Value(value) => value.clone(),
         });
@@ -85,7 +104,7 @@ pub fn check_inputs(
                 }
                 values.insert(name.clone(), Value::Null);
             }
-            Some(value) => match take(name, input, &value, door) {
+            Some(value) => match take(name, input, (&value, written), door) {
                 Ok(value) => {
                     values.insert(name.clone(), value);
                 }
@@ -125,7 +144,7 @@ fn help(name: &str, input: &Input) -> String {
     format!("give {} with `--{}`{about}", noun(&input.kind), name.replace('_', "-"))
 }
 
-fn take(name: &str, input: &Input, value: &Value, door: &dyn InputDoor) -> Result<Value, Diagnostic> {
+fn take(name: &str, input: &Input, value: (&Value, bool), door: &dyn InputDoor) -> Result<Value, Diagnostic> {
     let wrong = |(code, message)| Diagnostic::new(code, message).help(help(name, input));
     let taken = read(name, input, value, door).map_err(wrong)?;
     if let (InputKind::Model, Some(model)) = (&input.kind, taken.as_str()) {
@@ -150,7 +169,13 @@ fn take(name: &str, input: &Input, value: &Value, door: &dyn InputDoor) -> Resul
     Ok(taken)
 }
 
-fn read(name: &str, input: &Input, value: &Value, door: &dyn InputDoor) -> Result<Value, (Code, String)> {
+/// The value of one input: files and directories are read, anything else is converted. `written` is text as on a command line.
+pub fn read(
+    name: &str,
+    input: &Input,
+    (value, written): (&Value, bool),
+    door: &dyn InputDoor,
+) -> Result<Value, (Code, String)> {
     let path = || {
         value
             .as_str()
@@ -199,6 +224,6 @@ fn read(name: &str, input: &Input, value: &Value, door: &dyn InputDoor) -> Resul
                 .collect();
             Ok(json!({"path": path, "digest": Digest::of_value(&files), "files": files}))
         }
-        _ => convert(name, input, value),
+        _ => convert(name, input, value, written),
     }
 }

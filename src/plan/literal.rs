@@ -1,12 +1,22 @@
+use std::collections::HashMap;
+
 use super::shape::variants;
 use crate::diag::{Code, Diagnostic, Span};
+use crate::expr::Shape;
 use crate::model::{Node, Raw};
 use crate::value::Value;
 
 /// Complains where what is written of an input can be seen not to fit `schema`, before anything is rendered:
 /// unknown and missing keys, and literals of the wrong type. `owner` is the verb or resource, `at` its key.
-pub(super) fn check(node: &Node, schema: &Value, owner: &str, at: Span, found: &mut Vec<Diagnostic>) {
-    let mut check = Check { root: schema, owner, found: Vec::new() };
+/// `made` says what is known of what its templates make.
+pub(super) fn check(
+    node: &Node,
+    schema: &Value,
+    (owner, at): (&str, Span),
+    made: &HashMap<Span, Shape>,
+    found: &mut Vec<Diagnostic>,
+) {
+    let mut check = Check { root: schema, owner, made, found: Vec::new() };
     check.value(node, schema, owner, at);
     found.append(&mut check.found);
 }
@@ -14,6 +24,7 @@ pub(super) fn check(node: &Node, schema: &Value, owner: &str, at: Span, found: &
 struct Check<'a> {
     root: &'a Value,
     owner: &'a str,
+    made: &'a HashMap<Span, Shape>,
     found: Vec<Diagnostic>,
 }
 
@@ -22,7 +33,7 @@ impl<'a> Check<'a> {
         if let Raw::Text(text) = &node.value
             && (text.trim().starts_with("{{") && text.trim().ends_with("}}"))
         {
-            return;
+            return self.made(node, schema, name);
         }
         let all = variants(schema, self.root, 0);
         let mixed = matches!(&node.value, Raw::Text(text) if text.contains("{{") || text.contains("{%"));
@@ -55,6 +66,29 @@ impl<'a> Check<'a> {
         }
     }
 
+    /// A template that is one expression, of which something may be known.
+    fn made(&mut self, node: &Node, schema: &'a Value, name: &str) {
+        let Some(shape) = self.made.get(&node.span).filter(|shape| **shape != Shape::Any) else { return };
+        let all = variants(schema, self.root, 0);
+        if all.iter().any(|schema| shape_fits(shape, schema)) {
+            return;
+        }
+        let expected = nouns(&all);
+        let complaint = Diagnostic::new(
+            Code::VerbKeyType,
+            format!("`{name}` must be {expected}, this is {}", shape.noun()),
+        )
+        .at(node.span, format!("expected {expected}"));
+        let fields: Vec<&str> = shape.variants().iter().flat_map(fields).collect();
+        let text = node.text().map(|text| text.text).unwrap_or_default();
+        let path = text.trim().trim_start_matches("{{").trim_end_matches("}}").trim().to_owned();
+        let field = ["path", "text", "tree", "output"].into_iter().find(|field| fields.contains(field));
+        self.found.push(complaint.help(match field {
+            Some(field) if expected == "text" => format!("write `{{{{ {path}.{field} }}}}`"),
+            _ => format!("`atoll explain verb {}` describes it", self.owner),
+        }));
+    }
+
     fn table(&mut self, node: &Node, fitting: &[&'a Value], name: &str, at: Span) {
         let Some(table) = node.table() else { return };
         let with_keys: Vec<&Value> =
@@ -65,7 +99,10 @@ impl<'a> Check<'a> {
         let all_closed = !with_keys.is_empty() && fitting.iter().all(closed);
         for (key, entry) in table {
             let inner = with_keys.iter().find_map(|schema| schema.get("properties")?.get(key));
-            if let Some(inner) = inner {
+            let others = || {
+                fitting.iter().find_map(|schema| schema.get("additionalProperties").filter(|s| s.is_object()))
+            };
+            if let Some(inner) = inner.or_else(others) {
                 self.value(&entry.node, inner, key, entry.key);
             } else if all_closed {
                 let known: Vec<&str> =
@@ -143,6 +180,36 @@ fn meant<'a>(node: &Node, fitting: Vec<&'a Value>) -> Vec<&'a Value> {
     };
     let meant: Vec<&Value> = fitting.iter().copied().filter(|schema| is_meant(schema)).collect();
     if meant.is_empty() { fitting } else { meant }
+}
+
+fn fields(shape: &Shape) -> Vec<&str> {
+    match shape {
+        Shape::Table(fields) => fields.known.keys().map(String::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether a value of this shape may be what `schema` asks for.
+fn shape_fits(shape: &Shape, schema: &Value) -> bool {
+    let fits = |word: &str| {
+        shape.may(|shape| match shape {
+            Shape::None => word == "null",
+            Shape::Bool => word == "boolean",
+            Shape::Number => matches!(word, "integer" | "number"),
+            Shape::Text => word == "string",
+            Shape::List(_) => word == "array",
+            Shape::Table(_) => word == "object",
+            Shape::Any | Shape::OneOf(_) => true,
+        })
+    };
+    match schema.get("type") {
+        Some(Value::String(word)) => fits(word),
+        Some(Value::Array(words)) => words.iter().filter_map(Value::as_str).any(fits),
+        _ => match schema.get("const").or_else(|| schema.get("enum")?.get(0)) {
+            Some(Value::String(_)) => fits("string"),
+            _ => *schema != Value::Bool(false),
+        },
+    }
 }
 
 fn kind_fits(node: &Node, schema: &Value) -> bool {

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::bundle::Bundle;
-use super::merge::{lay, setting};
+use super::merge::{lay, reaches, setting};
 use super::resolve::resolve;
 use super::sources::{MemorySources, Sources};
 use super::texts::Texts;
@@ -98,7 +98,10 @@ impl<'a> Loader<'a> {
         let (mut root, top) = self.merged(name, at, &mut chain)?;
         for text in sets {
             match setting(text, &self.texts) {
-                Ok(over) => lay(&mut root, over, &mut self.found),
+                Ok(over) => {
+                    reaches(&root, &over, &mut self.found);
+                    lay(&mut root, over, &mut self.found);
+                }
                 Err(complaint) => self.found.push(complaint),
             }
         }

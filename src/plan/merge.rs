@@ -42,6 +42,33 @@ fn remove(base: &mut Table, over: &mut Table, found: &mut Vec<Diagnostic>) {
     }
 }
 
+/// Complains where a setting names a step, an input or a function that the pipeline does not have: it would make a new one,
+/// of which nobody knows anything.
+pub(super) fn reaches(base: &Node, over: &Node, found: &mut Vec<Diagnostic>) {
+    let (Some(base), Some(over)) = (base.table(), over.table()) else { return };
+    for (section, noun, code) in [
+        ("steps", "step", Code::UnknownStep),
+        ("inputs", "input", Code::UnknownInput),
+        ("functions", "function", Code::UnknownName),
+    ] {
+        let Some(entries) = over.get(section).and_then(|entry| entry.node.table()) else { continue };
+        let known = base.get(section).and_then(|entry| entry.node.table());
+        for (name, entry) in entries {
+            match known.and_then(|known| known.get(name)) {
+                Some(inner) if section == "steps" => reaches(&inner.node, &entry.node, found),
+                Some(_) => {}
+                // `NAME = false` removes a step: that there is none is said elsewhere.
+                None if matches!(entry.node.value, Raw::Bool(false)) => {}
+                None => found.push(
+                    Diagnostic::new(code, format!("`--set` reaches nothing: there is no {noun} `{name}`"))
+                        .at(entry.key, "unknown")
+                        .suggest(name, known.into_iter().flat_map(|known| known.keys().map(String::as_str))),
+                ),
+            }
+        }
+    }
+}
+
 /// Reads `PATH=VALUE`; a value that is no TOML is text.
 pub(super) fn setting(text: &str, texts: &Texts<'_>) -> Result<Node, Diagnostic> {
     let bad = |message: String| {

@@ -5,6 +5,7 @@
 
 mod at_pause;
 mod bundle;
+mod callee;
 mod compile;
 mod control;
 mod declare;
@@ -24,11 +25,12 @@ mod types;
 mod worst;
 
 pub use bundle::{Bundle, Changed, drift};
-pub use given::{Given, InputDoor, Listed, ReadFile, check_inputs};
+pub use given::{Given, InputDoor, Listed, NoFiles, ReadFile, check_inputs, read as read_input};
 pub use load::{Loaded, load, load_bundle};
 pub use sources::{Found, Layer, MemorySources, Sources, Unreadable};
+pub use takes::convert;
 pub use types::{
-    Action, AnswerType, Ask, Body, BodyId, Call, Compute, Dep, Each, Exit, Hold, Input, InputKind, Limit,
-    Loop, LoopExit, OnError, OnInterrupt, Plan, Refusal, Retry, Rule, Seen, Sees, Step,
+    Action, AnswerType, Ask, Body, BodyId, CachedFiles, Call, Compute, Dep, Each, Exit, Hold, Input,
+    InputKind, Limit, Loop, LoopExit, OnError, OnInterrupt, Plan, Refusal, Retry, Rule, Seen, Sees, Step,
 };
 pub use worst::{Most, Worst, caps, worst};

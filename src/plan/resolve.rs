@@ -5,12 +5,12 @@ use indexmap::IndexMap;
 
 use super::compile::{Wanted, sees};
 use super::load::Loader;
-use super::scope::{Around, Level, Sight, Site};
-use super::shape::Shape;
+use super::scope::{Around, Level, Sight, Site, StepShape};
+use super::shape;
 use super::types::{Body, BodyId, Dep, Exit, Input, Plan, Refusal};
 use super::{order, types};
 use crate::diag::{Code, Diagnostic, Severity, Span};
-use crate::expr::Functions;
+use crate::expr::{Functions, Shape};
 use crate::id::StepId;
 use crate::model::{self, Name, Pipeline};
 use crate::schema::Schema;
@@ -22,11 +22,17 @@ pub(super) struct Resolver<'l, 'a> {
     pub(super) functions: Arc<Functions>,
     /// Functions that nothing has called so far.
     pub(super) uncalled: Vec<Name>,
-    /// Functions that are declared, but of no use: complained about once.
-    pub(super) broken: Vec<String>,
+    /// By place: what is known of the value that an expression or template makes.
+    pub(super) made: HashMap<Span, Shape>,
+    /// What schemas of verbs say, read once.
+    shapes: HashMap<String, Shape>,
     pub(super) inputs: IndexMap<String, Input>,
     pub(super) used: HashSet<String>,
     pub(super) labels: Vec<String>,
+    /// Time limits of steps, and where they are written.
+    pub(super) timeouts: Vec<(std::time::Duration, Span)>,
+    /// Lanes that the pipeline declares.
+    pub(super) lanes: Vec<String>,
     /// The bodies around what is being resolved, the pipeline's own first.
     pub(super) levels: Vec<Level>,
     /// By the name of an inner step: the owners of the bodies it stands in, and where.
@@ -50,10 +56,13 @@ pub(super) fn resolve(
         loader,
         functions: Functions::empty(),
         uncalled: Vec::new(),
-        broken: Vec::new(),
+        made: HashMap::new(),
+        shapes: HashMap::new(),
         inputs: IndexMap::new(),
         used: HashSet::new(),
         labels: pipeline.labels.iter().map(|label| label.text.clone()).collect(),
+        lanes: pipeline.lanes.iter().map(|(name, _)| name.text.clone()).collect(),
+        timeouts: Vec::new(),
         levels: Vec::new(),
         owners: HashMap::new(),
         generated: HashMap::new(),
@@ -78,10 +87,13 @@ impl Resolver<'_, '_> {
         note_owners(&pipeline.steps, None, &mut self.owners);
         let names: Vec<String> = pipeline.outputs.iter().map(|(name, _)| name.text.clone()).collect();
         let mut sight = Sight::new();
-        let (_, closed) = self.body(pipeline.steps, Around::Root, |this| {
+        let (_, closed, _) = self.body(pipeline.steps, Around::Root, |this| {
             let outputs = this.named(&pipeline.outputs, &Site::default(), &mut sight);
             let exits = this.exits(&pipeline.exits, &names, &mut sight);
             let limits = this.caps(&pipeline.limits, true, &Site::default(), &mut sight);
+            if let Some(limits) = &limits {
+                this.whole_time(limits);
+            }
             Some((outputs?, exits?, limits?))
         });
         self.warn_unused();
@@ -93,6 +105,7 @@ impl Resolver<'_, '_> {
             inputs: std::mem::take(&mut self.inputs),
             refusals: refusals?,
             bodies,
+            shapes: pipeline.outputs.iter().map(|(_, text)| self.made(text)).collect(),
             outputs,
             exits,
             sees: sees(&sight),
@@ -127,25 +140,29 @@ impl Resolver<'_, '_> {
         read.into_iter().collect()
     }
 
-    /// Resolves the steps of one body, then, with all of them in sight, what `closing` does.
+    /// Resolves the steps of one body, then, with all of them in sight, what `closing` does. Last comes what is known of the
+    /// value that the body leaves behind where nothing else says it.
     pub(super) fn body<T>(
         &mut self,
         steps: Vec<model::Step>,
         around: Around,
         closing: impl FnOnce(&mut Self) -> T,
-    ) -> (BodyId, T) {
+    ) -> (BodyId, T, Shape) {
         let id = BodyId(self.bodies.len());
         self.bodies.push(None);
         self.open(&steps, around);
         let depth = self.levels.len() - 1;
-        let mut resolved = Vec::with_capacity(steps.len());
         let names: Vec<Name> = steps.iter().map(|step| step.id.clone()).collect();
-        for (place, step) in steps.into_iter().enumerate() {
+        let order = Self::by_mention(&steps);
+        let mut steps: Vec<Option<model::Step>> = steps.into_iter().map(Some).collect();
+        let mut resolved: Vec<Option<types::Step>> = steps.iter().map(|_| None).collect();
+        for place in order {
             self.levels[depth].current = Some(place);
-            resolved.push(self.step(step));
+            resolved[place] = steps[place].take().and_then(|step| self.step(step));
         }
         self.levels[depth].current = None;
         let closed = closing(self);
+        let mut left = Shape::Any;
         if let Some(level) = self.levels.pop() {
             self.warn_never_false(&level);
             let order = order::order(&level.waits, &names, &mut self.loader.found);
@@ -158,8 +175,18 @@ impl Resolver<'_, '_> {
                 }
                 Body::new(steps, order)
             });
+            if let Some(body) = &self.bodies[id.0] {
+                let output = |place: &usize| match &body.steps[*place].when {
+                    Some(_) => Shape::Any,
+                    None => level.shapes[*place].output.clone(),
+                };
+                left = match body.sinks.as_slice() {
+                    [only] => output(only),
+                    sinks => Shape::table(sinks.iter().map(|at| (names[*at].text.as_str(), output(at)))),
+                };
+            }
         }
-        (id, closed)
+        (id, closed, left)
     }
 
     /// Brings the names of a body into sight.
@@ -182,42 +209,98 @@ impl Resolver<'_, '_> {
             names: steps.iter().enumerate().map(|(place, step)| (step.id.text.clone(), place)).collect(),
             spans: steps.iter().map(|step| step.id.span).collect(),
             shapes,
-            eaches: steps.iter().map(|step| step.uses.iter().any(|used| used.name.text == "each")).collect(),
             current: None,
             waits: vec![IndexMap::new(); steps.len()],
             around,
         });
     }
 
-    /// What is known of a step's output.
-    fn shape(&mut self, step: &model::Step) -> Shape {
+    /// What is known of a step's output before the step is resolved.
+    fn shape(&mut self, step: &model::Step) -> StepShape {
+        let named = |used: &&model::Use| used.name.text == "each";
+        let items = step.uses.iter().find(named).map(|_| Shape::Any);
         let verb =
             step.uses.iter().find_map(|used| Some((used, self.loader.catalog.find_verb(&used.name.text)?)));
         if let Some(output) = &step.output {
             let beside = verb.map_or(&[] as &[&str], |(_, verb)| verb.beside());
-            return self.schema(output).map_or(Shape::Any, |schema| Shape::of(schema.source(), beside));
+            let schema = self.schema(output);
+            let output = schema.map_or(Shape::Any, |schema| shape::of_schema(schema.source(), beside));
+            return StepShape { output, items };
         }
         if let Some((used, verb)) = verb {
             let verb = verb.clone();
-            let schema = self.generated(&format!("{} out", verb.name()), || verb.out_schema());
+            let name = format!("{} out", verb.name());
+            let schema = self.generated(&name, || verb.out_schema());
             // A verb that hands on its input says so in its schema; its fields are then those that are written.
             if schema.get("x-same-as-input").is_some_and(|same| *same == Value::Bool(true)) {
-                return used
-                    .with
-                    .table()
-                    .map_or(Shape::Any, |table| Shape::fields(table.keys().map(String::as_str)));
+                let table = used.with.table().into_iter().flatten();
+                return StepShape::of(Shape::table(table.map(|(name, _)| (name, Shape::Any))));
             }
-            return Shape::Schema(schema);
+            if let Some(shape) = self.shapes.get(&name) {
+                return StepShape::of(shape.clone());
+            }
+            let shape = shape::of_schema(&schema, &[]);
+            self.shapes.insert(name, shape.clone());
+            return StepShape::of(shape);
         }
         let call = step.uses.iter().find(|used| used.name.text == "call");
         let pipeline = call.and_then(|used| used.with.table()?.get("pipeline")?.node.text());
-        if let Some(pipeline) = pipeline {
-            let plan = self.loader.callee(&pipeline.text, pipeline.span);
-            return plan.map_or(Shape::Any, |plan| {
-                Shape::fields(plan.outputs.iter().map(|(name, _)| name.as_str()))
-            });
+        let plan = pipeline.and_then(|pipeline| self.loader.callee(&pipeline.text, pipeline.span));
+        let output = plan.map_or(Shape::Any, |plan| {
+            let names = plan.outputs.iter().map(|(name, _)| name);
+            Shape::table(names.zip(plan.shapes.iter().cloned()))
+        });
+        StepShape { output, items }
+    }
+
+    /// Notes what the step at hand gives, now that it is resolved. What a header says of its output goes first.
+    pub(super) fn gives(&mut self, output: Shape, items: Option<Shape>) {
+        let Some(level) = self.levels.last_mut() else { return };
+        let Some(current) = level.current else { return };
+        let step = &mut level.shapes[current];
+        if step.output == Shape::Any || items.is_none() {
+            step.output = output;
         }
-        Shape::Any
+        step.items = items.or(step.items.take());
+    }
+
+    /// The places of `steps` in an order in which each stands behind those that it names, as far as that is possible.
+    fn by_mention(steps: &[model::Step]) -> Vec<usize> {
+        let names: HashMap<&str, usize> =
+            steps.iter().enumerate().map(|(place, step)| (step.id.text.as_str(), place)).collect();
+        let mentions: Vec<Vec<usize>> = steps
+            .iter()
+            .map(|step| {
+                let mut found = Vec::new();
+                step.each_text(&mut |text| {
+                    for rest in text.split("steps.").skip(1) {
+                        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+                        found.extend(names.get(&rest[..end]));
+                    }
+                });
+                found
+            })
+            .collect();
+        let (mut order, mut state) = (Vec::with_capacity(steps.len()), vec![0_u8; steps.len()]);
+        for start in 0..steps.len() {
+            let mut open = vec![(start, 0)];
+            while let Some((place, next)) = open.pop() {
+                if next == 0 && state[place] != 0 {
+                    continue;
+                }
+                state[place] = 1;
+                match mentions[place].get(next) {
+                    Some(other) => {
+                        open.push((place, next + 1));
+                        if state[*other] == 0 {
+                            open.push((*other, 0));
+                        }
+                    }
+                    None => order.push(place),
+                }
+            }
+        }
+        order
     }
 
     pub(super) fn generated(&mut self, key: &str, make: impl FnOnce() -> Value) -> Arc<Value> {

@@ -3,24 +3,47 @@ use std::collections::HashMap;
 use indexmap::{IndexMap, IndexSet};
 
 use super::resolve::Resolver;
-use super::shape::Shape;
+use super::shape;
 use super::types::{InputKind, Seen};
 use crate::diag::{Code, Diagnostic, Span};
-use crate::expr::{Ref, Step};
+use crate::expr::{Names, Ref, Shape, Step};
 use crate::model::Text;
 
 /// A body that is being resolved.
 pub(super) struct Level {
     pub(super) names: HashMap<String, usize>,
     pub(super) spans: Vec<Span>,
-    pub(super) shapes: Vec<Shape>,
-    /// Whether a step is an `each`, which has `items` and a list as `failed`.
-    pub(super) eaches: Vec<bool>,
+    pub(super) shapes: Vec<StepShape>,
     /// The step whose header, input or inside is being resolved.
     pub(super) current: Option<usize>,
     /// By step: what it waits for, and why.
     pub(super) waits: Vec<IndexMap<usize, Wait>>,
     pub(super) around: Around,
+}
+
+/// What is known of `steps.NAME`.
+#[derive(Clone, Default)]
+pub(super) struct StepShape {
+    pub(super) output: Shape,
+    /// Of an `each`: what its items leave behind. It has `items`, and its `failed` is a list.
+    pub(super) items: Option<Shape>,
+}
+
+impl StepShape {
+    pub(super) fn of(output: Shape) -> Self {
+        Self { output, items: None }
+    }
+
+    fn field(&self, field: &str) -> Shape {
+        match (field, &self.items) {
+            ("output", _) => self.output.clone(),
+            ("error", _) => shape::failure(),
+            ("failed", Some(_)) => shape::failed_items(),
+            ("items", Some(output)) => shape::all_items(output.clone()),
+            ("ok" | "skipped" | "failed", _) => Shape::Bool,
+            _ => Shape::Any,
+        }
+    }
 }
 
 /// Why a step waits for another one.
@@ -38,18 +61,28 @@ pub(super) struct Wait {
 /// What a body adds to the names in scope.
 pub(super) enum Around {
     Root,
-    Loop { state: Vec<String>, lets: Vec<String>, item: Option<String> },
-    Each { item: String },
+    Loop { state: Vec<String>, lets: IndexMap<String, Shape>, item: Option<Item> },
+    Each { item: Item },
     Hold { held: Shape },
+}
+
+/// The name of an item, and what is known of it.
+#[derive(Clone)]
+pub(super) struct Item {
+    pub(super) name: String,
+    pub(super) shape: Shape,
 }
 
 /// What a place adds to the names in scope.
 #[derive(Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a place")]
 pub(super) struct Site<'s> {
     /// Before a run begins: `inputs` and nothing else.
     pub(super) before: bool,
     /// The input of a verb: `attempt`.
     pub(super) attempt: bool,
+    /// A decision about a failure: `error`.
+    pub(super) error: bool,
     /// Behind a round: `let`.
     pub(super) closing: bool,
     /// A check of an output: `output`.
@@ -57,7 +90,7 @@ pub(super) struct Site<'s> {
     /// An exit of the pipeline: `outputs`.
     pub(super) outputs: Option<&'s [String]>,
     /// The name of an item.
-    pub(super) item: Option<&'s str>,
+    pub(super) item: Option<&'s Item>,
     /// A computation: `state`, `n`, `seed`.
     pub(super) computed: Option<&'s [String]>,
 }
@@ -101,8 +134,9 @@ impl Resolver<'_, '_> {
             "inputs" => self.refer_input(text, r),
             "steps" | "run" if site.before => self.too_early(text, r, root),
             "steps" => self.refer_step(text, r, sight),
-            "run" => self.field(text, r, &["id", "spent"]),
-            "attempt" if site.attempt => self.field(text, r, &["n", "error"]),
+            "run" => self.refer_shape(text, r, 1, &run_shape(), Code::UnknownField),
+            "attempt" if site.attempt => self.refer_shape(text, r, 1, &attempt_shape(), Code::UnknownField),
+            "error" if site.error => self.refer_shape(text, r, 1, &shape::failure(), Code::UnknownField),
             "output" if site.output.is_some() => {
                 let shape = site.output.cloned().unwrap_or_default();
                 self.refer_shape(text, r, 1, &shape, Code::UnknownOutputField);
@@ -117,7 +151,10 @@ impl Resolver<'_, '_> {
             }
             "n" | "seed" if site.computed.is_some() => {}
             "state" | "let" | "loop" | "held" => self.refer_control(text, r, root, site),
-            name if self.is_item(name, site) => {}
+            name if self.is_item(name, site) => {
+                let shape = self.item_shape(name, site);
+                self.refer_shape(text, r, 1, &shape, Code::UnknownField);
+            }
             name => self.unknown_root(text, r, name, site),
         }
     }
@@ -132,13 +169,22 @@ impl Resolver<'_, '_> {
     }
 
     fn is_item(&self, name: &str, site: &Site<'_>) -> bool {
-        self.items(site).any(|item| item == name || index_of(item) == name)
+        self.items(site).any(|item| item.name == name || index_of(&item.name) == name)
+    }
+
+    /// What is known of an item or of its index.
+    fn item_shape(&self, name: &str, site: &Site<'_>) -> Shape {
+        match self.items(site).find(|item| item.name == name || index_of(&item.name) == name) {
+            Some(item) if item.name == name => item.shape.clone(),
+            Some(_) => Shape::Number,
+            None => Shape::Any,
+        }
     }
 
     /// The names of the items in scope, innermost first.
-    pub(super) fn items<'s>(&'s self, site: &'s Site<'_>) -> impl Iterator<Item = &'s str> {
+    pub(super) fn items<'s>(&'s self, site: &'s Site<'_>) -> impl Iterator<Item = &'s Item> {
         let around = self.levels.iter().rev().filter_map(|level| match &level.around {
-            Around::Loop { item: Some(item), .. } | Around::Each { item } => Some(item.as_str()),
+            Around::Loop { item: Some(item), .. } | Around::Each { item } => Some(item),
             _ => None,
         });
         site.item.into_iter().chain(around)
@@ -152,7 +198,8 @@ impl Resolver<'_, '_> {
         } else {
             let roots = ["inputs", "steps", "run"].into_iter();
             let others = SOMEWHERE.iter().map(|(word, _)| *word);
-            let known: Vec<&str> = roots.chain(self.items(site)).chain(others).collect();
+            let known: Vec<&str> =
+                roots.chain(self.items(site).map(|item| item.name.as_str())).chain(others).collect();
             Diagnostic::new(Code::UnknownName, format!("nothing is called `{name}` here"))
                 .at(span, "unknown name")
                 .suggest(name, known)
@@ -188,11 +235,15 @@ impl Resolver<'_, '_> {
             "let" if !site.closing => None,
             _ => bodies.find_map(|level| match &level.around {
                 Around::Loop { state, .. } if root == "state" => Some(state.clone()),
-                Around::Loop { lets, .. } if root == "let" => Some(lets.clone()),
+                Around::Loop { lets, .. } if root == "let" => Some(lets.keys().cloned().collect()),
                 Around::Loop { .. } => Some(vec!["index".to_owned(), "history".to_owned()]),
                 _ => None,
             }),
         };
+        if let ("let" | "loop", Some(_)) = (root, &known) {
+            let shape = self.control_shape(root);
+            return self.refer_shape(text, r, 1, &shape, Code::UnknownField);
+        }
         match known {
             Some(known) => {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -221,7 +272,7 @@ impl Resolver<'_, '_> {
             self.loader.found.push(complaint);
             return;
         };
-        let shape = input_shape(&input.kind);
+        let shape = shape::of_input(input);
         self.used.insert(name.to_owned());
         self.refer_shape(text, r, 2, &shape, Code::UnknownField);
     }
@@ -248,18 +299,25 @@ impl Resolver<'_, '_> {
         if r.guarded {
             return;
         }
-        let Some((wrong, known)) = shape.first_unknown(&r.path[at.min(r.path.len())..]) else { return };
-        let Some(field) = key(r, at + wrong) else { return };
-        let span = self.key_span(text, r, at + wrong);
-        let owner = r.path[..at + wrong].iter().map(word).collect::<Vec<_>>().join(".");
-        let complaint = Diagnostic::new(code, format!("`{owner}` has no field `{field}`"))
-            .at(span, "unknown field")
-            .suggest(field, known.iter().map(String::as_str));
-        let none = known.is_empty();
-        self.loader.found.push(if none {
-            complaint.help("it is a plain value without fields")
+        let Err(wrong) = shape.walk(&r.path[at.min(r.path.len())..]) else { return };
+        let at = at + wrong.at;
+        let Some(field) = key(r, at) else { return };
+        let span = self.key_span(text, r, at);
+        let owner = r.path[..at].iter().map(word).collect::<Vec<_>>().join(".");
+        let complaint = if at == 1 {
+            format!("`{owner}` has no `{field}`")
         } else {
-            complaint
+            format!("`{owner}` has no field `{field}`")
+        };
+        let complaint = Diagnostic::new(code, complaint).at(span, "unknown field");
+        self.loader.found.push(if !wrong.known.is_empty() {
+            complaint.suggest(field, wrong.known.iter().map(String::as_str))
+        } else if wrong.noun == "a list" {
+            complaint.help(format!(
+                "it is a list: write `… | map(attribute='{field}')`, or take one item: `[0].{field}`"
+            ))
+        } else {
+            complaint.help("it is a plain value without fields")
         });
     }
 
@@ -292,8 +350,8 @@ impl Resolver<'_, '_> {
             return;
         }
         let field = key(r, 2);
-        let each = self.levels[depth].eaches[place];
-        let known = |field: &&str| FIELDS.contains(field) || each && *field == "items";
+        let step = self.levels[depth].shapes[place].clone();
+        let known = |field: &&str| FIELDS.contains(field) || step.items.is_some() && *field == "items";
         if let Some(field) = field.filter(|field| !known(field)) {
             let at = self.key_span(text, r, 2);
             let hint = crate::diag::nearest(field, FIELDS).map_or_else(
@@ -306,15 +364,10 @@ impl Resolver<'_, '_> {
                     .help(hint),
             );
         }
-        if field == Some("output") {
-            let shape = self.levels[depth].shapes[place].clone();
-            self.refer_shape(text, r, 3, &shape, Code::UnknownOutputField);
+        if let Some(field) = field {
+            self.refer_shape(text, r, 3, &step.field(field), Code::UnknownOutputField);
         }
         sight.insert(Seen { up: self.levels.len() - 1 - depth, step: place });
-        if let (true, Some(list @ ("failed" | "items"))) = (each, field) {
-            let shape = item_entries(list);
-            self.refer_shape(text, r, 3, &shape, Code::UnknownOutputField);
-        }
         let asks = matches!(field, Some("ok" | "skipped" | "failed" | "error" | "items"));
         self.wait(depth, place, span, |wait| {
             wait.output |= !asks;
@@ -369,29 +422,73 @@ fn word(step: &Step) -> String {
     }
 }
 
-/// What is known of `failed` and `items` of an `each`.
-fn item_entries(list: &str) -> Shape {
-    let anything = || serde_json::json!({});
-    let plain = |word: &str| serde_json::json!({"type": word});
-    let error = serde_json::json!({"type": "object", "properties": {
-        "class": plain("string"), "message": plain("string"), "hint": anything(), "detail": anything(),
-    }});
-    let mut fields = serde_json::json!({"index": plain("integer"), "key": anything(), "error": error});
-    if list == "items" {
-        fields["ok"] = plain("boolean");
-        fields["skipped"] = plain("boolean");
-        fields["output"] = anything();
-    }
-    Shape::Schema(std::sync::Arc::new(serde_json::json!({
-        "type": "array", "items": {"type": "object", "properties": fields},
-    })))
+fn run_shape() -> Shape {
+    Shape::table([("id", Shape::Text), ("spent", shape::spent()), ("dir", Shape::Text)])
 }
 
-fn input_shape(kind: &InputKind) -> Shape {
-    match kind {
-        InputKind::File => Shape::fields(["path", "name", "text", "digest"]),
-        InputKind::Dir | InputKind::Path => Shape::fields(["path", "digest", "files"]),
-        InputKind::Json | InputKind::List => Shape::Any,
-        _ => Shape::fields::<&str>([]),
+fn attempt_shape() -> Shape {
+    Shape::table([("n", Shape::Number), ("error", shape::failure().or_none())])
+}
+
+/// The names in scope at a place, with what is known of them.
+pub(super) struct InScope<'r, 'l, 'a, 's> {
+    pub(super) resolver: &'r Resolver<'l, 'a>,
+    pub(super) site: &'s Site<'s>,
+}
+
+impl Names for InScope<'_, '_, '_, '_> {
+    fn shape(&self, path: &[Step]) -> Shape {
+        let Some((Step::Key(root), rest)) = path.split_first() else { return Shape::Any };
+        let (resolver, site) = (self.resolver, self.site);
+        let walked = |shape: &Shape, rest: &[Step]| shape.walk(rest).unwrap_or_default();
+        match root.as_str() {
+            "inputs" => match rest.split_first() {
+                Some((Step::Key(name), rest)) => match resolver.inputs.get(name) {
+                    Some(input) => walked(&shape::of_input(input), rest),
+                    None => Shape::Any,
+                },
+                _ => Shape::Any,
+            },
+            "steps" => match rest {
+                [Step::Key(name), Step::Key(field), rest @ ..] => match resolver.find(name) {
+                    Some((depth, place)) => walked(&resolver.levels[depth].shapes[place].field(field), rest),
+                    None => Shape::Any,
+                },
+                _ => Shape::Any,
+            },
+            "run" => walked(&run_shape(), rest),
+            "error" if site.error => walked(&shape::failure(), rest),
+            "attempt" if site.attempt => walked(&attempt_shape(), rest),
+            "output" => site.output.map_or(Shape::Any, |shape| walked(shape, rest)),
+            "outputs" | "n" | "seed" => Shape::Any,
+            "state" if site.computed.is_some() => Shape::Any,
+            "state" | "let" | "loop" | "held" => walked(&resolver.control_shape(root), rest),
+            name => walked(&resolver.item_shape(name, site), rest),
+        }
+    }
+}
+
+impl Resolver<'_, '_> {
+    /// What is known of `let`, `loop` or `held` here.
+    fn control_shape(&self, root: &str) -> Shape {
+        let found = self.levels.iter().rev().find_map(|level| match (&level.around, root) {
+            (Around::Hold { held }, "held") => Some(held.clone()),
+            (Around::Loop { lets, .. }, "let") => Some(Shape::table(lets.clone())),
+            (Around::Loop { state, lets, .. }, "loop") => {
+                let state = Shape::table(state.iter().map(|name| (name, Shape::Any)));
+                let lets = Shape::table(lets.keys().map(|name| (name, Shape::Any)));
+                let round = Shape::table([
+                    ("round", Shape::Number),
+                    ("let", lets),
+                    ("state", state),
+                    ("rule", Shape::Text.or_none()),
+                    ("exit", Shape::Text.or_none()),
+                    ("spent", shape::spent()),
+                ]);
+                Some(Shape::table([("index", Shape::Number), ("history", Shape::list(round))]))
+            }
+            _ => None,
+        });
+        found.unwrap_or_default()
     }
 }

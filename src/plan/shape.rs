@@ -1,111 +1,189 @@
-use std::collections::{BTreeSet, HashSet};
+//! What JSON Schemas, inputs and control steps say of the values that a run will make.
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::expr::Step;
+use super::types::{Input, InputKind};
+use crate::expr::{KnownFields, Shape};
 use crate::value::Value;
 
-/// What is known at load of a value that a run will make.
-#[derive(Clone, Default)]
-pub(super) enum Shape {
-    /// Nothing.
-    #[default]
-    Any,
-    /// An object with these fields, of which nothing is known.
-    Fields(Arc<[String]>),
-    /// It fits a JSON Schema.
-    Schema(Arc<Value>),
+/// How many parts of a schema are looked at.
+const MOST: usize = 20_000;
+
+/// Something that fits `schema`, with `further` fields where it is an object that may have them.
+pub(super) fn of_schema(schema: &Value, further: &[&str]) -> Shape {
+    let shape = Reading { root: schema, targets: HashMap::new(), seen: 0 }.read(schema);
+    let closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
+    match shape {
+        Shape::Table(fields) if !further.is_empty() && !closed => {
+            let mut fields = fields.as_ref().clone();
+            for name in further {
+                fields.known.entry((*name).to_owned()).or_default();
+            }
+            Shape::Table(Arc::new(fields))
+        }
+        other => other,
+    }
 }
 
-impl Shape {
-    pub(super) fn fields<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Self {
-        Self::Fields(names.into_iter().map(Into::into).collect())
-    }
+struct Reading<'a> {
+    root: &'a Value,
+    /// By reference: what it stands for; none while that is being read.
+    targets: HashMap<&'a str, Option<Shape>>,
+    seen: usize,
+}
 
-    /// Something that fits `schema`, with further fields where it is an object that may have them.
-    pub(super) fn of(schema: &Arc<Value>, further: &[&str]) -> Self {
-        let closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
-        if further.is_empty() || closed || schema.get("properties").is_none_or(|known| !known.is_object()) {
-            return Self::Schema(schema.clone());
+impl<'a> Reading<'a> {
+    fn read(&mut self, schema: &'a Value) -> Shape {
+        self.seen += 1;
+        if self.seen > MOST {
+            return Shape::Any;
         }
-        let mut fuller = schema.as_ref().clone();
-        for name in further {
-            if fuller["properties"].get(name).is_none() {
-                fuller["properties"][*name] = Value::Object(serde_json::Map::new());
+        let mut parts = Vec::new();
+        if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
+            parts.push(self.target(target));
+        }
+        for key in ["anyOf", "oneOf", "allOf"] {
+            for inner in schema.get(key).and_then(Value::as_array).into_iter().flatten() {
+                parts.push(self.read(inner));
             }
         }
-        Self::Schema(Arc::new(fuller))
+        if parts.is_empty() || schema.get("properties").is_some() {
+            parts.push(self.own(schema));
+        }
+        Shape::one_of(parts)
     }
 
-    /// The first step of `path` that names a field which there cannot be, and the fields there are.
-    pub(super) fn first_unknown(&self, path: &[Step]) -> Option<(usize, Vec<String>)> {
-        match self {
-            Self::Any => None,
-            Self::Fields(known) => match path.first() {
-                Some(Step::Key(key)) if !known.contains(key) => Some((0, known.to_vec())),
-                _ => None,
+    fn target(&mut self, target: &'a str) -> Shape {
+        if let Some(known) = self.targets.get(target) {
+            return known.clone().unwrap_or_default();
+        }
+        let Some(inner) = target.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer)) else {
+            return Shape::Any;
+        };
+        self.targets.insert(target, None);
+        let shape = self.read(inner);
+        self.targets.insert(target, Some(shape.clone()));
+        shape
+    }
+
+    fn own(&mut self, schema: &'a Value) -> Shape {
+        match schema.get("type") {
+            Some(Value::String(word)) => self.typed(word, schema),
+            Some(Value::Array(words)) => {
+                let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
+                let shapes: Vec<Shape> = words.into_iter().map(|word| self.typed(word, schema)).collect();
+                Shape::one_of(shapes)
+            }
+            _ if schema.get("properties").is_some() => self.typed("object", schema),
+            _ => match (schema.get("const"), schema.get("enum").and_then(Value::as_array)) {
+                (Some(value), _) => of_value(value),
+                (None, Some(values)) => Shape::one_of(values.iter().map(of_value)),
+                (None, None) => Shape::Any,
             },
-            Self::Schema(root) => {
-                let mut here = vec![root.as_ref()];
-                for (at, step) in path.iter().enumerate() {
-                    here = match step {
-                        Step::Key(key) => match property(&here, key, root) {
-                            Property::Known(inner) => inner,
-                            Property::Open => return None,
-                            Property::Unknown(known) => return Some((at, known)),
-                        },
-                        Step::Index(_) => {
-                            let variants = here.iter().flat_map(|schema| variants(schema, root, 0));
-                            variants.filter_map(|schema| schema.get("items")).collect()
-                        }
-                        Step::Dynamic => return None,
-                    };
-                    if here.is_empty() {
-                        return None;
-                    }
-                }
-                None
+        }
+    }
+
+    fn typed(&mut self, word: &str, schema: &'a Value) -> Shape {
+        match word {
+            "string" => Shape::Text,
+            "integer" | "number" => Shape::Number,
+            "boolean" => Shape::Bool,
+            "null" => Shape::None,
+            "array" => {
+                let plain = schema.get("prefixItems").is_none();
+                Shape::list(
+                    schema.get("items").filter(|_| plain).map_or(Shape::Any, |items| self.read(items)),
+                )
             }
+            "object" => {
+                let properties = schema.get("properties").and_then(Value::as_object);
+                let more = schema.get("additionalProperties").is_some_and(|more| *more != Value::Bool(false));
+                let open = properties.is_none() || more || schema.get("patternProperties").is_some();
+                let known = properties.into_iter().flatten();
+                let known = known.map(|(name, inner)| (name.clone(), self.read(inner))).collect();
+                Shape::Table(Arc::new(KnownFields { known, open }))
+            }
+            _ => Shape::Any,
         }
     }
 }
 
-enum Property<'a> {
-    Known(Vec<&'a Value>),
-    Open,
-    Unknown(Vec<String>),
+/// What is known of a value that is what it is.
+pub(super) fn of_value(value: &Value) -> Shape {
+    match value {
+        Value::Null => Shape::None,
+        Value::Bool(_) => Shape::Bool,
+        Value::Number(_) => Shape::Number,
+        Value::String(_) => Shape::Text,
+        Value::Array(items) => Shape::list(Shape::one_of(items.iter().map(of_value))),
+        Value::Object(table) => Shape::table(table.iter().map(|(name, value)| (name, of_value(value)))),
+    }
 }
 
-fn property<'a>(schemas: &[&'a Value], key: &str, root: &'a Value) -> Property<'a> {
-    let (mut inner, mut known, mut open) = (Vec::new(), BTreeSet::new(), false);
-    for schema in schemas.iter().flat_map(|schema| variants(schema, root, 0)) {
-        match schema.get("properties").and_then(Value::as_object) {
-            Some(properties) => {
-                inner.extend(properties.get(key));
-                known.extend(properties.keys().cloned());
-                open |= schema.get("additionalProperties").is_some_and(|more| *more != Value::Bool(false))
-                    || schema.get("patternProperties").is_some();
-            }
-            // A plain value has no fields at all; anything else may have any.
-            None if plain(schema) => {}
-            None => open = true,
+/// What an input is in a run.
+pub(super) fn of_input(input: &Input) -> Shape {
+    let shape = match &input.kind {
+        InputKind::File => Shape::table(["path", "name", "text", "digest"].map(|name| (name, Shape::Text))),
+        InputKind::Dir | InputKind::Path => {
+            let text = |name: &'static str| (name, Shape::Text);
+            let file = Shape::table([text("path"), ("size", Shape::Number), text("digest")]);
+            Shape::table([text("path"), text("digest"), ("files", Shape::list(file))])
         }
-    }
-    if !inner.is_empty() {
-        Property::Known(inner)
-    } else if open || known.is_empty() {
-        Property::Open
-    } else {
-        Property::Unknown(known.into_iter().collect())
-    }
+        InputKind::Json => Shape::Any,
+        InputKind::List => Shape::list(Shape::Any),
+        InputKind::Bool => Shape::Bool,
+        InputKind::Int | InputKind::Number | InputKind::Usd | InputKind::Duration => Shape::Number,
+        InputKind::String | InputKind::Enum(_) | InputKind::Model | InputKind::Secret => Shape::Text,
+    };
+    if input.required || !input.default.is_null() { shape } else { shape.or_none() }
 }
 
-fn plain(schema: &Value) -> bool {
-    let scalar = |word: &Value| word.as_str().is_some_and(|word| word != "object");
-    match schema.get("type") {
-        Some(Value::Array(words)) => words.iter().all(scalar),
-        Some(word) => scalar(word),
-        None => schema.get("const").is_some() || schema.get("enum").is_some(),
-    }
+/// What was spent, as expressions see it.
+pub(super) fn spent() -> Shape {
+    Shape::table(["usd", "tokens", "calls"].map(|unit| (unit, Shape::Number)))
+}
+
+/// A failure, as expressions see it.
+pub(super) fn failure() -> Shape {
+    let hint = Shape::Text.or_none();
+    Shape::table([("class", Shape::Text), ("message", Shape::Text), ("hint", hint), ("detail", Shape::Any)])
+}
+
+/// `failed` of an `each`.
+pub(super) fn failed_items() -> Shape {
+    let index = Shape::Number.or_none();
+    Shape::list(Shape::table([("index", index), ("key", Shape::Any), ("error", failure())]))
+}
+
+/// `items` of an `each` whose items leave `output` behind.
+pub(super) fn all_items(output: Shape) -> Shape {
+    Shape::list(Shape::table([
+        ("index", Shape::Number),
+        ("key", Shape::Any),
+        ("ok", Shape::Bool),
+        ("skipped", Shape::Bool),
+        ("output", output.or_none()),
+        ("error", failure().or_none()),
+    ]))
+}
+
+/// The output of a loop with such a result.
+pub(super) fn of_loop(result: &Shape) -> Shape {
+    let outputs = result.variants().iter().map(|shape| {
+        let mut fields = match shape {
+            Shape::Any => return Shape::Any,
+            Shape::Table(fields) => fields.as_ref().clone(),
+            other => KnownFields {
+                known: [("result".to_owned(), other.clone())].into_iter().collect(),
+                open: false,
+            },
+        };
+        fields.known.insert("status".to_owned(), Shape::Text);
+        fields.known.insert("rounds".to_owned(), Shape::Number);
+        Shape::Table(Arc::new(fields))
+    });
+    Shape::one_of(outputs.collect::<Vec<_>>())
 }
 
 /// The schemas that `schema` stands for: references followed, alternatives and parts side by side, each once.
@@ -145,6 +223,7 @@ fn follow<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::expr::Step;
     use serde_json::json;
 
     fn keys(path: &[&str]) -> Vec<Step> {
@@ -153,23 +232,44 @@ mod tests {
 
     #[test]
     fn fields_are_known_through_references_and_alternatives() {
-        let shape = Shape::Schema(Arc::new(json!({
-            "type": "object",
-            "properties": {
-                "score": {"type": "number"},
-                "part": {"anyOf": [{"$ref": "#/$defs/part"}, {"type": "null"}]},
-                "open": {"type": "object"},
-                "list": {"type": "array", "items": {"$ref": "#/$defs/part"}},
-            },
-            "$defs": {"part": {"type": "object", "properties": {"name": {"type": "string"}}}},
-        })));
-        assert!(shape.first_unknown(&keys(&["score"])).is_none());
-        assert_eq!(shape.first_unknown(&keys(&["scroe"])).map(|(at, _)| at), Some(0));
-        assert_eq!(shape.first_unknown(&keys(&["part", "nmae"])).map(|(at, _)| at), Some(1));
-        assert!(shape.first_unknown(&keys(&["part", "name"])).is_none());
-        assert!(shape.first_unknown(&keys(&["open", "anything"])).is_none());
+        let shape = of_schema(
+            &json!({
+                "type": "object",
+                "properties": {
+                    "score": {"type": "number"},
+                    "part": {"anyOf": [{"$ref": "#/$defs/part"}, {"type": "null"}]},
+                    "open": {"type": "object"},
+                    "list": {"type": "array", "items": {"$ref": "#/$defs/part"}},
+                    "self": {"$ref": "#"},
+                },
+                "$defs": {"part": {"type": "object", "properties": {"name": {"type": "string"}}}},
+            }),
+            &["more"],
+        );
+        let wrong = |path: &[&str]| shape.walk(&keys(path)).err().map(|wrong| wrong.at);
+        assert_eq!(wrong(&["score"]), None);
+        assert_eq!(wrong(&["scroe"]), Some(0));
+        assert_eq!(wrong(&["score", "x"]), Some(1));
+        assert_eq!(wrong(&["part", "nmae"]), Some(1));
+        assert_eq!(wrong(&["part", "name"]), None);
+        assert_eq!(wrong(&["open", "anything"]), None);
+        assert_eq!(wrong(&["more", "anything"]), None);
+        assert_eq!(wrong(&["self", "self"]), None);
         let mut path = keys(&["list"]);
         path.extend([Step::Index(0), Step::Key("x".to_owned())]);
-        assert_eq!(shape.first_unknown(&path).map(|(at, _)| at), Some(2));
+        assert_eq!(shape.walk(&path).err().map(|wrong| wrong.at), Some(2));
+    }
+
+    #[test]
+    fn nested_alternatives_are_read_once_each() {
+        let mut defs = serde_json::Map::new();
+        for n in 0..40 {
+            let next = json!({"$ref": format!("#/$defs/d{}", n + 1)});
+            defs.insert(format!("d{n}"), json!({"anyOf": [next, next, next]}));
+        }
+        defs.insert("d40".to_owned(), json!({"type": "string"}));
+        let schema = json!({"$ref": "#/$defs/d0", "$defs": defs});
+        assert_eq!(of_schema(&schema, &[]), Shape::Text);
+        assert!(variants(&schema, &schema, 0).len() < 2_000);
     }
 }

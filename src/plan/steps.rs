@@ -1,15 +1,33 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::compile::{Wanted, sees};
 use super::literal;
 use super::resolve::Resolver;
-use super::scope::{Sight, Site};
-use super::shape::Shape;
-use super::types::{Action, Limit, OnInterrupt, Retry, Step};
+use super::scope::{Around, Sight, Site};
+use super::shape;
+use super::types::{Action, CachedFiles, Limit, OnInterrupt, Retry, Step};
+use crate::clock::parse_span;
 use crate::diag::{Code, Diagnostic, nearest};
+use crate::expr::{Ref, Scope, Shape, Step as Key};
 use crate::model::{self, Name, Node, Raw, Text, Use};
 use crate::schema::Schema;
-use crate::verb::{Class, Traits};
+use crate::value::Value;
+use crate::verb::{Class, Remark, Traits};
+
+/// A span of time as authors write it.
+fn spell(span: Duration) -> String {
+    let seconds = span.as_secs_f64();
+    let (amount, unit) = match seconds {
+        s if s >= 3600.0 => (s / 3600.0, "h"),
+        s if s >= 60.0 => (s / 60.0, "m"),
+        s if s >= 1.0 => (s, "s"),
+        s => (s * 1000.0, "ms"),
+    };
+    let text = format!("{amount:.1}");
+    format!("{}{unit}", text.strip_suffix(".0").unwrap_or(&text))
+}
 
 /// Verbs that the language itself knows.
 pub(super) const CONTROL: [&str; 6] = ["loop", "each", "hold", "call", "ask", "compute"];
@@ -22,22 +40,28 @@ impl Resolver<'_, '_> {
         self.orderings(&step);
         step.forbid.iter().for_each(|label| self.label(label));
         let output = step.output.as_ref().map(|node| self.schema(node));
-        let shape =
-            output.clone().flatten().map_or(Shape::Any, |schema| Shape::Schema(schema.source().clone()));
+        let shape = output
+            .clone()
+            .flatten()
+            .map_or(Shape::Any, |schema| shape::of_schema(schema.source(), self.beside(&step)));
         let checking = Site { output: Some(&shape), ..Site::default() };
         let check: Vec<_> =
             step.check.iter().map(|text| self.expr(text, Wanted::Condition, &checking, &mut sight)).collect();
-        let retry = self.retry(step.retry.as_ref());
+        let retry = self.retry(step.retry.as_ref(), &mut sight);
+        let files = self.cached_files(&step);
+        self.time_limits(&step);
         let budget = self.caps(&step.budget, false, &site, &mut sight);
         let used = self.verb(&mut step);
         let on_interrupt = self.on_interrupt(&step, used.as_ref());
         let outage_pauses = self.outage_pauses(step.on_outage.as_ref());
         let fails_none = self.fails_none(step.fails.as_ref());
         let on_pause = self.on_pause(&step, used.as_ref());
+        self.lane(step.lane.as_ref());
         let body = step.body.take();
-        let action = used.and_then(|used| self.action(used, body, &mut sight));
+        let action =
+            used.and_then(|used| self.action(used, body, output.clone().flatten().as_deref(), &mut sight));
         let check = check.into_iter().collect::<Option<Vec<_>>>();
-        Some(Step {
+        let resolved = Step {
             id: Self::id(&step.id),
             when: when?,
             deps: Vec::new(),
@@ -49,6 +73,7 @@ impl Resolver<'_, '_> {
             output: output.flatten(),
             check: check?,
             cache: step.cache,
+            files,
             on_interrupt,
             outage_pauses,
             fails_none,
@@ -56,7 +81,9 @@ impl Resolver<'_, '_> {
             forbid: step.forbid.into_iter().map(|label| label.text).collect(),
             action: action?,
             span: step.id.span,
-        })
+        };
+        self.shared_output(&resolved, &step.id);
+        Some(resolved)
     }
 
     fn orderings(&mut self, step: &model::Step) {
@@ -126,9 +153,131 @@ impl Resolver<'_, '_> {
         }
     }
 
-    fn retry(&mut self, retry: Option<&model::Retry>) -> Retry {
+    /// What belongs to a cached step, and complaints where that cannot be right.
+    fn cached_files(&mut self, step: &model::Step) -> Option<Arc<CachedFiles>> {
+        let written = step.inputs.iter().flatten().chain(&step.produces);
+        if let (false, Some(text)) = (step.cache, written.clone().next()) {
+            self.loader.found.push(
+                Diagnostic::new(
+                    Code::NoEffect,
+                    "`inputs` and `produces` have no effect without `cache = true`",
+                )
+                .at(text.span, "")
+                .help("add `cache = true`, or remove them"),
+            );
+        }
+        for text in written {
+            if let Err(message) = crate::tree::globs(std::slice::from_ref(&text.text)) {
+                self.loader.found.push(
+                    Diagnostic::new(Code::WrongType, message)
+                        .at(text.span, "")
+                        .help("name files of the project, e.g. `src/**/*.rs`"),
+                );
+            }
+        }
+        let used =
+            step.uses.iter().find_map(|used| Some((used, self.loader.catalog.find_verb(&used.name.text)?)));
+        if let (true, None, Some((used, verb))) = (step.cache, &step.inputs, used)
+            && verb.reads_files()
+        {
+            self.loader.found.push(
+                Diagnostic::new(
+                    Code::CacheBlind,
+                    format!(
+                        "which files `{}` reads is not known: a change of them is not noticed",
+                        step.id.text
+                    ),
+                )
+                .at(used.name.span, "cached by its input alone")
+                .help("name them, e.g. `inputs = [\"src/**/*.rs\"]`; if it reads none, write `inputs = []`"),
+            );
+        }
+        let texts = |texts: &[Text]| texts.iter().map(|text| text.text.clone()).collect::<Vec<_>>();
+        let files = CachedFiles {
+            inputs: texts(step.inputs.as_deref().unwrap_or_default()),
+            produces: texts(&step.produces),
+        };
+        let any = !files.inputs.is_empty() || !files.produces.is_empty();
+        (step.cache && any).then(|| Arc::new(files))
+    }
+
+    /// Complains about a time limit that an outer one makes pointless.
+    fn time_limits(&mut self, step: &model::Step) {
+        let inner = step.uses.iter().find_map(|used| {
+            let text = used.with.table()?.get("timeout")?.node.text()?;
+            Some((parse_span(&text.text)?, text.span))
+        });
+        if let (Some(outer), Some((inner, span))) = (step.timeout, inner)
+            && inner > outer
+        {
+            let message = format!("this `timeout` of {} is never reached", spell(inner));
+            self.loader.found.push(
+                Diagnostic::new(Code::NeverReached, message)
+                    .at(span, "")
+                    .at(step.id.span, format!("the step ends after {}", spell(outer)))
+                    .help("make it shorter than the step's `timeout`, or remove it"),
+            );
+        }
+        let own = step.timeout.map(|span| (span, step.id.span));
+        let inner = inner.filter(|(inner, _)| step.timeout.is_none_or(|outer| *inner <= outer));
+        self.timeouts.extend(own.into_iter().chain(inner));
+    }
+
+    /// The same for the time limit of the whole run, where it is known.
+    pub(super) fn whole_time(&mut self, limits: &[Limit]) {
+        let wall = limits.iter().find(|limit| limit.unit == "wall" && limit.cap.refs().is_empty());
+        let value = wall.and_then(|limit| limit.cap.eval(&Scope::new()).ok()).map(|cap| cap.to_value());
+        let span = value.and_then(|value| match value.as_str() {
+            Some(text) => parse_span(text),
+            None => Duration::try_from_secs_f64(value.as_f64()?).ok(),
+        });
+        let Some(wall) = span else { return };
+        for (inner, span) in std::mem::take(&mut self.timeouts) {
+            if inner > wall {
+                let message = format!("a `timeout` of {} here is never reached", spell(inner));
+                self.loader.found.push(
+                    Diagnostic::new(Code::NeverReached, message)
+                        .at(span, "")
+                        .help(format!("the whole run ends after {}: `limits.wall`", spell(wall))),
+                );
+            }
+        }
+    }
+
+    /// Complains where all items of an `each` share one recorded output, because the input of a cached step is the same.
+    fn shared_output(&mut self, step: &Step, text: &Name) {
+        let Action::Verb { with, .. } = &step.action else { return };
+        let Some(inner) = self.levels.iter().rposition(|level| matches!(level.around, Around::Each { .. }))
+        else {
+            return;
+        };
+        let varies = |r: &&Ref| match r.path.as_slice() {
+            [Key::Key(root), Key::Key(name), ..] if root == "steps" => {
+                self.find(name).is_none_or(|(depth, _)| depth >= inner)
+            }
+            [Key::Key(root), ..] => !matches!(root.as_str(), "inputs" | "run"),
+            _ => true,
+        };
+        if step.cache && !with.refs().iter().any(varies) {
+            self.loader.found.push(
+                Diagnostic::new(
+                    Code::SharedOutput,
+                    format!(
+                        "all items share one recorded output of `{}`: its input is the same for each",
+                        text.text
+                    ),
+                )
+                .at(text.span, "cached")
+                .help("put what tells items apart into its input (`item`, a seed), or remove `cache = true`"),
+            );
+        }
+    }
+
+    fn retry(&mut self, retry: Option<&model::Retry>, sight: &mut Sight) -> Retry {
         let mut read = Retry::default();
         let Some(retry) = retry else { return read };
+        let site = Site { error: true, ..Site::default() };
+        read.when = self.maybe(retry.when.as_ref(), Wanted::Condition, &site, sight).flatten();
         read.max = retry.max.unwrap_or(read.max);
         (read.from, read.to) = retry.backoff.unwrap_or((read.from, read.to));
         if let Some(on) = &retry.on {
@@ -183,6 +332,28 @@ impl Resolver<'_, '_> {
             );
         }
         word.text == "pause"
+    }
+
+    /// What the verb of `step` adds to its output.
+    fn beside(&self, step: &model::Step) -> &'static [&'static str] {
+        let verb = step.uses.iter().find_map(|used| self.loader.catalog.find_verb(&used.name.text));
+        verb.map_or(&[], |verb| verb.beside())
+    }
+
+    /// Complains about a lane that nobody declares.
+    fn lane(&mut self, lane: Option<&Text>) {
+        let Some(lane) = lane else { return };
+        let own = self.lanes.iter().map(String::as_str);
+        let known: BTreeSet<&str> = own.chain(self.loader.catalog.lane_names()).collect();
+        if !known.contains(lane.text.as_str()) {
+            let complaint = Diagnostic::new(Code::UnknownLane, format!("unknown lane `{}`", lane.text))
+                .at(lane.span, "not declared");
+            let help = match nearest(&lane.text, known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("declare it: `[lanes]` with `{} = 2`", lane.text),
+            };
+            self.loader.found.push(complaint.help(help));
+        }
     }
 
     fn fails_none(&mut self, word: Option<&Text>) -> bool {
@@ -292,11 +463,32 @@ impl Resolver<'_, '_> {
         schema
     }
 
-    pub(super) fn leaf(&mut self, used: &Use, sight: &mut Sight) -> Option<Action> {
+    /// Passes on what a verb says of its input.
+    fn remark(&mut self, used: &Use, remark: Remark) {
+        let node = used.with.table().and_then(|table| table.get(remark.key)).map(|entry| &entry.node);
+        let item = node.and_then(|node| match (&node.value, remark.item) {
+            (Raw::List(items), Some(item)) => items.get(item),
+            _ => None,
+        });
+        let span = item.or(node).map_or(used.name.span, |node| node.span);
+        let warning = Diagnostic::new(Code::Refused, remark.message).at(span, "").help(remark.help);
+        self.loader.found.push(warning);
+    }
+
+    pub(super) fn leaf(&mut self, used: &Use, output: Option<&Schema>, sight: &mut Sight) -> Option<Action> {
         let verb = self.loader.catalog.find_verb(&used.name.text)?.clone();
         let schema = self.generated(&format!("{} with", verb.name()), || verb.with_schema());
-        literal::check(&used.with, &schema, verb.name(), used.name.span, &mut self.loader.found);
-        let with = self.tree(&used.with, &Site { attempt: true, ..Site::default() }, sight)?;
+        let with = self.tree(&used.with, &Site { attempt: true, ..Site::default() }, sight);
+        let owner = (verb.name(), used.name.span);
+        literal::check(&used.with, &schema, owner, &self.made, &mut self.loader.found);
+        for remark in verb.remarks(&used.with.to_value()) {
+            self.remark(used, remark);
+        }
+        let same = self.generated(&format!("{} out", verb.name()), || verb.out_schema());
+        if same.get("x-same-as-input").is_some_and(|same| *same == Value::Bool(true)) && output.is_none() {
+            self.gives(self.made_of(&used.with), None);
+        }
+        let with = with?;
         let traits = Traits { lane: verb.lane(&used.with.to_value()), ..verb.traits() };
         Some(Action::Verb { name: verb.name().to_owned(), with, traits })
     }

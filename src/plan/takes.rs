@@ -4,9 +4,10 @@ use crate::diag::Code;
 use crate::value::Value;
 use crate::verb::is_secret_name;
 
-/// `value` as the type that `input` declares (neither file nor directory), or what is wrong with it.
-pub(super) fn convert(name: &str, input: &Input, value: &Value) -> Result<Value, (Code, String)> {
-    let taken = typed(&input.kind, value).ok_or_else(|| {
+/// `value` as the type that `input` declares (neither file nor directory), or what is wrong with it. `written` says that it
+/// is text which somebody wrote, as on a command line: JSON is read from it.
+pub fn convert(name: &str, input: &Input, value: &Value, written: bool) -> Result<Value, (Code, String)> {
+    let taken = typed(&input.kind, value, written).ok_or_else(|| {
         if input.kind == InputKind::Secret {
             // It may be the secret itself.
             return (
@@ -38,7 +39,7 @@ pub(super) fn convert(name: &str, input: &Input, value: &Value) -> Result<Value,
     Ok(taken)
 }
 
-fn typed(kind: &InputKind, value: &Value) -> Option<Value> {
+fn typed(kind: &InputKind, value: &Value, written: bool) -> Option<Value> {
     let text = value.as_str();
     let parsed = || text.and_then(|text| serde_json::from_str::<Value>(text).ok());
     match kind {
@@ -60,13 +61,8 @@ fn typed(kind: &InputKind, value: &Value) -> Option<Value> {
             _ => None,
         },
         InputKind::Enum(words) => text.filter(|text| words.iter().any(|word| word == text)).map(Value::from),
-        InputKind::Json => {
-            if text.is_some() {
-                parsed().or_else(|| Some(value.clone()))
-            } else {
-                Some(value.clone())
-            }
-        }
+        InputKind::Json if written && text.is_some() => parsed(),
+        InputKind::Json => Some(value.clone()),
         InputKind::List => match (value, text) {
             (Value::Array(_), _) => Some(value.clone()),
             (_, Some(text)) => match parsed() {

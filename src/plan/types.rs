@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::diag::Span;
-use crate::expr::{Expr, Template, Tree};
+use crate::expr::{Expr, Shape, Template, Tree};
 use crate::id::StepId;
 use crate::schema::Schema;
 use crate::value::{Digest, Value};
@@ -26,6 +26,8 @@ pub struct Plan {
     pub bodies: Vec<Body>,
     /// Outputs by name.
     pub outputs: Vec<(String, Expr)>,
+    /// What is known of each output, in the same order.
+    pub shapes: Vec<Shape>,
     /// What decides the status of a run that came to its end, first match first.
     pub exits: Vec<Exit>,
     /// Steps that `outputs`, `exits` and `limits` read.
@@ -226,6 +228,8 @@ pub struct Step {
     pub check: Vec<Expr>,
     /// Whether a recorded output of an equal step may be used again.
     pub cache: bool,
+    /// Files that belong to a cached step, where its author names any.
+    pub files: Option<Arc<CachedFiles>>,
     /// What happens to an attempt that was under way at a crash.
     pub on_interrupt: OnInterrupt,
     /// Whether the run pauses where the other side is down for everybody; else the step fails like any other.
@@ -240,6 +244,15 @@ pub struct Step {
     pub action: Action,
     /// Its name in the file.
     pub span: Span,
+}
+
+/// Files of the project that belong to a cached step, as globs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachedFiles {
+    /// Files that it reads: their content is part of the key.
+    pub inputs: Vec<String>,
+    /// Files that it writes: they are restored with the output.
+    pub produces: Vec<String>,
 }
 
 /// What a step does.
@@ -431,7 +444,7 @@ impl AnswerType {
 }
 
 /// How failures of a step are tried again.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Retry {
     /// The most retries after the first attempt.
     pub max: u32,
@@ -441,11 +454,19 @@ pub struct Retry {
     pub to: Duration,
     /// Classes that are tried again.
     pub on: Vec<Class>,
+    /// Which of these failures; sees `error`.
+    pub when: Option<Expr>,
 }
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { max: 2, from: Duration::from_secs(1), to: Duration::from_secs(30), on: vec![Class::Transient] }
+        Self {
+            max: 2,
+            from: Duration::from_secs(1),
+            to: Duration::from_secs(30),
+            on: vec![Class::Transient],
+            when: None,
+        }
     }
 }
 

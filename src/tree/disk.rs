@@ -14,7 +14,7 @@ const MOST: usize = 100_000;
 /// Most bytes of all its files.
 const LARGEST: u64 = 2 << 30;
 
-fn disk(path: &Path) -> impl Fn(io::Error) -> TreeError + '_ {
+pub(super) fn disk(path: &Path) -> impl Fn(io::Error) -> TreeError + '_ {
     move |error| TreeError::Disk {
         path: path.to_owned(),
         message: error.to_string(),

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::{Bound, Context, DynResource, Failure, Output, Resource, Traits, Verb};
+use super::{Bound, Context, DynResource, Failure, Output, Remark, Resource, Traits, Verb};
 use crate::schema::Schema;
 use crate::value::Value;
 
@@ -15,6 +15,8 @@ use crate::value::Value;
 pub struct Catalog {
     verbs: IndexMap<&'static str, Arc<dyn DynVerb>>,
     resources: IndexMap<&'static str, Arc<dyn DynResource>>,
+    /// Lanes that somebody else declares.
+    lanes: Vec<String>,
 }
 
 /// What a name in the catalog stands for.
@@ -62,6 +64,22 @@ impl Catalog {
         self.verbs.values()
     }
 
+    /// The same catalog where `lanes` exist beside those of verbs.
+    #[must_use]
+    pub fn with_lanes(mut self, lanes: impl IntoIterator<Item = String>) -> Self {
+        self.lanes.extend(lanes);
+        self
+    }
+
+    /// The names of all lanes, those that no verb brings along too.
+    pub fn lane_names(&self) -> impl Iterator<Item = &str> {
+        let verbs = self.verbs.values().flat_map(|verb| {
+            std::iter::once(verb.traits().lane).chain(verb.lanes().iter().map(|(name, _)| *name))
+        });
+        let resources = self.resources.values().map(|resource| resource.traits().lane);
+        verbs.chain(resources).chain(["default"]).chain(self.lanes.iter().map(String::as_str))
+    }
+
     /// How many attempts may be under way in lanes that verbs bring along, where nobody says otherwise.
     pub fn lanes(&self) -> IndexMap<String, usize> {
         let lanes = self.verbs.values().flat_map(|verb| verb.lanes());
@@ -94,6 +112,8 @@ pub trait DynVerb: Send + Sync + 'static {
     fn lanes(&self) -> &'static [(&'static str, usize)];
     /// See [`Verb::BESIDE`].
     fn beside(&self) -> &'static [&'static str];
+    /// See [`Verb::READS_FILES`].
+    fn reads_files(&self) -> bool;
     /// See [`Verb::lane`].
     fn lane(&self, with: &Value) -> &'static str;
     /// JSON Schema of its input.
@@ -102,6 +122,8 @@ pub trait DynVerb: Send + Sync + 'static {
     fn out_schema(&self) -> Value;
     /// See [`Verb::bound`].
     fn bound(&self, with: &Value, schema: Option<&Schema>) -> Option<Bound>;
+    /// See [`Verb::remarks`].
+    fn remarks(&self, with: &Value) -> Vec<Remark>;
     /// Reads `with` and runs.
     fn run(&self, with: Value, cx: Context) -> Running<'_>;
 }
@@ -131,6 +153,10 @@ impl<V: Verb> DynVerb for V {
         V::BESIDE
     }
 
+    fn reads_files(&self) -> bool {
+        V::READS_FILES
+    }
+
     fn lane(&self, with: &Value) -> &'static str {
         V::lane(with)
     }
@@ -145,6 +171,10 @@ impl<V: Verb> DynVerb for V {
 
     fn bound(&self, with: &Value, schema: Option<&Schema>) -> Option<Bound> {
         Verb::bound(self, with, schema)
+    }
+
+    fn remarks(&self, with: &Value) -> Vec<Remark> {
+        Verb::remarks(self, with)
     }
 
     fn run(&self, with: Value, cx: Context) -> Running<'_> {

@@ -55,6 +55,8 @@ pub struct Context {
 pub struct Workspace {
     /// Where relative paths that the author or user wrote start from.
     pub project: PathBuf,
+    /// Where steps of the run keep files that are not products; exists if the input of the attempt names it.
+    pub kept: PathBuf,
     /// Private to the attempt, exists when [`Workspace::scratch_dir`] has been called; removed with the run's
     /// temporary files.
     pub scratch: PathBuf,
@@ -218,7 +220,7 @@ impl Context {
             funds: Funds::endless(),
             blobs: Arc::new(super::MemoryBlobs::default()),
             clock,
-            workspace: Workspace { scratch: project.join(".scratch"), project },
+            workspace: Workspace { scratch: project.join(".scratch"), kept: project.join(".files"), project },
             secrets: Arc::new(NoSecrets),
             grants: Arc::new(Grants::everything()),
             schema: None,

@@ -46,6 +46,8 @@ pub trait Verb: Send + Sync + 'static {
     const LANES: &'static [(&'static str, usize)] = &[];
     /// Fields that its output may have beside those of the step's own schema, unless that forbids further fields.
     const BESIDE: &'static [&'static str] = &[];
+    /// Whether it may read files that its input does not name: a command does.
+    const READS_FILES: bool = false;
     /// Its input, after rendering. Unknown keys are refused.
     type With: DeserializeOwned + JsonSchema + Send + 'static;
     /// Its output.
@@ -63,12 +65,31 @@ pub trait Verb: Send + Sync + 'static {
         Some(Bound::default())
     }
 
+    /// What can be said of this input before a run, as its author wrote it: templates are texts that are not rendered yet.
+    /// Never waits.
+    fn remarks(&self, _with: &Value) -> Vec<Remark> {
+        Vec::new()
+    }
+
     /// Does it.
     fn run(
         &self,
         with: Self::With,
         cx: Context,
     ) -> impl Future<Output = Result<Output<Self::Out>, Failure>> + Send;
+}
+
+/// A value of an input that an attempt would refuse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// The key of the input.
+    pub key: &'static str,
+    /// The item of its value, if that is a list.
+    pub item: Option<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: String,
 }
 
 /// The lane of pure verbs, and how many of them may be begun at once: as many as are worth a flush to the disk.

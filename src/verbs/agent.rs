@@ -26,7 +26,7 @@ use crate::meter::Meter;
 use crate::schema::Schema;
 use crate::tree::Tree;
 use crate::value::Value;
-use crate::verb::{Bound, Class, Context, Failure, Output, Traits, Verb};
+use crate::verb::{Bound, Class, Context, Failure, Output, Remark, Traits, Verb};
 
 use goal::Place;
 use history::Saved;
@@ -89,6 +89,11 @@ wall   = "20m"
         Some(Bound { first, most })
     }
 
+    fn remarks(&self, with: &Value) -> Vec<Remark> {
+        // A program has models of its own.
+        if with.get("cli").is_some() { Vec::new() } else { super::asked::remarks(&self.models, with) }
+    }
+
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         with.check()?;
         if let Some(name) = with.cli.clone() {
@@ -119,7 +124,13 @@ impl Agent {
         let mut bench = self.runtimes.bench(&cx.run, job.with.tools.contains(&Kind::Run))?;
         lay_out(&tree, &bench, cx).await?;
         bench.open().await?;
-        let workspace = Arc::new(Mutex::new(Workspace::new(&bench, &job.with.ignore)?));
+        let mut workspace = Workspace::new(&bench, &job.with.ignore)?;
+        if let Place::File(path, _) = &job.goal.place
+            && tree.files.get(path) == begun.files.get(path)
+        {
+            workspace.before_work(path)?;
+        }
+        let workspace = Arc::new(Mutex::new(workspace));
         let pulse = Pulse::new(cx.clock.now());
         let tools = Tools {
             kinds: &job.with.tools,

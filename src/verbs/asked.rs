@@ -3,8 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::clients::llm::Models;
 use crate::clients::registry::Model;
-use crate::verb::{Class, Failure};
+use crate::value::Value;
+use crate::verb::{Class, Failure, Remark};
 
 /// One name or several.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -39,11 +41,39 @@ pub(super) fn priced(name: &str, model: &Model) -> Result<(), Failure> {
     if model.price.is_some() {
         return Ok(());
     }
-    Err(Failure::permanent(format!("nobody knows what `{name}` costs")).hint(format!(
+    Err(Failure::permanent(format!("the price of `{name}` is unknown")).hint(format!(
         "add [models.\"{}\"] with price = {{ input = …, output = … }} (dollars per million tokens) to atoll.toml, or \
          set unknown_cost = \"count\" on the step",
         model.full_name()
     )))
+}
+
+/// Complains about models that are written as they are and cannot be asked: unknown ones, and those without a price
+/// where the step does not say that this does not matter.
+pub(super) fn remarks(models: &Models, with: &Value) -> Vec<Remark> {
+    let named: Vec<(Option<usize>, &str)> = match &with["model"] {
+        Value::String(name) => vec![(None, name)],
+        Value::Array(names) => {
+            let names = names.iter().enumerate();
+            names.filter_map(|(item, name)| Some((Some(item), name.as_str()?))).collect()
+        }
+        _ => Vec::new(),
+    };
+    let refuses = with.get("unknown_cost").is_none_or(|word| *word == "refuse");
+    let written = named.into_iter().filter(|(_, name)| !name.contains("{{") && !name.contains("{%"));
+    let meant = written
+        .flat_map(|(item, name)| models.registry().meant(name).into_iter().map(move |name| (item, name)));
+    let remark = |(item, name): (Option<usize>, &str)| {
+        let found = models.find(name);
+        let failure = match found {
+            Ok(model) if refuses => priced(name, &model).err()?,
+            Ok(_) => return None,
+            Err(failure) => failure,
+        };
+        let help = failure.hint.unwrap_or_default();
+        Some(Remark { key: "model", item, message: failure.message, help })
+    };
+    meant.filter_map(remark).collect()
 }
 
 /// Whether another model could do better: this one is down, or cannot be paid, or asks for more than a minute of

@@ -68,6 +68,7 @@ impl Verb for EnvironmentLoad {
     const NAME: &'static str = "environment_load";
     const SUMMARY: &'static str = "read which services run beside a program";
     const TRAITS: Traits = Traits::repeatable("disk");
+    const READS_FILES: bool = true;
     const EXAMPLE: &'static str = r#"
 [steps.environment]
 environment_load = { near = "examples/visits/scenarios" }

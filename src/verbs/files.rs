@@ -12,7 +12,7 @@ use super::{place, unusual};
 use crate::tree::edit::{Change, Edit, apply};
 use crate::tree::{Tree, TreeEntry, TreeRef, blocks, holds_foreign_files, is_on_disk, real_path};
 use crate::value::{Digest, Value};
-use crate::verb::{Context, Failure, Output, Traits, Verb};
+use crate::verb::{Context, Failure, Output, Traits, Verb, Workspace};
 
 /// The verb `files`.
 pub struct Files;
@@ -309,7 +309,8 @@ fn deliver(tree: &TreeRef, with: &With, cx: &Context) -> Result<Out, Failure> {
     };
     let project = real_path(&cx.workspace.project)?;
     let into = real_path(&place::inside(&cx.workspace.project, given)?)?;
-    place::usual(&project, &into)?;
+    let workspace = Workspace { project: project.clone(), ..cx.workspace.clone() };
+    place::usual(&workspace, &into)?;
     if project.starts_with(&into) {
         return Err(Failure::permanent(format!(
             "{given:?} holds the project itself and cannot be replaced by a tree"

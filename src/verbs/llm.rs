@@ -17,12 +17,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::asked::{Names, UnknownCost, can_switch, priced};
+use super::asked::{Names, UnknownCost, can_switch, priced, remarks};
 use crate::clients::llm::{Effort, Message, Models, Request, Role, Shape, in_prose};
 use crate::clients::registry::{Means, Model};
 use crate::schema::Schema;
 use crate::value::Value;
-use crate::verb::{Bound, Class, Context, Failure, Output, Traits, Verb};
+use crate::verb::{Bound, Class, Context, Failure, Output, Remark, Traits, Verb};
 
 use finding::Ambiguous;
 use mode::Mode;
@@ -180,6 +180,10 @@ max_tokens  = 512
 
     fn bound(&self, with: &Value, schema: Option<&Schema>) -> Option<Bound> {
         bound::of(&self.models, with, schema)
+    }
+
+    fn remarks(&self, with: &Value) -> Vec<Remark> {
+        remarks(&self.models, with)
     }
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::verb::Failure;
+use crate::verb::{Failure, Workspace};
 
 /// A file or a directory, by name.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -30,9 +30,11 @@ impl Named {
     }
 }
 
-/// Errors: `target` lies in a directory that git or Atoll obeys.
-pub(super) fn usual(project: &Path, target: &Path) -> Result<(), Failure> {
-    let below = target.strip_prefix(project).ok();
+/// Errors: `target` lies in a directory that git or Atoll obeys, other than the one of the run.
+pub(super) fn usual(workspace: &Workspace, target: &Path) -> Result<(), Failure> {
+    let plain = |path: &&Path| path.components().all(|part| matches!(part, Component::Normal(_)));
+    let kept = target.strip_prefix(&workspace.kept).ok().filter(plain);
+    let below = kept.or_else(|| target.strip_prefix(&workspace.project).ok());
     let names =
         below.unwrap_or(target).components().map(|part| part.as_os_str().to_string_lossy().to_lowercase());
     let refused = names.into_iter().find(|name| name == ".git" || (below.is_some() && name == ".atoll"));

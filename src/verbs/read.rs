@@ -63,6 +63,7 @@ impl Verb for Read {
     const NAME: &'static str = "read";
     const SUMMARY: &'static str = "read a file: text, json, jsonl, csv or toml";
     const TRAITS: Traits = Traits::repeatable("disk");
+    const READS_FILES: bool = true;
     const EXAMPLE: &'static str = r#"
 [steps.note]
 write = { path = "notes/first.json", json = { title = "hello", words = 1 } }

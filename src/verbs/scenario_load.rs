@@ -58,6 +58,7 @@ impl Verb for ScenarioLoad {
     const NAME: &'static str = "scenario_load";
     const SUMMARY: &'static str = "read the scenario files of a directory and check them all";
     const TRAITS: Traits = Traits::repeatable("disk");
+    const READS_FILES: bool = true;
     const EXAMPLE: &'static str = r#"
 [steps.cases]
 scenario_load = { dir = "{{ inputs.scenarios }}" }

@@ -116,6 +116,7 @@ impl Verb for ShellCommand {
     const NAME: &'static str = "shell";
     const SUMMARY: &'static str = "run a command on this machine";
     const TRAITS: Traits = Traits::once("shell");
+    const READS_FILES: bool = true;
     const EXAMPLE: &'static str = r#"
 [steps.greet]
 shell = { argv = ["echo", "hello {{ inputs.name }}"], timeout = "10s" }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::place;
 use crate::value::{Digest, Value};
-use crate::verb::{Class, Context, Failure, Output, Traits, Verb};
+use crate::verb::{Class, Context, Failure, Output, Traits, Verb, Workspace};
 
 /// The verb `write`.
 pub struct Write;
@@ -58,12 +58,12 @@ write = { path = "notes/first.md", text = "hello\n" }
     type Out = Out;
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
-        let done = tokio::task::spawn_blocking(move || write(with, &cx.workspace.project)).await;
+        let done = tokio::task::spawn_blocking(move || write(with, &cx.workspace)).await;
         done.map_err(|e| Failure::new(Class::Bug, format!("`write` broke down: {e}")))?.map(Output::free)
     }
 }
 
-fn write(with: With, project: &Path) -> Result<Out, Failure> {
+fn write(with: With, workspace: &Workspace) -> Result<Out, Failure> {
     let content = match (with.text, with.json) {
         (Some(text), None) => text,
         (None, Some(value)) => format!("{value:#}\n"),
@@ -72,8 +72,8 @@ fn write(with: With, project: &Path) -> Result<Out, Failure> {
                 .hint("give exactly one of: text, json"));
         }
     };
-    let target = place::inside(project, &with.path)?;
-    place::usual(project, &target)?;
+    let target = place::inside(&workspace.project, &with.path)?;
+    place::usual(workspace, &target)?;
     replace(&target, content.as_bytes()).map_err(|e| {
         let message = format!("{:?} cannot be written: {e}", with.path);
         match e.kind() {

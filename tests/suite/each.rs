@@ -191,3 +191,16 @@ fn items_are_the_same_after_a_resume() {
     assert_eq!(outputs["again"], outputs["failed"]);
     assert_eq!(outputs["failed"][0]["key"], 2);
 }
+
+#[test]
+fn an_output_that_cannot_be_had_names_what_failed_first() {
+    let text = "atoll = 1\n[steps.a]\nshell = { argv = [\"false\"] }\n[steps.b]\nset = { x = \"{{ steps.a.output.stdout }}\" }\n\
+                [steps.rest]\ntolerates = [\"a\"]\nset = { y = 1 }\n[outputs]\nx = \"steps.b.output.x\"\n";
+    let project = Project::new().file("pipelines/p.toml", text);
+    let report = project.run(&["run", "p", "--format", "json"]).exits(1).json();
+    let message = report["outputs"]["error"].as_str().unwrap();
+    assert!(
+        message.starts_with("`a` failed: the command ended with exit code 1; so output `x`"),
+        "{message}"
+    );
+}

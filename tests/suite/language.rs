@@ -229,7 +229,8 @@ fn a_graph_is_drawn_with_bodies_inside_their_owners() {
 fn five_thousand_steps_are_planned() {
     let mut text = String::from("atoll = 1\n");
     for n in 0..5_000 {
-        let read = if n == 0 { "0".to_owned() } else { format!("{{{{ steps.s{}.output.x + 1 }}}}", n - 1) };
+        let read =
+            if n == 0 { "{{ 0 }}".to_owned() } else { format!("{{{{ steps.s{}.output.x + 1 }}}}", n - 1) };
         let _ = write!(text, "[steps.s{n}]\nset = {{ x = \"{read}\" }}\n");
     }
     let loaded = one(&text);

@@ -9,6 +9,8 @@ mod batches;
 #[cfg(test)]
 mod binary;
 #[cfg(test)]
+mod cached;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod damaged;
@@ -29,6 +31,8 @@ mod fifo;
 #[cfg(test)]
 mod holdout;
 #[cfg(test)]
+mod inputs;
+#[cfg(test)]
 mod journals;
 #[cfg(test)]
 mod kill9;
@@ -44,6 +48,7 @@ mod models;
 mod on_pause;
 #[cfg(test)]
 mod recorded;
+mod run_dir;
 #[cfg(test)]
 mod scenario;
 #[cfg(test)]

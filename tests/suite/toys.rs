@@ -51,6 +51,7 @@ impl Verb for Shell {
     const SUMMARY: &'static str = "a program";
     const TRAITS: Traits = Traits::once("process");
     const EXAMPLE: &'static str = "shell = { argv = [\"true\"] }";
+    const READS_FILES: bool = true;
     type With = ShellWith;
     type Out = ShellOut;
 

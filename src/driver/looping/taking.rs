@@ -96,19 +96,6 @@ impl Driver {
         };
         Ok(self.run.report(now, report)?)
     }
-
-    /// Keeps a fresh output for later runs where its step asks for that.
-    pub(super) fn remember(&mut self, report: &Report) {
-        let Report::Ran { address, attempt, result, cached } = report else { return };
-        let Some(place) = self.keys.iter().position(|(at, n, _)| at == address && n == attempt) else {
-            return;
-        };
-        let (_, _, key) = self.keys.swap_remove(place);
-        if let (Ok(output), false) = (result, cached) {
-            // A cache that cannot be written costs a later run its reuse, nothing more.
-            self.surroundings.house.store.cache(&key, &output.value).ok();
-        }
-    }
 }
 
 /// What a command tells the engine, other than to stop.

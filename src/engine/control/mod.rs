@@ -172,7 +172,7 @@ pub(super) fn open(run: &mut Run, now: Millis, spot: Spot, step: &Step) -> Resul
     let opening = match &step.action {
         Action::Loop(looping) => run.loop_opening(spot, step, looping),
         Action::Each(each) => run.each_opening(spot, step, each),
-        Action::Call(call) => run.call_opening(spot, step, call),
+        Action::Call(call) => return call::begin(run, now, spot, (step, call)),
         Action::Compute(_) => return run.compute(now, spot, step),
         Action::Ask(_) => {
             return match run.question(now, spot, step) {
@@ -258,6 +258,16 @@ pub(super) fn advance(run: &mut Run, now: Millis, spot: Spot) -> Result<(), Mism
         Ok(Control::Hold(_)) => hold::advance(run, now, spot),
         Ok(Control::Call(_)) | Err(_) => Ok(()),
     }
+}
+
+/// The driver read what the inputs of the `call` at `address` name.
+pub(super) fn read(
+    run: &mut Run,
+    now: Millis,
+    address: &Address,
+    values: Result<Vec<(String, Value)>, Failure>,
+) -> Result<(), Mismatch> {
+    call::read(run, now, address, values)
 }
 
 /// The driver let go of the resource of the `hold` at `address`.

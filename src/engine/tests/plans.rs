@@ -6,7 +6,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use crate::diag::{Sources, Span};
-use crate::expr::{Expr, Functions, Template, Tree};
+use crate::expr::{Expr, Functions, Shape, Template, Tree};
 use crate::id::StepId;
 use crate::plan::{
     Action, AnswerType, Ask, Body, BodyId, Compute, Dep, Each, Hold, Loop, LoopExit, OnError, OnInterrupt,
@@ -43,6 +43,7 @@ pub fn step(id: &str, action: Action) -> Step {
             from: Duration::from_secs(1),
             to: Duration::from_secs(4),
             on: vec![Class::Transient, Class::Rejected],
+            when: None,
         },
         timeout: None,
         lane: None,
@@ -50,6 +51,7 @@ pub fn step(id: &str, action: Action) -> Step {
         output: None,
         check: Vec::new(),
         cache: false,
+        files: None,
         on_interrupt: OnInterrupt::Retry,
         outage_pauses: true,
         fails_none: false,
@@ -182,6 +184,7 @@ pub fn plan(bodies: Vec<Body>, outputs: &[(&str, &str)]) -> Arc<Plan> {
         summary: String::new(),
         inputs: IndexMap::new(),
         outputs: outputs.iter().map(|(name, text)| ((*name).to_owned(), expr(text))).collect(),
+        shapes: outputs.iter().map(|_| Shape::Any).collect(),
         refusals: Vec::new(),
         bodies,
         exits: Vec::new(),

@@ -110,6 +110,7 @@ pub(super) fn settle(
                 Order::Release(address) => Report::Released { address, held: None },
                 Order::Ask { address, .. } => Report::Unasked { address },
                 Order::Compute { address, work, .. } => evaluated(address, work),
+                Order::Read { address, .. } => Report::Read { address, values: Ok(Vec::new()) },
             };
             run.report(now, report).unwrap();
         }

@@ -1,6 +1,6 @@
 //! Work done by a program of its own: it is started, heard and ended; what it costs is booked whatever becomes of it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -81,7 +81,11 @@ impl Agent {
                 .hint("allow it with --allow-host, or leave `sandbox` as it is"));
         }
         lay_out(&begun, &bench, cx).await?;
-        let workspace = Arc::new(Mutex::new(Workspace::new(&bench, &with.ignore)?));
+        let mut workspace = Workspace::new(&bench, &with.ignore)?;
+        if let Place::File(path, _) = &work.goal.place {
+            workspace.before_work(path)?;
+        }
+        let workspace = Arc::new(Mutex::new(workspace));
         let by = work.run(&bench, &self.programs).await;
         work.settle(by, &begun, &workspace).await
     }
@@ -412,8 +416,7 @@ impl Work<'_> {
         match &self.goal.place {
             Place::Nowhere => Ok(None),
             Place::File(path, json) => {
-                let bytes = locked(workspace).fs.read(Path::new(path), super::tools::LARGEST);
-                let bytes = bytes.map_err(|e| vec![format!("`{path}`: {e}")])?;
+                let bytes = locked(workspace).result(path).map_err(|why| vec![why])?;
                 self.goal.written(path, *json, &bytes).map(Some)
             }
             Place::Call => {

@@ -1,6 +1,5 @@
 //! The loop: a model is asked, does what it asks for through the tools, and is told what came of it, until it is done.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -433,14 +432,8 @@ impl<'a> Talk<'a> {
     }
 
     fn file(&self, path: &str, json: bool) -> Result<Value, Vec<String>> {
-        let bytes = locked(&self.tools.workspace).fs.read(Path::new(path), super::tools::LARGEST);
-        match bytes {
-            Ok(bytes) => self.job.goal.written(path, json, &bytes),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                Err(vec![format!("there is no file `{path}`")])
-            }
-            Err(e) => Err(vec![format!("`{path}`: {e}")]),
-        }
+        let bytes = locked(&self.tools.workspace).result(path).map_err(|why| vec![why])?;
+        self.job.goal.written(path, json, &bytes)
     }
 
     /// `failure` with what helps a model that has called no tool at all.

@@ -259,8 +259,10 @@ fn deliverable(path: &str, workspace: &Workspace, grants: &Grants) -> Result<(),
 fn write(write: &Write, workspace: &Workspace, grants: &Grants) -> Result<String, String> {
     let path = local(&write.path)?;
     deliverable(&path, workspace, grants)?;
-    // A model that goes round in circles is told that it does.
-    if workspace.fs.read(Path::new(&path), LARGEST).is_ok_and(|before| before == write.content.as_bytes()) {
+    // A model that goes round in circles is told that it does. A result may be the same as the one that was there before.
+    let same =
+        workspace.fs.read(Path::new(&path), LARGEST).is_ok_and(|before| before == write.content.as_bytes());
+    if same && !workspace.is_stale(&path) {
         return Ok(format!("nothing has changed: that is what {path} holds already"));
     }
     workspace.fs.rewrite(Path::new(&path), write.content.as_bytes()).map_err(|e| format!("{path}: {e}"))?;

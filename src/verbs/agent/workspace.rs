@@ -34,6 +34,8 @@ pub(super) struct Workspace {
     ignore: GlobSet,
     /// What was read of files that nobody has written to since.
     known: HashMap<String, (Stamp, TreeFile)>,
+    /// The file of the result as it lay there before the work began: that is no result.
+    stale: Option<(String, Stamp)>,
 }
 
 /// The files at one moment.
@@ -49,7 +51,35 @@ impl Workspace {
     pub(super) fn new(bench: &Bench, ignore: &[String]) -> Result<Self, Failure> {
         let fs = RootedFs::open(&bench.workspace()).map_err(|e| ours(&e))?;
         let fs = fs.owned_by(bench.owner()).following_links();
-        Ok(Self { fs, ignore: globs(ignore)?, known: HashMap::new() })
+        Ok(Self { fs, ignore: globs(ignore)?, known: HashMap::new(), stale: None })
+    }
+
+    /// Notes that `path`, where it is there now, was not written by the work that begins.
+    pub(super) fn before_work(&mut self, path: &str) -> Result<(), Failure> {
+        let listing = self.list(&|other| other != path && !path.starts_with(&format!("{other}/")));
+        let entry = listing.map_err(|e| ours(&e))?.files.into_iter().find(|entry| entry.path == path);
+        self.stale = entry.map(|entry| (entry.path, entry.stamp));
+        Ok(())
+    }
+
+    /// The bytes of the file `path`, which the work has written.
+    pub(super) fn result(&self, path: &str) -> Result<Vec<u8>, String> {
+        let bytes = self.fs.read(Path::new(path), super::tools::LARGEST).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => format!("there is no file `{path}`"),
+            _ => format!("`{path}`: {e}"),
+        })?;
+        if self.is_stale(path) {
+            return Err(format!("`{path}` was not written in this attempt: it was there before"));
+        }
+        Ok(bytes)
+    }
+
+    /// Whether `path` is the file of the result, and nobody has written it since the work began.
+    pub(super) fn is_stale(&self, path: &str) -> bool {
+        let Some((_, stamp)) = self.stale.as_ref().filter(|(stale, _)| stale == path) else { return false };
+        let listing = self.list(&|other| other != path && !path.starts_with(&format!("{other}/")));
+        let entries = listing.map(|listing| listing.files).unwrap_or_default();
+        entries.iter().any(|entry| entry.path == path && entry.stamp == *stamp)
     }
 
     /// Keeps all files.

@@ -36,7 +36,7 @@ async fn wrong_input_is_refused_before_anything_is_asked() {
         (json!({"model": "gpt-5x", "prompt": "x"}), "unknown model `gpt-5x`"),
         (
             json!({"model": "openrouter/some/model", "prompt": "x"}),
-            "nobody knows what `openrouter/some/model` costs",
+            "the price of `openrouter/some/model` is unknown",
         ),
     ] {
         let failure = failure(with.clone()).await;

@@ -252,6 +252,24 @@ async fn a_result_is_a_file_of_the_workspace() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_there_before_the_attempt_is_no_result() {
+    let done = || Act::Stream(openai("Done.", "stop"));
+    let write = script([("write", json!({"path": "r.json", "content": "{\"n\": 1}"}))]);
+    let server = Server::start([vec![done()], write, vec![done()]].concat()).await;
+    let step = Step::new().wants(number());
+    let tree = step.tree(&[("r.json", "{\"n\": 1}"), ("a.txt", "x")]);
+    let more = json!({"result": "r.json", "tree": tree});
+    let output = step.run(&server.models(&Mode::Off), with("count", more)).await.unwrap();
+    assert!(server.body(1)["messages"].to_string().contains("was not written in this attempt"));
+    let value = &output.value;
+    assert_eq!(
+        (&value["n"], &value["agent"]["turns"]),
+        (&json!(1), &json!(3)),
+        "the same content, written anew"
+    );
+}
+
+#[tokio::test]
 async fn a_strict_schema_gets_the_result_alone() {
     let mut strict = number();
     strict["additionalProperties"] = json!(false);
@@ -330,7 +348,7 @@ async fn what_cannot_be_is_refused_before_anything_is_spent() {
         (json!({"turns": 0}), "a limit is zero"),
         (json!({"idle": "0s"}), "is zero"),
         (json!({"result": "../x"}), "cannot be a file"),
-        (json!({"model": "openai/unheard-of"}), "nobody knows what"),
+        (json!({"model": "openai/unheard-of"}), "the price of `openai/unheard-of` is unknown"),
         (json!({"model": "openrouter/x", "unknown_cost": "count"}), "takes no tools"),
         (json!({"ignore": ["["]}), "the glob"),
         (json!({"cli": "clade"}), "unknown agent `clade`"),

@@ -230,6 +230,23 @@ async fn a_flood_is_borne_and_a_result_may_be_a_file() {
 }
 
 #[tokio::test]
+async fn a_program_that_leaves_the_old_file_has_no_result() {
+    for (body, written) in
+        [("init; result null", false), ("init; echo '{\"n\": 5}' > r.json; result null", true)]
+    {
+        let step = quick().wants(number());
+        let tree = step.tree(&[("r.json", "{\"n\": 4}")]);
+        let (ended, _) = work(step, body, json!({"result": "r.json", "tree": tree})).await;
+        match ended {
+            Ok(output) => assert!(written && output.value["n"] == 5, "{:?}", output.value),
+            Err(failure) => {
+                assert!(!written && failure.message.contains("was not written in this attempt"), "{failure}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_stop_from_outside_ends_it() {
     let late = unique();
     let step = Step::at(Arc::new(SystemClock));

@@ -1,0 +1,61 @@
+//! Outputs on record: which attempt uses one, and which are kept for later runs.
+
+use std::collections::VecDeque;
+
+use super::super::Event;
+use super::Driver;
+use crate::engine::{Attempt, Report};
+use crate::value::{Digest, Value};
+
+impl Driver {
+    /// An output that is on record for an attempt like this one: in the run that this one takes over, or kept for
+    /// reuse where the step asks for that.
+    pub(super) fn known(&mut self, attempt: &Attempt) -> Option<Value> {
+        let key = attempt.key?;
+        let store = self.surroundings.house.store.clone();
+        if let Some(payload) = self.taken.get_mut(&key).and_then(VecDeque::pop_front)
+            && let Ok(value) = crate::engine::load(&payload, store.as_ref())
+        {
+            return Some(value.as_ref().clone());
+        }
+        // An output that was recorded and rejected is not used a second time.
+        if !attempt.cache || attempt.number > 1 {
+            return None;
+        }
+        let cached = store.cached(&key).ok().flatten();
+        if cached.is_none() {
+            self.keys.push((attempt.address.clone(), attempt.number, key));
+        } else {
+            self.tell_shared(attempt, key);
+        }
+        cached
+    }
+
+    /// Whether another run's outcome stands in for this attempt.
+    pub(super) fn takes_over(&self, attempt: &Attempt) -> bool {
+        attempt.key.and_then(|key| self.taken.get(&key)).is_some_and(|known| !known.is_empty())
+    }
+
+    /// Says that the recorded output is one of this very run: items that were meant to differ do not.
+    fn tell_shared(&self, attempt: &Attempt, key: Digest) {
+        let Some(first) = self.recorded.get(&key).filter(|first| **first != attempt.address) else { return };
+        let text = format!("uses the output that `{first}` recorded: their input is the same");
+        let (run, address) = (self.surroundings.run.clone(), attempt.address.clone());
+        let note = crate::verb::Note::Line { text };
+        (self.surroundings.events)(vec![Event::Note { run, address, attempt: attempt.number, note }]);
+    }
+
+    /// Keeps a fresh output for later runs where its step asks for that.
+    pub(super) fn remember(&mut self, report: &Report) {
+        let Report::Ran { address, attempt, result, cached } = report else { return };
+        let Some(place) = self.keys.iter().position(|(at, n, _)| at == address && n == attempt) else {
+            return;
+        };
+        let (_, _, key) = self.keys.swap_remove(place);
+        if let (Ok(output), false) = (result, cached) {
+            self.recorded.insert(key, address.clone());
+            // A cache that cannot be written costs a later run its reuse, nothing more.
+            self.surroundings.house.store.cache(&key, &output.value).ok();
+        }
+    }
+}

@@ -1,0 +1,455 @@
+//! Works out what an expression gives, as far as that is known, and finds what can never be right in it.
+//!
+//! Every complaint is certain: it holds for all values that the names may have.
+
+use std::cell::Cell;
+use std::ops::Range;
+
+use super::ast::{Arg, Kind, Node, Op};
+use super::blocks::{Loop, Part};
+use super::compiled::Compiled;
+use super::fault::{Fault, FaultKind};
+use super::functions::Functions;
+use super::refs::Step;
+use super::rules::{dig, impossible, merged, plain, same_list, step};
+use super::shape::{KnownFields, Shape};
+
+/// What the names in scope are.
+pub trait Names {
+    /// What lies under the path, whose first step is the root name.
+    fn shape(&self, path: &[Step]) -> Shape;
+}
+
+/// How many nodes one expression may take, with the functions that it calls.
+const MOST: u32 = 20_000;
+const DEEPEST: u32 = 16;
+
+pub(super) struct Infer<'a> {
+    pub names: &'a dyn Names,
+    pub functions: &'a Functions,
+    pub faults: Vec<Fault>,
+    /// Names that the expression or template binds itself, innermost last.
+    locals: Vec<(String, Shape)>,
+    /// Inside the body of a function: it sees its arguments only, and is not what is complained about.
+    inside: u32,
+    seen: Cell<u32>,
+    file: Option<std::sync::Arc<str>>,
+}
+
+impl<'a> Infer<'a> {
+    pub(super) fn new(names: &'a dyn Names, functions: &'a Functions) -> Self {
+        Self {
+            names,
+            functions,
+            faults: Vec::new(),
+            locals: Vec::new(),
+            inside: 0,
+            seen: Cell::new(0),
+            file: None,
+        }
+    }
+
+    pub(super) fn compiled(&mut self, compiled: &Compiled) -> Shape {
+        self.node(compiled.node())
+    }
+
+    fn complain(&mut self, kind: FaultKind, range: &Range<usize>, message: String, help: &str) {
+        if self.inside == 0 {
+            let fault = Fault::new(kind, range.clone(), message);
+            let fault = Fault { file: self.file.clone(), ..fault };
+            self.faults.push(if help.is_empty() { fault } else { fault.help(help) });
+        }
+    }
+
+    fn node(&mut self, node: &Node) -> Shape {
+        self.seen.set(self.seen.get() + 1);
+        if self.seen.get() > MOST {
+            return Shape::Any;
+        }
+        match &node.kind {
+            Kind::None => Shape::None,
+            Kind::Bool(_) => Shape::Bool,
+            Kind::Int(_) | Kind::Big(_) | Kind::Float(_) => Shape::Number,
+            Kind::Text(_) => Shape::Text,
+            Kind::Name(_) | Kind::Key { .. } | Kind::Index { .. } | Kind::Slice { .. } => self.path(node),
+            Kind::List(items) => {
+                let items: Vec<Shape> = items.iter().map(|item| self.node(item)).collect();
+                Shape::list(Shape::one_of(items))
+            }
+            Kind::Table(entries) => self.table(entries),
+            Kind::Not(inner) => {
+                self.condition(inner);
+                Shape::Bool
+            }
+            Kind::Neg(inner) => {
+                self.node(inner);
+                Shape::Number
+            }
+            Kind::Binary { op, left, right } => self.binary(node, *op, left, right),
+            Kind::Choice { then, condition, otherwise } => {
+                self.condition(condition);
+                let then = self.node(then);
+                let otherwise = self.node(otherwise);
+                Shape::one_of([then, otherwise])
+            }
+            Kind::Filter { name, base, args, .. } => self.filter(node, name, base, args),
+            Kind::Test { name, base, args, .. } => {
+                if !matches!(name.as_str(), "defined" | "undefined") {
+                    self.node(base);
+                }
+                args.iter().for_each(|arg| drop(self.node(&arg.value)));
+                Shape::Bool
+            }
+            Kind::Call { name, args, .. } => {
+                let given: Vec<Shape> = args.iter().map(|arg| self.node(&arg.value)).collect();
+                if name == "range" { Shape::list(Shape::Number) } else { self.call(name, args, given) }
+            }
+        }
+    }
+
+    fn table(&mut self, entries: &[(Node, Node)]) -> Shape {
+        let mut fields = KnownFields::default();
+        for (key, value) in entries {
+            let value = self.node(value);
+            if let Kind::Text(key) = &key.kind {
+                fields.known.insert(key.clone(), value);
+            } else {
+                self.node(key);
+                fields.open = true;
+            }
+        }
+        Shape::Table(std::sync::Arc::new(fields))
+    }
+
+    /// A chain of keys: of a name in scope, or of a value that the expression makes itself.
+    fn path(&mut self, node: &Node) -> Shape {
+        let mut steps = Vec::new();
+        let mut at = node;
+        loop {
+            match &at.kind {
+                Kind::Key { base, key, key_span } => {
+                    steps.push((Step::Key(key.clone()), key_span.clone()));
+                    at = base;
+                }
+                Kind::Index { base, index } => {
+                    let step = match &index.kind {
+                        Kind::Int(n) => Step::Index(*n),
+                        _ => Step::Dynamic,
+                    };
+                    let index_shape = self.node(index);
+                    let step = if index_shape == Shape::Number && step == Step::Dynamic {
+                        Step::Index(0)
+                    } else {
+                        step
+                    };
+                    steps.push((step, index.span.clone()));
+                    at = base;
+                }
+                Kind::Slice { base, bounds } => {
+                    bounds.iter().flatten().for_each(|bound| drop(self.node(bound)));
+                    let sliced = self.node(base);
+                    steps.reverse();
+                    return self.below(&sliced, &steps);
+                }
+                _ => break,
+            }
+        }
+        steps.reverse();
+        let Kind::Name(root) = &at.kind else {
+            let base = self.node(at);
+            return self.below(&base, &steps);
+        };
+        if let Some((_, shape)) = self.locals.iter().rev().find(|(name, _)| name == root) {
+            let shape = shape.clone();
+            return self.below(&shape, &steps);
+        }
+        if self.inside > 0 {
+            return Shape::Any;
+        }
+        let path: Vec<Step> =
+            std::iter::once(Step::Key(root.clone())).chain(steps.into_iter().map(|(step, _)| step)).collect();
+        self.names.shape(&path)
+    }
+
+    /// What lies under `steps` of a value that is not in scope by name: a field that there cannot be is a fault.
+    fn below(&mut self, shape: &Shape, steps: &[(Step, Range<usize>)]) -> Shape {
+        let path: Vec<Step> = steps.iter().map(|(step, _)| step.clone()).collect();
+        match shape.walk(&path) {
+            Ok(shape) => shape,
+            Err(wrong) => {
+                let (Step::Key(key), range) = &steps[wrong.at] else { return Shape::Any };
+                self.no_field(key, range, &wrong.known, wrong.noun);
+                Shape::Any
+            }
+        }
+    }
+
+    fn no_field(&mut self, key: &str, range: &Range<usize>, known: &[String], noun: &'static str) {
+        let help = match crate::diag::nearest(key, known.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if known.is_empty() && noun == "a list" => {
+                format!("write `… | map(attribute='{key}')`, or take one item: `[0].{key}`")
+            }
+            None if known.is_empty() => "it is a plain value without fields".to_owned(),
+            None => format!("its fields are {}", known.join(", ")),
+        };
+        self.complain(FaultKind::Field, range, format!("{noun} here has no field `{key}`"), &help);
+    }
+
+    /// A condition: nothing but a truth value is one.
+    pub(super) fn condition(&mut self, node: &Node) -> Shape {
+        let shape = self.node(node);
+        if !shape.may(|shape| *shape == Shape::Bool) && !super::lint::is_literal(node) {
+            let help = match shape.variants() {
+                [Shape::Text] => "compare it: `… == 'text'`, or write `… | length > 0`",
+                [Shape::Number] => "compare it: `… > 0`",
+                [Shape::List(_) | Shape::Table(_)] => "write `… | length > 0`",
+                _ => "write `… is not none`",
+            };
+            let message = format!("a condition must be true or false, this is {}", shape.noun());
+            self.complain(FaultKind::Condition, &node.span, message, help);
+        }
+        shape
+    }
+
+    fn binary(&mut self, node: &Node, op: Op, left: &Node, right: &Node) -> Shape {
+        if matches!(op, Op::And | Op::Or) {
+            self.condition(left);
+            self.condition(right);
+            return Shape::Bool;
+        }
+        let (a, b) = (self.node(left), self.node(right));
+        let literal = super::lint::is_literal(left) && super::lint::is_literal(right);
+        if !literal && let Some(message) = impossible(op, &a, &b) {
+            let help = match (op, a.noun(), b.noun()) {
+                (Op::Add, ..) => "join text with `~`",
+                (_, "text", "a number") | (_, "a number", "text") => {
+                    "convert one: `… | float` or `… | string`"
+                }
+                _ => "",
+            };
+            self.complain(FaultKind::Mixed, &node.span, message, help);
+        }
+        match op {
+            Op::Concat => Shape::Text,
+            Op::Add => match (&a, &b) {
+                (Shape::Text, Shape::Text) => Shape::Text,
+                (Shape::Number, Shape::Number) => Shape::Number,
+                (Shape::List(a), Shape::List(b)) => {
+                    Shape::list(Shape::one_of([a.as_ref().clone(), b.as_ref().clone()]))
+                }
+                _ => Shape::Any,
+            },
+            _ if op.level() == 4 => Shape::Bool,
+            _ => Shape::Number,
+        }
+    }
+
+    /// A call of a function of the pipeline, with what its arguments are.
+    fn call(&mut self, name: &str, args: &[Arg], given: Vec<Shape>) -> Shape {
+        let Some((function, Some(body))) = self.functions.find(name).map(|f| (f, f.body.as_ref())) else {
+            return Shape::Any;
+        };
+        if self.inside >= DEEPEST {
+            return Shape::Any;
+        }
+        let offset = given.len().saturating_sub(args.len());
+        let mut bound: Vec<(String, Shape)> =
+            function.args.iter().map(|arg| (arg.to_string(), Shape::Any)).collect();
+        for (place, shape) in given.into_iter().enumerate() {
+            let named = place.checked_sub(offset).and_then(|at| args.get(at)?.name.as_ref());
+            let slot = match named {
+                Some((name, _)) => bound.iter_mut().find(|(arg, _)| arg == name),
+                None => bound.get_mut(place),
+            };
+            if let Some((_, slot)) = slot {
+                *slot = shape;
+            }
+        }
+        let outer = std::mem::replace(&mut self.locals, bound);
+        self.inside += 1;
+        let shape = self.node(body.node());
+        self.inside -= 1;
+        self.locals = outer;
+        shape
+    }
+
+    fn filter(&mut self, node: &Node, name: &str, base: &Node, args: &[Arg]) -> Shape {
+        let subject = if name == "default" { self.quietly(base) } else { self.node(base) };
+        let given: Vec<Shape> = args.iter().map(|arg| self.node(&arg.value)).collect();
+        self.apply(node, name, subject, (args, &given))
+    }
+
+    /// What is not there is allowed: nothing is complained about.
+    fn quietly(&mut self, node: &Node) -> Shape {
+        let count = self.faults.len();
+        let shape = self.node(node);
+        self.faults.truncate(count);
+        shape
+    }
+
+    fn apply(&mut self, node: &Node, name: &str, subject: Shape, (args, given): (&[Arg], &[Shape])) -> Shape {
+        let text = |at: usize| match args.get(at).map(|arg| (&arg.name, &arg.value.kind)) {
+            Some((None, Kind::Text(text))) => Some(text.as_str()),
+            _ => None,
+        };
+        let named = |name: &str| {
+            args.iter().find(|arg| arg.name.as_ref().is_some_and(|(n, _)| n == name)).map(|arg| &arg.value)
+        };
+        let attribute = named("attribute").and_then(|node| match &node.kind {
+            Kind::Text(text) => Some((text.as_str(), node.span.clone())),
+            _ => None,
+        });
+        if let (Some((path, range)), true) = (&attribute, named("default").is_none()) {
+            self.attribute(&subject, path, range);
+        }
+        match name {
+            "map" => {
+                let item = subject.item();
+                let made = if let Some((path, _)) = attribute {
+                    if named("default").is_some() { Shape::Any } else { dig(&item, path).unwrap_or_default() }
+                } else if let Some(filter) = text(0) {
+                    self.apply(node, filter, item, (&args[1..], &given[1..]))
+                } else {
+                    Shape::Any
+                };
+                Shape::list(made)
+            }
+            "select" | "reject" => {
+                match text(0) {
+                    None if args.is_empty() => self.truth_of_items(node, &subject.item()),
+                    Some(test) if self.functions.find(test).is_some() => {
+                        let made = self.apply(node, test, subject.item(), (&args[1..], &given[1..]));
+                        self.truth_of_items(node, &made);
+                    }
+                    _ => {}
+                }
+                same_list(&subject)
+            }
+            "selectattr" | "rejectattr" => {
+                let presence = matches!(text(1), Some("defined" | "undefined"));
+                if let (Some(path), false) = (text(0), presence) {
+                    self.attribute(&subject, path, &args[0].value.span);
+                    if args.len() == 1
+                        && let Some(made) = dig(&subject.item(), path)
+                    {
+                        self.truth_of_items(node, &made);
+                    }
+                }
+                same_list(&subject)
+            }
+            "default" => {
+                let other = given.first().cloned().unwrap_or_default();
+                Shape::one_of([subject, other])
+            }
+            "int" | "float" if !given.is_empty() => {
+                Shape::one_of(given.iter().cloned().chain([Shape::Number]))
+            }
+            "merge" => merged(std::iter::once(&subject).chain(given)),
+            _ if super::filters::find(name).is_some() => plain(name, &subject),
+            _ => {
+                let given = std::iter::once(subject).chain(given.iter().cloned()).collect();
+                self.call(name, args, given)
+            }
+        }
+    }
+
+    /// Complains about an attribute that no item has.
+    fn attribute(&mut self, subject: &Shape, path: &str, range: &Range<usize>) {
+        if !subject.may(|shape| matches!(shape, Shape::List(_))) {
+            return;
+        }
+        let steps: Vec<Step> = path.split('.').map(step).collect();
+        if let Err(wrong) = subject.item().walk(&steps) {
+            let key = path.split('.').nth(wrong.at).unwrap_or(path);
+            self.no_field(key, range, &wrong.known, wrong.noun);
+        }
+    }
+
+    fn truth_of_items(&mut self, node: &Node, shape: &Shape) {
+        if !shape.may(|shape| *shape == Shape::Bool) {
+            let message = format!("a condition must be true or false, here it is {}", shape.noun());
+            let help = "name a test: `select('ne', '')`, `reject('none')`, or a function that compares";
+            let range = match &node.kind {
+                Kind::Filter { name_span, .. } => name_span.clone(),
+                _ => node.span.clone(),
+            };
+            self.complain(FaultKind::Condition, &range, message, help);
+        }
+    }
+
+    /// The parts of a template.
+    pub(super) fn parts(&mut self, parts: &[Part]) {
+        for part in parts {
+            match part {
+                Part::Text(_) | Part::Break | Part::Continue => {}
+                Part::Output(value) => drop(self.compiled(value)),
+                Part::If { branches, otherwise } => {
+                    for (condition, body) in branches {
+                        self.condition(condition.node());
+                        self.scoped(body);
+                    }
+                    self.scoped(otherwise);
+                }
+                Part::For(looping) => self.looping(looping),
+                Part::Set { names, value } => {
+                    let shape = self.compiled(value);
+                    self.bind(names, &shape);
+                }
+                Part::Capture { name, body, .. } => {
+                    self.scoped(body);
+                    self.locals.extend(name.iter().map(|name| (name.clone(), Shape::Text)));
+                }
+                Part::With { bindings, body } => {
+                    let depth = self.locals.len();
+                    for (name, value) in bindings {
+                        let shape = self.compiled(value);
+                        self.locals.push((name.clone(), shape));
+                    }
+                    self.scoped(body);
+                    self.locals.truncate(depth);
+                }
+                Part::Include { name, body } => {
+                    let outer = self.file.replace(name.clone());
+                    self.parts(body);
+                    self.file = outer;
+                }
+            }
+        }
+    }
+
+    /// A branch, whose names are not known behind it: what it sets may or may not have been set.
+    fn scoped(&mut self, parts: &[Part]) {
+        let depth = self.locals.len();
+        self.parts(parts);
+        let set: Vec<String> = self.locals.drain(depth..).map(|(name, _)| name).collect();
+        self.locals.extend(set.into_iter().map(|name| (name, Shape::Any)));
+    }
+
+    fn bind(&mut self, names: &[String], shape: &Shape) {
+        match names {
+            [name] => self.locals.push((name.clone(), shape.clone())),
+            several => self.locals.extend(several.iter().map(|name| (name.clone(), Shape::Any))),
+        }
+    }
+
+    fn looping(&mut self, looping: &Loop) {
+        let over = self.compiled(&looping.over);
+        let depth = self.locals.len();
+        let item = if over.may(|shape| !matches!(shape, Shape::List(_) | Shape::None)) {
+            Shape::Any
+        } else {
+            over.item()
+        };
+        self.bind(&looping.names, &item);
+        if let Some(filter) = &looping.filter {
+            self.condition(filter.node());
+        }
+        self.locals.push(("loop".to_owned(), Shape::Any));
+        self.scoped(&looping.body);
+        let set: Vec<String> =
+            self.locals.drain(depth..).skip(looping.names.len() + 1).map(|(name, _)| name).collect();
+        self.locals.extend(set.into_iter().map(|name| (name, Shape::Any)));
+        self.scoped(&looping.otherwise);
+    }
+}

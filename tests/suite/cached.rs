@@ -1,0 +1,93 @@
+//! Cached steps: the files that they read belong to the key, and the files that they write to the output.
+#![expect(clippy::disallowed_methods, reason = "tests remove what a step produced")]
+
+use serde_json::{Value, json};
+
+use crate::binary::Project;
+
+const BUILD: &str = r#"
+atoll = 1
+[steps.build]
+idempotent = true
+cache = true
+inputs = ["src/*.txt"]
+produces = ["out/*"]
+shell = { argv = ["sh", "-c", "mkdir -p out && cat src/*.txt > out/all && echo x >> ran && cat out/all"] }
+[outputs]
+text = "steps.build.output.stdout"
+"#;
+
+fn run(project: &Project) -> Value {
+    project.run(&["run", "p", "--format", "json"]).exits(0).json()
+}
+
+#[test]
+fn a_changed_input_is_noticed_and_what_was_produced_comes_back() {
+    let project = Project::new().file("pipelines/p.toml", BUILD).file("src/a.txt", "one ");
+    assert_eq!(run(&project)["outputs"]["text"], "one ");
+    std::fs::remove_dir_all(project.path("out")).unwrap();
+    let again = run(&project);
+    assert_eq!((&again["outputs"]["text"], &again["steps"][0]["cached"]), (&json!("one "), &json!(true)));
+    assert_eq!(project.read("out/all"), "one ", "what the step produced is restored");
+    project.write("src/b.txt", "two");
+    assert_eq!(run(&project)["outputs"]["text"], "one two");
+    project.write("other.txt", "not named");
+    assert_eq!(run(&project)["steps"][0]["cached"], true);
+    assert_eq!(project.read("ran").lines().count(), 2, "it ran once for each content of its files");
+    let ran = project.run(&["run", "p"]).exits(0);
+    ran.stderr_has("2 files of src/*.txt");
+}
+
+#[test]
+fn a_recorded_output_that_is_rejected_is_made_again() {
+    let text = r#"
+atoll = 1
+[inputs]
+least = { type = "int", default = 0 }
+[steps.a]
+idempotent = true
+cache = true
+inputs = []
+check = ["output.stdout | trim | int >= inputs.least"]
+retry = { max = 1, backoff = "1ms..1ms", on = ["rejected"] }
+shell = { argv = ["sh", "-c", "echo x >> ran; wc -l < ran"] }
+"#;
+    let project = Project::new().file("pipelines/p.toml", text);
+    project.run(&["run", "p"]).exits(0);
+    project.run(&["run", "p"]).exits(0);
+    assert_eq!(project.read("ran").lines().count(), 1);
+    project.run(&["run", "p", "--least", "2"]).exits(0);
+    assert_eq!(project.read("ran").lines().count(), 2);
+}
+
+#[test]
+fn what_cannot_be_known_about_a_cache_is_said() {
+    let blind = BUILD.replace("inputs = [\"src/*.txt\"]\nproduces = [\"out/*\"]\n", "");
+    let project = Project::new().file("pipelines/p.toml", &blind).file("src/a.txt", "one");
+    project.run(&["check", "p"]).exits(0).stdout_has("W0401");
+    let all = "atoll = 1\n[steps.all.each]\nover = \"range(4)\"\nparallel = 1\n[steps.all.steps.one]\ncache = true\n\
+               inputs = []\nidempotent = true\nshell = { argv = [\"date\", \"+%s%N\"] }\n";
+    let project = Project::new().file("pipelines/p.toml", all);
+    project
+        .run(&["check", "p"])
+        .exits(0)
+        .stdout_has("W0402")
+        .stdout_has("all items share one recorded output");
+}
+
+#[test]
+fn retries_are_narrowed_by_what_is_known_of_the_failure() {
+    let text = |code: u32| {
+        format!(
+            "atoll = 1\n[steps.a]\nidempotent = true\n\
+             retry = {{ max = 2, backoff = \"1ms..1ms\", on = [\"permanent\"], when = \"error.detail.exit_code == 75\" }}\n\
+             shell = {{ argv = [\"sh\", \"-c\", \"echo x >> ran; exit {code}\"] }}\n"
+        )
+    };
+    let project = Project::new().file("pipelines/p.toml", &text(75));
+    project.run(&["run", "p"]).exits(1);
+    assert_eq!(project.read("ran").lines().count(), 3);
+    let project = Project::new().file("pipelines/p.toml", &text(1));
+    project.run(&["run", "p"]).exits(1);
+    assert_eq!(project.read("ran").lines().count(), 1);
+}
