@@ -109,6 +109,24 @@ CMD ["cat /said"]
         said("ls /srv/app"),
         "a.txt\nadded\nb.txt\nc.gz\nowned\npicked\nrenamed\nwith space\nx.tar.gz"
     );
+    assert_eq!(said("stat -c '%u:%g %a' owned owned/a.txt a.txt"), "1234:1234 755\n1234:1234 640\n0:0 644");
+    assert_eq!(
+        said("find /all | sort"),
+        "/all\n/all/deep\n/all/deep/er\n/all/deep/er/one.txt\n/all/empty\n/all/hard\n/all/link\n/all/two.bin"
+    );
+    assert_eq!(said("stat -c '%a %h' /all/two.bin; readlink /all/link"), "750 2\ndeep/er/one.txt");
+    assert_eq!(said("stat -c '%s' renamed; cat picked/one.txt picked/link"), "4\none\none");
+    assert_eq!(said("cat /unpacked/inner.txt; ls added"), "from an archiveb.txt\nc.gz");
+    let known = config(&image);
+    let env: Vec<&str> = known["Env"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let env: Vec<&str> = env.into_iter().filter(|pair| !pair.starts_with("PATH=")).collect();
+    assert_eq!(env, ["A=2", "B=two words", "C=outside-x", "D=1"], "no build argument stays");
+    assert_eq!((&known["Entrypoint"], &known["Cmd"]), (&json!(["/bin/sh", "-c"]), &json!(["cat /said"])));
+    assert_eq!((&known["User"], &known["WorkingDir"]), (&json!("app"), &json!("/srv/app")));
+    assert_eq!(known["ExposedPorts"], json!({"53/udp": {}, "8080/tcp": {}}));
+    assert_eq!((&known["Volumes"], &known["StopSignal"]), (&json!({"/data": {}}), &json!("SIGINT")));
+    assert_eq!(known["Healthcheck"]["Test"], json!(["CMD", "true"]));
+    assert_eq!((&known["Labels"]["two"], &known["Shell"]), (&json!("a b"), &json!(["/bin/sh", "-ec"])));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -296,6 +296,8 @@ type Fits = Box<dyn Fn(&str) -> bool + Send>;
 /// A source in an image: a path, or what fits a pattern below one.
 struct Chosen {
     root: String,
+    /// What a single file is called, whatever a link leads to.
+    name: String,
     fits: Option<Fits>,
 }
 
@@ -305,10 +307,12 @@ impl Chosen {
         let has_pattern = |part: &&str| part.contains(['*', '?', '[']);
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         let Some(at) = parts.iter().position(has_pattern) else {
-            return Ok(Self { root: path, fits: None });
+            let name = parts.last().copied().unwrap_or_default().to_owned();
+            return Ok(Self { root: path, name, fits: None });
         };
         let fits = pattern(&parts[at..].join("/"))?;
-        Ok(Self { root: format!("/{}", parts[..at].join("/")), fits: Some(Box::new(fits)) })
+        let root = format!("/{}", parts[..at].join("/"));
+        Ok(Self { root, name: String::new(), fits: Some(Box::new(fits)) })
     }
 }
 
@@ -330,7 +334,7 @@ impl Placing {
         let rest = parts.as_path();
         let Some(fits) = &self.chosen.fits else {
             return Some(match (self.is_dir, self.into_dir, name) {
-                (false, true, Some(name)) => self.to.join(name),
+                (false, true, Some(_)) => self.to.join(&self.chosen.name),
                 (false, ..) => self.to.clone(),
                 // The target itself stays as it is, or is made on the way.
                 (true, ..) if rest.as_os_str().is_empty() => return None,
