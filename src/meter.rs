@@ -265,7 +265,10 @@ impl Meter {
     pub fn get(&self, unit: &str) -> f64 {
         let sum = |unit: &str| self.sums.get(unit);
         match unit {
-            "tokens" => Amount(sum(unit).0 + sum("tokens_in").0 + sum("tokens_out").0).units(),
+            "tokens" => {
+                let parts = ["tokens_in", "tokens_out"].iter().map(|part| sum(part).0);
+                Amount(parts.fold(sum(unit).0, i64::saturating_add)).units()
+            }
             unit => sum(unit).units(),
         }
     }

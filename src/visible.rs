@@ -19,6 +19,11 @@ fn is_hidden(c: char) -> bool {
         | '\u{E0000}'..='\u{E0FFF}')
 }
 
+/// Whether nothing of `text` is seen: it has only white space and hidden characters, or nothing at all.
+pub fn is_blank(text: &str) -> bool {
+    text.chars().all(|c| c.is_whitespace() || is_hidden(c))
+}
+
 fn put(shown: &mut String, c: char) {
     let _ = match c {
         '\n' => write!(shown, "\\n"),

@@ -9,6 +9,7 @@ use crate::clients::registry::{Kind, Model};
 use crate::meter::Meter;
 use crate::value::Value;
 use crate::verb::Failure;
+use crate::visible;
 
 /// One wire format: what to send and how to read what comes back. Pure, so that a batch can use it as well.
 pub trait Dialect: Send + Sync + 'static {
@@ -103,6 +104,10 @@ impl Draft {
             self.join_halves();
         }
         let usage = self.usage(request);
+        if request.schema.is_none() {
+            // No tool was offered, so its input is no answer.
+            self.given.clear();
+        }
         let stop = match self.stop {
             _ if !self.refusal.is_empty() => Stop::Refusal,
             Some(Stop::End | Stop::Other) if !self.calls.is_empty() => Stop::Tools,
@@ -140,7 +145,7 @@ impl Draft {
     /// Whether nothing is said: thoughts are nothing.
     fn is_silent(&self) -> bool {
         let said = [&self.text, &self.given];
-        said.iter().all(|text| without_thoughts(text).trim().is_empty())
+        said.iter().all(|text| visible::is_blank(&without_thoughts(text)))
     }
 
     fn join_halves(&mut self) {
@@ -186,7 +191,7 @@ pub(super) fn paid(draft: &Draft, request: &Request, model: &Model) -> Meter {
 fn empty(draft: &Draft, stop: Stop, request: &Request, model: &Model) -> Failure {
     let (usage, limit) = (draft.usage(request), model.limit(request.max_tokens));
     let at_limit = stop == Stop::Length || usage.tokens_out >= limit;
-    let thought = draft.thoughts > 0 || !draft.text.trim().is_empty();
+    let thought = draft.thoughts > 0 || !visible::is_blank(&draft.text);
     let what = if thought { "only thought and said nothing" } else { "gave an empty answer" };
     let why = match (at_limit, draft.reason.as_str()) {
         (true, _) => format!(", and reached its limit of {limit} tokens"),

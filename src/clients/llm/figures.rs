@@ -115,12 +115,16 @@ fn first(usage: &Value, places: &[&str]) -> u64 {
     places.iter().filter_map(|place| number(usage.pointer(place)?)).find(|figure| *figure > 0).unwrap_or(0)
 }
 
+/// Most tokens that one answer can plausibly have used. What says more counts as not said, and is estimated.
+const MAX_PLAUSIBLE: u64 = 1_000_000_000;
+
 fn number(value: &Value) -> Option<u64> {
-    match value {
+    let number = match value {
         Value::String(text) => whole(text.trim().parse().ok()?),
         Value::Number(number) => number.as_u64().or_else(|| whole(number.as_f64()?)),
         _ => None,
-    }
+    };
+    number.filter(|number| *number <= MAX_PLAUSIBLE)
 }
 
 #[expect(
@@ -173,6 +177,11 @@ mod tests {
                 figures(993, 5, 900, 90),
             ),
             (json!({"prompt_tokens": null, "total_tokens": 15}), figures(0, 0, 0, 0)),
+            (
+                json!({"prompt_tokens": 1_000_000_000_000_000_000_u64, "completion_tokens": 5}),
+                figures(0, 5, 0, 0),
+            ),
+            (json!({"prompt_tokens": 10, "completion_tokens": 1e15}), figures(10, 0, 0, 0)),
         ] {
             assert_eq!(Figures::openai(&usage), counted, "{usage}");
         }

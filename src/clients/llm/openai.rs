@@ -56,7 +56,8 @@ impl Dialect for OpenAi {
             draft.closed = true;
             return Ok(None);
         }
-        take(draft, event)
+        // Nothing belongs to the answer after its end was announced.
+        if draft.closed { Ok(None) } else { take(draft, event) }
     }
 
     fn whole(&self, draft: &mut Draft, body: &Value) -> Result<(), Interrupted> {

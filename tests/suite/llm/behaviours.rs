@@ -160,6 +160,8 @@ async fn an_empty_answer_is_asked_for_again_and_rejected_if_it_stays_so() {
         "usageMetadata": {"promptTokenCount": 10}});
     let loaded = "{\"message\": {\"content\": \"\"}, \"done\": true, \"done_reason\": \"load\"}\n";
     let thought = "{\"message\": {\"content\": \"\", \"thinking\": \"{}\"}, \"done\": true, \"done_reason\": \"stop\"}\n";
+    let call = json!({"tool_calls": [{"index": 0, "id": "t", "function": {"name": "x", "arguments": "{}"}}]});
+    let unasked = chunk(call, json!("tool_calls"));
     let cases = [
         (
             OPENAI,
@@ -168,6 +170,14 @@ async fn an_empty_answer_is_asked_for_again_and_rejected_if_it_stays_so() {
             "empty answer (it ended with `stop`)",
         ),
         (OPENAI, Act::Stream(openai(" \n", "stop")), Act::Stream(openai("hello", "stop")), "empty answer"),
+        (
+            OPENAI,
+            Act::Stream(openai("\u{200b}\u{feff}", "stop")),
+            Act::Stream(openai("hello", "stop")),
+            "empty answer",
+        ),
+        // A call of a tool that was not offered.
+        (OPENAI, done(&[unasked]), Act::Stream(openai("hello", "stop")), "`tool_calls`"),
         (
             OPENAI,
             Act::Stream(openai("<think>hm</think>\n", "stop")),
@@ -341,6 +351,18 @@ async fn an_answer_is_read_in_every_form() {
         let output = out.unwrap_or_else(|failure| panic!("{model}: {what}: {failure}"));
         assert_eq!((&output.value["text"], server.seen().len()), (&json!("hello"), 1), "{model}: {what}");
     }
+}
+
+#[tokio::test]
+async fn what_comes_after_the_end_is_no_part_of_the_answer() {
+    let late = done(&[
+        openai_open("hello"),
+        chunk(json!({}), json!("stop")),
+        "data: [DONE]\n\n".to_owned(),
+        openai_open(" late"),
+    ]);
+    let (out, ..) = asked(OPENAI, [late], json!({})).await;
+    assert_eq!(out.unwrap().value["text"], "hello");
 }
 
 #[tokio::test]
