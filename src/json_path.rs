@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use serde_json_path::JsonPath as Query;
+use serde_json_path::{JsonPath as Query, NormalizedPath};
 
 use crate::value::Value;
 
@@ -69,7 +69,7 @@ impl JsonPath {
     /// The work would pass [`MAX_WORK`].
     pub fn pointers(&self, value: &Value) -> Result<Vec<String>, TooMuchWork> {
         self.check_work(value)?;
-        Ok(self.query.query_located(value).locations().map(|location| location.to_json_pointer()).collect())
+        Ok(self.query.query_located(value).locations().map(NormalizedPath::to_json_pointer).collect())
     }
 
     fn check_work(&self, value: &Value) -> Result<(), TooMuchWork> {

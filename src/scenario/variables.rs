@@ -38,13 +38,18 @@ fn is_placeholder_name(name: &str) -> bool {
     }
 }
 
-/// All `{name}` and `{{name}}` in `text`, in order; not those with a backslash in front.
+/// All `{name}` and `{{name}}` in `text`, in order; not those with a backslash in front, and not the classes of characters
+/// of a pattern (`\p{Lu}`).
 pub fn placeholders(text: &str) -> Vec<Placeholder<'_>> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(open) = text[at..].find('{').map(|i| at + i) {
         if text[..open].ends_with('\\') {
             at = text[open..].find(|c| c != '{').map_or(text.len(), |braces| open + braces);
+            continue;
+        }
+        if text[..open].ends_with("\\p") || text[..open].ends_with("\\P") {
+            at = open + 1;
             continue;
         }
         let double = text[open..].starts_with("{{");

@@ -89,9 +89,9 @@ pub const KEYS: &[&str] =
     &["url", "id", "headers", "protocols", "send", "messages", "receive", "close", "timeout"];
 
 impl Ws {
-    /// Whether it connects to what only a target says.
+    /// Whether it connects, which it does at the target.
     pub fn needs_target(&self) -> bool {
-        self.url.as_ref().is_some_and(|url| !play::is_literal(url))
+        self.url.is_some()
     }
 
     /// Whether it waits for messages on a stream.

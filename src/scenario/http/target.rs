@@ -40,9 +40,11 @@ impl Target {
         url.origin() == self.0.origin()
     }
 
-    /// Whether `url` has the host of the target.
-    pub fn has_host_of(&self, url: &Url) -> bool {
-        url.host_str() == self.0.host_str()
+    /// Whether the WebSocket `url` has the host, port and security of the target.
+    pub fn is_home_of_socket(&self, url: &Url) -> bool {
+        let secure = |url: &Url| matches!(url.scheme(), "https" | "wss");
+        let place = |url: &Url| (url.host().map(|host| host.to_owned()), url.port_or_known_default());
+        secure(url) == secure(&self.0) && place(url) == place(&self.0)
     }
 
     /// The URL of `path`, which may have a query and is put behind the target's own path and query. A whole URL is

@@ -297,8 +297,18 @@ pub fn scenario(
         teardown,
         id: id?,
     };
+    let steps = scenario.setup.len() + scenario.steps.len() + scenario.teardown.len();
+    if steps.saturating_mul(rows.len()) > MAX_STEPS {
+        let message = format!("{} rows of {steps} steps are more than {MAX_STEPS} steps", rows.len());
+        reader.complain(Code::ScenarioValue, given(node, "for_each").unwrap_or(node), message).help =
+            Some("use fewer rows, or split the scenario over several files".into());
+        return None;
+    }
     Some(for_rows(scenario, rows))
 }
+
+/// Most steps that one file may make, all rows of the scenario and of its steps counted.
+const MAX_STEPS: usize = 20_000;
 
 /// A scenario for each row, which share its weight; the scenario itself where there are no rows.
 fn for_rows(scenario: Scenario, rows: Vec<Row>) -> Vec<Scenario> {
@@ -393,7 +403,16 @@ fn choice<T: DeserializeOwned + Default>(
 fn steps(reader: &mut Reader<'_>, node: &Node, key: &str) -> Vec<Step> {
     let Some(list) = given(node, key) else { return Vec::new() };
     let items = reader.list(list, &format!("`{key}`"));
-    items.iter().flat_map(|item| step::read(reader, item)).collect()
+    let mut steps = Vec::new();
+    for item in items {
+        steps.extend(step::read(reader, item));
+        if steps.len() > MAX_STEPS {
+            let message = format!("`{key}` has more than {MAX_STEPS} steps with all rows of `for_each`");
+            reader.complain(Code::ScenarioValue, item, message);
+            return Vec::new();
+        }
+    }
+    steps
 }
 
 fn weight(reader: &mut Reader<'_>, node: &Node, default: f64) -> f64 {

@@ -15,7 +15,6 @@ use crate::clock::Clock;
 use crate::scenario::credentials;
 use crate::scenario::http::{Outcome, Target};
 use crate::scenario::observation::Sent;
-use crate::scenario::variables::placeholders;
 use crate::scenario::{Answer, Excerpt, Kept, Lapse, Stage, Told, Variables, json as written};
 use crate::value::Value;
 
@@ -314,7 +313,7 @@ impl Act {
         let connect = match &step.url {
             None => None,
             Some(written) => {
-                let url = address(written, &variables.fill(written), target)?;
+                let url = address(&variables.fill(written), target)?;
                 let headers =
                     step.headers.iter().map(|(name, value)| (name.clone(), filled(value))).collect();
                 let protocols: Vec<String> = step.protocols.iter().map(filled).collect();
@@ -377,8 +376,8 @@ impl Act {
     }
 }
 
-/// Where to connect. What was captured from the program must not lead away from the target's host.
-fn address(written: &str, filled: &str, target: Option<&str>) -> Result<Url, String> {
+/// Where to connect: always at the target, whoever wrote the URL.
+fn address(filled: &str, target: Option<&str>) -> Result<Url, String> {
     let home = target.map(Target::parse).transpose()?;
     if !is_whole(filled) {
         let mut url = home.ok_or("there is no target to connect to")?.join(filled)?;
@@ -389,21 +388,16 @@ fn address(written: &str, filled: &str, target: Option<&str>) -> Result<Url, Str
         };
     }
     let url = Url::parse(filled).map_err(|e| format!("`{filled}` is no URL: {e}"))?;
-    if is_literal(written) || home.is_some_and(|home| home.has_host_of(&url)) {
+    let home = home.ok_or("there is no target to connect to")?;
+    if home.is_home_of_socket(&url) {
         Ok(url)
     } else {
-        Err(format!("{url} is not at the host of the target"))
+        Err(format!("{url} is not at the target {}", home.origin()))
     }
 }
 
 fn is_whole(url: &str) -> bool {
     url.starts_with("ws://") || url.starts_with("wss://")
-}
-
-/// Whether a URL says by itself, without any variable, to which host it leads.
-pub fn is_literal(url: &str) -> bool {
-    let authority = url.split('/').nth(2).unwrap_or_default();
-    is_whole(url) && placeholders(authority).is_empty()
 }
 
 #[cfg(test)]
@@ -412,15 +406,15 @@ mod tests {
 
     #[test]
     fn addresses_are_paths_at_the_target_or_whole() {
-        let at = |written: &str, filled: &str| {
-            address(written, filled, Some("https://h:8443/api?k=v")).map(|url| url.to_string())
-        };
-        assert_eq!(at("/chat?x=1", "/chat?x=1").unwrap(), "wss://h:8443/api/chat?k=v&x=1");
-        assert_eq!(address("chat", "chat", Some("http://h:80")).unwrap().as_str(), "ws://h/chat");
-        assert_eq!(at("ws://other:1/x", "ws://other:1/x").unwrap(), "ws://other:1/x");
-        assert_eq!(at("{where}", "ws://h:9/x").unwrap(), "ws://h:9/x");
-        assert!(at("{where}", "ws://other/x").unwrap_err().contains("not at the host"));
-        assert!(at("ws://{host}/x", "ws://other/x").unwrap_err().contains("not at the host"));
-        assert!(address("/chat", "/chat", None).unwrap_err().contains("no target"));
+        let at = |url: &str| address(url, Some("https://h:8443/api?k=v")).map(|url| url.to_string());
+        assert_eq!(at("/chat?x=1").unwrap(), "wss://h:8443/api/chat?k=v&x=1");
+        assert_eq!(address("chat", Some("http://h:80")).unwrap().as_str(), "ws://h/chat");
+        assert_eq!(address("ws://h/x", Some("http://h:80")).unwrap().as_str(), "ws://h/x");
+        assert_eq!(at("wss://h:8443/x").unwrap(), "wss://h:8443/x");
+        for other in ["wss://h:9/x", "wss://other:8443/x", "ws://h:8443/x", "ws://127.0.0.1:8443/x"] {
+            assert!(at(other).unwrap_err().contains("is not at the target"), "{other}");
+        }
+        assert!(address("/chat", None).unwrap_err().contains("no target"));
+        assert!(address("ws://h/chat", None).unwrap_err().contains("no target"));
     }
 }

@@ -181,20 +181,27 @@ async fn a_stopped_run_stops_at_once() {
 }
 
 #[tokio::test]
-async fn sockets_with_whole_addresses_need_no_target() {
-    let Some(peer) = Peer::start("ws_server.py", "sockets_with_whole_addresses").await else { return };
+async fn sockets_connect_to_the_target_only() {
+    let Some(peer) = Peer::start("ws_server.py", "sockets_connect_to_the_target_only").await else { return };
+    let Some(other) = Peer::start("ws_server.py", "sockets_connect_to_the_target_only").await else { return };
     let socket = |url: &str| {
         steps(&format!("- ws: {{ url: '{url}', send: hi, receive: {{}} }}\n  assert: {{ messages: hi }}"))
     };
-    let run = async |scenario: atoll::scenario::Scenario| {
+    let run = async |mut with: Value, url: &str| {
         let cx = Context::for_test(PathBuf::from("."), Arc::new(SystemClock));
+        with["scenario"] = serde_json::to_value(socket(url)).unwrap();
         let verb: Arc<dyn DynVerb> = Arc::new(scenario_run());
-        verb.run(json!({ "scenario": scenario }), cx).await
+        verb.run(with, cx).await
     };
-    let seen = run(socket(&format!("ws://127.0.0.1:{}/echo", peer.port))).await.unwrap().value;
-    assert_eq!(seen["steps"][0]["decided"], "held", "{seen}");
-    for url in ["/echo", "ws://{host}/echo"] {
-        let failure = run(socket(url)).await.unwrap_err();
+    let whole = |peer: &Peer| format!("ws://127.0.0.1:{}/echo", peer.port);
+    let target = json!({ "target": format!("http://127.0.0.1:{}", peer.port) });
+    for url in ["/echo", &whole(&peer)] {
+        let seen = run(target.clone(), url).await.unwrap().value;
+        assert_eq!(seen["steps"][0]["decided"], "held", "{seen}");
+        let failure = run(json!({}), url).await.unwrap_err();
         assert!(failure.message.contains("has `ws` steps, but no `target` is given"), "{failure}");
     }
+    let seen = run(target.clone(), &whole(&other)).await.unwrap().value;
+    let error = seen["steps"][0]["error"].as_str().unwrap();
+    assert!(error.contains("is not at the target"), "{error}");
 }

@@ -369,7 +369,7 @@ async fn nothing_to_check_is_an_error() {
     let failure = verb(json!("."), dir.path()).await.unwrap_err();
     assert!(failure.message.contains("error[E0708]: there are no scenario files"), "{}", failure.message);
     let failure = verb(json!("missing"), dir.path()).await.unwrap_err();
-    assert!(failure.message.starts_with("the scenario directory missing cannot be read: No such file"));
+    assert!(failure.message.starts_with("the scenarios missing cannot be read: No such file"));
     let failure = verb(json!(7), dir.path()).await.unwrap_err();
     assert!(failure.message.starts_with("`scenario_load` cannot use its input"), "{}", failure.message);
 }

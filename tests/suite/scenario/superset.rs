@@ -238,11 +238,25 @@ fn fixtures_and_rows_that_are_wrong_say_so() {
         complaints(&format!("id: a\nfor_each: []{one}"), &[]),
         ["E0710 `for_each` has 0 rows, it takes from 1 to 1000 | "]
     );
+    // Rows of the scenario and rows of its steps multiply.
+    let rows = |count: usize| (0..count).map(|n| format!("{{n: {n}}}")).collect::<Vec<_>>().join(", ");
+    let step = "for_each: [ROWS]\n  exec: { command: 'echo {n}' }\n  expect: x";
+    let many = |own: usize, inner: usize| {
+        let step = step.replace("ROWS", &rows(inner)).replace("{n: ", "{m: ").replace("{n}", "{m}");
+        complaints(&format!("id: a\nfor_each: [{}]\nsteps:\n- {step}\n", rows(own)), &[])
+    };
+    assert!(many(20, 1_000).iter().all(|complaint| !complaint.starts_with("E0710")), "{:?}", many(20, 1_000));
+    assert_eq!(
+        many(21, 1_000),
+        [
+            "E0710 21 rows of 1000 steps are more than 20000 steps | use fewer rows, or split the scenario over several files"
+        ]
+    );
     let both =
         "id: a\nsteps:\n- request: { method: GET, path: '/{$uid}' }\n  retry: {}\n  until: { status: 200 }\n";
     let found = complaints(both, &[]);
     assert!(
-        found[0].contains("`{$uid}` has no value: nothing makes `$uid` | did you mean `{$uuid}`?"),
+        found[0].contains("`{$uid}` has no value: `$uid` is not a generated value | did you mean `{$uuid}`?"),
         "{found:?}"
     );
     assert!(found[1].starts_with("E0710 a step has `retry` or `until`, not both"), "{found:?}");

@@ -46,25 +46,23 @@ impl Safe {
         let file = |ending: &str| home.join(format!("{name}.{ending}")).display().to_string();
         let mut peer = Peer::start_with("tls_server.py", &[&file("pem"), &file("key")], test).await?;
         let socket = peer.lines(1).await.remove(0);
-        let at = |scheme: &str, port: &str| format!("{scheme}://127.0.0.1:{port}");
-        Some(Self { web: at("https", &peer.port), socket: at("wss", &socket), _peer: peer })
+        let at = |port: &str| format!("https://127.0.0.1:{port}");
+        Some(Self { web: at(&peer.port), socket: at(&socket), _peer: peer })
     }
 
-    /// A request and a WebSocket, trusting what `trust` is, as it is written in YAML.
+    /// A request and a WebSocket, each to its own target, trusting what `trust` is, as it is written in YAML.
     async fn play(&self, trust: &str) -> Observation {
-        let socket = &self.socket;
-        let scenario = read(&format!(
-            "
-id: safe
-{trust}
-steps:
-- request: {{ method: GET, path: / }}
-  assert: {{ status: 200, body: Directory listing }}
-- ws: {{ url: {socket}/echo, send: hello, receive: {{}} }}
-  assert: {{ messages: hello }}
-"
-        ));
-        play_on(&scenario, Some(&self.web), None, &SystemClock, "").await
+        let request =
+            "- request: { method: GET, path: / }\n  assert: { status: 200, body: Directory listing }";
+        let socket = "- ws: { url: /echo, send: hello, receive: {} }\n  assert: { messages: hello }";
+        let mut seen = Self::play_at(&self.web, trust, request).await;
+        seen.steps.extend(Self::play_at(&self.socket, trust, socket).await.steps);
+        seen
+    }
+
+    async fn play_at(target: &str, trust: &str, steps: &str) -> Observation {
+        let scenario = read(&format!("id: safe\n{trust}\nsteps:\n{steps}\n"));
+        play_on(&scenario, Some(target), None, &SystemClock, "").await
     }
 }
 

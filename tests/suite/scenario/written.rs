@@ -284,8 +284,7 @@ async fn a_number_is_sent_again_as_the_program_wrote_it() {
 
 /// An answer with the body that `hex` stands for.
 async fn encoded(encoding: &str, hex: &str) -> String {
-    let digits: Vec<u8> = hex.bytes().map(|digit| (digit as char).to_digit(16).unwrap() as u8).collect();
-    let body = digits.chunks(2).map(|pair| pair[0] * 16 + pair[1]);
+    let body = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
     let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: {encoding}\r\n\r\n");
     raw(head.into_bytes().into_iter().chain(body).collect::<Vec<_>>().leak()).await
 }
