@@ -66,8 +66,8 @@ pub enum StoreError {
     /// The file is empty.
     #[error("{} is empty: a journal never is, so it was cut short or replaced\n  restore a copy, or move it away to begin anew", .0.display())]
     Empty(PathBuf),
-    /// The file was removed or replaced while it was open.
-    #[error("{} was deleted or replaced while it was in use: nothing more can be recorded\n  what was recorded in it is lost unless the directory can be restored", .0.display())]
+    /// The file was removed, replaced or truncated while it was open.
+    #[error("{} was deleted, replaced or truncated while it was in use: nothing more can be recorded\n  what was recorded in it is lost unless the directory can be restored", .0.display())]
     Gone(PathBuf),
     /// No space left.
     #[error("{}: the disk is full\n  free some space; what was recorded is kept, `atoll resume` continues", .0.display())]

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests damage files")]
 
 use std::fs;
+use std::path::Path;
 
 use crate::binary::Project;
 use crate::fifo::{Fifo, write_line};
@@ -24,7 +25,17 @@ fn an_empty_database_and_a_data_directory_that_is_none_are_errors() {
 }
 
 #[test]
-fn a_data_directory_that_is_deleted_under_a_run_ends_it() {
+fn data_that_is_deleted_or_truncated_under_a_run_ends_it() {
+    let deleted: fn(&Path) = |data| fs::remove_dir_all(data).unwrap();
+    let truncated: fn(&Path) = |data| {
+        fs::OpenOptions::new().write(true).truncate(true).open(data.join("atoll.db")).map(drop).unwrap();
+    };
+    for damage in [deleted, truncated] {
+        ends_when_its_data_is(damage);
+    }
+}
+
+fn ends_when_its_data_is(damaged: impl Fn(&Path)) {
     let text = "atoll = 1\n[inputs]\nup = { type = \"string\" }\ngo = { type = \"string\" }\n[steps.wait]\nidempotent = true\n\
                 shell = { argv = [\"sh\", \"-c\", 'echo up > \"$1\"; cat \"$2\"', \"sh\", \"{{ inputs.up }}\", \"{{ inputs.go }}\"] }\n";
     let project = Project::new().file("p.toml", text);
@@ -33,12 +44,12 @@ fn a_data_directory_that_is_deleted_under_a_run_ends_it() {
     let (at, go) = (up.path().display().to_string(), project.path("go").display().to_string());
     let child = project.command(&["run", "p.toml", "--up", &at, "--go", &go]).spawn().unwrap();
     assert_eq!(up.line(), "up");
-    fs::remove_dir_all(project.path(".atoll")).unwrap();
+    damaged(&project.path(".atoll"));
     write_line(go.as_ref(), "x");
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("was deleted or replaced while it was in use"), "{stderr}");
+    assert!(stderr.contains("was deleted, replaced or truncated while it was in use"), "{stderr}");
     assert!(!stderr.contains("succeeded ·"), "{stderr}");
 }
 

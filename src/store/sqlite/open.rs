@@ -199,9 +199,24 @@ fn migrate(db: &mut Connection, version: i64) -> Result<(), rusqlite::Error> {
     Ok(())
 }
 
-/// The device and number of the file at `path`.
-pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+/// Which file is at a path, and how long it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileState {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+}
+
+impl FileState {
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let file = std::fs::metadata(path).ok()?;
+        Some(Self { device: file.dev(), inode: file.ino(), bytes: file.len() })
+    }
+
+    /// Whether the database can have been in the state `before`: it is the same file, and a database never shrinks.
+    pub(super) fn continues(self, before: Self) -> bool {
+        (self.device, self.inode) == (before.device, before.inode) && self.bytes >= before.bytes
+    }
 }
 
 #[cfg(test)]

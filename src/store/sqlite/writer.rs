@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::open::identity;
+use super::open::FileState;
 use super::pending::Pending;
 use super::queue::Queue;
 use super::{fault, write};
@@ -55,7 +55,7 @@ enum Outcome {
 pub(super) struct Writer {
     db: Connection,
     path: PathBuf,
-    identity: Option<(u64, u64)>,
+    file: Option<FileState>,
     pending: Arc<Pending>,
     last: HashMap<RunId, u64>,
     broken: HashMap<RunId, StoreError>,
@@ -114,8 +114,8 @@ impl Drop for End<'_> {
 
 impl Writer {
     fn new(db: Connection, path: PathBuf, pending: Arc<Pending>) -> Self {
-        let identity = identity(&path);
-        Self { db, path, identity, pending, last: HashMap::new(), broken: HashMap::new() }
+        let file = FileState::of(&path);
+        Self { db, path, file, pending, last: HashMap::new(), broken: HashMap::new() }
     }
 
     /// Writes the group, or, where that fails, each job by itself. Blobs and reusable outputs that could not be
@@ -151,9 +151,12 @@ impl Writer {
 
     /// On a full disk it is tried again for a while: a program that filled it is about to be ended, and its files removed.
     fn transact(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, StoreError> {
-        // SQLite would go on writing to a file that has no name any more.
-        if identity(&self.path) != self.identity {
-            return Err(StoreError::Gone(self.path.clone()));
+        // SQLite would write on to a file that has no name any more, or beside one that was cut short.
+        let now = FileState::of(&self.path);
+        match (now, self.file) {
+            (Some(now), Some(before)) if now.continues(before) => self.file = Some(now),
+            (None, None) => {}
+            _ => return Err(StoreError::Gone(self.path.clone())),
         }
         let mut waits = WAITS;
         loop {
