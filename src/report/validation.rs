@@ -149,7 +149,17 @@ struct Verdict {
 impl Validation {
     /// Reads them.
     pub fn read(outputs: &Value) -> Result<Self, serde_json::Error> {
-        Self::deserialize(outputs)
+        let mut read = Self::deserialize(outputs)?;
+        // A program that was started for a scenario has ended: nothing answers at its address any more.
+        if !read
+            .target
+            .as_deref()
+            .is_some_and(|target| target.starts_with("http://") || target.starts_with("https://"))
+        {
+            let steps = read.scenarios.iter_mut().flat_map(|scenario| &mut scenario.steps);
+            steps.for_each(|step| step.curl = None);
+        }
+        Ok(read)
     }
 
     /// Whether there is anything to report on.

@@ -101,7 +101,7 @@ fn a_single_file_is_enough() {
     assert_eq!(report["scenarios"][0]["file"], "cases/one.yaml");
     run("cases/nothing.yaml")
         .exits(3)
-        .stderr_has("cannot read `cases/nothing.yaml` for `scenarios`: No such file");
+        .stdout_has("cannot read `cases/nothing.yaml` for `scenarios`: No such file");
     let again = project.run(&["validate", "--of", "last", "--format", "json"]).json();
     assert_eq!(again["scenarios"], report["scenarios"], "the report is that of the run");
 }
@@ -352,11 +352,14 @@ fn variables_come_from_the_command_line_and_from_a_file() {
     project.write("vars", "# what to look for\nword=Gadget\n\npage=index.html\n");
     run(&["--variables-file", "vars"]).exits(4);
     run(&["--variables-file", "vars", "--variable", "word=Good morning"]).exits(0);
-    run(&["--variable", "page=items.json"]).exits(4).stdout_has("{word}");
+    run(&["--variable", "page=items.json"])
+        .exits(3)
+        .stdout_has("`{word}` never has a value")
+        .stdout_has("--variable word=VALUE");
 }
 
 #[test]
-fn commands_against_a_bare_target_are_trouble_of_ours() {
+fn commands_against_a_bare_target_are_refused_before_anything_runs() {
     let (project, site) = project();
     project.write(
         "cases/tool.yaml",
@@ -365,11 +368,14 @@ fn commands_against_a_bare_target_are_trouble_of_ours() {
     let only = ["--only", "tool", "--only", "greeting", "--format", "json", "--no-judge"];
     let ran = project
         .run(&[&["validate", "--scenarios", "cases", "--target", &site.url], only.as_slice()].concat());
-    let report = ran.exits(1).json();
-    assert_eq!(report["status"], "undecided", "{report}");
-    let tool = &report["scenarios"][1];
-    assert!(tool["trouble"].as_str().unwrap().contains("`exec` steps"), "{tool}");
-    assert!(tool["score"].is_null(), "{tool}");
+    let report = ran.exits(3).json();
+    assert_eq!(
+        (&report["status"], &report["scenarios"]),
+        (&serde_json::json!("wrong"), &serde_json::json!([])),
+        "{report}"
+    );
+    let trouble = report["trouble"].as_str().unwrap();
+    assert!(trouble.contains("`exec` and `tui` steps") && trouble.ends_with(": tool"), "{trouble}");
 }
 
 #[test]
