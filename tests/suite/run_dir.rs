@@ -1,5 +1,4 @@
 //! `run.dir`: a directory of the run for files that are not products.
-#![expect(clippy::disallowed_methods, reason = "tests look at what was left on the disk")]
 
 use std::path::PathBuf;
 

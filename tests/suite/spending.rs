@@ -229,7 +229,7 @@ fn the_worst_case_is_known_before_anything_is_asked() {
 #[test]
 fn a_plan_says_which_costs_are_unknown_and_which_caps_are_in_force() {
     let free = "[providers.shop]\nkind = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\n";
-    let pipeline = "atoll = 1\nname = \"two\"\nsummary = \"asks two\"\n[inputs.most]\ntype = \"float\"\ndefault = 2.5\n\
+    let pipeline = "atoll = 1\nname = \"two\"\nsummary = \"asks two\"\n[inputs.most]\ntype = \"number\"\ndefault = 2.5\n\
         [limits]\nusd = \"inputs.most\"\ncalls = \"7\"\n\
         [steps.a]\nllm = { model = \"shop/clerk\", prompt = \"x\", max_tokens = 100, unknown_cost = \"count\" }\n";
     let priced = "[steps.b]\nllm = { model = \"gpt-4.1-mini\", prompt = \"x\", max_tokens = 100 }\n";

@@ -184,7 +184,10 @@ fn kill_at_work(project: &Project, span: &str) {
     nix::sys::signal::kill(group.pid(), Signal::SIGKILL).unwrap();
     assert!(was_killed(group.wait()));
     group.wait_for_all();
-    assert_eq!(processes_with(&format!("sleep {span}")), [""; 0]);
+    // The system ends them with the first process of the sandbox, a moment after the kill; a rest would make this time out.
+    while !processes_with(&format!("sleep {span}")).is_empty() {
+        std::thread::yield_now();
+    }
 }
 
 #[test]
