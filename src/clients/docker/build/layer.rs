@@ -223,7 +223,9 @@ impl Build<'_> {
         let why = if killed {
             format!(": it used more than {memory} MiB of memory")
         } else if !self.options.egress && UNREACHED.iter().any(|words| said.contains(words)) {
-            "; commands of a build have no network unless `egress = true` of the build gives it".to_owned()
+            "; commands of a build have no network unless `egress = true` of the build, or `ATOLL_BUILD_EGRESS=1`, \
+             gives it"
+                .to_owned()
         } else {
             String::new()
         };
