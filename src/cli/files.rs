@@ -1,17 +1,17 @@
 //! The files and directories that inputs name.
-#![expect(clippy::disallowed_methods, reason = "the door to the files that inputs name")]
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{Settings, Stop, house};
 use crate::clients::registry::Registry;
 use crate::plan::{InputDoor, Listed, ReadFile};
-use crate::rooted_fs::read_file;
+use crate::rooted_fs::{Kind, RootedFs, read_file};
 use crate::value::Digest;
 
 /// Most bytes of a file that an input names, or of one in a directory that it names.
 const LARGEST: u64 = 256 << 20;
+/// Most files of a directory that an input names.
+const MOST_FILES: usize = 100_000;
 
 /// Files, found from the directory of the project, and the models of the registry.
 pub struct Files {
@@ -46,11 +46,7 @@ impl InputDoor for Files {
     }
 
     fn dir(&self, path: &str) -> Result<Vec<Listed>, String> {
-        let mut listed = Vec::new();
-        let root = self.project.join(path);
-        list(&root, &root, &mut listed)?;
-        listed.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(listed)
+        list(&self.project.join(path))
     }
 
     fn single(&self, path: &str) -> Option<Result<Vec<Listed>, String>> {
@@ -82,31 +78,43 @@ pub fn regular(path: &Path) -> Result<Vec<u8>, String> {
     read_file(path, LARGEST).map_err(|e| e.to_string())
 }
 
-/// Everything below `dir` but `.git`; links are followed to files only, so that no directory is walked for ever.
-fn list(root: &Path, dir: &Path, listed: &mut Vec<Listed>) -> Result<(), String> {
-    let shown = |path: &Path, e: &dyn std::fmt::Display| match path.strip_prefix(root) {
-        Ok(below) if !below.as_os_str().is_empty() => format!("{}: {e}", below.display()),
-        _ => e.to_string(),
+/// The files of `dir`, at most [`MOST_FILES`], but those of `.git`. Links are followed to files that are in `dir`; what
+/// is no file is passed over.
+fn list(dir: &Path) -> Result<Vec<Listed>, String> {
+    let root = RootedFs::open(dir).map_err(|e| e.to_string())?.following_links();
+    let shown = |path: &Path, e: &std::io::Error| {
+        if path.as_os_str().is_empty() { e.to_string() } else { format!("{}: {e}", path.display()) }
     };
-    for entry in fs::read_dir(dir).map_err(|e| shown(dir, &e))? {
-        let entry = entry.map_err(|e| shown(dir, &e))?;
-        let path = entry.path();
-        let kind = entry.file_type().map_err(|e| shown(&path, &e))?;
-        if kind.is_dir() {
-            if entry.file_name() != ".git" {
-                list(root, &path, listed)?;
+    let (mut listed, mut left) = (Vec::new(), vec![PathBuf::new()]);
+    while let Some(dir) = left.pop() {
+        for (name, kind) in root.entries(&dir, MOST_FILES).map_err(|e| shown(&dir, &e))? {
+            let path = dir.join(&name);
+            match kind {
+                Kind::Dir if name != ".git" => left.push(path),
+                Kind::Link if !root.is_file(&path) => {}
+                Kind::File | Kind::Link => {
+                    let bytes = root.read(&path, LARGEST).map_err(|e| shown(&path, &e))?;
+                    let digest = Digest::of(&bytes);
+                    let path = path.to_string_lossy().into_owned();
+                    listed.push(Listed { path, size: bytes.len() as u64, digest });
+                }
+                Kind::Dir | Kind::Other => {}
             }
-        } else if path.is_file() {
-            let bytes = read_file(&path, LARGEST).map_err(|e| shown(&path, &e))?;
-            let below = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-            listed.push(Listed { path: below, size: bytes.len() as u64, digest: Digest::of(&bytes) });
+            if listed.len() + left.len() > MOST_FILES {
+                return Err(format!("it has more than {MOST_FILES} files"));
+            }
         }
     }
-    Ok(())
+    listed.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(listed)
 }
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "tests make files")]
+
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -118,16 +126,20 @@ mod tests {
             fs::write(root.join(path), text).unwrap();
         }
         std::os::unix::fs::symlink(&root, root.join("b/loop")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", root.join("out")).unwrap();
+        std::os::unix::fs::symlink("b/a.yaml", root.join("near")).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(root.join("pipe")).status();
+        assert!(made.unwrap().success());
         fs::write(place.path().join("bad"), [0xff, 0xfe]).unwrap();
         let files = Files { project: place.path().to_owned(), registry: None, keys: Vec::new() };
         let listed = files.dir("s").unwrap();
         assert_eq!(
             listed.iter().map(|f| (f.path.as_str(), f.size)).collect::<Vec<_>>(),
-            [("b/a.yaml", 2), ("z.yaml", 1)]
+            [("b/a.yaml", 2), ("near", 2), ("z.yaml", 1)]
         );
         assert_eq!(files.file("s/z.yaml").unwrap(), ReadFile { name: "z.yaml".into(), text: "1".into() });
         assert!(files.file("bad").unwrap_err().contains("UTF-8"));
         assert!(files.file("missing").unwrap_err().contains("No such file"));
-        assert!(files.dir("bad").unwrap_err().contains("Not a directory"));
+        assert!(files.dir("bad").unwrap_err().contains("no directory"));
     }
 }

@@ -1,7 +1,9 @@
 //! Listing the files of a tree by relative path.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use rustix::fs::{self as sys, FileType, OFlags};
@@ -24,6 +26,19 @@ pub struct Entry {
 /// Which file it is, its length, and when it was last changed in any way.
 pub type Stamp = (u64, u64, i64, i64);
 
+/// What an entry of a directory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// A symbolic link.
+    Link,
+    /// A pipe, a socket or a device.
+    Other,
+}
+
 /// Something that a list of files cannot hold.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LeftOut {
@@ -43,6 +58,26 @@ pub struct Listing {
 }
 
 impl RootedFs {
+    /// What is in the directory at `path`, which is not reached through a link at its end, by name. More than `most`
+    /// entries are an error.
+    pub fn entries(&self, path: &Path, most: usize) -> io::Result<Vec<(OsString, Kind)>> {
+        let dir = self.at(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)?;
+        let (entries, has_more) = walk::entries(dir.as_fd(), most as u64)?;
+        if has_more {
+            return Err(io::Error::other(format!("it has more than {most} entries")));
+        }
+        let kind = |kind| match kind {
+            FileType::RegularFile => Kind::File,
+            FileType::Directory => Kind::Dir,
+            FileType::Symlink => Kind::Link,
+            _ => Kind::Other,
+        };
+        let named = entries.into_iter().map(|(name, of)| (OsString::from_vec(name.into_bytes()), kind(of)));
+        let mut named: Vec<_> = named.collect();
+        named.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(named)
+    }
+
     /// All files, at most `most`, without `.git` and what `ignore` says of a path. A link to a file inside counts as that
     /// file if links are followed. `refused` says why a path cannot be listed.
     pub fn list(

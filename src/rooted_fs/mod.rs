@@ -8,10 +8,11 @@
 mod copy;
 mod list;
 mod remove;
+mod unlock;
 mod walk;
 
 pub use copy::CopyLimits;
-pub use list::{Entry, LeftOut, Listing, Stamp};
+pub use list::{Entry, Kind, LeftOut, Listing, Stamp};
 pub use remove::remove_tree;
 
 use std::ffi::OsStr;
@@ -128,6 +129,8 @@ pub struct RootedFs {
     owner: Option<u32>,
     /// Whether symbolic links that stay inside are followed; otherwise every link is refused.
     follows: bool,
+    /// Whether directories that deny their owner are opened for what is done below them.
+    unlocks: bool,
 }
 
 impl RootedFs {
@@ -135,7 +138,7 @@ impl RootedFs {
     pub fn open(dir: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = sys::open(dir, flags, Mode::empty()).map_err(explained)?;
-        Ok(Self { root, owner: None, follows: false })
+        Ok(Self { root, owner: None, follows: false, unlocks: false })
     }
 
     /// Makes `dir`, with the directories above it, and opens it.
@@ -167,7 +170,7 @@ impl RootedFs {
     /// The directory at `path`, which has to be there.
     pub fn dir(&self, path: &Path) -> io::Result<Self> {
         let root = self.at(path, OFlags::PATH | OFlags::DIRECTORY)?;
-        Ok(Self { root, owner: self.owner, follows: self.follows })
+        Ok(Self { root, owner: self.owner, follows: self.follows, unlocks: self.unlocks })
     }
 
     /// Opens what is at `path` without leaving the directory.
@@ -203,11 +206,18 @@ impl RootedFs {
 
     /// Whether there is a directory at `path`.
     pub fn is_dir(&self, path: &Path) -> bool {
+        let _unlocked = self.unlock(path);
         self.at(path, OFlags::PATH | OFlags::DIRECTORY).is_ok()
+    }
+
+    /// Whether there is a regular file at `path`.
+    pub fn is_file(&self, path: &Path) -> bool {
+        self.regular(path, OFlags::PATH).is_ok()
     }
 
     /// Makes the directory at `path` and those above it.
     pub fn make_dirs(&self, path: &Path) -> io::Result<()> {
+        let _unlocked = self.unlock(path);
         self.descend(path).map(drop)
     }
 
@@ -253,21 +263,49 @@ impl RootedFs {
     /// directory, is replaced and never opened: a link, a pipe, or another name of some other file.
     pub fn put(&self, path: &Path, bytes: &[u8], executable: bool) -> io::Result<()> {
         let (parent, name) = split(path)?;
+        let _unlocked = self.unlock(parent);
+        let mode = if executable { 0o755 } else { 0o644 };
+        self.fill(&self.descend(parent)?, name, bytes, Mode::from_raw_mode(mode)).map(drop)
+    }
+
+    /// Puts a new file in place of the one at `path`, whose mode it keeps, with the directories above it: readers see
+    /// the old content or the new, also after a power cut. Links are replaced; pipes and devices are refused.
+    pub fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let (parent, name) = split(path)?;
         let dir = self.descend(parent)?;
+        let mode = match sys::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => 0o644,
+            Err(e) => return Err(explained(e)),
+            Ok(state) => match FileType::from_raw_mode(state.st_mode) {
+                FileType::RegularFile => state.st_mode & 0o777,
+                FileType::Symlink => 0o644,
+                FileType::Directory => return Err(explained(Errno::ISDIR)),
+                _ => return Err(no_file()),
+            },
+        };
+        self.fill(&dir, name, bytes, Mode::from_raw_mode(mode))?.sync_all()?;
+        match sys::openat(&dir, ".", DIRECTORY | OFlags::RDONLY, Mode::empty()) {
+            // It may be written to and not read: then nothing more can be done for its entry.
+            Err(Errno::ACCESS) => Ok(()),
+            opened => Ok(sys::fsync(opened?)?),
+        }
+    }
+
+    /// Makes a file of `bytes` in `dir` and gives it the name `name`.
+    fn fill(&self, dir: &OwnedFd, name: &OsStr, bytes: &[u8], mode: Mode) -> io::Result<File> {
         let fresh = unique_name();
         let flags = QUIET | OFlags::NOFOLLOW | OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY;
-        let made = sys::openat(&dir, &fresh, flags, Mode::from_raw_mode(0o600));
+        let made = sys::openat(dir, &fresh, flags, Mode::from_raw_mode(0o600));
         let mut file = File::from(made.map_err(explained)?);
-        let mode = if executable { 0o755 } else { 0o644 };
         let filled = file
             .write_all(bytes)
-            .and_then(|()| Ok(sys::fchmod(&file, Mode::from_raw_mode(mode))?))
+            .and_then(|()| Ok(sys::fchmod(&file, mode)?))
             .and_then(|()| self.give_new(file.as_fd()))
-            .and_then(|()| sys::renameat(&dir, &fresh, &dir, name).map_err(explained));
+            .and_then(|()| sys::renameat(dir, &fresh, dir, name).map_err(explained));
         if filled.is_err() {
-            let _ = sys::unlinkat(&dir, &fresh, AtFlags::empty());
+            let _ = sys::unlinkat(dir, &fresh, AtFlags::empty());
         }
-        filled
+        filled.map(|()| file)
     }
 
     /// Makes the file at `path` hold `bytes`, with the directories above it; a file that is there keeps its mode.
@@ -292,6 +330,7 @@ impl RootedFs {
     /// Puts a symbolic link to `target` at `path`, where nothing is yet.
     pub fn link(&self, path: &Path, target: &Path) -> io::Result<()> {
         let (parent, name) = split(path)?;
+        let _unlocked = self.unlock(parent);
         Ok(sys::symlinkat(target, &self.descend(parent)?, name)?)
     }
 

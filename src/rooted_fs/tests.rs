@@ -233,3 +233,73 @@ fn a_swapped_directory_never_leads_outside() {
     let told = |state: &std::fs::Metadata| (state.mode(), state.uid(), state.mtime_nsec());
     assert_eq!((told(&before.0), told(&before.1)), (told(&after.0), told(&after.1)));
 }
+
+#[test]
+fn a_replaced_file_keeps_its_mode_and_links_and_pipes_are_not_opened() {
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().join("in");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(place.path().join("secret"), "S").unwrap();
+    sh(
+        &dir,
+        "echo old > file; chmod 640 file; ln file other; ln -s ../secret link; ln -s .. up; mkfifo pipe; mkdir dir",
+    );
+    let fs = RootedFs::open(&dir).unwrap();
+    for (name, mode) in [("file", 0o640), ("link", 0o644), ("new/er", 0o644)] {
+        fs.replace(Path::new(name), b"ours").unwrap();
+        let state = std::fs::symlink_metadata(dir.join(name)).unwrap();
+        assert!(state.is_file() && state.mode() & 0o7777 == mode, "{name}");
+        assert_eq!(std::fs::read_to_string(dir.join(name)).unwrap(), "ours");
+    }
+    // Another name of the file keeps the old content: the file is replaced, not written to.
+    assert_eq!(std::fs::read_to_string(dir.join("other")).unwrap(), "old\n");
+    for (name, why) in [("pipe", "regular file"), ("dir", "is a directory"), ("up/x", "symbolic link")] {
+        let error = fs.replace(Path::new(name), b"").unwrap_err();
+        assert!(error.to_string().contains(why), "{name}: {error}");
+    }
+    assert_eq!(std::fs::read_to_string(place.path().join("secret")).unwrap(), "S");
+    assert!(!place.path().join("x").exists());
+    let left = std::fs::read_dir(&dir)
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with(".atoll-"));
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
+fn entries_have_kinds_and_are_bounded() {
+    let place = tempfile::tempdir().unwrap();
+    sh(place.path(), "mkdir d; echo > f; ln -s d l; mkfifo p");
+    let fs = RootedFs::open(place.path()).unwrap().following_links();
+    let entries = fs.entries(Path::new(""), 4).unwrap();
+    let kinds: Vec<_> = entries.iter().map(|(name, kind)| (name.to_str().unwrap(), *kind)).collect();
+    assert_eq!(kinds, [("d", Kind::Dir), ("f", Kind::File), ("l", Kind::Link), ("p", Kind::Other)]);
+    assert!(fs.entries(Path::new(""), 3).unwrap_err().to_string().contains("more than 3"));
+    assert!(fs.entries(Path::new("l"), 9).is_err() && fs.entries(Path::new("p"), 9).is_err());
+}
+
+/// Directories that deny their owner: a root passes anyway, so for a root the modes are what is tested.
+#[test]
+fn directories_are_unlocked_for_what_is_done_below_them() {
+    let place = tempfile::tempdir().unwrap();
+    sh(
+        place.path(),
+        "mkdir -p a/b/c out; ln -s ../out a/link; chmod 500 a/b/c; chmod 000 a/b; chmod 500 a",
+    );
+    let mode = |path: &str| std::fs::metadata(place.path().join(path)).unwrap().mode() & 0o7777;
+    sh(place.path(), "chmod 500 out");
+    let fs = RootedFs::open(place.path()).unwrap().unlocking();
+    let unlocked = fs.unlock_as_owner(Path::new("a/b/c/missing/file"));
+    assert_eq!(["a", "a/b", "a/b/c"].map(mode), [0o700; 3]);
+    drop(unlocked);
+    assert_eq!((mode("a"), mode("out")), (0o500, 0o500));
+    let link = fs.unlock_as_owner(Path::new("a/link/x"));
+    assert_eq!(mode("out"), 0o500, "no link is followed");
+    drop(link);
+    fs.put(Path::new("a/b/c/new"), b"x", false).unwrap();
+    fs.put(Path::new("/a/b/more/new"), b"x", false).unwrap();
+    assert!(fs.is_dir(Path::new("a/b/c")));
+    let within = fs.unlock_as_owner(Path::new("a/b/c"));
+    assert_eq!(std::fs::read_to_string(place.path().join("a/b/c/new")).unwrap(), "x");
+    drop(within);
+    sh(place.path(), "chmod 700 a; chmod 700 a/b; stat -c %a a/b/c | grep -qx 500; chmod -R 700 .");
+}

@@ -76,6 +76,26 @@ pub(super) fn inside(project: &Path, given: &str) -> Result<PathBuf, Failure> {
     Ok(target)
 }
 
+/// `target`, which `given` names, with all links followed as far as it is there: a directory to start from, and the way
+/// from there, which has no links. A relative path starts from `project`; what is absolute, from the root.
+pub(super) fn resolved(project: &Path, given: &str, target: &Path) -> Result<(PathBuf, PathBuf), Failure> {
+    let there = target.ancestors().find_map(|dir| Some((dir, dir.canonicalize().ok()?)));
+    let Some((there, real)) = there else {
+        return Err(Failure::permanent(format!("{given:?} leads nowhere")));
+    };
+    let missing = target.strip_prefix(there).unwrap_or(Path::new(""));
+    let real = if missing.as_os_str().is_empty() { real } else { real.join(missing) };
+    if Path::new(given).is_absolute() {
+        return Ok((PathBuf::from("/"), real));
+    }
+    // A project that is not there yet is made.
+    let root = project.canonicalize().unwrap_or_else(|_| PathBuf::from("/"));
+    match real.strip_prefix(&root) {
+        Ok(below) => Ok((root.clone(), below.to_owned())),
+        Err(_) => Err(outside(given)),
+    }
+}
+
 /// The failure of a relative path that does not stay in the project.
 pub(super) fn outside(given: &str) -> Failure {
     Failure::permanent(format!("the path {given:?} leads out of the project directory"))
@@ -97,5 +117,11 @@ mod tests {
         for given in ["..", "a/../../x", "link/x", "link", ""] {
             assert!(inside(&project, given).is_err(), "{given}");
         }
+        let target = project.join("link/x");
+        assert!(resolved(&project, "link/x", &target).is_err());
+        let root = project.canonicalize().unwrap();
+        assert_eq!(resolved(&project, "a/b", &project.join("a/b")).unwrap(), (root, "a/b".into()));
+        let place = place.path().canonicalize().unwrap();
+        assert_eq!(resolved(&project, "/x", &target).unwrap(), ("/".into(), place.join("x")));
     }
 }

@@ -1,8 +1,6 @@
 //! `scenario_load`: the scenarios of a directory, checked as a whole.
-#![expect(clippy::disallowed_methods, reason = "a door: reads the scenario directory")]
 
 use std::ffi::OsStr;
-use std::fs::DirEntry;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +11,7 @@ use serde_json::json;
 use super::complaint::render;
 use super::place::Named;
 use crate::diag::{Code, Diagnostic, Severity};
-use crate::rooted_fs::read_file;
+use crate::rooted_fs::{Kind, RootedFs, read_file};
 use crate::scenario::{Files, Scenario, load_given};
 use crate::value::{Digest, Value};
 use crate::verb::{Context, Failure, Output, Traits, Verb};
@@ -53,6 +51,10 @@ const FIXTURES: &str = "fixtures";
 
 /// Most bytes of one file.
 const LARGEST: u64 = 8 << 20;
+/// Most bytes of all files.
+const LARGEST_SUM: u64 = 256 << 20;
+/// Most entries of all directories.
+const MOST_ENTRIES: usize = 100_000;
 
 impl Verb for ScenarioLoad {
     const NAME: &'static str = "scenario_load";
@@ -107,98 +109,108 @@ fn read_and_load(dir: &Path, shown: &str, given: &[String]) -> Result<Out, Failu
 /// The scenario files of a directory and of the directories in it, with their fixtures, and complaints about those that
 /// cannot be read. They are called by the name `shown` of the directory.
 pub fn read_files(dir: &Path, shown: &str) -> Result<(Files, Vec<String>), Failure> {
-    let mut found = Found::default();
+    let mut reader = Reader { left: LARGEST_SUM, entries: MOST_ENTRIES, ..Reader::default() };
     if dir.is_file() {
-        found.only(dir, shown);
+        reader.only(dir, shown);
     } else {
-        found.look(dir, shown, false).map_err(|e| {
+        reader.directory(dir, shown).map_err(|e| {
             Failure::permanent(format!("the scenarios {shown} cannot be read: {e}"))
                 .hint("give a scenario file, or a directory that has .yaml or .yml files")
         })?;
     }
-    let ((scenarios, own), (fixtures, theirs)) = (read_all(found.scenarios), read_all(found.fixtures));
-    let complaints = found.unreadable.into_iter().chain(own).chain(theirs).collect();
-    Ok((Files { scenarios, fixtures }, complaints))
+    Ok((reader.files, reader.complaints))
 }
 
-/// Where the files lie, and what they are called.
+/// Reads files, and notes what is wrong with those that it cannot read.
 #[derive(Default)]
-struct Found {
-    scenarios: Vec<(PathBuf, String)>,
-    fixtures: Vec<(PathBuf, String)>,
-    unreadable: Vec<String>,
+struct Reader {
+    files: Files,
+    complaints: Vec<String>,
+    /// Bytes that may still be read.
+    left: u64,
+    /// Entries of directories that may still be looked at.
+    entries: usize,
 }
 
-impl Found {
+impl Reader {
     /// The one scenario file `path`, and the fixtures in the directory `fixtures` next to it.
     fn only(&mut self, path: &Path, shown: &str) {
-        self.scenarios.push((path.to_owned(), shown.to_owned()));
-        let fixtures = path.with_file_name(FIXTURES);
-        if fixtures.is_dir() {
-            let shown = Path::new(shown).with_file_name(FIXTURES).display().to_string();
-            if let Err(error) = self.look(&fixtures, &shown, true) {
-                let code = Code::ScenarioFile;
-                self.unreadable.push(format!("{shown}:1:1: error[{code}]: it cannot be read: {error}"));
-            }
+        let text = read_file(path, LARGEST);
+        self.keep(shown.to_owned(), text, false);
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let Ok(beside) = RootedFs::open(parent.unwrap_or(Path::new("."))) else { return };
+        if !beside.is_dir(Path::new(FIXTURES)) {
+            return;
+        }
+        let shown = Path::new(shown).with_file_name(FIXTURES).display().to_string();
+        let fixtures = beside.dir(Path::new(FIXTURES)).map(RootedFs::following_links);
+        if let Err(error) = fixtures.and_then(|fixtures| self.look(&fixtures, &shown, true)) {
+            self.complain(&shown, &format!("it cannot be read: {error}"));
         }
     }
 
-    /// Looks into `dir`, by name, and into the directories in it. Files may be symbolic links; directories that are, are not
-    /// followed, because they may lead in a circle. What begins with a dot is passed over.
-    fn look(&mut self, dir: &Path, shown: &str, among_fixtures: bool) -> io::Result<()> {
-        let mut entries = std::fs::read_dir(dir)?.collect::<Result<Vec<_>, _>>()?;
-        entries.sort_by_key(DirEntry::file_name);
-        let (directories, files): (Vec<_>, Vec<_>) =
-            entries.into_iter().partition(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-        for entry in files {
-            let path = entry.path();
-            let wanted = matches!(path.extension().and_then(OsStr::to_str), Some("yaml" | "yml"));
-            if wanted && path.is_file() {
-                let named = named(&path, shown);
-                let list = if among_fixtures { &mut self.fixtures } else { &mut self.scenarios };
-                list.push((path, named));
+    /// All files of the directory `dir`.
+    fn directory(&mut self, dir: &Path, shown: &str) -> io::Result<()> {
+        let dir = RootedFs::open(dir)?.following_links();
+        self.look(&dir, shown, false)
+    }
+
+    /// Reads the files of `root`, by name, and those of the directories in it. Files may be symbolic links that stay in
+    /// `root`; directories that are, are not followed, because they may lead in a circle. What begins with a dot is
+    /// passed over. An error: `root` itself cannot be read, or there is too much in it.
+    fn look(&mut self, root: &RootedFs, shown: &str, among_fixtures: bool) -> io::Result<()> {
+        let mut left = vec![(PathBuf::new(), among_fixtures)];
+        while let Some((dir, among_fixtures)) = left.pop() {
+            let entries = match root.entries(&dir, self.entries) {
+                Ok(entries) => entries,
+                Err(error) if dir.as_os_str().is_empty() => return Err(error),
+                Err(error) => {
+                    self.complain(&named(shown, &dir), &format!("it cannot be read: {error}"));
+                    continue;
+                }
+            };
+            self.entries = self.entries.saturating_sub(entries.len());
+            let mut below = Vec::new();
+            for (name, kind) in entries {
+                let path = dir.join(&name);
+                if kind == Kind::Dir {
+                    let hidden = name.to_string_lossy().starts_with('.');
+                    let fixtures = among_fixtures || name == FIXTURES;
+                    below.extend((!hidden).then_some((path, fixtures)));
+                } else if matches!(path.extension().and_then(OsStr::to_str), Some("yaml" | "yml"))
+                    && !(kind == Kind::Link && root.is_dir(&path))
+                {
+                    let text = root.read(&path, LARGEST.min(self.left));
+                    self.keep(named(shown, &path), text, among_fixtures);
+                }
             }
-        }
-        for entry in directories {
-            let path = entry.path();
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with('.') {
-                continue;
-            }
-            let shown = named(&path, shown);
-            if let Err(error) = self.look(&path, &shown, among_fixtures || name == FIXTURES) {
-                let code = Code::ScenarioFile;
-                self.unreadable.push(format!("{shown}:1:1: error[{code}]: it cannot be read: {error}"));
-            }
+            // The last one is taken first.
+            left.extend(below.into_iter().rev());
         }
         Ok(())
     }
-}
 
-type Texts = (Vec<(String, String)>, Vec<String>);
-
-/// Names and texts of files, and complaints about those that cannot be read.
-fn read_all(paths: Vec<(PathBuf, String)>) -> Texts {
-    let (mut files, mut complaints) = (Vec::new(), Vec::new());
-    for (path, name) in paths {
-        match read_text(&path) {
-            Ok(text) => files.push((name, text)),
-            Err(reason) => {
-                let code = Code::ScenarioFile;
-                complaints.push(format!("{name}:1:1: error[{code}]: {reason}"));
-            }
+    fn keep(&mut self, name: String, read: io::Result<Vec<u8>>, among_fixtures: bool) {
+        let text = read.map_err(|e| format!("the file cannot be read: {e}")).and_then(|bytes| {
+            self.left = self.left.saturating_sub(bytes.len() as u64);
+            String::from_utf8(bytes).map_err(|e| {
+                format!("the file is no UTF-8 text: byte {} is not", e.utf8_error().valid_up_to())
+            })
+        });
+        let list = if among_fixtures { &mut self.files.fixtures } else { &mut self.files.scenarios };
+        match text {
+            Ok(text) => list.push((name, text)),
+            Err(why) => self.complain(&name, &why),
         }
     }
-    (files, complaints)
+
+    fn complain(&mut self, name: &str, why: &str) {
+        let code = Code::ScenarioFile;
+        self.complaints.push(format!("{name}:1:1: error[{code}]: {why}"));
+    }
 }
 
-fn named(path: &Path, shown: &str) -> String {
-    let file = path.file_name().map(PathBuf::from).unwrap_or_default();
-    Path::new(shown).join(file).display().to_string()
-}
-
-fn read_text(path: &Path) -> Result<String, String> {
-    let bytes = read_file(path, LARGEST).map_err(|e| format!("the file cannot be read: {e}"))?;
-    String::from_utf8(bytes)
-        .map_err(|e| format!("the file is no UTF-8 text: byte {} is not", e.utf8_error().valid_up_to()))
+/// What the file at `below` in the directory that is called `shown` is called.
+fn named(shown: &str, below: &Path) -> String {
+    Path::new(shown).join(below).display().to_string()
 }

@@ -1,14 +1,10 @@
 //! `write`: a file with a text or a value in it, complete or not there at all.
-#![expect(clippy::disallowed_methods, reason = "the door through which a pipeline writes files")]
-
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::place;
+use crate::rooted_fs::RootedFs;
 use crate::value::{Digest, Value};
 use crate::verb::{Class, Context, Failure, Output, Traits, Verb, Workspace};
 
@@ -19,7 +15,8 @@ pub struct Write;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// The file: relative to the project, which it must not leave, or absolute.
+    /// The file: relative to the project, which it must not leave, or absolute. Of a link, the file that it leads to is
+    /// replaced; a pipe or a device is an error.
     pub path: String,
     /// The text.
     #[serde(default)]
@@ -74,7 +71,10 @@ fn write(with: With, workspace: &Workspace) -> Result<Out, Failure> {
     };
     let target = place::inside(&workspace.project, &with.path)?;
     place::usual(workspace, &target)?;
-    replace(&target, content.as_bytes()).map_err(|e| {
+    let (root, below) = place::resolved(&workspace.project, &with.path, &target)?;
+    // Whatever becomes a link from here on is refused.
+    let written = RootedFs::open(&root).and_then(|root| root.replace(&below, content.as_bytes()));
+    written.map_err(|e| {
         let message = format!("{:?} cannot be written: {e}", with.path);
         match e.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::Interrupted => Failure::transient(message),
@@ -84,27 +84,14 @@ fn write(with: With, workspace: &Workspace) -> Result<Out, Failure> {
     Ok(Out { bytes: content.len() as u64, digest: Digest::of(&content), path: with.path })
 }
 
-/// Puts `bytes` in place of the file at `target`: readers see the old content or the new, also after a power cut.
-fn replace(target: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    if target.is_dir() {
-        return Err(std::io::Error::other("it is a directory"));
-    }
-    // A link keeps pointing where it points; the file behind it is replaced.
-    let target = &target.canonicalize().unwrap_or_else(|_| target.to_owned());
-    let parent = target.parent().ok_or_else(|| std::io::Error::other("it has no directory"))?;
-    std::fs::create_dir_all(parent)?;
-    let mode = std::fs::metadata(target).map_or(0o644, |state| state.permissions().mode() & 0o777);
-    let mut fresh = tempfile::Builder::new().prefix(".write-").tempfile_in(parent)?;
-    fresh.write_all(bytes)?;
-    fresh.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
-    fresh.as_file().sync_all()?;
-    fresh.persist(target).map_err(|e| e.error)?;
-    std::fs::File::open(parent)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "tests make files")]
+
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use serde_json::json;
 
@@ -153,5 +140,56 @@ mod tests {
             assert!(failure.message.contains(word), "{failure}");
         }
         assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 2);
+    }
+
+    #[tokio::test]
+    async fn links_in_the_project_keep_leading_where_they_lead() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir(place.path().join("real")).unwrap();
+        std::fs::write(place.path().join("real/file"), "old").unwrap();
+        symlink(place.path().join("real"), place.path().join("dir")).unwrap();
+        symlink("dir/file", place.path().join("link")).unwrap();
+        symlink("nowhere", place.path().join("dangling")).unwrap();
+        for (path, written) in
+            [("link", "real/file"), ("dir/new/er", "real/new/er"), ("dangling", "dangling")]
+        {
+            run(place.path(), json!({"path": path, "text": path})).await.unwrap();
+            let written = place.path().join(written);
+            assert!(std::fs::symlink_metadata(&written).unwrap().is_file(), "{path}");
+            assert_eq!(std::fs::read_to_string(&written).unwrap(), path);
+        }
+        assert!(std::fs::symlink_metadata(place.path().join("link")).unwrap().is_symlink());
+        let made = std::process::Command::new("mkfifo").arg(place.path().join("pipe")).status();
+        assert!(made.unwrap().success());
+        let failure = run(place.path(), json!({"path": "pipe", "text": ""})).await.unwrap_err();
+        assert!(failure.message.contains("no regular file"), "{failure}");
+    }
+
+    /// While files are written below a directory, it is swapped for a link to the outside, again and again.
+    #[tokio::test]
+    async fn a_swapped_directory_never_leads_outside() {
+        let (place, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::create_dir(place.path().join("a")).unwrap();
+        symlink(outside.path(), place.path().join("link")).unwrap();
+        let end = Arc::new(AtomicBool::new(false));
+        let (swapped, ended) = (RootedFs::open(place.path()).unwrap(), end.clone());
+        let attacker = std::thread::spawn(move || {
+            let mut swaps = 0_u64;
+            while !ended.load(Ordering::Relaxed) {
+                swaps += u64::from(swapped.exchange(Path::new("a"), Path::new("link")).is_ok());
+            }
+            swaps
+        });
+        let absolute = place.path().join("a/file");
+        let mut written = 0;
+        for _ in 0..500 {
+            written += usize::from(run(place.path(), json!({"path": "a/file", "text": "x"})).await.is_ok());
+            written += usize::from(run(place.path(), json!({"path": "a/b/c", "text": "x"})).await.is_ok());
+        }
+        assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+        end.store(true, Ordering::Relaxed);
+        assert!(attacker.join().unwrap() > 100 && written > 0, "{written} written");
+        // An absolute path leads where its links lead when it is used, and into one directory only.
+        run(place.path(), json!({"path": absolute, "text": "x"})).await.unwrap();
     }
 }

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::Settings;
 use super::wire::Wire;
 use crate::clients::agent::Bounded;
+use crate::rooted_fs::remove_tree;
 use crate::verb::Failure;
 
 /// Names it goes by. The first is Chromium without its windows: it starts twice as fast and opens pages ten times as
@@ -160,7 +161,7 @@ impl Drop for Running {
         }
         // What is being killed may still write a last file.
         for _ in 0..20 {
-            if std::fs::remove_dir_all(self.home.path()).is_ok() || !self.home.path().exists() {
+            if remove_tree(self.home.path()).is_ok() {
                 break;
             }
         }

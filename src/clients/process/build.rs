@@ -164,7 +164,7 @@ impl<'a> Build<'a> {
         disk::claim(&dir, &options.tag.run).map_err(ours)?;
         Ok(Self {
             place,
-            fs: Arc::new(RootedFs::create(&dir.join("image/root")).map_err(ours)?),
+            fs: Arc::new(RootedFs::create(&dir.join("image/root")).map_err(ours)?.unlocking()),
             dir,
             busy: Arc::default(),
             context: Arc::new(context),

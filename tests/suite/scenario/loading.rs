@@ -320,10 +320,9 @@ async fn directories_in_it_are_read_too() {
         ("s/shop/carts/deeper.yml", deeper.as_bytes()),
         ("s/fixtures/login.yaml", fixture),
         ("s/shop/fixtures/more/cart.yaml", fixture),
-        ("elsewhere/linked.yaml", ALSO),
+        ("s/.kept/linked", ALSO),
     ]);
-    std::os::unix::fs::symlink(dir.path().join("elsewhere/linked.yaml"), dir.path().join("s/link.yaml"))
-        .unwrap();
+    std::os::unix::fs::symlink(".kept/linked", dir.path().join("s/link.yaml")).unwrap();
     std::os::unix::fs::symlink(dir.path(), dir.path().join("s/circle")).unwrap();
     let out = verb(json!("s"), dir.path()).await.unwrap();
     let files: Vec<_> = out["scenarios"].as_array().unwrap().iter().map(|it| it["file"].clone()).collect();
@@ -334,6 +333,64 @@ async fn directories_in_it_are_read_too() {
     let failure = verb(json!("s"), dir.path()).await.unwrap_err();
     assert!(failure.message.contains("the id `b` is taken by s/b.yaml"), "{failure}");
     assert!(failure.message.contains("there are two fixtures `login`"), "{failure}");
+}
+
+/// Links that lead out, pipes and links to nothing are mistakes; none of them is opened.
+#[tokio::test]
+async fn what_is_no_file_of_the_directory_is_a_mistake() {
+    let dir = directory(&[("s/b.yaml", GOOD), ("elsewhere/linked.yaml", ALSO)]);
+    let s = dir.path().join("s");
+    std::os::unix::fs::symlink("../elsewhere/linked.yaml", s.join("out.yaml")).unwrap();
+    std::os::unix::fs::symlink(dir.path().join("elsewhere/linked.yaml"), s.join("far.yaml")).unwrap();
+    std::os::unix::fs::symlink("nowhere", s.join("dangling.yaml")).unwrap();
+    for pipe in ["pipe.yaml", "passed-over"] {
+        assert!(std::process::Command::new("mkfifo").arg(s.join(pipe)).status().unwrap().success());
+    }
+    let failure = verb(json!("s"), dir.path()).await.unwrap_err();
+    for line in [
+        "4 errors in the scenarios of s\n",
+        "s/out.yaml:1:1: error[E0715]: the file cannot be read: it leads out of the directory",
+        "s/far.yaml:1:1: error[E0715]: the file cannot be read: it leads out of the directory",
+        "s/dangling.yaml:1:1: error[E0715]: the file cannot be read: No such file",
+        "s/pipe.yaml:1:1: error[E0715]: the file cannot be read: it is no regular file",
+    ] {
+        assert!(failure.message.contains(line), "{line}: {failure}");
+    }
+    // The same next to a single file.
+    std::fs::write(s.join("one.yaml"), GOOD).unwrap();
+    std::os::unix::fs::symlink(dir.path().join("elsewhere"), s.join("fixtures")).unwrap();
+    let out = verb(json!("s/one.yaml"), dir.path()).await.unwrap();
+    assert_eq!(out["count"], 1);
+}
+
+/// A directory that is swapped for a link to the outside while it is read never shows what lies there.
+#[tokio::test]
+async fn a_swapped_directory_shows_nothing_of_the_outside() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let dir = directory(&[("s/a/b.yaml", GOOD), ("outside/secret.yaml", ALSO)]);
+    let s = dir.path().join("s");
+    std::os::unix::fs::symlink(dir.path().join("outside"), s.join("link")).unwrap();
+    let end = Arc::new(AtomicBool::new(false));
+    let (ended, place) = (end.clone(), s.clone());
+    let attacker = std::thread::spawn(move || {
+        let mut swaps = 0_u64;
+        while !ended.load(Ordering::Relaxed) {
+            let moves = [("a", "aside"), ("link", "a"), ("a", "link"), ("aside", "a")];
+            let moved = moves.map(|(from, to)| std::fs::rename(place.join(from), place.join(to)).is_ok());
+            swaps += u64::from(moved == [true; 4]);
+        }
+        swaps
+    });
+    for _ in 0..300 {
+        let text = match verb(json!("s"), dir.path()).await {
+            Ok(out) => out.to_string(),
+            Err(failure) => failure.to_string(),
+        };
+        assert!(!text.contains("secret"), "{text}");
+    }
+    end.store(true, Ordering::Relaxed);
+    assert!(attacker.join().unwrap() > 100);
 }
 
 #[tokio::test]
