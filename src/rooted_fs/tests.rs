@@ -281,10 +281,7 @@ fn entries_have_kinds_and_are_bounded() {
 #[test]
 fn directories_are_unlocked_for_what_is_done_below_them() {
     let place = tempfile::tempdir().unwrap();
-    sh(
-        place.path(),
-        "mkdir -p a/b/c out; ln -s ../out a/link; chmod 500 a/b/c; chmod 000 a/b; chmod 500 a",
-    );
+    sh(place.path(), "mkdir -p a/b/c out; ln -s ../out a/link; chmod 500 a/b/c; chmod 000 a/b; chmod 500 a");
     let mode = |path: &str| std::fs::metadata(place.path().join(path)).unwrap().mode() & 0o7777;
     sh(place.path(), "chmod 500 out");
     let fs = RootedFs::open(place.path()).unwrap().unlocking();

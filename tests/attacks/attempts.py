@@ -604,6 +604,29 @@ def write_one_endless_file():
     with open("endless", "wb") as file:
         for n in range(5000): file.write(b"x" * MIB)
     return "5000 MiB in one file"
+def make_files(where, most):
+    made = 0
+    try:
+        for made in range(most):
+            if made % 1000 == 0: os.mkdir("%s/d%d" % (where, made))
+            os.close(os.open("%s/d%d/%d" % (where, made // 1000 * 1000, made), os.O_CREAT))
+    except OSError: pass
+    return made + 1
+@heavy
+def make_files_without_end():
+    """Twice as many as it may, on the disk; then there is time enough to count them."""
+    made = make_files(".", 800_000)
+    time.sleep(20)
+    return "%d files" % made
+@heavy
+def make_files_in_memory_without_end():
+    """Each of the file systems in memory may hold a quarter of what the disk may."""
+    made = []
+    for where in ["/tmp", "/dev/shm"]:
+        with open("/proc/self/mounts") as mounts:
+            if not any(line.split()[1:3] == [where, "tmpfs"] for line in mounts): continue
+        made.append(make_files(tempfile.mkdtemp(dir=where), 300_000))
+    return "%s files" % made if any(n > 250_000 for n in made) else None
 @heavy
 def open_files_without_end():
     fds = []

@@ -1,5 +1,6 @@
 //! The stage between this program and bubblewrap: this same program, started again. It joins the control groups of the
-//! sandbox, leaves the user's keys behind, hands over the filter, and becomes bubblewrap.
+//! sandbox, leaves the user's keys behind, makes the sandbox's file systems in memory, hands over the filter, and becomes
+//! bubblewrap.
 #![expect(clippy::disallowed_methods, reason = "joins control groups and becomes another program")]
 
 use std::fs::File;
@@ -9,8 +10,11 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
 use super::syscalls::{Leave, programs};
@@ -25,6 +29,19 @@ pub struct Confinement {
     pub groups: Vec<PathBuf>,
     /// Whether local sockets may be made: not where those of the machine could be reached by their abstract names.
     pub local_sockets: bool,
+    /// File systems in memory that are made for it, which takes a root.
+    pub in_memory: Vec<InMemory>,
+}
+
+/// A file system in memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InMemory {
+    /// The directory on which it is mounted, seen by this stage and what it becomes alone.
+    pub at: PathBuf,
+    /// How many bytes it may hold.
+    pub bytes: u64,
+    /// How many files and directories it may hold.
+    pub files: u64,
 }
 
 /// Becomes the program in `arguments`, confined. Only returns where it cannot.
@@ -45,6 +62,30 @@ fn close_inherited() -> io::Result<()> {
     Ok(())
 }
 
+/// Mounts file systems in memory in a mount namespace of this stage's own. bubblewrap's cannot limit the number of files.
+fn mount_in_memory(all: &[InMemory]) -> io::Result<()> {
+    if all.is_empty() {
+        return Ok(());
+    }
+    let none = None::<&str>;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+    for InMemory { at, bytes, files } in all {
+        let told = |e: nix::Error| {
+            let e = io::Error::from(e);
+            io::Error::new(e.kind(), format!("cannot mount memory at {}: {e}", at.display()))
+        };
+        // A program that ran in this file system before may have put a link there.
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let dir = open(at, flags, Mode::empty()).map_err(told)?;
+        let itself = format!("/proc/self/fd/{}", dir.as_raw_fd());
+        let options = format!("mode=1777,size={bytes},nr_inodes={files}");
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        mount(Some("tmpfs"), itself.as_str(), Some("tmpfs"), flags, Some(options.as_str())).map_err(told)?;
+    }
+    Ok(())
+}
+
 fn enter(arguments: &[String]) -> io::Result<std::convert::Infallible> {
     let [confinement, bwrap, rest @ ..] = arguments else {
         return Err(io::Error::other("a confinement and a program are needed"));
@@ -57,6 +98,7 @@ fn enter(arguments: &[String]) -> io::Result<std::convert::Infallible> {
     }
     // Without it, there are no keys to leave behind; the filter refuses all calls that use keys in any case.
     let _ = keyutils::Keyring::join_anonymous_session();
+    mount_in_memory(&confinement.in_memory)?;
     let mut command = Command::new(bwrap);
     let filter = programs(Leave { local_sockets: confinement.local_sockets }).map_err(io::Error::other)?;
     let mut kept = Vec::new();

@@ -9,7 +9,7 @@ mod usage;
 mod watch;
 
 pub use cgroup::Group;
-pub use enter::{Confinement, WORD, enter_main};
+pub use enter::{Confinement, InMemory, WORD, enter_main};
 pub use syscalls::docker_profile;
 pub use usage::{Usage, disk_usage, free_space};
 pub use watch::{Overrun, Watch, Watching, check_space, reserve, too_much_memory};
@@ -35,3 +35,5 @@ pub struct Limits {
 
 /// Most files and directories that a sandbox may make unless it is told otherwise.
 pub const FILES: u64 = 400_000;
+/// Most files and directories in each of its file systems in memory.
+pub const FILES_IN_MEMORY: u64 = 100_000;

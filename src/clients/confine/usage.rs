@@ -97,6 +97,12 @@ pub fn free_space(path: &Path) -> io::Result<(u64, u64)> {
     Ok((found.blocks_available() * block, found.blocks() * block))
 }
 
+/// Files that may still be made on the disk of `path`; none where its file system has no fixed number.
+pub(super) fn free_files(path: &Path) -> Option<u64> {
+    let found = statvfs(path).ok()?;
+    (found.files() > 0).then(|| found.files_free())
+}
+
 /// Bytes of files that have no name any more and are held open by `processes`.
 pub(super) fn unnamed(processes: &[Pid]) -> u64 {
     let mut seen = HashMap::new();

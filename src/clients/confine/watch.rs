@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 use tokio::time::sleep;
 
-use super::usage::{Usage, disk_usage, family, free_space, memory, unnamed};
+use super::usage::{Usage, disk_usage, family, free_files, free_space, memory, unnamed};
 use super::{Group, Limits};
 
 /// How often it looks, unless looking takes long.
 const OFTEN: Duration = Duration::from_millis(200);
 /// Looking may take this part of all time.
 const SHARE: u32 = 5;
+/// If this part of what it may use is taken from the disk, it looks at once.
+const URGENT: u64 = 8;
 /// Space that is looked for in files without a name once it is missing from the disk.
 const HIDDEN: u64 = 64 << 20;
 
@@ -42,6 +44,13 @@ pub struct Watching {
     free: u64,
     group: Option<Arc<Group>>,
     process: Option<Pid>,
+}
+
+/// What is left on the disk, as far as its file system says so.
+#[derive(Clone, Copy)]
+struct Left {
+    bytes: Option<u64>,
+    files: Option<u64>,
 }
 
 const ANY: Usage = Usage { bytes: u64::MAX, files: u64::MAX };
@@ -82,6 +91,14 @@ impl Watch {
         })
     }
 
+    fn left(&self) -> Left {
+        let root = self.roots.first();
+        Left {
+            bytes: root.and_then(|root| free_space(root).ok()).map(|(free, _)| free),
+            files: root.and_then(|root| free_files(root)),
+        }
+    }
+
     fn free(&self) -> u64 {
         self.roots.first().and_then(|root| free_space(root).ok()).map_or(u64::MAX, |(free, _)| free)
     }
@@ -100,11 +117,28 @@ impl Watching {
     pub async fn overrun(self: Arc<Self>) -> Overrun {
         loop {
             let begun = Instant::now();
+            let before = self.watch.left();
             if let Some(overrun) = self.look().await {
                 return overrun;
             }
-            sleep(OFTEN.max(begun.elapsed() * SHARE)).await;
+            let took = begun.elapsed();
+            let (soon, late) = (OFTEN.max(took), OFTEN.max(took * SHARE));
+            let looked = Instant::now();
+            sleep(soon).await;
+            while looked.elapsed() < late && !self.is_filling(before) {
+                sleep(OFTEN).await;
+            }
         }
+    }
+
+    /// Whether so much of the disk was taken since `before`, by whatever runs on it, that looking should not wait.
+    fn is_filling(&self, before: Left) -> bool {
+        let (now, limits) = (self.watch.left(), &self.watch.limits);
+        let much = |before: Option<u64>, now: Option<u64>, limit: Option<u64>| {
+            let taken = before.zip(now).map(|(before, now)| before.saturating_sub(now));
+            taken.zip(limit).is_some_and(|(taken, limit)| taken > limit / URGENT)
+        };
+        much(before.bytes, now.bytes, limits.disk) || much(before.files, now.files, limits.files)
     }
 
     /// Looks once.

@@ -3,6 +3,7 @@
     reason = "waits for other processes: a socket, the last lines of a log"
 )]
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,7 +24,7 @@ use super::holder::Holder;
 use super::watched::Watched;
 use super::{Engine, ours, status_of};
 use crate::clients::agent::{self, Lifeline, Orders};
-use crate::clients::confine::{self, Overrun};
+use crate::clients::confine::{self, FILES_IN_MEMORY, Overrun};
 use crate::clients::service::{self, Boot, Exit, Log, ServiceSpec, Settings, Tag};
 use crate::verb::{Class, Failure};
 
@@ -245,6 +246,8 @@ fn body(spec: &ServiceSpec, engine: &Engine, holder: Option<&str>) -> ContainerC
             holder.map_or_else(|| network(spec.egress), |holder| format!("container:{holder}")),
         ),
         mounts: Some(spec.mounts.iter().map(mount).collect()),
+        ipc_mode: Some("private".to_owned()),
+        tmpfs: Some(shared_memory(spec.mounts.iter().map(|mount| mount.at.as_path()))),
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".to_owned()),
             config: Some(
@@ -278,6 +281,17 @@ pub(super) fn security(engine: &Engine) -> Vec<String> {
 
 pub(super) fn network(egress: bool) -> String {
     if egress { "bridge" } else { "none" }.to_owned()
+}
+
+/// The file system for shared memory of a container that has volumes at `volumes`: Docker's own has no limit on the
+/// number of files.
+pub(super) fn shared_memory<'a>(mut volumes: impl Iterator<Item = &'a Path>) -> HashMap<String, String> {
+    const AT: &str = "/dev/shm";
+    if volumes.any(|at| at == Path::new(AT)) {
+        return HashMap::new();
+    }
+    let options = format!("mode=1777,size={},nr_inodes={FILES_IN_MEMORY}", 64 << 20);
+    [(AT.to_owned(), options)].into()
 }
 
 fn mount(mount: &service::Mount) -> bollard::models::Mount {

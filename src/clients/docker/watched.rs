@@ -44,6 +44,8 @@ impl Engine {
         let found = self.api.inspect_container(container, Some(options)).await.ok()?;
         let own = PathBuf::from(found.graph_driver?.data.get("UpperDir")?);
         let volumes = found.mounts.unwrap_or_default().into_iter().filter_map(|mount| mount.source);
+        // Memory has no source.
+        let volumes = volumes.filter(|source| !source.is_empty());
         let roots: Vec<PathBuf> = std::iter::once(own).chain(volumes.map(PathBuf::from)).collect();
         roots.iter().all(|root| readable(root)).then_some(roots)
     }

@@ -20,7 +20,8 @@ use super::disk;
 use super::pid_namespace::FirstProcess;
 use crate::clients::agent::{self, Lifeline, Limits, Orders, scopes_local_sockets};
 use crate::clients::confine::{
-    self, Confinement, Group, Overrun, Watch, Watching, check_space, too_much_memory,
+    self, Confinement, FILES_IN_MEMORY, Group, InMemory, Overrun, Watch, Watching, check_space,
+    too_much_memory,
 };
 use crate::clients::service::{Exit, Log};
 use crate::rooted_fs::{RootedFs, blocking};
@@ -47,6 +48,10 @@ const SYSTEM: [&str; 16] = [
     "/etc/python3.11",
     "/etc/ssl",
 ];
+
+/// File systems in memory: where a sandbox sees them, the directory of its file system on which a root mounts them, and
+/// how many bytes they may hold.
+const IN_MEMORY: [(&str, &str, u64); 2] = [("/tmp", "tmp", 256 << 20), ("/dev/shm", "dev", 64 << 20)];
 
 /// What a sandbox is made of.
 pub struct Plan<'a> {
@@ -297,15 +302,37 @@ pub(super) fn confine(plan: &Plan<'_>, orders: &mut Orders, group: Option<&Group
     if group.is_some() {
         (orders.limits.memory, orders.limits.pids) = (None, None);
     }
+    let as_root = orders.user.is_some();
+    let mut args = arguments(plan, &orders.doors, as_root);
     let confinement = Confinement {
         groups: group.map(|group| group.dirs().to_vec()).unwrap_or_default(),
         local_sockets: !plan.outside.network || scopes_local_sockets(),
+        in_memory: if as_root { in_memory(&mut args, plan.root) } else { Vec::new() },
     };
     let mut command = Command::new(plan.program);
     command.arg(confine::WORD).arg(serde_json::to_string(&confinement)?);
     command.arg(plan.bwrap.unwrap_or(Path::new("bwrap")));
-    command.args(arguments(plan, &orders.doors, orders.user.is_some())).arg("--").arg(AGENT);
+    command.args(args).arg("--").arg(AGENT);
     Ok(command)
+}
+
+/// The words that make bubblewrap mount memory at `at`.
+fn tmpfs(at: &str, bytes: u64) -> Vec<String> {
+    format!("--perms 1777 --size {bytes} --tmpfs {at}").split(' ').map(ToOwned::to_owned).collect()
+}
+
+/// Replaces the file systems in memory of bubblewrap, which cannot limit the number of files, by those that the stage
+/// before it mounts in `root`, on directories that bubblewrap covers anyway.
+fn in_memory(args: &mut Vec<String>, root: &Path) -> Vec<InMemory> {
+    let replaced = IN_MEMORY.iter().filter_map(|(at, under, bytes)| {
+        let words = tmpfs(at, *bytes);
+        let found = args.windows(words.len()).position(|window| *window == *words)?;
+        let dir = root.join(under);
+        let bind = ["--bind".to_owned(), dir.display().to_string(), (*at).to_owned()];
+        args.splice(found..found + words.len(), bind);
+        Some(InMemory { at: dir, bytes: *bytes, files: FILES_IN_MEMORY })
+    });
+    replaced.collect()
 }
 
 /// A user that no other sandbox has.
@@ -337,7 +364,7 @@ pub fn arguments(plan: &Plan<'_>, doors: &[agent::Door], as_root: bool) -> Vec<S
         args.extend(words("--cap-add CAP_NET_BIND_SERVICE"));
     }
     // What lies below these is seen once they are there.
-    let fresh = ["/tmp", "/dev/shm"].map(Path::new);
+    let fresh = IN_MEMORY.map(|(at, ..)| Path::new(at));
     let late = |path: &Path| fresh.iter().any(|fresh| path.starts_with(fresh));
     let readable = || plan.readable.iter().map(PathBuf::as_path);
     for path in SYSTEM.iter().map(Path::new).chain(readable().filter(|path| !late(path))) {
@@ -348,8 +375,8 @@ pub fn arguments(plan: &Plan<'_>, doors: &[agent::Door], as_root: bool) -> Vec<S
         let empty = if Path::new(path).is_dir() { "--tmpfs" } else { "--ro-bind /dev/null" };
         args.extend(words(&format!("{empty} {path}")));
     }
-    args.extend(words("--dev /dev --perms 1777 --size 268435456 --tmpfs /tmp"));
-    args.extend(words("--perms 1777 --size 67108864 --tmpfs /dev/shm"));
+    args.extend(words("--dev /dev"));
+    args.extend(IN_MEMORY.iter().flat_map(|(at, _, bytes)| tmpfs(at, *bytes)));
     for path in readable().filter(|path| late(path)) {
         // Left to itself, bubblewrap makes directories on the way that only a root can enter.
         let above: Vec<&Path> = path.ancestors().skip(1).take_while(|dir| !fresh.contains(dir)).collect();
@@ -425,5 +452,23 @@ mod tests {
         for hidden in ["/usr", "/usr/bin", "/usr/bin/sh", "/usr/lib"] {
             assert!(!args.contains(&hidden.to_owned()), "{hidden}");
         }
+    }
+
+    #[test]
+    fn memory_that_a_root_mounts_takes_the_place_of_bubblewraps() {
+        let (outside, placed) = (Outside::default(), BTreeSet::new());
+        let root = Path::new("/some/root");
+        let program = Path::new("/bin/true");
+        let plan = Plan { bwrap: None, program, root, placed: &placed, readable: &[], outside: &outside };
+        let mut args = arguments(&plan, &[], true);
+        let in_memory = in_memory(&mut args, root);
+        let told: Vec<_> = in_memory.iter().map(|one| (one.at.to_str().unwrap(), one.bytes >> 20)).collect();
+        assert_eq!(told, [("/some/root/tmp", 256), ("/some/root/dev", 64)]);
+        let line = args.join(" ");
+        assert!(
+            line.contains("--dev /dev --bind /some/root/tmp /tmp --bind /some/root/dev /dev/shm"),
+            "{line}"
+        );
+        assert!(!line.contains("--tmpfs /tmp") && !line.contains("--tmpfs /dev/shm"), "{line}");
     }
 }

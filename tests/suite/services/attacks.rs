@@ -236,7 +236,7 @@ fn the_attempts_work_where_nothing_stops_them() {
 }
 
 /// Those that use too much, each alone in a sandbox; and what is said of one that was ended for it.
-const GREEDY: [(&str, &[&str]); 9] = [
+const GREEDY: [(&str, &[&str]); 11] = [
     ("take_memory_with_many_processes", &["memory"]),
     // In a container, its temporary directory is on its disk.
     ("take_memory_as_files", &["memory", "to its disk"]),
@@ -246,6 +246,9 @@ const GREEDY: [(&str, &[&str]); 9] = [
     ("fill_the_disk_without_writing", &[]),
     ("fill_the_disk_without_names", &["to its disk"]),
     ("write_one_endless_file", &["to its disk"]),
+    ("make_files_without_end", &["files"]),
+    // The file system is full, or the memory of the kernel for them is that of the sandbox.
+    ("make_files_in_memory_without_end", &[]),
     ("open_files_without_end", &[]),
 ];
 

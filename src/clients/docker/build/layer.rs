@@ -15,7 +15,7 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::super::start::{network, security, words};
+use super::super::start::{network, security, shared_memory, words};
 use super::super::{LAYER, ours};
 use super::stage::{State, at_line};
 use super::{Build, Stop, product};
@@ -165,6 +165,8 @@ impl Build<'_> {
             cap_add: words(&CAPABILITIES),
             security_opt: Some(security(self.engine)),
             network_mode: Some(network(runs && self.options.egress)),
+            ipc_mode: Some("private".to_owned()),
+            tmpfs: Some(shared_memory(std::iter::empty())),
             // Its output is read as it comes; a copy would only fill the daemon's disk.
             log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
             ..HostConfig::default()
