@@ -101,6 +101,7 @@ codes! {
     E0509 ToleratesOuter Error "an inner step cannot tolerate an outer one"
     E0510 OnPause Error "a step that cannot run at a pause"
     E0511 EqualKeys Error "two items with the same key"
+    E0512 Always Error "a step that cannot run when everything has ended"
     E0601 InputUnknown Error "the pipeline has no such input"
     E0602 InputMissing Error "a required input is missing"
     E0603 InputType Error "an input of the wrong type"

@@ -82,7 +82,7 @@ impl Run {
                 self.standing = Standing::Going;
                 self.unblock(at, None);
             }
-            Fact::Finished { status, code, outputs } => {
+            Fact::Finished { status, code, outputs, .. } => {
                 let outputs = super::slot::load(outputs, self.shelf().as_ref()).map_err(|e| e.to_string())?;
                 self.standing = Standing::Finished { status: status.clone(), code: *code, outputs };
             }

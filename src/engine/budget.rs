@@ -137,7 +137,7 @@ impl Run {
             around.push(id);
             let step = frame.step(place);
             if !step.budget.is_empty() {
-                let scope = self.scope(id, &step.sees)?;
+                let scope = self.scope_at((id, place))?;
                 let account = frame.accounts.get(&place).cloned().unwrap_or_default();
                 let owner = Some(format!("the budget of `{}`", self.address((id, place))));
                 purses.push(Purse { owner, caps: caps(&step.budget, &scope)?, account });
@@ -313,6 +313,9 @@ impl Run {
         let most = crate::clock::millis(std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default());
         if worked < most {
             return Ok(Some(now + (most - worked)));
+        }
+        if self.only_late_left() {
+            return Ok(None);
         }
         let message = format!(
             "{} s of {} s are over; `atoll resume RUN --limit wall=N` goes on with more",

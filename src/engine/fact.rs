@@ -233,7 +233,19 @@ pub enum Fact {
         code: i32,
         /// Its outputs.
         outputs: Payload,
+        /// Steps with `always` that failed, which changed nothing.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        always_failed: Vec<LateFailure>,
     },
+}
+
+/// A step that ran when everything else had ended, and how it failed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LateFailure {
+    /// The step.
+    pub step: String,
+    /// How it failed.
+    pub failure: Failure,
 }
 
 fn first_format() -> u32 {

@@ -9,6 +9,7 @@ mod control;
 mod fact;
 mod frame;
 mod history;
+mod late;
 mod node;
 mod on_pause;
 mod order;
@@ -29,7 +30,7 @@ pub(crate) mod tests;
 
 pub use control::Computation;
 pub use fact::{
-    Change, Changes, FORMAT, Fact, Later, Opening, Pause, Payload, RESERVED, Reason, Record, SkipReason,
+    Change, Changes, FORMAT, Fact, LateFailure, Later, Opening, Pause, Payload, RESERVED, Reason, Record, SkipReason,
 };
 pub use node::Phase;
 pub use order::{Attempt, Order, Report, Slice, Standing, Turn};

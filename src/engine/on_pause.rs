@@ -77,8 +77,11 @@ impl Run {
         let Some(root) = self.by_address.get(&Address::root()).copied() else { return Ok(()) };
         let plan = self.frame(root).plan.clone();
         let body = &plan.bodies[crate::plan::BodyId::ROOT.0];
-        for place in body.order.iter().copied().filter(|place| body.steps[*place].on_pause) {
-            if self.at_pause.steps.contains_key(&place) || self.frame(root).nodes[place].has_ended() {
+        for place in body.order.iter().copied() {
+            if !self.runs_at_pause(&body.steps[place])
+                || self.at_pause.steps.contains_key(&place)
+                || self.frame(root).nodes[place].has_ended()
+            {
                 continue;
             }
             match self.ready_at_pause((root, place)) {
@@ -105,7 +108,7 @@ impl Run {
                     false
                 }
                 (_, Some(State::Running)) => return Ready::Later,
-                (_, None) if frame.step(dep.step).on_pause => return Ready::Later,
+                (_, None) if self.runs_at_pause(frame.step(dep.step)) => return Ready::Later,
                 (_, None) => self.loop_so_far((root, dep.step)).is_some(),
             };
             if !is_there && !dep.tolerated {
@@ -133,7 +136,7 @@ impl Run {
     /// The attempt that is made at the step because of the pause, if its condition holds.
     fn attempt_at_pause(&self, spot: Spot, step: &Step) -> Result<Option<Attempt>, Failure> {
         let Action::Verb { .. } = &step.action else { return Ok(None) };
-        let scope = self.scope_so_far(spot.0, &step.sees)?;
+        let scope = self.scope_at_pause(spot.0, step)?;
         if let Some(when) = &step.when
             && !when.eval_bool(&scope).map_err(|e| eval_failure("when", &e))?
         {
@@ -158,7 +161,7 @@ impl Run {
         if !matches!(self.at_pause.steps.get(&spot.1), Some(State::Running)) {
             return Ok(());
         }
-        let scope = || self.scope_so_far(spot.0, &self.frame(spot.0).step(spot.1).sees);
+        let scope = || self.scope_at_pause(spot.0, self.frame(spot.0).step(spot.1));
         match result.and_then(|output| self.accept(spot, output, scope)) {
             Err(failure) if failure.class == Class::Cancelled && self.at_pause.stopped => {
                 self.at_pause.steps.insert(spot.1, State::PassedOver);
@@ -218,7 +221,7 @@ impl Run {
     }
 
     /// What steps of the pipeline's own body see, with the outputs so far of those that have not ended.
-    fn scope_so_far(&self, root: FrameId, sees: &Sees) -> Result<Scope, Failure> {
+    pub(super) fn scope_so_far(&self, root: FrameId, sees: &Sees) -> Result<Scope, Failure> {
         let frame = self.frame(root);
         let mut steps = Vec::with_capacity(sees.len());
         for seen in sees.iter().filter(|seen| seen.up == 0) {

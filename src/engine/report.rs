@@ -23,7 +23,7 @@ impl Run {
             Report::Ran { address, attempt: 0, result, .. } => self.ran_at_pause(now, &address, result),
             Report::Ran { address, attempt, result, cached } => {
                 let Some(spot) = self.under_way(&address, attempt) else { return Ok(()) };
-                let scope = || self.scope(spot.0, &self.frame(spot.0).step(spot.1).sees);
+                let scope = || self.scope_at(spot);
                 match result.and_then(|output| self.accept(spot, output, scope)) {
                     Ok(output) => {
                         let value = self.keep(output.value, INLINE);
@@ -145,18 +145,18 @@ impl Run {
                 let fact = Fact::Faltered { failure, again_at: Some(at), charged, waits: None };
                 self.emit(now, address, tries.begun, fact)
             }
-            Verdict::Fail => {
+            Verdict::Pause(pause) if !self.never_waits(spot, &failure) => self.block(now, spot, failure, pause),
+            Verdict::Fail | Verdict::Pause(_) => {
                 let failure = tries.last(failure);
                 self.emit(now, address, tries.begun, Fact::Failed { failure })
             }
-            Verdict::Pause(pause) => self.block(now, spot, failure, pause),
         }
     }
 
     /// The policy without retries where `retry.when` excludes this failure.
     fn narrowed(&self, spot: Spot, step: &Step, failure: &Failure) -> Option<Retry> {
         let when = step.retry.when.as_ref()?;
-        let scope = self.scope(spot.0, &step.sees).ok()?.with("error", failure_data(failure));
+        let scope = self.scope_at(spot).ok()?.with("error", failure_data(failure));
         // What cannot be evaluated, because this failure has no such detail, does not hold.
         let holds = when.eval_bool(&scope).unwrap_or(false);
         (!holds).then(|| Retry { max: 0, ..step.retry.clone() })

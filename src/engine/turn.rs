@@ -178,7 +178,7 @@ impl Run {
 
     fn condition(&self, spot: Spot, step: &Step) -> Result<Option<SkipReason>, Failure> {
         let Some(when) = &step.when else { return Ok(None) };
-        let scope = self.scope(spot.0, &step.sees)?;
+        let scope = self.scope_at(spot)?;
         if when.eval_bool(&scope).map_err(|e| eval_failure("when", &e))? {
             return Ok(None);
         }
@@ -259,7 +259,7 @@ impl Run {
 
     /// Renders the input of the next attempt.
     fn attempt(&self, spot: Spot, step: &Step, tries: &Tries) -> Result<Attempt, Failure> {
-        self.attempt_in(spot, step, tries, &self.scope(spot.0, &step.sees)?)
+        self.attempt_in(spot, step, tries, &self.scope_at(spot)?)
     }
 
     /// The same, in `scope`.
@@ -281,7 +281,8 @@ impl Run {
         let scope = scope.with("attempt", attempt);
         let with = with.render(&scope).map_err(|e| eval_failure("template", &e))?;
         let pure = matches!(&step.action, Action::Verb { traits, .. } if traits.pure);
-        let key = (!pure || step.cache).then(|| content_key(name, &with, step.output.as_deref()));
+        // What runs last runs in each run: no outcome of another run takes its place.
+        let key = ((!pure || step.cache) && !step.always).then(|| content_key(name, &with, step.output.as_deref()));
         let schema = step.output.as_deref();
         let reserved = if pure { Meter::new() } else { self.bound(name, &with, schema) };
         let address = self.address(spot);

@@ -47,6 +47,8 @@ pub struct Step {
     pub on_outage: Option<Text>,
     /// Where it is said that the step also runs when the run pauses.
     pub on_pause: Option<crate::diag::Span>,
+    /// Where it is said that the step runs when everything else has ended, whatever happened.
+    pub always: Option<crate::diag::Span>,
     /// What its failure fails: `none`, or by default what is around it.
     pub fails: Option<Text>,
     /// The keys that are no words of the header: one of them should be a verb.
@@ -79,7 +81,7 @@ pub struct Retry {
 
 impl Step {
     /// The words of a step's header.
-    pub const HEADER: [&'static str; 20] = [
+    pub const HEADER: [&'static str; 21] = [
         "when",
         "needs",
         "tolerates",
@@ -98,6 +100,7 @@ impl Step {
         "on_interrupt",
         "on_outage",
         "on_pause",
+        "always",
         "fails",
         "steps",
     ];
@@ -144,6 +147,7 @@ impl Step {
             on_interrupt: fields.text("on_interrupt"),
             on_outage: fields.text("on_outage"),
             on_pause: fields.flag("on_pause"),
+            always: fields.flag("always"),
             fails: fields.text("fails"),
             uses: Vec::new(),
             body,

@@ -22,6 +22,7 @@ mod steps;
 mod takes;
 mod texts;
 mod types;
+mod waits;
 mod worst;
 
 pub use bundle::{Bundle, Changed, drift};

@@ -2,7 +2,7 @@ use indexmap::IndexMap;
 use petgraph::algo::{tarjan_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use super::scope::Wait;
+use super::waits::Wait;
 use crate::diag::{Code, Diagnostic};
 use crate::model::Name;
 

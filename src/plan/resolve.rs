@@ -163,7 +163,8 @@ impl Resolver<'_, '_> {
         self.levels[depth].current = None;
         let closed = closing(self);
         let mut left = Shape::Any;
-        if let Some(level) = self.levels.pop() {
+        if let Some(mut level) = self.levels.pop() {
+            level.wait_for_all();
             self.warn_never_false(&level);
             let order = order::order(&level.waits, &names, &mut self.loader.found);
             let steps: Option<Vec<types::Step>> = resolved.into_iter().collect();
@@ -209,6 +210,7 @@ impl Resolver<'_, '_> {
             names: steps.iter().enumerate().map(|(place, step)| (step.id.text.clone(), place)).collect(),
             spans: steps.iter().map(|step| step.id.span).collect(),
             shapes,
+            always: steps.iter().map(|step| step.always.is_some()).collect(),
             current: None,
             waits: vec![IndexMap::new(); steps.len()],
             around,
@@ -310,19 +312,6 @@ impl Resolver<'_, '_> {
         let schema = Arc::new(make());
         self.generated.insert(key.to_owned(), schema.clone());
         schema
-    }
-
-    fn warn_never_false(&mut self, level: &Level) {
-        for wait in level.waits.iter().flat_map(IndexMap::values) {
-            if let (Some(span), false, false, false) = (wait.status, wait.output, wait.needed, wait.tolerated)
-            {
-                self.loader.found.push(
-                    Diagnostic::new(Code::NeverFalse, "where this runs, the other step always ended well")
-                        .at(span, "its failure skips this step")
-                        .help("to run in spite of it, add `tolerates = [\"…\"]`; for mere ordering write `needs`"),
-                );
-            }
-        }
     }
 
     /// Only where all else is sound: what an unknown verb reads is not known.

@@ -5,6 +5,7 @@ use indexmap::{IndexMap, IndexSet};
 use super::resolve::Resolver;
 use super::shape;
 use super::types::{InputKind, Seen};
+use super::waits::Wait;
 use crate::diag::{Code, Diagnostic, Span};
 use crate::expr::{Names, Ref, Shape, Step};
 use crate::model::Text;
@@ -14,6 +15,8 @@ pub(super) struct Level {
     pub(super) names: HashMap<String, usize>,
     pub(super) spans: Vec<Span>,
     pub(super) shapes: Vec<StepShape>,
+    /// By step: whether it runs always.
+    pub(super) always: Vec<bool>,
     /// The step whose header, input or inside is being resolved.
     pub(super) current: Option<usize>,
     /// By step: what it waits for, and why.
@@ -44,18 +47,6 @@ impl StepShape {
             _ => Shape::Any,
         }
     }
-}
-
-/// Why a step waits for another one.
-#[derive(Clone, Copy)]
-pub(super) struct Wait {
-    pub(super) first: Span,
-    /// Reads its output.
-    pub(super) output: bool,
-    /// Where it asks only how it ended.
-    pub(super) status: Option<Span>,
-    pub(super) needed: bool,
-    pub(super) tolerated: bool,
 }
 
 /// What a body adds to the names in scope.
@@ -123,7 +114,7 @@ fn key(r: &Ref, at: usize) -> Option<&str> {
 }
 
 impl Resolver<'_, '_> {
-    fn key_span(&self, text: &Text, r: &Ref, at: usize) -> Span {
+    pub(super) fn key_span(&self, text: &Text, r: &Ref, at: usize) -> Span {
         self.loader.texts.place(text, r.file.as_ref(), r.key_ranges.get(at).unwrap_or(&r.range))
     }
 
@@ -134,7 +125,8 @@ impl Resolver<'_, '_> {
             "inputs" => self.refer_input(text, r),
             "steps" | "run" if site.before => self.too_early(text, r, root),
             "steps" => self.refer_step(text, r, sight),
-            "run" => self.refer_shape(text, r, 1, &run_shape(), Code::UnknownField),
+            "run" if key(r, 1) == Some("status") && !self.is_always() => self.no_status(text, r),
+            "run" => self.refer_shape(text, r, 1, &self.run_shape(), Code::UnknownField),
             "attempt" if site.attempt => self.refer_shape(text, r, 1, &attempt_shape(), Code::UnknownField),
             "error" if site.error => self.refer_shape(text, r, 1, &shape::failure(), Code::UnknownField),
             "output" if site.output.is_some() => {
@@ -377,19 +369,6 @@ impl Resolver<'_, '_> {
         });
     }
 
-    /// Notes that the current step of the body at `depth` waits for the step at `place`.
-    pub(super) fn wait(&mut self, depth: usize, place: usize, first: Span, note: impl FnOnce(&mut Wait)) {
-        let level = &mut self.levels[depth];
-        let Some(current) = level.current else { return };
-        note(level.waits[current].entry(place).or_insert(Wait {
-            first,
-            output: false,
-            status: None,
-            needed: false,
-            tolerated: false,
-        }));
-    }
-
     /// Depth and place of the step that `name` means here.
     pub(super) fn find(&self, name: &str) -> Option<(usize, usize)> {
         let mut levels = self.levels.iter().enumerate().rev();
@@ -422,10 +401,6 @@ fn word(step: &Step) -> String {
     }
 }
 
-fn run_shape() -> Shape {
-    Shape::table([("id", Shape::Text), ("spent", shape::spent()), ("dir", Shape::Text)])
-}
-
 fn attempt_shape() -> Shape {
     Shape::table([("n", Shape::Number), ("error", shape::failure().or_none())])
 }
@@ -456,7 +431,7 @@ impl Names for InScope<'_, '_, '_, '_> {
                 },
                 _ => Shape::Any,
             },
-            "run" => walked(&run_shape(), rest),
+            "run" => walked(&resolver.run_shape(), rest),
             "error" if site.error => walked(&shape::failure(), rest),
             "attempt" if site.attempt => walked(&attempt_shape(), rest),
             "output" => site.output.map_or(Shape::Any, |shape| walked(shape, rest)),

@@ -56,6 +56,7 @@ impl Resolver<'_, '_> {
         let outage_pauses = self.outage_pauses(step.on_outage.as_ref());
         let fails_none = self.fails_none(step.fails.as_ref());
         let on_pause = self.on_pause(&step, used.as_ref());
+        let always = self.always(&step, used.as_ref());
         self.lane(step.lane.as_ref());
         let body = step.body.take();
         let action =
@@ -76,8 +77,9 @@ impl Resolver<'_, '_> {
             files,
             on_interrupt,
             outage_pauses,
-            fails_none,
+            fails_none: fails_none || always,
             on_pause,
+            always,
             forbid: step.forbid.into_iter().map(|label| label.text).collect(),
             action: action?,
             span: step.id.span,
@@ -315,7 +317,7 @@ impl Resolver<'_, '_> {
             }
         }
         let verb = used.and_then(|used| self.loader.catalog.find_verb(&used.name.text));
-        if step.idempotent || verb.is_none_or(|verb| verb.traits().idempotent) {
+        if step.idempotent || step.always.is_some() || verb.is_none_or(|verb| verb.traits().idempotent) {
             OnInterrupt::Retry
         } else {
             OnInterrupt::Ask

@@ -149,7 +149,7 @@ pub struct Body {
     pub names: HashMap<StepId, usize>,
     /// Their places in an order in which every step stands behind what it waits for.
     pub order: Vec<usize>,
-    /// Places of the steps that no other step of the body waits for.
+    /// Places of the steps that no other step of the body waits for, without those that run always.
     pub sinks: Vec<usize>,
     /// By place: the steps that wait for it.
     pub followers: Vec<Vec<usize>>,
@@ -165,7 +165,8 @@ impl Body {
                 followers[dep.step].push(place);
             }
         }
-        let sinks = (0..steps.len()).filter(|place| followers[*place].is_empty()).collect();
+        let waits = |place: &usize| followers[*place].iter().any(|follower: &usize| !steps[*follower].always);
+        let sinks = (0..steps.len()).filter(|place| !steps[*place].always && !waits(place)).collect();
         Self { steps, names, order, sinks, followers }
     }
 
@@ -176,7 +177,8 @@ impl Body {
 
     fn tolerates_failure_of(&self, place: usize) -> bool {
         let tolerates = |follower: &usize| {
-            self.steps[*follower].deps.iter().any(|dep| dep.step == place && dep.tolerated)
+            let follower = &self.steps[*follower];
+            !follower.always && follower.deps.iter().any(|dep| dep.step == place && dep.tolerated)
         };
         self.followers[place].iter().any(tolerates)
     }
@@ -238,6 +240,9 @@ pub struct Step {
     pub fails_none: bool,
     /// Whether it also runs when the run pauses; only steps of the pipeline's own body do.
     pub on_pause: bool,
+    /// Whether it runs when every other step of the pipeline's own body has ended, whatever happened; what becomes of it
+    /// changes nothing about how the run ends.
+    pub always: bool,
     /// Labels that must not reach it.
     pub forbid: Vec<String>,
     /// What it does.

@@ -88,6 +88,7 @@ impl Ending<'_> {
             text.push_str(&so_far(self.outputs, paint, "\n  "));
             text.push_str(&next(board, *pause));
         }
+        text.push_str(&late(board, paint, "\n  "));
         if let (Status::Finished { code: 1, .. }, Some(run)) = (&board.status, &board.run) {
             let _ = write!(
                 text,
@@ -100,7 +101,9 @@ impl Ending<'_> {
     /// The first failed steps, one a line, with what to do.
     pub fn failures(&self, paint: Paint) -> String {
         let mut text = String::new();
-        let failed = self.board.steps().into_iter().filter(|(_, step)| step.state == State::Failed);
+        let late = |at: &Address| self.board.always_failed.iter().any(|late| late.step == at.as_str());
+        let failed = self.board.steps().into_iter();
+        let failed = failed.filter(|(at, step)| step.state == State::Failed && !late(at));
         for (address, failure) in failed.filter_map(|(at, step)| Some((at, step.failure.as_ref()?))).take(10)
         {
             let _ = writeln!(text, "{} {address}: {}", paint.bad("✗"), harmless(&failure.to_string()));
@@ -166,7 +169,8 @@ pub fn heading(board: &Board, now: Millis, paint: Paint) -> String {
             }
             text.push_str(&answers(board, &run));
         }
-        Status::Unborn | Status::Finished { .. } => {}
+        Status::Finished { .. } => text.push_str(&late(board, paint, "\n")),
+        Status::Unborn => {}
     }
     text
 }
@@ -197,6 +201,16 @@ fn at_pause(board: &Board, paint: Paint, before: &str) -> String {
                 write!(text, "{before}{} `{step}` failed at the pause: {why}", paint.bad("✗"))
             }
         };
+    }
+    text
+}
+
+/// Which steps ran when everything else had ended, and failed, a line each.
+fn late(board: &Board, paint: Paint, before: &str) -> String {
+    let mut text = String::new();
+    for late in board.always_failed.iter().take(SHOWN) {
+        let why = one_line(&late.failure.to_string(), LINE);
+        let _ = write!(text, "{before}{} `{}` failed after the end: {why}", paint.bad("✗"), late.step);
     }
     text
 }
@@ -390,6 +404,7 @@ mod tests {
                     status: "unclear".into(),
                     code: 4,
                     outputs: Payload::value(outputs.clone()),
+                    always_failed: Vec::new(),
                 },
             ),
         ]);

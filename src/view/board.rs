@@ -5,7 +5,7 @@ use super::place::{enclosing, round_or_item};
 use super::step::{State, StepView};
 use crate::clock::Millis;
 use crate::driver::Event;
-use crate::engine::{Fact, INTERRUPTED, Pause, Payload, Reason, Record, STATUS_RUNNING};
+use crate::engine::{Fact, INTERRUPTED, LateFailure, Pause, Payload, Reason, Record, STATUS_RUNNING};
 use crate::id::{Address, RunId};
 use crate::meter::Meter;
 use crate::verb::{Failure, Note};
@@ -73,6 +73,8 @@ pub struct Board {
     pub outputs: Option<Payload>,
     /// Steps that ran because of the last pause, and how they failed, if they did.
     pub at_pause: Vec<(String, Option<Failure>)>,
+    /// Steps that ran when everything else had ended, and failed.
+    pub always_failed: Vec<LateFailure>,
     steps: BTreeMap<Address, StepView>,
     seen: u64,
 }
@@ -163,7 +165,8 @@ impl Board {
                 self.status = Status::Running;
                 self.at_pause.clear();
             }
-            Fact::Finished { status, code, outputs } => {
+            Fact::Finished { status, code, outputs, always_failed } => {
+                self.always_failed.clone_from(always_failed);
                 self.status = Status::Finished { status: status.clone(), code: *code };
                 self.outputs = Some(outputs.clone());
             }

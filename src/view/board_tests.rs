@@ -168,7 +168,12 @@ fn the_run_ends_with_its_own_word() {
     let board = fold([begun(), ("", 0, pause.clone()), ("", 0, Fact::Resumed)]);
     assert_eq!(board.status, Status::Running);
     let outputs = Payload::value(json!({"score": 1}));
-    let finished = Fact::Finished { status: "converged".into(), code: 0, outputs: outputs.clone() };
+    let finished = Fact::Finished {
+        status: "converged".into(),
+        code: 0,
+        outputs: outputs.clone(),
+        always_failed: Vec::new(),
+    };
     let board = fold([begun(), ("", 0, pause), ("", 0, Fact::Resumed), ("", 0, finished)]);
     assert_eq!((board.status.word(), board.outputs), ("converged", Some(outputs)));
 }

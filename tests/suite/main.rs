@@ -5,6 +5,8 @@ mod again;
 #[cfg(test)]
 mod agent;
 #[cfg(test)]
+mod always;
+#[cfg(test)]
 mod batches;
 #[cfg(test)]
 mod binary;

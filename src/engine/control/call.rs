@@ -198,10 +198,19 @@ pub(super) fn close(run: &mut Run, now: Millis, owner: Spot, frame: FrameId) -> 
     }
 }
 
-/// The run's own body has ended: works out its outputs, status and exit code.
+/// The run's own body has ended.
 pub(super) fn finish(run: &mut Run, now: Millis, frame: FrameId) -> Result<(), Mismatch> {
+    let (status, code, outputs) = end_of(run, frame);
+    let outputs = run.keep(outputs, INLINE);
+    let always_failed = run.failed_late(frame);
+    run.emit(now, Address::root(), 0, Fact::Finished { status, code, outputs, always_failed })
+}
+
+/// The status with which a pipeline ends whose body has ended, its exit code and its outputs. Steps that run always change
+/// nothing about them: they are not read, do not count as failed, and spend nothing.
+pub(in crate::engine) fn end_of(run: &Run, frame: FrameId) -> (String, i32, Value) {
     let failed = run.frame(frame).unhandled().next().map(|(_, failure)| failure.class);
-    let (status, code, outputs) = match (failed, run.outputs(frame, failed.is_some())) {
+    match (failed, run.outputs(frame, failed.is_some())) {
         (Some(class), outputs) => ("failed".to_owned(), code_of(class), outputs.unwrap_or_default()),
         (None, Err(failure)) => ("failed".to_owned(), 1, serde_json::json!({"error": failure.message})),
         (None, Ok(outputs)) => match exit(run, frame, &outputs) {
@@ -210,9 +219,7 @@ pub(super) fn finish(run: &mut Run, now: Millis, frame: FrameId) -> Result<(), M
             Ok(None) => ("succeeded".to_owned(), 0, outputs),
             Err(failure) => ("failed".to_owned(), 1, serde_json::json!({"error": failure.message})),
         },
-    };
-    let outputs = run.keep(outputs, INLINE);
-    run.emit(now, Address::root(), 0, Fact::Finished { status, code, outputs })
+    }
 }
 
 /// The first exit of the pipeline that applies.

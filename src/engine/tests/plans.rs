@@ -56,6 +56,7 @@ pub fn step(id: &str, action: Action) -> Step {
         outage_pauses: true,
         fails_none: false,
         on_pause: false,
+        always: false,
         forbid: Vec::new(),
         action,
         span: span(),

@@ -227,7 +227,7 @@ impl World {
                 Fact::RoundClosed { lets, changes, rule, exit, .. } => {
                     format!("{lets:?} {changes:?} {rule:?} {exit:?}")
                 }
-                Fact::Finished { status, code, outputs } => format!("{status} {code} {outputs:?}"),
+                Fact::Finished { status, code, outputs, .. } => format!("{status} {code} {outputs:?}"),
                 _ => continue,
             };
             ends.insert(record.address.to_string(), end);

@@ -1,0 +1,75 @@
+//! Steps that run when everything else has ended, whatever happened: what they see, and that they change nothing.
+
+use super::control::end_of;
+use super::frame::{FrameId, Spot};
+use super::node::Node;
+use super::{LateFailure, Pause, Run, Standing};
+use crate::expr::{Data, Scope};
+use crate::id::Address;
+use crate::plan::Step;
+use crate::value::Value;
+use crate::verb::{Class, Failure};
+
+impl Run {
+    /// What the step at `spot` sees.
+    pub(super) fn scope_at(&self, spot: Spot) -> Result<Scope, Failure> {
+        let frame = self.frame(spot.0);
+        let step = frame.step(spot.1);
+        let scope = self.scope(spot.0, &step.sees)?;
+        if !step.always {
+            return Ok(scope);
+        }
+        let (status, ..) = end_of(self, spot.0);
+        Ok(scope.with("run", self.sums_with(&status)))
+    }
+
+    /// What a step sees that runs because of a pause: outputs so far, and if it runs always, how the run stands.
+    pub(super) fn scope_at_pause(&self, frame: FrameId, step: &Step) -> Result<Scope, Failure> {
+        let scope = self.scope_so_far(frame, &step.sees)?;
+        match self.pause() {
+            Some(pause) if step.always => Ok(scope.with("run", self.sums_with(pause.status().word))),
+            _ => Ok(scope),
+        }
+    }
+
+    /// Whether the step runs because of the pause that the run is in. A person who stops a run may never resume it, so
+    /// that steps that run always run then, too.
+    pub(super) fn runs_at_pause(&self, step: &Step) -> bool {
+        let stopped = matches!(&self.standing, Standing::Paused { pause: Pause::Cancelled, .. });
+        step.on_pause || (step.always && stopped)
+    }
+
+    /// Whether all that is left of the run are steps that run last: no limit on time stops them.
+    pub(super) fn only_late_left(&self) -> bool {
+        let Some(root) = self.by_address.get(&Address::root()) else { return false };
+        let frame = self.frame(*root);
+        let mut open = frame.nodes.iter().enumerate().filter(|(_, node)| !node.has_ended());
+        frame.left > 0 && open.all(|(place, _)| frame.step(place).always)
+    }
+
+    /// Steps of the run's own body that ran last, and failed.
+    pub(super) fn failed_late(&self, frame: FrameId) -> Vec<LateFailure> {
+        let frame = self.frame(frame);
+        let late = frame.nodes.iter().enumerate().filter(|(place, _)| frame.step(*place).always);
+        let failed = late.filter_map(|(place, node)| match node {
+            Node::Failed(failure, _) => {
+                let failure = Failure { detail: Value::Null, ..failure.as_ref().clone() };
+                Some(LateFailure { step: frame.step(place).id.to_string(), failure })
+            }
+            _ => None,
+        });
+        failed.collect()
+    }
+
+    /// Whether the run goes on with `failure` as an outcome of the step, where another step would wait: nothing is waited
+    /// for after the end.
+    pub(super) fn never_waits(&self, spot: Spot, failure: &Failure) -> bool {
+        failure.class != Class::Cancelled && self.frame(spot.0).step(spot.1).always
+    }
+
+    fn sums_with(&self, status: &str) -> Data {
+        let field = |name: &'static str| (name, self.sums.get(name).unwrap_or_else(Data::none));
+        let status = ("status", Data::from_value(&Value::from(status)));
+        Data::table([field("id"), field("spent"), field("dir"), status])
+    }
+}

@@ -1,0 +1,138 @@
+//! Which steps wait for which, and why. Steps that run always wait for all others.
+
+use indexmap::IndexMap;
+
+use super::resolve::Resolver;
+use super::scope::Level;
+use super::shape;
+use super::steps::CONTROL;
+use crate::diag::{Code, Diagnostic, Span};
+use crate::expr::{Ref, Shape};
+use crate::model::{self, Text, Use};
+
+/// Why a step waits for another one.
+#[derive(Clone, Copy)]
+pub(super) struct Wait {
+    pub(super) first: Span,
+    /// Reads its output.
+    pub(super) output: bool,
+    /// Where it asks only how it ended.
+    pub(super) status: Option<Span>,
+    pub(super) needed: bool,
+    pub(super) tolerated: bool,
+}
+
+impl Wait {
+    fn new(first: Span) -> Self {
+        Self { first, output: false, status: None, needed: false, tolerated: false }
+    }
+}
+
+impl Level {
+    /// Every step that runs always waits for all that do not. However those end, it runs.
+    pub(super) fn wait_for_all(&mut self) {
+        let others: Vec<usize> = (0..self.always.len()).filter(|place| !self.always[*place]).collect();
+        for place in (0..self.always.len()).filter(|place| self.always[*place]) {
+            let waits = &mut self.waits[place];
+            for other in &others {
+                waits.entry(*other).or_insert(Wait::new(self.spans[place]));
+            }
+            waits.values_mut().for_each(|wait| wait.tolerated = true);
+        }
+    }
+}
+
+impl Resolver<'_, '_> {
+    /// Notes that the current step of the body at `depth` waits for the step at `place`.
+    pub(super) fn wait(&mut self, depth: usize, place: usize, first: Span, note: impl FnOnce(&mut Wait)) {
+        let level = &mut self.levels[depth];
+        let current = level.current;
+        if level.always[place] && !current.is_some_and(|current| level.always[current]) {
+            let complaint = Diagnostic::new(
+                Code::Always,
+                "this step runs when everything else has ended, so only steps that do so too can wait for it",
+            );
+            let complaint = complaint
+                .at(first, "")
+                .at(level.spans[place], "`always = true`")
+                .help("remove this reference, or `always`");
+            self.loader.found.push(complaint);
+            return;
+        }
+        let Some(current) = current else { return };
+        note(level.waits[current].entry(place).or_insert(Wait::new(first)));
+    }
+
+    pub(super) fn warn_never_false(&mut self, level: &Level) {
+        for wait in level.waits.iter().flat_map(IndexMap::values) {
+            if let (Some(span), false, false, false) = (wait.status, wait.output, wait.needed, wait.tolerated)
+            {
+                self.loader.found.push(
+                    Diagnostic::new(Code::NeverFalse, "where this runs, the other step always ended well")
+                        .at(span, "its failure skips this step")
+                        .help("to run in spite of it, add `tolerates = [\"…\"]`; for mere ordering write `needs`"),
+                );
+            }
+        }
+    }
+
+    /// Whether what is being resolved is a step that runs always.
+    pub(super) fn is_always(&self) -> bool {
+        self.levels.last().is_some_and(|level| level.current.is_some_and(|current| level.always[current]))
+    }
+
+    /// What is known of `run` here.
+    pub(super) fn run_shape(&self) -> Shape {
+        let fields = [("id", Shape::Text), ("spent", shape::spent()), ("dir", Shape::Text)];
+        Shape::table(fields.into_iter().chain(self.is_always().then_some(("status", Shape::Text))))
+    }
+
+    pub(super) fn no_status(&mut self, text: &Text, r: &Ref) {
+        let span = self.key_span(text, r, 1);
+        self.loader.found.push(
+            Diagnostic::new(Code::NotHere, "the run has no status before everything has ended")
+                .at(span, "")
+                .help("`run.status` is in scope in steps with `always = true`"),
+        );
+    }
+
+    /// Whether the step runs when everything else has ended. Nothing is paid then, and after a stop and a resume it runs
+    /// again.
+    pub(super) fn always(&mut self, step: &model::Step, used: Option<&Use>) -> bool {
+        let Some(at) = step.always else { return false };
+        let Some(used) = used else { return true };
+        let name = used.name.text.as_str();
+        let verb = self.loader.catalog.find_verb(name).map(|verb| verb.traits());
+        let refusal = match verb {
+            _ if self.levels.len() > 1 => Some((
+                format!("`{}` is inside a body, and only steps of the pipeline itself can run always", step.id.text),
+                "put `always` on a step outside, which reads what the body leaves: `steps.NAME.output`",
+            )),
+            _ if step.on_pause.is_some() => Some((
+                "`always` and `on_pause` exclude each other: a pause is no end".to_owned(),
+                "keep `on_pause` for what is delivered meanwhile, `always` for what comes last",
+            )),
+            _ if step.cache => Some((
+                "a step with `always` runs each time, so `cache` has no effect".to_owned(),
+                "remove `cache`",
+            )),
+            _ if step.fails.is_some() => Some((
+                "the failure of a step with `always` changes nothing about how the run ends".to_owned(),
+                "remove `fails`",
+            )),
+            None if CONTROL.contains(&name) => Some((
+                format!("a step with `{name}` cannot run always"),
+                "use a step with one verb that costs nothing, e.g. `shell`, `http` or `write`",
+            )),
+            Some(traits) if traits.paid => Some((
+                format!("a step with `{name}` may cost money, which a run that has ended cannot spend"),
+                "use a verb that costs nothing, e.g. `shell`, `http` or `write`",
+            )),
+            _ => None,
+        };
+        if let Some((message, help)) = refusal {
+            self.loader.found.push(Diagnostic::new(Code::Always, message).at(at, "").help(help));
+        }
+        true
+    }
+}
