@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::value::{BlobRef, Digest, canonical};
 use crate::verb::{BlobError, Blobs, Failure};
 
-pub use chosen::{digest_of_chosen, globs};
+pub use chosen::{digests_of_chosen, globs};
 pub use disk::{digest_of_dir, holds_foreign_files, is_on_disk, real_path};
 pub use path::check_path;
 pub use reference::{TreeEntry, TreeRef};

@@ -1,10 +1,11 @@
-//! `atoll explain`: what a diagnostic code means, what a verb takes and gives, what a filter does.
+//! `atoll explain`: what a diagnostic code means, what a verb takes and gives, what a filter does, what the key of a cached
+//! step is made of.
 
 use std::fmt::Write as _;
 
 use clap::Args;
 
-use super::{Desk, Done, Exit, Stop, house, verbs};
+use super::{Desk, Done, Exit, Stop, cache_key, house, verbs};
 use crate::diag::{Code, nearest};
 use crate::expr::filters;
 use crate::report::Paint;
@@ -14,8 +15,8 @@ use crate::verb::Catalog;
 /// `atoll explain`.
 #[derive(Debug, Args)]
 pub struct Ask {
-    /// A code such as `E0203`, or `verb NAME`, or `filter NAME`
-    #[arg(value_name = "CODE | verb NAME | filter NAME", required = true, num_args = 1..=2)]
+    /// A code such as `E0203`, or `verb NAME`, or `filter NAME`, or a run and one of its cached steps
+    #[arg(value_name = "CODE | verb NAME | filter NAME | RUN STEP", required = true, num_args = 1..=2)]
     words: Vec<String>,
 }
 
@@ -27,7 +28,8 @@ pub fn serve(desk: &Desk, ask: &Ask) -> Done {
         ["verb", name] => verb(&catalog, name, desk.face.out)?,
         ["filter", name] => filter(name, desk.face.out)?,
         [code] => explain_code(&catalog, code, desk.face.out)?,
-        _ => return Err(Stop::usage("what is to be explained?").hint("a code, `verb NAME` or `filter NAME`")),
+        [run, step] => cache_key::explain(desk, run, step, desk.face.out)?,
+        _ => return Err(Stop::usage("what is to be explained?").hint("a code, `verb NAME`, `filter NAME` or a run and a step")),
     };
     desk.face.print_line(&text)?;
     Ok(Exit::REACHED)

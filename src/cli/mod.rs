@@ -4,6 +4,7 @@
 
 mod answer;
 mod args;
+mod cache_key;
 mod cassette;
 mod check;
 mod completions;

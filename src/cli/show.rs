@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::args::Format;
 use super::past::Past;
-use super::{Desk, Done, Exit, Stop, house, person};
+use super::{Desk, Done, Exit, Stop, cache_key, house, person};
 use crate::diag::nearest;
 use crate::engine::{Fact, Record};
 use crate::id::Address;
@@ -182,6 +182,9 @@ fn text(
         if !failure.detail.is_null() {
             let _ = writeln!(text, "{}", pretty(&failure.detail));
         }
+    }
+    if let Some(parts) = cache_key::parts(records.iter().map(|(_, record)| record)) {
+        let _ = write!(text, "\n{}\n{parts}", paint.strong("cache key"));
     }
     if let Some(output) = output {
         let _ = write!(text, "\n{}\n{}\n", paint.strong("output"), pretty(output));

@@ -1,5 +1,5 @@
-//! Attempts at cached steps that files belong to: the content of what they read is part of the key, and what they
-//! produced is restored with their output.
+//! Attempts at cached steps: what their key is made of. Where files belong to a step, the content of what it reads is part
+//! of the key, and what it produced is restored with its output.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use serde_json::json;
 
 use super::attempt::{Stop, Surroundings, granted, ran, unknown, within};
 use super::inbox::Message;
-use crate::engine::Attempt;
+use crate::engine::{Attempt, CacheKey, KeyFiles, Report};
 use crate::plan::CachedFiles;
 use crate::store::Store;
-use crate::tree::{Tree, digest_of_chosen};
-use crate::value::{Digest, Value};
+use crate::tree::{Tree, digests_of_chosen};
+use crate::value::{Digest, Part, Value, digest_of_fields};
 use crate::verb::{Class, Failure, Output};
 
 /// Where the files of one attempt lie, and where outputs are recorded.
@@ -23,7 +23,29 @@ struct Place {
     files: Arc<CachedFiles>,
 }
 
+/// The key of an attempt that no files belong to, and its parts.
+fn key_of(attempt: &Attempt, key: Digest) -> CacheKey {
+    CacheKey {
+        key,
+        verb: attempt.name.to_string(),
+        input: digest_of_fields([("with", Part::Value(&attempt.with))]),
+        schema: attempt.schema.as_ref().map(|schema| Digest::of(schema.canonical().as_bytes())),
+        files: Vec::new(),
+        produces: Vec::new(),
+    }
+}
+
 impl Surroundings {
+    /// Puts on record what the key of an attempt at a cached step is made of, where no files belong to it.
+    pub(super) fn tell_key(&self, attempt: &Attempt) {
+        if let (Some(key), true) = (attempt.key, attempt.cache) {
+            let (address, key) = (attempt.address.clone(), key_of(attempt, key));
+            let report = Report::Keyed { address, attempt: attempt.number, key };
+            // Where the loop has ended, nobody needs it.
+            self.outbox.send(Message::Meanwhile(report)).ok();
+        }
+    }
+
     /// Uses a recorded output, or starts the verb; its report comes through the inbox.
     pub(super) fn run_cached(&self, mut attempt: Attempt) {
         let verb = self.house.catalog.find_verb(&attempt.name).cloned();
@@ -34,14 +56,18 @@ impl Surroundings {
         let cx = self.context(&attempt, &granted);
         let place = Place { store: self.house.store.clone(), project: self.house.project.clone(), files };
         let (outbox, secrets) = (self.outbox.clone(), self.house.secrets.clone());
+        let (plain, address, number) = (key_of(&attempt, key), attempt.address.clone(), attempt.number);
+        let told = self.outbox.clone();
         tokio::spawn(async move {
             let stop = Stop::of(&cx, attempt.timeout);
             let (with, first) = (std::mem::take(&mut attempt.with), attempt.number == 1);
             let hidden = secrets.clone();
             let working = async move {
                 let (progress, before) = (cx.progress.clone(), place.clone());
-                let (full, parts) = apart(move || before.key(key)).await?;
-                progress.line(format!("cache key {}: {parts}", full.short()));
+                let made = apart(move || before.key(plain)).await?;
+                progress.line(format!("cache key {}: {}", made.key.short(), in_words(&made)));
+                let full = made.key;
+                told.send(Message::Meanwhile(Report::Keyed { address, attempt: number, key: made })).ok();
                 let shelf = place.clone();
                 // An output that was recorded and rejected is not used a second time.
                 if first && let Some(value) = apart(move || shelf.recorded(&full)).await? {
@@ -64,13 +90,15 @@ impl Surroundings {
 }
 
 impl Place {
-    /// The key with the content of the files that the step reads, and what it is made of.
-    fn key(&self, key: Digest) -> Result<(Digest, String), Failure> {
+    /// `plain` with the content of the files that the step reads.
+    fn key(&self, plain: CacheKey) -> Result<CacheKey, Failure> {
         let CachedFiles { inputs, produces } = &*self.files;
-        let (count, content) = digest_of_chosen(&self.project, inputs)?;
-        let full = Digest::of(format!("{key}\n{content}\n{}", produces.join("\n")));
-        let files = if count == 1 { "1 file" } else { "{} files" }.replace("{}", &count.to_string());
-        Ok((full, format!("input {}, {files} of {} {}", key.short(), inputs.join(", "), content.short())))
+        let chosen = inputs.iter().cloned().zip(digests_of_chosen(&self.project, inputs)?);
+        let files: Vec<KeyFiles> =
+            chosen.map(|(glob, (count, content))| KeyFiles { glob, count, content }).collect();
+        let contents: Vec<String> = files.iter().map(|files| files.content.to_string()).collect();
+        let text = format!("{}\n{}\n{}", plain.key, contents.join(" "), produces.join("\n"));
+        Ok(CacheKey { key: Digest::of(text), files, produces: produces.clone(), ..plain })
     }
 
     /// The output on record, once the files that belong to it are back.
@@ -91,6 +119,17 @@ impl Place {
         self.store.cache(key, &entry).ok();
         Ok(())
     }
+}
+
+/// The parts of a key on one line.
+fn in_words(key: &CacheKey) -> String {
+    let mut parts = vec![format!("input {}", key.input.short())];
+    parts.extend(key.schema.map(|schema| format!("schema {}", schema.short())));
+    for KeyFiles { glob, count, content } in &key.files {
+        let files = if *count == 1 { "file" } else { "files" };
+        parts.push(format!("{count} {files} of {glob} {}", content.short()));
+    }
+    parts.join(", ")
 }
 
 /// Does what waits for the disk on a thread of its own.

@@ -20,8 +20,8 @@ pub(super) enum Message {
     Answer(Report),
     /// Another process left a command.
     Signal(Signal),
-    /// What is to be booked in place of calls that were sent in vain.
-    Settled(Report),
+    /// Something is known of an attempt that goes on.
+    Meanwhile(Report),
     /// A cursor is to be on disk before `saved` is answered.
     Cursor { report: Report, saved: oneshot::Sender<()> },
 }
@@ -55,7 +55,7 @@ pub(super) fn settling(
     move |instead| {
         let report = Report::Settled { address: address.clone(), attempt, instead };
         // Where the loop has ended, nobody needs it.
-        outbox.send(Message::Settled(report)).ok();
+        outbox.send(Message::Meanwhile(report)).ok();
     }
 }
 

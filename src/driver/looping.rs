@@ -379,6 +379,9 @@ impl Driver {
                         self.surroundings.run_cached(attempt);
                         continue;
                     }
+                    if attempt.files.is_none() {
+                        self.surroundings.tell_key(&attempt);
+                    }
                     if let Some(value) = self.known(&attempt) {
                         self.surroundings.reuse(&attempt, value);
                         reported = true;

@@ -84,6 +84,8 @@ pub enum Fact {
         /// The value.
         cursor: Value,
     },
+    /// What makes the attempt under way interchangeable with those of other runs.
+    CacheKey(CacheKey),
     /// The attempt under way was cut off: by a crash, or by a stop that did not wait for it.
     Interrupted {
         /// What it is known to have cost, and all that calls in flight may have cost: their number is under `lost`.
@@ -239,6 +241,37 @@ pub enum Fact {
     },
 }
 
+/// The key under which the output of a cached step is recorded, and its parts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheKey {
+    /// The key.
+    pub key: Digest,
+    /// The verb.
+    pub verb: String,
+    /// Digest of its input.
+    pub input: Digest,
+    /// Digest of the schema that its output must fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Digest>,
+    /// Files that it reads, by glob.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<KeyFiles>,
+    /// Files that it writes, as globs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub produces: Vec<String>,
+}
+
+/// Files whose content is a part of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyFiles {
+    /// The glob that chooses them.
+    pub glob: String,
+    /// How many there are.
+    pub count: usize,
+    /// Digest of their paths and contents.
+    pub content: Digest,
+}
+
 /// A step that ran when everything else had ended, and how it failed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LateFailure {
@@ -388,6 +421,7 @@ impl Fact {
             Self::Started { .. } => "started",
             Self::Reserved { .. } => "reserved",
             Self::CursorSaved { .. } => "cursor_saved",
+            Self::CacheKey(_) => "cache_key",
             Self::Interrupted { .. } => "interrupted",
             Self::Settled { .. } => "settled",
             Self::Faltered { .. } => "faltered",

@@ -30,7 +30,7 @@ pub(crate) mod tests;
 
 pub use control::Computation;
 pub use fact::{
-    Change, Changes, FORMAT, Fact, LateFailure, Later, Opening, Pause, Payload, RESERVED, Reason, Record, SkipReason,
+    CacheKey, Change, Changes, FORMAT, Fact, KeyFiles, LateFailure, Later, Opening, Pause, Payload, RESERVED, Reason, Record, SkipReason,
 };
 pub use node::Phase;
 pub use order::{Attempt, Order, Report, Slice, Standing, Turn};

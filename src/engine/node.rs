@@ -235,7 +235,7 @@ impl Node {
                 tries.reserved.remove(&tries.saved("free"));
                 Self::Running(tries)
             }
-            (Self::Running(tries), Fact::Settled { .. }) => Self::Running(tries),
+            (Self::Running(tries), Fact::Settled { .. } | Fact::CacheKey(_)) => Self::Running(tries),
             (Self::Running(tries), Fact::Interrupted { .. }) => Self::Cut(tries),
             (Self::Running(tries), Fact::Faltered { failure, again_at, charged, waits }) => {
                 let tries = tries.failed(failure, *charged);

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use super::{Computation, Pause, Question, Reason, Record};
+use super::{CacheKey, Computation, Pause, Question, Reason, Record};
 use crate::clock::Millis;
 use crate::id::Address;
 use crate::meter::Meter;
@@ -108,6 +108,15 @@ pub enum Report {
         attempt: u32,
         /// The value.
         cursor: Value,
+    },
+    /// The key of an attempt at a cached step is known.
+    Keyed {
+        /// The step instance.
+        address: Address,
+        /// Which attempt.
+        attempt: u32,
+        /// The key and its parts.
+        key: CacheKey,
     },
     /// A verb wants to spend more than it began with.
     Claim {

@@ -38,6 +38,10 @@ impl Run {
                 Some(_) => self.emit(now, address, attempt, Fact::CursorSaved { cursor }),
                 None => Ok(()),
             },
+            Report::Keyed { address, attempt, key } => match self.under_way(&address, attempt) {
+                Some(_) => self.emit(now, address, attempt, Fact::CacheKey(key)),
+                None => Ok(()),
+            },
             Report::Claim { address, attempt, more } => {
                 if let Some(spot) = self.under_way(&address, attempt) {
                     self.claims.push(Claim { spot, attempt, more });

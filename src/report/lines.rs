@@ -129,6 +129,7 @@ impl Teller {
             Fact::Reserved { .. }
             | Fact::Settled { .. }
             | Fact::CursorSaved { .. }
+            | Fact::CacheKey(_)
             | Fact::Finished { .. }
             | Fact::Accepted(_)
             | Fact::Polled(_)

@@ -1,7 +1,6 @@
 //! Files of a directory that globs choose: what a cached step reads, and what it produces.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
@@ -34,9 +33,8 @@ pub fn globs(patterns: &[String]) -> Result<GlobSet, String> {
 
 /// The files of `dir` that `patterns` choose, sorted by path. Links are not followed; `.git` and `.atoll` are left out.
 fn chosen(dir: &Path, patterns: &[String]) -> Result<(RootedFs, Vec<Entry>), TreeError> {
-    let wrong = |message: String| disk(dir)(io::Error::new(io::ErrorKind::InvalidInput, message));
     let fs = RootedFs::open(dir).map_err(disk(dir))?;
-    let globs = globs(patterns).map_err(wrong)?;
+    let globs = globs(patterns).map_err(|why| wrong(dir, why))?;
     let hidden = |path: &str| path == ".atoll" || path.ends_with("/.atoll");
     let mut files = if patterns.is_empty() {
         Vec::new()
@@ -45,22 +43,32 @@ fn chosen(dir: &Path, patterns: &[String]) -> Result<(RootedFs, Vec<Entry>), Tre
     };
     files.retain(|file| globs.is_match(&file.path));
     if files.iter().map(|file| file.size).sum::<u64>() > LARGEST {
-        return Err(wrong(format!("the files chosen have more than {} MiB", LARGEST >> 20)));
+        return Err(wrong(dir, format!("the files chosen have more than {} MiB", LARGEST >> 20)));
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok((fs, files))
 }
 
-/// How many files of `dir` the globs choose, and a digest of their paths and contents.
-pub fn digest_of_chosen(dir: &Path, patterns: &[String]) -> Result<(usize, Digest), TreeError> {
+/// How many files of `dir` each of the globs chooses, and a digest of their paths and contents.
+pub fn digests_of_chosen(dir: &Path, patterns: &[String]) -> Result<Vec<(usize, Digest)>, TreeError> {
     let (fs, files) = chosen(dir, patterns)?;
-    let mut lines = String::new();
+    let mut lines = Vec::with_capacity(files.len());
     for file in &files {
         let path = Path::new(&file.path);
         let bytes = fs.read(path, LARGEST).map_err(disk(path))?;
-        let _ = writeln!(lines, "{} {}", Digest::of(&bytes), file.path);
+        lines.push(format!("{} {}\n", Digest::of(&bytes), file.path));
     }
-    Ok((files.len(), Digest::of(lines)))
+    let each = patterns.iter().map(|pattern| {
+        let own = globs(std::slice::from_ref(pattern)).map_err(|why| wrong(dir, why))?;
+        let own = files.iter().zip(&lines).filter(|(file, _)| own.is_match(&file.path));
+        let (count, text) = own.fold((0, String::new()), |(count, text), (_, line)| (count + 1, text + line));
+        Ok((count, Digest::of(text)))
+    });
+    each.collect()
+}
+
+fn wrong(dir: &Path, why: String) -> TreeError {
+    disk(dir)(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
 
 impl Tree {
@@ -110,17 +118,20 @@ mod tests {
         write("src/deep/b.rs", "b");
         write(".git/c.rs", "c");
         let patterns = ["src/**/*.rs".to_owned(), "c.rs".to_owned()];
-        let (count, first) = digest_of_chosen(dir.path(), &patterns).unwrap();
-        assert_eq!(count, 2, "what `.git` holds is not chosen");
+        let digests = || digests_of_chosen(dir.path(), &patterns).unwrap();
+        let first = digests();
+        let counts: Vec<usize> = first.iter().map(|(count, _)| *count).collect();
+        assert_eq!(counts, [2, 0], "what `.git` holds is not chosen");
         write("other.txt", "x");
-        assert_eq!(digest_of_chosen(dir.path(), &patterns).unwrap().1, first);
+        assert_eq!(digests(), first);
         let blobs = MemoryBlobs::default();
         let tree = Tree::from_chosen(&blobs, dir.path(), &patterns).unwrap();
         write("src/a.rs", "changed");
-        assert_ne!(digest_of_chosen(dir.path(), &patterns).unwrap().1, first);
+        assert_ne!(digests()[0], first[0]);
+        assert_eq!(digests()[1], first[1]);
         fs::remove_dir_all(dir.path().join("src/deep")).unwrap();
         tree.restore(&blobs, dir.path()).unwrap();
-        assert_eq!(digest_of_chosen(dir.path(), &patterns).unwrap().1, first);
+        assert_eq!(digests(), first);
         fs::remove_dir_all(dir.path().join("src")).unwrap();
         std::os::unix::fs::symlink("/tmp", dir.path().join("src")).unwrap();
         assert!(tree.restore(&blobs, dir.path()).is_err(), "a link leads out of the project");

@@ -309,6 +309,7 @@ fn touch(step: &mut StepView, at: Millis, attempt: u32, fact: &Fact) {
         Fact::Reserved { .. }
         | Fact::Settled { .. }
         | Fact::CursorSaved { .. }
+        | Fact::CacheKey(_)
         | Fact::RoundClosed { .. }
         | Fact::ItemClosed { .. }
         | Fact::Lost

@@ -21,16 +21,34 @@ fn run(project: &Project) -> Value {
     project.run(&["run", "p", "--format", "json"]).exits(0).json()
 }
 
+/// The id of the run that `atoll explain` speaks of.
+fn id(text: &str) -> String {
+    text.lines().next().unwrap().rsplit(' ').next().unwrap().to_owned()
+}
+
 #[test]
 fn a_changed_input_is_noticed_and_what_was_produced_comes_back() {
     let project = Project::new().file("pipelines/p.toml", BUILD).file("src/a.txt", "one ");
     assert_eq!(run(&project)["outputs"]["text"], "one ");
+    let key = |project: &Project| project.run(&["explain", "last", "build"]).exits(0).stdout;
+    let first = key(&project);
+    assert!(first.contains("no output on record was used") && first.contains("verb     shell"), "{first}");
     std::fs::remove_dir_all(project.path("out")).unwrap();
     let again = run(&project);
     assert_eq!((&again["outputs"]["text"], &again["steps"][0]["cached"]), (&json!("one "), &json!(true)));
     assert_eq!(project.read("out/all"), "one ", "what the step produced is restored");
+    let second = key(&project);
+    assert_eq!(second, first.replace(": no output", ": an output").replace(&id(&first), &id(&second)));
+    project.run(&["show", "last", "build"]).exits(0).stdout_has("cache key\n").stdout_has("produces out/*\n");
     project.write("src/b.txt", "two");
     assert_eq!(run(&project)["outputs"]["text"], "one two");
+    let third = key(&project);
+    let part = |text: &str, name: &str| {
+        text.lines().find(|line| line.trim_start().starts_with(name)).map(str::to_owned).unwrap()
+    };
+    assert_eq!(part(&third, "input "), part(&first, "input "), "the input is the same");
+    assert!(part(&third, "inputs").contains("src/*.txt: 2 files, "), "{third}");
+    assert_ne!(part(&third, "key"), part(&first, "key"));
     project.write("other.txt", "not named");
     assert_eq!(run(&project)["steps"][0]["cached"], true);
     assert_eq!(project.read("ran").lines().count(), 2, "it ran once for each content of its files");
@@ -73,6 +91,16 @@ fn what_cannot_be_known_about_a_cache_is_said() {
         .exits(0)
         .stdout_has("W0402")
         .stdout_has("all items share one recorded output");
+}
+
+#[test]
+fn a_step_without_a_key_says_so() {
+    let text = "atoll = 1\n[steps.a]\ncache = true\nset = { x = 1 }\n[steps.b]\nset = { x = 1 }\n";
+    let project = Project::new().file("pipelines/p.toml", text);
+    project.run(&["run", "p"]).exits(0);
+    project.run(&["explain", "last", "a"]).exits(0).stdout_has("verb     set");
+    project.run(&["explain", "last", "b"]).exits(2).stderr_has("`b` has no cache key");
+    project.run(&["explain", "last", "c"]).exits(2).stderr_has("nothing recorded at `c`");
 }
 
 #[test]

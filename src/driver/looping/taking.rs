@@ -77,7 +77,7 @@ impl Driver {
                 self.leases.hold(address.clone(), lease);
                 Report::Acquired { address, attempt, result: Ok(held) }
             }
-            Message::Settled(report) => report,
+            Message::Meanwhile(report) => report,
             Message::Signal(signal) => return self.obey(&signal),
             Message::Answer(report) => {
                 self.asks.ended(&report);

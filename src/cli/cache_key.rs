@@ -1,0 +1,63 @@
+//! What the key of a cached step is made of: why an output on record was used or not.
+
+use std::fmt::Write as _;
+
+use super::past::Past;
+use super::{Desk, Stop};
+use crate::engine::{CacheKey, Fact, KeyFiles, Record};
+use crate::id::Address;
+use crate::report::Paint;
+use crate::report::units::harmless;
+
+/// The key of the last attempt that `records` tell of, part by part.
+pub fn parts<'a>(records: impl IntoIterator<Item = &'a Record>) -> Option<String> {
+    let mut found: Option<&CacheKey> = None;
+    let mut used = false;
+    for record in records {
+        match &record.fact {
+            Fact::CacheKey(key) => found = Some(key),
+            Fact::Succeeded { cached, .. } => used = *cached,
+            _ => {}
+        }
+    }
+    let key = found?;
+    let mut text = String::new();
+    let came = if used { "an output on record was used" } else { "no output on record was used" };
+    let _ = writeln!(text, "  key      {}: {came}", key.key.short());
+    let _ = writeln!(text, "  verb     {}", key.verb);
+    let _ = writeln!(text, "  input    {}", key.input.short());
+    if let Some(schema) = &key.schema {
+        let _ = writeln!(text, "  schema   {}", schema.short());
+    }
+    for KeyFiles { glob, count, content } in &key.files {
+        let files = if *count == 1 { "file" } else { "files" };
+        let _ = writeln!(text, "  inputs   {}: {count} {files}, {}", harmless(glob), content.short());
+    }
+    for glob in &key.produces {
+        let _ = writeln!(text, "  produces {}", harmless(glob));
+    }
+    Some(text)
+}
+
+/// Explains the key of the cached step at `address` of a run.
+pub fn explain(desk: &Desk, run: &str, address: &str, paint: Paint) -> Result<String, Stop> {
+    let past = Past::find(desk, run)?;
+    let address = Address::new(address);
+    let mut records: Vec<Record> = Vec::new();
+    past.read(|_, record| {
+        if record.address == address {
+            records.push(record);
+        }
+    })?;
+    if records.is_empty() {
+        let stop = Stop::usage(format!("run {} has nothing recorded at `{address}`", past.run()));
+        return Err(stop.hint(format!("`atoll show {}` lists its steps", past.run())));
+    }
+    match parts(&records) {
+        Some(text) => Ok(format!("{} {address} of run {}\n{text}", paint.strong("cache key of"), past.run())),
+        None => Err(Stop::usage(format!("`{address}` has no cache key")).hint(
+            "only steps with `cache = true` have one, in runs of this version; \
+             what `--replan` took over has none",
+        )),
+    }
+}
