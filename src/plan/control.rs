@@ -98,10 +98,9 @@ impl Resolver<'_, '_> {
         self.declared(&read);
         let counts = read.counts.as_ref().map(|words| self.classes(words));
         let steps = self.inside(body, &owner);
-        let names = |entries: &[(Name, Text)]| entries.iter().map(|(name, _)| name.text.clone()).collect();
-        let state_names: Vec<String> = names(&read.state);
+        let states = self.states(&read);
         let lets = read.lets.iter().map(|(name, _)| (name.text.clone(), Shape::Any)).collect();
-        let around = Around::Loop { state: state_names.clone(), lets, item: item.clone() };
+        let around = Around::Loop { state: states.clone(), lets, item: item.clone() };
         let (mut behind, mut before) = (Sight::new(), Sight::new());
         let (body, closed, _) = self.body(steps, around, |this| {
             let funds = this.funds(&read, &mut before);
@@ -109,7 +108,7 @@ impl Resolver<'_, '_> {
         });
         let result = match &read.result {
             Some(result) => self.made(result),
-            None => Shape::table(state_names.into_iter().map(|name| (name, Shape::Any))),
+            None => Shape::table(states),
         };
         self.gives(shape::of_loop(&result), None);
         let ((lets, next, rules, exits, result), (budget, fund)) = closed?;

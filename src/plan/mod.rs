@@ -18,6 +18,7 @@ mod resolve;
 mod scope;
 mod shape;
 mod sources;
+mod states;
 mod steps;
 mod takes;
 mod texts;

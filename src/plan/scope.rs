@@ -4,6 +4,7 @@ use indexmap::{IndexMap, IndexSet};
 
 use super::resolve::Resolver;
 use super::shape;
+use super::states::States;
 use super::types::{InputKind, Seen};
 use super::waits::Wait;
 use crate::diag::{Code, Diagnostic, Span};
@@ -52,7 +53,7 @@ impl StepShape {
 /// What a body adds to the names in scope.
 pub(super) enum Around {
     Root,
-    Loop { state: Vec<String>, lets: IndexMap<String, Shape>, item: Option<Item> },
+    Loop { state: States, lets: IndexMap<String, Shape>, item: Option<Item> },
     Each { item: Item },
     Hold { held: Shape },
 }
@@ -212,36 +213,17 @@ impl Resolver<'_, '_> {
     }
 
     fn refer_control(&mut self, text: &Text, r: &Ref, root: &str, site: &Site<'_>) {
-        let mut bodies = self.levels.iter().rev();
-        let known: Option<Vec<String>> = match root {
-            "held" => {
-                let shape = bodies.find_map(|level| match &level.around {
-                    Around::Hold { held } => Some(held.clone()),
-                    _ => None,
-                });
-                match shape {
-                    Some(shape) => return self.refer_shape(text, r, 1, &shape, Code::UnknownField),
-                    None => None,
-                }
-            }
-            "let" if !site.closing => None,
-            _ => bodies.find_map(|level| match &level.around {
-                Around::Loop { state, .. } if root == "state" => Some(state.clone()),
-                Around::Loop { lets, .. } if root == "let" => Some(lets.keys().cloned().collect()),
-                Around::Loop { .. } => Some(vec!["index".to_owned(), "history".to_owned()]),
-                _ => None,
-            }),
+        let is_loop = |level: &Level| matches!(level.around, Around::Loop { .. });
+        let is_there = match root {
+            "held" => self.levels.iter().any(|level| matches!(level.around, Around::Hold { .. })),
+            "let" => site.closing && self.levels.iter().any(is_loop),
+            _ => self.levels.iter().any(is_loop),
         };
-        if let ("let" | "loop", Some(_)) = (root, &known) {
+        if is_there {
             let shape = self.control_shape(root);
-            return self.refer_shape(text, r, 1, &shape, Code::UnknownField);
-        }
-        match known {
-            Some(known) => {
-                let known: Vec<&str> = known.iter().map(String::as_str).collect();
-                self.field(text, r, &known);
-            }
-            None => self.unknown_root(text, r, root, site),
+            self.refer_shape(text, r, 1, &shape, Code::UnknownField);
+        } else {
+            self.unknown_root(text, r, root, site);
         }
     }
 
@@ -444,13 +426,14 @@ impl Names for InScope<'_, '_, '_, '_> {
 }
 
 impl Resolver<'_, '_> {
-    /// What is known of `let`, `loop` or `held` here.
+    /// What is known of `state`, `let`, `loop` or `held` here.
     fn control_shape(&self, root: &str) -> Shape {
         let found = self.levels.iter().rev().find_map(|level| match (&level.around, root) {
             (Around::Hold { held }, "held") => Some(held.clone()),
+            (Around::Loop { state, .. }, "state") => Some(Shape::table(state.clone())),
             (Around::Loop { lets, .. }, "let") => Some(Shape::table(lets.clone())),
             (Around::Loop { state, lets, .. }, "loop") => {
-                let state = Shape::table(state.iter().map(|name| (name, Shape::Any)));
+                let state = Shape::table(state.clone());
                 let lets = Shape::table(lets.keys().map(|name| (name, Shape::Any)));
                 let round = Shape::table([
                     ("round", Shape::Number),
