@@ -10,7 +10,7 @@ use super::scope::{eval_failure, failure_data};
 use super::slot::{INLINE, Slot};
 use super::{Attempt, Fact, Mismatch, Order, Pause, Payload, Run, Standing};
 use crate::clock::Millis;
-use crate::expr::{Data, Scope};
+use crate::expr::{Data, Expr, Scope};
 use crate::id::{Address, StepId};
 use crate::meter::Meter;
 use crate::plan::{Action, Sees, Step};
@@ -220,19 +220,26 @@ impl Run {
         outputs.into()
     }
 
-    /// What steps of the pipeline's own body see, with the outputs so far of those that have not ended.
-    pub(super) fn scope_so_far(&self, root: FrameId, sees: &Sees) -> Result<Scope, Failure> {
-        let frame = self.frame(root);
+    /// What is seen in frame `id`, with the outputs so far of steps that have not ended.
+    pub(super) fn scope_so_far(&self, id: FrameId, sees: &Sees) -> Result<Scope, Failure> {
         let mut steps = Vec::with_capacity(sees.len());
-        for seen in sees.iter().filter(|seen| seen.up == 0) {
-            let entry = self.entry_so_far((root, seen.step)).map_err(Failure::from)?;
-            steps.push((frame.step(seen.step).id.to_string(), Data::table(entry)));
+        for seen in sees.iter() {
+            let at = self.outward(id, seen.up)?;
+            let entry = self.entry_so_far((at, seen.step)).map_err(Failure::from)?;
+            steps.push((self.frame(at).step(seen.step).id.to_string(), Data::table(entry)));
         }
-        Ok(frame.names.with("run", self.sums.clone()).with("steps", Data::table(steps)))
+        let names = &self.frame(id).names;
+        Ok(names.with("run", self.sums.clone()).with("steps", Data::table(steps)))
     }
 
-    fn entry_so_far(&self, (root, place): Spot) -> Result<Vec<(&'static str, Data)>, BlobError> {
-        let frame = self.frame(root);
+    /// What `result` comes to in frame `id` on what its steps have left so far. `None` if it needs more than that.
+    pub(super) fn result_so_far(&self, id: FrameId, result: Option<&Expr>, sees: &Sees) -> Option<Value> {
+        let scope = self.scope_so_far(id, sees).ok()?;
+        Some(result?.eval(&scope).ok()?.to_value())
+    }
+
+    fn entry_so_far(&self, (id, place): Spot) -> Result<Vec<(&'static str, Data)>, BlobError> {
+        let frame = self.frame(id);
         let node = &frame.nodes[place];
         let mut entry = self.entry(node, matches!(frame.step(place).action, Action::Each(_)))?;
         if node.has_ended() {
@@ -243,7 +250,9 @@ impl Run {
             entry.push((name, data));
         };
         let on = Data::from_value(&Value::Bool(true));
-        match self.at_pause.steps.get(&place) {
+        // Only steps of the pipeline itself run because of a pause.
+        let ran = self.at_pause.steps.get(&place).filter(|_| frame.owner.is_none());
+        match ran {
             Some(State::Done(slot)) => {
                 set("ok", on);
                 set("output", slot.data(&self.shelf())?);
@@ -254,8 +263,12 @@ impl Run {
             }
             Some(State::PassedOver) => set("skipped", on),
             Some(State::Running) | None => {
-                if let Some(output) = self.loop_so_far((root, place)) {
+                let output = self.loop_so_far((id, place)).or_else(|| self.hold_so_far((id, place)));
+                if let Some(output) = output {
                     set("output", Data::from_value(&output));
+                }
+                if let Some(items) = self.items_so_far((id, place)) {
+                    set("items", items);
                 }
             }
         }

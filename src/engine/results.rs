@@ -107,9 +107,20 @@ impl Results {
         value.unwrap_or(Value::Null)
     }
 
+    /// An item, which has this output if it has not ended.
+    pub(super) fn entry_so_far(&self, index: u32, partly: Option<Value>, blobs: &dyn Blobs) -> Data {
+        match partly {
+            Some(partly) if !self.is_closed(index) => self.entry_with(index, partly),
+            _ => self.entry(index, blobs),
+        }
+    }
+
     fn entry(&self, index: u32, blobs: &dyn Blobs) -> Data {
+        self.entry_with(index, self.value(index, blobs))
+    }
+
+    fn entry_with(&self, index: u32, value: Value) -> Data {
         let (failed, closed) = (self.failed.contains(&index), self.is_closed(index));
-        let value = self.value(index, blobs);
         let (output, error) =
             if failed { (Value::Null, value["error"].clone()) } else { (value, Value::Null) };
         let data = |value: &Value| Data::from_value(value);

@@ -23,12 +23,18 @@ impl Run {
         Ok(scope.with("steps", Data::table(steps)))
     }
 
-    fn seen(&self, mut id: FrameId, seen: Seen) -> Result<(String, Data), Failure> {
-        for _ in 0..seen.up {
+    /// The frame that is so many bodies further out.
+    pub(super) fn outward(&self, mut id: FrameId, up: usize) -> Result<FrameId, Failure> {
+        for _ in 0..up {
             let owner =
                 self.frame(id).owner.ok_or_else(|| bug("an expression sees further out than there is"))?;
             id = owner.0;
         }
+        Ok(id)
+    }
+
+    fn seen(&self, id: FrameId, seen: Seen) -> Result<(String, Data), Failure> {
+        let id = self.outward(id, seen.up)?;
         let frame = self.frame(id);
         let node = &frame.nodes[seen.step];
         let step = frame.step(seen.step);

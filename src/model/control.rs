@@ -26,6 +26,8 @@ pub struct Loop {
     pub exits: Vec<LoopExit>,
     /// What its output holds.
     pub result: Option<Text>,
+    /// What its output holds if the run pauses in a round.
+    pub so_far: Option<Text>,
     /// Failure classes that a round survives.
     pub counts: Option<Vec<Text>>,
     /// The most that one round may spend, by unit.
@@ -153,6 +155,7 @@ impl Loop {
             rules,
             exits,
             result: fields.expr("result"),
+            so_far: fields.expr("so_far"),
             counts,
             budget: fields.named_exprs("budget"),
             fund: fields.named_exprs("fund"),

@@ -111,7 +111,7 @@ impl Resolver<'_, '_> {
             None => Shape::table(states),
         };
         self.gives(shape::of_loop(&result), None);
-        let ((lets, next, rules, exits, result), (budget, fund)) = closed?;
+        let ((lets, next, rules, exits, [result, so_far]), (budget, fund)) = closed?;
         Some(Loop {
             max: max?,
             over: over?,
@@ -122,6 +122,7 @@ impl Resolver<'_, '_> {
             rules,
             exits,
             result,
+            so_far,
             counts: counts.unwrap_or_else(|| vec![Class::Rejected, Class::Refused]),
             budget,
             fund,
@@ -194,12 +195,13 @@ impl Resolver<'_, '_> {
             })
             .collect();
         let result = self.maybe(read.result.as_ref(), Wanted::Anything, &site, sight);
+        let so_far = self.maybe(read.so_far.as_ref(), Wanted::Anything, &site, sight);
         Some((
             lets?,
             next?,
             rules.into_iter().collect::<Option<_>>()?,
             exits.into_iter().collect::<Option<_>>()?,
-            result?,
+            [result?, so_far?],
         ))
     }
 
@@ -442,7 +444,7 @@ impl Resolver<'_, '_> {
     }
 }
 
-type Closing = (Vec<(String, Expr)>, Vec<(String, Expr)>, Vec<Rule>, Vec<LoopExit>, Option<Expr>);
+type Closing = (Vec<(String, Expr)>, Vec<(String, Expr)>, Vec<Rule>, Vec<LoopExit>, [Option<Expr>; 2]);
 type Opened = (String, crate::expr::Tree, crate::verb::Traits);
 
 /// Absent stays absent; there but wrong becomes `None`.

@@ -321,6 +321,8 @@ pub struct Loop {
     pub exits: Vec<LoopExit>,
     /// What its output holds beside `status` and `rounds`: evaluated after the last round.
     pub result: Option<Expr>,
+    /// The same while a round is open, for a run that pauses: evaluated on what its steps have left so far.
+    pub so_far: Option<Expr>,
     /// Failure classes of body steps that a round survives; any other fails the loop and counts no round.
     pub counts: Vec<Class>,
     /// Caps on what one round may spend.
@@ -329,7 +331,7 @@ pub struct Loop {
     pub fund: Vec<Limit>,
     /// Outer steps that `budget` and `fund` read, seen from inside the body.
     pub funds_see: Sees,
-    /// Steps that `let`, `next`, `rules`, `exits` and `result` read, seen from inside the body.
+    /// Steps that `let`, `next`, `rules`, `exits`, `result` and `so_far` read, seen from inside the body.
     pub sees: Sees,
     /// The body.
     pub body: BodyId,

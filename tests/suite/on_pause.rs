@@ -320,3 +320,47 @@ fn a_kill_while_it_delivers_loses_nothing() {
     working.end().exits(0);
     assert_eq!(held.out(), "third\n");
 }
+
+/// A round that asks beside two items, of which the second asks as well.
+const PARTLY: &str = r#"
+atoll = 1
+
+[steps.rounds.loop]
+max = 2
+result = "{ 'done': 'all' }"
+so_far = "{ 'done': steps.all.items | map(attribute='output') | list, 'ok': steps.all.items | map(attribute='ok') | list }"
+
+[steps.rounds.steps.all.each]
+over = "[1, 2, 3]"
+result = "steps.n.output.n"
+
+[steps.rounds.steps.all.steps.q]
+when = "item > 1"
+ask = { question = "go on?", choices = ["yes", "no"] }
+
+[steps.rounds.steps.all.steps.n]
+needs = ["gate"]
+set = { n = "{{ item * 10 }}" }
+
+[steps.rounds.steps.all.steps.gate]
+tolerates = ["q"]
+when = "item < 3 or steps.q.ok"
+set = { open = true }
+
+[outputs]
+done = "steps.rounds.output.done"
+ok = "steps.rounds.output.ok"
+"#;
+
+#[test]
+fn an_open_round_has_what_its_steps_have_left_so_far() {
+    let project = Project::new().file("p.toml", PARTLY);
+    let paused = project.run(&["run", "p.toml", "--format", "json"]).exits(7).json();
+    assert_eq!(
+        paused["outputs"],
+        json!({"done": [10, null, null], "ok": [true, false, false]}),
+        "items that ask have no result yet"
+    );
+    let shown = project.run(&["show", "last", "--format", "json"]).exits(0).json();
+    assert_eq!(shown["outputs"], paused["outputs"], "the journal says the same");
+}

@@ -150,6 +150,23 @@ impl Run {
         Ok(())
     }
 
+    /// All items of the open `each` at `spot`. Of an item that has not ended, `output` is its result on what its steps have
+    /// left so far, if that is enough for one. `None` if it is no open `each`.
+    pub(in super::super) fn items_so_far(&self, spot: Spot) -> Option<Data> {
+        let frame = self.frame(spot.0);
+        let (Node::Open(control), Action::Each(each)) = (&frame.nodes[spot.1], &frame.step(spot.1).action)
+        else {
+            return None;
+        };
+        let Control::Each(items) = control.as_ref() else { return None };
+        let entry = |index: u32| {
+            let open = items.open.get(&index);
+            let partly = open.and_then(|item| self.result_so_far(*item, each.result.as_ref(), &each.sees));
+            items.results.entry_so_far(index, partly, self.shelf().as_ref())
+        };
+        Some(Data::list((0..items.count).map(entry).collect()))
+    }
+
     /// What is recorded of a failed item.
     fn failed_item(&mut self, owner: Spot, index: u32, failure: &Failure) -> Value {
         let key = match self.control_mut(owner) {

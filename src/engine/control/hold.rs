@@ -70,6 +70,22 @@ impl Run {
     }
 }
 
+impl Run {
+    /// What the output of the open `hold` at `spot` is so far: its result on what the steps of its body have left. `None` if that
+    /// is not enough for one, or it is no open `hold`.
+    pub(in super::super) fn hold_so_far(&self, spot: Spot) -> Option<Value> {
+        let frame = self.frame(spot.0);
+        let (Node::Open(control), Action::Hold(hold)) = (&frame.nodes[spot.1], &frame.step(spot.1).action)
+        else {
+            return None;
+        };
+        let Control::Hold(holding) = control.as_ref() else { return None };
+        let result = self.result_so_far(holding.body, hold.result.as_ref(), &hold.sees)?;
+        let held = super::super::slot::load(&holding.held, self.shelf().as_ref()).ok()?;
+        Some(serde_json::json!({"held": held.as_ref(), "result": result}))
+    }
+}
+
 /// The body has ended: orders the resource to be let go.
 pub(super) fn let_go(run: &mut Run, spot: Spot) -> Result<(), Mismatch> {
     let address = run.address(spot);

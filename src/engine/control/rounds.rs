@@ -182,8 +182,8 @@ impl Run {
         if result.refs().iter().any(of_steps) { self.scope(round, &looping.sees).ok() } else { None }
     }
 
-    /// What the output of the loop at `spot` is so far: its result after the last closed round, with the status
-    /// `running`. `None` if no round is closed, or it is no open loop.
+    /// What the output of the loop at `spot` is so far, with the status `running`: its `so_far` in the round that is open, or
+    /// its result after the last closed round. `None` if there is neither, or it is no open loop.
     pub(in super::super) fn loop_so_far(&self, spot: Spot) -> Option<Value> {
         let frame = self.frame(spot.0);
         let (Node::Open(control), Action::Loop(looping)) = (&frame.nodes[spot.1], &frame.step(spot.1).action)
@@ -191,7 +191,13 @@ impl Run {
             return None;
         };
         let Control::Loop(rounds) = control.as_ref() else { return None };
-        if rounds.history.len() == 0 { None } else { self.loop_output(spot, looping).ok() }
+        let open = rounds.frame.filter(|_| rounds.status.is_none());
+        let partly = open.and_then(|frame| self.result_so_far(frame, looping.so_far.as_ref(), &looping.sees));
+        match partly {
+            Some(partly) => Some(rounds.output(partly)),
+            None if rounds.history.len() == 0 => None,
+            None => self.loop_output(spot, looping).ok(),
+        }
     }
 
     /// Makes a recorded change in a state.
@@ -288,14 +294,21 @@ impl Run {
                 result.eval(&scope).map_err(|e| eval_failure("result", &e))?.to_value()
             }
         };
+        Ok(rounds.output(result))
+    }
+}
+
+impl Rounds {
+    /// A result with the status and the number of closed rounds.
+    fn output(&self, result: Value) -> Value {
         let mut output = match result {
             Value::Object(table) => table,
             other => serde_json::Map::from_iter([("result".to_owned(), other)]),
         };
-        let status = rounds.status.as_deref().unwrap_or(STATUS_RUNNING);
+        let status = self.status.as_deref().unwrap_or(STATUS_RUNNING);
         output.insert("status".to_owned(), status.into());
-        output.insert("rounds".to_owned(), rounds.history.len().into());
-        Ok(Value::Object(output))
+        output.insert("rounds".to_owned(), self.history.len().into());
+        Value::Object(output)
     }
 }
 

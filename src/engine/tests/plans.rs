@@ -163,6 +163,7 @@ pub fn rounds(id: &str, gain: &str, sees: &[usize], body: usize) -> Step {
         result: Some(expr(
             "{'sum': state.sum, 'seen': state.seen, 'was': loop.history | map(attribute='state') | list}",
         )),
+        so_far: None,
         counts: Class::ALL.to_vec(),
         budget: Vec::new(),
         fund: Vec::new(),
