@@ -121,7 +121,8 @@ fn commands_need_a_program_that_atoll_starts() {
         .exits(3)
         .stdout_has("`exec` and `tui` steps run inside a program that Atoll starts")
         .stdout_has("nothing was run")
-        .stdout_has("or use `--code` or `--image`: tool");
+        .stdout_has("Give the files that they need as `--service-dir DIR`")
+        .stdout_has("(`--only`, `--tag`): tool");
     let report = run(&["--format", "json"]).exits(3).json();
     assert_eq!(report["scenarios"], serde_json::json!([]), "{report}");
     run(&["--only", "page"]).exits(4).stdout_has("page");

@@ -1,0 +1,91 @@
+//! Commands beside a target: they run in a sandbox on a copy of a directory of the user's.
+
+use super::{PAGES, served};
+use crate::binary::{Project, Ran};
+use crate::recorded::there;
+
+/// Runs commands between requests.
+const MIXED: &str = "id: mixed
+steps:
+  - description: The command sees the directory
+    exec: { command: ./greet.sh Ada }
+    assert: { exit_code: 0, stdout: { contains: hello Ada from /work } }
+    capture: [{ name: page, jsonpath: $.page }]
+  - description: What it printed is part of a request
+    request: { method: GET, path: '/{page}' }
+    assert: { status: 200, body: { contains: Widget } }
+  - description: The steps of a scenario share its copy
+    exec: { command: echo changed > note.txt }
+    assert: { exit_code: 0 }
+  - exec: { command: cat note.txt; ls -a }
+    assert: { stdout: { contains: changed, not_contains: .git } }
+  - description: The sandbox has no network
+    exec: { command: 'python3 -c \"import socket; socket.create_connection((\\\"127.0.0.1\\\", {port}), 5)\"' }
+    assert: { exit_code: 1, stderr: { contains: refused } }
+";
+
+const ALONE: &str = "id: alone
+steps:
+  - description: Another scenario has its own copy
+    exec: { command: cat note.txt }
+    assert: { stdout: { equals: original } }
+";
+
+const PLAIN: &str = "id: plain
+steps:
+  - request: { method: GET, path: / }
+    assert: { status: 200 }
+";
+
+fn project() -> (Project, super::Site) {
+    served(
+        &[
+            PAGES.as_slice(),
+            &[
+                ("cases/mixed.yaml", MIXED),
+                ("cases/alone.yaml", ALONE),
+                ("cases/plain.yaml", PLAIN),
+                ("tools/greet.sh", "#!/bin/sh\necho '{\"said\": \"hello '$1' from '$(pwd)'\", \"page\": \"items.json\"}'\n"),
+                ("tools/note.txt", "original"),
+                ("tools/.git/config", "private"),
+            ],
+        ]
+        .concat(),
+    )
+}
+
+#[expect(clippy::disallowed_methods, reason = "a script of the user's")]
+fn executable(project: &Project) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let script = project.path("tools/greet.sh");
+    std::fs::set_permissions(script, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn run(project: &Project, url: &str, more: &[&str]) -> Ran {
+    let own = ["validate", "--scenarios", "cases", "--no-judge", "--format", "json", "--target", url];
+    project.run(&[own.as_slice(), more].concat())
+}
+
+#[test]
+fn commands_run_on_a_copy_of_the_directory() {
+    if !there("process", "commands_run_on_a_copy_of_the_directory") {
+        return;
+    }
+    let (project, site) = project();
+    executable(&project);
+    let port = format!("port={}", site.url.rsplit(':').next().unwrap());
+    let report = run(&project, &site.url, &["--service-dir", "tools", "--variable", &port]).exits(0).json();
+    assert_eq!(report["totals"]["scenarios"]["passed"], 3, "{report:#}");
+    assert_eq!(project.read("tools/note.txt"), "original", "the directory itself is not changed");
+}
+
+#[test]
+fn the_directory_is_for_a_target_and_must_be_there() {
+    let (project, site) = project();
+    let code = ["validate", "--scenarios", "cases", "--code", "tools", "--service-dir", "tools"];
+    project.run(&code).exits(3).stderr_has("`service_dir` is for `target`");
+    run(&project, &site.url, &["--service-dir", "nothing"]).exits(3);
+    // Scenarios without commands need no sandbox, and no directory.
+    let report = run(&project, &site.url, &["--only", "plain"]).exits(0).json();
+    assert_eq!(report["totals"]["scenarios"]["total"], 1, "{report}");
+}
