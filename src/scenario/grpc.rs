@@ -28,7 +28,8 @@ use tonic::Request;
 use super::http::Outcome;
 use super::language::thirty_seconds;
 use super::observation::Sent;
-use super::{Lapse, Stage, Variables};
+use super::tls::Trusted;
+use super::{Lapse, Stage, Tls, Variables};
 use crate::clock::Pause;
 use crate::diag::nearest;
 use crate::value::Value;
@@ -129,6 +130,8 @@ const BEGUN: Duration = Duration::from_millis(100);
 pub struct Player {
     /// Certificates that are trusted, in PEM with placeholders; those of the machine where there is nothing.
     trust: String,
+    /// What the user wants of TLS.
+    tls: Tls,
     server: Option<Server>,
     streams: IndexMap<String, Call>,
     unnamed: usize,
@@ -136,13 +139,13 @@ pub struct Player {
 
 impl Player {
     /// One that trusts the certificates in `trust`, or those of the machine where it is empty.
-    pub fn trusting(trust: &str) -> Self {
-        Self { trust: trust.to_owned(), ..Self::default() }
+    pub fn trusting(trust: &str, tls: Tls) -> Self {
+        Self { trust: trust.to_owned(), tls, ..Self::default() }
     }
 
     /// One more that uses the same connection, for something that is done at once with others.
     pub fn twin(&self) -> Self {
-        Self { server: self.server.clone(), ..Self::trusting(&self.trust) }
+        Self { server: self.server.clone(), ..Self::trusting(&self.trust, self.tls.clone()) }
     }
 
     /// Connects and learns what `step` calls, so that its twins need not.
@@ -155,7 +158,7 @@ impl Player {
     ) -> Result<(), String> {
         let limit = left.map_or(step.timeout.0, |left| left.min(step.timeout.0));
         let order = Order::of(step, limit, variables)?;
-        let trusted = variables.fill(&self.trust).into_owned();
+        let trusted = self.tls.trusting(&variables.fill(&self.trust));
         let mut late = stage.clock.sleep(limit);
         self.method(&order, &trusted, stage, &mut late).await.map(drop)
     }
@@ -174,7 +177,7 @@ impl Player {
             Err(error) => return (None, Outcome::error(error)),
         };
         let sent = order.sent();
-        let trusted = variables.fill(&self.trust).into_owned();
+        let trusted = self.tls.trusting(&variables.fill(&self.trust));
         let outcome = if order.service.is_empty() {
             self.go_on(&order, stage).await
         } else {
@@ -194,7 +197,7 @@ impl Player {
     async fn method(
         &mut self,
         order: &Order,
-        trusted: &str,
+        trusted: &Trusted,
         stage: &Stage<'_>,
         late: &mut Pause,
     ) -> Result<(Server, MethodDescriptor), String> {
@@ -228,7 +231,7 @@ impl Player {
 
     /// Calls a method. A call whose connection had been used before, and ends before anything comes back, says nothing
     /// about the program: it is made once more on a new connection.
-    async fn call(&mut self, order: &Order, trusted: &str, stage: &Stage<'_>) -> Result<Outcome, String> {
+    async fn call(&mut self, order: &Order, trusted: &Trusted, stage: &Stage<'_>) -> Result<Outcome, String> {
         let mut late = stage.clock.sleep(order.limit);
         let is_reused = self.server.is_some();
         let (mut call, mut outcome) = self.call_once(order, trusted, stage, &mut late).await?;
@@ -245,7 +248,7 @@ impl Player {
     async fn call_once(
         &mut self,
         order: &Order,
-        trusted: &str,
+        trusted: &Trusted,
         stage: &Stage<'_>,
         late: &mut Pause,
     ) -> Result<(Call, Outcome), String> {
@@ -344,7 +347,7 @@ impl Player {
 /// The connection of the scenario, made where there is none.
 async fn connected<'p>(
     server: &'p mut Option<Server>,
-    (target, trusted): (&str, &str),
+    (target, trusted): (&str, &Trusted),
     order: &Order,
     late: &mut Pause,
 ) -> Result<&'p mut Server, String> {

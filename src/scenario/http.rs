@@ -28,9 +28,9 @@ use serde_json::json;
 use super::credentials;
 use super::json as written;
 use super::observation::Sent;
-use super::trust::{self, Named};
+use super::trust;
 use super::variables::as_text;
-use super::{Answer, Excerpt, HttpAnswer, Kept, Lapse, Told, Variables};
+use super::{Answer, Excerpt, HttpAnswer, Kept, Lapse, Tls, Told, Variables};
 use crate::clients::requests::{MOST_REDIRECTS, Reach, may_follow};
 use crate::clock::{Clock, Pause};
 use crate::value::Value;
@@ -46,6 +46,8 @@ pub struct Web {
     target: Target,
     /// Certificates that are trusted, in PEM with placeholders; those of the machine where there is nothing.
     trust: String,
+    /// What the user wants of TLS.
+    tls: Tls,
     /// The header `Authorization` of requests that have none of their own, with the name of its secret.
     authorization: Option<(String, HeaderValue)>,
     /// Cookies by actor.
@@ -70,6 +72,8 @@ pub struct Prepared {
     body: BodyShown,
     /// The name of the secret in the header `Authorization`.
     authorization: Option<String>,
+    /// What the user wants of TLS, as far as it concerns this request.
+    tls: Option<Tls>,
     events: Option<Events>,
 }
 
@@ -97,6 +101,7 @@ impl Web {
         Ok(Self {
             target,
             trust: String::new(),
+            tls: Tls::default(),
             authorization: None,
             jars: Mutex::default(),
             clients: Mutex::default(),
@@ -107,6 +112,12 @@ impl Web {
     #[must_use]
     pub fn trusting(self, trust: &str) -> Self {
         Self { trust: trust.to_owned(), ..self }
+    }
+
+    /// The same, with what the user wants of TLS.
+    #[must_use]
+    pub fn secured(self, tls: Tls) -> Self {
+        Self { tls, ..self }
     }
 
     /// The same, with a header `Authorization` for requests that have none of their own.
@@ -161,12 +172,11 @@ impl Web {
         let builder = if self.target.is_plain() {
             // To read the machine's certificates takes longer than most requests, and nothing leaves such a target.
             builder.tls_certs_only([])
-        } else if kind.trust.is_empty() {
-            builder
-        } else {
-            let mut config = Named::read(&kind.trust)?.config();
+        } else if let Some(mut config) = self.tls.trusting(&kind.trust).config()? {
             config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
             builder.tls_backend_preconfigured(config)
+        } else {
+            builder
         };
         builder.build().map_err(|e| format!("no HTTP client: {}", describe(&e)))
     }
@@ -192,7 +202,8 @@ impl Web {
         let builder = client.request(method, url).headers(headers.clone());
         let (builder, body) = fill_content(builder, &headers, &request.content, variables)?;
         let prepared = builder.build().map_err(|e| format!("no request: {}", describe(&e)))?;
-        Ok(Prepared { client, request: prepared, body, authorization, events: request.events.clone() })
+        let tls = (!self.target.is_plain()).then(|| self.tls.clone());
+        Ok(Prepared { client, request: prepared, body, authorization, tls, events: request.events.clone() })
     }
 
     /// Sends it and reads the answer to its end, for at most `timeout`.
@@ -231,7 +242,8 @@ impl Prepared {
             *value = credentials::recorded(name, value);
         }
         let body = self.body.text().map(|body| Excerpt::of_text(body, SHOWN).text);
-        let curl = curl::command(&self.request, &self.body, self.authorization.as_deref());
+        let options = self.tls.as_ref().map(Tls::curl).unwrap_or_default();
+        let curl = curl::command(&self.request, &self.body, self.authorization.as_deref(), options);
         let mut text = format!("{} {path}\n", self.request.method());
         for (name, value) in &headers {
             let _ = writeln!(text, "{name}: {value}");

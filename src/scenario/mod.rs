@@ -29,6 +29,7 @@ mod read;
 mod run;
 mod select;
 mod texts;
+mod tls;
 mod trust;
 mod tui;
 mod unresolved;
@@ -54,6 +55,7 @@ pub use port::{
 };
 pub use run::{Place, Stage, run};
 pub use select::Selector;
+pub use tls::{Tls, TlsGiven};
 pub use tui::Tui;
 pub use variables::Variables;
 pub use when::When;

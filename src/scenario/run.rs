@@ -13,7 +13,7 @@ use super::http::Outcome;
 use super::logged::logged;
 use super::observation::{Broken, Decided, Observation, Observed, Skipped, StepSeen};
 use super::port::{Browsers, Evidences, Shell};
-use super::{Excerpt, Hosts, Scenario, Step, Variables, Web, browser, grpc, tui, unresolved, ws};
+use super::{Excerpt, Hosts, Scenario, Step, Tls, Variables, Web, browser, grpc, tui, unresolved, ws};
 use crate::clock::{Clock, millis};
 
 /// What a scenario is played on.
@@ -27,6 +27,8 @@ pub struct Stage<'a> {
     pub grpc_target: Option<&'a str>,
     /// The inside of the service for `exec` and `tui`, where one is held.
     pub shell: Option<&'a dyn Shell>,
+    /// What the user wants of TLS with the program.
+    pub tls: Option<&'a Tls>,
     /// The services beside the program, by what steps call them.
     pub places: Option<&'a BTreeMap<String, Place>>,
     /// Where pages are opened for `browser`.
@@ -45,6 +47,7 @@ impl<'a> Stage<'a> {
             target: None,
             grpc_target: None,
             shell: None,
+            tls: None,
             places: None,
             browsers: None,
             evidence: None,
@@ -76,16 +79,19 @@ pub struct Place {
 /// The players of one scenario, by the service that they talk to.
 struct Casts<'s> {
     scenario: &'s Scenario,
+    tls: Tls,
     all: BTreeMap<Option<String>, Cast>,
 }
 
 impl<'s> Casts<'s> {
-    fn new(scenario: &'s Scenario) -> Self {
-        Self { scenario, all: BTreeMap::new() }
+    fn new(scenario: &'s Scenario, tls: Option<&Tls>) -> Self {
+        Self { scenario, tls: tls.cloned().unwrap_or_default(), all: BTreeMap::new() }
     }
 
     fn of(&mut self, service: Option<&String>) -> &mut Cast {
-        self.all.entry(service.cloned()).or_insert_with(|| Cast::of(self.scenario))
+        // What the user wants is meant for the target, not for the services beside it.
+        let tls = if service.is_none() { self.tls.clone() } else { Tls::default() };
+        self.all.entry(service.cloned()).or_insert_with(|| Cast::of(self.scenario, tls))
     }
 
     async fn end(self) {
@@ -107,13 +113,13 @@ pub(super) struct Cast {
 }
 
 impl Cast {
-    fn of(scenario: &Scenario) -> Self {
+    fn of(scenario: &Scenario, tls: Tls) -> Self {
         Self {
             browsers: IndexMap::new(),
             hosts: scenario.hosts.clone(),
-            trusts: !scenario.trust.is_empty(),
-            grpc: grpc::Player::trusting(&scenario.trust),
-            ws: ws::Player::trusting(&scenario.trust),
+            trusts: !scenario.trust.is_empty() || tls.is_for_pages(),
+            grpc: grpc::Player::trusting(&scenario.trust, tls.clone()),
+            ws: ws::Player::trusting(&scenario.trust, tls),
             tui: tui::Player::default(),
         }
     }
@@ -140,7 +146,7 @@ pub async fn run(scenario: &Scenario, stage: &Stage<'_>, variables: Variables) -
     let begun = stage.clock.now();
     let mut variables = variables.declaring(unresolved::declared(scenario)).beside(&scenario.variables);
     let deadline = scenario.timeout.map(|timeout| (begun + millis(timeout.0), timeout));
-    let mut casts = Casts::new(scenario);
+    let mut casts = Casts::new(scenario, stage.tls);
     let mut setup = Vec::new();
     let mut skipped = Vec::new();
     let mut broken = None;

@@ -6,7 +6,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 /// Trusts the certificates that are named, whatever names are in them, and those that they have signed.
 #[derive(Debug)]
@@ -29,11 +29,6 @@ impl Named {
         let signed = WebPkiServerVerifier::builder(roots.into()).build();
         let signed = signed.map_err(|_| "`trust` has no certificate in PEM in it".to_owned())?;
         Ok(Arc::new(Self { certificates, signed }))
-    }
-
-    /// What a client is made with that trusts them alone.
-    pub fn config(self: Arc<Self>) -> ClientConfig {
-        ClientConfig::builder().dangerous().with_custom_certificate_verifier(self).with_no_client_auth()
     }
 }
 
@@ -82,6 +77,9 @@ pub fn install() {
 
 /// What went wrong with TLS in words that do not change with the time or the place; `said` where it was something else.
 pub fn reason(said: String) -> String {
+    if said.contains("CertificateRequired") {
+        return "the server wants a client certificate; `--client-cert` and `--client-key` give one".to_owned();
+    }
     let Some((_, why)) = said.split_once("invalid peer certificate") else { return said };
     let what = if why.contains("UnknownIssuer") {
         "nobody who is trusted has signed its certificate"
@@ -94,7 +92,7 @@ pub fn reason(said: String) -> String {
     } else {
         "its certificate is not trusted"
     };
-    format!("{what}; `trust` names certificates that are")
+    format!("{what}; `trust` or `--ca-cert` names certificates that are trusted")
 }
 
 #[cfg(test)]
@@ -116,5 +114,7 @@ mod tests {
             "invalid peer certificate: certificate expired: verification time 1763733333 (UNIX), but …";
         assert!(reason(expired.to_owned()).starts_with("its certificate has expired; "));
         assert_eq!(reason("connection refused".to_owned()), "connection refused");
+        let wanted = reason("received fatal alert: CertificateRequired".to_owned());
+        assert!(wanted.contains("--client-cert"), "{wanted}");
     }
 }

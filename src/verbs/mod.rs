@@ -24,6 +24,7 @@ pub mod service;
 mod set;
 pub mod shell;
 mod size;
+mod tls;
 mod unusual;
 pub mod write;
 

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::chromium::Pages;
 use super::secret::{SecretName, TextOrSecret};
+use super::tls::TlsFiles;
 use crate::clients::browser::Chromium;
 use crate::diag::nearest;
 use crate::scenario::{
@@ -59,6 +60,9 @@ pub struct With {
     /// is none.
     #[serde(default)]
     pub authorization: Option<Authorization>,
+    /// Over TLS: whom to trust as the target, and which certificate to show it.
+    #[serde(default)]
+    pub tls: TlsFiles,
     /// Variables that placeholders may use from the beginning: values, or `{ secret = "NAME" }`.
     #[serde(default)]
     #[schemars(with = "Option<std::collections::BTreeMap<String, Value>>")]
@@ -133,6 +137,7 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
         let scenario = with.scenario;
         let used =
             |words: &[&str]| scenario.uses.iter().map(String::as_str).find(|word| words.contains(word));
+        let tls = with.tls.read(&cx).await?;
         let places = self.places(&scenario, &with.services)?;
         let shell = match &with.service {
             Some(id) => Some(self.services.shell(id).ok_or_else(|| no_service(id))?),
@@ -146,7 +151,7 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
                 let authorization =
                     with.authorization.map(|secret| secret.header(&cx)).transpose()?.flatten();
                 let web = Web::new(target).map_err(Failure::permanent)?;
-                Some(web.trusting(&scenario.trust).authorized(authorization))
+                Some(web.trusting(&scenario.trust).secured(tls.clone()).authorized(authorization))
             }
             Some(_) => None,
             None => match outside(&scenario) {
@@ -160,6 +165,9 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
         }
         let steps = scenario.setup.iter().chain(&scenario.steps).chain(&scenario.teardown);
         if steps.into_iter().any(|step| matches!(step.action, Action::Browser(_))) {
+            if tls.has_client_certificate() {
+                return Err(no_certificate_for_pages(&scenario));
+            }
             tokio::select! {
                 ready = self.chromium.ready() => ready?,
                 () = cx.cancel.cancelled() => return Err(Failure::cancelled()),
@@ -172,6 +180,7 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
             target: with.target.as_deref(),
             grpc_target,
             shell: shell.as_deref(),
+            tls: Some(&tls),
             places: Some(&places),
             browsers: Some(&pages),
             evidence: Some(&kept),
@@ -262,6 +271,14 @@ impl Evidences for Kept {
         let bytes = clean.as_ref().map_or(bytes, String::as_bytes);
         self.blobs.put(bytes).map_err(|e| e.to_string())
     }
+}
+
+fn no_certificate_for_pages(scenario: &Scenario) -> Failure {
+    Failure::permanent(format!(
+        "the scenario `{}` has `browser` steps, and pages cannot show a client certificate",
+        scenario.id
+    ))
+    .hint("leave it out, or give the target an address that needs no client certificate")
 }
 
 fn no_service(id: &str) -> Failure {

@@ -12,7 +12,7 @@ pub mod peers;
 mod program;
 mod requests;
 mod superset;
-mod tls;
+pub mod tls;
 mod tui;
 mod written;
 mod ws;

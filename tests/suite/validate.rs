@@ -6,6 +6,7 @@ mod interrupted;
 mod judge;
 mod programs;
 mod reports;
+mod secured;
 mod staging;
 mod waiting;
 

@@ -1,9 +1,10 @@
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 use tonic::metadata::MetadataMap;
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Identity};
 
 use super::reflection::{self, Dialect};
-use crate::scenario::trust::{self, Named};
+use crate::scenario::tls::Trusted;
+use crate::scenario::trust;
 
 /// How much all streams of a connection together may have sent that nobody has read yet, in bytes: as long as there
 /// is room, a stream that nobody reads does not hold up the others.
@@ -21,11 +22,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Connects to `target`, which is `http://HOST:PORT`, `https://HOST:PORT` or `HOST:PORT`. Over TLS, the certificates in
-    /// `trusted` are trusted, those of the machine where it is empty.
-    pub async fn connect(target: &str, trusted: &str) -> Result<Self, String> {
+    /// Connects to `target`, which is `http://HOST:PORT`, `https://HOST:PORT`, `grpcs://HOST:PORT` or `HOST:PORT`. Over TLS, `trusted` says whom to
+    /// trust and which certificate to show.
+    pub async fn connect(target: &str, trusted: &Trusted) -> Result<Self, String> {
         let target = target.trim();
-        let url = if target.contains("://") { target.to_owned() } else { format!("http://{target}") };
+        let url = match target.split_once("://") {
+            Some(("grpc", place)) => format!("http://{place}"),
+            Some(("grpcs", place)) => format!("https://{place}"),
+            Some(_) => target.to_owned(),
+            None => format!("http://{target}"),
+        };
         let endpoint = Endpoint::from_shared(url.clone())
             .ok()
             .filter(|endpoint| {
@@ -35,9 +41,13 @@ impl Server {
             .ok_or_else(|| format!("`{target}` is no address such as http://127.0.0.1:50051"))?;
         let endpoint = if url.starts_with("https:") {
             let tls = ClientTlsConfig::new();
-            let endpoint = match trusted {
-                "" => endpoint.tls_config(tls.with_native_roots()),
-                pem => endpoint.tls_config_with_verifier(tls, Named::read(pem)?),
+            let tls = match trusted.identity() {
+                Some((certificate, key)) => tls.identity(Identity::from_pem(certificate, key)),
+                None => tls,
+            };
+            let endpoint = match trusted.verifier()? {
+                None => endpoint.tls_config(tls.with_native_roots()),
+                Some(verifier) => endpoint.tls_config_with_verifier(tls, verifier),
             };
             endpoint.map_err(|e| format!("no connection: {}", describe(&e)))?
         } else {

@@ -32,10 +32,19 @@ impl BodyShown {
     }
 }
 
-/// The command for `request`. Values of credentials are variables of the shell, named `authorization` or by their header.
-pub fn command(request: &Request, body: &BodyShown, authorization: Option<&str>) -> String {
+/// The command for `request`, with `options`. Values of credentials are variables of the shell, named `authorization` or by their
+/// header.
+pub fn command(
+    request: &Request,
+    body: &BodyShown,
+    authorization: Option<&str>,
+    options: &[String],
+) -> String {
     let method = request.method().as_str();
     let mut line = format!("curl -sS -i -X {}", quoted(method));
+    for option in options {
+        let _ = write!(line, " {}", quoted(option));
+    }
     for (name, value) in table(request.headers()) {
         let is_form = name == "content-type" && value.starts_with("multipart/form-data");
         if is_form || name == "content-length" {
@@ -93,14 +102,14 @@ mod tests {
             .build()
             .unwrap();
         let body = BodyShown::Text("it's `x`".to_owned());
-        let line = command(&request, &body, None);
+        let line = command(&request, &body, None, &[]);
         assert_eq!(
             line,
             "curl -sS -i -X POST -H 'authorization: Bearer '\"$AUTHORIZATION\" -H 'x-api-key: '\"$X_API_KEY\" -H 'x-note: $(rm -rf /)' --data-raw 'it'\\''s `x`' 'http://h/a?x=it%27s'"
         );
-        let line = command(&request, &BodyShown::Bytes("(3 bytes)".to_owned()), Some("SHOP_TOKEN"));
+        let line = command(&request, &BodyShown::Bytes("(3 bytes)".to_owned()), Some("SHOP_TOKEN"), &["--cacert".to_owned(), "my ca.pem".to_owned()]);
         assert!(
-            line.contains("-H 'authorization: '\"$SHOP_TOKEN\"") && line.contains("--data-binary @BODY"),
+            line.contains("--cacert 'my ca.pem' -H 'authorization: '\"$SHOP_TOKEN\"") && line.contains("--data-binary @BODY"),
             "{line}"
         );
     }

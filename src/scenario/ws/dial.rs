@@ -16,7 +16,8 @@ use tokio_tungstenite::tungstenite::{Error, http};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
 use super::line::why;
-use crate::scenario::trust::{self, Named};
+use crate::scenario::tls::Trusted;
+use crate::scenario::trust;
 use crate::value::Value;
 
 /// Most bytes of one message and of one frame.
@@ -73,14 +74,11 @@ pub fn request(
     Ok(request)
 }
 
-/// Connects. Over TLS, the certificates in `trusted` are trusted, those of the machine where it is empty.
-pub async fn dial(url: &Url, request: Request, trusted: &str) -> Result<Dialled, Refused> {
+/// Connects. Over TLS, `trusted` says whom to trust and which certificate to show.
+pub async fn dial(url: &Url, request: Request, trusted: &Trusted) -> Result<Dialled, Refused> {
     trust::install();
-    let connector = match trusted {
-        "" => None,
-        pem => Some(Named::read(pem).map_err(Refused::Broken)?.config()),
-    };
-    let connector = connector.map(|config| Connector::Rustls(Arc::new(config)));
+    let config = if url.scheme() == "wss" { trusted.config().map_err(Refused::Broken)? } else { None };
+    let connector = config.map(|config| Connector::Rustls(Arc::new(config)));
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let port = url.port_or_known_default().unwrap_or(80);
     let stream = TcpStream::connect((host, port)).await;

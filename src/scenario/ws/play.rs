@@ -15,7 +15,8 @@ use crate::clock::Clock;
 use crate::scenario::credentials;
 use crate::scenario::http::{Outcome, Target};
 use crate::scenario::observation::Sent;
-use crate::scenario::{Answer, Excerpt, Kept, Lapse, Stage, Told, Variables, json as written};
+use crate::scenario::tls::Trusted;
+use crate::scenario::{Answer, Excerpt, Kept, Lapse, Stage, Tls, Told, Variables, json as written};
 use crate::value::Value;
 
 /// Most messages kept of one step, and most bytes of them; the others are counted.
@@ -36,6 +37,8 @@ const SWITCHED: u16 = 101;
 pub struct Player {
     lines: IndexMap<String, Line>,
     trust: String,
+    /// What the user wants of TLS.
+    tls: Tls,
 }
 
 /// What a step does, variables filled in.
@@ -71,8 +74,8 @@ struct Seen {
 
 impl Player {
     /// One that trusts the certificates in `trust`, or those of the machine where it is empty.
-    pub fn trusting(trust: &str) -> Self {
-        Self { trust: trust.to_owned(), ..Self::default() }
+    pub fn trusting(trust: &str, tls: Tls) -> Self {
+        Self { trust: trust.to_owned(), tls, ..Self::default() }
     }
 
     /// Plays one step, for at most `left` where a retry limits it.
@@ -90,7 +93,7 @@ impl Player {
         };
         let sent = act.sent(step, variables);
         let mut seen = Seen::default();
-        let trusted = variables.fill(&self.trust).into_owned();
+        let trusted = self.tls.trusting(&variables.fill(&self.trust));
         let error = self.perform(act, &trusted, stage.clock, &mut seen).await.err();
         let answer = seen.is_something().then(|| Answer::Told(Box::new(seen.told())));
         (Some(sent), Outcome { answer, error })
@@ -105,7 +108,7 @@ impl Player {
     async fn perform(
         &mut self,
         act: Act,
-        trusted: &str,
+        trusted: &Trusted,
         clock: &dyn Clock,
         seen: &mut Seen,
     ) -> Result<(), String> {

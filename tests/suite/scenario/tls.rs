@@ -11,7 +11,7 @@ use super::browser::{assert_all_hold, browse, chromium};
 use super::peers::Peer;
 use super::{play_on, read};
 
-/// Makes an authority, a certificate for 127.0.0.1 that it has signed, and one for another name that nobody has signed.
+/// Makes an authority, a certificate for 127.0.0.1 that it has signed, one for a client, and one for another name that nobody has signed.
 const CERTIFICATES: &str = r#"
 set -e
 key="-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
@@ -19,6 +19,8 @@ openssl req -x509 $key -keyout authority.key -out authority.pem -days 1 -subj "/
 openssl req $key -keyout signed.key -out signed.csr -subj "/CN=server"
 printf 'subjectAltName=IP:127.0.0.1\n' >names
 openssl x509 -req -in signed.csr -CA authority.pem -CAkey authority.key -CAcreateserial -extfile names -days 1 -out signed.pem
+openssl req $key -keyout client.key -out client.csr -subj "/CN=client"
+openssl x509 -req -in client.csr -CA authority.pem -CAkey authority.key -CAcreateserial -days 1 -out client.pem
 openssl req -x509 $key -keyout own.key -out own.pem -days 1 -subj "/CN=somewhere.example"
 "#;
 
@@ -97,7 +99,7 @@ async fn whom_a_scenario_trusts_is_spoken_to() {
 async fn nobody_else_is() {
     let Some(home) = certificates("nobody_else_is") else { return };
     let Some(safe) = Safe::start(home.path(), "signed", "nobody_else_is").await else { return };
-    let unknown = "nobody who is trusted has signed its certificate; `trust` names certificates that are";
+    let unknown = "nobody who is trusted has signed its certificate; `trust` or `--ca-cert` names certificates that are trusted";
     for trust in [String::new(), format!("trust: |\n  {}", pem(home.path(), "own.pem"))] {
         let seen = safe.play(&trust).await;
         let errors: Vec<_> = seen.steps.iter().map(|step| step.error.clone().unwrap()).collect();
