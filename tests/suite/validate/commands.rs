@@ -54,7 +54,6 @@ fn project() -> (Project, super::Site) {
     )
 }
 
-#[expect(clippy::disallowed_methods, reason = "a script of the user's")]
 fn executable(project: &Project) {
     use std::os::unix::fs::PermissionsExt as _;
     let script = project.path("tools/greet.sh");

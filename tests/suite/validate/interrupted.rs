@@ -45,7 +45,6 @@ fn project() -> Project {
 }
 
 /// Interrupts `validate` once its events have `text`.
-#[expect(clippy::disallowed_methods, reason = "reads what the interrupted process wrote")]
 fn interrupted(project: &Project, more: &[&str], text: &str) {
     let run = ["validate", "--scenarios", "cases", "--no-judge", "--events", "-", "--grace", "100ms"];
     let reports = ["--report", "json=report.json", "--report", "text=report.txt", "--report", "junit=report.xml"];
