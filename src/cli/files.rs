@@ -7,6 +7,7 @@ use crate::clients::registry::Registry;
 use crate::plan::{InputDoor, Listed, ReadFile};
 use crate::rooted_fs::{Kind, RootedFs, read_file};
 use crate::value::Digest;
+use crate::verbs::scenario_load::companions;
 
 /// Most bytes of a file that an input names, or of one in a directory that it names.
 const LARGEST: u64 = 256 << 20;
@@ -57,7 +58,12 @@ impl InputDoor for Files {
         let read = read_file(&full, LARGEST).map_err(|e| e.to_string());
         Some(read.map(|bytes| {
             let name = full.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            vec![Listed { path: name, size: bytes.len() as u64, digest: Digest::of(&bytes) }]
+            let own = Listed { path: name, size: bytes.len() as u64, digest: Digest::of(&bytes) };
+            // A scenario file is not the same if its fixtures, or the files that it names, are not.
+            let is_yaml = full.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
+            let needed = if is_yaml { companions(&full) } else { Vec::new() };
+            let listed = |(path, size, digest)| Listed { path, size, digest };
+            std::iter::once(own).chain(needed.into_iter().map(listed)).collect()
         }))
     }
 

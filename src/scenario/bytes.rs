@@ -24,9 +24,14 @@ impl Bytes {
     pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Self> {
         let entries = reader.table(node, "`bytes`", keys::BYTES)?;
         let [(key, value)] = entries else {
-            reader.complain(Code::ScenarioValue, node, "`bytes` has one of base64 and hex");
+            reader.complain(Code::ScenarioValue, node, "`bytes` has one of base64, hex and file");
             return None;
         };
+        if key.text() == Some("file") {
+            // One that could be read stands here as what it has.
+            reader.mistyped(value, "`file`", "the name of a file beside the scenario");
+            return None;
+        }
         let text = reader.text(value, "`bytes`")?;
         let bytes = if key.text() == Some("hex") { Self::Hex(text) } else { Self::Base64(text) };
         if let Err(reason) = bytes.decode() {

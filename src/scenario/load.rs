@@ -1,5 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
+use super::attach::{self, Attachments};
 use super::Scenario;
 use super::read::{self, Reader};
 use super::yaml::{self, Node};
@@ -12,11 +14,13 @@ pub struct Files {
     pub scenarios: Vec<(String, String)>,
     /// Fixtures, which scenarios name by the name of the file without folder and ending.
     pub fixtures: Vec<(String, String)>,
+    /// Where the files are read that they name; without it they can name none.
+    pub attached: Option<Arc<dyn Attachments>>,
 }
 
 impl From<Vec<(String, String)>> for Files {
     fn from(scenarios: Vec<(String, String)>) -> Self {
-        Self { scenarios, fixtures: Vec::new() }
+        Self { scenarios, ..Self::default() }
     }
 }
 
@@ -42,11 +46,12 @@ fn load_with(files: Files, given: Option<&[String]>) -> (Vec<Scenario>, Sources,
                 .help("scenarios are the files that end in .yaml or .yml, in the directory and those in it"),
         );
     }
+    let attached = files.attached.as_deref();
     let mut fixtures = BTreeMap::new();
     for (name, text) in files.fixtures {
         let stem = stem(&name).to_owned();
         let source = sources.add(name, text);
-        let (fixture, own) = read_file(&sources, source, |reader, node| {
+        let (fixture, own) = read_file(&sources, source, attached, |reader, node| {
             read::fixture(reader, node, given.unwrap_or_default())
         });
         complaints.extend(own);
@@ -60,7 +65,7 @@ fn load_with(files: Files, given: Option<&[String]>) -> (Vec<Scenario>, Sources,
     for (name, text) in files.scenarios {
         let source = sources.add(name, text);
         let read = |reader: &mut Reader<'_>, node: &Node| read::scenario(reader, node, &fixtures, given);
-        let (scenarios, own) = read_file(&sources, source, read);
+        let (scenarios, own) = read_file(&sources, source, attached, read);
         complaints.extend(own);
         let (scenarios, span) = scenarios.unwrap_or_else(|| (Vec::new(), sources.span(source, 0..0)));
         found.extend(scenarios.into_iter().map(|scenario| (scenario, span)));
@@ -81,11 +86,12 @@ fn stem(name: &str) -> &str {
 fn read_file<T>(
     sources: &Sources,
     source: SourceId,
+    attached: Option<&dyn Attachments>,
     read: impl Fn(&mut Reader<'_>, &Node) -> Option<T>,
 ) -> (Option<(T, Span)>, Vec<Diagnostic>) {
     let text = &sources.get(source).text;
     let start = sources.span(source, 0..0);
-    let documents = match yaml::parse(text) {
+    let mut documents = match yaml::parse(text) {
         Ok(documents) => documents,
         Err(broken) => {
             let complaint =
@@ -94,9 +100,15 @@ fn read_file<T>(
             return (None, vec![complaint]);
         }
     };
-    let Some(first) = documents.first() else {
+    let Some(first) = documents.first_mut() else {
         return (None, vec![Diagnostic::new(Code::ScenarioNone, "the file is empty").at(start, "")]);
     };
+    let missing = attach::expand(first, (sources, source), attached);
+    if !missing.is_empty() {
+        // Without what a file has, most other complaints would only follow from this.
+        return (None, missing);
+    }
+    let Some(first) = documents.first() else { return (None, Vec::new()) };
     let mut reader = Reader::new(sources, source);
     if let Some(second) = documents.get(1) {
         reader.complain(Code::ScenarioDocuments, second, "only the first document of a file is read");

@@ -5,6 +5,7 @@
 
 mod answer;
 pub mod assert;
+mod attach;
 mod attempt;
 mod browser;
 mod bytes;
@@ -38,6 +39,7 @@ mod when;
 mod ws;
 mod yaml;
 
+pub use attach::Attachments;
 pub use answer::{Answer, Evidence, ExecAnswer, HttpAnswer, JUDGED, Told};
 pub use browser::{Browser, Deed, Goal, Hosts, Upload};
 pub use capture::Captured;

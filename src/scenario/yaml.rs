@@ -103,6 +103,29 @@ impl Node {
         Self { defined: at.clone(), at, kind: Kind::Table(entries), written: None }
     }
 
+    /// A list at a place.
+    pub fn list(at: Range<usize>, items: Vec<Self>) -> Self {
+        Self { defined: at.clone(), at, kind: Kind::List(items), written: None }
+    }
+
+    /// A text at a place.
+    pub fn word(at: Range<usize>, text: impl Into<String>) -> Self {
+        Self { defined: at.clone(), at, kind: Kind::Scalar(Value::String(text.into())), written: None }
+    }
+
+    /// The same with all that is in it at another place: it comes from another text.
+    #[must_use]
+    pub fn moved(self, to: &Range<usize>) -> Self {
+        let kind = match self.kind {
+            Kind::Scalar(value) => Kind::Scalar(value),
+            Kind::List(items) => Kind::List(items.into_iter().map(|item| item.moved(to)).collect()),
+            Kind::Table(entries) => Kind::Table(
+                entries.into_iter().map(|(key, value)| (key.moved(to), value.moved(to))).collect(),
+            ),
+        };
+        Self { at: to.clone(), defined: to.clone(), kind, written: self.written }
+    }
+
     fn note_written(&mut self, text: &str) {
         match &mut self.kind {
             Kind::Scalar(Value::String(_)) => {}

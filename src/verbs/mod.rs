@@ -3,6 +3,7 @@
 //! Start with `set.rs`, the smallest; [`catalog`] lists them all.
 
 pub mod agent;
+mod attached;
 mod asked;
 pub mod chromium;
 mod complaint;

@@ -3,11 +3,13 @@
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::attached::Beside;
 use super::complaint::render;
 use super::place::Named;
 use crate::diag::{Code, Diagnostic, Severity};
@@ -40,7 +42,7 @@ pub struct Out {
     pub scenarios: Vec<Scenario>,
     /// How many there are.
     pub count: usize,
-    /// Digest of the names and texts of all files.
+    /// Digest of the names and contents of all files, those that scenarios name among them.
     pub digest: String,
     /// Warnings, one text each, as they are printed.
     pub warnings: Vec<String>,
@@ -82,16 +84,17 @@ scenario_load = { dir = "{{ inputs.scenarios }}" }
 }
 
 fn read_and_load(dir: &Path, shown: &str, given: &[String]) -> Result<Out, Failure> {
-    let (files, mut unreadable) = read_files(dir, shown)?;
+    let (files, mut unreadable, beside) = found_files(dir, shown)?;
     let all = files.scenarios.iter().chain(&files.fixtures);
-    let texts: Vec<Value> = all.map(|(name, text)| json!([name, Digest::of(text)])).collect();
-    let digest = Digest::of_value(&texts.into()).to_string();
+    let mut texts: Vec<Value> = all.map(|(name, text)| json!([name, Digest::of(text)])).collect();
     // A directory whose files are all unreadable has files: only the complaints about them are of use.
     let (scenarios, sources, mut complaints) = if files.scenarios.is_empty() && !unreadable.is_empty() {
         Default::default()
     } else {
         load_given(files, given)
     };
+    texts.extend(beside.read().iter().map(|(name, _, digest)| json!([name, digest])));
+    let digest = Digest::of_value(&texts.into()).to_string();
     let broken = |complaint: &Diagnostic| complaint.severity == Severity::Error;
     if unreadable.is_empty() && !complaints.iter().any(broken) {
         let warnings = complaints.iter().map(|complaint| render(complaint, &sources)).collect();
@@ -109,6 +112,25 @@ fn read_and_load(dir: &Path, shown: &str, given: &[String]) -> Result<Out, Failu
 /// The scenario files of a directory and of the directories in it, with their fixtures, and complaints about those that
 /// cannot be read. They are called by the name `shown` of the directory.
 pub fn read_files(dir: &Path, shown: &str) -> Result<(Files, Vec<String>), Failure> {
+    let (files, complaints, _) = found_files(dir, shown)?;
+    Ok((files, complaints))
+}
+
+/// What a scenario file needs beside itself: its fixtures and the files that it and they name, each with its path relative to
+/// the file, its size and its digest. What cannot be read is left out.
+pub fn companions(file: &Path) -> Vec<(String, u64, Digest)> {
+    let Some(name) = file.file_name().and_then(OsStr::to_str) else { return Vec::new() };
+    let Ok((files, _, beside)) = found_files(file, name) else { return Vec::new() };
+    let fixture = |(name, text): &(String, String)| (name.clone(), text.len() as u64, Digest::of(text));
+    let mut needed: Vec<_> = files.fixtures.iter().map(fixture).collect();
+    drop(load_given(files, &[]));
+    needed.extend(beside.read());
+    needed
+}
+
+type FoundFiles = (Files, Vec<String>, Arc<Beside>);
+
+fn found_files(dir: &Path, shown: &str) -> Result<FoundFiles, Failure> {
     let mut reader = Reader { left: LARGEST_SUM, entries: MOST_ENTRIES, ..Reader::default() };
     if dir.is_file() {
         reader.only(dir, shown);
@@ -118,7 +140,10 @@ pub fn read_files(dir: &Path, shown: &str) -> Result<(Files, Vec<String>), Failu
                 .hint("give a scenario file, or a directory that has .yaml or .yml files")
         })?;
     }
-    Ok((reader.files, reader.complaints))
+    let Reader { mut files, complaints, places, .. } = reader;
+    let beside = Arc::new(Beside::of(places.iter()));
+    files.attached = Some(beside.clone());
+    Ok((files, complaints, beside))
 }
 
 /// Reads files, and notes what is wrong with those that it cannot read.
@@ -126,6 +151,8 @@ pub fn read_files(dir: &Path, shown: &str) -> Result<(Files, Vec<String>), Failu
 struct Reader {
     files: Files,
     complaints: Vec<String>,
+    /// Where the files are, and their names.
+    places: Vec<(PathBuf, String)>,
     /// Bytes that may still be read.
     left: u64,
     /// Entries of directories that may still be looked at.
@@ -136,7 +163,7 @@ impl Reader {
     /// The one scenario file `path`, and the fixtures in the directory `fixtures` next to it.
     fn only(&mut self, path: &Path, shown: &str) {
         let text = read_file(path, LARGEST);
-        self.keep(shown.to_owned(), text, false);
+        self.keep(path.to_owned(), shown.to_owned(), text, false);
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let Ok(beside) = RootedFs::open(parent.unwrap_or(Path::new("."))) else { return };
         if !beside.is_dir(Path::new(FIXTURES)) {
@@ -144,21 +171,27 @@ impl Reader {
         }
         let shown = Path::new(shown).with_file_name(FIXTURES).display().to_string();
         let fixtures = beside.dir(Path::new(FIXTURES)).map(RootedFs::following_links);
-        if let Err(error) = fixtures.and_then(|fixtures| self.look(&fixtures, &shown, true)) {
+        let place = path.with_file_name(FIXTURES);
+        if let Err(error) = fixtures.and_then(|fixtures| self.look((&fixtures, &place), &shown, true)) {
             self.complain(&shown, &format!("it cannot be read: {error}"));
         }
     }
 
     /// All files of the directory `dir`.
     fn directory(&mut self, dir: &Path, shown: &str) -> io::Result<()> {
-        let dir = RootedFs::open(dir)?.following_links();
-        self.look(&dir, shown, false)
+        let root = RootedFs::open(dir)?.following_links();
+        self.look((&root, dir), shown, false)
     }
 
-    /// Reads the files of `root`, by name, and those of the directories in it. Files may be symbolic links that stay in
+    /// Reads the files of `root`, which is the directory `place`, by name, and those of the directories in it. Files may be symbolic links that stay in
     /// `root`; directories that are, are not followed, because they may lead in a circle. What begins with a dot is
     /// passed over. An error: `root` itself cannot be read, or there is too much in it.
-    fn look(&mut self, root: &RootedFs, shown: &str, among_fixtures: bool) -> io::Result<()> {
+    fn look(
+        &mut self,
+        (root, place): (&RootedFs, &Path),
+        shown: &str,
+        among_fixtures: bool,
+    ) -> io::Result<()> {
         let mut left = vec![(PathBuf::new(), among_fixtures)];
         while let Some((dir, among_fixtures)) = left.pop() {
             let entries = match root.entries(&dir, self.entries) {
@@ -181,7 +214,7 @@ impl Reader {
                     && !(kind == Kind::Link && root.is_dir(&path))
                 {
                     let text = root.read(&path, LARGEST.min(self.left));
-                    self.keep(named(shown, &path), text, among_fixtures);
+                    self.keep(place.join(&path), named(shown, &path), text, among_fixtures);
                 }
             }
             // The last one is taken first.
@@ -190,7 +223,7 @@ impl Reader {
         Ok(())
     }
 
-    fn keep(&mut self, name: String, read: io::Result<Vec<u8>>, among_fixtures: bool) {
+    fn keep(&mut self, place: PathBuf, name: String, read: io::Result<Vec<u8>>, among_fixtures: bool) {
         let text = read.map_err(|e| format!("the file cannot be read: {e}")).and_then(|bytes| {
             self.left = self.left.saturating_sub(bytes.len() as u64);
             String::from_utf8(bytes).map_err(|e| {
@@ -199,7 +232,10 @@ impl Reader {
         });
         let list = if among_fixtures { &mut self.files.fixtures } else { &mut self.files.scenarios };
         match text {
-            Ok(text) => list.push((name, text)),
+            Ok(text) => {
+                self.places.push((place, name.clone()));
+                list.push((name, text));
+            }
             Err(why) => self.complain(&name, &why),
         }
     }

@@ -1,6 +1,7 @@
 //! `atoll validate`, as somebody would use it: Python's own web server is the program under test, or the programs that
 //! the recorded examples deliver; judges answer over the wire.
 
+mod attached;
 mod commands;
 mod interrupted;
 mod judge;

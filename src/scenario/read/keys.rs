@@ -72,7 +72,7 @@ pub const REQUEST: &[&str] = &[
 /// One part of `multipart`.
 pub const PART: &[&str] = &["name", "value", "bytes", "filename", "type"];
 /// `bytes`: content that is no text.
-pub const BYTES: &[&str] = &["base64", "hex"];
+pub const BYTES: &[&str] = &["base64", "hex", "file"];
 /// `events`.
 pub const EVENTS: &[&str] = &["count", "until", "timeout"];
 /// `exec`.

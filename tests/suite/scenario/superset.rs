@@ -188,6 +188,7 @@ teardown:
                 "setup:\n- request: { method: POST, path: /login, body: {} }\n".into(),
             ),
         ],
+        ..Files::default()
     };
     let (scenarios, _, complaints) = load(files);
     assert!(complaints.is_empty(), "{complaints:?}");
@@ -215,7 +216,7 @@ teardown:
 fn fixtures_and_rows_that_are_wrong_say_so() {
     let complaints = |text: &str, fixtures: &[(&str, &str)]| {
         let fixtures = fixtures.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        let (_, _, complaints) = load(Files { scenarios: vec![("a.yaml".into(), text.into())], fixtures });
+        let (_, _, complaints) = load(Files { scenarios: vec![("a.yaml".into(), text.into())], fixtures, ..Files::default() });
         let line = |c: &atoll::diag::Diagnostic| {
             format!("{} {} | {}", c.code, c.message, c.help.as_deref().unwrap_or_default())
         };

@@ -1,0 +1,263 @@
+//! Files beside a scenario file: `{ file: NAME }` in the place of rows, bytes and schemas is replaced by what the file has,
+//! before anything else is read. It must never know where the files lie.
+
+use std::fmt::Debug;
+use std::ops::Range;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::yaml::{self, Kind, Node};
+use crate::diag::{Code, Diagnostic, SourceId, Sources};
+
+/// Where the files are read.
+pub trait Attachments: Debug + Send + Sync {
+    /// The content of the file `name` below the directory of the scenario file `file`.
+    fn read(&self, file: &str, name: &str) -> Result<Vec<u8>, String>;
+}
+
+/// Most bytes that the steps of one scenario file may hold of files, all rows counted.
+const MOST: usize = 64 << 20;
+
+/// Most rows that are read; a table with more is complained about by its reader.
+const ROWS: usize = 1_001;
+
+/// Replaces all references in the scenario or fixture `node`, and tells which cannot be.
+pub fn expand(
+    node: &mut Node,
+    (sources, source): (&Sources, SourceId),
+    files: Option<&dyn Attachments>,
+) -> Vec<Diagnostic> {
+    let mut expander = Expander { sources, source, files, complaints: Vec::new() };
+    expander.scenario(node);
+    expander.complaints
+}
+
+struct Expander<'s> {
+    sources: &'s Sources,
+    source: SourceId,
+    files: Option<&'s dyn Attachments>,
+    complaints: Vec<Diagnostic>,
+}
+
+impl Expander<'_> {
+    fn complain(&mut self, code: Code, at: &Range<usize>, message: String) {
+        let span = self.sources.span(self.source, at.clone());
+        self.complaints.push(Diagnostic::new(code, message).at(span, ""));
+    }
+
+    fn scenario(&mut self, node: &mut Node) {
+        let rows = self.rows(node).max(1);
+        let mut held = 0_usize;
+        for key in ["setup", "steps", "teardown"] {
+            for step in list(node, key) {
+                held = held.saturating_add(self.step(step));
+            }
+        }
+        if held.saturating_mul(rows) > MOST {
+            let message = format!("the files of all steps and rows come to more than {MOST} bytes");
+            let at = node.at.clone();
+            self.complain(Code::ScenarioValue, &at, message);
+        }
+    }
+
+    /// How many bytes of files it holds in all of its rows.
+    fn step(&mut self, step: &mut Node) -> usize {
+        let rows = self.rows(step).max(1);
+        let mut held = 0_usize;
+        if let Some(request) = get(step, "request") {
+            held = self.request(request);
+        }
+        for member in list(step, "parallel") {
+            if let Some(request) = get(member, "request") {
+                held = held.saturating_add(self.request(request));
+            }
+        }
+        if let Some(browser) = get(step, "browser") {
+            for file in list(browser, "files") {
+                held = held.saturating_add(self.bytes(file));
+            }
+        }
+        if let Some(assert) = get(step, "assert") {
+            self.assertions(assert);
+        }
+        if let Some(until) = get(step, "until") {
+            self.assertions(until);
+        }
+        held.saturating_mul(rows)
+    }
+
+    fn request(&mut self, request: &mut Node) -> usize {
+        let mut held = self.bytes(request);
+        for part in list(request, "multipart") {
+            held = held.saturating_add(self.bytes(part));
+        }
+        held
+    }
+
+    fn assertions(&mut self, node: &mut Node) {
+        match &mut node.kind {
+            Kind::List(items) => items.iter_mut().for_each(|item| self.assertions(item)),
+            Kind::Table(_) => {
+                let Some(json) = get(node, "json") else { return };
+                self.schemas(json);
+            }
+            Kind::Scalar(_) => {}
+        }
+    }
+
+    /// The schemas of a `json` assertion: of a list of entries, of one entry, or of a mapping by path.
+    fn schemas(&mut self, json: &mut Node) {
+        if get(json, "path").is_some() {
+            return self.schema(json);
+        }
+        match &mut json.kind {
+            Kind::List(items) => items.iter_mut().for_each(|entry| self.schema(entry)),
+            Kind::Table(entries) => entries.iter_mut().for_each(|(_, rules)| self.schema(rules)),
+            Kind::Scalar(_) => {}
+        }
+    }
+
+    fn schema(&mut self, rules: &mut Node) {
+        let Some(value) = get(rules, "schema") else { return };
+        let Some(name) = reference(value) else { return };
+        let at = value.at.clone();
+        if let Some(made) = self.text(&at, &name).and_then(|text| self.document(&at, &name, &text)) {
+            *value = made;
+        }
+    }
+
+    fn bytes(&mut self, holder: &mut Node) -> usize {
+        let Some(value) = get(holder, "bytes") else { return 0 };
+        let Some(name) = reference(value) else { return 0 };
+        let at = value.at.clone();
+        let Some(bytes) = self.content(&at, &name) else { return 0 };
+        let text = STANDARD.encode(bytes);
+        let held = text.len();
+        *value = Node::table(at.clone(), vec![(Node::word(at.clone(), "base64"), Node::word(at, text))]);
+        held
+    }
+
+    /// How many rows it has.
+    fn rows(&mut self, holder: &mut Node) -> usize {
+        let Some(value) = get(holder, "for_each") else { return 0 };
+        if let Some(name) = reference(value) {
+            let at = value.at.clone();
+            let is_csv = name.to_lowercase().ends_with(".csv");
+            let made = self.text(&at, &name).and_then(|text| {
+                if is_csv { self.table(&at, &name, &text) } else { self.document(&at, &name, &text) }
+            });
+            if let Some(made) = made {
+                *value = made;
+            }
+        }
+        if let Kind::List(items) = &value.kind { items.len() } else { 0 }
+    }
+
+    /// The rows of a CSV file, whose first line has the names. Values are text.
+    fn table(&mut self, at: &Range<usize>, name: &str, text: &str) -> Option<Node> {
+        match rows_of(text) {
+            Ok(rows) => {
+                let cell = |(key, value)| (Node::word(at.clone(), key), Node::word(at.clone(), value));
+                let row = |row: Vec<(String, String)>| {
+                    Node::table(at.clone(), row.into_iter().map(cell).collect())
+                };
+                Some(Node::list(at.clone(), rows.into_iter().map(row).collect()))
+            }
+            Err(why) => {
+                self.complain(Code::ScenarioSyntax, at, format!("{name} is no CSV table: {why}"));
+                None
+            }
+        }
+    }
+
+    /// The first document of a JSON or YAML file.
+    fn document(&mut self, at: &Range<usize>, name: &str, text: &str) -> Option<Node> {
+        let why = match yaml::parse(text) {
+            Ok(documents) => match documents.into_iter().next() {
+                Some(document) => return Some(document.moved(at)),
+                None => "it is empty".to_owned(),
+            },
+            Err(broken) => {
+                let line = text.get(..broken.at.start).unwrap_or(text).matches('\n').count() + 1;
+                format!("line {line}: {}", broken.message)
+            }
+        };
+        self.complain(Code::ScenarioSyntax, at, format!("{name} is no JSON or YAML: {why}"));
+        None
+    }
+
+    fn text(&mut self, at: &Range<usize>, name: &str) -> Option<String> {
+        let bytes = self.content(at, name)?;
+        let text = String::from_utf8(bytes);
+        if text.is_err() {
+            self.complain(Code::ScenarioFile, at, format!("{name} is no UTF-8 text"));
+        }
+        text.ok().map(|text| text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+    }
+
+    fn content(&mut self, at: &Range<usize>, name: &str) -> Option<Vec<u8>> {
+        let file = &self.sources.get(self.source).name;
+        let read = match self.files {
+            Some(files) => files.read(file, name),
+            None => Err("no files are read here".to_owned()),
+        };
+        match read {
+            Ok(bytes) => Some(bytes),
+            Err(why) => {
+                self.complain(Code::ScenarioFile, at, format!("the file `{name}` cannot be read: {why}"));
+                None
+            }
+        }
+    }
+}
+
+/// The name in `{ file: NAME }`.
+fn reference(node: &Node) -> Option<String> {
+    let Kind::Table(entries) = &node.kind else { return None };
+    let [(key, value)] = entries.as_slice() else { return None };
+    if key.text() == Some("file") { value.scalar_text() } else { None }
+}
+
+fn get<'n>(node: &'n mut Node, key: &str) -> Option<&'n mut Node> {
+    let Kind::Table(entries) = &mut node.kind else { return None };
+    entries.iter_mut().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)
+}
+
+fn list<'n>(node: &'n mut Node, key: &str) -> &'n mut [Node] {
+    match get(node, key).map(|value| &mut value.kind) {
+        Some(Kind::List(items)) => items,
+        _ => &mut [],
+    }
+}
+
+/// The rows of a CSV table, each as names and values.
+fn rows_of(text: &str) -> Result<Vec<Vec<(String, String)>>, String> {
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let names: Vec<String> =
+        reader.headers().map_err(|e| e.to_string())?.iter().map(|name| name.trim().to_owned()).collect();
+    if let Some(twice) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
+        return Err(format!("two columns are called `{}`", twice.1));
+    }
+    let record = |record: Result<csv::StringRecord, csv::Error>| {
+        let record = record.map_err(|e| e.to_string())?;
+        Ok(names.iter().cloned().zip(record.iter().map(str::to_owned)).collect())
+    };
+    reader.records().take(ROWS).map(record).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_csv_table_has_names_in_its_first_line() {
+        let rows = rows_of("name,price\n\"Bolt, long\",1.10\nNut,07\n").unwrap();
+        let row = |values: [(&str, &str); 2]| values.map(|(a, b)| (a.to_owned(), b.to_owned())).to_vec();
+        assert_eq!(rows[0], row([("name", "Bolt, long"), ("price", "1.10")]));
+        assert_eq!(rows[1], row([("name", "Nut"), ("price", "07")]));
+        assert!(rows_of("a,b\n1\n").is_err() && rows_of("a,a\n1,2\n").unwrap_err().contains("`a`"));
+        assert!(rows_of("").unwrap().is_empty());
+        assert_eq!(rows_of(&format!("a\n{}", "1\n".repeat(5_000))).unwrap().len(), ROWS);
+    }
+}

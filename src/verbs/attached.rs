@@ -1,0 +1,81 @@
+//! The files that scenario files name: read below the directory of the file that names them, and nowhere else.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use crate::rooted_fs::RootedFs;
+use crate::scenario::Attachments;
+use crate::value::Digest;
+
+/// Most bytes of one file.
+const LARGEST: u64 = 4 << 20;
+
+/// Most bytes of all files that are read.
+const ALL: u64 = 64 << 20;
+
+/// The files beside scenario files, and which of them were read.
+#[derive(Debug)]
+pub struct Beside {
+    /// The directories of scenario files and fixtures, by the name of the file.
+    dirs: BTreeMap<String, PathBuf>,
+    read: Mutex<BTreeMap<String, (u64, Digest)>>,
+}
+
+impl Beside {
+    /// Those beside `files`, each a path and the name by which it is known.
+    pub fn of<'a>(files: impl Iterator<Item = &'a (PathBuf, String)>) -> Self {
+        let dir = |path: &Path| path.parent().map(Path::to_owned).unwrap_or_default();
+        Self { dirs: files.map(|(path, name)| (name.clone(), dir(path))).collect(), read: Mutex::default() }
+    }
+
+    /// What was read: names, sizes and digests.
+    pub fn read(&self) -> Vec<(String, u64, Digest)> {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.iter().map(|(name, (size, digest))| (name.clone(), *size, *digest)).collect()
+    }
+}
+
+impl Attachments for Beside {
+    fn read(&self, file: &str, name: &str) -> Result<Vec<u8>, String> {
+        let plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+        if name.is_empty() || !Path::new(name).components().all(plain) {
+            return Err("a file is named relative to the scenario file, and lies in its directory or below it".to_owned());
+        }
+        let dir = self.dirs.get(file).ok_or("the scenario file has no directory")?;
+        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        let opened = RootedFs::open(dir).and_then(|root| root.read(Path::new(name), LARGEST));
+        let bytes = opened.map_err(|e| e.to_string())?;
+        let shown = Path::new(file).with_file_name(name).display().to_string();
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.insert(shown, (bytes.len() as u64, Digest::of(&bytes)));
+        if read.values().map(|(size, _)| size).sum::<u64>() > ALL {
+            return Err(format!("the files that scenarios name come to more than {ALL} bytes"));
+        }
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_outside_of_the_directory_is_read() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = RootedFs::create(&place.path().join("cases")).unwrap();
+        dir.put(Path::new("data/a.csv"), b"n\n1\n", false).unwrap();
+        dir.link(Path::new("link.csv"), Path::new("data/a.csv")).unwrap();
+        dir.link(Path::new("out"), place.path()).unwrap();
+        let scenario = (place.path().join("cases/s.yaml"), "cases/s.yaml".to_owned());
+        let beside = Beside::of(std::iter::once(&scenario));
+        let get = |name: &str| Attachments::read(&beside, "cases/s.yaml", name);
+        assert_eq!(get("data/a.csv").unwrap(), b"n\n1\n");
+        for name in ["../s.yaml", "/etc/passwd", "data/../../x", "", "link.csv", "out/cases/data/a.csv", "data", "none"] {
+            assert!(get(name).is_err(), "{name}");
+        }
+        let read = beside.read();
+        assert_eq!(read.len(), 1, "{read:?}");
+        assert_eq!((read[0].0.as_str(), read[0].1), ("cases/data/a.csv", 4));
+    }
+}
