@@ -12,6 +12,7 @@ mod configure;
 mod cost;
 mod eject;
 mod events;
+mod evidence;
 mod exit;
 mod explain;
 mod face;

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::args::Format;
 use super::events::stream;
+use super::evidence::{EvidenceDir, attach};
 use super::follow::Stream;
 use super::given::{self, Given};
 use super::past::Past;
@@ -21,6 +22,7 @@ use crate::report::diagnostics;
 use crate::report::outcome::Ending;
 use crate::report::units::rfc3339;
 use crate::report::validation::{Validation, render_github, render_json, render_junit, render_text};
+use crate::store::Store;
 use crate::value::Value;
 use crate::view::{Board, Status};
 use crate::visible;
@@ -41,6 +43,9 @@ struct Options {
     /// Also write the report to a file, as often as wanted: `--report junit=report.xml --report json=report.json`
     #[arg(long = "report", value_name = "FORMAT=FILE", value_parser = report_file)]
     reports: Vec<(Form, PathBuf)>,
+    /// Also write what shows how steps failed to this directory: screenshots, what came back, what was logged
+    #[arg(long, value_name = "DIR")]
+    evidence: Option<PathBuf>,
     /// Write the report of this run instead: the beginning of its id, or `last`
     #[arg(long, value_name = "RUN")]
     of: Option<String>,
@@ -76,14 +81,27 @@ fn report_file(text: &str) -> Result<(Form, PathBuf), String> {
 struct Reports {
     form: Form,
     files: Vec<(Form, PathBuf)>,
+    evidence: Option<EvidenceDir>,
+}
+
+impl Reports {
+    /// The outputs with the evidence that is written of them.
+    fn attached(&self, desk: &Desk, store: &dyn Store, outputs: Value) -> Result<Value, Stop> {
+        let (outputs, left_out) = attach(outputs, store, self.evidence.as_ref())?;
+        if left_out > 0 {
+            desk.face.say(&format!("the evidence is too large: {left_out} files were not written"));
+        }
+        Ok(outputs)
+    }
 }
 
 /// Validates, or reports on what was validated before.
 pub fn serve(desk: &Desk, _ask: &Ask, arguments: &[OsString]) -> Done {
     let Given { desk, pipeline, options, inputs } = given::of::<Options>(desk, "validate", arguments)?;
-    let Options { format, of, means, reports, .. } = options;
+    let Options { format, of, means, reports, evidence, .. } = options;
     let files = reports.into_iter().map(|(form, file)| (form, desk.settings.here.join(file))).collect();
-    let reports = Reports { form: format, files };
+    let evidence = evidence.map(|shown| EvidenceDir { path: desk.settings.here.join(&shown), shown });
+    let reports = Reports { form: format, files, evidence };
     if let Some(run) = of {
         return again(&desk, &run, &reports);
     }
@@ -102,7 +120,8 @@ pub fn serve(desk: &Desk, _ask: &Ask, arguments: &[OsString]) -> Done {
     let (board, outcome, broken) = conduct(&desk, &house, job, showing)?;
 
     let exit = Exit::of_standing(&outcome.standing);
-    let outputs = Some(&*outcome.outputs);
+    let outputs = reports.attached(&desk, house.store.as_ref(), (*outcome.outputs).clone())?;
+    let outputs = Some(&outputs);
     let ending = Ending { board: &board, code: exit.code(), outputs, now: house.clock.now() };
     report(&desk, &reports, !to_stdout, &ending)?;
     tell(&desk, &ending);
@@ -134,6 +153,7 @@ fn again(desk: &Desk, run: &str, reports: &Reports) -> Done {
         Some(payload) => past.value(payload, &Address::root())?,
         None => past.outputs_so_far(desk)?,
     };
+    let outputs = reports.attached(desk, past.store.as_ref(), outputs)?;
     let exit = Exit::of_status(&board.status);
     let now = house::clock().now();
     let ending = Ending { board: &board, code: exit.code(), outputs: Some(&outputs), now };

@@ -100,6 +100,8 @@ struct Broken {
     observed: String,
     #[serde(default)]
     log: String,
+    #[serde(default)]
+    attachments: Vec<String>,
 }
 
 /// What a judge said of all of a scenario.
@@ -129,6 +131,9 @@ struct Step {
     /// The request as a command.
     #[serde(default)]
     curl: Option<String>,
+    /// Files that show what was seen.
+    #[serde(default)]
+    attachments: Vec<String>,
     #[serde(default)]
     duration_ms: u64,
     #[serde(flatten)]

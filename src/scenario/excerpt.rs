@@ -84,6 +84,11 @@ impl Kept {
         self.stretches().iter().any(|text| text.contains(char::REPLACEMENT_CHARACTER))
     }
 
+    /// What was kept, byte by byte if nothing is missing, else as text.
+    pub fn content(&self) -> Vec<u8> {
+        if self.is_cut() { self.text().into_owned().into_bytes() } else { self.joined() }
+    }
+
     /// What was kept as text. A note stands where bytes are missing, `U+FFFD` for what is no text in its encoding.
     pub fn text(&self) -> Cow<'_, str> {
         if !self.is_cut() {

@@ -235,6 +235,9 @@ pub struct EvidenceRef {
     pub digest: Option<Digest>,
 }
 
+/// Longest media type in a record, in bytes.
+const MEDIA_TYPE: usize = 128;
+
 /// Longest body or output in an observation, in bytes.
 const SHOWN: usize = 64 << 10;
 
@@ -273,6 +276,33 @@ impl Observed {
                 ..common
             },
         }
+    }
+
+    /// The same of a step that failed: what came back is kept whole, as far as it was read.
+    #[must_use]
+    pub fn with_content(mut self, answer: &Answer, evidences: Option<&dyn Evidences>) -> Self {
+        let Some(evidences) = evidences else { return self };
+        let parts = match answer {
+            Answer::Http(http) => {
+                let named = http.headers.iter().find(|(name, _)| name == "content-type");
+                let media_type = named.map_or("application/octet-stream", |(_, value)| value.as_str());
+                vec![("body", media_type, &http.body)]
+            }
+            Answer::Exec(exec) => {
+                vec![("stdout", "text/plain", &exec.stdout), ("stderr", "text/plain", &exec.stderr)]
+            }
+            Answer::Told(told) => vec![(told.main.0, "text/plain", &told.main.1)],
+        };
+        for (name, media_type, content) in parts.into_iter().filter(|(.., content)| !content.is_empty()) {
+            let kept = evidences.keep(&content.content()).ok();
+            self.evidence.push(EvidenceRef {
+                name: name.to_owned(),
+                media_type: Excerpt::visible(media_type, MEDIA_TYPE).text,
+                length: kept.map_or(content.length(), |blob| blob.size),
+                digest: kept.map(|blob| blob.digest),
+            });
+        }
+        self
     }
 }
 

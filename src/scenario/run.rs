@@ -273,7 +273,10 @@ async fn perform(
         expect: expectation.text,
         named: expectation.values,
         sent: attempt.sent,
-        observed: attempt.outcome.answer.as_ref().map(|answer| Observed::of(answer, stage.evidence)),
+        observed: attempt.outcome.answer.as_ref().map(|answer| {
+            let content = stage.evidence.filter(|_| faulty);
+            Observed::of(answer, stage.evidence).with_content(answer, content)
+        }),
         captures,
         decided: decide(step, attempt.outcome.error.as_ref(), &attempt.assertions),
         assertions: attempt.assertions,

@@ -67,7 +67,9 @@ fn suite(scenario: &Scenario) -> TestSuite {
     if let Some(broken) = &scenario.broken {
         let name = format!("setup {}. {}", broken.step + 1, broken.description);
         let seen = told(&broken.sent, &broken.observed, &broken.log);
-        suite.add_test_case(case(id, &name, NonSuccessKind::Failure, &broken.reason, &seen));
+        let mut case = case(id, &name, NonSuccessKind::Failure, &broken.reason, &seen);
+        link(&mut case, &broken.attachments);
+        suite.add_test_case(case);
     }
     let mut names: HashMap<&str, usize> = HashMap::new();
     for step in &scenario.steps {
@@ -91,7 +93,17 @@ fn step_case(scenario: &Scenario, step: &Step, count: usize) -> TestCase {
     case.extra.insert("file".into(), harmless(&scenario.file).into());
     case.extra.insert("line".into(), step.line.to_string().into());
     case.set_time(Duration::from_millis(step.duration_ms));
+    link(&mut case, &step.attachments);
     case
+}
+
+/// Links files in the way that CI systems read: a line for each in the output of the case.
+fn link(case: &mut TestCase, attachments: &[String]) {
+    if !attachments.is_empty() {
+        let lines: Vec<String> =
+            attachments.iter().map(|path| format!("[[ATTACHMENT|{}]]", harmless(path))).collect();
+        case.set_system_out(lines.join("\n"));
+    }
 }
 
 fn judged(id: &str, name: &str, verdict: &Verdict, seen: &str) -> TestCase {

@@ -104,6 +104,7 @@ fn scenario_text(text: &mut String, scenario: &Scenario, wanted: bool, paint: Pa
         );
         let _ = writeln!(text, "      why: {}", harmless(&broken.reason));
         evidence(text, (&broken.sent, &broken.observed, &broken.log), paint);
+        excerpt(text, "evidence", &broken.attachments.join("\n"), paint);
     }
     for step in scenario.short() {
         step_text(text, scenario, step, paint);
@@ -111,6 +112,7 @@ fn scenario_text(text: &mut String, scenario: &Scenario, wanted: bool, paint: Pa
         // What nobody decided is no finding: its evidence is in the JSON.
         if step.verdict.passed == Some(false) {
             evidence(text, (&step.sent, &step.observed, &step.log), paint);
+            excerpt(text, "evidence", &step.attachments.join("\n"), paint);
             if let Some(curl) = &step.curl {
                 let _ = writeln!(
                     text,
