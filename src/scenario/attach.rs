@@ -47,7 +47,9 @@ impl Expander<'_> {
     }
 
     fn scenario(&mut self, node: &mut Node) {
-        let rows = self.rows(node).max(1);
+        // Each row is a scenario with all steps.
+        let (rows, _) = self.rows(node);
+        let rows = rows.max(1);
         let mut held = 0_usize;
         for key in ["setup", "steps", "teardown"] {
             for step in list(node, key) {
@@ -63,7 +65,7 @@ impl Expander<'_> {
 
     /// How many bytes of files it holds in all of its rows.
     fn step(&mut self, step: &mut Node) -> usize {
-        let rows = self.rows(step).max(1);
+        let (rows, table) = self.rows(step);
         let mut held = 0_usize;
         if let Some(request) = get(step, "request") {
             held = self.request(request);
@@ -79,12 +81,12 @@ impl Expander<'_> {
             }
         }
         if let Some(assert) = get(step, "assert") {
-            self.assertions(assert);
+            held = held.saturating_add(self.assertions(assert));
         }
         if let Some(until) = get(step, "until") {
-            self.assertions(until);
+            held = held.saturating_add(self.assertions(until));
         }
-        held.saturating_mul(rows)
+        held.saturating_mul(rows.max(1)).saturating_add(table)
     }
 
     fn request(&mut self, request: &mut Node) -> usize {
@@ -95,36 +97,35 @@ impl Expander<'_> {
         held
     }
 
-    fn assertions(&mut self, node: &mut Node) {
+    fn assertions(&mut self, node: &mut Node) -> usize {
         match &mut node.kind {
-            Kind::List(items) => items.iter_mut().for_each(|item| self.assertions(item)),
-            Kind::Table(_) => {
-                let Some(json) = get(node, "json") else { return };
-                self.schemas(json);
-            }
-            Kind::Scalar(_) => {}
+            Kind::List(items) => items.iter_mut().map(|item| self.assertions(item)).sum(),
+            Kind::Table(_) => get(node, "json").map_or(0, |json| self.schemas(json)),
+            Kind::Scalar(_) => 0,
         }
     }
 
     /// The schemas of a `json` assertion: of a list of entries, of one entry, or of a mapping by path.
-    fn schemas(&mut self, json: &mut Node) {
+    fn schemas(&mut self, json: &mut Node) -> usize {
         if get(json, "path").is_some() {
             return self.schema(json);
         }
         match &mut json.kind {
-            Kind::List(items) => items.iter_mut().for_each(|entry| self.schema(entry)),
-            Kind::Table(entries) => entries.iter_mut().for_each(|(_, rules)| self.schema(rules)),
-            Kind::Scalar(_) => {}
+            Kind::List(items) => items.iter_mut().map(|entry| self.schema(entry)).sum(),
+            Kind::Table(entries) => entries.iter_mut().map(|(_, rules)| self.schema(rules)).sum(),
+            Kind::Scalar(_) => 0,
         }
     }
 
-    fn schema(&mut self, rules: &mut Node) {
-        let Some(value) = get(rules, "schema") else { return };
-        let Some(name) = reference(value) else { return };
+    fn schema(&mut self, rules: &mut Node) -> usize {
+        let Some(value) = get(rules, "schema") else { return 0 };
+        let Some(name) = reference(value) else { return 0 };
         let at = value.at.clone();
-        if let Some(made) = self.text(&at, &name).and_then(|text| self.document(&at, &name, &text)) {
+        let Some(text) = self.text(&at, &name) else { return 0 };
+        if let Some(made) = self.document(&at, &name, &text) {
             *value = made;
         }
+        text.len()
     }
 
     fn bytes(&mut self, holder: &mut Node) -> usize {
@@ -138,20 +139,23 @@ impl Expander<'_> {
         held
     }
 
-    /// How many rows it has.
-    fn rows(&mut self, holder: &mut Node) -> usize {
-        let Some(value) = get(holder, "for_each") else { return 0 };
+    /// How many rows it has, and how many bytes of a file they come from.
+    fn rows(&mut self, holder: &mut Node) -> (usize, usize) {
+        let Some(value) = get(holder, "for_each") else { return (0, 0) };
+        let mut held = 0;
         if let Some(name) = reference(value) {
             let at = value.at.clone();
             let is_csv = name.to_lowercase().ends_with(".csv");
             let made = self.text(&at, &name).and_then(|text| {
+                held = text.len();
                 if is_csv { self.table(&at, &name, &text) } else { self.document(&at, &name, &text) }
             });
             if let Some(made) = made {
                 *value = made;
             }
         }
-        if let Kind::List(items) = &value.kind { items.len() } else { 0 }
+        let rows = if let Kind::List(items) = &value.kind { items.len() } else { 0 };
+        (rows, held)
     }
 
     /// The rows of a CSV file, whose first line has the names. Values are text.

@@ -1,6 +1,6 @@
 //! Scenarios against real programs: what is read, what is sent, what is observed.
 
-mod browser;
+pub mod browser;
 mod commands;
 mod documents;
 mod extras;

@@ -1,5 +1,7 @@
+use std::sync::Arc;
+
 use atoll::diag::Severity;
-use atoll::scenario::load;
+use atoll::scenario::{Attachments, Files, load};
 use atoll::schema::Schema;
 use atoll::value::Value;
 
@@ -27,6 +29,20 @@ fn examples() -> Vec<String> {
         .collect()
 }
 
+/// The files that the examples name.
+#[derive(Debug)]
+struct Beside;
+
+impl Attachments for Beside {
+    fn read(&self, _: &str, name: &str) -> Result<Vec<u8>, String> {
+        match name {
+            "data/orders.csv" => Ok(b"name\nbolt\n".to_vec()),
+            "data/order.json" | "data/order.schema.json" => Ok(b"{}".to_vec()),
+            other => Err(format!("no example has {other}")),
+        }
+    }
+}
+
 fn published() -> Schema {
     Schema::compile("scenario.json", serde_json::from_str(PUBLISHED).unwrap()).unwrap()
 }
@@ -40,7 +56,9 @@ fn every_example_of_the_reference_loads() {
     let examples = examples();
     assert!(examples.len() >= 4);
     for example in examples {
-        let (scenarios, _, complaints) = load(vec![("docs".into(), example.clone())]);
+        let scenarios = vec![("docs".into(), example.clone())];
+        let files = Files { scenarios, attached: Some(Arc::new(Beside)), ..Files::default() };
+        let (scenarios, _, complaints) = load(files);
         let errors: Vec<_> = complaints.iter().filter(|c| c.severity == Severity::Error).collect();
         assert!(scenarios.len() == 1 && errors.is_empty(), "{example}\n{errors:#?}");
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{PAGE, PAGES, Site, served};
 use crate::binary::{Project, Ran};
-use crate::recorded::there;
+use crate::scenario::browser::chromium;
 
 const PICTURE: &str = "id: ../picture
 steps:
@@ -70,9 +70,9 @@ fn bodies_of_failed_steps_are_written_and_linked() {
     assert!(!report.to_string().contains("\"evidence\""), "{report}");
 }
 
-#[test]
-fn a_failed_step_of_a_page_has_its_screenshot() {
-    if !there("chromium", "a_failed_step_of_a_page_has_its_screenshot") {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_step_of_a_page_has_its_screenshot() {
+    if chromium("a_failed_step_of_a_page_has_its_screenshot").await.is_none() {
         return;
     }
     let (project, site) = served(&[PAGES.as_slice(), &[("cases/picture.yaml", PICTURE)]].concat());
