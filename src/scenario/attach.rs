@@ -163,9 +163,8 @@ impl Expander<'_> {
         match rows_of(text) {
             Ok(rows) => {
                 let cell = |(key, value)| (Node::word(at.clone(), key), Node::word(at.clone(), value));
-                let row = |row: Vec<(String, String)>| {
-                    Node::table(at.clone(), row.into_iter().map(cell).collect())
-                };
+                let row =
+                    |row: Vec<(String, String)>| Node::table(at.clone(), row.into_iter().map(cell).collect());
                 Some(Node::list(at.clone(), rows.into_iter().map(row).collect()))
             }
             Err(why) => {

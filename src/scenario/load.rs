@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::attach::{self, Attachments};
 use super::Scenario;
+use super::attach::{self, Attachments};
 use super::read::{self, Reader};
 use super::yaml::{self, Node};
 use crate::diag::{Code, Diagnostic, Severity, SourceId, Sources, Span};

@@ -39,8 +39,8 @@ mod when;
 mod ws;
 mod yaml;
 
-pub use attach::Attachments;
 pub use answer::{Answer, Evidence, ExecAnswer, HttpAnswer, JUDGED, Told};
+pub use attach::Attachments;
 pub use browser::{Browser, Deed, Goal, Hosts, Upload};
 pub use capture::Captured;
 pub use excerpt::{Excerpt, Kept};

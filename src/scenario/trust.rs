@@ -78,7 +78,8 @@ pub fn install() {
 /// What went wrong with TLS in words that do not change with the time or the place; `said` where it was something else.
 pub fn reason(said: String) -> String {
     if said.contains("CertificateRequired") {
-        return "the server wants a client certificate; `--client-cert` and `--client-key` give one".to_owned();
+        return "the server wants a client certificate; `--client-cert` and `--client-key` give one"
+            .to_owned();
     }
     let Some((_, why)) = said.split_once("invalid peer certificate") else { return said };
     let what = if why.contains("UnknownIssuer") {

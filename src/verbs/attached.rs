@@ -40,7 +40,10 @@ impl Attachments for Beside {
     fn read(&self, file: &str, name: &str) -> Result<Vec<u8>, String> {
         let plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
         if name.is_empty() || !Path::new(name).components().all(plain) {
-            return Err("a file is named relative to the scenario file, and lies in its directory or below it".to_owned());
+            return Err(
+                "a file is named relative to the scenario file, and lies in its directory or below it"
+                    .to_owned(),
+            );
         }
         let dir = self.dirs.get(file).ok_or("the scenario file has no directory")?;
         let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
@@ -71,7 +74,16 @@ mod tests {
         let beside = Beside::of(std::iter::once(&scenario));
         let get = |name: &str| Attachments::read(&beside, "cases/s.yaml", name);
         assert_eq!(get("data/a.csv").unwrap(), b"n\n1\n");
-        for name in ["../s.yaml", "/etc/passwd", "data/../../x", "", "link.csv", "out/cases/data/a.csv", "data", "none"] {
+        for name in [
+            "../s.yaml",
+            "/etc/passwd",
+            "data/../../x",
+            "",
+            "link.csv",
+            "out/cases/data/a.csv",
+            "data",
+            "none",
+        ] {
             assert!(get(name).is_err(), "{name}");
         }
         let read = beside.read();

@@ -3,8 +3,8 @@
 //! Start with `set.rs`, the smallest; [`catalog`] lists them all.
 
 pub mod agent;
-mod attached;
 mod asked;
+mod attached;
 pub mod chromium;
 mod complaint;
 pub mod docker_build;

@@ -32,7 +32,8 @@ impl TlsFiles {
     pub async fn read(self, cx: &Context) -> Result<Tls, Failure> {
         let project = cx.workspace.project.clone();
         let read = tokio::task::spawn_blocking(move || self.given(&project)).await;
-        let given = read.map_err(|e| Failure::permanent(format!("the certificates cannot be read: {e}")))??;
+        let given =
+            read.map_err(|e| Failure::permanent(format!("the certificates cannot be read: {e}")))??;
         Tls::new(given).map_err(Failure::permanent)
     }
 
@@ -49,8 +50,7 @@ impl TlsFiles {
     }
 
     fn curl(&self) -> Vec<String> {
-        let files =
-            [("--cacert", &self.ca_cert), ("--cert", &self.client_cert), ("--key", &self.client_key)];
+        let files = [("--cacert", &self.ca_cert), ("--cert", &self.client_cert), ("--key", &self.client_key)];
         let mut words: Vec<String> = files
             .into_iter()
             .filter_map(|(option, file)| Some([option.to_owned(), file.clone()?]))

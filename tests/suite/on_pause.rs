@@ -327,7 +327,7 @@ atoll = 1
 
 [steps.rounds.loop]
 max = 2
-result = "{ 'done': 'all' }"
+result = "{ 'done': [], 'ok': [] }"
 so_far = "{ 'done': steps.all.items | map(attribute='output') | list, 'ok': steps.all.items | map(attribute='ok') | list }"
 
 [steps.rounds.steps.all.each]

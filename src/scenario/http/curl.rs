@@ -107,9 +107,15 @@ mod tests {
             line,
             "curl -sS -i -X POST -H 'authorization: Bearer '\"$AUTHORIZATION\" -H 'x-api-key: '\"$X_API_KEY\" -H 'x-note: $(rm -rf /)' --data-raw 'it'\\''s `x`' 'http://h/a?x=it%27s'"
         );
-        let line = command(&request, &BodyShown::Bytes("(3 bytes)".to_owned()), Some("SHOP_TOKEN"), &["--cacert".to_owned(), "my ca.pem".to_owned()]);
+        let line = command(
+            &request,
+            &BodyShown::Bytes("(3 bytes)".to_owned()),
+            Some("SHOP_TOKEN"),
+            &["--cacert".to_owned(), "my ca.pem".to_owned()],
+        );
         assert!(
-            line.contains("--cacert 'my ca.pem' -H 'authorization: '\"$SHOP_TOKEN\"") && line.contains("--data-binary @BODY"),
+            line.contains("--cacert 'my ca.pem' -H 'authorization: '\"$SHOP_TOKEN\"")
+                && line.contains("--data-binary @BODY"),
             "{line}"
         );
     }

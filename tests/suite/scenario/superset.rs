@@ -216,7 +216,8 @@ teardown:
 fn fixtures_and_rows_that_are_wrong_say_so() {
     let complaints = |text: &str, fixtures: &[(&str, &str)]| {
         let fixtures = fixtures.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        let (_, _, complaints) = load(Files { scenarios: vec![("a.yaml".into(), text.into())], fixtures, ..Files::default() });
+        let (_, _, complaints) =
+            load(Files { scenarios: vec![("a.yaml".into(), text.into())], fixtures, ..Files::default() });
         let line = |c: &atoll::diag::Diagnostic| {
             format!("{} {} | {}", c.code, c.message, c.help.as_deref().unwrap_or_default())
         };

@@ -115,7 +115,9 @@ fn a_name_that_leads_elsewhere_is_refused_with_its_place() {
 fn recorded(project: &Project) -> String {
     fn found(value: &Value) -> Option<String> {
         match value {
-            Value::Object(table) if table.contains_key("files") => table["digest"].as_str().map(str::to_owned),
+            Value::Object(table) if table.contains_key("files") => {
+                table["digest"].as_str().map(str::to_owned)
+            }
             Value::Object(table) => table.values().find_map(found),
             Value::Array(items) => items.iter().find_map(found),
             _ => None,

@@ -45,7 +45,10 @@ fn project() -> (Project, super::Site) {
                 ("cases/mixed.yaml", MIXED),
                 ("cases/alone.yaml", ALONE),
                 ("cases/plain.yaml", PLAIN),
-                ("tools/greet.sh", "#!/bin/sh\necho '{\"said\": \"hello '$1' from '$(pwd)'\", \"page\": \"items.json\"}'\n"),
+                (
+                    "tools/greet.sh",
+                    "#!/bin/sh\necho '{\"said\": \"hello '$1' from '$(pwd)'\", \"page\": \"items.json\"}'\n",
+                ),
                 ("tools/note.txt", "original"),
                 ("tools/.git/config", "private"),
             ],

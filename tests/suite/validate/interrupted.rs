@@ -47,7 +47,8 @@ fn project() -> Project {
 /// Interrupts `validate` once its events have `text`.
 fn interrupted(project: &Project, more: &[&str], text: &str) {
     let run = ["validate", "--scenarios", "cases", "--no-judge", "--events", "-", "--grace", "100ms"];
-    let reports = ["--report", "json=report.json", "--report", "text=report.txt", "--report", "junit=report.xml"];
+    let reports =
+        ["--report", "json=report.json", "--report", "text=report.txt", "--report", "junit=report.xml"];
     let mut group = Group::start(project.command(&[run.as_slice(), &reports, more].concat()));
     let mut events = BufReader::new(group.child.stdout.take().unwrap());
     Group::read_until(&mut events, text);
@@ -64,7 +65,12 @@ fn is_reported(project: &Project) {
     let all: Vec<Value> = report["scenarios"].as_array().unwrap().iter().map(about).collect();
     assert_eq!(
         json!(all),
-        json!([["a", true, 100.0, false], ["b", false, 0.0, false], ["c", null, null, true], ["d", null, null, true]]),
+        json!([
+            ["a", true, 100.0, false],
+            ["b", false, 0.0, false],
+            ["c", null, null, true],
+            ["d", null, null, true]
+        ]),
         "{report}"
     );
     assert_eq!(report["totals"]["scenarios"], json!({"total": 4, "passed": 1, "failed": 1, "skipped": 2}));

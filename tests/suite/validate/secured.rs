@@ -71,8 +71,7 @@ fn secured(asks: bool, test: &str) -> Option<Secured> {
 impl Secured {
     fn run(&self, who: &str, more: &[&str]) -> Ran {
         let (url, who) = (self.site.url.replace("http:", "https:"), format!("who={who}"));
-        let own =
-            ["validate", "--scenarios", "cases", "--no-judge", "--target", &url, "--variable", &who];
+        let own = ["validate", "--scenarios", "cases", "--no-judge", "--target", &url, "--variable", &who];
         self.project.run(&[own.as_slice(), more].concat())
     }
 }
@@ -85,13 +84,18 @@ fn a_target_is_trusted_by_its_authority_or_without_a_look() {
     secured.run("nobody", &["--insecure"]).exits(0);
     // Another authority is none.
     let failed = secured.run("nobody", &["--ca-cert", "tls/own.pem"]).exits(4);
-    failed.stdout_has("nobody who is trusted has signed its certificate").stdout_has("curl -sS -i -X GET --cacert tls/own.pem");
+    failed
+        .stdout_has("nobody who is trusted has signed its certificate")
+        .stdout_has("curl -sS -i -X GET --cacert tls/own.pem");
 }
 
 #[test]
 fn a_client_certificate_is_shown_and_its_key_is_not_recorded() {
     let Some(secured) = secured(true, "a_client_certificate_is_shown") else { return };
-    let (ca, own) = (["--ca-cert", "tls/authority.pem"], ["--client-cert", "tls/client.pem", "--client-key", "tls/client.key"]);
+    let (ca, own) = (
+        ["--ca-cert", "tls/authority.pem"],
+        ["--client-cert", "tls/client.pem", "--client-key", "tls/client.key"],
+    );
     secured.run("client", &ca).exits(4);
     secured.run("client", &[ca.as_slice(), &own].concat()).exits(0);
     let key = secured.project.read("tls/client.key");
