@@ -86,7 +86,6 @@ fn rows_bodies_and_schemas_come_from_files() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "makes a link")]
 fn a_name_that_leads_elsewhere_is_refused_with_its_place() {
     let (project, site) = project();
     project.write("secret.csv", "name,size\na,1\n");
