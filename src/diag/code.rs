@@ -155,7 +155,9 @@ codes! {
         "The assertion asks for something that this kind of step does not have, such as the `exit_code` of a request, or \
          names no known comparison."
     E0715 ScenarioFile Error "a scenario file that cannot be read"
-        "The file is there but could not be read, or is no UTF-8 text. Save it as UTF-8 and check its permissions."
+        "The file is there but could not be read, or is no UTF-8 text. Save it as UTF-8 and check its permissions. A file that \
+         a scenario names (`{ file: NAME }`) must lie in the directory of the scenario file or below it, and no part of the \
+         name may be a link."
     E0716 ScenarioFixture Error "a fixture that is not there"
         "A scenario names a fixture, and no directory `fixtures` among the scenarios has a file of that name. The help \
          names the nearest one."
