@@ -35,6 +35,8 @@ pub struct Stage<'a> {
     pub browsers: Option<&'a dyn Browsers>,
     /// Where evidence is kept; without it there is none.
     pub evidence: Option<&'a dyn Evidences>,
+    /// Whether the whole answers of steps that fail are part of it.
+    pub keeps_answers: bool,
     /// The time.
     pub clock: &'a dyn Clock,
 }
@@ -51,6 +53,7 @@ impl<'a> Stage<'a> {
             places: None,
             browsers: None,
             evidence: None,
+            keeps_answers: false,
             clock,
         }
     }
@@ -274,7 +277,7 @@ async fn perform(
         named: expectation.values,
         sent: attempt.sent,
         observed: attempt.outcome.answer.as_ref().map(|answer| {
-            let content = stage.evidence.filter(|_| faulty);
+            let content = stage.evidence.filter(|_| faulty && stage.keeps_answers);
             Observed::of(answer, stage.evidence).with_content(answer, content)
         }),
         captures,

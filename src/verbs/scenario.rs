@@ -63,6 +63,9 @@ pub struct With {
     /// Over TLS: whom to trust as the target, and which certificate to show it.
     #[serde(default)]
     pub tls: TlsFiles,
+    /// Whether the whole answers of steps that fail are kept as evidence, up to 1 MiB each.
+    #[serde(default)]
+    pub keep_answers: bool,
     /// Variables that placeholders may use from the beginning: values, or `{ secret = "NAME" }`.
     #[serde(default)]
     #[schemars(with = "Option<std::collections::BTreeMap<String, Value>>")]
@@ -184,6 +187,7 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
             places: Some(&places),
             browsers: Some(&pages),
             evidence: Some(&kept),
+            keeps_answers: with.keep_answers,
             clock: &*cx.clock,
         };
         let seed = format!("{}/{}", cx.idempotency_key, scenario.id);
