@@ -7,6 +7,7 @@ mod attacks;
 mod builds;
 mod hostile;
 mod leftovers;
+mod memory;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -35,6 +35,12 @@ pub use super::confine::Limits;
 /// The word on the command line that makes this program an agent: `atoll relay ORDERS`.
 pub const WORD: &str = "relay";
 
+/// The environment in which it is started; what it starts itself does not have it. Its allocator would otherwise take 1 GiB
+/// of writable addresses at its first allocation. They count as data, of which an agent limits its own processes: it could
+/// then start no thread. So it takes few, and makes them writable only as it needs them.
+pub const ENVIRONMENT: [(&str, &str); 2] =
+    [("MIMALLOC_ARENA_EAGER_COMMIT", "0"), ("MIMALLOC_ARENA_RESERVE", "32MiB")];
+
 /// The environment variable that marks the processes of one command, so that all of them can be found and ended.
 pub const MARK: &str = "ATOLL_EXEC";
 

@@ -351,6 +351,7 @@ pub(super) fn container_of_ours(orders: &Orders, host: HostConfig) -> Result<Con
         image: Some(AGENT_IMAGE.to_owned()),
         entrypoint: words(&["/atoll"]),
         cmd: words(&[agent::WORD, &orders]),
+        env: Some(agent::ENVIRONMENT.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         user: Some("0:0".to_owned()),
         host_config: Some(host),
         ..ContainerCreateBody::default()

@@ -32,7 +32,8 @@ impl Host {
         let ours = |e: std::io::Error| Failure::transient(format!("cannot run a command: {e}"));
         let program = spec.argv.first().cloned().unwrap_or_default();
         let mut command = Command::new(&self.program);
-        command.args([agent::WORD, "-"]).env_clear().env("PATH", &self.path).process_group(0);
+        command.args([agent::WORD, "-"]).env_clear().envs(agent::ENVIRONMENT);
+        command.env("PATH", &self.path).process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().map_err(ours)?;
         let (Some(mut input), Some(mut output)) = (child.stdin.take(), child.stdout.take()) else {

@@ -129,7 +129,8 @@ impl Bench {
             _ => Command::new(program),
         };
         let orders = serde_json::to_string(&orders).unwrap_or_default();
-        command.args([agent::WORD, "=", &orders]).env_clear().env("PATH", PATH).process_group(0);
+        command.args([agent::WORD, "=", &orders]).env_clear().envs(agent::ENVIRONMENT);
+        command.env("PATH", PATH).process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = super::spawner::spawn(command).await.map_err(ours)?;
         let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {

@@ -164,7 +164,8 @@ impl Sandbox {
             }
             None => Command::new(plan.program),
         };
-        command.arg(agent::WORD).arg(serde_json::to_string(&orders)?).env_clear().process_group(0);
+        command.arg(agent::WORD).arg(serde_json::to_string(&orders)?);
+        command.env_clear().envs(agent::ENVIRONMENT).process_group(0);
         command.stdin(OwnedFd::from(listener)).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = super::spawner::spawn(command).await?;
         let bwrap = child.id().filter(|_| plan.bwrap.is_some());
@@ -349,6 +350,9 @@ pub fn arguments(plan: &Plan<'_>, doors: &[agent::Door], as_root: bool) -> Vec<S
         "--unshare-ipc --unshare-pid --unshare-uts --unshare-cgroup-try --die-with-parent --new-session",
     );
     args.extend(words("--clearenv --hostname atoll"));
+    args.extend(
+        agent::ENVIRONMENT.iter().flat_map(|(name, value)| words(&format!("--setenv {name} {value}"))),
+    );
     if !plan.outside.network {
         args.push("--unshare-net".to_owned());
     }
