@@ -189,3 +189,61 @@ async fn a_run_that_goes_on_removes_what_it_left_over() {
     assert!(second.wait().success());
     assert_eq!(containers(&label), Vec::<String>::new());
 }
+
+const SLOW: &str = r#"
+atoll = 1
+name = "slow"
+summary = "builds an image for ever"
+
+[inputs.seconds]
+type = "int"
+required = true
+
+[steps.code]
+files = { files = [
+  { path = "Dockerfile", content = "FROM atoll/busybox:latest\nLABEL mark={{ inputs.seconds }}\nCOPY Dockerfile /copied\nRUN echo made > /made\nRUN sleep {{ inputs.seconds }}\n" },
+] }
+
+[steps.build]
+docker_build = { tree = "{{ steps.code.output.tree }}", runtime = "docker", timeout = "1h" }
+"#;
+
+/// Killed in the middle of a `RUN`, a build leaves a container that runs, and the image of what came before it.
+#[tokio::test]
+async fn a_killed_build_leaves_nothing_once_gc_has_run() {
+    let Some(_house) = house(Kind::Docker, "a_killed_build").await else { return };
+    let project = Project::new().file("pipelines/slow.toml", SLOW);
+    // No other test sleeps that long.
+    let seconds = (100_000_000 + std::process::id()).to_string();
+    let command = format!("sleep {seconds}");
+    let mut build = project.command(&["run", "slow", "--seconds", &seconds, "--quiet"]);
+    build.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let mut group = Group::start(build);
+    let label = || format!("atoll.house={}", project.path(".atoll").display());
+    let running = || {
+        let found = docker(&["ps", "--quiet", "--no-trunc", "--filter", &format!("label={}", label())]);
+        let sleeps = |id: &&str| docker(&["top", id, "-o", "pid,args"]).contains(&command);
+        found.lines().filter(sleeps).count()
+    };
+    let begun = std::time::Instant::now();
+    while running() == 0 {
+        assert!(group.child.try_wait().unwrap().is_none(), "the build ended");
+        assert!(begun.elapsed().as_secs() < 120, "the build does not get as far as its last command");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    group.child.kill().unwrap();
+    group.wait_for_all();
+    let images = || docker(&["images", "--all", "--quiet", "--filter", &format!("label={}", label())]);
+    assert!(!containers(&label()).is_empty(), "whoever was killed removes nothing");
+    project.run(&["gc"]).exits(0).stderr_has("removed what dead processes left over");
+    assert_eq!(containers(&label()), Vec::<String>::new());
+    // Its run can be resumed: what is built already stays for it, and goes with it.
+    assert_ne!(images(), "");
+    let data = project.path(".atoll").canonicalize().unwrap();
+    let told = format!("label=atoll.house={}", data.display());
+    std::fs::remove_dir_all(&data).unwrap();
+    project.run(&["gc"]).exits(0);
+    assert_eq!(docker(&["images", "--all", "--quiet", "--filter", &told]), "");
+    let left = crate::fifo::processes_with(&command);
+    assert_eq!(left, Vec::<String>::new());
+}
