@@ -1,12 +1,12 @@
 //! `atoll eject PIPELINE`: copies a pipeline with its prompts and schemas, for editing.
-#![expect(clippy::disallowed_methods, reason = "the door through which texts are written into the project")]
 
-use std::fs;
-use std::path::PathBuf;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::{Desk, Done, Exit, Stop, loading};
+use crate::rooted_fs::RootedFs;
 
 /// `atoll eject`.
 #[derive(Debug, Args)]
@@ -31,8 +31,12 @@ pub fn serve(desk: &Desk, ask: &Ask) -> Done {
     }
     let root =
         ask.into.as_ref().map_or_else(|| desk.settings.project.clone(), |dir| desk.settings.here.join(dir));
-    let differs =
-        |path: &String, text: &String| fs::read_to_string(root.join(path)).is_ok_and(|there| there != *text);
+    let failed = |path: &Path, e: &io::Error| {
+        Stop::failed(format!("{} cannot be written: {e}", root.join(path).display()))
+    };
+    // Through no link that the project may have: a pipeline is copied to nowhere else.
+    let into = RootedFs::create(&root).map_err(|e| failed(Path::new(""), &e))?;
+    let differs = |path: &String, text: &String| is_there(&into, path, text) == Some(false);
     let in_the_way: Vec<&str> =
         files.iter().filter(|(path, text)| differs(path, text)).map(|(path, _)| path.as_str()).collect();
     if !in_the_way.is_empty() && !ask.force {
@@ -43,17 +47,22 @@ pub fn serve(desk: &Desk, ask: &Ask) -> Done {
         .hint("`--force` overwrites them, `--into DIR` copies to somewhere else"));
     }
     for (path, text) in files {
-        let target = root.join(path);
-        let failed = |e: std::io::Error| Stop::failed(format!("{} cannot be written: {e}", target.display()));
-        if let Some(dir) = target.parent() {
-            fs::create_dir_all(dir).map_err(failed)?;
-        }
-        if fs::read_to_string(&target).is_ok_and(|there| there == *text) {
-            desk.face.say(&format!("{} is there already", target.display()));
+        let shown = root.join(path);
+        if is_there(&into, path, text) == Some(true) {
+            desk.face.say(&format!("{} is there already", shown.display()));
             continue;
         }
-        fs::write(&target, text).map_err(failed)?;
-        desk.face.print_line(&target.display().to_string())?;
+        into.replace(Path::new(path), text.as_bytes()).map_err(|e| failed(Path::new(path), &e))?;
+        desk.face.print_line(&shown.display().to_string())?;
     }
     Ok(Exit::REACHED)
+}
+
+/// Whether the file at `path` holds `text`; nothing if there is none.
+fn is_there(dir: &RootedFs, path: &str, text: &str) -> Option<bool> {
+    match dir.read(Path::new(path), text.len() as u64) {
+        Ok(there) => Some(there == text.as_bytes()),
+        Err(e) if e.kind() == ErrorKind::NotFound => None,
+        Err(_) => Some(false),
+    }
 }

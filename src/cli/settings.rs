@@ -7,6 +7,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::Stop;
+use super::files::regular;
 use super::owner::{Owners, way_out};
 use super::trust::Trusted;
 use crate::diag::{Sources, nearest};
@@ -48,7 +49,8 @@ impl Settings {
             Some(path) => {
                 refuse(&path)?;
                 path.parent().map_or(Ok(()), &refuse)?;
-                let text = std::fs::read_to_string(&path)
+                let text = regular(&path)
+                    .and_then(|bytes| String::from_utf8(bytes).map_err(|e| e.utf8_error().to_string()))
                     .map_err(|e| Stop::failed(format!("{}: {e}", path.display())))?;
                 Some((path, Arc::from(text)))
             }

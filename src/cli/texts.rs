@@ -1,5 +1,4 @@
 //! Pipelines, prompts and schemas by name: the project's, then the user's, then those in the binary.
-#![expect(clippy::disallowed_methods, reason = "the door to pipelines, prompts and schemas on disk")]
 
 use std::collections::BTreeSet;
 use std::io;
@@ -11,12 +10,16 @@ use super::Settings;
 use super::files::regular;
 use super::owner::{Owners, way_out};
 use crate::plan::{Found, Layer, Sources, Unreadable};
+use crate::rooted_fs::{Kind, RootedFs};
 
 static EMBEDDED: [(&str, Dir<'static>); 3] = [
     ("pipelines", include_dir!("$CARGO_MANIFEST_DIR/pipelines")),
     ("prompts", include_dir!("$CARGO_MANIFEST_DIR/prompts")),
     ("schemas", include_dir!("$CARGO_MANIFEST_DIR/schemas")),
 ];
+
+/// Most files that are listed.
+const MOST: usize = 10_000;
 
 /// The three layers of texts.
 #[derive(Clone, Debug)]
@@ -88,7 +91,7 @@ impl Sources for Texts {
     fn list(&self, folder: &str) -> Vec<String> {
         let mut paths = BTreeSet::new();
         for (_, root) in &self.roots {
-            collect(root, &root.join(folder), &mut paths);
+            collect(root, folder, &mut paths);
         }
         for (name, dir) in &EMBEDDED {
             collect_embedded(name, dir, &mut paths);
@@ -99,14 +102,24 @@ impl Sources for Texts {
     }
 }
 
-/// Adds the files below `dir`, as paths from `root`.
-fn collect(root: &Path, dir: &Path, paths: &mut BTreeSet<String>) {
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            collect(root, &path, paths);
-        } else {
-            paths.extend(path.strip_prefix(root).ok().and_then(Path::to_str).map(str::to_owned));
+/// Adds the files in `folder` of `root` and below, as paths from `root`, as long as there are no more than [`MOST`]. A file
+/// may be a link; a directory that is one is not followed, because it may lead in a circle.
+fn collect(root: &Path, folder: &str, paths: &mut BTreeSet<String>) {
+    let at = root.join(folder);
+    let Ok(files) = RootedFs::open(&at) else { return };
+    let mut left = vec![PathBuf::new()];
+    while let Some(dir) = left.pop() {
+        for (name, kind) in files.entries(&dir, MOST).unwrap_or_default() {
+            let path = dir.join(name);
+            let is_file = kind == Kind::File || (kind == Kind::Link && at.join(&path).is_file());
+            if kind == Kind::Dir {
+                left.push(path);
+            } else if is_file {
+                paths.extend(Path::new(folder).join(path).to_str().map(str::to_owned));
+            }
+        }
+        if paths.len() + left.len() > MOST {
+            return;
         }
     }
 }
@@ -129,6 +142,10 @@ fn is_of_library(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "tests make files")]
+
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
@@ -138,6 +155,9 @@ mod tests {
         for (root, text) in [(&project, "ours"), (&user, "mine")] {
             std::fs::create_dir_all(root.join("prompts/x")).unwrap();
             std::fs::write(root.join("prompts/x/y.md"), text).unwrap();
+            for name in ["circle", "round"] {
+                symlink(root, root.join("prompts/x").join(name)).unwrap();
+            }
         }
         std::fs::write(place.path().join("secret"), "no").unwrap();
         let settings = Settings {

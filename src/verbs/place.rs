@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::rooted_fs::normalize;
 use crate::verb::{Failure, Workspace};
 
 /// A file or a directory, by name.
@@ -84,7 +85,8 @@ pub(super) fn resolved(project: &Path, given: &str, target: &Path) -> Result<(Pa
         return Err(Failure::permanent(format!("{given:?} leads nowhere")));
     };
     let missing = target.strip_prefix(there).unwrap_or(Path::new(""));
-    let real = if missing.as_os_str().is_empty() { real } else { real.join(missing) };
+    // What is not there has no links: its `..` lead back to where it would be.
+    let real = normalize(&real.join(missing));
     if Path::new(given).is_absolute() {
         return Ok((PathBuf::from("/"), real));
     }
@@ -122,6 +124,8 @@ mod tests {
         let root = project.canonicalize().unwrap();
         assert_eq!(resolved(&project, "a/b", &project.join("a/b")).unwrap(), (root, "a/b".into()));
         let place = place.path().canonicalize().unwrap();
+        assert_eq!(resolved(&project, "/x", &target).unwrap(), ("/".into(), place.join("x")));
+        let target = place.join("none/../x");
         assert_eq!(resolved(&project, "/x", &target).unwrap(), ("/".into(), place.join("x")));
     }
 }

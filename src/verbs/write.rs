@@ -72,6 +72,7 @@ fn write(with: With, workspace: &Workspace) -> Result<Out, Failure> {
     let target = place::inside(&workspace.project, &with.path)?;
     place::usual(workspace, &target)?;
     let (root, below) = place::resolved(&workspace.project, &with.path, &target)?;
+    place::usual(workspace, &root.join(&below))?;
     // Whatever becomes a link from here on is refused.
     let written = RootedFs::open(&root).and_then(|root| root.replace(&below, content.as_bytes()));
     written.map_err(|e| {
@@ -161,8 +162,12 @@ mod tests {
         assert!(std::fs::symlink_metadata(place.path().join("link")).unwrap().is_symlink());
         let made = std::process::Command::new("mkfifo").arg(place.path().join("pipe")).status();
         assert!(made.unwrap().success());
-        let failure = run(place.path(), json!({"path": "pipe", "text": ""})).await.unwrap_err();
-        assert!(failure.message.contains("no regular file"), "{failure}");
+        std::fs::create_dir(place.path().join(".git")).unwrap();
+        symlink(".git", place.path().join("hooks")).unwrap();
+        for (path, why) in [("pipe", "no regular file"), ("hooks/x", "writes nothing into `.git`")] {
+            let failure = run(place.path(), json!({"path": path, "text": ""})).await.unwrap_err();
+            assert!(failure.message.contains(why), "{failure}");
+        }
     }
 
     /// While files are written below a directory, it is swapped for a link to the outside, again and again.
