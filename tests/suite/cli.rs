@@ -282,3 +282,30 @@ fn a_pipeline_that_cannot_be_read_is_named() {
         assert!(ran.stdout.contains("E0003") && ran.stdout.contains(why), "{}{}", ran.stdout, ran.stderr);
     }
 }
+
+/// A project of somebody else may have links and pipes where texts are copied to and read from.
+#[test]
+fn ejecting_follows_no_link_and_pipes_block_nothing() {
+    let project = Project::new();
+    let outside = tempfile::tempdir().unwrap();
+    let link = |target: &std::path::Path, at: &str| {
+        std::os::unix::fs::symlink(target, project.path(at)).unwrap();
+    };
+    project.write("pipelines/preflight.toml", "mine");
+    std::fs::remove_file(project.path("pipelines/preflight.toml")).unwrap();
+    link(&outside.path().join("new.toml"), "pipelines/preflight.toml");
+    project
+        .run(&["eject", "preflight", "--into", "."])
+        .exits(2)
+        .stderr_has("differ: pipelines/preflight.toml");
+    assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+    std::fs::create_dir(project.path("into")).unwrap();
+    link(outside.path(), "into/pipelines");
+    project.run(&["eject", "preflight", "--into", "into", "--force"]).exits(1).stderr_has("symbolic link");
+    assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+    for name in ["tape.jsonl", "pipelines/pipe.toml"] {
+        let made = std::process::Command::new("mkfifo").arg(project.path(name)).status().unwrap();
+        assert!(made.success());
+    }
+    project.run(&["cassette", "list", "tape.jsonl"]).exits(3).stderr_has("no regular file");
+}
