@@ -29,7 +29,7 @@ impl RootedFs {
         self.unlock_as_owner(path)
     }
 
-    /// The same, whoever we are.
+    /// The same for any user, a root included.
     pub(super) fn unlock_as_owner(&self, path: &Path) -> Unlocked {
         let mut unlocked = Unlocked::default();
         let mut names = relative(path).components().filter(|part| matches!(part, Component::Normal(_)));

@@ -283,7 +283,7 @@ fn a_pipeline_that_cannot_be_read_is_named() {
     }
 }
 
-/// A project of somebody else may have links and pipes where texts are copied to and read from.
+/// A project that is not trusted may have links and pipes where texts are copied to and read from.
 #[test]
 fn ejecting_follows_no_link_and_pipes_block_nothing() {
     let project = Project::new();

@@ -217,7 +217,7 @@ impl Cassette {
 /// Most bytes of a cassette.
 const LARGEST: u64 = 1 << 30;
 
-/// The text of a cassette. It may belong to a project of somebody else: what is no regular file is not opened.
+/// The text of a cassette. It may come with a project that is not trusted: only a regular file is read.
 pub(super) fn read_text(path: &Path) -> std::io::Result<String> {
     String::from_utf8(read_file(path, LARGEST)?)
         .map_err(|e| std::io::Error::new(std::io::ErrorKind::InvalidData, e.utf8_error()))

@@ -234,7 +234,7 @@ async fn a_killed_build_leaves_nothing_once_gc_has_run() {
     group.child.kill().unwrap();
     group.wait_for_all();
     let images = || docker(&["images", "--all", "--quiet", "--filter", &format!("label={}", label())]);
-    assert!(!containers(&label()).is_empty(), "whoever was killed removes nothing");
+    assert!(!containers(&label()).is_empty(), "a killed process removes nothing");
     project.run(&["gc"]).exits(0).stderr_has("removed what dead processes left over");
     assert_eq!(containers(&label()), Vec::<String>::new());
     // Its run can be resumed: what is built already stays for it, and goes with it.
