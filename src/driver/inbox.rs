@@ -20,7 +20,7 @@ pub(super) enum Message {
     Answer(Report),
     /// Another process left a command.
     Signal(Signal),
-    /// Something is known of an attempt that goes on.
+    /// Something is known of an attempt that has not ended.
     Meanwhile(Report),
     /// A cursor is to be on disk before `saved` is answered.
     Cursor { report: Report, saved: oneshot::Sender<()> },

@@ -23,7 +23,7 @@ impl Run {
         Ok(scope.with("run", self.sums_with(&status)))
     }
 
-    /// What a step sees that runs because of a pause: outputs so far, and if it runs always, how the run stands.
+    /// What a step sees that runs because of a pause: outputs so far, and if it runs always, the status of the run.
     pub(super) fn scope_at_pause(&self, frame: FrameId, step: &Step) -> Result<Scope, Failure> {
         let scope = self.scope_so_far(frame, &step.sees)?;
         match self.pause() {

@@ -1,6 +1,7 @@
 //! The results of the items of an `each`, as expressions see them: `output`, `failed` and `items`.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::Payload;
@@ -8,6 +9,9 @@ use super::slot::decode;
 use crate::expr::{Data, Items};
 use crate::value::{BlobRef, Value};
 use crate::verb::Blobs;
+
+/// Results whose JSON takes at most so many bytes are kept decoded for further readers.
+const MOST_DECODED: usize = 8 * 1024 * 1024;
 
 /// Results in source order, as small as they can be kept.
 #[derive(Debug, Default)]
@@ -95,7 +99,8 @@ impl Results {
     }
 
     fn list(self: &Arc<Self>, part: Part, blobs: &Arc<dyn Blobs>) -> Data {
-        Data::lazy_list(Arc::new(View { results: self.clone(), part, blobs: blobs.clone() }))
+        let decoded = Decoded { room: AtomicUsize::new(MOST_DECODED), ..Decoded::default() };
+        Data::lazy_list(Arc::new(View { results: self.clone(), part, blobs: blobs.clone(), decoded }))
     }
 
     fn value(&self, index: u32, blobs: &dyn Blobs) -> Value {
@@ -112,6 +117,15 @@ impl Results {
         match partly {
             Some(partly) if !self.is_closed(index) => self.entry_with(index, partly),
             _ => self.entry(index, blobs),
+        }
+    }
+
+    /// Bytes that the JSON of a result takes.
+    fn size(&self, index: u32) -> usize {
+        match &self.cells[index as usize] {
+            Cell::Open => 0,
+            Cell::Text(text) => text.len(),
+            Cell::Blob(blob) => usize::try_from(blob.size).unwrap_or(usize::MAX),
         }
     }
 
@@ -147,6 +161,38 @@ struct View {
     results: Arc<Results>,
     part: Part,
     blobs: Arc<dyn Blobs>,
+    decoded: Decoded,
+}
+
+/// What was decoded for one reader and is kept for the next. The first to read everything keeps nothing: most lists are
+/// read once.
+#[derive(Default)]
+struct Decoded {
+    /// How many items were asked for.
+    reads: AtomicUsize,
+    /// How many bytes of JSON may still be kept.
+    room: AtomicUsize,
+    cells: OnceLock<Box<[OnceLock<Data>]>>,
+}
+
+impl Decoded {
+    fn get(&self, index: usize) -> Option<Data> {
+        self.cells.get()?.get(index)?.get().cloned()
+    }
+
+    /// Keeps item `index` of `length`, whose JSON takes `size` bytes, if everything was read once and there is room.
+    fn keep(&self, (index, length): (usize, usize), size: usize, data: &Data) {
+        if self.reads.fetch_add(1, Ordering::Relaxed) < length {
+            return;
+        }
+        let room = self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(size));
+        if room.is_ok() {
+            let cells = self.cells.get_or_init(|| (0..length).map(|_| OnceLock::new()).collect());
+            if let Some(cell) = cells.get(index) {
+                cell.set(data.clone()).ok();
+            }
+        }
+    }
 }
 
 impl std::fmt::Debug for View {
@@ -166,9 +212,58 @@ impl Items for View {
     fn get(&self, index: usize) -> Data {
         match &self.part {
             Part::Value(indices) => {
-                Data::from_value(&self.results.value(indices[index], self.blobs.as_ref()))
+                if let Some(data) = self.decoded.get(index) {
+                    return data;
+                }
+                let data = Data::from_value(&self.results.value(indices[index], self.blobs.as_ref()));
+                self.decoded.keep((index, indices.len()), self.results.size(indices[index]), &data);
+                data
             }
             Part::Entry => self.results.entry(u32::try_from(index).unwrap_or(u32::MAX), self.blobs.as_ref()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::verb::MemoryBlobs;
+
+    fn list(values: &[Value]) -> Data {
+        let mut results = Results::of(u32::try_from(values.len()).unwrap(), Data::none());
+        for (value, index) in values.iter().zip(0..) {
+            results.close(index, &Payload::value(value.clone()), false);
+        }
+        let blobs: Arc<dyn Blobs> = Arc::new(MemoryBlobs::default());
+        Arc::new(results).succeeded(&blobs)
+    }
+
+    #[test]
+    fn every_reader_sees_the_same_however_often_it_is_read() {
+        let values: Vec<Value> = (0..20).map(|n| json!({"n": n, "path": [n, n + 1]})).collect();
+        let data = list(&values);
+        for _ in 0..4 {
+            let read: Vec<Value> = (0..20).map(|at| data.at(at).unwrap().to_value()).collect();
+            assert_eq!(read, values);
+        }
+    }
+
+    #[test]
+    fn what_is_kept_decoded_begins_with_the_second_reader_and_is_bounded() {
+        let decoded = Decoded { room: AtomicUsize::new(100), ..Decoded::default() };
+        let kept = || (0..3).map(|at| decoded.get(at).is_some()).collect::<Vec<_>>();
+        let read = |size: usize| {
+            for at in 0..3 {
+                decoded.keep((at, 3), size, &Data::none());
+            }
+        };
+        read(40);
+        assert_eq!(kept(), [false, false, false]);
+        read(40);
+        assert_eq!(kept(), [true, true, false], "there is no room for the third");
+        read(usize::MAX);
+        assert_eq!(decoded.room.load(Ordering::Relaxed), 20);
     }
 }

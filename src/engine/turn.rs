@@ -2,7 +2,7 @@
 
 use super::apply::lane_name;
 use super::budget::Funding;
-use super::frame::Spot;
+use super::frame::{FrameId, Spot};
 use super::node::{Node, Tries};
 use super::run::Work;
 use super::scope::{eval_failure, failure_data};
@@ -10,9 +10,9 @@ use super::slot::INLINE;
 use super::{Attempt, Fact, Mismatch, Order, Question, Run, SkipReason, Slice, Standing, Turn, control};
 use crate::clock::Millis;
 use crate::expr::{Data, Expr, Ref, Scope, Step as Key};
-use crate::id::Address;
+use crate::id::{Address, Instance};
 use crate::meter::Meter;
-use crate::plan::{Action, OnInterrupt, Step};
+use crate::plan::{Action, BodyId, OnInterrupt, Step};
 use crate::schema::Schema;
 use crate::value::{Digest, Part, Value, digest_of_fields};
 use crate::verb::Failure;
@@ -182,8 +182,22 @@ impl Run {
         if when.eval_bool(&scope).map_err(|e| eval_failure("when", &e))? {
             return Ok(None);
         }
-        let values = values_of(when, &scope);
+        // The inputs are on record with the run: items do not repeat them.
+        let in_item = self.is_in_item(spot.0);
+        let values = values_where(when, &scope, |root| !(in_item && root == "inputs"));
         Ok(Some(SkipReason::When { expression: when.text().to_owned(), values }))
+    }
+
+    /// Whether a frame is an item of an `each`, or inside one, and its inputs are those of the other items.
+    fn is_in_item(&self, mut id: FrameId) -> bool {
+        loop {
+            let frame = self.frame(id);
+            match (frame.instance, frame.owner) {
+                (Instance::Item(_), _) => return true,
+                (_, Some((outer, _))) if frame.body != BodyId::ROOT => id = outer,
+                _ => return false,
+            }
+        }
     }
 
     pub(super) fn queue(&mut self, spot: Spot) {
@@ -374,8 +388,17 @@ impl Run {
 
 /// The values that an expression was decided on, by the names it reads; long texts are cut.
 pub(super) fn values_of(expr: &Expr, scope: &Scope) -> Value {
+    values_where(expr, scope, |_| true)
+}
+
+/// The same, of names whose first part is `wanted`.
+fn values_where(expr: &Expr, scope: &Scope, wanted: impl Fn(&str) -> bool) -> Value {
     let mut values = serde_json::Map::new();
-    for reference in expr.refs() {
+    let is_wanted = |reference: &&Ref| match reference.path.first() {
+        Some(Key::Key(root)) => wanted(root),
+        _ => true,
+    };
+    for reference in expr.refs().iter().filter(is_wanted) {
         let text = &expr.text()[reference.range.clone()];
         if let Some(data) = resolve(reference, scope) {
             values.insert(text.to_owned(), brief(data.to_value()));

@@ -210,7 +210,7 @@ fn late(board: &Board, paint: Paint, before: &str) -> String {
     let mut text = String::new();
     for late in board.always_failed.iter().take(SHOWN) {
         let why = one_line(&late.failure.to_string(), LINE);
-        let _ = write!(text, "{before}{} `{}` failed after the end: {why}", paint.bad("✗"), late.step);
+        let _ = write!(text, "{before}{} `{}` (`always`) failed: {why}", paint.bad("✗"), late.step);
     }
     text
 }

@@ -65,16 +65,16 @@ fn its_failure_is_reported_and_changes_nothing() {
     for quiet in [&[][..], &["-q"]] {
         let arguments = [&["run", "p.toml", "--tidy", "../tidy.txt"], quiet].concat();
         let ran = project.run(&arguments).exits(0).stdout_is("x: 1\n");
-        ran.stderr_has("shipped").stderr_has("`tidy` failed after the end: ");
+        ran.stderr_has("shipped").stderr_has("`tidy` (`always`) failed: ");
         assert_eq!(project.read("told.txt"), "false true", "what reads it runs all the same");
     }
     let shown = project.run(&["show", "last", "--format", "json"]).exits(0).json();
     assert_eq!((&shown["status"], &shown["code"]), (&json!("shipped"), &json!(0)));
     let tidy = shown["steps"].as_array().unwrap().iter().find(|step| step["address"] == "tidy").unwrap();
     assert_eq!(tidy["state"], "failed");
-    project.run(&["show", "last"]).exits(0).stdout_has("`tidy` failed after the end: ");
+    project.run(&["show", "last"]).exits(0).stdout_has("`tidy` (`always`) failed: ");
     let ran = project.run(&["run", "p.toml", "--code", "3", "--tidy", "../tidy.txt"]).exits(1);
-    assert_eq!(ran.stderr.matches("`tidy` failed after the end: ").count(), 1, "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("`tidy` (`always`) failed: ").count(), 1, "{}", ran.stderr);
 }
 
 const ASKS: &str = r#"
