@@ -54,7 +54,12 @@ pub fn explain(desk: &Desk, run: &str, address: &str, paint: Paint) -> Result<St
         return Err(stop.hint(format!("`atoll show {}` lists its steps", past.run())));
     }
     match parts(&records) {
-        Some(text) => Ok(format!("{} {address} of run {}\n{text}", paint.strong("cache key of"), past.run())),
+        Some(text) => Ok(format!(
+            "{} {address} of run {}\n{}",
+            paint.strong("cache key of"),
+            past.run(),
+            text.trim_end()
+        )),
         None => Err(Stop::usage(format!("`{address}` has no cache key")).hint(
             "only steps with `cache = true` have one, in runs of this version; \
              what `--replan` took over has none",

@@ -29,7 +29,10 @@ pub fn serve(desk: &Desk, ask: &Ask) -> Done {
         ["filter", name] => filter(name, desk.face.out)?,
         [code] => explain_code(&catalog, code, desk.face.out)?,
         [run, step] => cache_key::explain(desk, run, step, desk.face.out)?,
-        _ => return Err(Stop::usage("what is to be explained?").hint("a code, `verb NAME`, `filter NAME` or a run and a step")),
+        _ => {
+            return Err(Stop::usage("what is to be explained?")
+                .hint("a code, `verb NAME`, `filter NAME` or a run and a step"));
+        }
     };
     desk.face.print_line(&text)?;
     Ok(Exit::REACHED)

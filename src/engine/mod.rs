@@ -30,7 +30,8 @@ pub(crate) mod tests;
 
 pub use control::Computation;
 pub use fact::{
-    CacheKey, Change, Changes, FORMAT, Fact, KeyFiles, LateFailure, Later, Opening, Pause, Payload, RESERVED, Reason, Record, SkipReason,
+    CacheKey, Change, Changes, FORMAT, Fact, KeyFiles, LateFailure, Later, Opening, Pause, Payload, RESERVED,
+    Reason, Record, SkipReason,
 };
 pub use node::Phase;
 pub use order::{Attempt, Order, Report, Slice, Standing, Turn};

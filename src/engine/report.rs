@@ -149,7 +149,9 @@ impl Run {
                 let fact = Fact::Faltered { failure, again_at: Some(at), charged, waits: None };
                 self.emit(now, address, tries.begun, fact)
             }
-            Verdict::Pause(pause) if !self.never_waits(spot, &failure) => self.block(now, spot, failure, pause),
+            Verdict::Pause(pause) if !self.never_waits(spot, &failure) => {
+                self.block(now, spot, failure, pause)
+            }
             Verdict::Fail | Verdict::Pause(_) => {
                 let failure = tries.last(failure);
                 self.emit(now, address, tries.begun, Fact::Failed { failure })

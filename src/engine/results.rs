@@ -185,7 +185,8 @@ impl Decoded {
         if self.reads.fetch_add(1, Ordering::Relaxed) < length {
             return;
         }
-        let room = self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(size));
+        let room =
+            self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(size));
         if room.is_ok() {
             let cells = self.cells.get_or_init(|| (0..length).map(|_| OnceLock::new()).collect());
             if let Some(cell) = cells.get(index) {

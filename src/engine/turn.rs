@@ -296,7 +296,8 @@ impl Run {
         let with = with.render(&scope).map_err(|e| eval_failure("template", &e))?;
         let pure = matches!(&step.action, Action::Verb { traits, .. } if traits.pure);
         // What runs last runs in each run: no outcome of another run takes its place.
-        let key = ((!pure || step.cache) && !step.always).then(|| content_key(name, &with, step.output.as_deref()));
+        let key =
+            ((!pure || step.cache) && !step.always).then(|| content_key(name, &with, step.output.as_deref()));
         let schema = step.output.as_deref();
         let reserved = if pure { Meter::new() } else { self.bound(name, &with, schema) };
         let address = self.address(spot);

@@ -21,10 +21,15 @@ impl Resolver<'_, '_> {
         let changes: Vec<_> = read.next.iter().chain(rules).collect();
         loop {
             let differs = |name: &str, text: &Text| {
-                states.get(name).is_some_and(|shape| *shape != Shape::Any && self.next(text, &states) != *shape)
+                states
+                    .get(name)
+                    .is_some_and(|shape| *shape != Shape::Any && self.next(text, &states) != *shape)
             };
-            let lost: Vec<&str> =
-                changes.iter().filter(|(name, text)| differs(&name.text, text)).map(|(name, _)| name.text.as_str()).collect();
+            let lost: Vec<&str> = changes
+                .iter()
+                .filter(|(name, text)| differs(&name.text, text))
+                .map(|(name, _)| name.text.as_str())
+                .collect();
             if lost.is_empty() {
                 return states;
             }

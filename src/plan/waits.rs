@@ -105,7 +105,10 @@ impl Resolver<'_, '_> {
         let verb = self.loader.catalog.find_verb(name).map(|verb| verb.traits());
         let refusal = match verb {
             _ if self.levels.len() > 1 => Some((
-                format!("`{}` is inside a body, and only steps of the pipeline itself can run always", step.id.text),
+                format!(
+                    "`{}` is inside a body, and only steps of the pipeline itself can run always",
+                    step.id.text
+                ),
                 "put `always` on a step outside, which reads what the body leaves: `steps.NAME.output`",
             )),
             _ if step.on_pause.is_some() => Some((

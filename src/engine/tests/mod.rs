@@ -2,6 +2,7 @@
 
 mod at_pause;
 mod budget;
+mod late;
 pub(crate) mod plans;
 mod prefixes;
 mod settling;
