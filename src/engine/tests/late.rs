@@ -40,11 +40,12 @@ fn it_comes_last_and_changes_nothing_about_the_end() {
         let mut world = World::new(working(true), fate);
         world.run();
         let status = finished(&world).unwrap();
-        assert_eq!(world.ends()[""], plain.ends()[""], "fate {fate}");
-        let last = &world.ends()["last"];
+        let ends = world.ends();
+        assert_eq!(ends[""], plain.ends()[""], "fate {fate}");
+        let last = &ends["last"];
         failed |= status == "failed";
         failed_itself |= last.starts_with("failed");
-        let sees = format!("{status} {}", world.ends()["work"].starts_with("succeeded"));
+        let sees = format!("{status} {}", ends["work"].starts_with("succeeded"));
         assert!(last.contains(&sees) || last.starts_with("failed"), "fate {fate}: {last} without {sees}");
         let place = |wanted: &dyn Fn(&str, &Fact) -> bool| {
             world.journal.iter().position(|record| wanted(record.address.as_str(), &record.fact)).unwrap()
