@@ -6,6 +6,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use super::trust::{self, Named};
@@ -115,9 +116,27 @@ impl Trusted {
         // What is wrong with a key is not told: it may repeat a part of it.
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
             .map_err(|_| "`client_key` has no unencrypted private key in PEM in it".to_owned())?;
-        let config = builder.with_client_auth_cert(chain, key);
-        config.map(Some).map_err(|e| format!("`client_cert` and `client_key` do not fit: {e}"))
+        let key = certified(chain, key)?;
+        Ok(Some(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key)))))
     }
+}
+
+/// Certificate and key, if they belong together. Whether the certificate is good for anything is for the server to say:
+/// many authorities of teams still issue version 1, which rustls refuses to read.
+fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<CertifiedKey, String> {
+    let key = rustls::crypto::ring::default_provider().key_provider.load_private_key(key);
+    let key = key.map_err(|_| "`client_key` is of a kind that cannot sign".to_owned())?;
+    let own = key.public_key();
+    let holds = |public: &[u8]| chain[0].windows(public.len()).any(|part| part == public);
+    if own.is_some_and(|own| !holds(own.as_ref())) {
+        return Err(
+            "`client_cert` and `client_key` do not fit: the certificate has another public key".to_owned()
+        );
+    }
+    Ok(CertifiedKey::new(chain, key))
 }
 
 /// The certificates that this machine trusts; those that cannot be read are left out, as by every other client.
