@@ -65,7 +65,7 @@ pub fn attach(
 impl Writer<'_> {
     fn step(&mut self, step: &mut Value, folder: &str, stem: &str, has_failed: bool) -> Result<(), Stop> {
         let Some(table) = step.as_object_mut() else { return Ok(()) };
-        let evidence = table.remove("evidence").unwrap_or_default();
+        let evidence = table.shift_remove("evidence").unwrap_or_default();
         if !has_failed || self.to.is_none() {
             return Ok(());
         }
