@@ -10,7 +10,7 @@ use crate::value::Digest;
 use crate::verbs::scenario_load::companions;
 
 /// Most bytes of a file that an input names, or of one in a directory that it names.
-const LARGEST: u64 = 256 << 20;
+pub const LARGEST: u64 = 256 << 20;
 /// Most files of a directory that an input names.
 const MOST_FILES: usize = 100_000;
 

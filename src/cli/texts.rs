@@ -7,10 +7,10 @@ use std::path::{Component, Path, PathBuf};
 use include_dir::{Dir, include_dir};
 
 use super::Settings;
-use super::files::regular;
+use super::files::LARGEST;
 use super::owner::{Owners, way_out};
 use crate::plan::{Found, Layer, Sources, Unreadable};
-use crate::rooted_fs::{Kind, RootedFs};
+use crate::rooted_fs::{Kind, RootedFs, read_file};
 
 static EMBEDDED: [(&str, Dir<'static>); 3] = [
     ("pipelines", include_dir!("$CARGO_MANIFEST_DIR/pipelines")),
@@ -59,10 +59,11 @@ impl Texts {
         let missing = |error: &io::Error| {
             matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
         };
-        if std::fs::metadata(path).as_ref().is_err_and(missing) {
+        let read = read_file(path, LARGEST);
+        if read.as_ref().is_err_and(missing) {
             return Ok(None);
         }
-        let text = regular(path).and_then(|bytes| {
+        let text = read.map_err(|e| e.to_string()).and_then(|bytes| {
             String::from_utf8(bytes).map_err(|e| format!("it is no UTF-8 text ({})", e.utf8_error()))
         });
         match text {

@@ -1,9 +1,9 @@
 //! Cassettes as they lie on the disk, for looking at them and for taking answers off.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use super::cassette::{CassetteError, Line, read_text};
+use crate::rooted_fs::RootedFs;
 use crate::value::Value;
 
 /// The lines of the cassette at `path`, each as the JSON that it is.
@@ -41,10 +41,6 @@ fn lines(path: &Path) -> Result<Vec<(String, Value)>, CassetteError> {
 
 fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().set_permissions(std::fs::metadata(path)?.permissions())?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|e| e.error)?;
-    Ok(())
+    let name = path.file_name().unwrap_or_default();
+    RootedFs::open(dir)?.replace(Path::new(name), text.as_bytes())
 }
