@@ -62,18 +62,31 @@ fn load_with(files: Files, given: Option<&[String]>) -> (Vec<Scenario>, Sources,
         // A fixture that cannot be read is complained about once, not in every scenario that names it.
         fixtures.insert(stem, fixture.map_or_else(read::Fixture::unknown, |(fixture, _)| fixture));
     }
+    let mut told = Vec::new();
     for (name, text) in files.scenarios {
         let source = sources.add(name, text);
         let read = |reader: &mut Reader<'_>, node: &Node| read::scenario(reader, node, &fixtures, given);
         let (scenarios, own) = read_file(&sources, source, attached, read);
-        complaints.extend(own);
+        told.push((source, scenarios.is_none(), own));
         let (scenarios, span) = scenarios.unwrap_or_else(|| (Vec::new(), sources.span(source, 0..0)));
         found.extend(scenarios.into_iter().map(|scenario| (scenario, span)));
+    }
+    for (source, is_unsound, own) in told {
+        let file = sources.get(source);
+        let is_named = || attached.is_some_and(|files| files.is_named(&file.name));
+        if !(is_unsound && is_named() && has_no_steps(&file.text)) {
+            complaints.extend(own);
+        }
     }
     complaints.extend(twice(&found, &sources));
     let mut scenarios: Vec<Scenario> = found.into_iter().map(|(scenario, _)| scenario).collect();
     scenarios.sort_by(|a, b| a.id.cmp(&b.id));
     (scenarios, sources, complaints)
+}
+
+/// Whether a file that a scenario names is data only, and no scenario that would be passed over without a word.
+fn has_no_steps(text: &str) -> bool {
+    yaml::parse(text).is_ok_and(|documents| documents.iter().all(|document| document.get("steps").is_none()))
 }
 
 /// The name of a file without folder and ending.

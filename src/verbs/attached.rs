@@ -49,13 +49,18 @@ impl Attachments for Beside {
         let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         let opened = RootedFs::open(dir).and_then(|root| root.read(Path::new(name), LARGEST));
         let bytes = opened.map_err(|e| e.to_string())?;
-        let shown = Path::new(file).with_file_name(name).display().to_string();
+        let below: PathBuf = Path::new(name).components().filter(|part| *part != Component::CurDir).collect();
+        let shown = Path::new(file).with_file_name(below).display().to_string();
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         read.insert(shown, (bytes.len() as u64, Digest::of(&bytes)));
         if read.values().map(|(size, _)| size).sum::<u64>() > ALL {
             return Err(format!("the files that scenarios name come to more than {ALL} bytes"));
         }
         Ok(bytes)
+    }
+
+    fn is_named(&self, name: &str) -> bool {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).contains_key(name)
     }
 }
 

@@ -41,6 +41,10 @@ impl Attachments for Beside {
             other => Err(format!("no example has {other}")),
         }
     }
+
+    fn is_named(&self, _: &str) -> bool {
+        false
+    }
 }
 
 fn published() -> Schema {

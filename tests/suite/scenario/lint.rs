@@ -20,7 +20,8 @@ steps:
 ";
 
 fn rules(files: &[(&str, &str)]) -> Vec<&'static str> {
-    let scenarios: Vec<_> = files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    let scenarios: Vec<_> =
+        files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
     let (_, found) = lint::scenarios(&Files::from(scenarios));
     found.iter().map(|complaint| complaint.code.number()).collect()
 }

@@ -1,4 +1,5 @@
 //! Rows, bodies and schemas in files beside a scenario.
+#![expect(clippy::disallowed_methods, reason = "tests remove files")]
 
 use serde_json::Value;
 
@@ -81,6 +82,17 @@ fn rows_bodies_and_schemas_come_from_files() {
     project.write("cases/data/order.json", "{\"size\": \"1.10 07\"}");
     run(&project, &site, "cases").exits(0);
     run(&project, &site, "cases/orders.yaml").exits(0);
+    // A scenario is none the less one because another names it.
+    project.write("cases/data/other.yaml", "id: other\nsteps: [{ request: { method: GTE, path: / } }]\n");
+    project
+        .write("cases/names.yaml", &ORDERS.replace("more.yaml", "other.yaml").replace("orders\n", "names\n"));
+    run(&project, &site, "cases").exits(3).stdout_has("cases/data/other.yaml:2");
+    project.write("cases/names.yaml", &ORDERS.replace("orders\n", "names\n"));
+    project.write("cases/data/other.yaml", "id: other\nsteps: [{ ws: { url: /, receive: {} } }]\n");
+    run(&project, &site, "cases").exits(4).stdout_has("\"other\"");
+    for file in ["cases/names.yaml", "cases/data/other.yaml"] {
+        std::fs::remove_file(project.path(file)).unwrap();
+    }
     project.write("cases/data/order.schema.json", "{\"type\": \"object\", \"required\": [\"weight\"]}");
     run(&project, &site, "cases").exits(4).stdout_has("weight");
 }
