@@ -10,6 +10,7 @@ mod order;
 mod read;
 mod reflection;
 mod reply;
+mod secure;
 
 pub use call::names as statuses;
 pub use read::read;

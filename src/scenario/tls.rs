@@ -94,6 +94,12 @@ impl Trusted {
         Some((self.tls.0.client_cert.as_deref()?, self.tls.0.client_key.as_deref()?))
     }
 
+    /// What a client is made with.
+    pub fn config_in_full(&self) -> Result<ClientConfig, String> {
+        let plain = || ClientConfig::builder().with_root_certificates(of_the_machine()).with_no_client_auth();
+        Ok(self.config()?.unwrap_or_else(plain))
+    }
+
     /// What a client is made with; `None` if it is like any other of this machine.
     pub fn config(&self) -> Result<Option<ClientConfig>, String> {
         trust::install();

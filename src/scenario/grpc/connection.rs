@@ -1,8 +1,9 @@
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 use tonic::metadata::MetadataMap;
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{Channel, Endpoint};
 
 use super::reflection::{self, Dialect};
+use super::secure::Secure;
 use crate::scenario::tls::Trusted;
 use crate::scenario::trust;
 
@@ -39,23 +40,19 @@ impl Server {
                 matches!(scheme, Some("http" | "https")) && host.is_some()
             })
             .ok_or_else(|| format!("`{target}` is no address such as http://127.0.0.1:50051"))?;
-        let endpoint = if url.starts_with("https:") {
-            let tls = ClientTlsConfig::new();
-            let tls = match trusted.identity() {
-                Some((certificate, key)) => tls.identity(Identity::from_pem(certificate, key)),
-                None => tls,
-            };
-            let endpoint = match trusted.verifier()? {
-                None => endpoint.tls_config(tls.with_native_roots()),
-                Some(verifier) => endpoint.tls_config_with_verifier(tls, verifier),
-            };
-            endpoint.map_err(|e| format!("no connection: {}", describe(&e)))?
-        } else {
-            endpoint
+        let connected = match url.strip_prefix("https://") {
+            None => with_windows(endpoint).connect().await,
+            // The connector speaks TLS, and the library refuses `https` where it does not do so itself.
+            Some(place) => match Endpoint::from_shared(format!("http://{place}")) {
+                Err(error) => Err(error),
+                Ok(dialled) => {
+                    let secure = Secure::new(trusted.config_in_full()?);
+                    let dialled = with_windows(dialled.origin(endpoint.uri().clone()));
+                    dialled.connect_with_connector(secure).await
+                }
+            },
         };
-        let endpoint =
-            endpoint.initial_connection_window_size(WINDOW).initial_stream_window_size(STREAM_WINDOW);
-        let channel = endpoint.connect().await.map_err(|e| format!("no connection: {}", describe(&e)))?;
+        let channel = connected.map_err(|e| format!("no connection: {}", describe(&e)))?;
         Ok(Self { channel, pool: DescriptorPool::global(), dialect: None })
     }
 
@@ -73,6 +70,10 @@ impl Server {
     ) -> Result<MethodDescriptor, String> {
         reflection::method(self, service, method, metadata).await
     }
+}
+
+fn with_windows(endpoint: Endpoint) -> Endpoint {
+    endpoint.initial_connection_window_size(WINDOW).initial_stream_window_size(STREAM_WINDOW)
 }
 
 /// The causes of an error, without repetitions and without the library's own words for it.

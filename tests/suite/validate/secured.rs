@@ -2,6 +2,7 @@
 
 use super::Site;
 use crate::binary::{Project, Ran};
+use crate::scenario::peers::Peer;
 use crate::scenario::tls::certificates;
 
 /// Takes certificate, key and, if clients have to show a certificate, their authority from its environment.
@@ -116,4 +117,31 @@ fn files_that_do_not_fit_are_refused() {
     // A key that belongs to another certificate says nothing about the program.
     let other = ["--insecure", "--client-cert", "tls/client.pem", "--client-key", "tls/own.key"];
     secured.run("nobody", &other).exits(1).stdout_has("`client_cert` and `client_key` do not fit");
+}
+
+const CALL: &str = "id: called
+steps:
+  - grpc: { service: greet.v1.Greeter, method: Hello, body: { name: Ann } }
+    assert: { status: OK }
+";
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_to_a_grpc_server() {
+    let test = "a_client_certificate_is_shown_to_a_grpc_server";
+    let Some(secured) = secured(false, test) else { return };
+    let project = secured.project.file("calls/called.yaml", CALL);
+    for (from, to) in [("signed.pem", "cert.pem"), ("signed.key", "key.pem")] {
+        let text = project.read(&format!("tls/{from}"));
+        project.write(&format!("tls/{to}"), &text);
+    }
+    let (home, authority) = (project.path("tls"), project.path("tls/authority.pem"));
+    let arguments = ["--tls", home.to_str().unwrap(), "--clients", authority.to_str().unwrap()];
+    let Some(greeter) = Peer::start_with("peers/greet.py", &arguments, test).await else { return };
+    let target = format!("https://127.0.0.1:{}", greeter.port);
+    let run = |more: &[&str]| {
+        let own = ["validate", "--scenarios", "calls", "--no-judge", "--target", &target];
+        project.run(&[own.as_slice(), &["--ca-cert", "tls/authority.pem"], more].concat())
+    };
+    run(&[]).exits(4);
+    run(&["--client-cert", "tls/client.pem", "--client-key", "tls/client.key"]).exits(0);
 }

@@ -116,7 +116,8 @@ if "--no-reflection" not in sys.argv:
 if "--tls" in sys.argv:
     home = sys.argv[sys.argv.index("--tls") + 1]
     key, certificate = (open(os.path.join(home, name), "rb").read() for name in ["key.pem", "cert.pem"])
-    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, certificate)]))
+    authority = open(sys.argv[sys.argv.index("--clients") + 1], "rb").read() if "--clients" in sys.argv else None
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, certificate)], authority, bool(authority)))
 else:
     port = server.add_insecure_port("127.0.0.1:0")
 server.start()
