@@ -103,6 +103,7 @@ impl Run {
         if control::owns(&record.fact) {
             return self.apply_to_control(spot, Instance::Only, record);
         }
+        let output = matches!(record.fact, Fact::Failed { .. }).then(|| self.loop_at_failure(spot)).flatten();
         let frame = self.frames.get_mut(&spot.0).ok_or("its surroundings have ended already")?;
         let node = std::mem::replace(&mut frame.nodes[spot.1], Node::Waiting);
         let was_running = matches!(node, Node::Running(_));
@@ -114,7 +115,10 @@ impl Run {
             Node::Open(control) => control.frames(),
             _ => Vec::new(),
         };
-        let node = node.after(record)?;
+        let mut node = node.after(record)?;
+        if let Node::Failed(_, kept) = &mut node {
+            kept.output = output;
+        }
         if let Fact::Answered { answer, by, question, .. } = &record.fact {
             let known = Known { answer: answer.clone(), by: by.clone(), at: record.at, question: *question };
             self.answers.insert(record.address.clone(), known);

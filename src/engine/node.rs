@@ -7,6 +7,7 @@ use super::results::Results;
 use super::slot::Slot;
 use super::{Fact, Pause, Question, Record};
 use crate::clock::Millis;
+use crate::expr::Data;
 use crate::meter::Meter;
 use crate::value::{Digest, Value};
 use crate::verb::{Class, Failure};
@@ -32,10 +33,19 @@ pub(super) enum Node {
     Answered { cut: Option<Tries>, answer: Value },
     /// Has its output.
     Done(Slot),
-    /// Failed for good; an `each` keeps the results of its items.
-    Failed(Arc<Failure>, Option<Arc<Results>>),
+    /// Failed for good.
+    Failed(Arc<Failure>, Kept),
     /// Will not run.
     Skipped,
+}
+
+/// What a control step that failed keeps of what it did.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// The results of the items of an `each`.
+    items: Option<Arc<Results>>,
+    /// What the output of a loop was after its last closed round, with the status `failed`.
+    pub(super) output: Option<Data>,
 }
 
 /// What is known of the attempts at a step so far.
@@ -181,7 +191,7 @@ impl Node {
     pub(super) fn results(&self) -> Option<&Arc<Results>> {
         match self {
             Self::Done(slot) => slot.items(),
-            Self::Failed(_, items) => items.as_ref(),
+            Self::Failed(_, kept) => kept.items.as_ref(),
             _ => None,
         }
     }
@@ -257,7 +267,8 @@ impl Node {
                 Self::Done(Slot::new(output.clone(), node.into_results()))
             }
             (node, Fact::Failed { failure }) if !node.has_ended() => {
-                Self::Failed(Arc::new(failure.clone()), node.into_results())
+                let kept = Kept { items: node.into_results(), output: None };
+                Self::Failed(Arc::new(failure.clone()), kept)
             }
             (node, _) => return illegal(&node),
         })

@@ -42,7 +42,7 @@ impl Run {
         Ok((step.id.to_string(), Data::table(data)))
     }
 
-    /// `steps.ID`: `{ok, skipped, failed, output?, error?}`; of an `each` `failed` is the list of failed items, and there
+    /// `steps.ID`: `{ok, skipped, failed, output?, error?}`; a loop that failed after a closed round has both. Of an `each` `failed` is the list of failed items, and there
     /// is `items` as well.
     pub(super) fn entry(&self, node: &Node, each: bool) -> Result<Vec<(&'static str, Data)>, BlobError> {
         let flag = |on: bool| Data::from_value(&Value::Bool(on));
@@ -58,7 +58,10 @@ impl Run {
         }
         match node {
             Node::Done(slot) => entry.push(("output", slot.data(&self.shelf())?)),
-            Node::Failed(failure, _) => entry.push(("error", failure_data(failure))),
+            Node::Failed(failure, kept) => {
+                entry.push(("error", failure_data(failure)));
+                entry.extend(kept.output.iter().map(|output| ("output", output.clone())));
+            }
             _ => {}
         }
         Ok(entry)

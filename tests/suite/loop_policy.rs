@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::routing::post;
 use serde_json::{Value, json};
 
@@ -73,9 +74,15 @@ fn kind(request: &Value) -> &'static str {
     }
 }
 
-async fn answer(State(script): State<Shared>, body: Bytes) -> String {
+/// In place of a draft: the provider refuses the request.
+const REFUSED: &str = "the provider refuses";
+
+async fn answer(State(script): State<Shared>, body: Bytes) -> (StatusCode, String) {
     let request: Value = serde_json::from_slice(&body).unwrap();
     let text = script.lock().unwrap().answer(&request);
+    if text == REFUSED {
+        return (StatusCode::BAD_REQUEST, json!({"error": {"message": "no such thing"}}).to_string());
+    }
     let chunk = |delta: Value, stop: Value| {
         let choice = json!({"index": 0, "delta": delta, "finish_reason": stop});
         format!(
@@ -86,7 +93,8 @@ async fn answer(State(script): State<Shared>, body: Bytes) -> String {
     let usage = json!({"id": "x", "object": "chat.completion.chunk", "model": "m", "choices": [],
         "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}});
     let answer = chunk(json!({"role": "assistant", "content": text}), Value::Null);
-    format!("{answer}{}data: {usage}\n\ndata: [DONE]\n\n", chunk(json!({}), json!("stop")))
+    let end = chunk(json!({}), json!("stop"));
+    (StatusCode::OK, format!("{answer}{end}data: {usage}\n\ndata: [DONE]\n\n"))
 }
 
 fn block(path: &str, text: &str) -> String {
@@ -270,6 +278,21 @@ async fn a_run_whose_budget_is_used_up_delivers_the_best_program_so_far() {
     .unwrap();
     assert_eq!(ended["outputs"]["status"], "converged");
     assert!(project.read("out/main.py").contains("90"), "and once more at the end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_fails_in_a_later_round_delivers_the_best_program_and_names_the_cause() {
+    if !there("process", "a_run_that_fails_in_a_later_round_delivers_the_best_program") {
+        return;
+    }
+    let drafts =
+        vec![draft(&[("a", "40"), ("b", "60")]), draft(&[("a", "30"), ("b", "30")]), REFUSED.to_owned()];
+    let grown = grown(drafts, &BLOCKS, 1).await;
+    let outputs = grown.outputs();
+    assert_eq!((&outputs["status"], &outputs["rounds"]), (&json!("failed"), &json!(2)), "{outputs}");
+    assert_eq!(outputs["score"].as_f64(), Some(42.0), "nine times 40 and once 60");
+    assert!(grown.project.read("out/main.py").contains("40"), "the best one is delivered");
+    assert!(grown.ran.stderr.contains("no such thing"), "{}", grown.ran.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]

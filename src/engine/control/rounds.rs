@@ -173,11 +173,11 @@ impl Run {
         Ok(())
     }
 
-    /// What `result` sees of the steps of a round, if it reads any and may be asked for before the loop has ended.
+    /// What `result` sees of the steps of a round, if it reads any: it may be asked for before the loop has ended.
     fn seen_by_result(&self, spot: Spot, round: FrameId) -> Option<Scope> {
         let outer = self.frame(spot.0);
         let Action::Loop(looping) = &outer.step(spot.1).action else { return None };
-        let result = looping.result.as_ref().filter(|_| outer.owner.is_none())?;
+        let result = looping.result.as_ref()?;
         let of_steps = |r: &Ref| matches!(r.path.first(), Some(Key::Key(root)) if root == "steps");
         if result.refs().iter().any(of_steps) { self.scope(round, &looping.sees).ok() } else { None }
     }
@@ -198,6 +198,22 @@ impl Run {
             None if rounds.history.len() == 0 => None,
             None => self.loop_output(spot, looping).ok(),
         }
+    }
+
+    /// What the output of the open loop at `spot` was after its last closed round, with the status `failed`.
+    pub(in super::super) fn loop_at_failure(&self, spot: Spot) -> Option<Data> {
+        let frame = self.frames.get(&spot.0)?;
+        let (Node::Open(control), Action::Loop(looping)) = (&frame.nodes[spot.1], &frame.step(spot.1).action)
+        else {
+            return None;
+        };
+        let Control::Loop(rounds) = control.as_ref() else { return None };
+        if rounds.history.len() == 0 {
+            return None;
+        }
+        let mut output = self.loop_output(spot, looping).ok()?;
+        output["status"] = "failed".into();
+        Some(Data::from_value(&output))
     }
 
     /// Makes a recorded change in a state.
