@@ -183,9 +183,9 @@ impl Reader {
         self.look((&root, dir), shown, false)
     }
 
-    /// Reads the files of `root`, which is the directory `place`, by name, and those of the directories in it. Files may be symbolic links that stay in
-    /// `root`; directories that are, are not followed, because they may lead in a circle. What begins with a dot is
-    /// passed over. An error: `root` itself cannot be read, or there is too much in it.
+    /// Reads the files of `root`, which is the directory `place`, by name, and those of the directories in it. Files may
+    /// be symbolic links that stay in `root`; directories that are, are not followed, because they may lead in a circle.
+    /// What begins with a dot is passed over. An error: `root` itself cannot be read, or there is too much in it.
     fn look(
         &mut self,
         (root, place): (&RootedFs, &Path),
@@ -206,10 +206,12 @@ impl Reader {
             let mut below = Vec::new();
             for (name, kind) in entries {
                 let path = dir.join(&name);
+                if name.as_encoded_bytes().starts_with(b".") {
+                    continue;
+                }
                 if kind == Kind::Dir {
-                    let hidden = name.to_string_lossy().starts_with('.');
                     let fixtures = among_fixtures || name == FIXTURES;
-                    below.extend((!hidden).then_some((path, fixtures)));
+                    below.push((path, fixtures));
                 } else if matches!(path.extension().and_then(OsStr::to_str), Some("yaml" | "yml"))
                     && !(kind == Kind::Link && root.is_dir(&path))
                 {
