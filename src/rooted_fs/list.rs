@@ -78,8 +78,8 @@ impl RootedFs {
         Ok(named)
     }
 
-    /// All files, at most `most`, without `.git` and what `ignore` says of a path. A link to a file inside counts as that
-    /// file if links are followed. `refused` says why a path cannot be listed.
+    /// All files, at most `most`, without `.git` and what `ignore` says of a path. A link to a file or
+    /// directory inside counts as what it leads to if links are followed. `refused` says why a path cannot be listed.
     pub fn list(
         &self,
         most: usize,
@@ -91,7 +91,7 @@ impl RootedFs {
         while let Some(prefix) = left.pop() {
             let dir = prefix.strip_suffix('/').unwrap_or(&prefix);
             let entries = self
-                .at(Path::new(dir), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)
+                .at(Path::new(dir), self.opening_dirs())
                 .and_then(|dir| walk::entries(dir.as_fd(), most as u64 + 1));
             let entries = match entries {
                 Ok((entries, _)) => entries,
@@ -113,6 +113,16 @@ impl RootedFs {
                 match unfit {
                     Some(why) => listing.left_out.push(LeftOut { path, why }),
                     None if kind == FileType::Directory => left.push(path + "/"),
+                    None if kind == FileType::Symlink && self.follows && self.is_dir(Path::new(&path)) => {
+                        match self.leads_up(&path) {
+                            Ok(false) => left.push(path + "/"),
+                            Ok(true) => {
+                                let why = "it is a link to a directory that it lies in".to_owned();
+                                listing.left_out.push(LeftOut { path, why });
+                            }
+                            Err(e) => listing.left_out.push(LeftOut { path, why: e.to_string() }),
+                        }
+                    }
                     None if !matches!(kind, FileType::RegularFile | FileType::Symlink) => {
                         listing
                             .left_out
@@ -131,6 +141,26 @@ impl RootedFs {
         listing.files.sort_by(|a, b| a.path.cmp(&b.path));
         listing.left_out.sort();
         Ok(listing)
+    }
+
+    fn opening_dirs(&self) -> OFlags {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        if self.follows { flags } else { flags | OFlags::NOFOLLOW }
+    }
+
+    /// Whether the directory to which the link at `path` leads is one of those that it lies in.
+    fn leads_up(&self, path: &str) -> io::Result<bool> {
+        let identity = |path: &Path| {
+            let state = sys::fstat(self.at(path, OFlags::PATH | OFlags::DIRECTORY)?)?;
+            Ok::<_, io::Error>((state.st_dev, state.st_ino))
+        };
+        let own = identity(Path::new(path))?;
+        for above in Path::new(path).ancestors().skip(1) {
+            if identity(above)? == own {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn listed(&self, path: &str) -> io::Result<Entry> {

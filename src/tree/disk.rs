@@ -92,7 +92,7 @@ impl Tree {
     }
 
     /// Keeps the files of the directory `from`. `ignore` is asked with the relative path of each file and directory;
-    /// `.git` is always left out. Relative links to files inside `from` count as those files; other links, pipes, devices
+    /// `.git` is always left out. Relative links to files and directories inside `from` count as what they lead to; other links, pipes, devices
     /// and names that no tree may hold are errors, and so is more than a tree may hold.
     pub fn from_dir(
         blobs: &dyn Blobs,
@@ -269,6 +269,15 @@ mod tests {
         let error = Tree::from_dir(&blobs, &dir, &|path| path == "target").unwrap_err().to_string();
         assert!(error.contains("more than 2147483648"), "{error}");
         fs::remove_file(dir.join("large")).unwrap();
+        fs::create_dir_all(dir.join("lib/deep")).unwrap();
+        fs::write(dir.join("lib/deep/y"), "y").unwrap();
+        symlink("lib", dir.join("more")).unwrap();
+        let tree = Tree::from_dir(&blobs, &dir, &|path| path == "target").unwrap();
+        assert_eq!(tree.files.keys().collect::<Vec<_>>(), ["a", "b", "lib/deep/y", "more/deep/y"]);
+        symlink("../../lib", dir.join("lib/deep/up")).unwrap();
+        let error = Tree::from_dir(&blobs, &dir, &|path| path == "target").unwrap_err().to_string();
+        assert!(error.contains("up: it is a link to a directory that it lies in"), "{error}");
+        fs::remove_file(dir.join("lib/deep/up")).unwrap();
         fs::write(place.path().join("secret"), "S").unwrap();
         symlink("../secret", dir.join("c")).unwrap();
         let error = Tree::from_dir(&blobs, &dir, &|_| false).unwrap_err().to_string();
