@@ -36,8 +36,13 @@ mkdir -p "$root/atoll" "$root/.old" "$root/opt/rust"
 if [ -e /etc/ssl/certs/ca-certificates.crt ]; then
     command install -D -m 644 /etc/ssl/certs/ca-certificates.crt "$root/usr/local/share/ca-certificates/machine.crt"
 fi
-# The files of the project as they are, without what was built.
-git ls-files -z --cached --others --exclude-standard | tar -c --null -T - | tar -C "$root/atoll" -xp
+# The files of the project as they are, without what was built; also without git, or where its repository is missing.
+if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
+    git ls-files -z --cached --others --exclude-standard >"$root/.files"
+    tar -c --null -T "$root/.files" | tar -C "$root/atoll" -xp
+else
+    tar -c --exclude=./target --exclude=./.git --exclude=./.atoll . | tar -C "$root/atoll" -xp
+fi
 cp "${CARGO_TARGET_DIR:-target}/debug/atoll" "$root/usr/local/bin/atoll"
 # shellcheck disable=SC2016
 unshare --mount --pid --fork --kill-child sh -euc '
