@@ -81,5 +81,6 @@ cargo build --locked --bin atoll
 setup bare-root tests/setup/bare_root.sh
 code=0
 cargo nextest run --locked --no-fail-fast "$@" || code=$?
+cargo test --locked --doc || code=$?
 summary
 exit "$code"

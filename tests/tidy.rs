@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use atoll::diag::Code;
 
 /// The rooms, each using only its own and those in front of it.
-const ROOMS: [&str; 24] = [
+const ROOMS: [&str; 25] = [
     "clock",
     "id",
     "meter",
@@ -36,6 +36,7 @@ const ROOMS: [&str; 24] = [
     "view",
     "report",
     "web",
+    "embed",
     "cli",
 ];
 /// Rooms that know nothing of what steps do.

@@ -17,5 +17,7 @@ mod signals;
 mod tests;
 
 pub use event::Event;
-pub use house::{Answered, Asker, Begin, Command, DriveError, Hearing, House, Job, Outcome, Taken, Wires};
+pub use house::{
+    Answered, Answering, Asker, Begin, Command, DriveError, Hearing, House, Job, Outcome, Taken, Wires,
+};
 pub use looping::drive;

@@ -41,6 +41,8 @@ mod kill9;
 #[cfg(test)]
 mod language;
 #[cfg(test)]
+mod library;
+#[cfg(test)]
 mod llm;
 #[cfg(test)]
 mod loop_policy;
