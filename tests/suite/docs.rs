@@ -483,7 +483,8 @@ fn every_pipeline_of_the_documentation_is_sound() {
 
 #[test]
 fn every_link_of_the_documentation_leads_somewhere() {
-    let beside = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(str::to_owned);
+    let beside =
+        ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(str::to_owned);
     let pages: Vec<String> = beside.into_iter().chain(pages()).collect();
     let link = Regex::new(r#"\]\(([^)#\s]+)[^)]*\)|src="([^"]+)""#).unwrap();
     let mut broken = BTreeSet::new();
