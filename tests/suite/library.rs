@@ -38,7 +38,7 @@ async fn the_example_runs_a_verb_of_its_own_and_records_it() {
     embed::greet(&dir.path().join("runs"), &names, &mut out).await.unwrap();
     let out = String::from_utf8(out).unwrap();
     assert!(out.contains("note {\"note\":\"line\",\"text\":\"greeting Grace\"}"), "{out}");
-    assert!(out.contains("succeeded greetings[1].greeting"), "{out}");
+    assert!(out.contains("succeeded greetings[1]/greeting"), "{out}");
     assert!(out.ends_with("[\"Hello, Ada!\",\"Hello, Grace!\"]\n"), "{out}");
     // The program reads the same records.
     let shown = std::process::Command::new(env!("CARGO_BIN_EXE_atoll"))
