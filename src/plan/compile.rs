@@ -14,7 +14,8 @@ pub(super) enum Wanted {
     Anything,
     Condition,
     List,
-    Count,
+    /// A whole number from 1 to this.
+    Count(u32),
 }
 
 impl Resolver<'_, '_> {
@@ -241,7 +242,7 @@ impl Resolver<'_, '_> {
                     "write a list: `[1, 2]`, `range(10)`, or read one",
                 ))
             }
-            (Wanted::Count, None, _) if !shape.may(|shape| *shape == Shape::Number) => Some(complaint(
+            (Wanted::Count(_), None, _) if !shape.may(|shape| *shape == Shape::Number) => Some(complaint(
                 Code::WrongType,
                 format!("a whole number is needed here, this is {}", shape.noun()),
                 "convert it: `… | int`",
@@ -251,11 +252,27 @@ impl Resolver<'_, '_> {
                 format!("a list is needed here, this is {}", data.noun()),
                 "write a list: `[1, 2]`, `range(10)`, or read one",
             )),
-            (Wanted::Count, Some(data), _) if data.as_i64().is_none_or(|n| n < 1) => Some(complaint(
-                Code::BadRange,
-                format!("a whole number of at least 1 is needed here, this is `{}`", text.text),
-                "give a whole number of at least 1",
-            )),
+            (Wanted::Count(most), Some(data), _)
+                if data.as_i64().is_none_or(|n| n < 1 || n > i64::from(most)) =>
+            {
+                let range =
+                    if most == u32::MAX { "of at least 1".to_owned() } else { format!("from 1 to {most}") };
+                Some(complaint(
+                    Code::BadRange,
+                    format!("a whole number {range} is needed here, this is `{}`", text.text),
+                    &format!("give a whole number {range}"),
+                ))
+            }
+            (Wanted::Count(most), None, Some((name, InputKind::Int))) => {
+                let default = self.inputs.get(&name).and_then(|input| input.default.as_i64());
+                default.filter(|n| *n > i64::from(most)).map(|n| {
+                    complaint(
+                        Code::BadRange,
+                        format!("this is at most {most}, and the default of `inputs.{name}` is {n}"),
+                        &format!("give the input a default, and a `max`, of at most {most}"),
+                    )
+                })
+            }
             _ => None,
         };
         self.loader.found.extend(made);

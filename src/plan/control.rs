@@ -3,7 +3,9 @@ use super::literal;
 use super::resolve::Resolver;
 use super::scope::{Around, Item, Sight, Site, index_of};
 use super::shape;
-use super::types::{Action, AnswerType, Ask, Compute, Each, Hold, Limit, Loop, LoopExit, OnError, Rule};
+use super::types::{
+    Action, AnswerType, Ask, Compute, Each, Hold, Limit, Loop, LoopExit, MOST_ROUNDS, OnError, Rule,
+};
 use crate::diag::{Code, Diagnostic, Span};
 use crate::expr::{Data, Expr, Ref, Scope, Shape, Step};
 use crate::model::{self, Name, Text, Use};
@@ -91,7 +93,7 @@ impl Resolver<'_, '_> {
                     .help("add `max = 10`"),
             );
         }
-        let max = self.maybe(read.max.as_ref(), Wanted::Count, &site, sight);
+        let max = self.maybe(read.max.as_ref(), Wanted::Count(u32::MAX), &site, sight);
         let over = self.maybe(read.over.as_ref(), Wanted::List, &site, sight);
         let state = self.named(&read.state, &site, sight);
         let item = read.over.as_ref().map(|over| self.item(read.item.as_ref(), over));
@@ -241,7 +243,7 @@ impl Resolver<'_, '_> {
         if let (Some(over), Some(Some(key))) = (&over, &key) {
             self.equal_keys(over, key, &item.name, read.key.as_ref());
         }
-        let parallel = self.maybe(read.parallel.as_ref(), Wanted::Count, &site, sight);
+        let parallel = self.maybe(read.parallel.as_ref(), Wanted::Count(u32::MAX), &site, sight);
         let max_failures = self.maybe(read.max_failures.as_ref(), Wanted::Anything, &site, sight);
         let on_error = self.on_error(read.on_error.as_ref());
         if let (OnError::Stop, Some(max)) = (on_error, &read.max_failures) {
@@ -430,7 +432,7 @@ impl Resolver<'_, '_> {
         let init = self.named(&read.init, &Site { computed: Some(&[]), ..Site::default() }, sight);
         let next = self.named(&read.next, &site, sight);
         let until = self.maybe(read.until.as_ref(), Wanted::Condition, &site, sight);
-        let max = self.expr(&read.max, Wanted::Count, &outside, sight);
+        let max = self.expr(&read.max, Wanted::Count(MOST_ROUNDS), &outside, sight);
         for (name, _) in read.next.iter().filter(|(name, _)| !states.contains(&name.text)) {
             self.loader.found.push(
                 Diagnostic::new(Code::UnknownState, format!("there is no state `{}`", name.text))

@@ -14,6 +14,7 @@ mod literal;
 mod load;
 mod merge;
 mod order;
+mod remarks;
 mod resolve;
 mod scope;
 mod shape;
@@ -33,6 +34,7 @@ pub use sources::{Found, Layer, MemorySources, Sources, Unreadable};
 pub use takes::convert;
 pub use types::{
     Action, AnswerType, Ask, Body, BodyId, CachedFiles, Call, Compute, Dep, Each, Exit, Hold, Input,
-    InputKind, Limit, Loop, LoopExit, OnError, OnInterrupt, Plan, Refusal, Retry, Rule, Seen, Sees, Step,
+    InputKind, Limit, Loop, LoopExit, MOST_ROUNDS, OnError, OnInterrupt, Plan, Refusal, Retry, Rule, Seen,
+    Sees, Step,
 };
 pub use worst::{Most, Worst, caps, worst};

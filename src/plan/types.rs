@@ -285,6 +285,9 @@ pub enum Action {
     Ask(Ask),
 }
 
+/// The most rounds of a [`Compute`].
+pub const MOST_ROUNDS: u32 = 1_000_000;
+
 /// Evaluates `next` on `init` again and again until `until` holds. Its expressions see `state`, `n` (rounds
 /// done) and `seed` beside the usual names; its output is the last state with `n`.
 pub struct Compute {
