@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::inbox::{Message, Outbox, cursors, funds, settling};
 use super::{Event, Hearing, House};
 use crate::clock::Clock;
-use crate::engine::{Attempt, Computation, Report};
+use crate::engine::{Attempt, Computation, Evaluation, Report};
 use crate::expr::Allowance;
 use crate::id::{Address, RunId};
 use crate::meter::Meter;
@@ -161,17 +161,48 @@ impl Surroundings {
 
     /// Evaluates a pure loop on a thread of its own; its report comes through the inbox.
     pub(super) fn compute(&self, address: Address, timeout: Option<Duration>, mut work: Computation) {
+        let (evaluating, outbox) =
+            (self.apart(timeout, move |allowance| work.advance(allowance)), self.outbox.clone());
+        tokio::spawn(async move {
+            let result = evaluating.await;
+            outbox.send(Message::Report(Report::Computed { address, result })).ok();
+        });
+    }
+
+    /// The same of something else that a step says, which takes long.
+    pub(super) fn evaluate(&self, timeout: Option<Duration>, work: Evaluation) {
+        let purpose = work.purpose();
+        let (evaluating, outbox) =
+            (self.apart(timeout, move |allowance| work.run(allowance)), self.outbox.clone());
+        tokio::spawn(async move {
+            let result = evaluating.await.map_err(|failure| match failure.class {
+                Class::Timeout => {
+                    let message = format!("evaluating `{}` {}", purpose.what(), failure.message);
+                    Failure { message, ..failure }
+                }
+                _ => failure,
+            });
+            outbox.send(Message::Report(Report::Evaluated { purpose, result })).ok();
+        });
+    }
+
+    /// What `evaluate` comes to on a thread of its own, within its time limit and until the run is stopped.
+    fn apart<T: Send + 'static>(
+        &self,
+        timeout: Option<Duration>,
+        mut evaluate: impl FnMut(&Arc<Allowance>) -> Option<Result<T, Failure>> + Send + 'static,
+    ) -> impl Future<Output = Result<T, Failure>> + Send + 'static {
         let cancel = self.cancel.child_token();
         let stop = Stop { limit: timeout, clock: self.house.clock.clone(), cancel: cancel.clone() };
-        let (outbox, room) = (self.outbox.clone(), self.computing.clone());
-        tokio::spawn(async move {
+        let room = self.computing.clone();
+        async move {
             let _room = tokio::select! {
                 room = room.acquire_owned() => room,
-                () = cancel.cancelled() => return,
+                () = cancel.cancelled() => return Err(Failure::cancelled()),
             };
             let evaluating = async move {
-                let evaluate = move || work.advance(&Allowance::new(u64::MAX, &|| cancel.is_cancelled()));
-                match tokio::task::spawn_blocking(evaluate).await {
+                let allowance = Arc::new(Allowance::until(move || cancel.is_cancelled()));
+                match tokio::task::spawn_blocking(move || evaluate(&allowance)).await {
                     Ok(done) => done.unwrap_or_else(|| Err(Failure::cancelled())),
                     Err(broken) => Err(match broken.try_into_panic() {
                         Ok(panic) => panicked(panic.as_ref()),
@@ -179,9 +210,8 @@ impl Surroundings {
                     }),
                 }
             };
-            let result = within(&stop, &Granted::default(), evaluating).await;
-            outbox.send(Message::Report(Report::Computed { address, result })).ok();
-        });
+            within(&stop, &Granted::default(), evaluating).await
+        }
     }
 
     /// Reports an output that an earlier run recorded under the same key.

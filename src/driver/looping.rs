@@ -251,7 +251,7 @@ impl Driver {
                 }
                 Order::Compute { address, timeout, work: mut computation } => {
                     let allowed = (*work).min(WORK_EACH);
-                    let allowance = Allowance::new(allowed, &|| false);
+                    let allowance = Arc::new(Allowance::new(allowed));
                     let result = computation.advance(&allowance);
                     *work -= allowed - allowance.left();
                     let Some(result) = result else {
@@ -398,6 +398,7 @@ impl Driver {
                 Order::Compute { address, timeout, work } => {
                     self.surroundings.compute(address, timeout, work);
                 }
+                Order::Evaluate { timeout, work } => self.surroundings.evaluate(timeout, work),
                 Order::Read { address, pipeline, paths } => self.surroundings.read(address, pipeline, paths),
                 Order::Acquire(attempt) => self.surroundings.acquire(attempt),
                 Order::Release(address) => self.leases.release(address, &self.surroundings.outbox),

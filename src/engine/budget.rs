@@ -1,6 +1,7 @@
 //! Spending under caps. What an attempt may cost is set aside before it begins; what it did cost is booked when it ends,
 //! and the rest is free again. So a cap holds however many attempts are under way.
 
+use super::evaluate::brief;
 use super::frame::{Frame, FrameId, Spot};
 use super::node::Node;
 use super::scope::eval_failure;
@@ -347,9 +348,10 @@ fn caps<'a>(
     limits: impl IntoIterator<Item = &'a Limit>,
     scope: &Scope,
 ) -> Result<Vec<(String, f64)>, Failure> {
+    let scope = brief(scope.clone());
     let mut caps = Vec::new();
     for limit in limits {
-        let value = limit.cap.eval(scope).map_err(|e| eval_failure("limit", &e))?.to_value();
+        let value = limit.cap.eval(&scope).map_err(|e| eval_failure("limit", &e))?.to_value();
         let span = || Some(crate::clock::parse_span(value.as_str()?)?.as_secs_f64());
         match value.as_f64().or_else(|| span().filter(|_| limit.unit == "wall")) {
             Some(cap) => caps.push((limit.unit.clone(), cap)),

@@ -6,6 +6,7 @@
 mod apply;
 mod budget;
 mod control;
+mod evaluate;
 mod fact;
 mod frame;
 mod history;
@@ -29,6 +30,7 @@ mod waits;
 pub(crate) mod tests;
 
 pub use control::Computation;
+pub use evaluate::{Answer, Evaluation, Purpose};
 pub use fact::{
     CacheKey, Change, Changes, FORMAT, Fact, KeyFiles, LateFailure, Later, Opening, Pause, Payload, RESERVED,
     Reason, Record, SkipReason,

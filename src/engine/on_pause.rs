@@ -4,10 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::evaluate::brief;
 use super::frame::{FrameId, Spot};
 use super::node::{Node, Tries};
+use super::report::{failed_check, misfit};
 use super::scope::{eval_failure, failure_data};
 use super::slot::{INLINE, Slot};
+use super::turn::{attempt_scope, rendered};
 use super::{Attempt, Fact, Mismatch, Order, Pause, Payload, Run, Standing};
 use crate::clock::Millis;
 use crate::expr::{Data, Expr, Scope};
@@ -142,7 +145,9 @@ impl Run {
         {
             return Ok(None);
         }
-        let attempt = self.attempt_in(spot, step, &Tries::default(), &scope)?;
+        let tries = Tries::default();
+        let with = rendered(step, &attempt_scope(&scope, &tries))?;
+        let attempt = self.attempt_with(spot, step, &tries, with)?;
         let timeout = Some(step.timeout.map_or(MOST, |timeout| timeout.min(MOST)));
         let pause = self.at_pause.number;
         let own =
@@ -161,8 +166,17 @@ impl Run {
         if !matches!(self.at_pause.steps.get(&spot.1), Some(State::Running)) {
             return Ok(());
         }
-        let scope = || self.scope_at_pause(spot.0, self.frame(spot.0).step(spot.1));
-        match result.and_then(|output| self.accept(spot, output, scope)) {
+        let accepted = result.and_then(|output| {
+            let step = self.plan_step(spot);
+            let scope = self.scope_at_pause(spot.0, &step)?;
+            let scope = scope.with("output", Data::from_value(&output.value));
+            let refused = match misfit(&step, &output) {
+                Some(refused) => Some(refused),
+                None => failed_check(&step, &output, &scope)?,
+            };
+            refused.map_or(Ok(output), Err)
+        });
+        match accepted {
             Err(failure) if failure.class == Class::Cancelled && self.at_pause.stopped => {
                 self.at_pause.steps.insert(spot.1, State::PassedOver);
                 Ok(())
@@ -229,7 +243,7 @@ impl Run {
             steps.push((self.frame(at).step(seen.step).id.to_string(), Data::table(entry)));
         }
         let names = &self.frame(id).names;
-        Ok(names.with("run", self.sums.clone()).with("steps", Data::table(steps)))
+        Ok(brief(names.with("run", self.sums.clone()).with("steps", Data::table(steps))))
     }
 
     /// What `result` comes to in frame `id` on what its steps have left so far. `None` if it needs more than that.

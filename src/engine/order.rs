@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use super::{CacheKey, Computation, Pause, Question, Reason, Record};
+use super::{Answer, CacheKey, Computation, Evaluation, Pause, Purpose, Question, Reason, Record};
 use crate::clock::Millis;
 use crate::id::Address;
 use crate::meter::Meter;
@@ -27,6 +27,13 @@ pub enum Order {
         timeout: Option<Duration>,
         /// The loop.
         work: Computation,
+    },
+    /// Evaluate something of a step that takes long. Nothing is on record of it.
+    Evaluate {
+        /// How long it may take.
+        timeout: Option<Duration>,
+        /// The evaluation.
+        work: Evaluation,
     },
     /// Read the files and directories that the inputs of a called pipeline name.
     Read {
@@ -99,6 +106,13 @@ pub enum Report {
         address: Address,
         /// Its output or failure.
         result: Result<Value, Failure>,
+    },
+    /// An evaluation ended, or was stopped.
+    Evaluated {
+        /// What it was for.
+        purpose: Purpose,
+        /// Its value or failure.
+        result: Result<Answer, Failure>,
     },
     /// A verb saved a cursor.
     Cursor {

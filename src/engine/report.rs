@@ -1,10 +1,11 @@
 //! Taking in what came of orders: outputs are checked, failures become another attempt, an end or a pause.
 
 use super::budget::Claim;
+use super::evaluate::{Evaluated, Unready};
 use super::frame::Spot;
 use super::node::Node;
 use super::retry::{self, Verdict};
-use super::run::Run;
+use super::run::{Run, Work};
 use super::scope::{eval_failure, failure_data};
 use super::slot::INLINE;
 use super::turn::values_of;
@@ -23,17 +24,13 @@ impl Run {
             Report::Ran { address, attempt: 0, result, .. } => self.ran_at_pause(now, &address, result),
             Report::Ran { address, attempt, result, cached } => {
                 let Some(spot) = self.under_way(&address, attempt) else { return Ok(()) };
-                let scope = || self.scope_at(spot);
-                match result.and_then(|output| self.accept(spot, output, scope)) {
-                    Ok(output) => {
-                        let value = self.keep(output.value, INLINE);
-                        let fact = Fact::Succeeded { output: value, spent: output.spent, cached };
-                        self.emit(now, address, attempt, fact)
-                    }
+                match result {
+                    Ok(output) => self.accept(now, spot, (attempt, output, cached)),
                     Err(failure) => self.falter(now, spot, failure),
                 }
             }
             Report::Computed { address, result } => self.computed(now, &address, result),
+            Report::Evaluated { purpose, result } => self.evaluated(now, purpose, result),
             Report::Cursor { address, attempt, cursor } => match self.under_way(&address, attempt) {
                 Some(_) => self.emit(now, address, attempt, Fact::CursorSaved { cursor }),
                 None => Ok(()),
@@ -95,37 +92,56 @@ impl Run {
         }
     }
 
-    /// Checks an output against the step's schema and checks, which see `scope`.
-    pub(super) fn accept(
-        &self,
+    /// Takes an output that fits the step's schema and passes its checks.
+    fn accept(
+        &mut self,
+        now: Millis,
         spot: Spot,
-        output: Output<Value>,
-        scope: impl FnOnce() -> Result<Scope, Failure>,
-    ) -> Result<Output<Value>, Failure> {
-        let frame = self.frame(spot.0);
-        let step = frame.step(spot.1);
-        let reject = |message: String, why: Value| {
-            let detail = serde_json::json!({"answer": output.value, "violations": why});
-            Failure::rejected(message).detail(detail).spent(output.spent.clone())
-        };
-        if let Some(schema) = &step.output {
-            let violations = schema.violations(&output.value);
-            if !violations.is_empty() {
-                let list: Vec<String> = violations.iter().map(ToString::to_string).collect();
-                let message = format!("the output does not fit {}: {}", schema.name(), list.join("; "));
-                return Err(reject(message, Value::from(list)));
+        (attempt, output, cached): (u32, Output<Value>, bool),
+    ) -> Result<(), Mismatch> {
+        let work = Work::Accept(spot);
+        self.evaluations.begin(work);
+        let refused = self.refused(spot, &output);
+        self.evaluations.end(work);
+        match refused {
+            Ok(None) => {
+                let value = self.keep(output.value, INLINE);
+                let fact = Fact::Succeeded { output: value, spent: output.spent, cached };
+                self.emit(now, self.address(spot), attempt, fact)
+            }
+            Ok(Some(failure)) | Err(Unready::Failed(failure)) => {
+                self.falter(now, spot, failure.spent(output.spent))
+            }
+            Err(Unready::Later) => {
+                self.unchecked.insert(spot, (attempt, output, cached));
+                Ok(())
             }
         }
-        if !step.check.is_empty() {
-            let scope = scope()?.with("output", Data::from_value(&output.value));
-            for check in &step.check {
-                if !check.eval_bool(&scope).map_err(|e| eval_failure("check", &e))? {
-                    let message = format!("the check `{}` does not hold", check.text());
-                    return Err(reject(message, values_of(check, &scope)));
-                }
+    }
+
+    /// The same of an output whose checks took long and came to an end.
+    pub(super) fn accept_again(&mut self, now: Millis, spot: Spot) -> Result<(), Mismatch> {
+        match self.unchecked.remove(&spot) {
+            Some(unchecked) if self.frames.contains_key(&spot.0) => self.accept(now, spot, unchecked),
+            _ => {
+                self.evaluations.end(Work::Accept(spot));
+                Ok(())
             }
         }
-        Ok(output)
+    }
+
+    /// Why an output is not taken.
+    fn refused(&mut self, spot: Spot, output: &Output<Value>) -> Evaluated<Option<Failure>> {
+        let step = self.plan_step(spot);
+        if let Some(failure) = misfit(&step, output) {
+            return Ok(Some(failure));
+        }
+        if step.check.is_empty() {
+            return Ok(None);
+        }
+        let scope = self.scope_at(spot)?.with("output", Data::from_value(&output.value));
+        let output = output.clone();
+        self.evaluate("check", &scope, move |scope| failed_check(&step, &output, scope))
     }
 
     fn falter(&mut self, now: Millis, spot: Spot, failure: Failure) -> Result<(), Mismatch> {
@@ -173,4 +189,36 @@ impl Run {
         let fact = Fact::Faltered { failure, again_at: None, charged: false, waits: Some(pause) };
         self.emit(now, self.address(spot), self.tries(spot).begun, fact)
     }
+}
+
+/// How an output does not fit the schema of its step.
+pub(super) fn misfit(step: &Step, output: &Output<Value>) -> Option<Failure> {
+    let schema = step.output.as_ref()?;
+    let violations = schema.violations(&output.value);
+    if violations.is_empty() {
+        return None;
+    }
+    let list: Vec<String> = violations.iter().map(ToString::to_string).collect();
+    let message = format!("the output does not fit {}: {}", schema.name(), list.join("; "));
+    Some(rejected(message, output, &Value::from(list)))
+}
+
+/// The first check of a step that does not hold in `scope`, which has the output.
+pub(super) fn failed_check(
+    step: &Step,
+    output: &Output<Value>,
+    scope: &Scope,
+) -> Result<Option<Failure>, Failure> {
+    for check in &step.check {
+        if !check.eval_bool(scope).map_err(|e| eval_failure("check", &e))? {
+            let message = format!("the check `{}` does not hold", check.text());
+            return Ok(Some(rejected(message, output, &values_of(check, scope))));
+        }
+    }
+    Ok(None)
+}
+
+fn rejected(message: String, output: &Output<Value>, why: &Value) -> Failure {
+    let detail = serde_json::json!({"answer": output.value, "violations": why});
+    Failure::rejected(message).detail(detail).spent(output.spent.clone())
 }

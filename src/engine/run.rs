@@ -4,6 +4,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::budget::{Claim, Wall};
+use super::evaluate::{AT_ONCE, Evaluations};
 use super::frame::{Frame, FrameId, Spot};
 use super::node::{Node, Phase};
 use super::on_pause::AtPause;
@@ -17,7 +18,7 @@ use crate::meter::Meter;
 use crate::plan::{BodyId, Plan};
 use crate::schema::Schema;
 use crate::value::{BlobRef, Digest, Value};
-use crate::verb::{BlobError, Blobs};
+use crate::verb::{BlobError, Blobs, Output};
 
 /// How a run is to be carried out, beside what its plan says.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct Settings {
     pub bounds: Option<Bounds>,
     /// The directory of the run for files that are not products: `run.dir`.
     pub dir: Option<String>,
+    /// How much work an evaluation may take before it is ordered, in nodes and items.
+    pub at_once: u64,
 }
 
 /// Tells the most that an attempt may cost, from its verb, its input and the schema of its output.
@@ -62,7 +65,14 @@ impl std::fmt::Debug for Bounds {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { lanes: IndexMap::new(), lane: 16, caps: IndexMap::new(), bounds: None, dir: None }
+        Self {
+            lanes: IndexMap::new(),
+            lane: 16,
+            caps: IndexMap::new(),
+            bounds: None,
+            dir: None,
+            at_once: AT_ONCE,
+        }
     }
 }
 
@@ -91,6 +101,10 @@ pub struct Run {
     pub(super) running: usize,
     /// Pure loops that have been asked for.
     pub(super) computing: HashSet<Spot>,
+    /// Evaluations that take long.
+    pub(super) evaluations: Evaluations,
+    /// Outputs whose checks take long, with the numbers of their attempts and whether an earlier run recorded them.
+    pub(super) unchecked: HashMap<Spot, (u32, Output<Value>, bool)>,
     pub(super) seed: u64,
     pub(super) inputs: Payload,
     pub(super) spent: Meter,
@@ -122,7 +136,7 @@ pub struct Run {
 }
 
 /// What is to be looked at: made by facts, worked off by `next`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Work {
     /// Everything this step waits for has ended, or its pause has.
     Ready(Spot),
@@ -130,6 +144,10 @@ pub(super) enum Work {
     Close(FrameId),
     /// The inside of this control step has moved on.
     Advance(Spot),
+    /// There is room for an attempt at this step.
+    Start(Spot),
+    /// An attempt at this step has an output.
+    Accept(Spot),
 }
 
 /// A concurrency limit and who waits for it.
@@ -156,6 +174,8 @@ impl Run {
             timers: BTreeSet::new(),
             running: 0,
             computing: HashSet::new(),
+            evaluations: Evaluations::default(),
+            unchecked: HashMap::new(),
             seed: 0,
             inputs: Payload::value(Value::Null),
             spent: Meter::new(),
@@ -326,6 +346,7 @@ impl Run {
                     control.frames().into_iter().for_each(|inner| self.drop_frame(inner));
                 }
                 Node::Running(tries) => {
+                    self.unchecked.remove(&(id, place));
                     self.leave_lane(&frame, place);
                     let owner = frame.owner.map(|owner| (owner, tries.reserved.clone()));
                     self.reserved.remove(&tries.reserved);

@@ -1,6 +1,7 @@
 //! What expressions see: the names of their frame and the steps they were found to read, nothing else.
 
 use super::Run;
+use super::evaluate::brief;
 use super::frame::FrameId;
 use super::node::Node;
 use crate::expr::{Data, EvalError, Scope};
@@ -12,7 +13,7 @@ impl Run {
     /// The names of frame `id`, with `run` and the steps in `sees`.
     pub(super) fn scope(&self, id: FrameId, sees: &Sees) -> Result<Scope, Failure> {
         let frame = self.frame(id);
-        let scope = frame.names.with("run", self.sums.clone());
+        let scope = brief(frame.names.with("run", self.sums.clone()));
         if sees.is_empty() {
             return Ok(scope);
         }

@@ -2,6 +2,7 @@
 
 use super::apply::lane_name;
 use super::budget::Funding;
+use super::evaluate::{Evaluated, Unready};
 use super::frame::{FrameId, Spot};
 use super::node::{Node, Tries};
 use super::run::Work;
@@ -9,7 +10,7 @@ use super::scope::{eval_failure, failure_data};
 use super::slot::INLINE;
 use super::{Attempt, Fact, Mismatch, Order, Question, Run, SkipReason, Slice, Standing, Turn, control};
 use crate::clock::Millis;
-use crate::expr::{Data, Expr, Ref, Scope, Step as Key};
+use crate::expr::{Data, Expr, Ref, Scope, Step as Key, Tree};
 use crate::id::{Address, Instance};
 use crate::meter::Meter;
 use crate::plan::{Action, BodyId, OnInterrupt, Step};
@@ -38,10 +39,7 @@ impl Run {
             }
             self.ring_timers(now);
             match self.work.pop_front() {
-                Some(Work::Ready(spot)) if !self.admitted(now, spot)? => {}
-                Some(Work::Ready(spot)) => self.ready(now, spot)?,
-                Some(Work::Close(frame)) => control::close(self, now, frame)?,
-                Some(Work::Advance(spot)) => control::advance(self, now, spot)?,
+                Some(work) => self.work_off(now, work)?,
                 None if self.fill_lanes(now, slice)? => {}
                 None => break,
             }
@@ -59,9 +57,34 @@ impl Run {
         Ok(Turn { wake, more, ..std::mem::take(&mut self.turn) })
     }
 
+    fn work_off(&mut self, now: Millis, work: Work) -> Result<(), Mismatch> {
+        if !self.evaluations.begin(work) {
+            return Ok(());
+        }
+        let done = match work {
+            Work::Ready(spot) => match self.admitted(now, spot) {
+                Ok(true) => self.ready(now, spot),
+                other => other.map(drop),
+            },
+            Work::Close(frame) => control::close(self, now, frame),
+            Work::Advance(spot) => control::advance(self, now, spot),
+            Work::Start(spot) => {
+                self.queue(spot);
+                Ok(())
+            }
+            Work::Accept(spot) => self.accept_again(now, spot),
+        };
+        self.evaluations.end(work);
+        done
+    }
+
     /// Whether nothing is under way and nothing is waited for.
     fn is_idle(&self) -> bool {
-        self.running == 0 && self.computing.is_empty() && self.reading.is_empty() && self.timers.is_empty()
+        self.running == 0
+            && self.computing.is_empty()
+            && self.evaluations.is_empty()
+            && self.reading.is_empty()
+            && self.timers.is_empty()
     }
 
     /// Goes on after a pause, a stop or a crash: what was under way is made again as its step says, what was
@@ -151,7 +174,7 @@ impl Run {
             return self.emit(now, self.address(spot), 0, Fact::Skipped { reason });
         }
         match self.condition(spot, step) {
-            Err(failure) => return self.fail(now, spot, failure),
+            Err(unready) => return self.unready(now, spot, unready),
             Ok(Some(reason)) => return self.emit(now, self.address(spot), 0, Fact::Skipped { reason }),
             Ok(None) => {}
         }
@@ -176,10 +199,12 @@ impl Run {
         })
     }
 
-    fn condition(&self, spot: Spot, step: &Step) -> Result<Option<SkipReason>, Failure> {
+    fn condition(&mut self, spot: Spot, step: &Step) -> Evaluated<Option<SkipReason>> {
         let Some(when) = &step.when else { return Ok(None) };
         let scope = self.scope_at(spot)?;
-        if when.eval_bool(&scope).map_err(|e| eval_failure("when", &e))? {
+        let asked = when.clone();
+        let holds = move |scope: &Scope| asked.eval_bool(scope).map_err(|e| eval_failure("when", &e));
+        if self.evaluate("when", &scope, holds)? {
             return Ok(None);
         }
         // The inputs are on record with the run: items do not repeat them.
@@ -226,6 +251,16 @@ impl Run {
 
     /// Begins an attempt; `false` where it cannot be paid yet.
     fn start(&mut self, now: Millis, spot: Spot) -> Result<bool, Mismatch> {
+        let work = Work::Start(spot);
+        if !self.evaluations.begin(work) {
+            return Ok(true);
+        }
+        let started = self.start_attempt(now, spot);
+        self.evaluations.end(work);
+        started
+    }
+
+    fn start_attempt(&mut self, now: Millis, spot: Spot) -> Result<bool, Mismatch> {
         let Some(frame) = self.frames.get(&spot.0) else { return Ok(true) };
         let startable = matches!(
             frame.nodes[spot.1],
@@ -237,7 +272,11 @@ impl Run {
         let plan = frame.plan.clone();
         let step = &plan.bodies[frame.body.0].steps[spot.1];
         let tries = self.tries(spot);
-        let attempt = self.attempt(spot, step, &tries);
+        let attempt = match self.attempt(spot, step, &tries) {
+            Ok(attempt) => Ok(attempt),
+            Err(Unready::Later) => return Ok(true),
+            Err(Unready::Failed(failure)) => Err(failure),
+        };
         let funded = attempt.and_then(|attempt| Ok((self.funding(spot, &attempt.reserved)?, attempt)));
         match funded {
             Err(failure) | Ok((Funding::Refused(failure), _)) => self.fail(now, spot, failure)?,
@@ -272,28 +311,23 @@ impl Run {
     }
 
     /// Renders the input of the next attempt.
-    fn attempt(&self, spot: Spot, step: &Step, tries: &Tries) -> Result<Attempt, Failure> {
-        self.attempt_in(spot, step, tries, &self.scope_at(spot)?)
+    fn attempt(&mut self, spot: Spot, step: &Step, tries: &Tries) -> Evaluated<Attempt> {
+        let scope = attempt_scope(&self.scope_at(spot)?, tries);
+        let of_plan = self.plan_step(spot);
+        let with = self.evaluate("with", &scope, move |scope| rendered(&of_plan, scope))?;
+        Ok(self.attempt_with(spot, step, tries, with)?)
     }
 
-    /// The same, in `scope`.
-    pub(super) fn attempt_in(
+    /// The next attempt, with its input.
+    pub(super) fn attempt_with(
         &self,
         spot: Spot,
         step: &Step,
         tries: &Tries,
-        scope: &Scope,
+        with: Value,
     ) -> Result<Attempt, Failure> {
-        let (name, with) = match &step.action {
-            Action::Verb { name, with, .. } => (name, with),
-            Action::Hold(hold) => (&hold.resource, &hold.with),
-            _ => return Err(super::scope::bug("a control step cannot be attempted")),
-        };
-        let error = tries.error.as_ref().map_or_else(Data::none, |failure| failure_data(failure));
+        let (name, _) = input_of(step)?;
         let number = tries.begun + 1;
-        let attempt = Data::table([("n", Data::from_value(&Value::from(number))), ("error", error)]);
-        let scope = scope.with("attempt", attempt);
-        let with = with.render(&scope).map_err(|e| eval_failure("template", &e))?;
         let pure = matches!(&step.action, Action::Verb { traits, .. } if traits.pure);
         // What runs last runs in each run: no outcome of another run takes its place.
         let key =
@@ -306,7 +340,7 @@ impl Run {
             address,
             number,
             pause: 0,
-            name: name.as_str().into(),
+            name: name.into(),
             with,
             timeout: step.timeout,
             schema: step.output.clone(),
@@ -384,6 +418,27 @@ impl Run {
                 self.fail(now, spot, Failure::permanent("was cut off, and was not to be run again"))
             }
         }
+    }
+}
+
+/// What the next attempt sees.
+pub(super) fn attempt_scope(scope: &Scope, tries: &Tries) -> Scope {
+    let error = tries.error.as_ref().map_or_else(Data::none, |failure| failure_data(failure));
+    let number = Data::from_value(&Value::from(tries.begun + 1));
+    scope.with("attempt", Data::table([("n", number), ("error", error)]))
+}
+
+/// The input of an attempt at `step`.
+pub(super) fn rendered(step: &Step, scope: &Scope) -> Result<Value, Failure> {
+    input_of(step)?.1.render(scope).map_err(|e| eval_failure("template", &e))
+}
+
+/// The verb or resource of a step, and its input.
+fn input_of(step: &Step) -> Result<(&str, &Tree), Failure> {
+    match &step.action {
+        Action::Verb { name, with, .. } => Ok((name, with)),
+        Action::Hold(hold) => Ok((&hold.resource, &hold.with)),
+        _ => Err(super::scope::bug("a control step cannot be attempted")),
     }
 }
 

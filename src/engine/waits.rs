@@ -75,6 +75,7 @@ impl Run {
     fn can_proceed(&self, now: Millis) -> bool {
         self.is_busy()
             || !self.computing.is_empty()
+            || !self.evaluations.is_empty()
             || !self.reading.is_empty()
             || !self.work.is_empty()
             || !self.claims.is_empty()

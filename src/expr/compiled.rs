@@ -13,7 +13,7 @@ use super::code::Cell;
 use super::fault::{EvalError, Fault, FaultKind};
 use super::functions::Functions;
 use super::lower::Lowering;
-use super::machine::{Allowance, Evaluated, Machine, Trouble, finite};
+use super::machine::{Evaluated, Machine, Trouble, finite};
 use super::refs::{Ref, refs_of};
 use super::scope::Scope;
 use super::{lint, missing, parse};
@@ -87,17 +87,7 @@ impl Compiled {
 
     /// Its value.
     pub(super) fn eval(&self, scope: &Scope, functions: &Functions) -> Result<Inner, EvalError> {
-        self.told(Machine::new(scope, functions, None).run(&self.0.code), scope)
-    }
-
-    /// Its value, within `allowance`.
-    pub(super) fn eval_within(
-        &self,
-        scope: &Scope,
-        functions: &Functions,
-        allowance: &Allowance<'_>,
-    ) -> Result<Inner, EvalError> {
-        self.told(Machine::new(scope, functions, Some(allowance)).run(&self.0.code), scope)
+        self.told(Machine::new(scope, functions).run(&self.0.code), scope)
     }
 
     fn told(&self, value: Evaluated, scope: &Scope) -> Result<Inner, EvalError> {

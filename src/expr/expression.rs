@@ -7,7 +7,6 @@ use super::data::Data;
 use super::fault::{EvalError, Fault};
 use super::functions::Functions;
 use super::infer::{Infer, Names};
-use super::machine::Allowance;
 use super::refs::Ref;
 use super::scope::Scope;
 use super::shape::Shape;
@@ -42,20 +41,10 @@ impl Expr {
         (shape, infer.faults)
     }
 
-    /// Its value, which is never undefined.
+    /// Its value, which is never undefined. Where the allowance of the scope is used up, the error says nothing about the
+    /// expression.
     pub fn eval(&self, scope: &Scope) -> Result<Data, EvalError> {
         self.compiled.eval(scope, &self.functions).map(Data)
-    }
-
-    /// Its value, within `allowance`: where that is used up, the error says nothing about the expression.
-    pub fn eval_within(&self, scope: &Scope, allowance: &Allowance<'_>) -> Result<Data, EvalError> {
-        self.compiled.eval_within(scope, &self.functions, allowance).map(Data)
-    }
-
-    /// The same of an expression whose value must be a truth value.
-    pub fn eval_bool_within(&self, scope: &Scope, allowance: &Allowance<'_>) -> Result<bool, EvalError> {
-        let value = self.compiled.eval_within(scope, &self.functions, allowance)?;
-        self.compiled.truth(&value, scope)
     }
 
     /// Its value, which must be a truth value.

@@ -2,8 +2,8 @@
 //!
 //! Arguments of the pipeline's functions lie on one stack, so a call costs no more than its arguments.
 
-use std::cell::Cell as Counter;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Value as Inner};
@@ -26,38 +26,51 @@ const MAX_DEPTH: u32 = 32;
 const MAX_NESTING: u32 = 1_000;
 /// How much work passes between two looks at the clock.
 const SLICE: u64 = 4_096;
+/// How many bytes of a text are as much work as one item.
+pub(super) const PIECE: usize = 64;
 
 /// How much work evaluations may take together before they are interrupted.
-pub struct Allowance<'a> {
-    work: Counter<u64>,
-    expired: &'a dyn Fn() -> bool,
-    used_up: Counter<bool>,
+pub struct Allowance {
+    work: AtomicU64,
+    expired: Option<Box<dyn Fn() -> bool + Send + Sync>>,
+    used_up: AtomicBool,
 }
 
-impl<'a> Allowance<'a> {
-    /// So much `work`, in nodes and items, unless `expired` ends it before.
-    pub fn new(work: u64, expired: &'a dyn Fn() -> bool) -> Self {
-        Self { work: Counter::new(work), expired, used_up: Counter::new(false) }
+impl Allowance {
+    /// At most `work`, in nodes and items.
+    pub fn new(work: u64) -> Self {
+        Self { work: AtomicU64::new(work), expired: None, used_up: AtomicBool::new(false) }
+    }
+
+    /// Work without a limit, until `expired`.
+    pub fn until(expired: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { expired: Some(Box::new(expired)), ..Self::new(u64::MAX) }
     }
 
     /// Whether an evaluation failed because the allowance was used up: nothing is wrong with its expression.
     pub fn is_used_up(&self) -> bool {
-        self.used_up.get()
+        self.used_up.load(Ordering::Relaxed)
     }
 
     /// What is left of the work.
     pub fn left(&self) -> u64 {
-        self.work.get()
+        self.work.load(Ordering::Relaxed)
     }
 
     /// Takes `work` off; `false` where too little is left.
-    fn take(&self, work: u64) -> bool {
-        let left = self.work.get().checked_sub(work);
-        self.work.set(left.unwrap_or(0));
-        if left.is_none() || (self.expired)() {
-            self.used_up.set(true);
+    pub(super) fn take(&self, work: u64) -> bool {
+        // One thread evaluates at a time.
+        let left = self.left().checked_sub(work);
+        self.work.store(left.unwrap_or(0), Ordering::Relaxed);
+        if left.is_none() || self.expired.as_ref().is_some_and(|expired| expired()) {
+            self.used_up.store(true, Ordering::Relaxed);
         }
-        !self.used_up.get()
+        !self.is_used_up()
+    }
+
+    /// Takes `work` off that was done already.
+    fn book(&self, work: u64) {
+        self.work.store(self.left().saturating_sub(work), Ordering::Relaxed);
     }
 }
 
@@ -73,7 +86,7 @@ pub(super) type Evaluated<T = Inner> = Result<T, Box<Trouble>>;
 pub(super) struct Machine<'a> {
     scope: &'a Scope,
     functions: &'a Functions,
-    allowance: Option<&'a Allowance<'a>>,
+    allowance: Option<&'a Allowance>,
     /// Arguments of the functions under way, innermost last.
     stack: Vec<Inner>,
     /// Where those of the innermost function begin.
@@ -89,12 +102,10 @@ pub(super) struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
-    pub(super) fn new(
-        scope: &'a Scope,
-        functions: &'a Functions,
-        allowance: Option<&'a Allowance<'a>>,
-    ) -> Self {
-        let slice = allowance.map_or(SLICE, |allowance| allowance.work.get().min(SLICE));
+    /// An evaluation in `scope`, within the allowance of that.
+    pub(super) fn new(scope: &'a Scope, functions: &'a Functions) -> Self {
+        let allowance = scope.allowance();
+        let slice = allowance.map_or(SLICE, |allowance| allowance.left().min(SLICE));
         Self {
             scope,
             functions,
@@ -114,8 +125,7 @@ impl<'a> Machine<'a> {
     pub(super) fn run(&mut self, cell: &Cell) -> Evaluated {
         let value = self.eval(cell);
         if let Some(allowance) = self.allowance {
-            let used = self.slice - self.left;
-            allowance.work.set(allowance.work.get().saturating_sub(used));
+            allowance.book(self.slice - self.left);
             (self.slice, self.left) = (0, 0);
         }
         value
@@ -140,7 +150,7 @@ impl<'a> Machine<'a> {
         if self.done > MAX_WORK || !goes_on {
             return Err(Error::from(ErrorKind::OutOfFuel));
         }
-        self.slice = self.allowance.map_or(SLICE, |allowance| allowance.work.get().min(SLICE));
+        self.slice = self.allowance.map_or(SLICE, |allowance| allowance.left().min(SLICE));
         self.left = self.slice;
         Ok(())
     }
@@ -179,6 +189,7 @@ impl<'a> Machine<'a> {
             Code::Add(operands) => self.add(cell, operands),
             Code::Concat(operands) => {
                 let values = self.list(operands)?;
+                self.work(values.iter().map(size_of).sum()).map_err(at(cell))?;
                 calculate::concat(&values).map_err(at(cell))
             }
             Code::Compare(op, operands) => self.compare(cell, *op, operands),
@@ -195,14 +206,14 @@ impl<'a> Machine<'a> {
     fn applied(&mut self, cell: &Cell) -> Evaluated {
         let made = match &cell.code {
             Code::Filter(filter, args) => self.with_args(args, |machine, args| {
-                machine.work(args.first().and_then(items_in).unwrap_or(0))?;
+                machine.work(args.iter().map(size_of).sum())?;
                 (filter.run)(machine, args)
             })?,
             Code::Test(test, args) => self.with_args(args, |_, args| (test.ask)(args))?.map(Inner::from),
             Code::Range(args) => self.with_args(&**args, |machine, args| {
                 let [start, stop, by] = args else { return Err(wrong("`range` takes three numbers")) };
                 let range = calculate::range(start, stop, by)?;
-                machine.work(items_in(&range).unwrap_or(0))?;
+                machine.work(size_of(&range))?;
                 Ok(range)
             })?,
             Code::Call(place, args) => {
@@ -244,7 +255,7 @@ impl<'a> Machine<'a> {
     fn slice(&mut self, cell: &Cell, [base, start, stop, by]: &[Cell; 4]) -> Evaluated {
         let base = self.eval(base)?;
         let (start, stop, by) = (self.eval(start)?, self.eval(stop)?, self.eval(by)?);
-        self.work(items_in(&base).unwrap_or(0)).map_err(at(cell))?;
+        self.work(size_of(&base)).map_err(at(cell))?;
         calculate::slice(&base, &start, &stop, &by).map_err(at(cell))
     }
 
@@ -293,7 +304,7 @@ impl<'a> Machine<'a> {
         let mut rest = self.list(others)?.into_iter();
         rest.try_fold(sum, |sum, value| {
             // A list that is added to is rarely made again as a whole.
-            self.work(items_in(&sum).unwrap_or(0) / 16 + items_in(&value).unwrap_or(0))?;
+            self.work(size_of(&sum) / 16 + size_of(&value))?;
             calculate::add(&sum, &value)
         })
         .map_err(at(cell))
@@ -302,6 +313,11 @@ impl<'a> Machine<'a> {
     fn compare(&mut self, cell: &Cell, op: Op, [left, right]: &[Cell; 2]) -> Evaluated {
         let (left, right) = (self.eval(left)?, self.eval(right)?);
         let (left, right) = (defined(&left, cell)?, defined(&right, cell)?);
+        let looked_at = match op {
+            Op::In | Op::NotIn => size_of(right),
+            _ => size_of(left).min(size_of(right)),
+        };
+        self.work(looked_at / 8).map_err(at(cell))?;
         let answer = match op {
             Op::Eq => same(left, right),
             Op::Ne => same(left, right).map(|same| !same),
@@ -405,19 +421,21 @@ fn defined<'v>(value: &'v Inner, cell: &Cell) -> Evaluated<&'v Inner> {
     if value.is_undefined() { undefined(cell) } else { Ok(value) }
 }
 
-/// How many items a list or an object has.
-fn items_in(value: &Inner) -> Option<u64> {
-    match value.kind() {
-        ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => {
-            value.len().and_then(|length| u64::try_from(length).ok())
-        }
+/// The work of going through a value once: the items of a list or an object, and the pieces of a text.
+fn size_of(value: &Inner) -> u64 {
+    let length = match value.kind() {
+        ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => value.len(),
+        ValueKind::String => value.as_str().map(|text| text.len() / PIECE),
         _ => None,
-    }
+    };
+    length.and_then(|length| u64::try_from(length).ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Expr, Functions, Scope};
+    use std::sync::Arc;
+
+    use super::super::{Data, Expr, Functions, Scope, Template};
     use super::Allowance;
 
     #[test]
@@ -438,17 +456,41 @@ mod tests {
     #[test]
     fn an_allowance_ends_an_evaluation_and_says_that_it_did() {
         let expr = Expr::parse("range(100) | map('string') | join", &Functions::empty()).unwrap();
-        let never = || false;
-        let little = Allowance::new(50, &never);
-        assert!(expr.eval_within(&Scope::new(), &little).is_err() && little.is_used_up());
-        let enough = Allowance::new(1_000, &never);
-        assert!(expr.eval_within(&Scope::new(), &enough).is_ok() && !enough.is_used_up());
-        assert!(enough.left() < 900, "what was done is taken off");
-        let over = Allowance::new(u64::MAX, &|| true);
+        let within = |expr: &Expr, allowance: Allowance| {
+            let allowance = Arc::new(allowance);
+            let value = expr.eval(&Scope::new().within(allowance.clone()));
+            (value.is_ok(), allowance.is_used_up(), allowance.left())
+        };
+        assert!(matches!(within(&expr, Allowance::new(50)), (false, true, _)));
+        let enough = within(&expr, Allowance::new(1_000));
+        assert!(matches!(enough, (true, false, ..900)), "what was done is taken off: {enough:?}");
         let long = Expr::parse("range(10000) | sum", &Functions::empty()).unwrap();
-        assert!(long.eval_within(&Scope::new(), &over).is_err() && over.is_used_up());
+        assert!(matches!(within(&long, Allowance::until(|| true)), (false, true, _)));
         let wrong = Expr::parse("1 / 0", &Functions::empty()).unwrap();
-        let allowance = Allowance::new(1_000, &never);
-        assert!(wrong.eval_within(&Scope::new(), &allowance).is_err() && !allowance.is_used_up());
+        assert!(matches!(within(&wrong, Allowance::new(1_000)), (false, false, _)));
+    }
+
+    #[test]
+    fn the_parts_of_a_template_share_an_allowance_and_long_texts_are_work() {
+        let render = |text: &str, work: u64| {
+            let template = Template::parse(text, &Functions::empty(), &|_| None).unwrap();
+            let allowance = Arc::new(Allowance::new(work));
+            let long = Data::from_value(&"x".repeat(64_000).into());
+            let scope = Scope::new().with("long", long).within(allowance.clone());
+            (template.render(&scope).is_ok(), allowance.is_used_up())
+        };
+        let rounds = "{% for n in range(1000) %}{% if n > 5 %}{% endif %}{% endfor %}";
+        assert_eq!(render(rounds, 3_000), (false, true));
+        assert_eq!(render(rounds, 30_000), (true, false));
+        for text in [
+            "{{ long | upper }}",
+            "{{ long ~ 'y' }}",
+            "{{ 'y' in long }}",
+            "{{ long == long }}",
+            "a{{ long }}",
+        ] {
+            assert_eq!(render(text, 100), (false, true), "{text}");
+            assert_eq!(render(text, 5_000), (true, false), "{text}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use super::compiled::Compiled;
 use super::data::{Data, noun};
 use super::fault::EvalError;
 use super::functions::Functions;
+use super::machine::PIECE;
 use super::scope::Scope;
 
 /// How many parts one rendering may walk through.
@@ -46,6 +47,25 @@ impl<'a> Rendering<'a> {
         self.parts(parts, &mut scope).map(drop)
     }
 
+    /// Counts one part or item.
+    fn step(&mut self, scope: &Scope) -> Rendered {
+        self.steps += 1;
+        if self.steps > MAX_STEPS { Err(self.endless()) } else { self.work(1, scope) }
+    }
+
+    /// Takes work off the allowance of `scope`.
+    fn work(&self, work: usize, scope: &Scope) -> Rendered {
+        let work = u64::try_from(work).unwrap_or(u64::MAX);
+        match scope.allowance() {
+            Some(allowance) if work > 0 && !allowance.take(work) => Err(self.endless()),
+            _ => Ok(()),
+        }
+    }
+
+    fn endless(&self) -> EvalError {
+        EvalError::new(self.name, "this template does not come to an end", None)
+    }
+
     fn put(&mut self, text: &str) -> Rendered {
         if self.text.len() + text.len() > MAX_BYTES {
             let message = format!("the rendered text is longer than {} MiB", MAX_BYTES >> 20);
@@ -61,11 +81,10 @@ impl<'a> Rendering<'a> {
 
     fn parts(&mut self, parts: &[Part], scope: &mut Scope) -> Rendered<Flow> {
         for part in parts {
-            self.steps += 1;
-            if self.steps > MAX_STEPS {
-                return Err(EvalError::new(self.name, "this template does not come to an end", None));
-            }
+            self.step(scope)?;
+            let before = self.text.len();
             let flow = self.part(part, scope)?;
+            self.work(self.text.len().saturating_sub(before) / PIECE, scope)?;
             if flow != Flow::On {
                 return Ok(flow);
             }
@@ -159,10 +178,7 @@ impl<'a> Rendering<'a> {
         }
         let mut kept = Vec::new();
         for item in items {
-            self.steps += 1;
-            if self.steps > MAX_STEPS {
-                return Err(EvalError::new(self.name, "this template does not come to an end", None));
-            }
+            self.step(scope)?;
             if self.wanted(each, &item, scope)?.is_some() {
                 kept.push(item);
             }
@@ -189,7 +205,7 @@ impl<'a> Rendering<'a> {
     ) -> Rendered<Flow> {
         let mut any = false;
         for (item, counter) in items {
-            self.steps += 1;
+            self.step(scope)?;
             let Some(mut inner) = self.wanted(each, &item, scope)? else { continue };
             any = true;
             if let Some(counter) = counter {

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use minijinja::Value as Inner;
 
 use super::data::Data;
+use super::machine::Allowance;
 
 /// A flat map from root names to values. Cheap to clone; extending it shares every value.
 #[derive(Clone, Default)]
 pub struct Scope {
     names: Arc<Vec<(Arc<str>, Data)>>,
+    allowance: Option<Arc<Allowance>>,
 }
 
 impl Scope {
@@ -25,12 +27,23 @@ impl Scope {
         let mut names = Vec::with_capacity(self.names.len() + 1);
         names.extend(self.names.iter().filter(|(known, _)| &**known != name).cloned());
         names.push((Arc::from(name), data));
-        Self { names: Arc::new(names) }
+        Self { names: Arc::new(names), allowance: self.allowance.clone() }
+    }
+
+    /// This scope, in which all evaluations together take no more than `allowance`.
+    #[must_use]
+    pub fn within(self, allowance: Arc<Allowance>) -> Self {
+        Self { allowance: Some(allowance), ..self }
+    }
+
+    pub(super) fn allowance(&self) -> Option<&Allowance> {
+        self.allowance.as_deref()
     }
 
     /// Values under names that differ.
     pub(super) fn of(names: impl Iterator<Item = (Arc<str>, Inner)>) -> Self {
-        Self { names: Arc::new(names.map(|(name, value)| (name, Data(value))).collect()) }
+        let names = names.map(|(name, value)| (name, Data(value))).collect();
+        Self { names: Arc::new(names), allowance: None }
     }
 
     /// Puts another value under `name`, in place where nobody else holds this scope.

@@ -1,12 +1,17 @@
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 use serde_json::json;
 
 use super::takes::{convert, noun};
 use super::types::{Input, InputKind, Plan, Refusal};
 use crate::diag::{Code, Diagnostic};
-use crate::expr::{Data, Scope};
+use crate::expr::{Allowance, Data, Scope};
 use crate::value::{Digest, Value};
 use crate::verb::has_credentials;
+
+/// How much work the refusals of a pipeline may take, in nodes and items: about half a second.
+const REFUSAL_WORK: u64 = 20_000_000;
 
 /// What somebody gives for an input.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,7 +128,8 @@ pub fn check_inputs(
 impl Plan {
     /// Why no run begins with `inputs`, each of which is right by itself.
     pub fn refused(&self, inputs: &Value) -> Vec<String> {
-        let scope = Scope::new().with("inputs", Data::from_value(inputs));
+        let allowance = Arc::new(Allowance::new(REFUSAL_WORK));
+        let scope = Scope::new().with("inputs", Data::from_value(inputs)).within(allowance);
         let why = |refusal: &Refusal| match refusal.when.eval_bool(&scope) {
             Ok(true) => Some(refusal.message.render_text(&scope)),
             Ok(false) => None,

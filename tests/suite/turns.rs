@@ -123,3 +123,59 @@ fn a_round_records_what_it_changed_and_history_knows_every_state() {
     assert_eq!(output["last"], "some words that are long enough to be seen499");
     assert_eq!(output["was"], 500 * 501 / 2);
 }
+
+/// An expression that takes seconds, and whose value is a number.
+fn slow() -> String {
+    vec!["(range(100000) | map('string') | list | length)"; 200].join(" + ")
+}
+
+/// A text that takes minutes.
+const ENDLESS: &str =
+    "{% for n in range(100000) %}{% if (range(100000) | map('string') | list | length) < 0 %}x{% endif %}{% endfor %}";
+
+#[test]
+fn whatever_a_step_evaluates_keeps_to_its_timeout() {
+    let slow = slow();
+    let limit = "atoll = 1\n[steps.long]\ntimeout = \"50ms\"\n";
+    let inner = "[steps.long.steps.one]\nset = { x = 1 }\n";
+    let cases = [
+        ("with", format!("{limit}set = {{ x = \"{ENDLESS}\" }}\n")),
+        ("with", format!("{limit}set = {{ x = \"{{{{ {slow} }}}}\" }}\n")),
+        ("when", format!("{limit}when = \"{slow} > 0\"\nset = {{ x = 1 }}\n")),
+        ("with", format!("{limit}idempotent = true\nshell = {{ argv = [\"echo\", \"{{{{ {slow} }}}}\"] }}\n")),
+        ("over", format!("{limit}each = {{ over = \"[{slow}]\" }}\n{inner}")),
+        ("result", format!("{limit}each = {{ over = \"[1]\", result = \"{slow}\" }}\n{inner}")),
+        ("state", format!("{limit}loop = {{ max = 2, state = {{ x = \"{slow}\" }} }}\n{inner}")),
+        ("next", format!("{limit}loop = {{ max = 2, state = {{ x = \"1\" }}, next = {{ x = \"{slow}\" }} }}\n{inner}")),
+        ("check", format!("{limit}check = [\"{slow} > 0\"]\nset = {{ x = 1 }}\n")),
+    ];
+    for (what, text) in cases {
+        let project = Project::new().file("pipelines/long.toml", &text);
+        let ran = project.run(&["run", "long", "--format", "json"]).exits(1);
+        ran.stdout_has(&format!("evaluating `{what}` took longer than 50 ms"));
+    }
+    // What is long and not too long has its value.
+    let text = format!("atoll = 1\n[steps.long]\nset = {{ x = \"{{{{ {slow} }}}}\" }}\n[outputs]\nx = \"{slow} - steps.long.output.x\"\n");
+    let project = Project::new().file("pipelines/long.toml", &text);
+    assert_eq!(project.run(&["run", "long", "--format", "json"]).exits(0).json()["outputs"]["x"], 0);
+}
+
+#[test]
+fn a_template_holds_no_other_step_up_and_is_stopped_with_the_run() {
+    let project = Project::new().file(
+        "pipelines/beside.toml",
+        &format!(
+            "atoll = 1\n[steps.first]\nidempotent = true\nshell = {{ argv = [\"echo\", \"one\"] }}\n\
+             [steps.second]\nneeds = [\"first\"]\nidempotent = true\nshell = {{ argv = [\"echo\", \"two\"] }}\n\
+             [steps.long]\nset = {{ x = \"{ENDLESS}\" }}\n[outputs]\nx = \"steps.long.output.x\"\n"
+        ),
+    );
+    let (mut group, mut events) = begin(&project, &["run", "beside", "--events", "-"]);
+    let second = |line: &String| line.contains("\"second\"") && line.contains("\"fact\":\"succeeded\"");
+    while !Group::read_until(&mut events, "\"fact\":\"succeeded\"").iter().any(second) {}
+    group.signal(Signal::SIGTERM);
+    let mut rest = String::new();
+    events.read_to_string(&mut rest).expect("the rest of its events");
+    assert!(rest.contains("\"fact\":\"paused\"") && !rest.contains("\"long\""), "{rest}");
+    assert_eq!(group.wait().code(), Some(8));
+}

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::super::evaluate::{Evaluated, Unready};
 use super::super::frame::{FrameId, Spot};
 use super::super::node::Node;
 use super::super::run::Work;
@@ -20,34 +21,15 @@ type Paths = Vec<(String, Input, String)>;
 
 impl Run {
     /// The inputs of a called pipeline, each as its declaration says, and the paths of those that have to be read.
-    fn call_inputs(&self, spot: Spot, step: &Step, call: &Call) -> Result<(Inputs, Paths), Failure> {
+    fn call_inputs(&mut self, spot: Spot, step: &Step, call: &Call) -> Evaluated<(Inputs, Paths)> {
         let scope = self.scope(spot.0, &step.sees)?;
-        let given = compute::table(&call.with, &scope).map_err(|e| eval_failure("with", &e))?;
-        let (mut inputs, mut paths) = (Inputs::new(), Paths::new());
-        for (name, input) in &call.plan.inputs {
-            let value = given.iter().find(|(known, _)| known == name).map(|(_, data)| data.to_value());
-            let value = value.filter(|value| !value.is_null()).unwrap_or_else(|| input.default.clone());
-            if input.required && value.is_null() {
-                return Err(Failure::permanent(format!("`{}` needs its input `{name}`", call.plan.name)));
-            }
-            let value = match (&input.kind, value) {
-                (_, Value::Null) => Value::Null,
-                (InputKind::File | InputKind::Dir | InputKind::Path, Value::String(path)) => {
-                    paths.push((name.clone(), input.clone(), path));
-                    Value::Null
-                }
-                (InputKind::File | InputKind::Dir | InputKind::Path, value) if value.is_object() => value,
-                (InputKind::File | InputKind::Dir | InputKind::Path, value) => {
-                    let message = format!("`{name}` of `{}` must be a path, this is {value}", call.plan.name);
-                    return Err(Failure::permanent(message));
-                }
-                (_, value) => convert(name, input, &value, false).map_err(|(_, message)| {
-                    Failure::permanent(format!("an input of `{}`: {message}", call.plan.name))
-                })?,
-            };
-            inputs.insert(name.clone(), value);
-        }
-        Ok((inputs, paths))
+        let of_plan = self.plan_step(spot);
+        let given = move |scope: &Scope| match &of_plan.action {
+            Action::Call(call) => compute::table(&call.with, scope).map_err(|e| eval_failure("with", &e)),
+            _ => Err(super::super::scope::bug("no `call`")),
+        };
+        let given = self.evaluate("with", &scope, given)?;
+        Ok(converted(call, &given)?)
     }
 
     pub(super) fn open_call(&mut self, spot: Spot, plan: &Arc<Plan>, inputs: &Payload) -> Result<(), String> {
@@ -59,34 +41,64 @@ impl Run {
         }
         Ok(())
     }
+}
 
-    /// The outputs of the pipeline whose body is `frame`; `null` for those that cannot be evaluated because a
-    /// step failed.
-    fn outputs(&self, frame: FrameId, lenient: bool) -> Result<Value, Failure> {
-        let plan = &self.frame(frame).plan;
-        let scope = self.scope(frame, &plan.sees)?;
-        let mut outputs = serde_json::Map::new();
-        for (name, expr) in &plan.outputs {
-            let value = match expr.eval(&scope) {
-                Ok(data) => data.to_value(),
-                Err(_) if lenient => Value::Null,
-                Err(e) => {
-                    let failure = eval_failure(&format!("output `{name}`"), &e);
-                    return Err(match self.absence(frame, expr) {
-                        Some(cause) => {
-                            Failure { message: format!("{cause}; so {}", failure.message), ..failure }
-                        }
-                        None => failure,
-                    });
-                }
-            };
-            outputs.insert(name.clone(), value);
+/// The inputs of a called pipeline that were `given`, each as its declaration says, and the paths of those that are read.
+fn converted(call: &Call, given: &[(String, Data)]) -> Result<(Inputs, Paths), Failure> {
+    let (mut inputs, mut paths) = (Inputs::new(), Paths::new());
+    for (name, input) in &call.plan.inputs {
+        let value = given.iter().find(|(known, _)| known == name).map(|(_, data)| data.to_value());
+        let value = value.filter(|value| !value.is_null()).unwrap_or_else(|| input.default.clone());
+        if input.required && value.is_null() {
+            return Err(Failure::permanent(format!("`{}` needs its input `{name}`", call.plan.name)));
         }
-        Ok(Value::Object(outputs))
+        let value = match (&input.kind, value) {
+            (_, Value::Null) => Value::Null,
+            (InputKind::File | InputKind::Dir | InputKind::Path, Value::String(path)) => {
+                paths.push((name.clone(), input.clone(), path));
+                Value::Null
+            }
+            (InputKind::File | InputKind::Dir | InputKind::Path, value) if value.is_object() => value,
+            (InputKind::File | InputKind::Dir | InputKind::Path, value) => {
+                let message = format!("`{name}` of `{}` must be a path, this is {value}", call.plan.name);
+                return Err(Failure::permanent(message));
+            }
+            (_, value) => convert(name, input, &value, false).map_err(|(_, message)| {
+                Failure::permanent(format!("an input of `{}`: {message}", call.plan.name))
+            })?,
+        };
+        inputs.insert(name.clone(), value);
     }
+    Ok((inputs, paths))
+}
+
+/// The outputs of a pipeline, or the place of the first that cannot be evaluated. `null` for those where `lenient`, because
+/// a step failed.
+type Outputs = Result<Value, (usize, Failure)>;
+
+fn outputs(plan: &Plan, scope: &Scope, lenient: bool) -> Outputs {
+    let mut outputs = serde_json::Map::new();
+    for (place, (name, expr)) in plan.outputs.iter().enumerate() {
+        let value = match expr.eval(scope) {
+            Ok(data) => data.to_value(),
+            Err(_) if lenient => Value::Null,
+            Err(e) => return Err((place, eval_failure(&format!("output `{name}`"), &e))),
+        };
+        outputs.insert(name.clone(), value);
+    }
+    Ok(Value::Object(outputs))
 }
 
 impl Run {
+    /// The failure of the output at `place`, with its cause.
+    fn no_output(&self, frame: FrameId, (place, failure): (usize, Failure)) -> Failure {
+        let expr = self.frame(frame).plan.outputs.get(place).map(|(_, expr)| expr);
+        match expr.and_then(|expr| self.absence(frame, expr)) {
+            Some(cause) => Failure { message: format!("{cause}; so {}", failure.message), ..failure },
+            None => failure,
+        }
+    }
+
     /// Why a step that `expr` reads has no output: what failed first.
     fn absence(&self, frame: FrameId, expr: &Expr) -> Option<String> {
         let frame_of = self.frame(frame);
@@ -137,7 +149,7 @@ pub(super) fn begin(
         return Ok(());
     }
     match run.call_inputs(spot, step, call) {
-        Err(failure) => run.fail(now, spot, failure),
+        Err(unready) => run.unready(now, spot, unready),
         Ok((inputs, paths)) if paths.is_empty() => opened(run, now, spot, &call.plan, inputs),
         Ok((inputs, paths)) => {
             run.reading.insert(spot, inputs);
@@ -192,15 +204,23 @@ fn opened(run: &mut Run, now: Millis, spot: Spot, plan: &Plan, inputs: Inputs) -
 pub(super) fn close(run: &mut Run, now: Millis, owner: Spot, frame: FrameId) -> Result<(), Mismatch> {
     let failed =
         run.frame(frame).unhandled().next().map(|(place, failure)| inner_failure(run, frame, place, failure));
-    match failed.map_or_else(|| run.outputs(frame, false), Err) {
+    if let Some(failure) = failed {
+        return run.fail(now, owner, failure);
+    }
+    match run.called_outputs(frame) {
         Ok(outputs) => run.succeed(now, owner, outputs),
-        Err(failure) => run.fail(now, owner, failure),
+        Err(unready) => run.unready(now, owner, unready),
     }
 }
 
 /// The run's own body has ended.
 pub(super) fn finish(run: &mut Run, now: Millis, frame: FrameId) -> Result<(), Mismatch> {
-    let (status, code, outputs) = end_of(run, frame);
+    let end = match run.end(frame) {
+        Ok(end) => Ok(end),
+        Err(Unready::Later) => return Ok(()),
+        Err(Unready::Failed(failure)) => Err(failure),
+    };
+    let (status, code, outputs) = run.told_end(frame, end);
     let outputs = run.keep(outputs, INLINE);
     let always_failed = run.failed_late(frame);
     run.emit(now, Address::root(), 0, Fact::Finished { status, code, outputs, always_failed })
@@ -209,25 +229,68 @@ pub(super) fn finish(run: &mut Run, now: Millis, frame: FrameId) -> Result<(), M
 /// The status with which a pipeline ends whose body has ended, its exit code and its outputs. Steps that run always change
 /// nothing about them: they are not read, do not count as failed, and spend nothing.
 pub(in crate::engine) fn end_of(run: &Run, frame: FrameId) -> (String, i32, Value) {
-    let failed = run.frame(frame).unhandled().next().map(|(_, failure)| failure.class);
-    match (failed, run.outputs(frame, failed.is_some())) {
-        (Some(class), outputs) => ("failed".to_owned(), code_of(class), outputs.unwrap_or_default()),
-        (None, Err(failure)) => ("failed".to_owned(), 1, serde_json::json!({"error": failure.message})),
-        (None, Ok(outputs)) => match exit(run, frame, &outputs) {
-            Ok(Some((status, code))) => (status, code, outputs),
-            Ok(None) if run.frame(frame).kept > 0 => ("incomplete".to_owned(), 4, outputs),
-            Ok(None) => ("succeeded".to_owned(), 0, outputs),
-            Err(failure) => ("failed".to_owned(), 1, serde_json::json!({"error": failure.message})),
-        },
+    let plan = &run.frame(frame).plan;
+    let lenient = run.frame(frame).unhandled().next().is_some();
+    run.told_end(frame, run.scope(frame, &plan.sees).map(|scope| end(plan, &scope, lenient)))
+}
+
+/// What the expressions of a pipeline say about its end.
+#[derive(Clone)]
+struct End {
+    outputs: Outputs,
+    exit: Result<Option<(String, i32)>, Failure>,
+}
+
+fn end(plan: &Plan, scope: &Scope, lenient: bool) -> End {
+    let outputs = outputs(plan, scope, lenient);
+    let exit = match &outputs {
+        Ok(outputs) if !lenient => exit(plan, &scope.with("outputs", Data::from_value(outputs))),
+        _ => Ok(None),
+    };
+    End { outputs, exit }
+}
+
+impl Run {
+    fn called_outputs(&mut self, frame: FrameId) -> Evaluated<Value> {
+        let plan = self.frame(frame).plan.clone();
+        let scope = self.scope(frame, &plan.sees)?;
+        let made = self.evaluate("outputs", &scope, move |scope| Ok(outputs(&plan, scope, false)))?;
+        Ok(made.map_err(|missing| self.no_output(frame, missing))?)
+    }
+
+    fn end(&mut self, frame: FrameId) -> Evaluated<End> {
+        let plan = self.frame(frame).plan.clone();
+        let lenient = self.frame(frame).unhandled().next().is_some();
+        let scope = self.scope(frame, &plan.sees)?;
+        self.evaluate("outputs", &scope, move |scope| Ok(end(&plan, scope, lenient)))
+    }
+
+    fn told_end(&self, frame: FrameId, end: Result<End, Failure>) -> (String, i32, Value) {
+        let failed = self.frame(frame).unhandled().next().map(|(_, failure)| failure.class);
+        let error =
+            |failure: Failure| ("failed".to_owned(), 1, serde_json::json!({"error": failure.message}));
+        let outputs = end.and_then(|End { outputs, exit }| {
+            Ok((outputs.map_err(|missing| self.no_output(frame, missing))?, exit))
+        });
+        match (failed, outputs) {
+            (Some(class), outputs) => {
+                let outputs = outputs.map(|(outputs, _)| outputs).unwrap_or_default();
+                ("failed".to_owned(), code_of(class), outputs)
+            }
+            (None, Err(failure) | Ok((_, Err(failure)))) => error(failure),
+            (None, Ok((outputs, Ok(Some((status, code)))))) => (status, code, outputs),
+            (None, Ok((outputs, Ok(None)))) if self.frame(frame).kept > 0 => {
+                ("incomplete".to_owned(), 4, outputs)
+            }
+            (None, Ok((outputs, Ok(None)))) => ("succeeded".to_owned(), 0, outputs),
+        }
     }
 }
 
 /// The first exit of the pipeline that applies.
-fn exit(run: &Run, frame: FrameId, outputs: &Value) -> Result<Option<(String, i32)>, Failure> {
-    let plan = run.frame(frame).plan.clone();
-    let scope = run.scope(frame, &plan.sees)?.with("outputs", Data::from_value(outputs));
+fn exit(plan: &Plan, scope: &Scope) -> Result<Option<(String, i32)>, Failure> {
     for exit in &plan.exits {
-        if exit.when.eval_bool(&scope).map_err(|e| eval_failure("exits", &e))? {
+        if exit.when.eval_bool(scope).map_err(|e| eval_failure("exits", &e))? {
             return Ok(Some((exit.status.clone(), exit.code)));
         }
     }

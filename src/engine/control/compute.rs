@@ -3,15 +3,13 @@ use std::sync::Arc;
 use super::super::frame::Spot;
 use super::super::scope::eval_failure;
 use super::super::{Mismatch, Order, Run};
+use super::whole_number;
 use crate::clock::Millis;
 use crate::expr::{Allowance, Data, EvalError, Expr, Scope};
 use crate::id::Address;
-use crate::plan::{Action, Body, Compute, Plan, Step};
+use crate::plan::{Action, Body, Compute, MOST_ROUNDS, Plan, Step};
 use crate::value::Value;
 use crate::verb::{Class, Failure};
-
-/// The most rounds a pure loop may ask for.
-const MOST: i64 = 1_000_000;
 
 /// A pure loop that is to be evaluated: it knows all it needs, and may be interrupted and gone on with.
 #[derive(Clone)]
@@ -41,24 +39,25 @@ impl std::fmt::Debug for Computation {
 
 impl Computation {
     /// Goes on until it comes to its end, `{…last state, n}`, or `allowance` is used up, which is `None`.
-    pub fn advance(&mut self, allowance: &Allowance<'_>) -> Option<Result<Value, Failure>> {
+    pub fn advance(&mut self, allowance: &Arc<Allowance>) -> Option<Result<Value, Failure>> {
         let plan = self.plan.clone();
         let compute = action(&plan.bodies[self.place.0], self.place.1)?;
+        self.scope = std::mem::take(&mut self.scope).within(allowance.clone());
         let done = self.go_on(compute, allowance);
         if done.is_err() && allowance.is_used_up() { None } else { Some(done) }
     }
 
-    fn go_on(&mut self, compute: &Compute, allowance: &Allowance<'_>) -> Result<Value, Failure> {
+    fn go_on(&mut self, compute: &Compute, allowance: &Allowance) -> Result<Value, Failure> {
         let failed = |e: EvalError| eval_failure("compute", &e);
         let mut rounds = match self.rounds.take() {
             Some(rounds) => rounds,
-            None => self.begin(compute, allowance)?,
+            None => self.begin(compute)?,
         };
         while rounds.n < rounds.max {
             let state = rounds.state.iter().map(|(name, value)| (&**name, value.clone()));
             self.scope.set("state", Data::table(state));
             self.scope.set("n", Data::from(rounds.n));
-            let round = round(compute, &self.scope, allowance);
+            let round = round(compute, &self.scope);
             if round.is_err() && allowance.is_used_up() {
                 // The round begins again with what the last one left.
                 self.rounds = Some(rounds);
@@ -74,20 +73,15 @@ impl Computation {
         Ok(Value::Object(output))
     }
 
-    fn begin(&mut self, compute: &Compute, allowance: &Allowance<'_>) -> Result<Rounds, Failure> {
+    fn begin(&mut self, compute: &Compute) -> Result<Rounds, Failure> {
         let failed = |e: EvalError| eval_failure("compute", &e);
-        let eval = |expr: &Expr, scope: &Scope| expr.eval_within(scope, allowance).map_err(failed);
+        let eval = |expr: &Expr, scope: &Scope| expr.eval(scope).map_err(failed);
         let mut scope = self.scope.clone();
         if let Some(seed) = &compute.seed {
             scope.set("seed", eval(seed, &scope)?);
         }
         let max = eval(&compute.max, &scope)?;
-        let max = max.as_i64().filter(|max| (0..=MOST).contains(max)).ok_or_else(|| {
-            Failure::permanent(format!(
-                "`max` of a compute step is a whole number up to {MOST}, not {}",
-                max.noun()
-            ))
-        })?;
+        let max = i64::from(whole_number("max", &max, MOST_ROUNDS)?);
         let entry = |(name, expr): &(String, Expr)| Ok((Arc::from(name.as_str()), eval(expr, &scope)?));
         let mut state = compute.init.iter().map(entry).collect::<Result<Vec<(Arc<str>, Data)>, Failure>>()?;
         let mut place = |name: &str| {
@@ -103,17 +97,13 @@ impl Computation {
 }
 
 /// One round: the values of `next` in its order, or nothing where the loop has come to its end.
-fn round(
-    compute: &Compute,
-    scope: &Scope,
-    allowance: &Allowance<'_>,
-) -> Result<Option<Vec<Data>>, EvalError> {
+fn round(compute: &Compute, scope: &Scope) -> Result<Option<Vec<Data>>, EvalError> {
     if let Some(until) = &compute.until
-        && until.eval_bool_within(scope, allowance)?
+        && until.eval_bool(scope)?
     {
         return Ok(None);
     }
-    let next = compute.next.iter().map(|(_, expr)| expr.eval_within(scope, allowance));
+    let next = compute.next.iter().map(|(_, expr)| expr.eval(scope));
     next.collect::<Result<_, _>>().map(Some)
 }
 

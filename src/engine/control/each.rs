@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use super::super::apply::lane_of;
+use super::super::evaluate::{Evaluated, Unready};
 use super::super::frame::{FrameId, Spot};
 use super::super::node::Node;
 use super::super::results::Results;
@@ -9,7 +10,7 @@ use super::super::run::Work;
 use super::super::scope::eval_failure;
 use super::super::slot::{INLINE, INLINE_ITEM};
 use super::super::{Fact, Mismatch, Opening, Payload, Run};
-use super::{Control, inner_failure};
+use super::{Control, inner_failure, whole_number};
 use crate::clock::Millis;
 use crate::expr::{Data, Expr, Scope};
 use crate::id::Instance;
@@ -42,28 +43,15 @@ impl Items {
 }
 
 impl Run {
-    pub(super) fn each_opening(&mut self, spot: Spot, step: &Step, each: &Each) -> Result<Opening, Failure> {
+    pub(super) fn each_opening(&mut self, spot: Spot, step: &Step, each: &Each) -> Evaluated<Opening> {
         let scope = self.scope(spot.0, &step.sees)?;
-        let over = each.over.eval(&scope).map_err(|e| eval_failure("over", &e))?;
-        if !over.is_list() {
-            return Err(Failure::permanent(format!("`over` is {}, not a list", over.noun())));
-        }
-        let number = |what: &str, expr: &Option<Expr>| match expr {
-            None => Ok(None),
-            Some(expr) => {
-                let value = expr.eval(&scope).map_err(|e| eval_failure(what, &e))?;
-                let number = value.as_i64().and_then(|n| u32::try_from(n).ok());
-                number.map(Some).ok_or_else(|| {
-                    Failure::permanent(format!("`{what}` is {}, not a whole number", value.noun()))
-                })
-            }
+        let of_plan = self.plan_step(spot);
+        let opening = move |scope: &Scope| match &of_plan.action {
+            Action::Each(each) => opening(each, scope),
+            _ => Err(super::super::scope::bug("no `each`")),
         };
-        let parallel = number("parallel", &each.parallel)?.unwrap_or_else(|| self.room(spot, each)).max(1);
-        let max_failures = number("max_failures", &each.max_failures)?;
-        let keys = match &each.key {
-            None => None,
-            Some(key) => Some(keys(each, key, &over, &scope)?),
-        };
+        let (over, parallel, max_failures, keys) = self.evaluate("over", &scope, opening)?;
+        let parallel = parallel.unwrap_or_else(|| self.room(spot, each)).max(1);
         let over = self.keep(over.to_value(), INLINE);
         let keys = keys.map(|keys| self.keep(keys, INLINE));
         Ok(Opening::Each { over, parallel, max_failures, keys })
@@ -206,6 +194,27 @@ impl Run {
     }
 }
 
+type Opened = (Data, Option<u32>, Option<u32>, Option<Value>);
+
+/// The items of an `each`, how many are open at once, how many may fail, and their keys.
+fn opening(each: &Each, scope: &Scope) -> Result<Opened, Failure> {
+    let over = each.over.eval(scope).map_err(|e| eval_failure("over", &e))?;
+    if !over.is_list() {
+        return Err(Failure::permanent(format!("`over` is {}, not a list", over.noun())));
+    }
+    let number = |what: &str, expr: &Option<Expr>| match expr {
+        None => Ok(None),
+        Some(expr) => {
+            let value = expr.eval(scope).map_err(|e| eval_failure(what, &e))?;
+            whole_number(what, &value, u32::MAX).map(Some)
+        }
+    };
+    let (parallel, failures) =
+        (number("parallel", &each.parallel)?, number("max_failures", &each.max_failures)?);
+    let keys = each.key.as_ref().map(|key| keys(each, key, &over, scope)).transpose()?;
+    Ok((over, parallel, failures, keys))
+}
+
 /// A scope in which `item` is the item at `index`.
 fn item_names(names: &Scope, each: &Each, item: Data, index: u32) -> Scope {
     let place = if each.item == "item" { "index".to_owned() } else { format!("{}_index", each.item) };
@@ -258,10 +267,14 @@ pub(super) fn close(
     };
     let failed =
         run.frame(frame).unhandled().next().map(|(place, failure)| inner_failure(run, frame, place, failure));
-    let result = failed.map_or_else(|| run.result_of(frame, each.result.as_ref(), &each.sees), Err);
+    let result = match failed {
+        Some(failure) => Err(failure.into()),
+        None => run.result_of(frame, each.result.as_ref(), &each.sees),
+    };
     let (value, failed) = match result {
         Ok(value) => (value, false),
-        Err(failure) => (run.failed_item(owner, index, &failure), true),
+        Err(Unready::Later) => return Ok(()),
+        Err(Unready::Failed(failure)) => (run.failed_item(owner, index, &failure), true),
     };
     let result = run.keep(value, INLINE_ITEM);
     run.emit(now, run.address(owner).item(index), 0, Fact::ItemClosed { result, failed, skipped: false })

@@ -132,7 +132,7 @@ pub(super) fn advance(run: &mut Run, now: Millis, spot: Spot) -> Result<(), Mism
         return Ok(());
     };
     let result = match failed {
-        Some(failure) => Err(failure),
+        Some(failure) => Err(failure.into()),
         None => run.result_of(body, hold.result.as_ref(), &hold.sees),
     };
     match result {
@@ -141,6 +141,6 @@ pub(super) fn advance(run: &mut Run, now: Millis, spot: Spot) -> Result<(), Mism
                 super::super::slot::load(&held, run.shelf().as_ref()).map(|held| held.as_ref().clone());
             run.succeed(now, spot, serde_json::json!({"held": held.unwrap_or_default(), "result": result}))
         }
-        Err(failure) => run.fail(now, spot, failure),
+        Err(unready) => run.unready(now, spot, unready),
     }
 }

@@ -13,13 +13,14 @@ pub use compute::Computation;
 
 use std::sync::Arc;
 
+use super::evaluate::Evaluated;
 use super::frame::{FrameId, Spot};
 use super::node::Node;
 use super::results::Results;
 use super::scope::eval_failure;
 use super::{Fact, Mismatch, Opening, Question, Record, Run};
 use crate::clock::{Millis, millis};
-use crate::expr::{Data, Expr, Tree};
+use crate::expr::{Data, Expr, Scope, Tree};
 use crate::id::{Address, Instance};
 use crate::plan::{Action, Sees, Step};
 use crate::value::Value;
@@ -141,14 +142,16 @@ impl Run {
 
     /// What the body in `frame` leaves behind: `result`, or the output of its only sink, or an object of sinks.
     pub(super) fn result_of(
-        &self,
+        &mut self,
         frame: FrameId,
         result: Option<&Expr>,
         sees: &Sees,
-    ) -> Result<Value, Failure> {
-        if let Some(result) = result {
+    ) -> Evaluated<Value> {
+        if let Some(result) = result.cloned() {
             let scope = self.scope(frame, sees)?;
-            return Ok(result.eval(&scope).map_err(|e| eval_failure("result", &e))?.to_value());
+            return self.evaluate("result", &scope, move |scope| {
+                Ok(result.eval(scope).map_err(|e| eval_failure("result", &e))?.to_value())
+            });
         }
         let frame = self.frame(frame);
         let output = |place: &usize| match &frame.nodes[*place] {
@@ -156,7 +159,7 @@ impl Run {
             _ => Ok(Value::Null),
         };
         match frame.body().sinks.as_slice() {
-            [only] => output(only),
+            [only] => Ok(output(only)?),
             sinks => {
                 let mut table = serde_json::Map::new();
                 for place in sinks {
@@ -171,14 +174,14 @@ impl Run {
 /// Opens the control step at `spot`, all of whose conditions hold.
 pub(super) fn open(run: &mut Run, now: Millis, spot: Spot, step: &Step) -> Result<(), Mismatch> {
     let opening = match &step.action {
-        Action::Loop(looping) => run.loop_opening(spot, step, looping),
+        Action::Loop(_) => run.loop_opening(spot, step),
         Action::Each(each) => run.each_opening(spot, step, each),
         Action::Call(call) => return call::begin(run, now, spot, (step, call)),
         Action::Compute(_) => return run.compute(now, spot, step),
         Action::Ask(_) => {
             return match run.question(now, spot, step) {
                 Ok(question) => run.ask(now, spot, question),
-                Err(failure) => run.fail(now, spot, failure),
+                Err(unready) => run.unready(now, spot, unready),
             };
         }
         Action::Verb { .. } | Action::Hold(_) => {
@@ -188,52 +191,69 @@ pub(super) fn open(run: &mut Run, now: Millis, spot: Spot, step: &Step) -> Resul
     };
     match opening {
         Ok(with) => run.emit(now, run.address(spot), 0, Fact::Opened { with }),
-        Err(failure) => run.fail(now, spot, failure),
+        Err(unready) => run.unready(now, spot, unready),
     }
 }
 
 impl Run {
-    fn question(&self, now: Millis, spot: Spot, step: &Step) -> Result<Question, Failure> {
-        let Action::Ask(ask) = &step.action else { return Err(super::scope::bug("not a question")) };
+    fn question(&mut self, now: Millis, spot: Spot, step: &Step) -> Evaluated<Question> {
         let scope = self.scope(spot.0, &step.sees)?;
-        let failed = |e: crate::expr::EvalError| eval_failure("ask", &e);
-        let choices = match &ask.choices {
-            Some(choices) => match choices.render(&scope).map_err(failed)? {
-                Value::Array(choices) => choices,
-                other => vec![other],
-            },
-            None => Vec::new(),
-        };
-        let value =
-            |tree: &Option<Tree>| tree.as_ref().map(|tree| tree.render(&scope)).transpose().map_err(failed);
-        let show = value(&ask.show)?;
-        if show.as_ref().is_some_and(|show| super::slot::weight(show, MOST_SHOWN) > MOST_SHOWN) {
-            return Err(Failure::permanent(format!("`show` is larger than {} KiB", MOST_SHOWN / 1024))
-                .hint("show a part of it, or a summary"));
-        }
-        let question = Question {
-            text: ask.question.render_text(&scope).map_err(failed)?,
-            choices,
-            answer: ask.answer,
-            show,
-            binds: value(&ask.binds)?,
-            default: value(&ask.default)?,
-            until: ask.deadline.map(|span| now + millis(span)),
-            at_deadline: value(&ask.at_deadline)?,
-            ..Question::default()
-        };
-        if ask.choices.is_some() && question.choices.is_empty() {
-            return Err(Failure::permanent("`choices` is empty, so no answer would fit"));
-        }
-        if !question.choices.is_empty() {
-            for (name, answer) in [("default", &question.default), ("at_deadline", &question.at_deadline)] {
-                if let Some(why) = answer.as_ref().and_then(|answer| question.refuses(answer)) {
-                    return Err(Failure::permanent(format!("`{name}`: {why}")));
-                }
+        let (step, address) = (self.plan_step(spot), self.address(spot));
+        let rendered = move |scope: &Scope| Ok(rendered_question(now, &step, scope)?.sealed(&address));
+        self.evaluate("ask", &scope, rendered)
+    }
+}
+
+/// The question of an `ask`, not yet bound to a place.
+fn rendered_question(now: Millis, step: &Step, scope: &Scope) -> Result<Question, Failure> {
+    let Action::Ask(ask) = &step.action else { return Err(super::scope::bug("not a question")) };
+    let failed = |e: crate::expr::EvalError| eval_failure("ask", &e);
+    let choices = match &ask.choices {
+        Some(choices) => match choices.render(scope).map_err(failed)? {
+            Value::Array(choices) => choices,
+            other => vec![other],
+        },
+        None => Vec::new(),
+    };
+    let value =
+        |tree: &Option<Tree>| tree.as_ref().map(|tree| tree.render(scope)).transpose().map_err(failed);
+    let show = value(&ask.show)?;
+    if show.as_ref().is_some_and(|show| super::slot::weight(show, MOST_SHOWN) > MOST_SHOWN) {
+        return Err(Failure::permanent(format!("`show` is larger than {} KiB", MOST_SHOWN / 1024))
+            .hint("show a part of it, or a summary"));
+    }
+    let question = Question {
+        text: ask.question.render_text(scope).map_err(failed)?,
+        choices,
+        answer: ask.answer,
+        show,
+        binds: value(&ask.binds)?,
+        default: value(&ask.default)?,
+        until: ask.deadline.map(|span| now + millis(span)),
+        at_deadline: value(&ask.at_deadline)?,
+        ..Question::default()
+    };
+    if ask.choices.is_some() && question.choices.is_empty() {
+        return Err(Failure::permanent("`choices` is empty, so no answer would fit"));
+    }
+    if !question.choices.is_empty() {
+        for (name, answer) in [("default", &question.default), ("at_deadline", &question.at_deadline)] {
+            if let Some(why) = answer.as_ref().and_then(|answer| question.refuses(answer)) {
+                return Err(Failure::permanent(format!("`{name}`: {why}")));
             }
         }
-        Ok(question.sealed(&self.address(spot)))
     }
+    Ok(question)
+}
+
+/// A whole number from 0 to `most`.
+fn whole_number(what: &str, value: &Data, most: u32) -> Result<u32, Failure> {
+    let number = value.as_i64().and_then(|n| u32::try_from(n).ok()).filter(|n| *n <= most);
+    number.ok_or_else(|| {
+        let shown =
+            if value.as_f64().is_some() { value.to_value().to_string() } else { value.noun().to_owned() };
+        Failure::permanent(format!("`{what}` is {shown}, not a whole number from 0 to {most}"))
+    })
 }
 
 /// Every step of `frame` has ended.

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::super::evaluate::{Evaluated, brief};
 use super::super::frame::{FrameId, Spot};
 use super::super::history::{self, History};
 use super::super::node::Node;
@@ -7,9 +8,9 @@ use super::super::run::{Work, sums};
 use super::super::scope::eval_failure;
 use super::super::slot::{INLINE, INLINE_ITEM};
 use super::super::{Change, Changes, Fact, Mismatch, Opening, Payload, Run, STATUS_RUNNING};
-use super::{Control, compute, inner_failure};
+use super::{Control, compute, inner_failure, whole_number};
 use crate::clock::Millis;
-use crate::expr::{Data, EvalError, Ref, Scope, Step as Key};
+use crate::expr::{Data, EvalError, Expr, Ref, Scope, Step as Key};
 use crate::id::Instance;
 use crate::plan::{Action, Loop, Step};
 use crate::value::Value;
@@ -40,34 +41,12 @@ pub(super) struct Closed<'a> {
 }
 
 impl Run {
-    pub(super) fn loop_opening(
-        &mut self,
-        spot: Spot,
-        step: &Step,
-        looping: &Loop,
-    ) -> Result<Opening, Failure> {
+    pub(super) fn loop_opening(&mut self, spot: Spot, step: &Step) -> Evaluated<Opening> {
         let scope = self.scope(spot.0, &step.sees)?;
-        let mut max = match &looping.max {
-            None => u32::MAX,
-            Some(max) => {
-                let value = max.eval(&scope).map_err(|e| eval_failure("max", &e))?;
-                value.as_i64().and_then(|max| u32::try_from(max).ok()).ok_or_else(|| {
-                    Failure::permanent(format!("`max` of a loop is {}, not a whole number", value.noun()))
-                })?
-            }
-        };
-        let over = match &looping.over {
-            None => None,
-            Some(over) => {
-                let over = over.eval(&scope).map_err(|e| eval_failure("over", &e))?;
-                let length = over.len_hint().filter(|_| over.is_list());
-                let length = length
-                    .ok_or_else(|| Failure::permanent(format!("`over` is {}, not a list", over.noun())))?;
-                max = max.min(u32::try_from(length).unwrap_or(u32::MAX));
-                Some(over.to_value())
-            }
-        };
-        let state = compute::table(&looping.state, &scope).map_err(|e| eval_failure("state", &e))?;
+        let of_plan = self.plan_step(spot);
+        let opening = move |scope: &Scope| opening(looping_of(&of_plan)?, scope);
+        let (max, over, state) = self.evaluate("state", &scope, opening)?;
+        let over = over.map(|over| over.to_value());
         let over = over.map(|over| self.keep(over, INLINE));
         Ok(Opening::Loop { max, over, state: self.keep(object(state), INLINE) })
     }
@@ -196,7 +175,7 @@ impl Run {
         match partly {
             Some(partly) => Some(rounds.output(partly)),
             None if rounds.history.len() == 0 => None,
-            None => self.loop_output(spot, looping).ok(),
+            None => self.output_so_far(spot, looping, rounds),
         }
     }
 
@@ -247,71 +226,145 @@ impl Run {
         changes
     }
 
-    /// `let` → `next` → the first rule → the first exit, in this order and no other.
-    fn closing(&mut self, frame: FrameId, looping: &Loop) -> Result<Fact, Failure> {
-        let failed = |what: &'static str| move |e: EvalError| eval_failure(what, &e);
-        let mut scope = self.scope(frame, &looping.sees)?;
-        let mut lets: Vec<(String, Data)> = Vec::new();
-        for (name, expr) in &looping.lets {
-            let value = expr.eval(&scope.with("let", Data::table(lets.clone()))).map_err(failed("let"))?;
-            lets.push((name.clone(), value));
-        }
-        scope = scope.with("let", Data::table(lets.clone()));
-        let old = scope.get("state").and_then(Data::entries).unwrap_or_default();
-        let mut state = old.clone();
-        for (name, value) in compute::table(&looping.next, &scope).map_err(failed("next"))? {
-            compute::set(&mut state, name, value);
-        }
-        scope = scope.with("state", Data::table(state.clone()));
-        let mut applied = None;
-        for rule in &looping.rules {
-            if rule.when.eval_bool(&scope).map_err(failed("rule"))? {
-                for (name, value) in compute::table(&rule.set, &scope).map_err(failed("rule"))? {
-                    compute::set(&mut state, name, value);
-                }
-                scope = scope.with("state", Data::table(state.clone()));
-                applied = Some(rule.name.clone());
-                break;
-            }
-        }
-        let mut exit = None;
-        for candidate in &looping.exits {
-            if candidate.when.eval_bool(&scope).map_err(failed("exit"))? {
-                exit = Some(candidate.status.clone());
-                break;
-            }
-        }
+    /// The fact that closes the round in `frame`.
+    fn closing(&mut self, owner: Spot, frame: FrameId, looping: &Loop) -> Evaluated<Fact> {
+        let scope = self.scope(frame, &looping.sees)?;
+        let of_plan = self.plan_step(owner);
+        let closing = move |scope: &Scope| closing(looping_of(&of_plan)?, scope);
+        let Moved { lets, old, state, rule, exit } = self.evaluate("next", &scope, closing)?;
         let lets = self.keep(object(lets), INLINE);
         let changes = self.changes(&old, state);
-        Ok(Fact::RoundClosed { lets, changes, state: None, rule: applied, exit })
+        Ok(Fact::RoundClosed { lets, changes, state: None, rule, exit })
     }
 
-    fn loop_output(&self, spot: Spot, looping: &Loop) -> Result<Value, Failure> {
-        let Node::Open(control) = &self.frame(spot.0).nodes[spot.1] else { return Ok(Value::Null) };
-        let Control::Loop(rounds) = control.as_ref() else { return Ok(Value::Null) };
+    /// What `result` of the loop at `spot` sees, once a round is closed.
+    fn result_scope(&self, spot: Spot, looping: &Loop, rounds: &Rounds) -> Result<Scope, Failure> {
         // A round that is still open says nothing about the result.
         let closed = rounds.frame.filter(|_| rounds.status.is_some());
-        let result = match (&looping.result, closed) {
-            (None, _) => object(rounds.state.clone()),
-            (Some(result), frame) => {
-                let round = u32::try_from(rounds.history.len()).unwrap_or(u32::MAX);
-                let names = self.round_names(spot, round);
-                let scope = match (frame, &rounds.last) {
-                    (Some(frame), _) => self.scope(frame, &looping.sees)?,
-                    (None, Some(last)) => last.clone(),
-                    (None, None) => names.clone(),
-                };
-                let lets = rounds.history.last_lets(&self.shelf()).transpose().map_err(Failure::from)?;
-                let scope = ["state", "loop"].iter().fold(scope, |scope, name| match names.get(name) {
-                    Some(data) => scope.with(name, data.clone()),
-                    None => scope,
-                });
-                let scope = scope.with("let", lets.unwrap_or_else(Data::none));
-                result.eval(&scope).map_err(|e| eval_failure("result", &e))?.to_value()
-            }
+        let round = u32::try_from(rounds.history.len()).unwrap_or(u32::MAX);
+        let names = self.round_names(spot, round);
+        let scope = match (closed, &rounds.last) {
+            (Some(frame), _) => self.scope(frame, &looping.sees)?,
+            (None, Some(last)) => brief(last.clone()),
+            (None, None) => brief(names.clone()),
         };
-        Ok(rounds.output(result))
+        let lets = rounds.history.last_lets(&self.shelf()).transpose().map_err(Failure::from)?;
+        let scope = ["state", "loop"].iter().fold(scope, |scope, name| match names.get(name) {
+            Some(data) => scope.with(name, data.clone()),
+            None => scope,
+        });
+        Ok(scope.with("let", lets.unwrap_or_else(Data::none)))
     }
+
+    fn rounds(&self, spot: Spot) -> Option<&Rounds> {
+        match &self.frame(spot.0).nodes[spot.1] {
+            Node::Open(control) => match control.as_ref() {
+                Control::Loop(rounds) => Some(rounds),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The output of a loop that has its status.
+    fn loop_output(&mut self, spot: Spot, looping: &Loop) -> Evaluated<Value> {
+        let Some(rounds) = self.rounds(spot) else { return Ok(Value::Null) };
+        let Some(result) = looping.result.clone() else {
+            return Ok(rounds.output(object(rounds.state.clone())));
+        };
+        let scope = self.result_scope(spot, looping, rounds)?;
+        let result = self.evaluate("result", &scope, move |scope| result_in(&result, scope))?;
+        Ok(self.rounds(spot).map(|rounds| rounds.output(result)).unwrap_or_default())
+    }
+
+    /// The same of a loop that is open.
+    fn output_so_far(&self, spot: Spot, looping: &Loop, rounds: &Rounds) -> Option<Value> {
+        let result = match &looping.result {
+            None => object(rounds.state.clone()),
+            Some(result) => result_in(result, &self.result_scope(spot, looping, rounds).ok()?).ok()?,
+        };
+        Some(rounds.output(result))
+    }
+}
+
+fn result_in(result: &Expr, scope: &Scope) -> Result<Value, Failure> {
+    Ok(result.eval(scope).map_err(|e| eval_failure("result", &e))?.to_value())
+}
+
+fn looping_of(step: &Step) -> Result<&Loop, Failure> {
+    match &step.action {
+        Action::Loop(looping) => Ok(looping),
+        _ => Err(super::super::scope::bug("no `loop`")),
+    }
+}
+
+type Entries = Vec<(String, Data)>;
+
+/// The most rounds of a loop, its items, and its first state.
+fn opening(looping: &Loop, scope: &Scope) -> Result<(u32, Option<Data>, Entries), Failure> {
+    let mut max = match &looping.max {
+        None => u32::MAX,
+        Some(max) => {
+            let value = max.eval(scope).map_err(|e| eval_failure("max", &e))?;
+            whole_number("max", &value, u32::MAX)?
+        }
+    };
+    let over = looping.over.as_ref().map(|over| over.eval(scope)).transpose();
+    let over = over.map_err(|e| eval_failure("over", &e))?;
+    if let Some(over) = &over {
+        let length = over.len_hint().filter(|_| over.is_list());
+        let length =
+            length.ok_or_else(|| Failure::permanent(format!("`over` is {}, not a list", over.noun())))?;
+        max = max.min(u32::try_from(length).unwrap_or(u32::MAX));
+    }
+    let state = compute::table(&looping.state, scope).map_err(|e| eval_failure("state", &e))?;
+    Ok((max, over, state))
+}
+
+/// What the end of a round comes to.
+#[derive(Clone)]
+struct Moved {
+    lets: Entries,
+    old: Entries,
+    state: Entries,
+    rule: Option<String>,
+    exit: Option<String>,
+}
+
+/// `let` → `next` → the first rule → the first exit, in this order and no other.
+fn closing(looping: &Loop, scope: &Scope) -> Result<Moved, Failure> {
+    let failed = |what: &'static str| move |e: EvalError| eval_failure(what, &e);
+    let mut lets = Entries::new();
+    for (name, expr) in &looping.lets {
+        let value = expr.eval(&scope.with("let", Data::table(lets.clone()))).map_err(failed("let"))?;
+        lets.push((name.clone(), value));
+    }
+    let mut scope = scope.with("let", Data::table(lets.clone()));
+    let old = scope.get("state").and_then(Data::entries).unwrap_or_default();
+    let mut state = old.clone();
+    for (name, value) in compute::table(&looping.next, &scope).map_err(failed("next"))? {
+        compute::set(&mut state, name, value);
+    }
+    scope = scope.with("state", Data::table(state.clone()));
+    let mut applied = None;
+    for rule in &looping.rules {
+        if rule.when.eval_bool(&scope).map_err(failed("rule"))? {
+            for (name, value) in compute::table(&rule.set, &scope).map_err(failed("rule"))? {
+                compute::set(&mut state, name, value);
+            }
+            scope = scope.with("state", Data::table(state.clone()));
+            applied = Some(rule.name.clone());
+            break;
+        }
+    }
+    let mut exit = None;
+    for candidate in &looping.exits {
+        if candidate.when.eval_bool(&scope).map_err(failed("exit"))? {
+            exit = Some(candidate.status.clone());
+            break;
+        }
+    }
+    Ok(Moved { lets, old, state, rule: applied, exit })
 }
 
 impl Rounds {
@@ -342,9 +395,9 @@ pub(super) fn close(run: &mut Run, now: Millis, owner: Spot, frame: FrameId) -> 
     if let Some(failure) = ours.map(|(place, failure)| inner_failure(run, frame, place, failure)) {
         return run.fail(now, owner, failure);
     }
-    match run.closing(frame, looping) {
+    match run.closing(owner, frame, looping) {
         Ok(fact) => run.emit(now, run.frame(frame).address.clone(), 0, fact),
-        Err(failure) => run.fail(now, owner, failure),
+        Err(unready) => run.unready(now, owner, unready),
     }
 }
 
@@ -360,7 +413,7 @@ pub(super) fn advance(run: &mut Run, now: Millis, spot: Spot) -> Result<(), Mism
     };
     match run.loop_output(spot, looping) {
         Ok(output) => run.succeed(now, spot, output),
-        Err(failure) => run.fail(now, spot, failure),
+        Err(unready) => run.unready(now, spot, unready),
     }
 }
 

@@ -143,6 +143,20 @@ proptest! {
     }
 
     #[test]
+    fn evaluations_that_take_long_change_nothing(
+        sketches in prop::collection::vec(sketch(), 1..5),
+        fate in any::<u64>(),
+    ) {
+        let plan = random_plan(&sketches);
+        let mut whole = World::new(plan.clone(), fate);
+        whole.run();
+        let mut late = World::new(plan, fate);
+        late.settings.at_once = 0;
+        late.run();
+        prop_assert_eq!(late.ends(), whole.ends());
+    }
+
+    #[test]
     fn a_run_resumed_from_any_prefix_ends_the_same(
         sketches in prop::collection::vec(sketch(), 1..5),
         fate in any::<u64>(),

@@ -8,7 +8,7 @@ use super::super::node::Node;
 use super::super::{Bounds, Fact, Known, Order, Pause, Refusal, Report, Run, Standing};
 use super::plans::{after, ask, body, each, expr, hold, plan, template, verb};
 use super::prefixes::{random_plan, settled, sketch};
-use super::world::{World, evaluated};
+use super::world::{World, evaluated, late};
 use crate::id::Address;
 use crate::meter::Meter;
 use crate::plan::Limit;
@@ -110,6 +110,7 @@ pub(super) fn settle(
                 Order::Release(address) => Report::Released { address, held: None },
                 Order::Ask { address, .. } => Report::Unasked { address },
                 Order::Compute { address, work, .. } => evaluated(address, work),
+                Order::Evaluate { work, .. } => late(&work),
                 Order::Read { address, .. } => Report::Read { address, values: Ok(Vec::new()) },
             };
             run.report(now, report).unwrap();

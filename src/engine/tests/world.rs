@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::{Computation, Fact, Order, Pause, Record, Report, Run, Settings, Slice, Standing};
+use super::super::{
+    Computation, Evaluation, Fact, Order, Pause, Record, Report, Run, Settings, Slice, Standing,
+};
 use crate::expr::Allowance;
 use crate::id::{Address, RunId};
 use crate::meter::Meter;
@@ -17,8 +19,14 @@ const LONG: std::time::Duration = std::time::Duration::from_secs(3_600);
 
 /// A pure loop, interrupted as often as can be.
 pub fn evaluated(address: Address, mut work: Computation) -> Report {
-    let result = (0..40).find_map(|power| work.advance(&Allowance::new(1 << power, &|| false)));
+    let result = (0..40).find_map(|power| work.advance(&Arc::new(Allowance::new(1 << power))));
     Report::Computed { address, result: result.expect("it comes to an end") }
+}
+
+/// An evaluation that was ordered.
+pub fn late(work: &Evaluation) -> Report {
+    let result = work.run(&Arc::new(Allowance::new(u64::MAX))).expect("it comes to an end");
+    Report::Evaluated { purpose: work.purpose(), result }
 }
 
 pub struct World {
@@ -105,6 +113,7 @@ impl World {
                 attempt: attempt.number,
             },
             Order::Compute { address, work, .. } => evaluated(address, work),
+            Order::Evaluate { work, .. } => late(&work),
             Order::Release(address) => {
                 Report::Released { held: Some(serde_json::json!({"released": true})), address }
             }
