@@ -63,12 +63,21 @@ fn load_with(files: Files, given: Option<&[String]>) -> (Vec<Scenario>, Sources,
         fixtures.insert(stem, fixture.map_or_else(read::Fixture::unknown, |(fixture, _)| fixture));
     }
     let mut told = Vec::new();
+    let mut all = read::Total::default();
     for (name, text) in files.scenarios {
         let source = sources.add(name, text);
         let read = |reader: &mut Reader<'_>, node: &Node| read::scenario(reader, node, &fixtures, given);
         let (scenarios, own) = read_file(&sources, source, attached, read);
         told.push((source, scenarios.is_none(), own));
         let (scenarios, span) = scenarios.unwrap_or_else(|| (Vec::new(), sources.span(source, 0..0)));
+        if let Some(message) = all.add(&scenarios) {
+            complaints.push(
+                Diagnostic::new(Code::ScenarioValue, message)
+                    .at(span, "this file and those after it are not read")
+                    .help("use fewer rows of `for_each`, or validate parts of the scenarios one after the other"),
+            );
+            break;
+        }
         found.extend(scenarios.into_iter().map(|scenario| (scenario, span)));
     }
     for (source, is_unsound, own) in told {

@@ -5,6 +5,7 @@ mod action;
 mod assertion;
 mod flow;
 pub mod keys;
+mod room;
 mod rows;
 mod step;
 
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::de::DeserializeOwned;
 
+pub use self::room::{Total, size_of};
 use self::rows::Row;
 use super::lapse::Lapse;
 use super::yaml::{Kind, Node};
@@ -199,6 +201,8 @@ pub struct Fixture {
     setup: Vec<Step>,
     teardown: Vec<Step>,
     variables: Row,
+    /// The size of its steps as JSON.
+    bytes: usize,
     /// Whether it could not be read, so that it is not known what it captures.
     is_unknown: bool,
 }
@@ -214,12 +218,10 @@ impl Fixture {
 pub fn fixture(reader: &mut Reader<'_>, node: &Node, given_names: &[String]) -> Option<Fixture> {
     reader.table(node, "a fixture", keys::FIXTURE)?;
     let variables = given(node, "variables").map(|value| rows::variables(reader, value, "`variables`"));
-    let fixture = Fixture {
-        setup: steps(reader, node, "setup"),
-        teardown: steps(reader, node, "teardown"),
-        variables: variables.unwrap_or_default(),
-        is_unknown: false,
-    };
+    let (setup, teardown) = (steps(reader, node, "setup"), steps(reader, node, "teardown"));
+    let bytes = size_of(&setup) + size_of(&teardown);
+    let fixture =
+        Fixture { setup, teardown, variables: variables.unwrap_or_default(), bytes, is_unknown: false };
     let known = fixture.variables.keys().chain(given_names).cloned().collect();
     // The scenarios that name it have variables of their own.
     flow::review(reader, node, known, false);
@@ -297,9 +299,7 @@ pub fn scenario(
         teardown,
         id: id?,
     };
-    let steps = scenario.setup.len() + scenario.steps.len() + scenario.teardown.len();
-    if steps.saturating_mul(rows.len()) > MAX_STEPS {
-        let message = format!("{} rows of {steps} steps are more than {MAX_STEPS} steps", rows.len());
+    if let Some(message) = too_many(&scenario, rows.len()) {
         reader.complain(Code::ScenarioValue, given(node, "for_each").unwrap_or(node), message).help =
             Some("use fewer rows, or split the scenario over several files".into());
         return None;
@@ -307,8 +307,19 @@ pub fn scenario(
     Some(for_rows(scenario, rows))
 }
 
-/// Most steps that one file may make, all rows of the scenario and of its steps counted.
-const MAX_STEPS: usize = 20_000;
+/// Why there is no room for as many `rows` of a scenario.
+fn too_many(scenario: &Scenario, rows: usize) -> Option<String> {
+    let steps = scenario.setup.len() + scenario.steps.len() + scenario.teardown.len();
+    let too_many = if steps.saturating_mul(rows.max(1)) > room::STEPS {
+        format!("more than {} steps", room::STEPS)
+    } else if size_of(scenario).saturating_mul(rows.max(1)) > room::BYTES {
+        format!("more than {} MiB", room::BYTES >> 20)
+    } else {
+        return None;
+    };
+    let rows = if rows == 0 { String::new() } else { format!("{rows} rows of ") };
+    Some(format!("{rows}{steps} steps are {too_many}"))
+}
 
 /// A scenario for each row, which share its weight; the scenario itself where there are no rows.
 fn for_rows(scenario: Scenario, rows: Vec<Row>) -> Vec<Scenario> {
@@ -361,17 +372,25 @@ fn named_in(node: &Node) -> usize {
     }
 }
 
-fn named_fixtures(
+fn named_fixtures<'f>(
     reader: &mut Reader<'_>,
     node: &Node,
-    fixtures: &BTreeMap<String, Fixture>,
-) -> Vec<Fixture> {
-    let mut named = Vec::new();
+    fixtures: &'f BTreeMap<String, Fixture>,
+) -> Vec<&'f Fixture> {
+    let (mut named, mut steps, mut bytes) = (Vec::new(), 0, 0);
     let Some(list) = given(node, "fixtures") else { return named };
     for item in reader.list(list, "`fixtures`") {
         let Some(name) = reader.text(item, "a fixture") else { continue };
         if let Some(fixture) = fixtures.get(&name) {
-            named.push(fixture.clone());
+            steps += fixture.setup.len() + fixture.teardown.len();
+            bytes += fixture.bytes;
+            if steps > room::STEPS || bytes > room::BYTES {
+                let (most, mib) = (room::STEPS, room::BYTES >> 20);
+                let message = format!("the fixtures come to more than {most} steps or {mib} MiB");
+                reader.complain(Code::ScenarioValue, item, message);
+                return Vec::new();
+            }
+            named.push(fixture);
             continue;
         }
         let complaint = reader.complain(Code::ScenarioFixture, item, format!("there is no fixture `{name}`"));
@@ -403,14 +422,18 @@ fn choice<T: DeserializeOwned + Default>(
 fn steps(reader: &mut Reader<'_>, node: &Node, key: &str) -> Vec<Step> {
     let Some(list) = given(node, key) else { return Vec::new() };
     let items = reader.list(list, &format!("`{key}`"));
-    let mut steps = Vec::new();
+    let (mut steps, mut bytes) = (Vec::new(), 0);
     for item in items {
-        steps.extend(step::read(reader, item));
-        if steps.len() > MAX_STEPS {
-            let message = format!("`{key}` has more than {MAX_STEPS} steps with all rows of `for_each`");
+        let room = (room::STEPS - steps.len(), room::BYTES - bytes);
+        let Some((more, size)) = step::read(reader, item, room) else {
+            let (most, mib) = (room::STEPS, room::BYTES >> 20);
+            let message =
+                format!("`{key}` has more than {most} steps or {mib} MiB with all rows of `for_each`");
             reader.complain(Code::ScenarioValue, item, message);
             return Vec::new();
-        }
+        };
+        steps.extend(more);
+        bytes += size;
     }
     steps
 }

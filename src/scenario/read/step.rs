@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::room::size_of;
 use super::rows::{self, Row};
 use super::{Reader, action, assertion, given, keys, weight};
 use crate::diag::Code;
@@ -9,12 +10,18 @@ use crate::scenario::variables::is_name;
 use crate::scenario::yaml::{Kind, Node};
 use crate::scenario::{Action, Capture, Lapse, Retry, Selector, Step, Until, Variables, When, browser, tui};
 
-/// Reads one entry of `setup`, `steps` or `teardown`: one step, or one for each of its rows.
-pub fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<Step> {
+/// Reads one entry of `setup`, `steps` or `teardown`: one step, or one for each of its rows, and their size as JSON. `None`
+/// where they are more steps or bytes than there is `room` for.
+pub fn read(reader: &mut Reader<'_>, node: &Node, room: (usize, usize)) -> Option<(Vec<Step>, usize)> {
     let rows = given(node, "for_each").map(|value| rows::read(reader, value)).unwrap_or_default();
-    let Some(step) = one(reader, node) else { return Vec::new() };
+    let Some(step) = one(reader, node) else { return Some((Vec::new(), 0)) };
+    let count = rows.len().max(1);
+    let size = size_of(&step).saturating_mul(count);
+    if count > room.0 || size > room.1 {
+        return None;
+    }
     if rows.is_empty() {
-        return vec![step];
+        return Some((vec![step], size));
     }
     #[expect(clippy::cast_precision_loss, reason = "there are at most a thousand rows")]
     let weight = step.weight / rows.len() as f64;
@@ -22,7 +29,7 @@ pub fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<Step> {
         let description = Variables::given(row.clone()).fill(&step.description).into_owned();
         Step { description, weight, variables: row, ..step.clone() }
     };
-    rows.into_iter().map(of_row).collect()
+    Some((rows.into_iter().map(of_row).collect(), size))
 }
 
 fn one(reader: &mut Reader<'_>, node: &Node) -> Option<Step> {

@@ -461,3 +461,23 @@ fn a_thousand_files() {
     assert_eq!((scenarios.len(), complaints.len()), (1_000, 0));
     assert!(scenarios.is_sorted_by(|a, b| a.id < b.id));
 }
+
+#[test]
+fn all_files_together_are_bounded() {
+    let rows: String = (0..1000).map(|n| format!("- {{ n: {n} }}\n")).collect();
+    let steps = "- request: { method: GET, path: '/{n}' }\n  assert: { status: 200 }\n".repeat(20);
+    let file = |n: usize| (format!("{n}.yaml"), format!("id: s{n}\nfor_each:\n{rows}steps:\n{steps}"));
+    let messages = |files: Vec<(String, String)>| {
+        let (scenarios, _, complaints) = load(files);
+        let errors = complaints.iter().filter(|one| one.severity == atoll::diag::Severity::Error);
+        (scenarios.len(), errors.map(|one| one.message.clone()).collect::<Vec<_>>())
+    };
+    assert_eq!(messages((0..5).map(file).collect()), (5_000, Vec::new()));
+    let (read, errors) = messages((0..9).map(file).collect());
+    assert_eq!(errors, ["the scenario files come to more than 100000 steps, all rows counted"]);
+    assert_eq!(read, 5_000, "the file that is too much is not read, nor are those after it");
+    let long = "x".repeat(200_000);
+    let steps = format!("- request: {{ method: POST, path: '/{{n}}', body: '{long}' }}\n  assert: {{ status: 200 }}\n");
+    let (_, errors) = messages(vec![("x.yaml".into(), format!("id: x\nfor_each:\n{rows}steps:\n{steps}"))]);
+    assert_eq!(errors, ["1000 rows of 1 steps are more than 128 MiB"]);
+}
