@@ -1,9 +1,16 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::read::size_of;
 use super::variables::as_text;
-use super::{Answer, Capture, Selector, Told, Variables, json};
+use super::{Answer, Capture, Excerpt, Selector, Told, Variables, json};
 use crate::value::Value;
+
+/// Most bytes of one value that is kept, and of all of a scenario.
+const LARGEST: usize = 4 << 20;
+const MOST: usize = 64 << 20;
+/// Most bytes of a value in an observation.
+const RECORDED: usize = 8 << 10;
 
 /// What became of one capture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,9 +42,24 @@ pub fn sources(word: &str) -> &'static [&'static str] {
 /// Takes what `capture` names from `answer`.
 pub fn take(capture: &Capture, answer: &Answer, variables: &Variables) -> Captured {
     let name = capture.name.clone();
-    match part(capture, answer, variables) {
+    match part(capture, answer, variables).and_then(fitting) {
         Ok(value) => Captured { name, value, error: None },
         Err(reason) => Captured { name, value: Value::Null, error: Some(reason) },
+    }
+}
+
+fn fitting(value: Value) -> Result<Value, String> {
+    if length(&value) <= LARGEST {
+        return Ok(value);
+    }
+    Err(format!("it is larger than {} MiB, the most that is captured: capture a part of it", LARGEST >> 20))
+}
+
+/// The bytes of a value as text, about.
+pub fn length(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        other => size_of(other),
     }
 }
 
@@ -109,10 +131,27 @@ fn told_text(source: &str, told: &Told) -> Result<String, String> {
 
 impl Captured {
     /// Makes the value known to later steps; where nothing was kept their placeholders stay as written.
-    pub fn store(&self, variables: &mut Variables) {
-        if self.error.is_none() {
-            variables.set(&self.name, self.value.clone());
+    pub fn store(&mut self, variables: &mut Variables) {
+        if self.error.is_some() {
+            return;
         }
+        let others = variables.all().filter(|(name, _)| *name != self.name);
+        if others.map(|(_, value)| length(value)).sum::<usize>() + length(&self.value) > MOST {
+            self.error =
+                Some(format!("all values of the scenario are larger than {} MiB with it", MOST >> 20));
+            self.value = Value::Null;
+            return;
+        }
+        variables.set(&self.name, self.value.clone());
+    }
+
+    /// The same for an observation: a long value is shortened.
+    #[must_use]
+    pub fn recorded(self) -> Self {
+        if length(&self.value) <= RECORDED {
+            return self;
+        }
+        Self { value: Excerpt::of_text(&as_text(&self.value), RECORDED).text.into(), ..self }
     }
 
     /// The value as text.
@@ -158,12 +197,38 @@ mod tests {
     #[test]
     fn a_miss_says_why_and_sets_nothing() {
         let web = http(404, &[], "nope");
-        let captured = take(&capture(None, Some("$.id")), &web, &Variables::default());
+        let mut captured = take(&capture(None, Some("$.id")), &web, &Variables::default());
         assert!(captured.error.as_deref().unwrap().starts_with("the body is no JSON"), "{captured:?}");
         let mut variables = Variables::default();
         captured.store(&mut variables);
         assert_eq!(variables.fill("{x}"), "{x}");
         let captured = take(&capture(Some("header:etag"), None), &web, &Variables::default());
         assert_eq!(captured.error.as_deref(), Some("the answer has no header `etag`"));
+    }
+    #[test]
+    fn values_are_bounded_one_by_one_and_together_and_recorded_in_part() {
+        let told = |length: usize| {
+            let text = "x".repeat(length);
+            let mut web = http(200, &[], "");
+            if let Answer::Http(http) = &mut web {
+                http.body = crate::scenario::Kept::of(text.as_bytes(), 8 << 20);
+            }
+            take(&capture(Some("body"), None), &web, &Variables::default())
+        };
+        let error = told(LARGEST + 1).error.unwrap();
+        assert!(error.starts_with("it is larger than 4 MiB"), "{error}");
+        let mut variables = Variables::default();
+        for n in 0..MOST / LARGEST {
+            let mut captured = Captured { name: format!("x{n}"), ..told(LARGEST) };
+            captured.store(&mut variables);
+            assert_eq!(captured.error, None);
+            assert!(length(&captured.recorded().value) < 2 * RECORDED);
+        }
+        let mut again = Captured { name: "x0".into(), ..told(LARGEST) };
+        again.store(&mut variables);
+        assert_eq!(again.error, None, "it takes the place of another value");
+        let mut more = told(1);
+        more.store(&mut variables);
+        assert!(more.error.unwrap().starts_with("all values of the scenario are larger than 64 MiB"));
     }
 }

@@ -27,11 +27,10 @@ impl Expectation {
     pub fn of(written: &str, variables: &Variables) -> Self {
         let mut apart: Vec<Named> = Vec::new();
         for (_, _, name) in placeholders(written) {
-            let Some(value) = variables.text(name).filter(|value| !name.starts_with('$') && !is_word(value))
-            else {
+            if name.starts_with('$') || apart.len() >= MOST || apart.iter().any(|known| known.name == name) {
                 continue;
-            };
-            if apart.len() < MOST && apart.iter().all(|known| known.name != name) {
+            }
+            if let Some(value) = variables.text(name).filter(|value| !is_word(value)) {
                 apart.push(Named { name: name.to_owned(), value: Excerpt::visible(&value, SHOWN).text });
             }
         }

@@ -181,6 +181,25 @@ pub struct Sent {
     pub stdin: Option<String>,
 }
 
+impl Sent {
+    /// The same, no longer than is useful to read.
+    #[must_use]
+    pub fn shortened(self) -> Self {
+        let short =
+            |text: String| if text.len() > SHOWN { Excerpt::of_text(&text, SHOWN).text } else { text };
+        let headers =
+            |all: IndexMap<String, String>| all.into_iter().map(|(name, v)| (name, short(v))).collect();
+        Self {
+            url: self.url.map(short),
+            headers: self.headers.map(headers),
+            // Part of a command is none.
+            curl: self.curl.filter(|curl| curl.len() <= SHOWN),
+            command: self.command.map(short),
+            ..self
+        }
+    }
+}
+
 /// What came back. Fields that the step type does not have are null.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Observed {

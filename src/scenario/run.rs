@@ -11,7 +11,7 @@ use super::capture::{Captured, take};
 use super::expectation::Expectation;
 use super::http::Outcome;
 use super::logged::logged;
-use super::observation::{Broken, Decided, Observation, Observed, Skipped, StepSeen};
+use super::observation::{Broken, Decided, Observation, Observed, Sent, Skipped, StepSeen};
 use super::port::{Browsers, Evidences, Shell};
 use super::{Excerpt, Hosts, Scenario, Step, Tls, Variables, Web, browser, grpc, tui, unresolved, ws};
 use crate::clock::{Clock, millis};
@@ -240,6 +240,9 @@ async fn perform(
     {
         return not_run(index, step, &format!("the {timeout} of the scenario are over"), variables);
     }
+    if let Some(why) = unresolved::too_large(&step.variables, variables) {
+        return StepSeen { error: Some(why), ..blank(index, step) };
+    }
     let seen = &variables.under(&step.variables);
     if let Some(why) = unresolved::refusal(step, seen) {
         return StepSeen { error: Some(why), ..not_run(index, step, "", variables) };
@@ -275,7 +278,7 @@ async fn perform(
     StepSeen {
         expect: expectation.text,
         named: expectation.values,
-        sent: attempt.sent,
+        sent: attempt.sent.map(Sent::shortened),
         observed: attempt.outcome.answer.as_ref().map(|answer| {
             let content = stage.evidence.filter(|_| faulty && stage.keeps_answers);
             Observed::of(answer, stage.evidence).with_content(answer, content)
@@ -298,9 +301,9 @@ fn keep(
     seen: &Variables,
     variables: &mut Variables,
 ) -> Captured {
-    let captured = take(capture, answer, seen);
+    let mut captured = take(capture, answer, seen);
     captured.store(variables);
-    captured
+    captured.recorded()
 }
 
 fn decide(step: &Step, error: Option<&String>, assertions: &[Verdict]) -> Decided {

@@ -1,5 +1,11 @@
 //! Placeholders without a value: a step that has one is not carried out, because what it says is not what would be sent.
 
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::capture::length;
+use super::variables::placeholders;
 use super::{Action, Scenario, Step, Variables};
 use crate::value::Value;
 
@@ -15,11 +21,46 @@ pub fn declared(scenario: &Scenario) -> impl Iterator<Item = String> {
     scenario.variables.keys().cloned().chain(by_step)
 }
 
-/// Why `step` cannot be carried out, if a placeholder in it has no value.
+/// Most bytes that the values of the placeholders of one step come to.
+const MOST: usize = 64 << 20;
+
+/// Why `step` cannot be carried out: a placeholder in it has no value, or it is too large with all values.
 pub fn refusal(step: &Step, variables: &Variables) -> Option<String> {
-    missing(&step.action, variables).map(|name| {
+    let missing = missing(&step.action, variables).map(|name| {
         format!("`{{{name}}}` has no value: nothing was captured under this name, and nothing was sent")
-    })
+    });
+    missing.or_else(|| too_large(step, variables))
+}
+
+/// Why there is no room for the values of all placeholders in `written`, a step or its variables.
+pub fn too_large(written: &impl Serialize, variables: &Variables) -> Option<String> {
+    let written = serde_json::to_value(written).unwrap_or_default();
+    let most = MOST >> 20;
+    (growth(&written, variables, &mut HashMap::new()) > MOST)
+        .then(|| format!("the values of its placeholders come to more than {most} MiB, so nothing was sent"))
+}
+
+/// The bytes of the values that take the places of the placeholders in `written`.
+fn growth<'v>(written: &'v Value, variables: &Variables, known: &mut HashMap<&'v str, usize>) -> usize {
+    let mut of_text = |text: &'v str| {
+        let lengths = placeholders(text).into_iter().map(|(_, _, name)| {
+            // What is made up is short.
+            *known.entry(name).or_insert_with(|| variables.get(name).map_or(0, length))
+        });
+        lengths.fold(0, usize::saturating_add)
+    };
+    match written {
+        Value::String(text) => of_text(text),
+        Value::Array(items) => {
+            items.iter().map(|item| growth(item, variables, known)).fold(0, usize::saturating_add)
+        }
+        Value::Object(table) => {
+            let keys = table.keys().map(|key| of_text(key)).fold(0, usize::saturating_add);
+            let values = table.values().map(|value| growth(value, variables, known));
+            values.fold(keys, usize::saturating_add)
+        }
+        _ => 0,
+    }
 }
 
 fn missing(action: &Action, variables: &Variables) -> Option<String> {
@@ -40,5 +81,28 @@ fn within(value: &Value, variables: &Variables, is_free: bool) -> Option<String>
         }),
         Value::Array(items) => items.iter().find_map(|item| within(item, variables, is_free)),
         value => variables.missing_in(value, is_free),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_placeholders_come_to_is_bounded_before_anything_is_made_of_them() {
+        let body = |count: usize| {
+            let text = format!(
+                "id: x\nsteps:\n- request: {{ method: POST, path: /, body: '{}' }}\n  assert: {{ status: 200 }}\n",
+                "{x}".repeat(count)
+            );
+            let (scenarios, ..) = crate::scenario::load(vec![("x.yaml".to_owned(), text)]);
+            scenarios[0].steps[0].clone()
+        };
+        let mut variables = Variables::default();
+        variables.set("x", Value::String("x".repeat(4 << 20)));
+        assert_eq!(refusal(&body(16), &variables), None);
+        let why = refusal(&body(17), &variables).unwrap();
+        assert!(why.starts_with("the values of its placeholders come to more than 64 MiB"), "{why}");
+        assert!(refusal(&body(300_000), &variables).is_some());
     }
 }

@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -143,6 +143,11 @@ impl Variables {
         self.values.insert(name.to_owned(), value);
     }
 
+    /// The value of `name`, if it has one that is not made up.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.values.get(name)
+    }
+
     /// The value of `name` as text.
     pub fn text(&self, name: &str) -> Option<String> {
         match name.strip_prefix('$') {
@@ -173,8 +178,15 @@ impl Variables {
     pub fn fill_words(&self, text: &str, fit: &dyn Fn(&str) -> bool) -> String {
         let mut filled = String::new();
         let mut copied = 0;
+        let mut known: HashMap<&str, Option<String>> = HashMap::new();
         for (start, end, name) in placeholders(text) {
-            if let Some(value) = self.text(name).filter(|value| name.starts_with('$') || fit(value)) {
+            let fitting = || self.text(name).filter(|value| fit(value));
+            let value = if name.starts_with('$') {
+                self.text(name)
+            } else {
+                known.entry(name).or_insert_with(fitting).clone()
+            };
+            if let Some(value) = value {
                 filled.push_str(&plain(&text[copied..start]));
                 filled.push_str(&value);
                 copied = end;

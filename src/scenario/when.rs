@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::assert::{Assertion, Rule, check};
+use super::unresolved::too_large;
 use super::variables::as_text;
 use super::{Answer, Kept, Told, Variables};
 use crate::value::Value;
@@ -19,6 +20,10 @@ pub struct When(pub Vec<Assertion>);
 impl When {
     /// Why a step is skipped, if it is.
     pub fn refusal(&self, variables: &Variables) -> Option<String> {
+        if too_large(self, variables).is_some() {
+            // The step is begun, and fails for the same reason.
+            return None;
+        }
         let known = variables.all().map(|(name, value)| (name.to_owned(), plain(value.clone()))).collect();
         let text = Value::Object(known).to_string();
         let main = ("variables", Kept::of(text.as_bytes(), usize::MAX));
