@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use super::face::Color;
+use super::face::{Color, Face};
 use super::{
-    Exit, answer, cassette, check, completions, configure, cost, eject, explain, gc, graph, lint, log,
+    Exit, Stop, answer, cassette, check, completions, configure, cost, eject, explain, gc, graph, lint, log,
     models, plan, resume, run, runs, show, signal, trust, validate, verbs, which,
 };
 
@@ -118,10 +118,17 @@ pub fn parse(arguments: &[OsString]) -> Result<(Common, Ask), clap::Error> {
 
 /// Tells what is wrong with the arguments, or the help that was asked for.
 pub fn tell(error: &clap::Error) -> Exit {
-    // A reader that has gone away is no error.
-    let _ = error.print();
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::REACHED,
+    let printed = error.print().and_then(|()| std::io::Write::flush(&mut std::io::stdout()));
+    match (error.kind(), printed) {
+        // A reader that has gone away is no error.
+        (ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, Err(error))
+            if error.kind() != std::io::ErrorKind::BrokenPipe =>
+        {
+            let face = Face::find(Color::Auto, false);
+            face.complain(&Stop::failed(format!("cannot write to standard output: {error}")));
+            Exit::FAILED
+        }
+        (ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, _) => Exit::REACHED,
         _ => Exit::USAGE,
     }
 }

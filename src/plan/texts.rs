@@ -102,10 +102,43 @@ impl<'a> Texts<'a> {
         at: Option<Span>,
         extends: bool,
     ) -> Diagnostic {
-        let known = self.door.list("pipelines");
+        let listed = self.door.list("pipelines");
+        if let Some(help) = self.instead_of_path(name, &listed) {
+            let missing = Diagnostic::new(Code::PipelineMissing, format!("there is no pipeline `{name}`"));
+            return match at {
+                Some(span) => missing.at(span, "not found"),
+                None => missing,
+            }
+            .help(help);
+        }
+        let known = listed;
         let known = known.iter().map(String::as_str).filter(|path| extends || !path.starts_with(SHARED));
         let near = nearest(name, known.flat_map(|path| name_of(path).into_iter().chain([path])));
         complaint(Code::PipelineMissing, format!("there is no pipeline `{name}`"), path, at, near)
+    }
+
+    /// What to write in place of a path at which there is no pipeline.
+    fn instead_of_path(&self, name: &str, listed: &[String]) -> Option<String> {
+        let plain = name.strip_suffix(".toml").unwrap_or(name);
+        if !plain.contains(['/', '\\']) && plain == name {
+            return None;
+        }
+        let file = format!("{plain}.toml");
+        if plain == name && matches!(self.door.find(&file), Ok(Some(_))) {
+            return Some(format!("the path of a pipeline ends in `.toml`: `{file}`"));
+        }
+        let last = plain.rsplit(['/', '\\']).next().unwrap_or_default();
+        let known: Vec<&str> = listed.iter().filter_map(|path| name_of(path)).collect();
+        if known.contains(&last) {
+            return Some(format!("name the pipeline without a path: `{last}`"));
+        }
+        Some(match nearest(last, known) {
+            Some(near) => format!("did you mean `{near}`? A pipeline is named without a path"),
+            None => {
+                "give the name of a pipeline, such as `factory`, or the path of a file that ends in `.toml`"
+                    .to_owned()
+            }
+        })
     }
 
     /// Everything that was read.

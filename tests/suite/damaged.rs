@@ -78,3 +78,50 @@ fn pipes_and_endless_files_are_no_inputs() {
     project.run(&["lint", "--spec", "spec.md"]).exits(3).stderr_has("no regular file");
     project.run(&["run", "p.toml", "--replay", "/dev/zero"]).exits(2).stderr_has("not a regular file");
 }
+
+#[test]
+fn output_that_cannot_be_written_is_an_error_and_a_closed_pipe_is_none() {
+    let project = Project::new().file("pipelines/p.toml", PLAIN);
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    for arguments in [
+        &["--help"][..],
+        &["--version"],
+        &["help", "run"],
+        &["run", "--help"],
+        &["check", "p", "--format", "json"],
+        &["plan", "p"],
+        &["run", "p", "--format", "json"],
+        &["runs"],
+        &["verbs"],
+        &["models"],
+        &["graph", "p"],
+        &["which", "pipelines/p.toml"],
+        &["show", "last"],
+        &["log", "last"],
+        &["completions", "bash"],
+    ] {
+        let output = project.command(arguments).stdout(full()).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("cannot write to standard output: No space left"), "{arguments:?}: {stderr}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = project.command(arguments).stdout(writer).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), stderr.contains("rror:")), (Some(0), false), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_path_in_place_of_a_name_says_what_to_type() {
+    let project = Project::new().file("pipelines/p.toml", PLAIN).file("ff.toml", PLAIN).file("dir/x", "");
+    for (typed, told) in [
+        ("./ff", "the path of a pipeline ends in `.toml`: `./ff.toml`"),
+        ("dir/p", "name the pipeline without a path: `p`"),
+        ("p.toml", "name the pipeline without a path: `p`"),
+        ("./factry", "did you mean `factory`? A pipeline is named without a path"),
+        ("./dir", "give the name of a pipeline, such as `factory`, or the path of a file that ends in `.toml`"),
+    ] {
+        project.run(&["run", typed]).exits(3).stderr_has(&format!("no pipeline `{typed}`")).stderr_has(told);
+    }
+}
