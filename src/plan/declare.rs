@@ -1,7 +1,7 @@
 use super::resolve::Resolver;
 use super::takes::convert;
 use super::types::{Input, InputKind};
-use crate::diag::{Code, Diagnostic};
+use crate::diag::{Code, Diagnostic, Span};
 use crate::expr::{FaultKind, Functions};
 use crate::model::{self, Pipeline, Text};
 use crate::value::Value;
@@ -108,10 +108,21 @@ impl Resolver<'_, '_> {
             return;
         }
         match convert(name, read, &default.to_value(), false) {
-            Ok(value) => read.default = value,
+            Ok(value) => {
+                read.default = value;
+                self.check_model(default.span, read);
+            }
             Err((_, message)) => {
                 complain(default.span, message, "let the default fit the type and its bounds");
             }
+        }
+    }
+
+    /// Complains about a default that is the name of no model.
+    fn check_model(&mut self, span: Span, read: &Input) {
+        let model = read.default.as_str().filter(|_| read.kind == InputKind::Model);
+        if let Some((message, help)) = model.and_then(|model| self.loader.catalog.unknown_model(model)) {
+            self.loader.found.push(Diagnostic::new(Code::Refused, message).at(span, "").help(help));
         }
     }
 

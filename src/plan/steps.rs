@@ -14,7 +14,7 @@ use crate::expr::{Ref, Scope, Shape, Step as Key};
 use crate::model::{self, Name, Node, Raw, Text, Use};
 use crate::schema::Schema;
 use crate::value::Value;
-use crate::verb::{Class, Remark, Traits};
+use crate::verb::{Class, Traits};
 
 /// A span of time as authors write it.
 fn spell(span: Duration) -> String {
@@ -465,25 +465,13 @@ impl Resolver<'_, '_> {
         schema
     }
 
-    /// Passes on what a verb says of its input.
-    fn remark(&mut self, used: &Use, remark: Remark) {
-        let node = used.with.table().and_then(|table| table.get(remark.key)).map(|entry| &entry.node);
-        let item = node.and_then(|node| match (&node.value, remark.item) {
-            (Raw::List(items), Some(item)) => items.get(item),
-            _ => None,
-        });
-        let span = item.or(node).map_or(used.name.span, |node| node.span);
-        let warning = Diagnostic::new(Code::Refused, remark.message).at(span, "").help(remark.help);
-        self.loader.found.push(warning);
-    }
-
     pub(super) fn leaf(&mut self, used: &Use, output: Option<&Schema>, sight: &mut Sight) -> Option<Action> {
         let verb = self.loader.catalog.find_verb(&used.name.text)?.clone();
         let schema = self.generated(&format!("{} with", verb.name()), || verb.with_schema());
         let with = self.tree(&used.with, &Site { attempt: true, ..Site::default() }, sight);
         let owner = (verb.name(), used.name.span);
         literal::check(&used.with, &schema, owner, &self.made, &mut self.loader.found);
-        for remark in verb.remarks(&used.with.to_value()) {
+        for remark in verb.remarks(&self.with_defaults(used.with.to_value())) {
             self.remark(used, remark);
         }
         let same = self.generated(&format!("{} out", verb.name()), || verb.out_schema());

@@ -17,7 +17,12 @@ pub struct Catalog {
     resources: IndexMap<&'static str, Arc<dyn DynResource>>,
     /// Lanes that somebody else declares.
     lanes: Vec<String>,
+    /// Says what is wrong with the name of a model.
+    models: Option<Arc<UnknownModel>>,
 }
+
+/// What is wrong with the name of a model and what to do about it, if anything is.
+type UnknownModel = dyn Fn(&str) -> Option<(String, String)> + Send + Sync;
 
 /// What a name in the catalog stands for.
 pub enum Entry<'a> {
@@ -69,6 +74,20 @@ impl Catalog {
     pub fn with_lanes(mut self, lanes: impl IntoIterator<Item = String>) -> Self {
         self.lanes.extend(lanes);
         self
+    }
+
+    /// The same catalog where `unknown` says what is wrong with the name of a model.
+    #[must_use]
+    pub fn with_models(
+        self,
+        unknown: impl Fn(&str) -> Option<(String, String)> + Send + Sync + 'static,
+    ) -> Self {
+        Self { models: Some(Arc::new(unknown)), ..self }
+    }
+
+    /// What is wrong with the name of a model, and what to do about it. `None` where it is known, or any name will do.
+    pub fn unknown_model(&self, name: &str) -> Option<(String, String)> {
+        self.models.as_ref()?(name)
     }
 
     /// The names of all lanes, those that no verb brings along too.

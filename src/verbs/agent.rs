@@ -4,6 +4,7 @@ mod goal;
 mod history;
 mod kept;
 mod outside;
+mod remarks;
 mod report;
 mod search;
 mod talk;
@@ -90,8 +91,11 @@ wall   = "20m"
     }
 
     fn remarks(&self, with: &Value) -> Vec<Remark> {
-        // A program has models of its own.
-        if with.get("cli").is_some() { Vec::new() } else { super::asked::remarks(&self.models, with) }
+        if with.get("cli").is_some() {
+            remarks::of_program(&self.models, &self.coders, with)
+        } else {
+            super::asked::remarks(&self.models, with)
+        }
     }
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {

@@ -66,7 +66,12 @@ pub struct Doors {
 
 /// All verbs and resources.
 pub fn catalog(doors: Doors) -> Catalog {
+    let models = doors.models.clone();
     Catalog::new()
+        .with_models(move |name| {
+            let unknown = models.registry().find(name).err()?;
+            Some((unknown.message, unknown.hint.unwrap_or_default()))
+        })
         .verb(Set)
         .verb(Fail)
         .verb(Files)

@@ -114,3 +114,43 @@ prompt = "x"
         project.file("atoll.toml", "[models.\"openrouter/some/model\"]\nprice = { input = 1, output = 2 }\n");
     assert_eq!(said(&project), expected(&[misspelt, provider]), "the project's price counts");
 }
+
+#[test]
+fn check_looks_at_models_that_are_defaults_and_models_of_programs() {
+    let text = r#"atoll = 1
+[inputs]
+wrong = { type = "model", default = "nosuch/model" }
+right = { type = "model", default = "claude-haiku-4-5" }
+free = { type = "model", default = "openrouter/some/model" }
+[steps.a]
+llm = { model = "{{ inputs.wrong }}", prompt = "x" }
+[steps.b]
+llm = { model = "{{ inputs.free }}", prompt = "x" }
+[steps.c]
+llm = { model = ["{{ inputs.right }}"], prompt = "x" }
+[steps.d]
+agent = { cli = "claud", prompt = "x" }
+[steps.e]
+agent = { cli = "claude", model = "claude-hiaku-4-5", prompt = "x" }
+[steps.f]
+agent = { cli = "claude", model = "nosuch/model", prompt = "x" }
+[steps.g]
+agent = { cli = "claude", model = "haiku", prompt = "x" }
+[steps.h]
+agent = { cli = "codex", prompt = "x" }
+"#;
+    let project = Project::new().file("pipelines/p.toml", text);
+    let found = project.run(&["check", "p", "--format", "json"]).exits(0).json();
+    let found = found["diagnostics"].as_array().cloned().unwrap_or_default();
+    let said: Vec<(u64, &str)> = found
+        .iter()
+        .filter(|one| one["code"] == "W0403")
+        .map(|one| (one["line"].as_u64().unwrap(), one["message"].as_str().unwrap()))
+        .collect();
+    let unpriced = said.iter().find(|(line, _)| *line == 9).expect("the default has no price");
+    assert!(unpriced.1.starts_with("the price of `openrouter/some/model` is unknown"), "{said:?}");
+    let lines: Vec<u64> = said.iter().map(|(line, _)| *line).collect();
+    assert_eq!(lines, [3, 9, 13, 15, 17, 21], "{said:?}");
+    assert_eq!(said[0].1, "unknown provider `nosuch` in the model name `nosuch/model`");
+    assert_eq!(said[3].1, "unknown model `claude-hiaku-4-5`");
+}

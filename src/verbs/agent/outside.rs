@@ -93,10 +93,7 @@ impl Agent {
     /// The model that a program uses, for its price. A program whose cost nobody would know is not started.
     fn priced_model(&self, with: &With, coder: &Coder) -> Result<Option<Arc<Model>>, Failure> {
         let name = with.model.as_ref().and_then(|names| names.list().first());
-        let full = name.map(|name| match &coder.provider {
-            Some(provider) if !name.contains('/') => format!("{provider}/{name}"),
-            _ => name.clone(),
-        });
+        let full = name.map(|name| full_name(coder, name));
         let model = full.as_ref().and_then(|full| self.models.find(full).ok());
         if coder.tells_cost() || with.unknown_cost == UnknownCost::Count {
             return Ok(model);
@@ -114,6 +111,14 @@ impl Agent {
             }
         }
         Ok(model)
+    }
+}
+
+/// The name in the registry of a model that a program is told to use.
+pub(super) fn full_name(coder: &Coder, name: &str) -> String {
+    match &coder.provider {
+        Some(provider) if !name.contains('/') => format!("{provider}/{name}"),
+        _ => name.to_owned(),
     }
 }
 
