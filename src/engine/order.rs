@@ -220,7 +220,8 @@ impl Slice<'_> {
     pub const ALL: Self = Slice { facts: usize::MAX, over: &|| false };
 
     pub(super) fn is_over(&self, turn: &Turn) -> bool {
-        turn.records.len() >= self.facts || (!turn.records.is_empty() && (self.over)())
+        let has_done = !turn.records.is_empty() || !turn.orders.is_empty();
+        turn.records.len() >= self.facts || (has_done && (self.over)())
     }
 }
 
