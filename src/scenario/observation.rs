@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::assert::Verdict;
 use super::capture::Captured;
+use super::ending::Ended;
 use super::{Answer, Evidence, Evidences, Excerpt, Step, Variables, Visibility};
 use crate::value::{Digest, Value};
 
@@ -141,6 +142,9 @@ pub struct StepSeen {
     pub attempts: u32,
     /// How long it took with delay and retries, in milliseconds.
     pub duration_ms: u64,
+    /// Of a step that failed: when the program that it talks to ended, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Ended>,
     /// What the service logged meanwhile, shortened.
     pub log: String,
 }

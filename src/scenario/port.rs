@@ -21,6 +21,14 @@ pub trait Shell: Send + Sync {
     fn log_mark(&self) -> u64;
     /// What the service has logged since `mark`, as far as it is still known.
     fn log_since(&self, mark: u64) -> String;
+    /// How the service ended, e.g. `ended with exit code 1`; `None` while it runs.
+    fn ending(&self) -> Option<String> {
+        None
+    }
+    /// Waits until the service has ended.
+    fn ends(&self) -> Doing<'_, ()> {
+        Box::pin(std::future::pending())
+    }
     /// Waits until the service logs more; for ever where it does not.
     fn log_grows(&self) -> Doing<'_, ()> {
         Box::pin(std::future::pending())

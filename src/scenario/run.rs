@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 use super::assert::Verdict;
 use super::attempt::{self, Deadline};
 use super::capture::{Captured, take};
+use super::ending;
 use super::expectation::Expectation;
 use super::http::Outcome;
 use super::logged::logged;
@@ -84,11 +85,13 @@ struct Casts<'s> {
     scenario: &'s Scenario,
     tls: Tls,
     all: BTreeMap<Option<String>, Cast>,
+    /// Whether a step has begun.
+    begun: bool,
 }
 
 impl<'s> Casts<'s> {
     fn new(scenario: &'s Scenario, tls: Option<&Tls>) -> Self {
-        Self { scenario, tls: tls.cloned().unwrap_or_default(), all: BTreeMap::new() }
+        Self { scenario, tls: tls.cloned().unwrap_or_default(), all: BTreeMap::new(), begun: false }
     }
 
     fn of(&mut self, service: Option<&String>) -> &mut Cast {
@@ -233,6 +236,7 @@ async fn perform(
         Ok(stage) => &{ stage },
         Err(why) => return not_run(index, step, &why, variables),
     };
+    let is_first = !std::mem::replace(&mut casts.begun, true);
     let cast = casts.of(step.service.as_ref());
     let begun = stage.clock.now();
     if let Some((at, timeout)) = deadline
@@ -247,6 +251,7 @@ async fn perform(
     if let Some(why) = unresolved::refusal(step, seen) {
         return StepSeen { error: Some(why), ..not_run(index, step, "", variables) };
     }
+    let gone = ending::by_now(stage);
     let mark = stage.shell.map(Shell::log_mark);
     if let Some(delay) = step.delay {
         stage.clock.sleep(delay.0).await;
@@ -274,7 +279,15 @@ async fn perform(
         || attempt.assertions.iter().any(|verdict| !verdict.ok)
         || captures.iter().any(|captured| captured.error.is_some());
     let duration_ms = stage.clock.now().saturating_sub(begun);
-    let log = logged(stage, mark, faulty).await;
+    let answered = attempt.outcome.error.is_none();
+    let ending =
+        if faulty { ending::of_program(stage, gone, step.service.as_ref(), answered).await } else { None };
+    // Why it ended may have been written before anything was done.
+    let mark = if is_first && ending.is_some() { Some(0) } else { mark };
+    let mut log = logged(stage, mark, faulty).await;
+    if let Some(ending) = &ending {
+        ending.tell(attempt.outcome.error.as_mut(), &mut log);
+    }
     StepSeen {
         expect: expectation.text,
         named: expectation.values,
@@ -289,6 +302,7 @@ async fn perform(
         error: attempt.outcome.error.map(|error| Excerpt::visible(&error, LOG).text),
         attempts: attempt.number,
         duration_ms,
+        ended: ending.map(|ending| ending.when),
         log: Excerpt::visible(&log, LOG).text,
         ..blank(index, step)
     }
@@ -368,6 +382,7 @@ fn blank(index: usize, step: &Step) -> StepSeen {
         error: None,
         attempts: 0,
         duration_ms: 0,
+        ended: None,
         log: String::new(),
     }
 }

@@ -37,6 +37,8 @@ impl Service {
 pub struct Held {
     /// Whether it is up.
     pub ok: bool,
+    /// Whether it came up. It may have ended since; `ok` is false then.
+    pub came_up: bool,
     /// Its id, for `scenario`.
     pub id: String,
     /// Where it answers, without a slash at the end.
@@ -49,7 +51,7 @@ pub struct Held {
     pub exit_code: Option<i64>,
     /// `docker`, `process`, or `host` for a process without a sandbox.
     pub runtime: String,
-    /// Why it is not up.
+    /// Why it is not up, or not any more.
     pub reason: Option<String>,
     /// The service beside it that is not up, where that is the reason: no fault of its own.
     pub blame: Option<String>,
@@ -152,6 +154,7 @@ impl Hold {
         let reason = reason(environment);
         let held = Held {
             ok: main.is_some_and(Running::is_up) && reason.is_none(),
+            came_up: environment.came_up(),
             id: main.map_or_else(String::new, |running| running.id().to_owned()),
             url: main.map_or_else(String::new, Running::url),
             ports: main.map_or_else(BTreeMap::new, Running::ports),

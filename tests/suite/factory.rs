@@ -58,7 +58,7 @@ fn trial(id: &str, weight: f64, steps: &[&str]) -> Value {
     let steps: Vec<_> = steps.iter().enumerate().map(|(i, decided)| step(i, decided)).collect();
     json!({
         "id": id, "weight": weight, "must": false, "visibility": "dev",
-        "held": {"ok": true, "reason": null, "log": ""},
+        "held": {"came_up": true, "reason": null, "log": ""},
         "seen": {
             "id": id, "description": "CANARY-ABOUT", "satisfaction_criteria": "", "setup_ok": true, "broken": null,
             "setup": [], "steps": steps,
@@ -69,7 +69,7 @@ fn trial(id: &str, weight: f64, steps: &[&str]) -> Value {
 fn not_started(id: &str) -> Value {
     json!({
         "id": id, "weight": 1.0, "must": false, "visibility": "dev", "seen": null,
-        "held": {"ok": false, "reason": "it exited with code 1", "log": "boom"},
+        "held": {"came_up": false, "reason": "it exited with code 1", "log": "boom"},
     })
 }
 
@@ -125,6 +125,26 @@ fn of_a_gate_nothing_is_told() {
     let names = [("trials", json!([gate, not_started("b")])), ("verdicts", json!([]))];
     let found = eval("findings(trials, book(verdicts)) | map(attribute='kind')", &names);
     assert_eq!(found, json!(["start"]), "that the program does not start is told all the same");
+}
+
+#[test]
+fn of_a_program_that_ended_the_step_is_told_in_which_it_did() {
+    let mut ended = trial("a", 1.0, &["held", "failed", "failed"]);
+    ended["seen"]["steps"][1]["ended"] = json!("during");
+    ended["seen"]["steps"][2]["ended"] = json!("before");
+    let mut gone = trial("b", 1.0, &["failed", "failed"]);
+    gone["seen"]["steps"][0]["ended"] = json!("before");
+    gone["seen"]["steps"][0]["sent"]["text"] = json!("GET /gone");
+    gone["seen"]["steps"][1]["ended"] = json!("before");
+    let mut gate = ended.clone();
+    gate["visibility"] = json!("gate");
+    let told = |trials: Value| {
+        let names = [("trials", trials), ("verdicts", json!([]))];
+        eval("findings(trials, book(verdicts)) | map(attribute='kind')", &names)
+    };
+    assert_eq!(told(json!([ended])), json!(["step"]), "what came after says nothing of its own");
+    assert_eq!(told(json!([gone])), json!(["step"]), "but for the first");
+    assert_eq!(told(json!([gate])), json!([]), "it came up: of a gate nothing is told");
 }
 
 #[test]

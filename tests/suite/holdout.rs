@@ -44,9 +44,13 @@ const MARKS: [&str; 8] = [
 ];
 
 const PROGRAM: &str = r#"
+import os
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
+        print("asked for " + self.path, flush=True)
+        if "/end-" in self.path:
+            os._exit(3)
         self.send_response(200)
         self.end_headers()
         self.wfile.write(b"hello VERSION")
@@ -197,4 +201,23 @@ async fn what_is_sealed_is_tried_once_after_the_end() {
     assert!(judged.count() > 0, "a gate counts");
     let told = before.iter().filter(|request| kind(request) != "judge" && sees(request, "/gate-9c2e"));
     assert_eq!(told.count(), 0, "and nothing is told of it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_program_that_ends_only_what_dev_scenarios_did_is_told() {
+    if !sandbox("of_a_program_that_ends_only_what_dev_scenarios_did_is_told") {
+        return;
+    }
+    let ending = |id: &str, path: &str| {
+        format!("id: {id}\nsteps:\n  - {{ request: {{ method: GET, path: /end-{path} }}, assert: {{ status: 200 }} }}\n")
+    };
+    let (dev, gate) = (ending("mine", "dev-3c8e"), ending("theirs", "gate-1f6b") + "visibility: gate\n");
+    let (_, seen) = grown(&[("greet", SCENARIO), ("mine", &dev), ("theirs", &gate)]).await;
+    let writers = || seen.iter().filter(|request| kind(request) != "judge").map(Value::to_string);
+    assert!(writers().any(|request| request.contains("/end-dev-3c8e")), "of `dev` it is told");
+    assert!(writers().any(|request| request.contains("the program ended with exit code 3")));
+    for request in writers() {
+        assert!(!request.contains("gate-1f6b"), "nothing of a gate is told: {request}");
+        assert!(!request.contains("It did not come up"), "it did: {request}");
+    }
 }

@@ -3,6 +3,7 @@
 
 mod attached;
 mod commands;
+mod endings;
 mod evidence;
 mod interrupted;
 mod judge;

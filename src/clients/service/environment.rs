@@ -81,6 +81,11 @@ impl Environment {
     pub fn running(&self) -> Option<&Running> {
         self.services.iter().find(|(name, _)| *name == self.main).map(|(_, running)| running)
     }
+
+    /// Whether the main service and all that it needs came up. They may have ended since.
+    pub fn came_up(&self) -> bool {
+        self.reason.is_none() && self.running().is_some_and(Running::came_up)
+    }
 }
 
 impl Runtimes {
@@ -107,7 +112,10 @@ impl Runtimes {
         }
         let (mut reason, mut blame) = (None, None);
         for wave in waves {
-            let starts = wave.iter().map(|index| self.start_member(&members[*index], &started, &sockets));
+            let starts = wave.iter().map(|index| {
+                let member = &members[*index];
+                self.start_member(member, member.name == main, &started, &sockets)
+            });
             let mut failure = None;
             for (index, end) in wave.iter().zip(join_all(starts).await) {
                 let name = &members[*index].name;
@@ -148,6 +156,7 @@ impl Runtimes {
     async fn start_member(
         &self,
         member: &Member,
+        is_main: bool,
         started: &Started,
         sockets: &BTreeMap<String, watch::Sender<Option<PathBuf>>>,
     ) -> Result<Option<String>, Failure> {
@@ -158,11 +167,18 @@ impl Runtimes {
         };
         let running = self.start_with(&member.spec, &up).await?;
         started.lock().push((member.name.clone(), running.clone()));
-        if let Some(reason) = running.reason() {
+        // A main service that came up and ends at once is for its user to see; another one is missed by the main one.
+        if let Some(reason) = running.reason().filter(|_| !(is_main && running.came_up())) {
             return Ok(Some(reason));
         }
         for line in &member.seed {
-            let report = running.exec(ExecSpec::shell(line.clone(), SEED)).await?;
+            let report = match running.exec(ExecSpec::shell(line.clone(), SEED)).await {
+                Ok(report) => report,
+                Err(failure) => match running.reason() {
+                    Some(reason) => return Ok(Some(format!("what seeds it: `{line}`: {reason}"))),
+                    None => return Err(failure),
+                },
+            };
             if let Some(why) = complaint(line, &report) {
                 return Ok(Some(format!("what seeds it: {why}")));
             }

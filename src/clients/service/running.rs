@@ -88,6 +88,7 @@ pub struct Running(Arc<Inner>);
 struct Inner {
     id: String,
     runtime: &'static str,
+    came_up: bool,
     reason: Option<String>,
     front: Front,
     others: Vec<(u16, Front)>,
@@ -112,13 +113,15 @@ impl Running {
         };
         let asked = spec.ready_port.unwrap_or(spec.port);
         let mut exit = boot.exit.clone();
-        let reason = tokio::select! {
+        let (came_up, reason) = tokio::select! {
             biased;
-            _ = exit.wait_for(Option::is_some) => None,
-            healthy = health::wait(&spec.ready, spec.within, (&boot.socket, asked), &*boot.backend, &boot.log) => healthy.err(),
+            _ = exit.wait_for(Option::is_some) => (false, None),
+            healthy = health::wait(&spec.ready, spec.within, (&boot.socket, asked), &*boot.backend, &boot.log) => {
+                (healthy.is_ok(), healthy.err())
+            }
         };
         let (front, others) = fronts;
-        Ok(Self(Arc::new(Inner { id, runtime, reason, front, others, port: spec.port, boot })))
+        Ok(Self(Arc::new(Inner { id, runtime, came_up, reason, front, others, port: spec.port, boot })))
     }
 
     /// Its name among the services of this process.
@@ -136,13 +139,21 @@ impl Running {
         self.0.reason.is_none() && self.exit().is_none()
     }
 
+    /// Whether it came up. It may have ended since.
+    pub fn came_up(&self) -> bool {
+        self.0.came_up
+    }
+
     /// Why it is not up.
     pub fn reason(&self) -> Option<String> {
-        if let Some(exit) = self.exit() {
-            let cause = exit.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
-            return Some(format!("it ended with exit code {}{cause}", exit.code));
-        }
-        self.0.reason.clone()
+        self.ending().map(|ending| format!("it {ending}")).or_else(|| self.0.reason.clone())
+    }
+
+    /// How it ended, e.g. `ended with exit code 1`; `None` while it runs.
+    pub fn ending(&self) -> Option<String> {
+        let exit = self.exit()?;
+        let cause = exit.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+        Some(format!("ended with exit code {}{cause}", exit.code))
     }
 
     /// Where it answers, without a slash at the end.
@@ -197,10 +208,8 @@ impl Running {
     }
 
     fn must_run(&self) -> Result<(), Failure> {
-        match self.exit() {
-            Some(exit) => {
-                Err(Failure::permanent(format!("the service has ended with exit code {}", exit.code)))
-            }
+        match self.ending() {
+            Some(ending) => Err(Failure::permanent(format!("the service has {ending}"))),
             None => Ok(()),
         }
     }

@@ -37,6 +37,14 @@ impl Shell for Running {
         self.story().since(mark)
     }
 
+    fn ending(&self) -> Option<String> {
+        Running::ending(self)
+    }
+
+    fn ends(&self) -> scenario::Doing<'_, ()> {
+        Box::pin(self.ended())
+    }
+
     fn log_grows(&self) -> scenario::Doing<'_, ()> {
         Box::pin(self.log().grows())
     }
