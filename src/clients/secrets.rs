@@ -5,6 +5,8 @@
 
 mod command;
 pub mod file;
+mod forms;
+mod gaps;
 mod redact;
 
 use std::collections::BTreeMap;
@@ -108,6 +110,10 @@ impl Secrets for EnvSecrets {
 
     fn redact(&self, text: &str) -> String {
         self.redactor().redact(text).unwrap_or_else(|| text.to_owned())
+    }
+
+    fn redact_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        self.redactor().redact_bytes(bytes).unwrap_or_else(|| bytes.to_vec())
     }
 
     fn redact_value(&self, value: &mut Value) {

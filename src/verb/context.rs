@@ -161,6 +161,12 @@ pub trait Secrets: Send + Sync + 'static {
     }
     /// `text` with every known secret value, in plain or encoded form, replaced by `***`.
     fn redact(&self, text: &str) -> String;
+    /// The same for bytes, which may be text in another encoding than UTF-8, or no text at all.
+    fn redact_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        let text = String::from_utf8_lossy(bytes);
+        let clean = self.redact(&text);
+        if clean == text { bytes.to_vec() } else { clean.into_bytes() }
+    }
     /// The same for every text in `value`.
     fn redact_value(&self, value: &mut Value) {
         change_texts(value, &|text| self.redact(text));

@@ -207,6 +207,10 @@ impl Secrets for AllowedSecrets {
     fn redact(&self, text: &str) -> String {
         self.secrets.redact(text)
     }
+    fn redact_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        self.secrets.redact_bytes(bytes)
+    }
+
     fn redact_value(&self, value: &mut Value) {
         self.secrets.redact_value(value);
     }

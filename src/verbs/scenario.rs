@@ -263,7 +263,7 @@ fn outside(scenario: &Scenario) -> Option<&'static str> {
     own.map(|step| &step.action).find(|action| action.needs_target()).map(Action::word)
 }
 
-/// Evidence is kept among the blobs of the run, texts without the secrets in them.
+/// Evidence is kept among the blobs of the run, without the secrets in it.
 struct Kept {
     blobs: Arc<dyn Blobs>,
     secrets: Arc<dyn Secrets>,
@@ -271,9 +271,7 @@ struct Kept {
 
 impl Evidences for Kept {
     fn keep(&self, bytes: &[u8]) -> Result<BlobRef, String> {
-        let clean = std::str::from_utf8(bytes).ok().map(|text| self.secrets.redact(text));
-        let bytes = clean.as_ref().map_or(bytes, String::as_bytes);
-        self.blobs.put(bytes).map_err(|e| e.to_string())
+        self.blobs.put(&self.secrets.redact_bytes(bytes)).map_err(|e| e.to_string())
     }
 }
 
@@ -302,7 +300,7 @@ mod tests {
     use crate::verb::MemoryBlobs;
 
     #[test]
-    fn evidence_is_kept_without_secrets_where_it_is_text() {
+    fn evidence_is_kept_without_secrets() {
         let blobs = Arc::new(MemoryBlobs::default());
         let secrets = EnvSecrets::from_values([("KEY".to_owned(), "open-sesame".to_owned())]);
         let kept = Kept { blobs: blobs.clone(), secrets: Arc::new(secrets) };
@@ -313,6 +311,6 @@ mod tests {
             found
         };
         assert_eq!(keep(b"<p>open-sesame</p>"), b"<p>***</p>");
-        assert_eq!(keep(b"\xffPNG open-sesame"), b"\xffPNG open-sesame");
+        assert_eq!(keep(b"\xffPNG open-sesame"), b"\xffPNG ***");
     }
 }

@@ -1,18 +1,10 @@
-//! Finds secret values in text: as they are, and in the encodings in which programs commonly print them. Every pass reads the text
+//! Finds secret values in text and other bytes: as they are, and in the encodings in which programs commonly print them. Every pass reads the text
 //! once: a program that prints almost a secret very often costs no more than any other.
 
-use std::fmt::Write as _;
+use regex::bytes::Regex;
 
-use regex::bytes::{Regex, RegexBuilder};
-
-/// Shorter values are not redacted: removing `test` or `1234` everywhere would make every text unreadable.
-const SHORTEST: usize = 6;
-
-/// Lines of values of several lines that are shorter are not redacted by themselves.
-const LONG: usize = 16;
-
-/// Most bytes of a compiled pattern.
-const LARGEST: usize = 256 << 20;
+use super::forms::{SHORTEST, any_of, base64_inside, foreign, hex, padded_base64, parts, utf16};
+use super::gaps::Gaps;
 
 /// How often text may have been escaped.
 const ESCAPED: usize = 3;
@@ -23,6 +15,9 @@ const MASK: &str = "***";
 /// Replaces secret values by `***`.
 pub(super) struct Redactor {
     plain: Option<Regex>,
+    /// Values in UTF-16 and in windows-1252, which differ from UTF-8 by more than zero bytes.
+    foreign: Option<Regex>,
+    gaps: Gaps,
     hex: Option<Regex>,
     base64: Option<Regex>,
     /// Whether a value could be a JSON number.
@@ -35,14 +30,30 @@ impl Redactor {
         let texts: Vec<&str> = values.into_iter().flat_map(parts).collect();
         let numbers = texts.iter().any(|text| text.parse::<f64>().is_ok());
         let plain = texts.iter().flat_map(|text| [(*text).to_owned(), text.replace(' ', "+")]);
-        let hex = texts.iter().map(|text| hex(text.as_bytes()));
-        let base64 = texts.iter().flat_map(|text| {
-            let twice = padded_base64(text.as_bytes());
-            let shifts =
-                |bytes: &[u8]| (0..3).filter_map(|shift| base64_inside(bytes, shift)).collect::<Vec<_>>();
-            [shifts(text.as_bytes()), shifts(twice.as_bytes())].concat()
+        let plain: Vec<String> = plain.collect();
+        let foreign = texts.iter().filter(|text| !text.is_ascii()).flat_map(|text| foreign(text));
+        let hex = texts.iter().flat_map(|text| {
+            std::iter::once(text.as_bytes().to_vec()).chain(utf16(text)).map(|bytes| hex(&bytes))
         });
-        Self { plain: any_of(plain), hex: any_of(hex), base64: any_of(base64), numbers }
+        let base64: Vec<String> = texts
+            .iter()
+            .flat_map(|text| {
+                let twice = padded_base64(text.as_bytes()).into_bytes();
+                let all = [text.as_bytes().to_vec(), twice].into_iter().chain(utf16(text));
+                all.flat_map(|bytes| (0..3).filter_map(move |shift| base64_inside(&bytes, shift)))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        let gaps = Gaps::of(plain.iter().chain(&base64));
+        let bytes = |texts: Vec<String>| texts.into_iter().map(String::into_bytes);
+        Self {
+            plain: any_of(bytes(plain)),
+            foreign: any_of(foreign),
+            gaps,
+            hex: any_of(bytes(hex.collect())),
+            base64: any_of(bytes(base64)),
+            numbers,
+        }
     }
 
     /// Whether there is nothing to find.
@@ -57,20 +68,53 @@ impl Redactor {
 
     /// `text` without secrets; `None` if it has none.
     pub(super) fn redact(&self, text: &str) -> Option<String> {
-        let plain = self.plain.as_ref()?;
+        let spans = self.find(text.as_bytes());
+        (!spans.is_empty()).then(|| masked(text, spans))
+    }
+
+    /// `bytes` without secrets; `None` if they have none. What is not UTF-8 is looked at byte by byte.
+    pub(super) fn redact_bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        if let Ok(text) = std::str::from_utf8(bytes)
+            && !bytes.contains(&0)
+        {
+            return self.redact(text).map(String::into_bytes);
+        }
+        let spans = self.find(bytes);
+        (!spans.is_empty()).then(|| masked_bytes(bytes, spans))
+    }
+
+    /// Where secrets are.
+    fn find(&self, bytes: &[u8]) -> Vec<(usize, usize)> {
+        let Some(plain) = &self.plain else { return Vec::new() };
         let mut spans: Vec<(usize, usize)> =
-            plain.find_iter(text.as_bytes()).map(|found| (found.start(), found.end())).collect();
-        if text.len() >= SHORTEST {
-            let mut view = View::of(text);
+            plain.find_iter(bytes).map(|found| (found.start(), found.end())).collect();
+        if let Some(foreign) = &self.foreign {
+            spans.extend(foreign.find_iter(bytes).map(|found| (found.start(), found.end())));
+        }
+        self.gaps.find(bytes, &mut spans);
+        if bytes.len() >= SHORTEST {
+            let mut view = View::of(bytes);
             self.find_encoded(&view, &mut spans);
+            self.find_wide(&view, plain, &mut spans);
             for _ in 0..ESCAPED {
                 let Some(inner) = view.unescaped() else { break };
                 view = inner;
                 view.find(plain, &mut spans);
                 self.find_encoded(&view, &mut spans);
+                self.find_wide(&view, plain, &mut spans);
             }
         }
-        (!spans.is_empty()).then(|| masked(text, spans))
+        spans
+    }
+
+    /// Finds what is written in UTF-16 or UTF-32: without their zero bytes, ASCII remains.
+    fn find_wide(&self, view: &View, plain: &Regex, spans: &mut Vec<(usize, usize)>) {
+        let Some(narrow) = view.without_zeros() else { return };
+        narrow.find(plain, spans);
+        self.find_encoded(&narrow, spans);
+        if let Some(inner) = narrow.unescaped() {
+            inner.find(plain, spans);
+        }
     }
 
     fn find_encoded(&self, view: &View, spans: &mut Vec<(usize, usize)>) {
@@ -94,10 +138,22 @@ impl View {
         Self { bytes: Vec::with_capacity(room), places: Vec::with_capacity(room) }
     }
 
-    fn of(text: &str) -> Self {
+    fn of(bytes: &[u8]) -> Self {
         let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        let places = (0..text.len()).map(|at| (place(at), place(at + 1))).collect();
-        Self { bytes: text.as_bytes().to_vec(), places }
+        let places = (0..bytes.len()).map(|at| (place(at), place(at + 1))).collect();
+        Self { bytes: bytes.to_vec(), places }
+    }
+
+    /// It without zero bytes; `None` if it has none.
+    fn without_zeros(&self) -> Option<Self> {
+        if !self.bytes.contains(&0) {
+            return None;
+        }
+        let mut view = Self::empty(self.bytes.len());
+        for (byte, place) in self.bytes.iter().zip(&self.places).filter(|(byte, _)| **byte != 0) {
+            view.push(&[*byte], *place);
+        }
+        Some(view)
     }
 
     fn push(&mut self, bytes: &[u8], place: (u32, u32)) {
@@ -183,6 +239,7 @@ fn escape(rest: &[u8]) -> Option<(Vec<u8>, usize)> {
     match rest {
         [b'%', high, low, ..] => Some((vec![byte_of(&[*high, *low])?], 3)),
         [b'\\', b'x', high, low, ..] => Some((vec![byte_of(&[*high, *low])?], 4)),
+        [b'\\', b'u', b'{', ..] => braced(rest),
         [b'\\', b'u', ..] => unicode(rest),
         [b'\\', letter @ (b'n' | b'r' | b't'), ..] => {
             let byte = match letter {
@@ -205,6 +262,14 @@ fn byte_of(digits: &[u8]) -> Option<u8> {
 fn unit(rest: &[u8]) -> Option<u16> {
     let digits = rest.strip_prefix(b"\\u")?.get(..4)?;
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// `\u{41}`.
+fn braced(rest: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let end = rest.iter().take(12).position(|byte| *byte == b'}')?;
+    let digits = std::str::from_utf8(rest.get(3..end)?).ok()?;
+    let c = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
+    Some((c.to_string().into_bytes(), end + 1))
 }
 
 /// `\u0041`, or two of them for a character outside of the basic plane.
@@ -238,26 +303,38 @@ fn entity(rest: &[u8]) -> Option<(Vec<u8>, usize)> {
     Some((c.to_string().into_bytes(), end + 1))
 }
 
-/// A value, and the long lines of one of several lines, as logs print them one by one; lines such as `-----BEGIN` are not
-/// secret.
-fn parts(value: &str) -> Vec<&str> {
-    let mut parts = vec![value, value.trim()];
-    if value.contains('\n') {
-        let lines = value.lines().map(str::trim);
-        parts.extend(lines.filter(|line| line.len() >= LONG && !line.starts_with("---")));
+/// `bytes` with `***` in the place of `spans`, of which some may overlap; with zero bytes between, where the secret has them, so
+/// that what comes behind can still be read.
+fn masked_bytes(bytes: &[u8], mut spans: Vec<(usize, usize)>) -> Vec<u8> {
+    spans.sort_unstable();
+    let (mut out, mut done) = (Vec::with_capacity(bytes.len()), 0);
+    for (from, to) in spans {
+        let to = to.min(bytes.len());
+        if from >= done {
+            out.extend_from_slice(&bytes[done..from]);
+            out.extend(mask_like(&bytes[from..to]));
+        }
+        done = done.max(to);
     }
-    parts.retain(|part| part.trim().len() >= SHORTEST);
-    parts
+    out.extend_from_slice(&bytes[done..]);
+    out
 }
 
-/// A pattern for any of `texts`, the longest first.
-fn any_of(texts: impl Iterator<Item = String>) -> Option<Regex> {
-    let mut texts: Vec<String> = texts.filter(|text| text.len() >= SHORTEST).collect();
-    texts.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-    texts.dedup();
-    let any = texts.iter().map(|text| regex::escape(text)).collect::<Vec<_>>().join("|");
-    // A pattern of escaped literals is always valid; the limit is what could fail, for very many megabytes of secrets.
-    (!any.is_empty()).then(|| RegexBuilder::new(&any).size_limit(LARGEST).build().ok()).flatten()
+/// The mask for `secret`, in units as wide as its own.
+fn mask_like(secret: &[u8]) -> Vec<u8> {
+    let is_zero = |byte: &&u8| **byte == 0;
+    let leading = secret.iter().take_while(is_zero).count();
+    let trailing = secret.iter().rev().take_while(is_zero).count();
+    let zeros = secret.iter().filter(is_zero).count();
+    let letters = (secret.len() - zeros).max(1);
+    let between = (zeros + letters / 2) / letters;
+    let mut mask = vec![0; leading];
+    for (at, letter) in MASK.bytes().enumerate() {
+        mask.extend(std::iter::repeat_n(0, if at == 0 { 0 } else { between }));
+        mask.push(letter);
+    }
+    mask.extend(std::iter::repeat_n(0, trailing));
+    mask
 }
 
 /// `text` with `***` in the place of `spans`, of which some may overlap.
@@ -277,119 +354,5 @@ fn masked(text: &str, mut spans: Vec<(usize, usize)>) -> String {
     out
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut digits, byte| {
-        let _ = write!(digits, "{byte:02x}");
-        digits
-    })
-}
-
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-fn padded_base64(bytes: &[u8]) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(bytes)
-}
-
-/// The letters that `bytes` become inside a longer base64 text in which they begin `shift` bytes after a multiple of
-/// three; letters that their neighbours have a part in are left out.
-fn base64_inside(bytes: &[u8], shift: usize) -> Option<String> {
-    let padded: Vec<u8> = std::iter::repeat_n(0, shift).chain(bytes.iter().copied()).collect();
-    let bit = |i: usize| padded[i / 8] >> (7 - i % 8) & 1;
-    let first = (shift * 8).div_ceil(6);
-    let last = padded.len() * 8 / 6;
-    let letters: String = (first..last)
-        .map(|letter| (0..6).fold(0, |sum, i| sum << 1 | bit(letter * 6 + i)))
-        .map(|index| char::from(ALPHABET[usize::from(index)]))
-        .collect();
-    (letters.len() >= SHORTEST).then_some(letters)
-}
-
 #[cfg(test)]
-mod tests {
-    use base64::Engine as _;
-
-    use super::*;
-
-    const KEY: &str = "sk-live+key/with?\"marks\" & ünï";
-
-    fn redact(text: &str) -> String {
-        Redactor::new([KEY]).redact(text).unwrap_or_else(|| text.to_owned())
-    }
-
-    fn hexed(with: &str, between: &str) -> String {
-        KEY.bytes().map(|byte| format!("{with}{byte:02x}")).collect::<Vec<_>>().join(between)
-    }
-
-    #[test]
-    fn every_common_encoding_is_found() {
-        let standard = base64::engine::general_purpose::STANDARD;
-        let encoded = |text: &str| standard.encode(text);
-        let wrapped = |text: &str| {
-            let letters: Vec<char> = text.chars().collect();
-            letters.chunks(20).map(|line| line.iter().collect::<String>()).collect::<Vec<_>>().join("\n")
-        };
-        let json = serde_json::to_string(KEY).unwrap();
-        let html =
-            KEY.replace('&', "&amp;").replace('"', "&quot;").replace('ü', "&#252;").replace('ï', "&#xEF;");
-        let form: String = form_urlencoded::byte_serialize(KEY.as_bytes()).collect();
-        let all = [
-            KEY.to_owned(),
-            serde_json::to_string(&json).unwrap(),
-            json,
-            html,
-            form.replace('%', "%25"),
-            form.replace('+', "%20").to_ascii_lowercase(),
-            form,
-            "sk-live+key\\/with?\\\"marks\\\" & \\u00fcn\\u00EF".to_owned(),
-            hexed("", ""),
-            hexed("", "").to_uppercase(),
-            hexed("", ":"),
-            hexed("0x", ", "),
-            hexed("\\x", ""),
-            hexed("%", ""),
-            hexed("\\u00", ""),
-            encoded(KEY),
-            encoded(&format!("x:{KEY}")),
-            encoded(&format!("me:{KEY}")),
-            wrapped(&encoded(&format!("{{\"token\": \"{KEY}\", \"more\": 1}}"))),
-            wrapped(&encoded(KEY)).replace('\n', "\\n"),
-            encoded(KEY).replace('+', "%2B").replace('/', "%2F"),
-            base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(KEY),
-            encoded(&encoded(KEY)),
-        ];
-        for form in all {
-            let shown = redact(&format!("Authorization: {form}, end"));
-            let left = shown.replace("Authorization: ", "").replace(", end", "");
-            assert!(left.contains("***"), "{form} → {shown}");
-            assert!(left.len() < 24 || form.starts_with("eyJ0b2tlbi"), "{form} → {shown}");
-        }
-    }
-
-    #[test]
-    fn other_text_stays() {
-        for text in
-            ["", "sk-live", "sk-livekey/with", "aGVsbG8gd29ybGQsIGhvdyBhcmUgeW91", "73 6b 2d 6c", "***"]
-        {
-            assert_eq!(redact(text), text);
-        }
-        assert!(Redactor::new(["", "short", "     x     "]).is_empty());
-    }
-
-    #[test]
-    fn a_long_value_comes_before_one_that_it_contains() {
-        let both = Redactor::new(["open-sesame", "open-sesame-and-more"]);
-        assert_eq!(both.redact("<open-sesame-and-more>").as_deref(), Some("<***>"));
-        assert_eq!(both.redact("<open-sesame>").as_deref(), Some("<***>"));
-        assert!(Redactor::new(["7315591466"]).numbers() && !both.numbers());
-    }
-
-    #[test]
-    fn many_long_secrets_are_found_in_much_text() {
-        let values: Vec<String> =
-            (0..40).map(|n| format!("{}-{n}-{}", "Aa9_".repeat(40), "z/+".repeat(10))).collect();
-        let redactor = Redactor::new(values.iter().map(String::as_str));
-        let text = format!("{}{}", "Aa9_".repeat(20_000), values[39]);
-        assert!(redactor.redact(&text).is_some_and(|shown| shown.ends_with("***")));
-    }
-}
+mod tests;

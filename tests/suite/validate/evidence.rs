@@ -85,3 +85,68 @@ async fn a_failed_step_of_a_page_has_its_screenshot() {
     assert!(path.starts_with("out/001-..-picture/"), "below the directory: {path}");
     assert!(fs::read(project.path(path)).unwrap().starts_with(b"\x89PNG"));
 }
+
+/// Sends back the header `Authorization` in the encoding that the path names, and fails.
+const PARROT: &str = "import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *words): pass
+    def do_GET(self):
+        told = self.headers['Authorization']
+        kind, body = {
+            '/latin': ('text/html; charset=iso-8859-1', ('caf\u00e9 ' + told).encode('latin-1')),
+            '/stray': ('text/plain', b'\\xff ' + told.encode()),
+            '/marked': ('text/plain; charset=utf-16', told.encode('utf-16')),
+            '/little': ('text/plain', ('abc ' + told).encode('utf-16-le')),
+            '/big': ('application/octet-stream', ('abc ' + told).encode('utf-16-be')),
+            '/zip': ('application/zip', b'PK\\x03\\x04\\x00\\xff' + told.encode() + b'\\x00'),
+            '/png': ('image/png', b'\\x89PNG\\r\\n\\x1a\\n' + told.encode()),
+            '/cut': ('text/plain', b'x' * (512 * 1024 - 9) + told.encode() + b'y' * 2000000 + told.encode() + b'z' * (512 * 1024 - 9)),
+        }[self.path]
+        self.send_response(500)
+        self.send_header('Content-Type', kind)
+        self.end_headers()
+        self.wfile.write(body)
+server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+print('port', server.server_address[1])
+server.serve_forever()
+";
+
+/// All files below `dir`, as bytes.
+fn contents(dir: &std::path::Path, all: &mut Vec<(String, Vec<u8>)>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            contents(&path, all);
+        } else {
+            all.push((path.display().to_string(), fs::read(&path).unwrap()));
+        }
+    }
+}
+
+#[test]
+fn no_encoding_hides_a_secret_in_evidence() {
+    let secret = "S3cr3tTokenValue/+0987654321";
+    let paths = ["latin", "stray", "marked", "little", "big", "zip", "png", "cut"];
+    let step = |path: &&str| format!("  - request: {{ method: GET, path: /{path} }}\n    assert: {{ status: 200 }}\n");
+    let steps: String = paths.iter().map(step).collect();
+    let project = Project::new()
+        .env("TOK", secret)
+        .file("parrot.py", PARROT)
+        .file("cases/a.yaml", &format!("id: a\nsteps:\n{steps}"));
+    let site = Site::running(&project.path("parrot.py"));
+    let secret_given = ["--authorization", "TOK", "--allow-secret", "TOK", "--evidence", "out", "--format", "json"];
+    let report = run(&project, &site, &secret_given).exits(4).stdout;
+    let mut all = vec![("the report".to_owned(), report.into_bytes())];
+    contents(&project.path("out"), &mut all);
+    assert_eq!(all.iter().filter(|(name, _)| name.contains("-body.")).count(), paths.len());
+    contents(&project.path(".atoll"), &mut all);
+    for (name, bytes) in &all {
+        let narrow: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
+        for part in ["S3cr3tTok", "Value/+0", "987654321"] {
+            let found = narrow.windows(part.len()).any(|bytes| bytes == part.as_bytes());
+            assert!(!found, "{name} has `{part}` of the secret");
+        }
+    }
+    let latin = fs::read(project.path("out/001-a/step-1-body.txt")).unwrap();
+    assert_eq!(latin, b"caf\xE9 ***", "the rest is as it came");
+}

@@ -1,0 +1,92 @@
+//! The forms in which a secret value occurs, and patterns for them.
+
+use std::fmt::Write as _;
+
+use encoding_rs::WINDOWS_1252;
+use regex::bytes::{Regex, RegexBuilder};
+
+/// Shorter values are not redacted: removing `test` or `1234` everywhere would make every text unreadable.
+pub(super) const SHORTEST: usize = 6;
+
+/// Lines of values of several lines that are shorter are not redacted by themselves.
+const LONG: usize = 16;
+
+/// Most bytes of a compiled pattern.
+const LARGEST: usize = 256 << 20;
+
+/// A value, and the long lines of one of several lines, as logs print them one by one; lines such as `-----BEGIN` are not
+/// secret.
+pub(super) fn parts(value: &str) -> Vec<&str> {
+    let mut parts = vec![value, value.trim()];
+    if value.contains('\n') {
+        let lines = value.lines().map(str::trim);
+        parts.extend(lines.filter(|line| line.len() >= LONG && !line.starts_with("---")));
+    }
+    parts.retain(|part| part.trim().len() >= SHORTEST);
+    parts
+}
+
+/// A pattern for any of `texts`, the longest first.
+pub(super) fn any_of(texts: impl Iterator<Item = Vec<u8>>) -> Option<Regex> {
+    let mut texts: Vec<Vec<u8>> = texts.filter(|text| text.len() >= SHORTEST).collect();
+    texts.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    texts.dedup();
+    let any = texts.iter().map(|text| pattern(text)).collect::<Vec<_>>().join("|");
+    // A pattern of escaped literals is always valid; the limit is what could fail, for very many megabytes of secrets.
+    (!any.is_empty()).then(|| RegexBuilder::new(&any).size_limit(LARGEST).build().ok()).flatten()
+}
+
+/// A pattern for exactly these bytes.
+fn pattern(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => regex::escape(text),
+        Err(_) => {
+            bytes.iter().fold("(?-u:".to_owned(), |mut text, byte| {
+                let _ = write!(text, "\\x{byte:02X}");
+                text
+            }) + ")"
+        }
+    }
+}
+
+/// `text` in UTF-16, in both orders of bytes.
+pub(super) fn utf16(text: &str) -> [Vec<u8>; 2] {
+    let units = || text.encode_utf16();
+    [units().flat_map(u16::to_le_bytes).collect(), units().flat_map(u16::to_be_bytes).collect()]
+}
+
+/// `text` in the encodings in which it is something else than in UTF-8 with zero bytes.
+pub(super) fn foreign(text: &str) -> Vec<Vec<u8>> {
+    let (western, _, unmappable) = WINDOWS_1252.encode(text);
+    let mut all = utf16(text).to_vec();
+    all.extend((!unmappable).then(|| western.into_owned()));
+    all
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut digits, byte| {
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    })
+}
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+pub(super) fn padded_base64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// The letters that `bytes` become inside a longer base64 text in which they begin `shift` bytes after a multiple of
+/// three; letters that their neighbours have a part in are left out.
+pub(super) fn base64_inside(bytes: &[u8], shift: usize) -> Option<String> {
+    let padded: Vec<u8> = std::iter::repeat_n(0, shift).chain(bytes.iter().copied()).collect();
+    let bit = |i: usize| padded[i / 8] >> (7 - i % 8) & 1;
+    let first = (shift * 8).div_ceil(6);
+    let last = padded.len() * 8 / 6;
+    let letters: String = (first..last)
+        .map(|letter| (0..6).fold(0, |sum, i| sum << 1 | bit(letter * 6 + i)))
+        .map(|index| char::from(ALPHABET[usize::from(index)]))
+        .collect();
+    (letters.len() >= SHORTEST).then_some(letters)
+}

@@ -1,0 +1,127 @@
+use base64::Engine as _;
+
+use super::*;
+
+const KEY: &str = "sk-live+key/with?\"marks\" & ünï";
+
+fn redact(text: &str) -> String {
+    Redactor::new([KEY]).redact(text).unwrap_or_else(|| text.to_owned())
+}
+
+fn hexed(with: &str, between: &str) -> String {
+    KEY.bytes().map(|byte| format!("{with}{byte:02x}")).collect::<Vec<_>>().join(between)
+}
+
+#[test]
+fn every_common_encoding_is_found() {
+    let standard = base64::engine::general_purpose::STANDARD;
+    let encoded = |text: &str| standard.encode(text);
+    let wrapped = |text: &str| {
+        let letters: Vec<char> = text.chars().collect();
+        letters.chunks(20).map(|line| line.iter().collect::<String>()).collect::<Vec<_>>().join("\n")
+    };
+    let json = serde_json::to_string(KEY).unwrap();
+    let html = KEY.replace('&', "&amp;").replace('"', "&quot;").replace('ü', "&#252;").replace('ï', "&#xEF;");
+    let form: String = form_urlencoded::byte_serialize(KEY.as_bytes()).collect();
+    let all = [
+        KEY.to_owned(),
+        serde_json::to_string(&json).unwrap(),
+        json,
+        html,
+        form.replace('%', "%25"),
+        form.replace('+', "%20").to_ascii_lowercase(),
+        form,
+        "sk-live+key\\/with?\\\"marks\\\" & \\u00fcn\\u00EF".to_owned(),
+        hexed("", ""),
+        hexed("", "").to_uppercase(),
+        hexed("", ":"),
+        hexed("0x", ", "),
+        hexed("\\x", ""),
+        hexed("%", ""),
+        hexed("\\u00", ""),
+        encoded(KEY),
+        encoded(&format!("x:{KEY}")),
+        encoded(&format!("me:{KEY}")),
+        wrapped(&encoded(&format!("{{\"token\": \"{KEY}\", \"more\": 1}}"))),
+        wrapped(&encoded(KEY)).replace('\n', "\\n"),
+        encoded(KEY).replace('+', "%2B").replace('/', "%2F"),
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(KEY),
+        encoded(&encoded(KEY)),
+    ];
+    for form in all {
+        let shown = redact(&format!("Authorization: {form}, end"));
+        let left = shown.replace("Authorization: ", "").replace(", end", "");
+        assert!(left.contains("***"), "{form} → {shown}");
+        assert!(left.len() < 24 || form.starts_with("eyJ0b2tlbi"), "{form} → {shown}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_utf_8_are_looked_at_too() {
+    let redactor = Redactor::new([KEY, "plain-ascii/+12"]);
+    let shown = |bytes: &[u8]| redactor.redact_bytes(bytes).unwrap_or_else(|| bytes.to_vec());
+    assert_eq!(shown(b"caf\xE9 plain-ascii/+12."), b"caf\xE9 ***.");
+    assert_eq!(shown(b"\x89PNG\0\xFFplain-ascii/+12\0"), b"\x89PNG\0\xFF***\0");
+    let western: Vec<u8> = format!("<{KEY}>").chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
+    assert_eq!(shown(&western), b"<***>");
+    for text in [KEY, "plain-ascii/+12", &hexed("", ""), &padded_base64(b"plain-ascii/+12")] {
+        let all = format!("one {text} two");
+        for order in [0, 1] {
+            let [wide, masked] = [all.as_str(), "one *** two"].map(|text| utf16(text)[order].clone());
+            let marked: Vec<u8> = [b"\xFE\xFF".as_slice(), &wide].concat();
+            assert_eq!(shown(&marked)[2..], masked, "{text} {order}");
+        }
+    }
+    for order in [0, 1] {
+        let wide = utf16("one plain-ascii/+12 two")[order].clone();
+        let lossy = String::from_utf8_lossy(&wide).into_owned();
+        let escaped = crate::visible::escape(&lossy).into_owned();
+        for text in [&lossy, &escaped, &padded_base64(&wide), &hex(&wide)] {
+            let clean = redactor.redact(text).unwrap_or_default();
+            assert!(clean.contains("***") && !clean.contains("ascii"), "{order}: {text} -> {clean}");
+        }
+    }
+    let wide: Vec<u8> = "<plain-ascii/+12>".chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
+    assert_eq!(shown(&wide), b"\0\0\0<\0\0\0*\0\0\0*\0\0\0*\0\0\0>");
+    assert_eq!(shown(b"\xFF\xFEnothing"), b"\xFF\xFEnothing");
+}
+
+#[test]
+fn what_a_cut_leaves_of_a_secret_is_found() {
+    let redactor = Redactor::new(["open-sesame-and-more"]);
+    let shown = |text: &str| redactor.redact(text).unwrap_or_else(|| text.to_owned());
+    assert_eq!(
+        shown("a: open-sesa\n… 512 bytes left out …\nme-and-more; open-sesa"),
+        "a: ***\n… 512 bytes left out …\n***; open-sesa"
+    );
+    assert_eq!(shown("[… 9 bytes left out …]\nand-more\n"), "[… 9 bytes left out …]\n***\n");
+    assert_eq!(shown("no\n… 9 bytes left out …\nmore"), "no\n… 9 bytes left out …\n***");
+    assert_eq!(shown("ope\n… 9 bytes left out …\nore"), "ope\n… 9 bytes left out …\nore");
+    let half = &padded_base64(b"open-sesame-and-more")[..12];
+    assert_eq!(shown(&format!("{half}\n… 9 bytes left out …\n")), "***\n… 9 bytes left out …\n");
+}
+
+#[test]
+fn other_text_stays() {
+    for text in ["", "sk-live", "sk-livekey/with", "aGVsbG8gd29ybGQsIGhvdyBhcmUgeW91", "73 6b 2d 6c", "***"] {
+        assert_eq!(redact(text), text);
+    }
+    assert!(Redactor::new(["", "short", "     x     "]).is_empty());
+}
+
+#[test]
+fn a_long_value_comes_before_one_that_it_contains() {
+    let both = Redactor::new(["open-sesame", "open-sesame-and-more"]);
+    assert_eq!(both.redact("<open-sesame-and-more>").as_deref(), Some("<***>"));
+    assert_eq!(both.redact("<open-sesame>").as_deref(), Some("<***>"));
+    assert!(Redactor::new(["7315591466"]).numbers() && !both.numbers());
+}
+
+#[test]
+fn many_long_secrets_are_found_in_much_text() {
+    let values: Vec<String> =
+        (0..40).map(|n| format!("{}-{n}-{}", "Aa9_".repeat(40), "z/+".repeat(10))).collect();
+    let redactor = Redactor::new(values.iter().map(String::as_str));
+    let text = format!("{}{}", "Aa9_".repeat(20_000), values[39]);
+    assert!(redactor.redact(&text).is_some_and(|shown| shown.ends_with("***")));
+}
