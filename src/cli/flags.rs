@@ -93,7 +93,7 @@ fn noun(kind: &InputKind) -> &'static str {
         InputKind::Number => "NUMBER",
         InputKind::Bool => "BOOL",
         InputKind::Enum(_) => "WORD",
-        InputKind::File => "FILE",
+        InputKind::File | InputKind::FilePath => "FILE",
         InputKind::Dir => "DIR",
         InputKind::Path => "FILE OR DIR",
         InputKind::Json => "JSON",

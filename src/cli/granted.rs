@@ -42,7 +42,7 @@ pub fn prepare(
             InputKind::Secret if *value != input.default => {
                 grants.allow_pipeline(Ask::Secret(value.as_str().unwrap_or_default().to_owned()));
             }
-            InputKind::File | InputKind::Dir | InputKind::Path => {
+            InputKind::File | InputKind::FilePath | InputKind::Dir | InputKind::Path => {
                 for path in environments(&desk.settings, value) {
                     if let Some(text) = read(&path) {
                         allow_trusted(&mut grants, &path, &text);

@@ -139,9 +139,22 @@ impl Resolver<'_, '_> {
     }
 }
 
-const KINDS: [&str; 14] = [
-    "string", "int", "number", "bool", "enum", "file", "dir", "path", "json", "list", "duration", "usd",
-    "model", "secret",
+const KINDS: [&str; 15] = [
+    "string",
+    "int",
+    "number",
+    "bool",
+    "enum",
+    "file",
+    "file_path",
+    "dir",
+    "path",
+    "json",
+    "list",
+    "duration",
+    "usd",
+    "model",
+    "secret",
 ];
 
 fn kind(text: &Text, input: &model::Input) -> Option<InputKind> {
@@ -152,6 +165,7 @@ fn kind(text: &Text, input: &model::Input) -> Option<InputKind> {
         "bool" => InputKind::Bool,
         "enum" => InputKind::Enum(input.values.iter().map(|value| value.text.clone()).collect()),
         "file" => InputKind::File,
+        "file_path" => InputKind::FilePath,
         "dir" => InputKind::Dir,
         "path" => InputKind::Path,
         "json" => InputKind::Json,

@@ -199,7 +199,7 @@ pub fn read(
     };
     match input.kind {
         // A caller that is a pipeline hands on what it has already read.
-        InputKind::File | InputKind::Dir | InputKind::Path if value.is_object() => Ok(value.clone()),
+        _ if input.kind.is_read() && value.is_object() => Ok(value.clone()),
         InputKind::File => {
             let path = path()?;
             let file = door.file(path).map_err(|reason| {
@@ -211,6 +211,20 @@ pub fn read(
             #[expect(clippy::cast_precision_loss, reason = "no file is that long")]
             size(file.text.len() as f64, "bytes")?;
             Ok(json!({"path": path, "name": file.name, "text": file.text, "digest": Digest::of(&file.text)}))
+        }
+        InputKind::FilePath => {
+            let path = path()?;
+            let read = door.single(path).unwrap_or_else(|| Err("it is a directory".to_owned()));
+            let files = read.map_err(|reason| {
+                (Code::InputUnreadable, format!("cannot read `{path}` for `{name}`: {reason}"))
+            })?;
+            let Some(file) = files.first() else { return Ok(Value::Null) };
+            if file.size == 0 && input.min != Some(0.0) {
+                return Err((Code::InputEmpty, format!("the file `{path}` for `{name}` is empty")));
+            }
+            #[expect(clippy::cast_precision_loss, reason = "no file is that long")]
+            size(file.size as f64, "bytes")?;
+            Ok(json!({"path": path, "name": file.path, "digest": file.digest}))
         }
         InputKind::Dir | InputKind::Path => {
             let path = path()?;

@@ -125,6 +125,7 @@ pub(super) fn of_value(value: &Value) -> Shape {
 pub(super) fn of_input(input: &Input) -> Shape {
     let shape = match &input.kind {
         InputKind::File => Shape::table(["path", "name", "text", "digest"].map(|name| (name, Shape::Text))),
+        InputKind::FilePath => Shape::table(["path", "name", "digest"].map(|name| (name, Shape::Text))),
         InputKind::Dir | InputKind::Path => {
             let text = |name: &'static str| (name, Shape::Text);
             let file = Shape::table([text("path"), ("size", Shape::Number), text("digest")]);

@@ -77,7 +77,7 @@ fn typed(kind: &InputKind, value: &Value, written: bool) -> Option<Value> {
             Some(text) => parse_span(text).map(|span| Value::from(span.as_secs_f64())),
             None => number(value).filter(|seconds| *seconds >= 0.0).map(Value::from),
         },
-        InputKind::File | InputKind::Dir | InputKind::Path => None,
+        InputKind::File | InputKind::FilePath | InputKind::Dir | InputKind::Path => None,
     }
 }
 
@@ -94,7 +94,7 @@ pub(super) fn noun(kind: &InputKind) -> String {
         InputKind::Number => "a number".to_owned(),
         InputKind::Bool => "`true` or `false`".to_owned(),
         InputKind::Enum(words) => format!("one of {}", words.join(", ")),
-        InputKind::File => "a file".to_owned(),
+        InputKind::File | InputKind::FilePath => "a file".to_owned(),
         InputKind::Dir => "a directory".to_owned(),
         InputKind::Path => "a file or directory".to_owned(),
         InputKind::Json => "JSON".to_owned(),

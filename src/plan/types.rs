@@ -76,6 +76,8 @@ pub enum InputKind {
     Enum(Vec<String>),
     /// A file: becomes `{path, name, text, digest}`.
     File,
+    /// A file whose text is not part of the run: becomes `{path, name, digest}`.
+    FilePath,
     /// A directory: becomes `{path, digest, files: [{path, size, digest}]}`.
     Dir,
     /// A file or a directory: becomes what a directory does, with the one file in `files`.
@@ -97,7 +99,7 @@ pub enum InputKind {
 impl InputKind {
     /// Whether it is given as a path and read when a run begins.
     pub fn is_read(&self) -> bool {
-        matches!(self, Self::File | Self::Dir | Self::Path)
+        matches!(self, Self::File | Self::FilePath | Self::Dir | Self::Path)
     }
 }
 

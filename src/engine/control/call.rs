@@ -11,7 +11,7 @@ use super::{Control, compute, inner_failure};
 use crate::clock::Millis;
 use crate::expr::{Data, Expr, Scope, Step as Key};
 use crate::id::{Address, Instance, StepId};
-use crate::plan::{Action, BodyId, Call, Input, InputKind, Plan, Step, convert};
+use crate::plan::{Action, BodyId, Call, Input, Plan, Step, convert};
 use crate::value::Value;
 use crate::verb::{Class, Failure};
 
@@ -54,12 +54,12 @@ fn converted(call: &Call, given: &[(String, Data)]) -> Result<(Inputs, Paths), F
         }
         let value = match (&input.kind, value) {
             (_, Value::Null) => Value::Null,
-            (InputKind::File | InputKind::Dir | InputKind::Path, Value::String(path)) => {
+            (kind, Value::String(path)) if kind.is_read() => {
                 paths.push((name.clone(), input.clone(), path));
                 Value::Null
             }
-            (InputKind::File | InputKind::Dir | InputKind::Path, value) if value.is_object() => value,
-            (InputKind::File | InputKind::Dir | InputKind::Path, value) => {
+            (kind, value) if kind.is_read() && value.is_object() => value,
+            (kind, value) if kind.is_read() => {
                 let message = format!("`{name}` of `{}` must be a path, this is {value}", call.plan.name);
                 return Err(Failure::permanent(message));
             }
