@@ -93,7 +93,7 @@ fn is_reported(project: &Project) {
 fn what_has_finished_against_a_target_is_reported_with_its_result() {
     let project = project();
     let site = Site::running(&project.path("code/main.py"));
-    interrupted(&project, &["--target", &site.url], "/reach[2]/run");
+    interrupted(&project, &["--target", &site.url], "/cast[2]/run");
     is_reported(&project);
 }
 

@@ -217,6 +217,49 @@ fn a_target_that_is_not_there_says_nothing_about_the_program() {
     run(&["--format", "github"]).exits(10).stdout_has("::error title=the target is unreachable");
 }
 
+#[test]
+fn a_grpc_target_that_is_not_there_says_nothing_about_the_program() {
+    let call = "id: call\nsteps:\n  - grpc: { service: a.B, method: C, body: {} }\n    assert: { status: OK }\n";
+    let (project, site) = project();
+    project.write("calls/call.yaml", call);
+    let run = |cases: &str, grpc: &str, more: &[&str]| {
+        let own = ["validate", "--scenarios", cases, "--target", &site.url, "--no-judge", "--grpc-target", grpc];
+        project.run(&[own.as_slice(), more].concat())
+    };
+    for grpc in ["http://127.0.0.1:1", "127.0.0.1:1", "grpcs://127.0.0.1:1"] {
+        run("calls", grpc, &[]).exits(10).stdout_has("gRPC at 127.0.0.1:1").stderr_has("validate unreachable");
+    }
+    run("calls", "http://127.0.0.1:1", &["--format", "json"]).exits(10).stdout_has("\"unreachable\": \"gRPC at");
+    // Scenarios without such calls have no need of it.
+    run("cases", "http://127.0.0.1:1", &[]).exits(4);
+    for nonsense in ["nonsense", "ftp://127.0.0.1:1", "http://", "http:///x", ""] {
+        run("calls", nonsense, &[]).exits(3).stderr_has("`grpc_target`");
+    }
+    let code = ["validate", "--scenarios", "cases", "--code", "site", "--grpc-target", "http://127.0.0.1:1"];
+    project.run(&code).exits(3).stderr_has("use `grpc_port`");
+}
+
+#[test]
+fn options_without_effect_are_refused() {
+    let (project, site) = project();
+    project.write("own.pem", "x");
+    project.write("environment.toml", "[program]\nport = 1\n");
+    let refused = |more: &[&str], why: &str| {
+        let own = ["validate", "--scenarios", "cases", "--target", &site.url];
+        project.run(&[own.as_slice(), more].concat()).exits(3).stderr_has(why);
+    };
+    let plain = "is reached without it";
+    refused(&["--insecure"], plain);
+    refused(&["--ca-cert", "own.pem"], plain);
+    refused(&["--client-cert", "own.pem", "--client-key", "own.pem"], plain);
+    refused(&["--insecure", "--grpc-target", "http://127.0.0.1:1"], plain);
+    refused(&["--environment", "environment.toml"], "`environment` says");
+    refused(&["--no-judge", "--budget", "1"], "`budget` is for judging");
+    refused(&["--ca-cert", "site"], "cannot read `site` for `ca_cert`: it is a directory");
+    let help = project.run(&["validate", "--help"]).exits(0).stdout;
+    assert!(help.contains("--ca-cert <FILE>") && help.contains("--client-key <FILE>"), "{help}");
+}
+
 /// The program starts when the validation runs already.
 #[test]
 fn a_target_is_waited_for() {

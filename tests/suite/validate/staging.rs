@@ -102,6 +102,48 @@ fn against_a_target_scenarios_run_one_at_a_time() {
 }
 
 #[test]
+fn scenarios_that_share_a_program_never_run_at_once() {
+    let shared = |text: &str| text.replace("\nsteps:", "\nisolation: shared\nsteps:");
+    let files = visitors();
+    let project = files.iter().fold(Project::new(), |project, (path, text)| project.file(path, &shared(text)));
+    let project = project.file("booth.py", BOOTH);
+    let booth = Site::running(&project.path("booth.py"));
+    let run = ["validate", "--scenarios", "cases", "--target", &booth.url, "--no-judge", "-q"];
+    let many = [run.as_slice(), &["--parallel-scenarios", "8"]].concat();
+    let text = project.run(&many).exits(0).stdout;
+    let note = "note: 8 are meant to share one (`isolation: shared`): they run one after the other";
+    assert!(text.starts_with(note), "{text}");
+    // One that wants its own program runs next to them, and that is told.
+    project.write("cases/own.yaml", "id: own\nsteps:\n  - request: { method: GET, path: /stay }\n    assert: { status: 200 }\n");
+    let text = project.run(&many).exits(0).stdout;
+    let note = "note: up to 8 scenarios run at once against one program: 1 is meant to have a program of its own";
+    assert!(text.starts_with(note) && text.contains("; 8 are meant to share one"), "{text}");
+}
+
+#[test]
+fn more_programs_of_two_kinds_than_fit_at_once_are_all_run() {
+    if !there("process", "more_programs_of_two_kinds_than_fit_at_once_are_all_run") {
+        return;
+    }
+    let call = |id: &str| {
+        format!("id: {id}\nsteps:\n  - grpc: {{ service: a.B, method: C, body: {{}} }}\n    assert: {{ status: OK }}\n")
+    };
+    let project = project(
+        COUNTER,
+        &[
+            ("1.yaml", counting("shared dev http", "", 1)),
+            ("2.yaml", counting("two", "isolation: shared", 1)),
+            ("3.yaml", call("three")),
+            ("4.yaml", call("four")),
+        ],
+    );
+    let report = validated(&project, &[JSON.as_slice(), &["--parallel-scenarios", "1"]].concat()).exits(4).json();
+    let scores = [("four", Some(0.0)), ("shared dev http", Some(100.0)), ("three", Some(0.0)), ("two", Some(100.0))];
+    assert_eq!(self::scores(&report), scores, "{report:#}");
+    assert_eq!(held(&project), 6, "one of each kind is tried first");
+}
+
+#[test]
 fn a_program_that_does_not_come_up_is_started_once() {
     if !there("process", "a_program_that_does_not_come_up_is_started_once") {
         return;
