@@ -112,8 +112,8 @@ fn begin(draft: &mut Draft, event: &Value) -> Option<String> {
             None
         }
         "tool_use" => {
-            draft.given = input.unwrap_or_default();
-            Some(draft.given.clone()).filter(|text| !text.is_empty())
+            let name = block["name"].as_str().unwrap_or_default();
+            draft.give(event["index"].as_u64(), name, &input.unwrap_or_default())
         }
         "thinking" | "redacted_thinking" => {
             draft.thoughts += 1 + block["thinking"].as_str().map_or(0, str::len);
@@ -130,8 +130,7 @@ fn go_on(draft: &mut Draft, event: &Value) -> Option<String> {
     if let Some(input) = text("/delta/partial_json") {
         if !draft.tools {
             // The one tool there can be is the one whose input is the answer.
-            draft.given.push_str(input);
-            return Some(input.to_owned());
+            return draft.give(event["index"].as_u64(), "", input);
         }
         let place = event["index"].as_u64();
         let own = draft.calls.iter().rposition(|call| call.place == place);

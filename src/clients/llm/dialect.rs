@@ -5,7 +5,7 @@ use serde_json::json;
 use super::figures::Figures;
 use super::halves;
 use crate::clients::llm::{Answer, Calling, Request, Stop, Usage, without_thoughts};
-use crate::clients::registry::{Kind, Model};
+use crate::clients::registry::{Kind, Means, Model};
 use crate::meter::Meter;
 use crate::value::Value;
 use crate::verb::Failure;
@@ -47,8 +47,13 @@ pub struct Interrupted(pub Value);
 pub struct Draft {
     /// The text so far.
     pub text: String,
-    /// The input so far of the one tool there can be where none were offered: it is the answer.
+    /// The inputs so far of the one tool there can be where none were offered: they are the answer. Several calls are separated by
+    /// a line break.
     pub given: String,
+    /// The name of that tool.
+    answer_tool: Option<String>,
+    /// The call whose input is coming in, by its place, and whether it is one of that tool.
+    giving: Option<(Option<u64>, bool)>,
     /// How many bytes of thoughts came.
     pub thoughts: usize,
     /// What the model said instead of an answer.
@@ -78,7 +83,26 @@ pub struct Draft {
 impl Draft {
     /// Nothing yet of the answer to `request`.
     pub fn of(request: &Request) -> Self {
-        Self { tools: !request.tools.is_empty(), ..Self::default() }
+        let answer_tool = request.schema.as_ref().map(|shape| shape.name.clone());
+        Self { tools: !request.tools.is_empty(), answer_tool, ..Self::default() }
+    }
+
+    /// Takes in the input of a call, or a piece of it, where no tools were offered but perhaps the one for the answer. Its name comes
+    /// with its first piece. Gives what was added.
+    pub(super) fn give(&mut self, place: Option<u64>, name: &str, input: &str) -> Option<String> {
+        let goes_on = self.giving.is_some_and(|(at, _)| at == place && (place.is_some() || name.is_empty()));
+        if !goes_on {
+            let is_answer = name.is_empty() || self.answer_tool.as_deref() == Some(name);
+            self.giving = Some((place, is_answer));
+            if is_answer && !self.given.is_empty() {
+                self.given.push('\n');
+            }
+        }
+        if input.is_empty() || !self.giving.is_some_and(|(_, is_answer)| is_answer) {
+            return None;
+        }
+        self.given.push_str(input);
+        Some(input.to_owned())
     }
 
     /// Usage as counted, or an estimate.
@@ -104,8 +128,9 @@ impl Draft {
             self.join_halves();
         }
         let usage = self.usage(request);
-        if request.schema.is_none() {
-            // No tool was offered, so its input is no answer.
+        let offered = request.schema.as_ref().is_some_and(|shape| model.means(shape) == Means::Tool);
+        if !offered {
+            // The input of a tool that was not offered is no answer.
             self.given.clear();
         }
         let stop = match self.stop {
@@ -128,7 +153,9 @@ impl Draft {
         let text = match stop {
             Stop::Refusal if self.text.is_empty() => self.refusal,
             _ if self.given.is_empty() => self.text,
-            _ => self.given,
+            _ if visible::is_blank(&self.text) => self.given,
+            // What is said next to the call may be another answer.
+            _ => format!("{}\n{}", self.text, self.given),
         };
         let calls = self.calls.into_iter().enumerate().map(|(place, call)| call.whole(place)).collect();
         Ok(Answer {
@@ -224,4 +251,30 @@ pub(super) fn of(kind: Kind) -> &'static dyn Dialect {
 /// The number at `pointer`, zero where there is none.
 pub(super) fn number(value: &Value, pointer: &str) -> u64 {
     value.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(pieces: &[(Option<u64>, &str, &str)]) -> String {
+        let mut draft = Draft { answer_tool: Some("answer".to_owned()), ..Draft::default() };
+        for (place, name, input) in pieces {
+            draft.give(*place, name, input);
+        }
+        draft.given
+    }
+
+    #[test]
+    fn the_inputs_of_all_calls_of_the_answer_s_tool_are_read_and_of_no_other() {
+        let (first, second) = (Some(0), Some(1));
+        let stream =
+            [(first, "answer", ""), (first, "", "{\"a\""), (first, "", ":1}"), (second, "answer", "{}")];
+        assert_eq!(given(&stream), "{\"a\":1}\n{}");
+        assert_eq!(given(&[(None, "answer", "1"), (None, "answer", "2")]), "1\n2");
+        assert_eq!(given(&[(None, "answer", "1"), (None, "", "2")]), "12");
+        assert_eq!(given(&[(first, "answer", "1"), (first, "answer", "2")]), "12", "a name that is repeated");
+        assert_eq!(given(&[(first, "other", "1"), (first, "", "2"), (second, "answer", "3")]), "3");
+        assert_eq!(given(&[(first, "answer", "1"), (second, "other", "2")]), "1");
+    }
 }

@@ -115,14 +115,17 @@ fn say(draft: &mut Draft, said: &Value) -> Option<String> {
         return added;
     }
     // The one tool there can be otherwise is the one whose arguments are the answer.
-    let mut inputs = calls.map(|call| &call["function"]).chain([&said["function_call"]]);
-    let given = inputs.find_map(|function| match &function["arguments"] {
-        Value::String(text) => Some(text.clone()),
-        table @ Value::Object(_) => Some(table.to_string()),
-        _ => None,
+    let old = Some((Some(0), &said["function_call"])).filter(|(_, function)| function.is_object());
+    let inputs = calls.map(|call| (call["index"].as_u64(), &call["function"])).chain(old);
+    let given = inputs.filter_map(|(place, function)| {
+        let name = function["name"].as_str().unwrap_or_default();
+        match &function["arguments"] {
+            Value::String(text) => draft.give(place, name, text),
+            table @ Value::Object(_) => draft.give(place, name, &table.to_string()),
+            _ => draft.give(place, name, ""),
+        }
     });
-    draft.given.push_str(given.as_deref().unwrap_or_default());
-    given.filter(|text| !text.is_empty()).or(added)
+    given.reduce(|all, more| all + &more).or(added)
 }
 
 /// The text in `content`, which is one, or a list of parts: some of them are thoughts.

@@ -122,7 +122,8 @@ async fn settle(
     let (model, registry) = (&shop.model, shop.models.registry());
     let failure = match fate {
         Fate::Answered(body) => {
-            let mut draft = Draft { closed: true, ..Draft::of(request) };
+            let mut draft = Draft::of(request);
+            draft.closed = true;
             let read = dialect::of(model.provider.kind).whole(&mut draft, &body);
             let read = read.map_err(|error| fault::interrupted(&error.0, model, registry));
             match read.and_then(|()| draft.finish(request, model)) {
