@@ -239,6 +239,9 @@ fn list<'n>(node: &'n mut Node, key: &str) -> &'n mut [Node] {
 
 /// The rows of a CSV table, each as names and values.
 fn rows_of(text: &str) -> Result<Vec<Vec<(String, String)>>, String> {
+    if let Some(line) = unclosed_quote(text) {
+        return Err(format!("the quote that begins in line {line} is not closed"));
+    }
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let names: Vec<String> =
         reader.headers().map_err(|e| e.to_string())?.iter().map(|name| name.trim().to_owned()).collect();
@@ -252,9 +255,44 @@ fn rows_of(text: &str) -> Result<Vec<Vec<(String, String)>>, String> {
     reader.records().take(ROWS).map(record).collect()
 }
 
+/// The line in which a value in quotes begins that does not end: all that follows would be a part of it.
+fn unclosed_quote(text: &str) -> Option<usize> {
+    let (mut line, mut begun, mut is_start) = (1, None, true);
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match (begun, c) {
+            // Two quotes stand for one.
+            (Some(_), '"') if rest.next_if_eq(&'"').is_some() => {}
+            (Some(_), '"') => begun = None,
+            (None, '"') if is_start => begun = Some(line),
+            _ => {}
+        }
+        is_start = begun.is_none() && matches!(c, ',' | '\n' | '\r');
+        line += usize::from(c == '\n');
+    }
+    begun
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quote_that_is_not_closed_is_an_error() {
+        let error = |text: &str| rows_of(text).unwrap_err();
+        assert_eq!(error("n,v\n1,\"a\n2,b\n3,c\n"), "the quote that begins in line 2 is not closed");
+        assert!(error("n,\"v\n1,a\n").contains("line 1"));
+        assert!(error("n,v\n1,\"a\"\"\n2,b\n").contains("line 2"));
+        for fine in [
+            "n,v\n1,\"a\nb\"\n",
+            "n,v\n1,a\"b\n",
+            "n,v\n1,\"\"\n",
+            "n\n\"a\"\"b\"\n\"\"\"\"\n",
+            "n\r\n\"a\"\r\n",
+        ] {
+            assert!(rows_of(fine).is_ok(), "{fine}");
+        }
+    }
 
     #[test]
     fn a_csv_table_has_names_in_its_first_line() {

@@ -8,7 +8,7 @@ mod request;
 mod reuse;
 mod target;
 
-use curl::BodyShown;
+use curl::{BodyShown, FormShown};
 pub use request::{Content, Events, Part, Redirects, Request, read as read_request};
 pub use target::Target;
 
@@ -331,11 +331,11 @@ fn fill_content(
         Content::Bytes(bytes) => {
             let bytes = bytes.decode()?;
             let shown = format!("({} bytes)", bytes.len());
-            (typed(builder, "application/octet-stream").body(bytes), BodyShown::Bytes(shown))
+            (builder.body(bytes), BodyShown::Bytes(shown))
         }
         Content::Multipart(parts) => {
             let mut form = multipart::Form::new();
-            let mut shown = String::new();
+            let mut shown = FormShown::default();
             for part in parts {
                 let (name, built) = build_part(part, variables, &mut shown)?;
                 form = form.part(name, built);
@@ -348,28 +348,26 @@ fn fill_content(
 fn build_part(
     part: &Part,
     variables: &Variables,
-    shown: &mut String,
+    shown: &mut FormShown,
 ) -> Result<(String, multipart::Part), String> {
     let name = variables.fill(&part.name).into_owned();
-    let _ = write!(shown, "{name}");
+    let filename = part.filename.as_ref().map(|filename| variables.fill(filename).into_owned());
+    let media_type = part.media_type.as_deref();
     let mut built = if let Some(bytes) = &part.bytes {
         let bytes = bytes.decode()?;
-        let _ = write!(shown, " ({} bytes)", bytes.len());
+        shown.push(&name, Err(bytes.len()), filename.as_deref(), media_type);
         multipart::Part::bytes(bytes)
     } else {
         let value = variables.fill(&part.value).into_owned();
-        let _ = write!(shown, " = {value}");
+        shown.push(&name, Ok(&value), filename.as_deref(), media_type);
         multipart::Part::text(value)
     };
-    if let Some(filename) = &part.filename {
-        let filename = variables.fill(filename).into_owned();
-        let _ = write!(shown, " as {filename}");
+    if let Some(filename) = filename {
         built = built.file_name(filename);
     }
-    if let Some(media_type) = &part.media_type {
+    if let Some(media_type) = media_type {
         built = built.mime_str(media_type).map_err(|_| format!("`{media_type}` is no media type"))?;
     }
-    shown.push('\n');
     Ok((name, built))
 }
 

@@ -57,6 +57,22 @@ pub fn number(literal: &str) -> Option<Value> {
     Some(kept(literal))
 }
 
+/// The whole number that YAML reads in `written`: zeros in front mean nothing, and it stays whole however large it is. `None` if
+/// it is none in decimal digits.
+pub fn whole_number(written: &str) -> Option<Value> {
+    let digits = written.trim_start_matches(['+', '-']);
+    let signs = written.len() - digits.len();
+    if signs > 1 || digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let literal = match digits.trim_start_matches('0') {
+        "" => "0".to_owned(),
+        digits if written.starts_with('-') => format!("-{digits}"),
+        digits => digits.to_owned(),
+    };
+    number(&literal).map(|number| if number.is_f64() { kept(&literal) } else { number })
+}
+
 /// The literal of a number that is kept as it is written.
 pub fn literal(value: &Value) -> Option<&str> {
     let table = value.as_object().filter(|table| table.len() == 1)?;

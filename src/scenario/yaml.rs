@@ -132,7 +132,9 @@ impl Node {
             Kind::Scalar(value) => {
                 let written = text.get(self.defined.clone()).unwrap_or_default().trim();
                 let is_null = matches!(written, "" | "~" | "null" | "Null" | "NULL");
-                if value.is_null() && !is_null {
+                if let (Value::Number(_), Some(whole)) = (&*value, json::whole_number(written)) {
+                    *value = whole;
+                } else if value.is_null() && !is_null {
                     // No number: too large, too long, or infinite.
                     *value = json::number(written).unwrap_or_else(|| written.into());
                 } else if let (Value::Number(_), Some(exact)) = (&*value, json::number(written)) {
@@ -388,11 +390,11 @@ mod tests {
 
     #[test]
     fn json_keeps_its_types_and_big_numbers() {
-        let text = "[1.10, 0x1F, 1e3, true, ~, 9007199254740993, 18446744073709551615, 123456789012345678901234567890]";
+        let text = "[1.10, 0x1F, 1e3, true, ~, 9007199254740993, 18446744073709551615, 123456789012345678901234567890, 07030, -07, 00, +1, 100000000000000000000]";
         let node = parse(text).map_err(|e| e.message).unwrap().remove(0);
         assert_eq!(
             json::text(&node.to_json()),
-            "[1.1,31,1000.0,true,null,9007199254740993,18446744073709551615,123456789012345678901234567890]"
+            "[1.1,31,1000.0,true,null,9007199254740993,18446744073709551615,123456789012345678901234567890,7030,-7,0,1,100000000000000000000]"
         );
     }
 

@@ -206,6 +206,7 @@ impl Reader {
             let mut below = Vec::new();
             for (name, kind) in entries {
                 let path = dir.join(&name);
+                // Those of editors and systems: backups, locks, settings.
                 if name.as_encoded_bytes().starts_with(b".") {
                     continue;
                 }

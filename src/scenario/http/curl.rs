@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use reqwest::Request;
+use reqwest::header::CONTENT_TYPE;
 
 use super::table;
 use crate::scenario::credentials;
@@ -19,7 +20,51 @@ pub enum BodyShown {
     /// How many bytes are sent.
     Bytes(String),
     /// The parts of a form with files.
-    Form(String),
+    Form(FormShown),
+}
+
+/// What is shown of a form with files.
+#[derive(Default)]
+pub struct FormShown {
+    text: String,
+    options: String,
+}
+
+impl FormShown {
+    /// Adds a part, as its text or its number of bytes.
+    pub fn push(
+        &mut self,
+        name: &str,
+        value: Result<&str, usize>,
+        filename: Option<&str>,
+        media_type: Option<&str>,
+    ) {
+        let _ = match value {
+            Ok(value) => write!(self.text, "{name} = {value}"),
+            Err(bytes) => write!(self.text, "{name} ({bytes} bytes)"),
+        };
+        if let Some(filename) = filename {
+            let _ = write!(self.text, " as {filename}");
+        }
+        self.text.push('\n');
+        let plain = value.ok().filter(|_| filename.is_none() && media_type.is_none());
+        if let Some(value) = plain {
+            let _ = write!(self.options, " --form-string {}", quoted(&format!("{name}={value}")));
+            return;
+        }
+        let escaped = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+        let mut part = match value {
+            Ok(value) => format!("{name}=\"{}\"", escaped(value)),
+            Err(_) => format!("{name}=@BODY"),
+        };
+        if let Some(filename) = filename {
+            let _ = write!(part, ";filename=\"{}\"", escaped(filename));
+        }
+        if let Some(media_type) = media_type {
+            let _ = write!(part, ";type={media_type}");
+        }
+        let _ = write!(self.options, " -F {}", quoted(&part));
+    }
 }
 
 impl BodyShown {
@@ -27,7 +72,8 @@ impl BodyShown {
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::None => None,
-            Self::Text(text) | Self::Bytes(text) | Self::Form(text) => Some(text),
+            Self::Text(text) | Self::Bytes(text) => Some(text),
+            Self::Form(form) => Some(&form.text),
         }
     }
 }
@@ -41,7 +87,16 @@ pub fn command(
     options: &[String],
 ) -> String {
     let method = request.method().as_str();
-    let mut line = format!("curl -sS -i -X {}", quoted(method));
+    let url = request.url().as_str();
+    // With `-X HEAD` curl waits for a body.
+    let mut line = match (method, body) {
+        ("HEAD", BodyShown::None) => "curl -sS -i --head".to_owned(),
+        _ => format!("curl -sS -i -X {}", quoted(method)),
+    };
+    // Brackets and braces are patterns otherwise.
+    if url.contains(['[', ']', '{', '}']) {
+        line.push_str(" -g");
+    }
     for option in options {
         let _ = write!(line, " {}", quoted(option));
     }
@@ -60,8 +115,15 @@ pub fn command(
                 let scheme = if variable == fallback { scheme } else { "" };
                 write!(line, " -H {}\"${variable}\"", quoted(&format!("{name}: {scheme}")))
             }
+            None if value.is_empty() => write!(line, " -H {}", quoted(&format!("{name};"))),
             None => write!(line, " -H {}", quoted(&format!("{name}: {value}"))),
         };
+    }
+    if matches!(body, BodyShown::Text(_) | BodyShown::Bytes(_))
+        && !request.headers().contains_key(CONTENT_TYPE)
+    {
+        // Else curl says that it is a form.
+        line.push_str(" -H content-type:");
     }
     let _ = match body {
         BodyShown::None => Ok(()),
@@ -69,9 +131,9 @@ pub fn command(
             write!(line, " --data-raw {}", quoted(text))
         }
         BodyShown::Text(_) | BodyShown::Bytes(_) => write!(line, " --data-binary @BODY"),
-        BodyShown::Form(_) => write!(line, " -F NAME=VALUE"),
+        BodyShown::Form(form) => write!(line, "{}", form.options),
     };
-    let _ = write!(line, " {}", quoted(request.url().as_str()));
+    let _ = write!(line, " {}", quoted(url));
     line
 }
 
@@ -105,7 +167,7 @@ mod tests {
         let line = command(&request, &body, None, &[]);
         assert_eq!(
             line,
-            "curl -sS -i -X POST -H 'authorization: Bearer '\"$AUTHORIZATION\" -H 'x-api-key: '\"$X_API_KEY\" -H 'x-note: $(rm -rf /)' --data-raw 'it'\\''s `x`' 'http://h/a?x=it%27s'"
+            "curl -sS -i -X POST -H 'authorization: Bearer '\"$AUTHORIZATION\" -H 'x-api-key: '\"$X_API_KEY\" -H 'x-note: $(rm -rf /)' -H content-type: --data-raw 'it'\\''s `x`' 'http://h/a?x=it%27s'"
         );
         let line = command(
             &request,
@@ -117,6 +179,33 @@ mod tests {
             line.contains("--cacert 'my ca.pem' -H 'authorization: '\"$SHOP_TOKEN\"")
                 && line.contains("--data-binary @BODY"),
             "{line}"
+        );
+    }
+    #[test]
+    fn curl_sends_what_was_sent() {
+        crate::scenario::trust::install();
+        let client = Client::builder().tls_certs_only([]).build().unwrap();
+        let line = |request: reqwest::RequestBuilder, body: BodyShown| {
+            command(&request.build().unwrap(), &body, None, &[])
+        };
+        let url = "http://h/?f[a]=x&i[]=1";
+        assert_eq!(line(client.get(url), BodyShown::None), "curl -sS -i -X GET -g 'http://h/?f[a]=x&i[]=1'");
+        assert_eq!(line(client.head("http://h/"), BodyShown::None), "curl -sS -i --head http://h/");
+        let empty = line(client.get("http://h/").header("x-e", ""), BodyShown::None);
+        assert_eq!(empty, "curl -sS -i -X GET -H 'x-e;' http://h/");
+        let typed = client.post("http://h/").header("content-type", "text/csv");
+        let typed = line(typed, BodyShown::Text("a".to_owned()));
+        assert_eq!(typed, "curl -sS -i -X POST -H 'content-type: text/csv' --data-raw a http://h/");
+        let mut form = FormShown::default();
+        form.push("note", Ok("@it's \"x\""), None, None);
+        form.push("table", Ok("a\"b"), Some("t.csv"), Some("text/csv"));
+        form.push("picture", Err(3), Some("p.png"), None);
+        assert_eq!(form.text, "note = @it's \"x\"\ntable = a\"b as t.csv\npicture (3 bytes) as p.png\n");
+        assert_eq!(
+            line(client.post("http://h/"), BodyShown::Form(form)),
+            "curl -sS -i -X POST --form-string 'note=@it'\\''s \"x\"' \
+             -F 'table=\"a\\\"b\";filename=\"t.csv\";type=text/csv' \
+             -F 'picture=@BODY;filename=\"p.png\"' http://h/"
         );
     }
 }

@@ -331,10 +331,17 @@ fn for_rows(scenario: Scenario, rows: Vec<Row>) -> Vec<Scenario> {
     let numbered = rows.into_iter().enumerate().map(|(at, row)| {
         let mut variables = scenario.variables.clone();
         variables.extend(row);
-        let description = Variables::given(variables.clone()).fill(&scenario.description).into_owned();
+        let known = Variables::given(variables.clone());
+        let described = |steps: &[Step]| -> Vec<Step> {
+            let description = |step: &Step| known.fill(&step.description).into_owned();
+            steps.iter().map(|step| Step { description: description(step), ..step.clone() }).collect()
+        };
         Scenario {
             id: format!("{}-{}", scenario.id, at + 1),
-            description,
+            description: known.fill(&scenario.description).into_owned(),
+            setup: described(&scenario.setup),
+            steps: described(&scenario.steps),
+            teardown: described(&scenario.teardown),
             weight,
             variables,
             ..scenario.clone()

@@ -103,6 +103,8 @@ async fn forms_files_bytes_and_queries_arrive_as_they_are_written() {
     json:
       $.data: "data:application/octet-stream;base64,AP8Q"
       "$.headers['Content-Type']": application/x-thing
+- request: { method: PUT, path: /put, bytes: { hex: "00 ff 10" } }
+  assert: { status: 200, json: { "$.headers['Content-Type']": { exists: false } } }
 "#,
         )
         .await;

@@ -275,6 +275,7 @@ async fn a_directory_is_read_in_the_order_of_ids() {
         ("s/1.yaml", GOOD),
         ("s/2.yml", ALSO),
         ("s/.hidden/3.yaml", GOOD),
+        ("s/.4.yaml", b"- no scenario\n"),
         ("s/notes.txt", b"x"),
         ("s/4.YAML", GOOD),
     ]);

@@ -24,7 +24,7 @@ const ORDERS: &str = "id: orders
 for_each: { file: data/orders.csv }
 fixtures: [first]
 steps:
-  - description: An order is taken
+  - description: '{name} is taken'
     request: { method: POST, path: '/{name}', bytes: { file: data/order.json } }
     assert:
       status: 201
@@ -73,6 +73,7 @@ fn rows_bodies_and_schemas_come_from_files() {
         let steps = scenario["steps"].as_array().unwrap();
         let passed: Vec<&Value> = steps.iter().map(|step| &step["passed"]).collect();
         assert_eq!(passed, [&false.into(), &true.into(), &Value::from(true)], "{scenario}");
+        assert_eq!(steps[0]["description"], format!("{name} is taken"));
         let sent = steps[0]["sent"].as_str().unwrap();
         assert!(sent.starts_with(&format!("POST /{name}")), "{sent}");
         assert!(steps[1]["sent"].as_str().unwrap().starts_with("POST /1.10"), "as it is written: {scenario}");
@@ -116,6 +117,8 @@ fn a_name_that_leads_elsewhere_is_refused_with_its_place() {
     refused("data/order.json", "data", "cannot be read");
     project.write("cases/data/orders.csv", "name,size\nbolt\n");
     refused("first", "first", "is no CSV table");
+    project.write("cases/data/orders.csv", "name,size\nbolt,\"1\nnut,2\nring,3\n");
+    refused("first", "first", "the quote that begins in line 2 is not closed");
     project.write("cases/data/orders.csv", "name,name\nbolt,1\n");
     refused("first", "first", "two columns are called `name`");
     project.write("cases/data/orders.csv", "name,size\n");
