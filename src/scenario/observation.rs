@@ -115,8 +115,8 @@ pub struct StepSeen {
     pub line: usize,
     /// What it does.
     pub description: String,
-    /// What should come of it. Short words and numbers are filled in for the variables in it; others, which a program may
-    /// have made to be read as something else, stay names.
+    /// What should come of it. Numbers, ids and the author's own short words are filled in for the variables in it; others, which
+    /// a program may have made to be read as something else, stay names.
     pub expect: String,
     /// What the names in it stand for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -14,6 +14,8 @@ use crate::value::Value;
 #[derive(Clone, Debug, Default)]
 pub struct Variables {
     values: IndexMap<String, Value>,
+    /// Names of values that the program under test has made, or has a part in.
+    made: Arc<BTreeSet<String>>,
     /// All names that may get a value while the scenario runs.
     declared: Arc<BTreeSet<String>>,
     generator: Arc<Generator>,
@@ -92,8 +94,9 @@ impl Variables {
     pub fn beside(self, values: &IndexMap<String, Value>) -> Self {
         let mut all: IndexMap<String, Value> =
             values.iter().map(|(name, value)| (name.clone(), self.fill_json(value))).collect();
+        let made = self.made_with(values.iter().filter(|(name, _)| !self.values.contains_key(*name)));
         all.extend(self.values);
-        Self { values: all, ..self }
+        Self { values: all, made, ..self }
     }
 
     /// The same with `row` hiding its own.
@@ -101,7 +104,7 @@ impl Variables {
     pub fn under(&self, row: &IndexMap<String, Value>) -> Self {
         let mut values = self.values.clone();
         values.extend(row.iter().map(|(name, value)| (name.clone(), self.fill_json(value))));
-        Self { values, ..self.clone() }
+        Self { values, made: self.made_with(row.iter()), ..self.clone() }
     }
 
     /// The same, where the names `declared` may get a value later on.
@@ -138,9 +141,39 @@ impl Variables {
         self.values.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Keeps `value` under `name`; the last one wins.
+    /// Keeps `value`, which the program under test has made, under `name`; the last one wins.
     pub fn set(&mut self, name: &str, value: Value) {
         self.values.insert(name.to_owned(), value);
+        Arc::make_mut(&mut self.made).insert(name.to_owned());
+    }
+
+    /// Whether the program under test has made the value of `name`, or has a part in it.
+    pub fn is_made(&self, name: &str) -> bool {
+        self.made.contains(name)
+    }
+
+    /// The names of made values, once `written` has its values.
+    fn made_with<'v>(&self, written: impl Iterator<Item = (&'v String, &'v Value)>) -> Arc<BTreeSet<String>> {
+        let mut made = Arc::clone(&self.made);
+        for (name, value) in written {
+            let has_part = self.mentions_made(value);
+            if has_part != made.contains(name) {
+                let made = Arc::make_mut(&mut made);
+                if has_part { made.insert(name.clone()) } else { made.remove(name) };
+            }
+        }
+        made
+    }
+
+    /// Whether a placeholder anywhere in `value` has a made value.
+    fn mentions_made(&self, value: &Value) -> bool {
+        let in_text = |text: &str| placeholders(text).into_iter().any(|(_, _, name)| self.is_made(name));
+        match value {
+            Value::String(text) => in_text(text),
+            Value::Array(items) => items.iter().any(|item| self.mentions_made(item)),
+            Value::Object(table) => table.iter().any(|(key, value)| in_text(key) || self.mentions_made(value)),
+            _ => false,
+        }
     }
 
     /// The value of `name`, if it has one that is not made up.
@@ -174,13 +207,13 @@ impl Variables {
         })
     }
 
-    /// Like [`Variables::fill`], for the values that are `fit` alone; the placeholders of others stay.
-    pub fn fill_words(&self, text: &str, fit: &dyn Fn(&str) -> bool) -> String {
+    /// Like [`Variables::fill`], for the names and values that are `fit` alone; the placeholders of others stay.
+    pub fn fill_words(&self, text: &str, fit: &dyn Fn(&str, &str) -> bool) -> String {
         let mut filled = String::new();
         let mut copied = 0;
         let mut known: HashMap<&str, Option<String>> = HashMap::new();
         for (start, end, name) in placeholders(text) {
-            let fitting = || self.text(name).filter(|value| fit(value));
+            let fitting = || self.text(name).filter(|value| fit(name, value));
             let value = if name.starts_with('$') {
                 self.text(name)
             } else {
@@ -314,6 +347,21 @@ mod tests {
         let row = [("id".to_owned(), json!("row {name}"))].into_iter().collect();
         assert_eq!(variables.under(&row).fill("{id}"), "row say \"{id}\"\n");
         assert_eq!(variables.beside(&row).fill("{id}"), "42");
+    }
+
+    #[test]
+    fn what_the_program_has_a_part_in_is_known() {
+        let row = |entries: &[(&str, Value)]| -> IndexMap<String, Value> {
+            entries.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+        };
+        let given = Variables::given(row(&[("own", json!("x"))]));
+        let mut variables = given.beside(&row(&[("other", json!("y"))]));
+        assert!(!variables.is_made("own") && !variables.is_made("other"));
+        variables.set("id", json!("z"));
+        let under = variables.under(&row(&[("path", json!(["/{id}"])), ("plain", json!("{own}"))]));
+        assert!(under.is_made("id") && under.is_made("path") && !under.is_made("plain"));
+        let hidden = under.under(&row(&[("id", json!("mine"))]));
+        assert!(!hidden.is_made("id") && hidden.is_made("path"));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub(super) static FILTERS: &[Filter] = &[
     filter(["ceil", ""], numbers::ceil, "The next whole number upwards.", ["2.1 | ceil", "3"]),
     filter(["chunk", "size"], lists::chunk, "Cuts a list into lists of that size; the last may be shorter.", ["[1, 2, 3] | chunk(2)", "[[1,2],[3]]"]),
     filter(["clamp", "low, high"], numbers::clamp, "The number, or the limit that it passes.", ["120 | clamp(0, 100)", "100"]),
+    filter(["code_span", "width=200"], text::code_span, "A code span of at most that many characters in one line, with more backticks around it than any inside; what cannot be seen is written as escapes.", ["'x' | code_span", r#""`x`""#]),
     filter(["default", "value, boolean=false"], lists::default, "The value given if the subject is not there; with `boolean=true` also if it is none.", ["[] | first | default(0)", "0"]),
     filter(["dict", ""], lists::dict, "An object from a list of `[key, value]` pairs.", ["[['a', 1], ['b', 2]] | dict", r#"{"a":1,"b":2}"#]),
     filter(["digest", ""], numbers::digest, "BLAKE3 of text, or of the canonical JSON of anything else, in hexadecimal digits.", ["('a' | digest)[:8]", r#""17762fdd""#]),

@@ -117,6 +117,17 @@ pub(super) fn one_line(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     made(visible::line(&display(&args[0]), width))
 }
 
+/// One line as a code span that the text cannot leave.
+pub(super) fn code_span(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
+    let width = if args[1].is_none() { 200 } else { count(&args[1])? };
+    let line = visible::line(&display(&args[0]), width);
+    let longest = line.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let ticks = "`".repeat(longest + 1);
+    // A space keeps backticks at either end apart, and is no part of the text.
+    let space = if longest == 0 && !line.is_empty() { "" } else { " " };
+    made(format!("{ticks}{space}{line}{space}{ticks}"))
+}
+
 pub(super) fn string(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     made(display(&args[0]))
 }
