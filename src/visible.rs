@@ -17,6 +17,12 @@ fn is_hidden(c: char) -> bool {
         | '\u{2028}'..='\u{202E}'
         // Tags and variants that carry text unseen.
         | '\u{E0000}'..='\u{E0FFF}')
+        || is_noncharacter(c)
+}
+
+/// Whether `c` is one of the 66 code points that never are a character; XML has no way to write two of them.
+fn is_noncharacter(c: char) -> bool {
+    matches!(u32::from(c), 0xFDD0..=0xFDEF) || u32::from(c) & 0xFFFE == 0xFFFE
 }
 
 /// Whether nothing of `text` is seen: it has only white space and hidden characters, or nothing at all.
@@ -92,10 +98,72 @@ pub fn line(text: &str, width: usize) -> String {
     shown
 }
 
+/// [`escape`], where every line but the first begins with `before` and a bar: what others wrote cannot pass for a line of the
+/// text around it.
+pub fn hanging(text: &str, before: &str) -> String {
+    escape(text.trim_end()).replace('\n', &format!("\n{before}│ "))
+}
+
+/// All that is written to a terminal or to the log of a CI system passes here. What is hidden is written as escapes, except
+/// line breaks, tabs and, if `styled`, colours; and no line is a command to a CI system (`::error::…`, `##[…]`).
+pub fn terminal(text: &str, styled: bool) -> Cow<'_, str> {
+    let suspect = |c: char| (is_hidden(c) && c != '\n' && c != '\t') || c == ':' || c == '#';
+    if !text.contains(suspect) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let body = line.trim_start();
+        shown.push_str(&line[..line.len() - body.len()]);
+        if is_command(body) {
+            let _ = write!(shown, "\\u{{{:x}}}", u32::from(':'));
+            put_line(&mut shown, &body[1..], styled);
+        } else {
+            put_line(&mut shown, body, styled);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// Whether a CI system takes a line for a command: `::name …::…`.
+fn is_command(line: &str) -> bool {
+    let name = line.strip_prefix("::").and_then(|rest| rest.split_once("::"));
+    name.is_some_and(|(name, _)| name.starts_with(|c: char| c.is_ascii_alphabetic()))
+}
+
+fn put_line(shown: &mut String, line: &str, styled: bool) {
+    let mut rest = line;
+    while let Some(c) = rest.chars().next() {
+        let style = if styled { style(rest) } else { 0 };
+        if style > 0 {
+            shown.push_str(&rest[..style]);
+            rest = &rest[style..];
+            continue;
+        }
+        let opens = COMMANDS.iter().any(|command| rest.starts_with(command));
+        let stays = matches!(c, '\n' | '\t') || c == '\r' && rest.starts_with("\r\n");
+        if opens || (is_hidden(c) && !stays) { put(shown, c) } else { shown.push(c) }
+        rest = &rest[c.len_utf8()..];
+    }
+}
+
+/// What CI systems take for a command anywhere in a line.
+const COMMANDS: [&str; 3] = ["##[", "##vso[", "##teamcity["];
+
+/// How many bytes at the beginning of `text` are an escape sequence for colours, underlines or weights. None of them hides
+/// text.
+fn style(text: &str) -> usize {
+    let Some((codes, _)) = text.strip_prefix("\u{1b}[").and_then(|rest| rest.split_once('m')) else { return 0 };
+    let is_known = |code: &str| {
+        code.is_empty() || code.parse().is_ok_and(|code: u8| matches!(code, 0..=4 | 22..=24 | 31..=37 | 39 | 91..=97))
+    };
+    if codes.len() <= 16 && codes.split(';').all(is_known) { codes.len() + 3 } else { 0 }
+}
+
 /// JSON text with what is hidden as escapes of JSON: the same value, and nothing in it deceives.
 pub fn json(text: String) -> String {
     if !text.chars().any(|c| is_hidden(c) && c != '\n') {
-        return text;
+        return guarded(text);
     }
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -107,14 +175,24 @@ pub fn json(text: String) -> String {
             shown.push(c);
         }
     }
-    shown
+    guarded(shown)
+}
+
+/// JSON text, in whose strings nothing is a command to a CI system.
+fn guarded(text: String) -> String {
+    let guard = |text: String, command: &&str| {
+        if text.contains(*command) { text.replace(*command, &format!("\\u0023{}", &command[1..])) } else { text }
+    };
+    COMMANDS.iter().fold(text, guard)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
-    const TRICKS: [&str; 9] = [
+    const TRICKS: [&str; 13] = [
         "\u{1b}[2J",
         "\0",
         "\u{9b}31m",
@@ -124,6 +202,10 @@ mod tests {
         "\u{e0041}",
         "\u{2066}",
         "\u{7f}",
+        "\u{fffe}",
+        "\u{ffff}",
+        "\u{fdd0}",
+        "\u{1fffe}",
     ];
 
     #[test]
@@ -147,6 +229,30 @@ mod tests {
     }
 
     #[test]
+    fn what_leaves_for_a_terminal_cannot_steer_it() {
+        for trick in TRICKS {
+            let shown = terminal(trick, true).into_owned();
+            assert!(shown.starts_with('\\') && !shown.chars().any(is_hidden), "{shown:?}");
+        }
+        let painted = "\u{1b}[31mred\u{1b}[0m \u{1b}[1;94mblue\u{1b}[m a: #1\n\tb\r\n";
+        assert_eq!(terminal(painted, true), painted);
+        assert_eq!(terminal("\u{1b}[31mred", false), "\\u{1b}[31mred");
+        for sly in ["\u{1b}[8m", "\u{1b}[30m", "\u{1b}[38;5;0m", "\u{1b}[2J", "\u{1b}]0;x\u{7}", "\u{1b}[31"] {
+            assert!(terminal(sly, true).starts_with("\\u{1b}"), "{sly:?}");
+        }
+        assert_eq!(terminal("a\n \u{a0}::error file=x::no\n", false), "a\n \u{a0}\\u{3a}:error file=x::no\n");
+        assert_eq!(terminal("see ##[error]x ##vso[task] ##teamcity[a]", false), "see \\u{23}#[error]x \\u{23}#vso[task] \\u{23}#teamcity[a]");
+        for plain in ["a::b::c", "## heading", "::1", ":: a ::"] {
+            assert_eq!(terminal(plain, false), plain);
+        }
+    }
+
+    #[test]
+    fn later_lines_hang_behind_a_bar() {
+        assert_eq!(hanging("a\n::error::b\n\u{1b}\n", "  "), "a\n  │ ::error::b\n  │ \\u{1b}");
+    }
+
+    #[test]
     fn lines_are_one_and_short() {
         assert_eq!(line("grün\nzwei", 20), "grün zwei");
         assert_eq!([line("grünzwei", 5), line("grün", 4), line("", 4)], ["grün…", "grün", ""]);
@@ -162,5 +268,9 @@ mod tests {
             assert!(!shown.chars().any(|c| is_hidden(c) && c != '\n'), "{shown:?}");
             assert_eq!(serde_json::from_str::<Vec<String>>(&shown).unwrap(), [trick, "x"]);
         }
+        let command = serde_json::to_string(&["a ##[error]b", "##vso[c]"]).unwrap();
+        let shown = json(command.clone());
+        assert!(!shown.contains("##"), "{shown}");
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), serde_json::from_str::<Value>(&command).unwrap());
     }
 }

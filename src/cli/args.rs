@@ -118,17 +118,23 @@ pub fn parse(arguments: &[OsString]) -> Result<(Common, Ask), clap::Error> {
 
 /// Tells what is wrong with the arguments, or the help that was asked for.
 pub fn tell(error: &clap::Error) -> Exit {
-    let printed = error.print().and_then(|()| std::io::Write::flush(&mut std::io::stdout()));
-    match (error.kind(), printed) {
+    let face = Face::find(Color::Auto, false);
+    let to_out = !error.use_stderr();
+    let text = error.render();
+    let colored = if to_out { face.out } else { face.err }.is_on();
+    let text = if colored { text.ansi().to_string() } else { text.to_string() };
+    if !to_out {
+        face.say(&text);
+        return Exit::USAGE;
+    }
+    let printed = face.print_line(&text).and_then(|()| std::io::Write::flush(&mut std::io::stdout()));
+    match printed {
         // A reader that has gone away is no error.
-        (ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, Err(error))
-            if error.kind() != std::io::ErrorKind::BrokenPipe =>
-        {
-            let face = Face::find(Color::Auto, false);
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             face.complain(&Stop::failed(format!("cannot write to standard output: {error}")));
             Exit::FAILED
         }
-        (ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, _) => Exit::REACHED,
+        _ if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => Exit::REACHED,
         _ => Exit::USAGE,
     }
 }

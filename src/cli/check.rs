@@ -52,7 +52,10 @@ pub fn tell(
         desk.face.say(&format!("{what}: no mistakes found"));
     }
     if !found.is_empty() || format != Format::Text {
-        desk.face.print_line(&text)?;
+        match format {
+            Format::Text => desk.face.print_line(&text)?,
+            Format::Json | Format::Sarif | Format::Github => desk.face.print_raw_line(&text)?,
+        }
     }
     Ok(())
 }

@@ -17,6 +17,6 @@ pub struct Ask {
 pub fn serve(desk: &Desk, ask: &Ask) -> Done {
     let mut script = Vec::new();
     clap_complete::generate(ask.shell, &mut args::command(), "atoll", &mut script);
-    desk.face.print(&String::from_utf8_lossy(&script))?;
+    desk.face.print_raw(&String::from_utf8_lossy(&script))?;
     Ok(Exit::REACHED)
 }

@@ -59,8 +59,14 @@ impl Face {
         }
     }
 
-    /// Writes a result to standard output. A reader that has gone away is no error.
+    /// Writes a text for people to standard output. What is in it cannot steer a terminal or a CI system.
     pub fn print(self, text: &str) -> Result<(), Stop> {
+        self.print_raw(&visible::terminal(text, self.out.is_on()))
+    }
+
+    /// Writes what machines read to standard output as it is: whoever made it has escaped what is in it. A reader that has gone
+    /// away is no error.
+    pub fn print_raw(self, text: &str) -> Result<(), Stop> {
         let mut out = io::stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -72,28 +78,37 @@ impl Face {
 
     /// Writes a result and a line break, unless the text ends in one.
     pub fn print_line(self, text: &str) -> Result<(), Stop> {
-        let end = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
-        self.print(&format!("{text}{end}"))
+        self.print(&ended(text))
+    }
+
+    /// The same of what machines read.
+    pub fn print_raw_line(self, text: &str) -> Result<(), Stop> {
+        self.print_raw(&ended(text))
     }
 
     /// Writes a result as JSON, indented, with a line break.
     pub fn print_json(self, value: &Value) -> Result<(), Stop> {
         let text = serde_json::to_string_pretty(value).map_err(Stop::failed)?;
-        self.print(&visible::json(text + "\n"))
+        self.print_raw(&visible::json(text + "\n"))
     }
 
     /// Says something on standard error.
     pub fn say(self, text: &str) {
         // Nobody reads it any more.
-        let _ = writeln!(io::stderr().lock(), "{}", text.trim_end());
+        let _ = writeln!(io::stderr().lock(), "{}", visible::terminal(text.trim_end(), self.err.is_on()));
     }
 
     /// Says why a command ended early.
     pub fn complain(self, stop: &Stop) {
         let Some(message) = &stop.message else { return };
-        self.say(&format!("{} {}", self.err.bad("error:"), visible::escape(message)));
+        self.say(&format!("{} {}", self.err.bad("error:"), visible::hanging(message, "  ")));
         if let Some(hint) = &stop.hint {
-            self.say(&format!("  {}", visible::escape(hint)));
+            self.say(&format!("  {}", visible::hanging(hint, "  ")));
         }
     }
+}
+
+fn ended(text: &str) -> String {
+    let end = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
+    format!("{text}{end}")
 }

@@ -6,6 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches};
 use indexmap::IndexMap;
 
 use crate::plan::{Given, Input, InputKind, Plan};
+use crate::report::units::{name, one_line};
 use crate::value::Value;
 
 const HEADING: &str = "Inputs";
@@ -61,7 +62,7 @@ fn option(name: &str, input: &Input) -> Arg {
 }
 
 fn help(input: &Input) -> String {
-    let mut text = input.help.clone();
+    let mut text = name(&input.help);
     let mut add = |note: String| {
         if !text.is_empty() {
             text.push(' ');
@@ -69,7 +70,7 @@ fn help(input: &Input) -> String {
         text.push_str(&note);
     };
     if let InputKind::Enum(words) = &input.kind {
-        add(format!("[one of: {}]", words.join(", ")));
+        add(format!("[one of: {}]", one_line(&words.join(", "), 1000)));
     }
     match (input.min, input.max) {
         (Some(min), Some(max)) => add(format!("[{min} to {max}]")),
@@ -80,8 +81,8 @@ fn help(input: &Input) -> String {
     match &input.default {
         _ if input.required => add("[required]".to_owned()),
         Value::Null => {}
-        Value::String(word) => add(format!("[default: {word}]")),
-        other => add(format!("[default: {other}]")),
+        Value::String(word) => add(format!("[default: {}]", name(word))),
+        other => add(format!("[default: {}]", name(&other.to_string()))),
     }
     text
 }

@@ -16,6 +16,7 @@ use crate::report::lines::Lines;
 use crate::report::live::Live;
 use crate::report::{Progress, jsonl};
 use crate::view::Board;
+use crate::visible;
 
 const QUEUE: usize = 1_024;
 const TICK: Duration = Duration::from_millis(100);
@@ -132,7 +133,7 @@ impl Line {
 
 fn progress(face: Face) -> Box<dyn Progress> {
     match face {
-        Face { quiet: true, .. } => Box::new(Silence),
+        Face { quiet: true, err, .. } => Box::new(Silence(err.is_on())),
         Face { live: true, err, .. } => Box::new(Live::new(err)),
         Face { err, .. } => Box::new(Lines::new(io::stderr(), err)),
     }
@@ -218,13 +219,14 @@ impl Following {
     }
 }
 
-struct Silence;
+/// Shows nothing but what is said; whether standard error has colours.
+struct Silence(bool);
 
 impl Progress for Silence {
     fn event(&mut self, _event: &Event, _board: &Board) {}
     fn tick(&mut self, _now: Millis, _board: &Board) {}
     fn end(&mut self, _board: &Board) {}
     fn say(&mut self, text: &str) {
-        let _ = writeln!(io::stderr(), "{text}");
+        let _ = writeln!(io::stderr(), "{}", visible::terminal(text, self.0));
     }
 }

@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use super::args::{Common, Format};
 use super::{Desk, Face, Settings, Stop, args, flags, loading};
 use crate::plan::{self, InputKind};
+use crate::report::units;
 
 /// A pipeline, the options of the command, and what was given as inputs.
 pub struct Given<O> {
@@ -51,7 +52,7 @@ fn understand<O: Args>(
     let sets = sets(arguments);
     let pipeline = loading::sound(desk, name, &sets, format(arguments))?;
     let own = O::augment_args(clap::Command::new(command))
-        .about(pipeline.plan.summary.clone())
+        .about(units::name(&pipeline.plan.summary))
         .long_about(None)
         .args(named)
         .arg(

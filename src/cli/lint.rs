@@ -8,6 +8,7 @@ use super::check::{Format, tell};
 use super::files::regular;
 use super::{Desk, Done, Exit, Stop};
 use crate::diag::{Severity, Sources};
+use crate::report::units::hanging;
 use crate::scenario::lint;
 use crate::verbs::scenario_load::read_files;
 
@@ -51,7 +52,7 @@ pub fn serve(desk: &Desk, ask: &Ask) -> Done {
     }
     tell(desk, &what.join(", "), &found, &sources, ask.format)?;
     for line in &unreadable {
-        desk.face.say(line);
+        desk.face.say(&hanging(line, "  "));
     }
     let counts = |severity| severity == Severity::Error || ask.strict;
     let wrong = !unreadable.is_empty() || found.iter().any(|complaint| counts(complaint.severity));

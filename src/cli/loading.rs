@@ -46,7 +46,7 @@ pub fn settle(desk: &Desk, loaded: Loaded, format: Format) -> Result<Pipeline, S
 /// Shows mistakes and ends the command.
 pub fn refuse(desk: &Desk, found: &[Diagnostic], sources: &Sources, format: Format) -> Result<Stop, Stop> {
     match format {
-        Format::Json => desk.face.print_line(&diagnostics::render_json(found, sources))?,
+        Format::Json => desk.face.print_raw_line(&diagnostics::render_json(found, sources))?,
         Format::Text => say(desk, found, sources),
     }
     Ok(Stop::told(super::Exit::WRONG))

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::args::Format;
 use super::past::Past;
-use super::{Desk, Done, Exit};
+use super::{Desk, Done, Exit, Stop};
 use crate::engine::Record;
 use crate::report::jsonl;
 use crate::report::units::{moment, one_line};
@@ -45,13 +45,21 @@ pub fn serve(desk: &Desk, ask: &Ask) -> Done {
             Format::Text => text.extend(line(seq, &record).into_bytes()),
         }
         if text.len() > CHUNK {
-            printed = desk.face.print(&String::from_utf8_lossy(&text));
+            printed = write(desk, ask.format, &text);
             text.clear();
         }
     })?;
     printed?;
-    desk.face.print(&String::from_utf8_lossy(&text))?;
+    write(desk, ask.format, &text)?;
     Ok(Exit::REACHED)
+}
+
+fn write(desk: &Desk, format: Format, text: &[u8]) -> Result<(), Stop> {
+    let text = String::from_utf8_lossy(text);
+    match format {
+        Format::Json => desk.face.print_raw(&text),
+        Format::Text => desk.face.print(&text),
+    }
 }
 
 fn is_at_or_inside(address: &str, place: &str) -> bool {

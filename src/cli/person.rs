@@ -14,7 +14,8 @@ use crate::driver::{Answered, Asker};
 use crate::engine::Question;
 use crate::id::Address;
 use crate::plan::AnswerType;
-use crate::report::units::{harmless, moment, one_line};
+use crate::report::units::{hanging, harmless, moment, one_line};
+use crate::visible;
 use crate::value::Value;
 
 type Answering = Pin<Box<dyn Future<Output = Option<Answered>> + Send>>;
@@ -109,7 +110,7 @@ fn converse(
     if !others.is_empty() {
         writeln!(err, "\nthese questions wait as well:\n{}", others.join("\n")).ok()?;
     }
-    writeln!(err, "{}", shown_question(address, question).trim_end()).ok()?;
+    writeln!(err, "{}", visible::terminal(shown_question(address, question).trim_end(), false)).ok()?;
     if !early.is_empty() {
         writeln!(err, "typed before the question was shown, and not taken as its answer:").ok()?;
         for line in early.iter().take(10) {
@@ -129,19 +130,19 @@ fn converse(
         };
         match read(question, text.trim()) {
             Ok(answer) => return Some(answer),
-            Err(complaint) => writeln!(err, "{complaint}").ok()?,
+            Err(complaint) => writeln!(err, "{}", one_line(&complaint, 1000)).ok()?,
         }
     }
 }
 
 fn prompt(question: &Question) -> String {
-    let default = question.default.as_ref().map(|value| format!(" [{}]", shown(value)));
+    let default = question.default.as_ref().map(|value| format!(" [{}]", one_line(&shown(value), 200)));
     format!("answer{}: ", default.unwrap_or_default())
 }
 
 /// The question with everything that its answer is bound to.
 pub fn shown_question(address: &Address, question: &Question) -> String {
-    let mut text = format!("\n? {address}: {}\n", harmless(&question.text));
+    let mut text = format!("\n? {address}: {}\n", hanging(&question.text, "  "));
     for (what, value) in [("", &question.show), ("bound to ", &question.binds)] {
         if let Some(value) = value {
             for line in shown(value).lines() {
@@ -150,13 +151,13 @@ pub fn shown_question(address: &Address, question: &Question) -> String {
         }
     }
     for (n, choice) in question.choices.iter().enumerate() {
-        let _ = writeln!(text, "  {}  {}", n + 1, harmless(&shown(choice)));
+        let _ = writeln!(text, "  {}  {}", n + 1, hanging(&shown(choice), "     "));
     }
     if let Some(until) = question.until {
         let then = question.at_deadline.as_ref().or(question.default.as_ref());
         let then =
             then.map_or_else(|| "the step fails".to_owned(), |then| format!("`{}` is taken", shown(then)));
-        let _ = writeln!(text, "  without an answer by {}, {}", moment(until), harmless(&then));
+        let _ = writeln!(text, "  without an answer by {}, {}", moment(until), one_line(&then, 200));
     }
     text
 }

@@ -11,6 +11,7 @@ use super::{Desk, Done, Exit, Files, house, loading};
 use crate::meter::Meter;
 use crate::plan::{Plan, caps, check_inputs, worst};
 use crate::report::outline::{outline, text};
+use crate::report::units::name;
 use crate::report::{Paint, worst};
 use crate::schema::Schema;
 use crate::value::Value;
@@ -87,7 +88,7 @@ fn heading(plan: &Plan, caps: &[(String, Option<Value>, String)], spends: bool, 
     let cap = |(unit, cap, text): &(String, Option<Value>, String)| match cap {
         Some(Value::Null) => format!("{unit} none (`{text}`)"),
         Some(cap) => {
-            let cap = cap.as_str().map_or_else(|| cap.to_string(), str::to_owned);
+            let cap = name(&cap.as_str().map_or_else(|| cap.to_string(), str::to_owned));
             if cap == *text { format!("{unit} {cap}") } else { format!("{unit} {cap} (`{text}`)") }
         }
         None => format!("{unit} `{text}`, known when the run starts"),
@@ -98,5 +99,5 @@ fn heading(plan: &Plan, caps: &[(String, Option<Value>, String)], spends: bool, 
         (true, true) => "\nlimits: none".to_owned(),
         (false, _) => format!("\nlimits: {}", limits.join(", ")),
     };
-    format!("{} {}{limits}\n", paint.strong(&plan.name), plan.summary)
+    format!("{} {}{limits}\n", paint.strong(name(&plan.name)), name(&plan.summary))
 }

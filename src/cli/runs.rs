@@ -8,7 +8,7 @@ use serde_json::{Map, json};
 use super::args::Format;
 use super::past::status;
 use super::{Desk, Done, Exit, house};
-use crate::report::units::{moment, number, rfc3339, span, sums};
+use crate::report::units::{moment, name, number, rfc3339, span, sums};
 use crate::store::Head;
 use crate::value::Value;
 
@@ -45,7 +45,13 @@ pub fn serve(desk: &Desk, ask: &Ask) -> Done {
             let missing = if desk.settings.data.exists() { "" } else { " (there is no such directory)" };
             desk.face.say(&format!("no runs in {data}{missing}"));
         }
-        Format::Text => desk.face.print(&table(&heads))?,
+        Format::Text => {
+            for head in &mut heads {
+                head.pipeline = name(&head.pipeline);
+                head.status = name(&head.status);
+            }
+            desk.face.print(&table(&heads))?;
+        }
     }
     Ok(Exit::REACHED)
 }

@@ -13,7 +13,7 @@ use crate::engine::{Fact, Record};
 use crate::id::Address;
 use crate::report::outcome::{Ending, heading, outputs_text};
 use crate::report::tree::{glyph, remark, tree};
-use crate::report::units::{harmless, moment};
+use crate::report::units::{hanging, harmless, moment};
 use crate::value::Value;
 use crate::view::{Board, State, Status, StepView};
 
@@ -175,9 +175,9 @@ fn text(
     }
     if let (Some(failure), true) = (last_failure(records), view.is_none_or(|view| view.state != State::Done))
     {
-        let _ = write!(text, "\n{}\n{}\n", paint.bad("failure"), harmless(&failure.to_string()));
+        let _ = write!(text, "\n{}\n{}\n", paint.bad("failure"), hanging(&failure.to_string(), "  "));
         if let Some(hint) = &failure.hint {
-            let _ = writeln!(text, "  {}", harmless(hint));
+            let _ = writeln!(text, "  {}", hanging(hint, "  "));
         }
         if !failure.detail.is_null() {
             let _ = writeln!(text, "{}", pretty(&failure.detail));

@@ -134,7 +134,7 @@ fn refuse(desk: &Desk, found: &[Diagnostic], sources: &Sources, format: Form) ->
         Form::Json => Format::Json,
         Form::Text | Form::Junit => Format::Text,
         Form::Github => {
-            desk.face.print(&diagnostics::render_github(found, sources))?;
+            desk.face.print_raw(&diagnostics::render_github(found, sources))?;
             Format::Text
         }
     };
@@ -184,7 +184,8 @@ fn report(desk: &Desk, reports: &Reports, to_stdout: bool, ending: &Ending<'_>) 
         return Ok(());
     }
     match render(reports.form, found.as_ref(), ending, desk.face.out)? {
-        Some(text) => desk.face.print_line(&text),
+        Some(text) if reports.form == Form::Text => desk.face.print_line(&text),
+        Some(text) => desk.face.print_raw_line(&text),
         None => Ok(()),
     }
 }

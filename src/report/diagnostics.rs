@@ -61,7 +61,7 @@ fn group<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Group<'a> {
         let source = sources.get(label.span.source);
         let annotations =
             diagnostic.labels.iter().enumerate().filter(|(_, other)| other.span.source == label.span.source);
-        let snippet = Snippet::source(source.text.as_ref()).path(source.name.as_str()).annotations(
+        let snippet = Snippet::source(source.text.as_ref()).path(visible::line(&source.name, 1000)).annotations(
             annotations.map(|(at, label)| {
                 let kind = if at == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
                 let annotation = kind.span(within(label.span, &source.text));

@@ -3,13 +3,14 @@
 use std::io::Write;
 
 use super::tree::{glyph, items, remark, round_figures};
-use super::units::{one_line, span, time_of_day};
+use super::units::{name, one_line, span, time_of_day};
 use super::{Paint, Progress};
 use crate::clock::Millis;
 use crate::driver::Event;
 use crate::engine::{Fact, Record};
 use crate::id::{Address, StepId};
 use crate::verb::Note;
+use crate::visible;
 use crate::view::{Board, Control, State, enclosing};
 
 const WIDTH: usize = 200;
@@ -103,11 +104,11 @@ impl Teller {
             Fact::ItemClosed { failed, .. } => self.item(record, board, *failed),
             Fact::Asked(question) => say(State::Asking, &one_line(&question.text, WIDTH)),
             Fact::Answered { answer, by, .. } => {
-                say(State::Done, &format!("answered {} by {by}", one_line(&answer.to_string(), 60)))
+                say(State::Done, &format!("answered {} by {}", one_line(&answer.to_string(), 60), name(by)))
             }
             Fact::RunStarted { pipeline, .. } => {
                 let run = board.run.as_ref().map(ToString::to_string).unwrap_or_default();
-                let what = format!("{} run {run}", self.paint.strong(pipeline));
+                let what = format!("{} run {run}", self.paint.strong(name(pipeline)));
                 Some(format!("{}   {what}", self.paint.faint(time_of_day(*at))))
             }
             Fact::Resumed => Some(format!("{}   goes on", self.paint.faint(time_of_day(*at)))),
@@ -124,7 +125,7 @@ impl Teller {
             }
             Fact::Limited { caps, by } => {
                 let caps: Vec<String> = caps.iter().map(|(unit, cap)| format!("{unit}={cap}")).collect();
-                say(State::Running, &format!("limits set by {by}: {}", caps.join(", ")))
+                say(State::Running, &one_line(&format!("limits set by {by}: {}", caps.join(", ")), WIDTH))
             }
             Fact::Reserved { .. }
             | Fact::Settled { .. }
@@ -179,7 +180,7 @@ impl<W: Write + Send> Lines<W> {
     fn write(&mut self, lines: Vec<String>) {
         for line in lines {
             // Nobody reads progress any more: the run goes on all the same.
-            let _ = writeln!(self.out, "{line}");
+            let _ = writeln!(self.out, "{}", visible::terminal(&line, self.teller.paint.is_on()));
         }
     }
 }

@@ -4,11 +4,12 @@
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::lines::Teller;
-use super::units::{number, one_line, span, sums};
+use super::units::{name, number, one_line, span, sums};
 use super::{Paint, Progress};
 use crate::clock::Millis;
 use crate::driver::Event;
 use crate::id::Address;
+use crate::visible;
 use crate::view::{Board, Control, State, StepView};
 
 const STEPS_SHOWN: usize = 8;
@@ -34,7 +35,7 @@ impl Live {
     fn print(&self, lines: Vec<String>) {
         for line in lines {
             // The terminal is gone: the run goes on all the same.
-            let _ = self.screen.println(line);
+            let _ = self.screen.println(visible::terminal(&line, self.paint.is_on()));
         }
     }
 
@@ -49,10 +50,10 @@ impl Live {
             self.steps.push(self.screen.insert_before(&self.foot, bar()));
         }
         for (bar, line) in self.steps.iter().zip(lines) {
-            bar.set_message(line);
+            bar.set_message(visible::terminal(&line, false).into_owned());
             bar.tick();
         }
-        self.foot.set_message(self.paint.strong(foot(board, now)));
+        self.foot.set_message(self.paint.strong(visible::terminal(&foot(board, now), false)));
         self.foot.tick();
     }
 }
@@ -92,7 +93,7 @@ fn step_line(address: &Address, step: &StepView, now: Millis) -> String {
 
 /// The run in one line: its open loops and lists, the first figure of the latest rounds, what was spent.
 fn foot(board: &Board, now: Millis) -> String {
-    let mut parts = vec![board.pipeline.clone()];
+    let mut parts = vec![name(&board.pipeline)];
     let open = board.steps().into_iter().filter(|(_, step)| !step.state.is_final());
     for (address, control) in
         open.filter_map(|(address, step)| Some((address, step.control.as_ref()?))).take(4)

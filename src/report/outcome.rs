@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, json};
 
 use super::Paint;
-use super::units::{harmless, moment, one_line, rfc3339, span, sums};
+use super::units::{hanging, harmless, moment, name, one_line, rfc3339, span, sums};
 use crate::clock::Millis;
 use crate::engine::{INTERRUPTED, Pause, Payload, Reason};
 use crate::id::Address;
@@ -73,7 +73,7 @@ impl Ending<'_> {
         let board = self.board;
         let mark = if self.code == 0 { paint.good("✓") } else { paint.bad("✗") };
         let took = board.started_at.map(|at| span(board.last_at.saturating_sub(at)));
-        let mut parts = vec![format!("{mark} {} {}", board.pipeline, paint.strong(board.status.word()))];
+        let mut parts = vec![format!("{mark} {} {}", name(&board.pipeline), paint.strong(name(board.status.word())))];
         parts.extend(Items::of(board).map(|items| format!("{} of {} items", items.done, items.total)));
         parts.extend(took);
         if !board.spent.is_empty() {
@@ -106,9 +106,9 @@ impl Ending<'_> {
         let failed = failed.filter(|(at, step)| step.state == State::Failed && !late(at));
         for (address, failure) in failed.filter_map(|(at, step)| Some((at, step.failure.as_ref()?))).take(10)
         {
-            let _ = writeln!(text, "{} {address}: {}", paint.bad("✗"), harmless(&failure.to_string()));
+            let _ = writeln!(text, "{} {address}: {}", paint.bad("✗"), hanging(&failure.to_string(), "  "));
             if let Some(hint) = &failure.hint {
-                let _ = writeln!(text, "  {}", harmless(hint));
+                let _ = writeln!(text, "  {}", hanging(hint, "  "));
             }
         }
         text
@@ -142,7 +142,7 @@ impl Items {
 pub fn heading(board: &Board, now: Millis, paint: Paint) -> String {
     let run = board.run.as_ref().map(ToString::to_string).unwrap_or_default();
     let mut text =
-        format!("{} {} · {}", paint.strong(&board.pipeline), run, paint.strong(board.status.word()));
+        format!("{} {} · {}", paint.strong(name(&board.pipeline)), run, paint.strong(name(board.status.word())));
     if let Status::Finished { code, .. } = &board.status {
         let _ = write!(text, " (exit {code})");
     }
@@ -178,7 +178,7 @@ pub fn heading(board: &Board, now: Millis, paint: Paint) -> String {
 /// What a paused run waits for, a line each.
 fn waits(message: &str, reasons: &[Reason], before: &str) -> String {
     if reasons.is_empty() {
-        return format!("{before}{}", harmless(message));
+        return format!("{before}{}", one_line(message, LINE));
     }
     let mut text = String::new();
     for reason in reasons.iter().take(SHOWN) {
@@ -220,9 +220,9 @@ fn so_far(outputs: Option<&Value>, paint: Paint, before: &str) -> String {
     let mut text = String::new();
     let says = |value: &Value| !value.is_null() && *value != json!([]) && *value != json!({});
     let table = outputs.and_then(Value::as_object).into_iter().flatten();
-    for (name, value) in table.filter(|(_, value)| says(value)).take(SHOWN) {
+    for (key, value) in table.filter(|(_, value)| says(value)).take(SHOWN) {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let _ = write!(text, "{before}{} so far: {}", paint.strong(name), one_line(&value, 100));
+        let _ = write!(text, "{before}{} so far: {}", paint.strong(name(key)), one_line(&value, 100));
     }
     text
 }
@@ -266,19 +266,20 @@ fn asking(board: &Board) -> Vec<(&Address, &StepView)> {
 pub fn outputs_text(outputs: &Value, paint: Paint) -> String {
     let mut text = String::new();
     let Some(table) = outputs.as_object() else { return text };
-    for (name, value) in table {
+    for (key, value) in table {
+        let name = paint.strong(name(key));
         match value {
             Value::String(words) if words.contains('\n') => {
-                let _ = writeln!(text, "{}:", paint.strong(name));
+                let _ = writeln!(text, "{name}:");
                 for line in harmless(words).lines() {
                     let _ = writeln!(text, "  {line}");
                 }
             }
             Value::String(word) => {
-                let _ = writeln!(text, "{}: {}", paint.strong(name), harmless(word));
+                let _ = writeln!(text, "{name}: {}", harmless(word));
             }
             other => {
-                let _ = writeln!(text, "{}: {}", paint.strong(name), harmless(&other.to_string()));
+                let _ = writeln!(text, "{name}: {}", harmless(&other.to_string()));
             }
         }
     }

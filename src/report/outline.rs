@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Paint;
-use super::units::{harmless, one_line};
+use super::units::{harmless, name, one_line};
 use crate::diag::Sources;
 use crate::expr::{Data, Expr, Ref, Scope, Step as PathStep, Template, Tree};
 use crate::plan::{Action, Body, BodyId, Plan, Step};
@@ -60,10 +60,10 @@ pub fn text(lines: &[Outline], paint: Paint) -> String {
     let mut text = String::new();
     for line in lines {
         let depth = line.step.matches('/').count() * 2;
-        let name = line.step.rsplit('/').next().unwrap_or_default();
+        let step = name(line.step.rsplit('/').next().unwrap_or_default());
         let after =
-            if line.after.is_empty() { String::new() } else { format!("  after {}", line.after.join(", ")) };
-        let _ = writeln!(text, "{:depth$}{}  {}{}", "", paint.strong(name), line.verb, paint.faint(after));
+            if line.after.is_empty() { String::new() } else { one_line(&format!("  after {}", line.after.join(", ")), 200) };
+        let _ = writeln!(text, "{:depth$}{}  {}{}", "", paint.strong(step), name(&line.verb), paint.faint(after));
         let pad = depth + 4;
         for (key, value) in line
             .when
@@ -71,16 +71,16 @@ pub fn text(lines: &[Outline], paint: Paint) -> String {
             .map(|when| ("when", when))
             .chain(line.control.iter().map(|(k, v)| (k.as_str(), v)))
         {
-            let _ = writeln!(text, "{:pad$}{key}  {}", "", paint.faint(one_line(value, 120)));
+            let _ = writeln!(text, "{:pad$}{}  {}", "", name(key), paint.faint(one_line(value, 120)));
         }
         for part in &line.texts {
-            let from = part.file.as_ref().map(|file| format!("  from {file}")).unwrap_or_default();
+            let from = part.file.as_ref().map(|file| format!("  from {}", name(file))).unwrap_or_default();
             let reads = if part.reads.is_empty() {
                 String::new()
             } else {
-                format!("  reads {}", part.reads.join(", "))
+                one_line(&format!("  reads {}", part.reads.join(", ")), 400)
             };
-            let _ = writeln!(text, "{:pad$}{}{from}{}", "", part.key, paint.faint(reads));
+            let _ = writeln!(text, "{:pad$}{}{from}{}", "", name(&part.key), paint.faint(reads));
             for line in part.rendered.iter().flat_map(|rendered| rendered.lines()) {
                 let _ = writeln!(text, "{:pad$}│ {}", "", harmless(line));
             }

@@ -166,8 +166,8 @@ pub fn skip_reason(reason: &SkipReason) -> String {
 pub fn round_figures(round: &RoundView) -> String {
     let mut parts: Vec<String> =
         round.lets.iter().map(|(name, value)| format!("{name} {}", figure(name, value))).collect();
-    parts.extend(round.rule.as_ref().map(|rule| format!("rule {rule}")));
-    parts.extend(round.exit.as_ref().map(|exit| format!("→ {exit}")));
+    parts.extend(round.rule.as_ref().map(|rule| format!("rule {}", super::units::name(rule))));
+    parts.extend(round.exit.as_ref().map(|exit| format!("→ {}", super::units::name(exit))));
     parts.join(" · ")
 }
 
@@ -175,7 +175,7 @@ fn figure(name: &str, value: &Value) -> String {
     match value.as_f64() {
         Some(amount) if name == "usd" => dollars(amount),
         Some(amount) => number(amount),
-        None => value.to_string(),
+        None => one_line(&value.to_string(), TEXT_WIDTH),
     }
 }
 

@@ -68,6 +68,19 @@ pub fn harmless(text: &str) -> String {
     visible::escape(text).into_owned()
 }
 
+/// [`harmless`], where every line but the first begins with `before` and a bar.
+pub fn hanging(text: &str, before: &str) -> String {
+    visible::hanging(text, before)
+}
+
+/// Widest name of a pipeline, a step, a scenario or a file in a text, in characters.
+const NAME: usize = 200;
+
+/// A name in one line.
+pub fn name(text: &str) -> String {
+    visible::line(text, NAME)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,7 @@ pub use target::Target;
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -53,7 +53,39 @@ pub struct Web {
     /// Cookies by actor.
     jars: Mutex<BTreeMap<String, Arc<Jar>>>,
     /// Made when they are needed.
-    clients: Mutex<BTreeMap<Kind, Client>>,
+    clients: Mutex<BTreeMap<Kind, Clients>>,
+}
+
+/// A client that uses connections again, and one beside it that makes a new one for each request.
+#[derive(Clone)]
+struct Clients {
+    kept: Client,
+    used: reuse::Used,
+    making: Arc<Making>,
+    fresh: Arc<OnceLock<Option<Client>>>,
+}
+
+impl Clients {
+    fn new(making: Making) -> Result<Self, String> {
+        let used = reuse::Used::default();
+        let kept = making.client(&used, true)?;
+        Ok(Self { kept, used, making: Arc::new(making), fresh: Arc::default() })
+    }
+
+    async fn execute(&self, request: reqwest::Request) -> reqwest::Result<Response> {
+        let make = || self.making.client(&reuse::Used::default(), false).ok();
+        let fresh = || self.fresh.get_or_init(make).clone();
+        reuse::carried_out(&self.kept, &self.used, fresh, request).await
+    }
+}
+
+/// What clients are made of.
+struct Making {
+    target: Target,
+    redirects: Redirects,
+    jar: Option<Arc<Jar>>,
+    tls: Tls,
+    trust: String,
 }
 
 /// What clients differ in.
@@ -66,7 +98,7 @@ struct Kind {
 
 /// A request that is ready to be sent.
 pub struct Prepared {
-    client: Client,
+    clients: Clients,
     request: reqwest::Request,
     /// What is shown of the body.
     body: BodyShown,
@@ -126,7 +158,7 @@ impl Web {
         Self { authorization, ..self }
     }
 
-    fn client(&self, request: &Request, variables: &Variables) -> Result<Client, String> {
+    fn clients(&self, request: &Request, variables: &Variables) -> Result<Clients, String> {
         let jar = request.jar.as_ref().map(|actor| variables.fill(actor).into_owned());
         let trust = variables.fill(&self.trust).into_owned();
         let kind = Kind { redirects: request.redirects, jar, trust };
@@ -134,7 +166,13 @@ impl Web {
         if let Some(known) = clients.get(&kind) {
             return Ok(known.clone());
         }
-        let made = self.build(&kind)?;
+        let made = Clients::new(Making {
+            target: self.target.clone(),
+            redirects: kind.redirects,
+            jar: kind.jar.as_deref().map(|actor| self.jar(actor)),
+            tls: self.tls.clone(),
+            trust: kind.trust.clone(),
+        })?;
         clients.insert(kind, made.clone());
         Ok(made)
     }
@@ -142,43 +180,6 @@ impl Web {
     fn jar(&self, actor: &str) -> Arc<Jar> {
         let mut jars = self.jars.lock().unwrap_or_else(PoisonError::into_inner);
         jars.entry(actor.to_owned()).or_default().clone()
-    }
-
-    fn build(&self, kind: &Kind) -> Result<Client, String> {
-        let (home, redirects) = (self.target.clone(), kind.redirects);
-        let policy = redirect::Policy::custom(move |attempt| {
-            let followed = attempt.previous().len().saturating_sub(1);
-            let follows = match redirects {
-                Redirects::Flag(follows) => follows,
-                Redirects::Most(most) => followed < most,
-            };
-            if redirects == Redirects::Flag(true) && followed >= MOST_REDIRECTS {
-                attempt.error(format!("more than {MOST_REDIRECTS} redirects"))
-            } else if follows && may_follow(home.url(), attempt.url(), Reach::Origin) {
-                attempt.follow()
-            } else {
-                attempt.stop()
-            }
-        });
-        let builder = Client::builder()
-            .no_proxy()
-            .redirect(policy)
-            .retry(reuse::policy())
-            .connector_layer(reuse::Noting);
-        let builder = match &kind.jar {
-            Some(actor) => builder.cookie_provider(self.jar(actor)),
-            None => builder,
-        };
-        let builder = if self.target.is_plain() {
-            // To read the machine's certificates takes longer than most requests, and nothing leaves such a target.
-            builder.tls_certs_only([])
-        } else if let Some(mut config) = self.tls.trusting(&kind.trust).config()? {
-            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-            builder.tls_backend_preconfigured(config)
-        } else {
-            builder
-        };
-        builder.build().map_err(|e| format!("no HTTP client: {}", describe(&e)))
     }
 
     /// The request with variables filled in.
@@ -189,7 +190,7 @@ impl Web {
         }
         let method = Method::from_bytes(request.method.to_uppercase().as_bytes())
             .map_err(|_| format!("`{}` is no HTTP method", request.method))?;
-        let client = self.client(request, variables)?;
+        let clients = self.clients(request, variables)?;
         let mut headers = headers(&request.headers, variables)?;
         if let Some(cookies) = cookies(&request.cookies, variables)? {
             headers.insert(COOKIE, cookies);
@@ -199,11 +200,11 @@ impl Web {
             headers.insert(AUTHORIZATION, value.clone());
         }
         let authorization = authorization.map(|(name, _)| name.clone());
-        let builder = client.request(method, url).headers(headers.clone());
+        let builder = clients.kept.request(method, url).headers(headers.clone());
         let (builder, body) = fill_content(builder, &headers, &request.content, variables)?;
         let prepared = builder.build().map_err(|e| format!("no request: {}", describe(&e)))?;
         let tls = (!self.target.is_plain()).then(|| self.tls.clone());
-        Ok(Prepared { client, request: prepared, body, authorization, tls, events: request.events.clone() })
+        Ok(Prepared { clients, request: prepared, body, authorization, tls, events: request.events.clone() })
     }
 
     /// Sends it and reads the answer to its end, for at most `timeout`.
@@ -211,7 +212,7 @@ impl Web {
         let mut late = clock.sleep(timeout);
         let sent = async {
             let request = repeatable(prepared.request).await?;
-            reuse::carried_out(prepared.client.execute(request)).await
+            prepared.clients.execute(request).await
         };
         let response = tokio::select! {
             response = sent => response,
@@ -224,6 +225,49 @@ impl Web {
             },
             Err(error) => Outcome::error(format!("no answer: {}", describe(&error))),
         }
+    }
+}
+
+impl Making {
+    /// A client that notes its connections in `used`, and uses them again if it `keeps` them.
+    fn client(&self, used: &reuse::Used, keeps: bool) -> Result<Client, String> {
+        let (home, redirects, noted) = (self.target.clone(), self.redirects, used.clone());
+        let policy = redirect::Policy::custom(move |attempt| {
+            let followed = attempt.previous().len().saturating_sub(1);
+            let follows = match redirects {
+                Redirects::Flag(follows) => follows,
+                Redirects::Most(most) => followed < most,
+            };
+            if redirects == Redirects::Flag(true) && followed >= MOST_REDIRECTS {
+                attempt.error(format!("more than {MOST_REDIRECTS} redirects"))
+            } else if follows && may_follow(home.url(), attempt.url(), Reach::Origin) {
+                if let Some(from) = attempt.previous().last() {
+                    noted.follow(attempt.status(), from, attempt.url());
+                }
+                attempt.follow()
+            } else {
+                attempt.stop()
+            }
+        });
+        let builder = Client::builder()
+            .no_proxy()
+            .redirect(policy)
+            .connector_layer(reuse::Noting(used.clone()));
+        let builder = if keeps { builder } else { builder.pool_max_idle_per_host(0) };
+        let builder = match &self.jar {
+            Some(jar) => builder.cookie_provider(jar.clone()),
+            None => builder,
+        };
+        let builder = if self.target.is_plain() {
+            // To read the machine's certificates takes longer than most requests, and nothing leaves such a target.
+            builder.tls_certs_only([])
+        } else if let Some(mut config) = self.tls.trusting(&self.trust).config()? {
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            builder.tls_backend_preconfigured(config)
+        } else {
+            builder
+        };
+        builder.build().map_err(|e| format!("no HTTP client: {}", describe(&e)))
     }
 }
 

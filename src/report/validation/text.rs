@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use super::{Scenario, Step, Totals, Validation, Verdict};
 use crate::report::Paint;
-use crate::report::units::harmless;
+use crate::report::units::{hanging, harmless, name};
 
 /// Most lines of what was sent, what came back and what was logged.
 const LINES: usize = 20;
@@ -13,14 +13,14 @@ const WIDTH: usize = 200;
 pub fn render_text(found: &Validation, paint: Paint) -> String {
     let mut text = String::new();
     if let Some(trouble) = &found.trouble {
-        let _ = writeln!(text, "{} {}", paint.bad("✗"), harmless(trouble));
+        let _ = writeln!(text, "{} {}", paint.bad("✗"), hanging(trouble, "  "));
         return text;
     }
     for note in &found.notes {
-        let _ = writeln!(text, "{} {}\n", paint.warm("note:"), harmless(note));
+        let _ = writeln!(text, "{} {}\n", paint.warm("note:"), hanging(note, "  "));
     }
     if let Some(reason) = &found.unreachable {
-        let _ = writeln!(text, "{} the target is unreachable: {}", paint.bad("✗"), harmless(reason));
+        let _ = writeln!(text, "{} the target is unreachable: {}", paint.bad("✗"), hanging(reason, "  "));
         text.push_str("  start the program first, or wait for it with `--wait 30s`\n");
         return text;
     }
@@ -32,7 +32,7 @@ pub fn render_text(found: &Validation, paint: Paint) -> String {
     let _ = writeln!(text, "\n{}", Totals::of(found).text());
     let _ = writeln!(text, "Aggregate satisfaction: {}{}", whole.trim(), beside(found));
     if let Some(waits) = &found.waits {
-        let _ = writeln!(text, "\nThis is what is decided so far. {}", harmless(waits));
+        let _ = writeln!(text, "\nThis is what is decided so far. {}", hanging(waits, "  "));
         let _ = writeln!(
             text,
             "`atoll resume last` goes on, `atoll validate --of last` then has the whole report"
@@ -80,18 +80,18 @@ fn scenario_text(text: &mut String, scenario: &Scenario, wanted: bool, paint: Pa
         text,
         "  {} {:<30} {}  (weight {:.1}){unjudged}",
         if scenario.not_run.is_some() { paint.faint("–") } else { sign(scenario.passed, paint) },
-        harmless(&scenario.id),
+        name(&scenario.id),
         points(scenario.score),
         scenario.weight
     );
     if let Some(why) = &scenario.not_run {
-        let _ = writeln!(text, "      {}", harmless(why));
+        let _ = writeln!(text, "      {}", hanging(why, "      "));
     }
     if let Some(trouble) = &scenario.trouble {
-        let _ = writeln!(text, "      it could not be run: {}", harmless(trouble).replace('\n', "\n      "));
+        let _ = writeln!(text, "      it could not be run: {}", hanging(trouble, "      "));
     }
     if let Some(fault) = &scenario.fault {
-        let _ = writeln!(text, "      {}", harmless(&fault.reason));
+        let _ = writeln!(text, "      {}", hanging(&fault.reason, "      "));
         excerpt(text, "log", &fault.log, paint);
     }
     if let Some(broken) = &scenario.broken {
@@ -100,9 +100,9 @@ fn scenario_text(text: &mut String, scenario: &Scenario, wanted: bool, paint: Pa
             "    {} setup, step {}  {}",
             paint.bad("✗"),
             broken.step + 1,
-            harmless(&broken.description)
+            name(&broken.description)
         );
-        let _ = writeln!(text, "      why: {}", harmless(&broken.reason));
+        let _ = writeln!(text, "      why: {}", hanging(&broken.reason, "      "));
         evidence(text, (&broken.sent, &broken.observed, &broken.log), paint);
         excerpt(text, "evidence", &broken.attachments.join("\n"), paint);
     }
@@ -118,7 +118,7 @@ fn scenario_text(text: &mut String, scenario: &Scenario, wanted: bool, paint: Pa
                     text,
                     "      try it\n      {} {}",
                     paint.faint("│"),
-                    harmless(curl).replace('\n', "\n        ")
+                    hanging(curl, "      ")
                 );
             }
         }
@@ -128,15 +128,15 @@ fn scenario_text(text: &mut String, scenario: &Scenario, wanted: bool, paint: Pa
             text,
             "    {} all of it: {}",
             head(&criteria.verdict, paint),
-            harmless(criteria.criteria.trim())
+            hanging(criteria.criteria.trim(), "      ")
         );
         reasoning(text, &criteria.verdict, wanted);
     }
 }
 
 fn step_text(text: &mut String, scenario: &Scenario, step: &Step, paint: Paint) {
-    let place = paint.faint(format!("{}:{}", harmless(&scenario.file), step.line));
-    let _ = writeln!(text, "    {} {}  {place}", head(&step.verdict, paint), harmless(&step.title()));
+    let place = paint.faint(format!("{}:{}", name(&scenario.file), step.line));
+    let _ = writeln!(text, "    {} {}  {place}", head(&step.verdict, paint), name(&step.title()));
 }
 
 fn head(verdict: &Verdict, paint: Paint) -> String {
@@ -153,7 +153,7 @@ fn reasoning(text: &mut String, verdict: &Verdict, wanted: bool) {
         Some(spread) if spread > 0.0 => format!(" (spread {spread})"),
         _ => String::new(),
     };
-    let _ = writeln!(text, "      why: {}{spread}", harmless(&verdict.reasoning).replace('\n', "\n      "));
+    let _ = writeln!(text, "      why: {}{spread}", hanging(&verdict.reasoning, "      "));
 }
 
 fn evidence(text: &mut String, (sent, observed, log): (&str, &str, &str), paint: Paint) {
