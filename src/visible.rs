@@ -142,7 +142,11 @@ fn put_line(shown: &mut String, line: &str, styled: bool) {
         }
         let opens = COMMANDS.iter().any(|command| rest.starts_with(command));
         let stays = matches!(c, '\n' | '\t') || c == '\r' && rest.starts_with("\r\n");
-        if opens || (is_hidden(c) && !stays) { put(shown, c) } else { shown.push(c) }
+        if opens || (is_hidden(c) && !stays) {
+            put(shown, c)
+        } else {
+            shown.push(c)
+        }
         rest = &rest[c.len_utf8()..];
     }
 }
@@ -153,9 +157,12 @@ const COMMANDS: [&str; 3] = ["##[", "##vso[", "##teamcity["];
 /// How many bytes at the beginning of `text` are an escape sequence for colours, underlines or weights. None of them hides
 /// text.
 fn style(text: &str) -> usize {
-    let Some((codes, _)) = text.strip_prefix("\u{1b}[").and_then(|rest| rest.split_once('m')) else { return 0 };
+    let Some((codes, _)) = text.strip_prefix("\u{1b}[").and_then(|rest| rest.split_once('m')) else {
+        return 0;
+    };
     let is_known = |code: &str| {
-        code.is_empty() || code.parse().is_ok_and(|code: u8| matches!(code, 0..=4 | 22..=24 | 31..=37 | 39 | 91..=97))
+        code.is_empty()
+            || code.parse().is_ok_and(|code: u8| matches!(code, 0..=4 | 22..=24 | 31..=37 | 39 | 91..=97))
     };
     if codes.len() <= 16 && codes.split(';').all(is_known) { codes.len() + 3 } else { 0 }
 }
@@ -181,7 +188,11 @@ pub fn json(text: String) -> String {
 /// JSON text, in whose strings nothing is a command to a CI system.
 fn guarded(text: String) -> String {
     let guard = |text: String, command: &&str| {
-        if text.contains(*command) { text.replace(*command, &format!("\\u0023{}", &command[1..])) } else { text }
+        if text.contains(*command) {
+            text.replace(*command, &format!("\\u0023{}", &command[1..]))
+        } else {
+            text
+        }
     };
     COMMANDS.iter().fold(text, guard)
 }
@@ -237,11 +248,15 @@ mod tests {
         let painted = "\u{1b}[31mred\u{1b}[0m \u{1b}[1;94mblue\u{1b}[m a: #1\n\tb\r\n";
         assert_eq!(terminal(painted, true), painted);
         assert_eq!(terminal("\u{1b}[31mred", false), "\\u{1b}[31mred");
-        for sly in ["\u{1b}[8m", "\u{1b}[30m", "\u{1b}[38;5;0m", "\u{1b}[2J", "\u{1b}]0;x\u{7}", "\u{1b}[31"] {
+        for sly in ["\u{1b}[8m", "\u{1b}[30m", "\u{1b}[38;5;0m", "\u{1b}[2J", "\u{1b}]0;x\u{7}", "\u{1b}[31"]
+        {
             assert!(terminal(sly, true).starts_with("\\u{1b}"), "{sly:?}");
         }
         assert_eq!(terminal("a\n \u{a0}::error file=x::no\n", false), "a\n \u{a0}\\u{3a}:error file=x::no\n");
-        assert_eq!(terminal("see ##[error]x ##vso[task] ##teamcity[a]", false), "see \\u{23}#[error]x \\u{23}#vso[task] \\u{23}#teamcity[a]");
+        assert_eq!(
+            terminal("see ##[error]x ##vso[task] ##teamcity[a]", false),
+            "see \\u{23}#[error]x \\u{23}#vso[task] \\u{23}#teamcity[a]"
+        );
         for plain in ["a::b::c", "## heading", "::1", ":: a ::"] {
             assert_eq!(terminal(plain, false), plain);
         }
@@ -271,6 +286,9 @@ mod tests {
         let command = serde_json::to_string(&["a ##[error]b", "##vso[c]"]).unwrap();
         let shown = json(command.clone());
         assert!(!shown.contains("##"), "{shown}");
-        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), serde_json::from_str::<Value>(&command).unwrap());
+        assert_eq!(
+            serde_json::from_str::<Value>(&shown).unwrap(),
+            serde_json::from_str::<Value>(&command).unwrap()
+        );
     }
 }

@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::face::{Color, Face};
 use super::{
-    Exit, Stop, answer, cassette, check, completions, configure, cost, eject, explain, gc, graph, lint, log,
+    Exit, answer, cassette, check, completions, configure, cost, eject, explain, gc, graph, lint, log,
     models, plan, resume, run, runs, show, signal, trust, validate, verbs, which,
 };
 
@@ -127,14 +127,12 @@ pub fn tell(error: &clap::Error) -> Exit {
         face.say(&text);
         return Exit::USAGE;
     }
-    let printed = face.print_line(&text).and_then(|()| std::io::Write::flush(&mut std::io::stdout()));
-    match printed {
-        // A reader that has gone away is no error.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            face.complain(&Stop::failed(format!("cannot write to standard output: {error}")));
-            Exit::FAILED
-        }
-        _ if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => Exit::REACHED,
+    if let Err(stop) = face.print_line(&text) {
+        face.complain(&stop);
+        return Exit::FAILED;
+    }
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::REACHED,
         _ => Exit::USAGE,
     }
 }

@@ -15,8 +15,8 @@ use crate::engine::Question;
 use crate::id::Address;
 use crate::plan::AnswerType;
 use crate::report::units::{hanging, harmless, moment, one_line};
-use crate::visible;
 use crate::value::Value;
+use crate::visible;
 
 type Answering = Pin<Box<dyn Future<Output = Option<Answered>> + Send>>;
 

@@ -180,7 +180,10 @@ pub fn serve(desk: &Desk, ask: &Request) -> Done {
     };
     let mut trusted = Trusted::load(Some(dir))?;
     if ask.list {
-        let lines = trusted.files.iter().map(|file| format!("{}{}\n", visible(&file.path.display().to_string()), changed(file)));
+        let lines = trusted
+            .files
+            .iter()
+            .map(|file| format!("{}{}\n", visible(&file.path.display().to_string()), changed(file)));
         desk.face.print(&lines.collect::<String>())?;
         return Ok(Exit::REACHED);
     }

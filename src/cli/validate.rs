@@ -184,7 +184,7 @@ fn report(desk: &Desk, reports: &Reports, to_stdout: bool, ending: &Ending<'_>) 
         return Ok(());
     }
     match render(reports.form, found.as_ref(), ending, desk.face.out)? {
-        Some(text) if reports.form == Form::Text => desk.face.print_line(&text),
+        Some(text) if matches!(reports.form, Form::Text | Form::Junit) => desk.face.print_line(&text),
         Some(text) => desk.face.print_raw_line(&text),
         None => Ok(()),
     }

@@ -61,13 +61,13 @@ fn group<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Group<'a> {
         let source = sources.get(label.span.source);
         let annotations =
             diagnostic.labels.iter().enumerate().filter(|(_, other)| other.span.source == label.span.source);
-        let snippet = Snippet::source(source.text.as_ref()).path(visible::line(&source.name, 1000)).annotations(
-            annotations.map(|(at, label)| {
+        let snippet = Snippet::source(source.text.as_ref())
+            .path(visible::line(&source.name, 1000))
+            .annotations(annotations.map(|(at, label)| {
                 let kind = if at == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
                 let annotation = kind.span(within(label.span, &source.text));
                 if label.text.is_empty() { annotation } else { annotation.label(label.text.as_str()) }
-            }),
-        );
+            }));
         group = group.element(snippet);
     }
     match &diagnostic.help {

@@ -10,8 +10,8 @@ use crate::driver::Event;
 use crate::engine::{Fact, Record};
 use crate::id::{Address, StepId};
 use crate::verb::Note;
-use crate::visible;
 use crate::view::{Board, Control, State, enclosing};
+use crate::visible;
 
 const WIDTH: usize = 200;
 

@@ -9,8 +9,8 @@ use super::{Paint, Progress};
 use crate::clock::Millis;
 use crate::driver::Event;
 use crate::id::Address;
-use crate::visible;
 use crate::view::{Board, Control, State, StepView};
+use crate::visible;
 
 const STEPS_SHOWN: usize = 8;
 const REDRAWS_A_SECOND: u8 = 10;

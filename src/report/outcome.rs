@@ -73,7 +73,8 @@ impl Ending<'_> {
         let board = self.board;
         let mark = if self.code == 0 { paint.good("✓") } else { paint.bad("✗") };
         let took = board.started_at.map(|at| span(board.last_at.saturating_sub(at)));
-        let mut parts = vec![format!("{mark} {} {}", name(&board.pipeline), paint.strong(name(board.status.word())))];
+        let mut parts =
+            vec![format!("{mark} {} {}", name(&board.pipeline), paint.strong(name(board.status.word())))];
         parts.extend(Items::of(board).map(|items| format!("{} of {} items", items.done, items.total)));
         parts.extend(took);
         if !board.spent.is_empty() {
@@ -141,8 +142,12 @@ impl Items {
 /// The head of `show`: which run, how it stands, when it was.
 pub fn heading(board: &Board, now: Millis, paint: Paint) -> String {
     let run = board.run.as_ref().map(ToString::to_string).unwrap_or_default();
-    let mut text =
-        format!("{} {} · {}", paint.strong(name(&board.pipeline)), run, paint.strong(name(board.status.word())));
+    let mut text = format!(
+        "{} {} · {}",
+        paint.strong(name(&board.pipeline)),
+        run,
+        paint.strong(name(board.status.word()))
+    );
     if let Status::Finished { code, .. } = &board.status {
         let _ = write!(text, " (exit {code})");
     }

@@ -61,9 +61,13 @@ pub fn text(lines: &[Outline], paint: Paint) -> String {
     for line in lines {
         let depth = line.step.matches('/').count() * 2;
         let step = name(line.step.rsplit('/').next().unwrap_or_default());
-        let after =
-            if line.after.is_empty() { String::new() } else { one_line(&format!("  after {}", line.after.join(", ")), 200) };
-        let _ = writeln!(text, "{:depth$}{}  {}{}", "", paint.strong(step), name(&line.verb), paint.faint(after));
+        let after = if line.after.is_empty() {
+            String::new()
+        } else {
+            one_line(&format!("  after {}", line.after.join(", ")), 200)
+        };
+        let _ =
+            writeln!(text, "{:depth$}{}  {}{}", "", paint.strong(step), name(&line.verb), paint.faint(after));
         let pad = depth + 4;
         for (key, value) in line
             .when

@@ -233,7 +233,7 @@ impl Making {
     fn client(&self, used: &reuse::Used, keeps: bool) -> Result<Client, String> {
         let (home, redirects, noted) = (self.target.clone(), self.redirects, used.clone());
         let policy = redirect::Policy::custom(move |attempt| {
-            let followed = attempt.previous().len().saturating_sub(1);
+            let followed = attempt.previous().len().saturating_sub(1) + reuse::followed_before();
             let follows = match redirects {
                 Redirects::Flag(follows) => follows,
                 Redirects::Most(most) => followed < most,
@@ -249,10 +249,8 @@ impl Making {
                 attempt.stop()
             }
         });
-        let builder = Client::builder()
-            .no_proxy()
-            .redirect(policy)
-            .connector_layer(reuse::Noting(used.clone()));
+        let builder =
+            Client::builder().no_proxy().redirect(policy).connector_layer(reuse::Noting(used.clone()));
         let builder = if keeps { builder } else { builder.pool_max_idle_per_host(0) };
         let builder = match &self.jar {
             Some(jar) => builder.cookie_provider(jar.clone()),

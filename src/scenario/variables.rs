@@ -159,7 +159,11 @@ impl Variables {
             let has_part = self.mentions_made(value);
             if has_part != made.contains(name) {
                 let made = Arc::make_mut(&mut made);
-                if has_part { made.insert(name.clone()) } else { made.remove(name) };
+                if has_part {
+                    made.insert(name.clone())
+                } else {
+                    made.remove(name)
+                };
             }
         }
         made
@@ -171,7 +175,9 @@ impl Variables {
         match value {
             Value::String(text) => in_text(text),
             Value::Array(items) => items.iter().any(|item| self.mentions_made(item)),
-            Value::Object(table) => table.iter().any(|(key, value)| in_text(key) || self.mentions_made(value)),
+            Value::Object(table) => {
+                table.iter().any(|(key, value)| in_text(key) || self.mentions_made(value))
+            }
             _ => false,
         }
     }

@@ -309,3 +309,46 @@ fn ejecting_follows_no_link_and_pipes_block_nothing() {
     }
     project.run(&["cassette", "list", "tape.jsonl"]).exits(3).stderr_has("no regular file");
 }
+
+/// What authors of pipelines write is shown as it is: it steers no terminal and begins no line.
+#[test]
+fn texts_of_pipelines_are_shown_in_one_line_without_what_is_hidden() {
+    let pipeline = r#"
+atoll = 1
+summary = "S\u001b[31m\u202e\u009b\n::error::forged"
+inputs.x = { type = "string", default = "d\u001b[31m\u202e\n::error::forged", help = "h\u009b\uFFFF\n::error::forged" }
+[steps.l.loop]
+max = 2
+result = "1"
+[[steps.l.loop.exits]]
+status = "st\u001b[31m\u202e\n::error::forged"
+when = "loop.index == 2"
+[steps.l.steps.s]
+set = { a = "{{ inputs.x }}" }
+[[exits]]
+status = "ex\u001b[31m\u202e\n::error::forged"
+when = "true"
+code = 0
+"#;
+    let project = Project::new().file("p.toml", pipeline);
+    let calls: [&[&str]; 8] = [
+        &["plan", "p.toml"],
+        &["run", "p.toml", "--help"],
+        &["run", "p.toml", "--color=always"],
+        &["show", "last"],
+        &["show", "last", "l"],
+        &["runs"],
+        &["run", "no\u{1b}[31m\u{202e}\n::error::forged.toml"],
+        &["check", "no\u{202e}\n::error::forged.toml"],
+    ];
+    for call in calls {
+        let ran = project.run(call);
+        for line in ran.stdout.lines().chain(ran.stderr.lines()) {
+            assert!(!line.trim_start().starts_with("::"), "{call:?}: {line:?}");
+            let plain = line.replace("\u{1b}[1m", "").replace("\u{1b}[0m", "").replace("\u{1b}[2m", "");
+            let plain = plain.replace("\u{1b}[32m", "").replace("\u{1b}[4m", "");
+            let hidden = |c: char| c.is_control() && c != '\t' || matches!(c, '\u{202e}' | '\u{ffff}');
+            assert!(!plain.contains(hidden), "{call:?}: {line:?}");
+        }
+    }
+}

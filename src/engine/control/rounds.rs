@@ -190,7 +190,7 @@ impl Run {
         if rounds.history.len() == 0 {
             return None;
         }
-        let mut output = self.loop_output(spot, looping).ok()?;
+        let mut output = self.output_so_far(spot, looping, rounds)?;
         output["status"] = "failed".into();
         Some(Data::from_value(&output))
     }

@@ -114,12 +114,8 @@ fn scenario_text(text: &mut String, scenario: &Scenario, wanted: bool, paint: Pa
             evidence(text, (&step.sent, &step.observed, &step.log), paint);
             excerpt(text, "evidence", &step.attachments.join("\n"), paint);
             if let Some(curl) = &step.curl {
-                let _ = writeln!(
-                    text,
-                    "      try it\n      {} {}",
-                    paint.faint("│"),
-                    hanging(curl, "      ")
-                );
+                let _ =
+                    writeln!(text, "      try it\n      {} {}", paint.faint("│"), hanging(curl, "      "));
             }
         }
     }

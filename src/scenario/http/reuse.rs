@@ -70,6 +70,13 @@ struct Attempt {
     made: Vec<SocketAddr>,
     /// Redirects that were followed.
     hops: Vec<Hop>,
+    /// How many were followed before, by the one that was lost.
+    before: usize,
+}
+
+/// How many redirects were followed before the request of this task was sent once more.
+pub fn followed_before() -> usize {
+    ATTEMPT.try_with(|attempt| attempt.borrow().before).unwrap_or_default()
 }
 
 /// A redirect that was followed.
@@ -128,10 +135,11 @@ pub async fn carried_out(
     };
     let again = again.filter(|_| is_lost).and_then(|again| Some((again, fresh()?)));
     let Some((mut again, fresh)) = again else { return answer };
+    let attempt = RefCell::new(Attempt { before: hops.len(), ..Attempt::default() });
     for hop in hops {
         hop.apply(&mut again);
     }
-    fresh.execute(again).await
+    ATTEMPT.scope(attempt, fresh.execute(again)).await
 }
 
 /// Whether a server only says that it closes a connection on which it had waited too long for a request. It may have done so before it

@@ -61,6 +61,11 @@ pub async fn reset(bytes: &'static [u8]) -> String {
 /// A peer that answers the first request of each connection, says that it may be used again, and hangs up when the next
 /// request comes; at once where there is no answer. Counts the requests that it has read.
 pub async fn forgetful(answer: &'static [u8]) -> (String, Arc<Mutex<u32>>) {
+    parting(answer, b"").await
+}
+
+/// The same, which writes `last` before it hangs up.
+pub async fn parting(answer: &'static [u8], last: &'static [u8]) -> (String, Arc<Mutex<u32>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let read = Arc::new(Mutex::new(0));
@@ -74,10 +79,10 @@ pub async fn forgetful(answer: &'static [u8]) -> (String, Arc<Mutex<u32>>) {
                     if stream.read(&mut request).await.is_ok_and(|length| length > 0) {
                         *counted.lock().unwrap() += 1;
                     }
+                    let _ = stream.write_all(if is_first { answer } else { last }).await;
                     if !is_first || answer.is_empty() {
                         break;
                     }
-                    let _ = stream.write_all(answer).await;
                 }
             });
         }

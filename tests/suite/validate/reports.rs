@@ -443,8 +443,19 @@ fn a_setup_that_breaks_has_its_exchange_in_every_report() {
 }
 
 /// What steers a terminal, turns the reading direction, or is not seen at all.
-const HIDDEN: [char; 8] =
-    ['\u{1b}', '\0', '\u{9b}', '\u{202e}', '\u{2066}', '\u{200b}', '\u{feff}', '\u{e0041}'];
+const HIDDEN: [char; 11] = [
+    '\u{1b}',
+    '\0',
+    '\u{9b}',
+    '\u{202e}',
+    '\u{2066}',
+    '\u{200b}',
+    '\u{feff}',
+    '\u{e0041}',
+    '\u{fffe}',
+    '\u{ffff}',
+    '\u{fdd0}',
+];
 
 #[test]
 fn no_format_passes_on_what_cannot_be_seen() {
@@ -467,4 +478,47 @@ steps:
     }
     let ran = project.run(&["show", "last", "outputs"]);
     assert!(!ran.stdout.chars().any(|c| HIDDEN.contains(&c)));
+}
+
+/// Whatever a scenario is called and a program answers: no line of the report is forged, and none is a command to a CI system.
+#[test]
+fn no_line_of_the_text_is_anybody_elses() {
+    const FORGED: &str = "x\n::error::forged\n  ::warning file=a::forged\n##[error]forged\nforged line";
+    let name = serde_json::to_string(FORGED).unwrap();
+    let scenario = format!(
+        "id: {name}
+description: {name}
+setup:
+  - description: {name}
+    request: {{ method: GET, path: /forged.txt }}
+    assert: {{ status: 404 }}
+steps:
+  - request: {{ method: GET, path: / }}
+    assert: {{ status: 200 }}
+"
+    );
+    let step = format!(
+        "id: step
+steps:
+  - description: {name}
+    request: {{ method: GET, path: /forged.txt }}
+    assert: {{ status: 404 }}
+"
+    );
+    let files = [
+        ("cases/a\n::error::forged.yaml", scenario.as_str()),
+        ("cases/b.yaml", &step),
+        ("site/forged.txt", FORGED),
+    ];
+    let (project, site) = served(&[PAGES.as_slice(), &files].concat());
+    let ran = project.run(&["validate", "--scenarios", "cases", "--no-judge", "-q", "--target", &site.url]);
+    let lint = project.run(&["lint", "cases"]);
+    let shown = project.run(&["show", "last"]);
+    for ran in [ran.exits(4), lint, shown] {
+        for line in ran.stdout.lines().chain(ran.stderr.lines()) {
+            let body = line.trim_start();
+            assert!(!body.starts_with("::") && !body.starts_with("##["), "{line:?}");
+            assert!(!line.starts_with("forged line"), "{line:?}");
+        }
+    }
 }
