@@ -209,7 +209,9 @@ async fn of_a_program_that_ends_only_what_dev_scenarios_did_is_told() {
         return;
     }
     let ending = |id: &str, path: &str| {
-        format!("id: {id}\nsteps:\n  - {{ request: {{ method: GET, path: /end-{path} }}, assert: {{ status: 200 }} }}\n")
+        format!(
+            "id: {id}\nsteps:\n  - {{ request: {{ method: GET, path: /end-{path} }}, assert: {{ status: 200 }} }}\n"
+        )
     };
     let (dev, gate) = (ending("mine", "dev-3c8e"), ending("theirs", "gate-1f6b") + "visibility: gate\n");
     let (_, seen) = grown(&[("greet", SCENARIO), ("mine", &dev), ("theirs", &gate)]).await;

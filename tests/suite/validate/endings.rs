@@ -28,7 +28,9 @@ http.server.HTTPServer(('0.0.0.0', int(os.environ['PORT'])), Handler).serve_fore
 const DOCKERFILE: &str = "FROM python:3.12-slim\nCOPY . .\nCMD [\"python3\", \"main.py\"]\n";
 
 fn gets(paths: &[&str]) -> String {
-    let step = |path: &&str| format!("  - {{ request: {{ method: GET, path: {path} }}, assert: {{ status: 200 }} }}\n");
+    let step = |path: &&str| {
+        format!("  - {{ request: {{ method: GET, path: {path} }}, assert: {{ status: 200 }} }}\n")
+    };
     paths.iter().map(step).collect()
 }
 
@@ -62,7 +64,8 @@ fn errors(scenario: &Value) -> Vec<&str> {
 
 fn is_reported(runtime: &str) {
     let project = project();
-    let run = ["validate", "--scenarios", "cases", "--code", "code", "--runtime", runtime, "--no-judge", "-q"];
+    let run =
+        ["validate", "--scenarios", "cases", "--code", "code", "--runtime", runtime, "--no-judge", "-q"];
     let report = project.run(&[run.as_slice(), &["--format", "json"]].concat()).exits(4).json();
     let score = |id: &str| scenario(&report, id)["score"].as_f64().unwrap().round();
     let scores = ["before", "crash", "after", "stops", "setup", "inside"].map(score);
@@ -70,8 +73,10 @@ fn is_reported(runtime: &str) {
     for scenario in report["scenarios"].as_array().unwrap() {
         assert!(scenario["fault"].is_null() && scenario["trouble"].is_null(), "it came up: {scenario:#}");
     }
-    let (during, before) =
-        ("during this step, the program ended with exit code 3", "before this step, the program ended with exit code 3");
+    let (during, before) = (
+        "during this step, the program ended with exit code 3",
+        "before this step, the program ended with exit code 3",
+    );
     let crash = scenario(&report, "crash");
     let [fine, broke, gone] = errors(crash).try_into().unwrap();
     assert!(fine.is_empty() && broke.ends_with(during) && gone.ends_with(before), "{crash:#}");

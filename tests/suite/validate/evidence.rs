@@ -93,7 +93,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         told = self.headers['Authorization']
         kind, body = {
-            '/latin': ('text/html; charset=iso-8859-1', ('caf\u00e9 ' + told).encode('latin-1')),
+            '/latin': ('text/html; charset=iso-8859-1', ('caf\\u00e9 ' + told).encode('latin-1')),
             '/stray': ('text/plain', b'\\xff ' + told.encode()),
             '/marked': ('text/plain; charset=utf-16', told.encode('utf-16')),
             '/little': ('text/plain', ('abc ' + told).encode('utf-16-le')),
@@ -127,14 +127,17 @@ fn contents(dir: &std::path::Path, all: &mut Vec<(String, Vec<u8>)>) {
 fn no_encoding_hides_a_secret_in_evidence() {
     let secret = "S3cr3tTokenValue/+0987654321";
     let paths = ["latin", "stray", "marked", "little", "big", "zip", "png", "cut"];
-    let step = |path: &&str| format!("  - request: {{ method: GET, path: /{path} }}\n    assert: {{ status: 200 }}\n");
+    let step = |path: &&str| {
+        format!("  - request: {{ method: GET, path: /{path} }}\n    assert: {{ status: 200 }}\n")
+    };
     let steps: String = paths.iter().map(step).collect();
     let project = Project::new()
         .env("TOK", secret)
         .file("parrot.py", PARROT)
         .file("cases/a.yaml", &format!("id: a\nsteps:\n{steps}"));
     let site = Site::running(&project.path("parrot.py"));
-    let secret_given = ["--authorization", "TOK", "--allow-secret", "TOK", "--evidence", "out", "--format", "json"];
+    let secret_given =
+        ["--authorization", "TOK", "--allow-secret", "TOK", "--evidence", "out", "--format", "json"];
     let report = run(&project, &site, &secret_given).exits(4).stdout;
     let mut all = vec![("the report".to_owned(), report.into_bytes())];
     contents(&project.path("out"), &mut all);

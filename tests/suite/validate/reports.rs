@@ -219,17 +219,24 @@ fn a_target_that_is_not_there_says_nothing_about_the_program() {
 
 #[test]
 fn a_grpc_target_that_is_not_there_says_nothing_about_the_program() {
-    let call = "id: call\nsteps:\n  - grpc: { service: a.B, method: C, body: {} }\n    assert: { status: OK }\n";
+    let call =
+        "id: call\nsteps:\n  - grpc: { service: a.B, method: C, body: {} }\n    assert: { status: OK }\n";
     let (project, site) = project();
     project.write("calls/call.yaml", call);
     let run = |cases: &str, grpc: &str, more: &[&str]| {
-        let own = ["validate", "--scenarios", cases, "--target", &site.url, "--no-judge", "--grpc-target", grpc];
+        let own =
+            ["validate", "--scenarios", cases, "--target", &site.url, "--no-judge", "--grpc-target", grpc];
         project.run(&[own.as_slice(), more].concat())
     };
     for grpc in ["http://127.0.0.1:1", "127.0.0.1:1", "grpcs://127.0.0.1:1"] {
-        run("calls", grpc, &[]).exits(10).stdout_has("gRPC at 127.0.0.1:1").stderr_has("validate unreachable");
+        run("calls", grpc, &[])
+            .exits(10)
+            .stdout_has("gRPC at 127.0.0.1:1")
+            .stderr_has("validate unreachable");
     }
-    run("calls", "http://127.0.0.1:1", &["--format", "json"]).exits(10).stdout_has("\"unreachable\": \"gRPC at");
+    run("calls", "http://127.0.0.1:1", &["--format", "json"])
+        .exits(10)
+        .stdout_has("\"unreachable\": \"gRPC at");
     // Scenarios without such calls have no need of it.
     run("cases", "http://127.0.0.1:1", &[]).exits(4);
     for nonsense in ["nonsense", "ftp://127.0.0.1:1", "http://", "http:///x", ""] {

@@ -105,7 +105,8 @@ fn against_a_target_scenarios_run_one_at_a_time() {
 fn scenarios_that_share_a_program_never_run_at_once() {
     let shared = |text: &str| text.replace("\nsteps:", "\nisolation: shared\nsteps:");
     let files = visitors();
-    let project = files.iter().fold(Project::new(), |project, (path, text)| project.file(path, &shared(text)));
+    let project =
+        files.iter().fold(Project::new(), |project, (path, text)| project.file(path, &shared(text)));
     let project = project.file("booth.py", BOOTH);
     let booth = Site::running(&project.path("booth.py"));
     let run = ["validate", "--scenarios", "cases", "--target", &booth.url, "--no-judge", "-q"];
@@ -114,9 +115,13 @@ fn scenarios_that_share_a_program_never_run_at_once() {
     let note = "note: 8 are meant to share one (`isolation: shared`): they run one after the other";
     assert!(text.starts_with(note), "{text}");
     // One that wants its own program runs next to them, and that is told.
-    project.write("cases/own.yaml", "id: own\nsteps:\n  - request: { method: GET, path: /stay }\n    assert: { status: 200 }\n");
+    project.write(
+        "cases/own.yaml",
+        "id: own\nsteps:\n  - request: { method: GET, path: /stay }\n    assert: { status: 200 }\n",
+    );
     let text = project.run(&many).exits(0).stdout;
-    let note = "note: up to 8 scenarios run at once against one program: 1 is meant to have a program of its own";
+    let note =
+        "note: up to 8 scenarios run at once against one program: 1 is meant to have a program of its own";
     assert!(text.starts_with(note) && text.contains("; 8 are meant to share one"), "{text}");
 }
 
@@ -126,7 +131,9 @@ fn more_programs_of_two_kinds_than_fit_at_once_are_all_run() {
         return;
     }
     let call = |id: &str| {
-        format!("id: {id}\nsteps:\n  - grpc: {{ service: a.B, method: C, body: {{}} }}\n    assert: {{ status: OK }}\n")
+        format!(
+            "id: {id}\nsteps:\n  - grpc: {{ service: a.B, method: C, body: {{}} }}\n    assert: {{ status: OK }}\n"
+        )
     };
     let project = project(
         COUNTER,
@@ -137,8 +144,10 @@ fn more_programs_of_two_kinds_than_fit_at_once_are_all_run() {
             ("4.yaml", call("four")),
         ],
     );
-    let report = validated(&project, &[JSON.as_slice(), &["--parallel-scenarios", "1"]].concat()).exits(4).json();
-    let scores = [("four", Some(0.0)), ("shared dev http", Some(100.0)), ("three", Some(0.0)), ("two", Some(100.0))];
+    let report =
+        validated(&project, &[JSON.as_slice(), &["--parallel-scenarios", "1"]].concat()).exits(4).json();
+    let scores =
+        [("four", Some(0.0)), ("shared dev http", Some(100.0)), ("three", Some(0.0)), ("two", Some(100.0))];
     assert_eq!(self::scores(&report), scores, "{report:#}");
     assert_eq!(held(&project), 6, "one of each kind is tried first");
 }
