@@ -6,7 +6,10 @@ use crate::binary::Project;
 use crate::recorded::{has_image, there};
 
 /// Answers, stops when it is asked to, and crashes.
-const MORTAL: &str = "import http.server, os, sys
+const MORTAL: &str = "import http.server, os, threading
+def gone():
+    print('there is no database', flush=True)
+    os._exit(4)
 class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *words): pass
     def do_GET(self):
@@ -20,8 +23,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == '/shutdown':
             os._exit(0)
         if self.path == os.environ.get('LAST'):
-            print('there is no database', flush=True)
-            os._exit(4)
+            threading.Timer(1, gone).start()
 http.server.HTTPServer(('0.0.0.0', int(os.environ['PORT'])), Handler).serve_forever()
 ";
 
@@ -112,7 +114,10 @@ fn a_program_that_ends_by_itself_has_its_log_at_the_first_step() {
     let project = Project::new()
         .file("code/main.py", MORTAL)
         .file("code/Dockerfile", &DOCKERFILE.replace("CMD", "ENV LAST=/\nCMD"))
-        .file("cases/a.yaml", &format!("id: a\nsteps:\n{}", gets(&["/items", "/items"])));
+        .file(
+            "cases/a.yaml",
+            &format!("id: a\nsteps:\n{}", gets(&["/items", "/items"]).replacen("- {", "- { delay: 3s,", 1)),
+        );
     let run = ["validate", "--scenarios", "cases", "--code", "code", "--runtime", "process", "--no-judge"];
     let report = project.run(&[run.as_slice(), &["--format", "json"]].concat()).exits(4).json();
     let a = scenario(&report, "a");
