@@ -143,9 +143,9 @@ fn put_line(shown: &mut String, line: &str, styled: bool) {
         let opens = COMMANDS.iter().any(|command| rest.starts_with(command));
         let stays = matches!(c, '\n' | '\t') || c == '\r' && rest.starts_with("\r\n");
         if opens || (is_hidden(c) && !stays) {
-            put(shown, c)
+            put(shown, c);
         } else {
-            shown.push(c)
+            shown.push(c);
         }
         rest = &rest[c.len_utf8()..];
     }

@@ -108,7 +108,11 @@ fn output_that_cannot_be_written_is_an_error_and_a_closed_pipe_is_none() {
         drop(reader);
         let output = project.command(arguments).stdout(writer).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!((output.status.code(), stderr.contains("rror:")), (Some(0), false), "{arguments:?}: {stderr}");
+        assert_eq!(
+            (output.status.code(), stderr.contains("rror:")),
+            (Some(0), false),
+            "{arguments:?}: {stderr}"
+        );
     }
 }
 
@@ -120,7 +124,10 @@ fn a_path_in_place_of_a_name_says_what_to_type() {
         ("dir/p", "name the pipeline without a path: `p`"),
         ("p.toml", "name the pipeline without a path: `p`"),
         ("./factry", "did you mean `factory`? A pipeline is named without a path"),
-        ("./dir", "give the name of a pipeline, such as `factory`, or the path of a file that ends in `.toml`"),
+        (
+            "./dir",
+            "give the name of a pipeline, such as `factory`, or the path of a file that ends in `.toml`",
+        ),
     ] {
         project.run(&["run", typed]).exits(3).stderr_has(&format!("no pipeline `{typed}`")).stderr_has(told);
     }

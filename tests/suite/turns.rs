@@ -130,8 +130,7 @@ fn slow() -> String {
 }
 
 /// A text that takes minutes.
-const ENDLESS: &str =
-    "{% for n in range(100000) %}{% if (range(100000) | map('string') | list | length) < 0 %}x{% endif %}{% endfor %}";
+const ENDLESS: &str = "{% for n in range(100000) %}{% if (range(100000) | map('string') | list | length) < 0 %}x{% endif %}{% endfor %}";
 
 #[test]
 fn whatever_a_step_evaluates_keeps_to_its_timeout() {
@@ -142,11 +141,19 @@ fn whatever_a_step_evaluates_keeps_to_its_timeout() {
         ("with", format!("{limit}set = {{ x = \"{ENDLESS}\" }}\n")),
         ("with", format!("{limit}set = {{ x = \"{{{{ {slow} }}}}\" }}\n")),
         ("when", format!("{limit}when = \"{slow} > 0\"\nset = {{ x = 1 }}\n")),
-        ("with", format!("{limit}idempotent = true\nshell = {{ argv = [\"echo\", \"{{{{ {slow} }}}}\"] }}\n")),
+        (
+            "with",
+            format!("{limit}idempotent = true\nshell = {{ argv = [\"echo\", \"{{{{ {slow} }}}}\"] }}\n"),
+        ),
         ("over", format!("{limit}each = {{ over = \"[{slow}]\" }}\n{inner}")),
         ("result", format!("{limit}each = {{ over = \"[1]\", result = \"{slow}\" }}\n{inner}")),
         ("state", format!("{limit}loop = {{ max = 2, state = {{ x = \"{slow}\" }} }}\n{inner}")),
-        ("next", format!("{limit}loop = {{ max = 2, state = {{ x = \"1\" }}, next = {{ x = \"{slow}\" }} }}\n{inner}")),
+        (
+            "next",
+            format!(
+                "{limit}loop = {{ max = 2, state = {{ x = \"1\" }}, next = {{ x = \"{slow}\" }} }}\n{inner}"
+            ),
+        ),
         ("check", format!("{limit}check = [\"{slow} > 0\"]\nset = {{ x = 1 }}\n")),
     ];
     for (what, text) in cases {
@@ -155,7 +162,9 @@ fn whatever_a_step_evaluates_keeps_to_its_timeout() {
         ran.stdout_has(&format!("evaluating `{what}` took longer than 50 ms"));
     }
     // What is long and not too long has its value.
-    let text = format!("atoll = 1\n[steps.long]\nset = {{ x = \"{{{{ {slow} }}}}\" }}\n[outputs]\nx = \"{slow} - steps.long.output.x\"\n");
+    let text = format!(
+        "atoll = 1\n[steps.long]\nset = {{ x = \"{{{{ {slow} }}}}\" }}\n[outputs]\nx = \"{slow} - steps.long.output.x\"\n"
+    );
     let project = Project::new().file("pipelines/long.toml", &text);
     assert_eq!(project.run(&["run", "long", "--format", "json"]).exits(0).json()["outputs"]["x"], 0);
 }

@@ -478,7 +478,9 @@ fn all_files_together_are_bounded() {
     assert_eq!(errors, ["the scenario files come to more than 100000 steps, all rows counted"]);
     assert_eq!(read, 5_000, "the file that is too much is not read, nor are those after it");
     let long = "x".repeat(200_000);
-    let steps = format!("- request: {{ method: POST, path: '/{{n}}', body: '{long}' }}\n  assert: {{ status: 200 }}\n");
+    let steps = format!(
+        "- request: {{ method: POST, path: '/{{n}}', body: '{long}' }}\n  assert: {{ status: 200 }}\n"
+    );
     let (_, errors) = messages(vec![("x.yaml".into(), format!("id: x\nfor_each:\n{rows}steps:\n{steps}"))]);
     assert_eq!(errors, ["1000 rows of 1 steps are more than 128 MiB"]);
 }
