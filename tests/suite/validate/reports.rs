@@ -301,7 +301,7 @@ fn a_target_is_waited_for() {
 }
 
 #[test]
-fn options_without_effect_are_refused() {
+fn options_that_do_nothing_are_refused() {
     let (project, site) = project();
     let run = |more: &[&str]| {
         project.run(&[["validate", "--scenarios", "cases"].as_slice(), more].concat()).exits(3)
