@@ -57,6 +57,8 @@ pub(super) fn decide(
             Verdict::Again { at: now.saturating_add(pause), charged: false }
         }
         _ if failure.outage && for_long => down,
+        // Also a fault that names a time is not waited for longer than any other.
+        class if policy.on.contains(&class) && tries.charged < policy.max && for_long => down,
         class if policy.on.contains(&class) && tries.charged < policy.max => {
             let pause = backoff(policy, tries.charged, jitter).max(asked.unwrap_or(0));
             Verdict::Again { at: now.saturating_add(pause), charged: true }
@@ -123,6 +125,20 @@ mod tests {
             let fails = Outage { pauses: false, ..outage };
             assert_eq!(decide(&policy(), fails, &tries(free), &failure, 10, (1, "a")), Verdict::Fail);
         }
+    }
+
+    #[test]
+    fn a_fault_that_names_a_time_is_waited_for_within_bounds() {
+        let at = |outage, class, seconds| {
+            let failure = Failure::new(class, "broken").retry_after(Duration::from_secs(seconds));
+            decide(&policy(), outage, &Tries::default(), &failure, 0, (1, "a"))
+        };
+        assert_eq!(at(WAITS, Class::Transient, 60), Verdict::Again { at: 60_000, charged: true });
+        assert_eq!(at(WAITS, Class::Transient, 3_600), Verdict::Pause(Pause::Outage));
+        assert_eq!(at(FAILS, Class::Transient, 3_600), Verdict::Fail);
+        assert_eq!(at(WAITS, Class::Permanent, 3_600), Verdict::Fail, "it would not be made again");
+        let short = Outage { timeout: Some(Duration::from_secs(4)), ..WAITS };
+        assert_eq!(at(short, Class::Transient, 5), Verdict::Pause(Pause::Outage));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde_json::{Map, json};
 
 use super::dialect::{Call, Dialect, Draft, Interrupted};
 use super::figures::Figures;
-use super::shape;
+use super::{reasons, shape};
 use crate::clients::llm::{Calling, Effort, Message, Request, Stop};
 use crate::clients::registry::{Means, Model};
 use crate::value::Value;
@@ -208,7 +208,10 @@ fn stop(draft: &mut Draft, said: &Value) -> Result<(), Interrupted> {
             let message = "the model paused before its answer was whole (`pause_turn`)";
             return Err(Interrupted(json!({ "message": message })));
         }
-        _ => Stop::Other,
+        other => reasons::stop(other).ok_or_else(|| {
+            let message = format!("the answer ended with stop_reason `{reason}`");
+            Interrupted(json!({"code": 502, "message": message}))
+        })?,
     });
     reason.clone_into(&mut draft.reason);
     Ok(())

@@ -70,6 +70,8 @@ pub struct Draft {
     pub figures: Figures,
     /// The model as the provider calls it.
     pub model: Option<String>,
+    /// Whether pieces of it came, and not all at once.
+    pub pieces: bool,
     /// Whether tools were offered: else the input of the one tool there can be is the answer.
     pub tools: bool,
     /// Calls of tools, those at the end perhaps still coming in.

@@ -6,7 +6,7 @@ use reqwest::header::HeaderMap;
 use serde_json::json;
 
 use super::gate::{Finding, Pass};
-use super::resets;
+use super::{moderation, resets};
 use crate::clients::registry::{Kind, Model, Provider, Registry};
 use crate::clock::Millis;
 use crate::value::Value;
@@ -62,7 +62,7 @@ pub(super) fn tell<T>(pass: &Pass, outcome: &mut Result<T, Failure>, now: Millis
         Ok(_) => drop(pass.tell(Finding::Well, "", now)),
         Err(failure) => {
             let told = pass.tell(finding(failure), &failure.message, now);
-            failure.retry_after_ms = failure.retry_after_ms.or(told.pause);
+            failure.retry_after_ms = told.pause.or(failure.retry_after_ms);
             failure.outage |= told.outage;
         }
     }
@@ -111,7 +111,10 @@ fn inside(error: &Value, how: &str, model: &Model, registry: &Registry) -> Failu
         text if text.is_empty() => clip(&error.to_string()),
         text => clip(&text),
     };
-    let (status, headers) = (code.unwrap_or(500), HeaderMap::new());
+    // Without a code its words decide whether what is asked is refused.
+    let refused = moderation::is_said(error, &message.to_lowercase());
+    let status = code.unwrap_or(if refused { 403 } else { 500 });
+    let headers = HeaderMap::new();
     complained(&Complaint { status, headers: &headers, error, message: &message, how }, model, registry)
 }
 
@@ -151,45 +154,17 @@ fn class(status: u16, error: &Value, message: &str) -> Class {
         .into_iter()
         .flatten()
         .any(|detail| detail["reason"].as_str().is_some_and(|reason| reason.starts_with("API_KEY_")));
+    let named = matches!(code, "invalid_api_key" | "incorrect_api_key") || kind == "authentication_error";
     match status {
         _ if broke => Class::Auth,
-        _ if is_filtered(status, error, &lower) => Class::Refused,
-        _ if keyless => Class::Auth,
+        _ if moderation::is_coded(error) => Class::Refused,
+        _ if keyless || named => Class::Auth,
+        400 | 403 | 422 | 451 if moderation::is_said(error, &lower) => Class::Refused,
         401..=403 => Class::Auth,
         429 => Class::RateLimited,
         408 | 409 | 425 | 500..=599 => Class::Transient,
         _ => Class::Permanent,
     }
-}
-
-/// Whether what is asked is not answered because of what it says.
-fn is_filtered(status: u16, error: &Value, lower: &str) -> bool {
-    const CODES: [&str; 8] = [
-        "content_filter",
-        "content_policy_violation",
-        "content_filtered",
-        "moderation_blocked",
-        "moderation_error",
-        "image_content_policy_violation",
-        "data_inspection_failed",
-        "responsibleaipolicyviolation",
-    ];
-    const WORDS: [&str; 6] = [
-        "input was flagged",
-        "flagged by moderation",
-        "flagged by our moderation",
-        "requires moderation",
-        "content management policy",
-        "violates our usage polic",
-    ];
-    let words = [&error["code"], &error["type"], &error["innererror"]["code"]];
-    let coded =
-        words.iter().any(|word| word.as_str().is_some_and(|w| CODES.contains(&w.to_lowercase().as_str())));
-    // OpenRouter says for which reasons.
-    let flagged = error["metadata"].get("flagged_input").is_some() || error["metadata"]["reasons"].is_array();
-    coded
-        || (matches!(status, 400 | 403 | 422 | 451)
-            && (flagged || WORDS.iter().any(|word| lower.contains(word))))
 }
 
 fn hint(
@@ -337,6 +312,10 @@ mod tests {
         assert_eq!(judged(402, "").class, Class::Auth);
         assert_eq!(judged(529, "").class, Class::Transient);
         assert_eq!(judged(400, &error("", "content_filter", "no")).class, Class::Refused);
+        assert_eq!(judged(403, &error("", "invalid_prompt", "no")).class, Class::Refused);
+        assert_eq!(judged(403, &error("", "", "flagged by our content policy")).class, Class::Refused);
+        assert_eq!(judged(403, &error("", "invalid_api_key", "content policy violated")).class, Class::Auth);
+        assert_eq!(judged(429, &error("", "", "flagged by our content policy")).class, Class::RateLimited);
         let unknown =
             judged(404, &error("invalid_request_error", "model_not_found", "The model does not exist"));
         assert_eq!(

@@ -14,6 +14,8 @@ pub struct Figures {
     pub cache_read: u64,
     /// The part of `read` that was written to the cache.
     pub cache_write: u64,
+    /// What was read and written together, where nothing else was said.
+    pub total: u64,
 }
 
 impl Figures {
@@ -23,11 +25,22 @@ impl Figures {
         self.written = self.written.max(newer.written);
         self.cache_read = self.cache_read.max(newer.cache_read);
         self.cache_write = self.cache_write.max(newer.cache_write);
+        self.total = self.total.max(newer.total);
     }
 
     /// As usage. What was not counted is taken from `estimate`, and so is what was written of an answer that broke off, where
     /// that is more: nobody counts to its end.
-    pub fn usage(self, estimate: Usage, broke_off: bool) -> Usage {
+    pub fn usage(mut self, mut estimate: Usage, broke_off: bool) -> Usage {
+        if self.total > 0 && (self.read == 0 || self.written == 0) {
+            // One of both, or both, are missing: they share what is left of the total.
+            if self.written > 0 {
+                self.read = self.read.max(self.total.saturating_sub(self.written));
+            } else {
+                let read = if self.read == 0 { estimate.tokens_in.min(self.total) } else { self.read };
+                estimate.tokens_in = read;
+                estimate.tokens_out = self.total.saturating_sub(read).max(estimate.tokens_out);
+            }
+        }
         let written =
             if self.written == 0 || broke_off { self.written.max(estimate.tokens_out) } else { self.written };
         let read = if self.read == 0 { estimate.tokens_in } else { self.read };
@@ -72,15 +85,17 @@ impl Figures {
         );
         // Some count thoughts beside the answer, and then only the total says so.
         let said = if thought > said { said.saturating_add(thought) } else { said };
-        let written = said.max(first(usage, &["/total_tokens"]).saturating_sub(read));
-        Self { read, written: if read == 0 { said } else { written }, cache_read, cache_write }
+        let total = first(usage, &["/total_tokens"]);
+        let written = said.max(total.saturating_sub(read));
+        let written = if read == 0 { said } else { written };
+        Self { read, written, cache_read, cache_write, total: unsplit(total, read, written) }
     }
 
     /// Those of llama.cpp, where it gives no others.
     pub(super) fn timings(timings: &Value) -> Self {
         let cache_read = first(timings, &["/cache_n"]);
         let read = first(timings, &["/prompt_n"]).saturating_add(cache_read);
-        Self { read, written: first(timings, &["/predicted_n"]), cache_read, cache_write: 0 }
+        Self { read, written: first(timings, &["/predicted_n"]), cache_read, ..Self::default() }
     }
 
     /// Those of Anthropic: what was read from or written to the cache is not part of `input_tokens`.
@@ -89,7 +104,7 @@ impl Figures {
         let cache_write = first(usage, &["/cache_creation_input_tokens"]);
         let plain = first(usage, &["/input_tokens"]);
         let read = plain.saturating_add(cache_read).saturating_add(cache_write);
-        Self { read, written: first(usage, &["/output_tokens"]), cache_read, cache_write }
+        Self { read, written: first(usage, &["/output_tokens"]), cache_read, cache_write, total: 0 }
     }
 
     /// Those of Gemini: thoughts are counted apart and paid like the answer.
@@ -98,9 +113,10 @@ impl Figures {
         let read = first(usage, &["/promptTokenCount"]).saturating_add(tools);
         let said = first(usage, &["/candidatesTokenCount", "/responseTokenCount"]);
         let written = said.saturating_add(first(usage, &["/thoughtsTokenCount"]));
-        let total = first(usage, &["/totalTokenCount"]).saturating_sub(read);
-        let written = if read == 0 { written } else { written.max(total) };
-        Self { read, written, cache_read: first(usage, &["/cachedContentTokenCount"]), cache_write: 0 }
+        let total = first(usage, &["/totalTokenCount"]);
+        let written = if read == 0 { written } else { written.max(total.saturating_sub(read)) };
+        let cache_read = first(usage, &["/cachedContentTokenCount"]);
+        Self { read, written, cache_read, cache_write: 0, total: unsplit(total, read, written) }
     }
 
     /// Those of Ollama. What was read is left out where all of it was still in memory.
@@ -108,6 +124,11 @@ impl Figures {
         let (read, written) = (first(last, &["/prompt_eval_count"]), first(last, &["/eval_count"]));
         Self { read, written, ..Self::default() }
     }
+}
+
+/// The total, where it says more than the figures beside it.
+fn unsplit(total: u64, read: u64, written: u64) -> u64 {
+    if read == 0 || written == 0 { total } else { 0 }
 }
 
 /// The first figure above zero at `places`; some write it as text.
@@ -143,7 +164,7 @@ mod tests {
     use super::*;
 
     fn figures(read: u64, written: u64, cache_read: u64, cache_write: u64) -> Figures {
-        Figures { read, written, cache_read, cache_write }
+        Figures { read, written, cache_read, cache_write, total: 0 }
     }
 
     #[test]
@@ -176,7 +197,7 @@ mod tests {
                 json!({"prompt_tokens": 3, "completion_tokens": 5, "cache_read_input_tokens": 900, "cache_creation_input_tokens": 90}),
                 figures(993, 5, 900, 90),
             ),
-            (json!({"prompt_tokens": null, "total_tokens": 15}), figures(0, 0, 0, 0)),
+            (json!({"prompt_tokens": null, "total_tokens": 15}), Figures { total: 15, ..Figures::default() }),
             (
                 json!({"prompt_tokens": 1_000_000_000_000_000_000_u64, "completion_tokens": 5}),
                 figures(0, 5, 0, 0),
@@ -207,5 +228,9 @@ mod tests {
         assert_eq!(usage(figures(0, 5, 0, 0), false), (100, 5, true));
         assert_eq!(usage(figures(10, 1, 0, 0), true), (10, 50, true), "an answer that broke off");
         assert_eq!(usage(figures(10, 60, 0, 0), true), (10, 60, false));
+        let total = |read, written| Figures { total: 1_015, ..figures(read, written, 0, 0) };
+        assert_eq!(usage(total(0, 0), false), (100, 915, true));
+        assert_eq!(usage(total(0, 5), false), (1_010, 5, false));
+        assert_eq!(usage(Figures { total: 15, ..figures(0, 0, 0, 0) }, false), (15, 50, true), "never less");
     }
 }

@@ -187,9 +187,7 @@ impl Pass {
                         state.busy_since = now;
                     }
                 }
-                let pause = span.unwrap_or_else(|| {
-                    FIRST_PAUSE.saturating_mul(1 << (state.busy.max(1) - 1).min(16)).min(PATIENCE)
-                });
+                let pause = state.pause(span);
                 state.shut_until = state.shut_until.max(now.saturating_add(pause));
                 let outage = state.busy >= BUSY && now.saturating_sub(state.busy_since) >= BUSY_FOR;
                 told = Told { pause: Some(pause), outage };
@@ -219,6 +217,16 @@ impl Pass {
 }
 
 impl State {
+    /// How long to wait where the provider asks for patience, for `span` if it says so. No time is none, and so is one of
+    /// less than a second that was waited for in vain.
+    fn pause(&self, span: Option<Millis>) -> Millis {
+        let times = self.busy.max(1) - 1;
+        match span {
+            Some(span) if span >= FIRST_PAUSE || (span > 0 && times == 0) => span,
+            _ => FIRST_PAUSE.saturating_mul(1 << times.min(16)).min(PATIENCE),
+        }
+    }
+
     fn halve(&mut self) {
         let running = f64::from(u32::try_from(self.under_way).unwrap_or(u32::MAX));
         self.limit = (self.limit.min(running) / 2.0).max(1.0);
@@ -272,13 +280,13 @@ mod tests {
     fn calls_grow_again_up_to_what_there_were() {
         let gate = Gate::new("acme", 4);
         let burst = in_flight(&gate, 0);
-        burst[0].tell(Finding::Busy(Some(0)), "no", 0);
+        burst[0].tell(Finding::Busy(Some(1)), "no", 0);
         drop(burst);
         let mut most = Vec::new();
         for _ in 0..12 {
-            let passes = in_flight(&gate, 0);
+            let passes = in_flight(&gate, 1);
             most.push(passes.len());
-            passes[0].tell(Finding::Well, "no", 0);
+            passes[0].tell(Finding::Well, "no", 1);
         }
         assert_eq!(most[0], 2);
         assert!(most.is_sorted() && most.last() == Some(&4), "{most:?}");
@@ -306,20 +314,29 @@ mod tests {
 
     #[test]
     fn a_provider_that_names_no_time_is_asked_less_and_less_often() {
+        for (span, first) in [(None, 1_000), (Some(0), 1_000), (Some(1), 1)] {
+            let gate = Gate::new("acme", 4);
+            let mut now = 0;
+            let mut pauses = Vec::new();
+            let outage = (0..20).find_map(|_| {
+                let pass = gate.step_in(now).ok().unwrap();
+                let told = pass.tell(Finding::Busy(span), "slow down", now);
+                pauses.push(told.pause.unwrap());
+                now += told.pause.unwrap();
+                told.outage.then_some(now)
+            });
+            let doubled = [2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000];
+            assert_eq!((pauses[0], &pauses[1..8]), (first, &doubled[..]), "{span:?}");
+            assert!(outage.unwrap() < 600_000, "in the end it counts as down: {pauses:?}");
+            gate.step_in(now).ok().unwrap().tell(Finding::Well, "", now);
+            let pause = gate.step_in(now).ok().unwrap().tell(Finding::Busy(span), "no", now).pause;
+            assert_eq!(pause, Some(first));
+        }
         let gate = Gate::new("acme", 4);
-        let mut now = 0;
-        let mut pauses = Vec::new();
-        let outage = (0..20).find_map(|_| {
-            let pass = gate.step_in(now).ok().unwrap();
-            let told = pass.tell(Finding::Busy(None), "slow down", now);
-            pauses.push(told.pause.unwrap() / 1_000);
-            now += told.pause.unwrap();
-            told.outage.then_some(now)
-        });
-        assert_eq!(pauses[..8], [1, 2, 4, 8, 16, 32, 60, 60]);
-        assert!(outage.unwrap() < 600_000, "in the end it counts as down: {pauses:?}");
-        gate.step_in(now).ok().unwrap().tell(Finding::Well, "", now);
-        assert_eq!(gate.step_in(now).ok().unwrap().tell(Finding::Busy(None), "no", now).pause, Some(1_000));
+        for now in [0, 2_000, 4_000] {
+            let told = gate.step_in(now).ok().unwrap().tell(Finding::Busy(Some(2_000)), "no", now);
+            assert_eq!(told.pause, Some(2_000), "a time that is named is kept to");
+        }
     }
 
     #[test]

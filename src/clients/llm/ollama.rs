@@ -5,6 +5,7 @@ use serde_json::{Map, json};
 use super::dialect::{Call, Dialect, Draft, Interrupted};
 use super::figures::Figures;
 use super::openai::{bearer, function, head};
+use super::reasons;
 use crate::clients::llm::{Calling, Effort, Message, Request, Stop};
 use crate::clients::registry::{Means, Model};
 use crate::value::Value;
@@ -50,13 +51,10 @@ impl Dialect for Ollama {
         if event["done"] == json!(true) {
             draft.closed = true;
             let reason = event["done_reason"].as_str().filter(|reason| !reason.is_empty()).unwrap_or("stop");
-            draft.stop = Some(match reason {
-                "length" => Stop::Length,
-                "stop" => Stop::End,
-                // The model was loaded, or unloaded, and not asked.
-                _ => Stop::Other,
-            });
-            draft.broken = matches!(reason, "load" | "unload");
+            let stop = if reason == "stop" { Some(Stop::End) } else { reasons::stop(reason) };
+            draft.stop = Some(stop.unwrap_or(Stop::Other));
+            // The model was loaded, or unloaded, and not asked.
+            draft.broken = stop.is_none() || matches!(reason, "load" | "unload");
             reason.clone_into(&mut draft.reason);
         }
         Ok(added)

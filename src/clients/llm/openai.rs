@@ -4,7 +4,7 @@ use serde_json::{Map, json};
 
 use super::dialect::{Call, Dialect, Draft, Interrupted};
 use super::figures::Figures;
-use super::shape;
+use super::{reasons, shape};
 use crate::clients::llm::{Calling, Effort, Message, Request, Shape, Stop, Tool, ToolCall};
 use crate::clients::registry::{Means, Model};
 use crate::value::Value;
@@ -78,10 +78,37 @@ fn take(draft: &mut Draft, event: &Value) -> Result<Option<String>, Interrupted>
     let Some(choice) = choice else { return Ok(None) };
     error(choice)?;
     stop(draft, choice)?;
-    Ok(["delta", "message"]
-        .iter()
-        .filter_map(|key| say(draft, choice.get(*key)?))
-        .reduce(|all, more| all + &more))
+    match (&choice["delta"], &choice["message"]) {
+        (delta, _) if says(delta) => {
+            error(delta)?;
+            draft.pieces = true;
+            Ok(say(draft, delta))
+        }
+        // Some send, with each piece or at the end, also all that was said so far.
+        (_, message) if says(message) => {
+            error(message)?;
+            Ok(if draft.pieces { rest(draft, message) } else { say(draft, message) })
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Whether a message, or a piece of one, says anything.
+fn says(said: &Value) -> bool {
+    let is_something = |value: &Value| match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        _ => true,
+    };
+    said.as_object().is_some_and(|said| said.iter().any(|(key, value)| key != "role" && is_something(value)))
+}
+
+/// Adds what a whole message has beyond the pieces of it that came.
+fn rest(draft: &mut Draft, message: &Value) -> Option<String> {
+    let whole = content(&mut Draft::default(), &message["content"]);
+    let rest = whole.strip_prefix(&draft.text)?.to_owned();
+    draft.say(&rest)
 }
 
 /// Figures stand in the event, in the choice (Moonshot), or under a name of the vendor's.
@@ -248,7 +275,14 @@ fn error(event: &Value) -> Result<(), Interrupted> {
     match event.get("error") {
         Some(error) if !error.is_null() => Err(Interrupted(error.clone())),
         _ if event["object"] == "error" || event["type"] == "error" => Err(Interrupted(event.clone())),
-        _ => Ok(()),
+        _ => match &event["errors"] {
+            Value::Array(errors) if !errors.is_empty() => Err(Interrupted(errors[0].clone())),
+            // A complaint that does not call itself one (FastAPI).
+            _ if event["detail"].is_string() && event.get("choices").is_none() => {
+                Err(Interrupted(event.clone()))
+            }
+            _ => Ok(()),
+        },
     }
 }
 
@@ -259,23 +293,12 @@ fn stop(draft: &mut Draft, choice: &Value) -> Result<(), Interrupted> {
     };
     let stop = match reason.to_ascii_lowercase().as_str() {
         "stop" | "tool_calls" | "function_call" => Stop::End,
-        "length" | "max_tokens" | "model_length" => Stop::Length,
-        "content_filter" | "sensitive" | "safety" => Stop::ContentFilter,
-        "refusal" => Stop::Refusal,
-        // Words for an answer that is not whole: OpenRouter and Mistral, vLLM, DeepSeek, Zhipu.
-        "error"
-        | "abort"
-        | "aborted"
-        | "cancelled"
-        | "timeout"
-        | "insufficient_system_resource"
-        | "network_error" => {
+        other => reasons::stop(other).ok_or_else(|| {
             let own = choice["native_finish_reason"].as_str().filter(|own| *own != reason);
             let own = own.map(|own| format!(" ({own})")).unwrap_or_default();
             let message = format!("the answer ended with finish_reason `{reason}`{own}");
-            return Err(Interrupted(json!({"code": 502, "message": message})));
-        }
-        _ => Stop::Other,
+            Interrupted(json!({"code": 502, "message": message}))
+        })?,
     };
     draft.stop = Some(stop);
     reason.clone_into(&mut draft.reason);

@@ -93,6 +93,36 @@ async fn an_answer_that_broke_off_is_none_and_was_paid_for() {
             OPENAI,
             done(&[half(), "event: error\ndata: {\"message\": \"dead\"}\n\n".to_owned()]),
         ),
+        ("an incomplete one", OPENAI, done(&[half(), chunk(json!({}), json!("incomplete"))])),
+        ("too much to do", OPENAI, done(&[half(), chunk(json!({}), json!("engine_overloaded"))])),
+        (
+            "errors",
+            OPENAI,
+            done(&[half(), data(&json!({"errors": [{"message": "x"}]})), chunk(json!({}), json!("stop"))]),
+        ),
+        (
+            "a complaint",
+            OPENAI,
+            done(&[half(), data(&json!({"detail": "overloaded"})), chunk(json!({}), json!("stop"))]),
+        ),
+        (
+            "an error in a piece",
+            OPENAI,
+            done(&[
+                half(),
+                chunk(json!({"error": {"message": "x"}}), Value::Null),
+                chunk(json!({}), json!("stop")),
+            ]),
+        ),
+        ("an error", ANTHROPIC, Act::Stream(messages(&text, &[], &json!({"stop_reason": "error"})))),
+        (
+            "a reason error",
+            OLLAMA,
+            Act::Lines(
+                "{\"message\": {\"content\": \"half\"}, \"done\": true, \"done_reason\": \"error\"}\n"
+                    .to_owned(),
+            ),
+        ),
         ("an end without a reason", OPENAI, done(&[half()])),
         ("an end with an empty reason", OPENAI, done(&[half(), chunk(json!({}), json!(""))])),
         (
@@ -280,7 +310,27 @@ async fn an_answer_is_read_in_every_form() {
     );
     let other = json!({"choices": [{"index": 1, "delta": {"content": "OTHER"}, "finish_reason": null}]});
     let plain = openai("hello", "stop");
+    let so_far = |piece: &str, whole: &str, reason: Value| {
+        data(
+            &json!({"choices": [{"index": 0, "delta": {"content": piece}, "message": {"role": "assistant", "content": whole},
+            "finish_reason": reason}]}),
+        )
+    };
     for (what, model, act) in [
+        (
+            "all of it so far with each piece",
+            OPENAI,
+            done(&[
+                so_far("hel", "hel", Value::Null),
+                so_far("lo", "hello", Value::Null),
+                so_far("", "hello", json!("stop")),
+            ]),
+        ),
+        (
+            "all of it at the end",
+            OPENAI,
+            done(&[so_far("hel", "", Value::Null), so_far("", "hello", json!("stop"))]),
+        ),
         (
             "parts",
             OPENAI,
@@ -408,6 +458,7 @@ async fn usage_is_counted_wherever_it_stands_or_estimated() {
         ("as timings", OPENAI, done(&[said(), timings]), (10, 5, false)),
         ("as zeros", OPENAI, text(json!({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0})), (2, 2, true)),
         ("not at all", OPENAI, done(&[said()]), (2, 2, true)),
+        ("the total alone", OPENAI, text(json!({"total_tokens": 1015})), (2, 1013, true)),
         ("thoughts in the total", GEMINI, Act::Stream(data(&gemini_total)), (10, 1005, false)),
         ("half of it", OLLAMA, Act::Lines("{\"message\": {\"content\": \"hello\"}, \"done\": true, \"done_reason\": \"stop\", \"eval_count\": 5}\n".to_owned()), (2, 5, true)),
     ] {
