@@ -5,6 +5,7 @@
 //! Start with [`Registry::find`].
 
 mod batching;
+mod bound;
 mod entries;
 mod project;
 
@@ -387,12 +388,6 @@ impl Model {
         format!("{}/{}", self.provider.name, self.id)
     }
 
-    /// Most tokens to answer with: `asked`, else the default, and never more than the model can write.
-    pub fn limit(&self, asked: Option<u64>) -> u64 {
-        let asked = asked.unwrap_or(self.default_output);
-        self.max_output.map_or(asked, |most| asked.min(most))
-    }
-
     /// How the model is brought to an answer that fits `shape`.
     pub fn means(&self, shape: &Shape) -> Means {
         let object = shape.schema["type"] == "object";
@@ -407,33 +402,6 @@ impl Model {
         } else {
             Means::Words
         }
-    }
-
-    /// The most that a call may use up: `read` is the length in bytes of everything it sends, where that is known.
-    pub fn bound(&self, read: Option<u64>, max_tokens: Option<u64>) -> Option<Meter> {
-        Some(self.bound_of(self.bound_read(read)?, max_tokens))
-    }
-
-    /// The most tokens that a request of `bytes` comes to, the whole context where that is not known: a token has at least
-    /// one byte. `None` where nobody knows how much the model reads.
-    pub fn bound_read(&self, bytes: Option<u64>) -> Option<u64> {
-        /// What a provider adds to a request: frames of messages, its words around a schema.
-        const ADDED: u64 = 1_000;
-        bytes.map(|bytes| bytes + ADDED).or(self.context)
-    }
-
-    /// The most that a call may use up that sends `read` tokens.
-    pub fn bound_of(&self, read: u64, max_tokens: Option<u64>) -> Meter {
-        let (read, written) = (read.min(self.context.unwrap_or(u64::MAX)), self.limit(max_tokens));
-        let mut meter = Meter::new().with("calls", 1.0);
-        meter.add("tokens_in", count(read));
-        meter.add("tokens_out", count(written));
-        if let Some(price) = &self.price {
-            let cached = price.cache_write.unwrap_or(0.0).max(price.cache_read.unwrap_or(0.0));
-            let dearest = price.input.max(cached);
-            meter.add("usd", (count(read) * dearest + count(written) * price.output) / 1e6);
-        }
-        meter
     }
 
     /// What a call that used `usage` counts for: `calls`, `tokens_in` (all that was read), `tokens_cached` (the part
@@ -455,6 +423,12 @@ impl Model {
 impl Price {
     /// Nothing.
     pub const FREE: Self = Self { input: 0.0, output: 0.0, cache_read: None, cache_write: None, batch: None };
+
+    /// Whether nothing costs anything.
+    pub fn is_free(&self) -> bool {
+        let cached = [self.cache_read, self.cache_write];
+        self.input <= 0.0 && self.output <= 0.0 && cached.iter().flatten().all(|price| *price <= 0.0)
+    }
 
     /// Dollars for `usage`.
     pub fn of(&self, usage: &Usage) -> f64 {

@@ -178,11 +178,8 @@ struct Claim<'a> {
 
 impl<'a> Claim<'a> {
     fn granted(mut self) -> Covered<'a> {
-        Covered {
-            purse: self.purse,
-            most: self.most.take().unwrap_or_default(),
-            sent: AtomicBool::new(false),
-        }
+        let most = Mutex::new(self.most.take().unwrap_or_default());
+        Covered { purse: self.purse, most, sent: AtomicBool::new(false) }
     }
 }
 
@@ -198,7 +195,7 @@ impl Drop for Claim<'_> {
 #[must_use]
 pub struct Covered<'a> {
     purse: &'a Purse,
-    most: Meter,
+    most: Mutex<Meter>,
     sent: AtomicBool,
 }
 
@@ -207,14 +204,53 @@ impl Covered<'_> {
     pub fn sent(&self) {
         if !self.sent.swap(true, Ordering::Relaxed) {
             let mut state = self.purse.state();
-            state.sent.absorb_shares(&self.most);
+            state.sent.absorb_shares(&self.most());
             state.lost += 1.0;
         }
     }
 
+    /// The most that it may cost.
+    pub fn most(&self) -> Meter {
+        self.most.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether something that may cost up to `most` can be paid with it.
+    pub fn covers(&self, most: &Meter) -> bool {
+        self.most().shortfall(most).is_empty()
+    }
+
+    /// It was not sent after all, or refused: as it is, it costs nothing.
+    pub fn recall(&self) {
+        if self.sent.swap(false, Ordering::Relaxed) {
+            let mut state = self.purse.state();
+            state.sent.remove_shares(&self.most());
+            state.lost -= 1.0;
+        }
+    }
+
+    /// It was sent, refused, and is to be sent again as something that may cost up to `most`: makes sure that this can be
+    /// paid. Until it is sent again it costs nothing.
+    ///
+    /// Errors: `budget`; then it is not to be sent.
+    pub async fn raise(&self, most: &Meter) -> Result<(), Failure> {
+        self.recall();
+        let before = self.most();
+        let mut more = before.shortfall(most);
+        if let [share] = before.shares() {
+            more = more.paid(share.to.clone(), share.role.clone());
+        }
+        self.purse.cover(&more).await?.merge_into(self);
+        Ok(())
+    }
+
+    /// Makes `other` pay for what this pays for.
+    fn merge_into(self, other: &Self) {
+        other.most.lock().unwrap_or_else(PoisonError::into_inner).absorb_shares(&self.most());
+    }
+
     /// It has ended and cost `spent`.
     pub fn settle(self, spent: &Meter) {
-        self.purse.end(&self.most, self.sent.load(Ordering::Relaxed), spent);
+        self.purse.end(&self.most(), self.sent.load(Ordering::Relaxed), spent);
     }
 }
 
@@ -260,6 +296,36 @@ mod tests {
         assert!(purse.free().is_empty(), "it is set aside for a call");
         other.settle(&Meter::new());
         assert_eq!(*claims.lock().unwrap(), [usd(5.0), usd(3.0)]);
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_again_at_a_higher_price_is_paid_before() {
+        let cap = 8.0;
+        let mut cx = Context::for_test(".".into(), Arc::new(ManualClock::default()));
+        let claimed = Arc::new(Mutex::new(0.0));
+        cx.funds = Funds::new(Meter::new(), move |more| {
+            let mut claimed = claimed.lock().unwrap();
+            let fits = *claimed + more.get("usd") <= cap;
+            *claimed += if fits { more.get("usd") } else { 0.0 };
+            Box::pin(async move {
+                if fits { Ok(()) } else { Err(Failure::new(crate::verb::Class::Budget, "too much")) }
+            })
+        });
+        let purse = Purse::new(&cx);
+        let usd = |usd: f64| Meter::new().with("usd", usd);
+        let call = purse.cover(&usd(2.0).paid("acme/big", "judge")).await.unwrap();
+        call.sent();
+        assert!(call.covers(&usd(2.0)) && !call.covers(&usd(3.0)));
+        call.raise(&usd(7.0)).await.unwrap();
+        assert!(purse.unsettled().is_empty(), "it is not sent again yet");
+        call.sent();
+        assert_eq!(purse.unsettled().get("usd").to_bits(), 7.0_f64.to_bits());
+        assert_eq!(&*purse.unsettled().shares()[0].to, "acme/big");
+        assert_eq!(call.raise(&usd(9.0)).await.unwrap_err().class, crate::verb::Class::Budget);
+        assert!(call.covers(&usd(7.0)) && !call.covers(&usd(9.0)));
+        call.settle(&usd(1.0));
+        assert!(purse.unsettled().is_empty() && purse.waiting().is_empty());
+        assert_eq!(purse.spent().get("usd").to_bits(), 1.0_f64.to_bits());
     }
 
     #[tokio::test]

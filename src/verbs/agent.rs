@@ -9,6 +9,7 @@ mod report;
 mod search;
 mod talk;
 mod tools;
+mod turn_budget;
 mod watch;
 mod with;
 mod words;

@@ -218,7 +218,7 @@ pub(super) fn paid(draft: &Draft, request: &Request, model: &Model) -> Meter {
 /// The failure of an answer that says nothing. Where the limit of tokens is not the cause, it may well be asked for
 /// again.
 fn empty(draft: &Draft, stop: Stop, request: &Request, model: &Model) -> Failure {
-    let (usage, limit) = (draft.usage(request), model.limit(request.max_tokens));
+    let (usage, limit) = (draft.usage(request), model.most_output(request.max_tokens));
     let at_limit = stop == Stop::Length || usage.tokens_out >= limit;
     let thought = draft.thoughts > 0 || !visible::is_blank(&draft.text);
     let what = if thought { "only thought and said nothing" } else { "gave an empty answer" };

@@ -1,5 +1,7 @@
 //! The one place that talks to a provider: sends a dialect's call, reads the answer as it comes in.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -30,6 +32,8 @@ pub(super) struct Line<'a> {
     pub(super) idempotency_key: &'a str,
     pub(super) on_chunk: &'a (dyn Fn(&str) + Send + Sync),
     pub(super) clock: &'a dyn Clock,
+    /// Set when the call is really sent.
+    pub(super) begun: &'a Arc<AtomicBool>,
 }
 
 /// A client; `secure` if it is to talk TLS, with our one provider of it. That one reads the certificates of the machine,
@@ -124,8 +128,8 @@ async fn send(
     line: &Line<'_>,
     patience: &mut Patience<'_>,
 ) -> Result<Response, Failure> {
-    let mut post =
-        line.client.post(&call.url).json(&call.body).header("idempotency-key", line.idempotency_key);
+    let mut post = line.client.post(&call.url).header("idempotency-key", line.idempotency_key);
+    post = announced(post, &call.body, line.begun)?;
     for (name, value) in &call.headers {
         post = post.header(*name, value);
     }
@@ -140,6 +144,25 @@ async fn send(
         // What could not connect sent nothing.
         if e.is_connect() || e.is_builder() { failure } else { dialect::unanswered(failure) }
     })
+}
+
+/// `call` with a JSON body that sets `begun` when the first of it is sent: not while the call waits for a connection.
+fn announced(
+    call: reqwest::RequestBuilder,
+    body: &Value,
+    begun: &Arc<AtomicBool>,
+) -> Result<reqwest::RequestBuilder, Failure> {
+    let bytes = serde_json::to_vec(body)
+        .map_err(|e| Failure::permanent(format!("the request cannot be written: {e}")))?;
+    let (length, begun) = (bytes.len(), begun.clone());
+    let stream = futures_util::stream::once(async move {
+        begun.store(true, Ordering::Relaxed);
+        Ok::<_, std::convert::Infallible>(bytes)
+    });
+    Ok(call
+        .header("content-type", "application/json")
+        .header("content-length", length)
+        .body(reqwest::Body::wrap_stream(stream)))
 }
 
 /// `call` with the key in the header that the dialect puts it into.
@@ -222,7 +245,8 @@ fn read(dialect: &dyn Dialect, body: &str, request: &Request, line: &Line<'_>) -
     })?;
     if draft.stop.is_none() && draft.size() == 0 {
         // A complaint that does not call itself one.
-        return Err(fault::no_answer(&value, line.model, line.registry));
+        let failure = fault::no_answer(&value, line.model, line.registry);
+        return Err(failure.spent(dialect::paid(&draft, request, line.model)));
     }
     Ok(draft)
 }

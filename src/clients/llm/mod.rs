@@ -48,7 +48,7 @@ pub use dialect::{Call, Dialect, Draft, Interrupted, is_unanswered, is_worth_ask
 pub use figures::Figures;
 pub use gaps::left_out;
 pub use listing::Served;
-pub use models::{Asking, Models, Waiting};
+pub use models::{Asking, CallBudget, Models, Waiting};
 pub(in crate::clients) use shape::can_say;
 pub use shape::in_prose;
 pub use shelf::{prune, recorded};

@@ -1,11 +1,12 @@
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::batch::{self, Batches, Entry, Keeping, Place};
 use super::cassette::{Cassette, Found, Kept};
 use super::exchange::{self, Failed, Line};
-use super::gate::Gate;
+use super::gate::{Gate, Pass};
 use super::hush::Hush;
 use super::listing::{self, Served};
 use super::options::Refused;
@@ -16,7 +17,7 @@ use crate::clients::registry::{Means, Model, Provider, Registry, RegistryError};
 use crate::clock::Clock;
 use crate::meter::Meter;
 use crate::value::Digest;
-use crate::verb::{Class, Failure, SecretText, Secrets};
+use crate::verb::{Class, Covered, Failure, SecretText, Secrets};
 
 /// Everything there is to ask models: what is known about them, keys, a cassette, one connection pool. Cheap to clone.
 #[derive(Clone)]
@@ -55,6 +56,8 @@ pub struct Asking<'a> {
     pub sent: &'a (dyn Fn() + Send + Sync),
     /// Keeps that the call waits for its turn, and then that it no longer does.
     pub waits: &'a dyn Waiting,
+    /// Pays for the call.
+    pub budget: &'a dyn CallBudget,
     /// Whether another model could answer: a provider that is down is not waited for then.
     pub elsewhere: bool,
     /// The time, which bounds how long a provider may say nothing.
@@ -67,6 +70,66 @@ pub struct Asking<'a> {
 pub trait Waiting: Send + Sync {
     /// Keeps that it waits, or that it is about to be sent. What a future of it has done is on disk.
     fn keep(&self, waiting: bool) -> Keeping<'_, ()>;
+}
+
+/// The money for one call. A call that is refused and sent again without an option may cost more than before.
+pub trait CallBudget: Send + Sync {
+    /// Whether a call that may cost up to `most` is paid for.
+    fn covers(&self, most: &Meter) -> bool;
+    /// Makes sure that a call that may cost up to `most` is paid for. Errors: `budget`; then it is not sent.
+    fn cover<'a>(&'a self, most: &'a Meter) -> Keeping<'a, ()>;
+    /// The call was not sent after all.
+    fn recall(&self);
+}
+
+/// A call that is about to be sent. One that ends before its first byte is sent costs nothing.
+struct Sending<'a> {
+    budget: &'a dyn CallBudget,
+    begun: Arc<AtomicBool>,
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        if !self.begun.load(Ordering::Relaxed) {
+            self.budget.recall();
+        }
+    }
+}
+
+impl CallBudget for Covered<'_> {
+    fn covers(&self, most: &Meter) -> bool {
+        Covered::covers(self, most)
+    }
+
+    fn cover<'a>(&'a self, most: &'a Meter) -> Keeping<'a, ()> {
+        Box::pin(self.raise(most))
+    }
+
+    fn recall(&self) {
+        Covered::recall(self);
+    }
+}
+
+/// Everything is paid for.
+impl CallBudget for () {
+    fn covers(&self, _: &Meter) -> bool {
+        true
+    }
+
+    fn cover<'a>(&'a self, _: &'a Meter) -> Keeping<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn recall(&self) {}
+}
+
+/// The most that a call may cost that sends `request` to `model`.
+pub(super) fn call_bound(request: &Request, model: &Model) -> Meter {
+    let shape = request.schema.as_ref().map_or(0, |shape| shape.canonical.len());
+    model.bound_of(
+        model.bound_read(Some((request.size() + shape) as u64)).unwrap_or(u64::MAX),
+        request.max_tokens,
+    )
 }
 
 /// Keeps nothing.
@@ -144,7 +207,9 @@ impl Models {
         let key = request.fingerprint(&model);
         let spoken = spoken::is_needed(request, &model).then(|| spoken::spoken(request));
         let request = spoken.as_ref().unwrap_or(request);
-        let slot_of = |entry: Entry<'_>| format!("{}-{}", entry.sample, key.short());
+        let slot_of = |entry: Entry<'_>| {
+            format!("{}-{}{}", entry.sample, key.short(), if entry.again { "-again" } else { "" })
+        };
         let watch = self.0.cassette.is_timed().then(|| Stopwatch::start(asking.clock));
         let heard = |text: &str| {
             if let Some(watch) = &watch {
@@ -191,18 +256,25 @@ impl Models {
         let secret = self.key(&model.provider).await?;
         let idempotency_key = format!("{}-{}", asking.idempotency_key, key.short());
         let hush = Hush::new(&*self.0.secrets, asking.on_chunk);
-        let gate = self.gate(&model.provider);
-        let pass = if let Ok(pass) = gate.step_in(asking.clock.now()) {
-            pass
-        } else {
-            asking.waits.keep(true).await?;
-            gate.enter(asking.clock, asking.elsewhere, asking.say).await?
-        };
-        (asking.sent)();
-        asking.waits.keep(false).await?;
-        let mut fitted = self.fitted(model);
+        let (gate, mut pass) = (self.gate(&model.provider), None);
+        let sending = Sending { budget: asking.budget, begun: Arc::default() };
         let (mut turns, mut loading) = (0, Loading::default());
+        let mut fitted = self.fitted(model);
         let mut outcome = loop {
+            let worded = worded(request, model, &fitted);
+            let sent = worded.as_ref().unwrap_or(request);
+            let most = call_bound(sent, &fitted);
+            if !asking.budget.covers(&most) {
+                // A call that waits for money keeps no other from the provider.
+                pass = None;
+                asking.budget.cover(&most).await?;
+            }
+            if pass.is_none() {
+                pass = Some(admitted(&gate, asking).await?);
+                // Others may have found out meanwhile what it refuses.
+                fitted = self.fitted(model);
+                continue;
+            }
             let line = Line {
                 client: self.client(&model.provider)?,
                 registry: &self.0.registry,
@@ -211,9 +283,9 @@ impl Models {
                 idempotency_key: &idempotency_key,
                 on_chunk: &|piece| if piece.is_empty() { (asking.on_chunk)("") } else { hush.take(piece) },
                 clock: asking.clock,
+                begun: &sending.begun,
             };
-            let worded = worded(request, model, &fitted);
-            match exchange::ask(worded.as_ref().unwrap_or(request), &line).await {
+            match exchange::ask(sent, &line).await {
                 Err(Failed { refused: Some(refused), .. }) if turns < REFUSALS => {
                     turns += 1;
                     if self.note(&fitted, &refused) {
@@ -228,12 +300,23 @@ impl Models {
             }
         };
         hush.end();
-        fault::tell(&pass, &mut outcome, asking.clock.now());
+        if let Some(pass) = pass {
+            fault::tell(&pass, &mut outcome, asking.clock.now());
+        }
         outcome
     }
 
+    /// The most that a call may cost that asks `request` of `model`, without the options that it is known to refuse.
+    pub fn bound(&self, request: &Request, model: &Model) -> Meter {
+        let spoken = spoken::is_needed(request, model).then(|| spoken::spoken(request));
+        let request = spoken.as_ref().unwrap_or(request);
+        let fitted = self.fitted(model);
+        let worded = worded(request, model, &fitted);
+        call_bound(worded.as_ref().unwrap_or(request), &fitted)
+    }
+
     /// `model` without what it has refused before.
-    pub(super) fn fitted(&self, model: &Model) -> Model {
+    pub fn fitted(&self, model: &Model) -> Model {
         let refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let refused = refused.get(&model.full_name()).map(Vec::as_slice).unwrap_or_default();
         refused.iter().fold(model.clone(), |model, refused| refused.applied(&model))
@@ -318,6 +401,19 @@ impl Models {
         self.0.secrets.redact_value(detail);
         failure
     }
+}
+
+/// The permission to call, once it is the turn of the call.
+async fn admitted(gate: &Arc<Gate>, asking: Asking<'_>) -> Result<Pass, Failure> {
+    let pass = if let Ok(pass) = gate.step_in(asking.clock.now()) {
+        pass
+    } else {
+        asking.waits.keep(true).await?;
+        gate.enter(asking.clock, asking.elsewhere, asking.say).await?
+    };
+    (asking.sent)();
+    asking.waits.keep(false).await?;
+    Ok(pass)
 }
 
 /// How often a request is made again because something in it was refused.

@@ -1,6 +1,6 @@
 //! The loop: a model is asked, does what it asks for through the tools, and is told what came of it, until it is done.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
@@ -11,6 +11,7 @@ use super::history::{History, Saved, State, part};
 use super::kept::Kept;
 use super::report::EndedBy;
 use super::tools::Tools;
+use super::turn_budget::{Flight, TurnBudget, is_beyond_own};
 use super::watch::Pulse;
 use super::with::Job;
 use super::words::{answer_line, asking_line, called, refused, system};
@@ -58,15 +59,6 @@ pub(super) struct Talk<'a> {
     kept: Arc<Kept>,
     /// Whether the next call is the one that an earlier attempt may have sent in vain.
     repeats: bool,
-}
-
-/// An answer that is under way: how long its request is, and what has come in, in bytes.
-#[derive(Default)]
-struct Flight {
-    sent: usize,
-    heard: AtomicUsize,
-    /// The most that it may cost.
-    most: Meter,
 }
 
 impl<'a> Talk<'a> {
@@ -138,7 +130,10 @@ impl<'a> Talk<'a> {
             if !self.fits(&request) {
                 return Ok(self.ended(EndedBy::Context));
             }
-            self.ask(request).await?;
+            match self.ask(request).await {
+                Err(failure) if is_beyond_own(&failure) => return Ok(self.ended(EndedBy::Usd)),
+                asked => asked?,
+            }
             self.save().await?;
         }
     }
@@ -147,7 +142,7 @@ impl<'a> Talk<'a> {
     /// known: what calls that were sent and not answered may have cost, which is booked as well.
     pub(super) fn broken_off(&mut self) -> Meter {
         let Flight { sent, heard, most } = std::mem::take(&mut self.flight);
-        let heard = heard.into_inner();
+        let (heard, most) = (heard.into_inner(), most.into_inner().unwrap_or_else(PoisonError::into_inner));
         if heard > 0 {
             let model = self.model().1;
             let spent = self.paid(model, &model.meter(&Usage::estimate(sent, heard)));
@@ -217,10 +212,12 @@ impl<'a> Talk<'a> {
             cache_prompt: true,
             ..Request::default()
         };
+        let fitted = self.models.fitted(model);
         if let Some(affordable) = self.affordable(model, &request)
-            && affordable < model.limit(request.max_tokens)
+            && affordable < fitted.most_output(request.max_tokens)
         {
-            request.max_tokens = Some(affordable).filter(|tokens| *tokens >= LEAST);
+            // A model that gets no limit cannot be asked for a shorter answer.
+            request.max_tokens = Some(affordable).filter(|tokens| *tokens >= LEAST && fitted.sends_limit());
             request.max_tokens?;
         }
         Some(request)
@@ -267,12 +264,11 @@ impl<'a> Talk<'a> {
             let at = format!("{}@{}.{}", self.cx.address, self.cx.attempt, self.turn);
             let (key, turn) = (&self.cx.idempotency_key, self.turn);
             let idempotency_key = format!("{key}-{turn}{}", if silent { "-again" } else { "" });
-            let most =
-                model.bound(Some(sent_bytes(&request, model) as u64), request.max_tokens).unwrap_or_default();
-            let (purse, kept, most) = (self.purse.clone(), self.kept.clone(), self.paid(model, &most));
+            let most = self.paid(model, &self.models.bound(&request, model));
+            let (purse, kept) = (self.purse.clone(), self.kept.clone());
             let covered = purse.cover(&most).await?;
-            self.flight =
-                Flight { sent: sent_bytes(&request, model), heard: AtomicUsize::new(0), most: most.clone() };
+            self.flight = Flight::new(sent_bytes(&request, model), most);
+            let budget = TurnBudget::new(&covered, &self.flight, self.affordable(model, &request));
             let chunk = |text: &str| {
                 self.pulse.beat(self.cx.clock.now());
                 self.flight.heard.fetch_add(text.len().max(1), Ordering::Relaxed);
@@ -290,6 +286,7 @@ impl<'a> Talk<'a> {
                 },
                 sent: &|| covered.sent(),
                 waits: &*kept,
+                budget: &budget,
                 elsewhere,
                 clock: &*self.cx.clock,
                 batch: None,

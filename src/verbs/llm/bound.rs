@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::clients::llm::{Models, Request};
-use crate::clients::registry::Model;
-use crate::meter::Meter;
+use crate::clients::llm::Models;
 use crate::schema::Schema;
 use crate::value::Value;
 use crate::verb::Bound;
@@ -47,12 +45,13 @@ pub(super) fn of(models: &Models, with: &Value, schema: Option<&Schema>) -> Opti
     // A model that does not exist costs nothing: the step says so and fails.
     for model in meant {
         let model = if in_batch { model.in_batch().map(Arc::new).unwrap_or(model) } else { model };
+        let model = models.fitted(&model);
         let role = with["role"].as_str().unwrap_or_default();
         let first = model.bound(read, max_tokens)?.times(samples).paid(model.full_name(), role);
         // Once again where the answer is empty.
         let mut most = first.plain().times(2.0);
         for again in 1..=if ends { 0 } else { CONTINUATIONS as u64 } {
-            let written = again * (model.limit(max_tokens) + CONTINUED);
+            let written = again * (model.most_output(max_tokens) + CONTINUED);
             most.absorb(&model.bound_of(model.bound_read(read)? + written, max_tokens).times(samples));
         }
         bound.most.absorb(&most);
@@ -65,13 +64,6 @@ pub(super) fn of(models: &Models, with: &Value, schema: Option<&Schema>) -> Opti
         }
     }
     Some(bound)
-}
-
-/// The most that one call may cost.
-pub(super) fn of_call(request: &Request, model: &Model) -> Meter {
-    let shape = request.schema.as_ref().map_or(0, |shape| shape.canonical.len());
-    let read = (request.size() + shape) as u64;
-    model.bound(Some(read), request.max_tokens).unwrap_or_default()
 }
 
 /// How many bytes the input has, where that is known.

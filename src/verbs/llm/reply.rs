@@ -9,7 +9,7 @@ use serde_json::json;
 use super::begun::Begun;
 use super::finding::{Ambiguous, Found, Reading};
 use super::notes::Notes;
-use super::{Format, Mode, Plan, bound};
+use super::{Format, Mode, Plan};
 use crate::clients::llm::{
     Answer, Asking, Entry, Keeping, Message, Models, Request, Stop, Usage, Waiting, is_unanswered,
     is_worth_asking_again, left_out, without_thoughts,
@@ -155,8 +155,8 @@ impl<'a> Session<'a> {
         for part in 0..=CONTINUATIONS {
             let request = further.as_ref().unwrap_or(asked.request);
             let answer = match self.ask(request, asked, (sample, silent)).await {
-                // What is in a batch is answered for good: the next attempt makes another one.
-                Err(failure) if !silent && self.notes.is_none() && is_worth_asking_again(&failure) => {
+                // In a batch that is another request, of another batch.
+                Err(failure) if !silent && is_worth_asking_again(&failure) => {
                     self.say(format!("{}: asking again", failure.message));
                     silent = true;
                     self.ask(request, asked, (sample, silent)).await?
@@ -200,8 +200,8 @@ impl<'a> Session<'a> {
             self.say(asking_line(request, model));
         }
         let at = format!("{}@{}.{sample}", self.cx.address, self.cx.attempt);
-        let again = if again { "-again" } else { "" };
-        let idempotency_key = format!("{}-{sample}{again}", self.cx.idempotency_key);
+        let suffix = if again { "-again" } else { "" };
+        let idempotency_key = format!("{}-{sample}{suffix}", self.cx.idempotency_key);
         let chunk = |text: &str| {
             if self.live && self.cx.progress.is_heard() {
                 self.cx.progress.note(Note::Chunk { text: text.to_owned() });
@@ -209,7 +209,7 @@ impl<'a> Session<'a> {
         };
         let (to, role): (Arc<str>, Arc<str>) = (model.full_name().into(), self.role.into());
         let paid = |spent: &Meter| spent.plain().paid(to.clone(), role.clone());
-        let covered = self.purse.cover(&paid(&bound::of_call(request, model))).await?;
+        let covered = self.purse.cover(&paid(&self.models.bound(request, model))).await?;
         let asking = Asking {
             at: &at,
             idempotency_key: &idempotency_key,
@@ -217,10 +217,12 @@ impl<'a> Session<'a> {
             say: &|text| self.say(text),
             sent: &|| covered.sent(),
             waits: self,
+            budget: &covered,
             elsewhere: asked.elsewhere,
             clock: &*self.cx.clock,
             batch: self.notes.as_ref().map(|notes| Entry {
                 sample,
+                again,
                 places: notes,
                 clock: &self.cx.clock,
                 progress: &self.cx.progress,
@@ -359,7 +361,7 @@ fn asking_line(request: &Request, model: &Model) -> String {
         model.full_name(),
         request.messages.len() + usize::from(request.system.is_some()),
         request.size(),
-        model.limit(request.max_tokens)
+        model.most_output(request.max_tokens)
     );
     if !dropped.is_empty() {
         let _ = write!(line, "; it takes no {}: left out", dropped.join(", no "));

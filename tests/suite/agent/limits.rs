@@ -161,3 +161,25 @@ async fn a_conversation_that_no_model_could_read_is_not_sent() {
     assert_eq!((failure.class, &failure.detail["ended_by"]), (Class::Permanent, &json!("context")));
     assert_eq!(server.seen().len(), 1);
 }
+
+#[tokio::test]
+async fn an_answer_without_a_limit_is_not_begun_beyond_the_dollars() {
+    let facts = |field: &str| {
+        format!(
+            "[providers.dear]\nkind = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\n{field}\
+             price = {{ input = 0, output = 1000000 }}\n[models.\"dear/m\"]\ncontext = 100000\nmax_output = 8192\n"
+        )
+    };
+    let refusal = json!({"error": {"message": "Unrecognized request argument supplied: max_tokens"}});
+    let refusal = Act::Plain(400, vec![("content-type", "application/json")], refusal.to_string());
+    for (field, calls) in [("", 1), ("max_tokens_field = \"\"\n", 0)] {
+        let done = Act::Stream(openai("done", "stop"));
+        let script = if calls == 1 { vec![refusal.clone(), done] } else { vec![done] };
+        let server = Server::start(script).await;
+        let more = json!({"model": "dear/m", "usd": 300, "max_tokens": 290});
+        let step = Step::new();
+        let output = step.run(&server.models_with(&facts(field)), with("do it", more)).await.unwrap();
+        assert_eq!((&output.value["ended_by"], server.seen().len()), (&json!("usd"), calls), "{field}");
+        assert!(output.spent.get("usd") <= 0.0, "{:?}", output.spent);
+    }
+}

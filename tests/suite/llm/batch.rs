@@ -1,5 +1,6 @@
 //! Batches: what is gathered, what it costs, what becomes of each request, and that nothing is submitted twice.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use atoll::clients::llm::{Mode, Models};
@@ -359,6 +360,54 @@ async fn a_rejected_answer_is_not_fetched_again() {
     assert!(failure.spent.get("usd") > 0.0);
     attempt.next().ask(&models, &with("gpt-4.1-mini", "judge")).await.unwrap();
     assert_eq!(bureau.counts().made, 2);
+}
+
+#[tokio::test]
+async fn an_answer_that_ended_with_an_error_was_paid_for() {
+    let bureau = Bureau::ruled(|_| Lot::Answer("half an ans".to_owned(), "error")).await;
+    let models = bureau.models(1, &Mode::Off);
+    let mut attempt = Attempt::new(0);
+    for _ in 0..3 {
+        let failure = attempt.ask(&models, &with("gpt-4.1-mini", "hi")).await.unwrap_err();
+        assert_eq!(failure.class, Class::Transient, "{failure}");
+        assert!((failure.spent.get("usd") - MODELS[0].1).abs() < 1e-9, "{:?}", failure.spent);
+        assert!((failure.spent.get("calls") - 1.0).abs() < 1e-9, "{:?}", failure.spent);
+        attempt = attempt.next();
+    }
+    assert_eq!(bureau.counts().made, 3);
+}
+
+#[tokio::test]
+async fn an_empty_answer_is_asked_for_once_more_in_another_batch() {
+    for good in [true, false] {
+        let asked = AtomicUsize::new(0);
+        let rule = move |_: &str| {
+            let first = asked.fetch_add(1, Ordering::Relaxed) == 0;
+            let text = if first || !good { "" } else { "hello" };
+            Lot::Answer(text.to_owned(), "stop")
+        };
+        let bureau = Bureau::ruled(rule).await;
+        let models = bureau.models(1, &Mode::Off);
+        let attempt = Attempt::new(0);
+        let outcome = attempt.ask(&models, &with("gpt-4.1-mini", "hi")).await;
+        assert_eq!(bureau.counts().made, 2, "good: {good}");
+        let (spent, left) = match &outcome {
+            Ok(output) => (&output.spent, 2),
+            Err(failure) => (&failure.spent, 0),
+        };
+        assert!((spent.get("calls") - 2.0).abs() < 1e-9, "both were paid for: {spent:?}");
+        assert_eq!(outcome.is_ok(), good);
+        let cursor = attempt.cursor().unwrap();
+        assert_eq!(cursor["batches"].as_object().unwrap().len(), left, "{cursor}");
+        if good {
+            // Stopped here, the next attempt fetches both, asks for none, and pays for none that was counted.
+            let output = attempt.next().ask(&models, &with("gpt-4.1-mini", "hi")).await.unwrap();
+            assert_eq!((&output.value["text"], bureau.counts().made), (&json!("hello"), 2));
+            assert!((output.spent.get("calls") - 1.0).abs() < 1e-9, "{:?}", output.spent);
+        } else {
+            assert_eq!(outcome.unwrap_err().class, Class::Rejected);
+        }
+    }
 }
 
 #[tokio::test]

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use atoll::clients::llm::Mode;
 use atoll::schema::Schema;
+use atoll::verb::Class;
 use serde_json::json;
 
 use super::batch::{Attempt, with};
 use super::bureau::{Bureau, Lot};
+use super::refusals::purse;
 
 #[tokio::test]
 async fn an_option_that_is_refused_in_a_batch_is_left_out_of_the_next() {
@@ -62,5 +64,30 @@ async fn an_option_that_is_refused_in_a_batch_is_left_out_of_the_next() {
         });
         futures_util::future::join_all(asked).await;
         assert_eq!(bureau.batches().len(), 3, "{words}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_of_a_batch_without_a_limit_is_paid_for_with_the_longest_answer() {
+    let bureau = || {
+        Bureau::judging(|request, _| match request["body"].get("max_completion_tokens") {
+            Some(_) => Lot::Error(400, "Unrecognized request argument supplied: max_completion_tokens"),
+            None => Lot::Answer("hello".to_owned(), "stop"),
+        })
+    };
+    let mut with = with("gpt-4.1-mini", "hi");
+    with["max_tokens"] = json!(200);
+    // 32,768 tokens at 1.60 $ a million, half of it
+    let longest = 32_768.0 * 1.6e-6 / 2.0;
+    for (dollars, batches) in [(longest / 2.0, 1), (longest * 1.1, 2)] {
+        let (bureau, (paying, _)) = (bureau().await, purse(dollars));
+        let mut attempt = Attempt::new(0);
+        attempt.step.cx.funds = paying.cx.funds;
+        let outcome = attempt.ask(&bureau.models(1, &Mode::Off), &with).await;
+        assert_eq!(bureau.batches().len(), batches);
+        match outcome {
+            Ok(_) => assert_eq!(batches, 2),
+            Err(failure) => assert_eq!((failure.class, batches), (Class::Budget, 1), "{failure}"),
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What goes wrong at a provider, and what becomes of it.
 
+use std::time::Duration;
+
 use atoll::clients::llm::Mode;
 use atoll::verb::{Class, Failure};
 use serde_json::json;
@@ -100,6 +102,13 @@ async fn the_faults_of_every_dialect_have_their_class() {
             Some("exhausted"),
         ),
         (
+            "openai-responses/gpt-5",
+            responses_failure("invalid_prompt"),
+            Class::Refused,
+            "went wrong",
+            Some("reword"),
+        ),
+        (
             "gemini-2.5-pro",
             Act::Stream(format!("data: {GEMINI_BUSY}\n\n")),
             Class::Transient,
@@ -139,6 +148,24 @@ async fn a_provider_that_asks_for_patience_names_the_time() {
         Act::Plain(429, vec![("retry-after", "7"), ("content-type", "application/json")], body.to_owned());
     let failure = failure("claude-haiku-4-5", act).await;
     assert_eq!((failure.class, failure.retry_after_ms), (Class::RateLimited, Some(7000)));
+}
+
+#[tokio::test]
+async fn no_time_at_all_is_no_time() {
+    for header in [("retry-after", "0"), ("retry-after-ms", "0"), ("x-ratelimit-reset-tokens", "0s")] {
+        let busy = || Act::Plain(429, vec![header], "{}".to_owned());
+        let server = Server::start([busy(), busy()]).await;
+        let (models, step) = (server.models(&Mode::Off), Step::new());
+        for wait in [1_000, 2_000] {
+            let failure = step.run(&models, json!({"model": "gpt-5", "prompt": "hi"})).await.unwrap_err();
+            assert_eq!(
+                (failure.class, failure.retry_after_ms),
+                (Class::RateLimited, Some(wait)),
+                "{header:?}"
+            );
+            step.clock.advance(Duration::from_millis(wait));
+        }
+    }
 }
 
 #[tokio::test]
@@ -227,6 +254,25 @@ async fn nobody_there_is_passing_and_says_where() {
     let failure = step.run(&models, json!({"model": "local/x", "prompt": "hi"})).await.unwrap_err();
     assert_eq!(failure.class, Class::Permanent, "{failure}");
     assert!(failure.message.contains("is no URL"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_call_that_ends_before_it_is_sent_costs_nothing() {
+    for sent in [false, true] {
+        let server = Server::start([Act::Mute]).await;
+        let (models, step) = (server.models(&Mode::Off), Step::new());
+        let mut call = Box::pin(step.run(&models, json!({"model": "gpt-4.1-mini", "prompt": "hi"})));
+        // As far as the connection.
+        assert!(futures_util::poll!(&mut call).is_pending());
+        while sent && server.seen().is_empty() {
+            assert!(futures_util::poll!(&mut call).is_pending());
+            tokio::task::yield_now().await;
+        }
+        step.cx.cancel.cancel();
+        let failure = call.await.unwrap_err();
+        assert_eq!((failure.class, failure.unsettled.get("lost") > 0.0), (Class::Cancelled, sent));
+        assert_eq!(failure.spent.is_empty(), !sent, "{:?}", failure.spent);
+    }
 }
 
 #[tokio::test]

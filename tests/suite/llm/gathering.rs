@@ -46,7 +46,7 @@ async fn ask(models: &Models, number: usize, places: &Memory, clock: &Arc<dyn Cl
         messages: vec![Message::user(format!("item {number}"))],
         ..Request::default()
     };
-    let entry = Entry { sample: 0, places, clock, progress: &Progress::silent() };
+    let entry = Entry { sample: 0, again: false, places, clock, progress: &Progress::silent() };
     let asking = Asking {
         at: &number.to_string(),
         idempotency_key: "key",
@@ -54,6 +54,7 @@ async fn ask(models: &Models, number: usize, places: &Memory, clock: &Arc<dyn Cl
         say: &|_| {},
         sent: &|| {},
         waits: &(),
+        budget: &(),
         elsewhere: false,
         clock: &**clock,
         batch: Some(entry),

@@ -1,12 +1,13 @@
 //! What providers refuse, and what is done about it: options that an answer does not need are left out, causes are named, a
 //! model that is being loaded is waited for.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use atoll::clients::llm::Mode;
 use atoll::clock::{Clock, Millis, Pause};
-use atoll::verb::Class;
+use atoll::meter::Meter;
+use atoll::verb::{Class, Failure, Funds};
 use serde_json::{Value, json};
 
 use super::behaviours::{ANTHROPIC, GEMINI, OLLAMA, OPENAI, RESPONSES, asked, asked_for};
@@ -109,6 +110,70 @@ async fn an_option_that_is_refused_is_left_out_and_that_is_said() {
     }
 }
 
+/// A step with `dollars` to spend, and what it asked for of them.
+pub(super) fn purse(dollars: f64) -> (Step, Arc<Mutex<Vec<f64>>>) {
+    let (mut step, claims): (_, Arc<Mutex<Vec<f64>>>) = (Step::new(), Arc::default());
+    let asked = claims.clone();
+    step.cx.funds = Funds::new(Meter::new(), move |more| {
+        let mut asked = asked.lock().unwrap();
+        let fits = asked.iter().sum::<f64>() + more.get("usd") <= dollars;
+        if fits {
+            asked.push(more.get("usd"));
+        }
+        Box::pin(async move { if fits { Ok(()) } else { Err(Failure::new(Class::Budget, "too much")) } })
+    });
+    (step, claims)
+}
+
+/// A token costs a dollar, and an answer has at most 8192 of them.
+const DEAR: &str = "[providers.dear]\nkind = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\n\
+                    price = { input = 0, output = 1000000 }\n[models.\"dear/m\"]\ncontext = 100000\nmax_output = 8192\n";
+
+#[tokio::test]
+async fn a_call_without_a_limit_is_paid_for_with_the_longest_answer() {
+    let with = json!({"model": "dear/m", "prompt": "hi", "max_tokens": 200});
+    let refusal = || {
+        let body = json!({"error": {"message": "Unrecognized request argument supplied: max_tokens"}});
+        Act::Plain(400, vec![("content-type", "application/json")], body.to_string())
+    };
+    let good = || Act::Stream(openai("hello", "stop"));
+
+    // It is found out that no limit is taken.
+    let server = Server::start([refusal(), good(), good()]).await;
+    let models = server.models_with(DEAR);
+    let (step, claims) = purse(250.0);
+    let failure = step.run(&models, with.clone()).await.unwrap_err();
+    assert_eq!((failure.class, server.seen().len()), (Class::Budget, 1), "{failure}");
+    assert!(failure.spent.is_empty() && failure.unsettled.is_empty(), "a refused call costs nothing");
+    assert_eq!(*claims.lock().unwrap(), [200.0]);
+    // From then on it is known.
+    let (step, claims) = purse(9_000.0);
+    step.run(&models, with.clone()).await.unwrap();
+    assert_eq!((claims.lock().unwrap().clone(), server.seen().len()), (vec![8192.0], 2));
+    assert!(step.said().0.contains("at most 200 tokens") || step.said().0.contains("at most 8192 tokens"));
+
+    let server = Server::start([refusal(), good()]).await;
+    let (step, claims) = purse(9_000.0);
+    let output = step.run(&server.models_with(DEAR), with.clone()).await.unwrap();
+    assert_eq!((claims.lock().unwrap().clone(), server.seen().len()), (vec![200.0, 7992.0], 2));
+    assert_eq!(output.spent.get("calls").to_bits(), 1.0_f64.to_bits());
+
+    // It is written down that none is sent.
+    for (more, most) in [("max_output = 8192", 8192.0), ("", 100_000.0)] {
+        let facts =
+            DEAR.replace("price", "max_tokens_field = \"\"\nprice").replace("max_output = 8192", more);
+        let server = Server::start([good()]).await;
+        let models = server.models_with(&facts);
+        let (step, _) = purse(most - 1.0);
+        let failure = step.run(&models, with.clone()).await.unwrap_err();
+        assert_eq!((failure.class, server.seen().len()), (Class::Budget, 0), "{failure}");
+        let (step, claims) = purse(most);
+        step.run(&models, with.clone()).await.unwrap();
+        assert_eq!(*claims.lock().unwrap(), [most]);
+        assert_eq!(server.body(0).get("max_tokens"), None);
+    }
+}
+
 #[tokio::test]
 async fn a_schema_that_is_refused_is_asked_for_by_other_means() {
     let complaint = |text: &str| {
@@ -178,6 +243,23 @@ async fn a_refusal_names_its_cause() {
     let flagged = json!({"error": {"code": 403, "message": "Your chosen model requires moderation and your input was flagged", "metadata": {"reasons": ["violence"]}}});
     for (status, body, class, hint) in [
         (403, flagged, Class::Refused, Some("reword")),
+        (
+            403,
+            json!({"error": {"message": "The prompt was flagged as potentially violating our usage policy.", "code": "invalid_prompt"}}),
+            Class::Refused,
+            Some("reword"),
+        ),
+        (403, error("This request has been blocked by our content filters."), Class::Refused, Some("reword")),
+        (403, error("Content violates usage policies"), Class::Refused, Some("reword")),
+        (
+            403,
+            json!({"error": {"message": "no", "type": "moderation_error"}}),
+            Class::Refused,
+            Some("reword"),
+        ),
+        (200, error("Your request was flagged by our content policy"), Class::Refused, Some("reword")),
+        (403, error("API key does not have moderation permission"), Class::Auth, Some("OPENAI_API_KEY")),
+        (403, error("Your account was flagged for violating our usage policies"), Class::Auth, None),
         (403, error("this key may not use this"), Class::Auth, Some("OPENAI_API_KEY")),
         (400, error("Model is not loaded"), Class::Permanent, None),
         (

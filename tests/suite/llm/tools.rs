@@ -48,6 +48,7 @@ async fn heard(
         say: &|_| {},
         sent: &|| {},
         waits: &(),
+        budget: &(),
         elsewhere: false,
         clock: &clock,
     };

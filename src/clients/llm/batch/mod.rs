@@ -25,11 +25,12 @@ use tokio::sync::OnceCell;
 
 use super::dialect::{self, Draft};
 use super::fault;
-use super::models::{REFUSALS, worded};
+use super::models::{REFUSALS, call_bound, worded};
 use super::options::{Answered, Refused};
 use crate::clients::llm::{Answer, Asking, Models, Request};
 use crate::clients::registry::{Batching, Model};
 use crate::clock::Clock;
+use crate::meter::Meter;
 use crate::value::Value;
 use crate::verb::{Class, Failure};
 
@@ -80,7 +81,12 @@ pub(super) async fn ask(
     let mut fitted = models.fitted(model);
     for turn in 0..=REFUSALS {
         let worded = worded(request, model, &fitted);
-        let body = dialect::of(model.provider.kind).call(worded.as_ref().unwrap_or(request), &fitted).body;
+        let sent = worded.as_ref().unwrap_or(request);
+        let most = call_bound(sent, &fitted);
+        if !asking.budget.covers(&most) {
+            asking.budget.cover(&most).await?;
+        }
+        let body = dialect::of(model.provider.kind).call(sent, &fitted).body;
         let ticket = match entry.places.find(slot) {
             None => None,
             Some(place) => shop.back_to(place, entry).await?,
@@ -125,9 +131,17 @@ async fn settle(
             let mut draft = Draft::of(request);
             draft.closed = true;
             let read = dialect::of(model.provider.kind).whole(&mut draft, &body);
-            let read = read.map_err(|error| fault::interrupted(&error.0, model, registry));
+            // What the provider says it used was paid for, also where the answer is an error.
+            let read = read.map_err(|error| {
+                let failure = fault::interrupted(&error.0, model, registry);
+                failure.spent(dialect::paid(&draft, request, model))
+            });
             match read.and_then(|()| draft.finish(request, model)) {
                 Ok(answer) => return Ok(answer),
+                // Its place is kept: an attempt that resumes fetches it, asks once more, and pays for it once.
+                Err(failure) if dialect::is_worth_asking_again(&failure) => {
+                    return Err(if entry.places.pay(slot) { failure.spent(Meter::new()) } else { failure });
+                }
                 Err(failure) => failure,
             }
         }

@@ -45,6 +45,8 @@ pub trait Places: Send + Sync {
 pub struct Entry<'a> {
     /// Which sample of its attempt it is.
     pub sample: u32,
+    /// Whether it is asked once more because its first answer was empty: that is another request.
+    pub again: bool,
     /// Where its place is noted.
     pub places: &'a dyn Places,
     /// The time.

@@ -1,0 +1,71 @@
+//! The money for one answer of a model that works: under the agent's own limit, and under those of the run.
+
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::json;
+
+use crate::clients::llm::{CallBudget, Keeping};
+use crate::meter::Meter;
+use crate::verb::{Class, Covered, Failure};
+
+/// An answer in progress: how long its request is, and what has come in, in bytes.
+#[derive(Default)]
+pub(super) struct Flight {
+    pub(super) sent: usize,
+    pub(super) heard: AtomicUsize,
+    /// The most that it may cost.
+    pub(super) most: Mutex<Meter>,
+}
+
+impl Flight {
+    /// A request of `sent` bytes whose answer may cost up to `most`.
+    pub(super) fn new(sent: usize, most: Meter) -> Self {
+        Self { sent, heard: AtomicUsize::new(0), most: Mutex::new(most) }
+    }
+}
+
+/// Pays for one call of a turn.
+pub(super) struct TurnBudget<'a> {
+    covered: &'a Covered<'a>,
+    flight: &'a Flight,
+    affordable: Option<u64>,
+}
+
+impl<'a> TurnBudget<'a> {
+    /// Pays with `covered`; `affordable` is how many tokens the rest of the agent's own dollars pays for, none if they are
+    /// free.
+    pub(super) fn new(covered: &'a Covered<'a>, flight: &'a Flight, affordable: Option<u64>) -> Self {
+        Self { covered, flight, affordable }
+    }
+}
+
+impl CallBudget for TurnBudget<'_> {
+    fn covers(&self, most: &Meter) -> bool {
+        self.covered.covers(most)
+    }
+
+    fn recall(&self) {
+        self.covered.recall();
+    }
+
+    fn cover<'a>(&'a self, most: &'a Meter) -> Keeping<'a, ()> {
+        Box::pin(async move {
+            #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 tokens")]
+            let beyond = self.affordable.is_some_and(|tokens| most.get("tokens_out") > tokens as f64);
+            if beyond {
+                let failure =
+                    Failure::new(Class::Budget, "the rest of `usd` does not pay for the longest answer");
+                return Err(failure.detail(json!({"own_limit": "usd"})));
+            }
+            self.covered.raise(most).await?;
+            *self.flight.most.lock().unwrap_or_else(PoisonError::into_inner) = self.covered.most();
+            Ok(())
+        })
+    }
+}
+
+/// Whether `failure` is that of a call beyond the agent's own limit.
+pub(super) fn is_beyond_own(failure: &Failure) -> bool {
+    failure.detail["own_limit"] == "usd"
+}
