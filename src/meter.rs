@@ -254,6 +254,30 @@ impl Meter {
         most
     }
 
+    /// The greater of both, by unit, where either may happen: what one of them does not say is not known.
+    #[must_use]
+    pub fn either(&self, other: &Self) -> Self {
+        if self.is_empty() || other.is_empty() {
+            return self.or_more(other);
+        }
+        let mut most = self.or_more(other);
+        most.sums.0.retain(|(unit, _)| self.says(unit) && other.says(unit));
+        most
+    }
+
+    /// Whether something is known of `unit`.
+    pub fn says(&self, unit: &str) -> bool {
+        self.sums.place(unit).is_ok()
+    }
+
+    /// The sums without `unit`: nothing is known of it.
+    #[must_use]
+    pub fn without(&self, unit: &str) -> Self {
+        let mut sums = self.sums.clone();
+        sums.0.retain(|(known, _)| known != unit);
+        Self { sums, shares: Vec::new() }
+    }
+
     /// The same sums `n` times.
     #[must_use]
     pub fn times(&self, n: f64) -> Self {
@@ -329,5 +353,10 @@ mod tests {
         assert_eq!(meter, Meter::new().with("usd", 0.2));
         assert_eq!(meter.shortfall(&Meter::new().with("usd", 0.5)), Meter::new().with("usd", 0.3));
         assert_eq!(meter.or_more(&Meter::new().with("usd", 0.1)), meter);
+        let (free, unpriced) =
+            (Meter::new().with("calls", 1.0).with("usd", 0.0), Meter::new().with("calls", 2.0));
+        assert_eq!((free.either(&unpriced), unpriced.either(&free)), (unpriced.clone(), unpriced.clone()));
+        assert_eq!(free.either(&Meter::new()), free);
+        assert!(free.says("usd") && !free.without("usd").says("usd"));
     }
 }

@@ -83,7 +83,7 @@ impl Walk<'_> {
             Action::Verb { name: verb, with, traits } if !traits.pure => {
                 let schema = step.output.as_deref();
                 let costs = inputs_of(with, place).into_iter().map(|with| (self.most)(verb, &with, schema));
-                let once = costs.reduce(|a, b| Some(a?.or_more(&b?))).flatten();
+                let once = costs.reduce(|a, b| Some(a?.either(&b?))).flatten();
                 if once.as_ref().is_none_or(|once| !once.is_empty()) {
                     let times = place.times * f64::from(step.retry.max + 1);
                     self.found.push(Worst { step: name, times, per: place.per.clone(), once });

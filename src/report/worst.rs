@@ -11,8 +11,8 @@ use crate::plan::Worst;
 use crate::value::Value;
 
 /// `{steps: [{step, times, per[], once, all}], all, unknown[], complete}`: `all` sums up what is known, for one item of each
-/// list of unknown length; `unknown` are the steps of which the dollars, or all figures, are missing in it; `complete` is
-/// whether that is everything.
+/// list of unknown length; `unknown` are the steps of which a figure is missing in it; `complete` is whether that is
+/// everything.
 pub fn json(worst: &[Worst]) -> Value {
     let steps: Vec<Value> = worst
         .iter()
@@ -40,7 +40,7 @@ pub fn text(worst: &[Worst], paint: Paint) -> String {
         let times = times.collect::<Vec<_>>().join(" × ");
         let _ = writeln!(text, "  {:wide$}  {times} × {once}", step.step);
     }
-    let of_all = |per: &[String]| all(worst.iter().filter(|step| step.per == per));
+    let of_all = |per: &[String]| all(&worst.iter().filter(|step| step.per == per));
     let mut lists: Vec<&[String]> =
         worst.iter().map(|step| step.per.as_slice()).filter(|per| !per.is_empty()).collect();
     lists.sort_unstable();
@@ -56,32 +56,50 @@ pub fn text(worst: &[Worst], paint: Paint) -> String {
 }
 
 /// The sum of what is known, and whose costs are not: an unknown cost is not zero.
-fn all<'a>(steps: impl Iterator<Item = &'a Worst> + Clone) -> String {
-    let (known, unknown) = (sum(steps.clone()), unknown(steps));
-    match (known.is_empty(), unknown.is_empty()) {
-        (_, true) => meter(&known),
-        (true, false) => format!("unknown ({})", unknown.join(", ")),
-        (false, false) => {
-            let dollars = if has_dollars(&known) {
-                format!(", {} or more", dollars(known.get("usd")))
-            } else {
-                String::new()
-            };
-            format!("at least {}{dollars}, the cost of {} is unknown", counts(&known), unknown.join(", "))
-        }
+fn all<'a>(steps: &(impl Iterator<Item = &'a Worst> + Clone)) -> String {
+    let known = sum(steps.clone());
+    let lacks = |has: fn(&Meter) -> bool| {
+        let lacking = steps.clone().filter(|step| step.once.as_ref().is_none_or(|once| !has(once)));
+        lacking.map(|step| step.step.as_str()).collect::<Vec<_>>()
+    };
+    let (unpriced, uncounted) = (lacks(has_dollars), lacks(has_tokens));
+    if unpriced.is_empty() && uncounted.is_empty() {
+        return meter(&known);
     }
+    if known.is_empty() {
+        return format!("unknown ({})", unpriced.join(", "));
+    }
+    let mut text = if uncounted.is_empty() { counts(&known) } else { format!("at least {}", counts(&known)) };
+    let _ = match (unpriced.is_empty(), known.says("usd")) {
+        (true, _) => write!(text, ", {}", dollars(known.get("usd"))),
+        (false, true) => write!(text, ", {} or more", dollars(known.get("usd"))),
+        (false, false) => Ok(()),
+    };
+    if !unpriced.is_empty() {
+        let _ = write!(text, ", the cost of {} is unknown", unpriced.join(", "));
+    }
+    let uncounted: Vec<&str> = uncounted.into_iter().filter(|step| !unpriced.contains(step)).collect();
+    if !uncounted.is_empty() {
+        let _ = write!(text, ", the tokens of {} are unknown", uncounted.join(", "));
+    }
+    text
 }
 
-/// The steps whose cost is not known.
+/// The steps of which a figure is not known.
 fn unknown<'a>(steps: impl Iterator<Item = &'a Worst>) -> Vec<&'a str> {
+    let complete = |once: &Meter| has_dollars(once) && has_tokens(once);
     steps
-        .filter(|step| step.once.as_ref().is_none_or(|once| !has_dollars(once)))
+        .filter(|step| step.once.as_ref().is_none_or(|once| !complete(once)))
         .map(|step| step.step.as_str())
         .collect()
 }
 
 fn has_dollars(meter: &Meter) -> bool {
-    meter.get("calls") == 0.0 || meter.iter().any(|(unit, _)| unit == "usd")
+    meter.get("calls") == 0.0 || meter.says("usd")
+}
+
+fn has_tokens(meter: &Meter) -> bool {
+    meter.get("calls") == 0.0 || (meter.says("tokens_in") && meter.says("tokens_out"))
 }
 
 fn sum<'a>(steps: impl Iterator<Item = &'a Worst>) -> Meter {
@@ -99,6 +117,9 @@ fn meter(meter: &Meter) -> String {
 fn counts(meter: &Meter) -> String {
     let calls = number(meter.get("calls"));
     let noun = if calls == "1" { "call" } else { "calls" };
-    let (read, written) = (number(meter.get("tokens_in")), number(meter.get("tokens_out")));
-    format!("{calls} {noun}, {read} tokens in, {written} out")
+    let tokens = |unit: &str| {
+        let known = meter.get("calls") == 0.0 || meter.says(unit);
+        if known { number(meter.get(unit)) } else { "unknown".to_owned() }
+    };
+    format!("{calls} {noun}, {} tokens in, {} out", tokens("tokens_in"), tokens("tokens_out"))
 }

@@ -1,5 +1,6 @@
 //! `agent`: somebody works on files until a thing is done: a model with tools, or a program of its own.
 
+mod bound;
 mod goal;
 mod history;
 mod kept;
@@ -22,7 +23,6 @@ use serde_json::json;
 use crate::clients::coder::Coders;
 use crate::clients::llm::Models;
 use crate::clients::process::Bench;
-use crate::clients::registry::Price;
 use crate::clients::service::Runtimes;
 use crate::meter::Meter;
 use crate::schema::Schema;
@@ -82,13 +82,14 @@ wall   = "20m"
     fn bound(&self, with: &Value, _: Option<&Schema>) -> Option<Bound> {
         let usd = with.get("usd").map_or_else(|| Some(with::usd()), Value::as_f64)?;
         let turns = with.get("turns").map_or_else(|| Some(u64::from(with::turns())), Value::as_u64)?;
-        let mut most = Meter::new().with("calls", f64::from(u32::try_from(turns).unwrap_or(u32::MAX)));
-        if !self.is_free(with) {
-            most.add("usd", usd);
+        let calls = Meter::new().with("calls", f64::from(u32::try_from(turns).unwrap_or(u32::MAX)));
+        if with.get("cli").is_some() {
+            // A program spends without asking.
+            let most = calls.with("usd", usd);
+            return Some(Bound { first: most.clone(), most });
         }
-        // A program spends without asking; a model is asked turn by turn.
-        let first = if with.get("cli").is_some() { most.clone() } else { Meter::new() };
-        Some(Bound { first, most })
+        // A model is asked turn by turn.
+        Some(Bound { first: Meter::new(), most: bound::of(&self.models, with, (turns, usd)) })
     }
 
     fn remarks(&self, with: &Value) -> Vec<Remark> {
@@ -110,18 +111,6 @@ wall   = "20m"
 }
 
 impl Agent {
-    /// Whether all models that are named cost nothing.
-    fn is_free(&self, with: &Value) -> bool {
-        let named = match &with["model"] {
-            Value::String(name) => vec![name.as_str()],
-            Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
-            _ => Vec::new(),
-        };
-        let mut models = named.iter().flat_map(|name| self.models.registry().meant(name));
-        !named.is_empty()
-            && models.all(|name| self.models.find(name).is_ok_and(|model| model.price == Some(Price::FREE)))
-    }
-
     /// Has a model work through our tools.
     async fn work(&self, job: &Job, cx: &Context) -> Result<Output<Out>, Failure> {
         let saved = Saved::read(cx.cursor.as_ref(), &job.key);

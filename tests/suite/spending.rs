@@ -251,6 +251,87 @@ fn a_plan_says_which_costs_are_unknown_and_which_caps_are_in_force() {
     assert_eq!((&plan["caps"][0]["unit"], &plan["caps"][0]["cap"]), (&json!("usd"), &json!(2.5)));
 }
 
+/// Models with and without a price, and one whose context is unknown.
+const PRICES: &str = r#"
+[providers.p]
+kind = "openai"
+base_url = "http://127.0.0.1:9/v1"
+[models."p/priced"]
+context = 10000
+max_output = 1000
+price = { input = 1, output = 10 }
+[models."p/unpriced"]
+context = 10000
+max_output = 1000
+[models."p/zero"]
+context = 10000
+max_output = 1000
+price = { input = 0, output = 0 }
+[models."p/vague"]
+max_output = 1000
+price = { input = 1, output = 10 }
+[aliases]
+mix = ["p/priced", "p/unpriced"]
+"#;
+
+/// What `plan` prints for steps with these keys, named `s0`, `s1`, and so on.
+fn planned(steps: &[&str]) -> (String, Value) {
+    let text =
+        steps.iter().enumerate().map(|(n, step)| format!("[steps.s{n}]\nretry = {{ max = 0 }}\n{step}\n"));
+    let inputs = "[inputs.a]\ntype = \"model\"\ndefault = \"p/zero\"\n[inputs.b]\ntype = \"model\"\ndefault = \"p/unpriced\"\n";
+    let pipeline = format!("atoll = 1\n{inputs}{}", text.collect::<String>());
+    let project = Project::new().file("pipelines/p.toml", &pipeline).file("atoll.toml", PRICES);
+    let json = project.run(&["plan", "p", "--format", "json"]).exits(0).json()["worst"].clone();
+    (project.run(&["plan", "p"]).exits(0).stdout, json)
+}
+
+#[test]
+fn one_model_without_a_price_makes_the_price_of_the_step_unknown() {
+    let llm = |model: &str| {
+        format!("llm = {{ model = {model}, prompt = 'x', max_tokens = 10, unknown_cost = 'count' }}")
+    };
+    for model in [
+        "['p/unpriced', 'p/zero']",
+        "['p/zero', 'p/unpriced']",
+        "'mix'",
+        "['p/priced', 'mix']",
+        "'{{ inputs.a if run.id | length == 1 else inputs.b }}'",
+    ] {
+        let (text, worst) = planned(&[&llm(model), &llm("'p/priced'")]);
+        assert!(text.contains("price unknown") && !text.contains("$0.00"), "{model}: {text}");
+        assert!(text.contains(" or more, the cost of s0 is unknown"), "{model}: {text}");
+        assert_eq!((&worst["unknown"], &worst["steps"][0]["once"]["usd"]), (&json!(["s0"]), &Value::Null));
+    }
+    let (text, worst) = planned(&[&llm("'p/zero'")]);
+    assert!(text.contains("$0.00") && !text.contains("price unknown"), "{text}");
+    assert_eq!(worst["complete"], true);
+}
+
+#[test]
+fn the_worst_case_of_an_agent_has_its_tokens_and_its_price() {
+    let agent = |model: &str, more: &str| {
+        format!("agent = {{ model = {model}, prompt = 'x', turns = 5, unknown_cost = 'count'{more} }}")
+    };
+    // Five answers, each of which may be empty and asked for once more.
+    let (text, worst) = planned(&[&agent("'p/priced'", "")]);
+    assert!(text.contains("10 calls, 100000 tokens in, 10000 out, $5.00"), "{text}");
+    assert_eq!(worst["complete"], true);
+    let (text, _) = planned(&[&agent("'p/priced'", ", max_tokens = 100, tokens = 500")]);
+    assert!(text.contains("10 calls, 20500 tokens in, 700 out"), "{text}");
+    for (model, price) in
+        [("'p/zero'", "$0.00"), ("'p/unpriced'", "price unknown"), ("'mix'", "price unknown")]
+    {
+        let (text, _) = planned(&[&agent(model, "")]);
+        let line =
+            text.lines().find(|line| line.contains(" s0 ") && line.contains("calls")).unwrap().to_owned();
+        assert!(line.contains("10000 out") && line.ends_with(price), "{model}: {text}");
+    }
+    let (text, worst) = planned(&[&agent("'p/vague'", ""), &agent("'p/zero'", "")]);
+    assert!(text.contains("unknown tokens in, 10000 out, $5.00"), "{text}");
+    assert!(text.contains("at least 20 calls") && text.contains("the tokens of s0 are unknown"), "{text}");
+    assert_eq!((&worst["unknown"], &worst["complete"]), (&json!(["s0"]), &json!(false)));
+}
+
 #[test]
 fn an_outage_pauses_the_run_and_it_goes_on_where_it_was() {
     let (shop, base) = Shop::open();

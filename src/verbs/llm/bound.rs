@@ -41,7 +41,7 @@ pub(super) fn of(models: &Models, with: &Value, schema: Option<&Schema>) -> Opti
         named.iter().flat_map(|name| models.registry().meant(name)).filter_map(|name| models.find(name).ok());
     // In a batch the first is asked, and nobody else.
     let meant = meant.take(if in_batch { 1 } else { usize::MAX });
-    let mut bound = Bound::default();
+    let (mut bound, mut priced) = (Bound::default(), true);
     // A model that does not exist costs nothing: the step says so and fails.
     for model in meant {
         let model = if in_batch { model.in_batch().map(Arc::new).unwrap_or(model) } else { model };
@@ -55,6 +55,7 @@ pub(super) fn of(models: &Models, with: &Value, schema: Option<&Schema>) -> Opti
             most.absorb(&model.bound_of(model.bound_read(read)? + written, max_tokens).times(samples));
         }
         bound.most.absorb(&most);
+        priced &= model.price.is_some();
         let dearer = first
             .get("usd")
             .total_cmp(&bound.first.get("usd"))
@@ -62,6 +63,10 @@ pub(super) fn of(models: &Models, with: &Value, schema: Option<&Schema>) -> Opti
         if dearer.is_gt() {
             bound.first = first;
         }
+    }
+    if !priced {
+        // What one of them may cost is unknown, and so is the sum.
+        bound.most = bound.most.without("usd");
     }
     Some(bound)
 }
