@@ -9,6 +9,7 @@ mod disk;
 pub mod edit;
 mod pack;
 mod path;
+mod products;
 mod reference;
 mod unusual;
 
@@ -20,9 +21,10 @@ use serde::{Deserialize, Serialize};
 use crate::value::{BlobRef, Digest, canonical};
 use crate::verb::{BlobError, Blobs, Failure};
 
-pub use chosen::{digests_of_chosen, globs};
+pub use chosen::{Digests, digests_of_chosen, globs};
 pub use disk::{digest_of_dir, holds_foreign_files, is_on_disk, real_path};
 pub use path::check_path;
+pub use products::Products;
 pub use reference::{TreeEntry, TreeRef};
 pub use unusual::{Unusual, bare_repository, unusual, visible};
 

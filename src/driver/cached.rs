@@ -11,7 +11,7 @@ use super::inbox::Message;
 use crate::engine::{Attempt, CacheKey, KeyFiles, Report};
 use crate::plan::CachedFiles;
 use crate::store::Store;
-use crate::tree::{Tree, digests_of_chosen};
+use crate::tree::{Products, digests_of_chosen};
 use crate::value::{Digest, Part, Value, digest_of_fields};
 use crate::verb::{Class, Failure, Output};
 
@@ -64,10 +64,15 @@ impl Surroundings {
             let hidden = secrets.clone();
             let working = async move {
                 let (progress, before) = (cx.progress.clone(), place.clone());
-                let made = apart(move || before.key(plain)).await?;
+                let (made, hidden_files) = apart(move || before.key(plain)).await?;
                 progress.line(format!("cache key {}: {}", made.key.short(), in_words(&made)));
                 let full = made.key;
                 told.send(Message::Meanwhile(Report::Keyed { address, attempt: number, key: made })).ok();
+                if let Some(why) = hidden_files {
+                    progress
+                        .line(format!("warning: not cached, a change in `inputs` may go unnoticed: {why}"));
+                    return Ok((verb.run(with, cx).await?, false));
+                }
                 let shelf = place.clone();
                 // An output that was recorded and rejected is not used a second time.
                 if first && let Some(value) = apart(move || shelf.recorded(&full)).await? {
@@ -76,7 +81,9 @@ impl Surroundings {
                 let mut output = verb.run(with, cx).await?;
                 secrets.redact_value(&mut output.value);
                 let value = output.value.clone();
-                apart(move || place.record(&full, &value)).await?;
+                if let Some(why) = apart(move || Ok(place.record(&full, &value))).await? {
+                    progress.line(format!("warning: not cached, `produces` cannot be recorded: {why}"));
+                }
                 Ok((output, false))
             };
             let report = match within(&stop, &granted, working).await {
@@ -90,15 +97,17 @@ impl Surroundings {
 }
 
 impl Place {
-    /// `plain` with the content of the files that the step reads.
-    fn key(&self, plain: CacheKey) -> Result<CacheKey, Failure> {
+    /// `plain` with the content of the files that the step reads, and why there may be more of them.
+    fn key(&self, plain: CacheKey) -> Result<(CacheKey, Option<String>), Failure> {
         let CachedFiles { inputs, produces } = &*self.files;
-        let chosen = inputs.iter().cloned().zip(digests_of_chosen(&self.project, inputs)?);
+        let digests = digests_of_chosen(&self.project, inputs)?;
+        let chosen = inputs.iter().cloned().zip(digests.each);
         let files: Vec<KeyFiles> =
             chosen.map(|(glob, (count, content))| KeyFiles { glob, count, content }).collect();
         let contents: Vec<String> = files.iter().map(|files| files.content.to_string()).collect();
         let text = format!("{}\n{}\n{}", plain.key, contents.join(" "), produces.join("\n"));
-        Ok(CacheKey { key: Digest::of(text), files, produces: produces.clone(), ..plain })
+        let key = CacheKey { key: Digest::of(text), files, produces: produces.clone(), ..plain };
+        Ok((key, digests.hidden))
     }
 
     /// The output on record, once the files that belong to it are back.
@@ -106,18 +115,22 @@ impl Place {
         let Some(mut found) = self.store.cached(key).map_err(|e| Failure::transient(e.to_string()))? else {
             return Ok(None);
         };
-        let Ok(tree) = serde_json::from_value::<Tree>(found["produced"].take()) else { return Ok(None) };
+        let produced = serde_json::from_value::<Products>(found["produced"].take());
+        let Ok(produced) = produced else { return Ok(None) };
         // What cannot be restored is made again.
-        Ok(tree.restore(&*self.store, &self.project).is_ok().then(|| found["output"].take()))
+        Ok(produced.restore(&*self.store, &self.project).is_ok().then(|| found["output"].take()))
     }
 
-    /// Records an output with the files that it produced.
-    fn record(&self, key: &Digest, output: &Value) -> Result<(), Failure> {
-        let tree = Tree::from_chosen(&*self.store, &self.project, &self.files.produces)?;
-        let entry = json!({"output": output, "produced": tree});
+    /// Records an output with what was produced, if all of that can be recorded; otherwise says why not.
+    fn record(&self, key: &Digest, output: &Value) -> Option<String> {
+        let produced = match Products::keep(&*self.store, &self.project, &self.files.produces) {
+            Ok(produced) => produced,
+            Err(why) => return Some(why),
+        };
+        let entry = json!({"output": output, "produced": produced});
         // A cache that cannot be written costs a later run its reuse, nothing more.
         self.store.cache(key, &entry).ok();
-        Ok(())
+        None
     }
 }
 

@@ -6,6 +6,7 @@
 //! asynchronous code makes them through [`blocking`].
 
 mod copy;
+mod links;
 mod list;
 mod remove;
 mod unlock;
@@ -262,10 +263,14 @@ impl RootedFs {
     /// Puts a new file at `path`, mode 0644 or 0755, with the directories above it. What was there, unless it is a
     /// directory, is replaced and never opened: a link, a pipe, or another name of some other file.
     pub fn put(&self, path: &Path, bytes: &[u8], executable: bool) -> io::Result<()> {
+        self.put_as(path, bytes, if executable { 0o755 } else { 0o644 })
+    }
+
+    /// The same with the permissions `mode`.
+    pub fn put_as(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         let (parent, name) = split(path)?;
         let _unlocked = self.unlock(parent);
-        let mode = if executable { 0o755 } else { 0o644 };
-        self.fill(&self.descend(parent)?, name, bytes, Mode::from_raw_mode(mode)).map(drop)
+        self.fill(&self.descend(parent)?, name, bytes, Mode::from_raw_mode(mode & 0o777)).map(drop)
     }
 
     /// Puts a new file in place of the one at `path`, whose mode it keeps, with the directories above it: readers see

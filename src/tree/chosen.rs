@@ -1,21 +1,19 @@
-//! Files of a directory that globs choose: what a cached step reads, and what it produces.
+//! What globs choose in a directory: what a cached step reads.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Component, Path};
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
+use globset::{Glob, GlobMatcher, GlobSet, GlobSetBuilder};
 
+use super::TreeError;
 use super::disk::disk;
-use super::{Tree, TreeError, TreeFile, check_path};
-use crate::rooted_fs::{Entry, RootedFs};
+use crate::rooted_fs::{Kind, RootedFs};
 use crate::value::Digest;
-use crate::verb::Blobs;
 
-/// How many files of a directory are looked at.
+/// How many entries of a directory are looked at.
 const MOST: usize = 200_000;
 /// How many bytes may be chosen.
-const LARGEST: u64 = 1 << 30;
+pub(super) const LARGEST: u64 = 1 << 30;
 
 /// Globs relative to a directory; one without `/` is matched against names. An error says what is wrong with one.
 pub fn globs(patterns: &[String]) -> Result<GlobSet, String> {
@@ -24,90 +22,199 @@ pub fn globs(patterns: &[String]) -> Result<GlobSet, String> {
         if pattern.starts_with('/') || pattern.split('/').any(|part| part == "..") {
             return Err(format!("`{pattern}` leads out of the project"));
         }
-        let pattern = pattern.trim_start_matches("./");
-        let anywhere = if pattern.contains('/') { pattern.to_owned() } else { format!("**/{pattern}") };
-        set.add(Glob::new(&anywhere).map_err(|e| format!("`{pattern}` is no glob: {}", e.kind()))?);
+        set.add(Glob::new(&anywhere(pattern)).map_err(|e| format!("`{pattern}` is no glob: {}", e.kind()))?);
     }
     set.build().map_err(|e| e.to_string())
 }
 
-/// The files of `dir` that `patterns` choose, sorted by path. Links are not followed; `.git` and `.atoll` are left out.
-fn chosen(dir: &Path, patterns: &[String]) -> Result<(RootedFs, Vec<Entry>), TreeError> {
-    let fs = RootedFs::open(dir).map_err(disk(dir))?;
-    let globs = globs(patterns).map_err(|why| wrong(dir, why))?;
-    let hidden = |path: &str| path == ".atoll" || path.ends_with("/.atoll");
-    let mut files = if patterns.is_empty() {
-        Vec::new()
-    } else {
-        fs.list(MOST, &hidden, &|_| None).map_err(disk(dir))?.files
-    };
-    files.retain(|file| globs.is_match(&file.path));
-    if files.iter().map(|file| file.size).sum::<u64>() > LARGEST {
-        return Err(wrong(dir, format!("the files chosen have more than {} MiB", LARGEST >> 20)));
-    }
-    files.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok((fs, files))
+fn anywhere(pattern: &str) -> String {
+    let pattern = pattern.trim_start_matches("./");
+    if pattern.contains('/') { pattern.to_owned() } else { format!("**/{pattern}") }
 }
 
-/// How many files of `dir` each of the globs chooses, and a digest of their paths and contents.
-pub fn digests_of_chosen(dir: &Path, patterns: &[String]) -> Result<Vec<(usize, Digest)>, TreeError> {
-    let (fs, files) = chosen(dir, patterns)?;
-    let mut lines = Vec::with_capacity(files.len());
-    for file in &files {
-        let path = Path::new(&file.path);
-        let bytes = fs.read(path, LARGEST).map_err(disk(path))?;
-        lines.push(format!("{} {}\n", Digest::of(&bytes), file.path));
+/// What globs choose, and a handle to the directory. Links are not followed; `.git` and `.atoll` are left out.
+pub(super) struct Chosen {
+    pub(super) fs: RootedFs,
+    /// The same, where links that stay inside are followed.
+    pub(super) inside: RootedFs,
+    /// Paths with what is there, sorted.
+    pub(super) found: Vec<(String, Kind)>,
+    /// Why there may be more that is not looked at.
+    pub(super) hidden: Option<String>,
+}
+
+/// The parts of a glob: which directories it may lead into.
+struct Way(Vec<Option<GlobMatcher>>);
+
+impl Way {
+    fn of(pattern: &str) -> Self {
+        let part = |part: &str| match part {
+            "**" => None,
+            // A part that is no glob by itself belongs to alternatives: it may be anything.
+            part => Glob::new(part).or_else(|_| Glob::new("*")).ok().map(|glob| glob.compile_matcher()),
+        };
+        Self(anywhere(pattern).split('/').map(part).collect())
+    }
+
+    /// Whether it names `path` as a directory on its way. One that looks everywhere names none.
+    fn leads_into(&self, path: &str) -> bool {
+        for (at, name) in path.split('/').enumerate() {
+            match self.0.get(at) {
+                Some(Some(part)) if part.is_match(name) => {}
+                Some(None) => return at > 0,
+                _ => return false,
+            }
+        }
+        true
+    }
+}
+
+impl Chosen {
+    pub(super) fn of(dir: &Path, patterns: &[String]) -> Result<Self, TreeError> {
+        let set = globs(patterns).map_err(|why| wrong(dir, why))?;
+        let ways: Vec<Way> = patterns.iter().map(|pattern| Way::of(pattern)).collect();
+        let leads_into = |path: &str| ways.iter().any(|way| way.leads_into(path));
+        let open = || RootedFs::open(dir).map_err(disk(dir));
+        let mut chosen =
+            Self { fs: open()?, inside: open()?.following_links(), found: Vec::new(), hidden: None };
+        let (mut left, mut seen) = (vec![String::new()], 0);
+        while let (Some(prefix), false) = (left.pop(), patterns.is_empty()) {
+            let entries = match chosen.fs.entries(Path::new(&prefix), MOST) {
+                Ok(entries) => entries,
+                Err(e) if prefix.is_empty() => return Err(disk(dir)(e)),
+                Err(e) if leads_into(&prefix) => {
+                    chosen.hide(format!("`{prefix}` cannot be read: {e}"));
+                    continue;
+                }
+                Err(_) => continue,
+            };
+            seen += entries.len();
+            if seen > MOST {
+                return Err(wrong(dir, format!("there are more than {MOST} files")));
+            }
+            for (name, kind) in entries {
+                let shown = name.to_string_lossy();
+                if shown == ".git" || shown == ".atoll" {
+                    continue;
+                }
+                let path = if prefix.is_empty() { shown.to_string() } else { format!("{prefix}/{shown}") };
+                let fits = set.is_match(&path);
+                if name.to_str().is_none() {
+                    if fits || (kind == Kind::Dir && leads_into(&path)) {
+                        chosen.hide(format!("the name of `{path}` is not UTF-8"));
+                    }
+                    continue;
+                }
+                if kind == Kind::Link && !fits && leads_into(&path) && chosen.may_be_dir(&path) {
+                    chosen
+                        .hide(format!("`{path}` is a symbolic link, and files behind one are not looked at"));
+                }
+                if kind == Kind::Dir {
+                    left.push(path.clone());
+                }
+                if fits {
+                    chosen.found.push((path, kind));
+                }
+            }
+        }
+        chosen.found.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(chosen)
+    }
+
+    pub(super) fn hide(&mut self, why: String) {
+        self.hidden.get_or_insert(why);
+    }
+
+    /// Whether the link at `path` leads to a directory, or out of the root.
+    fn may_be_dir(&self, path: &str) -> bool {
+        let target = self.fs.read_link(Path::new(path)).unwrap_or_default();
+        leads_out(path, &target) || self.inside.is_dir(Path::new(path))
+    }
+}
+
+/// Whether a link at `path` with this target leads out of the directory that `path` is relative to.
+pub(super) fn leads_out(path: &str, target: &Path) -> bool {
+    let mut depth = path.split('/').count() - 1;
+    for part in target.components() {
+        match part {
+            Component::Normal(_) => depth += 1,
+            Component::CurDir => {}
+            Component::ParentDir if depth > 0 => depth -= 1,
+            _ => return true,
+        }
+    }
+    false
+}
+
+/// What is known of the files that globs choose.
+pub struct Digests {
+    /// How many files each of the globs chooses, and a digest of their paths and contents.
+    pub each: Vec<(usize, Digest)>,
+    /// Why there may be more that is not looked at, so that a change in it is not noticed.
+    pub hidden: Option<String>,
+}
+
+/// How many files of `dir` each of the globs chooses, and a digest of their paths and contents. A link to a file inside
+/// counts as that file, and with where it leads.
+pub fn digests_of_chosen(dir: &Path, patterns: &[String]) -> Result<Digests, TreeError> {
+    let mut chosen = Chosen::of(dir, patterns)?;
+    let mut lines: Vec<(String, String)> = Vec::with_capacity(chosen.found.len());
+    let mut left = LARGEST;
+    for (path, kind) in std::mem::take(&mut chosen.found) {
+        let at = Path::new(&path);
+        let line = match kind {
+            Kind::Dir => continue,
+            Kind::File => {
+                let bytes = chosen.fs.read(at, left).map_err(disk(at))?;
+                left -= bytes.len() as u64;
+                format!("{} {path}\n", Digest::of(&bytes))
+            }
+            Kind::Link => {
+                let target = chosen.fs.read_link(at).map_err(disk(at))?;
+                let content = if chosen.inside.is_file(at) {
+                    let bytes = chosen.inside.read(at, left).map_err(disk(at))?;
+                    left -= bytes.len() as u64;
+                    Digest::of(&bytes).to_string()
+                } else {
+                    if leads_out(&path, &target) || chosen.inside.is_dir(at) {
+                        chosen.hide(format!(
+                            "`{path}` is a symbolic link, and what is behind it is not looked at"
+                        ));
+                    }
+                    "-".to_owned()
+                };
+                format!("{content} {} -> {path}\n", target.display())
+            }
+            Kind::Other => {
+                chosen.hide(format!("`{path}` is neither a file nor a directory"));
+                continue;
+            }
+        };
+        lines.push((path, line));
     }
     let each = patterns.iter().map(|pattern| {
         let own = globs(std::slice::from_ref(pattern)).map_err(|why| wrong(dir, why))?;
-        let own = files.iter().zip(&lines).filter(|(file, _)| own.is_match(&file.path));
+        let own = lines.iter().filter(|(path, _)| own.is_match(path));
         let (count, text) = own.fold((0, String::new()), |(count, text), (_, line)| (count + 1, text + line));
         Ok((count, Digest::of(text)))
     });
-    each.collect()
+    Ok(Digests { each: each.collect::<Result<_, TreeError>>()?, hidden: chosen.hidden })
 }
 
-fn wrong(dir: &Path, why: String) -> TreeError {
+pub(super) fn wrong(dir: &Path, why: String) -> TreeError {
     disk(dir)(io::Error::new(io::ErrorKind::InvalidInput, why))
-}
-
-impl Tree {
-    /// Keeps the files of `dir` that the globs choose.
-    pub fn from_chosen(blobs: &dyn Blobs, dir: &Path, patterns: &[String]) -> Result<Self, TreeError> {
-        let (fs, chosen) = chosen(dir, patterns)?;
-        let mut files = BTreeMap::new();
-        for file in chosen {
-            let path = Path::new(&file.path);
-            let bytes = fs.read(path, LARGEST).map_err(disk(path))?;
-            let kept = TreeFile { blob: blobs.put(&bytes)?, executable: file.executable };
-            files.insert(file.path, kept);
-        }
-        Ok(Self { files })
-    }
-
-    /// Writes the files of the tree into `dir`, over those that are there. Each is complete before it takes its place.
-    pub fn restore(&self, blobs: &dyn Blobs, dir: &Path) -> Result<(), TreeError> {
-        let fs = RootedFs::open(dir).map_err(disk(dir))?;
-        for (path, file) in &self.files {
-            let checked =
-                check_path(path).map_err(|reason| TreeError::Path { path: path.clone(), reason })?;
-            let bytes = blobs.get(&file.blob.digest)?;
-            fs.put(Path::new(&checked), &bytes, file.executable).map_err(disk(Path::new(path)))?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "tests make files")]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::verb::MemoryBlobs;
 
     #[test]
-    fn what_globs_choose_is_digested_kept_and_restored() {
+    fn what_globs_choose_is_digested_with_where_links_lead() {
         let dir = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
             let path = dir.path().join(path);
@@ -117,26 +224,58 @@ mod tests {
         write("src/a.rs", "a");
         write("src/deep/b.rs", "b");
         write(".git/c.rs", "c");
+        write("data/one", "1");
         let patterns = ["src/**/*.rs".to_owned(), "c.rs".to_owned()];
         let digests = || digests_of_chosen(dir.path(), &patterns).unwrap();
         let first = digests();
-        let counts: Vec<usize> = first.iter().map(|(count, _)| *count).collect();
-        assert_eq!(counts, [2, 0], "what `.git` holds is not chosen");
+        let counts: Vec<usize> = first.each.iter().map(|(count, _)| *count).collect();
+        assert_eq!((counts, &first.hidden), (vec![2, 0], &None), "what `.git` holds is not chosen");
         write("other.txt", "x");
-        assert_eq!(digests(), first);
-        let blobs = MemoryBlobs::default();
-        let tree = Tree::from_chosen(&blobs, dir.path(), &patterns).unwrap();
+        assert_eq!(digests().each, first.each);
         write("src/a.rs", "changed");
-        assert_ne!(digests()[0], first[0]);
-        assert_eq!(digests()[1], first[1]);
-        fs::remove_dir_all(dir.path().join("src/deep")).unwrap();
-        tree.restore(&blobs, dir.path()).unwrap();
-        assert_eq!(digests(), first);
-        fs::remove_dir_all(dir.path().join("src")).unwrap();
-        std::os::unix::fs::symlink("/tmp", dir.path().join("src")).unwrap();
-        assert!(tree.restore(&blobs, dir.path()).is_err(), "a link leads out of the project");
-        assert!(globs(&["../x".to_owned()]).is_err());
-        assert!(globs(&["/etc/*".to_owned()]).is_err());
-        assert!(globs(&["[".to_owned()]).is_err());
+        assert_ne!(digests().each[0], first.each[0]);
+        assert_eq!(digests().each[1], first.each[1]);
+
+        symlink("../data/one", dir.path().join("src/link.rs")).unwrap();
+        let linked = digests();
+        assert_eq!((linked.each[0].0, &linked.hidden), (3, &None));
+        write("data/one", "2");
+        assert_ne!(digests().each, linked.each, "the content behind a link counts");
+        symlink("../data", dir.path().join("src/dir")).unwrap();
+        assert!(digests().hidden.unwrap().contains("`src/dir` is a symbolic link"));
+        fs::remove_file(dir.path().join("src/dir")).unwrap();
+        symlink("/etc/hostname", dir.path().join("src/out.rs")).unwrap();
+        assert!(digests().hidden.unwrap().contains("`src/out.rs`"));
+
+        for refused in ["../x", "/etc/*", "["] {
+            assert!(globs(&[refused.to_owned()]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_glob_leads_into_the_directories_that_it_names() {
+        let leads = |pattern: &str, path: &str| Way::of(pattern).leads_into(path);
+        for (pattern, path) in
+            [("out/**", "out"), ("out/*/x", "out/a"), ("{out,dist}/*", "dist"), ("out/**/x", "out/a/b")]
+        {
+            assert!(leads(pattern, path), "{pattern} {path}");
+        }
+        for (pattern, path) in [("out/**", "src"), ("**/x", "out"), ("x", "out"), ("out/*", "out/a/b")] {
+            assert!(!leads(pattern, path), "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn links_that_lead_out_are_known_by_their_words() {
+        for (path, target, out) in [
+            ("a/b", "c", false),
+            ("a/b", "../c", false),
+            ("a/b", "../../c", true),
+            ("a/b", "/c", true),
+            ("a", "b/../../c", true),
+            ("a", "./b/../c", false),
+        ] {
+            assert_eq!(leads_out(path, Path::new(target)), out, "{path} {target}");
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! Cached steps: the files that they read belong to the key, and the files that they write to the output.
 #![expect(clippy::disallowed_methods, reason = "tests remove what a step produced")]
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use serde_json::{Value, json};
 
 use crate::binary::Project;
@@ -54,6 +56,66 @@ fn a_changed_input_is_noticed_and_what_was_produced_comes_back() {
     assert_eq!(project.read("ran").lines().count(), 2, "it ran once for each content of its files");
     let ran = project.run(&["run", "p"]).exits(0);
     ran.stderr_has("2 files of src/*.txt");
+}
+
+/// A step whose command writes more than plain files.
+fn writes(script: &str) -> Project {
+    let text = format!(
+        "atoll = 1\n[steps.b]\nidempotent = true\ncache = true\ninputs = [\"src/**\"]\nproduces = [\"out/**\"]\n\
+         shell = {{ argv = [\"sh\", \"-c\", '{script}; echo x >> ran'] }}\n"
+    );
+    Project::new().file("pipelines/p.toml", &text).file("src/a", "a")
+}
+
+#[test]
+fn links_modes_and_empty_directories_come_back() {
+    let project =
+        writes("mkdir -p out/d/e; echo x > out/d/run.sh; chmod 750 out/d/run.sh; ln -sf run.sh out/d/link");
+    run(&project);
+    std::fs::remove_dir_all(project.path("out")).unwrap();
+    assert_eq!(run(&project)["steps"][0]["cached"], true);
+    assert_eq!(std::fs::read_link(project.path("out/d/link")).unwrap(), std::path::Path::new("run.sh"));
+    assert_eq!(project.read("out/d/link"), "x\n");
+    assert!(project.path("out/d/e").is_dir());
+    let mode = std::fs::metadata(project.path("out/d/run.sh")).unwrap().permissions().mode();
+    assert_eq!((mode & 0o777, project.read("ran").as_str()), (0o750, "x\n"));
+}
+
+#[test]
+fn what_cannot_be_recorded_is_not_cached_and_that_is_said() {
+    for (script, words) in [
+        ("mkdir -p out; ln -sf /etc/hostname out/abroad", "`out/abroad` is a link that leads out"),
+        ("mkdir -p out; mkfifo out/pipe", "`out/pipe` is neither a file"),
+        ("mkdir -p other; ln -sfn other out; echo x > out/file", "`out` is a symbolic link"),
+    ] {
+        let project = writes(script);
+        for runs in 1..=2 {
+            project.run(&["run", "p"]).exits(0).stderr_has("not cached").stderr_has(words);
+            assert_eq!(project.read("ran").lines().count(), runs, "{script}");
+            std::fs::remove_file(project.path("out"))
+                .or_else(|_| std::fs::remove_dir_all(project.path("out")))
+                .unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_a_link_leads_to_is_an_input() {
+    let project = writes("true").file("data/one", "1").file("data/two", "2");
+    let link = |to: &str| {
+        std::fs::remove_file(project.path("src/link")).ok();
+        std::os::unix::fs::symlink(to, project.path("src/link")).unwrap();
+    };
+    let cached = || run(&project)["steps"][0]["cached"] == true;
+    link("../data/one");
+    assert_eq!((cached(), cached()), (false, true));
+    project.write("data/one", "new");
+    assert!(!cached(), "the content behind a link is part of the key");
+    link("../data/two");
+    assert!(!cached());
+    link("../data");
+    project.run(&["run", "p"]).exits(0).stderr_has("not cached").stderr_has("`src/link` is a symbolic link");
+    assert!(!cached(), "files behind it are not looked at");
 }
 
 #[test]
