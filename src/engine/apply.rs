@@ -137,6 +137,7 @@ impl Run {
             self.count_running(spot, is_running);
         }
         if ended {
+            self.note_late(spot);
             inside.into_iter().for_each(|frame| self.close_frame(frame));
             self.ended(spot);
         }

@@ -10,6 +10,9 @@ use crate::plan::Step;
 use crate::value::Value;
 use crate::verb::{Class, Failure};
 
+/// How many failures in called pipelines are kept: an `each` may call one for each of its items.
+const MOST_KEPT: usize = 100;
+
 impl Run {
     /// What the step at `spot` sees.
     pub(super) fn scope_at(&self, spot: Spot) -> Result<Scope, Failure> {
@@ -47,18 +50,29 @@ impl Run {
         frame.left > 0 && open.all(|(place, _)| frame.step(place).always)
     }
 
-    /// Steps of the run's own body that ran last, and failed.
+    /// Steps that ran last and failed: those of called pipelines, then those of the run's own body, `frame`.
     pub(super) fn failed_late(&self, frame: FrameId) -> Vec<LateFailure> {
-        let frame = self.frame(frame);
-        let late = frame.nodes.iter().enumerate().filter(|(place, _)| frame.step(*place).always);
-        let failed = late.filter_map(|(place, node)| match node {
-            Node::Failed(failure, _) => {
-                let failure = Failure { detail: Value::Null, ..failure.as_ref().clone() };
-                Some(LateFailure { step: frame.step(place).id.to_string(), failure })
-            }
-            _ => None,
-        });
-        failed.collect()
+        let own = self.frame(frame).nodes.iter().enumerate();
+        let own = own.filter_map(|(place, _)| self.late_failure((frame, place)));
+        self.late_failed.iter().cloned().chain(own).collect()
+    }
+
+    /// Keeps the failure of a step that ran last in a called pipeline, which is forgotten when it has ended.
+    pub(super) fn note_late(&mut self, spot: Spot) {
+        if self.frame(spot.0).owner.is_none() || self.late_failed.len() >= MOST_KEPT {
+            return;
+        }
+        self.late_failed.extend(self.late_failure(spot));
+    }
+
+    /// The failure of the step at `spot`, if it ran last.
+    fn late_failure(&self, spot: Spot) -> Option<LateFailure> {
+        let frame = self.frame(spot.0);
+        let (Node::Failed(failure, _), true) = (&frame.nodes[spot.1], frame.step(spot.1).always) else {
+            return None;
+        };
+        let failure = Failure { detail: Value::Null, ..failure.as_ref().clone() };
+        Some(LateFailure { step: self.address(spot).to_string(), failure })
     }
 
     /// Whether the run goes on with `failure` as an outcome of the step, where another step would wait: nothing is waited

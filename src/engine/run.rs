@@ -10,7 +10,7 @@ use super::node::{Node, Phase};
 use super::on_pause::AtPause;
 use super::slot::{INLINE, weight};
 use super::unsettled::Unsettled;
-use super::{FORMAT, Fact, Known, Pause, Payload, Record, Standing, Turn};
+use super::{FORMAT, Fact, Known, LateFailure, Pause, Payload, Record, Standing, Turn};
 use crate::clock::Millis;
 use crate::expr::{Data, Scope};
 use crate::id::{Address, Instance, RunId};
@@ -131,6 +131,8 @@ pub struct Run {
     pub(super) sums: Data,
     pub(super) standing: Standing,
     pub(super) at_pause: AtPause,
+    /// Steps with `always` that failed in pipelines that were called.
+    pub(super) late_failed: Vec<LateFailure>,
     pub(super) fresh: HashMap<Digest, Arc<[u8]>>,
     pub(super) turn: Turn,
 }
@@ -193,6 +195,7 @@ impl Run {
             sums: Data::none(),
             standing: Standing::Going,
             at_pause: AtPause::default(),
+            late_failed: Vec::new(),
             fresh: HashMap::new(),
             turn: Turn::default(),
         }

@@ -7,7 +7,7 @@ use serde_json::{Map, json};
 use super::Paint;
 use super::units::{hanging, harmless, moment, name, one_line, rfc3339, span, sums};
 use crate::clock::Millis;
-use crate::engine::{INTERRUPTED, Pause, Payload, Reason};
+use crate::engine::{INTERRUPTED, LateFailure, Pause, Payload, Reason};
 use crate::id::Address;
 use crate::value::Value;
 use crate::verb::Failure;
@@ -32,7 +32,8 @@ pub struct Ending<'a> {
 }
 
 impl Ending<'_> {
-    /// `{version, run, pipeline, status, code, message?, started_at, finished_at, outputs, items?, spent, steps[]}`.
+    /// `{version, run, pipeline, status, code, message?, started_at, finished_at, outputs, items?,
+    /// always_failed[]?, spent, steps[]}`.
     pub fn json(&self) -> Value {
         let board = self.board;
         let finished = matches!(board.status, Status::Finished { .. });
@@ -62,6 +63,11 @@ impl Ending<'_> {
                 "items".into(),
                 json!({"done": items.done, "failed": items.failed, "total": items.total}),
             );
+        }
+        if !board.always_failed.is_empty() {
+            let failed =
+                |late: &LateFailure| json!({"step": late.step, "error": failure_json(&late.failure)});
+            object.insert("always_failed".into(), board.always_failed.iter().map(failed).collect());
         }
         object.insert("spent".into(), json!(board.spent));
         object.insert("steps".into(), Value::Array(steps));
@@ -216,6 +222,9 @@ fn late(board: &Board, paint: Paint, before: &str) -> String {
     for late in board.always_failed.iter().take(SHOWN) {
         let why = one_line(&late.failure.to_string(), LINE);
         let _ = write!(text, "{before}{} `{}` (`always`) failed: {why}", paint.bad("✗"), late.step);
+    }
+    if board.always_failed.len() > SHOWN {
+        let _ = write!(text, "{before}… and {} more", board.always_failed.len() - SHOWN);
     }
     text
 }

@@ -132,6 +132,45 @@ text = "steps.read.output.stdout"
 }
 
 #[test]
+fn its_failure_in_a_called_pipeline_is_reported_too() {
+    let inner = r#"
+atoll = 1
+[steps.work]
+set = { x = 1 }
+[steps.tell]
+always = true
+shell = { argv = ["sh", "-c", "exit 4"] }
+"#;
+    let outer = r#"
+atoll = 1
+[steps.one]
+call = { pipeline = "inner" }
+[steps.all.each]
+over = "range(2)"
+[steps.all.steps.item]
+call = { pipeline = "inner" }
+[steps.tidy]
+always = true
+shell = { argv = ["sh", "-c", "exit 5"] }
+"#;
+    let project = Project::new().file("pipelines/outer.toml", outer).file("pipelines/inner.toml", inner);
+    let steps = ["all[0]/item/tell", "all[1]/item/tell", "one/tell", "tidy"];
+    let ran = project.run(&["run", "outer", "-q"]).exits(0);
+    for step in steps {
+        let line = format!("`{step}` (`always`) failed: ");
+        assert!(ran.stderr.contains(&line), "{line}: {}", ran.stderr);
+    }
+    for arguments in [["run", "outer"], ["show", "last"]] {
+        let shown = project.run(&[arguments[0], arguments[1], "--format", "json"]).exits(0).json();
+        let failed = shown["always_failed"].as_array().unwrap();
+        let mut named: Vec<&str> = failed.iter().map(|late| late["step"].as_str().unwrap()).collect();
+        named.sort_unstable();
+        assert_eq!((named.as_slice(), &failed[0]["error"]["class"]), (&steps[..], &json!("permanent")));
+        assert_eq!(shown["status"], "succeeded");
+    }
+}
+
+#[test]
 fn another_run_does_not_take_over_its_outcome() {
     let project = ends();
     project.run(&["run", "p.toml", "--code", "3"]).exits(1);
