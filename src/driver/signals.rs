@@ -85,7 +85,7 @@ pub(super) fn command(run: &Run, id: &RunId, signal: &Signal) -> Result<Command,
         }
         "answer" => {
             let answer = signal.value["answer"].clone();
-            if let Some(refusal) = run.refuses(&signal.address, signal.question, &answer) {
+            if let Some(refusal) = run.refuses(&signal.address, signal.question, &answer, signal.at) {
                 return Err(told(id, signal, refusal));
             }
             let note = signal.value["note"].as_str().map(str::to_owned);
@@ -106,6 +106,12 @@ fn told(run: &RunId, signal: &Signal, refusal: Refusal) -> String {
             let since = signal.question.map(|digest| format!(" since {}", digest.short()));
             let since = since.unwrap_or_default();
             format!("the question has changed{since}: look at it with `atoll show {run} {address}`")
+        }
+        Refusal::Late(until) => {
+            format!(
+                "the question at `{address}` was open until {}: its deadline has passed",
+                clock_time(until)
+            )
         }
         Refusal::Unfit(why) => why,
     }

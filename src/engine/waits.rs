@@ -34,19 +34,31 @@ pub enum Refusal {
     Answered(Known),
     /// The question that waits there is another one.
     Changed,
+    /// The question was open until this moment.
+    Late(Millis),
     /// The answer does not fit the question.
     Unfit(String),
 }
 
 impl Run {
-    /// Why `answer` to the question at `address` is refused, `None` if it can be taken.
-    pub fn refuses(&self, address: &Address, question: Option<Digest>, answer: &Value) -> Option<Refusal> {
+    /// Why `answer` to the question at `address` that was given at the moment `at` is refused, `None` if it can be
+    /// taken.
+    pub fn refuses(
+        &self,
+        address: &Address,
+        question: Option<Digest>,
+        answer: &Value,
+        at: Millis,
+    ) -> Option<Refusal> {
         let node = self.locate(address).map(|spot| &self.frame(spot.0).nodes[spot.1]);
         let Some(Node::Asking { question: asked, .. }) = node else {
             return Some(self.answers.get(address).cloned().map_or(Refusal::NotAsked, Refusal::Answered));
         };
         if question.is_some_and(|digest| asked.digest != Some(digest)) {
             return Some(Refusal::Changed);
+        }
+        if let Some(until) = asked.until.filter(|until| *until <= at) {
+            return Some(Refusal::Late(until));
         }
         asked.refuses(answer).map(Refusal::Unfit)
     }

@@ -328,6 +328,23 @@ fn a_deadline_is_kept_without_a_person() {
 }
 
 #[test]
+fn an_answer_after_the_deadline_is_none() {
+    let day = 86_400_000;
+    let mut world = dated(None, Some("late"), Duration::from_secs(86_400));
+    let mut run = world.begin();
+    settle(&mut run, &mut world, &fine);
+    let (q, yes) = (Address::new("q"), Value::from("yes"));
+    assert_eq!(run.refuses(&q, None, &yes, day), None);
+    let late = run.refuses(&q, None, &yes, day + 20);
+    assert!(matches!(late, Some(Refusal::Late(until)) if until <= day + 20), "{late:?}");
+    // Where the answer is refused, what was to be taken at the deadline is.
+    let mut run = world.refold();
+    run.resume(day + 20).unwrap();
+    world.take(run.next(day + 20).unwrap().records);
+    assert_eq!(answered(&world), Some(("late".into(), "deadline".into())));
+}
+
+#[test]
 fn an_answer_is_refused_for_another_question_and_after_the_first() {
     let mut world = World::new(plan(vec![body(vec![ask("q"), ask("r")])], &[]), 1);
     let mut run = world.begin();
@@ -337,13 +354,13 @@ fn an_answer_is_refused_for_another_question_and_after_the_first() {
         _ => None,
     });
     let (q, yes) = (Address::new("q"), Value::from("yes"));
-    assert_eq!(run.refuses(&q, digest, &yes), None);
-    assert_eq!(run.refuses(&q, None, &yes), None);
-    assert_eq!(run.refuses(&Address::new("r"), digest, &yes), Some(Refusal::Changed));
-    assert_eq!(run.refuses(&Address::new("s"), None, &yes), Some(Refusal::NotAsked));
-    assert!(matches!(run.refuses(&q, digest, &Value::from(3)), Some(Refusal::Unfit(_))));
+    assert_eq!(run.refuses(&q, digest, &yes, 2), None);
+    assert_eq!(run.refuses(&q, None, &yes, 2), None);
+    assert_eq!(run.refuses(&Address::new("r"), digest, &yes, 2), Some(Refusal::Changed));
+    assert_eq!(run.refuses(&Address::new("s"), None, &yes, 2), Some(Refusal::NotAsked));
+    assert!(matches!(run.refuses(&q, digest, &Value::from(3), 2), Some(Refusal::Unfit(_))));
     let report = Report::Answered { address: q.clone(), answer: yes.clone(), by: "ada".into(), note: None };
     run.report(2, report).unwrap();
     let known = Known { answer: yes.clone(), by: "ada".into(), at: 2, question: digest };
-    assert_eq!(run.refuses(&q, digest, &yes), Some(Refusal::Answered(known)));
+    assert_eq!(run.refuses(&q, digest, &yes, 2), Some(Refusal::Answered(known)));
 }
