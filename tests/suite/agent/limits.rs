@@ -167,7 +167,7 @@ async fn an_answer_without_a_limit_is_not_begun_beyond_the_dollars() {
     let facts = |field: &str| {
         format!(
             "[providers.dear]\nkind = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\n{field}\
-             price = {{ input = 0, output = 1000000 }}\n[models.\"dear/m\"]\ncontext = 100000\nmax_output = 8192\n"
+             features = {{ tools = true }}\nprice = {{ input = 0, output = 1000000 }}\n[models.\"dear/m\"]\ncontext = 100000\nmax_output = 8192\n"
         )
     };
     let refusal = json!({"error": {"message": "Unrecognized request argument supplied: max_tokens"}});
