@@ -103,7 +103,11 @@ impl<'a> Texts<'a> {
         extends: bool,
     ) -> Diagnostic {
         let listed = self.door.list("pipelines");
-        if let Some(help) = self.instead_of_path(name, &listed) {
+        let known = listed.iter().map(String::as_str).filter(|path| extends || !path.starts_with(SHARED));
+        let near = nearest(name, known.flat_map(|path| name_of(path).into_iter().chain([path])));
+        // What is shared has a path for a name.
+        let help = if extends && near.is_some() { None } else { self.instead_of_path(name, &listed) };
+        if let Some(help) = help {
             let missing = Diagnostic::new(Code::PipelineMissing, format!("there is no pipeline `{name}`"));
             return match at {
                 Some(span) => missing.at(span, "not found"),
@@ -111,9 +115,6 @@ impl<'a> Texts<'a> {
             }
             .help(help);
         }
-        let known = listed;
-        let known = known.iter().map(String::as_str).filter(|path| extends || !path.starts_with(SHARED));
-        let near = nearest(name, known.flat_map(|path| name_of(path).into_iter().chain([path])));
         complaint(Code::PipelineMissing, format!("there is no pipeline `{name}`"), path, at, near)
     }
 

@@ -318,7 +318,7 @@ fn what_could_not_be_sent_is_a_finding() {
         setup["seen"]["broken"] = json!({"step": 0, "description": "", "reason": "\n", "sent": sent["text"].as_str().unwrap_or(""),
             "observed": "", "log": "\n"});
         let mut down = not_started("c");
-        down["held"] = json!({"ok": false, "reason": "", "log": "\n\n"});
+        down["held"] = json!({"came_up": false, "reason": "", "log": "\n\n"});
         let trials = json!([unsent(&sent), setup, down]);
         let found = eval("findings(trials, book([]))", &[("trials", trials)]);
         assert_eq!(found.as_array().unwrap().len(), 3, "{found}");
@@ -345,7 +345,7 @@ fn nothing_that_a_program_or_a_model_made_begins_a_line_outside_of_a_fence() {
     one["seen"]["steps"][1]["assertions"][0]["assert"] = json!(FORGED);
     one["seen"]["steps"][1]["log"] = json!(FORGED);
     let mut down = not_started("b");
-    down["held"] = json!({"ok": false, "reason": FORGED, "log": FORGED});
+    down["held"] = json!({"came_up": false, "reason": FORGED, "log": FORGED});
     let mut erring = trial("c", 1.0, &["failed"]);
     erring["seen"]["steps"][0]["error"] = json!(FORGED);
     erring["seen"]["steps"][0]["observed"] = Value::Null;

@@ -241,7 +241,7 @@ async fn keys_are_pressed_one_after_the_other() {
         &running,
         r#"
 - tui:
-    command: "stty -icanon -echo; while k=$(dd bs=64 count=1 2>/dev/null); do printf '<%s>' \"$k\"; done"
+    command: "stty -icanon -echo; exec perl -e '$| = 1; while (sysread(STDIN, $k, 64)) { print \"<$k>\" }'"
     settle: 300ms
     timeout: 20s
   expect: it reads
