@@ -2,12 +2,14 @@
 //! nothing is shared with other scenarios.
 
 mod charset;
+mod clients;
 mod curl;
 mod events;
 mod request;
 mod reuse;
 mod target;
 
+use clients::{Clients, Making};
 use curl::{BodyShown, FormShown};
 pub use request::{Content, Events, Part, Redirects, Request, read as read_request};
 pub use target::Target;
@@ -15,14 +17,14 @@ pub use target::Target;
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use regex::Regex;
 use reqwest::cookie::Jar;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method, Response, multipart, redirect};
+use reqwest::{Method, Response, multipart};
 use serde_json::json;
 
 use super::credentials;
@@ -31,7 +33,6 @@ use super::observation::Sent;
 use super::trust;
 use super::variables::as_text;
 use super::{Answer, Excerpt, HttpAnswer, Kept, Lapse, Tls, Told, Variables};
-use crate::clients::requests::{MOST_REDIRECTS, Reach, may_follow};
 use crate::clock::{Clock, Pause};
 use crate::value::Value;
 
@@ -54,38 +55,6 @@ pub struct Web {
     jars: Mutex<BTreeMap<String, Arc<Jar>>>,
     /// Made when they are needed.
     clients: Mutex<BTreeMap<Kind, Clients>>,
-}
-
-/// A client that uses connections again, and one beside it that makes a new one for each request.
-#[derive(Clone)]
-struct Clients {
-    kept: Client,
-    used: reuse::Used,
-    making: Arc<Making>,
-    fresh: Arc<OnceLock<Option<Client>>>,
-}
-
-impl Clients {
-    fn new(making: Making) -> Result<Self, String> {
-        let used = reuse::Used::default();
-        let kept = making.client(&used, true)?;
-        Ok(Self { kept, used, making: Arc::new(making), fresh: Arc::default() })
-    }
-
-    async fn execute(&self, request: reqwest::Request) -> reqwest::Result<Response> {
-        let make = || self.making.client(&reuse::Used::default(), false).ok();
-        let fresh = || self.fresh.get_or_init(make).clone();
-        reuse::carried_out(&self.kept, &self.used, fresh, request).await
-    }
-}
-
-/// What clients are made of.
-struct Making {
-    target: Target,
-    redirects: Redirects,
-    jar: Option<Arc<Jar>>,
-    tls: Tls,
-    trust: String,
 }
 
 /// What clients differ in.
@@ -200,7 +169,7 @@ impl Web {
             headers.insert(AUTHORIZATION, value.clone());
         }
         let authorization = authorization.map(|(name, _)| name.clone());
-        let builder = clients.kept.request(method, url).headers(headers.clone());
+        let builder = clients.request(method, url).headers(headers.clone());
         let (builder, body) = fill_content(builder, &headers, &request.content, variables)?;
         let prepared = builder.build().map_err(|e| format!("no request: {}", describe(&e)))?;
         let tls = (!self.target.is_plain()).then(|| self.tls.clone());
@@ -225,47 +194,6 @@ impl Web {
             },
             Err(error) => Outcome::error(format!("no answer: {}", describe(&error))),
         }
-    }
-}
-
-impl Making {
-    /// A client that notes its connections in `used`, and uses them again if it `keeps` them.
-    fn client(&self, used: &reuse::Used, keeps: bool) -> Result<Client, String> {
-        let (home, redirects, noted) = (self.target.clone(), self.redirects, used.clone());
-        let policy = redirect::Policy::custom(move |attempt| {
-            let followed = attempt.previous().len().saturating_sub(1) + reuse::followed_before();
-            let follows = match redirects {
-                Redirects::Flag(follows) => follows,
-                Redirects::Most(most) => followed < most,
-            };
-            if redirects == Redirects::Flag(true) && followed >= MOST_REDIRECTS {
-                attempt.error(format!("more than {MOST_REDIRECTS} redirects"))
-            } else if follows && may_follow(home.url(), attempt.url(), Reach::Origin) {
-                if let Some(from) = attempt.previous().last() {
-                    noted.follow(attempt.status(), from, attempt.url());
-                }
-                attempt.follow()
-            } else {
-                attempt.stop()
-            }
-        });
-        let builder =
-            Client::builder().no_proxy().redirect(policy).connector_layer(reuse::Noting(used.clone()));
-        let builder = if keeps { builder } else { builder.pool_max_idle_per_host(0) };
-        let builder = match &self.jar {
-            Some(jar) => builder.cookie_provider(jar.clone()),
-            None => builder,
-        };
-        let builder = if self.target.is_plain() {
-            // To read the machine's certificates takes longer than most requests, and nothing leaves such a target.
-            builder.tls_certs_only([])
-        } else if let Some(mut config) = self.tls.trusting(&self.trust).config()? {
-            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-            builder.tls_backend_preconfigured(config)
-        } else {
-            builder
-        };
-        builder.build().map_err(|e| format!("no HTTP client: {}", describe(&e)))
     }
 }
 
