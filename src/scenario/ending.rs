@@ -18,7 +18,7 @@ pub enum Ended {
 }
 
 /// How long the end of a program is waited for after it gave no answer: its connections close first.
-const LATE: Duration = Duration::from_millis(250);
+const LATE: Duration = Duration::from_secs(2);
 
 /// The end of a program.
 pub(super) struct Ending {

@@ -40,7 +40,7 @@ async fn frames_are_looked_into_where_that_is_said() {
   assert: { tree: 'button "sure"', title: Bank }
 - browser: { action: wait, frame: "#pay", selector: "#said", text: paid }
 - browser: { action: assert, selector: h1, text: Around }
-- browser: { action: click, frame: "#none", selector: button, timeout: 500ms }
+- browser: { action: click, frame: "#none", selector: button, timeout: 3s }
   expect: x
 - browser: { action: click, frame: h1, selector: button }
   expect: x
@@ -48,7 +48,7 @@ async fn frames_are_looked_into_where_that_is_said() {
     );
     let mut seen = browse(&chromium, &scenario, &url, None).await;
     let errors: Vec<_> = seen.steps.split_off(7).into_iter().map(|step| step.error.unwrap()).collect();
-    assert_eq!(errors, ["waited 500ms for a frame: nothing matches it", "<h1> is no frame"]);
+    assert_eq!(errors, ["waited 3s for a frame: nothing matches it", "<h1> is no frame"]);
     assert_all_hold(&seen);
     assert_eq!(seen.steps[3].sent.as_ref().unwrap().text, "click text=Pay in the frame #pay");
 }
