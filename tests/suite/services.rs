@@ -344,6 +344,43 @@ async fn no_secret_around_us_is_seen(kind: Kind) {
     house.runtimes.stop(&running).await;
 }
 
+/// The command lines of the machine's processes, which every user can read.
+fn command_lines() -> String {
+    let mut all = String::new();
+    for process in std::fs::read_dir("/proc").unwrap().flatten() {
+        // Some end meanwhile.
+        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        all.push_str(&String::from_utf8_lossy(&line).replace('\0', " "));
+        all.push('\n');
+    }
+    all
+}
+
+async fn an_environment_is_on_no_command_line(kind: Kind) {
+    let Some(house) = house(kind, "an_environment_is_on_no_command_line").await else { return };
+    let value = format!("canary-{}-{}", kind.word(), std::process::id());
+    let env = [("TOKEN".to_owned(), value.clone())];
+    let spec = ServiceSpec { ready: Ready::Tcp, env: env.clone().into(), ..house.spec(SERVER).await };
+    let running = house.runtimes.start(&spec).await.unwrap();
+    let command = ExecSpec {
+        env: env.into(),
+        ..sh("echo \"$TOKEN\"; touch /tmp/begun; while [ ! -e /tmp/end ]; do :; done")
+    };
+    let looking = async {
+        let begun = sh("while [ ! -e /tmp/begun ]; do :; done");
+        running.exec(begun).await.unwrap();
+        let seen = command_lines();
+        running.exec(sh("touch /tmp/end")).await.unwrap();
+        seen
+    };
+    let (ran, seen) = tokio::join!(running.exec(command), looking);
+    assert_eq!(out(&ran.unwrap()), value, "it is in the environment");
+    assert!(seen.contains("/tmp/begun"), "the command was running");
+    let told: Vec<&str> = seen.lines().filter(|line| line.contains(&value)).collect();
+    assert!(told.is_empty(), "{told:?}");
+    house.runtimes.stop(&running).await;
+}
+
 async fn late_commands_leave_nothing_behind(kind: Kind) {
     let Some(house) = house(kind, "late_commands_leave_nothing_behind").await else { return };
     let running = house.start(SERVER, Ready::Tcp).await;
@@ -419,6 +456,7 @@ stories! {
     one_that_ignores_the_signal_is_killed
     nothing_is_reachable_unless_it_may_be
     no_secret_around_us_is_seen
+    an_environment_is_on_no_command_line
     late_commands_leave_nothing_behind
     a_fork_bomb_stays_small
     a_session_runs_commands_of_a_tool

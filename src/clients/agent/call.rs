@@ -6,7 +6,7 @@ use std::path::Path;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::{ExecReport, ExecSpec, Request, wire};
+use super::{ExecReport, ExecSpec, Orders, Request, wire};
 
 /// Whether something listens on a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,14 @@ pub struct Lifeline(#[expect(dead_code, reason = "held to be dropped")] UnixStre
 pub async fn lifeline(socket: &Path) -> io::Result<Lifeline> {
     let mut stream = UnixStream::connect(socket).await?;
     wire::send_json(&mut stream, &Request::Lifeline).await?;
+    stream.read_exact(&mut [0]).await?;
+    Ok(Lifeline(stream))
+}
+
+/// The same for one that was started with the word [`super::CALLED`] and waits for its orders.
+pub async fn begin(socket: &Path, orders: &Orders) -> io::Result<Lifeline> {
+    let mut stream = UnixStream::connect(socket).await?;
+    wire::send_json(&mut stream, orders).await?;
     stream.read_exact(&mut [0]).await?;
     Ok(Lifeline(stream))
 }

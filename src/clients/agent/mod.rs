@@ -14,7 +14,7 @@ mod serve;
 mod terminal;
 mod wire;
 
-pub use call::{Lifeline, Probe, connect, exec, kill, lifeline, probe};
+pub use call::{Lifeline, Probe, begin, connect, exec, kill, lifeline, probe};
 pub(in crate::clients) use call::{report, submit};
 pub use capture::{Bounded, Elided};
 pub(in crate::clients) use confined::scopes_local_sockets;
@@ -34,6 +34,10 @@ pub use super::confine::Limits;
 
 /// The word on the command line that makes this program an agent: `atoll relay ORDERS`.
 pub const WORD: &str = "relay";
+
+/// What stands for orders that come with the first connection, see [`begin`]: every user of the machine can read a command line, and
+/// the environments in orders may hold secrets.
+pub const CALLED: &str = "+";
 
 /// The environment in which it is started; what it starts itself does not have it. Its allocator would otherwise take 1 GiB
 /// of writable addresses at its first allocation. They count as data, of which an agent limits its own processes: it could
@@ -64,7 +68,8 @@ pub struct Door {
     pub to: PathBuf,
 }
 
-/// What an agent is told at its start, as JSON on its command line.
+/// What an agent is told at its start, as JSON: with the first connection, or on its command line where there is no environment in
+/// it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Orders {
     /// Where to listen; nothing where the listening socket is its standard input.

@@ -4,10 +4,12 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream as Caller;
 use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
@@ -17,7 +19,7 @@ use tokio::time::timeout;
 
 use super::processes::{adopt_orphans, kill_marked};
 use super::run::{Around, command, exit_code, group_of, signal_group};
-use super::{Orders, Probe, Request, confined, doors, piped, run_here, terminal, wire};
+use super::{CALLED, Orders, Probe, Request, confined, doors, piped, run_here, terminal, wire};
 
 const STOP_GRACE: Duration = Duration::from_millis(500);
 const KILL_GRACE: Duration = Duration::from_millis(150);
@@ -26,7 +28,7 @@ const FIRST_CALL: Duration = Duration::from_secs(20);
 /// Files that a process in a sandbox may hold open.
 const MOST_OPEN: u64 = 65_536;
 
-/// Runs the agent with the arguments after the word `relay`: its orders as JSON, `-` to run the one command that comes
+/// Runs the agent with the arguments after the word `relay`: its orders as JSON, `+` to get them with the first connection, `-` to run the one command that comes
 /// in on its standard input and to write its report to its standard output, or `=` and orders to run such a command
 /// with the agent's own output.
 pub fn relay_main(arguments: &[String]) -> ExitCode {
@@ -35,9 +37,9 @@ pub fn relay_main(arguments: &[String]) -> ExitCode {
         let code = runtime.block_on(async {
             match orders {
                 Some(_) if arguments[0] == PIPED => piped::run().await,
-                Some((orders, doors)) => {
+                Some(Prepared { orders, doors, caller }) => {
                     doors::open(doors)?;
-                    serve(orders).await
+                    serve(orders, caller).await
                 }
                 None => one_command().await,
             }
@@ -55,15 +57,26 @@ pub fn relay_main(arguments: &[String]) -> ExitCode {
     }
 }
 
+/// An agent that has become what its orders say.
+struct Prepared {
+    orders: Orders,
+    doors: doors::Bound,
+    /// Where the orders came from; nothing where they came on the command line.
+    caller: Option<Caller>,
+}
+
 /// Becomes what the orders say, while there is only one thread.
-fn prepare(arguments: &[String]) -> io::Result<Option<(Orders, doors::Bound)>> {
-    let text = match arguments {
+fn prepare(arguments: &[String]) -> io::Result<Option<Prepared>> {
+    let (orders, caller): (Orders, _) = match arguments {
         [] => return Ok(None),
         [word] if word == "-" => return Ok(None),
-        [word, orders, ..] if word == PIPED => orders,
-        [orders, ..] => orders,
+        [word] if word == CALLED => {
+            let (orders, caller) = called()?;
+            (serde_json::from_slice(&orders)?, Some(caller))
+        }
+        [word, orders, ..] if word == PIPED => (serde_json::from_str(orders)?, None),
+        [orders, ..] => (serde_json::from_str(orders)?, None),
     };
-    let orders: Orders = serde_json::from_str(text)?;
     let limits = orders.limits;
     let resources = [
         (Resource::RLIMIT_DATA, limits.memory),
@@ -93,7 +106,26 @@ fn prepare(arguments: &[String]) -> io::Result<Option<(Orders, doors::Bound)>> {
     if orders.confined {
         confined::give_up_rest()?;
     }
-    Ok(Some((orders, doors)))
+    Ok(Some(Prepared { orders, doors, caller }))
+}
+
+/// The orders that come with the first connection to the standard input, and that connection.
+fn called() -> io::Result<(Vec<u8>, Caller)> {
+    let socket = io::stdin().as_fd().try_clone_to_owned()?;
+    let listener = std::os::unix::net::UnixListener::from(socket);
+    let patience = PollTimeout::try_from(FIRST_CALL).unwrap_or(PollTimeout::MAX);
+    if poll(&mut [PollFd::new(listener.as_fd(), PollFlags::POLLIN)], patience)? == 0 {
+        return Err(late());
+    }
+    let (mut caller, _) = listener.accept()?;
+    caller.set_read_timeout(Some(FIRST_CALL))?;
+    let orders = wire::receive_blocking(&mut caller)?;
+    caller.set_read_timeout(None)?;
+    Ok((orders, caller))
+}
+
+fn late() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "nobody called")
 }
 
 async fn one_command() -> io::Result<i64> {
@@ -111,11 +143,18 @@ async fn one_command() -> io::Result<i64> {
     Ok(0)
 }
 
-async fn serve(orders: Orders) -> io::Result<i64> {
+async fn serve(orders: Orders, caller: Option<Caller>) -> io::Result<i64> {
     let listener = listen(&orders)?;
     let orders = Arc::new(orders);
-    let late = |_| io::Error::new(io::ErrorKind::TimedOut, "nobody called");
-    let mut lifeline = timeout(FIRST_CALL, first_call(&listener)).await.map_err(late)??;
+    let mut lifeline = match caller {
+        Some(caller) => {
+            caller.set_nonblocking(true)?;
+            let mut caller = UnixStream::from_std(caller)?;
+            caller.write_all(b"+").await?;
+            caller
+        }
+        None => timeout(FIRST_CALL, first_call(&listener)).await.map_err(|_| late())??,
+    };
     let mut main = None;
     let mut ended = start_main(&orders, &mut main)?;
     let mut byte = [0];

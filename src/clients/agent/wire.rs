@@ -28,6 +28,19 @@ pub async fn receive(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>>
     if bytes.len() < size as usize { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
 }
 
+/// The same without a runtime.
+pub fn receive_blocking(from: &mut impl io::Read) -> io::Result<Vec<u8>> {
+    let mut size = [0; 4];
+    from.read_exact(&mut size)?;
+    let size = u32::from_be_bytes(size);
+    if size > MOST {
+        return Err(io::Error::other("more than 256 MiB in one message"));
+    }
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(from, size.into()), &mut bytes)?;
+    if bytes.len() < size as usize { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
+}
+
 /// Sends a value as JSON.
 pub async fn send_json(to: &mut (impl AsyncWrite + Unpin), value: &impl Serialize) -> io::Result<()> {
     send(to, &serde_json::to_vec(value)?).await

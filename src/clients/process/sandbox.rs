@@ -164,7 +164,7 @@ impl Sandbox {
             }
             None => Command::new(plan.program),
         };
-        command.arg(agent::WORD).arg(serde_json::to_string(&orders)?);
+        command.args([agent::WORD, agent::CALLED]);
         command.env_clear().envs(agent::ENVIRONMENT).process_group(0);
         command.stdin(OwnedFd::from(listener)).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = super::spawner::spawn(command).await?;
@@ -180,7 +180,7 @@ impl Sandbox {
         tokio::spawn(watch_over(child, drains, end.clone(), exited, use_.clone()));
         let (lifeline, first, is_boxed) = (Mutex::new(None), None, plan.bwrap.is_some());
         let mut sandbox = Self { socket, log, exit, lifeline, first, is_boxed, end, use_, _dir: dir };
-        match timeout(Duration::from_secs(15), agent::lifeline(&sandbox.socket)).await {
+        match timeout(Duration::from_secs(15), agent::begin(&sandbox.socket, &orders)).await {
             Ok(Ok(lifeline)) => {
                 sandbox.lifeline = Mutex::new(Some(lifeline));
                 // It answers, so all that runs in it was started by its first process. If it has ended meanwhile, that
