@@ -3,6 +3,9 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use regex::Regex;
 
 /// Whether a person who reads `c` does not see what it does.
 fn is_hidden(c: char) -> bool {
@@ -28,6 +31,24 @@ fn is_noncharacter(c: char) -> bool {
 /// Whether nothing of `text` is seen: it has only white space and hidden characters, or nothing at all.
 pub fn is_blank(text: &str) -> bool {
     text.chars().all(|c| c.is_whitespace() || is_hidden(c))
+}
+
+/// The user name and password of a URL.
+static USERINFO: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r#"(?i)\b([a-z][a-z0-9+.-]*://)([^\s/?\#"'`<>\\]+)@"#).ok());
+
+/// What stands before the `@` of the URLs in `text`.
+pub fn userinfo(text: &str) -> impl Iterator<Item = &str> {
+    let found = USERINFO.iter().flat_map(move |urls| urls.captures_iter(text));
+    found.filter_map(|url| url.get(2)).map(|part| part.as_str())
+}
+
+/// `text` with `***` in place of the user names and passwords of URLs.
+pub fn without_userinfo(text: &str) -> Cow<'_, str> {
+    match USERINFO.as_ref().filter(|_| text.contains('@')) {
+        Some(urls) => urls.replace_all(text, "${1}***@"),
+        None => Cow::Borrowed(text),
+    }
 }
 
 fn put(shown: &mut String, c: char) {

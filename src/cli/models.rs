@@ -101,7 +101,7 @@ fn whole(registry: &Registry, rows: &[Row], lists: &Lists, chosen: impl Fn(&str)
     let aliases: Map<String, Value> =
         registry.aliases().map(|(name, meant)| (name.to_owned(), json!(meant))).collect();
     let providers = registry.providers().filter(|provider| chosen(&provider.name)).map(|provider| {
-        let mut object = json!({"name": provider.name, "kind": provider.kind, "base_url": provider.base_url,
+        let mut object = json!({"name": provider.name, "kind": provider.kind, "base_url": provider.shown_url(),
             "key": provider.key_env, "price": provider.price, "features": provider.features});
         if let Some(Err(failure)) = lists.get(&provider.name) {
             object["failure"] =

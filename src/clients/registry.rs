@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::clients::llm::{Shape, Usage};
 use crate::diag::nearest;
 use crate::meter::Meter;
+use crate::visible::without_userinfo;
 
 pub use batching::Batching;
 pub use project::requests;
@@ -94,6 +95,13 @@ pub struct Provider {
     pub max_tokens_field: String,
     /// What its models can do unless an entry says otherwise.
     pub features: Features,
+}
+
+impl Provider {
+    /// Where its API begins, without a user name and password.
+    pub fn shown_url(&self) -> String {
+        without_userinfo(&self.base_url).into_owned()
+    }
 }
 
 /// A key that is not sent.

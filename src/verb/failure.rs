@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::meter::Meter;
 use crate::value::Value;
+use crate::visible::without_userinfo;
 
 /// Why a step failed. The list is closed: retries name these words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -138,11 +139,11 @@ impl Failure {
         Self::new(Class::Rejected, message)
     }
 
-    /// The same without secrets.
+    /// The same without secrets, and without user names and passwords in the URLs that it names.
     #[must_use]
     pub fn redacted(mut self, secrets: &dyn super::Secrets) -> Self {
-        self.message = secrets.redact(&self.message);
-        self.hint = self.hint.map(|hint| secrets.redact(&hint));
+        self.message = secrets.redact(&without_userinfo(&self.message));
+        self.hint = self.hint.map(|hint| secrets.redact(&without_userinfo(&hint)));
         secrets.redact_value(&mut self.detail);
         self
     }

@@ -6,6 +6,7 @@ use secrecy::ExposeSecret;
 use super::{Coder, Prompt};
 use crate::clients::secrets::environment;
 use crate::verb::{Class, Failure, Secrets};
+use crate::visible::userinfo;
 
 /// What a step asks of a program. What it has no option for is up to whoever asks.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +69,18 @@ impl Coder {
             if self.asks && value.is_some() && secrets.get(name).is_none() {
                 return Err(self.not_allowed(name));
             }
+        }
+        let base_url = self.base_url_env.as_deref().and_then(|name| Some((name, environment(name)?)));
+        if let Some((name, _)) = base_url.filter(|(_, url)| userinfo(url).next().is_some())
+            && self.options.contains_key("base_url")
+        {
+            let program = &self.name;
+            let message = format!(
+                "the address in {name} holds a user name or password, and the agent `{program}` takes it on its command line, which \
+                 every user of this machine can read"
+            );
+            return Err(Failure::new(Class::Auth, message)
+                .hint(format!("put a proxy in front that adds them, and give its address in {name}")));
         }
         for name in &self.pass {
             launch.env.extend(environment(name).map(|value| (name.clone(), value)));

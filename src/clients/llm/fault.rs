@@ -125,12 +125,13 @@ pub(super) fn unreachable(error: &reqwest::Error, provider: &Provider) -> Failur
     if error.is_builder() {
         return Failure::permanent(format!(
             "the address of {}, `{}`, is no URL: {why}",
-            provider.name, provider.base_url
+            provider.name,
+            provider.shown_url()
         ))
         .hint(format!("mend base_url under [providers.{}] or its environment variable", provider.name));
     }
     let failure =
-        Failure::transient(format!("cannot reach {} at {}: {why}", provider.name, provider.base_url));
+        Failure::transient(format!("cannot reach {} at {}: {why}", provider.name, provider.shown_url()));
     let failure = if error.is_connect() { failure.outage() } else { failure };
     failure.hint(format!(
         "is the server running there? ATOLL_{}_BASE_URL points the provider somewhere else",
@@ -203,7 +204,8 @@ fn hint(
         ),
         Class::Permanent if status == 404 && !error.is_object() => Some(format!(
             "is {} the address of its API? Set base_url under [providers.{}] in atoll.toml",
-            provider.base_url, provider.name
+            provider.shown_url(),
+            provider.name
         )),
         _ => None,
     }

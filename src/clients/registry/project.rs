@@ -21,7 +21,7 @@ impl Registry {
             let withheld = Withheld {
                 message: format!(
                     "the key `{key}` would be sent to {} ({name}), and you have not allowed that: {whose}",
-                    provider.base_url
+                    provider.shown_url()
                 ),
                 hint: format!(
                     "allow it with `--allow-secret {key}`, remember it with `atoll trust {file}`, or describe \
