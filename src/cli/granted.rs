@@ -3,37 +3,48 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::trust::{allow_all, allow_trusted, allow_trusted_below, read};
+use super::asks::{self, Foreign, is_pipeline, read};
+use super::loading::Pipeline;
+use super::trusted::{File, Part, Trusted};
 use super::{Desk, Settings, Stop, Texts, house};
 use crate::driver::House;
-use crate::plan::{Bundle, InputKind, Layer, Plan};
-use crate::value::Value;
-use crate::verb::{Ask, is_secret_name};
+use crate::plan::{self, Bundle, InputKind, Layer, MemorySources, Plan, path_of};
+use crate::tree::visible;
+use crate::value::{Digest, Value};
+use crate::verb::{Ask, Grants, is_secret_name};
 use crate::verbs::environment_load::USUAL;
 
-/// Lets `house` do what the user allows a run of `plan`, made from `bundle`, with `inputs`. Says on the first line what the
-/// project changes of what is built in. Errors: an input holds the value of a secret.
+/// Says on the first line what the project changes of what is built in, and behind it the warnings of the pipeline.
+pub fn introduce(desk: &Desk, pipeline: &Pipeline) -> Result<(), Stop> {
+    let texts = Texts::new(&desk.settings);
+    let mut own = Vec::new();
+    for Foreign { name, .. } in asks::foreign(&desk.settings, &texts, &pipeline.bundle) {
+        let hides = texts.all(&name).is_ok_and(|all| all.iter().any(|found| found.layer == Layer::Embedded));
+        own.extend(hides.then_some(name));
+    }
+    own.extend(
+        house::registry(&desk.settings)?.priced_by_project().map(|name| format!("the price of {name}")),
+    );
+    if !own.is_empty() {
+        desk.face.say(&visible(&format!("note: this project has its own {}", own.join(", "))));
+    }
+    pipeline.warn(desk);
+    Ok(())
+}
+
+/// Lets `house` do what the user allows a run of `plan`, made from `bundle`, with `inputs`. Errors: an input holds the value
+/// of a secret.
 pub fn prepare(
     desk: &Desk,
     house: &mut House,
     (plan, bundle): (&Plan, &Bundle),
     inputs: &Value,
 ) -> Result<(), Stop> {
-    let texts = Texts::new(&desk.settings);
     let mut grants = house.grants.as_ref().clone();
-    allow_trusted_below(&mut grants, &desk.settings)?;
-    let mut own = Vec::new();
-    for (path, text) in &bundle.files {
-        match origin(&texts, path, text) {
-            Layer::Embedded => {}
-            Layer::User => allow_all(&mut grants, text),
-            _ => {
-                allow_trusted(&mut grants, &on_disk(&desk.settings, path), text);
-                let hides =
-                    texts.all(path).is_ok_and(|all| all.iter().any(|found| found.layer == Layer::Embedded));
-                own.extend(hides.then(|| path.clone()));
-            }
-        }
+    let whole = is_trusted(&desk.settings, bundle)?;
+    if whole {
+        of_pipelines(&mut grants, house, bundle);
+        beside_project(&mut grants, &desk.settings)?;
     }
     for (name, input) in &plan.inputs {
         let value = &inputs[name];
@@ -42,12 +53,8 @@ pub fn prepare(
             InputKind::Secret if *value != input.default => {
                 grants.allow_pipeline(Ask::Secret(value.as_str().unwrap_or_default().to_owned()));
             }
-            InputKind::File | InputKind::FilePath | InputKind::Dir | InputKind::Path => {
-                for path in environments(&desk.settings, value) {
-                    if let Some(text) = read(&path) {
-                        allow_trusted(&mut grants, &path, &text);
-                    }
-                }
+            InputKind::File | InputKind::FilePath | InputKind::Dir | InputKind::Path if whole => {
+                environments(&desk.settings, value).iter().for_each(|path| beside(&mut grants, path));
             }
             _ => {}
         }
@@ -57,26 +64,55 @@ pub fn prepare(
         let _ = house.secrets.get(name);
     }
     house.grants = Arc::new(grants);
-    without_values(house, plan, inputs)?;
-    own.extend(
-        house::registry(&desk.settings)?.priced_by_project().map(|name| format!("the price of {name}")),
-    );
-    if !own.is_empty() {
-        desk.face.say(&format!("note: this project has its own {}", own.join(", ")));
+    without_values(house, plan, inputs)
+}
+
+/// Whether all texts that decide what becomes of a secret are built in, the user's own, or trusted as they are together.
+fn is_trusted(settings: &Settings, bundle: &Bundle) -> Result<bool, Stop> {
+    let texts = Texts::new(settings);
+    let foreign = asks::foreign(settings, &texts, bundle);
+    let trusted = Trusted::load(settings.user.as_deref())?;
+    let knows = |part: &Part| trusted.files.iter().find(|file| file.is(part));
+    let main = path_of(&bundle.main);
+    if let Some(own) = foreign.iter().find(|text| text.name == main) {
+        let covers = |file: &File, part: &Part| file.is(part) || file.with.contains(part);
+        return Ok(knows(&own.part).is_some_and(|file| foreign.iter().all(|text| covers(file, &text.part))));
     }
+    let main = bundle.files.get(&main).map(|text| asks::origin(&texts, &main, text));
+    // Prompts and schemas of the project do not decide what the pipelines that are built in do with a secret.
+    let spared = |text: &Foreign| main == Some(Layer::Embedded) && !text.is_pipeline();
+    Ok(foreign.iter().all(|text| spared(text) || knows(&text.part).is_some()))
+}
+
+/// Adds what the pipelines of `bundle` ask for, as they are once they are laid over what they extend.
+fn of_pipelines(grants: &mut Grants, house: &House, bundle: &Bundle) {
+    let door = MemorySources::new(bundle.files.iter().map(|(path, text)| (path.clone(), text.as_str())));
+    let Ok((merged, _)) = plan::merged(&bundle.main, &door, &house.catalog) else { return };
+    for asked in merged.iter().flat_map(|pipeline| Ask::all_of(&pipeline.value)) {
+        grants.allow_pipeline(asked.what);
+    }
+}
+
+/// Adds what trusted descriptions of what runs beside a program ask for, anywhere in the project.
+fn beside_project(grants: &mut Grants, settings: &Settings) -> Result<(), Stop> {
+    let Ok(dir) = settings.project.canonicalize() else { return Ok(()) };
+    let trusted = Trusted::load(settings.user.as_deref())?;
+    let inside = trusted.files.iter().filter(|file| file.path.starts_with(&dir));
+    inside.for_each(|file| beside(grants, &file.path));
     Ok(())
 }
 
-/// Whose text it is: as strong as the strongest layer that has the same.
-fn origin(texts: &Texts, path: &str, text: &str) -> Layer {
-    let all = texts.all(path).unwrap_or_default();
-    let same = all.iter().filter(|found| *found.text == *text).map(|found| found.layer);
-    same.max().unwrap_or(Layer::File)
-}
-
-fn on_disk(settings: &Settings, path: &str) -> PathBuf {
-    let library = settings.project.join(path);
-    if library.is_file() { library } else { settings.here.join(path) }
+/// The same for the file at `path`, if it is trusted.
+fn beside(grants: &mut Grants, path: &Path) {
+    let (Some(text), Ok(path)) = (read(path), path.canonicalize()) else { return };
+    let is_settings = path.file_name().is_some_and(|name| name == super::settings::FILE);
+    if is_settings || is_pipeline(&path, &text) || !grants.trusts(&path, &Digest::of(&text)) {
+        return;
+    }
+    let value: Value = toml::from_str(&text).unwrap_or_default();
+    for asked in Ask::all_of(&value) {
+        grants.allow_pipeline(asked.what);
+    }
 }
 
 /// Files that may say what runs next to a program, as far as an input names them.

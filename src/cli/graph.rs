@@ -33,6 +33,7 @@ enum Format {
 /// Draws.
 pub fn serve(desk: &Desk, ask: &Ask) -> Done {
     let pipeline = loading::sound(desk, &ask.pipeline, &ask.set, args::Format::Text)?;
+    pipeline.warn(desk);
     match ask.format {
         Format::Mermaid => desk.face.print_line(&graph::mermaid(&pipeline.plan))?,
         Format::Dot => desk.face.print_line(&graph::dot(&pipeline.plan))?,

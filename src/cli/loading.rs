@@ -16,6 +16,17 @@ pub struct Pipeline {
     pub bundle: Bundle,
     /// The texts that diagnostics point into.
     pub sources: Sources,
+    /// Its warnings.
+    warnings: Vec<Diagnostic>,
+}
+
+impl Pipeline {
+    /// Writes its warnings to standard error.
+    pub fn warn(&self, desk: &Desk) {
+        if !desk.face.quiet {
+            say(desk, &self.warnings, &self.sources);
+        }
+    }
 }
 
 /// Loads the pipeline `name` with `sets` laid over it, without a word.
@@ -23,8 +34,7 @@ pub fn load(desk: &Desk, name: &str, sets: &[String]) -> Result<Loaded, Stop> {
     Ok(plan::load(name, &Texts::new(&desk.settings), &house::listing(&desk.settings)?, sets))
 }
 
-/// Loads the pipeline `name`. Warnings go to standard error; with mistakes there is no pipeline: they go there too,
-/// or to standard output as JSON.
+/// Loads the pipeline `name`. With mistakes there is no pipeline: they go to standard error, or to standard output as JSON.
 pub fn sound(desk: &Desk, name: &str, sets: &[String], format: Format) -> Result<Pipeline, Stop> {
     settle(desk, load(desk, name, sets)?, format)
 }
@@ -33,12 +43,7 @@ pub fn sound(desk: &Desk, name: &str, sets: &[String], format: Format) -> Result
 pub fn settle(desk: &Desk, loaded: Loaded, format: Format) -> Result<Pipeline, Stop> {
     let Loaded { plan, diagnostics, sources, bundle } = loaded;
     match plan {
-        Some(plan) => {
-            if !desk.face.quiet {
-                say(desk, &diagnostics, &sources);
-            }
-            Ok(Pipeline { plan, bundle, sources })
-        }
+        Some(plan) => Ok(Pipeline { plan, bundle, sources, warnings: diagnostics }),
         None => Err(refuse(desk, &diagnostics, &sources, format)?),
     }
 }

@@ -4,6 +4,7 @@
 
 mod answer;
 mod args;
+mod asks;
 mod cache_key;
 mod cassette;
 mod check;
@@ -46,6 +47,7 @@ mod signals;
 mod stop;
 mod texts;
 mod trust;
+mod trusted;
 mod typed;
 mod validate;
 mod verbs;

@@ -41,6 +41,7 @@ struct Options {
 pub fn serve(desk: &Desk, ask: &Ask, arguments: &[OsString]) -> Done {
     let Given { desk, pipeline, options, inputs } =
         given::read::<Options>(desk, "plan", &ask.words, arguments)?;
+    pipeline.warn(&desk);
     let inputs = match check_inputs(&pipeline.plan, &inputs, &Files::new(&desk.settings)?) {
         Ok(inputs) => Some(inputs),
         Err(_) if inputs.is_empty() => None,

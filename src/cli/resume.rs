@@ -50,10 +50,12 @@ pub fn go_on(desk: &Desk, name: &str, replan: bool, carry: &Carry, answer: Optio
     let open = past.head.finished_at.is_none();
     if replan {
         let pipeline = loading::settle(desk, fresh, carry.format)?;
+        granted::introduce(desk, &pipeline)?;
         granted::prepare(desk, &mut house, (&pipeline.plan, &pipeline.bundle), &past.inputs()?)?;
         keep(&house, &pipeline.bundle)?;
         return replan::over(desk, &house, &past, pipeline, Showing { carry, stream });
     }
+    granted::introduce(desk, &pipeline)?;
     if open {
         granted::prepare(desk, &mut house, (&pipeline.plan, &stored), &past.inputs()?)?;
         drift.extend(inputs_that_changed(desk, &pipeline.plan, &past.inputs()?));

@@ -175,6 +175,7 @@ pub fn serve(desk: &Desk, ask: &Ask, arguments: &[OsString]) -> Done {
     let Given { desk, pipeline, options, inputs } =
         given::read::<Options>(desk, "run", &ask.words, arguments)?;
     let carry = options.carry;
+    granted::introduce(&desk, &pipeline)?;
     let inputs = match check_inputs(&pipeline.plan, &inputs, &Files::new(&desk.settings)?) {
         Ok(inputs) => inputs,
         Err(found) => return Err(loading::refuse(&desk, &found, &pipeline.sources, carry.format)?),

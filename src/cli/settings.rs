@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use super::Stop;
 use super::files::regular;
 use super::owner::{Owners, way_out};
-use super::trust::Trusted;
+use super::trusted::Trusted;
 use crate::diag::{Sources, nearest};
 use crate::model::Node;
 

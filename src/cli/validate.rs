@@ -107,6 +107,7 @@ pub fn serve(desk: &Desk, _ask: &Ask, arguments: &[OsString]) -> Done {
     }
     let plain = if format == Form::Text { Format::Text } else { Format::Json };
     let carry = Carry { format: plain, means };
+    granted::introduce(&desk, &pipeline)?;
     let inputs = match check_inputs(&pipeline.plan, &inputs, &Files::new(&desk.settings)?) {
         Ok(inputs) => inputs,
         Err(found) => return Err(refuse(&desk, &found, &pipeline.sources, format)?),

@@ -9,7 +9,7 @@ use super::texts::Texts;
 use super::types::Plan;
 use crate::diag::{self, Code, Diagnostic, Severity, Span};
 use crate::model::{Name, Node, Pipeline};
-use crate::value::Digest;
+use crate::value::{Digest, Value};
 use crate::verb::Catalog;
 
 /// What came of loading a pipeline.
@@ -28,17 +28,27 @@ pub struct Loaded {
 pub fn load(name: &str, door: &dyn Sources, catalog: &Catalog, sets: &[String]) -> Loaded {
     let mut loader = Loader::new(door, catalog);
     let plan = loader.pipeline(name, sets, None);
-    let Loader { texts, mut found, .. } = loader;
-    let (sources, files) = texts.finish();
-    found.sort_by_key(|d| (d.span().is_none(), d.span(), d.code));
-    found.dedup();
-    let bundle = Bundle { main: name.to_owned(), files, sets: sets.to_vec() };
-    let sound = found.iter().all(|d| d.severity != Severity::Error);
-    let plan = plan.filter(|_| sound).map(|plan| match Arc::try_unwrap(plan) {
-        Ok(plan) => Arc::new(Plan { digest: bundle.digest(), ..plan }),
-        Err(shared) => shared,
-    });
-    Loaded { plan, diagnostics: found, sources, bundle }
+    loader.finish(name, sets, plan)
+}
+
+/// A pipeline as it is once it is laid over those that it extends.
+#[derive(Clone, Debug)]
+pub struct Merged {
+    /// The path under which it was found.
+    pub path: String,
+    /// Everything that it says.
+    pub value: Value,
+}
+
+/// The pipeline `name` and those that it calls, each with what it extends, and everything that was read for that. Errors:
+/// one of them has a mistake.
+pub fn merged(name: &str, door: &dyn Sources, catalog: &Catalog) -> Result<(Vec<Merged>, Bundle), Loaded> {
+    let mut loader = Loader { merged: Some(Vec::new()), ..Loader::new(door, catalog) };
+    loader.pipeline(name, &[], None);
+    let merged = loader.merged.take().unwrap_or_default();
+    let loaded = loader.finish(name, &[], None);
+    let broken = loaded.diagnostics.iter().any(|d| d.severity == Severity::Error);
+    if broken { Err(loaded) } else { Ok((merged, loaded.bundle)) }
 }
 
 /// Loads what was stored with a run, and reads nothing else.
@@ -55,6 +65,8 @@ pub(super) struct Loader<'a> {
     planned: HashMap<String, Option<Arc<Plan>>>,
     /// Pipelines that are being planned, outermost first.
     open: Vec<String>,
+    /// What each pipeline says, where that is wanted.
+    merged: Option<Vec<Merged>>,
 }
 
 impl<'a> Loader<'a> {
@@ -65,7 +77,23 @@ impl<'a> Loader<'a> {
             found: Vec::new(),
             planned: HashMap::new(),
             open: Vec::new(),
+            merged: None,
         }
+    }
+
+    fn finish(self, name: &str, sets: &[String], plan: Option<Arc<Plan>>) -> Loaded {
+        let Self { texts, mut found, planned, .. } = self;
+        drop(planned);
+        let (sources, files) = texts.finish();
+        found.sort_by_key(|d| (d.span().is_none(), d.span(), d.code));
+        found.dedup();
+        let bundle = Bundle { main: name.to_owned(), files, sets: sets.to_vec() };
+        let sound = found.iter().all(|d| d.severity != Severity::Error);
+        let plan = plan.filter(|_| sound).map(|plan| match Arc::try_unwrap(plan) {
+            Ok(plan) => Arc::new(Plan { digest: bundle.digest(), ..plan }),
+            Err(shared) => shared,
+        });
+        Loaded { plan, diagnostics: found, sources, bundle }
     }
 
     /// Plans the pipeline that `at` calls.
@@ -95,7 +123,7 @@ impl<'a> Loader<'a> {
     fn pipeline(&mut self, name: &str, sets: &[String], at: Option<Span>) -> Option<Arc<Plan>> {
         let path = path_of(name);
         let mut chain = Vec::new();
-        let (mut root, top) = self.merged(name, at, &mut chain)?;
+        let (mut root, top) = self.laid(name, at, &mut chain)?;
         for text in sets {
             match setting(text, &self.texts) {
                 Ok(over) => {
@@ -104,6 +132,9 @@ impl<'a> Loader<'a> {
                 }
                 Err(complaint) => self.found.push(complaint),
             }
+        }
+        if let Some(merged) = &mut self.merged {
+            merged.push(Merged { path: path.clone(), value: root.to_value() });
         }
         let pipeline = Pipeline::read(root, top, &mut self.found);
         self.open.push(path);
@@ -115,7 +146,7 @@ impl<'a> Loader<'a> {
 
     /// The tree of the pipeline `name` laid over those that it extends, and the place to point at where
     /// something is missing from it.
-    fn merged(&mut self, name: &str, at: Option<Span>, chain: &mut Vec<String>) -> Option<(Node, Span)> {
+    fn laid(&mut self, name: &str, at: Option<Span>, chain: &mut Vec<String>) -> Option<(Node, Span)> {
         let path = path_of(name);
         if chain.len() > 64 {
             return None;
@@ -157,7 +188,7 @@ impl<'a> Loader<'a> {
             );
             return None;
         }
-        let (mut root, _) = self.merged(&base.text, Some(base.span), chain)?;
+        let (mut root, _) = self.laid(&base.text, Some(base.span), chain)?;
         lay(&mut root, node, &mut self.found);
         Some((root, top))
     }
@@ -179,8 +210,8 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// Where the pipeline `name` lies.
-fn path_of(name: &str) -> String {
+/// Where the pipeline `name` is looked for.
+pub fn path_of(name: &str) -> String {
     let file = std::path::Path::new(name).extension().is_some_and(|extension| extension == "toml");
     if file { name.to_owned() } else { format!("pipelines/{name}.toml") }
 }

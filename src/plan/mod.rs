@@ -29,7 +29,7 @@ mod worst;
 
 pub use bundle::{Bundle, Changed, drift};
 pub use given::{Given, InputDoor, Listed, NoFiles, ReadFile, check_inputs, read as read_input};
-pub use load::{Loaded, load, load_bundle};
+pub use load::{Loaded, Merged, load, load_bundle, merged, path_of};
 pub use sources::{Found, Layer, MemorySources, Sources, Unreadable};
 pub use takes::convert;
 pub use types::{

@@ -55,7 +55,8 @@ impl Grants {
         };
     }
 
-    /// Allows the pipeline of this run what a file that the user trusts asks for. Other files that ask for the same gain nothing.
+    /// Allows the pipeline of this run what a file asks for that the user trusts. The caller has seen that all of the pipeline is
+    /// trusted: whatever it is made of decides where that goes.
     pub fn allow_pipeline(&mut self, ask: Ask) {
         self.derived.insert(ask);
     }
@@ -123,21 +124,42 @@ impl Ask {
     pub fn all_of(value: &Value) -> Vec<Asked> {
         let mut found = Vec::new();
         collect(value, "", &mut found);
+        found.retain(|asked| !is_template(asked.what.name()));
         found
     }
+
+    /// Where something may be asked for that is known only in the run, as a JSON pointer, with the template that decides it.
+    pub fn decided_later(value: &Value) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        collect(value, "", &mut found);
+        let later = found.into_iter().filter(|asked| is_template(asked.what.name()));
+        later.map(|asked| (asked.pointer, asked.what.name().to_owned())).collect()
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Secret(name) | Self::Egress(name) => name,
+        }
+    }
+}
+
+fn is_template(text: &str) -> bool {
+    text.contains("{{") || text.contains("{%")
 }
 
 /// Tables whose keys are names that the author chose.
 const NAMED: [&str; 4] = ["env", "headers", "query", "variables"];
+
+/// Keys whose values may be, or hold, `{ secret = "NAME" }`.
+const TAKES_SECRETS: [&str; 7] =
+    ["env", "headers", "query", "variables", "basic", "authorization", "password"];
 
 fn collect(value: &Value, pointer: &str, found: &mut Vec<Asked>) {
     let mut ask = |what| found.push(Asked { pointer: pointer.to_owned(), what });
     match value {
         Value::Object(table) => {
             let chosen = pointer.rsplit('/').next().is_some_and(|key| NAMED.contains(&key));
-            let text = |key: &str| {
-                table.get(key).and_then(Value::as_str).filter(|text| !chosen && !text.contains("{{"))
-            };
+            let text = |key: &str| table.get(key).and_then(Value::as_str).filter(|_| !chosen);
             if let Some(name) = text("secret") {
                 ask(Ask::Secret(name.to_owned()));
             }
@@ -148,6 +170,12 @@ fn collect(value: &Value, pointer: &str, found: &mut Vec<Asked>) {
                 let pointer = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
                 if key == "egress" && !chosen {
                     hosts(inner, &pointer, found);
+                }
+                // A whole table that is made in the run may have secrets in it.
+                if let (true, Some(text)) = (TAKES_SECRETS.contains(&key.as_str()) && !chosen, inner.as_str())
+                    && is_template(text)
+                {
+                    found.push(Asked { pointer: pointer.clone(), what: Ask::Secret(text.to_owned()) });
                 }
                 collect(inner, &pointer, found);
             }
@@ -167,9 +195,10 @@ fn hosts(egress: &Value, pointer: &str, found: &mut Vec<Asked>) {
     let hosts = match egress {
         Value::Bool(true) => all.as_slice(),
         Value::Array(hosts) => hosts,
+        Value::String(text) if is_template(text) => std::slice::from_ref(egress),
         _ => &[],
     };
-    let hosts = hosts.iter().filter_map(Value::as_str).filter(|host| !host.contains("{{"));
+    let hosts = hosts.iter().filter_map(Value::as_str);
     found.extend(hosts.map(|host| Asked { pointer: pointer.to_owned(), what: Ask::Egress(host.to_owned()) }));
 }
 

@@ -1,0 +1,122 @@
+//! The user's own `trust.toml`: what they have allowed, and which files, as these are now.
+#![expect(clippy::disallowed_methods, reason = "the door to trust.toml")]
+
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use globset::{Glob, GlobSetBuilder};
+use serde::{Deserialize, Serialize};
+
+use super::Stop;
+use super::owner::{Owners, way_out};
+use super::trust::Allow;
+use crate::value::Digest;
+use crate::verb::{Ask, Grants, is_secret_name};
+
+/// The user's own `trust.toml`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Trusted {
+    /// Secrets that every run may use.
+    secrets: Vec<String>,
+    /// Hosts that every service may connect to.
+    egress: Vec<String>,
+    /// Directories whose owner does not matter.
+    pub directories: Vec<PathBuf>,
+    /// Files whose requests are allowed as long as nothing of them changes.
+    pub files: Vec<File>,
+}
+
+/// A file that asks, and what decides with it where that goes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// The file.
+    pub path: PathBuf,
+    /// Its content.
+    pub digest: Digest,
+    /// Files of the project that it extends, calls or includes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<Part>,
+}
+
+/// A file as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// The file.
+    pub path: PathBuf,
+    /// Its content.
+    pub digest: Digest,
+}
+
+impl File {
+    /// Whether this is the file `part`, with its content.
+    pub fn is(&self, part: &Part) -> bool {
+        self.path == part.path && self.digest == part.digest
+    }
+}
+
+impl Trusted {
+    /// What `dir`, the user's own directory, has.
+    pub fn load(dir: Option<&Path>) -> Result<Self, Stop> {
+        let Some(path) = dir.map(place) else { return Ok(Self::default()) };
+        let wrong = |what: String| Stop::wrong(format!("{}: {what}", path.display()));
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(Self::default());
+            }
+            Err(e) => return Err(Stop::failed(format!("{}: {e}", path.display()))),
+        };
+        Owners::new([]).check(&path).map_err(|why| Stop::wrong(why).hint(way_out(&path)))?;
+        toml::from_str(&text).map_err(|e| wrong(e.to_string().trim_end().to_owned()))
+    }
+
+    /// Replaces what `dir` has.
+    pub fn store(&self, dir: &Path) -> Result<(), Stop> {
+        let failed = |e: std::io::Error| Stop::failed(format!("{}: {e}", place(dir).display()));
+        let text = toml::to_string(self).map_err(Stop::failed)?;
+        std::fs::create_dir_all(dir).map_err(failed)?;
+        let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
+        writeln!(
+            file,
+            "# What files of projects may use, written by `atoll trust`. A changed file is asked about again."
+        )
+        .and_then(|()| file.write_all(text.as_bytes()))
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(failed)?;
+        file.persist(place(dir)).map(drop).map_err(|e| failed(e.error))
+    }
+
+    /// What it and the options in `allow` allow, whatever is run.
+    pub fn grants(&self, allow: &Allow) -> Result<Grants, Stop> {
+        let mut grants = Grants::default();
+        for name in self.secrets.iter().chain(&allow.secrets) {
+            if !is_secret_name(name) {
+                return Err(Stop::usage(
+                    "`--allow-secret` takes the name of an environment variable, never a value",
+                ));
+            }
+            grants.allow(Ask::Secret(name.clone()));
+        }
+        for host in self.egress.iter().chain(&allow.hosts) {
+            grants.allow(Ask::Egress(host.clone()));
+        }
+        let mut files = GlobSetBuilder::new();
+        for glob in &allow.files {
+            let glob = Glob::new(glob).map_err(|e| Stop::usage(format!("--allow-file: {e}")))?;
+            files.add(glob);
+        }
+        grants.allow_files(files.build().map_err(Stop::usage)?);
+        for File { path, digest, .. } in &self.files {
+            grants.trust(path.clone(), *digest);
+        }
+        Ok(grants)
+    }
+}
+
+/// Where the user's directory `dir` has the file.
+pub fn place(dir: &Path) -> PathBuf {
+    dir.join("trust.toml")
+}
