@@ -297,3 +297,38 @@ fn files_of_other_users_are_refused() {
     give_away(&project, "home/.config/atoll/models.toml");
     words(&project).exits(3).stderr_has("belongs to");
 }
+
+const SENDS: &str = r#"
+atoll = 1
+[steps.sent]
+idempotent = true
+shell = { argv = ["sh", "-c", "test -n \"$TOKEN\" && echo ADDRESS"], env = { TOKEN = { secret = "MY_TOKEN" } } }
+[outputs]
+to = "steps.sent.output.stdout | trim"
+"#;
+
+/// What is allowed to one pipeline is not allowed to another that asks for the same, nor to one that changes where it goes.
+#[test]
+fn a_trusted_pipeline_gives_nothing_to_another() {
+    let changed = "atoll = 1\nextends = \"first\"\nsteps.sent.shell.argv = [\"sh\", \"-c\", \"echo elsewhere\"]\n";
+    let project = Project::new()
+        .env("MY_TOKEN", VALUE)
+        .file("pipelines/first.toml", &SENDS.replace("ADDRESS", "here"))
+        .file("pipelines/other.toml", &SENDS.replace("ADDRESS", "there"))
+        .file("pipelines/changed.toml", changed);
+    for name in ["first", "other", "changed"] {
+        project.run(&["run", name]).exits(7).stderr_has("MY_TOKEN");
+    }
+    project.run(&["trust", "--yes", "pipelines/first.toml"]).exits(0);
+    project.run(&["run", "first"]).exits(0);
+    for name in ["other", "changed"] {
+        project.run(&["run", name]).exits(7).stderr_has("MY_TOKEN");
+    }
+    // What a trusted pipeline extends decides as well.
+    project.run(&["trust", "--yes", "pipelines/changed.toml"]).exits(0);
+    project.run(&["run", "changed"]).exits(0);
+    project.write("pipelines/first.toml", &SENDS.replace("ADDRESS", "somewhere"));
+    for name in ["first", "changed"] {
+        project.run(&["run", name]).exits(7).stderr_has("MY_TOKEN");
+    }
+}
