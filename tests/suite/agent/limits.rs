@@ -178,8 +178,8 @@ async fn an_answer_without_a_limit_is_not_begun_beyond_the_dollars() {
         let server = Server::start(script).await;
         let more = json!({"model": "dear/m", "usd": 300, "max_tokens": 290});
         let step = Step::new();
-        let output = step.run(&server.models_with(&facts(field)), with("do it", more)).await.unwrap();
-        assert_eq!((&output.value["ended_by"], server.seen().len()), (&json!("usd"), calls), "{field}");
-        assert!(output.spent.get("usd") <= 0.0, "{:?}", output.spent);
+        let failure = step.run(&server.models_with(&facts(field)), with("do it", more)).await.unwrap_err();
+        assert_eq!((&failure.detail["ended_by"], server.seen().len()), (&json!("usd"), calls), "{failure}");
+        assert!(failure.spent.is_empty() && failure.unsettled.is_empty(), "{:?}", failure.spent);
     }
 }
