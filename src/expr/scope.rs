@@ -36,6 +36,12 @@ impl Scope {
         Self { allowance: Some(allowance), ..self }
     }
 
+    /// The same within what takes about 25 milliseconds, for values that are only of use before a run.
+    #[must_use]
+    pub fn briefly(self) -> Self {
+        self.within(Arc::new(Allowance::new(1_000_000)))
+    }
+
     pub(super) fn allowance(&self) -> Option<&Allowance> {
         self.allowance.as_deref()
     }

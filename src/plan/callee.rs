@@ -4,7 +4,7 @@ use super::scope::{Sight, Site};
 use super::takes::convert;
 use super::types::{Call, InputKind, Plan};
 use crate::diag::{Code, Diagnostic};
-use crate::expr::{Expr, Scope};
+use crate::expr::Expr;
 use crate::model::{self, Name, Text, Use};
 
 impl Resolver<'_, '_> {
@@ -61,7 +61,7 @@ impl Resolver<'_, '_> {
         for ((name, expr), (_, text)) in with.iter().zip(written) {
             let Some(input) = plan.inputs.get(name) else { continue };
             let read_later = input.kind.is_read();
-            let constant = if expr.refs().is_empty() { expr.eval(&Scope::new()).ok() } else { None };
+            let constant = expr.constant();
             let Some(value) =
                 constant.map(|data| data.to_value()).filter(|value| !read_later && !value.is_null())
             else {

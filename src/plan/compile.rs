@@ -4,7 +4,7 @@ use super::resolve::Resolver;
 use super::scope::{InScope, Sight, Site};
 use super::types::{InputKind, Sees};
 use crate::diag::{Code, Diagnostic, nearest};
-use crate::expr::{Expr, Fault, FaultKind, Ref, Scope, Shape, Step, Template, Tree};
+use crate::expr::{Expr, Fault, FaultKind, Ref, Shape, Step, Template, Tree};
 use crate::model::{Name, Node, Raw, Text};
 use crate::value::Value;
 
@@ -203,7 +203,7 @@ impl Resolver<'_, '_> {
     fn check_wanted(&mut self, text: &Text, expr: &Expr, wanted: Wanted, shape: &Shape) {
         let refs = expr.refs();
         let input = self.only_input(text, refs);
-        let constant = if refs.is_empty() { expr.eval(&Scope::new()).ok() } else { None };
+        let constant = expr.constant();
         let complaint =
             |code, message: String, help: &str| Diagnostic::new(code, message).at(text.span, "").help(help);
         let made = match (wanted, constant, input) {

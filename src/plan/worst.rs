@@ -139,7 +139,7 @@ fn known(expr: &Expr, scope: &Scope) -> Option<Value> {
     if !expr.refs().iter().all(is_input) {
         return None;
     }
-    expr.eval(scope).ok().map(|data| data.to_value())
+    expr.eval(&scope.clone().briefly()).ok().map(|data| data.to_value())
 }
 
 fn length(over: &Expr, scope: &Scope) -> Option<f64> {
@@ -202,7 +202,7 @@ fn partly(tree: &Tree, scope: &Scope) -> Value {
     match tree {
         Tree::Literal(value) => value.clone(),
         Tree::Template(template) if template.refs().iter().all(is_input) => {
-            template.render(scope).map(|data| data.to_value()).unwrap_or_default()
+            template.render(&scope.clone().briefly()).map(|data| data.to_value()).unwrap_or_default()
         }
         Tree::Template(_) => Value::Null,
         Tree::List(items) => Value::Array(items.iter().map(|item| partly(item, scope)).collect()),
