@@ -310,7 +310,8 @@ to = "steps.sent.output.stdout | trim"
 /// What is allowed to one pipeline is not allowed to another that asks for the same, nor to one that changes where it goes.
 #[test]
 fn a_trusted_pipeline_gives_nothing_to_another() {
-    let changed = "atoll = 1\nextends = \"first\"\nsteps.sent.shell.argv = [\"sh\", \"-c\", \"echo elsewhere\"]\n";
+    let changed =
+        "atoll = 1\nextends = \"first\"\nsteps.sent.shell.argv = [\"sh\", \"-c\", \"echo elsewhere\"]\n";
     let project = Project::new()
         .env("MY_TOKEN", VALUE)
         .file("pipelines/first.toml", &SENDS.replace("ADDRESS", "here"))
