@@ -345,8 +345,8 @@ code = 0
         let ran = project.run(call);
         for line in ran.stdout.lines().chain(ran.stderr.lines()) {
             assert!(!line.trim_start().starts_with("::"), "{call:?}: {line:?}");
-            let plain = line.replace("\u{1b}[1m", "").replace("\u{1b}[0m", "").replace("\u{1b}[2m", "");
-            let plain = plain.replace("\u{1b}[32m", "").replace("\u{1b}[4m", "");
+            let styles = ["0", "1", "2", "4", "32", "33", "94"].map(|code| format!("\u{1b}[{code}m"));
+            let plain = styles.iter().fold(line.to_owned(), |plain, style| plain.replace(style, ""));
             let hidden = |c: char| c.is_control() && c != '\t' || matches!(c, '\u{202e}' | '\u{ffff}');
             assert!(!plain.contains(hidden), "{call:?}: {line:?}");
         }
