@@ -123,7 +123,7 @@ fn schema(text: &mut String, title: &str, schema: &Value, paint: Paint) {
         schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let width = keys.keys().map(String::len).max().unwrap_or(0);
     for (name, key) in keys {
-        let needed = if required.contains(&name.as_str()) { "" } else { ", may be left out" };
+        let needed = if required.contains(&name.as_str()) { "" } else { ", optional" };
         let about = key["description"].as_str().unwrap_or_default().replace('\n', " ");
         let line = format!("  {name:width$}  {}{needed}. {about}", type_of(key, schema));
         let _ = writeln!(text, "{}", line.trim_end());
@@ -187,8 +187,8 @@ mod tests {
         schema(&mut text, "Takes", &schema_json, Paint::PLAIN);
         assert_eq!(
             text,
-            "\nTakes\n  a   string. The a.\n  bb  integer, may be left out.\n  c   \"x\" | \"y\", may be left out.\n  \
-             d   list of number, may be left out.\n"
+            "\nTakes\n  a   string. The a.\n  bb  integer, optional.\n  c   \"x\" | \"y\", optional.\n  \
+             d   list of number, optional.\n"
         );
     }
 

@@ -64,7 +64,7 @@ impl Face {
         self.print_raw(&visible::terminal(text, self.out.is_on()))
     }
 
-    /// Writes what machines read to standard output as it is: whoever made it has escaped what is in it. A reader that has gone
+    /// Writes what machines read to standard output as it is: its author has escaped what is in it. A reader that has gone
     /// away is no error.
     pub fn print_raw(self, text: &str) -> Result<(), Stop> {
         let mut out = io::stdout().lock();

@@ -85,7 +85,7 @@ pub fn regular(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 /// The files of `dir`, at most [`MOST_FILES`], but those of `.git`. Links are followed to files that are in `dir`; what
-/// is no file is passed over.
+/// is no file is skipped.
 fn list(dir: &Path) -> Result<Vec<Listed>, String> {
     let root = RootedFs::open(dir).map_err(|e| e.to_string())?.following_links();
     let shown = |path: &Path, e: &std::io::Error| {

@@ -41,7 +41,7 @@ impl Surroundings {
         if let (Some(key), true) = (attempt.key, attempt.cache) {
             let (address, key) = (attempt.address.clone(), key_of(attempt, key));
             let report = Report::Keyed { address, attempt: attempt.number, key };
-            // Where the loop has ended, nobody needs it.
+            // If the loop has ended, it is not needed.
             self.outbox.send(Message::Meanwhile(report)).ok();
         }
     }
@@ -90,7 +90,7 @@ impl Surroundings {
                 Ok((output, cached)) => ran(&attempt, Ok(output), cached),
                 Err(failure) => ran(&attempt, Err(failure.redacted(&*hidden)), false),
             };
-            // Where the loop has ended, nobody needs the report.
+            // If the loop has ended, the report is not needed.
             outbox.send(Message::Report(report)).ok();
         });
     }

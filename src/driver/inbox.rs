@@ -54,7 +54,7 @@ pub(super) fn settling(
     let (outbox, address) = (outbox.clone(), address.clone());
     move |instead| {
         let report = Report::Settled { address: address.clone(), attempt, instead };
-        // Where the loop has ended, nobody needs it.
+        // If the loop has ended, it is not needed.
         outbox.send(Message::Meanwhile(report)).ok();
     }
 }

@@ -84,7 +84,7 @@ pub enum Fact {
         /// The value.
         cursor: Value,
     },
-    /// What makes the attempt under way interchangeable with those of other runs.
+    /// What makes the running attempt interchangeable with those of other runs.
     CacheKey(CacheKey),
     /// The attempt under way was cut off: by a crash, or by a stop that did not wait for it.
     Interrupted {

@@ -75,7 +75,7 @@ impl Run {
         Some(LateFailure { step: self.address(spot).to_string(), failure })
     }
 
-    /// Whether the run goes on with `failure` as an outcome of the step, where another step would wait: nothing is waited
+    /// Whether the run continues with `failure` as an outcome of the step, where another step would wait: nothing is waited
     /// for after the end.
     pub(super) fn never_waits(&self, spot: Spot, failure: &Failure) -> bool {
         failure.class != Class::Cancelled && self.frame(spot.0).step(spot.1).always

@@ -71,7 +71,7 @@ pub(super) struct Tries {
 
 impl Tries {
     /// What is booked for the attempt under way where it is cut off: what it told of its cost with what it saved, and
-    /// whatever else it had set aside, unless it said that what is under way is found again, or was not sent yet. The
+    /// whatever else it had set aside, unless it said that its pending work is found again, or was not sent yet. The
     /// second is the part that is only an upper bound.
     pub(super) fn lost(&self) -> (Meter, Meter) {
         let mut told = self.saved("spent");
@@ -88,7 +88,7 @@ impl Tries {
         (told, unsettled)
     }
 
-    /// The sums that the attempt under way saved under `name`.
+    /// The sums that the running attempt saved under `name`.
     fn saved(&self, name: &str) -> Meter {
         let own = self.cursor.as_ref().filter(|cursor| cursor["attempt"] == self.begun);
         own.and_then(|cursor| Meter::deserialize(&cursor[name]).ok()).unwrap_or_default()

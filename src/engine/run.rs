@@ -125,7 +125,7 @@ pub struct Run {
     pub(super) releasing: usize,
     /// Answers on record, by step instance.
     pub(super) answers: HashMap<Address, Known>,
-    /// Inputs of `call` steps whose files are being read, as far as they are known.
+    /// Known inputs of `call` steps whose files are being read.
     pub(super) reading: HashMap<Spot, serde_json::Map<String, Value>>,
     pub(super) wall: Wall,
     pub(super) sums: Data,

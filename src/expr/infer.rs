@@ -1,4 +1,4 @@
-//! Works out what an expression gives, as far as that is known, and finds what can never be right in it.
+//! Infers the type of an expression if it is known, and finds what can never be right in it.
 //!
 //! Every complaint is certain: it holds for all values that the names may have.
 

@@ -42,8 +42,8 @@ fn remove(base: &mut Table, over: &mut Table, found: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Complains where a setting names a step, an input or a function that the pipeline does not have: it would make a new one,
-/// of which nobody knows anything.
+/// Complains where a setting names a step, an input or a function that the pipeline does not have: it would make a new
+/// one that nothing uses.
 pub(super) fn reaches(base: &Node, over: &Node, found: &mut Vec<Diagnostic>) {
     let (Some(base), Some(over)) = (base.table(), over.table()) else { return };
     for (section, noun, code) in [

@@ -266,7 +266,7 @@ impl Resolver<'_, '_> {
         step.items = items.or(step.items.take());
     }
 
-    /// The places of `steps` in an order in which each stands behind those that it names, as far as that is possible.
+    /// The places of `steps` ordered so that each comes after those that it names, if that is possible.
     fn by_mention(steps: &[model::Step]) -> Vec<usize> {
         let names: HashMap<&str, usize> =
             steps.iter().enumerate().map(|(place, step)| (step.id.text.as_str(), place)).collect();

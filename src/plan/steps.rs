@@ -342,7 +342,7 @@ impl Resolver<'_, '_> {
         verb.map_or(&[], |verb| verb.beside())
     }
 
-    /// Complains about a lane that nobody declares.
+    /// Complains about an undeclared lane.
     fn lane(&mut self, lane: Option<&Text>) {
         let Some(lane) = lane else { return };
         let own = self.lanes.iter().map(String::as_str);

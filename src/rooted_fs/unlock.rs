@@ -21,7 +21,7 @@ impl RootedFs {
         self
     }
 
-    /// Opens the directories on the way to `path`, itself included, as far as they are there.
+    /// Opens the directories on the way to `path`, itself included, if they exist.
     pub(super) fn unlock(&self, path: &Path) -> Unlocked {
         if !self.unlocks || geteuid().is_root() {
             return Unlocked::default();

@@ -73,7 +73,7 @@ pub struct Prepared {
     body: BodyShown,
     /// The name of the secret in the header `Authorization`.
     authorization: Option<String>,
-    /// What the user wants of TLS, as far as it concerns this request.
+    /// The user's TLS settings that concern this request.
     tls: Option<Tls>,
     events: Option<Events>,
 }

@@ -93,7 +93,7 @@ fn load_with(files: Files, given: Option<&[String]>) -> (Vec<Scenario>, Sources,
     (scenarios, sources, complaints)
 }
 
-/// Whether a file that a scenario names is data only, and no scenario that would be passed over without a word.
+/// Whether a file that a scenario names is data only, and no scenario that would be skipped silently.
 fn has_no_steps(text: &str) -> bool {
     yaml::parse(text).is_ok_and(|documents| documents.iter().all(|document| document.get("steps").is_none()))
 }

@@ -301,7 +301,7 @@ impl Observed {
         }
     }
 
-    /// The same of a step that failed: what came back is kept whole, as far as it was read.
+    /// The same of a step that failed: everything that was read of the answer is kept.
     #[must_use]
     pub fn with_content(mut self, answer: &Answer, evidences: Option<&dyn Evidences>) -> Self {
         let Some(evidences) = evidences else { return self };

@@ -83,7 +83,7 @@ pub fn reason(said: String) -> String {
     }
     let Some((_, why)) = said.split_once("invalid peer certificate") else { return said };
     let what = if why.contains("UnknownIssuer") {
-        "nobody who is trusted has signed its certificate"
+        "no trusted authority has signed its certificate"
     } else if why.contains("not valid for name") || why.contains("NotValidForName") {
         "its certificate is for another name"
     } else if why.contains("expired") || why.contains("Expired") {

@@ -185,7 +185,7 @@ impl Reader {
 
     /// Reads the files of `root`, which is the directory `place`, by name, and those of the directories in it. Files may
     /// be symbolic links that stay in `root`; directories that are, are not followed, because they may lead in a circle.
-    /// What begins with a dot is passed over. An error: `root` itself cannot be read, or there is too much in it.
+    /// What begins with a dot is skipped. An error: `root` itself cannot be read, or there is too much in it.
     fn look(
         &mut self,
         (root, place): (&RootedFs, &Path),

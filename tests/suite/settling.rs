@@ -230,7 +230,7 @@ async fn a_kill_while_an_agents_tool_runs_loses_nothing() {
     while sleeps() {
         tokio::task::yield_now().await;
     }
-    // It goes on with the tool, and asks for nothing that is there.
+    // It continues with the tool, and repeats no call that has an answer.
     kill(&project, &["resume", "last", "--quiet"], sleeps).await;
     assert_eq!(server.seen().len(), 1);
     let spent = spent(&project);

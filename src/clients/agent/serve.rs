@@ -125,7 +125,7 @@ fn called() -> io::Result<(Vec<u8>, Caller)> {
 }
 
 fn late() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "nobody called")
+    io::Error::new(io::ErrorKind::TimedOut, "no client connected")
 }
 
 async fn one_command() -> io::Result<i64> {

@@ -46,7 +46,7 @@ pub struct Watching {
     process: Option<Pid>,
 }
 
-/// What is left on the disk, as far as its file system says so.
+/// The free space of the disk, if its file system reports it.
 #[derive(Clone, Copy)]
 struct Left {
     bytes: Option<u64>,

@@ -142,7 +142,7 @@ fn a_reached_cap_pauses_the_run_and_a_higher_one_lets_it_go_on() {
     .unwrap();
     world.journal.extend(run.next(1).unwrap().records);
     assert!(matches!(run.standing(), Standing::Paused { pause: Pause::Budget, .. }));
-    assert_eq!(run.outputs_so_far(), serde_json::json!({"a": 1}), "as far as they can be told");
+    assert_eq!(run.outputs_so_far(), serde_json::json!({"a": 1}), "those that can be evaluated");
     let mut richer = World::new(build("100"), fate.unwrap());
     richer.journal = world.journal;
     richer.run();

@@ -25,7 +25,7 @@ pub(super) use text::matches;
 pub struct FilterDoc {
     /// Its name.
     pub name: &'static str,
-    /// Its arguments: `digits=0` may be left out, `*more` takes any number.
+    /// Its arguments: `digits=0` is optional, `*more` takes any number.
     pub signature: &'static str,
     /// One line.
     pub doc: &'static str,

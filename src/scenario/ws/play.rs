@@ -379,7 +379,7 @@ impl Act {
     }
 }
 
-/// Where to connect: always at the target, whoever wrote the URL.
+/// Where to connect: always at the target, whatever the URL says.
 fn address(filled: &str, target: Option<&str>) -> Result<Url, String> {
     let home = target.map(Target::parse).transpose()?;
     if !is_whole(filled) {

@@ -75,7 +75,7 @@ impl Saved {
         (saved.key == *key).then_some(saved)
     }
 
-    /// The same for the attempt that goes on from it, where all before it cost `before`.
+    /// The same for the attempt that continues from it, where all before it cost `before`.
     pub(super) fn taken_up(&self, attempt: u32, before: &Meter) -> Self {
         Self { attempt, spent: Meter::new(), before: before.clone(), ..self.clone() }
     }
@@ -141,7 +141,7 @@ impl History {
     }
 }
 
-/// The input of calls in the order in which it is kept: what is told later is the same then, whoever tells it.
+/// The input of calls in the order in which it is kept: every later request repeats it in this order.
 pub(super) fn part(turn: u32, answer: &Answer, spent: Meter) -> Part {
     let ordered = |call: &ToolCall| {
         let input = serde_json::from_str(&canonical(&call.input)).unwrap_or_else(|_| call.input.clone());

@@ -45,7 +45,7 @@ impl Kept {
     }
 }
 
-/// A call that only waits for its turn costs nothing if the attempt is cut off.
+/// A call that only waits for its turn costs nothing if the attempt is interrupted.
 impl Waiting for Kept {
     fn keep(&self, waiting: bool) -> Keeping<'_, ()> {
         Box::pin(async move {

@@ -104,7 +104,7 @@ impl<'a> Talk<'a> {
         self.before.absorb(&saved.spent);
         self.turn = self.history.parts.last().map_or(0, |part| part.turn);
         self.repeats = true;
-        // If it is cut off before its next answer, the conversation is there all the same.
+        // If it is interrupted before its next answer, the conversation is kept.
         self.kept.take_up(json!(saved.taken_up(self.cx.attempt, &self.before)));
         (self.repairs, self.model) = (saved.repairs, saved.model.min(self.job.models.len() - 1));
         self.cx.progress.line(format!("going on after turn {}", self.turn));
@@ -138,7 +138,7 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// Books what is known of an answer that was under way when the talk was broken off: it is paid for. Gives what is not
+    /// Books what is known of an answer that was being received when the conversation was interrupted: it is paid for. Gives what is not
     /// known: what calls that were sent and not answered may have cost, which is booked as well.
     pub(super) fn broken_off(&mut self) -> Meter {
         let Flight { sent, heard, most } = std::mem::take(&mut self.flight);

@@ -74,7 +74,7 @@ impl Workspace {
         Ok(bytes)
     }
 
-    /// Whether `path` is the file of the result, and nobody has written it since the work began.
+    /// Whether `path` is the file of the result and has not been written since the work began.
     pub(super) fn is_stale(&self, path: &str) -> bool {
         let Some((_, stamp)) = self.stale.as_ref().filter(|(stale, _)| stale == path) else { return false };
         let listing = self.list(&|other| other != path && !path.starts_with(&format!("{other}/")));

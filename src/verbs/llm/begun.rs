@@ -1,5 +1,5 @@
-//! What an attempt has of its answers: those that were cut off at their limit of tokens, and of several samples those that
-//! are whole. Kept as the cursor, so that they are not paid for again if the attempt fails or is cut off meanwhile.
+//! What an attempt has of its answers: those that reached their token limit, and of several samples those that
+//! are whole. Kept as the cursor, so that they are not paid for again if the attempt fails or is interrupted.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -95,7 +95,7 @@ impl Begun {
         }
     }
 
-    /// Keeps which calls only wait for their turn: if the attempt is cut off, they cost nothing. A call that is about to
+    /// Keeps which calls only wait for their turn: if the attempt is interrupted, they cost nothing. A call that is about to
     /// be sent must not be on record as one that waits.
     pub(super) async fn wait(&self, waiting: bool, purse: &Purse) -> Result<(), Failure> {
         let recorded = self.state().waiting;

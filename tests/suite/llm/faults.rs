@@ -262,7 +262,7 @@ async fn a_call_that_ends_before_it_is_sent_costs_nothing() {
         let server = Server::start([Act::Mute]).await;
         let (models, step) = (server.models(&Mode::Off), Step::new());
         let mut call = Box::pin(step.run(&models, json!({"model": "gpt-4.1-mini", "prompt": "hi"})));
-        // As far as the connection.
+        // Until it is connected.
         assert!(futures_util::poll!(&mut call).is_pending());
         while sent && server.seen().is_empty() {
             assert!(futures_util::poll!(&mut call).is_pending());

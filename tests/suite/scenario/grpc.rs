@@ -647,7 +647,7 @@ async fn a_scenario_may_name_whom_it_trusts() {
     let pem = std::fs::read_to_string(home.path().join("authority.pem")).unwrap();
     all_held(&play(&format!("trust: |\n  {}", pem.replace('\n', "\n  "))).await);
     let refused = play("").await;
-    let unknown = "no connection: nobody who is trusted has signed its certificate; `trust` or `--ca-cert` names certificates that are trusted";
+    let unknown = "no connection: no trusted authority has signed its certificate; `trust` or `--ca-cert` names certificates that are trusted";
     assert_eq!(error(&refused.steps[0]), unknown);
 }
 

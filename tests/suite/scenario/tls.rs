@@ -11,7 +11,7 @@ use super::browser::{assert_all_hold, browse, chromium};
 use super::peers::Peer;
 use super::{play_on, read};
 
-/// Makes an authority, a certificate for 127.0.0.1 that it has signed, one for a client, and one for another name that nobody has signed.
+/// Makes an authority, a certificate for 127.0.0.1 that it has signed, one for a client, and one for another name that is not signed.
 const CERTIFICATES: &str = r#"
 set -e
 key="-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
@@ -99,7 +99,7 @@ async fn whom_a_scenario_trusts_is_spoken_to() {
 async fn nobody_else_is() {
     let Some(home) = certificates("nobody_else_is") else { return };
     let Some(safe) = Safe::start(home.path(), "signed", "nobody_else_is").await else { return };
-    let unknown = "nobody who is trusted has signed its certificate; `trust` or `--ca-cert` names certificates that are trusted";
+    let unknown = "no trusted authority has signed its certificate; `trust` or `--ca-cert` names certificates that are trusted";
     for trust in [String::new(), format!("trust: |\n  {}", pem(home.path(), "own.pem"))] {
         let seen = safe.play(&trust).await;
         let errors: Vec<_> = seen.steps.iter().map(|step| step.error.clone().unwrap()).collect();

@@ -228,7 +228,7 @@ async fn a_killed_build_leaves_nothing_once_gc_has_run() {
     let begun = std::time::Instant::now();
     while running() == 0 {
         assert!(group.child.try_wait().unwrap().is_none(), "the build ended");
-        assert!(begun.elapsed().as_secs() < 120, "the build does not get as far as its last command");
+        assert!(begun.elapsed().as_secs() < 120, "the build does not reach its last command");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     group.child.kill().unwrap();

@@ -33,7 +33,7 @@ fn scenario(id: &str, path: &str, status: u16) -> String {
     )
 }
 
-/// One that passes, one that fails, one that is cut off, one that is never begun.
+/// One that passes, one that fails, one that is interrupted, one that never starts.
 fn project() -> Project {
     Project::new()
         .file("code/main.py", SLOW)

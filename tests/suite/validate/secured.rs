@@ -80,13 +80,13 @@ impl Secured {
 #[test]
 fn a_target_is_trusted_by_its_authority_or_without_a_look() {
     let Some(secured) = secured(false, "a_target_is_trusted_by_its_authority") else { return };
-    secured.run("nobody", &[]).exits(4).stdout_has("nobody who is trusted has signed its certificate");
+    secured.run("nobody", &[]).exits(4).stdout_has("no trusted authority has signed its certificate");
     secured.run("nobody", &["--ca-cert", "tls/authority.pem"]).exits(0);
     secured.run("nobody", &["--insecure"]).exits(0);
     // Another authority is none.
     let failed = secured.run("nobody", &["--ca-cert", "tls/own.pem"]).exits(4);
     failed
-        .stdout_has("nobody who is trusted has signed its certificate")
+        .stdout_has("no trusted authority has signed its certificate")
         .stdout_has("curl -sS -i -X GET --cacert tls/own.pem");
 }
 
