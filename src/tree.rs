@@ -7,6 +7,7 @@ mod chosen;
 mod difference;
 mod disk;
 pub mod edit;
+mod obeyed;
 mod pack;
 mod path;
 mod products;
@@ -26,7 +27,7 @@ pub use disk::{digest_of_dir, holds_foreign_files, is_on_disk, real_path};
 pub use path::check_path;
 pub use products::Products;
 pub use reference::{TreeEntry, TreeRef};
-pub use unusual::{Unusual, bare_repository, unusual, visible};
+pub use unusual::{Unusual, bare_repository, folded, unusual, visible};
 
 /// A file of a [`Tree`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

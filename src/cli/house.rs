@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::granted::owned;
 use super::images::images;
 use super::trust::{self, Allow};
-use super::{Settings, Stop, configure};
+use super::{Settings, Stop, Texts, configure};
 use crate::clients::browser::{self, Chromium};
 use crate::clients::clock::SystemClock;
 use crate::clients::coder::Coders;
@@ -170,7 +170,8 @@ pub fn house(settings: &Settings, doors: &Doors) -> Result<House, Stop> {
     let clock = clock();
     let registry = registry(settings)?;
     let secrets = secrets(settings, &registry)?;
-    let grants = trust::grants(settings, &doors.allow)?;
+    let mut grants = trust::grants(settings, &doors.allow)?;
+    grants.reserve(Texts::new(settings).reserved());
     let registry = withheld(settings, registry, &grants);
     if let Mode::Record(path) | Mode::Replay(path) | Mode::Fill(path) = &doors.cassette
         && std::fs::metadata(path).is_ok_and(|file| !file.is_file())

@@ -11,6 +11,7 @@ use super::files::LARGEST;
 use super::owner::{Owners, way_out};
 use crate::plan::{Found, Layer, Sources, Unreadable};
 use crate::rooted_fs::{Kind, RootedFs, read_file};
+use crate::tree::folded;
 
 static EMBEDDED: [(&str, Dir<'static>); 3] = [
     ("pipelines", include_dir!("$CARGO_MANIFEST_DIR/pipelines")),
@@ -52,6 +53,18 @@ impl Texts {
             text: text.into(),
         }));
         Ok(found)
+    }
+
+    /// The texts that a project would change by having a file of the same path.
+    pub fn reserved(&self) -> BTreeSet<String> {
+        let mut paths = BTreeSet::new();
+        for (name, dir) in &EMBEDDED {
+            collect_embedded(name, dir, &mut paths);
+            for (_, root) in self.roots.iter().filter(|(layer, _)| *layer == Layer::User) {
+                collect(root, name, &mut paths);
+            }
+        }
+        paths.into_iter().map(|path| folded(&path)).collect()
     }
 
     fn file(&self, path: &Path, layer: Layer) -> Result<Option<Found>, Unreadable> {

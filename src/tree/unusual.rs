@@ -1,5 +1,7 @@
 //! Files that something else than the program itself obeys, so that nobody is surprised by what a model writes.
 
+use super::obeyed::{AGENTS, HARMLESS, OBEYED, OF_VERSION_CONTROL};
+
 /// What a file at a path is to others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unusual {
@@ -8,137 +10,6 @@ pub enum Unusual {
     /// Written only if the user allows it: who obeys it.
     Obeyed(&'static str),
 }
-
-/// Files and directories by who obeys them without being asked. A name that ends in `/` is a directory, one with another `/`
-/// stands at that path, any other name is a file anywhere. All are compared in lower case.
-const OBEYED: [(&str, &[&str]); 10] = [
-    (
-        "direnv or mise, on entering the directory",
-        &[".envrc", ".mise.toml", "mise.toml", ".mise/", ".tool-versions", ".autoenv", ".autoenv.zsh"],
-    ),
-    ("git", &[".gitmodules", ".gitconfig", ".lfsconfig"]),
-    (
-        "git hooks",
-        &[
-            ".githooks/",
-            ".husky/",
-            ".pre-commit-config.yaml",
-            ".pre-commit-config.yml",
-            "lefthook.yml",
-            ".lefthook.yml",
-            "lefthook.yaml",
-            ".lefthook.yaml",
-            ".overcommit.yml",
-        ],
-    ),
-    (
-        "CI systems, which have keys",
-        &[
-            ".github/",
-            ".gitlab-ci.yml",
-            ".gitlab/",
-            ".circleci/",
-            ".buildkite/",
-            ".woodpecker/",
-            ".woodpecker.yml",
-            ".drone.yml",
-            ".travis.yml",
-            ".forgejo/",
-            ".gitea/",
-            "azure-pipelines.yml",
-            "bitbucket-pipelines.yml",
-            "jenkinsfile",
-            "appveyor.yml",
-            ".appveyor.yml",
-            ".cirrus.yml",
-        ],
-    ),
-    (
-        "editors",
-        &[
-            ".vscode/",
-            ".idea/",
-            ".zed/",
-            ".fleet/",
-            ".devcontainer/",
-            ".devcontainer.json",
-            ".vimrc",
-            ".nvimrc",
-            ".exrc",
-            ".nvim.lua",
-            "_vimrc",
-            ".dir-locals.el",
-            ".sublime-project",
-        ],
-    ),
-    (
-        "coding agents",
-        &[
-            ".claude/",
-            "claude.md",
-            "claude.local.md",
-            "agents.md",
-            ".mcp.json",
-            ".cursor/",
-            ".cursorrules",
-            ".windsurf/",
-            ".windsurfrules",
-            ".clinerules",
-            ".clinerules/",
-            ".codex/",
-            ".gemini/",
-            "gemini.md",
-            ".aider.conf.yml",
-            ".continue/",
-            ".roo/",
-            ".kiro/",
-        ],
-    ),
-    ("atoll", &["atoll.toml"]),
-    (
-        "shells",
-        &[
-            ".bashrc",
-            ".bash_profile",
-            ".bash_login",
-            ".bash_logout",
-            ".profile",
-            ".zshrc",
-            ".zshenv",
-            ".zprofile",
-            ".zlogin",
-            ".kshrc",
-            ".inputrc",
-            ".config/",
-        ],
-    ),
-    (
-        "programs that send keys",
-        &[
-            ".netrc",
-            "_netrc",
-            ".ssh/",
-            ".gnupg/",
-            ".aws/",
-            ".kube/",
-            ".docker/",
-            ".npmrc",
-            ".yarnrc",
-            ".yarnrc.yml",
-            ".pnpmfile.cjs",
-            ".pypirc",
-            ".pip/",
-            ".bundle/",
-            ".gem/",
-            ".curlrc",
-            ".wgetrc",
-        ],
-    ),
-    (
-        "build tools and debuggers",
-        &[".cargo/", ".mvn/", ".gdbinit", ".lldbinit", ".bazelrc", "autorun.inf", "desktop.ini"],
-    ),
-];
 
 /// What the file at `path`, which has the form of a tree's paths, is to others; `None` for a usual file.
 pub fn unusual(path: &str) -> Option<Unusual> {
@@ -149,22 +20,71 @@ pub fn unusual(path: &str) -> Option<Unusual> {
             u32::from(c)
         )));
     }
-    let lower = path.to_lowercase();
-    let names: Vec<&str> = lower.split('/').collect();
-    if let Some(name) = names.iter().find(|name| is_of_git(name)) {
-        return Some(Unusual::Refused(format!("`{name}` belongs to git, which runs what it names")));
+    let folded = folded(path);
+    let names: Vec<&str> = folded.split('/').collect();
+    if let Some(name) = names.iter().find(|name| is_of_version_control(name)) {
+        return Some(Unusual::Refused(format!(
+            "`{name}` belongs to version control, which runs what it names"
+        )));
     }
     if names.contains(&".atoll") {
         return Some(Unusual::Refused("`.atoll` holds the runs of Atoll".to_owned()));
     }
     let (file, dirs) = names.split_last()?;
-    let hit = |known: &str| match known.strip_suffix('/') {
-        Some(dir) => dirs.contains(&dir),
-        None => *file == known,
-    };
-    let obeyed = OBEYED.iter().find(|(_, all)| all.iter().any(|known| hit(known)));
-    let workspace = file.ends_with(".code-workspace");
-    obeyed.map(|(who, _)| Unusual::Obeyed(who)).or_else(|| workspace.then_some(Unusual::Obeyed("editors")))
+    let obeyed = OBEYED.iter().find(|(_, all)| all.iter().any(|known| is_one(known, file, dirs)));
+    let who = obeyed.map(|(who, _)| *who).or_else(|| by_form(file, dirs));
+    who.map(Unusual::Obeyed)
+}
+
+/// The path as systems that ignore the case of letters, and dots and spaces at the end of a name, compare it.
+pub fn folded(path: &str) -> String {
+    let lower = path.to_lowercase().replace('ſ', "s");
+    let names: Vec<&str> = lower.split('/').map(|name| name.trim_end_matches([' ', '.'])).collect();
+    names.join("/")
+}
+
+/// Whether the file, in these directories, is what `known` names.
+fn is_one(known: &str, file: &str, dirs: &[&str]) -> bool {
+    if let Some(dir) = known.strip_suffix('/') {
+        return dirs.contains(&dir);
+    }
+    if let Some((dir, name)) = known.split_once('/') {
+        return file == name && dirs.last() == Some(&dir);
+    }
+    match known.split_once('*') {
+        Some((head, tail)) => {
+            file.len() >= head.len() + tail.len() && file.starts_with(head) && file.ends_with(tail)
+        }
+        None => file == known,
+    }
+}
+
+/// Who obeys a file that no list has, by its form.
+fn by_form(file: &str, dirs: &[&str]) -> Option<&'static str> {
+    if let Some((name, form)) = file.split_once('.')
+        && AGENTS.contains(&name)
+        && matches!(form, "md" | "mdc" | "local.md" | "override.md")
+    {
+        return Some("coding agents");
+    }
+    if dirs.contains(&"pipelines") && file.rsplit_once('.').is_some_and(|(_, form)| form == "toml") {
+        return Some("atoll");
+    }
+    // Packages that are only installed have dot files of those who made them.
+    let installed = dirs.contains(&"node_modules");
+    let dot = |name: &str| name.starts_with('.');
+    let dir = dirs.iter().any(|dir| dot(dir) && !HARMLESS.contains(&format!("{dir}/").as_str()));
+    (!installed && (dir || dot(file) && !is_harmless(file)))
+        .then_some("programs that look for this name, as for most that begin with a dot")
+}
+
+fn is_harmless(file: &str) -> bool {
+    let passes_over =
+        file.ends_with("ignore") && file[1..].chars().all(|c| c.is_ascii_lowercase() || c == '-');
+    let example = file.strip_prefix(".env.").is_some_and(|kind| {
+        kind.split('.').any(|part| matches!(part, "example" | "sample" | "template" | "dist"))
+    });
+    passes_over || example || HARMLESS.contains(&file)
 }
 
 /// The directory among `paths` that git would take for a repository of its own, whose configuration it obeys.
@@ -195,12 +115,12 @@ pub fn visible(text: &str) -> String {
     })
 }
 
-/// Names that some system reads as `.git`.
-fn is_of_git(name: &str) -> bool {
-    let name = name.trim_end_matches([' ', '.']);
+/// Names that some system reads as `.git`, and those of other version control.
+fn is_of_version_control(name: &str) -> bool {
     name == ".git"
         || name.starts_with(".git:")
         || name.strip_prefix("git~").is_some_and(|n| n.chars().all(|c| c.is_ascii_digit()))
+        || OF_VERSION_CONTROL.contains(&name)
 }
 
 /// Characters that are not seen, or change the order in which others are seen.
@@ -240,6 +160,28 @@ mod tests {
             "tests/git.py",
             "atoll/x.toml",
             "legit~1x",
+            ".helmignore",
+            ".npmignore",
+            "web/.prettierrc.json",
+            "web/.well-known/security.txt",
+            ".env.local.example",
+            ".pytest_cache/v/x",
+            "node_modules/a/.editorrc",
+            "docker-compose.yml",
+            "rust-toolchain.toml",
+            "Cargo.toml",
+            "Gemfile",
+            "gradlew",
+            "tox.ini",
+            "setup.cfg",
+            "conftest.py",
+            "build.rs",
+            "schemas/order.json",
+            "prompts/summary.md",
+            "src/pipelines/load.py",
+            "data/cvs/anna.pdf",
+            "docs/claude-shannon.md",
+            "misery.toml",
         ] {
             assert_eq!(unusual(path), None, "{path}");
         }
@@ -265,6 +207,31 @@ mod tests {
             ".gitmodules",
             ".ssh/authorized_keys",
             ".bashrc",
+            ".bashrc.",
+            "AGENTſ.md",
+            ".dir-locals-2.el",
+            ".helix/languages.toml",
+            "opencode.json",
+            "QWEN.md",
+            "Gemini.local.md",
+            ".junie/guidelines.md",
+            "buildspec.yml",
+            "buildspec-release.yml",
+            "cloudbuild.yaml",
+            ".cshrc",
+            ".tcshrc",
+            ".Rprofile",
+            ".env",
+            ".nobody-knows-this",
+            "sub/.nobody-knows-this/x.txt",
+            ".gitignore.d/x",
+            ".env.production",
+            "node_modules/a/.github/workflows/x.yml",
+            "pipelines/validate.toml",
+            "sub/Pipelines/deep/x.toml",
+            "environment.toml",
+            "mise.local.toml",
+            "CVS/Root",
         ] {
             assert!(matches!(unusual(path), Some(Unusual::Obeyed(_))), "{path}");
         }
@@ -280,6 +247,10 @@ mod tests {
             ".git:x/y",
             ".atoll/atoll.db",
             "sub/.Atoll/x",
+            ".hg/hgrc",
+            "sub/.SVN/x",
+            "_darcs/prefs/defaults",
+            ".jj/repo/config.toml",
             "a\u{202e}gnp.exe",
             "main\u{200b}.py",
             ".g\u{200c}it/config",

@@ -18,6 +18,7 @@ pub struct Grants {
     secrets: BTreeSet<String>,
     hosts: BTreeSet<String>,
     files: GlobSet,
+    library: Arc<BTreeSet<String>>,
     trusted: BTreeMap<PathBuf, Digest>,
     /// What this run's own pipeline and files may use, because the user trusts them.
     derived: BTreeSet<Ask>,
@@ -64,6 +65,17 @@ impl Grants {
     /// Allows files whose paths match.
     pub fn allow_files(&mut self, files: GlobSet) {
         self.files = files;
+    }
+
+    /// Names the texts that Atoll reads from a project where this has them, by their paths in it.
+    pub fn reserve(&mut self, library: impl IntoIterator<Item = String>) {
+        self.library = Arc::new(library.into_iter().collect());
+    }
+
+    /// Whether a project that has a file at `path`, or one of its directories, changes with it what Atoll does there.
+    pub fn is_reserved(&self, path: &str) -> bool {
+        let starts = path.match_indices('/').map(|(at, _)| at + 1);
+        std::iter::once(0).chain(starts).any(|start| self.library.contains(&path[start..]))
     }
 
     /// Allows all that the file at `path` asks for, while its content has `digest`.

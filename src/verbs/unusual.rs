@@ -1,12 +1,54 @@
 //! Which files a step may write: unusual ones only with the user's consent.
 
-use crate::tree::{Unusual, bare_repository, unusual};
-use crate::verb::{Class, Context, Failure};
+use std::path::Path;
+
+use crate::tree::{Unusual, bare_repository, folded, unusual, visible};
+use crate::verb::{Class, Context, Failure, Grants};
+
+/// What the file at `path` is to others; `None` for a usual file, and for one that the user allows.
+pub fn found(path: &str, grants: &Grants) -> Option<Unusual> {
+    if grants.allows_file(path) {
+        return None;
+    }
+    let reserved = || grants.is_reserved(&folded(path)).then_some(Unusual::Obeyed("atoll"));
+    unusual(path).or_else(reserved)
+}
+
+/// What is wrong with writing the file at `target`, to which a step's path leads. In the project and in the directory of the
+/// run only the way from there counts; elsewhere every directory does, but for temporary ones.
+pub fn unwritable(target: &Path, cx: &Context) -> Option<Failure> {
+    let (kept, project) = (&cx.workspace.kept, &cx.workspace.project);
+    let real = [kept, project].map(|dir| dir.canonicalize().unwrap_or_else(|_| dir.clone()));
+    let below = [kept, &real[0], project, &real[1]].into_iter().find_map(|dir| target.strip_prefix(dir).ok());
+    let path = below.unwrap_or(target).to_string_lossy();
+    if cx.grants.allows_file(&path) {
+        return None;
+    }
+    let names = path.split('/').filter(|name| !name.is_empty());
+    let names: Vec<&str> = names.filter(|name| below.is_some() || !name.starts_with(".tmp")).collect();
+    Some(match found(&names.join("/"), &cx.grants)? {
+        Unusual::Refused(why) => {
+            Failure::permanent(format!("this path is refused: {why}")).hint("write to another path")
+        }
+        Unusual::Obeyed(who) => Failure::new(
+            Class::Auth,
+            format!(
+                "`{}` is obeyed by {who} without being asked, and you have not allowed that",
+                visible(&path)
+            ),
+        )
+        .hint(format!(
+            "look at what would be written, then allow it: `atoll resume {} --allow-file '{}'`",
+            cx.run,
+            literal(&path)
+        )),
+    })
+}
 
 /// What is wrong with writing the files at `paths`, in words for whoever wrote them.
 pub fn refusal<'a>(paths: impl Iterator<Item = &'a str>, cx: &Context) -> Option<Failure> {
-    for path in paths.filter(|path| !cx.grants.allows_file(path)) {
-        match unusual(path) {
+    for path in paths {
+        match found(path, &cx.grants) {
             None => {}
             Some(Unusual::Refused(why)) => {
                 return Some(
@@ -39,8 +81,8 @@ pub fn undeliverable<'a>(
         )));
     }
     let mut asks = Vec::new();
-    for path in paths.filter(|path| !cx.grants.allows_file(path)) {
-        match unusual(path) {
+    for path in paths {
+        match found(path, &cx.grants) {
             None => {}
             Some(Unusual::Refused(why)) => {
                 return Some(Failure::permanent(format!("a file is not delivered: {why}")));

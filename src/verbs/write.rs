@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::place;
+use super::{place, unusual};
 use crate::rooted_fs::RootedFs;
 use crate::value::{Digest, Value};
-use crate::verb::{Class, Context, Failure, Output, Traits, Verb, Workspace};
+use crate::verb::{Class, Context, Failure, Output, Traits, Verb};
 
 /// The verb `write`.
 pub struct Write;
@@ -55,12 +55,13 @@ write = { path = "notes/first.md", text = "hello\n" }
     type Out = Out;
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
-        let done = tokio::task::spawn_blocking(move || write(with, &cx.workspace)).await;
+        let done = tokio::task::spawn_blocking(move || write(with, &cx)).await;
         done.map_err(|e| Failure::new(Class::Bug, format!("`write` broke down: {e}")))?.map(Output::free)
     }
 }
 
-fn write(with: With, workspace: &Workspace) -> Result<Out, Failure> {
+fn write(with: With, cx: &Context) -> Result<Out, Failure> {
+    let workspace = &cx.workspace;
     let content = match (with.text, with.json) {
         (Some(text), None) => text,
         (None, Some(value)) => format!("{value:#}\n"),
@@ -73,6 +74,11 @@ fn write(with: With, workspace: &Workspace) -> Result<Out, Failure> {
     place::usual(workspace, &target)?;
     let (root, below) = place::resolved(&workspace.project, &with.path, &target)?;
     place::usual(workspace, &root.join(&below))?;
+    // Both names count: the one that is given, and the one to which links lead.
+    let (given, real) = (unusual::unwritable(&target, cx), unusual::unwritable(&root.join(&below), cx));
+    if let Some(failure) = given.or(real) {
+        return Err(failure);
+    }
     // Whatever becomes a link from here on is refused.
     let written = RootedFs::open(&root).and_then(|root| root.replace(&below, content.as_bytes()));
     written.map_err(|e| {
@@ -167,6 +173,47 @@ mod tests {
         for (path, why) in [("pipe", "no regular file"), ("hooks/x", "writes nothing into `.git`")] {
             let failure = run(place.path(), json!({"path": path, "text": ""})).await.unwrap_err();
             assert!(failure.message.contains(why), "{failure}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_others_obey_is_written_with_consent_only() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir(place.path().join("dir")).unwrap();
+        std::fs::write(place.path().join("dir/.envrc"), "").unwrap();
+        symlink("dir/.envrc", place.path().join("link")).unwrap();
+        let mut grants = crate::verb::Grants::default();
+        let mut files = globset::GlobSetBuilder::new();
+        files.add(globset::Glob::new("sub/.github/**").unwrap());
+        grants.allow_files(files.build().unwrap());
+        grants.reserve(["prompts/judge/system.md".to_owned()]);
+        let grants = Arc::new(grants);
+        let write = async |path: String| {
+            let mut cx = Context::for_test(place.path().to_owned(), Arc::new(ManualClock::at(0)));
+            cx.grants = grants.clone();
+            DynVerb::run(&Write, json!({"path": path, "text": "x"}), cx).await
+        };
+        let elsewhere = tempfile::tempdir().unwrap();
+        let out = |path: &str| elsewhere.path().join(path).display().to_string();
+        for path in
+            [".envrc", ".github/workflows/x.yml", "pipelines/validate.toml", "atoll.toml", "dir/.envrc"]
+        {
+            let failure = write(path.to_owned()).await.unwrap_err();
+            assert_eq!(failure.class, Class::Auth, "{failure}");
+            assert!(failure.hint.unwrap().contains(&format!("--allow-file '{path}'")), "{path}");
+        }
+        for path in
+            ["link".to_owned(), "x/prompts/judge/system.md".to_owned(), out(".config/fish/config.fish")]
+        {
+            assert_eq!(write(path.clone()).await.unwrap_err().class, Class::Auth, "{path}");
+        }
+        for path in ["a\u{202e}b", ".hg/hgrc", "sub/.atoll/x"] {
+            assert_eq!(write(path.to_owned()).await.unwrap_err().class, Class::Permanent, "{path:?}");
+        }
+        for path in
+            ["notes.md".to_owned(), "prompts/mine.md".to_owned(), "sub/.github/x".to_owned(), out("x.json")]
+        {
+            write(path).await.unwrap();
         }
     }
 

@@ -241,6 +241,109 @@ fn what_a_project_changes_is_said_first() {
     assert!(!same.run(&["run", "own"]).exits(0).stderr.contains("has its own"));
 }
 
+/// A pipeline that gives `MY_TOKEN` to a command.
+fn gives(command: &str) -> String {
+    format!(
+        "atoll = 1\n[steps.a.shell]\nargv = [\"sh\", \"-c\", \"{command}\"]\nenv = {{ T = {{ secret = \"MY_TOKEN\" }} }}\n"
+    )
+}
+
+#[test]
+fn a_grant_belongs_to_the_pipeline_that_asks() {
+    let project = Project::new()
+        .env("MY_TOKEN", VALUE)
+        .file("pipelines/asks.toml", &gives("true"))
+        .file("pipelines/other.toml", &gives("echo stolen"))
+        .file(
+            "pipelines/extends.toml",
+            "extends = \"asks\"\n[steps.a.shell]\nargv = [\"echo\", \"stolen\"]\n",
+        )
+        .file("pipelines/calls.toml", "atoll = 1\n[steps.c.call]\npipeline = \"asks\"\n");
+    project
+        .run(&["trust", "--yes", "pipelines/asks.toml"])
+        .exits(0)
+        .stdout_has("the secret `MY_TOKEN`, for `steps.a.shell.env.T`, given to the command sh -c true");
+    project.run(&["run", "asks"]).exits(0);
+    for other in ["other", "extends", "calls"] {
+        project.run(&["run", other]).exits(7).stderr_has("the secret `MY_TOKEN`");
+    }
+    let shown = project.run(&["trust", "--yes", "pipelines/calls.toml"]).exits(0);
+    shown.stdout_has("for `steps.a.shell.env.T` of pipelines/asks.toml").stdout_has("together with ");
+    project.run(&["run", "calls"]).exits(0);
+    // What it calls has changed, and the file itself has not.
+    project.write("pipelines/asks.toml", &gives("echo stolen"));
+    project.run(&["run", "calls"]).exits(7);
+    project.run(&["trust", "--list"]).exits(0).stdout_has("asks.toml has changed: not trusted any more");
+}
+
+#[test]
+fn an_include_that_decides_where_a_secret_goes_is_part_of_the_grant() {
+    let project = Project::new()
+        .env("MY_TOKEN", VALUE)
+        .file("prompts/where.md", "true")
+        .file("pipelines/p.toml", &gives("{% include 'prompts/where.md' %}"));
+    project.run(&["trust", "--yes", "pipelines/p.toml"]).exits(0).stdout_has("prompts/where.md");
+    project.run(&["run", "p"]).exits(0);
+    project.write("prompts/where.md", "echo stolen");
+    project.run(&["run", "p"]).exits(7);
+}
+
+#[test]
+fn a_trusted_environment_gives_other_pipelines_nothing() {
+    let project = asking().file(
+        "pipelines/other.toml",
+        &format!(
+            "{}[inputs.dir]\ntype = \"dir\"\ndefault = \"scenarios\"\n[outputs]\nd = \"inputs.dir.path\"\n",
+            gives("echo stolen")
+        ),
+    );
+    project.run(&["trust", "--yes", "environment.toml"]).exits(0);
+    project.run(&["run", "reads"]).exits(0);
+    project.run(&["run", "other"]).exits(7).stderr_has("the secret `MY_TOKEN`");
+}
+
+#[test]
+fn a_computed_name_is_shown_and_stays_forbidden() {
+    let computed = "atoll = 1\n[steps.n.set]\nname = \"MY_TOKEN\"\n[steps.a.http]\nurl = \"http://127.0.0.1:1/x\"\nheaders = { A = { secret = \"{{ steps.n.output.name }}\" } }\n";
+    let project = Project::new().env("MY_TOKEN", VALUE).file("pipelines/d.toml", computed);
+    let shown = project.run(&["trust", "--yes", "pipelines/d.toml"]).exits(0);
+    shown
+        .stdout_has("what `{{ steps.n.output.name }}` comes to in the run, for `steps.a.http.headers.A`, sent to http://127.0.0.1:1")
+        .stdout_has("stays forbidden until you allow it by name");
+    project.run(&["run", "d"]).exits(7);
+}
+
+#[test]
+fn what_a_project_changes_is_said_before_warnings() {
+    let project = Project::new().file(
+        "pipelines/preflight.toml",
+        "atoll = 1\ninputs.unused = { type = \"string\", default = \"x\" }\n[steps.a.set]\nx = 1\n",
+    );
+    let ran = project.run(&["run", "preflight"]).exits(0).stderr_has("W0201");
+    assert_eq!(
+        ran.stderr.lines().next(),
+        Some("note: this project has its own pipelines/preflight.toml"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_model_writes_nothing_that_a_later_atoll_obeys() {
+    let write = |path: &str| format!("atoll = 1\n[steps.a.write]\npath = \"{path}\"\ntext = \"x\"\n");
+    let project = Project::new();
+    for path in ["out/pipelines/validate.toml", "out/prompts/judge/system.md", "out/atoll.toml", "out/.envrc"]
+    {
+        project.write("p.toml", &write(path));
+        project.run(&["run", "p.toml"]).exits(7).stderr_has(&format!("--allow-file '{path}'"));
+        assert!(!project.path(path).exists(), "{path}");
+        project.run(&["resume", "last", "--allow-file", path]).exits(0);
+        assert!(project.path(path).exists(), "{path}");
+    }
+    project.write("p.toml", &write("out/prompts/mine.md"));
+    project.run(&["run", "p.toml"]).exits(0);
+}
+
 fn is_root() -> bool {
     nix_uid() == 0
 }

@@ -16,9 +16,10 @@ use crate::clients::llm::{Tool, ToolCall};
 use crate::clients::process::{Bench, WORK};
 use crate::clients::service::{ExecReport, ExecSpec};
 use crate::tree::edit::{ApplyError, Edit, apply};
-use crate::tree::{Tree, Unusual, unusual};
+use crate::tree::{Tree, Unusual};
 use crate::value::Value;
 use crate::verb::{Failure, Grants, MemoryBlobs};
+use crate::verbs::unusual;
 use crate::visible;
 
 /// Most bytes of a file that is read, edited or searched.
@@ -241,10 +242,7 @@ fn read(read: &Read, workspace: &Workspace) -> Result<String, String> {
 /// Errors: a delivery would refuse the file at `path`. A file that is there already may be changed unless it is refused in
 /// any case: it came with the program, or the delivery checks it.
 fn deliverable(path: &str, workspace: &Workspace, grants: &Grants) -> Result<(), String> {
-    if grants.allows_file(path) {
-        return Ok(());
-    }
-    match unusual(path) {
+    match unusual::found(path, grants) {
         None => Ok(()),
         Some(Unusual::Refused(why)) => {
             Err(format!("this path is refused: {why}; give the file another path"))
