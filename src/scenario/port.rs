@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::value::{BlobRef, Value};
+use crate::verb::Failure;
 
 /// The inside of a held service, as far as scenarios need it. Nothing is ever run outside of it.
 pub trait Shell: Send + Sync {
@@ -17,6 +18,10 @@ pub trait Shell: Send + Sync {
     fn exec(&self, command: Command) -> Execution<'_>;
     /// Starts a program in a terminal. When the terminal is dropped, the program ends with all that it started.
     fn terminal(&self, program: Program) -> Opening<'_>;
+    /// The failure that the end of a command really was, if what runs the service is at fault and not the service.
+    fn lacked(&self) -> Option<Failure> {
+        None
+    }
     /// How much the service has logged so far, in bytes.
     fn log_mark(&self) -> u64;
     /// What the service has logged since `mark`, as far as it is still known.

@@ -196,6 +196,11 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
             Variables::given(revealed(with.variables.unwrap_or_default(), &cx)?).generating(generator);
         tokio::select! {
             mut observation = run(&scenario, &stage, variables) => {
+                // No observation of the program: the machine lacks something.
+                let beside = places.values().filter_map(|place| place.shell.as_ref());
+                if let Some(failure) = shell.iter().chain(beside).find_map(|shell| shell.lacked()) {
+                    return Err(failure);
+                }
                 // Programs print secrets.
                 observation.change_texts(&|text| cx.secrets.redact(text));
                 Ok(Output::free(observation))

@@ -382,7 +382,8 @@ impl<'a> Build<'a> {
             return Ok(());
         }
         let said = String::from_utf8_lossy(&ran.stderr);
-        if let Some(failure) = missing::of_machine(self.place, &self.image.base, argv, &said).await {
+        let started = missing::Started { base: &self.image.base, root: &root, cwd: &self.image.cwd, argv };
+        if let Some(failure) = missing::of_machine(self.place, &started, &said).await {
             return Err(failure.into());
         }
         Err(Stop::Product {

@@ -10,35 +10,104 @@ use regex::Regex;
 
 use super::Place;
 use crate::clients::agent::ExecSpec;
+use crate::rooted_fs::{RootedFs, normalize};
 use crate::verb::Failure;
 
-/// Base images, by the last part of their names, and the programs that they are made for. Package managers are not among
-/// them: without a network they are of no use.
+/// Base images, by the last part of their names, and the programs that they are made for.
 const PROGRAMS: &[(&[&str], &[&str])] = &[
-    (&["python", "pypy"], &["python", "python3"]),
-    (&["node"], &["node"]),
-    (&["golang"], &["go"]),
-    (&["rust"], &["cargo", "rustc"]),
-    (&["ruby"], &["ruby"]),
-    (&["php"], &["php"]),
-    (&["perl"], &["perl"]),
-    (&["openjdk", "eclipse-temurin", "amazoncorretto", "maven", "gradle"], &["java", "javac"]),
-    (&["gcc", "buildpack-deps"], &["gcc", "g++", "cc", "make"]),
+    (&["python", "pypy"], &["python", "python3", "pip", "pip3", "idle3", "2to3", "pydoc3"]),
+    (&["node"], &["node", "npm", "npx", "corepack", "yarn"]),
+    (&["golang"], &["go", "gofmt"]),
+    (&["rust"], &["cargo", "rustc", "rustup"]),
+    (&["ruby"], &["ruby", "bundle", "bundler", "gem", "rake", "irb", "erb", "rdoc", "ri", "racc"]),
+    (&["php"], &["php", "phpize", "pecl", "pear"]),
+    (&["composer"], &["composer", "php"]),
+    (&["perl"], &["perl", "cpan", "cpanm", "prove"]),
+    (&["openjdk", "eclipse-temurin", "amazoncorretto"], &["java", "javac", "jar", "jshell"]),
+    (&["maven"], &["mvn", "java", "javac", "jar"]),
+    (&["gradle"], &["gradle", "java", "javac", "jar"]),
+    (&["clojure"], &["clojure", "clj", "lein", "java"]),
+    (&["groovy"], &["groovy", "java"]),
+    (&["gcc", "buildpack-deps"], &["gcc", "g++", "cc", "c++", "make", "gfortran"]),
     (&["sdk", "runtime", "aspnet"], &["dotnet"]),
+    (&["mono"], &["mono", "mcs", "csc", "msbuild"]),
     (&["deno"], &["deno"]),
-    (&["bun"], &["bun"]),
-    (&["elixir"], &["elixir", "mix"]),
+    (&["bun"], &["bun", "bunx"]),
+    (&["elixir"], &["elixir", "mix", "iex", "erl", "escript"]),
+    (&["erlang"], &["erl", "erlc", "escript", "rebar3"]),
+    (&["haskell"], &["ghc", "cabal", "stack", "runghc", "runhaskell"]),
+    (&["swift"], &["swift", "swiftc"]),
+    (&["julia"], &["julia"]),
+    (&["r-base", "r-ver"], &["R", "Rscript"]),
+    (&["dart"], &["dart"]),
+    (&["crystal"], &["crystal", "shards"]),
+    (&["nim"], &["nim", "nimble"]),
+    (&["ocaml", "opam"], &["ocaml", "opam", "dune"]),
+    (&["racket"], &["racket", "raco"]),
+    (&["rakudo-star"], &["raku"]),
+    (&["lua", "luajit"], &["lua", "luajit", "luarocks"]),
+    (&["nginx"], &["nginx"]),
+    (&["httpd"], &["httpd"]),
+    (&["caddy"], &["caddy"]),
+    (&["redis", "valkey"], &["redis-server", "redis-cli"]),
+    (&["postgres"], &["postgres", "psql"]),
+    (&["mysql", "mariadb"], &["mysqld", "mysql", "mariadbd", "mariadb"]),
 ];
+
+/// Images of systems alone: what they do not bring with them, a program has to install itself.
+const SYSTEMS: &[&str] = &[
+    "scratch",
+    "debian",
+    "ubuntu",
+    "alpine",
+    "busybox",
+    "fedora",
+    "centos",
+    "rockylinux",
+    "almalinux",
+    "amazonlinux",
+    "archlinux",
+    "static",
+    "base",
+    "distroless",
+];
+
+/// Programs of the images of languages that are not made small: they are built on one with a compiler and its tools.
+const FULL: &[&str] = &[
+    "python",
+    "pypy",
+    "node",
+    "golang",
+    "rust",
+    "ruby",
+    "perl",
+    "gcc",
+    "buildpack-deps",
+    "erlang",
+    "elixir",
+];
+const TOOLS: &[&str] = &[
+    "gcc", "g++", "cc", "c++", "make", "perl", "python3", "git", "hg", "svn", "curl", "wget", "unzip",
+    "patch", "file", "autoconf",
+];
+
+/// Programs of every system with a package manager, as every base image but the smallest has them.
+const COMMON: &[&str] = &["bash", "awk", "sed", "grep", "find", "xargs", "tar", "gzip", "env", "diff"];
 const PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-/// Ends with 42 if the module belongs to every Python on this system and this Python cannot import it.
+/// Most of a file that is read to see which program it is for.
+const HEAD: u64 = 1 << 20;
+
+/// Ends with 42 if the module belongs to the Python of the image and this Python cannot import it. Images that are made small
+/// have no window system.
 const IMPORT: &str = "
 import importlib, sys
-name = sys.argv[1]
-elsewhere = {'winreg', 'winsound', 'msvcrt', 'nt', '_winapi', '_overlapped', '_wmi', '_scproxy',
-             'tkinter', '_tkinter', 'turtle', 'turtledemo', 'idlelib'}
+name, full = sys.argv[1], sys.argv[2] == 'full'
+elsewhere = {'winreg', 'winsound', 'msvcrt', 'nt', '_winapi', '_overlapped', '_wmi', '_scproxy'}
+windows = {'tkinter', '_tkinter', 'turtle', 'turtledemo'}
 top = name.split('.')[0]
-if top not in sys.stdlib_module_names or top in elsewhere:
+known = top in sys.stdlib_module_names or top == 'pip'
+if not known or top in elsewhere or top in windows and not full:
     sys.exit(0)
 try:
     importlib.import_module(top)
@@ -46,9 +115,22 @@ except ImportError:
     sys.exit(42)
 ";
 
-/// The failure that a program's end really is, if the machine lacks what the image `base` would have.
-pub(super) async fn of_machine(place: &Place, base: &str, argv: &[String], said: &str) -> Option<Failure> {
-    if let Some(program) = program(base, argv, said) {
+/// Where a command was started.
+pub(super) struct Started<'a> {
+    /// The base image.
+    pub(super) base: &'a str,
+    /// The file system of the product, on this machine.
+    pub(super) root: &'a Path,
+    /// The working directory in it.
+    pub(super) cwd: &'a Path,
+    /// The command.
+    pub(super) argv: &'a [String],
+}
+
+/// The failure that a program's end really is, if the machine lacks what the base image would have.
+pub(super) async fn of_machine(place: &Place, started: &Started<'_>, said: &str) -> Option<Failure> {
+    let base = started.base;
+    if let Some(program) = program(started, said) {
         return Some(
             Failure::permanent(format!(
                 "the base image `{base}` has the program `{program}`, and this machine does not"
@@ -58,69 +140,198 @@ pub(super) async fn of_machine(place: &Place, base: &str, argv: &[String], said:
             )),
         );
     }
+    let (name, tag) = named(base);
+    let python = PROGRAMS[0].0.contains(&name.as_str());
+    let kind = if python && !is_small(&tag) { "full" } else { "small" };
     for module in modules(said) {
-        let argv = ["python3", "-I", "-c", IMPORT, module].map(ToOwned::to_owned).to_vec();
+        if module == "pip" && !python {
+            continue;
+        }
+        let argv = ["python3", "-I", "-c", IMPORT, module, kind].map(ToOwned::to_owned).to_vec();
         let spec = ExecSpec { argv, timeout: Duration::from_secs(20), ..ExecSpec::default() };
         if place.run_alone(spec).await.is_some_and(|report| report.exit_code == Some(42)) {
             return Some(
                 Failure::permanent(format!(
                     "the Python of this machine has no module `{module}`, which belongs to every Python"
                 ))
-                .hint("install the whole of Python here, e.g. with `apt-get install python3`, or use Docker"),
+                .hint("install the whole of Python here, e.g. with `apt-get install python3-full`, or use Docker"),
             );
         }
     }
     None
 }
 
+/// The last part of the name of an image, and its tag.
+fn named(base: &str) -> (String, String) {
+    let last = base.rsplit('/').next().unwrap_or(base);
+    let last = last.split('@').next().unwrap_or_default();
+    let (name, tag) = last.split_once(':').unwrap_or((last, ""));
+    (name.to_owned(), tag.to_owned())
+}
+
+fn is_small(tag: &str) -> bool {
+    ["slim", "alpine"].iter().any(|word| tag.contains(word))
+}
+
 /// A program that is missing here and that the image has.
-fn program(base: &str, argv: &[String], said: &str) -> Option<&'static str> {
-    let name = base.rsplit('/').next().unwrap_or(base).split([':', '@']).next().unwrap_or_default();
-    let (_, programs) = PROGRAMS.iter().find(|(images, _)| images.contains(&name))?;
-    let named = |program: &&&str| {
-        argv.first().is_some_and(|first| first == *program)
-            || said.lines().any(|line| {
-                line.contains("not found") && line.split([' ', ':']).any(|word| word == **program)
-            })
+fn program(started: &Started<'_>, said: &str) -> Option<String> {
+    // A name that is looked for, or a path; what the product has itself is not missing.
+    let here = |program: &str| {
+        let in_root = |path: &str| started.root.join(path.trim_start_matches('/')).symlink_metadata().is_ok();
+        let there = |path: &str| Path::new(path).exists() || in_root(path);
+        if program.contains('/') { there(program) } else { PATH.iter().any(|dir| there(&format!("{dir}/{program}"))) }
     };
-    let here = |program: &str| PATH.iter().any(|dir| Path::new(dir).join(program).exists());
-    // `python` is there where `python3` is: builds make that link.
-    programs
+    let wanted = wanted(started, said).into_iter().find(|program| {
+        let name = program.rsplit('/').next().unwrap_or(program);
+        // `python` is there where `python3` is: builds make that link.
+        let linked = program == "python" && here("python3");
+        has(started.base, name) && !here(program) && !linked
+    })?;
+    Some(wanted)
+}
+
+/// Whether the image has the program. Of an image that is not known it is only known what it is not: that of a system alone.
+fn has(base: &str, program: &str) -> bool {
+    let (name, tag) = named(base);
+    let mut programs = PROGRAMS.iter().filter(|(images, _)| images.contains(&name.as_str())).peekable();
+    let known = programs.peek().is_some();
+    if programs.any(|(_, programs)| programs.contains(&program)) {
+        return true;
+    }
+    if FULL.contains(&name.as_str()) && !is_small(&tag) && TOOLS.contains(&program) {
+        return true;
+    }
+    if SYSTEMS.contains(&name.as_str()) || known {
+        return name != "scratch" && !tag.contains("alpine") && name != "alpine" && COMMON.contains(&program);
+    }
+    PROGRAMS.iter().any(|(_, programs)| programs.contains(&program)) || COMMON.contains(&program)
+}
+
+/// The programs that were to be started, as far as the command and what was said of it tell: their names and paths, and the
+/// interpreters of files.
+fn wanted(started: &Started<'_>, said: &str) -> Vec<String> {
+    const MOST: usize = 32;
+    let separators = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+'));
+    let complains = |line: &&str| {
+        ["not found", "No such file or directory", "bad interpreter", "no such file"]
+            .iter()
+            .any(|words| line.contains(words))
+    };
+    let lines: Vec<&str> = said.lines().rev().take(50).filter(complains).collect();
+    let words = lines.iter().flat_map(|line| line.split(separators)).map(|word| word.trim_end_matches('.'));
+    let words = started.argv.first().map(String::as_str).into_iter().chain(words);
+    let words: Vec<String> =
+        words.filter(|word| !word.is_empty()).map(ToOwned::to_owned).take(MOST).collect();
+    let Ok(files) = RootedFs::open(started.root) else { return words };
+    let interpreters: Vec<String> = words
         .iter()
-        .filter(named)
-        .find(|program| !(here(program) || **program == "python" && here("python3")))
-        .copied()
+        .filter(|word| word.contains('/'))
+        .flat_map(|word| interpreters(&files, &normalize(&started.cwd.join(word))))
+        .collect();
+    words.into_iter().chain(interpreters).collect()
+}
+
+/// What the first line of the script at `path` names: a program, and with `env` the one behind it.
+fn interpreters(files: &RootedFs, path: &Path) -> Vec<String> {
+    let Ok(bytes) = files.read(path, HEAD) else { return Vec::new() };
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let Some(line) = line.strip_prefix(b"#!") else { return Vec::new() };
+    let line = String::from_utf8_lossy(&line[..line.len().min(256)]).into_owned();
+    let mut words = line.split_ascii_whitespace().map(ToOwned::to_owned);
+    let Some(first) = words.next() else { return Vec::new() };
+    let behind = words.find(|word| !word.starts_with('-') && !word.contains('='));
+    let behind = behind.filter(|_| first.ends_with("/env"));
+    std::iter::once(first).chain(behind).collect()
 }
 
 /// The modules that Python said it does not have, the last few of them.
 fn modules(said: &str) -> BTreeSet<&str> {
     static MISSING: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r"No module named '([A-Za-z_][A-Za-z0-9_]{0,63})[.']").ok());
+        LazyLock::new(|| Regex::new(r"No module named '?([A-Za-z_][A-Za-z0-9_]{0,63})(?:['.]|\s*$)").ok());
     let Some(missing) = &*MISSING else { return BTreeSet::new() };
     let lines: Vec<&str> = said.lines().rev().take(50).collect();
+    // What a Python of Debian says where a module of its own was left out.
+    let ensurepip =
+        lines.iter().any(|line| line.contains("ensurepip is not available")).then_some("ensurepip");
     let names = lines.into_iter().flat_map(|line| missing.captures_iter(line));
-    names.filter_map(|found| found.get(1)).map(|name| name.as_str()).take(3).collect()
+    let names = names.filter_map(|found| found.get(1)).map(|name| name.as_str());
+    ensurepip.into_iter().chain(names).take(3).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn missing(root: &Path, base: &str, argv: &[&str], said: &str) -> Option<String> {
+        let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
+        program(&Started { base, root, cwd: Path::new("/app"), argv: &argv }, said)
+    }
+
     #[test]
     fn only_what_the_image_would_have_is_missing() {
-        let missing = |base: &str, argv: &[&str], said: &str| {
-            program(base, &argv.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>(), said)
-        };
-        assert_eq!(missing("docker.io/library/elixir:1.17@sha256:0", &["elixir"], ""), Some("elixir"));
-        assert_eq!(missing("elixir", &["sh"], "sh: 1: mix: not found\n"), Some("mix"));
+        let empty = tempfile::tempdir().unwrap();
+        let missing = |base: &str, argv: &[&str], said: &str| missing(empty.path(), base, argv, said);
+        assert_eq!(
+            missing("docker.io/library/elixir:1.17@sha256:0", &["elixir"], "").as_deref(),
+            Some("elixir")
+        );
+        assert_eq!(missing("elixir", &["sh"], "sh: 1: mix: not found\n").as_deref(), Some("mix"));
         assert_eq!(missing("elixir", &["sh"], "mix ended\n"), None);
         assert_eq!(missing("debian:12", &["elixir"], "elixir: not found"), None);
         assert_eq!(missing("perl", &["sh"], "sh: 1: sh: not found"), None);
+        // A path, however it is told; a machine with a program elsewhere lacks it there.
+        assert_eq!(missing("elixir", &["/usr/local/bin/mix"], "").as_deref(), Some("/usr/local/bin/mix"));
+        assert_eq!(
+            missing("elixir", &["sh"], "env: 'iex': No such file or directory").as_deref(),
+            Some("iex")
+        );
+        assert_eq!(
+            missing(
+                "elixir",
+                &["sh"],
+                "bash: ./run: /usr/bin/iex: bad interpreter: No such file or directory"
+            )
+            .as_deref(),
+            Some("/usr/bin/iex")
+        );
+        // Programs beside the main one, images that no list has, and mistakes of the program itself.
+        assert_eq!(missing("elixir", &["elixirr"], "elixirr: not found"), None);
+        assert_eq!(missing("example.com/own:1", &["mix"], "").as_deref(), Some("mix"));
+        assert_eq!(missing("example.com/own:1", &["x-tool"], "x-tool: not found"), None);
+        assert_eq!(missing("node:22", &["mix"], "mix: not found"), None);
+    }
+
+    #[test]
+    fn a_script_without_its_interpreter_is_no_fault_of_the_program() {
+        use std::io::Write as _;
+        let root = tempfile::tempdir().unwrap();
+        let files = RootedFs::open(root.path()).unwrap();
+        for (name, line) in
+            [("env", "#!/usr/bin/env -S mix run"), ("direct", "#!/usr/bin/iex"), ("own", "#!/app/mix")]
+        {
+            let mut text = Vec::new();
+            writeln!(text, "{line}\nputs 1").unwrap();
+            files.put(Path::new("/app").join(name).as_path(), &text, true).unwrap();
+        }
+        let missing = |base: &str, argv: &[&str], said: &str| missing(root.path(), base, argv, said);
+        assert_eq!(missing("elixir", &["/app/env"], "").as_deref(), Some("mix"));
+        assert_eq!(missing("elixir", &["sh"], "sh: 1: ./direct: not found").as_deref(), Some("/usr/bin/iex"));
+        assert_eq!(missing("debian:12", &["/app/env"], ""), None);
+        files.put(Path::new("/app/mix"), b"x", true).unwrap();
+        assert_eq!(missing("elixir", &["sh"], "sh: 1: ./own: not found"), None, "the product has it itself");
     }
 
     #[test]
     fn modules_are_read_from_what_python_says() {
         let said = "x\nModuleNotFoundError: No module named 'http.server'\nImportError: No module named 'json'\nNo module named 'a b'";
         assert_eq!(modules(said).into_iter().collect::<Vec<_>>(), ["http", "json"]);
+        assert_eq!(
+            modules("/usr/bin/python3: No module named pip\n").into_iter().collect::<Vec<_>>(),
+            ["pip"]
+        );
+        assert_eq!(
+            modules("because ensurepip is not available.").into_iter().collect::<Vec<_>>(),
+            ["ensurepip"]
+        );
     }
 }

@@ -27,7 +27,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -265,9 +265,9 @@ impl Place {
         let mut env = image.env.clone();
         env.insert("PORT".to_owned(), spec.port.to_string());
         env.extend(spec.env.clone());
-        let argv = spec.command.clone().unwrap_or_else(|| image.argv.clone());
+        image.argv = spec.command.clone().unwrap_or(image.argv);
         let session = Program { argv: Vec::new(), env, cwd: image.cwd.clone() };
-        let main = (!spec.is_session()).then(|| Program { argv, ..session.clone() });
+        let main = (!spec.is_session()).then(|| Program { argv: image.argv.clone(), ..session.clone() });
         let limits = Limits {
             memory: Some(spec.memory),
             pids: Some(spec.pids),
@@ -298,10 +298,9 @@ impl Place {
             Err(Unstarted::Image(reason)) => return Ok(Boot::never(spec, &reason)),
         };
         let (log, exit, socket) = (sandbox.log.clone(), sandbox.exit.clone(), sandbox.socket.clone());
-        let (place, base) = (self.clone(), image.base.clone());
-        let argv = spec.command.clone().unwrap_or(image.argv);
+        let inside = Inside { sandbox, dir, place: self.clone(), image, lacks: Mutex::default() };
         kept.keep();
-        Ok(Boot { backend: Arc::new(Inside { sandbox, dir, place, base, argv }), log, exit, socket })
+        Ok(Boot { backend: Arc::new(inside), log, exit, socket })
     }
 }
 
@@ -374,13 +373,41 @@ struct Inside {
     sandbox: Sandbox,
     dir: PathBuf,
     place: Place,
-    base: String,
-    argv: Vec<String>,
+    image: Image,
+    /// What a command in it showed that this machine lacks.
+    lacks: Mutex<Option<Failure>>,
+}
+
+impl Inside {
+    /// What ended like this because this machine lacks what the base image would have.
+    async fn lacking(&self, argv: &[String], said: &str) -> Option<Failure> {
+        let root = self.dir.join("root");
+        let started = missing::Started { base: &self.image.base, root: &root, cwd: &self.image.cwd, argv };
+        missing::of_machine(&self.place, &started, said).await
+    }
+
+    fn lacks(&self) -> MutexGuard<'_, Option<Failure>> {
+        self.lacks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Backend for Inside {
     fn exec(&self, spec: ExecSpec) -> Doing<'_, Result<ExecReport, Failure>> {
-        Box::pin(async move { exec(&self.sandbox.socket, spec).await })
+        Box::pin(async move {
+            let argv = spec.argv.clone();
+            let report = exec(&self.sandbox.socket, spec).await?;
+            if report.exit_code.is_some_and(|code| code != 0) {
+                let said = String::from_utf8_lossy(&report.stderr);
+                if let Some(failure) = self.lacking(&argv, &said).await {
+                    self.lacks().get_or_insert(failure);
+                }
+            }
+            Ok(report)
+        })
+    }
+
+    fn lacked(&self) -> Option<Failure> {
+        self.lacks().clone()
     }
 
     fn terminal(&self, spec: TerminalSpec) -> Doing<'_, Result<Terminal, Failure>> {
@@ -403,7 +430,7 @@ impl Backend for Inside {
     fn machine_fault(&self) -> Doing<'_, Option<Failure>> {
         Box::pin(async move {
             let said = self.sandbox.log.tail(16 << 10);
-            missing::of_machine(&self.place, &self.base, &self.argv, &said).await
+            self.lacking(&self.image.argv, &said).await
         })
     }
 }

@@ -30,6 +30,10 @@ pub trait Backend: Send + Sync + 'static {
     fn machine_fault(&self) -> Doing<'_, Option<Failure>> {
         Box::pin(async { None })
     }
+    /// The same for a command that was run inside: what its end really was.
+    fn lacked(&self) -> Option<Failure> {
+        None
+    }
 }
 
 /// What a runtime hands over once it has started a service.
@@ -199,6 +203,11 @@ impl Running {
     pub async fn exec(&self, spec: ExecSpec) -> Result<ExecReport, Failure> {
         self.must_run()?;
         self.0.boot.backend.exec(spec).await
+    }
+
+    /// The failure that the end of a command inside it really was, if its runtime lacks what the image needs.
+    pub fn lacked(&self) -> Option<Failure> {
+        self.0.boot.backend.lacked()
     }
 
     /// Starts a program in a terminal inside it; it ends when the terminal is dropped.

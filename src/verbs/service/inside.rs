@@ -29,6 +29,10 @@ impl Shell for Running {
         })
     }
 
+    fn lacked(&self) -> Option<crate::verb::Failure> {
+        Running::lacked(self)
+    }
+
     fn log_mark(&self) -> u64 {
         self.story().mark()
     }

@@ -91,3 +91,47 @@ fn the_directory_is_for_a_target_and_must_be_there() {
     let report = run(&project, &site.url, &["--only", "plain"]).exits(0).json();
     assert_eq!(report["totals"]["scenarios"]["total"], 1, "{report}");
 }
+
+/// What the base image would have and this machine has not: no program that is tried here is installed on any of them.
+#[test]
+fn a_missing_interpreter_of_the_machine_is_no_score() {
+    if !there("process", "a_missing_interpreter_of_the_machine_is_no_score") {
+        return;
+    }
+    let command = |line: &str| {
+        format!("id: a\nsteps:\n  - exec: {{ command: '{line}' }}\n    assert: {{ exit_code: 0 }}\n")
+    };
+    let run = |base: &str, build: &str, line: &str| {
+        let dockerfile = format!("FROM {base}\nWORKDIR /app\nCOPY . .\n{build}\n");
+        let project = Project::new()
+            .file("p/Dockerfile", &dockerfile)
+            .file("p/script", "#!/usr/bin/env -S mix run\n")
+            .file("cases/a.yaml", &command(line));
+        project.run(&[
+            "validate",
+            "--scenarios",
+            "cases",
+            "--code",
+            "p",
+            "--runtime",
+            "process",
+            "--no-judge",
+            "--format",
+            "json",
+        ])
+    };
+    let plain = "CMD [\"true\"]";
+    for (build, line) in [
+        (plain, "mix test"),
+        (plain, "cp script /tmp/x && chmod +x script; ./script"),
+        ("RUN mix deps.get\nCMD [\"true\"]", "true"),
+        ("RUN chmod +x script && ./script\nCMD [\"true\"]", "true"),
+    ] {
+        run("elixir:1.17", build, line)
+            .exits(1)
+            .stderr_has("the base image `elixir:1.17` has the program `mix`, and this machine does not");
+    }
+    // What no image of this kind has is the program's own mistake.
+    run("debian:12", plain, "mix test").exits(4);
+    run("elixir:1.17", plain, "mixx test").exits(4);
+}
