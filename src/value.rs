@@ -1,8 +1,14 @@
 //! Values that flow between steps: JSON, its canonical form, and digests of it.
 
+mod extent;
+
 use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
+
+pub use extent::{
+    Extent, MAX_DEPTH, MAX_READ_DEPTH, MAX_SIZE, is_deeper, nested, parse, shallow, unrecordable,
+};
 
 /// What steps hand to each other: JSON with keys in the order in which they were written.
 pub type Value = serde_json::Value;

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Millis;
 use crate::id::Address;
 use crate::plan::AnswerType;
-use crate::value::{Digest, Value, canonical};
+use crate::value::{Digest, Value, canonical, unrecordable};
 
 /// A question to a person.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -43,8 +43,16 @@ pub struct Question {
 }
 
 impl Question {
+    /// Whether its deadline has passed at `now`: an answer comes too late.
+    pub fn is_over(&self, now: Millis) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+
     /// Why `answer` does not fit, `None` if it does.
     pub fn refuses(&self, answer: &Value) -> Option<String> {
+        if let Some(why) = unrecordable("the answer", answer) {
+            return Some(why);
+        }
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         if !self.choices.is_empty() {
             let choices: Vec<String> = self.choices.iter().map(text).collect();

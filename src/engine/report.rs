@@ -14,17 +14,19 @@ use crate::clock::Millis;
 use crate::expr::{Data, Scope};
 use crate::id::Address;
 use crate::plan::{Retry, Step};
-use crate::value::Value;
+use crate::value::{Value, unrecordable};
 use crate::verb::{Class, Failure, Output};
 
 impl Run {
     /// Takes in what came of an order. Reports about what has ended meanwhile are let go.
     pub fn report(&mut self, now: Millis, report: Report) -> Result<(), Mismatch> {
         match report {
-            Report::Ran { address, attempt: 0, result, .. } => self.ran_at_pause(now, &address, result),
+            Report::Ran { address, attempt: 0, result, .. } => {
+                self.ran_at_pause(now, &address, result.map_err(Failure::recordable))
+            }
             Report::Ran { address, attempt, result, cached } => {
                 let Some(spot) = self.under_way(&address, attempt) else { return Ok(()) };
-                match result {
+                match result.map_err(Failure::recordable) {
                     Ok(output) => self.accept(now, spot, (attempt, output, cached)),
                     Err(failure) => self.falter(now, spot, failure),
                 }
@@ -32,6 +34,8 @@ impl Run {
             Report::Computed { address, result } => self.computed(now, &address, result),
             Report::Evaluated { purpose, result } => self.evaluated(now, purpose, result),
             Report::Cursor { address, attempt, cursor } => match self.under_way(&address, attempt) {
+                // What could not be read back is no help to the next attempt.
+                Some(_) if unrecordable("it", &cursor).is_some() => Ok(()),
                 Some(_) => self.emit(now, address, attempt, Fact::CursorSaved { cursor }),
                 None => Ok(()),
             },
@@ -193,6 +197,9 @@ impl Run {
 
 /// How an output does not fit the schema of its step.
 pub(super) fn misfit(step: &Step, output: &Output<Value>) -> Option<Failure> {
+    if let Some(why) = unrecordable("the output", &output.value) {
+        return Some(Failure::rejected(why));
+    }
     let schema = step.output.as_ref()?;
     let violations = schema.violations(&output.value);
     if violations.is_empty() {

@@ -3,8 +3,8 @@ use std::sync::{Arc, OnceLock};
 use super::Payload;
 use super::results::Results;
 use crate::expr::Data;
-use crate::value::Value;
-use crate::verb::{BlobError, Blobs};
+use crate::value::{Extent, Value, unrecordable};
+use crate::verb::{BlobError, Blobs, Failure};
 
 /// Values whose JSON is longer than this many bytes go to the blob store.
 pub(super) const INLINE: usize = 32 * 1024;
@@ -49,6 +49,24 @@ pub fn load(payload: &Payload, blobs: &dyn Blobs) -> Result<Arc<Value>, BlobErro
         Payload::Value(value) => Ok(value.clone()),
         Payload::Blob(blob) => decode(&blobs.get(&blob.digest)?).map(Arc::new),
         Payload::Items(_) => Ok(Arc::new(Value::Null)),
+    }
+}
+
+/// `value`, if it can be read back from the journal.
+pub(super) fn recordable(value: Value) -> Result<Value, Failure> {
+    match unrecordable("the output", &value) {
+        Some(why) => Err(Failure::permanent(why)),
+        None => Ok(value),
+    }
+}
+
+/// Refuses variables that are too deep or too large, each or together, before they are copied.
+pub(super) fn bounded<'a>(what: &str, variables: impl Iterator<Item = &'a Data>) -> Result<(), Failure> {
+    let whole = variables.fold(Extent::empty(), |sum, data| sum.joined(data.extent()));
+    match whole.fault() {
+        Some(why) => Err(Failure::permanent(format!("{what} is {why}"))
+            .hint("keep only what later rounds need, and put what is large into files")),
+        None => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ use super::frame::{FrameId, Spot};
 use super::node::{Node, Tries};
 use super::run::Work;
 use super::scope::{eval_failure, failure_data};
-use super::slot::INLINE;
+use super::slot::{INLINE, recordable};
 use super::{Attempt, Fact, Mismatch, Order, Question, Run, SkipReason, Slice, Standing, Turn, control};
 use crate::clock::Millis;
 use crate::expr::{Data, Expr, Ref, Scope, Step as Key, Tree};
@@ -365,12 +365,15 @@ impl Run {
     }
 
     pub(super) fn fail(&mut self, now: Millis, spot: Spot, failure: Failure) -> Result<(), Mismatch> {
-        let number = self.tries(spot).begun;
+        let (number, failure) = (self.tries(spot).begun, failure.recordable());
         self.emit(now, self.address(spot), number, Fact::Failed { failure })
     }
 
     pub(super) fn succeed(&mut self, now: Millis, spot: Spot, output: Value) -> Result<(), Mismatch> {
-        let output = self.keep(output, INLINE);
+        let output = match recordable(output) {
+            Ok(output) => self.keep(output, INLINE),
+            Err(failure) => return self.fail(now, spot, failure),
+        };
         let fact = Fact::Succeeded { output, spent: Meter::new(), cached: false };
         self.emit(now, self.address(spot), 0, fact)
     }
@@ -457,7 +460,10 @@ fn values_where(expr: &Expr, scope: &Scope, wanted: impl Fn(&str) -> bool) -> Va
     for reference in expr.refs().iter().filter(is_wanted) {
         let text = &expr.text()[reference.range.clone()];
         if let Some(data) = resolve(reference, scope) {
-            values.insert(text.to_owned(), brief(data.to_value()));
+            // What is cut anyway is not copied before.
+            let is_small = data.as_str().is_some() || data.extent().size <= SHOWN;
+            let value = if is_small { brief(data.to_value()) } else { "…".into() };
+            values.insert(text.to_owned(), value);
         }
     }
     Value::Object(values)
@@ -472,6 +478,9 @@ fn resolve(reference: &Ref, scope: &Scope) -> Option<Data> {
         Key::Dynamic => None,
     })
 }
+
+/// Most bytes of a list or an object that is looked at to show it.
+const SHOWN: u64 = 16 * 1024;
 
 fn brief(value: Value) -> Value {
     match &value {

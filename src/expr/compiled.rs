@@ -13,7 +13,7 @@ use super::code::Cell;
 use super::fault::{EvalError, Fault, FaultKind};
 use super::functions::Functions;
 use super::lower::Lowering;
-use super::machine::{Evaluated, Machine, Trouble, finite};
+use super::machine::{Evaluated, Machine, Trouble, result};
 use super::refs::{Ref, refs_of};
 use super::scope::Scope;
 use super::{lint, missing, parse};
@@ -91,7 +91,7 @@ impl Compiled {
     }
 
     fn told(&self, value: Evaluated, scope: &Scope) -> Result<Inner, EvalError> {
-        value.and_then(finite).map_err(|trouble| self.explain(&trouble, scope))
+        value.and_then(result).map_err(|trouble| self.explain(&trouble, scope))
     }
 
     /// Its value, which must be a truth value.

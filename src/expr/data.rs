@@ -6,7 +6,9 @@ use std::sync::{Arc, OnceLock};
 use minijinja::Value as Inner;
 use minijinja::value::{Enumerator, Object, ObjectRepr, ValueKind};
 
-use crate::value::Value;
+use super::extent::{extent, walked};
+use super::record;
+use crate::value::{Extent, Value};
 
 /// A value that expressions can see. Cheap to clone.
 #[derive(Clone, Default, PartialEq)]
@@ -41,9 +43,11 @@ impl Data {
     /// A view of `value`, converted when an expression first looks into it.
     pub fn from_arc(value: Arc<Value>) -> Self {
         match &*value {
-            Value::Array(_) | Value::Object(_) => {
-                Self(Inner::from_object(Deferred { source: value, made: OnceLock::new() }))
-            }
+            Value::Array(_) | Value::Object(_) => Self(Inner::from_object(Deferred {
+                source: value,
+                made: OnceLock::new(),
+                extent: OnceLock::new(),
+            })),
             leaf => Self(inner(leaf)),
         }
     }
@@ -61,28 +65,28 @@ impl Data {
     /// An object, with its keys in the order given.
     pub fn table<K: AsRef<str>>(entries: impl IntoIterator<Item = (K, Data)>) -> Self {
         let entries = entries.into_iter().map(|(key, data)| (Inner::from(key.as_ref()), data.0));
-        Self(super::record::table(entries.collect()))
+        Self(record::table(entries.collect()))
     }
 
     /// A list.
     pub fn list(items: Vec<Data>) -> Self {
-        Self(Inner::from(items.into_iter().map(|item| item.0).collect::<Vec<_>>()))
+        Self(record::list(items.into_iter().map(|item| item.0).collect()))
     }
 
     /// A list that asks `items` for what it needs.
     pub fn lazy_list(items: Arc<dyn Items>) -> Self {
-        Self(Inner::from_object(LazyList(items)))
+        Self(Inner::from_object(LazyList(items, OnceLock::new())))
     }
 
     /// An object that asks `fields` for what it needs.
     pub fn lazy_table(fields: Arc<dyn Fields>) -> Self {
-        Self(Inner::from_object(LazyTable(fields)))
+        Self(Inner::from_object(LazyTable(fields, OnceLock::new())))
     }
 
     /// This list with `items` behind it; the items that are there are shared.
     #[must_use]
     pub fn appended(&self, items: &[Value]) -> Self {
-        Self(super::record::Grown::append(&self.0, items.iter().map(inner)))
+        Self(record::Grown::append(&self.0, items.iter().map(inner)))
     }
 
     /// What stands behind the items of the list `old`, as JSON, where this is `old` with more behind it.
@@ -91,7 +95,7 @@ impl Data {
             Value::Array(items) => Some(items),
             _ => None,
         };
-        if let Some(added) = super::record::added(&old.0, &self.0) {
+        if let Some(added) = record::added(&old.0, &self.0) {
             return json(outer(&added));
         }
         if !self.is_list() || !old.is_list() || self.len_hint() < old.len_hint() {
@@ -112,7 +116,7 @@ impl Data {
     /// Whether this is known to be the very object `other`, without a look into it.
     fn is_object(&self, other: &Self) -> bool {
         let (a, b) = (&self.0, &other.0);
-        is_one::<Deferred>(a, b) || is_one::<LazyList>(a, b) || super::record::is_one_list(a, b)
+        is_one::<Deferred>(a, b) || is_one::<LazyList>(a, b) || record::is_one_list(a, b)
     }
 
     /// The number of items, keys or characters, where the value has such a number.
@@ -184,6 +188,11 @@ impl Data {
         matches!(self.0.kind(), ValueKind::Seq | ValueKind::Iterable)
     }
 
+    /// How deep and how large it is; of a value that may not be, so much of it that this can be seen.
+    pub fn extent(&self) -> Extent {
+        extent(&self.0)
+    }
+
     /// What kind of value this is, in the words of messages: `a list`, `text`, `a number`.
     pub fn noun(&self) -> &'static str {
         noun(&self.0)
@@ -226,11 +235,22 @@ pub(super) fn inner(value: &Value) -> Inner {
             (None, None) => Inner::from(number.as_f64().unwrap_or(f64::NAN)),
         },
         Value::String(text) => Inner::from(text.as_str()),
-        Value::Array(items) => Inner::from(items.iter().map(inner).collect::<Vec<_>>()),
+        Value::Array(items) => record::list(items.iter().map(inner).collect()),
         Value::Object(table) => {
-            Inner::from_pairs(table.iter().map(|(key, value)| (key.as_str(), inner(value))))
+            let entries = table.iter().map(|(key, value)| (Inner::from(key.as_str()), inner(value)));
+            record::table_of_unequal(entries.collect())
         }
     }
+}
+
+/// The extent of a value that lies elsewhere, found once.
+pub(super) fn known_extent(value: &Inner) -> Option<Extent> {
+    if let Some(deferred) = value.downcast_object_ref::<Deferred>() {
+        return Some(*deferred.extent.get_or_init(|| Extent::of(&deferred.source)));
+    }
+    let known = value.downcast_object_ref::<LazyList>().map(|list| &list.1);
+    let known = known.or_else(|| value.downcast_object_ref::<LazyTable>().map(|table| &table.1));
+    known.map(|known| *known.get_or_init(|| walked(value)))
 }
 
 pub(super) fn outer(value: &Inner) -> Value {
@@ -298,6 +318,7 @@ fn number(value: &Inner) -> Value {
 struct Deferred {
     source: Arc<Value>,
     made: OnceLock<Inner>,
+    extent: OnceLock<Extent>,
 }
 
 impl Deferred {
@@ -345,7 +366,7 @@ impl Object for Deferred {
 }
 
 #[derive(Debug)]
-struct LazyList(Arc<dyn Items>);
+struct LazyList(Arc<dyn Items>, OnceLock<Extent>);
 
 impl Object for LazyList {
     fn repr(self: &Arc<Self>) -> ObjectRepr {
@@ -367,7 +388,7 @@ impl Object for LazyList {
 }
 
 #[derive(Debug)]
-struct LazyTable(Arc<dyn Fields>);
+struct LazyTable(Arc<dyn Fields>, OnceLock<Extent>);
 
 impl Object for LazyTable {
     fn repr(self: &Arc<Self>) -> ObjectRepr {

@@ -12,9 +12,11 @@ use super::ast::Op;
 use super::check::{Checked, order, same, text, truth, wrong};
 use super::code::{Cell, Code};
 use super::compiled::Compiled;
+use super::extent::{extent, sound};
 use super::functions::Functions;
 use super::lower::Reference;
 use super::operators as calculate;
+use super::record;
 use super::scope::Scope;
 use super::tests_table::contains;
 
@@ -177,7 +179,7 @@ impl<'a> Machine<'a> {
             Code::Key(base, key) => self.key(cell, base, key),
             Code::Index(parts) => self.index(cell, parts),
             Code::Slice(parts) => self.slice(cell, parts),
-            Code::List(items) => self.list(items).map(Inner::from),
+            Code::List(items) => sound(record::list(self.list(items)?)).map_err(at(cell)),
             Code::Table(entries) => self.table(cell, entries),
             Code::Not(inner) => self.truth(inner).map(|truth| Inner::from(!truth)),
             Code::Neg(inner) => {
@@ -225,7 +227,7 @@ impl<'a> Machine<'a> {
             }
             _ => Ok(Inner::UNDEFINED),
         };
-        made.map_err(at(cell))
+        made.and_then(sound).map_err(at(cell))
     }
 
     /// The value of a node that is known already, without a copy.
@@ -274,7 +276,7 @@ impl<'a> Machine<'a> {
             text(&key).map_err(at(cell))?;
             pairs.push((key, self.eval(value)?));
         }
-        Ok(Inner::from_pairs(pairs))
+        sound(record::table(pairs)).map_err(at(cell))
     }
 
     fn truth(&mut self, cell: &Cell) -> Evaluated<bool> {
@@ -305,7 +307,7 @@ impl<'a> Machine<'a> {
         rest.try_fold(sum, |sum, value| {
             // A list that is added to is rarely made again as a whole.
             self.work(size_of(&sum) / 16 + size_of(&value))?;
-            calculate::add(&sum, &value)
+            calculate::add(&sum, &value).and_then(sound)
         })
         .map_err(at(cell))
     }
@@ -313,11 +315,12 @@ impl<'a> Machine<'a> {
     fn compare(&mut self, cell: &Cell, op: Op, [left, right]: &[Cell; 2]) -> Evaluated {
         let (left, right) = (self.eval(left)?, self.eval(right)?);
         let (left, right) = (defined(&left, cell)?, defined(&right, cell)?);
+        // What occurs in a value more than once is compared more than once.
         let looked_at = match op {
-            Op::In | Op::NotIn => size_of(right),
-            _ => size_of(left).min(size_of(right)),
+            Op::In | Op::NotIn => extent(right).size,
+            _ => extent(left).size.min(extent(right).size),
         };
-        self.work(looked_at / 8).map_err(at(cell))?;
+        self.work(looked_at / 128).map_err(at(cell))?;
         let answer = match op {
             Op::Eq => same(left, right),
             Op::Ne => same(left, right).map(|same| !same),
@@ -393,18 +396,16 @@ impl<'a> Machine<'a> {
 
     fn body(&mut self, body: &Compiled) -> Evaluated {
         let value = self.eval(body.code())?;
-        finite(value)
+        result(value)
     }
 }
 
-/// `value`, unless it is too large to be a number.
-pub(super) fn finite(value: Inner) -> Evaluated {
+/// `value`, unless it is too large to be a number, or too deep or too large to be kept.
+pub(super) fn result(value: Inner) -> Evaluated {
     let fits =
         !value.is_number() || value.is_integer() || f64::try_from(value.clone()).map_or(true, f64::is_finite);
-    if fits {
-        return Ok(value);
-    }
-    Err(Box::new(Trouble { error: wrong("the result is too large to be a number"), at: None }))
+    let value = if fits { sound(value) } else { Err(wrong("the result is too large to be a number")) };
+    value.map_err(|error| Box::new(Trouble { error, at: None }))
 }
 
 fn at(cell: &Cell) -> impl FnOnce(Error) -> Box<Trouble> {

@@ -11,6 +11,7 @@ mod code;
 mod compiled;
 mod data;
 mod expression;
+mod extent;
 mod fault;
 mod filters;
 mod functions;

@@ -59,7 +59,7 @@ pub(super) fn add(a: &Inner, b: &Inner) -> Checked {
 /// One list behind another: a long one that grows is not made again each time.
 fn joined(a: &Inner, b: &Inner) -> Checked {
     let Some(length) = a.len().filter(|length| *length >= record::GROWING) else {
-        return bounded(items(a)?.chain(items(b)?)).map(Inner::from);
+        return bounded(items(a)?.chain(items(b)?)).map(record::list);
     };
     let more = list(b)?;
     if length + more.len() > MAX_ITEMS {
@@ -125,11 +125,11 @@ pub(super) fn slice(base: &Inner, start: &Inner, stop: &Inner, by: &Inner) -> Ch
     match chars {
         Some(chars) => Ok(Inner::from(places.filter_map(|i| chars.get(i)).collect::<String>())),
         None if base.kind() == ValueKind::Seq => {
-            places.map(|i| base.get_item_by_index(i)).collect::<Checked<Vec<_>>>().map(Inner::from)
+            places.map(|i| base.get_item_by_index(i)).collect::<Checked<Vec<_>>>().map(record::list)
         }
         None => {
             let all: Vec<Inner> = items(base)?.collect();
-            Ok(Inner::from(places.filter_map(|i| all.get(i).cloned()).collect::<Vec<_>>()))
+            Ok(record::list(places.filter_map(|i| all.get(i).cloned()).collect()))
         }
     }
 }
@@ -158,7 +158,7 @@ pub(super) fn range(start: &Inner, stop: &Inner, by: &Inner) -> Checked {
     if made.len() > MAX_ITEMS {
         return Err(wrong(format!("this range has more than {MAX_ITEMS} numbers")));
     }
-    Ok(Inner::from(made))
+    Ok(record::list(made))
 }
 
 /// Two values as numbers of one kind.

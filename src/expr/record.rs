@@ -7,6 +7,8 @@ use minijinja::Value as Inner;
 use minijinja::value::{Enumerator, Object, ObjectRepr};
 
 use super::data::is_one;
+use super::extent::extent as extent_of;
+use crate::value::Extent;
 
 /// How many keys are looked through one by one.
 const SMALL: usize = 8;
@@ -14,14 +16,105 @@ const SMALL: usize = 8;
 /// An object with these keys, in this order; of equal keys the last counts.
 pub(super) fn table(entries: Vec<(Inner, Inner)>) -> Inner {
     let twice = |i: usize| entries[..i].iter().any(|(known, _)| *known == entries[i].0);
-    if entries.len() > SMALL || (1..entries.len()).any(twice) {
-        return Inner::from_pairs(entries);
-    }
-    Inner::from_object(Record(entries))
+    if entries.len() <= SMALL && !(1..entries.len()).any(twice) { small(entries) } else { wide(entries) }
+}
+
+/// The same of keys that are all different.
+pub(super) fn table_of_unequal(entries: Vec<(Inner, Inner)>) -> Inner {
+    if entries.len() <= SMALL { small(entries) } else { wide(entries) }
+}
+
+fn small(entries: Vec<(Inner, Inner)>) -> Inner {
+    let extent = extent_of_entries(&entries);
+    Inner::from_object(Record { entries, extent })
+}
+
+fn wide(entries: Vec<(Inner, Inner)>) -> Inner {
+    let extent = extent_of_entries(&entries);
+    Inner::from_object(Wide { map: Inner::from_pairs(entries), extent })
+}
+
+fn extent_of_entries(entries: &[(Inner, Inner)]) -> Extent {
+    entries.iter().fold(Extent::empty(), |sum, (key, value)| {
+        sum.key(key.as_str().map_or(0, str::len)).and(extent_of(value))
+    })
+}
+
+/// A list of `items`.
+pub(super) fn list(items: Vec<Inner>) -> Inner {
+    let extent = items.iter().fold(Extent::empty(), |sum, item| sum.and(extent_of(item)));
+    Inner::from_object(Row { items, extent })
+}
+
+/// The extent of a list or object that was made here.
+pub(super) fn extent(value: &Inner) -> Option<Extent> {
+    value
+        .downcast_object_ref::<Row>()
+        .map(|row| row.extent)
+        .or_else(|| value.downcast_object_ref::<Record>().map(|record| record.extent))
+        .or_else(|| value.downcast_object_ref::<Grown>().map(|grown| grown.extent))
+        .or_else(|| value.downcast_object_ref::<Longer>().map(|longer| longer.extent))
+        .or_else(|| value.downcast_object_ref::<Wide>().map(|wide| wide.extent))
 }
 
 #[derive(Debug)]
-struct Record(Vec<(Inner, Inner)>);
+struct Row {
+    items: Vec<Inner>,
+    extent: Extent,
+}
+
+impl Object for Row {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Seq
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Inner) -> Option<Inner> {
+        self.items.get(key.as_usize()?).cloned()
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Seq(self.items.len())
+    }
+
+    fn enumerator_len(self: &Arc<Self>) -> Option<usize> {
+        Some(self.items.len())
+    }
+}
+
+/// An object of many keys.
+#[derive(Debug)]
+struct Wide {
+    map: Inner,
+    extent: Extent,
+}
+
+impl Object for Wide {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Map
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Inner) -> Option<Inner> {
+        self.map.get_item(key).ok().filter(|found| !found.is_undefined())
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Inner> {
+        self.map.get_attr(key).ok().filter(|found| !found.is_undefined())
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.map.try_iter().into_iter().flatten().collect())
+    }
+
+    fn enumerator_len(self: &Arc<Self>) -> Option<usize> {
+        self.map.len()
+    }
+}
+
+#[derive(Debug)]
+struct Record {
+    entries: Vec<(Inner, Inner)>,
+    extent: Extent,
+}
 
 impl Object for Record {
     fn repr(self: &Arc<Self>) -> ObjectRepr {
@@ -33,15 +126,15 @@ impl Object for Record {
     }
 
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Inner> {
-        self.0.iter().find(|(known, _)| known.as_str() == Some(key)).map(|(_, value)| value.clone())
+        self.entries.iter().find(|(known, _)| known.as_str() == Some(key)).map(|(_, value)| value.clone())
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::Values(self.0.iter().map(|(key, _)| key.clone()).collect())
+        Enumerator::Values(self.entries.iter().map(|(key, _)| key.clone()).collect())
     }
 
     fn enumerator_len(self: &Arc<Self>) -> Option<usize> {
-        Some(self.0.len())
+        Some(self.entries.len())
     }
 }
 
@@ -54,7 +147,7 @@ pub(super) fn longer(list: &Inner, more: Vec<Inner>) -> Inner {
         return Longer::of(known.base.clone(), extended(&known.more, more));
     }
     if list.downcast_object_ref::<Grown>().is_some() {
-        return Longer::of(list.clone(), Inner::from(more));
+        return Longer::of(list.clone(), self::list(more));
     }
     Grown::append(list, more.into_iter())
 }
@@ -80,7 +173,7 @@ fn extended(list: &Inner, more: Vec<Inner>) -> Inner {
     let mut all = Vec::with_capacity(before + more.len());
     all.extend(list.try_iter().into_iter().flatten());
     all.extend(more);
-    Inner::from(all)
+    self::list(all)
 }
 
 /// A list that shares its items, and a list behind it.
@@ -89,12 +182,14 @@ struct Longer {
     base: Inner,
     more: Inner,
     before: usize,
+    extent: Extent,
 }
 
 impl Longer {
     fn of(base: Inner, more: Inner) -> Inner {
         let before = base.len().unwrap_or_default();
-        Inner::from_object(Self { base, more, before })
+        let extent = extent_of(&base).joined(extent_of(&more));
+        Inner::from_object(Self { base, more, before, extent })
     }
 }
 
@@ -129,6 +224,7 @@ const PARTS: usize = 24;
 pub(super) struct Grown {
     items: Arc<Items>,
     length: usize,
+    extent: Extent,
 }
 
 struct Items {
@@ -143,18 +239,23 @@ impl Grown {
         if let Some(grown) = list.downcast_object_ref::<Self>()
             && let Some(length) = grown.items.add(grown.length, more.len())
         {
-            more.enumerate().for_each(|(i, item)| grown.items.put(grown.length + i, item));
-            return Inner::from_object(Self { items: grown.items.clone(), length });
+            let mut extent = grown.extent;
+            more.enumerate().for_each(|(i, item)| {
+                extent = extent.and(extent_of(&item));
+                grown.items.put(grown.length + i, item);
+            });
+            return Inner::from_object(Self { items: grown.items.clone(), length, extent });
         }
         let before = list.try_iter().into_iter().flatten();
         let items = Arc::new(Items::default());
-        let mut length = 0;
+        let (mut length, mut extent) = (0, Extent::empty());
         for item in before.chain(more) {
+            extent = extent.and(extent_of(&item));
             items.put(length, item);
             length += 1;
         }
         items.add(0, length);
-        Inner::from_object(Self { items, length })
+        Inner::from_object(Self { items, length, extent })
     }
 
     fn get(&self, index: usize) -> Option<Inner> {

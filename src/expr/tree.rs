@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use super::extent::HINT;
 use super::fault::{EvalError, Fault};
 use super::functions::Functions;
 use super::refs::Ref;
 use super::scope::Scope;
 use super::template::Template;
-use crate::value::Value;
+use crate::value::{Extent, Value, unrecordable};
 
 /// JSON with templates in it.
 #[derive(Clone, Debug)]
@@ -38,16 +39,36 @@ impl Tree {
 
     /// The value with every template rendered.
     pub fn render(&self, scope: &Scope) -> Result<Value, EvalError> {
+        let (mut size, mut last) = (0, "");
+        let value = self.rendered(scope, &mut size, &mut last)?;
+        match unrecordable("the value", &value) {
+            Some(why) => Err(EvalError::new(last, why, Some(HINT.to_owned()))),
+            None => Ok(value),
+        }
+    }
+
+    /// The same; `size` is that of all that was rendered, and `last` the template that was rendered last.
+    fn rendered<'t>(&'t self, scope: &Scope, size: &mut u64, last: &mut &'t str) -> Result<Value, EvalError> {
         Ok(match self {
             Self::Literal(value) => value.clone(),
-            Self::Template(template) => template.render(scope)?.to_value(),
-            Self::List(items) => {
-                Value::Array(items.iter().map(|item| item.render(scope)).collect::<Result<_, _>>()?)
+            Self::Template(template) => {
+                let data = template.render(scope)?;
+                *last = template.text();
+                let whole = Extent { depth: 0, size: size.saturating_add(data.extent().size) };
+                if let Some(why) = whole.fault() {
+                    let message = format!("the value of all texts together is {why}");
+                    return Err(EvalError::new(last, message, Some(HINT.to_owned())));
+                }
+                *size = whole.size;
+                data.to_value()
             }
+            Self::List(items) => Value::Array(
+                items.iter().map(|item| item.rendered(scope, size, last)).collect::<Result<_, _>>()?,
+            ),
             Self::Table(entries) => Value::Object(
                 entries
                     .iter()
-                    .map(|(key, tree)| Ok((key.clone(), tree.render(scope)?)))
+                    .map(|(key, tree)| Ok((key.clone(), tree.rendered(scope, size, last)?)))
                     .collect::<Result<_, _>>()?,
             ),
         })

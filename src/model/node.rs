@@ -3,7 +3,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::Text;
 use crate::diag::{Code, Diagnostic, SourceId, Sources, Span};
-use crate::value::Value;
+use crate::value::{MAX_READ_DEPTH, Value, nested};
 
 /// A TOML value that knows where it was written.
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ impl Node {
             .collect();
         let span = sources.span(id, 0..0);
         let place = |range| sources.span(id, range);
-        let node = Self { span, value: Raw::Table(table(root.get_ref(), &place, &mut found)) };
+        let node = Self { span, value: Raw::Table(table(root.get_ref(), &place, 1, &mut found)) };
         found.sort_by_key(Diagnostic::span);
         if found.is_empty() { Ok(node) } else { Err(found) }
     }
@@ -129,20 +129,34 @@ impl Node {
 
 type Place<'a> = dyn Fn(std::ops::Range<usize>) -> Span + 'a;
 
-fn table(table: &DeTable<'_>, place: &Place<'_>, found: &mut Vec<Diagnostic>) -> Table {
+fn table(table: &DeTable<'_>, place: &Place<'_>, depth: usize, found: &mut Vec<Diagnostic>) -> Table {
     table
         .iter()
         .map(|(key, value)| {
             let node = Node {
                 span: place(value.span()),
-                value: raw(value.get_ref(), place(value.span()), place, found),
+                value: raw(value.get_ref(), (place(value.span()), depth), place, found),
             };
             (key.get_ref().to_string(), Entry { key: place(key.span()), node })
         })
         .collect()
 }
 
-fn raw(value: &DeValue<'_>, span: Span, place: &Place<'_>, found: &mut Vec<Diagnostic>) -> Raw {
+/// The value that stands at `span` inside so many tables and lists.
+fn raw(
+    value: &DeValue<'_>,
+    (span, depth): (Span, usize),
+    place: &Place<'_>,
+    found: &mut Vec<Diagnostic>,
+) -> Raw {
+    if depth >= MAX_READ_DEPTH && matches!(value, DeValue::Array(_) | DeValue::Table(_)) {
+        found.push(
+            Diagnostic::new(Code::Syntax, format!("this is {}", nested(MAX_READ_DEPTH)))
+                .at(span, "")
+                .help("put what is inside into a file of its own, and read it with `read`"),
+        );
+        return Raw::Bool(false);
+    }
     let mut bad = |what: &str| {
         found.push(
             Diagnostic::new(Code::Syntax, format!("{what} is too large"))
@@ -172,11 +186,11 @@ fn raw(value: &DeValue<'_>, span: Span, place: &Place<'_>, found: &mut Vec<Diagn
                 .iter()
                 .map(|item| {
                     let span = place(item.span());
-                    Node { span, value: raw(item.get_ref(), span, place, found) }
+                    Node { span, value: raw(item.get_ref(), (span, depth + 1), place, found) }
                 })
                 .collect(),
         ),
-        DeValue::Table(inner) => Raw::Table(table(inner, place, found)),
+        DeValue::Table(inner) => Raw::Table(table(inner, place, depth + 1, found)),
     }
 }
 
@@ -193,6 +207,17 @@ mod tests {
         let mut node = Node::parse(&sources, base).unwrap();
         node.merge(Node::parse(&sources, over).unwrap());
         assert_eq!(node.to_value(), json!({"x": 1, "t": {"a": 1, "b": [2, 3], "c": "n"}}));
+        for (nested, fits) in [
+            (format!("x = {}1{}", "[".repeat(63), "]".repeat(63)), true),
+            (format!("x = {}1{}", "[".repeat(64), "]".repeat(64)), false),
+            (format!("x = {}1{}", "[".repeat(5_000), "]".repeat(5_000)), false),
+            (format!("[x{0}]\ny{0} = [[[1]]]", ".a".repeat(40)), false),
+        ] {
+            let text = sources.add("deep.toml", nested);
+            let read = Node::parse(&sources, text);
+            assert_eq!(read.is_ok(), fits);
+            assert!(fits || read.unwrap_err().iter().all(|error| error.span().is_some()));
+        }
         let bad = sources.add("c.toml", "a = \nb = 1 2\nc = 99999999999999999999\n");
         let errors = Node::parse(&sources, bad).unwrap_err();
         assert!(errors.len() >= 3, "{errors:?}");

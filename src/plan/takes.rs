@@ -1,7 +1,7 @@
 use super::types::{Input, InputKind};
 use crate::clock::parse_span;
 use crate::diag::Code;
-use crate::value::Value;
+use crate::value::{Value, unrecordable};
 use crate::verb::is_secret_name;
 
 /// `value` as the type that `input` declares (neither file nor directory), or what is wrong with it. `written` says that it
@@ -18,6 +18,9 @@ pub fn convert(name: &str, input: &Input, value: &Value, written: bool) -> Resul
         let code = if matches!(input.kind, InputKind::Enum(_)) { Code::InputWord } else { Code::InputType };
         (code, format!("`{name}` must be {}, this is `{}`", noun(&input.kind), shown(value)))
     })?;
+    if let Some(why) = unrecordable(format_args!("`{name}`"), &taken) {
+        return Err((Code::InputType, why));
+    }
     let (size, what) = match &taken {
         Value::Number(number) => (number.as_f64(), ""),
         #[expect(clippy::cast_precision_loss, reason = "no list is that long")]
@@ -41,7 +44,7 @@ pub fn convert(name: &str, input: &Input, value: &Value, written: bool) -> Resul
 
 fn typed(kind: &InputKind, value: &Value, written: bool) -> Option<Value> {
     let text = value.as_str();
-    let parsed = || text.and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let parsed = || text.and_then(|text| crate::value::parse(text).ok());
     match kind {
         InputKind::Secret => text.filter(|text| is_secret_name(text)).map(Value::from),
         InputKind::String | InputKind::Model => match value {

@@ -13,14 +13,14 @@ use crate::value::Value;
 /// The key of a number that is kept as it is written.
 const EXACT: &str = "$exact number";
 
-/// Most levels of lists and mappings, as in `serde_json`.
-const DEEPEST: usize = 120;
+/// Most levels of lists and mappings.
+const DEEPEST: usize = crate::value::MAX_READ_DEPTH;
 
 /// Reads JSON text. Halves of surrogate pairs, which no text can hold, become `U+FFFD`.
 pub fn parse(text: &str) -> Result<Value, serde_json::Error> {
     let text = text.trim_start_matches('\u{FEFF}');
     let read = |text: &str| -> Result<Value, serde_json::Error> {
-        let value = serde_json::from_str(text)?;
+        let value = crate::value::parse(text)?;
         Ok(if has_long_number(text) { exact(text, value, number) } else { value })
     };
     read(text).or_else(|error| match whole_pairs(text) {

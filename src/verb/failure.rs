@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::meter::Meter;
-use crate::value::Value;
+use crate::value::{Value, unrecordable};
 use crate::visible::without_userinfo;
 
 /// Why a step failed. The list is closed: retries name these words.
@@ -145,6 +145,15 @@ impl Failure {
         self.message = secrets.redact(&without_userinfo(&self.message));
         self.hint = self.hint.map(|hint| secrets.redact(&without_userinfo(&hint)));
         secrets.redact_value(&mut self.detail);
+        self
+    }
+
+    /// The same, without details that a journal could not give back.
+    #[must_use]
+    pub fn recordable(mut self) -> Self {
+        if let Some(why) = unrecordable("the detail of this failure", &self.detail) {
+            self.detail = Value::String(why);
+        }
         self
     }
 

@@ -293,7 +293,7 @@ fn out(answer: &Answer, duration_ms: u64) -> Out {
         }
     }
     let body = String::from_utf8_lossy(&answer.body).into_owned();
-    let json = if answer.truncated { None } else { serde_json::from_str(&body).ok() };
+    let json = if answer.truncated { None } else { crate::value::parse(&body).ok() };
     let (status, truncated) = (answer.status, answer.truncated);
     Out { ok: (200..400).contains(&status), status, headers, body, json, truncated, error: None, duration_ms }
 }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::rooted_fs::read_file;
-use crate::value::{Digest, Value};
+use crate::value::{self, Digest, Value};
 use crate::verb::{Class, Context, Failure, Output, Traits, Verb};
 
 /// The verb `read`.
@@ -130,17 +130,16 @@ fn parse(bytes: &[u8], format: Format) -> Result<Value, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match format {
         Format::Text => Ok(Value::String(text.to_owned())),
-        Format::Json => serde_json::from_str(text).map_err(|e| e.to_string()),
+        Format::Json => value::parse(text).map_err(|e| e.to_string()),
         Format::Jsonl => {
             let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-            lines
-                .map(|(n, line)| {
-                    serde_json::from_str::<Value>(line).map_err(|e| format!("line {}: {e}", n + 1))
-                })
-                .collect()
+            lines.map(|(n, line)| value::parse(line).map_err(|e| format!("line {}: {e}", n + 1))).collect()
         }
         Format::Csv => rows(text).map_err(|e| e.to_string()),
-        Format::Toml => toml::from_str::<toml::Table>(text).map_err(|e| e.to_string()).map(table),
+        Format::Toml => {
+            let value = toml::from_str::<toml::Table>(text).map_err(|e| e.to_string()).map(table)?;
+            value::shallow(value).map_err(|e: serde_json::Error| e.to_string())
+        }
     }
 }
 

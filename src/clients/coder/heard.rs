@@ -48,7 +48,7 @@ pub struct Heard {
 impl Heard {
     /// Takes in a line; one that is no event says nothing.
     pub fn take(&mut self, line: &[u8], coder: &Coder) {
-        let Ok(event) = serde_json::from_slice::<Value>(line) else { return };
+        let Ok(event) = crate::value::parse(line) else { return };
         if !event.is_object() {
             return;
         }

@@ -366,12 +366,12 @@ struct Parsed {
 }
 
 fn parse(text: &str) -> Result<Parsed, serde_json::Error> {
-    let error = match serde_json::from_str(text) {
+    let error = match crate::value::parse(text) {
         Ok(value) => return Ok(Parsed { value, halves: false }),
         Err(error) => error,
     };
     let text = halves::kept(text).ok_or(error)?;
-    serde_json::from_str(&text).map(|value| Parsed { value, halves: true })
+    crate::value::parse(&text).map(|value| Parsed { value, halves: true })
 }
 
 fn no_json(model: &Model, text: &str, error: &serde_json::Error) -> Failure {

@@ -38,7 +38,7 @@ pub(super) fn spoken(request: &Request) -> Request {
 
 /// Makes the call of what was answered. What is no such object, cut off for instance, stays the text that it is.
 pub(super) fn read(answer: &mut Answer) {
-    let Ok(Value::Object(mut object)) = serde_json::from_str(without_thoughts(&answer.text).trim()) else {
+    let Ok(Value::Object(mut object)) = crate::value::parse(without_thoughts(&answer.text).trim()) else {
         return;
     };
     let Some(said) = object.get("say").and_then(Value::as_str).map(str::to_owned) else { return };

@@ -94,7 +94,7 @@ impl Calling {
     /// The whole call, the one at `place` of its answer. No input at all is an empty one.
     pub(super) fn whole(self, place: usize) -> ToolCall {
         let text = if self.input.trim().is_empty() { "{}" } else { &self.input };
-        let input = serde_json::from_str(text).unwrap_or_else(|_| Value::String(self.input.clone()));
+        let input = crate::value::parse(text).unwrap_or_else(|_| Value::String(self.input.clone()));
         let id = if self.id.is_empty() { format!("call_{place}") } else { self.id };
         ToolCall { id, name: self.name, input, signature: self.signature }
     }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::super::frame::Spot;
 use super::super::scope::eval_failure;
+use super::super::slot::bounded;
 use super::super::{Mismatch, Order, Run};
 use super::whole_number;
 use crate::clock::Millis;
@@ -67,6 +68,7 @@ impl Computation {
             rounds.places.iter().zip(next).for_each(|(place, value)| rounds.state[*place].1 = value);
             rounds.n += 1;
         }
+        bounded("the state", rounds.state.iter().map(|(_, value)| value))?;
         let mut output: serde_json::Map<String, Value> =
             rounds.state.into_iter().map(|(name, data)| (name.to_string(), data.to_value())).collect();
         output.insert("n".to_owned(), rounds.n.into());

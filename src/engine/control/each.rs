@@ -8,7 +8,7 @@ use super::super::node::Node;
 use super::super::results::Results;
 use super::super::run::Work;
 use super::super::scope::eval_failure;
-use super::super::slot::{INLINE, INLINE_ITEM};
+use super::super::slot::{INLINE, INLINE_ITEM, recordable};
 use super::super::{Fact, Mismatch, Opening, Payload, Run};
 use super::{Control, inner_failure, whole_number};
 use crate::clock::Millis;
@@ -269,7 +269,9 @@ pub(super) fn close(
         run.frame(frame).unhandled().next().map(|(place, failure)| inner_failure(run, frame, place, failure));
     let result = match failed {
         Some(failure) => Err(failure.into()),
-        None => run.result_of(frame, each.result.as_ref(), &each.sees),
+        None => run
+            .result_of(frame, each.result.as_ref(), &each.sees)
+            .and_then(|value| recordable(value).map_err(Unready::from)),
     };
     let (value, failed) = match result {
         Ok(value) => (value, false),

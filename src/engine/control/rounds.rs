@@ -6,7 +6,7 @@ use super::super::history::{self, History};
 use super::super::node::Node;
 use super::super::run::{Work, sums};
 use super::super::scope::eval_failure;
-use super::super::slot::{INLINE, INLINE_ITEM};
+use super::super::slot::{INLINE, INLINE_ITEM, bounded};
 use super::super::{Change, Changes, Fact, Mismatch, Opening, Payload, Run, STATUS_RUNNING};
 use super::{Control, compute, inner_failure, whole_number};
 use crate::clock::Millis;
@@ -318,6 +318,7 @@ fn opening(looping: &Loop, scope: &Scope) -> Result<(u32, Option<Data>, Entries)
         max = max.min(u32::try_from(length).unwrap_or(u32::MAX));
     }
     let state = compute::table(&looping.state, scope).map_err(|e| eval_failure("state", &e))?;
+    bounded("the state", state.iter().map(|(_, value)| value))?;
     Ok((max, over, state))
 }
 
@@ -364,6 +365,7 @@ fn closing(looping: &Loop, scope: &Scope) -> Result<Moved, Failure> {
             break;
         }
     }
+    bounded("what a round leaves", lets.iter().chain(&state).map(|(_, value)| value))?;
     Ok(Moved { lets, old, state, rule: applied, exit })
 }
 

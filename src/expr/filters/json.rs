@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::expr::check::{Checked, MAX_BYTES, count, made, text, too_long, wrong, wrong_with};
 use crate::expr::data::{inner, outer};
 use crate::expr::machine::Machine;
+use crate::expr::record;
 use crate::json_path::JsonPath;
 use crate::value::Value;
 
@@ -43,5 +44,5 @@ pub(super) fn jsonpath(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     })?;
     let value = outer(&args[0]);
     let found = path.select(&value).map_err(|refused| wrong(refused.to_string()))?;
-    Ok(Inner::from(found.into_iter().map(inner).collect::<Vec<_>>()))
+    Ok(record::list(found.into_iter().map(inner).collect()))
 }

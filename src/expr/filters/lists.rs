@@ -11,8 +11,11 @@ use crate::expr::check::{
     Checked, MAX_ITEMS, bounded, count, dig, display, flag, is_list, items, list, made, must_dig, order,
     text, text_or, truth, wrong, wrong_with,
 };
+use crate::expr::extent::{extent, fits};
 use crate::expr::machine::Machine;
+use crate::expr::record;
 use crate::expr::tests_table;
+use crate::value::Extent;
 
 pub(super) fn length(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     match args[0].len() {
@@ -30,11 +33,11 @@ pub(super) fn last(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
 }
 
 pub(super) fn head(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
-    bounded(items(&args[0])?.take(count(&args[1])?)).map(Inner::from)
+    bounded(items(&args[0])?.take(count(&args[1])?)).map(record::list)
 }
 
 pub(super) fn tail(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
-    ending(&args[0], count(&args[1])?).map(Inner::from)
+    ending(&args[0], count(&args[1])?).map(record::list)
 }
 
 /// The last `n` items, without making the others where the list allows it.
@@ -61,6 +64,7 @@ pub(super) fn map(machine: &mut Machine<'_>, args: &[Inner]) -> Checked {
         return Err(wrong("`map` takes a filter"));
     };
     let mut made = Vec::with_capacity(subject.len().unwrap_or_default().min(MAX_ITEMS));
+    let mut whole = Extent::empty();
     for item in items(subject)? {
         if !attribute.is_none() {
             let found = dig(&item, text(attribute)?);
@@ -71,9 +75,12 @@ pub(super) fn map(machine: &mut Machine<'_>, args: &[Inner]) -> Checked {
             });
             continue;
         }
-        made.push(apply(machine, filter, item, rest)?);
+        let item = apply(machine, filter, item, rest)?;
+        whole = whole.and(extent(&item));
+        fits(whole)?;
+        made.push(item);
     }
-    Ok(Inner::from(made))
+    Ok(record::list(made))
 }
 
 /// Applies a filter by name, or a pipeline's function, to one item.
@@ -138,7 +145,7 @@ fn sieve(machine: &mut Machine<'_>, args: &[Inner], path: Option<&str>, keep: bo
             kept.push(item);
         }
     }
-    Ok(Inner::from(kept))
+    Ok(record::list(kept))
 }
 
 pub(super) fn all(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
@@ -168,7 +175,7 @@ pub(super) fn sort(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     });
     match trouble {
         Some(error) => Err(error),
-        None => Ok(Inner::from(keyed.into_iter().map(|(_, item)| item).collect::<Vec<_>>())),
+        None => Ok(record::list(keyed.into_iter().map(|(_, item)| item).collect())),
     }
 }
 
@@ -198,7 +205,7 @@ pub(super) fn unique(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
             kept.push(item);
         }
     }
-    Ok(Inner::from(kept))
+    Ok(record::list(kept))
 }
 
 pub(super) fn group_by(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
@@ -208,11 +215,10 @@ pub(super) fn group_by(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
         let name = crate::expr::data::canonical(&key);
         groups.entry(name).or_insert_with(|| (key, Vec::new())).1.push(item);
     }
-    Ok(groups
-        .into_values()
-        .map(|(key, items)| Inner::from_pairs([("key", key), ("items", Inner::from(items))]))
-        .collect::<Vec<_>>()
-        .into())
+    let group = |(key, items)| {
+        record::table_of_unequal(vec![(Inner::from("key"), key), (Inner::from("items"), record::list(items))])
+    };
+    Ok(record::list(groups.into_values().map(group).collect()))
 }
 
 pub(super) fn reverse(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
@@ -221,7 +227,7 @@ pub(super) fn reverse(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     }
     let mut all = list(&args[0])?;
     all.reverse();
-    Ok(Inner::from(all))
+    Ok(record::list(all))
 }
 
 pub(super) fn join(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
@@ -244,7 +250,7 @@ pub(super) fn chunk(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     if size == 0 {
         return Err(wrong("a chunk has at least one item"));
     }
-    Ok(Inner::from(list(&args[0])?.chunks(size).map(|chunk| Inner::from(chunk.to_vec())).collect::<Vec<_>>()))
+    Ok(record::list(list(&args[0])?.chunks(size).map(|chunk| record::list(chunk.to_vec())).collect()))
 }
 
 pub(super) fn flatten(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
@@ -259,7 +265,7 @@ pub(super) fn flatten(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
             return Err(wrong(format!("a list of more than {MAX_ITEMS} items")));
         }
     }
-    Ok(Inner::from(flat))
+    Ok(record::list(flat))
 }
 
 pub(super) fn zip(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
@@ -268,24 +274,24 @@ pub(super) fn zip(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     if lists.iter().any(|list| list.len() != length) {
         return Err(wrong_with("the lists to zip differ in length", "cut them first: `… | head(n)`"));
     }
-    let row = |i: usize| Inner::from(lists.iter().map(|list| list[i].clone()).collect::<Vec<_>>());
-    Ok(Inner::from((0..length).map(row).collect::<Vec<_>>()))
+    let row = |i: usize| record::list(lists.iter().map(|list| list[i].clone()).collect());
+    Ok(record::list((0..length).map(row).collect()))
 }
 
 pub(super) fn product(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     if args.len() > 1 {
-        return rows(&args.iter().map(list).collect::<Checked<Vec<_>>>()?).map(Inner::from);
+        return rows(&args.iter().map(list).collect::<Checked<Vec<_>>>()?).map(record::list);
     }
     if args[0].kind() == ValueKind::Map {
         let entries = entries(&args[0])?;
         let lists = entries.iter().map(|(_, value)| list(value)).collect::<Checked<Vec<_>>>()?;
         let named = |row: &Inner| -> Checked {
             let keys = entries.iter().map(|(key, _)| key.clone());
-            Ok(Inner::from_pairs(keys.zip(items(row)?)))
+            Ok(record::table(keys.zip(items(row)?).collect()))
         };
-        return Ok(Inner::from(rows(&lists)?.iter().map(named).collect::<Checked<Vec<_>>>()?));
+        return Ok(record::list(rows(&lists)?.iter().map(named).collect::<Checked<Vec<_>>>()?));
     }
-    rows(&items(&args[0])?.map(|item| list(&item)).collect::<Checked<Vec<_>>>()?).map(Inner::from)
+    rows(&items(&args[0])?.map(|item| list(&item)).collect::<Checked<Vec<_>>>()?).map(record::list)
 }
 
 fn rows(lists: &[Vec<Inner>]) -> Checked<Vec<Inner>> {
@@ -300,7 +306,7 @@ fn rows(lists: &[Vec<Inner>]) -> Checked<Vec<Inner>> {
             .flat_map(|row| list.iter().map(move |item| row.iter().cloned().chain([item.clone()]).collect()))
             .collect();
     }
-    Ok(rows.into_iter().map(Inner::from).collect())
+    Ok(rows.into_iter().map(record::list).collect())
 }
 
 fn entries(value: &Inner) -> Checked<Vec<(Inner, Inner)>> {
@@ -312,15 +318,15 @@ fn entries(value: &Inner) -> Checked<Vec<(Inner, Inner)>> {
 
 pub(super) fn items_of(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let pairs = entries(&args[0])?;
-    Ok(Inner::from(pairs.into_iter().map(|(key, value)| Inner::from(vec![key, value])).collect::<Vec<_>>()))
+    Ok(record::list(pairs.into_iter().map(|(key, value)| record::list(vec![key, value])).collect()))
 }
 
 pub(super) fn keys(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
-    Ok(Inner::from(entries(&args[0])?.into_iter().map(|(key, _)| key).collect::<Vec<_>>()))
+    Ok(record::list(entries(&args[0])?.into_iter().map(|(key, _)| key).collect()))
 }
 
 pub(super) fn values(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
-    Ok(Inner::from(entries(&args[0])?.into_iter().map(|(_, value)| value).collect::<Vec<_>>()))
+    Ok(record::list(entries(&args[0])?.into_iter().map(|(_, value)| value).collect()))
 }
 
 pub(super) fn dict(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
@@ -328,7 +334,7 @@ pub(super) fn dict(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
         [key, value] => Ok((Inner::from(text(key)?), value.clone())),
         _ => Err(wrong("expected a list of `[key, value]` pairs")),
     };
-    Ok(Inner::from_pairs(items(&args[0])?.map(pair).collect::<Checked<Vec<_>>>()?))
+    Ok(record::table(items(&args[0])?.map(pair).collect::<Checked<Vec<_>>>()?))
 }
 
 pub(super) fn merge(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
@@ -336,12 +342,12 @@ pub(super) fn merge(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     for table in args {
         merged.extend(entries(table)?);
     }
-    Ok(Inner::from_pairs(merged))
+    Ok(record::table_of_unequal(merged.into_iter().collect()))
 }
 
 pub(super) fn as_list(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     if args[0].kind() == ValueKind::Map {
-        return Ok(Inner::from(entries(&args[0])?.into_iter().map(|(key, _)| key).collect::<Vec<_>>()));
+        return Ok(record::list(entries(&args[0])?.into_iter().map(|(key, _)| key).collect()));
     }
-    list(&args[0]).map(Inner::from)
+    list(&args[0]).map(record::list)
 }

@@ -7,6 +7,7 @@ use regex::{Regex, RegexBuilder};
 
 use crate::expr::check::{Checked, bounded, count, display, flag, made, text, text_or, wrong, wrong_with};
 use crate::expr::machine::Machine;
+use crate::expr::record;
 use crate::visible;
 
 pub(super) fn upper(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
@@ -62,17 +63,17 @@ pub(super) fn split(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let subject = text(&args[0])?;
     let at_most = if args[2].is_none() { usize::MAX } else { count(&args[2])?.saturating_add(1) };
     if args[1].is_none() {
-        return bounded(subject.split_whitespace().map(Inner::from)).map(Inner::from);
+        return bounded(subject.split_whitespace().map(Inner::from)).map(record::list);
     }
     let separator = text(&args[1])?;
     if separator.is_empty() {
         return Err(wrong("text cannot be split at nothing"));
     }
-    bounded(subject.splitn(at_most, separator).map(Inner::from)).map(Inner::from)
+    bounded(subject.splitn(at_most, separator).map(Inner::from)).map(record::list)
 }
 
 pub(super) fn lines(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
-    bounded(text(&args[0])?.lines().map(Inner::from)).map(Inner::from)
+    bounded(text(&args[0])?.lines().map(Inner::from)).map(record::list)
 }
 
 pub(super) fn wordcount(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
@@ -157,7 +158,7 @@ pub(super) fn regex_find(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
 
 pub(super) fn regex_findall(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let regex = compiled(text(&args[1])?)?;
-    bounded(regex.captures_iter(text(&args[0])?).map(|found| hit(&found))).map(Inner::from)
+    bounded(regex.captures_iter(text(&args[0])?).map(|found| hit(&found))).map(record::list)
 }
 
 /// Whether the pattern is found anywhere in `subject`.

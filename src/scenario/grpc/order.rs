@@ -154,5 +154,6 @@ fn fill(value: &Value, variables: &Variables) -> Result<Value, String> {
     if text.trim().is_empty() {
         return Ok(Value::Null);
     }
-    serde_json::from_str(&variables.fill_escaped(text)).map_err(|e| format!("a message is no JSON: {e}"))
+    crate::value::parse(variables.fill_escaped(text).as_ref())
+        .map_err(|e| format!("a message is no JSON: {e}"))
 }

@@ -95,7 +95,7 @@ impl Goal {
         if !json {
             return Ok(Value::String(text.to_owned()));
         }
-        let value = serde_json::from_str(text).map_err(|e| vec![format!("`{path}` is no JSON: {e}")])?;
+        let value = crate::value::parse(text).map_err(|e| vec![format!("`{path}` is no JSON: {e}")])?;
         self.fitting(value)
     }
 

@@ -427,7 +427,7 @@ impl Work<'_> {
             Place::Call => {
                 let value = match &self.heard.result {
                     Some(value) => value.clone(),
-                    None => serde_json::from_str(self.heard.text.trim())
+                    None => crate::value::parse(self.heard.text.trim())
                         .map_err(|e| vec![format!("its last words are no JSON: {e}")])?,
                 };
                 self.goal.fitting(value).map(Some)

@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::value::Value;
+use crate::value::{MAX_READ_DEPTH, Value, is_deeper, nested};
 
 /// Most bytes that are looked at in one text; those that are looked at again count again.
 const WORK: usize = 32 << 20;
@@ -44,11 +44,20 @@ struct Read {
 pub(super) fn whole(text: &str) -> Option<Piece> {
     let text = text.trim();
     if let Ok(value) = serde_json::from_str(text) {
-        return Some(Piece::Value { value, repeats: repeats(text) });
+        return Some(whole_value(value, repeats(text)));
     }
     let length = extent(text, true).filter(|length| *length == text.len())?;
     let value = repaired(&text[..length])?;
-    Some(Piece::Value { value, repeats: false })
+    Some(whole_value(value, false))
+}
+
+/// A value, unless it is nested too deeply.
+fn whole_value(value: Value, repeats: bool) -> Piece {
+    if !is_deeper(&value, MAX_READ_DEPTH) {
+        return Piece::Value { value, repeats };
+    }
+    let name = value.as_object().and_then(|table| table.keys().next()).cloned();
+    Piece::Malformed { name, why: format!("the JSON is {}", nested(MAX_READ_DEPTH)) }
 }
 
 /// The objects and lists in `text`, those inside others left out.
@@ -85,7 +94,7 @@ fn read(text: &str, start: usize) -> Read {
         Some(Ok(value)) => {
             let length = values.byte_offset();
             let repeats = repeats(&rest[..length]);
-            return Read { piece: Some(Piece::Value { value, repeats }), length, work: 2 * length };
+            return Read { piece: Some(whole_value(value, repeats)), length, work: 2 * length };
         }
         Some(Err(error)) => error,
         None => return Read { piece: None, length: 1, work: 1 },
@@ -97,7 +106,7 @@ fn read(text: &str, start: usize) -> Read {
     let (inside, outside) = (extent(rest, true), extent(rest, false));
     let work = broken + 2 * inside.max(outside).unwrap_or(rest.len());
     if let Some((length, value)) = inside.and_then(|length| Some((length, repaired(&rest[..length])?))) {
-        return Read { piece: Some(Piece::Value { value, repeats: false }), length, work };
+        return Read { piece: Some(whole_value(value, false)), length, work };
     }
     let why = complaint(text, start + broken, &error);
     let piece = name.map(|name| Piece::Malformed { name: Some(name), why });
