@@ -1,5 +1,6 @@
 //! YAML as a tree in which every node knows the bytes it came from.
 
+use std::cell::Cell;
 use std::fmt;
 use std::ops::Range;
 
@@ -8,7 +9,15 @@ use serde_saphyr::{Error, Location, Spanned};
 
 use super::json;
 use super::variables::as_text;
-use crate::value::Value;
+use crate::value::{MAX_READ_DEPTH, Value, nested};
+
+/// How much of a stack the reading of a text may take: the library takes tens of kilobytes for each level.
+const STACK: usize = 32 << 20;
+
+thread_local! {
+    /// How many levels of lists and mappings are open in the text that this thread reads.
+    static OPEN: Cell<usize> = const { Cell::new(0) };
+}
 
 /// A node and the bytes of the text where it begins.
 #[derive(Clone, Debug)]
@@ -43,10 +52,20 @@ pub struct Broken {
     pub message: String,
 }
 
-/// The documents of `text` that are not empty.
+/// The documents of `text` that are not empty. What is nested more deeply than other values may be is refused.
 pub fn parse(text: &str) -> Result<Vec<Node>, Broken> {
+    std::thread::scope(|threads| {
+        let reading = std::thread::Builder::new().stack_size(STACK).spawn_scoped(threads, || documents(text));
+        match reading {
+            Ok(reading) => reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(error) => Err(Broken { at: 0..0, message: format!("it cannot be read: {error}") }),
+        }
+    })
+}
+
+fn documents(text: &str) -> Result<Vec<Node>, Broken> {
     let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_nodes: 100_000 },
+        budget: serde_saphyr::budget! { max_nodes: 100_000, max_depth: MAX_READ_DEPTH },
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
         with_snippet: false,
         strict_booleans: true,
@@ -64,6 +83,13 @@ fn broken(text: &str, error: &Error) -> Broken {
         known if known.start > 0 => known,
         _ => offset(text, location),
     });
+    let is_deep = matches!(
+        error.without_snippet(),
+        Error::Budget { breach: serde_saphyr::budget::BudgetBreach::Depth { .. }, .. }
+    );
+    if is_deep {
+        return Broken { at: clamp(at, text.len()), message: nested(MAX_READ_DEPTH) };
+    }
     // The library prints the place in front of or behind its message; the diagnostic has its own.
     let message = error.without_snippet().to_string();
     let message = message.lines().next().unwrap_or_default();
@@ -233,6 +259,24 @@ impl<'de> Deserialize<'de> for Kind {
     }
 }
 
+/// A list or mapping that is open. Those that an alias repeats count like those that are written.
+struct Level;
+
+impl Level {
+    fn enter<E: de::Error>() -> Result<Self, E> {
+        let open = OPEN.get() + 1;
+        OPEN.set(open);
+        let level = Self;
+        if open > MAX_READ_DEPTH { Err(E::custom(nested(MAX_READ_DEPTH))) } else { Ok(level) }
+    }
+}
+
+impl Drop for Level {
+    fn drop(&mut self) {
+        OPEN.set(OPEN.get() - 1);
+    }
+}
+
 struct KindVisitor;
 
 impl<'de> Visitor<'de> for KindVisitor {
@@ -287,6 +331,7 @@ impl<'de> Visitor<'de> for KindVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Kind, A::Error> {
+        let _level = Level::enter()?;
         let mut items = Vec::new();
         while let Some(item) = seq.next_element()? {
             items.push(item);
@@ -295,6 +340,7 @@ impl<'de> Visitor<'de> for KindVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Kind, A::Error> {
+        let _level = Level::enter()?;
         let mut entries = Vec::new();
         while let Some(entry) = map.next_entry()? {
             entries.push(entry);
@@ -396,6 +442,38 @@ mod tests {
             json::text(&node.to_json()),
             "[1.1,31,1000.0,true,null,9007199254740993,18446744073709551615,123456789012345678901234567890,7030,-7,0,1,100000000000000000000]"
         );
+    }
+
+    #[test]
+    fn what_is_nested_too_deeply_is_refused_in_every_style_and_never_overflows_the_stack() {
+        let block = |levels: usize| {
+            let line = |level: usize| format!("{}a:\n", " ".repeat(level));
+            (0..levels).map(line).collect::<String>()
+        };
+        let dashes = |levels: usize| format!("{}1\n", "- ".repeat(levels));
+        let lists = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+        let tables = |levels: usize| format!("{}1{}", "{a: ".repeat(levels), "}".repeat(levels));
+        let keys = |levels: usize| format!("{}1\n", "? - ".repeat(levels / 2));
+        for levels in [10, 60, 64] {
+            for text in [block(levels), dashes(levels), lists(levels), tables(levels), keys(levels)] {
+                assert!(parse(&text).is_ok(), "{levels}: {text:.40}");
+            }
+        }
+        for levels in [66, 100, 127, 130, 5_000] {
+            for text in [block(levels), dashes(levels), lists(levels), tables(levels), keys(levels)] {
+                assert!(parse(&text).is_err(), "{levels}: {text:.40}");
+            }
+        }
+        let broken = parse(&block(70)).unwrap_err();
+        assert_eq!(broken.message, "nested more than 64 levels deep");
+        assert!(broken.at.start > 1_000, "it says where: {:?}", broken.at);
+        // An alias inside a list is one level deeper than what it repeats.
+        let levels = |first: usize| {
+            let wrap = |inner: &str| format!("{}{inner}{}", "[".repeat(first), "]".repeat(first));
+            format!("a: &a {}\nb: &b {}\nc: {}\n", wrap("1"), wrap("*a"), wrap("*b"))
+        };
+        assert!(parse(&levels(20)).is_ok());
+        assert_eq!(parse(&levels(30)).unwrap_err().message, "nested more than 64 levels deep");
     }
 
     #[test]
