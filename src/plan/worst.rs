@@ -1,14 +1,15 @@
 //! The most that a plan can spend, before anything is spent: what its steps may cost at worst, times how often they can
 //! run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::types::{Action, Body, BodyId, InputKind, Limit, Plan, Step};
-use crate::expr::{Data, Expr, Ref, Scope, Step as PathStep, Template, Tree};
+use crate::expr::{Allowance, Data, Expr, Ref, Scope, Step as PathStep, Template, Tree};
 use crate::meter::Meter;
 use crate::schema::Schema;
-use crate::value::Value;
+use crate::value::{Value, canonical};
 
 /// Tells the most that one attempt may cost, from its verb, its input as far as it is known, and its schema.
 pub type Most<'a> = &'a dyn Fn(&str, &Value, Option<&Schema>) -> Option<Meter>;
@@ -36,8 +37,9 @@ impl Worst {
 /// The steps of `plan` that may spend something, in an order in which they can run. `inputs` are the checked inputs, as
 /// far as they are known.
 pub fn worst(plan: &Plan, inputs: &Value, most: Most<'_>) -> Vec<Worst> {
-    let mut walk = Walk { most, found: Vec::new() };
-    let scope = Scope::new().with("inputs", Data::from_arc(Arc::new(inputs.clone())));
+    let allowance = Arc::new(Allowance::new(WORK));
+    let mut walk = Walk { most, found: Vec::new(), called: HashMap::new(), allowance };
+    let scope = walk.scope(inputs.clone());
     let place = Place { plan, scope, prefix: String::new(), times: 1.0, per: Vec::new() };
     walk.body(&place, &plan.bodies[BodyId::ROOT.0]);
     walk.found
@@ -46,7 +48,7 @@ pub fn worst(plan: &Plan, inputs: &Value, most: Most<'_>) -> Vec<Worst> {
 /// The caps of `plan` that are in force for `inputs`, as far as they are known: each with its unit, the value where it is known
 /// (null for no cap), and its text.
 pub fn caps(plan: &Plan, inputs: &Value) -> Vec<(String, Option<Value>, String)> {
-    let scope = Scope::new().with("inputs", Data::from_arc(Arc::new(inputs.clone())));
+    let scope = Scope::new().briefly().with("inputs", Data::from_arc(Arc::new(inputs.clone())));
     let cap = |limit: &Limit| (limit.unit.clone(), known(&limit.cap, &scope), limit.cap.text().to_owned());
     plan.limits.iter().map(cap).collect()
 }
@@ -64,7 +66,15 @@ struct Place<'a> {
 struct Walk<'a> {
     most: Most<'a>,
     found: Vec<Worst>,
+    /// What was found in a called pipeline, by its plan and its inputs: each is looked at once.
+    called: HashMap<(*const Plan, String), Rc<[Worst]>>,
+    allowance: Arc<Allowance>,
 }
+
+/// Most steps that are listed.
+const STEPS: usize = 10_000;
+/// How much work all expressions together may take; the value of others is unknown.
+const WORK: u64 = 5_000_000;
 
 impl Walk<'_> {
     fn body(&mut self, place: &Place<'_>, body: &Body) {
@@ -86,7 +96,7 @@ impl Walk<'_> {
                 let once = costs.reduce(|a, b| Some(a?.either(&b?))).flatten();
                 if once.as_ref().is_none_or(|once| !once.is_empty()) {
                     let times = place.times * f64::from(step.retry.max + 1);
-                    self.found.push(Worst { step: name, times, per: place.per.clone(), once });
+                    self.note(Worst { step: name, times, per: place.per.clone(), once });
                 }
             }
             Action::Loop(looping) => {
@@ -117,13 +127,59 @@ impl Walk<'_> {
                     }
                 }
                 let inputs = Value::Object(inputs.into_iter().collect());
-                let scope = Scope::new().with("inputs", Data::from_arc(Arc::new(inputs)));
-                let plan = &call.plan;
-                self.body(&Place { plan, scope, ..inside }, &plan.bodies[BodyId::ROOT.0]);
+                for worst in self.called(&call.plan, inputs).iter() {
+                    let per = worst.per.iter().map(|per| format!("{}{per}", inside.prefix));
+                    self.note(Worst {
+                        step: format!("{}{}", inside.prefix, worst.step),
+                        times: inside.times * worst.times,
+                        per: inside.per.iter().cloned().chain(per).collect(),
+                        once: worst.once.clone(),
+                    });
+                }
             }
             Action::Verb { .. } | Action::Compute(_) | Action::Ask(_) => {}
         }
     }
+}
+
+impl Walk<'_> {
+    /// What can be spent in the pipeline `plan` with these inputs, as far as they are known.
+    fn called(&mut self, plan: &Arc<Plan>, inputs: Value) -> Rc<[Worst]> {
+        let key = (Arc::as_ptr(plan), canonical(&inputs));
+        if let Some(found) = self.called.get(&key) {
+            return found.clone();
+        }
+        let scope = self.scope(inputs);
+        let outer = std::mem::take(&mut self.found);
+        let place = Place { plan, scope, prefix: String::new(), times: 1.0, per: Vec::new() };
+        self.body(&place, &plan.bodies[BodyId::ROOT.0]);
+        let found: Rc<[Worst]> = std::mem::replace(&mut self.found, outer).into();
+        self.called.insert(key, found.clone());
+        found
+    }
+
+    /// Notes a step; of too many, the last says that the rest is unknown.
+    fn note(&mut self, worst: Worst) {
+        if self.found.len() < STEPS {
+            self.found.push(worst);
+        } else if self.found.len() == STEPS {
+            self.found.push(Worst { step: "…".to_owned(), times: 1.0, per: Vec::new(), once: None });
+        }
+    }
+
+    /// A scope with these inputs. All of them take their work from the same allowance.
+    fn scope(&self, inputs: Value) -> Scope {
+        let inputs = Data::from_arc(Arc::new(inputs));
+        Scope::new().within(Arc::clone(&self.allowance)).with("inputs", inputs)
+    }
+}
+
+fn length(over: &Expr, scope: &Scope) -> Option<f64> {
+    if !over.refs().iter().all(is_input) {
+        return None;
+    }
+    let length = over.eval(scope).ok().filter(Data::is_list)?.len_hint()?;
+    u32::try_from(length).ok().map(f64::from)
 }
 
 fn times_of<'a>(inside: Place<'a>, times: Option<f64>, owner: &str) -> Place<'a> {
@@ -139,12 +195,7 @@ fn known(expr: &Expr, scope: &Scope) -> Option<Value> {
     if !expr.refs().iter().all(is_input) {
         return None;
     }
-    expr.eval(&scope.clone().briefly()).ok().map(|data| data.to_value())
-}
-
-fn length(over: &Expr, scope: &Scope) -> Option<f64> {
-    let length = known(over, scope)?.as_array()?.len();
-    u32::try_from(length).ok().map(f64::from)
+    expr.eval(scope).ok().map(|data| data.to_value())
 }
 
 fn is_input(reference: &Ref) -> bool {
@@ -202,7 +253,7 @@ fn partly(tree: &Tree, scope: &Scope) -> Value {
     match tree {
         Tree::Literal(value) => value.clone(),
         Tree::Template(template) if template.refs().iter().all(is_input) => {
-            template.render(&scope.clone().briefly()).map(|data| data.to_value()).unwrap_or_default()
+            template.render(scope).map(|data| data.to_value()).unwrap_or_default()
         }
         Tree::Template(_) => Value::Null,
         Tree::List(items) => Value::Array(items.iter().map(|item| partly(item, scope)).collect()),
