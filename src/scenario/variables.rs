@@ -68,7 +68,8 @@ fn placeholder<'t>(text: &'t str, open: usize, left: &str, right: &str) -> Optio
         return None;
     }
     let inner = open + left.len();
-    let close = inner + text[inner..].find('}')?;
+    // No further than a name goes: a text of many braces is looked at once.
+    let close = inner + text[inner..].find(|c: char| !c.is_ascii_alphanumeric() && !"_$:".contains(c))?;
     let name = &text[inner..close];
     (text[close..].starts_with(right) && is_placeholder_name(name)).then_some((
         open,

@@ -25,11 +25,22 @@ enum Braces {
 struct Names<'a> {
     /// Those that have a value by then.
     set: &'a HashSet<String>,
+    /// Those that the rows of the step have.
+    rows: &'a HashSet<String>,
     /// All that any step captures or that have a value from the beginning.
     captured: &'a HashSet<&'a str>,
     /// Whether there can be no others.
     complete: bool,
 }
+
+impl Names<'_> {
+    fn is_set(&self, name: &str) -> bool {
+        self.set.contains(name) || self.rows.contains(name)
+    }
+}
+
+/// Most complaints about placeholders in one text.
+const COMPLAINTS: usize = 20;
 
 /// Reviews a scenario, or a fixture, where the variables `set` are known from the beginning. With `complete`, no other
 /// variable can get a value from outside.
@@ -51,7 +62,7 @@ pub fn review(reader: &mut Reader<'_>, node: &Node, mut set: HashSet<String>, co
         }
     }
     if let Some(criteria) = given(node, "satisfaction_criteria") {
-        let names = Names { set: &set, captured: &captured, complete };
+        let names = Names { set: &set, rows: &HashSet::new(), captured: &captured, complete };
         walk(reader, criteria, &names, Braces::Expected);
     }
 }
@@ -70,8 +81,7 @@ fn step(
     (captured, complete): (&HashSet<&str>, bool),
 ) {
     let rows = row_names(item);
-    let seen: HashSet<String> = set.union(&rows).cloned().collect();
-    let names = Names { set: &seen, captured, complete };
+    let names = Names { set, rows: &rows, captured, complete };
     conditions(reader, item, &names);
     for key in keys::ACTIONS {
         if let Some(action) = given(item, key) {
@@ -86,8 +96,7 @@ fn step(
             reader.complain(Code::ScenarioShadow, name, message);
         }
     }
-    let seen: HashSet<String> = set.union(&rows).cloned().collect();
-    let names = Names { set: &seen, captured, complete };
+    let names = Names { set, rows: &rows, captured, complete };
     for key in ["expect", "assert", "until"] {
         if let Some(words) = given(item, key) {
             walk(reader, words, &names, Braces::Expected);
@@ -100,7 +109,7 @@ fn conditions(reader: &mut Reader<'_>, item: &Node, names: &Names<'_>) {
     let Some(Node { kind: Kind::Table(entries), .. }) = given(item, "when") else { return };
     for (key, value) in entries {
         let name = key.scalar_text().unwrap_or_default();
-        if !names.set.contains(&name) && !names.captured.contains(name.as_str()) {
+        if !names.is_set(&name) && !names.captured.contains(name.as_str()) {
             let message = format!("nothing in this scenario captures `{name}`, which this step depends on");
             let near = nearest(&name, names.captured.iter().copied());
             reader.complain(Code::ScenarioUnset, key, message).help =
@@ -164,9 +173,14 @@ fn walk(reader: &mut Reader<'_>, node: &Node, names: &Names<'_>, braces: Braces)
         }),
         Kind::Scalar(_) => {
             let text = node.text().unwrap_or_default();
+            let (mut seen, before) = (HashSet::new(), reader.complaints.len());
             for (start, end, name) in placeholders(text) {
-                if text[..start].ends_with('$') {
+                // Once for each name is enough, and what is wrong with a text can be seen from a few of them.
+                if text[..start].ends_with('$') || !seen.insert(name) {
                     continue;
+                }
+                if reader.complaints.len() >= before + COMPLAINTS {
+                    break;
                 }
                 let span = inner(reader, node, text, start, end);
                 placeholder(reader, span, (&text[start..], name), names, braces);
@@ -193,13 +207,12 @@ fn placeholder(
         }
         return;
     }
-    let near = nearest(name, names.captured.iter().copied());
-    if names.set.contains(name) {
+    if names.is_set(name) {
         if text.starts_with("{{") {
             let message = format!("`{{{{{name}}}}}` is read as `{{{name}}}`");
             reader.complain_at(Code::ScenarioBraces, span, message);
         }
-    } else if braces != Braces::Free || near.is_some() {
+    } else if braces != Braces::Free || nearest(name, names.captured.iter().copied()).is_some() {
         unset(reader, span, name, names, braces);
     }
 }
@@ -207,7 +220,7 @@ fn placeholder(
 fn unset(reader: &mut Reader<'_>, span: Span, name: &str, names: &Names<'_>, braces: Braces) {
     let is_never_set = braces != Braces::Free && names.complete && !names.captured.contains(name);
     let near = nearest(name, names.captured.iter().copied());
-    let near = near.filter(|near| is_never_set || names.set.contains(*near));
+    let near = near.filter(|near| is_never_set || names.is_set(near));
     let code = if is_never_set { Code::ScenarioNeverSet } else { Code::ScenarioUnset };
     let message = if is_never_set {
         format!("`{{{name}}}` never has a value: no step captures `{name}`, and no variable has this name")

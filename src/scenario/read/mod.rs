@@ -18,8 +18,11 @@ use self::rows::Row;
 use super::lapse::Lapse;
 use super::yaml::{Kind, Node};
 use super::{Action, Scenario, Step, Variables, browser};
-use crate::diag::{Code, Diagnostic, SourceId, Sources, Span};
+use crate::diag::{Code, Diagnostic, Severity, SourceId, Sources, Span};
 use crate::value::Value;
+
+/// Most complaints about one file that are shown one by one.
+const MOST_COMPLAINTS: usize = 1_000;
 
 /// Collects complaints while a file is read.
 pub struct Reader<'s> {
@@ -34,8 +37,16 @@ impl<'s> Reader<'s> {
         Self { sources, source, complaints: Vec::new() }
     }
 
-    /// All complaints.
-    pub fn into_complaints(self) -> Vec<Diagnostic> {
+    /// All complaints; of very many the first ones, and how many there are beyond.
+    pub fn into_complaints(mut self) -> Vec<Diagnostic> {
+        let beyond = self.complaints.split_off(self.complaints.len().min(MOST_COMPLAINTS));
+        if let Some(worst) = beyond.iter().max_by_key(|complaint| complaint.severity == Severity::Error) {
+            let rest = Diagnostic {
+                message: format!("{} (and {} more in this file)", worst.message, beyond.len() - 1),
+                ..worst.clone()
+            };
+            self.complaints.push(rest);
+        }
         self.complaints
     }
 
