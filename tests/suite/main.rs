@@ -49,6 +49,8 @@ mod loop_policy;
 #[cfg(test)]
 mod models;
 #[cfg(test)]
+mod nesting;
+#[cfg(test)]
 mod on_pause;
 #[cfg(test)]
 mod recorded;
