@@ -47,11 +47,6 @@ impl Expr {
         self.compiled.eval(scope, &self.functions).map(Data)
     }
 
-    /// Its value, if it reads nothing and does not take long.
-    pub fn constant(&self) -> Option<Data> {
-        if self.refs().is_empty() { self.eval(&Scope::new().briefly()).ok() } else { None }
-    }
-
     /// Its value, which must be a truth value.
     pub fn eval_bool(&self, scope: &Scope) -> Result<bool, EvalError> {
         self.compiled.eval_bool(scope, &self.functions)

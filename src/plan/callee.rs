@@ -61,7 +61,8 @@ impl Resolver<'_, '_> {
         for ((name, expr), (_, text)) in with.iter().zip(written) {
             let Some(input) = plan.inputs.get(name) else { continue };
             let read_later = input.kind.is_read();
-            let constant = expr.constant();
+            let constant =
+                if expr.refs().is_empty() { self.loader.constant(expr, &Scope::new()) } else { None };
             let Some(value) =
                 constant.map(|data| data.to_value()).filter(|value| !read_later && !value.is_null())
             else {

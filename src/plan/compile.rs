@@ -203,7 +203,7 @@ impl Resolver<'_, '_> {
     fn check_wanted(&mut self, text: &Text, expr: &Expr, wanted: Wanted, shape: &Shape) {
         let refs = expr.refs();
         let input = self.only_input(text, refs);
-        let constant = expr.constant();
+        let constant = if refs.is_empty() { self.loader.constant(expr, &Scope::new()) } else { None };
         let complaint =
             |code, message: String, help: &str| Diagnostic::new(code, message).at(text.span, "").help(help);
         let made = match (wanted, constant, input) {

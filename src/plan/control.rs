@@ -282,12 +282,12 @@ impl Resolver<'_, '_> {
         if !over.refs().is_empty() || !key.refs().iter().all(own) {
             return;
         }
-        let items = over.constant().and_then(|over| over.items()).unwrap_or_default();
+        let items =
+            self.loader.constant(over, &Scope::new()).and_then(|over| over.items()).unwrap_or_default();
         let mut seen = std::collections::HashMap::new();
-        let scope = Scope::new().briefly();
         for (n, made) in items.into_iter().enumerate().take(10_000) {
-            let names = scope.with(item, made).with(&index_of(item), Data::from_value(&n.into()));
-            let Ok(made) = key.eval(&names) else { return };
+            let names = Scope::new().with(item, made).with(&index_of(item), Data::from_value(&n.into()));
+            let Some(made) = self.loader.constant(key, &names) else { return };
             let made = made.to_value().to_string();
             if let (Some(other), Some(text)) = (seen.insert(made.clone(), n), text) {
                 self.loader.found.push(

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use super::sources::{MemorySources, Sources};
 use super::texts::Texts;
 use super::types::Plan;
 use crate::diag::{self, Code, Diagnostic, Severity, Span};
+use crate::expr::{Allowance, Data, Expr, Scope};
 use crate::model::{Name, Node, Pipeline};
 use crate::value::{Digest, Value};
 use crate::verb::Catalog;
@@ -57,11 +59,17 @@ pub fn load_bundle(bundle: &Bundle, catalog: &Catalog) -> Loaded {
     load(&bundle.main, &door, catalog, &bundle.sets)
 }
 
+/// How much work one constant expression, and all of a load together, may take, in nodes and items.
+const WORK_EACH: u64 = 200_000;
+const WORK: u64 = 2_000_000;
+
 /// One load: the pipeline and those that it extends and calls.
 pub(super) struct Loader<'a> {
     pub(super) texts: Texts<'a>,
     pub(super) catalog: &'a Catalog,
     pub(super) found: Vec<Diagnostic>,
+    /// Work that may still be done to evaluate what is known before a run.
+    work: Cell<u64>,
     planned: HashMap<String, Option<Arc<Plan>>>,
     /// Pipelines that are being planned, outermost first.
     open: Vec<String>,
@@ -75,6 +83,7 @@ impl<'a> Loader<'a> {
             texts: Texts::new(door),
             catalog,
             found: Vec::new(),
+            work: Cell::new(WORK),
             planned: HashMap::new(),
             open: Vec::new(),
             merged: None,
@@ -94,6 +103,16 @@ impl<'a> Loader<'a> {
             Err(shared) => shared,
         });
         Loaded { plan, diagnostics: found, sources, bundle }
+    }
+
+    /// The value of `expr` in `scope`, if it can be found with little work: a mistake in it is better found before the run,
+    /// and anything else is left to the run.
+    pub(super) fn constant(&self, expr: &Expr, scope: &Scope) -> Option<Data> {
+        let given = self.work.get().min(WORK_EACH);
+        let allowance = Arc::new(Allowance::new(given));
+        let value = expr.eval(&scope.clone().within(Arc::clone(&allowance))).ok();
+        self.work.set(self.work.get() - (given - allowance.left()));
+        value
     }
 
     /// Plans the pipeline that `at` calls.

@@ -228,7 +228,8 @@ impl Resolver<'_, '_> {
     /// The same for the time limit of the whole run, where it is known.
     pub(super) fn whole_time(&mut self, limits: &[Limit]) {
         let wall = limits.iter().find(|limit| limit.unit == "wall" && limit.cap.refs().is_empty());
-        let value = wall.and_then(|limit| limit.cap.constant()).map(|cap| cap.to_value());
+        let value =
+            wall.and_then(|limit| self.loader.constant(&limit.cap, &Scope::new())).map(|cap| cap.to_value());
         let span = value.and_then(|value| match value.as_str() {
             Some(text) => parse_span(text),
             None => Duration::try_from_secs_f64(value.as_f64()?).ok(),
