@@ -48,13 +48,24 @@ struct Ended {
 pub struct Limit {
     pause: Pause,
     span: Duration,
+    ends: Millis,
     is_over: bool,
 }
 
 impl Limit {
     /// `span` from now on.
     pub fn new(span: Duration, clock: &dyn Clock) -> Self {
-        Self { pause: clock.sleep(span), span, is_over: false }
+        let ends = clock.now().saturating_add(millis(span));
+        Self { pause: clock.sleep(span), span, ends, is_over: false }
+    }
+
+    /// How much is left.
+    fn left(&self, clock: &dyn Clock) -> Duration {
+        if self.is_over {
+            Duration::ZERO
+        } else {
+            Duration::from_millis(self.ends.saturating_sub(clock.now()))
+        }
     }
 
     async fn over(&mut self) {
@@ -131,14 +142,22 @@ impl Session {
     }
 
     async fn type_in(&mut self, work: &mut Work<'_>) -> Result<(), String> {
-        let mut left = work.act.input.iter().peekable();
+        let act = work.act;
+        let shortest = shortest(act);
+        let mut left = act.input.iter().peekable();
         while let Some(input) = left.next() {
             if let Some(ended) = self.ended {
                 return Err(format!("nothing can be typed: the program {ended}"));
             }
+            // What does not fit is not typed at once: a program reads keys that come together as something else.
+            let typed = act.input.len() - left.len() - 1;
+            let time = work.limit.left(work.clock);
+            if time.is_zero() || typed == 0 && time < shortest {
+                return Err(too_short(act, typed, shortest, work.limit.span));
+            }
             let bytes = self.bytes(input);
             self.terminal.send(bytes);
-            let is_escape = matches!(input, Input::Key(chord) if chord.is_escape());
+            let is_escape = is_escape(input);
             if left.peek().is_none() || is_escape {
                 self.sign(REACTION, work).await;
             }
@@ -310,6 +329,35 @@ impl Session {
             evidence: Vec::new(),
         }
     }
+}
+
+/// The least time between the first and the last input of a step.
+fn shortest(act: &Act) -> Duration {
+    let others = act.input.split_last().map_or(&[][..], |(_, others)| others);
+    others.iter().map(|input| if is_escape(input) { act.settle } else { PACE }).sum()
+}
+
+fn is_escape(input: &Input) -> bool {
+    matches!(input, Input::Key(chord) if chord.is_escape())
+}
+
+fn too_short(act: &Act, typed: usize, shortest: Duration, span: Duration) -> String {
+    let what = if act.input.iter().all(|input| matches!(input, Input::Key(_))) { "key" } else { "input" };
+    let all = act.input.len();
+    let plural = if all == 1 { "" } else { "s" };
+    let typed = match typed {
+        0 => "nothing was typed".to_owned(),
+        typed => format!("only {typed} typed"),
+    };
+    let shortest = if shortest.is_zero() {
+        String::new()
+    } else {
+        format!(", which take at least {}", Lapse(shortest))
+    };
+    format!(
+        "the `timeout` of {} is too short to type {all} {what}{plural}{shortest}: {typed}; raise it, or type less in one step",
+        Lapse(span)
+    )
 }
 
 impl fmt::Display for Ended {

@@ -255,6 +255,40 @@ async fn keys_are_pressed_one_after_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_do_not_fit_into_the_timeout_are_an_error_and_not_typed_at_once() {
+    let Some((house, running)) = sandbox("keys_that_do_not_fit_into_the_timeout").await else { return };
+    let keys = |count: usize| vec!["a"; count].join(", ");
+    let started = r#"{ command: "stty -icanon -echo; while k=$(dd bs=64 count=1 2>/dev/null); do printf '<%s>' \"$k\"; done""#;
+    let written = format!(
+        "
+- tui: {started}, settle: 300ms, timeout: 20s }}
+  expect: it reads
+- tui: {{ send_keys: [{many}], timeout: 1s }}
+  expect: nothing is typed
+- tui: {{ send_keys: [b], wait_for: <b>, timeout: 20s }}
+  assert: {{ screen: {{ equals: <b> }} }}
+- tui: {{ send_keys: [escape, {few}], settle: 900ms, timeout: 1s }}
+  expect: the pause behind escape leaves no time for the rest
+- tui: {{ command: 'sleep 0.3; while :; do echo x; sleep 0.05; done', send_keys: [a, a], settle: 200ms, timeout: 1s }}
+  expect: it leaves no time to type
+",
+        many = keys(180),
+        few = keys(5),
+    );
+    let seen = watch(&running, &written).await;
+    let error = |step: usize| seen.steps[step].error.as_deref().unwrap_or_default();
+    assert_eq!(
+        error(1),
+        "the `timeout` of 1s is too short to type 180 keys, which take at least 5370ms: nothing was typed; raise it, or type less in one step"
+    );
+    assert_eq!(seen.steps[2].decided, Decided::Held, "{}", crate::scenario::brief(&seen.steps[2]));
+    assert!(error(3).starts_with("the `timeout` of 1s is too short to type"), "{}", error(3));
+    assert!(!text(&seen.steps[3]).contains("aa"), "{}", error(3));
+    assert!(error(4).contains("nothing was typed"), "{}", error(4));
+    house.runtimes.stop(&running).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_never_settles_is_looked_at_all_the_same() {
     let Some((house, running)) = sandbox("one_that_never_settles").await else { return };
     let seen = watch(
