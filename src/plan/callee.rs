@@ -4,7 +4,7 @@ use super::scope::{Sight, Site};
 use super::takes::convert;
 use super::types::{Call, InputKind, Plan};
 use crate::diag::{Code, Diagnostic};
-use crate::expr::Expr;
+use crate::expr::{Expr, Scope};
 use crate::model::{self, Name, Text, Use};
 
 impl Resolver<'_, '_> {

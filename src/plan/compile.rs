@@ -4,7 +4,7 @@ use super::resolve::Resolver;
 use super::scope::{InScope, Sight, Site};
 use super::types::{InputKind, Sees};
 use crate::diag::{Code, Diagnostic, nearest};
-use crate::expr::{Expr, Fault, FaultKind, Ref, Shape, Step, Template, Tree};
+use crate::expr::{Expr, Fault, FaultKind, Ref, Scope, Shape, Step, Template, Tree};
 use crate::model::{Name, Node, Raw, Text};
 use crate::value::Value;
 

@@ -10,7 +10,7 @@ use super::shape;
 use super::types::{Action, CachedFiles, Limit, OnInterrupt, Retry, Step};
 use crate::clock::parse_span;
 use crate::diag::{Code, Diagnostic, nearest};
-use crate::expr::{Ref, Shape, Step as Key};
+use crate::expr::{Ref, Scope, Shape, Step as Key};
 use crate::model::{self, Name, Node, Raw, Text, Use};
 use crate::schema::Schema;
 use crate::value::Value;
