@@ -460,10 +460,7 @@ fn values_where(expr: &Expr, scope: &Scope, wanted: impl Fn(&str) -> bool) -> Va
     for reference in expr.refs().iter().filter(is_wanted) {
         let text = &expr.text()[reference.range.clone()];
         if let Some(data) = resolve(reference, scope) {
-            // What is cut anyway is not copied before.
-            let is_small = data.as_str().is_some() || data.extent().size <= SHOWN;
-            let value = if is_small { brief(data.to_value()) } else { "…".into() };
-            values.insert(text.to_owned(), value);
+            values.insert(text.to_owned(), brief(&data));
         }
     }
     Value::Object(values)
@@ -479,18 +476,12 @@ fn resolve(reference: &Ref, scope: &Scope) -> Option<Data> {
     })
 }
 
-/// Most bytes of a list or an object that is looked at to show it.
-const SHOWN: u64 = 16 * 1024;
-
-fn brief(value: Value) -> Value {
-    match &value {
-        Value::String(text) if text.chars().count() > 200 => {
-            Value::String(text.chars().take(200).chain(['…']).collect())
-        }
-        Value::Array(_) | Value::Object(_) if super::slot::weight(&value, 400) > 400 => {
-            Value::String("…".to_owned())
-        }
-        _ => value,
+/// What is shown of a value: the beginning of a text, and a list or an object only if it is small.
+fn brief(data: &Data) -> Value {
+    match data.as_str() {
+        Some(text) if text.chars().count() > 200 => text.chars().take(200).chain(['…']).collect::<String>().into(),
+        None if data.extent().size > 1_000 => "…".into(),
+        _ => data.to_value(),
     }
 }
 

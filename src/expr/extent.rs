@@ -111,7 +111,7 @@ mod tests {
             ("long".to_owned(), vec!["x".to_owned()], "range(200000) | map('string') | join".to_owned()),
         ])
         .unwrap();
-        let nested = format!("{}1{}", "four(".repeat(25), ")".repeat(25));
+        let nested = format!("{}1{}", "four(".repeat(14), ")".repeat(14));
         for text in [format!("{nested} | tojson | length"), "range(1000) | map('long') | length".to_owned()] {
             let error = Expr::parse(&text, &functions).unwrap().eval(&Scope::new()).unwrap_err();
             assert!(error.message.contains("larger than 64 MiB"), "{}", error.message);

@@ -315,9 +315,12 @@ impl<'a> Machine<'a> {
     fn compare(&mut self, cell: &Cell, op: Op, [left, right]: &[Cell; 2]) -> Evaluated {
         let (left, right) = (self.eval(left)?, self.eval(right)?);
         let (left, right) = (defined(&left, cell)?, defined(&right, cell)?);
-        // What occurs in a value more than once is compared more than once.
+        // What occurs in a value more than once is compared more than once. Of a list that is only searched, no item is
+        // made before it is looked at.
         let looked_at = match op {
-            Op::In | Op::NotIn => extent(right).size,
+            Op::In | Op::NotIn if right.kind() == ValueKind::String => size_of(right) * 16,
+            Op::In | Op::NotIn => size_of(right).saturating_mul(extent(left).size),
+            _ if left.len() != right.len() => 0,
             _ => extent(left).size.min(extent(right).size),
         };
         self.work(looked_at / 128).map_err(at(cell))?;

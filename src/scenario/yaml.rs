@@ -83,15 +83,19 @@ fn broken(text: &str, error: &Error) -> Broken {
         known if known.start > 0 => known,
         _ => offset(text, location),
     });
+    let mut cause = error.without_snippet();
+    while let Error::AliasError { error, .. } = cause {
+        cause = error.without_snippet();
+    }
     let is_deep = matches!(
-        error.without_snippet(),
+        cause,
         Error::Budget { breach: serde_saphyr::budget::BudgetBreach::Depth { .. }, .. }
     );
     if is_deep {
         return Broken { at: clamp(at, text.len()), message: nested(MAX_READ_DEPTH) };
     }
     // The library prints the place in front of or behind its message; the diagnostic has its own.
-    let message = error.without_snippet().to_string();
+    let message = cause.to_string();
     let message = message.lines().next().unwrap_or_default();
     let message = place_words().map_or(message.into(), |words| words.replace_all(message, ""));
     Broken { at: clamp(at, text.len()), message: message.trim().to_owned() }

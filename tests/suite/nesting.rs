@@ -58,10 +58,12 @@ fn values_that_grow_inside_each_other_fail_before_they_take_the_memory() {
              [steps.a.steps.b]\nset = {{ x = 1 }}\n"
         )
     };
+    // Much larger in each round: what is recorded before that is small.
+    let many = |text: &str| format!("[{}]", vec![text; 30].join(", "));
     let mut sets = "atoll = 1\n[steps.s0]\nset = { x = [1] }\n".to_owned();
-    for n in 1..40 {
-        let inner = format!("steps.s{}.output.x", n - 1);
-        let _ = write!(sets, "[steps.s{n}]\nset = {{ x = \"{{{{ [{inner}, {inner}] }}}}\" }}\n");
+    for n in 1..10 {
+        let inner = many(&format!("steps.s{}.output.x", n - 1));
+        let _ = write!(sets, "[steps.s{n}]\nset = {{ x = \"{{{{ {inner} }}}}\" }}\n");
     }
     let (deep, large) = ("nested more than 96 levels deep", "larger than 64 MiB");
     let project = Project::new();
@@ -69,9 +71,8 @@ fn values_that_grow_inside_each_other_fail_before_they_take_the_memory() {
         ("c6", compute("[state.l]"), deep),
         ("c1", compute("[state.l, state.l]"), large),
         ("c3", compute("{'a': state.l, 'b': state.l}"), large),
-        ("l1", in_loop("[state.l, state.l]"), large),
-        ("l2", in_loop("[loop.history, loop.history]"), "the value is "),
-        ("l3", in_loop("loop.history"), "the value is "),
+        ("l1", in_loop(&many("state.l")), large),
+        ("l2", in_loop(&many("loop.history")), "the value is "),
         ("s1", sets, large),
     ] {
         project.write(&format!("pipelines/{name}.toml"), &pipeline);
@@ -100,7 +101,7 @@ fn deep_json_of_files_and_programs_is_refused_where_it_comes_in() {
         }
         can_be_read(&project);
         let ran = project.run(&["run", "h", "--format", "json"]).exits(0);
-        assert!(ran.stdout.contains(&format!("\"is\":{}", levels <= 64)), "{}", ran.stdout);
+        assert_eq!(ran.json()["outputs"]["is"], levels <= 64, "{}", ran.stdout);
         can_be_read(&project);
     }
 }
@@ -112,7 +113,8 @@ fn a_deep_answer_of_a_program_is_an_observation_of_the_program() {
     for levels in [60, 100, 120, 126] {
         let scenario = format!(
             "id: deep\ndescription: d\nsteps:\n  - description: s\n    request: {{ method: GET, path: /{levels}.json }}\n    \
-             assert: {{ status: 200 }}\n    capture: [{{ name: all, jsonpath: $ }}]\n"
+             assert: {{ status: 200 }}\n    capture: [{{ name: all, jsonpath: $ }}]\n  - description: t\n    request: {{ method: \
+             GET, path: /60.json, headers: {{ X-All: '{{all}}' }} }}\n    assert: {{ status: 200 }}\n"
         );
         project.write("scenarios/deep.yaml", &scenario);
         let ran = project.run(&["validate", "--scenarios", "scenarios", "--target", &site.url]);
@@ -167,7 +169,8 @@ fn a_text_of_many_placeholders_is_told_of_once() {
     );
     let project = Project::new().file("scenarios/many.yaml", &scenario);
     let ran = project.run(&["lint", "scenarios", "--format", "json"]);
-    assert_eq!(ran.json()["diagnostics"].as_array().unwrap().len(), 20);
+    let unset = |diagnostic: &&serde_json::Value| diagnostic["code"] == "SC030";
+    assert_eq!(ran.json()["diagnostics"].as_array().unwrap().iter().filter(unset).count(), 20);
 }
 
 #[test]

@@ -127,9 +127,10 @@ fn a_missing_interpreter_of_the_machine_is_no_score() {
         ("RUN mix deps.get\nCMD [\"true\"]", "true"),
         ("RUN chmod +x script && ./script\nCMD [\"true\"]", "true"),
     ] {
-        run("elixir:1.17", build, line)
-            .exits(1)
-            .stderr_has("the base image `elixir:1.17` has the program `mix`, and this machine does not");
+        let ran = run("elixir:1.17", build, line).exits(1);
+        let told = format!("{}{}", ran.stdout, ran.stderr);
+        let why = "the base image `elixir:1.17` has the program `mix`, and this machine does not";
+        assert!(told.contains(why), "{line}: {told}");
     }
     // What no image of this kind has is the program's own mistake.
     run("debian:12", plain, "mix test").exits(4);
