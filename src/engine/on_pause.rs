@@ -112,13 +112,21 @@ impl Run {
                 }
                 (_, Some(State::Running)) => return Ready::Later,
                 (_, None) if self.runs_at_pause(frame.step(dep.step)) => return Ready::Later,
-                (_, None) => self.loop_so_far((root, dep.step)).is_some(),
+                (_, None) => self.is_there_so_far((root, dep.step), dep.items),
             };
             if !is_there && !dep.tolerated {
                 return Ready::No;
             }
         }
         Ready::Yes
+    }
+
+    /// Whether an open step has left what is read of it: its output so far, or its `items`.
+    fn is_there_so_far(&self, spot: Spot, items: bool) -> bool {
+        if items {
+            return self.is_open_each(spot);
+        }
+        self.loop_so_far(spot).or_else(|| self.hold_so_far(spot)).is_some()
     }
 
     fn begin_at_pause(&mut self, now: Millis, spot: Spot, step: &Step) -> Result<(), Mismatch> {
@@ -281,8 +289,9 @@ impl Run {
                 if let Some(output) = output {
                     set("output", Data::from_value(&output));
                 }
-                if let Some(items) = self.items_so_far((id, place)) {
+                if let Some((items, failed)) = self.items_so_far((id, place)) {
                     set("items", items);
+                    set("failed", failed);
                 }
             }
         }

@@ -112,6 +112,11 @@ impl Results {
         value.unwrap_or(Value::Null)
     }
 
+    /// The items that failed until now, each `{index, key, error}`.
+    pub(super) fn failed_so_far(&self, blobs: &dyn Blobs) -> Data {
+        Data::list(self.failed.iter().map(|index| Data::from_value(&self.value(*index, blobs))).collect())
+    }
+
     /// An item, which has this output if it has not ended.
     pub(super) fn entry_so_far(&self, index: u32, partly: Option<Value>, blobs: &dyn Blobs) -> Data {
         match partly {

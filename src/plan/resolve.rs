@@ -7,7 +7,7 @@ use super::compile::{Wanted, sees};
 use super::load::Loader;
 use super::scope::{Around, Level, Sight, Site, StepShape};
 use super::shape;
-use super::types::{Body, BodyId, Dep, Exit, Input, Plan, Refusal};
+use super::types::{Body, BodyId, Exit, Input, Plan, Refusal};
 use super::{order, types};
 use crate::diag::{Code, Diagnostic, Severity, Span};
 use crate::expr::{Functions, Shape};
@@ -170,9 +170,7 @@ impl Resolver<'_, '_> {
             let steps: Option<Vec<types::Step>> = resolved.into_iter().collect();
             self.bodies[id.0] = order.zip(steps).map(|(order, mut steps)| {
                 for (step, waits) in steps.iter_mut().zip(&level.waits) {
-                    let deps =
-                        waits.iter().map(|(place, wait)| Dep { step: *place, tolerated: wait.tolerated });
-                    step.deps = deps.collect();
+                    step.deps = waits.iter().map(|(place, wait)| wait.dep(*place)).collect();
                 }
                 Body::new(steps, order)
             });
@@ -211,6 +209,7 @@ impl Resolver<'_, '_> {
             spans: steps.iter().map(|step| step.id.span).collect(),
             shapes,
             always: steps.iter().map(|step| step.always.is_some()).collect(),
+            on_pause: steps.iter().map(|step| step.on_pause.is_some()).collect(),
             current: None,
             waits: vec![IndexMap::new(); steps.len()],
             around,
@@ -220,14 +219,16 @@ impl Resolver<'_, '_> {
     /// What is known of a step's output before the step is resolved.
     fn shape(&mut self, step: &model::Step) -> StepShape {
         let named = |used: &&model::Use| used.name.text == "each";
-        let items = step.uses.iter().find(named).map(|_| Shape::Any);
+        let each = step.uses.iter().find(named);
+        let keeps = each.is_some_and(|used| word(used, "on_error").is_some_and(|word| word == "keep"));
+        let known = StepShape { items: each.map(|_| Shape::Any), keeps, ..StepShape::default() };
         let verb =
             step.uses.iter().find_map(|used| Some((used, self.loader.catalog.find_verb(&used.name.text)?)));
         if let Some(output) = &step.output {
             let beside = verb.map_or(&[] as &[&str], |(_, verb)| verb.beside());
             let schema = self.schema(output);
             let output = schema.map_or(Shape::Any, |schema| shape::of_schema(schema.source(), beside));
-            return StepShape { output, items };
+            return StepShape { output, ..known };
         }
         if let Some((used, verb)) = verb {
             let verb = verb.clone();
@@ -252,7 +253,7 @@ impl Resolver<'_, '_> {
             let names = plan.outputs.iter().map(|(name, _)| name);
             Shape::table(names.zip(plan.shapes.iter().cloned()))
         });
-        StepShape { output, items }
+        StepShape { output, ..known }
     }
 
     /// Notes what the step at hand gives, now that it is resolved. What a header says of its output goes first.
@@ -341,6 +342,11 @@ impl Resolver<'_, '_> {
     pub(super) fn id(name: &Name) -> StepId {
         StepId::new(&name.text)
     }
+}
+
+/// The text that is written under `key` of a control verb.
+fn word(used: &model::Use, key: &str) -> Option<String> {
+    Some(used.with.table()?.get(key)?.node.text()?.text)
 }
 
 fn note_owners(

@@ -18,6 +18,8 @@ pub(super) struct Level {
     pub(super) shapes: Vec<StepShape>,
     /// By step: whether it runs always.
     pub(super) always: Vec<bool>,
+    /// By step: whether it also runs at a pause.
+    pub(super) on_pause: Vec<bool>,
     /// The step whose header, input or inside is being resolved.
     pub(super) current: Option<usize>,
     /// By step: what it waits for, and why.
@@ -31,11 +33,23 @@ pub(super) struct StepShape {
     pub(super) output: Shape,
     /// Of an `each`: what its items leave behind. It has `items`, and its `failed` is a list.
     pub(super) items: Option<Shape>,
+    /// Of an `each`: whether it ends well although items fail.
+    pub(super) keeps: bool,
 }
 
 impl StepShape {
     pub(super) fn of(output: Shape) -> Self {
-        Self { output, items: None }
+        Self { output, ..Self::default() }
+    }
+
+    /// What `field` is to a step that waits for this one: what it gives, or how it ended.
+    fn asked(&self, field: Option<&str>) -> Asked {
+        match field {
+            Some("items") if self.items.is_some() => Asked::Items,
+            Some("failed") if self.keeps => Asked::Items,
+            Some("ok" | "skipped" | "failed" | "error") => Asked::Ending,
+            _ => Asked::Output,
+        }
     }
 
     fn field(&self, field: &str) -> Shape {
@@ -48,6 +62,16 @@ impl StepShape {
             _ => Shape::Any,
         }
     }
+}
+
+/// What a reference asks of another step.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Output,
+    /// The items of an `each`, which are there before it has ended and if some of them failed.
+    Items,
+    /// How it ended.
+    Ending,
 }
 
 /// What a body adds to the names in scope.
@@ -342,12 +366,14 @@ impl Resolver<'_, '_> {
             self.refer_shape(text, r, 3, &step.field(field), Code::UnknownOutputField);
         }
         sight.insert(Seen { up: self.levels.len() - 1 - depth, step: place });
-        let asks = matches!(field, Some("ok" | "skipped" | "failed" | "error" | "items"));
-        self.wait(depth, place, span, |wait| {
-            wait.output |= !asks;
-            if asks {
-                wait.status.get_or_insert(span);
-            }
+        let asked = step.asked(field);
+        // At a pause a step also runs on what others have left so far, and those are not `ok` then.
+        let varies = field == Some("ok") && self.levels.len() == 1 && self.is_on_pause();
+        self.wait(depth, place, span, |wait| match asked {
+            Asked::Output => wait.output = true,
+            Asked::Items => wait.items = true,
+            Asked::Ending if varies => wait.varies = true,
+            Asked::Ending => drop(wait.status.get_or_insert(span)),
         });
     }
 

@@ -205,6 +205,8 @@ pub struct Dep {
     pub step: usize,
     /// Whether this step runs even if that one failed or was skipped (`tolerates` names it).
     pub tolerated: bool,
+    /// Whether nothing is read but the items of an `each`, which are there while it is open.
+    pub items: bool,
 }
 
 /// One step.

@@ -6,16 +6,22 @@ use super::resolve::Resolver;
 use super::scope::Level;
 use super::shape;
 use super::steps::CONTROL;
+use super::types::Dep;
 use crate::diag::{Code, Diagnostic, Span};
 use crate::expr::{Ref, Shape};
 use crate::model::{self, Text, Use};
 
 /// Why a step waits for another one.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "independent reasons")]
 pub(super) struct Wait {
     pub(super) first: Span,
     /// Reads its output.
     pub(super) output: bool,
+    /// Reads the items of an `each`.
+    pub(super) items: bool,
+    /// Asks how it ended, and there is more than one answer.
+    pub(super) varies: bool,
     /// Where it asks only how it ended.
     pub(super) status: Option<Span>,
     pub(super) needed: bool,
@@ -24,7 +30,27 @@ pub(super) struct Wait {
 
 impl Wait {
     fn new(first: Span) -> Self {
-        Self { first, output: false, status: None, needed: false, tolerated: false }
+        Self {
+            first,
+            output: false,
+            items: false,
+            varies: false,
+            status: None,
+            needed: false,
+            tolerated: false,
+        }
+    }
+
+    /// What a plan says of waiting for the step at `place`.
+    pub(super) fn dep(&self, place: usize) -> Dep {
+        let items = self.items && !self.output && !self.needed;
+        Dep { step: place, tolerated: self.tolerated, items }
+    }
+
+    /// Where it asks for nothing but how the other step ended, to which there is one answer.
+    fn idle_question(&self) -> Option<Span> {
+        let reads = self.output || self.items || self.varies;
+        self.status.filter(|_| !reads && !self.needed && !self.tolerated)
     }
 }
 
@@ -65,8 +91,7 @@ impl Resolver<'_, '_> {
 
     pub(super) fn warn_never_false(&mut self, level: &Level) {
         for wait in level.waits.iter().flat_map(IndexMap::values) {
-            if let (Some(span), false, false, false) = (wait.status, wait.output, wait.needed, wait.tolerated)
-            {
+            if let Some(span) = wait.idle_question() {
                 self.loader.found.push(
                     Diagnostic::new(Code::NeverFalse, "where this runs, the other step always ended well")
                         .at(span, "its failure skips this step")
@@ -79,6 +104,11 @@ impl Resolver<'_, '_> {
     /// Whether what is being resolved is a step that runs always.
     pub(super) fn is_always(&self) -> bool {
         self.levels.last().is_some_and(|level| level.current.is_some_and(|current| level.always[current]))
+    }
+
+    /// Whether what is being resolved is a step of the pipeline that also runs at a pause.
+    pub(super) fn is_on_pause(&self) -> bool {
+        self.levels.last().is_some_and(|level| level.current.is_some_and(|current| level.on_pause[current]))
     }
 
     /// What is known of `run` here.

@@ -138,9 +138,14 @@ impl Run {
         Ok(())
     }
 
-    /// All items of the open `each` at `spot`. Of an item that has not ended, `output` is its result on what its steps have
-    /// left so far, if that is enough for one. `None` if it is no open `each`.
-    pub(in super::super) fn items_so_far(&self, spot: Spot) -> Option<Data> {
+    /// Whether the step at `spot` is an open `each`.
+    pub(in super::super) fn is_open_each(&self, spot: Spot) -> bool {
+        matches!(&self.frame(spot.0).nodes[spot.1], Node::Open(control) if matches!(**control, Control::Each(_)))
+    }
+
+    /// All items of the open `each` at `spot`, and those that failed. Of an item that has not ended, `output` is its result on
+    /// what its steps have left so far, if that is enough for one. `None` if it is no open `each`.
+    pub(in super::super) fn items_so_far(&self, spot: Spot) -> Option<(Data, Data)> {
         let frame = self.frame(spot.0);
         let (Node::Open(control), Action::Each(each)) = (&frame.nodes[spot.1], &frame.step(spot.1).action)
         else {
@@ -152,7 +157,8 @@ impl Run {
             let partly = open.and_then(|item| self.result_so_far(*item, each.result.as_ref(), &each.sees));
             items.results.entry_so_far(index, partly, self.shelf().as_ref())
         };
-        Some(Data::list((0..items.count).map(entry).collect()))
+        let failed = items.results.failed_so_far(self.shelf().as_ref());
+        Some((Data::list((0..items.count).map(entry).collect()), failed))
     }
 
     /// What is recorded of a failed item.

@@ -70,7 +70,7 @@ pub fn verb(id: &str, with: Tree) -> Step {
 /// `step` waits for the steps at `places`, and reads them.
 pub fn after(mut step: Step, places: &[usize]) -> Step {
     for place in places {
-        step.deps.push(Dep { step: *place, tolerated: false });
+        step.deps.push(Dep { step: *place, tolerated: false, items: false });
     }
     step.sees = places.iter().map(|place| Seen { up: 0, step: *place }).collect();
     step
