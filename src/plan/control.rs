@@ -361,7 +361,12 @@ impl Resolver<'_, '_> {
         let takes = self.generated(&format!("{name} resource"), || resource.with_schema());
         let held = self.generated(&format!("{name} held"), || resource.held_schema());
         let tree = self.tree(&used.with, &Site { attempt: true, ..Site::default() }, sight);
+        let before = self.loader.found.len();
         literal::check(&used.with, &takes, (name, used.name.span), &self.made, &mut self.loader.found);
+        if let (Some(with), true) = (&tree, before == self.loader.found.len()) {
+            let refusals = resource.refusals(&self.draft(&used.with, with));
+            self.refuse(used, refusals);
+        }
         (tree.map(|with| (name.to_owned(), with, resource.traits())), shape::of_schema(&held, &[]))
     }
 

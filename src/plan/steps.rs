@@ -471,7 +471,12 @@ impl Resolver<'_, '_> {
         let schema = self.generated(&format!("{} with", verb.name()), || verb.with_schema());
         let with = self.tree(&used.with, &Site { attempt: true, ..Site::default() }, sight);
         let owner = (verb.name(), used.name.span);
+        let before = self.loader.found.len();
         literal::check(&used.with, &schema, owner, &self.made, &mut self.loader.found);
+        if let (Some(with), true) = (&with, before == self.loader.found.len()) {
+            let refusals = verb.refusals(&self.draft(&used.with, with));
+            self.refuse(used, refusals);
+        }
         for remark in verb.remarks(&self.with_defaults(used.with.to_value())) {
             self.remark(used, remark);
         }

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::{Bound, Context, DynResource, Failure, Output, Remark, Resource, Traits, Verb};
+use super::{Bound, Context, Draft, DynResource, Failure, Output, Refusal, Remark, Resource, Traits, Verb};
 use crate::schema::Schema;
 use crate::value::Value;
 
@@ -143,6 +143,8 @@ pub trait DynVerb: Send + Sync + 'static {
     fn bound(&self, with: &Value, schema: Option<&Schema>) -> Option<Bound>;
     /// See [`Verb::remarks`].
     fn remarks(&self, with: &Value) -> Vec<Remark>;
+    /// See [`Verb::refusals`]: those of an input that is not rendered yet and are certain whatever it becomes.
+    fn refusals(&self, draft: &Draft) -> Vec<Refusal>;
     /// Reads `with` and runs.
     fn run(&self, with: Value, cx: Context) -> Running<'_>;
 }
@@ -196,9 +198,14 @@ impl<V: Verb> DynVerb for V {
         Verb::remarks(self, with)
     }
 
+    fn refusals(&self, draft: &Draft) -> Vec<Refusal> {
+        super::draft::refusals(V::NAME, draft, V::refusals)
+    }
+
     fn run(&self, with: Value, cx: Context) -> Running<'_> {
         Box::pin(async move {
-            let output = Verb::run(self, read(V::NAME, &with)?, cx).await?;
+            let with = accepted(V::NAME, &with, V::refusals)?;
+            let output = Verb::run(self, with, cx).await?;
             let value = serde_json::to_value(output.value).map_err(|e| {
                 Failure::new(super::Class::Bug, format!("the output of `{}` is no JSON: {e}", V::NAME))
             })?;
@@ -209,14 +216,30 @@ impl<V: Verb> DynVerb for V {
 
 /// Reads a rendered input, or says which key is wrong.
 pub(super) fn read<T: DeserializeOwned + JsonSchema>(name: &str, with: &Value) -> Result<T, Failure> {
-    T::deserialize(with).map_err(|error| {
-        let error = error.to_string();
-        // Where a key takes several forms, only the schema can say which key it is.
-        let vague = error.starts_with("data did not match any variant");
-        let complaint = vague.then(|| violation::<T>(with)).flatten().unwrap_or(error);
-        Failure::permanent(format!("`{name}` cannot use its input: {complaint}"))
-            .hint(format!("`atoll explain verb {name}` lists what it takes"))
-    })
+    T::deserialize(with).map_err(|error| unreadable::<T>(name, with, &error))
+}
+
+/// The failure of an input that cannot be read because of `error`.
+pub(super) fn unreadable<T: JsonSchema>(name: &str, with: &Value, error: &serde_json::Error) -> Failure {
+    let error = error.to_string();
+    // Where a key takes several forms, only the schema can say which key it is.
+    let vague = error.starts_with("data did not match any variant");
+    let complaint = vague.then(|| violation::<T>(with)).flatten().unwrap_or(error);
+    Failure::permanent(format!("`{name}` cannot use its input: {complaint}"))
+        .hint(format!("`atoll explain verb {name}` lists what it takes"))
+}
+
+/// The input of an attempt, or why the attempt ends before it begins.
+pub(super) fn accepted<T: DeserializeOwned + JsonSchema>(
+    name: &str,
+    with: &Value,
+    refuse: impl FnOnce(&T) -> Vec<Refusal>,
+) -> Result<T, Failure> {
+    let with = read(name, with)?;
+    match refuse(&with).into_iter().next() {
+        Some(refusal) => Err(refusal.failure),
+        None => Ok(with),
+    }
 }
 
 /// What the schema of `T` says about `with`, with the place.

@@ -5,9 +5,11 @@
 mod blobs;
 mod catalog;
 mod context;
+mod draft;
 mod failure;
 mod funds;
 mod grants;
+mod refusal;
 mod resource;
 
 pub use blobs::{BlobError, Blobs, MemoryBlobs};
@@ -19,6 +21,7 @@ pub use context::{
 pub use failure::{Class, Failure};
 pub use funds::{Bound, Covered, Funds, Purse};
 pub use grants::{AllowedSecrets, Ask, Asked, EVERY_HOST, Grants};
+pub use refusal::{Draft, Open, Refusal, pointer};
 pub use resource::{DynResource, Lease, Resource};
 
 use std::future::Future;
@@ -71,7 +74,13 @@ pub trait Verb: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Does it.
+    /// Why an attempt with this input ends before it begins. It depends on nothing but the input: an attempt is not made if
+    /// there is any, and `check` finds those that are certain from what is written.
+    fn refusals(_with: &Self::With) -> Vec<Refusal> {
+        Vec::new()
+    }
+
+    /// Does it. The input has no [`refusals`](Self::refusals).
     fn run(
         &self,
         with: Self::With,

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::{Context, Failure, Traits};
+use super::{Context, Draft, Failure, Refusal, Traits};
 use crate::value::Value;
 
 /// Something that `hold` acquires, gives to its body as `held`, and releases afterwards in any case.
@@ -21,6 +21,11 @@ pub trait Resource: Send + Sync + 'static {
     type With: DeserializeOwned + JsonSchema + Send + 'static;
     /// What the body sees as `held`.
     type Held: serde::Serialize + JsonSchema + Send + 'static;
+
+    /// Why it cannot be acquired with this input. It depends on nothing but the input: see [`Verb::refusals`](super::Verb::refusals).
+    fn refusals(_with: &Self::With) -> Vec<Refusal> {
+        Vec::new()
+    }
 
     /// Acquires it. The product's misfortune (a service that does not come up) is a lease whose `held` says
     /// `ok = false`; only our own trouble is a [`Failure`].
@@ -61,6 +66,8 @@ pub trait DynResource: Send + Sync + 'static {
     fn with_schema(&self) -> Value;
     /// JSON Schema of `held`.
     fn held_schema(&self) -> Value;
+    /// See [`Resource::refusals`]: those of an input that is not rendered yet and are certain whatever it becomes.
+    fn refusals(&self, draft: &Draft) -> Vec<Refusal>;
     /// Reads `with` and acquires.
     fn acquire(&self, with: Value, cx: Context) -> Acquiring<'_>;
     /// See [`Resource::settle`].
@@ -92,9 +99,13 @@ impl<R: Resource> DynResource for R {
         schemars::schema_for!(R::Held).to_value()
     }
 
+    fn refusals(&self, draft: &Draft) -> Vec<Refusal> {
+        super::draft::refusals(R::NAME, draft, R::refusals)
+    }
+
     fn acquire(&self, with: Value, cx: Context) -> Acquiring<'_> {
         Box::pin(async move {
-            let with = super::catalog::read(R::NAME, &with)?;
+            let with = super::catalog::accepted(R::NAME, &with, R::refusals)?;
             Resource::acquire(self, with, cx).await
         })
     }

@@ -28,7 +28,7 @@ use crate::meter::Meter;
 use crate::schema::Schema;
 use crate::tree::Tree;
 use crate::value::Value;
-use crate::verb::{Bound, Class, Context, Failure, Output, Remark, Traits, Verb};
+use crate::verb::{Bound, Class, Context, Failure, Output, Refusal, Remark, Traits, Verb};
 
 use goal::Place;
 use history::Saved;
@@ -100,8 +100,11 @@ wall   = "20m"
         }
     }
 
+    fn refusals(with: &With) -> Vec<Refusal> {
+        with.wrong()
+    }
+
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
-        with.check()?;
         if let Some(name) = with.cli.clone() {
             return self.employ(&with, &name, &cx).await;
         }

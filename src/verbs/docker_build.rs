@@ -10,7 +10,7 @@ use super::lapse::Lapse;
 use super::size::size;
 use crate::clients::service::{BuildOptions, BuildReport, Kind, Runtimes, Tag};
 use crate::tree::{Tree, TreeRef};
-use crate::verb::{Ask, Class, Context, EVERY_HOST, Failure, Output, Traits, Verb};
+use crate::verb::{Ask, Class, Context, EVERY_HOST, Failure, Output, Refusal, Traits, Verb};
 
 /// Builds images.
 pub struct DockerBuild {
@@ -85,6 +85,17 @@ docker_build = { tree = "{{ steps.code.output.tree }}", runtime = "auto", timeou
 "#;
     type With = With;
     type Out = Out;
+
+    fn refusals(with: &With) -> Vec<Refusal> {
+        let memory = size("memory", with.memory.as_deref()).err().map(|failure| ("/memory", failure));
+        let disk = size("disk", with.disk.as_deref()).err().map(|failure| ("/disk", failure));
+        let timeout = with.timeout.0.is_zero().then(|| {
+            let failure = Failure::permanent("`timeout` is zero: nothing could be built");
+            ("/timeout", failure.hint("write a span such as 5m"))
+        });
+        let found = memory.into_iter().chain(disk).chain(timeout);
+        found.map(|(at, failure)| Refusal::of(at, failure)).collect()
+    }
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         let tree = Tree::load(&*cx.blobs, &with.tree.tree)?;

@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::verb::{Class, Context, Failure, Output, Traits, Verb};
+use crate::verb::{Class, Context, Failure, Output, Refusal, Traits, Verb};
 
 /// `fail`: ends in a failure that the pipeline words and classes itself.
 pub struct Fail;
@@ -16,6 +16,17 @@ pub struct With {
     hint: Option<String>,
     /// The failure class, `permanent` where none is given.
     class: Option<String>,
+}
+
+impl With {
+    fn class(&self) -> Result<Class, Failure> {
+        let word = self.class.as_deref().unwrap_or("permanent");
+        Class::parse(word).ok_or_else(|| {
+            let words: Vec<&str> = Class::ALL.iter().map(|class| class.word()).collect();
+            Failure::permanent(format!("`{word}` is no failure class"))
+                .hint(format!("classes: {}", words.join(", ")))
+        })
+    }
 }
 
 /// `fail` has no output.
@@ -34,13 +45,12 @@ fail = { message = "more calls than this is worth", class = "permanent" }
     type With = With;
     type Out = Out;
 
+    fn refusals(with: &With) -> Vec<Refusal> {
+        with.class().err().map(|failure| Refusal::of("/class", failure)).into_iter().collect()
+    }
+
     async fn run(&self, with: With, _cx: Context) -> Result<Output<Out>, Failure> {
-        let word = with.class.as_deref().unwrap_or("permanent");
-        let class = Class::parse(word).ok_or_else(|| {
-            let words: Vec<&str> = Class::ALL.iter().map(|class| class.word()).collect();
-            Failure::permanent(format!("`{word}` is no failure class"))
-                .hint(format!("classes: {}", words.join(", ")))
-        })?;
+        let class = with.class()?;
         let failure = Failure::new(class, with.message);
         Err(match with.hint {
             Some(hint) => failure.hint(hint),

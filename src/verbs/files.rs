@@ -12,7 +12,7 @@ use super::{place, unusual};
 use crate::tree::edit::{Change, Edit, apply};
 use crate::tree::{Tree, TreeEntry, TreeRef, blocks, holds_foreign_files, is_on_disk, real_path};
 use crate::value::{Digest, Value};
-use crate::verb::{Context, Failure, Output, Traits, Verb, Workspace};
+use crate::verb::{Class, Context, Failure, Output, Refusal, Traits, Verb, Workspace};
 
 /// The verb `files`.
 pub struct Files;
@@ -123,12 +123,34 @@ pub struct Shown {
     pub text: String,
 }
 
-enum Action {
-    Edit(Vec<Edit>),
-    Pack(String),
-    Compare(Diff),
-    Deliver(TreeRef),
-    Show(TreeRef),
+/// What a step can do, by the key that says so.
+const ACTIONS: [&str; 7] = ["edits", "files", "text", "dir", "diff", "materialise", "show"];
+
+impl With {
+    /// What it is to do: the keys that are there.
+    fn actions(&self) -> Vec<&'static str> {
+        let there = [
+            self.edits.is_some(),
+            self.files.is_some(),
+            self.text.is_some(),
+            self.dir.is_some(),
+            self.diff.is_some(),
+            self.materialise.is_some(),
+            self.show.is_some(),
+        ];
+        ACTIONS.into_iter().zip(there).filter(|(_, there)| *there).map(|(key, _)| key).collect()
+    }
+
+    /// The edits that it asks for; none if it asks for something else.
+    fn edits(&self) -> Result<Option<Vec<Edit>>, Failure> {
+        let edits = match (&self.edits, &self.files, &self.text) {
+            (Some(values), ..) => read_edits(values)?,
+            (_, Some(files), _) => read_whole(files)?,
+            (.., Some(text)) => read_text(text, self.ended)?,
+            _ => return Ok(None),
+        };
+        Ok(Some(edits))
+    }
 }
 
 impl Verb for Files {
@@ -147,45 +169,61 @@ files = { base = "{{ steps.page.output }}", edits = [
     type With = With;
     type Out = Out;
 
+    fn refusals(with: &With) -> Vec<Refusal> {
+        let actions = with.actions();
+        let [action] = actions.as_slice() else {
+            let found = if actions.is_empty() { "none".to_owned() } else { actions.join(" and ") };
+            let failure = Failure::permanent(format!("`files` does one thing at a time, found {found}"))
+                .hint("give exactly one of: edits, files, text, dir, diff, materialise, show");
+            return vec![Refusal::among(&ACTIONS, failure)];
+        };
+        let chosen = [("ignore", &with.ignore), ("paths", &with.paths)];
+        let mut found = Vec::new();
+        for (key, patterns) in chosen {
+            found.extend(globs(patterns).err().map(|failure| Refusal::of(format!("/{key}"), failure)));
+        }
+        if let Err(failure) = with.edits() {
+            let refusal = Refusal::of(format!("/{action}"), failure);
+            found.push(if *action == "text" { refusal.with("/ended") } else { refusal });
+        }
+        if *action == "materialise" {
+            found.extend(match &with.into {
+                None => {
+                    let failure = Failure::permanent("`materialise` does not say where to");
+                    let failure = failure.hint("add into = \"directory\"");
+                    Some(Refusal::among(&["into", "materialise"], failure))
+                }
+                Some(into) => place::unusable(into).map(|failure| Refusal::of("/into", failure)),
+            });
+        }
+        found
+    }
+
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         // Trees are read and written with calls that block for the disk.
-        let done = tokio::task::spawn_blocking(move || act(with, &cx)).await;
-        done.map_err(|e| Failure::new(crate::verb::Class::Bug, format!("`files` broke down: {e}")))?
+        let done = tokio::task::spawn_blocking(move || act(&with, &cx)).await;
+        done.map_err(|e| Failure::new(Class::Bug, format!("`files` broke down: {e}")))?
             .map(Output::free)
     }
 }
 
-fn act(mut with: With, cx: &Context) -> Result<Out, Failure> {
-    match action(&mut with)? {
-        Action::Edit(edits) => edit(&with, &edits, cx),
-        Action::Pack(dir) => pack(&dir, &with, cx),
-        Action::Compare(diff) => compare(&diff, cx),
-        Action::Deliver(tree) => deliver(&tree, &with, cx),
-        Action::Show(tree) => show(&tree, &with, cx),
+fn act(with: &With, cx: &Context) -> Result<Out, Failure> {
+    if let Some(edits) = with.edits()? {
+        return edit(with, &edits, cx);
     }
-}
-
-fn action(with: &mut With) -> Result<Action, Failure> {
-    let mut actions = Vec::new();
-    actions.extend(with.edits.take().map(|values| ("edits", read_edits(values).map(Action::Edit))));
-    actions.extend(with.files.take().map(|files| ("files", read_whole(files).map(Action::Edit))));
-    actions.extend(with.text.take().map(|text| ("text", read_text(&text, with.ended).map(Action::Edit))));
-    actions.extend(with.dir.take().map(|dir| ("dir", Ok(Action::Pack(dir)))));
-    actions.extend(with.diff.take().map(|diff| ("diff", Ok(Action::Compare(diff)))));
-    actions.extend(with.materialise.take().map(|tree| ("materialise", Ok(Action::Deliver(tree)))));
-    actions.extend(with.show.take().map(|tree| ("show", Ok(Action::Show(tree)))));
-    if actions.len() == 1 {
-        return actions.remove(0).1;
+    match with {
+        With { dir: Some(dir), .. } => pack(dir, with, cx),
+        With { diff: Some(diff), .. } => compare(diff, cx),
+        With { materialise: Some(tree), .. } => deliver(tree, with, cx),
+        With { show: Some(tree), .. } => show(tree, with, cx),
+        _ => Err(Failure::new(Class::Bug, "`files` has nothing to do")),
     }
-    let names: Vec<&str> = actions.iter().map(|(name, _)| *name).collect();
-    let found = if names.is_empty() { "none".to_owned() } else { names.join(" and ") };
-    Err(Failure::permanent(format!("`files` does one thing at a time, found {found}"))
-        .hint("give exactly one of: edits, files, text, dir, diff, materialise, show"))
 }
 
 /// Edits from a model's answer; `op` may be missing where the other keys tell it.
-fn read_edits(values: Vec<Value>) -> Result<Vec<Edit>, Failure> {
-    let read = |(index, mut value): (usize, Value)| {
+fn read_edits(values: &[Value]) -> Result<Vec<Edit>, Failure> {
+    let read = |(index, value): (usize, &Value)| {
+        let mut value = value.clone();
         if let Some(table) = value.as_object_mut()
             && !table.contains_key("op")
         {
@@ -203,18 +241,17 @@ fn read_edits(values: Vec<Value>) -> Result<Vec<Edit>, Failure> {
                 .detail(json!({ "index": index, "edit": value }))
         })
     };
-    values.into_iter().enumerate().map(read).collect()
+    values.iter().enumerate().map(read).collect()
 }
 
-fn read_whole(files: Whole) -> Result<Vec<Edit>, Failure> {
+fn read_whole(files: &Whole) -> Result<Vec<Edit>, Failure> {
+    let write = |path: &str, content: &str| Edit::Write { path: path.into(), content: content.into() };
     match files {
-        Whole::List(files) => {
-            Ok(files.into_iter().map(|File { path, content }| Edit::Write { path, content }).collect())
-        }
+        Whole::List(files) => Ok(files.iter().map(|file| write(&file.path, &file.content)).collect()),
         Whole::Map(files) => files
-            .into_iter()
+            .iter()
             .map(|(path, content)| match content {
-                Value::String(content) => Ok(Edit::Write { path, content }),
+                Value::String(content) => Ok(write(path, content)),
                 other => Err(Failure::rejected(format!("the content of {path:?} is no text"))
                     .hint("give each file's whole content as one string")
                     .detail(json!({ "path": path, "content": other }))),

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::secret::{SecretName, TextOrSecret};
 use crate::clients::requests::{Reach, is_local, redirects};
 use crate::value::Value;
-use crate::verb::{Class, Context, Failure, Output, Traits, Verb};
+use crate::verb::{Class, Context, Failure, Output, Refusal, Traits, Verb, pointer};
 
 /// The verb `http`.
 #[derive(Default)]
@@ -112,6 +112,27 @@ http = { url = "http://127.0.0.1:8080/health", query = { verbose = true }, timeo
     type With = With;
     type Out = Out;
 
+    fn refusals(with: &With) -> Vec<Refusal> {
+        let mut found = Vec::new();
+        found.extend(timeout(with.timeout.as_deref()).err().map(|failure| Refusal::of("/timeout", failure)));
+        found.extend(address(&with.url).err().map(|failure| Refusal::of("/url", failure)));
+        if with.json.is_some() && with.body.is_some() {
+            let failure = Failure::permanent("`http` sends one content").hint("give either json or body");
+            found.push(Refusal::among(&["json", "body"], failure));
+        }
+        found.extend(method(with).err().map(|failure| Refusal::of("/method", failure)));
+        for (name, value) in &with.query {
+            let secret = value.is_object().then(|| secret_of(name, value).err()).flatten();
+            found.extend(secret.map(|failure| Refusal::of(pointer("/query", name), failure)));
+        }
+        for (name, value) in &with.headers {
+            let text = if let TextOrSecret::Text(text) = value { text } else { "" };
+            let wrong = header(name, text).err();
+            found.extend(wrong.map(|failure| Refusal::of(pointer("/headers", name), failure)));
+        }
+        found
+    }
+
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         let limit = timeout(with.timeout.as_deref())?;
         let request = self.request(&with, &cx)?;
@@ -173,26 +194,7 @@ impl Http {
     }
 
     fn request(&self, with: &With, cx: &Context) -> Result<reqwest::RequestBuilder, Failure> {
-        let url = reqwest::Url::parse(&with.url)
-            .map_err(|e| Failure::permanent(format!("{:?} is no address: {e}", with.url)))?;
-        if !url.username().is_empty() || url.password().is_some() {
-            // The message leaves the address out: it holds a password.
-            return Err(Failure::permanent(
-                "the `url` of this step holds a user name or password, which would be stored with the run",
-            )
-            .hint("give it by name: `basic = { user = \"…\", password = { secret = \"NAME\" } }`"));
-        }
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(Failure::permanent(format!("{:?} is neither http nor https", with.url)));
-        }
-        let sends = with.json.is_some() || with.body.is_some();
-        if with.json.is_some() && with.body.is_some() {
-            return Err(Failure::permanent("`http` sends one content").hint("give either json or body"));
-        }
-        let method =
-            with.method.as_deref().unwrap_or(if sends { "POST" } else { "GET" }).to_ascii_uppercase();
-        let method = reqwest::Method::from_bytes(method.as_bytes())
-            .map_err(|_| Failure::permanent(format!("{method:?} is no HTTP method")))?;
+        let (url, method) = (address(&with.url)?, method(with)?);
         let query = query(&with.query, cx)?;
         let basic = with.basic.as_ref();
         let carries_secret = with.headers.values().any(TextOrSecret::is_secret)
@@ -219,20 +221,37 @@ impl Http {
     }
 }
 
+/// The address of a request.
+fn address(url: &str) -> Result<reqwest::Url, Failure> {
+    let parsed =
+        reqwest::Url::parse(url).map_err(|e| Failure::permanent(format!("{url:?} is no address: {e}")))?;
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        // The message leaves the address out: it holds a password.
+        return Err(Failure::permanent(
+            "the `url` of this step holds a user name or password, which would be stored with the run",
+        )
+        .hint("give it by name: `basic = { user = \"…\", password = { secret = \"NAME\" } }`"));
+    }
+    if !matches!(parsed.scheme(), "http" | "https") {
+        return Err(Failure::permanent(format!("{url:?} is neither http nor https")));
+    }
+    Ok(parsed)
+}
+
+fn method(with: &With) -> Result<reqwest::Method, Failure> {
+    let sends = with.json.is_some() || with.body.is_some();
+    let method = with.method.as_deref().unwrap_or(if sends { "POST" } else { "GET" }).to_ascii_uppercase();
+    reqwest::Method::from_bytes(method.as_bytes())
+        .map_err(|_| Failure::permanent(format!("{method:?} is no HTTP method")))
+}
+
 /// Query parameters as they are sent.
 fn query(given: &BTreeMap<String, Value>, cx: &Context) -> Result<Vec<(String, String)>, Failure> {
     let pairs = given.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| {
         let text = match value {
             Value::String(text) => text.clone(),
-            Value::Object(_) => {
-                let secret = serde_json::from_value::<SecretName>(value.clone());
-                let secret = secret.map_err(|e| {
-                    Failure::permanent(format!(
-                        "the query parameter `{name}` is neither a text nor a secret: {e}"
-                    ))
-                })?;
-                TextOrSecret::Secret(secret).reveal(&format!("the query parameter `{name}`"), cx)?
-            }
+            Value::Object(_) => TextOrSecret::Secret(secret_of(name, value)?)
+                .reveal(&format!("the query parameter `{name}`"), cx)?,
             other => other.to_string(),
         };
         Ok((name.clone(), text))
@@ -240,18 +259,29 @@ fn query(given: &BTreeMap<String, Value>, cx: &Context) -> Result<Vec<(String, S
     pairs.collect()
 }
 
+/// The secret whose value the query parameter `name` is.
+fn secret_of(name: &str, value: &Value) -> Result<SecretName, Failure> {
+    serde_json::from_value::<SecretName>(value.clone()).map_err(|e| {
+        Failure::permanent(format!("the query parameter `{name}` is neither a text nor a secret: {e}"))
+    })
+}
+
 fn headers(given: &BTreeMap<String, TextOrSecret>, cx: &Context) -> Result<HeaderMap, Failure> {
     let mut headers = HeaderMap::new();
     for (name, value) in given {
-        let key = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| Failure::permanent(format!("{name:?} is no name of a header")))?;
-        let text = value.reveal(&format!("the header `{name}`"), cx)?;
-        let mut sent = HeaderValue::from_str(&text)
-            .map_err(|_| Failure::permanent(format!("the value of the header {name:?} cannot be sent")))?;
+        let (key, mut sent) = header(name, &value.reveal(&format!("the header `{name}`"), cx)?)?;
         sent.set_sensitive(value.is_secret());
         headers.insert(key, sent);
     }
     Ok(headers)
+}
+
+fn header(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), Failure> {
+    let key = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| Failure::permanent(format!("{name:?} is no name of a header")))?;
+    let value = HeaderValue::from_str(text)
+        .map_err(|_| Failure::permanent(format!("the value of the header {name:?} cannot be sent")))?;
+    Ok((key, value))
 }
 
 fn timeout(given: Option<&str>) -> Result<Duration, Failure> {

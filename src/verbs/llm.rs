@@ -22,7 +22,7 @@ use crate::clients::llm::{Effort, Message, Models, Request, Role, Shape, in_pros
 use crate::clients::registry::{Means, Model};
 use crate::schema::Schema;
 use crate::value::Value;
-use crate::verb::{Bound, Class, Context, Failure, Output, Remark, Traits, Verb};
+use crate::verb::{Bound, Class, Context, Failure, Output, Refusal, Remark, Traits, Verb};
 
 use finding::Ambiguous;
 use mode::Mode;
@@ -183,7 +183,15 @@ max_tokens  = 512
     }
 
     fn remarks(&self, with: &Value) -> Vec<Remark> {
-        remarks(&self.models, with)
+        let mut found = remarks(&self.models, with);
+        if found.is_empty() {
+            found.extend(mode::remark(&self.models, with));
+        }
+        found
+    }
+
+    fn refusals(with: &With) -> Vec<Refusal> {
+        with.wrong()
     }
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
@@ -247,7 +255,6 @@ struct Plan {
 
 impl With {
     fn plan(self, models: &Models, cx: &Context) -> Result<Plan, Failure> {
-        self.check()?;
         let names = match self.model {
             Names::One(name) => vec![name],
             Names::Many(names) => names,
@@ -301,38 +308,59 @@ impl With {
         !self.images.is_empty() || self.messages.iter().flatten().any(|turn| !turn.images.is_empty())
     }
 
-    fn check(&self) -> Result<(), Failure> {
-        let wrong = |what: &str, hint: &str| Err(Failure::permanent(format!("`llm`: {what}")).hint(hint));
+    /// What is wrong with it whatever the models are.
+    fn wrong(&self) -> Vec<Refusal> {
+        let wrong = |what: &str, hint: &str| Failure::permanent(format!("`llm`: {what}")).hint(hint);
+        let mut found = Vec::new();
         match (&self.prompt, &self.messages) {
-            (None, None) => return wrong("there is neither `prompt` nor `messages`", "give one of them"),
-            (Some(_), Some(_)) => return wrong("both `prompt` and `messages` are given", "keep one of them"),
+            (None, None) => {
+                let failure = wrong("there is neither `prompt` nor `messages`", "give one of them");
+                found.push(Refusal::among(&["prompt", "messages"], failure));
+            }
+            (Some(_), Some(_)) => {
+                let failure = wrong("both `prompt` and `messages` are given", "keep one of them");
+                found.push(Refusal::among(&["prompt", "messages"], failure));
+            }
             (Some(prompt), _) if prompt.trim().is_empty() => {
-                return wrong("the prompt is empty", "an empty question costs money and has no answer");
+                let failure = wrong("the prompt is empty", "an empty question costs money and has no answer");
+                found.push(Refusal::of("/prompt", failure));
             }
             (_, Some(messages)) if messages.last().is_none_or(|last| last.role != Role::User) => {
-                return wrong(
+                let failure = wrong(
                     "`messages` does not end with a user's message",
                     "the last message is the one to answer",
                 );
+                found.push(Refusal::of("/messages", failure));
             }
             _ => {}
         }
         if self.temperature.is_some_and(|t| !(0.0..=2.0).contains(&t)) {
-            return wrong("`temperature` is not between 0 and 2", "0 is the most repeatable, 1 the usual");
+            let failure =
+                wrong("`temperature` is not between 0 and 2", "0 is the most repeatable, 1 the usual");
+            found.push(Refusal::of("/temperature", failure));
         }
         if self.max_tokens == Some(0) {
-            return wrong("`max_tokens` is 0", "leave it out for the model's default");
+            let failure = wrong("`max_tokens` is 0", "leave it out for the model's default");
+            found.push(Refusal::of("/max_tokens", failure));
         }
         if !(1..=64).contains(&self.samples) {
-            return wrong("`samples` is not between 1 and 64", "an odd number makes a clear vote");
+            let failure = wrong("`samples` is not between 1 and 64", "an odd number makes a clear vote");
+            found.push(Refusal::of("/samples", failure));
         }
         if self.samples > 1 && self.vote.is_none() {
-            return wrong("several `samples` and no `vote`", "add vote = \"median\" or vote = \"majority\"");
+            let failure = wrong(
+                "several `samples` and no `vote`",
+                "add vote = \"median\" or vote = \"majority\"",
+            );
+            found.push(Refusal::of("/samples", failure).if_given("/vote"));
         }
-        if matches!(&self.model, Names::Many(names) if names.is_empty()) {
-            return wrong("the list of models is empty", "name at least one");
+        if self.model.list().is_empty() {
+            let failure = wrong("the list of models is empty", "name at least one");
+            found.push(Refusal::of("/model", failure));
         }
-        Ok(())
+        let timeout = self.timeout.as_deref().and_then(|timeout| span(timeout).err());
+        found.extend(timeout.map(|failure| Refusal::of("/timeout", failure)));
+        found
     }
 }
 
@@ -361,7 +389,7 @@ fn conversation(
 
 fn span(text: &str) -> Result<Duration, Failure> {
     let span = text.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
-    span.ok_or_else(|| {
+    span.filter(|span| !span.is_zero()).ok_or_else(|| {
         Failure::permanent(format!("`llm`: `timeout` is no span of time: {text}"))
             .hint("write it as `90s` or `5m`")
     })

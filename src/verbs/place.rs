@@ -41,40 +41,59 @@ pub(super) fn usual(workspace: &Workspace, target: &Path) -> Result<(), Failure>
     let refused = names.into_iter().find(|name| name == ".git" || (below.is_some() && name == ".atoll"));
     match refused {
         None => Ok(()),
-        Some(name) => Err(Failure::permanent(format!(
-            "{} is refused: a step writes nothing into `{name}`",
-            target.display()
-        ))
-        .hint("write it to another directory")),
+        Some(name) => Err(obeyed(target, &name)),
     }
 }
 
 /// The absolute form of `given`. A relative path starts from `project` and must stay in it, links included; an
 /// absolute one leads anywhere.
 pub(super) fn inside(project: &Path, given: &str) -> Result<PathBuf, Failure> {
-    let path = Path::new(given);
-    if given.is_empty() || given.contains('\0') {
-        return Err(Failure::permanent(format!("{given:?} is no path")));
-    }
-    if path.is_absolute() {
-        return Ok(path.to_owned());
-    }
-    let outside = || outside(given);
-    let mut below: Vec<&OsStr> = Vec::new();
-    for part in path.components() {
-        match part {
-            Component::Normal(name) => below.push(name),
-            Component::ParentDir => drop(below.pop().ok_or_else(outside)?),
-            _ => {}
-        }
+    let below = named(given)?;
+    if Path::new(given).is_absolute() {
+        return Ok(given.into());
     }
     let target = below.iter().fold(project.to_owned(), |dir, name| dir.join(name));
     let Ok(root) = project.canonicalize() else { return Ok(target) };
     let existing = target.ancestors().find_map(|dir| dir.canonicalize().ok());
     if existing.is_some_and(|real| !real.starts_with(&root)) {
-        return Err(outside());
+        return Err(outside(given));
     }
     Ok(target)
+}
+
+/// The names of which `given` consists. Errors: it is no path, or leads out of the project whatever that holds.
+fn named(given: &str) -> Result<Vec<&OsStr>, Failure> {
+    if given.is_empty() || given.contains('\0') {
+        return Err(Failure::permanent(format!("{given:?} is no path")));
+    }
+    let path = Path::new(given);
+    let mut below: Vec<&OsStr> = Vec::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => below.push(name),
+            Component::ParentDir if below.pop().is_none() && path.is_relative() => {
+                return Err(outside(given));
+            }
+            _ => {}
+        }
+    }
+    Ok(below)
+}
+
+/// Why nothing can be written to `given`, whatever the project holds.
+pub(super) fn unusable(given: &str) -> Option<Failure> {
+    let below = match named(given) {
+        Ok(below) => below,
+        Err(failure) => return Some(failure),
+    };
+    let git = below.iter().find(|name| name.to_string_lossy().eq_ignore_ascii_case(".git"));
+    git.map(|_| obeyed(Path::new(given), ".git"))
+}
+
+/// The failure of a step that would write into the directory `name`.
+fn obeyed(target: &Path, name: &str) -> Failure {
+    Failure::permanent(format!("{} is refused: a step writes nothing into `{name}`", target.display()))
+        .hint("write it to another directory")
 }
 
 /// `target`, which `given` names, with all links followed as far as it is there: a directory to start from, and the way

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::verb::{Context, Failure, Output, Traits, Verb};
+use crate::verb::{Context, Failure, Output, Refusal, Traits, Verb};
 
 /// The verb `reach`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,15 +52,25 @@ reach = { url = "http://127.0.0.1:8080", wait = 30 }
     type With = With;
     type Out = Out;
 
+    fn refusals(with: &With) -> Vec<Refusal> {
+        let url = address(&with.url).err().map(|failure| Refusal::of("/url", failure));
+        let wait = wait(with.wait).err().map(|failure| Refusal::of("/wait", failure));
+        url.into_iter().chain(wait).collect()
+    }
+
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         let (host, port) = address(&with.url)?;
-        let wait = Duration::try_from_secs_f64(with.wait)
-            .map_err(|_| Failure::permanent(format!("`wait` is {}, not a number of seconds", with.wait)))?;
+        let wait = wait(with.wait)?;
         tokio::select! {
             out = dial(&host, port, wait) => Ok(Output::free(out)),
             () = cx.cancel.cancelled() => Err(Failure::cancelled()),
         }
     }
+}
+
+fn wait(seconds: f64) -> Result<Duration, Failure> {
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| Failure::permanent(format!("`wait` is {seconds}, not a number of seconds")))
 }
 
 fn address(url: &str) -> Result<(String, u16), Failure> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::rooted_fs::read_file;
 use crate::value::{self, Digest, Value};
-use crate::verb::{Class, Context, Failure, Output, Traits, Verb};
+use crate::verb::{Class, Context, Failure, Output, Refusal, Traits, Verb};
 
 /// The verb `read`.
 pub struct Read;
@@ -73,6 +73,12 @@ read = { path = "{{ steps.note.output.path }}", format = "json" }
 "#;
     type With = With;
     type Out = Out;
+
+    fn refusals(with: &With) -> Vec<Refusal> {
+        let is_path = !with.path.is_empty() && !with.path.contains('\0');
+        let failure = || Failure::permanent(format!("{:?} is no path", with.path)).hint("name a file");
+        if is_path { Vec::new() } else { vec![Refusal::of("/path", failure())] }
+    }
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         let done = tokio::task::spawn_blocking(move || read(with, &cx.workspace.project)).await;

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::clients::service::{Environment, Running, Runtimes};
 use crate::value::Value;
-use crate::verb::{Context, Failure, Lease, Resource, Secrets, Traits};
+use crate::verb::{Context, Failure, Lease, Refusal, Resource, Secrets, Traits};
 
 /// How much of the log `held` carries, in bytes.
 const LOG_TAIL: usize = 16 << 10;
@@ -84,6 +84,10 @@ hold = { service = { image = "{{ steps.build.output.image }}", port = 8080, read
 "#;
     type With = With;
     type Held = Held;
+
+    fn refusals(with: &With) -> Vec<Refusal> {
+        with.wrong()
+    }
 
     async fn acquire(&self, with: With, cx: Context) -> Result<Box<dyn Lease>, Failure> {
         let ahead = with.ahead;

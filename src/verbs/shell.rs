@@ -13,7 +13,7 @@ use super::lapse::Lapse;
 use super::secret::TextOrSecret;
 use crate::clients::process::Host;
 use crate::clients::service::{ExecReport, ExecSpec};
-use crate::verb::{Class, Context, Failure, Output, Traits, Verb};
+use crate::verb::{Class, Context, Failure, Output, Refusal, Traits, Verb, pointer};
 
 /// How much of each output a failure carries, in bytes.
 const DETAIL: usize = 4000;
@@ -55,6 +55,19 @@ pub struct With {
     /// Whether a command that fails or is late is output rather than a failure.
     #[serde(default)]
     pub observe: bool,
+}
+
+impl With {
+    /// Whether it begins with a program, or is a line for a shell.
+    fn is_command(&self) -> bool {
+        match &self.argv {
+            Argv::Words(words) => match words.first() {
+                Some(Word::Text(program)) => self.shell || !program.is_empty(),
+                first => first.is_some(),
+            },
+            Argv::Line(_) => self.shell,
+        }
+    }
 }
 
 /// A command.
@@ -124,20 +137,34 @@ shell = { argv = ["echo", "hello {{ inputs.name }}"], timeout = "10s" }
     type With = With;
     type Out = Out;
 
+    fn refusals(with: &With) -> Vec<Refusal> {
+        let mut found = Vec::new();
+        if !with.is_command() {
+            let failure = Failure::permanent("`argv` has to be a list that begins with a program")
+                .hint("`argv = [\"ls\", \"-l\"]`, or a command line with `shell = true`");
+            found.push(Refusal::of("/argv", failure).with("/shell"));
+        }
+        if with.timeout.0.is_zero() && !with.observe {
+            let failure = Failure::permanent("`timeout` is zero: the command could not even begin");
+            found.push(Refusal::of("/timeout", failure.hint("write a span such as 30s")).with("/observe"));
+        }
+        let unusable = |name: &&String| name.is_empty() || name.contains(['=', '\0']);
+        found.extend(with.env.keys().filter(unusable).map(|name| {
+            let failure = Failure::permanent(format!("{name:?} cannot be the name of a variable"));
+            let at = pointer("/env", name);
+            Refusal::of(at, failure.hint("a name has neither `=` nor a null character"))
+        }));
+        found
+    }
+
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         let observe = with.observe;
-        let shell = || ["sh".to_owned(), "-c".to_owned()].into_iter();
-        let argv = match (with.argv, with.shell) {
-            (Argv::Words(words), false) if !words.is_empty() => words.into_iter().map(Word::text).collect(),
-            (Argv::Line(line), true) => shell().chain([line]).collect(),
-            (Argv::Words(words), true) if !words.is_empty() => {
-                shell().chain(words.into_iter().map(Word::text)).collect()
-            }
-            _ => {
-                return Err(Failure::permanent("`argv` has to be a list that begins with a program")
-                    .hint("`argv = [\"ls\", \"-l\"]`, or a command line with `shell = true`"));
-            }
+        let line: &[&str] = if with.shell { &["sh", "-c"] } else { &[] };
+        let words = match with.argv {
+            Argv::Words(words) => words.into_iter().map(Word::text).collect(),
+            Argv::Line(line) => vec![line],
         };
+        let argv = line.iter().map(|word| (*word).to_owned()).chain(words).collect();
         let reveal = |(name, value): (String, TextOrSecret)| {
             let text = value.reveal(&format!("the variable `{name}` of the command"), &cx)?;
             Ok((name, text))

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{place, unusual};
 use crate::rooted_fs::RootedFs;
 use crate::value::{Digest, Value};
-use crate::verb::{Class, Context, Failure, Output, Traits, Verb};
+use crate::verb::{Class, Context, Failure, Output, Refusal, Traits, Verb};
 
 /// The verb `write`.
 pub struct Write;
@@ -54,6 +54,17 @@ write = { path = "notes/first.md", text = "hello\n" }
     type With = With;
     type Out = Out;
 
+    fn refusals(with: &With) -> Vec<Refusal> {
+        let mut found = Vec::new();
+        if with.text.is_some() == with.json.is_some() {
+            let failure = Failure::permanent("`write` takes either a text or a value")
+                .hint("give exactly one of: text, json");
+            found.push(Refusal::among(&["text", "json"], failure));
+        }
+        found.extend(place::unusable(&with.path).map(|failure| Refusal::of("/path", failure)));
+        found
+    }
+
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         let done = tokio::task::spawn_blocking(move || write(with, &cx)).await;
         done.map_err(|e| Failure::new(Class::Bug, format!("`write` broke down: {e}")))?.map(Output::free)
@@ -63,12 +74,8 @@ write = { path = "notes/first.md", text = "hello\n" }
 fn write(with: With, cx: &Context) -> Result<Out, Failure> {
     let workspace = &cx.workspace;
     let content = match (with.text, with.json) {
-        (Some(text), None) => text,
-        (None, Some(value)) => format!("{value:#}\n"),
-        _ => {
-            return Err(Failure::permanent("`write` takes either a text or a value")
-                .hint("give exactly one of: text, json"));
-        }
+        (Some(text), _) => text,
+        (None, value) => format!("{:#}\n", value.unwrap_or_default()),
     };
     let target = place::inside(&workspace.project, &with.path)?;
     place::usual(workspace, &target)?;

@@ -12,7 +12,8 @@ use crate::clients::llm::{Effort, Models};
 use crate::clients::registry::Model;
 use crate::tree::TreeRef;
 use crate::value::Digest;
-use crate::verb::{Context, Failure};
+use crate::verb::{Context, Failure, Refusal};
+use crate::verbs::globs::globs;
 use crate::verbs::lapse::Lapse;
 
 /// Who works, on what, towards what, and how long.
@@ -162,24 +163,42 @@ pub(super) struct Job {
 
 impl With {
     /// What would be wrong whoever works.
-    pub(super) fn check(&self) -> Result<(), Failure> {
-        let wrong = |what: &str, hint: &str| Err(Failure::permanent(format!("`agent`: {what}")).hint(hint));
+    pub(super) fn wrong(&self) -> Vec<Refusal> {
+        let wrong = |what: &str, hint: &str| Failure::permanent(format!("`agent`: {what}")).hint(hint);
+        let mut found = Vec::new();
         if self.prompt.trim().is_empty() {
-            return wrong("the prompt is empty", "say what is to be done");
+            found.push(Refusal::of("/prompt", wrong("the prompt is empty", "say what is to be done")));
         }
         if self.cli.is_none() && self.model.as_ref().is_none_or(|names| names.list().is_empty()) {
-            return wrong("there is neither `model` nor `cli`", "name a model, or a program such as claude");
+            let failure =
+                wrong("there is neither `model` nor `cli`", "name a model, or a program such as claude");
+            let refusal = Refusal::among(&["model", "cli"], failure);
+            found.push(if self.model.is_some() { refusal.with("/model") } else { refusal });
         }
-        if self.turns == 0 || self.usd <= 0.0 || !self.usd.is_finite() || self.tokens == Some(0) {
-            return wrong("a limit is zero", "with `turns`, `usd` or `tokens` of 0 nothing could be done");
+        let zero = [
+            ("/turns", self.turns == 0),
+            ("/usd", self.usd <= 0.0 || !self.usd.is_finite()),
+            ("/tokens", self.tokens == Some(0)),
+        ];
+        for (at, _) in zero.into_iter().filter(|(_, zero)| *zero) {
+            let hint = "with `turns`, `usd` or `tokens` of 0 nothing could be done";
+            found.push(Refusal::of(at, wrong("a limit is zero", hint)));
         }
-        if self.wall.0.is_zero() || self.idle.0.is_zero() {
-            return wrong("`wall` or `idle` is zero", "write a span such as 30m");
+        for (at, span) in [("/wall", self.wall), ("/idle", self.idle)] {
+            if span.0.is_zero() {
+                let failure = wrong("`wall` or `idle` is zero", "write a span such as 30m");
+                found.push(Refusal::of(at, failure));
+            }
         }
         if self.temperature.is_some_and(|t| !(0.0..=2.0).contains(&t)) {
-            return wrong("`temperature` is not between 0 and 2", "0 is the most repeatable, 1 the usual");
+            let failure =
+                wrong("`temperature` is not between 0 and 2", "0 is the most repeatable, 1 the usual");
+            found.push(Refusal::of("/temperature", failure));
         }
-        Ok(())
+        let result = Goal::new(self.result.as_deref(), None).err();
+        found.extend(result.map(|failure| Refusal::of("/result", failure)));
+        found.extend(globs(&self.ignore).err().map(|failure| Refusal::of("/ignore", failure)));
+        found
     }
 
     /// The same for attempts with the same input and schema.

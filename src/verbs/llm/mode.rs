@@ -5,9 +5,10 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::clients::llm::Models;
 use crate::clients::registry::Model;
 use crate::value::Value;
-use crate::verb::Failure;
+use crate::verb::{Failure, Remark};
 
 /// When a model is asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -26,6 +27,20 @@ pub(super) const LANE: (&str, usize) = ("batch", 10_000);
 /// The lane of a step whose input is written like this, where it is not the usual one.
 pub(super) fn lane(with: &Value) -> Option<&'static str> {
     (with["mode"] == "batch").then_some(LANE.0)
+}
+
+/// Complains about a model that is written as it is, and cannot be asked in a batch.
+pub(super) fn remark(models: &Models, with: &Value) -> Option<Remark> {
+    let (name, item) = match &with["model"] {
+        Value::Array(names) => (names.first()?.as_str()?, Some(0)),
+        name => (name.as_str()?, None),
+    };
+    if with["mode"] != "batch" || name.contains("{{") || name.contains("{%") {
+        return None;
+    }
+    let model = models.find(models.registry().meant(name).into_iter().next()?).ok()?;
+    let error = model.in_batch().err()?;
+    Some(Remark { key: "model", item, message: error.message, help: error.hint.unwrap_or_default() })
 }
 
 /// The first of `models`, as it is asked and paid in batches. Whoever turned to another one could not come back to what

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::clients::service::{Ahead, Member, Placed, Ready, ServiceSpec, Tag};
 use crate::tree::{Tree, TreeRef};
 use crate::value::Digest;
-use crate::verb::{Ask, Class, Context, EVERY_HOST, Failure};
+use crate::verb::{Ask, Class, Context, EVERY_HOST, Failure, Refusal, pointer};
 use crate::verbs::lapse::Lapse;
 use crate::verbs::secret::TextOrSecret;
 use crate::verbs::size::size;
@@ -187,32 +187,107 @@ impl Default for ReadyWhen {
 }
 
 impl ReadyTable {
-    fn fill(self, spec: &mut ServiceSpec) -> Result<(), Failure> {
+    fn fill(&self, spec: &mut ServiceSpec) -> Result<(), Failure> {
         spec.within = self.within.map_or(spec.within, |lapse| lapse.0);
-        spec.ready = match (self.http, self.log, self.command, self.tcp) {
-            (Some(path), None, None, None) => Ready::Http(path),
-            (None, Some(pattern), None, None) => Ready::Log(pattern),
-            (None, None, Some(line), None) => Ready::Command(line),
+        spec.ready = self.condition()?;
+        spec.ready_port = self.port;
+        Ok(())
+    }
+
+    fn condition(&self) -> Result<Ready, Failure> {
+        let ready = match (&self.http, &self.log, &self.command, self.tcp) {
+            (Some(path), None, None, None) => Ready::Http(path.clone()),
+            (None, Some(pattern), None, None) => Ready::Log(pattern.clone()),
+            (None, None, Some(line), None) => Ready::Command(line.clone()),
             (None, None, None, None | Some(true)) => Ready::Tcp,
             _ => {
                 return Err(Failure::permanent("`ready` takes one of http, tcp, log and command")
                     .hint("`ready = { http = \"/health\", within = \"20s\" }`, or `ready = \"none\"`"));
             }
         };
-        if let Ready::Log(pattern) = &spec.ready {
+        if let Ready::Log(pattern) = &ready {
             regex::Regex::new(pattern)
                 .map_err(|e| Failure::permanent(format!("`ready.log` is no regular expression: {e}")))?;
         }
-        if let Some(port) = self.port.filter(|port| *port != spec.port && !spec.ports.contains(port)) {
-            return Err(Failure::permanent(format!("`ready.port = {port}` is no port of the service"))
-                .hint("name it in `port` or `ports`"));
-        }
-        spec.ready_port = self.port;
-        Ok(())
+        Ok(ready)
+    }
+
+    /// The failure of a port that is asked and is none of the service.
+    fn stray_port(&self, own: u16, others: &[u16]) -> Option<Failure> {
+        let port = self.port.filter(|port| *port != own && !others.contains(port))?;
+        let failure = Failure::permanent(format!("`ready.port = {port}` is no port of the service"));
+        Some(failure.hint("name it in `port` or `ports`"))
     }
 }
 
 impl With {
+    /// What would be refused on any machine.
+    pub fn wrong(&self) -> Vec<Refusal> {
+        let name = self.name.as_deref().and_then(|name| checked_name(name).err());
+        let mut found: Vec<Refusal> =
+            name.map(|failure| Refusal::of("/name", failure)).into_iter().collect();
+        found.extend(self.own());
+        for (name, with) in &self.beside {
+            let at = pointer("/beside", name);
+            found.extend(checked_name(name).err().map(|failure| Refusal::of(at.clone(), failure)));
+            found.extend(with.odd(name).map(|(key, failure)| Refusal::of(pointer(&at, key), failure)));
+            found.extend(with.own().into_iter().map(|refusal| refusal.below(&at)));
+        }
+        found
+    }
+
+    /// The key of a service beside another that it cannot have.
+    fn odd(&self, name: &str) -> Option<(&'static str, Failure)> {
+        let odd = [
+            (self.name.is_some(), "name"),
+            (!self.beside.is_empty(), "beside"),
+            (self.ahead.is_some(), "ahead"),
+        ];
+        let (_, key) = odd.into_iter().find(|(given, _)| *given)?;
+        let message =
+            format!("`beside.{name}` cannot have `{key}`: it belongs to the service that is held");
+        Some((key, Failure::permanent(message)))
+    }
+
+    /// What would be refused of one service by itself.
+    fn own(&self) -> Vec<Refusal> {
+        let mut found = Vec::new();
+        let mut note = |at: String, checked: Result<(), Failure>| {
+            found.extend(checked.err().map(|failure| Refusal::of(at, failure)));
+        };
+        for (volume, at) in &self.volumes {
+            note(pointer("/volumes", volume), checked_name(volume).and_then(|()| absolute(at)));
+        }
+        if let Egress::Hosts(hosts) = &self.egress {
+            for (n, host) in hosts.iter().enumerate() {
+                note(format!("/egress/{n}"), read_host(host).map(drop));
+            }
+        }
+        for (n, put) in self.files.iter().enumerate() {
+            note(format!("/files/{n}/at"), absolute(&put.at));
+        }
+        note("/memory".to_owned(), size("memory", self.memory.as_deref()).map(drop));
+        note("/disk".to_owned(), size("disk", self.disk.as_deref()).map(drop));
+        let memory = size("memory", self.memory.as_deref()).ok().flatten();
+        let out_of_range = [
+            ("/cpus", self.cpus.is_some_and(|cpus| !(0.01..=1024.0).contains(&cpus))),
+            ("/pids", self.pids == Some(0)),
+            ("/memory", memory.is_some_and(|memory| memory < 6 << 20)),
+            ("/port", self.port == 0),
+            ("/ports", self.ports.contains(&0)),
+        ];
+        for (at, _) in out_of_range.into_iter().filter(|(_, wrong)| *wrong) {
+            note(at.to_owned(), Err(out_of_range_failure()));
+        }
+        if let ReadyWhen::Table(table) = &self.ready {
+            found.extend(table.condition().err().map(|failure| Refusal::of("/ready", failure)));
+            let stray = table.stray_port(self.port, &self.ports);
+            let stray = stray.map(|failure| Refusal::of("/ready/port", failure).with("/port").with("/ports"));
+            found.extend(stray);
+        }
+        found
+    }
+
     /// The same for equal inputs of one run.
     pub fn key(&self, cx: &Context) -> String {
         Digest::of(format!("{} {self:?}", cx.run)).to_string()
@@ -224,29 +299,14 @@ impl With {
         let name = self.name.take().unwrap_or_else(|| MAIN.to_owned());
         let mut members = vec![self.member(name, cx)?];
         for (name, with) in beside {
-            let odd = [
-                (with.name.is_some(), "name"),
-                (!with.beside.is_empty(), "beside"),
-                (with.ahead.is_some(), "ahead"),
-            ];
-            if let Some((_, key)) = odd.iter().find(|(given, _)| *given) {
-                return Err(Failure::permanent(format!(
-                    "`beside.{name}` cannot have `{key}`: it belongs to the service that is held"
-                )));
-            }
             members.push(with.member(name, cx)?);
         }
         Ok(members)
     }
 
     fn member(mut self, name: String, cx: &Context) -> Result<Member, Failure> {
-        checked_name(&name)?;
         let (after, seed) = (std::mem::take(&mut self.after), std::mem::take(&mut self.seed));
         let volumes: Vec<_> = std::mem::take(&mut self.volumes).into_iter().collect();
-        for (volume, at) in &volumes {
-            checked_name(volume)?;
-            absolute(at)?;
-        }
         self.egress.granted(&name, cx)?;
         let hosts = match &self.egress {
             Egress::All(_) => Vec::new(),
@@ -262,7 +322,6 @@ impl With {
             spec.env.insert(name, value);
         }
         for put in &self.files {
-            absolute(&put.at)?;
             let tree = Tree::load(&*cx.blobs, &put.tree.tree)?;
             for (path, file) in &tree.files {
                 let bytes = cx.blobs.get(&file.blob.digest)?;
@@ -275,11 +334,6 @@ impl With {
         spec.pids = self.pids.unwrap_or(spec.pids);
         spec.memory = size("memory", self.memory.as_deref())?.unwrap_or(spec.memory);
         spec.disk = size("disk", self.disk.as_deref())?.unwrap_or(spec.disk);
-        let no_port = spec.port == 0 || spec.ports.contains(&0);
-        if !(0.01..=1024.0).contains(&spec.cpus) || spec.pids == 0 || spec.memory < 6 << 20 || no_port {
-            return Err(Failure::permanent("a limit or port of the service is out of range")
-                .hint("cpus from 0.01 to 1024, pids and ports from 1, memory from 6m"));
-        }
         match self.ready {
             ReadyWhen::Word(ReadyWord::None) => spec.ready = Ready::None,
             ReadyWhen::Word(ReadyWord::Tcp) => {}
@@ -287,6 +341,11 @@ impl With {
         }
         Ok(spec)
     }
+}
+
+fn out_of_range_failure() -> Failure {
+    Failure::permanent("a limit or port of the service is out of range")
+        .hint("cpus from 0.01 to 1024, pids and ports from 1, memory from 6m")
 }
 
 /// Names are those of hosts: other services say them in URLs.
@@ -337,6 +396,9 @@ mod tests {
     fn members(with: Value) -> Result<Vec<Member>, String> {
         let cx = Context::for_test(PathBuf::from("/"), Arc::new(ManualClock::at(0)));
         let with: With = serde_json::from_value(with).map_err(|e| e.to_string())?;
+        if let Some(refusal) = with.wrong().into_iter().next() {
+            return Err(refusal.failure.message);
+        }
         with.members(&cx).map_err(|failure| failure.message)
     }
 

@@ -1,0 +1,123 @@
+//! Reads an input in which templates are not rendered yet: what it says for certain is checked as an attempt would.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde_path_to_error::{Path, Segment};
+
+use super::catalog::unreadable;
+use super::refusal::{Draft, Refusal, is_below, pointer};
+use crate::value::{Digest, Value};
+
+/// How often an input is read with other values in the place of its templates.
+const TRIES: usize = 200;
+
+/// What an attempt would refuse of `draft`, whatever its templates become. `refuse` says what of a whole input is refused.
+pub(super) fn refusals<T: DeserializeOwned + JsonSchema>(
+    name: &str,
+    draft: &Draft,
+    refuse: impl FnOnce(&T) -> Vec<Refusal>,
+) -> Vec<Refusal> {
+    match read(name, draft) {
+        Reading::Whole(with, guessed) => {
+            let mut found = refuse(&with);
+            found.retain(|refusal| refusal.is_certain(draft, &guessed));
+            found
+        }
+        Reading::Wrong(refusal) => vec![*refusal],
+        Reading::Unknown => Vec::new(),
+    }
+}
+
+enum Reading<T> {
+    /// The input, and the templates in whose place stand values that had to be made up, or nothing.
+    Whole(T, BTreeSet<String>),
+    /// What is written cannot be read.
+    Wrong(Box<Refusal>),
+    /// What the templates become decides whether it can.
+    Unknown,
+}
+
+/// Reads the input. In the place of a template stands its text, or the first of some values that can be read there, or
+/// nothing.
+fn read<T: DeserializeOwned + JsonSchema>(name: &str, draft: &Draft) -> Reading<T> {
+    let mut value = draft.value.clone();
+    let mut tried: BTreeMap<&str, usize> = BTreeMap::new();
+    for _ in 0..TRIES {
+        let error = match serde_path_to_error::deserialize::<_, T>(&value) {
+            Ok(with) => {
+                let guessed = tried.keys().map(|hole| (*hole).to_owned()).collect();
+                return Reading::Whole(with, guessed);
+            }
+            Err(error) => error,
+        };
+        let at = written(error.path());
+        let mut near = draft.open.iter().map(|open| open.pointer.as_str()).filter(|hole| {
+            (is_below(hole, &at) || is_below(&at, hole)) && tried.get(hole).is_none_or(|n| *n <= MADE_UP)
+        });
+        if let Some(hole) = near.next() {
+            let count = tried.entry(hole).or_default();
+            put(&mut value, hole, made_up(*count));
+            *count += 1;
+        } else if draft.open.iter().any(|open| is_below(&open.pointer, &at) || is_below(&at, &open.pointer)) {
+            return Reading::Unknown;
+        } else {
+            let failure = unreadable::<T>(name, &value, &error.into_inner());
+            return Reading::Wrong(Box::new(Refusal::of(at, failure)));
+        }
+    }
+    Reading::Unknown
+}
+
+/// How many values are made up.
+const MADE_UP: usize = 5;
+
+/// The value that is tried at the `n`th time; nothing after the last one.
+fn made_up(n: usize) -> Option<Value> {
+    let values = [
+        Value::from(Digest::of("").to_string()),
+        Value::from(1),
+        Value::Array(Vec::new()),
+        Value::Object(serde_json::Map::new()),
+        Value::Bool(false),
+    ];
+    values.into_iter().nth(n)
+}
+
+/// Puts `made` in the place of what `pointer` names, or takes that out of its table.
+fn put(value: &mut Value, pointer: &str, made: Option<Value>) {
+    if let (Some(made), Some(place)) = (&made, value.pointer_mut(pointer)) {
+        *place = made.clone();
+        return;
+    }
+    let Some((outer, key)) = pointer.rsplit_once('/') else { return };
+    let key = key.replace("~1", "/").replace("~0", "~");
+    match value.pointer_mut(outer) {
+        Some(Value::Object(table)) => {
+            // It may have been taken out already.
+            match made {
+                Some(made) => drop(table.insert(key, made)),
+                None => drop(table.shift_remove(&key)),
+            }
+        }
+        Some(Value::Array(items)) => {
+            if let Some(item) = key.parse::<usize>().ok().and_then(|at| items.get_mut(at)) {
+                *item = made.unwrap_or_default();
+            }
+        }
+        _ => {}
+    }
+}
+
+fn written(path: &Path) -> String {
+    let mut made = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => made = pointer(&made, &index.to_string()),
+            Segment::Map { key } => made = pointer(&made, key),
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    made
+}
