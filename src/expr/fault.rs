@@ -26,6 +26,8 @@ pub enum FaultKind {
     Mixed,
     /// A field that a value never has.
     Field,
+    /// Something that is one of a few words, compared with another word.
+    OtherWord,
     /// A condition that is never a truth value.
     Condition,
     /// Functions that call each other in a circle.

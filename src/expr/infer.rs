@@ -11,13 +11,19 @@ use super::compiled::Compiled;
 use super::fault::{Fault, FaultKind};
 use super::functions::Functions;
 use super::refs::Step;
-use super::rules::{dig, impossible, merged, plain, same_list, step};
+use super::kinds::{asks_kind, filter_misuse, test_misuse};
+use super::rules::{dig, impossible, merged, plain, same_list, step, sum};
 use super::shape::{KnownFields, Shape};
 
 /// What the names in scope are.
 pub trait Names {
     /// What lies under the path, whose first step is the root name.
     fn shape(&self, path: &[Step]) -> Shape;
+
+    /// The words that can lie under the path, where they are known.
+    fn words(&self, _path: &[Step]) -> Option<Vec<String>> {
+        None
+    }
 }
 
 /// How many nodes one expression may take, with the functions that it calls.
@@ -29,9 +35,11 @@ pub(super) struct Infer<'a> {
     pub functions: &'a Functions,
     pub faults: Vec<Fault>,
     /// Names that the expression or template binds itself, innermost last.
-    locals: Vec<(String, Shape)>,
-    /// Inside the body of a function: it sees its arguments only, and is not what is complained about.
-    inside: u32,
+    pub(super) locals: Vec<(String, Shape)>,
+    /// Inside the body of a function: it sees its arguments only, and what is wrong is the call.
+    pub(super) inside: u32,
+    /// Inside something that is not for every value.
+    quiet: u32,
     seen: Cell<u32>,
     file: Option<std::sync::Arc<str>>,
 }
@@ -44,6 +52,7 @@ impl<'a> Infer<'a> {
             faults: Vec::new(),
             locals: Vec::new(),
             inside: 0,
+            quiet: 0,
             seen: Cell::new(0),
             file: None,
         }
@@ -53,8 +62,8 @@ impl<'a> Infer<'a> {
         self.node(compiled.node())
     }
 
-    fn complain(&mut self, kind: FaultKind, range: &Range<usize>, message: String, help: &str) {
-        if self.inside == 0 {
+    pub(super) fn complain(&mut self, kind: FaultKind, range: &Range<usize>, message: String, help: &str) {
+        if self.quiet == 0 {
             let fault = Fault::new(kind, range.clone(), message);
             let fault = Fault { file: self.file.clone(), ..fault };
             self.faults.push(if help.is_empty() { fault } else { fault.help(help) });
@@ -82,29 +91,45 @@ impl<'a> Infer<'a> {
                 Shape::Bool
             }
             Kind::Neg(inner) => {
-                self.node(inner);
+                let shape = self.node(inner);
+                if !shape.may(|shape| *shape == Shape::Number) && !super::lint::is_literal(inner) {
+                    let message = format!("`-` calculates with numbers, this is {}", shape.noun());
+                    self.complain(FaultKind::Mixed, &node.span, message, "");
+                }
                 Shape::Number
             }
             Kind::Binary { op, left, right } => self.binary(node, *op, left, right),
             Kind::Choice { then, condition, otherwise } => {
                 self.condition(condition);
-                let then = self.node(then);
-                let otherwise = self.node(otherwise);
+                let chosen = self.inside > 0 || asks_kind(condition);
+                let then = self.at_times(chosen, |this| this.node(then));
+                let otherwise = self.at_times(chosen, |this| this.node(otherwise));
                 Shape::one_of([then, otherwise])
             }
             Kind::Filter { name, base, args, .. } => self.filter(node, name, base, args),
             Kind::Test { name, base, args, .. } => {
                 if !matches!(name.as_str(), "defined" | "undefined") {
-                    self.node(base);
+                    let on = self.node(base);
+                    let given: Vec<Shape> = args.iter().map(|arg| self.node(&arg.value)).collect();
+                    if let Some((message, help)) = test_misuse(name, &on, &given) {
+                        self.complain(FaultKind::Mixed, &node.span, message, help);
+                    }
                 }
-                args.iter().for_each(|arg| drop(self.node(&arg.value)));
                 Shape::Bool
             }
             Kind::Call { name, args, .. } => {
                 let given: Vec<Shape> = args.iter().map(|arg| self.node(&arg.value)).collect();
-                if name == "range" { Shape::list(Shape::Number) } else { self.call(name, args, given) }
+                if name == "range" { Shape::list(Shape::Number) } else { self.call(node, name, args, given) }
             }
         }
+    }
+
+    /// What holds for some values only, if `so`: nothing is complained about.
+    fn at_times<T>(&mut self, so: bool, look: impl FnOnce(&mut Self) -> T) -> T {
+        self.quiet += u32::from(so);
+        let seen = look(self);
+        self.quiet -= u32::from(so);
+        seen
     }
 
     fn table(&mut self, entries: &[(Node, Node)]) -> Shape {
@@ -215,10 +240,12 @@ impl<'a> Infer<'a> {
     fn binary(&mut self, node: &Node, op: Op, left: &Node, right: &Node) -> Shape {
         if matches!(op, Op::And | Op::Or) {
             self.condition(left);
-            self.condition(right);
+            let chosen = self.inside > 0 || asks_kind(left);
+            self.at_times(chosen, |this| this.condition(right));
             return Shape::Bool;
         }
         let (a, b) = (self.node(left), self.node(right));
+        self.compare_words(node, op, left, right);
         let literal = super::lint::is_literal(left) && super::lint::is_literal(right);
         if !literal && let Some(message) = impossible(op, &a, &b) {
             let help = match (op, a.noun(), b.noun()) {
@@ -232,21 +259,14 @@ impl<'a> Infer<'a> {
         }
         match op {
             Op::Concat => Shape::Text,
-            Op::Add => match (&a, &b) {
-                (Shape::Text, Shape::Text) => Shape::Text,
-                (Shape::Number, Shape::Number) => Shape::Number,
-                (Shape::List(a), Shape::List(b)) => {
-                    Shape::list(Shape::one_of([a.as_ref().clone(), b.as_ref().clone()]))
-                }
-                _ => Shape::Any,
-            },
+            Op::Add => sum(&a, &b),
             _ if op.level() == 4 => Shape::Bool,
             _ => Shape::Number,
         }
     }
 
     /// A call of a function of the pipeline, with what its arguments are.
-    fn call(&mut self, name: &str, args: &[Arg], given: Vec<Shape>) -> Shape {
+    fn call(&mut self, node: &Node, name: &str, args: &[Arg], given: Vec<Shape>) -> Shape {
         let Some((function, Some(body))) = self.functions.find(name).map(|f| (f, f.body.as_ref())) else {
             return Shape::Any;
         };
@@ -267,10 +287,16 @@ impl<'a> Infer<'a> {
             }
         }
         let outer = std::mem::replace(&mut self.locals, bound);
+        let before = self.faults.len();
         self.inside += 1;
         let shape = self.node(body.node());
         self.inside -= 1;
         self.locals = outer;
+        // What is wrong in the function with these arguments is wrong with the call.
+        if let Some(fault) = self.faults.split_off(before).into_iter().next() {
+            let message = format!("in `{name}`: {}", fault.message);
+            self.complain(fault.kind, &node.span, message, fault.help.as_deref().unwrap_or_default());
+        }
         shape
     }
 
@@ -302,6 +328,9 @@ impl<'a> Infer<'a> {
         });
         if let (Some((path, range)), true) = (&attribute, named("default").is_none()) {
             self.attribute(&subject, path, range);
+        }
+        if let Some((message, help)) = filter_misuse(name, &subject, args, given) {
+            self.complain(FaultKind::Mixed, &node.span, message, help);
         }
         match name {
             "map" => {
@@ -349,7 +378,7 @@ impl<'a> Infer<'a> {
             _ if super::filters::find(name).is_some() => plain(name, &subject),
             _ => {
                 let given = std::iter::once(subject).chain(given.iter().cloned()).collect();
-                self.call(name, args, given)
+                self.call(node, name, args, given)
             }
         }
     }
@@ -385,11 +414,12 @@ impl<'a> Infer<'a> {
                 Part::Text(_) | Part::Break | Part::Continue => {}
                 Part::Output(value) => drop(self.compiled(value)),
                 Part::If { branches, otherwise } => {
+                    let asks = branches.iter().any(|(condition, _)| asks_kind(condition.node()));
                     for (condition, body) in branches {
                         self.condition(condition.node());
-                        self.scoped(body);
+                        self.at_times(asks, |this| this.scoped(body));
                     }
-                    self.scoped(otherwise);
+                    self.at_times(asks, |this| this.scoped(otherwise));
                 }
                 Part::For(looping) => self.looping(looping),
                 Part::Set { names, value } => {

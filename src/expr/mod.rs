@@ -16,6 +16,7 @@ mod fault;
 mod filters;
 mod functions;
 mod infer;
+mod kinds;
 mod lint;
 mod lower;
 mod machine;

@@ -66,6 +66,20 @@ pub(super) fn plain(name: &str, subject: &Shape) -> Shape {
     }
 }
 
+/// What the sum of two values is, if there is one.
+pub(super) fn sum(a: &Shape, b: &Shape) -> Shape {
+    match (a, b) {
+        (Shape::List(a), Shape::List(b)) => {
+            Shape::list(Shape::one_of([a.as_ref().clone(), b.as_ref().clone()]))
+        }
+        (Shape::List(_), _) | (_, Shape::List(_)) => Shape::list(Shape::Any),
+        // Only what is of one kind can be added.
+        (Shape::Text | Shape::Number, _) => a.clone(),
+        (_, Shape::Text | Shape::Number) => b.clone(),
+        _ => Shape::Any,
+    }
+}
+
 /// Why `op` can never work on these two.
 pub(super) fn impossible(op: Op, a: &Shape, b: &Shape) -> Option<String> {
     let kind = |shape: &Shape| match shape {
@@ -82,16 +96,19 @@ pub(super) fn impossible(op: Op, a: &Shape, b: &Shape) -> Option<String> {
         a.variants().iter().flat_map(pairs).any(|(a, b)| a == 0 || b == 0 || fits(a, b))
     };
     let (x, y) = (a.noun(), b.noun());
+    // What may be none is compared for the sake of its other values, unless the other side may be none too.
+    let nothing = |shape: &Shape| shape.variants().iter().all(|shape| *shape == Shape::None);
+    let for_none = nothing(a) || nothing(b);
     match op {
-        Op::Eq | Op::Ne if !any(&|a, b| a == b || a == 1 || b == 1) => {
+        Op::Eq | Op::Ne if !for_none && !any(&|a, b| a == b) => {
             Some(format!("cannot compare {x} with {y}"))
         }
         Op::Lt | Op::Le | Op::Gt | Op::Ge if !any(&|a, b| a == b && (a == 3 || a == 4)) => {
             Some(format!("`{}` orders numbers or texts, this is {x} and {y}", op.sign()))
         }
         Op::In | Op::NotIn if !any(&|_, b| b >= 4) => Some(format!("nothing is `in` {y}")),
-        Op::Add if !any(&|a, b| a == b && a >= 3) => Some(format!("cannot add {x} and {y}")),
-        Op::Sub | Op::Div | Op::FloorDiv | Op::Pow if !any(&|a, b| a == 3 && b == 3) => {
+        Op::Add if !any(&|a, b| a == b && matches!(a, 3..=5)) => Some(format!("cannot add {x} and {y}")),
+        Op::Sub | Op::Mul | Op::Div | Op::FloorDiv | Op::Rem | Op::Pow if !any(&|a, b| a == 3 && b == 3) => {
             Some(format!("`{}` calculates with numbers, this is {x} and {y}", op.sign()))
         }
         _ => None,

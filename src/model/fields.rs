@@ -187,6 +187,20 @@ impl<'a> Fields<'a> {
         span
     }
 
+    /// A span of time in which something has to end.
+    pub(super) fn time_limit(&mut self, key: &'static str) -> Option<Duration> {
+        let at = self.table.get(key).map(|entry| entry.node.span);
+        let span = self.span(key);
+        if let (Some(at), Some(Duration::ZERO)) = (at, span) {
+            self.found.push(
+                Diagnostic::new(Code::BadRange, format!("`{key}` is zero: nothing could ever end in time"))
+                    .at(at, "")
+                    .help("write a span such as `30s`, or remove it"),
+            );
+        }
+        span
+    }
+
     /// Complains where a key that is needed is absent.
     pub(super) fn need<T>(&mut self, key: &'static str, value: Option<T>, hint: &str) -> Option<T> {
         let complained = self.found.last().is_some_and(|d| d.code == Code::WrongType);

@@ -133,7 +133,7 @@ impl Step {
             needs: fields.texts("needs"),
             tolerates: fields.texts("tolerates"),
             retry,
-            timeout: fields.span("timeout"),
+            timeout: fields.time_limit("timeout"),
             lane: fields.text("lane"),
             budget: fields.named_exprs("budget"),
             output: fields.node("output"),

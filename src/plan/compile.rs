@@ -14,8 +14,8 @@ pub(super) enum Wanted {
     Anything,
     Condition,
     List,
-    /// A whole number from 1 to this.
-    Count(u32),
+    /// A whole number from the first to the second.
+    Count(u32, u32),
 }
 
 impl Resolver<'_, '_> {
@@ -192,6 +192,7 @@ impl Resolver<'_, '_> {
             FaultKind::Mixed => Code::MixedTypes,
             FaultKind::Field => Code::UnknownField,
             FaultKind::Condition => Code::NotCondition,
+            FaultKind::OtherWord => Code::ConstantCondition,
         };
         let span = self.loader.texts.fault(text, fault);
         let mut complaint = Diagnostic::new(code, fault.message.clone()).at(span, "");
@@ -242,7 +243,7 @@ impl Resolver<'_, '_> {
                     "write a list: `[1, 2]`, `range(10)`, or read one",
                 ))
             }
-            (Wanted::Count(_), None, _) if !shape.may(|shape| *shape == Shape::Number) => Some(complaint(
+            (Wanted::Count(..), None, _) if !shape.may(|shape| *shape == Shape::Number) => Some(complaint(
                 Code::WrongType,
                 format!("a whole number is needed here, this is {}", shape.noun()),
                 "convert it: `… | int`",
@@ -252,18 +253,21 @@ impl Resolver<'_, '_> {
                 format!("a list is needed here, this is {}", data.noun()),
                 "write a list: `[1, 2]`, `range(10)`, or read one",
             )),
-            (Wanted::Count(most), Some(data), _)
-                if data.as_i64().is_none_or(|n| n < 1 || n > i64::from(most)) =>
+            (Wanted::Count(least, most), Some(data), _)
+                if data.as_i64().is_none_or(|n| n < i64::from(least) || n > i64::from(most)) =>
             {
-                let range =
-                    if most == u32::MAX { "of at least 1".to_owned() } else { format!("from 1 to {most}") };
+                let range = if most == u32::MAX {
+                    format!("of at least {least}")
+                } else {
+                    format!("from {least} to {most}")
+                };
                 Some(complaint(
                     Code::BadRange,
                     format!("a whole number {range} is needed here, this is `{}`", text.text),
                     &format!("give a whole number {range}"),
                 ))
             }
-            (Wanted::Count(most), None, Some((name, InputKind::Int))) => {
+            (Wanted::Count(_, most), None, Some((name, InputKind::Int))) => {
                 let default = self.inputs.get(&name).and_then(|input| input.default.as_i64());
                 default.filter(|n| *n > i64::from(most)).map(|n| {
                     complaint(

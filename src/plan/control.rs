@@ -1,8 +1,9 @@
 use super::compile::{Wanted, sees};
 use super::literal;
 use super::resolve::Resolver;
-use super::scope::{Around, Item, Sight, Site, index_of};
+use super::scope::{Around, Computed, Item, Sight, Site, index_of};
 use super::shape;
+use super::states::States;
 use super::types::{
     Action, AnswerType, Ask, Compute, Each, Hold, Limit, Loop, LoopExit, MOST_ROUNDS, OnError, Rule,
 };
@@ -93,7 +94,7 @@ impl Resolver<'_, '_> {
                     .help("add `max = 10`"),
             );
         }
-        let max = self.maybe(read.max.as_ref(), Wanted::Count(u32::MAX), &site, sight);
+        let max = self.maybe(read.max.as_ref(), Wanted::Count(1, u32::MAX), &site, sight);
         let over = self.maybe(read.over.as_ref(), Wanted::List, &site, sight);
         let state = self.named(&read.state, &site, sight);
         let item = read.over.as_ref().map(|over| self.item(read.item.as_ref(), over));
@@ -243,8 +244,8 @@ impl Resolver<'_, '_> {
         if let (Some(over), Some(Some(key))) = (&over, &key) {
             self.equal_keys(over, key, &item.name, read.key.as_ref());
         }
-        let parallel = self.maybe(read.parallel.as_ref(), Wanted::Count(u32::MAX), &site, sight);
-        let max_failures = self.maybe(read.max_failures.as_ref(), Wanted::Anything, &site, sight);
+        let parallel = self.maybe(read.parallel.as_ref(), Wanted::Count(1, u32::MAX), &site, sight);
+        let max_failures = self.maybe(read.max_failures.as_ref(), Wanted::Count(0, u32::MAX), &site, sight);
         let on_error = self.on_error(read.on_error.as_ref());
         if let (OnError::Stop, Some(max)) = (on_error, &read.max_failures) {
             self.loader.found.push(
@@ -379,6 +380,7 @@ impl Resolver<'_, '_> {
         let (default, at_deadline) = (tree(&read.default), tree(&read.at_deadline));
         let answer = self.answer_type(&read);
         self.deadline_needed(&read);
+        self.answers_fit(&read, [choices.as_ref(), default.as_ref(), at_deadline.as_ref()]);
         Some(Ask {
             question: question?,
             choices: flip(choices)?,
@@ -432,22 +434,25 @@ impl Resolver<'_, '_> {
     fn compute(&mut self, used: Use, sight: &mut Sight) -> Option<Compute> {
         let read = model::Compute::read(used, &mut self.loader.found)?;
         let outside = Site::default();
-        let states: Vec<String> = read.init.iter().map(|(name, _)| name.text.clone()).collect();
-        let site = Site { computed: Some(&states), ..Site::default() };
         let seed = self.maybe(read.seed.as_ref(), Wanted::Anything, &outside, sight);
-        let init = self.named(&read.init, &Site { computed: Some(&[]), ..Site::default() }, sight);
+        let seeded = read.seed.as_ref().map_or(Shape::Any, |seed| self.made(seed));
+        let none = Computed { states: States::new(), seed: seeded };
+        let init = self.named(&read.init, &Site { computed: Some(&none), ..Site::default() }, sight);
+        let computed = Computed { states: self.kept(&read.init, read.next.iter()), seed: none.seed };
+        let states = &computed.states;
+        let site = Site { computed: Some(&computed), ..Site::default() };
         let next = self.named(&read.next, &site, sight);
         let until = self.maybe(read.until.as_ref(), Wanted::Condition, &site, sight);
-        let max = self.expr(&read.max, Wanted::Count(MOST_ROUNDS), &outside, sight);
-        for (name, _) in read.next.iter().filter(|(name, _)| !states.contains(&name.text)) {
+        let max = self.expr(&read.max, Wanted::Count(1, MOST_ROUNDS), &outside, sight);
+        for (name, _) in read.next.iter().filter(|(name, _)| !states.contains_key(&name.text)) {
             self.loader.found.push(
                 Diagnostic::new(Code::UnknownState, format!("there is no state `{}`", name.text))
                     .at(name.span, "not declared")
-                    .suggest(&name.text, states.iter().map(String::as_str)),
+                    .suggest(&name.text, states.keys().map(String::as_str)),
             );
         }
-        let fields = states.iter().map(String::as_str).map(|name| (name, Shape::Any));
-        self.gives(Shape::table(fields.chain([("n", Shape::Number)])), None);
+        let fields = states.iter().map(|(name, shape)| (name.clone(), shape.clone()));
+        self.gives(Shape::table(fields.chain([("n".to_owned(), Shape::Number)])), None);
         Some(Compute { seed: seed?, init: init?, next: next?, until: until?, max: max? })
     }
 }

@@ -3,6 +3,7 @@
 //! Start with [`Plan`] and [`Step`]; [`load`] makes them: `load` reads and merges, `resolve` closes a pipeline,
 //! `scope` says which names an expression may use, `literal` checks what a verb is given.
 
+mod asking;
 mod at_pause;
 mod bundle;
 mod callee;

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use super::asking;
 use super::compile::{Wanted, sees};
 use super::load::Loader;
 use super::scope::{Around, Level, Sight, Site, StepShape};
@@ -220,7 +221,10 @@ impl Resolver<'_, '_> {
     fn shape(&mut self, step: &model::Step) -> StepShape {
         let named = |used: &&model::Use| used.name.text == "each";
         let each = step.uses.iter().find(named);
-        let keeps = each.is_some_and(|used| word(used, "on_error").is_some_and(|word| word == "keep"));
+        let keeps = each.is_some_and(|used| asking::word(used, "on_error").is_some_and(|word| word == "keep"));
+        if let Some(asked) = step.uses.iter().find(|used| used.name.text == "ask") {
+            return asking::shape(asked);
+        }
         let known = StepShape { items: each.map(|_| Shape::Any), keeps, ..StepShape::default() };
         let verb =
             step.uses.iter().find_map(|used| Some((used, self.loader.catalog.find_verb(&used.name.text)?)));
@@ -342,11 +346,6 @@ impl Resolver<'_, '_> {
     pub(super) fn id(name: &Name) -> StepId {
         StepId::new(&name.text)
     }
-}
-
-/// The text that is written under `key` of a control verb.
-fn word(used: &model::Use, key: &str) -> Option<String> {
-    Some(used.with.table()?.get(key)?.node.text()?.text)
 }
 
 fn note_owners(

@@ -35,6 +35,8 @@ pub(super) struct StepShape {
     pub(super) items: Option<Shape>,
     /// Of an `each`: whether it ends well although items fail.
     pub(super) keeps: bool,
+    /// Of an `ask`: the words that there are to choose from, where all of them are written.
+    pub(super) words: Option<Vec<String>>,
 }
 
 impl StepShape {
@@ -108,7 +110,13 @@ pub(super) struct Site<'s> {
     /// The name of an item.
     pub(super) item: Option<&'s Item>,
     /// A computation: `state`, `n`, `seed`.
-    pub(super) computed: Option<&'s [String]>,
+    pub(super) computed: Option<&'s Computed>,
+}
+
+/// What is known of the names of a computation.
+pub(super) struct Computed {
+    pub(super) states: States,
+    pub(super) seed: Shape,
 }
 
 /// The steps that some expressions read.
@@ -163,8 +171,8 @@ impl Resolver<'_, '_> {
                 self.field(text, r, &known);
             }
             "state" if site.computed.is_some() => {
-                let known: Vec<&str> = site.computed.unwrap_or_default().iter().map(String::as_str).collect();
-                self.field(text, r, &known);
+                let states = site.computed.map(|computed| computed.states.clone()).unwrap_or_default();
+                self.refer_shape(text, r, 1, &Shape::table(states), Code::UnknownField);
             }
             "n" | "seed" if site.computed.is_some() => {}
             "state" | "let" | "loop" | "held" => self.refer_control(text, r, root, site),
@@ -420,6 +428,10 @@ pub(super) struct InScope<'r, 'l, 'a, 's> {
 }
 
 impl Names for InScope<'_, '_, '_, '_> {
+    fn words(&self, path: &[Step]) -> Option<Vec<String>> {
+        self.resolver.words(path)
+    }
+
     fn shape(&self, path: &[Step]) -> Shape {
         let Some((Step::Key(root), rest)) = path.split_first() else { return Shape::Any };
         let (resolver, site) = (self.resolver, self.site);
@@ -443,8 +455,13 @@ impl Names for InScope<'_, '_, '_, '_> {
             "error" if site.error => walked(&shape::failure(), rest),
             "attempt" if site.attempt => walked(&attempt_shape(), rest),
             "output" => site.output.map_or(Shape::Any, |shape| walked(shape, rest)),
-            "outputs" | "n" | "seed" => Shape::Any,
-            "state" if site.computed.is_some() => Shape::Any,
+            "outputs" => Shape::Any,
+            "n" if site.computed.is_some() => Shape::Number,
+            "seed" => site.computed.map_or(Shape::Any, |computed| walked(&computed.seed, rest)),
+            "state" if site.computed.is_some() => {
+                let states = site.computed.map(|computed| computed.states.clone()).unwrap_or_default();
+                walked(&Shape::table(states), rest)
+            }
             "state" | "let" | "loop" | "held" => walked(&resolver.control_shape(root), rest),
             name => walked(&resolver.item_shape(name, site), rest),
         }

@@ -5,20 +5,27 @@ use indexmap::IndexMap;
 use super::resolve::Resolver;
 use super::scope::{InScope, Site};
 use crate::expr::{Expr, Names, Shape, Step};
-use crate::model::{self, Text};
+use crate::model::{self, Name, Text};
 
 /// By variable: what is known of it in each round.
 pub(super) type States = IndexMap<String, Shape>;
 
 impl Resolver<'_, '_> {
-    /// The shapes of a loop's variables. A variable has the shape of its first value if, provided that all variables have the
-    /// shapes found here, everything that changes it gives that shape again. Of what the steps of a round give, nothing is
-    /// known yet.
+    /// The shapes of a loop's variables. Of what the steps of a round give, nothing is known yet.
     pub(super) fn states(&self, read: &model::Loop) -> States {
-        let first = read.state.iter().map(|(name, text)| (name.text.clone(), self.made(text)));
-        let mut states: States = first.collect();
         let rules = read.rules.iter().flat_map(|rule| &rule.set);
-        let changes: Vec<_> = read.next.iter().chain(rules).collect();
+        self.kept(&read.state, read.next.iter().chain(rules))
+    }
+
+    /// The shapes of variables that begin with `first` and are changed by `changes`. A variable has the shape of its first value
+    /// if, provided that all variables have the shapes found here, everything that changes it gives that shape again (or fails).
+    pub(super) fn kept<'t>(
+        &self,
+        first: &[(Name, Text)],
+        changes: impl Iterator<Item = &'t (Name, Text)>,
+    ) -> States {
+        let mut states: States = first.iter().map(|(name, text)| (name.text.clone(), self.made(text))).collect();
+        let changes: Vec<_> = changes.collect();
         loop {
             let differs = |name: &str, text: &Text| {
                 states
@@ -41,8 +48,8 @@ impl Resolver<'_, '_> {
 
     fn next(&self, text: &Text, states: &States) -> Shape {
         let Ok(expr) = Expr::parse(&text.text, &self.functions) else { return Shape::Any };
-        let (shape, faults) = expr.infer(&Before { outer: self, states });
-        if faults.is_empty() { shape } else { Shape::Any }
+        // What is wrong with it is found when it is compiled, with the shapes that come of this.
+        expr.infer(&Before { outer: self, states }).0
     }
 }
 
@@ -61,6 +68,7 @@ impl Names for Before<'_, '_, '_> {
             }
             // These are the loop's own, and steps may be: nothing is known of them here.
             ("state" | "let" | "loop" | "steps", _) => Shape::Any,
+            ("n", []) => Shape::Number,
             _ => InScope { resolver: self.outer, site: &Site::default() }.shape(path),
         }
     }

@@ -6,11 +6,10 @@ use super::compile::{Wanted, sees};
 use super::literal;
 use super::resolve::Resolver;
 use super::scope::{Around, Sight, Site};
-use super::shape;
 use super::types::{Action, CachedFiles, Limit, OnInterrupt, Retry, Step};
 use crate::clock::parse_span;
 use crate::diag::{Code, Diagnostic, nearest};
-use crate::expr::{Ref, Scope, Shape, Step as Key};
+use crate::expr::{Expr, Ref, Scope, Step as Key};
 use crate::model::{self, Name, Node, Raw, Text, Use};
 use crate::schema::Schema;
 use crate::value::Value;
@@ -40,13 +39,6 @@ impl Resolver<'_, '_> {
         self.orderings(&step);
         step.forbid.iter().for_each(|label| self.label(label));
         let output = step.output.as_ref().map(|node| self.schema(node));
-        let shape = output
-            .clone()
-            .flatten()
-            .map_or(Shape::Any, |schema| shape::of_schema(schema.source(), self.beside(&step)));
-        let checking = Site { output: Some(&shape), ..Site::default() };
-        let check: Vec<_> =
-            step.check.iter().map(|text| self.expr(text, Wanted::Condition, &checking, &mut sight)).collect();
         let retry = self.retry(step.retry.as_ref(), &mut sight);
         let files = self.cached_files(&step);
         self.time_limits(&step);
@@ -61,7 +53,7 @@ impl Resolver<'_, '_> {
         let body = step.body.take();
         let action =
             used.and_then(|used| self.action(used, body, output.clone().flatten().as_deref(), &mut sight));
-        let check = check.into_iter().collect::<Option<Vec<_>>>();
+        let check = self.checks(&step.check, &mut sight);
         let resolved = Step {
             id: Self::id(&step.id),
             when: when?,
@@ -86,6 +78,17 @@ impl Resolver<'_, '_> {
         };
         self.shared_output(&resolved, &step.id);
         Some(resolved)
+    }
+
+    /// The checks of the output of the step at hand, of which all is known that can be.
+    fn checks(&mut self, checks: &[Text], sight: &mut Sight) -> Option<Vec<Expr>> {
+        let level = self.levels.last();
+        let own = level.and_then(|level| Some(level.shapes[level.current?].output.clone()));
+        let shape = own.unwrap_or_default();
+        let site = Site { output: Some(&shape), ..Site::default() };
+        let compiled: Vec<_> =
+            checks.iter().map(|text| self.expr(text, Wanted::Condition, &site, sight)).collect();
+        compiled.into_iter().collect()
     }
 
     fn orderings(&mut self, step: &model::Step) {
@@ -335,12 +338,6 @@ impl Resolver<'_, '_> {
             );
         }
         word.text == "pause"
-    }
-
-    /// What the verb of `step` adds to its output.
-    fn beside(&self, step: &model::Step) -> &'static [&'static str] {
-        let verb = step.uses.iter().find_map(|used| self.loader.catalog.find_verb(&used.name.text));
-        verb.map_or(&[], |verb| verb.beside())
     }
 
     /// Complains about an undeclared lane.

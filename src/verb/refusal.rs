@@ -23,6 +23,11 @@ impl Refusal {
         Self { values: at.iter().cloned().collect(), at, failure, given: BTreeSet::new() }
     }
 
+    /// The key at `pointer` cannot be used, whatever stands there.
+    pub fn key(pointer: impl Into<String>, failure: Failure) -> Self {
+        Self { at: vec![pointer.into()], failure, values: BTreeSet::new(), given: BTreeSet::new() }
+    }
+
     /// There are too few or too many of these `keys`.
     pub fn among(keys: &[&str], failure: Failure) -> Self {
         let at: Vec<String> = keys.iter().map(|key| pointer("", key)).collect();

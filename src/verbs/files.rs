@@ -9,10 +9,12 @@ use serde_json::json;
 
 use super::globs::globs;
 use super::{place, unusual};
-use crate::tree::edit::{Change, Edit, apply};
-use crate::tree::{Tree, TreeEntry, TreeRef, blocks, holds_foreign_files, is_on_disk, real_path};
+use crate::tree::edit::{ApplyError, Change, Edit, EditError, apply};
+use crate::tree::{
+    Tree, TreeEntry, TreeRef, blocks, check_path, holds_foreign_files, is_on_disk, real_path,
+};
 use crate::value::{Digest, Value};
-use crate::verb::{Class, Context, Failure, Output, Refusal, Traits, Verb, Workspace};
+use crate::verb::{Class, Context, Failure, Output, Refusal, Traits, Verb, Workspace, pointer};
 
 /// The verb `files`.
 pub struct Files;
@@ -141,6 +143,22 @@ impl With {
         ACTIONS.into_iter().zip(there).filter(|(_, there)| *there).map(|(key, _)| key).collect()
     }
 
+    /// The edits of files that no tree can hold.
+    fn unusable_paths(&self, edits: &[Edit]) -> Vec<Refusal> {
+        let refusal = |(index, edit): (usize, &Edit)| {
+            let reason = check_path(edit.path()).err()?;
+            let error = EditError { index, path: edit.path().to_owned(), reason, hint: None };
+            let failure = Failure::from(ApplyError::from(error));
+            Some(match (&self.files, &self.edits) {
+                (Some(Whole::Map(_)), _) => Refusal::key(pointer("/files", edit.path()), failure),
+                (Some(Whole::List(_)), _) => Refusal::of(format!("/files/{index}/path"), failure),
+                (_, Some(_)) => Refusal::of(format!("/edits/{index}/path"), failure),
+                _ => Refusal::of("/text", failure),
+            })
+        };
+        edits.iter().enumerate().filter_map(refusal).collect()
+    }
+
     /// The edits that it asks for; none if it asks for something else.
     fn edits(&self) -> Result<Option<Vec<Edit>>, Failure> {
         let edits = match (&self.edits, &self.files, &self.text) {
@@ -182,9 +200,12 @@ files = { base = "{{ steps.page.output }}", edits = [
         for (key, patterns) in chosen {
             found.extend(globs(patterns).err().map(|failure| Refusal::of(format!("/{key}"), failure)));
         }
-        if let Err(failure) = with.edits() {
-            let refusal = Refusal::of(format!("/{action}"), failure);
-            found.push(if *action == "text" { refusal.with("/ended") } else { refusal });
+        match with.edits() {
+            Err(failure) => {
+                let refusal = Refusal::of(format!("/{action}"), failure);
+                found.push(if *action == "text" { refusal.with("/ended") } else { refusal });
+            }
+            Ok(edits) => found.extend(with.unusable_paths(&edits.unwrap_or_default())),
         }
         if *action == "materialise" {
             found.extend(match &with.into {

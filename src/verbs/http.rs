@@ -126,9 +126,9 @@ http = { url = "http://127.0.0.1:8080/health", query = { verbose = true }, timeo
             found.extend(secret.map(|failure| Refusal::of(pointer("/query", name), failure)));
         }
         for (name, value) in &with.headers {
-            let text = if let TextOrSecret::Text(text) = value { text } else { "" };
-            let wrong = header(name, text).err();
-            found.extend(wrong.map(|failure| Refusal::of(pointer("/headers", name), failure)));
+            let (at, text) = (pointer("/headers", name), value.text().unwrap_or_default());
+            found.extend(header(name, "").err().map(|failure| Refusal::key(at.clone(), failure)));
+            found.extend(header("x", text).err().map(|_| Refusal::of(at, unsendable(name))));
         }
         found
     }
@@ -280,8 +280,12 @@ fn header(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), Failure> 
     let key = HeaderName::from_bytes(name.as_bytes())
         .map_err(|_| Failure::permanent(format!("{name:?} is no name of a header")))?;
     let value = HeaderValue::from_str(text)
-        .map_err(|_| Failure::permanent(format!("the value of the header {name:?} cannot be sent")))?;
+        .map_err(|_| unsendable(name))?;
     Ok((key, value))
+}
+
+fn unsendable(header: &str) -> Failure {
+    Failure::permanent(format!("the value of the header {header:?} cannot be sent"))
 }
 
 fn timeout(given: Option<&str>) -> Result<Duration, Failure> {

@@ -33,6 +33,14 @@ impl TextOrSecret {
         matches!(self, Self::Secret(_))
     }
 
+    /// The text, where it is no secret.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Secret(_) => None,
+        }
+    }
+
     /// The text to give to `receiver`, which errors name.
     pub fn reveal(&self, receiver: &str, cx: &Context) -> Result<String, Failure> {
         match self {

@@ -152,7 +152,7 @@ shell = { argv = ["echo", "hello {{ inputs.name }}"], timeout = "10s" }
         found.extend(with.env.keys().filter(unusable).map(|name| {
             let failure = Failure::permanent(format!("{name:?} cannot be the name of a variable"));
             let at = pointer("/env", name);
-            Refusal::of(at, failure.hint("a name has neither `=` nor a null character"))
+            Refusal::key(at, failure.hint("a name has neither `=` nor a null character"))
         }));
         found
     }

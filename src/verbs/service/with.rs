@@ -229,8 +229,8 @@ impl With {
         found.extend(self.own());
         for (name, with) in &self.beside {
             let at = pointer("/beside", name);
-            found.extend(checked_name(name).err().map(|failure| Refusal::of(at.clone(), failure)));
-            found.extend(with.odd(name).map(|(key, failure)| Refusal::of(pointer(&at, key), failure)));
+            found.extend(checked_name(name).err().map(|failure| Refusal::key(at.clone(), failure)));
+            found.extend(with.odd(name).map(|(key, failure)| Refusal::among(&[key], failure).below(&at)));
             found.extend(with.own().into_iter().map(|refusal| refusal.below(&at)));
         }
         found
