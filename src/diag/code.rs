@@ -190,6 +190,10 @@ codes! {
     W0705 ScenarioUnjudged Warning "a step that expects nothing"
         "The step has neither `expect` nor `assert`, so that nobody can say whether it went well. Say what is expected, or \
          move the step to `setup`."
+    W0706 ScenarioData Warning "a file that looks like a scenario and is read as data only"
+        "Another scenario names this file (`{ file: NAME }`), so it need not be a scenario. But it has steps under a key other \
+         than `steps`, which would make it a scenario that is never run. Fix the key, or move the file into a directory \
+         whose files are no scenarios."
     S001 SpecEmpty Error "an empty specification"
         "A specification says what the software does; an empty one leaves everything to chance."
     S002 SpecTitle Error "a specification without a title"

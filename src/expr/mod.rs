@@ -17,6 +17,8 @@ mod filters;
 mod functions;
 mod infer;
 mod kinds;
+#[cfg(test)]
+mod kinds_tests;
 mod lint;
 mod lower;
 mod machine;

@@ -15,7 +15,7 @@ pub trait Attachments: Debug + Send + Sync {
     /// The content of the file `name` below the directory of the scenario file `file`.
     fn read(&self, file: &str, name: &str) -> Result<Vec<u8>, String>;
 
-    /// Whether a scenario file has named the file `name`, which is called as scenario files are.
+    /// Whether another scenario file has named the file `name`, which is called as scenario files are.
     fn is_named(&self, name: &str) -> bool;
 }
 

@@ -26,6 +26,15 @@ pub fn scenarios(files: &Files) -> (Sources, Vec<Diagnostic>) {
         let rules = threads.spawn(|| rules(files));
         (load(files.clone()), rules.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
+    // The rules are about scenarios. What other files name and has no steps is data.
+    let is_data = |source: SourceId| {
+        let file = sources.get(source);
+        super::load::is_data(&file.name, &file.text, files.attached.as_deref())
+    };
+    let data: Vec<SourceId> = sources.iter().map(|(source, _)| source).filter(|source| is_data(*source)).collect();
+    found.retain(|complaint| {
+        complaint.code == Code::LintSecret || complaint.span().is_none_or(|span| !data.contains(&span.source))
+    });
     let mut names: HashMap<&str, SourceId> =
         sources.iter().map(|(source, known)| (known.name.as_str(), source)).collect();
     for scenario in &scenarios {

@@ -3,9 +3,9 @@ use std::sync::Arc;
 
 use super::Scenario;
 use super::attach::{self, Attachments};
-use super::read::{self, Reader};
-use super::yaml::{self, Node};
-use crate::diag::{Code, Diagnostic, Severity, SourceId, Sources, Span};
+use super::read::{self, Reader, keys};
+use super::yaml::{self, Kind, Node};
+use crate::diag::{Code, Diagnostic, Severity, SourceId, Sources, Span, nearest};
 
 /// Scenario files, each as name and text.
 #[derive(Clone, Debug, Default)]
@@ -82,8 +82,9 @@ fn load_with(files: Files, given: Option<&[String]>) -> (Vec<Scenario>, Sources,
     }
     for (source, is_unsound, own) in told {
         let file = sources.get(source);
-        let is_named = || attached.is_some_and(|files| files.is_named(&file.name));
-        if !(is_unsound && is_named() && has_no_steps(&file.text)) {
+        if is_unsound && is_data(&file.name, &file.text, attached) {
+            complaints.extend(misspelt_steps(&sources, source));
+        } else {
             complaints.extend(own);
         }
     }
@@ -93,9 +94,29 @@ fn load_with(files: Files, given: Option<&[String]>) -> (Vec<Scenario>, Sources,
     (scenarios, sources, complaints)
 }
 
-/// Whether a file that a scenario names is data only, and no scenario that would be skipped silently.
-fn has_no_steps(text: &str) -> bool {
-    yaml::parse(text).is_ok_and(|documents| documents.iter().all(|document| document.get("steps").is_none()))
+/// Whether another file names this one and it has no `steps`: it is data, once all files are read.
+pub fn is_data(name: &str, text: &str, attached: Option<&dyn Attachments>) -> bool {
+    let has_steps = || yaml::parse(text).map(|documents| documents.iter().any(|d| d.get("steps").is_some()));
+    attached.is_some_and(|files| files.is_named(name)) && matches!(has_steps(), Ok(false))
+}
+
+/// A note on a file that is read as data only and looks like a scenario: it has steps under another key.
+fn misspelt_steps(sources: &Sources, source: SourceId) -> Option<Diagnostic> {
+    let documents = yaml::parse(&sources.get(source).text).ok()?;
+    let Kind::Table(entries) = &documents.first()?.kind else { return None };
+    let is_step = |node: &Node| keys::ACTIONS.iter().any(|action| node.get(action).is_some());
+    let has_steps = |node: &Node| match &node.kind {
+        Kind::List(items) => items.iter().any(is_step),
+        _ => is_step(node),
+    };
+    let (key, _) = entries.iter().find(|(_, value)| has_steps(value))?;
+    let word = key.scalar_text().unwrap_or_default();
+    let message = format!("this file looks like a scenario, but has no `steps`: it is read as data only (`{word}`)");
+    let note = Diagnostic::new(Code::ScenarioData, message).at(sources.span(source, key.at.clone()), "");
+    Some(match nearest(&word, keys::SCENARIO.iter().copied()).filter(|near| *near != word) {
+        Some(near) => note.help(format!("did you mean `{near}`?")),
+        None => note.help("if it is a scenario, put its steps under `steps`"),
+    })
 }
 
 /// The name of a file without folder and ending.

@@ -1,6 +1,6 @@
 //! The files that scenario files name: read below the directory of the file that names them, and nowhere else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -15,18 +15,20 @@ const LARGEST: u64 = 4 << 20;
 const ALL: u64 = 64 << 20;
 
 /// The files beside scenario files, and which of them were read.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Beside {
     /// The directories of scenario files and fixtures, by the name of the file.
     dirs: BTreeMap<String, PathBuf>,
     read: Mutex<BTreeMap<String, (u64, Digest)>>,
+    /// The files that another file has named.
+    named: Mutex<BTreeSet<String>>,
 }
 
 impl Beside {
     /// Those beside `files`, each a path and the name by which it is known.
     pub fn of<'a>(files: impl Iterator<Item = &'a (PathBuf, String)>) -> Self {
         let dir = |path: &Path| path.parent().map(Path::to_owned).unwrap_or_default();
-        Self { dirs: files.map(|(path, name)| (name.clone(), dir(path))).collect(), read: Mutex::default() }
+        Self { dirs: files.map(|(path, name)| (name.clone(), dir(path))).collect(), ..Self::default() }
     }
 
     /// What was read: names, sizes and digests.
@@ -51,6 +53,10 @@ impl Attachments for Beside {
         let bytes = opened.map_err(|e| e.to_string())?;
         let below: PathBuf = Path::new(name).components().filter(|part| *part != Component::CurDir).collect();
         let shown = Path::new(file).with_file_name(below).display().to_string();
+        // A file that names itself serves no other.
+        if shown != file {
+            self.named.lock().unwrap_or_else(PoisonError::into_inner).insert(shown.clone());
+        }
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         read.insert(shown, (bytes.len() as u64, Digest::of(&bytes)));
         if read.values().map(|(size, _)| size).sum::<u64>() > ALL {
@@ -60,7 +66,7 @@ impl Attachments for Beside {
     }
 
     fn is_named(&self, name: &str) -> bool {
-        self.read.lock().unwrap_or_else(PoisonError::into_inner).contains_key(name)
+        self.named.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
     }
 }
 

@@ -13,6 +13,8 @@ mod binary;
 #[cfg(test)]
 mod cached;
 #[cfg(test)]
+mod checked;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod damaged;

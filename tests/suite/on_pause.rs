@@ -364,3 +364,41 @@ fn an_open_round_has_what_its_steps_have_left_so_far() {
     let shown = project.run(&["show", "last", "--format", "json"]).exits(0).json();
     assert_eq!(shown["outputs"], paused["outputs"], "the journal says the same");
 }
+
+/// Three items of which the second asks and the third has failed.
+const ITEMS: &str = r#"
+atoll = 1
+
+[steps.all.each]
+over = "range(3)"
+on_error = "keep"
+result = "item * 10"
+
+[steps.all.steps.q]
+when = "item == 1"
+ask = { question = "go on?" }
+
+[steps.all.steps.no]
+when = "item == 2"
+fail = { message = "no" }
+
+[steps.report]
+on_pause = true
+write = { path = "report.txt", text = "{{ steps.all.items | map(attribute='ok') | list | tojson }} {{ steps.all.failed | map(attribute='index') | list | tojson }}" }
+
+[steps.whole]
+on_pause = true
+write = { path = "whole.txt", text = "{{ steps.all.output | tojson }}" }
+"#;
+
+#[test]
+fn the_items_of_an_open_each_are_there_at_a_pause() {
+    let project = Project::new().file("p.toml", ITEMS);
+    project.run(&["check", "p.toml"]).exits(0).stderr_has("no mistakes found");
+    let paused = project.run(&["run", "p.toml", "--no-input", "--format", "json"]).exits(7).json();
+    assert_eq!(paused["on_pause"], json!([{"step": "report", "error": null}]), "its output is not there");
+    assert_eq!(project.read("report.txt"), "[true,false,false] [2]");
+    project.run(&["answer", "last", "all[1]/q", "yes"]).exits(4);
+    assert_eq!(project.read("report.txt"), "[true,true,false] [2]");
+    assert_eq!(project.read("whole.txt"), "[0,10]");
+}

@@ -1,0 +1,200 @@
+//! `atoll check`: what certainly fails is found before a run, with its place; what is right is never complained about.
+
+use serde_json::Value;
+
+use crate::binary::Project;
+
+const HEAD: &str = "atoll = 1\n";
+
+fn project() -> Project {
+    Project::new().file("atoll.toml", "[providers.p]\nformat = \"ollama\"\nbase_url = \"http://127.0.0.1:9\"\n[models.\"p/m\"]\nprice = { input = 0, output = 0 }\ncontext = 1000\n")
+}
+
+/// What is said about a pipeline, each as `line:column code message`.
+fn said(project: &Project, text: &str) -> Vec<String> {
+    project.write("p.toml", &format!("{HEAD}{text}"));
+    let ran = project.run(&["check", "p.toml", "--format", "json"]);
+    let found = ran.json();
+    let line = |d: &Value| {
+        format!("{}:{} {} {}", d["line"], d["column"], d["code"].as_str().unwrap(), d["message"].as_str().unwrap())
+    };
+    found["diagnostics"].as_array().unwrap().iter().map(line).collect()
+}
+
+fn find_all(cases: &[(&str, &str)]) {
+    let project = project();
+    for (text, wanted) in cases {
+        let found = said(&project, text);
+        assert!(found.len() == 1 && found[0].contains(wanted), "{text}\nwanted {wanted}\nfound {found:#?}");
+    }
+}
+
+fn find_none(cases: &[&str]) {
+    let project = project();
+    for text in cases {
+        let found = said(&project, text);
+        assert!(found.is_empty(), "{text}\nfound {found:#?}");
+    }
+}
+
+#[test]
+fn literals_that_a_verb_refuses_are_found_where_they_are_written() {
+    find_all(&[
+        ("[steps.a]\nllm = { model = \"p/m\" }", "3:1 E0405 `llm`: there is neither `prompt` nor `messages`"),
+        (
+            "[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", messages = [{ role = \"user\", content = \"y\" }] }",
+            "3:50 E0405 `llm`: both `prompt` and `messages` are given",
+        ),
+        ("[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", samples = 7 }", "`samples` and no `vote`"),
+        ("[steps.a]\nllm = { model = \"p/m\", prompt = \" \" }", "3:32 E0405 `llm`: the prompt is empty"),
+        ("[steps.a]\nllm = { model = [], prompt = \"x\" }", "E0405 `llm`: the list of models is empty"),
+        ("[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", timeout = \"soon\" }", "`timeout` is no span of time"),
+        ("[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", mode = \"batch\" }", "3:17 W0403 `p/m` cannot be asked in batches"),
+        ("[steps.a]\nagent = { prompt = \"x\" }", "3:1 E0405 `agent`: there is neither `model` nor `cli`"),
+        ("[steps.a]\nagent = { model = \"p/m\", prompt = \"x\", tokens = 0 }", "E0405 `agent`: a limit is zero"),
+        ("[steps.a]\nagent = { model = \"p/m\", prompt = \"x\", result = \"/abs\" }", "E0405 `agent`: the result"),
+        ("[steps.a]\nagent = { model = \"p/m\", prompt = \"x\", wall = \"never\" }", "is no length of time"),
+        ("[steps.a]\nwrite = { path = \"x\" }", "3:1 E0405 `write` takes either a text or a value"),
+        ("[steps.a]\nwrite = { path = \"x\", text = \"\", json = 1 }", "3:41 E0405 `write` takes either"),
+        ("[steps.a]\nwrite = { path = \"../x\", text = \"\" }", "3:18 E0405 the path \"../x\" leads out of"),
+        ("[steps.a]\nwrite = { path = \".git/hooks/x\", text = \"{{ run.id }}\" }", "writes nothing into `.git`"),
+        ("[steps.a]\nfiles = {}", "3:1 E0405 `files` does one thing at a time, found none"),
+        ("[steps.a]\nfiles = { dir = \"src\", text = \"{{ run.id }} and so on\" }", "found text and dir"),
+        ("[steps.a]\nfiles = { files = [{ path = \"a\", content = \"{{ run.id }}\" }, { path = \"/b\", content = \"\" }] }", "it is absolute"),
+        ("[steps.a]\nfiles = { dir = \".\", ignore = [\"a[\"] }", "3:32 E0405 the glob"),
+        ("[steps.a]\nfiles = { edits = [{ op = \"move\" }] }", "3:19 E0405 edit 1 is none"),
+        ("[steps.a]\nhttp = { url = \"x.example/a\" }", "3:16 E0405 \"x.example/a\" is no address"),
+        ("[steps.a]\nhttp = { url = \"ftp://x/a\" }", "is neither http nor https"),
+        ("[steps.a]\nhttp = { url = \"http://a:b@x/\" }", "holds a user name or password"),
+        ("[steps.a]\nhttp = { url = \"http://x/\", json = { a = \"{{ run.id }}\" }, body = \"b\" }", "E0405 `http` sends one content"),
+        ("[steps.a]\nhttp = { url = \"http://{{ run.id }}/\", method = \"a b\" }", "is no HTTP method"),
+        ("[steps.a]\nhttp = { url = \"http://x/\", timeout = \"0s\" }", "the timeout \"0s\" is no duration"),
+        ("[steps.a]\nhttp = { url = \"http://x/\", headers = { \"a b\" = \"{{ run.id }}\" } }", "is no name of a header"),
+        ("[steps.a]\nshell = { argv = \"a b c\" }", "3:18 E0405 `argv` has to be a list"),
+        ("[steps.a]\nshell = { argv = [] }", "`argv` has to be a list"),
+        ("[steps.a]\nshell = { argv = [\"x\"], timeout = \"0s\" }", "`timeout` is zero"),
+        ("[steps.a]\nshell = { argv = [\"x\", \"{{ run.id }}\"], timeout = \"never\" }", "3:53 E0405 `shell` cannot use its input: `never` is no"),
+        ("[steps.a]\nreach = { url = \"nonsense\" }", "`nonsense` is not an address"),
+        ("[steps.a]\nreach = { url = \"http://x\", wait = -1 }", "`wait` is -1"),
+        ("[steps.a]\nread = { path = \"\" }", "\"\" is no path"),
+        ("[steps.a]\nfail = { message = \"{{ run.id }}\", class = \"worse\" }", "`worse` is no failure class"),
+        ("[steps.a]\nhold = { service = { image = \"x\", memory = \"much\" } }\n[steps.a.steps.b]\nset = { x = 1 }", "`memory = \"much\"` is not a valid size"),
+        ("[steps.a]\nhold = { service = { image = \"{{ run.id }}\", ready = { http = \"/\", log = \"x\" } } }\n[steps.a.steps.b]\nset = { x = 1 }", "`ready` takes one of"),
+        ("[steps.a]\nhold = { service = { image = \"x\", beside = { db = { image = \"y\", egress = [\"10.0.0.1:1\"] } } } }\n[steps.a.steps.b]\nset = { x = 1 }", "is no host with a port"),
+        ("[steps.a]\ntimeout = \"0s\"\nset = { x = 1 }", "3:11 E0109 `timeout` is zero"),
+        ("[steps.a]\nask = { question = \"q\", choices = [\"a\", \"b\"], default = \"c\" }", "`default`: `c` is none of the choices: a, b"),
+        ("[steps.a]\nask = { question = \"q\", choices = [\"a\", \"b\"], deadline = \"1h\", at_deadline = \"c\" }", "`at_deadline`: `c` is none of"),
+        ("[steps.a]\nask = { question = \"q\", choices = [] }", "`choices` is empty"),
+        ("[steps.a.each]\nover = \"[1]\"\nmax_failures = -1\n[steps.a.steps.b]\nset = { x = 1 }", "4:16 E0109 a whole number of at least 0"),
+    ]);
+}
+
+#[test]
+fn an_attempt_refuses_with_the_same_words() {
+    let project = project();
+    project.write("p.toml", "atoll = 1\n[inputs]\nurl = { type = \"string\", required = true }\n[steps.a]\nhttp = { url = \"{{ inputs.url }}\" }\n");
+    let words = "\"x.example/a\" is no address: relative URL without a base";
+    project.run(&["run", "p.toml", "--url", "x.example/a", "--no-input"]).exits(1).stderr_has(words);
+    let found = said(&project, "[steps.a]\nhttp = { url = \"x.example/a\" }");
+    assert!(found[0].ends_with(words), "{found:?}");
+}
+
+#[test]
+fn what_depends_on_a_template_is_left_to_the_run() {
+    find_none(&[
+        "[inputs]\np = { type = \"json\" }\nm = { type = \"json\" }\n[steps.a]\nllm = { model = \"p/m\", prompt = \"{{ inputs.p }}\", messages = \"{{ inputs.m }}\" }",
+        "[inputs]\nn = { type = \"int\", default = 7 }\nv = { type = \"json\" }\n[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", samples = \"{{ inputs.n }}\", vote = \"{{ inputs.v }}\" }",
+        "[inputs]\nn = { type = \"json\" }\n[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", samples = 3, vote = \"{{ inputs.n }}\" }",
+        "[inputs]\nu = { type = \"string\", default = \"http://x\" }\n[steps.a]\nhttp = { url = \"{{ inputs.u }}/a\", timeout = \"{{ inputs.u }}\", headers = { \"x-a\" = \"{{ inputs.u }}\\n\" } }",
+        "[inputs]\nj = { type = \"json\" }\nb = { type = \"string\" }\n[steps.a]\nhttp = { url = \"http://x\", json = \"{{ inputs.j }}\", body = \"{{ inputs.b }}\" }",
+        "[inputs]\nl = { type = \"bool\", default = true }\n[steps.a]\nshell = { argv = \"a b c\", shell = \"{{ inputs.l }}\" }",
+        "[inputs]\na = { type = \"list\" }\nt = { type = \"json\" }\n[steps.a]\nshell = { argv = \"{{ inputs.a }}\", timeout = \"{{ inputs.t }}\" }",
+        "[inputs]\nt = { type = \"string\" }\n[steps.a]\nwrite = { path = \"{{ inputs.t }}\", text = \"{{ inputs.t }}\", json = \"{{ inputs.t }}\" }",
+        "[inputs]\nt = { type = \"json\" }\n[steps.a]\nfiles = { base = \"{{ inputs.t }}\", edits = \"{{ inputs.t }}\", text = \"{{ inputs.t }}\" }",
+        "[inputs]\nt = { type = \"json\" }\n[steps.a]\nfiles = { diff = { from = \"{{ inputs.t }}\", to = \"{{ inputs.t }}\" } }",
+        "[inputs]\nt = { type = \"json\" }\n[steps.a]\nagent = { model = \"{{ inputs.t }}\", prompt = \"x\", tree = \"{{ inputs.t }}\", wall = \"{{ inputs.t }}\" }",
+        "[inputs]\np = { type = \"int\", default = 80 }\n[steps.a]\nhold = { service = { image = \"x\", port = \"{{ inputs.p }}\", ready = { http = \"/\", port = \"{{ inputs.p }}\" } } }\n[steps.a.steps.b]\nset = { x = 1 }",
+        "[inputs]\nc = { type = \"list\", default = [\"a\"] }\n[steps.a]\nask = { question = \"q\", choices = \"{{ inputs.c }}\", default = \"b\" }",
+        "[steps.a]\nshell = { argv = [\"x\"], timeout = \"0s\", observe = true }",
+        "[steps.a]\nshell = { argv = \"a | b\", shell = true }",
+        "[steps.a]\nfiles = { files = { \"a/b\" = \"{{ run.id }}\" } }",
+    ]);
+}
+
+#[test]
+fn reading_the_items_of_an_each_is_no_idle_question() {
+    let each = "[steps.all.each]\nover = \"[1, 2]\"\non_error = \"keep\"\n[steps.all.steps.x]\nset = { v = \"{{ item }}\" }\n";
+    let stops = each.replace("keep", "finish");
+    find_none(&[
+        &format!("{each}[steps.r]\nset = {{ bad = \"{{{{ steps.all.failed | length }}}}\" }}"),
+        &format!("{each}[steps.r]\nset = {{ all = \"{{{{ steps.all.items | length }}}}\" }}"),
+        &format!("{stops}[steps.r]\nset = {{ all = \"{{{{ steps.all.items | map(attribute='key') | list }}}}\" }}"),
+        &format!("{stops}[steps.r]\non_pause = true\nset = {{ all = \"{{{{ steps.all.items | length }}}}\" }}"),
+        "[steps.l.loop]\nmax = 3\n[steps.l.steps.x]\nset = { v = 1 }\n[steps.r]\non_pause = true\nset = { done = \"{{ steps.l.ok }}\" }",
+        &format!("{stops}[steps.r]\ntolerates = [\"all\"]\nset = {{ bad = \"{{{{ steps.all.failed | length }}}}\" }}"),
+    ]);
+    find_all(&[
+        (&format!("{each}[steps.r]\nset = {{ x = \"{{{{ steps.all.ok }}}}\" }}"), "W0501"),
+        (&format!("{stops}[steps.r]\nset = {{ x = \"{{{{ steps.all.failed | length }}}}\" }}"), "W0501"),
+        ("[steps.a]\nset = { x = 1 }\n[steps.r]\non_pause = true\nset = { x = \"{{ steps.a.failed }}\" }", "W0501"),
+    ]);
+}
+
+#[test]
+fn values_of_the_wrong_type_are_found() {
+    let shell = "[steps.s]\nshell = { argv = [\"true\"] }\n";
+    let set = |expression: &str| format!("[steps.v]\nset = {{ n = 3, t = \"abc\", l = [1], o = {{ a = 1 }} }}\n[steps.w]\nset = {{ x = \"{{{{ {expression} }}}}\" }}");
+    let state = |next: &str| format!("[steps.l.loop]\nmax = 3\n[steps.l.loop.state]\nn = 0\no = \"{{'a': 1, 'b': 'x'}}\"\n[steps.l.loop.next]\n{next}\n[steps.l.steps.x]\nset = {{ v = \"{{{{ state.n }}}}{{{{ state.o }}}}\" }}");
+    let function = |value: &str, call: &str| format!("[functions.f]\nargs = [\"a\"]\nvalue = \"{value}\"\n[steps.w]\nset = {{ x = \"{{{{ {call} }}}}\" }}");
+    let ask = |when: &str| format!("[steps.q]\nask = {{ question = \"q\", choices = [\"a\", \"b\"] }}\n[steps.w]\nwhen = \"{when}\"\nset = {{ x = 1 }}");
+    let cases: Vec<(String, &str)> = vec![
+        ("[steps.s]\ncheck = [\"output.code == 0\"]\nshell = { argv = [\"true\"] }".into(), "E0207 `output` has no `code`"),
+        ("[steps.s]\ncheck = [\"output.stdout\"]\nshell = { argv = [\"true\"] }".into(), "E0303 a condition must be true or false, this is text"),
+        ("[steps.s]\ncheck = [\"output.n\"]\nset = { n = 1 }".into(), "E0303 a condition must be true or false, this is a number"),
+        (format!("{shell}[steps.w]\nset = {{ x = \"{{{{ steps.s.output.exit_code == '0' }}}}\" }}"), "E0308 cannot compare a number with text"),
+        ("[steps.c]\ncompute = { init = { x = 1 }, next = { x = \"state.x + 1\" }, until = \"state.x\", max = 10 }".into(), "E0303"),
+        ("[steps.c]\ncompute = { init = { x = 1 }, next = { x = \"state.x ~ 'a'\" }, until = \"state.y == 1\", max = 10 }".into(), "E0206 `state` has no `y`"),
+        (state("o = \"{'a': state.o.c + 1, 'b': 'y'}\""), "E0206 `state.o` has no field `c`"),
+        (state("n = \"state.n + state.o.b\""), "E0308 cannot add a number and text"),
+        (function("a.k + 1", "f({'z': 1})"), "E0206 in `f`: an object here has no field `k`"),
+        (function("a | round(1)", "f('x')"), "E0308 in `f`: `round` works on a number, this is text"),
+        (ask("steps.q.output == 'yes'"), "W0301 this is never `yes`: it is one of a, b"),
+        (ask("steps.q.output in ['yes', 'no']"), "W0301 this is never `yes` or `no`"),
+        ("[inputs]\nm = { type = \"enum\", values = [\"fast\", \"slow\"], default = \"fast\" }\n[steps.w]\nwhen = \"inputs.m != 'fsat'\"\nset = { x = 1 }".into(), "W0301 this is never `fsat`"),
+        (set("steps.v.output.t | round(1)"), "E0308 `round` works on a number, this is text"),
+        (set("steps.v.output.n | sort"), "E0308 `sort` works on a list, this is a number"),
+        (set("steps.v.output.o | trim"), "E0308 `trim` works on text, this is an object"),
+        (set("steps.v.output.l | upper"), "E0308 `upper` works on text, this is a list"),
+        (set("steps.v.output.n | length"), "E0308 `length` works on"),
+        (set("steps.v.output.t | replace(1, 2)"), "E0308 `old` of `replace` is text, this is a number"),
+        (set("steps.v.output.l | join(1)"), "E0308 `separator` of `join` is text"),
+        (set("-steps.v.output.t"), "E0308 `-` calculates with numbers, this is text"),
+        (set("steps.v.output.t % steps.v.output.n"), "E0308 `%` calculates with numbers"),
+        (set("steps.v.output.n * steps.v.output.l"), "E0308 `*` calculates with numbers"),
+        (set("steps.v.output.o + steps.v.output.o"), "E0308 cannot add an object and an object"),
+        (set("steps.v.output.t is odd"), "E0308 `is odd` asks about a number, this is text"),
+        (set("steps.v.output.n is matching('a')"), "E0308 `is matching` asks about text"),
+    ];
+    let cases: Vec<(&str, &str)> = cases.iter().map(|(text, wanted)| (text.as_str(), *wanted)).collect();
+    find_all(&cases);
+}
+
+#[test]
+fn values_whose_type_is_not_known_or_varies_are_left_alone() {
+    find_none(&[
+        "[inputs]\nj = { type = \"json\" }\n[steps.w]\nset = { x = \"{{ inputs.j | round }}{{ -inputs.j }}{{ inputs.j | sort | upper }}\" }",
+        "[steps.s]\ncheck = [\"output.exit_code == none or output.exit_code == 0\", \"output.ok\"]\nshell = { argv = [\"true\"] }",
+        "[steps.s]\noutput = { type = \"object\", properties = { code = { type = \"integer\" } }, additionalProperties = true }\ncheck = [\"output.code == 0\"]\nllm = { model = \"p/m\", prompt = \"x\" }",
+        "[functions.size]\nargs = [\"a\"]\nvalue = \"a | length if a is string else a.size\"\n[steps.w]\nset = { x = \"{{ size('abc') }}\", y = \"{{ size({'size': 3}) }}\" }",
+        "[functions.first]\nargs = [\"a\"]\nvalue = \"a.k if a.k is defined else 0\"\n[steps.w]\nset = { x = \"{{ first({'z': 1}) }}\" }",
+        "[functions.pick]\nargs = [\"a\"]\nvalue = \"a.k | default(0)\"\n[steps.w]\nset = { x = \"{{ pick({'z': 1}) }}\" }",
+        "[functions.both]\nargs = [\"a\"]\nvalue = \"a is mapping and a.k > 1\"\n[steps.w]\nset = { x = \"{{ both('a') }}\" }",
+        "[steps.w]\nset = { x = \"{% set v = {'a': 1} %}{{ v.b if v.b is defined else 'none' }}\" }",
+        "[steps.l.loop]\nmax = 3\n[steps.l.loop.state]\nbest = \"none\"\n[steps.l.loop.next]\nbest = \"1 if state.best is none else state.best + 1\"\n[steps.l.steps.x]\nset = { v = \"{{ state.best }}\" }",
+        "[steps.l.loop]\nmax = 3\n[steps.l.loop.state]\nall = \"[]\"\n[steps.l.loop.next]\nall = \"state.all + [steps.x.output.v]\"\n[steps.l.steps.x]\nset = { v = \"{{ state.all | length }}\" }",
+        "[steps.c]\ncompute = { seed = 7, init = { x = \"seed\", l = \"[]\" }, next = { x = \"state.x // 2 if state.x % 2 == 0 else 3 * state.x + 1\", l = \"state.l + [n]\" }, until = \"state.x == 1\", max = 100 }",
+        "[steps.q]\nask = { question = \"q\", choices = [\"a\", \"b\"] }\n[steps.w]\nwhen = \"steps.q.output in ['a', 'yes']\"\nset = { x = \"{{ 'A' if steps.q.output == 'a' else 'B' }}\" }",
+        "[steps.q]\nask = { question = \"q\" }\n[steps.w]\nwhen = \"steps.q.output == 'yes'\"\nset = { x = 1 }",
+        "[steps.q]\nask = { question = \"q\", default = 3 }\n[steps.w]\nwhen = \"steps.q.output == 3\"\nset = { x = 1 }",
+    ]);
+}
