@@ -7,7 +7,7 @@ use crate::binary::Project;
 const HEAD: &str = "atoll = 1\n";
 
 fn project() -> Project {
-    Project::new().file("atoll.toml", "[providers.p]\nformat = \"ollama\"\nbase_url = \"http://127.0.0.1:9\"\n[models.\"p/m\"]\nprice = { input = 0, output = 0 }\ncontext = 1000\n")
+    Project::new().file("atoll.toml", "[providers.p]\nkind = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\nfree = true\n[models.\"p/m\"]\ncontext = 1000\nmax_output = 100\n")
 }
 
 /// What is said about a pipeline, each as `line:column code message`.
@@ -43,10 +43,10 @@ fn literals_that_a_verb_refuses_are_found_where_they_are_written() {
         ("[steps.a]\nllm = { model = \"p/m\" }", "3:1 E0405 `llm`: there is neither `prompt` nor `messages`"),
         (
             "[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", messages = [{ role = \"user\", content = \"y\" }] }",
-            "3:50 E0405 `llm`: both `prompt` and `messages` are given",
+            "3:49 E0405 `llm`: both `prompt` and `messages` are given",
         ),
         ("[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", samples = 7 }", "`samples` and no `vote`"),
-        ("[steps.a]\nllm = { model = \"p/m\", prompt = \" \" }", "3:32 E0405 `llm`: the prompt is empty"),
+        ("[steps.a]\nllm = { model = \"p/m\", prompt = \" \" }", "3:33 E0405 `llm`: the prompt is empty"),
         ("[steps.a]\nllm = { model = [], prompt = \"x\" }", "E0405 `llm`: the list of models is empty"),
         ("[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", timeout = \"soon\" }", "`timeout` is no span of time"),
         ("[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", mode = \"batch\" }", "3:17 W0403 `p/m` cannot be asked in batches"),
@@ -61,8 +61,8 @@ fn literals_that_a_verb_refuses_are_found_where_they_are_written() {
         ("[steps.a]\nfiles = {}", "3:1 E0405 `files` does one thing at a time, found none"),
         ("[steps.a]\nfiles = { dir = \"src\", text = \"{{ run.id }} and so on\" }", "found text and dir"),
         ("[steps.a]\nfiles = { files = [{ path = \"a\", content = \"{{ run.id }}\" }, { path = \"/b\", content = \"\" }] }", "it is absolute"),
-        ("[steps.a]\nfiles = { dir = \".\", ignore = [\"a[\"] }", "3:32 E0405 the glob"),
-        ("[steps.a]\nfiles = { edits = [{ op = \"move\" }] }", "3:19 E0405 edit 1 is none"),
+        ("[steps.a]\nfiles = { dir = \".\", ignore = [\"a[\"] }", "3:31 E0405 the glob"),
+        ("[steps.a]\nfiles = { edits = [{ path = \"a\", to = 3 }] }", "E0405"),
         ("[steps.a]\nhttp = { url = \"x.example/a\" }", "3:16 E0405 \"x.example/a\" is no address"),
         ("[steps.a]\nhttp = { url = \"ftp://x/a\" }", "is neither http nor https"),
         ("[steps.a]\nhttp = { url = \"http://a:b@x/\" }", "holds a user name or password"),
@@ -73,7 +73,7 @@ fn literals_that_a_verb_refuses_are_found_where_they_are_written() {
         ("[steps.a]\nshell = { argv = \"a b c\" }", "3:18 E0405 `argv` has to be a list"),
         ("[steps.a]\nshell = { argv = [] }", "`argv` has to be a list"),
         ("[steps.a]\nshell = { argv = [\"x\"], timeout = \"0s\" }", "`timeout` is zero"),
-        ("[steps.a]\nshell = { argv = [\"x\", \"{{ run.id }}\"], timeout = \"never\" }", "3:53 E0405 `shell` cannot use its input: `never` is no"),
+        ("[steps.a]\nshell = { argv = [\"x\", \"{{ run.id }}\"], timeout = \"never\" }", "3:51 E0405 `shell` cannot use its input: `never` is no"),
         ("[steps.a]\nreach = { url = \"nonsense\" }", "`nonsense` is not an address"),
         ("[steps.a]\nreach = { url = \"http://x\", wait = -1 }", "`wait` is -1"),
         ("[steps.a]\nread = { path = \"\" }", "\"\" is no path"),
@@ -182,11 +182,11 @@ fn values_of_the_wrong_type_are_found() {
 #[test]
 fn values_whose_type_is_not_known_or_varies_are_left_alone() {
     find_none(&[
-        "[inputs]\nj = { type = \"json\" }\n[steps.w]\nset = { x = \"{{ inputs.j | round }}{{ -inputs.j }}{{ inputs.j | sort | upper }}\" }",
+        "[inputs]\nj = { type = \"json\" }\n[steps.w]\nset = { x = \"{{ inputs.j | round }}{{ -inputs.j }}{{ inputs.j | sort | join }}\" }",
         "[steps.s]\ncheck = [\"output.exit_code == none or output.exit_code == 0\", \"output.ok\"]\nshell = { argv = [\"true\"] }",
         "[steps.s]\noutput = { type = \"object\", properties = { code = { type = \"integer\" } }, additionalProperties = true }\ncheck = [\"output.code == 0\"]\nllm = { model = \"p/m\", prompt = \"x\" }",
         "[functions.size]\nargs = [\"a\"]\nvalue = \"a | length if a is string else a.size\"\n[steps.w]\nset = { x = \"{{ size('abc') }}\", y = \"{{ size({'size': 3}) }}\" }",
-        "[functions.first]\nargs = [\"a\"]\nvalue = \"a.k if a.k is defined else 0\"\n[steps.w]\nset = { x = \"{{ first({'z': 1}) }}\" }",
+        "[functions.firstly]\nargs = [\"a\"]\nvalue = \"a.k if a.k is defined else 0\"\n[steps.w]\nset = { x = \"{{ firstly({'z': 1}) }}\" }",
         "[functions.pick]\nargs = [\"a\"]\nvalue = \"a.k | default(0)\"\n[steps.w]\nset = { x = \"{{ pick({'z': 1}) }}\" }",
         "[functions.both]\nargs = [\"a\"]\nvalue = \"a is mapping and a.k > 1\"\n[steps.w]\nset = { x = \"{{ both('a') }}\" }",
         "[steps.w]\nset = { x = \"{% set v = {'a': 1} %}{{ v.b if v.b is defined else 'none' }}\" }",

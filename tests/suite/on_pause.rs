@@ -122,7 +122,7 @@ fn without_a_closed_round_or_if_the_condition_fails_nothing_runs() {
 
 #[test]
 fn a_failure_at_a_pause_is_reported_and_changes_nothing_else() {
-    let text = ROUNDS.replace("path = \"out.txt\"", "path = \"../out.txt\"");
+    let text = ROUNDS.replace("path = \"out.txt\"", "path = \"{{ '../out.txt' }}\"");
     let project = Project::new().file("p.toml", &text);
     let paused = project.run(&["run", "p.toml", "--ask", "[3]", "-q"]).exits(7);
     paused.stderr_has("`deliver` failed at the pause: ").stderr_has("best so far: 20");
