@@ -3,19 +3,19 @@
 
 mod charset;
 mod clients;
+mod connections;
 mod curl;
 mod events;
 mod request;
-mod reuse;
 mod target;
 
 use clients::{Clients, Making};
+use connections::describe;
 use curl::{BodyShown, FormShown};
 pub use request::{Content, Events, Part, Redirects, Request, read as read_request};
 pub use target::Target;
 
 use std::collections::BTreeMap;
-use std::error::Error as _;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -179,12 +179,8 @@ impl Web {
     /// Sends it and reads the answer to its end, for at most `timeout`.
     pub async fn send(prepared: Prepared, timeout: Duration, clock: &dyn Clock) -> Outcome {
         let mut late = clock.sleep(timeout);
-        let sent = async {
-            let request = repeatable(prepared.request).await?;
-            prepared.clients.execute(request).await
-        };
         let response = tokio::select! {
-            response = sent => response,
+            response = prepared.clients.execute(prepared.request) => response,
             () = &mut late => return Outcome::error(format!("no answer within {}", Lapse(timeout))),
         };
         match response {
@@ -192,7 +188,7 @@ impl Web {
                 Some(events) => listen(response, &events, clock).await,
                 None => read(response, timeout, late).await,
             },
-            Err(error) => Outcome::error(format!("no answer: {}", describe(&error))),
+            Err(error) => Outcome::error(format!("no answer: {error}")),
         }
     }
 }
@@ -341,15 +337,6 @@ fn build_part(
     Ok((name, built))
 }
 
-/// The request with its body as bytes: that of a form with files is a stream otherwise, which can be sent only once.
-async fn repeatable(mut request: reqwest::Request) -> Result<reqwest::Request, reqwest::Error> {
-    if let Some(body) = request.body_mut().take_if(|body| body.as_bytes().is_none()) {
-        let bytes = http_body_util::BodyExt::collect(body).await?.to_bytes();
-        *request.body_mut() = Some(bytes.into());
-    }
-    Ok(request)
-}
-
 /// Whether the answer is a stream of events.
 fn is_stream(response: &Response) -> bool {
     let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -444,18 +431,4 @@ fn table(headers: &HeaderMap) -> Vec<(String, String)> {
         values.collect::<Vec<String>>().join(", ")
     };
     names.into_iter().map(|name| (name.as_str().to_owned(), value(name))).collect()
-}
-
-/// The causes of an error, outermost first, without its URL.
-fn describe(error: &reqwest::Error) -> String {
-    let mut causes = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        if causes.last() != Some(&text) {
-            causes.push(text);
-        }
-        next = cause.source();
-    }
-    trust::reason(if causes.is_empty() { error.to_string() } else { causes.join(": ") })
 }

@@ -11,6 +11,7 @@ mod loading;
 pub mod peers;
 mod program;
 mod requests;
+mod reuse;
 mod superset;
 pub mod tls;
 mod tui;

@@ -1,44 +1,37 @@
-//! The clients of a scenario: what they trust, which redirects they follow, and which connections they use.
+//! The clients of a scenario: what they trust, which redirects they follow, and whose cookies they send.
 
-use std::sync::{Arc, OnceLock};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use reqwest::cookie::Jar;
-use reqwest::{Client, Method, RequestBuilder, Response, Url, redirect};
+use http_body_util::{BodyExt, Full};
+use hyper::Uri;
+use hyper::body::Bytes;
+use reqwest::cookie::{CookieStore, Jar};
+use reqwest::header::{
+    ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderValue, LOCATION, REFERER,
+    SET_COOKIE, TRANSFER_ENCODING,
+};
+use reqwest::{Client, Method, RequestBuilder, ResponseBuilderExt, StatusCode, Url};
+use tower_http::decompression::Decompression;
+use tower_service::Service;
 
+use super::connections::{Connections, Request, Response, describe};
 use super::request::Redirects;
 use super::target::Target;
-use super::{describe, reuse};
 use crate::clients::requests::{MOST_REDIRECTS, Reach, may_follow};
 use crate::scenario::Tls;
 
-/// A client that uses connections again, and one beside it that makes a new one for each request.
+/// A client with connections of its own.
 #[derive(Clone)]
 pub struct Clients {
-    kept: Client,
-    used: reuse::Used,
-    making: Arc<Making>,
-    fresh: Arc<OnceLock<Option<Client>>>,
-}
-
-impl Clients {
-    /// Clients that are made so; the second one only when it is needed.
-    pub fn new(making: Making) -> Result<Self, String> {
-        let used = reuse::Used::default();
-        let kept = making.client(&used, true)?;
-        Ok(Self { kept, used, making: Arc::new(making), fresh: Arc::default() })
-    }
-
-    /// A request to be built.
-    pub fn request(&self, method: Method, url: Url) -> RequestBuilder {
-        self.kept.request(method, url)
-    }
-
-    /// Carries out a request.
-    pub async fn execute(&self, request: reqwest::Request) -> reqwest::Result<Response> {
-        let make = || self.making.client(&reuse::Used::default(), false).ok();
-        let fresh = || self.fresh.get_or_init(make).clone();
-        reuse::carried_out(&self.kept, &self.used, fresh, request).await
-    }
+    /// It makes requests, and sends none.
+    builder: Client,
+    home: Target,
+    redirects: Redirects,
+    jar: Option<Arc<Jar>>,
+    connections: Arc<Connections>,
 }
 
 /// What clients are made of.
@@ -55,43 +48,128 @@ pub struct Making {
     pub trust: String,
 }
 
-impl Making {
-    /// A client that notes its connections in `used`, and uses them again if it `keeps` them.
-    fn client(&self, used: &reuse::Used, keeps: bool) -> Result<Client, String> {
-        let (home, redirects, noted) = (self.target.clone(), self.redirects, used.clone());
-        let policy = redirect::Policy::custom(move |attempt| {
-            let followed = attempt.previous().len().saturating_sub(1) + reuse::followed_before();
-            let follows = match redirects {
-                Redirects::Flag(follows) => follows,
-                Redirects::Most(most) => followed < most,
-            };
-            if redirects == Redirects::Flag(true) && followed >= MOST_REDIRECTS {
-                attempt.error(format!("more than {MOST_REDIRECTS} redirects"))
-            } else if follows && may_follow(home.url(), attempt.url(), Reach::Origin) {
-                if let Some(from) = attempt.previous().last() {
-                    noted.follow(attempt.status(), from, attempt.url());
-                }
-                attempt.follow()
-            } else {
-                attempt.stop()
-            }
-        });
-        let builder =
-            Client::builder().no_proxy().redirect(policy).connector_layer(reuse::Noting(used.clone()));
-        let builder = if keeps { builder } else { builder.pool_max_idle_per_host(0) };
-        let builder = match &self.jar {
-            Some(jar) => builder.cookie_provider(jar.clone()),
-            None => builder,
-        };
-        let builder = if self.target.is_plain() {
-            // To read the machine's certificates takes longer than most requests, and nothing leaves such a target.
-            builder.tls_certs_only([])
-        } else if let Some(mut config) = self.tls.trusting(&self.trust).config()? {
-            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-            builder.tls_backend_preconfigured(config)
+impl Clients {
+    /// A client that is made so.
+    pub fn new(making: Making) -> Result<Self, String> {
+        let builder = Client::builder().no_proxy().tls_certs_only([]).build();
+        let builder = builder.map_err(|e| format!("no HTTP client: {}", describe(&e)))?;
+        // To read the machine's certificates takes longer than most requests, and nothing leaves a target without TLS.
+        let tls = if making.target.is_plain() {
+            None
         } else {
-            builder
+            let mut config = making.tls.trusting(&making.trust).config_in_full()?;
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            Some(config)
         };
-        builder.build().map_err(|e| format!("no HTTP client: {}", describe(&e)))
+        Ok(Self {
+            builder,
+            home: making.target,
+            redirects: making.redirects,
+            jar: making.jar,
+            connections: Connections::new(tls),
+        })
     }
+
+    /// A request to be built.
+    pub fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        self.builder.request(method, url)
+    }
+
+    /// Carries out a request.
+    pub async fn execute(&self, mut request: reqwest::Request) -> Result<reqwest::Response, String> {
+        let body = match request.body_mut().take() {
+            // That of a form with files is a stream, which could be sent only once.
+            Some(body) => body.collect().await.map_err(|e| describe(&e))?.to_bytes(),
+            None => Bytes::new(),
+        };
+        let request = hyper::Request::<reqwest::Body>::try_from(request).map_err(|e| describe(&e))?;
+        let mut request = request.map(|_| Full::new(body));
+        request.headers_mut().entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+        let response = Decompression::new(self.clone()).call(request).await?;
+        Ok(response.map(reqwest::Body::wrap).into())
+    }
+
+    /// Sends a request, and those that redirects ask for.
+    async fn follow(self, mut request: Request) -> Result<Response, String> {
+        let mut followed = 0;
+        loop {
+            let url = Url::parse(&request.uri().to_string()).map_err(|e| describe(&e))?;
+            let mut sent = request.clone();
+            let cookies = self.jar.as_ref().filter(|_| !sent.headers().contains_key(COOKIE));
+            if let Some(cookies) = cookies.and_then(|jar| jar.cookies(&url)) {
+                sent.headers_mut().insert(COOKIE, cookies);
+            }
+            let mut response = self.connections.send(sent).await?;
+            if let Some(jar) = &self.jar {
+                jar.set_cookies(&mut response.headers().get_all(SET_COOKIE).iter(), &url);
+            }
+            let Some(next) = self.next(&response, &url, followed)? else {
+                response.extensions_mut().extend(named(url));
+                return Ok(response);
+            };
+            redirect(&mut request, response.status(), &url, &next)?;
+            followed += 1;
+        }
+    }
+
+    /// Where a redirect leads that is followed.
+    fn next(&self, response: &Response, url: &Url, followed: usize) -> Result<Option<Url>, String> {
+        if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+            return Ok(None);
+        }
+        let place =
+            response.headers().get(LOCATION).and_then(|place| std::str::from_utf8(place.as_bytes()).ok());
+        let Some(mut next) = place.and_then(|place| url.join(place).ok()) else { return Ok(None) };
+        next.set_fragment(None);
+        let follows = match self.redirects {
+            Redirects::Flag(true) if followed >= MOST_REDIRECTS => {
+                return Err(format!("more than {MOST_REDIRECTS} redirects"));
+            }
+            Redirects::Flag(follows) => follows,
+            Redirects::Most(most) => followed < most,
+        };
+        Ok(Some(next).filter(|next| follows && may_follow(self.home.url(), next, Reach::Origin)))
+    }
+}
+
+impl Service<Request> for Clients {
+    type Response = Response;
+    type Error = String;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, String>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), String>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        Box::pin(self.clone().follow(request))
+    }
+}
+
+/// Makes `request` the one that follows a redirect, as clients do: a GET without a body in place of a POST.
+fn redirect(request: &mut Request, status: StatusCode, from: &Url, next: &Url) -> Result<(), String> {
+    let is_get = match status {
+        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => *request.method() == Method::POST,
+        StatusCode::SEE_OTHER => *request.method() != Method::HEAD,
+        _ => false,
+    };
+    if is_get {
+        *request.method_mut() = Method::GET;
+        *request.body_mut() = Full::default();
+        for name in [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING, TRANSFER_ENCODING] {
+            request.headers_mut().remove(name);
+        }
+    }
+    // Redirects are followed within one origin, whose address names no user.
+    if let Ok(from) = HeaderValue::from_str(from.as_str()) {
+        request.headers_mut().insert(REFERER, from);
+    }
+    *request.uri_mut() = next.as_str().parse::<Uri>().map_err(|e| describe(&e))?;
+    Ok(())
+}
+
+/// What says where an answer comes from.
+fn named(url: Url) -> hyper::http::Extensions {
+    let named = hyper::Response::builder().url(url).body(());
+    named.map(|named| named.into_parts().0.extensions).unwrap_or_default()
 }
