@@ -53,6 +53,8 @@ const FLAGS: &[&str] = &[
     "--disable-renderer-backgrounding",
     "--disable-sync",
     "--force-color-profile=srgb",
+    // What is left of WebRTC goes through the proxy of a context: it sends no datagrams.
+    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
     "--hide-scrollbars",
     "--lang=en-US",
     "--mute-audio",
@@ -61,6 +63,8 @@ const FLAGS: &[&str] = &[
     "--no-proxy-server",
     "--password-store=basic",
     "--use-mock-keychain",
+    // The same for Chromium with windows.
+    "--webrtc-ip-handling-policy=disable_non_proxied_udp",
 ];
 
 /// Gives Chromium the two pipes where it wants them. It ends when they close, also when we are killed; then nobody but
@@ -77,8 +81,8 @@ pub struct Running {
     home: TempDir,
 }
 
-/// Starts it.
-pub async fn launch(settings: &Settings) -> Result<Running, Failure> {
+/// Starts it, with rules for the names that it may ask for.
+pub async fn launch(settings: &Settings, names: Option<&str>) -> Result<Running, Failure> {
     let program = find(settings)?;
     let ours = |e: std::io::Error| Failure::transient(format!("cannot start Chromium: {e}"));
     let home = tempfile::Builder::new().prefix("atoll-browser-").tempdir().map_err(ours)?;
@@ -87,6 +91,9 @@ pub async fn launch(settings: &Settings) -> Result<Running, Failure> {
     if nix::unistd::geteuid().is_root() {
         // As root it refuses to start otherwise.
         command.arg("--no-sandbox");
+    }
+    if let Some(names) = names {
+        command.arg(format!("--host-resolver-rules={names}"));
     }
     command.arg(format!("--user-data-dir={}", home.path().display())).arg("about:blank");
     command.env_clear().env("PATH", &settings.path).env("HOME", home.path()).env("LANG", "en_US.UTF-8");
@@ -190,7 +197,7 @@ mod tests {
     async fn a_program_that_is_no_chromium_shows_what_it_said() {
         let program = Some("/bin/false".to_owned()).filter(|file| Path::new(file).exists());
         let settings = Settings { program: program.or(Some("/usr/bin/false".into())), path: "/bin".into() };
-        let failure = launch(&settings).await.err().unwrap();
+        let failure = launch(&settings, None).await.err().unwrap();
         assert!(failure.message.starts_with("Chromium does not start: it ended"), "{failure:?}");
     }
 }

@@ -1,7 +1,9 @@
-//! The door to Chromium: one process for all scenarios, started when the first page is asked for, driven over a pipe.
+//! The door to Chromium: one process for all scenarios whose pages may reach the same names, started when the first page is
+//! asked for, driven over a pipe.
 //! It must never know what is done in a page or what is expected of it.
 //! Start with [`Chromium`]; `launch.rs` starts and ends the process, `wire.rs` speaks the DevTools protocol.
 
+mod hosts;
 mod launch;
 mod wire;
 
@@ -13,7 +15,11 @@ use serde_json::json;
 
 use crate::value::Value;
 use crate::verb::Failure;
+use hosts::{only, resolver_rules};
 use launch::Running;
+
+/// Most processes that wait for the next page. One that is too much ends with its last page.
+const PROCESSES: usize = 3;
 
 /// Where Chromium is looked for.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +36,8 @@ pub struct Chromium(Arc<Inner>);
 
 struct Inner {
     settings: Settings,
-    running: tokio::sync::Mutex<Option<Arc<Running>>>,
+    /// By what they may ask for, that which was used last at the end.
+    running: tokio::sync::Mutex<Vec<(Option<String>, Arc<Running>)>>,
 }
 
 /// A page that is driven. Dropped, it is closed, and its context with the last page in it.
@@ -49,30 +56,40 @@ struct Context {
 impl Chromium {
     /// Looks for the program where `settings` says; nothing is started yet.
     pub fn new(settings: Settings) -> Self {
-        Self(Arc::new(Inner { settings, running: tokio::sync::Mutex::new(None) }))
+        Self(Arc::new(Inner { settings, running: tokio::sync::Mutex::default() }))
     }
 
     /// Starts the process where none is running, or says why it cannot be had.
     pub async fn ready(&self) -> Result<(), Failure> {
-        self.running().await.map(drop)
+        self.running(Some(&[])).await.map(drop)
     }
 
-    async fn running(&self) -> Result<Arc<Running>, Failure> {
+    /// The process for pages that reach only `hosts`. A page can ask for the address of any name (WebRTC does so without a
+    /// proxy), and so tell another machine what it has seen: a process knows only the names that its pages may reach.
+    async fn running(&self, hosts: Option<&[String]>) -> Result<Arc<Running>, Failure> {
+        let rules = hosts.map(resolver_rules);
         // Held while it starts: whoever comes second waits for the same process.
-        let mut slot = self.0.running.lock().await;
-        if let Some(running) = slot.as_ref().filter(|running| !running.wire.is_gone()) {
-            return Ok(running.clone());
+        let mut all = self.0.running.lock().await;
+        all.retain(|(_, running)| !running.wire.is_gone());
+        let known = all.iter().position(|(own, _)| *own == rules);
+        let (rules, running) = if let Some(index) = known {
+            all.remove(index)
+        } else {
+            let running = launch::launch(&self.0.settings, rules.as_deref()).await?;
+            (rules, Arc::new(running))
+        };
+        all.push((rules, running.clone()));
+        if all.len() > PROCESSES {
+            all.remove(0);
         }
-        slot.take();
-        let running = Arc::new(launch::launch(&self.0.settings).await?);
-        *slot = Some(running.clone());
         Ok(running)
     }
 
-    /// Opens a page in a context of its own, which reaches no host but those in `hosts`, or any where there is no list.
+    /// Opens a page in a context of its own, which reaches no host but those in `hosts` (`HOST`, `*.HOST`, `HOST:PORT`, each
+    /// with or without a scheme), or any where there is no list.
     /// What happens in it goes to `ear`.
     pub async fn open(&self, hosts: Option<&[String]>, ear: Ear) -> Result<Tab, Failure> {
-        let running = self.running().await?;
+        let running = self.running(hosts).await?;
         let context = hosts.map_or_else(|| json!({}), only);
         let made =
             running.wire.call(None, "Target.createBrowserContext", context).await.map_err(|e| lost(&e))?;
@@ -136,13 +153,6 @@ impl Drop for Context {
         let whom = json!({ "browserContextId": self.id });
         self.running.wire.tell(None, "Target.disposeBrowserContext", &whom);
     }
-}
-
-/// A context in which all hosts but these are looked for behind a proxy that is not there. That holds for everything that a
-/// page does, and asks nobody for the address of a host.
-fn only(hosts: &[String]) -> Value {
-    let allowed = std::iter::once("<-loopback>").chain(hosts.iter().map(String::as_str));
-    json!({ "proxyServer": "http://127.0.0.1:1", "proxyBypassList": allowed.collect::<Vec<_>>().join(";") })
 }
 
 fn text(value: &Value, key: &str) -> String {

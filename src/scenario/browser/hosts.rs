@@ -23,11 +23,18 @@ impl Default for Hosts {
 }
 
 impl Hosts {
-    /// They and the target; nothing where all can be reached.
+    /// They and the target, by its own schemes: what TLS and QUIC would reach at its port is another program. Nothing where all
+    /// can be reached.
     pub fn beside(&self, target: Option<&str>) -> Option<Vec<String>> {
         let Self::Only(hosts) = self else { return None };
-        let home = target.and_then(|target| Target::parse(target).ok()).map(|target| target.authority());
-        Some(home.iter().flat_map(|home| names(home)).chain(hosts.iter().cloned()).collect())
+        let home = target.and_then(|target| Target::parse(target).ok());
+        let home = home.iter().flat_map(|home| {
+            let schemes = if home.is_plain() { ["http", "ws"] } else { ["https", "wss"] };
+            let names = names(&home.authority());
+            schemes
+                .map(|scheme| names.iter().map(move |name| format!("{scheme}://{name}")).collect::<Vec<_>>())
+        });
+        Some(home.flatten().chain(hosts.iter().cloned()).collect())
     }
 }
 
@@ -65,10 +72,11 @@ mod tests {
         let named = Hosts::Only(vec!["cdn.example.com".into()]);
         assert_eq!(
             named.beside(Some("https://shop.example/x")).unwrap(),
-            ["shop.example:443", "cdn.example.com"]
+            ["https://shop.example:443", "wss://shop.example:443", "cdn.example.com"]
         );
         let here = Hosts::default().beside(Some("http://127.0.0.1:8080")).unwrap();
-        assert_eq!(here, ["127.0.0.1:8080", "localhost:8080", "[::1]:8080"]);
+        assert_eq!(here[..3], ["http://127.0.0.1:8080", "http://localhost:8080", "http://[::1]:8080"]);
+        assert_eq!(here[3..], ["ws://127.0.0.1:8080", "ws://localhost:8080", "ws://[::1]:8080"]);
         assert_eq!(Hosts::Any.beside(Some("http://h")), None);
     }
 }

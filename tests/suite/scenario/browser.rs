@@ -5,6 +5,7 @@ mod faults;
 mod frames;
 mod pages;
 mod peer;
+mod reach;
 
 use std::sync::Mutex;
 
