@@ -44,6 +44,10 @@ pub struct TreeFile {
 pub struct Tree {
     /// The files.
     pub files: BTreeMap<String, TreeFile>,
+    /// Symbolic links, with what they lead to. Only [`Tree::load_with_links`] reads a tree that has some: in most places a
+    /// link to who knows where would be a danger.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<String, String>,
 }
 
 /// Why a tree could not be read, changed or written.
@@ -71,6 +75,12 @@ pub enum TreeError {
     /// The tree has no such file.
     #[error("the tree has no file {path:?}")]
     NoFile {
+        /// The path.
+        path: String,
+    },
+    /// The tree has a link where it may have none.
+    #[error("{path:?} is a link that leads out of the tree, which only the `files` of a `service` may have")]
+    Link {
         /// The path.
         path: String,
     },
@@ -115,16 +125,30 @@ impl Tree {
         Self::default()
     }
 
-    /// The tree whose manifest has `digest`.
+    /// The tree whose manifest has `digest`. One with links is an error.
     pub fn load(blobs: &dyn Blobs, digest: &Digest) -> Result<Self, TreeError> {
+        let tree = Self::load_with_links(blobs, digest)?;
+        match tree.links.into_keys().next() {
+            Some(path) => Err(TreeError::Link { path }),
+            None => Ok(Self { links: BTreeMap::new(), ..tree }),
+        }
+    }
+
+    /// The tree whose manifest has `digest`, which may have links.
+    pub fn load_with_links(blobs: &dyn Blobs, digest: &Digest) -> Result<Self, TreeError> {
         let broken = |message: String| TreeError::Manifest { digest: *digest, message };
         let bytes = blobs.get(digest)?;
         let tree: Self = serde_json::from_slice(&bytes).map_err(|e| broken(e.to_string()))?;
-        for path in tree.files.keys() {
+        for path in tree.files.keys().chain(tree.links.keys()) {
             match check_path(path) {
                 Ok(checked) if checked == *path => tree.refuse_conflict(path)?,
                 Ok(checked) => return Err(broken(format!("{path:?} should be written {checked:?}"))),
                 Err(reason) => return Err(TreeError::Path { path: path.clone(), reason }),
+            }
+        }
+        for (path, target) in &tree.links {
+            if target.is_empty() || target.contains('\0') || tree.files.contains_key(path) {
+                return Err(broken(format!("{path:?} cannot be a link to {target:?}")));
             }
         }
         Ok(tree)
@@ -189,8 +213,8 @@ impl Tree {
     }
 
     fn refuse_conflict(&self, path: &str) -> Result<(), TreeError> {
-        let above =
-            path.match_indices('/').map(|(i, _)| &path[..i]).find(|dir| self.files.contains_key(*dir));
+        let is_taken = |dir: &&str| self.files.contains_key(*dir) || self.links.contains_key(*dir);
+        let above = path.match_indices('/').map(|(i, _)| &path[..i]).find(is_taken);
         let prefix = format!("{path}/");
         let below = self.files.range(prefix.clone()..).next().filter(|(p, _)| p.starts_with(&prefix));
         let reason = match (above, below) {

@@ -53,7 +53,9 @@ pub struct LeftOut {
 pub struct Listing {
     /// Files, sorted by path.
     pub files: Vec<Entry>,
-    /// Links that lead nowhere or out, pipes, devices, strange names; sorted by path.
+    /// Links that are kept as links, with what they lead to as it is written; sorted by path.
+    pub links: Vec<(String, String)>,
+    /// Links that lead nowhere or out and are not kept, pipes, devices, strange names; sorted by path.
     pub left_out: Vec<LeftOut>,
 }
 
@@ -118,9 +120,9 @@ impl RootedFs {
                             Ok(false) => left.push(path + "/"),
                             Ok(true) => {
                                 let why = "it is a link to a directory that it lies in".to_owned();
-                                listing.left_out.push(LeftOut { path, why });
+                                self.keep_link(&mut listing, path, why);
                             }
-                            Err(e) => listing.left_out.push(LeftOut { path, why: e.to_string() }),
+                            Err(e) => self.keep_link(&mut listing, path, e.to_string()),
                         }
                     }
                     None if !matches!(kind, FileType::RegularFile | FileType::Symlink) => {
@@ -130,17 +132,35 @@ impl RootedFs {
                     }
                     None => match self.listed(&path) {
                         Ok(entry) => listing.files.push(entry),
+                        Err(e) if kind == FileType::Symlink => {
+                            self.keep_link(&mut listing, path, e.to_string());
+                        }
                         Err(e) => listing.left_out.push(LeftOut { path, why: e.to_string() }),
                     },
                 }
-                if listing.files.len() + listing.left_out.len() + left.len() > most {
+                if listing.files.len() + listing.links.len() + listing.left_out.len() + left.len() > most {
                     return Err(io::Error::other(format!("more than {most} files")));
                 }
             }
         }
         listing.files.sort_by(|a, b| a.path.cmp(&b.path));
+        listing.links.sort();
         listing.left_out.sort();
         Ok(listing)
+    }
+
+    /// Lists a link that cannot be followed for the reason `why`: as a link, if that is wanted.
+    fn keep_link(&self, listing: &mut Listing, path: String, why: String) {
+        let target = self.keeps.then(|| self.read_link(Path::new(&path)));
+        match target.map(|target| target.map(|target| target.into_os_string().into_string())) {
+            None => listing.left_out.push(LeftOut { path, why }),
+            Some(Ok(Ok(target))) => listing.links.push((path, target)),
+            Some(Ok(Err(_))) => {
+                let why = "it is a link to a name that is not UTF-8".to_owned();
+                listing.left_out.push(LeftOut { path, why });
+            }
+            Some(Err(e)) => listing.left_out.push(LeftOut { path, why: e.to_string() }),
+        }
     }
 
     fn opening_dirs(&self) -> OFlags {

@@ -130,6 +130,8 @@ pub struct RootedFs {
     owner: Option<u32>,
     /// Whether symbolic links that stay inside are followed; otherwise every link is refused.
     follows: bool,
+    /// Whether links that cannot be followed inside are listed as links.
+    keeps: bool,
     /// Whether directories that deny their owner are opened for what is done below them.
     unlocks: bool,
 }
@@ -139,7 +141,7 @@ impl RootedFs {
     pub fn open(dir: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = sys::open(dir, flags, Mode::empty()).map_err(explained)?;
-        Ok(Self { root, owner: None, follows: false, unlocks: false })
+        Ok(Self { root, owner: None, follows: false, keeps: false, unlocks: false })
     }
 
     /// Makes `dir`, with the directories above it, and opens it.
@@ -168,10 +170,17 @@ impl RootedFs {
         self
     }
 
+    /// The same directory; a list of its files has links that lead out of it, nowhere or in a circle as what they are.
+    #[must_use]
+    pub fn keeping_links(mut self) -> Self {
+        self.keeps = true;
+        self
+    }
+
     /// The directory at `path`, which has to be there.
     pub fn dir(&self, path: &Path) -> io::Result<Self> {
         let root = self.at(path, OFlags::PATH | OFlags::DIRECTORY)?;
-        Ok(Self { root, owner: self.owner, follows: self.follows, unlocks: self.unlocks })
+        Ok(Self { root, owner: self.owner, follows: self.follows, keeps: self.keeps, unlocks: self.unlocks })
     }
 
     /// Opens what is at `path` without leaving the directory.

@@ -100,6 +100,25 @@ impl Tree {
         ignore: &dyn Fn(&str) -> bool,
     ) -> Result<Self, TreeError> {
         let root = RootedFs::open(from).map_err(disk(from))?.following_links();
+        Self::packed(blobs, from, &root, ignore)
+    }
+
+    /// The same, but links that lead out of `from`, nowhere or in a circle are kept as links, and are not followed.
+    pub fn from_dir_with_links(
+        blobs: &dyn Blobs,
+        from: &Path,
+        ignore: &dyn Fn(&str) -> bool,
+    ) -> Result<Self, TreeError> {
+        let root = RootedFs::open(from).map_err(disk(from))?.following_links().keeping_links();
+        Self::packed(blobs, from, &root, ignore)
+    }
+
+    fn packed(
+        blobs: &dyn Blobs,
+        from: &Path,
+        root: &RootedFs,
+        ignore: &dyn Fn(&str) -> bool,
+    ) -> Result<Self, TreeError> {
         let unfit = |path: &str| match check_path(path) {
             Ok(checked) if checked == path => None,
             Ok(_) => Some("it is not written as trees write paths".to_owned()),
@@ -124,7 +143,7 @@ impl Tree {
             let executable = entry.executable || has_shebang(&bytes);
             files.insert(entry.path, TreeFile { blob: blobs.put(&bytes)?, executable });
         }
-        Ok(Self { files })
+        Ok(Self { files, links: listing.links.into_iter().collect() })
     }
 }
 
@@ -282,6 +301,20 @@ mod tests {
         symlink("../secret", dir.join("c")).unwrap();
         let error = Tree::from_dir(&blobs, &dir, &|_| false).unwrap_err().to_string();
         assert!(error.contains("leads out of the directory"), "{error}");
+        symlink("/etc/passwd", dir.join("d")).unwrap();
+        symlink("d", dir.join("e")).unwrap();
+        symlink("nowhere", dir.join("f")).unwrap();
+        symlink("..", dir.join("lib/deep/up")).unwrap();
+        let tree = Tree::from_dir_with_links(&blobs, &dir, &|path| path == "target").unwrap();
+        let links: Vec<_> = tree.links.iter().map(|(path, to)| (path.as_str(), to.as_str())).collect();
+        let kept =
+            [("c", "../secret"), ("d", "/etc/passwd"), ("e", "d"), ("f", "nowhere"), ("lib/deep/up", "..")];
+        assert_eq!(links, [&kept[..], &[("more/deep/up", "..")]].concat());
+        assert_eq!(tree.files.keys().collect::<Vec<_>>(), ["a", "b", "lib/deep/y", "more/deep/y"]);
+        let saved = tree.save(&blobs).unwrap();
+        assert_eq!(Tree::load_with_links(&blobs, &saved.tree).unwrap(), tree);
+        let error = Tree::load(&blobs, &saved.tree).unwrap_err().to_string();
+        assert!(error.starts_with("\"c\" is a link that leads out of the tree"), "{error}");
         let error = Tree::from_dir(&blobs, &place.path().join("none"), &|_| false).unwrap_err().to_string();
         assert!(error.contains("none"), "{error}");
     }

@@ -45,6 +45,8 @@ pub struct With {
     pub dir: Option<String>,
     /// Globs that `dir` leaves out; one without `/` is matched against names.
     pub ignore: Vec<String>,
+    /// What becomes of links that `dir` cannot follow: those that lead out of it, nowhere or in a circle.
+    pub links: Links,
     /// Two trees to compare.
     pub diff: Option<Diff>,
     /// A tree to deliver to `into`.
@@ -59,6 +61,17 @@ pub struct With {
     pub paths: Vec<String>,
     /// At most so many bytes are shown in all; files that do not fit are listed in `omitted`.
     pub max_bytes: Option<u64>,
+}
+
+/// What becomes of links that cannot be followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Links {
+    /// They are an error.
+    #[default]
+    Refuse,
+    /// They are kept as links, and not followed. Only the `files` of a `service` take a tree that has some.
+    Keep,
 }
 
 /// Whole files, as weak models write them.
@@ -342,9 +355,13 @@ fn edit(with: &With, edits: &[Edit], cx: &Context) -> Result<Out, Failure> {
 fn pack(dir: &str, with: &With, cx: &Context) -> Result<Out, Failure> {
     let ignore = globs(&with.ignore)?;
     let from = cx.workspace.project.join(dir);
-    let tree = Tree::from_dir(&*cx.blobs, &from, &|path| matches(&ignore, path))
-        .map_err(|e| Failure::permanent(format!("cannot pack the directory {dir:?}: {e}")))?;
-    if tree.files.is_empty() {
+    let ignored = |path: &str| matches(&ignore, path);
+    let tree = match with.links {
+        Links::Refuse => Tree::from_dir(&*cx.blobs, &from, &ignored),
+        Links::Keep => Tree::from_dir_with_links(&*cx.blobs, &from, &ignored),
+    };
+    let tree = tree.map_err(|e| Failure::permanent(format!("cannot pack the directory {dir:?}: {e}")))?;
+    if tree.files.is_empty() && tree.links.is_empty() {
         return Err(Failure::rejected(format!("the directory {dir:?} holds no file to pack")));
     }
     let saved = tree.save(&*cx.blobs)?;

@@ -8,7 +8,7 @@ use bollard::query_parameters::{
 };
 
 use super::{Engine, ours, status_of};
-use crate::clients::service::{ServiceSpec, Tag};
+use crate::clients::service::{PlacedAs, ServiceSpec, Tag};
 use crate::verb::Failure;
 
 impl Engine {
@@ -33,9 +33,20 @@ impl Engine {
         }
         for file in &spec.files {
             let mut header = tar::Header::new_gnu();
-            header.set_size(file.bytes.len() as u64);
-            header.set_mode(if file.executable { 0o755 } else { 0o644 });
-            archive.append_data(&mut header, inside(&file.path), &*file.bytes).map_err(broken)?;
+            let appended = match &file.what {
+                PlacedAs::File { bytes, executable } => {
+                    header.set_size(bytes.len() as u64);
+                    header.set_mode(if *executable { 0o755 } else { 0o644 });
+                    archive.append_data(&mut header, inside(&file.path), &**bytes)
+                }
+                PlacedAs::Link(target) => {
+                    header.set_size(0);
+                    header.set_mode(0o777);
+                    header.set_entry_type(tar::EntryType::Symlink);
+                    archive.append_link(&mut header, inside(&file.path), target)
+                }
+            };
+            appended.map_err(broken)?;
         }
         let bytes = archive.into_inner().map_err(broken)?;
         let into = UploadToContainerOptionsBuilder::new().path("/").build();

@@ -39,7 +39,9 @@ use crate::clients::agent::{
     self, Door, ExecReport, ExecSpec, Limits, Orders, Program, Terminal, TerminalSpec,
 };
 use crate::clients::confine::FILES;
-use crate::clients::service::{Backend, Boot, Doing, Leftovers, Log, Reaped, ServiceSpec, Settings};
+use crate::clients::service::{
+    Backend, Boot, Doing, Leftovers, Log, PlacedAs, Reaped, ServiceSpec, Settings,
+};
 use crate::id::RunId;
 use crate::rooted_fs::{CopyLimits, RootedFs, blocking, is_machine_fault, named};
 use crate::verb::Failure;
@@ -353,7 +355,10 @@ fn furnish(root: &RootedFs, spec: &ServiceSpec, user: u32, placed: &mut BTreeSet
         put(Path::new("/etc/group"), text.as_bytes(), false)?;
     }
     for file in &spec.files {
-        put(&file.path, &file.bytes, file.executable)?;
+        match &file.what {
+            PlacedAs::File { bytes, executable } => put(&file.path, bytes, *executable)?,
+            PlacedAs::Link(target) => root.put_link(&file.path, target).map_err(named(&file.path))?,
+        }
         placed.insert(file.path.clone());
     }
     for mount in &spec.mounts {

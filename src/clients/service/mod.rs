@@ -33,7 +33,9 @@ pub use owner::Owner;
 pub use running::{Backend, Boot, Doing, Exit, Running};
 pub use runtimes::{Leftovers, Reaped, Runtimes};
 pub use spares::Ahead;
-pub use spec::{BuildOptions, BuildReport, Kind, Links, Mount, Placed, Ready, ServiceSpec, Settings, Tag};
+pub use spec::{
+    BuildOptions, BuildReport, Kind, Links, Mount, Placed, PlacedAs, Ready, ServiceSpec, Settings, Tag,
+};
 
 pub(in crate::clients) use copied::pattern;
 

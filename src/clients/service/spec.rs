@@ -138,15 +138,27 @@ pub enum Ready {
     None,
 }
 
-/// A file that is there before the service starts.
+/// A file or link that is there before the service starts.
 #[derive(Clone, Debug)]
 pub struct Placed {
     /// Its absolute path.
     pub path: PathBuf,
-    /// Its content.
-    pub bytes: Arc<[u8]>,
-    /// Whether it gets mode 0755 instead of 0644.
-    pub executable: bool,
+    /// What is there.
+    pub what: PlacedAs,
+}
+
+/// What is placed.
+#[derive(Clone, Debug)]
+pub enum PlacedAs {
+    /// A regular file.
+    File {
+        /// Its content.
+        bytes: Arc<[u8]>,
+        /// Whether it gets mode 0755 instead of 0644.
+        executable: bool,
+    },
+    /// A symbolic link, which leads to what the service sees there.
+    Link(PathBuf),
 }
 
 /// A volume that a service sees.

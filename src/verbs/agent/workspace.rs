@@ -101,7 +101,7 @@ impl Workspace {
             files.insert(entry.path, file);
         }
         self.known = known;
-        Ok(Snapshot { tree: Tree { files }, left_out })
+        Ok(Snapshot { tree: Tree { files, ..Tree::default() }, left_out })
     }
 
     /// All files that a tree may hold, without what `ignore` says of a path.

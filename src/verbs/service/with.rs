@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::clients::service::{Ahead, Member, Placed, Ready, ServiceSpec, Tag};
+use crate::clients::service::{Ahead, Member, Placed, PlacedAs, Ready, ServiceSpec, Tag};
 use crate::tree::{Tree, TreeRef};
 use crate::value::Digest;
 use crate::verb::{Ask, Class, Context, EVERY_HOST, Failure, Refusal, pointer};
@@ -322,10 +322,14 @@ impl With {
             spec.env.insert(name, value);
         }
         for put in &self.files {
-            let tree = Tree::load(&*cx.blobs, &put.tree.tree)?;
+            let tree = Tree::load_with_links(&*cx.blobs, &put.tree.tree)?;
             for (path, file) in &tree.files {
                 let bytes = cx.blobs.get(&file.blob.digest)?;
-                spec.files.push(Placed { path: put.at.join(path), bytes, executable: file.executable });
+                let what = PlacedAs::File { bytes, executable: file.executable };
+                spec.files.push(Placed { path: put.at.join(path), what });
+            }
+            for (path, target) in tree.links {
+                spec.files.push(Placed { path: put.at.join(path), what: PlacedAs::Link(target.into()) });
             }
         }
         (spec.command, spec.port, spec.ports) = (self.command, self.port, self.ports);

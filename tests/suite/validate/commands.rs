@@ -81,6 +81,51 @@ fn commands_run_on_a_copy_of_the_directory() {
     assert_eq!(project.read("tools/note.txt"), "original", "the directory itself is not changed");
 }
 
+const VENV: &str = "id: venv
+steps:
+  - description: Python of the environment runs, under both names
+    exec: { command: '.venv/bin/python -c \"import sys, shout; print(sys.prefix, shout.loud(sys.argv[1]))\" abc' }
+    assert: { exit_code: 0, stdout: { equals: \"/work/.venv ABC\\n\" } }
+  - exec: { command: '.venv/bin/python3 -c \"import sys; print(sys.prefix != sys.base_prefix)\"' }
+    assert: { stdout: 'True' }
+  - description: Links are what they were, and lead to what is there in the sandbox
+    exec: { command: 'readlink secret gone circle .venv/bin/python3; cat inside; cat secret; cat gone; ls circle/note.txt' }
+    assert:
+      stdout: { contains: [/usr/bin/python3, nowhere/at/all, original, circle/note.txt], not_contains: open-sesame }
+      stderr: { contains: [secret, gone] }
+";
+
+#[test]
+fn a_directory_with_a_python_environment_is_copied_with_its_links() {
+    use std::os::unix::fs::symlink;
+    let test = "a_directory_with_a_python_environment";
+    let python = std::path::Path::new("/usr/bin/python3");
+    if !there("process", test) || !python.exists() {
+        return;
+    }
+    let (project, site) = project();
+    project.write("cases/venv.yaml", VENV);
+    project.write("secret.txt", "open-sesame");
+    let venv = project.path("tools/.venv");
+    let mut make = std::process::Command::new(python);
+    let made = make.args(["-m", "venv", "--symlinks", "--without-pip"]).arg(&venv).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let lib = std::fs::read_dir(venv.join("lib")).unwrap().next().unwrap().unwrap().file_name();
+    let module = format!("tools/.venv/lib/{}/site-packages/shout.py", lib.to_str().unwrap());
+    project.write(&module, "def loud(text):\n    return text.upper()\n");
+    symlink(project.path("secret.txt"), project.path("tools/secret")).unwrap();
+    symlink("nowhere/at/all", project.path("tools/gone")).unwrap();
+    symlink(".", project.path("tools/circle")).unwrap();
+    symlink("note.txt", project.path("tools/inside")).unwrap();
+    let report = run(&project, &site.url, &["--service-dir", "tools", "--only", "venv"]).exits(0).json();
+    assert_eq!(report["totals"]["steps"]["passed"], 3, "{report:#}");
+    // What no copy can hold is refused by name.
+    nix::unistd::mkfifo(&project.path("tools/pipe"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    run(&project, &site.url, &["--service-dir", "tools", "--only", "venv"])
+        .exits(1)
+        .stderr_has("pipe: it is neither a file nor a directory");
+}
+
 #[test]
 fn the_directory_is_for_a_target_and_must_be_there() {
     let (project, site) = project();
