@@ -1,5 +1,5 @@
-//! Files beside a scenario file: `{ file: NAME }` in the place of rows, bytes and schemas is replaced by what the file has,
-//! before anything else is read. It must never know where the files lie.
+//! Files beside a scenario file: `{ file: NAME }` in the place of rows, bytes, messages, standard input and schemas is
+//! replaced by what the file has, before anything else is read. It must never know where the files lie.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -69,13 +69,16 @@ impl Expander<'_> {
     /// How many bytes of files it holds in all of its rows.
     fn step(&mut self, step: &mut Node) -> usize {
         let (rows, table) = self.rows(step);
-        let mut held = 0_usize;
-        if let Some(request) = get(step, "request") {
-            held = self.request(request);
-        }
+        let mut held = self.action(step);
         for member in list(step, "parallel") {
-            if let Some(request) = get(member, "request") {
-                held = held.saturating_add(self.request(request));
+            held = held.saturating_add(self.action(member));
+        }
+        if let Some(ws) = get(step, "ws") {
+            if let Some(message) = get(ws, "send") {
+                held = held.saturating_add(self.message(message));
+            }
+            for message in list(ws, "messages") {
+                held = held.saturating_add(self.message(message));
             }
         }
         if let Some(browser) = get(step, "browser") {
@@ -90,6 +93,37 @@ impl Expander<'_> {
             held = held.saturating_add(self.assertions(until));
         }
         held.saturating_mul(rows.max(1)).saturating_add(table)
+    }
+
+    /// What may be done at once with others.
+    fn action(&mut self, step: &mut Node) -> usize {
+        if let Some(request) = get(step, "request") {
+            return self.request(request);
+        }
+        if let Some(exec) = get(step, "exec") {
+            return get(exec, "stdin").map_or(0, |stdin| self.encoded(stdin, "base64"));
+        }
+        let Some(grpc) = get(step, "grpc") else { return 0 };
+        let mut held = get(grpc, "body").map_or(0, |body| self.value(body));
+        if let Some(stream) = get(grpc, "stream") {
+            for message in list(stream, "messages") {
+                held = held.saturating_add(self.value(message));
+            }
+        }
+        held
+    }
+
+    /// A message of a WebSocket: a file, or `{ bytes: … }` of one.
+    fn message(&mut self, message: &mut Node) -> usize {
+        let is_alone = matches!(&message.kind, Kind::Table(entries) if entries.len() == 1);
+        let Some(bytes) = get(message, "bytes").filter(|_| is_alone) else {
+            return self.encoded(message, "file");
+        };
+        let held = self.encoded(bytes, "base64");
+        if bytes.is_null() {
+            *message = Node::null(message.at.clone());
+        }
+        held
     }
 
     fn request(&mut self, request: &mut Node) -> usize {
@@ -121,7 +155,11 @@ impl Expander<'_> {
     }
 
     fn schema(&mut self, rules: &mut Node) -> usize {
-        let Some(value) = get(rules, "schema") else { return 0 };
+        get(rules, "schema").map_or(0, |schema| self.value(schema))
+    }
+
+    /// A value that may come from a file in JSON or YAML.
+    fn value(&mut self, value: &mut Node) -> usize {
         let Some(name) = reference(value) else { return 0 };
         let at = value.at.clone();
         let Some(text) = self.text(&at, &name) else { return 0 };
@@ -132,13 +170,20 @@ impl Expander<'_> {
     }
 
     fn bytes(&mut self, holder: &mut Node) -> usize {
-        let Some(value) = get(holder, "bytes") else { return 0 };
+        get(holder, "bytes").map_or(0, |bytes| self.encoded(bytes, "base64"))
+    }
+
+    /// Puts what a file has into a mapping with the one key `key`, in base64.
+    fn encoded(&mut self, value: &mut Node, key: &str) -> usize {
         let Some(name) = reference(value) else { return 0 };
         let at = value.at.clone();
-        let Some(bytes) = self.content(&at, &name) else { return 0 };
+        let Some(bytes) = self.content(&at, &name) else {
+            *value = Node::null(at);
+            return 0;
+        };
         let text = STANDARD.encode(bytes);
         let held = text.len();
-        *value = Node::table(at.clone(), vec![(Node::word(at.clone(), "base64"), Node::word(at, text))]);
+        *value = Node::table(at.clone(), vec![(Node::word(at.clone(), key), Node::word(at, text))]);
         held
     }
 

@@ -237,7 +237,10 @@ pub async fn alone(
             let Some(shell) = stage.shell else {
                 return (None, Outcome::error("there is no service to run it in"));
             };
-            let mut command = exec::prepare(command, variables);
+            let mut command = match exec::prepare(command, variables) {
+                Ok(command) => command,
+                Err(error) => return (None, Outcome::error(error)),
+            };
             command.timeout = limit(command.timeout);
             let sent = exec::sent(&command);
             let outcome = match exec::run(command, shell).await {

@@ -20,11 +20,11 @@ pub enum Bytes {
 }
 
 impl Bytes {
-    /// Reads them, or complains about what is no such text.
-    pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Self> {
-        let entries = reader.table(node, "`bytes`", keys::BYTES)?;
+    /// Reads them, or complains about what is no such text. `what` is where they stand.
+    pub fn read(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Self> {
+        let entries = reader.table(node, what, keys::BYTES)?;
         let [(key, value)] = entries else {
-            reader.complain(Code::ScenarioValue, node, "`bytes` has one of base64, hex and file");
+            reader.complain(Code::ScenarioValue, node, format!("{what} has one of base64, hex and file"));
             return None;
         };
         if key.text() == Some("file") {
@@ -32,7 +32,7 @@ impl Bytes {
             reader.mistyped(value, "`file`", "the name of a file beside the scenario");
             return None;
         }
-        let text = reader.text(value, "`bytes`")?;
+        let text = reader.text(value, what)?;
         let bytes = if key.text() == Some("hex") { Self::Hex(text) } else { Self::Base64(text) };
         if let Err(reason) = bytes.decode() {
             reader.complain(Code::ScenarioValue, value, reason);

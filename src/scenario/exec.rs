@@ -15,13 +15,17 @@ const KEPT: usize = 1 << 20;
 const SHOWN: usize = 8 << 10;
 
 /// The command with variables filled in.
-pub fn prepare(exec: &Exec, variables: &Variables) -> Command {
+pub fn prepare(exec: &Exec, variables: &Variables) -> Result<Command, String> {
     let filled = |table: &IndexMap<String, String>| {
         table.iter().map(|(key, value)| (key.clone(), variables.fill(value).into_owned())).collect()
     };
-    Command {
+    let stdin = match &exec.stdin_bytes {
+        Some(bytes) => bytes.decode()?,
+        None => variables.fill(&exec.stdin).into_owned().into_bytes(),
+    };
+    Ok(Command {
         line: variables.fill(&exec.command).into_owned(),
-        stdin: variables.fill(&exec.stdin).into_owned().into_bytes(),
+        stdin,
         env: filled(&exec.env),
         files: exec
             .files
@@ -29,7 +33,7 @@ pub fn prepare(exec: &Exec, variables: &Variables) -> Command {
             .map(|(path, text)| (variables.fill(path).into_owned(), variables.fill(text).into_owned()))
             .collect(),
         timeout: exec.timeout.0,
-    }
+    })
 }
 
 /// What is recorded of it.

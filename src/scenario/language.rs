@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::assert::Assertion;
+use super::bytes::Bytes;
 use super::{Browser, Grpc, Hosts, Lapse, Request, Tui, When, Ws};
 use crate::value::Value;
 
@@ -228,6 +229,9 @@ pub struct Exec {
     /// What it reads.
     #[serde(default)]
     pub stdin: String,
+    /// What it reads instead: bytes, those of a file among them.
+    #[serde(default)]
+    pub stdin_bytes: Option<Bytes>,
     /// Environment variables.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]

@@ -143,6 +143,11 @@ impl Node {
         Self { defined: at.clone(), at, kind: Kind::Scalar(Value::String(text.into())), written: None }
     }
 
+    /// Nothing, at a place.
+    pub fn null(at: Range<usize>) -> Self {
+        Self { defined: at.clone(), at, kind: Kind::Scalar(Value::Null), written: None }
+    }
+
     /// The same with all that is in it at another place: it comes from another text.
     #[must_use]
     pub fn moved(self, to: &Range<usize>) -> Self {

@@ -55,7 +55,7 @@ fn one(reader: &mut Reader<'_>, node: &Node) -> Option<Upload> {
     Some(Upload {
         filename: reader.required(node, "filename", "a file")?,
         value: reader.optional(node, "value"),
-        bytes: given(node, "bytes").and_then(|value| Bytes::read(reader, value)),
+        bytes: given(node, "bytes").and_then(|value| Bytes::read(reader, value, "`bytes`")),
         media_type: reader.optional(node, "type"),
     })
 }

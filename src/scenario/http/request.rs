@@ -213,7 +213,7 @@ fn content(reader: &mut Reader<'_>, node: &Node) -> Content {
             let items = reader.list(value, "`multipart`");
             Content::Multipart(items.iter().filter_map(|item| part(reader, item)).collect())
         }
-        _ => Bytes::read(reader, value).map(Content::Bytes).unwrap_or_default(),
+        _ => Bytes::read(reader, value, "`bytes`").map(Content::Bytes).unwrap_or_default(),
     }
 }
 
@@ -225,7 +225,7 @@ fn part(reader: &mut Reader<'_>, node: &Node) -> Option<Part> {
     };
     Some(Part {
         value: reader.optional(node, "value"),
-        bytes: given(node, "bytes").and_then(|value| Bytes::read(reader, value)),
+        bytes: given(node, "bytes").and_then(|value| Bytes::read(reader, value, "`bytes`")),
         filename: text(reader, "filename"),
         media_type: text(reader, "type"),
         name: name?,

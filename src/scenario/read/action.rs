@@ -1,7 +1,8 @@
 use super::{Reader, given, keys};
 use crate::diag::Code;
+use crate::scenario::bytes::Bytes;
 use crate::scenario::language::thirty_seconds;
-use crate::scenario::yaml::Node;
+use crate::scenario::yaml::{Kind, Node};
 use crate::scenario::{Action, Exec, Parallel, browser, grpc, http, tui, ws};
 
 /// Reads the action named `word`.
@@ -31,9 +32,16 @@ fn exec(reader: &mut Reader<'_>, node: &Node) -> Option<Exec> {
             }
         }
     }
+    let (stdin, stdin_bytes) = match given(node, "stdin") {
+        Some(value) if matches!(value.kind, Kind::Table(_)) => {
+            (String::new(), Bytes::read(reader, value, "`stdin`"))
+        }
+        _ => (reader.optional(node, "stdin"), None),
+    };
     Some(Exec {
         command: command?,
-        stdin: reader.optional(node, "stdin"),
+        stdin,
+        stdin_bytes,
         env: reader.texts(given(node, "env"), "`env`"),
         files,
         timeout: timeout.unwrap_or_else(thirty_seconds),

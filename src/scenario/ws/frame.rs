@@ -20,6 +20,8 @@ pub enum Payload {
     Base64(String),
     /// Bytes in hexadecimal digits.
     Hex(String),
+    /// What a file has, in base64: text if it is UTF-8, else bytes. Nothing is filled in.
+    File(String),
 }
 
 /// A message as it is on the wire.
@@ -39,6 +41,10 @@ impl Payload {
             Self::Json(value) => Frame::Text(written::text(&variables.fill_json(value))),
             Self::Base64(text) => Frame::Binary(from_base64(&variables.fill(text))?),
             Self::Hex(text) => Frame::Binary(from_hex(&variables.fill(text))?),
+            Self::File(text) => match String::from_utf8(from_base64(text)?) {
+                Ok(text) => Frame::Text(text),
+                Err(bytes) => Frame::Binary(bytes.into_bytes()),
+            },
         })
     }
 }

@@ -4,7 +4,8 @@ use super::frame::Payload;
 use super::{Close, KEYS, Receive, Ws, default_id, five_seconds, ten_seconds};
 use crate::diag::Code;
 use crate::scenario::Variables;
-use crate::scenario::read::{Reader, given};
+use crate::scenario::bytes::Bytes;
+use crate::scenario::read::{Reader, given, keys};
 use crate::scenario::variables::placeholders;
 use crate::scenario::yaml::{Kind, Node};
 
@@ -59,16 +60,24 @@ fn payloads(reader: &mut Reader<'_>, node: &Node) -> Vec<Payload> {
     one.into_iter().chain(items).filter_map(|item| payload(reader, item)).collect()
 }
 
-/// Text, `{ base64: … }`, `{ hex: … }`, or any other value as JSON.
+/// Text, `{ base64: … }`, `{ hex: … }`, `{ bytes: … }` of these, what a file has, or any other value as JSON.
 fn payload(reader: &mut Reader<'_>, node: &Node) -> Option<Payload> {
     if let Some(text) = node.scalar_text() {
         return Some(Payload::Text(text));
     }
     let payload = match &node.kind {
         Kind::Table(entries) => match entries.as_slice() {
+            [(key, value)] if key.text() == Some("bytes") && is_bytes(value) => {
+                match Bytes::read(reader, value, "`bytes`")? {
+                    Bytes::Base64(text) => Payload::Base64(text),
+                    Bytes::Hex(text) => Payload::Hex(text),
+                }
+            }
             [(key, value)] => match (key.text(), value.scalar_text()) {
                 (Some("base64"), Some(text)) => Payload::Base64(text),
                 (Some("hex"), Some(text)) => Payload::Hex(text),
+                // What the file has stands in the place of its name by now.
+                (Some("file"), Some(text)) => Payload::File(text),
                 _ => Payload::Json(node.to_json()),
             },
             _ => Payload::Json(node.to_json()),
@@ -82,6 +91,12 @@ fn payload(reader: &mut Reader<'_>, node: &Node) -> Option<Payload> {
         reader.complain(Code::ScenarioValue, node, reason);
     }
     (!node.is_null()).then_some(payload)
+}
+
+/// Whether a value is written as bytes are.
+fn is_bytes(node: &Node) -> bool {
+    let Kind::Table(entries) = &node.kind else { return false };
+    matches!(entries.as_slice(), [(key, _)] if key.text().is_some_and(|word| keys::BYTES.contains(&word)))
 }
 
 fn receive(reader: &mut Reader<'_>, node: &Node) -> Option<Receive> {
