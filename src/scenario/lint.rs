@@ -29,7 +29,7 @@ pub fn scenarios(files: &Files) -> (Sources, Vec<Diagnostic>) {
     // The rules are about scenarios. What other files name and has no steps is data.
     let is_data = |source: SourceId| {
         let file = sources.get(source);
-        super::load::is_data(&file.name, &file.text, files.attached.as_deref())
+        load::is_data(&file.name, &file.text, files.attached.as_deref())
     };
     let data: Vec<SourceId> = sources.iter().map(|(source, _)| source).filter(|source| is_data(*source)).collect();
     found.retain(|complaint| {
