@@ -76,7 +76,7 @@ codes! {
     E0305 LetCycle Error "names of `let` depend on each other in a circle"
     E0306 FunctionMisuse Error "a function or filter used wrongly"
     E0307 BracesInExpression Error "an expression with braces around it"
-    E0308 MixedTypes Error "a comparison that can never be meant"
+    E0308 MixedTypes Error "values of a kind that an operation can never work with"
     E0401 NoVerb Error "a step that does nothing"
     E0402 TwoVerbs Error "a step that does two things"
     E0403 UnknownVerb Error "a verb that does not exist"

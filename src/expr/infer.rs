@@ -63,7 +63,12 @@ impl<'a> Infer<'a> {
     }
 
     pub(super) fn complain(&mut self, kind: FaultKind, range: &Range<usize>, message: String, help: &str) {
-        if self.quiet == 0 {
+        let within = |fault: &Fault| {
+            fault.file == self.file && range.start <= fault.range.start && fault.range.end <= range.end
+        };
+        // What is wrong with a part is enough.
+        let follows = self.inside == 0 && kind == FaultKind::Mixed && self.faults.iter().any(within);
+        if self.quiet == 0 && !follows {
             let fault = Fault::new(kind, range.clone(), message);
             let fault = Fault { file: self.file.clone(), ..fault };
             self.faults.push(if help.is_empty() { fault } else { fault.help(help) });

@@ -20,9 +20,9 @@ pub(super) fn refusals<T: DeserializeOwned + JsonSchema>(
     refuse: impl FnOnce(&T) -> Vec<Refusal>,
 ) -> Vec<Refusal> {
     match read(name, draft) {
-        Reading::Whole(with, guessed) => {
+        Reading::Whole(with, missing) => {
             let mut found = refuse(&with);
-            found.retain(|refusal| refusal.is_certain(draft, &guessed));
+            found.retain(|refusal| refusal.is_certain(draft, &missing));
             found
         }
         Reading::Wrong(refusal) => vec![*refusal],
@@ -31,7 +31,7 @@ pub(super) fn refusals<T: DeserializeOwned + JsonSchema>(
 }
 
 enum Reading<T> {
-    /// The input, and the templates in whose place stand values that had to be made up, or nothing.
+    /// The input, and the templates in whose place nothing can be read.
     Whole(T, BTreeSet<String>),
     /// What is written cannot be read.
     Wrong(Box<Refusal>),
@@ -47,8 +47,8 @@ fn read<T: DeserializeOwned + JsonSchema>(name: &str, draft: &Draft) -> Reading<
     for _ in 0..TRIES {
         let error = match serde_path_to_error::deserialize::<_, T>(&value) {
             Ok(with) => {
-                let guessed = tried.keys().map(|hole| (*hole).to_owned()).collect();
-                return Reading::Whole(with, guessed);
+                let missing = tried.iter().filter(|(_, n)| **n > MADE_UP).map(|(hole, _)| (*hole).to_owned());
+                return Reading::Whole(with, missing.collect());
             }
             Err(error) => error,
         };

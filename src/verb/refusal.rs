@@ -60,13 +60,13 @@ impl Refusal {
         }
     }
 
-    /// Whether it holds whatever the templates of `draft` become, where `guessed` stand for values that had to be made up.
-    pub(super) fn is_certain(&self, draft: &Draft, guessed: &BTreeSet<String>) -> bool {
+    /// Whether it holds whatever the templates of `draft` become. Those in `missing` were left out when it was read.
+    pub(super) fn is_certain(&self, draft: &Draft, missing: &BTreeSet<String>) -> bool {
         let touches = |hole: &str, pointer: &str| is_below(hole, pointer) || is_below(pointer, hole);
         let open = |pointer: &String| draft.open.iter().any(|hole| touches(&hole.pointer, pointer));
         let unsure = |pointer: &String| {
             let holes = draft.open.iter().filter(|hole| is_below(pointer, &hole.pointer));
-            holes.into_iter().any(|hole| hole.may_be_none || guessed.contains(&hole.pointer))
+            holes.into_iter().any(|hole| hole.may_be_none || missing.contains(&hole.pointer))
         };
         !self.values.iter().any(open) && !self.given.iter().any(unsure)
     }

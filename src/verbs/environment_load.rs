@@ -15,7 +15,7 @@ use crate::rooted_fs::read_file;
 use crate::schema::{Schema, Violation};
 use crate::tree::{Tree, TreeRef};
 use crate::value::{Digest, Value};
-use crate::verb::{Ask, Asked, Blobs, Class, Context, EVERY_HOST, Failure, Output, Traits, Verb};
+use crate::verb::{Ask, Asked, Blobs, Class, Context, EVERY_HOST, Failure, Output, Refusal, Traits, Verb};
 
 /// Reads an environment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -75,6 +75,20 @@ environment_load = { near = "examples/visits/scenarios" }
 "#;
     type With = With;
     type Out = Out;
+
+    fn refusals(with: &With) -> Vec<Refusal> {
+        // With a file it is what both say that counts.
+        let (None, None, Some(also)) = (&with.file, &with.near, &with.also) else { return Vec::new() };
+        let Ok(schema) = schema() else { return Vec::new() };
+        let violations = schema.violations(also);
+        let found: Vec<Diagnostic> =
+            violations.iter().flat_map(|violation| complaints(violation, also, &|_| None)).collect();
+        if found.is_empty() {
+            return Vec::new();
+        }
+        let failure = refused("of the pipeline", &found, &Sources::new());
+        vec![Refusal::of("/also", failure).if_given("/file").if_given("/near")]
+    }
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         let inner = cx.clone();

@@ -63,6 +63,8 @@ fn literals_that_a_verb_refuses_are_found_where_they_are_written() {
         ("[steps.a]\nfiles = { files = [{ path = \"a\", content = \"{{ run.id }}\" }, { path = \"/b\", content = \"\" }] }", "it is absolute"),
         ("[steps.a]\nfiles = { dir = \".\", ignore = [\"a[\"] }", "3:31 E0405 the glob"),
         ("[steps.a]\nfiles = { edits = [{ path = \"a\", to = 3 }] }", "E0405"),
+        ("[steps.a]\nset = { x = 1 }\n[steps.b]\nfiles = { materialise = \"{{ steps.a.output }}\" }", "`materialise` does not say where to"),
+        ("[steps.a]\nenvironment_load = { also = { servces = {} } }", "an environment has no key `servces` here"),
         ("[steps.a]\nhttp = { url = \"x.example/a\" }", "3:16 E0405 \"x.example/a\" is no address"),
         ("[steps.a]\nhttp = { url = \"ftp://x/a\" }", "is neither http nor https"),
         ("[steps.a]\nhttp = { url = \"http://a:b@x/\" }", "holds a user name or password"),

@@ -57,7 +57,7 @@ const AROUND: [(&str, &str); 5] = [
     ("inputs.observed", "[inputs.observed]\ntype = 'string'\ndefault = ''\n"),
     ("inputs.scenarios", "[inputs.scenarios]\ntype = 'dir'\nrequired = true\n"),
     ("steps.code.", "[steps.code]\nfiles = { files = { Dockerfile = 'FROM scratch' } }\n"),
-    ("steps.build.", "[steps.build]\ndocker_build = { tree = 'x' }\n"),
+    ("steps.build.", "[steps.build]\ndocker_build = { tree = '{{ run.id }}' }\n"),
 ];
 
 /// What surrounds an example that works on an item, on what is held.
