@@ -101,16 +101,18 @@ fn rows_bodies_and_schemas_come_from_files() {
 #[test]
 fn a_misspelt_scenario_is_not_passed_over_because_another_names_it() {
     let (project, _) = project();
-    let note = "cases/data/more.yaml:2:1: warning[W0706]: this file looks like a scenario, but has no `steps`";
+    project.write("cases/orders.yaml", &ORDERS.replace("data/order.json", "data/order.yaml"));
+    project.write("cases/data/order.yaml", "size: 1\n");
+    let note = "cases/data/order.yaml:2:1: warning[W0706]: this file looks like a scenario, but has no `steps`";
     let lint = || project.run(&["lint", "cases"]);
     let data = lint();
     assert!(!data.stdout.contains("--> cases/data/"), "what others name is data: {}", data.stdout);
-    project.write("cases/data/more.yaml", "id: other\nstep: [{ request: { method: GET, path: / } }]\n");
-    lint().stdout_has("W0706").stdout_has("data/more.yaml:2:1").stdout_has("did you mean `steps`?");
+    project.write("cases/data/order.yaml", "id: other\nstep: [{ request: { method: GET, path: / } }]\n");
+    lint().stdout_has("W0706").stdout_has("data/order.yaml:2:1").stdout_has("did you mean `steps`?");
     project.write("p.toml", "atoll = 1\n[steps.cases]\nscenario_load = { dir = \"cases\" }\n[outputs]\nsaid = \"steps.cases.output.warnings\"\n");
     project.run(&["run", "p.toml"]).stdout_has(note);
     // Data that happens to have an id is data.
-    project.write("cases/data/more.yaml", "id: 7\nstep: 3\nitems: [{ name: a }]\n");
+    project.write("cases/data/order.yaml", "id: 7\nstep: 3\nitems: [{ name: a }]\n");
     assert!(!lint().stdout.contains("W0706"));
     // A file that no other names is an error, even if it names itself.
     let own = "id: own\nfor_each: { file: own.yaml }\nstep: [{ request: { method: GET, path: / } }]\n";
