@@ -479,7 +479,9 @@ fn resolve(reference: &Ref, scope: &Scope) -> Option<Data> {
 /// What is shown of a value: the beginning of a text, and a list or an object only if it is small.
 fn brief(data: &Data) -> Value {
     match data.as_str() {
-        Some(text) if text.chars().count() > 200 => text.chars().take(200).chain(['…']).collect::<String>().into(),
+        Some(text) if text.chars().count() > 200 => {
+            text.chars().take(200).chain(['…']).collect::<String>().into()
+        }
         None if data.extent().size > 1_000 => "…".into(),
         _ => data.to_value(),
     }

@@ -10,8 +10,8 @@ use super::blocks::{Loop, Part};
 use super::compiled::Compiled;
 use super::fault::{Fault, FaultKind};
 use super::functions::Functions;
-use super::refs::Step;
 use super::kinds::{asks_kind, filter_misuse, test_misuse};
+use super::refs::Step;
 use super::rules::{dig, impossible, merged, plain, same_list, step, sum};
 use super::shape::{KnownFields, Shape};
 

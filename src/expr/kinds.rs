@@ -92,7 +92,9 @@ fn conversion(kinds: u8, shape: &Shape) -> &'static str {
         "text" if kinds == NUMBER => "convert it: `… | float` or `… | int`",
         "text" if kinds & LIST != 0 => "make a list of it: `… | lines`, `… | split(',')` or `[…]`",
         "an object" if kinds == LIST => "take its `… | values`, `… | keys` or `… | items`",
-        "a list" if kinds == TEXT => "make a text of it: `… | join(', ')`, or apply it to each: `… | map('NAME')`",
+        "a list" if kinds == TEXT => {
+            "make a text of it: `… | join(', ')`, or apply it to each: `… | map('NAME')`"
+        }
         _ if kinds == TEXT => "convert it: `… | string`",
         _ => "",
     }
@@ -150,8 +152,16 @@ pub(super) fn asks_kind(condition: &Node) -> bool {
     let here = match &condition.kind {
         Kind::Test { name, .. } => matches!(
             name.as_str(),
-            "defined" | "undefined" | "boolean" | "string" | "number" | "integer" | "float" | "mapping"
-                | "sequence" | "iterable"
+            "defined"
+                | "undefined"
+                | "boolean"
+                | "string"
+                | "number"
+                | "integer"
+                | "float"
+                | "mapping"
+                | "sequence"
+                | "iterable"
         ),
         _ => false,
     };

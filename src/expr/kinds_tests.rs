@@ -41,8 +41,7 @@ fn looked_at(source: &str, values: &Value) -> Option<(Vec<String>, Result<(), St
     let expr = Expr::parse(source, &Functions::empty()).ok()?;
     let (_, faults) = expr.infer(&Known(values.clone()));
     let entries = values.as_object().into_iter().flatten();
-    let scope =
-        entries.fold(Scope::new(), |scope, (name, value)| scope.with(name, Data::from_value(value)));
+    let scope = entries.fold(Scope::new(), |scope, (name, value)| scope.with(name, Data::from_value(value)));
     let evaluated = expr.eval(&scope).map(drop).map_err(|error| error.message);
     Some((faults.into_iter().map(|fault| fault.message).collect(), evaluated))
 }
@@ -81,8 +80,8 @@ fn expressions(names: &[String]) -> Vec<String> {
         all.extend([format!("-{name}"), format!("not {name}"), format!("1 if {name} else 2")]);
         for other in names {
             let operators = [
-                "+", "-", "*", "/", "//", "%", "**", "~", "==", "!=", "<", "<=", ">", ">=", "and", "or", "in",
-                "not in",
+                "+", "-", "*", "/", "//", "%", "**", "~", "==", "!=", "<", "<=", ">", ">=", "and", "or",
+                "in", "not in",
             ];
             all.extend(operators.iter().map(|op| format!("{name} {op} {other}")));
         }
@@ -102,7 +101,10 @@ fn nothing_that_can_be_evaluated_is_complained_about() {
         // A comparison with what may not be there is right, and one with something of another kind is a mistake although
         // `and` and `or` may not come to it.
         let lazy = source.contains(" and ") || source.contains(" or ");
-        assert!(faults.is_empty() || evaluated.is_err() || lazy, "`{source}` works, and is refused: {faults:?}");
+        assert!(
+            faults.is_empty() || evaluated.is_err() || lazy,
+            "`{source}` works, and is refused: {faults:?}"
+        );
     }
     assert!(looked > 8_000 && complained > 3_000, "{complained} of {looked}");
 }

@@ -100,9 +100,7 @@ pub(super) fn impossible(op: Op, a: &Shape, b: &Shape) -> Option<String> {
     let nothing = |shape: &Shape| shape.variants().iter().all(|shape| *shape == Shape::None);
     let for_none = nothing(a) || nothing(b);
     match op {
-        Op::Eq | Op::Ne if !for_none && !any(&|a, b| a == b) => {
-            Some(format!("cannot compare {x} with {y}"))
-        }
+        Op::Eq | Op::Ne if !for_none && !any(&|a, b| a == b) => Some(format!("cannot compare {x} with {y}")),
         Op::Lt | Op::Le | Op::Gt | Op::Ge if !any(&|a, b| a == b && (a == 3 || a == 4)) => {
             Some(format!("`{}` orders numbers or texts, this is {x} and {y}", op.sign()))
         }

@@ -44,8 +44,7 @@ impl Resolver<'_, '_> {
     ) {
         let (Some(node), Some(Value::Array(choices))) = (&read.choices, constant(choices)) else { return };
         if choices.is_empty() {
-            let complaint =
-                Diagnostic::new(Code::VerbKeyType, "`choices` is empty, so no answer would fit");
+            let complaint = Diagnostic::new(Code::VerbKeyType, "`choices` is empty, so no answer would fit");
             let complaint = complaint.at(node.span, "").help("name the answers, or remove `choices`");
             self.loader.found.push(complaint);
             return;

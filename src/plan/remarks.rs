@@ -25,10 +25,12 @@ impl Resolver<'_, '_> {
     pub(super) fn refuse(&mut self, used: &Use, refusals: Vec<Refusal>) {
         for refusal in refusals {
             let place = refusal.at.iter().rev().find_map(|pointer| node_at(&used.with, pointer));
-            let span = place.filter(|node| node.span != used.with.span).map_or(used.name.span, |node| node.span);
+            let span =
+                place.filter(|node| node.span != used.with.span).map_or(used.name.span, |node| node.span);
             let complaint = Diagnostic::new(Code::VerbKeyType, refusal.failure.message).at(span, "");
             let help = refusal.failure.hint;
-            let help = help.unwrap_or_else(|| format!("`atoll explain verb {}` describes it", used.name.text));
+            let help =
+                help.unwrap_or_else(|| format!("`atoll explain verb {}` describes it", used.name.text));
             self.loader.found.push(complaint.help(help));
         }
     }
@@ -53,9 +55,11 @@ impl Resolver<'_, '_> {
                 items.map(|(n, (node, tree))| self.drafted(node, tree, &format!("{at}/{n}"), open)).collect()
             }
             (Tree::Table(trees), Raw::Table(table)) => {
-                let entries = table.iter().filter_map(|(key, entry)| Some((key, &entry.node, trees.get(key)?)));
-                let entries = entries
-                    .map(|(key, node, tree)| (key.clone(), self.drafted(node, tree, &pointer(at, key), open)));
+                let entries =
+                    table.iter().filter_map(|(key, entry)| Some((key, &entry.node, trees.get(key)?)));
+                let entries = entries.map(|(key, node, tree)| {
+                    (key.clone(), self.drafted(node, tree, &pointer(at, key), open))
+                });
                 Value::Object(entries.collect())
             }
             (Tree::Literal(value), _) => value.clone(),
@@ -87,9 +91,7 @@ impl Resolver<'_, '_> {
 /// What `pointer` names in `node`.
 fn node_at<'n>(node: &'n Node, pointer: &str) -> Option<&'n Node> {
     pointer.split('/').skip(1).try_fold(node, |node, part| match &node.value {
-        Raw::Table(table) => {
-            table.get(&part.replace("~1", "/").replace("~0", "~")).map(|entry| &entry.node)
-        }
+        Raw::Table(table) => table.get(&part.replace("~1", "/").replace("~0", "~")).map(|entry| &entry.node),
         Raw::List(items) => items.get(part.parse::<usize>().ok()?),
         _ => None,
     })

@@ -221,7 +221,8 @@ impl Resolver<'_, '_> {
     fn shape(&mut self, step: &model::Step) -> StepShape {
         let named = |used: &&model::Use| used.name.text == "each";
         let each = step.uses.iter().find(named);
-        let keeps = each.is_some_and(|used| asking::word(used, "on_error").is_some_and(|word| word == "keep"));
+        let keeps =
+            each.is_some_and(|used| asking::word(used, "on_error").is_some_and(|word| word == "keep"));
         if let Some(asked) = step.uses.iter().find(|used| used.name.text == "ask") {
             return asking::shape(asked);
         }

@@ -24,7 +24,8 @@ impl Resolver<'_, '_> {
         first: &[(Name, Text)],
         changes: impl Iterator<Item = &'t (Name, Text)>,
     ) -> States {
-        let mut states: States = first.iter().map(|(name, text)| (name.text.clone(), self.made(text))).collect();
+        let mut states: States =
+            first.iter().map(|(name, text)| (name.text.clone(), self.made(text))).collect();
         let changes: Vec<_> = changes.collect();
         loop {
             let differs = |name: &str, text: &Text| {

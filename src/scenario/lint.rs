@@ -31,7 +31,8 @@ pub fn scenarios(files: &Files) -> (Sources, Vec<Diagnostic>) {
         let file = sources.get(source);
         load::is_data(&file.name, &file.text, files.attached.as_deref())
     };
-    let data: Vec<SourceId> = sources.iter().map(|(source, _)| source).filter(|source| is_data(*source)).collect();
+    let data: Vec<SourceId> =
+        sources.iter().map(|(source, _)| source).filter(|source| is_data(*source)).collect();
     found.retain(|complaint| {
         complaint.code == Code::LintSecret || complaint.span().is_none_or(|span| !data.contains(&span.source))
     });

@@ -111,7 +111,8 @@ fn misspelt_steps(sources: &Sources, source: SourceId) -> Option<Diagnostic> {
     };
     let (key, _) = entries.iter().find(|(_, value)| has_steps(value))?;
     let word = key.scalar_text().unwrap_or_default();
-    let message = format!("this file looks like a scenario, but has no `steps`: it is read as data only (`{word}`)");
+    let message =
+        format!("this file looks like a scenario, but has no `steps`: it is read as data only (`{word}`)");
     let note = Diagnostic::new(Code::ScenarioData, message).at(sources.span(source, key.at.clone()), "");
     Some(match nearest(&word, keys::SCENARIO.iter().copied()).filter(|near| *near != word) {
         Some(near) => note.help(format!("did you mean `{near}`?")),

@@ -87,10 +87,8 @@ fn broken(text: &str, error: &Error) -> Broken {
     while let Error::AliasError { error, .. } = cause {
         cause = error.without_snippet();
     }
-    let is_deep = matches!(
-        cause,
-        Error::Budget { breach: serde_saphyr::budget::BudgetBreach::Depth { .. }, .. }
-    );
+    let is_deep =
+        matches!(cause, Error::Budget { breach: serde_saphyr::budget::BudgetBreach::Depth { .. }, .. });
     if is_deep {
         return Broken { at: clamp(at, text.len()), message: nested(MAX_READ_DEPTH) };
     }

@@ -10,9 +10,7 @@ use serde_json::json;
 use super::globs::globs;
 use super::{place, unusual};
 use crate::tree::edit::{ApplyError, Change, Edit, EditError, apply};
-use crate::tree::{
-    Tree, TreeEntry, TreeRef, blocks, check_path, holds_foreign_files, is_on_disk, real_path,
-};
+use crate::tree::{Tree, TreeEntry, TreeRef, blocks, check_path, holds_foreign_files, is_on_disk, real_path};
 use crate::value::{Digest, Value};
 use crate::verb::{Class, Context, Failure, Output, Refusal, Traits, Verb, Workspace, pointer};
 
@@ -236,8 +234,7 @@ files = { base = "{{ steps.page.output }}", edits = [
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         // Trees are read and written with calls that block for the disk.
         let done = tokio::task::spawn_blocking(move || act(&with, &cx)).await;
-        done.map_err(|e| Failure::new(Class::Bug, format!("`files` broke down: {e}")))?
-            .map(Output::free)
+        done.map_err(|e| Failure::new(Class::Bug, format!("`files` broke down: {e}")))?.map(Output::free)
     }
 }
 

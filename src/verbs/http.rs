@@ -279,8 +279,7 @@ fn headers(given: &BTreeMap<String, TextOrSecret>, cx: &Context) -> Result<Heade
 fn header(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), Failure> {
     let key = HeaderName::from_bytes(name.as_bytes())
         .map_err(|_| Failure::permanent(format!("{name:?} is no name of a header")))?;
-    let value = HeaderValue::from_str(text)
-        .map_err(|_| unsendable(name))?;
+    let value = HeaderValue::from_str(text).map_err(|_| unsendable(name))?;
     Ok((key, value))
 }
 

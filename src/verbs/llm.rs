@@ -348,10 +348,8 @@ impl With {
             found.push(Refusal::of("/samples", failure));
         }
         if self.samples > 1 && self.vote.is_none() {
-            let failure = wrong(
-                "several `samples` and no `vote`",
-                "add vote = \"median\" or vote = \"majority\"",
-            );
+            let failure =
+                wrong("several `samples` and no `vote`", "add vote = \"median\" or vote = \"majority\"");
             found.push(Refusal::of("/samples", failure).if_given("/vote"));
         }
         if self.model.list().is_empty() {

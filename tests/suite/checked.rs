@@ -16,7 +16,13 @@ fn said(project: &Project, text: &str) -> Vec<String> {
     let ran = project.run(&["check", "p.toml", "--format", "json"]);
     let found = ran.json();
     let line = |d: &Value| {
-        format!("{}:{} {} {}", d["line"], d["column"], d["code"].as_str().unwrap(), d["message"].as_str().unwrap())
+        format!(
+            "{}:{} {} {}",
+            d["line"],
+            d["column"],
+            d["code"].as_str().unwrap(),
+            d["message"].as_str().unwrap()
+        )
     };
     found["diagnostics"].as_array().unwrap().iter().map(line).collect()
 }
@@ -48,46 +54,100 @@ fn literals_that_a_verb_refuses_are_found_where_they_are_written() {
         ("[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", samples = 7 }", "`samples` and no `vote`"),
         ("[steps.a]\nllm = { model = \"p/m\", prompt = \" \" }", "3:33 E0405 `llm`: the prompt is empty"),
         ("[steps.a]\nllm = { model = [], prompt = \"x\" }", "E0405 `llm`: the list of models is empty"),
-        ("[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", timeout = \"soon\" }", "`timeout` is no span of time"),
-        ("[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", mode = \"batch\" }", "3:17 W0403 `p/m` cannot be asked in batches"),
+        (
+            "[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", timeout = \"soon\" }",
+            "`timeout` is no span of time",
+        ),
+        (
+            "[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", mode = \"batch\" }",
+            "3:17 W0403 `p/m` cannot be asked in batches",
+        ),
         ("[steps.a]\nagent = { prompt = \"x\" }", "3:1 E0405 `agent`: there is neither `model` nor `cli`"),
-        ("[steps.a]\nagent = { model = \"p/m\", prompt = \"x\", tokens = 0 }", "E0405 `agent`: a limit is zero"),
-        ("[steps.a]\nagent = { model = \"p/m\", prompt = \"x\", result = \"/abs\" }", "E0405 `agent`: the result"),
+        (
+            "[steps.a]\nagent = { model = \"p/m\", prompt = \"x\", tokens = 0 }",
+            "E0405 `agent`: a limit is zero",
+        ),
+        (
+            "[steps.a]\nagent = { model = \"p/m\", prompt = \"x\", result = \"/abs\" }",
+            "E0405 `agent`: the result",
+        ),
         ("[steps.a]\nagent = { model = \"p/m\", prompt = \"x\", wall = \"never\" }", "is no length of time"),
         ("[steps.a]\nwrite = { path = \"x\" }", "3:1 E0405 `write` takes either a text or a value"),
         ("[steps.a]\nwrite = { path = \"x\", text = \"\", json = 1 }", "3:41 E0405 `write` takes either"),
         ("[steps.a]\nwrite = { path = \"../x\", text = \"\" }", "3:18 E0405 the path \"../x\" leads out of"),
-        ("[steps.a]\nwrite = { path = \".git/hooks/x\", text = \"{{ run.id }}\" }", "writes nothing into `.git`"),
+        (
+            "[steps.a]\nwrite = { path = \".git/hooks/x\", text = \"{{ run.id }}\" }",
+            "writes nothing into `.git`",
+        ),
         ("[steps.a]\nfiles = {}", "3:1 E0405 `files` does one thing at a time, found none"),
         ("[steps.a]\nfiles = { dir = \"src\", text = \"{{ run.id }} and so on\" }", "found text and dir"),
-        ("[steps.a]\nfiles = { files = [{ path = \"a\", content = \"{{ run.id }}\" }, { path = \"/b\", content = \"\" }] }", "it is absolute"),
+        (
+            "[steps.a]\nfiles = { files = [{ path = \"a\", content = \"{{ run.id }}\" }, { path = \"/b\", content = \"\" }] }",
+            "it is absolute",
+        ),
         ("[steps.a]\nfiles = { dir = \".\", ignore = [\"a[\"] }", "3:31 E0405 the glob"),
         ("[steps.a]\nfiles = { edits = [{ path = \"a\", to = 3 }] }", "E0405"),
-        ("[steps.a]\nset = { x = 1 }\n[steps.b]\nfiles = { materialise = \"{{ steps.a.output }}\" }", "`materialise` does not say where to"),
-        ("[steps.a]\nenvironment_load = { also = { servces = {} } }", "an environment has no key `servces` here"),
+        (
+            "[steps.a]\nset = { x = 1 }\n[steps.b]\nfiles = { materialise = \"{{ steps.a.output }}\" }",
+            "`materialise` does not say where to",
+        ),
+        (
+            "[steps.a]\nenvironment_load = { also = { servces = {} } }",
+            "an environment has no key `servces` here",
+        ),
         ("[steps.a]\nhttp = { url = \"x.example/a\" }", "3:16 E0405 \"x.example/a\" is no address"),
         ("[steps.a]\nhttp = { url = \"ftp://x/a\" }", "is neither http nor https"),
         ("[steps.a]\nhttp = { url = \"http://a:b@x/\" }", "holds a user name or password"),
-        ("[steps.a]\nhttp = { url = \"http://x/\", json = { a = \"{{ run.id }}\" }, body = \"b\" }", "E0405 `http` sends one content"),
+        (
+            "[steps.a]\nhttp = { url = \"http://x/\", json = { a = \"{{ run.id }}\" }, body = \"b\" }",
+            "E0405 `http` sends one content",
+        ),
         ("[steps.a]\nhttp = { url = \"http://{{ run.id }}/\", method = \"a b\" }", "is no HTTP method"),
         ("[steps.a]\nhttp = { url = \"http://x/\", timeout = \"0s\" }", "the timeout \"0s\" is no duration"),
-        ("[steps.a]\nhttp = { url = \"http://x/\", headers = { \"a b\" = \"{{ run.id }}\" } }", "is no name of a header"),
+        (
+            "[steps.a]\nhttp = { url = \"http://x/\", headers = { \"a b\" = \"{{ run.id }}\" } }",
+            "is no name of a header",
+        ),
         ("[steps.a]\nshell = { argv = \"a b c\" }", "3:18 E0405 `argv` has to be a list"),
         ("[steps.a]\nshell = { argv = [] }", "`argv` has to be a list"),
         ("[steps.a]\nshell = { argv = [\"x\"], timeout = \"0s\" }", "`timeout` is zero"),
-        ("[steps.a]\nshell = { argv = [\"x\", \"{{ run.id }}\"], timeout = \"never\" }", "3:51 E0405 `shell` cannot use its input: `never` is no"),
+        (
+            "[steps.a]\nshell = { argv = [\"x\", \"{{ run.id }}\"], timeout = \"never\" }",
+            "3:51 E0405 `shell` cannot use its input: `never` is no",
+        ),
         ("[steps.a]\nreach = { url = \"nonsense\" }", "`nonsense` is not an address"),
         ("[steps.a]\nreach = { url = \"http://x\", wait = -1 }", "`wait` is -1"),
         ("[steps.a]\nread = { path = \"\" }", "\"\" is no path"),
-        ("[steps.a]\nfail = { message = \"{{ run.id }}\", class = \"worse\" }", "`worse` is no failure class"),
-        ("[steps.a]\nhold = { service = { image = \"x\", memory = \"much\" } }\n[steps.a.steps.b]\nset = { x = 1 }", "`memory = \"much\"` is not a valid size"),
-        ("[steps.a]\nhold = { service = { image = \"{{ run.id }}\", ready = { http = \"/\", log = \"x\" } } }\n[steps.a.steps.b]\nset = { x = 1 }", "`ready` takes one of"),
-        ("[steps.a]\nhold = { service = { image = \"x\", beside = { db = { image = \"y\", egress = [\"10.0.0.1:1\"] } } } }\n[steps.a.steps.b]\nset = { x = 1 }", "is no host with a port"),
+        (
+            "[steps.a]\nfail = { message = \"{{ run.id }}\", class = \"worse\" }",
+            "`worse` is no failure class",
+        ),
+        (
+            "[steps.a]\nhold = { service = { image = \"x\", memory = \"much\" } }\n[steps.a.steps.b]\nset = { x = 1 }",
+            "`memory = \"much\"` is not a valid size",
+        ),
+        (
+            "[steps.a]\nhold = { service = { image = \"{{ run.id }}\", ready = { http = \"/\", log = \"x\" } } }\n[steps.a.steps.b]\nset = { x = 1 }",
+            "`ready` takes one of",
+        ),
+        (
+            "[steps.a]\nhold = { service = { image = \"x\", beside = { db = { image = \"y\", egress = [\"10.0.0.1:1\"] } } } }\n[steps.a.steps.b]\nset = { x = 1 }",
+            "is no host with a port",
+        ),
         ("[steps.a]\ntimeout = \"0s\"\nset = { x = 1 }", "3:11 E0109 `timeout` is zero"),
-        ("[steps.a]\nask = { question = \"q\", choices = [\"a\", \"b\"], default = \"c\" }", "`default`: `c` is none of the choices: a, b"),
-        ("[steps.a]\nask = { question = \"q\", choices = [\"a\", \"b\"], deadline = \"1h\", at_deadline = \"c\" }", "`at_deadline`: `c` is none of"),
+        (
+            "[steps.a]\nask = { question = \"q\", choices = [\"a\", \"b\"], default = \"c\" }",
+            "`default`: `c` is none of the choices: a, b",
+        ),
+        (
+            "[steps.a]\nask = { question = \"q\", choices = [\"a\", \"b\"], deadline = \"1h\", at_deadline = \"c\" }",
+            "`at_deadline`: `c` is none of",
+        ),
         ("[steps.a]\nask = { question = \"q\", choices = [] }", "`choices` is empty"),
-        ("[steps.a.each]\nover = \"[1]\"\nmax_failures = -1\n[steps.a.steps.b]\nset = { x = 1 }", "4:16 E0109 a whole number of at least 0"),
+        (
+            "[steps.a.each]\nover = \"[1]\"\nmax_failures = -1\n[steps.a.steps.b]\nset = { x = 1 }",
+            "4:16 E0109 a whole number of at least 0",
+        ),
     ]);
 }
 
@@ -130,25 +190,50 @@ fn reading_the_items_of_an_each_is_no_idle_question() {
     find_none(&[
         &format!("{each}[steps.r]\nset = {{ bad = \"{{{{ steps.all.failed | length }}}}\" }}"),
         &format!("{each}[steps.r]\nset = {{ all = \"{{{{ steps.all.items | length }}}}\" }}"),
-        &format!("{stops}[steps.r]\nset = {{ all = \"{{{{ steps.all.items | map(attribute='key') | list }}}}\" }}"),
-        &format!("{stops}[steps.r]\non_pause = true\nset = {{ all = \"{{{{ steps.all.items | length }}}}\" }}"),
+        &format!(
+            "{stops}[steps.r]\nset = {{ all = \"{{{{ steps.all.items | map(attribute='key') | list }}}}\" }}"
+        ),
+        &format!(
+            "{stops}[steps.r]\non_pause = true\nset = {{ all = \"{{{{ steps.all.items | length }}}}\" }}"
+        ),
         "[steps.l.loop]\nmax = 3\n[steps.l.steps.x]\nset = { v = 1 }\n[steps.r]\non_pause = true\nset = { done = \"{{ steps.l.ok }}\" }",
-        &format!("{stops}[steps.r]\ntolerates = [\"all\"]\nset = {{ bad = \"{{{{ steps.all.failed | length }}}}\" }}"),
+        &format!(
+            "{stops}[steps.r]\ntolerates = [\"all\"]\nset = {{ bad = \"{{{{ steps.all.failed | length }}}}\" }}"
+        ),
     ]);
     find_all(&[
         (&format!("{each}[steps.r]\nset = {{ x = \"{{{{ steps.all.ok }}}}\" }}"), "W0501"),
         (&format!("{stops}[steps.r]\nset = {{ x = \"{{{{ steps.all.failed | length }}}}\" }}"), "W0501"),
-        ("[steps.a]\nset = { x = 1 }\n[steps.r]\non_pause = true\nset = { x = \"{{ steps.a.failed }}\" }", "W0501"),
+        (
+            "[steps.a]\nset = { x = 1 }\n[steps.r]\non_pause = true\nset = { x = \"{{ steps.a.failed }}\" }",
+            "W0501",
+        ),
     ]);
 }
 
 #[test]
 fn values_of_the_wrong_type_are_found() {
     let shell = "[steps.s]\nshell = { argv = [\"true\"] }\n";
-    let set = |expression: &str| format!("[steps.v]\nset = {{ n = 3, t = \"abc\", l = [1], o = {{ a = 1 }} }}\n[steps.w]\nset = {{ x = \"{{{{ {expression} }}}}\" }}");
-    let state = |next: &str| format!("[steps.l.loop]\nmax = 3\n[steps.l.loop.state]\nn = 0\no = \"{{'a': 1, 'b': 'x'}}\"\n[steps.l.loop.next]\n{next}\n[steps.l.steps.x]\nset = {{ v = \"{{{{ state.n }}}}{{{{ state.o }}}}\" }}");
-    let function = |value: &str, call: &str| format!("[functions.f]\nargs = [\"a\"]\nvalue = \"{value}\"\n[steps.w]\nset = {{ x = \"{{{{ {call} }}}}\" }}");
-    let ask = |when: &str| format!("[steps.q]\nask = {{ question = \"q\", choices = [\"a\", \"b\"] }}\n[steps.w]\nwhen = \"{when}\"\nset = {{ x = 1 }}");
+    let set = |expression: &str| {
+        format!(
+            "[steps.v]\nset = {{ n = 3, t = \"abc\", l = [1], o = {{ a = 1 }} }}\n[steps.w]\nset = {{ x = \"{{{{ {expression} }}}}\" }}"
+        )
+    };
+    let state = |next: &str| {
+        format!(
+            "[steps.l.loop]\nmax = 3\n[steps.l.loop.state]\nn = 0\no = \"{{'a': 1, 'b': 'x'}}\"\n[steps.l.loop.next]\n{next}\n[steps.l.steps.x]\nset = {{ v = \"{{{{ state.n }}}}{{{{ state.o }}}}\" }}"
+        )
+    };
+    let function = |value: &str, call: &str| {
+        format!(
+            "[functions.f]\nargs = [\"a\"]\nvalue = \"{value}\"\n[steps.w]\nset = {{ x = \"{{{{ {call} }}}}\" }}"
+        )
+    };
+    let ask = |when: &str| {
+        format!(
+            "[steps.q]\nask = {{ question = \"q\", choices = [\"a\", \"b\"] }}\n[steps.w]\nwhen = \"{when}\"\nset = {{ x = 1 }}"
+        )
+    };
     let cases: Vec<(String, &str)> = vec![
         ("[steps.s]\ncheck = [\"output.code == 0\"]\nshell = { argv = [\"true\"] }".into(), "E0207 `output` has no `code`"),
         ("[steps.s]\ncheck = [\"output.stdout\"]\nshell = { argv = [\"true\"] }".into(), "E0303 a condition must be true or false, this is text"),

@@ -1,7 +1,7 @@
 //! Scenarios against real programs: what is read, what is sent, what is observed.
 
-pub mod browser;
 mod attached;
+pub mod browser;
 mod commands;
 mod documents;
 mod extras;

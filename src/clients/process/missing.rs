@@ -179,7 +179,11 @@ fn program(started: &Started<'_>, said: &str) -> Option<String> {
     let here = |program: &str| {
         let in_root = |path: &str| started.root.join(path.trim_start_matches('/')).symlink_metadata().is_ok();
         let there = |path: &str| Path::new(path).exists() || in_root(path);
-        if program.contains('/') { there(program) } else { PATH.iter().any(|dir| there(&format!("{dir}/{program}"))) }
+        if program.contains('/') {
+            there(program)
+        } else {
+            PATH.iter().any(|dir| there(&format!("{dir}/{program}")))
+        }
     };
     let wanted = wanted(started, said).into_iter().find(|program| {
         let name = program.rsplit('/').next().unwrap_or(program);

@@ -349,11 +349,8 @@ fn too_short(act: &Act, typed: usize, shortest: Duration, span: Duration) -> Str
         0 => "nothing was typed".to_owned(),
         typed => format!("only {typed} typed"),
     };
-    let shortest = if shortest.is_zero() {
-        String::new()
-    } else {
-        format!(", which take at least {}", Lapse(shortest))
-    };
+    let shortest =
+        if shortest.is_zero() { String::new() } else { format!(", which take at least {}", Lapse(shortest)) };
     format!(
         "the `timeout` of {} is too short to type {all} {what}{plural}{shortest}: {typed}; raise it, or type less in one step",
         Lapse(span)

@@ -59,5 +59,5 @@ fn the_example_is_a_step() {
     let example: toml::Table = toml::from_str(Llm::EXAMPLE).unwrap();
     let with = serde_json::to_value(&example["steps"]["verdict"]["llm"]).unwrap();
     let with: With = serde_json::from_value(with).unwrap();
-    assert!(Llm::refusals(&with).is_empty());
+    assert!(<Llm as Verb>::refusals(&with).is_empty());
 }

@@ -224,8 +224,7 @@ impl With {
     /// What would be refused on any machine.
     pub fn wrong(&self) -> Vec<Refusal> {
         let name = self.name.as_deref().and_then(|name| checked_name(name).err());
-        let mut found: Vec<Refusal> =
-            name.map(|failure| Refusal::of("/name", failure)).into_iter().collect();
+        let mut found: Vec<Refusal> = name.map(|failure| Refusal::of("/name", failure)).into_iter().collect();
         found.extend(self.own());
         for (name, with) in &self.beside {
             let at = pointer("/beside", name);
@@ -244,8 +243,7 @@ impl With {
             (self.ahead.is_some(), "ahead"),
         ];
         let (_, key) = odd.into_iter().find(|(given, _)| *given)?;
-        let message =
-            format!("`beside.{name}` cannot have `{key}`: it belongs to the service that is held");
+        let message = format!("`beside.{name}` cannot have `{key}`: it belongs to the service that is held");
         Some((key, Failure::permanent(message)))
     }
 

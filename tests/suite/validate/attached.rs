@@ -103,7 +103,8 @@ fn a_misspelt_scenario_is_not_passed_over_because_another_names_it() {
     let (project, _) = project();
     project.write("cases/orders.yaml", &ORDERS.replace("data/order.json", "data/order.yaml"));
     project.write("cases/data/order.yaml", "size: 1\n");
-    let note = "cases/data/order.yaml:2:1: warning[W0706]: this file looks like a scenario, but has no `steps`";
+    let note =
+        "cases/data/order.yaml:2:1: warning[W0706]: this file looks like a scenario, but has no `steps`";
     let lint = || project.run(&["lint", "cases"]);
     let data = lint();
     assert!(!data.stdout.contains("--> cases/data/"), "what others name is data: {}", data.stdout);
