@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets everything up, builds Atoll, and runs the factory on one of the examples.
 #
-#   examples/run.sh [--docker] [--live] [--setup-only] [EXAMPLE [DIR]]
+#   examples/run.sh [--docker] [--live] [--setup-only] [--times] [EXAMPLE [DIR]]
 #
 # EXAMPLE is a directory next to this file (default: greeting). DIR gets the program and the journal (target/EXAMPLE).
 # Offline by default: the answers of a real model come from EXAMPLE/cassette.jsonl, everything else happens for real.
@@ -9,6 +9,7 @@
 #   --docker      build and run programs in Docker instead of the process sandbox
 #   --live        ask the model of the example and record its answers in DIR/cassette.jsonl
 #   --setup-only  install what is missing and stop
+#   --times       print how long each part took at the end
 #
 # Safe to run again. ATOLL names a binary to use instead of building one. Exit code 77: something is missing that cannot be
 # installed here; the message lists it.
@@ -20,11 +21,13 @@ usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; }
 runtime=process
 live=
 setup_only=
+times=
 while [ $# -gt 0 ]; do
   case $1 in
     --docker) runtime=docker ;;
     --live) live=1 ;;
     --setup-only) setup_only=1 ;;
+    --times) times=1 ;;
     -h | --help) usage && exit 0 ;;
     [!-]*) break ;;
     *) echo "unknown option $1" >&2 && usage >&2 && exit 2 ;;
@@ -38,6 +41,9 @@ if [ ! -f "$example/run.args" ]; then
   exit 2
 fi
 
+# shellcheck source=tests/setup/phases.sh
+. tests/setup/phases.sh
+phase "set-up"
 # Everything that is missing is found before anything takes time.
 if [ -z "${ATOLL-}" ]; then tests/setup/rust.sh; fi
 if [ "$runtime" = docker ]; then
@@ -51,6 +57,7 @@ else
 fi
 if [ -n "$setup_only" ]; then exit 0; fi
 
+phase "build"
 if [ -z "${ATOLL-}" ]; then
   cargo build --locked --profile ci --bin atoll
   ATOLL=${CARGO_TARGET_DIR:-target}/ci/atoll
@@ -60,4 +67,10 @@ tape=(--replay "$example/cassette.jsonl")
 if [ -n "$live" ]; then tape=(--record "$place/cassette.jsonl"); fi
 # The words of the file without its comments.
 read -r -d '' -a inputs < <(grep -v '^#' "$example/run.args") || true
-exec "$ATOLL" run factory "${inputs[@]}" --runtime "$runtime" --out "$place/program" --data-dir "$place/runs" "${tape[@]}"
+run=("$ATOLL" run factory "${inputs[@]}" --runtime "$runtime" --out "$place/program" --data-dir "$place/runs" "${tape[@]}")
+[ -n "$times" ] || exec "${run[@]}"
+phase "run"
+code=0
+"${run[@]}" || code=$?
+phases
+exit "$code"

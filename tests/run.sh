@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets everything up and runs every check and test.
 #
-#   tests/run.sh [--no-skips] [--setup-only] [ARGUMENT…]
+#   tests/run.sh [--no-skips] [--setup-only] [--times] [ARGUMENT…]
 #
 # Installs what is missing: bubblewrap, a Docker engine and base images, Chromium, databases and terminal programs from Debian's
 # packages (as root), Python and npm packages below target/, cargo-nextest and cargo-deny. What cannot run on this machine is
@@ -9,6 +9,7 @@
 #
 #   --no-skips    fail if anything was skipped
 #   --setup-only  install what is missing and stop
+#   --times       print how long each part took before the list of what was skipped
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,15 +17,20 @@ usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; }
 
 no_skips=
 setup_only=
+times=
 while [ $# -gt 0 ]; do
   case $1 in
     --no-skips) no_skips=1 ;;
     --setup-only) setup_only=1 ;;
+    --times) times=1 ;;
     -h | --help) usage && exit 0 ;;
     *) break ;;
   esac
   shift
 done
+
+# shellcheck source=tests/setup/phases.sh
+. tests/setup/phases.sh
 
 require=()
 skips=()
@@ -42,7 +48,7 @@ setup() {
 }
 
 summary() {
-  local skip
+  [ -z "$times" ] || phases
   if [ ${#skips[@]} = 0 ]; then
     echo "nothing was skipped"
     return
@@ -54,6 +60,7 @@ summary() {
   fi
 }
 
+phase "set-up"
 tests/setup/rust.sh
 setup process tests/setup/sandbox.sh
 setup docker tests/setup/docker.sh
@@ -66,6 +73,7 @@ case " ${require[*]-} " in *" docker "*) setup images tests/setup/images.sh ;; e
 if [ -n "$setup_only" ]; then summary; exit 0; fi
 # shellcheck source=tests/setup/install.sh
 . tests/setup/install.sh
+phase "tools of cargo"
 cargo_program nextest
 cargo_program deny
 
@@ -74,13 +82,21 @@ ATOLL_REQUIRE=$(IFS=,; echo "${require[*]-}")
 export ATOLL_REQUIRE
 echo "set up: ${ATOLL_REQUIRE:-nothing beyond Rust}"
 
+phase "dependencies, format"
 cargo deny check licenses bans sources
 cargo fmt --check
+phase "lints"
 cargo clippy --all-targets --locked -- -D warnings
+phase "build of the program"
 cargo build --locked --bin atoll
+phase "README in a bare root"
 setup bare-root tests/setup/bare_root.sh
+phase "build of the tests"
+[ $# -gt 0 ] || cargo nextest run --locked --no-run
+phase "tests"
 code=0
 cargo nextest run --locked --no-fail-fast "$@" || code=$?
+phase "tests in documentation"
 cargo test --locked --doc || code=$?
 summary
 exit "$code"
