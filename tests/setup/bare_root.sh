@@ -149,6 +149,7 @@ until [ "$(readlink "/proc/$entered/ns/net")" != "$(readlink /proc/self/ns/net)"
 done
 slirp4netns --configure --mtu=65520 --disable-host-loopback "$entered" tap0 >"$work/network.log" 2>&1 &
 network=$!
-trap 'kill "$entered" "$network" 2>/dev/null || true; rm -rf --one-file-system "$work"' EXIT
+# unshare ignores the gentler signals while it waits; what runs inside ends with it.
+trap 'kill -KILL "$entered" "$network" 2>/dev/null || true; rm -rf --one-file-system "$work"' EXIT
 trap 'exit 130' INT TERM
 wait "$entered"
