@@ -32,8 +32,13 @@ impl Bytes {
             reader.mistyped(value, "`file`", "the name of a file beside the scenario");
             return None;
         }
-        let text = reader.text(value, what)?;
-        let bytes = if key.text() == Some("hex") { Self::Hex(text) } else { Self::Base64(text) };
+        let form = match key.text() {
+            Some("hex") => Self::Hex,
+            Some("base64") => Self::Base64,
+            // It was complained about already.
+            _ => return None,
+        };
+        let bytes = form(reader.text(value, what)?);
         if let Err(reason) = bytes.decode() {
             reader.complain(Code::ScenarioValue, value, reason);
             return None;

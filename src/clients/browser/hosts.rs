@@ -9,11 +9,14 @@ use crate::value::Value;
 /// Names of this machine, which no other one is asked for.
 const OWN: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 
+/// A proxy without an address: nothing on any machine is asked for what a page may not reach.
+const NOWHERE: &str = "http://closed.invalid:1";
+
 /// A context in which all hosts but these are looked for behind a proxy that is not there. That holds for everything that a
 /// page does, apart from the datagrams and names of WebRTC.
 pub(super) fn only(hosts: &[String]) -> Value {
     let allowed = std::iter::once("<-loopback>").chain(hosts.iter().map(String::as_str));
-    json!({ "proxyServer": "http://127.0.0.1:1", "proxyBypassList": allowed.collect::<Vec<_>>().join(";") })
+    json!({ "proxyServer": NOWHERE, "proxyBypassList": allowed.collect::<Vec<_>>().join(";") })
 }
 
 /// The rules of a process that finds the addresses of these hosts and of no others.

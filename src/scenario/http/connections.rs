@@ -38,6 +38,11 @@ pub type Response = hyper::Response<Incoming>;
 /// After how long without traffic a connection is probed, and how often.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
+/// What was done when an error happened. Recorded runs have these words.
+const CONNECTING: &str = "client error (Connect)";
+/// The same.
+const SENDING: &str = "client error (SendRequest)";
+
 /// The connections of one client, all to one origin.
 pub struct Connections {
     tcp: HttpConnector,
@@ -135,14 +140,14 @@ impl Connections {
 
     async fn connect(&self, uri: &Uri) -> Result<Line, String> {
         let mut tcp = self.tcp.clone();
-        let stream = tcp.call(uri.clone()).await.map_err(|e| describe(&e))?.into_inner();
+        let stream = tcp.call(uri.clone()).await.map_err(|e| describe_as(CONNECTING, &e))?.into_inner();
         let Some(tls) = self.tls.as_ref().filter(|_| uri.scheme() == Some(&Scheme::HTTPS)) else {
             return one(stream).await;
         };
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let name =
             ServerName::try_from(host.to_owned()).map_err(|_| format!("`{host}` is not a server's name"))?;
-        let stream = tls.connect(name, stream).await.map_err(|e| describe(&e))?;
+        let stream = tls.connect(name, stream).await.map_err(|e| describe_as(CONNECTING, &e))?;
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             let line = two(stream).await?;
             if let Sender::Two(sender) = &line.sender {
@@ -196,7 +201,7 @@ impl Lost {
         let was_sent = failed.take_message().is_none();
         let error = failed.into_error();
         let is_unanswered = !was_sent || came.load(Ordering::Acquire) == before || is_refused(&error);
-        Self { reason: describe(&error), is_unanswered }
+        Self { reason: describe_as(SENDING, &error), is_unanswered }
     }
 }
 
@@ -221,9 +226,9 @@ fn is_farewell(response: &Response) -> bool {
 async fn one(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Line, String> {
     let (stream, came) = Counted::new(stream);
     let made = http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = made.map_err(|e| describe(&e))?;
+    let (mut sender, connection) = made.map_err(|e| describe_as(SENDING, &e))?;
     tokio::spawn(connection);
-    sender.ready().await.map_err(|e| describe(&e))?;
+    sender.ready().await.map_err(|e| describe_as(SENDING, &e))?;
     Ok(Line { sender: Sender::One(sender), came })
 }
 
@@ -231,9 +236,9 @@ async fn one(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Re
 async fn two(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Line, String> {
     let (stream, came) = Counted::new(stream);
     let made = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
-    let (mut sender, connection) = made.map_err(|e| describe(&e))?;
+    let (mut sender, connection) = made.map_err(|e| describe_as(SENDING, &e))?;
     tokio::spawn(connection);
-    sender.ready().await.map_err(|e| describe(&e))?;
+    sender.ready().await.map_err(|e| describe_as(SENDING, &e))?;
     Ok(Line { sender: Sender::Two(sender), came })
 }
 
@@ -261,6 +266,15 @@ fn in_origin_form(mut request: Request) -> Request {
 
 /// An error and its causes, outermost first, without those that only say that there is another.
 pub fn describe(error: &(dyn Error + 'static)) -> String {
+    trust::reason(causes(error))
+}
+
+/// The same with what was done when it happened.
+fn describe_as(doing: &str, error: &(dyn Error + 'static)) -> String {
+    trust::reason(format!("{doing}: {}", causes(error)))
+}
+
+fn causes(error: &(dyn Error + 'static)) -> String {
     let mut causes = Vec::new();
     let mut next = Some(error);
     while let Some(cause) = next {
@@ -271,7 +285,7 @@ pub fn describe(error: &(dyn Error + 'static)) -> String {
             causes.push(text);
         }
     }
-    trust::reason(causes.join(": "))
+    causes.join(": ")
 }
 
 /// A stream that counts what is read from it.

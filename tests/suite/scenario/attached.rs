@@ -144,7 +144,7 @@ fn what_cannot_be_read_is_said_once_each() {
     }
     assert!(errors.iter().any(|error| error.contains("broken.json is no JSON or YAML")), "{errors:#?}");
     for (stdin, wanted) in [
-        ("{ fill: a.txt }", "unknown key `fill`"),
+        ("{ fill: a.txt }", "`stdin` has no key `fill`"),
         ("{ hex: 0 }", "a digit is missing"),
         ("{}", "`stdin` has one of"),
     ] {

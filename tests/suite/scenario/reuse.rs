@@ -1,4 +1,5 @@
 //! Connections that are used again: what is sent once more, and what is not.
+#![expect(clippy::disallowed_methods, reason = "a test plays the server")]
 
 use std::sync::{Arc, Mutex};
 

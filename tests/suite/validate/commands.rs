@@ -1,4 +1,5 @@
 //! Commands beside a target: they run in a sandbox on a copy of a directory of the user's.
+#![expect(clippy::disallowed_methods, reason = "a test makes a Python environment")]
 
 use super::{PAGES, served};
 use crate::binary::{Project, Ran};

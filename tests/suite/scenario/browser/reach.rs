@@ -93,7 +93,7 @@ async fn target(other: u16) -> (String, Arc<AtomicBool>) {
         Response::builder()
             .status(302)
             .header("location", filled("OTHER/redirected"))
-            .body("".to_owned())
+            .body(String::new())
             .unwrap()
     };
     let is_reached = Arc::new(AtomicBool::new(false));
