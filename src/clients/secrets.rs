@@ -5,8 +5,6 @@
 
 mod command;
 pub mod file;
-mod forms;
-mod gaps;
 mod redact;
 
 use std::collections::BTreeMap;
@@ -114,6 +112,14 @@ impl Secrets for EnvSecrets {
 
     fn redact_bytes(&self, bytes: &[u8]) -> Vec<u8> {
         self.redactor().redact_bytes(bytes).unwrap_or_else(|| bytes.to_vec())
+    }
+
+    fn redact_head(&self, text: &str) -> String {
+        self.redactor().redact_head(text).unwrap_or_else(|| text.to_owned())
+    }
+
+    fn open_end(&self, text: &str) -> usize {
+        self.redactor().open_end(text)
     }
 
     fn redact_value(&self, value: &mut Value) {

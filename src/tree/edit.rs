@@ -303,8 +303,10 @@ fn nearest_line(text: &str, find: &str) -> Option<String> {
     let scored = text.lines().take(LINES).enumerate().filter(|(_, line)| !line.trim().is_empty());
     let scored = scored.map(|(n, line)| (strsim::normalized_levenshtein(line.trim(), wanted), n, line));
     let (_, n, line) = scored.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))?;
-    let shown: String = line.trim_end().chars().take(200).collect();
-    Some(format!("the nearest line is {}: {shown}", n + 1))
+    let line = line.trim_end();
+    let shown: String = line.chars().take(200).collect();
+    let more = if shown.len() < line.len() { "…" } else { "" };
+    Some(format!("the nearest line is {}: {shown}{more}", n + 1))
 }
 
 #[cfg(test)]

@@ -167,7 +167,15 @@ pub trait Secrets: Send + Sync + 'static {
         let clean = self.redact(&text);
         if clean == text { bytes.to_vec() } else { clean.into_bytes() }
     }
-    /// The same for every text in `value`.
+    /// [`Secrets::redact`] for the beginning of a longer text, of which a secret may be cut.
+    fn redact_head(&self, text: &str) -> String {
+        self.redact(text)
+    }
+    /// Where the last part of `text` begins that could be the beginning of a secret; its length if there is none.
+    fn open_end(&self, text: &str) -> usize {
+        text.len()
+    }
+    /// [`Secrets::redact`] for every text in `value`.
     fn redact_value(&self, value: &mut Value) {
         change_texts(value, &|text| self.redact(text));
     }

@@ -251,7 +251,12 @@ impl Secrets for AllowedSecrets {
     fn redact_bytes(&self, bytes: &[u8]) -> Vec<u8> {
         self.secrets.redact_bytes(bytes)
     }
-
+    fn redact_head(&self, text: &str) -> String {
+        self.secrets.redact_head(text)
+    }
+    fn open_end(&self, text: &str) -> usize {
+        self.secrets.open_end(text)
+    }
     fn redact_value(&self, value: &mut Value) {
         self.secrets.redact_value(value);
     }

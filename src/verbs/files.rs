@@ -304,7 +304,10 @@ fn read_text(text: &str, ended: bool) -> Result<Vec<Edit>, Failure> {
             .detail(json!({ "truncated": path, "complete": complete })));
     }
     if parsed.edits.is_empty() && parsed.unchanged.is_empty() {
-        let head: String = text.chars().take(200).collect();
+        let mut head: String = text.chars().take(200).collect();
+        if head.len() < text.len() {
+            head.push('…');
+        }
         return Err(Failure::rejected("the text holds no file")
             .hint("each file goes between a line `=== FILE: path ===` and a line `=== END FILE ===`")
             .detail(json!({ "text": head })));

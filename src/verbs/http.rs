@@ -154,7 +154,7 @@ http = { url = "http://127.0.0.1:8080/health", query = { verbose = true }, timeo
             Err((class, error)) => Err(Failure::new(class, named(&error))),
             Ok(answer) => {
                 let retry_after = retry_after(&answer);
-                let out = out(&answer, duration_ms);
+                let out = out(&answer, duration_ms, &cx);
                 if with.observe || out.status < 400 {
                     return Ok(Output::free(out));
                 }
@@ -316,7 +316,7 @@ async fn exchange(request: reqwest::RequestBuilder, most: usize) -> Result<Answe
     Ok(answer)
 }
 
-fn out(answer: &Answer, duration_ms: u64) -> Out {
+fn out(answer: &Answer, duration_ms: u64, cx: &Context) -> Out {
     let mut headers: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in &answer.headers {
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
@@ -325,7 +325,10 @@ fn out(answer: &Answer, duration_ms: u64) -> Out {
             None => drop(headers.insert(name.as_str().to_owned(), value)),
         }
     }
-    let body = String::from_utf8_lossy(&answer.body).into_owned();
+    let mut body = String::from_utf8_lossy(&answer.body).into_owned();
+    if answer.truncated {
+        body = cx.secrets.redact_head(&body);
+    }
     let json = if answer.truncated { None } else { crate::value::parse(&body).ok() };
     let (status, truncated) = (answer.status, answer.truncated);
     Out { ok: (200..400).contains(&status), status, headers, body, json, truncated, error: None, duration_ms }

@@ -375,6 +375,9 @@ fn parse(text: &str) -> Result<Parsed, serde_json::Error> {
 }
 
 fn no_json(model: &Model, text: &str, error: &serde_json::Error) -> Failure {
-    let start: String = text.chars().take(120).collect();
+    let mut start: String = text.chars().take(120).collect();
+    if start.len() < text.len() {
+        start.push('…');
+    }
     Failure::transient(format!("{} sent something that is no JSON ({error}): {start}", model.provider.name))
 }

@@ -4,11 +4,11 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::verb::Secrets;
 
-/// Most bytes that are held back: no secret is longer.
+/// Most bytes that are held back, unless a longer secret may have begun before them.
 const HELD: usize = 4 << 10;
 
-/// Passes text on without secrets, though they come in pieces. A secret has no white space, so a word is held back
-/// until it is whole.
+/// Passes text on without secrets, though they come in pieces. A word is held back until it is whole, and with it the words
+/// before that could be the beginning of a secret.
 pub(super) struct Hush<'a> {
     secrets: &'a dyn Secrets,
     pass_on: &'a (dyn Fn(&str) + Send + Sync),
@@ -26,6 +26,7 @@ impl<'a> Hush<'a> {
         held.push_str(piece);
         let space = held.char_indices().rev().find(|(_, c)| c.is_whitespace());
         let whole = space.map_or(0, |(at, c)| at + c.len_utf8());
+        let whole = if whole > 0 { whole.min(self.secrets.open_end(&held)) } else { 0 };
         if whole > 0 {
             let rest = held.split_off(whole);
             let words = std::mem::replace(&mut *held, rest);
@@ -33,7 +34,7 @@ impl<'a> Hush<'a> {
         }
         if held.len() > 2 * HELD {
             *held = self.secrets.redact(&held);
-            let most = held.len().saturating_sub(HELD);
+            let most = held.len().saturating_sub(HELD).min(self.secrets.open_end(&held));
             let cut = (0..=most).rev().find(|at| held.is_char_boundary(*at)).unwrap_or(0);
             let rest = held.split_off(cut);
             (self.pass_on)(&std::mem::replace(&mut *held, rest));
@@ -68,6 +69,35 @@ mod tests {
         pieces.into_iter().for_each(|piece| hush.take(&piece));
         hush.end();
         heard.into_inner().unwrap()
+    }
+
+    #[test]
+    fn a_secret_of_several_words_is_not_heard_word_by_word() {
+        let phrase = "correct horse battery staple";
+        let secrets = EnvSecrets::from_values([("KEY".to_owned(), phrase.to_owned())]);
+        let heard = Mutex::new(String::new());
+        let pass_on = |text: &str| heard.lock().unwrap().push_str(text);
+        let hush = Hush::new(&secrets, &pass_on);
+        let hex: Vec<String> = phrase.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let text = format!("It is {phrase}, or {}; correct horses run.", hex.join(" "));
+        for piece in text.split_inclusive(' ') {
+            hush.take(piece);
+        }
+        hush.end();
+        assert_eq!(*heard.lock().unwrap(), "It is ***, or ***; correct horses run.");
+    }
+
+    #[test]
+    fn a_secret_that_is_longer_than_what_is_held_back_is_not_heard() {
+        let long: String = (0..3_000).map(|n| format!("{n:x}-")).collect();
+        let secrets = EnvSecrets::from_values([("KEY".to_owned(), long.clone())]);
+        let heard = Mutex::new(String::new());
+        let pass_on = |text: &str| heard.lock().unwrap().push_str(text);
+        let hush = Hush::new(&secrets, &pass_on);
+        let text = format!("it-is-{long}.");
+        text.as_bytes().chunks(1_000).for_each(|piece| hush.take(std::str::from_utf8(piece).unwrap()));
+        hush.end();
+        assert_eq!(*heard.lock().unwrap(), "it-is-***.");
     }
 
     #[test]

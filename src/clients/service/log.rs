@@ -32,15 +32,20 @@ struct Retold {
     line: Vec<u8>,
 }
 
-/// A line that is longer is told in pieces.
+/// A line that is longer is told in pieces, with an ellipsis between them.
 const LONGEST_LINE: usize = 8 << 10;
 
 impl Retold {
     fn push(&mut self, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n').flat_map(|line| line.chunks(LONGEST_LINE)) {
             self.line.extend_from_slice(piece);
-            if piece.ends_with(b"\n") || self.line.len() >= LONGEST_LINE {
+            if piece.ends_with(b"\n") {
                 self.tell();
+            } else if self.line.len() >= LONGEST_LINE {
+                // The mark also shows where the rest of a secret may be.
+                self.line.extend_from_slice("…".as_bytes());
+                self.tell();
+                self.line.extend_from_slice("…".as_bytes());
             }
         }
     }

@@ -127,11 +127,12 @@ async fn answer(response: &Response<Option<Vec<u8>>>, is_plain: bool, back: &Ret
         let _ = stream.take(rest).read_to_end(&mut body).await;
     }
     body.truncate(REFUSAL);
-    Refused::Answer {
-        status: response.status().as_u16(),
-        headers: table(response.headers()),
-        body: String::from_utf8_lossy(&body).into_owned(),
+    let mut text = String::from_utf8_lossy(&body).into_owned();
+    if body.len() == REFUSAL {
+        // What came after it is not known.
+        text.push('…');
     }
+    Refused::Answer { status: response.status().as_u16(), headers: table(response.headers()), body: text }
 }
 
 /// Headers by name, sorted; several values of one name joined, bytes that are no UTF-8 replaced.

@@ -50,7 +50,8 @@ pub(super) fn search(search: &Search, workspace: &Workspace) -> Result<String, S
         for (n, line) in text.lines().enumerate().filter(|(_, line)| pattern.is_match(line)) {
             if lines.len() < PLACES {
                 let shown: String = line.chars().take(WIDTH).collect();
-                lines.push(format!("{}:{}: {shown}", file.path, n + 1));
+                let more = if shown.len() < line.len() { "…" } else { "" };
+                lines.push(format!("{}:{}: {shown}{more}", file.path, n + 1));
             } else {
                 more += 1;
             }

@@ -27,8 +27,9 @@ pub(super) fn answer_line(answer: &Answer, model: &Model, spent: &Meter) -> Stri
 pub(super) fn called(call: &ToolCall) -> String {
     let about =
         ["path", "pattern", "command"].iter().find_map(|key| call.input[*key].as_str()).unwrap_or_default();
+    let more = if about.chars().nth(80).is_some() { "…" } else { "" };
     let about: String = about.chars().take(80).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    format!("{} {about}", call.name).trim_end().to_owned()
+    format!("{} {about}{more}", call.name).trim_end().to_owned()
 }
 
 /// What stands above the conversation.

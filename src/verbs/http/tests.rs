@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::routing::{any, get};
 
 use super::*;
+use crate::clients::secrets::EnvSecrets;
 use crate::clock::ManualClock;
 use crate::verb::{DynVerb, SecretText, Secrets};
 
@@ -31,6 +32,25 @@ fn context() -> (Context, ManualClock) {
 
 async fn run(with: Value) -> Result<Value, Failure> {
     Ok(DynVerb::run(&Http::default(), with, context().0).await?.value)
+}
+
+#[tokio::test]
+async fn a_secret_that_is_cut_is_not_shown() {
+    let base = serve().await;
+    let key = "Tk-9f8e7d6c5b4aQQzz";
+    let mut cx = context().0;
+    cx.secrets = Arc::new(EnvSecrets::from_values([("KEY".to_owned(), key.to_owned())]));
+    for most in 1..=key.len() {
+        let with = json!({"url": format!("{base}/repeat/{key}"), "max_bytes": 40 + most});
+        let out = DynVerb::run(&Http::default(), with, cx.clone()).await.unwrap().value;
+        let body = out["body"].as_str().unwrap();
+        let wanted = if most < 3 {
+            format!("{}{}", "x".repeat(40), &key[..most])
+        } else {
+            format!("{}***", "x".repeat(40))
+        };
+        assert_eq!((body, &out["truncated"]), (wanted.as_str(), &json!(true)), "{most}");
+    }
 }
 
 async fn serve() -> String {
@@ -57,6 +77,7 @@ async fn serve() -> String {
             }),
         )
         .route("/round", get(|| async { (StatusCode::FOUND, [("location", "/round")]) }))
+        .route("/repeat/{text}", get(|Path(text): Path<String>| async move { "x".repeat(40) + &text + "yyyy" }))
         .route("/long", get(|| async { "x".repeat(100_000) }))
         .route("/down", get(|| async { (StatusCode::BAD_GATEWAY, "down") }))
         .route("/none", get(|| async { (StatusCode::NOT_FOUND, "none") }))

@@ -1,5 +1,6 @@
 use base64::Engine as _;
 
+use super::forms::{hex, padded_base64, utf16};
 use super::*;
 
 const KEY: &str = "sk-live+key/with?\"marks\" & ünï";
@@ -96,9 +97,78 @@ fn what_a_cut_leaves_of_a_secret_is_found() {
     );
     assert_eq!(shown("[… 9 bytes left out …]\nand-more\n"), "[… 9 bytes left out …]\n***\n");
     assert_eq!(shown("no\n… 9 bytes left out …\nmore"), "no\n… 9 bytes left out …\n***");
-    assert_eq!(shown("ope\n… 9 bytes left out …\nore"), "ope\n… 9 bytes left out …\nore");
+    assert_eq!(shown("op\n… 9 bytes left out …\nre"), "op\n… 9 bytes left out …\nre");
+    assert_eq!(shown("open-ses\n… 9 bytes cut …"), "***\n… 9 bytes cut …");
     let half = &padded_base64(b"open-sesame-and-more")[..12];
     assert_eq!(shown(&format!("{half}\n… 9 bytes left out …\n")), "***\n… 9 bytes left out …\n");
+}
+
+#[test]
+fn a_quote_is_found_however_it_is_quoted() {
+    let redactor = Redactor::new(["pa's\\w\"rd\nünd"]);
+    for form in [
+        r#"'pa'\''s\w"rd'$'\n''ünd'"#,
+        r#"'pa'"'"'s\w"rd'"#,
+        r#"'pa''s\w"rd'"#,
+        r#""pa's\w""rd""#,
+        r#""pa's\\w\"rd\nünd""#,
+        r#"$'pa\'s\\w"rd\n\303\274nd'"#,
+        r#"pa\'s\\w\"rd"#,
+        r#"{\"x\": \"'pa'\\\\''s\\\\w\\\"rd'\"}"#,
+        r#""pa's\\w\"rd\n\u{fc}nd""#,
+        r#"'pa\'s\\w"rd\n\U000000fcnd'"#,
+    ] {
+        let shown = redactor.redact(&format!("+ T={form} end")).unwrap_or_default();
+        assert!(shown.contains("***") && shown.ends_with(" end"), "{form} → {shown}");
+        assert!(!shown.contains("pa") && !shown.contains("rd"), "{form} → {shown}");
+    }
+    assert_eq!(redactor.redact("pa s w rd"), None);
+}
+
+#[test]
+fn short_lines_of_a_secret_are_found_and_its_structure_stays() {
+    let secret = "[default]\nlogin ann\npassword123\nusers:\n-----END-----\nshort\n";
+    let redactor = Redactor::new([secret]);
+    let shown = redactor.redact("a login ann | password123 | users: [default] -----END----- short");
+    assert_eq!(shown.as_deref(), Some("a *** | *** | users: [default] -----END----- short"));
+    assert_eq!(redactor.redact(secret).as_deref(), Some("***"));
+}
+
+#[test]
+fn what_a_cut_leaves_is_found_in_other_encodings_too() {
+    let key = "Tk-9f8e+7d6c/5bü4a-QQzz";
+    let redactor = Redactor::new([key]);
+    let mark = "\n[… 17 bytes left out …]\n".as_bytes();
+    let western: Vec<u8> = key.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
+    let wide: Vec<u8> = key.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
+    for form in utf16(key).into_iter().chain([western, wide]) {
+        for at in 12..form.len() - 12 {
+            let text = [b"\xFF\0~\0".as_slice(), &form[..at], mark, &form[at..], b"~\0"].concat();
+            let letters = |bytes: &[u8]| -> String {
+                bytes.iter().filter(|byte| **byte != 0).map(|byte| char::from(*byte)).collect()
+            };
+            let shown = letters(&redactor.redact_bytes(&text).unwrap_or_default());
+            for part in ["Tk-", "9f8", "7d6c", "5b", "4a-", "Qzz"] {
+                assert!(!shown.contains(part), "{at}: {:?} → {shown:?}", letters(&text));
+            }
+            let lossy = String::from_utf8_lossy(&text).into_owned();
+            let shown = letters(redactor.redact(&lossy).unwrap_or_default().as_bytes());
+            for part in ["Tk-", "9f8", "7d6c", "Qzz"] {
+                assert!(!shown.contains(part), "{at}: {lossy:?} → {shown:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn very_many_marks_and_almost_secrets_take_little_time() {
+    let secret = format!("{}b", "a".repeat(4_000));
+    let redactor = Redactor::new([secret.as_str(), "sk-live-0123456789"]);
+    let text = format!("{}…", "a".repeat(80)).repeat(20_000);
+    let begun = std::time::Instant::now();
+    assert!(redactor.redact(&text).is_some());
+    assert!(redactor.redact(&"…".repeat(300_000)).is_none());
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
 }
 
 #[test]

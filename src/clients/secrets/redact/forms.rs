@@ -1,39 +1,36 @@
-//! The forms in which a secret value occurs, and patterns for them.
+//! Secrets in one way of writing them, and the ways there are.
 
 use std::fmt::Write as _;
 
 use encoding_rs::WINDOWS_1252;
 use regex::bytes::{Regex, RegexBuilder};
 
+use super::cut::Partial;
+
 /// Shorter values are not redacted: removing `test` or `1234` everywhere would make every text unreadable.
 pub(super) const SHORTEST: usize = 6;
-
-/// Lines of values of several lines that are shorter are not redacted by themselves.
-const LONG: usize = 16;
 
 /// Most bytes of a compiled pattern.
 const LARGEST: usize = 256 << 20;
 
-/// A value, and the long lines of one of several lines, as logs print them one by one; lines such as `-----BEGIN` are not
-/// secret.
-pub(super) fn parts(value: &str) -> Vec<&str> {
-    let mut parts = vec![value, value.trim()];
-    if value.contains('\n') {
-        let lines = value.lines().map(str::trim);
-        parts.extend(lines.filter(|line| line.len() >= LONG && !line.starts_with("---")));
-    }
-    parts.retain(|part| part.trim().len() >= SHORTEST);
-    parts
+/// Secrets in one way of writing them.
+pub(super) struct Forms {
+    pub(super) pattern: Regex,
+    pub(super) partial: Partial,
 }
 
-/// A pattern for any of `texts`, the longest first.
-pub(super) fn any_of(texts: impl Iterator<Item = Vec<u8>>) -> Option<Regex> {
-    let mut texts: Vec<Vec<u8>> = texts.filter(|text| text.len() >= SHORTEST).collect();
-    texts.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-    texts.dedup();
-    let any = texts.iter().map(|text| pattern(text)).collect::<Vec<_>>().join("|");
-    // A pattern of escaped literals is always valid; the limit is what could fail, for very many megabytes of secrets.
-    (!any.is_empty()).then(|| RegexBuilder::new(&any).size_limit(LARGEST).build().ok()).flatten()
+impl Forms {
+    /// Finds any of `texts`, the longest first; `per_byte` bytes of them say one byte of a secret, or less.
+    pub(super) fn of(texts: impl Iterator<Item = Vec<u8>>, per_byte: usize) -> Option<Self> {
+        let mut texts: Vec<Vec<u8>> = texts.filter(|text| text.len() >= SHORTEST).collect();
+        texts.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        texts.dedup();
+        let any = texts.iter().map(|text| pattern(text)).collect::<Vec<_>>().join("|");
+        // A pattern of escaped literals is always valid; the limit is what could fail, for very many megabytes of secrets.
+        let pattern =
+            (!any.is_empty()).then(|| RegexBuilder::new(&any).size_limit(LARGEST).build().ok()).flatten()?;
+        Some(Self { pattern, partial: Partial::of(texts, per_byte) })
+    }
 }
 
 /// A pattern for exactly these bytes.
@@ -63,6 +60,21 @@ pub(super) fn foreign(text: &str) -> Vec<Vec<u8>> {
     all
 }
 
+/// The hexadecimal digits of `text` in UTF-8 and UTF-16.
+pub(super) fn hexadecimal(text: &str) -> Vec<Vec<u8>> {
+    let all = std::iter::once(text.as_bytes().to_vec()).chain(utf16(text));
+    all.map(|bytes| hex(&bytes).into_bytes()).collect()
+}
+
+/// What `text` in UTF-8, in UTF-16 and in base64 itself becomes inside longer base64 texts.
+pub(super) fn base64(text: &str) -> Vec<Vec<u8>> {
+    let twice = padded_base64(text.as_bytes()).into_bytes();
+    let all = [text.as_bytes().to_vec(), twice].into_iter().chain(utf16(text));
+    all.flat_map(|bytes| (0..3).filter_map(move |shift| base64_inside(&bytes, shift)))
+        .map(String::into_bytes)
+        .collect()
+}
+
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut digits, byte| {
         let _ = write!(digits, "{byte:02x}");
@@ -79,7 +91,7 @@ pub(super) fn padded_base64(bytes: &[u8]) -> String {
 
 /// The letters that `bytes` become inside a longer base64 text in which they begin `shift` bytes after a multiple of
 /// three; letters that their neighbours have a part in are left out.
-pub(super) fn base64_inside(bytes: &[u8], shift: usize) -> Option<String> {
+fn base64_inside(bytes: &[u8], shift: usize) -> Option<String> {
     let padded: Vec<u8> = std::iter::repeat_n(0, shift).chain(bytes.iter().copied()).collect();
     let bit = |i: usize| padded[i / 8] >> (7 - i % 8) & 1;
     let first = (shift * 8).div_ceil(6);

@@ -1,0 +1,272 @@
+//! Secrets of which only a part is left, because a text was shortened there.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, OnceLock};
+
+use regex::bytes::Regex;
+
+use super::view::View;
+
+/// Fewer characters of a secret are not masked at a cut: other words begin and end like it.
+const LEAST: usize = 3;
+
+/// Most bytes of an escape.
+const ESCAPE: usize = 12;
+
+/// Most marks without a count that are looked at; texts that were shortened have few.
+const MOST: usize = 10_000;
+
+/// Bytes of the longest mark without a count.
+const SHORT: usize = 6;
+
+/// What is there for half a character that was cut.
+const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
+
+/// What marks a place where something was left out of a text, here or in the text of JSON: an ellipsis, alone or around a count.
+static MARK: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"(?:…|\\u2026)(?: [0-9]+ bytes (?:left out|cut) (?:…|\\u2026))?").ok());
+
+/// A place in a text where more of it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Edge {
+    /// More followed here.
+    End(usize),
+    /// More came before.
+    Start(usize),
+}
+
+/// The places where something was left out of `text`.
+pub(super) fn edges(text: &[u8]) -> Vec<Edge> {
+    let marks = MARK.iter().flat_map(|mark| mark.find_iter(text)).enumerate();
+    marks
+        .filter(|(n, mark)| *n < MOST || mark.len() > SHORT)
+        .flat_map(|(_, mark)| {
+            let before = without_frame_behind(&text[..mark.start()]).len();
+            let behind = text.len() - without_frame_before(&text[mark.end()..]).len();
+            [Edge::End(before), Edge::Start(behind)]
+        })
+        .collect()
+}
+
+/// `text` without the bracket, the line break and the quote that are between it and a mark.
+fn without_frame_behind(text: &[u8]) -> &[u8] {
+    let text = text.strip_suffix(b"[").unwrap_or(text);
+    let text = match (text.strip_suffix(b"\n"), text.strip_suffix(b"\\n")) {
+        (Some(rest), _) => rest,
+        (_, Some(rest)) => &rest[..rest.len() - rest.iter().rev().take_while(|byte| **byte == b'\\').count()],
+        _ => text,
+    };
+    match text {
+        [rest @ .., b'"' | b'\'' | b'`'] => rest,
+        _ => text,
+    }
+}
+
+/// `text` without the bracket and the line break that are between a mark and it.
+fn without_frame_before(text: &[u8]) -> &[u8] {
+    let text = text.strip_prefix(b"]").unwrap_or(text);
+    let escape = text.iter().take_while(|byte| **byte == b'\\').count();
+    match text.get(escape) {
+        Some(b'\n') if escape == 0 => &text[1..],
+        Some(b'n') if escape > 0 => &text[escape + 1..],
+        _ => text,
+    }
+}
+
+/// Texts by index, and places in them.
+type Places = Vec<(u32, u32)>;
+
+/// Finds beginnings and ends of secrets.
+pub(super) struct Partial {
+    texts: Vec<Vec<u8>>,
+    per_byte: usize,
+    /// Where in the texts each three bytes are; made when they are first needed.
+    triples: OnceLock<HashMap<[u8; 3], Places>>,
+}
+
+impl Partial {
+    /// Those of `texts`, of which `per_byte` bytes say one byte.
+    pub(super) fn of(texts: Vec<Vec<u8>>, per_byte: usize) -> Self {
+        Self { texts, per_byte, triples: OnceLock::new() }
+    }
+
+    /// The length of the longest text.
+    pub(super) fn longest(&self) -> usize {
+        self.texts.iter().map(Vec::len).max().unwrap_or_default()
+    }
+
+    /// What is left of a secret at `edge` of `text`, as `view` shows it.
+    pub(super) fn at(&self, edge: Edge, text: &[u8], view: &View) -> Option<(usize, usize)> {
+        match edge {
+            Edge::End(end) => {
+                let mut whole = &text[..end];
+                while let Some(rest) = whole.strip_suffix(REPLACEMENT) {
+                    whole = rest;
+                }
+                self.begins(view, view.upto(whole.len()), LEAST * self.per_byte).map(|start| (start, end))
+            }
+            Edge::Start(start) => {
+                let mut rest = &text[start..];
+                while let Some(behind) = rest.strip_prefix(REPLACEMENT) {
+                    rest = behind;
+                }
+                self.ends(view, view.before(text.len() - rest.len())).map(|end| (start, end))
+            }
+        }
+    }
+
+    /// Where the beginning of a secret begins in the text, of at least `least` bytes, that the first `length` bytes of `view`
+    /// end with.
+    pub(super) fn begins(&self, view: &View, length: usize, least: usize) -> Option<usize> {
+        let bytes = &view.bytes[..length];
+        // The escape of its next character may be cut, too.
+        let is_escape = |byte: u8| matches!(byte, b'%' | b'\\' | b'&' | 0);
+        let cut = (1..=ESCAPE.min(length))
+            .filter(|cut| is_escape(bytes[length - cut]) || (*cut == 1 && bytes[length - 1] == b'0'));
+        let whole = std::iter::once(0).chain(cut).filter_map(|cut| {
+            let bytes = &bytes[..length - cut];
+            let longest = self.beginning(bytes, least)?;
+            Some(view.place(bytes.len() - longest, bytes.len()).0)
+        });
+        whole.min().map(|start| start as usize)
+    }
+
+    /// Where the end of a secret ends in the text that the bytes of `view` from `from` on begin with.
+    fn ends(&self, view: &View, from: usize) -> Option<usize> {
+        let bytes = &view.bytes[from..];
+        // It may come behind the rest of an escape.
+        let is_escape = |byte: &&u8| byte.is_ascii_alphanumeric() || b"#;}\0".contains(byte);
+        let escape = bytes.iter().take(ESCAPE).take_while(is_escape).count();
+        let ends = (0..=escape).filter_map(|cut| {
+            let least = (LEAST + usize::from(cut > 0)) * self.per_byte;
+            let longest = self.ending(&bytes[cut..], least)?;
+            Some(view.place(from + cut, from + cut + longest).1)
+        });
+        ends.max().map(|end| end as usize)
+    }
+
+    /// How many of the first bytes of a secret, not all, `bytes` end with.
+    fn beginning(&self, bytes: &[u8], least: usize) -> Option<usize> {
+        let fits = |text: &[u8], length: usize| {
+            (least..text.len()).contains(&length) && bytes.ends_with(&text[..length])
+        };
+        let short = (least..LEAST).rev().find(|length| self.texts.iter().any(|text| fits(text, *length)));
+        let last = bytes.last_chunk::<3>().map(|last| self.places(*last)).unwrap_or_default();
+        let long = last.iter().map(|(text, at)| (&self.texts[*text as usize], *at as usize + LEAST));
+        long.filter(|(text, length)| fits(text, *length)).map(|(_, length)| length).max().or(short)
+    }
+
+    /// How many of the last bytes of a secret, not all, `bytes` begin with; at least three.
+    fn ending(&self, bytes: &[u8], least: usize) -> Option<usize> {
+        let first = self.places(*bytes.first_chunk::<3>()?);
+        let rests = first.iter().filter(|(_, at)| *at > 0);
+        rests
+            .map(|(text, at)| &self.texts[*text as usize][*at as usize..])
+            .filter(|rest| rest.len() >= least && bytes.starts_with(rest))
+            .map(<[u8]>::len)
+            .max()
+    }
+
+    /// Where in the texts these bytes are.
+    fn places(&self, triple: [u8; 3]) -> &[(u32, u32)] {
+        let narrow = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
+        let triples = self.triples.get_or_init(|| {
+            let mut all: HashMap<_, Places> = HashMap::new();
+            for (text, bytes) in self.texts.iter().enumerate() {
+                for (at, triple) in bytes.windows(LEAST).enumerate() {
+                    if let Ok(triple) = <[u8; 3]>::try_from(triple) {
+                        all.entry(triple).or_default().push((narrow(text), narrow(at)));
+                    }
+                }
+            }
+            all
+        });
+        triples.get(&triple).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Redactor;
+
+    const KEY: &str = "Tk-9f8e+7d6c/5bü4a'QQzz";
+
+    fn forms() -> Vec<String> {
+        use base64::Engine as _;
+        let hexed =
+            |between: &str| KEY.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(between);
+        vec![
+            KEY.to_owned(),
+            KEY.replace('\'', "'\\''"),
+            KEY.replace('\'', "''"),
+            form_urlencoded::byte_serialize(KEY.as_bytes()).collect(),
+            KEY.replace('ü', "\\u00fc"),
+            KEY.replace('\'', "&#39;"),
+            hexed(""),
+            hexed(" "),
+            format!("0x{}", hexed(", 0x")),
+            base64::engine::general_purpose::STANDARD.encode(KEY),
+        ]
+    }
+
+    /// How many characters of `shown` in a row are also in a row in `form`.
+    fn left(shown: &str, form: &str) -> usize {
+        let chars: Vec<char> = shown.chars().collect();
+        let longest = |from: usize| {
+            (from..=chars.len())
+                .rev()
+                .find(|to| form.contains(&chars[from..*to].iter().collect::<String>()))
+                .unwrap_or(from)
+                - from
+        };
+        (0..chars.len()).map(longest).max().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_secret_is_not_shown_wherever_a_text_is_cut() {
+        let redactor = Redactor::new([KEY]);
+        let shown = |text: &str| redactor.redact(text).unwrap_or_else(|| text.to_owned());
+        for form in forms() {
+            // Of three bytes, two and a half are up to fifteen characters of `0x54, 0x6b, 0x2d`.
+            let most = if form.starts_with("0x") { 15 } else { 8 };
+            for at in (0..=form.len()).filter(|at| form.is_char_boundary(*at)) {
+                let (head, tail) = form.split_at(at);
+                for mark in ["\n[… 17 bytes left out …]\n", "\n… 17 bytes left out …\n", "…"] {
+                    let text = format!("~~ ~~{head}{mark}{tail}~~ ~~");
+                    let cut = shown(&text);
+                    assert!(left(&cut.replace(mark, "~"), &form) <= most, "{text:?} → {cut:?}");
+                    let json = shown(&serde_json::to_string(&text).unwrap());
+                    assert!(left(&json.replace("17 bytes", "~"), &form) <= most, "{text:?} → {json:?}");
+                }
+                let text = format!("~~ ~~{head}");
+                let cut = redactor.redact_head(&text).unwrap_or(text);
+                assert!(left(&cut, &form) <= most, "{form} at {at} → {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn plain_characters_of_a_cut_secret_are_masked_from_the_third_on() {
+        let redactor = Redactor::new([KEY]);
+        let head = |text: &str| redactor.redact_head(text);
+        assert_eq!(head("is Tk-9f8e+7d6c/5bü4a'QQz").as_deref(), Some("is ***"));
+        assert_eq!(head("is Tk-").as_deref(), Some("is ***"));
+        assert_eq!(head("is Tk"), None);
+        assert_eq!(head("is Tk-9f8e+7d6c/5b\u{fffd}").as_deref(), Some("is ***"));
+        assert_eq!(redactor.redact("is Tk-9f8e"), None, "only where it was cut");
+        assert_eq!(
+            redactor.redact("… 9 bytes left out …\nQQzz, 1").as_deref(),
+            Some("… 9 bytes left out …\n***, 1")
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_text_is_open_where_a_secret_could_begin() {
+        let redactor = Redactor::new(["correct horse battery"]);
+        let open = |text: &str| text[redactor.open_end(text)..].to_owned();
+        assert_eq!(open("it is correct horse "), "correct horse ");
+        assert_eq!(open("it is correct hose"), "");
+        assert_eq!(open("it is 63 6f 72 72"), "63 6f 72 72");
+        assert!(open("x correct%20hor").starts_with("correct%20hor"));
+    }
+}

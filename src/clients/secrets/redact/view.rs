@@ -1,0 +1,131 @@
+//! What a text says once escapes are resolved, quotes or separators are left out: each byte knows where in the text it comes from.
+
+use regex::bytes::Regex;
+
+use super::escape::escape;
+
+/// What shells and others put around and between quotes.
+pub(super) const QUOTES: &[u8] = b"'\"\\";
+
+/// A text with the place of each byte in the text that it was made from.
+pub(super) struct View {
+    pub(super) bytes: Vec<u8>,
+    places: Vec<(u32, u32)>,
+}
+
+impl View {
+    fn empty(room: usize) -> Self {
+        Self { bytes: Vec::with_capacity(room), places: Vec::with_capacity(room) }
+    }
+
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        let places = (0..bytes.len()).map(|at| (place(at), place(at + 1))).collect();
+        Self { bytes: bytes.to_vec(), places }
+    }
+
+    /// It without zero bytes, so that ASCII in UTF-16 or UTF-32 is as in UTF-8; `None` if it has none.
+    pub(super) fn without_zeros(&self) -> Option<Self> {
+        self.bytes.contains(&0).then(|| self.without(|byte| byte == 0))
+    }
+
+    fn without(&self, left_out: impl Fn(u8) -> bool) -> Self {
+        let mut view = Self::empty(self.bytes.len());
+        for (byte, place) in self.bytes.iter().zip(&self.places).filter(|(byte, _)| !left_out(**byte)) {
+            view.push(&[*byte], *place);
+        }
+        view
+    }
+
+    fn push(&mut self, bytes: &[u8], place: (u32, u32)) {
+        self.bytes.extend_from_slice(bytes);
+        self.places.extend(bytes.iter().map(|_| place));
+    }
+
+    /// The place of the bytes from `from` up to `to`.
+    pub(super) fn place(&self, from: usize, to: usize) -> (u32, u32) {
+        (self.places[from].0, self.places[to - 1].1)
+    }
+
+    pub(super) fn find(&self, pattern: &Regex, spans: &mut Vec<(usize, usize)>) {
+        spans.extend(pattern.find_iter(&self.bytes).filter(|found| !found.is_empty()).map(|found| {
+            let (from, to) = self.place(found.start(), found.end());
+            (from as usize, to as usize)
+        }));
+    }
+
+    /// The text with escapes of URLs, JSON, HTML and shells resolved once; `None` if it has none.
+    pub(super) fn unescaped(&self) -> Option<Self> {
+        if !self.bytes.iter().any(|byte| matches!(byte, b'%' | b'\\' | b'&')) {
+            return None;
+        }
+        let mut view = Self::empty(self.bytes.len());
+        let (mut at, mut changed) = (0, false);
+        while at < self.bytes.len() {
+            let rest = &self.bytes[at..];
+            if let Some((bytes, length)) = escape(rest) {
+                view.push(&bytes, self.place(at, at + length));
+                (at, changed) = (at + length, true);
+            } else {
+                view.push(&rest[..1], self.places[at]);
+                at += 1;
+            }
+        }
+        changed.then_some(view)
+    }
+
+    /// Its hexadecimal digits in small letters, without separators and marks; anything else is a zero byte.
+    pub(super) fn hex_digits(&self) -> Self {
+        const MARKS: [&[u8]; 8] = [b"0x", b"0X", b"\\x", b"\\u00", b"&#x", b"\\n", b"\\r", b"\\t"];
+        let mut view = Self::empty(self.bytes.len() / 2);
+        let mut at = 0;
+        while at < self.bytes.len() {
+            let (rest, byte) = (&self.bytes[at..], self.bytes[at]);
+            if let Some(mark) = MARKS.iter().find(|mark| rest.starts_with(mark)) {
+                at += mark.len();
+                continue;
+            }
+            if byte.is_ascii_hexdigit() {
+                view.push(&[byte.to_ascii_lowercase()], self.places[at]);
+            } else if !byte.is_ascii_whitespace()
+                && !b":,;_-%".contains(&byte)
+                && view.bytes.last() != Some(&0)
+            {
+                view.push(&[0], self.places[at]);
+            }
+            at += 1;
+        }
+        view
+    }
+
+    /// How many of its bytes come from the first `at` bytes of the text, whole.
+    pub(super) fn upto(&self, at: usize) -> usize {
+        self.places.partition_point(|(_, end)| *end as usize <= at)
+    }
+
+    /// How many of its bytes come from before the place `at` of the text, at least in part.
+    pub(super) fn before(&self, at: usize) -> usize {
+        self.places.partition_point(|(start, _)| (*start as usize) < at)
+    }
+
+    /// It without quotes and backslashes: shells, SQL and tables each have their own way to put a quote between quotes.
+    pub(super) fn unquoted(&self) -> Self {
+        self.without(|byte| QUOTES.contains(&byte))
+    }
+
+    /// It without white space, with the letters of URL-safe base64 as those of standard base64.
+    pub(super) fn letters(&self) -> Self {
+        let mut view = Self::empty(self.bytes.len());
+        for (byte, place) in
+            self.bytes.iter().zip(&self.places).filter(|(byte, _)| !byte.is_ascii_whitespace())
+        {
+            let byte = match byte {
+                b'-' => b'+',
+                b'_' => b'/',
+                other => *other,
+            };
+            view.push(&[byte], *place);
+        }
+        view
+    }
+}
