@@ -118,8 +118,8 @@ impl Secrets for EnvSecrets {
         self.redactor().redact_head(text).unwrap_or_else(|| text.to_owned())
     }
 
-    fn open_end(&self, text: &str) -> usize {
-        self.redactor().open_end(text)
+    fn cut(&self, text: &str, at: usize) -> usize {
+        self.redactor().cut(text, at)
     }
 
     fn redact_value(&self, value: &mut Value) {

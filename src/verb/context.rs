@@ -171,9 +171,10 @@ pub trait Secrets: Send + Sync + 'static {
     fn redact_head(&self, text: &str) -> String {
         self.redact(text)
     }
-    /// Where the last part of `text` begins that could be the beginning of a secret; its length if there is none.
-    fn open_end(&self, text: &str) -> usize {
-        text.len()
+    /// The last place of `text`, at most `at`, where it may be cut: no secret is cut there, and behind it is all that could be the
+    /// beginning of one.
+    fn cut(&self, _text: &str, at: usize) -> usize {
+        at
     }
     /// [`Secrets::redact`] for every text in `value`.
     fn redact_value(&self, value: &mut Value) {

@@ -254,8 +254,8 @@ impl Secrets for AllowedSecrets {
     fn redact_head(&self, text: &str) -> String {
         self.secrets.redact_head(text)
     }
-    fn open_end(&self, text: &str) -> usize {
-        self.secrets.open_end(text)
+    fn cut(&self, text: &str, at: usize) -> usize {
+        self.secrets.cut(text, at)
     }
     fn redact_value(&self, value: &mut Value) {
         self.secrets.redact_value(value);

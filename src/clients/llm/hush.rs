@@ -26,7 +26,7 @@ impl<'a> Hush<'a> {
         held.push_str(piece);
         let space = held.char_indices().rev().find(|(_, c)| c.is_whitespace());
         let whole = space.map_or(0, |(at, c)| at + c.len_utf8());
-        let whole = if whole > 0 { whole.min(self.secrets.open_end(&held)) } else { 0 };
+        let whole = if whole > 0 { self.secrets.cut(&held, whole) } else { 0 };
         if whole > 0 {
             let rest = held.split_off(whole);
             let words = std::mem::replace(&mut *held, rest);
@@ -34,7 +34,7 @@ impl<'a> Hush<'a> {
         }
         if held.len() > 2 * HELD {
             *held = self.secrets.redact(&held);
-            let most = held.len().saturating_sub(HELD).min(self.secrets.open_end(&held));
+            let most = self.secrets.cut(&held, held.len().saturating_sub(HELD));
             let cut = (0..=most).rev().find(|at| held.is_char_boundary(*at)).unwrap_or(0);
             let rest = held.split_off(cut);
             (self.pass_on)(&std::mem::replace(&mut *held, rest));
@@ -85,6 +85,15 @@ mod tests {
         }
         hush.end();
         assert_eq!(*heard.lock().unwrap(), "It is ***, or ***; correct horses run.");
+        // Its last word may be whole without white space behind it.
+        for text in [phrase.to_owned(), format!("({phrase}), and"), format!("{phrase:?}")] {
+            for size in 1..9 {
+                heard.lock().unwrap().clear();
+                text.as_bytes().chunks(size).for_each(|piece| hush.take(std::str::from_utf8(piece).unwrap()));
+                hush.end();
+                assert_eq!(*heard.lock().unwrap(), text.replace(phrase, "***"), "in pieces of {size}");
+            }
+        }
     }
 
     #[test]

@@ -98,28 +98,34 @@ impl Redactor {
         spans
     }
 
-    /// Where the last part of `text` begins that could be the beginning of a secret; its length if there is none.
-    pub(super) fn open_end(&self, text: &str) -> usize {
+    /// The last place of `text`, at most `at`, where it may be cut: no secret is cut there, and behind it is all that could be the
+    /// beginning of one.
+    pub(super) fn cut(&self, text: &str, at: usize) -> usize {
         let all = [&self.plain, &self.unquoted, &self.foreign, &self.hex, &self.base64];
         let longest =
             all.into_iter().flatten().map(|forms| forms.partial.longest()).max().unwrap_or_default();
         // Every byte may be an escape of several characters.
         let from = text.len().saturating_sub(longest.saturating_mul(12) + 64);
         let from = (from..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
-        let mut open = text.len();
+        let mut cut = at;
         self.look(&text.as_bytes()[from..], &mut |view, forms| {
             let begins = forms.partial.begins(view, view.bytes.len(), 1);
-            open = begins.map_or(open, |begins| open.min(from + begins));
+            cut = begins.map_or(cut, |begins| cut.min(from + begins));
         });
-        open
+        let mut spans = self.find(text.as_bytes(), &[]);
+        // From the last to the first, so that each place is looked at once.
+        spans.sort_unstable_by_key(|(_, to)| std::cmp::Reverse(*to));
+        for (start, end) in spans {
+            if start < cut && cut < end {
+                cut = start;
+            }
+        }
+        (0..=cut).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
     }
 
     /// Goes through what `bytes` may say, each with the secrets as they would be written there.
     fn look(&self, bytes: &[u8], see: &mut dyn FnMut(&View, &Forms)) {
         let mut view = View::of(bytes);
-        if let Some(foreign) = &self.foreign {
-            see(&view, foreign);
-        }
         for _ in 0..=ESCAPED {
             self.look_at(&view, see);
             if let Some(narrow) = view.without_zeros() {
@@ -136,6 +142,9 @@ impl Redactor {
     fn look_at(&self, view: &View, see: &mut dyn FnMut(&View, &Forms)) {
         if let Some(plain) = &self.plain {
             see(view, plain);
+        }
+        if let Some(foreign) = &self.foreign {
+            see(view, foreign);
         }
         if let Some(unquoted) = &self.unquoted {
             see(&view.unquoted(), unquoted);

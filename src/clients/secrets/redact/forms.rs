@@ -52,12 +52,32 @@ pub(super) fn utf16(text: &str) -> [Vec<u8>; 2] {
     [units().flat_map(u16::to_le_bytes).collect(), units().flat_map(u16::to_be_bytes).collect()]
 }
 
-/// `text` in the encodings in which it is something else than in UTF-8 with zero bytes.
+/// `text` in the encodings in which it is something else than in UTF-8 with zero bytes; also as it is once such bytes were read as
+/// UTF-8.
 pub(super) fn foreign(text: &str) -> Vec<Vec<u8>> {
-    let (western, _, unmappable) = WINDOWS_1252.encode(text);
+    let units = || text.chars().map(u32::from);
     let mut all = utf16(text).to_vec();
-    all.extend((!unmappable).then(|| western.into_owned()));
+    all.push(units().flat_map(u32::to_le_bytes).collect());
+    all.push(units().flat_map(u32::to_be_bytes).collect());
+    let (_, _, unmappable) = WINDOWS_1252.encode(text);
+    let exact = all.len() + usize::from(!unmappable);
+    all.push(text.chars().map(western).collect());
+    all.push(text.chars().map(|c| if c.is_ascii() { western(c) } else { b'?' }).collect());
+    let lossy: Vec<_> =
+        all.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned().into_bytes()).collect();
+    // Where characters are lost, enough others have to be left.
+    let is_enough = |bytes: &[u8]| {
+        bytes.iter().filter(|byte| byte.is_ascii_graphic() && **byte != b'?').count() >= SHORTEST
+    };
+    let inexact = all.split_off(exact).into_iter().chain(lossy).filter(|bytes| is_enough(bytes));
+    all.extend(inexact.collect::<Vec<_>>());
     all
+}
+
+/// `c` in windows-1252; a question mark if it is not there.
+fn western(c: char) -> u8 {
+    let (bytes, _, unmappable) = WINDOWS_1252.encode(c.encode_utf8(&mut [0; 4]));
+    bytes.first().copied().filter(|_| !unmappable).unwrap_or(b'?')
 }
 
 /// The hexadecimal digits of `text` in UTF-8 and UTF-16.
