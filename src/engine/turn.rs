@@ -329,9 +329,10 @@ impl Run {
         let (name, _) = input_of(step)?;
         let number = tries.begun + 1;
         let pure = matches!(&step.action, Action::Verb { traits, .. } if traits.pure);
+        let anew = matches!(&step.action, Action::Verb { traits, .. } if traits.anew);
         // What runs last runs in each run: no outcome of another run takes its place.
-        let key =
-            ((!pure || step.cache) && !step.always).then(|| content_key(name, &with, step.output.as_deref()));
+        let is_reusable = (!(pure || anew) || step.cache) && !step.always;
+        let key = is_reusable.then(|| content_key(name, &with, step.output.as_deref()));
         let schema = step.output.as_deref();
         let reserved = if pure { Meter::new() } else { self.bound(name, &with, schema) };
         let address = self.address(spot);

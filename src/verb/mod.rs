@@ -116,18 +116,27 @@ pub struct Traits {
     pub idempotent: bool,
     /// Whether an attempt may cost money.
     pub paid: bool,
+    /// Whether a run that takes over the outcomes of another makes the attempt all the same: files may have changed that its input
+    /// only names.
+    pub anew: bool,
 }
 
 impl Traits {
     /// A pure function of its input.
-    pub const PURE: Self = Self { lane: PURE_LANE.0, pure: true, idempotent: true, paid: false };
+    pub const PURE: Self = Self { lane: PURE_LANE.0, pure: true, idempotent: true, paid: false, anew: false };
 
     /// An effect that may safely be repeated, in the lane named `lane`.
     pub const fn repeatable(lane: &'static str) -> Self {
-        Self { lane, pure: false, idempotent: true, paid: false }
+        Self { lane, pure: false, idempotent: true, paid: false, anew: false }
     }
 
-    /// The same, and an attempt may cost money.
+    /// The same, and no outcome of another run takes its place unless the step asks for that.
+    #[must_use]
+    pub const fn anew(self) -> Self {
+        Self { anew: true, ..self }
+    }
+
+    /// The same as [`Traits::repeatable`], and an attempt may cost money.
     pub const fn paid(lane: &'static str) -> Self {
         Self { paid: true, ..Self::repeatable(lane) }
     }
