@@ -8,6 +8,7 @@ use super::observation::Sent;
 use super::run::{Cast, Stage};
 use super::{Action, Deed, Lapse, Step, Variables, Web, exec, parallel};
 use crate::clock::millis;
+use crate::visible::without_userinfo;
 
 /// When a scenario has to be over, and how long it was given.
 pub type Deadline = Option<(u64, Lapse)>;
@@ -152,7 +153,9 @@ async fn once(
     left: Option<Duration>,
 ) -> Attempt {
     let begun = stage.clock.now();
-    let (sent, outcome) = act(&step.action, stage, cast, variables, left).await;
+    let (sent, mut outcome) = act(&step.action, stage, cast, variables, left).await;
+    let sent = sent.map(Sent::without_userinfo);
+    outcome.error = outcome.error.map(|error| without_userinfo(&error).into_owned());
     let assertions = verdicts(step, &outcome, &[since(begun, stage)], variables, step.repeat == 1);
     let mut attempt = Attempt { number: 1, sent, outcome, assertions };
     if let Action::Browser(browser) = &step.action {

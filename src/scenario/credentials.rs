@@ -1,7 +1,22 @@
-//! Headers that carry credentials: they are sent, and recorded without their values.
+//! Credentials in scenarios: they are sent, and recorded without their values.
+
+mod left_out;
+
+use std::borrow::Cow;
+use std::iter::once;
+use std::ops::Range;
+
+use super::Sent;
+use super::variables::placeholders;
+use crate::visible::{userinfo, without_userinfo};
+
+pub use left_out::{leave_out, restore, values};
+
+/// What takes the place of a credential.
+const MASK: &str = "***";
 
 /// Names of headers whose values are credentials, in lower case.
-const NAMES: [&str; 10] = [
+const HEADERS: [&str; 10] = [
     "authorization",
     "proxy-authorization",
     "x-api-key",
@@ -14,24 +29,159 @@ const NAMES: [&str; 10] = [
     "x-amz-security-token",
 ];
 
+/// Names of query parameters whose values are credentials, in lower case and without `-` and `_`.
+const PARAMETERS: [&str; 19] = [
+    "apikey",
+    "accesskey",
+    "accesstoken",
+    "authtoken",
+    "idtoken",
+    "refreshtoken",
+    "privatetoken",
+    "sessiontoken",
+    "token",
+    "auth",
+    "jwt",
+    "secret",
+    "clientsecret",
+    "password",
+    "passwd",
+    "sig",
+    "signature",
+    "xamzsignature",
+    "xamzsecuritytoken",
+];
+
 /// Schemes of authentication, which are no secret.
 const SCHEMES: [&str; 6] = ["basic", "bearer", "digest", "negotiate", "token", "apikey"];
 
-/// What is recorded of the header `name`: the scheme of its value, if that has one.
-pub fn recorded(name: &str, value: &str) -> String {
-    if !NAMES.iter().any(|known| name.eq_ignore_ascii_case(known)) {
-        return value.to_owned();
+/// What a text of a scenario is.
+#[derive(Clone, Copy)]
+enum Kind<'s> {
+    /// The value of the header with this name.
+    Header(&'s str),
+    /// The value of one cookie.
+    Cookie,
+    /// A URL, or a path with its query.
+    Url,
+    /// The value of the query parameter with this name.
+    Parameter(&'s str),
+    /// A credential as a whole.
+    Whole,
+}
+
+impl Kind<'_> {
+    /// Where the credentials are in `text`, in order.
+    fn spans(self, text: &str) -> Vec<Range<usize>> {
+        let spans = match self {
+            Kind::Header(name) if name.eq_ignore_ascii_case("cookie") => cookies(text),
+            Kind::Header(name) if HEADERS.iter().any(|known| name.eq_ignore_ascii_case(known)) => {
+                once(scheme(text).map_or(0, |scheme| scheme.len() + 1)..text.len()).collect()
+            }
+            Kind::Url => userinfo(text).map(|part| range(text, part)).chain(parameters(text)).collect(),
+            Kind::Parameter(name) if !is_parameter(name) => Vec::new(),
+            Kind::Header(_) => Vec::new(),
+            Kind::Parameter(_) | Kind::Cookie | Kind::Whole => once(0..text.len()).collect(),
+        };
+        let mut spans: Vec<_> = spans.into_iter().filter(|span| !span.is_empty()).collect();
+        spans.sort_unstable_by_key(|span| span.start);
+        spans
     }
-    let scheme = value.split_once(' ').map(|(scheme, _)| scheme);
-    match scheme.filter(|scheme| SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known))) {
-        Some(scheme) => format!("{scheme} ***"),
-        None => "***".to_owned(),
+
+    /// `text` with `***` in the place of the credentials that `hides` says.
+    fn masked(self, text: &str, hides: impl Fn(&str) -> bool) -> Cow<'_, str> {
+        let spans: Vec<_> = self.spans(text).into_iter().filter(|span| hides(&text[span.clone()])).collect();
+        if spans.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let (mut shown, mut done) = (String::with_capacity(text.len()), 0);
+        for span in spans {
+            // It may be in the one before.
+            if span.start >= done {
+                shown.push_str(&text[done..span.start]);
+                shown.push_str(MASK);
+            }
+            done = done.max(span.end);
+        }
+        shown.push_str(&text[done..]);
+        Cow::Owned(shown)
+    }
+}
+
+/// The scheme of a header's value, if it has one.
+fn scheme(value: &str) -> Option<&str> {
+    let (scheme, _) = value.split_once(' ')?;
+    SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known)).then_some(scheme)
+}
+
+/// Where `part` of `text` is.
+fn range(text: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - text.as_ptr() as usize;
+    start..start + part.len()
+}
+
+/// The values of a header `Cookie`.
+fn cookies(text: &str) -> Vec<Range<usize>> {
+    let value = |pair: &str| range(text, pair.split_once('=').map_or(pair, |(_, value)| value).trim());
+    text.split(';').map(value).collect()
+}
+
+fn is_parameter(name: &str) -> bool {
+    let name: String = name.chars().filter(|c| !matches!(c, '-' | '_')).collect();
+    PARAMETERS.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// The values of the query parameters in a URL that are credentials; those in its fragment too.
+fn parameters(url: &str) -> impl Iterator<Item = Range<usize>> {
+    let query = url.find(['?', '#']).map_or("", |start| &url[start + 1..]);
+    let pairs = query.split(['&', '#', '?']).filter_map(|pair| pair.split_once('='));
+    let found = pairs.filter(|(name, _)| is_parameter(name));
+    found.map(|(_, value)| {
+        let end = value.find(|c: char| c.is_whitespace() || "\"'<>`".contains(c)).unwrap_or(value.len());
+        range(url, &value[..end])
+    })
+}
+
+/// Whether more than variables is in the place of a credential.
+fn is_literal(text: &str) -> bool {
+    literals(text).any(|part| part.contains(char::is_alphanumeric))
+}
+
+/// What is between the variables of `text`.
+fn literals(text: &str) -> impl Iterator<Item = &str> {
+    let found = placeholders(text);
+    let starts: Vec<usize> = once(0).chain(found.iter().map(|(_, end, _)| *end)).collect();
+    let ends: Vec<usize> = found.iter().map(|(start, _, _)| *start).chain([text.len()]).collect();
+    starts.into_iter().zip(ends).map(|(start, end)| &text[start..end])
+}
+
+/// What is recorded of the header `name`: the scheme of its value, if that has one, and the names of cookies.
+pub fn recorded(name: &str, value: &str) -> String {
+    Kind::Header(name).masked(value, |_| true).into_owned()
+}
+
+/// What is recorded of a URL, or of a path with its query.
+pub fn recorded_url(url: &str) -> Cow<'_, str> {
+    Kind::Url.masked(url, |_| true)
+}
+
+impl Sent {
+    /// The same without user names and passwords in URLs.
+    #[must_use]
+    pub(super) fn without_userinfo(mut self) -> Self {
+        let Self { text, url, curl, .. } = &mut self;
+        for text in [Some(text), url.as_mut(), curl.as_mut()].into_iter().flatten() {
+            *text = without_userinfo(text).into_owned();
+        }
+        self
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::recorded;
+    use indexmap::IndexMap;
+
+    use super::*;
 
     #[test]
     fn credentials_are_recorded_by_their_scheme() {
@@ -41,5 +191,36 @@ mod tests {
         assert_eq!(recorded("authorization", "abcdef"), "***");
         assert_eq!(recorded("authorization", "k=v, x y"), "***");
         assert_eq!(recorded("accept", "text/html"), "text/html");
+        assert_eq!(recorded("cookie", "session=abc; theme=dark;x"), "session=***; theme=***;***");
+    }
+
+    #[test]
+    fn credentials_in_a_query_are_not_recorded() {
+        for (url, shown) in [
+            ("/a?api_key=abc&page=2", "/a?api_key=***&page=2"),
+            (
+                "/a?page=2&X-Amz-Signature=abc#access_token=def",
+                "/a?page=2&X-Amz-Signature=***#access_token=***",
+            ),
+            ("ws://me:pw@h/feed?Token=a%20b", "ws://***@h/feed?Token=***"),
+            ("/token=abc?key=v&tokens=3&token=", "/token=abc?key=v&tokens=3&token="),
+            ("go to /a?token=abc in a frame", "go to /a?token=*** in a frame"),
+        ] {
+            assert_eq!(recorded_url(url), shown);
+            assert_eq!(recorded_url(shown), shown);
+        }
+    }
+
+    #[test]
+    fn a_record_has_no_password_of_a_url() {
+        let sent = Sent {
+            text: "connect ws://me:pw@h/feed\nGET /a@b".to_owned(),
+            url: Some("https://pw@h/".to_owned()),
+            headers: Some(IndexMap::new()),
+            ..Sent::default()
+        };
+        let sent = sent.without_userinfo();
+        assert_eq!(sent.text, "connect ws://***@h/feed\nGET /a@b");
+        assert_eq!(sent.url.as_deref(), Some("https://***@h/"));
     }
 }

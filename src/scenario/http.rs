@@ -199,6 +199,7 @@ impl Prepared {
         let url = self.request.url();
         let path =
             url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
+        let path = credentials::recorded_url(&path);
         let mut headers = table(self.request.headers());
         for (name, value) in &mut headers {
             // The boundary of a form is another one every time.
@@ -221,7 +222,7 @@ impl Prepared {
             text: Excerpt::visible(&text, SHOWN).text,
             method: Some(self.request.method().to_string()),
             curl: Some(curl),
-            url: Some(url.to_string()),
+            url: Some(credentials::recorded_url(url.as_str()).into_owned()),
             headers: Some(headers.into_iter().collect()),
             body,
             ..Sent::default()

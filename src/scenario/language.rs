@@ -76,6 +76,21 @@ pub struct Scenario {
     /// The file it was read from.
     #[serde(default)]
     pub file: String,
+    /// Where the credentials are read again that its file holds and that are left out here; nothing if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+}
+
+/// Files of scenarios, as they were when they were read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// The directory or file that was loaded.
+    pub path: String,
+    /// Digest of the scenario's own file.
+    pub digest: String,
+    /// Digest of the fixtures and the files that scenarios name.
+    pub others: String,
 }
 
 /// Whether a scenario has a program of its own.

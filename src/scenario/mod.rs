@@ -10,7 +10,7 @@ mod attempt;
 mod browser;
 mod bytes;
 mod capture;
-mod credentials;
+pub mod credentials;
 mod ending;
 mod excerpt;
 mod exec;
@@ -49,7 +49,9 @@ pub use excerpt::{Excerpt, Kept};
 pub use generator::Generator;
 pub use grpc::{Grpc, GrpcReceive, GrpcStream};
 pub use http::{Request, Web};
-pub use language::{Action, Capture, Exec, Isolation, Parallel, Retry, Scenario, Step, Until, Visibility};
+pub use language::{
+    Action, Capture, Exec, Isolation, Parallel, Retry, Scenario, Source, Step, Until, Visibility,
+};
 pub use lapse::Lapse;
 pub use load::{Files, load, load_given};
 pub use observation::{Broken, Decided, EvidenceRef, Named, Observation, Observed, Sent, Skipped, StepSeen};

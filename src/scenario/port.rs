@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::value::{BlobRef, Value};
-use crate::verb::Failure;
+use crate::verb::{Failure, Secrets};
 
 /// The inside of a held service, as far as scenarios need it. Nothing is ever run outside of it.
 pub trait Shell: Send + Sync {
@@ -22,6 +22,8 @@ pub trait Shell: Send + Sync {
     fn lacked(&self) -> Option<Failure> {
         None
     }
+    /// Hides what `secrets` knows in all that is shown of the service later.
+    fn hide(&self, _secrets: &Arc<dyn Secrets>) {}
     /// How much the service has logged so far, in bytes.
     fn log_mark(&self) -> u64;
     /// What the service has logged since `mark`, as far as it is still known.

@@ -1,5 +1,8 @@
 //! `scenario`: one scenario, run against a program. No model is involved and nothing is scored.
 
+mod literals;
+mod quiet;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -7,6 +10,9 @@ use indexmap::IndexMap;
 use reqwest::header::HeaderValue;
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use literals::{Hidden, Literals};
+use quiet::Quiet;
 
 use super::chromium::Pages;
 use super::secret::{SecretName, TextOrSecret};
@@ -29,12 +35,13 @@ pub trait Services: Send + Sync + 'static {
 pub struct ScenarioRun {
     services: Arc<dyn Services>,
     chromium: Chromium,
+    literals: Literals,
 }
 
 impl ScenarioRun {
     /// Commands run inside what `services` finds, pages open in `chromium`.
     pub fn new(services: Arc<dyn Services>, chromium: Chromium) -> Self {
-        Self { services, chromium }
+        Self { services, chromium, literals: Literals::default() }
     }
 }
 
@@ -137,13 +144,15 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
     type Out = Observation;
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Observation>, Failure> {
-        let scenario = with.scenario;
+        let mut scenario = with.scenario;
+        let hidden = self.literals.restore(&mut scenario, &cx).await?;
+        let secrets = hidden.secrets.clone();
         let used =
             |words: &[&str]| scenario.uses.iter().map(String::as_str).find(|word| words.contains(word));
         let tls = with.tls.read(&cx).await?;
-        let places = self.places(&scenario, &with.services)?;
+        let places = self.places(&scenario, &with.services, &hidden)?;
         let shell = match &with.service {
-            Some(id) => Some(self.services.shell(id).ok_or_else(|| no_service(id))?),
+            Some(id) => Some(self.shell(id, &hidden).ok_or_else(|| no_service(id))?),
             None => match used(INSIDE) {
                 Some(word) => return Err(lacks(&scenario, word, "service", "{{ held.id }}")),
                 None => None,
@@ -177,7 +186,7 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
             }
         }
         let pages = Pages(self.chromium.clone());
-        let kept = Kept { blobs: cx.blobs.clone(), secrets: cx.secrets.clone() };
+        let kept = Kept { blobs: cx.blobs.clone(), secrets: secrets.clone() };
         let stage = Stage {
             web: web.as_ref(),
             target: with.target.as_deref(),
@@ -199,10 +208,10 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
                 // No observation of the program: the machine lacks something.
                 let beside = places.values().filter_map(|place| place.shell.as_ref());
                 if let Some(failure) = shell.iter().chain(beside).find_map(|shell| shell.lacked()) {
-                    return Err(failure);
+                    return Err(failure.redacted(&*secrets));
                 }
                 // Programs print secrets.
-                observation.change_texts(&|text| cx.secrets.redact(text));
+                observation.change_texts(&|text| secrets.redact(text));
                 Ok(Output::free(observation))
             }
             () = cx.cancel.cancelled() => Err(Failure::cancelled()),
@@ -211,11 +220,19 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
 }
 
 impl ScenarioRun {
+    /// The inside of the service `id`: no secret is on a command line there, and what is hidden is not in its log.
+    fn shell(&self, id: &str, hidden: &Hidden) -> Option<Arc<dyn Shell>> {
+        let shell = self.services.shell(id)?;
+        hidden.credentials.iter().for_each(|credentials| shell.hide(credentials));
+        Some(Arc::new(Quiet { shell, secrets: hidden.secrets.clone() }))
+    }
+
     /// The services that the steps of a scenario name.
     fn places(
         &self,
         scenario: &Scenario,
         services: &BTreeMap<String, Beside>,
+        hidden: &Hidden,
     ) -> Result<BTreeMap<String, Place>, Failure> {
         let place = |called: &String| {
             let (name, port) = called.split_once(':').map_or((called.as_str(), None), |(n, p)| (n, Some(p)));
@@ -230,7 +247,7 @@ impl ScenarioRun {
                 }
             };
             let web = Web::new(&target).map_err(Failure::permanent)?.trusting(&scenario.trust);
-            Ok((called.clone(), Place { web, shell: self.services.shell(&beside.id), target }))
+            Ok((called.clone(), Place { web, shell: self.shell(&beside.id, hidden), target }))
         };
         scenario.services.iter().map(place).collect()
     }
@@ -300,9 +317,57 @@ fn lacks(scenario: &Scenario, word: &str, key: &str, example: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
     use crate::clients::secrets::EnvSecrets;
+    use crate::scenario::{Command, Execution, Opening, Program, Ran, ShellError};
     use crate::verb::MemoryBlobs;
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<Command>>);
+
+    impl Shell for Heard {
+        fn exec(&self, command: Command) -> Execution<'_> {
+            self.0.lock().unwrap().push(command);
+            Box::pin(std::future::ready(Ok(Ran::default())))
+        }
+        fn terminal(&self, program: Program) -> Opening<'_> {
+            let Program { line, env, .. } = program;
+            self.0.lock().unwrap().push(Command { line, env, ..Command::default() });
+            Box::pin(std::future::ready(Err(ShellError(String::new()))))
+        }
+        fn log_mark(&self) -> u64 {
+            0
+        }
+        fn log_since(&self, _: u64) -> String {
+            String::new()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_line_with_a_secret_is_no_argument() {
+        let heard = Arc::new(Heard::default());
+        let secrets = EnvSecrets::from_values([("KEY".to_owned(), "open-sesame".to_owned())]);
+        let quiet = Quiet { shell: heard.clone(), secrets: Arc::new(secrets) };
+        for line in ["echo hello", "echo open-sesame; env | grep -c ATOLL; exit 3"] {
+            quiet.exec(Command { line: line.to_owned(), ..Command::default() }).await.unwrap();
+            let refused = quiet.terminal(Program { line: line.to_owned(), ..Program::default() }).await;
+            assert!(refused.is_err());
+        }
+        let heard = std::mem::take(&mut *heard.0.lock().unwrap());
+        for command in &heard[..2] {
+            assert_eq!((command.line.as_str(), command.env.len()), ("echo hello", 0));
+        }
+        for command in &heard[2..] {
+            assert!(!command.line.contains("sesame"), "{}", command.line);
+            #[expect(clippy::disallowed_methods, reason = "the shell is what is tested")]
+            let mut shell = std::process::Command::new("sh");
+            shell.args(["-c", &command.line]).env_clear().env("PATH", "/usr/bin:/bin").envs(&command.env);
+            let ran = shell.output().unwrap();
+            assert_eq!((ran.status.code(), ran.stdout.as_slice()), (Some(3), &b"open-sesame\n0\n"[..]));
+        }
+    }
 
     #[test]
     fn evidence_is_kept_without_secrets() {

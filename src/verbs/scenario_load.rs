@@ -1,5 +1,6 @@
 //! `scenario_load`: the scenarios of a directory, checked as a whole.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use super::complaint::render;
 use super::place::Named;
 use crate::diag::{Code, Diagnostic, Severity};
 use crate::rooted_fs::{Kind, RootedFs, read_file};
-use crate::scenario::{Files, Scenario, load_given};
+use crate::scenario::{Files, Scenario, Source, credentials, load, load_given};
 use crate::value::{Digest, Value};
 use crate::verb::{Context, Failure, Output, Traits, Verb};
 
@@ -61,7 +62,7 @@ const MOST_ENTRIES: usize = 100_000;
 impl Verb for ScenarioLoad {
     const NAME: &'static str = "scenario_load";
     const SUMMARY: &'static str = "read the scenario files of a directory and check them all";
-    const TRAITS: Traits = Traits::repeatable("disk");
+    const TRAITS: Traits = Traits::repeatable("disk").anew();
     const READS_FILES: bool = true;
     const EXAMPLE: &'static str = r#"
 [steps.cases]
@@ -85,19 +86,29 @@ scenario_load = { dir = "{{ inputs.scenarios }}" }
 
 fn read_and_load(dir: &Path, shown: &str, given: &[String]) -> Result<Out, Failure> {
     let (files, mut unreadable, beside) = found_files(dir, shown)?;
-    let all = files.scenarios.iter().chain(&files.fixtures);
-    let mut texts: Vec<Value> = all.map(|(name, text)| json!([name, Digest::of(text)])).collect();
+    let digests = Digests::of(&files);
     // A directory whose files are all unreadable has files: only the complaints about them are of use.
     let (scenarios, sources, mut complaints) = if files.scenarios.is_empty() && !unreadable.is_empty() {
         Default::default()
     } else {
         load_given(files, given)
     };
-    texts.extend(beside.read().iter().map(|(name, _, digest)| json!([name, digest])));
-    let digest = Digest::of_value(&texts.into()).to_string();
+    let others = digests.others(&beside);
+    let digest = Digest::of_value(&json!([digests.scenarios, others])).to_string();
     let broken = |complaint: &Diagnostic| complaint.severity == Severity::Error;
     if unreadable.is_empty() && !complaints.iter().any(broken) {
         let warnings = complaints.iter().map(|complaint| render(complaint, &sources)).collect();
+        let source = |scenario: &Scenario| Source {
+            path: shown.to_owned(),
+            digest: digests.scenarios.get(&scenario.file).map(Digest::to_string).unwrap_or_default(),
+            others: others.clone(),
+        };
+        let mut scenarios = scenarios;
+        for scenario in &mut scenarios {
+            if credentials::leave_out(scenario) {
+                scenario.source = Some(source(scenario));
+            }
+        }
         return Ok(Out { count: scenarios.len(), scenarios, digest, warnings });
     }
     complaints.retain(broken);
@@ -107,6 +118,51 @@ fn read_and_load(dir: &Path, shown: &str, given: &[String]) -> Result<Out, Failu
     Err(Failure::permanent(format!("{files} in the scenarios of {shown}\n{}", unreadable.join("\n")))
         .hint("mend the files; `atoll explain CODE` tells more about an error")
         .detail(json!({ "diagnostics": unreadable })))
+}
+
+/// Digests of scenario files and fixtures, by their names.
+struct Digests {
+    scenarios: BTreeMap<String, Digest>,
+    fixtures: BTreeMap<String, Digest>,
+}
+
+impl Digests {
+    fn of(files: &Files) -> Self {
+        let all = |files: &[(String, String)]| {
+            files.iter().map(|(name, text)| (name.clone(), Digest::of(text))).collect()
+        };
+        Self { scenarios: all(&files.scenarios), fixtures: all(&files.fixtures) }
+    }
+
+    /// That of the fixtures and of the files that scenarios name, which were read by now.
+    fn others(&self, beside: &Beside) -> String {
+        let named: Vec<Value> = beside.read().iter().map(|(name, _, digest)| json!([name, digest])).collect();
+        Digest::of_value(&json!([self.fixtures, named])).to_string()
+    }
+}
+
+/// Scenarios with the credentials that are written in their files.
+pub struct Written {
+    /// Those that are free of errors.
+    pub scenarios: Vec<Scenario>,
+    /// Digest of the fixtures and of the files that scenarios name.
+    pub others: String,
+    digests: Digests,
+}
+
+impl Written {
+    /// The scenarios of the file or directory `dir`, which is called `shown`.
+    pub fn read(dir: &Path, shown: &str) -> Result<Self, Failure> {
+        let (files, _, beside) = found_files(dir, shown)?;
+        let digests = Digests::of(&files);
+        let (scenarios, _, _) = load(files);
+        Ok(Self { scenarios, others: digests.others(&beside), digests })
+    }
+
+    /// Digest of the scenario file `name`.
+    pub fn digest(&self, name: &str) -> Option<String> {
+        self.digests.scenarios.get(name).map(Digest::to_string)
+    }
 }
 
 /// The scenario files of a directory and of the directories in it, with their fixtures, and complaints about those that

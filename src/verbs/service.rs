@@ -165,7 +165,7 @@ impl Hold {
             log: self.log(environment),
             exit_code: main.and_then(Running::exit_code),
             runtime: main.map_or_else(String::new, |running| running.runtime().to_owned()),
-            reason: reason.map(|reason| self.secrets.redact(&reason)),
+            reason: reason.map(|reason| self.redact(environment, &reason)),
             blame: environment.blame.clone(),
             services,
         };
@@ -173,7 +173,12 @@ impl Hold {
     }
 
     fn log(&self, environment: &Environment) -> String {
-        self.secrets.redact(&environment.story.tail(LOG_TAIL))
+        self.redact(environment, &environment.story.tail(LOG_TAIL))
+    }
+
+    /// `text` without secrets, and without the credentials of the scenarios that talked to the service.
+    fn redact(&self, environment: &Environment, text: &str) -> String {
+        self.secrets.redact(&environment.story.redact(text))
     }
 }
 

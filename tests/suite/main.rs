@@ -17,6 +17,8 @@ mod checked;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod credentials;
+#[cfg(test)]
 mod damaged;
 #[cfg(test)]
 mod diagnostics;

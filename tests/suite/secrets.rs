@@ -12,7 +12,7 @@ const VALUE: &str = "open-sesame?73+15/é";
 /// One that can be sent in a header.
 const VALUE_OF_HEADER: &str = "Token open-sesame?73+15";
 
-fn files(dir: &Path, found: &mut Vec<Vec<u8>>) {
+pub fn files(dir: &Path, found: &mut Vec<Vec<u8>>) {
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() { files(&path, found) } else { found.push(std::fs::read(&path).unwrap()) }
@@ -20,7 +20,7 @@ fn files(dir: &Path, found: &mut Vec<Vec<u8>>) {
 }
 
 /// Nothing below the project's data directory has any of `needles`.
-fn nowhere(project: &Project, needles: &[&str]) {
+pub fn nowhere(project: &Project, needles: &[&str]) {
     let mut found = Vec::new();
     files(&project.path(".atoll"), &mut found);
     for needle in needles {
@@ -159,10 +159,46 @@ async fn a_target_gets_a_secret_and_records_show_no_credentials() {
     assert_eq!(seen, [VALUE_OF_HEADER, "Bearer of-the-file"]);
     assert!(!ran.stdout.contains("of-the-file") && !ran.stdout.contains(VALUE_OF_HEADER), "{}", ran.stdout);
     assert!(ran.stdout.contains("authorization: Bearer ***"), "{}", ran.stdout);
-    nowhere(&project, &[VALUE_OF_HEADER]);
+    nowhere(&project, &[VALUE_OF_HEADER, "of-the-file"]);
     // A password in the address would be stored with the run.
     let secret = target.replace("http://", "http://me:hunter2-hunter2@");
     let run = ["validate", "--scenarios", "scenarios", "--target", &secret, "--no-judge"];
     let refused = project.run(&run).exits(3).stderr_has("holds a user name or password");
     assert!(!refused.stderr.contains("hunter2"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_secret_at_the_edge_of_a_shortened_output_is_not_shown() {
+    let pipeline = r#"
+atoll = 1
+[steps.a.shell]
+argv = ["sh", "-c", """
+fill() { head -c $1 /dev/zero | tr '\\0' '~'; }
+fill 262135; printf %s "$TOKEN"; fill 2000000; printf %s "$TOKEN"; fill 786423
+"""]
+env = { TOKEN = { secret = "MY_TOKEN" } }
+[outputs]
+a = "steps.a.output.stdout"
+"#;
+    let project = Project::new().env("MY_TOKEN", "Tk-9f8e7d6c5b4aQQzz").file("pipelines/p.toml", pipeline);
+    let ran = project.run(&["run", "p", "--allow-secret", "MY_TOKEN", "--format", "json"]).exits(0);
+    let out = ran.json()["outputs"]["a"].as_str().unwrap().replace('~', "");
+    assert_eq!(out, "***\n[… 2000020 bytes left out …]\n***");
+    nowhere(&project, &["Tk-9f8", "aQQzz"]);
+}
+
+#[test]
+fn the_password_in_the_address_of_a_provider_is_not_shown() {
+    let pipeline = "atoll = 1\n[steps.a]\nretry = { max = 1 }\non_outage = \"fail\"\nllm = { model = \"local/x\", prompt = \"hi\" }\n";
+    let address = "http://me:hunter2-hunter2@127.0.0.1:1/v1";
+    let project = Project::new().env("ATOLL_LOCAL_BASE_URL", address).file("pipelines/p.toml", pipeline);
+    let failed = project.run(&["run", "p", "--events", "events.jsonl"]);
+    assert!(failed.stderr.contains("***@127.0.0.1:1"), "{}", failed.stderr);
+    let listed = project.run(&["models", "--format", "json"]);
+    for said in
+        [&failed.stderr, &failed.stdout, &listed.stdout, &listed.stderr, &project.read("events.jsonl")]
+    {
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+    nowhere(&project, &["hunter2"]);
 }

@@ -4,6 +4,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::Notify;
 
 use crate::clients::agent::Bounded;
+use crate::verb::Secrets;
 
 /// What a service has written so far: all of it up to 1 MiB, then its beginning and its end. Shared and cheap to
 /// clone.
@@ -15,12 +16,23 @@ pub struct Log(Arc<Written>, Option<Arc<Mutex<Retold>>>);
 struct Written {
     kept: Mutex<Bounded>,
     more: Notify,
+    hidden: Hidden,
+}
+
+/// What is not shown of a log, beside the secrets of the run.
+#[derive(Default)]
+struct Hidden(Mutex<Vec<Arc<dyn Secrets>>>);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hidden")
+    }
 }
 
 impl Default for Log {
     fn default() -> Self {
         let kept = Mutex::new(Bounded::new(256 << 10, 768 << 10));
-        Self(Arc::new(Written { kept, more: Notify::new() }), None)
+        Self(Arc::new(Written { kept, more: Notify::new(), hidden: Hidden::default() }), None)
     }
 }
 
@@ -89,6 +101,20 @@ impl Log {
             retold.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
         }
         self.0.more.notify_waiters();
+    }
+
+    /// Hides what `secrets` knows in what is [redacted](Log::redact) from now on.
+    pub fn hide(&self, secrets: &Arc<dyn Secrets>) {
+        let mut hidden = self.0.hidden.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !hidden.iter().any(|known| Arc::ptr_eq(known, secrets)) {
+            hidden.push(secrets.clone());
+        }
+    }
+
+    /// `text` of the log without what is hidden.
+    pub fn redact(&self, text: &str) -> String {
+        let hidden = self.0.hidden.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        hidden.iter().fold(text.to_owned(), |text, secrets| secrets.redact(&text))
     }
 
     /// Waits until more is written; for ever where nothing is.

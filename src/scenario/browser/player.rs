@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::slice::from_ref;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use super::{Browser, Deed, Hosts, pick, upload};
 use crate::clock::{Clock, Millis, Pause, millis};
 use crate::scenario::http::{Outcome, Target};
 use crate::scenario::observation::Sent;
-use crate::scenario::{Answer, Evidence, Excerpt, Kept, Lapse, Stage, Told, Variables};
+use crate::scenario::{Answer, Evidence, Excerpt, Kept, Lapse, Stage, Told, Variables, credentials};
 use crate::value::Value;
 
 /// How long requests that an action has set off are waited for; assertions wait longer where they have to.
@@ -75,6 +76,10 @@ impl Player {
             step.frame.iter().rev().fold(deed.to_string(), |text, frame| {
                 format!("{text} in the frame {}", variables.fill(frame))
             });
+        let text = match &deed {
+            Deed::Navigate { .. } => credentials::recorded_url(&text),
+            _ => Cow::Borrowed(text.as_str()),
+        };
         let sent = Sent { text: Excerpt::visible(&text, 8 << 10).text, ..Sent::default() };
         let frames: Vec<String> = step.frame.iter().map(|frame| variables.fill(frame).into_owned()).collect();
         let turn = match Turn::of(deed, &frames, stage, (limit, step.within.0)) {

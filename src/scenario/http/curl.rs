@@ -78,8 +78,8 @@ impl BodyShown {
     }
 }
 
-/// The command for `request`, with `options`. Values of credentials are variables of the shell, named `authorization` or by their
-/// header.
+/// The command for `request`, with `options`. Credentials in headers are variables of the shell, named `authorization` or by their
+/// header; those in the URL are left out.
 pub fn command(
     request: &Request,
     body: &BodyShown,
@@ -87,7 +87,7 @@ pub fn command(
     options: &[String],
 ) -> String {
     let method = request.method().as_str();
-    let url = request.url().as_str();
+    let url = &credentials::recorded_url(request.url().as_str());
     // With `-X HEAD` curl waits for a body.
     let mut line = match (method, body) {
         ("HEAD", BodyShown::None) => "curl -sS -i --head".to_owned(),
@@ -111,8 +111,9 @@ pub fn command(
                 let variable = authorization.filter(|_| name == "authorization");
                 let fallback = name.replace('-', "_").to_uppercase();
                 let variable = variable.unwrap_or(&fallback);
-                // A secret that is given by name is the whole value.
-                let scheme = if variable == fallback { scheme } else { "" };
+                // A secret that is given by name is the whole value; of cookies there may be several.
+                let is_whole = variable != fallback || name == "cookie";
+                let scheme = if is_whole { "" } else { scheme };
                 write!(line, " -H {}\"${variable}\"", quoted(&format!("{name}: {scheme}")))
             }
             None if value.is_empty() => write!(line, " -H {}", quoted(&format!("{name};"))),

@@ -120,6 +120,7 @@ pub fn scenario(
         variables,
         satisfaction_criteria: reader.optional(node, "satisfaction_criteria"),
         file: reader.sources.get(reader.source).name.clone(),
+        source: None,
         uses: uses(setup.iter().chain(&steps).chain(&teardown).filter(|step| step.service.is_none())),
         services: services(setup.iter().chain(&steps).chain(&teardown)),
         setup,

@@ -353,7 +353,7 @@ impl Act {
         let mut text = format!("WebSocket {}\n", self.id);
         let filled = |name: &str, value: &String| credentials::recorded(name, &variables.fill(value));
         if let Some(url) = &step.url {
-            let _ = writeln!(text, "connect {}", variables.fill(url));
+            let _ = writeln!(text, "connect {}", credentials::recorded_url(&variables.fill(url)));
             for (name, value) in &step.headers {
                 let _ = writeln!(text, "{name}: {}", filled(name, value));
             }
@@ -371,7 +371,7 @@ impl Act {
         let headers = step.headers.iter().map(|(name, value)| (name.to_lowercase(), filled(name, value)));
         Sent {
             text: Excerpt::visible(&text, SHOWN).text,
-            url: self.connect.as_ref().map(|(url, _)| url.to_string()),
+            url: self.connect.as_ref().map(|(url, _)| credentials::recorded_url(url.as_str()).into_owned()),
             headers: self.connect.is_some().then(|| headers.collect()),
             body: (!self.send.is_empty()).then(|| Excerpt::of_text(&body, SHOWN).text),
             ..Sent::default()

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use crate::clients::service::{self, ExecSpec, Running, Runtimes, TerminalSpec};
 use crate::scenario::{self, Command, Execution, Opening, Program, Ran, Shell, ShellError, TerminalSize};
+use crate::verb::Secrets;
 
 impl Shell for Running {
     fn exec(&self, command: Command) -> Execution<'_> {
@@ -31,6 +32,10 @@ impl Shell for Running {
 
     fn lacked(&self) -> Option<crate::verb::Failure> {
         Running::lacked(self)
+    }
+
+    fn hide(&self, secrets: &Arc<dyn Secrets>) {
+        self.story().hide(secrets);
     }
 
     fn log_mark(&self) -> u64 {

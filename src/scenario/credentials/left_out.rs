@@ -1,0 +1,280 @@
+//! Credentials that are written out in a scenario: they are left out of what is kept of it, and put back before it is run.
+
+use std::collections::BTreeSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use indexmap::IndexMap;
+
+use super::{Kind, is_literal, literals, scheme};
+use crate::scenario::variables::placeholders;
+use crate::scenario::{Action, Deed, Scenario, Step};
+use crate::value::Value;
+
+/// Leaves the credentials out that are written out in `scenario`, those in variables included. Says whether there were any.
+pub fn leave_out(scenario: &mut Scenario) -> bool {
+    let names = variables(scenario);
+    let mut any = false;
+    each(scenario, &names, &mut |part| {
+        if let Some(hidden) = part.hidden() {
+            part.put(hidden.into());
+            any = true;
+        }
+    });
+    any
+}
+
+/// Puts the credentials of `written` into `scenario`, from which they were left out. Says whether the two fit together.
+pub fn restore(scenario: &mut Scenario, written: &Scenario) -> bool {
+    let mut written = written.clone();
+    let names = variables(&mut written);
+    let mut parts = Vec::new();
+    each(&mut written, &names, &mut |part| {
+        let literal = part.value();
+        parts.push((part.hidden().map_or_else(|| literal.clone(), Value::from), literal));
+    });
+    let mut parts = parts.into_iter();
+    let mut fits = true;
+    each(scenario, &names, &mut |part| match parts.next() {
+        Some((hidden, literal)) if part.value() == hidden => part.put(literal),
+        _ => fits = false,
+    });
+    fits && parts.next().is_none()
+}
+
+/// The credentials that are written out in `scenario`, and those in them: what must not be shown where it is repeated.
+pub fn values(scenario: &Scenario) -> Vec<String> {
+    let mut scenario = scenario.clone();
+    let names = variables(&mut scenario);
+    let mut values = Vec::new();
+    each(&mut scenario, &names, &mut |part| {
+        if part.hidden().is_some() {
+            values.extend(part.values());
+        }
+    });
+    values
+}
+
+/// A text of a scenario that may hold credentials.
+struct Part<'s> {
+    kind: Kind<'s>,
+    place: Place<'s>,
+}
+
+enum Place<'s> {
+    Text(&'s mut String),
+    Value(&'s mut Value),
+}
+
+impl Part<'_> {
+    fn text(&self) -> String {
+        match &self.place {
+            Place::Text(text) => (*text).clone(),
+            Place::Value(value) => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+        }
+    }
+
+    fn value(&self) -> Value {
+        match &self.place {
+            Place::Text(text) => Value::String((*text).clone()),
+            Place::Value(value) => (*value).clone(),
+        }
+    }
+
+    fn put(self, value: Value) {
+        match (self.place, value) {
+            (Place::Text(text), Value::String(new)) => *text = new,
+            (Place::Value(old), value) => *old = value,
+            (Place::Text(_), _) => {}
+        }
+    }
+
+    /// The text without the credentials that are written out in it; nothing if there are none.
+    fn hidden(&self) -> Option<String> {
+        let text = self.text();
+        let hidden = self.kind.masked(&text, is_literal);
+        (hidden != text).then(|| hidden.into_owned())
+    }
+
+    /// What must not be shown where it is repeated.
+    fn values(&self) -> Vec<String> {
+        let text = self.text();
+        let mut values = Vec::new();
+        for span in self.kind.spans(&text) {
+            let credential = &text[span];
+            values.push(credential.to_owned());
+            values.extend(literals(credential).map(|part| part.trim().to_owned()));
+            let is_basic = scheme(&text).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"));
+            let decoded = is_basic.then(|| STANDARD.decode(credential.trim()).ok()).flatten();
+            let pair = match (self.kind, decoded.and_then(|bytes| String::from_utf8(bytes).ok())) {
+                (Kind::Url, _) => Some(credential.to_owned()),
+                (_, pair) => pair,
+            };
+            if let Some((name, password)) = pair.as_deref().and_then(|pair| pair.split_once(':')) {
+                values.extend([format!("{name}:{password}"), password.to_owned()]);
+            }
+        }
+        // Simple words such as the value of the cookie `theme` occur everywhere.
+        let is_cookie = match self.kind {
+            Kind::Cookie => true,
+            Kind::Header(name) => name.eq_ignore_ascii_case("cookie"),
+            Kind::Url | Kind::Parameter(_) | Kind::Whole => false,
+        };
+        values.retain(|value| !is_cookie || !value.chars().all(|c| c.is_ascii_lowercase()));
+        values
+    }
+}
+
+/// The variables of `scenario` that are used as credentials.
+fn variables(scenario: &mut Scenario) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    each(scenario, &BTreeSet::new(), &mut |part| {
+        let text = part.text();
+        for span in part.kind.spans(&text) {
+            let credential = &text[span];
+            // Of a user name and a password, the password.
+            let secret = match part.kind {
+                Kind::Url => credential.split_once(':').map_or(credential, |(_, password)| password),
+                _ => credential,
+            };
+            names.extend(placeholders(secret).into_iter().map(|(_, _, name)| name.to_owned()));
+        }
+    });
+    names
+}
+
+/// What is called for every part of a scenario.
+type See<'a> = &'a mut dyn FnMut(Part<'_>);
+
+/// Goes through all parts of `scenario` that may hold credentials, the variables `names` among them, always in the same order.
+fn each(scenario: &mut Scenario, names: &BTreeSet<String>, see: See<'_>) {
+    let Scenario { variables, setup, steps, teardown, .. } = scenario;
+    each_variable(variables, names, see);
+    for step in setup.iter_mut().chain(steps).chain(teardown) {
+        let Step { action, variables, .. } = step;
+        each_variable(variables, names, see);
+        each_of(action, see);
+    }
+}
+
+fn each_variable(variables: &mut IndexMap<String, Value>, names: &BTreeSet<String>, see: See<'_>) {
+    for (_, value) in variables.iter_mut().filter(|(name, _)| names.contains(*name)) {
+        if value.is_string() || value.is_number() {
+            see(Part { kind: Kind::Whole, place: Place::Value(value) });
+        }
+    }
+}
+
+fn each_of(action: &mut Action, see: See<'_>) {
+    let (url, headers) = match action {
+        Action::Request(request) => {
+            each_parameter(&mut request.query, see);
+            for text in request.cookies.values_mut() {
+                see(Part { kind: Kind::Cookie, place: Place::Text(text) });
+            }
+            (Some(&mut request.path), Some(&mut request.headers))
+        }
+        Action::Ws(ws) => (ws.url.as_mut(), Some(&mut ws.headers)),
+        Action::Grpc(grpc) => (None, Some(&mut grpc.headers)),
+        Action::Browser(browser) => match &mut browser.action {
+            Deed::Navigate { url } => (Some(url), None),
+            _ => (None, None),
+        },
+        Action::Parallel(parallel) => {
+            parallel.members.iter_mut().for_each(|member| each_of(member, see));
+            (None, None)
+        }
+        Action::Exec(_) | Action::Tui(_) => (None, None),
+    };
+    if let Some(text) = url {
+        see(Part { kind: Kind::Url, place: Place::Text(text) });
+    }
+    for (name, text) in headers.into_iter().flatten() {
+        see(Part { kind: Kind::Header(name), place: Place::Text(text) });
+    }
+}
+
+fn each_parameter(query: &mut IndexMap<String, Value>, see: See<'_>) {
+    for (name, value) in query {
+        let values = match value {
+            Value::Array(items) => items.as_mut_slice(),
+            value => std::slice::from_mut(value),
+        };
+        for value in values.iter_mut().filter(|value| value.is_string() || value.is_number()) {
+            see(Part { kind: Kind::Parameter(name), place: Place::Value(value) });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn scenario() -> Scenario {
+        let member = json!({ "ws": { "url": "/feed", "headers": { "proxy-authorization": "Basic dXNlcjpwYXNzd29yZA==" } } });
+        let actions = json!([
+            { "request": { "method": "GET", "path": "/a?page=1&api_key=literal-4", "headers": { "Authorization": "Bearer literal-1", "Accept": "x" },
+                "query": { "token": ["literal-5", "{token}"], "secret": 123_456_789, "page": "two" }, "cookies": { "session": "literal-6" } } },
+            { "request": { "method": "GET", "path": "/a", "headers": { "authorization": "{scheme} literal-7", "Cookie": "s=literal-8; {token}={token}" } } },
+            { "request": { "method": "GET", "path": "/a", "headers": { "authorization": "Bearer {token}" } } },
+            { "ws": { "url": "ws://me:literal-2@h/feed" } },
+            { "ws": { "url": "ws://{user}:{password}@h/feed" } },
+            { "grpc": { "service": "a.B", "method": "C", "headers": { "x-api-key": "literal-3" } } },
+            { "parallel": { "members": [member] } },
+        ]);
+        let steps: Vec<_> =
+            actions.as_array().unwrap().iter().map(|action| json!({ "action": action })).collect();
+        let variables =
+            json!({ "token": "literal-9", "user": "someone", "other": "kept-10", "password": 987_654_321 });
+        serde_json::from_value(json!({ "id": "a", "steps": steps, "variables": variables })).unwrap()
+    }
+
+    #[test]
+    fn credentials_in_a_file_are_left_out_and_come_back() {
+        let written = scenario();
+        let mut kept = written.clone();
+        assert!(leave_out(&mut kept));
+        let text = serde_json::to_string(&kept).unwrap();
+        for left in ["literal", "dXNlcj", "123456789", "987654321"] {
+            assert!(!text.contains(left), "{left}: {text}");
+        }
+        for whole in [
+            "Bearer ***",
+            "Basic ***",
+            "ws://***@h/feed",
+            "Bearer {token}",
+            "ws://{user}:{password}@h",
+            "/a?page=1&api_key=***",
+            "two",
+            "s=***; {token}={token}",
+            "someone",
+            "kept-10",
+        ] {
+            assert!(text.contains(whole), "{whole}: {text}");
+        }
+        assert!(!leave_out(&mut kept.clone()), "a second time there is nothing");
+        assert!(restore(&mut kept, &written));
+        assert_eq!(kept, written);
+        let values = values(&written);
+        let mut known: Vec<String> = (1..=9).map(|n| format!("literal-{n}")).collect();
+        known.extend(["me:literal-2", "user:password", "password", "123456789"].map(str::to_owned));
+        for value in known {
+            assert!(values.contains(&value), "{value}: {values:?}");
+        }
+    }
+
+    #[test]
+    fn credentials_do_not_come_back_into_another_scenario() {
+        let written = scenario();
+        let mut kept = written.clone();
+        leave_out(&mut kept);
+        let mut other = written.clone();
+        other.steps.remove(0);
+        assert!(!restore(&mut kept.clone(), &other));
+        other = written.clone();
+        other.variables.shift_remove("token");
+        assert!(!restore(&mut kept, &other));
+    }
+}

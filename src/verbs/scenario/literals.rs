@@ -1,0 +1,129 @@
+//! Credentials that are written out in scenario files: they are read again from there when a scenario is run, so that they are in
+//! no output, event or journal.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::clients::secrets::EnvSecrets;
+use crate::scenario::{Scenario, Source, credentials};
+use crate::value::Value;
+use crate::verb::{Context, Failure, SecretText, Secrets};
+use crate::verbs::scenario_load::Written;
+
+/// Scenario files that were read again, by where they are.
+#[derive(Default)]
+pub(super) struct Literals {
+    read: Mutex<HashMap<PathBuf, Arc<Files>>>,
+}
+
+/// Scenario files, and the credentials in all of them: a program shows those of one scenario in the next.
+struct Files {
+    written: Written,
+    credentials: Arc<dyn Secrets>,
+}
+
+/// What must not be shown while a scenario is run.
+pub(super) struct Hidden {
+    /// The secrets of the run, and those in the files of the scenario.
+    pub(super) secrets: Arc<dyn Secrets>,
+    /// Those in the files, if there are any.
+    pub(super) credentials: Option<Arc<dyn Secrets>>,
+}
+
+impl Literals {
+    /// Puts the credentials into `scenario` that were left out of it, and gives what to hide then.
+    pub(super) async fn restore(&self, scenario: &mut Scenario, cx: &Context) -> Result<Hidden, Failure> {
+        let secrets = cx.secrets.clone();
+        let Some(source) = scenario.source.take() else { return Ok(Hidden { secrets, credentials: None }) };
+        let files = self.files(&source, scenario, cx).await?;
+        let written = files.written.scenarios.iter().find(|written| written.id == scenario.id);
+        // The same files were read in another way: by another version of Atoll.
+        if !written.is_some_and(|written| credentials::restore(scenario, written)) {
+            return Err(changed(scenario, "is read in another way now"));
+        }
+        let credentials = files.credentials.clone();
+        let secrets = Arc::new(Also { secrets, credentials: credentials.clone() });
+        Ok(Hidden { secrets, credentials: Some(credentials) })
+    }
+
+    /// The files of `source`, as long as they are what they were.
+    async fn files(&self, source: &Source, scenario: &Scenario, cx: &Context) -> Result<Arc<Files>, Failure> {
+        let place = cx.workspace.project.join(&source.path);
+        let known = || self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |written: &Written| difference(source, scenario, written).is_none();
+        let earlier = known().get(&place).cloned();
+        if let Some(files) = earlier.filter(|files| fits(&files.written)) {
+            return Ok(files);
+        }
+        let (dir, shown) = (place.clone(), source.path.clone());
+        let read = tokio::task::spawn_blocking(move || Written::read(&dir, &shown)).await;
+        let read = read.map_err(|e| changed(scenario, &format!("cannot be read: {e}")))?;
+        let written = read.map_err(|e| changed(scenario, &format!("cannot be read: {}", e.message)))?;
+        if let Some(what) = difference(source, scenario, &written) {
+            return Err(changed(scenario, &what));
+        }
+        let values = written.scenarios.iter().flat_map(credentials::values);
+        let values = values.enumerate().map(|(n, value)| (n.to_string(), value));
+        let credentials = Arc::new(EnvSecrets::from_values(values));
+        let files = Arc::new(Files { written, credentials });
+        known().insert(place, files.clone());
+        Ok(files)
+    }
+}
+
+/// What is not as it was in the files of a scenario.
+fn difference(source: &Source, scenario: &Scenario, written: &Written) -> Option<String> {
+    match written.digest(&scenario.file) {
+        None => Some("is not there any more".to_owned()),
+        Some(digest) if digest != source.digest => Some("has changed".to_owned()),
+        Some(_) if written.others != source.others => {
+            Some("is as it was, but a fixture or a file that scenarios name has changed".to_owned())
+        }
+        Some(_) => None,
+    }
+}
+
+fn changed(scenario: &Scenario, what: &str) -> Failure {
+    let (id, file) = (&scenario.id, &scenario.file);
+    Failure::permanent(format!(
+        "{file} {what}, and the credentials of the scenario `{id}` are in no record: they are read again from this file, as \
+         long as it is the same"
+    ))
+    .hint("run the files as they are now: start a new run, or use `atoll resume RUN --replan`")
+}
+
+/// Secrets, and values that are redacted besides.
+struct Also {
+    secrets: Arc<dyn Secrets>,
+    credentials: Arc<dyn Secrets>,
+}
+
+impl Secrets for Also {
+    fn get(&self, name: &str) -> Option<SecretText> {
+        self.secrets.get(name)
+    }
+    fn of_settings(&self, name: &str) -> Option<SecretText> {
+        self.secrets.of_settings(name)
+    }
+    fn trouble(&self, name: &str) -> Option<String> {
+        self.secrets.trouble(name)
+    }
+    fn redact(&self, text: &str) -> String {
+        self.secrets.redact(&self.credentials.redact(text))
+    }
+    fn redact_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        self.secrets.redact_bytes(&self.credentials.redact_bytes(bytes))
+    }
+    fn redact_head(&self, text: &str) -> String {
+        self.secrets.redact_head(&self.credentials.redact_head(text))
+    }
+    fn cut(&self, text: &str, at: usize) -> usize {
+        let cut = self.credentials.cut(text, self.secrets.cut(text, at));
+        self.secrets.cut(text, cut)
+    }
+    fn redact_value(&self, value: &mut Value) {
+        self.credentials.redact_value(value);
+        self.secrets.redact_value(value);
+    }
+}

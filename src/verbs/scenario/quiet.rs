@@ -1,0 +1,70 @@
+//! Command lines with secrets, which must not be arguments of a process.
+
+use std::sync::Arc;
+
+use crate::scenario::{Command, Doing, Execution, Opening, Program, Shell};
+use crate::verb::{Failure, Secrets};
+
+/// The variable that holds a command line with a secret until the shell reads it.
+const LINE: &str = "ATOLL_COMMAND_LINE";
+
+/// The inside of a service. Command lines with secrets are not given to the shell as an argument, which every user of the machine
+/// could read.
+pub(super) struct Quiet {
+    pub(super) shell: Arc<dyn Shell>,
+    pub(super) secrets: Arc<dyn Secrets>,
+}
+
+impl Quiet {
+    /// The line to run in place of `line`, and what it needs in its environment. What it runs does not see that.
+    fn line(&self, line: String) -> (String, Option<(String, String)>) {
+        if self.secrets.redact(&line) == line {
+            return (line, None);
+        }
+        (format!("eval \"unset {LINE}\n${LINE}\""), Some((LINE.to_owned(), line)))
+    }
+}
+
+impl Shell for Quiet {
+    fn exec(&self, mut command: Command) -> Execution<'_> {
+        let (line, variable) = self.line(command.line);
+        command.line = line;
+        command.env.extend(variable);
+        self.shell.exec(command)
+    }
+
+    fn terminal(&self, mut program: Program) -> Opening<'_> {
+        let (line, variable) = self.line(program.line);
+        program.line = line;
+        program.env.extend(variable);
+        self.shell.terminal(program)
+    }
+
+    fn lacked(&self) -> Option<Failure> {
+        self.shell.lacked()
+    }
+
+    fn hide(&self, secrets: &Arc<dyn Secrets>) {
+        self.shell.hide(secrets);
+    }
+
+    fn log_mark(&self) -> u64 {
+        self.shell.log_mark()
+    }
+
+    fn log_since(&self, mark: u64) -> String {
+        self.shell.log_since(mark)
+    }
+
+    fn ending(&self) -> Option<String> {
+        self.shell.ending()
+    }
+
+    fn ends(&self) -> Doing<'_, ()> {
+        self.shell.ends()
+    }
+
+    fn log_grows(&self) -> Doing<'_, ()> {
+        self.shell.log_grows()
+    }
+}
