@@ -97,6 +97,31 @@ mod tests {
     }
 
     #[test]
+    fn no_piece_has_a_part_of_a_secret() {
+        for secret in [
+            "密码-très-secret-ключ-9f8e",
+            "postgres://app:hunter2-%24hunter2@db.example:5432/shop",
+            "pa's\"w\\ord ünd $HOME `x` 4711",
+        ] {
+            let secrets = EnvSecrets::from_values([("KEY".to_owned(), secret.to_owned())]);
+            let heard = Mutex::new(String::new());
+            let pass_on = |text: &str| heard.lock().unwrap().push_str(text);
+            let json = serde_json::to_string(secret).unwrap();
+            let text = format!("The secret is {secret} and {json}, and {} end", json.replace('\\', "\\\\"));
+            for size in 1..12 {
+                let hush = Hush::new(&secrets, &pass_on);
+                let letters: Vec<char> = text.chars().collect();
+                letters.chunks(size).for_each(|piece| hush.take(&piece.iter().collect::<String>()));
+                hush.end();
+                let said = std::mem::take(&mut *heard.lock().unwrap());
+                for part in ["secret-", "9f8e", "hunter", "5432", "shop", "HOME", "4711", "ord"] {
+                    assert!(!said.contains(part), "{size}: {said}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_secret_that_is_longer_than_what_is_held_back_is_not_heard() {
         let long: String = (0..3_000).map(|n| format!("{n:x}-")).collect();
         let secrets = EnvSecrets::from_values([("KEY".to_owned(), long.clone())]);

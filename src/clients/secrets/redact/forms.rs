@@ -76,7 +76,8 @@ pub(super) fn foreign(text: &str) -> Vec<Vec<u8>> {
 
 /// `c` in windows-1252; a question mark if it is not there.
 fn western(c: char) -> u8 {
-    let (bytes, _, unmappable) = WINDOWS_1252.encode(c.encode_utf8(&mut [0; 4]));
+    let mut utf8 = [0; 4];
+    let (bytes, _, unmappable) = WINDOWS_1252.encode(c.encode_utf8(&mut utf8));
     bytes.first().copied().filter(|_| !unmappable).unwrap_or(b'?')
 }
 
