@@ -106,6 +106,7 @@ pub(crate) const PURE_LANE: (&str, usize) = ("pure", 256);
 
 /// How the engine may treat a verb.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a verb")]
 pub struct Traits {
     /// The concurrency limit it counts against when the step names none.
     pub lane: &'static str,

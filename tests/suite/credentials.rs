@@ -1,4 +1,5 @@
 //! Credentials that are written out in scenario files: they are sent, and kept and shown nowhere.
+#![expect(clippy::disallowed_methods, reason = "tests move files away under a run")]
 
 use std::path::PathBuf;
 
