@@ -43,112 +43,103 @@ fn find_none(cases: &[&str]) {
     }
 }
 
+/// Pipelines, and what is said about the literal in each.
+const REFUSED: &[(&str, &str)] = &[
+    ("[steps.a]\nllm = { model = \"p/m\" }", "3:1 E0405 `llm`: there is neither `prompt` nor `messages`"),
+    (
+        "[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", messages = [{ role = \"user\", content = \"y\" }] }",
+        "3:49 E0405 `llm`: both `prompt` and `messages` are given",
+    ),
+    ("[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", samples = 7 }", "`samples` and no `vote`"),
+    ("[steps.a]\nllm = { model = \"p/m\", prompt = \" \" }", "3:33 E0405 `llm`: the prompt is empty"),
+    ("[steps.a]\nllm = { model = [], prompt = \"x\" }", "E0405 `llm`: the list of models is empty"),
+    (
+        "[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", timeout = \"soon\" }",
+        "`timeout` is no span of time",
+    ),
+    (
+        "[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", mode = \"batch\" }",
+        "3:17 W0403 `p/m` cannot be asked in batches",
+    ),
+    ("[steps.a]\nagent = { prompt = \"x\" }", "3:1 E0405 `agent`: there is neither `model` nor `cli`"),
+    ("[steps.a]\nagent = { model = \"p/m\", prompt = \"x\", tokens = 0 }", "E0405 `agent`: a limit is zero"),
+    (
+        "[steps.a]\nagent = { model = \"p/m\", prompt = \"x\", result = \"/abs\" }",
+        "E0405 `agent`: the result",
+    ),
+    ("[steps.a]\nagent = { model = \"p/m\", prompt = \"x\", wall = \"never\" }", "is no length of time"),
+    ("[steps.a]\nwrite = { path = \"x\" }", "3:1 E0405 `write` takes either a text or a value"),
+    ("[steps.a]\nwrite = { path = \"x\", text = \"\", json = 1 }", "3:41 E0405 `write` takes either"),
+    ("[steps.a]\nwrite = { path = \"../x\", text = \"\" }", "3:18 E0405 the path \"../x\" leads out of"),
+    ("[steps.a]\nwrite = { path = \".git/hooks/x\", text = \"{{ run.id }}\" }", "writes nothing into `.git`"),
+    ("[steps.a]\nfiles = {}", "3:1 E0405 `files` does one thing at a time, found none"),
+    ("[steps.a]\nfiles = { dir = \"src\", text = \"{{ run.id }} and so on\" }", "found text and dir"),
+    (
+        "[steps.a]\nfiles = { files = [{ path = \"a\", content = \"{{ run.id }}\" }, { path = \"/b\", content = \"\" }] }",
+        "it is absolute",
+    ),
+    ("[steps.a]\nfiles = { dir = \".\", ignore = [\"a[\"] }", "3:31 E0405 the glob"),
+    ("[steps.a]\nfiles = { edits = [{ path = \"a\", to = 3 }] }", "E0405"),
+    (
+        "[steps.a]\nset = { x = 1 }\n[steps.b]\nfiles = { materialise = \"{{ steps.a.output }}\" }",
+        "`materialise` does not say where to",
+    ),
+    ("[steps.a]\nenvironment_load = { also = { servces = {} } }", "an environment has no key `servces` here"),
+    ("[steps.a]\nhttp = { url = \"x.example/a\" }", "3:16 E0405 \"x.example/a\" is no address"),
+    ("[steps.a]\nhttp = { url = \"ftp://x/a\" }", "is neither http nor https"),
+    ("[steps.a]\nhttp = { url = \"http://a:b@x/\" }", "holds a user name or password"),
+    (
+        "[steps.a]\nhttp = { url = \"http://x/\", json = { a = \"{{ run.id }}\" }, body = \"b\" }",
+        "E0405 `http` sends one content",
+    ),
+    ("[steps.a]\nhttp = { url = \"http://{{ run.id }}/\", method = \"a b\" }", "is no HTTP method"),
+    ("[steps.a]\nhttp = { url = \"http://x/\", timeout = \"0s\" }", "the timeout \"0s\" is no duration"),
+    (
+        "[steps.a]\nhttp = { url = \"http://x/\", headers = { \"a b\" = \"{{ run.id }}\" } }",
+        "is no name of a header",
+    ),
+    ("[steps.a]\nshell = { argv = \"a b c\" }", "3:18 E0405 `argv` has to be a list"),
+    ("[steps.a]\nshell = { argv = [] }", "`argv` has to be a list"),
+    ("[steps.a]\nshell = { argv = [\"x\"], timeout = \"0s\" }", "`timeout` is zero"),
+    (
+        "[steps.a]\nshell = { argv = [\"x\", \"{{ run.id }}\"], timeout = \"never\" }",
+        "3:51 E0405 `shell` cannot use its input: `never` is no",
+    ),
+    ("[steps.a]\nreach = { url = \"nonsense\" }", "`nonsense` is not an address"),
+    ("[steps.a]\nreach = { url = \"http://x\", wait = -1 }", "`wait` is -1"),
+    ("[steps.a]\nread = { path = \"\" }", "\"\" is no path"),
+    ("[steps.a]\nfail = { message = \"{{ run.id }}\", class = \"worse\" }", "`worse` is no failure class"),
+    (
+        "[steps.a]\nhold = { service = { image = \"x\", memory = \"much\" } }\n[steps.a.steps.b]\nset = { x = 1 }",
+        "`memory = \"much\"` is not a valid size",
+    ),
+    (
+        "[steps.a]\nhold = { service = { image = \"{{ run.id }}\", ready = { http = \"/\", log = \"x\" } } }\n[steps.a.steps.b]\nset = { x = 1 }",
+        "`ready` takes one of",
+    ),
+    (
+        "[steps.a]\nhold = { service = { image = \"x\", beside = { db = { image = \"y\", egress = [\"10.0.0.1:1\"] } } } }\n[steps.a.steps.b]\nset = { x = 1 }",
+        "is no host with a port",
+    ),
+    ("[steps.a]\ntimeout = \"0s\"\nset = { x = 1 }", "3:11 E0109 `timeout` is zero"),
+    (
+        "[steps.a]\nask = { question = \"q\", choices = [\"a\", \"b\"], default = \"c\" }",
+        "`default`: `c` is none of the choices: a, b",
+    ),
+    (
+        "[steps.a]\nask = { question = \"q\", choices = [\"a\", \"b\"], deadline = \"1h\", at_deadline = \"c\" }",
+        "`at_deadline`: `c` is none of",
+    ),
+    ("[steps.a]\nask = { question = \"q\", choices = [] }", "`choices` is empty"),
+    (
+        "[steps.a.each]\nover = \"[1]\"\nmax_failures = -1\n[steps.a.steps.b]\nset = { x = 1 }",
+        "4:16 E0109 a whole number of at least 0",
+    ),
+];
+
 #[test]
 fn literals_that_a_verb_refuses_are_found_where_they_are_written() {
-    find_all(&[
-        ("[steps.a]\nllm = { model = \"p/m\" }", "3:1 E0405 `llm`: there is neither `prompt` nor `messages`"),
-        (
-            "[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", messages = [{ role = \"user\", content = \"y\" }] }",
-            "3:49 E0405 `llm`: both `prompt` and `messages` are given",
-        ),
-        ("[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", samples = 7 }", "`samples` and no `vote`"),
-        ("[steps.a]\nllm = { model = \"p/m\", prompt = \" \" }", "3:33 E0405 `llm`: the prompt is empty"),
-        ("[steps.a]\nllm = { model = [], prompt = \"x\" }", "E0405 `llm`: the list of models is empty"),
-        (
-            "[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", timeout = \"soon\" }",
-            "`timeout` is no span of time",
-        ),
-        (
-            "[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", mode = \"batch\" }",
-            "3:17 W0403 `p/m` cannot be asked in batches",
-        ),
-        ("[steps.a]\nagent = { prompt = \"x\" }", "3:1 E0405 `agent`: there is neither `model` nor `cli`"),
-        (
-            "[steps.a]\nagent = { model = \"p/m\", prompt = \"x\", tokens = 0 }",
-            "E0405 `agent`: a limit is zero",
-        ),
-        (
-            "[steps.a]\nagent = { model = \"p/m\", prompt = \"x\", result = \"/abs\" }",
-            "E0405 `agent`: the result",
-        ),
-        ("[steps.a]\nagent = { model = \"p/m\", prompt = \"x\", wall = \"never\" }", "is no length of time"),
-        ("[steps.a]\nwrite = { path = \"x\" }", "3:1 E0405 `write` takes either a text or a value"),
-        ("[steps.a]\nwrite = { path = \"x\", text = \"\", json = 1 }", "3:41 E0405 `write` takes either"),
-        ("[steps.a]\nwrite = { path = \"../x\", text = \"\" }", "3:18 E0405 the path \"../x\" leads out of"),
-        (
-            "[steps.a]\nwrite = { path = \".git/hooks/x\", text = \"{{ run.id }}\" }",
-            "writes nothing into `.git`",
-        ),
-        ("[steps.a]\nfiles = {}", "3:1 E0405 `files` does one thing at a time, found none"),
-        ("[steps.a]\nfiles = { dir = \"src\", text = \"{{ run.id }} and so on\" }", "found text and dir"),
-        (
-            "[steps.a]\nfiles = { files = [{ path = \"a\", content = \"{{ run.id }}\" }, { path = \"/b\", content = \"\" }] }",
-            "it is absolute",
-        ),
-        ("[steps.a]\nfiles = { dir = \".\", ignore = [\"a[\"] }", "3:31 E0405 the glob"),
-        ("[steps.a]\nfiles = { edits = [{ path = \"a\", to = 3 }] }", "E0405"),
-        (
-            "[steps.a]\nset = { x = 1 }\n[steps.b]\nfiles = { materialise = \"{{ steps.a.output }}\" }",
-            "`materialise` does not say where to",
-        ),
-        (
-            "[steps.a]\nenvironment_load = { also = { servces = {} } }",
-            "an environment has no key `servces` here",
-        ),
-        ("[steps.a]\nhttp = { url = \"x.example/a\" }", "3:16 E0405 \"x.example/a\" is no address"),
-        ("[steps.a]\nhttp = { url = \"ftp://x/a\" }", "is neither http nor https"),
-        ("[steps.a]\nhttp = { url = \"http://a:b@x/\" }", "holds a user name or password"),
-        (
-            "[steps.a]\nhttp = { url = \"http://x/\", json = { a = \"{{ run.id }}\" }, body = \"b\" }",
-            "E0405 `http` sends one content",
-        ),
-        ("[steps.a]\nhttp = { url = \"http://{{ run.id }}/\", method = \"a b\" }", "is no HTTP method"),
-        ("[steps.a]\nhttp = { url = \"http://x/\", timeout = \"0s\" }", "the timeout \"0s\" is no duration"),
-        (
-            "[steps.a]\nhttp = { url = \"http://x/\", headers = { \"a b\" = \"{{ run.id }}\" } }",
-            "is no name of a header",
-        ),
-        ("[steps.a]\nshell = { argv = \"a b c\" }", "3:18 E0405 `argv` has to be a list"),
-        ("[steps.a]\nshell = { argv = [] }", "`argv` has to be a list"),
-        ("[steps.a]\nshell = { argv = [\"x\"], timeout = \"0s\" }", "`timeout` is zero"),
-        (
-            "[steps.a]\nshell = { argv = [\"x\", \"{{ run.id }}\"], timeout = \"never\" }",
-            "3:51 E0405 `shell` cannot use its input: `never` is no",
-        ),
-        ("[steps.a]\nreach = { url = \"nonsense\" }", "`nonsense` is not an address"),
-        ("[steps.a]\nreach = { url = \"http://x\", wait = -1 }", "`wait` is -1"),
-        ("[steps.a]\nread = { path = \"\" }", "\"\" is no path"),
-        (
-            "[steps.a]\nfail = { message = \"{{ run.id }}\", class = \"worse\" }",
-            "`worse` is no failure class",
-        ),
-        (
-            "[steps.a]\nhold = { service = { image = \"x\", memory = \"much\" } }\n[steps.a.steps.b]\nset = { x = 1 }",
-            "`memory = \"much\"` is not a valid size",
-        ),
-        (
-            "[steps.a]\nhold = { service = { image = \"{{ run.id }}\", ready = { http = \"/\", log = \"x\" } } }\n[steps.a.steps.b]\nset = { x = 1 }",
-            "`ready` takes one of",
-        ),
-        (
-            "[steps.a]\nhold = { service = { image = \"x\", beside = { db = { image = \"y\", egress = [\"10.0.0.1:1\"] } } } }\n[steps.a.steps.b]\nset = { x = 1 }",
-            "is no host with a port",
-        ),
-        ("[steps.a]\ntimeout = \"0s\"\nset = { x = 1 }", "3:11 E0109 `timeout` is zero"),
-        (
-            "[steps.a]\nask = { question = \"q\", choices = [\"a\", \"b\"], default = \"c\" }",
-            "`default`: `c` is none of the choices: a, b",
-        ),
-        (
-            "[steps.a]\nask = { question = \"q\", choices = [\"a\", \"b\"], deadline = \"1h\", at_deadline = \"c\" }",
-            "`at_deadline`: `c` is none of",
-        ),
-        ("[steps.a]\nask = { question = \"q\", choices = [] }", "`choices` is empty"),
-        (
-            "[steps.a.each]\nover = \"[1]\"\nmax_failures = -1\n[steps.a.steps.b]\nset = { x = 1 }",
-            "4:16 E0109 a whole number of at least 0",
-        ),
-    ]);
+    find_all(REFUSED);
 }
 
 #[test]
