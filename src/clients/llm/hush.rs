@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_secret_that_is_longer_than_what_is_held_back_is_not_heard() {
-        let long: String = (0..3_000).map(|n| format!("{n:x}-")).collect();
+        let long = (0..3_000).map(|n| format!("{n:x}-")).collect::<Vec<_>>().concat();
         let secrets = EnvSecrets::from_values([("KEY".to_owned(), long.clone())]);
         let heard = Mutex::new(String::new());
         let pass_on = |text: &str| heard.lock().unwrap().push_str(text);
