@@ -69,6 +69,8 @@ struct Kind {
 pub struct Prepared {
     clients: Clients,
     request: reqwest::Request,
+    /// Its path, where a URL cannot hold it as it is written.
+    path: Option<String>,
     /// What is shown of the body.
     body: BodyShown,
     /// The name of the secret in the header `Authorization`.
@@ -153,7 +155,9 @@ impl Web {
 
     /// The request with variables filled in.
     pub fn prepare(&self, request: &Request, variables: &Variables) -> Result<Prepared, String> {
-        let mut url = self.target.join(&variables.fill(&request.path))?;
+        let path = variables.fill(&request.path);
+        let mut url = self.target.join(&path)?;
+        let path = self.target.path_as_written(&path);
         if !request.query.is_empty() {
             url.query_pairs_mut().extend_pairs(pairs(&request.query, variables));
         }
@@ -173,14 +177,15 @@ impl Web {
         let (builder, body) = fill_content(builder, &headers, &request.content, variables)?;
         let prepared = builder.build().map_err(|e| format!("no request: {}", describe(&e)))?;
         let tls = (!self.target.is_plain()).then(|| self.tls.clone());
-        Ok(Prepared { clients, request: prepared, body, authorization, tls, events: request.events.clone() })
+        let events = request.events.clone();
+        Ok(Prepared { clients, request: prepared, path, body, authorization, tls, events })
     }
 
     /// Sends it and reads the answer to its end, for at most `timeout`.
     pub async fn send(prepared: Prepared, timeout: Duration, clock: &dyn Clock) -> Outcome {
         let mut late = clock.sleep(timeout);
         let response = tokio::select! {
-            response = prepared.clients.execute(prepared.request) => response,
+            response = prepared.clients.execute(prepared.request, prepared.path) => response,
             () = &mut late => return Outcome::error(format!("no answer within {}", Lapse(timeout))),
         };
         match response {
@@ -196,9 +201,7 @@ impl Web {
 impl Prepared {
     /// What is recorded of it. The text leaves out the target, which differs from run to run.
     pub fn sent(&self) -> Sent {
-        let url = self.request.url();
-        let path =
-            url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
+        let path = with_query(self.path.as_deref().unwrap_or(self.request.url().path()), self.request.url());
         let path = credentials::recorded_url(&path);
         let mut headers = table(self.request.headers());
         for (name, value) in &mut headers {
@@ -209,8 +212,17 @@ impl Prepared {
             *value = credentials::recorded(name, value);
         }
         let body = self.body.text().map(|body| Excerpt::of_text(body, SHOWN).text);
-        let options = self.tls.as_ref().map(Tls::curl).unwrap_or_default();
-        let curl = curl::command(&self.request, &self.body, self.authorization.as_deref(), options);
+        let mut options = self.tls.as_ref().map(Tls::curl).unwrap_or_default().to_vec();
+        let url = match &self.path {
+            Some(path) => {
+                let origin = self.request.url().origin().ascii_serialization();
+                format!("{origin}{}", with_query(path, self.request.url()))
+            }
+            None => self.request.url().to_string(),
+        };
+        let url = credentials::recorded_url(&url).into_owned();
+        options.extend(self.path.as_ref().map(|_| "--path-as-is".to_owned()));
+        let curl = curl::command(&self.request, &url, &self.body, self.authorization.as_deref(), &options);
         let mut text = format!("{} {path}\n", self.request.method());
         for (name, value) in &headers {
             let _ = writeln!(text, "{name}: {value}");
@@ -222,12 +234,17 @@ impl Prepared {
             text: Excerpt::visible(&text, SHOWN).text,
             method: Some(self.request.method().to_string()),
             curl: Some(curl),
-            url: Some(credentials::recorded_url(url.as_str()).into_owned()),
+            url: Some(url),
             headers: Some(headers.into_iter().collect()),
             body,
             ..Sent::default()
         }
     }
+}
+
+/// `path` with the query of `url`.
+fn with_query(path: &str, url: &reqwest::Url) -> String {
+    url.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"))
 }
 
 fn headers(written: &IndexMap<String, String>, variables: &Variables) -> Result<HeaderMap, String> {

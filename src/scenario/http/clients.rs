@@ -75,8 +75,12 @@ impl Clients {
         self.builder.request(method, url)
     }
 
-    /// Carries out a request.
-    pub async fn execute(&self, mut request: reqwest::Request) -> Result<reqwest::Response, String> {
+    /// Carries out a request, with `path` in the place of its own where that is given.
+    pub async fn execute(
+        &self,
+        mut request: reqwest::Request,
+        path: Option<String>,
+    ) -> Result<reqwest::Response, String> {
         let body = match request.body_mut().take() {
             // That of a form with files is a stream, which could be sent only once.
             Some(body) => body.collect().await.map_err(|e| describe(&e))?.to_bytes(),
@@ -84,6 +88,9 @@ impl Clients {
         };
         let request = hyper::Request::<reqwest::Body>::try_from(request).map_err(|e| describe(&e))?;
         let mut request = request.map(|_| Full::new(body));
+        if let Some(path) = path {
+            *request.uri_mut() = at_path(request.uri(), &path)?;
+        }
         request.headers_mut().entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
         let response = Decompression::new(self.clone()).call(request).await?;
         Ok(response.map(reqwest::Body::wrap).into())
@@ -142,8 +149,21 @@ impl Service<Request> for Clients {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        Box::pin(self.clone().follow(request))
+        let answer = self.clone().follow(request);
+        Box::pin(async move { answer.await.map(with_plain_encoding) })
     }
+}
+
+/// `response` with the names of its encodings as they are registered: they are the same in capitals, and `x-gzip` is `gzip`.
+fn with_plain_encoding(mut response: Response) -> Response {
+    let plain = response.headers().get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()).map(|value| {
+        let value = value.trim().to_ascii_lowercase();
+        if value == "x-gzip" { "gzip".to_owned() } else { value }
+    });
+    if let Some(plain) = plain.and_then(|plain| HeaderValue::try_from(plain).ok()) {
+        response.headers_mut().insert(CONTENT_ENCODING, plain);
+    }
+    response
 }
 
 /// Makes `request` the one that follows a redirect, as clients do: a GET without a body in place of a POST.
@@ -166,6 +186,14 @@ fn redirect(request: &mut Request, status: StatusCode, from: &Url, next: &Url) -
     }
     *request.uri_mut() = next.as_str().parse::<Uri>().map_err(|e| describe(&e))?;
     Ok(())
+}
+
+/// `uri` with another path.
+fn at_path(uri: &Uri, path: &str) -> Result<Uri, String> {
+    let path = uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(path.parse().map_err(|e: hyper::http::uri::InvalidUri| describe(&e))?);
+    Uri::from_parts(parts).map_err(|e| describe(&e))
 }
 
 /// What says where an answer comes from.

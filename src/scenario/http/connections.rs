@@ -38,6 +38,11 @@ pub type Response = hyper::Response<Incoming>;
 /// After how long without traffic a connection is probed, and how often.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
+/// Most header lines of an answer with HTTP/1.1; the whole head has at most 400 KiB.
+const MOST_HEADERS: usize = 2_000;
+/// Most bytes of the headers of an answer with HTTP/2.
+const LARGEST_HEAD: u32 = 400 << 10;
+
 /// What was done when an error happened. Recorded runs have these words.
 const CONNECTING: &str = "client error (Connect)";
 /// The same.
@@ -225,7 +230,7 @@ fn is_farewell(response: &Response) -> bool {
 /// A connection with HTTP/1.1.
 async fn one(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Line, String> {
     let (stream, came) = Counted::new(stream);
-    let made = http1::handshake(TokioIo::new(stream)).await;
+    let made = http1::Builder::new().max_headers(MOST_HEADERS).handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = made.map_err(|e| describe_as(SENDING, &e))?;
     tokio::spawn(connection);
     sender.ready().await.map_err(|e| describe_as(SENDING, &e))?;
@@ -235,7 +240,8 @@ async fn one(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Re
 /// A connection with HTTP/2.
 async fn two(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Line, String> {
     let (stream, came) = Counted::new(stream);
-    let made = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let made = builder.max_header_list_size(LARGEST_HEAD).handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = made.map_err(|e| describe_as(SENDING, &e))?;
     tokio::spawn(connection);
     sender.ready().await.map_err(|e| describe_as(SENDING, &e))?;

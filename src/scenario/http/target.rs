@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use reqwest::Url;
 
 /// The base URL of the program under test.
@@ -74,6 +76,36 @@ impl Target {
         url.set_fragment(None);
         Ok(url)
     }
+
+    /// The path of the same URL as it is written, where a URL would be another one: `/a/../b` is `/b` in a URL.
+    pub fn path_as_written(&self, path: &str) -> Option<String> {
+        let path = path.trim();
+        let whole = path.strip_prefix("http://").or_else(|| path.strip_prefix("https://"));
+        let own = whole.map_or(path, |rest| rest.find('/').map_or("", |slash| &rest[slash..]));
+        let own = own.split(['?', '#']).next().unwrap_or_default();
+        let is_dots = |segment: &str| {
+            let plain = segment.to_ascii_lowercase().replace("%2e", ".");
+            plain == "." || plain == ".."
+        };
+        if !own.contains(['\\', '\t', '\r', '\n']) && !own.split('/').any(is_dots) {
+            return None;
+        }
+        let base = if whole.is_some() { "" } else { self.0.path().trim_end_matches('/') };
+        let slash = if own.starts_with('/') { "" } else { "/" };
+        Some(format!("{base}{slash}{}", encoded(own)))
+    }
+}
+
+/// `path` with `%20` and the like in the place of what no request line may have.
+fn encoded(path: &str) -> String {
+    path.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_graphic() && !b"\"<>^`{|}".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
 }
 
 #[cfg(test)]
@@ -93,6 +125,20 @@ mod tests {
             ("http://h:1", "http://h:1/next?p=2", "http://h:1/next?p=2"),
         ] {
             assert_eq!(Target::parse(target).unwrap().join(path).unwrap().as_str(), url, "{target} + {path}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_a_url_would_change_is_kept() {
+        for (target, path, written) in [
+            ("http://h:1", "/static/../../etc/passwd?x=1", Some("/static/../../etc/passwd")),
+            ("http://h:1/api/", "a/%2E%2e/b c", Some("/api/a/%2E%2e/b%20c")),
+            ("http://h:1/api", "/./ä\\b\tc", Some("/api/./%C3%A4\\b%09c")),
+            ("http://h:1/api", "http://h:1/x/..#y", Some("/x/..")),
+            ("http://h:1/api", "/items/a..b/.c?q=../d", None),
+            ("http://h:1", "http://h:1", None),
+        ] {
+            assert_eq!(Target::parse(target).unwrap().path_as_written(path).as_deref(), written, "{path}");
         }
     }
 
