@@ -132,14 +132,15 @@ fn told_text(source: &str, told: &Told) -> Result<String, String> {
 impl Captured {
     /// Makes the value known to later steps; where nothing was kept their placeholders stay as written.
     pub fn store(&mut self, variables: &mut Variables) {
-        if self.error.is_some() {
+        if let Some(error) = &self.error {
+            variables.miss(&self.name, error);
             return;
         }
         let others = variables.all().filter(|(name, _)| *name != self.name);
         if others.map(|(_, value)| length(value)).sum::<usize>() + length(&self.value) > MOST {
-            self.error =
-                Some(format!("all values of the scenario are larger than {} MiB with it", MOST >> 20));
-            self.value = Value::Null;
+            let why = format!("all values of the scenario are larger than {} MiB with it", MOST >> 20);
+            variables.miss(&self.name, &why);
+            (self.error, self.value) = (Some(why), Value::Null);
             return;
         }
         variables.set(&self.name, self.value.clone());

@@ -271,8 +271,7 @@ async fn perform(
     };
     let expected = variables.under(&step.variables);
     if let Some(name) = expected.missing(&step.expect, true).filter(|_| attempt.outcome.error.is_none()) {
-        attempt.outcome.error =
-            Some(format!("`{{{name}}}` in `expect` has no value: nothing was captured under this name"));
+        attempt.outcome.error = Some(expected.unset(&name, " in `expect`"));
     }
     let expectation = Expectation::of(&step.expect, &expected);
     let faulty = attempt.outcome.error.is_some()

@@ -26,9 +26,8 @@ const MOST: usize = 64 << 20;
 
 /// Why `step` cannot be carried out: a placeholder in it has no value, or it is too large with all values.
 pub fn refusal(step: &Step, variables: &Variables) -> Option<String> {
-    let missing = missing(&step.action, variables).map(|name| {
-        format!("`{{{name}}}` has no value: nothing was captured under this name, and nothing was sent")
-    });
+    let missing = missing(&step.action, variables)
+        .map(|name| format!("{}, and nothing was sent", variables.unset(&name, "")));
     missing.or_else(|| too_large(step, variables))
 }
 

@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -18,6 +18,8 @@ pub struct Variables {
     made: Arc<BTreeSet<String>>,
     /// All names that may get a value while the scenario runs.
     declared: Arc<BTreeSet<String>>,
+    /// Why captures found nothing, by their names.
+    missed: Arc<BTreeMap<String, String>>,
     generator: Arc<Generator>,
 }
 
@@ -146,6 +148,20 @@ impl Variables {
     pub fn set(&mut self, name: &str, value: Value) {
         self.values.insert(name.to_owned(), value);
         Arc::make_mut(&mut self.made).insert(name.to_owned());
+    }
+
+    /// Notes why nothing could be captured under `name`, which has no value from now on.
+    pub fn miss(&mut self, name: &str, why: &str) {
+        self.values.shift_remove(name);
+        Arc::make_mut(&mut self.missed).insert(name.to_owned(), why.to_owned());
+    }
+
+    /// What is said about a placeholder `name` in `place` (such as `` in `expect` ``) that has no value.
+    pub fn unset(&self, name: &str, place: &str) -> String {
+        match self.missed.get(name) {
+            Some(why) => format!("`{{{name}}}`{place} has no value: it could not be captured: {why}"),
+            None => format!("`{{{name}}}`{place} has no value: nothing was captured under this name"),
+        }
     }
 
     /// Whether the program under test has made the value of `name`, or has a part in it.

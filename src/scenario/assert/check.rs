@@ -52,7 +52,7 @@ pub fn check(assertion: &Assertion, answer: &Answer, took: &[Duration], variable
     let missing = |text: &String| variables.missing(text, true);
     let missing = assertion.path.as_ref().and_then(missing).or(variables.missing_in(&assertion.value, true));
     let found = match missing {
-        Some(name) => Err(format!("`{{{name}}}` has no value: nothing was captured under this name")),
+        Some(name) => Err(variables.unset(&name, "")),
         None => find(&filled, answer, took),
     };
     let (actual, outcome) = match found {

@@ -42,6 +42,24 @@ pub async fn raw(bytes: &'static [u8]) -> String {
     format!("http://{address}")
 }
 
+/// Answers every request with its first line, one connection for each.
+pub async fn first_lines() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut lines = BufReader::new(stream).lines();
+            let first = lines.next_line().await.unwrap().unwrap();
+            while lines.next_line().await.unwrap().is_some_and(|line| !line.is_empty()) {}
+            let length = first.len();
+            let answer =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{first}");
+            lines.into_inner().into_inner().write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    url
+}
+
 /// Like [`raw`], but the connection is reset, not closed.
 pub async fn reset(bytes: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -4,7 +4,7 @@ use atoll::clients::clock::SystemClock;
 use atoll::scenario::{Action, Decided, Observation, load_given};
 use serde_json::json;
 
-use super::program::{raw, serve, shop};
+use super::program::{first_lines, raw, serve, shop};
 use super::{QuickClock, play_on, read, steps};
 
 /// Scalars that YAML takes for something else than the text that they are.
@@ -43,6 +43,48 @@ fn all_held(seen: &Observation) {
         let failed: Vec<_> = step.assertions.iter().filter(|verdict| !verdict.ok).collect();
         assert!(step.decided == Decided::Held, "{}: {:?} {failed:?}", step.description, step.error);
     }
+}
+
+#[tokio::test]
+async fn a_path_is_sent_as_it_is_written() {
+    let url = first_lines().await;
+    for (path, line) in [
+        ("/static/../../etc/passwd?x=../y", "GET /static/../../etc/passwd?x=../y HTTP/1.1"),
+        ("/a/%2e%2E/./b", "GET /a/%2e%2E/./b HTTP/1.1"),
+        ("/a\\b", "GET /a\\b HTTP/1.1"),
+        ("/a b/../ü", "GET /a%20b/../%C3%BC HTTP/1.1"),
+        ("/a b/ü", "GET /a%20b/%C3%BC HTTP/1.1"),
+    ] {
+        let text = format!(
+            "- request: {{ method: GET, path: '{path}' }}\n  assert: {{ body: {{ equals: '{line}' }} }}\n"
+        );
+        let seen = seen(&text, &url).await;
+        all_held(&seen);
+        let curl = seen.steps[0].sent.as_ref().unwrap().curl.clone().unwrap();
+        assert_eq!(curl.contains("--path-as-is"), path != "/a b/ü", "{curl}");
+    }
+}
+
+#[tokio::test]
+async fn a_capture_that_finds_nothing_leaves_no_old_value() {
+    let url = serve(shop(QuickClock::default())).await;
+    let seen = seen(
+        r#"
+- request: { method: POST, path: /echo, body: { id: 7 } }
+  capture: [{ name: id, jsonpath: $.body }]
+- request: { method: POST, path: /echo, body: { other: 8 } }
+  capture: [{ name: id, jsonpath: $.none }]
+- request: { method: GET, path: "/echo?id={id}" }
+  assert: { status: 200 }
+"#,
+        &url,
+    )
+    .await;
+    let error = seen.steps[2].error.as_ref().unwrap();
+    assert!(
+        error.starts_with("`{id}` has no value: it could not be captured: there is nothing at $.none"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -232,7 +274,7 @@ async fn a_placeholder_without_a_value_is_not_sent() {
     assert_eq!(seen.steps[2].decided, Decided::Held, "{:?}", seen.steps[2]);
     assert_eq!(
         seen.steps[3].assertions[0].reason.as_deref().unwrap(),
-        "`{token}` has no value: nothing was captured under this name"
+        "`{token}` has no value: it could not be captured: there is nothing at $.nothing"
     );
     assert!(seen.steps[4].error.as_ref().unwrap().starts_with("`{token}` in `expect` has no value"));
     assert_eq!(seen.steps[5].decided, Decided::Open, "words may stand in braces");
