@@ -165,6 +165,8 @@ codes! {
         "`{name}` is in a request or an expectation, and nothing sets a value of this name: no step captures it, and it is \
          not a variable of the scenario, its rows, its fixtures or the command line. Fix the name, capture the value, give it \
          with `--variable NAME=VALUE` (in a pipeline: `given` of `scenario_load`), or write `\\{name}` for the text itself."
+    E0718 ScenarioDocuments Error "more than one document in a scenario file"
+        "A file has one scenario; a second YAML document behind `---` would not be run. Put it into a file of its own."
     E0801 Environment Error "an environment that cannot be meant"
         "`environment.toml` says what runs beside a program. The message says which key or value cannot be used; \
          `schemas/environment.json` lists all of them."
@@ -181,8 +183,6 @@ codes! {
          carried out if a placeholder in it has no value: it fails, and nothing is sent. Only in commands, patterns and \
          expectations does the text stay as it is written. Capture the value in an earlier step, fix the name, or write \
          `\\{name}` for the text itself."
-    W0702 ScenarioDocuments Warning "more than one document in a scenario file"
-        "Only the first YAML document of a file is read. Put the others into files of their own."
     W0703 ScenarioBraces Warning "double braces around a placeholder"
         "`{{name}}` is read as `{name}`. Write single braces, so that other tools read the file the same way."
     W0704 ScenarioShadow Warning "a capture that hides an earlier one"

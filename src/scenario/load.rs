@@ -155,7 +155,11 @@ fn read_file<T>(
     let Some(first) = documents.first() else { return (None, Vec::new()) };
     let mut reader = Reader::new(sources, source);
     if let Some(second) = documents.get(1) {
-        reader.complain(Code::ScenarioDocuments, second, "only the first document of a file is read");
+        reader.complain(
+            Code::ScenarioDocuments,
+            second,
+            "a file has one scenario, and this is a second YAML document",
+        );
     }
     let what = read(&mut reader, first);
     let mut complaints = reader.into_complaints();

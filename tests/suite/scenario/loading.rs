@@ -225,7 +225,7 @@ id: second
             "9:21 W0704 `user_id` hides an earlier capture of the same name",
             "10:3 W0705 this step has neither `expect` nor `assert`",
             "10:51 W0701 `{user_idd}` stays as it is: no earlier step captures `user_idd` | did you mean `{user_id}`?",
-            "12:1 W0702 only the first document of a file is read",
+            "12:1 E0718 a file has one scenario, and this is a second YAML document",
         ]
     );
 }
