@@ -15,22 +15,21 @@ pub use left_out::{leave_out, restore, values};
 /// What takes the place of a credential.
 const MASK: &str = "***";
 
-/// Names of headers whose values are credentials, in lower case.
-const HEADERS: [&str; 10] = [
+/// What is in the names of headers whose values are credentials, in lower case and without `-` and `_`.
+const HEADERS: [&str; 9] = [
     "authorization",
-    "proxy-authorization",
-    "x-api-key",
-    "api-key",
-    "x-auth-token",
-    "x-access-token",
-    "x-goog-api-key",
-    "private-token",
-    "x-vault-token",
-    "x-amz-security-token",
+    "token",
+    "apikey",
+    "secret",
+    "password",
+    "passwd",
+    "session",
+    "credential",
+    "accesskey",
 ];
 
 /// Names of query parameters whose values are credentials, in lower case and without `-` and `_`.
-const PARAMETERS: [&str; 19] = [
+const PARAMETERS: [&str; 26] = [
     "apikey",
     "accesskey",
     "accesstoken",
@@ -46,6 +45,13 @@ const PARAMETERS: [&str; 19] = [
     "clientsecret",
     "password",
     "passwd",
+    "passphrase",
+    "pass",
+    "pwd",
+    "session",
+    "sessionid",
+    "credential",
+    "credentials",
     "sig",
     "signature",
     "xamzsignature",
@@ -75,7 +81,7 @@ impl Kind<'_> {
     fn spans(self, text: &str) -> Vec<Range<usize>> {
         let spans = match self {
             Kind::Header(name) if name.eq_ignore_ascii_case("cookie") => cookies(text),
-            Kind::Header(name) if HEADERS.iter().any(|known| name.eq_ignore_ascii_case(known)) => {
+            Kind::Header(name) if is_header(name) => {
                 once(scheme(text).map_or(0, |scheme| scheme.len() + 1)..text.len()).collect()
             }
             Kind::Url => userinfo(text).map(|part| range(text, part)).chain(parameters(text)).collect(),
@@ -126,9 +132,20 @@ fn cookies(text: &str) -> Vec<Range<usize>> {
     text.split(';').map(value).collect()
 }
 
+fn is_header(name: &str) -> bool {
+    let name = plain(name);
+    HEADERS.iter().any(|known| name.contains(known))
+}
+
 fn is_parameter(name: &str) -> bool {
-    let name: String = name.chars().filter(|c| !matches!(c, '-' | '_')).collect();
-    PARAMETERS.iter().any(|known| name.eq_ignore_ascii_case(known))
+    // It may be encoded.
+    let decoded = form_urlencoded::parse(name.as_bytes()).next().map(|(name, _)| plain(&name));
+    decoded.is_some_and(|name| PARAMETERS.contains(&name.as_str()))
+}
+
+/// `name` in lower case and without what separates its words.
+fn plain(name: &str) -> String {
+    name.chars().filter(|c| !matches!(c, '-' | '_')).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 /// The values of the query parameters in a URL that are credentials; those in its fragment too.
@@ -188,6 +205,9 @@ mod tests {
         assert_eq!(recorded("Authorization", "Bearer abc.def"), "Bearer ***");
         assert_eq!(recorded("authorization", "Basic bWU6c2VjcmV0"), "Basic ***");
         assert_eq!(recorded("X-Api-Key", "abc def"), "***");
+        for name in ["apikey", "X-GitHub-Token", "X-Session-Id", "x_csrf_token", "X-Client-Secret"] {
+            assert_eq!(recorded(name, "abc def"), "***", "{name}");
+        }
         assert_eq!(recorded("authorization", "abcdef"), "***");
         assert_eq!(recorded("authorization", "k=v, x y"), "***");
         assert_eq!(recorded("accept", "text/html"), "text/html");
@@ -202,6 +222,7 @@ mod tests {
                 "/a?page=2&X-Amz-Signature=abc#access_token=def",
                 "/a?page=2&X-Amz-Signature=***#access_token=***",
             ),
+            ("/a?tok%65n=abc&pwd=def", "/a?tok%65n=***&pwd=***"),
             ("ws://me:pw@h/feed?Token=a%20b", "ws://***@h/feed?Token=***"),
             ("/token=abc?key=v&tokens=3&token=", "/token=abc?key=v&tokens=3&token="),
             ("go to /a?token=abc in a frame", "go to /a?token=*** in a frame"),

@@ -6,14 +6,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use indexmap::IndexMap;
 
-use super::{Kind, is_literal, literals, scheme};
+use super::{Kind, MASK, is_literal, literals, scheme};
 use crate::scenario::variables::placeholders;
 use crate::scenario::{Action, Deed, Scenario, Step};
 use crate::value::Value;
 
+/// Shorter credentials are words that descriptions may have for other reasons.
+const SHORTEST: usize = 6;
+
 /// Leaves the credentials out that are written out in `scenario`, those in variables included. Says whether there were any.
 pub fn leave_out(scenario: &mut Scenario) -> bool {
     let names = variables(scenario);
+    let shown = values(scenario);
     let mut any = false;
     each(scenario, &names, &mut |part| {
         if let Some(hidden) = part.hidden() {
@@ -21,7 +25,25 @@ pub fn leave_out(scenario: &mut Scenario) -> bool {
             any = true;
         }
     });
+    if any {
+        each_description(scenario, &shown);
+    }
     any
+}
+
+/// Masks what is in descriptions of the credentials `values`: those of rows are filled in there.
+fn each_description(scenario: &mut Scenario, values: &[String]) {
+    let Scenario { description, setup, steps, teardown, .. } = scenario;
+    let steps = setup.iter_mut().chain(steps).chain(teardown).map(|step| &mut step.description);
+    for text in std::iter::once(description).chain(steps) {
+        for value in values
+            .iter()
+            .filter(|value| value.len() >= SHORTEST && text.contains(value.as_str()))
+            .collect::<Vec<_>>()
+        {
+            *text = text.replace(value.as_str(), MASK);
+        }
+    }
 }
 
 /// Puts the credentials of `written` into `scenario`, from which they were left out. Says whether the two fit together.
@@ -101,8 +123,10 @@ impl Part<'_> {
         let text = self.text();
         let mut values = Vec::new();
         for span in self.kind.spans(&text) {
-            let credential = &text[span];
-            values.push(credential.to_owned());
+            let whole = &text[span];
+            // A variable may hold the scheme as well.
+            let credential = scheme(whole).map_or(whole, |scheme| whole[scheme.len()..].trim_start());
+            values.extend([whole.to_owned(), credential.to_owned()]);
             values.extend(literals(credential).map(|part| part.trim().to_owned()));
             let is_basic = scheme(&text).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"));
             let decoded = is_basic.then(|| STANDARD.decode(credential.trim()).ok()).flatten();
