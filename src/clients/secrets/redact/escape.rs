@@ -12,9 +12,9 @@ pub(super) fn escape(rest: &[u8]) -> Option<(Vec<u8>, usize)> {
         [b'\\', b'u', b'{', ..] => braced(rest),
         [b'\\', b'u', ..] => unicode(rest),
         [b'\\', b'U', ..] => scalar(rest.get(2..10)?).map(|bytes| (bytes, 10)),
-        [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] => {
-            Some((vec![(a - b'0') << 6 | (b - b'0') << 3 | (c - b'0')], 4))
-        }
+        // As `echo -e` reads it.
+        [b'\\', b'0', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] => Some((octal(*a, *b, *c), 5)),
+        [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] => Some((octal(*a, *b, *c), 4)),
         [b'\\', letter, ..] if letter.is_ascii_alphabetic() => {
             let (_, byte) = LETTERS.iter().find(|(known, _)| known == letter)?;
             Some((vec![*byte], 2))
@@ -23,6 +23,10 @@ pub(super) fn escape(rest: &[u8]) -> Option<(Vec<u8>, usize)> {
         [b'&', ..] => entity(rest),
         _ => None,
     }
+}
+
+fn octal(a: u8, b: u8, c: u8) -> Vec<u8> {
+    vec![(a - b'0') << 6 | (b - b'0') << 3 | (c - b'0')]
 }
 
 fn byte_of(digits: &[u8]) -> Option<u8> {

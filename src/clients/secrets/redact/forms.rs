@@ -87,13 +87,21 @@ pub(super) fn hexadecimal(text: &str) -> Vec<Vec<u8>> {
     all.map(|bytes| hex(&bytes).into_bytes()).collect()
 }
 
-/// What `text` in UTF-8, in UTF-16 and in base64 itself becomes inside longer base64 texts.
+/// What `text` becomes inside longer base64 texts: in UTF-8 and UTF-16, escaped as in JSON and in URLs, and once it is part
+/// of a base64 text itself.
 pub(super) fn base64(text: &str) -> Vec<Vec<u8>> {
-    let twice = padded_base64(text.as_bytes()).into_bytes();
-    let all = [text.as_bytes().to_vec(), twice].into_iter().chain(utf16(text));
-    all.flat_map(|bytes| (0..3).filter_map(move |shift| base64_inside(&bytes, shift)))
-        .map(String::into_bytes)
-        .collect()
+    let json = serde_json::to_string(text).unwrap_or_default();
+    let json = json.trim_matches('"').as_bytes().to_vec();
+    let url = form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().into_bytes();
+    let escaped = [json, url].into_iter().filter(|escaped| escaped != text.as_bytes());
+    let twice = shifted(text.as_bytes()).chain([padded_base64(text.as_bytes())]).map(String::into_bytes);
+    let all = std::iter::once(text.as_bytes().to_vec()).chain(twice).chain(escaped).chain(utf16(text));
+    all.flat_map(|bytes| shifted(&bytes).collect::<Vec<_>>()).map(String::into_bytes).collect()
+}
+
+/// What `bytes` become inside a longer base64 text, by where they begin in it.
+fn shifted(bytes: &[u8]) -> impl Iterator<Item = String> {
+    (0..3).filter_map(|shift| base64_inside(bytes, shift))
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
