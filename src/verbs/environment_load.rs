@@ -67,7 +67,7 @@ const LARGEST: u64 = 1 << 20;
 impl Verb for EnvironmentLoad {
     const NAME: &'static str = "environment_load";
     const SUMMARY: &'static str = "read which services run beside a program";
-    const TRAITS: Traits = Traits::repeatable("disk");
+    const TRAITS: Traits = Traits::repeatable("disk").anew();
     const READS_FILES: bool = true;
     const EXAMPLE: &'static str = r#"
 [steps.environment]

@@ -185,7 +185,7 @@ impl With {
 impl Verb for Files {
     const NAME: &'static str = "files";
     const SUMMARY: &'static str = "make, edit, pack, compare, show or deliver a tree of files";
-    const TRAITS: Traits = Traits::repeatable("disk");
+    const TRAITS: Traits = Traits::repeatable("disk").anew();
     const EXAMPLE: &'static str = r##"[steps.page]
 files = { files = [{ path = "index.html", content = "<h1>hello</h1>" }, { path = "README.md", content = "# hello" }] }
 
@@ -409,7 +409,7 @@ fn deliver(tree: &TreeRef, with: &With, cx: &Context) -> Result<Out, Failure> {
         .iter()
         .filter(|(path, file)| own.files.get(*path) != Some(file) && !is_on_disk(&into, path, file));
     let paths = foreign.map(|(path, _)| path.as_str());
-    if let Some(failure) = unusual::undeliverable(&tree.files.keys().map(String::as_str), paths, cx) {
+    if let Some(failure) = unusual::undeliverable(&into, &tree.files.keys().map(String::as_str), paths, cx) {
         return Err(failure);
     }
     tree.materialise_at(&*cx.blobs, &into)?;

@@ -62,7 +62,7 @@ pub struct Out {
 impl Verb for Read {
     const NAME: &'static str = "read";
     const SUMMARY: &'static str = "read a file: text, json, jsonl, csv or toml";
-    const TRAITS: Traits = Traits::repeatable("disk");
+    const TRAITS: Traits = Traits::repeatable("disk").anew();
     const READS_FILES: bool = true;
     const EXAMPLE: &'static str = r#"
 [steps.note]

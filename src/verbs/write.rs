@@ -46,7 +46,7 @@ pub struct Out {
 impl Verb for Write {
     const NAME: &'static str = "write";
     const SUMMARY: &'static str = "write a text or a value to a file, whole or not at all";
-    const TRAITS: Traits = Traits::repeatable("disk");
+    const TRAITS: Traits = Traits::repeatable("disk").anew();
     const EXAMPLE: &'static str = r#"
 [steps.note]
 write = { path = "notes/first.md", text = "hello\n" }

@@ -33,6 +33,17 @@ fn a_changed_pipeline_is_refused_and_a_replan_takes_over_what_is_the_same() {
 }
 
 #[test]
+fn a_replan_reads_files_again() {
+    const READING: &str = "atoll = 1\n[steps.notes]\nread = { path = \"notes.txt\" }\n[steps.question]\n\
+        needs = [\"notes\"]\nask = { question = \"go on?\" }\n[outputs]\ntext = \"steps.notes.output.value\"\n";
+    let project = Project::new().file("reading.toml", READING).file("notes.txt", "old");
+    project.run(&["run", "reading.toml", "--no-input"]).exits(7);
+    project.write("notes.txt", "new");
+    project.run(&["resume", "last", "--no-input", "--replan"]).exits(7);
+    project.run(&["answer", "last", "question", "yes"]).exits(0).stdout_has("text: new");
+}
+
+#[test]
 fn a_cap_stops_what_costs_something_and_a_raised_one_lets_it_go_on() {
     let asking =
         "\n[limits]\ncalls = 0\n\n[steps.paid]\nllm = { model = \"local/any\", prompt = \"hello\" }\n";
