@@ -14,9 +14,9 @@ pub fn found(path: &str, grants: &Grants) -> Option<Unusual> {
     unusual(path).or_else(reserved)
 }
 
-/// What is wrong with writing the file at `target`, to which a step's path leads. In the project and in the directory of the
-/// run only the way from there counts; elsewhere every directory does, but for temporary ones.
-pub fn unwritable(target: &Path, cx: &Context) -> Option<Failure> {
+/// What the file at `target` is to others, and its path. In the project and in the directory of the run only the way from there
+/// counts; elsewhere every directory does, but for temporary ones.
+fn found_at(target: &Path, cx: &Context) -> Option<(Unusual, String)> {
     let (kept, project) = (&cx.workspace.kept, &cx.workspace.project);
     let real = [kept, project].map(|dir| dir.canonicalize().unwrap_or_else(|_| dir.clone()));
     let below = [kept, &real[0], project, &real[1]].into_iter().find_map(|dir| target.strip_prefix(dir).ok());
@@ -26,7 +26,13 @@ pub fn unwritable(target: &Path, cx: &Context) -> Option<Failure> {
     }
     let names = path.split('/').filter(|name| !name.is_empty());
     let names: Vec<&str> = names.filter(|name| below.is_some() || !name.starts_with(".tmp")).collect();
-    Some(match found(&names.join("/"), &cx.grants)? {
+    Some((found(&names.join("/"), &cx.grants)?, path.into_owned()))
+}
+
+/// What is wrong with writing the file at `target`, to which a step's path leads.
+pub fn unwritable(target: &Path, cx: &Context) -> Option<Failure> {
+    let (unusual, path) = found_at(target, cx)?;
+    Some(match unusual {
         Unusual::Refused(why) => {
             Failure::permanent(format!("this path is refused: {why}")).hint("write to another path")
         }
@@ -67,9 +73,10 @@ pub fn refusal<'a>(paths: impl Iterator<Item = &'a str>, cx: &Context) -> Option
     None
 }
 
-/// The same for a delivery, which waits until the user allows what needs consent. `all` are all paths of the tree, `paths` those
-/// that are not the user's own already.
+/// The same for a delivery to `into`, which waits until the user allows what needs consent. `all` are all paths of the tree,
+/// `paths` those that are not the user's own already. Both the path in the tree and the whole one count.
 pub fn undeliverable<'a>(
+    into: &Path,
     all: &(impl Iterator<Item = &'a str> + Clone),
     paths: impl Iterator<Item = &'a str>,
     cx: &Context,
@@ -82,12 +89,13 @@ pub fn undeliverable<'a>(
     }
     let mut asks = Vec::new();
     for path in paths {
-        match found(path, &cx.grants) {
+        let in_tree = found(path, &cx.grants).map(|unusual| (unusual, path.to_owned()));
+        match in_tree.or_else(|| found_at(&into.join(path), cx).filter(|_| !cx.grants.allows_file(path))) {
             None => {}
-            Some(Unusual::Refused(why)) => {
+            Some((Unusual::Refused(why), _)) => {
                 return Some(Failure::permanent(format!("a file is not delivered: {why}")));
             }
-            Some(Unusual::Obeyed(who)) => asks.push((path, who)),
+            Some((Unusual::Obeyed(who), path)) => asks.push((path, who)),
         }
     }
     if asks.is_empty() {

@@ -236,6 +236,25 @@ async fn a_delivery_of_files_that_others_obey_waits_for_consent() {
 }
 
 #[tokio::test]
+async fn the_place_of_a_delivery_counts_as_well() {
+    let mut bench = Bench::new();
+    let tree = bench.run(json!({ "files": [{"path": "run.yml", "content": "on: push"}] })).await.unwrap();
+    bench.cx.grants = Arc::default();
+    std::os::unix::fs::symlink(".github", bench.path("link")).unwrap();
+    fs::create_dir(bench.path(".github")).unwrap();
+    for into in [".github/workflows", ".vscode", "a/.husky", "link/workflows"] {
+        let failure = bench.refused(json!({"materialise": tree, "into": into})).await;
+        assert_eq!(failure.class, Class::Auth, "{into}: {failure}");
+        assert!(!bench.path(into).exists(), "{into}");
+    }
+    bench.run(json!({"materialise": tree, "into": "out"})).await.unwrap();
+    let mut grants = crate::verb::Grants::default();
+    grants.allow_files(GlobSet::builder().add(globset::Glob::new(".vscode/**").unwrap()).build().unwrap());
+    bench.cx.grants = Arc::new(grants);
+    bench.run(json!({"materialise": tree, "into": ".vscode"})).await.unwrap();
+}
+
+#[tokio::test]
 async fn nothing_is_delivered_into_git_or_as_a_repository() {
     let mut bench = Bench::new();
     let files = json!([{"path": "HEAD", "content": "ref: refs/heads/main"}, {"path": "objects/x", "content": ""},
