@@ -63,6 +63,23 @@ pub fn load_bundle(bundle: &Bundle, catalog: &Catalog) -> Loaded {
 const WORK_EACH: u64 = 200_000;
 const WORK: u64 = 2_000_000;
 
+/// Most complaints that are shown one by one.
+const MOST_COMPLAINTS: usize = 200;
+
+/// `found`, which is in order; of very many the first ones, errors before warnings, and how many there are beyond.
+fn fewer(mut found: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    if found.len() <= MOST_COMPLAINTS {
+        return found;
+    }
+    found.sort_by_key(|d| d.severity != Severity::Error);
+    let beyond = found.split_off(MOST_COMPLAINTS);
+    if let Some(last) = found.last_mut() {
+        last.message = format!("{} (and {} more)", last.message, beyond.len());
+    }
+    found.sort_by_key(|d| (d.span().is_none(), d.span(), d.code));
+    found
+}
+
 /// One load: the pipeline and those that it extends and calls.
 pub(super) struct Loader<'a> {
     pub(super) texts: Texts<'a>,
@@ -96,6 +113,7 @@ impl<'a> Loader<'a> {
         let (sources, files) = texts.finish();
         found.sort_by_key(|d| (d.span().is_none(), d.span(), d.code));
         found.dedup();
+        let found = fewer(found);
         let bundle = Bundle { main: name.to_owned(), files, sets: sets.to_vec() };
         let sound = found.iter().all(|d| d.severity != Severity::Error);
         let plan = plan.filter(|_| sound).map(|plan| match Arc::try_unwrap(plan) {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Paint;
 use super::units::{harmless, name, one_line};
 use crate::diag::Sources;
-use crate::expr::{Data, Expr, Ref, Scope, Step as PathStep, Template, Tree};
+use crate::expr::{Allowance, Data, Expr, Ref, Scope, Step as PathStep, Template, Tree};
 use crate::plan::{Action, Body, BodyId, Plan, Step};
 use crate::value::Value;
 
@@ -46,10 +46,14 @@ pub struct Text {
     pub rendered: Option<String>,
 }
 
+/// How much work all texts together may take; others are not shown as they are rendered.
+const WORK: u64 = 5_000_000;
+
 /// The steps of `plan` in an order in which they can run, those inside a control step behind it. `inputs` are the
 /// checked inputs, where they are given.
 pub fn outline(plan: &Plan, sources: &Sources, inputs: Option<Value>) -> Vec<Outline> {
-    let scope = inputs.map(|inputs| Scope::new().with("inputs", Data::from_arc(Arc::new(inputs))));
+    let scope = Scope::new().within(Arc::new(Allowance::new(WORK)));
+    let scope = inputs.map(|inputs| scope.with("inputs", Data::from_arc(Arc::new(inputs))));
     let mut drawing = Drawing { plan, sources, scope, lines: Vec::new() };
     drawing.body(BodyId::ROOT, "");
     drawing.lines
