@@ -200,6 +200,13 @@ impl Data {
 }
 
 /// Whether both are one object of the type `T`.
+/// Whether `value` is a list or an object that no expression made.
+pub(super) fn is_given(value: &Inner) -> bool {
+    value.downcast_object_ref::<Deferred>().is_some()
+        || value.downcast_object_ref::<LazyList>().is_some()
+        || value.downcast_object_ref::<LazyTable>().is_some()
+}
+
 pub(super) fn is_one<T: 'static>(a: &Inner, b: &Inner) -> bool {
     match (a.downcast_object_ref::<T>(), b.downcast_object_ref::<T>()) {
         (Some(a), Some(b)) => std::ptr::eq(a, b),

@@ -37,9 +37,10 @@ pub(super) fn walked(value: &Inner) -> Extent {
     whole
 }
 
-/// `value`, unless it is too deep or too large.
+/// `value`, unless it is too deep or too large. What was not made by an expression was looked at where it came from.
 pub(super) fn sound(value: Inner) -> Checked {
-    if !matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable | ValueKind::Map) {
+    let is_whole = matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable | ValueKind::Map);
+    if !is_whole || data::is_given(&value) {
         return Ok(value);
     }
     fits(extent(&value)).map(|()| value)

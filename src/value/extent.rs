@@ -109,7 +109,13 @@ pub fn nested(most: usize) -> String {
 
 /// Reads JSON that comes from outside: no deeper than [`MAX_READ_DEPTH`].
 pub fn parse(text: impl AsRef<[u8]>) -> Result<Value, serde_json::Error> {
-    shallow(serde_json::from_slice(text.as_ref())?)
+    let read = serde_json::from_slice(text.as_ref());
+    shallow(read.map_err(|error: serde_json::Error| match error.to_string() {
+        text if text.starts_with("recursion limit exceeded") => {
+            serde::de::Error::custom(nested(MAX_READ_DEPTH))
+        }
+        _ => error,
+    })?)
 }
 
 /// `value`, which came from outside, if it is no deeper than [`MAX_READ_DEPTH`].

@@ -176,7 +176,7 @@ fn trouble_of_ours_is_no_round() {
         return;
     }
     let project = Project::new();
-    let memory = "steps.converge.steps.observe.steps.trial.hold.service.memory=\"a lot\"";
+    let memory = "steps.converge.steps.observe.steps.trial.hold.service.memory=\"{{ inputs.runtime }}\"";
     let broken = ran(growing(&project, "greeting", &["--runtime", "process", "--set", memory]));
     let broken =
         broken.exits(1).stderr_has("the candidate could not be observed").stderr_has("is not a valid size");

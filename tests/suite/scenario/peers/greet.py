@@ -59,7 +59,7 @@ class Greeter(greet_pb2_grpc.GreeterServicer):
         finally:
             # A generator that is not read to its end is closed.
             if request.count < 0:
-                print("left Count", flush=True)
+                print("left Count\n", end="", flush=True)
         if request.name == "fail":
             context.abort(grpc.StatusCode.DATA_LOSS, "no more")
 
