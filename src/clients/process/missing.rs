@@ -16,6 +16,7 @@ use crate::verb::Failure;
 /// Base images, by the last part of their names, and the programs that they are made for.
 const PROGRAMS: &[(&[&str], &[&str])] = &[
     (&["python", "pypy"], &["python", "python3", "pip", "pip3", "idle3", "2to3", "pydoc3"]),
+    (&["uv"], &["uv", "uvx"]),
     (&["node"], &["node", "npm", "npx", "corepack", "yarn"]),
     (&["golang"], &["go", "gofmt"]),
     (&["rust"], &["cargo", "rustc", "rustup"]),
@@ -67,9 +68,6 @@ const SYSTEMS: &[&str] = &[
     "almalinux",
     "amazonlinux",
     "archlinux",
-    "static",
-    "base",
-    "distroless",
 ];
 
 /// Programs of the images of languages that are not made small: they are built on one with a compiler and its tools.
@@ -169,6 +167,13 @@ fn named(base: &str) -> (String, String) {
     (name.to_owned(), tag.to_owned())
 }
 
+/// Whether the image `base`, whose last part is `name`, is that of a system alone.
+fn is_system(base: &str, name: &str) -> bool {
+    let is_distroless = base.split('/').any(|part| part == "distroless");
+    SYSTEMS.contains(&name)
+        || is_distroless && ["static", "base", "cc"].iter().any(|kind| name.starts_with(kind))
+}
+
 fn is_small(tag: &str) -> bool {
     ["slim", "alpine"].iter().any(|word| tag.contains(word))
 }
@@ -197,18 +202,21 @@ fn program(started: &Started<'_>, said: &str) -> Option<String> {
 /// Whether the image has the program. Of an image that is not known it is only known what it is not: that of a system alone.
 fn has(base: &str, program: &str) -> bool {
     let (name, tag) = named(base);
+    // `python3.12` and the like.
+    let plain = program.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
     let mut programs = PROGRAMS.iter().filter(|(images, _)| images.contains(&name.as_str())).peekable();
     let known = programs.peek().is_some();
-    if programs.any(|(_, programs)| programs.contains(&program)) {
+    if programs.any(|(_, programs)| programs.contains(&program) || programs.contains(&plain)) {
         return true;
     }
     if FULL.contains(&name.as_str()) && !is_small(&tag) && TOOLS.contains(&program) {
         return true;
     }
-    if SYSTEMS.contains(&name.as_str()) || known {
+    if is_system(base, &name) || known {
         return name != "scratch" && !tag.contains("alpine") && name != "alpine" && COMMON.contains(&program);
     }
-    PROGRAMS.iter().any(|(_, programs)| programs.contains(&program)) || COMMON.contains(&program)
+    PROGRAMS.iter().any(|(_, programs)| programs.contains(&program) || programs.contains(&plain))
+        || COMMON.contains(&program)
 }
 
 /// The programs that were to be started, as far as the command and what was said of it tell: their names and paths, and the

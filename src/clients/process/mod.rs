@@ -417,6 +417,11 @@ impl Backend for Inside {
 
     fn terminal(&self, spec: TerminalSpec) -> Doing<'_, Result<Terminal, Failure>> {
         Box::pin(async move {
+            // What a screen shows is no report: the program is looked for before it starts.
+            let first = spec.line.split_whitespace().next().unwrap_or_default().to_owned();
+            if let Some(failure) = self.lacking(&[first], "").await {
+                self.lacks().get_or_insert(failure);
+            }
             let opened = agent::terminal(&self.sandbox.socket, spec).await;
             opened
                 .map_err(|e| no_answer(&e))?

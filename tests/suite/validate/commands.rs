@@ -178,6 +178,14 @@ fn a_missing_interpreter_of_the_machine_is_no_score() {
         let why = "the base image `elixir:1.17` has the program `mix`, and this machine does not";
         assert!(told.contains(why), "{line}: {told}");
     }
+    let tui = Project::new().file("p/Dockerfile", "FROM example.org/base\nCMD [\"true\"]\n").file(
+        "cases/a.yaml",
+        "id: a\nsteps:\n  - tui: { command: 'mix test' }\n    assert: { screen: { contains: x } }\n",
+    );
+    let words = ["validate", "--scenarios", "cases", "--code", "p", "--runtime", "process", "--no-judge"];
+    let ran = tui.run(&words).exits(1);
+    let told = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(told.contains("`example.org/base` has the program `mix`"), "{told}");
     // What no image of this kind has is the program's own mistake.
     run("debian:12", plain, "mix test").exits(4);
     run("elixir:1.17", plain, "mixx test").exits(4);

@@ -344,6 +344,20 @@ fn one_failed_assertion_fails_unless_a_threshold_is_given() {
 }
 
 #[test]
+fn a_failed_assertion_of_no_weight_fails_as_well() {
+    for weight in ["0", "0.000000001"] {
+        let text = format!(
+            "id: light\nsteps:\n  - request: {{ method: GET, path: / }}\n    assert: {{ status: 200 }}\n  \
+             - request: {{ method: GET, path: /none }}\n    weight: {weight}\n    assert: {{ status: 200 }}\n"
+        );
+        let (project, site) = served(&[PAGES.as_slice(), &[("cases/light.yaml", &text)]].concat());
+        let own = ["validate", "--scenarios", "cases", "--target", &site.url, "-q", "--no-judge"];
+        project.run(&own).exits(4).stdout_has("✗ light").stdout_has("2 steps: 1 passed, 1 failed");
+        project.run(&[own.as_slice(), &["--threshold", "99", "--passing", "99"]].concat()).exits(0);
+    }
+}
+
+#[test]
 fn reports_are_written_in_several_formats_at_once() {
     let (project, site) = project();
     let ran = project.run(&[
