@@ -11,7 +11,7 @@ use super::compiled::Compiled;
 use super::fault::{Fault, FaultKind};
 use super::functions::Functions;
 use super::parse::Parser;
-use super::refs::{Ref, Step};
+use super::refs::{Ref, Step, guard, types_asked};
 use super::scan::{Piece, Tag, scan};
 use super::token::{Token, Tokens};
 use crate::diag::nearest;
@@ -254,8 +254,12 @@ impl<'a> Builder<'a> {
         let mut complete = false;
         let opening = tag;
         let mut asked = self.whole(&reader.source, &opening.tokens, Parser::expression);
+        let mut types = Vec::new();
         loop {
+            types.extend(asked.iter().flat_map(|asked| types_asked(asked.node())));
+            let start = self.refs.len();
             let (body, end) = self.body(reader, &opening, &["elif", "else", "endif"])?;
+            guard(&mut self.refs[start..], &types, |_| true);
             sets.push(self.bound.split_off(before));
             if complete {
                 otherwise = body;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::ast::{Kind, Node};
+use super::ast::{Kind, Node, Op};
 
 /// One step of a [`Ref`]'s path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -53,8 +53,55 @@ fn collect(node: &Node, guarded: bool, refs: &mut Vec<Ref>) {
             collect(base, matches!(name.as_str(), "defined" | "undefined"), refs);
             args.iter().for_each(|arg| collect(&arg.value, false, refs));
         }
+        Kind::Choice { then, condition, otherwise } => {
+            let start = refs.len();
+            node.children().into_iter().for_each(|child| collect(child, false, refs));
+            let is_branch = |found: &Ref| is_in(found, then) || is_in(found, otherwise);
+            guard(&mut refs[start..], &types_asked(condition), is_branch);
+        }
+        Kind::Binary { op: Op::And | Op::Or, left, right } => {
+            let start = refs.len();
+            node.children().into_iter().for_each(|child| collect(child, false, refs));
+            guard(&mut refs[start..], &types_asked(left), |found| is_in(found, right));
+        }
         _ => node.children().into_iter().for_each(|child| collect(child, false, refs)),
     }
+}
+
+/// Tests that say what kind of value there is.
+const TYPES: [&str; 10] =
+    ["mapping", "sequence", "iterable", "string", "number", "integer", "float", "boolean", "none", "defined"];
+
+/// The paths whose kind `condition` asks for.
+pub(super) fn types_asked(condition: &Node) -> Vec<Vec<Step>> {
+    let mut asked = Vec::new();
+    let mut open = vec![condition];
+    while let Some(node) = open.pop() {
+        match &node.kind {
+            Kind::Test { name, base, .. } if TYPES.contains(&name.as_str()) => {
+                let mut refs = Vec::new();
+                collect(base, false, &mut refs);
+                asked.extend(refs.into_iter().next().map(|found| found.path));
+            }
+            Kind::Not(_) | Kind::Binary { op: Op::And | Op::Or, .. } => open.extend(node.children()),
+            _ => {}
+        }
+    }
+    asked
+}
+
+/// Notes that the fields of what was asked for may be absent in the references that may not be evaluated.
+pub(super) fn guard(refs: &mut [Ref], asked: &[Vec<Step>], is_branch: impl Fn(&Ref) -> bool) {
+    let is_of = |path: &[Step]| {
+        asked.iter().any(|asked| path.starts_with(asked.strip_suffix(&[Step::Dynamic]).unwrap_or(asked)))
+    };
+    for found in refs.iter_mut().filter(|found| is_of(&found.path) && is_branch(found)) {
+        found.guarded = true;
+    }
+}
+
+fn is_in(found: &Ref, node: &Node) -> bool {
+    node.span.start <= found.range.start && found.range.end <= node.span.end
 }
 
 /// Follows a chain of keys down to its root, and takes up the references in its subscripts.

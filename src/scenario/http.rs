@@ -318,15 +318,21 @@ fn fill_content(
             (builder.body(bytes), BodyShown::Bytes(shown))
         }
         Content::Multipart(parts) => {
-            let mut form = multipart::Form::new();
+            // As browsers write names: `name*=` is for files that are downloaded, and servers do not read it here.
+            let mut form = multipart::Form::new().percent_encode_noop();
             let mut shown = FormShown::default();
             for part in parts {
                 let (name, built) = build_part(part, variables, &mut shown)?;
-                form = form.part(name, built);
+                form = form.part(form_name(&name), built);
             }
             (builder.multipart(form), BodyShown::Form(shown))
         }
     })
+}
+
+/// The name of a field as browsers write it in a form.
+fn form_name(name: &str) -> String {
+    name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A")
 }
 
 fn build_part(

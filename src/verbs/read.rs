@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::rooted_fs::read_file;
-use crate::value::{self, Digest, Value};
+use crate::value::{self, Digest, Extent, Value};
 use crate::verb::{Class, Context, Failure, Output, Refusal, Traits, Verb};
 
 /// The verb `read`.
@@ -136,12 +136,18 @@ fn parse(bytes: &[u8], format: Format) -> Result<Value, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match format {
         Format::Text => Ok(Value::String(text.to_owned())),
-        Format::Json => value::parse(text).map_err(|e| e.to_string()),
-        Format::Jsonl => {
-            let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-            lines.map(|(n, line)| value::parse(line).map_err(|e| format!("line {}: {e}", n + 1))).collect()
+        Format::Json => {
+            let value = value::parse(text).map_err(|e| e.to_string())?;
+            Extent::of(&value).fault().map_or(Ok(value), |why| Err(format!("its value is {why}")))
         }
-        Format::Csv => rows(text).map_err(|e| e.to_string()),
+        Format::Jsonl => {
+            let mut items = Items::default();
+            for (n, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+                items.push(value::parse(line).map_err(|e| format!("line {}: {e}", n + 1))?)?;
+            }
+            Ok(Value::Array(items.list))
+        }
+        Format::Csv => rows(text),
         Format::Toml => {
             let value = toml::from_str::<toml::Table>(text).map_err(|e| e.to_string()).map(table)?;
             value::shallow(value).map_err(|e: serde_json::Error| e.to_string())
@@ -149,16 +155,34 @@ fn parse(bytes: &[u8], format: Format) -> Result<Value, String> {
     }
 }
 
-fn rows(text: &str) -> Result<Value, csv::Error> {
-    let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let header = reader.headers()?.clone();
-    let mut rows = Vec::new();
-    for record in reader.records() {
-        let record = record?;
-        let cells = header.iter().zip(&record).map(|(name, cell)| (name.to_owned(), cell.into()));
-        rows.push(Value::Object(cells.collect()));
+/// A list that is no larger than a value may be.
+#[derive(Default)]
+struct Items {
+    list: Vec<Value>,
+    extent: Extent,
+}
+
+impl Items {
+    fn push(&mut self, item: Value) -> Result<(), String> {
+        self.extent = self.extent.and(Extent::of(&item));
+        if let Some(why) = self.extent.fault() {
+            return Err(format!("after {} items its value is {why}", self.list.len()));
+        }
+        self.list.push(item);
+        Ok(())
     }
-    Ok(Value::Array(rows))
+}
+
+fn rows(text: &str) -> Result<Value, String> {
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let header = reader.headers().map_err(|e| e.to_string())?.clone();
+    let mut rows = Items::default();
+    for record in reader.records() {
+        let record = record.map_err(|e| e.to_string())?;
+        let cells = header.iter().zip(&record).map(|(name, cell)| (name.to_owned(), cell.into()));
+        rows.push(Value::Object(cells.collect()))?;
+    }
+    Ok(Value::Array(rows.list))
 }
 
 fn table(table: toml::Table) -> Value {
@@ -192,6 +216,19 @@ mod tests {
     async fn run(project: &Path, with: Value) -> Result<Value, Failure> {
         let cx = Context::for_test(project.to_owned(), Arc::new(ManualClock::at(0)));
         Ok(DynVerb::run(&Read, with, cx).await?.value)
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_as_a_value_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let csv = format!("a,b,c,d\n{}", "1,2,3,4\n".repeat(700_000));
+        std::fs::write(place.path().join("a.csv"), csv).unwrap();
+        std::fs::write(place.path().join("a.jsonl"), "[1,2,3,4]\n".repeat(900_000)).unwrap();
+        std::fs::write(place.path().join("a.json"), format!("[{}1]", "1,".repeat(4_300_000))).unwrap();
+        for name in ["a.csv", "a.jsonl", "a.json"] {
+            let failure = run(place.path(), json!({ "path": name })).await.unwrap_err();
+            assert!(failure.message.contains("larger than 64 MiB"), "{name}: {failure}");
+        }
     }
 
     #[tokio::test]

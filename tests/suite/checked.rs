@@ -260,6 +260,7 @@ fn values_of_the_wrong_type_are_found() {
 #[test]
 fn values_whose_type_is_not_known_or_varies_are_left_alone() {
     find_none(&[
+        "[steps.v]\nset = { v = \"abc\" }\n[steps.w]\nset = { x = \"{{ steps.v.output.v.name if steps.v.output.v is mapping else 1 }}{% if steps.v.output.v is mapping %}{{ steps.v.output.v.k }}{% endif %}\", y = \"{{ steps.v.output.v is mapping and steps.v.output.v.k == 1 }}\" }",
         "[inputs]\nj = { type = \"json\" }\n[steps.w]\nset = { x = \"{{ inputs.j | round }}{{ -inputs.j }}{{ inputs.j | sort | join }}\" }",
         "[steps.s]\ncheck = [\"output.exit_code == none or output.exit_code == 0\", \"output.ok\"]\nshell = { argv = [\"true\"] }",
         "[steps.s]\noutput = { type = \"object\", properties = { code = { type = \"integer\" } }, additionalProperties = true }\ncheck = [\"output.code == 0\"]\nllm = { model = \"p/m\", prompt = \"x\" }",

@@ -10,6 +10,7 @@ mod bench;
 mod build;
 mod disk;
 mod dockerfile;
+mod furnish;
 mod host;
 mod missing;
 mod mounts;
@@ -25,7 +26,6 @@ pub use sandbox::own_user;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,13 +39,12 @@ use crate::clients::agent::{
     self, Door, ExecReport, ExecSpec, Limits, Orders, Program, Terminal, TerminalSpec,
 };
 use crate::clients::confine::FILES;
-use crate::clients::service::{
-    Backend, Boot, Doing, Leftovers, Log, PlacedAs, Reaped, ServiceSpec, Settings,
-};
+use crate::clients::service::{Backend, Boot, Doing, Leftovers, Log, Reaped, ServiceSpec, Settings};
 use crate::id::RunId;
-use crate::rooted_fs::{CopyLimits, RootedFs, blocking, is_machine_fault, named};
+use crate::rooted_fs::{CopyLimits, RootedFs, blocking, is_machine_fault};
 use crate::verb::Failure;
 
+use furnish::furnish;
 use sandbox::{Outside, Plan, Sandbox};
 
 /// What the name of an image of this runtime begins with.
@@ -340,36 +339,6 @@ async fn prepare(
         Ok(seen)
     })
     .await?;
-    Ok(())
-}
-
-/// Puts into the file system of a service what it finds there beside its image.
-fn furnish(root: &RootedFs, spec: &ServiceSpec, user: u32, placed: &mut BTreeSet<PathBuf>) -> io::Result<()> {
-    let put =
-        |path: &Path, bytes: &[u8], executable: bool| root.put(path, bytes, executable).map_err(named(path));
-    // Programs ask for the name of the user they run as.
-    if !placed.contains(Path::new("/etc/passwd")) {
-        let text = format!("root:x:0:0:root:/tmp:/bin/sh\napp:x:{user}:{user}:app:/tmp:/bin/sh\n");
-        put(Path::new("/etc/passwd"), text.as_bytes(), false)?;
-        let text = format!("root:x:0:\napp:x:{user}:\n");
-        put(Path::new("/etc/group"), text.as_bytes(), false)?;
-    }
-    for file in &spec.files {
-        match &file.what {
-            PlacedAs::File { bytes, executable } => put(&file.path, bytes, *executable)?,
-            PlacedAs::Link(target) => root.put_link(&file.path, target).map_err(named(&file.path))?,
-        }
-        placed.insert(file.path.clone());
-    }
-    for mount in &spec.mounts {
-        root.make_dirs(&mount.at).map_err(named(&mount.at))?;
-        placed.insert(mount.at.clone());
-    }
-    if let Some(links) = &spec.links {
-        let line = |(name, address): &(String, Ipv4Addr)| format!("{address} {name}\n");
-        let text: String = links.names.iter().map(line).collect();
-        put(Path::new("/etc/hosts"), format!("127.0.0.1 localhost\n{text}").as_bytes(), false)?;
-    }
     Ok(())
 }
 

@@ -142,6 +142,9 @@ impl Redactor {
     fn look_at(&self, view: &View, see: &mut dyn FnMut(&View, &Forms)) {
         if let Some(plain) = &self.plain {
             see(view, plain);
+            if let Some(joined) = view.joined() {
+                see(&joined, plain);
+            }
         }
         if let Some(foreign) = &self.foreign {
             see(view, foreign);

@@ -16,7 +16,7 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::header::{CONNECTION, HOST, HeaderValue};
-use hyper::http::uri::Scheme;
+use hyper::http::uri::{Authority, Scheme};
 use hyper::{Method, StatusCode, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -179,9 +179,10 @@ impl Connections {
                 });
                 Ok(response)
             }
-            Sender::Two(mut sender) => {
-                sender.try_send_request(request).await.map_err(|e| Lost::new(e, &came, before))
-            }
+            Sender::Two(mut sender) => sender
+                .try_send_request(with_authority(request))
+                .await
+                .map_err(|e| Lost::new(e, &came, before)),
         }
     }
 
@@ -246,6 +247,17 @@ async fn two(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Re
     tokio::spawn(connection);
     sender.ready().await.map_err(|e| describe_as(SENDING, &e))?;
     Ok(Line { sender: Sender::Two(sender), came })
+}
+
+/// The request as HTTP/2 writes it: a header `Host` of its own is the authority.
+fn with_authority(mut request: Request) -> Request {
+    let Some(host) = request.headers_mut().remove(HOST) else { return request };
+    let mut parts = request.uri().clone().into_parts();
+    parts.authority = Authority::try_from(host.as_bytes()).ok().or(parts.authority);
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    request
 }
 
 /// The request as HTTP/1.1 writes it: the host in a header, and only path and query in the first line.
