@@ -45,7 +45,7 @@ pub fn worst(plan: &Plan, inputs: &Value, most: Most<'_>) -> Vec<Worst> {
     walk.found
 }
 
-/// The caps of `plan` that are in force for `inputs`, as far as they are known: each with its unit, the value where it is known
+/// The caps of `plan` that are in force for the known `inputs`: each with its unit, the value where it is known
 /// (null for no cap), and its text.
 pub fn caps(plan: &Plan, inputs: &Value) -> Vec<(String, Option<Value>, String)> {
     let scope = Scope::new().briefly().with("inputs", Data::from_arc(Arc::new(inputs.clone())));
@@ -143,7 +143,7 @@ impl Walk<'_> {
 }
 
 impl Walk<'_> {
-    /// What can be spent in the pipeline `plan` with these inputs, as far as they are known.
+    /// What can be spent in the pipeline `plan` with these inputs, of which some may be unknown.
     fn called(&mut self, plan: &Arc<Plan>, inputs: Value) -> Rc<[Worst]> {
         let key = (Arc::as_ptr(plan), canonical(&inputs));
         if let Some(found) = self.called.get(&key) {

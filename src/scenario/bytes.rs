@@ -20,7 +20,7 @@ pub enum Bytes {
 }
 
 impl Bytes {
-    /// Reads them, or complains about what is no such text. `what` is where they stand.
+    /// Reads them, or complains about a value that is not one of these. `what` is where they stand.
     pub fn read(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Self> {
         let entries = reader.table(node, what, keys::BYTES)?;
         let [(key, value)] = entries else {

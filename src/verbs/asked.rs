@@ -36,7 +36,7 @@ pub(super) enum UnknownCost {
     Count,
 }
 
-/// Refuses a model whose price nobody knows.
+/// Refuses a model without a known price.
 pub(super) fn priced(name: &str, model: &Model) -> Result<(), Failure> {
     if model.price.is_some() {
         return Ok(());

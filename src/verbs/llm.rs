@@ -68,7 +68,7 @@ pub struct With {
     max_tokens: Option<u64>,
     /// How hard to think. Not sent to models that take none, which is said.
     effort: Option<Effort>,
-    /// Makes an answer repeatable as far as the provider can. Not sent to those that take none, which is said.
+    /// Makes answers repeatable if the provider supports it. Where it does not, the seed is not sent, and a message says so.
     seed: Option<u64>,
     /// Texts at which the answer ends. A model that takes none is not asked.
     #[serde(default)]
@@ -100,11 +100,11 @@ pub struct With {
     timeout: Option<String>,
     /// What the model works as, e.g. `judge`: `atoll cost` sums up by it. Default: the name of the step.
     role: Option<String>,
-    /// What to do about a model whose price nobody knows. Default: refuse.
+    /// What to do about a model without a known price. Default: refuse.
     #[serde(default)]
     unknown_cost: UnknownCost,
     /// Whether it is asked at once, or with others in a batch: at half the price, within a day. Of a list of models the
-    /// first is asked, and nobody else.
+    /// first is the only one that is asked.
     #[serde(default)]
     mode: Mode,
 }

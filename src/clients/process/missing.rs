@@ -219,7 +219,7 @@ fn has(base: &str, program: &str) -> bool {
         || COMMON.contains(&program)
 }
 
-/// The programs that were to be started, as far as the command and what was said of it tell: their names and paths, and the
+/// The programs that were to be started, according to the command and its error messages: their names and paths, and the
 /// interpreters of files.
 fn wanted(started: &Started<'_>, said: &str) -> Vec<String> {
     const MOST: usize = 32;

@@ -20,8 +20,8 @@ use crate::verbs::lapse::Lapse;
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// The model that works, through tools of ours: a name of the registry, `provider/name`, an alias, or a list of which
-    /// the next one goes on where one cannot be reached. With `cli`, the model that the program is told to use.
+    /// The model that works, through Atoll's own tools: a name of the registry, `provider/name`, an alias, or a list of which
+    /// the next one is used if one cannot be reached. With `cli`, the model that the program is told to use.
     #[serde(default)]
     pub(super) model: Option<Names>,
     /// Instead of a model: a coding agent that is a program of its own, `claude`, `codex`, `gemini`, or one that
@@ -52,7 +52,7 @@ pub struct With {
     #[serde(default = "turns")]
     #[schemars(range(min = 1))]
     pub(super) turns: u32,
-    /// Most dollars, for all attempts that go on with one conversation.
+    /// Most dollars, for all attempts that continue one conversation.
     #[serde(default = "usd")]
     pub(super) usd: f64,
     /// Most tokens, read and written.
@@ -89,10 +89,10 @@ pub struct With {
     /// For models that take one.
     #[serde(default)]
     pub(super) seed: Option<u64>,
-    /// What it works as, e.g. `mender`: `atoll cost` sums up by it. Default: the name of the step.
+    /// What it works as, e.g. `repair`: `atoll cost` sums up by it. Default: the name of the step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) role: Option<String>,
-    /// What to do about a price that nobody knows. Default: refuse.
+    /// What to do about an unknown price. Default: refuse.
     #[serde(default)]
     pub(super) unknown_cost: UnknownCost,
     /// Whether a program runs in a sandbox of files: it sees the system, its own files and the workspace, and the whole

@@ -116,14 +116,7 @@ impl View {
     /// It without line breaks, as of a terminal that wraps a long word; `None` if it has none.
     pub(super) fn joined(&self) -> Option<Self> {
         let is_break = |byte: u8| matches!(byte, b'\n' | b'\r');
-        if !self.bytes.iter().any(|byte| is_break(*byte)) {
-            return None;
-        }
-        let mut view = Self::empty(self.bytes.len());
-        for (byte, place) in self.bytes.iter().zip(&self.places).filter(|(byte, _)| !is_break(**byte)) {
-            view.push(&[*byte], *place);
-        }
-        Some(view)
+        self.bytes.iter().any(|byte| is_break(*byte)).then(|| self.without(is_break))
     }
 
     /// It without white space, with the letters of URL-safe base64 as those of standard base64.
