@@ -72,6 +72,7 @@ pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, Dri
         asks,
         signals: Vec::new(),
         grace: None,
+        so_far: None,
     };
     let seen = driver.resume()?;
     let outbox = driver.surroundings.outbox.clone();
@@ -176,6 +177,8 @@ struct Driver {
     signals: Vec<Pending>,
     /// When what is under way is stopped, because the run is to end.
     grace: Option<Millis>,
+    /// The outputs so far of a run that has paused.
+    so_far: Option<Arc<Value>>,
 }
 
 impl Driver {
@@ -291,10 +294,13 @@ impl Driver {
     }
 
     /// The end, if this is it: finished, or paused with nothing under way.
-    fn outcome(&self) -> Option<Outcome> {
+    fn outcome(&mut self) -> Option<Outcome> {
+        let so_far = self.so_far.take();
         let standing = self.run.standing();
         let outputs = match standing {
-            Standing::Paused { .. } if !self.run.is_busy() => Arc::new(self.run.outputs_so_far()),
+            Standing::Paused { .. } if !self.run.is_busy() => {
+                so_far.unwrap_or_else(|| Arc::new(self.run.outputs_so_far()))
+            }
             Standing::Going | Standing::Paused { .. } => return None,
             Standing::Finished { outputs, .. } => outputs.clone(),
         };
@@ -353,8 +359,8 @@ impl Driver {
                 pause.status().word.clone_into(&mut head.status);
                 head.code = Some(pause.status().code);
                 if !self.run.is_busy() {
-                    head.score =
-                        self.run.outputs_so_far().get("score").and_then(Value::as_f64).or(head.score);
+                    let outputs = self.so_far.insert(Arc::new(self.run.outputs_so_far()));
+                    head.score = outputs.get("score").and_then(Value::as_f64).or(head.score);
                 }
             }
             Standing::Finished { status, code, outputs } => {

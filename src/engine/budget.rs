@@ -1,13 +1,15 @@
 //! Spending under caps. What an attempt may cost is set aside before it begins; what it did cost is booked when it ends,
 //! and the rest is free again. So a cap holds however many attempts are under way.
 
-use super::evaluate::brief;
+use std::sync::Arc;
+
+use super::evaluate::AT_ONCE;
 use super::frame::{Frame, FrameId, Spot};
 use super::node::Node;
 use super::scope::eval_failure;
 use super::{Fact, Mismatch, Pause, Run};
 use crate::clock::Millis;
-use crate::expr::Scope;
+use crate::expr::{Allowance, Scope};
 use crate::id::Instance;
 use crate::meter::Meter;
 use crate::plan::{Action, Limit};
@@ -343,15 +345,27 @@ fn of_round(round: u32, text: &str) -> String {
     format!("round {round} is not begun: {text}")
 }
 
-/// The caps in force: `none` is no cap, a span of time is seconds.
+/// The caps in force: `none` is no cap, a span of time is seconds. They are looked at before each attempt, so that they
+/// must be quick.
 fn caps<'a>(
     limits: impl IntoIterator<Item = &'a Limit>,
     scope: &Scope,
 ) -> Result<Vec<(String, f64)>, Failure> {
-    let scope = brief(scope.clone());
+    let allowance = Arc::new(Allowance::new(AT_ONCE));
+    let scope = scope.clone().within(allowance.clone());
     let mut caps = Vec::new();
     for limit in limits {
-        let value = limit.cap.eval(&scope).map_err(|e| eval_failure("limit", &e))?.to_value();
+        let value = match limit.cap.eval(&scope) {
+            Ok(value) => value.to_value(),
+            Err(_) if allowance.is_used_up() => {
+                let text =
+                    format!("the cap on {}, `{}`, takes too long to evaluate", limit.unit, limit.cap.text());
+                return Err(Failure::permanent(text).hint(
+                    "it is evaluated before each attempt: compute it in a step, or give it as an input",
+                ));
+            }
+            Err(e) => return Err(eval_failure("limit", &e)),
+        };
         let span = || Some(crate::clock::parse_span(value.as_str()?)?.as_secs_f64());
         match value.as_f64().or_else(|| span().filter(|_| limit.unit == "wall")) {
             Some(cap) => caps.push((limit.unit.clone(), cap)),

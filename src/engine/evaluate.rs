@@ -19,10 +19,12 @@ use crate::expr::{Allowance, Scope};
 use crate::plan::{Plan, Step};
 use crate::verb::{Class, Failure};
 
-/// How much work is done at once, in nodes and items: about two milliseconds.
+/// How much work is done at once, in nodes and items: a few milliseconds.
 pub(super) const AT_ONCE: u64 = 100_000;
-/// The same where nothing can wait for the value, such as a report on a run that has paused: about half a second.
-const AT_MOST: u64 = 20_000_000;
+/// The same where nothing can wait for the value: about a tenth of a second.
+const AT_MOST: u64 = 1_000_000;
+/// The same of all that a run tells about itself when it pauses: about a second.
+const AT_PAUSE: u64 = 10_000_000;
 
 /// A value, or why there is none.
 pub(super) type Evaluated<T> = Result<T, Unready>;
@@ -154,6 +156,11 @@ impl std::ops::Deref for PlanStep {
 /// `scope` for an evaluation whose value cannot be waited for.
 pub(super) fn brief(scope: Scope) -> Scope {
     scope.within(Arc::new(Allowance::new(AT_MOST)))
+}
+
+/// How much work all evaluations may take together that tell how far a run has come.
+pub(super) fn at_pause() -> Arc<Allowance> {
+    Arc::new(Allowance::new(AT_PAUSE))
 }
 
 impl Run {

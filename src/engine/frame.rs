@@ -43,6 +43,8 @@ pub(super) struct Frame {
     pub(super) admitted: bool,
     /// What is set aside for it.
     pub(super) fund: Meter,
+    /// The status with which its pipeline ends, once a step that runs always has asked for it.
+    pub(super) status: Option<String>,
 }
 
 impl Frame {
@@ -74,6 +76,7 @@ impl Frame {
             accounts: HashMap::new(),
             admitted: false,
             fund: Meter::new(),
+            status: None,
         }
     }
 

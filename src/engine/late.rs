@@ -1,6 +1,7 @@
 //! Steps that run when everything else has ended, whatever happened: what they see, and that they change nothing.
 
-use super::control::end_of;
+use super::control::{end, end_of};
+use super::evaluate::{Evaluated, at_pause};
 use super::frame::{FrameId, Spot};
 use super::node::Node;
 use super::{LateFailure, Pause, Run, Standing};
@@ -22,13 +23,26 @@ impl Run {
         if !step.always {
             return Ok(scope);
         }
-        let (status, ..) = end_of(self, spot.0);
+        let status = frame.status.clone().unwrap_or_else(|| end_of(self, spot.0).0);
         Ok(scope.with("run", self.sums_with(&status)))
+    }
+
+    /// Finds the status that the step at `spot` sees, if it runs always.
+    pub(super) fn know_status(&mut self, spot: Spot) -> Evaluated<()> {
+        let Some(frame) = self.frames.get(&spot.0) else { return Ok(()) };
+        if !frame.step(spot.1).always || frame.status.is_some() || frame.waits[spot.1] > 0 {
+            return Ok(());
+        }
+        let (status, ..) = end(self, spot.0)?;
+        if let Some(frame) = self.frames.get_mut(&spot.0) {
+            frame.status = Some(status);
+        }
+        Ok(())
     }
 
     /// What a step sees that runs because of a pause: outputs so far, and if it runs always, the status of the run.
     pub(super) fn scope_at_pause(&self, frame: FrameId, step: &Step) -> Result<Scope, Failure> {
-        let scope = self.scope_so_far(frame, &step.sees)?;
+        let scope = self.scope_so_far(frame, &step.sees, &at_pause())?;
         match self.pause() {
             Some(pause) if step.always => Ok(scope.with("run", self.sums_with(pause.status().word))),
             _ => Ok(scope),

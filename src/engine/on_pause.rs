@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::evaluate::brief;
+use super::evaluate::at_pause;
 use super::frame::{FrameId, Spot};
 use super::node::{Node, Tries};
 use super::report::{failed_check, misfit};
@@ -13,7 +13,7 @@ use super::slot::{INLINE, Slot};
 use super::turn::{attempt_scope, rendered};
 use super::{Attempt, Fact, Mismatch, Order, Pause, Payload, Run, Standing};
 use crate::clock::Millis;
-use crate::expr::{Data, Expr, Scope};
+use crate::expr::{Allowance, Data, Expr, Scope};
 use crate::id::{Address, StepId};
 use crate::meter::Meter;
 use crate::plan::{Action, Sees, Step};
@@ -126,7 +126,8 @@ impl Run {
         if items {
             return self.is_open_each(spot);
         }
-        self.loop_so_far(spot).or_else(|| self.hold_so_far(spot)).is_some()
+        let within = at_pause();
+        self.loop_so_far(spot, &within).or_else(|| self.hold_so_far(spot, &within)).is_some()
     }
 
     fn begin_at_pause(&mut self, now: Millis, spot: Spot, step: &Step) -> Result<(), Mismatch> {
@@ -233,7 +234,7 @@ impl Run {
         let mut outputs = serde_json::Map::new();
         let Some(root) = self.by_address.get(&Address::root()).copied() else { return outputs.into() };
         let plan = &self.frame(root).plan;
-        let Ok(scope) = self.scope_so_far(root, &plan.sees) else { return outputs.into() };
+        let Ok(scope) = self.scope_so_far(root, &plan.sees, &at_pause()) else { return outputs.into() };
         for (name, expr) in &plan.outputs {
             if let Ok(data) = expr.eval(&scope) {
                 outputs.insert(name.clone(), data.to_value());
@@ -242,25 +243,42 @@ impl Run {
         outputs.into()
     }
 
-    /// What is seen in frame `id`, with the outputs so far of steps that have not ended.
-    pub(super) fn scope_so_far(&self, id: FrameId, sees: &Sees) -> Result<Scope, Failure> {
+    /// What is seen in frame `id`, with the outputs so far of steps that have not ended. All evaluations that this takes, and
+    /// those in the scope, together take no more than `within`.
+    pub(super) fn scope_so_far(
+        &self,
+        id: FrameId,
+        sees: &Sees,
+        within: &Arc<Allowance>,
+    ) -> Result<Scope, Failure> {
         let mut steps = Vec::with_capacity(sees.len());
         for seen in sees.iter() {
             let at = self.outward(id, seen.up)?;
-            let entry = self.entry_so_far((at, seen.step)).map_err(Failure::from)?;
+            let entry = self.entry_so_far((at, seen.step), within).map_err(Failure::from)?;
             steps.push((self.frame(at).step(seen.step).id.to_string(), Data::table(entry)));
         }
         let names = &self.frame(id).names;
-        Ok(brief(names.with("run", self.sums.clone()).with("steps", Data::table(steps))))
+        let scope = names.with("run", self.sums.clone()).with("steps", Data::table(steps));
+        Ok(scope.within(within.clone()))
     }
 
     /// What `result` comes to in frame `id` on what its steps have left so far. `None` if it needs more than that.
-    pub(super) fn result_so_far(&self, id: FrameId, result: Option<&Expr>, sees: &Sees) -> Option<Value> {
-        let scope = self.scope_so_far(id, sees).ok()?;
-        Some(result?.eval(&scope).ok()?.to_value())
+    pub(super) fn result_so_far(
+        &self,
+        id: FrameId,
+        (result, sees): (Option<&Expr>, &Sees),
+        within: &Arc<Allowance>,
+    ) -> Option<Value> {
+        let result = result?;
+        let scope = self.scope_so_far(id, sees, within).ok()?;
+        Some(result.eval(&scope).ok()?.to_value())
     }
 
-    fn entry_so_far(&self, (id, place): Spot) -> Result<Vec<(&'static str, Data)>, BlobError> {
+    fn entry_so_far(
+        &self,
+        (id, place): Spot,
+        within: &Arc<Allowance>,
+    ) -> Result<Vec<(&'static str, Data)>, BlobError> {
         let frame = self.frame(id);
         let node = &frame.nodes[place];
         let mut entry = self.entry(node, matches!(frame.step(place).action, Action::Each(_)))?;
@@ -285,11 +303,12 @@ impl Run {
             }
             Some(State::PassedOver) => set("skipped", on),
             Some(State::Running) | None => {
-                let output = self.loop_so_far((id, place)).or_else(|| self.hold_so_far((id, place)));
+                let output =
+                    self.loop_so_far((id, place), within).or_else(|| self.hold_so_far((id, place), within));
                 if let Some(output) = output {
                     set("output", Data::from_value(&output));
                 }
-                if let Some((items, failed)) = self.items_so_far((id, place)) {
+                if let Some((items, failed)) = self.items_so_far((id, place), within) {
                     set("items", items);
                     set("failed", failed);
                 }

@@ -17,6 +17,14 @@ use crate::plan::{Retry, Step};
 use crate::value::{Value, unrecordable};
 use crate::verb::{Class, Failure, Output};
 
+/// What came of an attempt.
+pub(super) enum Unchecked {
+    /// An output that has not passed the checks yet, with the number of its attempt and whether an earlier run recorded it.
+    Output((u32, Output<Value>, bool)),
+    /// A failure of which `retry.when` has not told yet whether it is tried again.
+    Failure(Failure),
+}
+
 impl Run {
     /// Takes in what came of an order. Reports about what has ended meanwhile are let go.
     pub fn report(&mut self, now: Millis, report: Report) -> Result<(), Mismatch> {
@@ -117,16 +125,17 @@ impl Run {
                 self.falter(now, spot, failure.spent(output.spent))
             }
             Err(Unready::Later) => {
-                self.unchecked.insert(spot, (attempt, output, cached));
+                self.unchecked.insert(spot, Unchecked::Output((attempt, output, cached)));
                 Ok(())
             }
         }
     }
 
-    /// The same of an output whose checks took long and came to an end.
+    /// The same of what came of an attempt, once the evaluation has ended that took long.
     pub(super) fn accept_again(&mut self, now: Millis, spot: Spot) -> Result<(), Mismatch> {
-        match self.unchecked.remove(&spot) {
-            Some(unchecked) if self.frames.contains_key(&spot.0) => self.accept(now, spot, unchecked),
+        match self.unchecked.remove(&spot).filter(|_| self.frames.contains_key(&spot.0)) {
+            Some(Unchecked::Output(output)) => self.accept(now, spot, output),
+            Some(Unchecked::Failure(failure)) => self.falter(now, spot, failure),
             _ => {
                 self.evaluations.end(Work::Accept(spot));
                 Ok(())
@@ -157,11 +166,26 @@ impl Run {
         if failure.class == Class::Budget && tries.unfunded {
             return self.block(now, spot, failure, Pause::Budget);
         }
-        let step = self.frame(spot.0).step(spot.1);
-        let policy = &step.retry;
+        let work = Work::Accept(spot);
+        self.evaluations.begin(work);
+        let allowed = self.retry_allowed(spot, &failure);
+        self.evaluations.end(work);
+        let (allowed, failure) = match allowed {
+            Ok(allowed) => (allowed, failure),
+            Err(Unready::Later) => {
+                self.unchecked.insert(spot, Unchecked::Failure(failure));
+                return Ok(());
+            }
+            Err(Unready::Failed(why)) if why.class == Class::Cancelled && self.pause().is_some() => {
+                let fact = Fact::Interrupted { spent: failure.spent, unsettled: *failure.unsettled };
+                return self.emit(now, address, tries.begun, fact);
+            }
+            Err(Unready::Failed(why)) => (false, unevaluated(failure, &why)),
+        };
+        let step = self.plan_step(spot);
         let outage = retry::Outage { pauses: step.outage_pauses, timeout: step.timeout };
-        let narrowed = self.narrowed(spot, step, &failure);
-        let policy = narrowed.as_ref().unwrap_or(policy);
+        let narrowed = (!allowed).then(|| Retry { max: 0, ..step.retry.clone() });
+        let policy = narrowed.as_ref().unwrap_or(&step.retry);
         let verdict = retry::decide(policy, outage, &tries, &failure, now, (self.seed, address.as_str()));
         let failure = Failure { outage: failure.outage && step.outage_pauses, ..failure };
         match verdict {
@@ -179,13 +203,12 @@ impl Run {
         }
     }
 
-    /// The policy without retries where `retry.when` excludes this failure.
-    fn narrowed(&self, spot: Spot, step: &Step, failure: &Failure) -> Option<Retry> {
-        let when = step.retry.when.as_ref()?;
-        let scope = self.scope_at(spot).ok()?.with("error", failure_data(failure));
+    /// Whether `retry.when` allows another attempt after `failure`.
+    fn retry_allowed(&mut self, spot: Spot, failure: &Failure) -> Evaluated<bool> {
+        let Some(when) = self.frame(spot.0).step(spot.1).retry.when.clone() else { return Ok(true) };
+        let scope = self.scope_at(spot)?.with("error", failure_data(failure));
         // What cannot be evaluated, because this failure has no such detail, does not hold.
-        let holds = when.eval_bool(&scope).unwrap_or(false);
-        (!holds).then(|| Retry { max: 0, ..step.retry.clone() })
+        self.evaluate("retry.when", &scope, move |scope| Ok(when.eval_bool(scope).unwrap_or(false)))
     }
 
     /// The step waits for `pause` to end; the attempt is made again when the run is resumed.
@@ -193,6 +216,12 @@ impl Run {
         let fact = Fact::Faltered { failure, again_at: None, charged: false, waits: Some(pause) };
         self.emit(now, self.address(spot), self.tries(spot).begun, fact)
     }
+}
+
+/// `failure`, which is not tried again because `retry.when` could not be evaluated.
+fn unevaluated(failure: Failure, why: &Failure) -> Failure {
+    let hint = format!("it is not tried again: {}", why.message);
+    Failure { hint: Some(failure.hint.map_or(hint.clone(), |known| format!("{known}; {hint}"))), ..failure }
 }
 
 /// How an output does not fit the schema of its step.

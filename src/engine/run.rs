@@ -8,6 +8,7 @@ use super::evaluate::{AT_ONCE, Evaluations};
 use super::frame::{Frame, FrameId, Spot};
 use super::node::{Node, Phase};
 use super::on_pause::AtPause;
+use super::report::Unchecked;
 use super::slot::{INLINE, weight};
 use super::unsettled::Unsettled;
 use super::{FORMAT, Fact, Known, LateFailure, Pause, Payload, Record, Standing, Turn};
@@ -18,7 +19,7 @@ use crate::meter::Meter;
 use crate::plan::{BodyId, Plan};
 use crate::schema::Schema;
 use crate::value::{BlobRef, Digest, Value};
-use crate::verb::{BlobError, Blobs, Output};
+use crate::verb::{BlobError, Blobs};
 
 /// How a run is to be carried out, beside what its plan says.
 #[derive(Clone, Debug)]
@@ -103,8 +104,8 @@ pub struct Run {
     pub(super) computing: HashSet<Spot>,
     /// Evaluations that take long.
     pub(super) evaluations: Evaluations,
-    /// Outputs whose checks take long, with the numbers of their attempts and whether an earlier run recorded them.
-    pub(super) unchecked: HashMap<Spot, (u32, Output<Value>, bool)>,
+    /// What came of attempts, where it takes long to evaluate what follows from it.
+    pub(super) unchecked: HashMap<Spot, Unchecked>,
     pub(super) seed: u64,
     pub(super) inputs: Payload,
     pub(super) spent: Meter,
@@ -127,6 +128,8 @@ pub struct Run {
     pub(super) answers: HashMap<Address, Known>,
     /// Known inputs of `call` steps whose files are being read.
     pub(super) reading: HashMap<Spot, serde_json::Map<String, Value>>,
+    /// All inputs of `call` steps while it is evaluated whether they are refused.
+    pub(super) given: HashMap<Spot, serde_json::Map<String, Value>>,
     pub(super) wall: Wall,
     pub(super) sums: Data,
     pub(super) standing: Standing,
@@ -191,6 +194,7 @@ impl Run {
             releasing: 0,
             answers: HashMap::new(),
             reading: HashMap::new(),
+            given: HashMap::new(),
             wall: Wall::default(),
             sums: Data::none(),
             standing: Standing::Going,
@@ -343,6 +347,7 @@ impl Run {
                 Node::Waiting => {
                     self.computing.remove(&(id, place));
                     self.reading.remove(&(id, place));
+                    self.given.remove(&(id, place));
                 }
                 Node::Open(control) => {
                     self.releasing -= usize::from(control.is_releasing());

@@ -151,6 +151,9 @@ impl Run {
     }
 
     fn ready(&mut self, now: Millis, spot: Spot) -> Result<(), Mismatch> {
+        if let Err(unready) = self.know_status(spot) {
+            return self.unready(now, spot, unready);
+        }
         let Some(frame) = self.frames.get(&spot.0) else { return Ok(()) };
         match &frame.nodes[spot.1] {
             Node::Waiting if frame.waits[spot.1] == 0 => self.decide(now, spot),

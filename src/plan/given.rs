@@ -129,9 +129,13 @@ impl Plan {
     /// Why no run begins with `inputs`, each of which is right by itself.
     pub fn refused(&self, inputs: &Value) -> Vec<String> {
         let allowance = Arc::new(Allowance::new(REFUSAL_WORK));
-        let scope = Scope::new().with("inputs", Data::from_value(inputs)).within(allowance);
-        let why = |refusal: &Refusal| match refusal.when.eval_bool(&scope) {
-            Ok(true) => Some(refusal.message.render_text(&scope)),
+        self.refused_in(&Scope::new().with("inputs", Data::from_value(inputs)).within(allowance))
+    }
+
+    /// The same in a scope that has the `inputs`.
+    pub fn refused_in(&self, scope: &Scope) -> Vec<String> {
+        let why = |refusal: &Refusal| match refusal.when.eval_bool(scope) {
+            Ok(true) => Some(refusal.message.render_text(scope)),
             Ok(false) => None,
             Err(error) => Some(Err(error)),
         };

@@ -129,6 +129,11 @@ fn slow() -> String {
     format!("([{}] | sum)", vec!["(range(100000) | map('string') | list | length)"; 100].join(", "))
 }
 
+/// A pipeline that has an expression that takes minutes.
+const HEAD: &str = "atoll = 1\n[inputs.n]\ntype = \"int\"\ndefault = 100000\n\
+                    [functions.long]\nargs = [\"x\"]\nvalue = \"range(100000) | map('string') | map('length') | sum\"\n";
+const FOREVER: &str = "(range(inputs.n) | map('long') | sum)";
+
 /// A text that takes minutes.
 const ENDLESS: &str = "{% for n in range(100000) %}{% if (range(100000) | map('string') | list | length) < 0 %}x{% endif %}{% endfor %}";
 
@@ -155,9 +160,22 @@ fn whatever_a_step_evaluates_keeps_to_its_timeout() {
             ),
         ),
         ("check", format!("{limit}check = [\"{slow} > 0\"]\nset = {{ x = 1 }}\n")),
+        (
+            "result",
+            format!("{limit}loop = {{ max = 2, state = {{ x = \"1\" }}, result = \"{slow}\" }}\n{inner}"),
+        ),
+        (
+            "retry.when",
+            format!(
+                "{limit}retry = {{ max = 2, on = [\"permanent\"], when = \"{slow} > 0\" }}\nfail = {{ message = \"no\" }}\n"
+            ),
+        ),
+        ("refuse", format!("{limit}call = {{ pipeline = \"slow-to-refuse\" }}\n")),
     ];
     for (what, text) in cases {
-        let project = Project::new().file("pipelines/long.toml", &text);
+        let project = Project::new()
+            .file("pipelines/long.toml", &text)
+            .file("pipelines/slow-to-refuse.toml", &format!("atoll = 1\n[[refuse]]\nwhen = \"{slow} < 0\"\nmessage = \"no\"\n[steps.one]\nset = {{ x = 1 }}\n"));
         let ran = project.run(&["run", "long", "--format", "json"]).exits(1);
         ran.stdout_has(&format!("evaluating `{what}` took longer than 50 ms"));
     }
@@ -187,4 +205,64 @@ fn a_template_holds_no_other_step_up_and_is_stopped_with_the_run() {
     events.read_to_string(&mut rest).expect("the rest of its events");
     assert!(rest.contains("\"fact\":\"paused\"") && !rest.contains("\"long\""), "{rest}");
     assert_eq!(group.wait().code(), Some(8));
+}
+
+#[test]
+fn a_cap_must_be_quick_to_evaluate() {
+    let cap = format!("usd = \"{}\"", slow());
+    let step = "llm = { model = \"local/none\", prompt = \"x\" }\n";
+    let inner = "[steps.long.steps.one]\nllm = { model = \"local/none\", prompt = \"x\" }\n";
+    let cases = [
+        format!("atoll = 1\n[limits]\n{cap}\n[steps.long]\n{step}"),
+        format!("atoll = 1\n[steps.long]\nbudget = {{ {cap} }}\n{step}"),
+        format!(
+            "atoll = 1\n[steps.long.loop]\nmax = \"2\"\nbudget = {{ {cap} }}\nstate = {{ x = \"1\" }}\n{inner}"
+        ),
+    ];
+    for text in cases {
+        let project = Project::new().file("pipelines/long.toml", &text);
+        let ran = project.run(&["run", "long", "--format", "json"]).exits(1);
+        ran.stdout_has("takes too long to evaluate").stdout_has("the cap on usd");
+    }
+}
+
+#[test]
+fn outputs_that_take_long_end_with_the_run() {
+    let project = Project::new().file(
+        "pipelines/late.toml",
+        &format!("{HEAD}[steps.one]\nset = {{ x = 1 }}\n[outputs]\nx = \"{FOREVER}\"\n"),
+    );
+    let (mut group, mut events) = begin(&project, &["run", "late", "--events", "-"]);
+    Group::read_until(&mut events, "\"fact\":\"succeeded\"");
+    group.signal(Signal::SIGTERM);
+    let mut rest = String::new();
+    events.read_to_string(&mut rest).expect("the rest of its events");
+    assert!(rest.contains("\"fact\":\"paused\""), "{rest}");
+    assert_eq!(group.wait().code(), Some(8));
+}
+
+#[test]
+fn a_failure_is_tried_again_where_that_takes_long_to_tell() {
+    let text = format!(
+        "atoll = 1\n[steps.long]\nretry = {{ max = 1, on = [\"permanent\"], when = \"{} > 0\" }}\nfail = {{ message = \"no\" }}\n",
+        slow()
+    );
+    let project = Project::new().file("pipelines/long.toml", &text);
+    project.run(&["run", "long", "-q"]).exits(1);
+    let log = project.run(&["log", "last", "--format", "json"]).exits(0).stdout;
+    assert_eq!(log.matches("\"started\"").count(), 2, "{log}");
+}
+
+#[test]
+fn what_runs_last_sees_the_status_of_outputs_that_take_long() {
+    let slow = slow();
+    let project = Project::new().file(
+        "pipelines/late.toml",
+        &format!(
+            "atoll = 1\n[steps.one]\nset = {{ x = 1 }}\n[steps.last]\nalways = true\nidempotent = true\n\
+             write = {{ path = \"status\", text = \"{{{{ run.status }}}}\" }}\n[outputs]\nx = \"{slow}\"\n"
+        ),
+    );
+    project.run(&["run", "late", "-q"]).exits(0);
+    assert_eq!(project.read("status"), "succeeded");
 }

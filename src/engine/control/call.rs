@@ -148,6 +148,9 @@ pub(super) fn begin(
     if run.reading.contains_key(&spot) {
         return Ok(());
     }
+    if let Some(inputs) = run.given.remove(&spot) {
+        return opened(run, now, spot, &call.plan, inputs);
+    }
     match run.call_inputs(spot, step, call) {
         Err(unready) => run.unready(now, spot, unready),
         Ok((inputs, paths)) if paths.is_empty() => opened(run, now, spot, &call.plan, inputs),
@@ -183,18 +186,30 @@ pub(super) fn read(
     match values {
         Ok(values) => {
             inputs.extend(values);
-            opened(run, now, spot, &plan, inputs)
+            let work = Work::Ready(spot);
+            run.evaluations.begin(work);
+            let opened = opened(run, now, spot, &plan, inputs);
+            run.evaluations.end(work);
+            opened
         }
         Err(failure) => run.fail(now, spot, failure),
     }
 }
 
-fn opened(run: &mut Run, now: Millis, spot: Spot, plan: &Plan, inputs: Inputs) -> Result<(), Mismatch> {
+fn opened(run: &mut Run, now: Millis, spot: Spot, plan: &Arc<Plan>, inputs: Inputs) -> Result<(), Mismatch> {
     let inputs = Value::Object(inputs);
-    let refused = plan.refused(&inputs);
-    if !refused.is_empty() {
-        let failure = Failure::permanent(format!("`{}`: {}", plan.name, refused.join("; ")));
-        return run.fail(now, spot, failure);
+    match run.refusals(plan, &inputs) {
+        Ok(refused) if refused.is_empty() => {}
+        Ok(refused) => {
+            let failure = Failure::permanent(format!("`{}`: {}", plan.name, refused.join("; ")));
+            return run.fail(now, spot, failure);
+        }
+        Err(unready) => {
+            if let (Unready::Later, Value::Object(inputs)) = (&unready, inputs) {
+                run.given.insert(spot, inputs);
+            }
+            return run.unready(now, spot, unready);
+        }
     }
     let with = Opening::Call { inputs: run.keep(inputs, INLINE) };
     run.emit(now, run.address(spot), 0, Fact::Opened { with })
@@ -215,23 +230,28 @@ pub(super) fn close(run: &mut Run, now: Millis, owner: Spot, frame: FrameId) -> 
 
 /// The run's own body has ended.
 pub(super) fn finish(run: &mut Run, now: Millis, frame: FrameId) -> Result<(), Mismatch> {
-    let end = match run.end(frame) {
-        Ok(end) => Ok(end),
-        Err(Unready::Later) => return Ok(()),
-        Err(Unready::Failed(failure)) => Err(failure),
-    };
-    let (status, code, outputs) = run.told_end(frame, end);
+    let Ok((status, code, outputs)) = end(run, frame) else { return Ok(()) };
     let outputs = run.keep(outputs, INLINE);
     let always_failed = run.failed_late(frame);
     run.emit(now, Address::root(), 0, Fact::Finished { status, code, outputs, always_failed })
 }
 
 /// The status with which a pipeline ends whose body has ended, its exit code and its outputs. Steps that run always change
-/// nothing about them: they are not read, do not count as failed, and spend nothing.
+/// nothing about them: they are not read, do not count as failed, and spend nothing. No value only where it comes later.
+pub(in crate::engine) fn end(run: &mut Run, frame: FrameId) -> Evaluated<(String, i32, Value)> {
+    let end = match run.end(frame) {
+        Err(Unready::Later) => return Err(Unready::Later),
+        Err(Unready::Failed(failure)) => Err(failure),
+        Ok(end) => Ok(end),
+    };
+    Ok(run.told_end(frame, end))
+}
+
+/// The same where it cannot be waited for.
 pub(in crate::engine) fn end_of(run: &Run, frame: FrameId) -> (String, i32, Value) {
     let plan = &run.frame(frame).plan;
     let lenient = run.frame(frame).unhandled().next().is_some();
-    run.told_end(frame, run.scope(frame, &plan.sees).map(|scope| end(plan, &scope, lenient)))
+    run.told_end(frame, run.scope(frame, &plan.sees).map(|scope| end_in(plan, &scope, lenient)))
 }
 
 /// What the expressions of a pipeline say about its end.
@@ -241,7 +261,7 @@ struct End {
     exit: Result<Option<(String, i32)>, Failure>,
 }
 
-fn end(plan: &Plan, scope: &Scope, lenient: bool) -> End {
+fn end_in(plan: &Plan, scope: &Scope, lenient: bool) -> End {
     let outputs = outputs(plan, scope, lenient);
     let exit = match &outputs {
         Ok(outputs) if !lenient => exit(plan, &scope.with("outputs", Data::from_value(outputs))),
@@ -251,6 +271,16 @@ fn end(plan: &Plan, scope: &Scope, lenient: bool) -> End {
 }
 
 impl Run {
+    /// Why `plan` does not begin with `inputs`.
+    fn refusals(&mut self, plan: &Arc<Plan>, inputs: &Value) -> Evaluated<Vec<String>> {
+        if plan.refusals.is_empty() {
+            return Ok(Vec::new());
+        }
+        let scope = Scope::new().with("inputs", Data::from_value(inputs));
+        let plan = plan.clone();
+        self.evaluate("refuse", &scope, move |scope| Ok(plan.refused_in(scope)))
+    }
+
     fn called_outputs(&mut self, frame: FrameId) -> Evaluated<Value> {
         let plan = self.frame(frame).plan.clone();
         let scope = self.scope(frame, &plan.sees)?;
@@ -262,7 +292,7 @@ impl Run {
         let plan = self.frame(frame).plan.clone();
         let lenient = self.frame(frame).unhandled().next().is_some();
         let scope = self.scope(frame, &plan.sees)?;
-        self.evaluate("outputs", &scope, move |scope| Ok(end(&plan, scope, lenient)))
+        self.evaluate("outputs", &scope, move |scope| Ok(end_in(&plan, scope, lenient)))
     }
 
     fn told_end(&self, frame: FrameId, end: Result<End, Failure>) -> (String, i32, Value) {

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::super::apply::lane_of;
 use super::super::evaluate::{Evaluated, Unready};
@@ -12,7 +13,7 @@ use super::super::slot::{INLINE, INLINE_ITEM, recordable};
 use super::super::{Fact, Mismatch, Opening, Payload, Run};
 use super::{Control, inner_failure, whole_number};
 use crate::clock::Millis;
-use crate::expr::{Data, Expr, Scope};
+use crate::expr::{Allowance, Data, Expr, Scope};
 use crate::id::Instance;
 use crate::meter::Meter;
 use crate::plan::{Action, Each, OnError, Step};
@@ -145,7 +146,7 @@ impl Run {
 
     /// All items of the open `each` at `spot`, and those that failed. Of an item that has not ended, `output` is its result on
     /// what its steps have left so far, if that is enough for one. `None` if it is no open `each`.
-    pub(in super::super) fn items_so_far(&self, spot: Spot) -> Option<(Data, Data)> {
+    pub(in super::super) fn items_so_far(&self, spot: Spot, within: &Arc<Allowance>) -> Option<(Data, Data)> {
         let frame = self.frame(spot.0);
         let (Node::Open(control), Action::Each(each)) = (&frame.nodes[spot.1], &frame.step(spot.1).action)
         else {
@@ -154,7 +155,8 @@ impl Run {
         let Control::Each(items) = control.as_ref() else { return None };
         let entry = |index: u32| {
             let open = items.open.get(&index);
-            let partly = open.and_then(|item| self.result_so_far(*item, each.result.as_ref(), &each.sees));
+            let partly =
+                open.and_then(|item| self.result_so_far(*item, (each.result.as_ref(), &each.sees), within));
             items.results.entry_so_far(index, partly, self.shelf().as_ref())
         };
         let failed = items.results.failed_so_far(self.shelf().as_ref());

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::super::frame::{FrameId, Spot};
 use super::super::node::{Node, Tries};
 use super::super::run::Work;
@@ -5,6 +7,7 @@ use super::super::slot::INLINE;
 use super::super::{Fact, Mismatch, Order, Payload, Run};
 use super::{Control, inner_failure};
 use crate::clock::Millis;
+use crate::expr::Allowance;
 use crate::id::{Address, Instance};
 use crate::plan::Action;
 use crate::value::Value;
@@ -73,14 +76,14 @@ impl Run {
 impl Run {
     /// What the output of the open `hold` at `spot` is so far: its result on what the steps of its body have left. `None` if that
     /// is not enough for one, or it is no open `hold`.
-    pub(in super::super) fn hold_so_far(&self, spot: Spot) -> Option<Value> {
+    pub(in super::super) fn hold_so_far(&self, spot: Spot, within: &Arc<Allowance>) -> Option<Value> {
         let frame = self.frame(spot.0);
         let (Node::Open(control), Action::Hold(hold)) = (&frame.nodes[spot.1], &frame.step(spot.1).action)
         else {
             return None;
         };
         let Control::Hold(holding) = control.as_ref() else { return None };
-        let result = self.result_so_far(holding.body, hold.result.as_ref(), &hold.sees)?;
+        let result = self.result_so_far(holding.body, (hold.result.as_ref(), &hold.sees), within)?;
         let held = super::super::slot::load(&holding.held, self.shelf().as_ref()).ok()?;
         Some(serde_json::json!({"held": held.as_ref(), "result": result}))
     }

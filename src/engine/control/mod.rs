@@ -8,7 +8,7 @@ mod each;
 mod hold;
 mod rounds;
 
-pub(super) use call::end_of;
+pub(super) use call::{end, end_of};
 pub use compute::Computation;
 
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use super::super::slot::{INLINE, INLINE_ITEM, bounded};
 use super::super::{Change, Changes, Fact, Mismatch, Opening, Payload, Run, STATUS_RUNNING};
 use super::{Control, compute, inner_failure, whole_number};
 use crate::clock::Millis;
-use crate::expr::{Data, EvalError, Expr, Ref, Scope, Step as Key};
+use crate::expr::{Allowance, Data, EvalError, Expr, Ref, Scope, Step as Key};
 use crate::id::Instance;
 use crate::plan::{Action, Loop, Step};
 use crate::value::Value;
@@ -163,7 +163,7 @@ impl Run {
 
     /// What the output of the loop at `spot` is so far, with the status `running`: its `so_far` in the round that is open, or
     /// its result after the last closed round. `None` if there is neither, or it is no open loop.
-    pub(in super::super) fn loop_so_far(&self, spot: Spot) -> Option<Value> {
+    pub(in super::super) fn loop_so_far(&self, spot: Spot, within: &Arc<Allowance>) -> Option<Value> {
         let frame = self.frame(spot.0);
         let (Node::Open(control), Action::Loop(looping)) = (&frame.nodes[spot.1], &frame.step(spot.1).action)
         else {
@@ -171,11 +171,12 @@ impl Run {
         };
         let Control::Loop(rounds) = control.as_ref() else { return None };
         let open = rounds.frame.filter(|_| rounds.status.is_none());
-        let partly = open.and_then(|frame| self.result_so_far(frame, looping.so_far.as_ref(), &looping.sees));
+        let partly = open
+            .and_then(|frame| self.result_so_far(frame, (looping.so_far.as_ref(), &looping.sees), within));
         match partly {
             Some(partly) => Some(rounds.output(partly)),
             None if rounds.history.len() == 0 => None,
-            None => self.output_so_far(spot, looping, rounds),
+            None => self.output_so_far(spot, (looping, rounds), Some(within)),
         }
     }
 
@@ -190,7 +191,7 @@ impl Run {
         if rounds.history.len() == 0 {
             return None;
         }
-        let mut output = self.output_so_far(spot, looping, rounds)?;
+        let mut output = self.output_so_far(spot, (looping, rounds), None)?;
         output["status"] = "failed".into();
         Some(Data::from_value(&output))
     }
@@ -277,11 +278,22 @@ impl Run {
         Ok(self.rounds(spot).map(|rounds| rounds.output(result)).unwrap_or_default())
     }
 
-    /// The same of a loop that is open.
-    fn output_so_far(&self, spot: Spot, looping: &Loop, rounds: &Rounds) -> Option<Value> {
+    /// The same of a loop that is open, if it takes no more than `within`.
+    fn output_so_far(
+        &self,
+        spot: Spot,
+        (looping, rounds): (&Loop, &Rounds),
+        within: Option<&Arc<Allowance>>,
+    ) -> Option<Value> {
         let result = match &looping.result {
             None => object(rounds.state.clone()),
-            Some(result) => result_in(result, &self.result_scope(spot, looping, rounds).ok()?).ok()?,
+            Some(result) => {
+                let mut scope = self.result_scope(spot, looping, rounds).ok()?;
+                if let Some(within) = within {
+                    scope = scope.within(within.clone());
+                }
+                result_in(result, &scope).ok()?
+            }
         };
         Some(rounds.output(result))
     }
