@@ -26,14 +26,11 @@ unshare --mount --pid --fork true 2>/dev/null || skip bare-root "this machine do
 base=target/bare-root.tar
 if [ ! -e "$base" ]; then
     mkdir -p target
-    # The package sources of this machine, and how it reaches them.
-    sources=/etc/apt/sources.list
-    [ -f /etc/apt/sources.list.d/debian.sources ] && sources=/etc/apt/sources.list.d/debian.sources
     # shellcheck source=/dev/null
     . /etc/os-release
     log=$(mktemp)
     # The format is named because mmdebstrap would take it from the end of the file's name.
-    mmdebstrap --quiet --format=tar --variant=minbase "$VERSION_CODENAME" "$base.new" "$sources" >"$log" 2>&1 || {
+    mmdebstrap --quiet --format=tar --variant=minbase "$VERSION_CODENAME" "$base.new" "$(debian_sources)" >"$log" 2>&1 || {
         tail -n 20 "$log"
         skip bare-root "mmdebstrap could not make a Debian root"
     }
@@ -77,7 +74,7 @@ if [ "$MODE" = set-up ]; then
     # With one, the tests install the rest. Two Docker daemons on one network would disturb each other.
     export PATH="/opt/rust/bin:$PATH" DOCKER_HOST=tcp://none
     tests/run.sh --setup-only
-    for program in cc bwrap psql redis-server whiptail nano fzf; do command -v "$program" >/dev/null; done
+    for program in cc bwrap psql redis-server whiptail nano fzf node npm; do command -v "$program" >/dev/null; done
     target/peers/bin/python -c "import grpc, websockets"
     exit 0
 fi

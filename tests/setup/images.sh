@@ -37,10 +37,8 @@ python_image() {
     work=$(mktemp -d)
     chmod 755 "$work"
     . /etc/os-release
-    sources=/etc/apt/sources.list
-    [ -f /etc/apt/sources.list.d/debian.sources ] && sources=/etc/apt/sources.list.d/debian.sources
     mmdebstrap --quiet --variant=minbase --include=python3,ca-certificates \
-        "$VERSION_CODENAME" "$work/base.tar" "$sources"
+        "$VERSION_CODENAME" "$work/base.tar" "$(debian_sources)"
     docker import --change 'CMD ["python3"]' --change 'ENV PYTHONUNBUFFERED=1' "$work/base.tar" atoll/base:new >/dev/null
     printf 'FROM atoll/base:new\nRUN ln -sf python3 /usr/bin/python\n' | docker build -q -t atoll/python:3 - >/dev/null
     docker rmi atoll/base:new >/dev/null

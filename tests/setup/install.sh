@@ -3,6 +3,7 @@
 #   skip WHAT WHY          says that WHAT cannot be set up on this machine, and ends with 77
 #   install WHAT PACKAGE…  installs Debian packages, or skips WHAT
 #   cargo_program NAME     installs a cargo subcommand from crates.io if it is missing
+#   debian_sources         prints the file that says where this machine's Debian packages come from
 
 skip() {
     echo "skipped: $1: $2"
@@ -21,6 +22,16 @@ install() {
         skip "$what" "apt-get could not install $*"
     }
     rm -f "$log"
+}
+
+debian_sources() {
+    for file in /etc/apt/sources.list.d/*debian*.sources /etc/apt/sources.list /etc/apt/sources.list.d/*; do
+        if grep -qsE '^(deb |Types:)' "$file"; then
+            echo "$file"
+            return
+        fi
+    done
+    echo /etc/apt/sources.list
 }
 
 cargo_program() {
