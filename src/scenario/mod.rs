@@ -30,6 +30,7 @@ mod port;
 mod read;
 mod run;
 mod select;
+mod stream;
 mod texts;
 mod tls;
 mod trust;

@@ -3,7 +3,7 @@ use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 
 use super::reflection::{self, Dialect};
-use super::secure::Secure;
+use super::secure::{Plain, Secure};
 use crate::scenario::tls::Trusted;
 use crate::scenario::trust;
 
@@ -41,7 +41,7 @@ impl Server {
             })
             .ok_or_else(|| format!("`{target}` is no address such as http://127.0.0.1:50051"))?;
         let connected = match url.strip_prefix("https://") {
-            None => with_windows(endpoint).connect().await,
+            None => with_windows(endpoint).connect_with_connector(Plain::new()).await,
             // The connector speaks TLS, and the library refuses `https` where it does not do so itself.
             Some(place) => match Endpoint::from_shared(format!("http://{place}")) {
                 Err(error) => Err(error),

@@ -1,4 +1,4 @@
-//! Connections of gRPC over TLS, made with the same settings as those of requests and WebSockets.
+//! Connections of gRPC, over TLS with the same settings as those of requests and WebSockets.
 #![expect(clippy::disallowed_methods, reason = "a door: connects to the target of a scenario")]
 
 use std::future::Future;
@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -15,6 +16,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::Uri;
 use tower_service::Service;
+
+use crate::scenario::stream::Stream;
 
 /// The name of HTTP/2 in the negotiation of TLS.
 const HTTP2: &[u8] = b"h2";
@@ -31,7 +34,7 @@ impl Secure {
 }
 
 impl Service<Uri> for Secure {
-    type Response = TokioIo<TlsStream<TcpStream>>;
+    type Response = TokioIo<Stream<TlsStream<TcpStream>>>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
 
@@ -51,7 +54,35 @@ impl Service<Uri> for Secure {
             if stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
                 return Err(io::Error::other("the server does not offer HTTP/2 over TLS, which gRPC needs"));
             }
-            Ok(TokioIo::new(stream))
+            Ok(TokioIo::new(Stream::of(stream)))
         })
+    }
+}
+
+/// Connects to an address without TLS.
+#[derive(Clone)]
+pub(super) struct Plain(HttpConnector);
+
+impl Plain {
+    pub(super) fn new() -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        Self(tcp)
+    }
+}
+
+impl Service<Uri> for Plain {
+    type Response = TokioIo<Stream<TcpStream>>;
+    type Error = <HttpConnector as Service<Uri>>::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let socket = self.0.call(uri);
+        Box::pin(async move { Ok(TokioIo::new(Stream::of(socket.await?.into_inner()))) })
     }
 }

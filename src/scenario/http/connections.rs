@@ -5,11 +5,8 @@
 //! the program's own doing and is not tried again.
 
 use std::error::Error;
-use std::io;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -22,11 +19,12 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
+use crate::scenario::stream::Stream;
 use crate::scenario::trust;
 
 /// A request with its whole body, so that it can be sent more than once.
@@ -230,7 +228,7 @@ fn is_farewell(response: &Response) -> bool {
 
 /// A connection with HTTP/1.1.
 async fn one(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Line, String> {
-    let (stream, came) = Counted::new(stream);
+    let (stream, came) = Stream::counted(stream);
     let made = http1::Builder::new().max_headers(MOST_HEADERS).handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = made.map_err(|e| describe_as(SENDING, &e))?;
     tokio::spawn(connection);
@@ -240,7 +238,7 @@ async fn one(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Re
 
 /// A connection with HTTP/2.
 async fn two(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Line, String> {
-    let (stream, came) = Counted::new(stream);
+    let (stream, came) = Stream::counted(stream);
     let mut builder = http2::Builder::new(TokioExecutor::new());
     let made = builder.max_header_list_size(LARGEST_HEAD).handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = made.map_err(|e| describe_as(SENDING, &e))?;
@@ -304,61 +302,4 @@ fn causes(error: &(dyn Error + 'static)) -> String {
         }
     }
     causes.join(": ")
-}
-
-/// A stream that counts what is read from it.
-struct Counted<S> {
-    inner: S,
-    came: Arc<AtomicU64>,
-}
-
-impl<S> Counted<S> {
-    fn new(inner: S) -> (Self, Arc<AtomicU64>) {
-        let came = Arc::new(AtomicU64::new(0));
-        (Self { inner, came: came.clone() }, came)
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = ready!(Pin::new(&mut self.inner).poll_read(context, buffer));
-        let came = buffer.filled().len() - before;
-        self.came.fetch_add(came as u64, Ordering::Release);
-        Poll::Ready(read)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
-    }
 }
