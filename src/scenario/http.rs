@@ -5,6 +5,7 @@ mod charset;
 mod clients;
 mod connections;
 mod curl;
+mod decoded;
 mod events;
 mod request;
 mod target;
@@ -12,6 +13,7 @@ mod target;
 use clients::{Clients, Making};
 use connections::describe;
 use curl::{BodyShown, FormShown};
+use decoded::Fault;
 pub use request::{Content, Events, Part, Redirects, Request, read as read_request};
 pub use target::Target;
 
@@ -386,7 +388,10 @@ async fn listen(mut response: Response, wanted: &Events, clock: &dyn Clock) -> O
             }
             Ok(Some(_)) => {}
             Ok(None) => break "the stream ended".into(),
-            Err(error) => break format!("the stream broke off: {}", describe(&error)),
+            Err(error) => match Fault::of(&error) {
+                Some(fault) => break format!("the stream cannot be decompressed: {fault}"),
+                None => break format!("the stream broke off: {}", describe(&error)),
+            },
         }
     };
     let (status, count) = (response.status().as_u16(), stream.count());
@@ -424,11 +429,11 @@ async fn read(mut response: Response, timeout: Duration, mut late: Pause) -> Out
             Ok(Some(bytes)) => body.push(&bytes),
             Ok(None) => break None,
             Err(error) => {
-                break Some(format!(
-                    "the answer broke off after {} bytes: {}",
-                    body.length(),
-                    describe(&error)
-                ));
+                let length = body.length();
+                break Some(match Fault::of(&error) {
+                    Some(fault) => format!("the body cannot be decompressed after {length} bytes: {fault}"),
+                    None => format!("the answer broke off after {length} bytes: {}", describe(&error)),
+                });
             }
         }
     };

@@ -3,6 +3,7 @@
 mod attached;
 pub mod browser;
 mod commands;
+mod compressed;
 mod documents;
 mod extras;
 mod floods;

@@ -1,23 +1,19 @@
 //! The clients of a scenario: what they trust, which redirects they follow, and whose cookies they send.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use http_body_util::{BodyExt, Full};
 use hyper::Uri;
 use hyper::body::Bytes;
 use reqwest::cookie::{CookieStore, Jar};
 use reqwest::header::{
-    ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderValue, LOCATION, REFERER,
-    SET_COOKIE, TRANSFER_ENCODING,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderValue, LOCATION,
+    REFERER, SET_COOKIE, TRANSFER_ENCODING,
 };
 use reqwest::{Client, Method, RequestBuilder, ResponseBuilderExt, StatusCode, Url};
-use tower_http::decompression::Decompression;
-use tower_service::Service;
 
 use super::connections::{Connections, Request, Response, describe};
+use super::decoded::{ACCEPTED, decoded};
 use super::request::Redirects;
 use super::target::Target;
 use crate::clients::requests::{MOST_REDIRECTS, Reach, may_follow};
@@ -92,12 +88,12 @@ impl Clients {
             *request.uri_mut() = at_path(request.uri(), &path)?;
         }
         request.headers_mut().entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
-        let response = Decompression::new(self.clone()).call(request).await?;
-        Ok(response.map(reqwest::Body::wrap).into())
+        request.headers_mut().entry(ACCEPT_ENCODING).or_insert(ACCEPTED);
+        Ok(decoded(Box::pin(self.follow(request)).await?)?.into())
     }
 
     /// Sends a request, and those that redirects ask for.
-    async fn follow(self, mut request: Request) -> Result<Response, String> {
+    async fn follow(&self, mut request: Request) -> Result<Response, String> {
         let mut followed = 0;
         loop {
             let url = Url::parse(&request.uri().to_string()).map_err(|e| describe(&e))?;
@@ -137,33 +133,6 @@ impl Clients {
         };
         Ok(Some(next).filter(|next| follows && may_follow(self.home.url(), next, Reach::Origin)))
     }
-}
-
-impl Service<Request> for Clients {
-    type Response = Response;
-    type Error = String;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, String>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), String>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let answer = self.clone().follow(request);
-        Box::pin(async move { answer.await.map(with_plain_encoding) })
-    }
-}
-
-/// `response` with the names of its encodings as they are registered: they are the same in capitals, and `x-gzip` is `gzip`.
-fn with_plain_encoding(mut response: Response) -> Response {
-    let plain = response.headers().get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()).map(|value| {
-        let value = value.trim().to_ascii_lowercase();
-        if value == "x-gzip" { "gzip".to_owned() } else { value }
-    });
-    if let Some(plain) = plain.and_then(|plain| HeaderValue::try_from(plain).ok()) {
-        response.headers_mut().insert(CONTENT_ENCODING, plain);
-    }
-    response
 }
 
 /// Makes `request` the one that follows a redirect, as clients do: a GET without a body in place of a POST.

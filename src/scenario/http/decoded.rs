@@ -1,0 +1,255 @@
+//! Bodies as they were before they were compressed on the way.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+
+use async_compression::tokio::bufread::{
+    BrotliDecoder, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder,
+};
+use futures_util::stream::{Stream, try_unfold};
+use http_body_util::BodyExt;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt};
+use tokio_util::io::StreamReader;
+
+use super::connections::Response;
+
+/// The header `Accept-Encoding` of requests that have none of their own.
+pub const ACCEPTED: HeaderValue = HeaderValue::from_static("zstd,gzip,deflate,br");
+
+/// Most encodings of one body.
+const MOST: usize = 4;
+/// Most bytes of a piece of a body.
+const PIECE: usize = 16 << 10;
+/// Most compressed bytes that are read before others have their turn: they may say nothing, without end.
+const TURN: usize = 64 << 10;
+
+type Pieces = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+type Source = StreamReader<Pieces, Bytes>;
+
+/// How a body is compressed.
+#[derive(Clone, Copy, Debug)]
+enum Coding {
+    Gzip,
+    Deflate,
+    Brotli,
+    Zstd,
+}
+
+/// Why a body cannot be decompressed.
+#[derive(Debug)]
+pub struct Fault {
+    coding: Coding,
+    /// What is wrong with its bytes; `None` if there are too few of them.
+    wrong: Option<String>,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let coding = self.coding.name();
+        match &self.wrong {
+            Some(wrong) => write!(f, "it is no valid `{coding}`: {wrong}"),
+            None => write!(f, "it is `{coding}` that ends in the middle"),
+        }
+    }
+}
+
+impl Error for Fault {}
+
+impl Fault {
+    /// The one among the causes of `error`, if there is one.
+    pub fn of<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Self> {
+        let inner = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
+        match inner.and_then(|inner| inner.downcast_ref()) {
+            Some(fault) => Some(fault),
+            None => Self::of(error.source()?),
+        }
+    }
+}
+
+impl Coding {
+    /// The one of this name; names are the same in capitals, and `x-gzip` is `gzip`.
+    fn of(name: &str) -> Option<Self> {
+        Some(match name.to_ascii_lowercase().as_str() {
+            "gzip" | "x-gzip" => Self::Gzip,
+            "deflate" => Self::Deflate,
+            "br" => Self::Brotli,
+            "zstd" => Self::Zstd,
+            _ => return None,
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Brotli => "br",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// What undoes it for a body that begins with the byte `first`.
+    fn decoder(self, first: u8, source: Source) -> Box<dyn Decoder> {
+        match self {
+            Self::Gzip => Box::new(GzipDecoder::new(source)),
+            // With the header of zlib, as the standard says, or without, as some servers send it. Without, no body begins
+            // like this: it would be that of a stored block whose padding is not zero.
+            Self::Deflate if first & 0x0f == 8 => Box::new(ZlibDecoder::new(source)),
+            Self::Deflate => Box::new(DeflateDecoder::new(source)),
+            Self::Brotli => Box::new(BrotliDecoder::new(source)),
+            Self::Zstd => Box::new(ZstdDecoder::new(source)),
+        }
+    }
+
+    /// Whether another part of the same body begins with the byte `first`.
+    fn goes_on(self, first: u8) -> bool {
+        match self {
+            Self::Gzip => first == 0x1f,
+            // A frame, or one that is to be skipped.
+            Self::Zstd => first == 0x28 || first & 0xf0 == 0x50,
+            Self::Deflate | Self::Brotli => false,
+        }
+    }
+
+    /// What `error` says: one of what is read from stays what it is.
+    fn explained(self, error: io::Error) -> io::Error {
+        let is_of_source =
+            error.get_ref().is_some_and(|inner| inner.is::<Fault>() || inner.is::<hyper::Error>());
+        if is_of_source {
+            return error;
+        }
+        // Of deflate, what is wrong with the bytes has a type of its own; that there are too few of them has not.
+        let has_type = error.get_ref().is_some_and(|inner| inner.is::<flate2::DecompressError>());
+        let is_short =
+            error.kind() == io::ErrorKind::UnexpectedEof || matches!(self, Self::Deflate) && !has_type;
+        let wrong = (!is_short).then(|| error.to_string());
+        io::Error::new(io::ErrorKind::InvalidData, Fault { coding: self, wrong })
+    }
+}
+
+/// The answer with its body as it was before it was compressed. Encodings that are not known stay, with those under them.
+pub fn decoded(mut response: Response) -> Result<hyper::Response<reqwest::Body>, String> {
+    let mut names = names(response.headers());
+    let mut codings = Vec::new();
+    while let Some(name) = names.last() {
+        match Coding::of(name) {
+            Some(coding) => codings.push(coding),
+            None if name.eq_ignore_ascii_case("identity") => {}
+            None => break,
+        }
+        names.pop();
+    }
+    if codings.is_empty() {
+        return Ok(response.map(reqwest::Body::wrap));
+    }
+    if codings.len() > MOST {
+        return Err(format!("the body is compressed {} times, more than {MOST}", codings.len()));
+    }
+    let headers = response.headers_mut();
+    headers.remove(CONTENT_ENCODING);
+    headers.remove(CONTENT_LENGTH);
+    if let Some(left) = HeaderValue::try_from(names.join(", ")).ok().filter(|left| !left.is_empty()) {
+        headers.insert(CONTENT_ENCODING, left);
+    }
+    Ok(response.map(|body| {
+        let pieces = codings.into_iter().fold(pieces(body), |pieces, coding| undone(pieces, coding));
+        reqwest::Body::wrap_stream(pieces)
+    }))
+}
+
+/// The names of the encodings, in the order in which they were applied.
+fn names(headers: &HeaderMap) -> Vec<String> {
+    let values = headers.get_all(CONTENT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let names = values.flat_map(|value| value.split(',')).map(str::trim);
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// The pieces of a body as they come.
+fn pieces(body: Incoming) -> Pieces {
+    Box::pin(try_unfold((body, 0), |(mut body, mut taken)| async move {
+        if taken >= TURN {
+            tokio::task::yield_now().await;
+            taken = 0;
+        }
+        while let Some(frame) = body.frame().await {
+            if let Ok(data) = frame.map_err(io::Error::other)?.into_data() {
+                taken += data.len();
+                return Ok(Some((data, (body, taken))));
+            }
+        }
+        Ok(None)
+    }))
+}
+
+/// The pieces of what `pieces` are once `coding` is undone.
+fn undone(pieces: Pieces, coding: Coding) -> Pieces {
+    let source = StreamReader::new(pieces);
+    Box::pin(try_unfold(Part::Begins(source), move |part| part.next(coding)))
+}
+
+/// A part of a compressed body: one may be followed by others.
+enum Part {
+    Begins(Source),
+    Runs(Box<dyn Decoder>),
+}
+
+impl Part {
+    /// What comes next, and where that leads.
+    async fn next(self, coding: Coding) -> io::Result<Option<(Bytes, Self)>> {
+        let mut part = self;
+        loop {
+            match part {
+                Self::Begins(mut source) => match source.fill_buf().await?.first().copied() {
+                    Some(first) => part = Self::Runs(coding.decoder(first, source)),
+                    None => return Ok(None),
+                },
+                Self::Runs(mut decoder) => {
+                    let mut piece = vec![0; PIECE];
+                    let length = decoder.read(&mut piece).await.map_err(|e| coding.explained(e))?;
+                    if length > 0 {
+                        piece.truncate(length);
+                        return Ok(Some((piece.into(), Self::Runs(decoder))));
+                    }
+                    let mut source = decoder.into_source();
+                    if source.fill_buf().await?.first().is_none_or(|first| !coding.goes_on(*first)) {
+                        drain(source).await?;
+                        return Ok(None);
+                    }
+                    part = Self::Begins(source);
+                }
+            }
+        }
+    }
+}
+
+/// Reads what is behind a compressed body and means nothing, so that the connection can be used again.
+async fn drain(mut source: Source) -> io::Result<()> {
+    loop {
+        let length = source.fill_buf().await?.len();
+        if length == 0 {
+            return Ok(());
+        }
+        source.consume(length);
+    }
+}
+
+/// Something that decompresses.
+trait Decoder: AsyncRead + Send + Unpin {
+    /// What it reads from.
+    fn into_source(self: Box<Self>) -> Source;
+}
+
+macro_rules! decoders {
+    ($($decoder:ident)*) => {
+        $(impl Decoder for $decoder<Source> {
+            fn into_source(self: Box<Self>) -> Source {
+                self.into_inner()
+            }
+        })*
+    };
+}
+
+decoders!(BrotliDecoder DeflateDecoder GzipDecoder ZlibDecoder ZstdDecoder);

@@ -1,0 +1,96 @@
+//! Compressed bodies, as servers may write them.
+
+use std::io::Write as _;
+
+use atoll::clients::clock::SystemClock;
+use atoll::scenario::{Decided, Observation};
+
+use super::peers::Peer;
+use super::program::raw;
+use super::{play_on, steps, told};
+
+async fn get(peer: &Peer, path: &str, assert: &str) -> Observation {
+    let url = format!("http://127.0.0.1:{}", peer.port);
+    let text = format!("- request: {{ method: GET, path: {path} }}\n  assert: {{ {assert} }}\n");
+    play_on(&steps(&text), Some(&url), None, &SystemClock, "").await
+}
+
+#[tokio::test]
+async fn what_was_compressed_is_read_whole() {
+    let Some(peer) = Peer::start("raw_server.py", "what_was_compressed_is_read_whole").await else { return };
+    let first = "body: { equals: 'first,' }, header: { content-encoding: { exists: false } }";
+    for (path, assert) in [
+        ("/two", "body: { equals: 'first,second' }"),
+        ("/followed", first),
+        ("/capitals", first),
+        ("/x-gzip", first),
+        ("/twice", first),
+        ("/deflated", first),
+        ("/lines", first),
+        ("/zlib", first),
+        ("/raw", first),
+        ("/raw-large", "body: { length: 600000 }"),
+        ("/nothing", "body: { equals: '' }"),
+        ("/unknown", "header: { content-encoding: 'gzip, aes128gcm' }"),
+        ("/under", "body: { equals: 'first,' }, header: { content-encoding: aes128gcm }"),
+        ("/bomb", "status: 200"),
+    ] {
+        let seen = get(&peer, path, assert).await;
+        assert_eq!(seen.steps[0].decided, Decided::Held, "{path}: {}", told(&seen));
+        if path == "/bomb" {
+            let body = seen.steps[0].observed.as_ref().unwrap();
+            assert_eq!((body.length, body.cut), (5_000_000, true));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_cut_or_broken_is_said_by_name() {
+    let Some(peer) = Peer::start("raw_server.py", "what_is_cut_or_broken_is_said").await else { return };
+    for (path, error) in [
+        ("/cut", "the body cannot be decompressed after 6 bytes: it is `gzip` that ends in the middle"),
+        ("/cut-head", "the body cannot be decompressed after 0 bytes: it is `gzip` that ends in the middle"),
+        (
+            "/cut-second",
+            "the body cannot be decompressed after 12 bytes: it is `gzip` that ends in the middle",
+        ),
+        ("/cut-raw", "it is `deflate` that ends in the middle"),
+        ("/cut-inner", "the body cannot be decompressed after 6 bytes: it is `gzip` that ends in the middle"),
+        ("/broken", "the body cannot be decompressed after 6 bytes: it is no valid `gzip`: "),
+        ("/none", "the body cannot be decompressed after 0 bytes: it is no valid `gzip`: "),
+        ("/many", "the body is compressed 5 times, more than 4"),
+    ] {
+        let seen = get(&peer, path, "status: 200").await;
+        let said = seen.steps[0].error.as_deref().unwrap_or_default();
+        assert!(said.contains(error), "{path}: {said}");
+        assert_eq!(seen.steps[0].decided, Decided::Failed, "{path}");
+    }
+}
+
+/// Answers that end before their bodies do.
+#[tokio::test]
+async fn no_encoding_may_end_early() {
+    let text = "a body that does not repeat itself: 0123456789 abcdefghijklmnopqrstuvwxyz";
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    zlib.write_all(text.as_bytes()).unwrap();
+    let brotli = b"\x0b\x08\x80{\"say\":\"Gr\xc3\xb6\xc3\x9fe\"}\x03".to_vec();
+    let zstd =
+        b"\x28\xb5\x2f\xfd\x04\x58\x89\x00\x00{\"say\":\"Gr\xc3\xb6\xc3\x9fe\"}\x2a\xb6\x34\xbc".to_vec();
+    for (encoding, whole) in [("deflate", zlib.finish().unwrap()), ("br", brotli), ("zstd", zstd)] {
+        for cut in [0, 1, 5] {
+            let head =
+                format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: {encoding}\r\n\r\n");
+            let answer = [head.as_bytes(), &whole[..whole.len() - cut]].concat().leak();
+            let scenario = steps("- request: { method: GET, path: / }\n  assert: { status: 200 }\n");
+            let seen = play_on(&scenario, Some(&raw(answer).await), None, &SystemClock, "").await;
+            let error = seen.steps[0].error.as_deref();
+            let wanted = (cut > 0).then(|| format!("it is `{encoding}` that ends in the middle"));
+            match wanted {
+                Some(wanted) => {
+                    assert!(error.is_some_and(|error| error.ends_with(&wanted)), "-{cut}: {error:?}")
+                }
+                None => assert_eq!(error, None, "{encoding}"),
+            }
+        }
+    }
+}
