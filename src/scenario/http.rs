@@ -11,7 +11,7 @@ mod request;
 mod target;
 
 use clients::{Clients, Making};
-use connections::describe;
+pub use connections::{MOST_HEADERS, describe};
 use curl::{BodyShown, FormShown};
 use decoded::Fault;
 pub use request::{Content, Events, Part, Redirects, Request, read as read_request};

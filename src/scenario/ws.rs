@@ -1,9 +1,10 @@
 //! The step type `ws`: WebSocket connections by name.
 //! Start with [`Ws`] (what a step says), then `play.rs` (what is done); `line.rs` is one connection and what it has
-//! received, `dial.rs` how it is made, `frame.rs` one message.
+//! received, `dial.rs` how it is made, `handshake.rs` what is asked and agreed on then, `frame.rs` one message.
 
 mod dial;
 mod frame;
+mod handshake;
 mod line;
 mod play;
 mod read;

@@ -87,6 +87,7 @@ async fn credentials_of_a_scenario_are_sent_and_kept_nowhere() {
     assert_eq!(header(1, "authorization"), "Bearer of-the-variable-7");
     assert_eq!(header(1, "cookie"), "id=of-the-cookies-2");
     assert_eq!(header(2, "proxy-authorization"), "Bearer of-the-handshake");
+    assert_eq!(header(2, "authorization"), "Basic bWU6b2YtdGhlLXVybA==", "me:of-the-url");
     nowhere(&project, &SECRET);
     let mut evidence = Vec::new();
     crate::secrets::files(&project.path("evidence"), &mut evidence);

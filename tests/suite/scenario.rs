@@ -8,6 +8,7 @@ mod documents;
 mod extras;
 mod floods;
 mod grpc;
+mod handshake;
 mod lint;
 mod loading;
 pub mod peers;

@@ -37,7 +37,7 @@ pub type Response = hyper::Response<Incoming>;
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// Most header lines of an answer with HTTP/1.1; the whole head has at most 400 KiB.
-const MOST_HEADERS: usize = 2_000;
+pub const MOST_HEADERS: usize = 2_000;
 /// Most bytes of the headers of an answer with HTTP/2.
 const LARGEST_HEAD: u32 = 400 << 10;
 

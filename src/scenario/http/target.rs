@@ -80,7 +80,8 @@ impl Target {
     /// The path of the same URL as it is written, where a URL would be another one: `/a/../b` is `/b` in a URL.
     pub fn path_as_written(&self, path: &str) -> Option<String> {
         let path = path.trim();
-        let whole = path.strip_prefix("http://").or_else(|| path.strip_prefix("https://"));
+        let schemes = ["http://", "https://", "ws://", "wss://"];
+        let whole = schemes.iter().find_map(|scheme| path.strip_prefix(scheme));
         let own = whole.map_or(path, |rest| rest.find('/').map_or("", |slash| &rest[slash..]));
         let own = own.split(['?', '#']).next().unwrap_or_default();
         let is_dots = |segment: &str| {
@@ -135,6 +136,7 @@ mod tests {
             ("http://h:1/api/", "a/%2E%2e/b c", Some("/api/a/%2E%2e/b%20c")),
             ("http://h:1/api", "/./ä\\b\tc", Some("/api/./%C3%A4\\b%09c")),
             ("http://h:1/api", "http://h:1/x/..#y", Some("/x/..")),
+            ("https://h:1/api", "wss://h:1/x/../y?z", Some("/x/../y")),
             ("http://h:1/api", "/items/a..b/.c?q=../d", None),
             ("http://h:1", "http://h:1", None),
         ] {

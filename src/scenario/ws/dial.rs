@@ -1,23 +1,31 @@
 #![expect(clippy::disallowed_methods, reason = "a door: opens the sockets of WebSockets")]
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use indexmap::IndexMap;
+use http_body_util::BodyExt;
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::header::{HeaderMap, HeaderName};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use reqwest::Url;
-use tokio::io::{self, AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use rustls::pki_types::ServerName;
+use tokio::io::{self, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::handshake::client::Request;
-use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue, Response};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{Error, http};
-use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
+use tokio_rustls::TlsConnector;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use super::line::why;
+use super::handshake::{Asked, Request};
+use crate::clock::{Clock, Pause};
+use crate::scenario::http::{MOST_HEADERS, describe};
+use crate::scenario::stream::Stream;
 use crate::scenario::tls::Trusted;
-use crate::scenario::trust;
+use crate::scenario::{Lapse, trust};
 use crate::value::Value;
 
 /// Most bytes of one message and of one frame.
@@ -27,7 +35,7 @@ const LARGEST: usize = 16 << 20;
 const REFUSAL: usize = 8 << 10;
 
 /// A connection as the library has it.
-pub type Socket = WebSocketStream<MaybeTlsStream<Lent>>;
+pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// A connection that was made.
 pub struct Dialled {
@@ -54,57 +62,80 @@ pub enum Refused {
     Broken(String),
 }
 
-/// The request of a handshake.
-pub fn request(
+/// Connects within `limit`. Over TLS, `trusted` says whom to trust and which certificate to show.
+pub async fn dial(
     url: &Url,
-    headers: &IndexMap<String, String>,
-    protocols: &[String],
-) -> Result<Request, String> {
-    let mut request = url.as_str().into_client_request().map_err(|e| format!("{url} cannot be used: {e}"))?;
-    let own = headers.iter().map(|(name, value)| (name.as_str(), value.clone()));
-    let offered = (!protocols.is_empty()).then(|| ("sec-websocket-protocol", protocols.join(", ")));
-    for (name, value) in own.chain(offered) {
-        let named =
-            HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is no header name"))?;
-        let value = HeaderValue::from_str(&value).map_err(|_| {
-            format!("the value of the header `{name}` holds a line break or control character")
-        })?;
-        request.headers_mut().insert(named, value);
+    request: Request,
+    trusted: &Trusted,
+    limit: Duration,
+    clock: &dyn Clock,
+) -> Result<Dialled, Refused> {
+    let asked = Asked::of(&request);
+    let mut late = clock.sleep(limit);
+    let too_late = || Refused::Broken(format!("no connection within {}", Lapse(limit)));
+    let response = tokio::select! {
+        response = Box::pin(answer(url, request, trusted)) => response.map_err(Refused::Broken)?,
+        () = &mut late => return Err(too_late()),
+    };
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(refusal(response, late).await);
     }
-    Ok(request)
+    let failed = |why: String| Refused::Broken(format!("the handshake failed: {why}"));
+    let protocol = asked.agreed(response.version(), response.headers()).map_err(failed)?;
+    let headers = table(response.headers());
+    let upgraded = tokio::select! {
+        upgraded = hyper::upgrade::on(response) => upgraded.map_err(|e| failed(broken(&e)))?,
+        () = &mut late => return Err(too_late()),
+    };
+    let config = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
+    let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, Some(config)).await;
+    Ok(Dialled { socket, headers, protocol })
 }
 
-/// Connects. Over TLS, `trusted` says whom to trust and which certificate to show.
-pub async fn dial(url: &Url, request: Request, trusted: &Trusted) -> Result<Dialled, Refused> {
-    trust::install();
-    let config = if url.scheme() == "wss" { trusted.config().map_err(Refused::Broken)? } else { None };
-    let connector = config.map(|config| Connector::Rustls(Arc::new(config)));
+/// The head of the answer to a handshake. Answers on the way, such as 103, are passed over.
+async fn answer(url: &Url, request: Request, trusted: &Trusted) -> Result<hyper::Response<Incoming>, String> {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let port = url.port_or_known_default().unwrap_or(80);
+    let connector = if url.scheme() == "wss" {
+        let mut config = trusted.config_in_full()?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Some(TlsConnector::from(Arc::new(config)))
+    } else {
+        None
+    };
     let stream = TcpStream::connect((host, port)).await;
-    let stream = stream.map_err(|e| Refused::Broken(format!("no connection: {}", refused(&e))))?;
+    let stream = stream.map_err(|e| format!("no connection: {}", refused(&e)))?;
     let _ = stream.set_nodelay(true);
-    let back = Arc::default();
-    let lent = Lent { stream: Some(stream), back: Arc::clone(&back) };
-    let config = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
-    match client_async_tls_with_config(request, lent, Some(config), connector).await {
-        Ok((socket, response)) => {
-            let protocol = response.headers().get("sec-websocket-protocol");
-            let protocol = protocol.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-            Ok(Dialled { socket, headers: table(response.headers()), protocol })
-        }
-        Err(Error::Http(response)) => Err(answer(&response, url.scheme() == "ws", &back).await),
-        Err(Error::Tls(error)) => Err(Refused::Broken(format!("no connection: {error}"))),
-        // What is wrong with TLS comes as an error of the socket.
-        Err(Error::Io(error)) if is_about_tls(&error) => {
-            Err(Refused::Broken(format!("no connection: {}", trust::reason(error.to_string()))))
-        }
-        Err(error) => Err(Refused::Broken(format!("the handshake failed: {}", why(&error)))),
-    }
+    let Some(connector) = connector else { return shake(stream, request).await };
+    let name =
+        ServerName::try_from(host.to_owned()).map_err(|_| format!("`{host}` is not a server's name"))?;
+    let stream = connector.connect(name, stream).await;
+    // What is wrong with TLS comes as an error of the socket.
+    let stream = stream.map_err(|e| format!("no connection: {}", trust::reason(e.to_string())))?;
+    shake(stream, request).await
 }
 
-fn is_about_tls(error: &io::Error) -> bool {
-    matches!(error.get_ref(), Some(inner) if inner.is::<rustls::Error>())
+/// Sends the request of a handshake.
+async fn shake(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    request: Request,
+) -> Result<hyper::Response<Incoming>, String> {
+    let failed = |e: hyper::Error| format!("the handshake failed: {}", broken(&e));
+    let stream = Spelled { inner: Stream::of(stream), is_head: true };
+    let mut builder = http1::Builder::new();
+    builder.max_headers(MOST_HEADERS).title_case_headers(true);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    tokio::spawn(connection.with_upgrades());
+    sender.send_request(request).await.map_err(failed)
+}
+
+/// What went wrong in a handshake, in words that do not change with the place where it does.
+fn broken(error: &hyper::Error) -> String {
+    let of_socket = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    if error.is_incomplete_message() || error.is_closed() || of_socket.is_some() {
+        return "the connection broke off".to_owned();
+    }
+    describe(error)
 }
 
 /// Why a socket could not be opened, without addresses.
@@ -116,23 +147,33 @@ fn refused(error: &io::Error) -> String {
     }
 }
 
-/// The answer that refuses a handshake. The rest of its body may still be on its way.
-async fn answer(response: &Response<Option<Vec<u8>>>, is_plain: bool, back: &Return) -> Refused {
-    let mut body = response.body().clone().unwrap_or_default();
-    let told = response.headers().get(http::header::CONTENT_LENGTH);
-    let length = told.and_then(|value| value.to_str().ok()?.parse::<usize>().ok()).unwrap_or(0).min(REFUSAL);
-    let stream = back.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(stream) = stream.filter(|_| is_plain && body.len() < length) {
-        let rest = length.saturating_sub(body.len()) as u64;
-        let _ = stream.take(rest).read_to_end(&mut body).await;
-    }
+/// The answer that refuses a handshake, with as much of its body as comes in time.
+async fn refusal(response: hyper::Response<Incoming>, mut late: Pause) -> Refused {
+    let (head, mut incoming) = response.into_parts();
+    let mut body = Vec::new();
+    let is_whole = loop {
+        let frame = tokio::select! {
+            frame = incoming.frame() => frame,
+            () = &mut late => break false,
+        };
+        match frame {
+            Some(Ok(frame)) => {
+                body.extend_from_slice(frame.data_ref().map(|data| &**data).unwrap_or_default())
+            }
+            Some(Err(_)) => break false,
+            None => break true,
+        }
+        if body.len() > REFUSAL {
+            break false;
+        }
+    };
     body.truncate(REFUSAL);
-    let mut text = String::from_utf8_lossy(&body).into_owned();
-    if body.len() == REFUSAL {
+    let mut body = String::from_utf8_lossy(&body).into_owned();
+    if !is_whole {
         // What came after it is not known.
-        text.push('…');
+        body.push('…');
     }
-    Refused::Answer { status: response.status().as_u16(), headers: table(response.headers()), body: text }
+    Refused::Answer { status: head.status.as_u16(), headers: table(&head.headers), body }
 }
 
 /// Headers by name, sorted; several values of one name joined, bytes that are no UTF-8 replaced.
@@ -146,46 +187,51 @@ fn table(headers: &HeaderMap) -> Value {
     Value::Object(names.into_iter().map(|name| (name.to_string(), values(name).into())).collect())
 }
 
-type Return = Arc<Mutex<Option<TcpStream>>>;
+/// How browsers write the beginning of the names of a handshake's headers, and how the library does. Names are the same in
+/// any case, but not every server knows that.
+const NAME: &[u8] = b"\r\nSec-WebSocket-";
+const WRITTEN: &[u8] = b"\r\nSec-Websocket-";
 
-/// A stream that goes back to its owner when it is dropped: the library keeps that of a refused handshake to itself.
-pub struct Lent {
-    stream: Option<TcpStream>,
-    back: Return,
+/// A stream on which the names of a handshake's headers are written as browsers write them.
+struct Spelled<S> {
+    inner: S,
+    is_head: bool,
 }
 
-impl Drop for Lent {
-    fn drop(&mut self) {
-        *self.back.lock().unwrap_or_else(PoisonError::into_inner) = self.stream.take();
-    }
-}
-
-impl Lent {
-    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
-        self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
-    }
-}
-
-impl AsyncRead for Lent {
+impl<S: AsyncRead + Unpin> AsyncRead for Spelled<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.stream()?.poll_read(cx, into)
+        Pin::new(&mut self.inner).poll_read(context, buffer)
     }
 }
 
-impl AsyncWrite for Lent {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.stream()?.poll_write(cx, bytes)
+impl<S: AsyncWrite + Unpin> AsyncWrite for Spelled<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if !self.is_head {
+            return Pin::new(&mut self.inner).poll_write(context, bytes);
+        }
+        let mut head = bytes.to_vec();
+        let places = bytes.windows(WRITTEN.len()).enumerate().filter(|(_, window)| *window == WRITTEN);
+        for (at, _) in places {
+            head[at..at + NAME.len()].copy_from_slice(NAME);
+        }
+        let written = ready!(Pin::new(&mut self.inner).poll_write(context, &head))?;
+        self.is_head = !head[..written].ends_with(b"\r\n\r\n");
+        Poll::Ready(Ok(written))
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream()?.poll_flush(cx)
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream()?.poll_shutdown(cx)
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
     }
 }

@@ -5,7 +5,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio_tungstenite::tungstenite::error::{ProtocolError, SubProtocolError};
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
@@ -231,19 +231,13 @@ impl std::fmt::Display for End {
 }
 
 /// What went wrong, in words that do not change with the place where it does.
-pub fn why(error: &Error) -> String {
+fn why(error: &Error) -> String {
     match error {
         Error::Io(_)
         | Error::ConnectionClosed
         | Error::AlreadyClosed
         | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing) => {
             "the connection broke off".to_owned()
-        }
-        Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(SubProtocolError::NoSubProtocol)) => {
-            "the server took none of the subprotocols".to_owned()
-        }
-        Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => {
-            "the server took a subprotocol that was not offered".to_owned()
         }
         Error::Capacity(_) => "a message is longer than 16 MiB".to_owned(),
         Error::Utf8(_) => "a text message is no UTF-8".to_owned(),

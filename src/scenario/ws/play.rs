@@ -5,10 +5,10 @@ use indexmap::IndexMap;
 use regex::Regex;
 use reqwest::Url;
 use serde_json::json;
-use tokio_tungstenite::tungstenite::handshake::client::Request;
 
-use super::dial::{Refused, dial, request};
+use super::dial::{Refused, dial};
 use super::frame::Frame;
+use super::handshake::{Request, request};
 use super::line::{End, Line, Next, VANISHED};
 use super::{Close, Ws};
 use crate::clock::Clock;
@@ -117,13 +117,7 @@ impl Player {
             if let Some(old) = self.lines.shift_remove(id) {
                 old.part();
             }
-            let dialled = tokio::select! {
-                dialled = dial(&url, request, trusted) => dialled,
-                () = clock.sleep(act.limit) => {
-                    Err(Refused::Broken(format!("no connection within {}", Lapse(act.limit))))
-                }
-            };
-            match dialled {
+            match Box::pin(dial(&url, request, trusted, act.limit, clock)).await {
                 Ok(dialled) => drop(self.lines.insert(id.clone(), Line::new(dialled))),
                 Err(refused) => return seen.refused(refused, act.may_be_refused),
             }
@@ -316,11 +310,14 @@ impl Act {
         let connect = match &step.url {
             None => None,
             Some(written) => {
-                let url = address(&variables.fill(written), target)?;
+                let written = variables.fill(written);
+                let url = address(&written, target)?;
+                let home = target.map(Target::parse).transpose()?;
+                let path = home.and_then(|home| home.path_as_written(&written));
                 let headers =
                     step.headers.iter().map(|(name, value)| (name.clone(), filled(value))).collect();
                 let protocols: Vec<String> = step.protocols.iter().map(filled).collect();
-                let request = request(&url, &headers, &protocols)?;
+                let request = request(&url, path.as_deref(), &headers, &protocols)?;
                 Some((url, request))
             }
         };
@@ -371,12 +368,21 @@ impl Act {
         let headers = step.headers.iter().map(|(name, value)| (name.to_lowercase(), filled(name, value)));
         Sent {
             text: Excerpt::visible(&text, SHOWN).text,
-            url: self.connect.as_ref().map(|(url, _)| credentials::recorded_url(url.as_str()).into_owned()),
+            url: self.connect.as_ref().map(|(url, request)| shown(url, request)),
             headers: self.connect.is_some().then(|| headers.collect()),
             body: (!self.send.is_empty()).then(|| Excerpt::of_text(&body, SHOWN).text),
             ..Sent::default()
         }
     }
+}
+
+/// The URL that `request` goes to, as it is recorded.
+fn shown(url: &Url, request: &Request) -> String {
+    let mut place = url.clone();
+    place.set_path("");
+    place.set_query(None);
+    let place = place.as_str().trim_end_matches('/');
+    credentials::recorded_url(&format!("{place}{}", request.uri())).into_owned()
 }
 
 /// Where to connect: always at the target, whatever the URL says.
