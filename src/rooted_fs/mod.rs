@@ -6,6 +6,7 @@
 //! asynchronous code makes them through [`blocking`].
 
 mod copy;
+mod inside;
 mod links;
 mod list;
 mod remove;
@@ -170,7 +171,8 @@ impl RootedFs {
         self
     }
 
-    /// The same directory; a list of its files has links that lead out of it, nowhere or in a circle as what they are.
+    /// The same directory; links that lead out of it and back are followed, too, and a list of its files
+    /// has those that lead out of it, nowhere or in a circle as what they are.
     #[must_use]
     pub fn keeping_links(mut self) -> Self {
         self.keeps = true;
@@ -185,8 +187,18 @@ impl RootedFs {
 
     /// Opens what is at `path` without leaving the directory.
     fn at(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        match self.opened(path, flags, !self.follows) {
+            Err(e) if self.follows && self.keeps && e.kind() == io::ErrorKind::CrossesDevices => {
+                self.opened(&self.inside(path)?, flags, true)
+            }
+            opened => opened,
+        }
+    }
+
+    /// The same; no link is followed if `is_plain`.
+    fn opened(&self, path: &Path, flags: OFlags, is_plain: bool) -> io::Result<OwnedFd> {
         let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        if !self.follows {
+        if is_plain {
             resolve |= ResolveFlags::NO_SYMLINKS;
         }
         // The system takes nothing else together with a mere path.
@@ -195,7 +207,7 @@ impl RootedFs {
         loop {
             match sys::openat2(&self.root, relative(path), flags | quiet, mode, resolve) {
                 // A directory on the way was renamed in the meantime.
-                Err(Errno::AGAIN) if self.follows => std::thread::yield_now(),
+                Err(Errno::AGAIN) if !is_plain => std::thread::yield_now(),
                 Err(e) => return Err(explained(e)),
                 Ok(file) => return Ok(file),
             }

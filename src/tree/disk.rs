@@ -103,7 +103,8 @@ impl Tree {
         Self::packed(blobs, from, &root, ignore)
     }
 
-    /// The same, but links that lead out of `from`, nowhere or in a circle are kept as links, and are not followed.
+    /// The same, but absolute links into `from` count as well, and links that lead out of it, nowhere or in a circle are kept
+    /// as links, and are not followed.
     pub fn from_dir_with_links(
         blobs: &dyn Blobs,
         from: &Path,
@@ -317,5 +318,58 @@ mod tests {
         assert!(error.starts_with("\"c\" is a link that leads out of the tree"), "{error}");
         let error = Tree::from_dir(&blobs, &place.path().join("none"), &|_| false).unwrap_err().to_string();
         assert!(error.contains("none"), "{error}");
+    }
+    #[test]
+    fn links_that_lead_out_and_back_count_where_links_are_kept() {
+        let blobs = MemoryBlobs::default();
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("in");
+        fs::create_dir_all(dir.join("lib/deep")).unwrap();
+        fs::write(dir.join("a"), "A").unwrap();
+        fs::write(dir.join("lib/deep/y"), "y").unwrap();
+        fs::create_dir(place.path().join("in-beside")).unwrap();
+        fs::write(place.path().join("in-beside/a"), "S").unwrap();
+        symlink(&dir, place.path().join("other")).unwrap();
+        for (link, to) in [
+            ("absolute", dir.join("a")),
+            ("chain", dir.join("absolute")),
+            ("dots", dir.join("lib/../../in/lib/deep/y")),
+            ("named", place.path().join("other/a")),
+            ("more", dir.join("lib")),
+            ("lib/deep/up", PathBuf::from("../../../in/a")),
+        ] {
+            symlink(to, dir.join(link)).unwrap();
+        }
+        let kept = [
+            ("beside", place.path().join("in-beside/a")),
+            ("circle", dir.join("circle")),
+            ("gone", dir.join("nothing")),
+            ("out", place.path().join("in/../in-beside/a")),
+            ("self", dir.clone()),
+        ];
+        for (link, to) in &kept {
+            symlink(to, dir.join(link)).unwrap();
+        }
+        let tree = Tree::from_dir_with_links(&blobs, &dir, &|_| false).unwrap();
+        let links: Vec<_> = tree.links.iter().map(|(path, to)| (path.as_str(), PathBuf::from(to))).collect();
+        assert_eq!(links, kept);
+        let files: Vec<_> = tree.files.keys().map(String::as_str).collect();
+        let expected = [
+            "a",
+            "absolute",
+            "chain",
+            "dots",
+            "lib/deep/up",
+            "lib/deep/y",
+            "more/deep/up",
+            "more/deep/y",
+            "named",
+        ];
+        assert_eq!(files, expected);
+        let one = |path: &str| tree.files[path].blob.digest;
+        assert!(["absolute", "chain", "named", "more/deep/up"].iter().all(|path| one(path) == one("a")));
+        assert_eq!(one("dots"), one("lib/deep/y"));
+        let error = Tree::from_dir(&blobs, &dir, &|_| false).unwrap_err().to_string();
+        assert!(error.contains("leads out of the directory"), "{error}");
     }
 }

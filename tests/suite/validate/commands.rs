@@ -90,10 +90,13 @@ steps:
   - exec: { command: '.venv/bin/python3 -c \"import sys; print(sys.prefix != sys.base_prefix)\"' }
     assert: { stdout: 'True' }
   - description: Links are what they were, and lead to what is there in the sandbox
-    exec: { command: 'readlink secret gone circle .venv/bin/python3; cat inside; cat secret; cat gone; ls circle/note.txt' }
+    exec: { command: 'readlink secret gone circle .venv/bin/python3 beside; cat inside; cat secret; cat gone; ls circle/note.txt' }
     assert:
       stdout: { contains: [/usr/bin/python3, nowhere/at/all, original, circle/note.txt], not_contains: open-sesame }
       stderr: { contains: [secret, gone] }
+  - description: Links that lead into the directory by a way outside are copies, like those that stay inside
+    exec: { command: 'cat absolute around chain; cat linked/deep.txt; find absolute around chain linked -type l; test -e beside' }
+    assert: { exit_code: 1, stdout: { equals: originaloriginaloriginaldeep } }
 ";
 
 #[test]
@@ -118,8 +121,16 @@ fn a_directory_with_a_python_environment_is_copied_with_its_links() {
     symlink("nowhere/at/all", project.path("tools/gone")).unwrap();
     symlink(".", project.path("tools/circle")).unwrap();
     symlink("note.txt", project.path("tools/inside")).unwrap();
+    project.write("tools/dir/deep.txt", "deep");
+    project.write("tools-beside/note.txt", "open-sesame");
+    symlink(project.path("tools/note.txt"), project.path("tools/absolute")).unwrap();
+    symlink("../../tools/note.txt", project.path("tools/dir/around")).unwrap();
+    symlink("dir/around", project.path("tools/around")).unwrap();
+    symlink(project.path("tools/absolute"), project.path("tools/chain")).unwrap();
+    symlink(project.path("tools/dir"), project.path("tools/linked")).unwrap();
+    symlink(project.path("tools-beside/note.txt"), project.path("tools/beside")).unwrap();
     let report = run(&project, &site.url, &["--service-dir", "tools", "--only", "venv"]).exits(0).json();
-    assert_eq!(report["totals"]["steps"]["passed"], 3, "{report:#}");
+    assert_eq!(report["totals"]["steps"]["passed"], 4, "{report:#}");
     // What no copy can hold is refused by name.
     nix::unistd::mkfifo(&project.path("tools/pipe"), nix::sys::stat::Mode::S_IRUSR).unwrap();
     run(&project, &site.url, &["--service-dir", "tools", "--only", "venv"])
