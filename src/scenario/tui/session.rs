@@ -157,14 +157,9 @@ impl Session {
             }
             let bytes = self.bytes(input);
             self.terminal.send(bytes);
-            let is_escape = is_escape(input);
-            if left.peek().is_none() || is_escape {
-                self.sign(REACTION, work).await;
-            }
             match left.peek() {
-                Some(_) if is_escape => _ = self.settle(work).await,
-                Some(_) => self.pause(PACE, work).await,
-                None => {}
+                Some(_) => self.pause(after(input, act), work).await,
+                None => self.sign(REACTION, work).await,
             }
         }
         Ok(())
@@ -334,11 +329,13 @@ impl Session {
 /// The least time between the first and the last input of a step.
 fn shortest(act: &Act) -> Duration {
     let others = act.input.split_last().map_or(&[][..], |(_, others)| others);
-    others.iter().map(|input| if is_escape(input) { act.settle } else { PACE }).sum()
+    others.iter().map(|input| after(input, act)).sum()
 }
 
-fn is_escape(input: &Input) -> bool {
-    matches!(input, Input::Key(chord) if chord.is_escape())
+/// The pause after an input. What comes soon after Escape is read as one key with it, so a program first waits for that.
+fn after(input: &Input, act: &Act) -> Duration {
+    let is_escape = matches!(input, Input::Key(chord) if chord.is_escape());
+    if is_escape { REACTION + act.settle } else { PACE }
 }
 
 fn too_short(act: &Act, typed: usize, shortest: Duration, span: Duration) -> String {

@@ -269,11 +269,16 @@ async fn keys_that_do_not_fit_into_the_timeout_are_an_error_and_not_typed_at_onc
   assert: {{ screen: {{ equals: <b> }} }}
 - tui: {{ send_keys: [escape, {few}], settle: 900ms, timeout: 1s }}
   expect: the pause behind escape leaves no time for the rest
+- tui: {{ send_keys: [{escapes}, a], settle: 100ms, timeout: 2s }}
+  expect: the pauses behind escape are counted
+- tui: {{ send_keys: [escape, escape, c], settle: 100ms, wait_for: <c>, timeout: 10s }}
+  expect: they fit
 - tui: {{ command: 'sleep 0.3; while :; do echo x; sleep 0.05; done', send_keys: [a, a], settle: 200ms, timeout: 1s }}
   expect: it leaves no time to type
 ",
         many = keys(180),
         few = keys(5),
+        escapes = ["escape"; 10].join(", "),
     );
     let seen = watch(&running, &written).await;
     let error = |step: usize| seen.steps[step].error.as_deref().unwrap_or_default();
@@ -284,7 +289,14 @@ async fn keys_that_do_not_fit_into_the_timeout_are_an_error_and_not_typed_at_onc
     assert_eq!(seen.steps[2].decided, Decided::Held, "{}", crate::scenario::brief(&seen.steps[2]));
     assert!(error(3).starts_with("the `timeout` of 1s is too short to type"), "{}", error(3));
     assert!(!text(&seen.steps[3]).contains("aa"), "{}", error(3));
-    assert!(error(4).contains("nothing was typed"), "{}", error(4));
+    assert_eq!(
+        error(4),
+        "the `timeout` of 2s is too short to type 11 keys, which take at least 4s: nothing was typed; raise it, or type less in one step"
+    );
+    assert_eq!(seen.steps[5].error, None, "{}", crate::scenario::brief(&seen.steps[5]));
+    // Each escape makes a sequence of the `>` behind it.
+    assert!(text(&seen.steps[5]).contains("<b><<<c>"), "{}", text(&seen.steps[5]));
+    assert!(error(6).contains("nothing was typed"), "{}", error(6));
     house.runtimes.stop(&running).await;
 }
 
