@@ -5,11 +5,12 @@ mod cut;
 mod escape;
 mod forms;
 mod mask;
+mod numbers;
 mod parts;
 mod view;
 
 use cut::Edge;
-use forms::{Forms, SHORTEST, base64, foreign, hexadecimal};
+use forms::{Forms, SHORTEST, base64, foreign, hexadecimal, is_series};
 use mask::{masked, masked_bytes};
 use parts::parts;
 use view::{QUOTES, View};
@@ -26,6 +27,8 @@ pub(super) struct Redactor {
     foreign: Option<Forms>,
     hex: Option<Forms>,
     base64: Option<Forms>,
+    /// Values that are no mere series, which lists of numbers are as well.
+    bytes: Option<Forms>,
     /// Whether a value could be a JSON number.
     numbers: bool,
 }
@@ -38,6 +41,7 @@ impl Redactor {
         let plain = texts.iter().flat_map(|text| [text.clone(), text.replace(' ', "+")]);
         let without = |text: &String| text.bytes().filter(|byte| !QUOTES.contains(byte)).collect();
         let unquoted = texts.iter().filter(|text| text.contains(['\'', '"'])).map(without);
+        let lists = texts.iter().filter(|text| !is_series(text)).map(|text| text.clone().into_bytes());
         let other = texts.iter().filter(|text| !text.is_ascii()).flat_map(|text| foreign(text));
         Self {
             plain: Forms::of(plain.map(String::into_bytes), 1),
@@ -45,6 +49,7 @@ impl Redactor {
             foreign: Forms::of(other, 1),
             hex: Forms::of(texts.iter().flat_map(|text| hexadecimal(text)), 2),
             base64: Forms::of(texts.iter().flat_map(|text| base64(text)), 1),
+            bytes: Forms::of(lists, 1),
             numbers,
         }
     }
@@ -101,7 +106,7 @@ impl Redactor {
     /// The last place of `text`, at most `at`, where it may be cut: no secret is cut there, and behind it is all that could be the
     /// beginning of one.
     pub(super) fn cut(&self, text: &str, at: usize) -> usize {
-        let all = [&self.plain, &self.unquoted, &self.foreign, &self.hex, &self.base64];
+        let all = [&self.plain, &self.unquoted, &self.foreign, &self.hex, &self.base64, &self.bytes];
         let longest =
             all.into_iter().flatten().map(|forms| forms.partial.longest()).max().unwrap_or_default();
         // Every byte may be an escape of several characters.
@@ -157,6 +162,9 @@ impl Redactor {
         }
         if let Some(base64) = &self.base64 {
             see(&view.letters(), base64);
+        }
+        if let Some(bytes) = &self.bytes {
+            view.numbers().iter().for_each(|numbers| see(numbers, bytes));
         }
     }
 }

@@ -99,6 +99,15 @@ pub(super) fn base64(text: &str) -> Vec<Vec<u8>> {
     all.flat_map(|bytes| shifted(&bytes).collect::<Vec<_>>()).map(String::into_bytes).collect()
 }
 
+/// Whether the bytes of `text` go up, down or round evenly, as numbers of harmless lists do.
+pub(super) fn is_series(text: &str) -> bool {
+    let mut steps: Vec<i16> =
+        text.as_bytes().windows(2).map(|pair| i16::from(pair[1]) - i16::from(pair[0])).collect();
+    steps.sort_unstable();
+    steps.dedup();
+    steps.len() < 3
+}
+
 /// What `bytes` become inside a longer base64 text, by where they begin in it.
 fn shifted(bytes: &[u8]) -> impl Iterator<Item = String> {
     (0..3).filter_map(|shift| base64_inside(bytes, shift))

@@ -191,6 +191,107 @@ fn very_many_marks_and_almost_secrets_take_little_time() {
 }
 
 #[test]
+fn a_secret_is_found_where_a_terminal_wraps_it() {
+    let redactor = Redactor::new(["open-sesame-and-more"]);
+    let shown = |text: &str| redactor.redact(text).unwrap_or_default();
+    assert_eq!(shown("token: open-ses\name-and-more ok"), "token: *** ok");
+    assert_eq!(shown("open-\r\nsesame-\r\nand-more\nopen sesame"), "***\nopen sesame");
+    assert_eq!(shown(r#"{"screen": "a open-sesam\ne-and-more"}"#), r#"{"screen": "a ***"}"#);
+    assert_eq!(redactor.redact("open-ses ame-and-more"), None);
+}
+
+/// What `od -t x1`, `od -b` and the like print of `bytes`: sixteen a line, each as `word` writes it, behind an offset.
+fn dump(bytes: &[u8], word: impl Fn(&[u8]) -> String, width: usize) -> String {
+    let line = |(at, line): (usize, &[u8])| {
+        let words: Vec<_> = line.chunks(width).map(&word).collect();
+        format!("{:07o} {}\n", at * 16, words.join(" "))
+    };
+    bytes.chunks(16).enumerate().map(line).collect()
+}
+
+#[test]
+fn numbers_that_are_the_bytes_of_a_secret_are_found() {
+    const LONG: &str = "sk-live+key/with-4711-many-more/characters";
+    let redactor = Redactor::new([LONG]);
+    let bytes = format!("T={LONG}\n").into_bytes();
+    let listed = |between: &str, write: &dyn Fn(u8) -> String| {
+        LONG.bytes().map(write).collect::<Vec<_>>().join(between)
+    };
+    let turned = |word: &[u8]| hex(&word.iter().rev().copied().collect::<Vec<_>>());
+    let octal_word = |word: &[u8]| {
+        format!("{:06o}", u16::from_le_bytes([word[0], word.get(1).copied().unwrap_or_default()]))
+    };
+    let chars = |word: &[u8]| match word {
+        [b'\n'] => " \\n".to_owned(),
+        [byte] => format!("  {}", char::from(*byte)),
+        _ => unreachable!(),
+    };
+    let ascii =
+        |line: &[u8]| line.iter().map(|byte| char::from(*byte)).filter(|c| *c != '\n').collect::<String>();
+    let canonical = bytes
+        .chunks(16)
+        .enumerate()
+        .map(|(at, line)| {
+            let hexed = line.chunks(8).map(|half| half.chunks(1).map(hex).collect::<Vec<_>>().join(" "));
+            format!("{:08x}  {}  |{}|\n", at * 16, hexed.collect::<Vec<_>>().join("  "), ascii(line))
+        })
+        .collect::<Vec<_>>()
+        .concat();
+    let xxd = bytes
+        .chunks(16)
+        .enumerate()
+        .map(|(at, line)| {
+            let words = line.chunks(2).map(hex).collect::<Vec<_>>().join(" ");
+            format!("{:08x}: {words:<39}  {}\n", at * 16, ascii(line))
+        })
+        .collect::<Vec<_>>()
+        .concat();
+    for form in [
+        listed(" ", &|byte| format!("{byte:03o}")),
+        listed("\n", &|byte| format!("{byte:03o}")),
+        listed(", ", &|byte| format!("0o{byte:03o}")),
+        listed(", ", &|byte| byte.to_string()),
+        format!("{{\"type\":\"Buffer\",\"data\":[{}]}}", listed(",", &|byte| byte.to_string())),
+        dump(&bytes, hex, 1),
+        dump(&bytes, |word| format!("{:03o}", word[0]), 1),
+        dump(&bytes, |word| format!("{:>3}", word[0]), 1),
+        dump(&bytes, turned, 2),
+        dump(&bytes, turned, 4),
+        dump(&bytes, octal_word, 2),
+        dump(&bytes, chars, 1),
+        canonical,
+        xxd.replace('\n', "\r\n"),
+        xxd,
+    ] {
+        let text = format!("before\n{form}\nafter");
+        let shown = redactor.redact(&text).unwrap_or_default();
+        assert!(
+            shown.contains("***") && shown.starts_with("before") && shown.ends_with("after"),
+            "{form} → {shown}"
+        );
+        assert!(shown.len() < 80, "{form} → {shown}");
+        let json = serde_json::to_string(&text).unwrap();
+        assert!(redactor.redact(&json).is_some_and(|shown| shown.len() < 90), "{json}");
+    }
+}
+
+#[test]
+fn numbers_of_harmless_lists_stay() {
+    let redactor = Redactor::new(["123456", "abcdef", "aaaaaaaa", "sk-live+key"]);
+    for text in [
+        "49 50 51 52 53 54",
+        "[97, 98, 99, 100, 101, 102]",
+        "97 97 97 97 97 97 97 97 97",
+        "0000000 141 142 143 144 145 146",
+        "20231 163 153 055 154",
+        "115 107 45 108 105 118 101 43 999",
+        "0000000   h   e   l   l   o",
+    ] {
+        assert_eq!(redactor.redact(text), None, "{text}");
+    }
+}
+
+#[test]
 fn other_text_stays() {
     for text in ["", "sk-live", "sk-livekey/with", "aGVsbG8gd29ybGQsIGhvdyBhcmUgeW91", "73 6b 2d 6c", "***"] {
         assert_eq!(redact(text), text);

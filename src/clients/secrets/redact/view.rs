@@ -14,7 +14,7 @@ pub(super) struct View {
 }
 
 impl View {
-    fn empty(room: usize) -> Self {
+    pub(super) fn empty(room: usize) -> Self {
         Self { bytes: Vec::with_capacity(room), places: Vec::with_capacity(room) }
     }
 
@@ -37,7 +37,7 @@ impl View {
         view
     }
 
-    fn push(&mut self, bytes: &[u8], place: (u32, u32)) {
+    pub(super) fn push(&mut self, bytes: &[u8], place: (u32, u32)) {
         self.bytes.extend_from_slice(bytes);
         self.places.extend(bytes.iter().map(|_| place));
     }
