@@ -122,6 +122,10 @@ impl Secrets for EnvSecrets {
         self.redactor().cut(text, at)
     }
 
+    fn places(&self, text: &str) -> Vec<(usize, usize)> {
+        self.redactor().places(text)
+    }
+
     fn redact_value(&self, value: &mut Value) {
         let redactor = self.redactor();
         if !redactor.is_empty() {

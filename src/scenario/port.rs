@@ -24,6 +24,10 @@ pub trait Shell: Send + Sync {
     }
     /// Hides what `secrets` knows in all that is shown of the service later.
     fn hide(&self, _secrets: &Arc<dyn Secrets>) {}
+    /// Where in `text` something is that has to be hidden, as ranges of bytes.
+    fn hidden_in(&self, _text: &str) -> Vec<(usize, usize)> {
+        Vec::new()
+    }
     /// How much the service has logged so far, in bytes.
     fn log_mark(&self) -> u64;
     /// What the service has logged since `mark`, as far as it is still known.

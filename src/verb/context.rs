@@ -176,6 +176,10 @@ pub trait Secrets: Send + Sync + 'static {
     fn cut(&self, _text: &str, at: usize) -> usize {
         at
     }
+    /// Where in `text` secrets are, as ranges of bytes, which may overlap.
+    fn places(&self, text: &str) -> Vec<(usize, usize)> {
+        if self.redact(text) == text { Vec::new() } else { vec![(0, text.len())] }
+    }
     /// [`Secrets::redact`] for every text in `value`.
     fn redact_value(&self, value: &mut Value) {
         change_texts(value, &|text| self.redact(text));

@@ -257,6 +257,9 @@ impl Secrets for AllowedSecrets {
     fn cut(&self, text: &str, at: usize) -> usize {
         self.secrets.cut(text, at)
     }
+    fn places(&self, text: &str) -> Vec<(usize, usize)> {
+        self.secrets.places(text)
+    }
     fn redact_value(&self, value: &mut Value) {
         self.secrets.redact_value(value);
     }

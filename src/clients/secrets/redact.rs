@@ -90,6 +90,11 @@ impl Redactor {
         (!spans.is_empty()).then(|| masked_bytes(bytes, spans))
     }
 
+    /// Where secrets are in `text`.
+    pub(super) fn places(&self, text: &str) -> Vec<(usize, usize)> {
+        self.find(text.as_bytes(), &[])
+    }
+
     /// Where secrets are, and what is left of them at `edges`.
     fn find(&self, bytes: &[u8], edges: &[Edge]) -> Vec<(usize, usize)> {
         let mut spans = Vec::new();

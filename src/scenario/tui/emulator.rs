@@ -1,3 +1,4 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 
 use serde_json::json;
@@ -134,34 +135,89 @@ impl Emulator {
         json!({ "row": row + 1, "column": column + 1, "visible": !screen.hide_cursor() })
     }
 
-    /// The screen with its colours and attributes: runs of text that look the same, row by row.
-    pub fn styles(&self) -> Value {
+    /// The screen with its colours and attributes: runs of text that look the same, row by row. `hidden` says where in a text
+    /// something is that must not be shown; if it is in pieces here, nobody could find it later.
+    pub fn styles(&self, hidden: &dyn Fn(&str) -> Vec<(usize, usize)>) -> Value {
         let TerminalSize { columns, rows } = self.size();
-        let runs: Vec<Value> = (0..rows.get()).flat_map(|row| self.runs(row, columns.get())).collect();
+        let torn = self.torn(hidden);
+        let runs: Vec<Value> = (0..rows.get()).flat_map(|row| self.runs(row, &torn)).collect();
+        let mut lines = self.lines();
+        for row in torn.keys().map(|(row, _)| *row).collect::<BTreeSet<_>>() {
+            let line: String =
+                self.cells(row).map(|(column, cell)| shown(cell, torn.get(&(row, column)))).collect();
+            line.trim_end().clone_into(&mut lines[usize::from(row)]);
+        }
         json!({
             "columns": columns,
             "rows": rows,
             "title": self.title(),
             "cursor": self.cursor(),
-            "lines": self.lines(),
+            "lines": lines,
             "runs": runs,
         })
     }
 
-    fn runs(&self, row: u16, columns: u16) -> Vec<Value> {
+    /// The cells of a row with their columns.
+    fn cells(&self, row: u16) -> impl Iterator<Item = (u16, &Cell)> {
         let screen = self.parser.screen();
+        let columns = 0..screen.size().1.get();
+        let cells = columns.filter_map(move |column| Some((column, screen.cell(row, column)?)));
+        cells.filter(|(_, cell)| !cell.is_wide_continuation())
+    }
+
+    /// The cells of what is hidden and does not stand in one run.
+    fn torn(&self, hidden: &dyn Fn(&str) -> Vec<(usize, usize)>) -> BTreeMap<(u16, u16), Torn> {
+        let (mut text, mut cells) = (String::new(), Vec::new());
+        for row in 0..self.size().rows.get() {
+            for (column, cell) in self.cells(row) {
+                cells.push((text.len(), (row, column), look(cell)));
+                text.push_str(shown(cell, None));
+            }
+            text.push('\n');
+        }
+        let mut torn = BTreeMap::new();
+        for (from, to) in hidden(&text) {
+            let place = |at: usize| cells.partition_point(|(start, ..)| *start < at);
+            let cells = &cells[place(from)..place(to)];
+            if cells.windows(2).any(|pair| (pair[0].1.0, pair[0].2) != (pair[1].1.0, pair[1].2)) {
+                for (at, (_, place, _)) in cells.iter().enumerate() {
+                    let part = if at == 0 { Torn::First } else { Torn::Other };
+                    torn.entry(*place).or_insert(part);
+                }
+            }
+        }
+        torn
+    }
+
+    fn runs(&self, row: u16, torn: &BTreeMap<(u16, u16), Torn>) -> Vec<Value> {
         let mut runs: Vec<Run<'_>> = Vec::new();
-        for column in 0..columns {
-            let Some(cell) = screen.cell(row, column).filter(|cell| !cell.is_wide_continuation()) else {
-                continue;
-            };
-            let text = if cell.has_contents() { cell.contents() } else { " " };
+        for (column, cell) in self.cells(row) {
+            let text = shown(cell, torn.get(&(row, column)));
             match runs.last_mut().filter(|run| look(run.cell) == look(cell)) {
                 Some(run) => run.text.push_str(text),
                 None => runs.push(Run { cell, column, text: text.to_owned() }),
             }
         }
         runs.iter().filter_map(|run| run.told(row)).collect()
+    }
+}
+
+/// A cell of something that is hidden.
+#[derive(Clone, Copy)]
+enum Torn {
+    /// The first one, in whose place a mask is shown.
+    First,
+    /// Another one.
+    Other,
+}
+
+/// What is shown of a cell.
+fn shown<'c>(cell: &'c Cell, torn: Option<&Torn>) -> &'c str {
+    match torn {
+        Some(Torn::First) => "***",
+        Some(Torn::Other) => "",
+        None if cell.has_contents() => cell.contents(),
+        None => " ",
     }
 }
 
@@ -216,7 +272,7 @@ fn color(color: Color) -> Value {
 mod tests {
     use super::*;
 
-    fn shown(bytes: &str) -> Emulator {
+    fn screen(bytes: &str) -> Emulator {
         let mut emulator = Emulator::new(TerminalSize::default());
         emulator.feed(bytes.as_bytes());
         emulator
@@ -224,15 +280,15 @@ mod tests {
 
     #[test]
     fn the_screen_is_what_a_person_sees() {
-        let emulator = shown("\x1b]2;my title\x07one  \r\n\r\n\x1b[3Ctwo\x1b[1;1HO");
+        let emulator = screen("\x1b]2;my title\x07one  \r\n\r\n\x1b[3Ctwo\x1b[1;1HO");
         assert_eq!((emulator.text().as_str(), emulator.title()), ("One\n\n   two", "my title"));
         assert_eq!(emulator.cursor(), json!({"row": 1, "column": 2, "visible": true}));
     }
 
     #[test]
     fn runs_tell_colours_and_attributes() {
-        let emulator = shown("a \x1b[1;31m OK \x1b[0;4;38;5;208mx\x1b[0;7;48;2;1;2;3my\x1b[0m");
-        let runs = &emulator.styles()["runs"];
+        let emulator = screen("a \x1b[1;31m OK \x1b[0;4;38;5;208mx\x1b[0;7;48;2;1;2;3my\x1b[0m");
+        let runs = &emulator.styles(&|_| Vec::new())["runs"];
         let look = |n: usize, keys: [&str; 3]| keys.map(|key| runs[n][key].clone());
         assert_eq!(look(1, ["text", "fg", "bold"]), [json!("OK"), json!("red"), json!(true)]);
         assert_eq!(runs[1]["column"], 4);
@@ -241,13 +297,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_hidden_is_not_shown_in_pieces() {
+        let hidden = |text: &str| -> Vec<(usize, usize)> {
+            let joined = text.replace('\n', "");
+            let found = ["SESAME", "WHOLE"]
+                .into_iter()
+                .filter_map(|word| text.find(word).map(|at| (at, at + word.len())));
+            // One over two rows of 80 columns.
+            let wrapped = joined.find("WRAPPED").map(|at| (at + 1, at + 2 + "WRAPPED".len()));
+            found.chain(wrapped).collect()
+        };
+        let wide = format!("a SES\x1b[31mAME b \x1b[0mWHOLE\r\n{}WRAPPED", "x".repeat(77));
+        let styles = screen(&wide).styles(&hidden);
+        let told = styles.to_string();
+        assert!(["SES", "AME", "WRA", "PPED"].iter().all(|half| !told.contains(half)), "{told}");
+        assert_eq!(styles["lines"][0], "a *** b WHOLE");
+        assert_eq!((&styles["lines"][1], &styles["lines"][2]), (&json!("x".repeat(77) + "***"), &json!("")));
+        let texts: Vec<_> =
+            styles["runs"].as_array().unwrap().iter().map(|run| run["text"].clone()).collect();
+        assert_eq!(texts[..3], [json!("a ***"), json!("b"), json!("WHOLE")]);
+    }
+
+    #[test]
     fn boxes_of_old_terminals_are_boxes() {
-        assert_eq!(shown("\x1b(0lqk\r\nx x\r\nmqj\x1b(B ok").text(), "┌─┐\n│ │\n└─┘ ok");
+        assert_eq!(screen("\x1b(0lqk\r\nx x\r\nmqj\x1b(B ok").text(), "┌─┐\n│ │\n└─┘ ok");
     }
 
     #[test]
     fn questions_are_answered() {
-        let mut emulator = shown("ab");
+        let mut emulator = screen("ab");
         assert_eq!(emulator.feed(b"\x1b[6n\x1b[c"), b"\x1b[1;3R\x1b[?62;22c");
         assert_eq!(emulator.feed(b"c"), b"");
         assert!(emulator.feed(&b"\x1b[6n".repeat(100_000)).len() <= REPLIES);
@@ -255,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_title_without_end_does_not_fill_the_memory() {
-        let mut emulator = shown("\x1b]2;");
+        let mut emulator = screen("\x1b]2;");
         (0..3 * STRETCH / 1024).for_each(|_| drop(emulator.feed(&[b't'; 1024])));
         emulator.feed(b"\r\nhere");
         assert!(emulator.text().ends_with("here") && emulator.title().len() <= TITLE);
@@ -273,7 +351,7 @@ mod tests {
             emulator.feed(&bytes);
             emulator.resize(size(rows + 1, columns));
             emulator.feed(tail.as_bytes());
-            emulator.styles();
+            emulator.styles(&|_| Vec::new());
         }
     }
 }

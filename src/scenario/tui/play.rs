@@ -70,7 +70,7 @@ impl Player {
                 "no program has been started: give a `command` in this step or an earlier one",
             );
         };
-        let work = Work { act: &act, clock, limit };
+        let work = Work { act: &act, clock, limit, shell };
         let (told, error) = session.work(begins, work).await;
         Outcome { answer: Some(Answer::Told(Box::new(told))), error }
     }

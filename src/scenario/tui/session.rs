@@ -84,6 +84,8 @@ pub struct Work<'a> {
     pub clock: &'a dyn Clock,
     /// How much of it.
     pub limit: &'a mut Limit,
+    /// Where the program runs.
+    pub shell: &'a dyn Shell,
 }
 
 impl Session {
@@ -104,7 +106,7 @@ impl Session {
         self.catch_up(work.clock);
         let error = self.drive(begins, &mut work).await.err();
         let is_settled = self.settle(&mut work).await;
-        (self.told(work.act, is_settled, work.limit.span), error)
+        (self.told(&work, is_settled), error)
     }
 
     /// Ends the program, and waits until it is gone.
@@ -292,7 +294,7 @@ impl Session {
         }
     }
 
-    fn told(&self, act: &Act, is_settled: bool, span: Duration) -> Told {
+    fn told(&self, work: &Work<'_>, is_settled: bool) -> Told {
         let screen = self.emulator.text();
         let TerminalSize { columns, rows } = self.emulator.size();
         let mut text = format!("Screen of {columns} columns and {rows} rows:\n{screen}\n");
@@ -300,9 +302,9 @@ impl Session {
             let _ = writeln!(text, "The program {ended}");
         }
         if !is_settled {
-            let _ = writeln!(text, "The screen had not settled after {}", Lapse(span));
+            let _ = writeln!(text, "The screen had not settled after {}", Lapse(work.limit.span));
         }
-        let styles = act.styles.then(|| self.emulator.styles());
+        let styles = work.act.styles.then(|| self.emulator.styles(&|text| work.shell.hidden_in(text)));
         if let Some(styles) = &styles {
             text.push_str(&looks(styles));
         }

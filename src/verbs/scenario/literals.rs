@@ -122,6 +122,9 @@ impl Secrets for Also {
         let cut = self.credentials.cut(text, self.secrets.cut(text, at));
         self.secrets.cut(text, cut)
     }
+    fn places(&self, text: &str) -> Vec<(usize, usize)> {
+        [self.secrets.places(text), self.credentials.places(text)].concat()
+    }
     fn redact_value(&self, value: &mut Value) {
         self.credentials.redact_value(value);
         self.secrets.redact_value(value);

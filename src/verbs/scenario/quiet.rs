@@ -48,6 +48,10 @@ impl Shell for Quiet {
         self.shell.hide(secrets);
     }
 
+    fn hidden_in(&self, text: &str) -> Vec<(usize, usize)> {
+        self.secrets.places(text)
+    }
+
     fn log_mark(&self) -> u64 {
         self.shell.log_mark()
     }
