@@ -8,8 +8,8 @@ use atoll::scenario::{Decided, Observation, Stage, Variables, Web, run};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use super::peers::python;
-use super::steps;
+use super::peers::{Peer, python};
+use super::{play_on, steps};
 
 /// httpbin, as its makers wrote it, in front of a stream of events.
 const PROGRAM: &str = r#"
@@ -116,6 +116,32 @@ async fn forms_files_bytes_and_queries_arrive_as_they_are_written() {
          title = A dot\nfile (14 bytes) as dot.gif\nnotes = line 1\nline 2 as notes.txt\n",
         "what is sent reads the same every time"
     );
+}
+
+#[tokio::test]
+async fn names_of_form_fields_are_written_as_browsers_write_them() {
+    let Some(peer) = Peer::start("raw_server.py", "names_of_form_fields").await else { return };
+    let text = r#"
+- request:
+    method: POST
+    path: /body
+    multipart:
+      - { name: "gr\u00f6\u00dfe", value: "7" }
+      - { name: "a\"b", value: x }
+      - { name: "two\r\nlines", value: y }
+      - { name: "100% sure", value: z, filename: "gr\u00fcn.txt" }
+  assert:
+    body:
+      contains:
+        - "form-data; name=\"gr\u00f6\u00dfe\"\r\n"
+        - "form-data; name=\"a%22b\"\r\n"
+        - "form-data; name=\"two%0D%0Alines\"\r\n"
+        - "form-data; name=\"100% sure\"; filename=\"gr\u00fcn.txt\"\r\n"
+      not_contains: "name*="
+"#;
+    let url = format!("http://127.0.0.1:{}", peer.port);
+    let seen = play_on(&steps(text), Some(&url), None, &SystemClock, "").await;
+    all_hold(&seen);
 }
 
 #[tokio::test]

@@ -110,7 +110,10 @@ async fn with_http2(home: &std::path::Path, most: usize, polite: bool) -> (Strin
                     if answered == most {
                         return;
                     }
-                    let told = format!("{} {:?}", request.uri().path(), request.version());
+                    let host = request.headers().get("host");
+                    let authority = request.uri().authority().map_or("", |authority| authority.as_str());
+                    let told =
+                        format!("{} {:?} {authority} {host:?}", request.uri().path(), request.version());
                     let mut stream = respond.send_response(http::Response::new(()), false).unwrap();
                     stream.send_data(Bytes::from(told), true).unwrap();
                     answered += 1;
@@ -139,6 +142,24 @@ async fn http2_is_spoken_and_a_connection_that_ends_is_replaced() {
         assert!(seen.steps.iter().all(|step| step.decided == Decided::Held), "{told}");
         assert_eq!(*counts.lock().unwrap(), (connections, 4), "{told}");
     }
+}
+
+/// The header `Host` of a step is the authority over HTTP/2, which must not have another one beside it.
+#[tokio::test]
+async fn the_host_of_a_step_is_the_authority_over_http2() {
+    let Some(home) = certificates("the_host_of_a_step_is_the_authority") else { return };
+    let pem = std::fs::read_to_string(home.path().join("authority.pem")).unwrap().replace('\n', "\n  ");
+    let (url, _) = with_http2(home.path(), 9, true).await;
+    let own = url.trim_start_matches("https://");
+    let steps = format!(
+        "- {{ request: {{ method: GET, path: /a, headers: {{ Host: other.example }} }}, assert: {{ body: {{ equals: /a HTTP/2.0 other.example None }} }} }}
+- {{ request: {{ method: GET, path: /b, headers: {{ host: 'other.example:8443' }} }}, assert: {{ body: {{ equals: '/b HTTP/2.0 other.example:8443 None' }} }} }}
+- {{ request: {{ method: GET, path: /c }}, assert: {{ body: {{ equals: '/c HTTP/2.0 {own} None' }} }} }}
+"
+    );
+    let scenario = read(&format!("id: two\ntrust: |\n  {pem}\nsteps:\n{steps}"));
+    let seen = play_on(&scenario, Some(&url), None, &SystemClock, "").await;
+    assert!(seen.steps.iter().all(|step| step.decided == Decided::Held), "{}", crate::scenario::told(&seen));
 }
 
 #[tokio::test]
