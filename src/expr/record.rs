@@ -7,7 +7,7 @@ use minijinja::Value as Inner;
 use minijinja::value::{Enumerator, Object, ObjectRepr};
 
 use super::data::is_one;
-use super::extent::extent as extent_of;
+use super::extent::{extent as extent_of, walked};
 use crate::value::Extent;
 
 /// How many keys are looked through one by one.
@@ -25,13 +25,36 @@ pub(super) fn table_of_unequal(entries: Vec<(Inner, Inner)>) -> Inner {
 }
 
 fn small(entries: Vec<(Inner, Inner)>) -> Inner {
-    let extent = extent_of_entries(&entries);
-    Inner::from_object(Record { entries, extent })
+    Inner::from_object(Record { entries, extent: OnceLock::new() })
 }
 
 fn wide(entries: Vec<(Inner, Inner)>) -> Inner {
-    let extent = extent_of_entries(&entries);
-    Inner::from_object(Wide { map: Inner::from_pairs(entries), extent })
+    Inner::from_object(Wide { map: Inner::from_pairs(entries), extent: OnceLock::new() })
+}
+
+/// A list of `items`.
+pub(super) fn list(items: Vec<Inner>) -> Inner {
+    Inner::from_object(Row { items, extent: OnceLock::new() })
+}
+
+/// The extent of a list or object that was made here, found when it is first asked for: what a scope holds may be a list that
+/// is made when it is read, and a look at all of it is as much work as it is long.
+pub(super) fn extent(value: &Inner) -> Option<Extent> {
+    if let Some(row) = value.downcast_object_ref::<Row>() {
+        return Some(*row.extent.get_or_init(|| extent_of_items(&row.items)));
+    }
+    if let Some(record) = value.downcast_object_ref::<Record>() {
+        return Some(*record.extent.get_or_init(|| extent_of_entries(&record.entries)));
+    }
+    value
+        .downcast_object_ref::<Grown>()
+        .map(|grown| grown.extent)
+        .or_else(|| value.downcast_object_ref::<Longer>().map(|longer| longer.extent))
+        .or_else(|| value.downcast_object_ref::<Wide>().map(|wide| *wide.extent.get_or_init(|| walked(value))))
+}
+
+fn extent_of_items(items: &[Inner]) -> Extent {
+    items.iter().fold(Extent::empty(), |sum, item| sum.and(extent_of(item)))
 }
 
 fn extent_of_entries(entries: &[(Inner, Inner)]) -> Extent {
@@ -40,27 +63,10 @@ fn extent_of_entries(entries: &[(Inner, Inner)]) -> Extent {
     })
 }
 
-/// A list of `items`.
-pub(super) fn list(items: Vec<Inner>) -> Inner {
-    let extent = items.iter().fold(Extent::empty(), |sum, item| sum.and(extent_of(item)));
-    Inner::from_object(Row { items, extent })
-}
-
-/// The extent of a list or object that was made here.
-pub(super) fn extent(value: &Inner) -> Option<Extent> {
-    value
-        .downcast_object_ref::<Row>()
-        .map(|row| row.extent)
-        .or_else(|| value.downcast_object_ref::<Record>().map(|record| record.extent))
-        .or_else(|| value.downcast_object_ref::<Grown>().map(|grown| grown.extent))
-        .or_else(|| value.downcast_object_ref::<Longer>().map(|longer| longer.extent))
-        .or_else(|| value.downcast_object_ref::<Wide>().map(|wide| wide.extent))
-}
-
 #[derive(Debug)]
 struct Row {
     items: Vec<Inner>,
-    extent: Extent,
+    extent: OnceLock<Extent>,
 }
 
 impl Object for Row {
@@ -85,7 +91,7 @@ impl Object for Row {
 #[derive(Debug)]
 struct Wide {
     map: Inner,
-    extent: Extent,
+    extent: OnceLock<Extent>,
 }
 
 impl Object for Wide {
@@ -113,7 +119,7 @@ impl Object for Wide {
 #[derive(Debug)]
 struct Record {
     entries: Vec<(Inner, Inner)>,
-    extent: Extent,
+    extent: OnceLock<Extent>,
 }
 
 impl Object for Record {
