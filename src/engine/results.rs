@@ -112,6 +112,15 @@ impl Results {
         value.unwrap_or(Value::Null)
     }
 
+    /// The same for expressions.
+    fn data(&self, index: u32, blobs: &dyn Blobs) -> Data {
+        match &self.cells[index as usize] {
+            Cell::Open => Data::none(),
+            Cell::Text(text) => Data::parse(text.as_bytes()).unwrap_or_else(|_| Data::none()),
+            Cell::Blob(_) => Data::from_value(&self.value(index, blobs)),
+        }
+    }
+
     /// The items that failed until now, each `{index, key, error}`.
     pub(super) fn failed_so_far(&self, blobs: &dyn Blobs) -> Data {
         Data::list(self.failed.iter().map(|index| Data::from_value(&self.value(*index, blobs))).collect())
@@ -221,7 +230,7 @@ impl Items for View {
                 if let Some(data) = self.decoded.get(index) {
                     return data;
                 }
-                let data = Data::from_value(&self.results.value(indices[index], self.blobs.as_ref()));
+                let data = self.results.data(indices[index], self.blobs.as_ref());
                 self.decoded.keep((index, indices.len()), self.results.size(indices[index]), &data);
                 data
             }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use minijinja::Value as Inner;
 
@@ -17,10 +18,16 @@ pub(super) struct Cell {
     pub there: bool,
 }
 
+/// A name, and the place in the scope where it stood last: scopes of one kind have their names in one order.
+pub(super) struct Name {
+    pub text: Arc<str>,
+    pub place: AtomicUsize,
+}
+
 pub(super) enum Code {
     Constant(Inner),
     /// A name in the scope.
-    Name(Arc<str>),
+    Name(Name),
     /// An argument of the function that this is the body of.
     Local(usize),
     Key(Box<Cell>, Arc<str>),

@@ -14,6 +14,7 @@ use super::fault::{EvalError, Fault, FaultKind};
 use super::functions::Functions;
 use super::lower::Lowering;
 use super::machine::{Evaluated, Machine, Trouble, result};
+use super::memo::Memo;
 use super::refs::{Ref, refs_of};
 use super::scope::Scope;
 use super::{lint, missing, parse};
@@ -87,7 +88,17 @@ impl Compiled {
 
     /// Its value.
     pub(super) fn eval(&self, scope: &Scope, functions: &Functions) -> Result<Inner, EvalError> {
-        self.told(Machine::new(scope, functions).run(&self.0.code), scope)
+        self.eval_with(scope, functions, None)
+    }
+
+    /// The same, in which what functions gave last is used again.
+    pub(super) fn eval_with(
+        &self,
+        scope: &Scope,
+        functions: &Functions,
+        memo: Option<&mut Memo>,
+    ) -> Result<Inner, EvalError> {
+        self.told(Machine::new(scope, functions).with_memo(memo).run(&self.0.code), scope)
     }
 
     fn told(&self, value: Evaluated, scope: &Scope) -> Result<Inner, EvalError> {

@@ -68,6 +68,11 @@ impl Data {
         Self(record::table(entries.collect()))
     }
 
+    /// An object whose keys, which are texts, all differ.
+    pub fn table_of_unequal(entries: impl IntoIterator<Item = (Data, Data)>) -> Self {
+        Self(record::table_of_unequal(entries.into_iter().map(|(key, data)| (key.0, data.0)).collect()))
+    }
+
     /// A list.
     pub fn list(items: Vec<Data>) -> Self {
         Self(record::list(items.into_iter().map(|item| item.0).collect()))
@@ -101,7 +106,7 @@ impl Data {
         if !self.is_list() || !old.is_list() || self.len_hint() < old.len_hint() {
             return None;
         }
-        if self.is_object(old) {
+        if is_one_object(&self.0, &old.0) {
             return Some(Vec::new());
         }
         let (mut items, old) = (json(self.to_value())?, json(old.to_value())?);
@@ -110,13 +115,8 @@ impl Data {
 
     /// Whether this is `other`, or says the same in JSON.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.is_object(other) || (self.0.kind() == other.0.kind() && self.to_value() == other.to_value())
-    }
-
-    /// Whether this is known to be the very object `other`, without a look into it.
-    fn is_object(&self, other: &Self) -> bool {
-        let (a, b) = (&self.0, &other.0);
-        is_one::<Deferred>(a, b) || is_one::<LazyList>(a, b) || record::is_one_list(a, b)
+        is_one_object(&self.0, &other.0)
+            || (self.0.kind() == other.0.kind() && self.to_value() == other.to_value())
     }
 
     /// The number of items, keys or characters, where the value has such a number.
@@ -199,7 +199,11 @@ impl Data {
     }
 }
 
-/// Whether both are one object of the type `T`.
+/// Whether both are known to be one and the same list or object, without a look into it.
+pub(super) fn is_one_object(a: &Inner, b: &Inner) -> bool {
+    is_one::<Deferred>(a, b) || is_one::<LazyList>(a, b) || record::is_one_list(a, b)
+}
+
 /// Whether `value` is a list or an object that no expression made.
 pub(super) fn is_given(value: &Inner) -> bool {
     value.downcast_object_ref::<Deferred>().is_some()
@@ -207,6 +211,7 @@ pub(super) fn is_given(value: &Inner) -> bool {
         || value.downcast_object_ref::<LazyTable>().is_some()
 }
 
+/// Whether both are one object of the type `T`.
 pub(super) fn is_one<T: 'static>(a: &Inner, b: &Inner) -> bool {
     match (a.downcast_object_ref::<T>(), b.downcast_object_ref::<T>()) {
         (Some(a), Some(b)) => std::ptr::eq(a, b),
@@ -260,9 +265,20 @@ pub(super) fn known_extent(value: &Inner) -> Option<Extent> {
     known.map(|known| *known.get_or_init(|| walked(value)))
 }
 
+/// The JSON that `value` is a view of, if it is one.
+pub(super) fn source(value: &Inner) -> Option<&Value> {
+    value.downcast_object_ref::<Deferred>().map(|deferred| &*deferred.source)
+}
+
 pub(super) fn outer(value: &Inner) -> Value {
-    if let Some(deferred) = value.downcast_object_ref::<Deferred>() {
-        return (*deferred.source).clone();
+    if let Some(source) = source(value) {
+        return source.clone();
+    }
+    if let Some(items) = record::items(value) {
+        return Value::Array(items.iter().map(outer).collect());
+    }
+    if let Some(entries) = record::entries(value) {
+        return Value::Object(entries.iter().map(|(key, value)| (text_of(key), outer(value))).collect());
     }
     match value.kind() {
         ValueKind::Bool => Value::Bool(value.is_true()),
@@ -279,33 +295,6 @@ pub(super) fn outer(value: &Inner) -> Value {
             Err(_) => Value::Null,
         },
         _ => Value::Null,
-    }
-}
-
-/// The canonical JSON of `value`, written without a copy of it.
-pub(super) fn canonical(value: &Inner) -> String {
-    let mut text = String::with_capacity(64);
-    write_canonical(value, &mut text);
-    text
-}
-
-pub(super) fn write_canonical(value: &Inner, text: &mut String) {
-    if let Some(deferred) = value.downcast_object_ref::<Deferred>() {
-        return crate::value::write_canonical(&deferred.source, text);
-    }
-    match value.kind() {
-        ValueKind::String => crate::value::write_text(value.as_str().unwrap_or_default(), text),
-        ValueKind::Seq | ValueKind::Iterable if value.len().is_some() => {
-            text.push('[');
-            for (i, item) in value.try_iter().into_iter().flatten().enumerate() {
-                if i > 0 {
-                    text.push(',');
-                }
-                write_canonical(&item, text);
-            }
-            text.push(']');
-        }
-        _ => crate::value::write_canonical(&outer(value), text),
     }
 }
 

@@ -7,6 +7,7 @@ use super::data::Data;
 use super::fault::{EvalError, Fault};
 use super::functions::Functions;
 use super::infer::{Infer, Names};
+use super::memo::Memo;
 use super::refs::Ref;
 use super::scope::Scope;
 use super::shape::Shape;
@@ -45,6 +46,11 @@ impl Expr {
     /// expression.
     pub fn eval(&self, scope: &Scope) -> Result<Data, EvalError> {
         self.compiled.eval(scope, &self.functions).map(Data)
+    }
+
+    /// The same, in which what functions gave last is used again.
+    pub fn eval_with(&self, scope: &Scope, memo: &mut Memo) -> Result<Data, EvalError> {
+        self.compiled.eval_with(scope, &self.functions, Some(memo)).map(Data)
     }
 
     /// Its value, which must be a truth value.

@@ -1,12 +1,41 @@
 //! How deep and how large values are. Lists and objects know it of themselves, so that one that was made of others costs no
 //! more than its own items; what stands in it twice is not looked at twice, and counts twice.
 
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
 use minijinja::Value as Inner;
 use minijinja::value::ValueKind;
 
 use super::check::{Checked, wrong_with};
 use super::{data, record};
 use crate::value::Extent;
+
+/// An extent that is found when it is first asked for: what a scope holds may be a list that is made when it is read, and a
+/// look at all of it is as much work as it is long.
+#[derive(Debug, Default)]
+pub(super) struct FoundOnce {
+    depth: AtomicUsize,
+    /// 0 until it is found: no value is as small.
+    size: AtomicU64,
+}
+
+impl FoundOnce {
+    pub(super) fn known(extent: Extent) -> Self {
+        Self { depth: AtomicUsize::new(extent.depth), size: AtomicU64::new(extent.size) }
+    }
+
+    /// The extent, which `find` finds. Two threads that ask at the same time find the same.
+    pub(super) fn get(&self, find: impl FnOnce() -> Extent) -> Extent {
+        let size = self.size.load(Ordering::Acquire);
+        if size > 0 {
+            return Extent { depth: self.depth.load(Ordering::Relaxed), size };
+        }
+        let extent = find();
+        self.depth.store(extent.depth, Ordering::Relaxed);
+        self.size.store(extent.size, Ordering::Release);
+        extent
+    }
+}
 
 /// The extent of `value`; of one that may not be, so much of it that this can be seen.
 pub(super) fn extent(value: &Inner) -> Extent {
@@ -61,8 +90,9 @@ pub(super) const HINT: &str =
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use super::super::{Data, Expr, Functions, Scope, Tree};
+    use super::super::{Data, Expr, Functions, Items, Scope, Tree};
     use crate::value::{Extent, Value};
 
     fn eval(text: &str, scope: &Scope) -> Result<Data, String> {
@@ -80,6 +110,34 @@ mod tests {
             }
         }
         panic!("`{text}` is never refused");
+    }
+
+    /// A list that counts how often it is read.
+    #[derive(Debug, Default)]
+    struct Counted(AtomicUsize);
+
+    impl Items for Counted {
+        fn len(&self) -> usize {
+            1_000
+        }
+
+        fn get(&self, i: usize) -> Data {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Data::from(i64::try_from(i).unwrap())
+        }
+    }
+
+    #[test]
+    fn what_a_scope_holds_is_not_looked_through_before_it_is_asked_how_large_it_is() {
+        let items = Arc::new(Counted::default());
+        let history = Data::lazy_list(items.clone());
+        let table = Data::table([("index", Data::from(7)), ("history", history)]);
+        let scope = Scope::new().with("loop", Data::table([("all", Data::list(vec![table]))]));
+        assert_eq!(eval("loop.all[0].index + 1", &scope), Ok(Data::from(8)));
+        assert_eq!(eval("loop.all[0].history | length", &scope), Ok(Data::from(1_000)));
+        assert_eq!(items.0.load(Ordering::Relaxed), 0);
+        assert_eq!(eval("[loop]", &scope).unwrap().extent().depth, 5);
+        assert_eq!(items.0.load(Ordering::Relaxed), 1_000, "found once");
     }
 
     #[test]

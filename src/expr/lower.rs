@@ -5,13 +5,14 @@
 //! as it is, `raw` one whose user looks itself.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use minijinja::Value as Inner;
 use minijinja::value::Object;
 
 use super::ast::{Kind, Node, Op};
 use super::call::{self, Call, Given, Target};
-use super::code::{Cell, Code};
+use super::code::{Cell, Code, Name};
 use super::filters::{Absent, Filter};
 use super::functions::Functions;
 
@@ -71,7 +72,7 @@ impl Lowering<'_> {
             Kind::Text(text) => Code::Constant(Inner::from(text.as_str())),
             Kind::Name(name) => match self.locals.iter().position(|local| local == name) {
                 Some(place) => Code::Local(place),
-                None => Code::Name(Arc::from(name.as_str())),
+                None => Code::Name(Name { text: Arc::from(name.as_str()), place: AtomicUsize::new(0) }),
             },
             Kind::Key { base, key, .. } => {
                 Code::Key(Box::new(self.base(base, depth)?), Arc::from(key.as_str()))
@@ -83,7 +84,10 @@ impl Lowering<'_> {
             Kind::List(items) => Code::List(self.values(items, depth)?),
             Kind::Table(entries) => self.table(entries, depth)?,
             Kind::Not(inner) => Code::Not(self.boxed(inner, depth)?),
-            Kind::Neg(inner) => Code::Neg(self.boxed(inner, depth)?),
+            Kind::Neg(inner) => match inner.kind {
+                Kind::Int(whole) => Code::Constant(Inner::from(-whole)),
+                _ => Code::Neg(self.boxed(inner, depth)?),
+            },
             Kind::Binary { op, left, right } => self.binary(*op, left, right, depth)?,
             Kind::Choice { then, condition, otherwise } => {
                 let (condition, then) = (self.raw(condition, depth)?, self.value(then, depth)?);

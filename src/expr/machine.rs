@@ -3,11 +3,11 @@
 //! Arguments of the pipeline's functions lie on one stack, so a call costs no more than its arguments.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Value as Inner};
 
+use super::allowance::Allowance;
 use super::ast::Op;
 use super::check::{Checked, order, same, text, truth, wrong};
 use super::code::{Cell, Code};
@@ -15,6 +15,7 @@ use super::compiled::Compiled;
 use super::extent::{extent, sound};
 use super::functions::Functions;
 use super::lower::Reference;
+use super::memo::Memo;
 use super::operators as calculate;
 use super::record;
 use super::scope::Scope;
@@ -31,51 +32,6 @@ const SLICE: u64 = 4_096;
 /// How many bytes of a text are as much work as one item.
 pub(super) const PIECE: usize = 64;
 
-/// How much work evaluations may take together before they are interrupted.
-pub struct Allowance {
-    work: AtomicU64,
-    expired: Option<Box<dyn Fn() -> bool + Send + Sync>>,
-    used_up: AtomicBool,
-}
-
-impl Allowance {
-    /// At most `work`, in nodes and items.
-    pub fn new(work: u64) -> Self {
-        Self { work: AtomicU64::new(work), expired: None, used_up: AtomicBool::new(false) }
-    }
-
-    /// Work without a limit, until `expired`.
-    pub fn until(expired: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self { expired: Some(Box::new(expired)), ..Self::new(u64::MAX) }
-    }
-
-    /// Whether an evaluation failed because the allowance was used up: nothing is wrong with its expression.
-    pub fn is_used_up(&self) -> bool {
-        self.used_up.load(Ordering::Relaxed)
-    }
-
-    /// What is left of the work.
-    pub fn left(&self) -> u64 {
-        self.work.load(Ordering::Relaxed)
-    }
-
-    /// Takes `work` off; `false` where too little is left.
-    pub(super) fn take(&self, work: u64) -> bool {
-        // One thread evaluates at a time.
-        let left = self.left().checked_sub(work);
-        self.work.store(left.unwrap_or(0), Ordering::Relaxed);
-        if left.is_none() || self.expired.as_ref().is_some_and(|expired| expired()) {
-            self.used_up.store(true, Ordering::Relaxed);
-        }
-        !self.is_used_up()
-    }
-
-    /// Takes `work` off that was done already.
-    fn book(&self, work: u64) {
-        self.work.store(self.left().saturating_sub(work), Ordering::Relaxed);
-    }
-}
-
 /// An error, and the bytes of the text that it is about.
 pub(super) struct Trouble {
     pub error: Error,
@@ -89,6 +45,7 @@ pub(super) struct Machine<'a> {
     scope: &'a Scope,
     functions: &'a Functions,
     allowance: Option<&'a Allowance>,
+    memo: Option<&'a mut Memo>,
     /// Arguments of the functions under way, innermost last.
     stack: Vec<Inner>,
     /// Where those of the innermost function begin.
@@ -112,6 +69,7 @@ impl<'a> Machine<'a> {
             scope,
             functions,
             allowance,
+            memo: None,
             stack: Vec::new(),
             base: 0,
             done: 0,
@@ -123,6 +81,11 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// The same with what functions gave last.
+    pub(super) fn with_memo(self, memo: Option<&'a mut Memo>) -> Self {
+        Self { memo, ..self }
+    }
+
     /// The value of `cell`, which is the whole of an expression.
     pub(super) fn run(&mut self, cell: &Cell) -> Evaluated {
         let value = self.eval(cell);
@@ -131,6 +94,11 @@ impl<'a> Machine<'a> {
             (self.slice, self.left) = (0, 0);
         }
         value
+    }
+
+    /// All the work that was done.
+    fn worked(&self) -> u64 {
+        self.done + self.slice - self.left
     }
 
     /// Counts work, in nodes and items.
@@ -219,11 +187,14 @@ impl<'a> Machine<'a> {
                 Ok(range)
             })?,
             Code::Call(place, args) => {
+                let start = self.stack.len();
                 for arg in args {
                     let value = self.eval(arg)?;
                     self.stack.push(value);
                 }
-                self.call(*place, args.len())
+                let value = self.call_again(*place, start);
+                self.stack.truncate(start);
+                value
             }
             _ => Ok(Inner::UNDEFINED),
         };
@@ -235,15 +206,15 @@ impl<'a> Machine<'a> {
         match &cell.code {
             Code::Constant(value) => Some(value),
             Code::Local(place) => self.stack.get(self.base + place),
-            Code::Name(name) => self.scope.get(name).map(|data| &data.0),
+            Code::Name(name) => self.scope.find(&name.text, &name.place).map(|data| &data.0),
             _ => None,
         }
     }
 
     fn key(&mut self, cell: &Cell, base: &Cell, key: &str) -> Evaluated {
         let found = match self.known(base) {
-            Some(base) => base.get_attr(key),
-            None => self.eval(base)?.get_attr(key),
+            Some(base) => record::field(base, key),
+            None => record::field(&self.eval(base)?, key),
         };
         found.map_err(at(cell))
     }
@@ -301,15 +272,22 @@ impl<'a> Machine<'a> {
     }
 
     fn add(&mut self, cell: &Cell, operands: &[Cell]) -> Evaluated {
+        if let [left, right] = operands {
+            let (left, right) = (self.eval(left)?, self.eval(right)?);
+            return self.sum(&left, &right).map_err(at(cell));
+        }
         let Some((first, others)) = operands.split_first() else { return Ok(Inner::default()) };
         let sum = self.eval(first)?;
         let mut rest = self.list(others)?.into_iter();
-        rest.try_fold(sum, |sum, value| {
+        rest.try_fold(sum, |sum, value| self.sum(&sum, &value)).map_err(at(cell))
+    }
+
+    fn sum(&mut self, left: &Inner, right: &Inner) -> Checked {
+        if !left.is_number() {
             // A list that is added to is rarely made again as a whole.
-            self.work(size_of(&sum) / 16 + size_of(&value))?;
-            calculate::add(&sum, &value).and_then(sound)
-        })
-        .map_err(at(cell))
+            self.work(size_of(left) / 16 + size_of(right))?;
+        }
+        calculate::add(left, right).and_then(sound)
     }
 
     fn compare(&mut self, cell: &Cell, op: Op, [left, right]: &[Cell; 2]) -> Evaluated {
@@ -320,6 +298,7 @@ impl<'a> Machine<'a> {
         let looked_at = match op {
             Op::In | Op::NotIn if right.kind() == ValueKind::String => size_of(right) * 16,
             Op::In | Op::NotIn => size_of(right).saturating_mul(extent(left).size),
+            _ if left.is_number() && right.is_number() => 0,
             _ if left.len() != right.len() => 0,
             _ => extent(left).size.min(extent(right).size),
         };
@@ -369,13 +348,15 @@ impl<'a> Machine<'a> {
         let Some(Reference(place)) = value.downcast_object_ref() else {
             return Err(wrong("expected a filter or a function"));
         };
+        let start = self.stack.len();
         self.stack.extend_from_slice(args);
-        self.call(*place, args.len())
+        let value = self.call(*place, start);
+        self.stack.truncate(start);
+        value
     }
 
-    /// Calls the function at `place` with the last `count` values of the stack.
-    fn call(&mut self, place: usize, count: usize) -> Checked {
-        let start = self.stack.len() - count;
+    /// Calls the function at `place` with the last values of the stack, those from `start` on.
+    fn call(&mut self, place: usize, start: usize) -> Checked {
         self.calls += 1;
         if self.calls > MAX_CALLS || self.depth >= MAX_DEPTH {
             return Err(Error::from(ErrorKind::OutOfFuel));
@@ -388,13 +369,26 @@ impl<'a> Machine<'a> {
         let value = self.body(body);
         self.depth -= 1;
         self.base = outer;
-        let value = value.map_err(|trouble| {
+        value.map_err(|trouble| {
             let scope = Scope::of(function.args.iter().cloned().zip(self.stack[start..].iter().cloned()));
             let told = body.explain(&trouble, &scope);
             wrong(format!("in `{}`", function.name)).with_source(told)
-        });
-        self.stack.truncate(start);
-        value
+        })
+    }
+
+    /// The same, unless its value is known from its last call.
+    fn call_again(&mut self, place: usize, start: usize) -> Checked {
+        let known = self.memo.as_ref().and_then(|memo| memo.get(place, &self.stack[start..]));
+        if let Some((value, work)) = known {
+            return self.work(work).map(|()| value);
+        }
+        let before = self.worked();
+        let value = self.call(place, start)?;
+        let work = self.worked() - before;
+        if let Some(memo) = &mut self.memo {
+            memo.keep(place, &self.stack[start..], &value, work);
+        }
+        Ok(value)
     }
 
     fn body(&mut self, body: &Compiled) -> Evaluated {
@@ -439,8 +433,7 @@ fn size_of(value: &Inner) -> u64 {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::{Data, Expr, Functions, Scope, Template};
-    use super::Allowance;
+    use super::super::{Allowance, Data, Expr, Functions, Scope, Template};
 
     #[test]
     fn deep_functions_fit_the_stack_and_endless_work_is_refused() {

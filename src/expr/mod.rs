@@ -3,13 +3,16 @@
 //! This room is the only place that names minijinja. It must never know steps, runs, time or files.
 //! Start reading at [`Expr`] and [`Template`].
 
+mod allowance;
 mod ast;
 mod blocks;
 mod call;
+mod canonical;
 mod check;
 mod code;
 mod compiled;
 mod data;
+mod decode;
 mod expression;
 mod extent;
 mod fault;
@@ -22,6 +25,7 @@ mod kinds_tests;
 mod lint;
 mod lower;
 mod machine;
+mod memo;
 mod missing;
 mod operators;
 mod parse;
@@ -40,13 +44,14 @@ mod token;
 mod tree;
 mod words;
 
+pub use allowance::Allowance;
 pub use data::{Data, Fields, Items};
 pub use expression::Expr;
 pub use fault::{EvalError, Fault, FaultKind};
 pub use filters::{FilterDoc, filters};
 pub use functions::Functions;
 pub use infer::Names;
-pub use machine::Allowance;
+pub use memo::Memo;
 pub use refs::{Ref, Step};
 pub use scope::Scope;
 pub use shape::{KnownFields, NoField, Shape};

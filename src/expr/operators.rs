@@ -58,14 +58,19 @@ pub(super) fn add(a: &Inner, b: &Inner) -> Checked {
 
 /// One list behind another: a long one that grows is not made again each time.
 fn joined(a: &Inner, b: &Inner) -> Checked {
-    let Some(length) = a.len().filter(|length| *length >= record::GROWING) else {
-        return bounded(items(a)?.chain(items(b)?)).map(record::list);
+    let Some(length) = a.len() else { return bounded(items(a)?.chain(items(b)?)).map(record::list) };
+    let made;
+    let more = match record::items(b) {
+        Some(items) => items,
+        None => {
+            made = list(b)?;
+            &made
+        }
     };
-    let more = list(b)?;
     if length + more.len() > MAX_ITEMS {
         return Err(wrong(format!("a list of more than {MAX_ITEMS} items")));
     }
-    Ok(record::longer(a, more))
+    Ok(if length < record::GROWING { record::joined(a, more) } else { record::longer(a, more) })
 }
 
 /// Values as one text.

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use minijinja::Value as Inner;
 use minijinja::value::{Enumerator, Object, ObjectRepr};
 
+use super::check::Checked;
 use super::data::is_one;
-use super::extent::{extent as extent_of, walked};
+use super::extent::{FoundOnce, extent as extent_of, walked};
 use crate::value::Extent;
 
 /// How many keys are looked through one by one.
@@ -25,32 +26,65 @@ pub(super) fn table_of_unequal(entries: Vec<(Inner, Inner)>) -> Inner {
 }
 
 fn small(entries: Vec<(Inner, Inner)>) -> Inner {
-    Inner::from_object(Record { entries, extent: OnceLock::new() })
+    Inner::from_object(Record { entries, extent: FoundOnce::default() })
 }
 
 fn wide(entries: Vec<(Inner, Inner)>) -> Inner {
-    Inner::from_object(Wide { map: Inner::from_pairs(entries), extent: OnceLock::new() })
+    Inner::from_object(Wide { map: Inner::from_pairs(entries), extent: FoundOnce::default() })
 }
 
 /// A list of `items`.
 pub(super) fn list(items: Vec<Inner>) -> Inner {
-    Inner::from_object(Row { items, extent: OnceLock::new() })
+    Inner::from_object(Row { items, extent: FoundOnce::default() })
 }
 
-/// The extent of a list or object that was made here, found when it is first asked for: what a scope holds may be a list that
-/// is made when it is read, and a look at all of it is as much work as it is long.
+/// The items of a list that was made here and shares none of them.
+pub(super) fn items(value: &Inner) -> Option<&[Inner]> {
+    value.downcast_object_ref::<Row>().map(|row| row.items.as_slice())
+}
+
+/// The keys and values of a small object that was made here.
+pub(super) fn entries(value: &Inner) -> Option<&[(Inner, Inner)]> {
+    value.downcast_object_ref::<Record>().map(|record| record.entries.as_slice())
+}
+
+/// The value under `key`; undefined if there is none.
+pub(super) fn field(table: &Inner, key: &str) -> Checked {
+    match entries(table) {
+        Some(entries) => Ok(under(entries, key).cloned().unwrap_or_default()),
+        None => table.get_attr(key),
+    }
+}
+
+fn under<'e>(entries: &'e [(Inner, Inner)], key: &str) -> Option<&'e Inner> {
+    entries.iter().find(|(known, _)| known.as_str() == Some(key)).map(|(_, value)| value)
+}
+
+/// `list` and `more` behind it, as a list of its own.
+pub(super) fn joined(list: &Inner, more: &[Inner]) -> Inner {
+    let extent = more.iter().fold(extent_of(list), |sum, item| sum.and(extent_of(item)));
+    let mut all = Vec::with_capacity(list.len().unwrap_or_default() + more.len());
+    match items(list) {
+        Some(items) => all.extend_from_slice(items),
+        None => all.extend(list.try_iter().into_iter().flatten()),
+    }
+    all.extend_from_slice(more);
+    Inner::from_object(Row { items: all, extent: FoundOnce::known(extent) })
+}
+
+/// The extent of a list or object that was made here.
 pub(super) fn extent(value: &Inner) -> Option<Extent> {
     if let Some(row) = value.downcast_object_ref::<Row>() {
-        return Some(*row.extent.get_or_init(|| extent_of_items(&row.items)));
+        return Some(row.extent.get(|| extent_of_items(&row.items)));
     }
     if let Some(record) = value.downcast_object_ref::<Record>() {
-        return Some(*record.extent.get_or_init(|| extent_of_entries(&record.entries)));
+        return Some(record.extent.get(|| extent_of_entries(&record.entries)));
     }
     value
         .downcast_object_ref::<Grown>()
         .map(|grown| grown.extent)
         .or_else(|| value.downcast_object_ref::<Longer>().map(|longer| longer.extent))
-        .or_else(|| value.downcast_object_ref::<Wide>().map(|wide| *wide.extent.get_or_init(|| walked(value))))
+        .or_else(|| value.downcast_object_ref::<Wide>().map(|wide| wide.extent.get(|| walked(value))))
 }
 
 fn extent_of_items(items: &[Inner]) -> Extent {
@@ -66,7 +100,7 @@ fn extent_of_entries(entries: &[(Inner, Inner)]) -> Extent {
 #[derive(Debug)]
 struct Row {
     items: Vec<Inner>,
-    extent: OnceLock<Extent>,
+    extent: FoundOnce,
 }
 
 impl Object for Row {
@@ -91,7 +125,7 @@ impl Object for Row {
 #[derive(Debug)]
 struct Wide {
     map: Inner,
-    extent: OnceLock<Extent>,
+    extent: FoundOnce,
 }
 
 impl Object for Wide {
@@ -119,7 +153,7 @@ impl Object for Wide {
 #[derive(Debug)]
 struct Record {
     entries: Vec<(Inner, Inner)>,
-    extent: OnceLock<Extent>,
+    extent: FoundOnce,
 }
 
 impl Object for Record {
@@ -132,7 +166,7 @@ impl Object for Record {
     }
 
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Inner> {
-        self.entries.iter().find(|(known, _)| known.as_str() == Some(key)).map(|(_, value)| value.clone())
+        under(&self.entries, key).cloned()
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
@@ -148,14 +182,14 @@ impl Object for Record {
 pub(super) const GROWING: usize = 16;
 
 /// `list` and `more` behind it. A list that shares its items stays as it is: what is added to it lies beside it.
-pub(super) fn longer(list: &Inner, more: Vec<Inner>) -> Inner {
+pub(super) fn longer(list: &Inner, more: &[Inner]) -> Inner {
     if let Some(known) = list.downcast_object_ref::<Longer>() {
         return Longer::of(known.base.clone(), extended(&known.more, more));
     }
     if list.downcast_object_ref::<Grown>().is_some() {
-        return Longer::of(list.clone(), self::list(more));
+        return Longer::of(list.clone(), self::list(more.to_vec()));
     }
-    Grown::append(list, more.into_iter())
+    Grown::append(list, more.iter().cloned())
 }
 
 /// What stands in `new` behind the items of `old`, where `new` was made from it so.
@@ -166,20 +200,17 @@ pub(super) fn added(old: &Inner, new: &Inner) -> Option<Inner> {
     same.then(|| new.downcast_object_ref::<Longer>().map(|longer| longer.more.clone()))?
 }
 
-/// Whether both are one list that shares its items.
+/// Whether both are one list that was made here.
 pub(super) fn is_one_list(a: &Inner, b: &Inner) -> bool {
-    is_one::<Grown>(a, b) || is_one::<Longer>(a, b)
+    is_one::<Row>(a, b) || is_one::<Grown>(a, b) || is_one::<Longer>(a, b)
 }
 
-fn extended(list: &Inner, more: Vec<Inner>) -> Inner {
+fn extended(list: &Inner, more: &[Inner]) -> Inner {
     let before = list.len().unwrap_or_default();
     if before >= GROWING {
-        return Grown::append(list, more.into_iter());
+        return Grown::append(list, more.iter().cloned());
     }
-    let mut all = Vec::with_capacity(before + more.len());
-    all.extend(list.try_iter().into_iter().flatten());
-    all.extend(more);
-    self::list(all)
+    joined(list, more)
 }
 
 /// A list that shares its items, and a list behind it.
@@ -360,15 +391,15 @@ mod tests {
     #[test]
     fn what_was_added_to_a_shared_list_is_known_and_leaves_it_alone() {
         let old = Grown::append(&Inner::from(Vec::<Inner>::new()), more(0, 20));
-        let mut new = longer(&old, more(20, 1).collect());
+        let mut new = longer(&old, more(20, 1).as_slice());
         for next in 21..80 {
-            new = longer(&new, more(next, 1).collect());
+            new = longer(&new, more(next, 1).as_slice());
         }
         assert_eq!(numbers(&new), (0..80).collect::<Vec<_>>());
         assert_eq!(new.len(), Some(80));
         assert_eq!(numbers(&added(&old, &new).unwrap()), (20..80).collect::<Vec<_>>());
         assert_eq!(numbers(&old), (0..20).collect::<Vec<_>>());
-        let other = longer(&old, more(-3, 2).collect());
+        let other = longer(&old, more(-3, 2).as_slice());
         assert_eq!(numbers(&other)[18..], [18, 19, -3, -2]);
         assert_eq!(numbers(&new)[18..22], [18, 19, 20, 21]);
         assert!(added(&Inner::from(vec![1]), &new).is_none());

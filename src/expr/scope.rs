@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use minijinja::Value as Inner;
 
+use super::allowance::Allowance;
 use super::data::Data;
-use super::machine::Allowance;
 
 /// A flat map from root names to values. Cheap to clone; extending it shares every value.
 #[derive(Clone, Default)]
@@ -64,6 +65,18 @@ impl Scope {
     /// What `name` stands for.
     pub fn get(&self, name: &str) -> Option<&Data> {
         self.names.iter().find(|(known, _)| &**known == name).map(|(_, data)| data)
+    }
+
+    /// The same, looked for first at `place`, which is changed to where it is.
+    pub(super) fn find(&self, name: &str, place: &AtomicUsize) -> Option<&Data> {
+        if let Some((known, data)) = self.names.get(place.load(Ordering::Relaxed))
+            && &**known == name
+        {
+            return Some(data);
+        }
+        let found = self.names.iter().position(|(known, _)| &**known == name)?;
+        place.store(found, Ordering::Relaxed);
+        Some(&self.names[found].1)
     }
 
     /// All names, oldest first.

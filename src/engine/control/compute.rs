@@ -6,7 +6,7 @@ use super::super::slot::bounded;
 use super::super::{Mismatch, Order, Run};
 use super::whole_number;
 use crate::clock::Millis;
-use crate::expr::{Allowance, Data, EvalError, Expr, Scope};
+use crate::expr::{Allowance, Data, EvalError, Expr, Memo, Scope};
 use crate::id::Address;
 use crate::plan::{Action, Body, Compute, MOST_ROUNDS, Plan, Step};
 use crate::value::Value;
@@ -25,11 +25,14 @@ pub struct Computation {
 
 #[derive(Clone)]
 struct Rounds {
-    state: Vec<(Arc<str>, Data)>,
+    /// Names, which are texts, and values.
+    state: Vec<(Data, Data)>,
     /// By entry of `next`: its place in the state.
     places: Vec<usize>,
     n: i64,
     max: i64,
+    /// What functions gave in this round or the last.
+    memo: Memo,
 }
 
 impl std::fmt::Debug for Computation {
@@ -55,10 +58,9 @@ impl Computation {
             None => self.begin(compute)?,
         };
         while rounds.n < rounds.max {
-            let state = rounds.state.iter().map(|(name, value)| (&**name, value.clone()));
-            self.scope.set("state", Data::table(state));
+            self.scope.set("state", Data::table_of_unequal(rounds.state.iter().cloned()));
             self.scope.set("n", Data::from(rounds.n));
-            let round = round(compute, &self.scope);
+            let round = round(compute, &self.scope, &mut rounds.memo);
             if round.is_err() && allowance.is_used_up() {
                 // The round begins again with what the last one left.
                 self.rounds = Some(rounds);
@@ -69,8 +71,11 @@ impl Computation {
             rounds.n += 1;
         }
         bounded("the state", rounds.state.iter().map(|(_, value)| value))?;
-        let mut output: serde_json::Map<String, Value> =
-            rounds.state.into_iter().map(|(name, data)| (name.to_string(), data.to_value())).collect();
+        let mut output: serde_json::Map<String, Value> = rounds
+            .state
+            .into_iter()
+            .map(|(name, data)| (name_of(&name).to_owned(), data.to_value()))
+            .collect();
         output.insert("n".to_owned(), rounds.n.into());
         Ok(Value::Object(output))
     }
@@ -84,29 +89,33 @@ impl Computation {
         }
         let max = eval(&compute.max, &scope)?;
         let max = i64::from(whole_number("max", &max, MOST_ROUNDS)?);
-        let entry = |(name, expr): &(String, Expr)| Ok((Arc::from(name.as_str()), eval(expr, &scope)?));
-        let mut state = compute.init.iter().map(entry).collect::<Result<Vec<(Arc<str>, Data)>, Failure>>()?;
+        let entry = |(name, expr): &(String, Expr)| Ok((Data::from(name.as_str()), eval(expr, &scope)?));
+        let mut state = compute.init.iter().map(entry).collect::<Result<Vec<(Data, Data)>, Failure>>()?;
         let mut place = |name: &str| {
-            state.iter().position(|(known, _)| &**known == name).unwrap_or_else(|| {
-                state.push((Arc::from(name), Data::none()));
+            state.iter().position(|(known, _)| name_of(known) == name).unwrap_or_else(|| {
+                state.push((Data::from(name), Data::none()));
                 state.len() - 1
             })
         };
         let places = compute.next.iter().map(|(name, _)| place(name)).collect();
         self.scope = scope;
-        Ok(Rounds { state, places, n: 0, max })
+        Ok(Rounds { state, places, n: 0, max, memo: Memo::default() })
     }
 }
 
 /// One round: the values of `next` in its order, or nothing where the loop has come to its end.
-fn round(compute: &Compute, scope: &Scope) -> Result<Option<Vec<Data>>, EvalError> {
+fn round(compute: &Compute, scope: &Scope, memo: &mut Memo) -> Result<Option<Vec<Data>>, EvalError> {
     if let Some(until) = &compute.until
         && until.eval_bool(scope)?
     {
         return Ok(None);
     }
-    let next = compute.next.iter().map(|(_, expr)| expr.eval(scope));
+    let next = compute.next.iter().map(|(_, expr)| expr.eval_with(scope, memo));
     next.collect::<Result<_, _>>().map(Some)
+}
+
+fn name_of(name: &Data) -> &str {
+    name.as_str().unwrap_or_default()
 }
 
 fn action(body: &Body, place: usize) -> Option<&Compute> {

@@ -201,7 +201,7 @@ pub(super) fn unique(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let mut kept = Vec::new();
     for item in items(&args[0])? {
         let key = key_of(&item, &args[1])?;
-        if seen.insert(crate::expr::data::canonical(&key)) {
+        if seen.insert(crate::expr::canonical::canonical(&key)) {
             kept.push(item);
         }
     }
@@ -212,7 +212,7 @@ pub(super) fn group_by(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
     let mut groups = indexmap::IndexMap::<String, (Inner, Vec<Inner>)>::new();
     for item in items(&args[0])? {
         let key = key_of(&item, &args[1])?;
-        let name = crate::expr::data::canonical(&key);
+        let name = crate::expr::canonical::canonical(&key);
         groups.entry(name).or_insert_with(|| (key, Vec::new())).1.push(item);
     }
     let group = |(key, items)| {

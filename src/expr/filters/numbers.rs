@@ -3,8 +3,8 @@
 use minijinja::Value as Inner;
 use minijinja::value::ValueKind;
 
+use crate::expr::canonical::{canonical, canonical_list};
 use crate::expr::check::{Checked, count, items, must_dig, number, order, text, wrong, wrong_with};
-use crate::expr::data::canonical;
 use crate::expr::machine::Machine;
 use crate::value::Digest;
 
@@ -180,7 +180,7 @@ pub(super) fn clamp(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
 
 #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
 pub(super) fn random(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
-    let seed = canonical(&Inner::from(args.to_vec()));
+    let seed = canonical_list(args);
     Ok(Inner::from((Digest::of(seed).seed() >> 11) as f64 / (1u64 << 53) as f64))
 }
 
