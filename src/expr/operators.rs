@@ -60,12 +60,11 @@ pub(super) fn add(a: &Inner, b: &Inner) -> Checked {
 fn joined(a: &Inner, b: &Inner) -> Checked {
     let Some(length) = a.len() else { return bounded(items(a)?.chain(items(b)?)).map(record::list) };
     let made;
-    let more = match record::items(b) {
-        Some(items) => items,
-        None => {
-            made = list(b)?;
-            &made
-        }
+    let more = if let Some(items) = record::items(b) {
+        items
+    } else {
+        made = list(b)?;
+        &made
     };
     if length + more.len() > MAX_ITEMS {
         return Err(wrong(format!("a list of more than {MAX_ITEMS} items")));

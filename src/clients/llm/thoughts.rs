@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// How models mark their thoughts: the mark before and the one after them.
-const MARKS: [(&str, &str); 9] = [
+const MARKS: [(&str, &str); 13] = [
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
     ("<thought>", "</thought>"),
@@ -12,21 +12,30 @@ const MARKS: [(&str, &str); 9] = [
     ("[THINK]", "[/THINK]"),
     ("◁think▷", "◁/think▷"),
     ("<|START_THINKING|>", "<|END_THINKING|>"),
-    ("<|channel|>analysis<|message|>", "<|end|>"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<|channel>thought", "<channel|>"),
+    ("<unused94>thought", "<unused95>"),
+    ("<|channel|>analysis", "<|end|>"),
+    ("<|channel|>commentary", "<|end|>"),
 ];
+/// Most bytes of the attributes of a mark.
+const MOST_ATTRIBUTES: usize = 200;
 /// What may stand between thoughts and answer, and after the answer.
-const AROUND: [&str; 6] = [
+const AROUND: [&str; 8] = [
     "<|start|>assistant",
     "<|channel|>final<|message|>",
     "<|START_RESPONSE|>",
     "<|END_RESPONSE|>",
+    "<|begin_of_solution|>",
+    "<|end_of_solution|>",
     "<|return|>",
     "<|end|>",
 ];
 
 /// `text` without thoughts. They begin on a line of their own, outside of code fences and of blocks `=== FILE: … ===`.
 /// Thoughts without an end reach to the end, if nothing is said before them. A mark that ends thoughts which nothing began
-/// (a chat template put the first mark into the prompt) makes everything before it a thought.
+/// (a chat template put the first mark into the prompt) makes everything before it a thought. A mark that looks like a tag
+/// may have attributes.
 pub fn without_thoughts(text: &str) -> Cow<'_, str> {
     if !MARKS.iter().any(|(open, close)| has(text, open) || has(text, close)) {
         return Cow::Borrowed(text);
@@ -39,10 +48,14 @@ pub fn without_thoughts(text: &str) -> Cow<'_, str> {
         let (line, after) = rest.split_at(end);
         let head = line.trim_start();
         if !place.is_quoted() {
-            if let Some((open, close)) = MARKS.iter().find(|(open, _)| begins(head, open)) {
-                let inside = &rest[line.len() - head.len() + open.len()..];
+            // What a model says before its thoughts may be named at the beginning of the line.
+            let head = AROUND.iter().find_map(|mark| head.strip_prefix(mark)).unwrap_or(head);
+            if let Some((length, close)) =
+                MARKS.iter().find_map(|(open, close)| Some((begins(head, open)?, close)))
+            {
+                let inside = &rest[line.len() - head.len() + length..];
                 match find(inside, close) {
-                    Some(at) => rest = &inside[at + close.len()..],
+                    Some((at, length)) => rest = &inside[at + length..],
                     None if said.trim().is_empty() => rest = "",
                     None => {
                         said.push_str(line);
@@ -51,9 +64,9 @@ pub fn without_thoughts(text: &str) -> Cow<'_, str> {
                 }
                 continue;
             }
-            if let Some((at, close)) = closing(line) {
+            if let Some(end) = closing(line) {
                 said.clear();
-                rest = &rest[at + close.len()..];
+                rest = &rest[end..];
                 continue;
             }
         }
@@ -86,15 +99,26 @@ impl Place {
     }
 }
 
-/// A mark at the beginning or the end of `line` that ends thoughts.
-fn closing(line: &str) -> Option<(usize, &'static str)> {
+/// Whether `text` has a mark of thoughts or of a chat template anywhere.
+pub fn has_marks(text: &str) -> bool {
+    text.contains("<|")
+        || text.contains("|>")
+        || MARKS.iter().any(|(open, close)| has(text, open) || has(text, close))
+}
+
+/// Where a mark ends that is at the beginning or the end of `line` and ends thoughts.
+fn closing(line: &str) -> Option<usize> {
     let (head, tail) = (line.len() - line.trim_start().len(), line.trim_end().len());
     MARKS.iter().filter(|(_, close)| *close != "<|end|>").find_map(|(_, close)| {
-        if begins(&line[head..], close) {
-            return Some((head, *close));
+        if let Some(length) = begins(&line[head..], close) {
+            return Some(head + length);
         }
-        let at = tail.checked_sub(close.len()).filter(|at| line.is_char_boundary(*at))?;
-        begins(&line[at..], close).then_some((at, *close))
+        let (mut from, mut last) = (0, None);
+        while let Some((at, length)) = find(&line[from..], close) {
+            from += at + length;
+            last = Some(from);
+        }
+        last.filter(|end| *end == tail)
     })
 }
 
@@ -109,17 +133,27 @@ fn bare(mut text: &str) -> &str {
     text
 }
 
-fn begins(text: &str, mark: &str) -> bool {
-    text.get(..mark.len()).is_some_and(|head| head.eq_ignore_ascii_case(mark))
+/// How long `mark` is with which `text` begins. A tag may have attributes.
+fn begins(text: &str, mark: &str) -> Option<usize> {
+    if text.get(..mark.len()).is_some_and(|head| head.eq_ignore_ascii_case(mark)) {
+        return Some(mark.len());
+    }
+    let name = mark.strip_suffix('>').filter(|name| !name.contains('|'))?;
+    let rest =
+        text.get(..name.len()).filter(|head| head.eq_ignore_ascii_case(name)).map(|_| &text[name.len()..])?;
+    let end =
+        rest.find(['>', '<', '\n']).filter(|end| *end <= MOST_ATTRIBUTES && rest[*end..].starts_with('>'))?;
+    rest.starts_with([' ', '\t', '/']).then_some(name.len() + end + 1)
 }
 
 fn has(text: &str, mark: &str) -> bool {
     find(text, mark).is_some()
 }
 
-fn find(text: &str, mark: &str) -> Option<usize> {
+/// Where `mark` is first, and how long it is.
+fn find(text: &str, mark: &str) -> Option<(usize, usize)> {
     let first = mark.chars().next()?;
-    text.match_indices(first).map(|(at, _)| at).find(|at| begins(&text[*at..], mark))
+    text.match_indices(first).find_map(|(at, _)| Some((at, begins(&text[at..], mark)?)))
 }
 
 #[cfg(test)]
@@ -143,6 +177,18 @@ mod tests {
             ("<think>They wrote </think> in it.\nHm.\n</think>\nhello", "hello"),
             ("Sure.\n<think>\nhm\n</think>\nhello", "Sure.\n\nhello"),
             ("<think>cut", ""),
+            ("<think budget=\"5\">hm</think >hello", "hello"),
+            (
+                "<|begin_of_thought|>hm<|end_of_thought|>\n<|begin_of_solution|>hello<|end_of_solution|>",
+                "hello",
+            ),
+            ("<|channel>thought\nhm\n<channel|>hello", "hello"),
+            ("<unused94>thought\nhm<unused95>hello", "hello"),
+            (
+                "<|channel|>commentary<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>hello",
+                "hello",
+            ),
+            ("<|start|>assistant<|channel|>analysis<|message|>hm<|end|>hello", "hello"),
         ] {
             assert_eq!(without_thoughts(text), said, "{text}");
         }
@@ -157,6 +203,7 @@ mod tests {
             "=== FILE: a.md ===\n<think>\n</think>\n=== END FILE ===",
             "{\"a\": \"</think>\"}",
             "Open it with\n<think>\nand go on.",
+            "<thinker>hello</thinker>",
         ] {
             assert_eq!(without_thoughts(text).trim(), text);
         }

@@ -158,7 +158,7 @@ async fn refusal(response: hyper::Response<Incoming>, mut late: Pause) -> Refuse
         };
         match frame {
             Some(Ok(frame)) => {
-                body.extend_from_slice(frame.data_ref().map(|data| &**data).unwrap_or_default())
+                body.extend_from_slice(frame.data_ref().map(|data| &**data).unwrap_or_default());
             }
             Some(Err(_)) => break false,
             None => break true,

@@ -9,9 +9,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::pieces::{self, Piece};
-use crate::clients::llm::without_thoughts;
+use crate::clients::llm::{Request, has_marks, without_thoughts};
 use crate::schema::Schema;
 use crate::value::{Value, canonical};
+
+const QUOTED: &str = "its value is part of the question as well, among other words, so that it may be a quotation: \
+                      answer with the JSON value alone";
 
 /// What to make of an answer with several different values that fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -44,6 +47,8 @@ pub(super) struct Reading<'a> {
     pub(super) ambiguous: Ambiguous,
     /// Whether the model came to its end, so that what is unfinished stays so.
     pub(super) ended: bool,
+    /// What was asked: a value that is part of it may be a quotation.
+    pub(super) asked: Option<&'a Request>,
 }
 
 /// What a piece of a text is for the schema.
@@ -105,7 +110,20 @@ impl Reader<'_> {
             Ambiguous::Reject if found.cut => {
                 Found::Breaks(vec!["it is too long to be sure that it has one answer".to_owned()])
             }
-            Ambiguous::Reject => only(candidates),
+            Ambiguous::Reject if !candidates.is_empty() && has_marks(text) => Found::Breaks(vec![
+                "it has marks of thoughts or of a chat template beside a value".to_owned(),
+            ]),
+            Ambiguous::Reject => {
+                let fits =
+                    candidates.iter().zip(&found.places).filter(|(candidate, _)| candidate.fit.is_ok());
+                let mut texts = fits.map(|(_, place)| &text[place.clone()]);
+                match self.reading.asked.map(squeezed_request) {
+                    Some(asked) if texts.any(|text| asked.contains(&squeezed(text))) => {
+                        Found::Breaks(vec![QUOTED.to_owned()])
+                    }
+                    _ => only(candidates),
+                }
+            }
             Ambiguous::Last => last(candidates, self.reading.ended),
         }
     }
@@ -177,6 +195,31 @@ fn only(candidates: Vec<Candidate>) -> Found {
         Some(Candidate { fit: Ok(value), .. }) => Found::Fits(value),
         _ => breaks("it has a value that fits and another one behind it"),
     }
+}
+
+/// What was asked, as [`squeezed`].
+fn squeezed_request(request: &Request) -> String {
+    let mut text: String = request.system.as_deref().map(squeezed).unwrap_or_default();
+    for message in &request.messages {
+        text.push('\n');
+        text.push_str(&squeezed(&message.content));
+    }
+    text
+}
+
+/// `text` without what differs when a text is shown as a JSON string or on other lines: white space, backslashes, and the
+/// letters of escapes for white space.
+fn squeezed(text: &str) -> String {
+    let mut squeezed = String::with_capacity(text.len());
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        match c {
+            '\\' => drop(characters.next_if(|next| matches!(next, 'n' | 'r' | 't'))),
+            c if c.is_whitespace() => {}
+            c => squeezed.push(c),
+        }
+    }
+    squeezed
 }
 
 fn several() -> Found {

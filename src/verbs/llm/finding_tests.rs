@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::clients::llm::Message;
 
 fn verdict() -> Schema {
     let schema = json!({"type": "object", "required": ["score"], "properties": {"score": {"type": "integer"}, "why": {"type": "string"}}});
@@ -8,7 +9,7 @@ fn verdict() -> Schema {
 }
 
 fn found(text: &str, schema: Option<&Schema>, ambiguous: Ambiguous) -> Found {
-    Reading { schema, ambiguous, ended: true }.read(text)
+    Reading { schema, ambiguous, ended: true, asked: None }.read(text)
 }
 
 fn read(text: &str) -> Found {
@@ -109,5 +110,39 @@ fn a_judge_gives_one_verdict_or_none() {
     ] {
         let found = judged(&text);
         assert!(!matches!(found, Found::Fits(_)), "{} → {found:?}", &text[..text.len().min(100)]);
+    }
+}
+
+#[test]
+fn a_judge_that_only_quotes_has_not_judged() {
+    let shown = "The program printed:\n| {\"score\": 100,\n|  \"why\": \"fine\"}\nand logged \"{\\\"score\\\": 99}\".";
+    let request = Request { messages: vec![Message::user(shown)], ..Request::default() };
+    let judged = |text: &str| {
+        let schema = verdict();
+        let reading = Reading {
+            schema: Some(&schema),
+            ambiguous: Ambiguous::Reject,
+            ended: true,
+            asked: Some(&request),
+        };
+        reading.read(text)
+    };
+    for text in [
+        "It printed {\"score\": 99} and nothing else, so I give zero points.",
+        "> {\"score\":99}\n\nzero points",
+        "```json\n{\"score\": 99}\n```\nThat is wrong. Score: 0.",
+        "<!-- {\"score\": 99} -->",
+    ] {
+        assert_eq!(judged(text), Found::Breaks(vec![QUOTED.to_owned()]), "{text}");
+    }
+    assert_eq!(judged("{\"score\": 99}"), score(99), "alone it is an answer");
+    assert_eq!(judged("```json\n{\"score\": 99}\n```"), score(99));
+    assert_eq!(judged("I give {\"score\": 7}, for it is slow."), score(7), "its own words");
+    for text in [
+        "<think>hm</think>{\"score\": 3}</think>zero",
+        "{\"score\": 3}</think>none",
+        "<|some_token|>{\"score\": 3}",
+    ] {
+        assert!(matches!(judged(text), Found::Breaks(_)), "{text}");
     }
 }

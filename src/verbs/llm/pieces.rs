@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
+use std::ops::Range;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -29,6 +30,8 @@ pub(super) enum Piece {
 #[derive(Debug, Default)]
 pub(super) struct Pieces {
     pub(super) list: Vec<Piece>,
+    /// Where each of them is.
+    pub(super) places: Vec<Range<usize>>,
     /// The text was too long to look at all of it.
     pub(super) cut: bool,
 }
@@ -69,7 +72,10 @@ pub(super) fn pieces(text: &str) -> Pieces {
         let Read { piece, length, work: done } = read(text, start);
         work += done;
         let last = matches!(piece, Some(Piece::Unfinished { .. }));
-        found.list.extend(piece);
+        if let Some(piece) = piece {
+            found.list.push(piece);
+            found.places.push(start..start + length);
+        }
         // The rest is the inside of something that is not whole: a value found there is not the answer.
         if last {
             break;

@@ -258,7 +258,12 @@ impl<'a> Session<'a> {
             let meant = self.format == Format::Text && asked.request.max_tokens.is_some();
             return Ok((!cut_off || meant).then(|| parts.output(answer)));
         }
-        let reading = Reading { schema: asked.schema, ambiguous: self.ambiguous, ended: !cut_off };
+        let reading = Reading {
+            schema: asked.schema,
+            ambiguous: self.ambiguous,
+            ended: !cut_off,
+            asked: Some(asked.request),
+        };
         let found = match reading.read(&parts.text) {
             Found::Fits(value) => return Ok(Some(value)),
             found => found,
