@@ -1,13 +1,12 @@
 //! What a base image has and this machine, which is the base image of this runtime, has not. A program that fails for that
 //! reason has no fault of its own. What the program says is only a hint: the machine itself is asked.
 
-use std::collections::BTreeSet;
+mod python;
+
 use std::path::Path;
-use std::sync::LazyLock;
 use std::time::Duration;
 
-use regex::Regex;
-
+use self::python::{Belongs, IMPORT, Interpreter, modules};
 use super::Place;
 use crate::clients::agent::ExecSpec;
 use crate::rooted_fs::{RootedFs, normalize};
@@ -96,23 +95,6 @@ const PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr
 /// Most of a file that is read to see which program it is for.
 const HEAD: u64 = 1 << 20;
 
-/// Ends with 42 if the module belongs to the Python of the image and this Python cannot import it. Images that are made small
-/// have no window system.
-const IMPORT: &str = "
-import importlib, sys
-name, full = sys.argv[1], sys.argv[2] == 'full'
-elsewhere = {'winreg', 'winsound', 'msvcrt', 'nt', '_winapi', '_overlapped', '_wmi', '_scproxy'}
-windows = {'tkinter', '_tkinter', 'turtle', 'turtledemo'}
-top = name.split('.')[0]
-known = top in sys.stdlib_module_names or top == 'pip'
-if not known or top in elsewhere or top in windows and not full:
-    sys.exit(0)
-try:
-    importlib.import_module(top)
-except ImportError:
-    sys.exit(42)
-";
-
 /// Where a command was started.
 pub(super) struct Started<'a> {
     /// The base image.
@@ -138,21 +120,22 @@ pub(super) async fn of_machine(place: &Place, started: &Started<'_>, said: &str)
             )),
         );
     }
-    let (name, tag) = named(base);
-    let python = PROGRAMS[0].0.contains(&name.as_str());
-    let kind = if python && !is_small(&tag) { "full" } else { "small" };
+    let python = Interpreter::of(base);
     for module in modules(said) {
-        if module == "pip" && !python {
+        let belongs = python.has(module);
+        if belongs == Belongs::Not || module == "pip" && !python.has_python {
             continue;
         }
-        let argv = ["python3", "-I", "-c", IMPORT, module, kind].map(ToOwned::to_owned).to_vec();
+        let certainty = if belongs == Belongs::Certainly { "certain" } else { "as here" };
+        let argv = ["python3", "-I", "-c", IMPORT, module, python.size(), certainty];
+        let argv = argv.map(ToOwned::to_owned).to_vec();
         let spec = ExecSpec { argv, timeout: Duration::from_secs(20), ..ExecSpec::default() };
         if place.run_alone(spec).await.is_some_and(|report| report.exit_code == Some(42)) {
+            let message = format!(
+                "the Python of this machine has no module `{module}`, which the Python of the base image `{base}` has"
+            );
             return Some(
-                Failure::permanent(format!(
-                    "the Python of this machine has no module `{module}`, which belongs to every Python"
-                ))
-                .hint("install the whole of Python here, e.g. with `apt-get install python3-full`, or use Docker"),
+                Failure::permanent(message).hint(format!("{}, or use Docker", python.needed(belongs))),
             );
         }
     }
@@ -204,12 +187,16 @@ fn has(base: &str, program: &str) -> bool {
     let (name, tag) = named(base);
     // `python3.12` and the like.
     let plain = program.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-    let mut programs = PROGRAMS.iter().filter(|(images, _)| images.contains(&name.as_str())).peekable();
+    // An image of another name may say in its tag that it has Python.
+    let python = Interpreter::of(base).has_python;
+    let is_of = |images: &[&str]| images.contains(&name.as_str()) || python && images.contains(&"python");
+    let mut programs = PROGRAMS.iter().filter(|(images, _)| is_of(images)).peekable();
     let known = programs.peek().is_some();
     if programs.any(|(_, programs)| programs.contains(&program) || programs.contains(&plain)) {
         return true;
     }
-    if FULL.contains(&name.as_str()) && !is_small(&tag) && TOOLS.contains(&program) {
+    let is_full = FULL.contains(&name.as_str()) || python && !base.contains("distroless");
+    if is_full && !is_small(&tag) && TOOLS.contains(&program) {
         return true;
     }
     if is_system(base, &name) || known {
@@ -256,20 +243,6 @@ fn interpreters(files: &RootedFs, path: &Path) -> Vec<String> {
     std::iter::once(first).chain(behind).collect()
 }
 
-/// The modules that Python said it does not have, the last few of them.
-fn modules(said: &str) -> BTreeSet<&str> {
-    static MISSING: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r"No module named '?([A-Za-z_][A-Za-z0-9_]{0,63})(?:['.]|\s*$)").ok());
-    let Some(missing) = &*MISSING else { return BTreeSet::new() };
-    let lines: Vec<&str> = said.lines().rev().take(50).collect();
-    // What a Python of Debian says where a module of its own was left out.
-    let ensurepip =
-        lines.iter().any(|line| line.contains("ensurepip is not available")).then_some("ensurepip");
-    let names = lines.into_iter().flat_map(|line| missing.captures_iter(line));
-    let names = names.filter_map(|found| found.get(1)).map(|name| name.as_str());
-    ensurepip.into_iter().chain(names).take(3).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,6 +284,10 @@ mod tests {
         assert_eq!(missing("example.com/own:1", &["mix"], "").as_deref(), Some("mix"));
         assert_eq!(missing("example.com/own:1", &["x-tool"], "x-tool: not found"), None);
         assert_eq!(missing("node:22", &["mix"], "mix: not found"), None);
+        // A tag that says what the image is made from.
+        let uv = "ghcr.io/astral-sh/uv:python3.14-bookworm-slim";
+        assert_eq!(missing(uv, &["python3.14"], "").as_deref(), Some("python3.14"));
+        assert_eq!(missing("ghcr.io/astral-sh/uv:0.9", &["python3.14"], ""), None);
     }
 
     #[test]
@@ -331,19 +308,5 @@ mod tests {
         assert_eq!(missing("debian:12", &["/app/env"], ""), None);
         files.put(Path::new("/app/mix"), b"x", true).unwrap();
         assert_eq!(missing("elixir", &["sh"], "sh: 1: ./own: not found"), None, "the product has it itself");
-    }
-
-    #[test]
-    fn modules_are_read_from_what_python_says() {
-        let said = "x\nModuleNotFoundError: No module named 'http.server'\nImportError: No module named 'json'\nNo module named 'a b'";
-        assert_eq!(modules(said).into_iter().collect::<Vec<_>>(), ["http", "json"]);
-        assert_eq!(
-            modules("/usr/bin/python3: No module named pip\n").into_iter().collect::<Vec<_>>(),
-            ["pip"]
-        );
-        assert_eq!(
-            modules("because ensurepip is not available.").into_iter().collect::<Vec<_>>(),
-            ["ensurepip"]
-        );
     }
 }
