@@ -27,7 +27,7 @@ pub use disk::{digest_of_dir, holds_foreign_files, is_on_disk, real_path};
 pub use path::check_path;
 pub use products::Products;
 pub use reference::{TreeEntry, TreeRef};
-pub use unusual::{Unusual, bare_repository, folded, unusual, visible};
+pub use unusual::{Unusual, bare_repository, belongs_to_bare, folded, unusual, visible};
 
 /// A file of a [`Tree`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,10 @@
 //! Names of files and directories that something else than the program itself obeys, and of those that look so and are harmless.
 
-/// Names that begin with a dot are obeyed by somebody, as a rule. These are not: they are data, or only say which files something
-/// passes over. A name that ends in `/` is a directory. `.…ignore` and `.env.example` are known by their form.
+/// Names that begin with a dot and need no consent. The rule: a file needs the user's consent if something else than the
+/// program's own build and tests reads it on its own (an editor, a shell, git, a CI system, a coding agent) and it can name
+/// code, commands, instructions or addresses there. Of a name that begins with a dot that is assumed, unless nothing but data,
+/// styles and versions can be said in it, or only the program's own build and tests read it, as they read `package.json`. A
+/// name that ends in `/` is a directory. `.…ignore` and `.env.example` are known by their form.
 pub(super) const HARMLESS: &[&str] = &[
     // Version control and editors.
     ".gitattributes",
@@ -18,28 +21,10 @@ pub(super) const HARMLESS: &[&str] = &[
     ".java-version",
     ".go-version",
     ".terraform-version",
-    // How a program is formatted and checked, when somebody does that.
-    ".prettierrc",
-    ".prettierrc.json",
-    ".prettierrc.yaml",
-    ".prettierrc.yml",
-    ".prettierrc.toml",
-    ".eslintrc.json",
-    ".eslintrc.yml",
-    ".eslintrc.yaml",
-    ".stylelintrc",
-    ".stylelintrc.json",
-    ".babelrc",
-    ".babelrc.json",
-    ".browserslistrc",
-    ".flake8",
+    // How a program is formatted and checked: styles and rules, nothing that is loaded or run.
     ".isort.cfg",
-    ".coveragerc",
-    ".coverage",
     ".clang-format",
     ".rustfmt.toml",
-    ".golangci.yml",
-    ".golangci.yaml",
     ".yamllint",
     ".yamllint.yml",
     ".markdownlint.json",
@@ -48,10 +33,16 @@ pub(super) const HARMLESS: &[&str] = &[
     ".swiftformat",
     ".scalafmt.conf",
     ".ocamlformat",
+    ".nojekyll",
+    // What only its own build and tests read.
+    ".babelrc",
+    ".babelrc.json",
+    ".browserslistrc",
+    ".swcrc",
+    ".coveragerc",
+    ".coverage",
     ".nycrc",
     ".mocharc.json",
-    ".swcrc",
-    ".nojekyll",
     // What a program serves, and what its tools keep for the next time.
     ".well-known/",
     ".pytest_cache/",
@@ -81,7 +72,25 @@ pub(super) const OBEYED: &[(&str, &[&str])] = &[
     ("git", &[".gitmodules", ".gitconfig", ".lfsconfig"]),
     (
         "git hooks",
-        &[".githooks/", ".husky/", ".pre-commit-config.*", "lefthook.*", ".lefthook.*", ".overcommit.yml"],
+        &[
+            ".githooks/",
+            ".husky/",
+            ".pre-commit-config.*",
+            ".pre-commit-hooks.*",
+            "lefthook.*",
+            "lefthook-local.*",
+            ".lefthook.*",
+            ".overcommit.yml",
+            ".lintstagedrc*",
+            "lint-staged.config.*",
+            ".commitlintrc*",
+            "commitlint.config.*",
+            "simple-git-hooks.*",
+            ".simple-git-hooks.*",
+            "captainhook.json",
+            "grumphp.yml*",
+            "prek.toml",
+        ],
     ),
     (
         "CI systems, which have keys",
@@ -137,6 +146,18 @@ pub(super) const OBEYED: &[(&str, &[&str])] = &[
             "railway.toml",
             "amplify.yml",
             "heroku.yml",
+            "app.json",
+            "fly.toml",
+            "firebase.json",
+            "apphosting*.yaml",
+            "nixpacks.toml",
+            "nixpacks.json",
+            "railpack.json",
+            "wrangler.toml",
+            "wrangler.json",
+            "wrangler.jsonc",
+            "zeabur.json",
+            "zbpack.json",
         ],
     ),
     (
@@ -162,6 +183,22 @@ pub(super) const OBEYED: &[(&str, &[&str])] = &[
             "*.sublime-workspace",
             "*.ipr",
             "*.iws",
+        ],
+    ),
+    (
+        "linters and formatters, which editors run on opening and saving a file",
+        &[
+            ".prettierrc*",
+            "prettier.config.*",
+            ".eslintrc*",
+            "eslint.config.*",
+            ".stylelintrc*",
+            "stylelint.config.*",
+            ".flake8",
+            ".pylintrc",
+            ".golangci.*",
+            ".rubocop*",
+            ".solargraph.yml",
         ],
     ),
     (
@@ -193,7 +230,6 @@ pub(super) const OBEYED: &[(&str, &[&str])] = &[
         ],
     ),
     ("atoll", &["atoll.toml", "environment.toml"]),
-    ("cvs", &["cvs/root", "cvs/entries", "cvs/repository"]),
     (
         "shells",
         &[
@@ -283,4 +319,22 @@ pub(super) const OF_VERSION_CONTROL: &[&str] = &[
     ".fslckout",
     "_fossil_",
     ".fossil-settings",
+];
+
+/// Files by which CVS knows a directory called `CVS` for its own. Some of them name programs.
+pub(super) const OF_CVS: &[&str] = &[
+    "root",
+    "repository",
+    "entries",
+    "entries.log",
+    "entries.backup",
+    "entries.static",
+    "tag",
+    "template",
+    "notify",
+    "notify.tmp",
+    "baserev",
+    "baserev.tmp",
+    "checkin.prog",
+    "update.prog",
 ];

@@ -1,6 +1,8 @@
 //! Files that something else than the program itself obeys, so that nobody is surprised by what a model writes.
 
-use super::obeyed::{AGENTS, HARMLESS, OBEYED, OF_VERSION_CONTROL};
+use std::collections::BTreeMap;
+
+use super::obeyed::{AGENTS, HARMLESS, OBEYED, OF_CVS, OF_VERSION_CONTROL};
 
 /// What a file at a path is to others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +24,11 @@ pub fn unusual(path: &str) -> Option<Unusual> {
     }
     let folded = folded(path);
     let names: Vec<&str> = folded.split('/').collect();
-    if let Some(name) = names.iter().find(|name| is_of_version_control(name)) {
+    // A directory of another case may well be the program's own, but for the files that CVS keeps in one.
+    let in_cvs = path.split('/').rev().skip(1).any(|name| name == "CVS")
+        || names.windows(2).any(|names| names[0] == "cvs" && OF_CVS.contains(&names[1]));
+    let own = names.iter().find(|name| is_of_version_control(name)).copied();
+    if let Some(name) = own.or(in_cvs.then_some("CVS")) {
         return Some(Unusual::Refused(format!(
             "`{name}` belongs to version control, which runs what it names"
         )));
@@ -87,20 +93,56 @@ fn is_harmless(file: &str) -> bool {
     passes_over || example || HARMLESS.contains(&file)
 }
 
+/// By which git knows a directory for a repository, though it has no work tree and is not called `.git`.
+const OF_BARE: [&str; 4] = ["HEAD", "commondir", "objects", "refs"];
+
+/// What git obeys or keeps in such a directory.
+const IN_BARE: [&str; 14] = [
+    "HEAD",
+    "commondir",
+    "objects",
+    "refs",
+    "config",
+    "config.worktree",
+    "hooks",
+    "info",
+    "packed-refs",
+    "worktrees",
+    "modules",
+    "logs",
+    "index",
+    "gitdir",
+];
+
+/// Whether git takes a directory for a repository of its own, whose configuration it obeys. `has` says whether there is a file
+/// or directory of that name in it. What `commondir` names may be anywhere.
+fn is_bare(has: impl Fn(&str) -> bool) -> bool {
+    has("HEAD") && (has("commondir") || has("objects") && has("refs"))
+}
+
+/// Whether a directory is a repository to git, or becomes one, by something new that begins with the name `first` in it. `has`
+/// says what is there already.
+pub fn belongs_to_bare(first: &str, has: impl Fn(&str) -> bool) -> bool {
+    let is = |name: &str| first.eq_ignore_ascii_case(name);
+    IN_BARE.into_iter().any(is) && is_bare(|name| is(name) || has(name))
+}
+
 /// The directory among `paths` that git would take for a repository of its own, whose configuration it obeys.
 pub fn bare_repository<'a>(paths: &(impl Iterator<Item = &'a str> + Clone)) -> Option<String> {
-    let heads = paths.clone().filter_map(|path| {
-        let lower = path.to_lowercase();
-        (lower == "head" || lower.ends_with("/head")).then(|| path[..path.len() - "head".len()].to_owned())
-    });
-    heads.into_iter().find(|dir| {
-        let has = |what: &str| {
-            paths.clone().any(|path| {
-                path.strip_prefix(dir.as_str()).is_some_and(|rest| rest.to_lowercase().starts_with(what))
-            })
-        };
-        has("objects/") && has("refs/")
-    })
+    let mut dirs: BTreeMap<&str, [bool; OF_BARE.len()]> = BTreeMap::new();
+    for path in paths.clone() {
+        let mut start = 0;
+        for name in path.split('/') {
+            if let Some(which) = OF_BARE.iter().position(|known| name.eq_ignore_ascii_case(known)) {
+                dirs.entry(&path[..start]).or_default()[which] = true;
+            }
+            start += name.len() + 1;
+        }
+    }
+    let known = |name: &str| OF_BARE.iter().position(|known| *known == name);
+    let mut dirs = dirs.into_iter();
+    dirs.find(|(_, there)| is_bare(|name| known(name).is_some_and(|which| there[which])))
+        .map(|(dir, _)| dir.to_owned())
 }
 
 /// `text` with characters that are not seen, or change what is seen, as escapes.
@@ -162,7 +204,6 @@ mod tests {
             "legit~1x",
             ".helmignore",
             ".npmignore",
-            "web/.prettierrc.json",
             "web/.well-known/security.txt",
             ".env.local.example",
             ".pytest_cache/v/x",
@@ -182,6 +223,10 @@ mod tests {
             "data/cvs/anna.pdf",
             "docs/claude-shannon.md",
             "misery.toml",
+            "cvs/index.html",
+            ".babelrc",
+            ".clang-format",
+            "vite.config.ts",
         ] {
             assert_eq!(unusual(path), None, "{path}");
         }
@@ -231,7 +276,18 @@ mod tests {
             "sub/Pipelines/deep/x.toml",
             "environment.toml",
             "mise.local.toml",
-            "CVS/Root",
+            "web/.prettierrc.json",
+            "prettier.config.mjs",
+            ".eslintrc.cjs",
+            "eslint.config.js",
+            ".flake8",
+            ".yarnrc.yml",
+            ".idea/workspace.xml",
+            ".pre-commit-config.yaml",
+            "lefthook.yml",
+            "lint-staged.config.js",
+            "wrangler.toml",
+            "wrangler.jsonc",
         ] {
             assert!(matches!(unusual(path), Some(Unusual::Obeyed(_))), "{path}");
         }
@@ -251,6 +307,9 @@ mod tests {
             "sub/.SVN/x",
             "_darcs/prefs/defaults",
             ".jj/repo/config.toml",
+            "CVS/Root",
+            "cvs/Checkin.prog",
+            "sub/CVS/Base/x",
             "a\u{202e}gnp.exe",
             "main\u{200b}.py",
             ".g\u{200c}it/config",
@@ -271,5 +330,20 @@ mod tests {
         assert_eq!(bare_repository(&bare.into_iter()), Some("x/".to_owned()));
         assert_eq!(bare_repository(&["Head", "objects/a", "refs/b"].into_iter()), Some(String::new()));
         assert_eq!(bare_repository(&["x/HEAD", "x/objects/a", "refs/b"].into_iter()), None);
+        // Git only asks whether it may enter them.
+        assert_eq!(bare_repository(&["x/HEAD", "x/objects", "x/refs"].into_iter()), Some("x/".to_owned()));
+        assert_eq!(bare_repository(&["x/HEAD", "x/commondir"].into_iter()), Some("x/".to_owned()));
+        let many: Vec<String> = (0..50_000).map(|n| format!("{n}/HEAD")).collect();
+        assert_eq!(bare_repository(&many.iter().map(String::as_str)), None);
+    }
+
+    #[test]
+    fn a_file_that_makes_a_repository_is_told_from_one_beside_it() {
+        let there = |name: &str| ["HEAD", "objects"].contains(&name);
+        assert!(belongs_to_bare("refs", there) && belongs_to_bare("commondir", there));
+        assert!(!belongs_to_bare("config", there) && !belongs_to_bare("notes.md", there));
+        let whole = |name: &str| OF_BARE.contains(&name);
+        assert!(belongs_to_bare("config", whole) && belongs_to_bare("hooks", whole));
+        assert!(!belongs_to_bare("main", whole), "a work tree inside of it");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::tree::{Unusual, bare_repository, folded, unusual, visible};
+use crate::tree::{Unusual, bare_repository, belongs_to_bare, folded, unusual, visible};
 use crate::verb::{Class, Context, Failure, Grants};
 
 /// What the file at `path` is to others; `None` for a usual file, and for one that the user allows.
@@ -29,8 +29,26 @@ fn found_at(target: &Path, cx: &Context) -> Option<(Unusual, String)> {
     Some((found(&names.join("/"), &cx.grants)?, path.into_owned()))
 }
 
+/// The failure of writing at `target`, if a directory around it is a git repository without a work tree, or becomes one.
+pub fn in_repository(target: &Path) -> Option<Failure> {
+    let dir = target.ancestors().skip(1).find(|dir| {
+        let first = target.strip_prefix(dir).ok().and_then(|rest| rest.components().next());
+        let first = first.map(|first| first.as_os_str().to_string_lossy());
+        first.is_some_and(|first| belongs_to_bare(&first, |name| dir.join(name).symlink_metadata().is_ok()))
+    })?;
+    let message = format!(
+        "{} is refused: with it, {} is a git repository, whose configuration git would obey",
+        target.display(),
+        dir.display()
+    );
+    Some(Failure::permanent(message).hint("write it to another directory"))
+}
+
 /// What is wrong with writing the file at `target`, to which a step's path leads.
 pub fn unwritable(target: &Path, cx: &Context) -> Option<Failure> {
+    if let Some(failure) = in_repository(target) {
+        return Some(failure);
+    }
     let (unusual, path) = found_at(target, cx)?;
     Some(match unusual {
         Unusual::Refused(why) => {
@@ -81,6 +99,9 @@ pub fn undeliverable<'a>(
     paths: impl Iterator<Item = &'a str>,
     cx: &Context,
 ) -> Option<Failure> {
+    if let Some(failure) = in_repository(into) {
+        return Some(failure);
+    }
     if let Some(dir) = bare_repository(all) {
         let dir = if dir.is_empty() { "the tree".to_owned() } else { format!("`{dir}`") };
         return Some(Failure::permanent(format!(

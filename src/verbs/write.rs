@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{place, unusual};
-use crate::rooted_fs::RootedFs;
+use crate::rooted_fs::{RootedFs, remove_tree};
 use crate::value::{Digest, Value};
 use crate::verb::{Class, Context, Failure, Output, Refusal, Traits, Verb};
 
@@ -95,6 +95,12 @@ fn write(with: With, cx: &Context) -> Result<Out, Failure> {
             _ => Failure::permanent(message),
         }
     })?;
+    // Other steps may have written their part of a repository since.
+    let written = root.join(&below);
+    if let Some(failure) = unusual::in_repository(&written) {
+        remove_tree(&written).map_err(|e| Failure::permanent(format!("{}; and {e}", failure.message)))?;
+        return Err(failure);
+    }
     Ok(Out { bytes: content.len() as u64, digest: Digest::of(&content), path: with.path })
 }
 
@@ -221,6 +227,56 @@ mod tests {
             ["notes.md".to_owned(), "prompts/mine.md".to_owned(), "sub/.github/x".to_owned(), out("x.json")]
         {
             write(path).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn several_writes_make_no_repository() {
+        for order in [
+            ["HEAD", "objects/x", "refs/heads/x"],
+            ["refs/x", "HEAD", "objects/x"],
+            ["HEAD", "commondir", ""],
+        ] {
+            let place = tempfile::tempdir().unwrap();
+            let mut refused = 0;
+            for path in ["config"].into_iter().chain(order).filter(|path| !path.is_empty()) {
+                let done = run(place.path(), json!({"path": format!("a/{path}"), "text": "x"})).await;
+                if let Err(failure) = done {
+                    assert_eq!(failure.class, Class::Permanent);
+                    assert!(failure.message.contains("is a git repository"), "{failure}");
+                    refused += 1;
+                }
+            }
+            assert_eq!(refused, 1, "{order:?}");
+        }
+        // A work tree in a directory that is a repository is usual; what git obeys there is not.
+        let place = tempfile::tempdir().unwrap();
+        for dir in ["objects", "refs", "main"] {
+            std::fs::create_dir(place.path().join(dir)).unwrap();
+        }
+        std::fs::write(place.path().join("HEAD"), "ref: refs/heads/x").unwrap();
+        run(place.path(), json!({"path": "main/notes.md", "text": "x"})).await.unwrap();
+        for path in ["config", "hooks/post-checkout"] {
+            run(place.path(), json!({"path": path, "text": "x"})).await.unwrap_err();
+        }
+    }
+
+    /// Steps that write at the same time each look before any of them has written.
+    #[tokio::test]
+    async fn writes_at_the_same_time_make_no_repository() {
+        for _ in 0..50 {
+            let place = tempfile::tempdir().unwrap();
+            let write = |path: &'static str| {
+                let project = place.path().to_owned();
+                tokio::spawn(async move { run(&project, json!({"path": path, "text": "x"})).await.is_ok() })
+            };
+            let writes = ["a/HEAD", "a/objects/x", "a/refs/x"].map(write);
+            for write in writes {
+                write.await.unwrap();
+            }
+            let there = |name: &str| place.path().join("a").join(name).exists();
+            let whole = there("HEAD") && there("objects/x") && there("refs/x");
+            assert!(!whole);
         }
     }
 
