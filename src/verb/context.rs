@@ -186,16 +186,21 @@ pub trait Secrets: Send + Sync + 'static {
     }
 }
 
+/// Why `receiver` cannot be given the secret `name`, if that can be no name of one.
+pub fn no_name(name: &str, receiver: &str) -> Option<Failure> {
+    // What is not a name may be the value itself: it is not repeated.
+    let failure = || Failure::permanent(format!("{receiver} has no valid name of a secret"));
+    let hint = "give the name of an environment variable, never a value: `{ secret = \"API_TOKEN\" }`";
+    (!is_name(name)).then(|| failure().hint(hint))
+}
+
 impl Context {
     /// The value of the secret `name`, which is to be given to `receiver`, e.g. "the header `authorization`".
     /// Errors: `auth` if the user has not allowed it, or it is not set.
     pub fn secret(&self, name: &str, receiver: &str) -> Result<SecretText, Failure> {
         let ask = Ask::Secret(name.to_owned());
-        if !is_name(name) {
-            // What is not a name may be the value itself: it is not repeated.
-            return Err(Failure::permanent(format!("{receiver} has no valid name of a secret")).hint(
-                "give the name of an environment variable, never a value: `{ secret = \"API_TOKEN\" }`",
-            ));
+        if let Some(failure) = no_name(name, receiver) {
+            return Err(failure);
         }
         if !self.grants.allows(&ask) {
             return Err(Failure::new(

@@ -16,7 +16,7 @@ pub use blobs::{BlobError, Blobs, MemoryBlobs};
 pub use catalog::{Catalog, DynVerb, Entry};
 pub use context::{
     Context, CursorSink, Note, Progress, SecretText, Secrets, Workspace, has_credentials,
-    is_name as is_secret_name,
+    is_name as is_secret_name, no_name as no_secret_name,
 };
 pub use failure::{Class, Failure};
 pub use funds::{Bound, Covered, Funds, Purse};

@@ -15,7 +15,9 @@ use crate::rooted_fs::read_file;
 use crate::schema::{Schema, Violation};
 use crate::tree::{Tree, TreeRef};
 use crate::value::{Digest, Value};
-use crate::verb::{Ask, Asked, Blobs, Class, Context, EVERY_HOST, Failure, Output, Refusal, Traits, Verb};
+use crate::verb::{
+    Ask, Asked, Blobs, Class, Context, EVERY_HOST, Failure, Output, Refusal, Traits, Verb, pointer,
+};
 
 /// Reads an environment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,7 +86,14 @@ environment_load = { near = "examples/visits/scenarios" }
         let found: Vec<Diagnostic> =
             violations.iter().flat_map(|violation| complaints(violation, also, &|_| None)).collect();
         if found.is_empty() {
-            return Vec::new();
+            let services = also.get("services").and_then(Value::as_object).into_iter().flatten();
+            let lacking = services.filter(|(_, service)| !service.as_object().is_some_and(has_source));
+            let refusal = |(name, _): (&String, &Value)| {
+                let found = Diagnostic::new(Code::Environment, no_source(name));
+                let failure = refused("of the pipeline", &[found], &Sources::new());
+                Refusal::key(pointer("/also/services", name), failure).if_given("/file").if_given("/near")
+            };
+            return lacking.map(refusal).collect();
         }
         let failure = refused("of the pipeline", &found, &Sources::new());
         vec![Refusal::of("/also", failure).if_given("/file").if_given("/near")]
@@ -237,25 +246,31 @@ fn finish(
     for (name, service) in services {
         let Value::Object(mut service) = service else { continue };
         let pointer = format!("/services/{}", escaped(&name));
+        if !has_source(&service) {
+            return Err(complain(&pointer, no_source(&name)));
+        }
         let dockerfile = service.remove("dockerfile");
-        match (service.contains_key("image"), service.remove("code")) {
-            (true, None) if dockerfile.is_none() => {}
-            (false, Some(code)) => {
-                let tree = pack(&format!("{pointer}/code"), code.as_str().unwrap_or_default())?;
-                let dockerfile =
-                    dockerfile.as_ref().and_then(Value::as_str).unwrap_or("Dockerfile").to_owned();
-                out.builds.push(Build { service: name.clone(), tree, dockerfile });
-            }
-            _ => {
-                let message =
-                    format!("the service `{name}` has to have either `image` or `code` (with `dockerfile`)");
-                return Err(complain(&pointer, message));
-            }
+        if let Some(code) = service.remove("code") {
+            let tree = pack(&format!("{pointer}/code"), code.as_str().unwrap_or_default())?;
+            let dockerfile = dockerfile.as_ref().and_then(Value::as_str).unwrap_or("Dockerfile").to_owned();
+            out.builds.push(Build { service: name.clone(), tree, dockerfile });
         }
         puts(&mut service, &pointer)?;
         out.services.insert(name, service.into());
     }
     Ok(out)
+}
+
+/// Whether it is said what a service is made of: an image, or code to build.
+fn has_source(service: &Map<String, Value>) -> bool {
+    match (service.contains_key("image"), service.contains_key("code")) {
+        (true, false) => !service.contains_key("dockerfile"),
+        (image, code) => image != code,
+    }
+}
+
+fn no_source(service: &str) -> String {
+    format!("the service `{service}` has to have either `image` or `code` (with `dockerfile`)")
 }
 
 /// The file that is meant, as it was named.

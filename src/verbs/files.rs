@@ -1,5 +1,7 @@
 //! `files`: makes, edits, packs, compares, shows and delivers trees of files.
 
+mod misfit;
+
 use std::path::Path;
 
 use globset::GlobSet;
@@ -9,6 +11,7 @@ use serde_json::json;
 
 use super::globs::globs;
 use super::{place, unusual};
+use crate::rooted_fs::remove_tree;
 use crate::tree::edit::{ApplyError, Change, Edit, EditError, apply};
 use crate::tree::{Tree, TreeEntry, TreeRef, blocks, check_path, holds_foreign_files, is_on_disk, real_path};
 use crate::value::{Digest, Value};
@@ -160,14 +163,21 @@ impl With {
             let reason = check_path(edit.path()).err()?;
             let error = EditError { index, path: edit.path().to_owned(), reason, hint: None };
             let failure = Failure::from(ApplyError::from(error));
-            Some(match (&self.files, &self.edits) {
-                (Some(Whole::Map(_)), _) => Refusal::key(pointer("/files", edit.path()), failure),
-                (Some(Whole::List(_)), _) => Refusal::of(format!("/files/{index}/path"), failure),
-                (_, Some(_)) => Refusal::of(format!("/edits/{index}/path"), failure),
-                _ => Refusal::of("/text", failure),
-            })
+            let at = self.place_of(index, edit);
+            let is_key = matches!(self.files, Some(Whole::Map(_)));
+            Some(if is_key { Refusal::key(at, failure) } else { Refusal::of(at, failure) })
         };
         edits.iter().enumerate().filter_map(refusal).collect()
+    }
+
+    /// The place of the path of an edit.
+    fn place_of(&self, index: usize, edit: &Edit) -> String {
+        match (&self.files, &self.edits) {
+            (Some(Whole::Map(_)), _) => pointer("/files", edit.path()),
+            (Some(Whole::List(_)), _) => format!("/files/{index}/path"),
+            (_, Some(_)) => format!("/edits/{index}/path"),
+            _ => "/text".to_owned(),
+        }
     }
 
     /// The edits that it asks for; none if it asks for something else.
@@ -216,7 +226,12 @@ files = { base = "{{ steps.page.output }}", edits = [
                 let refusal = Refusal::of(format!("/{action}"), failure);
                 found.push(if *action == "text" { refusal.with("/ended") } else { refusal });
             }
-            Ok(edits) => found.extend(with.unusable_paths(&edits.unwrap_or_default())),
+            Ok(edits) => {
+                let edits = edits.unwrap_or_default();
+                let unusable = with.unusable_paths(&edits);
+                let misfit = if unusable.is_empty() { with.misfit(&edits) } else { None };
+                found.extend(unusable.into_iter().chain(misfit));
+            }
         }
         if *action == "materialise" {
             found.extend(match &with.into {
@@ -413,6 +428,11 @@ fn deliver(tree: &TreeRef, with: &With, cx: &Context) -> Result<Out, Failure> {
         return Err(failure);
     }
     tree.materialise_at(&*cx.blobs, &into)?;
+    // Other steps may have written their part of a repository since.
+    if let Some(failure) = unusual::in_repository(&into) {
+        remove_tree(&into).map_err(|e| Failure::permanent(format!("{}; and {e}", failure.message)))?;
+        return Err(failure);
+    }
     Ok(Out { path: Some(into.to_string_lossy().into_owned()), ..out(tree.save(&*cx.blobs)?) })
 }
 

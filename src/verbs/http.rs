@@ -122,13 +122,29 @@ http = { url = "http://127.0.0.1:8080/health", query = { verbose = true }, timeo
         }
         found.extend(method(with).err().map(|failure| Refusal::of("/method", failure)));
         for (name, value) in &with.query {
-            let secret = value.is_object().then(|| secret_of(name, value).err()).flatten();
-            found.extend(secret.map(|failure| Refusal::of(pointer("/query", name), failure)));
+            let at = pointer("/query", name);
+            match value.is_object().then(|| secret_of(name, value)) {
+                Some(Err(failure)) => found.push(Refusal::of(at, failure)),
+                Some(Ok(secret)) => found.extend(
+                    TextOrSecret::Secret(secret).unusable(&at, &format!("the query parameter `{name}`")),
+                ),
+                None => {}
+            }
+        }
+        if let Some(Basic { user, password }) = &with.basic {
+            found.extend(user.unusable("/basic/user", "`basic.user`"));
+            let password = password.as_ref();
+            found.extend(password.and_then(|text| text.unusable("/basic/password", "`basic.password`")));
         }
         for (name, value) in &with.headers {
-            let (at, text) = (pointer("/headers", name), value.text().unwrap_or_default());
+            let at = pointer("/headers", name);
+            let (key, text) = match value {
+                TextOrSecret::Text(text) => (at.clone(), text),
+                TextOrSecret::Secret(secret) => (pointer(&at, "prefix"), &secret.prefix),
+            };
             found.extend(header(name, "").err().map(|failure| Refusal::key(at.clone(), failure)));
-            found.extend(header("x", text).err().map(|_| Refusal::of(at, unsendable(name))));
+            found.extend(header("x", text).err().map(|_| Refusal::of(key, unsendable(name))));
+            found.extend(value.unusable(&at, &format!("the header `{name}`")));
         }
         found
     }

@@ -15,6 +15,7 @@ mod globs;
 pub mod http;
 mod lapse;
 pub mod llm;
+mod null;
 mod place;
 mod reach;
 pub mod read;

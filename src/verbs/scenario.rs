@@ -23,7 +23,7 @@ use crate::scenario::{
     Action, Evidences, Generator, Observation, Place, Scenario, Shell, Stage, Variables, Web, run,
 };
 use crate::value::{BlobRef, Value};
-use crate::verb::{Blobs, Context, Failure, Output, Secrets, Traits, Verb};
+use crate::verb::{Blobs, Context, Failure, Output, Refusal, Secrets, Traits, Verb, no_secret_name, pointer};
 
 /// Finds the inside of a held service by its id.
 pub trait Services: Send + Sync + 'static {
@@ -94,22 +94,29 @@ pub struct Authorization {
 impl Authorization {
     fn header(self, cx: &Context) -> Result<Option<(String, HeaderValue)>, Failure> {
         let Some(secret) = self.secret else { return Ok(None) };
-        let receiver = "the header `Authorization` of requests to the target";
         let name = secret.clone();
-        let text = TextOrSecret::Secret(SecretName { secret, prefix: self.prefix }).reveal(receiver, cx)?;
+        let text = TextOrSecret::Secret(SecretName { secret, prefix: self.prefix }).reveal(AUTHORIZED, cx)?;
         let value = HeaderValue::from_str(&text);
-        value
-            .map(|value| Some((name, value)))
-            .map_err(|_| Failure::permanent("the value of the secret for `Authorization` cannot be sent"))
+        value.map(|value| Some((name, value))).map_err(|_| unsendable())
     }
+}
+
+/// What receives the secret of `authorization`.
+const AUTHORIZED: &str = "the header `Authorization` of requests to the target";
+
+fn unsendable() -> Failure {
+    Failure::permanent("the value of the secret for `Authorization` cannot be sent")
+}
+
+/// The secret that a variable is, if it is one.
+fn secret_of(value: &Value) -> Option<SecretName> {
+    value.get("secret").is_some_and(Value::is_string).then(|| serde_json::from_value(value.clone()).ok())?
 }
 
 /// Variables as placeholders see them.
 fn revealed(given: IndexMap<String, Value>, cx: &Context) -> Result<IndexMap<String, Value>, Failure> {
     let reveal = |(name, value): (String, Value)| {
-        let secret = value.get("secret").is_some_and(Value::is_string);
-        let secret = secret.then(|| serde_json::from_value::<SecretName>(value.clone()).ok()).flatten();
-        let value = match secret {
+        let value = match secret_of(&value) {
             Some(secret) => TextOrSecret::Secret(secret)
                 .reveal(&format!("the variable `{name}` of scenarios"), cx)?
                 .into(),
@@ -142,6 +149,28 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
 "#;
     type With = With;
     type Out = Observation;
+
+    fn refusals(with: &With) -> Vec<Refusal> {
+        let mut found = Vec::new();
+        if let Some(Authorization { secret: Some(secret), prefix }) = &with.authorization {
+            found.extend(
+                no_secret_name(secret, AUTHORIZED)
+                    .map(|failure| Refusal::of("/authorization/secret", failure)),
+            );
+            if HeaderValue::from_str(prefix).is_err() {
+                found.push(
+                    Refusal::of("/authorization/prefix", unsendable()).if_given("/authorization/secret"),
+                );
+            }
+        }
+        for (name, value) in with.variables.iter().flatten() {
+            let receiver = format!("the variable `{name}` of scenarios");
+            let secret = secret_of(value).and_then(|secret| secret.unusable(&receiver));
+            let at = pointer(&pointer("/variables", name), "secret");
+            found.extend(secret.map(|(_, failure)| Refusal::of(at, failure)));
+        }
+        found
+    }
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Observation>, Failure> {
         let mut scenario = with.scenario;

@@ -2,6 +2,7 @@
 
 mod inside;
 mod with;
+mod wrong;
 
 pub use inside::inside;
 pub use with::{Egress, Put, ReadyTable, ReadyWhen, ReadyWord, With};

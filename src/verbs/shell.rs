@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lapse::Lapse;
+use super::null::{names_of_variables, with_null};
 use super::secret::TextOrSecret;
 use crate::clients::process::Host;
 use crate::clients::service::{ExecReport, ExecSpec};
@@ -58,6 +59,25 @@ pub struct With {
 }
 
 impl With {
+    /// What of the command has a null character.
+    fn nulls(&self) -> Vec<Refusal> {
+        let what = "the command";
+        let mut found: Vec<Refusal> = match &self.argv {
+            Argv::Line(line) => with_null("/argv", line, what).into_iter().collect(),
+            Argv::Words(words) => {
+                let texts = words.iter().enumerate().filter_map(|(at, word)| match word {
+                    Word::Text(text) => Some((at, text)),
+                    Word::Number(_) | Word::Truth(_) => None,
+                });
+                texts.filter_map(|(at, text)| with_null(&format!("/argv/{at}"), text, what)).collect()
+            }
+        };
+        let cwd =
+            self.cwd.iter().filter_map(|dir| with_null("/cwd", &dir.to_string_lossy(), "the directory"));
+        found.extend(cwd);
+        found
+    }
+
     /// Whether it begins with a program, or is a line for a shell.
     fn is_command(&self) -> bool {
         match &self.argv {
@@ -148,11 +168,10 @@ shell = { argv = ["echo", "hello {{ inputs.name }}"], timeout = "10s" }
             let failure = Failure::permanent("`timeout` is zero: the command could not even begin");
             found.push(Refusal::of("/timeout", failure.hint("write a span such as 30s")).with("/observe"));
         }
-        let unusable = |name: &&String| name.is_empty() || name.contains(['=', '\0']);
-        found.extend(with.env.keys().filter(unusable).map(|name| {
-            let failure = Failure::permanent(format!("{name:?} cannot be the name of a variable"));
-            let at = pointer("/env", name);
-            Refusal::key(at, failure.hint("a name has neither `=` nor a null character"))
+        found.extend(with.nulls());
+        found.extend(names_of_variables("/env", with.env.keys()));
+        found.extend(with.env.iter().filter_map(|(name, value)| {
+            value.unusable_variable(&pointer("/env", name), &format!("the variable `{name}` of the command"))
         }));
         found
     }

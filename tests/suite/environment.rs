@@ -379,7 +379,7 @@ fn a_pipeline_adds_to_an_environment_and_has_the_last_word() {
     assert!(!wrong.stderr.contains("environment.toml:"), "{}", wrong.stderr);
     // Without a file, the pipeline says all of it.
     project.write("also.toml", &ALSO.replace("PORT", "6379").replace("near = \"app/scenarios\", ", ""));
-    project.run(&["run", "also.toml"]).exits(1).stderr_has("either `image` or `code`");
+    project.run(&["run", "also.toml"]).exits(3).stderr_has("either `image` or `code`");
 }
 
 #[test]

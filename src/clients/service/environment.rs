@@ -92,7 +92,9 @@ impl Runtimes {
     /// Starts services, the first of them as the main one, which waits for all others. One that does not come up, and
     /// what seeds it, is an observation; what cannot be meant is a failure. Dropping the future leaves nothing running.
     pub async fn start_all(&self, mut members: Vec<Member>) -> Result<Environment, Failure> {
-        let waves = waves(&members)?;
+        let starts: Vec<(&str, &[String])> =
+            members.iter().map(|member| (member.name.as_str(), member.after.as_slice())).collect();
+        let waves = waves(&starts).map_err(|disorder| disorder.failure)?;
         let main = members.first().map(|member| member.name.clone()).unwrap_or_default();
         let kind = members.first().map_or(Kind::Docker, |member| Kind::of(&member.spec));
         let story = Log::default();
@@ -260,36 +262,65 @@ fn name_volumes(members: &mut [Member], kind: Kind) -> Result<Vec<String>, Failu
     Ok(names.into_iter().map(|name| format!("{prefix}-{name}")).collect())
 }
 
-/// The order in which members start: each after those it names, the first member after all others.
-fn waves(members: &[Member]) -> Result<Vec<Vec<usize>>, Failure> {
-    let names: Vec<&str> = members.iter().map(|member| member.name.as_str()).collect();
-    for (index, member) in members.iter().enumerate() {
-        if names[..index].contains(&member.name.as_str()) {
-            return Err(Failure::permanent(format!("two services are called `{}`", member.name)));
+/// Why services cannot start in any order.
+#[derive(Debug)]
+pub struct Disorder {
+    /// Which of them are the reason.
+    pub members: Vec<usize>,
+    /// Of one that starts after a service which there is not: the place of its name.
+    pub after: Option<usize>,
+    /// What is wrong.
+    pub failure: Failure,
+}
+
+/// The order in which services start, by name and what each starts after: each after those it names, the first one after
+/// all others.
+pub fn waves(members: &[(&str, &[String])]) -> Result<Vec<Vec<usize>>, Disorder> {
+    let names: Vec<&str> = members.iter().map(|(name, _)| *name).collect();
+    for (index, (name, after)) in members.iter().enumerate() {
+        if let Some(other) = names[..index].iter().position(|other| other == name) {
+            let failure = Failure::permanent(format!("two services are called `{name}`"));
+            return Err(Disorder { members: vec![other, index], after: None, failure });
         }
-        if let Some(stranger) = member.after.iter().find(|name| !names.contains(&name.as_str())) {
-            let text = format!("`{}` starts after `{stranger}`, but there is no such service", member.name);
-            return Err(Failure::permanent(text).hint(format!("there are: {}", names.join(", "))));
+        if let Some(at) = after.iter().position(|name| !names.contains(&name.as_str())) {
+            let text = format!("`{name}` starts after `{}`, but there is no such service", after[at]);
+            let failure = Failure::permanent(text).hint(format!("there are: {}", names.join(", ")));
+            return Err(Disorder { members: vec![index], after: Some(at), failure });
         }
     }
     let (mut waves, mut up) = (Vec::new(), BTreeSet::new());
     while up.len() < members.len() {
         let waits = |index: &usize| {
-            let member = &members[*index];
             let all = *index == 0 && up.len() + 1 < members.len();
-            all || member.after.iter().any(|name| !up.contains(name.as_str()))
+            all || members[*index].1.iter().any(|name| !up.contains(name.as_str()))
         };
         let wave: Vec<usize> = (0..members.len()).filter(|i| !up.contains(names[*i]) && !waits(i)).collect();
         if wave.is_empty() {
-            let left: Vec<_> = names.iter().filter(|name| !up.contains(**name)).copied().collect();
-            let text = format!("these services wait for each other: {}", left.join(", "));
-            return Err(Failure::permanent(text)
-                .hint("the main service starts after all others; nobody waits for it"));
+            let left: Vec<usize> = (0..members.len()).filter(|i| !up.contains(names[*i])).collect();
+            let said: Vec<&str> = left.iter().map(|index| names[*index]).collect();
+            let text = format!("these services wait for each other: {}", said.join(", "));
+            let failure = Failure::permanent(text)
+                .hint("the main service starts after all others; nobody waits for it");
+            return Err(Disorder { members: left, after: None, failure });
         }
         up.extend(wave.iter().map(|index| names[*index]));
         waves.push(wave);
     }
     Ok(waves)
+}
+
+/// The failure of services that both listen on the same port: they reach each other on their ports.
+pub fn same_port(one: &str, other: &str, port: u16) -> Failure {
+    Failure::permanent(format!("`{one}` and `{other}` both listen on port {port}")).hint(
+        "services of one environment reach each other on their ports: give one of them another (`port`, which it gets as \
+         PORT)",
+    )
+}
+
+/// The failure of a service that could not reach `host`, because it listens on that port itself.
+pub fn own_port(service: &str, host: &str, port: u16) -> Failure {
+    Failure::permanent(format!("`{service}` listens on port {port} itself, so it cannot reach {host}:{port}"))
+        .hint("give it another `port`")
 }
 
 /// Gives every member a door to each port of every other, and to each host that it may reach.
@@ -319,8 +350,7 @@ fn link(
             links.names.push((name.clone(), at));
             for port in ports {
                 if own.contains(port) {
-                    return Err(Failure::permanent(format!("`{}` and `{name}` both listen on port {port}", member.name))
-                        .hint("services of one environment reach each other on their ports: give one of them another (`port`, which it gets as PORT)"));
+                    return Err(same_port(&member.name, name, *port));
                 }
                 let way = ways.get(name).cloned().unwrap_or_else(|| watch::channel(None).1);
                 door(&mut links, at, *port, Leads::Service(way, *port))?;
@@ -333,11 +363,7 @@ fn link(
             links.names.push((name.clone(), at));
             for (_, port) in member.hosts.iter().filter(|(other, _)| other == name) {
                 if own.contains(port) {
-                    return Err(Failure::permanent(format!(
-                        "`{}` listens on port {port} itself, so it cannot reach {name}:{port}",
-                        member.name
-                    ))
-                    .hint("give it another `port`"));
+                    return Err(own_port(&member.name, name, *port));
                 }
                 door(&mut links, at, *port, Leads::Host(name.clone(), *port, log.clone()))?;
             }
@@ -366,9 +392,15 @@ mod tests {
         Member { after, ..Member::new(name, spec) }
     }
 
+    fn order(members: &[Member]) -> Result<Vec<Vec<usize>>, Disorder> {
+        let starts: Vec<(&str, &[String])> =
+            members.iter().map(|member| (member.name.as_str(), member.after.as_slice())).collect();
+        waves(&starts)
+    }
+
     fn named(members: &[Member]) -> Vec<Vec<&str>> {
         let name = |index: &usize| members[*index].name.as_str();
-        waves(members).unwrap().iter().map(|wave| wave.iter().map(name).collect()).collect()
+        order(members).unwrap().iter().map(|wave| wave.iter().map(name).collect()).collect()
     }
 
     #[test]
@@ -380,7 +412,7 @@ mod tests {
 
     #[test]
     fn orders_that_nobody_can_follow_are_refused() {
-        let message = |members: &[Member]| waves(members).unwrap_err().message;
+        let message = |members: &[Member]| order(members).unwrap_err().failure.message;
         assert!(message(&[member("app", &[]), member("db", &["dbb"])]).contains("no such service"));
         let circle = [member("app", &[]), member("a", &["b"]), member("b", &["a"])];
         assert!(message(&circle).contains("wait for each other: app, a, b"));

@@ -24,7 +24,7 @@ pub use copied::{BuildContext, Copied, MOST_COPIED};
 pub use dockerfile::{
     Command, Copy, Dockerfile, Healthcheck, Order, Stage, Step, expand, parse, parse_trigger,
 };
-pub use environment::{Environment, Member};
+pub use environment::{Disorder, Environment, Member, own_port, same_port, waves};
 pub use front::Front;
 pub use ignored::Ignored;
 pub use images::Images;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -11,13 +11,13 @@ use serde::Deserialize;
 use crate::clients::service::{Ahead, Member, Placed, PlacedAs, Ready, ServiceSpec, Tag};
 use crate::tree::{Tree, TreeRef};
 use crate::value::Digest;
-use crate::verb::{Ask, Class, Context, EVERY_HOST, Failure, Refusal, pointer};
+use crate::verb::{Ask, Class, Context, EVERY_HOST, Failure};
 use crate::verbs::lapse::Lapse;
 use crate::verbs::secret::TextOrSecret;
 use crate::verbs::size::size;
 
 /// What others call a service that has no name of its own.
-const MAIN: &str = "program";
+pub(super) const MAIN: &str = "program";
 
 /// What `service` takes.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -194,7 +194,7 @@ impl ReadyTable {
         Ok(())
     }
 
-    fn condition(&self) -> Result<Ready, Failure> {
+    pub(super) fn condition(&self) -> Result<Ready, Failure> {
         let ready = match (&self.http, &self.log, &self.command, self.tcp) {
             (Some(path), None, None, None) => Ready::Http(path.clone()),
             (None, Some(pattern), None, None) => Ready::Log(pattern.clone()),
@@ -213,7 +213,7 @@ impl ReadyTable {
     }
 
     /// The failure of a port that is asked and is none of the service.
-    fn stray_port(&self, own: u16, others: &[u16]) -> Option<Failure> {
+    pub(super) fn stray_port(&self, own: u16, others: &[u16]) -> Option<Failure> {
         let port = self.port.filter(|port| *port != own && !others.contains(port))?;
         let failure = Failure::permanent(format!("`ready.port = {port}` is no port of the service"));
         Some(failure.hint("name it in `port` or `ports`"))
@@ -221,71 +221,6 @@ impl ReadyTable {
 }
 
 impl With {
-    /// What would be refused on any machine.
-    pub fn wrong(&self) -> Vec<Refusal> {
-        let name = self.name.as_deref().and_then(|name| checked_name(name).err());
-        let mut found: Vec<Refusal> = name.map(|failure| Refusal::of("/name", failure)).into_iter().collect();
-        found.extend(self.own());
-        for (name, with) in &self.beside {
-            let at = pointer("/beside", name);
-            found.extend(checked_name(name).err().map(|failure| Refusal::key(at.clone(), failure)));
-            found.extend(with.odd(name).map(|(key, failure)| Refusal::among(&[key], failure).below(&at)));
-            found.extend(with.own().into_iter().map(|refusal| refusal.below(&at)));
-        }
-        found
-    }
-
-    /// The key of a service beside another that it cannot have.
-    fn odd(&self, name: &str) -> Option<(&'static str, Failure)> {
-        let odd = [
-            (self.name.is_some(), "name"),
-            (!self.beside.is_empty(), "beside"),
-            (self.ahead.is_some(), "ahead"),
-        ];
-        let (_, key) = odd.into_iter().find(|(given, _)| *given)?;
-        let message = format!("`beside.{name}` cannot have `{key}`: it belongs to the service that is held");
-        Some((key, Failure::permanent(message)))
-    }
-
-    /// What would be refused of one service by itself.
-    fn own(&self) -> Vec<Refusal> {
-        let mut found = Vec::new();
-        let mut note = |at: String, checked: Result<(), Failure>| {
-            found.extend(checked.err().map(|failure| Refusal::of(at, failure)));
-        };
-        for (volume, at) in &self.volumes {
-            note(pointer("/volumes", volume), checked_name(volume).and_then(|()| absolute(at)));
-        }
-        if let Egress::Hosts(hosts) = &self.egress {
-            for (n, host) in hosts.iter().enumerate() {
-                note(format!("/egress/{n}"), read_host(host).map(drop));
-            }
-        }
-        for (n, put) in self.files.iter().enumerate() {
-            note(format!("/files/{n}/at"), absolute(&put.at));
-        }
-        note("/memory".to_owned(), size("memory", self.memory.as_deref()).map(drop));
-        note("/disk".to_owned(), size("disk", self.disk.as_deref()).map(drop));
-        let memory = size("memory", self.memory.as_deref()).ok().flatten();
-        let out_of_range = [
-            ("/cpus", self.cpus.is_some_and(|cpus| !(0.01..=1024.0).contains(&cpus))),
-            ("/pids", self.pids == Some(0)),
-            ("/memory", memory.is_some_and(|memory| memory < 6 << 20)),
-            ("/port", self.port == 0),
-            ("/ports", self.ports.contains(&0)),
-        ];
-        for (at, _) in out_of_range.into_iter().filter(|(_, wrong)| *wrong) {
-            note(at.to_owned(), Err(out_of_range_failure()));
-        }
-        if let ReadyWhen::Table(table) = &self.ready {
-            found.extend(table.condition().err().map(|failure| Refusal::of("/ready", failure)));
-            let stray = table.stray_port(self.port, &self.ports);
-            let stray = stray.map(|failure| Refusal::of("/ready/port", failure).with("/port").with("/ports"));
-            found.extend(stray);
-        }
-        found
-    }
-
     /// The same for equal inputs of one run.
     pub fn key(&self, cx: &Context) -> String {
         Digest::of(format!("{} {self:?}", cx.run)).to_string()
@@ -345,32 +280,8 @@ impl With {
     }
 }
 
-fn out_of_range_failure() -> Failure {
-    Failure::permanent("a limit or port of the service is out of range")
-        .hint("cpus from 0.01 to 1024, pids and ports from 1, memory from 6m")
-}
-
-/// Names are those of hosts: other services say them in URLs.
-fn checked_name(name: &str) -> Result<(), Failure> {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if name.len() < 64 && name.chars().all(inner) && !name.starts_with('-') && !name.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::permanent(format!("`{name}` is no name for a service or volume"))
-        .hint("use lower-case letters, digits and `-`, as in the name of a host"))
-}
-
-fn absolute(path: &Path) -> Result<(), Failure> {
-    let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
-    if path.is_absolute() && path != Path::new("/") && path.components().all(plain) {
-        return Ok(());
-    }
-    Err(Failure::permanent(format!("{} is no absolute path of a directory", path.display()))
-        .hint("write it like \"/data\""))
-}
-
 /// A host and its port, from `NAME:PORT`.
-fn read_host(text: &str) -> Result<(String, u16), Failure> {
+pub(super) fn read_host(text: &str) -> Result<(String, u16), Failure> {
     let parts = text.rsplit_once(':').and_then(|(name, port)| Some((name, port.parse().ok()?)));
     let label = |label: &str| {
         !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')

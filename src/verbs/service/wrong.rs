@@ -1,0 +1,195 @@
+//! What no machine could hold: found in the input before an attempt.
+
+use std::path::{Component, Path};
+
+use super::with::{Egress, MAIN, ReadyWhen, ReadyWord, With, read_host};
+use crate::clients::service::{Disorder, own_port, same_port, waves};
+use crate::verb::{Failure, Refusal, pointer};
+use crate::verbs::null::{names_of_variables, with_null};
+use crate::verbs::size::size;
+
+impl With {
+    /// What would be refused on any machine.
+    pub fn wrong(&self) -> Vec<Refusal> {
+        let name = self.name.as_deref().and_then(|name| checked_name(name).err());
+        let mut found: Vec<Refusal> = name.map(|failure| Refusal::of("/name", failure)).into_iter().collect();
+        found.extend(self.own());
+        for (name, with) in &self.beside {
+            let at = pointer("/beside", name);
+            found.extend(checked_name(name).err().map(|failure| Refusal::key(at.clone(), failure)));
+            found.extend(with.odd(name).map(|(key, failure)| Refusal::among(&[key], failure).below(&at)));
+            found.extend(with.own().into_iter().map(|refusal| refusal.below(&at)));
+        }
+        if found.is_empty() {
+            found.extend(self.together());
+        }
+        found
+    }
+
+    /// What would be refused of the services together: names, order and ports.
+    fn together(&self) -> Vec<Refusal> {
+        let main = self.name.as_deref().unwrap_or(MAIN);
+        let members: Vec<(&str, &Self)> = std::iter::once((main, self))
+            .chain(self.beside.iter().map(|(name, with)| (name.as_str(), with)))
+            .collect();
+        let at = |index: usize| if index == 0 { String::new() } else { pointer("/beside", members[index].0) };
+        let starts: Vec<(&str, &[String])> =
+            members.iter().map(|(name, with)| (*name, with.after.as_slice())).collect();
+        if let Err(Disorder { members, after, failure }) = waves(&starts) {
+            let last = members.iter().rev().find(|index| !starts[**index].1.is_empty()).copied();
+            let place = match (after, last) {
+                (Some(n), _) => Refusal::of(format!("{}/after/{n}", at(members[0])), failure),
+                (None, Some(last)) => Refusal::of(format!("{}/after", at(last)), failure),
+                (None, None) => Refusal::key(at(members.last().copied().unwrap_or(0)), failure),
+            };
+            let refusal = members.iter().fold(place.with("/name"), |refusal, index| {
+                if after.is_some() { refusal } else { refusal.with(format!("{}/after", at(*index))) }
+            });
+            return vec![refusal];
+        }
+        let mut found = Vec::new();
+        for (index, (name, with)) in members.iter().enumerate() {
+            for (other, (earlier, before)) in members.iter().enumerate().take(index) {
+                if let Some(port) = with.listens().find(|port| before.listens().any(|other| other == *port)) {
+                    let refusal = on_ports(&at(index), same_port(earlier, name, port));
+                    found.push(
+                        ["port", "ports", "ready"]
+                            .iter()
+                            .fold(refusal, |refusal, key| refusal.with(pointer(&at(other), key))),
+                    );
+                }
+            }
+            found.extend(with.reaches_itself(name, &at(index)));
+        }
+        found
+    }
+
+    /// The ports at which others reach it.
+    fn listens(&self) -> impl Iterator<Item = u16> {
+        let session = matches!(self.ready, ReadyWhen::Word(ReadyWord::None));
+        std::iter::once(self.port).filter(move |_| !session).chain(self.ports.iter().copied())
+    }
+
+    /// The host that it may reach on a port which is its own.
+    fn reaches_itself(&self, name: &str, at: &str) -> Option<Refusal> {
+        let Egress::Hosts(hosts) = &self.egress else { return None };
+        let own = |(n, host): (usize, &String)| {
+            let (host, port) = read_host(host).ok()?;
+            let failure = self.listens().any(|own| own == port).then(|| own_port(name, &host, port))?;
+            Some(on_ports(at, failure).with(format!("{at}/egress/{n}")))
+        };
+        hosts.iter().enumerate().find_map(own)
+    }
+
+    /// The key of a service beside another that it cannot have.
+    fn odd(&self, name: &str) -> Option<(&'static str, Failure)> {
+        let odd = [
+            (self.name.is_some(), "name"),
+            (!self.beside.is_empty(), "beside"),
+            (self.ahead.is_some(), "ahead"),
+        ];
+        let (_, key) = odd.into_iter().find(|(given, _)| *given)?;
+        let message = format!("`beside.{name}` cannot have `{key}`: it belongs to the service that is held");
+        Some((key, Failure::permanent(message)))
+    }
+
+    /// What would be refused of one service by itself.
+    fn own(&self) -> Vec<Refusal> {
+        let mut found = Vec::new();
+        let mut note = |at: String, checked: Result<(), Failure>| {
+            found.extend(checked.err().map(|failure| Refusal::of(at, failure)));
+        };
+        for (volume, at) in &self.volumes {
+            note(pointer("/volumes", volume), checked_name(volume).and_then(|()| absolute(at)));
+        }
+        if let Egress::Hosts(hosts) = &self.egress {
+            for (n, host) in hosts.iter().enumerate() {
+                note(format!("/egress/{n}"), read_host(host).map(drop));
+            }
+        }
+        for (n, put) in self.files.iter().enumerate() {
+            note(format!("/files/{n}/at"), absolute(&put.at));
+        }
+        note("/memory".to_owned(), size("memory", self.memory.as_deref()).map(drop));
+        note("/disk".to_owned(), size("disk", self.disk.as_deref()).map(drop));
+        let memory = size("memory", self.memory.as_deref()).ok().flatten();
+        let out_of_range = [
+            ("/cpus", self.cpus.is_some_and(|cpus| !(0.01..=1024.0).contains(&cpus))),
+            ("/pids", self.pids == Some(0)),
+            ("/memory", memory.is_some_and(|memory| memory < 6 << 20)),
+            ("/port", self.port == 0),
+            ("/ports", self.ports.contains(&0)),
+        ];
+        for (at, _) in out_of_range.into_iter().filter(|(_, wrong)| *wrong) {
+            note(at.to_owned(), Err(out_of_range_failure()));
+        }
+        found.extend(self.of_environment());
+        if let ReadyWhen::Table(table) = &self.ready {
+            found.extend(table.condition().err().map(|failure| Refusal::of("/ready", failure)));
+            let stray = table.stray_port(self.port, &self.ports);
+            let stray = stray.map(|failure| Refusal::of("/ready/port", failure).with("/port").with("/ports"));
+            found.extend(stray);
+        }
+        found
+    }
+
+    /// What would be refused of its variables and of its command lines.
+    fn of_environment(&self) -> Vec<Refusal> {
+        let mut found: Vec<Refusal> = names_of_variables("/env", self.env.keys()).collect();
+        found.extend(self.env.iter().filter_map(|(name, value)| {
+            value.unusable_variable(&pointer("/env", name), &format!("the variable `{name}` of the service"))
+        }));
+        let lines =
+            [("/command", self.command.as_deref().unwrap_or_default()), ("/seed", self.seed.as_slice())];
+        for (key, lines) in lines {
+            let nulls = lines.iter().enumerate().filter_map(|(at, text)| {
+                with_null(&format!("{key}/{at}"), text, "the command line of the service")
+            });
+            found.extend(nulls);
+        }
+        if let ReadyWhen::Table(table) = &self.ready {
+            let texts = [("/ready/command", &table.command), ("/ready/http", &table.http)];
+            found.extend(
+                texts
+                    .into_iter()
+                    .filter_map(|(at, text)| with_null(at, text.as_deref()?, "the condition of the service")),
+            );
+        }
+        found.extend(with_null("/image", &self.image, "the name of the image"));
+        found
+    }
+}
+
+/// A refusal that the ports of the service at `at` decide.
+fn on_ports(at: &str, failure: Failure) -> Refusal {
+    let mut refusal = Refusal::of(pointer(at, "port"), failure);
+    if !at.is_empty() {
+        refusal.at.insert(0, at.to_owned());
+    }
+    ["ports", "ready"].iter().fold(refusal, |refusal, key| refusal.with(pointer(at, key)))
+}
+
+fn out_of_range_failure() -> Failure {
+    Failure::permanent("a limit or port of the service is out of range")
+        .hint("cpus from 0.01 to 1024, pids and ports from 1, memory from 6m")
+}
+
+/// Names are those of hosts: other services say them in URLs.
+fn checked_name(name: &str) -> Result<(), Failure> {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.len() < 64 && name.chars().all(inner) && !name.starts_with('-') && !name.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::permanent(format!("`{name}` is no name for a service or volume"))
+        .hint("use lower-case letters, digits and `-`, as in the name of a host"))
+}
+
+fn absolute(path: &Path) -> Result<(), Failure> {
+    let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
+    let has_null = path.to_string_lossy().contains('\0');
+    if !has_null && path.is_absolute() && path != Path::new("/") && path.components().all(plain) {
+        return Ok(());
+    }
+    Err(Failure::permanent(format!("{} is no absolute path of a directory", path.display()))
+        .hint("write it like \"/data\""))
+}
