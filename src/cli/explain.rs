@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::{Desk, Done, Exit, Stop, cache_key, house, verbs};
 use crate::diag::{Code, nearest};
-use crate::expr::filters;
+use crate::expr::{filters, tests};
 use crate::report::Paint;
 use crate::value::Value;
 use crate::verb::Catalog;
@@ -15,8 +15,9 @@ use crate::verb::Catalog;
 /// `atoll explain`.
 #[derive(Debug, Args)]
 pub struct Ask {
-    /// A code such as `E0203`, or `verb NAME`, or `filter NAME`, or a run and one of its cached steps
-    #[arg(value_name = "CODE | verb NAME | filter NAME | RUN STEP", required = true, num_args = 1..=2)]
+    /// A code such as `E0203`, or `verb NAME`, or `filters` (all filters and tests), or `filter NAME`, or a run and one of
+    /// its cached steps
+    #[arg(value_name = "CODE | verb NAME | filters | filter NAME | RUN STEP", required = true, num_args = 1..=2)]
     words: Vec<String>,
 }
 
@@ -26,6 +27,7 @@ pub fn serve(desk: &Desk, ask: &Ask) -> Done {
     let words: Vec<&str> = ask.words.iter().map(String::as_str).collect();
     let text = match words[..] {
         ["verb", name] => verb(&catalog, name, desk.face.out)?,
+        ["filters" | "filter"] => all_filters(desk.face.out),
         ["filter", name] => filter(name, desk.face.out)?,
         [code] => explain_code(&catalog, code, desk.face.out)?,
         [run, step] => cache_key::explain(desk, run, step, desk.face.out)?,
@@ -56,6 +58,18 @@ fn explain_code(catalog: &Catalog, word: &str, paint: Paint) -> Result<String, S
     })
 }
 
+/// Every filter with its arguments and one line, and the names of the tests.
+fn all_filters(paint: Paint) -> String {
+    let mut text = format!("{}\n", paint.strong("Filters: `value | NAME(…)`"));
+    for filter in filters() {
+        let _ = writeln!(text, "  {}  {}", filter.call(), filter.doc);
+    }
+    let tests: Vec<&str> = tests().collect();
+    let _ = writeln!(text, "\n{}\n  {}", paint.strong("Tests: `value is NAME`"), tests.join(", "));
+    text.push_str("\n`atoll explain filter NAME` shows an example");
+    text
+}
+
 fn filter(name: &str, paint: Paint) -> Result<String, Stop> {
     let known = filters();
     let Some(filter) = known.iter().find(|filter| filter.name == name) else {
@@ -63,7 +77,7 @@ fn filter(name: &str, paint: Paint) -> Result<String, Stop> {
     };
     Ok(format!(
         "{}\n{}\n\n  {{{{ {} }}}}\n  gives {}",
-        paint.strong(filter.signature),
+        paint.strong(filter.call()),
         filter.doc,
         filter.example,
         filter.gives

@@ -7,7 +7,7 @@ mod nearest;
 mod source;
 
 pub use code::Code;
-pub use nearest::nearest;
+pub use nearest::{listed, nearest};
 pub use source::{Position, Source, SourceId, Sources, Span};
 
 /// How bad it is.
@@ -76,11 +76,13 @@ impl Diagnostic {
     /// Says `did you mean …` where one of `known` is near `word`, else lists them where they are few.
     #[must_use]
     pub fn suggest<'a>(mut self, word: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
-        let known: Vec<&str> = known.into_iter().collect();
-        self.help = nearest(word, known.iter().copied())
+        const FEW: usize = 24;
+        let mut known = known.into_iter();
+        let first: Vec<&str> = known.by_ref().take(FEW + 1).collect();
+        self.help = nearest(word, first.iter().copied().chain(known))
             .map(|near| format!("did you mean `{near}`?"))
             .or_else(|| {
-                (!known.is_empty() && known.len() <= 24).then(|| format!("known here: {}", known.join(", ")))
+                (!first.is_empty() && first.len() <= FEW).then(|| format!("known here: {}", first.join(", ")))
             });
         self
     }

@@ -1,5 +1,5 @@
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Names a text in [`Sources`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,6 +36,44 @@ pub struct Source {
     pub name: String,
     /// The text.
     pub text: Arc<str>,
+    /// Where its lines begin, once that has been asked for.
+    lines: OnceLock<Vec<usize>>,
+    /// What of it is never shown, in order.
+    hidden: Vec<Range<usize>>,
+}
+
+impl Source {
+    /// Where the lines of the text begin.
+    fn lines(&self) -> &[usize] {
+        self.lines.get_or_init(|| {
+            std::iter::once(0).chain(self.text.match_indices('\n').map(|(at, _)| at + 1)).collect()
+        })
+    }
+
+    /// The number of the line with byte `offset`, from 0.
+    fn line_of(&self, offset: usize) -> usize {
+        self.lines().partition_point(|start| *start <= offset) - 1
+    }
+
+    /// The bytes of the line with byte `offset`, without its line break.
+    pub fn line(&self, offset: usize) -> Range<usize> {
+        let line = self.line_of(offset.min(self.text.len()));
+        let end = self.lines().get(line + 1).map_or(self.text.len(), |next| next - 1);
+        self.lines()[line]..end
+    }
+
+    /// What of the bytes `range` is never shown.
+    pub fn hidden_in(&self, range: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
+        let first = self.hidden.partition_point(|hidden| hidden.end <= range.start);
+        let end = range.end;
+        self.hidden[first..].iter().take_while(move |hidden| hidden.start < end).cloned()
+    }
+
+    /// Byte `offset`, or the nearest one before it at which a character begins; past the end means the end.
+    pub fn boundary(&self, offset: usize) -> usize {
+        let offset = offset.min(self.text.len());
+        (0..=offset).rev().find(|at| self.text.is_char_boundary(*at)).unwrap_or(0)
+    }
 }
 
 /// Line and column, both from 1; columns count characters.
@@ -59,13 +97,33 @@ impl Sources {
 
     /// Adds a text.
     pub fn add(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>) -> SourceId {
-        self.0.push(Source { name: name.into(), text: text.into() });
+        self.0.push(Source {
+            name: name.into(),
+            text: text.into(),
+            lines: OnceLock::new(),
+            hidden: Vec::new(),
+        });
         SourceId(u32::try_from(self.0.len() - 1).unwrap_or(u32::MAX))
     }
 
     /// The text named by `id`.
     pub fn get(&self, id: SourceId) -> &Source {
         &self.0[id.0 as usize]
+    }
+
+    /// Notes bytes of the text named by `id` that are never shown: credentials. They are on character boundaries.
+    pub fn hide(&mut self, id: SourceId, ranges: impl IntoIterator<Item = Range<usize>>) {
+        let hidden = &mut self.0[id.0 as usize].hidden;
+        hidden.extend(ranges.into_iter().filter(|range| !range.is_empty()));
+        hidden.sort_unstable_by_key(|range| (range.start, range.end));
+        let mut apart: Vec<Range<usize>> = Vec::with_capacity(hidden.len());
+        for range in hidden.drain(..) {
+            match apart.last_mut().filter(|last| range.start <= last.end) {
+                Some(last) => last.end = last.end.max(range.end),
+                None => apart.push(range),
+            }
+        }
+        *hidden = apart;
     }
 
     /// All texts.
@@ -80,11 +138,11 @@ impl Sources {
 
     /// Where byte `offset` of `id` stands; past the end means the end.
     pub fn position(&self, id: SourceId, offset: usize) -> Position {
-        let text = &self.get(id).text;
-        let offset = (0..=offset.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        let before = &text[..offset];
-        let start = before.rfind('\n').map_or(0, |at| at + 1);
-        Position { line: before.matches('\n').count() + 1, column: before[start..].chars().count() + 1 }
+        let source = self.get(id);
+        let offset = source.boundary(offset);
+        let line = source.line_of(offset);
+        let before = &source.text[source.lines()[line]..offset];
+        Position { line: line + 1, column: before.chars().count() + 1 }
     }
 }
 
@@ -99,5 +157,19 @@ mod tests {
         assert_eq!(sources.position(id, 6), Position { line: 2, column: 1 });
         assert_eq!(sources.position(id, 15), Position { line: 2, column: 7 });
         assert_eq!(sources.position(id, 999), Position { line: 3, column: 1 });
+        let source = sources.get(id);
+        assert_eq!((source.line(0), source.line(8), source.line(999)), (0..5, 6..17, 18..18));
+    }
+
+    #[test]
+    fn hidden_parts_are_kept_apart_and_in_order() {
+        let mut sources = Sources::new();
+        let id = sources.add("x.yaml", "0123456789");
+        sources.hide(id, [7..9, 1..3, 2..4, 5..5]);
+        let hidden = |range| sources.get(id).hidden_in(&range).collect::<Vec<_>>();
+        assert_eq!(hidden(0..10), [1..4, 7..9]);
+        assert_eq!((hidden(4..8).len(), &hidden(4..8)[0]), (1, &(7..9)));
+        assert_eq!((hidden(3..4).len(), &hidden(3..4)[0]), (1, &(1..4)));
+        assert!(hidden(4..7).is_empty());
     }
 }

@@ -4,15 +4,17 @@
 
 use std::cell::Cell;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::ast::{Arg, Kind, Node, Op};
 use super::blocks::{Loop, Part};
+use super::choices::Choices;
 use super::compiled::Compiled;
 use super::fault::{Fault, FaultKind};
 use super::functions::Functions;
-use super::kinds::{asks_kind, filter_misuse, test_misuse};
+use super::kinds::{asks_kind, filter_misuse, operator, test_misuse};
 use super::refs::Step;
-use super::rules::{dig, impossible, merged, plain, same_list, step, sum};
+use super::rules::{dig, impossible, merged, plain, same_list, sum};
 use super::shape::{KnownFields, Shape};
 
 /// What the names in scope are.
@@ -20,8 +22,8 @@ pub trait Names {
     /// What lies under the path, whose first step is the root name.
     fn shape(&self, path: &[Step]) -> Shape;
 
-    /// The words that can lie under the path, where they are known.
-    fn words(&self, _path: &[Step]) -> Option<Vec<String>> {
+    /// The values that can lie under the path, where they are known one by one.
+    fn choices(&self, _path: &[Step]) -> Option<Arc<Choices>> {
         None
     }
 }
@@ -29,6 +31,9 @@ pub trait Names {
 /// How many nodes one expression may take, with the functions that it calls.
 const MOST: u32 = 20_000;
 const DEEPEST: u32 = 16;
+
+/// How many faults of one expression or template are noted.
+const MOST_FAULTS: usize = 500;
 
 pub(super) struct Infer<'a> {
     pub names: &'a dyn Names,
@@ -41,7 +46,7 @@ pub(super) struct Infer<'a> {
     /// Inside something that is not for every value.
     quiet: u32,
     seen: Cell<u32>,
-    file: Option<std::sync::Arc<str>>,
+    file: Option<Arc<str>>,
 }
 
 impl<'a> Infer<'a> {
@@ -63,12 +68,15 @@ impl<'a> Infer<'a> {
     }
 
     pub(super) fn complain(&mut self, kind: FaultKind, range: &Range<usize>, message: String, help: &str) {
+        if self.quiet > 0 || self.faults.len() >= MOST_FAULTS {
+            return;
+        }
         let within = |fault: &Fault| {
             fault.file == self.file && range.start <= fault.range.start && fault.range.end <= range.end
         };
         // What is wrong with a part is enough.
         let follows = self.inside == 0 && kind == FaultKind::Mixed && self.faults.iter().any(within);
-        if self.quiet == 0 && !follows {
+        if !follows {
             let fault = Fault::new(kind, range.clone(), message);
             let fault = Fault { file: self.file.clone(), ..fault };
             self.faults.push(if help.is_empty() { fault } else { fault.help(help) });
@@ -119,6 +127,9 @@ impl<'a> Infer<'a> {
                     if let Some((message, help)) = test_misuse(name, &on, &given) {
                         self.complain(FaultKind::Mixed, &node.span, message, help);
                     }
+                    if let (Some(op), [other]) = (operator(name), args.as_slice()) {
+                        self.compare_choices(node, op, base, &other.value);
+                    }
                 }
                 Shape::Bool
             }
@@ -148,7 +159,7 @@ impl<'a> Infer<'a> {
                 fields.open = true;
             }
         }
-        Shape::Table(std::sync::Arc::new(fields))
+        Shape::Table(Arc::new(fields))
     }
 
     /// A chain of keys: of a name in scope, or of a value that the expression makes itself.
@@ -208,22 +219,10 @@ impl<'a> Infer<'a> {
             Ok(shape) => shape,
             Err(wrong) => {
                 let (Step::Key(key), range) = &steps[wrong.at] else { return Shape::Any };
-                self.no_field(key, range, &wrong.known, wrong.noun);
+                self.no_field(key, range, &wrong);
                 Shape::Any
             }
         }
-    }
-
-    fn no_field(&mut self, key: &str, range: &Range<usize>, known: &[String], noun: &'static str) {
-        let help = match crate::diag::nearest(key, known.iter().map(String::as_str)) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None if known.is_empty() && noun == "a list" => {
-                format!("write `… | map(attribute='{key}')`, or take one item: `[0].{key}`")
-            }
-            None if known.is_empty() => "it is a plain value without fields".to_owned(),
-            None => format!("its fields are {}", known.join(", ")),
-        };
-        self.complain(FaultKind::Field, range, format!("{noun} here has no field `{key}`"), &help);
     }
 
     /// A condition: nothing but a truth value is one.
@@ -250,7 +249,7 @@ impl<'a> Infer<'a> {
             return Shape::Bool;
         }
         let (a, b) = (self.node(left), self.node(right));
-        self.compare_words(node, op, left, right);
+        self.compare_choices(node, op, left, right);
         let literal = super::lint::is_literal(left) && super::lint::is_literal(right);
         if !literal && let Some(message) = impossible(op, &a, &b) {
             let help = match (op, a.noun(), b.noun()) {
@@ -385,18 +384,6 @@ impl<'a> Infer<'a> {
                 let given = std::iter::once(subject).chain(given.iter().cloned()).collect();
                 self.call(node, name, args, given)
             }
-        }
-    }
-
-    /// Complains about an attribute that no item has.
-    fn attribute(&mut self, subject: &Shape, path: &str, range: &Range<usize>) {
-        if !subject.may(|shape| matches!(shape, Shape::List(_))) {
-            return;
-        }
-        let steps: Vec<Step> = path.split('.').map(step).collect();
-        if let Err(wrong) = subject.item().walk(&steps) {
-            let key = path.split('.').nth(wrong.at).unwrap_or(path);
-            self.no_field(key, range, &wrong.known, wrong.noun);
         }
     }
 

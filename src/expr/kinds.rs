@@ -1,13 +1,17 @@
 //! Which kinds of values filters and tests can work with.
 
+use std::ops::Range;
+
 use super::ast::{Arg, Kind, Node, Op};
+use super::choices::{literal, shown};
 use super::fault::FaultKind;
 use super::filters;
 use super::infer::Infer;
 use super::refs::Step;
-use super::rules::impossible;
-use super::shape::Shape;
-use crate::diag::nearest;
+use super::rules::{impossible, step};
+use super::shape::{NoField, Shape};
+use crate::diag::{listed, nearest};
+use crate::value::Value;
 
 const BOOL: u8 = 1;
 const NUMBER: u8 = 2;
@@ -122,19 +126,23 @@ pub(super) fn filter_misuse(name: &str, on: &Shape, args: &[Arg], given: &[Shape
     None
 }
 
+/// The operator that the test `name` is another word for.
+pub(super) fn operator(name: &str) -> Option<Op> {
+    Some(match name {
+        "eq" => Op::Eq,
+        "ne" => Op::Ne,
+        "lt" => Op::Lt,
+        "le" => Op::Le,
+        "gt" => Op::Gt,
+        "ge" => Op::Ge,
+        "in" => Op::In,
+        _ => return None,
+    })
+}
+
 /// Why the test `name` can never be put to this, with these arguments.
 pub(super) fn test_misuse(name: &str, on: &Shape, given: &[Shape]) -> Option<Misuse> {
-    let op = match name {
-        "eq" => Some(Op::Eq),
-        "ne" => Some(Op::Ne),
-        "lt" => Some(Op::Lt),
-        "le" => Some(Op::Le),
-        "gt" => Some(Op::Gt),
-        "ge" => Some(Op::Ge),
-        "in" => Some(Op::In),
-        _ => None,
-    };
-    if let (Some(op), Some(other)) = (op, given.first()) {
+    if let (Some(op), Some(other)) = (operator(name), given.first()) {
         return impossible(op, on, other).map(|message| (message, ""));
     }
     let kinds = match name {
@@ -169,30 +177,60 @@ pub(super) fn asks_kind(condition: &Node) -> bool {
 }
 
 impl Infer<'_> {
-    /// Complains where something that is one of a few words is compared with others.
-    pub(super) fn compare_words(&mut self, node: &Node, op: Op, left: &Node, right: &Node) {
-        let (asked, written) = match (op, &left.kind, &right.kind) {
-            (Op::Eq | Op::Ne, _, Kind::Text(word)) => (left, vec![word.as_str()]),
-            (Op::Eq | Op::Ne, Kind::Text(word), _) => (right, vec![word.as_str()]),
-            (Op::In | Op::NotIn, _, Kind::List(items)) => {
-                let words = items.iter().map(|item| match &item.kind {
-                    Kind::Text(word) => Some(word.as_str()),
-                    _ => None,
-                });
-                (left, words.collect::<Option<_>>().unwrap_or_default())
+    /// Complains about a field that there cannot be.
+    pub(super) fn no_field(&mut self, key: &str, range: &Range<usize>, wrong: &NoField) {
+        let (known, noun) = (wrong.known(), wrong.noun);
+        let help = match nearest(key, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if known.is_empty() && noun == "a list" => {
+                format!("write `… | map(attribute='{key}')`, or take one item: `[0].{key}`")
+            }
+            None if known.is_empty() => "it is a plain value without fields".to_owned(),
+            None => format!("its fields are {}", listed(known)),
+        };
+        self.complain(FaultKind::Field, range, format!("{noun} here has no field `{key}`"), &help);
+    }
+
+    /// Complains about an attribute that no item has.
+    pub(super) fn attribute(&mut self, subject: &Shape, path: &str, range: &Range<usize>) {
+        if !subject.may(|shape| matches!(shape, Shape::List(_))) {
+            return;
+        }
+        let steps: Vec<Step> = path.split('.').map(step).collect();
+        if let Err(wrong) = subject.item().walk(&steps) {
+            let key = path.split('.').nth(wrong.at).unwrap_or(path);
+            self.no_field(key, range, &wrong);
+        }
+    }
+
+    /// Complains where something that is one of a few values is compared with others.
+    pub(super) fn compare_choices(&mut self, node: &Node, op: Op, left: &Node, right: &Node) {
+        let single = |side: &Node| literal(side).map(|value| vec![value]);
+        let (asked, written) = match (op, &right.kind) {
+            (Op::Eq | Op::Ne, _) => match (single(right), single(left)) {
+                (Some(written), _) => (left, written),
+                (None, Some(written)) => (right, written),
+                (None, None) => return,
+            },
+            (Op::In | Op::NotIn, Kind::List(items)) => {
+                (left, items.iter().map(literal).collect::<Option<_>>().unwrap_or_default())
             }
             _ => return,
         };
-        let Some(known) = self.path_of(asked).and_then(|path| self.names.words(&path)) else { return };
-        if written.is_empty() || written.iter().any(|word| known.iter().any(|known| known == word)) {
+        let Some(known) = self.path_of(asked).and_then(|path| self.names.choices(&path)) else { return };
+        let other_kind = |value: &Value| !known.has_kind_of(value);
+        // What is of another kind has a complaint of its own, or is written for other values.
+        if written.is_empty()
+            || written.iter().any(|value| known.has(value))
+            || written.iter().all(other_kind)
+        {
             return;
         }
-        let said: Vec<String> = written.iter().map(|word| format!("`{word}`")).collect();
-        let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        let message = format!("this is never {}: it is one of {}", said.join(" or "), known.join(", "));
-        let near = written.first().and_then(|word| nearest(word, known.iter().copied()));
+        let said: Vec<String> = written.iter().map(|value| format!("`{}`", shown(value))).collect();
+        let message = format!("this is never {}: it is one of {}", said.join(" or "), known.listed());
+        let near = written.first().and_then(Value::as_str).and_then(|word| nearest(word, known.words()));
         let help = near.map_or_else(
-            || "compare it with one of its words".to_owned(),
+            || "compare it with one of its values".to_owned(),
             |near| format!("did you mean `{near}`?"),
         );
         self.complain(FaultKind::OtherWord, &node.span, message, &help);

@@ -42,10 +42,24 @@ pub struct KnownFields {
 pub struct NoField {
     /// Which step of the path names it.
     pub at: usize,
-    /// The fields that there are.
-    pub known: Vec<String>,
+    /// The objects that it is not a field of.
+    pub tables: Vec<Arc<KnownFields>>,
     /// What has no such field, in the words of messages.
     pub noun: &'static str,
+}
+
+impl NoField {
+    /// The fields that there are; of very many the first ones.
+    pub fn known(&self) -> Vec<&str> {
+        const SORTED: usize = 100;
+        let names = self.tables.iter().flat_map(|table| table.known.keys()).map(String::as_str);
+        let mut known: Vec<&str> = names.take(10 * SORTED).collect();
+        if known.len() <= SORTED {
+            known.sort_unstable();
+            known.dedup();
+        }
+        known
+    }
 }
 
 /// How many alternatives are told apart.
@@ -139,7 +153,7 @@ impl Shape {
         let mut here = self.clone();
         for (at, step) in path.iter().enumerate() {
             here = match step {
-                Step::Key(key) => here.field(key).map_err(|(known, noun)| NoField { at, known, noun })?,
+                Step::Key(key) => here.field(key).map_err(|(tables, noun)| NoField { at, tables, noun })?,
                 Step::Index(_) if !here.may(|shape| matches!(shape, Self::Table(_) | Self::Text)) => {
                     here.item()
                 }
@@ -152,16 +166,16 @@ impl Shape {
         Ok(here)
     }
 
-    /// What lies under `key`; otherwise the fields that there are, and what has no such field.
-    pub fn field(&self, key: &str) -> Result<Self, (Vec<String>, &'static str)> {
-        let (mut found, mut known) = (Vec::new(), Vec::new());
+    /// What lies under `key`; otherwise the objects without such a field, and what all of it is.
+    pub fn field(&self, key: &str) -> Result<Self, (Vec<Arc<KnownFields>>, &'static str)> {
+        let (mut found, mut tables) = (Vec::new(), Vec::new());
         for shape in self.variants() {
             match shape {
                 Self::Any => return Ok(Self::Any),
                 Self::Table(fields) => match fields.known.get(key) {
                     Some(field) => found.push(field.clone()),
                     None if fields.open => return Ok(Self::Any),
-                    None => known.extend(fields.known.keys().cloned()),
+                    None => tables.push(fields.clone()),
                 },
                 _ => {}
             }
@@ -169,9 +183,7 @@ impl Shape {
         if !found.is_empty() || self.variants().iter().all(|shape| *shape == Self::None) {
             return Ok(Self::one_of(found));
         }
-        known.sort_unstable();
-        known.dedup();
-        Err((known, self.noun()))
+        Err((tables, self.noun()))
     }
 }
 
@@ -190,7 +202,7 @@ mod tests {
             Shape::table([("score", Shape::Number), ("part", part.clone()), ("parts", Shape::list(part))]);
         assert_eq!(shape.walk(&keys(&["part", "name"])), Ok(Shape::Text));
         let wrong = shape.walk(&keys(&["part", "nmae"])).unwrap_err();
-        assert_eq!((wrong.at, wrong.known), (1, vec!["name".to_owned()]));
+        assert_eq!((wrong.at, wrong.known()), (1, vec!["name"]));
         let wrong = shape.walk(&keys(&["score", "x"])).unwrap_err();
         assert_eq!((wrong.at, wrong.noun), (1, "a number"));
         let wrong = shape.walk(&keys(&["parts", "name"])).unwrap_err();

@@ -51,6 +51,11 @@ pub(super) static TESTS: &[Test] = &[
     test("upper", 0, |args| text(&args[0]).map(|text| !text.chars().any(char::is_lowercase))),
 ];
 
+/// The names of all tests.
+pub fn tests() -> impl Iterator<Item = &'static str> {
+    TESTS.iter().map(|test| test.name)
+}
+
 /// The test of that name.
 pub(super) fn find(name: &str) -> Option<&'static Test> {
     TESTS.binary_search_by(|test| test.name.cmp(name)).ok().map(|at| &TESTS[at])

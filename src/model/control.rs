@@ -34,6 +34,8 @@ pub struct Loop {
     pub budget: Vec<(Name, Text)>,
     /// What has to be left before a round begins, by unit.
     pub fund: Vec<(Name, Text)>,
+    /// Whether `max` or `over` is written, right or wrong.
+    pub bounded: bool,
 }
 
 /// A named change of a loop's state.
@@ -159,6 +161,7 @@ impl Loop {
             counts,
             budget: fields.named_exprs("budget"),
             fund: fields.named_exprs("fund"),
+            bounded: fields.has("max") || fields.has("over"),
         };
         fields.finish();
         read
@@ -221,15 +224,18 @@ impl Each {
 
 impl Hold {
     /// Reads the value of `hold`.
-    pub fn read(used: Use, found: &mut Found) -> Self {
+    pub fn read(used: Use, found: &mut Found) -> Option<Self> {
         let mut fields = Fields::new(used.with, used.name.span, "`hold`", found);
+        if !fields.is_table() {
+            return None;
+        }
         let result = fields.expr("result");
         let resources = fields
             .rest()
             .into_iter()
             .map(|(text, entry)| Use { name: Name { text, span: entry.key }, with: entry.node })
             .collect();
-        Self { resources, result }
+        Some(Self { resources, result })
     }
 }
 
@@ -255,6 +261,13 @@ impl Ask {
         let (show, binds) = (fields.node("show"), fields.node("binds"));
         let (default, deadline) = (fields.node("default"), fields.span("deadline"));
         let at_deadline = fields.node("at_deadline");
+        if let (Some(node), false) = (&at_deadline, fields.has("deadline")) {
+            fields.found().push(
+                Diagnostic::new(Code::MissingKey, "`at_deadline` needs a `deadline`")
+                    .at(node.span, "taken when the deadline passes")
+                    .help("say when that is: `deadline = \"2h\"`"),
+            );
+        }
         fields.finish();
         Some(Self { question: question?, choices, answer, show, binds, default, deadline, at_deadline })
     }

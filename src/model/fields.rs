@@ -11,19 +11,36 @@ pub(super) struct Fields<'a> {
     at: Span,
     what: &'static str,
     known: Vec<&'static str>,
+    /// Keys that are there, whatever stands behind them.
+    written: Vec<&'static str>,
+    /// Whether there is no table to have keys.
+    broken: bool,
     found: &'a mut Vec<Diagnostic>,
 }
 
 impl<'a> Fields<'a> {
     /// Reads `node`, which is called `what` in messages and stands behind the key at `at`.
     pub(super) fn new(node: Node, at: Span, what: &'static str, found: &'a mut Vec<Diagnostic>) -> Self {
+        let broken = !matches!(node.value, Raw::Table(_));
         let table = if let Raw::Table(table) = node.value {
             table
         } else {
-            found.push(wrong(&node, what, "a table"));
+            let message = format!("{what} must be a table, this is {}", node.noun());
+            let complaint = Diagnostic::new(Code::WrongType, message);
+            found.push(complaint.at(node.span, "expected a table").help("give a table"));
             Table::new()
         };
-        Self { table, at, what, known: Vec::new(), found }
+        Self { table, at, what, known: Vec::new(), written: Vec::new(), broken, found }
+    }
+
+    /// Whether `key`, which has been asked for, is there or may be: what is wrong behind it has a complaint of its own.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.broken || self.written.contains(&key)
+    }
+
+    /// Whether there is a table.
+    pub(super) fn is_table(&self) -> bool {
+        !self.broken
     }
 
     /// Where complaints go.
@@ -33,7 +50,9 @@ impl<'a> Fields<'a> {
 
     pub(super) fn entry(&mut self, key: &'static str) -> Option<Entry> {
         self.known.push(key);
-        self.table.shift_remove(key)
+        let entry = self.table.shift_remove(key)?;
+        self.written.push(key);
+        Some(entry)
     }
 
     pub(super) fn node(&mut self, key: &'static str) -> Option<Node> {
@@ -108,9 +127,9 @@ impl<'a> Fields<'a> {
         let entries = self.named(key);
         entries
             .into_iter()
-            .filter_map(|(name, node)| {
-                let text = expression(&node, &name.text, self.found)?;
-                Some((name, text))
+            .map(|(name, node)| {
+                let text = expression(&node, &name.text, self.found).unwrap_or_else(|| anything(node.span));
+                (name, text)
             })
             .collect()
     }
@@ -203,8 +222,7 @@ impl<'a> Fields<'a> {
 
     /// Complains where a key that is needed is absent.
     pub(super) fn need<T>(&mut self, key: &'static str, value: Option<T>, hint: &str) -> Option<T> {
-        let complained = self.found.last().is_some_and(|d| d.code == Code::WrongType);
-        if value.is_none() && !complained {
+        if value.is_none() && !self.has(key) {
             self.found.push(
                 Diagnostic::new(Code::MissingKey, format!("{} needs `{key}`", self.what))
                     .at(self.at, format!("without `{key}`"))
@@ -274,6 +292,11 @@ fn expression(node: &Node, key: &str, found: &mut Vec<Diagnostic>) -> Option<Tex
             None
         }
     }
+}
+
+/// An expression of which nothing is known, in the place of one that is wrong: who reads the name makes no mistake.
+pub(super) fn anything(span: Span) -> Text {
+    Text { text: "'null' | fromjson".to_owned(), span, quoted: false }
 }
 
 /// The expression that stands for `value`.

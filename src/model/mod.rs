@@ -13,4 +13,4 @@ pub use control::{Ask, Call, Compute, Each, Hold, Loop, LoopExit, Rule};
 pub use node::{Entry, Node, Raw, Table};
 pub use pipeline::{Exit, Function, Input, Pipeline, Refusal};
 pub use step::{Retry, Step, Use};
-pub use text::{Name, Text};
+pub use text::{Name, Parts, Text};

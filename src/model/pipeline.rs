@@ -1,5 +1,5 @@
 use super::control::lane;
-use super::fields::Fields;
+use super::fields::{Fields, anything};
 use super::step::{Step, steps};
 use super::{Name, Node, Raw, Text};
 use crate::diag::{Code, Diagnostic, Span};
@@ -50,8 +50,8 @@ pub struct Input {
     pub max: Option<f64>,
     /// Information label.
     pub label: Option<Text>,
-    /// Choices of an `enum`.
-    pub values: Vec<Text>,
+    /// Choices of an `enum`; none where what is written cannot be read.
+    pub values: Option<Vec<Text>>,
 }
 
 /// Inputs that no run begins with.
@@ -107,7 +107,7 @@ impl Pipeline {
             labels: named(&mut fields, "labels", label),
             limits: fields.named_exprs("limits"),
             lanes: named(&mut fields, "lanes", |name, node, found| {
-                let width = lane(&name, &node, found)?;
+                let width = lane(&name, &node, found).unwrap_or(1);
                 Some((name, width))
             }),
             steps: fields.node("steps").map(|node| steps(node, fields.found())).unwrap_or_default(),
@@ -146,6 +146,9 @@ fn input(name: Name, node: Node, found: &mut Vec<Diagnostic>) -> Option<Input> {
     let mut fields = Fields::new(node, name.span, "the input", found);
     let kind = fields.text("type");
     let kind = fields.need("type", kind, "e.g. `type = \"string\"`");
+    let before = fields.found().len();
+    let values = fields.texts("values");
+    let values = (fields.found().len() == before).then_some(values);
     let read = Input {
         kind,
         required: fields.bool("required").unwrap_or(false),
@@ -154,7 +157,7 @@ fn input(name: Name, node: Node, found: &mut Vec<Diagnostic>) -> Option<Input> {
         min: fields.number("min"),
         max: fields.number("max"),
         label: fields.text("label"),
-        values: fields.texts("values"),
+        values,
         name,
     };
     fields.finish();
@@ -179,7 +182,8 @@ fn function(name: Name, node: Node, found: &mut Vec<Diagnostic>) -> Option<Funct
     let value = fields.expr("value");
     let value = fields.need("value", value, "e.g. `value = \"x * 2\"`");
     fields.finish();
-    Some(Function { name, args, value: value? })
+    let value = value.unwrap_or_else(|| anything(name.span));
+    Some(Function { name, args, value })
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "one of the readers that `named` takes")]

@@ -53,6 +53,8 @@ pub struct Step {
     pub fails: Option<Text>,
     /// The keys that are no words of the header: one of them should be a verb.
     pub uses: Vec<Use>,
+    /// Whether it is a table, which can say what it does.
+    pub is_table: bool,
     /// The place of the key `steps`, where there is a body, and its steps.
     pub body: Option<(crate::diag::Span, Vec<Step>)>,
 }
@@ -128,6 +130,7 @@ impl Step {
             fields.finish();
             Retry { max, backoff, on, when }
         });
+        let cache = fields.bool("cache");
         let mut step = Self {
             when: fields.expr("when"),
             needs: fields.texts("needs"),
@@ -140,7 +143,7 @@ impl Step {
             check: fields.exprs("check"),
             forbid: fields.texts("forbid"),
             declassify: fields.node("declassify"),
-            cache: fields.bool("cache").unwrap_or(false),
+            cache: cache.unwrap_or(false),
             inputs: fields.entry("inputs").map(|entry| words(entry.node, "inputs", fields.found())),
             produces: fields.texts("produces"),
             idempotent: fields.bool("idempotent").unwrap_or(false),
@@ -150,9 +153,14 @@ impl Step {
             always: fields.flag("always"),
             fails: fields.text("fails"),
             uses: Vec::new(),
+            is_table: fields.is_table(),
             body,
             id,
         };
+        if cache.is_none() && fields.has("cache") {
+            // Whether it is cached is not known.
+            (step.inputs, step.produces) = (None, Vec::new());
+        }
         step.uses = fields
             .rest()
             .into_iter()

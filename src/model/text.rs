@@ -25,23 +25,52 @@ pub struct Text {
 impl Text {
     /// The place of bytes `range` of the string. Quotes and escapes make the two differ.
     pub fn part(&self, range: &Range<usize>, sources: &Sources) -> Span {
-        let raw = &sources.get(self.span.source).text;
-        let Some(raw) = raw.get(self.span.range()) else { return self.span };
-        if !self.quoted {
-            return self.span.part(range.start.min(raw.len())..range.end.min(raw.len()));
-        }
-        let (start, end) = (locate(raw, range.start), locate(raw, range.end));
+        Parts::of(self, sources).place(range)
+    }
+}
+
+/// Where the bytes of a string are written: read once, it finds each of many places at once.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The place of the whole string.
+    pub span: Span,
+    /// How many bytes are written there; none if the place is not in the text.
+    length: Option<usize>,
+    /// Bytes of the string and the bytes of the file that they come from: between two of them, both count alike.
+    jumps: Vec<(usize, usize)>,
+}
+
+impl Parts {
+    /// Those of `text`.
+    pub fn of(text: &Text, sources: &Sources) -> Self {
+        let raw = sources.get(text.span.source).text.get(text.span.range());
+        let jumps = match raw {
+            Some(raw) if text.quoted => jumps(raw),
+            _ => vec![(0, 0)],
+        };
+        Self { span: text.span, length: raw.map(str::len), jumps }
+    }
+
+    /// The place of bytes `range` of the string.
+    pub fn place(&self, range: &Range<usize>) -> Span {
+        let Some(length) = self.length else { return self.span };
+        let locate = |at: usize| {
+            let (decoded, written) =
+                self.jumps[self.jumps.partition_point(|(decoded, _)| *decoded <= at) - 1];
+            (written + (at - decoded)).min(length)
+        };
+        let (start, end) = (locate(range.start), locate(range.end));
         self.span.part(start..end.max(start))
     }
 }
 
-/// The byte of the TOML value `raw` that byte `at` of its string comes from.
-fn locate(raw: &str, at: usize) -> usize {
+/// Where a byte of the string of the TOML value `raw`, and those up to the next such byte, come from.
+fn jumps(raw: &str) -> Vec<(usize, usize)> {
     let multi = raw.starts_with("\"\"\"") || raw.starts_with("'''");
     let quotes = match (multi, raw.starts_with(['"', '\''])) {
         (true, _) => 3,
         (false, true) => 1,
-        (false, false) => return at.min(raw.len()),
+        (false, false) => 0,
     };
     let body = &raw[quotes..raw.len().saturating_sub(quotes).max(quotes)];
     let skipped = match (multi, body) {
@@ -50,21 +79,20 @@ fn locate(raw: &str, at: usize) -> usize {
         _ => 0,
     };
     let start = quotes + skipped;
-    if raw.starts_with('\'') {
-        return (start + at).min(raw.len());
+    let mut jumps = vec![(0, start)];
+    if !raw.starts_with('"') {
+        return jumps;
     }
-    let (mut from, mut decoded) = (0, 0);
     let body = &body[skipped..];
-    while decoded < at && from < body.len() {
-        let (taken, given) = unit(&body[from..]);
-        from += taken;
-        decoded += given;
+    let (mut done, mut decoded) = (0, 0);
+    while let Some(at) = body[done..].find('\\') {
+        let (taken, given) = unit(&body[done + at..]);
+        decoded += at + given;
+        done += at + taken;
+        // A line ended by a backslash gives nothing: what is looked for stands behind it.
+        jumps.push((decoded, start + done));
     }
-    // A line ended by a backslash gives nothing: what is looked for stands behind it.
-    while from < body.len() && unit(&body[from..]).1 == 0 {
-        from += unit(&body[from..]).0;
-    }
-    start + from
+    jumps
 }
 
 /// How many bytes the next character of a basic string takes in the file, and how many it gives.

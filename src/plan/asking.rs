@@ -1,27 +1,46 @@
 //! What is known of answers before they are given: to questions, and of inputs that are one of a few words.
 
+use std::sync::Arc;
+
 use super::resolve::Resolver;
 use super::scope::StepShape;
-use super::types::InputKind;
-use crate::diag::{Code, Diagnostic, nearest};
-use crate::expr::{Scope, Shape, Step, Tree};
+use super::shape;
+use crate::diag::{Code, Diagnostic, listed, nearest};
+use crate::expr::{Choices, Scope, Shape, Step, Tree};
 use crate::model::{self, Node, Raw, Use};
 use crate::value::Value;
 
 /// What is known of the answer to the question `asked`.
 pub(super) fn shape(asked: &Use) -> StepShape {
     let under = |key: &str| Some(&asked.with.table()?.get(key)?.node);
-    let plain = |node: &Node| node.text().map(|text| text.text).filter(|text| !text.contains('{'));
-    let words = under("choices").and_then(|choices| match &choices.value {
-        Raw::List(items) => items.iter().map(plain).collect::<Option<Vec<_>>>(),
+    let choices = under("choices").and_then(|choices| match &choices.value {
+        Raw::List(items) if !items.is_empty() => items.iter().map(written).collect::<Option<Vec<_>>>(),
         _ => None,
     });
+    if let Some(choices) = choices {
+        let output = Shape::one_of(choices.iter().map(shape::of_value));
+        return StepShape { output, choices: Some(Arc::new(Choices::of(choices))), ..StepShape::default() };
+    }
     // Without choices a person gives text, and what is taken in place of an answer may be anything.
-    let taken = ["default", "at_deadline"].into_iter().filter_map(under);
+    let mut taken = ["default", "at_deadline"].into_iter().filter_map(under);
     let free = under("choices").is_none() && word(asked, "type").is_none_or(|word| word == "text");
-    let is_text = words.is_some() || free && taken.into_iter().all(|node| plain(node).is_some());
-    let output = if is_text { Shape::Text } else { Shape::Any };
-    StepShape { output, words, ..StepShape::default() }
+    let is_text = free && taken.all(|node| matches!(written(node), Some(Value::String(_))));
+    StepShape::of(if is_text { Shape::Text } else { Shape::Any })
+}
+
+/// The value of `node`, where it has no template in it and names no file.
+fn written(node: &Node) -> Option<Value> {
+    let value = node.to_value();
+    is_plain(&value).then_some(value)
+}
+
+fn is_plain(value: &Value) -> bool {
+    match value {
+        Value::String(text) => !text.contains('{') && !text.starts_with("prompts/"),
+        Value::Array(items) => items.iter().all(is_plain),
+        Value::Object(table) => table.values().all(is_plain),
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+    }
 }
 
 /// The text that is written under `key` of a control verb.
@@ -58,7 +77,10 @@ impl Resolver<'_, '_> {
                 continue;
             }
             let answer = shown(&answer);
-            let message = format!("`{key}`: `{answer}` is none of the choices: {}", words.join(", "));
+            let message = format!(
+                "`{key}`: `{answer}` is none of the choices: {}",
+                listed(words.iter().map(String::as_str))
+            );
             let help = match nearest(&answer, words.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "take one of the choices".to_owned(),
@@ -68,16 +90,13 @@ impl Resolver<'_, '_> {
         }
     }
 
-    /// The words that can lie under `path`, where they are known.
-    pub(super) fn words(&self, path: &[Step]) -> Option<Vec<String>> {
+    /// The values that can lie under `path`, where they are known one by one.
+    pub(super) fn choices(&self, path: &[Step]) -> Option<Arc<Choices>> {
         match path {
-            [Step::Key(root), Step::Key(name)] if root == "inputs" => match &self.inputs.get(name)?.kind {
-                InputKind::Enum(words) => Some(words.clone()),
-                _ => None,
-            },
+            [Step::Key(root), Step::Key(name)] if root == "inputs" => self.enums.get(name).cloned(),
             [Step::Key(root), Step::Key(name), Step::Key(field)] if root == "steps" && field == "output" => {
                 let (depth, place) = self.find(name)?;
-                self.levels[depth].shapes[place].words.clone()
+                self.levels[depth].shapes[place].choices.clone()
             }
             _ => None,
         }

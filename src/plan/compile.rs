@@ -3,7 +3,7 @@ use indexmap::IndexMap;
 use super::resolve::Resolver;
 use super::scope::{InScope, Sight, Site};
 use super::types::{InputKind, Sees};
-use crate::diag::{Code, Diagnostic, nearest};
+use crate::diag::{Code, Diagnostic};
 use crate::expr::{Expr, Fault, FaultKind, Ref, Scope, Shape, Step, Template, Tree};
 use crate::model::{Name, Node, Raw, Text};
 use crate::value::Value;
@@ -176,8 +176,10 @@ impl Resolver<'_, '_> {
         }
     }
 
-    fn note_calls(&mut self, text: &str) {
-        self.uncalled.retain(|name| !mentions(text, &name.text));
+    pub(super) fn note_calls(&mut self, text: &str) {
+        for word in text.split(|c: char| !c.is_alphanumeric() && c != '_') {
+            self.uncalled.swap_remove(word);
+        }
     }
 
     pub(super) fn fault(&mut self, text: &Text, fault: &Fault, syntax: Code) {
@@ -196,7 +198,7 @@ impl Resolver<'_, '_> {
         };
         let span = self.loader.texts.fault(text, fault);
         let mut complaint = Diagnostic::new(code, fault.message.clone()).at(span, "");
-        complaint.help = fault.help.clone().or_else(|| hint(code, &text.text));
+        complaint.help = fault.help.clone().or_else(|| hint(code));
         self.loader.found.push(complaint);
     }
 
@@ -291,13 +293,6 @@ impl Resolver<'_, '_> {
     }
 }
 
-/// Whether the whole word `name` occurs in `text`.
-pub(super) fn mentions(text: &str, name: &str) -> bool {
-    let part = |c: char| c.is_alphanumeric() || c == '_';
-    text.match_indices(name)
-        .any(|(at, _)| !text[..at].ends_with(part) && !text[at + name.len()..].starts_with(part))
-}
-
 /// Whether `text` is the path of a file of texts with templates in it, and nothing else.
 fn names_varying_file(text: &str) -> bool {
     let mut rest = text;
@@ -310,20 +305,16 @@ fn names_varying_file(text: &str) -> bool {
     plain.len() < text.len() && text.starts_with("prompts/") && !plain.contains([' ', '\n', '{'])
 }
 
-fn hint(code: Code, text: &str) -> Option<String> {
-    let words = crate::expr::filters().iter().map(|filter| filter.name);
+fn hint(code: Code) -> Option<String> {
     match code {
         Code::ExpressionSyntax => {
             Some("text inside an expression stands in single quotes: `'text'`".to_owned())
         }
         Code::TemplateSyntax => Some("every `{{` needs its `}}`, every `{%` its `%}`".to_owned()),
-        Code::UnknownFilter => text
-            .rsplit('|')
-            .find_map(|word| nearest(word.trim(), words.clone()))
-            .map(|near| format!("did you mean `{near}`?"))
-            .or_else(|| {
-                Some("docs/language.md lists them; others are declared under `[functions]`".to_owned())
-            }),
+        Code::UnknownFilter => Some(
+            "`atoll explain filters` lists filters and tests; functions are declared under `[functions]`"
+                .to_owned(),
+        ),
         _ => Some(format!("`atoll explain {code}` shows an example and the fix")),
     }
 }

@@ -87,7 +87,7 @@ impl Resolver<'_, '_> {
         let owner = used.name.clone();
         let read = model::Loop::read(used, &mut self.loader.found);
         let site = Site::default();
-        if read.max.is_none() && read.over.is_none() {
+        if !read.bounded {
             self.loader.found.push(
                 Diagnostic::new(Code::LoopBound, "nothing bounds this loop")
                     .at(owner.span, "neither `max` nor `over`")
@@ -208,31 +208,6 @@ impl Resolver<'_, '_> {
         ))
     }
 
-    fn by_dependency(
-        &mut self,
-        mut lets: Vec<(String, Expr)>,
-        written: &[(Name, Text)],
-    ) -> Option<Vec<(String, Expr)>> {
-        let mut sorted: Vec<(String, Expr)> = Vec::with_capacity(lets.len());
-        while !lets.is_empty() {
-            let waiting: Vec<String> = lets.iter().map(|(name, _)| name.clone()).collect();
-            let free = |(_, expr): &(String, Expr)| !waiting.iter().any(|name| reads_let(expr, name));
-            let (mut ready, rest): (Vec<_>, Vec<_>) = lets.into_iter().partition(free);
-            if ready.is_empty() {
-                let mut complaint =
-                    Diagnostic::new(Code::LetCycle, format!("{} depend on each other", waiting.join(", ")));
-                for (name, _) in written.iter().filter(|(name, _)| waiting.contains(&name.text)) {
-                    complaint = complaint.at(name.span, "");
-                }
-                self.loader.found.push(complaint.help("carry one of the values over the round in `state`"));
-                return None;
-            }
-            sorted.append(&mut ready);
-            lets = rest;
-        }
-        Some(sorted)
-    }
-
     fn each(&mut self, used: Use, body: Inside, sight: &mut Sight) -> Option<Each> {
         let owner = used.name.clone();
         let read = model::Each::read(used, &mut self.loader.found)?;
@@ -324,7 +299,7 @@ impl Resolver<'_, '_> {
 
     fn hold(&mut self, used: Use, body: Inside, sight: &mut Sight) -> Option<Hold> {
         let owner = used.name.clone();
-        let read = model::Hold::read(used, &mut self.loader.found);
+        let read = model::Hold::read(used, &mut self.loader.found)?;
         if read.resources.len() != 1 {
             self.loader.found.push(
                 Diagnostic::new(
@@ -379,7 +354,6 @@ impl Resolver<'_, '_> {
         let (choices, show, binds) = (tree(&read.choices), tree(&read.show), tree(&read.binds));
         let (default, at_deadline) = (tree(&read.default), tree(&read.at_deadline));
         let answer = self.answer_type(&read);
-        self.deadline_needed(&read);
         self.answers_fit(&read, [choices.as_ref(), default.as_ref(), at_deadline.as_ref()]);
         Some(Ask {
             question: question?,
@@ -421,16 +395,6 @@ impl Resolver<'_, '_> {
         answer
     }
 
-    fn deadline_needed(&mut self, read: &model::Ask) {
-        if let (Some(node), None) = (&read.at_deadline, read.deadline) {
-            self.loader.found.push(
-                Diagnostic::new(Code::MissingKey, "`at_deadline` needs a `deadline`")
-                    .at(node.span, "taken when the deadline passes")
-                    .help("say when that is: `deadline = \"2h\"`"),
-            );
-        }
-    }
-
     fn compute(&mut self, used: Use, sight: &mut Sight) -> Option<Compute> {
         let read = model::Compute::read(used, &mut self.loader.found)?;
         let outside = Site::default();
@@ -467,9 +431,4 @@ fn flip<T>(value: Option<Option<T>>) -> Option<Option<T>> {
         None => Some(None),
         Some(value) => value.map(Some),
     }
-}
-
-fn reads_let(expr: &Expr, name: &str) -> bool {
-    let key = |step: Option<&Step>, word: &str| matches!(step, Some(Step::Key(key)) if key == word);
-    expr.refs().iter().any(|r| key(r.path.first(), "let") && key(r.path.get(1), name))
 }

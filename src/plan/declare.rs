@@ -1,8 +1,10 @@
+use std::sync::Arc;
+
 use super::resolve::Resolver;
 use super::takes::convert;
 use super::types::{Input, InputKind};
 use crate::diag::{Code, Diagnostic, Span};
-use crate::expr::{FaultKind, Functions};
+use crate::expr::{Choices, FaultKind, Functions};
 use crate::model::{self, Pipeline, Text};
 use crate::value::Value;
 
@@ -15,10 +17,11 @@ impl Resolver<'_, '_> {
         });
         let (functions, faults) = Functions::declare(entries.collect());
         self.functions = functions;
-        let bodies = || pipeline.functions.iter().map(|function| &function.value.text);
-        let called = |name: &str| bodies().any(|body| super::compile::mentions(body, name));
         let names = pipeline.functions.iter().map(|function| &function.name);
-        self.uncalled = names.filter(|name| !called(&name.text)).cloned().collect();
+        self.uncalled = names.map(|name| (name.text.clone(), name.span)).collect();
+        for function in &pipeline.functions {
+            self.note_calls(&function.value.text);
+        }
         for (index, fault) in faults {
             let Some(function) = pipeline.functions.get(index) else { continue };
             if fault.range.is_empty() && fault.kind == FaultKind::Syntax {
@@ -30,27 +33,33 @@ impl Resolver<'_, '_> {
             }
         }
         for input in &pipeline.inputs {
-            if let Some(read) = self.input(input) {
-                self.inputs.insert(input.name.text.clone(), read);
+            let read = self.input(input);
+            if let InputKind::Enum(words) = &read.kind {
+                let words = words.iter().map(|word| Value::from(word.as_str())).collect();
+                self.enums.insert(input.name.text.clone(), Arc::new(Choices::of(words)));
             }
+            self.inputs.insert(input.name.text.clone(), read);
         }
     }
 
-    fn input(&mut self, input: &model::Input) -> Option<Input> {
-        let text = input.kind.as_ref()?;
-        let Some(kind) = kind(text, input) else {
+    /// What is known of an input. Of one whose type is wrong nothing is: who reads it makes no mistake.
+    fn input(&mut self, input: &model::Input) -> Input {
+        let known = input.kind.as_ref().and_then(|text| kind(text, input));
+        if let (Some(text), None) = (&input.kind, &known)
+            && !KINDS.contains(&text.text.as_str())
+        {
             self.loader.found.push(
                 Diagnostic::new(Code::UnknownWord, format!("there is no type of input `{}`", text.text))
                     .at(text.span, "unknown type")
                     .suggest(&text.text, KINDS),
             );
-            return None;
-        };
+        }
         if let Some(label) = &input.label {
             self.label(label);
         }
+        let is_known = known.is_some();
         let mut read = Input {
-            kind,
+            kind: known.unwrap_or(InputKind::Json),
             required: input.required,
             default: Value::Null,
             help: input.help.as_ref().map(|help| help.text.clone()).unwrap_or_default(),
@@ -59,8 +68,10 @@ impl Resolver<'_, '_> {
             label: input.label.as_ref().map(|label| label.text.clone()),
             span: input.name.span,
         };
-        self.check_declaration(input, &mut read);
-        Some(read)
+        if is_known {
+            self.check_declaration(input, &mut read);
+        }
+        read
     }
 
     fn check_declaration(&mut self, input: &model::Input, read: &mut Input) {
@@ -86,14 +97,11 @@ impl Resolver<'_, '_> {
                 );
             }
             InputKind::Enum(_) => {}
-            _ if !input.values.is_empty() => {
-                complain(
-                    input.values[0].span,
-                    "only an enum has `values`".to_owned(),
-                    "write `type = \"enum\"`",
-                );
+            _ => {
+                if let Some(value) = input.values.iter().flatten().next() {
+                    complain(value.span, "only an enum has `values`".to_owned(), "write `type = \"enum\"`");
+                }
             }
-            _ => {}
         }
         let Some(default) = &input.default else { return };
         if read.required {
@@ -163,7 +171,7 @@ fn kind(text: &Text, input: &model::Input) -> Option<InputKind> {
         "int" => InputKind::Int,
         "number" => InputKind::Number,
         "bool" => InputKind::Bool,
-        "enum" => InputKind::Enum(input.values.iter().map(|value| value.text.clone()).collect()),
+        "enum" => InputKind::Enum(input.values.as_ref()?.iter().map(|value| value.text.clone()).collect()),
         "file" => InputKind::File,
         "file_path" => InputKind::FilePath,
         "dir" => InputKind::Dir,

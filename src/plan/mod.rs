@@ -11,6 +11,7 @@ mod compile;
 mod control;
 mod declare;
 mod given;
+mod lets;
 mod literal;
 mod load;
 mod merge;

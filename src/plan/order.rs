@@ -1,5 +1,5 @@
 use indexmap::IndexMap;
-use petgraph::algo::{tarjan_scc, toposort};
+use petgraph::algo::{kosaraju_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::waits::Wait;
@@ -25,7 +25,7 @@ pub(super) fn order(waits: &Waits, names: &[Name], found: &mut Vec<Diagnostic>) 
     if let Ok(order) = toposort(&graph, None) {
         return Some(order.into_iter().map(|node| count - 1 - node.index()).collect());
     }
-    for circle in tarjan_scc(&graph) {
+    for circle in kosaraju_scc(&graph) {
         let mut places: Vec<usize> = circle.iter().map(|node| count - 1 - node.index()).collect();
         places.sort_unstable();
         if places.len() > 1 || waits[places[0]].contains_key(&places[0]) {
@@ -61,11 +61,15 @@ fn path(waits: &Waits, places: &[usize]) -> Vec<usize> {
     places.to_vec()
 }
 
+/// Of a long way the first part is shown.
 fn complaint(way: &[usize], waits: &Waits, names: &[Name]) -> Diagnostic {
+    const SHOWN: usize = 12;
     let name = |place: &usize| names[*place].text.as_str();
-    let text = way.iter().chain(&way[..1]).map(name).collect::<Vec<_>>().join(" → ");
+    let mut shown: Vec<&str> = way.iter().take(SHOWN).map(name).collect();
+    shown.extend((way.len() > SHOWN).then_some("…"));
+    let text = shown.into_iter().chain(way.first().map(name)).collect::<Vec<_>>().join(" → ");
     let mut complaint = Diagnostic::new(Code::Cycle, format!("steps wait for each other: {text}"));
-    for (i, place) in way.iter().enumerate() {
+    for (i, place) in way.iter().enumerate().take(SHOWN) {
         let next = way[(i + 1) % way.len()];
         if let Some(wait) = waits[*place].get(&next) {
             complaint = complaint.at(wait.first, format!("`{}` waits for `{}`", name(place), name(&next)));

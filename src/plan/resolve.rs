@@ -1,7 +1,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 
 use super::asking;
 use super::compile::{Wanted, sees};
@@ -11,7 +11,7 @@ use super::shape;
 use super::types::{Body, BodyId, Exit, Input, Plan, Refusal};
 use super::{order, types};
 use crate::diag::{Code, Diagnostic, Severity, Span};
-use crate::expr::{Functions, Shape};
+use crate::expr::{Choices, Functions, Shape};
 use crate::id::StepId;
 use crate::model::{self, Name, Pipeline};
 use crate::schema::Schema;
@@ -22,18 +22,20 @@ pub(super) struct Resolver<'l, 'a> {
     pub(super) loader: &'l mut Loader<'a>,
     pub(super) functions: Arc<Functions>,
     /// Functions that nothing has called so far.
-    pub(super) uncalled: Vec<Name>,
+    pub(super) uncalled: IndexMap<String, Span>,
     /// By place: what is known of the value that an expression or template makes.
     pub(super) made: HashMap<Span, Shape>,
     /// What schemas of verbs say, read once.
     shapes: HashMap<String, Shape>,
     pub(super) inputs: IndexMap<String, Input>,
+    /// By name of an input: the words that it is one of.
+    pub(super) enums: HashMap<String, Arc<Choices>>,
     pub(super) used: HashSet<String>,
     pub(super) labels: Vec<String>,
     /// Time limits of steps, and where they are written.
     pub(super) timeouts: Vec<(std::time::Duration, Span)>,
     /// Lanes that the pipeline declares.
-    pub(super) lanes: Vec<String>,
+    pub(super) lanes: IndexSet<String>,
     /// The bodies around what is being resolved, the pipeline's own first.
     pub(super) levels: Vec<Level>,
     /// By the name of an inner step: the owners of the bodies it stands in, and where.
@@ -56,10 +58,11 @@ pub(super) fn resolve(
     let mut resolver = Resolver {
         loader,
         functions: Functions::empty(),
-        uncalled: Vec::new(),
+        uncalled: IndexMap::new(),
         made: HashMap::new(),
         shapes: HashMap::new(),
         inputs: IndexMap::new(),
+        enums: HashMap::new(),
         used: HashSet::new(),
         labels: pipeline.labels.iter().map(|label| label.text.clone()).collect(),
         lanes: pipeline.lanes.iter().map(|(name, _)| name.text.clone()).collect(),
@@ -334,10 +337,10 @@ impl Resolver<'_, '_> {
                 );
             }
         }
-        for name in &self.uncalled {
+        for (name, span) in &self.uncalled {
             self.loader.found.push(
-                Diagnostic::new(Code::UnusedFunction, format!("nothing calls the function `{}`", name.text))
-                    .at(name.span, "")
+                Diagnostic::new(Code::UnusedFunction, format!("nothing calls the function `{name}`"))
+                    .at(*span, "")
                     .help("call it, or remove it"),
             );
         }

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use indexmap::{IndexMap, IndexSet};
 
@@ -8,12 +8,12 @@ use super::states::States;
 use super::types::{InputKind, Seen};
 use super::waits::Wait;
 use crate::diag::{Code, Diagnostic, Span};
-use crate::expr::{Names, Ref, Shape, Step};
+use crate::expr::{Choices, Names, Ref, Shape, Step};
 use crate::model::Text;
 
 /// A body that is being resolved.
 pub(super) struct Level {
-    pub(super) names: HashMap<String, usize>,
+    pub(super) names: IndexMap<String, usize>,
     pub(super) spans: Vec<Span>,
     pub(super) shapes: Vec<StepShape>,
     /// By step: whether it runs always.
@@ -35,8 +35,8 @@ pub(super) struct StepShape {
     pub(super) items: Option<Shape>,
     /// Of an `each`: whether it ends well although items fail.
     pub(super) keeps: bool,
-    /// Of an `ask`: the words that there are to choose from, where all of them are written.
-    pub(super) words: Option<Vec<String>>,
+    /// Of an `ask`: the answers that there are to choose from, where all of them are written.
+    pub(super) choices: Option<Arc<Choices>>,
 }
 
 impl StepShape {
@@ -270,7 +270,7 @@ impl Resolver<'_, '_> {
         }
         let Some(input) = self.inputs.get(name) else {
             let span = self.key_span(text, r, 1);
-            let known: Vec<&str> = self.inputs.keys().map(String::as_str).collect();
+            let known = self.inputs.keys().map(String::as_str);
             let mut complaint = Diagnostic::new(Code::UnknownInput, format!("there is no input `{name}`"))
                 .at(span, "not declared")
                 .suggest(name, known);
@@ -316,8 +316,9 @@ impl Resolver<'_, '_> {
             format!("`{owner}` has no field `{field}`")
         };
         let complaint = Diagnostic::new(code, complaint).at(span, "unknown field");
-        self.loader.found.push(if !wrong.known.is_empty() {
-            complaint.suggest(field, wrong.known.iter().map(String::as_str))
+        let known = wrong.known();
+        self.loader.found.push(if !known.is_empty() {
+            complaint.suggest(field, known)
         } else if wrong.noun == "a list" {
             complaint.help(format!(
                 "it is a list: write `… | map(attribute='{field}')`, or take one item: `[0].{field}`"
@@ -401,8 +402,6 @@ impl Resolver<'_, '_> {
                 ));
         }
         let known = self.levels.iter().rev().flat_map(|level| level.names.keys().map(String::as_str));
-        let mut known: Vec<&str> = known.collect();
-        known.sort_unstable();
         let complaint =
             Diagnostic::new(Code::UnknownStep, format!("there is no step `{name}`")).at(span, "unknown step");
         complaint.suggest(name, known)
@@ -428,8 +427,14 @@ pub(super) struct InScope<'r, 'l, 'a, 's> {
 }
 
 impl Names for InScope<'_, '_, '_, '_> {
-    fn words(&self, path: &[Step]) -> Option<Vec<String>> {
-        self.resolver.words(path)
+    fn choices(&self, path: &[Step]) -> Option<Arc<Choices>> {
+        match path {
+            [Step::Key(root)] if root == "output" && self.site.output.is_some() => {
+                let level = self.resolver.levels.last()?;
+                level.shapes[level.current?].choices.clone()
+            }
+            _ => self.resolver.choices(path),
+        }
     }
 
     fn shape(&self, path: &[Step]) -> Shape {

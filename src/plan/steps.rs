@@ -1,4 +1,3 @@
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -344,11 +343,13 @@ impl Resolver<'_, '_> {
     fn lane(&mut self, lane: Option<&Text>) {
         let Some(lane) = lane else { return };
         let own = self.lanes.iter().map(String::as_str);
-        let known: BTreeSet<&str> = own.chain(self.loader.catalog.lane_names()).collect();
-        if !known.contains(lane.text.as_str()) {
+        let known = own.chain(self.loader.catalog.lane_names());
+        let is_known = self.lanes.contains(&lane.text)
+            || self.loader.catalog.lane_names().any(|known| known == lane.text);
+        if !is_known {
             let complaint = Diagnostic::new(Code::UnknownLane, format!("unknown lane `{}`", lane.text))
                 .at(lane.span, "not declared");
-            let help = match nearest(&lane.text, known.iter().copied()) {
+            let help = match nearest(&lane.text, known) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("declare it: `[lanes]` with `{} = 2`", lane.text),
             };
@@ -398,7 +399,7 @@ impl Resolver<'_, '_> {
             self.loader.found.push(complaint);
         }
         match verbs.len() {
-            0 if !mistaken => self.loader.found.push(
+            0 if !mistaken && step.is_table => self.loader.found.push(
                 Diagnostic::new(Code::NoVerb, format!("`{}` does not say what it does", step.id.text))
                     .at(step.id.span, "no verb")
                     .help("add a verb, e.g. `set = { x = 1 }`; `atoll verbs` lists them"),

@@ -1,7 +1,7 @@
 use super::types::{Input, InputKind};
 use crate::clock::parse_span;
 use crate::diag::Code;
-use crate::value::{Value, unrecordable};
+use crate::value::{MAX_READ_DEPTH, Value, nested, unrecordable};
 use crate::verb::is_secret_name;
 
 /// `value` as the type that `input` declares (neither file nor directory), or what is wrong with it. `written` says that it
@@ -14,6 +14,10 @@ pub fn convert(name: &str, input: &Input, value: &Value, written: bool) -> Resul
                 Code::InputType,
                 format!("`{name}` must be the name of a secret; what is given has no such form"),
             );
+        }
+        let why = if written { unread(&input.kind, value) } else { None };
+        if let Some(why) = why {
+            return (Code::InputType, format!("`{name}` must be {}, this is {why}", noun(&input.kind)));
         }
         let code = if matches!(input.kind, InputKind::Enum(_)) { Code::InputWord } else { Code::InputType };
         (code, format!("`{name}` must be {}, this is `{}`", noun(&input.kind), shown(value)))
@@ -70,6 +74,7 @@ fn typed(kind: &InputKind, value: &Value, written: bool) -> Option<Value> {
             (Value::Array(_), _) => Some(value.clone()),
             (_, Some(text)) => match parsed() {
                 Some(list @ Value::Array(_)) => Some(list),
+                _ if is_too_deep(text) => None,
                 _ => Some(
                     text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(Value::from).collect(),
                 ),
@@ -82,6 +87,21 @@ fn typed(kind: &InputKind, value: &Value, written: bool) -> Option<Value> {
         },
         InputKind::File | InputKind::FilePath | InputKind::Dir | InputKind::Path => None,
     }
+}
+
+/// Why text of somebody is no JSON that can be read; `None` if other words say it as well.
+fn unread(kind: &InputKind, value: &Value) -> Option<String> {
+    let text = value.as_str().filter(|_| matches!(kind, InputKind::Json | InputKind::List))?;
+    if is_too_deep(text) {
+        return Some(nested(MAX_READ_DEPTH));
+    }
+    let error = crate::value::parse(text).err().filter(|_| *kind == InputKind::Json)?;
+    Some(format!("`{}`: {error}", shown(value)))
+}
+
+/// Whether `text` is JSON, but for its depth.
+fn is_too_deep(text: &str) -> bool {
+    crate::value::parse(text).err().is_some_and(|error| error.to_string().contains(&nested(MAX_READ_DEPTH)))
 }
 
 fn number(value: &Value) -> Option<f64> {

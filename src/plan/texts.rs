@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::sources::Sources;
 use crate::diag::{self, Code, Diagnostic, SourceId, Span, nearest};
 use crate::expr::Fault;
-use crate::model::Text;
+use crate::model::{Parts, Text};
 
 /// Where files lie that are there to be extended by pipelines and are none by themselves.
 const SHARED: &str = "pipelines/functions/";
@@ -21,6 +21,8 @@ struct Read {
     sources: diag::Sources,
     ids: HashMap<String, Option<SourceId>>,
     files: BTreeMap<String, String>,
+    /// The parts of the text in which a place was last asked for: most texts have many.
+    parts: Option<Parts>,
 }
 
 impl<'a> Texts<'a> {
@@ -74,11 +76,16 @@ impl<'a> Texts<'a> {
 
     /// The place of bytes `range` of `text`, or of the include `file` in it.
     pub(super) fn place(&self, text: &Text, file: Option<&Arc<str>>, range: &std::ops::Range<usize>) -> Span {
-        let read = self.read.borrow();
-        match file.and_then(|file| read.ids.get(file.as_ref()).copied().flatten()) {
-            Some(id) => read.sources.span(id, range.clone()),
-            None => text.part(range, &read.sources),
+        let mut read = self.read.borrow_mut();
+        let read = &mut *read;
+        if let Some(id) = file.and_then(|file| read.ids.get(file.as_ref()).copied().flatten()) {
+            return read.sources.span(id, range.clone());
         }
+        if read.parts.as_ref().is_none_or(|parts| parts.span != text.span) {
+            read.parts = None;
+        }
+        let sources = &read.sources;
+        read.parts.get_or_insert_with(|| Parts::of(text, sources)).place(range)
     }
 
     pub(super) fn fault(&self, text: &Text, fault: &Fault) -> Span {

@@ -1,11 +1,12 @@
 //! Diagnostics as text, JSON, SARIF and GitHub workflow commands.
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Level, Renderer, Snippet};
 use serde_json::json;
 
-use super::github::{self, Annotation};
-use crate::diag::{Code, Diagnostic, Severity, Sources, Span};
+use super::github;
+use super::snippet::{Window, windows};
+use crate::diag::{Code, Diagnostic, Severity, SourceId, Sources, Span};
 use crate::value::Value;
 use crate::visible;
 
@@ -26,7 +27,7 @@ pub fn render_text(diagnostics: &[Diagnostic], sources: &Sources, colour: bool) 
     let renderer = renderer.decor_style(DecorStyle::Ascii);
     let mut all = String::new();
     for diagnostic in diagnostics {
-        all.push_str(&renderer.render(&[group(diagnostic, sources)]));
+        all.push_str(&shown(diagnostic, sources, &renderer));
         all.push_str("\n\n");
     }
     let count = |severity| diagnostics.iter().filter(|d| d.severity == severity).count();
@@ -43,45 +44,55 @@ pub fn render_text(diagnostics: &[Diagnostic], sources: &Sources, colour: bool) 
     all
 }
 
-fn group<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Group<'a> {
+/// Takes the place of a line and a column until those of the file are known: titles never hold it.
+const MOVED: &str = "\u{fdd0}";
+
+/// One diagnostic with the text that it points at.
+fn shown(diagnostic: &Diagnostic, sources: &Sources, renderer: &Renderer) -> String {
+    let mut ids: Vec<SourceId> = Vec::new();
+    for label in &diagnostic.labels {
+        if !ids.contains(&label.span.source) {
+            ids.push(label.span.source);
+        }
+    }
+    let mut moved = Vec::new();
+    let mut elements = Vec::new();
+    for id in ids {
+        let name = visible::line(&sources.get(id).name, 1000);
+        for window in windows(diagnostic, id, sources) {
+            let mark = if window.moved.is_some() { MOVED } else { "" };
+            moved.extend(window.moved);
+            elements.push(snippet(window, format!("{name}{mark}"), diagnostic));
+        }
+    }
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let mut group = level
-        .primary_title(visible::escape(&diagnostic.message))
-        .id(diagnostic.code.number())
-        .elements(Vec::<Snippet<'_, annotate_snippets::Annotation<'_>>>::new());
-    let mut shown = Vec::new();
-    for label in &diagnostic.labels {
-        if shown.contains(&label.span.source) {
-            continue;
-        }
-        shown.push(label.span.source);
-        let source = sources.get(label.span.source);
-        let annotations =
-            diagnostic.labels.iter().enumerate().filter(|(_, other)| other.span.source == label.span.source);
-        let snippet = Snippet::source(source.text.as_ref())
-            .path(visible::line(&source.name, 1000))
-            .annotations(annotations.map(|(at, label)| {
-                let kind = if at == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
-                let annotation = kind.span(within(label.span, &source.text));
-                if label.text.is_empty() { annotation } else { annotation.label(label.text.as_str()) }
-            }));
-        group = group.element(snippet);
-    }
-    match &diagnostic.help {
+    let title = level.primary_title(visible::escape(&diagnostic.message)).id(diagnostic.code.number());
+    let group = title.elements(elements);
+    let rendered = renderer.render(&[match &diagnostic.help {
         Some(help) => group.element(Level::HELP.message(visible::escape(help))),
         None => group,
-    }
+    }]);
+    moved.into_iter().fold(rendered, put_place)
 }
 
-/// The span on character boundaries, of at least one byte where the text has one there.
-fn within(span: Span, text: &str) -> std::ops::Range<usize> {
-    let floor = |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    let (start, end) = (floor(span.start), floor(span.end));
-    let width = text[start..].chars().next().map_or(0, char::len_utf8);
-    start..end.max(start + if text[start..].starts_with('\n') { 0 } else { width })
+fn snippet<'a>(window: Window<'a>, path: String, diagnostic: &'a Diagnostic) -> Snippet<'a, Annotation<'a>> {
+    let Window { text, line, places, .. } = window;
+    let annotations = places.into_iter().map(|(at, place)| {
+        let kind = if at == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
+        let label = diagnostic.labels[at].text.as_str();
+        if label.is_empty() { kind.span(place) } else { kind.span(place).label(label) }
+    });
+    Snippet::source(text).path(path).line_start(line).annotations(annotations)
+}
+
+/// Puts line and column of the file in the place of those of the part that is shown.
+fn put_place(rendered: String, (line, column): (usize, usize)) -> String {
+    let Some((before, rest)) = rendered.split_once(MOVED) else { return rendered };
+    let rest = rest.trim_start_matches(|c: char| c == ':' || c.is_ascii_digit());
+    format!("{before}:{line}:{column}{rest}")
 }
 
 fn object(diagnostic: &Diagnostic, sources: &Sources) -> Value {
@@ -178,17 +189,18 @@ fn result(diagnostic: &Diagnostic, sources: &Sources) -> Value {
 
 /// Workflow commands of GitHub Actions.
 pub fn render_github(diagnostics: &[Diagnostic], sources: &Sources) -> String {
-    let all: Vec<Annotation<'_>> = diagnostics.iter().map(|found| annotation(found, sources)).collect();
+    let all: Vec<github::Annotation<'_>> =
+        diagnostics.iter().map(|found| annotation(found, sources)).collect();
     github::render(&all)
 }
 
-fn annotation(diagnostic: &Diagnostic, sources: &Sources) -> Annotation<'static> {
+fn annotation(diagnostic: &Diagnostic, sources: &Sources) -> github::Annotation<'static> {
     let place = diagnostic.span().map(|span| Place::of(span, sources));
     let at = place
         .as_ref()
         .map_or_else(String::new, |place| format!("{}:{}:{}: ", place.file, place.line, place.column));
     let help = diagnostic.help.as_ref().map(|help| format!("\n{help}")).unwrap_or_default();
-    Annotation {
+    github::Annotation {
         severity: diagnostic.severity.word(),
         title: format!("{} {}", diagnostic.code, diagnostic.code.title()),
         place: place.map(|place| github::Place {
@@ -238,6 +250,35 @@ mod tests {
         let one = &value["diagnostics"][0];
         assert_eq!((&one["line"], &one["column"], &one["end_column"]), (&json!(1), &json!(5), &json!(11)));
         assert_eq!(one["code"], "E0102");
+    }
+
+    #[test]
+    fn of_a_long_line_only_what_is_around_the_place_is_shown() {
+        let mut sources = Sources::new();
+        let line = format!("a = ['{}', 'wrong', '{}']", "ü".repeat(3_000), "y".repeat(300_000));
+        let id = sources.add("x.toml", format!("b = 1\n{line}\nc = 2\n"));
+        let at = sources.get(id).text.find("wrong").unwrap();
+        let first =
+            Diagnostic::new(Code::UnknownKey, "odd\u{fdd0}:1:1").at(sources.span(id, at..at + 5), "here");
+        let found = first.at(sources.span(id, 0..1), "and there");
+        let text = render_text(&[found], &sources, false);
+        assert!(text.contains("--> x.toml:2:3011\n") && text.contains("::: x.toml:1:1\n"), "{text}");
+        assert!(
+            text.contains("2 | … üü") && text.contains("^^^^^ here") && text.contains("1 | b = 1"),
+            "{text}"
+        );
+        assert!(text.len() < 1_500, "{text}");
+    }
+
+    #[test]
+    fn what_a_text_hides_is_masked() {
+        let mut sources = Sources::new();
+        let id = sources.add("x.yaml", "a: 1\nkey: Bearer abcdef # abcdef\n");
+        sources.hide(id, [17..23, 26..32]);
+        let found = Diagnostic::new(Code::UnknownKey, "odd").at(sources.span(id, 24..25), "here");
+        let text = render_text(&[found], &sources, false);
+        assert!(text.contains("--> x.yaml:2:20\n") && text.contains("2 | key: Bearer *** # ***"), "{text}");
+        assert!(text.contains("|                 ^ here"), "{text}");
     }
 
     #[test]

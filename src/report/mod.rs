@@ -13,6 +13,7 @@ pub mod live;
 pub mod outcome;
 pub mod outline;
 pub mod paint;
+mod snippet;
 pub mod tree;
 pub mod units;
 pub mod validation;

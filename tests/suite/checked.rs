@@ -72,6 +72,60 @@ const REFUSED: &[(&str, &str)] = &[
     ("[steps.a]\nwrite = { path = \"x\", text = \"\", json = 1 }", "3:41 E0405 `write` takes either"),
     ("[steps.a]\nwrite = { path = \"../x\", text = \"\" }", "3:18 E0405 the path \"../x\" leads out of"),
     ("[steps.a]\nwrite = { path = \".git/hooks/x\", text = \"{{ run.id }}\" }", "writes nothing into `.git`"),
+    ("[steps.a]\nshell = { argv = [\"a\\u0000\"] }", "3:19 E0405 the command has a null character"),
+    ("[steps.a]\nshell = { argv = [\"x\"], cwd = \"a\\u0000\" }", "3:31 E0405 the directory has a null"),
+    (
+        "[steps.a]\nshell = { argv = [\"x\"], env = { A = \"\\u0000\" } }",
+        "E0405 the variable `A` of the command has a",
+    ),
+    (
+        "[steps.a]\nshell = { argv = [\"x\"], env = { A = { secret = \"x y\" } } }",
+        "E0405 the variable `A` of the command has no valid name of a secret",
+    ),
+    (
+        "[steps.a]\nhttp = { url = \"http://x\", headers = { a = { secret = \"x y\" } } }",
+        "the header `a` has no valid name",
+    ),
+    (
+        "[steps.a]\nhttp = { url = \"http://x\", headers = { a = { secret = \"X\", prefix = \"\\n\" } } }",
+        "the value of the header \"a\" cannot be sent",
+    ),
+    (
+        "[steps.a]\nhttp = { url = \"http://x\", query = { q = { secret = \"\" } } }",
+        "the query parameter `q` has no valid name",
+    ),
+    (
+        "[steps.a]\nhttp = { url = \"http://x\", basic = { user = \"u\", password = { secret = \"1 2\" } } }",
+        "`basic.password` has no valid name of a secret",
+    ),
+    (
+        "[inputs]\ns = { type = \"json\" }\n[steps.a]\nscenario = { scenario = \"{{ inputs.s }}\", authorization = { secret = \"a b\" } }",
+        "the header `Authorization` of requests to the target has no valid name",
+    ),
+    (
+        "[inputs]\ns = { type = \"json\" }\n[steps.a]\nscenario = { scenario = \"{{ inputs.s }}\", variables = { v = { secret = \"a b\" } } }",
+        "the variable `v` of scenarios has no valid name",
+    ),
+    (
+        "[steps.a]\nenvironment_load = { also = { services = { db = {} } } }",
+        "the service `db` has to have either",
+    ),
+    (
+        "[steps.a]\nfiles = { files = [{ path = \"a\", content = \"{{ run.id }}\" }, { path = \"a/b\", content = \"\" }] }",
+        "edit 2 of \"a/b\" does not apply: \"a\" is a file",
+    ),
+    (
+        "[steps.a]\nfiles = { files = { \"a/b\" = \"\", a = \"\" } }",
+        "edit 2 of \"a\" does not apply: it is a directory",
+    ),
+    (
+        "[steps.a]\nfiles = { base = \"{{ run.dir }}\", edits = [{ path = \"a\", content = \"\" }, { op = \"rename\", path = \"b\", to = \"a/c\" }] }",
+        "edit 2 of \"b\" does not apply",
+    ),
+    (
+        "[steps.a]\nfiles = { edits = [{ path = \"a\", find = \"x\", replace = \"y\" }] }",
+        "edit 1 of \"a\" does not apply: there is no such file",
+    ),
     ("[steps.a]\nfiles = {}", "3:1 E0405 `files` does one thing at a time, found none"),
     ("[steps.a]\nfiles = { dir = \"src\", text = \"{{ run.id }} and so on\" }", "found text and dir"),
     (
@@ -276,4 +330,179 @@ fn values_whose_type_is_not_known_or_varies_are_left_alone() {
         "[steps.q]\nask = { question = \"q\" }\n[steps.w]\nwhen = \"steps.q.output == 'yes'\"\nset = { x = 1 }",
         "[steps.q]\nask = { question = \"q\", default = 3 }\n[steps.w]\nwhen = \"steps.q.output == 3\"\nset = { x = 1 }",
     ]);
+}
+
+/// What is said about a service that is held.
+const HELD: &[(&str, &str)] = &[
+    ("image = \"x\", after = [\"q\"]", "`program` starts after `q`, but there is no such service"),
+    ("image = \"x\", beside = { a = { image = \"y\", after = [\"q\"] } }", "`a` starts after `q`"),
+    ("image = \"x\", beside = { program = { image = \"y\" } }", "two services are called `program`"),
+    ("image = \"x\", name = \"a\", beside = { a = { image = \"y\" } }", "two services are called `a`"),
+    (
+        "image = \"x\", beside = { a = { image = \"y\", after = [\"b\"] }, b = { image = \"z\", after = [\"a\"] } }",
+        "these services wait for each other",
+    ),
+    ("image = \"x\", beside = { a = { image = \"y\" } }", "`program` and `a` both listen on port 8080"),
+    ("image = \"x\", port = 443, egress = [\"a.b:443\"]", "listens on port 443 itself"),
+    (
+        "image = \"x\", env = { A = { secret = \"x y\" } }",
+        "the variable `A` of the service has no valid name",
+    ),
+    ("image = \"x\", command = [\"a\", \"\\u0000\"]", "the command line of the service has a null character"),
+    ("image = \"x\", volumes = { v = \"/a\\u0000\" }", "is no absolute path"),
+    ("image = \"x\\u0000\"", "the name of the image has a null character"),
+];
+
+#[test]
+fn services_that_no_machine_could_hold_are_found() {
+    let held = |with: &str| {
+        format!("[steps.s]\nhold = {{ service = {{ {with} }} }}\n[steps.s.steps.z]\nset = {{ a = 1 }}")
+    };
+    let cases: Vec<(String, &str)> = HELD.iter().map(|(with, wanted)| (held(with), *wanted)).collect();
+    let cases: Vec<(&str, &str)> = cases.iter().map(|(text, wanted)| (text.as_str(), *wanted)).collect();
+    find_all(&cases);
+    let sound: Vec<String> = [
+        "image = \"x\", name = \"{{ run.id }}\", beside = { program = { image = \"y\", port = 81 } }",
+        "image = \"x\", after = [\"{{ run.id }}\"]",
+        "image = \"x\", beside = { a = { image = \"y\", port = \"{{ 1 + 1 }}\" } }",
+        "image = \"x\", beside = { a = { image = \"y\", ready = \"none\" } }",
+        "image = \"x\", beside = { a = { image = \"y\", port = 81, after = [\"b\"] }, b = { image = \"z\", port = 82 } }",
+    ]
+    .map(held)
+    .to_vec();
+    find_none(&sound.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn answers_of_every_kind_have_a_type() {
+    let asked = |choices: &str, reads: &str| {
+        format!(
+            "[steps.q]\nask = {{ question = \"?\", choices = {choices} }}\n[steps.a]\nset = {{ x = \"{{{{ {reads} }}}}\" }}"
+        )
+    };
+    for (choices, reads, wanted) in [
+        ("[1, 2]", "steps.q.output == '1'", "E0308 cannot compare a number with text"),
+        ("[1, 2]", "steps.q.output > 'a'", "E0308 `>` orders numbers or texts"),
+        ("[1, 2]", "steps.q.output | upper", "E0308 `upper` works on text"),
+        ("[1, 2]", "steps.q.output == 3", "W0301 this is never `3`: it is one of 1, 2"),
+        ("[1, 2.5]", "steps.q.output in [3, 4]", "W0301 this is never `3` or `4`"),
+        ("[1, 2]", "steps.q.output is eq 3", "W0301 this is never `3`"),
+        ("[1, -1]", "-2 != steps.q.output", "W0301 this is never `-2`"),
+        ("[true, false]", "steps.q.output == 'yes'", "E0308 cannot compare a truth value with text"),
+        ("[1, 'x']", "steps.q.output == 'y'", "W0301 this is never `y`: it is one of 1, x"),
+        ("['yes', 'no']", "steps.q.output == 'yse'", "W0301 this is never `yse`"),
+    ] {
+        find_all(&[(&asked(choices, reads), wanted)]);
+    }
+    let sound: Vec<String> = [
+        ("[1, 2]", "steps.q.output == 1.0"),
+        ("[1, 2]", "steps.q.output + 1 > 3"),
+        ("[1, 'x']", "steps.q.output == 'x'"),
+        ("[1, 2]", "steps.q.output in [2, 7]"),
+        ("[1, 2]", "steps.q.output is none"),
+        ("[1, '{{ run.id }}']", "steps.q.output == 'x'"),
+        ("[1, 2]", "steps.q.output == (2 if run.id == 'x' else 3)"),
+    ]
+    .map(|(choices, reads)| asked(choices, reads))
+    .to_vec();
+    find_none(&sound.iter().map(String::as_str).collect::<Vec<_>>());
+    find_all(&[(
+        "[steps.q]\nask = { question = \"?\", choices = [1, 2] }\ncheck = [\"output == 3\"]",
+        "W0301 this is never `3`",
+    )]);
+}
+
+/// One mistake each: what only follows from it is not said.
+#[test]
+fn a_wrong_value_makes_no_second_complaint() {
+    find_all(&[
+        (
+            "[inputs]\nd = { type = \"duration\" }\n[steps.a]\nask = { question = \"?\", deadline = \"{{ inputs.d }}\", at_deadline = \"x\" }",
+            "E0107 `{{ inputs.d }}` is no span of time",
+        ),
+        (
+            "[steps.a]\nloop = { max = [1] }\n[steps.a.steps.b]\nset = { x = 1 }",
+            "E0103 `max` must be an expression",
+        ),
+        (
+            "[steps.a]\nloop = { max = 2, state = { n = [1] }, next = { n = \"state.n + 1\" } }\n[steps.a.steps.b]\nset = { x = \"{{ state.n }}\" }",
+            "E0103 `n` must be an expression",
+        ),
+        (
+            "[inputs]\na = { type = \"foo\" }\n[steps.a]\nset = { x = \"{{ inputs.a }}\" }",
+            "E0108 there is no type of input",
+        ),
+        (
+            "[inputs]\na = { type = \"enum\", values = \"x\" }\n[steps.a]\nset = { x = \"{{ inputs.a }}\" }",
+            "E0103 `values`",
+        ),
+        (
+            "[inputs]\na = \"string\"\n[steps.a]\nset = { x = \"{{ inputs.a }}\" }",
+            "E0103 the input must be a table",
+        ),
+        ("[lanes]\nl = \"x\"\n[steps.a]\nlane = \"l\"\nset = { x = 1 }", "E0103 `l` must be a whole number"),
+        (
+            "[functions]\nf = { args = [\"x\"] }\n[steps.a]\nset = { x = \"{{ f(1) }}\" }",
+            "E0104 the function needs `value`",
+        ),
+        (
+            "[outputs]\no = [1]\n[steps.a]\nset = { x = 1 }\n[[exits]]\nstatus = \"s\"\nwhen = \"outputs.o == 1\"",
+            "E0103 `o` must be",
+        ),
+        ("[steps.a]\nhold = \"service\"\n[steps.a.steps.b]\nset = { x = 1 }", "E0103 `hold` must be a table"),
+        ("[steps]\na = 5", "E0103 the step must be a table"),
+        (
+            "[steps.a]\ncache = \"yes\"\ninputs = [\"x\"]\nset = { x = 1 }",
+            "E0103 `cache` must be `true` or `false`",
+        ),
+    ]);
+    // And two mistakes are two complaints.
+    let found = said(&project(), "[steps.a]\nask = { at_deadline = 1, default = 2 }");
+    assert_eq!(found.len(), 2, "{found:#?}");
+}
+
+/// Files of up to a megabyte with thousands of mistakes. Work that grows with the square of them takes minutes.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the test measures time")]
+fn thousands_of_mistakes_take_no_time() {
+    let many = |n: usize, one: &dyn Fn(usize) -> String| (0..n).map(one).collect::<String>();
+    let words = many(5_000, &|n| format!("\"c{n}\", "));
+    let texts = [
+        format!(
+            "[steps.a]\nshell = {{ argv = [{}] }}",
+            many(10_000, &|n| format!("\"{{{{ inputs.q{n} }}}}\", "))
+        ),
+        format!(
+            "[steps.a]\nshell = {{ argv = [\n{}] }}",
+            many(10_000, &|n| format!("\"{{{{ inputs.q{n} }}}}\",\n"))
+        ),
+        format!(
+            "[steps.a]\nset = {{ x = \"{}\" }}",
+            many(20_000, &|_| "\\u00e9\\n{{ run.id + 1 }}".to_owned())
+        ),
+        format!(
+            "[inputs]\ni = {{ type = \"enum\", values = [{words}] }}\n[steps.a]\nset = {{ {} }}",
+            many(3_000, &|n| format!("x{n} = \"{{{{ inputs.i == 'd{n}' }}}}\", "))
+        ),
+        format!(
+            "[steps.q]\nask = {{ question = \"?\", choices = [{words}] }}\n[steps.a]\nset = {{ {} }}",
+            many(3_000, &|n| format!("x{n} = \"{{{{ steps.q.output == 'd{n}' }}}}\", "))
+        ),
+        many(3_000, &|n| format!("[steps.s{n}]\nset = {{ x = \"{{{{ steps.t{n}.output }}}}\" }}\n")),
+        format!(
+            "[steps.a]\nloop = {{ max = 2, result = \"let.a0\", let = {{ {} a2000 = \"1\" }} }}\n[steps.a.steps.b]\nset = {{ x = 1 }}",
+            many(2_000, &|n| format!("a{n} = \"let.a{}\", ", n + 1))
+        ),
+        // A circle that is deeper than a stack.
+        many(60_000, &|n| format!("[steps.s{n}]\nneeds = [\"s{}\"]\nset = {{ x = 1 }}\n", (n + 1) % 60_000)),
+    ];
+    for text in texts {
+        let (project, begun) = (project(), std::time::Instant::now());
+        project.write("p.toml", &format!("{HEAD}{text}"));
+        for format in ["text", "json"] {
+            let ran = project.run(&["check", "p.toml", "--format", format]);
+            assert!(ran.stdout.len() < 400_000, "{} bytes about {}", ran.stdout.len(), &text[..60]);
+        }
+        assert!(begun.elapsed().as_secs() < 60, "{:?} for {}", begun.elapsed(), &text[..60]);
+    }
 }

@@ -239,7 +239,16 @@ fn everything_can_be_explained() {
     project.run(&["explain", "e0001"]).exits(0).stdout_has("E0001");
     project.run(&["explain", "verb", "set"]).exits(0).stdout_has("[steps.");
     project.run(&["explain", "verb", "sett"]).exits(2).stderr_has("did you mean `set`?");
-    project.run(&["explain", "filter", "mean"]).exits(0).stdout_has("gives");
+    project
+        .run(&["explain", "filter", "mean"])
+        .exits(0)
+        .stdout_has("mean(attribute=none)")
+        .stdout_has("gives");
+    let all = project.run(&["explain", "filters"]).exits(0);
+    all.stdout_has("  round(digits=0)  Rounded").stdout_has("divisibleby, endingwith");
+    project.write("p.toml", "atoll = 1\n[steps.a]\nset = { x = \"{{ 1 | zzzzzz }} {{ 'a' | upper }}\" }\n");
+    let unknown = project.run(&["check", "p.toml"]).exits(3).stdout_has("`atoll explain filters` lists");
+    assert!(!unknown.stdout.contains("did you mean"), "{}", unknown.stdout);
     project.run(&["completions", "bash"]).exits(0).stdout_has("_atoll");
     let verbs = project.run(&["verbs", "--format", "json"]).exits(0).json();
     assert_eq!(verbs["verbs"][0]["name"], "set");

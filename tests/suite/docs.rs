@@ -181,6 +181,17 @@ fn the_page_of_verbs_is_up_to_date() {
     assert!(written == page, "{hint}");
 }
 
+#[test]
+fn the_language_reference_has_all_filters_and_tests() {
+    let page = text("docs/language.md");
+    let section =
+        page.split("### Filters and tests").nth(1).and_then(|rest| rest.split("\n### ").next()).unwrap();
+    let filters = atoll::expr::filters().iter().map(|filter| filter.name);
+    for name in filters.chain(atoll::expr::tests()) {
+        assert!(section.contains(&format!("`{name}`")), "{name} is missing in docs/language.md");
+    }
+}
+
 /// A fenced block of a page: its kind, the line that it begins on, its text.
 struct Block {
     kind: String,

@@ -53,9 +53,23 @@ fn what_a_call_cannot_use_is_a_failure_with_the_input_and_the_reason() {
 fn text_for_a_json_input_is_json() {
     let text = "atoll = 1\n[inputs]\nj = { type = \"json\" }\n[steps.a]\nset = { k = \"{{ inputs.j }}\" }\n[outputs]\nj = \"steps.a.output.k\"\n";
     let project = Project::new().file("pipelines/p.toml", text);
-    project.run(&["run", "p", "--j", "[1, 2"]).exits(3).stderr_has("`j` must be JSON");
+    let broken = project.run(&["run", "p", "--j", "[1, 2"]).exits(3);
+    broken.stderr_has("`j` must be JSON").stderr_has("EOF while parsing a list");
     let report = project.run(&["run", "p", "--j", "{\"a\": [1]}", "--format", "json"]).exits(0).json();
     assert_eq!(report["outputs"]["j"], json!({"a": [1]}));
+}
+
+#[test]
+fn an_input_that_is_nested_too_deeply_is_told_the_limit() {
+    let text = "atoll = 1\n[inputs]\nj = { type = \"json\" }\nl = { type = \"list\", default = [] }\n[steps.a]\n\
+        set = { j = \"{{ inputs.j }}\", l = \"{{ inputs.l }}\" }\n";
+    let project = Project::new().file("pipelines/p.toml", text);
+    let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    for (input, levels) in [("--j", 65), ("--j", 200), ("--l", 65)] {
+        let ran = project.run(&["run", "p", input, &nested(levels)]).exits(3);
+        ran.stderr_has("E0603").stderr_has("nested more than 64 levels deep");
+    }
+    project.run(&["run", "p", "--j", &nested(64), "--l", &nested(64)]).exits(0);
 }
 
 #[test]

@@ -35,6 +35,17 @@ pub struct FilterDoc {
     pub gives: &'static str,
 }
 
+impl FilterDoc {
+    /// How it is called: `round(digits=0)`.
+    pub fn call(&self) -> String {
+        if self.signature.is_empty() {
+            self.name.to_owned()
+        } else {
+            format!("{}({})", self.name, self.signature)
+        }
+    }
+}
+
 /// Every filter, by name.
 pub fn filters() -> &'static [FilterDoc] {
     static DOCS: LazyLock<Vec<FilterDoc>> =

@@ -1,0 +1,119 @@
+//! The parts of a text that a diagnostic shows. What one diagnostic costs does not grow with the text: of long lines only
+//! what is around the place is shown, and places far apart are shown one by one. What the text hides is masked.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::diag::{Diagnostic, Source, SourceId, Sources, Span};
+
+/// Most bytes that are shown as they are written, and most bytes of one line in them.
+const WHOLE: usize = 16 << 10;
+const LINE: usize = 2_000;
+
+/// Of what is longer: bytes in front of the place, of the place itself, and behind it.
+const BEFORE: usize = 120;
+const MARKED: usize = 400;
+const BEHIND: usize = 200;
+
+/// Most places of one diagnostic in one text.
+const PLACES: usize = 20;
+
+/// What is shown in the place of a credential, and of the rest of a long line.
+const MASK: &str = "***";
+const CUT: &str = "… ";
+
+/// A part of a text, and places in it.
+pub(super) struct Window<'a> {
+    /// The part.
+    pub text: Cow<'a, str>,
+    /// The number of its first line, from 1.
+    pub line: usize,
+    /// By label of the diagnostic: the bytes of the part.
+    pub places: Vec<(usize, Range<usize>)>,
+    /// Line and column of the place, where the columns of the part are others than those of the text.
+    pub moved: Option<(usize, usize)>,
+}
+
+/// The parts of `source` that `diagnostic` points at.
+pub(super) fn windows<'a>(
+    diagnostic: &Diagnostic,
+    source: SourceId,
+    sources: &'a Sources,
+) -> Vec<Window<'a>> {
+    let text = sources.get(source);
+    let labels = diagnostic.labels.iter().enumerate().filter(|(_, label)| label.span.source == source);
+    let places: Vec<(usize, Range<usize>)> =
+        labels.take(PLACES).map(|(at, label)| (at, within(label.span, text))).collect();
+    let start = places.iter().map(|(_, place)| place.start).min().unwrap_or(0);
+    let end = places.iter().map(|(_, place)| place.end).max().unwrap_or(0);
+    let whole = text.line(start).start..next_line(text, end);
+    if whole.len() <= WHOLE && text.text[whole.clone()].lines().all(|line| line.len() <= LINE) {
+        let hides = text.hidden_in(&whole).next().is_some();
+        if !hides {
+            let line = sources.position(source, whole.start).line;
+            let places = places.into_iter().map(|(at, place)| (at, moved(&place, whole.start))).collect();
+            return vec![Window { text: Cow::Borrowed(&text.text[whole]), line, places, moved: None }];
+        }
+    }
+    places.iter().map(|(at, place)| around(*at, place, source, sources)).collect()
+}
+
+fn moved(place: &Range<usize>, back: usize) -> Range<usize> {
+    place.start - back..place.end - back
+}
+
+/// Where the line behind the one with byte `offset` begins.
+fn next_line(text: &Source, offset: usize) -> usize {
+    (text.line(offset).end + 1).min(text.text.len())
+}
+
+/// What is around one place.
+fn around<'a>(label: usize, place: &Range<usize>, source: SourceId, sources: &'a Sources) -> Window<'a> {
+    let text = sources.get(source);
+    let end = text.boundary(place.end.min(place.start + MARKED));
+    let (first, last) = (text.line(place.start), text.line(end));
+    let from =
+        if place.start - first.start <= BEFORE { first.start } else { text.boundary(place.start - BEFORE) };
+    let to = if last.end.saturating_sub(end) <= BEHIND {
+        next_line(text, end)
+    } else {
+        text.boundary(end + BEHIND)
+    };
+    let mut shown = String::new();
+    if from > first.start {
+        shown.push_str(CUT);
+    }
+    // By byte of the text: the byte of what is shown, each with all that follows up to the next one.
+    let mut marks = Vec::new();
+    let mut done = from;
+    for hidden in text.hidden_in(&(from..to)) {
+        let hidden = hidden.start.max(done)..hidden.end.min(to);
+        marks.push((done, shown.len(), true));
+        shown.push_str(&text.text[done..hidden.start]);
+        marks.push((hidden.start, shown.len(), false));
+        shown.push_str(MASK);
+        done = hidden.end;
+    }
+    marks.push((done, shown.len(), true));
+    shown.push_str(&text.text[done..to]);
+    if to < last.end {
+        shown.push_str(CUT.trim_end());
+    }
+    let at = |byte: usize, behind: usize| {
+        let mark = marks.iter().rev().find(|(start, ..)| *start <= byte);
+        mark.map_or(0, |(start, at, plain)| at + if *plain { byte - start } else { behind })
+    };
+    let start = at(place.start, 0);
+    let places = vec![(label, start..at(end, MASK.len()).max(start))];
+    let position = sources.position(source, place.start);
+    let (line, moved) = (position.line, Some((position.line, position.column)));
+    Window { text: Cow::Owned(shown), line, places, moved }
+}
+
+/// The span on character boundaries, of at least one byte where the text has one there.
+fn within(span: Span, text: &Source) -> Range<usize> {
+    let (start, end) = (text.boundary(span.start), text.boundary(span.end));
+    let rest = &text.text[start..];
+    let width = rest.chars().next().filter(|c| *c != '\n').map_or(0, char::len_utf8);
+    start..end.max(start + width)
+}
