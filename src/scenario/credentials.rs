@@ -1,5 +1,6 @@
 //! Credentials in scenarios: they are sent, and recorded without their values.
 
+mod hidden;
 mod left_out;
 
 use std::borrow::Cow;
@@ -10,6 +11,7 @@ use super::Sent;
 use super::variables::placeholders;
 use crate::visible::{userinfo, without_userinfo};
 
+pub use hidden::hide;
 pub use left_out::{leave_out, restore, values};
 
 /// What takes the place of a credential.

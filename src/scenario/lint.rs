@@ -9,13 +9,14 @@ mod spec;
 mod steps;
 mod vacuous;
 
+pub(super) use secrets::keys_in;
 pub use spec::spec;
 
 use std::collections::HashMap;
 
 use super::read::keys;
 use super::yaml::{self, Kind, Node};
-use super::{Files, load};
+use super::{Files, credentials, load};
 use crate::diag::{Code, Diagnostic, SourceId, Sources, Span};
 
 /// Everything that is wrong with scenario files, by file and place: the rules, and what loading complains about beyond
@@ -49,6 +50,8 @@ pub fn scenarios(files: &Files) -> (Sources, Vec<Diagnostic>) {
         loading.into_iter().filter(|complaint| !is_said(complaint, &found)).map(renumbered).collect();
     found.extend(beyond);
     found.sort_by_key(|complaint| complaint.span().map(|span| (span.source, span.start)));
+    let mut sources = sources;
+    credentials::hide(&mut sources, &mut found);
     (sources, found)
 }
 

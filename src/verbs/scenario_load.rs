@@ -88,11 +88,12 @@ fn read_and_load(dir: &Path, shown: &str, given: &[String]) -> Result<Out, Failu
     let (files, mut unreadable, beside) = found_files(dir, shown)?;
     let digests = Digests::of(&files);
     // A directory whose files are all unreadable has files: only the complaints about them are of use.
-    let (scenarios, sources, mut complaints) = if files.scenarios.is_empty() && !unreadable.is_empty() {
+    let (scenarios, mut sources, mut complaints) = if files.scenarios.is_empty() && !unreadable.is_empty() {
         Default::default()
     } else {
         load_given(files, given)
     };
+    credentials::hide(&mut sources, &mut complaints);
     let others = digests.others(&beside);
     let digest = Digest::of_value(&json!([digests.scenarios, others])).to_string();
     let broken = |complaint: &Diagnostic| complaint.severity == Severity::Error;

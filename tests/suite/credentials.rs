@@ -51,6 +51,43 @@ fn said(ran: &Ran) -> String {
     format!("{}\n{}", ran.stdout, ran.stderr)
 }
 
+/// Every line has something to complain about beside its credential.
+const ODD: &str = "id: Odd One
+variables: { token: of-the-variable-7 }
+steps:
+  - request: { method: GETT, path: /a?api_key=of-the-path, headers: { Authorization: Bearer of-the-header, Cookie: s=of-the-cookie-1 } }
+    assert: { status: 20000, nonsense: of-the-header }
+  - request: { methd: GET, path: /two, query: { access_token: of-the-query }, cookies: { id: of-the-cookies-2 }, headers: { Authorization: 'Bearer {token}' } }
+  - ws: { url: 'ws://me:of-the-url@h/feed', headerz: {}, headers: { Proxy-Authorization: Bearer of-the-handshake } }
+";
+
+#[test]
+fn lint_quotes_no_credential() {
+    let key = "sk-abcdefghijklmnopqrstuvwxyz";
+    let project = Project::new()
+        .file("scenarios/odd.yaml", ODD)
+        .file(
+            "scenarios/broken.yaml",
+            "id: b\nsteps: [\n  headers: { Authorization: Bearer of-the-header }\n",
+        )
+        .file("scenarios/key.yaml", &format!("id: k\nsteps: []\nnote: {key}\n"));
+    for format in ["text", "json", "sarif", "github"] {
+        let ran = project.run(&["lint", "scenarios", "--format", format]);
+        assert!(ran.stdout.contains("odd.yaml") && ran.stdout.contains("key.yaml"), "{}", said(&ran));
+        for secret in SECRET.iter().copied().chain([key]) {
+            assert!(!said(&ran).contains(secret), "{format} {secret}: {}", said(&ran));
+        }
+    }
+    let text = project.run(&["lint", "scenarios"]).stdout;
+    assert!(text.contains("Authorization: Bearer ***") && text.contains("note: ***"), "{text}");
+    let refused = project
+        .run(&["validate", "--scenarios", "scenarios/odd.yaml", "--target", "http://127.0.0.1:1"])
+        .exits(3);
+    for secret in SECRET {
+        assert!(!said(&refused).contains(secret), "{secret}: {}", said(&refused));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_of_a_scenario_are_sent_and_kept_nowhere() {
     let server = Server::start([]).await;
