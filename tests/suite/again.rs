@@ -44,6 +44,20 @@ fn a_replan_reads_files_again() {
 }
 
 #[test]
+fn a_replan_packs_directories_and_writes_files_again() {
+    const PACKING: &str = "atoll = 1\n[steps.code]\nfiles = { dir = \"code\" }\n[steps.note]\n\
+        write = { path = \"note.txt\", text = \"written\" }\n[steps.question]\nneeds = [\"code\", \"note\"]\n\
+        ask = { question = \"go on?\" }\n[outputs]\nfiles = \"steps.code.output.files | map(attribute='path') | join(' ')\"\n";
+    let project = Project::new().file("packing.toml", PACKING).file("code/a.txt", "a");
+    project.run(&["run", "packing.toml", "--no-input"]).exits(7);
+    project.write("code/b.txt", "b");
+    project.write("note.txt", "changed since");
+    project.run(&["resume", "last", "--no-input", "--replan"]).exits(7);
+    project.run(&["answer", "last", "question", "yes"]).exits(0).stdout_has("files: a.txt b.txt");
+    assert_eq!(project.read("note.txt"), "written");
+}
+
+#[test]
 fn a_cap_stops_what_costs_something_and_a_raised_one_lets_it_go_on() {
     let asking =
         "\n[limits]\ncalls = 0\n\n[steps.paid]\nllm = { model = \"local/any\", prompt = \"hello\" }\n";

@@ -195,6 +195,27 @@ fn check_leaves_long_work_to_the_run() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the test measures time")]
+fn a_plan_leaves_long_work_to_the_run() {
+    let heavy = "| map('string') | join(',') | length";
+    let steps = |over: &str| {
+        (0..300).fold(String::new(), |mut steps, n| {
+            let _ = write!(steps, "[steps.s{n}]\nset = {{ x = \"{{{{ range({over}) {heavy} }}}}\" }}\n");
+            steps
+        })
+    };
+    let inputs = "[inputs]\nn = { type = \"int\", default = 1000000 }\n";
+    let project = Project::new()
+        .file("pipelines/fixed.toml", &format!("atoll = 1\n{}", steps("1000000")))
+        .file("pipelines/given.toml", &format!("atoll = 1\n{inputs}{}", steps("inputs.n")));
+    for name in ["fixed", "given"] {
+        let begun = std::time::Instant::now();
+        project.run(&["plan", name]).exits(0).stdout_has("s299");
+        assert!(begun.elapsed().as_secs() < 120, "{:?}", begun.elapsed());
+    }
+}
+
+#[test]
 fn a_plan_of_pipelines_that_call_each_other_many_times_is_told_in_time() {
     let shell = "[steps.s]\nshell = { argv = [\"true\"] }\n";
     let project = (0..30).fold(Project::new(), |project, n| {
