@@ -23,6 +23,7 @@ pub struct Files;
 /// Input of `files`: exactly one of `edits`, `files`, `text`, `dir`, `diff`, `materialise`, `show`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "they are keys that authors write")]
 pub struct With {
     /// The tree that `edits`, `files` or `text` change; none for an empty one. For `materialise`, what the user gave: its files
     /// need no consent.
@@ -56,6 +57,8 @@ pub struct With {
     pub into: Option<String>,
     /// Replaces the content of `into` even where no delivery made it.
     pub force: bool,
+    /// Whether to look only if the tree can be delivered: nothing is written.
+    pub check_only: bool,
     /// A tree whose texts are wanted.
     pub show: Option<TreeRef>,
     /// Globs that say which files to show, all where there are none; one without `/` is matched against names.
@@ -427,7 +430,9 @@ fn deliver(tree: &TreeRef, with: &With, cx: &Context) -> Result<Out, Failure> {
     if let Some(failure) = unusual::undeliverable(&into, &tree.files.keys().map(String::as_str), paths, cx) {
         return Err(failure);
     }
-    tree.materialise_at(&*cx.blobs, &into)?;
+    if !with.check_only {
+        tree.materialise_at(&*cx.blobs, &into)?;
+    }
     // Other steps may have written their part of a repository since.
     if let Some(failure) = unusual::in_repository(&into) {
         remove_tree(&into).map_err(|e| Failure::permanent(format!("{}; and {e}", failure.message)))?;

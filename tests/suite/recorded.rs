@@ -169,6 +169,24 @@ fn a_killed_factory_goes_on_and_grows_the_same_program() {
     }
 }
 
+/// A program that is not written where the user wants it is no success, and nothing is spent where that is known before.
+#[test]
+fn a_program_that_cannot_be_delivered_fails_the_run() {
+    if !there("process", "a_program_that_cannot_be_delivered_fails_the_run") {
+        return;
+    }
+    let why = "holds files that are no earlier delivery";
+    let project = Project::new().file("out/mine.txt", "mine");
+    let known = ran(growing(&project, "greeting", &["--runtime", "process"])).exits(1).stderr_has(why);
+    assert!(!known.stderr.contains("converge#1"), "{}", known.stderr);
+    // What is only found out at the end.
+    let elsewhere = "steps.place.files.into=\"target/tmp/elsewhere\"";
+    let more = ["--runtime", "process", "--set", elsewhere, "--format", "json"];
+    let late = ran(growing(&project, "greeting", &more)).exits(1).stderr_has(why);
+    assert_eq!(late.json()["status"], "failed");
+    assert_eq!(project.read("out/mine.txt"), "mine");
+}
+
 /// What cannot be observed for a reason of ours says nothing about the candidate: it ends the run.
 #[test]
 fn trouble_of_ours_is_no_round() {

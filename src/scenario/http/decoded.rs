@@ -122,8 +122,7 @@ impl Coding {
             return error;
         }
         // Of deflate, what is wrong with the bytes has a type of its own; that there are too few of them has not.
-        let has_type =
-            error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<flate2::DecompressError>);
+        let has_type = error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<flate2::DecompressError>);
         let is_short =
             error.kind() == io::ErrorKind::UnexpectedEof || matches!(self, Self::Deflate) && !has_type;
         let wrong = (!is_short).then(|| error.to_string());
