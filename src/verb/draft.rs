@@ -58,7 +58,9 @@ fn read<T: DeserializeOwned + JsonSchema>(name: &str, draft: &Draft) -> Reading<
         });
         if let Some(hole) = near.next() {
             let count = tried.entry(hole).or_default();
-            put(&mut value, hole, made_up(*count));
+            let made = made_up(*count)
+                .or_else(|| (*count + 1 == MADE_UP).then(|| smallest_at(&schema::<T>(), hole)).flatten());
+            put(&mut value, hole, made);
             *count += 1;
         } else if draft.open.iter().any(|open| is_below(&open.pointer, &at) || is_below(&at, &open.pointer)) {
             return Reading::Unknown;
@@ -71,7 +73,69 @@ fn read<T: DeserializeOwned + JsonSchema>(name: &str, draft: &Draft) -> Reading<
 }
 
 /// How many values are made up.
-const MADE_UP: usize = 5;
+const MADE_UP: usize = 6;
+
+fn schema<T: JsonSchema>() -> Value {
+    schemars::schema_for!(T).to_value()
+}
+
+/// The smallest value that the schema `root` allows at `pointer`.
+fn smallest_at<'s>(root: &'s Value, pointer: &str) -> Option<Value> {
+    let mut at = vec![root];
+    for key in pointer.split('/').skip(1) {
+        let key = key.replace("~1", "/").replace("~0", "~");
+        let open = at.into_iter().flat_map(|schema| alternatives(schema, root, 0));
+        let below = |schema: &'s Value| {
+            let property = schema.get("properties").and_then(|known| known.get(&key));
+            property.or_else(|| schema.get("additionalProperties")).or_else(|| schema.get("items"))
+        };
+        at = open.filter_map(below).collect();
+    }
+    at.into_iter().find_map(|schema| smallest(schema, root, 0))
+}
+
+/// How deep a schema is followed.
+const DEEPEST: usize = 8;
+
+/// The schemas that `schema` stands for.
+fn alternatives<'s>(schema: &'s Value, root: &'s Value, depth: usize) -> Vec<&'s Value> {
+    if depth > DEEPEST {
+        return Vec::new();
+    }
+    let target = schema.get("$ref").and_then(Value::as_str);
+    let target = target.and_then(|target| root.pointer(target.strip_prefix('#')?));
+    let listed = ["allOf", "anyOf", "oneOf"].iter().filter_map(|key| schema.get(key)?.as_array()).flatten();
+    let inner: Vec<&Value> =
+        target.into_iter().chain(listed).flat_map(|inner| alternatives(inner, root, depth + 1)).collect();
+    if inner.is_empty() { vec![schema] } else { inner }
+}
+
+/// The smallest value that fits `schema`: of an object, what it cannot be without.
+fn smallest(schema: &Value, root: &Value, depth: usize) -> Option<Value> {
+    if depth > DEEPEST {
+        return None;
+    }
+    alternatives(schema, root, depth).into_iter().find_map(|schema| {
+        if let Some(value) = schema.get("const").or_else(|| schema.get("enum")?.get(0)) {
+            return Some(value.clone());
+        }
+        match schema.get("type").and_then(Value::as_str)? {
+            "string" => Some(Value::from("")),
+            "integer" | "number" => Some(schema.get("minimum").cloned().unwrap_or_else(|| 0.into())),
+            "boolean" => Some(Value::Bool(false)),
+            "array" => Some(Value::Array(Vec::new())),
+            "object" => {
+                let needed = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+                let needed = needed.filter_map(Value::as_str).map(|key| {
+                    let inner = schema.get("properties")?.get(key)?;
+                    Some((key.to_owned(), smallest(inner, root, depth + 1)?))
+                });
+                Some(Value::Object(needed.collect::<Option<_>>()?))
+            }
+            _ => None,
+        }
+    })
+}
 
 /// The value that is tried at the `n`th time; nothing after the last one.
 fn made_up(n: usize) -> Option<Value> {
