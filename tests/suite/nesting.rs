@@ -241,3 +241,57 @@ fn of_very_many_mistakes_the_first_are_told() {
     let last = told.last().unwrap()["message"].as_str().unwrap();
     assert!(last.ends_with("(and 2800 more)"), "{last}");
 }
+
+/// Files of up to a megabyte with thousands of mistakes. Work that grows with the square of them takes minutes.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the test measures time")]
+fn thousands_of_mistakes_take_no_time() {
+    let many = |n: usize, one: &dyn Fn(usize) -> String| (0..n).map(one).collect::<String>();
+    let words = many(5_000, &|n| format!("\"c{n}\", "));
+    let texts = [
+        format!(
+            "[steps.a]\nshell = {{ argv = [{}] }}",
+            many(5_000, &|n| format!("\"{{{{ inputs.q{n} }}}}\", "))
+        ),
+        format!(
+            "[steps.a]\nshell = {{ argv = [\n{}] }}",
+            many(5_000, &|n| format!("\"{{{{ inputs.q{n} }}}}\",\n"))
+        ),
+        format!(
+            "[steps.a]\nset = {{ x = \"{}\" }}",
+            many(10_000, &|_| "\\u00e9\\n{{ run.id + 1 }}".to_owned())
+        ),
+        format!(
+            "[inputs]\ni = {{ type = \"enum\", values = [{words}] }}\n[steps.a]\nset = {{ {} }}",
+            many(1_500, &|n| format!("x{n} = \"{{{{ inputs.i == 'd{n}' }}}}\", "))
+        ),
+        format!(
+            "[steps.q]\nask = {{ question = \"?\", choices = [{words}] }}\n[steps.a]\nset = {{ {} }}",
+            many(1_500, &|n| format!("x{n} = \"{{{{ steps.q.output == 'd{n}' }}}}\", "))
+        ),
+        many(1_500, &|n| format!("[steps.s{n}]\nset = {{ x = \"{{{{ steps.t{n}.output }}}}\" }}\n")),
+        format!(
+            "[steps.a]\nloop = {{ max = 2, result = \"let.a0\", let = {{ {} a1000 = \"1\" }} }}\n[steps.a.steps.b]\nset = {{ x = 1 }}",
+            many(1_000, &|n| format!("a{n} = \"let.a{}\", ", n + 1))
+        ),
+    ];
+    for text in texts {
+        let (project, begun) = (Project::new(), std::time::Instant::now());
+        project.write("p.toml", &format!("atoll = 1\n{text}"));
+        for format in ["text", "json"] {
+            let ran = project.run(&["check", "p.toml", "--format", format]);
+            assert!(ran.stdout.len() < 400_000, "{} bytes about {}", ran.stdout.len(), &text[..60]);
+        }
+        assert!(begun.elapsed().as_secs() < 120, "{:?} for {}", begun.elapsed(), &text[..60]);
+    }
+}
+
+#[test]
+fn a_circle_of_very_many_steps_is_told() {
+    let steps = (0..40_000).fold(String::new(), |mut steps, n| {
+        let _ = write!(steps, "[steps.s{n}]\nneeds = [\"s{}\"]\nset = {{ x = 1 }}\n", (n + 1) % 40_000);
+        steps
+    });
+    let project = Project::new().file("p.toml", &format!("atoll = 1\n{steps}"));
+    project.run(&["check", "p.toml"]).exits(3).stdout_has("steps wait for each other: s0 → s1 → ");
+}
