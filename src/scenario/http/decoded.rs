@@ -122,9 +122,9 @@ impl Coding {
             return error;
         }
         // Of deflate, what is wrong with the bytes has a type of its own; that there are too few of them has not.
-        let has_type = error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<flate2::DecompressError>);
+        let typed = error.get_ref().and_then(|inner| inner.downcast_ref::<flate2::DecompressError>());
         let is_short =
-            error.kind() == io::ErrorKind::UnexpectedEof || matches!(self, Self::Deflate) && !has_type;
+            error.kind() == io::ErrorKind::UnexpectedEof || matches!(self, Self::Deflate) && typed.is_none();
         let wrong = (!is_short).then(|| error.to_string());
         io::Error::new(io::ErrorKind::InvalidData, Fault { coding: self, wrong })
     }

@@ -78,7 +78,7 @@ fn the_last_value_that_fits_counts_and_never_an_earlier_one() {
     }
     assert_eq!(read("{\"score\": 1}\nNo: {\"score\": 7, \"wh"), Found::Unfinished);
     assert_eq!(read("{\"score\": 1}\nIt ends with {"), score(1));
-    let open = Reading { schema: None, ambiguous: Ambiguous::Last, ended: false };
+    let open = Reading { schema: None, ambiguous: Ambiguous::Last, ended: false, asked: None };
     assert_eq!(open.read("{\"score\": 1} {\"a"), Found::Unfinished, "it goes on");
 }
 

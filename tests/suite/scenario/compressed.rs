@@ -67,6 +67,31 @@ async fn what_is_cut_or_broken_is_said_by_name() {
     }
 }
 
+#[tokio::test]
+async fn events_are_seen_as_they_come_also_if_they_are_compressed() {
+    let Some(peer) = Peer::start("raw_server.py", "events_are_seen_as_they_come").await else { return };
+    let url = format!("http://127.0.0.1:{}", peer.port);
+    let text = "- request: { method: GET, path: /events, events: { count: 2, timeout: 20s } }\n  assert: { count: 2 }\n";
+    let seen = play_on(&steps(text), Some(&url), None, &SystemClock, "").await;
+    assert_eq!(seen.steps[0].decided, Decided::Held, "{}", told(&seen));
+    assert!(
+        seen.steps[0].observed.as_ref().unwrap().text.contains("2 events; enough came"),
+        "{}",
+        told(&seen)
+    );
+}
+
+#[tokio::test]
+async fn every_frame_of_zstd_is_read() {
+    let frame = b"\x28\xb5\x2f\xfd\x04\x58\x89\x00\x00{\"say\":\"Gr\xc3\xb6\xc3\x9fe\"}\x2a\xb6\x34\xbc";
+    let skipped = b"\x50\x2a\x4d\x18\x03\x00\x00\x00abc";
+    let head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: zstd\r\n\r\n";
+    let answer = [head.as_slice(), frame, skipped, frame].concat().leak();
+    let text = "- request: { method: GET, path: / }\n  assert: { body: { equals: '{\"say\":\"Gr\u{F6}\u{DF}e\"}{\"say\":\"Gr\u{F6}\u{DF}e\"}' } }\n";
+    let seen = play_on(&steps(text), Some(&raw(answer).await), None, &SystemClock, "").await;
+    assert_eq!(seen.steps[0].decided, Decided::Held, "{}", told(&seen));
+}
+
 /// Answers that end before their bodies do.
 #[tokio::test]
 async fn no_encoding_may_end_early() {
@@ -87,7 +112,7 @@ async fn no_encoding_may_end_early() {
             let wanted = (cut > 0).then(|| format!("it is `{encoding}` that ends in the middle"));
             match wanted {
                 Some(wanted) => {
-                    assert!(error.is_some_and(|error| error.ends_with(&wanted)), "-{cut}: {error:?}")
+                    assert!(error.is_some_and(|error| error.ends_with(&wanted)), "-{cut}: {error:?}");
                 }
                 None => assert_eq!(error, None, "{encoding}"),
             }

@@ -90,6 +90,17 @@ def body(path):
     return "\r\n".join(["HTTP/1.1 200 OK", *lines, "", ""]).encode() + content
 
 
+def events(connection):
+    """Two events, compressed twice and flushed one by one, of a stream that does not end."""
+    inner, outer = zlib.compressobj(wbits=31), zlib.compressobj(wbits=31)
+    head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip, gzip\r\n\r\n"
+    connection.sendall(head.encode())
+    for n in range(2):
+        squeezed = inner.compress(b"data: %d\n\n" % n) + inner.flush(zlib.Z_SYNC_FLUSH)
+        connection.sendall(outer.compress(squeezed) + outer.flush(zlib.Z_SYNC_FLUSH))
+    connection.recv(1)
+
+
 # Pieces that a server may send without end.
 FLOODS = {
     "/hints-without-end": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 20_000,
@@ -134,6 +145,8 @@ def serve(connection):
                 while len(sent) < length:
                     sent += connection.recv(length - len(sent))
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + sent)
+            elif path == "/events":
+                events(connection)
             elif path in FLOODS:
                 flood(connection, path, head)
             elif path in BODIES:

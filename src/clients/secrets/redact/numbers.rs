@@ -14,6 +14,8 @@ enum Base {
     Octal,
     /// One to three decimal digits.
     Decimal,
+    /// Eight binary digits.
+    Binary,
 }
 
 /// How the line of a dump writes bytes.
@@ -25,20 +27,23 @@ enum Notation {
     Octal,
     /// One to three decimal digits.
     Decimal,
+    /// Eight binary digits.
+    Binary,
     /// Words of hexadecimal digits, the first byte first.
     Words,
     /// The same, the last byte first.
     Turned,
-    /// Words of six octal digits, the last byte first.
+    /// Words of octal digits, the last byte first.
     OctalWords,
     /// Characters and escapes, each in four columns.
     Characters,
 }
 
-const NOTATIONS: [Notation; 7] = [
+const NOTATIONS: [Notation; 8] = [
     Notation::Hex,
     Notation::Octal,
     Notation::Decimal,
+    Notation::Binary,
     Notation::Words,
     Notation::Turned,
     Notation::OctalWords,
@@ -51,7 +56,7 @@ impl View {
         if self.bytes.iter().filter(|byte| byte.is_ascii_digit()).take(FEWEST).count() < FEWEST {
             return Vec::new();
         }
-        let lists = [Base::Octal, Base::Decimal].into_iter().filter_map(|base| self.list(base));
+        let lists = [Base::Octal, Base::Decimal, Base::Binary].into_iter().filter_map(|base| self.list(base));
         lists.chain(self.dumps()).collect()
     }
 
@@ -115,7 +120,7 @@ impl View {
 }
 
 fn is_separator(byte: u8) -> bool {
-    byte.is_ascii_whitespace() || b",;:[](){}\\".contains(&byte)
+    byte.is_ascii_whitespace() || b",;:[](){}\\'\"".contains(&byte)
 }
 
 impl Base {
@@ -123,19 +128,25 @@ impl Base {
         match self {
             Self::Octal => octal(word),
             Self::Decimal => decimal(word),
+            Self::Binary => binary(word),
         }
     }
 }
 
 fn octal(word: &[u8]) -> Option<u8> {
-    let marked = word.strip_prefix(b"0o").or_else(|| word.strip_prefix(b"0"));
-    let digits = marked.filter(|rest| rest.len() == 3).unwrap_or(word);
+    if let Some(digits) = word.strip_prefix(b"0o") {
+        return number(digits, 8).and_then(|byte| u8::try_from(byte).ok());
+    }
+    let digits = word.strip_prefix(b"0").filter(|rest| rest.len() == 3).unwrap_or(word);
     number(digits, 8).filter(|_| digits.len() == 3).and_then(|byte| u8::try_from(byte).ok())
 }
 
 fn decimal(word: &[u8]) -> Option<u8> {
-    let is_plain = word.len() <= 3 && (word.len() == 1 || word[0] != b'0');
-    number(word, 10).filter(|_| is_plain).and_then(|byte| u8::try_from(byte).ok())
+    number(word, 10).filter(|_| word.len() <= 3).and_then(|byte| u8::try_from(byte).ok())
+}
+
+fn binary(word: &[u8]) -> Option<u8> {
+    number(word, 2).filter(|_| word.len() == 8).and_then(|byte| u8::try_from(byte).ok())
 }
 
 fn number(digits: &[u8], radix: u32) -> Option<u64> {
@@ -180,9 +191,8 @@ impl Notation {
                 Self::Turned if fits => bytes.extend(word(group)?.into_iter().rev()),
                 Self::Octal if group.len() == 3 => bytes.push(octal(group)?),
                 Self::Decimal => bytes.push(decimal(group)?),
-                Self::OctalWords if group.len() == 6 => {
-                    bytes.extend(u16::try_from(number(group, 8)?).ok()?.to_le_bytes());
-                }
+                Self::Binary => bytes.push(binary(group)?),
+                Self::OctalWords => bytes.extend(octal_word(group)?),
                 _ => return None,
             }
         }
@@ -196,6 +206,17 @@ fn word(digits: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     digits.chunks(2).map(|pair| number(pair, 16).and_then(|byte| u8::try_from(byte).ok())).collect()
+}
+
+/// The bytes of a word of two, four or eight bytes in octal digits.
+fn octal_word(digits: &[u8]) -> Option<Vec<u8>> {
+    let length = match digits.len() {
+        6 => 2,
+        11 => 4,
+        22 => 8,
+        _ => return None,
+    };
+    Some(number(digits, 8)?.to_le_bytes()[..length].to_vec())
 }
 
 /// What four columns for each byte say: a character, an escape or octal digits. A blank is a space.

@@ -221,6 +221,11 @@ fn numbers_that_are_the_bytes_of_a_secret_are_found() {
     let octal_word = |word: &[u8]| {
         format!("{:06o}", u16::from_le_bytes([word[0], word.get(1).copied().unwrap_or_default()]))
     };
+    let octal_words = |word: &[u8]| {
+        let mut four = [0; 4];
+        four[..word.len()].copy_from_slice(word);
+        format!("{:011o}", u32::from_le_bytes(four))
+    };
     let chars = |word: &[u8]| match word {
         [b'\n'] => " \\n".to_owned(),
         [byte] => format!("  {}", char::from(*byte)),
@@ -251,6 +256,10 @@ fn numbers_that_are_the_bytes_of_a_secret_are_found() {
         listed("\n", &|byte| format!("{byte:03o}")),
         listed(", ", &|byte| format!("0o{byte:03o}")),
         listed(", ", &|byte| byte.to_string()),
+        format!("['{}']", listed("', '", &|byte| format!("{byte:#x}"))),
+        format!("['{}']", listed("', '", &|byte| format!("{byte:#o}"))),
+        listed(" ", &|byte| format!("{byte:03}")),
+        listed(" ", &|byte| format!("{byte:08b}")),
         format!("{{\"type\":\"Buffer\",\"data\":[{}]}}", listed(",", &|byte| byte.to_string())),
         dump(&bytes, hex, 1),
         dump(&bytes, |word| format!("{:03o}", word[0]), 1),
@@ -258,6 +267,8 @@ fn numbers_that_are_the_bytes_of_a_secret_are_found() {
         dump(&bytes, turned, 2),
         dump(&bytes, turned, 4),
         dump(&bytes, octal_word, 2),
+        dump(&bytes, octal_words, 4),
+        dump(&bytes, |word| format!("{:08b}", word[0]), 1),
         dump(&bytes, chars, 1),
         canonical,
         xxd.replace('\n', "\r\n"),

@@ -88,7 +88,7 @@ impl View {
             if byte.is_ascii_hexdigit() {
                 view.push(&[byte.to_ascii_lowercase()], self.places[at]);
             } else if !byte.is_ascii_whitespace()
-                && !b":,;_-%".contains(&byte)
+                && !b":,;_-%'\"".contains(&byte)
                 && view.bytes.last() != Some(&0)
             {
                 view.push(&[0], self.places[at]);
