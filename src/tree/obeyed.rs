@@ -196,6 +196,9 @@ pub(super) const OBEYED: &[(&str, &[&str])] = &[
             "stylelint.config.*",
             ".flake8",
             ".pylintrc",
+            "pylintrc",
+            "hie.yaml",
+            "jupyter_*_config.py",
             ".golangci.*",
             ".rubocop*",
             ".solargraph.yml",
@@ -274,7 +277,7 @@ pub(super) const OBEYED: &[(&str, &[&str])] = &[
     ),
     (
         "build tools and debuggers",
-        &[".cargo/", ".mvn/", ".gdbinit", ".lldbinit", ".bazel*", "autorun.inf", "desktop.ini"],
+        &[".cargo/", ".mvn/", ".gdbinit", ".lldbinit", ".bazel*", "latexmkrc", "*.desktop", "autorun.inf", "desktop.ini"],
     ),
 ];
 

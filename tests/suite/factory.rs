@@ -199,6 +199,22 @@ fn findings_come_worst_first_once_each_and_without_the_scenarios_words() {
     assert!(schema.accepts(&json!({"findings": found})));
 }
 
+#[test]
+fn a_finding_says_what_came_back_to_the_letter() {
+    let seen = |text: &str| {
+        let mut trial = trial("a", 1.0, &["failed"]);
+        trial["seen"]["steps"][0]["observed"]["text"] = json!(text);
+        trial
+    };
+    let due = "HTTP 200\n\n{\"due\": \"2024-02-29T00:00:00Z\", \"at\": \"0xdeadbeee\", \"peer\": \"127.0.0.1:50052\"}";
+    let found = eval("findings(trials, book([]))", &[("trials", json!([seen(due)]))]);
+    assert_eq!(found[0]["observed"], due);
+    // Moments alone make no other finding.
+    let later = due.replace("2024-02-29", "2025-01-01");
+    let found = eval("findings(trials, book([]))", &[("trials", json!([seen(due), seen(&later)]))]);
+    assert_eq!(found.as_array().unwrap().len(), 1, "{found}");
+}
+
 /// Two findings are one only if all that was sent and all that came back is the same.
 #[test]
 fn requests_that_differ_in_their_bodies_are_different_findings() {
@@ -255,7 +271,7 @@ fn scope(draft: &str, format: &str) -> Value {
         "attempt": {"n": 1, "error": {"message": "the answer was cut off"}},
         "loop": {"index": 3},
         "state": {
-            "best": 62.5, "tree": "t", "findings": found, "lessons": found, "scores": [62.5, null], "since_best": 2,
+            "best": 62.5, "rank": 62.5, "tree": "t", "findings": found, "lessons": found, "scores": [62.5, null], "since_best": 2,
             "last": {"score": 40.0, "findings": found, "trouble": null},
         },
         "steps": {

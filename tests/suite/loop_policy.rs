@@ -239,6 +239,20 @@ async fn a_program_that_does_not_build_is_not_delivered_and_one_that_does_is_bet
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_draft_that_nobody_could_judge_beats_one_that_does_not_build() {
+    if !there("process", "a_draft_that_nobody_could_judge_beats_one_that_does_not_build") {
+        return;
+    }
+    let unjudged = || draft(&[("a", "never"), ("b", "never")]);
+    for drafts in [vec![unjudged(), unbuilt()], vec![unbuilt(), unjudged()]] {
+        let grown = grown(drafts, &[&BLOCKS[..], &["--max-iterations", "2"]].concat(), 4).await;
+        let outputs = grown.outputs();
+        assert_eq!((&outputs["score"], &outputs["unjudged"]), (&Value::Null, &json!(2)), "{outputs}");
+        assert!(grown.project.read("out/main.py").contains("points="), "the one that builds is delivered");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stronger_model_and_a_diagnosis_get_rounds_of_their_own() {
     if !there("process", "a_stronger_model_and_a_diagnosis_get_rounds_of_their_own") {
         return;
