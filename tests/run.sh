@@ -5,8 +5,7 @@
 #
 # Installs what is missing: bubblewrap, a Docker engine and base images, Chromium, databases and terminal programs from Debian's
 # packages, Node.js below /usr/local if there is none (both as root), Python and npm packages below target/, cargo-nextest and
-# cargo-deny. What cannot run on this machine is
-# skipped; the last lines say what and why. ARGUMENTs go to `cargo nextest run`.
+# cargo-deny. What cannot run on this machine is skipped; the last lines say what and why. ARGUMENTs go to `cargo nextest run`.
 #
 #   --no-skips    fail if anything was skipped
 #   --setup-only  install what is missing and stop
