@@ -203,6 +203,8 @@ impl Run {
     /// The time limit of the step that `work` is about; the end of the run has none.
     fn timeout_of(&self, work: Work) -> Option<Duration> {
         let (frame, place) = match work {
+            // The status of a called pipeline is a matter of the step that calls it.
+            Work::Ready(spot) if self.lacks_status(spot) => self.frame(spot.0).owner?,
             Work::Ready(spot) | Work::Start(spot) | Work::Accept(spot) | Work::Advance(spot) => spot,
             Work::Close(frame) => self.frame(frame).owner?,
         };

@@ -27,10 +27,16 @@ impl Run {
         Ok(scope.with("run", self.sums_with(&status)))
     }
 
+    /// Whether the step at `spot` runs always, it is its turn, and the status that it sees is not known yet.
+    pub(super) fn lacks_status(&self, (frame, place): Spot) -> bool {
+        self.frames.get(&frame).is_some_and(|frame| {
+            frame.step(place).always && frame.status.is_none() && frame.waits[place] == 0
+        })
+    }
+
     /// Finds the status that the step at `spot` sees, if it runs always.
     pub(super) fn know_status(&mut self, spot: Spot) -> Evaluated<()> {
-        let Some(frame) = self.frames.get(&spot.0) else { return Ok(()) };
-        if !frame.step(spot.1).always || frame.status.is_some() || frame.waits[spot.1] > 0 {
+        if !self.lacks_status(spot) {
             return Ok(());
         }
         let (status, ..) = end(self, spot.0)?;

@@ -2,6 +2,7 @@
 //! Start with [`Ws`] (what a step says), then `play.rs` (what is done); `line.rs` is one connection and what it has
 //! received, `dial.rs` how it is made, `handshake.rs` what is asked and agreed on then, `frame.rs` one message.
 
+mod closing;
 mod dial;
 mod frame;
 mod handshake;

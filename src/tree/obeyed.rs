@@ -277,7 +277,17 @@ pub(super) const OBEYED: &[(&str, &[&str])] = &[
     ),
     (
         "build tools and debuggers",
-        &[".cargo/", ".mvn/", ".gdbinit", ".lldbinit", ".bazel*", "latexmkrc", "*.desktop", "autorun.inf", "desktop.ini"],
+        &[
+            ".cargo/",
+            ".mvn/",
+            ".gdbinit",
+            ".lldbinit",
+            ".bazel*",
+            "latexmkrc",
+            "*.desktop",
+            "autorun.inf",
+            "desktop.ini",
+        ],
     ),
 ];
 

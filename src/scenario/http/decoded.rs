@@ -104,6 +104,12 @@ impl Coding {
         }
     }
 
+    /// Whether a body that begins with the byte `first` is deflate without a header and a checksum: almost any bytes begin
+    /// like some.
+    fn is_bare(self, first: u8) -> bool {
+        matches!(self, Self::Deflate) && first & 0x0f != 8
+    }
+
     /// Whether another part of the same body begins with the byte `first`.
     fn goes_on(self, first: u8) -> bool {
         match self {
@@ -193,7 +199,8 @@ fn undone(pieces: Pieces, coding: Coding) -> Pieces {
 /// A part of a compressed body: one may be followed by others.
 enum Part {
     Begins(Source),
-    Runs(Box<dyn Decoder>),
+    /// What undoes it, and whether nothing may follow.
+    Runs(Box<dyn Decoder>, bool),
 }
 
 impl Part {
@@ -203,17 +210,21 @@ impl Part {
         loop {
             match part {
                 Self::Begins(mut source) => match source.fill_buf().await?.first().copied() {
-                    Some(first) => part = Self::Runs(coding.decoder(first, source)),
+                    Some(first) => part = Self::Runs(coding.decoder(first, source), coding.is_bare(first)),
                     None => return Ok(None),
                 },
-                Self::Runs(mut decoder) => {
+                Self::Runs(mut decoder, is_bare) => {
                     let mut piece = vec![0; PIECE];
                     let length = decoder.read(&mut piece).await.map_err(|e| coding.explained(e))?;
                     if length > 0 {
                         piece.truncate(length);
-                        return Ok(Some((piece.into(), Self::Runs(decoder))));
+                        return Ok(Some((piece.into(), Self::Runs(decoder, is_bare))));
                     }
                     let mut source = decoder.into_source();
+                    if is_bare && !source.fill_buf().await?.is_empty() {
+                        let wrong = Some("something follows its end".to_owned());
+                        return Err(io::Error::new(io::ErrorKind::InvalidData, Fault { coding, wrong }));
+                    }
                     if source.fill_buf().await?.first().is_none_or(|first| !coding.goes_on(*first)) {
                         drain(source).await?;
                         return Ok(None);

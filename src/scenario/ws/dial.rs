@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
+use super::closing::{Said, Watched};
 use super::handshake::{Asked, Request};
 use crate::clock::{Clock, Pause};
 use crate::scenario::http::{MOST_HEADERS, describe};
@@ -35,12 +36,14 @@ const LARGEST: usize = 16 << 20;
 const REFUSAL: usize = 8 << 10;
 
 /// A connection as the library has it.
-pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
+pub type Socket = WebSocketStream<Watched<TokioIo<Upgraded>>>;
 
 /// A connection that was made.
 pub struct Dialled {
     /// The connection.
     pub socket: Socket,
+    /// What the peer says when it closes the connection.
+    pub said: Said,
     /// Headers of the handshake, by lower-case name.
     pub headers: Value,
     /// The subprotocol that was agreed on.
@@ -88,8 +91,9 @@ pub async fn dial(
         () = &mut late => return Err(too_late()),
     };
     let config = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
-    let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, Some(config)).await;
-    Ok(Dialled { socket, headers, protocol })
+    let (stream, said) = Watched::new(TokioIo::new(upgraded));
+    let socket = WebSocketStream::from_raw_socket(stream, Role::Client, Some(config)).await;
+    Ok(Dialled { socket, said, headers, protocol })
 }
 
 /// The head of the answer to a handshake. Answers on the way, such as 103, are passed over.

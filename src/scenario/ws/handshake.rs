@@ -97,8 +97,9 @@ impl Asked {
         if !names(&CONNECTION, "upgrade") {
             return Err("the header `Connection` of the answer does not name `Upgrade`".to_owned());
         }
-        if headers.get(SEC_WEBSOCKET_ACCEPT).is_none_or(|accept| accept.as_bytes() != self.accept.as_bytes())
-        {
+        let mut accepts = headers.get_all(SEC_WEBSOCKET_ACCEPT).iter();
+        let accept = accepts.next().filter(|_| accepts.next().is_none());
+        if accept.is_none_or(|accept| accept.as_bytes() != self.accept.as_bytes()) {
             return Err("the header `Sec-WebSocket-Accept` of the answer does not fit the key that was sent"
                 .to_owned());
         }

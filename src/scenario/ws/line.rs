@@ -9,6 +9,7 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::closing::Said;
 use super::dial::{Dialled, Socket};
 use super::frame::Frame;
 use crate::value::Value;
@@ -72,10 +73,10 @@ struct Received {
 impl Line {
     /// Takes over a connection that was made.
     pub fn new(dialled: Dialled) -> Self {
-        let Dialled { socket, headers, protocol } = dialled;
+        let Dialled { socket, said, headers, protocol } = dialled;
         let (sink, stream) = socket.split();
         let inbox = Arc::new(Inbox::default());
-        let reader = tokio::spawn(take_in(stream, inbox.clone()));
+        let reader = tokio::spawn(take_in(stream, said, inbox.clone()));
         Self { headers, protocol, inbox, sink, reader }
     }
 
@@ -201,12 +202,12 @@ impl Received {
 }
 
 /// Takes in all that comes until the connection ends. Reading answers pings and close frames.
-async fn take_in(mut stream: SplitStream<Socket>, inbox: Arc<Inbox>) {
+async fn take_in(mut stream: SplitStream<Socket>, said: Said, inbox: Arc<Inbox>) {
     while let Some(message) = stream.next().await {
         match message {
             Ok(Message::Text(text)) => inbox.put(Frame::Text(text.as_str().to_owned())).await,
             Ok(Message::Binary(bytes)) => inbox.put(Frame::Binary(bytes.to_vec())).await,
-            Ok(Message::Close(frame)) => inbox.finish(End::of(frame)),
+            Ok(Message::Close(frame)) => inbox.finish(End::of(frame, said.get())),
             Ok(_) => {}
             Err(error) => inbox.finish(End { code: VANISHED, reason: why(&error) }),
         }
@@ -215,10 +216,12 @@ async fn take_in(mut stream: SplitStream<Socket>, inbox: Arc<Inbox>) {
 }
 
 impl End {
-    fn of(frame: Option<CloseFrame>) -> Self {
-        match frame {
-            Some(frame) => Self { code: frame.code.into(), reason: frame.reason.as_str().to_owned() },
-            None => Self { code: NONE, reason: String::new() },
+    /// The end that the library tells as `frame`, where the peer `said` this.
+    fn of(frame: Option<CloseFrame>, said: Option<&(u16, String)>) -> Self {
+        match (frame, said) {
+            (_, Some((code, reason))) => Self { code: *code, reason: reason.clone() },
+            (Some(frame), None) => Self { code: frame.code.into(), reason: frame.reason.as_str().to_owned() },
+            (None, None) => Self { code: NONE, reason: String::new() },
         }
     }
 }

@@ -119,3 +119,16 @@ async fn no_encoding_may_end_early() {
         }
     }
 }
+
+/// Almost any bytes begin like deflate without a header.
+#[tokio::test]
+async fn what_is_not_compressed_is_no_deflate() {
+    for body in ["{\"ok\": true, \"items\": [1, 2, 3]}", "hello, this is plain text", "<p>hello</p>"] {
+        let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: deflate\r\n\r\n";
+        let answer = format!("{head}{body}").leak();
+        let scenario = steps("- request: { method: GET, path: / }\n  assert: { status: 200 }\n");
+        let seen = play_on(&scenario, Some(&raw(answer.as_bytes()).await), None, &SystemClock, "").await;
+        let error = seen.steps[0].error.as_deref().unwrap_or_default();
+        assert!(error.contains("deflate"), "{body}: {error}");
+    }
+}

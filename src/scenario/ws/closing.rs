@@ -1,0 +1,143 @@
+//! What a peer says in its close frame, as it came: the library replaces codes that it does not know.
+
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use tokio::io::{self, AsyncRead, AsyncWrite, ReadBuf};
+
+/// Code and reason of a close frame, once there was one.
+pub type Said = Arc<OnceLock<(u16, String)>>;
+
+/// The opcode of a close frame.
+const CLOSE: u8 = 8;
+
+/// A stream of which the first close frame is kept.
+pub struct Watched<S> {
+    inner: S,
+    frames: Frames,
+}
+
+impl<S> Watched<S> {
+    /// `inner`, at the beginning of a frame, and where its close frame will be.
+    pub fn new(inner: S) -> (Self, Said) {
+        let frames = Frames::default();
+        let said = frames.said.clone();
+        (Self { inner, frames }, said)
+    }
+}
+
+/// Where a stream is among its frames.
+#[derive(Default)]
+struct Frames {
+    /// What there is of the head of a frame.
+    head: Vec<u8>,
+    /// What is left of the payload of a frame whose head is complete.
+    left: u64,
+    /// The payload of a close frame.
+    close: Option<Vec<u8>>,
+    said: Said,
+}
+
+impl Frames {
+    fn pass(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() && self.said.get().is_none() {
+            if self.left == 0 {
+                self.head.push(bytes[0]);
+                bytes = &bytes[1..];
+                self.begin();
+                continue;
+            }
+            let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+            let (piece, rest) = bytes.split_at(length);
+            bytes = rest;
+            self.left -= length as u64;
+            if let Some(close) = &mut self.close {
+                close.extend_from_slice(piece);
+            }
+            self.end();
+        }
+    }
+
+    /// Begins the payload where the head is complete: two bytes, more of the length, and the mask.
+    fn begin(&mut self) {
+        let (&[first, second], more) = self.head.split_at(2.min(self.head.len())) else { return };
+        let wide = match second & 0x7f {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        let mask = if second & 0x80 == 0 { 0 } else { 4 };
+        if more.len() < wide + mask {
+            return;
+        }
+        let length = more[..wide].iter().fold(0, |length, byte| length << 8 | u64::from(*byte));
+        self.left = if wide == 0 { u64::from(second & 0x7f) } else { length };
+        self.head.clear();
+        self.close = (first & 0x0f == CLOSE && self.left <= 125).then(Vec::new);
+        self.end();
+    }
+
+    /// Keeps what a close frame says, once its payload is complete.
+    fn end(&mut self) {
+        if self.left > 0 {
+            return;
+        }
+        if let Some([high, low, reason @ ..]) = self.close.take().as_deref() {
+            let reason = String::from_utf8_lossy(reason).into_owned();
+            self.said.set((u16::from_be_bytes([*high, *low]), reason)).unwrap_or_default();
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.inner).poll_read(context, buffer);
+        self.frames.pass(&buffer.filled()[before..]);
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_frame_is_found_however_the_bytes_are_cut() {
+        let mut bytes = vec![0x81, 3, b'a', 0x88, b'b', 0x82, 126, 1, 0];
+        bytes.extend([0x88; 256]);
+        bytes.extend([0x89, 0, 0x82, 127, 0, 0, 0, 0, 0, 0, 0, 2, 0x88, 0x88]);
+        bytes.extend([0x88, 4, 0x03, 0xe7, b'n', b'o', 0x88, 2, 0x03, 0xe8]);
+        for size in [1, 2, 3, 7, 1000] {
+            let mut frames = Frames::default();
+            bytes.chunks(size).for_each(|piece| frames.pass(piece));
+            assert_eq!(frames.said.get(), Some(&(999, "no".to_owned())), "{size} bytes at once");
+        }
+        let mut empty = Frames::default();
+        empty.pass(&[0x88, 0, 0x81, 1, b'a']);
+        assert_eq!(empty.said.get(), None);
+    }
+}
