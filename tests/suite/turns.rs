@@ -266,3 +266,14 @@ fn what_runs_last_sees_the_status_of_outputs_that_take_long() {
     project.run(&["run", "late", "-q"]).exits(0);
     assert_eq!(project.read("status"), "succeeded");
 }
+
+#[test]
+fn the_timeout_of_a_call_bounds_what_its_last_steps_see() {
+    let inner = format!(
+        "{HEAD}[steps.one]\nset = {{ x = 1 }}\n[steps.last]\nalways = true\nset = {{ s = \"{{{{ run.status }}}}\" }}\n\
+         [outputs]\nx = \"{FOREVER}\"\n"
+    );
+    let outer = "atoll = 1\n[steps.sub]\ntimeout = \"200ms\"\ncall = { pipeline = \"inner\" }\n";
+    let project = Project::new().file("pipelines/inner.toml", &inner).file("pipelines/outer.toml", outer);
+    project.run(&["run", "outer", "--format", "json"]).exits(1).stdout_has("took longer than 200 ms");
+}
