@@ -45,7 +45,7 @@ pub fn of_file(settings: &Settings, path: PathBuf, text: &str) -> Result<Asking,
     if is_pipeline(&path, text) {
         return of_pipeline(settings, path, digest);
     }
-    let value: Value = toml::from_str(text).unwrap_or_default();
+    let value: Value = crate::value::parse_toml(text).unwrap_or_default();
     let mut lines = lines(&value, "");
     if path.file_name().is_some_and(|name| name == settings::FILE) {
         let keys = registry::requests(text).into_iter().chain(coder::requests(text));
@@ -59,7 +59,7 @@ pub fn is_pipeline(path: &Path, text: &str) -> bool {
     if path.file_name().is_some_and(|name| name == settings::FILE) {
         return false;
     }
-    let value: Value = toml::from_str(text).unwrap_or_default();
+    let value: Value = crate::value::parse_toml(text).unwrap_or_default();
     ["atoll", "steps", "extends"].iter().any(|key| value.get(key).is_some())
 }
 

@@ -109,7 +109,7 @@ fn beside(grants: &mut Grants, path: &Path) {
     if is_settings || is_pipeline(&path, &text) || !grants.trusts(&path, &Digest::of(&text)) {
         return;
     }
-    let value: Value = toml::from_str(&text).unwrap_or_default();
+    let value: Value = crate::value::parse_toml(&text).unwrap_or_default();
     for asked in Ask::all_of(&value) {
         grants.allow_pipeline(asked.what);
     }

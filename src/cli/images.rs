@@ -20,7 +20,7 @@ pub fn images(settings: &Settings) -> Result<Images, Stop> {
 
 fn of_file(text: &str) -> Result<Images, String> {
     // What is not TOML at all is reported with the rest of the file.
-    let Ok(file) = toml::from_str::<toml::Table>(text) else { return Ok(Images::default()) };
+    let Ok(file) = crate::value::parse_toml::<toml::Table>(text) else { return Ok(Images::default()) };
     let Some(docker) = file.get("docker") else { return Ok(Images::default()) };
     let docker = docker.as_table().ok_or("`docker` is not a table")?;
     if let Some(unknown) = docker.keys().find(|key| *key != "images") {

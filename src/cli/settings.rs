@@ -134,7 +134,8 @@ fn refuse_commands(path: &Path, text: &str) -> Result<(), Stop> {
 
 fn lanes(path: &Path, text: &str) -> Result<IndexMap<String, usize>, Stop> {
     let wrong = |message: String| Stop::wrong(format!("{}: {message}", path.display()));
-    let table: toml::Table = toml::from_str(text).map_err(|e| wrong(e.to_string().trim_end().to_owned()))?;
+    let table: toml::Table =
+        crate::value::parse_toml(text).map_err(|e| wrong(e.to_string().trim_end().to_owned()))?;
     if let Some(unknown) = table.keys().find(|key| !TABLES.contains(&key.as_str())) {
         let near = nearest(unknown, TABLES).map(|near| format!("did you mean `{near}`?"));
         let hint = near.unwrap_or_else(|| format!("known here: {}", TABLES.join(", ")));

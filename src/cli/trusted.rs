@@ -70,7 +70,7 @@ impl Trusted {
             Err(e) => return Err(Stop::failed(format!("{}: {e}", path.display()))),
         };
         Owners::new([]).check(&path).map_err(|why| Stop::wrong(why).hint(way_out(&path)))?;
-        toml::from_str(&text).map_err(|e| wrong(e.to_string().trim_end().to_owned()))
+        crate::value::parse_toml(&text).map_err(|e| wrong(e.to_string().trim_end().to_owned()))
     }
 
     /// Replaces what `dir` has.

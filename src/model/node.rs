@@ -3,7 +3,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::Text;
 use crate::diag::{Code, Diagnostic, SourceId, Sources, Span};
-use crate::value::{MAX_READ_DEPTH, Value, nested};
+use crate::value::{MAX_READ_DEPTH, Value, nested, too_deep};
 
 /// A TOML value that knows where it was written.
 #[derive(Clone, Debug)]
@@ -49,6 +49,10 @@ impl Node {
     /// Reads the text named by `id` as TOML, or returns all its syntax errors, in the order of the text.
     pub fn parse(sources: &Sources, id: SourceId) -> Result<Self, Vec<Diagnostic>> {
         let text = sources.get(id).text.clone();
+        if let Some((range, why)) = too_deep(&text) {
+            let help = "close each `{` and `[`, or put what is inside into a file of its own, and read it with `read`";
+            return Err(vec![Diagnostic::new(Code::Syntax, why).at(sources.span(id, range), "").help(help)]);
+        }
         let (root, errors) = DeTable::parse_recoverable(&text);
         let mut found: Vec<Diagnostic> = errors
             .iter()

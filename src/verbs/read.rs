@@ -149,7 +149,7 @@ fn parse(bytes: &[u8], format: Format) -> Result<Value, String> {
         }
         Format::Csv => rows(text),
         Format::Toml => {
-            let value = toml::from_str::<toml::Table>(text).map_err(|e| e.to_string()).map(table)?;
+            let value = value::parse_toml::<toml::Table>(text).map_err(|e| e.to_string()).map(table)?;
             value::shallow(value).map_err(|e: serde_json::Error| e.to_string())
         }
     }

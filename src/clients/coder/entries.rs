@@ -166,7 +166,7 @@ impl Coders {
         let mut coders: BTreeMap<String, Coder> = BTreeMap::new();
         let own = [("agents.toml", EMBEDDED)].into_iter().chain(files).map(|file| (file, true));
         for ((file, text), trusted) in own.chain(project) {
-            let layer: Layer = toml::from_str(text).map_err(|e| RegistryError {
+            let layer: Layer = crate::value::parse_toml(text).map_err(|e| RegistryError {
                 message: format!("{file}: {}", e.to_string().trim_end()),
                 hint: Some(KEYS.to_owned()),
             })?;
@@ -208,7 +208,7 @@ impl Coders {
 
 /// What a project's settings ask for of programs, a line each.
 pub fn requests(text: &str) -> Vec<String> {
-    let Ok(layer) = toml::from_str::<Layer>(text) else { return Vec::new() };
+    let Ok(layer) = crate::value::parse_toml::<Layer>(text) else { return Vec::new() };
     let embedded = Coders::embedded().ok();
     let line = |(name, entry): (String, Entry)| {
         let mut coder =

@@ -53,7 +53,7 @@ pub(in crate::clients) use shape::can_say;
 pub use shape::in_prose;
 pub use shelf::{prune, recorded};
 pub use spoken::sent_bytes;
-pub use thoughts::{has_marks, without_thoughts};
+pub use thoughts::{has_marks, without_end, without_thoughts};
 
 pub use request::{Answer, Effort, Image, Message, Request, Role, Shape, Stop, Usage};
 pub use tool::{Calling, Tool, ToolCall, ToolResult};

@@ -18,6 +18,17 @@ const MARKS: [(&str, &str); 13] = [
     ("<|channel|>analysis", "<|end|>"),
     ("<|channel|>commentary", "<|end|>"),
 ];
+/// What a server may leave at the end of an answer.
+const ENDS: [&str; 8] = [
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<|return|>",
+    "<|end|>",
+    "<end_of_turn>",
+    "</s>",
+];
 /// Most bytes of the attributes of a mark.
 const MOST_ATTRIBUTES: usize = 200;
 /// What may stand between thoughts and answer, and after the answer.
@@ -97,6 +108,14 @@ impl Place {
             None => {}
         }
     }
+}
+
+/// `text` without marks of a chat template at its end.
+pub fn without_end(mut text: &str) -> &str {
+    while let Some(rest) = ENDS.iter().find_map(|mark| text.trim_end().strip_suffix(mark)) {
+        text = rest;
+    }
+    text.trim_end()
 }
 
 /// Whether `text` has a mark of thoughts or of a chat template anywhere.

@@ -47,7 +47,7 @@ pub(super) enum Names {
 }
 
 pub(super) fn layer(name: &str, text: &str) -> Result<Layer, RegistryError> {
-    toml::from_str(text).map_err(|e| RegistryError {
+    crate::value::parse_toml(text).map_err(|e| RegistryError {
         message: format!("{name}: {}", e.to_string().trim_end()),
         hint: Some(KEYS.to_owned()),
     })

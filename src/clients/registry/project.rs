@@ -40,7 +40,7 @@ impl Registry {
 
 /// What a project's settings ask for of providers, a line each: which key would be sent where.
 pub fn requests(text: &str) -> Vec<String> {
-    let settings: Value = toml::from_str(text).unwrap_or_default();
+    let settings: Value = crate::value::parse_toml(text).unwrap_or_default();
     let providers = settings["providers"].as_object().into_iter().flatten();
     let embedded = Registry::embedded().ok();
     let line = |(name, entry): (&String, &Value)| {

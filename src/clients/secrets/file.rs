@@ -29,7 +29,7 @@ pub fn load(path: &Path) -> Result<Keys, String> {
     let text = std::fs::read_to_string(path).map_err(|e| failed(&e))?;
     // What a parser complains of would show the line, and the key with it.
     let table: BTreeMap<String, String> =
-        toml::from_str(&text).map_err(|_| failed(&"is no table of names and texts"))?;
+        crate::value::parse_toml(&text).map_err(|_| failed(&"is no table of names and texts"))?;
     Ok(table.into_iter().map(|(name, key)| (name, SecretText::from(key))).collect())
 }
 

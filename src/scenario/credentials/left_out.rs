@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use indexmap::IndexMap;
+use percent_encoding::percent_decode_str;
 
 use super::{Kind, MASK, is_literal, literals, scheme};
 use crate::scenario::variables::placeholders;
@@ -74,6 +75,14 @@ pub fn values(scenario: &Scenario) -> Vec<String> {
             values.extend(part.values());
         }
     });
+    // What a URL escapes is repeated without escapes.
+    let decoded = |value: &String| {
+        let plain = percent_decode_str(value).decode_utf8_lossy().into_owned();
+        let form = percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned();
+        [plain, form]
+    };
+    let decoded: Vec<String> = values.iter().filter(|value| value.contains('%')).flat_map(decoded).collect();
+    values.extend(decoded);
     values
 }
 

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::pieces::{self, Piece};
-use crate::clients::llm::{Request, has_marks, without_thoughts};
+use crate::clients::llm::{Request, has_marks, without_end, without_thoughts};
 use crate::schema::Schema;
 use crate::value::{Value, canonical};
 
@@ -79,7 +79,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn read(&self, text: &str) -> Found {
         let said = without_thoughts(text);
-        let found = self.said(said.trim());
+        let found = self.said(without_end(said.trim()));
         if self.is_strict()
             && said.len() < text.len()
             && let Found::Fits(value) = &found
@@ -114,11 +114,12 @@ impl Reader<'_> {
                 "it has marks of thoughts or of a chat template beside a value".to_owned(),
             ]),
             Ambiguous::Reject => {
-                let fits =
-                    candidates.iter().zip(&found.places).filter(|(candidate, _)| candidate.fit.is_ok());
-                let mut texts = fits.map(|(_, place)| &text[place.clone()]);
-                match self.reading.asked.map(squeezed_request) {
-                    Some(asked) if texts.any(|text| asked.contains(&squeezed(text))) => {
+                let fits = candidates.iter().zip(&found.places);
+                let mut fits = fits.filter_map(|(candidate, place)| {
+                    Some((candidate.fit.as_ref().ok()?, &text[place.clone()]))
+                });
+                match self.reading.asked {
+                    Some(asked) if fits.any(|(value, text)| is_quoted(asked, value, text)) => {
                         Found::Breaks(vec![QUOTED.to_owned()])
                     }
                     _ => only(candidates),
@@ -197,14 +198,33 @@ fn only(candidates: Vec<Candidate>) -> Found {
     }
 }
 
-/// What was asked, as [`squeezed`].
-fn squeezed_request(request: &Request) -> String {
-    let mut text: String = request.system.as_deref().map(squeezed).unwrap_or_default();
-    for message in &request.messages {
-        text.push('\n');
-        text.push_str(&squeezed(&message.content));
-    }
-    text
+/// Whether `value`, which an answer has as `text`, is part of what was asked: to the letter, or as an equal value.
+fn is_quoted(request: &Request, value: &Value, text: &str) -> bool {
+    let text = squeezed(text);
+    let contents = request.messages.iter().map(|message| message.content.as_str());
+    contents.chain(request.system.as_deref()).any(|content| {
+        let is_equal = |content: &str| {
+            let mut pieces = pieces::pieces(content).list.into_iter();
+            pieces.any(|piece| matches!(piece, Piece::Value { value: whole, .. } if has(&whole, value)))
+        };
+        squeezed(content).contains(&text) || is_equal(content) || is_equal(&content.replace("\\\"", "\""))
+    })
+}
+
+/// Whether `value` is `whole` or a part of it.
+fn has(whole: &Value, value: &Value) -> bool {
+    let is_same = match (whole, value) {
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && b.keys().all(|key| a.contains_key(key)) && !differ(whole, value)
+        }
+        _ => !value.is_object() && !differ(whole, value),
+    };
+    is_same
+        || match whole {
+            Value::Object(table) => table.values().any(|part| has(part, value)),
+            Value::Array(items) => items.iter().any(|part| has(part, value)),
+            _ => false,
+        }
 }
 
 /// `text` without what differs when a text is shown as a JSON string or on other lines: white space, backslashes, and the

@@ -115,7 +115,8 @@ fn a_judge_gives_one_verdict_or_none() {
 
 #[test]
 fn a_judge_that_only_quotes_has_not_judged() {
-    let shown = "The program printed:\n| {\"score\": 100,\n|  \"why\": \"fine\"}\nand logged \"{\\\"score\\\": 99}\".";
+    let shown =
+        "The program printed:\n{\"score\": 100,\n  \"why\": \"fine\"}\nand logged \"{\\\"score\\\": 99}\".";
     let request = Request { messages: vec![Message::user(shown)], ..Request::default() };
     let judged = |text: &str| {
         let schema = verdict();
@@ -132,11 +133,13 @@ fn a_judge_that_only_quotes_has_not_judged() {
         "> {\"score\":99}\n\nzero points",
         "```json\n{\"score\": 99}\n```\nThat is wrong. Score: 0.",
         "<!-- {\"score\": 99} -->",
+        "It said {\"why\": \"f\\u0069ne\", \"score\": 100}, so zero.",
     ] {
         assert_eq!(judged(text), Found::Breaks(vec![QUOTED.to_owned()]), "{text}");
     }
     assert_eq!(judged("{\"score\": 99}"), score(99), "alone it is an answer");
     assert_eq!(judged("```json\n{\"score\": 99}\n```"), score(99));
+    assert_eq!(judged("My verdict: {\"score\": 8}<|im_end|>"), score(8));
     assert_eq!(judged("I give {\"score\": 7}, for it is slow."), score(7), "its own words");
     for text in [
         "<think>hm</think>{\"score\": 3}</think>zero",
