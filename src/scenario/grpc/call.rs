@@ -355,6 +355,9 @@ async fn read(channel: Channel, path: String, request: Request<Outbox>, events: 
         Ok(opened) => opened,
         Err(end) => return end,
     };
+    // A program that answers no message may send one frame, which has the trailer alone.
+    let (header, only) =
+        if header.contains_key("grpc-status") { (MetadataMap::new(), Some(header)) } else { (header, None) };
     let room = Arc::new(Semaphore::new(ROOM as usize));
     let gone = || End::Broken("nobody reads it".to_owned());
     if events.send(Event::Begun(header)).await.is_err() {
@@ -374,9 +377,13 @@ async fn read(channel: Channel, path: String, request: Request<Outbox>, events: 
     }
     match stream.trailers().await {
         Ok(trailer) => {
-            let trailer = trailer.unwrap_or_default();
+            let mut trailer = trailer.or(only).unwrap_or_default();
             let message = trailer.get("grpc-message").and_then(|text| text.to_str().ok()).unwrap_or_default();
-            End::Status { code: name(Code::Ok), message: message.to_owned(), trailer }
+            let message = message.to_owned();
+            for own in ["grpc-status", "grpc-message", "content-type"] {
+                trailer.remove(own);
+            }
+            End::Status { code: name(Code::Ok), message, trailer }
         }
         Err(status) => End::of(&status),
     }

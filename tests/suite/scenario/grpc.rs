@@ -257,6 +257,11 @@ async fn streams_go_both_ways() {
     method: Chat
     stream: { messages: [{ name: a }, { name: b }], receive: { count: 9 } }
   assert: { count: 2, status: OK, trailer: { x-end: bye }, json: { '$[1].text': heard b } }
+- grpc:
+    service: greet.v1.Greeter
+    method: Chat
+    stream: { messages: [], receive: { count: 9 } }
+  assert: { count: 0, status: OK, trailer: { x-end: bye }, header: { x-end: { exists: false } } }
 - grpc: { service: greet.v1.Greeter, method: Count }
   assert: { count: 0, json: [ { path: $, length: 0 } ] }
 ",
