@@ -26,7 +26,7 @@ impl<S> Stream<S> {
         (Self { inner, came: came.clone(), turn: TURN }, came)
     }
 
-    /// It, where nobody asks how many bytes have come.
+    /// The same where the count is not needed.
     pub fn of(inner: S) -> Self {
         Self::counted(inner).0
     }

@@ -239,8 +239,8 @@ async fn a_program_that_does_not_build_is_not_delivered_and_one_that_does_is_bet
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_draft_that_nobody_could_judge_beats_one_that_does_not_build() {
-    if !there("process", "a_draft_that_nobody_could_judge_beats_one_that_does_not_build") {
+async fn an_unjudged_draft_beats_one_that_does_not_build() {
+    if !there("process", "an_unjudged_draft_beats_one_that_does_not_build") {
         return;
     }
     let unjudged = || draft(&[("a", "never"), ("b", "never")]);

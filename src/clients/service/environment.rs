@@ -300,7 +300,7 @@ pub fn waves(members: &[(&str, &[String])]) -> Result<Vec<Vec<usize>>, Disorder>
             let said: Vec<&str> = left.iter().map(|index| names[*index]).collect();
             let text = format!("these services wait for each other: {}", said.join(", "));
             let failure = Failure::permanent(text)
-                .hint("the main service starts after all others; nobody waits for it");
+                .hint("the main service starts after all others, so no other can wait for it");
             return Err(Disorder { members: left, after: None, failure });
         }
         up.extend(wave.iter().map(|index| names[*index]));

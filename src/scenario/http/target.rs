@@ -80,8 +80,10 @@ impl Target {
     /// The path of the same URL as it is written, where a URL would be another one: `/a/../b` is `/b` in a URL.
     pub fn path_as_written(&self, path: &str) -> Option<String> {
         let path = path.trim();
-        let schemes = ["http://", "https://", "ws://", "wss://"];
-        let whole = schemes.iter().find_map(|scheme| path.strip_prefix(scheme));
+        let is_scheme = |scheme: &str| {
+            ["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
+        };
+        let whole = path.split_once("://").filter(|(scheme, _)| is_scheme(scheme)).map(|(_, rest)| rest);
         let own = whole.map_or(path, |rest| rest.find('/').map_or("", |slash| &rest[slash..]));
         let own = own.split(['?', '#']).next().unwrap_or_default();
         let is_dots = |segment: &str| {

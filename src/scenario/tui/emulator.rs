@@ -136,7 +136,7 @@ impl Emulator {
     }
 
     /// The screen with its colours and attributes: runs of text that look the same, row by row. `hidden` says where in a text
-    /// something is that must not be shown; if it is in pieces here, nobody could find it later.
+    /// something is that must not be shown; if it is in pieces here, it cannot be found later.
     pub fn styles(&self, hidden: &dyn Fn(&str) -> Vec<(usize, usize)>) -> Value {
         let TerminalSize { columns, rows } = self.size();
         let torn = self.torn(hidden);

@@ -1,10 +1,9 @@
 //! What a peer says in its close frame, as it came: the library replaces codes that it does not know.
 
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
 
-use tokio::io::{self, AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncRead;
+use tokio_util::io::InspectReader;
 
 /// Code and reason of a close frame, once there was one.
 pub type Said = Arc<OnceLock<(u16, String)>>;
@@ -12,19 +11,17 @@ pub type Said = Arc<OnceLock<(u16, String)>>;
 /// The opcode of a close frame.
 const CLOSE: u8 = 8;
 
-/// A stream of which the first close frame is kept.
-pub struct Watched<S> {
-    inner: S,
-    frames: Frames,
-}
+/// A stream whose bytes are looked at as they are read.
+pub type Watched<S> = InspectReader<S, Box<dyn FnMut(&[u8]) + Send>>;
 
-impl<S> Watched<S> {
-    /// `inner`, at the beginning of a frame, and where its close frame will be.
-    pub fn new(inner: S) -> (Self, Said) {
-        let frames = Frames::default();
-        let said = frames.said.clone();
-        (Self { inner, frames }, said)
-    }
+/// `stream`, at the beginning of a frame, and where what its first close frame says will be.
+pub fn watched<S>(stream: S) -> (Watched<S>, Said)
+where
+    S: AsyncRead,
+{
+    let mut frames = Frames::default();
+    let said = frames.said.clone();
+    (InspectReader::new(stream, Box::new(move |bytes: &[u8]| frames.pass(bytes))), said)
 }
 
 /// Where a stream is among its frames.
@@ -87,37 +84,6 @@ impl Frames {
             let reason = String::from_utf8_lossy(reason).into_owned();
             self.said.set((u16::from_be_bytes([*high, *low]), reason)).unwrap_or_default();
         }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.inner).poll_read(context, buffer);
-        self.frames.pass(&buffer.filled()[before..]);
-        read
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
     }
 }
 

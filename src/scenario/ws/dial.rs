@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use super::closing::{Said, Watched};
+use super::closing::{Said, Watched, watched};
 use super::handshake::{Asked, Request};
 use crate::clock::{Clock, Pause};
 use crate::scenario::http::{MOST_HEADERS, describe};
@@ -91,12 +91,12 @@ pub async fn dial(
         () = &mut late => return Err(too_late()),
     };
     let config = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
-    let (stream, said) = Watched::new(TokioIo::new(upgraded));
+    let (stream, said) = watched(TokioIo::new(upgraded));
     let socket = WebSocketStream::from_raw_socket(stream, Role::Client, Some(config)).await;
     Ok(Dialled { socket, said, headers, protocol })
 }
 
-/// The head of the answer to a handshake. Answers on the way, such as 103, are passed over.
+/// The head of the answer to a handshake. Answers before it, such as 103, are ignored.
 async fn answer(url: &Url, request: Request, trusted: &Trusted) -> Result<hyper::Response<Incoming>, String> {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let port = url.port_or_known_default().unwrap_or(80);

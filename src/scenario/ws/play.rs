@@ -406,7 +406,8 @@ fn address(filled: &str, target: Option<&str>) -> Result<Url, String> {
 }
 
 fn is_whole(url: &str) -> bool {
-    url.starts_with("ws://") || url.starts_with("wss://")
+    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+    ["ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
 }
 
 #[cfg(test)]
@@ -420,6 +421,7 @@ mod tests {
         assert_eq!(address("chat", Some("http://h:80")).unwrap().as_str(), "ws://h/chat");
         assert_eq!(address("ws://h/x", Some("http://h:80")).unwrap().as_str(), "ws://h/x");
         assert_eq!(at("wss://h:8443/x").unwrap(), "wss://h:8443/x");
+        assert_eq!(at("WSS://h:8443/x").unwrap(), "wss://h:8443/x", "schemes are the same in capitals");
         for other in ["wss://h:9/x", "wss://other:8443/x", "ws://h:8443/x", "ws://127.0.0.1:8443/x"] {
             assert!(at(other).unwrap_err().contains("is not at the target"), "{other}");
         }

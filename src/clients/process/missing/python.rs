@@ -110,7 +110,7 @@ except ImportError:
     sys.exit(42)
 ";
 
-/// The Python of a base image, as far as its name says it.
+/// The Python of a base image, if its name says it.
 pub(super) struct Interpreter {
     /// Whether the image is one of Python.
     pub(super) has_python: bool,
