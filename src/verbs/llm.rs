@@ -7,6 +7,7 @@ mod mode;
 mod notes;
 mod picture;
 mod pieces;
+mod quotation;
 mod reply;
 mod vote;
 

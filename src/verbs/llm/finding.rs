@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::pieces::{self, Piece};
+use super::quotation::is_quoted;
 use crate::clients::llm::{Request, has_marks, without_end, without_thoughts};
 use crate::schema::Schema;
 use crate::value::{Value, canonical};
@@ -198,55 +199,11 @@ fn only(candidates: Vec<Candidate>) -> Found {
     }
 }
 
-/// Whether `value`, which an answer has as `text`, is part of what was asked: to the letter, or as an equal value.
-fn is_quoted(request: &Request, value: &Value, text: &str) -> bool {
-    let text = squeezed(text);
-    let contents = request.messages.iter().map(|message| message.content.as_str());
-    contents.chain(request.system.as_deref()).any(|content| {
-        let is_equal = |content: &str| {
-            let mut pieces = pieces::pieces(content).list.into_iter();
-            pieces.any(|piece| matches!(piece, Piece::Value { value: whole, .. } if has(&whole, value)))
-        };
-        squeezed(content).contains(&text) || is_equal(content) || is_equal(&content.replace("\\\"", "\""))
-    })
-}
-
-/// Whether `value` is `whole` or a part of it.
-fn has(whole: &Value, value: &Value) -> bool {
-    let is_same = match (whole, value) {
-        (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && b.keys().all(|key| a.contains_key(key)) && !differ(whole, value)
-        }
-        _ => !value.is_object() && !differ(whole, value),
-    };
-    is_same
-        || match whole {
-            Value::Object(table) => table.values().any(|part| has(part, value)),
-            Value::Array(items) => items.iter().any(|part| has(part, value)),
-            _ => false,
-        }
-}
-
-/// `text` without what differs when a text is shown as a JSON string or on other lines: white space, backslashes, and the
-/// letters of escapes for white space.
-fn squeezed(text: &str) -> String {
-    let mut squeezed = String::with_capacity(text.len());
-    let mut characters = text.chars().peekable();
-    while let Some(c) = characters.next() {
-        match c {
-            '\\' => drop(characters.next_if(|next| matches!(next, 'n' | 'r' | 't'))),
-            c if c.is_whitespace() => {}
-            c => squeezed.push(c),
-        }
-    }
-    squeezed
-}
-
 fn several() -> Found {
     Found::Breaks(vec!["it has several different values that fit, so none of them counts".to_owned()])
 }
 
-fn differ(a: &Value, b: &Value) -> bool {
+pub(super) fn differ(a: &Value, b: &Value) -> bool {
     a != b && canonical(a) != canonical(b)
 }
 
