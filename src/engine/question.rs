@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Millis;
+use crate::expr::Data;
 use crate::id::Address;
 use crate::plan::AnswerType;
 use crate::value::{Digest, Value, canonical, unrecordable};
@@ -56,7 +57,7 @@ impl Question {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         if !self.choices.is_empty() {
             let choices: Vec<String> = self.choices.iter().map(text).collect();
-            let fits = self.choices.contains(answer);
+            let fits = self.choices.iter().any(|choice| Data::are_equal(choice, answer));
             return (!fits)
                 .then(|| format!("`{}` is none of the choices: {}", text(answer), choices.join(", ")));
         }

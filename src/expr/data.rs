@@ -113,6 +113,12 @@ impl Data {
         items.starts_with(&old).then(|| items.split_off(old.len()))
     }
 
+    /// Whether `one == other` in the language: `2` is `2.0`.
+    pub fn are_equal(one: &Value, other: &Value) -> bool {
+        one == other
+            || (one.is_number() && other.is_number() && Self::from_value(one).0 == Self::from_value(other).0)
+    }
+
     /// Whether this is `other`, or says the same in JSON.
     pub fn is_same(&self, other: &Self) -> bool {
         is_one_object(&self.0, &other.0)

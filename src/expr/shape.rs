@@ -77,6 +77,13 @@ impl Shape {
         Self::Table(Arc::new(KnownFields { known, open: false }))
     }
 
+    /// Says what is known of the field `name` of an object; anything else stays what it is.
+    pub fn set_field(&mut self, name: &str, shape: Shape) {
+        if let Self::Table(fields) = self {
+            Arc::make_mut(fields).known.insert(name.to_owned(), shape);
+        }
+    }
+
     /// One of `shapes`.
     pub fn one_of(shapes: impl IntoIterator<Item = Shape>) -> Self {
         let mut all: Vec<Self> = Vec::new();

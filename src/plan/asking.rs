@@ -6,7 +6,7 @@ use super::resolve::Resolver;
 use super::scope::StepShape;
 use super::shape;
 use crate::diag::{Code, Diagnostic, listed, nearest};
-use crate::expr::{Choices, Scope, Shape, Step, Tree};
+use crate::expr::{Choices, Data, Scope, Shape, Step, Tree};
 use crate::model::{self, Node, Raw, Use};
 use crate::value::Value;
 
@@ -73,7 +73,7 @@ impl Resolver<'_, '_> {
         let taken = [("default", &read.default, default), ("at_deadline", &read.at_deadline, at_deadline)];
         for (key, written, tree) in taken {
             let (Some(written), Some(answer)) = (written, constant(tree)) else { continue };
-            if choices.contains(&answer) {
+            if choices.iter().any(|choice| Data::are_equal(choice, &answer)) {
                 continue;
             }
             let answer = shown(&answer);

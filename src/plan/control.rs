@@ -1,3 +1,5 @@
+use indexmap::IndexSet;
+
 use super::compile::{Wanted, sees};
 use super::literal;
 use super::resolve::Resolver;
@@ -101,9 +103,9 @@ impl Resolver<'_, '_> {
         self.declared(&read);
         let counts = read.counts.as_ref().map(|words| self.classes(words));
         let steps = self.inside(body, &owner);
-        let states = self.states(&read);
-        let lets = read.lets.iter().map(|(name, _)| (name.text.clone(), Shape::Any)).collect();
-        let around = Around::Loop { state: states.clone(), lets, item: item.clone() };
+        let states = Shape::table(self.states(&read));
+        let known = Shape::table(read.lets.iter().map(|(name, _)| (name.text.clone(), Shape::Any)));
+        let around = Around::Loop { state: states.clone(), lets: known.clone(), known, item: item.clone() };
         let (mut behind, mut before) = (Sight::new(), Sight::new());
         let (body, closed, _) = self.body(steps, around, |this| {
             let funds = this.funds(&read, &mut before);
@@ -111,7 +113,7 @@ impl Resolver<'_, '_> {
         });
         let result = match &read.result {
             Some(result) => self.made(result),
-            None => Shape::table(states),
+            None => states,
         };
         self.gives(shape::of_loop(&result), None);
         let ((lets, next, rules, exits, [result, so_far]), (budget, fund)) = closed?;
@@ -137,7 +139,7 @@ impl Resolver<'_, '_> {
 
     /// Complains about changes of states that do not exist.
     fn declared(&mut self, read: &model::Loop) {
-        let known: Vec<&str> = read.state.iter().map(|(name, _)| name.text.as_str()).collect();
+        let known: IndexSet<&str> = read.state.iter().map(|(name, _)| name.text.as_str()).collect();
         let sets = read.next.iter().chain(read.rules.iter().flat_map(|rule| &rule.set));
         for (name, _) in sets.filter(|(name, _)| !known.contains(&name.text.as_str())) {
             let mut complaint =
@@ -176,7 +178,7 @@ impl Resolver<'_, '_> {
         for (name, text) in &read.lets {
             let shape = self.made(text);
             if let Some(Around::Loop { lets, .. }) = self.levels.last_mut().map(|level| &mut level.around) {
-                lets.insert(name.text.clone(), shape);
+                lets.set_field(&name.text, shape);
             }
         }
         let next = self.named(&read.next, &site, sight);
@@ -400,10 +402,10 @@ impl Resolver<'_, '_> {
         let outside = Site::default();
         let seed = self.maybe(read.seed.as_ref(), Wanted::Anything, &outside, sight);
         let seeded = read.seed.as_ref().map_or(Shape::Any, |seed| self.made(seed));
-        let none = Computed { states: States::new(), seed: seeded };
+        let none = Computed { states: Shape::table(States::new()), seed: seeded };
         let init = self.named(&read.init, &Site { computed: Some(&none), ..Site::default() }, sight);
-        let computed = Computed { states: self.kept(&read.init, read.next.iter()), seed: none.seed };
-        let states = &computed.states;
+        let states = self.kept(&read.init, read.next.iter());
+        let computed = Computed { states: Shape::table(states.clone()), seed: none.seed };
         let site = Site { computed: Some(&computed), ..Site::default() };
         let next = self.named(&read.next, &site, sight);
         let until = self.maybe(read.until.as_ref(), Wanted::Condition, &site, sight);

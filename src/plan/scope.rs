@@ -4,7 +4,6 @@ use indexmap::{IndexMap, IndexSet};
 
 use super::resolve::Resolver;
 use super::shape;
-use super::states::States;
 use super::types::{InputKind, Seen};
 use super::waits::Wait;
 use crate::diag::{Code, Diagnostic, Span};
@@ -79,9 +78,19 @@ enum Asked {
 /// What a body adds to the names in scope.
 pub(super) enum Around {
     Root,
-    Loop { state: States, lets: IndexMap<String, Shape>, item: Option<Item> },
-    Each { item: Item },
-    Hold { held: Shape },
+    /// `known` is what `let` is where no shape of it is known, as in earlier rounds.
+    Loop {
+        state: Shape,
+        lets: Shape,
+        known: Shape,
+        item: Option<Item>,
+    },
+    Each {
+        item: Item,
+    },
+    Hold {
+        held: Shape,
+    },
 }
 
 /// The name of an item, and what is known of it.
@@ -115,7 +124,7 @@ pub(super) struct Site<'s> {
 
 /// What is known of the names of a computation.
 pub(super) struct Computed {
-    pub(super) states: States,
+    pub(super) states: Shape,
     pub(super) seed: Shape,
 }
 
@@ -172,7 +181,7 @@ impl Resolver<'_, '_> {
             }
             "state" if site.computed.is_some() => {
                 let states = site.computed.map(|computed| computed.states.clone()).unwrap_or_default();
-                self.refer_shape(text, r, 1, &Shape::table(states), Code::UnknownField);
+                self.refer_shape(text, r, 1, &states, Code::UnknownField);
             }
             "n" | "seed" if site.computed.is_some() => {}
             "state" | "let" | "loop" | "held" => self.refer_control(text, r, root, site),
@@ -464,8 +473,7 @@ impl Names for InScope<'_, '_, '_, '_> {
             "n" if site.computed.is_some() => Shape::Number,
             "seed" => site.computed.map_or(Shape::Any, |computed| walked(&computed.seed, rest)),
             "state" if site.computed.is_some() => {
-                let states = site.computed.map(|computed| computed.states.clone()).unwrap_or_default();
-                walked(&Shape::table(states), rest)
+                site.computed.map_or(Shape::Any, |computed| walked(&computed.states, rest))
             }
             "state" | "let" | "loop" | "held" => walked(&resolver.control_shape(root), rest),
             name => walked(&resolver.item_shape(name, site), rest),
@@ -478,15 +486,13 @@ impl Resolver<'_, '_> {
     fn control_shape(&self, root: &str) -> Shape {
         let found = self.levels.iter().rev().find_map(|level| match (&level.around, root) {
             (Around::Hold { held }, "held") => Some(held.clone()),
-            (Around::Loop { state, .. }, "state") => Some(Shape::table(state.clone())),
-            (Around::Loop { lets, .. }, "let") => Some(Shape::table(lets.clone())),
-            (Around::Loop { state, lets, .. }, "loop") => {
-                let state = Shape::table(state.clone());
-                let lets = Shape::table(lets.keys().map(|name| (name, Shape::Any)));
+            (Around::Loop { state, .. }, "state") => Some(state.clone()),
+            (Around::Loop { lets, .. }, "let") => Some(lets.clone()),
+            (Around::Loop { state, known, .. }, "loop") => {
                 let round = Shape::table([
                     ("round", Shape::Number),
-                    ("let", lets),
-                    ("state", state),
+                    ("let", known.clone()),
+                    ("state", state.clone()),
                     ("rule", Shape::Text.or_none()),
                     ("exit", Shape::Text.or_none()),
                     ("spent", shape::spent()),

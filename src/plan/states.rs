@@ -1,5 +1,7 @@
 //! What is known of the variables of a loop's state: the shape that a variable begins with, where every round keeps it.
 
+use std::collections::HashMap;
+
 use indexmap::IndexMap;
 
 use super::resolve::Resolver;
@@ -26,31 +28,35 @@ impl Resolver<'_, '_> {
     ) -> States {
         let mut states: States =
             first.iter().map(|(name, text)| (name.text.clone(), self.made(text))).collect();
-        let changes: Vec<_> = changes.collect();
-        loop {
-            let differs = |name: &str, text: &Text| {
-                states
-                    .get(name)
-                    .is_some_and(|shape| *shape != Shape::Any && self.next(text, &states) != *shape)
-            };
-            let lost: Vec<&str> = changes
-                .iter()
-                .filter(|(name, text)| differs(&name.text, text))
-                .map(|(name, _)| name.text.as_str())
-                .collect();
-            if lost.is_empty() {
-                return states;
-            }
-            for name in lost {
-                states.insert(name.to_owned(), Shape::Any);
+        // What is wrong with a change is found when it is compiled, with the shapes that come of this.
+        let parsed = |(name, text): &'t (Name, Text)| {
+            (name.text.as_str(), Expr::parse(&text.text, &self.functions).ok())
+        };
+        let changes: Vec<(&str, Option<Expr>)> = changes.map(parsed).collect();
+        let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (place, (_, expr)) in changes.iter().enumerate() {
+            for read in expr.iter().flat_map(Expr::refs) {
+                if let [Step::Key(root), Step::Key(name), ..] = read.path.as_slice()
+                    && root == "state"
+                {
+                    readers.entry(name).or_default().push(place);
+                }
             }
         }
-    }
-
-    fn next(&self, text: &Text, states: &States) -> Shape {
-        let Ok(expr) = Expr::parse(&text.text, &self.functions) else { return Shape::Any };
-        // What is wrong with it is found when it is compiled, with the shapes that come of this.
-        expr.infer(&Before { outer: self, states }).0
+        // A change is looked at again only when a variable that it reads is known no more.
+        let mut waiting: Vec<usize> = (0..changes.len()).collect();
+        while let Some(place) = waiting.pop() {
+            let (name, expr) = &changes[place];
+            let Some(shape) = states.get(*name).filter(|shape| **shape != Shape::Any) else { continue };
+            let next = expr
+                .as_ref()
+                .map_or(Shape::Any, |expr| expr.infer(&Before { outer: self, states: &states }).0);
+            if next != *shape {
+                states.insert((*name).to_owned(), Shape::Any);
+                waiting.extend(readers.get(name).into_iter().flatten());
+            }
+        }
+        states
     }
 }
 

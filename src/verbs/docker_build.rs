@@ -7,10 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lapse::Lapse;
+use super::null::{names_of_variables, with_null};
 use super::size::size;
 use crate::clients::service::{BuildOptions, BuildReport, Kind, Runtimes, Tag};
 use crate::tree::{Tree, TreeRef};
-use crate::verb::{Ask, Class, Context, EVERY_HOST, Failure, Output, Refusal, Traits, Verb};
+use crate::verb::{Ask, Class, Context, EVERY_HOST, Failure, Output, Refusal, Traits, Verb, pointer};
 
 /// Builds images.
 pub struct DockerBuild {
@@ -94,7 +95,12 @@ docker_build = { tree = "{{ steps.code.output.tree }}", runtime = "auto", timeou
             ("/timeout", failure.hint("write a span such as 5m"))
         });
         let found = memory.into_iter().chain(disk).chain(timeout);
-        found.map(|(at, failure)| Refusal::of(at, failure)).collect()
+        let mut found: Vec<Refusal> = found.map(|(at, failure)| Refusal::of(at, failure)).collect();
+        found.extend(names_of_variables("/args", with.args.keys()));
+        for (name, value) in &with.args {
+            found.extend(with_null(&pointer("/args", name), value, "the value of an argument"));
+        }
+        found
     }
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {

@@ -15,6 +15,7 @@ use crate::value::Digest;
 use crate::verb::{Context, Failure, Refusal};
 use crate::verbs::globs::globs;
 use crate::verbs::lapse::Lapse;
+use crate::verbs::null::with_null;
 
 /// Who works, on what, towards what, and how long.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -194,6 +195,11 @@ impl With {
             let failure =
                 wrong("`temperature` is not between 0 and 2", "0 is the most repeatable, 1 the usual");
             found.push(Refusal::of("/temperature", failure));
+        }
+        // They become words of a command line.
+        if let Some(cli) = &self.cli {
+            found.extend(with_null("/cli", cli, "the program"));
+            found.extend(with_null("/prompt", &self.prompt, "the prompt for a program"));
         }
         let result = Goal::new(self.result.as_deref(), None).err();
         found.extend(result.map(|failure| Refusal::of("/result", failure)));
