@@ -97,6 +97,7 @@ fn noun(kind: &InputKind) -> &'static str {
         InputKind::File | InputKind::FilePath => "FILE",
         InputKind::Dir => "DIR",
         InputKind::Path => "FILE OR DIR",
+        InputKind::OutputPath => "PATH",
         InputKind::Json => "JSON",
         InputKind::List => "LIST",
         InputKind::Duration => "DURATION",

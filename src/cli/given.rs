@@ -77,8 +77,13 @@ fn understand<O: Args>(
     inputs.extend(by_name(inner)?);
     for (name, given) in &mut inputs {
         let kind = pipeline.plan.inputs.get(name).map(|input| &input.kind);
-        if let (Some(true), plan::Given::Text(path)) = (kind.map(InputKind::is_read), given) {
-            *path = desk.settings.from_project(path);
+        let plan::Given::Text(path) = given else { continue };
+        match kind {
+            Some(InputKind::OutputPath) if !path.is_empty() => {
+                *path = desk.settings.output_from_project(path);
+            }
+            Some(kind) if kind.is_read() => *path = desk.settings.from_project(path),
+            _ => {}
         }
     }
     Ok(Given { desk, pipeline, options, inputs })

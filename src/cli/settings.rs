@@ -93,6 +93,12 @@ impl Settings {
         if self.here == self.project { path.to_owned() } else { self.here.join(path).display().to_string() }
     }
 
+    /// The same for a path that something is written to: relative to the project, where it may not lead out of it.
+    pub fn output_from_project(&self, path: &str) -> String {
+        let here = self.here.strip_prefix(&self.project).unwrap_or(&self.here);
+        here.join(path).display().to_string()
+    }
+
     /// The environment variable `name`, where it is set and not empty.
     pub fn environment(name: &str) -> Option<String> {
         std::env::var(name).ok().filter(|value| !value.is_empty())

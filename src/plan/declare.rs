@@ -147,7 +147,7 @@ impl Resolver<'_, '_> {
     }
 }
 
-const KINDS: [&str; 15] = [
+const KINDS: [&str; 16] = [
     "string",
     "int",
     "number",
@@ -157,6 +157,7 @@ const KINDS: [&str; 15] = [
     "file_path",
     "dir",
     "path",
+    "output_path",
     "json",
     "list",
     "duration",
@@ -176,6 +177,7 @@ fn kind(text: &Text, input: &model::Input) -> Option<InputKind> {
         "file_path" => InputKind::FilePath,
         "dir" => InputKind::Dir,
         "path" => InputKind::Path,
+        "output_path" => InputKind::OutputPath,
         "json" => InputKind::Json,
         "list" => InputKind::List,
         "duration" => InputKind::Duration,

@@ -135,7 +135,11 @@ pub(super) fn of_input(input: &Input) -> Shape {
         InputKind::List => Shape::list(Shape::Any),
         InputKind::Bool => Shape::Bool,
         InputKind::Int | InputKind::Number | InputKind::Usd | InputKind::Duration => Shape::Number,
-        InputKind::String | InputKind::Enum(_) | InputKind::Model | InputKind::Secret => Shape::Text,
+        InputKind::String
+        | InputKind::OutputPath
+        | InputKind::Enum(_)
+        | InputKind::Model
+        | InputKind::Secret => Shape::Text,
     };
     if input.required || !input.default.is_null() { shape } else { shape.or_none() }
 }

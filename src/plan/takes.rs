@@ -51,6 +51,9 @@ fn typed(kind: &InputKind, value: &Value, written: bool) -> Option<Value> {
     let parsed = || text.and_then(|text| crate::value::parse(text).ok());
     match kind {
         InputKind::Secret => text.filter(|text| is_secret_name(text)).map(Value::from),
+        InputKind::OutputPath => {
+            text.filter(|text| !text.is_empty() && !text.contains('\0')).map(Value::from)
+        }
         InputKind::String | InputKind::Model => match value {
             Value::String(_) => Some(value.clone()),
             Value::Number(_) | Value::Bool(_) => Some(Value::from(value.to_string())),
@@ -120,6 +123,7 @@ pub(super) fn noun(kind: &InputKind) -> String {
         InputKind::File | InputKind::FilePath => "a file".to_owned(),
         InputKind::Dir => "a directory".to_owned(),
         InputKind::Path => "a file or directory".to_owned(),
+        InputKind::OutputPath => "a path to write to".to_owned(),
         InputKind::Json => "JSON".to_owned(),
         InputKind::List => "a list".to_owned(),
         InputKind::Duration => "a span of time such as `90s` or `2h`".to_owned(),

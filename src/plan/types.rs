@@ -84,6 +84,8 @@ pub enum InputKind {
     Path,
     /// Any JSON.
     Json,
+    /// The path of something that the pipeline writes: it need not exist.
+    OutputPath,
     /// A list.
     List,
     /// A span of time: becomes seconds.

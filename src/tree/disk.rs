@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use rustix::process::geteuid;
 
 use super::{Tree, TreeError, TreeFile, check_path, has_shebang};
 use crate::rooted_fs::{RootedFs, is_machine_fault};
@@ -52,6 +55,30 @@ impl Tree {
         // By now it holds what the directory held before, or a part of the tree.
         let removed = dir.remove(&stage).map_err(disk(parent));
         placed.and(removed)
+    }
+
+    /// Whether [`Tree::materialise_at`] can write to `into`: makes and removes an empty directory where it would work.
+    pub fn can_materialise_at(into: &Path) -> Result<(), TreeError> {
+        let failed = |error: io::Error| disk(into)(error);
+        let machine = RootedFs::open(Path::new("/")).map_err(failed)?;
+        let is_there = |dir: &&Path| dir.symlink_metadata().is_ok();
+        let above = into.ancestors().skip(1).find(is_there).unwrap_or(Path::new("/"));
+        let probe = |at: &Path| {
+            let dir = machine.dir(at)?;
+            let made = dir.make_unique_dir(".atoll-probe.")?;
+            dir.remove(&made)
+        };
+        probe(above).map_err(disk(above))?;
+        let Ok(there) = into.symlink_metadata() else { return Ok(()) };
+        if !there.is_dir() {
+            return Err(failed(io::Error::new(ErrorKind::NotADirectory, "it is there and is no directory")));
+        }
+        // A mount point, and in a directory like `/tmp` that of another user, cannot be renamed: it is filled in place.
+        let above = above.metadata().map_err(failed)?;
+        let user = geteuid();
+        let owns = user.is_root() || [there.uid(), above.uid()].contains(&user.as_raw());
+        let is_renamed = there.dev() == above.dev() && (owns || above.mode() & 0o1000 == 0);
+        if is_renamed { Ok(()) } else { probe(into).map_err(failed) }
     }
 
     /// Fills the directory `stage` of `dir` and gives it the name `name`.

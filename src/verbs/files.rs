@@ -430,7 +430,9 @@ fn deliver(tree: &TreeRef, with: &With, cx: &Context) -> Result<Out, Failure> {
     if let Some(failure) = unusual::undeliverable(&into, &tree.files.keys().map(String::as_str), paths, cx) {
         return Err(failure);
     }
-    if !with.check_only {
+    if with.check_only {
+        Tree::can_materialise_at(&into)?;
+    } else {
         tree.materialise_at(&*cx.blobs, &into)?;
     }
     // Other steps may have written their part of a repository since.

@@ -1,5 +1,6 @@
 //! Which files a step may write: unusual ones only with the user's consent.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use crate::tree::{Unusual, bare_repository, belongs_to_bare, folded, unusual, visible};
@@ -14,18 +15,24 @@ pub fn found(path: &str, grants: &Grants) -> Option<Unusual> {
     unusual(path).or_else(reserved)
 }
 
-/// What the file at `target` is to others, and its path. In the project and in the directory of the run only the way from there
-/// counts; elsewhere every directory does, but for temporary ones.
-fn found_at(target: &Path, cx: &Context) -> Option<(Unusual, String)> {
+/// The part of `target` that says what it is to others: the way from the project or from the directory of the run, if it lies
+/// there (then `true`), else the whole.
+fn told<'a>(target: &'a Path, cx: &Context) -> (Cow<'a, str>, bool) {
     let (kept, project) = (&cx.workspace.kept, &cx.workspace.project);
     let real = [kept, project].map(|dir| dir.canonicalize().unwrap_or_else(|_| dir.clone()));
     let below = [kept, &real[0], project, &real[1]].into_iter().find_map(|dir| target.strip_prefix(dir).ok());
-    let path = below.unwrap_or(target).to_string_lossy();
+    (below.unwrap_or(target).to_string_lossy(), below.is_some())
+}
+
+/// What the file at `target` is to others, and its path. In the project and in the directory of the run only the way from there
+/// counts; elsewhere every directory does, but for temporary ones.
+fn found_at(target: &Path, cx: &Context) -> Option<(Unusual, String)> {
+    let (path, is_below) = told(target, cx);
     if cx.grants.allows_file(&path) {
         return None;
     }
     let names = path.split('/').filter(|name| !name.is_empty());
-    let names: Vec<&str> = names.filter(|name| below.is_some() || !name.starts_with(".tmp")).collect();
+    let names: Vec<&str> = names.filter(|name| is_below || !name.starts_with(".tmp")).collect();
     Some((found(&names.join("/"), &cx.grants)?, path.into_owned()))
 }
 
@@ -99,9 +106,11 @@ pub fn undeliverable<'a>(
     paths: impl Iterator<Item = &'a str>,
     cx: &Context,
 ) -> Option<Failure> {
-    if let Some(failure) = in_repository(into) {
+    if let Some(failure) = unwritable(into, cx) {
         return Some(failure);
     }
+    // Who allows the directory allows what lies in it.
+    let is_allowed = cx.grants.allows_file(&told(into, cx).0);
     if let Some(dir) = bare_repository(all) {
         let dir = if dir.is_empty() { "the tree".to_owned() } else { format!("`{dir}`") };
         return Some(Failure::permanent(format!(
@@ -111,7 +120,11 @@ pub fn undeliverable<'a>(
     let mut asks = Vec::new();
     for path in paths {
         let in_tree = found(path, &cx.grants).map(|unusual| (unusual, path.to_owned()));
-        match in_tree.or_else(|| found_at(&into.join(path), cx).filter(|_| !cx.grants.allows_file(path))) {
+        let at_place = || {
+            let is_allowed = is_allowed || cx.grants.allows_file(path);
+            if is_allowed { None } else { found_at(&into.join(path), cx) }
+        };
+        match in_tree.or_else(at_place) {
             None => {}
             Some((Unusual::Refused(why), _)) => {
                 return Some(Failure::permanent(format!("a file is not delivered: {why}")));
