@@ -15,9 +15,7 @@ use crate::rooted_fs::read_file;
 use crate::schema::{Schema, Violation};
 use crate::tree::{Tree, TreeRef};
 use crate::value::{Digest, Value};
-use crate::verb::{
-    Ask, Asked, Blobs, Class, Context, EVERY_HOST, Failure, Output, Refusal, Traits, Verb, pointer,
-};
+use crate::verb::{Ask, Asked, Class, Context, EVERY_HOST, Failure, Output, Refusal, Traits, Verb, pointer};
 
 /// Reads an environment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -158,7 +156,15 @@ fn load(with: With, cx: &Context) -> Result<Out, Failure> {
     let complain = |pointer: &str, message: String| {
         refused(&name, &[placed(Diagnostic::new(Code::Environment, message), place(pointer))], &sources)
     };
-    finish(value, &base, &*cx.blobs, &complain).map(|out| Out { file, ..out })
+    let pack = |pointer: &str, dir: &str| {
+        let complain = |why: String| complain(pointer, format!("cannot pack the directory {dir:?}: {why}"));
+        let inside = file.is_some() && also.pointer(pointer).is_none();
+        let dir = if inside { below(&base, dir).map_err(&complain)? } else { base.join(dir) };
+        let ignored = |path: &str| path == ".atoll" || path.starts_with(".atoll/");
+        let tree = Tree::from_dir(&*cx.blobs, &dir, &ignored).map_err(|e| complain(e.to_string()))?;
+        Ok(tree.save(&*cx.blobs)?)
+    };
+    finish(value, &pack, &complain).map(|out| Out { file, ..out })
 }
 
 /// The file only asks: errors name everything that it asks for and the user has not allowed.
@@ -211,20 +217,24 @@ fn placed(complaint: Diagnostic, place: Option<Span>) -> Diagnostic {
     }
 }
 
+/// The directory `dir` below `base`, without links. A file that travels with a program gives it nothing else of the user's.
+/// Errors: there is none, or it lies elsewhere.
+fn below(base: &Path, dir: &str) -> Result<PathBuf, String> {
+    let (base, real) = (base.canonicalize(), base.join(dir).canonicalize());
+    let (base, real) = (base.map_err(|e| e.to_string())?, real.map_err(|e| e.to_string())?);
+    if real.starts_with(&base) {
+        return Ok(real);
+    }
+    Err("it is not below the directory of the environment's file, and only what is there may be given to a program".to_owned())
+}
+
 /// Makes trees of the directories that are named, and keys of `hold.service` of the rest.
 fn finish(
     mut value: Value,
-    base: &Path,
-    blobs: &dyn Blobs,
+    pack: &dyn Fn(&str, &str) -> Result<TreeRef, Failure>,
     complain: &dyn Fn(&str, String) -> Failure,
 ) -> Result<Out, Failure> {
     let mut out = Out::default();
-    let pack = |pointer: &str, dir: &str| -> Result<TreeRef, Failure> {
-        let tree =
-            Tree::from_dir(blobs, &base.join(dir), &|path| path == ".atoll" || path.starts_with(".atoll/"));
-        let tree = tree.map_err(|e| complain(pointer, format!("cannot pack the directory {dir:?}: {e}")))?;
-        Ok(tree.save(blobs)?)
-    };
     let puts = |table: &mut Map<String, Value>, pointer: &str| -> Result<(), Failure> {
         let Some(Value::Object(files)) = table.remove("files") else { return Ok(()) };
         let mut list = Vec::new();
