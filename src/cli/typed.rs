@@ -1,9 +1,10 @@
 //! Lines that a person types at the terminal, told apart from what was typed or pasted before a question was shown.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 
 /// Input that pauses no longer than this, in milliseconds, is taken for one paste.
 const PASTE_MS: u8 = 50;
@@ -31,17 +32,22 @@ pub enum Line {
 }
 
 impl Typed {
-    /// Whole lines that arrived before now, and that still arrive without a pause.
+    /// What arrived before now, and what still arrives without a pause: lines, and at a terminal the beginning of one that is not
+    /// ended yet, so that the next line begins with nothing.
     pub fn early(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         loop {
             while let Some(line) = self.take() {
                 lines.push(line);
             }
-            if self.ended || !self.fill(PASTE_MS) {
-                return lines;
+            if self.ended || !(self.fill(PASTE_MS) || self.fill_unended()) {
+                break;
             }
         }
+        if !self.ended && io::stdin().is_terminal() && !self.read.is_empty() {
+            lines.push(String::from_utf8_lossy(&std::mem::take(&mut self.read)).into_owned());
+        }
+        lines
     }
 
     /// The next line; `open` says whether it is still waited for.
@@ -64,6 +70,25 @@ impl Typed {
         let end = self.read.iter().position(|byte| *byte == b'\n')?;
         let line: Vec<u8> = self.read.drain(..=end).collect();
         Some(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned())
+    }
+
+    /// Reads what was typed since the last end of a line, which a terminal keeps to itself until the line ends; whether there was
+    /// anything.
+    fn fill_unended(&mut self) -> bool {
+        let stdin = io::stdin();
+        let Ok(kept) = tcgetattr(&stdin) else { return false };
+        let mut open = kept.clone();
+        open.local_flags.remove(LocalFlags::ICANON);
+        if tcsetattr(&stdin, SetArg::TCSANOW, &open).is_err() {
+            return false;
+        }
+        let was_ended = self.ended;
+        let found = self.fill(0);
+        // Without line editing, an empty read is not the end of input.
+        self.ended = was_ended;
+        // If this fails, there is no terminal any more.
+        let _ = tcsetattr(&stdin, SetArg::TCSANOW, &kept);
+        found && !self.read.is_empty()
     }
 
     /// Reads what there is, waiting no longer than `wait` milliseconds; whether there was anything.

@@ -109,11 +109,11 @@ fn pasted_lines_never_answer_the_next_question() {
     );
     let mut terminal = Terminal::run(&project);
     terminal.until("answer: ");
-    terminal.type_in("one\ntwo\nthree\n");
+    terminal.type_in("one\ntwo\nthree\nyes");
     terminal.until("second?");
     let told = terminal.until("answer: ");
     assert!(told.contains("typed before the question was shown"), "{told}");
-    assert!(told.contains("  two") && told.contains("  three"), "{told}");
+    assert!(told.contains("  two") && told.contains("  three") && told.contains("  yes"), "{told}");
     terminal.type_in("four\n");
     assert_eq!(terminal.end()["outputs"], json!({"a": "one", "b": "four"}));
 }
