@@ -22,7 +22,7 @@ use crate::id::RunId;
 use crate::plan::{Bundle, Given, Loaded, MemorySources, NoFiles, Plan, check_inputs, load, load_bundle};
 use crate::report::diagnostics::render_text;
 use crate::store::{Durability, Memory, Owner, Sqlite, Store, StoreError};
-use crate::value::{Value, canonical};
+use crate::value::{Seal, Value, canonical};
 use crate::verb::{BlobError, Catalog, Verb};
 use crate::verbs;
 
@@ -292,6 +292,8 @@ fn house(store: Arc<dyn Store>, dir: &Path) -> House {
         store,
         clock: Arc::new(SystemClock),
         owner: Owner { pid: std::process::id(), started_at: SystemClock.now(), host },
+        // Whoever embeds Atoll chooses the directory, and no stranger fills it.
+        seal: Seal::new(b"embedded"),
         secrets: Arc::new(EnvSecrets::default()),
         grants: Arc::default(),
         inputs: Arc::new(NoFiles),

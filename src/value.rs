@@ -1,12 +1,14 @@
 //! Values that flow between steps: JSON, its canonical form, and digests of it.
 
 mod extent;
+mod seal;
 mod toml;
 
 use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::seal::Seal;
 pub use self::toml::{parse_toml, too_deep};
 pub use extent::{
     Extent, MAX_DEPTH, MAX_READ_DEPTH, MAX_SIZE, is_deeper, nested, parse, shallow, unrecordable,

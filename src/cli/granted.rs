@@ -22,9 +22,8 @@ pub fn introduce(desk: &Desk, pipeline: &Pipeline) -> Result<(), Stop> {
         let hides = texts.all(&name).is_ok_and(|all| all.iter().any(|found| found.layer == Layer::Embedded));
         own.extend(hides.then_some(name));
     }
-    own.extend(
-        house::registry(&desk.settings)?.priced_by_project().map(|name| format!("the price of {name}")),
-    );
+    own.extend(house::registry(&desk.settings)?.changed_by_project().map(str::to_owned));
+    own.extend(house::changed_agents(&desk.settings)?);
     if !own.is_empty() {
         desk.face.say(&visible(&format!("note: this project has its own {}", own.join(", "))));
     }

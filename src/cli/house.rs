@@ -73,6 +73,7 @@ pub fn runtimes(settings: &Settings, allow_host: bool) -> Result<Runtimes, Stop>
         docker_host: Settings::environment("DOCKER_HOST"),
         images: images(settings)?,
         build_egress: Settings::environment("ATOLL_BUILD_EGRESS").is_some_and(|word| word == "1"),
+        seal: super::seal::seal(settings)?,
         ..service::Settings::new(program(), settings.data.clone())
     }))
 }
@@ -96,6 +97,15 @@ fn coders(settings: &Settings, grants: &Grants) -> Result<Coders, Stop> {
     let trusted = trusts_project(settings, grants);
     let coders = Coders::of_project(own.iter().map(pair), project.as_ref().map(|file| (pair(file), trusted)));
     coders.map_err(|error| Stop { hint: error.hint.clone(), ..Stop::wrong(error) })
+}
+
+/// The coding agents that the project describes and that are known without it, as `agent NAME`.
+pub fn changed_agents(settings: &Settings) -> Result<Vec<String>, Stop> {
+    let (own, project) = (facts(settings)?, project(settings));
+    let Some((_, text)) = project else { return Ok(Vec::new()) };
+    let known = Coders::layered(own.iter().map(pair))
+        .map_err(|error| Stop { hint: error.hint.clone(), ..Stop::wrong(error) })?;
+    Ok(known.changed_by(&text).map(|name| format!("agent {name}")).collect())
 }
 
 fn pair((name, text): &(String, Arc<str>)) -> (&str, &str) {
@@ -192,6 +202,7 @@ pub fn house(settings: &Settings, doors: &Doors) -> Result<House, Stop> {
         store,
         clock,
         owner,
+        seal: super::seal::seal(settings)?,
         secrets,
         grants: Arc::new(grants),
         inputs: Arc::new(super::files::Files::new(settings)?),

@@ -40,6 +40,7 @@ mod replan;
 mod resume;
 mod run;
 mod runs;
+mod seal;
 mod settings;
 mod show;
 mod signal;

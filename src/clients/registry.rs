@@ -29,8 +29,8 @@ pub struct Registry {
     providers: Arc<BTreeMap<String, Arc<Provider>>>,
     models: Arc<BTreeMap<String, Arc<Model>>>,
     aliases: Arc<BTreeMap<String, Vec<String>>>,
-    /// What the project gave a price of its own.
-    priced: Arc<Vec<String>>,
+    /// What the project changes of what is known without it.
+    changed: Arc<Vec<String>>,
 }
 
 /// Which wire format a provider speaks.

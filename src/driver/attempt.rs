@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::inbox::{Message, Outbox, cursors, funds, settling};
+use super::shelf::Shelf;
 use super::{Event, Hearing, House};
 use crate::clock::Clock;
 use crate::engine::{Attempt, Computation, Evaluation, Report};
@@ -67,7 +68,7 @@ impl Surroundings {
                 kept: self.kept(&attempt.with),
                 scratch: self.house.scratch.join(run.as_str()).join(format!("{}-{number}", &place[..16])),
             },
-            secrets: Arc::new(AllowedSecrets::new(self.house.secrets.clone(), self.house.grants.clone())),
+            secrets: Arc::new(self.allowed_secrets()),
             grants: self.house.grants.clone(),
             schema: attempt.schema.clone(),
             run,
@@ -84,6 +85,16 @@ impl Surroundings {
             RootedFs::create(&dir).ok();
         }
         dir
+    }
+
+    /// Outputs on record for later runs.
+    pub(super) fn shelf(&self) -> Shelf {
+        Shelf { store: self.house.store.clone(), seal: self.house.seal }
+    }
+
+    /// The secrets that steps may use.
+    pub(super) fn allowed_secrets(&self) -> AllowedSecrets {
+        AllowedSecrets::new(self.house.secrets.clone(), self.house.grants.clone())
     }
 
     fn cursors(&self, address: &Address, attempt: u32, granted: &Granted) -> CursorSink {

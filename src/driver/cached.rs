@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::attempt::{Stop, Surroundings, granted, ran, unknown, within};
 use super::inbox::Message;
+use super::shelf::{FOREIGN, Found, Shelf};
 use crate::engine::{Attempt, CacheKey, KeyFiles, Report};
 use crate::plan::CachedFiles;
-use crate::store::Store;
 use crate::tree::{Products, digests_of_chosen};
 use crate::value::{Digest, Part, Value, digest_of_fields};
 use crate::verb::{Class, Failure, Output};
@@ -18,7 +18,7 @@ use crate::verb::{Class, Failure, Output};
 /// Where the files of one attempt lie, and where outputs are recorded.
 #[derive(Clone)]
 struct Place {
-    store: Arc<dyn Store>,
+    shelf: Shelf,
     project: PathBuf,
     files: Arc<CachedFiles>,
 }
@@ -54,8 +54,9 @@ impl Surroundings {
         };
         let granted = granted(&attempt);
         let cx = self.context(&attempt, &granted);
-        let place = Place { store: self.house.store.clone(), project: self.house.project.clone(), files };
+        let place = Place { shelf: self.shelf(), project: self.house.project.clone(), files };
         let (outbox, secrets) = (self.outbox.clone(), self.house.secrets.clone());
+        let key = place.shelf.key(&attempt, key, &self.allowed_secrets());
         let (plain, address, number) = (key_of(&attempt, key), attempt.address.clone(), attempt.number);
         let told = self.outbox.clone();
         tokio::spawn(async move {
@@ -63,7 +64,7 @@ impl Surroundings {
             let (with, first) = (std::mem::take(&mut attempt.with), attempt.number == 1);
             let hidden = secrets.clone();
             let working = async move {
-                let (progress, before) = (cx.progress.clone(), place.clone());
+                let (progress, before, again) = (cx.progress.clone(), place.clone(), plain.clone());
                 let (made, hidden_files) = apart(move || before.key(plain)).await?;
                 progress.line(format!("cache key {}: {}", made.key.short(), in_words(&made)));
                 let full = made.key;
@@ -75,14 +76,26 @@ impl Surroundings {
                 }
                 let shelf = place.clone();
                 // An output that was recorded and rejected is not used a second time.
-                if first && let Some(value) = apart(move || shelf.recorded(&full)).await? {
-                    return Ok((Output::free(value), true));
+                if first {
+                    match apart(move || shelf.recorded(&full)).await? {
+                        Found::Output(value) => return Ok((Output::free(value), true)),
+                        Found::Foreign => progress.line(format!("warning: {FOREIGN}")),
+                        Found::Nothing => {}
+                    }
                 }
                 let mut output = verb.run(with, cx).await?;
                 secrets.redact_value(&mut output.value);
                 let value = output.value.clone();
-                if let Some(why) = apart(move || Ok(place.record(&full, &value))).await? {
-                    progress.line(format!("warning: not cached, `produces` cannot be recorded: {why}"));
+                let recorded = apart(move || {
+                    // What it read may have been changed meanwhile, and nobody knows which of both it saw.
+                    if place.key(again)?.0.key != full {
+                        return Ok(Some("a file of `inputs` was changed while it ran".to_owned()));
+                    }
+                    let unrecorded = place.record(&full, &value);
+                    Ok(unrecorded.map(|why| format!("`produces` cannot be recorded: {why}")))
+                });
+                if let Some(why) = recorded.await? {
+                    progress.line(format!("warning: not cached, {why}"));
                 }
                 Ok((output, false))
             };
@@ -111,25 +124,24 @@ impl Place {
     }
 
     /// The output on record, once the files that belong to it are back.
-    fn recorded(&self, key: &Digest) -> Result<Option<Value>, Failure> {
-        let Some(mut found) = self.store.cached(key).map_err(|e| Failure::transient(e.to_string()))? else {
-            return Ok(None);
-        };
+    fn recorded(&self, key: &Digest) -> Result<Found, Failure> {
+        let found = self.shelf.find(key).map_err(|e| Failure::transient(e.to_string()))?;
+        let Found::Output(mut found) = found else { return Ok(found) };
         let produced = serde_json::from_value::<Products>(found["produced"].take());
-        let Ok(produced) = produced else { return Ok(None) };
+        let Ok(produced) = produced else { return Ok(Found::Nothing) };
         // What cannot be restored is made again.
-        Ok(produced.restore(&*self.store, &self.project).is_ok().then(|| found["output"].take()))
+        let is_back = produced.restore(&*self.shelf.store, &self.project).is_ok();
+        Ok(if is_back { Found::Output(found["output"].take()) } else { Found::Nothing })
     }
 
     /// Records an output with what was produced, if all of that can be recorded; otherwise says why not.
     fn record(&self, key: &Digest, output: &Value) -> Option<String> {
-        let produced = match Products::keep(&*self.store, &self.project, &self.files.produces) {
+        let produced = match Products::keep(&*self.shelf.store, &self.project, &self.files.produces) {
             Ok(produced) => produced,
             Err(why) => return Some(why),
         };
         let entry = json!({"output": output, "produced": produced});
-        // A cache that cannot be written costs a later run its reuse, nothing more.
-        self.store.cache(key, &entry).ok();
+        self.shelf.put(key, &entry);
         None
     }
 }

@@ -15,7 +15,7 @@ use crate::id::{Address, RunId};
 use crate::meter::Meter;
 use crate::plan::{InputDoor, Plan};
 use crate::store::{Owner, Store, StoreError};
-use crate::value::{Digest, Value};
+use crate::value::{Digest, Seal, Value};
 use crate::verb::{BlobError, Catalog, Grants, Secrets};
 
 /// What runs are carried out with.
@@ -29,6 +29,8 @@ pub struct House {
     pub clock: Arc<dyn Clock>,
     /// Who carries runs out here.
     pub owner: Owner,
+    /// The user's key, without which no output on record is used.
+    pub seal: Seal,
     /// Secrets by name.
     pub secrets: Arc<dyn Secrets>,
     /// What the user allows steps.

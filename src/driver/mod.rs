@@ -11,6 +11,7 @@ mod inbox;
 pub mod journal;
 mod leases;
 mod looping;
+mod shelf;
 mod signals;
 
 #[cfg(test)]

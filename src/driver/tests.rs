@@ -92,6 +92,7 @@ impl Bench {
             store: Arc::new(Memory::new(Arc::new(clock.clone()))),
             clock: Arc::new(clock.clone()),
             owner: Owner { pid: 1, started_at: 0, host: "here".to_owned() },
+            seal: crate::value::Seal::new(b"test"),
             secrets: Arc::new(NoSecrets),
             grants: Arc::default(),
             project: "/".into(),

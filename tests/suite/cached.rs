@@ -181,3 +181,66 @@ fn retries_are_narrowed_by_what_is_known_of_the_failure() {
     project.run(&["run", "p"]).exits(1);
     assert_eq!(project.read("ran").lines().count(), 1);
 }
+
+#[test]
+fn what_another_user_recorded_is_not_used() {
+    let with = |home: &str, key: &str| {
+        let project = Project::new().file("pipelines/p.toml", BUILD).file("src/a.txt", "one ");
+        project.env("XDG_CONFIG_HOME", home).env("ATOLL_CACHE_KEY", key)
+    };
+    let (mine, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (mine, theirs) = (mine.path().to_str().unwrap(), theirs.path().to_str().unwrap());
+    let stranger = with(theirs, "");
+    assert_eq!(run(&stranger)["steps"][0]["cached"], Value::Null);
+    assert_eq!(run(&stranger)["steps"][0]["cached"], true, "their own");
+    let took = |from: &Project, to: &Project| {
+        std::fs::remove_dir_all(to.path(".atoll")).ok();
+        let copied =
+            std::process::Command::new("cp").arg("-r").args([from.path(".atoll"), to.path("")]).status();
+        assert!(copied.unwrap().success());
+        let ran = to.run(&["run", "p", "--format", "json"]).exits(0);
+        (ran.json()["steps"][0]["cached"].clone(), ran.stderr.contains("ATOLL_CACHE_KEY"))
+    };
+    let victim = with(mine, "");
+    assert_eq!(took(&stranger, &victim), (Value::Null, true), "the project brings it along");
+    let key = std::path::Path::new(mine).join("atoll/cache.key");
+    assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+
+    let shared = "a secret of all machines of a CI";
+    let first = with(theirs, shared);
+    run(&first);
+    assert_eq!(took(&first, &with(mine, shared)), (json!(true), false), "they share a key");
+    with(mine, "short").run(&["run", "p"]).exits(2).stderr_has("fewer than 16 characters");
+    std::fs::write(&key, "x").unwrap();
+    victim.run(&["run", "p"]).exits(1).stderr_has("cache.key is not 32 bytes long");
+}
+
+#[test]
+fn an_input_that_changes_while_the_step_runs_is_not_recorded() {
+    let text = "atoll = 1\n[steps.build]\nidempotent = true\ncache = true\ninputs = [\"src\"]\n\
+                shell = { argv = [\"sh\", \"-c\", \"cat src; test -e once || { touch once; echo new > src; cat src; }\"] }\n\
+                [outputs]\ntext = \"steps.build.output.stdout\"\n";
+    let project = Project::new().file("pipelines/p.toml", text).file("src", "old\n");
+    project.run(&["run", "p"]).exits(0).stderr_has("a file of `inputs` was changed while it ran");
+    project.write("src", "old\n");
+    let again = run(&project);
+    assert_eq!((&again["outputs"]["text"], &again["steps"][0]["cached"]), (&json!("old\n"), &Value::Null));
+    assert_eq!(run(&project)["steps"][0]["cached"], true);
+}
+
+#[test]
+fn the_value_of_a_secret_belongs_to_the_key() {
+    let text = "atoll = 1\n[steps.a]\nidempotent = true\ncache = true\ninputs = []\n\
+                shell = { argv = [\"sh\", \"-c\", \"printf %s $T | wc -c\"], env = { T = { secret = \"MY_TOKEN\" } } }\n\
+                [outputs]\ntext = \"steps.a.output.stdout\"\n";
+    let mut project = Project::new().file("pipelines/p.toml", text);
+    for (value, text, cached) in
+        [("aaaaaaaaaa11", "12", false), ("aaaaaaaaaa11", "12", true), ("bbbbbbbbbbb22", "13", false)]
+    {
+        project = project.env("MY_TOKEN", value);
+        let ran =
+            project.run(&["run", "p", "--format", "json", "--allow-secret", "MY_TOKEN"]).exits(0).json();
+        assert_eq!(ran["outputs"]["text"], format!("{text}\n"));
+        assert_eq!(ran["steps"][0]["cached"] == true, cached, "{value}");
+    }
+}

@@ -222,13 +222,21 @@ fn what_a_project_changes_is_said_first() {
         .file("pipelines/preflight.toml", "atoll = 1\n[steps.a.set]\nx = 1\n")
         .file("pipelines/own.toml", "atoll = 1\n[steps.a.set]\nx = \"{% include 'prompts/judge/system.md' %}\"\n[steps.b.call]\npipeline = \"preflight\"\n")
         .file("prompts/judge/system.md", "always 100\n")
-        .file("atoll.toml", "[models.gpt-5]\nprice = { input = 0, output = 0 }\n");
+        .file(
+            "atoll.toml",
+            "[models.gpt-5]\nprice = { input = 0, output = 0 }\n[models.claude-haiku-4-5]\nprovider = \"own\"\n\
+             [models.claude-sonnet-4-6]\nid = \"claude-opus-4-6\"\n[providers.own]\nkind = \"openai\"\n\
+             base_url = \"http://127.0.0.1:1/v1\"\nfree = true\n[providers.anthropic]\n\
+             base_url = \"http://127.0.0.1:2/v1\"\nkey_env = \"\"\n[agents.claude]\nargv = [\"claude\"]\n",
+        );
     for quiet in [[].as_slice(), &["-q"]] {
         let ran = project.run(&[&["run", "own"], quiet].concat()).exits(0);
         let first = ran.stderr.lines().next().unwrap();
         assert_eq!(
             first,
-            "note: this project has its own pipelines/preflight.toml, prompts/judge/system.md, the price of gpt-5"
+            "note: this project has its own pipelines/preflight.toml, prompts/judge/system.md, \
+             address of anthropic (http://127.0.0.1:2/v1), provider of claude-haiku-4-5 (own), \
+             meaning of claude-sonnet-4-6 (claude-opus-4-6), price of gpt-5, agent claude"
         );
     }
     // The same text is no change.

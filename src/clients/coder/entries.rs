@@ -171,7 +171,8 @@ impl Coders {
                 hint: Some(KEYS.to_owned()),
             })?;
             for (name, entry) in layer.agents {
-                if entry.readable.is_some() && !trusted {
+                let by_path = entry.argv.iter().flatten().next().is_some_and(|program| program.contains('/'));
+                if (entry.readable.is_some() || by_path) && !trusted {
                     return Err(RegistryError {
                         message: format!(
                             "{file}: [agents.{name}] makes directories of yours readable for a program"
@@ -188,6 +189,13 @@ impl Coders {
         }
         coders.values().try_for_each(sound)?;
         Ok(Self(Arc::new(coders.into_iter().map(|(name, coder)| (name, Arc::new(coder))).collect())))
+    }
+
+    /// The names of the programs that the file of a project, with this `text`, describes differently from `self`.
+    pub fn changed_by<'t>(&'t self, text: &str) -> impl Iterator<Item = &'t str> {
+        let layer: Option<Layer> = crate::value::parse_toml(text).ok();
+        let described = layer.map(|layer| layer.agents).unwrap_or_default();
+        self.0.keys().map(String::as_str).filter(move |name| described.contains_key(*name))
     }
 
     /// The program called `name`.

@@ -92,7 +92,7 @@ impl Place {
             options.args
         ]))
         .to_string();
-        let home = self.home().join("images").join(&key);
+        let home = self.image_home(&key);
         let mut report = BuildReport { runtime: self.word().to_owned(), ..BuildReport::default() };
         let done = disk::read(&home.join("image.json")).ok();
         if let Some(image) = done.and_then(|text| serde_json::from_slice::<Image>(&text).ok()) {

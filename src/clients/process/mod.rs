@@ -112,6 +112,13 @@ impl Place {
         self.settings.data.join("process")
     }
 
+    /// Where the image `key` lies. The name needs the user's key, so that nothing is found there that a project brought along.
+    fn image_home(&self, key: &str) -> PathBuf {
+        self.home()
+            .join("images")
+            .join(self.settings.seal.code([b"image".as_slice(), key.as_bytes()]).to_string())
+    }
+
     /// A sandbox around the file system `root` of a product. If it does not start, a sandbox with an empty file system
     /// tells whether this machine is at fault or the product.
     async fn sandbox(
@@ -239,7 +246,7 @@ impl Place {
             .hint("list the hosts it may reach: `egress = [\"api.example.com:443\"]`"));
         }
         let key = spec.image.strip_prefix(PREFIX).unwrap_or(&spec.image);
-        let home = self.home().join("images").join(key);
+        let home = self.image_home(key);
         let image = disk::read(&home.join("image.json"))
             .ok()
             .and_then(|text| serde_json::from_slice::<Image>(&text).ok());

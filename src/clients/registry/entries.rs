@@ -12,6 +12,7 @@ use super::{
     unknown_provider,
 };
 use crate::verb::is_secret_name;
+use crate::visible::without_userinfo;
 
 const KEYS: &str = "[providers.NAME] takes kind, base_url, base_url_env, key_env, key_command, free, price, like, \
                     concurrency, idle, batch, max_tokens_field, features; \
@@ -33,9 +34,9 @@ pub(super) struct Layer {
     /// Of providers, whether the project says where they are, and which key they get.
     #[serde(skip)]
     of_project: BTreeMap<String, (bool, bool)>,
-    /// What the project gave another price.
+    /// What the project changes of what is known without it.
     #[serde(skip)]
-    priced: Vec<String>,
+    changed: Vec<String>,
 }
 
 /// One name or several.
@@ -156,15 +157,33 @@ impl Layer {
         for (name, entry) in &more.providers {
             let says = (entry.base_url.is_some(), entry.key_env.is_some());
             self.of_project.insert(name.clone(), says);
-            if (entry.price.is_some() || entry.free.is_some()) && self.providers.contains_key(name) {
-                self.priced.push(format!("all models of {name}"));
+            if !self.providers.contains_key(name) {
+                continue;
+            }
+            if let Some(url) = &entry.base_url {
+                self.changed.push(format!("address of {name} ({})", without_userinfo(url)));
+            }
+            if entry.price.is_some() || entry.free.is_some() {
+                self.changed.push(format!("price of all models of {name}"));
             }
         }
-        let priced = more
-            .models
-            .iter()
-            .filter(|(name, entry)| entry.price.is_some() && self.models.contains_key(*name));
-        self.priced.extend(priced.map(|(name, _)| name.clone()));
+        let is_known = |name: &str| {
+            let of_provider =
+                name.split_once('/').is_some_and(|(provider, _)| self.providers.contains_key(provider));
+            of_provider || self.models.contains_key(name) || self.aliases.contains_key(name)
+        };
+        let mut changed = Vec::new();
+        for (name, entry) in more.models.iter().filter(|(name, _)| is_known(name)) {
+            match (&entry.provider, &entry.id) {
+                (Some(provider), _) => changed.push(format!("provider of {name} ({provider})")),
+                (None, Some(id)) => changed.push(format!("meaning of {name} ({id})")),
+                (None, None) => {}
+            }
+            changed.extend(entry.price.is_some().then(|| format!("price of {name}")));
+        }
+        let aliases = more.aliases.keys().filter(|name| is_known(name));
+        changed.extend(aliases.map(|name| format!("meaning of {name}")));
+        self.changed.extend(changed);
         self.take(more);
     }
 
@@ -190,7 +209,7 @@ impl Layer {
             providers: Arc::new(providers),
             models: Arc::new(models),
             aliases: Arc::default(),
-            priced: Arc::new(self.priced),
+            changed: Arc::new(self.changed),
         };
         aliases.iter().try_for_each(|(name, meant)| sound(name, meant, &aliases, &registry))?;
         Ok(Registry { aliases: Arc::new(aliases), ..registry })

@@ -32,9 +32,9 @@ impl Registry {
         })
     }
 
-    /// What the project gave a price of its own that had one before.
-    pub fn priced_by_project(&self) -> impl Iterator<Item = &str> {
-        self.priced.iter().map(String::as_str)
+    /// What the project changes of models and providers that are known without it, in words such as `price of gpt-5`.
+    pub fn changed_by_project(&self) -> impl Iterator<Item = &str> {
+        self.changed.iter().map(String::as_str)
     }
 }
 

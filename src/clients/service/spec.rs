@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Images, Log};
 use crate::clients::agent::Door;
 use crate::id::{Address, RunId};
+use crate::value::Seal;
 
 /// What runs services.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -54,6 +55,8 @@ pub struct Settings {
     pub images: Images,
     /// Whether commands of every Docker build may reach the network.
     pub build_egress: bool,
+    /// The user's key: prepared file systems of others are not used.
+    pub seal: Seal,
 }
 
 impl Settings {
@@ -67,6 +70,7 @@ impl Settings {
             readable: Vec::new(),
             images: Images::default(),
             build_egress: false,
+            seal: Seal::new(b""),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::super::Event;
+use super::super::shelf::{FOREIGN, Found};
 use super::Driver;
 use crate::engine::{Attempt, Report};
 use crate::value::{Digest, Value};
@@ -22,13 +23,18 @@ impl Driver {
         if !attempt.cache || attempt.number > 1 {
             return None;
         }
-        let cached = store.cached(&key).ok().flatten();
-        if cached.is_none() {
-            self.keys.push((attempt.address.clone(), attempt.number, key));
-        } else {
+        let shelf = self.surroundings.shelf();
+        let key = shelf.key(attempt, key, &self.surroundings.allowed_secrets());
+        let found = shelf.find(&key).unwrap_or(Found::Nothing);
+        if let Found::Output(output) = found {
             self.tell_shared(attempt, key);
+            return Some(output);
         }
-        cached
+        if matches!(found, Found::Foreign) {
+            self.tell(attempt, FOREIGN.to_owned());
+        }
+        self.keys.push((attempt.address.clone(), attempt.number, key));
+        None
     }
 
     /// Whether another run's outcome stands in for this attempt.
@@ -39,7 +45,10 @@ impl Driver {
     /// Says that the recorded output is one of this very run: items that were meant to differ do not.
     fn tell_shared(&self, attempt: &Attempt, key: Digest) {
         let Some(first) = self.recorded.get(&key).filter(|first| **first != attempt.address) else { return };
-        let text = format!("uses the output that `{first}` recorded: their input is the same");
+        self.tell(attempt, format!("uses the output that `{first}` recorded: their input is the same"));
+    }
+
+    fn tell(&self, attempt: &Attempt, text: String) {
         let (run, address) = (self.surroundings.run.clone(), attempt.address.clone());
         let note = crate::verb::Note::Line { text };
         (self.surroundings.events)(vec![Event::Note { run, address, attempt: attempt.number, note }]);
@@ -54,8 +63,7 @@ impl Driver {
         let (_, _, key) = self.keys.swap_remove(place);
         if let (Ok(output), false) = (result, cached) {
             self.recorded.insert(key, address.clone());
-            // A cache that cannot be written costs a later run its reuse, nothing more.
-            self.surroundings.house.store.cache(&key, &output.value).ok();
+            self.surroundings.shelf().put(&key, &output.value);
         }
     }
 }

@@ -1,0 +1,65 @@
+//! The user's key for outputs on record: what others put into a data directory is not used.
+#![expect(clippy::disallowed_methods, reason = "the door to the key")]
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::path::Path;
+
+use super::{Settings, Stop};
+use crate::rooted_fs::read_file;
+use crate::value::Seal;
+
+/// The variable that takes the place of the user's file, for machines that share recorded outputs.
+const VARIABLE: &str = "ATOLL_CACHE_KEY";
+/// The least length of its value.
+const SHORTEST: usize = 16;
+/// How many bytes the file has.
+const LENGTH: usize = 32;
+
+/// The user's key. Where it can be kept nowhere, outputs of this process alone are used.
+pub fn seal(settings: &Settings) -> Result<Seal, Stop> {
+    if let Some(text) = Settings::environment(VARIABLE) {
+        if text.len() < SHORTEST {
+            let stop = Stop::usage(format!("{VARIABLE} has fewer than {SHORTEST} characters"));
+            return Err(stop.hint(
+                "set it to a secret that nobody can guess, e.g. the output of `openssl rand -hex 32`",
+            ));
+        }
+        return Ok(Seal::new(text.as_bytes()));
+    }
+    let fresh = random().map_err(|e| Stop::failed(format!("no random numbers: {e}")))?;
+    let Some(dir) = &settings.user else { return Ok(Seal::new(&fresh)) };
+    let path = dir.join("cache.key");
+    match read_file(&path, 2 * LENGTH as u64) {
+        Ok(kept) if kept.len() == LENGTH => return Ok(Seal::new(&kept)),
+        Ok(_) => {
+            let stop = Stop::failed(format!("{} is not {LENGTH} bytes long", path.display()));
+            return Err(
+                stop.hint("remove it: a new one is made, and outputs recorded before are not used again")
+            );
+        }
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(Stop::failed(format!("{}: {error}", path.display())));
+        }
+        Err(_) => {}
+    }
+    Ok(Seal::new(&keep(dir, &path, fresh).unwrap_or(fresh)))
+}
+
+/// Keeps `fresh`, or finds what another process has kept meanwhile.
+fn keep(dir: &Path, path: &Path, fresh: [u8; LENGTH]) -> std::io::Result<[u8; LENGTH]> {
+    std::fs::create_dir_all(dir)?;
+    let mut staged = tempfile::NamedTempFile::new_in(dir)?;
+    staged.write_all(&fresh)?;
+    if staged.persist_noclobber(path).is_ok() {
+        return Ok(fresh);
+    }
+    let kept = read_file(path, 2 * LENGTH as u64)?;
+    kept.try_into().map_err(|_| ErrorKind::InvalidData.into())
+}
+
+fn random() -> std::io::Result<[u8; LENGTH]> {
+    let mut bytes = [0; LENGTH];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
+}

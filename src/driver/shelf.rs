@@ -1,0 +1,86 @@
+//! Outputs on record for later runs. A project may come with a database that a stranger filled: an output is used only if its
+//! code was made with the user's own key.
+
+use std::sync::Arc;
+
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+
+use crate::engine::Attempt;
+use crate::store::{Store, StoreError};
+use crate::value::{Digest, Seal, Value, canonical};
+use crate::verb::{Secrets, is_secret_name};
+
+/// Recorded outputs, by key.
+#[derive(Clone)]
+pub(super) struct Shelf {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) seal: Seal,
+}
+
+/// What is on record under a key.
+pub(super) enum Found {
+    Nothing,
+    /// Somebody else recorded it, or it was changed.
+    Foreign,
+    Output(Value),
+}
+
+/// Said where an output on record is [`Found::Foreign`].
+pub(super) const FOREIGN: &str =
+    "the output on record is not used: another user or another machine recorded it (see ATOLL_CACHE_KEY)";
+
+impl Shelf {
+    /// The key of an attempt, whose content key is `key`, with the values of the secrets that it names: their values are no part
+    /// of its input, but decide what comes out.
+    pub(super) fn key(&self, attempt: &Attempt, key: Digest, secrets: &dyn Secrets) -> Digest {
+        let mut names = Vec::new();
+        named(&attempt.with, &mut names);
+        if names.is_empty() {
+            return key;
+        }
+        names.sort_unstable();
+        names.dedup();
+        let values = names.iter().map(|name| (name, secrets.get(name)));
+        let values: Vec<Digest> = values
+            .map(|(name, value)| {
+                let value = value.as_ref().map_or(b"".as_slice(), |value| value.expose_secret().as_bytes());
+                self.seal.code([name.as_bytes(), value])
+            })
+            .collect();
+        let text = key.to_string();
+        let texts: Vec<String> = values.iter().map(ToString::to_string).collect();
+        self.seal.code(std::iter::once(text.as_bytes()).chain(texts.iter().map(String::as_bytes)))
+    }
+
+    /// What is on record.
+    pub(super) fn find(&self, key: &Digest) -> Result<Found, StoreError> {
+        let Some(mut entry) = self.store.cached(key)? else { return Ok(Found::Nothing) };
+        let output = entry["output"].take();
+        let is_own = entry["code"].as_str() == Some(self.code(key, &output).as_str());
+        Ok(if is_own { Found::Output(output) } else { Found::Foreign })
+    }
+
+    /// Puts an output on record.
+    pub(super) fn put(&self, key: &Digest, output: &Value) {
+        let entry = json!({ "code": self.code(key, output), "output": output });
+        // What cannot be written costs a later run its reuse, nothing more.
+        self.store.cache(key, &entry).ok();
+    }
+
+    fn code(&self, key: &Digest, output: &Value) -> String {
+        self.seal.code([key.to_string().as_bytes(), canonical(output).as_bytes()]).to_string()
+    }
+}
+
+/// The names of secrets in `with`.
+fn named<'a>(with: &'a Value, names: &mut Vec<&'a str>) {
+    match with {
+        Value::Object(table) => {
+            names.extend(table.get("secret").and_then(Value::as_str).filter(|name| is_secret_name(name)));
+            table.values().for_each(|value| named(value, names));
+        }
+        Value::Array(items) => items.iter().for_each(|item| named(item, names)),
+        _ => {}
+    }
+}
