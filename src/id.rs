@@ -128,6 +128,16 @@ impl Address {
         self.0.split('/').map(part).collect()
     }
 
+    /// The same for every item of an `each`: without their numbers.
+    #[must_use]
+    pub fn of_any_item(&self) -> Self {
+        let parts = self.0.split('/').map(|part| match part.split_once('[') {
+            Some((step, _)) => format!("{step}[]"),
+            None => part.to_owned(),
+        });
+        Self(parts.collect::<Vec<_>>().join("/").into())
+    }
+
     /// The address as text.
     pub fn as_str(&self) -> &str {
         &self.0

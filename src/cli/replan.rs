@@ -1,6 +1,6 @@
 //! `atoll resume RUN --replan`: a new run of a changed pipeline, which takes over what the old one has on record.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use indexmap::IndexMap;
 
@@ -52,6 +52,7 @@ fn again(recorded: &Value, declared: &IndexMap<String, crate::plan::Input>) -> I
 fn outcomes(past: &Past) -> Result<Taken, super::Stop> {
     let mut keys: HashMap<(Address, u32), Digest> = HashMap::new();
     let mut taken = Taken::default();
+    let mut asked: HashMap<Address, Vec<(Digest, Digest)>> = HashMap::new();
     let from = past.run().to_string();
     past.read(|_, record| match record.fact {
         Fact::Started { key: Some(key), .. } => {
@@ -60,6 +61,13 @@ fn outcomes(past: &Past) -> Result<Taken, super::Stop> {
         Fact::Succeeded { output, .. } => {
             if let Some(key) = keys.remove(&(record.address, record.attempt)) {
                 taken.outputs.entry(key).or_default().push_back(output);
+            }
+        }
+        Fact::Asked(question) => {
+            let step = record.address.of_any_item();
+            if let (Some(put), true) = (question.digest, step != record.address) {
+                let anywhere = question.digest_at(&step);
+                asked.entry(step).or_default().push((anywhere, put));
             }
         }
         // The question covers all that a person saw, its step included. A default is taken anew.
@@ -71,5 +79,13 @@ fn outcomes(past: &Past) -> Result<Taken, super::Stop> {
         }
         _ => {}
     })?;
+    for questions in asked.into_values() {
+        let different: HashSet<&Digest> = questions.iter().map(|(anywhere, _)| anywhere).collect();
+        // Where several items were asked and each differently, the question says which item it is about.
+        let put: HashSet<&Digest> = questions.iter().map(|(_, put)| put).collect();
+        if put.len() > 1 && different.len() == put.len() {
+            taken.moved.extend(questions);
+        }
+    }
     Ok(taken)
 }

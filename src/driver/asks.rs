@@ -15,6 +15,8 @@ pub(super) struct Asks {
     asker: Option<Arc<dyn Asker>>,
     /// Answers on record in the run that this one takes over, by the digest of the question.
     known: HashMap<Digest, Answered>,
+    /// See [`Taken::moved`].
+    moved: HashMap<Digest, Digest>,
     open: HashMap<Address, AbortHandle>,
     outbox: Outbox,
 }
@@ -22,10 +24,11 @@ pub(super) struct Asks {
 impl Asks {
     pub(super) fn new(
         asker: Option<Arc<dyn Asker>>,
-        known: HashMap<Digest, Answered>,
+        taken: (HashMap<Digest, Answered>, HashMap<Digest, Digest>),
         outbox: Outbox,
     ) -> Self {
-        Self { asker, known, open: HashMap::new(), outbox }
+        let (known, moved) = taken;
+        Self { asker, known, moved, open: HashMap::new(), outbox }
     }
 
     /// Whether a person is being asked.
@@ -36,7 +39,10 @@ impl Asks {
     /// Puts a question; `true` if what comes of it is known already.
     pub(super) fn put(&mut self, address: Address, question: &Question) -> bool {
         let outbox = self.outbox.clone();
-        let known = question.digest.and_then(|digest| self.known.remove(&digest));
+        let known = question.digest.and_then(|digest| self.known.remove(&digest)).or_else(|| {
+            let put = self.moved.get(&question.digest_at(&address.of_any_item()))?;
+            self.known.remove(put)
+        });
         let report = match (known, &self.asker) {
             (Some(known), _) => answered(address, known),
             (None, None) => Report::Unasked { address },

@@ -95,6 +95,9 @@ pub struct Taken {
     pub outputs: HashMap<Digest, VecDeque<Payload>>,
     /// Answers, by the digest of the question.
     pub answers: HashMap<Digest, Answered>,
+    /// For steps whose questions differ from item to item: by the digest of a question without the number of its item, that of the
+    /// question as it was put. The list of items may have another order now.
+    pub moved: HashMap<Digest, Digest>,
 }
 
 /// The only way back in.

@@ -56,7 +56,7 @@ pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, Dri
         Begin::Over { taken, .. } => taken,
         Begin::Fresh { .. } | Begin::Resume => Taken::default(),
     };
-    let asks = Asks::new(wires.ask, taken.answers, surroundings.outbox.clone());
+    let asks = Asks::new(wires.ask, (taken.answers, taken.moved), surroundings.outbox.clone());
     let mut driver = Driver {
         surroundings,
         run,

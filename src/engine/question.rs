@@ -69,6 +69,12 @@ impl Question {
     /// it: an answer stays good if the question is put again later.
     #[must_use]
     pub fn sealed(mut self, address: &Address) -> Self {
+        self.digest = Some(self.digest_at(address));
+        self
+    }
+
+    /// The digest of what the person at `address` is shown.
+    pub fn digest_at(&self, address: &Address) -> Digest {
         let shown = serde_json::json!({
             "address": address,
             "question": self.text,
@@ -81,8 +87,7 @@ impl Question {
             "default": self.default,
             "at_deadline": self.at_deadline,
         });
-        self.digest = Some(Digest::of(canonical(&shown)));
-        self
+        Digest::of(canonical(&shown))
     }
 }
 

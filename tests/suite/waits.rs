@@ -352,6 +352,29 @@ other = "steps.other.output"
     is(&project, "other", "done");
 }
 
+#[test]
+fn replan_finds_the_answers_of_items_in_another_order() {
+    let text = |items: &str, command: &str| {
+        format!(
+            "[steps.all.each]\nover = \"{items}\"\n[steps.all.steps.q]\n\
+             ask = {{ question = \"publish {{{{ item }}}}?\" }}\n\
+             [steps.same.each]\nover = \"{items}\"\n[steps.same.steps.q]\nask = {{ question = \"go on?\" }}\n\
+             [steps.end]\nneeds = [\"all\", \"same\"]\nshell = {{ argv = [\"{command}\"] }}\n\
+             [outputs]\nall = \"steps.all.output\"\n"
+        )
+    };
+    let project = project(&text("['x', 'y']", "false"));
+    project.run(&["run", "p.toml"]).exits(7);
+    for (at, answer) in [("all[0]/q", "X"), ("all[1]/q", "Y"), ("same[0]/q", "1")] {
+        project.run(&["answer", "last", at, answer]).exits(7);
+    }
+    project.run(&["answer", "last", "same[1]/q", "2"]).exits(1);
+    project.write("p.toml", &format!("atoll = 1\n{}", text("['n', 'y', 'x']", "true")));
+    project.run(&["resume", "last", "--replan"]).exits(7).stderr_has("publish n?");
+    project.run(&["answer", "last", "all[0]/q", "N"]).exits(7).stderr_has("same[2]/q");
+    project.run(&["answer", "last", "same[2]/q", "3"]).exits(0).stdout_has("all: [\"N\",\"Y\",\"X\"]");
+}
+
 /// A run of which some steps wait, killed after each of its facts in turn.
 #[test]
 fn a_run_that_waits_survives_a_kill_after_any_fact() {
