@@ -178,6 +178,7 @@ codes! {
     W0403 Refused Warning "a value that the step would refuse with these settings"
     W0501 NeverFalse Warning "a question whose answer is always the same"
     W0502 NeverReached Warning "a time limit that is never reached"
+    W0503 InsideUnbound Warning "a key of a step that does nothing to the steps inside"
     W0701 ScenarioUnset Warning "a placeholder that nothing has set"
         "`{name}` stands for a variable or a captured value, and no earlier step captures one of that name. A step is not \
          carried out if a placeholder in it has no value: it fails, and nothing is sent. Only in commands, patterns and \

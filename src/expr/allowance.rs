@@ -25,6 +25,11 @@ impl Allowance {
         self.used_up.load(Ordering::Relaxed)
     }
 
+    /// Whether there is work and time left; for work of many small evaluations.
+    pub fn goes_on(&self) -> bool {
+        self.take(1)
+    }
+
     /// What is left of the work.
     pub fn left(&self) -> u64 {
         self.work.load(Ordering::Relaxed)

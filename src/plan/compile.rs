@@ -16,6 +16,10 @@ pub(super) enum Wanted {
     List,
     /// A whole number from the first to the second.
     Count(u32, u32),
+    /// A number or `none`; also a span of time if `span`.
+    Cap {
+        span: bool,
+    },
 }
 
 impl Resolver<'_, '_> {
@@ -209,6 +213,11 @@ impl Resolver<'_, '_> {
         let constant = if refs.is_empty() { self.loader.constant(expr, &Scope::new()) } else { None };
         let complaint =
             |code, message: String, help: &str| Diagnostic::new(code, message).at(text.span, "").help(help);
+        if let Wanted::Cap { span } = wanted {
+            let wrong = cap_wanted(span, shape);
+            let found = wrong.map(|(message, help)| complaint(Code::WrongType, message, help));
+            return self.loader.found.extend(found);
+        }
         let made = match (wanted, constant, input) {
             (Wanted::Condition, Some(data), _) if data.as_bool().is_none() => Some(complaint(
                 Code::NotCondition,
@@ -232,11 +241,7 @@ impl Resolver<'_, '_> {
             (Wanted::Condition, None, _) if !shape.may(|shape| *shape == Shape::Bool) => Some(complaint(
                 Code::NotCondition,
                 format!("a condition must be true or false, this is {}", shape.noun()),
-                if shape.may(|shape| matches!(shape, Shape::List(_))) {
-                    "ask for its length: `… | length > 0`"
-                } else {
-                    "compare it with something, or ask whether it is there: `… is not none`"
-                },
+                how_to_ask(shape),
             )),
             (Wanted::List, None, _) if !shape.may(|shape| matches!(shape, Shape::List(_))) => {
                 Some(complaint(
@@ -343,4 +348,24 @@ impl Resolver<'_, '_> {
 /// The steps seen, as the plan keeps them.
 pub(super) fn sees(sight: &Sight) -> Sees {
     sight.iter().copied().collect()
+}
+
+/// What is wrong with a cap that is `shape`, if anything is; `span` says that it may be a span of time.
+fn cap_wanted(span: bool, shape: &Shape) -> Option<(String, &'static str)> {
+    let fits = |shape: &Shape| match shape {
+        Shape::Number | Shape::None => true,
+        Shape::Text => span,
+        _ => false,
+    };
+    let help = if span { "write seconds, or a span of time: `'10m'`" } else { "convert it: `… | float`" };
+    (!shape.may(fits)).then(|| (format!("a number or `none` is needed here, this is {}", shape.noun()), help))
+}
+
+/// How a condition is made of what is `shape`.
+fn how_to_ask(shape: &Shape) -> &'static str {
+    if shape.may(|shape| matches!(shape, Shape::List(_))) {
+        "ask for its length: `… | length > 0`"
+    } else {
+        "compare it with something, or ask whether it is there: `… is not none`"
+    }
 }

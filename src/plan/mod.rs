@@ -25,6 +25,7 @@ mod states;
 mod steps;
 mod takes;
 mod texts;
+mod times;
 mod types;
 mod waits;
 mod worst;

@@ -480,27 +480,3 @@ impl Names for InScope<'_, '_, '_, '_> {
         }
     }
 }
-
-impl Resolver<'_, '_> {
-    /// What is known of `state`, `let`, `loop` or `held` here.
-    fn control_shape(&self, root: &str) -> Shape {
-        let found = self.levels.iter().rev().find_map(|level| match (&level.around, root) {
-            (Around::Hold { held }, "held") => Some(held.clone()),
-            (Around::Loop { state, .. }, "state") => Some(state.clone()),
-            (Around::Loop { lets, .. }, "let") => Some(lets.clone()),
-            (Around::Loop { state, known, .. }, "loop") => {
-                let round = Shape::table([
-                    ("round", Shape::Number),
-                    ("let", known.clone()),
-                    ("state", state.clone()),
-                    ("rule", Shape::Text.or_none()),
-                    ("exit", Shape::Text.or_none()),
-                    ("spent", shape::spent()),
-                ]);
-                Some(Shape::table([("index", Shape::Number), ("history", Shape::list(round))]))
-            }
-            _ => None,
-        });
-        found.unwrap_or_default()
-    }
-}

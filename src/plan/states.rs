@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use indexmap::IndexMap;
 
 use super::resolve::Resolver;
-use super::scope::{InScope, Site};
+use super::scope::{Around, InScope, Site};
+use super::shape;
 use crate::expr::{Expr, Names, Shape, Step};
 use crate::model::{self, Name, Text};
 
@@ -78,5 +79,29 @@ impl Names for Before<'_, '_, '_> {
             ("n", []) => Shape::Number,
             _ => InScope { resolver: self.outer, site: &Site::default() }.shape(path),
         }
+    }
+}
+
+impl Resolver<'_, '_> {
+    /// What is known of `state`, `let`, `loop` or `held` here.
+    pub(super) fn control_shape(&self, root: &str) -> Shape {
+        let found = self.levels.iter().rev().find_map(|level| match (&level.around, root) {
+            (Around::Hold { held }, "held") => Some(held.clone()),
+            (Around::Loop { state, .. }, "state") => Some(state.clone()),
+            (Around::Loop { lets, .. }, "let") => Some(lets.clone()),
+            (Around::Loop { state, known, .. }, "loop") => {
+                let round = Shape::table([
+                    ("round", Shape::Number),
+                    ("let", known.clone()),
+                    ("state", state.clone()),
+                    ("rule", Shape::Text.or_none()),
+                    ("exit", Shape::Text.or_none()),
+                    ("spent", shape::spent()),
+                ]);
+                Some(Shape::table([("index", Shape::Number), ("history", Shape::list(round))]))
+            }
+            _ => None,
+        });
+        found.unwrap_or_default()
     }
 }

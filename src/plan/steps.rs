@@ -1,31 +1,16 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::compile::{Wanted, sees};
 use super::literal;
 use super::resolve::Resolver;
 use super::scope::{Around, Sight, Site};
 use super::types::{Action, CachedFiles, Limit, OnInterrupt, Retry, Step};
-use crate::clock::parse_span;
 use crate::diag::{Code, Diagnostic, nearest};
-use crate::expr::{Expr, Ref, Scope, Step as Key};
+use crate::expr::{Expr, Ref, Step as Key};
 use crate::model::{self, Name, Node, Raw, Text, Use};
 use crate::schema::Schema;
 use crate::value::Value;
 use crate::verb::{Class, Traits};
-
-/// A span of time as authors write it.
-fn spell(span: Duration) -> String {
-    let seconds = span.as_secs_f64();
-    let (amount, unit) = match seconds {
-        s if s >= 3600.0 => (s / 3600.0, "h"),
-        s if s >= 60.0 => (s / 60.0, "m"),
-        s if s >= 1.0 => (s, "s"),
-        s => (s * 1000.0, "ms"),
-    };
-    let text = format!("{amount:.1}");
-    format!("{}{unit}", text.strip_suffix(".0").unwrap_or(&text))
-}
 
 /// Verbs that the language itself knows.
 pub(super) const CONTROL: [&str; 6] = ["loop", "each", "hold", "call", "ask", "compute"];
@@ -43,6 +28,7 @@ impl Resolver<'_, '_> {
         self.time_limits(&step);
         let budget = self.caps(&step.budget, false, &site, &mut sight);
         let used = self.verb(&mut step);
+        self.inside_unbound(&step, used.as_ref());
         let on_interrupt = self.on_interrupt(&step, used.as_ref());
         let outage_pauses = self.outage_pauses(step.on_outage.as_ref());
         let fails_none = self.fails_none(step.fails.as_ref());
@@ -133,8 +119,21 @@ impl Resolver<'_, '_> {
             complaint.help.get_or_insert_with(|| format!("units are {}", known.join(", ")));
             self.loader.found.push(complaint);
         }
-        let caps = self.named(entries, site, sight)?;
-        Some(caps.into_iter().map(|(unit, cap)| Limit { unit, cap }).collect())
+        let mut caps = Vec::with_capacity(entries.len());
+        for (unit, text) in entries {
+            let (unit, mut reads) = (unit.text.clone(), Sight::new());
+            let cap = self.expr(text, Wanted::Cap { span: unit == "wall" }, site, &mut reads);
+            if whole && !reads.is_empty() {
+                self.loader.found.push(
+                    Diagnostic::new(Code::NotHere, "caps of a whole run do not see its steps")
+                        .at(text.span, "")
+                        .help("read `inputs` or `run`; the most that a step may spend is its `budget`"),
+                );
+            }
+            sight.extend(reads);
+            caps.push(cap.map(|cap| Limit { unit, cap }));
+        }
+        caps.into_iter().collect()
     }
 
     fn neighbour(&mut self, text: &Text) -> Option<(usize, usize)> {
@@ -203,50 +202,6 @@ impl Resolver<'_, '_> {
         };
         let any = !files.inputs.is_empty() || !files.produces.is_empty();
         (step.cache && any).then(|| Arc::new(files))
-    }
-
-    /// Complains about a time limit that an outer one makes pointless.
-    fn time_limits(&mut self, step: &model::Step) {
-        let inner = step.uses.iter().find_map(|used| {
-            let text = used.with.table()?.get("timeout")?.node.text()?;
-            Some((parse_span(&text.text)?, text.span))
-        });
-        if let (Some(outer), Some((inner, span))) = (step.timeout, inner)
-            && inner > outer
-        {
-            let message = format!("this `timeout` of {} is never reached", spell(inner));
-            self.loader.found.push(
-                Diagnostic::new(Code::NeverReached, message)
-                    .at(span, "")
-                    .at(step.id.span, format!("the step ends after {}", spell(outer)))
-                    .help("make it shorter than the step's `timeout`, or remove it"),
-            );
-        }
-        let own = step.timeout.map(|span| (span, step.id.span));
-        let inner = inner.filter(|(inner, _)| step.timeout.is_none_or(|outer| *inner <= outer));
-        self.timeouts.extend(own.into_iter().chain(inner));
-    }
-
-    /// The same for the time limit of the whole run, where it is known.
-    pub(super) fn whole_time(&mut self, limits: &[Limit]) {
-        let wall = limits.iter().find(|limit| limit.unit == "wall" && limit.cap.refs().is_empty());
-        let value =
-            wall.and_then(|limit| self.loader.constant(&limit.cap, &Scope::new())).map(|cap| cap.to_value());
-        let span = value.and_then(|value| match value.as_str() {
-            Some(text) => parse_span(text),
-            None => Duration::try_from_secs_f64(value.as_f64()?).ok(),
-        });
-        let Some(wall) = span else { return };
-        for (inner, span) in std::mem::take(&mut self.timeouts) {
-            if inner > wall {
-                let message = format!("a `timeout` of {} here is never reached", spell(inner));
-                self.loader.found.push(
-                    Diagnostic::new(Code::NeverReached, message)
-                        .at(span, "")
-                        .help(format!("the whole run ends after {}: `limits.wall`", spell(wall))),
-                );
-            }
-        }
     }
 
     /// Complains where all items of an `each` share one recorded output, because the input of a cached step is the same.

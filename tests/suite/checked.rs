@@ -460,3 +460,27 @@ fn a_wrong_value_makes_no_second_complaint() {
     let found = said(&project(), "[steps.a]\nask = { at_deadline = 1, default = 2 }");
     assert_eq!(found.len(), 2, "{found:#?}");
 }
+
+#[test]
+fn caps_and_time_limits_that_cannot_hold_are_told() {
+    let text = "atoll = 1\n[inputs.s]\ntype = \"string\"\ndefault = \"x\"\n[steps.s]\nset = { a = 1 }\n\
+                [steps.l]\ntimeout = \"1s\"\nretry = { max = 2 }\nloop = { max = 2 }\n[steps.l.steps.x]\nset = { a = 1 }\n\
+                [steps.all]\ntimeout = \"1s\"\neach = { over = \"[1]\" }\n[steps.all.steps.x]\nset = { a = 1 }\n\
+                [limits]\nusd = \"steps.s.output.a\"\ncalls = \"inputs.s\"\nwall = \"'10m'\"\n[outputs]\na = \"steps.s.output.a\"\n";
+    let project = Project::new().file("p.toml", text);
+    let checked = project.run(&["check", "p.toml"]).exits(3);
+    for words in [
+        "caps of a whole run do not see its steps",
+        "a number or `none` is needed here, this is text",
+        "`timeout` of a step with `loop` bounds only what its own expressions take",
+        "a step with `loop` is not tried again",
+        "`timeout` of a step with `each` bounds only what its own expressions take",
+        "2 errors, 3 warnings",
+    ] {
+        assert!(
+            checked.stdout.contains(words) || checked.stderr.contains(words),
+            "{words}: {}",
+            checked.stdout
+        );
+    }
+}

@@ -277,3 +277,12 @@ fn the_timeout_of_a_call_bounds_what_its_last_steps_see() {
     let project = Project::new().file("pipelines/inner.toml", &inner).file("pipelines/outer.toml", outer);
     project.run(&["run", "outer", "--format", "json"]).exits(1).stdout_has("took longer than 200 ms");
 }
+
+#[test]
+fn cheap_rounds_keep_to_the_timeout_as_well() {
+    let project = Project::new().file(
+        "p.toml",
+        "atoll = 1\n[steps.c]\ntimeout = \"10ms\"\ncompute = { init = { n = \"0\" }, next = { n = \"state.n + 1\" }, max = 1000000 }\n",
+    );
+    project.run(&["run", "p.toml"]).exits(1).stderr_has("timeout");
+}

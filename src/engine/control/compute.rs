@@ -58,6 +58,11 @@ impl Computation {
             None => self.begin(compute)?,
         };
         while rounds.n < rounds.max {
+            // A round may be too little work to ask for itself whether it is time to stop.
+            if !allowance.goes_on() {
+                self.rounds = Some(rounds);
+                return Err(Failure::cancelled());
+            }
             self.scope.set("state", Data::table_of_unequal(rounds.state.iter().cloned()));
             self.scope.set("n", Data::from(rounds.n));
             let round = round(compute, &self.scope, &mut rounds.memo);
