@@ -199,7 +199,8 @@ impl<'a> Build<'a> {
         self.image.base = plan.base;
         self.on_disk(|fs, _| prepare(fs)).await.map_err(ours)?;
         let env = [("PATH", PATH), ("HOME", "/tmp"), ("LANG", "C.UTF-8"), ("PYTHONUNBUFFERED", "1")];
-        self.image.env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let env = env.iter().chain(missing::variables(&self.image.base));
+        self.image.env = env.map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         for step in &plan.steps {
             self.log.push(format!("line {}: {}\n", step.line, step.text).as_bytes());
             self.step(step).await.map_err(|stop| match stop {

@@ -6,7 +6,7 @@ mod python;
 use std::path::Path;
 use std::time::Duration;
 
-use self::python::{Belongs, IMPORT, Interpreter, modules};
+use self::python::{Belongs, IMPORT, Interpreter, MINOR, modules};
 use super::Place;
 use crate::clients::agent::ExecSpec;
 use crate::rooted_fs::{RootedFs, normalize};
@@ -139,7 +139,23 @@ pub(super) async fn of_machine(place: &Place, started: &Started<'_>, said: &str)
             );
         }
     }
-    None
+    let (since, what) = python.newer(said)?;
+    let argv = ["python3", "-I", "-c", MINOR].map(ToOwned::to_owned).to_vec();
+    let spec = ExecSpec { argv, timeout: Duration::from_secs(20), ..ExecSpec::default() };
+    let told = place.run_alone(spec).await?;
+    let here: u32 = String::from_utf8_lossy(&told.stdout).trim().parse().ok()?;
+    (here < since).then(|| {
+        let message = format!(
+            "the Python of this machine is 3.{here} and does not know {what}, which the Python of the base image `{base}` knows"
+        );
+        Failure::permanent(message).hint(format!("{}, or use Docker", python.needed(Belongs::Certainly)))
+    })
+}
+
+/// Variables that commands of a build get because the base image is another than this machine: pip of an image of Python may
+/// install into its own directories, that of a system may not.
+pub(super) fn variables(base: &str) -> &'static [(&'static str, &'static str)] {
+    if Interpreter::of(base).has_python { &[("PIP_BREAK_SYSTEM_PACKAGES", "1")] } else { &[] }
 }
 
 /// The last part of the name of an image, and its tag.

@@ -93,6 +93,53 @@ const REMOVED: &[(u32, &[&str])] = &[
     (15, &["sre_compile", "sre_constants", "sre_parse"]),
 ];
 
+/// Names of modules by the minor version of Python 3 that brought them, as "What's New in Python" of each version has them: those
+/// that programs use often.
+const NAMES: &[(u32, &str, &[&str])] = &[
+    (11, "asyncio", &["Runner", "TaskGroup", "timeout"]),
+    (11, "contextlib", &["chdir"]),
+    (11, "datetime", &["UTC"]),
+    (11, "enum", &["StrEnum", "verify"]),
+    (
+        11,
+        "typing",
+        &[
+            "LiteralString",
+            "Never",
+            "NotRequired",
+            "Required",
+            "Self",
+            "assert_never",
+            "assert_type",
+            "reveal_type",
+        ],
+    ),
+    (12, "collections.abc", &["Buffer"]),
+    (12, "inspect", &["BufferFlags", "markcoroutinefunction"]),
+    (12, "itertools", &["batched"]),
+    (12, "typing", &["TypeAliasType", "get_protocol_members", "override"]),
+    (13, "copy", &["replace"]),
+    (13, "queue", &["ShutDown"]),
+    (13, "typing", &["NoDefault", "ReadOnly", "TypeIs", "is_protocol"]),
+    (13, "warnings", &["deprecated"]),
+    (14, "concurrent.futures", &["InterpreterPoolExecutor"]),
+    (14, "functools", &["Placeholder"]),
+    (14, "uuid", &["uuid6", "uuid7", "uuid8"]),
+];
+
+/// What the language has since a minor version, as it is seen in the line that a `SyntaxError` shows.
+const SYNTAX: &[(u32, &str)] = &[
+    (11, r"^except\s*\*"),
+    (12, r"^type\s+\w+\s*(?:\[|=)"),
+    (12, r"^(?:async\s+)?(?:def|class)\s+\w+\s*\["),
+    (12, r#"\bf"[^"]*\{[^}"]*"[^"]*"[^}]*\}|\bf'[^']*\{[^}']*'[^']*'[^}]*\}|\bf["'].*\{[^}]*\\"#),
+    (14, r"^except\s+[\w.]+\s*,"),
+    (14, r#"\bt["']"#),
+];
+
+/// Prints the minor version of this Python.
+pub(super) const MINOR: &str = "import sys; print(sys.version_info[1])";
+
 /// Ends with 42 if this Python cannot import the module, which belongs to the Python of the image: for certain, or if this
 /// Python knows it. Images that are made small have no window system.
 pub(super) const IMPORT: &str = "
@@ -167,6 +214,36 @@ impl Interpreter {
         if is_there { Belongs::Certainly } else { Belongs::Not }
     }
 
+    /// The minor version with which Python can do what it complained of in `said`, if that of the image can: a name of a module, or
+    /// syntax.
+    pub(super) fn newer(&self, said: &str) -> Option<(u32, String)> {
+        static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
+            let import = r"cannot import name '(\w+)' from '([\w.]+)'";
+            let attribute = r"module '([\w.]+)' has no attribute '(\w+)'";
+            Regex::new(&format!("{import}|{attribute}")).ok()
+        });
+        if !self.has_python {
+            return None;
+        }
+        let minor = self.minor.unwrap_or(u32::MAX);
+        let lines: Vec<&str> = said.lines().rev().take(50).collect();
+        let named = lines.iter().filter_map(|line| NAMED.as_ref()?.captures(line)).find_map(|found| {
+            let group = |at: usize| found.get(at).map(|text| text.as_str());
+            let (module, name) = group(2).zip(group(1)).or_else(|| group(3).zip(group(4)))?;
+            let known = |(_, of, names): &&(u32, &str, &[&str])| *of == module && names.contains(&name);
+            NAMES.iter().find(known).map(|(since, ..)| (*since, format!("`{name}` of `{module}`")))
+        });
+        let syntax = || {
+            lines.iter().find(|line| line.starts_with("SyntaxError"))?;
+            let matches =
+                |line: &str, pattern: &str| Regex::new(pattern).is_ok_and(|regex| regex.is_match(line));
+            let mut shown = lines.iter().map(|line| line.trim());
+            let known = |line: &str| SYNTAX.iter().find(|(_, pattern)| matches(line, pattern));
+            shown.find_map(|line| Some((known(line)?.0, format!("the syntax of `{line}`"))))
+        };
+        named.or_else(syntax).filter(|(since, _)| *since <= minor)
+    }
+
     /// What to install for what it has.
     pub(super) fn needed(&self, certainty: Belongs) -> String {
         match (certainty, self.minor) {
@@ -220,6 +297,34 @@ mod tests {
             modules("because ensurepip is not available.").into_iter().collect::<Vec<_>>(),
             ["ensurepip"]
         );
+    }
+
+    #[test]
+    fn a_newer_python_knows_more_names_and_syntax() {
+        let newer = |base: &str, said: &str| Interpreter::of(base).newer(said).map(|(since, _)| since);
+        let import =
+            "ImportError: cannot import name 'override' from 'typing' (/usr/lib/python3.11/typing.py)";
+        assert_eq!(newer("python:3.12-slim", import), Some(12));
+        assert_eq!(newer("python:3.11", import), None, "the image does not know it either");
+        assert_eq!(
+            newer("python", "AttributeError: module 'itertools' has no attribute 'batched'"),
+            Some(12)
+        );
+        assert_eq!(newer("python:3.13", "ImportError: cannot import name 'overide' from 'typing'"), None);
+        for (line, since) in [
+            ("type X = int", Some(12)),
+            ("    def first[T](items: list[T]) -> T:", Some(12)),
+            ("print(f\"{d[\"a\"]}\")", Some(12)),
+            ("    except ValueError, TypeError:", Some(14)),
+            ("name = t\"hello {x}\"", Some(14)),
+            ("type(x) = int", None),
+            ("prin(f\"{d['a']}\"", None),
+            ("def f(x:", None),
+        ] {
+            let said = format!("  File \"m.py\", line 1\n    {line}\n    ^^^\nSyntaxError: invalid syntax\n");
+            assert_eq!(newer("python:3.14", &said), since, "{line}");
+        }
+        assert_eq!(newer("node:22", import), None);
     }
 
     #[test]
