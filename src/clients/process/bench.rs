@@ -16,8 +16,8 @@ use crate::verb::Failure;
 
 /// Where commands see the directory.
 pub const WORK: &str = "/atoll/work";
-/// What is put there of ours: nothing of the machine is seen below it.
-pub(super) const OURS: &str = "/atoll";
+/// Where files are that no command works on. Nothing of the machine is seen below it or [`WORK`].
+pub(super) const ASIDE: &str = "/atoll/aside";
 
 pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// What all commands together may use: bytes of memory and of the disk, and processes.
@@ -95,7 +95,8 @@ impl Bench {
             files: Some(FILES),
         };
         let orders = Orders { user: self.user, limits, session, ..Orders::default() };
-        let placed = [OURS, "/etc/passwd", "/etc/group", "/etc/hosts"].iter().map(PathBuf::from).collect();
+        let placed =
+            [WORK, ASIDE, "/etc/passwd", "/etc/group", "/etc/hosts"].iter().map(PathBuf::from).collect();
         let sandbox = place.try_sandbox(&root, &placed, &super::Outside::default(), orders).await;
         self.sandbox = Some(sandbox.map_err(ours)?);
         Ok(())

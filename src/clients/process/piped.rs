@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::bench::{Bench, OURS, PATH, WORK, furnish};
+use super::bench::{ASIDE, Bench, PATH, WORK, furnish};
 use super::sandbox::{self, Outside, Plan};
 use super::{mounts, ours};
 use crate::clients::agent::{self, Bounded, ExecSpec, Limits, Orders};
@@ -65,9 +65,9 @@ pub struct Piped {
 impl Bench {
     /// Where the files of a program are that nobody works on, and where it sees them on `ground`.
     pub fn aside(&self, ground: &Ground<'_>) -> (PathBuf, PathBuf) {
-        let dir = self.root().join("atoll/aside");
+        let dir = self.root().join(ASIDE.trim_start_matches('/'));
         match ground {
-            Ground::Sandbox(_) if self.is_boxed() => (dir, "/atoll/aside".into()),
+            Ground::Sandbox(_) if self.is_boxed() => (dir, ASIDE.into()),
             _ => (dir.clone(), dir),
         }
     }
@@ -82,7 +82,7 @@ impl Bench {
 
     /// Puts a file beside the workspace.
     pub fn put_aside(&self, name: &str, text: &str) -> Result<(), Failure> {
-        let path = Path::new("/atoll/aside").join(name);
+        let path = Path::new(ASIDE).join(name);
         RootedFs::open(&self.root()).and_then(|root| root.put(&path, text.as_bytes(), false)).map_err(ours)
     }
 
@@ -110,7 +110,8 @@ impl Bench {
                 {
                     inside.make_dirs(dir).map_err(ours)?;
                 }
-                let placed = [OURS, "/etc/passwd", "/etc/group", "/etc/hosts"].map(PathBuf::from).into();
+                let placed =
+                    [WORK, ASIDE, "/etc/passwd", "/etc/group", "/etc/hosts"].map(PathBuf::from).into();
                 if let Some(user) = self.owner() {
                     sandbox::give(&root, user).await.map_err(ours)?;
                 }
