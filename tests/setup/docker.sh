@@ -15,6 +15,8 @@ answers() {
     docker --host "unix://$socket" info >/dev/null 2>&1
 }
 
+# `docker top` asks the `ps` of the machine.
+command -v ps >/dev/null || install docker procps
 answers && exit 0
 [ "$(id -u)" = 0 ] || skip docker "no daemon answers at $socket, and only root can start one"
 if ! command -v dockerd >/dev/null || ! command -v iptables >/dev/null; then

@@ -166,6 +166,10 @@ async fn comes_up_and_answers(kind: Kind) {
     let Some(house) = house(kind, "comes_up_and_answers").await else { return };
     let running = house.start(SERVER, Ready::Http("/".into())).await;
     assert!(running.is_up(), "{:?}\n{}", running.reason(), running.log().text());
+    // What it wrote before it answered may still be on its way.
+    while !running.log().text().contains("starting") {
+        tokio::task::yield_now().await;
+    }
     let mark = running.log().mark();
     assert!(get(running.ports()["8080"], "/there").ends_with("hello from /there"));
     let ran = running.exec(sh("cat note; cat; echo $GREETING; exit 3")).await.unwrap();
