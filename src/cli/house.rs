@@ -22,6 +22,7 @@ use crate::clients::secrets::{EnvSecrets, file};
 use crate::clients::service::{self, Runtimes};
 use crate::clock::Clock;
 use crate::driver::House;
+use crate::rooted_fs::read_text;
 use crate::store::{Durability, Owner, Sqlite, Store};
 use crate::value::Digest;
 use crate::verb::{Ask, Catalog, Grants, Secrets};
@@ -138,7 +139,7 @@ fn withheld(settings: &Settings, registry: Registry, grants: &Grants) -> Registr
 fn facts(settings: &Settings) -> Result<Vec<(String, Arc<str>)>, Stop> {
     let mut files: Vec<(String, Arc<str>)> = Vec::new();
     if let Some(path) = settings.user.as_ref().map(|dir| dir.join("models.toml")) {
-        match std::fs::read_to_string(&path) {
+        match read_text(&path) {
             Ok(text) => {
                 owned(settings, &path)?;
                 files.push((path.display().to_string(), text.into()));

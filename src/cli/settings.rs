@@ -45,17 +45,18 @@ impl Settings {
         let user = user_dir();
         let owners = Owners::new(Trusted::load(user.as_deref())?.directories);
         let refuse = |path: &Path| owners.check(path).map_err(|why| Stop::wrong(why).hint(way_out(path)));
-        let file = match here.ancestors().map(|dir| dir.join(FILE)).find(|path| path.is_file()) {
-            Some(path) => {
-                refuse(&path)?;
-                path.parent().map_or(Ok(()), &refuse)?;
-                let text = regular(&path)
-                    .and_then(|bytes| String::from_utf8(bytes).map_err(|e| e.utf8_error().to_string()))
-                    .map_err(|e| Stop::failed(format!("{}: {e}", path.display())))?;
-                Some((path, Arc::from(text)))
-            }
-            None => None,
-        };
+        let file =
+            match here.ancestors().map(|dir| dir.join(FILE)).find(|path| path.symlink_metadata().is_ok()) {
+                Some(path) => {
+                    refuse(&path)?;
+                    path.parent().map_or(Ok(()), &refuse)?;
+                    let text = regular(&path)
+                        .and_then(|bytes| String::from_utf8(bytes).map_err(|e| e.utf8_error().to_string()))
+                        .map_err(|e| Stop::failed(format!("{}: {e}", path.display())))?;
+                    Some((path, Arc::from(text)))
+                }
+                None => None,
+            };
         let lanes = match &file {
             Some((path, text)) => {
                 refuse_commands(path, text)?;

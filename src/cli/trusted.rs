@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Stop;
 use super::owner::{Owners, way_out};
 use super::trust::Allow;
+use crate::rooted_fs::read_text;
 use crate::value::Digest;
 use crate::verb::{Ask, Grants, is_secret_name};
 
@@ -62,7 +63,7 @@ impl Trusted {
     pub fn load(dir: Option<&Path>) -> Result<Self, Stop> {
         let Some(path) = dir.map(place) else { return Ok(Self::default()) };
         let wrong = |what: String| Stop::wrong(format!("{}: {what}", path.display()));
-        let text = match std::fs::read_to_string(&path) {
+        let text = match read_text(&path) {
             Ok(text) => text,
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 return Ok(Self::default());

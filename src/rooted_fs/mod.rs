@@ -19,7 +19,7 @@ pub use remove::remove_tree;
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -61,7 +61,7 @@ pub fn is_machine_fault(error: &io::Error) -> bool {
     ];
     match Errno::from_io_error(error) {
         Some(errno) => MACHINE.contains(&errno),
-        None => error.kind() == io::ErrorKind::Interrupted,
+        None => error.kind() == ErrorKind::Interrupted,
     }
 }
 
@@ -77,7 +77,7 @@ pub fn named(path: &Path) -> impl Fn(io::Error) -> io::Error + '_ {
 
 /// The error of work that was told to end early.
 pub fn check(cancel: &CancellationToken) -> io::Result<()> {
-    let cancelled = || io::Error::new(io::ErrorKind::Interrupted, "it was cancelled");
+    let cancelled = || io::Error::new(ErrorKind::Interrupted, "it was cancelled");
     if cancel.is_cancelled() { Err(cancelled()) } else { Ok(()) }
 }
 
@@ -101,6 +101,15 @@ pub fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     read_regular(opened.map_err(explained)?, most)
 }
 
+/// Most bytes of a file of settings.
+const LARGEST_SETTINGS: u64 = 16 << 20;
+
+/// The text of a file of settings at `path`: as [`read_file`] reads, at most 16 MiB.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    let bytes = read_file(path, LARGEST_SETTINGS)?;
+    String::from_utf8(bytes).map_err(|e| io::Error::new(ErrorKind::InvalidData, e.utf8_error()))
+}
+
 fn read_regular(file: OwnedFd, most: u64) -> io::Result<Vec<u8>> {
     let file = File::from(file);
     let state = sys::fstat(&file)?;
@@ -116,7 +125,7 @@ fn read_regular(file: OwnedFd, most: u64) -> io::Result<Vec<u8>> {
     let size = size.max(bytes.len() as u64);
     if size > most {
         return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
+            ErrorKind::FileTooLarge,
             format!("it has {size} bytes, more than {most}"),
         ));
     }
@@ -188,7 +197,7 @@ impl RootedFs {
     /// Opens what is at `path` without leaving the directory.
     fn at(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
         match self.opened(path, flags, !self.follows) {
-            Err(e) if self.follows && self.keeps && e.kind() == io::ErrorKind::CrossesDevices => {
+            Err(e) if self.follows && self.keeps && e.kind() == ErrorKind::CrossesDevices => {
                 self.opened(&self.inside(path)?, flags, true)
             }
             opened => opened,
@@ -251,7 +260,7 @@ impl RootedFs {
         for name in relative(path).components().filter(|part| matches!(part, Component::Normal(_))) {
             below.push(name);
             current = match self.at(&below, flags) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                Err(e) if e.kind() == ErrorKind::NotFound => {
                     self.make_dir(current.as_fd(), name.as_os_str())?;
                     self.at(&below, flags)?
                 }
@@ -388,7 +397,7 @@ impl RootedFs {
     /// Whether something is at `path`, whatever it is.
     pub fn has(&self, path: &Path) -> bool {
         self.at(path, OFlags::PATH | OFlags::NOFOLLOW)
-            .map_or_else(|e| e.kind() != io::ErrorKind::NotFound, |_| true)
+            .map_or_else(|e| e.kind() != ErrorKind::NotFound, |_| true)
     }
 
     /// Whether nothing is in the directory.
@@ -419,7 +428,7 @@ fn split(path: &Path) -> io::Result<(&Path, &OsStr)> {
 }
 
 fn no_file() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")
+    io::Error::new(ErrorKind::InvalidInput, "it is no regular file")
 }
 
 /// What the system said of a path, in words; other errors as they are.

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use secrecy::ExposeSecret as _;
 
+use crate::rooted_fs::read_text;
 use crate::verb::SecretText;
 
 /// Keys by the name of the environment variable that they stand in for.
@@ -26,7 +27,7 @@ pub fn load(path: &Path) -> Result<Keys, String> {
     if state.permissions().mode() & 0o077 != 0 {
         return Err(failed(&"others can read the keys in it: `chmod 600` it, and renew the keys"));
     }
-    let text = std::fs::read_to_string(path).map_err(|e| failed(&e))?;
+    let text = read_text(path).map_err(|e| failed(&e))?;
     // What a parser complains of would show the line, and the key with it.
     let table: BTreeMap<String, String> =
         crate::value::parse_toml(&text).map_err(|_| failed(&"is no table of names and texts"))?;

@@ -38,6 +38,9 @@ pub fn render_junit(found: &Validation, started_at: Option<&str>) -> Result<Stri
         if let Some(at) = started_at {
             suite.extra.insert("timestamp".into(), at.into());
         }
+        for note in &found.notes {
+            suite.add_property(("note", harmless(note).as_str()));
+        }
         suite
     });
     report.add_test_suites(suites);
