@@ -14,7 +14,7 @@ pub type Millis = u64;
 pub type Pause = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Tells the time and waits for it.
-pub trait Clock: Send + Sync + 'static {
+pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> Millis;
     /// Resolves once `span` has passed.

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use super::assert::{Assertion, Subject, Verdict, check};
+use super::deadline::Bounded;
 use super::http::Outcome;
 use super::observation::Sent;
 use super::run::{Cast, Stage};
-use super::{Action, Deed, Lapse, Step, Variables, Web, exec, parallel};
+use super::{Action, Answer, Deed, Lapse, Step, Variables, Web, exec, parallel};
 use crate::clock::millis;
+use crate::value::Value;
 use crate::visible::without_userinfo;
 
 /// When a scenario has to be over, and how long it was given.
@@ -26,6 +28,19 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// Whether nothing went wrong and all assertions hold.
+    pub fn held(&self) -> bool {
+        self.outcome.error.is_none() && self.assertions.iter().all(|verdict| verdict.ok)
+    }
+
+    /// Whether the program was there to the end: it answered, or shows a screen on which something is missing.
+    pub fn saw_something(&self) -> bool {
+        let Some(error) = &self.outcome.error else { return true };
+        let Some(Answer::Told(told)) = &self.outcome.answer else { return false };
+        let goes_on = told.part("exit_code").is_some_and(Value::is_null) && !error.contains("was cut off");
+        told.part("screen").is_some() && goes_on
+    }
+
     /// Whether nothing is left to try for: a step that waits for a state has it, any other has not failed.
     fn succeeded(&self, step: &Step) -> bool {
         let waited = step.until.as_ref().map_or(self.assertions.len(), |until| until.assert.len());
@@ -48,7 +63,7 @@ impl Attempt {
         let asked = browser.action == Deed::Screenshot {};
         let wanted =
             asked || stage.evidence.is_some() && !(self.succeeded(step) && step.expect.trim().is_empty());
-        if let Some(super::Answer::Told(told)) = self.outcome.answer.as_mut().filter(|_| wanted) {
+        if let Some(Answer::Told(told)) = self.outcome.answer.as_mut().filter(|_| wanted) {
             told.evidence.extend(cast.browser(&browser.actor).picture(stage).await);
         }
     }
@@ -153,6 +168,9 @@ async fn once(
     left: Option<Duration>,
 ) -> Attempt {
     let begun = stage.clock.now();
+    // All that it waits for is over when its time is.
+    let clock = Bounded::new(stage.clock, left);
+    let stage = &Stage { clock: &clock, ..*stage };
     let (sent, mut outcome) = act(&step.action, stage, cast, variables, left).await;
     let sent = sent.map(Sent::without_userinfo);
     outcome.error = outcome.error.map(|error| without_userinfo(&error).into_owned());

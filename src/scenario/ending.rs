@@ -56,7 +56,9 @@ pub(super) async fn of_program(
         let note = format!("before this step, {program} {how}");
         return Some(Ending { when: Ended::Before, how, note });
     }
-    if !answered {
+    // A sandbox for commands is not the program that was asked.
+    let is_asked = stage.target.is_none_or(|target| shell.serves(target));
+    if !answered && is_asked {
         tokio::select! {
             () = shell.ends() => {}
             () = stage.clock.sleep(LATE) => {}

@@ -185,6 +185,7 @@ impl Web {
 
     /// Sends it and reads the answer to its end, for at most `timeout`.
     pub async fn send(prepared: Prepared, timeout: Duration, clock: &dyn Clock) -> Outcome {
+        let begun = clock.now();
         let mut late = clock.sleep(timeout);
         let response = tokio::select! {
             response = prepared.clients.execute(prepared.request, prepared.path) => response,
@@ -192,7 +193,11 @@ impl Web {
         };
         match response {
             Ok(response) => match prepared.events.filter(|_| is_stream(&response)) {
-                Some(events) => listen(response, &events, clock).await,
+                Some(events) => {
+                    let left =
+                        timeout.saturating_sub(Duration::from_millis(clock.now().saturating_sub(begun)));
+                    listen(response, &events, left, clock).await
+                }
                 None => read(response, timeout, late).await,
             },
             Err(error) => Outcome::error(format!("no answer: {error}")),
@@ -369,18 +374,20 @@ fn is_stream(response: &Response) -> bool {
     kind.starts_with("text/event-stream")
 }
 
-/// Reads events until enough have come, the stream ends, or time is over; none of it is an error.
-async fn listen(mut response: Response, wanted: &Events, clock: &dyn Clock) -> Outcome {
+/// Reads events until enough have come, the stream ends, or their time or what is `left` for the request is over; none of it is
+/// an error.
+async fn listen(mut response: Response, wanted: &Events, left: Duration, clock: &dyn Clock) -> Outcome {
     let until = match wanted.until.as_deref().map(Regex::new).transpose() {
         Ok(until) => until,
         Err(error) => return Outcome::error(format!("`until` is no regular expression: {error}")),
     };
-    let mut late = clock.sleep(wanted.timeout.0);
+    let span = wanted.timeout.0.min(left);
+    let mut late = clock.sleep(span);
     let mut stream = events::Stream::default();
     let ended = loop {
         let chunk = tokio::select! {
             chunk = response.chunk() => chunk,
-            () = &mut late => break format!("more was waited for until {} were over", wanted.timeout),
+            () = &mut late => break format!("more was waited for until {} were over", Lapse(span)),
         };
         match chunk {
             Ok(Some(bytes)) if stream.push(&bytes, wanted.count, until.as_ref()) => {

@@ -11,6 +11,7 @@ mod browser;
 mod bytes;
 mod capture;
 pub mod credentials;
+mod deadline;
 mod ending;
 mod excerpt;
 mod exec;

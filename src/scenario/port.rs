@@ -28,6 +28,10 @@ pub trait Shell: Send + Sync {
     fn hidden_in(&self, _text: &str) -> Vec<(usize, usize)> {
         Vec::new()
     }
+    /// Whether the service is what answers at the URL `target`.
+    fn serves(&self, _target: &str) -> bool {
+        true
+    }
     /// How much the service has logged so far, in bytes.
     fn log_mark(&self) -> u64;
     /// What the service has logged since `mark`, as far as it is still known.

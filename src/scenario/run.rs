@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use indexmap::IndexMap;
 
 use super::assert::Verdict;
 use super::attempt::{self, Deadline};
 use super::capture::{Captured, take};
+use super::deadline::Bounded;
 use super::ending;
 use super::expectation::Expectation;
 use super::http::Outcome;
@@ -253,15 +255,22 @@ async fn perform(
     }
     let gone = ending::by_now(stage);
     let mark = stage.shell.map(Shell::log_mark);
+    let left = deadline.map(|(at, _)| Duration::from_millis(at.saturating_sub(begun)));
     if let Some(delay) = step.delay {
-        stage.clock.sleep(delay.0).await;
+        Bounded::new(stage.clock, left).sleep(delay.0).await;
+        if let Some((at, timeout)) = deadline
+            && stage.clock.now() >= at
+        {
+            let why = format!("the {timeout} of the scenario were over before its `delay` was");
+            return not_run(index, step, &why, variables);
+        }
     }
     let mut attempt = attempt::persist(step, stage, cast, seen, deadline).await;
-    // How much was left of the time is another number in every run.
-    if let (Some((at, timeout)), Some(error)) = (deadline, &mut attempt.outcome.error)
-        && stage.clock.now() >= at
-    {
-        *error = format!("the {timeout} of the scenario were over before it came to an end");
+    let is_late = deadline.is_some_and(|(at, _)| stage.clock.now() >= at);
+    // How much was left of the time is another number in every run. What it had waited for may still have come.
+    if let Some((_, timeout)) = deadline.filter(|_| is_late && !attempt.held()) {
+        let why = format!("the {timeout} of the scenario were over before it came to an end");
+        attempt.outcome.error = Some(why);
     }
     let captures: Vec<Captured> = match &attempt.outcome {
         Outcome { answer: Some(answer), error: None } => {
@@ -278,7 +287,8 @@ async fn perform(
         || attempt.assertions.iter().any(|verdict| !verdict.ok)
         || captures.iter().any(|captured| captured.error.is_some());
     let duration_ms = stage.clock.now().saturating_sub(begun);
-    let answered = attempt.outcome.error.is_none();
+    // At the end of the scenario's time, nothing more is waited for.
+    let answered = is_late || attempt.saw_something();
     let ending =
         if faulty { ending::of_program(stage, gone, step.service.as_ref(), answered).await } else { None };
     // Why it ended may have been written before anything was done.

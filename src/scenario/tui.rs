@@ -5,6 +5,7 @@
 mod charset;
 mod chord;
 mod emulator;
+mod escape;
 mod play;
 mod read;
 mod session;

@@ -86,11 +86,12 @@ impl Player {
             Ok(turn) => turn,
             Err(reason) => return (Some(sent), Outcome::error(reason)),
         };
-        let outcome = self.take(turn, stage).await;
+        let end = left.map(|left| stage.clock.now().saturating_add(millis(left)));
+        let outcome = self.take(turn, stage, end).await;
         (Some(sent), outcome)
     }
 
-    async fn take(&mut self, mut turn: Turn, stage: &Stage<'_>) -> Outcome {
+    async fn take(&mut self, mut turn: Turn, stage: &Stage<'_>, end: Option<Millis>) -> Outcome {
         self.turn = None;
         self.pages.retain(|page| page.heard().ended.is_none());
         if let Err(reason) = self.enter(&turn, stage).await {
@@ -98,6 +99,10 @@ impl Player {
         }
         let Some(page) = self.pages.last() else { return Outcome::error("no page is open") };
         page.begin();
+        // What opening a page took counts where a retry or the scenario limits the step.
+        if let Some(end) = end {
+            turn.limit = turn.limit.min(Duration::from_millis(end.saturating_sub(stage.clock.now())));
+        }
         // All of it is over when the step's time is: what is looked at in the end has a part of it.
         let kept_back = (turn.limit / KEPT_BACK.0).min(KEPT_BACK.1);
         self.end = stage.clock.now() + millis(turn.limit);

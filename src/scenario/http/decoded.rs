@@ -104,12 +104,6 @@ impl Coding {
         }
     }
 
-    /// Whether a body that begins with the byte `first` is deflate without a header and a checksum: almost any bytes begin
-    /// like some.
-    fn is_bare(self, first: u8) -> bool {
-        matches!(self, Self::Deflate) && first & 0x0f != 8
-    }
-
     /// Whether another part of the same body begins with the byte `first`.
     fn goes_on(self, first: u8) -> bool {
         match self {
@@ -199,8 +193,8 @@ fn undone(pieces: Pieces, coding: Coding) -> Pieces {
 /// A part of a compressed body: one may be followed by others.
 enum Part {
     Begins(Source),
-    /// What undoes it, and whether nothing may follow.
-    Runs(Box<dyn Decoder>, bool),
+    /// What undoes it.
+    Runs(Box<dyn Decoder>),
 }
 
 impl Part {
@@ -210,38 +204,48 @@ impl Part {
         loop {
             match part {
                 Self::Begins(mut source) => match source.fill_buf().await?.first().copied() {
-                    Some(first) => part = Self::Runs(coding.decoder(first, source), coding.is_bare(first)),
+                    Some(first) => part = Self::Runs(coding.decoder(first, source)),
                     None => return Ok(None),
                 },
-                Self::Runs(mut decoder, is_bare) => {
+                Self::Runs(mut decoder) => {
                     let mut piece = vec![0; PIECE];
                     let length = decoder.read(&mut piece).await.map_err(|e| coding.explained(e))?;
                     if length > 0 {
                         piece.truncate(length);
-                        return Ok(Some((piece.into(), Self::Runs(decoder, is_bare))));
+                        return Ok(Some((piece.into(), Self::Runs(decoder))));
                     }
                     let mut source = decoder.into_source();
-                    if is_bare && !source.fill_buf().await?.is_empty() {
-                        let wrong = Some("something follows its end".to_owned());
-                        return Err(io::Error::new(io::ErrorKind::InvalidData, Fault { coding, wrong }));
+                    match source.fill_buf().await?.first() {
+                        Some(first) if coding.goes_on(*first) => part = Self::Begins(source),
+                        Some(0) if matches!(coding, Coding::Gzip) => {
+                            padding(source, coding).await?;
+                            return Ok(None);
+                        }
+                        Some(_) => return Err(trailing(coding)),
+                        None => return Ok(None),
                     }
-                    if source.fill_buf().await?.first().is_none_or(|first| !coding.goes_on(*first)) {
-                        drain(source).await?;
-                        return Ok(None);
-                    }
-                    part = Self::Begins(source);
                 }
             }
         }
     }
 }
 
-/// Reads what is behind a compressed body and means nothing, so that the connection can be used again.
-async fn drain(mut source: Source) -> io::Result<()> {
+/// The error of a body that goes on behind what is compressed.
+fn trailing(coding: Coding) -> io::Error {
+    let wrong = Some("something follows its end".to_owned());
+    io::Error::new(io::ErrorKind::InvalidData, Fault { coding, wrong })
+}
+
+/// Reads zeros up to the end, with which some programs fill up what they compress with gzip.
+async fn padding(mut source: Source, coding: Coding) -> io::Result<()> {
     loop {
-        let length = source.fill_buf().await?.len();
+        let piece = source.fill_buf().await?;
+        let length = piece.len();
         if length == 0 {
             return Ok(());
+        }
+        if piece.iter().any(|byte| *byte != 0) {
+            return Err(trailing(coding));
         }
         source.consume(length);
     }

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use std::time::Duration;
+
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -132,6 +134,9 @@ pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Request> {
     let timeout = given(node, "timeout").and_then(|value| reader.lapse(value, "`timeout`"));
     let (jar, cookies) = cookies(reader, node);
     let redirects = given(node, "redirects").and_then(|value| redirects(reader, value));
+    let events = given(node, "events").and_then(|value| events(reader, value));
+    // Events have a time of their own, which a time that is written for the whole bounds as well.
+    let usual = Lapse(thirty_seconds().0 + events.as_ref().map_or(Duration::ZERO, |events| events.timeout.0));
     Some(Request {
         method: method?,
         path: path?,
@@ -141,8 +146,8 @@ pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Request> {
         cookies,
         content: content(reader, node),
         redirects: redirects.unwrap_or_default(),
-        events: given(node, "events").and_then(|value| events(reader, value)),
-        timeout: timeout.unwrap_or_else(thirty_seconds),
+        events,
+        timeout: timeout.unwrap_or(usual),
     })
 }
 

@@ -102,10 +102,11 @@ impl Chord {
         }
     }
 
-    /// Whether it is the escape key alone, which programs take for the beginning of something longer when anything
-    /// follows at once.
-    pub fn is_escape(&self) -> bool {
-        self.key == Key::Byte(ESCAPE)
+    /// Whether programs take what is sent for the beginning of something longer when anything follows at once: Escape, also as
+    /// `ctrl+[`, and what begins a code of several bytes, such as `alt+[`.
+    pub fn is_open(&self) -> bool {
+        let bytes = self.plain().unwrap_or_default();
+        bytes.ends_with(&[ESCAPE]) || matches!(bytes.as_slice(), [.., ESCAPE, b'[' | b'O'])
     }
 
     /// What is sent for it; the cursor keys have a second code for programs that ask for it.
@@ -208,6 +209,18 @@ mod tests {
         }
         assert_eq!(Chord::parse("down").unwrap().bytes(true), b"\x1bOB");
         assert_eq!(Chord::parse("ctrl+down").unwrap().bytes(true), b"\x1b[1;5B");
+    }
+
+    #[test]
+    fn what_begins_a_longer_code_is_known_whatever_it_is_called() {
+        for key in
+            ["escape", "ESC", "ctrl+[", "Control+[", "alt+escape", "alt+ctrl+[", "alt+[", "alt+shift+o"]
+        {
+            assert!(Chord::parse(key).unwrap().is_open(), "{key}");
+        }
+        for key in ["[", "O", "up", "f1", "alt+x", "ctrl+]", "delete"] {
+            assert!(!Chord::parse(key).unwrap().is_open(), "{key}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use indexmap::IndexMap;
 use regex::Regex;
 
 use super::chord::Chord;
+use super::escape;
 use super::session::{Limit, Session, Work};
 use super::{Tui, WaitFor};
 use crate::clock::Clock;
@@ -147,10 +148,9 @@ impl Act {
         for key in &step.send_keys {
             input.push(Input::Key(Chord::parse(&variables.fill(key))?));
         }
-        for (text, kind) in [(&step.send_text, Input::Text as fn(_) -> _), (&step.paste, Input::Paste)] {
-            if !text.is_empty() {
-                input.push(kind(variables.fill(text).into_owned()));
-            }
+        input.extend(escape::apart(&variables.fill(&step.send_text)).into_iter().map(Input::Text));
+        if !step.paste.is_empty() {
+            input.push(Input::Paste(variables.fill(&step.paste).into_owned()));
         }
         Ok(Self {
             program: step.command.as_ref().map(|line| Program {

@@ -336,8 +336,12 @@ fn shortest(act: &Act) -> Duration {
 
 /// The pause after an input. What comes soon after Escape is read as one key with it, so a program first waits for that.
 fn after(input: &Input, act: &Act) -> Duration {
-    let is_escape = matches!(input, Input::Key(chord) if chord.is_escape());
-    if is_escape { REACTION + act.settle } else { PACE }
+    let is_open = match input {
+        Input::Key(chord) => chord.is_open(),
+        Input::Text(text) => text.ends_with('\x1b'),
+        Input::Paste(_) => false,
+    };
+    if is_open { REACTION + act.settle } else { PACE }
 }
 
 fn too_short(act: &Act, typed: usize, shortest: Duration, span: Duration) -> String {

@@ -52,6 +52,10 @@ impl Shell for Quiet {
         self.secrets.places(text)
     }
 
+    fn serves(&self, target: &str) -> bool {
+        self.shell.serves(target)
+    }
+
     fn log_mark(&self) -> u64 {
         self.shell.log_mark()
     }

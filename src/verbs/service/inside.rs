@@ -38,6 +38,12 @@ impl Shell for Running {
         self.story().hide(secrets);
     }
 
+    fn serves(&self, target: &str) -> bool {
+        let Ok(url) = reqwest::Url::parse(target) else { return false };
+        let ports = self.ports();
+        url.host_str() == Some("127.0.0.1") && ports.values().any(|port| url.port() == Some(*port))
+    }
+
     fn log_mark(&self) -> u64 {
         self.story().mark()
     }

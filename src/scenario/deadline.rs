@@ -1,0 +1,55 @@
+//! When a step has to be over, whatever it does until then.
+
+use std::time::Duration;
+
+use crate::clock::{Clock, Millis, Pause, millis};
+
+/// A clock on which no pause is longer than the time that is left for a step, so that every wait of every step type, and all
+/// of them together, are over by then.
+pub(super) struct Bounded<'a> {
+    clock: &'a dyn Clock,
+    end: Option<Millis>,
+}
+
+impl<'a> Bounded<'a> {
+    /// `clock` until `left` has passed; without it, for ever.
+    pub fn new(clock: &'a dyn Clock, left: Option<Duration>) -> Self {
+        Self { clock, end: left.map(|left| clock.now().saturating_add(millis(left))) }
+    }
+
+    /// How much of `span` may pass from now on.
+    pub fn within(&self, span: Duration) -> Duration {
+        match self.end {
+            Some(end) => span.min(Duration::from_millis(end.saturating_sub(self.now()))),
+            None => span,
+        }
+    }
+}
+
+impl Clock for Bounded<'_> {
+    fn now(&self) -> Millis {
+        self.clock.now()
+    }
+
+    fn sleep(&self, span: Duration) -> Pause {
+        self.clock.sleep(self.within(span))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    #[test]
+    fn no_pause_is_longer_than_what_is_left() {
+        let clock = ManualClock::at(1_000);
+        let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+        let bounded = Bounded::new(&clock, Some(2 * second));
+        assert_eq!((bounded.within(second), bounded.within(minute)), (second, 2 * second));
+        let _pause = bounded.sleep(minute);
+        assert!(clock.advance_to_next());
+        assert_eq!((bounded.now(), bounded.within(second)), (3_000, Duration::ZERO));
+        assert_eq!(Bounded::new(&clock, None).within(minute), minute);
+    }
+}
