@@ -147,7 +147,7 @@ impl Answer {
         self.json_by(json::parse_as_written)
     }
 
-    fn json_by(&self, parse: fn(&str) -> Result<Value, serde_json::Error>) -> Result<Value, String> {
+    fn json_by(&self, parse: fn(&str) -> Result<Value, json::Unread>) -> Result<Value, String> {
         let (name, kept) = self.main();
         if kept.is_cut() {
             return Err(format!("the {name} of {} bytes is too long to be read as JSON", kept.length()));
@@ -156,7 +156,7 @@ impl Answer {
         if text.trim().is_empty() {
             return Err(format!("the {name} is no JSON: it is empty"));
         }
-        parse(&text).map_err(|e| format!("the {name} is no JSON: {e}"))
+        parse(&text).map_err(|unread| format!("the {name} {unread}"))
     }
 }
 

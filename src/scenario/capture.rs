@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use super::read::size_of;
 use super::variables::as_text;
 use super::{Answer, Capture, Excerpt, Selector, Told, Variables, json};
-use crate::value::Value;
+use crate::value::{MAX_READ_DEPTH, Value, is_deeper, nested};
 
 /// Most bytes of one value that is kept, and of all of a scenario.
 const LARGEST: usize = 4 << 20;
@@ -49,6 +49,10 @@ pub fn take(capture: &Capture, answer: &Answer, variables: &Variables) -> Captur
 }
 
 fn fitting(value: Value) -> Result<Value, String> {
+    if is_deeper(&value, MAX_READ_DEPTH) {
+        let nested = nested(MAX_READ_DEPTH);
+        return Err(format!("it is {nested}, the most that is captured: capture a part of it"));
+    }
     if length(&value) <= LARGEST {
         return Ok(value);
     }
@@ -75,7 +79,7 @@ fn part(capture: &Capture, answer: &Answer, variables: &Variables) -> Result<Val
     };
     let value = match text {
         Some(text) => json::parse_as_written(&text)
-            .map_err(|e| format!("{} is no JSON: {e}", capture.source.as_deref().unwrap_or("it")))?,
+            .map_err(|unread| format!("{} {unread}", capture.source.as_deref().unwrap_or("it")))?,
         None => answer.json_as_written()?,
     };
     let path = variables.fill(path);

@@ -17,6 +17,40 @@ pub struct Kept {
     hasher: Box<blake3::Hasher>,
     /// UTF-8 if nothing is known of it.
     encoding: Option<&'static Encoding>,
+    /// UTF-32, which is no encoding of the web.
+    wide: Option<Wide>,
+}
+
+/// In which order UTF-32 has its bytes.
+#[derive(Clone, Copy, Debug)]
+enum Wide {
+    Little,
+    Big,
+}
+
+impl Wide {
+    /// Bytes of a character.
+    const UNIT: usize = 4;
+
+    /// The one that the byte order mark at the beginning of `head` names.
+    fn of(head: &[u8]) -> Option<Self> {
+        match head {
+            [0xFF, 0xFE, 0, 0, ..] => Some(Self::Little),
+            [0, 0, 0xFE, 0xFF, ..] => Some(Self::Big),
+            _ => None,
+        }
+    }
+
+    fn decode(self, bytes: &[u8]) -> String {
+        let code = |unit: &[u8]| {
+            let unit: [u8; Self::UNIT] = unit.try_into().ok()?;
+            char::from_u32(match self {
+                Self::Little => u32::from_le_bytes(unit),
+                Self::Big => u32::from_be_bytes(unit),
+            })
+        };
+        bytes.chunks(Self::UNIT).map(|unit| code(unit).unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+    }
 }
 
 impl Kept {
@@ -24,7 +58,7 @@ impl Kept {
     pub fn new(cap: usize) -> Self {
         let half = (cap / 2).max(1);
         let hasher = Box::default();
-        Self { head: Vec::new(), tail: VecDeque::new(), half, length: 0, hasher, encoding: None }
+        Self { head: Vec::new(), tail: VecDeque::new(), half, length: 0, hasher, encoding: None, wide: None }
     }
 
     /// The first bytes.
@@ -36,7 +70,8 @@ impl Kept {
     #[must_use]
     pub fn in_encoding(self, encoding: Option<&'static Encoding>) -> Self {
         let marked = Encoding::for_bom(&self.head).map(|(encoding, _)| encoding);
-        Self { encoding: marked.or(encoding.filter(|encoding| *encoding != UTF_8)), ..self }
+        let encoding = marked.or(encoding.filter(|encoding| *encoding != UTF_8));
+        Self { encoding, wide: Wide::of(&self.head), ..self }
     }
 
     /// All of `bytes`, kept within `cap`.
@@ -104,6 +139,12 @@ impl Kept {
             return vec![self.decoded(&self.joined(), true)];
         }
         let mut tail: Vec<u8> = self.tail.iter().copied().collect();
+        if self.wide.is_some() {
+            let before = self.length - tail.len() as u64;
+            let broken = (Wide::UNIT - usize::try_from(before % 4).unwrap_or(0)) % Wide::UNIT;
+            tail.drain(..broken.min(tail.len()));
+            return vec![self.decoded(&self.head, true), self.decoded(&tail, false)];
+        }
         if self.encoding.is_some() {
             if [Some(UTF_16LE), Some(UTF_16BE)].contains(&self.encoding)
                 && (self.length - tail.len() as u64) % 2 == 1
@@ -117,6 +158,9 @@ impl Kept {
     }
 
     fn decoded(&self, bytes: &[u8], is_start: bool) -> String {
+        if let Some(wide) = self.wide {
+            return wide.decode(&bytes[if is_start { Wide::UNIT.min(bytes.len()) } else { 0 }..]);
+        }
         match self.encoding {
             Some(encoding) if is_start => encoding.decode(bytes).0.into_owned(),
             Some(encoding) => encoding.decode_without_bom_handling(bytes).0.into_owned(),

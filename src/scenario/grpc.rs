@@ -327,13 +327,15 @@ impl Player {
         if order.close {
             call.close();
         }
-        let mut body = Body::list();
+        let mut body = Body::of(call.method()).after(call.received());
         if let Some(server) = &self.server {
             body = body.knowing(Types::new(server.clone(), order.metadata.clone()));
         }
         if let Some(count) = order.wanted(call.method()) {
             let patience = stage.clock.sleep(order.patience.unwrap_or(order.limit).min(order.limit));
-            call.receive(&mut body, Some(count), (Some(patience), None)).await;
+            // Whether the one message of a method that answers with one counts is known at the end.
+            let is_answer = count > 0 && !call.method().is_server_streaming();
+            call.receive(&mut body, (!is_answer).then_some(count), (Some(patience), None)).await;
         }
         let learnt = body.types();
         let mut outcome = Reply { call, name: &order.id, begun: false }.outcome(body);

@@ -414,7 +414,7 @@ async fn listen(mut response: Response, wanted: &Events, left: Duration, clock: 
         .into();
     let told = Told {
         text,
-        main: ("events", Kept::of(events.to_string().as_bytes(), KEPT)),
+        main: ("events", Kept::of(written::text(&events).as_bytes(), KEPT)),
         parts: [("status", json!(status)), ("header", headers), ("count", json!(count))]
             .into_iter()
             .collect(),

@@ -1,42 +1,80 @@
 //! JSON as programs write it: with a byte order mark, with halves of surrogate pairs, with numbers that no machine number
 //! holds. Such a number is kept as it is written, in a mapping with the one key [`EXACT`].
 
-use std::borrow::Cow;
+mod reader;
 
-use indexmap::IndexMap;
-use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::LazyLock;
+
+use regex::Regex;
 use serde_json::{Map, Number};
 
 use super::variables::as_text;
-use crate::value::Value;
+use crate::value::{Value, nested};
+use reader::Stop;
 
 /// The key of a number that is kept as it is written.
 const EXACT: &str = "$exact number";
 
-/// Most levels of lists and mappings.
-const DEEPEST: usize = crate::value::MAX_READ_DEPTH;
+/// Most levels of lists and mappings in an answer. What is done with a value goes down into it, and fits on the stack.
+const DEEPEST: usize = 512;
+
+/// Levels that may be put around a part of an answer.
+const AROUND: usize = 8;
+
+/// Why text cannot be read; completes a sentence: `the body is no JSON: …`.
+#[derive(Debug)]
+pub enum Unread {
+    /// Lists and mappings in it are nested more than so many levels deep.
+    Deep(usize),
+    /// It is no JSON.
+    Wrong(serde_json::Error),
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deep(most) => write!(f, "is {}, too deep to be read", nested(*most)),
+            Self::Wrong(error) => write!(f, "is no JSON: {error}"),
+        }
+    }
+}
 
 /// Reads JSON text. Halves of surrogate pairs, which no text can hold, become `U+FFFD`.
-pub fn parse(text: &str) -> Result<Value, serde_json::Error> {
-    let text = text.trim_start_matches('\u{FEFF}');
-    let read = |text: &str| -> Result<Value, serde_json::Error> {
-        let value = crate::value::parse(text)?;
-        Ok(if has_long_number(text) { exact(text, value, number) } else { value })
-    };
-    read(text).or_else(|error| match whole_pairs(text) {
-        Cow::Owned(mended) => read(&mended).map_err(|_| error),
-        Cow::Borrowed(_) => Err(error),
-    })
+pub fn parse(text: &str) -> Result<Value, Unread> {
+    within(text, DEEPEST, number)
+}
+
+/// The same for text that becomes a part of an answer.
+pub fn parse_part(text: &str) -> Result<Value, Unread> {
+    within(text, DEEPEST - AROUND, number)
 }
 
 /// The same, with every number whose text would change (`1.10`, `1e3`, `2.0`) kept as it is written.
-pub fn parse_as_written(text: &str) -> Result<Value, serde_json::Error> {
-    let value = parse(text)?;
-    if !text.contains(['.', 'e', 'E']) {
-        return Ok(value);
-    }
+pub fn parse_as_written(text: &str) -> Result<Value, Unread> {
+    within(text, DEEPEST, as_written)
+}
+
+fn within(text: &str, most: usize, number: fn(&str) -> Option<Value>) -> Result<Value, Unread> {
     let text = text.trim_start_matches('\u{FEFF}');
-    Ok(exact(&whole_pairs(text), value, as_written))
+    let stop = match reader::read(text, most, number) {
+        Ok(value) => return Ok(value),
+        Err(stop) => stop,
+    };
+    let again = match whole_pairs(text) {
+        Cow::Owned(whole) if stop == Stop::Wrong => reader::read(&whole, most, number),
+        _ => Err(stop),
+    };
+    again.map_err(|stop| match stop {
+        Stop::Deep => Unread::Deep(most),
+        // The library says where and why.
+        Stop::Wrong => Unread::Wrong(
+            serde_json::from_str::<Value>(text)
+                .err()
+                .unwrap_or_else(|| serde::de::Error::custom("it cannot be understood")),
+        ),
+    })
 }
 
 fn as_written(literal: &str) -> Option<Value> {
@@ -50,11 +88,22 @@ fn kept(literal: &str) -> Value {
 
 /// The number that is written as `literal`; `None` if it is no JSON number.
 pub fn number(literal: &str) -> Option<Value> {
-    let number: Number = serde_json::from_str(literal).ok()?;
-    if Decimal::read(&number.to_string()) == Decimal::read(literal) {
+    static NUMBER: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$").ok());
+    let Ok(number) = serde_json::from_str::<Number>(literal) else {
+        // Such as `1e400`: larger than any machine number.
+        let is_number = NUMBER.as_ref().is_some_and(|number| number.is_match(literal));
+        return is_number.then(|| kept(literal));
+    };
+    if is_short(literal) || Decimal::read(&number.to_string()) == Decimal::read(literal) {
         return Some(Value::Number(number));
     }
     Some(kept(literal))
+}
+
+/// Whether a machine number holds it for sure: at most 15 digits, and no power of ten.
+fn is_short(literal: &str) -> bool {
+    literal.len() <= 15 && !literal.contains(['e', 'E'])
 }
 
 /// The whole number that YAML reads in `written`: zeros in front mean nothing, and it stays whole however large it is. `None` if
@@ -81,15 +130,16 @@ pub fn literal(value: &Value) -> Option<&str> {
 
 /// JSON text, numbers as they are written.
 pub fn text(value: &Value) -> String {
-    if !has_exact(value) {
-        return value.to_string();
-    }
+    if has_exact(value) { exact_text(value) } else { value.to_string() }
+}
+
+fn exact_text(value: &Value) -> String {
     match value {
-        Value::Array(items) => format!("[{}]", items.iter().map(text).collect::<Vec<_>>().join(",")),
+        Value::Array(items) => format!("[{}]", items.iter().map(exact_text).collect::<Vec<_>>().join(",")),
         Value::Object(table) => literal(value).map_or_else(
             || {
                 let entry = |(key, value): (&String, &Value)| {
-                    format!("{}:{}", Value::String(key.clone()), text(value))
+                    format!("{}:{}", Value::String(key.clone()), exact_text(value))
                 };
                 format!("{{{}}}", table.iter().map(entry).collect::<Vec<_>>().join(","))
             },
@@ -101,17 +151,19 @@ pub fn text(value: &Value) -> String {
 
 /// The same with the nearest machine numbers, for what knows no others: paths, schemas and types.
 pub fn rounded(value: &Value) -> Cow<'_, Value> {
-    if !has_exact(value) {
-        return Cow::Borrowed(value);
-    }
-    Cow::Owned(match value {
-        Value::Array(items) => items.iter().map(|item| rounded(item).into_owned()).collect(),
+    if has_exact(value) { Cow::Owned(nearest(value)) } else { Cow::Borrowed(value) }
+}
+
+fn nearest(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(nearest).collect(),
         Value::Object(table) => match literal(value) {
-            Some(literal) => serde_json::from_str(literal).unwrap_or(Value::Null),
-            None => table.iter().map(|(key, value)| (key.clone(), rounded(value).into_owned())).collect(),
+            Some(literal) => serde_json::from_str(literal)
+                .unwrap_or_else(|_| Value::from(if literal.starts_with('-') { f64::MIN } else { f64::MAX })),
+            None => table.iter().map(|(key, value)| (key.clone(), nearest(value))).collect(),
         },
         leaf => leaf.clone(),
-    })
+    }
 }
 
 fn has_exact(value: &Value) -> bool {
@@ -120,36 +172,6 @@ fn has_exact(value: &Value) -> bool {
         Value::Object(table) => literal(value).is_some() || table.values().any(has_exact),
         _ => false,
     }
-}
-
-/// Whether there may be a number in it that no machine number holds: one of more than 15 digits.
-fn has_long_number(text: &str) -> bool {
-    let mut digits = 0;
-    text.bytes().any(|byte| {
-        digits = if byte.is_ascii_digit() || digits > 0 && byte == b'.' { digits + 1 } else { 0 };
-        digits > 15
-    })
-}
-
-/// `value`, which was read from `text`, with every number as `number` makes it of its literal.
-fn exact(text: &str, value: Value, number: fn(&str) -> Option<Value>) -> Value {
-    fn of(raw: &RawValue, deep: usize, number: fn(&str) -> Option<Value>) -> Option<Value> {
-        let text = raw.get();
-        match text.as_bytes().first()? {
-            b'{' if deep < DEEPEST => {
-                let table: IndexMap<String, &RawValue> = serde_json::from_str(text).ok()?;
-                table.into_iter().map(|(key, raw)| Some((key, of(raw, deep + 1, number)?))).collect()
-            }
-            b'[' if deep < DEEPEST => {
-                let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
-                items.into_iter().map(|raw| of(raw, deep + 1, number)).collect()
-            }
-            b'-' | b'0'..=b'9' => number(text),
-            _ => serde_json::from_str(text).ok(),
-        }
-    }
-    let raw: Result<&RawValue, _> = serde_json::from_str(text);
-    raw.ok().and_then(|raw| of(raw, 0, number)).unwrap_or(value)
 }
 
 /// The text with `\uFFFD` in the place of each half of a surrogate pair.
@@ -186,7 +208,9 @@ pub fn same_number(a: &Value, b: &Value) -> Option<bool> {
         Value::Number(number) => Some(number.to_string()),
         value => literal(value).map(str::to_owned),
     };
-    Some(Decimal::read(&written(a)?) == Decimal::read(&written(b)?))
+    let (a, b) = (written(a)?, written(b)?);
+    // One with a power of ten that is too large to be told is the same only if it is written the same.
+    Some(a == b || Decimal::read(&a).is_some_and(|a| Some(a) == Decimal::read(&b)))
 }
 
 /// A number by its decimal digits, without zeros on either side.
@@ -211,8 +235,9 @@ impl Decimal {
         let digits = significant.trim_end_matches('0');
         let zeros = i64::try_from(significant.len() - digits.len()).ok()?;
         let behind = i64::try_from(fraction.len()).ok()?;
-        let exponent = power.parse::<i64>().ok()?.checked_sub(behind)?.checked_add(zeros)?;
         let is_zero = digits.is_empty();
+        let power = if is_zero { 0 } else { power.parse::<i64>().ok()? };
+        let exponent = power.checked_sub(behind)?.checked_add(zeros)?;
         Some(Self {
             is_negative: sign && !is_zero,
             digits: digits.to_owned(),
@@ -242,6 +267,38 @@ mod tests {
         assert_eq!(same_number(&json!("1"), &json!(1)), None);
         assert_eq!(number("9007199254740993.0").as_ref().and_then(literal), Some("9007199254740993.0"));
         assert_eq!((number("07030"), number("1_000"), number(".5")), (None, None, None));
+    }
+
+    #[test]
+    fn numbers_beyond_all_machine_numbers_are_kept_beside_others() {
+        let value = parse(r#"{"b": 1e400, "c": -2e400, "d": 1e-400, "e": 7, "z": 0e999}"#).unwrap();
+        assert_eq!(
+            (literal(&value["b"]), literal(&value["d"]), &value["e"]),
+            (Some("1e400"), Some("1e-400"), &json!(7))
+        );
+        assert_eq!(rounded(&value)["b"], json!(f64::MAX));
+        assert_eq!(rounded(&value)["c"], json!(f64::MIN));
+        assert_eq!(same_number(&value["b"], &number("10.0e399").unwrap()), Some(true));
+        assert_eq!(same_number(&value["b"], &number("1e401").unwrap()), Some(false));
+        assert_eq!(same_number(&value["z"], &json!(0)), Some(true));
+        let huge = |text: &str| number(text).unwrap();
+        assert_eq!(
+            same_number(&huge("1e99999999999999999999"), &huge("2e99999999999999999999")),
+            Some(false)
+        );
+        assert_eq!(number("1e"), None);
+        assert!(matches!(parse("[1e]"), Err(Unread::Wrong(_))));
+    }
+
+    #[test]
+    fn depth_has_a_limit_that_is_named() {
+        let nest = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(parse(&nest(DEEPEST)).is_ok());
+        for text in [nest(DEEPEST + 1), "[".repeat(100_000), nest(DEEPEST + 1).replace("[]", "[\"\\ud800\"]")]
+        {
+            let error = parse(&text).unwrap_err().to_string();
+            assert_eq!(error, "is nested more than 512 levels deep, too deep to be read");
+        }
     }
 
     #[test]

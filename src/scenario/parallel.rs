@@ -75,7 +75,7 @@ async fn one(
 fn result(outcome: &Outcome, took: u64) -> Value {
     let shown = |kept: &Kept| {
         let text = Excerpt::of_text(&kept.text(), SHOWN).text;
-        written::parse(&text).unwrap_or(Value::String(text))
+        written::parse_part(&text).unwrap_or(Value::String(text))
     };
     let mut result = match &outcome.answer {
         Some(Answer::Http(http)) => json!({ "status": http.status, "body": shown(&http.body) }),

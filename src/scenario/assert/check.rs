@@ -12,7 +12,7 @@ use crate::scenario::select::Found;
 use crate::scenario::variables::{as_text, placeholders};
 use crate::scenario::{Answer, Excerpt, Kept, Lapse, Selector, Variables};
 use crate::schema::Schema;
-use crate::value::Value;
+use crate::value::{MAX_READ_DEPTH, Value, is_deeper};
 use crate::visible;
 
 /// What became of one assertion.
@@ -158,7 +158,10 @@ fn is_placeholder(value: &Value) -> bool {
 fn shorten(actual: Value) -> Value {
     match actual {
         Value::String(text) if text.len() > ACTUAL => Excerpt::of_text(&text, ACTUAL).text.into(),
-        Value::Array(_) | Value::Object(_) if actual.to_string().len() > ACTUAL => {
+        // What is deep could not be recorded.
+        Value::Array(_) | Value::Object(_)
+            if is_deeper(&actual, MAX_READ_DEPTH) || actual.to_string().len() > ACTUAL =>
+        {
             Excerpt::of_text(&actual.to_string(), ACTUAL).text.into()
         }
         actual => actual,

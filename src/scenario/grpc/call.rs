@@ -215,6 +215,8 @@ pub struct Call {
     /// Resolves when the request and the messages that were there have been sent.
     sent: Option<oneshot::Receiver<()>>,
     header: Option<MetadataMap>,
+    /// How many messages steps have received.
+    received: usize,
     end: Option<End>,
     task: JoinHandle<()>,
 }
@@ -237,7 +239,16 @@ impl Call {
             let end = read(channel, path, request, &events).await;
             let _ = events.send(Event::Ended(end)).await;
         });
-        Self { method, outbox: Some(outbox), inbox, sent: Some(sent), header: None, end: None, task }
+        Self {
+            method,
+            outbox: Some(outbox),
+            inbox,
+            sent: Some(sent),
+            header: None,
+            received: 0,
+            end: None,
+            task,
+        }
     }
 
     /// Waits until the program has accepted the call: its headers have come, or the call has ended. Many programs send
@@ -275,6 +286,11 @@ impl Call {
     /// The metadata that came first, once it has.
     pub fn header(&self) -> Option<&MetadataMap> {
         self.header.as_ref()
+    }
+
+    /// How many messages steps have received.
+    pub fn received(&self) -> usize {
+        self.received
     }
 
     /// How it has ended, as far as that was read.
@@ -332,6 +348,7 @@ impl Call {
         match event {
             Some(Event::Begun(header)) => self.header = Some(header),
             Some(Event::Message(bytes, room)) => {
+                self.received += 1;
                 if let Err(error) = body.push(&self.method.output(), bytes).await {
                     self.end(End::Broken(error));
                 }

@@ -17,6 +17,8 @@ const KEPT: usize = 1 << 20;
 pub struct Body {
     kept: Kept,
     count: usize,
+    /// How many messages of the call earlier steps have received.
+    earlier: usize,
     form: Form,
     types: Option<Types>,
 }
@@ -48,7 +50,12 @@ impl Body {
     }
 
     fn new(form: Form) -> Self {
-        Self { kept: Kept::new(KEPT), count: 0, form, types: None }
+        Self { kept: Kept::new(KEPT), count: 0, earlier: 0, form, types: None }
+    }
+
+    /// The same, of a call of which earlier steps have received so many messages.
+    pub fn after(self, earlier: usize) -> Self {
+        Self { earlier, ..self }
     }
 
     /// The same, which asks `types` for what stands in an `Any`.
@@ -74,7 +81,7 @@ impl Body {
             None => message::to_json(&message)?,
         };
         self.count += 1;
-        if self.form == Form::One && self.count > 1 {
+        if self.form == Form::One && self.count + self.earlier > 1 {
             return Err("there is more than the one message that the method answers with".to_owned());
         }
         if self.form == Form::List {
@@ -88,11 +95,11 @@ impl Body {
     /// every client.
     pub fn check(&mut self, end: End) -> End {
         match end {
-            End::Status { code: "OK", .. } if self.form == Form::One && self.count == 0 => {
+            End::Status { code: "OK", .. } if self.form == Form::One && self.count + self.earlier == 0 => {
                 End::Broken("the status is OK, but there is no message".to_owned())
             }
             End::Status { code, .. } if self.form == Form::One && code != "OK" => {
-                *self = Self { types: self.types.take(), ..Self::new(Form::One) };
+                *self = Self { types: self.types.take(), earlier: self.earlier, ..Self::new(Form::One) };
                 end
             }
             end => end,
@@ -176,10 +183,9 @@ impl Reply<'_> {
         }
         if form == Form::List {
             notes.push(format!("{count} message{}", if count == 1 { "" } else { "s" }));
-            if self.call.ended().is_none() {
-                notes
-                    .push(if self.name.is_empty() { "not read to its end" } else { "still open" }.to_owned());
-            }
+        }
+        if self.call.ended().is_none() && !self.begun && form != Form::None {
+            notes.push(if self.name.is_empty() { "not read to its end" } else { "still open" }.to_owned());
         }
         let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
         format!("gRPC {}/{}{notes}\n", method.parent_service().full_name(), method.name())

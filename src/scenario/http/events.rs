@@ -3,6 +3,7 @@
 use regex::Regex;
 use serde_json::json;
 
+use crate::scenario::json as written;
 use crate::value::Value;
 
 /// Most bytes of one line or event.
@@ -97,7 +98,7 @@ impl Stream {
         let fits = self.bytes + data.len() <= BYTES || self.events.is_empty();
         if fits && self.events.len() < MOST {
             self.bytes += data.len();
-            let data = crate::value::parse(&data).unwrap_or(Value::String(data));
+            let data = written::parse_part(&data).unwrap_or(Value::String(data));
             let event = if event.is_empty() { "message" } else { &event };
             let id = (!self.id.is_empty()).then_some(&self.id);
             self.events.push(json!({ "event": event, "id": id, "data": data }));

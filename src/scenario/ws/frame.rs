@@ -61,7 +61,7 @@ impl Frame {
     /// It as JSON: what it is where it is JSON, else its text, or its bytes in base64.
     pub fn to_json(&self) -> Value {
         match self {
-            Self::Text(text) => written::parse(text).unwrap_or_else(|_| text.as_str().into()),
+            Self::Text(text) => written::parse_part(text).unwrap_or_else(|_| text.as_str().into()),
             Self::Binary(bytes) => json!({ "base64": to_base64(bytes), "length": bytes.len() }),
         }
     }

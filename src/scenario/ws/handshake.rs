@@ -108,8 +108,11 @@ impl Asked {
         }
         let chosen = list(headers, &SEC_WEBSOCKET_PROTOCOL);
         match chosen.as_slice() {
-            [] if self.protocols.is_empty() => Ok(None),
-            [] => Err("the server took none of the subprotocols".to_owned()),
+            [] if headers.contains_key(SEC_WEBSOCKET_PROTOCOL) => {
+                Err("the header `Sec-WebSocket-Protocol` of the answer names no subprotocol".to_owned())
+            }
+            // A server need not take one.
+            [] => Ok(None),
             [one] if self.protocols.contains(one) => Ok(Some(one.clone())),
             [_] => Err("the server took a subprotocol that was not offered".to_owned()),
             [..] => Err("the server took several subprotocols".to_owned()),
@@ -175,7 +178,7 @@ mod tests {
         let key = request.headers()[SEC_WEBSOCKET_KEY].as_bytes();
         assert_eq!(plain.accept, derive_accept_key(key));
         let http = Version::HTTP_11;
-        assert_eq!(agreed(&plain, http, &[]), Ok(None));
+        assert_eq!((agreed(&plain, http, &[]), agreed(&offering, http, &[])), (Ok(None), Ok(None)));
         assert_eq!(agreed(&offering, http, &[("sec-websocket-protocol", "v2")]), Ok(Some("v2".to_owned())));
         for (asked, version, changed, why) in [
             (&plain, Version::HTTP_10, ("x", "y"), "HTTP/1.0"),
@@ -191,7 +194,8 @@ mod tests {
             (&plain, http, ("sec-websocket-protocol", "v1"), "a subprotocol that was not offered"),
             (&offering, http, ("sec-websocket-protocol", "V1"), "a subprotocol that was not offered"),
             (&offering, http, ("sec-websocket-protocol", "v1, v2"), "several subprotocols"),
-            (&offering, http, ("sec-websocket-protocol", ""), "none of the subprotocols"),
+            (&offering, http, ("sec-websocket-protocol", ""), "names no subprotocol"),
+            (&plain, http, ("sec-websocket-protocol", ""), "names no subprotocol"),
         ] {
             let error = agreed(asked, version, &[changed]).unwrap_err();
             assert!(error.contains(why), "{changed:?}: {error}");

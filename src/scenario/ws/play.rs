@@ -4,6 +4,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use regex::Regex;
 use reqwest::Url;
+use reqwest::header::SEC_WEBSOCKET_PROTOCOL;
 use serde_json::json;
 
 use super::dial::{Refused, dial};
@@ -114,6 +115,7 @@ impl Player {
     ) -> Result<(), String> {
         let id = &act.id;
         if let Some((url, request)) = act.connect {
+            let offers = request.headers().contains_key(SEC_WEBSOCKET_PROTOCOL);
             if let Some(old) = self.lines.shift_remove(id) {
                 old.part();
             }
@@ -122,6 +124,9 @@ impl Player {
                 Err(refused) => return seen.refused(refused, act.may_be_refused),
             }
             seen.note(format_args!("WebSocket {id}: connected"));
+            if offers && self.lines.get(id).is_some_and(|line| line.protocol.is_none()) {
+                seen.note(format_args!("The server took none of the subprotocols"));
+            }
         } else if self.lines.contains_key(id) {
             seen.note(format_args!("WebSocket {id}"));
         }
