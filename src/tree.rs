@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rooted_fs::Status;
 use crate::value::{BlobRef, Digest, canonical};
 use crate::verb::{BlobError, Blobs, Failure};
 
@@ -48,6 +49,12 @@ pub struct Tree {
     /// link to who knows where would be a danger.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub links: BTreeMap<String, String>,
+    /// Permissions and times of files, where a copy is to have them. Only [`Tree::load_with_links`] reads them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub status: BTreeMap<String, Status>,
+    /// The same of directories, those without files among them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub dirs: BTreeMap<String, Status>,
 }
 
 /// Why a tree could not be read, changed or written.
@@ -130,7 +137,7 @@ impl Tree {
         let tree = Self::load_with_links(blobs, digest)?;
         match tree.links.into_keys().next() {
             Some(path) => Err(TreeError::Link { path }),
-            None => Ok(Self { links: BTreeMap::new(), ..tree }),
+            None => Ok(Self { files: tree.files, ..Self::default() }),
         }
     }
 
@@ -144,6 +151,11 @@ impl Tree {
                 Ok(checked) if checked == *path => tree.refuse_conflict(path)?,
                 Ok(checked) => return Err(broken(format!("{path:?} should be written {checked:?}"))),
                 Err(reason) => return Err(TreeError::Path { path: path.clone(), reason }),
+            }
+        }
+        for path in tree.dirs.keys() {
+            if check_path(path).ok().as_deref() != Some(path) || tree.files.contains_key(path) {
+                return Err(broken(format!("{path:?} cannot be a directory")));
             }
         }
         for (path, target) in &tree.links {

@@ -30,6 +30,16 @@ impl RootedFs {
         placed
     }
 
+    /// Says of the file or directory at `path` when its content was changed: seconds since the Unix epoch, and nanoseconds.
+    pub fn set_modified(&self, path: &Path, (seconds, nanoseconds): (i64, u32)) -> io::Result<()> {
+        let (parent, name) = split(path)?;
+        let _unlocked = self.unlock(parent);
+        let dir = self.at(parent, OFlags::PATH | OFlags::DIRECTORY)?;
+        let time = sys::Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() };
+        let times = sys::Timestamps { last_access: time, last_modification: time };
+        sys::utimensat(&dir, name, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(explained)
+    }
+
     /// The permissions of the file or directory at `path`.
     pub fn mode(&self, path: &Path) -> io::Result<u32> {
         Ok(sys::fstat(self.at(path, OFlags::PATH)?)?.st_mode & 0o777)

@@ -6,8 +6,10 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
-use rustix::fs::{self as sys, FileType, OFlags};
+use rustix::fs::{self as sys, FileType, OFlags, Stat};
+use serde::{Deserialize, Serialize};
 
+use super::followed::{Followed, Identity};
 use super::{RootedFs, walk};
 
 /// A file below.
@@ -21,6 +23,24 @@ pub struct Entry {
     pub executable: bool,
     /// Equal as long as nobody has written to the file.
     pub stamp: Stamp,
+    /// Its permissions and when it was written.
+    pub status: Status,
+}
+
+/// Permissions of a file or directory, and when its content changed last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The permissions.
+    pub mode: u32,
+    /// Seconds since the Unix epoch, and nanoseconds.
+    pub modified: (i64, u32),
+}
+
+impl Status {
+    fn of(state: &Stat) -> Self {
+        let nanoseconds = u32::try_from(state.st_mtime_nsec).unwrap_or_default();
+        Self { mode: state.st_mode & 0o777, modified: (state.st_mtime, nanoseconds) }
+    }
 }
 
 /// Which file it is, its length, and when it was last changed in any way.
@@ -53,6 +73,8 @@ pub struct LeftOut {
 pub struct Listing {
     /// Files, sorted by path.
     pub files: Vec<Entry>,
+    /// Directories below, also those without files.
+    pub dirs: Vec<(String, Status)>,
     /// Links that are kept as links, with what they lead to as it is written; sorted by path.
     pub links: Vec<(String, String)>,
     /// Links that lead nowhere or out and are not kept, pipes, devices, strange names; sorted by path.
@@ -89,14 +111,21 @@ impl RootedFs {
         refused: &dyn Fn(&str) -> Option<String>,
     ) -> io::Result<Listing> {
         let mut listing = Listing::default();
+        let mut followed = Followed::default();
         let mut left = vec![String::new()];
         while let Some(prefix) = left.pop() {
             let dir = prefix.strip_suffix('/').unwrap_or(&prefix);
-            let entries = self
-                .at(Path::new(dir), self.opening_dirs())
-                .and_then(|dir| walk::entries(dir.as_fd(), most as u64 + 1));
+            let entries = self.at(Path::new(dir), self.opening_dirs()).and_then(|dir| {
+                let status = Status::of(&sys::fstat(&dir)?);
+                Ok((status, walk::entries(dir.as_fd(), most as u64 + 1)?))
+            });
             let entries = match entries {
-                Ok((entries, _)) => entries,
+                Ok((status, (entries, _))) => {
+                    if !dir.is_empty() {
+                        listing.dirs.push((dir.to_owned(), status));
+                    }
+                    entries
+                }
                 Err(e) if dir.is_empty() => return Err(e),
                 Err(e) => {
                     listing.left_out.push(LeftOut { path: dir.to_owned(), why: e.to_string() });
@@ -115,9 +144,18 @@ impl RootedFs {
                 match unfit {
                     Some(why) => listing.left_out.push(LeftOut { path, why }),
                     None if kind == FileType::Directory => left.push(path + "/"),
+                    None if kind == FileType::Symlink
+                        && self.keeps
+                        && self.leads_to_ignored(&path, ignore) =>
+                    {
+                        self.keep_link(&mut listing, path, "it leads to what is left out".to_owned());
+                    }
                     None if kind == FileType::Symlink && self.follows && self.is_dir(Path::new(&path)) => {
                         match self.leads_up(&path) {
-                            Ok(false) => left.push(path + "/"),
+                            Ok(false) => {
+                                followed.count(self.identity(Path::new(&path))?, &path)?;
+                                left.push(path + "/");
+                            }
                             Ok(true) => {
                                 let why = "it is a link to a directory that it lies in".to_owned();
                                 self.keep_link(&mut listing, path, why);
@@ -138,12 +176,16 @@ impl RootedFs {
                         Err(e) => listing.left_out.push(LeftOut { path, why: e.to_string() }),
                     },
                 }
-                if listing.files.len() + listing.links.len() + listing.left_out.len() + left.len() > most {
+                if listing.files.len() + listing.links.len() + listing.left_out.len() > most {
                     return Err(io::Error::other(format!("more than {most} files")));
+                }
+                if listing.dirs.len() + left.len() > most {
+                    return Err(io::Error::other(format!("more than {most} directories")));
                 }
             }
         }
         listing.files.sort_by(|a, b| a.path.cmp(&b.path));
+        listing.dirs.sort_by(|a, b| a.0.cmp(&b.0));
         listing.links.sort();
         listing.left_out.sort();
         Ok(listing)
@@ -168,15 +210,25 @@ impl RootedFs {
         if self.follows { flags } else { flags | OFlags::NOFOLLOW }
     }
 
+    /// Whether the link at `path` leads, inside, to `.git` or to something that `ignore` names, or below.
+    fn leads_to_ignored(&self, path: &str, ignore: &dyn Fn(&str) -> bool) -> bool {
+        let Ok(inside) = self.inside(Path::new(path)) else { return false };
+        inside.ancestors().any(|part| {
+            part.file_name().is_some_and(|name| name == ".git") || part.to_str().is_some_and(ignore)
+        })
+    }
+
+    /// Which directory is at `path`.
+    fn identity(&self, path: &Path) -> io::Result<Identity> {
+        let state = sys::fstat(self.at(path, OFlags::PATH | OFlags::DIRECTORY)?)?;
+        Ok((state.st_dev, state.st_ino))
+    }
+
     /// Whether the directory to which the link at `path` leads is one of those that it lies in.
     fn leads_up(&self, path: &str) -> io::Result<bool> {
-        let identity = |path: &Path| {
-            let state = sys::fstat(self.at(path, OFlags::PATH | OFlags::DIRECTORY)?)?;
-            Ok::<_, io::Error>((state.st_dev, state.st_ino))
-        };
-        let own = identity(Path::new(path))?;
+        let own = self.identity(Path::new(path))?;
         for above in Path::new(path).ancestors().skip(1) {
-            if identity(above)? == own {
+            if self.identity(above)? == own {
                 return Ok(true);
             }
         }
@@ -189,6 +241,7 @@ impl RootedFs {
             path: path.to_owned(),
             size: u64::try_from(state.st_size).unwrap_or(0),
             executable: state.st_mode & 0o111 != 0,
+            status: Status::of(&state),
             stamp: (
                 state.st_ino,
                 u64::try_from(state.st_size).unwrap_or(0),

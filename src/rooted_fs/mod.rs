@@ -6,6 +6,7 @@
 //! asynchronous code makes them through [`blocking`].
 
 mod copy;
+mod followed;
 mod inside;
 mod links;
 mod list;
@@ -14,7 +15,7 @@ mod unlock;
 mod walk;
 
 pub use copy::CopyLimits;
-pub use list::{Entry, Kind, LeftOut, Listing, Stamp};
+pub use list::{Entry, Kind, LeftOut, Listing, Stamp, Status};
 pub use remove::remove_tree;
 
 use std::ffi::OsStr;

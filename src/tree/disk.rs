@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::geteuid;
 
 use super::{Tree, TreeError, TreeFile, check_path, has_shebang};
-use crate::rooted_fs::{RootedFs, is_machine_fault};
+use crate::rooted_fs::{Listing, RootedFs, is_machine_fault};
 use crate::value::{BlobRef, Digest};
 use crate::verb::{BlobError, Blobs};
 
@@ -127,18 +127,21 @@ impl Tree {
         ignore: &dyn Fn(&str) -> bool,
     ) -> Result<Self, TreeError> {
         let root = RootedFs::open(from).map_err(disk(from))?.following_links();
-        Self::packed(blobs, from, &root, ignore)
+        Self::packed(blobs, from, &root, ignore).map(|(tree, _)| tree)
     }
 
     /// The same, but absolute links into `from` count as well, and links that lead out of it, nowhere or in a circle are kept
-    /// as links, and are not followed.
+    /// as links, and are not followed, and so are those that lead to what is left out. Directories without files count, and
+    /// permissions and times are kept.
     pub fn from_dir_with_links(
         blobs: &dyn Blobs,
         from: &Path,
         ignore: &dyn Fn(&str) -> bool,
     ) -> Result<Self, TreeError> {
         let root = RootedFs::open(from).map_err(disk(from))?.following_links().keeping_links();
-        Self::packed(blobs, from, &root, ignore)
+        let (tree, listing) = Self::packed(blobs, from, &root, ignore)?;
+        let status = listing.files.into_iter().map(|entry| (entry.path, entry.status)).collect();
+        Ok(Self { status, dirs: listing.dirs.into_iter().collect(), ..tree })
     }
 
     fn packed(
@@ -146,17 +149,18 @@ impl Tree {
         from: &Path,
         root: &RootedFs,
         ignore: &dyn Fn(&str) -> bool,
-    ) -> Result<Self, TreeError> {
+    ) -> Result<(Self, Listing), TreeError> {
         let unfit = |path: &str| match check_path(path) {
             Ok(checked) if checked == path => None,
             Ok(_) => Some("it is not written as trees write paths".to_owned()),
             Err(reason) => Some(reason),
         };
-        let listing = root.list(MOST, ignore, &unfit).map_err(disk(from))?;
-        if let Some(left) = listing.left_out.into_iter().next() {
+        let mut listing = root.list(MOST, ignore, &unfit).map_err(disk(from))?;
+        if let Some(left) = listing.left_out.first() {
+            let why = left.why.clone();
             return Err(match check_path(&left.path) {
-                Ok(_) => disk(&from.join(&left.path))(io::Error::new(ErrorKind::InvalidInput, left.why)),
-                Err(_) => TreeError::Path { path: shortened(&left.path), reason: left.why },
+                Ok(_) => disk(&from.join(&left.path))(io::Error::new(ErrorKind::InvalidInput, why)),
+                Err(_) => TreeError::Path { path: shortened(&left.path), reason: why },
             });
         }
         let size = listing.files.iter().fold(0_u64, |size, entry| size.saturating_add(entry.size));
@@ -165,13 +169,14 @@ impl Tree {
             return Err(disk(from)(io::Error::new(ErrorKind::FileTooLarge, text)));
         }
         let (mut files, mut left) = (BTreeMap::new(), LARGEST);
-        for entry in listing.files {
+        for entry in &listing.files {
             let bytes = root.read(Path::new(&entry.path), left).map_err(disk(&from.join(&entry.path)))?;
             left -= bytes.len() as u64;
             let executable = entry.executable || has_shebang(&bytes);
-            files.insert(entry.path, TreeFile { blob: blobs.put(&bytes)?, executable });
+            files.insert(entry.path.clone(), TreeFile { blob: blobs.put(&bytes)?, executable });
         }
-        Ok(Self { files, links: listing.links.into_iter().collect() })
+        let links = std::mem::take(&mut listing.links).into_iter().collect();
+        Ok((Self { files, links, ..Self::default() }, listing))
     }
 }
 

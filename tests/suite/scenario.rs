@@ -4,6 +4,7 @@ mod attached;
 pub mod browser;
 mod commands;
 mod compressed;
+mod deadlines;
 mod documents;
 mod extras;
 mod floods;
@@ -18,6 +19,7 @@ mod reuse;
 mod superset;
 pub mod tls;
 mod tui;
+mod typed;
 mod written;
 mod ws;
 

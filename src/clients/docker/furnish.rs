@@ -34,10 +34,17 @@ impl Engine {
         for file in &spec.files {
             let mut header = tar::Header::new_gnu();
             let appended = match &file.what {
-                PlacedAs::File { bytes, executable } => {
+                // The user of the image may be another than the owner of the file.
+                PlacedAs::File { bytes, executable, .. } => {
                     header.set_size(bytes.len() as u64);
                     header.set_mode(if *executable { 0o755 } else { 0o644 });
                     archive.append_data(&mut header, inside(&file.path), &**bytes)
+                }
+                PlacedAs::Dir(_) => {
+                    header.set_size(0);
+                    header.set_mode(0o755);
+                    header.set_entry_type(tar::EntryType::Directory);
+                    archive.append_data(&mut header, inside(&file.path), std::io::empty())
                 }
                 PlacedAs::Link(target) => {
                     header.set_size(0);

@@ -26,7 +26,18 @@ pub(super) fn furnish(
     }
     for file in &spec.files {
         match &file.what {
-            PlacedAs::File { bytes, executable } => put(&file.path, bytes, *executable)?,
+            PlacedAs::File { bytes, executable, status: None } => put(&file.path, bytes, *executable)?,
+            PlacedAs::File { bytes, status: Some(status), .. } => {
+                root.put_as(&file.path, bytes, status.mode)
+                    .and_then(|()| root.set_modified(&file.path, status.modified))
+                    .map_err(named(&file.path))?;
+            }
+            PlacedAs::Dir(status) => {
+                root.make_dirs(&file.path)
+                    .and_then(|()| root.set_dir_mode(&file.path, status.mode))
+                    .and_then(|()| root.set_modified(&file.path, status.modified))
+                    .map_err(named(&file.path))?;
+            }
             PlacedAs::Link(target) => root.put_link(&file.path, target).map_err(named(&file.path))?,
         }
         placed.insert(file.path.clone());

@@ -13,6 +13,7 @@ use super::{Images, Log};
 use crate::clients::agent::Door;
 use crate::id::{Address, RunId};
 use crate::value::Seal;
+use crate::rooted_fs::Status;
 
 /// What runs services.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -160,7 +161,11 @@ pub enum PlacedAs {
         bytes: Arc<[u8]>,
         /// Whether it gets mode 0755 instead of 0644.
         executable: bool,
+        /// In a sandbox, the permissions and time that it gets in place of that.
+        status: Option<Status>,
     },
+    /// A directory, with its permissions and time in a sandbox. What is below it has been placed before.
+    Dir(Status),
     /// A symbolic link, which leads to what the service sees there.
     Link(PathBuf),
 }

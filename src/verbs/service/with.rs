@@ -254,17 +254,24 @@ impl With {
             let value = value.reveal(&format!("the variable `{name}` of the service `{service}`"), cx)?;
             spec.env.insert(name, value);
         }
+        let mut dirs = Vec::new();
         for put in &self.files {
             let tree = Tree::load_with_links(&*cx.blobs, &put.tree.tree)?;
             for (path, file) in &tree.files {
                 let bytes = cx.blobs.get(&file.blob.digest)?;
-                let what = PlacedAs::File { bytes, executable: file.executable };
+                let status = tree.status.get(path).copied();
+                let what = PlacedAs::File { bytes, executable: file.executable, status };
                 spec.files.push(Placed { path: put.at.join(path), what });
             }
             for (path, target) in tree.links {
                 spec.files.push(Placed { path: put.at.join(path), what: PlacedAs::Link(target.into()) });
             }
+            dirs.extend(tree.dirs.into_iter().map(|(path, status)| (put.at.join(path), status)));
         }
+        // What is put into a directory changes its time, and may need its permissions: the innermost are the first.
+        dirs.reverse();
+        spec.files
+            .extend(dirs.into_iter().map(|(path, status)| Placed { path, what: PlacedAs::Dir(status) }));
         (spec.command, spec.port, spec.ports) = (self.command, self.port, self.ports);
         spec.egress = matches!(self.egress, Egress::All(true));
         spec.cpus = self.cpus.unwrap_or(spec.cpus);

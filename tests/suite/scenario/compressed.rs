@@ -132,3 +132,46 @@ async fn what_is_not_compressed_is_no_deflate() {
         assert!(error.contains("deflate"), "{body}: {error}");
     }
 }
+
+/// What follows a body is part of none, whatever it is compressed with; only zeros may fill up what gzip made.
+#[tokio::test]
+async fn nothing_may_follow_what_is_compressed() {
+    let text = b"{\"ok\": true, \"items\": [1, 2, 3]}";
+    let level = flate2::Compression::default;
+    let (mut gzip, mut zlib, mut bare) = (
+        flate2::write::GzEncoder::new(Vec::new(), level()),
+        flate2::write::ZlibEncoder::new(Vec::new(), level()),
+        flate2::write::DeflateEncoder::new(Vec::new(), level()),
+    );
+    gzip.write_all(text).unwrap();
+    zlib.write_all(text).unwrap();
+    bare.write_all(text).unwrap();
+    let brotli = b"\x0b\x08\x80{\"say\":\"Gr\xc3\xb6\xc3\x9fe\"}\x03".to_vec();
+    let zstd =
+        b"\x28\xb5\x2f\xfd\x04\x58\x89\x00\x00{\"say\":\"Gr\xc3\xb6\xc3\x9fe\"}\x2a\xb6\x34\xbc".to_vec();
+    for (encoding, whole) in [
+        ("gzip", gzip.finish().unwrap()),
+        ("deflate", zlib.finish().unwrap()),
+        ("deflate", bare.finish().unwrap()),
+        ("br", brotli),
+        ("zstd", zstd),
+    ] {
+        for more in [&b"garbage"[..], b"\n", b"\0\0\0x", b"\0\0", b""] {
+            let head =
+                format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: {encoding}\r\n\r\n");
+            let answer = [head.as_bytes(), &whole, more].concat().leak();
+            let scenario = steps("- request: { method: GET, path: / }\n  assert: { status: 200 }\n");
+            let seen = play_on(&scenario, Some(&raw(answer).await), None, &SystemClock, "").await;
+            let error = seen.steps[0].error.as_deref();
+            if more.is_empty() || encoding == "gzip" && more == b"\0\0" {
+                assert_eq!(error, None, "{encoding} {more:?}");
+            } else {
+                let wanted = format!("it is no valid `{encoding}`: something follows its end");
+                assert!(
+                    error.is_some_and(|error| error.ends_with(&wanted)),
+                    "{encoding} {more:?}: {error:?}"
+                );
+            }
+        }
+    }
+}

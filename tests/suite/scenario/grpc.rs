@@ -741,3 +741,24 @@ async fn a_server_that_speaks_version_1_and_sends_single_files_is_understood() {
     assert_eq!(error(&seen.steps[5]), "`two.Inner` has no field `wrod`; did you mean `word`?");
     server.abort();
 }
+
+#[tokio::test]
+async fn the_one_answer_of_a_background_stream_is_no_list() {
+    let Some(greeter) = Greeter::start("the_one_answer_of_a_background_stream", &[]).await else { return };
+    let text = "
+- { grpc: { service: greet.v1.Greeter, method: Sum, stream: { id: up, receive: { background: true } } }, expect: x }
+- { grpc: { stream: { id: up, messages: [{ count: 2 }] } }, expect: x }
+- grpc: { stream: { id: up, messages: [{ count: 5 }], close: true, receive: {} } }
+  assert: { status: OK, count: 1, json: { $.number: '7' } }
+- grpc: { stream: { id: up, receive: { timeout: 1s } } }
+  assert: { status: OK, count: 0 }
+- { grpc: { service: greet.v1.Greeter, method: Hello, body: { name: bad }, stream: { id: bad, receive: { background: true } } }, expect: x }
+- grpc: { stream: { id: bad, receive: {} } }
+  assert: { count: 1, json: { $.text: { exists: true } } }
+- { grpc: { service: greet.v1.Greeter, method: Chat, stream: { id: talk, receive: { background: true } } }, expect: x }
+- grpc: { stream: { id: talk, messages: [{ name: Ann }], receive: {} } }
+  assert: { count: 1, json: { '$[0].text': heard Ann } }
+";
+    let seen = play(text, &greeter.target, &SystemClock).await;
+    all_held(&seen);
+}

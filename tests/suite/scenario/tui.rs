@@ -12,7 +12,7 @@ use crate::fifo::processes_with;
 use crate::services::{House, house};
 
 /// A sandbox in which nothing runs but what scenarios start in it. Nothing where something is missing, after saying so.
-async fn sandbox(test: &str) -> Option<(House, Running)> {
+pub async fn sandbox(test: &str) -> Option<(House, Running)> {
     if !has_terminal_programs(test) {
         return None;
     }
@@ -21,7 +21,7 @@ async fn sandbox(test: &str) -> Option<(House, Running)> {
     Some((house, running))
 }
 
-async fn watch(running: &Running, text: &str) -> Observation {
+pub async fn watch(running: &Running, text: &str) -> Observation {
     play_on(&steps(text), None, Some(running as &dyn Shell), &SystemClock, "").await
 }
 
@@ -30,7 +30,7 @@ fn text(step: &StepSeen) -> &str {
 }
 
 /// That every step has assertions, and all of them hold.
-fn all_hold(seen: &Observation) {
+pub fn all_hold(seen: &Observation) {
     for step in &seen.steps {
         assert_eq!(step.decided, Decided::Held, "{}", crate::scenario::brief(step));
     }

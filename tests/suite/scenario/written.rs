@@ -5,7 +5,7 @@ use atoll::scenario::{Action, Decided, Observation, load_given};
 use serde_json::json;
 
 use super::program::{first_lines, raw, serve, shop};
-use super::{QuickClock, play_on, read, steps};
+use super::{QuickClock, play_on, read, steps, told};
 
 /// Scalars that YAML takes for something else than the text that they are.
 const SCALARS: [&str; 23] = [
@@ -350,4 +350,86 @@ async fn every_usual_content_encoding_is_decoded_within_bounds() {
     let broken = encoded("zstd", "28b52ffd0458").await;
     let text = "- request: { method: GET, path: / }\n  assert: { status: 200 }\n";
     assert!(self::seen(text, &broken).await.steps[0].error.is_some(), "a broken body is no answer");
+}
+
+/// An answer with a list in a list, `levels` deep, beside other fields.
+fn nested(levels: usize) -> Vec<u8> {
+    let body = format!(
+        r#"{{"name": "x", "deep": {}{{"leaf": 1.10}}{}, "many": 1e400, "few": -1e-400}}"#,
+        "[".repeat(levels - 2),
+        "]".repeat(levels - 2)
+    );
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nContent-Type: application/json\r\n\r\n{body}",
+        body.len()
+    )
+    .into()
+}
+
+const DEEP: &str = "
+- request: { method: GET, path: / }
+  assert:
+    json:
+      $.name: x
+      $..leaf: { equals: [1.1] }
+      $.many: { equals: 1e400, type: number }
+      $.few: { type: number }
+      $.deep: { type: array, length: 1 }
+      $: { schema: { $ref: '#/$defs/any', $defs: { any: { items: { $ref: '#/$defs/any' }, additionalProperties: { $ref: '#/$defs/any' } } } } }
+  capture: [{ name: leaf, jsonpath: $..leaf }]
+- request: { method: GET, path: / }
+  assert: { json: { $.deep: { equals: [] }, $.many: { equals: 1e401 }, $.deep[0]: { contains: 7 } } }
+  capture: [{ name: deep, jsonpath: $.deep }]
+- request: { method: GET, path: / }
+  assert: { duration: '<30s' }
+  capture: [{ name: deep, source: body, jsonpath: $.deep }]
+";
+
+#[test]
+fn an_answer_may_be_deep_and_no_stack_is_needed_for_it() {
+    // A half of what the threads of the program have.
+    let small = std::thread::Builder::new().stack_size(1 << 20);
+    let play = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { Box::pin(seen(DEEP, &raw(nested(512).leak()).await)).await })
+    };
+    let seen = small.spawn(play).unwrap().join().unwrap();
+    let first = &seen.steps[0];
+    assert_eq!((first.decided, &first.captures[0].value), (Decided::Held, &json!("1.10")), "{}", told(&seen));
+    assert!(seen.steps[1].assertions.iter().all(|verdict| !verdict.ok), "{}", told(&seen));
+    assert_eq!(seen.steps[1].assertions[1].actual, json!("1e400"));
+    for step in &seen.steps[1..] {
+        let error = step.captures[0].error.as_deref();
+        assert_eq!(
+            error,
+            Some("it is nested more than 64 levels deep, the most that is captured: capture a part of it")
+        );
+    }
+    // What is observed becomes part of a record.
+    let written = serde_json::to_string(&seen).unwrap();
+    serde_json::from_str::<Observation>(&written).unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_deep_is_not_called_something_else() {
+    for levels in [513, 100_000] {
+        let seen = seen(DEEP, &raw(nested(levels).leak()).await).await;
+        let reason = seen.steps[0].assertions[0].reason.as_deref();
+        assert_eq!(reason, Some("the body is nested more than 512 levels deep, too deep to be read"));
+        let error = seen.steps[1].captures[0].error.as_deref();
+        assert_eq!(error, Some("the body is nested more than 512 levels deep, too deep to be read"));
+    }
+}
+
+#[tokio::test]
+async fn text_with_four_bytes_a_character_is_read() {
+    let text = "{\"say\": \"Gr\u{F6}\u{DF}e \u{1F600}\"}";
+    let wide = |bytes: fn(u32) -> [u8; 4]| -> Vec<u8> {
+        std::iter::once('\u{FEFF}').chain(text.chars()).flat_map(|c| bytes(c.into())).collect()
+    };
+    for body in [wide(u32::to_le_bytes), wide(u32::to_be_bytes)] {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        let step = "- request: { method: GET, path: / }\n  assert: { json: { $.say: 'Gr\u{F6}\u{DF}e \u{1F600}' }, body: { length: 19 } }\n";
+        all_held(&seen(step, &raw([head.as_bytes(), &body].concat().leak()).await).await);
+    }
 }

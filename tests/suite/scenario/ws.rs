@@ -122,7 +122,10 @@ async fn a_refused_handshake_is_an_answer_where_its_status_is_asserted() {
 - { ws: { url: /private }, expect: it lets me in }
 - ws: { url: /nowhere }
   assert: { status: 101 }
-- { ws: { url: /echo, protocols: [none.of, them] }, expect: x }
+- ws: { url: /echo, protocols: [none.of, them], send: hi, receive: {} }
+  assert: { status: 101, messages: hi, protocol: { exists: false } }
+- ws: { url: /echo, protocols: [none.of, them] }
+  assert: { protocol: none.of }
 ",
     )
     .await;
@@ -136,8 +139,11 @@ async fn a_refused_handshake_is_an_answer_where_its_status_is_asserted() {
         (seen.steps[2].decided, seen.steps[2].assertions[0].actual.clone()),
         (Decided::Failed, json!(404))
     );
-    let error = seen.steps[3].error.as_deref();
-    assert_eq!(error, Some("the handshake failed: the server took none of the subprotocols"));
+    // A server need not take a subprotocol.
+    assert_eq!(seen.steps[3].decided, Decided::Held, "{}", crate::scenario::brief(&seen.steps[3]));
+    assert!(text(&seen.steps[3]).contains("The server took none of the subprotocols\n"));
+    let reason = seen.steps[4].assertions[0].reason.as_deref();
+    assert_eq!((seen.steps[4].decided, reason), (Decided::Failed, Some("there is no protocol")));
 }
 
 #[tokio::test]

@@ -138,6 +138,75 @@ fn a_directory_with_a_python_environment_is_copied_with_its_links() {
         .stderr_has("pipe: it is neither a file nor a directory");
 }
 
+const LIKE: &str = "id: like
+steps:
+  - description: Directories without files are there, also through a link
+    exec: { command: 'echo x > data/in/x; cat link/in/x; ls -d only' }
+    assert: { exit_code: 1, stdout: { equals: \"only\\n\" }, stderr: { contains: link/in/x } }
+  - description: Permissions and times are those of the directory
+    exec: { command: 'stat -c \"%a %Y %n\" key old.txt plain.sh tight only; find . -newer key -name old.txt' }
+    assert:
+      stdout: { equals: \"600 1000000000 key\\n640 981173106 old.txt\\n644 1000000000 plain.sh\\n700 1000000000 tight\\n500 1000000000 only\\n\" }
+  - description: Links to what is left out lead nowhere
+    exec: { command: 'cat gitlink gitdir/config far; readlink gitlink gitdir' }
+    assert: { stdout: { equals: \".git/config\\n.git\\n\" } }
+";
+
+#[test]
+fn a_copy_is_like_the_directory() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::time::{Duration, SystemTime};
+    if !there("process", "a_copy_is_like_the_directory") {
+        return;
+    }
+    let (project, site) = project();
+    project.write("cases/like.yaml", LIKE);
+    for dir in ["data/in", "only", "tight"] {
+        std::fs::create_dir_all(project.path(&format!("tools/{dir}"))).unwrap();
+    }
+    for file in ["key", "old.txt", "plain.sh"] {
+        project.write(&format!("tools/{file}"), "#!/bin/sh\n");
+    }
+    symlink("data", project.path("tools/link")).unwrap();
+    symlink(".git/config", project.path("tools/gitlink")).unwrap();
+    symlink(".git", project.path("tools/gitdir")).unwrap();
+    symlink(project.path("tools/.git/config"), project.path("tools/far")).unwrap();
+    for (path, mode, written) in [
+        ("key", 0o600, 1_000_000_000),
+        ("old.txt", 0o640, 981_173_106),
+        ("plain.sh", 0o644, 1_000_000_000),
+        ("tight", 0o700, 1_000_000_000),
+        ("only", 0o500, 1_000_000_000),
+    ] {
+        let path = project.path(&format!("tools/{path}"));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(written);
+        std::fs::File::open(&path).unwrap().set_modified(time).unwrap();
+    }
+    let report = run(&project, &site.url, &["--service-dir", "tools", "--only", "like"]).exits(0).json();
+    assert_eq!(report["totals"]["steps"]["passed"], 3, "{report:#}");
+}
+
+#[test]
+fn links_that_multiply_are_refused_early() {
+    use std::os::unix::fs::symlink;
+    if !there("process", "links_that_multiply_are_refused_early") {
+        return;
+    }
+    let (project, site) = project();
+    for level in 0..25 {
+        let dir = format!("tools/d{level}");
+        std::fs::create_dir_all(project.path(&dir)).unwrap();
+        for name in ["a", "b"] {
+            symlink(format!("../d{}", level + 1), project.path(&format!("{dir}/{name}"))).unwrap();
+        }
+    }
+    project.write("tools/d25/file", "x");
+    run(&project, &site.url, &["--service-dir", "tools", "--only", "alone"])
+        .exits(1)
+        .stderr_has("links lead to the same directory in more than 1000 places");
+}
+
 #[test]
 fn the_directory_is_for_a_target_and_must_be_there() {
     let (project, site) = project();
