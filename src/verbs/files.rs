@@ -74,7 +74,8 @@ pub enum Links {
     /// They are an error.
     #[default]
     Refuse,
-    /// They are kept as links, and not followed. Only the `files` of a `service` take a tree that has some.
+    /// They are kept as links, and not followed, and so are links to what is left out. Directories without files, permissions
+    /// and times are kept as well. Only the `files` of a `service` take a tree that has some links.
     Keep,
 }
 

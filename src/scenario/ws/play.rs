@@ -57,6 +57,8 @@ struct Wanted {
     count: Option<u64>,
     until: Option<Regex>,
     timeout: Duration,
+    /// Whether that is the time of the step itself, and not what a retry or the scenario leaves of it.
+    is_own: bool,
 }
 
 /// What is seen while a step is played.
@@ -213,7 +215,11 @@ async fn receive(line: &Line, wanted: &Wanted, clock: &dyn Clock, seen: &mut See
         Some(count) if seen.count < count => format!("Received {} of {}", seen.count, messages(count)),
         _ => format!("Received {}", messages(seen.count)),
     };
-    let within = if is_late { format!(" within {}", Lapse(wanted.timeout)) } else { String::new() };
+    let within = match (is_late, wanted.is_own) {
+        (false, _) => String::new(),
+        (true, true) => format!(" within {}", Lapse(wanted.timeout)),
+        (true, false) => " before the time of the step was over".to_owned(),
+    };
     seen.note(format_args!("{of}{within}"));
     seen.show(line.dropped() > 0);
     if let Some(end) = seen.end.take() {
@@ -337,6 +343,7 @@ impl Act {
                     None => None,
                 },
                 timeout: limit(receive.timeout.0),
+                is_own: limit(receive.timeout.0) == receive.timeout.0,
             }),
         };
         Ok(Self {
