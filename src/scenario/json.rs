@@ -18,7 +18,7 @@ use reader::Stop;
 const EXACT: &str = "$exact number";
 
 /// Most levels of lists and mappings in an answer. What is done with a value goes down into it, and fits on the stack.
-const DEEPEST: usize = 512;
+const DEEPEST: usize = 256;
 
 /// Levels that may be put around a part of an answer.
 const AROUND: usize = 8;
@@ -297,7 +297,7 @@ mod tests {
         for text in [nest(DEEPEST + 1), "[".repeat(100_000), nest(DEEPEST + 1).replace("[]", "[\"\\ud800\"]")]
         {
             let error = parse(&text).unwrap_err().to_string();
-            assert_eq!(error, "is nested more than 512 levels deep, too deep to be read");
+            assert_eq!(error, "is nested more than 256 levels deep, too deep to be read");
         }
     }
 

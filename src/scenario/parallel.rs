@@ -41,7 +41,8 @@ pub async fn play(
         None => Ok(()),
     };
     // What connecting took is gone for the rest.
-    let left = left.map(|left| left.saturating_sub(Duration::from_millis(stage.clock.now() - begun)));
+    let left =
+        left.map(|left| left.saturating_sub(Duration::from_millis(stage.clock.now().saturating_sub(begun))));
     let caller = ready.as_ref().map(|()| &*caller).map_err(String::as_str);
     let all =
         join_all(parallel.members.iter().map(|member| one(member, stage, caller, variables, left))).await;

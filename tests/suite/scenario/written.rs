@@ -391,7 +391,7 @@ fn an_answer_may_be_deep_and_no_stack_is_needed_for_it() {
     let small = std::thread::Builder::new().stack_size(1 << 20);
     let play = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async { Box::pin(seen(DEEP, &raw(nested(512).leak()).await)).await })
+        runtime.block_on(async { Box::pin(seen(DEEP, &raw(nested(256).leak()).await)).await })
     };
     let seen = small.spawn(play).unwrap().join().unwrap();
     let first = &seen.steps[0];
@@ -412,12 +412,12 @@ fn an_answer_may_be_deep_and_no_stack_is_needed_for_it() {
 
 #[tokio::test]
 async fn an_answer_that_is_too_deep_is_not_called_something_else() {
-    for levels in [513, 100_000] {
+    for levels in [257, 100_000] {
         let seen = seen(DEEP, &raw(nested(levels).leak()).await).await;
         let reason = seen.steps[0].assertions[0].reason.as_deref();
-        assert_eq!(reason, Some("the body is nested more than 512 levels deep, too deep to be read"));
+        assert_eq!(reason, Some("the body is nested more than 256 levels deep, too deep to be read"));
         let error = seen.steps[1].captures[0].error.as_deref();
-        assert_eq!(error, Some("the body is nested more than 512 levels deep, too deep to be read"));
+        assert_eq!(error, Some("the body is nested more than 256 levels deep, too deep to be read"));
     }
 }
 
