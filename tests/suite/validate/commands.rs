@@ -162,7 +162,7 @@ fn a_copy_is_like_the_directory() {
     let (project, site) = project();
     project.write("cases/like.yaml", LIKE);
     for dir in ["data/in", "only", "tight"] {
-        std::fs::create_dir_all(project.path(&format!("tools/{dir}"))).unwrap();
+        std::fs::create_dir_all(project.path(format!("tools/{dir}"))).unwrap();
     }
     for file in ["key", "old.txt", "plain.sh"] {
         project.write(&format!("tools/{file}"), "#!/bin/sh\n");
@@ -178,7 +178,7 @@ fn a_copy_is_like_the_directory() {
         ("tight", 0o700, 1_000_000_000),
         ("only", 0o500, 1_000_000_000),
     ] {
-        let path = project.path(&format!("tools/{path}"));
+        let path = project.path(format!("tools/{path}"));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(written);
         std::fs::File::open(&path).unwrap().set_modified(time).unwrap();
@@ -198,7 +198,7 @@ fn links_that_multiply_are_refused_early() {
         let dir = format!("tools/d{level}");
         std::fs::create_dir_all(project.path(&dir)).unwrap();
         for name in ["a", "b"] {
-            symlink(format!("../d{}", level + 1), project.path(&format!("{dir}/{name}"))).unwrap();
+            symlink(format!("../d{}", level + 1), project.path(format!("{dir}/{name}"))).unwrap();
         }
     }
     project.write("tools/d25/file", "x");
