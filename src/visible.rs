@@ -33,20 +33,24 @@ pub fn is_blank(text: &str) -> bool {
     text.chars().all(|c| c.is_whitespace() || is_hidden(c))
 }
 
-/// The user name and password of a URL.
-static USERINFO: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r#"(?i)\b([a-z][a-z0-9+.-]*://)([^\s/?\#"'`<>\\]+)@"#).ok());
+/// The user name and password of a URL; also of one without a scheme, where it is sure to be one.
+static USERINFO: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let part = r#"[^\s/?\#"'`<>\\]"#;
+    let whole = format!(r#"(?i)((?:\b[a-z][a-z0-9+.-]*:|^|[\s"'`=(])//)({part}+)@"#);
+    let in_a_path = format!(r"(//)({part}*:{part}+)@");
+    Regex::new(&format!("{whole}|{in_a_path}")).ok()
+});
 
 /// What stands before the `@` of the URLs in `text`.
 pub fn userinfo(text: &str) -> impl Iterator<Item = &str> {
     let found = USERINFO.iter().flat_map(move |urls| urls.captures_iter(text));
-    found.filter_map(|url| url.get(2)).map(|part| part.as_str())
+    found.filter_map(|url| url.get(2).or_else(|| url.get(4))).map(|part| part.as_str())
 }
 
 /// `text` with `***` in place of the user names and passwords of URLs.
 pub fn without_userinfo(text: &str) -> Cow<'_, str> {
     match USERINFO.as_ref().filter(|_| text.contains('@')) {
-        Some(urls) => urls.replace_all(text, "${1}***@"),
+        Some(urls) => urls.replace_all(text, "${1}${3}***@"),
         None => Cow::Borrowed(text),
     }
 }

@@ -126,6 +126,10 @@ impl Secrets for EnvSecrets {
         self.redactor().places(text)
     }
 
+    fn places_on_screen(&self, text: &str, wraps: &[usize]) -> Vec<(usize, usize)> {
+        self.redactor().on_screen(text, wraps)
+    }
+
     fn redact_value(&self, value: &mut Value) {
         let redactor = self.redactor();
         if !redactor.is_empty() {

@@ -32,6 +32,12 @@ pub trait Shell: Send + Sync {
     fn serves(&self, _target: &str) -> bool {
         true
     }
+
+    /// The same for the rows of a screen, where parts may have to be hidden too. The line breaks at `wraps` are no breaks for the
+    /// program.
+    fn hidden_on_screen(&self, text: &str, _wraps: &[usize]) -> Vec<(usize, usize)> {
+        self.hidden_in(text)
+    }
     /// How much the service has logged so far, in bytes.
     fn log_mark(&self) -> u64;
     /// What the service has logged since `mark`, as far as it is still known.

@@ -180,6 +180,11 @@ pub trait Secrets: Send + Sync + 'static {
     fn places(&self, text: &str) -> Vec<(usize, usize)> {
         if self.redact(text) == text { Vec::new() } else { vec![(0, text.len())] }
     }
+    /// The same for the rows of a screen: also where a secret is wrapped in a frame, or where telling parts of one are. The line
+    /// breaks at `wraps` are no breaks for the program.
+    fn places_on_screen(&self, text: &str, _wraps: &[usize]) -> Vec<(usize, usize)> {
+        self.places(text)
+    }
     /// [`Secrets::redact`] for every text in `value`.
     fn redact_value(&self, value: &mut Value) {
         change_texts(value, &|text| self.redact(text));

@@ -260,6 +260,10 @@ impl Secrets for AllowedSecrets {
     fn places(&self, text: &str) -> Vec<(usize, usize)> {
         self.secrets.places(text)
     }
+
+    fn places_on_screen(&self, text: &str, wraps: &[usize]) -> Vec<(usize, usize)> {
+        self.secrets.places_on_screen(text, wraps)
+    }
     fn redact_value(&self, value: &mut Value) {
         self.secrets.redact_value(value);
     }

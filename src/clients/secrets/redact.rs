@@ -2,15 +2,17 @@
 //! reads the text once: a program that prints almost a secret very often costs no more than any other.
 
 mod cut;
+mod dumps;
 mod escape;
 mod forms;
 mod mask;
 mod numbers;
 mod parts;
+mod screen;
 mod view;
 
 use cut::Edge;
-use forms::{Forms, SHORTEST, base64, foreign, hexadecimal, is_series};
+use forms::{Forms, SHORTEST, base64, foreign, hexadecimal, is_series, listed};
 use mask::{masked, masked_bytes};
 use parts::parts;
 use view::{QUOTES, View};
@@ -41,7 +43,7 @@ impl Redactor {
         let plain = texts.iter().flat_map(|text| [text.clone(), text.replace(' ', "+")]);
         let without = |text: &String| text.bytes().filter(|byte| !QUOTES.contains(byte)).collect();
         let unquoted = texts.iter().filter(|text| text.contains(['\'', '"'])).map(without);
-        let lists = texts.iter().filter(|text| !is_series(text)).map(|text| text.clone().into_bytes());
+        let lists = texts.iter().filter(|text| !is_series(text)).flat_map(|text| listed(text));
         let other = texts.iter().filter(|text| !text.is_ascii()).flat_map(|text| foreign(text));
         Self {
             plain: Forms::of(plain.map(String::into_bytes), 1),
@@ -97,11 +99,16 @@ impl Redactor {
 
     /// Where secrets are, and what is left of them at `edges`.
     fn find(&self, bytes: &[u8], edges: &[Edge]) -> Vec<(usize, usize)> {
-        let mut spans = Vec::new();
         if self.is_empty() || (bytes.len() < SHORTEST && edges.is_empty()) {
-            return spans;
+            return Vec::new();
         }
-        self.look(bytes, &mut |view, forms| {
+        self.find_in(View::of(bytes), bytes, edges)
+    }
+
+    /// The same for a view of `bytes`.
+    fn find_in(&self, view: View, bytes: &[u8], edges: &[Edge]) -> Vec<(usize, usize)> {
+        let mut spans = Vec::new();
+        self.look(view, &mut |view, forms| {
             view.find(&forms.pattern, &mut spans);
             spans.extend(edges.iter().filter_map(|edge| forms.partial.at(*edge, bytes, view)));
         });
@@ -118,9 +125,9 @@ impl Redactor {
         let from = text.len().saturating_sub(longest.saturating_mul(12) + 64);
         let from = (from..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
         let mut cut = at;
-        self.look(&text.as_bytes()[from..], &mut |view, forms| {
-            let begins = forms.partial.begins(view, view.bytes.len(), 1);
-            cut = begins.map_or(cut, |begins| cut.min(from + begins));
+        self.look(View::of(&text.as_bytes()[from..]), &mut |view, forms| {
+            let begins = forms.partial.begins(view, view.bytes.len(), 1, false);
+            cut = begins.map_or(cut, |(begins, _)| cut.min(from + begins));
         });
         let mut spans = self.find(text.as_bytes(), &[]);
         // From the last to the first, so that each place is looked at once.
@@ -133,9 +140,8 @@ impl Redactor {
         (0..=cut).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
     }
 
-    /// Goes through what `bytes` may say, each with the secrets as they would be written there.
-    fn look(&self, bytes: &[u8], see: &mut dyn FnMut(&View, &Forms)) {
-        let mut view = View::of(bytes);
+    /// Goes through what `view` may say, each with the secrets as they would be written there.
+    fn look(&self, mut view: View, see: &mut dyn FnMut(&View, &Forms)) {
         for _ in 0..=ESCAPED {
             self.look_at(&view, see);
             if let Some(narrow) = view.without_zeros() {
@@ -169,7 +175,7 @@ impl Redactor {
             see(&view.letters(), base64);
         }
         if let Some(bytes) = &self.bytes {
-            view.numbers().iter().for_each(|numbers| see(numbers, bytes));
+            view.numbers(&bytes.letters).iter().for_each(|numbers| see(numbers, bytes));
         }
     }
 }

@@ -25,6 +25,20 @@ pub struct Emulator {
     stretch: usize,
 }
 
+/// Ranges of bytes.
+type Ranges = Vec<(usize, usize)>;
+
+/// Where something is that must not be shown.
+pub struct Hiding<'a> {
+    /// In a text by itself.
+    pub in_text: &'a dyn Fn(&str) -> Ranges,
+    /// In the rows of a screen, of which the line breaks at these places are none for the program.
+    pub on_screen: &'a dyn Fn(&str, &[usize]) -> Ranges,
+}
+
+/// Cells by row and column.
+type Cells = BTreeMap<(u16, u16), Torn>;
+
 /// What a program says and asks beside what it shows.
 #[derive(Default)]
 struct Notes {
@@ -135,18 +149,21 @@ impl Emulator {
         json!({ "row": row + 1, "column": column + 1, "visible": !screen.hide_cursor() })
     }
 
-    /// The screen with its colours and attributes: runs of text that look the same, row by row. `hidden` says where in a text
-    /// something is that must not be shown; if it is in pieces here, it cannot be found later.
-    pub fn styles(&self, hidden: &dyn Fn(&str) -> Vec<(usize, usize)>) -> Value {
+    /// The same without what `hiding` says and what could not be found later, because it is in several rows, or only a part of it
+    /// is seen.
+    pub fn text_without(&self, hiding: &Hiding<'_>) -> String {
+        let lines = self.lines_without(&self.torn(hiding, false));
+        let used = lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
+        lines[..used].join("\n")
+    }
+
+    /// The screen with its colours and attributes: runs of text that look the same, row by row. Without what `hiding` says and what
+    /// is in pieces here.
+    pub fn styles(&self, hiding: &Hiding<'_>) -> Value {
         let TerminalSize { columns, rows } = self.size();
-        let torn = self.torn(hidden);
+        let torn = self.torn(hiding, true);
         let runs: Vec<Value> = (0..rows.get()).flat_map(|row| self.runs(row, &torn)).collect();
-        let mut lines = self.lines();
-        for row in torn.keys().map(|(row, _)| *row).collect::<BTreeSet<_>>() {
-            let line: String =
-                self.cells(row).map(|(column, cell)| shown(cell, torn.get(&(row, column)))).collect();
-            line.trim_end().clone_into(&mut lines[usize::from(row)]);
-        }
+        let lines = self.lines_without(&torn);
         json!({
             "columns": columns,
             "rows": rows,
@@ -157,6 +174,17 @@ impl Emulator {
         })
     }
 
+    /// The lines, with masks in the place of `torn`.
+    fn lines_without(&self, torn: &Cells) -> Vec<String> {
+        let mut lines = self.lines();
+        for row in torn.keys().map(|(row, _)| *row).collect::<BTreeSet<_>>() {
+            let line: String =
+                self.cells(row).map(|(column, cell)| shown(cell, torn.get(&(row, column)))).collect();
+            line.trim_end().clone_into(&mut lines[usize::from(row)]);
+        }
+        lines
+    }
+
     /// The cells of a row with their columns.
     fn cells(&self, row: u16) -> impl Iterator<Item = (u16, &Cell)> {
         let screen = self.parser.screen();
@@ -165,21 +193,29 @@ impl Emulator {
         cells.filter(|(_, cell)| !cell.is_wide_continuation())
     }
 
-    /// The cells of what is hidden and does not stand in one run.
-    fn torn(&self, hidden: &dyn Fn(&str) -> Vec<(usize, usize)>) -> BTreeMap<(u16, u16), Torn> {
-        let (mut text, mut cells) = (String::new(), Vec::new());
+    /// The cells of what is hidden and could not be found later: it is in several rows, in several looks if `by_look`, or is not
+    /// hidden in a text by itself.
+    fn torn(&self, hiding: &Hiding<'_>, by_look: bool) -> Cells {
+        let (mut text, mut cells, mut wraps) = (String::new(), Vec::new(), Vec::new());
         for row in 0..self.size().rows.get() {
             for (column, cell) in self.cells(row) {
                 cells.push((text.len(), (row, column), look(cell)));
                 text.push_str(shown(cell, None));
             }
+            if self.parser.screen().row_wrapped(row) {
+                wraps.push(text.len());
+            }
             text.push('\n');
         }
-        let mut torn = BTreeMap::new();
-        for (from, to) in hidden(&text) {
+        let mut torn = Cells::new();
+        for (from, to) in (hiding.on_screen)(&text, &wraps) {
             let place = |at: usize| cells.partition_point(|(start, ..)| *start < at);
             let cells = &cells[place(from)..place(to)];
-            if cells.windows(2).any(|pair| (pair[0].1.0, pair[0].2) != (pair[1].1.0, pair[1].2)) {
+            let differ = |pair: &[(usize, (u16, u16), _)]| {
+                pair[0].1.0 != pair[1].1.0 || by_look && pair[0].2 != pair[1].2
+            };
+            let is_found = || (hiding.in_text)(&text[from..to]).contains(&(0, to - from));
+            if cells.windows(2).any(differ) || !is_found() {
                 for (at, (_, place, _)) in cells.iter().enumerate() {
                     let part = if at == 0 { Torn::First } else { Torn::Other };
                     torn.entry(*place).or_insert(part);
@@ -189,7 +225,7 @@ impl Emulator {
         torn
     }
 
-    fn runs(&self, row: u16, torn: &BTreeMap<(u16, u16), Torn>) -> Vec<Value> {
+    fn runs(&self, row: u16, torn: &Cells) -> Vec<Value> {
         let mut runs: Vec<Run<'_>> = Vec::new();
         for (column, cell) in self.cells(row) {
             let text = shown(cell, torn.get(&(row, column)));
@@ -272,6 +308,8 @@ fn color(color: Color) -> Value {
 mod tests {
     use super::*;
 
+    const NOTHING: Hiding<'static> = Hiding { in_text: &|_| Vec::new(), on_screen: &|_, _| Vec::new() };
+
     fn screen(bytes: &str) -> Emulator {
         let mut emulator = Emulator::new(TerminalSize::default());
         emulator.feed(bytes.as_bytes());
@@ -288,7 +326,7 @@ mod tests {
     #[test]
     fn runs_tell_colours_and_attributes() {
         let emulator = screen("a \x1b[1;31m OK \x1b[0;4;38;5;208mx\x1b[0;7;48;2;1;2;3my\x1b[0m");
-        let runs = &emulator.styles(&|_| Vec::new())["runs"];
+        let runs = &emulator.styles(&NOTHING)["runs"];
         let look = |n: usize, keys: [&str; 3]| keys.map(|key| runs[n][key].clone());
         assert_eq!(look(1, ["text", "fg", "bold"]), [json!("OK"), json!("red"), json!(true)]);
         assert_eq!(runs[1]["column"], 4);
@@ -308,7 +346,14 @@ mod tests {
             found.chain(wrapped).collect()
         };
         let wide = format!("a SES\x1b[31mAME b \x1b[0mWHOLE\r\n{}WRAPPED", "x".repeat(77));
-        let styles = screen(&wide).styles(&hidden);
+        let hiding = Hiding { in_text: &hidden, on_screen: &|text, _| hidden(text) };
+        let styles = screen(&wide).styles(&hiding);
+        let text = screen(&wide).text_without(&hiding);
+        assert_eq!(
+            text,
+            format!("a SESAME b WHOLE\n{}***", "x".repeat(77)),
+            "found later, but for what is wrapped"
+        );
         let told = styles.to_string();
         assert!(["SES", "AME", "WRA", "PPED"].iter().all(|half| !told.contains(half)), "{told}");
         assert_eq!(styles["lines"][0], "a *** b WHOLE");
@@ -351,7 +396,7 @@ mod tests {
             emulator.feed(&bytes);
             emulator.resize(size(rows + 1, columns));
             emulator.feed(tail.as_bytes());
-            emulator.styles(&|_| Vec::new());
+            emulator.styles(&NOTHING);
         }
     }
 }

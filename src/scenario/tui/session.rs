@@ -4,7 +4,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use indexmap::IndexMap;
 
-use super::emulator::Emulator;
+use super::emulator::{Emulator, Hiding};
 use super::play::{Act, Input, Wait};
 use crate::clock::{Clock, Millis, Pause, millis};
 use crate::scenario::{Kept, Lapse, Program, Shell, Shown, Terminal, TerminalSize, Told};
@@ -295,7 +295,11 @@ impl Session {
     }
 
     fn told(&self, work: &Work<'_>, is_settled: bool) -> Told {
-        let screen = self.emulator.text();
+        let hiding = Hiding {
+            in_text: &|text| work.shell.hidden_in(text),
+            on_screen: &|text, wraps| work.shell.hidden_on_screen(text, wraps),
+        };
+        let screen = self.emulator.text_without(&hiding);
         let TerminalSize { columns, rows } = self.emulator.size();
         let mut text = format!("Screen of {columns} columns and {rows} rows:\n{screen}\n");
         if let Some(ended) = self.ended {
@@ -304,7 +308,7 @@ impl Session {
         if !is_settled {
             let _ = writeln!(text, "The screen had not settled after {}", Lapse(work.limit.span));
         }
-        let styles = work.act.styles.then(|| self.emulator.styles(&|text| work.shell.hidden_in(text)));
+        let styles = work.act.styles.then(|| self.emulator.styles(&hiding));
         if let Some(styles) = &styles {
             text.push_str(&looks(styles));
         }

@@ -125,6 +125,10 @@ impl Secrets for Also {
     fn places(&self, text: &str) -> Vec<(usize, usize)> {
         [self.secrets.places(text), self.credentials.places(text)].concat()
     }
+    fn places_on_screen(&self, text: &str, wraps: &[usize]) -> Vec<(usize, usize)> {
+        let places = |secrets: &Arc<dyn Secrets>| secrets.places_on_screen(text, wraps);
+        [places(&self.secrets), places(&self.credentials)].concat()
+    }
     fn redact_value(&self, value: &mut Value) {
         self.credentials.redact_value(value);
         self.secrets.redact_value(value);

@@ -56,6 +56,10 @@ impl Shell for Quiet {
         self.shell.serves(target)
     }
 
+    fn hidden_on_screen(&self, text: &str, wraps: &[usize]) -> Vec<(usize, usize)> {
+        self.secrets.places_on_screen(text, wraps)
+    }
+
     fn log_mark(&self) -> u64 {
         self.shell.log_mark()
     }

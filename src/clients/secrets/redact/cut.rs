@@ -10,6 +10,15 @@ use super::view::View;
 /// Fewer characters of a secret are not masked at a cut: other words begin and end like it.
 const LEAST: usize = 3;
 
+/// So many are masked on a screen, where nothing says that a text is cut: half of the value if that is less.
+const ENOUGH: usize = 6;
+
+/// So many letters, of which only the first may be a capital: fewer are a word that a screen may have for other reasons.
+const WORD: usize = 12;
+
+/// Most bytes between a part of a secret and the place where it is cut.
+const NEAR: usize = 512;
+
 /// Most bytes of an escape.
 const ESCAPE: usize = 12;
 
@@ -33,6 +42,12 @@ pub(super) enum Edge {
     End(usize),
     /// More came before.
     Start(usize),
+    /// More may have followed here, on a screen.
+    Bottom(usize),
+    /// More may have come before, on a screen.
+    Top(usize),
+    /// What is between these places may be a part of more, on a screen.
+    Piece(usize, usize),
 }
 
 /// The places where something was left out of `text`.
@@ -102,27 +117,41 @@ impl Partial {
 
     /// What is left of a secret at `edge` of `text`, as `view` shows it.
     pub(super) fn at(&self, edge: Edge, text: &[u8], view: &View) -> Option<(usize, usize)> {
+        let is_screen = matches!(edge, Edge::Bottom(_) | Edge::Top(_));
         match edge {
-            Edge::End(end) => {
+            Edge::End(end) | Edge::Bottom(end) => {
                 let mut whole = &text[..end];
                 while let Some(rest) = whole.strip_suffix(REPLACEMENT) {
                     whole = rest;
                 }
-                self.begins(view, view.upto(whole.len()), LEAST * self.per_byte).map(|start| (start, end))
+                let (start, last) =
+                    self.begins(view, view.upto(whole.len()), LEAST * self.per_byte, is_screen)?;
+                (end <= last + NEAR).then_some((start, end))
             }
-            Edge::Start(start) => {
+            Edge::Start(start) | Edge::Top(start) => {
                 let mut rest = &text[start..];
                 while let Some(behind) = rest.strip_prefix(REPLACEMENT) {
                     rest = behind;
                 }
-                self.ends(view, view.before(text.len() - rest.len())).map(|end| (start, end))
+                let (first, end) = self.ends(view, view.before(text.len() - rest.len()), is_screen)?;
+                (first <= start + NEAR).then_some((start, end))
+            }
+            Edge::Piece(start, end) => {
+                let piece = view.bytes.get(view.before(start)..view.upto(end))?;
+                self.is_inside(piece).then_some((start, end))
             }
         }
     }
 
-    /// Where the beginning of a secret begins in the text, of at least `least` bytes, that the first `length` bytes of `view`
-    /// end with.
-    pub(super) fn begins(&self, view: &View, length: usize, least: usize) -> Option<usize> {
+    /// Where the beginning of a secret, of at least `least` bytes, begins and ends in the text that the first `length` bytes of
+    /// `view` end with.
+    pub(super) fn begins(
+        &self,
+        view: &View,
+        length: usize,
+        least: usize,
+        is_screen: bool,
+    ) -> Option<(usize, usize)> {
         let bytes = &view.bytes[..length];
         // The escape of its next character may be cut, too.
         let is_escape = |byte: u8| matches!(byte, b'%' | b'\\' | b'&' | 0);
@@ -130,30 +159,33 @@ impl Partial {
             .filter(|cut| is_escape(bytes[length - cut]) || (*cut == 1 && bytes[length - 1] == b'0'));
         let whole = std::iter::once(0).chain(cut).filter_map(|cut| {
             let bytes = &bytes[..length - cut];
-            let longest = self.beginning(bytes, least)?;
-            Some(view.place(bytes.len() - longest, bytes.len()).0)
+            let longest = self.beginning(bytes, least, is_screen)?;
+            Some(view.place(bytes.len() - longest, bytes.len()))
         });
-        whole.min().map(|start| start as usize)
+        whole.min_by_key(|(start, _)| *start).map(|(start, end)| (start as usize, end as usize))
     }
 
-    /// Where the end of a secret ends in the text that the bytes of `view` from `from` on begin with.
-    fn ends(&self, view: &View, from: usize) -> Option<usize> {
+    /// Where the end of a secret begins and ends in the text that the bytes of `view` from `from` on begin with.
+    fn ends(&self, view: &View, from: usize, is_screen: bool) -> Option<(usize, usize)> {
         let bytes = &view.bytes[from..];
         // It may come behind the rest of an escape.
         let is_escape = |byte: &&u8| byte.is_ascii_alphanumeric() || b"#;}\0".contains(byte);
         let escape = bytes.iter().take(ESCAPE).take_while(is_escape).count();
+        let escape = if is_screen { 0 } else { escape };
         let ends = (0..=escape).filter_map(|cut| {
             let least = (LEAST + usize::from(cut > 0)) * self.per_byte;
-            let longest = self.ending(&bytes[cut..], least)?;
-            Some(view.place(from + cut, from + cut + longest).1)
+            let longest = self.ending(&bytes[cut..], least, is_screen)?;
+            Some(view.place(from + cut, from + cut + longest))
         });
-        ends.max().map(|end| end as usize)
+        ends.max_by_key(|(_, end)| *end).map(|(start, end)| (start as usize, end as usize))
     }
 
     /// How many of the first bytes of a secret, not all, `bytes` end with.
-    fn beginning(&self, bytes: &[u8], least: usize) -> Option<usize> {
+    fn beginning(&self, bytes: &[u8], least: usize, is_screen: bool) -> Option<usize> {
         let fits = |text: &[u8], length: usize| {
-            (least..text.len()).contains(&length) && bytes.ends_with(&text[..length])
+            (least..text.len()).contains(&length)
+                && bytes.ends_with(&text[..length])
+                && (!is_screen || self.is_telling(text, &text[..length]))
         };
         let short = (least..LEAST).rev().find(|length| self.texts.iter().any(|text| fits(text, *length)));
         let last = bytes.last_chunk::<3>().map(|last| self.places(*last)).unwrap_or_default();
@@ -162,14 +194,39 @@ impl Partial {
     }
 
     /// How many of the last bytes of a secret, not all, `bytes` begin with; at least three.
-    fn ending(&self, bytes: &[u8], least: usize) -> Option<usize> {
+    fn ending(&self, bytes: &[u8], least: usize, is_screen: bool) -> Option<usize> {
         let first = self.places(*bytes.first_chunk::<3>()?);
         let rests = first.iter().filter(|(_, at)| *at > 0);
         rests
-            .map(|(text, at)| &self.texts[*text as usize][*at as usize..])
-            .filter(|rest| rest.len() >= least && bytes.starts_with(rest))
-            .map(<[u8]>::len)
+            .map(|(text, at)| (&self.texts[*text as usize], *at as usize))
+            .filter(|(text, at)| text.len() - at >= least && bytes.starts_with(&text[*at..]))
+            .filter(|(text, at)| !is_screen || self.is_telling(text, &text[*at..]))
+            .map(|(text, at)| text.len() - at)
             .max()
+    }
+
+    /// Whether `piece` is a part of a secret that tells of it.
+    fn is_inside(&self, piece: &[u8]) -> bool {
+        let first = piece.first_chunk::<3>().map(|first| self.places(*first)).unwrap_or_default();
+        first.iter().any(|(text, at)| {
+            let text = &self.texts[*text as usize];
+            text[*at as usize..].starts_with(piece) && self.is_telling(text, piece)
+        })
+    }
+
+    /// Whether `piece` of `text` is more than what other texts may have, too.
+    fn is_telling(&self, text: &[u8], piece: &[u8]) -> bool {
+        let Self { per_byte, .. } = self;
+        let least = (ENOUGH * per_byte).min(text.len().div_ceil(2)).max(LEAST * per_byte);
+        let is_word = piece.iter().skip(1).all(u8::is_ascii_lowercase) && piece[0].is_ascii_alphabetic()
+            || piece.iter().all(u8::is_ascii_uppercase);
+        // A value of several lines is not shown as one, and has lines that are no secret.
+        let is_one_line = !text.contains(&b'\n');
+        // Other URLs begin like it.
+        let scheme = text.windows(3).position(|three| three == b"://").filter(|_| text.starts_with(piece));
+        is_one_line
+            && piece.len() >= scheme.map_or(least, |at| at + least)
+            && (!is_word || piece.len() >= WORD * per_byte)
     }
 
     /// Where in the texts these bytes are.

@@ -6,6 +6,7 @@ use encoding_rs::WINDOWS_1252;
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::cut::Partial;
+use super::numbers::Letters;
 
 /// Shorter values are not redacted: removing `test` or `1234` everywhere would make every text unreadable.
 pub(super) const SHORTEST: usize = 6;
@@ -17,6 +18,8 @@ const LARGEST: usize = 256 << 20;
 pub(super) struct Forms {
     pub(super) pattern: Regex,
     pub(super) partial: Partial,
+    /// The bytes that they have.
+    pub(super) letters: Letters,
 }
 
 impl Forms {
@@ -29,7 +32,9 @@ impl Forms {
         // A pattern of escaped literals is always valid; the limit is what could fail, for very many megabytes of secrets.
         let pattern =
             (!any.is_empty()).then(|| RegexBuilder::new(&any).size_limit(LARGEST).build().ok()).flatten()?;
-        Some(Self { pattern, partial: Partial::of(texts, per_byte) })
+        let mut letters = [false; 256];
+        texts.iter().flatten().for_each(|byte| letters[usize::from(*byte)] = true);
+        Some(Self { pattern, partial: Partial::of(texts, per_byte), letters })
     }
 }
 
@@ -85,6 +90,20 @@ fn western(c: char) -> u8 {
 pub(super) fn hexadecimal(text: &str) -> Vec<Vec<u8>> {
     let all = std::iter::once(text.as_bytes().to_vec()).chain(utf16(text));
     all.map(|bytes| hex(&bytes).into_bytes()).collect()
+}
+
+/// The bytes of `text` as lists of numbers and dumps have them: in UTF-8, also without blanks, which a dump of characters may not show;
+/// with seven bits, and as code units, of which zeros are left out.
+pub(super) fn listed(text: &str) -> Vec<Vec<u8>> {
+    let without = |left_out: u8, bytes: &[u8]| {
+        bytes.iter().copied().filter(|byte| *byte != left_out).collect::<Vec<_>>()
+    };
+    let mut all = vec![text.as_bytes().to_vec(), without(b' ', text.as_bytes())];
+    if !text.is_ascii() {
+        all.push(text.bytes().map(|byte| byte & 0x7F).collect());
+        all.extend(utf16(text).map(|bytes| without(0, &bytes)));
+    }
+    all
 }
 
 /// What `text` becomes inside longer base64 texts: in UTF-8 and UTF-16, escaped as in JSON and in URLs, and once it is part

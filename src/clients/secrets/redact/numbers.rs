@@ -1,234 +1,252 @@
-//! Bytes that are written as numbers: lists such as `163 153 055` or `[115, 107, 45]`, and the lines of `od`, `hexdump` and
-//! `xxd`, which begin with an offset.
+//! Bytes that are written as numbers. There is one rule for all the ways to do so: the numbers of a text in one base, with whatever is
+//! between them, are bytes or words of bytes in one of two orders; each of them counts, or every second one. What no secret has
+//! in common with them separates them.
 
-use super::escape::escape;
 use super::view::View;
 
 /// Texts with fewer digits say no secret.
 const FEWEST: usize = 6;
 
-/// How a list writes each byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Base {
-    /// Three octal digits.
-    Octal,
-    /// One to three decimal digits.
-    Decimal,
-    /// Eight binary digits.
-    Binary,
-}
+/// Fewer bytes between others are no part of a secret, not even where it is cut.
+const LEAST: usize = 3;
 
-/// How the line of a dump writes bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Notation {
-    /// Two hexadecimal digits.
-    Hex,
-    /// Three octal digits.
-    Octal,
-    /// One to three decimal digits.
-    Decimal,
-    /// Eight binary digits.
-    Binary,
-    /// Words of hexadecimal digits, the first byte first.
-    Words,
-    /// The same, the last byte first.
-    Turned,
-    /// Words of octal digits, the last byte first.
-    OctalWords,
-    /// Characters and escapes, each in four columns.
-    Characters,
-}
+/// Most bytes between two numbers of a list.
+pub(super) const GAP: usize = 100;
 
-const NOTATIONS: [Notation; 8] = [
-    Notation::Hex,
-    Notation::Octal,
-    Notation::Decimal,
-    Notation::Binary,
-    Notation::Words,
-    Notation::Turned,
-    Notation::OctalWords,
-    Notation::Characters,
-];
+/// The ways to read numbers: whether the last byte of a word comes first in it, how many numbers later the next one is that counts, and
+/// which one is the first.
+const READINGS: [(bool, usize, usize); 6] =
+    [(false, 1, 0), (false, 2, 0), (false, 2, 1), (true, 1, 0), (true, 2, 0), (true, 2, 1)];
+
+/// Lists of fewer numbers are not read with others between them.
+const ALTERNATING: usize = 2 * LEAST;
+
+/// What a program may write behind the digits of a hexadecimal number: `74h`, `0x74u8`.
+const LONGEST_SUFFIX: usize = 3;
+
+/// Numbers of no more digits fit in every base.
+const SHORT: usize = 16;
+
+/// Which bytes secrets have.
+pub(super) type Letters = [bool; 256];
 
 impl View {
-    /// What it says if its numbers are bytes.
-    pub(super) fn numbers(&self) -> Vec<Self> {
+    /// What it says if its numbers are bytes, of which secrets have `letters`.
+    pub(super) fn numbers(&self, letters: &Letters) -> Vec<Self> {
         if self.bytes.iter().filter(|byte| byte.is_ascii_digit()).take(FEWEST).count() < FEWEST {
             return Vec::new();
         }
-        let lists = [Base::Octal, Base::Decimal, Base::Binary].into_iter().filter_map(|base| self.list(base));
-        lists.chain(self.dumps()).collect()
+        let mut views = self.lists(letters);
+        self.dumps(letters, &mut views);
+        views
     }
 
-    /// The bytes that are written as numbers with separators between them; anything else is a zero byte.
-    fn list(&self, base: Base) -> Option<Self> {
-        let mut view = Self::empty(self.bytes.len() / 4);
-        let mut at = 0;
-        while at < self.bytes.len() {
-            let word = self.bytes[at..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
-            if word == 0 {
-                if !is_separator(self.bytes[at]) {
-                    view.stop(self.place(at, at + 1));
-                }
-                at += 1;
+    /// What its numbers say in each base.
+    pub(super) fn lists(&self, letters: &Letters) -> Vec<Self> {
+        let [mut decimal, mut octal, mut binary] = std::array::from_fn(|_| List::new(self, letters));
+        let [mut hex, mut single, mut double] = std::array::from_fn(|_| List::new(self, letters));
+        for (from, to) in self.words(u8::is_ascii_digit) {
+            if self.is_quoted(from, to) {
                 continue;
             }
-            match base.byte(&self.bytes[at..at + word]) {
-                Some(byte) => view.push(&[byte], self.place(at, at + word)),
-                None => view.stop(self.place(at, at + word)),
-            }
-            at += word;
+            let digits = &self.bytes[from..to];
+            let sign = usize::from(self.has_sign(from));
+            decimal.add(from - sign, to, value(digits, 10).map(|number| signed(number, sign)), (10, 3));
+            octal.add(from, to, value(digits, 8), (8, 3));
+            binary.add(from, to, value(digits, 2), (2, 8));
+            let Some(number) = self.float(from, to) else { continue };
+            single.add(from, to, number.parse::<f32>().ok().map(|float| u64::from(float.to_bits())), (0, 0));
+            double.add(from, to, number.parse::<f64>().ok().map(f64::to_bits), (0, 0));
         }
-        view.bytes.iter().any(|byte| *byte != 0).then_some(view)
-    }
-
-    /// The bytes of the lines of a dump, each in the place of its line, because that may show them once more as
-    /// characters.
-    fn dumps(&self) -> Vec<Self> {
-        let lines: Vec<_> = self.lines().collect();
-        if !lines.iter().any(|(from, to)| offset(&self.bytes[*from..*to]).is_some()) {
-            return Vec::new();
-        }
-        let views = NOTATIONS.into_iter().map(|notation| {
-            let mut view = Self::empty(self.bytes.len() / 4);
-            for (from, to) in lines.iter().filter(|(from, to)| from < to) {
-                let place = self.place(*from, *to);
-                let line = &self.bytes[*from..*to];
-                let line = line.strip_suffix(b"\r").unwrap_or(line);
-                match notation.line(line) {
-                    Some(bytes) => view.push(&bytes, place),
-                    None => view.stop(place),
-                }
+        for (from, to) in self.words(u8::is_ascii_alphanumeric) {
+            if let Some((from, to)) = self.hexadecimal(from, to).filter(|_| !self.is_quoted(from, to)) {
+                hex.add(from, to, value(&self.bytes[from..to], 16), (16, 2));
             }
-            view
-        });
-        views.filter(|view| view.bytes.iter().any(|byte| *byte != 0)).collect()
+        }
+        let lists = [decimal, octal, binary, hex, single, double];
+        lists.into_iter().flat_map(List::read).filter(|view| !view.bytes.is_empty()).collect()
     }
 
-    /// Where its lines begin and end.
-    fn lines(&self) -> impl Iterator<Item = (usize, usize)> {
-        let ends = self.bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at);
-        ends.chain([self.bytes.len()]).scan(0, |next, end| Some((std::mem::replace(next, end + 1), end)))
+    /// Where its runs of bytes begin and end that `are` part of a word.
+    fn words<'v>(&'v self, are: impl Fn(&u8) -> bool + 'v) -> impl Iterator<Item = (usize, usize)> + 'v {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let from = at + self.bytes[at..].iter().position(&are)?;
+            let length = self.bytes[from..].iter().position(|byte| !are(byte));
+            at = length.map_or(self.bytes.len(), |length| from + length);
+            Some((from, at))
+        })
     }
 
-    /// Marks that what comes next does not belong to what was before.
+    /// Whether it is one character between quotes, as debuggers write next to its number.
+    fn is_quoted(&self, from: usize, to: usize) -> bool {
+        let before = from.checked_sub(1).map(|before| self.bytes[before]);
+        to == from + 1 && matches!((before, self.bytes.get(to)), (Some(b'\''), Some(b'\'')))
+    }
+
+    /// Whether there is a minus before the number at `from` that does not separate it from something else.
+    fn has_sign(&self, from: usize) -> bool {
+        match &self.bytes[..from] {
+            [.., before, b'-'] => !before.is_ascii_alphanumeric(),
+            before => before == b"-",
+        }
+    }
+
+    /// The floating-point number that begins with the digits from `from` to `to`, if it has a point or an exponent.
+    fn float(&self, from: usize, to: usize) -> Option<&str> {
+        let is_part = || matches!(&self.bytes[..from], [.., b'.'] | [.., b'e', b'-' | b'+']);
+        if !matches!(self.bytes.get(to), Some(b'.' | b'e')) || is_part() {
+            return None;
+        }
+        let digits = |at: usize| self.bytes[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let mut end = to;
+        if self.bytes.get(end) == Some(&b'.') {
+            end += 1 + digits(end + 1);
+        }
+        if let (Some(b'e'), Some(b'+' | b'-')) = (self.bytes.get(end), self.bytes.get(end + 1)) {
+            end += 2 + digits(end + 2);
+        }
+        std::str::from_utf8(&self.bytes[from..end]).ok().filter(|_| end > to + 2)
+    }
+
+    /// The hexadecimal digits of a word, without what marks them as such.
+    fn hexadecimal(&self, from: usize, to: usize) -> Option<(usize, usize)> {
+        // The `n` of an escaped line break is no part of it.
+        let is_escaped = from > 0 && self.bytes[from - 1] == b'\\' && b"nrt".contains(&self.bytes[from]);
+        let from = from + usize::from(is_escaped && to > from + 1);
+        let mark = match &self.bytes[from..to] {
+            [b'0', b'x' | b'X', _, ..] => 2,
+            [b'x' | b'X' | b'u' | b'U' | b'h' | b'H', _, ..] => 1,
+            _ => 0,
+        };
+        let from = from + mark;
+        let digits = self.bytes[from..to].iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let suffix = to - from - digits;
+        // `byte` is none.
+        let may_have_suffix = self.bytes[from].is_ascii_digit() && suffix <= LONGEST_SUFFIX;
+        (digits > 0 && (suffix == 0 || may_have_suffix)).then_some((from, from + digits))
+    }
+}
+
+/// The value of `digits`; `None` if it is none, or does not fit.
+fn value(digits: &[u8], radix: u32) -> Option<u64> {
+    let digit = |digit: &u8| char::from(*digit).to_digit(radix).map(u64::from);
+    let radix = u64::from(radix);
+    let mut all = digits.iter();
+    if digits.len() <= SHORT {
+        return all.try_fold(0, |sum, next| Some(sum * radix + digit(next)?));
+    }
+    all.try_fold(0_u64, |sum, next| sum.checked_mul(radix)?.checked_add(digit(next)?))
+}
+
+/// `number`, negative if there is a `sign`.
+fn signed(number: u64, sign: usize) -> u64 {
+    if sign > 0 { number.wrapping_neg() } else { number }
+}
+
+/// A number with its place in the text.
+struct Number {
+    value: u64,
+    place: (u32, u32),
+}
+
+/// The numbers of a text in one base.
+struct List<'v> {
+    text: &'v View,
+    letters: &'v Letters,
+    /// Those of one list.
+    numbers: Vec<Number>,
+    /// Where the last one ends.
+    end: usize,
+    views: [View; READINGS.len()],
+}
+
+impl<'v> List<'v> {
+    fn new(text: &'v View, letters: &'v Letters) -> Self {
+        let views = std::array::from_fn(|_| View::empty(0));
+        Self { text, letters, numbers: Vec::new(), end: 0, views }
+    }
+
+    /// Adds the number from `from` to `to`; `bytes` are the base and the number of digits of bytes that are written without anything
+    /// between them.
+    fn add(&mut self, from: usize, to: usize, number: Option<u64>, bytes: (u32, usize)) {
+        let between = &self.text.bytes[self.end.min(from)..from];
+        if between.len() > GAP || between.contains(&0) {
+            self.finish();
+        }
+        self.end = to;
+        let place = self.text.place(from, to);
+        if let Some(value) = number {
+            return self.numbers.push(Number { value, place });
+        }
+        let (radix, width) = bytes;
+        let digits = &self.text.bytes[from..to];
+        if width == 0 || !digits.len().is_multiple_of(width) || value(&digits[..width], radix).is_none() {
+            return self.finish();
+        }
+        for (at, byte) in (from..).step_by(width).zip(digits.chunks(width)) {
+            let value = value(byte, radix).filter(|value| *value < 256).unwrap_or_default();
+            self.numbers.push(Number { value, place: self.text.place(at, at + width) });
+        }
+    }
+
+    /// Ends a list.
+    fn finish(&mut self) {
+        let Some(place) = self.numbers.last().map(|number| number.place) else { return };
+        let are_words = self.numbers.iter().any(|number| number.value > 255);
+        for (view, (first_is_last, step, first)) in self.views.iter_mut().zip(READINGS) {
+            if first_is_last && !are_words || step > 1 && self.numbers.len() < ALTERNATING {
+                continue;
+            }
+            let mut bytes = Bytes { whole: view.bytes.len(), view, letters: self.letters };
+            for number in self.numbers.iter().skip(first).step_by(step) {
+                bytes.add(number, first_is_last);
+            }
+            bytes.stop(place);
+        }
+        self.numbers.clear();
+    }
+
+    fn read(mut self) -> [View; READINGS.len()] {
+        self.finish();
+        self.views
+    }
+}
+
+/// The bytes of numbers.
+struct Bytes<'v> {
+    view: &'v mut View,
+    letters: &'v Letters,
+    /// How many of the bytes are of runs that have ended.
+    whole: usize,
+}
+
+impl Bytes<'_> {
+    /// Adds those of `number`. Zeros come from wide characters and words, and are skipped, as is the sign of a negative number: no text
+    /// in UTF-8 has such bytes.
+    fn add(&mut self, number: &Number, first_is_last: bool) {
+        if let Ok(byte) = u8::try_from(number.value) {
+            return self.add_byte(byte, number.place);
+        }
+        let bytes = if first_is_last { number.value.to_be_bytes() } else { number.value.to_le_bytes() };
+        bytes.into_iter().for_each(|byte| self.add_byte(byte, number.place));
+    }
+
+    fn add_byte(&mut self, byte: u8, place: (u32, u32)) {
+        if self.letters[usize::from(byte)] {
+            self.view.push_byte(byte, place);
+        } else if !matches!(byte, 0 | 0xFF) {
+            self.stop(place);
+        }
+    }
+
+    /// What comes next does not belong to what was before.
     fn stop(&mut self, place: (u32, u32)) {
-        if self.bytes.last().is_some_and(|last| *last != 0) {
-            self.push(&[0], place);
+        match self.view.bytes.len() - self.whole {
+            0 => return,
+            few @ 1..LEAST => self.view.shorten(few),
+            _ => self.view.push_byte(0, place),
         }
+        self.whole = self.view.bytes.len();
     }
-}
-
-fn is_separator(byte: u8) -> bool {
-    byte.is_ascii_whitespace() || b",;:[](){}\\'\"".contains(&byte)
-}
-
-impl Base {
-    fn byte(self, word: &[u8]) -> Option<u8> {
-        match self {
-            Self::Octal => octal(word),
-            Self::Decimal => decimal(word),
-            Self::Binary => binary(word),
-        }
-    }
-}
-
-fn octal(word: &[u8]) -> Option<u8> {
-    if let Some(digits) = word.strip_prefix(b"0o") {
-        return number(digits, 8).and_then(|byte| u8::try_from(byte).ok());
-    }
-    let digits = word.strip_prefix(b"0").filter(|rest| rest.len() == 3).unwrap_or(word);
-    number(digits, 8).filter(|_| digits.len() == 3).and_then(|byte| u8::try_from(byte).ok())
-}
-
-fn decimal(word: &[u8]) -> Option<u8> {
-    number(word, 10).filter(|_| word.len() <= 3).and_then(|byte| u8::try_from(byte).ok())
-}
-
-fn binary(word: &[u8]) -> Option<u8> {
-    number(word, 2).filter(|_| word.len() == 8).and_then(|byte| u8::try_from(byte).ok())
-}
-
-fn number(digits: &[u8], radix: u32) -> Option<u64> {
-    let text = std::str::from_utf8(digits).ok().filter(|text| !text.starts_with('+'))?;
-    u64::from_str_radix(text, radix).ok()
-}
-
-/// The offset with which the line of a dump begins: its length, and whether it is one of `xxd`.
-fn offset(line: &[u8]) -> Option<(usize, bool)> {
-    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    let is_xxd = line.get(digits) == Some(&b':');
-    let length = digits + usize::from(is_xxd);
-    ((6..=16).contains(&digits) && line.get(length) == Some(&b' ')).then_some((length, is_xxd))
-}
-
-impl Notation {
-    /// The bytes that a line says, `None` if it is not written so.
-    fn line(self, line: &[u8]) -> Option<Vec<u8>> {
-        let (length, is_xxd) = offset(line)?;
-        let rest = &line[length..];
-        if self == Self::Characters {
-            return characters(rest);
-        }
-        // Behind the numbers, the bytes may be there once more as characters.
-        let end = rest.iter().position(|byte| matches!(byte, b'|' | b'>')).unwrap_or(rest.len());
-        let rest = rest[..end].trim_ascii();
-        let gap = rest.windows(2).position(|pair| pair == b"  ").filter(|_| is_xxd);
-        let rest = &rest[..gap.unwrap_or(rest.len())];
-        let groups: Vec<&[u8]> = rest.split(|byte| *byte == b' ').filter(|group| !group.is_empty()).collect();
-        self.bytes(&groups)
-    }
-
-    fn bytes(self, groups: &[&[u8]]) -> Option<Vec<u8>> {
-        let width = groups.first()?.len();
-        let mut bytes = Vec::new();
-        for (at, group) in groups.iter().enumerate() {
-            // The last word may be shorter.
-            let fits = group.len() == width || at + 1 == groups.len() && group.len() < width;
-            match self {
-                Self::Hex if group.len() == 2 => bytes.extend(word(group)?),
-                Self::Words if fits => bytes.extend(word(group)?),
-                Self::Turned if fits => bytes.extend(word(group)?.into_iter().rev()),
-                Self::Octal if group.len() == 3 => bytes.push(octal(group)?),
-                Self::Decimal => bytes.push(decimal(group)?),
-                Self::Binary => bytes.push(binary(group)?),
-                Self::OctalWords => bytes.extend(octal_word(group)?),
-                _ => return None,
-            }
-        }
-        Some(bytes)
-    }
-}
-
-/// The bytes of a word of hexadecimal digits.
-fn word(digits: &[u8]) -> Option<Vec<u8>> {
-    if digits.len() % 2 == 1 || digits.len() > 16 {
-        return None;
-    }
-    digits.chunks(2).map(|pair| number(pair, 16).and_then(|byte| u8::try_from(byte).ok())).collect()
-}
-
-/// The bytes of a word of two, four or eight bytes in octal digits.
-fn octal_word(digits: &[u8]) -> Option<Vec<u8>> {
-    let length = match digits.len() {
-        6 => 2,
-        11 => 4,
-        22 => 8,
-        _ => return None,
-    };
-    Some(number(digits, 8)?.to_le_bytes()[..length].to_vec())
-}
-
-/// What four columns for each byte say: a character, an escape or octal digits. A blank is a space.
-fn characters(rest: &[u8]) -> Option<Vec<u8>> {
-    let cell = |cell: &[u8]| match cell {
-        [b' ', b' ', b' ', byte] => Some(*byte),
-        [b' ', b' ', b'\\', b'0'] => Some(0),
-        [b' ', b' ', escaped @ ..] => Some(*escape(escaped).filter(|(_, length)| *length == 2)?.0.first()?),
-        [b' ', digits @ ..] => octal(digits),
-        _ => None,
-    };
-    let cells = rest.chunks(4).filter(|cell| cell.len() == 4);
-    let bytes: Vec<u8> = cells.map(cell).collect::<Option<_>>()?;
-    (!bytes.is_empty()).then_some(bytes)
 }

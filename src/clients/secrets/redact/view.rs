@@ -42,6 +42,23 @@ impl View {
         self.places.extend(bytes.iter().map(|_| place));
     }
 
+    pub(super) fn push_byte(&mut self, byte: u8, place: (u32, u32)) {
+        self.bytes.push(byte);
+        self.places.push(place);
+    }
+
+    /// Adds the bytes of `other` from `from` up to `to`.
+    pub(super) fn push_all(&mut self, other: &Self, from: usize, to: usize) {
+        self.bytes.extend_from_slice(&other.bytes[from..to]);
+        self.places.extend_from_slice(&other.places[from..to]);
+    }
+
+    /// Removes the last `length` bytes.
+    pub(super) fn shorten(&mut self, length: usize) {
+        self.bytes.truncate(self.bytes.len() - length);
+        self.places.truncate(self.bytes.len());
+    }
+
     /// The place of the bytes from `from` up to `to`.
     pub(super) fn place(&self, from: usize, to: usize) -> (u32, u32) {
         (self.places[from].0, self.places[to - 1].1)
@@ -117,6 +134,17 @@ impl View {
     pub(super) fn joined(&self) -> Option<Self> {
         let is_break = |byte: u8| matches!(byte, b'\n' | b'\r');
         self.bytes.iter().any(|byte| is_break(*byte)).then(|| self.without(is_break))
+    }
+
+    /// It without the bytes at `places`, which are in order.
+    pub(super) fn without_places(&self, places: &[usize]) -> Self {
+        let mut view = Self::empty(self.bytes.len());
+        for (byte, place) in self.bytes.iter().zip(&self.places) {
+            if places.binary_search(&(place.0 as usize)).is_err() {
+                view.push(&[*byte], *place);
+            }
+        }
+        view
     }
 
     /// It without white space, with the letters of URL-safe base64 as those of standard base64.
