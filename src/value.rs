@@ -96,15 +96,26 @@ impl BlobRef {
     }
 }
 
+/// Fewer digits say nothing together.
+const FEWEST_DIGITS: usize = 6;
+
+/// Longer texts in a list are no numbers.
+const LONGEST_NUMBER: usize = 24;
+
 /// Puts `change` of it in the place of every text in `value`, names of fields and numbers among them; a number that is
-/// changed becomes a text.
+/// changed becomes a text, and so does a list of numbers that is changed as a whole.
 pub fn change_texts(value: &mut Value, change: &dyn Fn(&str) -> String) {
+    change_each(value, change);
+    change_together(value, &|text| Some(change(text)).filter(|changed| changed != text));
+}
+
+fn change_each(value: &mut Value, change: &dyn Fn(&str) -> String) {
     match value {
         Value::String(text) => *text = change(text),
-        Value::Array(items) => items.iter_mut().for_each(|item| change_texts(item, change)),
+        Value::Array(items) => items.iter_mut().for_each(|item| change_each(item, change)),
         Value::Object(table) => {
             for (name, mut item) in std::mem::take(table) {
-                change_texts(&mut item, change);
+                change_each(&mut item, change);
                 table.insert(change(&name), item);
             }
         }
@@ -119,18 +130,23 @@ pub fn change_texts(value: &mut Value, change: &dyn Fn(&str) -> String) {
     }
 }
 
-/// The same as [`change_texts`] for a `change` that gives `None` for texts that stay: those are not copied. Numbers are looked
-/// at only with `numbers`.
+/// The same as [`change_texts`] for a `change` that gives `None` for texts that stay: those are not copied. Single numbers are
+/// looked at only with `numbers`.
 pub fn replace_texts(value: &mut Value, numbers: bool, change: &dyn Fn(&str) -> Option<String>) {
+    replace_each(value, numbers, change);
+    change_together(value, change);
+}
+
+fn replace_each(value: &mut Value, numbers: bool, change: &dyn Fn(&str) -> Option<String>) {
     match value {
         Value::String(text) => {
             if let Some(changed) = change(text) {
                 *text = changed;
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| replace_texts(item, numbers, change)),
+        Value::Array(items) => items.iter_mut().for_each(|item| replace_each(item, numbers, change)),
         Value::Object(table) => {
-            table.values_mut().for_each(|item| replace_texts(item, numbers, change));
+            table.values_mut().for_each(|item| replace_each(item, numbers, change));
             if table.keys().any(|name| change(name).is_some()) {
                 *table = std::mem::take(table)
                     .into_iter()
@@ -144,6 +160,52 @@ pub fn replace_texts(value: &mut Value, numbers: bool, change: &dyn Fn(&str) -> 
             }
         }
         Value::Number(_) | Value::Null | Value::Bool(_) => {}
+    }
+}
+
+/// Makes a text of each list or table in `value` that `change` changes only as a whole, because its numbers say something together.
+fn change_together(value: &mut Value, change: &dyn Fn(&str) -> Option<String>) {
+    let changed = |value: &Value| {
+        let mut text = String::new();
+        write_numbers(value, &mut text);
+        let digits = text.bytes().filter(u8::is_ascii_digit).take(FEWEST_DIGITS).count();
+        (digits == FEWEST_DIGITS).then(|| change(&text)).flatten()
+    };
+    if !matches!(value, Value::Array(_) | Value::Object(_)) || changed(value).is_none() {
+        return;
+    }
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| change_together(item, change)),
+        Value::Object(table) => table.values_mut().for_each(|item| change_together(item, change)),
+        _ => {}
+    }
+    if let Some(numbers) = changed(value) {
+        *value = change(&value.to_string()).unwrap_or(numbers).into();
+    }
+}
+
+/// Writes `value` as JSON has it, but without what can be no number.
+fn write_numbers(value: &Value, text: &mut String) {
+    let mut put = |part: &str| {
+        if part.len() <= LONGEST_NUMBER {
+            text.push_str(part);
+        }
+        text.push(',');
+    };
+    match value {
+        Value::Null | Value::Bool(_) => {}
+        Value::Number(number) => put(&number.to_string()),
+        Value::String(string) => put(string),
+        Value::Array(items) => items.iter().for_each(|item| write_numbers(item, text)),
+        Value::Object(table) => {
+            for (name, item) in table {
+                if name.len() <= LONGEST_NUMBER {
+                    text.push_str(name);
+                }
+                text.push(':');
+                write_numbers(item, text);
+            }
+        }
     }
 }
 
@@ -248,6 +310,21 @@ mod tests {
         let mut value = json!({"b": ["key-1", 12_345.5, true], "key-2": {"a": null, "n": 7}});
         change_texts(&mut value, &|text| text.replace("key", "***").replace("2345", "***"));
         assert_eq!(value.to_string(), r#"{"b":["***-1","1***.5",true],"***-2":{"a":null,"n":7}}"#);
+    }
+
+    #[test]
+    fn numbers_that_are_changed_together_become_a_text() {
+        let change = |text: &str| text.replace("49,50,51", "***").replace("0x31,0x32", "***");
+        let mut value =
+            json!({"a": [1, [49, 50, 51, 7]], "b": ["0x31", "0x32"], "c": [49, 50, 52], "d": "49,50,5"});
+        let mut other = value.clone();
+        change_texts(&mut value, &change);
+        // The JSON text of `b` has quotes, which the simple `change` of this test does not know.
+        let changed =
+            json!({"a": [1, "[***,7]"], "b": "[\"0x31\",\"0x32\"]", "c": [49, 50, 52], "d": "49,50,5"});
+        assert_eq!(value, changed);
+        replace_texts(&mut other, false, &|text| Some(change(text)).filter(|changed| changed != text));
+        assert_eq!(other, changed);
     }
 
     #[test]

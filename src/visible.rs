@@ -301,6 +301,22 @@ mod tests {
     }
 
     #[test]
+    fn the_password_of_a_url_is_found_also_without_a_scheme() {
+        for (text, shown) in [
+            ("ws://me:pw@h/feed", "ws://***@h/feed"),
+            ("//me:pw@h/feed", "//***@h/feed"),
+            ("connect //token@h/feed", "connect //***@h/feed"),
+            ("GET http://h:1//me:p:w@h/feed HTTP/1.1", "GET http://h:1//***@h/feed HTTP/1.1"),
+            ("http://h:80/a//b@1.2", "http://h:80/a//b@1.2"),
+            ("http://h:80/a@b:c", "http://h:80/a@b:c"),
+            ("// mail me@example.org", "// mail me@example.org"),
+        ] {
+            assert_eq!(without_userinfo(text), shown);
+            assert_eq!(userinfo(text).count(), usize::from(text != shown), "{text}");
+        }
+    }
+
+    #[test]
     fn json_means_the_same() {
         for trick in TRICKS {
             let text = serde_json::to_string_pretty(&[trick, "x"]).unwrap();

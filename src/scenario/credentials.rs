@@ -226,6 +226,7 @@ mod tests {
             ),
             ("/a?tok%65n=abc&pwd=def", "/a?tok%65n=***&pwd=***"),
             ("ws://me:pw@h/feed?Token=a%20b", "ws://***@h/feed?Token=***"),
+            ("//me:pw@h/feed?Token=a%20b", "//***@h/feed?Token=***"),
             ("/token=abc?key=v&tokens=3&token=", "/token=abc?key=v&tokens=3&token="),
             ("go to /a?token=abc in a frame", "go to /a?token=*** in a frame"),
         ] {

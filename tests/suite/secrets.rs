@@ -70,6 +70,43 @@ fn a_command_gets_a_secret_and_tells_nobody() {
     nowhere(&project, &needles);
 }
 
+/// Prints the secret as numbers, once a line of `=== command`.
+const NUMBERS: &str = r#"
+atoll = 1
+[steps.a.shell]
+argv = ["sh", "-c", """
+say() { echo "=== $*"; printf 'T=%s\n' "$TOKEN" | "$@"; }
+say od -tx1 -tc
+say od -a
+say od -A x -t x1c
+say od -An -tx1 -tc
+say od -tx2 -ta -td1
+for size in u2 d2 u4 d8 fF fD; do say od -t$size; done
+say python3 -c 'import sys; print("/".join(str(b) for b in sys.stdin.buffer.read()))'
+say python3 -c 'import sys; print([bin(b) for b in sys.stdin.buffer.read()])'
+say python3 -c 'import sys; print([float(b) for b in sys.stdin.buffer.read()])'
+say python3 -c 'import sys; print({str(i): b for i, b in enumerate(sys.stdin.buffer.read())})'
+say python3 -c 'import sys; print("".join(chr(92) + "%o" % b for b in sys.stdin.buffer.read()))'
+say python3 -c 'import sys; print(list(sys.stdin.read().encode("utf-16")))'
+"""]
+env = { TOKEN = { secret = "MY_TOKEN" } }
+[outputs]
+a = "steps.a.output.stdout"
+"#;
+
+#[test]
+fn a_secret_is_not_shown_as_numbers() {
+    let project = Project::new().env("MY_TOKEN", "tok-Zq9#vB7!mX2kLr").file("pipelines/p.toml", NUMBERS);
+    let ran = project.run(&["run", "p", "--allow-secret", "MY_TOKEN", "--format", "json"]).exits(0);
+    let out = ran.json()["outputs"]["a"].as_str().unwrap().to_owned();
+    let forms: Vec<&str> = out.split("=== ").skip(1).collect();
+    assert_eq!(forms.len(), 17, "{out}");
+    for form in forms {
+        let (_, shown) = form.split_once('\n').unwrap();
+        assert!(shown.contains("***") && shown.len() < 60, "{form}");
+    }
+}
+
 #[test]
 fn a_failure_tells_no_secret() {
     let failing = SHELL.replace("observe = true\n", "");

@@ -7,6 +7,7 @@ mod endings;
 mod evidence;
 mod interrupted;
 mod judge;
+mod masked;
 mod programs;
 mod reports;
 mod secured;

@@ -16,8 +16,11 @@ const ENOUGH: usize = 6;
 /// So many letters, of which only the first may be a capital: fewer are a word that a screen may have for other reasons.
 const WORD: usize = 12;
 
-/// Most bytes between a part of a secret and the place where it is cut.
-const NEAR: usize = 512;
+/// Most bytes between a part of a secret and the place where it is cut: the rest of the lines of a dump.
+const NEAR: usize = 160;
+
+/// The same on a screen: the rest of a number.
+const NEXT: usize = 8;
 
 /// Most bytes of an escape.
 const ESCAPE: usize = 12;
@@ -118,6 +121,7 @@ impl Partial {
     /// What is left of a secret at `edge` of `text`, as `view` shows it.
     pub(super) fn at(&self, edge: Edge, text: &[u8], view: &View) -> Option<(usize, usize)> {
         let is_screen = matches!(edge, Edge::Bottom(_) | Edge::Top(_));
+        let near = if is_screen { NEXT } else { NEAR };
         match edge {
             Edge::End(end) | Edge::Bottom(end) => {
                 let mut whole = &text[..end];
@@ -126,7 +130,7 @@ impl Partial {
                 }
                 let (start, last) =
                     self.begins(view, view.upto(whole.len()), LEAST * self.per_byte, is_screen)?;
-                (end <= last + NEAR).then_some((start, end))
+                (end <= last + near).then_some((start, end))
             }
             Edge::Start(start) | Edge::Top(start) => {
                 let mut rest = &text[start..];
@@ -134,7 +138,7 @@ impl Partial {
                     rest = behind;
                 }
                 let (first, end) = self.ends(view, view.before(text.len() - rest.len()), is_screen)?;
-                (first <= start + NEAR).then_some((start, end))
+                (first <= start + near).then_some((start, end))
             }
             Edge::Piece(start, end) => {
                 let piece = view.bytes.get(view.before(start)..view.upto(end))?;
@@ -224,8 +228,9 @@ impl Partial {
         let is_one_line = !text.contains(&b'\n');
         // Other URLs begin like it.
         let scheme = text.windows(3).position(|three| three == b"://").filter(|_| text.starts_with(piece));
+        let host = |from: usize| text[from + 3..].iter().take_while(|byte| **byte != b'/').count();
         is_one_line
-            && piece.len() >= scheme.map_or(least, |at| at + least)
+            && piece.len() >= scheme.map_or(least, |at| at + 3 + host(at) + least)
             && (!is_word || piece.len() >= WORD * per_byte)
     }
 

@@ -82,7 +82,6 @@ impl View {
         let is_blank = |text: &[u8]| text.iter().all(|byte| *byte == b' ');
         for (from, to) in lines.iter().filter(|(from, to)| from < to) {
             let text = &self.bytes[*from..*to];
-            let text = text.strip_suffix(b"\r").unwrap_or(text);
             let place = self.place(*from, *to);
             if let Some((offset, is_xxd)) = offset(text) {
                 is_first &= ways == 0;
@@ -107,7 +106,12 @@ impl View {
     /// Where its lines begin and end.
     fn lines(&self) -> impl Iterator<Item = (usize, usize)> {
         let ends = self.bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at);
-        ends.chain([self.bytes.len()]).scan(0, |next, end| Some((std::mem::replace(next, end + 1), end)))
+        let lines =
+            ends.chain([self.bytes.len()]).scan(0, |next, end| Some((std::mem::replace(next, end + 1), end)));
+        lines.map(|(from, to)| {
+            let is_return = from < to && self.bytes[to - 1] == b'\r';
+            (from, to - usize::from(is_return))
+        })
     }
 }
 

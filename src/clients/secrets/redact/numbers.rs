@@ -33,20 +33,34 @@ pub(super) type Letters = [bool; 256];
 impl View {
     /// What it says if its numbers are bytes, of which secrets have `letters`.
     pub(super) fn numbers(&self, letters: &Letters) -> Vec<Self> {
-        if self.bytes.iter().filter(|byte| byte.is_ascii_digit()).take(FEWEST).count() < FEWEST {
+        let digits = self.bytes.iter().filter(|byte| byte.is_ascii_digit()).take(FEWEST).count();
+        let has_numbers = digits == FEWEST;
+        // Characters may be in a dump without numbers.
+        if !has_numbers
+            && (self.bytes.first() != Some(&b' ') && !self.bytes.windows(2).any(|pair| pair == b"\n "))
+        {
             return Vec::new();
         }
-        let mut views = self.lists(letters);
+        let mut views = if has_numbers { self.lists(letters) } else { Vec::new() };
         self.dumps(letters, &mut views);
         views
     }
 
-    /// What its numbers say in each base.
+    /// What its numbers say in each base. A digit between quotes may be a number, or the character that is the number next to it, as
+    /// debuggers write.
     pub(super) fn lists(&self, letters: &Letters) -> Vec<Self> {
+        let mut lists = self.lists_with(letters, false);
+        if self.bytes.windows(3).any(|three| matches!(three, [b'\'', b'0'..=b'9', b'\''])) {
+            lists.extend(self.lists_with(letters, true));
+        }
+        lists
+    }
+
+    fn lists_with(&self, letters: &Letters, without_quoted: bool) -> Vec<Self> {
         let [mut decimal, mut octal, mut binary] = std::array::from_fn(|_| List::new(self, letters));
         let [mut hex, mut single, mut double] = std::array::from_fn(|_| List::new(self, letters));
         for (from, to) in self.words(u8::is_ascii_digit) {
-            if self.is_quoted(from, to) {
+            if without_quoted && self.is_quoted(from, to) {
                 continue;
             }
             let digits = &self.bytes[from..to];
@@ -59,7 +73,9 @@ impl View {
             double.add(from, to, number.parse::<f64>().ok().map(f64::to_bits), (0, 0));
         }
         for (from, to) in self.words(u8::is_ascii_alphanumeric) {
-            if let Some((from, to)) = self.hexadecimal(from, to).filter(|_| !self.is_quoted(from, to)) {
+            if let Some((from, to)) =
+                self.hexadecimal(from, to).filter(|_| !(without_quoted && self.is_quoted(from, to)))
+            {
                 hex.add(from, to, value(&self.bytes[from..to], 16), (16, 2));
             }
         }
@@ -78,7 +94,7 @@ impl View {
         })
     }
 
-    /// Whether it is one character between quotes, as debuggers write next to its number.
+    /// Whether it is one character between quotes.
     fn is_quoted(&self, from: usize, to: usize) -> bool {
         let before = from.checked_sub(1).map(|before| self.bytes[before]);
         to == from + 1 && matches!((before, self.bytes.get(to)), (Some(b'\''), Some(b'\'')))
@@ -124,7 +140,9 @@ impl View {
         let suffix = to - from - digits;
         // `byte` is none.
         let may_have_suffix = self.bytes[from].is_ascii_digit() && suffix <= LONGEST_SUFFIX;
-        (digits > 0 && (suffix == 0 || may_have_suffix)).then_some((from, from + digits))
+        // A single letter is one.
+        let is_letter = mark == 0 && digits == 1 && !self.bytes[from].is_ascii_digit();
+        (digits > 0 && !is_letter && (suffix == 0 || may_have_suffix)).then_some((from, from + digits))
     }
 }
 

@@ -1,3 +1,6 @@
+mod numbers;
+mod screen;
+
 use base64::Engine as _;
 
 use super::forms::{hex, padded_base64, utf16};
