@@ -31,8 +31,8 @@ fn project() -> (Project, Site) {
     for (way, columns, rows) in [
         ("box", 40, 10),
         ("indent", 40, 10),
-        ("scroll", 12, 4),
-        ("colours", 12, 4),
+        ("scroll", 12, 5),
+        ("colours", 12, 5),
         ("hex", 12, 5),
         ("dump", 40, 8),
     ] {

@@ -6,7 +6,7 @@ use super::cut::Edge;
 use super::view::View;
 
 /// Signs that are a frame where they are alone.
-const FRAMES: &[char] = &['|', '*', '#', '>', ':', '!'];
+const FRAMES: &[char] = &['*', '#', '>', ':', '!'];
 
 /// A piece of a row: what is between frames and gaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,8 +106,9 @@ fn pieces(row: &str, start: usize) -> Vec<Piece> {
     let is_blank = |c: Option<char>| c.is_none_or(char::is_whitespace);
     let is_mark = |column: usize| {
         let before = column.checked_sub(1).and_then(at);
+        let (is_first, is_last) = (is_blank(before), is_blank(at(column + 1)));
         at(column).is_some_and(|c| {
-            is_frame(c) || FRAMES.contains(&c) && is_blank(before) && is_blank(at(column + 1))
+            is_frame(c) || c == '|' && (is_first || is_last) || FRAMES.contains(&c) && is_first && is_last
         })
     };
     let is_edge = |column: usize| is_blank(at(column)) || is_mark(column);

@@ -33,6 +33,7 @@ fn a_value_in_a_frame_or_with_an_indentation_is_found() {
             "| tok-Zq9 | ok |\n| #vB7!mX | no |\n| 2kLr    |    |",
             "| *** | ok |\n| *** | no |\n| ***    |    |",
         ),
+        ("+------+\n|tok-Zq|\n|9#vB7!|\n|mX2kLr|", "+------+\n|***|\n|***|\n|***|"),
         ("Token: tok-Zq9#v\n       B7!mX2kLr", "Token: ***\n       ***"),
         (
             "┌ log ──────┐ ┌ other ┐\n│ is tok-Zq │ │ one   │\n│ 9#vB7!mX2 │ │ two   │\n│ kLr. done │ │ three │",
