@@ -1,5 +1,7 @@
 //! Secrets that commands and programs in a terminal show in other ways than as they are.
 
+use std::fmt::Write as _;
+
 use super::{PAGES, Site, served};
 use crate::binary::{Project, Ran};
 use crate::recorded::there;
@@ -37,7 +39,8 @@ fn project() -> (Project, Site) {
         ("dump", 40, 8),
     ] {
         for styles in [false, true] {
-            cases += &format!(
+            let _ = write!(
+                cases,
                 "  - description: {way}
     tui:
       command: python3 tui.py {way}
