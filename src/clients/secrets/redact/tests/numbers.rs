@@ -90,7 +90,7 @@ fn a_list_of_numbers_is_found_however_they_are_written() {
     }
     is_masked(&redactor, &format!("E'\\{}'", listed("\\", |byte| format!("{byte:o}"))));
     let each = |write: &dyn Fn(usize, u8) -> String| {
-        KEY.bytes().enumerate().map(|(at, byte)| write(at, byte)).collect::<String>()
+        KEY.bytes().enumerate().map(|(at, byte)| write(at, byte)).collect::<Vec<_>>().concat()
     };
     is_masked(&redactor, &each(&|at, byte| format!("\"{at}\": {byte}, ")));
     is_masked(&redactor, &each(&|at, byte| format!("byte[{at}] = {byte:#x}\n")));

@@ -103,9 +103,6 @@ fn words_and_short_parts_on_a_screen_stay() {
         "│ tok │ 9#v │\n│ kLr │ tok │",
         "tok-Zq 9#vB7! mX2kLr.",
     ] {
-        assert_eq!(
-            shown_with(&redactor, screen, 0),
-            screen.replace("tok-Zq 9#vB7! mX2kLr", "tok-Zq 9#vB7! mX2kLr")
-        );
+        assert_eq!(shown_with(&redactor, screen, 0), screen);
     }
 }
