@@ -60,7 +60,7 @@ fn what_is_left_of_a_value_that_has_scrolled_is_found() {
     ] {
         assert_eq!(shown(screen), masked);
     }
-    let long: String = (0..40).map(|n| format!("abcDEF{n:03}xyzQ")).collect();
+    let long = (0..40).map(|n| format!("abcDEF{n:03}xyzQ")).collect::<Vec<_>>().concat();
     let redactor = Redactor::new([long.as_str()]);
     let rows = |from: usize, to: usize| {
         let chars: Vec<char> = long[from..to].chars().collect();
