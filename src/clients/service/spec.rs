@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Images, Log};
 use crate::clients::agent::Door;
 use crate::id::{Address, RunId};
-use crate::value::Seal;
 use crate::rooted_fs::Status;
+use crate::value::Seal;
 
 /// What runs services.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
