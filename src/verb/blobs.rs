@@ -17,6 +17,9 @@ pub enum BlobError {
     /// Nothing is kept under that digest.
     #[error("no content {0} in the store")]
     Missing(Digest),
+    /// What is kept under that digest has another one.
+    #[error("the content {0} in the store is damaged, or another program changed it: use another `--data-dir`")]
+    Damaged(Digest),
     /// The store failed.
     #[error("the content store failed: {0}")]
     Failed(String),
@@ -25,7 +28,7 @@ pub enum BlobError {
 impl From<BlobError> for super::Failure {
     fn from(error: BlobError) -> Self {
         match error {
-            BlobError::Missing(_) => Self::permanent(error.to_string()),
+            BlobError::Missing(_) | BlobError::Damaged(_) => Self::permanent(error.to_string()),
             BlobError::Failed(_) => Self::transient(error.to_string()),
         }
     }

@@ -106,11 +106,15 @@ pub fn undeliverable<'a>(
     paths: impl Iterator<Item = &'a str>,
     cx: &Context,
 ) -> Option<Failure> {
-    if let Some(failure) = unwritable(into, cx) {
+    if let Some(failure) = in_repository(into) {
         return Some(failure);
     }
-    // Who allows the directory allows what lies in it.
+    // To allow the directory is to allow its files. Of an empty tree it is only known where its files will be.
     let is_allowed = cx.grants.allows_file(&told(into, cx).0);
+    let is_open = || is_allowed || cx.grants.allows_file(&told(&into.join("file"), cx).0);
+    if all.clone().next().is_none() && !is_open() && let Some(failure) = unwritable(into, cx) {
+        return Some(failure);
+    }
     if let Some(dir) = bare_repository(all) {
         let dir = if dir.is_empty() { "the tree".to_owned() } else { format!("`{dir}`") };
         return Some(Failure::permanent(format!(

@@ -179,6 +179,43 @@ fn blobs_and_reusable_outputs_are_found_at_once_and_later() {
     });
 }
 
+/// A project may come with a database in which another content has the digest of a file.
+#[test]
+fn content_that_another_program_changed_is_not_believed() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("atoll.db");
+    let open = || Sqlite::open(&path, Durability::Full, Arc::new(ManualClock::at(1_000))).unwrap();
+    let store = open();
+    let blob = store.put(b"honest").unwrap();
+    store.create(&head("01a", "p", 1)).unwrap();
+    drop(store);
+    let db = rusqlite::Connection::open(&path).unwrap();
+    assert_eq!(db.execute("update blob set bytes = ?", [b"forged".as_slice()]).unwrap(), 1);
+    drop(db);
+    let store = open();
+    assert!(matches!(store.get(&blob.digest), Err(BlobError::Damaged(found)) if found == blob.digest));
+    assert_eq!(store.put(b"honest").unwrap(), blob);
+    store.create(&head("01b", "p", 1)).unwrap();
+    assert_eq!(&store.get(&blob.digest).unwrap()[..], b"honest");
+}
+
+/// What a project's database may bring along: a trigger that answers every question.
+#[test]
+fn triggers_of_a_database_do_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("atoll.db");
+    let open = || Sqlite::open(&path, Durability::Full, Arc::new(ManualClock::at(1_000))).unwrap();
+    drop(open());
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute_batch("create trigger forge after insert on blob begin delete from blob; end").unwrap();
+    drop(db);
+    let store = open();
+    let blob = store.put(b"honest").unwrap();
+    store.create(&head("01a", "p", 1)).unwrap();
+    drop(store);
+    assert_eq!(&open().get(&blob.digest).unwrap()[..], b"honest");
+}
+
 #[test]
 fn a_run_has_one_owner() {
     each_store(|store, _| {

@@ -151,7 +151,9 @@ impl Blobs for Sqlite {
             return Ok(bytes);
         }
         let found = self.read(|db| read::blob(db, digest)).map_err(|e| BlobError::Failed(e.to_string()))?;
-        found.map(Into::into).ok_or(BlobError::Missing(*digest))
+        let bytes: Arc<[u8]> = found.ok_or(BlobError::Missing(*digest))?.into();
+        // The database may have come with a project.
+        if Digest::of(&bytes) == *digest { Ok(bytes) } else { Err(BlobError::Damaged(*digest)) }
     }
 }
 

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rusqlite::types::Value as Cell;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::fault;
@@ -57,6 +58,7 @@ pub(super) fn writer(path: &Path, locks: &Path, durability: Durability) -> Resul
         make(path, locks)?;
     }
     let mut db = Connection::open(path).map_err(failed)?;
+    distrust(&db).map_err(failed)?;
     db.pragma_update(None, "busy_timeout", BUSY_MS).map_err(failed)?;
     let version = refuse_foreign(&db, path)?;
     settle(&db, path, durability)?;
@@ -95,6 +97,18 @@ fn make(path: &Path, locks: &Path) -> Result<(), StoreError> {
     std::fs::rename(&draft, path).map_err(unwritable)
 }
 
+/// Lets nothing act that the database itself brings along: it may have come with a project. Our tables need no triggers or views.
+fn distrust(db: &Connection) -> Result<(), rusqlite::Error> {
+    for (setting, on) in [
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
+        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+    ] {
+        db.set_db_config(setting, on)?;
+    }
+    Ok(())
+}
+
 /// A connection that only reads.
 pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
     let failed = |e: rusqlite::Error| fault::of(path, &e);
@@ -108,6 +122,7 @@ pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
         }
         looked => looked.map(|()| db).map_err(failed)?,
     };
+    distrust(&db).map_err(failed)?;
     db.pragma_update(None, "busy_timeout", BUSY_MS).map_err(failed)?;
     db.pragma_update(None, "cache_size", -2_048).map_err(failed)?;
     Ok(db)

@@ -10,12 +10,13 @@ use crate::value::Digest;
 
 type Done<T> = Result<T, rusqlite::Error>;
 
-/// A blob that is put again is young again; not written anew within this time.
+/// A blob that is put again is young again; not written again within this time, unless another program changed it.
 const REFRESH_MS: i64 = 60_000;
 
 pub(super) fn blob(db: &Connection, digest: &Digest, at: Millis, bytes: &[u8]) -> Done<()> {
     let sql = "insert into blob (digest, at, bytes) values (?, ?, ?)
-               on conflict do update set at = excluded.at where at < excluded.at - ?";
+               on conflict do update set at = excluded.at, bytes = excluded.bytes
+               where at < excluded.at - ? or bytes != excluded.bytes";
     let cells = params![&digest.as_bytes()[..], signed(at), bytes, REFRESH_MS];
     db.prepare_cached(sql)?.execute(cells).map(drop)
 }

@@ -165,7 +165,7 @@ fn employer(sandbox: bool) -> (Project, String, tempfile::TempDir) {
     }
     let project = Project::new()
         .file("pipelines/employ.toml", &EMPLOYER.replace("SANDBOX", &sandbox.to_string()))
-        .file("atoll.toml", &format!("[agents.claude]\nargv = ['{}']\nsecrets = []\n", script.display()));
+        .file("home/.config/atoll/models.toml", &format!("[agents.claude]\nargv = ['{}']\nsecrets = []\n", script.display()));
     (project, span, place)
 }
 
@@ -207,7 +207,7 @@ async fn a_killed_run_leaves_nothing_in_its_sandbox() {
     }
     let (project, span, _place) = employer(true);
     // Where the sandbox lets it write.
-    let place = project.read("atoll.toml");
+    let place = project.read("home/.config/atoll/models.toml");
     let script = place.split('\'').nth(1).unwrap();
     let text = std::fs::read_to_string(script).unwrap().replace("$0.again", "/tmp/again");
     std::fs::write(script, text).unwrap();
