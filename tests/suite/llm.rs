@@ -15,6 +15,7 @@ mod paper;
 mod refusals;
 pub mod server;
 mod tools;
+mod unfinished;
 pub mod wire;
 mod witness;
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, json};
 
-use super::dialect::{Call, Dialect, Draft, Interrupted};
+use super::dialect::{self, Call, Dialect, Draft, Interrupted};
 use super::figures::Figures;
 use super::{reasons, shape};
 use crate::clients::llm::{Calling, Effort, Message, Request, Stop};
@@ -65,7 +65,10 @@ impl Dialect for Anthropic {
     fn event(&self, draft: &mut Draft, event: &Value) -> Result<Option<String>, Interrupted> {
         let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
         match event["type"].as_str().unwrap_or_default() {
-            "error" => return Err(Interrupted(event["error"].clone())),
+            "error" => {
+                draft.figures.take(Figures::anthropic(&event["usage"]));
+                return Err(Interrupted(event["error"].clone()));
+            }
             "message_start" => {
                 draft.model = text("/message/model").map(str::to_owned);
                 // What is written is counted at the end; here it is only that it begins.
@@ -75,21 +78,21 @@ impl Dialect for Anthropic {
             "content_block_start" => return Ok(begin(draft, event)),
             "content_block_delta" => return Ok(go_on(draft, event)),
             "message_delta" => {
-                stop(draft, &event["delta"])?;
                 draft.figures.take(Figures::anthropic(&event["usage"]));
+                stop(draft, &event["delta"])?;
             }
             "message_stop" => draft.closed = true,
-            _ => {}
+            _ => dialect::error(event)?,
         }
         Ok(None)
     }
 
     fn whole(&self, draft: &mut Draft, body: &Value) -> Result<(), Interrupted> {
+        draft.figures.take(Figures::anthropic(&body["usage"]));
         if body["type"] == "error" {
             return Err(Interrupted(body["error"].clone()));
         }
         draft.model = body["model"].as_str().map(str::to_owned);
-        draft.figures.take(Figures::anthropic(&body["usage"]));
         for block in body["content"].as_array().into_iter().flatten() {
             begin(draft, &json!({ "content_block": block }));
         }

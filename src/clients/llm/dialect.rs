@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::figures::Figures;
-use super::halves;
+use super::{halves, reasons};
 use crate::clients::llm::{Answer, Calling, Request, Stop, Usage, without_thoughts};
 use crate::clients::registry::{Kind, Means, Model};
 use crate::meter::Meter;
@@ -135,9 +135,18 @@ impl Draft {
             // The input of a tool that was not offered is no answer.
             self.given.clear();
         }
+        if self.stop == Some(Stop::Other) {
+            if !self.broken && reasons::is_end(&self.reason) {
+                self.stop = Some(Stop::End);
+            } else {
+                // Calls of an answer that is not known to be whole are not carried out.
+                self.calls.clear();
+            }
+        }
+        let ended = self.stop != Some(Stop::Length);
         let stop = match self.stop {
             _ if !self.refusal.is_empty() => Stop::Refusal,
-            Some(Stop::End | Stop::Other) if !self.calls.is_empty() => Stop::Tools,
+            Some(Stop::End) if !self.calls.is_empty() => Stop::Tools,
             Some(stop) => stop,
             None if self.closed => {
                 return Err(cut(&self, request, model, "it ended without a reason for its end"));
@@ -159,7 +168,8 @@ impl Draft {
             // What is said next to the call may be another answer.
             _ => format!("{}\n{}", self.text, self.given),
         };
-        let calls = self.calls.into_iter().enumerate().map(|(place, call)| call.whole(place)).collect();
+        let calls =
+            self.calls.into_iter().enumerate().map(|(place, call)| call.whole(place, ended)).collect();
         Ok(Answer {
             text,
             calls,
@@ -247,6 +257,14 @@ pub(super) fn of(kind: Kind) -> &'static dyn Dialect {
         Kind::Anthropic => &super::anthropic::Anthropic,
         Kind::Gemini => &super::gemini::Gemini,
         Kind::Ollama => &super::ollama::Ollama,
+    }
+}
+
+/// The error in `event`, where there is one.
+pub(super) fn error(event: &Value) -> Result<(), Interrupted> {
+    match event.get("error") {
+        Some(error) if !error.is_null() => Err(Interrupted(error.clone())),
+        _ => Ok(()),
     }
 }
 

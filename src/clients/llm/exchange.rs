@@ -4,22 +4,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use reqwest::Response;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use super::dialect::{self, Call, Dialect, Draft};
+use super::figures::Figures;
 use super::options::{Answered, Refused};
 use super::{fault, halves, sse};
 use crate::clients::llm::{Answer, Request, Usage};
 use crate::clients::registry::{Model, Provider, Registry};
 use crate::clock::{Clock, Pause};
+use crate::meter::Meter;
 use crate::verb::{Failure, SecretText};
 
 /// Most bytes of an answer, and of a complaint.
 const LONGEST: usize = 64 << 20;
 const LONGEST_COMPLAINT: usize = 64 << 10;
+/// How long, and how much, is read of an answer that has failed.
+const DRAIN_FOR: Duration = Duration::from_secs(5);
+const DRAIN_BYTES: usize = 1 << 20;
 /// A call ends after so many times the silence that is borne, however much is said meanwhile.
 const SILENCES: u32 = 12;
 
@@ -72,10 +77,13 @@ pub(super) async fn ask(request: &Request, line: &Line<'_>) -> Result<Answer, Fa
     let response = send(dialect, &call, line, &mut patience).await?;
     let code = response.status();
     if !code.is_success() {
+        // It is answered: nothing of it is lost, whatever happens from here on.
+        line.begun.store(false, Ordering::Relaxed);
         let headers = response.headers().clone();
         let body = body(response, LONGEST_COMPLAINT, &mut patience).await.unwrap_or_else(|(body, _)| body);
         let (status, body) = (code.as_u16(), String::from_utf8_lossy(&body));
-        let failure = fault::status(status, &headers, &body, line.model, line.registry);
+        let failure = fault::status(status, &headers, &body, line.model, line.registry, line.clock.now());
+        let failure = failure.spent(said_beside(dialect, &body, request, line.model));
         let answered = Answered { status, body: &body, sent: &call.body };
         let refused = Refused::in_answer(&answered, request, line.model);
         return Err(Failed { failure, refused });
@@ -226,9 +234,8 @@ fn read(dialect: &dyn Dialect, body: &str, request: &Request, line: &Line<'_>) -
     if ["data:", "event:", ":"].iter().any(|head| body.starts_with(head)) {
         let mut events = sse::Events::default();
         let came = events.take(body.as_bytes()).unwrap_or_default();
-        for event in came.into_iter().chain(std::iter::from_fn(|| events.end())) {
-            incoming.take(dialect, &event, request, line)?;
-        }
+        let came: Vec<_> = came.into_iter().chain(std::iter::from_fn(|| events.end())).collect();
+        incoming.take_all(dialect, &came, line).map_err(|failure| incoming.paid(failure, request, line))?;
         return Ok(incoming.draft);
     }
     // It was answered, and is paid for; by how much can only be guessed.
@@ -287,8 +294,11 @@ async fn stream(
             // All has been said; only the end was not announced.
             Ok(Some(Err(_)) | None) | Err(_) => (events.end().into_iter().collect(), true),
         };
-        for event in &data {
-            incoming.take(dialect, event, request, line)?;
+        if let Err(failure) = incoming.take_all(dialect, &data, line) {
+            if !last {
+                drain(dialect, &mut bytes, events, &mut incoming, line).await;
+            }
+            return Err(incoming.paid(failure, request, line));
         }
         if incoming.draft.size() > LONGEST {
             return Err(dialect::cut(&incoming.draft, request, line.model, "an answer beyond all bounds"));
@@ -304,6 +314,43 @@ async fn stream(
     Ok(incoming.draft)
 }
 
+/// What the provider says of the tokens that a refused call used, beside its complaint.
+fn said_beside(dialect: &dyn Dialect, body: &str, request: &Request, model: &Model) -> Meter {
+    let mut draft = Draft::of(request);
+    if let Ok(parsed) = parse(body.trim()) {
+        // The complaint itself is read elsewhere.
+        dialect.whole(&mut draft, &parsed.value).ok();
+    }
+    if draft.figures == Figures::default() { Meter::new() } else { dialect::paid(&draft, request, model) }
+}
+
+/// Reads on, within bounds, after an answer has failed: what it used is often said in the last event.
+async fn drain<B: AsRef<[u8]>>(
+    dialect: &dyn Dialect,
+    bytes: &mut (impl Stream<Item = reqwest::Result<B>> + Unpin),
+    mut events: sse::Events,
+    incoming: &mut Incoming,
+    line: &Line<'_>,
+) {
+    let mut over = line.clock.sleep(line.model.provider.idle.min(DRAIN_FOR));
+    let mut left = DRAIN_BYTES;
+    while !incoming.draft.closed && left > 0 {
+        let piece = tokio::select! {
+            biased;
+            () = &mut over => return,
+            piece = bytes.next() => piece,
+        };
+        match piece {
+            Some(Ok(piece)) => {
+                left = left.saturating_sub(piece.as_ref().len());
+                let Ok(data) = events.take(piece.as_ref()) else { return };
+                incoming.count(dialect, &data);
+            }
+            Some(Err(_)) | None => return incoming.count(dialect, events.end().as_slice()),
+        }
+    }
+}
+
 /// An answer while its events come in.
 struct Incoming {
     draft: Draft,
@@ -317,19 +364,45 @@ impl Incoming {
         Self { draft: Draft::of(request), begun: false, pieces: halves::Pieces::default() }
     }
 
-    /// Takes in an event. What had come in before one that is none, or a complaint, was paid for.
-    fn take(
+    /// Takes in events. Those after one that is none, or a complaint, only count.
+    fn take_all(
         &mut self,
         dialect: &dyn Dialect,
-        event: &sse::Event,
-        request: &Request,
+        events: &[sse::Event],
         line: &Line<'_>,
     ) -> Result<(), Failure> {
+        let mut events = events.iter();
+        for event in events.by_ref() {
+            if let Err(failure) = self.take(dialect, event, line) {
+                self.count(dialect, events.as_slice());
+                return Err(failure);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in what events after a failure say of its cost.
+    fn count(&mut self, dialect: &dyn Dialect, events: &[sse::Event]) {
+        for event in events {
+            if let Ok(parsed) = parsed(event) {
+                for one in parsed.values() {
+                    dialect.event(&mut self.draft, one).ok();
+                }
+            }
+        }
+    }
+
+    /// `failure` with what its answer cost: what had come in was paid for.
+    fn paid(&mut self, failure: Failure, request: &Request, line: &Line<'_>) -> Failure {
+        // It did not come to its end, whatever was said after the failure.
+        self.draft.stop = None;
+        failure.spent(dialect::paid(&self.draft, request, line.model))
+    }
+
+    /// Takes in an event.
+    fn take(&mut self, dialect: &dyn Dialect, event: &sse::Event, line: &Line<'_>) -> Result<(), Failure> {
         self.begun = true;
-        let added = self.added(dialect, event, line).map_err(|failure| {
-            let paid = dialect::paid(&self.draft, request, line.model);
-            failure.spent(paid)
-        })?;
+        let added = self.added(dialect, event, line)?;
         match added.map(|text| self.pieces.pass(&text)) {
             Some(text) if !text.is_empty() => (line.on_chunk)(&text),
             // Whoever waits for a call of a tool hears no word of it until it is whole: that it goes on is said.
@@ -345,17 +418,22 @@ impl Incoming {
         event: &sse::Event,
         line: &Line<'_>,
     ) -> Result<Option<String>, Failure> {
-        let parsed = match event.data.trim() {
-            "[DONE]" => Parsed { value: Value::String("[DONE]".to_owned()), halves: false },
-            data => parse(data).map_err(|e| no_json(line.model, data, &e))?,
+        let interrupted = |error: &Value| fault::interrupted(error, line.model, line.registry);
+        let parsed = match parsed(event) {
+            Ok(parsed) => parsed,
+            Err(_) if event.failed => return Err(interrupted(&Value::String(event.data.clone()))),
+            Err(error) => return Err(no_json(line.model, event.data.trim(), &error)),
         };
         self.draft.halves |= parsed.halves;
-        let interrupted = |error: &Value| fault::interrupted(error, line.model, line.registry);
-        let added = dialect.event(&mut self.draft, &parsed.value).map_err(|error| interrupted(&error.0))?;
+        let mut all: Option<String> = None;
+        for one in parsed.values() {
+            let added = dialect.event(&mut self.draft, one).map_err(|error| interrupted(&error.0))?;
+            all = all.into_iter().chain(added).reduce(|all, more| all + &more);
+        }
         if event.failed {
             return Err(interrupted(&parsed.value));
         }
-        Ok(added)
+        Ok(all)
     }
 }
 
@@ -363,6 +441,23 @@ struct Parsed {
     value: Value,
     /// Whether there are halves of characters in it.
     halves: bool,
+}
+
+impl Parsed {
+    /// The events in it: some servers put them into a list.
+    fn values(&self) -> &[Value] {
+        match &self.value {
+            Value::Array(events) => events,
+            event => std::slice::from_ref(event),
+        }
+    }
+}
+
+fn parsed(event: &sse::Event) -> Result<Parsed, serde_json::Error> {
+    match event.data.trim() {
+        "[DONE]" => Ok(Parsed { value: Value::String("[DONE]".to_owned()), halves: false }),
+        data => parse(data),
+    }
 }
 
 fn parse(text: &str) -> Result<Parsed, serde_json::Error> {

@@ -12,6 +12,17 @@ use crate::clock::Millis;
 use crate::value::Value;
 use crate::verb::{Class, Failure};
 
+/// What providers call the limit of tokens, in small letters.
+const LIMITS: [&str; 7] = [
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "max_new_tokens",
+    "maxoutputtokens",
+    "num_predict",
+    "max tokens",
+];
+
 /// The failure that a refused call means.
 pub(super) fn status(
     status: u16,
@@ -19,6 +30,7 @@ pub(super) fn status(
     body: &str,
     model: &Model,
     registry: &Registry,
+    now: Millis,
 ) -> Failure {
     let parsed: Value = serde_json::from_str(body).unwrap_or(Value::Null);
     // Some wrap it in a list of one.
@@ -29,7 +41,7 @@ pub(super) fn status(
         text => clip(&text),
     };
     let how = format!("{} answered {status}", model.provider.name);
-    complained(&Complaint { status, headers, error, message: &message, how: &how }, model, registry)
+    complained(&Complaint { status, headers, error, message: &message, how: &how, now }, model, registry)
 }
 
 /// What a provider says is wrong.
@@ -39,6 +51,7 @@ struct Complaint<'a> {
     error: &'a Value,
     message: &'a str,
     how: &'a str,
+    now: Millis,
 }
 
 fn complained(said: &Complaint<'_>, model: &Model, registry: &Registry) -> Failure {
@@ -51,7 +64,7 @@ fn complained(said: &Complaint<'_>, model: &Model, registry: &Registry) -> Failu
     // Said of the server, not of the request.
     failure.outage = class == Class::Transient && matches!(status, 503 | 529);
     if matches!(class, Class::RateLimited | Class::Transient) {
-        failure.retry_after_ms = resets::wait(said.headers, error).map(crate::clock::millis);
+        failure.retry_after_ms = resets::wait(said.headers, error, said.now).map(crate::clock::millis);
     }
     failure
 }
@@ -114,8 +127,10 @@ fn inside(error: &Value, how: &str, model: &Model, registry: &Registry) -> Failu
     // Without a code its words decide whether what is asked is refused.
     let refused = moderation::is_said(error, &message.to_lowercase());
     let status = code.unwrap_or(if refused { 403 } else { 500 });
+    // Inside of an answer no header says when to ask again, so no clock is read.
     let headers = HeaderMap::new();
-    complained(&Complaint { status, headers: &headers, error, message: &message, how }, model, registry)
+    let complaint = Complaint { status, headers: &headers, error, message: &message, how, now: 0 };
+    complained(&complaint, model, registry)
 }
 
 /// The failure of a call that got no answer at all.
@@ -199,6 +214,15 @@ fn hint(
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("{} has no model called `{}`", provider.name, model.id),
         }),
+        Class::Permanent if matches!(status, 400 | 422) && LIMITS.iter().any(|name| lower.contains(name)) => {
+            let told = if ["context", "input", "prompt"].iter().any(|word| lower.contains(word)) {
+                "the request and `max_tokens` together may be too long for this model: lower `max_tokens`, send \
+                 less, or use one with a larger context"
+            } else {
+                "set another `max_tokens` on the step, or describe the model with its `max_output` in atoll.toml"
+            };
+            Some(told.to_owned())
+        }
         Class::Permanent if lower.contains("context") || lower.contains("too long") || status == 413 => Some(
             "the request is too long for this model: send less, or use one with a larger context".to_owned(),
         ),
@@ -256,7 +280,7 @@ fn kind(error: &Value) -> &str {
 }
 
 /// What a provider says in words: in which of many places.
-fn said(error: &Value) -> String {
+pub(super) fn said(error: &Value) -> String {
     for place in ["message", "detail", "msg", "error_msg", "error_message"] {
         match &error[place] {
             Value::String(text) => return text.clone(),
@@ -293,7 +317,7 @@ mod tests {
     fn judged(code: u16, body: &str) -> Failure {
         let registry = Registry::embedded().unwrap();
         let model = registry.find("openai/gpt-5-mimi").unwrap();
-        status(code, &HeaderMap::new(), body, &model, &registry)
+        status(code, &HeaderMap::new(), body, &model, &registry, 0)
     }
 
     #[test]
@@ -327,6 +351,8 @@ mod tests {
         let long =
             judged(400, &error("", "context_length_exceeded", "maximum context length is 8192 tokens"));
         assert!(long.hint.unwrap().contains("too long"));
+        let limit = judged(400, &error("", "", "max_tokens must be a multiple of 8 for the context"));
+        assert!(limit.hint.unwrap().contains("lower `max_tokens`"));
         let page = judged(502, "<html>bad gateway</html>");
         assert_eq!((page.class, page.message.contains("<html>bad gateway")), (Class::Transient, true));
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, json};
 
-use super::dialect::{Call, Dialect, Draft, Interrupted};
+use super::dialect::{self, Call, Dialect, Draft, Interrupted};
 use super::figures::Figures;
 use super::shape;
 use crate::clients::llm::{Calling, Effort, Message, Request, Role, Stop, Tool};
@@ -35,10 +35,8 @@ impl Dialect for Gemini {
 
     /// A stream has no event that ends it: the last one has a reason, and then the connection is closed.
     fn event(&self, draft: &mut Draft, event: &Value) -> Result<Option<String>, Interrupted> {
-        if let Some(error) = event.get("error").filter(|error| !error.is_null()) {
-            return Err(Interrupted(error.clone()));
-        }
         draft.figures.take(Figures::gemini(&event["usageMetadata"]));
+        dialect::error(event)?;
         if let Some(model) = event["modelVersion"].as_str() {
             draft.model = Some(model.to_owned());
         }

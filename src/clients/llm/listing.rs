@@ -35,6 +35,7 @@ struct Asking<'a> {
     registry: &'a Registry,
     provider: &'a Provider,
     key: Option<&'a SecretText>,
+    clock: &'a dyn Clock,
 }
 
 /// Asks `provider` for its list.
@@ -45,7 +46,7 @@ pub(super) async fn ask(
     key: Option<&SecretText>,
     clock: &dyn Clock,
 ) -> Result<Vec<Served>, Failure> {
-    let asking = Asking { client, registry, provider, key };
+    let asking = Asking { client, registry, provider, key, clock };
     tokio::select! {
         biased;
         served = asking.pages() => served,
@@ -95,7 +96,14 @@ impl Asking<'_> {
         let text = String::from_utf8_lossy(&body);
         if !status.is_success() {
             let model = Model::unlisted("", &std::sync::Arc::new(provider.clone()));
-            return Err(fault::status(status.as_u16(), &headers, &text, &model, self.registry));
+            return Err(fault::status(
+                status.as_u16(),
+                &headers,
+                &text,
+                &model,
+                self.registry,
+                self.clock.now(),
+            ));
         }
         serde_json::from_str(&text)
             .map_err(|e| Failure::transient(format!("{} listed no JSON: {e}", provider.name)))

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, json};
 
-use super::dialect::{Call, Dialect, Draft, Interrupted};
+use super::dialect::{self, Call, Dialect, Draft, Interrupted};
 use super::figures::Figures;
 use super::openai::{bearer, function, head};
 use super::reasons;
@@ -35,9 +35,8 @@ impl Dialect for Ollama {
     }
 
     fn event(&self, draft: &mut Draft, event: &Value) -> Result<Option<String>, Interrupted> {
-        if let Some(error) = event.get("error").filter(|error| !error.is_null()) {
-            return Err(Interrupted(error.clone()));
-        }
+        draft.figures.take(Figures::ollama(event));
+        dialect::error(event)?;
         if let Some(model) = event["model"].as_str() {
             draft.model = Some(model.to_owned());
         }
@@ -47,7 +46,6 @@ impl Dialect for Ollama {
             let calls = event.pointer("/message/tool_calls").and_then(Value::as_array);
             draft.calls.extend(calls.into_iter().flatten().map(calling));
         }
-        draft.figures.take(Figures::ollama(event));
         if event["done"] == json!(true) {
             draft.closed = true;
             let reason = event["done_reason"].as_str().filter(|reason| !reason.is_empty()).unwrap_or("stop");

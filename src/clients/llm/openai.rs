@@ -288,7 +288,8 @@ fn error(event: &Value) -> Result<(), Interrupted> {
 
 /// Why the answer ended. An empty reason is none.
 fn stop(draft: &mut Draft, choice: &Value) -> Result<(), Interrupted> {
-    let Some(reason) = choice["finish_reason"].as_str().filter(|reason| !reason.is_empty()) else {
+    let Some(reason) = choice["finish_reason"].as_str().filter(|reason| !matches!(*reason, "" | "null"))
+    else {
         return Ok(());
     };
     let stop = match reason.to_ascii_lowercase().as_str() {

@@ -6,7 +6,9 @@ use crate::clients::llm::Stop;
 const LIMITS: [&str; 6] =
     ["length", "max_token", "max_output", "max_completion", "context_window", "token_limit"];
 /// Parts of words for an answer that is not whole.
-const BROKEN: [&str; 16] = [
+const BROKEN: [&str; 18] = [
+    "not_finish",
+    "unfinish",
     "error",
     "fail",
     "incomplete",
@@ -27,6 +29,15 @@ const BROKEN: [&str; 16] = [
 /// Parts of words for an answer that was withheld.
 const WITHHELD: [&str; 8] =
     ["filter", "sensitive", "safety", "guardrail", "moderation", "recitation", "blocked", "prohibited"];
+
+/// Parts of words for an answer that is whole.
+const ENDED: [&str; 9] = ["stop", "end", "eos", "tool", "call", "complete", "finish", "done", "success"];
+
+/// Whether the word, one for no other reason, says that the answer is whole.
+pub(super) fn is_end(reason: &str) -> bool {
+    let lower = reason.to_ascii_lowercase();
+    stop(reason) == Some(Stop::Other) && ENDED.iter().any(|word| lower.contains(word))
+}
 
 /// Why the answer ended, by a word for it; nothing if the word says that it is not whole.
 pub(super) fn stop(reason: &str) -> Option<Stop> {
@@ -67,6 +78,20 @@ mod tests {
             ("unknown", Stop::Other),
         ] {
             assert_eq!(stop(reason), Some(meant), "{reason}");
+        }
+        for (reason, whole) in [
+            ("eos_token", true),
+            ("end_turn", true),
+            ("COMPLETE", true),
+            ("tool_use", true),
+            ("unknown", false),
+            ("repetition", false),
+            ("not_finished", false),
+            ("incomplete", false),
+            ("stop_error", false),
+            ("max_tokens_done", false),
+        ] {
+            assert_eq!(is_end(reason), whole, "{reason}");
         }
     }
 }

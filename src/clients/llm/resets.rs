@@ -5,15 +5,26 @@ use std::time::Duration;
 use jiff::Timestamp;
 use reqwest::header::HeaderMap;
 
+use crate::clock::Millis;
 use crate::value::Value;
 
 /// What providers count, with the words of their headers `HEAD-remaining-WHAT` or `HEAD-WHAT-remaining`.
 const COUNTED: [&str; 4] = ["requests", "tokens", "input-tokens", "output-tokens"];
 
 /// How long the server asks us to wait: as it says in `headers`, else as it says in the error object.
-/// A moment is read against the server's own `Date`, so no clock is needed.
-pub(super) fn wait(headers: &HeaderMap, error: &Value) -> Option<Duration> {
-    asked(headers).or_else(|| delay(error)).or_else(|| reset(headers))
+/// A moment is read against the server's own `Date`, else against our clock, which says `now`.
+pub(super) fn wait(headers: &HeaderMap, error: &Value, now: Millis) -> Option<Duration> {
+    let told = Told { headers, now };
+    told.asked().or_else(|| delay(error)).or_else(|| told.reset())
+}
+
+/// The longest wait that our clock alone makes of a moment: it may be wrong.
+const LONGEST: Duration = Duration::from_secs(24 * 3_600);
+
+/// What a server says of time, and when it came in.
+struct Told<'a> {
+    headers: &'a HeaderMap,
+    now: Millis,
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -24,18 +35,6 @@ fn seconds(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// `Retry-After` as seconds or as a date, and its neighbour in milliseconds.
-fn asked(headers: &HeaderMap) -> Option<Duration> {
-    if let Some(span) = text(headers, "retry-after-ms").and_then(|ms| ms.parse::<f64>().ok()) {
-        return seconds(span / 1000.0);
-    }
-    let asked = text(headers, "retry-after")?;
-    match asked.parse::<f64>() {
-        Ok(span) => seconds(span),
-        Err(_) => until(date(asked)?, headers),
-    }
-}
-
 /// Gemini says it in a detail of its error: `{"@type": "….RetryInfo", "retryDelay": "34.07s"}`.
 fn delay(error: &Value) -> Option<Duration> {
     let details = error.get("details")?.as_array()?;
@@ -43,51 +42,71 @@ fn delay(error: &Value) -> Option<Duration> {
     crate::clock::parse_span(details.iter().find(info)?.get("retryDelay")?.as_str()?)
 }
 
-/// When what ran out is there again. Where nothing says that it ran out, the soonest of all resets.
-fn reset(headers: &HeaderMap) -> Option<Duration> {
-    let openai =
-        COUNTED.map(|what| [format!("x-ratelimit-reset-{what}"), format!("x-ratelimit-remaining-{what}")]);
-    let anthropic = COUNTED.map(|what| {
-        [format!("anthropic-ratelimit-{what}-reset"), format!("anthropic-ratelimit-{what}-remaining")]
-    });
-    let plain = [["x-ratelimit-reset".to_owned(), "x-ratelimit-remaining".to_owned()]];
-    let names = openai.into_iter().chain(anthropic).chain(plain);
-    let resets: Vec<(Duration, bool)> = names
-        .filter_map(|[reset, remaining]| {
-            let span = read(text(headers, &reset)?, headers)?;
-            let none_left =
-                text(headers, &remaining).is_some_and(|left| left.parse::<f64>().is_ok_and(|n| n <= 0.0));
-            Some((span, none_left))
-        })
-        .collect();
-    let ran_out = resets.iter().filter(|(_, none_left)| *none_left).map(|(span, _)| *span).max();
-    ran_out.or_else(|| resets.iter().map(|(span, _)| *span).min())
+impl Told<'_> {
+    /// `Retry-After` as seconds or as a date, and its neighbour in milliseconds.
+    fn asked(&self) -> Option<Duration> {
+        if let Some(span) = text(self.headers, "retry-after-ms").and_then(|ms| ms.parse::<f64>().ok()) {
+            return seconds(span / 1000.0);
+        }
+        self.read(text(self.headers, "retry-after")?)
+    }
+
+    /// When what ran out is there again. Where nothing says that it ran out, the soonest of all resets.
+    fn reset(&self) -> Option<Duration> {
+        let openai = COUNTED
+            .map(|what| [format!("x-ratelimit-reset-{what}"), format!("x-ratelimit-remaining-{what}")]);
+        let anthropic = COUNTED.map(|what| {
+            [format!("anthropic-ratelimit-{what}-reset"), format!("anthropic-ratelimit-{what}-remaining")]
+        });
+        let plain = [["x-ratelimit-reset".to_owned(), "x-ratelimit-remaining".to_owned()]];
+        let names = openai.into_iter().chain(anthropic).chain(plain);
+        let resets: Vec<(Duration, bool)> = names
+            .filter_map(|[reset, remaining]| {
+                let span = self.read(text(self.headers, &reset)?)?;
+                let left = text(self.headers, &remaining);
+                let none_left = left.is_some_and(|left| left.parse::<f64>().is_ok_and(|n| n <= 0.0));
+                Some((span, none_left))
+            })
+            .collect();
+        let ran_out = resets.iter().filter(|(_, none_left)| *none_left).map(|(span, _)| *span).max();
+        ran_out.or_else(|| resets.iter().map(|(span, _)| *span).min())
+    }
+
+    /// `6m0s`, `2026-11-20T10:00:30Z`, a date of HTTP, seconds, or a moment in seconds or milliseconds since the Unix epoch.
+    fn read(&self, reset: &str) -> Option<Duration> {
+        const MOMENTS: f64 = 1e9;
+        const MILLISECONDS: f64 = 1e11;
+        if let Ok(number) = reset.parse::<f64>() {
+            let moment = if number >= MILLISECONDS { number / 1000.0 } else { number };
+            return match number {
+                n if n < MOMENTS => seconds(n),
+                _ => self.until(Timestamp::UNIX_EPOCH.checked_add(seconds(moment)?).ok()?),
+            };
+        }
+        match reset.parse().ok().or_else(|| date(reset)) {
+            Some(moment) => self.until(moment),
+            None => crate::clock::parse_span(reset),
+        }
+    }
+
+    fn until(&self, moment: Timestamp) -> Option<Duration> {
+        let span = |now| Duration::try_from(moment.duration_since(now)).ok();
+        if let Some(now) = text(self.headers, "date").and_then(date) {
+            return span(now);
+        }
+        let now = Timestamp::from_millisecond(i64::try_from(self.now).ok()?).ok()?;
+        span(now).map(|span| span.min(LONGEST))
+    }
 }
 
-/// `6m0s`, `2026-11-20T10:00:30Z`, seconds, or a moment in seconds or milliseconds since the Unix epoch.
-fn read(reset: &str, headers: &HeaderMap) -> Option<Duration> {
-    const MOMENTS: f64 = 1e9;
-    const MILLISECONDS: f64 = 1e11;
-    if let Ok(number) = reset.parse::<f64>() {
-        let moment = if number >= MILLISECONDS { number / 1000.0 } else { number };
-        return match number {
-            n if n < MOMENTS => seconds(n),
-            _ => until(Timestamp::UNIX_EPOCH.checked_add(seconds(moment)?).ok()?, headers),
-        };
-    }
-    match reset.parse::<Timestamp>() {
-        Ok(moment) => until(moment, headers),
-        Err(_) => crate::clock::parse_span(reset),
-    }
-}
-
+/// A date of HTTP, in any of its three forms.
 fn date(text: &str) -> Option<Timestamp> {
-    jiff::fmt::rfc2822::parse(text).ok().map(|date| date.timestamp())
-}
-
-fn until(moment: Timestamp, headers: &HeaderMap) -> Option<Duration> {
-    let now = date(text(headers, "date")?)?;
-    Duration::try_from(moment.duration_since(now)).ok()
+    let old = |form| {
+        let date = jiff::fmt::strtime::parse(form, text.trim_end_matches(" GMT")).ok()?.to_datetime().ok()?;
+        date.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|date| date.timestamp())
+    };
+    let plain = jiff::fmt::rfc2822::parse(text).ok().map(|date| date.timestamp());
+    plain.or_else(|| old("%A, %d-%b-%y %H:%M:%S")).or_else(|| old("%a %b %d %H:%M:%S %Y"))
 }
 
 #[cfg(test)]
@@ -96,11 +115,31 @@ mod tests {
 
     use super::*;
 
+    /// Two hours before [`DATE`].
+    const NOW: Millis = 1_795_161_600_000;
     const DATE: (&str, &str) = ("date", "Fri, 20 Nov 2026 10:00:00 GMT");
 
     fn millis(pairs: &[(&'static str, &str)]) -> Option<u128> {
         let headers = pairs.iter().map(|(n, v)| ((*n).parse().unwrap(), v.parse().unwrap())).collect();
-        wait(&headers, &Value::Null).map(|span| span.as_millis())
+        wait(&headers, &Value::Null, NOW).map(|span| span.as_millis())
+    }
+
+    #[test]
+    fn a_moment_without_a_date_is_read_against_our_clock() {
+        for (name, moment, span) in [
+            ("retry-after", "Fri, 20 Nov 2026 09:00:00 GMT", 3_600_000),
+            ("retry-after", "Friday, 20-Nov-26 09:00:00 GMT", 3_600_000),
+            ("retry-after", "Fri Nov 20 09:00:00 2026", 3_600_000),
+            ("retry-after", "2026-11-20T09:00:00Z", 3_600_000),
+            ("retry-after", "1795165200", 3_600_000),
+            ("anthropic-ratelimit-requests-reset", "2026-11-20T08:00:31Z", 31_000),
+            ("x-ratelimit-reset", "1795161615000", 15_000),
+            ("retry-after", "Sun, 20 Nov 2050 09:00:00 GMT", 86_400_000),
+        ] {
+            assert_eq!(millis(&[(name, moment)]), Some(span), "{moment}");
+            assert_eq!(millis(&[(name, moment), ("date", "today")]), Some(span), "{moment}");
+        }
+        assert_eq!(millis(&[("retry-after", "Fri, 20 Nov 2026 07:00:00 GMT")]), None, "it is over");
     }
 
     #[test]
@@ -140,6 +179,6 @@ mod tests {
         let error = json!({"code": 429, "status": "RESOURCE_EXHAUSTED", "details": [
             {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": []},
             {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.5s"}]});
-        assert_eq!(wait(&HeaderMap::new(), &error), Some(Duration::from_millis(34_500)));
+        assert_eq!(wait(&HeaderMap::new(), &error, NOW), Some(Duration::from_millis(34_500)));
     }
 }

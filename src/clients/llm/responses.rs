@@ -2,7 +2,7 @@
 
 use serde_json::{Map, json};
 
-use super::dialect::{Call, Dialect, Draft, Interrupted};
+use super::dialect::{self, Call, Dialect, Draft, Interrupted};
 use super::figures::Figures;
 use super::openai::{bearer, effort};
 use super::shape;
@@ -51,7 +51,10 @@ impl Dialect for Responses {
     fn event(&self, draft: &mut Draft, event: &Value) -> Result<Option<String>, Interrupted> {
         let delta = || event["delta"].as_str().unwrap_or_default();
         match event["type"].as_str().unwrap_or_default() {
-            "error" => return Err(Interrupted(complaint(event))),
+            "error" => {
+                draft.figures.take(Figures::openai(&event["usage"]));
+                return Err(Interrupted(complaint(event)));
+            }
             "response.created" => draft.model = event.pointer("/response/model").and_then(named),
             "response.output_text.delta" => return Ok(draft.say(delta())),
             "response.refusal.delta" => draft.refusal.push_str(delta()),
@@ -61,16 +64,26 @@ impl Dialect for Responses {
             "response.output_text.done" => {
                 draft.whole.insert(place(event), event["text"].as_str().unwrap_or_default().to_owned());
             }
+            "response.content_part.done" => part(draft, place(event), &event["part"]),
+            "response.refusal.done" if draft.refusal.is_empty() => {
+                event["refusal"].as_str().unwrap_or_default().clone_into(&mut draft.refusal);
+            }
             "response.output_item.added" if is_call(draft, &event["item"]) => {
                 draft
                     .calls
                     .push(Calling { place: event["output_index"].as_u64(), ..calling(&event["item"]) });
             }
             "response.function_call_arguments.delta" if draft.tools => {
-                let at = event["output_index"].as_u64();
-                let own = draft.calls.iter().rposition(|call| call.place == at);
-                let own = own.or(draft.calls.len().checked_sub(1));
-                own.into_iter().for_each(|own| draft.calls[own].input.push_str(delta()));
+                if let Some(call) = announced(draft, event) {
+                    call.input.push_str(delta());
+                }
+            }
+            // The same as its pieces, if there were any.
+            "response.function_call_arguments.done" if draft.tools => {
+                let arguments = event["arguments"].as_str().filter(|text| !text.is_empty());
+                if let (Some(whole), Some(call)) = (arguments, announced(draft, event)) {
+                    whole.clone_into(&mut call.input);
+                }
             }
             "response.output_item.done" => item(draft, event["output_index"].as_u64(), &event["item"]),
             "response.completed"
@@ -80,7 +93,7 @@ impl Dialect for Responses {
             | "response.done" => {
                 return end(draft, &event["response"]);
             }
-            _ => {}
+            _ => dialect::error(event)?,
         }
         Ok(None)
     }
@@ -96,26 +109,47 @@ fn place(event: &Value) -> (u64, u64) {
     (number("output_index"), number("content_index"))
 }
 
+/// The call that `event` is about: the one at its place, else the last one.
+fn announced<'a>(draft: &'a mut Draft, event: &Value) -> Option<&'a mut Calling> {
+    let at = event["output_index"].as_u64();
+    let own = draft.calls.iter().rposition(|call| call.place == at);
+    let own = own.or(draft.calls.len().checked_sub(1))?;
+    draft.calls.get_mut(own)
+}
+
+/// Takes in a part of a message that is whole. Several refusals are one.
+fn part(draft: &mut Draft, place: (u64, u64), part: &Value) {
+    if part["type"] == "reasoning_text" {
+        draft.thoughts += 1;
+    } else if let Some(text) = part["text"].as_str() {
+        draft.whole.insert(place, text.to_owned());
+    }
+    let refusal = part["refusal"].as_str().unwrap_or_default();
+    if !draft.refusal.contains(refusal) {
+        draft.refusal.push_str(refusal);
+    }
+}
+
 /// Takes in an item of the answer that is whole, the one at `place`.
 fn item(draft: &mut Draft, place: Option<u64>, item: &Value) {
     match item["type"].as_str().unwrap_or_default() {
         "message" => {
-            let mut refusal = String::new();
-            for (part, n) in item["content"].as_array().into_iter().flatten().zip(0..) {
-                if let Some(text) = part["text"].as_str() {
-                    draft.whole.insert((place.unwrap_or(0), n), text.to_owned());
-                }
-                refusal.push_str(part["refusal"].as_str().unwrap_or_default());
-            }
-            if draft.refusal.is_empty() {
-                draft.refusal = refusal;
+            for (said, n) in item["content"].as_array().into_iter().flatten().zip(0..) {
+                part(draft, (place.unwrap_or(0), n), said);
             }
         }
         "function_call" if draft.tools => {
             // What was announced is whole now.
-            let whole = Calling { place, ..calling(item) };
-            match draft.calls.iter_mut().find(|call| call.id == whole.id) {
-                Some(call) => *call = whole,
+            let mut whole = Calling { place, ..calling(item) };
+            let is_it =
+                |call: &&mut Calling| call.id == whole.id && (!call.id.is_empty() || call.place == place);
+            match draft.calls.iter_mut().find(is_it) {
+                Some(call) => {
+                    if whole.input.trim().is_empty() {
+                        whole.input = std::mem::take(&mut call.input);
+                    }
+                    *call = whole;
+                }
                 None => draft.calls.push(whole),
             }
         }

@@ -38,6 +38,10 @@ pub(super) fn spoken(request: &Request) -> Request {
 
 /// Makes the call of what was answered. What is no such object, cut off for instance, stays the text that it is.
 pub(super) fn read(answer: &mut Answer) {
+    // What is withheld, or not known to be whole, calls nothing.
+    if matches!(answer.stop, Stop::Other | Stop::Refusal | Stop::ContentFilter) {
+        return;
+    }
     let Ok(Value::Object(mut object)) = crate::value::parse(without_thoughts(&answer.text).trim()) else {
         return;
     };
@@ -135,6 +139,12 @@ mod tests {
         assert_eq!((called.calls[0].name.as_str(), &called.calls[0].input), ("read", &json!({"path": "a"})));
         let done = answer(r#"{"say": "Done.", "call": null}"#);
         assert_eq!((done.text.as_str(), done.stop, done.calls.len()), ("Done.", Stop::End, 0));
+        let mut unfinished = answer("");
+        unfinished.text =
+            r#"{"say": "I look.", "call": {"tool": "read", "input": {"path": "a"}}}"#.to_owned();
+        unfinished.stop = Stop::Other;
+        read(&mut unfinished);
+        assert_eq!((unfinished.stop, unfinished.calls.len()), (Stop::Other, 0));
         for text in [r#"{"say": "cut o"#, "I cannot.", "[]", r#"{"call": {"tool": "read"}}"#] {
             assert_eq!((answer(text).text.as_str(), answer(text).calls.len()), (text, 0));
         }

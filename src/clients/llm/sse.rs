@@ -80,9 +80,20 @@ impl Events {
             self.data.push_str(&String::from_utf8_lossy(data));
         } else if let Some(name) = value(b"event:") {
             self.failed = name == b"error";
+        } else if let Some(error) = value(b"error:").or(Some(line).filter(|line| is_error(line))) {
+            // Some servers have an error where the stream should have a field, or stands alone.
+            self.data = String::from_utf8_lossy(error).into_owned();
+            self.failed = true;
         }
         None
     }
+}
+
+/// Whether a line that is no field is an error as JSON.
+fn is_error(line: &[u8]) -> bool {
+    line.starts_with(b"{")
+        && serde_json::from_slice::<serde_json::Value>(line)
+            .is_ok_and(|value| value.get("error").is_some_and(|error| !error.is_null()))
 }
 
 #[cfg(test)]
@@ -109,6 +120,21 @@ mod tests {
         let mut events = Events::default();
         let seen = events.take(b"event: error\ndata: {}\n\ndata: {}\n\n").unwrap();
         assert_eq!(seen.iter().map(|event| event.failed).collect::<Vec<_>>(), [true, false]);
+    }
+
+    #[test]
+    fn an_error_in_place_of_a_field_is_an_event() {
+        for line in ["error: {\"code\": 500}", "error:{\"code\": 500}", "{\"error\": \"boom\"}"] {
+            let mut events = Events::default();
+            let seen = events.take(format!("{line}\n\ndata: {{}}\n\n").as_bytes()).unwrap();
+            let seen: Vec<_> = seen
+                .iter()
+                .map(|event| (event.data.contains('5') || event.data.contains("boom"), event.failed))
+                .collect();
+            assert_eq!(seen, [(true, true), (false, false)], "{line}");
+        }
+        let seen = Events::default().take(b"{\"error\": null}\n\n: {\"error\": 1}\n\nx\n\n").unwrap();
+        assert_eq!(seen, []);
     }
 
     #[test]

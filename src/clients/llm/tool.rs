@@ -91,9 +91,9 @@ pub struct Calling {
 }
 
 impl Calling {
-    /// The whole call, the one at `place` of its answer. No input at all is an empty one.
-    pub(super) fn whole(self, place: usize) -> ToolCall {
-        let text = if self.input.trim().is_empty() { "{}" } else { &self.input };
+    /// The whole call, the one at `place` of its answer. No input at all is an empty one if the answer `ended` by itself.
+    pub(super) fn whole(self, place: usize, ended: bool) -> ToolCall {
+        let text = if ended && self.input.trim().is_empty() { "{}" } else { &self.input };
         let input = crate::value::parse(text).unwrap_or_else(|_| Value::String(self.input.clone()));
         let id = if self.id.is_empty() { format!("call_{place}") } else { self.id };
         ToolCall { id, name: self.name, input, signature: self.signature }
@@ -108,12 +108,13 @@ mod tests {
     fn what_is_no_json_stays_text_and_goes_back_as_an_object() {
         let calling =
             |input: &str| Calling { name: "f".to_owned(), input: input.to_owned(), ..Calling::default() };
-        let call = calling("{\"a\": 1}").whole(0);
+        let call = calling("{\"a\": 1}").whole(0, false);
         assert_eq!((call.id.as_str(), call.object()), ("call_0", json!({"a": 1})));
-        assert_eq!(calling("  ").whole(1).input, json!({}));
-        let cut = calling("{\"a\": ").whole(0);
+        assert_eq!(calling("  ").whole(1, true).input, json!({}));
+        assert_eq!(calling("  ").whole(1, false).input, json!("  "), "the limit of tokens came before it");
+        let cut = calling("{\"a\": ").whole(0, true);
         assert_eq!(cut.input, json!("{\"a\": "));
         assert_eq!(cut.object(), json!({"malformed": "{\"a\": "}));
-        assert_eq!(calling("[1]").whole(0).object(), json!({"malformed": [1]}));
+        assert_eq!(calling("[1]").whole(0, true).object(), json!({"malformed": [1]}));
     }
 }

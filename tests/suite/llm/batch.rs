@@ -155,6 +155,27 @@ async fn each_request_has_its_own_fate() {
 }
 
 #[tokio::test]
+async fn lines_that_are_no_results_hide_none() {
+    const STRAYS: &[&str] = &[
+        "{\"custom_id\": \"foreign\", \"response\": {\"status_code\": 200, \"body\": {}}}",
+        "",
+        "no JSON",
+        "[]",
+        "\"text\"",
+        "{\"custom_id\": \"foreign\", \"response\": \"text\", \"result\": \"text\", \"error\": []}",
+        "{\"custom_id\": \"foreign\", \"result\": {\"type\": \"errored\", \"error\": \"text\"}}",
+    ];
+    for model in ["gpt-4.1-mini", "claude-haiku-4-5"] {
+        let bureau = Bureau::start().await.straying(STRAYS);
+        for (_, outcome) in ask_all(&bureau, model, &["a", "b"]).await {
+            let text = outcome.unwrap_or_else(|failure| panic!("{model}: {failure}")).value["text"].clone();
+            assert!(text == "to: a" || text == "to: b", "{model}: {text}");
+        }
+        assert_eq!((bureau.counts().made, bureau.counts().looks), (1, 1), "{model}");
+    }
+}
+
+#[tokio::test]
 async fn what_expired_or_was_cancelled_is_asked_again_within_bounds() {
     for model in ["gpt-4.1-mini", "claude-haiku-4-5", "gemini-2.5-flash"] {
         for ending in [Ending::Expired, Ending::Cancelled] {

@@ -43,6 +43,8 @@ struct Desk {
     held: bool,
     /// The next so many looks at a batch do not find it.
     hidden: usize,
+    /// Lines before all results that are none of them.
+    strays: &'static [&'static str],
     rule: Rule,
     calls: Vec<String>,
 }
@@ -91,6 +93,7 @@ impl Bureau {
             makings: VecDeque::new(),
             held: false,
             hidden: 0,
+            strays: &[],
             rule: Arc::new(rule),
             calls: Vec::new(),
         };
@@ -125,6 +128,12 @@ impl Bureau {
     /// The next `looks` at a batch do not find it.
     pub fn hide(self, looks: usize) -> Self {
         self.desk().hidden = looks;
+        self
+    }
+
+    /// Results begin with these lines.
+    pub fn straying(self, strays: &'static [&'static str]) -> Self {
+        self.desk().strays = strays;
         self
     }
 
@@ -204,8 +213,9 @@ fn said(status: u16, body: &Value) -> Response<Body> {
     response.body(Body::from(body.to_string())).unwrap()
 }
 
-fn lines(lines: impl IntoIterator<Item = Value>) -> Response<Body> {
-    let text: String = lines.into_iter().flat_map(|line| [line.to_string(), "\n".to_owned()]).collect();
+fn lines(strays: &[&str], lines: impl IntoIterator<Item = Value>) -> Response<Body> {
+    let lines = strays.iter().map(ToString::to_string).chain(lines.into_iter().map(|line| line.to_string()));
+    let text: String = lines.flat_map(|line| [line, "\n".to_owned()]).collect();
     Response::builder().header("content-type", "application/binary").body(Body::from(text)).unwrap()
 }
 
@@ -293,14 +303,14 @@ impl Bureau {
         let Some(batch) = desk.batches.iter().find(|other| other.id == batch) else {
             return said(404, &json!({}));
         };
-        lines(batch.files()[usize::from(what == "errors")].clone())
+        lines(desk.strays, batch.files()[usize::from(what == "errors")].clone())
     }
 
     fn results(&self, id: &str) -> Response<Body> {
         self.counts.send_modify(|counts| counts.fetched += 1);
         let desk = self.desk();
         match desk.batches.iter().find(|batch| batch.id == id && batch.over) {
-            Some(batch) => lines(batch.told()),
+            Some(batch) => lines(desk.strays, batch.told()),
             None => said(
                 404,
                 &json!({"type": "error", "error": {"type": "not_found_error", "message": "no results"}}),

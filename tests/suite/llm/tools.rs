@@ -30,7 +30,7 @@ fn tool(name: &str, schema: &Value) -> Tool {
     Tool { name: name.to_owned(), description: format!("does {name}"), schema: Arc::new(schema.clone()) }
 }
 
-async fn ask(models: &Models, request: &Request) -> Result<(Answer, Meter), Failure> {
+pub(super) async fn ask(models: &Models, request: &Request) -> Result<(Answer, Meter), Failure> {
     heard(models, request, &|_| {}).await
 }
 
@@ -55,7 +55,7 @@ async fn heard(
     models.ask(request, asking).await
 }
 
-fn first(model: &str) -> Request {
+pub(super) fn first(model: &str) -> Request {
     Request {
         model: model.to_owned(),
         system: Some("be kind".to_owned()),

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::form::{Ended, Entries, Fate, Form, Results, State, encoded, moment};
+use super::form::{Ended, Entries, Fate, Form, Results, State, encoded, moment, taken};
 use crate::clients::llm::dialect::number;
 use crate::clients::registry::{Model, Provider};
 use crate::value::Value;
@@ -53,14 +53,14 @@ impl Form for Anthropic {
 
     fn result(&self, mut result: Value) -> (Option<String>, Fate) {
         let id = result["custom_id"].as_str().map(str::to_owned);
-        let mut result = result["result"].take();
+        let mut result = taken(&mut result, "/result");
         let fate = match result["type"].as_str().unwrap_or_default() {
-            "succeeded" => Fate::Answered(result["message"].take()),
+            "succeeded" => Fate::Answered(taken(&mut result, "/message")),
             "expired" => Fate::Unasked("its batch expired".to_owned()),
             "canceled" => Fate::Unasked("its batch was cancelled".to_owned()),
             _ => {
-                let mut outer = result["error"].take();
-                let error = match outer["error"].take() {
+                let mut outer = taken(&mut result, "/error");
+                let error = match taken(&mut outer, "/error") {
                     Value::Null => outer,
                     error => error,
                 };

@@ -110,6 +110,11 @@ pub(super) fn of(kind: Kind) -> &'static dyn Form {
     }
 }
 
+/// What stands at `pointer`, taken out of `value`; nothing where there is nothing.
+pub(super) fn taken(value: &mut Value, pointer: &str) -> Value {
+    value.pointer_mut(pointer).map(Value::take).unwrap_or_default()
+}
+
 /// `text` as it can stand in an address.
 pub(super) fn encoded(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect()

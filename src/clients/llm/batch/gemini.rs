@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use super::form::{Ended, Entries, Fate, Form, Results, State, encoded, moment};
+use super::form::{Ended, Entries, Fate, Form, Results, State, encoded, moment, taken};
 use crate::clients::registry::{Model, Provider};
 use crate::value::Value;
 
@@ -67,7 +67,7 @@ impl Form for Gemini {
     /// Not all answers have come with the key of their request: then the order counts, which is that of the requests.
     fn result(&self, mut result: Value) -> (Option<String>, Fate) {
         let id = result["metadata"]["key"].as_str().map(str::to_owned);
-        let fate = match (result["response"].take(), result["error"].take()) {
+        let fate = match (taken(&mut result, "/response"), taken(&mut result, "/error")) {
             (Value::Null, Value::Null) => Fate::Unasked("its batch has no result for it".to_owned()),
             (Value::Null, error) => refused(error),
             (response, _) => Fate::Answered(response),

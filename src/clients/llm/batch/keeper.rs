@@ -220,19 +220,23 @@ impl Keeper {
         let state = wire.form.state(&body);
         self.tell(batch, &state, told);
         let Some(ended) = state.ended else { return Ok(None) };
+        // What can be read is handed out, also next to something that cannot.
+        let mut unread = None;
         for results in wire.form.results(wire.provider(), &body) {
-            self.hand_out(wire, results).await.map_err(trouble)?;
+            if let Err(failure) = self.hand_out(wire, results).await {
+                unread.get_or_insert(failure);
+            }
         }
         for (entry, fate) in &ended.apart {
             self.flock.give(*entry, fate.clone());
         }
-        Ok(Some(ended))
+        unread.map_or(Ok(Some(ended)), |failure| Err(trouble(failure)))
     }
 
     async fn hand_out(&self, wire: &Wire<'_>, results: Results) -> Result<(), Failure> {
         match results {
             Results::Here(results) => {
-                for (at, result) in results.into_iter().enumerate() {
+                for (at, result) in results.into_iter().enumerate().filter(|(_, result)| result.is_object()) {
                     let (name, fate) = wire.form.result(result);
                     self.flock.give_named(name.as_deref(), at, fate);
                 }

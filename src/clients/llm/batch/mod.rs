@@ -148,7 +148,14 @@ async fn settle(
         Fate::Refused { status, error } => match status {
             Some(status) => {
                 let body = json!({ "error": error }).to_string();
-                fault::status(status, &reqwest::header::HeaderMap::new(), &body, model, registry)
+                fault::status(
+                    status,
+                    &reqwest::header::HeaderMap::new(),
+                    &body,
+                    model,
+                    registry,
+                    shop.clock.now(),
+                )
             }
             None => fault::interrupted(&error, model, registry),
         },

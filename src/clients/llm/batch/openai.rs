@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::form::{Ended, Entries, Fate, Form, Results, State, encoded};
+use super::form::{Ended, Entries, Fate, Form, Results, State, encoded, taken};
 use crate::clients::llm::dialect::number;
 use crate::clients::registry::{Model, Provider};
 use crate::value::Value;
@@ -72,16 +72,16 @@ impl Form for OpenAi {
 
     fn result(&self, mut result: Value) -> (Option<String>, Fate) {
         let id = result["custom_id"].as_str().map(str::to_owned);
-        let error = result["error"].take();
+        let error = taken(&mut result, "/error");
         let status = result.pointer("/response/status_code").and_then(Value::as_u64);
-        let mut body = result["response"]["body"].take();
+        let mut body = taken(&mut result, "/response/body");
         let fate = match (status, error["code"].as_str()) {
             (Some(200), _) => Fate::Answered(body),
             (None, Some("batch_expired")) => Fate::Unasked("its batch expired".to_owned()),
             (None, Some("batch_cancelled")) => Fate::Unasked("its batch was cancelled".to_owned()),
             (None, _) => Fate::Refused { status: Some(500), error },
             (Some(status), _) => {
-                let error = match body["error"].take() {
+                let error = match taken(&mut body, "/error") {
                     Value::Null => body,
                     error => error,
                 };

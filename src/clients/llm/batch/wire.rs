@@ -57,7 +57,7 @@ impl<'a> Wire<'a> {
         self.json(self.shop.models.client(self.provider())?.post(url).multipart(parts)).await
     }
 
-    /// Hands every line of JSON at `url` to `each` until that has enough.
+    /// Hands every object at `url`, one a line, to `each` until that has enough. Fails at the end if there was another line.
     pub(super) async fn lines(
         &self,
         url: &str,
@@ -66,6 +66,7 @@ impl<'a> Wire<'a> {
         let reading = async {
             let mut response = self.send(self.shop.models.client(self.provider())?.get(url)).await?;
             let mut events = sse::Events::of_lines();
+            let mut unread = None;
             loop {
                 let piece = response.chunk().await.map_err(|e| fault::unreachable(&e, self.provider()))?;
                 let (lines, last) = match piece {
@@ -73,12 +74,17 @@ impl<'a> Wire<'a> {
                     None => (events.end().into_iter().collect(), true),
                 };
                 for line in lines {
-                    if !each(serde_json::from_str(&line.data).map_err(|e| self.no_json(&e))?) {
-                        return Ok(());
+                    match serde_json::from_str(&line.data).map(Value::Object) {
+                        Ok(object) => {
+                            if !each(object) {
+                                return Ok(());
+                            }
+                        }
+                        Err(error) => drop(unread.get_or_insert_with(|| self.no_json(&error))),
                     }
                 }
                 if last {
-                    return Ok(());
+                    return unread.map_or(Ok(()), Err);
                 }
             }
         };
@@ -127,7 +133,7 @@ impl<'a> Wire<'a> {
         let body = self.body(response, LONGEST_COMPLAINT).await.unwrap_or_default();
         let (models, model) = (&self.shop.models, &self.shop.model);
         let text = String::from_utf8_lossy(&body);
-        Err(fault::status(status.as_u16(), &headers, &text, model, models.registry()))
+        Err(fault::status(status.as_u16(), &headers, &text, model, models.registry(), self.shop.clock.now()))
     }
 
     async fn body(&self, mut response: Response, most: usize) -> Result<Vec<u8>, Failure> {
