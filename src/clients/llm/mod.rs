@@ -13,6 +13,7 @@
 
 mod anthropic;
 mod batch;
+mod bounds;
 mod cassette;
 mod dialect;
 mod exchange;

@@ -259,6 +259,8 @@ impl Models {
         let (gate, mut pass) = (self.gate(&model.provider), None);
         let sending = Sending { budget: asking.budget, begun: Arc::default() };
         let (mut turns, mut loading) = (0, Loading::default());
+        // What is refused of this request alone.
+        let mut own: Option<Refused> = None;
         let mut fitted = self.fitted(model);
         let mut outcome = loop {
             let worded = worded(request, model, &fitted);
@@ -273,6 +275,7 @@ impl Models {
                 pass = Some(admitted(&gate, asking).await?);
                 // Others may have found out meanwhile what it refuses.
                 fitted = self.fitted(model);
+                fitted = own.as_ref().map_or(fitted.clone(), |own| own.applied(&fitted));
                 continue;
             }
             let line = Line {
@@ -292,9 +295,12 @@ impl Models {
                         (asking.say)(refused.told(&fitted));
                     }
                     fitted = refused.applied(&fitted);
+                    if !refused.lasts() {
+                        own = Some(refused);
+                    }
                 }
                 Err(Failed { failure, .. }) if fault::loads(&failure) && loading.goes_on(model) => {
-                    loading.wait(model, &asking).await;
+                    loading.wait(model, &asking).await?;
                 }
                 outcome => break outcome.map_err(|failed| failed.failure),
             }
@@ -324,6 +330,9 @@ impl Models {
 
     /// Keeps in mind what `model` has refused; says whether that is news.
     pub(super) fn note(&self, model: &Model, refused: &Refused) -> bool {
+        if !refused.lasts() {
+            return true;
+        }
         let mut all = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let known = all.entry(model.full_name()).or_default();
         let news = !known.contains(refused);
@@ -444,12 +453,17 @@ impl Loading {
         self.waited < model.provider.idle
     }
 
-    async fn wait(&mut self, model: &Model, asking: &Asking<'_>) {
+    /// Waits until it may be asked again. Everything that was sent is answered, so nothing is lost meanwhile.
+    async fn wait(&mut self, model: &Model, asking: &Asking<'_>) -> Result<(), Failure> {
+        asking.budget.recall();
+        asking.waits.keep(true).await?;
         if self.waited.is_zero() {
             (asking.say)(format!("{} is loading its model: waiting for it", model.provider.name));
         }
         self.waited += Self::PAUSE;
         asking.clock.sleep(Self::PAUSE).await;
+        (asking.sent)();
+        asking.waits.keep(false).await
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::Request;
+use super::{Request, bounds, fault};
 use crate::clients::registry::{Kind, Means, Model, Provider};
 use crate::value::Value;
 
@@ -26,6 +26,8 @@ pub(super) enum Refused {
     Limit(Option<&'static str>),
     /// A limit of tokens above this one.
     Most(u64),
+    /// The limit of tokens with this request: so many fit, or it is unknown how many. Others may have more.
+    Room(Option<u64>),
 }
 
 /// What a provider answered to a call.
@@ -60,6 +62,23 @@ const REFUSALS: [&str; 21] = [
     "can't",
     "too large",
 ];
+/// Words of a complaint about a number.
+const SIZES: [&str; 14] = [
+    "too large",
+    "too high",
+    "too big",
+    "exceed",
+    "at most",
+    "maximum",
+    "less than",
+    "greater than",
+    "more than",
+    "range",
+    "between",
+    " > ",
+    "<=",
+    "limit",
+];
 /// Words for a schema that an answer is held to.
 const SCHEMAS: [&str; 13] = [
     "response_format",
@@ -91,7 +110,8 @@ impl Refused {
             return None;
         }
         let complaint = Complaint::new(answered);
-        if answered.status == 500 && !complaint.says("grammar") {
+        // llama.cpp answers so to what it cannot do, or can do only if it is started with an option.
+        if answered.status == 500 && !["grammar", "requires --"].iter().any(|word| complaint.says(word)) {
             return None;
         }
         complaint
@@ -119,11 +139,17 @@ impl Refused {
                 let max_tokens_field = field.unwrap_or_default().to_owned();
                 model.provider = Arc::new(Provider { max_tokens_field, ..(*model.provider).clone() });
             }
-            Self::Most(most) => {
+            Self::Room(None) => return Self::Limit(None).applied(&model),
+            Self::Most(most) | Self::Room(Some(most)) => {
                 model.max_output = Some(model.max_output.map_or(*most, |known| known.min(*most)));
             }
         }
         model
+    }
+
+    /// Whether it holds for the requests that follow as well.
+    pub(super) fn lasts(&self) -> bool {
+        !matches!(self, Self::Room(_))
     }
 
     /// What a person is told, with what to write down so that it is not tried again.
@@ -151,6 +177,14 @@ impl Refused {
             Self::Limit(None) => format!(
                 "{name} takes no `{old}`: asked again without a limit of tokens; to say so in atoll.toml: [providers.{provider}] max_tokens_field = \"\""
             ),
+            Self::Room(Some(room)) => {
+                format!(
+                    "the context of {name} has room for {room} tokens after this request: asked again for as many"
+                )
+            }
+            Self::Room(None) => {
+                format!("{name} refuses this limit of tokens: asked again without one")
+            }
             Self::Most(most) => format!(
                 "{name} writes at most {most} tokens: asked again for as many; to say so in atoll.toml: [models.\"{name}\"] max_output = {most}"
             ),
@@ -161,6 +195,8 @@ impl Refused {
 /// A complaint, in small letters.
 struct Complaint<'a> {
     text: String,
+    /// What of it is said to people.
+    message: String,
     /// The parameter that it names.
     param: String,
     sent: &'a Value,
@@ -172,7 +208,10 @@ impl<'a> Complaint<'a> {
         let body = body.get(0).unwrap_or(&body);
         let param = [&body["error"]["param"], &body["param"]].into_iter().find_map(Value::as_str);
         let (text, param) = (answered.body.to_lowercase(), param.unwrap_or_default().to_lowercase());
-        Self { text, param, sent: answered.sent }
+        let error = body.get("error").filter(|error| !error.is_null()).unwrap_or(body);
+        let message = Some(fault::said(error)).filter(|said| !said.is_empty());
+        let message = message.map_or_else(|| text.clone(), |said| said.to_lowercase());
+        Self { text, message, param, sent: answered.sent }
     }
 
     fn says(&self, words: &str) -> bool {
@@ -193,56 +232,58 @@ impl<'a> Complaint<'a> {
         (about && self.refuses()).then_some(Refused::Figures)
     }
 
+    /// A limit of tokens that is refused, by its name or its size. It need not be said in known words: it is named, and an
+    /// answer is of use without it.
     fn limit(&self, request: &Request, model: &Model) -> Option<Refused> {
         let field = match model.provider.kind {
             Kind::Openai => model.provider.max_tokens_field.as_str(),
+            Kind::OpenaiResponses if model.provider.max_tokens_field.is_empty() => "",
             Kind::OpenaiResponses => "max_output_tokens",
             Kind::Anthropic => "max_tokens",
-            Kind::Gemini | Kind::Ollama => return None,
+            Kind::Gemini => "maxoutputtokens",
+            Kind::Ollama => "",
         };
-        // Too long a request is no matter of this field.
-        if field.is_empty() || self.says("context") || !(self.is_about(field) && self.refuses_or_bounds()) {
+        if field.is_empty() {
             return None;
         }
         let limit = model.limit(request.max_tokens);
-        if let Some(most) = self.most(limit) {
+        if let Some(room) = bounds::room(&self.message, limit) {
+            return Some(Refused::Room(Some(room)));
+        }
+        if !self.is_about(field) || self.is_about_another(field) {
+            return None;
+        }
+        let sized = SIZES.iter().any(|word| self.message.contains(word));
+        if sized && let Some(most) = bounds::most(&self.message, limit) {
             return Some(Refused::Most(most));
         }
         let other = if field == "max_tokens" { "max_completion_tokens" } else { "max_tokens" };
         match model.provider.kind {
-            Kind::Openai if self.says(other) => Some(Refused::Limit(Some(other))),
-            Kind::Openai | Kind::OpenaiResponses if self.refuses() => Some(Refused::Limit(None)),
+            Kind::Openai if !sized && self.says(other) => Some(Refused::Limit(Some(other))),
+            Kind::Openai | Kind::OpenaiResponses if !sized && self.refuses() => Some(Refused::Limit(None)),
+            Kind::Openai | Kind::OpenaiResponses => Some(Refused::Room(None)),
             _ => None,
         }
     }
 
-    fn refuses_or_bounds(&self) -> bool {
-        self.refuses() || ["at most", "maximum", "less than", " > "].iter().any(|word| self.says(word))
-    }
-
-    /// The largest limit that it names below the one that was asked for.
-    fn most(&self, asked: u64) -> Option<u64> {
-        const LEAST: u64 = 16;
-        let bounds =
-            ["too large", "at most", "maximum", "less than", " > "].iter().any(|word| self.says(word));
-        let numbers =
-            self.text.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse::<u64>().ok());
-        let numbers: Vec<u64> = numbers.collect();
-        if !bounds || !numbers.contains(&asked) {
-            return None;
-        }
-        numbers.into_iter().filter(|number| (LEAST..asked).contains(number)).max()
+    /// Whether it names another option that was sent before it names `field`.
+    fn is_about_another(&self, field: &str) -> bool {
+        let Some(at) = self.message.find(field) else { return false };
+        let sent = self.sent.as_object().into_iter().flat_map(serde_json::Map::keys);
+        // Names that are words as well may be said of anything.
+        let options =
+            sent.filter(|key| key.contains('_') || matches!(key.as_str(), "temperature" | "seed" | "tools"));
+        let before =
+            |key: &String| key != field && self.message.find(key.as_str()).is_some_and(|other| other < at);
+        self.param != field && options.into_iter().any(before)
     }
 
     fn schema(&self, request: &Request, model: &Model) -> Option<Refused> {
         let shape = request.schema.as_ref()?;
-        if !self.refuses() {
-            return None;
-        }
         match model.means(shape) {
             Means::Native => {
                 let own = model.provider.kind == Kind::Ollama && self.says("format");
-                if !own && !SCHEMAS.iter().any(|word| self.says(word)) {
+                if !self.refuses() || !own && !SCHEMAS.iter().any(|word| self.says(word)) {
                     return None;
                 }
                 let strict = ["/response_format/json_schema/strict", "/text/format/strict"];
@@ -252,6 +293,7 @@ impl<'a> Complaint<'a> {
                     .any(|word| self.says(word));
                 Some(if strict && about { Refused::Strict } else { Refused::Schema })
             }
+            // Whatever is said of tools is said of this one: no other was sent.
             Means::Tool => {
                 let about =
                     request.tools.is_empty() && ["tool", "function"].iter().any(|word| self.says(word));

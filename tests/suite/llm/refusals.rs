@@ -202,6 +202,30 @@ async fn a_schema_that_is_refused_is_asked_for_by_other_means() {
             3,
         ),
         (
+            OPENAI,
+            vec![
+                grammar(),
+                complaint(
+                    "\"auto\" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set",
+                ),
+                Act::Stream(openai(answer, "stop")),
+            ],
+            3,
+        ),
+        (
+            OPENAI,
+            vec![
+                grammar(),
+                Act::Plain(
+                    500,
+                    vec![],
+                    "{\"error\": {\"message\": \"tools param requires --jinja flag\"}}".to_owned(),
+                ),
+                Act::Stream(openai(answer, "stop")),
+            ],
+            3,
+        ),
+        (
             RESPONSES,
             vec![
                 complaint("text.format is not supported with this model"),
@@ -302,6 +326,83 @@ impl Clock for TwoSeconds {
     fn sleep(&self, span: Duration) -> Pause {
         if span == Duration::from_secs(2) { Box::pin(async {}) } else { Box::pin(std::future::pending()) }
     }
+}
+
+#[tokio::test]
+async fn a_limit_of_tokens_is_lowered_or_left_out_whatever_is_said_of_it() {
+    let groq = "`max_completion_tokens` must be less than or equal to `100`, the maximum value for \
+                `max_completion_tokens` is less than the `context_window` for this model";
+    let vllm = "'max_tokens' or 'max_completion_tokens' is too large: 9000. This model's maximum context length is 8150 \
+                tokens and your request has 20 input tokens (9000 > 8150 - 20). (parameter=max_tokens, value=9000)";
+    let old = "This model's maximum context length is 8192 tokens. However, you requested 9800 tokens (800 in the \
+               messages, 9000 in the completion). Please reduce the length of the messages or completion.";
+    let range = "Invalid max_completion_tokens value, the valid range of max_completion_tokens is [1, 8192]";
+    let strange = "max_completion_tokens: no";
+    let both = "input length and `max_tokens` exceed context limit: 198000 + 9000 > 200000, decrease input length or \
+                `max_tokens` and try again";
+    let gemini_range = "it has a maxOutputTokens value of 9000 but the supported range is from 1 (inclusive) to 8193 (exclusive).";
+    let field = "/max_completion_tokens";
+    for (model, words, place, limit, next) in [
+        (OPENAI, groq, field, Some(100), Some(100)),
+        (OPENAI, vllm, field, Some(8130), Some(9000)),
+        (OPENAI, old, field, Some(7392), Some(9000)),
+        (OPENAI, range, field, Some(8192), Some(8192)),
+        (OPENAI, strange, field, None, Some(9000)),
+        (RESPONSES, "max_output_tokens: no", "/max_output_tokens", None, Some(9000)),
+        (ANTHROPIC, both, "/max_tokens", Some(2000), Some(9000)),
+        (GEMINI, gemini_range, "/generationConfig/maxOutputTokens", Some(8192), Some(8192)),
+    ] {
+        let refusal =
+            json!({"error": {"message": words, "type": "BadRequestError", "code": 400}}).to_string();
+        let good = || match model {
+            OPENAI => Act::Stream(openai("hello", "stop")),
+            RESPONSES => Act::Stream(responses("hello", "")),
+            ANTHROPIC => Act::Stream(anthropic("hello", "end_turn")),
+            _ => Act::Stream(gemini("hello", "STOP")),
+        };
+        let server = Server::start([Act::Plain(400, vec![], refusal), good(), good()]).await;
+        let (models, step) = (server.models(&Mode::Off), Step::new());
+        let with = json!({"model": model, "prompt": "greet", "max_tokens": 9000});
+        let output =
+            step.run(&models, with.clone()).await.unwrap_or_else(|failure| panic!("{words}: {failure}"));
+        assert_eq!(output.value["text"], "hello", "{words}");
+        let sent = |call: usize| server.body(call).pointer(place).and_then(Value::as_u64);
+        assert_eq!(sent(1), limit, "{words}");
+        // What the context has room for differs from request to request.
+        step.run(&models, with).await.unwrap();
+        assert_eq!(sent(2), next, "{words}");
+        let said = step.said().0;
+        assert_eq!(
+            said.contains("to say so in atoll.toml"),
+            next == limit && limit.is_some(),
+            "{words}: {said}"
+        );
+    }
+
+    let full = both.replace("198000", "250000");
+    let refusal =
+        json!({"type": "error", "error": {"type": "invalid_request_error", "message": full}}).to_string();
+    let (out, server, _) =
+        asked(ANTHROPIC, [Act::Plain(400, vec![], refusal)], json!({"max_tokens": 9000})).await;
+    let failure = out.unwrap_err();
+    assert_eq!((failure.class, server.seen().len()), (Class::Permanent, 1));
+    assert!(failure.hint.unwrap().contains("lower `max_tokens`"));
+}
+
+#[tokio::test]
+async fn what_was_answered_while_a_model_loads_is_not_lost() {
+    let loading = json!({"error": {"code": 503, "message": "Loading model"}}).to_string();
+    let server = Server::start([Act::Plain(503, vec![], loading)]).await;
+    let (models, step) = (server.models(&Mode::Off), Step::new());
+    let mut call = Box::pin(step.run(&models, json!({"model": "gpt-4.1-mini", "prompt": "hi"})));
+    while !step.said().0.contains("is loading its model") {
+        assert!(futures_util::poll!(&mut call).is_pending());
+        tokio::task::yield_now().await;
+    }
+    step.cx.cancel.cancel();
+    let failure = call.await.unwrap_err();
+    assert_eq!(failure.class, Class::Cancelled);
+    assert!(failure.unsettled.is_empty() && failure.spent.is_empty(), "{:?}", failure.spent);
 }
 
 #[tokio::test]
