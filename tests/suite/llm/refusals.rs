@@ -174,6 +174,7 @@ async fn a_call_without_a_limit_is_paid_for_with_the_longest_answer() {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 #[tokio::test]
 async fn a_schema_that_is_refused_is_asked_for_by_other_means() {
     let complaint = |text: &str| {

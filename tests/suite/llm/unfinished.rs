@@ -1,5 +1,6 @@
 //! Answers that fail or are not whole: what they used is booked, and no call of a tool in them is carried out. And what is
 //! said in other forms than the usual ones.
+#![expect(clippy::disallowed_methods, reason = "a server of the tests' own")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
