@@ -18,7 +18,9 @@ pub enum BlobError {
     #[error("no content {0} in the store")]
     Missing(Digest),
     /// What is kept under that digest has another one.
-    #[error("the content {0} in the store is damaged, or another program changed it: use another `--data-dir`")]
+    #[error(
+        "the content {0} in the store is damaged, or another program changed it: use another `--data-dir`"
+    )]
     Damaged(Digest),
     /// The store failed.
     #[error("the content store failed: {0}")]

@@ -112,7 +112,10 @@ pub fn undeliverable<'a>(
     // To allow the directory is to allow its files. Of an empty tree it is only known where its files will be.
     let is_allowed = cx.grants.allows_file(&told(into, cx).0);
     let is_open = || is_allowed || cx.grants.allows_file(&told(&into.join("file"), cx).0);
-    if all.clone().next().is_none() && !is_open() && let Some(failure) = unwritable(into, cx) {
+    if all.clone().next().is_none()
+        && !is_open()
+        && let Some(failure) = unwritable(into, cx)
+    {
         return Some(failure);
     }
     if let Some(dir) = bare_repository(all) {

@@ -3,6 +3,7 @@
 
 mod limits;
 pub mod loops;
+mod pages;
 mod programs;
 mod real;
 mod resume;

@@ -4,8 +4,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rusqlite::types::Value as Cell;
 use rusqlite::config::DbConfig;
+use rusqlite::types::Value as Cell;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::fault;

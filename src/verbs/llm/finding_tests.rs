@@ -165,7 +165,7 @@ fn a_quotation_is_known_by_its_words() {
         };
         reading.read(said)
     };
-    let coded: String = reason.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect();
+    let coded = reason.chars().fold(String::new(), |coded, c| coded + &format!("\\u{:04x}", u32::from(c)));
     for shown in [
         format!("score: 100\nwhy: {reason}"),
         format!("{{&quot;score&quot;: 100, &#34;why&#x22;: &quot;{}&quot;}}", reason.replace(' ', "&nbsp;")),

@@ -11,15 +11,18 @@ fn blocks() -> Vec<String> {
 
 #[test]
 fn its_pipelines_are_sound_and_its_settings_are_understood() {
-    let (settings, pipelines): (Vec<_>, Vec<_>) = blocks().into_iter().partition(|block| block.starts_with("# atoll.toml"));
-    assert_eq!((settings.len(), pipelines.len()), (1, 2));
-    let project = Project::new().file("atoll.toml", &settings[0]);
+    let (settings, pipelines): (Vec<_>, Vec<_>) =
+        blocks().into_iter().partition(|block| block.starts_with("# atoll.toml"));
+    assert_eq!((settings.len(), pipelines.len()), (2, 2));
+    // In a project's own `atoll.toml`, directories that become visible need trust.
+    let project = Project::new().file("home/.config/atoll/models.toml", &settings.concat());
     for (n, pipeline) in pipelines.iter().enumerate() {
         let path = format!("pipelines/p{n}.toml");
         project.write(&path, pipeline);
         project.run(&["check", &path]).exits(0);
     }
-    project.write("atoll.toml", &settings[0].replace("end    = \"done\"", "ende = \"done\""));
+    let mistaken = settings.concat().replace("end    = \"done\"", "ende = \"done\"");
+    project.write("home/.config/atoll/models.toml", &mistaken);
     project.run(&["verbs"]).exits(3).stderr_has("unknown field `ende`").stderr_has("[agents.NAME] takes");
 }
 

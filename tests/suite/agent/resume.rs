@@ -165,7 +165,10 @@ fn employer(sandbox: bool) -> (Project, String, tempfile::TempDir) {
     }
     let project = Project::new()
         .file("pipelines/employ.toml", &EMPLOYER.replace("SANDBOX", &sandbox.to_string()))
-        .file("home/.config/atoll/models.toml", &format!("[agents.claude]\nargv = ['{}']\nsecrets = []\n", script.display()));
+        .file(
+            "home/.config/atoll/models.toml",
+            &format!("[agents.claude]\nargv = ['{}']\nsecrets = []\n", script.display()),
+        );
     (project, span, place)
 }
 

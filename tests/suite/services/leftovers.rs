@@ -38,7 +38,10 @@ async fn directories_of_the_dead_are_reaped() {
 async fn images_of_sandboxes_stay_as_long_as_a_run_needs_them() {
     let Some(house) = house(Kind::Process, "images_of_sandboxes_stay").await else { return };
     let spec = house.spec(SERVER).await;
-    let image = house.data.path().join("process/images").join(spec.image.strip_prefix("process:").unwrap());
+    assert!(spec.image.starts_with("process:"));
+    // Its name says nothing without the user's key.
+    let images = house.data.path().join("process/images");
+    let image = std::fs::read_dir(images).unwrap().next().unwrap().unwrap().path();
     let kept = [house.run.clone()];
     assert_eq!(house.runtimes.reap(Leftovers::AllBut(&[])).await.images, 0, "its process lives");
     std::fs::write(image.join("users").join(house.run.as_str()), DEAD).unwrap();
