@@ -13,15 +13,15 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::clients::clock::SystemClock;
-use crate::clients::secrets::EnvSecrets;
 use crate::clock::Clock;
 use crate::diag::{Code, Diagnostic, Sources as Texts};
 use crate::driver::{Asker, Begin, Command, DriveError, Event, House, Job, Outcome, Wires, drive};
 use crate::id::RunId;
 use crate::plan::{Bundle, Given, Loaded, MemorySources, NoFiles, Plan, check_inputs, load, load_bundle};
 use crate::report::diagnostics::render_text;
+use crate::secrets::EnvSecrets;
 use crate::store::{Durability, Memory, Owner, Sqlite, Store, StoreError};
+use crate::system_clock::SystemClock;
 use crate::value::{Seal, Value, canonical};
 use crate::verb::{BlobError, Catalog, Verb};
 use crate::verbs;

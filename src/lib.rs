@@ -83,8 +83,17 @@ pub mod plan;
 
 pub mod driver;
 pub mod store;
+pub mod system_clock;
 
-pub mod clients;
+pub mod chromium;
+pub mod coding_agents;
+pub mod confine;
+pub mod llm;
+pub mod relay;
+pub mod requests;
+pub mod runtime;
+pub mod secrets;
+
 pub mod scenario;
 pub mod verbs;
 

@@ -10,10 +10,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args_os().skip(1).map_while(|a| a.into_string().ok()).collect();
     match arguments.split_first() {
-        Some((word, rest)) if word == atoll::clients::agent::WORD => atoll::clients::agent::relay_main(rest),
-        Some((word, rest)) if word == atoll::clients::confine::WORD => {
-            atoll::clients::confine::enter_main(rest)
-        }
+        Some((word, rest)) if word == atoll::relay::WORD => atoll::relay::relay_main(rest),
+        Some((word, rest)) if word == atoll::confine::WORD => atoll::confine::enter_main(rest),
         _ => atoll::cli::main(),
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use atoll::diag::Code;
 
 /// The rooms, each using only its own and those in front of it.
-const ROOMS: [&str; 25] = [
+const ROOMS: [&str; 33] = [
     "clock",
     "id",
     "meter",
@@ -30,7 +30,15 @@ const ROOMS: [&str; 25] = [
     "engine",
     "store",
     "driver",
-    "clients",
+    "system_clock",
+    "requests",
+    "secrets",
+    "confine",
+    "relay",
+    "runtime",
+    "chromium",
+    "llm",
+    "coding_agents",
     "scenario",
     "verbs",
     "view",

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::files::regular;
 use super::trusted::{File, Part};
 use super::{Settings, Stop, Texts, house, settings};
-use crate::clients::{coder, registry};
+use crate::coding_agents;
+use crate::llm::registry;
 use crate::plan::{self, Bundle, Layer};
 use crate::tree::visible;
 use crate::value::{Digest, Value};
@@ -48,7 +49,7 @@ pub fn of_file(settings: &Settings, path: PathBuf, text: &str) -> Result<Asking,
     let value: Value = crate::value::parse_toml(text).unwrap_or_default();
     let mut lines = lines(&value, "");
     if path.file_name().is_some_and(|name| name == settings::FILE) {
-        let keys = registry::requests(text).into_iter().chain(coder::requests(text));
+        let keys = registry::requests(text).into_iter().chain(coding_agents::requests(text));
         lines.extend(keys.map(|line| visible(&line)));
     }
     Ok(Asking { file: File { path, digest, with: Vec::new() }, lines })

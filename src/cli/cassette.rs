@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::args::Format;
 use super::{Desk, Done, Exit, Stop};
-use crate::clients::llm::{CassetteError, prune, recorded};
+use crate::llm::{CassetteError, prune, recorded};
 use crate::value::Value;
 
 /// `atoll cassette`.

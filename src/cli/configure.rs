@@ -7,8 +7,8 @@ use clap::Args;
 use secrecy::ExposeSecret as _;
 
 use super::{Desk, Done, Exit, Settings, Stop, house, masked};
-use crate::clients::registry::Provider;
-use crate::clients::secrets::file::{self, Keys};
+use crate::llm::registry::Provider;
+use crate::secrets::file::{self, Keys};
 
 /// `atoll configure`.
 #[derive(Debug, Args)]

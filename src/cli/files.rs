@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Settings, Stop, house};
-use crate::clients::registry::Registry;
+use crate::llm::registry::Registry;
 use crate::plan::{InputDoor, Listed, ReadFile};
 use crate::rooted_fs::{Kind, RootedFs, read_file};
 use crate::value::Digest;

@@ -1,7 +1,7 @@
 //! `[docker.images]`: images that are used in place of others.
 
 use super::{Settings, Stop};
-use crate::clients::service::Images;
+use crate::runtime::service::Images;
 
 /// What replaces images here: `ATOLL_DOCKER_IMAGES` (`NAME=REPLACEMENT`, separated by commas), then `[docker.images]` of `atoll.toml`.
 pub fn images(settings: &Settings) -> Result<Images, Stop> {

@@ -1,8 +1,8 @@
 //! What dead processes left over: containers, images, sandboxes. Removed by `atoll gc`, and before a run goes on.
 
 use super::{Desk, Stop, house};
-use crate::clients::service::Leftovers;
 use crate::plan::{Action, Plan};
+use crate::runtime::service::Leftovers;
 use crate::store::Head;
 
 /// Removes what is left of the run, where its plan has services at all, and says so.

@@ -9,8 +9,8 @@ use serde_json::{Map, json};
 use super::args::Format;
 use super::trust::Allow;
 use super::{Desk, Done, Exit, Stop, house};
-use crate::clients::llm::{Models, Served};
-use crate::clients::registry::{Model, Price, Registry};
+use crate::llm::registry::{Model, Price, Registry};
+use crate::llm::{Models, Served};
 use crate::value::Value;
 use crate::verb::Failure;
 

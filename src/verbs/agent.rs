@@ -20,11 +20,11 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
-use crate::clients::coder::Coders;
-use crate::clients::llm::Models;
-use crate::clients::process::Bench;
-use crate::clients::service::Runtimes;
+use crate::coding_agents::Coders;
+use crate::llm::Models;
 use crate::meter::Meter;
+use crate::runtime::process::Bench;
+use crate::runtime::service::Runtimes;
 use crate::schema::Schema;
 use crate::tree::Tree;
 use crate::value::Value;

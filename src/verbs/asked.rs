@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::clients::llm::Models;
-use crate::clients::registry::Model;
+use crate::llm::Models;
+use crate::llm::registry::Model;
 use crate::value::Value;
 use crate::verb::{Class, Failure, Remark};
 

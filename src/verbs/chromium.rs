@@ -1,6 +1,6 @@
 //! Pages for scenarios: the port of the language, with Chromium behind it.
 
-use crate::clients::browser::{CallError, Chromium, Tab};
+use crate::chromium::{CallError, Chromium, Tab};
 use crate::scenario::{self, Browsers, Doing, Ear};
 use crate::value::Value;
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::lapse::Lapse;
 use super::null::{names_of_variables, with_null};
 use super::size::size;
-use crate::clients::service::{BuildOptions, BuildReport, Kind, Runtimes, Tag};
+use crate::runtime::service::{BuildOptions, BuildReport, Kind, Runtimes, Tag};
 use crate::tree::{Tree, TreeRef};
 use crate::verb::{Ask, Class, Context, EVERY_HOST, Failure, Output, Refusal, Traits, Verb, pointer};
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::secret::{SecretName, TextOrSecret};
-use crate::clients::requests::{Reach, is_local, redirects};
+use crate::requests::{Reach, is_local, redirects};
 use crate::value::Value;
 use crate::verb::{Class, Context, Failure, Output, Refusal, Traits, Verb, pointer};
 

@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::asked::{Names, UnknownCost, can_switch, priced, remarks};
-use crate::clients::llm::{Effort, Message, Models, Request, Role, Shape, in_prose};
-use crate::clients::registry::{Means, Model};
+use crate::llm::registry::{Means, Model};
+use crate::llm::{Effort, Message, Models, Request, Role, Shape, in_prose};
 use crate::schema::Schema;
 use crate::value::Value;
 use crate::verb::{Bound, Class, Context, Failure, Output, Refusal, Remark, Traits, Verb};

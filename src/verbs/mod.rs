@@ -40,11 +40,11 @@ pub use write::Write;
 
 use std::sync::Arc;
 
-use crate::clients::browser::Chromium;
-use crate::clients::coder::Coders;
-use crate::clients::llm::Models;
-use crate::clients::process::Host;
-use crate::clients::service::Runtimes;
+use crate::chromium::Chromium;
+use crate::coding_agents::Coders;
+use crate::llm::Models;
+use crate::runtime::process::Host;
+use crate::runtime::service::Runtimes;
 use crate::scenario::Shell;
 use crate::verb::Catalog;
 

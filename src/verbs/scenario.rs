@@ -17,7 +17,7 @@ use quiet::Quiet;
 use super::chromium::Pages;
 use super::secret::{SecretName, TextOrSecret};
 use super::tls::TlsFiles;
-use crate::clients::browser::Chromium;
+use crate::chromium::Chromium;
 use crate::diag::nearest;
 use crate::scenario::{
     Action, Evidences, Generator, Observation, Place, Scenario, Shell, Stage, Variables, Web, run,
@@ -349,8 +349,8 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::clients::secrets::EnvSecrets;
     use crate::scenario::{Command, Execution, Opening, Program, Ran, ShellError};
+    use crate::secrets::EnvSecrets;
     use crate::verb::MemoryBlobs;
 
     #[derive(Default)]

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::clients::service::{Environment, Running, Runtimes};
+use crate::runtime::service::{Environment, Running, Runtimes};
 use crate::value::Value;
 use crate::verb::{Context, Failure, Lease, Refusal, Resource, Secrets, Traits};
 

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::lapse::Lapse;
 use super::null::{names_of_variables, with_null};
 use super::secret::TextOrSecret;
-use crate::clients::process::Host;
-use crate::clients::service::{ExecReport, ExecSpec};
+use crate::runtime::process::Host;
+use crate::runtime::service::{ExecReport, ExecSpec};
 use crate::verb::{Class, Context, Failure, Output, Refusal, Traits, Verb, pointer};
 
 /// How much of each output a failure carries, in bytes.

@@ -12,10 +12,10 @@ mod sandbox;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use atoll::clients::coder::Coders;
-use atoll::clients::llm::Models;
-use atoll::clients::service::{Runtimes, Settings};
 use atoll::clock::{Clock, ManualClock};
+use atoll::coding_agents::Coders;
+use atoll::llm::Models;
+use atoll::runtime::service::{Runtimes, Settings};
 use atoll::schema::Schema;
 use atoll::tree::Tree;
 use atoll::value::{Digest, Value};

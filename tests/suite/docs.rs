@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use atoll::clients::browser::{self, Chromium};
-use atoll::clients::llm::{Cassette, Models};
-use atoll::clients::process::Host;
-use atoll::clients::registry::Registry;
-use atoll::clients::secrets::EnvSecrets;
-use atoll::clients::service::{Runtimes, Settings};
+use atoll::chromium::{self, Chromium};
+use atoll::llm::registry::Registry;
+use atoll::llm::{Cassette, Models};
 use atoll::plan::{MemorySources, load};
 use atoll::report::diagnostics::render_text;
+use atoll::runtime::process::Host;
+use atoll::runtime::service::{Runtimes, Settings};
 use atoll::schema::Schema;
+use atoll::secrets::EnvSecrets;
 use atoll::verb::Catalog;
 use atoll::verbs::{Doors, catalog};
 use regex::Regex;
@@ -45,8 +45,8 @@ fn verbs() -> Catalog {
         ),
         runtimes: Runtimes::new(Settings::new(program.clone(), PathBuf::from("images"))),
         host: Host::new(program, String::new(), String::new()),
-        chromium: Chromium::new(browser::Settings::default()),
-        coders: atoll::clients::coder::Coders::embedded().unwrap(),
+        chromium: Chromium::new(chromium::Settings::default()),
+        coders: atoll::coding_agents::Coders::embedded().unwrap(),
         programs: atoll::verbs::agent::Programs::default(),
     })
 }

@@ -12,11 +12,11 @@ use std::io::BufReader;
 use std::process::Stdio;
 use std::sync::Arc;
 
-use atoll::clients::clock::SystemClock;
 use atoll::driver::journal;
 use atoll::engine::{Fact, Record};
 use atoll::id::RunId;
 use atoll::store::{Durability, Sqlite, Store};
+use atoll::system_clock::SystemClock;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 

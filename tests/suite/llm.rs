@@ -21,8 +21,8 @@ mod witness;
 
 use std::sync::{Arc, Mutex};
 
-use atoll::clients::llm::{Mode, Models};
 use atoll::clock::ManualClock;
+use atoll::llm::{Mode, Models};
 use atoll::meter::Meter;
 use atoll::schema::Schema;
 use atoll::value::Value;

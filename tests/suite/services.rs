@@ -16,12 +16,12 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use atoll::clients::process::Host;
-use atoll::clients::service::{
+use atoll::id::{Address, RunId};
+use atoll::runtime::process::Host;
+use atoll::runtime::service::{
     BuildOptions, BuildReport, ExecReport, ExecSpec, Images, Kind, Leftovers, Ready, Running, Runtimes,
     ServiceSpec, Settings, Tag,
 };
-use atoll::id::{Address, RunId};
 use atoll::tree::Tree;
 use atoll::verb::{Class, Failure, MemoryBlobs};
 use tokio::time::timeout;

@@ -16,7 +16,7 @@ use super::connections::{Connections, Request, Response, describe};
 use super::decoded::{ACCEPTED, decoded};
 use super::request::Redirects;
 use super::target::Target;
-use crate::clients::requests::{MOST_REDIRECTS, Reach, may_follow};
+use crate::requests::{MOST_REDIRECTS, Reach, may_follow};
 use crate::scenario::Tls;
 
 /// A client with connections of its own.

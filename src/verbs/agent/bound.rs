@@ -1,7 +1,7 @@
 //! The most that the work of a model may cost, before it begins.
 
-use crate::clients::llm::Models;
-use crate::clients::registry::Model;
+use crate::llm::Models;
+use crate::llm::registry::Model;
 use crate::meter::Meter;
 use crate::value::Value;
 

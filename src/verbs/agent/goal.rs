@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::clients::llm::Tool;
+use crate::llm::Tool;
 use crate::schema::Schema;
 use crate::tree::check_path;
 use crate::value::Value;

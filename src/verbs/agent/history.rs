@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::clients::llm::{Answer, Message, Stop, ToolCall, ToolResult, without_thoughts};
+use crate::llm::{Answer, Message, Stop, ToolCall, ToolResult, without_thoughts};
 use crate::meter::Meter;
 use crate::value::{Digest, Value, canonical};
 use crate::verb::{Blobs, Failure, Secrets};
@@ -182,7 +182,7 @@ fn shortened(message: &Message) -> Message {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clients::llm::Role;
+    use crate::llm::Role;
     use crate::verb::MemoryBlobs;
 
     fn long() -> History {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 
-use crate::clients::llm::{Keeping, Waiting};
+use crate::llm::{Keeping, Waiting};
 use crate::meter::Meter;
 use crate::value::Value;
 use crate::verb::{Context, Failure, Purse};

@@ -2,8 +2,8 @@
 
 use super::super::asked::priced;
 use super::outside::full_name;
-use crate::clients::coder::Coders;
-use crate::clients::llm::Models;
+use crate::coding_agents::Coders;
+use crate::llm::Models;
 use crate::value::Value;
 use crate::verb::Remark;
 

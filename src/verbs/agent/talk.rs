@@ -16,11 +16,11 @@ use super::watch::Pulse;
 use super::with::Job;
 use super::words::{answer_line, asking_line, called, refused, system};
 use super::workspace::{Snapshot, Workspace};
-use crate::clients::llm::{
+use crate::llm::registry::Model;
+use crate::llm::{
     Asking, Message, Models, Request, Role, Stop, Tool, ToolCall, ToolResult, Usage, is_unanswered,
     is_worth_asking_again, sent_bytes,
 };
-use crate::clients::registry::Model;
 use crate::meter::Meter;
 use crate::tree::Tree;
 use crate::value::Value;

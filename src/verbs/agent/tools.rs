@@ -12,9 +12,9 @@ use serde_json::json;
 use super::search::{self, Search};
 use super::with::Kind;
 use super::workspace::{Workspace, local};
-use crate::clients::llm::{Tool, ToolCall};
-use crate::clients::process::{Bench, WORK};
-use crate::clients::service::{ExecReport, ExecSpec};
+use crate::llm::{Tool, ToolCall};
+use crate::runtime::process::{Bench, WORK};
+use crate::runtime::service::{ExecReport, ExecSpec};
 use crate::tree::edit::{ApplyError, Edit, apply};
 use crate::tree::{Tree, Unusual};
 use crate::value::Value;
@@ -325,7 +325,7 @@ fn outputs(report: &ExecReport) -> String {
         if bytes.is_empty() {
             continue;
         }
-        let mut kept = crate::clients::agent::Bounded::new(HEAD, TAIL);
+        let mut kept = crate::relay::Bounded::new(HEAD, TAIL);
         kept.push(bytes);
         let said = String::from_utf8_lossy(&kept.all().bytes).into_owned();
         let _ = writeln!(text, "{name}:\n{}", said.trim_end_matches('\n'));

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::json;
 
-use crate::clients::llm::{CallBudget, Keeping};
+use crate::llm::{CallBudget, Keeping};
 use crate::meter::Meter;
 use crate::verb::{Class, Covered, Failure};
 

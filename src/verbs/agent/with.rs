@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::super::asked::{Names, UnknownCost, priced};
 use super::goal::Goal;
-use crate::clients::llm::{Effort, Models};
-use crate::clients::registry::Model;
+use crate::llm::registry::Model;
+use crate::llm::{Effort, Models};
 use crate::tree::TreeRef;
 use crate::value::Digest;
 use crate::verb::{Context, Failure, Refusal};

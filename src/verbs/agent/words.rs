@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::with::Job;
-use crate::clients::llm::{Answer, Request, ToolCall, left_out};
-use crate::clients::registry::Model;
+use crate::llm::registry::Model;
+use crate::llm::{Answer, Request, ToolCall, left_out};
 use crate::meter::Meter;
 use crate::verb::{Class, Failure};
 

@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::super::globs::globs;
-use crate::clients::process::{Bench, WORK};
 use crate::rooted_fs::{Entry, Listing, RootedFs, Stamp};
+use crate::runtime::process::{Bench, WORK};
 use crate::tree::{Tree, TreeFile, check_path};
 use crate::verb::{Blobs, Failure};
 

@@ -8,8 +8,8 @@ use axum::http::StatusCode;
 use axum::routing::{any, get};
 
 use super::*;
-use crate::clients::secrets::EnvSecrets;
 use crate::clock::ManualClock;
+use crate::secrets::EnvSecrets;
 use crate::verb::{DynVerb, SecretText, Secrets};
 
 struct OneSecret;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::reply::Parts;
-use crate::clients::llm::Request;
+use crate::llm::Request;
 use crate::value::{Digest, Value};
 use crate::verb::{Context, CursorSink, Failure, Purse};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::clients::llm::Models;
+use crate::llm::Models;
 use crate::schema::Schema;
 use crate::value::Value;
 use crate::verb::Bound;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::pieces::{self, Piece};
 use super::quotation::is_quoted;
-use crate::clients::llm::{Request, has_marks, without_end, without_thoughts};
+use crate::llm::{Request, has_marks, without_end, without_thoughts};
 use crate::schema::Schema;
 use crate::value::{Value, canonical};
 

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::clients::llm::Message;
+use crate::llm::Message;
 
 fn verdict() -> Schema {
     let schema = json!({"type": "object", "required": ["score"], "properties": {"score": {"type": "integer"}, "why": {"type": "string"}}});

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::clients::llm::Models;
-use crate::clients::registry::Model;
+use crate::llm::Models;
+use crate::llm::registry::Model;
 use crate::value::Value;
 use crate::verb::{Failure, Remark};
 

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::clients::llm::{Keeping, Place, Places};
+use crate::llm::{Keeping, Place, Places};
 use crate::value::Value;
 use crate::verb::{Context, CursorSink, Failure};
 

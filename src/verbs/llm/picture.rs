@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::clients::llm::Image;
+use crate::llm::Image;
 use crate::rooted_fs::read_file;
 use crate::value::Digest;
 use crate::verb::{Context, Failure};

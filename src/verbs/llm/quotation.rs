@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::finding::differ;
 use super::pieces::{self, Piece};
-use crate::clients::llm::Request;
+use crate::llm::Request;
 use crate::value::Value;
 
 /// As many words in a row are compared.

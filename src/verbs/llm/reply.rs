@@ -10,11 +10,11 @@ use super::begun::Begun;
 use super::finding::{Ambiguous, Found, Reading};
 use super::notes::Notes;
 use super::{Format, Mode, Plan};
-use crate::clients::llm::{
+use crate::llm::registry::Model;
+use crate::llm::{
     Answer, Asking, Entry, Keeping, Message, Models, Request, Stop, Usage, Waiting, is_unanswered,
     is_worth_asking_again, left_out, without_thoughts,
 };
-use crate::clients::registry::Model;
 use crate::meter::Meter;
 use crate::schema::Schema;
 use crate::value::Value;

@@ -11,8 +11,8 @@ fn verb() -> Llm {
             text.to_owned()
         }
     }
-    let registry = crate::clients::registry::Registry::embedded().unwrap();
-    Llm::new(Models::new(registry, Arc::new(None_), crate::clients::llm::Cassette::default()))
+    let registry = crate::llm::registry::Registry::embedded().unwrap();
+    Llm::new(Models::new(registry, Arc::new(None_), crate::llm::Cassette::default()))
 }
 
 async fn failure(with: Value) -> Failure {

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::clients::secrets::EnvSecrets;
 use crate::scenario::{Scenario, Source, credentials};
+use crate::secrets::EnvSecrets;
 use crate::value::Value;
 use crate::verb::{Context, Failure, SecretText, Secrets};
 use crate::verbs::scenario_load::Written;

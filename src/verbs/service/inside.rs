@@ -1,7 +1,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::clients::service::{self, ExecSpec, Running, Runtimes, TerminalSpec};
+use crate::runtime::service::{self, ExecSpec, Running, Runtimes, TerminalSpec};
 use crate::scenario::{self, Command, Execution, Opening, Program, Ran, Shell, ShellError, TerminalSize};
 use crate::verb::Secrets;
 

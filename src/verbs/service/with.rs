@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::clients::service::{Ahead, Member, Placed, PlacedAs, Ready, ServiceSpec, Tag};
+use crate::runtime::service::{Ahead, Member, Placed, PlacedAs, Ready, ServiceSpec, Tag};
 use crate::tree::{Tree, TreeRef};
 use crate::value::Digest;
 use crate::verb::{Ask, Class, Context, EVERY_HOST, Failure};

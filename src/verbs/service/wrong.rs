@@ -3,7 +3,7 @@
 use std::path::{Component, Path};
 
 use super::with::{Egress, MAIN, ReadyWhen, ReadyWord, With, read_host};
-use crate::clients::service::{Disorder, own_port, same_port, waves};
+use crate::runtime::service::{Disorder, own_port, same_port, waves};
 use crate::verb::{Failure, Refusal, pointer};
 use crate::verbs::null::{names_of_variables, with_null};
 use crate::verbs::size::size;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use atoll::clients::clock::SystemClock;
-use atoll::clients::llm::Mode;
+use atoll::llm::Mode;
+use atoll::system_clock::SystemClock;
 use atoll::verb::Class;
 use serde_json::{Value, json};
 

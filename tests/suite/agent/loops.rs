@@ -1,6 +1,6 @@
 //! A model that works through tools, turn by turn.
 
-use atoll::clients::llm::Mode;
+use atoll::llm::Mode;
 use atoll::verb::Class;
 use serde_json::{Value, json};
 

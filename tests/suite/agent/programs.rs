@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use atoll::clients::clock::SystemClock;
-use atoll::clients::llm::{Mode, Models};
-use atoll::clients::service::Kind;
+use atoll::llm::{Mode, Models};
+use atoll::runtime::service::Kind;
+use atoll::system_clock::SystemClock;
 use atoll::verb::{Class, Failure, Output};
 use serde_json::{Value, json};
 

@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use atoll::clients::clock::SystemClock;
-use atoll::clients::llm::{Mode, Models};
-use atoll::clients::registry::Registry;
-use atoll::clients::secrets::EnvSecrets;
-use atoll::clients::service::Kind;
+use atoll::llm::registry::Registry;
+use atoll::llm::{Mode, Models};
+use atoll::runtime::service::Kind;
+use atoll::secrets::EnvSecrets;
+use atoll::system_clock::SystemClock;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -80,7 +80,7 @@ async fn installed(name: &str, test: &str) -> Option<PathBuf> {
 fn models() -> Models {
     let keys = ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY"];
     let secrets = EnvSecrets::from_values(keys.map(|name| (name.to_owned(), KEY.to_owned())));
-    let cassette = atoll::clients::llm::Cassette::open(&Mode::Off).unwrap();
+    let cassette = atoll::llm::Cassette::open(&Mode::Off).unwrap();
     Models::new(Registry::embedded().unwrap(), Arc::new(secrets), cassette)
 }
 

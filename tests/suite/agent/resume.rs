@@ -3,8 +3,8 @@
 use std::io::BufReader;
 use std::process::Stdio;
 
-use atoll::clients::llm::Mode;
-use atoll::clients::service::Kind;
+use atoll::llm::Mode;
+use atoll::runtime::service::Kind;
 use atoll::verb::Class;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use atoll::clients::clock::SystemClock;
-use atoll::clients::llm::Mode;
-use atoll::clients::service::Kind;
+use atoll::llm::Mode;
+use atoll::runtime::service::Kind;
+use atoll::system_clock::SystemClock;
 use serde_json::{Value, json};
 
 use super::Step;

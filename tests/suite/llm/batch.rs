@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use atoll::clients::llm::{Mode, Models};
 use atoll::id::Address;
+use atoll::llm::{Mode, Models};
 use atoll::verb::{Class, CursorSink, Failure, Output};
 use serde_json::{Value, json};
 

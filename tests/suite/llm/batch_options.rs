@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atoll::clients::llm::Mode;
+use atoll::llm::Mode;
 use atoll::schema::Schema;
 use atoll::verb::Class;
 use serde_json::json;

@@ -1,6 +1,6 @@
 //! What servers send that is not in any description, or only at its end: each in every dialect in which it can occur.
 
-use atoll::clients::llm::Mode;
+use atoll::llm::Mode;
 use atoll::verb::{Class, Failure, Output};
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use atoll::clients::llm::{Mode, Models};
+use atoll::llm::{Mode, Models};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;

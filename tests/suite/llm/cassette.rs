@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use atoll::clients::llm::{Cassette, Mode};
+use atoll::llm::{Cassette, Mode};
 use atoll::verb::Class;
 use serde_json::{Value, json};
 

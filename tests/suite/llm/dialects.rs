@@ -1,7 +1,7 @@
 //! The wire formats beside the first two, and what all of them can and cannot say.
 #![expect(clippy::disallowed_methods, reason = "writes the pictures that are shown")]
 
-use atoll::clients::llm::Mode;
+use atoll::llm::Mode;
 use atoll::verb::Class;
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use atoll::clients::llm::Mode;
+use atoll::llm::Mode;
 use atoll::verb::{Class, Failure};
 use serde_json::json;
 

@@ -4,8 +4,8 @@ use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use atoll::clients::llm::{Asking, Entry, Keeping, Message, Mode, Models, Place, Places, Request};
 use atoll::clock::{Clock, ManualClock, Millis, Pause};
+use atoll::llm::{Asking, Entry, Keeping, Message, Mode, Models, Place, Places, Request};
 use atoll::verb::Progress;
 use futures_util::poll;
 

@@ -4,8 +4,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use atoll::clients::llm::Mode;
 use atoll::clock::{Clock, Millis, Pause};
+use atoll::llm::Mode;
 use atoll::meter::Meter;
 use atoll::verb::{Class, Failure, Funds};
 use serde_json::{Value, json};

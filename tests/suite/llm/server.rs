@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use atoll::clients::llm::{Cassette, Mode, Models};
-use atoll::clients::registry::Registry;
-use atoll::clients::secrets::EnvSecrets;
+use atoll::llm::registry::Registry;
+use atoll::llm::{Cassette, Mode, Models};
+use atoll::secrets::EnvSecrets;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;

@@ -3,8 +3,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use atoll::clients::llm::{Answer, Asking, Message, Mode, Models, Request, Stop, Tool, ToolResult};
 use atoll::clock::ManualClock;
+use atoll::llm::{Answer, Asking, Message, Mode, Models, Request, Stop, Tool, ToolResult};
 use atoll::meter::Meter;
 use atoll::verb::{Class, Failure};
 use serde_json::{Value, json};
@@ -69,7 +69,7 @@ pub(super) fn first(model: &str) -> Request {
 fn second(model: &str, answer: &Answer) -> Request {
     let mut request = first(model);
     request.messages.push(Message { calls: answer.calls.clone(), ..Message::assistant(&answer.text) });
-    let result = |(n, call): (usize, &atoll::clients::llm::ToolCall)| ToolResult {
+    let result = |(n, call): (usize, &atoll::llm::ToolCall)| ToolResult {
         id: call.id.clone(),
         name: call.name.clone(),
         text: format!("brought {n}"),

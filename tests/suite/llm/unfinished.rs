@@ -5,8 +5,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use atoll::clients::llm::{Asking, Mode, Stop};
 use atoll::clock::{Clock as _, ManualClock};
+use atoll::llm::{Asking, Mode, Stop};
 use atoll::verb::Class;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use atoll::clients::clock::SystemClock;
 use atoll::diag::Severity;
 use atoll::scenario::{Attachments, Decided, Files, Observation, Scenario, Stage, Variables, Web, load, run};
+use atoll::system_clock::SystemClock;
 
 use super::QuickClock;
 use super::peers::Peer;

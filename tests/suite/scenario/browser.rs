@@ -9,9 +9,9 @@ mod reach;
 
 use std::sync::Mutex;
 
-use atoll::clients::browser::{Chromium, Settings};
-use atoll::clients::clock::SystemClock;
+use atoll::chromium::{Chromium, Settings};
 use atoll::scenario::{Evidences, Observation, Scenario, Stage, StepSeen, Variables, run};
+use atoll::system_clock::SystemClock;
 use atoll::value::BlobRef;
 use atoll::verbs::chromium::Pages;
 

@@ -1,9 +1,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use atoll::clients::browser::{self, Chromium};
-use atoll::clients::clock::SystemClock;
+use atoll::chromium::{self, Chromium};
 use atoll::scenario::{Decided, Observation, Shell};
+use atoll::system_clock::SystemClock;
 use atoll::verb::{Class, Context, DynVerb};
 use atoll::verbs::scenario::{ScenarioRun, Services};
 use serde_json::{Value, json};
@@ -112,7 +112,7 @@ impl Services for One {
 }
 
 fn scenario_run() -> ScenarioRun {
-    let nowhere = browser::Settings { program: None, path: "/no/such/directory".into() };
+    let nowhere = chromium::Settings { program: None, path: "/no/such/directory".into() };
     ScenarioRun::new(Arc::new(One), Chromium::new(nowhere))
 }
 

@@ -2,8 +2,8 @@
 
 use std::io::Write as _;
 
-use atoll::clients::clock::SystemClock;
 use atoll::scenario::{Decided, Observation};
+use atoll::system_clock::SystemClock;
 
 use super::peers::Peer;
 use super::program::raw;

@@ -1,8 +1,8 @@
 //! Steps whose time is over before they are.
 #![expect(clippy::disallowed_methods, reason = "tests open sockets")]
 
-use atoll::clients::clock::SystemClock;
 use atoll::scenario::{Decided, Observation};
+use atoll::system_clock::SystemClock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 

@@ -3,8 +3,8 @@
 
 use std::process::Stdio;
 
-use atoll::clients::clock::SystemClock;
 use atoll::scenario::{Decided, Observation, Stage, Variables, Web, run};
+use atoll::system_clock::SystemClock;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 

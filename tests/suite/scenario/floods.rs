@@ -4,9 +4,9 @@
 
 use std::fs::File;
 
-use atoll::clients::clock::SystemClock;
-use atoll::clients::service::{Kind, Ready};
+use atoll::runtime::service::{Kind, Ready};
 use atoll::scenario::{Decided, Observation, Shell, StepSeen};
+use atoll::system_clock::SystemClock;
 
 use super::peers::Peer;
 use super::program::{python_server, reset};

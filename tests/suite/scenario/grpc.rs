@@ -5,9 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use atoll::clients::clock::SystemClock;
 use atoll::clock::Clock;
 use atoll::scenario::{Decided, Observation, Stage, StepSeen, Variables, run};
+use atoll::system_clock::SystemClock;
 use prost::Message;
 use prost_reflect::prost_types::field_descriptor_proto::{Label, Type};
 use prost_reflect::prost_types::{

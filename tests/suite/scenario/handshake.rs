@@ -1,8 +1,8 @@
 //! Handshakes of WebSockets, as servers may write them.
 
-use atoll::clients::clock::SystemClock;
 use atoll::clock::Clock as _;
 use atoll::scenario::{Decided, Observation};
+use atoll::system_clock::SystemClock;
 
 use super::peers::Peer;
 use super::{play_on, steps, told};

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use atoll::clients::clock::SystemClock;
 use atoll::clock::ManualClock;
 use atoll::scenario::{Decided, Observation};
+use atoll::system_clock::SystemClock;
 use axum::Router;
 use axum::routing::get;
 use serde_json::json;

@@ -3,8 +3,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use atoll::clients::clock::SystemClock;
 use atoll::scenario::{Decided, Observation};
+use atoll::system_clock::SystemClock;
 use axum::http;
 use hyper::body::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,8 +1,8 @@
 //! What our scenarios say that others cannot: states that are waited for, rows, fixtures, teardown, races, made-up values.
 #![expect(clippy::disallowed_methods, reason = "tests open ports")]
 
-use atoll::clients::clock::SystemClock;
 use atoll::scenario::{Decided, Files, Isolation, Observation, Scenario, Visibility, load};
+use atoll::system_clock::SystemClock;
 use serde_json::{Value, json};
 
 use super::program::{LocalShell, serve, shop};

@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use atoll::clients::clock::SystemClock;
 use atoll::scenario::{Decided, Observation};
+use atoll::system_clock::SystemClock;
 
 use super::browser::{assert_all_hold, browse, chromium};
 use super::peers::Peer;

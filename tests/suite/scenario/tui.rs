@@ -1,8 +1,8 @@
 //! `tui` steps against programs from the distribution's packages, in sandboxes and in containers.
 
-use atoll::clients::clock::SystemClock;
-use atoll::clients::service::{ExecSpec, Kind, Ready, Running, ServiceSpec};
+use atoll::runtime::service::{ExecSpec, Kind, Ready, Running, ServiceSpec};
 use atoll::scenario::{Decided, Observation, Shell, StepSeen, load};
+use atoll::system_clock::SystemClock;
 use serde_json::json;
 
 use super::peers::has_terminal_programs;

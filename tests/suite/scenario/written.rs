@@ -1,7 +1,7 @@
 //! What a scenario says is what is sent, and what is compared.
 
-use atoll::clients::clock::SystemClock;
 use atoll::scenario::{Action, Decided, Observation, load_given};
+use atoll::system_clock::SystemClock;
 use serde_json::json;
 
 use super::program::{first_lines, raw, serve, shop};

@@ -1,7 +1,7 @@
 //! `ws` steps against a server made of the `websockets` package.
 
-use atoll::clients::clock::SystemClock;
 use atoll::scenario::{Decided, Observation, StepSeen, load};
+use atoll::system_clock::SystemClock;
 use serde_json::json;
 
 use super::peers::Peer;

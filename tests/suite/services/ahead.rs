@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use atoll::clients::service::{Ahead, Environment, Kind, Leftovers, Member, Ready, ServiceSpec};
+use atoll::runtime::service::{Ahead, Environment, Kind, Leftovers, Member, Ready, ServiceSpec};
 use atoll::verb::Failure;
 
 use super::{House, docker, house, out, sh};

@@ -7,7 +7,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use std::process::Child;
 
-use atoll::clients::process::{Bench, WORK};
+use atoll::runtime::process::{Bench, WORK};
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,8 +1,8 @@
 //! What dead processes left over is removed, and nothing else is.
 #![expect(clippy::disallowed_methods, reason = "tests write files and plant leftovers")]
 
-use atoll::clients::service::{Kind, Leftovers};
 use atoll::id::RunId;
+use atoll::runtime::service::{Kind, Leftovers};
 
 use super::{SERVER, docker, house};
 use crate::binary::Project;

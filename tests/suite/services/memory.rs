@@ -4,7 +4,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use atoll::clients::agent::{self, ENVIRONMENT, ExecSpec, Limits, Orders, Program, WORD};
+use atoll::relay::{self, ENVIRONMENT, ExecSpec, Limits, Orders, Program, WORD};
 use tokio::process::Command;
 use tokio::time::sleep;
 
@@ -26,14 +26,14 @@ async fn an_agent_works_within_the_memory_that_it_limits() {
     command.arg(WORD).arg(serde_json::to_string(&orders).unwrap()).env_clear().envs(ENVIRONMENT);
     let _agent = command.stdin(Stdio::null()).kill_on_drop(true).spawn().unwrap();
     let _lifeline = loop {
-        match agent::lifeline(&socket).await {
+        match relay::lifeline(&socket).await {
             Ok(lifeline) => break lifeline,
             Err(_) => sleep(Duration::from_millis(10)).await,
         }
     };
     let line = |line: &str| ExecSpec::shell(line, Duration::from_secs(30));
     // Several at once, so that the agent has threads.
-    let several = (0..8).map(|_| agent::exec(&socket, line("env; ulimit -d")));
+    let several = (0..8).map(|_| relay::exec(&socket, line("env; ulimit -d")));
     for ran in futures_util::future::join_all(several).await {
         let ran = ran.unwrap().unwrap();
         let said = String::from_utf8(ran.stdout).unwrap();
@@ -41,9 +41,9 @@ async fn an_agent_works_within_the_memory_that_it_limits() {
         assert!(said.ends_with(&format!("\n{}\n", MOST >> 10)), "{said}");
         assert!(!said.contains("MIMALLOC"), "what it starts has an environment of its own: {said}");
     }
-    agent::kill(&socket, "none").await.unwrap();
-    let within = agent::exec(&socket, line("python3 -c 'bytearray(8 << 20)'")).await.unwrap().unwrap();
+    relay::kill(&socket, "none").await.unwrap();
+    let within = relay::exec(&socket, line("python3 -c 'bytearray(8 << 20)'")).await.unwrap().unwrap();
     assert_eq!(within.exit_code, Some(0), "{}", String::from_utf8_lossy(&within.stderr));
-    let beyond = agent::exec(&socket, line("python3 -c 'bytearray(100 << 20)'")).await.unwrap().unwrap();
+    let beyond = relay::exec(&socket, line("python3 -c 'bytearray(100 << 20)'")).await.unwrap().unwrap();
     assert!(String::from_utf8_lossy(&beyond.stderr).contains("MemoryError"), "{:?}", beyond.exit_code);
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use atoll::clients::browser::{Chromium, Settings};
+use atoll::chromium::{Chromium, Settings};
 use axum::Router;
 use axum::response::Html;
 use axum::routing::get;

@@ -1,0 +1,311 @@
+//! The tables `[agents.NAME]` as they are written.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+
+use crate::diag::nearest;
+use crate::llm::registry::RegistryError;
+use crate::value::Value;
+
+const EMBEDDED: &str = include_str!("agents.toml");
+const KEYS: &str = "[agents.NAME] takes argv, prompt, options, base_url_env, env, pass, secrets, rename, home, readable, \
+                    provider, events";
+
+/// Programs by name. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Coders(Arc<BTreeMap<String, Arc<Coder>>>);
+
+/// A program.
+#[derive(Clone, Debug, Default)]
+pub struct Coder {
+    /// Its name in a step.
+    pub name: String,
+    pub(super) argv: Vec<String>,
+    pub(super) prompt: Prompt,
+    pub(super) options: BTreeMap<String, Vec<String>>,
+    pub(super) base_url_env: Option<String>,
+    pub(super) env: IndexMap<String, String>,
+    pub(super) pass: Vec<String>,
+    /// Secrets that it needs, by name.
+    pub secrets: Vec<String>,
+    pub(super) rename: BTreeMap<String, String>,
+    /// Files of its home.
+    pub home: IndexMap<String, String>,
+    /// Directories that it needs to see in a sandbox, beside its own.
+    pub readable: Vec<String>,
+    /// Where the registry has its models.
+    pub provider: Option<String>,
+    pub(super) events: Vec<Rule>,
+    /// Whether a project that the user does not trust says what it is: what it gets of the user's has to be allowed by name.
+    pub(super) asks: bool,
+}
+
+/// How a program gets its prompt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prompt {
+    /// On its standard input.
+    #[default]
+    Stdin,
+    /// In the place of `{prompt}` among its arguments.
+    Argument,
+    /// In a file whose path takes the place of `{prompt_file}`.
+    File,
+}
+
+/// A limit of its own that a program says it ran into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// Of answers.
+    Turns,
+    /// Of dollars.
+    Usd,
+}
+
+/// What an event means. Places are JSON Pointers.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Rule {
+    pub(super) when: BTreeMap<String, Value>,
+    pub(super) end: Option<super::End>,
+    pub(super) limit: Option<Limit>,
+    pub(super) text: Option<String>,
+    /// Where it says that its text goes on with the one before.
+    pub(super) append: Option<String>,
+    /// Words before it are none of the last ones.
+    pub(super) forget: bool,
+    pub(super) result: Option<String>,
+    pub(super) error: Option<String>,
+    /// Which of the model's answers it is about: figures hold for that one alone, else for all.
+    pub(super) answer: Option<String>,
+    pub(super) turns: Option<String>,
+    pub(super) usd: Option<String>,
+    pub(super) tokens_in: Vec<String>,
+    pub(super) tokens_cached: Vec<String>,
+    pub(super) tokens_out: Vec<String>,
+}
+
+/// A file's tables, every key optional so that one file can extend another.
+#[derive(Default, Deserialize)]
+struct Layer {
+    #[serde(default)]
+    agents: BTreeMap<String, Entry>,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    argv: Option<Vec<String>>,
+    prompt: Option<Prompt>,
+    options: Option<BTreeMap<String, Vec<String>>>,
+    base_url_env: Option<String>,
+    env: Option<IndexMap<String, String>>,
+    pass: Option<Vec<String>>,
+    secrets: Option<Vec<String>>,
+    rename: Option<BTreeMap<String, String>>,
+    home: Option<IndexMap<String, String>>,
+    readable: Option<Vec<String>>,
+    provider: Option<String>,
+    events: Option<Vec<Rule>>,
+}
+
+impl Entry {
+    /// Whether it says what is started, or what that gets.
+    fn decides(&self) -> bool {
+        self.argv.is_some()
+            || self.env.is_some()
+            || self.pass.is_some()
+            || self.secrets.is_some()
+            || self.rename.is_some()
+            || self.home.is_some()
+            || self.base_url_env.is_some()
+            || self.options.is_some()
+    }
+
+    fn over(self, base: &mut Coder) {
+        fn put<T>(place: &mut T, value: Option<T>) {
+            if let Some(value) = value {
+                *place = value;
+            }
+        }
+        put(&mut base.argv, self.argv);
+        put(&mut base.prompt, self.prompt);
+        put(&mut base.options, self.options);
+        put(&mut base.base_url_env, self.base_url_env.map(Some));
+        put(&mut base.env, self.env);
+        put(&mut base.pass, self.pass);
+        put(&mut base.secrets, self.secrets);
+        put(&mut base.rename, self.rename);
+        put(&mut base.home, self.home);
+        put(&mut base.readable, self.readable);
+        put(&mut base.provider, self.provider.map(Some));
+        put(&mut base.events, self.events);
+    }
+}
+
+impl Coders {
+    /// The embedded programs alone.
+    pub fn embedded() -> Result<Self, RegistryError> {
+        Self::layered([])
+    }
+
+    /// The embedded programs, extended by several files `(name, text)`, of which later ones win.
+    pub fn layered<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, RegistryError> {
+        Self::of_project(files, None)
+    }
+
+    /// The same with the file of a project on top, and whether the user trusts it.
+    pub fn of_project<'a>(
+        files: impl IntoIterator<Item = (&'a str, &'a str)>,
+        project: Option<((&'a str, &'a str), bool)>,
+    ) -> Result<Self, RegistryError> {
+        let mut coders: BTreeMap<String, Coder> = BTreeMap::new();
+        let own = [("agents.toml", EMBEDDED)].into_iter().chain(files).map(|file| (file, true));
+        for ((file, text), trusted) in own.chain(project) {
+            let layer: Layer = crate::value::parse_toml(text).map_err(|e| RegistryError {
+                message: format!("{file}: {}", e.to_string().trim_end()),
+                hint: Some(KEYS.to_owned()),
+            })?;
+            for (name, entry) in layer.agents {
+                let by_path = entry.argv.iter().flatten().next().is_some_and(|program| program.contains('/'));
+                if (entry.readable.is_some() || by_path) && !trusted {
+                    return Err(RegistryError {
+                        message: format!(
+                            "{file}: [agents.{name}] makes directories of yours readable for a program"
+                        ),
+                        hint: Some(format!(
+                            "look at the file and run `atoll trust {file}`, or put it in your own ~/.config/atoll/models.toml"
+                        )),
+                    });
+                }
+                let coder = coders.entry(name.clone()).or_insert_with(|| Coder { name, ..Coder::default() });
+                coder.asks |= entry.decides() && !trusted;
+                entry.over(coder);
+            }
+        }
+        coders.values().try_for_each(sound)?;
+        Ok(Self(Arc::new(coders.into_iter().map(|(name, coder)| (name, Arc::new(coder))).collect())))
+    }
+
+    /// The names of the programs that the file of a project, with this `text`, describes differently from `self`.
+    pub fn changed_by<'t>(&'t self, text: &str) -> impl Iterator<Item = &'t str> {
+        let layer: Option<Layer> = crate::value::parse_toml(text).ok();
+        let described = layer.map(|layer| layer.agents).unwrap_or_default();
+        self.0.keys().map(String::as_str).filter(move |name| described.contains_key(*name))
+    }
+
+    /// The program called `name`.
+    pub fn find(&self, name: &str) -> Result<Arc<Coder>, RegistryError> {
+        self.0.get(name).cloned().ok_or_else(|| {
+            let near = nearest(name, self.0.keys().map(String::as_str));
+            let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+            let known = self.0.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            RegistryError {
+                message: format!("unknown agent `{name}`"),
+                hint: Some(format!(
+                    "{near}known are {known}; another one is described under [agents.{name}] in atoll.toml"
+                )),
+            }
+        })
+    }
+}
+
+/// What a project's settings ask for of programs, a line each.
+pub fn requests(text: &str) -> Vec<String> {
+    let Ok(layer) = crate::value::parse_toml::<Layer>(text) else { return Vec::new() };
+    let embedded = Coders::embedded().ok();
+    let line = |(name, entry): (String, Entry)| {
+        let mut coder =
+            embedded.as_ref().and_then(|all| all.find(&name).ok()).map(|known| (*known).clone())?;
+        entry.over(&mut coder);
+        Some(line_of(&name, &coder))
+    };
+    let unknown = |(name, entry): (String, Entry)| {
+        let mut coder = Coder::default();
+        entry.over(&mut coder);
+        line_of(&name, &coder)
+    };
+    let agents = layer.agents.into_iter();
+    agents
+        .map(|(name, entry)| line((name.clone(), entry.clone())).unwrap_or_else(|| unknown((name, entry))))
+        .collect()
+}
+
+fn line_of(name: &str, coder: &Coder) -> String {
+    let gets: Vec<&str> =
+        coder.secrets.iter().chain(&coder.pass).chain(&coder.base_url_env).map(String::as_str).collect();
+    let gets = if gets.is_empty() { String::new() } else { format!(", which gets {}", gets.join(", ")) };
+    let reads = if coder.readable.is_empty() {
+        String::new()
+    } else {
+        format!(" and reads {}", coder.readable.join(", "))
+    };
+    format!("the program `{}` is started as an agent{gets}{reads} (agents.{name})", coder.argv.join(" "))
+}
+
+/// What has to hold of a program, whoever wrote it down.
+fn sound(coder: &Coder) -> Result<(), RegistryError> {
+    const OPTIONS: [&str; 7] = ["model", "system", "turns", "usd", "schema", "schema_file", "base_url"];
+    let name = &coder.name;
+    let wrong = |message: String, hint: &str| Err(RegistryError { message, hint: Some(hint.to_owned()) });
+    if coder.argv.is_empty() {
+        return wrong(
+            format!("[agents.{name}] has no `argv`"),
+            "name the program and what it is always told",
+        );
+    }
+    if let Some(unknown) = coder.options.keys().find(|key| !OPTIONS.contains(&key.as_str())) {
+        return wrong(
+            format!("[agents.{name}]: unknown option `{unknown}`"),
+            &format!("known are {}", OPTIONS.join(", ")),
+        );
+    }
+    if !coder.events.iter().any(|rule| rule.end.is_some()) {
+        return wrong(
+            format!("[agents.{name}] has no event that is its end"),
+            "add [[agents.NAME.events]] with end = \"done\", so that a program that is done is told from one that hangs",
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_data_that_can_be_extended() {
+        let coders = Coders::embedded().unwrap();
+        for name in ["claude", "codex", "gemini"] {
+            assert_eq!(coders.find(name).unwrap().argv[0], name);
+        }
+        let more = "[agents.claude]\nargv = ['/opt/claude']\n[agents.mine]\nargv = ['mine']\n\
+                    [[agents.mine.events]]\nwhen = { '/done' = true }\nend = 'done'\n";
+        let coders = Coders::layered([("atoll.toml", more)]).unwrap();
+        let claude = coders.find("claude").unwrap();
+        assert_eq!(
+            (claude.argv.len(), claude.secrets.as_slice()),
+            (1, ["ANTHROPIC_API_KEY".to_owned()].as_slice())
+        );
+        assert_eq!(coders.find("mine").unwrap().prompt, Prompt::Stdin);
+        assert!(coders.find("mime").unwrap_err().hint.unwrap().contains("did you mean `mine`?"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_program_is_said() {
+        for (text, word) in [
+            ("[agents.x]\nargv = []", "no `argv`"),
+            ("[agents.x]\nargv = ['x']", "no event that is its end"),
+            ("[agents.claude]\noptions = { colour = [] }", "unknown option `colour`"),
+            ("[agents.x]\nargs = ['x']", "unknown field `args`"),
+            ("[agents.claude]\nevents = [{ end = 'over' }]", "unknown variant `over`"),
+        ] {
+            let error = Coders::layered([("atoll.toml", text)]).unwrap_err();
+            assert!(error.message.contains(word), "{error}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Gemini: requests and answers go with the batch itself. Its other way, files, takes more at once, but needs several
+//! calls before there is a batch, of which only the last carries a name of ours; here one call makes it or does not, and
+//! what does not fit into one batch goes into another.
+
+use serde_json::json;
+
+use super::form::{Ended, Entries, Fate, Form, Results, State, encoded, moment, taken};
+use crate::llm::registry::{Model, Provider};
+use crate::value::Value;
+
+/// The form.
+pub(super) struct Gemini;
+
+impl Form for Gemini {
+    fn entry(&self, id: &str, body: Value) -> Value {
+        json!({"request": body, "metadata": {"key": id}})
+    }
+
+    fn creation(&self, model: &Model, mark: &str, entries: Entries) -> (String, Value) {
+        let entries = match entries {
+            Entries::Here(entries) => entries,
+            Entries::File(_) => Vec::new(),
+        };
+        let body =
+            json!({"batch": {"displayName": mark, "inputConfig": {"requests": {"requests": entries}}}});
+        (format!("{}/models/{}:batchGenerateContent", model.provider.base_url, model.id), body)
+    }
+
+    fn look(&self, provider: &Provider, batch: &str) -> String {
+        let id = batch.strip_prefix("batches/").unwrap_or(batch);
+        format!("{}/batches/{}", provider.base_url, encoded(id))
+    }
+
+    fn state(&self, batch: &Value) -> State {
+        let about = &batch["metadata"];
+        let word = about["state"].as_str().unwrap_or_default();
+        let ended = match word.rsplit('_').next().unwrap_or_default() {
+            "SUCCEEDED" => Some("its batch has no result for it"),
+            "CANCELLED" => Some("its batch was cancelled"),
+            "EXPIRED" => Some("its batch expired"),
+            "FAILED" => Some("its batch failed"),
+            _ => (batch["done"] == true).then_some("its batch has no result for it"),
+        };
+        let count = |key: &str| int64(&about["batchStats"][key]);
+        State {
+            id: batch["name"].as_str().unwrap_or_default().to_owned(),
+            mark: about["displayName"].as_str().map(str::to_owned),
+            made_at: moment(about["createTime"].as_str()),
+            done: count("successfulRequestCount") + count("failedRequestCount"),
+            total: count("requestCount"),
+            ended: ended.map(|rest| Ended {
+                rest: rest.to_owned(),
+                all: complaint(batch, word),
+                ..Ended::default()
+            }),
+        }
+    }
+
+    fn results(&self, _: &Provider, batch: &Value) -> Vec<Results> {
+        let places = ["/response", "/metadata/output"];
+        let inlined = places.iter().find_map(|place| {
+            batch.pointer(place)?.pointer("/inlinedResponses/inlinedResponses")?.as_array()
+        });
+        inlined.cloned().map(Results::Here).into_iter().collect()
+    }
+
+    /// Not all answers have come with the key of their request: then the order counts, which is that of the requests.
+    fn result(&self, mut result: Value) -> (Option<String>, Fate) {
+        let id = result["metadata"]["key"].as_str().map(str::to_owned);
+        let fate = match (taken(&mut result, "/response"), taken(&mut result, "/error")) {
+            (Value::Null, Value::Null) => Fate::Unasked("its batch has no result for it".to_owned()),
+            (Value::Null, error) => refused(error),
+            (response, _) => Fate::Answered(response),
+        };
+        (id, fate)
+    }
+
+    fn list(&self, provider: &Provider, after: Option<&str>) -> String {
+        let after = after.map(|token| format!("&pageToken={}", encoded(token))).unwrap_or_default();
+        format!("{}/batches?pageSize=100{after}", provider.base_url)
+    }
+
+    fn listed(&self, page: &Value) -> (Vec<State>, Option<String>) {
+        let batches =
+            page["operations"].as_array().into_iter().flatten().map(|batch| self.state(batch)).collect();
+        let next = page["nextPageToken"].as_str().filter(|token| !token.is_empty()).map(str::to_owned);
+        (batches, next)
+    }
+}
+
+/// What a batch as a whole is refused for. One that was cancelled has an error as well.
+fn complaint(batch: &Value, word: &str) -> Option<Fate> {
+    let error = batch.get("error").filter(|error| !error.is_null() && word.ends_with("FAILED"))?;
+    Some(refused(error.clone()))
+}
+
+/// Errors have the codes of gRPC.
+fn refused(error: Value) -> Fate {
+    const CANCELLED: u64 = 1;
+    let status = match error["code"].as_u64().unwrap_or_default() {
+        CANCELLED => return Fate::Unasked("its batch was cancelled".to_owned()),
+        3 | 9 | 11 => 400,
+        4 => 504,
+        5 => 404,
+        7 => 403,
+        8 => 429,
+        14 => 503,
+        16 => 401,
+        code @ 400..=599 => u16::try_from(code).unwrap_or(500),
+        _ => 500,
+    };
+    Fate::Refused { status: Some(status), error }
+}
+
+/// A number, which this vendor writes as text.
+fn int64(value: &Value) -> u64 {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(0)
+}

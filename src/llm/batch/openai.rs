@@ -1,0 +1,122 @@
+//! OpenAI: the requests lie in a file, the answers in another, the complaints in a third.
+
+use serde_json::json;
+
+use super::form::{Ended, Entries, Fate, Form, Results, State, encoded, taken};
+use crate::llm::dialect::number;
+use crate::llm::registry::{Model, Provider};
+use crate::value::Value;
+
+/// The key of a batch's metadata that holds our mark.
+const MARK: &str = "atoll";
+
+/// The form.
+pub(super) struct OpenAi {
+    /// The interface whose requests the batch holds.
+    pub(super) path: &'static str,
+}
+
+impl Form for OpenAi {
+    fn entry(&self, id: &str, mut body: Value) -> Value {
+        if let Some(body) = body.as_object_mut() {
+            body.remove("stream");
+            body.remove("stream_options");
+        }
+        json!({"custom_id": id, "method": "POST", "url": self.path, "body": body})
+    }
+
+    fn files(&self, provider: &Provider) -> Option<String> {
+        Some(format!("{}/files", provider.base_url))
+    }
+
+    fn creation(&self, model: &Model, mark: &str, entries: Entries) -> (String, Value) {
+        let file = match entries {
+            Entries::File(id) => id,
+            Entries::Here(_) => String::new(),
+        };
+        let body = json!({"input_file_id": file, "endpoint": self.path, "completion_window": "24h",
+            "metadata": {MARK: mark}});
+        (format!("{}/batches", model.provider.base_url), body)
+    }
+
+    fn look(&self, provider: &Provider, batch: &str) -> String {
+        format!("{}/batches/{}", provider.base_url, encoded(batch))
+    }
+
+    fn state(&self, batch: &Value) -> State {
+        let text = |key: &str| batch[key].as_str();
+        let ended = match text("status").unwrap_or_default() {
+            "completed" => {
+                Some(Ended { rest: "its batch has no result for it".to_owned(), ..Ended::default() })
+            }
+            "expired" => Some(Ended { rest: "its batch expired".to_owned(), ..Ended::default() }),
+            "cancelled" => Some(Ended { rest: "its batch was cancelled".to_owned(), ..Ended::default() }),
+            "failed" => Some(failed(batch)),
+            _ => None,
+        };
+        State {
+            id: text("id").unwrap_or_default().to_owned(),
+            mark: batch["metadata"][MARK].as_str().map(str::to_owned),
+            made_at: batch["created_at"].as_u64().map(|seconds| seconds.saturating_mul(1_000)),
+            done: number(batch, "/request_counts/completed") + number(batch, "/request_counts/failed"),
+            total: number(batch, "/request_counts/total"),
+            ended,
+        }
+    }
+
+    fn results(&self, provider: &Provider, batch: &Value) -> Vec<Results> {
+        let file = |key: &str| batch[key].as_str().filter(|id| !id.is_empty());
+        let at = |id: &str| Results::At(format!("{}/files/{}/content", provider.base_url, encoded(id)));
+        ["output_file_id", "error_file_id"].into_iter().filter_map(file).map(at).collect()
+    }
+
+    fn result(&self, mut result: Value) -> (Option<String>, Fate) {
+        let id = result["custom_id"].as_str().map(str::to_owned);
+        let error = taken(&mut result, "/error");
+        let status = result.pointer("/response/status_code").and_then(Value::as_u64);
+        let mut body = taken(&mut result, "/response/body");
+        let fate = match (status, error["code"].as_str()) {
+            (Some(200), _) => Fate::Answered(body),
+            (None, Some("batch_expired")) => Fate::Unasked("its batch expired".to_owned()),
+            (None, Some("batch_cancelled")) => Fate::Unasked("its batch was cancelled".to_owned()),
+            (None, _) => Fate::Refused { status: Some(500), error },
+            (Some(status), _) => {
+                let error = match taken(&mut body, "/error") {
+                    Value::Null => body,
+                    error => error,
+                };
+                Fate::Refused { status: u16::try_from(status).ok(), error }
+            }
+        };
+        (id, fate)
+    }
+
+    fn list(&self, provider: &Provider, after: Option<&str>) -> String {
+        let after = after.map(|id| format!("&after={}", encoded(id))).unwrap_or_default();
+        format!("{}/batches?limit=100{after}", provider.base_url)
+    }
+
+    fn listed(&self, page: &Value) -> (Vec<State>, Option<String>) {
+        let batches: Vec<State> =
+            page["data"].as_array().into_iter().flatten().map(|batch| self.state(batch)).collect();
+        let last = batches.last().map(|batch| batch.id.clone());
+        (batches, last.filter(|_| page["has_more"] == true))
+    }
+}
+
+/// A batch whose file was not taken: lines that are at fault are named; what is not about a line is about all.
+fn failed(batch: &Value) -> Ended {
+    let mut ended =
+        Ended { rest: "its batch was refused because of another request".to_owned(), ..Ended::default() };
+    for error in batch["errors"]["data"].as_array().into_iter().flatten() {
+        // More than the account may have waiting: that passes.
+        let crowded = error["code"].as_str().is_some_and(|code| code.contains("limit_exceeded"));
+        let status = Some(if crowded { 429 } else { 400 });
+        let fate = Fate::Refused { status, error: error.clone() };
+        match error["line"].as_u64().and_then(|line| u32::try_from(line).ok()?.checked_sub(1)) {
+            Some(entry) => ended.apart.push((entry, fate)),
+            None => ended.all = ended.all.or(Some(fate)),
+        }
+    }
+    ended
+}

@@ -1,0 +1,158 @@
+//! What goes between us and a provider about batches.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::multipart::{Form as Parts, Part};
+use reqwest::{RequestBuilder, Response};
+use serde_json::Value;
+
+use super::Shop;
+use super::form::{self, Form};
+use crate::llm::registry::{Kind, Provider};
+use crate::llm::{dialect, exchange, fault, sse};
+use crate::verb::{Failure, SecretText};
+
+/// How long one call may take, whatever it brings.
+const LIMIT: Duration = Duration::from_secs(900);
+/// Most bytes of an answer that is read as a whole, and of a complaint.
+const LONGEST: usize = 256 << 20;
+const LONGEST_COMPLAINT: usize = 64 << 10;
+
+/// A line to the provider of a batch.
+pub(super) struct Wire<'a> {
+    pub(super) shop: &'a Shop,
+    pub(super) form: &'static dyn Form,
+    key: Option<SecretText>,
+}
+
+impl<'a> Wire<'a> {
+    /// A line with its key.
+    pub(super) async fn open(shop: &'a Shop) -> Result<Self, Failure> {
+        let provider = &shop.model.provider;
+        let key = shop.models.key(provider).await?;
+        Ok(Self { shop, form: form::of(provider.kind), key })
+    }
+
+    pub(super) fn provider(&self) -> &Arc<Provider> {
+        &self.shop.model.provider
+    }
+
+    /// What stands at `url`.
+    pub(super) async fn get(&self, url: &str) -> Result<Value, Failure> {
+        self.json(self.shop.models.client(self.provider())?.get(url)).await
+    }
+
+    /// What comes of sending `body` to `url`, under a name that makes it the same however often it is sent.
+    pub(super) async fn post(&self, url: &str, body: &Value, name: &str) -> Result<Value, Failure> {
+        let call = self.shop.models.client(self.provider())?.post(url).json(body);
+        self.json(call.header("idempotency-key", name)).await
+    }
+
+    /// What comes of sending `text` to `url` as the file called `name`.
+    pub(super) async fn file(&self, url: &str, name: &str, text: String) -> Result<Value, Failure> {
+        let part = Part::text(text).file_name(format!("{name}.jsonl"));
+        let part = part.mime_str("application/jsonl").map_err(|e| Failure::permanent(e.to_string()))?;
+        let parts = Parts::new().text("purpose", "batch").part("file", part);
+        self.json(self.shop.models.client(self.provider())?.post(url).multipart(parts)).await
+    }
+
+    /// Hands every object at `url`, one a line, to `each` until that has enough. Fails at the end if there was another line.
+    pub(super) async fn lines(
+        &self,
+        url: &str,
+        mut each: impl FnMut(Value) -> bool + Send,
+    ) -> Result<(), Failure> {
+        let reading = async {
+            let mut response = self.send(self.shop.models.client(self.provider())?.get(url)).await?;
+            let mut events = sse::Events::of_lines();
+            let mut unread = None;
+            loop {
+                let piece = response.chunk().await.map_err(|e| fault::unreachable(&e, self.provider()))?;
+                let (lines, last) = match piece {
+                    Some(piece) => (events.take(&piece).map_err(|_| self.endless())?, false),
+                    None => (events.end().into_iter().collect(), true),
+                };
+                for line in lines {
+                    match serde_json::from_str(&line.data).map(Value::Object) {
+                        Ok(object) => {
+                            if !each(object) {
+                                return Ok(());
+                            }
+                        }
+                        Err(error) => drop(unread.get_or_insert_with(|| self.no_json(&error))),
+                    }
+                }
+                if last {
+                    return unread.map_or(Ok(()), Err);
+                }
+            }
+        };
+        self.within(reading).await
+    }
+
+    async fn json(&self, call: RequestBuilder) -> Result<Value, Failure> {
+        let reading = async {
+            let response = self.send(call).await?;
+            let body = self.body(response, LONGEST).await?;
+            serde_json::from_slice(&body).map_err(|e| self.no_json(&e))
+        };
+        self.within(reading).await
+    }
+
+    async fn within<T>(&self, call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            done = call => done,
+            () = self.shop.clock.sleep(LIMIT) => Err(Failure::transient(format!(
+                "{} did not answer within {} s", self.provider().name, LIMIT.as_secs()
+            ))),
+        }
+    }
+
+    /// Sends `call` as soon as the provider bears it, and reads what it says of it.
+    async fn send(&self, mut call: RequestBuilder) -> Result<Response, Failure> {
+        let provider = self.provider();
+        if provider.kind == Kind::Anthropic {
+            call = call.header("anthropic-version", "2023-06-01");
+        }
+        call = exchange::keyed(call, dialect::of(provider.kind), provider, self.key.as_ref())?;
+        let clock = &*self.shop.clock;
+        let pass = self.shop.models.gate(provider).enter(clock, false, &|_| {}).await?;
+        let mut outcome = self.answered(call).await;
+        fault::tell(&pass, &mut outcome, clock.now());
+        outcome
+    }
+
+    async fn answered(&self, call: RequestBuilder) -> Result<Response, Failure> {
+        let response = call.send().await.map_err(|e| fault::unreachable(&e, self.provider()))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = self.body(response, LONGEST_COMPLAINT).await.unwrap_or_default();
+        let (models, model) = (&self.shop.models, &self.shop.model);
+        let text = String::from_utf8_lossy(&body);
+        Err(fault::status(status.as_u16(), &headers, &text, model, models.registry(), self.shop.clock.now()))
+    }
+
+    async fn body(&self, mut response: Response, most: usize) -> Result<Vec<u8>, Failure> {
+        let mut body: Vec<u8> = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(|e| fault::unreachable(&e, self.provider()))? {
+            body.extend_from_slice(&piece);
+            if body.len() > most {
+                return Err(self.endless());
+            }
+        }
+        Ok(body)
+    }
+
+    fn endless(&self) -> Failure {
+        Failure::permanent(format!("{} sent more about a batch than can be read", self.provider().name))
+    }
+
+    fn no_json(&self, error: &serde_json::Error) -> Failure {
+        let name = &self.provider().name;
+        Failure::transient(format!("{name} sent something about a batch that is no JSON: {error}"))
+    }
+}

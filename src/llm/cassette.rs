@@ -1,0 +1,354 @@
+//! Answers on tape: JSON Lines, one answer a line, keys sorted, so that two recordings can be compared with `diff`.
+//!
+//! A line holds the request as it was asked (volatile texts and secrets replaced), its digests, the answer and what
+//! it used. An answer is found by `key`, the digest of model, system text, messages, options and schema.
+//! A request that is asked several times in a run has several lines, numbered by `index`. Each is given back once:
+//! first the one recorded at the same place (`at`: step instance, attempt, sample), else the first that is left, so a
+//! retry or another sample gets the next recorded answer and not the same again.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::miss;
+use super::timing::Piece;
+use crate::llm::registry::Model;
+use crate::llm::{Answer, Image, Message, Request, Stop, Tool, ToolCall, ToolResult, Usage};
+use crate::rooted_fs::read_file;
+use crate::value::{Digest, Part, Value, canonical, digest_of_fields};
+use crate::verb::Failure;
+
+/// What a cassette is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Ask, and keep nothing.
+    #[default]
+    Off,
+    /// Ask, and add every answer to the end of the file.
+    Record(PathBuf),
+    /// Never ask: answer from the file, fail where it has no answer.
+    Replay(PathBuf),
+    /// Answer from the file; ask for what it lacks, and add that.
+    Fill(PathBuf),
+}
+
+/// Answers that are kept, or given back. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Cassette(Option<Arc<Player>>);
+
+struct Player {
+    path: PathBuf,
+    replays: bool,
+    asks: bool,
+    /// Whether it notes, or keeps to, when the pieces of an answer came.
+    timed: bool,
+    tape: Mutex<Tape>,
+}
+
+#[derive(Default)]
+struct Tape {
+    lines: Vec<Taken>,
+    by_key: HashMap<Digest, Vec<usize>>,
+    /// How often each key has been given an index.
+    counts: HashMap<Digest, u32>,
+    file: Option<File>,
+}
+
+struct Taken {
+    line: Line,
+    used: bool,
+}
+
+/// One line of the file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Line {
+    pub(super) key: Digest,
+    pub(super) index: u32,
+    pub(super) at: String,
+    pub(super) request: Asked,
+    digests: Value,
+    preview: String,
+    answer: Said,
+    usage: Usage,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    timing: Vec<Piece>,
+}
+
+/// A request without what differs from run to run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Asked {
+    pub(super) model: String,
+    pub(super) system: Option<String>,
+    pub(super) messages: Vec<Message>,
+    pub(super) options: Value,
+    pub(super) schema: Option<Arc<Value>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) tools: Vec<Tool>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Said {
+    text: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    calls: Vec<ToolCall>,
+    stop: Stop,
+    model: String,
+    provider: String,
+}
+
+/// A request as a cassette knows it.
+pub(super) struct Kept {
+    pub(super) key: Digest,
+    pub(super) request: Asked,
+}
+
+/// What a cassette has for a request.
+pub(super) enum Found {
+    /// This answer, and when its pieces came where that is asked for and known.
+    Answer(Answer, Vec<Piece>),
+    /// Nothing: ask, and hand the answer in under this number.
+    Ask(u32),
+}
+
+/// Why a cassette cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("cassette {path}: {message}")]
+pub struct CassetteError {
+    /// The file.
+    pub path: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl Cassette {
+    /// Opens the file that `mode` names. Recording continues an existing file; a line that a crash cut off is dropped.
+    pub fn open(mode: &Mode) -> Result<Self, CassetteError> {
+        let (path, replays, asks) = match mode {
+            Mode::Off => return Ok(Self(None)),
+            Mode::Record(path) => (path, false, true),
+            Mode::Replay(path) => (path, true, false),
+            Mode::Fill(path) => (path, true, true),
+        };
+        let failed = |message: String| CassetteError { path: path.display().to_string(), message };
+        let tape = Tape::load(path, asks).map_err(failed)?;
+        let player = Player { path: path.clone(), replays, asks, timed: false, tape: Mutex::new(tape) };
+        Ok(Self(Some(Arc::new(player))))
+    }
+
+    /// The same, which notes when the pieces of an answer come and gives them back at that pace.
+    #[must_use]
+    pub fn timed(self) -> Self {
+        let player = self.0.and_then(Arc::into_inner);
+        Self(player.map(|player| Arc::new(Player { timed: true, ..player })))
+    }
+
+    /// Whether it does.
+    pub(super) fn is_timed(&self) -> bool {
+        self.0.as_ref().is_some_and(|player| player.timed)
+    }
+
+    /// Whether there is one: without it nobody needs to know what it would be called there.
+    pub(super) fn is_used(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether anybody is asked at all.
+    pub(super) fn asks(&self) -> bool {
+        self.0.as_ref().is_none_or(|player| player.asks)
+    }
+
+    /// Takes the answer to `kept`, or a number for the one that is to come.
+    pub(super) fn find(&self, kept: &Kept, at: &str) -> Result<Found, Failure> {
+        let Some(player) = &self.0 else { return Ok(Found::Ask(0)) };
+        let mut tape = player.tape.lock().unwrap_or_else(PoisonError::into_inner);
+        if player.replays
+            && let Some((answer, timing)) = tape.take(&kept.key, at)
+        {
+            return Ok(Found::Answer(answer, if player.timed { timing } else { Vec::new() }));
+        }
+        if !player.asks {
+            let lines: Vec<&Line> = tape.lines.iter().map(|taken| &taken.line).collect();
+            return Err(miss::failure(kept, &lines, &player.path));
+        }
+        let count = tape.counts.entry(kept.key).or_default();
+        *count += 1;
+        Ok(Found::Ask(*count - 1))
+    }
+
+    /// Puts `answer` on the file, on disk when this returns.
+    pub(super) fn keep(
+        &self,
+        index: u32,
+        kept: &Kept,
+        at: &str,
+        (answer, timing): (&Answer, Vec<Piece>),
+    ) -> Result<(), Failure> {
+        let Some(player) = &self.0 else { return Ok(()) };
+        let last = kept.request.messages.last().map(heard).unwrap_or_default();
+        let line = Line {
+            key: kept.key,
+            index,
+            at: at.to_owned(),
+            digests: kept.request.digests(),
+            preview: last.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(80).collect(),
+            request: kept.request.clone(),
+            answer: Said {
+                text: answer.text.clone(),
+                calls: answer.calls.clone(),
+                stop: answer.stop,
+                model: answer.model.clone(),
+                provider: answer.provider.clone(),
+            },
+            usage: answer.usage,
+            timing,
+        };
+        let mut tape = player.tape.lock().unwrap_or_else(PoisonError::into_inner);
+        tape.append(&line).map_err(|e| {
+            Failure::transient(format!("cannot add an answer to the cassette {}: {e}", player.path.display()))
+        })
+    }
+}
+
+/// Most bytes of a cassette.
+const LARGEST: u64 = 1 << 30;
+
+/// The text of a cassette. It may come with a project that is not trusted: only a regular file is read.
+pub(super) fn read_text(path: &Path) -> std::io::Result<String> {
+    String::from_utf8(read_file(path, LARGEST)?)
+        .map_err(|e| std::io::Error::new(std::io::ErrorKind::InvalidData, e.utf8_error()))
+}
+
+impl Tape {
+    fn load(path: &Path, writes: bool) -> Result<Self, String> {
+        let text = match read_text(path) {
+            Ok(text) => text,
+            Err(e) if writes && e.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(e) => return Err(format!("cannot be read: {e}")),
+        };
+        let mut tape = Self::default();
+        let mut whole = 0;
+        for (number, line) in text.split_inclusive('\n').enumerate() {
+            match serde_json::from_str::<Line>(line) {
+                _ if line.trim().is_empty() => {}
+                Ok(line) => tape.add(line, false),
+                Err(_) if !line.ends_with('\n') => break,
+                Err(e) => return Err(format!("line {} is no recorded answer: {e}", number + 1)),
+            }
+            whole += line.len();
+        }
+        if writes {
+            let file = OpenOptions::new().create(true).append(true).open(path);
+            let mut file = file.map_err(|e| format!("cannot be written: {e}"))?;
+            file.set_len(whole as u64)
+                .map_err(|e| format!("its cut-off last line cannot be dropped: {e}"))?;
+            if whole > 0 && !text[..whole].ends_with('\n') {
+                file.write_all(b"\n").map_err(|e| e.to_string())?;
+            }
+            tape.file = Some(file);
+        }
+        Ok(tape)
+    }
+
+    fn add(&mut self, line: Line, used: bool) {
+        self.by_key.entry(line.key).or_default().push(self.lines.len());
+        let count = self.counts.entry(line.key).or_default();
+        *count = (*count).max(line.index + 1);
+        self.lines.push(Taken { line, used });
+    }
+
+    fn take(&mut self, key: &Digest, at: &str) -> Option<(Answer, Vec<Piece>)> {
+        let places = self.by_key.get(key)?;
+        let left = || places.iter().copied().filter(|&i| !self.lines[i].used);
+        let here = left().find(|&i| self.lines[i].line.at == at);
+        let place = here.or_else(|| left().min_by_key(|&i| self.lines[i].line.index))?;
+        let taken = &mut self.lines[place];
+        taken.used = true;
+        let Line { answer, usage, timing, .. } = taken.line.clone();
+        let Said { text, calls, stop, model, provider } = answer;
+        Some((Answer { text, calls, stop, usage, model, provider, replayed: true }, timing))
+    }
+
+    fn append(&mut self, line: &Line) -> std::io::Result<()> {
+        let mut text = canonical(&serde_json::to_value(line)?);
+        text.push('\n');
+        if let Some(file) = &mut self.file {
+            file.write_all(text.as_bytes())?;
+            file.sync_data()?;
+        }
+        self.add(line.clone(), true);
+        Ok(())
+    }
+}
+
+impl Kept {
+    /// `request` to `model`, with its volatile texts replaced by their number and secrets by `***`.
+    pub(super) fn new(request: &Request, model: &Model, redact: impl Fn(&str) -> String) -> Self {
+        let mut volatile: Vec<(usize, &String)> =
+            request.volatile.iter().enumerate().filter(|(_, text)| !text.is_empty()).collect();
+        volatile.sort_by_key(|(_, text)| std::cmp::Reverse(text.len()));
+        let plain = |text: &str| {
+            let replace =
+                |text: String, (i, part): &(usize, &String)| text.replace(*part, &format!("‹volatile {i}›"));
+            redact(&volatile.iter().fold(text.to_owned(), replace))
+        };
+        let message = |m: &Message| Message {
+            role: m.role,
+            content: plain(&m.content),
+            images: m.images.iter().map(Image::digested).collect(),
+            calls: m.calls.iter().map(|call| call.mapped(&plain)).collect(),
+            results: m.results.iter().map(|r| ToolResult { text: plain(&r.text), ..r.clone() }).collect(),
+        };
+        let asked = Asked {
+            model: model.full_name(),
+            system: request.system.as_deref().map(plain),
+            messages: request.messages.iter().map(message).collect(),
+            options: json!({
+                "temperature": request.temperature, "max_tokens": request.max_tokens, "effort": request.effort,
+                "seed": request.seed, "stop": request.stop,
+            }),
+            schema: request.schema.as_ref().map(|shape| shape.schema.clone()),
+            tools: request.tools.clone(),
+        };
+        let schema = request.schema.as_ref().map(|shape| &*shape.canonical);
+        Self { key: asked.key(schema), request: asked }
+    }
+}
+
+/// The last thing that a model hears in a message.
+fn heard(message: &Message) -> &str {
+    match message.results.last() {
+        Some(result) if message.content.is_empty() => &result.text,
+        _ => &message.content,
+    }
+}
+
+impl Asked {
+    /// The key, where `schema` is the canonical text of the schema.
+    fn key(&self, schema: Option<&str>) -> Digest {
+        let (model, system, messages) = (json!(self.model), json!(self.system), json!(self.messages));
+        let tools = (!self.tools.is_empty()).then(|| json!(self.tools));
+        let fields = [
+            ("model", Part::Value(&model)),
+            ("system", Part::Value(&system)),
+            ("messages", Part::Value(&messages)),
+            ("options", Part::Value(&self.options)),
+            ("schema", schema.map_or(Part::Value(&Value::Null), Part::Canonical)),
+        ];
+        digest_of_fields(fields.into_iter().chain(tools.as_ref().map(|tools| ("tools", Part::Value(tools)))))
+    }
+
+    fn digests(&self) -> Value {
+        let short = |text: &str| Digest::of(text).short();
+        json!({
+            "system": self.system.as_deref().map(short),
+            "messages": self.messages.iter().map(|m| short(&m.content)).collect::<Vec<_>>(),
+            "options": Digest::of_value(&self.options).short(),
+            "schema": self.schema.as_deref().map(|schema| Digest::of_value(schema).short()),
+        })
+    }
+}

@@ -1,0 +1,300 @@
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::figures::Figures;
+use super::{halves, reasons};
+use crate::llm::registry::{Kind, Means, Model};
+use crate::llm::{Answer, Calling, Request, Stop, Usage, without_thoughts};
+use crate::meter::Meter;
+use crate::value::Value;
+use crate::verb::Failure;
+use crate::visible;
+
+/// One wire format: what to send and how to read what comes back. Pure, so that a batch can use it as well.
+pub trait Dialect: Send + Sync + 'static {
+    /// The call that asks `request` of `model`, as a stream.
+    fn call(&self, request: &Request, model: &Model) -> Call;
+
+    /// The header that carries the key.
+    fn key_header(&self, key: &str) -> (&'static str, String);
+
+    /// Takes in one event of a stream; the text it adds is returned.
+    fn event(&self, draft: &mut Draft, event: &Value) -> Result<Option<String>, Interrupted>;
+
+    /// Takes in a whole answer, for servers that do not stream.
+    fn whole(&self, draft: &mut Draft, body: &Value) -> Result<(), Interrupted>;
+}
+
+/// What to send, without the key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// Where to.
+    pub url: String,
+    /// Headers beside the key and the content type.
+    pub headers: Vec<(&'static str, String)>,
+    /// The JSON body.
+    pub body: Value,
+}
+
+/// The error object that a provider sent instead of (the rest of) an answer.
+#[derive(Clone, Debug)]
+pub struct Interrupted(pub Value);
+
+/// An answer while it comes in.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of what came in")]
+#[derive(Clone, Debug, Default)]
+pub struct Draft {
+    /// The text so far.
+    pub text: String,
+    /// The inputs so far of the one tool there can be where none were offered: they are the answer. Several calls are separated by
+    /// a line break.
+    pub given: String,
+    /// The name of that tool.
+    answer_tool: Option<String>,
+    /// The call whose input is coming in, by its place, and whether it is one of that tool.
+    giving: Option<(Option<u64>, bool)>,
+    /// How many bytes of thoughts came.
+    pub thoughts: usize,
+    /// What the model said instead of an answer.
+    pub refusal: String,
+    /// Why it ended, once it has.
+    pub stop: Option<Stop>,
+    /// The same in the provider's words.
+    pub reason: String,
+    /// Whether these words say that the answer is not whole.
+    pub broken: bool,
+    /// Whether the end of the stream was announced.
+    pub closed: bool,
+    /// What the provider counted so far.
+    pub figures: Figures,
+    /// The model as the provider calls it.
+    pub model: Option<String>,
+    /// Whether pieces of it came, and not all at once.
+    pub pieces: bool,
+    /// Whether tools were offered: else the input of the one tool there can be is the answer.
+    pub tools: bool,
+    /// Calls of tools, those at the end perhaps still coming in.
+    pub calls: Vec<Calling>,
+    /// Texts that came whole, by their place in the answer: for servers that send no pieces of them.
+    pub whole: BTreeMap<(u64, u64), String>,
+    /// Whether there are halves of characters in it.
+    pub halves: bool,
+}
+
+impl Draft {
+    /// Nothing yet of the answer to `request`.
+    pub fn of(request: &Request) -> Self {
+        let answer_tool = request.schema.as_ref().map(|shape| shape.name.clone());
+        Self { tools: !request.tools.is_empty(), answer_tool, ..Self::default() }
+    }
+
+    /// Takes in the input of a call, or a piece of it, where no tools were offered but perhaps the one for the answer. Its name comes
+    /// with its first piece. Gives what was added.
+    pub(super) fn give(&mut self, place: Option<u64>, name: &str, input: &str) -> Option<String> {
+        let goes_on = self.giving.is_some_and(|(at, _)| at == place && (place.is_some() || name.is_empty()));
+        if !goes_on {
+            let is_answer = name.is_empty() || self.answer_tool.as_deref() == Some(name);
+            self.giving = Some((place, is_answer));
+            if is_answer && !self.given.is_empty() {
+                self.given.push('\n');
+            }
+        }
+        if input.is_empty() || !self.giving.is_some_and(|(_, is_answer)| is_answer) {
+            return None;
+        }
+        self.given.push_str(input);
+        Some(input.to_owned())
+    }
+
+    /// Usage as counted, or an estimate.
+    pub fn usage(&self, request: &Request) -> Usage {
+        self.figures.usage(Usage::estimate(request.size(), self.size()), self.stop.is_none())
+    }
+
+    /// Length in bytes of what has come in.
+    pub fn size(&self) -> usize {
+        let calls = self.calls.iter().map(|call| call.name.len() + call.input.len()).sum::<usize>();
+        self.text.len() + self.given.len() + self.thoughts + self.refusal.len() + calls
+    }
+
+    /// Adds to the text, and gives what was added where that is something.
+    pub(super) fn say(&mut self, text: &str) -> Option<String> {
+        self.text.push_str(text);
+        Some(text.to_owned()).filter(|text| !text.is_empty())
+    }
+
+    /// The answer, if it came to its end and says something.
+    pub fn finish(mut self, request: &Request, model: &Model) -> Result<Answer, Failure> {
+        if self.halves {
+            self.join_halves();
+        }
+        let usage = self.usage(request);
+        let offered = request.schema.as_ref().is_some_and(|shape| model.means(shape) == Means::Tool);
+        if !offered {
+            // The input of a tool that was not offered is no answer.
+            self.given.clear();
+        }
+        if self.stop == Some(Stop::Other) {
+            if !self.broken && reasons::is_end(&self.reason) {
+                self.stop = Some(Stop::End);
+            } else {
+                // Calls of an answer that is not known to be whole are not carried out.
+                self.calls.clear();
+            }
+        }
+        let ended = self.stop != Some(Stop::Length);
+        let stop = match self.stop {
+            _ if !self.refusal.is_empty() => Stop::Refusal,
+            Some(Stop::End) if !self.calls.is_empty() => Stop::Tools,
+            Some(stop) => stop,
+            None if self.closed => {
+                return Err(cut(&self, request, model, "it ended without a reason for its end"));
+            }
+            None => return Err(cut(&self, request, model, "the connection closed")),
+        };
+        let withheld = matches!(stop, Stop::Refusal | Stop::ContentFilter);
+        if !withheld && self.calls.is_empty() && self.is_silent() {
+            return Err(empty(&self, stop, request, model));
+        }
+        if self.broken && !self.tools {
+            let why = format!("the provider ended it with `{}`", self.reason);
+            return Err(cut(&self, request, model, &why));
+        }
+        let text = match stop {
+            Stop::Refusal if self.text.is_empty() => self.refusal,
+            _ if self.given.is_empty() => self.text,
+            _ if visible::is_blank(&self.text) => self.given,
+            // What is said next to the call may be another answer.
+            _ => format!("{}\n{}", self.text, self.given),
+        };
+        let calls =
+            self.calls.into_iter().enumerate().map(|(place, call)| call.whole(place, ended)).collect();
+        Ok(Answer {
+            text,
+            calls,
+            stop,
+            usage,
+            model: self.model.unwrap_or_else(|| model.id.clone()),
+            provider: model.provider.name.clone(),
+            replayed: false,
+        })
+    }
+
+    /// Whether nothing is said: thoughts are nothing.
+    fn is_silent(&self) -> bool {
+        let said = [&self.text, &self.given];
+        said.iter().all(|text| visible::is_blank(&without_thoughts(text)))
+    }
+
+    fn join_halves(&mut self) {
+        let inputs = self.calls.iter_mut().map(|call| &mut call.input);
+        for text in [&mut self.text, &mut self.given, &mut self.refusal].into_iter().chain(inputs) {
+            if halves::are_in(text) {
+                *text = halves::joined(text);
+            }
+        }
+    }
+}
+
+/// The failure of an answer that broke off; what had come in was paid for and is counted.
+pub(super) fn cut(draft: &Draft, request: &Request, model: &Model, why: &str) -> Failure {
+    let failure = Failure::transient(format!(
+        "the answer of {} broke off after {} bytes: {why}",
+        model.full_name(),
+        draft.size()
+    ));
+    failure.spent(paid(draft, request, model))
+}
+
+/// `failure` of a request that was sent and not answered: what it cost, only the provider knows.
+pub(super) fn unanswered(failure: Failure) -> Failure {
+    failure.detail(json!({"unanswered": true}))
+}
+
+/// Whether `failure` is that of a request that was sent and not answered.
+pub fn is_unanswered(failure: &Failure) -> bool {
+    failure.detail["unanswered"] == true
+}
+
+/// What an answer that did not come to its end has cost: nothing where nothing came.
+pub(super) fn paid(draft: &Draft, request: &Request, model: &Model) -> Meter {
+    if draft.figures == Figures::default() && draft.size() == 0 {
+        return Meter::new();
+    }
+    model.meter(&draft.usage(request))
+}
+
+/// The failure of an answer that says nothing. Where the limit of tokens is not the cause, it may well be asked for
+/// again.
+fn empty(draft: &Draft, stop: Stop, request: &Request, model: &Model) -> Failure {
+    let (usage, limit) = (draft.usage(request), model.most_output(request.max_tokens));
+    let at_limit = stop == Stop::Length || usage.tokens_out >= limit;
+    let thought = draft.thoughts > 0 || !visible::is_blank(&draft.text);
+    let what = if thought { "only thought and said nothing" } else { "gave an empty answer" };
+    let why = match (at_limit, draft.reason.as_str()) {
+        (true, _) => format!(", and reached its limit of {limit} tokens"),
+        (false, "") => String::new(),
+        (false, reason) => format!(" (it ended with `{reason}`)"),
+    };
+    let failure = Failure::rejected(format!("{} {what}{why}", model.full_name()));
+    let failure = failure.spent(model.meter(&usage)).detail(
+        json!({"empty": true, "at_limit": at_limit, "thought": thought, "stop": stop, "reason": draft.reason}),
+    );
+    if at_limit { failure.hint("raise `max_tokens`, or have it think less with `effort`") } else { failure }
+}
+
+/// Whether `failure` is that of an answer which says nothing and may well say something when it is asked for again.
+pub fn is_worth_asking_again(failure: &Failure) -> bool {
+    failure.detail["empty"] == true && failure.detail["at_limit"] == false
+}
+
+/// The dialect that `kind` stands for.
+pub(super) fn of(kind: Kind) -> &'static dyn Dialect {
+    match kind {
+        Kind::Openai => &super::openai::OpenAi,
+        Kind::OpenaiResponses => &super::responses::Responses,
+        Kind::Anthropic => &super::anthropic::Anthropic,
+        Kind::Gemini => &super::gemini::Gemini,
+        Kind::Ollama => &super::ollama::Ollama,
+    }
+}
+
+/// The error in `event`, where there is one.
+pub(super) fn error(event: &Value) -> Result<(), Interrupted> {
+    match event.get("error") {
+        Some(error) if !error.is_null() => Err(Interrupted(error.clone())),
+        _ => Ok(()),
+    }
+}
+
+/// The number at `pointer`, zero where there is none.
+pub(super) fn number(value: &Value, pointer: &str) -> u64 {
+    value.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(pieces: &[(Option<u64>, &str, &str)]) -> String {
+        let mut draft = Draft { answer_tool: Some("answer".to_owned()), ..Draft::default() };
+        for (place, name, input) in pieces {
+            draft.give(*place, name, input);
+        }
+        draft.given
+    }
+
+    #[test]
+    fn the_inputs_of_all_calls_of_the_answer_s_tool_are_read_and_of_no_other() {
+        let (first, second) = (Some(0), Some(1));
+        let stream =
+            [(first, "answer", ""), (first, "", "{\"a\""), (first, "", ":1}"), (second, "answer", "{}")];
+        assert_eq!(given(&stream), "{\"a\":1}\n{}");
+        assert_eq!(given(&[(None, "answer", "1"), (None, "answer", "2")]), "1\n2");
+        assert_eq!(given(&[(None, "answer", "1"), (None, "", "2")]), "12");
+        assert_eq!(given(&[(first, "answer", "1"), (first, "answer", "2")]), "12", "a name that is repeated");
+        assert_eq!(given(&[(first, "other", "1"), (first, "", "2"), (second, "answer", "3")]), "3");
+        assert_eq!(given(&[(first, "answer", "1"), (second, "other", "2")]), "1");
+    }
+}

@@ -1,0 +1,478 @@
+//! The one place that talks to a provider: sends a dialect's call, reads the answer as it comes in.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt};
+use reqwest::Response;
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+use super::dialect::{self, Call, Dialect, Draft};
+use super::figures::Figures;
+use super::options::{Answered, Refused};
+use super::{fault, halves, sse};
+use crate::clock::{Clock, Pause};
+use crate::llm::registry::{Model, Provider, Registry};
+use crate::llm::{Answer, Request, Usage};
+use crate::meter::Meter;
+use crate::verb::{Failure, SecretText};
+
+/// Most bytes of an answer, and of a complaint.
+const LONGEST: usize = 64 << 20;
+const LONGEST_COMPLAINT: usize = 64 << 10;
+/// How long, and how much, is read of an answer that has failed.
+const DRAIN_FOR: Duration = Duration::from_secs(5);
+const DRAIN_BYTES: usize = 1 << 20;
+/// A call ends after so many times the silence that is borne, however much is said meanwhile.
+const SILENCES: u32 = 12;
+
+/// What goes into one exchange beside the request.
+pub(super) struct Line<'a> {
+    pub(super) client: &'a reqwest::Client,
+    pub(super) registry: &'a Registry,
+    pub(super) model: &'a Model,
+    pub(super) key: Option<&'a SecretText>,
+    pub(super) idempotency_key: &'a str,
+    pub(super) on_chunk: &'a (dyn Fn(&str) + Send + Sync),
+    pub(super) clock: &'a dyn Clock,
+    /// Set when the call is really sent.
+    pub(super) begun: &'a Arc<AtomicBool>,
+}
+
+/// A client; `secure` if it is to talk TLS, with our one provider of it. That one reads the certificates of the machine,
+/// which takes some milliseconds: made when the first call is.
+pub(super) fn client(secure: bool) -> Result<reqwest::Client, Failure> {
+    // Fails only where one is installed already, which is as good.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let client = reqwest::Client::builder()
+        .user_agent(concat!("atoll/", env!("CARGO_PKG_VERSION")))
+        // A followed redirect would carry the key to wherever it leads.
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(10))
+        .tcp_keepalive(Duration::from_secs(30));
+    let client = if secure { client } else { client.tls_certs_only([]) };
+    client.build().map_err(|e| Failure::permanent(format!("cannot set up HTTP: {e}")))
+}
+
+/// Why a call has no answer.
+pub(super) struct Failed {
+    pub(super) failure: Failure,
+    /// The option that was refused, where another call without it may well be answered.
+    pub(super) refused: Option<Refused>,
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self { failure, refused: None }
+    }
+}
+
+/// Asks `request` over `line`.
+pub(super) async fn ask(request: &Request, line: &Line<'_>) -> Result<Answer, Failed> {
+    let dialect = dialect::of(line.model.provider.kind);
+    let mut patience = Patience::new(line);
+    let call = dialect.call(request, line.model);
+    let response = send(dialect, &call, line, &mut patience).await?;
+    let code = response.status();
+    if !code.is_success() {
+        // It is answered: nothing of it is lost, whatever happens from here on.
+        line.begun.store(false, Ordering::Relaxed);
+        let headers = response.headers().clone();
+        let body = body(response, LONGEST_COMPLAINT, &mut patience).await.unwrap_or_else(|(body, _)| body);
+        let (status, body) = (code.as_u16(), String::from_utf8_lossy(&body));
+        let failure = fault::status(status, &headers, &body, line.model, line.registry, line.clock.now());
+        let failure = failure.spent(said_beside(dialect, &body, request, line.model));
+        let answered = Answered { status, body: &body, sent: &call.body };
+        let refused = Refused::in_answer(&answered, request, line.model);
+        return Err(Failed { failure, refused });
+    }
+    let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let draft = if kind.starts_with("application/json") || kind.starts_with("text/html") {
+        whole(dialect, response, request, (line, &mut patience)).await?
+    } else {
+        let events = if kind.contains("ndjson") { sse::Events::of_lines() } else { sse::Events::default() };
+        stream(dialect, response, request, (line, events, &mut patience)).await?
+    };
+    Ok(draft.finish(request, line.model)?)
+}
+
+/// How long a provider may keep us waiting: for the next line, and for all of it.
+struct Patience<'a> {
+    line: &'a Line<'a>,
+    silence: Pause,
+    all: Pause,
+}
+
+impl<'a> Patience<'a> {
+    fn new(line: &'a Line<'a>) -> Self {
+        let idle = line.model.provider.idle;
+        Self { line, silence: line.clock.sleep(idle), all: line.clock.sleep(idle.saturating_mul(SILENCES)) }
+    }
+
+    /// Something came: the silence begins anew.
+    fn renew(&mut self) {
+        self.silence = self.line.clock.sleep(self.line.model.provider.idle);
+    }
+
+    /// What comes, or why nothing more is waited for.
+    async fn bear<T>(&mut self, coming: impl Future<Output = T>) -> Result<T, String> {
+        let idle = self.line.model.provider.idle;
+        tokio::select! {
+            biased;
+            came = coming => Ok(came),
+            () = &mut self.silence => Err(format!("nothing came for {} s", idle.as_secs_f64())),
+            () = &mut self.all => {
+                Err(format!("it did not end within {} s", idle.saturating_mul(SILENCES).as_secs_f64()))
+            }
+        }
+    }
+}
+
+async fn send(
+    dialect: &dyn Dialect,
+    call: &Call,
+    line: &Line<'_>,
+    patience: &mut Patience<'_>,
+) -> Result<Response, Failure> {
+    let mut post = line.client.post(&call.url).header("idempotency-key", line.idempotency_key);
+    post = announced(post, &call.body, line.begun)?;
+    for (name, value) in &call.headers {
+        post = post.header(*name, value);
+    }
+    post = keyed(post, dialect, &line.model.provider, line.key)?;
+    let sent = patience
+        .bear(post.send())
+        .await
+        .map_err(|why| Failure::transient(format!("{} does not answer: {why}", line.model.provider.name)))
+        .map_err(dialect::unanswered)?;
+    sent.map_err(|e| {
+        let failure = fault::unreachable(&e, &line.model.provider);
+        // What could not connect sent nothing.
+        if e.is_connect() || e.is_builder() { failure } else { dialect::unanswered(failure) }
+    })
+}
+
+/// `call` with a JSON body that sets `begun` when the first of it is sent: not while the call waits for a connection.
+fn announced(
+    call: reqwest::RequestBuilder,
+    body: &Value,
+    begun: &Arc<AtomicBool>,
+) -> Result<reqwest::RequestBuilder, Failure> {
+    let bytes = serde_json::to_vec(body)
+        .map_err(|e| Failure::permanent(format!("the request cannot be written: {e}")))?;
+    let (length, begun) = (bytes.len(), begun.clone());
+    let stream = futures_util::stream::once(async move {
+        begun.store(true, Ordering::Relaxed);
+        Ok::<_, std::convert::Infallible>(bytes)
+    });
+    Ok(call
+        .header("content-type", "application/json")
+        .header("content-length", length)
+        .body(reqwest::Body::wrap_stream(stream)))
+}
+
+/// `call` with the key in the header that the dialect puts it into.
+pub(super) fn keyed(
+    call: reqwest::RequestBuilder,
+    dialect: &dyn Dialect,
+    provider: &Provider,
+    key: Option<&SecretText>,
+) -> Result<reqwest::RequestBuilder, Failure> {
+    let Some(key) = key else { return Ok(call) };
+    let (name, value) = dialect.key_header(key.expose_secret());
+    let mut value = reqwest::header::HeaderValue::from_str(&value).map_err(|_| {
+        let name = provider.key_env.as_deref().unwrap_or("the key");
+        Failure::new(crate::verb::Class::Auth, format!("{name} has characters that no key can have"))
+            .hint("look for a line break or a space at its end")
+    })?;
+    value.set_sensitive(true);
+    Ok(call.header(name, value))
+}
+
+/// The bytes of a body, up to `most` of them; or those that came before something went wrong, and what.
+async fn body(
+    mut response: Response,
+    most: usize,
+    patience: &mut Patience<'_>,
+) -> Result<Vec<u8>, (Vec<u8>, Failure)> {
+    let name = &patience.line.model.provider;
+    let mut bytes: Vec<u8> = Vec::new();
+    while bytes.len() < most {
+        match patience.bear(response.chunk()).await {
+            Ok(Ok(Some(piece))) => {
+                bytes.extend_from_slice(&piece[..piece.len().min(most - bytes.len())]);
+                patience.renew();
+            }
+            Ok(Ok(None)) => break,
+            Ok(Err(e)) => return Err((bytes, fault::unreachable(&e, name))),
+            Err(why) => {
+                let failure = Failure::transient(format!("the answer of {} broke off: {why}", name.name));
+                return Err((bytes, failure));
+            }
+        }
+    }
+    Ok(bytes)
+}
+
+async fn whole(
+    dialect: &dyn Dialect,
+    response: Response,
+    request: &Request,
+    (line, patience): (&Line<'_>, &mut Patience<'_>),
+) -> Result<Draft, Failure> {
+    let body =
+        body(response, LONGEST, patience).await.map_err(|(_, failure)| dialect::unanswered(failure))?;
+    let body = String::from_utf8_lossy(&body);
+    read(dialect, body.trim_start_matches('\u{feff}').trim(), request, line)
+}
+
+/// Reads an answer that came in one piece: a JSON value, or a stream whose server does not say that it is one.
+fn read(dialect: &dyn Dialect, body: &str, request: &Request, line: &Line<'_>) -> Result<Draft, Failure> {
+    let mut incoming = Incoming::of(request);
+    if ["data:", "event:", ":"].iter().any(|head| body.starts_with(head)) {
+        let mut events = sse::Events::default();
+        let came = events.take(body.as_bytes()).unwrap_or_default();
+        let came: Vec<_> = came.into_iter().chain(std::iter::from_fn(|| events.end())).collect();
+        incoming.take_all(dialect, &came, line).map_err(|failure| incoming.paid(failure, request, line))?;
+        return Ok(incoming.draft);
+    }
+    // It was answered, and is paid for; by how much can only be guessed.
+    let spent = || line.model.meter(&Usage::estimate(request.size(), body.len()));
+    let value = parse(body).map_err(|e| no_json(line.model, body, &e).spent(spent()))?;
+    let Parsed { value, halves } = value;
+    incoming.draft.halves = halves;
+    incoming.draft.closed = true;
+    let read = dialect.whole(&mut incoming.draft, &value);
+    let draft = incoming.draft;
+    read.map_err(|error| {
+        let failure = fault::interrupted(&error.0, line.model, line.registry);
+        failure.spent(dialect::paid(&draft, request, line.model))
+    })?;
+    if draft.stop.is_none() && draft.size() == 0 {
+        // A complaint that does not call itself one.
+        let failure = fault::no_answer(&value, line.model, line.registry);
+        return Err(failure.spent(dialect::paid(&draft, request, line.model)));
+    }
+    Ok(draft)
+}
+
+async fn stream(
+    dialect: &dyn Dialect,
+    response: Response,
+    request: &Request,
+    (line, mut events, patience): (&Line<'_>, sse::Events, &mut Patience<'_>),
+) -> Result<Draft, Failure> {
+    let mut incoming = Incoming::of(request);
+    let mut bytes = response.bytes_stream();
+    // What came while nothing of it was an event.
+    let mut raw: Vec<u8> = Vec::new();
+    while !incoming.draft.closed {
+        let broken = |draft: &Draft, why: &str| {
+            let failure = dialect::cut(draft, request, line.model, why);
+            if failure.spent.is_empty() { dialect::unanswered(failure) } else { failure }
+        };
+        let draft = &incoming.draft;
+        let (data, last) = match patience.bear(bytes.next()).await {
+            Ok(Some(Ok(piece))) => {
+                // A peer that sends byte after byte and never a whole line keeps nobody waiting for ever.
+                if piece.contains(&b'\n') || piece.contains(&b'\r') {
+                    patience.renew();
+                }
+                if !incoming.begun && raw.len() < LONGEST {
+                    raw.extend_from_slice(&piece);
+                }
+                (events.take(&piece).map_err(|_| broken(draft, "an event beyond all bounds"))?, false)
+            }
+            Ok(Some(Err(e))) if draft.stop.is_none() => {
+                let why = std::iter::successors(Some(&e as &dyn std::error::Error), |e| e.source()).last();
+                let why = why.map(ToString::to_string).unwrap_or_default();
+                return Err(broken(draft, &why));
+            }
+            Err(why) if draft.stop.is_none() => return Err(broken(draft, &why)),
+            // All has been said; only the end was not announced.
+            Ok(Some(Err(_)) | None) | Err(_) => (events.end().into_iter().collect(), true),
+        };
+        if let Err(failure) = incoming.take_all(dialect, &data, line) {
+            if !last {
+                drain(dialect, &mut bytes, events, &mut incoming, line).await;
+            }
+            return Err(incoming.paid(failure, request, line));
+        }
+        if incoming.draft.size() > LONGEST {
+            return Err(dialect::cut(&incoming.draft, request, line.model, "an answer beyond all bounds"));
+        }
+        if last {
+            break;
+        }
+    }
+    let raw = String::from_utf8_lossy(&raw);
+    if !incoming.begun && !raw.trim().is_empty() {
+        return read(dialect, raw.trim_start_matches('\u{feff}').trim(), request, line);
+    }
+    Ok(incoming.draft)
+}
+
+/// What the provider says of the tokens that a refused call used, beside its complaint.
+fn said_beside(dialect: &dyn Dialect, body: &str, request: &Request, model: &Model) -> Meter {
+    let mut draft = Draft::of(request);
+    if let Ok(parsed) = parse(body.trim()) {
+        // The complaint itself is read elsewhere.
+        dialect.whole(&mut draft, &parsed.value).ok();
+    }
+    if draft.figures == Figures::default() { Meter::new() } else { dialect::paid(&draft, request, model) }
+}
+
+/// Reads on, within bounds, after an answer has failed: what it used is often said in the last event.
+async fn drain<B: AsRef<[u8]>>(
+    dialect: &dyn Dialect,
+    bytes: &mut (impl Stream<Item = reqwest::Result<B>> + Unpin),
+    mut events: sse::Events,
+    incoming: &mut Incoming,
+    line: &Line<'_>,
+) {
+    let mut over = line.clock.sleep(line.model.provider.idle.min(DRAIN_FOR));
+    let mut left = DRAIN_BYTES;
+    while !incoming.draft.closed && left > 0 {
+        let piece = tokio::select! {
+            biased;
+            () = &mut over => return,
+            piece = bytes.next() => piece,
+        };
+        match piece {
+            Some(Ok(piece)) => {
+                left = left.saturating_sub(piece.as_ref().len());
+                let Ok(data) = events.take(piece.as_ref()) else { return };
+                incoming.count(dialect, &data);
+            }
+            Some(Err(_)) | None => return incoming.count(dialect, events.end().as_slice()),
+        }
+    }
+}
+
+/// An answer while its events come in.
+struct Incoming {
+    draft: Draft,
+    /// Whether an event has come.
+    begun: bool,
+    pieces: halves::Pieces,
+}
+
+impl Incoming {
+    fn of(request: &Request) -> Self {
+        Self { draft: Draft::of(request), begun: false, pieces: halves::Pieces::default() }
+    }
+
+    /// Takes in events. Those after one that is none, or a complaint, only count.
+    fn take_all(
+        &mut self,
+        dialect: &dyn Dialect,
+        events: &[sse::Event],
+        line: &Line<'_>,
+    ) -> Result<(), Failure> {
+        let mut events = events.iter();
+        for event in events.by_ref() {
+            if let Err(failure) = self.take(dialect, event, line) {
+                self.count(dialect, events.as_slice());
+                return Err(failure);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in what events after a failure say of its cost.
+    fn count(&mut self, dialect: &dyn Dialect, events: &[sse::Event]) {
+        for event in events {
+            if let Ok(parsed) = parsed(event) {
+                for one in parsed.values() {
+                    dialect.event(&mut self.draft, one).ok();
+                }
+            }
+        }
+    }
+
+    /// `failure` with what its answer cost: what had come in was paid for.
+    fn paid(&mut self, failure: Failure, request: &Request, line: &Line<'_>) -> Failure {
+        // It did not come to its end, whatever was said after the failure.
+        self.draft.stop = None;
+        failure.spent(dialect::paid(&self.draft, request, line.model))
+    }
+
+    /// Takes in an event.
+    fn take(&mut self, dialect: &dyn Dialect, event: &sse::Event, line: &Line<'_>) -> Result<(), Failure> {
+        self.begun = true;
+        let added = self.added(dialect, event, line)?;
+        match added.map(|text| self.pieces.pass(&text)) {
+            Some(text) if !text.is_empty() => (line.on_chunk)(&text),
+            // Whoever waits for a call of a tool hears no word of it until it is whole: that it goes on is said.
+            _ if self.draft.tools => (line.on_chunk)(""),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn added(
+        &mut self,
+        dialect: &dyn Dialect,
+        event: &sse::Event,
+        line: &Line<'_>,
+    ) -> Result<Option<String>, Failure> {
+        let interrupted = |error: &Value| fault::interrupted(error, line.model, line.registry);
+        let parsed = match parsed(event) {
+            Ok(parsed) => parsed,
+            Err(_) if event.failed => return Err(interrupted(&Value::String(event.data.clone()))),
+            Err(error) => return Err(no_json(line.model, event.data.trim(), &error)),
+        };
+        self.draft.halves |= parsed.halves;
+        let mut all: Option<String> = None;
+        for one in parsed.values() {
+            let added = dialect.event(&mut self.draft, one).map_err(|error| interrupted(&error.0))?;
+            all = all.into_iter().chain(added).reduce(|all, more| all + &more);
+        }
+        if event.failed {
+            return Err(interrupted(&parsed.value));
+        }
+        Ok(all)
+    }
+}
+
+struct Parsed {
+    value: Value,
+    /// Whether there are halves of characters in it.
+    halves: bool,
+}
+
+impl Parsed {
+    /// The events in it: some servers put them into a list.
+    fn values(&self) -> &[Value] {
+        match &self.value {
+            Value::Array(events) => events,
+            event => std::slice::from_ref(event),
+        }
+    }
+}
+
+fn parsed(event: &sse::Event) -> Result<Parsed, serde_json::Error> {
+    match event.data.trim() {
+        "[DONE]" => Ok(Parsed { value: Value::String("[DONE]".to_owned()), halves: false }),
+        data => parse(data),
+    }
+}
+
+fn parse(text: &str) -> Result<Parsed, serde_json::Error> {
+    let error = match crate::value::parse(text) {
+        Ok(value) => return Ok(Parsed { value, halves: false }),
+        Err(error) => error,
+    };
+    let text = halves::kept(text).ok_or(error)?;
+    crate::value::parse(&text).map(|value| Parsed { value, halves: true })
+}
+
+fn no_json(model: &Model, text: &str, error: &serde_json::Error) -> Failure {
+    let mut start: String = text.chars().take(120).collect();
+    if start.len() < text.len() {
+        start.push('…');
+    }
+    Failure::transient(format!("{} sent something that is no JSON ({error}): {start}", model.provider.name))
+}

@@ -1,0 +1,128 @@
+//! What to say when a cassette has no answer: the nearest recorded request, and where it differs.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::cassette::{Asked, Kept, Line};
+use crate::llm::Message;
+use crate::value::{Value, canonical};
+use crate::verb::Failure;
+
+/// A part of a request that differs from the recorded one.
+struct Difference {
+    part: String,
+    recorded: String,
+    asked: String,
+}
+
+/// The failure of a request that `lines` have no answer to.
+pub(super) fn failure(kept: &Kept, lines: &[&Line], path: &Path) -> Failure {
+    let path = path.display();
+    let recorded = lines.iter().filter(|line| line.key == kept.key).count();
+    if recorded > 0 {
+        return Failure::permanent(format!(
+            "{path} has {recorded} answer(s) to this request, and it was asked once more (key {})",
+            kept.key.short()
+        ))
+        .hint("record the missing one with --replay-fill")
+        .detail(json!({"miss": true, "key": kept.key}));
+    }
+    let nearest = lines.iter().map(|line| (differences(&line.request, &kept.request), line)).min_by_key(
+        |(differences, _)| differences.iter().map(|d| 1000 + distance(&d.recorded, &d.asked)).sum::<usize>(),
+    );
+    let failure = match nearest {
+        None => Failure::permanent(format!("{path} has no recorded answer at all"))
+            .detail(json!({"miss": true, "key": kept.key})),
+        Some((differences, line)) => {
+            let parts: Vec<&str> = differences.iter().map(|d| d.part.as_str()).collect();
+            let shown: Vec<String> = differences.iter().map(show).collect();
+            Failure::permanent(format!(
+                "{path} has no answer to this request; the nearest recorded one ({} at {}) differs in {}:\n{}",
+                line.key.short(),
+                line.at,
+                parts.join(", "),
+                shown.join("\n")
+            ))
+            .detail(json!({"miss": true, "key": kept.key, "nearest": line.key, "at": line.at, "differs": parts}))
+        }
+    };
+    failure.hint("record it with --replay-fill; name texts that differ from run to run under `volatile`")
+}
+
+fn differences(recorded: &Asked, asked: &Asked) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let mut compare = |part: String, recorded: String, asked: String| {
+        if recorded != asked {
+            found.push(Difference { part, recorded, asked });
+        }
+    };
+    compare("model".to_owned(), recorded.model.clone(), asked.model.clone());
+    let text = |system: &Option<String>| system.clone().unwrap_or_default();
+    compare("system".to_owned(), text(&recorded.system), text(&asked.system));
+    for i in 0..recorded.messages.len().max(asked.messages.len()) {
+        let text = |request: &Asked| {
+            let images =
+                |m: &Message| m.images.iter().map(|image| image.data.to_string()).collect::<Vec<_>>();
+            let tools = |m: &Message| {
+                let calls =
+                    m.calls.iter().map(|call| format!("call {} {}", call.name, canonical(&call.input)));
+                let results =
+                    m.results.iter().map(|result| format!("{} brought: {}", result.name, result.text));
+                calls.chain(results).collect::<Vec<_>>()
+            };
+            let text = |m: &Message| {
+                let said = vec![format!("{}: {}", m.role.word(), m.content)];
+                [said, images(m), tools(m)].concat().join("\n")
+            };
+            request.messages.get(i).map(text).unwrap_or_default()
+        };
+        compare(format!("message {}", i + 1), text(recorded), text(asked));
+    }
+    compare("options".to_owned(), pretty(&recorded.options), pretty(&asked.options));
+    let schema = |request: &Asked| request.schema.as_deref().map(pretty).unwrap_or_default();
+    compare("schema".to_owned(), schema(recorded), schema(asked));
+    let tools = |request: &Asked| {
+        request.tools.iter().map(|tool| pretty(&json!(tool))).collect::<Vec<_>>().join("\n")
+    };
+    compare("tools".to_owned(), tools(recorded), tools(asked));
+    found
+}
+
+/// One line for each part, keys sorted: what was read from a file has them in another order than what is asked.
+fn pretty(value: &Value) -> String {
+    let sorted: Value = serde_json::from_str(&canonical(value)).unwrap_or_default();
+    serde_json::to_string_pretty(&sorted).unwrap_or_default()
+}
+
+/// How much of the longer text lies between the common beginning and the common end, per mille.
+fn distance(a: &str, b: &str) -> usize {
+    let same = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+    let rest = a.len().min(b.len()) - same;
+    let tail = a.bytes().rev().zip(b.bytes().rev()).take(rest).take_while(|(a, b)| a == b).count();
+    let longer = a.len().max(b.len());
+    (longer - same - tail) * 1000 / longer.max(1)
+}
+
+/// The lines between the common beginning and the common end, a few of each side.
+fn show(difference: &Difference) -> String {
+    const MOST: usize = 6;
+    let recorded: Vec<&str> = difference.recorded.lines().collect();
+    let asked: Vec<&str> = difference.asked.lines().collect();
+    let same = recorded.iter().zip(&asked).take_while(|(a, b)| a == b).count();
+    let rest = recorded.len().min(asked.len()) - same;
+    let tail = recorded.iter().rev().zip(asked.iter().rev()).take(rest).take_while(|(a, b)| a == b).count();
+    let mut text = format!("  {} line {}", difference.part, same + 1);
+    for (mark, lines) in [("-", &recorded), ("+", &asked)] {
+        let changed = &lines[same..lines.len() - tail];
+        for line in changed.iter().take(MOST) {
+            let line: String = line.chars().take(160).collect();
+            let _ = write!(text, "\n  {mark} {line}");
+        }
+        if changed.len() > MOST {
+            let _ = write!(text, "\n  {mark} … {} more lines", changed.len() - MOST);
+        }
+    }
+    text
+}

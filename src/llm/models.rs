@@ -1,0 +1,475 @@
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use super::batch::{self, Batches, Entry, Keeping, Place};
+use super::cassette::{Cassette, Found, Kept};
+use super::exchange::{self, Failed, Line};
+use super::gate::{Gate, Pass};
+use super::hush::Hush;
+use super::listing::{self, Served};
+use super::options::Refused;
+use super::timing::{self, Stopwatch};
+use super::{fault, gaps, spoken};
+use crate::clock::Clock;
+use crate::llm::registry::{Means, Model, Provider, Registry, RegistryError};
+use crate::llm::{Answer, Request, in_prose};
+use crate::meter::Meter;
+use crate::value::Digest;
+use crate::verb::{Class, Covered, Failure, SecretText, Secrets};
+
+/// Everything there is to ask models: what is known about them, keys, a cassette, one connection pool. Cheap to clone.
+#[derive(Clone)]
+pub struct Models(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
+    secrets: Arc<dyn Secrets>,
+    cassette: Cassette,
+    /// For addresses that begin with `http:`, and for all others, whose client reads a few hundred certificates: made
+    /// by whoever needs one first.
+    plain: OnceLock<Result<reqwest::Client, Failure>>,
+    secure: OnceLock<Result<reqwest::Client, Failure>>,
+    /// What models have refused, by their full names.
+    refused: Mutex<HashMap<String, Vec<Refused>>>,
+    /// Models that were asked for, by the name they were asked for under.
+    found: Mutex<HashMap<String, Arc<Model>>>,
+    /// By the name of the provider.
+    gates: Mutex<HashMap<String, Arc<Gate>>>,
+    batches: Batches,
+}
+
+/// What belongs to one call and not to the request.
+#[derive(Clone, Copy)]
+pub struct Asking<'a> {
+    /// Which step, attempt and sample asks, e.g. `judge[3]@1.0`: tells equal requests apart on a cassette.
+    pub at: &'a str,
+    /// The same for every attempt of one step instance; a digest of the request is added to it.
+    pub idempotency_key: &'a str,
+    /// Hears the answer while it comes in. A replayed answer comes in one piece. A request with tools is also told
+    /// of each event that has no words, by an empty piece.
+    pub on_chunk: &'a (dyn Fn(&str) + Send + Sync),
+    /// Hears why a call has to wait before it begins.
+    pub say: &'a (dyn Fn(String) + Send + Sync),
+    /// Hears that the call is sent now, and no longer waits for its turn.
+    pub sent: &'a (dyn Fn() + Send + Sync),
+    /// Keeps that the call waits for its turn, and then that it no longer does.
+    pub waits: &'a dyn Waiting,
+    /// Pays for the call.
+    pub budget: &'a dyn CallBudget,
+    /// Whether another model could answer: a provider that is down is not waited for then.
+    pub elsewhere: bool,
+    /// The time, which bounds how long a provider may say nothing.
+    pub clock: &'a dyn Clock,
+    /// What it brings along where it is to be asked in a batch, at the price of batches.
+    pub batch: Option<Entry<'a>>,
+}
+
+/// The memory of an attempt for a call that waits for its turn: what waits costs nothing, whatever becomes of the attempt.
+pub trait Waiting: Send + Sync {
+    /// Keeps that it waits, or that it is about to be sent. What a future of it has done is on disk.
+    fn keep(&self, waiting: bool) -> Keeping<'_, ()>;
+}
+
+/// The money for one call. A call that is refused and sent again without an option may cost more than before.
+pub trait CallBudget: Send + Sync {
+    /// Whether a call that may cost up to `most` is paid for.
+    fn covers(&self, most: &Meter) -> bool;
+    /// Makes sure that a call that may cost up to `most` is paid for. Errors: `budget`; then it is not sent.
+    fn cover<'a>(&'a self, most: &'a Meter) -> Keeping<'a, ()>;
+    /// The call was not sent after all.
+    fn recall(&self);
+}
+
+/// A call that is about to be sent. One that ends before its first byte is sent costs nothing.
+struct Sending<'a> {
+    budget: &'a dyn CallBudget,
+    begun: Arc<AtomicBool>,
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        if !self.begun.load(Ordering::Relaxed) {
+            self.budget.recall();
+        }
+    }
+}
+
+impl CallBudget for Covered<'_> {
+    fn covers(&self, most: &Meter) -> bool {
+        Covered::covers(self, most)
+    }
+
+    fn cover<'a>(&'a self, most: &'a Meter) -> Keeping<'a, ()> {
+        Box::pin(self.raise(most))
+    }
+
+    fn recall(&self) {
+        Covered::recall(self);
+    }
+}
+
+/// Everything is paid for.
+impl CallBudget for () {
+    fn covers(&self, _: &Meter) -> bool {
+        true
+    }
+
+    fn cover<'a>(&'a self, _: &'a Meter) -> Keeping<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn recall(&self) {}
+}
+
+/// The most that a call may cost that sends `request` to `model`.
+pub(super) fn call_bound(request: &Request, model: &Model) -> Meter {
+    let shape = request.schema.as_ref().map_or(0, |shape| shape.canonical.len());
+    model.bound_of(
+        model.bound_read(Some((request.size() + shape) as u64)).unwrap_or(u64::MAX),
+        request.max_tokens,
+    )
+}
+
+/// Keeps nothing.
+impl Waiting for () {
+    fn keep(&self, _: bool) -> Keeping<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+impl Models {
+    /// Models of `registry`, with keys from `secrets`; `cassette` keeps or gives the answers.
+    pub fn new(registry: Registry, secrets: Arc<dyn Secrets>, cassette: Cassette) -> Self {
+        Self(Arc::new(Inner {
+            registry,
+            secrets,
+            cassette,
+            plain: OnceLock::new(),
+            secure: OnceLock::new(),
+            refused: Mutex::default(),
+            found: Mutex::default(),
+            gates: Mutex::default(),
+            batches: Batches::default(),
+        }))
+    }
+
+    /// Whether anybody is asked at all: not where all answers come from a tape.
+    pub fn asks(&self) -> bool {
+        self.0.cassette.asks()
+    }
+
+    /// What is known about models.
+    pub fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    /// The model called `name`. Errors: `permanent`, with the nearest known name.
+    pub fn find(&self, name: &str) -> Result<Arc<Model>, Failure> {
+        let mut found = self.0.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(model) = found.get(name) {
+            return Ok(model.clone());
+        }
+        let model = self.0.registry.find(name)?;
+        found.insert(name.to_owned(), model.clone());
+        Ok(model)
+    }
+
+    /// Asks `request` once. The answer may be truncated or a refusal: look at its `stop`.
+    ///
+    /// Errors are classed: `rate_limited` (with the time to wait where the provider names it), `auth` (no key, wrong
+    /// key, exhausted account), `transient` (unreachable, 5xx, cut off, silent, no JSON, down for some time already),
+    /// `permanent` (unknown model, request too long, pictures for a model that sees none, no answer on the cassette),
+    /// `refused` (the provider's filter). What a failed call cost all the same is in its `spent`. Dropping the future
+    /// closes the connection.
+    pub async fn ask(&self, request: &Request, asking: Asking<'_>) -> Result<(Answer, Meter), Failure> {
+        let mut model = self.find(&request.model)?;
+        if asking.batch.is_some() {
+            model = Arc::new(model.in_batch()?);
+        }
+        if let Some(refusal) = gaps::refusal(request, &model) {
+            return Err(refusal);
+        }
+        // Before anything is awaited: equal requests take their answers in the order in which they are asked.
+        let kept =
+            self.0.cassette.is_used().then(|| Kept::new(request, &model, |text| self.0.secrets.redact(text)));
+        let found = kept.as_ref().map(|kept| self.0.cassette.find(kept, asking.at)).transpose()?;
+        let slot = match found {
+            Some(Found::Answer(answer, timing)) => {
+                timing::play(&answer.text, &timing, asking.on_chunk, asking.clock).await;
+                let spent = model.meter(&answer.usage);
+                return Ok((answer, spent));
+            }
+            Some(Found::Ask(slot)) => slot,
+            None => 0,
+        };
+        let key = request.fingerprint(&model);
+        let spoken = spoken::is_needed(request, &model).then(|| spoken::spoken(request));
+        let request = spoken.as_ref().unwrap_or(request);
+        let slot_of = |entry: Entry<'_>| {
+            format!("{}-{}{}", entry.sample, key.short(), if entry.again { "-again" } else { "" })
+        };
+        let watch = self.0.cassette.is_timed().then(|| Stopwatch::start(asking.clock));
+        let heard = |text: &str| {
+            if let Some(watch) = &watch {
+                watch.hear(text);
+            }
+            (asking.on_chunk)(text);
+        };
+        let timed = Asking { on_chunk: &heard, ..asking };
+        let answered = match asking.batch {
+            Some(entry) => batch::ask(self, request, &model, &slot_of(entry), (timed, entry)).await,
+            None => self.exchange(request, &model, &key, timed).await,
+        };
+        let mut answer = answered.map_err(|f| self.redacted(f))?;
+        if spoken.is_some() {
+            spoken::read(&mut answer);
+        }
+        // What goes on from here is kept and shown: the same as what a replay gives back.
+        answer.text = self.0.secrets.redact(&answer.text);
+        for call in &mut answer.calls {
+            self.0.secrets.redact_value(&mut call.input);
+        }
+        let timing = watch.map(Stopwatch::stop).unwrap_or_default();
+        if let Some(kept) = &kept {
+            self.0.cassette.keep(slot, kept, asking.at, (&answer, timing))?;
+        }
+        if let Some(entry) = asking.batch {
+            (asking.on_chunk)(&answer.text);
+            // One that an earlier attempt has fetched and counted is fetched again for nothing.
+            if entry.places.pay(&slot_of(entry)) {
+                return Ok((answer, Meter::new()));
+            }
+        }
+        let spent = model.meter(&answer.usage);
+        Ok((answer, spent))
+    }
+
+    async fn exchange(
+        &self,
+        request: &Request,
+        model: &Model,
+        key: &Digest,
+        asking: Asking<'_>,
+    ) -> Result<Answer, Failure> {
+        let secret = self.key(&model.provider).await?;
+        let idempotency_key = format!("{}-{}", asking.idempotency_key, key.short());
+        let hush = Hush::new(&*self.0.secrets, asking.on_chunk);
+        let (gate, mut pass) = (self.gate(&model.provider), None);
+        let sending = Sending { budget: asking.budget, begun: Arc::default() };
+        let (mut turns, mut loading) = (0, Loading::default());
+        // What is refused of this request alone.
+        let mut own: Option<Refused> = None;
+        let mut fitted = self.fitted(model);
+        let mut outcome = loop {
+            let worded = worded(request, model, &fitted);
+            let sent = worded.as_ref().unwrap_or(request);
+            let most = call_bound(sent, &fitted);
+            if !asking.budget.covers(&most) {
+                // A call that waits for money keeps no other from the provider.
+                pass = None;
+                asking.budget.cover(&most).await?;
+            }
+            if pass.is_none() {
+                pass = Some(admitted(&gate, asking).await?);
+                // Others may have found out meanwhile what it refuses.
+                fitted = self.fitted(model);
+                fitted = own.as_ref().map_or(fitted.clone(), |own| own.applied(&fitted));
+                continue;
+            }
+            let line = Line {
+                client: self.client(&model.provider)?,
+                registry: &self.0.registry,
+                model: &fitted,
+                key: secret.as_ref(),
+                idempotency_key: &idempotency_key,
+                on_chunk: &|piece| if piece.is_empty() { (asking.on_chunk)("") } else { hush.take(piece) },
+                clock: asking.clock,
+                begun: &sending.begun,
+            };
+            match exchange::ask(sent, &line).await {
+                Err(Failed { refused: Some(refused), .. }) if turns < REFUSALS => {
+                    turns += 1;
+                    if self.note(&fitted, &refused) {
+                        (asking.say)(refused.told(&fitted));
+                    }
+                    fitted = refused.applied(&fitted);
+                    if !refused.lasts() {
+                        own = Some(refused);
+                    }
+                }
+                Err(Failed { failure, .. }) if fault::loads(&failure) && loading.goes_on(model) => {
+                    loading.wait(model, &asking).await?;
+                }
+                outcome => break outcome.map_err(|failed| failed.failure),
+            }
+        };
+        hush.end();
+        if let Some(pass) = pass {
+            fault::tell(&pass, &mut outcome, asking.clock.now());
+        }
+        outcome
+    }
+
+    /// The most that a call may cost that asks `request` of `model`, without the options that it is known to refuse.
+    pub fn bound(&self, request: &Request, model: &Model) -> Meter {
+        let spoken = spoken::is_needed(request, model).then(|| spoken::spoken(request));
+        let request = spoken.as_ref().unwrap_or(request);
+        let fitted = self.fitted(model);
+        let worded = worded(request, model, &fitted);
+        call_bound(worded.as_ref().unwrap_or(request), &fitted)
+    }
+
+    /// `model` without what it has refused before.
+    pub fn fitted(&self, model: &Model) -> Model {
+        let refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = refused.get(&model.full_name()).map(Vec::as_slice).unwrap_or_default();
+        refused.iter().fold(model.clone(), |model, refused| refused.applied(&model))
+    }
+
+    /// Keeps in mind what `model` has refused; says whether that is news.
+    pub(super) fn note(&self, model: &Model, refused: &Refused) -> bool {
+        if !refused.lasts() {
+            return true;
+        }
+        let mut all = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.entry(model.full_name()).or_default();
+        let news = !known.contains(refused);
+        if news {
+            known.push(refused.clone());
+        }
+        news
+    }
+
+    /// The models that `provider` says it serves, by name.
+    ///
+    /// Errors are classed like those of [`Models::ask`].
+    pub async fn served(&self, provider: &str, clock: &dyn Clock) -> Result<Vec<Served>, Failure> {
+        let provider = self.0.registry.provider(provider)?.clone();
+        let key = self.key(&provider).await?;
+        let served =
+            listing::ask(self.client(&provider)?, &self.0.registry, &provider, key.as_ref(), clock).await;
+        served.map_err(|failure| self.redacted(failure))
+    }
+
+    /// Whether `place` is in a batch that has not been left to itself before: to be said once, not by everybody in it.
+    pub fn leave(&self, place: &Place) -> bool {
+        place.batch.as_deref().is_some_and(|batch| self.0.batches.leave(batch))
+    }
+
+    /// `text` without secrets.
+    pub(super) fn hushed(&self, text: &str) -> String {
+        self.0.secrets.redact(text)
+    }
+
+    pub(super) fn batches(&self) -> &Batches {
+        &self.0.batches
+    }
+
+    pub(super) fn gate(&self, provider: &Provider) -> Arc<Gate> {
+        let mut gates = self.0.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Gate::new(&provider.name, provider.concurrency);
+        gates.entry(provider.name.clone()).or_insert_with(new).clone()
+    }
+
+    /// What calls of `provider` are made with.
+    pub(super) fn client(&self, provider: &Provider) -> Result<&reqwest::Client, Failure> {
+        let plain = provider.base_url.get(..5).is_some_and(|head| head.eq_ignore_ascii_case("http:"));
+        let client = if plain { &self.0.plain } else { &self.0.secure };
+        client.get_or_init(|| exchange::client(!plain)).as_ref().map_err(Failure::clone)
+    }
+
+    pub(super) async fn key(&self, provider: &Provider) -> Result<Option<SecretText>, Failure> {
+        let Some(name) = provider.key_env.clone() else { return Ok(None) };
+        if let Some(withheld) = &provider.withheld {
+            return Err(Failure::new(Class::Auth, withheld.message.clone()).hint(withheld.hint.clone()));
+        }
+        let secrets = self.0.secrets.clone();
+        let found = if provider.key_command.is_empty() {
+            secrets.get(&name)
+        } else {
+            // A command may take its time.
+            let asked = name.clone();
+            tokio::task::spawn_blocking(move || secrets.get(&asked)).await.ok().flatten()
+        };
+        found.map(Some).ok_or_else(|| {
+            let provider = &provider.name;
+            let why = self.0.secrets.trouble(&name).unwrap_or_else(|| format!("{name} is not set"));
+            Failure::new(Class::Auth, format!("no key for {provider}: {why}")).hint(format!(
+                "export {name}=…, or `atoll configure {provider}`, or name a model of another provider (`local/…` needs no key)"
+            ))
+        })
+    }
+
+    fn redacted(&self, mut failure: Failure) -> Failure {
+        let Failure { message, hint, detail, .. } = &mut failure;
+        for text in [message].into_iter().chain(hint) {
+            *text = self.0.secrets.redact(text);
+        }
+        self.0.secrets.redact_value(detail);
+        failure
+    }
+}
+
+/// The permission to call, once it is the turn of the call.
+async fn admitted(gate: &Arc<Gate>, asking: Asking<'_>) -> Result<Pass, Failure> {
+    let pass = if let Ok(pass) = gate.step_in(asking.clock.now()) {
+        pass
+    } else {
+        asking.waits.keep(true).await?;
+        gate.enter(asking.clock, asking.elsewhere, asking.say).await?
+    };
+    (asking.sent)();
+    asking.waits.keep(false).await?;
+    Ok(pass)
+}
+
+/// How often a request is made again because something in it was refused.
+pub(super) const REFUSALS: u32 = 6;
+
+/// `request` with the wish for JSON in its words, where `fitted` can be asked in no other way and `model`, as it is known,
+/// could.
+pub(super) fn worded(request: &Request, model: &Model, fitted: &Model) -> Option<Request> {
+    let shape = request.schema.as_ref()?;
+    if fitted.means(shape) != Means::Words || model.means(shape) == Means::Words {
+        return None;
+    }
+    let ask = in_prose(&shape.canonical);
+    let system = request.system.as_ref().map_or(ask.clone(), |system| format!("{system}\n\n{ask}"));
+    Some(Request { system: Some(system), ..request.clone() })
+}
+
+/// The time that a server takes to load its model: as long as it may say nothing, it may say that it loads.
+#[derive(Default)]
+struct Loading {
+    waited: Duration,
+}
+
+impl Loading {
+    const PAUSE: Duration = Duration::from_secs(2);
+
+    fn goes_on(&self, model: &Model) -> bool {
+        self.waited < model.provider.idle
+    }
+
+    /// Waits until it may be asked again. Everything that was sent is answered, so nothing is lost meanwhile.
+    async fn wait(&mut self, model: &Model, asking: &Asking<'_>) -> Result<(), Failure> {
+        asking.budget.recall();
+        asking.waits.keep(true).await?;
+        if self.waited.is_zero() {
+            (asking.say)(format!("{} is loading its model: waiting for it", model.provider.name));
+        }
+        self.waited += Self::PAUSE;
+        asking.clock.sleep(Self::PAUSE).await;
+        (asking.sent)();
+        asking.waits.keep(false).await
+    }
+}
+
+impl From<RegistryError> for Failure {
+    fn from(error: RegistryError) -> Self {
+        let failure = Self::permanent(error.message);
+        Self { hint: error.hint, ..failure }
+    }
+}

@@ -1,0 +1,128 @@
+//! Ollama's own chat, which can do what its imitation of chat completions cannot: the size of the context.
+
+use serde_json::{Map, json};
+
+use super::dialect::{self, Call, Dialect, Draft, Interrupted};
+use super::figures::Figures;
+use super::openai::{bearer, function, head};
+use super::reasons;
+use crate::llm::registry::{Means, Model};
+use crate::llm::{Calling, Effort, Message, Request, Stop};
+use crate::value::Value;
+
+/// The dialect.
+pub struct Ollama;
+
+impl Dialect for Ollama {
+    fn call(&self, request: &Request, model: &Model) -> Call {
+        let mut body = head(request, model, turns);
+        if let Some(effort) = request.effort.filter(|_| model.features.effort) {
+            body.insert("think".to_owned(), think(effort, model));
+        }
+        if let Some(shape) = request.schema.as_ref().filter(|shape| model.means(shape) == Means::Native) {
+            body.insert("format".to_owned(), json!(shape.schema));
+        }
+        if !request.tools.is_empty() {
+            body.insert("tools".to_owned(), request.tools.iter().map(function).collect());
+        }
+        body.insert("options".to_owned(), Value::Object(options(request, model)));
+        let url = format!("{}/api/chat", root(&model.provider.base_url));
+        Call { url, headers: Vec::new(), body: Value::Object(body) }
+    }
+
+    fn key_header(&self, key: &str) -> (&'static str, String) {
+        bearer(key)
+    }
+
+    fn event(&self, draft: &mut Draft, event: &Value) -> Result<Option<String>, Interrupted> {
+        draft.figures.take(Figures::ollama(event));
+        dialect::error(event)?;
+        if let Some(model) = event["model"].as_str() {
+            draft.model = Some(model.to_owned());
+        }
+        draft.thoughts += event.pointer("/message/thinking").and_then(Value::as_str).map_or(0, str::len);
+        let added = draft.say(event.pointer("/message/content").and_then(Value::as_str).unwrap_or_default());
+        if draft.tools {
+            let calls = event.pointer("/message/tool_calls").and_then(Value::as_array);
+            draft.calls.extend(calls.into_iter().flatten().map(calling));
+        }
+        if event["done"] == json!(true) {
+            draft.closed = true;
+            let reason = event["done_reason"].as_str().filter(|reason| !reason.is_empty()).unwrap_or("stop");
+            let stop = if reason == "stop" { Some(Stop::End) } else { reasons::stop(reason) };
+            draft.stop = Some(stop.unwrap_or(Stop::Other));
+            // The model was loaded, or unloaded, and not asked.
+            draft.broken = stop.is_none() || matches!(reason, "load" | "unload");
+            reason.clone_into(&mut draft.reason);
+        }
+        Ok(added)
+    }
+
+    fn whole(&self, draft: &mut Draft, body: &Value) -> Result<(), Interrupted> {
+        self.event(draft, body).map(drop)
+    }
+}
+
+/// Where the server's own API begins: addresses that were meant for its imitation of OpenAI end in `/v1`.
+pub(super) fn root(base: &str) -> &str {
+    base.strip_suffix("/v1").unwrap_or(base)
+}
+
+/// A call always comes whole, and has no id.
+fn calling(call: &Value) -> Calling {
+    let name = call.pointer("/function/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let input = call.pointer("/function/arguments").map(Value::to_string).unwrap_or_default();
+    Calling { name, input, ..Calling::default() }
+}
+
+/// A message, with a message before it for the result of each call.
+fn turns(message: &Message) -> Vec<Value> {
+    let brought = |name: &str, text: &str| json!({"role": "tool", "tool_name": name, "content": text});
+    let mut turns: Vec<Value> = message.results.iter().map(|r| brought(&r.name, &r.text)).collect();
+    if turns.is_empty() || !message.content.is_empty() || !message.images.is_empty() {
+        let mut said = turn(message);
+        if !message.calls.is_empty() {
+            let function = |name: &str, input: Value| json!({"function": {"name": name, "arguments": input}});
+            said["tool_calls"] =
+                message.calls.iter().map(|call| function(&call.name, call.object())).collect();
+        }
+        turns.push(said);
+    }
+    turns
+}
+
+fn turn(message: &Message) -> Value {
+    let mut turn = json!({"role": message.role.word(), "content": message.content});
+    if !message.images.is_empty() {
+        turn["images"] = message.images.iter().map(|image| json!(image.data)).collect();
+    }
+    turn
+}
+
+/// Only one family of models takes a word; the others think or do not.
+fn think(effort: Effort, model: &Model) -> Value {
+    match effort {
+        Effort::Minimal => json!(false),
+        _ if !model.id.contains("gpt-oss") => json!(true),
+        Effort::Low => json!("low"),
+        Effort::Medium => json!("medium"),
+        Effort::High | Effort::Max => json!("high"),
+    }
+}
+
+/// A context that is not asked for has the size of the server's default, and what goes beyond it is silently cut away.
+fn options(request: &Request, model: &Model) -> Map<String, Value> {
+    let mut options = Map::new();
+    options.insert("num_predict".to_owned(), json!(model.limit(request.max_tokens)));
+    let mut put = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            options.insert(key.to_owned(), value);
+        }
+    };
+    let can = model.features;
+    put("num_ctx", model.context.map(|tokens| json!(tokens)));
+    put("temperature", request.temperature.filter(|_| can.temperature).map(|t| json!(t)));
+    put("seed", request.seed.filter(|_| can.seed).map(|s| json!(s)));
+    put("stop", (!request.stop.is_empty()).then(|| json!(request.stop)));
+    options
+}

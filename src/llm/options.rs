@@ -1,0 +1,319 @@
+//! Options of a request that a provider refuses, though an answer is of use without them: the request is made again without,
+//! and so are those that follow.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::{Request, bounds, fault};
+use crate::llm::registry::{Kind, Means, Model, Provider};
+use crate::value::Value;
+
+/// An option that was refused, and what is done instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// The wish for figures in a stream.
+    Figures,
+    /// A schema that is kept to in every letter: it is given as one that is meant.
+    Strict,
+    /// The answer held to a schema: it is asked for by a tool or in words.
+    Schema,
+    /// The tool that stands for a schema: it is asked for in words.
+    Tool,
+    /// A wish that a feature stands for.
+    Wish(&'static str),
+    /// The name of the limit of tokens: this is the right one, or none is.
+    Limit(Option<&'static str>),
+    /// A limit of tokens above this one.
+    Most(u64),
+    /// The limit of tokens with this request: so many fit, or it is unknown how many. Others may have more.
+    Room(Option<u64>),
+}
+
+/// What a provider answered to a call.
+pub(super) struct Answered<'a> {
+    pub(super) status: u16,
+    pub(super) body: &'a str,
+    /// The body of the call.
+    pub(super) sent: &'a Value,
+}
+
+/// Words of a complaint about something that a server does not take.
+const REFUSALS: [&str; 21] = [
+    "unsupported",
+    "unrecognized",
+    "unknown",
+    "not supported",
+    "not permitted",
+    "not support",
+    "doesn't support",
+    "unexpected",
+    "extra input",
+    "extra field",
+    "extra_forbidden",
+    "not allowed",
+    "deprecated",
+    "no longer",
+    "not available",
+    "failed to",
+    "invalid",
+    "not implemented",
+    "cannot",
+    "can't",
+    "too large",
+];
+/// Words of a complaint about a number.
+const SIZES: [&str; 14] = [
+    "too large",
+    "too high",
+    "too big",
+    "exceed",
+    "at most",
+    "maximum",
+    "less than",
+    "greater than",
+    "more than",
+    "range",
+    "between",
+    " > ",
+    "<=",
+    "limit",
+];
+/// Words for a schema that an answer is held to.
+const SCHEMAS: [&str; 13] = [
+    "response_format",
+    "json_schema",
+    "json schema",
+    "json mode",
+    "grammar",
+    "guided",
+    "structured output",
+    "structured_output",
+    "text.format",
+    "output_config",
+    "output format",
+    "response_schema",
+    "responsejsonschema",
+];
+/// Wishes by feature, with the words for each in requests and complaints.
+const WISHES: [(&str, &[&str]); 4] = [
+    ("temperature", &["temperature"]),
+    ("effort", &["reasoning_effort", "reasoning.effort", "reasoning effort", "thinking", "effort"]),
+    ("seed", &["seed"]),
+    ("cache_marks", &["cache_control"]),
+];
+
+impl Refused {
+    /// The option of `request` to `model` that is refused, if it is one.
+    pub(super) fn in_answer(answered: &Answered<'_>, request: &Request, model: &Model) -> Option<Self> {
+        if !matches!(answered.status, 400 | 404 | 422 | 500 | 501) {
+            return None;
+        }
+        let complaint = Complaint::new(answered);
+        // llama.cpp answers so to what it cannot do, or can do only if it is started with an option.
+        if answered.status == 500 && !["grammar", "requires --"].iter().any(|word| complaint.says(word)) {
+            return None;
+        }
+        complaint
+            .figures()
+            .or_else(|| complaint.limit(request, model))
+            .or_else(|| complaint.schema(request, model).or_else(|| complaint.wish(request, model)))
+    }
+
+    /// `model` as one that does not take it.
+    pub(super) fn applied(&self, model: &Model) -> Model {
+        let mut model = model.clone();
+        let can = &mut model.features;
+        match self {
+            Self::Figures => can.stream_options = false,
+            Self::Strict => can.strict = false,
+            Self::Schema => can.json_schema = false,
+            Self::Tool => can.tools = false,
+            Self::Wish(feature) => match *feature {
+                "temperature" => can.temperature = false,
+                "effort" => can.effort = false,
+                "seed" => can.seed = false,
+                _ => can.cache_marks = false,
+            },
+            Self::Limit(field) => {
+                let max_tokens_field = field.unwrap_or_default().to_owned();
+                model.provider = Arc::new(Provider { max_tokens_field, ..(*model.provider).clone() });
+            }
+            Self::Room(None) => return Self::Limit(None).applied(&model),
+            Self::Most(most) | Self::Room(Some(most)) => {
+                model.max_output = Some(model.max_output.map_or(*most, |known| known.min(*most)));
+            }
+        }
+        model
+    }
+
+    /// Whether it holds for the requests that follow as well.
+    pub(super) fn lasts(&self) -> bool {
+        !matches!(self, Self::Room(_))
+    }
+
+    /// What a person is told, with what to write down so that it is not tried again.
+    pub(super) fn told(&self, model: &Model) -> String {
+        let (name, provider) = (model.full_name(), &model.provider.name);
+        let feature = |what: &str, feature: &str, instead: &str| {
+            format!(
+                "{name} takes no {what}: asked again {instead}; to say so in atoll.toml: [models.\"{name}\"] features = {{ {feature} = false }}"
+            )
+        };
+        let old = &model.provider.max_tokens_field;
+        match self {
+            Self::Figures => feature(
+                "`stream_options`",
+                "stream_options",
+                "without, its figures are estimated where it gives none",
+            ),
+            Self::Strict => feature("strict schema", "strict", "with one that is not"),
+            Self::Schema => feature("schema for its answer", "json_schema", "by other means"),
+            Self::Tool => feature("tool to answer with", "tools", "in words"),
+            Self::Wish(wish) => feature(wish, wish, "without"),
+            Self::Limit(Some(field)) => format!(
+                "{name} takes no `{old}`: asked again with `{field}`; to say so in atoll.toml: [providers.{provider}] max_tokens_field = \"{field}\""
+            ),
+            Self::Limit(None) => format!(
+                "{name} takes no `{old}`: asked again without a limit of tokens; to say so in atoll.toml: [providers.{provider}] max_tokens_field = \"\""
+            ),
+            Self::Room(Some(room)) => {
+                format!(
+                    "the context of {name} has room for {room} tokens after this request: asked again for as many"
+                )
+            }
+            Self::Room(None) => {
+                format!("{name} refuses this limit of tokens: asked again without one")
+            }
+            Self::Most(most) => format!(
+                "{name} writes at most {most} tokens: asked again for as many; to say so in atoll.toml: [models.\"{name}\"] max_output = {most}"
+            ),
+        }
+    }
+}
+
+/// A complaint, in small letters.
+struct Complaint<'a> {
+    text: String,
+    /// What of it is said to people.
+    message: String,
+    /// The parameter that it names.
+    param: String,
+    sent: &'a Value,
+}
+
+impl<'a> Complaint<'a> {
+    fn new(answered: &Answered<'a>) -> Self {
+        let body: Value = serde_json::from_str(answered.body).unwrap_or_default();
+        let body = body.get(0).unwrap_or(&body);
+        let param = [&body["error"]["param"], &body["param"]].into_iter().find_map(Value::as_str);
+        let (text, param) = (answered.body.to_lowercase(), param.unwrap_or_default().to_lowercase());
+        let error = body.get("error").filter(|error| !error.is_null()).unwrap_or(body);
+        let message = Some(fault::said(error)).filter(|said| !said.is_empty());
+        let message = message.map_or_else(|| text.clone(), |said| said.to_lowercase());
+        Self { text, message, param, sent: answered.sent }
+    }
+
+    fn says(&self, words: &str) -> bool {
+        self.text.contains(words)
+    }
+
+    fn refuses(&self) -> bool {
+        REFUSALS.iter().any(|word| self.says(word))
+    }
+
+    /// Whether it is about `field`, where that was sent.
+    fn is_about(&self, field: &str) -> bool {
+        self.param == field || (self.param.is_empty() || self.param.starts_with(field)) && self.says(field)
+    }
+
+    fn figures(&self) -> Option<Refused> {
+        let about = self.sent.get("stream_options").is_some() && self.is_about("stream_options");
+        (about && self.refuses()).then_some(Refused::Figures)
+    }
+
+    /// A limit of tokens that is refused, by its name or its size. It need not be said in known words: it is named, and an
+    /// answer is of use without it.
+    fn limit(&self, request: &Request, model: &Model) -> Option<Refused> {
+        let field = match model.provider.kind {
+            Kind::Openai => model.provider.max_tokens_field.as_str(),
+            Kind::OpenaiResponses if model.provider.max_tokens_field.is_empty() => "",
+            Kind::OpenaiResponses => "max_output_tokens",
+            Kind::Anthropic => "max_tokens",
+            Kind::Gemini => "maxoutputtokens",
+            Kind::Ollama => "",
+        };
+        if field.is_empty() {
+            return None;
+        }
+        let limit = model.limit(request.max_tokens);
+        if let Some(room) = bounds::room(&self.message, limit) {
+            return Some(Refused::Room(Some(room)));
+        }
+        if !self.is_about(field) || self.is_about_another(field) {
+            return None;
+        }
+        let sized = SIZES.iter().any(|word| self.message.contains(word));
+        if sized && let Some(most) = bounds::most(&self.message, limit) {
+            return Some(Refused::Most(most));
+        }
+        let other = if field == "max_tokens" { "max_completion_tokens" } else { "max_tokens" };
+        match model.provider.kind {
+            Kind::Openai if !sized && self.says(other) => Some(Refused::Limit(Some(other))),
+            Kind::Openai | Kind::OpenaiResponses if !sized && self.refuses() => Some(Refused::Limit(None)),
+            Kind::Openai | Kind::OpenaiResponses => Some(Refused::Room(None)),
+            _ => None,
+        }
+    }
+
+    /// Whether it names another option that was sent before it names `field`.
+    fn is_about_another(&self, field: &str) -> bool {
+        let Some(at) = self.message.find(field) else { return false };
+        let sent = self.sent.as_object().into_iter().flat_map(serde_json::Map::keys);
+        // Names that are words as well may be said of anything.
+        let options =
+            sent.filter(|key| key.contains('_') || matches!(key.as_str(), "temperature" | "seed" | "tools"));
+        let before =
+            |key: &String| key != field && self.message.find(key.as_str()).is_some_and(|other| other < at);
+        self.param != field && options.into_iter().any(before)
+    }
+
+    fn schema(&self, request: &Request, model: &Model) -> Option<Refused> {
+        let shape = request.schema.as_ref()?;
+        match model.means(shape) {
+            Means::Native => {
+                let own = model.provider.kind == Kind::Ollama && self.says("format");
+                if !self.refuses() || !own && !SCHEMAS.iter().any(|word| self.says(word)) {
+                    return None;
+                }
+                let strict = ["/response_format/json_schema/strict", "/text/format/strict"];
+                let strict = strict.iter().any(|place| self.sent.pointer(place) == Some(&json!(true)));
+                let about = ["strict", "additionalproperties", "'required'", "invalid schema"]
+                    .iter()
+                    .any(|word| self.says(word));
+                Some(if strict && about { Refused::Strict } else { Refused::Schema })
+            }
+            // Whatever is said of tools is said of this one: no other was sent.
+            Means::Tool => {
+                let about =
+                    request.tools.is_empty() && ["tool", "function"].iter().any(|word| self.says(word));
+                about.then_some(Refused::Tool)
+            }
+            Means::Words => None,
+        }
+    }
+
+    fn wish(&self, request: &Request, model: &Model) -> Option<Refused> {
+        let can = model.features;
+        let sent = |feature: &str| match feature {
+            "temperature" => request.temperature.is_some() && can.temperature,
+            "effort" => request.effort.is_some() && can.effort,
+            "seed" => request.seed.is_some() && can.seed,
+            _ => request.cache_prompt && can.cache_marks,
+        };
+        let about = |(feature, words): &(&'static str, &[&str])| {
+            sent(feature) && words.iter().any(|word| self.is_about(word))
+        };
+        WISHES.iter().find(|wish| self.refuses() && about(wish)).map(|(feature, _)| Refused::Wish(feature))
+    }
+}

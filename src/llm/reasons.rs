@@ -1,0 +1,97 @@
+//! What a provider's word for the end of an answer says, where it is none of the words that its description has.
+
+use crate::llm::Stop;
+
+/// Parts of words for a limit of tokens.
+const LIMITS: [&str; 6] =
+    ["length", "max_token", "max_output", "max_completion", "context_window", "token_limit"];
+/// Parts of words for an answer that is not whole.
+const BROKEN: [&str; 18] = [
+    "not_finish",
+    "unfinish",
+    "error",
+    "fail",
+    "incomplete",
+    "partial",
+    "interrupt",
+    "overload",
+    "abort",
+    "cancel",
+    "timeout",
+    "timed_out",
+    "malformed",
+    "insufficient",
+    "truncat",
+    "disconnect",
+    "unavailable",
+    "exception",
+];
+/// Parts of words for an answer that was withheld.
+const WITHHELD: [&str; 8] =
+    ["filter", "sensitive", "safety", "guardrail", "moderation", "recitation", "blocked", "prohibited"];
+
+/// Parts of words for an answer that is whole.
+const ENDED: [&str; 9] = ["stop", "end", "eos", "tool", "call", "complete", "finish", "done", "success"];
+
+/// Whether the word, one for no other reason, says that the answer is whole.
+pub(super) fn is_end(reason: &str) -> bool {
+    let lower = reason.to_ascii_lowercase();
+    stop(reason) == Some(Stop::Other) && ENDED.iter().any(|word| lower.contains(word))
+}
+
+/// Why the answer ended, by a word for it; nothing if the word says that it is not whole.
+pub(super) fn stop(reason: &str) -> Option<Stop> {
+    let lower = reason.to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    if says(&LIMITS) {
+        Some(Stop::Length)
+    } else if says(&BROKEN) {
+        None
+    } else if says(&WITHHELD) {
+        Some(Stop::ContentFilter)
+    } else if lower.contains("refus") {
+        Some(Stop::Refusal)
+    } else {
+        Some(Stop::Other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_for_an_answer_that_is_not_whole_is_known_by_its_parts() {
+        let broken = "incomplete failed partial interrupted overloaded engine_overloaded error_finish ABORT \
+                      malformed_model_output stop_error insufficient_system_resource network_error cancelled";
+        for reason in broken.split_whitespace() {
+            assert_eq!(stop(reason), None, "{reason}");
+        }
+        for (reason, meant) in [
+            ("max_output_tokens", Stop::Length),
+            ("model_context_window_exceeded", Stop::Length),
+            ("context_length_exceeded", Stop::Length),
+            ("guardrail_intervened", Stop::ContentFilter),
+            ("RECITATION", Stop::ContentFilter),
+            ("eos", Stop::Other),
+            ("end_turn", Stop::Other),
+            ("unknown", Stop::Other),
+        ] {
+            assert_eq!(stop(reason), Some(meant), "{reason}");
+        }
+        for (reason, whole) in [
+            ("eos_token", true),
+            ("end_turn", true),
+            ("COMPLETE", true),
+            ("tool_use", true),
+            ("unknown", false),
+            ("repetition", false),
+            ("not_finished", false),
+            ("incomplete", false),
+            ("stop_error", false),
+            ("max_tokens_done", false),
+        ] {
+            assert_eq!(is_end(reason), whole, "{reason}");
+        }
+    }
+}

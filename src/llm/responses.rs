@@ -1,0 +1,247 @@
+//! OpenAI's Responses.
+
+use serde_json::{Map, json};
+
+use super::dialect::{self, Call, Dialect, Draft, Interrupted};
+use super::figures::Figures;
+use super::openai::{bearer, effort};
+use super::shape;
+use crate::llm::registry::{Means, Model};
+use crate::llm::{Calling, Message, Request, Stop, Tool};
+use crate::value::Value;
+
+/// The dialect.
+pub struct Responses;
+
+impl Dialect for Responses {
+    fn call(&self, request: &Request, model: &Model) -> Call {
+        let mut body = Map::new();
+        body.insert("model".to_owned(), json!(model.id));
+        body.insert("input".to_owned(), request.messages.iter().flat_map(turns).collect());
+        body.insert("stream".to_owned(), json!(true));
+        // Nothing is asked for again by its id, so nothing needs to be kept there.
+        body.insert("store".to_owned(), json!(false));
+        if !model.provider.max_tokens_field.is_empty() {
+            body.insert("max_output_tokens".to_owned(), json!(model.limit(request.max_tokens)));
+        }
+        let mut put = |key: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                body.insert(key.to_owned(), value);
+            }
+        };
+        let can = model.features;
+        put("instructions", request.system.as_ref().map(|text| json!(text)));
+        put("temperature", request.temperature.filter(|_| can.temperature).map(|t| json!(t)));
+        let effort = request.effort.filter(|_| can.effort).map(effort);
+        put("reasoning", effort.map(|effort| json!({ "effort": effort })));
+        let shape = request.schema.as_ref().filter(|shape| model.means(shape) == Means::Native);
+        put("text", shape.map(|shape| {
+            let strict = can.strict && shape::is_strict(&shape.schema);
+            json!({"format": {"type": "json_schema", "name": shape.name, "schema": shape.schema, "strict": strict}})
+        }));
+        put("tools", (!request.tools.is_empty()).then(|| request.tools.iter().map(function).collect()));
+        let url = format!("{}/responses", model.provider.base_url);
+        Call { url, headers: Vec::new(), body: Value::Object(body) }
+    }
+
+    fn key_header(&self, key: &str) -> (&'static str, String) {
+        bearer(key)
+    }
+
+    fn event(&self, draft: &mut Draft, event: &Value) -> Result<Option<String>, Interrupted> {
+        let delta = || event["delta"].as_str().unwrap_or_default();
+        match event["type"].as_str().unwrap_or_default() {
+            "error" => {
+                draft.figures.take(Figures::openai(&event["usage"]));
+                return Err(Interrupted(complaint(event)));
+            }
+            "response.created" => draft.model = event.pointer("/response/model").and_then(named),
+            "response.output_text.delta" => return Ok(draft.say(delta())),
+            "response.refusal.delta" => draft.refusal.push_str(delta()),
+            "response.reasoning_text.delta" | "response.reasoning_summary_text.delta" => {
+                draft.thoughts += delta().len();
+            }
+            "response.output_text.done" => {
+                draft.whole.insert(place(event), event["text"].as_str().unwrap_or_default().to_owned());
+            }
+            "response.content_part.done" => part(draft, place(event), &event["part"]),
+            "response.refusal.done" if draft.refusal.is_empty() => {
+                event["refusal"].as_str().unwrap_or_default().clone_into(&mut draft.refusal);
+            }
+            "response.output_item.added" if is_call(draft, &event["item"]) => {
+                draft
+                    .calls
+                    .push(Calling { place: event["output_index"].as_u64(), ..calling(&event["item"]) });
+            }
+            "response.function_call_arguments.delta" if draft.tools => {
+                if let Some(call) = announced(draft, event) {
+                    call.input.push_str(delta());
+                }
+            }
+            // The same as its pieces, if there were any.
+            "response.function_call_arguments.done" if draft.tools => {
+                let arguments = event["arguments"].as_str().filter(|text| !text.is_empty());
+                if let (Some(whole), Some(call)) = (arguments, announced(draft, event)) {
+                    whole.clone_into(&mut call.input);
+                }
+            }
+            "response.output_item.done" => item(draft, event["output_index"].as_u64(), &event["item"]),
+            "response.completed"
+            | "response.incomplete"
+            | "response.failed"
+            | "response.cancelled"
+            | "response.done" => {
+                return end(draft, &event["response"]);
+            }
+            _ => dialect::error(event)?,
+        }
+        Ok(None)
+    }
+
+    fn whole(&self, draft: &mut Draft, body: &Value) -> Result<(), Interrupted> {
+        end(draft, body).map(drop)
+    }
+}
+
+/// Where in the answer a text stands.
+fn place(event: &Value) -> (u64, u64) {
+    let number = |key: &str| event[key].as_u64().unwrap_or(0);
+    (number("output_index"), number("content_index"))
+}
+
+/// The call that `event` is about: the one at its place, else the last one.
+fn announced<'a>(draft: &'a mut Draft, event: &Value) -> Option<&'a mut Calling> {
+    let at = event["output_index"].as_u64();
+    let own = draft.calls.iter().rposition(|call| call.place == at);
+    let own = own.or(draft.calls.len().checked_sub(1))?;
+    draft.calls.get_mut(own)
+}
+
+/// Takes in a part of a message that is whole. Several refusals are one.
+fn part(draft: &mut Draft, place: (u64, u64), part: &Value) {
+    if part["type"] == "reasoning_text" {
+        draft.thoughts += 1;
+    } else if let Some(text) = part["text"].as_str() {
+        draft.whole.insert(place, text.to_owned());
+    }
+    let refusal = part["refusal"].as_str().unwrap_or_default();
+    if !draft.refusal.contains(refusal) {
+        draft.refusal.push_str(refusal);
+    }
+}
+
+/// Takes in an item of the answer that is whole, the one at `place`.
+fn item(draft: &mut Draft, place: Option<u64>, item: &Value) {
+    match item["type"].as_str().unwrap_or_default() {
+        "message" => {
+            for (said, n) in item["content"].as_array().into_iter().flatten().zip(0..) {
+                part(draft, (place.unwrap_or(0), n), said);
+            }
+        }
+        "function_call" if draft.tools => {
+            // What was announced is whole now.
+            let mut whole = Calling { place, ..calling(item) };
+            let is_it =
+                |call: &&mut Calling| call.id == whole.id && (!call.id.is_empty() || call.place == place);
+            match draft.calls.iter_mut().find(is_it) {
+                Some(call) => {
+                    if whole.input.trim().is_empty() {
+                        whole.input = std::mem::take(&mut call.input);
+                    }
+                    *call = whole;
+                }
+                None => draft.calls.push(whole),
+            }
+        }
+        "reasoning" => draft.thoughts += 1,
+        _ => {}
+    }
+}
+
+fn named(model: &Value) -> Option<String> {
+    model.as_str().map(str::to_owned)
+}
+
+/// An event of type `error` holds its code and message itself, older ones in an object.
+fn complaint(event: &Value) -> Value {
+    match &event["error"] {
+        Value::Null => json!({"code": event["code"], "message": event["message"]}),
+        error => error.clone(),
+    }
+}
+
+fn is_call(draft: &Draft, item: &Value) -> bool {
+    draft.tools && item["type"] == "function_call"
+}
+
+fn calling(item: &Value) -> Calling {
+    let text = |key: &str| item[key].as_str().unwrap_or_default().to_owned();
+    Calling { id: text("call_id"), name: text("name"), input: text("arguments"), ..Calling::default() }
+}
+
+/// Not strict: that would demand that every property is required.
+fn function(tool: &Tool) -> Value {
+    let Tool { name, description, schema } = tool;
+    json!({"type": "function", "name": name, "description": description, "parameters": schema, "strict": false})
+}
+
+/// The results of calls, the message, and the calls that it makes, one after the other.
+fn turns(message: &Message) -> Vec<Value> {
+    let brought =
+        |id: &str, text: &str| json!({"type": "function_call_output", "call_id": id, "output": text});
+    let results = message.results.iter().map(|r| brought(&r.id, &r.text));
+    let alone = message.results.is_empty() && message.calls.is_empty();
+    let said = alone || !message.content.is_empty() || !message.images.is_empty();
+    let calls = message.calls.iter().map(|call| {
+        let input = call.object().to_string();
+        json!({"type": "function_call", "call_id": call.id, "name": call.name, "arguments": input})
+    });
+    results.chain(said.then(|| turn(message))).chain(calls).collect()
+}
+
+/// Text alone goes as text: what the model said would need its id otherwise.
+fn turn(message: &Message) -> Value {
+    if message.images.is_empty() {
+        return json!({"role": message.role.word(), "content": message.content});
+    }
+    let image = |url: String| json!({"type": "input_image", "image_url": url, "detail": "auto"});
+    let images = message.images.iter().map(|shown| image(shown.url()));
+    let text = json!({"type": "input_text", "text": message.content});
+    json!({"role": message.role.word(), "content": images.chain([text]).collect::<Value>()})
+}
+
+/// Takes in the response as it is at its end; the text that came in no piece.
+fn end(draft: &mut Draft, response: &Value) -> Result<Option<String>, Interrupted> {
+    draft.figures.take(Figures::openai(&response["usage"]));
+    draft.model = response.get("model").and_then(named).or(draft.model.take());
+    if let Some(error) = response.get("error").filter(|error| !error.is_null()) {
+        return Err(Interrupted(error.clone()));
+    }
+    for (part, n) in response["output"].as_array().into_iter().flatten().zip(0..) {
+        item(draft, Some(n), part);
+    }
+    let (status, why) =
+        (response["status"].as_str().unwrap_or_default(), &response["incomplete_details"]["reason"]);
+    let (stop, reason) = match (status, why.as_str()) {
+        ("completed", _) => (Stop::End, status),
+        ("incomplete", Some(reason @ "max_output_tokens")) => (Stop::Length, reason),
+        ("incomplete", Some(reason @ "content_filter")) => (Stop::ContentFilter, reason),
+        ("incomplete", reason) => (Stop::Other, reason.unwrap_or(status)),
+        (status, _) => {
+            let message = format!("the response ended as `{status}`");
+            return Err(Interrupted(json!({ "message": message })));
+        }
+    };
+    draft.broken = stop == Stop::Other;
+    (draft.stop, draft.reason, draft.closed) = (Some(stop), reason.to_owned(), true);
+    let whole: String = std::mem::take(&mut draft.whole).into_values().collect();
+    let rest = whole.strip_prefix(draft.text.as_str()).map(str::to_owned);
+    Ok(match rest {
+        Some(rest) => draft.say(&rest),
+        None if whole.is_empty() => None,
+        None => {
+            draft.text = whole;
+            None
+        }
+    })
+}

@@ -1,0 +1,103 @@
+//! The outside: asking an agent through its socket.
+
+use std::io;
+use std::path::Path;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use super::{ExecReport, ExecSpec, Orders, Request, wire};
+
+/// Whether something listens on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// On all addresses.
+    Open,
+    /// On 127.0.0.1 alone, where nobody outside of its container could reach it.
+    LoopbackOnly,
+    /// Nothing does.
+    Refused,
+}
+
+impl Probe {
+    pub(super) fn byte(self) -> u8 {
+        match self {
+            Self::Open => b'+',
+            Self::LoopbackOnly => b'l',
+            Self::Refused => b'-',
+        }
+    }
+}
+
+/// Keeps an agent, and all that runs under it, alive until it is dropped.
+#[derive(Debug)]
+pub struct Lifeline(#[expect(dead_code, reason = "held to be dropped")] UnixStream);
+
+/// Takes hold of the agent that listens at `socket`.
+pub async fn lifeline(socket: &Path) -> io::Result<Lifeline> {
+    let mut stream = UnixStream::connect(socket).await?;
+    wire::send_json(&mut stream, &Request::Lifeline).await?;
+    stream.read_exact(&mut [0]).await?;
+    Ok(Lifeline(stream))
+}
+
+/// The same for one that was started with the word [`super::CALLED`] and waits for its orders.
+pub async fn begin(socket: &Path, orders: &Orders) -> io::Result<Lifeline> {
+    let mut stream = UnixStream::connect(socket).await?;
+    wire::send_json(&mut stream, orders).await?;
+    stream.read_exact(&mut [0]).await?;
+    Ok(Lifeline(stream))
+}
+
+/// A connection to `port`, forwarded by the agent.
+pub async fn connect(socket: &Path, port: u16) -> io::Result<(Probe, UnixStream)> {
+    let mut stream = UnixStream::connect(socket).await?;
+    wire::send_json(&mut stream, &Request::Connect(port)).await?;
+    let probe = match stream.read_u8().await? {
+        b'+' => Probe::Open,
+        b'l' => Probe::LoopbackOnly,
+        _ => Probe::Refused,
+    };
+    Ok((probe, stream))
+}
+
+/// Whether something listens on `port`.
+pub async fn probe(socket: &Path, port: u16) -> io::Result<Probe> {
+    connect(socket, port).await.map(|(probe, _)| probe)
+}
+
+/// Runs a command where the agent is. Dropping the future ends the command.
+pub async fn exec(socket: &Path, spec: ExecSpec) -> io::Result<Result<ExecReport, String>> {
+    let mut stream = UnixStream::connect(socket).await?;
+    let stdin = spec.stdin.clone();
+    wire::send_json(&mut stream, &Request::Exec(Box::new(spec))).await?;
+    wire::send(&mut stream, &stdin).await?;
+    report(&mut stream).await
+}
+
+/// Reads what became of a command.
+pub(crate) async fn report(
+    from: &mut (impl tokio::io::AsyncRead + Unpin),
+) -> io::Result<Result<ExecReport, String>> {
+    match wire::receive_json::<Result<ExecReport, String>>(from).await? {
+        Err(why) => Ok(Err(why)),
+        Ok(report) => {
+            let (stdout, stderr) = (wire::receive(from).await?, wire::receive(from).await?);
+            Ok(Ok(ExecReport { stdout, stderr, ..report }))
+        }
+    }
+}
+
+/// Ends all processes with `mark` where the agent is.
+pub async fn kill(socket: &Path, mark: &str) -> io::Result<()> {
+    let mut stream = UnixStream::connect(socket).await?;
+    wire::send_json(&mut stream, &Request::Kill(mark.to_owned())).await?;
+    stream.read_u8().await?;
+    stream.shutdown().await
+}
+
+/// Hands a command to an agent that takes one command on its standard input.
+pub(crate) async fn submit(to: &mut (impl tokio::io::AsyncWrite + Unpin), spec: &ExecSpec) -> io::Result<()> {
+    wire::send_json(to, spec).await?;
+    wire::send(to, &spec.stdin).await
+}

@@ -1,0 +1,144 @@
+//! Builds: a Dockerfile is followed here, instruction by instruction. Its commands run in containers with the limits that
+//! services have; the daemon's own builder has no option for most of them. It must never know the process runtime.
+//! Start with [`Engine::build`]; `stage` follows instructions, `layer` makes images and runs commands, `put` copies files,
+//! `archive` bounds what is copied, `base` gets images, `fault` tells the product's mistakes from ours.
+#![expect(clippy::disallowed_methods, reason = "measures how long a build takes, and looks up a name")]
+
+mod archive;
+mod base;
+mod fault;
+mod layer;
+mod put;
+mod stage;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bollard::models::ContainerCreateBody;
+use tokio::time::timeout;
+
+use super::Engine;
+use crate::relay::unique_mark;
+use crate::runtime::service::{BuildContext, BuildOptions, BuildReport, Log, Settings, parse};
+use crate::verb::Failure;
+
+/// Why a build ended early: the product's fault, or ours.
+enum Stop {
+    Product { reason: String, exit_code: Option<i64> },
+    Ours(Failure),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Ours(failure)
+    }
+}
+
+fn product(reason: impl Into<String>) -> Stop {
+    Stop::Product { reason: reason.into(), exit_code: None }
+}
+
+/// Whether a name outside can be found from here: then a name that cannot be found is a wrong one.
+async fn is_online() -> bool {
+    let lookup = tokio::net::lookup_host("registry-1.docker.io:443");
+    timeout(Duration::from_secs(3), lookup).await.is_ok_and(|found| found.is_ok())
+}
+
+/// A build that goes on. Its containers are removed at its end, also when it is dropped.
+struct Build<'a> {
+    engine: &'a Engine,
+    settings: &'a Settings,
+    options: &'a BuildOptions,
+    context: Arc<BuildContext>,
+    log: Log,
+    id: String,
+    next: AtomicU64,
+    /// The names of its containers.
+    live: Mutex<Vec<String>>,
+}
+
+impl Engine {
+    /// Builds an image as the Dockerfile `text` says, from the files of `context`.
+    pub async fn build(
+        &self,
+        context: BuildContext,
+        text: &str,
+        options: &BuildOptions,
+        settings: &Settings,
+    ) -> Result<BuildReport, Failure> {
+        let begun = Instant::now();
+        let build = Build {
+            engine: self,
+            settings,
+            options,
+            context: Arc::new(context),
+            log: Log::default(),
+            id: format!("build-{}", unique_mark()),
+            next: AtomicU64::new(0),
+            live: Mutex::default(),
+        };
+        let end = tokio::select! {
+            end = timeout(options.timeout, build.follow(text)) => {
+                end.unwrap_or_else(|_| Err(product(format!("not built within {:?}", options.timeout))))
+            }
+            () = options.cancel.cancelled() => Err(Stop::Ours(Failure::cancelled())),
+        };
+        build.clean().await;
+        let mut report = BuildReport { runtime: "docker".to_owned(), ..BuildReport::default() };
+        match end {
+            Err(Stop::Ours(failure)) => {
+                return Err(failure.detail(serde_json::json!({ "log": build.log.tail(4000) })));
+            }
+            Ok(image) => (report.ok, report.image) = (true, Some(image)),
+            Err(Stop::Product { reason, exit_code }) => {
+                build.log.push(format!("{reason}\n").as_bytes());
+                (report.reason, report.exit_code) = (Some(reason), exit_code);
+            }
+        }
+        report.log = build.log.text();
+        report.duration_ms = crate::clock::millis(begun.elapsed());
+        Ok(report)
+    }
+}
+
+impl Build<'_> {
+    async fn follow(&self, text: &str) -> Result<String, Stop> {
+        let file = parse(text).map_err(product)?;
+        let last = self.stages(&file).await?;
+        self.finish(last).await
+    }
+
+    /// Makes a container; its name is noted first, so that it is found whatever happens.
+    async fn container(&self, body: ContainerCreateBody) -> Result<String, Stop> {
+        let name = format!("{}-{}", self.id, self.next.fetch_add(1, Ordering::Relaxed));
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).push(format!("atoll-{name}"));
+        let host = body.host_config.clone().unwrap_or_default();
+        match Box::pin(self.engine.create(&name, &self.options.tag, body)).await {
+            Ok(container) => Ok(container),
+            Err(e) => Err(Box::pin(self.blame("make a container", &e, host)).await),
+        }
+    }
+
+    /// Removes all containers that were made.
+    async fn clean(&self) {
+        let live = std::mem::take(&mut *self.live.lock().unwrap_or_else(PoisonError::into_inner));
+        for name in live {
+            self.engine.drop_container(&name).await;
+        }
+    }
+}
+
+impl Drop for Build<'_> {
+    fn drop(&mut self) {
+        let live = std::mem::take(&mut *self.live.lock().unwrap_or_else(PoisonError::into_inner));
+        if let (false, Ok(runtime)) = (live.is_empty(), tokio::runtime::Handle::try_current()) {
+            let engine = self.engine.clone();
+            runtime.spawn(async move {
+                for name in live {
+                    engine.drop_container(&name).await;
+                }
+            });
+        }
+    }
+}

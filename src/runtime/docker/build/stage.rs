@@ -1,0 +1,462 @@
+//! Instructions of a stage: what they change of the image that is to be.
+
+use bollard::models::{ContainerConfig, HealthConfig};
+use indexmap::IndexMap;
+use serde_json::{Value, json};
+
+use super::base::Found;
+use super::layer::command_env;
+use super::put::{Op, Pending, Put, mode};
+use super::{Build, Stop, product};
+use crate::rooted_fs::{blocking, normalize};
+use crate::runtime::service::{CONFIG_LIMIT, Copy, Dockerfile, Order, Stage, Step, expand, parse_trigger};
+use crate::verb::Failure;
+
+/// Arguments that every command of a build is given, if the build is.
+const PROXIES: [&str; 10] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+/// Most ports that one `EXPOSE` names.
+const PORTS: usize = 1_000;
+
+/// An image that is in the making.
+#[derive(Clone)]
+pub(super) struct State {
+    /// The image with all that was done so far, and what tells it from others.
+    pub(super) image: String,
+    pub(super) key: Value,
+    /// What the image is to know beside its files, without its environment.
+    pub(super) config: ContainerConfig,
+    pub(super) env: IndexMap<String, String>,
+    /// Directories of the base image that are volumes.
+    pub(super) volumes: Vec<String>,
+    /// Bytes of the image that it began with.
+    pub(super) begun: u64,
+    /// What is to be copied before the next command runs.
+    pub(super) pending: Vec<Pending>,
+    args: IndexMap<String, String>,
+    has_command: bool,
+}
+
+impl State {
+    pub(super) fn of(found: Found) -> Self {
+        let mut config = found.config;
+        let env = config.env.take().unwrap_or_default().into_iter();
+        let env = env.filter_map(|pair| pair.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())));
+        Self {
+            key: json!([1, found.id]),
+            image: found.id,
+            env: env.collect(),
+            volumes: config.volumes.clone().unwrap_or_default(),
+            config,
+            begun: found.size,
+            pending: Vec::new(),
+            args: IndexMap::new(),
+            has_command: false,
+        }
+    }
+
+    /// The same as what another stage begins with.
+    fn as_base(&self) -> Self {
+        Self { args: IndexMap::new(), has_command: false, ..self.clone() }
+    }
+
+    /// The directory that relative paths begin at.
+    pub(super) fn dir(&self) -> String {
+        self.config.working_dir.clone().filter(|dir| !dir.is_empty()).unwrap_or_else(|| "/".to_owned())
+    }
+
+    fn path(&self, text: &str) -> String {
+        normalize(&std::path::Path::new(&self.dir()).join(text)).display().to_string()
+    }
+
+    fn shell(&self) -> Vec<String> {
+        let usual = || vec!["/bin/sh".to_owned(), "-c".to_owned()];
+        self.config.shell.clone().filter(|shell| !shell.is_empty()).unwrap_or_else(usual)
+    }
+}
+
+/// What a stage begins with.
+enum Base {
+    Stage(usize),
+    Image(String),
+}
+
+/// The stage before `end` that `name` means.
+fn stage_of(stages: &[Stage], end: usize, name: &str) -> Option<usize> {
+    let name = name.to_lowercase();
+    stages[..end].iter().rposition(|stage| stage.name.as_deref() == Some(&*name))
+}
+
+/// The stage that `--from=NAME` means: by its name, or by its number.
+fn source_of(stages: &[Stage], end: usize, name: &str) -> Option<usize> {
+    stage_of(stages, end, name).or_else(|| name.parse().ok().filter(|number| *number < end))
+}
+
+/// The stages that the last one needs.
+fn needed(file: &Dockerfile, bases: &[Base]) -> Vec<bool> {
+    let mut needed = vec![false; bases.len()];
+    if let Some(last) = needed.last_mut() {
+        *last = true;
+    }
+    for at in (0..bases.len()).rev().filter(|at| *at < bases.len()) {
+        if !needed[at] {
+            continue;
+        }
+        if let Base::Stage(base) = bases[at] {
+            needed[base] = true;
+        }
+        for step in &file.stages[at].steps {
+            if let Order::Copy(Copy { from: Some(from), .. }) = &step.order
+                && let Some(source) = source_of(&file.stages, at, from)
+            {
+                needed[source] = true;
+            }
+        }
+    }
+    needed
+}
+
+impl Build<'_> {
+    /// Follows the stages that the last one needs.
+    pub(super) async fn stages(&self, file: &Dockerfile) -> Result<State, Stop> {
+        let globals = self.globals(file)?;
+        let lookup = |name: &str| globals.get(name).map(String::as_str);
+        let read = |text: &str| expand(text, file.escape, CONFIG_LIMIT, &lookup).map_err(product);
+        let mut bases = Vec::new();
+        for (at, stage) in file.stages.iter().enumerate() {
+            let name = read(&stage.base).map_err(|stop| at_line(stage.line, stop))?;
+            bases.push(stage_of(&file.stages, at, &name).map_or(Base::Image(name), Base::Stage));
+        }
+        let needed = needed(file, &bases);
+        let mut done: Vec<Option<State>> = Vec::new();
+        for (at, stage) in file.stages.iter().enumerate() {
+            if !needed[at] {
+                done.push(None);
+                continue;
+            }
+            self.log.push(format!("line {}: {}\n", stage.line, stage.text).as_bytes());
+            let platform = stage.platform.as_deref().map(read).transpose()?;
+            let state = match &bases[at] {
+                Base::Stage(base) => done[*base].as_ref().map(State::as_base),
+                Base::Image(name) => {
+                    let found = self.base(name, platform.as_deref()).await;
+                    Some(State::of(found.map_err(|stop| at_line(stage.line, stop))?))
+                }
+            };
+            let Some(state) = state else { return Err(product("a stage refers to itself")) };
+            let (build, escape, stages) = (self, file.escape, &file.stages[..at]);
+            let mut follower = Follower { build, state, escape, globals: &globals, stages, done: &done };
+            Box::pin(follower.triggers()).await?;
+            for step in &stage.steps {
+                self.log.push(format!("line {}: {}\n", step.line, step.text).as_bytes());
+                let followed = Box::pin(follower.step(step)).await;
+                followed.map_err(|stop| at_line(step.line, stop))?;
+            }
+            let mut state = follower.state;
+            Box::pin(self.flush(&mut state, None)).await?;
+            done.push(Some(state));
+        }
+        done.pop().flatten().ok_or_else(|| product("the Dockerfile has no FROM"))
+    }
+
+    /// What `ARG` sets before the first `FROM`.
+    fn globals(&self, file: &Dockerfile) -> Result<IndexMap<String, String>, Stop> {
+        let mut globals = IndexMap::new();
+        for step in &file.args {
+            let Order::Arg(pairs) = &step.order else { continue };
+            for (name, default) in pairs {
+                let value = match (self.options.args.get(name), default) {
+                    (Some(given), _) => given.clone(),
+                    (None, Some(default)) => {
+                        let lookup = |name: &str| globals.get(name).map(String::as_str);
+                        let read = expand(default, file.escape, CONFIG_LIMIT, &lookup);
+                        read.map_err(|why| at_line(step.line, product(why)))?
+                    }
+                    (None, None) => continue,
+                };
+                globals.insert(name.clone(), value);
+            }
+        }
+        Ok(globals)
+    }
+}
+
+/// Says at which line it was.
+pub(super) fn at_line(line: usize, stop: Stop) -> Stop {
+    match stop {
+        Stop::Product { reason, exit_code } if line > 0 && !reason.starts_with("line ") => {
+            Stop::Product { reason: format!("line {line}: {reason}"), exit_code }
+        }
+        other => other,
+    }
+}
+
+struct Follower<'a> {
+    build: &'a Build<'a>,
+    state: State,
+    escape: char,
+    globals: &'a IndexMap<String, String>,
+    /// The stages before this one, and what became of them.
+    stages: &'a [Stage],
+    done: &'a [Option<State>],
+}
+
+impl Follower<'_> {
+    fn expand(&self, text: &str) -> Result<String, Stop> {
+        let (env, args) = (&self.state.env, &self.state.args);
+        let value = |name: &str| env.get(name).or_else(|| args.get(name)).map(String::as_str);
+        expand(text, self.escape, CONFIG_LIMIT, &value).map_err(product)
+    }
+
+    fn pairs(&self, pairs: &[(String, String)]) -> Result<Vec<(String, String)>, Stop> {
+        pairs.iter().map(|(name, value)| Ok((self.expand(name)?, self.expand(value)?))).collect()
+    }
+
+    /// Follows what the base image says for images that are made from it.
+    async fn triggers(&mut self) -> Result<(), Stop> {
+        for text in self.state.config.on_build.take().unwrap_or_default() {
+            let step = parse_trigger(&text).map_err(product)?;
+            self.build.log.push(format!("{}\n", step.text).as_bytes());
+            Box::pin(self.step(&step)).await?;
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self, step: &Step) -> Result<(), Stop> {
+        match &step.order {
+            Order::Workdir(dir) => {
+                let dir = self.state.path(&self.expand(dir)?);
+                self.wait(step, json!(["dir", dir]), Op::Dir(dir.clone()));
+                self.state.config.working_dir = Some(dir);
+            }
+            Order::Copy(copy) => self.copy(step, copy).await?,
+            Order::Env(pairs) => {
+                let pairs = self.pairs(pairs)?;
+                self.state.env.extend(pairs);
+            }
+            Order::Arg(pairs) => self.arg(pairs)?,
+            Order::Run(command) => {
+                let mut args: IndexMap<String, String> = self.state.args.clone();
+                args.retain(|name, _| !self.state.env.contains_key(name));
+                let key = json!(["run", command.argv(&self.state.shell()), args]);
+                let given = &self.build.options.args;
+                for name in PROXIES.into_iter().filter(|name| !self.state.env.contains_key(*name)) {
+                    args.extend(given.get(name).map(|value| (name.to_owned(), value.clone())));
+                }
+                let argv = command_env(command, &self.state.shell(), &args);
+                Box::pin(self.build.flush(&mut self.state, Some((argv, key)))).await?;
+            }
+            other => self.configure(other)?,
+        }
+        self.check_size()
+    }
+
+    /// Instructions that change nothing but what the image knows.
+    fn configure(&mut self, order: &Order) -> Result<(), Stop> {
+        let shell = self.state.shell();
+        match order {
+            Order::Label(pairs) => {
+                let pairs = self.pairs(pairs)?;
+                // Layers after it are others, as in Docker.
+                self.state.key = json!([self.state.key, "label", pairs]);
+                self.state.config.labels.get_or_insert_default().extend(pairs);
+            }
+            Order::Cmd(command) => {
+                self.state.config.cmd = Some(command.argv(&shell));
+                self.state.has_command = true;
+            }
+            Order::Entrypoint(command) => {
+                self.state.config.entrypoint = Some(command.argv(&shell));
+                if !self.state.has_command {
+                    self.state.config.cmd = None;
+                }
+            }
+            Order::Shell(shell) => self.state.config.shell = Some(shell.clone()),
+            Order::User(user) => self.state.config.user = Some(self.expand(user)?),
+            Order::Expose(text) => {
+                let ports = ports(&self.expand(text)?).map_err(product)?;
+                self.state.config.exposed_ports.get_or_insert_default().extend(ports);
+            }
+            Order::Volume(paths) => {
+                for path in paths {
+                    let path = self.state.path(&self.expand(path)?);
+                    self.state.config.volumes.get_or_insert_default().push(path);
+                }
+            }
+            Order::StopSignal(signal) => self.state.config.stop_signal = Some(self.expand(signal)?),
+            Order::Healthcheck(check) => {
+                let test = check.command.as_ref().map_or_else(
+                    || vec!["NONE".to_owned()],
+                    |command| command.argv(&["CMD-SHELL".to_owned()]),
+                );
+                let is_list = matches!(check.command, Some(crate::runtime::service::Command::Exec(_)));
+                let test = is_list.then(|| "CMD".to_owned()).into_iter().chain(test).collect();
+                self.state.config.healthcheck = Some(HealthConfig {
+                    test: Some(test),
+                    interval: check.interval,
+                    timeout: check.timeout,
+                    start_period: check.start_period,
+                    retries: check.retries,
+                    ..HealthConfig::default()
+                });
+            }
+            Order::OnBuild(text) => {
+                self.state.config.on_build.get_or_insert_default().push(text.clone());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn arg(&mut self, pairs: &[(String, Option<String>)]) -> Result<(), Stop> {
+        for (name, default) in pairs {
+            let value = match (self.build.options.args.get(name), default) {
+                (Some(given), _) => Some(given.clone()),
+                (None, Some(default)) => Some(self.expand(default)?),
+                (None, None) => self.globals.get(name).cloned(),
+            };
+            self.state.args.extend(value.map(|value| (name.clone(), value)));
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, step: &Step, key: Value, op: Op) {
+        self.state.pending.push(Pending { line: step.line, key, op });
+    }
+
+    async fn copy(&mut self, step: &Step, copy: &Copy) -> Result<(), Stop> {
+        let text = self.expand(&copy.to)?;
+        let put = Put {
+            sources: copy.sources.iter().map(|source| self.expand(source)).collect::<Result<_, _>>()?,
+            to: self.state.path(&text),
+            into_dir: text.ends_with('/') || text == "." || text.ends_with("/."),
+            owner: copy.chown.as_deref().map(|owner| self.expand(owner)).transpose()?,
+            mode: copy.chmod.as_deref().map(|text| mode(&self.expand(text)?)).transpose()?,
+            unpacks: copy.adds,
+        };
+        if let Some(volume) = self.state.volumes.iter().find(|volume| is_below(&put.to, volume)) {
+            return Err(product(format!(
+                "{volume} is a volume of the base image: files copied there are lost"
+            )));
+        }
+        let how = json!([put.sources, put.to, put.into_dir, put.owner, put.mode, put.unpacks]);
+        let Some(from) = &copy.from else {
+            if put.sources.iter().any(|source| source.contains("://") || source.starts_with("git@")) {
+                return Err(product(
+                    "ADD takes files of the tree; get others with RUN, which needs `egress`",
+                ));
+            }
+            let key = self.content(&put).await?;
+            self.wait(step, json!(["copy", how, key]), Op::Tree(put));
+            return Ok(());
+        };
+        let source = source_of(self.stages, self.stages.len(), from);
+        let (image, key) = if let Some(state) = source.and_then(|at| self.done[at].as_ref()) {
+            (state.image.clone(), state.key.clone())
+        } else {
+            let found = self.build.source(from).await?;
+            (found.id.clone(), json!(found.id))
+        };
+        self.wait(step, json!(["copy from", how, key]), Op::Image(image, put));
+        Ok(())
+    }
+
+    /// What tells the files of the tree that are copied from others.
+    async fn content(&self, put: &Put) -> Result<Value, Stop> {
+        let (context, sources, to) = (self.build.context.clone(), put.sources.clone(), put.to.clone());
+        let chosen = blocking(move |cancel| context.choose(&sources, to.as_ref(), true, cancel)).await;
+        let chosen = chosen.map_err(|e| Failure::transient(format!("cannot choose files: {e}")))?;
+        let files = chosen.map_err(product)?;
+        let whole: u64 = files.iter().map(crate::runtime::service::Copied::size).sum();
+        if whole > self.build.options.disk {
+            return Err(product(format!("the files come to {whole} bytes, more than the image may take")));
+        }
+        let told = files.iter().map(|copied| {
+            json!([
+                copied.to.display().to_string(),
+                copied.file.blob.digest.to_string(),
+                copied.file.executable
+            ])
+        });
+        Ok(told.collect())
+    }
+
+    /// Refuses a configuration that no program could be started with.
+    fn check_size(&self) -> Result<(), Stop> {
+        let whole = serde_json::to_string(&self.state.config).unwrap_or_default().len()
+            + json!([self.state.env, self.state.args]).to_string().len();
+        if whole <= CONFIG_LIMIT {
+            return Ok(());
+        }
+        Err(product(format!(
+            "variables, labels and commands come to {whole} bytes, more than the {CONFIG_LIMIT} that an image may have"
+        )))
+    }
+}
+
+fn is_below(path: &str, dir: &str) -> bool {
+    std::path::Path::new(path).starts_with(dir)
+}
+
+/// Ports as images name them: `80/tcp`.
+fn ports(text: &str) -> Result<Vec<String>, String> {
+    let wrong = |word: &str| format!("`{word}` is no port, such as 8080 or 53/udp");
+    let mut found = Vec::new();
+    for word in text.split_whitespace() {
+        let (range, kind) = word.split_once('/').unwrap_or((word, "tcp"));
+        let (from, to) = range.split_once('-').unwrap_or((range, range));
+        let (Ok(from), Ok(to)) = (from.parse::<u16>(), to.parse::<u16>()) else { return Err(wrong(word)) };
+        let kind = kind.to_ascii_lowercase();
+        if !["tcp", "udp", "sctp"].contains(&&*kind) || from > to {
+            return Err(wrong(word));
+        }
+        found.extend((from..=to).take(PORTS).map(|port| format!("{port}/{kind}")));
+        if found.len() >= PORTS {
+            return Err(format!("EXPOSE names at most {PORTS} ports"));
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::service::parse;
+
+    #[test]
+    fn ports_are_read_with_their_protocol() {
+        assert_eq!(ports("80 53/UDP 9000-9001").unwrap(), ["80/tcp", "53/udp", "9000/tcp", "9001/tcp"]);
+        for wrong in ["x", "70000", "9-8", "80/icmp", "1-65535"] {
+            assert!(ports(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn stages_that_nothing_needs_are_left_out() {
+        let file = parse(
+            "FROM a AS one\nFROM b AS two\nFROM one AS three\nFROM c\nCOPY --from=Three /x /y\nCOPY --from=9 /x /y\n",
+        )
+        .unwrap();
+        let bases: Vec<Base> = file
+            .stages
+            .iter()
+            .enumerate()
+            .map(|(at, stage)| {
+                stage_of(&file.stages, at, &stage.base).map_or(Base::Image(stage.base.clone()), Base::Stage)
+            })
+            .collect();
+        assert_eq!(needed(&file, &bases), [true, false, true, true]);
+        assert_eq!(source_of(&file.stages, 3, "0"), Some(0));
+        assert_eq!(source_of(&file.stages, 3, "3"), None);
+    }
+}

@@ -1,0 +1,101 @@
+//! The network of a service that reaches others by name.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard::query_parameters::StartContainerOptions;
+use tempfile::TempDir;
+
+use super::start::{binds, call, container_of_ours, network, own_dir, words};
+use super::{Engine, ours};
+use crate::relay::{Door, Lifeline, Orders};
+use crate::runtime::service::{Links, ServiceSpec, Settings};
+use crate::verb::Failure;
+
+/// A container that has the network of a service: the doors that lead out of it are open before the service starts.
+/// Dropped, it is removed.
+pub(super) struct Holder {
+    engine: Engine,
+    container: String,
+    lifeline: Mutex<Option<Lifeline>>,
+    gone: AtomicBool,
+    dir: TempDir,
+}
+
+impl Holder {
+    /// Its id, for `container:ID`.
+    pub(super) fn container(&self) -> &str {
+        &self.container
+    }
+
+    /// Removes it. May be called again.
+    pub(super) async fn remove(&self) {
+        drop(self.lifeline.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if !self.gone.swap(true, Ordering::Relaxed) {
+            self.engine.drop_container(&self.container).await;
+        }
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        if !self.gone.load(Ordering::Relaxed)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let (engine, container) = (self.engine.clone(), self.container.clone());
+            runtime.spawn(async move { engine.drop_container(&container).await });
+        }
+    }
+}
+
+impl Engine {
+    /// Starts a container whose network a service is to have, with its doors open.
+    pub(super) async fn hold_network(
+        &self,
+        id: &str,
+        links: &Links,
+        spec: &ServiceSpec,
+        settings: &Settings,
+    ) -> Result<Holder, Failure> {
+        let dir = own_dir()?;
+        let body = holder_body(links, spec.egress, dir.path(), &settings.program)?;
+        let made = self.create(&format!("{id}-network"), &spec.tag, body).await;
+        let container = made.map_err(|e| ours("make the container of a network", &e))?;
+        let holder = Holder {
+            engine: self.clone(),
+            container,
+            lifeline: Mutex::new(None),
+            gone: AtomicBool::new(false),
+            dir,
+        };
+        let started = self.api.start_container(&holder.container, None::<StartContainerOptions>).await;
+        started.map_err(|e| ours("start the container of a network", &e))?;
+        let lifeline = call(&holder.dir.path().join("agent")).await?;
+        *holder.lifeline.lock().unwrap_or_else(PoisonError::into_inner) = Some(lifeline);
+        Ok(holder)
+    }
+}
+
+fn holder_body(
+    links: &Links,
+    egress: bool,
+    dir: &Path,
+    program: &Path,
+) -> Result<ContainerCreateBody, Failure> {
+    let doors =
+        links.doors.iter().map(|door| Door { to: Path::new("/doors").join(&door.to), ..door.clone() });
+    let listen = Some(PathBuf::from("/agent/agent"));
+    let orders = Orders { listen, doors: doors.collect(), ..Orders::default() };
+    let mut binds = binds(dir, program);
+    binds.push(format!("{}:/doors:ro", links.dir.display()));
+    let host = HostConfig {
+        binds: Some(binds),
+        network_mode: Some(network(egress)),
+        extra_hosts: Some(links.names.iter().map(|(name, address)| format!("{name}:{address}")).collect()),
+        cap_add: words(&["DAC_OVERRIDE", "NET_BIND_SERVICE"]),
+        ..HostConfig::default()
+    };
+    container_of_ours(&orders, host)
+}

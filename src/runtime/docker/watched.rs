@@ -1,0 +1,94 @@
+//! A limit that Docker has no option for: the disk of a container.
+#![expect(clippy::disallowed_methods, reason = "looks at directories of the daemon, again and again")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::query_parameters::{InspectContainerOptionsBuilder, KillContainerOptionsBuilder};
+
+use super::Engine;
+use crate::confine::{FILES, Limits, Overrun, Watch, Watching};
+
+/// How often the daemon is asked for the size of a container whose directory cannot be read.
+const SELDOM: Duration = Duration::from_secs(2);
+
+/// What a container may still write, and how that is seen.
+pub(super) enum Watched {
+    /// By reading the directory in which the daemon keeps what it writes.
+    Directory { container: String, watching: Watching },
+    /// By asking the daemon, where that directory cannot be read or is not told.
+    Daemon { container: String, start: u64, most: u64 },
+}
+
+impl Engine {
+    /// Notes what a container has on its disk.
+    pub(super) async fn begin_watch(&self, container: &str, disk: u64) -> Watched {
+        let limits = Limits { disk: Some(disk), files: Some(FILES), ..Limits::default() };
+        match self.directories(container).await {
+            Some(roots) => {
+                let watching = Watch { roots, limits, counts_all: false }.begin().await;
+                Watched::Directory { container: container.to_owned(), watching }
+            }
+            None => Watched::Daemon {
+                container: container.to_owned(),
+                start: self.written(container).await.unwrap_or_default(),
+                most: disk,
+            },
+        }
+    }
+
+    /// The directories that a container writes to, where all of them can be read.
+    async fn directories(&self, container: &str) -> Option<Vec<PathBuf>> {
+        let options = InspectContainerOptionsBuilder::new().build();
+        let found = self.api.inspect_container(container, Some(options)).await.ok()?;
+        let own = PathBuf::from(found.graph_driver?.data.get("UpperDir")?);
+        let volumes = found.mounts.unwrap_or_default().into_iter().filter_map(|mount| mount.source);
+        // Memory has no source.
+        let volumes = volumes.filter(|source| !source.is_empty());
+        let roots: Vec<PathBuf> = std::iter::once(own).chain(volumes.map(PathBuf::from)).collect();
+        roots.iter().all(|root| readable(root)).then_some(roots)
+    }
+
+    async fn process(&self, container: &str) -> Option<u32> {
+        let options = InspectContainerOptionsBuilder::new().build();
+        let found = self.api.inspect_container(container, Some(options)).await.ok()?;
+        found.state?.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0)
+    }
+
+    async fn written(&self, container: &str) -> Option<u64> {
+        let options = InspectContainerOptionsBuilder::new().size(true).build();
+        let found = self.api.inspect_container(container, Some(options)).await.ok()?;
+        found.size_rw.and_then(|size| u64::try_from(size).ok())
+    }
+
+    /// Waits until a container has written too much.
+    pub(super) async fn overrun(&self, watched: Watched) -> Overrun {
+        let (container, start, most) = match watched {
+            Watched::Directory { container, watching } => {
+                // It runs by now: files without a name are found by the processes that hold them.
+                let process = self.process(&container).await;
+                return Arc::new(watching.of(None, process)).overrun().await;
+            }
+            Watched::Daemon { container, start, most } => (container, start, most),
+        };
+        loop {
+            tokio::time::sleep(SELDOM).await;
+            let written = self.written(&container).await.unwrap_or_default();
+            if written.saturating_sub(start) > most {
+                return format!("it wrote more than {} MiB to its disk", most >> 20);
+            }
+        }
+    }
+
+    /// Kills a container with all that runs in it.
+    pub(super) async fn kill_now(&self, container: &str) {
+        let kill = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
+        // One that has ended meanwhile is no error.
+        let _ = self.api.kill_container(container, Some(kill)).await;
+    }
+}
+
+fn readable(dir: &Path) -> bool {
+    std::fs::read_dir(dir).is_ok()
+}

@@ -1,0 +1,148 @@
+//! A bench: a directory that somebody works in, and the sandbox in which commands are run on it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+
+use super::sandbox::Sandbox;
+use super::{LARGEST_FILE, Place, disk, exec, ours, own_user};
+use crate::confine::FILES;
+use crate::id::RunId;
+use crate::relay::{ExecReport, ExecSpec, Limits, Orders, Program, unique_mark};
+use crate::rooted_fs::RootedFs;
+use crate::runtime::service::Settings;
+use crate::verb::Failure;
+
+/// Where commands see the directory.
+pub const WORK: &str = "/atoll/work";
+/// Where files are that no command works on. Nothing of the machine is seen below it or [`WORK`].
+pub(super) const ASIDE: &str = "/atoll/aside";
+
+pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What all commands together may use: bytes of memory and of the disk, and processes.
+const MEMORY: u64 = 4 << 30;
+const DISK: u64 = 4 << 30;
+const PIDS: u64 = 512;
+
+/// A directory of somebody's own, gone with all that runs in it when it is dropped.
+pub struct Bench {
+    dir: PathBuf,
+    place: Option<Place>,
+    user: Option<u32>,
+    sandbox: Option<Sandbox>,
+}
+
+impl Bench {
+    /// An empty one for `run`.
+    pub fn new(settings: &Settings, run: &RunId) -> Result<Self, Failure> {
+        let dir = settings.data.join("process").join("live").join(format!("bench-{}", unique_mark()));
+        let bench = Self { dir, place: None, user: None, sandbox: None };
+        let make = || -> io::Result<()> {
+            disk::claim(&bench.dir, run)?;
+            RootedFs::create(&bench.root())?.make_dirs(Path::new(WORK))
+        };
+        make().map_err(ours)?;
+        Ok(bench)
+    }
+
+    /// The same, with a sandbox to come around it; refused where there is none and none may be gone without.
+    pub fn guarded(mut self, settings: &Settings) -> Result<Self, Failure> {
+        let place = Place::find(settings)?;
+        let rooted = place.bwrap.is_some() && nix::unistd::geteuid().is_root();
+        self.user = rooted.then(own_user);
+        self.place = Some(place);
+        Ok(self)
+    }
+
+    /// The directory that is worked in.
+    pub fn workspace(&self) -> PathBuf {
+        self.root().join(WORK.trim_start_matches('/'))
+    }
+
+    pub(super) fn root(&self) -> PathBuf {
+        self.dir.join("root")
+    }
+
+    /// Whether a sandbox comes around it: not where bubblewrap is missing and may be gone without.
+    pub(super) fn is_boxed(&self) -> bool {
+        self.bwrap().is_some()
+    }
+
+    pub(super) fn bwrap(&self) -> Option<&Path> {
+        self.place.as_ref()?.bwrap.as_deref()
+    }
+
+    /// Whom files have to belong to, so that commands may change them.
+    pub fn owner(&self) -> Option<u32> {
+        self.user
+    }
+
+    /// Opens the sandbox, where there is to be one: files that are there by now belong to its commands.
+    pub async fn open(&mut self) -> Result<(), Failure> {
+        let Some(place) = self.place.clone().filter(|_| self.sandbox.is_none()) else { return Ok(()) };
+        let root = self.root();
+        furnish(&root, self.user).map_err(ours)?;
+        let env = [("PATH", PATH), ("HOME", "/tmp"), ("LANG", "C.UTF-8"), ("PYTHONDONTWRITEBYTECODE", "1")];
+        let env: IndexMap<_, _> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let session = Program { argv: Vec::new(), env, cwd: WORK.into() };
+        let limits = Limits {
+            memory: Some(MEMORY),
+            pids: Some(PIDS),
+            cpus: None,
+            file: Some(LARGEST_FILE),
+            disk: Some(DISK),
+            files: Some(FILES),
+        };
+        let orders = Orders { user: self.user, limits, session, ..Orders::default() };
+        let placed =
+            [WORK, ASIDE, "/etc/passwd", "/etc/group", "/etc/hosts"].iter().map(PathBuf::from).collect();
+        let sandbox = place.try_sandbox(&root, &placed, &super::Outside::default(), orders).await;
+        self.sandbox = Some(sandbox.map_err(ours)?);
+        Ok(())
+    }
+
+    /// Runs a command in the sandbox. What it does is in the report, also when it is killed for being late.
+    pub async fn run(&self, spec: ExecSpec) -> Result<ExecReport, Failure> {
+        match &self.sandbox {
+            Some(sandbox) => {
+                let report = exec(&sandbox.socket, spec).await;
+                // Out of memory, a command ends and the sandbox stays.
+                match sandbox.overrun(true).await {
+                    Some(overrun) => {
+                        Err(Failure::permanent(format!("the agent's sandbox was ended: {overrun}")))
+                    }
+                    None => report,
+                }
+            }
+            None => Err(Failure::permanent("there is no sandbox to run a command in")),
+        }
+    }
+
+    /// Ends all that runs in it.
+    pub async fn halt(&self) {
+        if let Some(sandbox) = &self.sandbox {
+            // What would not end is ended with the sandbox.
+            let _ = sandbox.stop().await;
+        }
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        drop(self.sandbox.take());
+        disk::remove_dropped(&self.dir);
+    }
+}
+
+/// What programs ask for beside the system's own.
+pub(super) fn furnish(root: &Path, user: Option<u32>) -> io::Result<()> {
+    let user = user.unwrap_or_else(|| nix::unistd::geteuid().as_raw());
+    let files = [
+        ("/etc/passwd", format!("root:x:0:0:root:/tmp:/bin/sh\napp:x:{user}:{user}:app:/tmp:/bin/sh\n")),
+        ("/etc/group", format!("root:x:0:\napp:x:{user}:\n")),
+        ("/etc/hosts", "127.0.0.1 localhost\n".to_owned()),
+    ];
+    let root = RootedFs::open(root)?;
+    files.iter().try_for_each(|(path, text)| root.put(Path::new(path), text.as_bytes(), false))
+}

@@ -1,0 +1,421 @@
+//! Building: the Dockerfile's instructions, followed in a directory.
+#![expect(clippy::disallowed_methods, reason = "measures how long a build takes")]
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indexmap::IndexMap;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::dockerfile::Plan;
+use super::sandbox::Sandbox;
+use super::{Image, PREFIX, Place, Unstarted, disk, exec, missing, ours};
+use crate::confine::{FILES, check_space};
+use crate::relay::{ExecSpec, Limits, Orders, Program, unique_mark};
+use crate::rooted_fs::{RootedFs, blocking, is_machine_fault, named, normalize};
+use crate::runtime::service::{
+    BuildContext, BuildOptions, BuildReport, CONFIG_LIMIT, Copied, Log, MOST_COPIED, Order, Step, expand,
+    parse,
+};
+use crate::value::Digest;
+use crate::verb::Failure;
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/.atoll-bin";
+const RUN_PIDS: u64 = 512;
+
+/// Why a build ended early: the product's fault, or ours.
+enum Stop {
+    Product { reason: String, exit_code: Option<i64> },
+    Ours(Failure),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Ours(failure)
+    }
+}
+
+impl From<Unstarted> for Stop {
+    fn from(unstarted: Unstarted) -> Self {
+        match unstarted {
+            Unstarted::Image(reason) => product(format!("the command cannot be started: {reason}")),
+            Unstarted::Machine(failure) => Self::Ours(failure),
+        }
+    }
+}
+
+fn product(reason: impl Into<String>) -> Stop {
+    Stop::Product { reason: reason.into(), exit_code: None }
+}
+
+/// What an error in the product's own file system is: unless the machine is at fault, its doing.
+fn found(e: io::Error) -> Stop {
+    // There was enough space when the build began.
+    let is_full = e.kind() == io::ErrorKind::StorageFull;
+    if is_machine_fault(&e) && !is_full { Stop::Ours(ours(e)) } else { product(e.to_string()) }
+}
+
+struct Build<'a> {
+    place: &'a Place,
+    dir: PathBuf,
+    fs: Arc<RootedFs>,
+    /// Held by work on the disk, which may outlast the future that waits for it.
+    busy: Arc<Mutex<()>>,
+    context: Arc<BuildContext>,
+    image: Image,
+    log: Log,
+    entrypoint: Vec<String>,
+    cmd: Vec<String>,
+    escape: char,
+    args: IndexMap<String, String>,
+    options: &'a BuildOptions,
+    sandbox: Option<Sandbox>,
+}
+
+impl Place {
+    /// Prepares the file system that the tree's Dockerfile describes; one that is there already is used again. What of the
+    /// tree is ignored cannot be copied.
+    pub async fn build(
+        &self,
+        context: BuildContext,
+        text: &str,
+        options: &BuildOptions,
+    ) -> Result<BuildReport, Failure> {
+        let begun = Instant::now();
+        let key = Digest::of_value(&serde_json::json!([
+            2,
+            context.tree.digest(),
+            options.dockerfile,
+            options.args
+        ]))
+        .to_string();
+        let home = self.image_home(&key);
+        let mut report = BuildReport { runtime: self.word().to_owned(), ..BuildReport::default() };
+        let done = disk::read(&home.join("image.json")).ok();
+        if let Some(image) = done.and_then(|text| serde_json::from_slice::<Image>(&text).ok()) {
+            disk::note_user(&home, &options.tag.run).map_err(ours)?;
+            (report.ok, report.image, report.log) = (true, Some(format!("{PREFIX}{key}")), image.log);
+            return Ok(report);
+        }
+        // What is too little by now is not the product's fault; later it is.
+        check_space(&self.settings.data).map_err(ours)?;
+        let mut build = Build::begin(self, context, options)?;
+        let result = tokio::select! {
+            result = timeout(options.timeout, build.follow(text)) => {
+                result.unwrap_or_else(|_| Err(product(format!("not built within {:?}", options.timeout))))
+            }
+            () = options.cancel.cancelled() => Err(Stop::Ours(Failure::cancelled())),
+        };
+        let result = match (result, build.close().await) {
+            (Ok(()), Ok(())) => build.settle(&home).map_err(Stop::Ours),
+            (Ok(()), Err(e)) => Err(Stop::Ours(ours(e))),
+            (stopped, _) => stopped,
+        };
+        build.clean().await;
+        report.log = build.log.text();
+        report.duration_ms = crate::clock::millis(begun.elapsed());
+        match result {
+            Ok(()) => (report.ok, report.image) = (true, Some(format!("{PREFIX}{key}"))),
+            Err(Stop::Product { reason, exit_code }) => {
+                build.log.push(format!("{reason}\n").as_bytes());
+                report.log = build.log.text();
+                (report.reason, report.exit_code) = (Some(reason), exit_code);
+            }
+            Err(Stop::Ours(failure)) => return Err(failure),
+        }
+        Ok(report)
+    }
+}
+
+impl Drop for Build<'_> {
+    /// What is left of a build that was given up half-way.
+    fn drop(&mut self) {
+        let sandbox = self.sandbox.take();
+        if !self.dir.exists() {
+            return;
+        }
+        let (dir, busy) = (self.dir.clone(), self.busy.clone());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Some(sandbox) = sandbox {
+                    let _ = sandbox.stop().await;
+                }
+                remove(dir, busy).await;
+            });
+        }
+    }
+}
+
+/// Removes a build's directory once nothing works on it any more.
+async fn remove(dir: PathBuf, busy: Arc<Mutex<()>>) {
+    let removal = tokio::task::spawn_blocking(move || {
+        let _busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
+        disk::remove(&dir);
+    });
+    let _ = removal.await;
+}
+
+impl<'a> Build<'a> {
+    fn begin(place: &'a Place, context: BuildContext, options: &'a BuildOptions) -> Result<Self, Failure> {
+        let dir = place.home().join("builds").join(unique_mark());
+        disk::claim(&dir, &options.tag.run).map_err(ours)?;
+        Ok(Self {
+            place,
+            fs: Arc::new(RootedFs::create(&dir.join("image/root")).map_err(ours)?.unlocking()),
+            dir,
+            busy: Arc::default(),
+            context: Arc::new(context),
+            image: Image { cwd: "/".into(), ..Image::default() },
+            log: Log::default(),
+            entrypoint: Vec::new(),
+            cmd: Vec::new(),
+            escape: '\\',
+            args: IndexMap::new(),
+            options,
+            sandbox: None,
+        })
+    }
+
+    /// Does `work` on the file system, off the executor.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&RootedFs, &CancellationToken) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let (fs, busy) = (self.fs.clone(), self.busy.clone());
+        blocking(move |cancel| {
+            let _busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&fs, cancel)
+        })
+        .await
+    }
+
+    async fn follow(&mut self, text: &str) -> Result<(), Stop> {
+        let file = parse(text).map_err(product)?;
+        self.escape = file.escape;
+        let plan = Plan::of(file).map_err(product)?;
+        self.image.base = plan.base;
+        self.on_disk(|fs, _| prepare(fs)).await.map_err(ours)?;
+        let env = [("PATH", PATH), ("HOME", "/tmp"), ("LANG", "C.UTF-8"), ("PYTHONUNBUFFERED", "1")];
+        let env = env.iter().chain(missing::variables(&self.image.base));
+        self.image.env = env.map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        for step in &plan.steps {
+            self.log.push(format!("line {}: {}\n", step.line, step.text).as_bytes());
+            self.step(step).await.map_err(|stop| match stop {
+                Stop::Product { reason, exit_code } => {
+                    Stop::Product { reason: format!("line {}: {reason}", step.line), exit_code }
+                }
+                ours @ Stop::Ours(_) => ours,
+            })?;
+        }
+        self.image.argv = [self.entrypoint.as_slice(), self.cmd.as_slice()].concat();
+        Ok(())
+    }
+
+    /// Puts the finished file system where images are kept.
+    fn settle(&mut self, home: &Path) -> Result<(), Failure> {
+        self.image.log = self.log.text();
+        let meta = serde_json::to_vec(&self.image).unwrap_or_default();
+        let image = self.dir.join("image");
+        let settled = disk::write(&image.join("image.json"), &meta)
+            // Noted twice: it must not be without a user for a moment, and another may have been there first.
+            .and_then(|()| disk::note_user(&image, &self.options.tag.run))
+            .and_then(|()| disk::settle(&image, home))
+            .and_then(|()| disk::note_user(home, &self.options.tag.run));
+        settled.map_err(ours)
+    }
+
+    /// Removes the directory of the build.
+    async fn clean(&self) {
+        remove(self.dir.clone(), self.busy.clone()).await;
+    }
+
+    async fn step(&mut self, step: &Step) -> Result<(), Stop> {
+        match &step.order {
+            Order::Workdir(dir) => {
+                let dir = self.path(&self.expand(dir)?);
+                self.put_dir(&dir).await?;
+                self.image.cwd = dir;
+            }
+            Order::Copy(copy) => self.copy(&copy.sources, &copy.to).await?,
+            Order::Env(pairs) => {
+                let pairs = pairs.iter().map(|(name, value)| Ok((name.clone(), self.expand(value)?)));
+                let pairs = pairs.collect::<Result<Vec<_>, Stop>>()?;
+                self.image.env.extend(pairs);
+            }
+            Order::Arg(pairs) => {
+                for (name, default) in pairs {
+                    let value = match (self.options.args.get(name), default) {
+                        (Some(given), _) => Some(given.clone()),
+                        (None, Some(default)) => Some(self.expand(default)?),
+                        (None, None) => None,
+                    };
+                    self.args.extend(value.map(|value| (name.clone(), value)));
+                }
+            }
+            Order::Run(command) => self.run(&command.argv(&shell())).await?,
+            Order::Cmd(command) => self.cmd = command.argv(&shell()),
+            Order::Entrypoint(command) => {
+                self.entrypoint = command.argv(&shell());
+                self.cmd.clear();
+            }
+            // These mean nothing to a process; others were refused before.
+            _ => {}
+        }
+        self.check_size()
+    }
+
+    /// Refuses a configuration that no program could be started with.
+    fn check_size(&self) -> Result<(), Stop> {
+        let whole = serde_json::json!([self.image.env, self.args, self.entrypoint, self.cmd]).to_string();
+        if whole.len() <= CONFIG_LIMIT {
+            return Ok(());
+        }
+        Err(product(format!(
+            "ENV, ARG, ENTRYPOINT and CMD come to {} bytes, more than the {CONFIG_LIMIT} that an image may have",
+            whole.len()
+        )))
+    }
+
+    fn expand(&self, text: &str) -> Result<String, Stop> {
+        let value = |name: &str| self.image.env.get(name).or_else(|| self.args.get(name)).map(String::as_str);
+        expand(text, self.escape, CONFIG_LIMIT, &value).map_err(product)
+    }
+
+    fn path(&self, text: &str) -> PathBuf {
+        normalize(&self.image.cwd.join(text))
+    }
+
+    /// Notes what of the system's own must not cover it.
+    fn place(&mut self, path: &Path) -> Result<(), Stop> {
+        if ["/proc", "/dev", "/sys", "/tmp"].iter().any(|own| path.starts_with(own))
+            || path == Path::new("/usr")
+        {
+            return Err(product(format!("the process runtime cannot keep files in {}", path.display())));
+        }
+        if path != Path::new("/") && !path.ancestors().any(|above| self.image.placed.contains(above)) {
+            self.image.placed.insert(path.to_owned());
+        }
+        Ok(())
+    }
+
+    async fn put_dir(&mut self, dir: &Path) -> Result<(), Stop> {
+        // A directory that the system has as well is filled, not hidden.
+        let there = dir.to_owned();
+        let made =
+            self.on_disk(move |fs, _| fs.make_dirs(&there).map_err(named(&there)).map(|()| there.is_dir()));
+        if !made.await.map_err(found)? {
+            self.place(dir)?;
+        }
+        Ok(())
+    }
+
+    async fn copy(&mut self, from: &[String], to: &str) -> Result<(), Stop> {
+        let to = self.expand(to)?;
+        let target = self.path(&to);
+        let from = from.iter().map(|source| self.expand(source)).collect::<Result<Vec<_>, _>>()?;
+        let (context, into, named_dir) = (self.context.clone(), target.clone(), to.ends_with(['/', '.']));
+        let chosen = self.on_disk(move |fs, cancel| {
+            let into_dir = named_dir || from.len() > 1 || fs.is_dir(&into) || into.is_dir();
+            context.choose(&from, &into, into_dir, cancel)
+        });
+        let files = chosen.await.map_err(found)?.map_err(product)?;
+        for file in &files {
+            self.place(&file.to)?;
+        }
+        self.image.copied += files.iter().map(Copied::size).sum::<u64>();
+        if self.image.copied > MOST_COPIED {
+            return Err(product(format!("the files that are copied come to more than {MOST_COPIED} bytes")));
+        }
+        let context = self.context.clone();
+        let written = self.on_disk(move |fs, cancel| context.write(&files, fs, cancel));
+        written.await.map_err(found)?.map_err(Stop::Ours)
+    }
+
+    /// Runs a command. When this returns, no process of it is left.
+    async fn run(&mut self, argv: &[String]) -> Result<(), Stop> {
+        let mut env = self.args.clone();
+        env.extend(self.image.env.clone());
+        let session = Program { argv: Vec::new(), env, cwd: self.image.cwd.clone() };
+        let limits = Limits {
+            memory: Some(self.options.memory),
+            pids: Some(RUN_PIDS),
+            cpus: None,
+            file: Some(super::LARGEST_FILE),
+            disk: Some(self.options.disk),
+            files: Some(FILES),
+        };
+        let orders = Orders { limits, session, ..Orders::default() };
+        let root = self.dir.join("image/root");
+        let outside = super::Outside { counts_all: true, disposable: true, ..super::Outside::default() };
+        let sandbox = self.place.sandbox(&root, &self.image.placed, &outside, orders).await?;
+        let (socket, mut exit) = (sandbox.socket.clone(), sandbox.exit.clone());
+        self.sandbox = Some(sandbox);
+        // The build's own time limit ends it; this one only has to be no shorter.
+        let spec =
+            ExecSpec { argv: argv.to_vec(), timeout: Duration::from_secs(86_400), ..ExecSpec::default() };
+        let ran = exec(&socket, spec).await;
+        let ended_itself =
+            ran.is_err() && timeout(Duration::from_secs(2), exit.wait_for(Option::is_some)).await.is_ok();
+        // What it wrote counts also where it succeeded; memory that ran out only where it did not.
+        let exit_code = ran.as_ref().ok().and_then(|ran| ran.exit_code);
+        let overrun = match &self.sandbox {
+            Some(sandbox) => sandbox.overrun(exit_code == Some(0)).await,
+            None => None,
+        };
+        // Whatever it left behind must not see the next instruction.
+        self.close().await.map_err(ours)?;
+        for output in ran.iter().flat_map(|ran| [&ran.stdout, &ran.stderr]) {
+            self.log.push(output);
+        }
+        if let Some(overrun) = overrun {
+            return Err(Stop::Product { reason: format!("the command was ended: {overrun}"), exit_code });
+        }
+        let ran = match ran {
+            Ok(ran) => ran,
+            // Nothing but the command could end it.
+            Err(_) if ended_itself => return Err(product("the command ended its own sandbox")),
+            Err(failure) => return Err(failure.into()),
+        };
+        if ran.exit_code == Some(0) {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&ran.stderr);
+        let started = missing::Started { base: &self.image.base, root: &root, cwd: &self.image.cwd, argv };
+        if let Some(failure) = missing::of_machine(self.place, &started, &said).await {
+            return Err(failure.into());
+        }
+        Err(Stop::Product {
+            reason: format!("the command ended with exit code {}", ran.exit_code.unwrap_or(-1)),
+            exit_code: ran.exit_code,
+        })
+    }
+
+    async fn close(&mut self) -> io::Result<()> {
+        match self.sandbox.take() {
+            Some(sandbox) => sandbox.stop().await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// What runs a line.
+fn shell() -> [String; 2] {
+    ["/bin/sh".to_owned(), "-c".to_owned()]
+}
+
+/// What every program expects to find.
+fn prepare(fs: &RootedFs) -> io::Result<()> {
+    let files = [
+        ("/etc/passwd", "root:x:0:0:root:/tmp:/bin/sh\n"),
+        ("/etc/group", "root:x:0:\n"),
+        ("/etc/hosts", "127.0.0.1 localhost\n"),
+    ];
+    for (path, text) in files {
+        fs.put(Path::new(path), text.as_bytes(), false)?;
+    }
+    // Dockerfiles for Python say `python`, which not every system has.
+    fs.link(Path::new("/.atoll-bin/python"), Path::new("/usr/bin/python3"))
+}

@@ -1,0 +1,81 @@
+//! The part of a Dockerfile that needs no container: its last stage.
+
+use std::collections::HashMap;
+
+use crate::runtime::service::{Copy, Dockerfile, Order, Step};
+
+/// What is followed of a Dockerfile.
+#[derive(Debug)]
+pub struct Plan {
+    /// The image that the last stage begins with; where that is an earlier stage, the one which that begins with.
+    pub base: String,
+    /// The instructions of the last stage.
+    pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// The last stage of `file`, or what of it needs a container, with its line.
+    pub fn of(file: Dockerfile) -> Result<Self, String> {
+        let mut stages: HashMap<String, String> = HashMap::new();
+        let mut last = Self { base: String::new(), steps: Vec::new() };
+        for stage in file.stages {
+            let base = stages.get(&stage.base.to_lowercase()).cloned().unwrap_or(stage.base);
+            if let Some(name) = stage.name {
+                stages.insert(name, base.clone());
+            }
+            last = Self { base, steps: stage.steps };
+        }
+        for step in &last.steps {
+            if let Some(why) = refused(&step.order) {
+                return Err(format!("line {}: {why}: {}", step.line, step.text));
+            }
+        }
+        last.steps.splice(..0, file.args);
+        Ok(last)
+    }
+}
+
+fn refused(order: &Order) -> Option<&'static str> {
+    match order {
+        Order::Copy(Copy { from: Some(_), .. }) => Some("the process runtime does not know --from"),
+        Order::Copy(copy) if copy.sources.iter().any(|source| source.contains("://")) => {
+            Some("the process runtime copies files of the tree only")
+        }
+        Order::Shell(_) => Some("the process runtime does not know SHELL"),
+        Order::OnBuild(_) => Some("the process runtime does not know ONBUILD"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::service::parse;
+
+    fn plan(text: &str) -> Result<Plan, String> {
+        Plan::of(parse(text)?)
+    }
+
+    #[test]
+    fn what_needs_a_container_is_named_with_its_line() {
+        let error = |text: &str| plan(text).unwrap_err();
+        assert!(
+            error("FROM a\n\nCOPY --from=x /a /b")
+                .starts_with("line 3: the process runtime does not know --from")
+        );
+        assert!(error("FROM a\nADD https://x/y /z").contains("files of the tree only"));
+        assert!(error("FROM a\nSHELL [\"bash\"]").contains("line 2: "));
+        assert!(error("FROM a\nFLY b").contains("line 2: "));
+    }
+
+    #[test]
+    fn the_last_stage_counts_with_its_own_base_image() {
+        let base = |text: &str| plan(text).unwrap().base;
+        assert_eq!(base("FROM node:20\nRUN x\nFROM --platform=x python:3 AS two\n"), "python:3");
+        assert_eq!(base("FROM node:20 AS One\nFROM b as two\nFROM one\n"), "node:20");
+        let steps =
+            plan("ARG A\nFROM a AS x\nCOPY --from=y /a /b\nRUN one\nFROM b\nRUN two\n").unwrap().steps;
+        let lines: Vec<usize> = steps.iter().map(|step| step.line).collect();
+        assert_eq!(lines, [1, 6]);
+    }
+}

@@ -1,0 +1,479 @@
+//! Services as local processes inside bubblewrap, for machines without Docker: the same tree, its Dockerfile read as
+//! far as that needs no container. A sandbox sees the system's programs, its own files, a loopback of its own and
+//! nothing else. It must never know Docker.
+//! Start with [`Place`], then `sandbox`; `build` follows the Dockerfile.
+//!
+//! What differs from a container: the base image is the machine's own system, read-only; `RUN` has no network and
+//! can write to its own directories only; memory is limited per process, not in all.
+
+mod bench;
+mod build;
+mod disk;
+mod dockerfile;
+mod furnish;
+mod host;
+mod missing;
+mod mounts;
+mod pid_namespace;
+mod piped;
+mod sandbox;
+mod spawner;
+
+pub use bench::{Bench, WORK};
+pub use host::Host;
+pub use piped::{Ground, Piped, installed};
+pub use sandbox::own_user;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::confine::FILES;
+use crate::id::RunId;
+use crate::relay::{self, Door, ExecReport, ExecSpec, Limits, Orders, Program, Terminal, TerminalSpec};
+use crate::rooted_fs::{CopyLimits, RootedFs, blocking, is_machine_fault};
+use crate::runtime::service::{Backend, Boot, Doing, Leftovers, Log, Reaped, ServiceSpec, Settings};
+use crate::verb::Failure;
+
+use furnish::furnish;
+use sandbox::{Outside, Plan, Sandbox};
+
+/// What the name of an image of this runtime begins with.
+pub const PREFIX: &str = "process:";
+
+/// The part of a volume's directory that services see.
+const DATA: &str = "data";
+
+const LARGEST_FILE: u64 = 1 << 30;
+
+/// A machine on which processes can be sandboxed, or may run without.
+#[derive(Clone, Debug)]
+pub struct Place {
+    bwrap: Option<PathBuf>,
+    settings: Settings,
+}
+
+/// What a build leaves beside the file system.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Image {
+    argv: Vec<String>,
+    env: IndexMap<String, String>,
+    cwd: PathBuf,
+    placed: BTreeSet<PathBuf>,
+    log: String,
+    /// The base image that the Dockerfile names.
+    base: String,
+    /// Bytes that `COPY` brought.
+    copied: u64,
+}
+
+/// How long the copy of an image may take: one that needs longer has far more files than a program needs.
+const COPYING: Duration = Duration::from_secs(300);
+
+/// Why there is no sandbox.
+enum Unstarted {
+    /// Because of what is in the image.
+    Image(String),
+    /// Because of this machine.
+    Machine(Failure),
+}
+
+/// Most files and bytes of an image that a service is started with.
+const LARGEST_IMAGE: CopyLimits = CopyLimits { entries: 1_000_000, bytes: 16 << 30 };
+
+impl Place {
+    /// Looks for bubblewrap. Without it there is no place, unless the settings allow to run without a sandbox.
+    pub fn find(settings: &Settings) -> Result<Self, Failure> {
+        let bwrap = disk::on_path("bwrap");
+        if bwrap.is_none() && !settings.allow_host {
+            return Err(Failure::permanent(
+                "bubblewrap (`bwrap`) is not installed, so no process can be sandboxed",
+            )
+            .hint("install it (`apt-get install bubblewrap`), or allow unsandboxed runs with --allow-host"));
+        }
+        Ok(Self { bwrap, settings: settings.clone() })
+    }
+
+    /// `process`, or `host` where there is no sandbox.
+    pub fn word(&self) -> &'static str {
+        if self.bwrap.is_some() { "process" } else { "host" }
+    }
+
+    fn home(&self) -> PathBuf {
+        self.settings.data.join("process")
+    }
+
+    /// Where the image `key` lies. The name needs the user's key, so that nothing is found there that a project brought along.
+    fn image_home(&self, key: &str) -> PathBuf {
+        self.home()
+            .join("images")
+            .join(self.settings.seal.code([b"image".as_slice(), key.as_bytes()]).to_string())
+    }
+
+    /// A sandbox around the file system `root` of a product. If it does not start, a sandbox with an empty file system
+    /// tells whether this machine is at fault or the product.
+    async fn sandbox(
+        &self,
+        root: &Path,
+        placed: &BTreeSet<PathBuf>,
+        outside: &Outside<'_>,
+        orders: Orders,
+    ) -> Result<Sandbox, Unstarted> {
+        let first = match self.try_sandbox(root, placed, outside, orders.clone()).await {
+            Ok(sandbox) => return Ok(sandbox),
+            Err(first) => first,
+        };
+        if is_machine_fault(&first) || !self.can_start(outside, &orders).await {
+            return Err(Unstarted::Machine(ours(first)));
+        }
+        let again = self.try_sandbox(root, placed, outside, orders).await;
+        again.map_err(|e| Unstarted::Image(e.to_string()))
+    }
+
+    async fn try_sandbox(
+        &self,
+        root: &Path,
+        placed: &BTreeSet<PathBuf>,
+        outside: &Outside<'_>,
+        mut orders: Orders,
+    ) -> io::Result<Sandbox> {
+        if self.bwrap.is_none() {
+            let inside = |program: &mut Program| {
+                program.cwd = root.join(program.cwd.strip_prefix("/").unwrap_or(Path::new("")));
+            };
+            orders.main.iter_mut().for_each(inside);
+            inside(&mut orders.session);
+            orders.limits = Limits::default();
+        }
+        let plan = Plan {
+            bwrap: self.bwrap.as_deref(),
+            program: &self.settings.program,
+            root,
+            placed,
+            readable: &self.settings.readable,
+            outside,
+        };
+        if plan.bwrap.is_some() {
+            mounts::prepare(&sandbox::arguments(&plan, &orders.doors, false)).await?;
+        }
+        Sandbox::start(&plan, orders).await
+    }
+
+    /// Whether a sandbox with an empty file system starts here, all else being equal.
+    async fn can_start(&self, outside: &Outside<'_>, orders: &Orders) -> bool {
+        let outside = Outside { log: Log::default(), volumes: outside.volumes.clone(), ..*outside };
+        let orders = Orders {
+            limits: orders.limits,
+            user: orders.user,
+            doors: orders.doors.clone(),
+            session: Program { cwd: "/".into(), ..Program::default() },
+            ..Orders::default()
+        };
+        let Some((sandbox, dir)) = self.empty(&outside, orders).await else { return false };
+        let ended = sandbox.stop().await;
+        disk::remove_off(&dir).await;
+        ended.is_ok()
+    }
+
+    /// Runs a command of ours in a sandbox with an empty file system.
+    async fn run_alone(&self, spec: ExecSpec) -> Option<ExecReport> {
+        let env = [("PATH".to_owned(), bench::PATH.to_owned())].into();
+        let session = Program { argv: Vec::new(), env, cwd: "/".into() };
+        let orders = Orders { session, ..Orders::default() };
+        let (sandbox, dir) = self.empty(&Outside::default(), orders).await?;
+        let report = exec(&sandbox.socket, spec).await;
+        let _ = sandbox.stop().await;
+        disk::remove_off(&dir).await;
+        report.ok()
+    }
+
+    async fn empty(&self, outside: &Outside<'_>, orders: Orders) -> Option<(Sandbox, PathBuf)> {
+        let dir = self.home().join("live").join(format!("empty-{}", relay::unique_mark()));
+        let root = dir.join("root");
+        let made = disk::claim(&dir, &RunId::new("none")).and_then(|()| RootedFs::create(&root));
+        let sandbox = match made {
+            Ok(_) => self.try_sandbox(&root, &BTreeSet::new(), outside, orders).await.ok(),
+            Err(_) => None,
+        };
+        if sandbox.is_none() {
+            disk::remove_off(&dir).await;
+        }
+        sandbox.map(|sandbox| (sandbox, dir))
+    }
+
+    fn volume(&self, name: &str) -> PathBuf {
+        self.home().join("live").join(name)
+    }
+
+    /// Makes a volume that services of `user` may write to.
+    pub fn make_volume(&self, name: &str, run: &RunId, user: u32) -> Result<(), Failure> {
+        let dir = self.volume(name);
+        let made = disk::claim(&dir, run).and_then(|()| RootedFs::create(&dir.join(DATA)));
+        let made = made.map_err(ours)?;
+        if self.bwrap.is_some() && nix::unistd::geteuid().is_root() {
+            // It is empty yet.
+            made.give(user, &CancellationToken::new()).map_err(ours)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a volume with all that is in it.
+    pub fn drop_volume(&self, name: &str) {
+        disk::remove(&self.volume(name));
+    }
+
+    /// Starts a service in a fresh copy of its image.
+    pub async fn start(&self, id: &str, spec: &ServiceSpec) -> Result<Boot, Failure> {
+        if self.bwrap.is_none() && (spec.links.is_some() || !spec.mounts.is_empty()) {
+            return Err(Failure::permanent(
+                "without a sandbox a service has no services beside it, no volumes and no list of hosts",
+            )
+            .hint("install bubblewrap (`apt-get install bubblewrap`), or use Docker"));
+        }
+        if spec.egress && spec.links.is_some() {
+            return Err(Failure::permanent(
+                "a sandbox that sees the whole network cannot reach other services by name",
+            )
+            .hint("list the hosts it may reach: `egress = [\"api.example.com:443\"]`"));
+        }
+        let key = spec.image.strip_prefix(PREFIX).unwrap_or(&spec.image);
+        let home = self.image_home(key);
+        let image = disk::read(&home.join("image.json"))
+            .ok()
+            .and_then(|text| serde_json::from_slice::<Image>(&text).ok());
+        let Some(mut image) = image.filter(|_| crate::value::Digest::parse(key).is_some()) else {
+            return Err(Failure::permanent(format!("there is no image {}", spec.image))
+                .hint("build it again with a `docker_build` step; images of this runtime stay on the machine that built them"));
+        };
+        let user = nix::unistd::geteuid();
+        let user = if user.is_root() { spec.user.unwrap_or_else(own_user) } else { user.as_raw() };
+        let dir = self.home().join("live").join(id);
+        let kept = Kept(Some(dir.clone()));
+        disk::claim(&dir, &spec.tag.run).map_err(ours)?;
+        let root = dir.join("root");
+        let prepared = timeout(COPYING, prepare(&home, &root, spec, user, &mut image.placed)).await;
+        let prepared = prepared.unwrap_or_else(|_| {
+            Err(io::Error::other(format!("its files could not be copied within {COPYING:?}")))
+        });
+        if let Err(e) = prepared {
+            if is_machine_fault(&e) {
+                return Err(ours(e));
+            }
+            return Ok(Boot::never(spec, &format!("its image cannot be used: {e}")));
+        }
+        let mut env = image.env.clone();
+        env.insert("PORT".to_owned(), spec.port.to_string());
+        env.extend(spec.env.clone());
+        image.argv = spec.command.clone().unwrap_or(image.argv);
+        let session = Program { argv: Vec::new(), env, cwd: image.cwd.clone() };
+        let main = (!spec.is_session()).then(|| Program { argv: image.argv.clone(), ..session.clone() });
+        let limits = Limits {
+            memory: Some(spec.memory),
+            pids: Some(spec.pids),
+            cpus: Some(spec.cpus),
+            file: Some(LARGEST_FILE),
+            disk: Some(spec.disk),
+            files: Some(FILES),
+        };
+        let doors = spec.links.iter().flat_map(|links| &links.doors);
+        let doors =
+            doors.map(|door| Door { to: sandbox::doors_dir().join(&door.to), ..door.clone() }).collect();
+        let orders = Orders { user: Some(user), limits, doors, main, session, ..Orders::default() };
+        let outside = Outside {
+            network: spec.egress,
+            doors: spec.links.as_ref().map(|links| links.dir.as_path()),
+            volumes: spec
+                .mounts
+                .iter()
+                .map(|mount| (self.volume(&mount.volume).join(DATA), mount.at.clone()))
+                .collect(),
+            log: spec.log(),
+            counts_all: false,
+            disposable: true,
+        };
+        let sandbox = match self.sandbox(&root, &image.placed, &outside, orders).await {
+            Ok(sandbox) => sandbox,
+            Err(Unstarted::Machine(failure)) => return Err(failure),
+            Err(Unstarted::Image(reason)) => return Ok(Boot::never(spec, &reason)),
+        };
+        let (log, exit, socket) = (sandbox.log.clone(), sandbox.exit.clone(), sandbox.socket.clone());
+        let inside = Inside { sandbox, dir, place: self.clone(), image, lacks: Mutex::default() };
+        kept.keep();
+        Ok(Boot { backend: Arc::new(inside), log, exit, socket })
+    }
+}
+
+/// The directory of a service that does not run yet: removed unless it is kept.
+struct Kept(Option<PathBuf>);
+
+impl Kept {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Some(dir) = &self.0 {
+            disk::remove_dropped(dir);
+        }
+    }
+}
+
+/// Makes a fresh copy of an image's file system for a service.
+async fn prepare(
+    home: &Path,
+    root: &Path,
+    spec: &ServiceSpec,
+    user: u32,
+    placed: &mut BTreeSet<PathBuf>,
+) -> io::Result<()> {
+    let (from, to, spec, mut seen) =
+        (home.join("root"), root.to_owned(), spec.clone(), std::mem::take(placed));
+    *placed = blocking(move |cancel| {
+        let to = RootedFs::create(&to)?;
+        RootedFs::open(&from)?.copy_to(&to, LARGEST_IMAGE, cancel)?;
+        furnish(&to, &spec, user, &mut seen)?;
+        Ok(seen)
+    })
+    .await?;
+    Ok(())
+}
+
+/// A running sandbox and its directory.
+struct Inside {
+    sandbox: Sandbox,
+    dir: PathBuf,
+    place: Place,
+    image: Image,
+    /// What a command in it showed that this machine lacks.
+    lacks: Mutex<Option<Failure>>,
+}
+
+impl Inside {
+    /// What ended like this because this machine lacks what the base image would have.
+    async fn lacking(&self, argv: &[String], said: &str) -> Option<Failure> {
+        let root = self.dir.join("root");
+        let started = missing::Started { base: &self.image.base, root: &root, cwd: &self.image.cwd, argv };
+        missing::of_machine(&self.place, &started, said).await
+    }
+
+    fn lacks(&self) -> MutexGuard<'_, Option<Failure>> {
+        self.lacks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Backend for Inside {
+    fn exec(&self, spec: ExecSpec) -> Doing<'_, Result<ExecReport, Failure>> {
+        Box::pin(async move {
+            let argv = spec.argv.clone();
+            let report = exec(&self.sandbox.socket, spec).await?;
+            if report.exit_code.is_some_and(|code| code != 0) {
+                let said = String::from_utf8_lossy(&report.stderr);
+                if let Some(failure) = self.lacking(&argv, &said).await {
+                    self.lacks().get_or_insert(failure);
+                }
+            }
+            Ok(report)
+        })
+    }
+
+    fn lacked(&self) -> Option<Failure> {
+        self.lacks().clone()
+    }
+
+    fn terminal(&self, spec: TerminalSpec) -> Doing<'_, Result<Terminal, Failure>> {
+        Box::pin(async move {
+            // What a screen shows is no report: the program is looked for before it starts.
+            let first = spec.line.split_whitespace().next().unwrap_or_default().to_owned();
+            if let Some(failure) = self.lacking(&[first], "").await {
+                self.lacks().get_or_insert(failure);
+            }
+            let opened = relay::terminal(&self.sandbox.socket, spec).await;
+            opened
+                .map_err(|e| no_answer(&e))?
+                .map_err(|why| Failure::permanent(format!("there is no terminal: {why}")))
+        })
+    }
+
+    fn stop(&self) -> Doing<'_, ()> {
+        Box::pin(async move {
+            // What would not end keeps its directory, until a later process finds it.
+            let _ = self.sandbox.stop().await;
+            disk::remove_off(&self.dir).await;
+        })
+    }
+
+    fn machine_fault(&self) -> Doing<'_, Option<Failure>> {
+        Box::pin(async move {
+            let said = self.sandbox.log.tail(16 << 10);
+            self.lacking(&self.image.argv, &said).await
+        })
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        disk::remove_dropped(&self.dir);
+    }
+}
+
+/// How much longer than a command may take its report may take: the agent shares its sandbox with the product, which may
+/// have stopped it.
+const REPORT: Duration = Duration::from_secs(5);
+
+async fn exec(socket: &Path, spec: ExecSpec) -> Result<ExecReport, Failure> {
+    let program = spec.argv.first().cloned().unwrap_or_default();
+    let patience = spec.timeout.saturating_add(REPORT);
+    match timeout(patience, relay::exec(socket, spec)).await {
+        Ok(Ok(Ok(report))) => Ok(report),
+        // What a shell says of a program that it cannot start.
+        Ok(Ok(Err(why))) => Ok(ExecReport {
+            exit_code: Some(127),
+            stderr: format!("{program}: {why}\n").into_bytes(),
+            ..ExecReport::default()
+        }),
+        Ok(Err(e)) => Err(no_answer(&e)),
+        Err(_) => Ok(ExecReport {
+            timed_out: true,
+            duration_ms: crate::clock::millis(patience),
+            ..ExecReport::default()
+        }),
+    }
+}
+
+fn no_answer(e: &io::Error) -> Failure {
+    Failure::transient(format!("the sandbox does not answer: {e}"))
+}
+
+/// Trouble of ours: a full disk, a sandbox that cannot be made.
+fn ours(e: impl Into<io::Error>) -> Failure {
+    let e = e.into();
+    let failure = Failure::transient(format!("cannot run a process: {e}"));
+    match e.kind() {
+        io::ErrorKind::StorageFull => failure.hint("free some disk space"),
+        _ => failure.hint("`bwrap --unshare-all --ro-bind / / true` says whether sandboxes can be made here"),
+    }
+}
+
+/// Removes what dead processes left over in `data`: directories, and images that no run needs any more.
+pub fn reap(data: &Path, leftovers: Leftovers<'_>, reaped: &mut Reaped) {
+    let home = data.join("process");
+    let run = match leftovers {
+        Leftovers::Of(run) => Some(run),
+        Leftovers::AllBut(_) => None,
+    };
+    disk::yielding(|| {
+        reaped.dirs += disk::reap(&home.join("live"), run) + disk::reap(&home.join("builds"), run);
+        if let Leftovers::AllBut(kept) = leftovers {
+            reaped.images += disk::reap_unused(&home.join("images"), kept);
+        }
+    });
+}

@@ -1,0 +1,452 @@
+//! Several services that belong together: each in a place of its own, all reachable by name from the others.
+//!
+//! No service has a network for that. A name leads to an address of the service's own loopback, where its agent listens
+//! and passes connections on through a socket of ours, to the agent of the other service or to a host that is allowed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+
+use super::complaint::complaint;
+use super::passage::{Leads, Passages};
+use super::{ExecSpec, Links, Log, Mount, Running, Runtimes, ServiceSpec};
+use crate::relay::{Door, unique_mark};
+use crate::runtime::process;
+use crate::verb::Failure;
+
+/// A service of an environment.
+pub struct Member {
+    /// What the others call it.
+    pub name: String,
+    /// What to run. Links and volumes are filled in by the environment.
+    pub spec: ServiceSpec,
+    /// Those that have to be up first.
+    pub after: Vec<String>,
+    /// Hosts that it may reach, by name, and at which ports.
+    pub hosts: Vec<(String, u16)>,
+    /// Volumes of the environment, and where it sees them.
+    pub volumes: Vec<(String, PathBuf)>,
+    /// Command lines that are run in it, one after the other, once it is up.
+    pub seed: Vec<String>,
+}
+
+impl Member {
+    /// A service that is alone in the world.
+    pub fn new(name: impl Into<String>, spec: ServiceSpec) -> Self {
+        let (after, hosts, volumes, seed) = Default::default();
+        Self { name: name.into(), spec, after, hosts, volumes, seed }
+    }
+}
+
+/// Services that were started together. They have to be stopped together.
+pub struct Environment {
+    /// The services that were started, the main one last; where one did not come up, those after it are missing.
+    pub services: Vec<(String, Running)>,
+    /// The main one.
+    pub main: String,
+    /// Why it is not up, beginning with the service that is to blame where that is another one.
+    pub reason: Option<String>,
+    /// The service beside it that did not come up, where that is the reason.
+    pub blame: Option<String>,
+    /// What all of them write, line by line behind their names; of a service alone, just what it writes.
+    pub story: Log,
+    volumes: Vec<String>,
+    kind: Kind,
+    _passages: Vec<Passages>,
+}
+
+/// The runtime that volumes belong to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Docker,
+    Process,
+}
+
+impl Kind {
+    fn of(spec: &ServiceSpec) -> Self {
+        if spec.image.starts_with(process::PREFIX) { Self::Process } else { Self::Docker }
+    }
+}
+
+/// How long a command that seeds a service may take.
+const SEED: Duration = Duration::from_secs(120);
+
+impl Environment {
+    /// The main service, where it was started.
+    pub fn running(&self) -> Option<&Running> {
+        self.services.iter().find(|(name, _)| *name == self.main).map(|(_, running)| running)
+    }
+
+    /// Whether the main service and all that it needs came up. They may have ended since.
+    pub fn came_up(&self) -> bool {
+        self.reason.is_none() && self.running().is_some_and(Running::came_up)
+    }
+}
+
+impl Runtimes {
+    /// Starts services, the first of them as the main one, which waits for all others. One that does not come up, and
+    /// what seeds it, is an observation; what cannot be meant is a failure. Dropping the future leaves nothing running.
+    pub async fn start_all(&self, mut members: Vec<Member>) -> Result<Environment, Failure> {
+        let starts: Vec<(&str, &[String])> =
+            members.iter().map(|member| (member.name.as_str(), member.after.as_slice())).collect();
+        let waves = waves(&starts).map_err(|disorder| disorder.failure)?;
+        let main = members.first().map(|member| member.name.clone()).unwrap_or_default();
+        let kind = members.first().map_or(Kind::Docker, |member| Kind::of(&member.spec));
+        let story = Log::default();
+        let linked = members.len() > 1;
+        let (mut sockets, mut ways) = (BTreeMap::new(), BTreeMap::new());
+        for member in &mut members {
+            let (socket, way) = watch::channel(None);
+            sockets.insert(member.name.clone(), socket);
+            ways.insert(member.name.clone(), way);
+            member.spec.log = Some(if linked { Log::telling(&member.name, &story) } else { story.clone() });
+        }
+        let passages = link(&mut members, &ways)?;
+        let volumes = name_volumes(&mut members, kind)?;
+        let mut started = Started { runtimes: self.clone(), kind, services: Mutex::default(), volumes };
+        if let Some(first) = members.first() {
+            self.make_volumes(&started.volumes, &first.spec, kind).await?;
+        }
+        let (mut reason, mut blame) = (None, None);
+        for wave in waves {
+            let starts = wave.iter().map(|index| {
+                let member = &members[*index];
+                self.start_member(member, member.name == main, &started, &sockets)
+            });
+            let mut failure = None;
+            for (index, end) in wave.iter().zip(join_all(starts).await) {
+                let name = &members[*index].name;
+                match end {
+                    Ok(None) => {}
+                    Ok(Some(_)) if reason.is_some() => {}
+                    Ok(Some(why)) if *name == main => reason = Some(why),
+                    Ok(Some(why)) => {
+                        reason = Some(format!("`{name}` is not up: {why}"));
+                        blame = Some(name.clone());
+                    }
+                    Err(e) => failure = Some(e),
+                }
+            }
+            if let Some(failure) = failure {
+                return Err(failure);
+            }
+            if reason.is_some() {
+                break;
+            }
+        }
+        let services = std::mem::take(&mut *started.lock());
+        let volumes = std::mem::take(&mut started.volumes);
+        Ok(Environment { services, main, reason, blame, story, volumes, kind, _passages: passages })
+    }
+
+    /// Stops all services of an environment, the main one first, and removes what belongs to them.
+    pub async fn stop_all(&self, environment: &Environment) {
+        for (_, running) in environment.services.iter().filter(|(name, _)| *name == environment.main) {
+            self.stop(running).await;
+        }
+        let others = environment.services.iter().filter(|(name, _)| *name != environment.main);
+        join_all(others.map(|(_, running)| self.stop(running))).await;
+        self.drop_volumes(&environment.volumes, environment.kind).await;
+    }
+
+    /// Starts and seeds a service; says why it is not up.
+    async fn start_member(
+        &self,
+        member: &Member,
+        is_main: bool,
+        started: &Started,
+        sockets: &BTreeMap<String, watch::Sender<Option<PathBuf>>>,
+    ) -> Result<Option<String>, Failure> {
+        let up = |socket: PathBuf| {
+            if let Some(waiting) = sockets.get(&member.name) {
+                waiting.send_replace(Some(socket));
+            }
+        };
+        let running = self.start_with(&member.spec, &up).await?;
+        started.lock().push((member.name.clone(), running.clone()));
+        // A main service that came up and ends at once is for its user to see; another one is missed by the main one.
+        if let Some(reason) = running.reason().filter(|_| !(is_main && running.came_up())) {
+            return Ok(Some(reason));
+        }
+        for line in &member.seed {
+            let report = match running.exec(ExecSpec::shell(line.clone(), SEED)).await {
+                Ok(report) => report,
+                Err(failure) => match running.reason() {
+                    Some(reason) => return Ok(Some(format!("what seeds it: `{line}`: {reason}"))),
+                    None => return Err(failure),
+                },
+            };
+            if let Some(why) = complaint(line, &report) {
+                return Ok(Some(format!("what seeds it: {why}")));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn make_volumes(&self, names: &[String], spec: &ServiceSpec, kind: Kind) -> Result<(), Failure> {
+        let user = spec.user.unwrap_or_else(process::own_user);
+        for name in names {
+            self.make_volume(name, &spec.tag, kind == Kind::Process, user).await?;
+        }
+        Ok(())
+    }
+
+    async fn drop_volumes(&self, names: &[String], kind: Kind) {
+        for name in names {
+            self.drop_volume(name, kind == Kind::Process).await;
+        }
+    }
+}
+
+/// What was started so far; stopped where the rest is given up.
+struct Started {
+    runtimes: Runtimes,
+    kind: Kind,
+    services: Mutex<Vec<(String, Running)>>,
+    volumes: Vec<String>,
+}
+
+impl Started {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(String, Running)>> {
+        self.services.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let services = std::mem::take(&mut *self.lock());
+        let (volumes, kind) = (std::mem::take(&mut self.volumes), self.kind);
+        if let (false, Ok(runtime)) =
+            (services.is_empty() && volumes.is_empty(), tokio::runtime::Handle::try_current())
+        {
+            let runtimes = self.runtimes.clone();
+            let stop = async move {
+                for (_, running) in &services {
+                    runtimes.stop(running).await;
+                }
+                runtimes.drop_volumes(&volumes, kind).await;
+            };
+            self.runtimes.spares().leaving().spawn_on(stop, &runtime);
+        }
+    }
+}
+
+/// Names the volumes of an environment as nobody else does, and tells its members where they see them.
+fn name_volumes(members: &mut [Member], kind: Kind) -> Result<Vec<String>, Failure> {
+    let named = members.iter().flat_map(|member| &member.volumes);
+    let names: BTreeSet<String> = named.map(|(name, _)| name.clone()).collect();
+    let strange = |member: &Member| Kind::of(&member.spec) != kind && !member.volumes.is_empty();
+    if members.iter().any(strange) {
+        return Err(Failure::permanent("services of two runtimes cannot share a volume")
+            .hint("build all of them with the same `runtime`"));
+    }
+    if kind == Kind::Process && (members.len() > 1 || !names.is_empty()) {
+        // Whoever shares files of a sandbox is the same user, and limits on processes are counted by user. A container
+        // stays the user of its image and has a limit of its own: its volumes are open to all.
+        let (user, pids) = (process::own_user(), members.iter().map(|member| member.spec.pids).sum());
+        for member in members.iter_mut().filter(|member| Kind::of(&member.spec) == Kind::Process) {
+            (member.spec.user, member.spec.pids) = (Some(user), pids);
+        }
+    }
+    let prefix = format!("vol-{}", unique_mark());
+    for member in members {
+        let mount =
+            |(name, at): &(String, PathBuf)| Mount { volume: format!("{prefix}-{name}"), at: at.clone() };
+        member.spec.mounts = member.volumes.iter().map(mount).collect();
+    }
+    Ok(names.into_iter().map(|name| format!("{prefix}-{name}")).collect())
+}
+
+/// Why services cannot start in any order.
+#[derive(Debug)]
+pub struct Disorder {
+    /// Which of them are the reason.
+    pub members: Vec<usize>,
+    /// Of one that starts after a service which there is not: the place of its name.
+    pub after: Option<usize>,
+    /// What is wrong.
+    pub failure: Failure,
+}
+
+/// The order in which services start, by name and what each starts after: each after those it names, the first one after
+/// all others.
+pub fn waves(members: &[(&str, &[String])]) -> Result<Vec<Vec<usize>>, Disorder> {
+    let names: Vec<&str> = members.iter().map(|(name, _)| *name).collect();
+    for (index, (name, after)) in members.iter().enumerate() {
+        if let Some(other) = names[..index].iter().position(|other| other == name) {
+            let failure = Failure::permanent(format!("two services are called `{name}`"));
+            return Err(Disorder { members: vec![other, index], after: None, failure });
+        }
+        if let Some(at) = after.iter().position(|name| !names.contains(&name.as_str())) {
+            let text = format!("`{name}` starts after `{}`, but there is no such service", after[at]);
+            let failure = Failure::permanent(text).hint(format!("there are: {}", names.join(", ")));
+            return Err(Disorder { members: vec![index], after: Some(at), failure });
+        }
+    }
+    let (mut waves, mut up) = (Vec::new(), BTreeSet::new());
+    while up.len() < members.len() {
+        let waits = |index: &usize| {
+            let all = *index == 0 && up.len() + 1 < members.len();
+            all || members[*index].1.iter().any(|name| !up.contains(name.as_str()))
+        };
+        let wave: Vec<usize> = (0..members.len()).filter(|i| !up.contains(names[*i]) && !waits(i)).collect();
+        if wave.is_empty() {
+            let left: Vec<usize> = (0..members.len()).filter(|i| !up.contains(names[*i])).collect();
+            let said: Vec<&str> = left.iter().map(|index| names[*index]).collect();
+            let text = format!("these services wait for each other: {}", said.join(", "));
+            let failure = Failure::permanent(text)
+                .hint("the main service starts after all others, so no other can wait for it");
+            return Err(Disorder { members: left, after: None, failure });
+        }
+        up.extend(wave.iter().map(|index| names[*index]));
+        waves.push(wave);
+    }
+    Ok(waves)
+}
+
+/// The failure of services that both listen on the same port: they reach each other on their ports.
+pub fn same_port(one: &str, other: &str, port: u16) -> Failure {
+    Failure::permanent(format!("`{one}` and `{other}` both listen on port {port}")).hint(
+        "services of one environment reach each other on their ports: give one of them another (`port`, which it gets as \
+         PORT)",
+    )
+}
+
+/// The failure of a service that could not reach `host`, because it listens on that port itself.
+pub fn own_port(service: &str, host: &str, port: u16) -> Failure {
+    Failure::permanent(format!("`{service}` listens on port {port} itself, so it cannot reach {host}:{port}"))
+        .hint("give it another `port`")
+}
+
+/// Gives every member a door to each port of every other, and to each host that it may reach.
+fn link(
+    members: &mut [Member],
+    ways: &BTreeMap<String, watch::Receiver<Option<PathBuf>>>,
+) -> Result<Vec<Passages>, Failure> {
+    let others: Vec<(String, Vec<u16>)> =
+        members.iter().map(|member| (member.name.clone(), member.spec.all_ports().collect())).collect();
+    let mut all = Vec::new();
+    let broken = |e: std::io::Error| Failure::transient(format!("cannot open a way between services: {e}"));
+    for member in members.iter_mut().filter(|member| others.len() > 1 || !member.hosts.is_empty()) {
+        let own: Vec<u16> = member.spec.all_ports().collect();
+        let mut passages = Passages::new().map_err(broken)?;
+        let mut links = Links { dir: passages.dir(), ..Links::default() };
+        let mut door = |links: &mut Links, at: Ipv4Addr, port: u16, leads: Leads| {
+            let to = passages.open(leads).map_err(broken)?;
+            links.doors.push(Door { at: SocketAddr::new(IpAddr::V4(at), port), to });
+            Ok::<_, Failure>(())
+        };
+        for (index, (name, ports)) in others.iter().enumerate() {
+            if *name == member.name {
+                links.names.push((name.clone(), Ipv4Addr::LOCALHOST));
+                continue;
+            }
+            let at = address(1, index)?;
+            links.names.push((name.clone(), at));
+            for port in ports {
+                if own.contains(port) {
+                    return Err(same_port(&member.name, name, *port));
+                }
+                let way = ways.get(name).cloned().unwrap_or_else(|| watch::channel(None).1);
+                door(&mut links, at, *port, Leads::Service(way, *port))?;
+            }
+        }
+        let log = member.spec.log();
+        let names: BTreeSet<&String> = member.hosts.iter().map(|(name, _)| name).collect();
+        for (index, name) in names.into_iter().enumerate() {
+            let at = address(2, index)?;
+            links.names.push((name.clone(), at));
+            for (_, port) in member.hosts.iter().filter(|(other, _)| other == name) {
+                if own.contains(port) {
+                    return Err(own_port(&member.name, name, *port));
+                }
+                door(&mut links, at, *port, Leads::Host(name.clone(), *port, log.clone()))?;
+            }
+        }
+        member.spec.links = Some(links);
+        all.push(passages);
+    }
+    Ok(all)
+}
+
+fn address(net: u8, index: usize) -> Result<Ipv4Addr, Failure> {
+    let last = u8::try_from(index + 1).ok().filter(|last| *last < 255);
+    last.map(|last| Ipv4Addr::new(127, 0, net, last))
+        .ok_or_else(|| Failure::permanent("more than 254 services or hosts"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Address, RunId};
+    use crate::runtime::service::Tag;
+
+    fn member(name: &str, after: &[&str]) -> Member {
+        let spec = ServiceSpec::new("x", Tag { run: RunId::new("r"), address: Address::new("a") });
+        let after = after.iter().map(|name| (*name).to_owned()).collect();
+        Member { after, ..Member::new(name, spec) }
+    }
+
+    fn order(members: &[Member]) -> Result<Vec<Vec<usize>>, Disorder> {
+        let starts: Vec<(&str, &[String])> =
+            members.iter().map(|member| (member.name.as_str(), member.after.as_slice())).collect();
+        waves(&starts)
+    }
+
+    fn named(members: &[Member]) -> Vec<Vec<&str>> {
+        let name = |index: &usize| members[*index].name.as_str();
+        order(members).unwrap().iter().map(|wave| wave.iter().map(name).collect()).collect()
+    }
+
+    #[test]
+    fn services_start_after_those_they_name_and_the_main_one_last() {
+        let members = [member("app", &[]), member("web", &["db"]), member("db", &[]), member("cache", &[])];
+        assert_eq!(named(&members), [vec!["db", "cache"], vec!["web"], vec!["app"]]);
+        assert_eq!(named(&members[..1]), [["app"]]);
+    }
+
+    #[test]
+    fn orders_that_nobody_can_follow_are_refused() {
+        let message = |members: &[Member]| order(members).unwrap_err().failure.message;
+        assert!(message(&[member("app", &[]), member("db", &["dbb"])]).contains("no such service"));
+        let circle = [member("app", &[]), member("a", &["b"]), member("b", &["a"])];
+        assert!(message(&circle).contains("wait for each other: app, a, b"));
+        assert!(message(&[member("app", &[]), member("a", &["app"])]).contains("wait for each other"));
+        assert!(message(&[member("a", &[]), member("a", &[])]).contains("two services"));
+    }
+
+    #[test]
+    fn only_sandboxes_share_a_user_and_a_limit() {
+        let shared = |name: &str| Member {
+            volumes: vec![("shared".to_owned(), "/shared".into())],
+            ..member(name, &[])
+        };
+        let given = |members: &[Member]| {
+            members.iter().map(|member| (member.spec.user, member.spec.pids)).collect::<Vec<_>>()
+        };
+        let mut members = [shared("app"), shared("db")];
+        let names = name_volumes(&mut members, Kind::Docker).unwrap();
+        assert_eq!(given(&members), [(None, 256), (None, 256)]);
+        assert_eq!(members[0].spec.mounts, members[1].spec.mounts);
+        assert_eq!(names, [members[0].spec.mounts[0].volume.clone()]);
+
+        members.iter_mut().for_each(|member| member.spec.image = format!("{}x", process::PREFIX));
+        assert!(name_volumes(&mut members, Kind::Docker).is_err(), "two runtimes share no volume");
+        name_volumes(&mut members, Kind::Process).unwrap();
+        let user = members[0].spec.user;
+        assert_eq!(given(&members), [(user, 512), (user, 512)]);
+        assert!(user.is_some());
+    }
+
+    #[tokio::test]
+    async fn two_services_on_one_port_cannot_reach_each_other() {
+        let mut members = [member("app", &[]), member("db", &[])];
+        let message = link(&mut members, &BTreeMap::new()).err().unwrap().message;
+        assert_eq!(message, "`app` and `db` both listen on port 8080");
+    }
+}

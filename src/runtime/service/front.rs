@@ -1,0 +1,54 @@
+//! The door to a service: a port on 127.0.0.1 whose connections the agent beside the service takes in.
+#![expect(clippy::disallowed_methods, reason = "listens on loopback for the service")]
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use crate::relay::{self, Probe};
+
+/// A port on 127.0.0.1 that leads to a port of a service; closed when it is dropped.
+#[derive(Debug)]
+pub struct Front {
+    port: u16,
+    task: JoinHandle<()>,
+}
+
+impl Front {
+    /// Opens a free port that leads to `port` of what the agent at `socket` sees.
+    pub async fn open(socket: &Path, port: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let own = listener.local_addr()?.port();
+        let socket = socket.to_owned();
+        let task = tokio::spawn(async move {
+            while let Ok((from, _)) = listener.accept().await {
+                tokio::spawn(pass(from, socket.clone(), port));
+            }
+        });
+        Ok(Self { port: own, task })
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn pass(mut from: TcpStream, socket: PathBuf, port: u16) {
+    let _ = from.set_nodelay(true);
+    match relay::connect(&socket, port).await {
+        Ok((Probe::Open, mut to)) => {
+            let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
+        }
+        // A reset says what a closed port would have said.
+        _ => drop(from.set_zero_linger()),
+    }
+}

@@ -1,0 +1,198 @@
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::Notify;
+
+use crate::relay::Bounded;
+use crate::verb::Secrets;
+
+/// What a service has written so far: all of it up to 1 MiB, then its beginning and its end. Shared and cheap to
+/// clone.
+#[derive(Clone, Debug)]
+pub struct Log(Arc<Written>, Option<Arc<Mutex<Retold>>>);
+
+/// What was written, and word of more.
+#[derive(Debug)]
+struct Written {
+    kept: Mutex<Bounded>,
+    more: Notify,
+    hidden: Hidden,
+}
+
+/// What is not shown of a log, beside the secrets of the run.
+#[derive(Default)]
+struct Hidden(Mutex<Vec<Arc<dyn Secrets>>>);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hidden")
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        let kept = Mutex::new(Bounded::new(256 << 10, 768 << 10));
+        Self(Arc::new(Written { kept, more: Notify::new(), hidden: Hidden::default() }), None)
+    }
+}
+
+/// Lines that are told to another log as well.
+#[derive(Debug)]
+struct Retold {
+    name: String,
+    to: Log,
+    line: Vec<u8>,
+}
+
+/// A line that is longer is told in pieces, with an ellipsis between them.
+const LONGEST_LINE: usize = 8 << 10;
+
+impl Retold {
+    fn push(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n').flat_map(|line| line.chunks(LONGEST_LINE)) {
+            self.line.extend_from_slice(piece);
+            if piece.ends_with(b"\n") {
+                self.tell();
+            } else if self.line.len() >= LONGEST_LINE {
+                // The mark also shows where the rest of a secret may be.
+                self.line.extend_from_slice("…".as_bytes());
+                self.tell();
+                self.line.extend_from_slice("…".as_bytes());
+            }
+        }
+    }
+
+    fn tell(&mut self) {
+        let mut told = format!("{} | ", self.name).into_bytes();
+        told.append(&mut self.line);
+        if !told.ends_with(b"\n") {
+            told.push(b'\n');
+        }
+        self.to.push(&told);
+    }
+}
+
+impl Drop for Retold {
+    fn drop(&mut self) {
+        if !self.line.is_empty() {
+            self.tell();
+        }
+    }
+}
+
+impl Log {
+    /// A log whose lines go to `story` as well, behind `name`.
+    pub fn telling(name: &str, story: &Self) -> Self {
+        let retold = Retold { name: name.to_owned(), to: story.clone(), line: Vec::new() };
+        Self(Self::default().0, Some(Arc::new(Mutex::new(retold))))
+    }
+
+    /// The log that its lines are told to; itself where they are told to none.
+    #[must_use]
+    pub fn story(&self) -> Self {
+        let told = self.1.as_ref().map(|told| told.lock().unwrap_or_else(PoisonError::into_inner).to.clone());
+        told.unwrap_or_else(|| self.clone())
+    }
+
+    /// Adds what was written.
+    pub fn push(&self, bytes: &[u8]) {
+        self.lock().push(bytes);
+        if let Some(retold) = &self.1 {
+            retold.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+        }
+        self.0.more.notify_waiters();
+    }
+
+    /// Hides what `secrets` knows in what is [redacted](Log::redact) from now on.
+    pub fn hide(&self, secrets: &Arc<dyn Secrets>) {
+        let mut hidden = self.0.hidden.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !hidden.iter().any(|known| Arc::ptr_eq(known, secrets)) {
+            hidden.push(secrets.clone());
+        }
+    }
+
+    /// `text` of the log without what is hidden.
+    pub fn redact(&self, text: &str) -> String {
+        let hidden = self.0.hidden.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        hidden.iter().fold(text.to_owned(), |text, secrets| secrets.redact(&text))
+    }
+
+    /// Waits until more is written; for ever where nothing is.
+    pub async fn grows(&self) {
+        self.0.more.notified().await;
+    }
+
+    /// Everything so far.
+    pub fn text(&self) -> String {
+        self.since(0)
+    }
+
+    /// How much there is, in bytes: a mark for [`Log::since`].
+    pub fn mark(&self) -> u64 {
+        self.lock().total()
+    }
+
+    /// Everything since `mark`.
+    pub fn since(&self, mark: u64) -> String {
+        String::from_utf8_lossy(&self.lock().since(mark).bytes).into_owned()
+    }
+
+    /// The last `most` bytes, with a mark in front where there was more.
+    pub fn tail(&self, most: usize) -> String {
+        let text = self.text();
+        if text.len() <= most {
+            return text;
+        }
+        let mut from = text.len() - most;
+        while !text.is_char_boundary(from) {
+            from += 1;
+        }
+        format!("[… {from} bytes left out …]\n{}", &text[from..])
+    }
+
+    /// Keeps all that comes out of `from`; the task ends with it.
+    pub(in crate::runtime) fn keep(
+        &self,
+        from: impl AsyncRead + Unpin + Send + 'static,
+    ) -> tokio::task::JoinHandle<()> {
+        let (log, mut from) = (self.clone(), from);
+        tokio::spawn(async move {
+            let mut buffer = vec![0; 16 << 10];
+            while let Ok(n @ 1..) = from.read(&mut buffer).await {
+                log.push(&buffer[..n]);
+            }
+        })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Bounded> {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_told_to_another_log_behind_a_name() {
+        let story = Log::default();
+        let (db, app) = (Log::telling("db", &story), Log::telling("app", &story));
+        db.push(b"star");
+        app.push(b"one\ntwo\n");
+        db.push(b"ted\nlast");
+        drop(db);
+        assert_eq!(story.text(), "app | one\napp | two\ndb | started\ndb | last\n");
+        assert_eq!(app.text(), "one\ntwo\n");
+        assert_eq!((app.story().text(), story.story().text()), (story.text(), story.text()));
+    }
+
+    #[test]
+    fn a_tail_never_loses_the_end() {
+        let log = Log::default();
+        log.push("é".repeat(100).as_bytes());
+        log.push(b"the end");
+        assert!(log.tail(10).ends_with("the end"));
+        assert!(log.tail(10).starts_with("[… "));
+        assert_eq!(log.tail(1000), log.text());
+    }
+}

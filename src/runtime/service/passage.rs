@@ -1,0 +1,109 @@
+//! The outer side of a door: a Unix socket that leads to a port of another service, or to a host that is allowed.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "listens for services, and connects to the hosts that they may reach"
+)]
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::Log;
+use crate::relay::{self, Probe};
+
+/// How long a host may take to answer a connection.
+const DIAL: Duration = Duration::from_secs(20);
+
+/// Where a passage leads.
+#[derive(Clone)]
+pub(super) enum Leads {
+    /// To a port of the service whose agent's socket comes through the channel once it is up.
+    Service(watch::Receiver<Option<PathBuf>>, u16),
+    /// To a port of a host, by name. That it cannot be reached is said in the log.
+    Host(String, u16, Log),
+}
+
+/// Sockets that lead out of one service; closed when they are dropped.
+pub(super) struct Passages {
+    dir: TempDir,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Passages {
+    /// None yet.
+    pub(super) fn new() -> io::Result<Self> {
+        let dir = tempfile::Builder::new().prefix("atoll-").tempdir()?;
+        // Its parent is closed to others; inside a sandbox it stands alone, and another user walks through it.
+        let doors = dir.path().join("doors");
+        std::fs::create_dir(&doors)?;
+        std::fs::set_permissions(&doors, Permissions::from_mode(0o711))?;
+        Ok(Self { dir, tasks: Vec::new() })
+    }
+
+    /// The directory of the sockets.
+    pub(super) fn dir(&self) -> PathBuf {
+        self.dir.path().join("doors")
+    }
+
+    /// Opens a socket and gives its name in the directory.
+    pub(super) fn open(&mut self, leads: Leads) -> io::Result<PathBuf> {
+        let name = PathBuf::from(self.tasks.len().to_string());
+        let path = self.dir().join(&name);
+        let listener = UnixListener::bind(&path)?;
+        std::fs::set_permissions(&path, Permissions::from_mode(0o666))?;
+        let leads = Arc::new(leads);
+        self.tasks.push(tokio::spawn(async move {
+            while let Ok((from, _)) = listener.accept().await {
+                tokio::spawn(pass(from, leads.clone()));
+            }
+        }));
+        Ok(name)
+    }
+}
+
+impl Drop for Passages {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Passes a connection on; one that leads nowhere is closed.
+async fn pass(mut from: UnixStream, leads: Arc<Leads>) {
+    match &*leads {
+        Leads::Service(socket, port) => {
+            let socket = socket.borrow().clone();
+            if let Some(mut to) = into_service(socket.as_deref(), *port).await {
+                let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
+            }
+        }
+        Leads::Host(name, port, log) => {
+            let dialled = timeout(DIAL, TcpStream::connect((name.as_str(), *port))).await;
+            match dialled
+                .map_err(|_| format!("no answer within {DIAL:?}"))
+                .and_then(|d| d.map_err(|e| e.to_string()))
+            {
+                Ok(mut to) => {
+                    let _ = to.set_nodelay(true);
+                    let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
+                }
+                Err(why) => log.push(format!("atoll: {name}:{port} cannot be reached: {why}\n").as_bytes()),
+            }
+        }
+    }
+}
+
+async fn into_service(socket: Option<&Path>, port: u16) -> Option<UnixStream> {
+    match relay::connect(socket?, port).await {
+        Ok((Probe::Open, stream)) => Some(stream),
+        _ => None,
+    }
+}

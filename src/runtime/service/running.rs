@@ -1,0 +1,255 @@
+//! A service while it runs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::{Front, Log, ServiceSpec, health};
+use crate::relay::{ExecReport, ExecSpec, Terminal, TerminalSpec};
+use crate::verb::Failure;
+
+/// A call to a runtime that is under way.
+pub type Doing<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What a runtime does for a service that it has started.
+pub trait Backend: Send + Sync + 'static {
+    /// Runs a command inside.
+    fn exec(&self, spec: ExecSpec) -> Doing<'_, Result<ExecReport, Failure>>;
+    /// Starts a program in a terminal inside.
+    fn terminal(&self, spec: TerminalSpec) -> Doing<'_, Result<Terminal, Failure>>;
+    /// Stops it within a second and removes all that belongs to it. May be called again.
+    fn stop(&self) -> Doing<'_, ()>;
+    /// Asked once a service has not come up: the failure that this really is, if its runtime lacks what the image needs.
+    fn machine_fault(&self) -> Doing<'_, Option<Failure>> {
+        Box::pin(async { None })
+    }
+    /// The same for a command that was run inside: what its end really was.
+    fn lacked(&self) -> Option<Failure> {
+        None
+    }
+}
+
+/// What a runtime hands over once it has started a service.
+pub struct Boot {
+    /// What it does for it.
+    pub backend: Arc<dyn Backend>,
+    /// Its output.
+    pub log: Log,
+    /// Its exit code and, where known, what ended it; set once.
+    pub exit: watch::Receiver<Option<Exit>>,
+    /// The agent's socket.
+    pub socket: PathBuf,
+}
+
+impl Boot {
+    /// A service that could not be started because of what it is made of: that is an observation.
+    pub fn never(spec: &ServiceSpec, reason: &str) -> Self {
+        let log = spec.log();
+        log.push(format!("{reason}\n").as_bytes());
+        let cause = Some(format!("it cannot be started: {}", reason.lines().last().unwrap_or_default()));
+        let exit = watch::channel(Some(Exit { code: 126, cause })).1;
+        Self { backend: Arc::new(Nothing), log, exit, socket: PathBuf::from("/nonexistent") }
+    }
+}
+
+/// What there is of a service that was never started.
+struct Nothing;
+
+impl Backend for Nothing {
+    fn exec(&self, _: ExecSpec) -> Doing<'_, Result<ExecReport, Failure>> {
+        Box::pin(async { Err(Failure::permanent("the service was never started")) })
+    }
+
+    fn terminal(&self, _: TerminalSpec) -> Doing<'_, Result<Terminal, Failure>> {
+        Box::pin(async { Err(Failure::permanent("the service was never started")) })
+    }
+
+    fn stop(&self) -> Doing<'_, ()> {
+        Box::pin(async {})
+    }
+}
+
+/// How a service ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// Its exit code.
+    pub code: i64,
+    /// What ended it, where that is known.
+    pub cause: Option<String>,
+}
+
+/// A service that was started: up, or with the reason why not. Cheap to clone; it has to be stopped.
+#[derive(Clone)]
+pub struct Running(Arc<Inner>);
+
+struct Inner {
+    id: String,
+    runtime: &'static str,
+    came_up: bool,
+    reason: Option<String>,
+    front: Front,
+    others: Vec<(u16, Front)>,
+    port: u16,
+    boot: Boot,
+}
+
+impl Running {
+    /// Waits until the service is up, has ended, or its time is over; that is an observation in any case.
+    pub(super) async fn boot(
+        id: String,
+        runtime: &'static str,
+        spec: &ServiceSpec,
+        boot: Boot,
+    ) -> Result<Self, Failure> {
+        let fronts = match fronts(&boot.socket, spec).await {
+            Ok(fronts) => fronts,
+            Err(e) => {
+                boot.backend.stop().await;
+                return Err(Failure::transient(format!("cannot listen on 127.0.0.1: {e}")));
+            }
+        };
+        let asked = spec.ready_port.unwrap_or(spec.port);
+        let mut exit = boot.exit.clone();
+        let (came_up, reason) = tokio::select! {
+            biased;
+            _ = exit.wait_for(Option::is_some) => (false, None),
+            healthy = health::wait(&spec.ready, spec.within, (&boot.socket, asked), &*boot.backend, &boot.log) => {
+                (healthy.is_ok(), healthy.err())
+            }
+        };
+        let (front, others) = fronts;
+        Ok(Self(Arc::new(Inner { id, runtime, came_up, reason, front, others, port: spec.port, boot })))
+    }
+
+    /// Its name among the services of this process.
+    pub fn id(&self) -> &str {
+        &self.0.id
+    }
+
+    /// `docker`, `process` or `host`.
+    pub fn runtime(&self) -> &'static str {
+        self.0.runtime
+    }
+
+    /// Whether it came up and has not ended since.
+    pub fn is_up(&self) -> bool {
+        self.0.reason.is_none() && self.exit().is_none()
+    }
+
+    /// Whether it came up. It may have ended since.
+    pub fn came_up(&self) -> bool {
+        self.0.came_up
+    }
+
+    /// Why it is not up.
+    pub fn reason(&self) -> Option<String> {
+        self.ending().map(|ending| format!("it {ending}")).or_else(|| self.0.reason.clone())
+    }
+
+    /// How it ended, e.g. `ended with exit code 1`; `None` while it runs.
+    pub fn ending(&self) -> Option<String> {
+        let exit = self.exit()?;
+        let cause = exit.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+        Some(format!("ended with exit code {}{cause}", exit.code))
+    }
+
+    /// Where it answers, without a slash at the end.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.0.front.port())
+    }
+
+    /// Its own ports, and for each the port on 127.0.0.1 that leads there.
+    pub fn ports(&self) -> BTreeMap<String, u16> {
+        let first = (self.0.port.to_string(), self.0.front.port());
+        let others = self.0.others.iter().map(|(port, front)| (port.to_string(), front.port()));
+        others.chain([first]).collect()
+    }
+
+    /// What it has written so far.
+    pub fn log(&self) -> &Log {
+        &self.0.boot.log
+    }
+
+    /// What it and the services beside it have written so far, line by line behind their names; of a service alone,
+    /// its log.
+    pub fn story(&self) -> Log {
+        self.0.boot.log.story()
+    }
+
+    /// Its exit code, once it has ended.
+    pub fn exit_code(&self) -> Option<i64> {
+        self.exit().map(|exit| exit.code)
+    }
+
+    fn exit(&self) -> Option<Exit> {
+        self.0.boot.exit.borrow().clone()
+    }
+
+    /// Resolves when it has ended.
+    pub async fn ended(&self) {
+        let mut exit = self.0.boot.exit.clone();
+        let _ = exit.wait_for(Option::is_some).await;
+    }
+
+    /// Runs a command inside it. What the command does is in the report, also when it is killed for being late;
+    /// only a service that is gone, or our own trouble, is a failure.
+    pub async fn exec(&self, spec: ExecSpec) -> Result<ExecReport, Failure> {
+        self.must_run()?;
+        self.0.boot.backend.exec(spec).await
+    }
+
+    /// The failure that the end of a command inside it really was, if its runtime lacks what the image needs.
+    pub fn lacked(&self) -> Option<Failure> {
+        self.0.boot.backend.lacked()
+    }
+
+    /// Starts a program in a terminal inside it; it ends when the terminal is dropped.
+    pub async fn terminal(&self, spec: TerminalSpec) -> Result<Terminal, Failure> {
+        self.must_run()?;
+        self.0.boot.backend.terminal(spec).await
+    }
+
+    fn must_run(&self) -> Result<(), Failure> {
+        match self.ending() {
+            Some(ending) => Err(Failure::permanent(format!("the service has {ending}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The failure that its not coming up really is, if the machine is at fault.
+    pub(super) async fn machine_fault(&self) -> Option<Failure> {
+        if self.is_up() { None } else { self.0.boot.backend.machine_fault().await }
+    }
+
+    /// Stops it within a second and removes all that belongs to it.
+    pub(super) async fn stop(&self) {
+        self.0.boot.backend.stop().await;
+        let _ = timeout(Duration::from_millis(300), self.ended()).await;
+    }
+}
+
+/// The doors to a service: to its first port, and to the others by port.
+async fn fronts(socket: &Path, spec: &ServiceSpec) -> io::Result<(Front, Vec<(u16, Front)>)> {
+    let first = Front::open(socket, spec.port).await?;
+    let mut others = Vec::new();
+    for port in spec.ports.iter().copied().filter(|port| *port != spec.port) {
+        others.push((port, Front::open(socket, port).await?));
+    }
+    Ok((first, others))
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("id", &self.0.id)
+            .field("runtime", &self.0.runtime)
+            .finish_non_exhaustive()
+    }
+}
