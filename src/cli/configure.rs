@@ -1,6 +1,7 @@
 //! `atoll configure [PROVIDER]`: keeps a provider's key, or says where keys come from.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -51,6 +52,10 @@ pub fn serve(desk: &Desk, ask: &Ask) -> Done {
 }
 
 fn asked(name: &str) -> Result<crate::verb::SecretText, Stop> {
+    if std::io::stdin().is_terminal() {
+        // What was typed before is no key.
+        super::typed::Typed::default().early();
+    }
     let key = masked::read(&format!("key of {name}"));
     let key = key.map_err(|e| Stop::failed(format!("no key could be read: {e}")))?;
     let key = key.ok_or_else(|| Stop::told(Exit::CANCELLED))?;

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::args::Format;
-use super::{Desk, Done, Exit, Settings, house, leftovers};
+use super::{Desk, Done, Exit, Settings, house, leftovers, seal};
 use crate::clock::{Millis, millis};
 use crate::rooted_fs::remove_tree;
 use crate::store::{Durability, Head, StoreError};
@@ -50,6 +50,7 @@ fn span(text: &str) -> Result<Duration, String> {
 
 /// Cleans up.
 pub fn serve(desk: &Desk, ask: &Ask) -> Done {
+    seal::check_data(&desk.settings)?;
     let looked = house::look(&desk.settings)?;
     let open = || house::open(&desk.settings, Durability::default());
     let Some(store) = looked.map(|looked| if ask.dry_run { Ok(looked) } else { open() }).transpose()? else {

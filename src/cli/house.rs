@@ -223,10 +223,13 @@ pub fn clock() -> Arc<dyn Clock> {
 
 /// The store of runs; its directory is made where there is none.
 pub fn open(settings: &Settings, durability: Durability) -> Result<Arc<dyn Store>, Stop> {
-    make(&settings.data).map_err(|e| {
+    super::seal::check_data(settings)?;
+    let unmade = |e: std::io::Error| {
         Stop::failed(format!("{} cannot be made: {e}", settings.data.display()))
             .hint("choose another place with `--data-dir DIR` or ATOLL_DATA")
-    })?;
+    };
+    make(&settings.data).map_err(unmade)?;
+    super::seal::mark_data(settings)?;
     Ok(Arc::new(Sqlite::open(&settings.database(), durability, clock())?))
 }
 

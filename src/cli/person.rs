@@ -122,6 +122,12 @@ fn converse(
         write!(err, "{prompt}").and_then(|()| err.flush()).ok()?;
         let text = match typed.line(|| !waiting.is_closed()) {
             typed::Line::Text(text) => text,
+            typed::Line::Cut => {
+                let complaint = "a terminal cuts off a line of more than 4095 bytes, so nothing was taken: give a long \
+                                 answer with `atoll answer RUN STEP \"$(cat FILE)\"`";
+                writeln!(err, "{complaint}").ok()?;
+                continue;
+            }
             typed::Line::End => return None,
             typed::Line::Withdrawn => {
                 writeln!(err, "\nnot needed any more").ok()?;

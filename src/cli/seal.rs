@@ -3,10 +3,10 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Settings, Stop};
-use crate::rooted_fs::read_file;
+use crate::rooted_fs::{read_file, read_text};
 use crate::value::Seal;
 
 /// The variable that takes the place of the user's file, for machines that share recorded outputs.
@@ -56,6 +56,57 @@ fn keep(dir: &Path, path: &Path, fresh: [u8; LENGTH]) -> std::io::Result<[u8; LE
     }
     let kept = read_file(path, 2 * LENGTH as u64)?;
     kept.try_into().map_err(|_| ErrorKind::InvalidData.into())
+}
+
+/// The file in a data directory by which its owner knows it.
+fn mark_of(data: &Path) -> PathBuf {
+    data.join("seal")
+}
+
+fn code(settings: &Settings) -> Result<String, Stop> {
+    Ok(seal(settings)?.code([b"data directory".as_slice()]).to_string())
+}
+
+/// Errors: the data directory lies in the project, and was made by somebody else than the user. What is in it would be believed:
+/// runs and answers, signals to them, directories to clean up.
+pub fn check_data(settings: &Settings) -> Result<(), Stop> {
+    let data = &settings.data;
+    let is_bare = || {
+        let entries = std::fs::read_dir(data).into_iter().flatten();
+        entries.flatten().all(|entry| entry.file_name() == ".gitignore")
+    };
+    if settings.data_is_named || data.symlink_metadata().is_err() || is_bare() {
+        return Ok(());
+    }
+    let kept = read_text(&mark_of(data)).unwrap_or_default();
+    if kept.trim() == code(settings)? {
+        return Ok(());
+    }
+    let shown = data.display();
+    let stop = Stop::wrong(format!(
+        "{shown} was made by another user or on another machine, so what it says of runs, answers and recorded outputs is not believed"
+    ));
+    Err(stop.hint(format!(
+        "move it away; or, if it is yours, run `atoll trust {shown}`; or name it with `--data-dir`; machines that share it \
+         need the same {VARIABLE}"
+    )))
+}
+
+/// Marks the data directory as the user's own.
+pub fn mark_data(settings: &Settings) -> Result<(), Stop> {
+    let path = mark_of(&settings.data);
+    if settings.data_is_named || path.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    mark(settings, &settings.data)
+}
+
+/// Marks `data` as a data directory of the user's own, whoever made it.
+pub fn mark(settings: &Settings, data: &Path) -> Result<(), Stop> {
+    let failed = |e: std::io::Error| Stop::failed(format!("{}: {e}", mark_of(data).display()));
+    let mut staged = tempfile::NamedTempFile::new_in(data).map_err(failed)?;
+    staged.write_all(code(settings)?.as_bytes()).map_err(failed)?;
+    staged.persist(mark_of(data)).map(drop).map_err(|e| failed(e.error))
 }
 
 fn random() -> std::io::Result<[u8; LENGTH]> {

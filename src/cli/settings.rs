@@ -26,6 +26,8 @@ pub struct Settings {
     pub here: PathBuf,
     /// Where runs are kept.
     pub data: PathBuf,
+    /// Whether the user named that directory; otherwise it lies in the project, and may have come with it.
+    pub data_is_named: bool,
     /// Where the user keeps pipelines for all projects.
     pub user: Option<PathBuf>,
     /// `atoll.toml`: its path and text.
@@ -71,7 +73,7 @@ impl Settings {
         if given.is_none() {
             refuse(&data)?;
         }
-        Ok(Self { project, here, data, user, file, lanes, owners })
+        Ok(Self { project, here, data, data_is_named: given.is_some(), user, file, lanes, owners })
     }
 
     /// The database of runs.

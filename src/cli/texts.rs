@@ -175,6 +175,7 @@ mod tests {
         }
         std::fs::write(place.path().join("secret"), "no").unwrap();
         let settings = Settings {
+            data_is_named: true,
             project,
             here: place.path().join("project"),
             data: place.path().join("data"),

@@ -9,7 +9,8 @@ use clap::Args;
 
 use super::asks::{self, Asking, read};
 use super::trusted::{File, Trusted, place};
-use super::{Desk, Done, Exit, Settings, Stop};
+use super::typed::{Line, Typed};
+use super::{Desk, Done, Exit, Settings, Stop, seal};
 use crate::tree::visible;
 use crate::value::Digest;
 use crate::verb::Grants;
@@ -59,9 +60,18 @@ pub fn serve(desk: &Desk, ask: &Request) -> Done {
         desk.face.print(&lines.collect::<String>())?;
         return Ok(Exit::REACHED);
     }
+    let is_data = |path: &PathBuf| path.ends_with(".atoll") || path.join("atoll.db").exists();
+    let (data, files): (Vec<_>, Vec<_>) =
+        ask.files.iter().map(|path| desk.settings.here.join(path)).partition(is_data);
+    for path in &data {
+        trust_data(desk, path, ask.yes)?;
+    }
+    if files.is_empty() && !data.is_empty() {
+        return Ok(Exit::REACHED);
+    }
     let mut found = Vec::new();
-    for path in &ask.files {
-        collect(&desk.settings.here.join(path), true, &mut found)?;
+    for path in &files {
+        collect(path, true, &mut found)?;
     }
     if ask.remove {
         trusted.files.retain(|known| !found.iter().any(|(path, _)| *path == known.path));
@@ -127,10 +137,24 @@ fn agreed(desk: &Desk) -> Result<bool, Stop> {
     if !desk.face.person {
         return Err(Stop::usage("there is no terminal to ask on").hint("read the list, then add `--yes`"));
     }
+    let mut typed = Typed::default();
+    typed.early();
     desk.face.say("allow this? [y/N]");
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line)?;
-    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
+    Ok(matches!(typed.line(|| true), Line::Text(line) if matches!(line.trim(), "y" | "Y" | "yes")))
+}
+
+/// Believes what the data directory `path` says, if the user agrees.
+fn trust_data(desk: &Desk, path: &Path, yes: bool) -> Result<(), Stop> {
+    let shown = visible(&path.display().to_string());
+    desk.face.print(&format!(
+        "{shown}: its runs, answers, recorded outputs and images are used as if you had made them\n"
+    ))?;
+    if !yes && !agreed(desk)? {
+        return Err(Stop::usage("nothing is allowed"));
+    }
+    seal::mark(&desk.settings, path)?;
+    desk.face.say(&format!("{shown} is taken for your own from now on"));
+    Ok(())
 }
 
 /// The file at `path`, or those of the directory that may ask for something.

@@ -10,6 +10,8 @@ use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 const PASTE_MS: u8 = 50;
 /// How often a reader looks whether its question is still open, in milliseconds.
 const LOOK_MS: u8 = 100;
+/// The most bytes that a terminal keeps of a line.
+const LONGEST_TYPED: usize = 4095;
 /// More than this is no line that a person typed.
 const MOST: usize = 64 * 1024;
 
@@ -25,6 +27,8 @@ pub struct Typed {
 pub enum Line {
     /// A line, without its end.
     Text(String),
+    /// A line that the terminal has cut off: it keeps no more of one.
+    Cut,
     /// The end of input.
     End,
     /// The question is not open any more.
@@ -57,7 +61,8 @@ impl Typed {
                 return Line::Withdrawn;
             }
             if let Some(line) = self.take() {
-                return Line::Text(line);
+                let is_cut = line.len() >= LONGEST_TYPED && io::stdin().is_terminal();
+                return if is_cut { Line::Cut } else { Line::Text(line) };
             }
             if self.ended {
                 return Line::End;

@@ -176,6 +176,7 @@ codes! {
     W0401 CacheBlind Warning "a cache that does not know what its step reads"
     W0402 SharedOutput Warning "one recorded output for all items"
     W0403 Refused Warning "a value that the step would refuse with these settings"
+    W0404 SharedProducts Warning "two steps that produce the same files"
     W0501 NeverFalse Warning "a question whose answer is always the same"
     W0502 NeverReached Warning "a time limit that is never reached"
     W0503 InsideUnbound Warning "a key of a step that does nothing to the steps inside"

@@ -92,6 +92,13 @@ impl Surroundings {
         Shelf { store: self.house.store.clone(), seal: self.house.seal }
     }
 
+    /// The key under which the output of an attempt is on record, whose content key is `key`.
+    pub(super) fn shelf_key(&self, attempt: &Attempt, key: Digest) -> Digest {
+        let verb = self.house.catalog.find_verb(&attempt.name);
+        let depends_on = verb.and_then(|verb| verb.depends_on(&attempt.with));
+        self.shelf().key(attempt, key, &self.allowed_secrets(), depends_on)
+    }
+
     /// The secrets that steps may use.
     pub(super) fn allowed_secrets(&self) -> AllowedSecrets {
         AllowedSecrets::new(self.house.secrets.clone(), self.house.grants.clone())

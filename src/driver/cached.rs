@@ -56,7 +56,7 @@ impl Surroundings {
         let cx = self.context(&attempt, &granted);
         let place = Place { shelf: self.shelf(), project: self.house.project.clone(), files };
         let (outbox, secrets) = (self.outbox.clone(), self.house.secrets.clone());
-        let key = place.shelf.key(&attempt, key, &self.allowed_secrets());
+        let key = self.shelf_key(&attempt, key);
         let (plain, address, number) = (key_of(&attempt, key), attempt.address.clone(), attempt.number);
         let told = self.outbox.clone();
         tokio::spawn(async move {
@@ -65,7 +65,7 @@ impl Surroundings {
             let hidden = secrets.clone();
             let working = async move {
                 let (progress, before, again) = (cx.progress.clone(), place.clone(), plain.clone());
-                let (made, hidden_files) = apart(move || before.key(plain)).await?;
+                let (made, hidden_files, stamp) = apart(move || before.key(plain)).await?;
                 progress.line(format!("cache key {}: {}", made.key.short(), in_words(&made)));
                 let full = made.key;
                 told.send(Message::Meanwhile(Report::Keyed { address, attempt: number, key: made })).ok();
@@ -88,7 +88,8 @@ impl Surroundings {
                 let value = output.value.clone();
                 let recorded = apart(move || {
                     // What it read may have been changed meanwhile, and nobody knows which of both it saw.
-                    if place.key(again)?.0.key != full {
+                    let (now, _, written) = place.key(again)?;
+                    if now.key != full || written != stamp {
                         return Ok(Some("a file of `inputs` was changed while it ran".to_owned()));
                     }
                     let unrecorded = place.record(&full, &value);
@@ -110,8 +111,9 @@ impl Surroundings {
 }
 
 impl Place {
-    /// `plain` with the content of the files that the step reads, and why there may be more of them.
-    fn key(&self, plain: CacheKey) -> Result<(CacheKey, Option<String>), Failure> {
+    /// `plain` with the content of the files that the step reads, why there may be more of them, and a stamp that differs once one
+    /// of them has been written.
+    fn key(&self, plain: CacheKey) -> Result<(CacheKey, Option<String>, Digest), Failure> {
         let CachedFiles { inputs, produces } = &*self.files;
         let digests = digests_of_chosen(&self.project, inputs)?;
         let chosen = inputs.iter().cloned().zip(digests.each);
@@ -120,7 +122,7 @@ impl Place {
         let contents: Vec<String> = files.iter().map(|files| files.content.to_string()).collect();
         let text = format!("{}\n{}\n{}", plain.key, contents.join(" "), produces.join("\n"));
         let key = CacheKey { key: Digest::of(text), files, produces: produces.clone(), ..plain };
-        Ok((key, digests.hidden))
+        Ok((key, digests.hidden, digests.stamp))
     }
 
     /// The output on record, once the files that belong to it are back.

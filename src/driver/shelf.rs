@@ -31,12 +31,18 @@ pub(super) const FOREIGN: &str =
     "the output on record is not used: another user or another machine recorded it (see ATOLL_CACHE_KEY)";
 
 impl Shelf {
-    /// The key of an attempt, whose content key is `key`, with the values of the secrets that it names: their values are no part
-    /// of its input, but decide what comes out.
-    pub(super) fn key(&self, attempt: &Attempt, key: Digest, secrets: &dyn Secrets) -> Digest {
+    /// The key of an attempt, whose content key is `key`, with what is no part of its input and decides what comes out: the values
+    /// of the secrets that it names, and `depends_on` as its verb says it.
+    pub(super) fn key(
+        &self,
+        attempt: &Attempt,
+        key: Digest,
+        secrets: &dyn Secrets,
+        depends_on: Option<String>,
+    ) -> Digest {
         let mut names = Vec::new();
         named(&attempt.with, &mut names);
-        if names.is_empty() {
+        if names.is_empty() && depends_on.is_none() {
             return key;
         }
         names.sort_unstable();
@@ -49,7 +55,8 @@ impl Shelf {
             })
             .collect();
         let text = key.to_string();
-        let texts: Vec<String> = values.iter().map(ToString::to_string).collect();
+        let texts: Vec<String> =
+            depends_on.into_iter().chain(values.iter().map(ToString::to_string)).collect();
         self.seal.code(std::iter::once(text.as_bytes()).chain(texts.iter().map(String::as_bytes)))
     }
 

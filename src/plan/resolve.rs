@@ -34,6 +34,8 @@ pub(super) struct Resolver<'l, 'a> {
     pub(super) labels: Vec<String>,
     /// Time limits of steps, and where they are written.
     pub(super) timeouts: Vec<(std::time::Duration, Span)>,
+    /// Globs of files that cached steps produce, with the names of the steps.
+    pub(super) produced: Vec<(String, model::Text)>,
     /// Lanes that the pipeline declares.
     pub(super) lanes: IndexSet<String>,
     /// The bodies around what is being resolved, the pipeline's own first.
@@ -67,6 +69,7 @@ pub(super) fn resolve(
         labels: pipeline.labels.iter().map(|label| label.text.clone()).collect(),
         lanes: pipeline.lanes.iter().map(|(name, _)| name.text.clone()).collect(),
         timeouts: Vec::new(),
+        produced: Vec::new(),
         levels: Vec::new(),
         owners: HashMap::new(),
         generated: HashMap::new(),

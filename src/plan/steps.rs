@@ -25,6 +25,9 @@ impl Resolver<'_, '_> {
         let output = step.output.as_ref().map(|node| self.schema(node));
         let retry = self.retry(step.retry.as_ref(), &mut sight);
         let files = self.cached_files(&step);
+        if step.cache {
+            self.shared_products(&step);
+        }
         self.time_limits(&step);
         let budget = self.caps(&step.budget, false, &site, &mut sight);
         let used = self.verb(&mut step);
@@ -154,6 +157,33 @@ impl Resolver<'_, '_> {
             }
             found => found,
         }
+    }
+
+    /// Complains about files that another cached step produces as well: its recorded ones would take their place.
+    fn shared_products(&mut self, step: &model::Step) {
+        // A glob matches the names that another one has in mind if it matches that glob with its wildcards filled in.
+        let covers = |glob: &str, other: &str| {
+            let filled = other.replace("**", "x").replace(['*', '?'], "x");
+            crate::tree::globs(&[glob.to_owned()]).is_ok_and(|set| set.is_match(filled))
+        };
+        for text in &step.produces {
+            let shared = self.produced.iter().find(|(owner, other)| {
+                *owner != step.id.text && (covers(&text.text, &other.text) || covers(&other.text, &text.text))
+            });
+            if let Some((owner, other)) = shared {
+                self.loader.found.push(
+                    Diagnostic::new(
+                        Code::SharedProducts,
+                        format!("the step `{owner}` produces these files as well"),
+                    )
+                    .at(text.span, "")
+                    .at(other.span, "these")
+                    .help("let each cached step write to a directory of its own"),
+                );
+            }
+        }
+        let own = step.produces.iter().map(|text| (step.id.text.clone(), text.clone()));
+        self.produced.extend(own);
     }
 
     /// What belongs to a cached step, and complaints where that cannot be right.

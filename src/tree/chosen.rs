@@ -1,6 +1,8 @@
 //! What globs choose in a directory: what a cached step reads.
 
+use std::fmt::Write as _;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path};
 
 use globset::{Glob, GlobMatcher, GlobSet, GlobSetBuilder};
@@ -152,6 +154,9 @@ pub struct Digests {
     pub each: Vec<(usize, Digest)>,
     /// Why there may be more that is not looked at, so that a change in it is not noticed.
     pub hidden: Option<String>,
+    /// A digest of the inodes of all these files and of the times at which they changed last: another one after a change that was
+    /// taken back.
+    pub stamp: Digest,
 }
 
 /// How many files of `dir` each of the globs chooses, and a digest of their paths and contents. A link to a file inside
@@ -159,15 +164,21 @@ pub struct Digests {
 pub fn digests_of_chosen(dir: &Path, patterns: &[String]) -> Result<Digests, TreeError> {
     let mut chosen = Chosen::of(dir, patterns)?;
     let mut lines: Vec<(String, String)> = Vec::with_capacity(chosen.found.len());
+    let mut stamps = String::new();
     let mut left = LARGEST;
     for (path, kind) in std::mem::take(&mut chosen.found) {
         let at = Path::new(&path);
+        let state = dir.join(at).metadata();
+        if let Ok(state) = &state {
+            let _ = writeln!(stamps, "{} {} {}.{}", path, state.ino(), state.ctime(), state.ctime_nsec());
+        }
         let line = match kind {
             Kind::Dir => continue,
             Kind::File => {
                 let bytes = chosen.fs.read(at, left).map_err(disk(at))?;
                 left -= bytes.len() as u64;
-                format!("{} {path}\n", Digest::of(&bytes))
+                let executable = state.is_ok_and(|state| state.mode() & 0o111 != 0);
+                format!("{}{} {path}\n", Digest::of(&bytes), if executable { " x" } else { "" })
             }
             Kind::Link => {
                 let target = chosen.fs.read_link(at).map_err(disk(at))?;
@@ -198,7 +209,8 @@ pub fn digests_of_chosen(dir: &Path, patterns: &[String]) -> Result<Digests, Tre
         let (count, text) = own.fold((0, String::new()), |(count, text), (_, line)| (count + 1, text + line));
         Ok((count, Digest::of(text)))
     });
-    Ok(Digests { each: each.collect::<Result<_, TreeError>>()?, hidden: chosen.hidden })
+    let stamp = Digest::of(stamps);
+    Ok(Digests { each: each.collect::<Result<_, TreeError>>()?, hidden: chosen.hidden, stamp })
 }
 
 pub(super) fn wrong(dir: &Path, why: String) -> TreeError {

@@ -141,6 +141,8 @@ pub trait DynVerb: Send + Sync + 'static {
     fn out_schema(&self) -> Value;
     /// See [`Verb::bound`].
     fn bound(&self, with: &Value, schema: Option<&Schema>) -> Option<Bound>;
+    /// See [`Verb::depends_on`].
+    fn depends_on(&self, with: &Value) -> Option<String>;
     /// See [`Verb::remarks`].
     fn remarks(&self, with: &Value) -> Vec<Remark>;
     /// See [`Verb::refusals`]: those of an input that is not rendered yet and are certain whatever it becomes.
@@ -192,6 +194,10 @@ impl<V: Verb> DynVerb for V {
 
     fn bound(&self, with: &Value, schema: Option<&Schema>) -> Option<Bound> {
         Verb::bound(self, with, schema)
+    }
+
+    fn depends_on(&self, with: &Value) -> Option<String> {
+        Verb::depends_on(self, with)
     }
 
     fn remarks(&self, with: &Value) -> Vec<Remark> {

@@ -68,6 +68,12 @@ pub trait Verb: Send + Sync + 'static {
         Some(Bound::default())
     }
 
+    /// What its outcome depends on besides its input, e.g. where the settings say that a model is served. A recorded output is used
+    /// only while this is the same.
+    fn depends_on(&self, _with: &Value) -> Option<String> {
+        None
+    }
+
     /// What can be said of this input before a run, as its author wrote it: templates are texts that are not rendered yet.
     /// Never waits.
     fn remarks(&self, _with: &Value) -> Vec<Remark> {

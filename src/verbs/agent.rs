@@ -92,6 +92,12 @@ wall   = "20m"
         Some(Bound { first: Meter::new(), most: bound::of(&self.models, with, (turns, usd)) })
     }
 
+    fn depends_on(&self, with: &Value) -> Option<String> {
+        let program = with.get("cli").and_then(Value::as_str).and_then(|name| self.coders.find(name).ok());
+        let served = super::asked::served(&self.models, with);
+        Some(program.map_or_else(|| served.clone(), |program| format!("{served}{program:?}")))
+    }
+
     fn remarks(&self, with: &Value) -> Vec<Remark> {
         if with.get("cli").is_some() {
             remarks::of_program(&self.models, &self.coders, with)

@@ -50,6 +50,24 @@ pub(super) fn priced(name: &str, model: &Model) -> Result<(), Failure> {
 
 /// Complains about models that are written as they are and cannot be asked: unknown ones, and those without a price
 /// where the step does not say that this does not matter.
+/// The models that `with` names, a line each: which one the name stands for, by which provider, at which address.
+pub(super) fn served(models: &Models, with: &Value) -> String {
+    let names: Vec<&str> = match &with["model"] {
+        Value::String(name) => vec![name],
+        Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let meant = names.into_iter().flat_map(|name| models.registry().meant(name));
+    let line = |name: String| match models.find(&name) {
+        Ok(model) => {
+            let provider = &model.provider;
+            format!("{name} {:?} {} {} {}\n", provider.kind, provider.name, provider.base_url, model.id)
+        }
+        Err(_) => format!("{name}\n"),
+    };
+    meant.map(|name| line(name.to_owned())).collect()
+}
+
 pub(super) fn remarks(models: &Models, with: &Value) -> Vec<Remark> {
     let named: Vec<(Option<usize>, &str)> = match &with["model"] {
         Value::String(name) => vec![(None, name)],

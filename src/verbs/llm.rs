@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::asked::{Names, UnknownCost, can_switch, priced, remarks};
+use super::asked::{Names, UnknownCost, can_switch, priced, remarks, served};
 use crate::llm::registry::{Means, Model};
 use crate::llm::{Effort, Message, Models, Request, Role, Shape, in_prose};
 use crate::schema::Schema;
@@ -181,6 +181,10 @@ max_tokens  = 512
 
     fn bound(&self, with: &Value, schema: Option<&Schema>) -> Option<Bound> {
         bound::of(&self.models, with, schema)
+    }
+
+    fn depends_on(&self, with: &Value) -> Option<String> {
+        Some(served(&self.models, with))
     }
 
     fn remarks(&self, with: &Value) -> Vec<Remark> {

@@ -193,23 +193,37 @@ fn what_another_user_recorded_is_not_used() {
     let stranger = with(theirs, "");
     assert_eq!(run(&stranger)["steps"][0]["cached"], Value::Null);
     assert_eq!(run(&stranger)["steps"][0]["cached"], true, "their own");
-    let took = |from: &Project, to: &Project| {
+    let bring = |from: &Project, to: &Project| {
         std::fs::remove_dir_all(to.path(".atoll")).ok();
         let copied =
             std::process::Command::new("cp").arg("-r").args([from.path(".atoll"), to.path("")]).status();
         assert!(copied.unwrap().success());
-        let ran = to.run(&["run", "p", "--format", "json"]).exits(0);
-        (ran.json()["steps"][0]["cached"].clone(), ran.stderr.contains("ATOLL_CACHE_KEY"))
     };
     let victim = with(mine, "");
-    assert_eq!(took(&stranger, &victim), (Value::Null, true), "the project brings it along");
+    bring(&stranger, &victim);
+    for command in [&["run", "p"][..], &["resume", "last"], &["gc"]] {
+        victim
+            .run(command)
+            .exits(3)
+            .stderr_has("by another user or on another machine")
+            .stderr_has("atoll trust");
+    }
+    victim.run(&["runs"]).exits(0);
+    // Who names the directory believes what it says of runs, but an output is only that of whoever recorded it.
+    let named = victim.run(&["run", "p", "--format", "json", "--data-dir", ".atoll"]).exits(0);
+    assert_eq!(named.json()["steps"][0]["cached"], Value::Null, "the project brings it along");
+    named.stderr_has("ATOLL_CACHE_KEY");
+    victim.run(&["trust", ".atoll", "--yes"]).exits(0).stderr_has("for your own");
+    assert_eq!(run(&victim)["steps"][0]["cached"], true, "recorded anew");
     let key = std::path::Path::new(mine).join("atoll/cache.key");
     assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
 
     let shared = "a secret of all machines of a CI";
     let first = with(theirs, shared);
     run(&first);
-    assert_eq!(took(&first, &with(mine, shared)), (json!(true), false), "they share a key");
+    let second = with(mine, shared);
+    bring(&first, &second);
+    assert_eq!(run(&second)["steps"][0]["cached"], true, "they share a key");
     with(mine, "short").run(&["run", "p"]).exits(2).stderr_has("fewer than 16 characters");
     std::fs::write(&key, "x").unwrap();
     victim.run(&["run", "p"]).exits(1).stderr_has("cache.key is not 32 bytes long");
@@ -226,6 +240,10 @@ fn an_input_that_changes_while_the_step_runs_is_not_recorded() {
     let again = run(&project);
     assert_eq!((&again["outputs"]["text"], &again["steps"][0]["cached"]), (&json!("old\n"), &Value::Null));
     assert_eq!(run(&project)["steps"][0]["cached"], true);
+    // Also where it is as before in the end.
+    let text = text.replace("; cat src; }", "; cat src; echo old > src; }").replace("cat src; test", "test");
+    let project = Project::new().file("pipelines/p.toml", &text).file("src", "old\n");
+    project.run(&["run", "p"]).exits(0).stderr_has("a file of `inputs` was changed while it ran");
 }
 
 #[test]

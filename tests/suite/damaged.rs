@@ -13,7 +13,8 @@ const PLAIN: &str = "atoll = 1\n[inputs]\ntext = { type = \"file\" }\n[steps.a]\
 fn an_empty_database_and_a_data_directory_that_is_none_are_errors() {
     let project = Project::new().file("p.toml", PLAIN).file(".atoll/atoll.db", "");
     for arguments in [&["runs"][..], &["show", "last"], &["run", "p.toml"], &["resume", "last"], &["gc"]] {
-        project.run(arguments).exits(1).stderr_has("is empty").stderr_has("move it away");
+        let named = [arguments, &["--data-dir", ".atoll"]].concat();
+        project.run(&named).exits(1).stderr_has("is empty").stderr_has("move it away");
     }
     assert_eq!(fs::metadata(project.path(".atoll/atoll.db")).unwrap().len(), 0);
     let project = Project::new().file("p.toml", PLAIN).file("data", "a file");

@@ -25,6 +25,7 @@ fn old() -> Project {
     std::fs::create_dir_all(project.path(".atoll")).unwrap();
     let db = rusqlite::Connection::open(project.path(".atoll/atoll.db")).unwrap();
     db.execute_batch(include_str!("../journals/v1.sql")).unwrap();
+    project.run(&["trust", ".atoll", "--yes"]).exits(0);
     project
 }
 

@@ -24,7 +24,7 @@ impl Driver {
             return None;
         }
         let shelf = self.surroundings.shelf();
-        let key = shelf.key(attempt, key, &self.surroundings.allowed_secrets());
+        let key = self.surroundings.shelf_key(attempt, key);
         let found = shelf.find(&key).unwrap_or(Found::Nothing);
         if let Found::Output(output) = found {
             self.tell_shared(attempt, key);

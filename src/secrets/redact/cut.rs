@@ -226,11 +226,9 @@ impl Partial {
             || piece.iter().all(u8::is_ascii_uppercase);
         // A value of several lines is not shown as one, and has lines that are no secret.
         let is_one_line = !text.contains(&b'\n');
-        // Other URLs begin like it.
-        let scheme = text.windows(3).position(|three| three == b"://").filter(|_| text.starts_with(piece));
-        let host = |from: usize| text[from + 3..].iter().take_while(|byte| **byte != b'/').count();
         is_one_line
-            && piece.len() >= scheme.map_or(least, |at| at + 3 + host(at) + least)
+            && !is_structured(text)
+            && piece.len() >= least
             && (!is_word || piece.len() >= WORD * per_byte)
     }
 
@@ -250,6 +248,14 @@ impl Partial {
         });
         triples.get(&triple).map(Vec::as_slice).unwrap_or_default()
     }
+}
+
+/// Whether a value has parts of which most are no secret: a URL, JSON, or names with values. Its secret parts are values of their
+/// own.
+fn is_structured(text: &[u8]) -> bool {
+    text.windows(3).any(|three| three == b"://")
+        || text.starts_with(b"{")
+        || text.contains(&b'=') && text.iter().any(|byte| b";&".contains(byte))
 }
 
 #[cfg(test)]
