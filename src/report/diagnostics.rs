@@ -234,9 +234,7 @@ mod tests {
         assert_eq!(lines.lines().count(), 10);
         let first = lines.lines().next().unwrap();
         assert!(
-            first.starts_with(
-                "::error title=E0102 a key that means nothing here,file=pipelines/ü.toml,line=1,"
-            ),
+            first.starts_with("::error title=E0102 unknown key,file=pipelines/ü.toml,line=1,"),
             "{first}"
         );
         assert!(first.contains("col=5,") && first.ends_with("::100%25 wrong%0Areally%0Aa, b"), "{first}");
