@@ -115,61 +115,72 @@ codes! {
     E0611 InputSecret Error "secret value in an input"
     E0612 SecretAsText Error "secret name used as its value"
     E0701 ScenarioSyntax Error "invalid YAML in a scenario file"
-        "The file could not be read as YAML; the message says what was expected and the place is where reading stopped. \
-         Often a line above it lacks a closing quote or bracket, or text with `: ` in it needs quotes."
+        "The file cannot be parsed as YAML. The message says what the parser expected. The location shows \
+         where it stopped. Often the cause is on an earlier line: a closing quote or bracket is missing, \
+         or a text that contains `: ` has no quotes."
     E0702 ScenarioKey Error "unknown key in a scenario"
-        "Unknown keys are refused, because a misspelt `expect` or `retry` would otherwise be left out without a word. \
+        "Atoll rejects unknown keys. Otherwise it would silently ignore a misspelt `expect` or `retry`. \
          The help names the nearest known key."
     E0703 ScenarioShape Error "wrong type of value in a scenario"
-        "A list, a mapping, text or a number stands where something else is expected, e.g. `steps:` without dashes."
+        "A value has the wrong type: it is a list, a mapping, text or a number, and another type is \
+         expected. Example: `steps:` without dashes. Change the value to the expected type, which the \
+         message names."
     E0704 ScenarioMissing Error "incomplete scenario"
-        "A scenario needs `id` and at least one step; a request needs `method` and `path`, a command needs `command`, a \
-         capture needs `name`."
+        "A required key is missing. A scenario needs `id` and at least one step. A request needs `method` \
+         and `path`, a command needs `command`, a capture needs `name`. Add the missing key."
     E0706 ScenarioAction Error "step without exactly one action"
-        "Each step does exactly one thing: it has one of the keys `request`, `exec`, `browser`, `grpc`, `ws`, `tui` and \
-         `parallel`. Split a step that has two."
+        "Each step does exactly one thing. It has exactly one of the keys `request`, `exec`, `browser`, \
+         `grpc`, `ws`, `tui` and `parallel`. Split a step that has two of them."
     E0707 ScenarioTwice Error "duplicate scenario id"
-        "Ids name scenarios in results, so each may be used once in a directory. Both places are shown; rename one."
+        "Results identify scenarios by id, so each id may be used only once in a directory. The message \
+         shows both locations. Rename one of the ids."
     E0708 ScenarioNone Error "no scenarios"
-        "The directory has no file that ends in `.yaml` or `.yml`, nor have the directories in it, or a file is empty. \
-         Nothing to check is never taken for success."
+        "Neither the directory nor its subdirectories contain a file that ends in `.yaml` or `.yml`, or a \
+         file is empty. Atoll never counts a check without scenarios as a success."
     E0709 ScenarioTime Error "invalid duration in a scenario"
-        "Lengths of time are numbers with units, such as `300ms`, `1.5s` or `1m30s`. A bare number is refused, because \
-         nobody can tell whether it means seconds or milliseconds."
+        "Durations are numbers with units, such as `300ms`, `1.5s` or `1m30s`. Atoll rejects a number \
+         without a unit, because it could mean seconds or milliseconds. Add a unit."
     E0710 ScenarioValue Error "invalid value in a scenario"
-        "The value has the right type but cannot be used: an unknown HTTP method, a negative weight, a file path that is \
-         not absolute."
+        "The value has the right type but is not allowed here. Examples: an unknown HTTP method, a \
+         negative weight, a file path that is not absolute. The message says what is wrong."
     E0711 ScenarioCapture Error "invalid capture"
-        "A capture keeps a part of an answer: `jsonpath`, `source`, or both. The sources are, of `request`: `status`, `body` and \
-         `header:NAME`; of `exec`: `stdout`, `stderr` and `exitcode`; of `browser`: `text`, `html`, `url` (or `location`), `title`, \
-         `value`, `visible`, `count`, `tree`, `console` and `dialogs`; of `grpc`: `status`, `message`, `body`, `headers`, \
-         `trailers`, `header:NAME` and `trailer:NAME`; of `ws`: `messages`, `count`, `close`, `reason`, `protocol`, `status` and \
-         `header:NAME`; of `tui`: `screen`, `exit_code` and `title`. `parallel` has JSON alone."
+        "A capture stores a part of an answer. It needs `jsonpath`, `source`, or both. The available \
+         sources depend on the action of the step:\n\n\
+         - `request`: `status`, `body` and `header:NAME`\n\
+         - `exec`: `stdout`, `stderr` and `exitcode`\n\
+         - `browser`: `text`, `html`, `url` (or `location`), `title`, `value`, `visible`, `count`, \
+         `tree`, `console` and `dialogs`\n\
+         - `grpc`: `status`, `message`, `body`, `headers`, `trailers`, `header:NAME` and `trailer:NAME`\n\
+         - `ws`: `messages`, `count`, `close`, `reason`, `protocol`, `status` and `header:NAME`\n\
+         - `tui`: `screen`, `exit_code` and `title`\n\
+         - `parallel`: none, only `jsonpath`"
     E0712 ScenarioPath Error "invalid JSONPath"
-        "Paths follow RFC 9535: `$.items[0].id`, `$.items[?@.done].id`; keys that are no identifiers are quoted: \
-         `$['a b']`."
+        "JSONPaths follow RFC 9535, for example `$.items[0].id` or `$.items[?@.done].id`. Quote keys that \
+         are not identifiers: `$['a b']`."
     E0713 ScenarioPattern Error "invalid pattern or schema"
-        "`matches` takes a regular expression (without look-around and back-references), `schema` a JSON Schema of draft \
-         2020-12. The message says what is wrong with it."
+        "`matches` takes a regular expression (without look-around and back-references). `schema` takes a \
+         JSON Schema of draft 2020-12. The message says what is wrong with it."
     E0714 ScenarioAssert Error "invalid assertion"
-        "The assertion asks for something that this kind of step does not have, such as the `exit_code` of a request, or \
-         names no known comparison."
+        "The assertion asks for something that this type of step does not have, such as the `exit_code` \
+         of a request. Or it does not name a known comparison."
     E0715 ScenarioFile Error "unreadable scenario file"
-        "The file is there but could not be read, or is no UTF-8 text. Save it as UTF-8 and check its permissions. A file that \
-         a scenario names (`{ file: NAME }`) must lie in the directory of the scenario file or below it, and no part of the \
-         name may be a link."
+        "The file exists but cannot be read, or it is not UTF-8 text. Check its permissions and save it \
+         as UTF-8. A file that a scenario names (`{ file: NAME }`) must be in the directory of the \
+         scenario file or below it. No part of the name may be a symbolic link."
     E0716 ScenarioFixture Error "missing fixture"
-        "A scenario names a fixture, and no directory `fixtures` among the scenarios has a file of that name. The help \
-         names the nearest one."
+        "A scenario names a fixture that does not exist: no `fixtures` directory among the scenarios has \
+         a file with that name. The help names the nearest fixture."
     E0717 ScenarioNeverSet Error "placeholder that can never have a value"
-        "`{name}` is in a request or an expectation, and nothing sets a value of this name: no step captures it, and it is \
-         not a variable of the scenario, its rows, its fixtures or the command line. Fix the name, capture the value, give it \
-         with `--variable NAME=VALUE` (in a pipeline: `given` of `scenario_load`), or write `\\{name}` for the text itself."
+        "A request or an expectation contains `{name}`, but nothing sets a value with this name. No step \
+         captures it. It is not a variable of the scenario, its rows, its fixtures or the command line. \
+         Fix the name, capture the value, or pass it with `--variable NAME=VALUE` (in a pipeline: `given` \
+         of `scenario_load`). For the literal text, write `\\{name}`."
     E0718 ScenarioDocuments Error "more than one document in a scenario file"
-        "A file has one scenario; a second YAML document behind `---` would not be run. Put it into a file of its own."
+        "Each file contains one scenario. Atoll would not run a second YAML document after `---`. Move it \
+         to a separate file."
     E0801 Environment Error "invalid environment"
-        "`environment.toml` says what runs beside a program. The message says which key or value cannot be used; \
-         `schemas/environment.json` lists all of them."
+        "`environment.toml` declares the services that run next to a program. The message says which key \
+         or value is not valid. `schemas/environment.json` lists all keys and values."
     W0201 UnusedInput Warning "unused input"
     W0202 UnusedFunction Warning "unused function"
     W0301 ConstantCondition Warning "constant condition"
@@ -181,55 +192,59 @@ codes! {
     W0502 NeverReached Warning "time limit that is never reached"
     W0503 InsideUnbound Warning "key without effect on inner steps"
     W0701 ScenarioUnset Warning "placeholder without a value"
-        "`{name}` stands for a variable or a captured value, and no earlier step captures one of that name. A step is not \
-         carried out if a placeholder in it has no value: it fails, and nothing is sent. Only in commands, patterns and \
-         expectations does the text stay as it is written. Capture the value in an earlier step, fix the name, or write \
-         `\\{name}` for the text itself."
+        "`{name}` is a placeholder for a variable or a captured value, but no earlier step captures a \
+         value with this name. If a placeholder in a step has no value, the step fails and sends nothing. \
+         Only in commands, patterns and expectations does the text stay unchanged. Capture the value in \
+         an earlier step or fix the name. For the literal text, write `\\{name}`."
     W0703 ScenarioBraces Warning "double braces around a placeholder"
-        "`{{name}}` is read as `{name}`. Write single braces, so that other tools read the file the same way."
+        "Atoll reads `{{name}}` as `{name}`. Write single braces, so that other tools read the file in \
+         the same way."
     W0704 ScenarioShadow Warning "capture that hides an earlier one"
-        "Two steps capture the same name; later steps see the later value only."
+        "Two steps capture a value with the same name. Later steps see only the second value. Rename one \
+         of the captures if you need both."
     W0705 ScenarioUnjudged Warning "step without an expectation"
-        "The step has neither `expect` nor `assert`, so that nobody can say whether it went well. Say what is expected, or \
-         move the step to `setup`."
+        "The step has neither `expect` nor `assert`, so its result cannot be judged. Add what you expect, \
+         or move the step to `setup`."
     W0706 ScenarioData Warning "data file that looks like a scenario"
-        "Another scenario names this file (`{ file: NAME }`), so it need not be a scenario. But it has steps under a key other \
-         than `steps`, which would make it a scenario that is never run. Fix the key, or move the file into a directory \
-         whose files are no scenarios."
+        "Another scenario names this file (`{ file: NAME }`), so it does not have to be a scenario. But \
+         it has steps under a key other than `steps`. If it is meant as a scenario, it is never run. Fix \
+         the key, or move the file to a directory whose files are not scenarios."
     S001 SpecEmpty Error "empty specification"
-        "A specification says what the software does; an empty one leaves everything to chance."
+        "A specification describes what the software does. An empty one leaves everything open. Write at \
+         least a title and a summary."
     S002 SpecTitle Error "specification without a title"
-        "The first heading, `# Name`, says what the software is. Without it nothing else of the file is looked \
-         at."
+        "The first heading, `# Name`, says what the software is. Without it, Atoll does not check the \
+         headings of the file. Add a title at the beginning."
     S003 SpecSummary Warning "missing summary below the title"
-        "One paragraph under the title says what the software is for."
+        "Add one paragraph below the title that says what the software is for."
     S004 SpecSection Warning "empty section"
-        "A section with neither text nor sections of its own says nothing."
+        "The section has neither text nor subsections. Fill it or delete it."
     S005 SpecTwice Warning "duplicate section heading"
-        "Two headings of the same level and text under one title make it unclear which of them holds."
+        "Two headings have the same level and the same text, so it is unclear which section applies. \
+         Rename one of them or merge the sections."
     S006 SpecFence Warning "unclosed code block"
-        "Everything behind an opening fence is code until a closing one; without that the rest of the file is no \
-         text."
+        "Everything after an opening fence is code until the closing fence. Without a closing fence, the \
+         rest of the file is read as code. Add the closing fence."
     SC001 LintEmpty Error "empty scenario file"
-        "A scenario file holds one scenario."
+        "A scenario file must contain one scenario. Write a scenario or delete the file."
     SC002 LintYaml Error "invalid YAML"
-        "The message says what was expected, the place is where reading stopped."
+        "The message says what the parser expected. The location shows where it stopped."
     SC004 LintRoot Error "scenario file that is not a mapping"
         "A scenario is a mapping with the keys `id` and `steps`."
     SC005 LintIdMissing Error "scenario without an `id`"
-        "Results and other tools name a scenario by its `id`."
+        "Results and other tools identify a scenario by its `id`. Add one."
     SC006 LintIdEmpty Error "empty `id`"
-        "Results and other tools name a scenario by its `id`."
+        "Results and other tools identify a scenario by its `id`. Enter one."
     SC007 LintId Error "invalid `id`"
-        "Ids have lower-case letters, digits, `-` and `_`, and begin with a letter or digit."
+        "Ids consist of lower-case letters, digits, `-` and `_`. They begin with a letter or a digit."
     SC008 LintType Warning "unknown `type`"
-        "`type` is `api` or `functional`; nothing depends on it."
+        "`type` is `api` or `functional`. The value has no effect."
     SC009 LintWeightNumber Warning "`weight` that is not a number"
-        "`weight` says how much a scenario counts among others."
+        "`weight` is a number. It says how much a scenario counts compared with the others."
     SC010 LintWeight Warning "`weight` that is not positive"
-        "A scenario of weight zero counts for nothing."
+        "A scenario with weight zero does not count. Use a number above zero."
     SC011 LintStepsMissing Error "scenario without steps"
-        "Without steps nothing is looked at."
+        "A scenario without steps checks nothing. Add `steps`."
     SC012 LintSteps Error "`steps` that is not a list or is empty"
         "`steps` is a list with at least one entry."
     SC013 LintSetup Error "`setup` that is not a list"
@@ -239,9 +254,9 @@ codes! {
     SC015 LintAction Error "step without an action"
         "A step has one of the actions `request exec browser grpc ws tui parallel`."
     SC016 LintExpect Warning "step without an expectation"
-        "Say in `expect` what should come of it, or decide it with `assert`."
+        "Describe the expected result in `expect`, or check it with `assert`."
     SC017 LintDescription Warning "step without a description"
-        "Whoever reads a result, people and judges, knows a step by its description."
+        "People and judges who read a result identify a step by its description. Add one."
     SC018 LintRequest Error "`request` that is not a mapping"
         "`request` is a mapping with `method` and `path`."
     SC019 LintMethodMissing Error "request without a method"
@@ -249,69 +264,72 @@ codes! {
     SC020 LintMethod Error "unknown method"
         "`method` is one of GET POST PUT PATCH DELETE HEAD OPTIONS."
     SC021 LintPath Error "request without a path"
-        "`path` is joined to the target."
+        "Atoll appends `path` to the target. Add it."
     SC022 LintCaptures Error "`capture` that is not a list"
         "`capture` is a list."
     SC023 LintCapture Error "capture that is not a mapping"
-        "A capture has `name` and `jsonpath`, `source`, or both."
+        "A capture is a mapping. It has `name` and `jsonpath`, `source`, or both."
     SC024 LintCaptureName Error "capture without a name"
-        "Later steps know a captured value by its name."
+        "Later steps refer to a captured value by its name. Add `name`."
     SC025 LintCaptureEmpty Error "capture with an empty name"
-        "Later steps know a captured value by its name."
+        "Later steps refer to a captured value by its name. Enter a name."
     SC026 LintCaptureWord Error "invalid capture name"
-        "Names have letters, digits and `_`, and do not begin with a digit."
+        "Names consist of letters, digits and `_`. They do not begin with a digit."
     SC027 LintShadow Warning "capture that hides an earlier one"
-        "Later steps see the later value only."
+        "Later steps see only the later value. Rename one of the captures if you need both."
     SC028 LintCaptureWhat Error "capture without `jsonpath` and `source`"
         "A capture has `jsonpath`, `source`, or both."
     SC029 LintPathForm Error "invalid JSONPath"
-        "Paths begin with `$` and follow RFC 9535."
+        "JSONPaths begin with `$` and follow RFC 9535."
     SC030 LintUnset Warning "placeholder without a value"
-        "No earlier step captures that name, so the text is sent as it is written."
+        "No earlier step captures a value with this name. If the placeholder has no value when the step \
+         runs, the step fails and sends nothing. Only in commands, patterns and expectations does the \
+         text stay unchanged. `atoll explain W0701` says more."
     SC031 LintTwice Error "duplicate scenario id"
-        "Each id may be used once in a directory."
+        "Each id may be used only once in a directory. Rename one of them."
     SC032 LintActions Error "step with more than one action"
-        "A step does one thing. Make two steps of it."
+        "A step does one thing. Split it into two steps."
     SC033 LintExec Error "`exec` that is not a mapping"
         "`exec` is a mapping with `command`."
     SC034 LintCommandMissing Error "`exec` without a command"
-        "`command` is run by `sh -c`."
+        "`sh -c` runs `command`. Add it."
     SC035 LintCommand Error "empty command of `exec`"
-        "`command` is run by `sh -c`."
+        "`sh -c` runs `command`. Enter a command line."
     SC036 LintEnv Error "`env` that is not a mapping"
         "`env` is a mapping of names to values."
     SC037 LintExecTimeout Error "invalid timeout of `exec`"
         "`timeout` is a number with a unit, such as `30s`."
     SC038 LintSource Error "unknown source of a capture"
-        "The help lists the sources of the step type."
+        "The help lists the sources of this step type."
     SC039 LintNoSource Error "source of a capture on a step type without sources"
-        "The help lists the sources of the step type."
+        "The help lists the sources of this step type."
     SC040 LintBrowser Error "`browser` that is not a mapping"
         "`browser` is a mapping with `action`."
     SC041 LintBrowserMissing Error "`browser` without an action"
-        "`action` says what is done in the browser."
+        "`action` says what the browser does. Add it."
     SC042 LintBrowserAction Error "unknown browser action"
         "The help lists the actions."
     SC043 LintNavigate Error "`navigate` without a URL"
-        "`url` is joined to the target."
+        "Atoll appends `url` to the target. Add it."
     SC044 LintClick Error "`click` without a selector"
-        "`selector` says what is clicked."
+        "`selector` says which element to click. Add it."
     SC045 LintFill Error "`fill` without a selector"
-        "`selector` says what is filled."
+        "`selector` says which field to fill. Add it."
     SC046 LintFillValue Error "`fill` without a value"
-        "`value` is what is typed."
+        "`value` is the text to type. Add it."
     SC047 LintAssert Error "`assert` without a selector"
-        "`selector` says what is looked at."
+        "`selector` says which element to check. Add it."
     SC048 LintAssertWhat Warning "`assert` that checks nothing"
-        "Give it `text`, `text_absent`, `count`, or an `assert` block."
+        "Add `text`, `text_absent`, `count`, or an `assert` block."
     SC049 LintBrowserTimeout Error "invalid timeout of `browser`"
         "`timeout` is a number with a unit, such as `10s`."
     SC050 LintGrpc Error "`grpc` that is not a mapping"
         "`grpc` is a mapping with `service` and `method`, or `stream`."
     SC051 LintService Error "gRPC call without a service"
-        "`service` is the full name of a service, unless a stream goes on."
+        "`service` is the full name of a service. It is required unless the step continues a stream."
     SC052 LintGrpcMethod Error "gRPC call without a method"
-        "`method` is the name of a method of the service, unless a stream goes on."
+        "`method` is the name of a method of the service. It is required unless the step continues a \
+         stream."
     SC053 LintGrpcTimeout Error "invalid timeout of `grpc`"
         "`timeout` is a number with a unit, such as `30s`."
     SC054 LintMessages Error "`stream.messages` that is not a list"
@@ -321,27 +339,29 @@ codes! {
     SC060 LintWs Error "`ws` that is not a mapping"
         "`ws` is a mapping with `url`, `send`, `receive`."
     SC061 LintWsUrl Warning "WebSocket connection without a URL"
-        "The first step of a connection has a `url`."
+        "The first step that uses a connection needs a `url`."
     SC062 LintWsTimeout Error "invalid timeout of `receive`"
         "`receive.timeout` is a number with a unit, such as `5s`."
     SC063 LintWsCount Error "`count` that is not positive"
-        "`receive.count` says how many messages are waited for."
+        "`receive.count` is the number of messages to wait for. It is a whole number above zero."
     SC070 LintTui Error "`tui` that is not a mapping"
         "`tui` is a mapping."
     SC071 LintTuiNothing Error "`tui` without an action"
-        "Give it `command`, `send_key`, `send_text`, `wait_for`, `assert_screen` or `assert_absent`."
+        "Add `command`, `send_key`, `send_text`, `wait_for`, `assert_screen` or `assert_absent`."
     SC072 LintTuiCommand Error "empty command of `tui`"
-        "`command` is run by `sh -c` under a terminal."
+        "`sh -c` runs `command` in a terminal. Enter a command line."
     SC073 LintTuiTimeout Error "invalid timeout of `tui`"
         "`timeout` is a number with a unit, such as `5s`."
     SC101 LintVacuous Warning "scenario that a trivial program satisfies"
-        "A program that answers everything with an empty 404, or with an empty 200, or exits at once, would \
-         satisfy every assertion of it. Assert something that only the right program does."
+        "A trivial program satisfies every assertion of this scenario. Such a program answers everything \
+         with an empty 404 or an empty 200, or exits at once. Add an assertion that only the correct \
+         program satisfies."
     SC102 LintUnreachable Warning "step that is never run"
-        "The pauses before it take longer than the `timeout` of the scenario."
+        "The pauses before this step use up the `timeout` of the scenario, so the step never runs. \
+         Shorten the pauses or raise the `timeout`."
     SC103 LintSecret Error "secret in a scenario"
-        "Scenarios are read by models and kept with runs. Give the value in a variable, and take the secret out \
-         of the file's history."
+        "Models read scenarios, and Atoll stores scenarios with runs. Do not write secrets in them: pass the \
+         value in a variable. Remove the secret from the file and from its version history."
 }
 
 impl Code {
