@@ -18,19 +18,19 @@ pub struct Ask {
     /// The run: the beginning of its id, or `last`
     #[arg(value_name = "RUN")]
     run: String,
-    /// The step that asks, by its address
+    /// The address of the step that asks
     #[arg(value_name = "STEP")]
     step: String,
-    /// The answer: one of the choices or its number; else text, or JSON if the question asks for it
+    /// The answer: one of the choices or its number; without choices text, or JSON if the question asks for it
     #[arg(value_name = "VALUE", allow_hyphen_values = true)]
     value: String,
-    /// Refuse unless the digest of the question begins like this (`atoll show RUN STEP` prints it)
+    /// Refuse unless the digest of the question begins with this text (`atoll show RUN STEP` prints it)
     #[arg(long = "for", value_name = "DIGEST")]
     digest: Option<String>,
-    /// A remark that is recorded with the answer
+    /// A comment that is recorded with the answer
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
-    /// Leave the answer for the process that carries the run out; do not resume the run
+    /// Store the answer for the process that executes the run, and do not resume the run
     #[arg(long)]
     only: bool,
     #[command(flatten)]

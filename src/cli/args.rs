@@ -12,7 +12,7 @@ use super::{
     models, plan, resume, run, runs, show, signal, trust, validate, verbs, which,
 };
 
-/// Runs pipelines: TOML files that say which steps there are and what each one reads.
+/// Run pipelines: TOML files that declare steps and their inputs.
 #[derive(Debug, Parser)]
 #[command(name = "atoll", version, after_help = Exit::table(), after_long_help = Exit::table())]
 #[command(subcommand_required = true, arg_required_else_help = true, max_term_width = 110)]
@@ -23,27 +23,27 @@ struct Cli {
     ask: Ask,
 }
 
-/// What may be said with every command.
+/// Options of every command.
 #[derive(Clone, Debug, Args)]
 pub struct Common {
-    /// Where runs are kept [default: .atoll beside atoll.toml, or here]
+    /// Directory of the runs [default: .atoll next to atoll.toml, or in the current directory]
     #[arg(long, global = true, value_name = "DIR", env = "ATOLL_DATA", hide_env_values = true)]
     pub data_dir: Option<PathBuf>,
     /// When to use colours
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
-    /// No progress, only results and the last line
+    /// Print only results and the last line, no progress
     #[arg(long, short, global = true)]
     pub quiet: bool,
 }
 
-/// How a result is written.
+/// Output format of a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// One object for machines.
+    /// One JSON object.
     Json,
 }
 
@@ -52,54 +52,54 @@ pub enum Format {
 pub enum Ask {
     /// Run a pipeline
     Run(run::Ask),
-    /// Say which scenarios a program satisfies
+    /// Check which scenarios a program satisfies
     #[command(disable_help_flag = true)]
     Validate(validate::Ask),
-    /// Look for mistakes in a pipeline
+    /// Check a pipeline for mistakes
     Check(check::Ask),
-    /// Say what is wrong with scenarios and a specification, or will be
+    /// Check scenarios and a specification for errors and likely problems
     Lint(lint::Ask),
-    /// Show what a run would do, without doing it
+    /// Show what a run would do, without running it
     Plan(plan::Ask),
-    /// Go on with a run that was stopped, cut off, or waits
+    /// Resume a stopped, interrupted or waiting run
     Resume(resume::Ask),
     /// List runs, newest first
     Runs(runs::Ask),
-    /// Show a run, or one step of it
+    /// Show a run or one of its steps
     Show(show::Ask),
-    /// Say what a run has spent, on what
+    /// Show the cost of a run by model, role and step
     Cost(cost::Ask),
     /// Print the journal of a run
     Log(log::Ask),
-    /// Draw a pipeline
+    /// Print the graph of a pipeline
     Graph(graph::Ask),
     /// Copy a pipeline with its prompts and schemas, for editing
     Eject(eject::Ask),
-    /// Say which file wins for a name, and which it hides
+    /// Show which file a name resolves to, and which files it overrides
     Which(which::Ask),
-    /// List what a step can do
+    /// List the verbs: what a step can do
     Verbs(verbs::Ask),
     /// List models with their limits and prices
     Models(models::Ask),
-    /// Show what files of a project ask for, and allow it
+    /// Show what project files request (secrets, hosts, keys), and allow it
     Trust(trust::Request),
-    /// Keep the key of a model provider
+    /// Store the API key of a model provider
     Configure(configure::Ask),
-    /// Look at recorded answers of models
+    /// Inspect and prune recorded model answers
     Cassette(cassette::Ask),
-    /// Explain a diagnostic code, a verb or a filter
+    /// Explain a diagnostic code, a verb, a filter or a cached step
     Explain(explain::Ask),
-    /// Remove old runs and what nothing refers to any more
+    /// Delete old runs and unreferenced data
     Gc(gc::Ask),
-    /// Answer a question of a run, and continue the run unless another process does
+    /// Answer a question of a run, and resume the run unless another process is running it
     Answer(answer::Ask),
-    /// Pause a run in another process once its running steps have finished
+    /// Pause a run in another process after its running steps have finished
     Pause(signal::PauseAsk),
-    /// Stop a run in another process at once
+    /// Stop a run in another process immediately
     Kill(signal::KillAsk),
-    /// Set limits of a run, also of one in another process
+    /// Set spending limits of a run, even if another process is running it
     Limit(signal::LimitAsk),
-    /// Print a completion script
+    /// Print a shell completion script
     Completions(completions::Ask),
 }
 

@@ -22,7 +22,7 @@ pub struct Ask {
 enum What {
     /// List the answers, in the order in which they were recorded
     List(List),
-    /// Show requests and answers whole
+    /// Show complete requests and answers
     Show(Show),
     /// Remove answers, so that `--replay-fill` asks for them again
     Prune(Prune),
@@ -30,35 +30,35 @@ enum What {
 
 #[derive(Debug, Args)]
 struct List {
-    /// The tape
+    /// The cassette file
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// How the list is written
+    /// Format of the list
     #[arg(long, default_value = "text")]
     format: Format,
 }
 
 #[derive(Debug, Args)]
 struct Show {
-    /// The tape
+    /// The cassette file
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The beginning of the answer's key, as `list` shows it
     #[arg(value_name = "KEY")]
     key: String,
-    /// How it is written
+    /// Output format
     #[arg(long, default_value = "text")]
     format: Format,
 }
 
 #[derive(Debug, Args)]
 struct Prune {
-    /// The tape
+    /// The cassette file
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
     which: Which,
-    /// Only say how many there are
+    /// Print only how many answers would be removed
     #[arg(long)]
     dry_run: bool,
 }
@@ -70,10 +70,10 @@ struct Which {
     /// The beginning of a key
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
-    /// A step instance, with all that is inside it
+    /// The address of a step instance; includes everything inside it
     #[arg(long, value_name = "ADDRESS")]
     at: Option<String>,
-    /// A model, as `list` shows it
+    /// The name of a model, as `list` shows it
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
 }

@@ -16,7 +16,7 @@ pub struct Ask {
     /// Change the pipeline: `--set steps.converge.loop.max=20`
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<String>,
-    /// How diagnostics are written
+    /// Format of the diagnostics
     #[arg(long, default_value = "text")]
     format: Format,
 }
@@ -24,13 +24,13 @@ pub struct Ask {
 /// How diagnostics are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// With the offending text underlined.
+    /// Text with the source lines, the wrong part underlined.
     Text,
-    /// One object: `{version, diagnostics[]}`.
+    /// One JSON object: `{version, diagnostics[]}`.
     Json,
     /// SARIF, for code scanners.
     Sarif,
-    /// Annotations of GitHub Actions.
+    /// GitHub Actions annotations.
     Github,
 }
 

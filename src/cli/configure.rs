@@ -14,10 +14,10 @@ use crate::secrets::file::{self, Keys};
 /// `atoll configure`.
 #[derive(Debug, Args)]
 pub struct Ask {
-    /// The provider whose key is asked for; without it, where the key of each one comes from
+    /// The provider whose key is stored; without it, the command prints where each provider's key comes from
     #[arg(value_name = "PROVIDER")]
     provider: Option<String>,
-    /// Forget the key
+    /// Remove the stored key
     #[arg(long, requires = "provider")]
     remove: bool,
 }

@@ -15,7 +15,7 @@ pub struct Ask {
     /// The run: the beginning of its id, or `last`
     #[arg(value_name = "RUN")]
     run: String,
-    /// How it is written
+    /// Output format
     #[arg(long, default_value = "text")]
     format: Format,
 }

@@ -14,10 +14,10 @@ pub struct Ask {
     /// The pipeline
     #[arg(value_name = "PIPELINE")]
     pipeline: String,
-    /// Where to copy it [default: the project]
+    /// Directory for the copy [default: the project]
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
-    /// Overwrite files that are there and differ
+    /// Overwrite existing files that differ
     #[arg(long)]
     force: bool,
 }

@@ -15,8 +15,8 @@ use crate::verb::Catalog;
 /// `atoll explain`.
 #[derive(Debug, Args)]
 pub struct Ask {
-    /// A code such as `E0203`, or `verb NAME`, or `filters` (all filters and tests), or `filter NAME`, or a run and one of
-    /// its cached steps
+    /// A code such as `E0203`, `verb NAME`, `filters` (all filters and tests), `filter NAME`, or a run and one of its
+    /// cached steps
     #[arg(value_name = "CODE | verb NAME | filters | filter NAME | RUN STEP", required = true, num_args = 1..=2)]
     words: Vec<String>,
 }

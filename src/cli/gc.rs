@@ -18,16 +18,16 @@ const YOUNG: Duration = Duration::from_secs(600);
 /// `atoll gc`.
 #[derive(Debug, Args)]
 pub struct Ask {
-    /// Remove runs begun longer ago than this: `30d`, `12h`
+    /// Delete runs that started longer ago than this: `30d`, `12h`
     #[arg(long, value_name = "SPAN", value_parser = span)]
     older_than: Option<Duration>,
-    /// Keep the newest N runs of each pipeline, remove the others
+    /// Keep the newest N runs of each pipeline, and delete the others
     #[arg(long, value_name = "N")]
     keep: Option<usize>,
-    /// Say what would be removed, and remove nothing
+    /// Show what would be deleted, and delete nothing
     #[arg(long)]
     dry_run: bool,
-    /// How the result is written
+    /// Format of the result
     #[arg(long, default_value = "text")]
     format: Format,
 }

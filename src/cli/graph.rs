@@ -14,19 +14,19 @@ pub struct Ask {
     /// Change the pipeline: `--set steps.converge.loop.max=20`
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<String>,
-    /// The language of the drawing
+    /// Format of the graph
     #[arg(long, default_value = "mermaid")]
     format: Format,
 }
 
-/// Languages of drawings.
+/// Format of a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// Mermaid, for Markdown.
     Mermaid,
     /// Graphviz.
     Dot,
-    /// Steps and edges as an object.
+    /// Steps and edges as a JSON object.
     Json,
 }
 

@@ -15,16 +15,16 @@ use crate::verbs::scenario_load::read_files;
 /// `atoll lint`.
 #[derive(Debug, Args)]
 pub struct Ask {
-    /// A directory of scenarios
+    /// The directory of scenarios
     #[arg(value_name = "DIR", required_unless_present = "spec")]
     scenarios: Option<PathBuf>,
-    /// A specification in Markdown
+    /// The specification, a Markdown file
     #[arg(long, value_name = "FILE")]
     spec: Option<PathBuf>,
-    /// How diagnostics are written
+    /// Format of the diagnostics
     #[arg(long, default_value = "text")]
     format: Format,
-    /// Warnings are mistakes as well
+    /// Treat warnings as errors
     #[arg(long)]
     strict: bool,
 }

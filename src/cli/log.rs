@@ -20,10 +20,10 @@ pub struct Ask {
     /// The run: the beginning of its id, or `last`
     #[arg(value_name = "RUN")]
     run: String,
-    /// Only facts at and inside this address
+    /// Print only facts at and inside this address
     #[arg(long, value_name = "ADDRESS")]
     address: Option<String>,
-    /// How facts are written: a line each, or a JSON object a line
+    /// Format of the facts: one line of text or one JSON object per fact
     #[arg(long, default_value = "text")]
     format: Format,
 }

@@ -17,15 +17,15 @@ use crate::verb::Failure;
 /// `atoll models`.
 #[derive(Debug, Args)]
 pub struct Ask {
-    /// Only models of this provider
+    /// List only models of this provider
     #[arg(long, value_name = "NAME")]
     provider: Option<String>,
-    /// Ask providers what they serve: the one that is named, else all of them
+    /// Ask providers which models they serve: the provider of `--provider`, else all providers
     #[arg(long)]
     refresh: bool,
     #[command(flatten)]
     allow: Allow,
-    /// How the list is written
+    /// Format of the list
     #[arg(long, default_value = "text")]
     format: Format,
 }

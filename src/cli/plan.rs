@@ -21,7 +21,7 @@ use crate::value::Value;
 pub struct Ask {
     #[command(flatten)]
     options: Options,
-    /// The pipeline, and behind it inputs to render its texts with
+    /// The pipeline, followed by inputs that are inserted into its texts
     #[arg(value_name = "PIPELINE [--INPUT VALUE]", required = true)]
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<String>,
@@ -32,7 +32,7 @@ struct Options {
     /// Change the pipeline: `--set steps.converge.loop.max=20`
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<String>,
-    /// How the plan is written
+    /// Format of the plan
     #[arg(long, default_value = "text")]
     format: Format,
 }

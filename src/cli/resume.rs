@@ -19,8 +19,8 @@ pub struct Ask {
     /// The run: the beginning of its id, or `last`
     #[arg(value_name = "RUN")]
     run: String,
-    /// Begin a new run of the pipeline and input files as they are now, and take over every outcome whose verb, input
-    /// and schema are the same
+    /// Start a new run with the current pipeline and input files, and reuse every recorded result whose verb, input
+    /// and schema are unchanged
     #[arg(long)]
     replan: bool,
     #[command(flatten)]

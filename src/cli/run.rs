@@ -35,7 +35,7 @@ use crate::view::{Board, Status};
 pub struct Ask {
     #[command(flatten)]
     options: Options,
-    /// The pipeline, and behind it its inputs; `atoll run PIPELINE --help` lists them
+    /// The pipeline, followed by its inputs; `atoll run PIPELINE --help` lists them
     #[arg(value_name = "PIPELINE [--INPUT VALUE]", required = true)]
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<String>,
@@ -50,57 +50,57 @@ struct Options {
     carry: Carry,
 }
 
-/// How a run is carried out and shown.
+/// Options that control how a run is executed and shown.
 #[derive(Clone, Debug, Args)]
 pub struct Carry {
-    /// How the result is written to standard output
+    /// Format of the result on standard output
     #[arg(long, default_value = "text")]
     pub format: Format,
     #[command(flatten)]
     pub means: Means,
 }
 
-/// How a run is carried out, whatever becomes of its result.
+/// Options that control how a run is executed.
 #[derive(Clone, Debug, Args)]
 pub struct Means {
-    /// Write every event as a line of JSON to this file, `-` for standard output
+    /// Write each event as one line of JSON to this file; `-` is standard output
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
-    /// Ask nobody: questions take their default, or the run waits
+    /// Do not prompt: a question takes its default, or the run pauses
     #[arg(long)]
     pub no_input: bool,
-    /// How many attempts may be under way at once in a lane
+    /// Maximum number of concurrent attempts in a lane
     #[arg(long, value_name = "NAME=N", value_parser = lane)]
     pub lane: Vec<(String, usize)>,
-    /// The most that may be spent of a unit, in place of the pipeline's own limit: `usd=10`
+    /// Spending limit for a unit, which replaces the limit in the pipeline: `usd=10`
     #[arg(long, value_name = "UNIT=N", value_parser = limit)]
     limit: Vec<(String, f64)>,
-    /// `full`: a fact survives a power cut; `normal`: only a crash
+    /// What a recorded fact survives: a power cut (`full`), or only a crash (`normal`)
     #[arg(long, value_name = "HOW", default_value = "full")]
     pub durability: Sureness,
-    /// How long what is under way may go on after Ctrl-C or SIGTERM, before it is stopped: `90s`, `5m`
+    /// How long running steps may continue after Ctrl-C or SIGTERM before they are stopped: `90s`, `5m`
     #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = span)]
     grace: Duration,
     #[command(flatten)]
     pub doors: DoorOptions,
 }
 
-/// Which doors verbs get.
+/// Options for cassettes, the sandbox and permissions.
 #[derive(Clone, Debug, Args)]
 pub struct DoorOptions {
-    /// Keep every model's answer in this file
+    /// Record all model answers in this file
     #[arg(long, value_name = "FILE", group = "cassette")]
     pub record: Option<PathBuf>,
-    /// Answer from this file, and fail where it has no answer
+    /// Replay model answers from this file, and fail if an answer is missing
     #[arg(long, value_name = "FILE", group = "cassette")]
     pub replay: Option<PathBuf>,
-    /// Answer from this file, ask where it has no answer, and keep that one too
+    /// Replay model answers from this file; if one is missing, call the model and record its answer
     #[arg(long, value_name = "FILE", group = "cassette")]
     pub replay_fill: Option<PathBuf>,
-    /// With `--record`, note when each piece of an answer came; with `--replay`, keep to that pace
+    /// With `--record`, record when each piece of an answer arrives; with `--replay`, replay at that speed
     #[arg(long, requires = "cassette")]
     pub timing: bool,
-    /// Run services, and what agents run, without a sandbox where there is none
+    /// Run services and the commands of agents without a sandbox if none is available
     #[arg(long)]
     pub allow_host: bool,
     #[command(flatten)]
@@ -118,7 +118,7 @@ impl DoorOptions {
     }
 }
 
-/// How sure a fact is to survive.
+/// What a recorded fact survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Sureness {
     /// Survives a power cut.

@@ -15,13 +15,13 @@ use crate::value::Value;
 /// `atoll runs`.
 #[derive(Debug, Args)]
 pub struct Ask {
-    /// Only runs of this pipeline
+    /// List only runs of this pipeline
     #[arg(value_name = "PIPELINE")]
     pipeline: Option<String>,
-    /// The most runs
+    /// Maximum number of runs
     #[arg(long, short = 'n', default_value_t = 20, value_name = "N")]
     limit: usize,
-    /// How the list is written
+    /// Format of the list
     #[arg(long, default_value = "text")]
     format: Format,
 }

@@ -23,10 +23,10 @@ pub struct Ask {
     /// The run: the beginning of its id, or `last`
     #[arg(value_name = "RUN")]
     run: String,
-    /// A step of it, e.g. `converge#3/judge[7]/score`
+    /// The address of one of its steps, e.g. `converge#3/judge[7]/score`
     #[arg(value_name = "ADDRESS")]
     address: Option<String>,
-    /// How it is written
+    /// Output format
     #[arg(long, default_value = "text")]
     format: Format,
 }

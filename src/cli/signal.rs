@@ -41,7 +41,7 @@ pub struct LimitAsk {
     /// The run: the beginning of its id, or `last`
     #[arg(value_name = "RUN")]
     run: String,
-    /// The most that may be spent of a unit: `usd=10`
+    /// Spending limit for a unit: `usd=10`
     #[arg(value_name = "UNIT=N", value_parser = limit, required = true)]
     limits: Vec<(String, f64)>,
 }

@@ -18,30 +18,31 @@ use crate::verb::Grants;
 /// `atoll trust`.
 #[derive(Debug, Args)]
 pub struct Request {
-    /// Files that ask for secrets, hosts or keys (`environment.toml`, `atoll.toml`, a pipeline), or directories with such files
+    /// Files that request secrets, hosts or keys (`environment.toml`, `atoll.toml`, a pipeline), or directories with
+    /// such files
     #[arg(value_name = "FILE", required_unless_present = "list")]
     files: Vec<PathBuf>,
     /// Allow without asking
     #[arg(long, short)]
     yes: bool,
-    /// Forget the files
+    /// Revoke the trust in these files
     #[arg(long, conflicts_with = "yes")]
     remove: bool,
-    /// List the files that are trusted
+    /// List the trusted files
     #[arg(long, conflicts_with_all = ["files", "yes", "remove"])]
     list: bool,
 }
 
-/// What options allow.
+/// Options that allow something.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Allow {
-    /// Let the run use this secret: an environment variable, or a key that `atoll configure` keeps
+    /// Let the run use this secret: an environment variable, or a key that `atoll configure` has stored
     #[arg(long = "allow-secret", value_name = "NAME")]
     pub secrets: Vec<String>,
     /// Let services connect to this host: `NAME:PORT`, `NAME`, or `*` for every host
     #[arg(long = "allow-egress", value_name = "HOST")]
     pub hosts: Vec<String>,
-    /// Let the run write files that other programs obey without being asked, e.g. `.github/**`
+    /// Let the run write files that other programs obey automatically, e.g. `.github/**`
     #[arg(long = "allow-file", value_name = "GLOB")]
     pub files: Vec<String>,
 }

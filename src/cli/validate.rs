@@ -30,23 +30,23 @@ use crate::visible;
 /// `atoll validate`.
 #[derive(Debug, Args)]
 pub struct Ask {
-    /// The inputs of the pipeline `validate`, and how it is run; `atoll validate --help` lists them
+    /// Inputs of the pipeline `validate` and options of its run; `atoll validate --help` lists them
     #[arg(value_name = "--scenarios DIR --target URL", trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 struct Options {
-    /// How the report is written to standard output
+    /// Format of the report on standard output
     #[arg(long, default_value = "text")]
     format: Form,
-    /// Also write the report to a file, as often as wanted: `--report junit=report.xml --report json=report.json`
+    /// Also write the report to a file; can be repeated: `--report junit=report.xml --report json=report.json`
     #[arg(long = "report", value_name = "FORMAT=FILE", value_parser = report_file)]
     reports: Vec<(Form, PathBuf)>,
-    /// Also write what shows how steps failed to this directory: screenshots, what came back, what was logged
+    /// Also write the evidence of failed steps to this directory: screenshots, responses, logs
     #[arg(long, value_name = "DIR")]
     evidence: Option<PathBuf>,
-    /// Write the report of this run instead: the beginning of its id, or `last`
+    /// Write the report of an existing run instead: the beginning of its id, or `last`
     #[arg(long, value_name = "RUN")]
     of: Option<String>,
     /// Change the pipeline: `--set steps.verdicts.call.pipeline=my-judge`
@@ -59,13 +59,13 @@ struct Options {
 /// How a report is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Form {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One object for machines.
+    /// One JSON object.
     Json,
-    /// JUnit's XML, for test reports of CI systems.
+    /// JUnit XML, for the test reports of CI systems.
     Junit,
-    /// Annotations of GitHub Actions.
+    /// GitHub Actions annotations.
     Github,
 }
 

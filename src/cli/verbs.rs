@@ -22,7 +22,7 @@ pub const CONTROL: [(&str, &str); 6] = [
 /// `atoll verbs`.
 #[derive(Debug, Args)]
 pub struct Ask {
-    /// How the list is written; `json` has the schemas of every verb
+    /// Format of the list; `json` includes the schemas of every verb
     #[arg(long, default_value = "text")]
     format: Format,
 }

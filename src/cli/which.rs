@@ -17,7 +17,7 @@ pub struct Ask {
     /// A path such as `prompts/factory/generate.md`, or the name of a pipeline
     #[arg(value_name = "PATH")]
     path: String,
-    /// How the answer is written
+    /// Output format
     #[arg(long, default_value = "text")]
     format: Format,
 }
