@@ -292,7 +292,7 @@ fn house(store: Arc<dyn Store>, dir: &Path) -> House {
         store,
         clock: Arc::new(SystemClock),
         owner: Owner { pid: std::process::id(), started_at: SystemClock.now(), host },
-        // Whoever embeds Atoll chooses the directory, and no stranger fills it.
+        // The embedding program chooses the directory.
         seal: Seal::new(b"embedded"),
         secrets: Arc::new(EnvSecrets::default()),
         grants: Arc::default(),

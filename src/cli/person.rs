@@ -123,7 +123,7 @@ fn converse(
         let text = match typed.line(|| !waiting.is_closed()) {
             typed::Line::Text(text) => text,
             typed::Line::Cut => {
-                let complaint = "a terminal cuts off a line of more than 4095 bytes, so nothing was taken: give a long \
+                let complaint = "the terminal truncates lines at 4095 bytes, so this answer was discarded: give a long \
                                  answer with `atoll answer RUN STEP \"$(cat FILE)\"`";
                 writeln!(err, "{complaint}").ok()?;
                 continue;

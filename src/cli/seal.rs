@@ -1,9 +1,10 @@
-//! The user's key for outputs on record: what others put into a data directory is not used.
+//! The user's key for recorded outputs, and the mark of the user's own data directories.
 #![expect(clippy::disallowed_methods, reason = "the door to the key")]
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::{Settings, Stop};
 use crate::rooted_fs::{read_file, read_text};
@@ -15,35 +16,43 @@ const VARIABLE: &str = "ATOLL_CACHE_KEY";
 const SHORTEST: usize = 16;
 /// How many bytes the file has.
 const LENGTH: usize = 32;
+/// The key of this process.
+static FRESH: OnceLock<[u8; LENGTH]> = OnceLock::new();
 
-/// The user's key. Where it can be kept nowhere, outputs of this process alone are used.
+/// The user's key.
 pub fn seal(settings: &Settings) -> Result<Seal, Stop> {
+    kept(settings).map(|(seal, _)| seal)
+}
+
+/// The user's key, and whether other processes of the user have the same. If it cannot be kept (there is no home directory, or it
+/// is read-only), it is a random one of this process.
+fn kept(settings: &Settings) -> Result<(Seal, bool), Stop> {
     if let Some(text) = Settings::environment(VARIABLE) {
         if text.len() < SHORTEST {
             let stop = Stop::usage(format!("{VARIABLE} has fewer than {SHORTEST} characters"));
-            return Err(stop.hint(
-                "set it to a secret that nobody can guess, e.g. the output of `openssl rand -hex 32`",
-            ));
+            return Err(stop.hint("set it to a random secret, e.g. the output of `openssl rand -hex 32`"));
         }
-        return Ok(Seal::new(text.as_bytes()));
+        return Ok((Seal::new(text.as_bytes()), true));
     }
-    let fresh = random().map_err(|e| Stop::failed(format!("no random numbers: {e}")))?;
-    let Some(dir) = &settings.user else { return Ok(Seal::new(&fresh)) };
+    let made = random().map_err(|e| Stop::failed(format!("no random numbers: {e}")))?;
+    let fresh = *FRESH.get_or_init(|| made);
+    let Some(dir) = &settings.user else { return Ok((Seal::new(&fresh), false)) };
     let path = dir.join("cache.key");
     match read_file(&path, 2 * LENGTH as u64) {
-        Ok(kept) if kept.len() == LENGTH => return Ok(Seal::new(&kept)),
+        Ok(kept) if kept.len() == LENGTH => return Ok((Seal::new(&kept), true)),
         Ok(_) => {
             let stop = Stop::failed(format!("{} is not {LENGTH} bytes long", path.display()));
             return Err(
                 stop.hint("remove it: a new one is made, and outputs recorded before are not used again")
             );
         }
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            return Err(Stop::failed(format!("{}: {error}", path.display())));
-        }
-        Err(_) => {}
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+        Err(e) => return Err(Stop::failed(format!("{}: {e}", path.display()))),
     }
-    Ok(Seal::new(&keep(dir, &path, fresh).unwrap_or(fresh)))
+    Ok(match keep(dir, &path, fresh) {
+        Ok(kept) => (Seal::new(&kept), true),
+        Err(_) => (Seal::new(&fresh), false),
+    })
 }
 
 /// Keeps `fresh`, or finds what another process has kept meanwhile.
@@ -63,11 +72,13 @@ fn mark_of(data: &Path) -> PathBuf {
     data.join("seal")
 }
 
-fn code(settings: &Settings) -> Result<String, Stop> {
-    Ok(seal(settings)?.code([b"data directory".as_slice()]).to_string())
+/// What the mark says; `None` if no later process could make it again.
+fn code(settings: &Settings) -> Result<Option<String>, Stop> {
+    let (seal, is_kept) = kept(settings)?;
+    Ok(is_kept.then(|| seal.code([b"data directory".as_slice()]).to_string()))
 }
 
-/// Errors: the data directory lies in the project, and was made by somebody else than the user. What is in it would be believed:
+/// Errors: the data directory is part of the project and was not made by this user. Its content would be trusted:
 /// runs and answers, signals to them, directories to clean up.
 pub fn check_data(settings: &Settings) -> Result<(), Stop> {
     let data = &settings.data;
@@ -78,13 +89,13 @@ pub fn check_data(settings: &Settings) -> Result<(), Stop> {
     if settings.data_is_named || data.symlink_metadata().is_err() || is_bare() {
         return Ok(());
     }
-    let kept = read_text(&mark_of(data)).unwrap_or_default();
-    if kept.trim() == code(settings)? {
+    let Some(code) = code(settings)? else { return Ok(()) };
+    if read_text(&mark_of(data)).is_ok_and(|mark| mark.trim() == code) {
         return Ok(());
     }
     let shown = data.display();
     let stop = Stop::wrong(format!(
-        "{shown} was made by another user or on another machine, so what it says of runs, answers and recorded outputs is not believed"
+        "{shown} was made by another user or on another machine, so its runs, answers and recorded outputs are not trusted"
     ));
     Err(stop.hint(format!(
         "move it away; or, if it is yours, run `atoll trust {shown}`; or name it with `--data-dir`; machines that share it \
@@ -101,11 +112,12 @@ pub fn mark_data(settings: &Settings) -> Result<(), Stop> {
     mark(settings, &settings.data)
 }
 
-/// Marks `data` as a data directory of the user's own, whoever made it.
+/// Marks `data` as a data directory that the user trusts.
 pub fn mark(settings: &Settings, data: &Path) -> Result<(), Stop> {
     let failed = |e: std::io::Error| Stop::failed(format!("{}: {e}", mark_of(data).display()));
+    let Some(code) = code(settings)? else { return Ok(()) };
     let mut staged = tempfile::NamedTempFile::new_in(data).map_err(failed)?;
-    staged.write_all(code(settings)?.as_bytes()).map_err(failed)?;
+    staged.write_all(code.as_bytes()).map_err(failed)?;
     staged.persist(mark_of(data)).map(drop).map_err(|e| failed(e.error))
 }
 

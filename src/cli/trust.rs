@@ -147,14 +147,12 @@ fn agreed(desk: &Desk) -> Result<bool, Stop> {
 /// Believes what the data directory `path` says, if the user agrees.
 fn trust_data(desk: &Desk, path: &Path, yes: bool) -> Result<(), Stop> {
     let shown = visible(&path.display().to_string());
-    desk.face.print(&format!(
-        "{shown}: its runs, answers, recorded outputs and images are used as if you had made them\n"
-    ))?;
+    desk.face.print(&format!("{shown}: its runs, answers, recorded outputs and images will be trusted\n"))?;
     if !yes && !agreed(desk)? {
         return Err(Stop::usage("nothing is allowed"));
     }
     seal::mark(&desk.settings, path)?;
-    desk.face.say(&format!("{shown} is taken for your own from now on"));
+    desk.face.say(&format!("{shown} is trusted from now on"));
     Ok(())
 }
 

@@ -27,7 +27,7 @@ pub struct Typed {
 pub enum Line {
     /// A line, without its end.
     Text(String),
-    /// A line that the terminal has cut off: it keeps no more of one.
+    /// A line that the terminal truncated at its limit.
     Cut,
     /// The end of input.
     End,

@@ -87,7 +87,7 @@ impl Surroundings {
                 secrets.redact_value(&mut output.value);
                 let value = output.value.clone();
                 let recorded = apart(move || {
-                    // What it read may have been changed meanwhile, and nobody knows which of both it saw.
+                    // An input may have changed during the attempt; it is unknown which version was read.
                     let (now, _, written) = place.key(again)?;
                     if now.key != full || written != stamp {
                         return Ok(Some("a file of `inputs` was changed while it ran".to_owned()));

@@ -1,5 +1,5 @@
-//! Outputs on record for later runs. A project may come with a database that a stranger filled: an output is used only if its
-//! code was made with the user's own key.
+//! Recorded outputs for later runs. A project may contain a database from another person: an output is used only if its code was
+//! made with this user's key.
 
 use std::sync::Arc;
 
@@ -21,14 +21,14 @@ pub(super) struct Shelf {
 /// What is on record under a key.
 pub(super) enum Found {
     Nothing,
-    /// Somebody else recorded it, or it was changed.
+    /// Another user recorded it, or it was changed.
     Foreign,
     Output(Value),
 }
 
 /// Said where an output on record is [`Found::Foreign`].
 pub(super) const FOREIGN: &str =
-    "the output on record is not used: another user or another machine recorded it (see ATOLL_CACHE_KEY)";
+    "the recorded output is not used: another user or another machine recorded it (see ATOLL_CACHE_KEY)";
 
 impl Shelf {
     /// The key of an attempt, whose content key is `key`, with what is no part of its input and decides what comes out: the values

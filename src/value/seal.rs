@@ -1,4 +1,4 @@
-//! Codes that only whoever has a key can make: what a stranger put among somebody's files is told apart.
+//! Message authentication codes: they distinguish recorded outputs of this user from those that another person put there.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::Digest;
 pub struct Seal([u8; 32]);
 
 impl Seal {
-    /// The key that `secret` is, or stands for.
+    /// The key derived from `secret`.
     pub fn new(secret: &[u8]) -> Self {
         Self(blake3::derive_key("atoll 2026-11 codes of recorded outputs", secret))
     }

@@ -68,7 +68,7 @@ pub trait Verb: Send + Sync + 'static {
         Some(Bound::default())
     }
 
-    /// What its outcome depends on besides its input, e.g. where the settings say that a model is served. A recorded output is used
+    /// What its outcome depends on in addition to its input, e.g. the provider and address of a model in the settings. A recorded output is used
     /// only while this is the same.
     fn depends_on(&self, _with: &Value) -> Option<String> {
         None

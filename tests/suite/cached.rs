@@ -209,11 +209,11 @@ fn what_another_user_recorded_is_not_used() {
             .stderr_has("atoll trust");
     }
     victim.run(&["runs"]).exits(0);
-    // Who names the directory believes what it says of runs, but an output is only that of whoever recorded it.
+    // A named directory is trusted for its runs, but recorded outputs are still bound to the user's key.
     let named = victim.run(&["run", "p", "--format", "json", "--data-dir", ".atoll"]).exits(0);
     assert_eq!(named.json()["steps"][0]["cached"], Value::Null, "the project brings it along");
     named.stderr_has("ATOLL_CACHE_KEY");
-    victim.run(&["trust", ".atoll", "--yes"]).exits(0).stderr_has("for your own");
+    victim.run(&["trust", ".atoll", "--yes"]).exits(0).stderr_has("is trusted from now on");
     assert_eq!(run(&victim)["steps"][0]["cached"], true, "recorded anew");
     let key = std::path::Path::new(mine).join("atoll/cache.key");
     assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
@@ -224,6 +224,10 @@ fn what_another_user_recorded_is_not_used() {
     let second = with(mine, shared);
     bring(&first, &second);
     assert_eq!(run(&second)["steps"][0]["cached"], true, "they share a key");
+    // Without a place for the key, no directory can be told from another one; nothing is reused.
+    let homeless = with("/proc/nowhere", "");
+    assert_eq!(run(&homeless)["steps"][0]["cached"], Value::Null);
+    assert_eq!(run(&homeless)["steps"][0]["cached"], Value::Null);
     with(mine, "short").run(&["run", "p"]).exits(2).stderr_has("fewer than 16 characters");
     std::fs::write(&key, "x").unwrap();
     victim.run(&["run", "p"]).exits(1).stderr_has("cache.key is not 32 bytes long");
