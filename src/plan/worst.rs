@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::types::{Action, Body, BodyId, Call, InputKind, Limit, Plan, Step};
+use super::types::{Action, Body, BodyId, InputKind, Limit, Plan, Step};
 use crate::expr::{Allowance, Data, Expr, Ref, Scope, Step as PathStep, Template, Tree};
 use crate::meter::Meter;
 use crate::schema::Schema;
@@ -51,78 +51,6 @@ pub fn caps(plan: &Plan, inputs: &Value) -> Vec<(String, Option<Value>, String)>
     let scope = Scope::new().briefly().with("inputs", Data::from_arc(Arc::new(inputs.clone())));
     let cap = |limit: &Limit| (limit.unit.clone(), known(&limit.cap, &scope), limit.cap.text().to_owned());
     plan.limits.iter().map(cap).collect()
-}
-
-/// A cap in force inside a plan.
-#[derive(Clone, Debug, PartialEq)]
-pub struct InnerCap {
-    /// The step that may spend no more, or whose rounds or called pipeline may.
-    pub step: String,
-    /// What the cap applies to: `step`, `round` or `call`.
-    pub applies_to: &'static str,
-    /// The unit.
-    pub unit: String,
-    /// The value, if it is known; null for no cap.
-    pub cap: Option<Value>,
-    /// Its text.
-    pub text: String,
-}
-
-/// The caps inside `plan` for the known `inputs`: budgets of steps and of rounds, and the caps of called pipelines. At most 1,000.
-pub fn inner_caps(plan: &Plan, inputs: &Value) -> Vec<InnerCap> {
-    let allowance = Arc::new(Allowance::new(WORK));
-    let scope = Scope::new().within(allowance).with("inputs", Data::from_arc(Arc::new(inputs.clone())));
-    let mut found = Vec::new();
-    caps_of(plan, &plan.bodies[BodyId::ROOT.0], &scope, "", &mut found);
-    found
-}
-
-fn caps_of(plan: &Plan, body: &Body, scope: &Scope, prefix: &str, found: &mut Vec<InnerCap>) {
-    const MOST: usize = 1_000;
-    for step in body.order.iter().map(|at| &body.steps[*at]) {
-        let name = format!("{prefix}{}", step.id);
-        let note = |limits: &[Limit], applies_to: &'static str, scope: &Scope, found: &mut Vec<InnerCap>| {
-            let cap = |limit: &Limit| InnerCap {
-                step: name.clone(),
-                applies_to,
-                unit: limit.unit.clone(),
-                cap: known(&limit.cap, scope),
-                text: limit.cap.text().to_owned(),
-            };
-            let room = MOST.saturating_sub(found.len());
-            found.extend(limits.iter().map(cap).take(room));
-        };
-        note(&step.budget, "step", scope, found);
-        let inside = format!("{name}/");
-        match &step.action {
-            Action::Loop(looping) => {
-                note(&looping.budget, "round", scope, found);
-                caps_of(plan, &plan.bodies[looping.body.0], scope, &inside, found);
-            }
-            Action::Each(each) => caps_of(plan, &plan.bodies[each.body.0], scope, &inside, found),
-            Action::Hold(hold) => caps_of(plan, &plan.bodies[hold.body.0], scope, &inside, found),
-            Action::Call(call) if found.len() < MOST => {
-                let scope = scope.clone().with("inputs", Data::from_arc(Arc::new(passed(call, scope))));
-                note(&call.plan.limits, "call", &scope, found);
-                caps_of(&call.plan, &call.plan.bodies[BodyId::ROOT.0], &scope, &inside, found);
-            }
-            _ => {}
-        }
-    }
-}
-
-/// The inputs of a called pipeline as far as they are known.
-fn passed(call: &Call, scope: &Scope) -> Value {
-    let declared = call.plan.inputs.iter();
-    let mut inputs: BTreeMap<String, Value> =
-        declared.map(|(name, input)| (name.clone(), input.default.clone())).collect();
-    for (name, expr) in &call.with {
-        match known(expr, scope) {
-            Some(value) => drop(inputs.insert(name.clone(), value)),
-            None => drop(inputs.remove(name)),
-        }
-    }
-    Value::Object(inputs.into_iter().collect())
 }
 
 /// What is known where a body stands.
@@ -186,7 +114,19 @@ impl Walk<'_> {
             }
             Action::Hold(hold) => self.body(&inside, &place.plan.bodies[hold.body.0]),
             Action::Call(call) => {
-                let inputs = passed(call, &place.scope);
+                let mut inputs: BTreeMap<String, Value> = call
+                    .plan
+                    .inputs
+                    .iter()
+                    .map(|(name, input)| (name.clone(), input.default.clone()))
+                    .collect();
+                for (name, expr) in &call.with {
+                    match known(expr, &place.scope) {
+                        Some(value) => drop(inputs.insert(name.clone(), value)),
+                        None => drop(inputs.remove(name)),
+                    }
+                }
+                let inputs = Value::Object(inputs.into_iter().collect());
                 for worst in self.called(&call.plan, inputs).iter() {
                     let per = worst.per.iter().map(|per| format!("{}{per}", inside.prefix));
                     self.note(Worst {
