@@ -9,7 +9,7 @@ use super::args::Format;
 use super::given::{self, Given};
 use super::{Desk, Done, Exit, Files, house, loading};
 use crate::meter::Meter;
-use crate::plan::{Plan, caps, check_inputs, worst};
+use crate::plan::{InnerCap, Plan, caps, check_inputs, inner_caps, worst};
 use crate::report::outline::{outline, text};
 use crate::report::units::name;
 use crate::report::{Paint, worst};
@@ -56,6 +56,7 @@ pub fn serve(desk: &Desk, ask: &Ask, arguments: &[OsString]) -> Done {
     };
     let worst = worst(&pipeline.plan, &known, &most);
     let caps = caps(&pipeline.plan, &known);
+    let inner = inner_caps(&pipeline.plan, &known);
     let steps = outline(&pipeline.plan, &pipeline.sources, inputs);
     match options.format {
         Format::Json => desk.face.print_json(&json!({
@@ -64,12 +65,14 @@ pub fn serve(desk: &Desk, ask: &Ask, arguments: &[OsString]) -> Done {
             "summary": pipeline.plan.summary,
             "digest": pipeline.plan.digest,
             "steps": steps,
+            "inner_caps": inner.iter().map(inner_json).collect::<Vec<_>>(),
             "caps": caps.iter().map(|(unit, cap, text)| json!({"unit": unit, "cap": cap, "text": text})).collect::<Vec<_>>(),
             "worst": worst::json(&worst),
         }))?,
         Format::Text => {
             let paint = desk.face.out;
-            desk.face.print(&format!("{}\n{}", heading(&pipeline.plan, &caps, !worst.is_empty(), paint), text(&steps, paint)))?;
+            let heading = heading(&pipeline.plan, &caps, !worst.is_empty(), paint);
+            desk.face.print(&format!("{heading}{}\n{}", inner_text(&inner), text(&steps, paint)))?;
             desk.face.print(&worst::text(&worst, paint))?;
             if !rendered {
                 desk.face.say("texts are not rendered: give the inputs that the pipeline needs");
@@ -86,19 +89,38 @@ fn defaults(plan: &Plan) -> Value {
 }
 
 fn heading(plan: &Plan, caps: &[(String, Option<Value>, String)], spends: bool, paint: Paint) -> String {
-    let cap = |(unit, cap, text): &(String, Option<Value>, String)| match cap {
-        Some(Value::Null) => format!("{unit} none (`{text}`)"),
-        Some(cap) => {
-            let cap = name(&cap.as_str().map_or_else(|| cap.to_string(), str::to_owned));
-            if cap == *text { format!("{unit} {cap}") } else { format!("{unit} {cap} (`{text}`)") }
-        }
-        None => format!("{unit} `{text}`, known when the run starts"),
-    };
-    let limits: Vec<String> = caps.iter().map(cap).collect();
+    let limits: Vec<String> =
+        caps.iter().map(|(unit, cap, text)| cap_text(unit, cap.as_ref(), text)).collect();
     let limits = match (limits.is_empty(), spends) {
         (true, false) => String::new(),
         (true, true) => "\nlimits: none".to_owned(),
         (false, _) => format!("\nlimits: {}", limits.join(", ")),
     };
     format!("{} {}{limits}\n", paint.strong(name(&plan.name)), name(&plan.summary))
+}
+
+/// A cap on `unit` with its value, if that is known, and its expression.
+fn cap_text(unit: &str, cap: Option<&Value>, text: &str) -> String {
+    match cap {
+        Some(Value::Null) => format!("{unit} none (`{text}`)"),
+        Some(cap) => {
+            let cap = name(&cap.as_str().map_or_else(|| cap.to_string(), str::to_owned));
+            if cap == text { format!("{unit} {cap}") } else { format!("{unit} {cap} (`{text}`)") }
+        }
+        None => format!("{unit} `{text}`, known when the run starts"),
+    }
+}
+
+/// The caps inside the pipeline, a line for each step; nothing if there are none.
+fn inner_text(inner: &[InnerCap]) -> String {
+    let line = |InnerCap { step, applies_to, unit, cap, text }: &InnerCap| {
+        let whose = if *applies_to == "step" { String::new() } else { format!(", each {applies_to}") };
+        format!("limit of {}{whose}: {}\n", name(step), cap_text(unit, cap.as_ref(), text))
+    };
+    inner.iter().map(line).collect()
+}
+
+fn inner_json(inner: &InnerCap) -> Value {
+    let InnerCap { step, applies_to, unit, cap, text } = inner;
+    json!({"step": step, "applies_to": applies_to, "unit": unit, "cap": cap, "text": text})
 }

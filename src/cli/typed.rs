@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+use nix::unistd::{getpgrp, tcgetpgrp};
 
 /// Input that pauses no longer than this, in milliseconds, is taken for one paste.
 const PASTE_MS: u8 = 50;
@@ -81,6 +82,10 @@ impl Typed {
     /// anything.
     fn fill_unended(&mut self) -> bool {
         let stdin = io::stdin();
+        // The system stops a process in the background that changes the terminal.
+        if tcgetpgrp(&stdin).is_ok_and(|group| group != getpgrp()) {
+            return false;
+        }
         let Ok(kept) = tcgetattr(&stdin) else { return false };
         let mut open = kept.clone();
         open.local_flags.remove(LocalFlags::ICANON);

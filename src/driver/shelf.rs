@@ -31,7 +31,7 @@ pub(super) const FOREIGN: &str =
     "the recorded output is not used: another user or another machine recorded it (see ATOLL_CACHE_KEY)";
 
 impl Shelf {
-    /// The key of an attempt, whose content key is `key`, with what is no part of its input and decides what comes out: the values
+    /// The key of an attempt, whose content key is `key`, and with what influences the outcome in addition to the input: the values
     /// of the secrets that it names, and `depends_on` as its verb says it.
     pub(super) fn key(
         &self,

@@ -40,4 +40,4 @@ pub use types::{
     InputKind, Limit, Loop, LoopExit, MOST_ROUNDS, OnError, OnInterrupt, Plan, Refusal, Retry, Rule, Seen,
     Sees, Step,
 };
-pub use worst::{Most, Worst, caps, worst};
+pub use worst::{InnerCap, Most, Worst, caps, inner_caps, worst};

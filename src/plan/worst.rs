@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::types::{Action, Body, BodyId, InputKind, Limit, Plan, Step};
+use super::types::{Action, Body, BodyId, Call, InputKind, Limit, Plan, Step};
 use crate::expr::{Allowance, Data, Expr, Ref, Scope, Step as PathStep, Template, Tree};
 use crate::meter::Meter;
 use crate::schema::Schema;
@@ -51,6 +51,117 @@ pub fn caps(plan: &Plan, inputs: &Value) -> Vec<(String, Option<Value>, String)>
     let scope = Scope::new().briefly().with("inputs", Data::from_arc(Arc::new(inputs.clone())));
     let cap = |limit: &Limit| (limit.unit.clone(), known(&limit.cap, &scope), limit.cap.text().to_owned());
     plan.limits.iter().map(cap).collect()
+}
+
+/// A cap in force inside a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InnerCap {
+    /// The step that may spend no more, or whose rounds or called pipeline may.
+    pub step: String,
+    /// What the cap applies to: `step`, `round` or `call`.
+    pub applies_to: &'static str,
+    /// The unit.
+    pub unit: String,
+    /// The value, if it is known; null for no cap.
+    pub cap: Option<Value>,
+    /// Its text.
+    pub text: String,
+}
+
+/// Most caps that are listed.
+const CAPS: usize = 1_000;
+
+/// The caps inside `plan` for the known `inputs`: budgets of steps and of rounds, and the caps of called pipelines. At most 1,000.
+pub fn inner_caps(plan: &Plan, inputs: &Value) -> Vec<InnerCap> {
+    let mut walk = CapWalk { called: HashMap::new(), allowance: Arc::new(Allowance::new(WORK)) };
+    let scope = walk.scope(inputs.clone());
+    let mut found = Vec::new();
+    walk.body(plan, BodyId::ROOT, &scope, "", &mut found);
+    found
+}
+
+struct CapWalk {
+    /// What was found in a called pipeline, by its plan and its inputs: each is looked at once.
+    called: HashMap<(*const Plan, String), Rc<[InnerCap]>>,
+    allowance: Arc<Allowance>,
+}
+
+impl CapWalk {
+    fn scope(&self, inputs: Value) -> Scope {
+        let inputs = Data::from_arc(Arc::new(inputs));
+        Scope::new().within(Arc::clone(&self.allowance)).with("inputs", inputs)
+    }
+
+    fn body(&mut self, plan: &Plan, body: BodyId, scope: &Scope, prefix: &str, found: &mut Vec<InnerCap>) {
+        let body = &plan.bodies[body.0];
+        for step in body.order.iter().map(|at| &body.steps[*at]) {
+            let name = format!("{prefix}{}", step.id);
+            let inside = format!("{name}/");
+            found.extend(listed(&name, "step", &step.budget, scope));
+            match &step.action {
+                Action::Loop(looping) => {
+                    found.extend(listed(&name, "round", &looping.budget, scope));
+                    self.body(plan, looping.body, scope, &inside, found);
+                }
+                Action::Each(each) => self.body(plan, each.body, scope, &inside, found),
+                Action::Hold(hold) => self.body(plan, hold.body, scope, &inside, found),
+                Action::Call(call) => {
+                    let inputs = passed(call, scope);
+                    found.extend(listed(&name, "call", &call.plan.limits, &self.scope(inputs.clone())));
+                    let inner = self.called(&call.plan, inputs);
+                    let inner = inner.iter().take(CAPS.saturating_sub(found.len()));
+                    found.extend(
+                        inner.map(|cap| InnerCap { step: format!("{inside}{}", cap.step), ..cap.clone() }),
+                    );
+                }
+                Action::Verb { .. } | Action::Compute(_) | Action::Ask(_) => {}
+            }
+            found.truncate(CAPS);
+        }
+    }
+
+    fn called(&mut self, plan: &Arc<Plan>, inputs: Value) -> Rc<[InnerCap]> {
+        let key = (Arc::as_ptr(plan), canonical(&inputs));
+        if let Some(found) = self.called.get(&key) {
+            return found.clone();
+        }
+        let scope = self.scope(inputs);
+        let mut found = Vec::new();
+        self.body(plan, BodyId::ROOT, &scope, "", &mut found);
+        let found: Rc<[InnerCap]> = found.into();
+        self.called.insert(key, found.clone());
+        found
+    }
+}
+
+/// The caps of `limits` for the step called `name`.
+fn listed<'a>(
+    name: &'a str,
+    applies_to: &'static str,
+    limits: &'a [Limit],
+    scope: &'a Scope,
+) -> impl Iterator<Item = InnerCap> + 'a {
+    limits.iter().map(move |limit| InnerCap {
+        step: name.to_owned(),
+        applies_to,
+        unit: limit.unit.clone(),
+        cap: known(&limit.cap, scope),
+        text: limit.cap.text().to_owned(),
+    })
+}
+
+/// The inputs of a called pipeline as far as they are known.
+fn passed(call: &Call, scope: &Scope) -> Value {
+    let declared = call.plan.inputs.iter();
+    let mut inputs: BTreeMap<String, Value> =
+        declared.map(|(name, input)| (name.clone(), input.default.clone())).collect();
+    for (name, expr) in &call.with {
+        match known(expr, scope) {
+            Some(value) => drop(inputs.insert(name.clone(), value)),
+            None => drop(inputs.remove(name)),
+        }
+    }
+    Value::Object(inputs.into_iter().collect())
 }
 
 /// What is known where a body stands.
@@ -114,19 +225,7 @@ impl Walk<'_> {
             }
             Action::Hold(hold) => self.body(&inside, &place.plan.bodies[hold.body.0]),
             Action::Call(call) => {
-                let mut inputs: BTreeMap<String, Value> = call
-                    .plan
-                    .inputs
-                    .iter()
-                    .map(|(name, input)| (name.clone(), input.default.clone()))
-                    .collect();
-                for (name, expr) in &call.with {
-                    match known(expr, &place.scope) {
-                        Some(value) => drop(inputs.insert(name.clone(), value)),
-                        None => drop(inputs.remove(name)),
-                    }
-                }
-                let inputs = Value::Object(inputs.into_iter().collect());
+                let inputs = passed(call, &place.scope);
                 for worst in self.called(&call.plan, inputs).iter() {
                     let per = worst.per.iter().map(|per| format!("{}{per}", inside.prefix));
                     self.note(Worst {

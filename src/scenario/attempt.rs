@@ -35,10 +35,11 @@ impl Attempt {
 
     /// Whether the program was there to the end: it answered, or shows a screen on which something is missing.
     pub fn saw_something(&self) -> bool {
-        let Some(error) = &self.outcome.error else { return true };
+        if self.outcome.error.is_none() {
+            return true;
+        }
         let Some(Answer::Told(told)) = &self.outcome.answer else { return false };
-        let goes_on = told.part("exit_code").is_some_and(Value::is_null) && !error.contains("was cut off");
-        told.part("screen").is_some() && goes_on
+        told.part("screen").is_some() && told.part("running") == Some(&Value::Bool(true))
     }
 
     /// Whether nothing is left to try for: a step that waits for a state has it, any other has not failed.

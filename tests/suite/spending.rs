@@ -251,6 +251,35 @@ fn a_plan_says_which_costs_are_unknown_and_which_caps_are_in_force() {
     assert_eq!((&plan["caps"][0]["unit"], &plan["caps"][0]["cap"]), (&json!("usd"), &json!(2.5)));
 }
 
+#[test]
+fn a_plan_names_the_caps_of_steps_rounds_and_called_pipelines() {
+    let project = Project::new()
+        .file(
+            "pipelines/outer.toml",
+            "atoll = 1\n[inputs.most]\ntype = \"number\"\ndefault = 3\n\
+             [steps.l]\nloop = { max = 2, budget = { usd = \"inputs.most / 2\" } }\n\
+             [steps.l.steps.x]\nbudget = { calls = 4 }\nshell = { argv = [\"true\"] }\n\
+             [steps.c]\nneeds = [\"l\"]\ncall = { pipeline = \"inner\", with = { most = \"inputs.most\" } }\n\
+             [outputs]\nl = \"steps.l.ok\"\n",
+        )
+        .file(
+            "pipelines/inner.toml",
+            "atoll = 1\n[inputs.most]\ntype = \"number\"\ndefault = 1\n[limits]\nusd = \"inputs.most\"\n\
+             tokens = \"9\"\n[steps.s]\nset = { a = 1 }\n",
+        );
+    let text = project.run(&["plan", "outer"]).exits(0).stdout;
+    for line in [
+        "limit of l, each round: usd 1.5 (`inputs.most / 2`)\n",
+        "limit of l/x: calls 4\n",
+        "limit of c, each call: usd 3.0 (`inputs.most`)\n",
+        "limit of c, each call: tokens 9\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let plan = project.run(&["plan", "outer", "--format", "json"]).exits(0).json();
+    assert_eq!(plan["inner_caps"].as_array().map(Vec::len), Some(4));
+}
+
 /// Models with and without a price, and one whose context is unknown.
 const PRICES: &str = r#"
 [providers.p]

@@ -230,7 +230,7 @@ impl Part {
     }
 }
 
-/// The error of a body that goes on behind what is compressed.
+/// The error of a body with bytes after the compressed data.
 fn trailing(coding: Coding) -> io::Error {
     let wrong = Some("something follows its end".to_owned());
     io::Error::new(io::ErrorKind::InvalidData, Fault { coding, wrong })

@@ -322,6 +322,7 @@ impl Session {
             ("cursor", self.emulator.cursor()),
             ("title", self.emulator.title().into()),
             ("settled", is_settled.into()),
+            ("running", self.ended.is_none().into()),
         ];
         Told {
             text,
@@ -368,7 +369,7 @@ impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.code {
             Some(code) => write!(f, "ended with exit code {code}"),
-            None => f.write_str("was cut off"),
+            None => f.write_str("was interrupted"),
         }
     }
 }
