@@ -44,7 +44,7 @@ impl Exit {
         (Self::WRONG, "the pipeline or an input is wrong; the diagnostics say where"),
         (Self::UNREACHED, "ended without reaching the goal: stalled, exhausted, below threshold, unclear"),
         (Self::BUDGET, "a budget is used up; resumable with a higher one"),
-        (Self::BARRIER, "kept for information barriers, which stop no run yet"),
+        (Self::BARRIER, "reserved for information barriers"),
         (Self::WAITING, "waits for an answer, credentials, or a provider that is down; resumable"),
         (Self::CANCELLED, "stopped by Ctrl-C or a signal; resumable"),
         (Self::HELD, "another process works on the run: nothing was done"),

@@ -84,7 +84,9 @@ pub fn check_data(settings: &Settings) -> Result<(), Stop> {
     let data = &settings.data;
     let is_bare = || {
         let entries = std::fs::read_dir(data).into_iter().flatten();
-        entries.flatten().all(|entry| entry.file_name() == ".gitignore")
+        // Another process may be making it at this moment.
+        let is_begun = |name: &str| name == ".gitignore" || name.starts_with(".tmp");
+        entries.flatten().all(|entry| is_begun(&entry.file_name().to_string_lossy()))
     };
     if settings.data_is_named || data.symlink_metadata().is_err() || is_bare() {
         return Ok(());

@@ -390,14 +390,12 @@ impl Run {
                 Ok(())
             }
             OnInterrupt::Fail => {
-                let failure =
-                    Failure::permanent("was under way when the run was cut off, and may have taken effect");
+                let failure = Failure::permanent("was interrupted and may already have had an effect");
                 self.fail(now, spot, failure)
             }
             OnInterrupt::Ask => {
-                let text = format!(
-                    "`{address}` was under way when the run was cut off and may have taken effect: run it again?"
-                );
+                let text =
+                    format!("`{address}` was interrupted and may already have had an effect. Run it again?");
                 let choices = vec![Value::from("retry"), Value::from("fail")];
                 // An answer about one interruption is none about the next.
                 let binds = Some(self.tries(spot).begun.into());
@@ -422,7 +420,7 @@ impl Run {
                 Ok(())
             }
             (Some(_), _) => {
-                self.fail(now, spot, Failure::permanent("was cut off, and was not to be run again"))
+                self.fail(now, spot, Failure::permanent("was interrupted and must not run again"))
             }
         }
     }

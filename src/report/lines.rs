@@ -82,7 +82,7 @@ impl Teller {
             Fact::Opened { .. } => say(State::Running, &remark(step?, *at)),
             Fact::Acquired { .. } => say(State::Running, "held"),
             Fact::Released { .. } => say(State::Done, "released"),
-            Fact::Interrupted { .. } => say(State::Waiting, "was cut off"),
+            Fact::Interrupted { .. } => say(State::Waiting, "was interrupted"),
             Fact::Lost => say(State::Waiting, "its resource is gone, its body runs again"),
             Fact::Faltered { failure, again_at, .. } => {
                 let failure = one_line(&failure.to_string(), WIDTH);
@@ -111,7 +111,7 @@ impl Teller {
                 let what = format!("{} run {run}", self.paint.strong(name(pipeline)));
                 Some(format!("{}   {what}", self.paint.faint(time_of_day(*at))))
             }
-            Fact::Resumed => Some(format!("{}   goes on", self.paint.faint(time_of_day(*at)))),
+            Fact::Resumed => Some(format!("{}   resumed", self.paint.faint(time_of_day(*at)))),
             Fact::Paused { message, .. } => {
                 Some(format!("{}   pauses: {}", self.paint.faint(time_of_day(*at)), one_line(message, WIDTH)))
             }

@@ -280,9 +280,7 @@ fn cut_off() -> Held {
         held.project
             .run(&["resume", "last"])
             .exits(7)
-            .stderr_has(
-                "`wait` was under way when the run was cut off and may have taken effect: run it again?",
-            )
+            .stderr_has("`wait` was interrupted and may already have had an effect. Run it again?")
             .stderr_has("wait VALUE` answers");
     }
     assert_eq!(held.show()["status"], "waiting");

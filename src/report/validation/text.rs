@@ -35,7 +35,7 @@ pub fn render_text(found: &Validation, paint: Paint) -> String {
         let _ = writeln!(text, "\nThis is what is decided so far. {}", hanging(waits, "  "));
         let _ = writeln!(
             text,
-            "`atoll resume last` goes on, `atoll validate --of last` then has the whole report"
+            "`atoll resume last` continues the run; then `atoll validate --of last` prints the whole report"
         );
     }
     text

@@ -23,7 +23,8 @@ fn what_is_decided_without_a_judge_is_told_while_its_key_is_missing() {
     let text = text
         .stdout_has("✗   0 3. Nothing is not, 100% found")
         .stdout_has("(threshold 80, passing 80, 1 unjudged)");
-    let text = text.stdout_has("ANTHROPIC_API_KEY is not set").stdout_has("`atoll resume last` goes on");
+    let text =
+        text.stdout_has("ANTHROPIC_API_KEY is not set").stdout_has("`atoll resume last` continues the run");
     text.stderr_has("validate auth").stderr_has("exit 7");
 
     let report = with("json").json();
