@@ -302,6 +302,6 @@ fn a_step_that_may_have_taken_effect_is_run_again_when_somebody_says_so() {
 #[test]
 fn a_step_that_may_have_taken_effect_fails_when_somebody_says_so() {
     let mut held = cut_off();
-    held.project.run(&["answer", "last", "wait", "fail"]).exits(1).stderr_has("was not to be run again");
+    held.project.run(&["answer", "last", "wait", "fail"]).exits(1).stderr_has("must not run again");
     assert_eq!(held.up.rest(), [""; 0]);
 }
