@@ -23,12 +23,12 @@ impl Resolver<'_, '_> {
             )),
             None if CONTROL.contains(&name) => Some((
                 format!("a step with `{name}` cannot run at a pause"),
-                "use a step with one verb that may be repeated and costs nothing, e.g. `files`, `write` or `set`"
+                "use a step with one verb that may be repeated and costs nothing, e.g. `deliver`, `write` or `set`"
                     .to_owned(),
             )),
             Some(traits) if traits.paid => Some((
                 format!("a step with `{name}` may cost money, and a paused run spends nothing"),
-                "use a verb that costs nothing, e.g. `files`, `write` or `set`".to_owned(),
+                "use a verb that costs nothing, e.g. `deliver`, `write` or `set`".to_owned(),
             )),
             Some(traits) if !traits.idempotent && !step.idempotent => Some((
                 format!("a step with `{name}` is not repeated without asking, but this one would run at every pause and at the end"),

@@ -367,15 +367,20 @@ impl Resolver<'_, '_> {
         for used in &others {
             let word = &used.name.text;
             let verb_like = verbs.is_empty() && matches!(used.with.value, Raw::Table(_));
-            let header = nearest(word, model::Step::HEADER);
+            let former = self.loader.catalog.replacement(word);
+            let header = nearest(word, model::Step::HEADER).filter(|_| former.is_none());
             mistaken |= verb_like && header.is_none();
             let complaint = if verb_like && header.is_none() {
                 let known = CONTROL.into_iter().chain(self.loader.catalog.verbs().map(|verb| verb.name()));
-                let mut complaint = Diagnostic::new(Code::UnknownVerb, format!("there is no verb `{word}`"))
-                    .at(used.name.span, "unknown verb")
-                    .suggest(word, known);
-                complaint.help.get_or_insert_with(|| "`atoll verbs` lists all verbs".to_owned());
-                complaint
+                let complaint = Diagnostic::new(Code::UnknownVerb, format!("there is no verb `{word}`"))
+                    .at(used.name.span, "unknown verb");
+                if let Some(help) = former {
+                    complaint.help(help)
+                } else {
+                    let mut complaint = complaint.suggest(word, known);
+                    complaint.help.get_or_insert_with(|| "`atoll verbs` lists all verbs".to_owned());
+                    complaint
+                }
             } else {
                 Diagnostic::new(Code::UnknownKey, format!("a step has no key `{word}`"))
                     .at(used.name.span, "unknown key")

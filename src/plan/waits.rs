@@ -155,11 +155,11 @@ impl Resolver<'_, '_> {
             )),
             None if CONTROL.contains(&name) => Some((
                 format!("a step with `{name}` cannot run always"),
-                "use a step with one verb that costs nothing, e.g. `shell`, `files` or `write`",
+                "use a step with one verb that costs nothing, e.g. `shell`, `deliver` or `write`",
             )),
             Some(traits) if traits.paid => Some((
                 format!("a step with `{name}` may cost money, which a run that has ended cannot spend"),
-                "use a verb that costs nothing, e.g. `shell`, `files` or `write`",
+                "use a verb that costs nothing, e.g. `shell`, `deliver` or `write`",
             )),
             _ => None,
         };

@@ -17,6 +17,8 @@ pub struct Catalog {
     resources: IndexMap<&'static str, Arc<dyn DynResource>>,
     /// Lanes that somebody else declares.
     lanes: Vec<String>,
+    /// Verbs that do not exist any more, and what is written in their place.
+    replaced: IndexMap<&'static str, &'static str>,
     /// Says what is wrong with the name of a model.
     models: Option<Arc<UnknownModel>>,
 }
@@ -52,6 +54,18 @@ impl Catalog {
         let resource: Arc<dyn DynResource> = Arc::new(resource);
         self.resources.insert(resource.name(), resource);
         self
+    }
+
+    /// The same catalog, where `help` says what is written in place of the former verb `name`.
+    #[must_use]
+    pub fn replaced(mut self, name: &'static str, help: &'static str) -> Self {
+        self.replaced.insert(name, help);
+        self
+    }
+
+    /// What is written in place of the former verb `name`, if there was one.
+    pub fn replacement(&self, name: &str) -> Option<&'static str> {
+        self.replaced.get(name).copied()
     }
 
     /// The verb named `name`.

@@ -29,7 +29,7 @@ impl DockerBuild {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// The tree: the output of `files`, or its digest.
+    /// The tree: the output of `pack`, `edit` or `agent`, or its digest.
     pub tree: TreeRef,
     /// `auto`, `docker` or `process`.
     #[serde(default)]

@@ -7,15 +7,18 @@ mod asked;
 mod attached;
 pub mod chromium;
 mod complaint;
+pub mod deliver;
+pub mod diff;
 pub mod docker_build;
+pub mod edit;
 pub mod environment_load;
 mod fail;
-pub mod files;
 mod globs;
 pub mod http;
 mod lapse;
 pub mod llm;
 mod null;
+pub mod pack;
 mod place;
 mod reach;
 pub mod read;
@@ -25,17 +28,23 @@ pub mod secret;
 pub mod service;
 mod set;
 pub mod shell;
+pub mod show;
 mod size;
 mod tls;
 mod unusual;
 pub mod write;
+mod written;
 
+pub use deliver::Deliver;
+pub use diff::DiffTrees;
+pub use edit::EditTree;
 pub use fail::Fail;
-pub use files::Files;
 pub use http::Http;
+pub use pack::Pack;
 pub use reach::Reach;
 pub use read::Read;
 pub use set::Set;
+pub use show::Show;
 pub use write::Write;
 
 use std::sync::Arc;
@@ -65,6 +74,10 @@ pub struct Doors {
     pub programs: agent::Programs,
 }
 
+/// What is written in place of the verb `files`, which did seven things.
+const FILES: &str = "write what it does: `pack` (a directory or files become a tree), `edit` (change a tree), `show` (its \
+                     texts), `diff` (compare two trees) or `deliver` (a tree becomes a directory)";
+
 /// All verbs and resources.
 pub fn catalog(doors: Doors) -> Catalog {
     let models = doors.models.clone();
@@ -75,7 +88,12 @@ pub fn catalog(doors: Doors) -> Catalog {
         })
         .verb(Set)
         .verb(Fail)
-        .verb(Files)
+        .verb(Pack)
+        .verb(EditTree)
+        .verb(Show)
+        .verb(DiffTrees)
+        .verb(Deliver)
+        .replaced("files", FILES)
         .verb(Read)
         .verb(Reach)
         .verb(Write)

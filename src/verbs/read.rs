@@ -102,7 +102,7 @@ fn load(path: &Path, given: &str, most: u64) -> Result<Vec<u8>, Failure> {
             .hint(format!("it would be {}", path.display())),
         ErrorKind::Interrupted | ErrorKind::TimedOut => Failure::transient(format!("{given:?}: {e}")),
         ErrorKind::IsADirectory | ErrorKind::InvalidInput => {
-            Failure::permanent(format!("{given:?} is no file")).hint("`files` packs directories")
+            Failure::permanent(format!("{given:?} is no file")).hint("`pack` makes a tree of a directory")
         }
         ErrorKind::FileTooLarge => Failure::permanent(format!("{given:?} cannot be read: {e}"))
             .hint("raise max_bytes if that is meant"),

@@ -45,7 +45,7 @@ fn a_replan_reads_files_again() {
 
 #[test]
 fn a_replan_packs_directories_and_writes_files_again() {
-    const PACKING: &str = "atoll = 1\n[steps.code]\nfiles = { dir = \"code\" }\n[steps.note]\n\
+    const PACKING: &str = "atoll = 1\n[steps.code]\npack = { dir = \"code\" }\n[steps.note]\n\
         write = { path = \"note.txt\", text = \"written\" }\n[steps.question]\nneeds = [\"code\", \"note\"]\n\
         ask = { question = \"go on?\" }\n[outputs]\nfiles = \"steps.code.output.files | map(attribute='path') | join(' ')\"\n";
     let project = Project::new().file("packing.toml", PACKING).file("code/a.txt", "a");

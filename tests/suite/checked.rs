@@ -111,32 +111,37 @@ const REFUSED: &[(&str, &str)] = &[
         "the service `db` has to have either",
     ),
     (
-        "[steps.a]\nfiles = { files = [{ path = \"a\", content = \"{{ run.id }}\" }, { path = \"a/b\", content = \"\" }] }",
+        "[steps.a]\npack = { files = [{ path = \"a\", content = \"{{ run.id }}\" }, { path = \"a/b\", content = \"\" }] }",
         "edit 2 of \"a/b\" does not apply: \"a\" is a file",
     ),
     (
-        "[steps.a]\nfiles = { files = { \"a/b\" = \"\", a = \"\" } }",
+        "[steps.a]\nedit = { files = { \"a/b\" = \"\", a = \"\" } }",
         "edit 2 of \"a\" does not apply: it is a directory",
     ),
     (
-        "[steps.a]\nfiles = { base = \"{{ run.dir }}\", edits = [{ path = \"a\", content = \"\" }, { op = \"rename\", path = \"b\", to = \"a/c\" }] }",
+        "[steps.a]\nedit = { base = \"{{ run.dir }}\", edits = [{ path = \"a\", content = \"\" }, { op = \"rename\", path = \"b\", to = \"a/c\" }] }",
         "edit 2 of \"b\" does not apply",
     ),
     (
-        "[steps.a]\nfiles = { edits = [{ path = \"a\", find = \"x\", replace = \"y\" }] }",
+        "[steps.a]\nedit = { edits = [{ path = \"a\", find = \"x\", replace = \"y\" }] }",
         "edit 1 of \"a\" does not apply: there is no such file",
     ),
-    ("[steps.a]\nfiles = {}", "3:1 E0405 `files` does one thing at a time, found none"),
-    ("[steps.a]\nfiles = { dir = \"src\", text = \"{{ run.id }} and so on\" }", "found text and dir"),
+    ("[steps.a]\nedit = {}", "3:1 E0405 `edit` takes one of edits, files and text, found none"),
+    ("[steps.a]\nedit = { files = [], text = \"{{ run.id }} and so on\" }", "found files and text"),
+    ("[steps.a]\npack = {}", "3:1 E0405 `pack` takes `dir` or `files`, found neither"),
     (
-        "[steps.a]\nfiles = { files = [{ path = \"a\", content = \"{{ run.id }}\" }, { path = \"/b\", content = \"\" }] }",
+        "[steps.a]\npack = { dir = \"src\", files = [{ path = \"a\", content = \"{{ run.id }}\" }] }",
+        "found both",
+    ),
+    (
+        "[steps.a]\npack = { files = [{ path = \"a\", content = \"{{ run.id }}\" }, { path = \"/b\", content = \"\" }] }",
         "it is absolute",
     ),
     ("[steps.a]\nfiles = { dir = \".\", ignore = [\"a[\"] }", "3:31 E0405 the glob"),
     ("[steps.a]\nfiles = { edits = [{ path = \"a\", to = 3 }] }", "E0405"),
     (
-        "[steps.a]\nset = { x = 1 }\n[steps.b]\nfiles = { materialise = \"{{ steps.a.output }}\" }",
-        "`materialise` does not say where to",
+        "[inputs]\ng = { type = \"list\" }\nn = { type = \"number\", default = 1 }\n[steps.a]\ntotal = { graded = \"{{ inputs.g }}\", parts = { a = { score = \"{{ inputs.n }}\", share = 1 } } }",
+        "the share of `a` is 1",
     ),
     ("[steps.a]\nenvironment_load = { also = { servces = {} } }", "an environment has no key `servces` here"),
     ("[steps.a]\nhttp = { url = \"x.example/a\" }", "3:16 E0405 \"x.example/a\" is no address"),
@@ -217,14 +222,22 @@ fn what_depends_on_a_template_is_left_to_the_run() {
         "[inputs]\nl = { type = \"bool\", default = true }\n[steps.a]\nshell = { argv = \"a b c\", shell = \"{{ inputs.l }}\" }",
         "[inputs]\na = { type = \"list\" }\nt = { type = \"json\" }\n[steps.a]\nshell = { argv = \"{{ inputs.a }}\", timeout = \"{{ inputs.t }}\" }",
         "[inputs]\nt = { type = \"string\" }\n[steps.a]\nwrite = { path = \"{{ inputs.t }}\", text = \"{{ inputs.t }}\", json = \"{{ inputs.t }}\" }",
-        "[inputs]\nt = { type = \"json\" }\n[steps.a]\nfiles = { base = \"{{ inputs.t }}\", edits = \"{{ inputs.t }}\", text = \"{{ inputs.t }}\" }",
-        "[inputs]\nt = { type = \"json\" }\n[steps.a]\nfiles = { diff = { from = \"{{ inputs.t }}\", to = \"{{ inputs.t }}\" } }",
+        "[inputs]\nt = { type = \"json\" }\n[steps.a]\nedit = { base = \"{{ inputs.t }}\", edits = \"{{ inputs.t }}\", text = \"{{ inputs.t }}\" }",
+        "[inputs]\nt = { type = \"json\" }\n[steps.a]\npack = { dir = \"{{ inputs.t }}\", files = \"{{ inputs.t }}\" }",
         "[inputs]\nt = { type = \"json\" }\n[steps.a]\nagent = { model = \"{{ inputs.t }}\", prompt = \"x\", tree = \"{{ inputs.t }}\", wall = \"{{ inputs.t }}\" }",
         "[inputs]\np = { type = \"int\", default = 80 }\n[steps.a]\nhold = { service = { image = \"x\", port = \"{{ inputs.p }}\", ready = { http = \"/\", port = \"{{ inputs.p }}\" } } }\n[steps.a.steps.b]\nset = { x = 1 }",
         "[inputs]\nc = { type = \"list\", default = [\"a\"] }\n[steps.a]\nask = { question = \"q\", choices = \"{{ inputs.c }}\", default = \"b\" }",
         "[steps.a]\nshell = { argv = [\"x\"], timeout = \"0s\", observe = true }",
         "[steps.a]\nshell = { argv = \"a | b\", shell = true }",
-        "[steps.a]\nfiles = { files = { \"a/b\" = \"{{ run.id }}\" } }",
+        "[steps.a]\npack = { files = { \"a/b\" = \"{{ run.id }}\" } }",
+#[test]
+fn the_former_verb_for_trees_says_which_ones_are_meant() {
+    let project = project();
+    project.write("p.toml", "atoll = 1\n[steps.a]\nfiles = { dir = \"src\" }\n");
+    let checked = project.run(&["check", "p.toml"]).exits(3);
+    checked.stdout_has("there is no verb `files`").stdout_has("`pack` (a directory or files become a tree)");
+}
+
     ]);
 }
 

@@ -56,7 +56,7 @@ const AROUND: [(&str, &str); 5] = [
     ("inputs.name", "[inputs.name]\ntype = 'string'\ndefault = 'Ada'\n"),
     ("inputs.observed", "[inputs.observed]\ntype = 'string'\ndefault = ''\n"),
     ("inputs.scenarios", "[inputs.scenarios]\ntype = 'dir'\nrequired = true\n"),
-    ("steps.code.", "[steps.code]\nfiles = { files = { Dockerfile = 'FROM scratch' } }\n"),
+    ("steps.code.", "[steps.code]\npack = { files = { Dockerfile = 'FROM scratch' } }\n"),
     ("steps.build.", "[steps.build]\ndocker_build = { tree = '{{ run.id }}' }\n"),
 ];
 

@@ -180,7 +180,7 @@ fn a_program_that_cannot_be_delivered_fails_the_run() {
     let known = ran(growing(&project, "greeting", &["--runtime", "process"])).exits(1).stderr_has(why);
     assert!(!known.stderr.contains("converge#1"), "{}", known.stderr);
     // What is only found out at the end.
-    let elsewhere = "steps.place.files.into=\"target/tmp/elsewhere\"";
+    let elsewhere = "steps.place.deliver.into=\"target/tmp/elsewhere\"";
     let more = ["--runtime", "process", "--set", elsewhere, "--format", "json"];
     let late = ran(growing(&project, "greeting", &more)).exits(1).stderr_has(why);
     assert_eq!(late.json()["status"], "failed");

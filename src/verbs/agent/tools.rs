@@ -267,7 +267,7 @@ fn write(write: &Write, workspace: &Workspace, grants: &Grants) -> Result<String
     Ok(format!("wrote {} bytes to {path}", write.content.len()))
 }
 
-/// The same as an edit of the verb `files`, on one file.
+/// The same as an edit of the verb `edit`, on one file.
 fn edit(change: Change, workspace: &Workspace, grants: &Grants) -> Result<String, String> {
     let path = local(&change.path)?;
     deliverable(&path, workspace, grants)?;

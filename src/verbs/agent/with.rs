@@ -34,7 +34,7 @@ pub struct With {
     /// What stands above the conversation, after what is said there about the workspace.
     #[serde(default)]
     pub(super) system: Option<String>,
-    /// The files to begin with, as `files` or another `agent` gives them; none where there are none. They are copied: what
+    /// The files to begin with, as `pack`, `edit` or another `agent` gives them; none where there are none. They are copied: what
     /// comes of them is in the output.
     #[serde(default)]
     pub(super) tree: Option<TreeRef>,

@@ -126,7 +126,7 @@ impl Default for Egress {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Put {
-    /// The tree, as `files` brings it.
+    /// The tree, as `pack` or `edit` brings it.
     pub tree: TreeRef,
     /// An absolute path: a directory.
     pub at: PathBuf,

@@ -296,7 +296,7 @@ name = "fills"
 summary = "builds and runs a program that fills the disk"
 
 [steps.code]
-files = { files = [
+pack = { files = [
   { path = "Dockerfile", content = "FROM x\nWORKDIR /app\nCOPY app.py .\nCMD [\"python3\", \"app.py\"]\n" },
   { path = "app.py", content = """
 print('begun', flush=True)

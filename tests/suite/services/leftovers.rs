@@ -101,7 +101,7 @@ type = "string"
 required = true
 
 [steps.code]
-files = { files = [
+pack = { files = [
   { path = "Dockerfile", content = "FROM atoll/busybox:latest\nLABEL mark={{ inputs.mark }}\nRUN echo made > /made\nRUN exit 9\n" },
 ] }
 
@@ -203,7 +203,7 @@ type = "int"
 required = true
 
 [steps.code]
-files = { files = [
+pack = { files = [
   { path = "Dockerfile", content = "FROM atoll/busybox:latest\nLABEL mark={{ inputs.seconds }}\nCOPY Dockerfile /copied\nRUN echo made > /made\nRUN sleep {{ inputs.seconds }}\n" },
 ] }
 

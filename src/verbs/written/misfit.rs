@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{Whole, With};
+use super::{Whole, Written};
 use crate::tree::edit::{ApplyError, Edit, EditError, apply};
 use crate::tree::{Tree, check_path};
 use crate::verb::{Failure, MemoryBlobs, Refusal};
 
-impl With {
+impl Written<'_> {
     /// The edit that applies to no tree at all, or not to the empty one that these edits begin with.
-    pub(super) fn misfit(&self, edits: &[Edit]) -> Option<Refusal> {
+    pub(in crate::verbs) fn misfit(&self, edits: &[Edit]) -> Option<Refusal> {
         let all = ["/edits", "/files", "/text"];
         if let Some((first, second, failure)) = clash(edits) {
             let at = |index: usize| self.place_of(index, &edits[index]);
@@ -24,7 +24,7 @@ impl With {
             let decides = edits[..=second].iter().any(takes_away);
             return Some(if decides { all.into_iter().fold(refusal, Refusal::with) } else { refusal });
         }
-        if self.base.is_some() {
+        if self.has_base {
             return None;
         }
         let Err(ApplyError::Edit(error)) = apply(&MemoryBlobs::default(), &Tree::default(), edits) else {

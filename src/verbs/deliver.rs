@@ -1,0 +1,119 @@
+//! `deliver`: makes a directory exactly a tree.
+
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::written::stored;
+use super::{place, unusual};
+use crate::rooted_fs::remove_tree;
+use crate::tree::{Tree, TreeEntry, TreeRef, holds_foreign_files, is_on_disk, real_path};
+use crate::value::Digest;
+use crate::verb::{Class, Context, Failure, Output, Refusal, Traits, Verb, Workspace};
+
+/// The verb `deliver`.
+pub struct Deliver;
+
+/// Input of `deliver`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct With {
+    /// The tree.
+    pub tree: TreeRef,
+    /// The directory that becomes exactly the tree, relative to the project.
+    pub into: String,
+    /// A tree that the user gave: its files need no consent.
+    #[serde(default)]
+    pub trusted: Option<TreeRef>,
+    /// Replaces the content of `into` even if no earlier delivery made it.
+    #[serde(default)]
+    pub force: bool,
+    /// Whether to look only if the tree can be delivered: nothing is written.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Output of `deliver`: can be used wherever a tree is expected.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Out {
+    /// The directory, absolute.
+    pub path: String,
+    /// Digest of the tree.
+    #[schemars(with = "String")]
+    pub tree: Digest,
+    /// Its files.
+    pub files: Vec<TreeEntry>,
+}
+
+impl Verb for Deliver {
+    const NAME: &'static str = "deliver";
+    const SUMMARY: &'static str = "make a directory exactly a tree of files";
+    const TRAITS: Traits = Traits::repeatable("disk").anew();
+    const EXAMPLE: &'static str = r#"[steps.page]
+pack = { files = { "index.html" = "<h1>hello</h1>" } }
+
+[steps.site]
+deliver = { tree = "{{ steps.page.output.tree }}", into = "out" }
+"#;
+    type With = With;
+    type Out = Out;
+
+    fn refusals(with: &With) -> Vec<Refusal> {
+        place::unusable(&with.into).map(|failure| Refusal::of("/into", failure)).into_iter().collect()
+    }
+
+    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+        let done = tokio::task::spawn_blocking(move || deliver(&with, &cx)).await;
+        done.map_err(|e| Failure::new(Class::Bug, format!("`deliver` broke down: {e}")))?.map(Output::free)
+    }
+}
+
+fn deliver(with: &With, cx: &Context) -> Result<Out, Failure> {
+    let given = &with.into;
+    let project = real_path(&cx.workspace.project)?;
+    let into = real_path(&place::inside(&cx.workspace.project, given)?)?;
+    let workspace = Workspace { project: project.clone(), ..cx.workspace.clone() };
+    place::usual(&workspace, &into)?;
+    if project.starts_with(&into) {
+        return Err(Failure::permanent(format!(
+            "{given:?} holds the project itself and cannot be replaced by a tree"
+        ))
+        .hint("deliver into a directory of its own"));
+    }
+    if !Path::new(given).is_absolute() && !into.starts_with(&project) {
+        return Err(place::outside(given));
+    }
+    let tree = stored(Some(&with.tree), cx)?;
+    if !with.force && holds_foreign_files(&*cx.blobs, &into)? {
+        return Err(Failure::permanent(format!(
+            "the directory {given:?} holds files that are no earlier delivery"
+        ))
+        .hint("choose another directory, or set force = true to replace what is in it"));
+    }
+    // What the user gave, or has there already, needs no consent.
+    let own = stored(with.trusted.as_ref(), cx)?;
+    let foreign = tree
+        .files
+        .iter()
+        .filter(|(path, file)| own.files.get(*path) != Some(file) && !is_on_disk(&into, path, file));
+    let paths = foreign.map(|(path, _)| path.as_str());
+    if let Some(failure) = unusual::undeliverable(&into, &tree.files.keys().map(String::as_str), paths, cx) {
+        return Err(failure);
+    }
+    if with.dry_run {
+        Tree::can_materialise_at(&into)?;
+    } else {
+        tree.materialise_at(&*cx.blobs, &into)?;
+    }
+    // Other steps may have written their part of a repository since.
+    if let Some(failure) = unusual::in_repository(&into) {
+        remove_tree(&into).map_err(|e| Failure::permanent(format!("{}; and {e}", failure.message)))?;
+        return Err(failure);
+    }
+    let TreeRef { tree, files } = tree.save(&*cx.blobs)?;
+    Ok(Out { path: into.to_string_lossy().into_owned(), tree, files })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! `edit`: changes a tree of files, all or nothing.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::written::{Ground, Whole, Written, applied};
+use crate::tree::edit::{Change, Edit};
+use crate::tree::{TreeEntry, TreeRef};
+use crate::value::{Digest, Value};
+use crate::verb::{Class, Context, Failure, Output, Refusal, Traits, Verb};
+
+/// The verb `edit`.
+pub struct EditTree;
+
+/// Input of `edit`: exactly one of `edits`, `files` and `text`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct With {
+    /// The tree to change; none for an empty one.
+    pub base: Option<TreeRef>,
+    /// Edits, applied in order, all or none: objects with `op` `write` (`path`, `content`), `replace` (`path`, `find`,
+    /// `replace`, `all`), `delete` (`path`) or `rename` (`path`, `to`).
+    #[schemars(with = "Option<Vec<Edit>>")]
+    pub edits: Option<Vec<Value>>,
+    /// Whole files to write: a list of `{path, content}`, or an object of contents by path.
+    pub files: Option<Whole>,
+    /// Text with blocks `=== FILE: path ===` … `=== END FILE ===` and lines `=== DELETE: path ===`.
+    pub text: Option<String>,
+    /// Whether the writer of `text` came to an end by itself, as a model's `stop` of `end` says: the last block then
+    /// needs no end line.
+    pub ended: bool,
+    /// A tree whose files cannot be changed: in the result they are as they are in it.
+    pub fixed: Option<TreeRef>,
+    /// Whether the result may have no files.
+    pub empty: bool,
+}
+
+/// Output of `edit`: can be used wherever a tree is expected.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Out {
+    /// Digest of the new tree.
+    #[schemars(with = "String")]
+    pub tree: Digest,
+    /// Its files.
+    pub files: Vec<TreeEntry>,
+    /// What each edit did.
+    pub changes: Vec<Change>,
+    /// Whether the new tree equals `base`.
+    pub unchanged: bool,
+}
+
+/// The keys of which there is one.
+const FORMS: [&str; 3] = ["edits", "files", "text"];
+
+impl With {
+    fn written(&self) -> Written<'_> {
+        Written {
+            edits: self.edits.as_deref(),
+            files: self.files.as_ref(),
+            text: self.text.as_deref(),
+            ended: self.ended,
+            has_base: self.base.is_some(),
+        }
+    }
+
+    /// The keys of `FORMS` that are given.
+    fn forms(&self) -> Vec<&'static str> {
+        let given = [self.edits.is_some(), self.files.is_some(), self.text.is_some()];
+        FORMS.into_iter().zip(given).filter(|(_, given)| *given).map(|(key, _)| key).collect()
+    }
+}
+
+impl Verb for EditTree {
+    const NAME: &'static str = "edit";
+    const SUMMARY: &'static str = "change a tree of files, all edits or none";
+    const TRAITS: Traits = Traits::repeatable("disk");
+    const EXAMPLE: &'static str = r##"[steps.page]
+pack = { files = [{ path = "index.html", content = "<h1>hello</h1>" }, { path = "README.md", content = "# hello" }] }
+
+[steps.better]
+edit = { base = "{{ steps.page.output }}", edits = [
+    { op = "replace", path = "index.html", find = "hello", replace = "good morning" },
+    { op = "delete", path = "README.md" },
+] }
+"##;
+    type With = With;
+    type Out = Out;
+
+    fn refusals(with: &With) -> Vec<Refusal> {
+        let forms = with.forms();
+        if forms.len() == 1 {
+            return with.written().refusals();
+        }
+        let found = if forms.is_empty() { "none".to_owned() } else { forms.join(" and ") };
+        let failure = Failure::permanent(format!("`edit` takes one of edits, files and text, found {found}"))
+            .hint("give exactly one of: edits, files, text");
+        vec![Refusal::among(&FORMS, failure)]
+    }
+
+    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+        // Trees are read and written with calls that block for the disk.
+        let done = tokio::task::spawn_blocking(move || edit(&with, &cx)).await;
+        done.map_err(|e| Failure::new(Class::Bug, format!("`edit` broke down: {e}")))?.map(Output::free)
+    }
+}
+
+fn edit(with: &With, cx: &Context) -> Result<Out, Failure> {
+    let edits = with.written().read()?;
+    let edits = edits.ok_or_else(|| Failure::new(Class::Bug, "`edit` has no edits"))?;
+    let ground = Ground { base: with.base.as_ref(), fixed: with.fixed.as_ref(), empty: with.empty };
+    let done = applied(&edits, &ground, cx)?;
+    let TreeRef { tree, files } = done.tree;
+    Ok(Out { tree, files, changes: done.changes, unchanged: done.unchanged })
+}
+
+#[cfg(test)]
+mod tests;

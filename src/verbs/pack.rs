@@ -1,0 +1,190 @@
+//! `pack`: makes a tree of a directory, or of files that are written in the step.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::globs::globs;
+use super::place::Named;
+use super::written::{Ground, Whole, Written, applied};
+use crate::tree::{Tree, TreeEntry, TreeRef};
+use crate::value::Digest;
+use crate::verb::{Class, Context, Failure, Output, Refusal, Traits, Verb};
+
+/// The verb `pack`.
+pub struct Pack;
+
+/// Input of `pack`: `dir` or `files`; with `empty = true` neither is needed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct With {
+    /// A directory: a path relative to the project, or the value of an input of type `dir`. At most 100,000 files and
+    /// 2 GiB.
+    pub dir: Option<Named>,
+    /// The files themselves: a list of `{path, content}`, or an object of contents by path.
+    pub files: Option<Whole>,
+    /// Whether the tree may have no files. Without `dir` and `files` it has none.
+    pub empty: bool,
+    /// Globs that are left out of `dir`; one without `/` is matched against names.
+    pub ignore: Vec<String>,
+    /// What is done with links that `dir` cannot follow: those that lead out of it, nowhere or in a circle.
+    pub links: Links,
+}
+
+impl Default for With {
+    fn default() -> Self {
+        let ignore = IGNORED.map(str::to_owned).to_vec();
+        Self { dir: None, files: None, empty: false, ignore, links: Links::default() }
+    }
+}
+
+/// What is left out where the step names nothing: the records of git and of Atoll.
+const IGNORED: [&str; 2] = [".git", ".atoll"];
+
+/// What is done with links that cannot be followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Links {
+    /// They are an error.
+    #[default]
+    Refuse,
+    /// They are kept as links, and not followed, and so are links to what is left out. Directories without files, permissions
+    /// and times are kept as well. Only the `files` of a `service` take a tree that has some links.
+    Keep,
+}
+
+/// Output of `pack`: can be used wherever a tree is expected.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Out {
+    /// Digest of the tree.
+    #[schemars(with = "String")]
+    pub tree: Digest,
+    /// Its files.
+    pub files: Vec<TreeEntry>,
+}
+
+impl Verb for Pack {
+    const NAME: &'static str = "pack";
+    const SUMMARY: &'static str = "make a tree of a directory or of files";
+    const TRAITS: Traits = Traits::repeatable("disk").anew();
+    const READS_FILES: bool = true;
+    const EXAMPLE: &'static str = r##"[steps.docs]
+pack = { dir = "docs", ignore = ["*.png"] }
+
+[steps.page]
+pack = { files = { "index.html" = "<h1>hello</h1>", "README.md" = "# hello" } }
+"##;
+    type With = With;
+    type Out = Out;
+
+    fn refusals(with: &With) -> Vec<Refusal> {
+        let mut found: Vec<Refusal> =
+            globs(&with.ignore).err().map(|failure| Refusal::of("/ignore", failure)).into_iter().collect();
+        let wrong = match (&with.dir, &with.files) {
+            (Some(_), Some(_)) => Some("both"),
+            (None, None) if !with.empty => Some("neither"),
+            _ => None,
+        };
+        if let Some(wrong) = wrong {
+            let failure = Failure::permanent(format!("`pack` takes `dir` or `files`, found {wrong}"))
+                .hint("give one of them; `empty = true` allows a tree without files");
+            found.push(Refusal::among(&["dir", "files"], failure).with("/empty"));
+        }
+        found.extend(with.written().refusals());
+        found
+    }
+
+    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+        let done = tokio::task::spawn_blocking(move || pack(&with, &cx)).await;
+        done.map_err(|e| Failure::new(Class::Bug, format!("`pack` broke down: {e}")))?.map(Output::free)
+    }
+}
+
+impl With {
+    fn written(&self) -> Written<'_> {
+        Written { files: self.files.as_ref(), ..Written::default() }
+    }
+}
+
+fn pack(with: &With, cx: &Context) -> Result<Out, Failure> {
+    let TreeRef { tree, files } = if let Some(dir) = &with.dir {
+        directory(dir.path(), with, cx)?
+    } else {
+        let edits = with.written().read()?.unwrap_or_default();
+        applied(&edits, &Ground { empty: with.empty, ..Ground::default() }, cx)?.tree
+    };
+    Ok(Out { tree, files })
+}
+
+fn directory(dir: &str, with: &With, cx: &Context) -> Result<TreeRef, Failure> {
+    let ignore = globs(&with.ignore)?;
+    let from = cx.workspace.project.join(dir);
+    let ignored = |path: &str| ignore.is_match(path);
+    let tree = match with.links {
+        Links::Refuse => Tree::from_dir(&*cx.blobs, &from, &ignored),
+        Links::Keep => Tree::from_dir_with_links(&*cx.blobs, &from, &ignored),
+    };
+    let tree = tree.map_err(|e| Failure::permanent(format!("cannot pack the directory {dir:?}: {e}")))?;
+    if tree.files.is_empty() && tree.links.is_empty() && !with.empty {
+        return Err(Failure::permanent(format!("the directory {dir:?} holds no file to pack"))
+            .hint("`empty = true` allows a tree without files"));
+    }
+    Ok(tree.save(&*cx.blobs)?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "tests make files")]
+
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::verb::DynVerb;
+
+    #[tokio::test]
+    async fn a_directory_and_the_same_files_make_the_same_tree() {
+        let place = tempfile::tempdir().unwrap();
+        let cx = Context::for_test(place.path().to_owned(), Arc::new(ManualClock::at(0)));
+        let run = |with: Value| {
+            let cx = cx.clone();
+            async move { DynVerb::run(&Pack, with, cx).await.map(|out| out.value) }
+        };
+        for dir in [".git", ".atoll/x", "sub/.git", "sub/node_modules"] {
+            std::fs::create_dir_all(place.path().join("in").join(dir)).unwrap();
+            std::fs::write(place.path().join("in").join(dir).join("file"), "x").unwrap();
+        }
+        std::fs::write(place.path().join("in/sub/a.txt"), "A\n").unwrap();
+        let written =
+            run(json!({"files": {"sub/a.txt": "A\n", "sub/node_modules/file": "x"}})).await.unwrap();
+        assert_eq!(run(json!({"dir": "in"})).await.unwrap(), written);
+        // The value of an input of type `dir` is a directory as well.
+        let input = json!({"path": "in", "digest": "…", "files": []});
+        assert_eq!(run(json!({"dir": input, "empty": true})).await.unwrap(), written);
+        let all = run(json!({"dir": "in", "ignore": []})).await.unwrap();
+        let paths: Vec<&str> =
+            all["files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap()).collect();
+        assert_eq!(
+            paths,
+            [".atoll/x/file", "sub/a.txt", "sub/node_modules/file"],
+            "git's own files never are"
+        );
+        let nothing = run(json!({"dir": null, "empty": true})).await.unwrap();
+        assert_eq!(nothing["files"], json!([]));
+        std::fs::create_dir(place.path().join("none")).unwrap();
+        assert_eq!(run(json!({"dir": "none", "empty": true})).await.unwrap(), nothing);
+        for (with, word) in [
+            (json!({"dir": "none"}), "holds no file"),
+            (json!({"dir": "nowhere"}), "cannot pack the directory"),
+            (json!({"files": {}}), "no file is left"),
+            (json!({}), "found neither"),
+            (json!({"dir": "in", "files": {}}), "found both"),
+            (json!({"dir": "in", "ignore": ["["]}), "the glob"),
+            (json!({"dir": "in", "into": "x"}), "unknown field `into`"),
+        ] {
+            let failure = run(with).await.unwrap_err();
+            assert!(failure.message.contains(word), "{failure}");
+        }
+    }
+}
