@@ -76,9 +76,57 @@ pub struct Scenario {
     /// The file it was read from.
     #[serde(default)]
     pub file: String,
+    /// What its program is waited for.
+    #[serde(default)]
+    pub readiness: Readiness,
+    /// Whether it runs commands inside the program: it has `exec` or `tui` steps.
+    #[serde(default)]
+    pub commands: bool,
+    /// Scenarios of the same group run in one program, one after the other; empty where nobody has grouped them.
+    #[serde(default)]
+    pub group: String,
+    /// Its place in its group: scenarios are run in the order of this list.
+    #[serde(default)]
+    pub order: Vec<Value>,
     /// Where the credentials are read again that its file holds and that are left out here; nothing if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
+}
+
+/// What has to answer before a scenario can be run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Readiness {
+    /// HTTP: it sends requests, opens pages or WebSockets.
+    Http,
+    /// gRPC: it calls methods, and nothing over HTTP.
+    Grpc,
+    /// Nothing: it only runs commands.
+    #[default]
+    None,
+}
+
+impl Readiness {
+    /// That of a scenario with the step types `uses`.
+    pub fn of(uses: &[String]) -> Self {
+        let has = |words: &[&str]| uses.iter().any(|used| words.contains(&used.as_str()));
+        if has(&["request", "browser", "ws"]) {
+            Self::Http
+        } else if has(&["grpc"]) {
+            Self::Grpc
+        } else {
+            Self::None
+        }
+    }
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Grpc => "grpc",
+            Self::None => "none",
+        }
+    }
 }
 
 /// Files of scenarios, as they were when they were read.
@@ -115,6 +163,17 @@ pub enum Visibility {
     Gate,
     /// Nothing is told before the end.
     Sealed,
+}
+
+impl Visibility {
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Gate => "gate",
+            Self::Sealed => "sealed",
+        }
+    }
 }
 
 fn one() -> f64 {

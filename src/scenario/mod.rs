@@ -52,7 +52,7 @@ pub use generator::Generator;
 pub use grpc::{Grpc, GrpcReceive, GrpcStream};
 pub use http::{Request, Web};
 pub use language::{
-    Action, Capture, Exec, Isolation, Parallel, Retry, Scenario, Source, Step, Until, Visibility,
+    Action, Capture, Exec, Isolation, Parallel, Readiness, Retry, Scenario, Source, Step, Until, Visibility,
 };
 pub use lapse::Lapse;
 pub use load::{Files, load, load_given};

@@ -1,4 +1,7 @@
-//! `scenario_load`: the scenarios of a directory, checked as a whole.
+//! `scenario_load`: the scenarios of a directory, checked as a whole, selected and grouped.
+
+mod grouped;
+mod selected;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -10,14 +13,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use selected::{Selected, Selection, Tier};
+
 use super::attached::Beside;
 use super::complaint::render;
 use super::place::Named;
 use crate::diag::{Code, Diagnostic, Severity};
 use crate::rooted_fs::{Kind, RootedFs, read_file};
-use crate::scenario::{Files, Scenario, Source, credentials, load, load_given};
+use crate::scenario::{Files, Scenario, Source, Visibility, credentials, load, load_given};
 use crate::value::{Digest, Value};
-use crate::verb::{Context, Failure, Output, Traits, Verb};
+use crate::verb::{Context, Failure, Output, Refusal, Traits, Verb};
 
 /// Reads the scenario files of a directory.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,15 +39,49 @@ pub struct With {
     /// Names of the variables that the scenarios are given when they are run, so that their placeholders are no mistake.
     #[serde(default)]
     pub given: Vec<String>,
+    /// Ids of the scenarios that are wanted, `*` for any characters. Of `only`, `tags`, `tiers` and `visibility` each one
+    /// that is not empty leaves out the other scenarios.
+    #[serde(default)]
+    pub only: Option<Vec<String>>,
+    /// Scenarios with one of these tags are wanted.
+    #[serde(default)]
+    pub tags: Option<Vec<String>>,
+    /// Scenarios of these tiers are wanted.
+    #[serde(default)]
+    pub tiers: Option<Vec<Tier>>,
+    /// Scenarios of these visibilities are wanted.
+    #[serde(default)]
+    pub visibility: Option<Vec<Visibility>>,
+    /// Whether there may be no such scenario. Otherwise the step fails then.
+    #[serde(default)]
+    pub empty: bool,
+    /// Factors by tag: the weight of a scenario is multiplied by those of all its tags.
+    #[serde(default)]
+    #[schemars(with = "Option<BTreeMap<String, f64>>")]
+    pub weights: Option<BTreeMap<String, f64>>,
+    /// Whether scenarios of different tiers never share a program.
+    #[serde(default)]
+    pub by_tier: bool,
+    /// The address of a program that is up already, if the scenarios are run against one: it is shared by all that may share
+    /// a program.
+    #[serde(default)]
+    pub target: Option<String>,
 }
 
 /// What `scenario_load` brings back.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Out {
-    /// The scenarios, sorted by id.
+    /// The scenarios that are wanted, sorted by id. Those with the same `group` run in one program, in the order of `order`;
+    /// `readiness` is what that program is waited for. Scenarios of different visibility are never in one group.
     pub scenarios: Vec<Scenario>,
-    /// How many there are.
+    /// How many these are.
     pub count: usize,
+    /// How many the directory has.
+    pub found: usize,
+    /// How many of those are left out.
+    pub excluded: usize,
+    /// How many scenarios of the directory are sealed, wanted or not.
+    pub sealed: usize,
     /// Digest of the names and contents of all files, those that scenarios name among them.
     pub digest: String,
     /// Warnings, one text each, as they are printed.
@@ -61,21 +100,24 @@ const MOST_ENTRIES: usize = 100_000;
 
 impl Verb for ScenarioLoad {
     const NAME: &'static str = "scenario_load";
-    const SUMMARY: &'static str = "read the scenario files of a directory and check them all";
+    const SUMMARY: &'static str = "read the scenario files of a directory, check them all, and select some";
     const TRAITS: Traits = Traits::repeatable("disk").anew();
     const READS_FILES: bool = true;
     const EXAMPLE: &'static str = r#"
 [steps.cases]
-scenario_load = { dir = "{{ inputs.scenarios }}" }
+scenario_load = { dir = "{{ inputs.scenarios }}", visibility = ["dev"], weights = { critical = 3 } }
 "#;
     type With = With;
     type Out = Out;
 
+    fn refusals(with: &With) -> Vec<Refusal> {
+        selected::refusals(with)
+    }
+
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
-        let With { dir, given } = with;
-        let path = dir.path().to_owned();
+        let path = with.dir.path().to_owned();
         let dir = cx.workspace.project.join(&path);
-        let read = tokio::task::spawn_blocking(move || read_and_load(&dir, &path, &given)).await;
+        let read = tokio::task::spawn_blocking(move || read_and_load(&dir, &path, &with)).await;
         let out = read.map_err(|e| Failure::permanent(format!("the scenarios could not be read: {e}")))??;
         for warning in &out.warnings {
             cx.progress.line(warning);
@@ -84,21 +126,22 @@ scenario_load = { dir = "{{ inputs.scenarios }}" }
     }
 }
 
-fn read_and_load(dir: &Path, shown: &str, given: &[String]) -> Result<Out, Failure> {
+fn read_and_load(dir: &Path, shown: &str, with: &With) -> Result<Out, Failure> {
     let (files, mut unreadable, beside) = found_files(dir, shown)?;
     let digests = Digests::of(&files);
     // A directory whose files are all unreadable has files: only the complaints about them are of use.
     let (scenarios, mut sources, mut complaints) = if files.scenarios.is_empty() && !unreadable.is_empty() {
         Default::default()
     } else {
-        load_given(files, given)
+        load_given(files, &with.given)
     };
     credentials::hide(&mut sources, &mut complaints);
     let others = digests.others(&beside);
     let digest = Digest::of_value(&json!([digests.scenarios, others])).to_string();
     let broken = |complaint: &Diagnostic| complaint.severity == Severity::Error;
     if unreadable.is_empty() && !complaints.iter().any(broken) {
-        let warnings = complaints.iter().map(|complaint| render(complaint, &sources)).collect();
+        let mut warnings: Vec<String> =
+            complaints.iter().map(|complaint| render(complaint, &sources)).collect();
         let source = |scenario: &Scenario| Source {
             path: shown.to_owned(),
             digest: digests.scenarios.get(&scenario.file).map(Digest::to_string).unwrap_or_default(),
@@ -110,7 +153,11 @@ fn read_and_load(dir: &Path, shown: &str, given: &[String]) -> Result<Out, Failu
                 scenario.source = Some(source(scenario));
             }
         }
-        return Ok(Out { count: scenarios.len(), scenarios, digest, warnings });
+        grouped::group(&mut scenarios, with);
+        let Selected { scenarios, found, sealed } =
+            Selection::of(with)?.select(scenarios, shown, &mut warnings)?;
+        let (count, excluded) = (scenarios.len(), found - scenarios.len());
+        return Ok(Out { scenarios, count, found, excluded, sealed, digest, warnings });
     }
     complaints.retain(broken);
     unreadable.extend(complaints.iter().map(|complaint| render(complaint, &sources)));

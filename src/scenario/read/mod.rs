@@ -19,7 +19,7 @@ pub(in crate::scenario) use self::reader::given;
 pub use self::room::{Total, size_of};
 use self::rows::Row;
 use super::yaml::{Kind, Node};
-use super::{Action, Scenario, Step, Variables, browser};
+use super::{Action, Readiness, Scenario, Step, Variables, browser};
 use crate::diag::Code;
 use crate::value::Value;
 
@@ -120,6 +120,10 @@ pub fn scenario(
         variables,
         satisfaction_criteria: reader.optional(node, "satisfaction_criteria"),
         file: reader.sources.get(reader.source).name.clone(),
+        readiness: Readiness::default(),
+        commands: false,
+        group: String::new(),
+        order: Vec::new(),
         source: None,
         uses: uses(setup.iter().chain(&steps).chain(&teardown).filter(|step| step.service.is_none())),
         services: services(setup.iter().chain(&steps).chain(&teardown)),
