@@ -50,7 +50,7 @@ pub use choices::Choices;
 pub use data::{Data, Fields, Items};
 pub use expression::Expr;
 pub use fault::{EvalError, Fault, FaultKind};
-pub use filters::{FilterDoc, filters};
+pub use filters::{FilterDoc, filters, head_text, tail_text};
 pub use functions::Functions;
 pub use infer::Names;
 pub use memo::Memo;

@@ -3,6 +3,8 @@
 //! Start with `set.rs`, the smallest; [`catalog`] lists them all.
 
 pub mod agent;
+#[cfg(test)]
+mod as_expressions;
 mod asked;
 mod attached;
 pub mod chromium;

@@ -1,7 +1,10 @@
 //! `scenario`: one scenario, run against a program. No model is involved and nothing is scored.
 
 mod literals;
+mod questions;
 mod quiet;
+
+pub use questions::{Ask, Evidence, Expectation, Kept, Question};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +12,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use reqwest::header::HeaderValue;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use literals::{Hidden, Literals};
 use quiet::Quiet;
@@ -57,7 +60,7 @@ pub struct With {
     /// Where the program takes gRPC calls, e.g. `http://127.0.0.1:50051`; the target where nothing is given.
     #[serde(default)]
     pub grpc_target: Option<String>,
-    /// Id of the held service: its commands run in it, its log is kept beside each step.
+    /// Id of the held service: its commands run in it, its log is kept beside each step. An empty one is none.
     #[serde(default)]
     pub service: Option<String>,
     /// The services beside the program by name, as `held.services`: steps may name one as `service`.
@@ -77,6 +80,27 @@ pub struct With {
     #[serde(default)]
     #[schemars(with = "Option<std::collections::BTreeMap<String, Value>>")]
     pub variables: Option<IndexMap<String, Value>>,
+    /// What a judge is asked at once: it says what `open` is made of.
+    #[serde(default)]
+    pub ask: Ask,
+    /// Whether the `satisfaction_criteria` of the scenario are a question of their own. If not, they are said with the other
+    /// questions.
+    #[serde(default = "yes")]
+    pub criteria: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What `scenario` brings back: what was observed, and what that leaves open.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Out {
+    /// What was observed.
+    #[serde(flatten)]
+    pub observation: Observation,
+    /// The questions that no assertion decides, as a judge is asked them.
+    pub open: Vec<Question>,
 }
 
 /// A secret that may be missing.
@@ -148,7 +172,7 @@ impl Verb for ScenarioRun {
 scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ held.id }}" }
 "#;
     type With = With;
-    type Out = Observation;
+    type Out = Out;
 
     fn refusals(with: &With) -> Vec<Refusal> {
         let mut found = Vec::new();
@@ -172,7 +196,7 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
         found
     }
 
-    async fn run(&self, with: With, cx: Context) -> Result<Output<Observation>, Failure> {
+    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         let mut scenario = with.scenario;
         let hidden = self.literals.restore(&mut scenario, &cx).await?;
         let secrets = hidden.secrets.clone();
@@ -180,7 +204,7 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
             |words: &[&str]| scenario.uses.iter().map(String::as_str).find(|word| words.contains(word));
         let tls = with.tls.read(&cx).await?;
         let places = self.places(&scenario, &with.services, &hidden)?;
-        let shell = match &with.service {
+        let shell = match with.service.as_ref().filter(|id| !id.is_empty()) {
             Some(id) => Some(self.shell(id, &hidden).ok_or_else(|| no_service(id))?),
             None => match used(INSIDE) {
                 Some(word) => return Err(lacks(&scenario, word, "service", "{{ held.id }}")),
@@ -215,7 +239,7 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
             }
         }
         let pages = Pages(self.chromium.clone());
-        let kept = Kept { blobs: cx.blobs.clone(), secrets: secrets.clone() };
+        let kept = KeptEvidence { blobs: cx.blobs.clone(), secrets: secrets.clone() };
         let stage = Stage {
             web: web.as_ref(),
             target: with.target.as_deref(),
@@ -241,7 +265,8 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
                 }
                 // Programs print secrets.
                 observation.change_texts(&|text| secrets.redact(text));
-                Ok(Output::free(observation))
+                let open = questions::questions(&observation, with.ask, with.criteria);
+                Ok(Output::free(Out { observation, open }))
             }
             () = cx.cancel.cancelled() => Err(Failure::cancelled()),
         }
@@ -315,12 +340,12 @@ fn outside(scenario: &Scenario) -> Option<&'static str> {
 }
 
 /// Evidence is kept among the blobs of the run, without the secrets in it.
-struct Kept {
+struct KeptEvidence {
     blobs: Arc<dyn Blobs>,
     secrets: Arc<dyn Secrets>,
 }
 
-impl Evidences for Kept {
+impl Evidences for KeptEvidence {
     fn keep(&self, bytes: &[u8]) -> Result<BlobRef, String> {
         self.blobs.put(&self.secrets.redact_bytes(bytes)).map_err(|e| e.to_string())
     }
@@ -402,7 +427,7 @@ mod tests {
     fn evidence_is_kept_without_secrets() {
         let blobs = Arc::new(MemoryBlobs::default());
         let secrets = EnvSecrets::from_values([("KEY".to_owned(), "open-sesame".to_owned())]);
-        let kept = Kept { blobs: blobs.clone(), secrets: Arc::new(secrets) };
+        let kept = KeptEvidence { blobs: blobs.clone(), secrets: Arc::new(secrets) };
         let keep = |bytes: &[u8]| {
             let blob = kept.keep(bytes).unwrap();
             let found = blobs.get(&blob.digest).unwrap().to_vec();

@@ -19,6 +19,7 @@ use super::check::Checked;
 use super::machine::Machine;
 use table::FILTERS;
 pub(super) use text::matches;
+pub use text_cut::{head as head_text, tail as tail_text};
 
 /// What `atoll explain` says about a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

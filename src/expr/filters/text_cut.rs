@@ -6,21 +6,32 @@ use crate::expr::check::{Checked, count, made, text};
 use crate::expr::machine::Machine;
 
 pub(super) fn head_text(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
-    let subject = text(&args[0])?;
-    let Some(limit) = subject.char_indices().nth(count(&args[1])?).map(|(at, _)| at) else {
-        return Ok(args[0].clone());
-    };
-    let kept = subject[..limit].rfind('\n').map_or(limit, |at| at + 1);
-    let end = if kept == 0 || subject[..kept].ends_with('\n') { "" } else { "\n" };
-    made(format!("{}{end}… {} bytes cut …", &subject[..kept], subject.len() - kept))
+    match head(text(&args[0])?, count(&args[1])?) {
+        Some(cut) => made(cut),
+        None => Ok(args[0].clone()),
+    }
 }
 
 pub(super) fn tail_text(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
-    let subject = text(&args[0])?;
-    let chars = count(&args[1])?;
+    match tail(text(&args[0])?, count(&args[1])?) {
+        Some(cut) => made(cut),
+        None => Ok(args[0].clone()),
+    }
+}
+
+/// The beginning of `subject` in whole lines, at most `chars` characters of it, and how much was cut; `None` where it fits.
+pub fn head(subject: &str, chars: usize) -> Option<String> {
+    let limit = subject.char_indices().nth(chars).map(|(at, _)| at)?;
+    let kept = subject[..limit].rfind('\n').map_or(limit, |at| at + 1);
+    let end = if kept == 0 || subject[..kept].ends_with('\n') { "" } else { "\n" };
+    Some(format!("{}{end}… {} bytes cut …", &subject[..kept], subject.len() - kept))
+}
+
+/// The end of `subject` in the same way.
+pub fn tail(subject: &str, chars: usize) -> Option<String> {
     let total = subject.chars().count();
     if total <= chars {
-        return Ok(args[0].clone());
+        return None;
     }
     let limit = subject.char_indices().nth(total - chars).map_or(subject.len(), |(at, _)| at);
     // A limit right behind a line break loses nothing of the line.
@@ -29,7 +40,7 @@ pub(super) fn tail_text(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
         Some(at) if !whole && limit + at + 1 < subject.len() => limit + at + 1,
         _ => limit,
     };
-    made(format!("… {kept} bytes cut …\n{}", &subject[kept..]))
+    Some(format!("… {kept} bytes cut …\n{}", &subject[kept..]))
 }
 
 #[cfg(test)]
