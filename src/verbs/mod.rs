@@ -15,7 +15,10 @@ pub mod docker_build;
 pub mod edit;
 pub mod environment_load;
 mod fail;
+pub mod findings;
 mod globs;
+pub mod grade;
+pub mod graded;
 pub mod http;
 mod lapse;
 pub mod llm;
@@ -33,6 +36,7 @@ pub mod shell;
 pub mod show;
 mod size;
 mod tls;
+pub mod total;
 mod unusual;
 pub mod write;
 mod written;
@@ -107,6 +111,9 @@ pub fn catalog(doors: Doors) -> Catalog {
         .verb(scenario_load::ScenarioLoad)
         .verb(environment_load::EnvironmentLoad)
         .verb(scenario::ScenarioRun::new(Arc::new(Inside(doors.runtimes.clone())), doors.chromium))
+        .verb(grade::Grade)
+        .verb(findings::Findings)
+        .verb(total::Total)
         .resource(service::Service::new(doors.runtimes))
 }
 

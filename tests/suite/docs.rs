@@ -52,8 +52,9 @@ fn verbs() -> Catalog {
 }
 
 /// What examples read without declaring it, by the text that reads it.
-const AROUND: [(&str, &str); 5] = [
+const AROUND: [(&str, &str); 6] = [
     ("inputs.name", "[inputs.name]\ntype = 'string'\ndefault = 'Ada'\n"),
+    ("inputs.graded", "[inputs.graded]\ntype = 'list'\ndefault = []\n"),
     ("inputs.observed", "[inputs.observed]\ntype = 'string'\ndefault = ''\n"),
     ("inputs.scenarios", "[inputs.scenarios]\ntype = 'dir'\nrequired = true\n"),
     ("steps.code.", "[steps.code]\npack = { files = { Dockerfile = 'FROM scratch' } }\n"),

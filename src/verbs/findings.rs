@@ -1,0 +1,427 @@
+//! `findings`: in which ways a program falls short, each cause once, for whoever writes the next draft.
+
+mod noise;
+
+use std::collections::HashSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::graded::{By, Graded, GradedStep, SetupStep};
+use crate::expr::{head_text, tail_text};
+use crate::scenario::{Ended, Visibility};
+use crate::value::{Digest, Value};
+use crate::verb::{Context, Failure, Output, Refusal, Traits, Verb};
+
+/// The verb `findings`.
+pub struct Findings;
+
+/// Input of `findings`: `graded`, `build`, or both.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct With {
+    /// Scenarios, as `grade` gives them.
+    #[serde(default)]
+    pub graded: Option<Vec<Graded>>,
+    /// How the program was built, as `docker_build` gives it: that it does not build is a finding.
+    #[serde(default)]
+    pub build: Option<Build>,
+    /// How much a finding says.
+    pub tells: Tells,
+    /// At most so many findings, the worst first.
+    #[serde(default = "some")]
+    pub max: usize,
+    /// Whether scenarios that are gates are told about as well. Without it only that a program does not start is.
+    #[serde(default)]
+    pub gates: bool,
+    /// Whether each finding has a `key`, which is equal for equal findings.
+    #[serde(default = "yes")]
+    pub key: bool,
+}
+
+/// How a program was built.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct Build {
+    /// Whether it is built.
+    pub ok: bool,
+    /// Exit code of the command that failed.
+    #[serde(default)]
+    pub exit_code: Option<i64>,
+    /// Why not.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The log of the build.
+    #[serde(default)]
+    pub log: String,
+}
+
+fn some() -> usize {
+    8
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// How much a finding says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Tells {
+    /// Fixed words and rounded numbers only.
+    Categories,
+    /// What was sent, what came back and what is wrong with it.
+    Diagnostic,
+    /// The same: how much of it may leave is a matter of the release.
+    Full,
+}
+
+/// Output of `findings`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Out {
+    /// The findings, lowest score first.
+    pub findings: Vec<Finding>,
+}
+
+/// A way in which a program falls short.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Finding {
+    /// With `tells = "categories"`.
+    Category(Category),
+    /// With `diagnostic` and `full`.
+    Told(Told),
+}
+
+/// A finding in fixed words.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Category {
+    /// `build`, `start`, `setup` or `step`.
+    pub kind: &'static str,
+    /// `request`, `exec`, `browser`, `grpc`, `ws`, `tui` or `none`.
+    pub via: &'static str,
+    /// `missing`, `wrong_value`, `wrong_status`, `wrong_format`, `error`, `nothing`, `other`, `assertion` or `none`.
+    pub what: &'static str,
+    /// `1xx` to `5xx`, or `none`.
+    pub status: &'static str,
+    /// The score in tens, rounded down.
+    pub score: u8,
+    /// Equal for equal findings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// A finding with what was sent and what came back.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Told {
+    /// Where it went wrong: `build`, `start`, `setup` or `step`.
+    pub kind: &'static str,
+    /// The score of the step, 0 to 100.
+    pub score: Value,
+    /// What is wrong above all: a word of the judge, `assertion`, or `none`.
+    pub category: String,
+    /// What was done before, a line each.
+    pub before: Vec<String>,
+    /// The request or the command.
+    pub sent: String,
+    /// What came back.
+    pub observed: String,
+    /// What should have come back, where assertions decide that.
+    pub required: String,
+    /// Why it is wrong.
+    pub reason: String,
+    /// The end of the log, without what changes from run to run.
+    pub log: String,
+    /// Equal for equal findings: made of all that is sent, comes back and is required, without what changes from run to run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// How much of an answer and of a log is told, in characters.
+const OBSERVED: usize = 1500;
+const LOG: usize = 1000;
+
+impl Verb for Findings {
+    const NAME: &'static str = "findings";
+    const SUMMARY: &'static str =
+        "list in which ways a program falls short, each cause once, the worst first";
+    const TRAITS: Traits = Traits::PURE;
+    const EXAMPLE: &'static str = r#"
+[steps.short]
+findings = { graded = "{{ inputs.graded }}", tells = "diagnostic", max = 5 }
+"#;
+    type With = With;
+    type Out = Out;
+
+    fn refusals(with: &With) -> Vec<Refusal> {
+        let mut found = Vec::new();
+        if !(1..=50).contains(&with.max) {
+            let failure = Failure::permanent(format!("`max` is {}", with.max));
+            found.push(Refusal::of("/max", failure.hint("write a number from 1 to 50")));
+        }
+        if with.graded.is_none() && with.build.is_none() {
+            let failure = Failure::permanent("`findings` has neither `graded` nor `build`");
+            found.push(Refusal::among(&["graded", "build"], failure.hint("give one of them, or both")));
+        }
+        found
+    }
+
+    async fn run(&self, with: With, _cx: Context) -> Result<Output<Out>, Failure> {
+        Ok(Output::free(Out { findings: findings(&with) }))
+    }
+}
+
+/// What is found in a scenario, before it is known how much is told of it.
+struct Found {
+    points: f64,
+    via: String,
+    what: String,
+    status: Option<u16>,
+    told: Told,
+}
+
+fn findings(with: &With) -> Vec<Finding> {
+    let scenarios = with.graded.iter().flatten().flat_map(|scenario| of_scenario(scenario, with.gates));
+    let mut found: Vec<Found> = with.build.iter().filter_map(of_build).chain(scenarios).collect();
+    found.sort_by(|a, b| a.points.total_cmp(&b.points));
+    let mut seen = HashSet::new();
+    let told = found.into_iter().map(|found| told(found, with.tells));
+    let once = told.filter(|finding| seen.insert(finding.key().to_owned())).take(with.max);
+    let keyed = |finding: Finding| if with.key { finding } else { finding.without_key() };
+    once.map(keyed).collect()
+}
+
+impl Finding {
+    fn key(&self) -> &str {
+        let (Self::Category(Category { key, .. }) | Self::Told(Told { key, .. })) = self;
+        key.as_deref().unwrap_or_default()
+    }
+
+    fn without_key(mut self) -> Self {
+        let (Self::Category(Category { key, .. }) | Self::Told(Told { key, .. })) = &mut self;
+        *key = None;
+        self
+    }
+}
+
+/// What is found in a build that failed.
+fn of_build(build: &Build) -> Option<Found> {
+    let why = match (build.exit_code, &build.reason) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(reason)) => reason.clone(),
+        (None, None) => "no reason is given".to_owned(),
+    };
+    (!build.ok).then(|| Found {
+        points: 0.0,
+        via: String::new(),
+        what: "error".to_owned(),
+        status: None,
+        told: Told {
+            reason: format!("the image does not build: {why}"),
+            log: build.log.clone(),
+            ..blank("build")
+        },
+    })
+}
+
+/// What is found in `scenario`. Of a program that did not come up there is one finding, whatever the scenario; of one that does
+/// not build there is none: its log says it.
+fn of_scenario(scenario: &Graded, gates: bool) -> Vec<Found> {
+    if let Some(fault) = &scenario.fault {
+        let is_start = fault.kind == super::graded::FaultKind::Start;
+        let found = is_start.then(|| Found {
+            points: 0.0,
+            via: String::new(),
+            what: "error".to_owned(),
+            status: None,
+            told: Told { reason: fault.reason.clone(), log: fault.log.clone(), ..blank("start") },
+        });
+        return found.into_iter().collect();
+    }
+    let is_told = match scenario.visibility {
+        Visibility::Dev => true,
+        Visibility::Gate => gates,
+        Visibility::Sealed => false,
+    };
+    match &scenario.broken {
+        _ if !is_told => Vec::new(),
+        Some(_) => of_setup(scenario).into_iter().collect(),
+        None => {
+            let short = |(at, step): &(usize, &GradedStep)| falls_short(step) && !is_aftermath(*at, step);
+            scenario
+                .steps
+                .iter()
+                .enumerate()
+                .filter(short)
+                .map(|(at, step)| of_step(scenario, at, step))
+                .collect()
+        }
+    }
+}
+
+/// A step that did not get all its points, if that is decided.
+fn falls_short(step: &GradedStep) -> bool {
+    step.verdict.points().is_some_and(|points| points < 100.0)
+}
+
+/// What fails because the program had ended before says nothing of its own, unless it is the first that shows it.
+fn is_aftermath(at: usize, step: &GradedStep) -> bool {
+    at > 0 && step.ended == Some(Ended::Before)
+}
+
+fn of_setup(scenario: &Graded) -> Option<Found> {
+    let broken = &scenario.broken.as_ref()?.broken;
+    let step = scenario.setup.get(broken.step);
+    let before = scenario.setup.iter().take(broken.step).map(brief).collect();
+    let is_error = step.is_none_or(|step| step.error.is_some());
+    Some(Found {
+        points: 0.0,
+        via: step.map(|step| step.kind.clone()).unwrap_or_default(),
+        what: if is_error { "error" } else { "assertion" }.to_owned(),
+        status: step.and_then(|step| step.status),
+        told: Told {
+            before,
+            sent: broken.sent.clone(),
+            observed: shown(&broken.observed),
+            reason: broken.reason.clone(),
+            log: broken.log.clone(),
+            ..blank("setup")
+        },
+    })
+}
+
+fn of_step(scenario: &Graded, at: usize, step: &GradedStep) -> Found {
+    let earlier: Vec<SetupStep> =
+        scenario.setup.iter().cloned().chain(scenario.steps[..at].iter().map(as_earlier)).collect();
+    let by_assertions = step.verdict.by == Some(By::Assertions);
+    let reason = match &step.error {
+        Some(error) => error.clone(),
+        None if by_assertions => format!("expected {}", step.verdict.reasoning),
+        None => step.verdict.reasoning.clone(),
+    };
+    let what = if step.error.is_some() { "error" } else { &step.verdict.category };
+    let score = step.verdict.score.clone().unwrap_or_else(|| 0.into());
+    Found {
+        points: step.verdict.points().unwrap_or_default(),
+        via: step.kind.clone(),
+        what: what.to_owned(),
+        status: step.status,
+        told: Told {
+            score: Value::Number(score),
+            category: step.verdict.category.clone(),
+            before: earlier.iter().map(brief).collect(),
+            sent: step.sent.clone(),
+            observed: shown(&step.observed),
+            required: step.required.join("; "),
+            reason: format!("{reason}{}", lacking(step, &earlier)),
+            log: step.log.clone(),
+            ..blank("step")
+        },
+    }
+}
+
+fn blank(kind: &'static str) -> Told {
+    Told {
+        kind,
+        score: 0.into(),
+        category: "none".to_owned(),
+        before: Vec::new(),
+        sent: String::new(),
+        observed: String::new(),
+        required: String::new(),
+        reason: String::new(),
+        log: String::new(),
+        key: None,
+    }
+}
+
+fn as_earlier(step: &GradedStep) -> SetupStep {
+    SetupStep {
+        kind: step.kind.clone(),
+        sent: step.sent.clone(),
+        observed: step.observed.clone(),
+        status: step.status,
+        captures: step.captures.clone(),
+        error: step.error.clone(),
+    }
+}
+
+/// Of a step that could not be sent: which values earlier answers lack.
+fn lacking(step: &GradedStep, earlier: &[SetupStep]) -> String {
+    if !step.sent.trim().is_empty() {
+        return String::new();
+    }
+    let lacks = earlier.iter().flat_map(|before| {
+        let of = move |(name, error): (&str, &str)| {
+            format!("`{name}` of the answer to `{}`: {error}", first_line(&before.sent))
+        };
+        before.captures.iter().filter_map(|kept| Some((kept.name.as_str(), kept.error.as_deref()?))).map(of)
+    });
+    let lacks: Vec<String> = lacks.collect();
+    if lacks.is_empty() { String::new() } else { format!(". {}", lacks.join("; ")) }
+}
+
+fn brief(step: &SetupStep) -> String {
+    format!("{} -> {}", first_line(&step.sent), first_line(&shown(&step.observed)))
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+fn last_line(text: &str) -> &str {
+    text.trim().lines().last().unwrap_or_default()
+}
+
+fn shown(text: &str) -> String {
+    head_text(text, OBSERVED).unwrap_or_else(|| text.to_owned())
+}
+
+/// What `tells` says of `found`.
+fn told(found: Found, tells: Tells) -> Finding {
+    if tells == Tells::Categories {
+        return Finding::Category(category(&found));
+    }
+    let Told { kind, sent, observed, required, reason, log, .. } = &found.told;
+    let log = noise::steady(log);
+    // Of a step that could not be sent only the reason tells it from others.
+    let is_sent = *kind == "step" && !sent.trim().is_empty();
+    let of_kind = if is_sent { String::new() } else { noise::steady(reason) };
+    let of_log = if matches!(*kind, "build" | "start") { last_line(&log) } else { "" };
+    let identity = json!([
+        kind,
+        noise::unnamed(sent),
+        noise::steady(observed),
+        noise::unnamed(required),
+        of_kind,
+        of_log
+    ]);
+    let log = tail_text(&log, LOG).map_or(log, |cut| noise::without_count(&cut));
+    Finding::Told(Told { log, key: Some(Digest::of_value(&identity).to_string()), ..found.told })
+}
+
+fn category(found: &Found) -> Category {
+    const VIA: [&str; 6] = ["request", "exec", "browser", "grpc", "ws", "tui"];
+    const WHAT: [&str; 8] =
+        ["missing", "wrong_value", "wrong_status", "wrong_format", "error", "nothing", "assertion", "none"];
+    let word = |words: &[&'static str], wanted: &str, otherwise: &'static str| {
+        words.iter().find(|word| **word == wanted).copied().unwrap_or(otherwise)
+    };
+    let (kind, via, what) =
+        (found.told.kind, word(&VIA, &found.via, "none"), word(&WHAT, &found.what, "other"));
+    let status = match found.status.map(|status| status / 100) {
+        Some(1) => "1xx",
+        Some(2) => "2xx",
+        Some(3) => "3xx",
+        Some(4) => "4xx",
+        Some(5) => "5xx",
+        _ => "none",
+    };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 10")]
+    let score = (found.points.clamp(0.0, 100.0) / 10.0) as u8 * 10;
+    let key = Digest::of_value(&json!([kind, via, what, status, score])).to_string();
+    Category { kind, via, what, status, score, key: Some(key) }
+}
+
+#[cfg(test)]
+mod tests;

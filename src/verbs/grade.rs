@@ -1,0 +1,415 @@
+//! `grade`: the scores of scenarios, from what was observed and what a judge says about the rest.
+
+mod rated;
+mod trials;
+
+use std::collections::{BTreeSet, HashMap};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Number;
+
+use rated::{Rules, keys};
+use trials::Became;
+
+use super::graded::{Fault, FaultKind, Graded, mean};
+use crate::expr::tail_text;
+use crate::scenario::{Readiness, Visibility};
+use crate::value::Value;
+use crate::verb::{Context, Failure, Output, Refusal, Traits, Verb};
+
+/// The verb `grade`.
+pub struct Grade;
+
+/// Input of `grade`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct With {
+    /// The scenarios, as `scenario_load` gives them.
+    pub scenarios: Vec<Listed>,
+    /// What became of them: `steps.NAME.items` of an `each` over the scenarios (with `key = "item.id"` and the output of
+    /// `scenario` as result), or over their groups (with the group as key and the output of a `hold` as result), or objects
+    /// `{ id, seen | fault | trouble | not_run }`. Lists in lists are read as one.
+    #[serde(default)]
+    pub trials: Option<Vec<Value>>,
+    /// What a judge says: `{ key, score, reason, failures, category, scores, spread }`, with the keys of `open`.
+    #[serde(default)]
+    pub verdicts: Option<Vec<Verdict>>,
+    /// How the program was built, as `docker_build` gives it: if it does not build, scenarios that are not in `trials` have 0.
+    #[serde(default)]
+    pub build: Option<Build>,
+    /// What became of other scenarios that are not in `trials`: exactly one of `not_run`, `trouble` and `fault`.
+    #[serde(default)]
+    pub missing: Option<Missing>,
+    /// Why steps without a verdict have none, in words.
+    #[serde(default = "unanswered")]
+    pub unanswered: String,
+    /// Whether the `satisfaction_criteria` of scenarios count, as for `scenario`.
+    #[serde(default = "yes")]
+    pub criteria: bool,
+    /// The score from which on a step or scenario passes.
+    #[serde(default)]
+    pub passing: Bar,
+    /// The score of all that is the goal.
+    #[serde(default)]
+    pub threshold: Bar,
+    /// The score that each scenario has to reach for the goal.
+    #[serde(default)]
+    pub floor: f64,
+}
+
+fn unanswered() -> String {
+    "no assertion decides it, and no judge was asked".to_owned()
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What is needed of a scenario.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct Listed {
+    /// Its id.
+    pub id: String,
+    /// What it is about.
+    #[serde(default)]
+    pub description: String,
+    /// The file it was read from.
+    #[serde(default)]
+    pub file: String,
+    /// How much it counts among others.
+    #[serde(default = "one")]
+    pub weight: f64,
+    /// Whether nothing counts as satisfied while it is not.
+    #[serde(default)]
+    pub must: bool,
+    /// How advanced it is.
+    #[serde(default)]
+    pub tier: i64,
+    /// Words to choose it by.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Who may learn what of it.
+    #[serde(default)]
+    pub visibility: Visibility,
+    /// What its program is waited for.
+    #[serde(default)]
+    pub readiness: Readiness,
+    /// The group in which it runs.
+    #[serde(default)]
+    pub group: String,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// A verdict of a judge.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct Verdict {
+    /// What it is about.
+    pub key: String,
+    /// 0 to 100; null if the judge could not decide it, for which `reason` says why.
+    #[serde(default)]
+    pub score: Option<Number>,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// Each thing that does not hold.
+    #[serde(default)]
+    pub failures: Vec<String>,
+    /// What is wrong above all.
+    #[serde(default = "no_category")]
+    pub category: String,
+    /// The scores of all samples.
+    #[serde(default)]
+    pub scores: Vec<Value>,
+    /// The largest of these minus the smallest.
+    #[serde(default)]
+    pub spread: Option<Number>,
+}
+
+fn no_category() -> String {
+    "none".to_owned()
+}
+
+/// How a program was built.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct Build {
+    /// Whether it is built.
+    pub ok: bool,
+    /// Why not.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The log of the build.
+    #[serde(default)]
+    pub log: String,
+}
+
+/// What became of scenarios that nothing is said about.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Missing {
+    /// They were not run, for this reason.
+    #[serde(default)]
+    pub not_run: Option<String>,
+    /// They could not be run, for this reason, which is no fault of the program.
+    #[serde(default)]
+    pub trouble: Option<String>,
+    /// The program was not there, for this reason.
+    #[serde(default)]
+    pub fault: Option<Fault>,
+}
+
+/// A score that is to be reached: one number, or one for what a judge has a part in and one for the rest.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Bar {
+    /// The same for all.
+    One(f64),
+    /// Two.
+    Two {
+        /// If a judge is asked anything about it.
+        judged: f64,
+        /// Otherwise.
+        otherwise: f64,
+    },
+}
+
+impl Default for Bar {
+    fn default() -> Self {
+        Self::One(100.0)
+    }
+}
+
+impl Bar {
+    fn of(self, is_judged: bool) -> f64 {
+        match self {
+            Self::Two { judged, .. } if is_judged => judged,
+            Self::One(score) | Self::Two { otherwise: score, .. } => score,
+        }
+    }
+
+    fn refusal(self, key: &str) -> Option<Refusal> {
+        let scores = match self {
+            Self::One(score) => [score, score],
+            Self::Two { judged, otherwise } => [judged, otherwise],
+        };
+        let wrong = scores.into_iter().find(|score| !(0.0..=100.0).contains(score))?;
+        Some(Refusal::of(format!("/{key}"), no_score(&format!("`{key}`"), wrong)))
+    }
+}
+
+/// The failure of a score that is none.
+fn no_score(what: &str, found: f64) -> Failure {
+    Failure::permanent(format!("{what} is {found}, and scores are 0 to 100"))
+        .hint("write a number from 0 to 100")
+}
+
+/// Output of `grade`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Out {
+    /// The scenarios with their scores, in the order of the input.
+    pub scenarios: Vec<Graded>,
+    /// The mean of the scenarios by weight, 0 to 100; null if nothing is decided. What is not decided, was not run or could
+    /// not be run is part of no mean.
+    pub score: Option<f64>,
+    /// The score of the worst scenario; null if none has a score.
+    pub lowest: Option<f64>,
+    /// What `score` would be if all that is not decided were 100.
+    pub most: Option<f64>,
+    /// How many scenarios must pass and do not.
+    pub missed: usize,
+    /// How many steps and criteria are not decided.
+    pub unjudged: usize,
+    /// Whether a judge is asked anything.
+    pub judged: bool,
+    /// What is not decided, and why.
+    pub undecided: Vec<Undecided>,
+    /// The questions that the verdicts do not answer: what a judge is to be asked.
+    pub open: Vec<Value>,
+    /// Ids of the scenarios that do not pass.
+    pub failed: Vec<String>,
+    /// Ids of those that do not pass whatever a judge says.
+    pub lost: Vec<String>,
+    /// How many scenarios could not be run.
+    pub unrun: usize,
+    /// How many scenarios were not run.
+    pub not_run: usize,
+    /// Why scenarios could not be run, each reason once.
+    pub trouble: Vec<String>,
+    /// Each thing that does not hold, once, sorted.
+    pub failures: Vec<String>,
+    /// The threshold that applies.
+    pub threshold: f64,
+    /// Whether the goal is reached: `score` and `lowest` are high enough, nothing is missed, and all was run and decided.
+    pub done: bool,
+}
+
+/// Something that is not decided.
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Undecided {
+    /// The key of the step or the criteria, or the id of the scenario.
+    pub key: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl Verb for Grade {
+    const NAME: &'static str = "grade";
+    const SUMMARY: &'static str = "score scenarios, from what was observed and the verdicts of a judge";
+    const TRAITS: Traits = Traits::PURE;
+    const EXAMPLE: &'static str = r#"
+[steps.cases]
+scenario_load = { dir = "{{ inputs.scenarios }}" }
+
+[steps.graded.grade]
+scenarios = "{{ steps.cases.output.scenarios }}"
+missing   = { not_run = "it was not tried" }
+passing   = { judged = 80, otherwise = 100 }
+threshold = 95
+floor     = 50
+"#;
+    type With = With;
+    type Out = Out;
+
+    fn refusals(with: &With) -> Vec<Refusal> {
+        let bars =
+            [("passing", with.passing), ("threshold", with.threshold), ("floor", Bar::One(with.floor))];
+        let mut found: Vec<Refusal> = bars.into_iter().filter_map(|(key, bar)| bar.refusal(key)).collect();
+        if let Some(Missing { not_run, trouble, fault }) = &with.missing {
+            let given = [not_run.is_some(), trouble.is_some(), fault.is_some()];
+            if given.into_iter().filter(|given| *given).count() != 1 {
+                let failure = Failure::permanent("`missing` says not exactly one thing")
+                    .hint("give one of: not_run, trouble, fault");
+                found.push(Refusal::of("/missing", failure));
+            }
+        }
+        found
+    }
+
+    async fn run(&self, with: With, _cx: Context) -> Result<Output<Out>, Failure> {
+        graded(&with).map(Output::free)
+    }
+}
+
+fn graded(with: &With) -> Result<Out, Failure> {
+    let mut trials = trials::read(with.trials.as_deref().unwrap_or_default(), &with.scenarios)?;
+    for scenario in &with.scenarios {
+        trials.entry(scenario.id.clone()).or_insert_with(|| with.unsaid());
+    }
+    let of = |scenario: &Listed| trials.get(&scenario.id);
+    let questions: Vec<&Value> = with
+        .scenarios
+        .iter()
+        .filter_map(|scenario| match of(scenario) {
+            Some(Became::Seen(_, open)) => Some(open),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    let verdicts = with.verdicts.as_deref().unwrap_or_default();
+    let book: HashMap<&str, &Verdict> =
+        verdicts.iter().map(|verdict| (verdict.key.as_str(), verdict)).collect();
+    let is_answered = |key: &str| book.get(key).is_some_and(|verdict| verdict.score.is_some());
+    let open = questions.iter().filter(|question| keys(question).any(|key| !is_answered(key)));
+    let open = open.map(|question| (*question).clone()).collect();
+    let rate = |book: HashMap<&str, &Verdict>| -> Vec<Graded> {
+        let rules =
+            Rules { book, unanswered: &with.unanswered, passing: with.passing, criteria: with.criteria };
+        let rate = |scenario: &Listed| Some(rules.rate(scenario, of(scenario)?));
+        with.scenarios.iter().filter_map(rate).collect()
+    };
+    let lost = failed(&rate(HashMap::new()));
+    let threshold = with.threshold.of(!questions.is_empty());
+    let mut out = summed(rate(book), threshold, with.floor);
+    (out.open, out.lost, out.judged) = (open, lost, !questions.is_empty());
+    Ok(out)
+}
+
+impl With {
+    /// What became of a scenario that `trials` say nothing about.
+    fn unsaid(&self) -> Became {
+        if let Some(build) = self.build.as_ref().filter(|build| !build.ok) {
+            let reason = build.reason.as_deref().unwrap_or("no reason is given");
+            let log = tail_text(&build.log, 4000).unwrap_or_else(|| build.log.clone());
+            let reason = format!("it does not build: {reason}");
+            return Became::Fault(Fault { kind: FaultKind::Build, reason, log });
+        }
+        match self.missing.clone().unwrap_or_default() {
+            Missing { fault: Some(fault), .. } => Became::Fault(fault),
+            Missing { trouble: Some(why), .. } => Became::Trouble(why),
+            Missing { not_run, .. } => Became::NotRun(not_run.unwrap_or_default()),
+        }
+    }
+}
+
+fn failed(scenarios: &[Graded]) -> Vec<String> {
+    let failed = scenarios.iter().filter(|scenario| scenario.passed == Some(false));
+    failed.map(|scenario| scenario.id.clone()).collect()
+}
+
+/// What `scenarios` come to together.
+fn summed(scenarios: Vec<Graded>, threshold: f64, floor: f64) -> Out {
+    let scores = scenarios.iter().filter_map(|scenario| Some((scenario.score?, scenario.weight)));
+    let score = mean(scores.clone());
+    let lowest = scores.map(|(score, _)| score).min_by(f64::total_cmp);
+    let missed = scenarios.iter().filter(|scenario| scenario.must && scenario.passed == Some(false)).count();
+    let unjudged = scenarios.iter().map(|scenario| scenario.unjudged).sum();
+    let troubles = || scenarios.iter().filter_map(|scenario| scenario.trouble.as_ref());
+    let mut trouble: Vec<String> = Vec::new();
+    for why in troubles() {
+        if !trouble.contains(why) {
+            trouble.push(why.clone());
+        }
+    }
+    let (unrun, not_run) =
+        (troubles().count(), scenarios.iter().filter(|scenario| scenario.not_run.is_some()).count());
+    let failures: BTreeSet<&String> = scenarios.iter().flat_map(failures_of).collect();
+    Out {
+        score,
+        lowest,
+        most: mean(scenarios.iter().map(|scenario| (scenario.most, scenario.weight))),
+        missed,
+        unjudged,
+        judged: false,
+        undecided: scenarios.iter().flat_map(undecided).collect(),
+        open: Vec::new(),
+        failed: failed(&scenarios),
+        lost: Vec::new(),
+        unrun,
+        not_run,
+        trouble,
+        failures: failures.into_iter().cloned().collect(),
+        threshold,
+        done: score.is_some_and(|score| score >= threshold)
+            && lowest.is_some_and(|lowest| lowest >= floor)
+            && missed + unjudged + unrun + not_run == 0,
+        scenarios,
+    }
+}
+
+/// Each thing that does not hold in a scenario.
+fn failures_of(scenario: &Graded) -> impl Iterator<Item = &String> {
+    let fault = scenario.fault.iter().map(|fault| &fault.reason);
+    let steps = scenario.steps.iter().map(|step| &step.verdict);
+    let criteria = scenario.criteria.iter().map(|criteria| &criteria.verdict);
+    fault.chain(steps.chain(criteria).flat_map(|verdict| &verdict.failures))
+}
+
+/// What is not decided in a scenario.
+fn undecided(scenario: &Graded) -> Vec<Undecided> {
+    let whole = scenario.trouble.iter().chain(&scenario.not_run);
+    let whole = whole.map(|why| Undecided { key: scenario.id.clone(), reason: why.clone() });
+    let steps = scenario.steps.iter().map(|step| (step.index.to_string(), &step.verdict));
+    let criteria = scenario.criteria.iter().map(|criteria| ("all".to_owned(), &criteria.verdict));
+    let open = steps.chain(criteria).filter(|(_, verdict)| verdict.by.is_none());
+    let open = open.map(|(name, verdict)| Undecided {
+        key: format!("{}#{name}", scenario.id),
+        reason: verdict.reasoning.clone(),
+    });
+    if scenario.fault.is_some() { Vec::new() } else { whole.chain(open).collect() }
+}
+
+#[cfg(test)]
+mod tests;

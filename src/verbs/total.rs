@@ -1,0 +1,277 @@
+//! `total`: one score of several sets of scenarios, with parts that are measured in another way.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::graded::{mean, rounded};
+use crate::verb::{Context, Failure, Output, Refusal, Traits, Verb, pointer};
+
+/// The verb `total`.
+pub struct Total;
+
+/// Input of `total`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct With {
+    /// Scenarios, as `grade` gives them; those of several sets are joined.
+    pub graded: Vec<Counted>,
+    /// What is to be reached.
+    #[serde(default)]
+    pub goal: Goal,
+    /// Scores of other kinds, by name, e.g. that of a linter.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Part>")]
+    pub parts: BTreeMap<String, Part>,
+    /// `score` and `lowest` are rounded down to a multiple of this; without it to six digits. `done` is decided before.
+    #[serde(default)]
+    pub precision: Option<f64>,
+}
+
+/// What is needed of a scenario.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct Counted {
+    /// How much it counts.
+    #[serde(default = "one")]
+    pub weight: f64,
+    /// Whether nothing counts as satisfied while it is not.
+    #[serde(default)]
+    pub must: bool,
+    /// Its score.
+    #[serde(default)]
+    pub score: Option<f64>,
+    /// Whether it passes.
+    #[serde(default)]
+    pub passed: Option<bool>,
+    /// How many of its steps and criteria are not decided.
+    #[serde(default)]
+    pub unjudged: u64,
+    /// Why it could not be run.
+    #[serde(default)]
+    pub trouble: Option<String>,
+    /// Why it was not run.
+    #[serde(default)]
+    pub not_run: Option<String>,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// What is to be reached.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Goal {
+    /// The score of all, which each scenario that must be satisfied has to reach as well.
+    #[serde(default = "hundred")]
+    pub score: f64,
+    /// The score of each scenario.
+    #[serde(default)]
+    pub lowest: f64,
+}
+
+fn hundred() -> f64 {
+    100.0
+}
+
+impl Default for Goal {
+    fn default() -> Self {
+        Self { score: hundred(), lowest: 0.0 }
+    }
+}
+
+/// A score of another kind.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// 0 to 100; null if it could not be measured: then it is left out, and counts as not decided.
+    pub score: Option<f64>,
+    /// How much of the whole it is: 0 to less than 1. It is taken from the mean of the scenarios.
+    pub share: f64,
+}
+
+/// Output of `total`.
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Out {
+    /// 0 to 100; null if nothing is decided. Without any scenario it is 0: there was no program to try.
+    pub score: Option<f64>,
+    /// The score of the worst scenario; null if none has a score.
+    pub lowest: Option<f64>,
+    /// Whether the goal is reached.
+    pub done: bool,
+    /// Whether all is decided.
+    pub judged: bool,
+    /// How many steps, criteria, scenarios and parts are not decided.
+    pub unjudged: u64,
+}
+
+impl Verb for Total {
+    const NAME: &'static str = "total";
+    const SUMMARY: &'static str = "one score of all scenarios, and whether the goal is reached";
+    const TRAITS: Traits = Traits::PURE;
+    const EXAMPLE: &'static str = r#"
+[steps.lint]
+shell = { argv = ["ruff", "check", "--quiet", "."], observe = true }
+
+[steps.score.total]
+graded     = "{{ inputs.graded }}"
+goal       = { score = 95, lowest = 50 }
+parts.lint = { score = "{{ 100 if steps.lint.output.exit_code == 0 else 0 }}", share = 0.2 }
+"#;
+    type With = With;
+    type Out = Out;
+
+    fn refusals(with: &With) -> Vec<Refusal> {
+        let mut found = Vec::new();
+        let mut note = |at: String, message: String, hint: &str| {
+            found.push(Refusal::of(at, Failure::permanent(message).hint(hint)));
+        };
+        for (key, score) in [("score", with.goal.score), ("lowest", with.goal.lowest)] {
+            if !(0.0..=100.0).contains(&score) {
+                note(format!("/goal/{key}"), format!("`goal.{key}` is {score}"), "scores are 0 to 100");
+            }
+        }
+        for (name, part) in &with.parts {
+            let at = pointer("/parts", name);
+            if !(0.0..1.0).contains(&part.share) {
+                let message = format!("the share of `{name}` is {}", part.share);
+                note(pointer(&at, "share"), message, "a share is 0 or more and less than 1");
+            }
+            if part.score.is_some_and(|score| !(0.0..=100.0).contains(&score)) {
+                let message = format!("the score of `{name}` is {}", part.score.unwrap_or_default());
+                note(pointer(&at, "score"), message, "scores are 0 to 100");
+            }
+        }
+        if found.is_empty() && shares(with) >= 1.0 {
+            let message = format!("the shares of `parts` come to {}", rounded(shares(with)));
+            let failure =
+                Failure::permanent(message).hint("they leave something to the scenarios: less than 1");
+            found.push(Refusal::of("/parts", failure));
+        }
+        if let Some(precision) = with.precision.filter(|precision| !(*precision > 0.0 && *precision <= 100.0))
+        {
+            let failure = Failure::permanent(format!("`precision` is {precision}"));
+            found.push(Refusal::of("/precision", failure.hint("write a number above 0, e.g. 0.125")));
+        }
+        found
+    }
+
+    async fn run(&self, with: With, _cx: Context) -> Result<Output<Out>, Failure> {
+        Ok(Output::free(total(&with)))
+    }
+}
+
+fn shares(with: &With) -> f64 {
+    with.parts.values().map(|part| part.share).sum()
+}
+
+fn total(with: &With) -> Out {
+    if with.graded.is_empty() {
+        return Out { score: Some(0.0), lowest: Some(0.0), done: false, judged: true, unjudged: 0 };
+    }
+    let scores = with.graded.iter().filter_map(|one| Some((one.score?, one.weight)));
+    let lowest = scores.clone().map(|(score, _)| score).min_by(f64::total_cmp);
+    let parts = || with.parts.values().filter_map(|part| Some((part.score?, part.share)));
+    let taken: f64 = parts().map(|(_, share)| share).sum();
+    let score = mean(scores)
+        .map(|mean| rounded(mean * (1.0 - taken) + parts().map(|(score, share)| score * share).sum::<f64>()));
+    let unrun = with.graded.iter().filter(|one| one.trouble.is_some() || one.not_run.is_some()).count();
+    let unmeasured = with.parts.values().filter(|part| part.score.is_none()).count();
+    let unjudged = with.graded.iter().map(|one| one.unjudged).sum::<u64>() + (unrun + unmeasured) as u64;
+    let is_missed = |one: &Counted| {
+        one.must && (one.passed == Some(false) || one.score.is_some_and(|score| score < with.goal.score))
+    };
+    let done = score.is_some_and(|score| score >= with.goal.score)
+        && lowest.is_some_and(|lowest| lowest >= with.goal.lowest)
+        && unjudged == 0
+        && !with.graded.iter().any(is_missed);
+    let shown = |value: f64| with.precision.map_or(value, |precision| down(value, precision));
+    Out { score: score.map(shown), lowest: lowest.map(shown), done, judged: unjudged == 0, unjudged }
+}
+
+/// The largest multiple of `precision` that is not above `value`.
+fn down(value: f64, precision: f64) -> f64 {
+    // Of 66.6, a multiple of 0.1 in decimals, no more is taken than that its binary form is slightly less.
+    const SLACK: f64 = 1e-9;
+    rounded((value / precision + SLACK).floor() * precision)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn run(with: Value) -> Result<Out, Failure> {
+        let with: With = serde_json::from_value(with).unwrap();
+        match Total::refusals(&with).into_iter().next() {
+            Some(refusal) => Err(refusal.failure),
+            None => Ok(total(&with)),
+        }
+    }
+
+    #[test]
+    fn the_goal_is_a_conjunction() {
+        let one = |score: f64| json!({"score": score, "weight": 1.0, "passed": true});
+        for (graded, goal, done) in [
+            (json!([one(100.0), one(90.0)]), json!({"score": 95, "lowest": 50}), true),
+            (json!([one(100.0), one(89.9)]), json!({"score": 95, "lowest": 50}), false),
+            (json!([one(100.0), one(49.0), one(100.0)]), json!({"score": 80, "lowest": 50}), false),
+            (json!([one(100.0), {"score": 90, "must": true}]), json!({"score": 95}), false),
+            (json!([one(100.0), {"score": 100, "must": true, "passed": false}]), json!({"score": 95}), false),
+            (json!([one(100.0), {"score": 100, "unjudged": 1}]), json!({"score": 95}), false),
+            (json!([one(100.0), {"trouble": "no network"}]), json!({"score": 95}), false),
+            (json!([one(100.0), {"not_run": ""}]), json!({"score": 95}), false),
+            (json!([]), json!({"score": 0}), false),
+        ] {
+            let out = run(json!({"graded": graded, "goal": goal})).unwrap();
+            assert_eq!(out.done, done, "{graded} {goal} {out:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_takes_its_share_from_the_scenarios() {
+        let graded = json!([{"score": 80.0, "weight": 3.0}, {"score": 40.0, "weight": 1.0}]);
+        let out = run(json!({"graded": graded, "parts": {"lint": {"score": 100, "share": 0.2}}})).unwrap();
+        assert_eq!((out.score, out.lowest), (Some(76.0), Some(40.0)));
+        let out = run(json!({"graded": graded, "parts": {"lint": {"score": null, "share": 0.2}}})).unwrap();
+        assert_eq!((out.score, out.judged, out.unjudged), (Some(70.0), false, 1));
+        for (parts, word) in [
+            (json!({"a": {"score": 1, "share": 1}}), "the share of `a` is 1"),
+            (json!({"a": {"score": 1, "share": -0.1}}), "the share of `a` is -0.1"),
+            (json!({"a": {"score": 101, "share": 0.1}}), "the score of `a` is 101"),
+            (json!({"a": {"score": 1, "share": 0.5}, "b": {"score": 1, "share": 0.5}}), "come to 1"),
+        ] {
+            let failure = run(json!({"graded": graded, "parts": parts})).unwrap_err();
+            assert!(failure.message.contains(word), "{failure}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_tried_has_nothing_and_what_is_not_decided_no_score() {
+        let none = Out { score: Some(0.0), lowest: Some(0.0), done: false, judged: true, unjudged: 0 };
+        assert_eq!(
+            run(json!({"graded": [], "parts": {"lint": {"score": 100, "share": 0.2}}})).unwrap(),
+            none
+        );
+        let out = run(json!({"graded": [{"score": null, "unjudged": 2}]})).unwrap();
+        assert_eq!(out, Out { score: None, lowest: None, done: false, judged: false, unjudged: 2 });
+    }
+
+    #[test]
+    fn scores_are_rounded_down_after_the_goal_is_decided() {
+        let graded = json!([{"score": 99.99}, {"score": 99.99}]);
+        let out = run(json!({"graded": graded, "goal": {"score": 99.95}, "precision": 0.125})).unwrap();
+        assert_eq!((out.score, out.lowest, out.done), (Some(99.875), Some(99.875), true));
+        let third = json!([{"score": 66.666_667}]);
+        let out = run(json!({"graded": third, "precision": 0.125})).unwrap();
+        assert_eq!(out.score, Some(66.625));
+        for (value, precision, expected) in
+            [(100.0, 0.125, 100.0), (66.6, 0.1, 66.6), (0.0, 7.0, 0.0), (69.999, 10.0, 60.0)]
+        {
+            assert_eq!(down(value, precision).to_bits(), f64::to_bits(expected), "{value} {precision}");
+        }
+        assert!(run(json!({"graded": [], "precision": 0})).is_err());
+    }
+}
