@@ -35,6 +35,20 @@ impl Resolver<'_, '_> {
         }
     }
 
+    /// Complains about those of `keys` that `used` has: they make the output what it is, and the step has a schema as well.
+    pub(super) fn no_schema(&mut self, used: &Use, keys: &[&str]) {
+        let Some(table) = used.with.table() else { return };
+        for key in keys {
+            let Some(entry) = table.get(*key) else { continue };
+            let message = format!("`{key}` says what the output is, and the step has `output` as well");
+            self.loader.found.push(
+                Diagnostic::new(Code::VerbKeyType, message)
+                    .at(entry.key, "")
+                    .help(format!("remove `output`, or leave `{key}` out")),
+            );
+        }
+    }
+
     /// The input of a verb before anything is rendered, and what is known of its templates.
     pub(super) fn draft(&self, node: &Node, tree: &Tree) -> Draft {
         let mut draft = Draft::default();

@@ -465,6 +465,9 @@ impl Resolver<'_, '_> {
             let refusals = verb.refusals(&self.draft(&used.with, with));
             self.refuse(used, refusals);
         }
+        if output.is_some() {
+            self.no_schema(used, verb.output_keys());
+        }
         for remark in verb.remarks(&self.with_defaults(used.with.to_value())) {
             self.remark(used, remark);
         }

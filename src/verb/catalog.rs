@@ -145,6 +145,8 @@ pub trait DynVerb: Send + Sync + 'static {
     fn lanes(&self) -> &'static [(&'static str, usize)];
     /// See [`Verb::BESIDE`].
     fn beside(&self) -> &'static [&'static str];
+    /// See [`Verb::OUTPUT_KEYS`].
+    fn output_keys(&self) -> &'static [&'static str];
     /// See [`Verb::READS_FILES`].
     fn reads_files(&self) -> bool;
     /// See [`Verb::lane`].
@@ -188,6 +190,10 @@ impl<V: Verb> DynVerb for V {
 
     fn beside(&self) -> &'static [&'static str] {
         V::BESIDE
+    }
+
+    fn output_keys(&self) -> &'static [&'static str] {
+        V::OUTPUT_KEYS
     }
 
     fn reads_files(&self) -> bool {

@@ -49,6 +49,8 @@ pub trait Verb: Send + Sync + 'static {
     const LANES: &'static [(&'static str, usize)] = &[];
     /// Fields that its output may have beside those of the step's own schema, unless that forbids further fields.
     const BESIDE: &'static [&'static str] = &[];
+    /// Keys of its input that make the output what it is: a step that has one of them has no schema of its own.
+    const OUTPUT_KEYS: &'static [&'static str] = &[];
     /// Whether it may read files that its input does not name: a command does.
     const READS_FILES: bool = false;
     /// Its input, after rendering. Unknown keys are refused.

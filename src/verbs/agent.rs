@@ -185,6 +185,7 @@ async fn finish(talk: Talk<'_>, end: End, begun: &Tree, cx: &Context) -> Result<
     };
     let ending = Ending {
         begun,
+        fixed: talk.job.with.fixed.as_ref(),
         left,
         by: end.by,
         result: end.result,

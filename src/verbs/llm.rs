@@ -2,6 +2,7 @@
 
 mod begun;
 mod bound;
+mod edits;
 mod finding;
 mod mode;
 mod notes;
@@ -10,6 +11,7 @@ mod pieces;
 mod quotation;
 mod reply;
 mod vote;
+mod wrong;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +27,7 @@ use crate::schema::Schema;
 use crate::value::Value;
 use crate::verb::{Bound, Class, Context, Failure, Output, Refusal, Remark, Traits, Verb};
 
+use edits::{Edits, Protocol};
 use finding::Ambiguous;
 use mode::Mode;
 use picture::Picture;
@@ -90,6 +93,10 @@ pub struct With {
     cache_prompt: bool,
     /// What the answer is. Default: `json` when the step has a schema, else `text`.
     format: Option<Format>,
+    /// The answer changes a tree of files, and is applied within the attempt: one that cannot be read or applied is
+    /// `rejected`, and `attempt.error` tells the next attempt why. The output is `{tree, files, changes, unchanged}`. The
+    /// step has no `output`, `format` or `samples` then.
+    edits: Option<Edits>,
     /// What to make of an answer that holds several different values that fit the schema, e.g. because it repeats words of the
     /// program that it is about: `last` takes the last one, `reject` none. A step that judges sets `reject`.
     #[serde(default)]
@@ -145,7 +152,7 @@ enum Format {
 
 /// The answer. As JSON it is the value itself; as text `{text, model, stop, usage: {tokens_in, tokens_out, cache_read,
 /// cache_write}}`. Where another of a list had to answer, `switched` names those that could not, unless the step's schema
-/// forbids further fields.
+/// forbids further fields. With `edits` it is the tree: `{tree, files, changes, unchanged}`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Out(Value);
@@ -174,6 +181,7 @@ max_tokens  = 512
     type Out = Out;
     const LANES: &'static [(&'static str, usize)] = &[mode::LANE];
     const BESIDE: &'static [&'static str] = &["samples", "spread", "switched"];
+    const OUTPUT_KEYS: &'static [&'static str] = &["edits"];
 
     fn lane(with: &Value) -> &'static str {
         mode::lane(with).unwrap_or(Self::TRAITS.lane)
@@ -256,6 +264,7 @@ struct Plan {
     timeout: Option<Duration>,
     schema: Option<Arc<Schema>>,
     role: String,
+    edits: Option<Arc<Edits>>,
 }
 
 impl With {
@@ -273,8 +282,13 @@ impl With {
         if self.unknown_cost == UnknownCost::Refuse {
             found.iter().try_for_each(|(name, model)| priced(name, model))?;
         }
-        let format = self.format.unwrap_or(if cx.schema.is_some() { Format::Json } else { Format::Text });
-        let schema = cx.schema.clone().filter(|_| format == Format::Json);
+        let (format, schema) = if let Some(edits) = &self.edits {
+            edits.asked()?
+        } else {
+            let usual = if cx.schema.is_some() { Format::Json } else { Format::Text };
+            (self.format.unwrap_or(usual), cx.schema.clone())
+        };
+        let schema = schema.filter(|_| format == Format::Json);
         let volatile = self.volatile.into_iter().map(|part| match part {
             Plain::Text(text) => text,
             Plain::Number(number) => number.to_string(),
@@ -305,65 +319,13 @@ impl With {
             vote_on: self.vote_on,
             ambiguous: self.ambiguous,
             schema,
+            edits: self.edits.map(Arc::new),
         })
     }
 
     /// Whether there are pictures in it.
     fn shows(&self) -> bool {
         !self.images.is_empty() || self.messages.iter().flatten().any(|turn| !turn.images.is_empty())
-    }
-
-    /// What is wrong with it whatever the models are.
-    fn wrong(&self) -> Vec<Refusal> {
-        let wrong = |what: &str, hint: &str| Failure::permanent(format!("`llm`: {what}")).hint(hint);
-        let mut found = Vec::new();
-        match (&self.prompt, &self.messages) {
-            (None, None) => {
-                let failure = wrong("there is neither `prompt` nor `messages`", "give one of them");
-                found.push(Refusal::among(&["prompt", "messages"], failure));
-            }
-            (Some(_), Some(_)) => {
-                let failure = wrong("both `prompt` and `messages` are given", "keep one of them");
-                found.push(Refusal::among(&["prompt", "messages"], failure));
-            }
-            (Some(prompt), _) if prompt.trim().is_empty() => {
-                let failure = wrong("the prompt is empty", "an empty question costs money and has no answer");
-                found.push(Refusal::of("/prompt", failure));
-            }
-            (_, Some(messages)) if messages.last().is_none_or(|last| last.role != Role::User) => {
-                let failure = wrong(
-                    "`messages` does not end with a user's message",
-                    "the last message is the one to answer",
-                );
-                found.push(Refusal::of("/messages", failure));
-            }
-            _ => {}
-        }
-        if self.temperature.is_some_and(|t| !(0.0..=2.0).contains(&t)) {
-            let failure =
-                wrong("`temperature` is not between 0 and 2", "0 is the most repeatable, 1 the usual");
-            found.push(Refusal::of("/temperature", failure));
-        }
-        if self.max_tokens == Some(0) {
-            let failure = wrong("`max_tokens` is 0", "leave it out for the model's default");
-            found.push(Refusal::of("/max_tokens", failure));
-        }
-        if !(1..=64).contains(&self.samples) {
-            let failure = wrong("`samples` is not between 1 and 64", "an odd number makes a clear vote");
-            found.push(Refusal::of("/samples", failure));
-        }
-        if self.samples > 1 && self.vote.is_none() {
-            let failure =
-                wrong("several `samples` and no `vote`", "add vote = \"median\" or vote = \"majority\"");
-            found.push(Refusal::of("/samples", failure).if_given("/vote"));
-        }
-        if self.model.list().is_empty() {
-            let failure = wrong("the list of models is empty", "name at least one");
-            found.push(Refusal::of("/model", failure));
-        }
-        let timeout = self.timeout.as_deref().and_then(|timeout| span(timeout).err());
-        found.extend(timeout.map(|failure| Refusal::of("/timeout", failure)));
-        found
     }
 }
 
@@ -481,7 +443,9 @@ impl Plan {
         let Value::Object(mut fields) = value.clone() else { return value };
         fields.extend(more.map(|(name, field)| (name.to_owned(), field)));
         let fuller = Value::Object(fields);
-        if self.schema.as_ref().is_none_or(|schema| schema.accepts(&fuller)) { fuller } else { value }
+        // With `edits` the schema is that of the answer, not that of the output.
+        let fits = |schema: &Arc<Schema>| self.edits.is_some() || schema.accepts(&fuller);
+        if self.schema.as_ref().is_none_or(fits) { fuller } else { value }
     }
 }
 

@@ -137,8 +137,37 @@ const REFUSED: &[(&str, &str)] = &[
         "[steps.a]\npack = { files = [{ path = \"a\", content = \"{{ run.id }}\" }, { path = \"/b\", content = \"\" }] }",
         "it is absolute",
     ),
-    ("[steps.a]\nfiles = { dir = \".\", ignore = [\"a[\"] }", "3:31 E0405 the glob"),
-    ("[steps.a]\nfiles = { edits = [{ path = \"a\", to = 3 }] }", "E0405"),
+    ("[steps.a]\npack = { dir = \".\", ignore = [\"a[\"] }", "3:30 E0405 the glob"),
+    ("[steps.a]\nedit = { edits = [{ path = \"a\", to = 3 }] }", "E0405"),
+    (
+        "[inputs]\nt = { type = \"json\" }\n[steps.b]\ndeliver = { tree = \"{{ inputs.t }}\", into = \".git/x\" }",
+        "a step writes nothing into `.git`",
+    ),
+    (
+        "[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", edits = {}, format = \"text\" }",
+        "E0405 `llm`: `format` beside `edits`",
+    ),
+    (
+        "[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", edits = { as = \"blocks\" }, samples = 3, vote = \"majority\" }",
+        "`llm`: `samples` beside `edits`",
+    ),
+    (
+        "[steps.a]\noutput = { type = \"object\" }\nllm = { model = \"p/m\", prompt = \"x\", edits = {} }",
+        "4:38 E0405 `edits` says what the output is, and the step has `output` as well",
+    ),
+    ("[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", edits = { as = \"diff\" } }", "diff"),
+    ("[steps.a]\nscenario_load = { dir = \"s\", tiers = [\"high\"] }", "3:39 E0405 `high` is no tier"),
+    (
+        "[steps.a]\nscenario_load = { dir = \"s\", weights = { critical = -1 } }",
+        "the factor -1 of the tag `critical` is below zero",
+    ),
+    ("[steps.a]\nscenario_load = { dir = \"s\", visibility = [\"open\"] }", "open"),
+    (
+        "[steps.a]\ngrade = { scenarios = [], passing = 101, missing = { not_run = \"{{ run.id }}\" } }",
+        "`passing` is 101, and scores are 0 to 100",
+    ),
+    ("[steps.a]\nfindings = { tells = \"full\" }", "`findings` has neither `graded` nor `build`"),
+    ("[steps.a]\nfindings = { graded = [], tells = \"full\", max = 0 }", "`max` is 0"),
     (
         "[inputs]\ng = { type = \"list\" }\nn = { type = \"number\", default = 1 }\n[steps.a]\ntotal = { graded = \"{{ inputs.g }}\", parts = { a = { score = \"{{ inputs.n }}\", share = 1 } } }",
         "the share of `a` is 1",
@@ -202,6 +231,14 @@ fn literals_that_a_verb_refuses_are_found_where_they_are_written() {
 }
 
 #[test]
+fn the_former_verb_for_trees_says_which_ones_are_meant() {
+    let project = project();
+    project.write("p.toml", "atoll = 1\n[steps.a]\nfiles = { dir = \"src\" }\n");
+    let checked = project.run(&["check", "p.toml"]).exits(3);
+    checked.stdout_has("there is no verb `files`").stdout_has("`pack` (a directory or files become a tree)");
+}
+
+#[test]
 fn an_attempt_refuses_with_the_same_words() {
     let project = project();
     project.write("p.toml", "atoll = 1\n[inputs]\nurl = { type = \"string\", required = true }\n[steps.a]\nhttp = { url = \"{{ inputs.url }}\" }\n");
@@ -227,17 +264,11 @@ fn what_depends_on_a_template_is_left_to_the_run() {
         "[inputs]\nt = { type = \"json\" }\n[steps.a]\nagent = { model = \"{{ inputs.t }}\", prompt = \"x\", tree = \"{{ inputs.t }}\", wall = \"{{ inputs.t }}\" }",
         "[inputs]\np = { type = \"int\", default = 80 }\n[steps.a]\nhold = { service = { image = \"x\", port = \"{{ inputs.p }}\", ready = { http = \"/\", port = \"{{ inputs.p }}\" } } }\n[steps.a.steps.b]\nset = { x = 1 }",
         "[inputs]\nc = { type = \"list\", default = [\"a\"] }\n[steps.a]\nask = { question = \"q\", choices = \"{{ inputs.c }}\", default = \"b\" }",
+        "[inputs]\ng = { type = \"list\" }\nn = { type = \"number\", default = 2 }\n[steps.a]\ntotal = { graded = \"{{ inputs.g }}\", parts = { a = { score = 50, share = \"{{ inputs.n }}\" } } }",
+        "[inputs]\ne = { type = \"json\" }\n[steps.a]\nhold = { service = { image = \"x\", environment = \"{{ inputs.e }}\", ready = { http = \"/\", port = 9 } } }\n[steps.a.steps.b]\nset = { x = 1 }",
         "[steps.a]\nshell = { argv = [\"x\"], timeout = \"0s\", observe = true }",
         "[steps.a]\nshell = { argv = \"a | b\", shell = true }",
         "[steps.a]\npack = { files = { \"a/b\" = \"{{ run.id }}\" } }",
-#[test]
-fn the_former_verb_for_trees_says_which_ones_are_meant() {
-    let project = project();
-    project.write("p.toml", "atoll = 1\n[steps.a]\nfiles = { dir = \"src\" }\n");
-    let checked = project.run(&["check", "p.toml"]).exits(3);
-    checked.stdout_has("there is no verb `files`").stdout_has("`pack` (a directory or files become a tree)");
-}
-
     ]);
 }
 

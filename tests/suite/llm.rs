@@ -7,6 +7,7 @@ pub mod bureau;
 pub mod calls;
 mod cassette;
 mod dialects;
+mod edits;
 mod faults;
 mod gates;
 mod gathering;

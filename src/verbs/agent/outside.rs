@@ -400,6 +400,7 @@ impl Work<'_> {
         let result = result.map(|value| hushed(value, self.cx));
         let ending = Ending {
             begun,
+            fixed: self.with.fixed.as_ref(),
             left,
             by,
             result,

@@ -6,9 +6,10 @@ use serde_json::json;
 
 use super::workspace::{Snapshot, Touched, touched};
 use crate::meter::Meter;
-use crate::tree::{Tree, TreeEntry};
+use crate::tree::{Tree, TreeEntry, TreeRef};
 use crate::value::{Digest, Value};
 use crate::verb::{Class, Context, Failure};
+use crate::verbs::written::stored;
 
 /// What ended an agent's work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -110,6 +111,8 @@ impl JsonSchema for Out {
 /// What is known when the work ends.
 pub(super) struct Ending<'a> {
     pub(super) begun: &'a Tree,
+    /// Files that are at the end as they are in this tree.
+    pub(super) fixed: Option<&'a TreeRef>,
     pub(super) left: Snapshot,
     pub(super) by: EndedBy,
     pub(super) result: Option<Value>,
@@ -125,7 +128,8 @@ pub(super) struct Ending<'a> {
 impl Ending<'_> {
     /// The output, or the failure of an agent that brought nothing: what it left is in its detail.
     pub(super) fn settle(self, cx: &Context) -> Result<Out, Failure> {
-        let Self { begun, left, by, result, wants, text, turns, model, spent, transcript } = self;
+        let Self { begun, fixed, mut left, by, result, wants, text, turns, model, spent, transcript } = self;
+        left.tree.cover(&stored(fixed, cx)?);
         let changes = touched(begun, &left.tree);
         let saved = left.tree.save(&*cx.blobs)?;
         let transcript = cx.blobs.put(transcript.as_bytes())?.digest;

@@ -38,6 +38,9 @@ pub struct With {
     /// comes of them is in the output.
     #[serde(default)]
     pub(super) tree: Option<TreeRef>,
+    /// A tree whose files the work cannot change: at the end they are as they are in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) fixed: Option<TreeRef>,
     /// Globs of what is not brought back; one without `/` is matched against names.
     #[serde(default)]
     pub(super) ignore: Vec<String>,

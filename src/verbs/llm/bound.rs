@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use crate::llm::Models;
 use crate::schema::Schema;
 use crate::value::Value;
 use crate::verb::Bound;
 
+use super::Protocol;
 use super::reply::CONTINUATIONS;
 
 /// Bytes that a picture counts for: no provider makes so many tokens of one.
@@ -29,11 +32,14 @@ pub(super) fn of(models: &Models, with: &Value, schema: Option<&Schema>) -> Opti
     let samples = f64::from(u32::try_from(samples).unwrap_or(u32::MAX));
     let max_tokens = with["max_tokens"].as_u64();
     // Where a model is asked for JSON in words, the schema stands in the request as well as beside it.
+    let of_edits = with.get("edits").filter(|edits| !edits.is_null()).map(protocol);
+    let edits = of_edits.and_then(|protocol| protocol.schema().ok().flatten());
+    let schema = edits.as_deref().or(schema.filter(|_| of_edits.is_none()));
     let shape = schema.map_or(0, |schema| 2 * schema.canonical().len() as u64 + IN_WORDS);
     let read = read(with).map(|bytes| bytes + shape);
     let ends = match with["format"].as_str() {
         Some("text") => true,
-        None => schema.is_none(),
+        None => schema.is_none() && of_edits.is_none(),
         Some(_) => false,
     } && max_tokens.is_some();
     let in_batch = with["mode"] == "batch";
@@ -69,6 +75,11 @@ pub(super) fn of(models: &Models, with: &Value, schema: Option<&Schema>) -> Opti
         bound.most = bound.most.without("usd");
     }
     Some(bound)
+}
+
+/// How an answer is written; the longest request where that is not known yet.
+fn protocol(edits: &Value) -> Protocol {
+    edits.get("as").and_then(|word| Protocol::deserialize(word).ok()).unwrap_or_default()
 }
 
 /// How many bytes the input has, where that is known.

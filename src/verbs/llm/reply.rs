@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::begun::Begun;
+use super::edits::Edits;
 use super::finding::{Ambiguous, Found, Reading};
 use super::notes::Notes;
 use super::{Format, Mode, Plan};
@@ -36,6 +37,8 @@ pub(super) struct Session<'a> {
     /// Pass on answers while they come in: of several samples the pieces would be mixed.
     live: bool,
     role: &'a str,
+    /// What an answer changes, if it does.
+    edits: Option<&'a Arc<Edits>>,
     purse: Purse,
     /// What the first call of a sample cost: the most of all samples.
     first: Mutex<Option<Meter>>,
@@ -77,7 +80,8 @@ impl<'a> Session<'a> {
         let purse = Purse::new(cx);
         let (format, ambiguous) = (plan.format, plan.ambiguous);
         let (role, first) = (plan.role.as_str(), Mutex::default());
-        Self { models, cx, format, ambiguous, live, role, purse, first, notes, begun }
+        let edits = plan.edits.as_ref();
+        Self { models, cx, format, ambiguous, live, role, edits, purse, first, notes, begun }
     }
 
     /// The end of an attempt that has failed: keeps what the next one needs, and says which batches go on without it.
@@ -127,7 +131,10 @@ impl<'a> Session<'a> {
             self.say(format!("sample {sample} was answered before"));
             return Ok(Reply { value });
         }
-        let reply = Box::pin(self.whole(asked, sample)).await;
+        let reply = match Box::pin(self.whole(asked, sample)).await {
+            Ok(reply) => self.applied(reply).await,
+            failed => failed,
+        };
         if let (Ok(reply), Some(begun), false) = (&reply, &self.begun, self.live) {
             begun.end((asked.request, sample), &reply.value, &self.purse).await?;
         }
@@ -142,6 +149,16 @@ impl<'a> Session<'a> {
             }
         }
         reply
+    }
+
+    /// The reply with what it changes applied, if it changes anything.
+    async fn applied(&self, reply: Reply) -> Result<Reply, Failure> {
+        let Some(edits) = self.edits.cloned() else { return Ok(reply) };
+        let cx = self.cx.clone();
+        // Trees are read and written with calls that block for the disk.
+        let done = tokio::task::spawn_blocking(move || edits.apply(&reply.value, &cx)).await;
+        let value = done.map_err(|e| Failure::new(Class::Bug, format!("`llm` broke down: {e}")))??;
+        Ok(Reply { value })
     }
 
     async fn whole(&self, asked: &Asked<'_>, sample: u32) -> Result<Reply, Failure> {
@@ -355,7 +372,7 @@ fn refused(answer: &Answer) -> Failure {
         .detail(json!({"answer": shown(&answer.text), "stop": answer.stop}))
 }
 
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().take(SHOWN).collect()
 }
 

@@ -252,6 +252,27 @@ async fn a_result_is_a_file_of_the_workspace() {
 }
 
 #[tokio::test]
+async fn what_is_fixed_is_at_the_end_as_it_was_given() {
+    let acts = [
+        script([
+            ("write", json!({"path": "server.py", "content": "changed"})),
+            ("write", json!({"path": "main.py", "content": "new"})),
+        ]),
+        vec![Act::Stream(openai("Done.", "stop"))],
+    ];
+    let server = Server::start(acts.concat()).await;
+    let step = Step::new();
+    let given = step.tree(&[("server.py", "given")]);
+    let more = json!({"tree": given, "fixed": given});
+    let output = step.run(&server.models(&Mode::Off), with("build", more)).await.unwrap().value;
+    assert_eq!(
+        (step.text(&output, "server.py"), step.text(&output, "main.py")),
+        ("given".into(), "new".into())
+    );
+    assert_eq!(output["changes"], json!([{"path": "main.py", "op": "added"}]));
+}
+
+#[tokio::test]
 async fn a_file_that_was_there_before_the_attempt_is_no_result() {
     let done = || Act::Stream(openai("Done.", "stop"));
     let write = script([("write", json!({"path": "r.json", "content": "{\"n\": 1}"}))]);

@@ -1,0 +1,94 @@
+//! Answers that change a tree of files: what is asked for, and how the answer is applied.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Format;
+use crate::schema::Schema;
+use crate::tree::TreeRef;
+use crate::tree::edit::Edit;
+use crate::value::Value;
+use crate::verb::{Class, Context, Failure};
+use crate::verbs::written::{Applied, Ground, applied, read_edits, read_text};
+
+/// What the answer changes.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Edits {
+    /// The tree to change; none for an empty one.
+    pub(super) base: Option<TreeRef>,
+    /// A tree whose files the answer cannot change: in the result they are as they are in it.
+    pub(super) fixed: Option<TreeRef>,
+    /// How the answer is written. The prompt has to say the same.
+    #[serde(rename = "as")]
+    pub(super) protocol: Protocol,
+}
+
+/// How a model writes changes of files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Protocol {
+    /// JSON `{edits: [{op, path, …}]}`: `write`, `replace`, `delete` and `rename`.
+    #[default]
+    Edits,
+    /// The same JSON, with whole files only.
+    Files,
+    /// Text with blocks `=== FILE: path ===` … `=== END FILE ===`, for models that are weak at JSON.
+    Blocks,
+}
+
+/// The schema of an answer in JSON. Pipelines may name the same file as `output`: the request is the same then.
+const SCHEMA: (&str, &str) = ("schemas/edits.json", include_str!("../../../schemas/edits.json"));
+
+impl Protocol {
+    /// The schema of an answer, where it is JSON.
+    pub(super) fn schema(self) -> Result<Option<Arc<Schema>>, Failure> {
+        if self == Self::Blocks {
+            return Ok(None);
+        }
+        let bug = |e: String| Failure::new(Class::Bug, format!("{}: {e}", SCHEMA.0));
+        let source = serde_json::from_str(SCHEMA.1).map_err(|e| bug(e.to_string()))?;
+        Schema::compile(SCHEMA.0, source).map(|schema| Some(Arc::new(schema))).map_err(|e| bug(e.to_string()))
+    }
+}
+
+impl Edits {
+    /// What a model is asked for.
+    pub(super) fn asked(&self) -> Result<(Format, Option<Arc<Schema>>), Failure> {
+        let schema = self.protocol.schema()?;
+        Ok((if schema.is_some() { Format::Json } else { Format::Files }, schema))
+    }
+
+    /// The output that `answer` makes: the tree with its changes. One that does not fit is `rejected`, with the answer as detail.
+    pub(super) fn apply(&self, answer: &Value, cx: &Context) -> Result<Value, Failure> {
+        let ground = Ground { base: self.base.as_ref(), fixed: self.fixed.as_ref(), empty: false };
+        let made = self.read(answer).and_then(|edits| applied(&edits, &ground, cx));
+        let Applied { tree, changes, unchanged } = made.map_err(|failure| {
+            if failure.class != Class::Rejected {
+                return failure;
+            }
+            let shown = match answer.get("text").and_then(Value::as_str) {
+                Some(text) => super::reply::shown(text),
+                None => super::reply::shown(&answer.to_string()),
+            };
+            let detail = json!({ "answer": shown, "edit": failure.detail });
+            failure.detail(detail)
+        })?;
+        Ok(json!({ "tree": tree.tree, "files": tree.files, "changes": changes, "unchanged": unchanged }))
+    }
+
+    fn read(&self, answer: &Value) -> Result<Vec<Edit>, Failure> {
+        match self.protocol {
+            Protocol::Edits | Protocol::Files => {
+                read_edits(answer.get("edits").and_then(Value::as_array).map_or(&[], Vec::as_slice))
+            }
+            Protocol::Blocks => {
+                let text = answer.get("text").and_then(Value::as_str).unwrap_or_default();
+                read_text(text, answer.get("stop").is_some_and(|stop| stop == "end"))
+            }
+        }
+    }
+}
