@@ -1,11 +1,11 @@
 //! `docker_build`: an image from a tree of files. A build that fails is an observation.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::image::{DISK, MEMORY, PATIENCE};
 use super::lapse::Lapse;
 use super::null::{names_of_variables, with_null};
 use super::size::size;
@@ -54,16 +54,12 @@ pub struct With {
     pub egress: bool,
 }
 
-/// What a build may use unless the step says otherwise.
-const MEMORY: u64 = 2 << 30;
-const DISK: u64 = 4 << 30;
-
 fn dockerfile() -> String {
     "Dockerfile".to_owned()
 }
 
 fn patience() -> Lapse {
-    Lapse(Duration::from_secs(600))
+    Lapse(PATIENCE)
 }
 
 /// What `docker_build` brings.

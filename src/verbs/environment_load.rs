@@ -1,5 +1,7 @@
 //! `environment_load`: what runs beside a program, from the file that says so.
 
+mod built;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,14 +14,23 @@ use super::place::Named;
 use crate::diag::{Code, Diagnostic, SourceId, Sources, Span};
 use crate::model::{Node, Raw, Table};
 use crate::rooted_fs::read_file;
+use crate::runtime::service::{Kind, Runtimes};
 use crate::schema::{Schema, Violation};
 use crate::tree::{Tree, TreeRef};
 use crate::value::{Digest, Value};
 use crate::verb::{Ask, Asked, Class, Context, EVERY_HOST, Failure, Output, Refusal, Traits, Verb, pointer};
 
 /// Reads an environment.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct EnvironmentLoad;
+pub struct EnvironmentLoad {
+    runtimes: Runtimes,
+}
+
+impl EnvironmentLoad {
+    /// Images of services are built by `runtimes`.
+    pub fn new(runtimes: Runtimes) -> Self {
+        Self { runtimes }
+    }
+}
 
 /// What `environment_load` takes.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -28,10 +39,15 @@ pub struct With {
     /// The file: a path, or the value of an input of type `file`.
     pub file: Option<Named>,
     /// A file or directory: `environment.toml` in the directory that holds it is read where `file` is not given, if there
-    /// is one.
-    pub near: Option<String>,
+    /// is one. A path, or the value of an input of type `file` or `dir`.
+    pub near: Option<Named>,
     /// The same as in the file, in the pipeline itself; of what both say, this counts.
     pub also: Option<Value>,
+    /// Whether the images of services with `code` are built: `hold.service` takes the output as its `environment` then. One
+    /// that does not build is a failure.
+    pub build: bool,
+    /// Where they are built: `auto`, `docker` or `process`.
+    pub runtime: Kind,
 }
 
 /// What `environment_load` brings back.
@@ -41,9 +57,9 @@ pub struct Out {
     pub file: Option<String>,
     /// How the program itself is run: keys of `hold.service`.
     pub program: Map<String, Value>,
-    /// The services beside it by name, as `hold.service` takes them; those that are built have no `image` yet.
+    /// The services beside it by name, as `hold.service` takes them; those in `builds` have no `image` yet.
     pub services: Map<String, Value>,
-    /// What has to be built.
+    /// What has still to be built: nothing with `build = true`.
     pub builds: Vec<Build>,
 }
 
@@ -66,15 +82,21 @@ const LARGEST: u64 = 1 << 20;
 
 impl Verb for EnvironmentLoad {
     const NAME: &'static str = "environment_load";
-    const SUMMARY: &'static str = "read which services run beside a program";
+    const SUMMARY: &'static str = "read which services run beside a program, and build them";
     const TRAITS: Traits = Traits::repeatable("disk").anew();
     const READS_FILES: bool = true;
     const EXAMPLE: &'static str = r#"
 [steps.environment]
-environment_load = { near = "examples/visits/scenarios" }
+environment_load = { near = "examples/visits/scenarios", build = true }
 "#;
     type With = With;
     type Out = Out;
+
+    fn lane(with: &Value) -> &'static str {
+        // Images are built in the lane of `docker_build`.
+        let builds = with.get("build").is_some_and(|build| *build != Value::Bool(false));
+        if builds { "build" } else { Self::TRAITS.lane }
+    }
 
     fn refusals(with: &With) -> Vec<Refusal> {
         // With a file it is what both say that counts.
@@ -99,13 +121,17 @@ environment_load = { near = "examples/visits/scenarios" }
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         let inner = cx.clone();
+        let (build, runtime) = (with.build, with.runtime);
         let read = tokio::task::spawn_blocking(move || load(with, &inner)).await;
-        let out =
+        let mut out =
             read.map_err(|e| Failure::new(Class::Bug, format!("`environment_load` broke down: {e}")))??;
         if let Some(file) = &out.file {
             let names: Vec<&str> = out.services.keys().map(String::as_str).collect();
             let beside = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
             cx.progress.line(format!("{file}: beside the program runs {beside}"));
+        }
+        if build {
+            built::build_all(&mut out, runtime, &self.runtimes, &cx).await?;
         }
         Ok(Output::free(out))
     }
@@ -288,7 +314,7 @@ fn chosen(with: &With, project: &Path) -> Option<String> {
     if let Some(file) = &with.file {
         return Some(file.path().to_owned());
     }
-    let near = with.near.as_deref().filter(|near| !near.is_empty())?;
+    let near = with.near.as_ref().map(Named::path).filter(|near| !near.is_empty())?;
     let dir = Path::new(near).parent().map_or_else(PathBuf::new, Path::to_owned);
     let usual = dir.join(USUAL);
     project.join(&usual).is_file().then(|| usual.display().to_string())

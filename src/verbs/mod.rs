@@ -20,6 +20,7 @@ mod globs;
 pub mod grade;
 pub mod graded;
 pub mod http;
+mod image;
 mod lapse;
 pub mod llm;
 mod null;
@@ -109,7 +110,7 @@ pub fn catalog(doors: Doors) -> Catalog {
         .verb(agent::Agent::new(doors.models, doors.runtimes.clone(), doors.coders, doors.programs))
         .verb(docker_build::DockerBuild::new(doors.runtimes.clone()))
         .verb(scenario_load::ScenarioLoad)
-        .verb(environment_load::EnvironmentLoad)
+        .verb(environment_load::EnvironmentLoad::new(doors.runtimes.clone()))
         .verb(scenario::ScenarioRun::new(Arc::new(Inside(doors.runtimes.clone())), doors.chromium))
         .verb(grade::Grade)
         .verb(findings::Findings)

@@ -1,11 +1,14 @@
 //! `hold = { service = {…} }`: a running service. One that does not come up is an observation.
 
+mod around;
 mod inside;
+mod target;
 mod with;
 mod wrong;
 
+pub use around::{Around, Said};
 pub use inside::inside;
-pub use with::{Egress, Put, ReadyTable, ReadyWhen, ReadyWord, With};
+pub use with::{Blame, Egress, Put, ReadyTable, ReadyWhen, ReadyWord, With};
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -14,12 +17,16 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::expr::tail_text;
 use crate::runtime::service::{Environment, Running, Runtimes};
 use crate::value::Value;
 use crate::verb::{Context, Failure, Lease, Refusal, Resource, Secrets, Traits};
 
 /// How much of the log `held` carries, in bytes.
 const LOG_TAIL: usize = 16 << 10;
+
+/// How much of it a failure carries, in characters.
+const LOG_OF_FAILURE: usize = 2000;
 
 /// Runs services.
 pub struct Service {
@@ -50,7 +57,7 @@ pub struct Held {
     pub log: String,
     /// Its exit code, where it has ended.
     pub exit_code: Option<i64>,
-    /// `docker`, `process`, or `host` for a process without a sandbox.
+    /// `docker`, `process`, or `host` for a process without a sandbox; `target` for a program that was up already.
     pub runtime: String,
     /// Why it is not up, or not any more.
     pub reason: Option<String>,
@@ -91,6 +98,10 @@ hold = { service = { image = "{{ steps.build.output.image }}", port = 8080, read
     }
 
     async fn acquire(&self, with: With, cx: Context) -> Result<Box<dyn Lease>, Failure> {
+        if let Some(target) = with.target.clone() {
+            return self.reach(&target, with, &cx).await;
+        }
+        let blame = with.blame;
         let ahead = with.ahead;
         let key = ahead.map(|_| with.key(&cx));
         let members = || with.clone().members(&cx);
@@ -107,7 +118,14 @@ hold = { service = { image = "{{ steps.build.output.image }}", port = 8080, read
         cx.progress.line(cx.secrets.redact(&told(&environment)));
         let secrets = cx.secrets.clone();
         let (runtimes, late) = (self.runtimes.clone(), ahead.is_some());
-        Ok(Box::new(Hold { runtimes, environment: Some(environment), secrets, late }))
+        let hold = Hold { runtimes, environment: Some(environment), secrets, late };
+        if blame == Blame::Fail
+            && let Some(failure) = hold.failure_beside()
+        {
+            Box::new(hold).release().await;
+            return Err(failure);
+        }
+        Ok(Box::new(hold))
     }
 
     async fn settle(&self) {
@@ -171,6 +189,15 @@ impl Hold {
             services,
         };
         serde_json::to_value(held).unwrap_or_default()
+    }
+
+    /// The failure of a service beside the one that is held, if there is one.
+    fn failure_beside(&self) -> Option<Failure> {
+        let environment = self.environment.as_ref().filter(|environment| environment.blame.is_some())?;
+        let reason = self.redact(environment, &reason(environment).unwrap_or_default());
+        let log = self.log(environment);
+        let log = tail_text(&log, LOG_OF_FAILURE).unwrap_or(log);
+        Some(Failure::permanent(format!("{reason}\n{log}").trim_end().to_owned()))
     }
 
     fn log(&self, environment: &Environment) -> String {

@@ -35,6 +35,7 @@ mod factory;
 #[cfg(test)]
 mod fifo;
 #[cfg(test)]
+mod grading;
 mod holdout;
 #[cfg(test)]
 mod inputs;

@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::around::Around;
 use crate::runtime::service::{Ahead, Member, Placed, PlacedAs, Ready, ServiceSpec, Tag};
 use crate::tree::{Tree, TreeRef};
 use crate::value::Digest;
@@ -23,8 +24,17 @@ pub(super) const MAIN: &str = "program";
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// The image, as `docker_build` brings it.
-    pub image: String,
+    /// The image, as `docker_build` brings it. Either this or `target`.
+    #[serde(default)]
+    pub image: Option<String>,
+    /// Instead of an image: the URL of a program that is up already. Nothing is started, and of the other keys only `files`
+    /// has an effect: they are put into a sandbox with the programs of this machine, in which commands of scenarios run.
+    #[serde(default)]
+    pub target: Option<String>,
+    /// How the program is run and what runs beside it, as `environment_load` brings it with `build = true`. What it says
+    /// counts; the keys next to it hold for what it does not say. Its `ports` are added to those of the step.
+    #[serde(default)]
+    pub environment: Option<Box<Around>>,
     /// Instead of the image's own command: the program and its arguments.
     #[serde(default)]
     pub command: Option<Vec<String>>,
@@ -78,9 +88,23 @@ pub struct With {
     /// Of a service beside another: those that have to be up first.
     #[serde(default)]
     pub after: Vec<String>,
+    /// What happens if a service beside it does not come up, which is no fault of its own.
+    #[serde(default)]
+    pub blame: Blame,
     /// How many more like it are wanted soon: they are started before they are asked for.
     #[serde(default)]
     pub ahead: Option<Ahead>,
+}
+
+/// What happens if a service beside another does not come up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Blame {
+    /// `held.blame` names it.
+    #[default]
+    Tell,
+    /// The step fails.
+    Fail,
 }
 
 /// What a service may reach.
@@ -227,10 +251,11 @@ impl With {
     }
 
     /// All services that are meant, the main one first.
-    pub fn members(mut self, cx: &Context) -> Result<Vec<Member>, Failure> {
-        let beside = std::mem::take(&mut self.beside);
-        let name = self.name.take().unwrap_or_else(|| MAIN.to_owned());
-        let mut members = vec![self.member(name, cx)?];
+    pub fn members(self, cx: &Context) -> Result<Vec<Member>, Failure> {
+        let mut this = self.within()?;
+        let beside = std::mem::take(&mut this.beside);
+        let name = this.name.take().unwrap_or_else(|| MAIN.to_owned());
+        let mut members = vec![this.member(name, cx)?];
         for (name, with) in beside {
             members.push(with.member(name, cx)?);
         }
@@ -249,7 +274,10 @@ impl With {
     }
 
     fn spec(self, service: &str, cx: &Context) -> Result<ServiceSpec, Failure> {
-        let mut spec = ServiceSpec::new(self.image, Tag { run: cx.run.clone(), address: cx.address.clone() });
+        let mut spec = ServiceSpec::new(
+            self.image.unwrap_or_default(),
+            Tag { run: cx.run.clone(), address: cx.address.clone() },
+        );
         for (name, value) in self.env {
             let value = value.reveal(&format!("the variable `{name}` of the service `{service}`"), cx)?;
             spec.env.insert(name, value);
@@ -368,6 +396,36 @@ mod tests {
             message(json!({"image": "x", "env": {"KEY": {"secret": "NONE"}}}))
                 .contains("the secret `NONE` for the variable `KEY` of the service `program` is not set")
         );
+    }
+
+    #[test]
+    fn what_an_environment_says_counts() {
+        let environment = json!({
+            "file": "environment.toml", "builds": [],
+            "program": {"name": "app", "port": 9000, "ports": [9001], "env": {"A": "1"}, "ready": {"http": "/h"}},
+            "services": {"db": {"image": "y", "port": 5432}},
+        });
+        let given = json!({"image": "x", "port": 8080, "ports": [9001, 9002], "env": {"B": "2"}, "memory": "1g",
+            "ready": {"tcp": true}, "environment": environment, "beside": {"cache": {"image": "z", "port": 6379}}});
+        let read = members(given).unwrap();
+        assert_eq!(
+            read.iter().map(|member| member.name.as_str()).collect::<Vec<_>>(),
+            ["app", "cache", "db"]
+        );
+        let spec = &read[0].spec;
+        assert_eq!((spec.port, spec.ports.as_slice(), spec.memory), (9000, &[9001, 9002][..], 1 << 30));
+        assert_eq!(spec.env.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["A"]);
+        assert_eq!(spec.ready, Ready::Http("/h".into()));
+        // Without one, and with one that says nothing, the step's own keys hold.
+        for environment in [json!(null), json!({}), json!({"file": null, "program": {}, "services": {}})] {
+            let read = members(json!({"image": "x", "port": 81, "environment": environment})).unwrap();
+            assert_eq!((read.len(), read[0].name.as_str(), read[0].spec.port), (1, "program", 81));
+        }
+        let unbuilt = json!({"image": "x", "environment": {"services": {"db": {"port": 1}}}});
+        let message = members(unbuilt).err().unwrap();
+        assert!(message.contains("the service `db` of the environment has no image"), "{message}");
+        let unknown = json!({"image": "x", "environment": {"program": {"prot": 1}}});
+        assert!(members(unknown).err().unwrap().contains("prot"));
     }
 
     #[test]

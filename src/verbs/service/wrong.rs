@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path};
 
-use super::with::{Egress, MAIN, ReadyWhen, ReadyWord, With, read_host};
+use super::with::{Blame, Egress, MAIN, ReadyWhen, ReadyWord, With, read_host};
 use crate::runtime::service::{Disorder, own_port, same_port, waves};
 use crate::verb::{Failure, Refusal, pointer};
 use crate::verbs::null::{names_of_variables, with_null};
@@ -11,6 +11,34 @@ use crate::verbs::size::size;
 impl With {
     /// What would be refused on any machine.
     pub fn wrong(&self) -> Vec<Refusal> {
+        if self.image.is_some() == self.target.is_some() {
+            let found = if self.image.is_some() { "both" } else { "neither" };
+            let failure = Failure::permanent(format!("`service` takes `image` or `target`, found {found}"))
+                .hint("`image` is started, `target` is the URL of a program that is up already");
+            return vec![Refusal::among(&["image", "target"], failure)];
+        }
+        if let Some(target) = &self.target {
+            let is_url = target.starts_with("http://") || target.starts_with("https://");
+            let failure = || {
+                Failure::permanent(format!("`{target}` is no URL for `target`"))
+                    .hint("it begins with http:// or https://")
+            };
+            return if is_url { Vec::new() } else { vec![Refusal::of("/target", failure())] };
+        }
+        if self.environment.is_none() {
+            return self.wrong_by_itself();
+        }
+        // What an environment says decides as well.
+        match self.clone().within() {
+            Ok(whole) => {
+                let wrong = whole.wrong_by_itself();
+                wrong.into_iter().map(|refusal| refusal.with("/environment")).collect()
+            }
+            Err(failure) => vec![Refusal::of("/environment", failure)],
+        }
+    }
+
+    fn wrong_by_itself(&self) -> Vec<Refusal> {
         let name = self.name.as_deref().and_then(|name| checked_name(name).err());
         let mut found: Vec<Refusal> = name.map(|failure| Refusal::of("/name", failure)).into_iter().collect();
         found.extend(self.own());
@@ -87,6 +115,9 @@ impl With {
             (self.name.is_some(), "name"),
             (!self.beside.is_empty(), "beside"),
             (self.ahead.is_some(), "ahead"),
+            (self.environment.is_some(), "environment"),
+            (self.target.is_some(), "target"),
+            (self.blame != Blame::Tell, "blame"),
         ];
         let (_, key) = odd.into_iter().find(|(given, _)| *given)?;
         let message = format!("`beside.{name}` cannot have `{key}`: it belongs to the service that is held");
@@ -155,7 +186,8 @@ impl With {
                     .filter_map(|(at, text)| with_null(at, text.as_deref()?, "the condition of the service")),
             );
         }
-        found.extend(with_null("/image", &self.image, "the name of the image"));
+        let image = self.image.as_deref().unwrap_or_default();
+        found.extend(with_null("/image", image, "the name of the image"));
         found
     }
 }

@@ -1,0 +1,63 @@
+//! The images of services that an environment says how to build.
+
+use std::collections::BTreeMap;
+
+use super::{Build, Out};
+use crate::expr::tail_text;
+use crate::runtime::service::{BuildOptions, Kind, Runtimes, Tag};
+use crate::tree::Tree;
+use crate::value::Value;
+use crate::verb::{Context, Failure};
+use crate::verbs::image::{DISK, MEMORY, PATIENCE};
+
+/// How much of the log of a build a failure shows, in characters.
+const LOG: usize = 2000;
+
+/// Builds all that `out` says is to be built, and puts the images into its services.
+pub(super) async fn build_all(
+    out: &mut Out,
+    runtime: Kind,
+    runtimes: &Runtimes,
+    cx: &Context,
+) -> Result<(), Failure> {
+    for build in std::mem::take(&mut out.builds) {
+        let image = build_one(&build, runtime, runtimes, cx).await?;
+        if let Some(Value::Object(service)) = out.services.get_mut(&build.service) {
+            service.insert("image".to_owned(), image.into());
+        }
+    }
+    Ok(())
+}
+
+async fn build_one(
+    build: &Build,
+    runtime: Kind,
+    runtimes: &Runtimes,
+    cx: &Context,
+) -> Result<String, Failure> {
+    let tree = Tree::load(&*cx.blobs, &build.tree.tree)?;
+    let options = BuildOptions {
+        runtime,
+        dockerfile: build.dockerfile.clone(),
+        args: BTreeMap::new(),
+        timeout: PATIENCE,
+        memory: MEMORY,
+        disk: DISK,
+        egress: runtimes.builds_reach_out(),
+        tag: Tag { run: cx.run.clone(), address: cx.address.clone() },
+        cancel: cx.cancel.clone(),
+    };
+    cx.progress.line(format!("building the service {}", build.service));
+    let report = runtimes.build(&tree, cx.blobs.clone(), &options).await?;
+    match report.image {
+        Some(image) if report.ok => Ok(image),
+        _ => {
+            let reason = report.reason.as_deref().unwrap_or("no reason is given");
+            let log = tail_text(&report.log, LOG).unwrap_or(report.log);
+            let message =
+                format!("the service `{}` of the environment does not build: {reason}\n{log}", build.service);
+            Err(Failure::permanent(message.trim_end().to_owned())
+                .hint("mend its Dockerfile or the files next to it"))
+        }
+    }
+}
