@@ -136,6 +136,25 @@ fn the_law_of_imports_is_looked_at_rightly() {
 }
 
 #[test]
+fn commands_do_not_use_each_other_and_nothing_uses_them() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources().iter().filter(|(path, _)| path.starts_with("src/cli")) {
+        let inside = path.starts_with("src/cli/commands") && !path.ends_with("mod.rs");
+        for (at, line) in lines(text) {
+            let sibling = inside && line.contains("super::") && !line.contains("super::*");
+            let own = path.ends_with("command_line.rs") && line == "use crate::cli::commands::Command;";
+            if sibling || line.contains("cli::commands::") && !own {
+                wrong.push(format!("{}:{at}: commands share code outside `commands/`", path.display()));
+            }
+        }
+        if inside && !(text.contains("pub struct Args") && text.contains("pub fn run(app: &App, ")) {
+            wrong.push(format!("{} has no `Args` and `run(&App, &Args)`", path.display()));
+        }
+    }
+    report(&wrong);
+}
+
+#[test]
 fn every_room_has_its_place_in_the_order() {
     let mut wrong = Vec::new();
     for entry in std::fs::read_dir("src").unwrap() {

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::past::Past;
-use super::{Desk, Stop};
+use crate::cli::app::App;
+use crate::cli::error::CommandError;
+use crate::cli::stored_run::StoredRun;
 use crate::engine::{CacheKey, Fact, KeyFiles, Record};
 use crate::id::Address;
 use crate::report::Paint;
@@ -40,27 +41,27 @@ pub fn parts<'a>(records: impl IntoIterator<Item = &'a Record>) -> Option<String
 }
 
 /// Explains the key of the cached step at `address` of a run.
-pub fn explain(desk: &Desk, run: &str, address: &str, paint: Paint) -> Result<String, Stop> {
-    let past = Past::find(desk, run)?;
+pub fn explain(app: &App, run: &str, address: &str, paint: Paint) -> Result<String, CommandError> {
+    let stored = StoredRun::find(app, run)?;
     let address = Address::new(address);
     let mut records: Vec<Record> = Vec::new();
-    past.read(|_, record| {
+    stored.read(|_, record| {
         if record.address == address {
             records.push(record);
         }
     })?;
     if records.is_empty() {
-        let stop = Stop::usage(format!("run {} has nothing recorded at `{address}`", past.run()));
-        return Err(stop.hint(format!("`atoll show {}` lists its steps", past.run())));
+        let stop = CommandError::usage(format!("run {} has nothing recorded at `{address}`", stored.run()));
+        return Err(stop.hint(format!("`atoll show {}` lists its steps", stored.run())));
     }
     match parts(&records) {
         Some(text) => Ok(format!(
             "{} {address} of run {}\n{}",
             paint.strong("cache key of"),
-            past.run(),
+            stored.run(),
             text.trim_end()
         )),
-        None => Err(Stop::usage(format!("`{address}` has no cache key")).hint(
+        None => Err(CommandError::usage(format!("`{address}` has no cache key")).hint(
             "only steps with `cache = true` have one, in runs of this version; \
              what `--replan` took over has none",
         )),

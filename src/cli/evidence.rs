@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Stop;
+use crate::cli::error::CommandError;
 use crate::rooted_fs::RootedFs;
 use crate::store::Store;
 use crate::value::{Digest, Value};
@@ -23,7 +23,7 @@ pub struct EvidenceDir {
     pub path: PathBuf,
 }
 
-struct Writer<'a> {
+struct EvidenceWriter<'a> {
     store: &'a dyn Store,
     /// Nothing is written without it.
     to: Option<(&'a EvidenceDir, RootedFs)>,
@@ -37,7 +37,7 @@ pub fn attach(
     mut outputs: Value,
     store: &dyn Store,
     dir: Option<&EvidenceDir>,
-) -> Result<(Value, usize), Stop> {
+) -> Result<(Value, usize), CommandError> {
     let to = match dir {
         Some(dir) => {
             let opened = RootedFs::create(&dir.path).map_err(|e| cannot(&dir.shown, &e))?;
@@ -45,7 +45,7 @@ pub fn attach(
         }
         None => None,
     };
-    let mut writer = Writer { store, to, written: 0, left_out: 0 };
+    let mut writer = EvidenceWriter { store, to, written: 0, left_out: 0 };
     let scenarios = outputs.get_mut("scenarios").and_then(Value::as_array_mut);
     for (n, scenario) in scenarios.into_iter().flatten().enumerate() {
         let folder = format!("{:03}-{}", n + 1, plain(scenario["id"].as_str().unwrap_or_default()));
@@ -62,8 +62,14 @@ pub fn attach(
     Ok((outputs, writer.left_out))
 }
 
-impl Writer<'_> {
-    fn step(&mut self, step: &mut Value, folder: &str, stem: &str, has_failed: bool) -> Result<(), Stop> {
+impl EvidenceWriter<'_> {
+    fn step(
+        &mut self,
+        step: &mut Value,
+        folder: &str,
+        stem: &str,
+        has_failed: bool,
+    ) -> Result<(), CommandError> {
         let Some(table) = step.as_object_mut() else { return Ok(()) };
         let evidence = table.shift_remove("evidence").unwrap_or_default();
         if !has_failed || self.to.is_none() {
@@ -88,7 +94,7 @@ impl Writer<'_> {
     }
 
     /// Writes a file; its path as the user would write it.
-    fn put(&mut self, name: &str, bytes: &[u8]) -> Result<Option<Value>, Stop> {
+    fn put(&mut self, name: &str, bytes: &[u8]) -> Result<Option<Value>, CommandError> {
         let Some((dir, root)) = &self.to else { return Ok(None) };
         if self.written.saturating_add(bytes.len() as u64) > MOST {
             self.left_out += 1;
@@ -101,8 +107,8 @@ impl Writer<'_> {
     }
 }
 
-fn cannot(path: &Path, error: &std::io::Error) -> Stop {
-    Stop::failed(format!("cannot write the evidence {}: {error}", path.display()))
+fn cannot(path: &Path, error: &std::io::Error) -> CommandError {
+    CommandError::failed(format!("cannot write the evidence {}: {error}", path.display()))
 }
 
 /// `text` as a part of a file name.

@@ -8,9 +8,9 @@ use crate::view::Status;
 
 /// The code with which the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exit(u8);
+pub struct ExitStatus(u8);
 
-impl Exit {
+impl ExitStatus {
     /// The run reached its goal, or the command did what it was asked.
     pub const REACHED: Self = Self(0);
     /// A step failed, or the machine did.
@@ -94,8 +94,8 @@ impl Exit {
     }
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
+impl From<ExitStatus> for ExitCode {
+    fn from(exit: ExitStatus) -> Self {
         Self::from(exit.0)
     }
 }
@@ -108,17 +108,17 @@ mod tests {
     fn every_way_to_stand_has_a_code() {
         let paused = |pause| {
             let standing = Standing::Paused { pause, message: String::new(), reasons: Vec::new() };
-            Exit::of_standing(&standing).code()
+            ExitStatus::of_standing(&standing).code()
         };
         assert_eq!(paused(Pause::Budget), 5);
         assert_eq!(paused(Pause::Waiting), 7);
         assert_eq!(paused(Pause::Cancelled), 8);
         assert_eq!(paused(Pause::Auth), 7);
-        assert_eq!(Exit::of_code(4).code(), 4);
-        assert_eq!(Exit::of_code(300), Exit::FAILED);
-        assert_eq!(Exit::of_status(&Status::Running), Exit::CANCELLED);
-        for (exit, meaning) in Exit::TABLE {
-            assert!(Exit::table().contains(&format!("{:>2}  {meaning}", exit.code())));
+        assert_eq!(ExitStatus::of_code(4).code(), 4);
+        assert_eq!(ExitStatus::of_code(300), ExitStatus::FAILED);
+        assert_eq!(ExitStatus::of_status(&Status::Running), ExitStatus::CANCELLED);
+        for (exit, meaning) in ExitStatus::TABLE {
+            assert!(ExitStatus::table().contains(&format!("{:>2}  {meaning}", exit.code())));
         }
     }
 }

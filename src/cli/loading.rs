@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use super::args::Format;
-use super::{Desk, Stop, Texts, house};
+use crate::cli::app::App;
+use crate::cli::error::CommandError;
+use crate::cli::exit::ExitStatus;
+use crate::cli::format::Format;
+use crate::cli::project::text_layers::TextLayers;
+use crate::cli::wiring;
 use crate::diag::{Diagnostic, Sources};
 use crate::plan::{self, Bundle, Loaded, Plan};
 use crate::report::diagnostics;
 
 /// A pipeline without a mistake.
-pub struct Pipeline {
+pub struct LoadedPipeline {
     /// Its plan.
     pub plan: Arc<Plan>,
     /// What it was made from.
@@ -20,46 +24,57 @@ pub struct Pipeline {
     warnings: Vec<Diagnostic>,
 }
 
-impl Pipeline {
+impl LoadedPipeline {
     /// Writes its warnings to standard error.
-    pub fn warn(&self, desk: &Desk) {
-        if !desk.face.quiet {
-            say(desk, &self.warnings, &self.sources);
+    pub fn warn(&self, app: &App) {
+        if !app.terminal.quiet {
+            say(app, &self.warnings, &self.sources);
         }
     }
 }
 
 /// Loads the pipeline `name` with `sets` laid over it, without a word.
-pub fn load(desk: &Desk, name: &str, sets: &[String]) -> Result<Loaded, Stop> {
-    Ok(plan::load(name, &Texts::new(&desk.settings), &house::listing(&desk.settings)?, sets))
+pub fn load(app: &App, name: &str, sets: &[String]) -> Result<Loaded, CommandError> {
+    Ok(plan::load(name, &TextLayers::new(&app.settings), &wiring::listing(&app.settings)?, sets))
 }
 
 /// Loads the pipeline `name`. With mistakes there is no pipeline: they go to standard error, or to standard output as JSON.
-pub fn sound(desk: &Desk, name: &str, sets: &[String], format: Format) -> Result<Pipeline, Stop> {
-    settle(desk, load(desk, name, sets)?, format)
+pub fn load_valid(
+    app: &App,
+    name: &str,
+    sets: &[String],
+    format: Format,
+) -> Result<LoadedPipeline, CommandError> {
+    require_plan(app, load(app, name, sets)?, format)
 }
 
 /// What `loaded` brought, or its mistakes shown.
-pub fn settle(desk: &Desk, loaded: Loaded, format: Format) -> Result<Pipeline, Stop> {
+pub fn require_plan(app: &App, loaded: Loaded, format: Format) -> Result<LoadedPipeline, CommandError> {
     let Loaded { plan, diagnostics, sources, bundle } = loaded;
     match plan {
-        Some(plan) => Ok(Pipeline { plan, bundle, sources, warnings: diagnostics }),
-        None => Err(refuse(desk, &diagnostics, &sources, format)?),
+        Some(plan) => Ok(LoadedPipeline { plan, bundle, sources, warnings: diagnostics }),
+        None => Err(report_errors(app, &diagnostics, &sources, format)?),
     }
 }
 
 /// Shows mistakes and ends the command.
-pub fn refuse(desk: &Desk, found: &[Diagnostic], sources: &Sources, format: Format) -> Result<Stop, Stop> {
-    match format {
-        Format::Json => desk.face.print_raw_line(&diagnostics::render_json(found, sources))?,
-        Format::Text => say(desk, found, sources),
+pub fn report_errors(
+    app: &App,
+    found: &[Diagnostic],
+    sources: &Sources,
+    format: Format,
+) -> Result<CommandError, CommandError> {
+    if format.is_text() {
+        say(app, found, sources);
+    } else {
+        app.terminal.print_raw_line(&diagnostics::render_json(found, sources))?;
     }
-    Ok(Stop::told(super::Exit::WRONG))
+    Ok(CommandError::told(ExitStatus::WRONG))
 }
 
-fn say(desk: &Desk, found: &[Diagnostic], sources: &Sources) {
+fn say(app: &App, found: &[Diagnostic], sources: &Sources) {
     if found.is_empty() {
         return;
     }
-    desk.face.say(&diagnostics::render_text(found, sources, desk.face.err.is_on()));
+    app.terminal.say(&diagnostics::render_text(found, sources, app.terminal.err.is_on()));
 }

@@ -1,0 +1,182 @@
+//! `atoll validate`: a run of the pipeline of that name, its inputs as options, its outputs as a report.
+#![expect(clippy::disallowed_methods, reason = "writes reports where the command line says")]
+
+use std::path::PathBuf;
+
+use crate::cli::app::App;
+use crate::cli::dynamic_args;
+use crate::cli::dynamic_args::DynamicArgs;
+use crate::cli::error::{CommandError, CommandResult};
+use crate::cli::evidence::{EvidenceDir, attach};
+use crate::cli::execution::event_output::stream;
+use crate::cli::execution::flags::{ExecutionFlags, RunFlags};
+use crate::cli::execution::progress_thread::EventOutput;
+use crate::cli::execution::{Presentation, execute, new_job, print_ending, require_events};
+use crate::cli::exit::ExitStatus;
+use crate::cli::format::{Format, ReportFormat};
+use crate::cli::loading;
+use crate::cli::permissions::run_grants;
+use crate::cli::project::input_files::InputFiles;
+use crate::cli::stored_run::StoredRun;
+use crate::cli::wiring;
+use crate::diag::{Diagnostic, Sources};
+use crate::id::Address;
+use crate::plan::check_inputs;
+use crate::report::Paint;
+use crate::report::outcome::Ending;
+use crate::report::validation::Validation;
+use crate::store::Store;
+use crate::value::Value;
+use crate::view::{Board, Status};
+
+/// `atoll validate`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Inputs of the pipeline `validate` and options of its run; `atoll validate --help` lists them
+    #[arg(value_name = "--scenarios DIR --target URL", trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct ValidateOptions {
+    /// Format of the report on standard output
+    #[arg(long, default_value = "text")]
+    format: ReportFormat,
+    /// Also write the report to a file; can be repeated: `--report junit=report.xml --report json=report.json`
+    #[arg(long = "report", value_name = "FORMAT=FILE", value_parser = ReportFormat::with_file)]
+    reports: Vec<(ReportFormat, PathBuf)>,
+    /// Also write the evidence of failed steps to this directory: screenshots, responses, logs
+    #[arg(long, value_name = "DIR")]
+    evidence: Option<PathBuf>,
+    /// Write the report of an existing run instead: the beginning of its id, or `last`
+    #[arg(long, value_name = "RUN")]
+    of: Option<String>,
+    /// Change the pipeline: `--set steps.verdicts.call.pipeline=my-judge`
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    execution: ExecutionFlags,
+}
+
+/// Where a report goes to.
+struct Reports {
+    format: ReportFormat,
+    files: Vec<(ReportFormat, PathBuf)>,
+    evidence: Option<EvidenceDir>,
+}
+
+impl Reports {
+    /// The outputs with the evidence that is written of them.
+    fn attached(&self, app: &App, store: &dyn Store, outputs: Value) -> Result<Value, CommandError> {
+        let (outputs, left_out) = attach(outputs, store, self.evidence.as_ref())?;
+        if left_out > 0 {
+            app.terminal.say(&format!("the evidence is too large: {left_out} files were not written"));
+        }
+        Ok(outputs)
+    }
+}
+
+/// Validates, or reports on what was validated before.
+pub fn run(app: &App, _args: &Args) -> CommandResult {
+    let DynamicArgs { app, pipeline, options, inputs } =
+        dynamic_args::of::<ValidateOptions>(app, "validate")?;
+    let ValidateOptions { format, of, execution, reports, evidence, .. } = options;
+    let files = reports.into_iter().map(|(format, file)| (format, app.settings.here.join(file))).collect();
+    let evidence = evidence.map(|shown| EvidenceDir { path: app.settings.here.join(&shown), shown });
+    let reports = Reports { format, files, evidence };
+    if let Some(run) = of {
+        return again(&app, &run, &reports);
+    }
+    let plain = if format.is_text() { Format::Text } else { Format::Json };
+    let flags = RunFlags { format: plain, execution };
+    run_grants::print_changes(&app, &pipeline)?;
+    let inputs = match check_inputs(&pipeline.plan, &inputs, &InputFiles::new(&app.settings)?) {
+        Ok(inputs) => inputs,
+        Err(found) => return Err(refuse(&app, &found, &pipeline.sources, format)?),
+    };
+    let stream = stream(&flags)?;
+    let to_stdout = matches!(stream, EventOutput::Out);
+    let mut runtime = flags.execution.runtime(&app)?;
+    run_grants::grant(&app, &mut runtime, (&pipeline.plan, &pipeline.bundle), &inputs)?;
+    let job = new_job(&runtime, &pipeline, inputs)?;
+    let presentation = Presentation { flags: &flags, stream };
+    let (board, outcome, broken) = execute(&app, &runtime, job, presentation)?;
+
+    let exit = ExitStatus::of_standing(&outcome.standing);
+    let outputs = reports.attached(&app, runtime.store.as_ref(), (*outcome.outputs).clone())?;
+    let outputs = Some(&outputs);
+    let ending = Ending { board: &board, code: exit.code(), outputs, now: runtime.clock.now() };
+    report(&app, &reports, !to_stdout, &ending)?;
+    print_ending(&app, &ending);
+    require_events(exit, flags.execution.events.clone(), broken)
+}
+
+/// Says what is wrong with the inputs, before any run begins.
+fn refuse(
+    app: &App,
+    found: &[Diagnostic],
+    sources: &Sources,
+    format: ReportFormat,
+) -> Result<CommandError, CommandError> {
+    let plain = format.print_mistakes(app.terminal, found, sources)?;
+    loading::report_errors(app, found, sources, plain)
+}
+
+/// Writes the report of a run that is on record, and ends as it did.
+fn again(app: &App, run: &str, reports: &Reports) -> CommandResult {
+    let stored = StoredRun::find(app, run)?;
+    let board = stored.board()?;
+    if board.pipeline != "validate" {
+        return Err(CommandError::usage(format!("run {} is one of `{}`", stored.run(), board.pipeline))
+            .hint("`--of` takes a run of `validate`; `atoll runs` lists them"));
+    }
+    let outputs = match &board.outputs {
+        Some(payload) => stored.value(payload, &Address::root())?,
+        None => stored.outputs_so_far(app)?,
+    };
+    let outputs = reports.attached(app, stored.store.as_ref(), outputs)?;
+    let exit = ExitStatus::of_status(&board.status);
+    let now = wiring::clock().now();
+    let ending = Ending { board: &board, code: exit.code(), outputs: Some(&outputs), now };
+    report(app, reports, true, &ending)?;
+    print_ending(app, &ending);
+    Ok(exit)
+}
+
+/// Writes the report to standard output (unless events go there) and to files: of a run that pauses, what is decided without what it waits for. One that did not come as far as
+/// that has none but in JSON, which says how it stands.
+fn report(app: &App, reports: &Reports, to_stdout: bool, ending: &Ending<'_>) -> Result<(), CommandError> {
+    let board = ending.board;
+    let waits = match &board.status {
+        Status::Paused { message, .. } => Some(message.clone()),
+        Status::Unborn | Status::Running | Status::Interrupted | Status::Finished { .. } => None,
+    };
+    let found = match ending.outputs.map(read) {
+        Some(Err(error)) if finished(board) && board.status.word() != "failed" => return Err(error),
+        Some(Ok(found)) if finished(board) || found.has_scenarios() => Some(found.waiting(waits)),
+        _ => None,
+    };
+    for (format, file) in &reports.files {
+        let Some(text) = format.render(found.as_ref(), ending, Paint::PLAIN)? else { continue };
+        std::fs::write(file, text + "\n")
+            .map_err(|e| CommandError::failed(format!("cannot write the report {}: {e}", file.display())))?;
+    }
+    if !to_stdout {
+        return Ok(());
+    }
+    match reports.format.render(found.as_ref(), ending, app.terminal.out)? {
+        Some(text) => reports.format.print(app.terminal, &text),
+        None => Ok(()),
+    }
+}
+
+fn finished(board: &Board) -> bool {
+    matches!(board.status, Status::Finished { .. })
+}
+
+fn read(outputs: &Value) -> Result<Validation, CommandError> {
+    Validation::read(outputs).map_err(|error| {
+        CommandError::failed(format!("the outputs of the pipeline `validate` are no report: {error}"))
+            .hint("docs/validate.md says which outputs a report is made of")
+    })
+}

@@ -1,0 +1,240 @@
+//! A thread that keeps the picture of a run and shows it, so that a slow screen or disk is not waited for by the run.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::cli::error::CommandError;
+use crate::cli::terminal::Terminal;
+use crate::clock::{Clock, Millis};
+use crate::driver::Event;
+use crate::report::lines::Lines;
+use crate::report::live::Live;
+use crate::report::{Progress, jsonl};
+use crate::view::Board;
+use crate::visible;
+
+const QUEUE: usize = 1_024;
+const TICK: Duration = Duration::from_millis(100);
+
+/// Where the event stream goes.
+pub enum EventOutput {
+    /// Nowhere.
+    Nowhere,
+    /// To standard output.
+    Out,
+    /// To a file.
+    File(BufWriter<File>),
+}
+
+enum ProgressMessage {
+    Events(Vec<Event>),
+    Say(String),
+    Hush(bool, oneshot::Sender<()>),
+    End,
+}
+
+/// What follows a run. Ask it for its [`Board`] at the end.
+pub struct ProgressThread {
+    line: ProgressHandle,
+    thread: JoinHandle<(Board, Option<String>)>,
+}
+
+/// A way to reach a [`ProgressThread`] from elsewhere.
+#[derive(Clone)]
+pub struct ProgressHandle {
+    queue: SyncSender<ProgressMessage>,
+    /// Where nothing is shown or streamed nobody is woken: the last lines need no more than what is kept here.
+    unseen: Option<Arc<Mutex<Board>>>,
+}
+
+impl ProgressThread {
+    /// Begins to follow.
+    pub fn start(face: Terminal, clock: Arc<dyn Clock>, stream: EventOutput) -> Result<Self, CommandError> {
+        let (queue, messages) = sync_channel(QUEUE);
+        let unseen = face.quiet && matches!(stream, EventOutput::Nowhere);
+        let follow = move || {
+            let mut following = ProgressState {
+                face: progress(face),
+                stream,
+                board: Board::new(),
+                hushed: false,
+                broken: None,
+            };
+            following.follow(&messages, clock.as_ref());
+            (following.board, following.broken)
+        };
+        let thread = std::thread::Builder::new().name("follower".to_owned()).spawn(follow);
+        let thread = thread.map_err(|e| CommandError::failed(format!("no thread for progress: {e}")))?;
+        Ok(Self { line: ProgressHandle { queue, unseen: unseen.then(Arc::default) }, thread })
+    }
+
+    /// A way to reach it.
+    pub fn line(&self) -> ProgressHandle {
+        self.line.clone()
+    }
+
+    /// Whether its board will say nothing about steps, because nobody looks on.
+    pub fn is_unseen(&self) -> bool {
+        self.line.unseen.is_some()
+    }
+
+    /// Takes in what is still queued, and ends: the picture of the run, and why the event stream is not whole, if so.
+    pub fn end(self) -> Result<(Board, Option<String>), CommandError> {
+        let unseen = self.line.unseen.clone();
+        // A thread that is gone is reported by `join`.
+        let _ = self.line.queue.send(ProgressMessage::End);
+        drop(self.line);
+        let (board, broken) = self
+            .thread
+            .join()
+            .map_err(|_| CommandError::failed("the progress of the run could not be shown"))?;
+        let outline = unseen.map(|board| board.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        Ok((outline.unwrap_or(board), broken))
+    }
+}
+
+impl ProgressHandle {
+    /// Whether notes are shown or streamed.
+    pub fn hears_notes(&self) -> bool {
+        self.unseen.is_none()
+    }
+
+    /// Passes on events: facts wait for room in the queue, notes are lost where there is none.
+    pub fn events(&self, events: Vec<Event>) {
+        if let Some(board) = &self.unseen {
+            let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
+            events.iter().for_each(|event| board.apply_outline(event));
+        } else if events.iter().all(|event| matches!(event, Event::Note { .. })) {
+            match self.queue.try_send(ProgressMessage::Events(events)) {
+                Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
+            }
+        } else {
+            // A thread that is gone is reported at the end.
+            let _ = self.queue.send(ProgressMessage::Events(events));
+        }
+    }
+
+    /// Says something among the progress.
+    pub fn say(&self, text: &str) {
+        let _ = self.queue.send(ProgressMessage::Say(text.to_owned()));
+    }
+
+    /// Draws again.
+    pub fn unhush(&self) {
+        let _ = self.queue.send(ProgressMessage::Hush(false, oneshot::channel().0));
+    }
+
+    /// Stops drawing while somebody is asked, or goes on. What was said before is on the screen when this is done.
+    pub async fn hush(&self, hushed: bool) {
+        let (done, heard) = oneshot::channel();
+        let _ = self.queue.send(ProgressMessage::Hush(hushed, done));
+        // A follower that is gone draws nothing any more.
+        let _ = heard.await;
+    }
+}
+
+fn progress(face: Terminal) -> Box<dyn Progress> {
+    match face {
+        Terminal { quiet: true, err, .. } => Box::new(Silence(err.is_on())),
+        Terminal { live: true, err, .. } => Box::new(Live::new(err)),
+        Terminal { err, .. } => Box::new(Lines::new(io::stderr(), err)),
+    }
+}
+
+struct ProgressState {
+    face: Box<dyn Progress>,
+    stream: EventOutput,
+    board: Board,
+    hushed: bool,
+    broken: Option<String>,
+}
+
+impl ProgressState {
+    fn follow(&mut self, messages: &Receiver<ProgressMessage>, clock: &dyn Clock) {
+        let mut drawn: Millis = 0;
+        loop {
+            match messages.recv_timeout(TICK) {
+                Ok(ProgressMessage::End) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(message) => self.take(message),
+                Err(RecvTimeoutError::Timeout) => self.flush(),
+            }
+            let now = clock.now();
+            if now.saturating_sub(drawn) >= u64::try_from(TICK.as_millis()).unwrap_or_default() {
+                drawn = now;
+                self.flush();
+                if !self.hushed {
+                    self.face.tick(now, &self.board);
+                }
+            }
+        }
+        self.flush();
+        self.face.end(&self.board);
+    }
+
+    fn take(&mut self, message: ProgressMessage) {
+        match message {
+            ProgressMessage::Events(events) => {
+                for event in events {
+                    self.write(&event);
+                    self.board.apply(&event);
+                    self.face.event(&event, &self.board);
+                }
+            }
+            ProgressMessage::Say(text) => self.face.say(&text),
+            ProgressMessage::Hush(hushed, done) => {
+                self.hushed = hushed;
+                if hushed {
+                    self.face.end(&self.board);
+                }
+                let _ = done.send(());
+            }
+            ProgressMessage::End => {}
+        }
+    }
+
+    fn write(&mut self, event: &Event) {
+        let written = match &mut self.stream {
+            EventOutput::Nowhere => Ok(()),
+            EventOutput::Out => jsonl::write(&mut io::stdout().lock(), event),
+            EventOutput::File(file) => jsonl::write(file, event),
+        };
+        self.give_up(written);
+    }
+
+    fn flush(&mut self) {
+        let flushed = match &mut self.stream {
+            EventOutput::Nowhere => Ok(()),
+            EventOutput::Out => io::stdout().lock().flush(),
+            EventOutput::File(file) => file.flush(),
+        };
+        self.give_up(flushed);
+    }
+
+    /// A stream that cannot be written ends; the run goes on.
+    fn give_up(&mut self, result: io::Result<()>) {
+        let Err(error) = result else { return };
+        self.stream = EventOutput::Nowhere;
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            self.face.say(&format!("the event stream ends here, it cannot be written: {error}"));
+            self.broken = Some(error.to_string());
+        }
+    }
+}
+
+/// Shows nothing but what is said; whether standard error has colours.
+struct Silence(bool);
+
+impl Progress for Silence {
+    fn event(&mut self, _event: &Event, _board: &Board) {}
+    fn tick(&mut self, _now: Millis, _board: &Board) {}
+    fn end(&mut self, _board: &Board) {}
+    fn say(&mut self, text: &str) {
+        let _ = writeln!(io::stderr(), "{}", visible::terminal(text, self.0));
+    }
+}
