@@ -5,7 +5,7 @@ mod input_flags;
 
 use std::ffi::OsString;
 
-use clap::{Arg, ArgMatches, Args as _, FromArgMatches};
+use clap::{Arg, ArgMatches, Args as _, FromArgMatches, ValueEnum as _};
 use indexmap::IndexMap;
 
 use crate::cli::app::App;
@@ -116,7 +116,8 @@ fn sets(arguments: &[OsString]) -> Vec<String> {
 }
 
 fn format(arguments: &[OsString]) -> Format {
-    if values(arguments, "--format").any(|format| format == "json") { Format::Json } else { Format::Text }
+    let mut formats = values(arguments, "--format").filter_map(|word| Format::from_str(&word, false).ok());
+    formats.find(|format| !format.is_text()).unwrap_or_default()
 }
 
 fn values<'a>(arguments: &'a [OsString], flag: &'a str) -> impl Iterator<Item = String> + 'a {
