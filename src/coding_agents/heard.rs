@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::entries::Rule;
 use super::{Coder, Limit};
-use crate::llm::Usage;
+use crate::llm::TokenUsage;
 use crate::value::Value;
 
 /// Words beyond so many bytes are passed over.
@@ -40,9 +40,9 @@ pub struct Heard {
     /// What it says that it cost.
     pub usd: Option<f64>,
     turns: Option<u64>,
-    total: Option<Usage>,
+    total: Option<TokenUsage>,
     /// What single answers used, as long as nothing is said of all.
-    answers: BTreeMap<String, Usage>,
+    answers: BTreeMap<String, TokenUsage>,
 }
 
 impl Heard {
@@ -91,9 +91,9 @@ impl Heard {
     }
 
     /// What it used, as far as it has said so.
-    pub fn usage(&self) -> Usage {
+    pub fn usage(&self) -> TokenUsage {
         self.total.unwrap_or_else(|| {
-            let mut sum = Usage::default();
+            let mut sum = TokenUsage::default();
             self.answers.values().for_each(|usage| sum.absorb(usage));
             sum
         })
@@ -106,7 +106,7 @@ impl Heard {
 }
 
 /// The figures that an event has, if any.
-fn figures(rule: &Rule, event: &Value) -> Option<Usage> {
+fn figures(rule: &Rule, event: &Value) -> Option<TokenUsage> {
     let sum = |places: &[String]| {
         let found: Vec<u64> = places.iter().filter_map(|place| event.pointer(place)?.as_u64()).collect();
         (!found.is_empty()).then(|| found.iter().fold(0_u64, |sum, n| sum.saturating_add(*n)))
@@ -117,7 +117,7 @@ fn figures(rule: &Rule, event: &Value) -> Option<Usage> {
     }
     let tokens_in = read.unwrap_or(0);
     let cache_read = sum(&rule.tokens_cached).unwrap_or(0).min(tokens_in);
-    Some(Usage { tokens_in, tokens_out: written.unwrap_or(0), cache_read, ..Usage::default() })
+    Some(TokenUsage { tokens_in, tokens_out: written.unwrap_or(0), cache_read, ..TokenUsage::default() })
 }
 
 #[cfg(test)]

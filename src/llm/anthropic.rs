@@ -2,18 +2,18 @@
 
 use serde_json::{Map, json};
 
-use super::dialect::{self, Call, Dialect, Draft, Interrupted};
+use super::dialect::{self, Dialect, Interrupted, PartialResponse, ProviderCall};
 use super::figures::Figures;
 use super::{reasons, shape};
-use crate::llm::registry::{Means, Model};
-use crate::llm::{Calling, Effort, Message, Request, Stop};
+use crate::llm::registry::{Model, SchemaMode};
+use crate::llm::{ChatMessage, Effort, ModelRequest, PartialToolCall, StopReason};
 use crate::value::Value;
 
 /// The dialect.
-pub struct Anthropic;
+pub struct AnthropicDialect;
 
-impl Dialect for Anthropic {
-    fn call(&self, request: &Request, model: &Model) -> Call {
+impl Dialect for AnthropicDialect {
+    fn call(&self, request: &ModelRequest, model: &Model) -> ProviderCall {
         let mut body = Map::new();
         body.insert("model".to_owned(), json!(model.id));
         body.insert("max_tokens".to_owned(), json!(model.limit(request.max_tokens)));
@@ -46,7 +46,8 @@ impl Dialect for Anthropic {
         if !request.tools.is_empty() {
             let tools = request.tools.iter().map(|t| tool(&t.name, &t.description, &t.schema));
             body.insert("tools".to_owned(), tools.collect());
-        } else if let Some(shape) = request.schema.as_ref().filter(|shape| model.means(shape) == Means::Tool)
+        } else if let Some(shape) =
+            request.schema.as_ref().filter(|shape| model.means(shape) == SchemaMode::Tool)
         {
             body.insert("tools".to_owned(), json!([tool(&shape.name, "Gives the answer.", &shape.schema)]));
             body.insert("tool_choice".to_owned(), json!({"type": "tool", "name": shape.name}));
@@ -55,14 +56,18 @@ impl Dialect for Anthropic {
         // The vendor's SDKs take the address without the version, ours carry it: both are right.
         let url =
             if base.ends_with("/v1") { format!("{base}/messages") } else { format!("{base}/v1/messages") };
-        Call { url, headers: vec![("anthropic-version", "2023-06-01".to_owned())], body: Value::Object(body) }
+        ProviderCall {
+            url,
+            headers: vec![("anthropic-version", "2023-06-01".to_owned())],
+            body: Value::Object(body),
+        }
     }
 
     fn key_header(&self, key: &str) -> (&'static str, String) {
         ("x-api-key", key.to_owned())
     }
 
-    fn event(&self, draft: &mut Draft, event: &Value) -> Result<Option<String>, Interrupted> {
+    fn event(&self, draft: &mut PartialResponse, event: &Value) -> Result<Option<String>, Interrupted> {
         let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
         match event["type"].as_str().unwrap_or_default() {
             "error" => {
@@ -87,7 +92,7 @@ impl Dialect for Anthropic {
         Ok(None)
     }
 
-    fn whole(&self, draft: &mut Draft, body: &Value) -> Result<(), Interrupted> {
+    fn whole(&self, draft: &mut PartialResponse, body: &Value) -> Result<(), Interrupted> {
         draft.figures.take(Figures::anthropic(&body["usage"]));
         if body["type"] == "error" {
             return Err(Interrupted(body["error"].clone()));
@@ -101,7 +106,7 @@ impl Dialect for Anthropic {
 }
 
 /// A block begins, or comes whole; the text in it.
-fn begin(draft: &mut Draft, event: &Value) -> Option<String> {
+fn begin(draft: &mut PartialResponse, event: &Value) -> Option<String> {
     let block = &event["content_block"];
     // An input that is still to come is an empty object here.
     let input =
@@ -111,7 +116,7 @@ fn begin(draft: &mut Draft, event: &Value) -> Option<String> {
         "tool_use" if draft.tools => {
             let place = event["index"].as_u64();
             let at_once = input.is_some();
-            draft.calls.push(Calling { place, at_once, ..calling(block, input.unwrap_or_default()) });
+            draft.calls.push(PartialToolCall { place, at_once, ..calling(block, input.unwrap_or_default()) });
             None
         }
         "tool_use" => {
@@ -127,7 +132,7 @@ fn begin(draft: &mut Draft, event: &Value) -> Option<String> {
 }
 
 /// A block goes on; the text that is added.
-fn go_on(draft: &mut Draft, event: &Value) -> Option<String> {
+fn go_on(draft: &mut PartialResponse, event: &Value) -> Option<String> {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
     draft.thoughts += text("/delta/thinking").map_or(0, str::len);
     if let Some(input) = text("/delta/partial_json") {
@@ -157,13 +162,13 @@ fn block(text: &str, marked: bool) -> Value {
     block
 }
 
-fn calling(block: &Value, input: String) -> Calling {
+fn calling(block: &Value, input: String) -> PartialToolCall {
     let text = |key: &str| block[key].as_str().unwrap_or_default().to_owned();
-    Calling { id: text("id"), name: text("name"), input, ..Calling::default() }
+    PartialToolCall { id: text("id"), name: text("name"), input, ..PartialToolCall::default() }
 }
 
 /// A block without text is refused, where there is something else to say.
-fn turn(message: &Message, marked: bool) -> Value {
+fn turn(message: &ChatMessage, marked: bool) -> Value {
     let image = |data: &str, kind: &str| json!({"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}});
     let results = message.results.iter().map(
         |r| json!({"type": "tool_result", "tool_use_id": r.id, "content": r.text, "is_error": r.failed}),
@@ -182,13 +187,13 @@ fn turn(message: &Message, marked: bool) -> Value {
     json!({"role": message.role.word(), "content": content})
 }
 
-fn output_config(request: &Request, model: &Model) -> Map<String, Value> {
+fn output_config(request: &ModelRequest, model: &Model) -> Map<String, Value> {
     let mut config = Map::new();
     if let Some(effort) = request.effort.filter(|_| model.features.effort) {
         let word = if effort == Effort::Minimal { "low" } else { effort.word() };
         config.insert("effort".to_owned(), json!(word));
     }
-    if let Some(shape) = request.schema.as_ref().filter(|shape| model.means(shape) == Means::Native)
+    if let Some(shape) = request.schema.as_ref().filter(|shape| model.means(shape) == SchemaMode::Native)
         && let Some(schema) = shape::narrowed(&shape.schema)
     {
         config.insert("format".to_owned(), json!({"type": "json_schema", "schema": schema}));
@@ -197,15 +202,15 @@ fn output_config(request: &Request, model: &Model) -> Map<String, Value> {
 }
 
 /// Why the answer ended, as `said` at its end.
-fn stop(draft: &mut Draft, said: &Value) -> Result<(), Interrupted> {
+fn stop(draft: &mut PartialResponse, said: &Value) -> Result<(), Interrupted> {
     let Some(reason) = said["stop_reason"].as_str().filter(|reason| !reason.is_empty()) else {
         return Ok(());
     };
     draft.stop = Some(match reason {
-        "end_turn" | "tool_use" => Stop::End,
-        "max_tokens" | "model_context_window_exceeded" => Stop::Length,
-        "stop_sequence" => Stop::StopText,
-        "refusal" => Stop::Refusal,
+        "end_turn" | "tool_use" => StopReason::End,
+        "max_tokens" | "model_context_window_exceeded" => StopReason::Length,
+        "stop_sequence" => StopReason::StopText,
+        "refusal" => StopReason::Refusal,
         // Only with tools of the provider's own, which are not asked for.
         "pause_turn" => {
             let message = "the model paused before its answer was whole (`pause_turn`)";

@@ -15,17 +15,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::miss;
-use super::timing::Piece;
+use super::cassette_diff;
+use super::timing::TimedPiece;
 use crate::llm::registry::Model;
-use crate::llm::{Answer, Image, Message, Request, Stop, Tool, ToolCall, ToolResult, Usage};
+use crate::llm::{
+    ChatMessage, MessageImage, ModelRequest, ModelResponse, StopReason, TokenUsage, Tool, ToolCall,
+    ToolResult,
+};
 use crate::rooted_fs::read_file;
 use crate::value::{Digest, Part, Value, canonical, digest_of_fields};
 use crate::verb::Failure;
 
 /// What a cassette is for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
+pub enum CassetteMode {
     /// Ask, and keep nothing.
     #[default]
     Off,
@@ -39,9 +42,9 @@ pub enum Mode {
 
 /// Answers that are kept, or given back. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Cassette(Option<Arc<Player>>);
+pub struct Cassette(Option<Arc<CassettePlayer>>);
 
-struct Player {
+struct CassettePlayer {
     path: PathBuf,
     replays: bool,
     asks: bool,
@@ -52,39 +55,39 @@ struct Player {
 
 #[derive(Default)]
 struct Tape {
-    lines: Vec<Taken>,
+    lines: Vec<TapeEntry>,
     by_key: HashMap<Digest, Vec<usize>>,
     /// How often each key has been given an index.
     counts: HashMap<Digest, u32>,
     file: Option<File>,
 }
 
-struct Taken {
-    line: Line,
+struct TapeEntry {
+    line: CassetteLine,
     used: bool,
 }
 
 /// One line of the file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Line {
+pub(super) struct CassetteLine {
     pub(super) key: Digest,
     pub(super) index: u32,
     pub(super) at: String,
-    pub(super) request: Asked,
+    pub(super) request: RecordedRequest,
     digests: Value,
     preview: String,
-    answer: Said,
-    usage: Usage,
+    answer: RecordedResponse,
+    usage: TokenUsage,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    timing: Vec<Piece>,
+    timing: Vec<TimedPiece>,
 }
 
 /// A request without what differs from run to run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct RecordedRequest {
     pub(super) model: String,
     pub(super) system: Option<String>,
-    pub(super) messages: Vec<Message>,
+    pub(super) messages: Vec<ChatMessage>,
     pub(super) options: Value,
     pub(super) schema: Option<Arc<Value>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -92,25 +95,25 @@ pub(super) struct Asked {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Said {
+struct RecordedResponse {
     text: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     calls: Vec<ToolCall>,
-    stop: Stop,
+    stop: StopReason,
     model: String,
     provider: String,
 }
 
 /// A request as a cassette knows it.
-pub(super) struct Kept {
+pub(super) struct KeyedRequest {
     pub(super) key: Digest,
-    pub(super) request: Asked,
+    pub(super) request: RecordedRequest,
 }
 
 /// What a cassette has for a request.
-pub(super) enum Found {
+pub(super) enum CassetteMatch {
     /// This answer, and when its pieces came where that is asked for and known.
-    Answer(Answer, Vec<Piece>),
+    Answer(ModelResponse, Vec<TimedPiece>),
     /// Nothing: ask, and hand the answer in under this number.
     Ask(u32),
 }
@@ -127,16 +130,17 @@ pub struct CassetteError {
 
 impl Cassette {
     /// Opens the file that `mode` names. Recording continues an existing file; a line that a crash cut off is dropped.
-    pub fn open(mode: &Mode) -> Result<Self, CassetteError> {
+    pub fn open(mode: &CassetteMode) -> Result<Self, CassetteError> {
         let (path, replays, asks) = match mode {
-            Mode::Off => return Ok(Self(None)),
-            Mode::Record(path) => (path, false, true),
-            Mode::Replay(path) => (path, true, false),
-            Mode::Fill(path) => (path, true, true),
+            CassetteMode::Off => return Ok(Self(None)),
+            CassetteMode::Record(path) => (path, false, true),
+            CassetteMode::Replay(path) => (path, true, false),
+            CassetteMode::Fill(path) => (path, true, true),
         };
         let failed = |message: String| CassetteError { path: path.display().to_string(), message };
         let tape = Tape::load(path, asks).map_err(failed)?;
-        let player = Player { path: path.clone(), replays, asks, timed: false, tape: Mutex::new(tape) };
+        let player =
+            CassettePlayer { path: path.clone(), replays, asks, timed: false, tape: Mutex::new(tape) };
         Ok(Self(Some(Arc::new(player))))
     }
 
@@ -144,7 +148,7 @@ impl Cassette {
     #[must_use]
     pub fn timed(self) -> Self {
         let player = self.0.and_then(Arc::into_inner);
-        Self(player.map(|player| Arc::new(Player { timed: true, ..player })))
+        Self(player.map(|player| Arc::new(CassettePlayer { timed: true, ..player })))
     }
 
     /// Whether it does.
@@ -163,41 +167,41 @@ impl Cassette {
     }
 
     /// Takes the answer to `kept`, or a number for the one that is to come.
-    pub(super) fn find(&self, kept: &Kept, at: &str) -> Result<Found, Failure> {
-        let Some(player) = &self.0 else { return Ok(Found::Ask(0)) };
+    pub(super) fn find(&self, kept: &KeyedRequest, at: &str) -> Result<CassetteMatch, Failure> {
+        let Some(player) = &self.0 else { return Ok(CassetteMatch::Ask(0)) };
         let mut tape = player.tape.lock().unwrap_or_else(PoisonError::into_inner);
         if player.replays
             && let Some((answer, timing)) = tape.take(&kept.key, at)
         {
-            return Ok(Found::Answer(answer, if player.timed { timing } else { Vec::new() }));
+            return Ok(CassetteMatch::Answer(answer, if player.timed { timing } else { Vec::new() }));
         }
         if !player.asks {
-            let lines: Vec<&Line> = tape.lines.iter().map(|taken| &taken.line).collect();
-            return Err(miss::failure(kept, &lines, &player.path));
+            let lines: Vec<&CassetteLine> = tape.lines.iter().map(|taken| &taken.line).collect();
+            return Err(cassette_diff::failure(kept, &lines, &player.path));
         }
         let count = tape.counts.entry(kept.key).or_default();
         *count += 1;
-        Ok(Found::Ask(*count - 1))
+        Ok(CassetteMatch::Ask(*count - 1))
     }
 
     /// Puts `answer` on the file, on disk when this returns.
     pub(super) fn keep(
         &self,
         index: u32,
-        kept: &Kept,
+        kept: &KeyedRequest,
         at: &str,
-        (answer, timing): (&Answer, Vec<Piece>),
+        (answer, timing): (&ModelResponse, Vec<TimedPiece>),
     ) -> Result<(), Failure> {
         let Some(player) = &self.0 else { return Ok(()) };
         let last = kept.request.messages.last().map(heard).unwrap_or_default();
-        let line = Line {
+        let line = CassetteLine {
             key: kept.key,
             index,
             at: at.to_owned(),
             digests: kept.request.digests(),
             preview: last.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(80).collect(),
             request: kept.request.clone(),
-            answer: Said {
+            answer: RecordedResponse {
                 text: answer.text.clone(),
                 calls: answer.calls.clone(),
                 stop: answer.stop,
@@ -233,7 +237,7 @@ impl Tape {
         let mut tape = Self::default();
         let mut whole = 0;
         for (number, line) in text.split_inclusive('\n').enumerate() {
-            match serde_json::from_str::<Line>(line) {
+            match serde_json::from_str::<CassetteLine>(line) {
                 _ if line.trim().is_empty() => {}
                 Ok(line) => tape.add(line, false),
                 Err(_) if !line.ends_with('\n') => break,
@@ -254,26 +258,26 @@ impl Tape {
         Ok(tape)
     }
 
-    fn add(&mut self, line: Line, used: bool) {
+    fn add(&mut self, line: CassetteLine, used: bool) {
         self.by_key.entry(line.key).or_default().push(self.lines.len());
         let count = self.counts.entry(line.key).or_default();
         *count = (*count).max(line.index + 1);
-        self.lines.push(Taken { line, used });
+        self.lines.push(TapeEntry { line, used });
     }
 
-    fn take(&mut self, key: &Digest, at: &str) -> Option<(Answer, Vec<Piece>)> {
+    fn take(&mut self, key: &Digest, at: &str) -> Option<(ModelResponse, Vec<TimedPiece>)> {
         let places = self.by_key.get(key)?;
         let left = || places.iter().copied().filter(|&i| !self.lines[i].used);
         let here = left().find(|&i| self.lines[i].line.at == at);
         let place = here.or_else(|| left().min_by_key(|&i| self.lines[i].line.index))?;
         let taken = &mut self.lines[place];
         taken.used = true;
-        let Line { answer, usage, timing, .. } = taken.line.clone();
-        let Said { text, calls, stop, model, provider } = answer;
-        Some((Answer { text, calls, stop, usage, model, provider, replayed: true }, timing))
+        let CassetteLine { answer, usage, timing, .. } = taken.line.clone();
+        let RecordedResponse { text, calls, stop, model, provider } = answer;
+        Some((ModelResponse { text, calls, stop, usage, model, provider, replayed: true }, timing))
     }
 
-    fn append(&mut self, line: &Line) -> std::io::Result<()> {
+    fn append(&mut self, line: &CassetteLine) -> std::io::Result<()> {
         let mut text = canonical(&serde_json::to_value(line)?);
         text.push('\n');
         if let Some(file) = &mut self.file {
@@ -285,9 +289,9 @@ impl Tape {
     }
 }
 
-impl Kept {
+impl KeyedRequest {
     /// `request` to `model`, with its volatile texts replaced by their number and secrets by `***`.
-    pub(super) fn new(request: &Request, model: &Model, redact: impl Fn(&str) -> String) -> Self {
+    pub(super) fn new(request: &ModelRequest, model: &Model, redact: impl Fn(&str) -> String) -> Self {
         let mut volatile: Vec<(usize, &String)> =
             request.volatile.iter().enumerate().filter(|(_, text)| !text.is_empty()).collect();
         volatile.sort_by_key(|(_, text)| std::cmp::Reverse(text.len()));
@@ -296,14 +300,14 @@ impl Kept {
                 |text: String, (i, part): &(usize, &String)| text.replace(*part, &format!("‹volatile {i}›"));
             redact(&volatile.iter().fold(text.to_owned(), replace))
         };
-        let message = |m: &Message| Message {
+        let message = |m: &ChatMessage| ChatMessage {
             role: m.role,
             content: plain(&m.content),
-            images: m.images.iter().map(Image::digested).collect(),
+            images: m.images.iter().map(MessageImage::digested).collect(),
             calls: m.calls.iter().map(|call| call.mapped(&plain)).collect(),
             results: m.results.iter().map(|r| ToolResult { text: plain(&r.text), ..r.clone() }).collect(),
         };
-        let asked = Asked {
+        let asked = RecordedRequest {
             model: model.full_name(),
             system: request.system.as_deref().map(plain),
             messages: request.messages.iter().map(message).collect(),
@@ -320,14 +324,14 @@ impl Kept {
 }
 
 /// The last thing that a model hears in a message.
-fn heard(message: &Message) -> &str {
+fn heard(message: &ChatMessage) -> &str {
     match message.results.last() {
         Some(result) if message.content.is_empty() => &result.text,
         _ => &message.content,
     }
 }
 
-impl Asked {
+impl RecordedRequest {
     /// The key, where `schema` is the canonical text of the schema.
     fn key(&self, schema: Option<&str>) -> Digest {
         let (model, system, messages) = (json!(self.model), json!(self.system), json!(self.messages));

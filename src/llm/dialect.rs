@@ -3,9 +3,9 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::figures::Figures;
-use super::{halves, reasons};
-use crate::llm::registry::{Kind, Means, Model};
-use crate::llm::{Answer, Calling, Request, Stop, Usage, without_thoughts};
+use super::{reasons, surrogates};
+use crate::llm::registry::{Model, ProviderKind, SchemaMode};
+use crate::llm::{ModelRequest, ModelResponse, PartialToolCall, StopReason, TokenUsage, without_thoughts};
 use crate::meter::Meter;
 use crate::value::Value;
 use crate::verb::Failure;
@@ -14,21 +14,21 @@ use crate::visible;
 /// One wire format: what to send and how to read what comes back. Pure, so that a batch can use it as well.
 pub trait Dialect: Send + Sync + 'static {
     /// The call that asks `request` of `model`, as a stream.
-    fn call(&self, request: &Request, model: &Model) -> Call;
+    fn call(&self, request: &ModelRequest, model: &Model) -> ProviderCall;
 
     /// The header that carries the key.
     fn key_header(&self, key: &str) -> (&'static str, String);
 
     /// Takes in one event of a stream; the text it adds is returned.
-    fn event(&self, draft: &mut Draft, event: &Value) -> Result<Option<String>, Interrupted>;
+    fn event(&self, draft: &mut PartialResponse, event: &Value) -> Result<Option<String>, Interrupted>;
 
     /// Takes in a whole answer, for servers that do not stream.
-    fn whole(&self, draft: &mut Draft, body: &Value) -> Result<(), Interrupted>;
+    fn whole(&self, draft: &mut PartialResponse, body: &Value) -> Result<(), Interrupted>;
 }
 
 /// What to send, without the key.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Call {
+pub struct ProviderCall {
     /// Where to.
     pub url: String,
     /// Headers beside the key and the content type.
@@ -44,7 +44,7 @@ pub struct Interrupted(pub Value);
 /// An answer while it comes in.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts of what came in")]
 #[derive(Clone, Debug, Default)]
-pub struct Draft {
+pub struct PartialResponse {
     /// The text so far.
     pub text: String,
     /// The inputs so far of the one tool there can be where none were offered: they are the answer. Several calls are separated by
@@ -59,7 +59,7 @@ pub struct Draft {
     /// What the model said instead of an answer.
     pub refusal: String,
     /// Why it ended, once it has.
-    pub stop: Option<Stop>,
+    pub stop: Option<StopReason>,
     /// The same in the provider's words.
     pub reason: String,
     /// Whether these words say that the answer is not whole.
@@ -75,16 +75,16 @@ pub struct Draft {
     /// Whether tools were offered: else the input of the one tool there can be is the answer.
     pub tools: bool,
     /// Calls of tools, those at the end perhaps still coming in.
-    pub calls: Vec<Calling>,
+    pub calls: Vec<PartialToolCall>,
     /// Texts that came whole, by their place in the answer: for servers that send no pieces of them.
     pub whole: BTreeMap<(u64, u64), String>,
     /// Whether there are halves of characters in it.
     pub halves: bool,
 }
 
-impl Draft {
+impl PartialResponse {
     /// Nothing yet of the answer to `request`.
-    pub fn of(request: &Request) -> Self {
+    pub fn of(request: &ModelRequest) -> Self {
         let answer_tool = request.schema.as_ref().map(|shape| shape.name.clone());
         Self { tools: !request.tools.is_empty(), answer_tool, ..Self::default() }
     }
@@ -108,8 +108,8 @@ impl Draft {
     }
 
     /// Usage as counted, or an estimate.
-    pub fn usage(&self, request: &Request) -> Usage {
-        self.figures.usage(Usage::estimate(request.size(), self.size()), self.stop.is_none())
+    pub fn usage(&self, request: &ModelRequest) -> TokenUsage {
+        self.figures.usage(TokenUsage::estimate(request.size(), self.size()), self.stop.is_none())
     }
 
     /// Length in bytes of what has come in.
@@ -125,35 +125,35 @@ impl Draft {
     }
 
     /// The answer, if it came to its end and says something.
-    pub fn finish(mut self, request: &Request, model: &Model) -> Result<Answer, Failure> {
+    pub fn finish(mut self, request: &ModelRequest, model: &Model) -> Result<ModelResponse, Failure> {
         if self.halves {
             self.join_halves();
         }
         let usage = self.usage(request);
-        let offered = request.schema.as_ref().is_some_and(|shape| model.means(shape) == Means::Tool);
+        let offered = request.schema.as_ref().is_some_and(|shape| model.means(shape) == SchemaMode::Tool);
         if !offered {
             // The input of a tool that was not offered is no answer.
             self.given.clear();
         }
-        if self.stop == Some(Stop::Other) {
+        if self.stop == Some(StopReason::Other) {
             if !self.broken && reasons::is_end(&self.reason) {
-                self.stop = Some(Stop::End);
+                self.stop = Some(StopReason::End);
             } else {
                 // Calls of an answer that is not known to be whole are not carried out.
                 self.calls.clear();
             }
         }
-        let ended = self.stop != Some(Stop::Length);
+        let ended = self.stop != Some(StopReason::Length);
         let stop = match self.stop {
-            _ if !self.refusal.is_empty() => Stop::Refusal,
-            Some(Stop::End) if !self.calls.is_empty() => Stop::Tools,
+            _ if !self.refusal.is_empty() => StopReason::Refusal,
+            Some(StopReason::End) if !self.calls.is_empty() => StopReason::Tools,
             Some(stop) => stop,
             None if self.closed => {
                 return Err(cut(&self, request, model, "it ended without a reason for its end"));
             }
             None => return Err(cut(&self, request, model, "the connection closed")),
         };
-        let withheld = matches!(stop, Stop::Refusal | Stop::ContentFilter);
+        let withheld = matches!(stop, StopReason::Refusal | StopReason::ContentFilter);
         if !withheld && self.calls.is_empty() && self.is_silent() {
             return Err(empty(&self, stop, request, model));
         }
@@ -162,7 +162,7 @@ impl Draft {
             return Err(cut(&self, request, model, &why));
         }
         let text = match stop {
-            Stop::Refusal if self.text.is_empty() => self.refusal,
+            StopReason::Refusal if self.text.is_empty() => self.refusal,
             _ if self.given.is_empty() => self.text,
             _ if visible::is_blank(&self.text) => self.given,
             // What is said next to the call may be another answer.
@@ -170,7 +170,7 @@ impl Draft {
         };
         let calls =
             self.calls.into_iter().enumerate().map(|(place, call)| call.whole(place, ended)).collect();
-        Ok(Answer {
+        Ok(ModelResponse {
             text,
             calls,
             stop,
@@ -190,15 +190,15 @@ impl Draft {
     fn join_halves(&mut self) {
         let inputs = self.calls.iter_mut().map(|call| &mut call.input);
         for text in [&mut self.text, &mut self.given, &mut self.refusal].into_iter().chain(inputs) {
-            if halves::are_in(text) {
-                *text = halves::joined(text);
+            if surrogates::are_in(text) {
+                *text = surrogates::joined(text);
             }
         }
     }
 }
 
 /// The failure of an answer that broke off; what had come in was paid for and is counted.
-pub(super) fn cut(draft: &Draft, request: &Request, model: &Model, why: &str) -> Failure {
+pub(super) fn cut(draft: &PartialResponse, request: &ModelRequest, model: &Model, why: &str) -> Failure {
     let failure = Failure::transient(format!(
         "the answer of {} broke off after {} bytes: {why}",
         model.full_name(),
@@ -218,7 +218,7 @@ pub fn is_unanswered(failure: &Failure) -> bool {
 }
 
 /// What an answer that did not come to its end has cost: nothing where nothing came.
-pub(super) fn paid(draft: &Draft, request: &Request, model: &Model) -> Meter {
+pub(super) fn paid(draft: &PartialResponse, request: &ModelRequest, model: &Model) -> Meter {
     if draft.figures == Figures::default() && draft.size() == 0 {
         return Meter::new();
     }
@@ -227,9 +227,9 @@ pub(super) fn paid(draft: &Draft, request: &Request, model: &Model) -> Meter {
 
 /// The failure of an answer that says nothing. Where the limit of tokens is not the cause, it may well be asked for
 /// again.
-fn empty(draft: &Draft, stop: Stop, request: &Request, model: &Model) -> Failure {
+fn empty(draft: &PartialResponse, stop: StopReason, request: &ModelRequest, model: &Model) -> Failure {
     let (usage, limit) = (draft.usage(request), model.most_output(request.max_tokens));
-    let at_limit = stop == Stop::Length || usage.tokens_out >= limit;
+    let at_limit = stop == StopReason::Length || usage.tokens_out >= limit;
     let thought = draft.thoughts > 0 || !visible::is_blank(&draft.text);
     let what = if thought { "only thought and said nothing" } else { "gave an empty answer" };
     let why = match (at_limit, draft.reason.as_str()) {
@@ -250,13 +250,13 @@ pub fn is_worth_asking_again(failure: &Failure) -> bool {
 }
 
 /// The dialect that `kind` stands for.
-pub(super) fn of(kind: Kind) -> &'static dyn Dialect {
+pub(super) fn of(kind: ProviderKind) -> &'static dyn Dialect {
     match kind {
-        Kind::Openai => &super::openai::OpenAi,
-        Kind::OpenaiResponses => &super::responses::Responses,
-        Kind::Anthropic => &super::anthropic::Anthropic,
-        Kind::Gemini => &super::gemini::Gemini,
-        Kind::Ollama => &super::ollama::Ollama,
+        ProviderKind::Openai => &super::openai::ChatCompletionsDialect,
+        ProviderKind::OpenaiResponses => &super::responses::ResponsesDialect,
+        ProviderKind::Anthropic => &super::anthropic::AnthropicDialect,
+        ProviderKind::Gemini => &super::gemini::GeminiDialect,
+        ProviderKind::Ollama => &super::ollama::OllamaDialect,
     }
 }
 
@@ -278,7 +278,8 @@ mod tests {
     use super::*;
 
     fn given(pieces: &[(Option<u64>, &str, &str)]) -> String {
-        let mut draft = Draft { answer_tool: Some("answer".to_owned()), ..Draft::default() };
+        let mut draft =
+            PartialResponse { answer_tool: Some("answer".to_owned()), ..PartialResponse::default() };
         for (place, name, input) in pieces {
             draft.give(*place, name, input);
         }

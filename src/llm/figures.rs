@@ -1,6 +1,6 @@
 //! What providers say that an answer used, under all the names that they have for it.
 
-use super::Usage;
+use super::TokenUsage;
 use crate::value::Value;
 
 /// What has been counted so far. Figures in a stream are running totals: the largest of each counts.
@@ -30,7 +30,7 @@ impl Figures {
 
     /// As usage. What was not counted is taken from `estimate`, and so is what was written of an answer that broke off, where
     /// that is more: nobody counts to its end.
-    pub fn usage(mut self, mut estimate: Usage, broke_off: bool) -> Usage {
+    pub fn usage(mut self, mut estimate: TokenUsage, broke_off: bool) -> TokenUsage {
         if self.total > 0 && (self.read == 0 || self.written == 0) {
             // One of both, or both, are missing: they share what is left of the total.
             if self.written > 0 {
@@ -44,7 +44,7 @@ impl Figures {
         let written =
             if self.written == 0 || broke_off { self.written.max(estimate.tokens_out) } else { self.written };
         let read = if self.read == 0 { estimate.tokens_in } else { self.read };
-        Usage {
+        TokenUsage {
             tokens_in: read,
             tokens_out: written,
             cache_read: self.cache_read.min(read),
@@ -218,7 +218,8 @@ mod tests {
 
     #[test]
     fn what_is_not_counted_is_estimated() {
-        let estimate = Usage { tokens_in: 100, tokens_out: 50, estimated: true, ..Usage::default() };
+        let estimate =
+            TokenUsage { tokens_in: 100, tokens_out: 50, estimated: true, ..TokenUsage::default() };
         let usage = |figures: Figures, broke_off| {
             let usage = figures.usage(estimate, broke_off);
             (usage.tokens_in, usage.tokens_out, usage.estimated)

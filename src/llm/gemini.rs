@@ -2,18 +2,18 @@
 
 use serde_json::{Map, json};
 
-use super::dialect::{self, Call, Dialect, Draft, Interrupted};
+use super::dialect::{self, Dialect, Interrupted, PartialResponse, ProviderCall};
 use super::figures::Figures;
 use super::shape;
-use crate::llm::registry::{Means, Model};
-use crate::llm::{Calling, Effort, Message, Request, Role, Stop, Tool};
+use crate::llm::registry::{Model, SchemaMode};
+use crate::llm::{ChatMessage, Effort, ModelRequest, PartialToolCall, Role, StopReason, Tool};
 use crate::value::Value;
 
 /// The dialect.
-pub struct Gemini;
+pub struct GeminiDialect;
 
-impl Dialect for Gemini {
-    fn call(&self, request: &Request, model: &Model) -> Call {
+impl Dialect for GeminiDialect {
+    fn call(&self, request: &ModelRequest, model: &Model) -> ProviderCall {
         let mut body = Map::new();
         body.insert("contents".to_owned(), request.messages.iter().map(turn).collect());
         if let Some(system) = &request.system {
@@ -26,7 +26,7 @@ impl Dialect for Gemini {
         }
         let base = &model.provider.base_url;
         let url = format!("{base}/models/{}:streamGenerateContent?alt=sse", model.id);
-        Call { url, headers: Vec::new(), body: Value::Object(body) }
+        ProviderCall { url, headers: Vec::new(), body: Value::Object(body) }
     }
 
     fn key_header(&self, key: &str) -> (&'static str, String) {
@@ -34,7 +34,7 @@ impl Dialect for Gemini {
     }
 
     /// A stream has no event that ends it: the last one has a reason, and then the connection is closed.
-    fn event(&self, draft: &mut Draft, event: &Value) -> Result<Option<String>, Interrupted> {
+    fn event(&self, draft: &mut PartialResponse, event: &Value) -> Result<Option<String>, Interrupted> {
         draft.figures.take(Figures::gemini(&event["usageMetadata"]));
         dialect::error(event)?;
         if let Some(model) = event["modelVersion"].as_str() {
@@ -42,14 +42,14 @@ impl Dialect for Gemini {
         }
         if let Some(reason) = event.pointer("/promptFeedback/blockReason").filter(|reason| !reason.is_null())
         {
-            draft.stop = Some(Stop::ContentFilter);
+            draft.stop = Some(StopReason::ContentFilter);
             reason.as_str().unwrap_or_default().clone_into(&mut draft.reason);
         }
         let Some(candidate) = event.pointer("/candidates/0") else { return Ok(None) };
         if let Some(reason) = candidate["finishReason"].as_str() {
             let stop = stop(reason);
             draft.stop = Some(stop);
-            draft.broken = stop == Stop::Other;
+            draft.broken = stop == StopReason::Other;
             draft.reason = match candidate["finishMessage"].as_str() {
                 Some(message) => format!("{reason}: {message}"),
                 None => reason.to_owned(),
@@ -67,7 +67,7 @@ impl Dialect for Gemini {
         Ok(draft.say(&text(said)))
     }
 
-    fn whole(&self, draft: &mut Draft, body: &Value) -> Result<(), Interrupted> {
+    fn whole(&self, draft: &mut PartialResponse, body: &Value) -> Result<(), Interrupted> {
         // A server that does not speak in events sends them as a list.
         match body {
             Value::Array(events) => events.iter().try_for_each(|event| self.event(draft, event).map(drop)),
@@ -77,15 +77,15 @@ impl Dialect for Gemini {
 }
 
 /// A call always comes whole.
-fn calling(part: &Value) -> Option<Calling> {
+fn calling(part: &Value) -> Option<PartialToolCall> {
     let call = part.get("functionCall")?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    Some(Calling {
+    Some(PartialToolCall {
         id: text(&call["id"]),
         name: text(&call["name"]),
         input: call.get("args").map(Value::to_string).unwrap_or_default(),
         signature: part["thoughtSignature"].as_str().map(str::to_owned),
-        ..Calling::default()
+        ..PartialToolCall::default()
     })
 }
 
@@ -94,7 +94,7 @@ fn declared(tool: &Tool) -> Value {
     json!({"name": tool.name, "description": tool.description, "parametersJsonSchema": schema})
 }
 
-fn turn(message: &Message) -> Value {
+fn turn(message: &ChatMessage) -> Value {
     let role = if message.role == Role::User { "user" } else { "model" };
     let images = message
         .images
@@ -117,7 +117,7 @@ fn turn(message: &Message) -> Value {
     json!({"role": role, "parts": parts})
 }
 
-fn config(request: &Request, model: &Model) -> Map<String, Value> {
+fn config(request: &ModelRequest, model: &Model) -> Map<String, Value> {
     let mut config = Map::new();
     let mut put = |key: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -131,7 +131,7 @@ fn config(request: &Request, model: &Model) -> Map<String, Value> {
     put("stopSequences", (!request.stop.is_empty()).then(|| json!(request.stop)));
     let effort = request.effort.filter(|_| can.effort);
     put("thinkingConfig", effort.map(|effort| thinking(effort, model)));
-    if let Some(shape) = request.schema.as_ref().filter(|shape| model.means(shape) == Means::Native) {
+    if let Some(shape) = request.schema.as_ref().filter(|shape| model.means(shape) == SchemaMode::Native) {
         put("responseMimeType", Some(json!("application/json")));
         put("responseJsonSchema", Some(shape::in_words(&shape.schema, &shape::GEMINI)));
     }
@@ -157,15 +157,15 @@ fn thinking(effort: Effort, model: &Model) -> Value {
     }})
 }
 
-fn stop(reason: &str) -> Stop {
+fn stop(reason: &str) -> StopReason {
     match reason {
-        "STOP" => Stop::End,
-        "MAX_TOKENS" => Stop::Length,
+        "STOP" => StopReason::End,
+        "MAX_TOKENS" => StopReason::Length,
         "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "MODEL_ARMOR" => {
-            Stop::ContentFilter
+            StopReason::ContentFilter
         }
-        image if image.starts_with("IMAGE_") => Stop::ContentFilter,
+        image if image.starts_with("IMAGE_") => StopReason::ContentFilter,
         // `OTHER`, `MALFORMED_FUNCTION_CALL`, …: it is not whole.
-        _ => Stop::Other,
+        _ => StopReason::Other,
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{dialect, exchange, fault, ollama};
+use super::{dialect, ollama, provider_error, transport};
 use crate::clock::Clock;
-use crate::llm::registry::{Kind, Model, Provider, Registry};
+use crate::llm::registry::{Model, Provider, ProviderKind, Registry};
 use crate::verb::{Failure, SecretText};
 
 /// How long the whole list may take.
@@ -30,7 +30,7 @@ pub struct Served {
 }
 
 /// Everything that is needed to ask.
-struct Asking<'a> {
+struct ListingRequest<'a> {
     client: &'a reqwest::Client,
     registry: &'a Registry,
     provider: &'a Provider,
@@ -46,7 +46,7 @@ pub(super) async fn ask(
     key: Option<&SecretText>,
     clock: &dyn Clock,
 ) -> Result<Vec<Served>, Failure> {
-    let asking = Asking { client, registry, provider, key, clock };
+    let asking = ListingRequest { client, registry, provider, key, clock };
     tokio::select! {
         biased;
         served = asking.pages() => served,
@@ -56,7 +56,7 @@ pub(super) async fn ask(
     }
 }
 
-impl Asking<'_> {
+impl ListingRequest<'_> {
     async fn pages(&self) -> Result<Vec<Served>, Failure> {
         let mut served = Vec::new();
         let mut next = None;
@@ -76,11 +76,11 @@ impl Asking<'_> {
     async fn page(&self, url: &str) -> Result<Value, Failure> {
         let provider = self.provider;
         let mut call = self.client.get(url);
-        if provider.kind == Kind::Anthropic {
+        if provider.kind == ProviderKind::Anthropic {
             call = call.header("anthropic-version", "2023-06-01");
         }
-        let call = exchange::keyed(call, dialect::of(provider.kind), provider, self.key)?;
-        let failed = |e: reqwest::Error| fault::unreachable(&e, provider);
+        let call = transport::keyed(call, dialect::of(provider.kind), provider, self.key)?;
+        let failed = |e: reqwest::Error| provider_error::unreachable(&e, provider);
         let mut response = call.send().await.map_err(failed)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let mut body: Vec<u8> = Vec::new();
@@ -96,7 +96,7 @@ impl Asking<'_> {
         let text = String::from_utf8_lossy(&body);
         if !status.is_success() {
             let model = Model::unlisted("", &std::sync::Arc::new(provider.clone()));
-            return Err(fault::status(
+            return Err(provider_error::status(
                 status.as_u16(),
                 &headers,
                 &text,
@@ -117,26 +117,28 @@ fn address(provider: &Provider, after: Option<&str>) -> String {
         after.map(|after| format!("&{name}={}", encoded(after))).unwrap_or_default()
     };
     match provider.kind {
-        Kind::Openai | Kind::OpenaiResponses => format!("{base}/models"),
-        Kind::Anthropic if base.ends_with("/v1") => format!("{base}/models?limit=1000{}", after("after_id")),
-        Kind::Anthropic => format!("{base}/v1/models?limit=1000{}", after("after_id")),
-        Kind::Gemini => format!("{base}/models?pageSize=1000{}", after("pageToken")),
-        Kind::Ollama => format!("{}/api/tags", ollama::root(base)),
+        ProviderKind::Openai | ProviderKind::OpenaiResponses => format!("{base}/models"),
+        ProviderKind::Anthropic if base.ends_with("/v1") => {
+            format!("{base}/models?limit=1000{}", after("after_id"))
+        }
+        ProviderKind::Anthropic => format!("{base}/v1/models?limit=1000{}", after("after_id")),
+        ProviderKind::Gemini => format!("{base}/models?pageSize=1000{}", after("pageToken")),
+        ProviderKind::Ollama => format!("{}/api/tags", ollama::root(base)),
     }
 }
 
-fn following(kind: Kind, page: &Value) -> Option<String> {
+fn following(kind: ProviderKind, page: &Value) -> Option<String> {
     let text = |key: &str| page[key].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     match kind {
-        Kind::Anthropic if page["has_more"] == true => text("last_id"),
-        Kind::Gemini => text("nextPageToken"),
+        ProviderKind::Anthropic if page["has_more"] == true => text("last_id"),
+        ProviderKind::Gemini => text("nextPageToken"),
         _ => None,
     }
 }
 
-fn entries(kind: Kind, page: &Value) -> Vec<Served> {
-    let list = if matches!(kind, Kind::Gemini | Kind::Ollama) { "models" } else { "data" };
-    let name = if matches!(kind, Kind::Gemini | Kind::Ollama) { "name" } else { "id" };
+fn entries(kind: ProviderKind, page: &Value) -> Vec<Served> {
+    let list = if matches!(kind, ProviderKind::Gemini | ProviderKind::Ollama) { "models" } else { "data" };
+    let name = if matches!(kind, ProviderKind::Gemini | ProviderKind::Ollama) { "name" } else { "id" };
     let first = |entry: &Value, places: &[&str]| {
         places.iter().find_map(|place| entry.pointer(place).and_then(Value::as_u64))
     };

@@ -1,4 +1,4 @@
-//! Models behind one door: a [`Request`] goes in, an [`Answer`] or a classed failure comes out, whatever the provider.
+//! Models behind one door: a [`ModelRequest`] goes in, an [`ModelResponse`] or a classed failure comes out, whatever the provider.
 //! It must never know what is asked for or why: no prompts, no pipelines, no retries.
 //! Start with [`Models::ask`]; then a [`Dialect`], which is pure (what to send, how to read), and `exchange`, the one
 //! place that talks to the network. `gate` keeps the number of calls to what a provider bears, `batch` asks many requests
@@ -15,47 +15,52 @@ mod anthropic;
 mod batch;
 mod bounds;
 mod cassette;
+mod cassette_diff;
+mod cassette_file;
 mod dialect;
-mod exchange;
-mod fault;
+mod emulated_tools;
 mod figures;
-mod gaps;
-mod gate;
 mod gemini;
-mod halves;
-mod hush;
 mod listing;
-mod miss;
 mod models;
 mod moderation;
 mod ollama;
 mod openai;
 mod options;
+mod provider_error;
+mod rate_limiter;
 mod reasons;
 pub mod registry;
 mod request;
-mod resets;
 mod responses;
+mod retry_after;
 mod shape;
-mod shelf;
-mod spoken;
 mod sse;
+mod stream_redactor;
+mod surrogates;
 mod thoughts;
 mod timing;
 mod tool;
+mod transport;
+mod unsupported;
 
-pub use batch::{Entry, Keeping, Place, Places};
-pub use cassette::{Cassette, CassetteError, Mode};
-pub use dialect::{Call, Dialect, Draft, Interrupted, is_unanswered, is_worth_asking_again};
+pub use batch::{BatchHandle, BatchOptions, HandleStore, StoreFuture};
+pub use cassette::{Cassette, CassetteError, CassetteMode};
+pub use cassette_file::{prune, recorded};
+pub use dialect::{
+    Dialect, Interrupted, PartialResponse, ProviderCall, is_unanswered, is_worth_asking_again,
+};
+pub use emulated_tools::sent_bytes;
 pub use figures::Figures;
-pub use gaps::left_out;
 pub use listing::Served;
-pub use models::{Asking, CallBudget, Models, Waiting};
+pub use models::{CallBudget, CallContext, Models, QueueMemory};
 pub(in crate::llm) use shape::can_say;
 pub use shape::in_prose;
-pub use shelf::{prune, recorded};
-pub use spoken::sent_bytes;
 pub use thoughts::{has_marks, without_end, without_thoughts};
+pub use unsupported::left_out;
 
-pub use request::{Answer, Effort, Image, Message, Request, Role, Shape, Stop, Usage};
-pub use tool::{Calling, Tool, ToolCall, ToolResult};
+pub use request::{
+    ChatMessage, Effort, MessageImage, ModelRequest, ModelResponse, ResponseSchema, Role, StopReason,
+    TokenUsage,
+};
+pub use tool::{PartialToolCall, Tool, ToolCall, ToolResult};

@@ -3,27 +3,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::batch::{self, Batches, Entry, Keeping, Place};
-use super::cassette::{Cassette, Found, Kept};
-use super::exchange::{self, Failed, Line};
-use super::gate::{Gate, Pass};
-use super::hush::Hush;
+use super::batch::{self, BatchHandle, BatchOptions, Batches, StoreFuture};
+use super::cassette::{Cassette, CassetteMatch, KeyedRequest};
 use super::listing::{self, Served};
-use super::options::Refused;
+use super::options::RefusedOption;
+use super::rate_limiter::{CallPermit, RateLimiter};
+use super::stream_redactor::StreamRedactor;
 use super::timing::{self, Stopwatch};
-use super::{fault, gaps, spoken};
+use super::transport::{self, CallFailed, TransportContext};
+use super::{emulated_tools, provider_error, unsupported};
 use crate::clock::Clock;
-use crate::llm::registry::{Means, Model, Provider, Registry, RegistryError};
-use crate::llm::{Answer, Request, in_prose};
+use crate::llm::registry::{Model, Provider, Registry, RegistryError, SchemaMode};
+use crate::llm::{ModelRequest, ModelResponse, in_prose};
 use crate::meter::Meter;
 use crate::value::Digest;
 use crate::verb::{Class, Covered, Failure, SecretText, Secrets};
 
 /// Everything there is to ask models: what is known about them, keys, a cassette, one connection pool. Cheap to clone.
 #[derive(Clone)]
-pub struct Models(Arc<Inner>);
+pub struct Models(Arc<ModelsInner>);
 
-struct Inner {
+struct ModelsInner {
     registry: Registry,
     secrets: Arc<dyn Secrets>,
     cassette: Cassette,
@@ -32,17 +32,17 @@ struct Inner {
     plain: OnceLock<Result<reqwest::Client, Failure>>,
     secure: OnceLock<Result<reqwest::Client, Failure>>,
     /// What models have refused, by their full names.
-    refused: Mutex<HashMap<String, Vec<Refused>>>,
+    refused: Mutex<HashMap<String, Vec<RefusedOption>>>,
     /// Models that were asked for, by the name they were asked for under.
     found: Mutex<HashMap<String, Arc<Model>>>,
     /// By the name of the provider.
-    gates: Mutex<HashMap<String, Arc<Gate>>>,
+    gates: Mutex<HashMap<String, Arc<RateLimiter>>>,
     batches: Batches,
 }
 
 /// What belongs to one call and not to the request.
 #[derive(Clone, Copy)]
-pub struct Asking<'a> {
+pub struct CallContext<'a> {
     /// Which step, attempt and sample asks, e.g. `judge[3]@1.0`: tells equal requests apart on a cassette.
     pub at: &'a str,
     /// The same for every attempt of one step instance; a digest of the request is added to it.
@@ -55,7 +55,7 @@ pub struct Asking<'a> {
     /// Hears that the call is sent now, and no longer waits for its turn.
     pub sent: &'a (dyn Fn() + Send + Sync),
     /// Keeps that the call waits for its turn, and then that it no longer does.
-    pub waits: &'a dyn Waiting,
+    pub waits: &'a dyn QueueMemory,
     /// Pays for the call.
     pub budget: &'a dyn CallBudget,
     /// Whether another model could answer: a provider that is down is not waited for then.
@@ -63,13 +63,13 @@ pub struct Asking<'a> {
     /// The time, which bounds how long a provider may say nothing.
     pub clock: &'a dyn Clock,
     /// What it brings along where it is to be asked in a batch, at the price of batches.
-    pub batch: Option<Entry<'a>>,
+    pub batch: Option<BatchOptions<'a>>,
 }
 
 /// The memory of an attempt for a call that waits for its turn: what waits costs nothing, whatever becomes of the attempt.
-pub trait Waiting: Send + Sync {
+pub trait QueueMemory: Send + Sync {
     /// Keeps that it waits, or that it is about to be sent. What a future of it has done is on disk.
-    fn keep(&self, waiting: bool) -> Keeping<'_, ()>;
+    fn keep(&self, waiting: bool) -> StoreFuture<'_, ()>;
 }
 
 /// The money for one call. A call that is refused and sent again without an option may cost more than before.
@@ -77,7 +77,7 @@ pub trait CallBudget: Send + Sync {
     /// Whether a call that may cost up to `most` is paid for.
     fn covers(&self, most: &Meter) -> bool;
     /// Makes sure that a call that may cost up to `most` is paid for. Errors: `budget`; then it is not sent.
-    fn cover<'a>(&'a self, most: &'a Meter) -> Keeping<'a, ()>;
+    fn cover<'a>(&'a self, most: &'a Meter) -> StoreFuture<'a, ()>;
     /// The call was not sent after all.
     fn recall(&self);
 }
@@ -101,7 +101,7 @@ impl CallBudget for Covered<'_> {
         Covered::covers(self, most)
     }
 
-    fn cover<'a>(&'a self, most: &'a Meter) -> Keeping<'a, ()> {
+    fn cover<'a>(&'a self, most: &'a Meter) -> StoreFuture<'a, ()> {
         Box::pin(self.raise(most))
     }
 
@@ -116,7 +116,7 @@ impl CallBudget for () {
         true
     }
 
-    fn cover<'a>(&'a self, _: &'a Meter) -> Keeping<'a, ()> {
+    fn cover<'a>(&'a self, _: &'a Meter) -> StoreFuture<'a, ()> {
         Box::pin(async { Ok(()) })
     }
 
@@ -124,7 +124,7 @@ impl CallBudget for () {
 }
 
 /// The most that a call may cost that sends `request` to `model`.
-pub(super) fn call_bound(request: &Request, model: &Model) -> Meter {
+pub(super) fn call_bound(request: &ModelRequest, model: &Model) -> Meter {
     let shape = request.schema.as_ref().map_or(0, |shape| shape.canonical.len());
     model.bound_of(
         model.bound_read(Some((request.size() + shape) as u64)).unwrap_or(u64::MAX),
@@ -133,8 +133,8 @@ pub(super) fn call_bound(request: &Request, model: &Model) -> Meter {
 }
 
 /// Keeps nothing.
-impl Waiting for () {
-    fn keep(&self, _: bool) -> Keeping<'_, ()> {
+impl QueueMemory for () {
+    fn keep(&self, _: bool) -> StoreFuture<'_, ()> {
         Box::pin(async { Ok(()) })
     }
 }
@@ -142,7 +142,7 @@ impl Waiting for () {
 impl Models {
     /// Models of `registry`, with keys from `secrets`; `cassette` keeps or gives the answers.
     pub fn new(registry: Registry, secrets: Arc<dyn Secrets>, cassette: Cassette) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(ModelsInner {
             registry,
             secrets,
             cassette,
@@ -183,31 +183,38 @@ impl Models {
     /// `permanent` (unknown model, request too long, pictures for a model that sees none, no answer on the cassette),
     /// `refused` (the provider's filter). What a failed call cost all the same is in its `spent`. Dropping the future
     /// closes the connection.
-    pub async fn ask(&self, request: &Request, asking: Asking<'_>) -> Result<(Answer, Meter), Failure> {
+    pub async fn ask(
+        &self,
+        request: &ModelRequest,
+        asking: CallContext<'_>,
+    ) -> Result<(ModelResponse, Meter), Failure> {
         let mut model = self.find(&request.model)?;
         if asking.batch.is_some() {
             model = Arc::new(model.in_batch()?);
         }
-        if let Some(refusal) = gaps::refusal(request, &model) {
+        if let Some(refusal) = unsupported::refusal(request, &model) {
             return Err(refusal);
         }
         // Before anything is awaited: equal requests take their answers in the order in which they are asked.
-        let kept =
-            self.0.cassette.is_used().then(|| Kept::new(request, &model, |text| self.0.secrets.redact(text)));
+        let kept = self
+            .0
+            .cassette
+            .is_used()
+            .then(|| KeyedRequest::new(request, &model, |text| self.0.secrets.redact(text)));
         let found = kept.as_ref().map(|kept| self.0.cassette.find(kept, asking.at)).transpose()?;
         let slot = match found {
-            Some(Found::Answer(answer, timing)) => {
+            Some(CassetteMatch::Answer(answer, timing)) => {
                 timing::play(&answer.text, &timing, asking.on_chunk, asking.clock).await;
                 let spent = model.meter(&answer.usage);
                 return Ok((answer, spent));
             }
-            Some(Found::Ask(slot)) => slot,
+            Some(CassetteMatch::Ask(slot)) => slot,
             None => 0,
         };
         let key = request.fingerprint(&model);
-        let spoken = spoken::is_needed(request, &model).then(|| spoken::spoken(request));
+        let spoken = emulated_tools::is_needed(request, &model).then(|| emulated_tools::spoken(request));
         let request = spoken.as_ref().unwrap_or(request);
-        let slot_of = |entry: Entry<'_>| {
+        let slot_of = |entry: BatchOptions<'_>| {
             format!("{}-{}{}", entry.sample, key.short(), if entry.again { "-again" } else { "" })
         };
         let watch = self.0.cassette.is_timed().then(|| Stopwatch::start(asking.clock));
@@ -217,14 +224,14 @@ impl Models {
             }
             (asking.on_chunk)(text);
         };
-        let timed = Asking { on_chunk: &heard, ..asking };
+        let timed = CallContext { on_chunk: &heard, ..asking };
         let answered = match asking.batch {
             Some(entry) => batch::ask(self, request, &model, &slot_of(entry), (timed, entry)).await,
             None => self.exchange(request, &model, &key, timed).await,
         };
         let mut answer = answered.map_err(|f| self.redacted(f))?;
         if spoken.is_some() {
-            spoken::read(&mut answer);
+            emulated_tools::read(&mut answer);
         }
         // What goes on from here is kept and shown: the same as what a replay gives back.
         answer.text = self.0.secrets.redact(&answer.text);
@@ -248,19 +255,19 @@ impl Models {
 
     async fn exchange(
         &self,
-        request: &Request,
+        request: &ModelRequest,
         model: &Model,
         key: &Digest,
-        asking: Asking<'_>,
-    ) -> Result<Answer, Failure> {
+        asking: CallContext<'_>,
+    ) -> Result<ModelResponse, Failure> {
         let secret = self.key(&model.provider).await?;
         let idempotency_key = format!("{}-{}", asking.idempotency_key, key.short());
-        let hush = Hush::new(&*self.0.secrets, asking.on_chunk);
+        let hush = StreamRedactor::new(&*self.0.secrets, asking.on_chunk);
         let (gate, mut pass) = (self.gate(&model.provider), None);
         let sending = Sending { budget: asking.budget, begun: Arc::default() };
         let (mut turns, mut loading) = (0, Loading::default());
         // What is refused of this request alone.
-        let mut own: Option<Refused> = None;
+        let mut own: Option<RefusedOption> = None;
         let mut fitted = self.fitted(model);
         let mut outcome = loop {
             let worded = worded(request, model, &fitted);
@@ -278,7 +285,7 @@ impl Models {
                 fitted = own.as_ref().map_or(fitted.clone(), |own| own.applied(&fitted));
                 continue;
             }
-            let line = Line {
+            let line = TransportContext {
                 client: self.client(&model.provider)?,
                 registry: &self.0.registry,
                 model: &fitted,
@@ -288,8 +295,8 @@ impl Models {
                 clock: asking.clock,
                 begun: &sending.begun,
             };
-            match exchange::ask(sent, &line).await {
-                Err(Failed { refused: Some(refused), .. }) if turns < REFUSALS => {
+            match transport::ask(sent, &line).await {
+                Err(CallFailed { refused: Some(refused), .. }) if turns < REFUSALS => {
                     turns += 1;
                     if self.note(&fitted, &refused) {
                         (asking.say)(refused.told(&fitted));
@@ -299,7 +306,9 @@ impl Models {
                         own = Some(refused);
                     }
                 }
-                Err(Failed { failure, .. }) if fault::loads(&failure) && loading.goes_on(model) => {
+                Err(CallFailed { failure, .. })
+                    if provider_error::loads(&failure) && loading.goes_on(model) =>
+                {
                     loading.wait(model, &asking).await?;
                 }
                 outcome => break outcome.map_err(|failed| failed.failure),
@@ -307,14 +316,14 @@ impl Models {
         };
         hush.end();
         if let Some(pass) = pass {
-            fault::tell(&pass, &mut outcome, asking.clock.now());
+            provider_error::tell(&pass, &mut outcome, asking.clock.now());
         }
         outcome
     }
 
     /// The most that a call may cost that asks `request` of `model`, without the options that it is known to refuse.
-    pub fn bound(&self, request: &Request, model: &Model) -> Meter {
-        let spoken = spoken::is_needed(request, model).then(|| spoken::spoken(request));
+    pub fn bound(&self, request: &ModelRequest, model: &Model) -> Meter {
+        let spoken = emulated_tools::is_needed(request, model).then(|| emulated_tools::spoken(request));
         let request = spoken.as_ref().unwrap_or(request);
         let fitted = self.fitted(model);
         let worded = worded(request, model, &fitted);
@@ -329,7 +338,7 @@ impl Models {
     }
 
     /// Keeps in mind what `model` has refused; says whether that is news.
-    pub(super) fn note(&self, model: &Model, refused: &Refused) -> bool {
+    pub(super) fn note(&self, model: &Model, refused: &RefusedOption) -> bool {
         if !refused.lasts() {
             return true;
         }
@@ -354,7 +363,7 @@ impl Models {
     }
 
     /// Whether `place` is in a batch that has not been left to itself before: to be said once, not by everybody in it.
-    pub fn leave(&self, place: &Place) -> bool {
+    pub fn leave(&self, place: &BatchHandle) -> bool {
         place.batch.as_deref().is_some_and(|batch| self.0.batches.leave(batch))
     }
 
@@ -367,9 +376,9 @@ impl Models {
         &self.0.batches
     }
 
-    pub(super) fn gate(&self, provider: &Provider) -> Arc<Gate> {
+    pub(super) fn gate(&self, provider: &Provider) -> Arc<RateLimiter> {
         let mut gates = self.0.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Gate::new(&provider.name, provider.concurrency);
+        let new = || RateLimiter::new(&provider.name, provider.concurrency);
         gates.entry(provider.name.clone()).or_insert_with(new).clone()
     }
 
@@ -377,7 +386,7 @@ impl Models {
     pub(super) fn client(&self, provider: &Provider) -> Result<&reqwest::Client, Failure> {
         let plain = provider.base_url.get(..5).is_some_and(|head| head.eq_ignore_ascii_case("http:"));
         let client = if plain { &self.0.plain } else { &self.0.secure };
-        client.get_or_init(|| exchange::client(!plain)).as_ref().map_err(Failure::clone)
+        client.get_or_init(|| transport::client(!plain)).as_ref().map_err(Failure::clone)
     }
 
     pub(super) async fn key(&self, provider: &Provider) -> Result<Option<SecretText>, Failure> {
@@ -413,7 +422,7 @@ impl Models {
 }
 
 /// The permission to call, once it is the turn of the call.
-async fn admitted(gate: &Arc<Gate>, asking: Asking<'_>) -> Result<Pass, Failure> {
+async fn admitted(gate: &Arc<RateLimiter>, asking: CallContext<'_>) -> Result<CallPermit, Failure> {
     let pass = if let Ok(pass) = gate.step_in(asking.clock.now()) {
         pass
     } else {
@@ -430,14 +439,14 @@ pub(super) const REFUSALS: u32 = 6;
 
 /// `request` with the wish for JSON in its words, where `fitted` can be asked in no other way and `model`, as it is known,
 /// could.
-pub(super) fn worded(request: &Request, model: &Model, fitted: &Model) -> Option<Request> {
+pub(super) fn worded(request: &ModelRequest, model: &Model, fitted: &Model) -> Option<ModelRequest> {
     let shape = request.schema.as_ref()?;
-    if fitted.means(shape) != Means::Words || model.means(shape) == Means::Words {
+    if fitted.means(shape) != SchemaMode::Words || model.means(shape) == SchemaMode::Words {
         return None;
     }
     let ask = in_prose(&shape.canonical);
     let system = request.system.as_ref().map_or(ask.clone(), |system| format!("{system}\n\n{ask}"));
-    Some(Request { system: Some(system), ..request.clone() })
+    Some(ModelRequest { system: Some(system), ..request.clone() })
 }
 
 /// The time that a server takes to load its model: as long as it may say nothing, it may say that it loads.
@@ -454,7 +463,7 @@ impl Loading {
     }
 
     /// Waits until it may be asked again. Everything that was sent is answered, so nothing is lost meanwhile.
-    async fn wait(&mut self, model: &Model, asking: &Asking<'_>) -> Result<(), Failure> {
+    async fn wait(&mut self, model: &Model, asking: &CallContext<'_>) -> Result<(), Failure> {
         asking.budget.recall();
         asking.waits.keep(true).await?;
         if self.waited.is_zero() {

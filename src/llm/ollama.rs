@@ -2,24 +2,25 @@
 
 use serde_json::{Map, json};
 
-use super::dialect::{self, Call, Dialect, Draft, Interrupted};
+use super::dialect::{self, Dialect, Interrupted, PartialResponse, ProviderCall};
 use super::figures::Figures;
 use super::openai::{bearer, function, head};
 use super::reasons;
-use crate::llm::registry::{Means, Model};
-use crate::llm::{Calling, Effort, Message, Request, Stop};
+use crate::llm::registry::{Model, SchemaMode};
+use crate::llm::{ChatMessage, Effort, ModelRequest, PartialToolCall, StopReason};
 use crate::value::Value;
 
 /// The dialect.
-pub struct Ollama;
+pub struct OllamaDialect;
 
-impl Dialect for Ollama {
-    fn call(&self, request: &Request, model: &Model) -> Call {
+impl Dialect for OllamaDialect {
+    fn call(&self, request: &ModelRequest, model: &Model) -> ProviderCall {
         let mut body = head(request, model, turns);
         if let Some(effort) = request.effort.filter(|_| model.features.effort) {
             body.insert("think".to_owned(), think(effort, model));
         }
-        if let Some(shape) = request.schema.as_ref().filter(|shape| model.means(shape) == Means::Native) {
+        if let Some(shape) = request.schema.as_ref().filter(|shape| model.means(shape) == SchemaMode::Native)
+        {
             body.insert("format".to_owned(), json!(shape.schema));
         }
         if !request.tools.is_empty() {
@@ -27,14 +28,14 @@ impl Dialect for Ollama {
         }
         body.insert("options".to_owned(), Value::Object(options(request, model)));
         let url = format!("{}/api/chat", root(&model.provider.base_url));
-        Call { url, headers: Vec::new(), body: Value::Object(body) }
+        ProviderCall { url, headers: Vec::new(), body: Value::Object(body) }
     }
 
     fn key_header(&self, key: &str) -> (&'static str, String) {
         bearer(key)
     }
 
-    fn event(&self, draft: &mut Draft, event: &Value) -> Result<Option<String>, Interrupted> {
+    fn event(&self, draft: &mut PartialResponse, event: &Value) -> Result<Option<String>, Interrupted> {
         draft.figures.take(Figures::ollama(event));
         dialect::error(event)?;
         if let Some(model) = event["model"].as_str() {
@@ -49,8 +50,8 @@ impl Dialect for Ollama {
         if event["done"] == json!(true) {
             draft.closed = true;
             let reason = event["done_reason"].as_str().filter(|reason| !reason.is_empty()).unwrap_or("stop");
-            let stop = if reason == "stop" { Some(Stop::End) } else { reasons::stop(reason) };
-            draft.stop = Some(stop.unwrap_or(Stop::Other));
+            let stop = if reason == "stop" { Some(StopReason::End) } else { reasons::stop(reason) };
+            draft.stop = Some(stop.unwrap_or(StopReason::Other));
             // The model was loaded, or unloaded, and not asked.
             draft.broken = stop.is_none() || matches!(reason, "load" | "unload");
             reason.clone_into(&mut draft.reason);
@@ -58,7 +59,7 @@ impl Dialect for Ollama {
         Ok(added)
     }
 
-    fn whole(&self, draft: &mut Draft, body: &Value) -> Result<(), Interrupted> {
+    fn whole(&self, draft: &mut PartialResponse, body: &Value) -> Result<(), Interrupted> {
         self.event(draft, body).map(drop)
     }
 }
@@ -69,14 +70,14 @@ pub(super) fn root(base: &str) -> &str {
 }
 
 /// A call always comes whole, and has no id.
-fn calling(call: &Value) -> Calling {
+fn calling(call: &Value) -> PartialToolCall {
     let name = call.pointer("/function/name").and_then(Value::as_str).unwrap_or_default().to_owned();
     let input = call.pointer("/function/arguments").map(Value::to_string).unwrap_or_default();
-    Calling { name, input, ..Calling::default() }
+    PartialToolCall { name, input, ..PartialToolCall::default() }
 }
 
 /// A message, with a message before it for the result of each call.
-fn turns(message: &Message) -> Vec<Value> {
+fn turns(message: &ChatMessage) -> Vec<Value> {
     let brought = |name: &str, text: &str| json!({"role": "tool", "tool_name": name, "content": text});
     let mut turns: Vec<Value> = message.results.iter().map(|r| brought(&r.name, &r.text)).collect();
     if turns.is_empty() || !message.content.is_empty() || !message.images.is_empty() {
@@ -91,7 +92,7 @@ fn turns(message: &Message) -> Vec<Value> {
     turns
 }
 
-fn turn(message: &Message) -> Value {
+fn turn(message: &ChatMessage) -> Value {
     let mut turn = json!({"role": message.role.word(), "content": message.content});
     if !message.images.is_empty() {
         turn["images"] = message.images.iter().map(|image| json!(image.data)).collect();
@@ -111,7 +112,7 @@ fn think(effort: Effort, model: &Model) -> Value {
 }
 
 /// A context that is not asked for has the size of the server's default, and what goes beyond it is silently cut away.
-fn options(request: &Request, model: &Model) -> Map<String, Value> {
+fn options(request: &ModelRequest, model: &Model) -> Map<String, Value> {
     let mut options = Map::new();
     options.insert("num_predict".to_owned(), json!(model.limit(request.max_tokens)));
     let mut put = |key: &str, value: Option<Value>| {

@@ -2,18 +2,20 @@
 
 use serde_json::{Map, json};
 
-use super::dialect::{Call, Dialect, Draft, Interrupted};
+use super::dialect::{Dialect, Interrupted, PartialResponse, ProviderCall};
 use super::figures::Figures;
 use super::{reasons, shape};
-use crate::llm::registry::{Means, Model};
-use crate::llm::{Calling, Effort, Message, Request, Shape, Stop, Tool, ToolCall};
+use crate::llm::registry::{Model, SchemaMode};
+use crate::llm::{
+    ChatMessage, Effort, ModelRequest, PartialToolCall, ResponseSchema, StopReason, Tool, ToolCall,
+};
 use crate::value::Value;
 
 /// The dialect.
-pub struct OpenAi;
+pub struct ChatCompletionsDialect;
 
-impl Dialect for OpenAi {
-    fn call(&self, request: &Request, model: &Model) -> Call {
+impl Dialect for ChatCompletionsDialect {
+    fn call(&self, request: &ModelRequest, model: &Model) -> ProviderCall {
         let mut body = head(request, model, turns);
         let can = model.features;
         if can.stream_options {
@@ -33,25 +35,25 @@ impl Dialect for OpenAi {
         put("seed", request.seed.filter(|_| can.seed).map(|s| json!(s)));
         put("stop", (!request.stop.is_empty()).then(|| json!(request.stop)));
         match request.schema.as_ref().map(|shape| (model.means(shape), shape)) {
-            Some((Means::Native, shape)) => put("response_format", Some(format(shape, can.strict))),
-            Some((Means::Tool, shape)) if request.tools.is_empty() => {
+            Some((SchemaMode::Native, shape)) => put("response_format", Some(format(shape, can.strict))),
+            Some((SchemaMode::Tool, shape)) if request.tools.is_empty() => {
                 put("tools", Some(tools(shape)));
                 put("tool_choice", Some(json!({"type": "function", "function": {"name": shape.name}})));
             }
-            Some((Means::Words | Means::Tool, _)) | None => {}
+            Some((SchemaMode::Words | SchemaMode::Tool, _)) | None => {}
         }
         if !request.tools.is_empty() {
             put("tools", Some(request.tools.iter().map(function).collect()));
         }
         let url = format!("{}/chat/completions", model.provider.base_url);
-        Call { url, headers: Vec::new(), body: Value::Object(body) }
+        ProviderCall { url, headers: Vec::new(), body: Value::Object(body) }
     }
 
     fn key_header(&self, key: &str) -> (&'static str, String) {
         bearer(key)
     }
 
-    fn event(&self, draft: &mut Draft, event: &Value) -> Result<Option<String>, Interrupted> {
+    fn event(&self, draft: &mut PartialResponse, event: &Value) -> Result<Option<String>, Interrupted> {
         if event.as_str() == Some("[DONE]") {
             draft.closed = true;
             return Ok(None);
@@ -60,13 +62,13 @@ impl Dialect for OpenAi {
         if draft.closed { Ok(None) } else { take(draft, event) }
     }
 
-    fn whole(&self, draft: &mut Draft, body: &Value) -> Result<(), Interrupted> {
+    fn whole(&self, draft: &mut PartialResponse, body: &Value) -> Result<(), Interrupted> {
         take(draft, body).map(drop)
     }
 }
 
 /// Takes in a piece of an answer or a whole one, which differ in where the message stands; gives the text in it.
-fn take(draft: &mut Draft, event: &Value) -> Result<Option<String>, Interrupted> {
+fn take(draft: &mut PartialResponse, event: &Value) -> Result<Option<String>, Interrupted> {
     if let Some(model) = event.get("model").and_then(Value::as_str).filter(|name| !name.is_empty()) {
         draft.model = Some(model.to_owned());
     }
@@ -105,14 +107,14 @@ fn says(said: &Value) -> bool {
 }
 
 /// Adds what a whole message has beyond the pieces of it that came.
-fn rest(draft: &mut Draft, message: &Value) -> Option<String> {
-    let whole = content(&mut Draft::default(), &message["content"]);
+fn rest(draft: &mut PartialResponse, message: &Value) -> Option<String> {
+    let whole = content(&mut PartialResponse::default(), &message["content"]);
     let rest = whole.strip_prefix(&draft.text)?.to_owned();
     draft.say(&rest)
 }
 
 /// Figures stand in the event, in the choice (Moonshot), or under a name of the vendor's.
-fn count(draft: &mut Draft, event: &Value, choice: Option<&Value>) {
+fn count(draft: &mut PartialResponse, event: &Value, choice: Option<&Value>) {
     let places =
         [event.get("usage"), choice.and_then(|choice| choice.get("usage")), event.pointer("/x_groq/usage")];
     for usage in places.into_iter().flatten().filter(|usage| usage.is_object()) {
@@ -126,7 +128,7 @@ fn count(draft: &mut Draft, event: &Value, choice: Option<&Value>) {
 }
 
 /// Takes in what a message, or a piece of one, says.
-fn say(draft: &mut Draft, said: &Value) -> Option<String> {
+fn say(draft: &mut PartialResponse, said: &Value) -> Option<String> {
     let thoughts = ["reasoning_content", "reasoning"].iter().find_map(|key| said[*key].as_str());
     draft.thoughts += thoughts.map_or(0, str::len);
     draft.refusal.push_str(said["refusal"].as_str().unwrap_or_default());
@@ -156,7 +158,7 @@ fn say(draft: &mut Draft, said: &Value) -> Option<String> {
 }
 
 /// The text in `content`, which is one, or a list of parts: some of them are thoughts.
-fn content(draft: &mut Draft, content: &Value) -> String {
+fn content(draft: &mut PartialResponse, content: &Value) -> String {
     let parts = match content {
         Value::String(text) => return text.clone(),
         Value::Array(parts) => parts,
@@ -175,9 +177,9 @@ fn content(draft: &mut Draft, content: &Value) -> String {
 
 /// What a body begins with: the model, the system's words and the turns as messages, and that they are to be streamed.
 pub(super) fn head(
-    request: &Request,
+    request: &ModelRequest,
     model: &Model,
-    turns: fn(&Message) -> Vec<Value>,
+    turns: fn(&ChatMessage) -> Vec<Value>,
 ) -> Map<String, Value> {
     let system = request.system.iter().map(|text| json!({"role": "system", "content": text}));
     let messages: Value = system.chain(request.messages.iter().flat_map(turns)).collect();
@@ -199,7 +201,7 @@ pub(super) fn bearer(key: &str) -> (&'static str, String) {
 }
 
 /// A message, with a message before it for the result of each call.
-fn turns(message: &Message) -> Vec<Value> {
+fn turns(message: &ChatMessage) -> Vec<Value> {
     let brought = |id: &str, text: &str| json!({"role": "tool", "tool_call_id": id, "content": text});
     let mut turns: Vec<Value> = message.results.iter().map(|r| brought(&r.id, &r.text)).collect();
     let silent = message.content.is_empty() && message.images.is_empty();
@@ -220,7 +222,7 @@ fn turns(message: &Message) -> Vec<Value> {
 }
 
 /// Text alone goes as text, which every server understands.
-fn turn(message: &Message) -> Value {
+fn turn(message: &ChatMessage) -> Value {
     if message.images.is_empty() {
         return json!({"role": message.role.word(), "content": message.content});
     }
@@ -230,12 +232,12 @@ fn turn(message: &Message) -> Value {
     json!({"role": message.role.word(), "content": parts})
 }
 
-fn format(shape: &Shape, may_be_strict: bool) -> Value {
+fn format(shape: &ResponseSchema, may_be_strict: bool) -> Value {
     let strict = may_be_strict && shape::is_strict(&shape.schema);
     json!({"type": "json_schema", "json_schema": {"name": shape.name, "schema": shape.schema, "strict": strict}})
 }
 
-fn tools(shape: &Shape) -> Value {
+fn tools(shape: &ResponseSchema) -> Value {
     let about = "Gives the answer.";
     json!([{"type": "function", "function": {"name": shape.name, "description": about, "parameters": shape.schema}}])
 }
@@ -247,7 +249,7 @@ pub(super) fn function(tool: &Tool) -> Value {
 }
 
 /// Takes in a piece of a call. A new one has an id, or a place that none had before.
-fn take_call(draft: &mut Draft, piece: &Value) {
+fn take_call(draft: &mut PartialResponse, piece: &Value) {
     let text = |pointer: &str| piece.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let (id, name) = (text("/id"), text("/function/name"));
     let place = piece["index"].as_u64().and_then(|place| usize::try_from(place).ok());
@@ -256,7 +258,11 @@ fn take_call(draft: &mut Draft, piece: &Value) {
         None => id.is_empty() && name.is_empty() && !draft.calls.is_empty(),
     };
     if !known {
-        draft.calls.push(Calling { id: id.to_owned(), name: name.to_owned(), ..Calling::default() });
+        draft.calls.push(PartialToolCall {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            ..PartialToolCall::default()
+        });
     }
     let last = draft.calls.len().saturating_sub(1);
     let place = place.filter(|place| known && *place <= last).unwrap_or(last);
@@ -287,13 +293,13 @@ fn error(event: &Value) -> Result<(), Interrupted> {
 }
 
 /// Why the answer ended. An empty reason is none.
-fn stop(draft: &mut Draft, choice: &Value) -> Result<(), Interrupted> {
+fn stop(draft: &mut PartialResponse, choice: &Value) -> Result<(), Interrupted> {
     let Some(reason) = choice["finish_reason"].as_str().filter(|reason| !matches!(*reason, "" | "null"))
     else {
         return Ok(());
     };
     let stop = match reason.to_ascii_lowercase().as_str() {
-        "stop" | "tool_calls" | "function_call" => Stop::End,
+        "stop" | "tool_calls" | "function_call" => StopReason::End,
         other => reasons::stop(other).ok_or_else(|| {
             let own = choice["native_finish_reason"].as_str().filter(|own| *own != reason);
             let own = own.map(|own| format!(" ({own})")).unwrap_or_default();

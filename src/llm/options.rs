@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Request, bounds, fault};
-use crate::llm::registry::{Kind, Means, Model, Provider};
+use super::{ModelRequest, bounds, provider_error};
+use crate::llm::registry::{Model, Provider, ProviderKind, SchemaMode};
 use crate::value::Value;
 
 /// An option that was refused, and what is done instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(super) enum RefusedOption {
     /// The wish for figures in a stream.
     Figures,
     /// A schema that is kept to in every letter: it is given as one that is meant.
@@ -31,7 +31,7 @@ pub(super) enum Refused {
 }
 
 /// What a provider answered to a call.
-pub(super) struct Answered<'a> {
+pub(super) struct ProviderReply<'a> {
     pub(super) status: u16,
     pub(super) body: &'a str,
     /// The body of the call.
@@ -103,13 +103,17 @@ const WISHES: [(&str, &[&str]); 4] = [
     ("cache_marks", &["cache_control"]),
 ];
 
-impl Refused {
+impl RefusedOption {
     /// The option of `request` to `model` that is refused, if it is one.
-    pub(super) fn in_answer(answered: &Answered<'_>, request: &Request, model: &Model) -> Option<Self> {
+    pub(super) fn in_answer(
+        answered: &ProviderReply<'_>,
+        request: &ModelRequest,
+        model: &Model,
+    ) -> Option<Self> {
         if !matches!(answered.status, 400 | 404 | 422 | 500 | 501) {
             return None;
         }
-        let complaint = Complaint::new(answered);
+        let complaint = LowercaseError::new(answered);
         // llama.cpp answers so to what it cannot do, or can do only if it is started with an option.
         if answered.status == 500 && !["grammar", "requires --"].iter().any(|word| complaint.says(word)) {
             return None;
@@ -193,7 +197,7 @@ impl Refused {
 }
 
 /// A complaint, in small letters.
-struct Complaint<'a> {
+struct LowercaseError<'a> {
     text: String,
     /// What of it is said to people.
     message: String,
@@ -202,14 +206,14 @@ struct Complaint<'a> {
     sent: &'a Value,
 }
 
-impl<'a> Complaint<'a> {
-    fn new(answered: &Answered<'a>) -> Self {
+impl<'a> LowercaseError<'a> {
+    fn new(answered: &ProviderReply<'a>) -> Self {
         let body: Value = serde_json::from_str(answered.body).unwrap_or_default();
         let body = body.get(0).unwrap_or(&body);
         let param = [&body["error"]["param"], &body["param"]].into_iter().find_map(Value::as_str);
         let (text, param) = (answered.body.to_lowercase(), param.unwrap_or_default().to_lowercase());
         let error = body.get("error").filter(|error| !error.is_null()).unwrap_or(body);
-        let message = Some(fault::said(error)).filter(|said| !said.is_empty());
+        let message = Some(provider_error::said(error)).filter(|said| !said.is_empty());
         let message = message.map_or_else(|| text.clone(), |said| said.to_lowercase());
         Self { text, message, param, sent: answered.sent }
     }
@@ -227,41 +231,43 @@ impl<'a> Complaint<'a> {
         self.param == field || (self.param.is_empty() || self.param.starts_with(field)) && self.says(field)
     }
 
-    fn figures(&self) -> Option<Refused> {
+    fn figures(&self) -> Option<RefusedOption> {
         let about = self.sent.get("stream_options").is_some() && self.is_about("stream_options");
-        (about && self.refuses()).then_some(Refused::Figures)
+        (about && self.refuses()).then_some(RefusedOption::Figures)
     }
 
     /// A limit of tokens that is refused, by its name or its size. It need not be said in known words: it is named, and an
     /// answer is of use without it.
-    fn limit(&self, request: &Request, model: &Model) -> Option<Refused> {
+    fn limit(&self, request: &ModelRequest, model: &Model) -> Option<RefusedOption> {
         let field = match model.provider.kind {
-            Kind::Openai => model.provider.max_tokens_field.as_str(),
-            Kind::OpenaiResponses if model.provider.max_tokens_field.is_empty() => "",
-            Kind::OpenaiResponses => "max_output_tokens",
-            Kind::Anthropic => "max_tokens",
-            Kind::Gemini => "maxoutputtokens",
-            Kind::Ollama => "",
+            ProviderKind::Openai => model.provider.max_tokens_field.as_str(),
+            ProviderKind::OpenaiResponses if model.provider.max_tokens_field.is_empty() => "",
+            ProviderKind::OpenaiResponses => "max_output_tokens",
+            ProviderKind::Anthropic => "max_tokens",
+            ProviderKind::Gemini => "maxoutputtokens",
+            ProviderKind::Ollama => "",
         };
         if field.is_empty() {
             return None;
         }
         let limit = model.limit(request.max_tokens);
         if let Some(room) = bounds::room(&self.message, limit) {
-            return Some(Refused::Room(Some(room)));
+            return Some(RefusedOption::Room(Some(room)));
         }
         if !self.is_about(field) || self.is_about_another(field) {
             return None;
         }
         let sized = SIZES.iter().any(|word| self.message.contains(word));
         if sized && let Some(most) = bounds::most(&self.message, limit) {
-            return Some(Refused::Most(most));
+            return Some(RefusedOption::Most(most));
         }
         let other = if field == "max_tokens" { "max_completion_tokens" } else { "max_tokens" };
         match model.provider.kind {
-            Kind::Openai if !sized && self.says(other) => Some(Refused::Limit(Some(other))),
-            Kind::Openai | Kind::OpenaiResponses if !sized && self.refuses() => Some(Refused::Limit(None)),
-            Kind::Openai | Kind::OpenaiResponses => Some(Refused::Room(None)),
+            ProviderKind::Openai if !sized && self.says(other) => Some(RefusedOption::Limit(Some(other))),
+            ProviderKind::Openai | ProviderKind::OpenaiResponses if !sized && self.refuses() => {
+                Some(RefusedOption::Limit(None))
+            }
+            ProviderKind::Openai | ProviderKind::OpenaiResponses => Some(RefusedOption::Room(None)),
             _ => None,
         }
     }
@@ -278,11 +284,11 @@ impl<'a> Complaint<'a> {
         self.param != field && options.into_iter().any(before)
     }
 
-    fn schema(&self, request: &Request, model: &Model) -> Option<Refused> {
+    fn schema(&self, request: &ModelRequest, model: &Model) -> Option<RefusedOption> {
         let shape = request.schema.as_ref()?;
         match model.means(shape) {
-            Means::Native => {
-                let own = model.provider.kind == Kind::Ollama && self.says("format");
+            SchemaMode::Native => {
+                let own = model.provider.kind == ProviderKind::Ollama && self.says("format");
                 if !self.refuses() || !own && !SCHEMAS.iter().any(|word| self.says(word)) {
                     return None;
                 }
@@ -291,19 +297,19 @@ impl<'a> Complaint<'a> {
                 let about = ["strict", "additionalproperties", "'required'", "invalid schema"]
                     .iter()
                     .any(|word| self.says(word));
-                Some(if strict && about { Refused::Strict } else { Refused::Schema })
+                Some(if strict && about { RefusedOption::Strict } else { RefusedOption::Schema })
             }
             // Whatever is said of tools is said of this one: no other was sent.
-            Means::Tool => {
+            SchemaMode::Tool => {
                 let about =
                     request.tools.is_empty() && ["tool", "function"].iter().any(|word| self.says(word));
-                about.then_some(Refused::Tool)
+                about.then_some(RefusedOption::Tool)
             }
-            Means::Words => None,
+            SchemaMode::Words => None,
         }
     }
 
-    fn wish(&self, request: &Request, model: &Model) -> Option<Refused> {
+    fn wish(&self, request: &ModelRequest, model: &Model) -> Option<RefusedOption> {
         let can = model.features;
         let sent = |feature: &str| match feature {
             "temperature" => request.temperature.is_some() && can.temperature,
@@ -314,6 +320,9 @@ impl<'a> Complaint<'a> {
         let about = |(feature, words): &(&'static str, &[&str])| {
             sent(feature) && words.iter().any(|word| self.is_about(word))
         };
-        WISHES.iter().find(|wish| self.refuses() && about(wish)).map(|(feature, _)| Refused::Wish(feature))
+        WISHES
+            .iter()
+            .find(|wish| self.refuses() && about(wish))
+            .map(|(feature, _)| RefusedOption::Wish(feature))
     }
 }

@@ -1,6 +1,6 @@
 //! What a provider's word for the end of an answer says, where it is none of the words that its description has.
 
-use crate::llm::Stop;
+use crate::llm::StopReason;
 
 /// Parts of words for a limit of tokens.
 const LIMITS: [&str; 6] =
@@ -36,23 +36,23 @@ const ENDED: [&str; 9] = ["stop", "end", "eos", "tool", "call", "complete", "fin
 /// Whether the word, one for no other reason, says that the answer is whole.
 pub(super) fn is_end(reason: &str) -> bool {
     let lower = reason.to_ascii_lowercase();
-    stop(reason) == Some(Stop::Other) && ENDED.iter().any(|word| lower.contains(word))
+    stop(reason) == Some(StopReason::Other) && ENDED.iter().any(|word| lower.contains(word))
 }
 
 /// Why the answer ended, by a word for it; nothing if the word says that it is not whole.
-pub(super) fn stop(reason: &str) -> Option<Stop> {
+pub(super) fn stop(reason: &str) -> Option<StopReason> {
     let lower = reason.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     if says(&LIMITS) {
-        Some(Stop::Length)
+        Some(StopReason::Length)
     } else if says(&BROKEN) {
         None
     } else if says(&WITHHELD) {
-        Some(Stop::ContentFilter)
+        Some(StopReason::ContentFilter)
     } else if lower.contains("refus") {
-        Some(Stop::Refusal)
+        Some(StopReason::Refusal)
     } else {
-        Some(Stop::Other)
+        Some(StopReason::Other)
     }
 }
 
@@ -68,14 +68,14 @@ mod tests {
             assert_eq!(stop(reason), None, "{reason}");
         }
         for (reason, meant) in [
-            ("max_output_tokens", Stop::Length),
-            ("model_context_window_exceeded", Stop::Length),
-            ("context_length_exceeded", Stop::Length),
-            ("guardrail_intervened", Stop::ContentFilter),
-            ("RECITATION", Stop::ContentFilter),
-            ("eos", Stop::Other),
-            ("end_turn", Stop::Other),
-            ("unknown", Stop::Other),
+            ("max_output_tokens", StopReason::Length),
+            ("model_context_window_exceeded", StopReason::Length),
+            ("context_length_exceeded", StopReason::Length),
+            ("guardrail_intervened", StopReason::ContentFilter),
+            ("RECITATION", StopReason::ContentFilter),
+            ("eos", StopReason::Other),
+            ("end_turn", StopReason::Other),
+            ("unknown", StopReason::Other),
         ] {
             assert_eq!(stop(reason), Some(meant), "{reason}");
         }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::diag::nearest;
-use crate::llm::{Shape, Usage};
+use crate::llm::{ResponseSchema, TokenUsage};
 use crate::meter::Meter;
 use crate::visible::without_userinfo;
 
@@ -36,7 +36,7 @@ pub struct Registry {
 /// Which wire format a provider speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum ProviderKind {
     /// Chat completions, as OpenAI and most servers speak them.
     Openai,
     /// OpenAI's Responses.
@@ -51,7 +51,7 @@ pub enum Kind {
 
 /// How a model comes to an answer that fits a schema. Whatever the way, the answer is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Means {
+pub enum SchemaMode {
     /// The provider holds it to the schema.
     Native,
     /// It fills in the arguments of a tool that it has to call.
@@ -66,7 +66,7 @@ pub struct Provider {
     /// Its name, the part before the slash.
     pub name: String,
     /// Its wire format.
-    pub kind: Kind,
+    pub kind: ProviderKind,
     /// Where its API begins, without a slash at the end.
     pub base_url: String,
     /// The environment variable that holds its key; `None` where it needs none.
@@ -397,24 +397,24 @@ impl Model {
     }
 
     /// How the model is brought to an answer that fits `shape`.
-    pub fn means(&self, shape: &Shape) -> Means {
+    pub fn means(&self, shape: &ResponseSchema) -> SchemaMode {
         let object = shape.schema["type"] == "object";
-        let said = self.provider.kind != Kind::Anthropic || crate::llm::can_say(&shape.schema);
+        let said = self.provider.kind != ProviderKind::Anthropic || crate::llm::can_say(&shape.schema);
         if said && self.features.json_schema && (object || self.features.json_any) {
-            Means::Native
+            SchemaMode::Native
         } else if object
             && self.features.tools
-            && matches!(self.provider.kind, Kind::Openai | Kind::Anthropic)
+            && matches!(self.provider.kind, ProviderKind::Openai | ProviderKind::Anthropic)
         {
-            Means::Tool
+            SchemaMode::Tool
         } else {
-            Means::Words
+            SchemaMode::Words
         }
     }
 
     /// What a call that used `usage` counts for: `calls`, `tokens_in` (all that was read), `tokens_cached` (the part
     /// of it from the cache), `tokens_out`, and `usd` where the price is known.
-    pub fn meter(&self, usage: &Usage) -> Meter {
+    pub fn meter(&self, usage: &TokenUsage) -> Meter {
         let mut meter = Meter::new().with("calls", 1.0);
         meter.add("tokens_in", count(usage.tokens_in));
         meter.add("tokens_out", count(usage.tokens_out));
@@ -439,7 +439,7 @@ impl Price {
     }
 
     /// Dollars for `usage`.
-    pub fn of(&self, usage: &Usage) -> f64 {
+    pub fn of(&self, usage: &TokenUsage) -> f64 {
         let plain = usage.tokens_in.saturating_sub(usage.cache_read + usage.cache_write);
         let cache_read = self.cache_read.unwrap_or(self.input);
         let cache_write = self.cache_write.unwrap_or(self.input);

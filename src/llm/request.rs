@@ -11,13 +11,13 @@ use crate::value::{Digest, Value};
 
 /// What is asked of a model, whatever its provider.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Request {
+pub struct ModelRequest {
     /// The model, as the registry or `provider/name` names it.
     pub model: String,
     /// What stands above the conversation.
     pub system: Option<String>,
     /// The conversation; the last message is the one to answer.
-    pub messages: Vec<Message>,
+    pub messages: Vec<ChatMessage>,
     /// 0 to 2; left to the provider where absent, and for models that do not take one.
     pub temperature: Option<f64>,
     /// Most tokens to answer with; the registry's default where absent.
@@ -29,7 +29,7 @@ pub struct Request {
     /// Texts at which the answer ends.
     pub stop: Vec<String>,
     /// The schema that the answer shall fit; enforced by the provider where it can.
-    pub schema: Option<Shape>,
+    pub schema: Option<ResponseSchema>,
     /// Mark the unchanging beginning of the request for the provider's prompt cache.
     pub cache_prompt: bool,
     /// Texts inside the request that differ from run to run (ports, nonces): not part of its identity.
@@ -43,7 +43,7 @@ pub struct Request {
 
 /// A named JSON Schema for an answer.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Shape {
+pub struct ResponseSchema {
     /// Letters, digits, `_` and `-`, at most 64: what providers accept.
     pub name: String,
     /// The schema.
@@ -52,7 +52,7 @@ pub struct Shape {
     pub canonical: Arc<str>,
 }
 
-impl Shape {
+impl ResponseSchema {
     /// The shape that `schema` asks for. Its name is made from the schema's, e.g. a file's path, in letters that
     /// providers accept.
     pub fn of(schema: &Schema) -> Self {
@@ -68,14 +68,14 @@ impl Shape {
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Message {
+pub struct ChatMessage {
     /// Who says it.
     pub role: Role,
     /// The text.
     pub content: String,
     /// Pictures that are shown with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub images: Vec<Image>,
+    pub images: Vec<MessageImage>,
     /// Tools that the model called in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<ToolCall>,
@@ -84,7 +84,7 @@ pub struct Message {
     pub results: Vec<ToolResult>,
 }
 
-impl Message {
+impl ChatMessage {
     /// What somebody says, in words alone.
     pub fn said(role: Role, content: impl Into<String>) -> Self {
         let (content, images, calls, results) = (content.into(), Vec::new(), Vec::new(), Vec::new());
@@ -105,20 +105,20 @@ impl Message {
     pub fn size(&self) -> usize {
         let calls = self.calls.iter().map(ToolCall::size).sum::<usize>();
         let results = self.results.iter().map(|result| result.text.len()).sum::<usize>();
-        self.content.len() + self.images.len() * Image::SIZE + calls + results
+        self.content.len() + self.images.len() * MessageImage::SIZE + calls + results
     }
 }
 
 /// A picture in a message.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Image {
+pub struct MessageImage {
     /// `image/png`, `image/jpeg`, `image/gif` or `image/webp`: what all providers take.
     pub media_type: String,
     /// Its bytes in base64; on a cassette their digest.
     pub data: Arc<str>,
 }
 
-impl Image {
+impl MessageImage {
     /// What a provider is taken to read for one, whatever its size: some 1,500 tokens.
     const SIZE: usize = 5_250;
 
@@ -134,7 +134,7 @@ impl Image {
     }
 }
 
-impl fmt::Debug for Image {
+impl fmt::Debug for MessageImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {} letters", self.media_type, self.data.len())
     }
@@ -191,16 +191,16 @@ impl Effort {
 
 /// What a model answered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct ModelResponse {
     /// The text.
     pub text: String,
     /// Why it ended.
-    pub stop: Stop,
+    pub stop: StopReason,
     /// Tools that it calls.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<ToolCall>,
     /// What it used.
-    pub usage: Usage,
+    pub usage: TokenUsage,
     /// The model as the provider calls what answered.
     pub model: String,
     /// The provider's name in the registry.
@@ -213,7 +213,7 @@ pub struct Answer {
 /// Why an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Stop {
+pub enum StopReason {
     /// The model was done.
     End,
     /// It ran into the limit of tokens.
@@ -232,7 +232,7 @@ pub enum Stop {
 
 /// What a call used, in tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Usage {
+pub struct TokenUsage {
     /// All that was read, from the cache or not.
     pub tokens_in: u64,
     /// All that was written, thinking included.
@@ -248,7 +248,7 @@ pub struct Usage {
     pub estimated: bool,
 }
 
-impl Usage {
+impl TokenUsage {
     /// An estimate from lengths in bytes, at 3.5 bytes a token, rounded up.
     pub fn estimate(read: usize, written: usize) -> Self {
         let tokens = |bytes: usize| (bytes as u64 * 2).div_ceil(7);
@@ -265,7 +265,7 @@ impl Usage {
     }
 }
 
-impl Request {
+impl ModelRequest {
     /// A digest by which it is told from other requests to `model`: the same however often it is asked, also where its
     /// volatile texts are others.
     pub(super) fn fingerprint(&self, model: &Model) -> Digest {
@@ -301,6 +301,6 @@ impl Request {
         let tools = self.tools.iter().map(Tool::size).sum::<usize>();
         self.system.as_ref().map_or(0, String::len)
             + tools
-            + self.messages.iter().map(Message::size).sum::<usize>()
+            + self.messages.iter().map(ChatMessage::size).sum::<usize>()
     }
 }

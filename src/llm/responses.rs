@@ -2,19 +2,19 @@
 
 use serde_json::{Map, json};
 
-use super::dialect::{self, Call, Dialect, Draft, Interrupted};
+use super::dialect::{self, Dialect, Interrupted, PartialResponse, ProviderCall};
 use super::figures::Figures;
 use super::openai::{bearer, effort};
 use super::shape;
-use crate::llm::registry::{Means, Model};
-use crate::llm::{Calling, Message, Request, Stop, Tool};
+use crate::llm::registry::{Model, SchemaMode};
+use crate::llm::{ChatMessage, ModelRequest, PartialToolCall, StopReason, Tool};
 use crate::value::Value;
 
 /// The dialect.
-pub struct Responses;
+pub struct ResponsesDialect;
 
-impl Dialect for Responses {
-    fn call(&self, request: &Request, model: &Model) -> Call {
+impl Dialect for ResponsesDialect {
+    fn call(&self, request: &ModelRequest, model: &Model) -> ProviderCall {
         let mut body = Map::new();
         body.insert("model".to_owned(), json!(model.id));
         body.insert("input".to_owned(), request.messages.iter().flat_map(turns).collect());
@@ -34,21 +34,21 @@ impl Dialect for Responses {
         put("temperature", request.temperature.filter(|_| can.temperature).map(|t| json!(t)));
         let effort = request.effort.filter(|_| can.effort).map(effort);
         put("reasoning", effort.map(|effort| json!({ "effort": effort })));
-        let shape = request.schema.as_ref().filter(|shape| model.means(shape) == Means::Native);
+        let shape = request.schema.as_ref().filter(|shape| model.means(shape) == SchemaMode::Native);
         put("text", shape.map(|shape| {
             let strict = can.strict && shape::is_strict(&shape.schema);
             json!({"format": {"type": "json_schema", "name": shape.name, "schema": shape.schema, "strict": strict}})
         }));
         put("tools", (!request.tools.is_empty()).then(|| request.tools.iter().map(function).collect()));
         let url = format!("{}/responses", model.provider.base_url);
-        Call { url, headers: Vec::new(), body: Value::Object(body) }
+        ProviderCall { url, headers: Vec::new(), body: Value::Object(body) }
     }
 
     fn key_header(&self, key: &str) -> (&'static str, String) {
         bearer(key)
     }
 
-    fn event(&self, draft: &mut Draft, event: &Value) -> Result<Option<String>, Interrupted> {
+    fn event(&self, draft: &mut PartialResponse, event: &Value) -> Result<Option<String>, Interrupted> {
         let delta = || event["delta"].as_str().unwrap_or_default();
         match event["type"].as_str().unwrap_or_default() {
             "error" => {
@@ -69,9 +69,10 @@ impl Dialect for Responses {
                 event["refusal"].as_str().unwrap_or_default().clone_into(&mut draft.refusal);
             }
             "response.output_item.added" if is_call(draft, &event["item"]) => {
-                draft
-                    .calls
-                    .push(Calling { place: event["output_index"].as_u64(), ..calling(&event["item"]) });
+                draft.calls.push(PartialToolCall {
+                    place: event["output_index"].as_u64(),
+                    ..calling(&event["item"])
+                });
             }
             "response.function_call_arguments.delta" if draft.tools => {
                 if let Some(call) = announced(draft, event) {
@@ -98,7 +99,7 @@ impl Dialect for Responses {
         Ok(None)
     }
 
-    fn whole(&self, draft: &mut Draft, body: &Value) -> Result<(), Interrupted> {
+    fn whole(&self, draft: &mut PartialResponse, body: &Value) -> Result<(), Interrupted> {
         end(draft, body).map(drop)
     }
 }
@@ -110,7 +111,7 @@ fn place(event: &Value) -> (u64, u64) {
 }
 
 /// The call that `event` is about: the one at its place, else the last one.
-fn announced<'a>(draft: &'a mut Draft, event: &Value) -> Option<&'a mut Calling> {
+fn announced<'a>(draft: &'a mut PartialResponse, event: &Value) -> Option<&'a mut PartialToolCall> {
     let at = event["output_index"].as_u64();
     let own = draft.calls.iter().rposition(|call| call.place == at);
     let own = own.or(draft.calls.len().checked_sub(1))?;
@@ -118,7 +119,7 @@ fn announced<'a>(draft: &'a mut Draft, event: &Value) -> Option<&'a mut Calling>
 }
 
 /// Takes in a part of a message that is whole. Several refusals are one.
-fn part(draft: &mut Draft, place: (u64, u64), part: &Value) {
+fn part(draft: &mut PartialResponse, place: (u64, u64), part: &Value) {
     if part["type"] == "reasoning_text" {
         draft.thoughts += 1;
     } else if let Some(text) = part["text"].as_str() {
@@ -131,7 +132,7 @@ fn part(draft: &mut Draft, place: (u64, u64), part: &Value) {
 }
 
 /// Takes in an item of the answer that is whole, the one at `place`.
-fn item(draft: &mut Draft, place: Option<u64>, item: &Value) {
+fn item(draft: &mut PartialResponse, place: Option<u64>, item: &Value) {
     match item["type"].as_str().unwrap_or_default() {
         "message" => {
             for (said, n) in item["content"].as_array().into_iter().flatten().zip(0..) {
@@ -140,9 +141,10 @@ fn item(draft: &mut Draft, place: Option<u64>, item: &Value) {
         }
         "function_call" if draft.tools => {
             // What was announced is whole now.
-            let mut whole = Calling { place, ..calling(item) };
-            let is_it =
-                |call: &&mut Calling| call.id == whole.id && (!call.id.is_empty() || call.place == place);
+            let mut whole = PartialToolCall { place, ..calling(item) };
+            let is_it = |call: &&mut PartialToolCall| {
+                call.id == whole.id && (!call.id.is_empty() || call.place == place)
+            };
             match draft.calls.iter_mut().find(is_it) {
                 Some(call) => {
                     if whole.input.trim().is_empty() {
@@ -170,13 +172,18 @@ fn complaint(event: &Value) -> Value {
     }
 }
 
-fn is_call(draft: &Draft, item: &Value) -> bool {
+fn is_call(draft: &PartialResponse, item: &Value) -> bool {
     draft.tools && item["type"] == "function_call"
 }
 
-fn calling(item: &Value) -> Calling {
+fn calling(item: &Value) -> PartialToolCall {
     let text = |key: &str| item[key].as_str().unwrap_or_default().to_owned();
-    Calling { id: text("call_id"), name: text("name"), input: text("arguments"), ..Calling::default() }
+    PartialToolCall {
+        id: text("call_id"),
+        name: text("name"),
+        input: text("arguments"),
+        ..PartialToolCall::default()
+    }
 }
 
 /// Not strict: that would demand that every property is required.
@@ -186,7 +193,7 @@ fn function(tool: &Tool) -> Value {
 }
 
 /// The results of calls, the message, and the calls that it makes, one after the other.
-fn turns(message: &Message) -> Vec<Value> {
+fn turns(message: &ChatMessage) -> Vec<Value> {
     let brought =
         |id: &str, text: &str| json!({"type": "function_call_output", "call_id": id, "output": text});
     let results = message.results.iter().map(|r| brought(&r.id, &r.text));
@@ -200,7 +207,7 @@ fn turns(message: &Message) -> Vec<Value> {
 }
 
 /// Text alone goes as text: what the model said would need its id otherwise.
-fn turn(message: &Message) -> Value {
+fn turn(message: &ChatMessage) -> Value {
     if message.images.is_empty() {
         return json!({"role": message.role.word(), "content": message.content});
     }
@@ -211,7 +218,7 @@ fn turn(message: &Message) -> Value {
 }
 
 /// Takes in the response as it is at its end; the text that came in no piece.
-fn end(draft: &mut Draft, response: &Value) -> Result<Option<String>, Interrupted> {
+fn end(draft: &mut PartialResponse, response: &Value) -> Result<Option<String>, Interrupted> {
     draft.figures.take(Figures::openai(&response["usage"]));
     draft.model = response.get("model").and_then(named).or(draft.model.take());
     if let Some(error) = response.get("error").filter(|error| !error.is_null()) {
@@ -223,16 +230,16 @@ fn end(draft: &mut Draft, response: &Value) -> Result<Option<String>, Interrupte
     let (status, why) =
         (response["status"].as_str().unwrap_or_default(), &response["incomplete_details"]["reason"]);
     let (stop, reason) = match (status, why.as_str()) {
-        ("completed", _) => (Stop::End, status),
-        ("incomplete", Some(reason @ "max_output_tokens")) => (Stop::Length, reason),
-        ("incomplete", Some(reason @ "content_filter")) => (Stop::ContentFilter, reason),
-        ("incomplete", reason) => (Stop::Other, reason.unwrap_or(status)),
+        ("completed", _) => (StopReason::End, status),
+        ("incomplete", Some(reason @ "max_output_tokens")) => (StopReason::Length, reason),
+        ("incomplete", Some(reason @ "content_filter")) => (StopReason::ContentFilter, reason),
+        ("incomplete", reason) => (StopReason::Other, reason.unwrap_or(status)),
         (status, _) => {
             let message = format!("the response ended as `{status}`");
             return Err(Interrupted(json!({ "message": message })));
         }
     };
-    draft.broken = stop == Stop::Other;
+    draft.broken = stop == StopReason::Other;
     (draft.stop, draft.reason, draft.closed) = (Some(stop), reason.to_owned(), true);
     let whole: String = std::mem::take(&mut draft.whole).into_values().collect();
     let rest = whole.strip_prefix(draft.text.as_str()).map(str::to_owned);

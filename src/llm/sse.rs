@@ -9,7 +9,7 @@ const BOM: &[u8] = "\u{feff}".as_bytes();
 /// Bytes that have come in and are not a whole event yet.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts of what came in")]
 #[derive(Default)]
-pub(super) struct Events {
+pub(super) struct EventBuffer {
     line: Vec<u8>,
     data: String,
     /// The event is called `error`.
@@ -22,7 +22,7 @@ pub(super) struct Events {
 
 /// A whole event.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Event {
+pub(super) struct ServerEvent {
     /// What it carries.
     pub(super) data: String,
     /// Whether it is called `error`.
@@ -33,14 +33,14 @@ pub(super) struct Event {
 #[derive(Debug)]
 pub(super) struct TooLong;
 
-impl Events {
+impl EventBuffer {
     /// Events of JSON Lines.
     pub(super) fn of_lines() -> Self {
         Self { plain: true, ..Self::default() }
     }
 
     /// Takes in `bytes`; every event they complete is returned. Lines may end in LF, CR or CRLF.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Vec<Event>, TooLong> {
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Vec<ServerEvent>, TooLong> {
         let mut events = Vec::new();
         for &byte in bytes {
             let lf_of_crlf = std::mem::replace(&mut self.after_cr, byte == b'\r') && byte == b'\n';
@@ -54,22 +54,22 @@ impl Events {
     }
 
     /// The event that the end of the stream completes, for servers that leave out the last blank line.
-    pub(super) fn end(&mut self) -> Option<Event> {
+    pub(super) fn end(&mut self) -> Option<ServerEvent> {
         self.end_of_line().or_else(|| self.end_of_line())
     }
 
-    fn end_of_line(&mut self) -> Option<Event> {
+    fn end_of_line(&mut self) -> Option<ServerEvent> {
         let line = std::mem::take(&mut self.line);
         let begun = std::mem::replace(&mut self.begun, true);
         let line = line.strip_prefix(BOM).filter(|_| !begun).unwrap_or(&line);
         if self.plain {
             let data =
                 Some(String::from_utf8_lossy(line).into_owned()).filter(|line| !line.trim().is_empty());
-            return data.map(|data| Event { data, failed: false });
+            return data.map(|data| ServerEvent { data, failed: false });
         }
         if line.is_empty() {
             let (data, failed) = (std::mem::take(&mut self.data), std::mem::take(&mut self.failed));
-            return Some(Event { data, failed }).filter(|event| !event.data.is_empty());
+            return Some(ServerEvent { data, failed }).filter(|event| !event.data.is_empty());
         }
         let value =
             |name: &[u8]| line.strip_prefix(name).map(|value| value.strip_prefix(b" ").unwrap_or(value));
@@ -102,10 +102,10 @@ mod tests {
 
     #[test]
     fn events_are_the_same_however_the_bytes_are_cut() {
-        let data = |event: Event| event.data;
+        let data = |event: ServerEvent| event.data;
         let wire = "\u{feff}: hi\r\nevent: x\r\ndata: {\"a\":\r\ndata:  \"é\"}\r\n\r\ndata:two\n\ndata: three\r\rdata: [DONE]";
         for size in 1..wire.len() {
-            let mut events = Events::default();
+            let mut events = EventBuffer::default();
             let mut seen = Vec::new();
             for piece in wire.as_bytes().chunks(size) {
                 seen.extend(events.take(piece).unwrap().into_iter().map(data));
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn an_event_that_is_called_an_error_is_one() {
-        let mut events = Events::default();
+        let mut events = EventBuffer::default();
         let seen = events.take(b"event: error\ndata: {}\n\ndata: {}\n\n").unwrap();
         assert_eq!(seen.iter().map(|event| event.failed).collect::<Vec<_>>(), [true, false]);
     }
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn an_error_in_place_of_a_field_is_an_event() {
         for line in ["error: {\"code\": 500}", "error:{\"code\": 500}", "{\"error\": \"boom\"}"] {
-            let mut events = Events::default();
+            let mut events = EventBuffer::default();
             let seen = events.take(format!("{line}\n\ndata: {{}}\n\n").as_bytes()).unwrap();
             let seen: Vec<_> = seen
                 .iter()
@@ -133,7 +133,7 @@ mod tests {
                 .collect();
             assert_eq!(seen, [(true, true), (false, false)], "{line}");
         }
-        let seen = Events::default().take(b"{\"error\": null}\n\n: {\"error\": 1}\n\nx\n\n").unwrap();
+        let seen = EventBuffer::default().take(b"{\"error\": null}\n\n: {\"error\": 1}\n\nx\n\n").unwrap();
         assert_eq!(seen, []);
     }
 
@@ -141,7 +141,7 @@ mod tests {
     fn lines_are_events_however_they_are_cut() {
         let wire = "{\"a\": \"é\"}\n\r\n{}\r\n[1]";
         for size in 1..wire.len() {
-            let mut events = Events::of_lines();
+            let mut events = EventBuffer::of_lines();
             let mut seen = Vec::new();
             for piece in wire.as_bytes().chunks(size) {
                 seen.extend(events.take(piece).unwrap().into_iter().map(|event| event.data));

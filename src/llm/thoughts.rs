@@ -53,7 +53,7 @@ pub fn without_thoughts(text: &str) -> Cow<'_, str> {
     }
     let mut said = String::new();
     let mut rest = text;
-    let mut place = Place::default();
+    let mut place = LineContext::default();
     while !rest.is_empty() {
         let end = rest.find('\n').map_or(rest.len(), |at| at + 1);
         let (line, after) = rest.split_at(end);
@@ -90,12 +90,12 @@ pub fn without_thoughts(text: &str) -> Cow<'_, str> {
 
 /// Where a line is that is not the text's own words.
 #[derive(Default)]
-struct Place {
+struct LineContext {
     file: bool,
     fence: bool,
 }
 
-impl Place {
+impl LineContext {
     fn is_quoted(&self) -> bool {
         self.file || self.fence
     }

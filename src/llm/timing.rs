@@ -9,13 +9,13 @@ use crate::clock::{Clock, Millis};
 
 /// A piece of an answer: milliseconds after the question, and its length in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Piece(pub(super) Millis, pub(super) usize);
+pub(super) struct TimedPiece(pub(super) Millis, pub(super) usize);
 
 /// Notes when pieces come in.
 pub(super) struct Stopwatch<'a> {
     clock: &'a dyn Clock,
     begun: Millis,
-    pieces: Mutex<Vec<Piece>>,
+    pieces: Mutex<Vec<TimedPiece>>,
 }
 
 impl<'a> Stopwatch<'a> {
@@ -29,11 +29,11 @@ impl<'a> Stopwatch<'a> {
         let mut pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
         match pieces.last_mut() {
             Some(last) if last.0 == at => last.1 += text.len(),
-            _ => pieces.push(Piece(at, text.len())),
+            _ => pieces.push(TimedPiece(at, text.len())),
         }
     }
 
-    pub(super) fn stop(self) -> Vec<Piece> {
+    pub(super) fn stop(self) -> Vec<TimedPiece> {
         self.pieces.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -41,13 +41,13 @@ impl<'a> Stopwatch<'a> {
 /// Says `text` in the pieces, and at the moments, in which it once came. What the pieces leave over comes with the last.
 pub(super) async fn play(
     text: &str,
-    pieces: &[Piece],
+    pieces: &[TimedPiece],
     say: &(dyn Fn(&str) + Send + Sync),
     clock: &dyn Clock,
 ) {
     let begun = clock.now();
     let mut rest = text;
-    for (n, Piece(at, length)) in pieces.iter().enumerate() {
+    for (n, TimedPiece(at, length)) in pieces.iter().enumerate() {
         let wait = at.saturating_sub(clock.now().saturating_sub(begun));
         if wait > 0 {
             clock.sleep(Duration::from_millis(wait)).await;
@@ -78,7 +78,7 @@ mod tests {
         watch.hear("ße, ");
         watch.hear("Welt");
         let pieces = watch.stop();
-        assert_eq!(pieces, [Piece(0, 4), Piece(40, 9)]);
+        assert_eq!(pieces, [TimedPiece(0, 4), TimedPiece(40, 9)]);
         let heard: Mutex<Vec<(Millis, String)>> = Mutex::default();
         let say = |piece: &str| heard.lock().unwrap().push((clock.now(), piece.to_owned()));
         let begun = clock.now();

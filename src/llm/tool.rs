@@ -75,7 +75,7 @@ pub struct ToolResult {
 
 /// A call while it comes in.
 #[derive(Clone, Debug, Default)]
-pub struct Calling {
+pub struct PartialToolCall {
     /// What the provider calls it, where it does.
     pub id: String,
     /// The tool.
@@ -90,7 +90,7 @@ pub struct Calling {
     pub at_once: bool,
 }
 
-impl Calling {
+impl PartialToolCall {
     /// The whole call, the one at `place` of its answer. No input at all is an empty one if the answer `ended` by itself.
     pub(super) fn whole(self, place: usize, ended: bool) -> ToolCall {
         let text = if ended && self.input.trim().is_empty() { "{}" } else { &self.input };
@@ -106,8 +106,11 @@ mod tests {
 
     #[test]
     fn what_is_no_json_stays_text_and_goes_back_as_an_object() {
-        let calling =
-            |input: &str| Calling { name: "f".to_owned(), input: input.to_owned(), ..Calling::default() };
+        let calling = |input: &str| PartialToolCall {
+            name: "f".to_owned(),
+            input: input.to_owned(),
+            ..PartialToolCall::default()
+        };
         let call = calling("{\"a\": 1}").whole(0, false);
         assert_eq!((call.id.as_str(), call.object()), ("call_0", json!({"a": 1})));
         assert_eq!(calling("  ").whole(1, true).input, json!({}));

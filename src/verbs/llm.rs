@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::asked::{Names, UnknownCost, can_switch, priced, remarks, served};
-use crate::llm::registry::{Means, Model};
-use crate::llm::{Effort, Message, Models, Request, Role, Shape, in_prose};
+use crate::llm::registry::{Model, SchemaMode};
+use crate::llm::{ChatMessage, Effort, ModelRequest, Models, ResponseSchema, Role, in_prose};
 use crate::schema::Schema;
 use crate::value::Value;
 use crate::verb::{Bound, Class, Context, Failure, Output, Refusal, Remark, Traits, Verb};
@@ -254,7 +254,7 @@ fn out_of_time(plan: &Plan) -> Failure {
 /// A checked [`With`]: what is asked, of which models, and what becomes of the answers.
 struct Plan {
     models: Vec<(String, Arc<Model>)>,
-    request: Request,
+    request: ModelRequest,
     format: Format,
     mode: Mode,
     samples: u32,
@@ -294,7 +294,7 @@ impl With {
             Plain::Number(number) => number.to_string(),
         });
         Ok(Plan {
-            request: Request {
+            request: ModelRequest {
                 model: String::new(),
                 system: self.system.filter(|text| !text.trim().is_empty()),
                 messages: conversation(self.prompt, self.messages, &self.images, cx)?,
@@ -303,7 +303,7 @@ impl With {
                 effort: self.effort,
                 seed: self.seed,
                 stop: self.stop,
-                schema: schema.as_deref().map(Shape::of),
+                schema: schema.as_deref().map(ResponseSchema::of),
                 cache_prompt: self.cache_prompt,
                 volatile: volatile.collect(),
                 tools: Vec::new(),
@@ -334,17 +334,17 @@ fn conversation(
     turns: Option<Vec<Turn>>,
     images: &[Picture],
     cx: &Context,
-) -> Result<Vec<Message>, Failure> {
+) -> Result<Vec<ChatMessage>, Failure> {
     let shown =
         |images: &[Picture]| images.iter().map(|picture| picture.load(cx)).collect::<Result<Vec<_>, _>>();
     let mut messages = match (turns, prompt) {
         (Some(turns), _) => turns
             .into_iter()
             .map(|turn| {
-                Ok(Message { images: shown(&turn.images)?, ..Message::said(turn.role, turn.content) })
+                Ok(ChatMessage { images: shown(&turn.images)?, ..ChatMessage::said(turn.role, turn.content) })
             })
             .collect::<Result<_, Failure>>()?,
-        (None, prompt) => prompt.map(Message::user).into_iter().collect::<Vec<_>>(),
+        (None, prompt) => prompt.map(ChatMessage::user).into_iter().collect::<Vec<_>>(),
     };
     if let Some(last) = messages.last_mut() {
         last.images.extend(shown(images)?);
@@ -400,8 +400,8 @@ impl Plan {
         model: &Model,
         elsewhere: bool,
     ) -> Result<Value, Failure> {
-        let mut request = Request { model: name.to_owned(), ..self.request.clone() };
-        if let Some(shape) = request.schema.as_ref().filter(|shape| model.means(shape) == Means::Words) {
+        let mut request = ModelRequest { model: name.to_owned(), ..self.request.clone() };
+        if let Some(shape) = request.schema.as_ref().filter(|shape| model.means(shape) == SchemaMode::Words) {
             let ask = in_prose(&shape.canonical);
             request.system = Some(request.system.map_or(ask.clone(), |system| format!("{system}\n\n{ask}")));
         }

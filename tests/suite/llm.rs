@@ -23,7 +23,7 @@ mod witness;
 use std::sync::{Arc, Mutex};
 
 use atoll::clock::ManualClock;
-use atoll::llm::{Mode, Models};
+use atoll::llm::{CassetteMode, Models};
 use atoll::meter::Meter;
 use atoll::schema::Schema;
 use atoll::value::Value;
@@ -89,7 +89,7 @@ async fn chat_completions_go_over_the_wire_as_published() {
     let step = Step::new();
     let with = json!({"model": "gpt-4.1-mini", "system": "be kind", "prompt": "greet", "temperature": 0.5,
         "max_tokens": 64, "seed": 7, "stop": ["END"]});
-    let output = step.run(&server.models(&Mode::Off), with).await.unwrap();
+    let output = step.run(&server.models(&CassetteMode::Off), with).await.unwrap();
     assert_eq!(
         output.value,
         json!({"text": "Grüße, Welt", "model": "openai/gpt-x-2026", "stop": "end",
@@ -122,7 +122,7 @@ async fn messages_go_over_the_wire_as_published() {
     let step = Step::with_schema(verdict());
     let with = json!({"model": "claude-sonnet-4-6", "system": "judge", "effort": "high", "cache_prompt": true,
         "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]});
-    let output = step.run(&server.models(&Mode::Off), with).await.unwrap();
+    let output = step.run(&server.models(&CassetteMode::Off), with).await.unwrap();
     assert_eq!(output.value, json!({"score": 90}));
     // 100 at 3 $, 700 from the cache at 0.30 $, 200 into it at 3.75 $, 100 written at 15 $ a million
     assert_eq!(
@@ -159,7 +159,7 @@ async fn a_schema_goes_to_the_provider_and_the_answer_is_checked_all_the_same() 
         Act::Stream(openai("{\"score\": 3}", "stop")),
     ])
     .await;
-    let models = server.models(&Mode::Off);
+    let models = server.models(&CassetteMode::Off);
     let step = Step::with_schema(verdict());
     let with = json!({"model": "gpt-5", "prompt": "judge", "temperature": 0.2, "seed": 1});
     let output = step.run(&models, with.clone()).await.unwrap();
@@ -201,7 +201,7 @@ async fn a_cut_off_answer_is_continued_until_it_is_whole() {
     .await;
     let step = Step::with_schema(verdict());
     let with = json!({"model": "gpt-4.1-mini", "prompt": "judge", "max_tokens": 2});
-    let output = step.run(&server.models(&Mode::Off), with).await.unwrap();
+    let output = step.run(&server.models(&CassetteMode::Off), with).await.unwrap();
     assert_eq!(output.value, json!({"score": 42}));
     assert!(output.spent.get("calls") > 2.9);
     let body = server.body(2);
@@ -220,7 +220,7 @@ async fn the_beginning_of_an_answer_is_not_paid_for_again() {
         Act::Stream(openai("pe\": 42}", "stop")),
     ])
     .await;
-    let models = server.models(&Mode::Off);
+    let models = server.models(&CassetteMode::Off);
     let with = json!({"model": "gpt-4.1-mini", "prompt": "judge", "max_tokens": 2});
     let saved: Arc<Mutex<Vec<Value>>> = Arc::default();
     let attempt = |number: u32| {
@@ -267,7 +267,7 @@ async fn files_are_never_half_and_plain_text_keeps_its_limit() {
         Act::Stream(anthropic("d", "max_tokens")),
     ])
     .await;
-    let models = server.models(&Mode::Off);
+    let models = server.models(&CassetteMode::Off);
     let ask = |format: &str| json!({"model": "claude-haiku-4-5", "prompt": "write", "format": format, "max_tokens": 9});
     let output = Step::new().run(&models, ask("files")).await.unwrap();
     let text = output.value["text"].as_str().unwrap();
@@ -292,7 +292,7 @@ async fn samples_are_asked_together_and_voted_on() {
     for (schema, fields) in [(open, 3), (verdict(), 1)] {
         let server = Server::start(answers.clone()).await;
         let step = Step::with_schema(schema);
-        let output = step.run(&server.models(&Mode::Off), with.clone()).await.unwrap();
+        let output = step.run(&server.models(&CassetteMode::Off), with.clone()).await.unwrap();
         assert_eq!(output.value["score"], 70);
         assert_eq!(
             output.value.as_object().unwrap().len(),
@@ -322,7 +322,7 @@ async fn one_broken_sample_does_not_lose_the_others() {
     .await;
     let with = json!({"model": "gpt-4.1-mini", "prompt": "judge", "samples": 3, "vote": "majority"});
     let step = Step::with_schema(verdict());
-    let output = step.run(&server.models(&Mode::Off), with).await.unwrap();
+    let output = step.run(&server.models(&CassetteMode::Off), with).await.unwrap();
     assert_eq!(output.value, json!({"score": 1}));
     assert!(output.spent.get("calls") > 2.9, "the broken one was paid for as well");
     assert!(step.said().0.contains("1 of 3 samples failed"), "{}", step.said().0);
@@ -341,7 +341,7 @@ async fn the_next_model_answers_where_one_is_down() {
     .await;
     let step = Step::new();
     let with = json!({"model": ["claude-sonnet-4-6", "gpt-4.1-mini"], "prompt": "hi"});
-    let output = step.run(&server.models(&Mode::Off), with).await.unwrap();
+    let output = step.run(&server.models(&CassetteMode::Off), with).await.unwrap();
     assert_eq!(
         (&output.value["text"], &output.value["switched"]),
         (&json!("here"), &json!(["claude-sonnet-4-6"]))
@@ -359,7 +359,8 @@ async fn a_switch_is_in_an_answer_that_allows_it() {
     {
         let answer = Act::Stream(openai("{\"score\": 1}", "stop"));
         let server = Server::start([Act::Plain(500, vec![], String::new()), answer]).await;
-        let output = Step::with_schema(schema).run(&server.models(&Mode::Off), with.clone()).await.unwrap();
+        let output =
+            Step::with_schema(schema).run(&server.models(&CassetteMode::Off), with.clone()).await.unwrap();
         assert_eq!(output.value, value);
     }
 }
@@ -375,7 +376,7 @@ async fn a_refusal_is_refused_in_both_dialects() {
     ] {
         let server = Server::start([Act::Stream(act)]).await;
         let failure = Step::new()
-            .run(&server.models(&Mode::Off), json!({"model": model, "prompt": "x"}))
+            .run(&server.models(&CassetteMode::Off), json!({"model": model, "prompt": "x"}))
             .await
             .unwrap_err();
         assert_eq!(failure.class, Class::Refused, "{failure}");
@@ -395,7 +396,7 @@ async fn servers_that_do_not_stream_or_count_are_understood() {
         Act::Plain(200, kind(), message.to_string()),
     ])
     .await;
-    let models = server.models(&Mode::Off);
+    let models = server.models(&CassetteMode::Off);
     let step = Step::new();
     let output = step.run(&models, json!({"model": "local/small", "prompt": "seven b"})).await.unwrap();
     assert_eq!(output.value["text"], "whole");
@@ -418,7 +419,7 @@ async fn a_real_local_model_answers_in_json() {
         println!("skipped: ATOLL_LOCAL_LLM is not set (the address of an OpenAI-compatible server)");
         return;
     };
-    let models = server::models(&base, &Mode::Off);
+    let models = server::models(&base, &CassetteMode::Off);
     let with = |model: &str| {
         json!({"model": model, "prompt": "Score the sum 2 + 2 = 4 from 0 to 100.", "max_tokens": 64, "temperature": 0,
             "unknown_cost": "count"})

@@ -13,7 +13,7 @@ use crate::cli::wiring::{self, RunAccess};
 use crate::clock::parse_span;
 use crate::diag::nearest;
 use crate::driver::House;
-use crate::llm::Mode;
+use crate::llm::CassetteMode;
 use crate::plan::Limit;
 use crate::store::Durability;
 
@@ -75,12 +75,12 @@ pub struct AccessFlags {
 }
 
 impl AccessFlags {
-    fn cassette(&self) -> Mode {
+    fn cassette(&self) -> CassetteMode {
         match (&self.record, &self.replay, &self.replay_fill) {
-            (Some(path), _, _) => Mode::Record(path.clone()),
-            (_, Some(path), _) => Mode::Replay(path.clone()),
-            (_, _, Some(path)) => Mode::Fill(path.clone()),
-            (None, None, None) => Mode::Off,
+            (Some(path), _, _) => CassetteMode::Record(path.clone()),
+            (_, Some(path), _) => CassetteMode::Replay(path.clone()),
+            (_, _, Some(path)) => CassetteMode::Fill(path.clone()),
+            (None, None, None) => CassetteMode::Off,
         }
     }
 }

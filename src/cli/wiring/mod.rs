@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::coding_agents::Coders;
 use crate::driver::House;
 use crate::llm::registry::Registry;
-use crate::llm::{Cassette, Mode, Models};
+use crate::llm::{Cassette, CassetteMode, Models};
 use crate::rooted_fs::read_text;
 use crate::runtime::process::Host;
 use crate::runtime::service::{self, Runtimes};
@@ -38,7 +38,7 @@ pub struct RunAccess {
     /// How sure a fact is to survive a power cut.
     pub durability: Durability,
     /// Where models' answers are kept or come from.
-    pub cassette: Mode,
+    pub cassette: CassetteMode,
     /// Whether it notes, or keeps to, when the pieces of an answer came.
     pub timing: bool,
     /// Whether services may run without a sandbox where there is none.
@@ -207,7 +207,8 @@ pub fn runtime(settings: &Settings, doors: &RunAccess) -> Result<House, CommandE
     let mut grants = permissions::grants(settings, &doors.allow)?;
     grants.reserve(TextLayers::new(settings).reserved());
     let registry = withheld(settings, registry, &grants);
-    if let Mode::Record(path) | Mode::Replay(path) | Mode::Fill(path) = &doors.cassette
+    if let CassetteMode::Record(path) | CassetteMode::Replay(path) | CassetteMode::Fill(path) =
+        &doors.cassette
         && std::fs::metadata(path).is_ok_and(|file| !file.is_file())
     {
         return Err(CommandError::usage(format!("{} is not a regular file", path.display())));

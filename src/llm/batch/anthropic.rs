@@ -3,15 +3,17 @@
 
 use serde_json::json;
 
-use super::form::{Ended, Entries, Fate, Form, Results, State, encoded, moment, taken};
+use super::api::{
+    BatchApi, BatchEnd, BatchEntries, BatchResult, BatchStatus, ResultsLocation, encoded, moment, taken,
+};
 use crate::llm::dialect::number;
 use crate::llm::registry::{Model, Provider};
 use crate::value::Value;
 
 /// The form.
-pub(super) struct Anthropic;
+pub(super) struct AnthropicBatches;
 
-impl Form for Anthropic {
+impl BatchApi for AnthropicBatches {
     fn entry(&self, id: &str, mut body: Value) -> Value {
         if let Some(body) = body.as_object_mut() {
             body.remove("stream");
@@ -19,10 +21,10 @@ impl Form for Anthropic {
         json!({"custom_id": id, "params": body})
     }
 
-    fn creation(&self, model: &Model, _: &str, entries: Entries) -> (String, Value) {
+    fn creation(&self, model: &Model, _: &str, entries: BatchEntries) -> (String, Value) {
         let entries = match entries {
-            Entries::Here(entries) => entries,
-            Entries::File(_) => Vec::new(),
+            BatchEntries::Here(entries) => entries,
+            BatchEntries::File(_) => Vec::new(),
         };
         (home(&model.provider), json!({ "requests": entries }))
     }
@@ -31,11 +33,11 @@ impl Form for Anthropic {
         format!("{}/{}", home(provider), encoded(batch))
     }
 
-    fn state(&self, batch: &Value) -> State {
+    fn state(&self, batch: &Value) -> BatchStatus {
         let count = |key: &str| number(batch, &format!("/request_counts/{key}"));
         let done = ["succeeded", "errored", "canceled", "expired"].map(count).iter().sum();
-        let rest = || Ended { rest: "its batch has no result for it".to_owned(), ..Ended::default() };
-        State {
+        let rest = || BatchEnd { rest: "its batch has no result for it".to_owned(), ..BatchEnd::default() };
+        BatchStatus {
             id: batch["id"].as_str().unwrap_or_default().to_owned(),
             mark: None,
             made_at: moment(batch["created_at"].as_str()),
@@ -46,25 +48,25 @@ impl Form for Anthropic {
     }
 
     /// The address is built and not taken from the batch: a key goes nowhere else.
-    fn results(&self, provider: &Provider, batch: &Value) -> Vec<Results> {
+    fn results(&self, provider: &Provider, batch: &Value) -> Vec<ResultsLocation> {
         let id = batch["id"].as_str().unwrap_or_default();
-        vec![Results::At(format!("{}/results", self.look(provider, id)))]
+        vec![ResultsLocation::At(format!("{}/results", self.look(provider, id)))]
     }
 
-    fn result(&self, mut result: Value) -> (Option<String>, Fate) {
+    fn result(&self, mut result: Value) -> (Option<String>, BatchResult) {
         let id = result["custom_id"].as_str().map(str::to_owned);
         let mut result = taken(&mut result, "/result");
         let fate = match result["type"].as_str().unwrap_or_default() {
-            "succeeded" => Fate::Answered(taken(&mut result, "/message")),
-            "expired" => Fate::Unasked("its batch expired".to_owned()),
-            "canceled" => Fate::Unasked("its batch was cancelled".to_owned()),
+            "succeeded" => BatchResult::Answered(taken(&mut result, "/message")),
+            "expired" => BatchResult::Unasked("its batch expired".to_owned()),
+            "canceled" => BatchResult::Unasked("its batch was cancelled".to_owned()),
             _ => {
                 let mut outer = taken(&mut result, "/error");
                 let error = match taken(&mut outer, "/error") {
                     Value::Null => outer,
                     error => error,
                 };
-                Fate::Refused { status: None, error }
+                BatchResult::Refused { status: None, error }
             }
         };
         (id, fate)
@@ -75,7 +77,7 @@ impl Form for Anthropic {
         format!("{}?limit=100{after}", home(provider))
     }
 
-    fn listed(&self, page: &Value) -> (Vec<State>, Option<String>) {
+    fn listed(&self, page: &Value) -> (Vec<BatchStatus>, Option<String>) {
         let batches = page["data"].as_array().into_iter().flatten().map(|batch| self.state(batch)).collect();
         let last = page["last_id"].as_str().map(str::to_owned);
         (batches, last.filter(|_| page["has_more"] == true))

@@ -4,22 +4,24 @@
 
 use serde_json::json;
 
-use super::form::{Ended, Entries, Fate, Form, Results, State, encoded, moment, taken};
+use super::api::{
+    BatchApi, BatchEnd, BatchEntries, BatchResult, BatchStatus, ResultsLocation, encoded, moment, taken,
+};
 use crate::llm::registry::{Model, Provider};
 use crate::value::Value;
 
 /// The form.
-pub(super) struct Gemini;
+pub(super) struct GeminiBatches;
 
-impl Form for Gemini {
+impl BatchApi for GeminiBatches {
     fn entry(&self, id: &str, body: Value) -> Value {
         json!({"request": body, "metadata": {"key": id}})
     }
 
-    fn creation(&self, model: &Model, mark: &str, entries: Entries) -> (String, Value) {
+    fn creation(&self, model: &Model, mark: &str, entries: BatchEntries) -> (String, Value) {
         let entries = match entries {
-            Entries::Here(entries) => entries,
-            Entries::File(_) => Vec::new(),
+            BatchEntries::Here(entries) => entries,
+            BatchEntries::File(_) => Vec::new(),
         };
         let body =
             json!({"batch": {"displayName": mark, "inputConfig": {"requests": {"requests": entries}}}});
@@ -31,7 +33,7 @@ impl Form for Gemini {
         format!("{}/batches/{}", provider.base_url, encoded(id))
     }
 
-    fn state(&self, batch: &Value) -> State {
+    fn state(&self, batch: &Value) -> BatchStatus {
         let about = &batch["metadata"];
         let word = about["state"].as_str().unwrap_or_default();
         let ended = match word.rsplit('_').next().unwrap_or_default() {
@@ -42,35 +44,35 @@ impl Form for Gemini {
             _ => (batch["done"] == true).then_some("its batch has no result for it"),
         };
         let count = |key: &str| int64(&about["batchStats"][key]);
-        State {
+        BatchStatus {
             id: batch["name"].as_str().unwrap_or_default().to_owned(),
             mark: about["displayName"].as_str().map(str::to_owned),
             made_at: moment(about["createTime"].as_str()),
             done: count("successfulRequestCount") + count("failedRequestCount"),
             total: count("requestCount"),
-            ended: ended.map(|rest| Ended {
+            ended: ended.map(|rest| BatchEnd {
                 rest: rest.to_owned(),
                 all: complaint(batch, word),
-                ..Ended::default()
+                ..BatchEnd::default()
             }),
         }
     }
 
-    fn results(&self, _: &Provider, batch: &Value) -> Vec<Results> {
+    fn results(&self, _: &Provider, batch: &Value) -> Vec<ResultsLocation> {
         let places = ["/response", "/metadata/output"];
         let inlined = places.iter().find_map(|place| {
             batch.pointer(place)?.pointer("/inlinedResponses/inlinedResponses")?.as_array()
         });
-        inlined.cloned().map(Results::Here).into_iter().collect()
+        inlined.cloned().map(ResultsLocation::Here).into_iter().collect()
     }
 
     /// Not all answers have come with the key of their request: then the order counts, which is that of the requests.
-    fn result(&self, mut result: Value) -> (Option<String>, Fate) {
+    fn result(&self, mut result: Value) -> (Option<String>, BatchResult) {
         let id = result["metadata"]["key"].as_str().map(str::to_owned);
         let fate = match (taken(&mut result, "/response"), taken(&mut result, "/error")) {
-            (Value::Null, Value::Null) => Fate::Unasked("its batch has no result for it".to_owned()),
+            (Value::Null, Value::Null) => BatchResult::Unasked("its batch has no result for it".to_owned()),
             (Value::Null, error) => refused(error),
-            (response, _) => Fate::Answered(response),
+            (response, _) => BatchResult::Answered(response),
         };
         (id, fate)
     }
@@ -80,7 +82,7 @@ impl Form for Gemini {
         format!("{}/batches?pageSize=100{after}", provider.base_url)
     }
 
-    fn listed(&self, page: &Value) -> (Vec<State>, Option<String>) {
+    fn listed(&self, page: &Value) -> (Vec<BatchStatus>, Option<String>) {
         let batches =
             page["operations"].as_array().into_iter().flatten().map(|batch| self.state(batch)).collect();
         let next = page["nextPageToken"].as_str().filter(|token| !token.is_empty()).map(str::to_owned);
@@ -89,16 +91,16 @@ impl Form for Gemini {
 }
 
 /// What a batch as a whole is refused for. One that was cancelled has an error as well.
-fn complaint(batch: &Value, word: &str) -> Option<Fate> {
+fn complaint(batch: &Value, word: &str) -> Option<BatchResult> {
     let error = batch.get("error").filter(|error| !error.is_null() && word.ends_with("FAILED"))?;
     Some(refused(error.clone()))
 }
 
 /// Errors have the codes of gRPC.
-fn refused(error: Value) -> Fate {
+fn refused(error: Value) -> BatchResult {
     const CANCELLED: u64 = 1;
     let status = match error["code"].as_u64().unwrap_or_default() {
-        CANCELLED => return Fate::Unasked("its batch was cancelled".to_owned()),
+        CANCELLED => return BatchResult::Unasked("its batch was cancelled".to_owned()),
         3 | 9 | 11 => 400,
         4 => 504,
         5 => 404,
@@ -109,7 +111,7 @@ fn refused(error: Value) -> Fate {
         code @ 400..=599 => u16::try_from(code).unwrap_or(500),
         _ => 500,
     };
-    Fate::Refused { status: Some(status), error }
+    BatchResult::Refused { status: Some(status), error }
 }
 
 /// A number, which this vendor writes as text.

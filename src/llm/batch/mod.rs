@@ -1,20 +1,20 @@
 //! Requests that are asked together, at a lower price: many steps hand theirs in, each waits for its own answer.
 //! It must never know what a step does with its answer, nor forget a batch that may have been made.
-//! Start with [`ask`], which is one request; a [`Flock`] is those that share a batch, `keeper` makes and follows it,
+//! Start with [`ask`], which is one request; a [`PendingBatch`] is those that share a batch, `keeper` makes and follows it,
 //! `seek` finds out after a crash whether it was made. A [`Form`] is pure: how one provider takes batches.
 //!
-//! No request is submitted twice: where it will be is written down ([`Places`]) before a batch is made, under a mark that
+//! No request is submitted twice: where it will be is written down ([`HandleStore`]) before a batch is made, under a mark that
 //! the batch carries, and whoever finds such a note and no batch asks the provider for the mark first.
 
 mod anthropic;
-mod flock;
-mod form;
+mod api;
+mod client;
+mod find_existing;
 mod gemini;
-mod keeper;
+mod handle;
 mod openai;
-mod place;
-mod seek;
-mod wire;
+mod pending_batch;
+mod poller;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -23,23 +23,23 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::OnceCell;
 
-use super::dialect::{self, Draft};
-use super::fault;
+use super::dialect::{self, PartialResponse};
 use super::models::{REFUSALS, call_bound, worded};
-use super::options::{Answered, Refused};
+use super::options::{ProviderReply, RefusedOption};
+use super::provider_error;
 use crate::clock::Clock;
 use crate::llm::registry::{Batching, Model};
-use crate::llm::{Answer, Asking, Models, Request};
+use crate::llm::{CallContext, ModelRequest, ModelResponse, Models};
 use crate::meter::Meter;
 use crate::value::Value;
 use crate::verb::{Class, Failure};
 
-use flock::{Flock, Newcomer, Ticket};
-use form::Fate;
-use keeper::{Keeper, Start};
-use wire::Wire;
+use api::BatchResult;
+use client::BatchClient;
+use pending_batch::{BatchRequest, BatchTicket, PendingBatch};
+use poller::{BatchPoller, PollerStart};
 
-pub use place::{Entry, Keeping, Place, Places};
+pub use handle::{BatchHandle, BatchOptions, HandleStore, StoreFuture};
 
 /// How often a request may come back without having been asked before it is given up.
 const LOSSES: u32 = 3;
@@ -50,9 +50,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct Batches {
     /// Those that take more requests, by provider and model: the vendors want one model for each batch.
-    gathering: Mutex<HashMap<(String, String), Arc<Flock>>>,
+    gathering: Mutex<HashMap<(String, String), Arc<PendingBatch>>>,
     /// Those that are closed, by mark.
-    closed: Mutex<HashMap<String, Weak<Flock>>>,
+    closed: Mutex<HashMap<String, Weak<PendingBatch>>>,
     /// What became of marks without a batch, so that each is looked for once.
     sought: Mutex<HashMap<String, Arc<OnceCell<Option<String>>>>>,
     /// Batches of which it has been said that they go on without us.
@@ -61,7 +61,7 @@ pub(super) struct Batches {
 
 /// What every part of this needs: who is asked, and on whose clock.
 #[derive(Clone)]
-struct Shop {
+struct BatchContext {
     models: Models,
     model: Arc<Model>,
     terms: Batching,
@@ -71,13 +71,14 @@ struct Shop {
 /// Asks `request` of `model` in a batch; what is remembered of it stands in `entry` under `slot`.
 pub(super) async fn ask(
     models: &Models,
-    request: &Request,
+    request: &ModelRequest,
     model: &Arc<Model>,
     slot: &str,
-    (asking, entry): (Asking<'_>, Entry<'_>),
-) -> Result<Answer, Failure> {
+    (asking, entry): (CallContext<'_>, BatchOptions<'_>),
+) -> Result<ModelResponse, Failure> {
     let terms = model.provider.batch.ok_or_else(|| Failure::permanent("there are no batches here"))?;
-    let shop = Shop { models: models.clone(), model: model.clone(), terms, clock: entry.clock.clone() };
+    let shop =
+        BatchContext { models: models.clone(), model: model.clone(), terms, clock: entry.clock.clone() };
     let mut fitted = models.fitted(model);
     for turn in 0..=REFUSALS {
         let worded = worded(request, model, &fitted);
@@ -93,7 +94,7 @@ pub(super) async fn ask(
         };
         let ticket = ticket.unwrap_or_else(|| {
             let seed = format!("{}/{}/{slot}/{turn}", asking.idempotency_key, asking.at);
-            let newcomer = Newcomer { body: body.clone(), seed, progress: entry.progress.clone() };
+            let newcomer = BatchRequest { body: body.clone(), seed, progress: entry.progress.clone() };
             models.batches().submit(&shop, newcomer)
         });
         let fate = ticket.follow(entry.places, slot).await?;
@@ -111,29 +112,33 @@ pub(super) async fn ask(
 }
 
 /// The option that is refused, where an answer is of use without it.
-fn refused(fate: &Fate, sent: &Value, request: &Request, model: &Model) -> Option<Refused> {
-    let Fate::Refused { status, error } = fate else { return None };
+fn refused(fate: &BatchResult, sent: &Value, request: &ModelRequest, model: &Model) -> Option<RefusedOption> {
+    let BatchResult::Refused { status, error } = fate else { return None };
     let body = json!({ "error": error }).to_string();
-    Refused::in_answer(&Answered { status: status.unwrap_or(400), body: &body, sent }, request, model)
+    RefusedOption::in_answer(
+        &ProviderReply { status: status.unwrap_or(400), body: &body, sent },
+        request,
+        model,
+    )
 }
 
 /// What `fate` is for the one who asked.
 async fn settle(
-    fate: Fate,
-    request: &Request,
-    shop: &Shop,
+    fate: BatchResult,
+    request: &ModelRequest,
+    shop: &BatchContext,
     slot: &str,
-    entry: Entry<'_>,
-) -> Result<Answer, Failure> {
+    entry: BatchOptions<'_>,
+) -> Result<ModelResponse, Failure> {
     let (model, registry) = (&shop.model, shop.models.registry());
     let failure = match fate {
-        Fate::Answered(body) => {
-            let mut draft = Draft::of(request);
+        BatchResult::Answered(body) => {
+            let mut draft = PartialResponse::of(request);
             draft.closed = true;
             let read = dialect::of(model.provider.kind).whole(&mut draft, &body);
             // What the provider says it used was paid for, also where the answer is an error.
             let read = read.map_err(|error| {
-                let failure = fault::interrupted(&error.0, model, registry);
+                let failure = provider_error::interrupted(&error.0, model, registry);
                 failure.spent(dialect::paid(&draft, request, model))
             });
             match read.and_then(|()| draft.finish(request, model)) {
@@ -145,10 +150,10 @@ async fn settle(
                 Err(failure) => failure,
             }
         }
-        Fate::Refused { status, error } => match status {
+        BatchResult::Refused { status, error } => match status {
             Some(status) => {
                 let body = json!({ "error": error }).to_string();
-                fault::status(
+                provider_error::status(
                     status,
                     &reqwest::header::HeaderMap::new(),
                     &body,
@@ -157,14 +162,14 @@ async fn settle(
                     shop.clock.now(),
                 )
             }
-            None => fault::interrupted(&error, model, registry),
+            None => provider_error::interrupted(&error, model, registry),
         },
-        Fate::Unasked(why) => {
+        BatchResult::Unasked(why) => {
             let losses = entry.places.lose(slot).await?;
             return Err(lost(model, &why, losses));
         }
-        Fate::Failed { failure, over: false } => return Err(failure),
-        Fate::Failed { failure, over: true } => failure,
+        BatchResult::Failed { failure, over: false } => return Err(failure),
+        BatchResult::Failed { failure, over: true } => failure,
     };
     // It is over: an attempt that follows asks anew.
     entry.places.forget(slot).await?;
@@ -183,9 +188,13 @@ fn lost(model: &Model, why: &str, losses: u32) -> Failure {
         .hint("leave out `mode = \"batch\"`, or ask for less")
 }
 
-impl Shop {
+impl BatchContext {
     /// The way back to the batch at `place`, if it was made.
-    async fn back_to(&self, place: Place, entry: Entry<'_>) -> Result<Option<Ticket>, Failure> {
+    async fn back_to(
+        &self,
+        place: BatchHandle,
+        entry: BatchOptions<'_>,
+    ) -> Result<Option<BatchTicket>, Failure> {
         let batches = self.models.batches();
         if let Some(ticket) = batches.join(&place, entry) {
             return Ok(Some(ticket));
@@ -194,18 +203,19 @@ impl Shop {
             Some(batch) => Some(batch.clone()),
             None => self.sought(&place, entry).await?,
         };
-        Ok(batch
-            .map(|batch| batches.follow(self, &Place { batch: Some(batch.clone()), ..place }, batch, entry)))
+        Ok(batch.map(|batch| {
+            batches.follow(self, &BatchHandle { batch: Some(batch.clone()), ..place }, batch, entry)
+        }))
     }
 
     /// What the provider calls the batch at `place`, if it was made before whoever noted that was cut off. All who ask for
     /// the same batch ask the provider once.
-    async fn sought(&self, place: &Place, entry: Entry<'_>) -> Result<Option<String>, Failure> {
+    async fn sought(&self, place: &BatchHandle, entry: BatchOptions<'_>) -> Result<Option<String>, Failure> {
         let cell = lock(&self.models.batches().sought).entry(place.mark.clone()).or_default().clone();
         let seeking = async {
-            let wire = Wire::open(self).await?;
+            let wire = BatchClient::open(self).await?;
             let say = |text: String| entry.progress.line(self.models.hushed(&text));
-            seek::seek(&wire, place, &say).await
+            find_existing::seek(&wire, place, &say).await
         };
         cell.get_or_try_init(|| seeking).await.cloned()
     }
@@ -213,7 +223,7 @@ impl Shop {
 
 impl Batches {
     /// Hands in a request: it goes into the batch that is being gathered, or begins one.
-    fn submit(&self, shop: &Shop, newcomer: Newcomer) -> Ticket {
+    fn submit(&self, shop: &BatchContext, newcomer: BatchRequest) -> BatchTicket {
         let key = (shop.model.provider.name.clone(), shop.model.id.clone());
         let mut gathering = lock(&self.gathering);
         let newcomer = match gathering.get(&key) {
@@ -223,30 +233,36 @@ impl Batches {
                 Err(newcomer) => newcomer,
             },
         };
-        let (flock, ticket) = Flock::begin(newcomer, &shop.terms);
+        let (flock, ticket) = PendingBatch::begin(newcomer, &shop.terms);
         gathering.insert(key, flock.clone());
         drop(gathering);
-        tokio::spawn(Keeper { shop: shop.clone(), flock }.run(Start::Gather));
+        tokio::spawn(BatchPoller { shop: shop.clone(), flock }.run(PollerStart::Gather));
         ticket
     }
 
     /// Waits with those who wait for the batch at `place` already, if there are any.
-    fn join(&self, place: &Place, entry: Entry<'_>) -> Option<Ticket> {
+    fn join(&self, place: &BatchHandle, entry: BatchOptions<'_>) -> Option<BatchTicket> {
         let known = lock(&self.closed).get(&place.mark).and_then(Weak::upgrade);
         known.and_then(|flock| flock.join(place.entry, entry.progress))
     }
 
     /// Follows `batch`, which is at `place`, or joins those who do.
-    fn follow(&self, shop: &Shop, place: &Place, batch: String, entry: Entry<'_>) -> Ticket {
+    fn follow(
+        &self,
+        shop: &BatchContext,
+        place: &BatchHandle,
+        batch: String,
+        entry: BatchOptions<'_>,
+    ) -> BatchTicket {
         let mut closed = lock(&self.closed);
         let known = closed.get(&place.mark).and_then(Weak::upgrade);
         if let Some(ticket) = known.and_then(|flock| flock.join(place.entry, entry.progress)) {
             return ticket;
         }
-        let (flock, ticket) = Flock::follow(place, entry.progress);
+        let (flock, ticket) = PendingBatch::follow(place, entry.progress);
         closed.insert(place.mark.clone(), Arc::downgrade(&flock));
         drop(closed);
-        tokio::spawn(Keeper { shop: shop.clone(), flock }.run(Start::Follow(batch)));
+        tokio::spawn(BatchPoller { shop: shop.clone(), flock }.run(PollerStart::Follow(batch)));
         ticket
     }
 
@@ -256,13 +272,13 @@ impl Batches {
     }
 
     /// Keeps `flock`, which is closed, under its mark, and no longer under the one it had before.
-    fn note(&self, flock: &Arc<Flock>, mark: &str) {
+    fn note(&self, flock: &Arc<PendingBatch>, mark: &str) {
         self.forget(flock);
         lock(&self.closed).insert(mark.to_owned(), Arc::downgrade(flock));
     }
 
     /// Forgets `flock`.
-    fn forget(&self, flock: &Arc<Flock>) {
+    fn forget(&self, flock: &Arc<PendingBatch>) {
         lock(&self.gathering).retain(|_, other| !Arc::ptr_eq(other, flock));
         lock(&self.closed).retain(|_, other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(flock)));
     }

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use super::form::{Ended, Entries, Fate, Form, Results, State, encoded, taken};
+use super::api::{
+    BatchApi, BatchEnd, BatchEntries, BatchResult, BatchStatus, ResultsLocation, encoded, taken,
+};
 use crate::llm::dialect::number;
 use crate::llm::registry::{Model, Provider};
 use crate::value::Value;
@@ -11,12 +13,12 @@ use crate::value::Value;
 const MARK: &str = "atoll";
 
 /// The form.
-pub(super) struct OpenAi {
+pub(super) struct OpenAiBatches {
     /// The interface whose requests the batch holds.
     pub(super) path: &'static str,
 }
 
-impl Form for OpenAi {
+impl BatchApi for OpenAiBatches {
     fn entry(&self, id: &str, mut body: Value) -> Value {
         if let Some(body) = body.as_object_mut() {
             body.remove("stream");
@@ -29,10 +31,10 @@ impl Form for OpenAi {
         Some(format!("{}/files", provider.base_url))
     }
 
-    fn creation(&self, model: &Model, mark: &str, entries: Entries) -> (String, Value) {
+    fn creation(&self, model: &Model, mark: &str, entries: BatchEntries) -> (String, Value) {
         let file = match entries {
-            Entries::File(id) => id,
-            Entries::Here(_) => String::new(),
+            BatchEntries::File(id) => id,
+            BatchEntries::Here(_) => String::new(),
         };
         let body = json!({"input_file_id": file, "endpoint": self.path, "completion_window": "24h",
             "metadata": {MARK: mark}});
@@ -43,18 +45,20 @@ impl Form for OpenAi {
         format!("{}/batches/{}", provider.base_url, encoded(batch))
     }
 
-    fn state(&self, batch: &Value) -> State {
+    fn state(&self, batch: &Value) -> BatchStatus {
         let text = |key: &str| batch[key].as_str();
         let ended = match text("status").unwrap_or_default() {
             "completed" => {
-                Some(Ended { rest: "its batch has no result for it".to_owned(), ..Ended::default() })
+                Some(BatchEnd { rest: "its batch has no result for it".to_owned(), ..BatchEnd::default() })
             }
-            "expired" => Some(Ended { rest: "its batch expired".to_owned(), ..Ended::default() }),
-            "cancelled" => Some(Ended { rest: "its batch was cancelled".to_owned(), ..Ended::default() }),
+            "expired" => Some(BatchEnd { rest: "its batch expired".to_owned(), ..BatchEnd::default() }),
+            "cancelled" => {
+                Some(BatchEnd { rest: "its batch was cancelled".to_owned(), ..BatchEnd::default() })
+            }
             "failed" => Some(failed(batch)),
             _ => None,
         };
-        State {
+        BatchStatus {
             id: text("id").unwrap_or_default().to_owned(),
             mark: batch["metadata"][MARK].as_str().map(str::to_owned),
             made_at: batch["created_at"].as_u64().map(|seconds| seconds.saturating_mul(1_000)),
@@ -64,28 +68,29 @@ impl Form for OpenAi {
         }
     }
 
-    fn results(&self, provider: &Provider, batch: &Value) -> Vec<Results> {
+    fn results(&self, provider: &Provider, batch: &Value) -> Vec<ResultsLocation> {
         let file = |key: &str| batch[key].as_str().filter(|id| !id.is_empty());
-        let at = |id: &str| Results::At(format!("{}/files/{}/content", provider.base_url, encoded(id)));
+        let at =
+            |id: &str| ResultsLocation::At(format!("{}/files/{}/content", provider.base_url, encoded(id)));
         ["output_file_id", "error_file_id"].into_iter().filter_map(file).map(at).collect()
     }
 
-    fn result(&self, mut result: Value) -> (Option<String>, Fate) {
+    fn result(&self, mut result: Value) -> (Option<String>, BatchResult) {
         let id = result["custom_id"].as_str().map(str::to_owned);
         let error = taken(&mut result, "/error");
         let status = result.pointer("/response/status_code").and_then(Value::as_u64);
         let mut body = taken(&mut result, "/response/body");
         let fate = match (status, error["code"].as_str()) {
-            (Some(200), _) => Fate::Answered(body),
-            (None, Some("batch_expired")) => Fate::Unasked("its batch expired".to_owned()),
-            (None, Some("batch_cancelled")) => Fate::Unasked("its batch was cancelled".to_owned()),
-            (None, _) => Fate::Refused { status: Some(500), error },
+            (Some(200), _) => BatchResult::Answered(body),
+            (None, Some("batch_expired")) => BatchResult::Unasked("its batch expired".to_owned()),
+            (None, Some("batch_cancelled")) => BatchResult::Unasked("its batch was cancelled".to_owned()),
+            (None, _) => BatchResult::Refused { status: Some(500), error },
             (Some(status), _) => {
                 let error = match taken(&mut body, "/error") {
                     Value::Null => body,
                     error => error,
                 };
-                Fate::Refused { status: u16::try_from(status).ok(), error }
+                BatchResult::Refused { status: u16::try_from(status).ok(), error }
             }
         };
         (id, fate)
@@ -96,8 +101,8 @@ impl Form for OpenAi {
         format!("{}/batches?limit=100{after}", provider.base_url)
     }
 
-    fn listed(&self, page: &Value) -> (Vec<State>, Option<String>) {
-        let batches: Vec<State> =
+    fn listed(&self, page: &Value) -> (Vec<BatchStatus>, Option<String>) {
+        let batches: Vec<BatchStatus> =
             page["data"].as_array().into_iter().flatten().map(|batch| self.state(batch)).collect();
         let last = batches.last().map(|batch| batch.id.clone());
         (batches, last.filter(|_| page["has_more"] == true))
@@ -105,14 +110,16 @@ impl Form for OpenAi {
 }
 
 /// A batch whose file was not taken: lines that are at fault are named; what is not about a line is about all.
-fn failed(batch: &Value) -> Ended {
-    let mut ended =
-        Ended { rest: "its batch was refused because of another request".to_owned(), ..Ended::default() };
+fn failed(batch: &Value) -> BatchEnd {
+    let mut ended = BatchEnd {
+        rest: "its batch was refused because of another request".to_owned(),
+        ..BatchEnd::default()
+    };
     for error in batch["errors"]["data"].as_array().into_iter().flatten() {
         // More than the account may have waiting: that passes.
         let crowded = error["code"].as_str().is_some_and(|code| code.contains("limit_exceeded"));
         let status = Some(if crowded { 429 } else { 400 });
-        let fate = Fate::Refused { status, error: error.clone() };
+        let fate = BatchResult::Refused { status, error: error.clone() };
         match error["line"].as_u64().and_then(|line| u32::try_from(line).ok()?.checked_sub(1)) {
             Some(entry) => ended.apart.push((entry, fate)),
             None => ended.all = ended.all.or(Some(fate)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::entries::span;
-use super::{Kind, Model, Price, RegistryError};
+use super::{Model, Price, ProviderKind, RegistryError};
 
 /// How a provider takes batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,13 +25,13 @@ pub struct Batching {
 #[serde(untagged)]
 pub(super) enum BatchEntry {
     Plain(bool),
-    Said(Said),
+    Said(BatchingEntry),
 }
 
 /// What may be said of it.
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Said {
+pub(super) struct BatchingEntry {
     gather: Option<String>,
     poll: Option<(String, String)>,
     requests: Option<usize>,
@@ -41,11 +41,11 @@ pub(super) struct Said {
 impl Batching {
     /// What the vendors of `kind` take. Their limits of bytes are higher (200 MB, 256 MB; Gemini 20 MB with all that
     /// is around the requests), but what is gathered lies in memory.
-    fn of(kind: Kind) -> Self {
+    fn of(kind: ProviderKind) -> Self {
         let (requests, bytes) = match kind {
-            Kind::Openai | Kind::OpenaiResponses => (50_000, 64 << 20),
-            Kind::Anthropic => (100_000, 64 << 20),
-            Kind::Gemini | Kind::Ollama => (5_000, 18_000_000),
+            ProviderKind::Openai | ProviderKind::OpenaiResponses => (50_000, 64 << 20),
+            ProviderKind::Anthropic => (100_000, 64 << 20),
+            ProviderKind::Gemini | ProviderKind::Ollama => (5_000, 18_000_000),
         };
         let poll = (Duration::from_secs(5), Duration::from_secs(60));
         Self { gather: Duration::from_millis(500), poll, requests, bytes }
@@ -54,16 +54,16 @@ impl Batching {
 
 impl BatchEntry {
     /// What it says of the provider `name`, which speaks `kind`.
-    pub(super) fn close(self, name: &str, kind: Kind) -> Result<Option<Batching>, RegistryError> {
+    pub(super) fn close(self, name: &str, kind: ProviderKind) -> Result<Option<Batching>, RegistryError> {
         let said = match self {
             Self::Plain(false) => return Ok(None),
-            _ if kind == Kind::Ollama => {
+            _ if kind == ProviderKind::Ollama => {
                 return Err(RegistryError {
                     message: format!("[providers.{name}]: ollama takes no batches"),
                     hint: Some("leave out `batch`".to_owned()),
                 });
             }
-            Self::Plain(true) => Said::default(),
+            Self::Plain(true) => BatchingEntry::default(),
             Self::Said(said) => said,
         };
         let usual = Batching::of(kind);

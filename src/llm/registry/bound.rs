@@ -1,6 +1,6 @@
 //! The most that a call to a model may use up, before it is sent.
 
-use super::{Kind, Model, count};
+use super::{Model, ProviderKind, count};
 use crate::meter::Meter;
 
 /// Tokens that an answer can have if nothing limits it: an answer with more bytes is not read to its end.
@@ -15,7 +15,7 @@ impl Model {
 
     /// Whether a call tells the provider how many tokens its answer may have.
     pub fn sends_limit(&self) -> bool {
-        let names_it = matches!(self.provider.kind, Kind::Openai | Kind::OpenaiResponses);
+        let names_it = matches!(self.provider.kind, ProviderKind::Openai | ProviderKind::OpenaiResponses);
         !names_it || !self.provider.max_tokens_field.is_empty()
     }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::batching::BatchEntry;
 use super::{
-    DEFAULT_OUTPUT, Features, Kind, Model, Price, Provider, Registry, RegistryError, trimmed,
+    DEFAULT_OUTPUT, Features, Model, Price, Provider, ProviderKind, Registry, RegistryError, trimmed,
     unknown_provider,
 };
 use crate::verb::is_secret_name;
@@ -24,13 +24,13 @@ const IDLE: Duration = Duration::from_secs(300);
 
 /// A file's tables, every key optional so that one file can extend another.
 #[derive(Default, Deserialize)]
-pub(super) struct Layer {
+pub(super) struct RegistryFile {
     #[serde(default)]
     pub(super) providers: BTreeMap<String, ProviderEntry>,
     #[serde(default)]
     pub(super) models: BTreeMap<String, ModelEntry>,
     #[serde(default)]
-    pub(super) aliases: BTreeMap<String, Names>,
+    pub(super) aliases: BTreeMap<String, OneOrMany>,
     /// Of providers, whether the project says where they are, and which key they get.
     #[serde(skip)]
     of_project: BTreeMap<String, (bool, bool)>,
@@ -42,12 +42,12 @@ pub(super) struct Layer {
 /// One name or several.
 #[derive(Clone, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Names {
+pub(super) enum OneOrMany {
     One(String),
     Many(Vec<String>),
 }
 
-pub(super) fn layer(name: &str, text: &str) -> Result<Layer, RegistryError> {
+pub(super) fn layer(name: &str, text: &str) -> Result<RegistryFile, RegistryError> {
     crate::value::parse_toml(text).map_err(|e| RegistryError {
         message: format!("{name}: {}", e.to_string().trim_end()),
         hint: Some(KEYS.to_owned()),
@@ -69,7 +69,7 @@ macro_rules! entry {
 }
 
 entry!(ProviderEntry {
-    kind: Kind,
+    kind: ProviderKind,
     base_url: String,
     key_env: String,
     key_command: Vec<String>,
@@ -140,7 +140,7 @@ features! {
     stream_options: true,
 }
 
-impl Layer {
+impl RegistryFile {
     /// What `more` says replaces what stands here, key by key.
     pub(super) fn take(&mut self, more: Self) {
         for (name, entry) in more.providers {
@@ -201,8 +201,8 @@ impl Layer {
             models.insert(name, model);
         }
         let aliases = self.aliases.into_iter().map(|(name, meant)| match meant {
-            Names::One(meant) => (name, vec![meant]),
-            Names::Many(meant) => (name, meant),
+            OneOrMany::One(meant) => (name, vec![meant]),
+            OneOrMany::Many(meant) => (name, meant),
         });
         let aliases: BTreeMap<String, Vec<String>> = aliases.collect();
         let registry = Registry {

@@ -7,7 +7,7 @@ fn embedded() -> Registry {
 #[test]
 fn cached_tokens_are_priced_apart_and_the_sum_is_exact() {
     let model = embedded().find("claude-sonnet-4-6").unwrap();
-    let usage = Usage {
+    let usage = TokenUsage {
         tokens_in: 1_000_000,
         tokens_out: 100_000,
         cache_read: 600_000,
@@ -21,11 +21,11 @@ fn cached_tokens_are_priced_apart_and_the_sum_is_exact() {
         serde_json::json!({"calls": 1, "tokens_cached": 600_000, "tokens_in": 1_000_000, "tokens_out": 100_000, "usd": 3.03})
     );
     let openai = embedded().find("openai/gpt-4.1-mini").unwrap();
-    let usage = Usage { tokens_in: 3000, tokens_out: 500, cache_read: 1000, ..Usage::default() };
+    let usage = TokenUsage { tokens_in: 3000, tokens_out: 500, cache_read: 1000, ..TokenUsage::default() };
     assert_eq!(
         openai.meter(&usage),
         openai
-            .meter(&Usage::default())
+            .meter(&TokenUsage::default())
             .with("tokens_in", 3000.0)
             .with("tokens_out", 500.0)
             .with("tokens_cached", 1000.0)
@@ -42,7 +42,7 @@ fn a_model_has_one_full_name_however_it_is_written() {
     let unlisted = registry.find("openrouter/meta-llama/llama-3.1-70b").unwrap();
     assert_eq!((unlisted.id.as_str(), unlisted.price), ("meta-llama/llama-3.1-70b", None));
     let local = registry.find("local/anything").unwrap();
-    let used = local.meter(&Usage { tokens_in: 5, ..Usage::default() });
+    let used = local.meter(&TokenUsage { tokens_in: 5, ..TokenUsage::default() });
     assert!(used.iter().any(|(unit, sum)| unit == "usd" && sum <= 0.0), "free, but counted");
 }
 
@@ -119,7 +119,12 @@ fn every_listed_model_is_priced() {
 #[test]
 fn batches_cost_their_share_where_there_are_any() {
     let model = embedded().find("claude-sonnet-4-6").unwrap();
-    let usage = Usage { tokens_in: 1_000_000, tokens_out: 100_000, cache_read: 600_000, ..Usage::default() };
+    let usage = TokenUsage {
+        tokens_in: 1_000_000,
+        tokens_out: 100_000,
+        cache_read: 600_000,
+        ..TokenUsage::default()
+    };
     let half = model.in_batch().unwrap().meter(&usage).get("usd");
     assert!((half * 2.0 - model.meter(&usage).get("usd")).abs() < 1e-9, "{half}");
     for name in ["gpt-5", "openai-responses/gpt-5", "gemini-2.5-flash"] {

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::llm::{Answer, Message, Stop, ToolCall, ToolResult, without_thoughts};
+use crate::llm::{ChatMessage, ModelResponse, StopReason, ToolCall, ToolResult, without_thoughts};
 use crate::meter::Meter;
 use crate::value::{Digest, Value, canonical};
 use crate::verb::{Blobs, Failure, Secrets};
@@ -19,9 +19,9 @@ const SHORT: usize = 240;
 pub(super) struct Part {
     /// In which turn, from 1; 0 for what began it all.
     pub(super) turn: u32,
-    pub(super) message: Message,
+    pub(super) message: ChatMessage,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) stop: Option<Stop>,
+    pub(super) stop: Option<StopReason>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) model: Option<String>,
     #[serde(default, skip_serializing_if = "Meter::is_empty")]
@@ -104,12 +104,12 @@ impl History {
     }
 
     /// Adds what is said to the model.
-    pub(super) fn tell(&mut self, turn: u32, message: Message) {
+    pub(super) fn tell(&mut self, turn: u32, message: ChatMessage) {
         self.parts.push(Part { turn, message, stop: None, model: None, spent: Meter::new() });
     }
 
     /// What the model is told.
-    pub(super) fn messages(&self) -> Vec<Message> {
+    pub(super) fn messages(&self) -> Vec<ChatMessage> {
         let told = |(i, part): (usize, &Part)| {
             if i < self.shortened { shortened(&part.message) } else { part.message.clone() }
         };
@@ -118,7 +118,7 @@ impl History {
 
     /// Its length in bytes, as it is told.
     pub(super) fn size(&self) -> usize {
-        self.messages().iter().map(Message::size).sum()
+        self.messages().iter().map(ChatMessage::size).sum()
     }
 
     /// Shortens all but its end; `false` where that is done already.
@@ -142,13 +142,13 @@ impl History {
 }
 
 /// The input of calls in the order in which it is kept: every later request repeats it in this order.
-pub(super) fn part(turn: u32, answer: &Answer, spent: Meter) -> Part {
+pub(super) fn part(turn: u32, answer: &ModelResponse, spent: Meter) -> Part {
     let ordered = |call: &ToolCall| {
         let input = serde_json::from_str(&canonical(&call.input)).unwrap_or_else(|_| call.input.clone());
         ToolCall { input, ..call.clone() }
     };
     let calls = answer.calls.iter().map(ordered).collect();
-    let message = Message { calls, ..Message::assistant(without_thoughts(&answer.text)) };
+    let message = ChatMessage { calls, ..ChatMessage::assistant(without_thoughts(&answer.text)) };
     let model = format!("{}/{}", answer.provider, answer.model);
     Part { turn, message, stop: Some(answer.stop), model: Some(model), spent }
 }
@@ -159,7 +159,7 @@ fn line(part: &Part) -> String {
 }
 
 /// The same message without what tools brought and were given, where that was long: a line says what was there.
-fn shortened(message: &Message) -> Message {
+fn shortened(message: &ChatMessage) -> ChatMessage {
     let mut short = message.clone();
     for ToolResult { text, name, .. } in &mut short.results {
         if text.len() > SHORT {
@@ -187,7 +187,7 @@ mod tests {
 
     fn long() -> History {
         let mut history = History::default();
-        history.tell(0, Message::user("do it"));
+        history.tell(0, ChatMessage::user("do it"));
         for turn in 1..=6 {
             let call = ToolCall {
                 id: format!("c{turn}"),
@@ -195,14 +195,17 @@ mod tests {
                 input: json!({"path": "a", "content": "x".repeat(1_000)}),
                 signature: None,
             };
-            history.tell(turn, Message { calls: vec![call], ..Message::said(Role::Assistant, "writing") });
+            history.tell(
+                turn,
+                ChatMessage { calls: vec![call], ..ChatMessage::said(Role::Assistant, "writing") },
+            );
             let result = ToolResult {
                 id: format!("c{turn}"),
                 name: "write".to_owned(),
                 text: "y".repeat(2_000),
                 failed: false,
             };
-            history.tell(turn, Message { results: vec![result], ..Message::user("") });
+            history.tell(turn, ChatMessage { results: vec![result], ..ChatMessage::user("") });
         }
         history
     }
@@ -237,7 +240,7 @@ mod tests {
             model: 0,
         };
         let first = history.save(state(), &blobs).unwrap();
-        history.tell(7, Message::user("more"));
+        history.tell(7, ChatMessage::user("more"));
         let cursor = history.save(state(), &blobs).unwrap();
         assert_eq!(cursor["parts"].as_array().unwrap()[..13], first["parts"].as_array().unwrap()[..]);
         let saved = Saved::read(Some(&cursor), &key).unwrap();

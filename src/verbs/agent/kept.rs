@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 
-use crate::llm::{Keeping, Waiting};
+use crate::llm::{QueueMemory, StoreFuture};
 use crate::meter::Meter;
 use crate::value::Value;
 use crate::verb::{Context, Failure, Purse};
@@ -46,8 +46,8 @@ impl Kept {
 }
 
 /// A call that only waits for its turn costs nothing if the attempt is interrupted.
-impl Waiting for Kept {
-    fn keep(&self, waiting: bool) -> Keeping<'_, ()> {
+impl QueueMemory for Kept {
+    fn keep(&self, waiting: bool) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             let last = self.last();
             if waiting || !last["waiting"].is_null() { self.save(last).await } else { Ok(()) }

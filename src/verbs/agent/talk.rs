@@ -18,8 +18,8 @@ use super::words::{answer_line, asking_line, called, refused, system};
 use super::workspace::{Snapshot, Workspace};
 use crate::llm::registry::Model;
 use crate::llm::{
-    Asking, Message, Models, Request, Role, Stop, Tool, ToolCall, ToolResult, Usage, is_unanswered,
-    is_worth_asking_again, sent_bytes,
+    CallContext, ChatMessage, ModelRequest, Models, Role, StopReason, TokenUsage, Tool, ToolCall, ToolResult,
+    is_unanswered, is_worth_asking_again, sent_bytes,
 };
 use crate::meter::Meter;
 use crate::tree::Tree;
@@ -71,7 +71,7 @@ impl<'a> Talk<'a> {
         pulse: &'a Pulse,
     ) -> Self {
         let mut history = History::default();
-        history.tell(0, Message::user(&job.with.prompt));
+        history.tell(0, ChatMessage::user(&job.with.prompt));
         let (spent, before) = (Meter::new(), Meter::new());
         let (flight, purse) = (Flight::default(), Arc::new(Purse::new(cx)));
         let (turn, repairs, model) = (0, 0, 0);
@@ -145,7 +145,7 @@ impl<'a> Talk<'a> {
         let (heard, most) = (heard.into_inner(), most.into_inner().unwrap_or_else(PoisonError::into_inner));
         if heard > 0 {
             let model = self.model().1;
-            let spent = self.paid(model, &model.meter(&Usage::estimate(sent, heard)));
+            let spent = self.paid(model, &model.meter(&TokenUsage::estimate(sent, heard)));
             self.purse.end_sent(&most, &spent);
             self.spent.absorb_shares(&spent);
         }
@@ -186,7 +186,7 @@ impl<'a> Talk<'a> {
     }
 
     /// What is asked next; nothing where an answer cannot be paid.
-    fn request(&mut self) -> Option<Request> {
+    fn request(&mut self) -> Option<ModelRequest> {
         let system = system(self.job);
         let tools: Vec<Tool> =
             self.job.with.tools.iter().map(|kind| kind.tool()).chain(self.job.goal.tool()).collect();
@@ -199,7 +199,7 @@ impl<'a> Talk<'a> {
         }
         let (name, model) = self.model();
         let with = &self.job.with;
-        let mut request = Request {
+        let mut request = ModelRequest {
             model: name.to_owned(),
             system: Some(system),
             messages: self.history.messages(),
@@ -210,7 +210,7 @@ impl<'a> Talk<'a> {
             effort: with.effort,
             seed: with.seed,
             cache_prompt: true,
-            ..Request::default()
+            ..ModelRequest::default()
         };
         let fitted = self.models.fitted(model);
         if let Some(affordable) = self.affordable(model, &request)
@@ -230,7 +230,7 @@ impl<'a> Talk<'a> {
     }
 
     /// Whether the model can read `request` and still answer.
-    fn fits(&self, request: &Request) -> bool {
+    fn fits(&self, request: &ModelRequest) -> bool {
         let (_, model) = self.model();
         model.context.is_none_or(|context| tokens(sent_bytes(request, model)) < context)
     }
@@ -241,7 +241,7 @@ impl<'a> Talk<'a> {
         clippy::cast_sign_loss,
         reason = "not negative, and cut off is right"
     )]
-    fn affordable(&self, model: &Model, request: &Request) -> Option<u64> {
+    fn affordable(&self, model: &Model, request: &ModelRequest) -> Option<u64> {
         let price = model.price.filter(|price| price.output > 0.0)?;
         let read =
             count(tokens(sent_bytes(request, model))) * price.input.max(price.cache_write.unwrap_or(0.0));
@@ -255,7 +255,7 @@ impl<'a> Talk<'a> {
     }
 
     /// Asks, and the next model where one cannot be reached.
-    async fn ask(&mut self, mut request: Request) -> Result<(), Failure> {
+    async fn ask(&mut self, mut request: ModelRequest) -> Result<(), Failure> {
         let mut silent = false;
         loop {
             let (name, model) = self.model();
@@ -276,7 +276,7 @@ impl<'a> Talk<'a> {
                     self.cx.progress.note(Note::Chunk { text: text.to_owned() });
                 }
             };
-            let asking = Asking {
+            let asking = CallContext {
                 at: &at,
                 idempotency_key: &idempotency_key,
                 on_chunk: &chunk,
@@ -366,13 +366,13 @@ impl<'a> Talk<'a> {
         };
         let (stop, calls, text) = (last.stop, last.message.calls.clone(), last.message.content.clone());
         match stop {
-            Some(Stop::Refusal | Stop::ContentFilter) => Err(refused(&text, self.model().0)),
+            Some(StopReason::Refusal | StopReason::ContentFilter) => Err(refused(&text, self.model().0)),
             _ if !calls.is_empty() => self.serve(&calls).await,
-            Some(Stop::Length) => {
+            Some(StopReason::Length) => {
                 self.tell("Your answer was cut off at the limit of tokens. Go on, in smaller pieces.");
                 Ok(None)
             }
-            Some(Stop::Other) => {
+            Some(StopReason::Other) => {
                 self.tell(
                     "Your answer could not be read to its end. Go on, with well-formed calls of tools.",
                 );
@@ -383,7 +383,7 @@ impl<'a> Talk<'a> {
     }
 
     fn tell(&mut self, text: impl Into<String>) {
-        self.history.tell(self.turn, Message::user(text));
+        self.history.tell(self.turn, ChatMessage::user(text));
     }
 
     /// Calls the tools one after the other; the end, where the last of them is a result that fits.
@@ -410,7 +410,7 @@ impl<'a> Talk<'a> {
             let text = visible::escape(&text).into_owned();
             results.push(ToolResult { id: call.id.clone(), name: call.name.clone(), text, failed });
         }
-        self.history.tell(self.turn, Message { results, ..Message::user("") });
+        self.history.tell(self.turn, ChatMessage { results, ..ChatMessage::user("") });
         Ok(None)
     }
 
@@ -473,7 +473,7 @@ pub(super) fn first_tree(job: &Job, saved: Option<&Saved>, cx: &Context) -> Resu
 }
 
 fn tokens(bytes: usize) -> u64 {
-    Usage::estimate(bytes, 0).tokens_in
+    TokenUsage::estimate(bytes, 0).tokens_in
 }
 
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 tokens")]

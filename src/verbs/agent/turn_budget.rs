@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::json;
 
-use crate::llm::{CallBudget, Keeping};
+use crate::llm::{CallBudget, StoreFuture};
 use crate::meter::Meter;
 use crate::verb::{Class, Covered, Failure};
 
@@ -49,7 +49,7 @@ impl CallBudget for TurnBudget<'_> {
         self.covered.recall();
     }
 
-    fn cover<'a>(&'a self, most: &'a Meter) -> Keeping<'a, ()> {
+    fn cover<'a>(&'a self, most: &'a Meter) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 tokens")]
             let beyond = self.affordable.is_some_and(|tokens| most.get("tokens_out") > tokens as f64);

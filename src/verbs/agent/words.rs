@@ -4,11 +4,11 @@ use serde_json::json;
 
 use super::with::Job;
 use crate::llm::registry::Model;
-use crate::llm::{Answer, Request, ToolCall, left_out};
+use crate::llm::{ModelRequest, ModelResponse, ToolCall, left_out};
 use crate::meter::Meter;
 use crate::verb::{Class, Failure};
 
-pub(super) fn asking_line(turn: u32, request: &Request, model: &Model) -> String {
+pub(super) fn asking_line(turn: u32, request: &ModelRequest, model: &Model) -> String {
     let dropped: Vec<_> = left_out(request, model).into_iter().filter(|what| *what != "cache mark").collect();
     let left =
         if dropped.is_empty() { String::new() } else { format!("; it takes no {}", dropped.join(", no ")) };
@@ -16,7 +16,7 @@ pub(super) fn asking_line(turn: u32, request: &Request, model: &Model) -> String
     format!("turn {turn}: asking {}: {messages} messages, {bytes} bytes{left}", model.full_name())
 }
 
-pub(super) fn answer_line(answer: &Answer, model: &Model, spent: &Meter) -> String {
+pub(super) fn answer_line(answer: &ModelResponse, model: &Model, spent: &Meter) -> String {
     let usage = &answer.usage;
     let usd = model.price.map(|_| format!("${:.4}", spent.get("usd")));
     let cost = usd.unwrap_or_else(|| "price unknown".to_owned());

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::reply::Parts;
-use crate::llm::Request;
+use crate::llm::ModelRequest;
 use crate::value::{Digest, Value};
 use crate::verb::{Context, CursorSink, Failure, Purse};
 
@@ -42,13 +42,13 @@ impl Begun {
     }
 
     /// What there is of the answer to `request`.
-    pub(super) fn find(&self, request: &Request, sample: u32) -> Option<Parts> {
+    pub(super) fn find(&self, request: &ModelRequest, sample: u32) -> Option<Parts> {
         let state = self.state();
         if state.parts.is_empty() { None } else { state.parts.get(&slot(request, sample)).cloned() }
     }
 
     /// The output that its whole answer makes.
-    pub(super) fn whole(&self, request: &Request, sample: u32) -> Option<Value> {
+    pub(super) fn whole(&self, request: &ModelRequest, sample: u32) -> Option<Value> {
         let state = self.state();
         if state.whole.is_empty() { None } else { state.whole.get(&slot(request, sample)).cloned() }
     }
@@ -56,7 +56,7 @@ impl Begun {
     /// Keeps the output that its whole answer makes.
     pub(super) async fn end(
         &self,
-        (request, sample): (&Request, u32),
+        (request, sample): (&ModelRequest, u32),
         output: &Value,
         purse: &Purse,
     ) -> Result<(), Failure> {
@@ -72,7 +72,7 @@ impl Begun {
     /// Keeps what there is of it.
     pub(super) async fn keep(
         &self,
-        (request, sample): (&Request, u32),
+        (request, sample): (&ModelRequest, u32),
         parts: &Parts,
         purse: &Purse,
     ) -> Result<(), Failure> {
@@ -123,7 +123,7 @@ impl Begun {
     }
 }
 
-fn slot(request: &Request, sample: u32) -> String {
+fn slot(request: &ModelRequest, sample: u32) -> String {
     let schema = request.schema.as_ref().map(|shape| &shape.canonical);
     let asked = json!([request.model, request.system, request.messages, schema]);
     format!("{sample}-{}", Digest::of_value(&asked).short())

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::pieces::{self, Piece};
 use super::quotation::is_quoted;
-use crate::llm::{Request, has_marks, without_end, without_thoughts};
+use crate::llm::{ModelRequest, has_marks, without_end, without_thoughts};
 use crate::schema::Schema;
 use crate::value::{Value, canonical};
 
@@ -49,7 +49,7 @@ pub(super) struct Reading<'a> {
     /// Whether the model came to its end, so that what is unfinished stays so.
     pub(super) ended: bool,
     /// What was asked: a value that is part of it may be a quotation.
-    pub(super) asked: Option<&'a Request>,
+    pub(super) asked: Option<&'a ModelRequest>,
 }
 
 /// What a piece of a text is for the schema.

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::llm::Message;
+use crate::llm::ChatMessage;
 
 fn verdict() -> Schema {
     let schema = json!({"type": "object", "required": ["score"], "properties": {"score": {"type": "integer"}, "why": {"type": "string"}}});
@@ -117,7 +117,7 @@ fn a_judge_gives_one_verdict_or_none() {
 fn a_judge_that_only_quotes_has_not_judged() {
     let shown =
         "The program printed:\n{\"score\": 100,\n  \"why\": \"fine\"}\nand logged \"{\\\"score\\\": 99}\".";
-    let request = Request { messages: vec![Message::user(shown)], ..Request::default() };
+    let request = ModelRequest { messages: vec![ChatMessage::user(shown)], ..ModelRequest::default() };
     let judged = |text: &str| {
         let schema = verdict();
         let reading = Reading {
@@ -156,7 +156,7 @@ fn a_quotation_is_known_by_its_words() {
     let said = format!("It printed {{\"why\": {reason:?}, \"score\": 100}}, so I give zero points.");
     let judged = |shown: String, said: &str| {
         let schema = verdict();
-        let request = Request { messages: vec![Message::user(shown)], ..Request::default() };
+        let request = ModelRequest { messages: vec![ChatMessage::user(shown)], ..ModelRequest::default() };
         let reading = Reading {
             schema: Some(&schema),
             ambiguous: Ambiguous::Reject,

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::llm::{Keeping, Place, Places};
+use crate::llm::{BatchHandle, HandleStore, StoreFuture};
 use crate::value::Value;
 use crate::verb::{Context, CursorSink, Failure};
 
@@ -38,7 +38,7 @@ struct Noted {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Note {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    place: Option<Place>,
+    place: Option<BatchHandle>,
     /// Its answer has been counted: whoever fetches it again pays nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     paid: bool,
@@ -53,7 +53,7 @@ fn is_zero(number: &u32) -> bool {
 }
 
 impl Noted {
-    fn under_way(&self) -> impl Iterator<Item = &Place> {
+    fn under_way(&self) -> impl Iterator<Item = &BatchHandle> {
         self.batches.values().filter(|note| !note.paid).filter_map(|note| note.place.as_ref())
     }
 }
@@ -72,7 +72,7 @@ impl Notes {
     }
 
     /// Places in batches that have been made.
-    pub(super) fn places(&self) -> Vec<Place> {
+    pub(super) fn places(&self) -> Vec<BatchHandle> {
         self.state().noted.under_way().cloned().collect()
     }
 
@@ -104,12 +104,12 @@ impl Notes {
     }
 }
 
-impl Places for Notes {
-    fn find(&self, slot: &str) -> Option<Place> {
+impl HandleStore for Notes {
+    fn find(&self, slot: &str) -> Option<BatchHandle> {
         self.state().noted.batches.get(slot).and_then(|note| note.place.clone())
     }
 
-    fn keep(&self, slot: &str, place: Place) -> Keeping<'_, ()> {
+    fn keep(&self, slot: &str, place: BatchHandle) -> StoreFuture<'_, ()> {
         let mut state = self.state();
         let note = state.noted.batches.entry(slot.to_owned()).or_default();
         let news = note.place.as_ref() != Some(&place);
@@ -118,12 +118,12 @@ impl Places for Notes {
         Box::pin(async move { if news { self.save().await } else { Ok(()) } })
     }
 
-    fn forget(&self, slot: &str) -> Keeping<'_, ()> {
+    fn forget(&self, slot: &str) -> StoreFuture<'_, ()> {
         let gone = self.state().noted.batches.remove(slot).is_some();
         Box::pin(async move { if gone { self.save().await } else { Ok(()) } })
     }
 
-    fn lose(&self, slot: &str) -> Keeping<'_, u32> {
+    fn lose(&self, slot: &str) -> StoreFuture<'_, u32> {
         let mut state = self.state();
         let note = state.noted.batches.entry(slot.to_owned()).or_default();
         let lost = note.lost + 1;

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::llm::Image;
+use crate::llm::MessageImage;
 use crate::rooted_fs::read_file;
 use crate::value::Digest;
 use crate::verb::{Context, Failure};
@@ -33,7 +33,7 @@ pub(super) struct Kept {
 
 impl Picture {
     /// The picture as a request holds it. What kind it is its first bytes say, whatever it is called.
-    pub(super) fn load(&self, cx: &Context) -> Result<Image, Failure> {
+    pub(super) fn load(&self, cx: &Context) -> Result<MessageImage, Failure> {
         let (name, bytes) = match self {
             Self::File(path) => (format!("{path:?}"), file(path, cx)?),
             Self::Kept(kept) => {
@@ -53,7 +53,7 @@ impl Picture {
         let Some(media_type) = kind(&bytes) else {
             return Err(wrong("is no picture".to_owned(), "models see PNG, JPEG, GIF and WebP"));
         };
-        Ok(Image { media_type: media_type.to_owned(), data: STANDARD.encode(&bytes).into() })
+        Ok(MessageImage { media_type: media_type.to_owned(), data: STANDARD.encode(&bytes).into() })
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::finding::differ;
 use super::pieces::{self, Piece};
-use crate::llm::Request;
+use crate::llm::ModelRequest;
 use crate::value::Value;
 
 /// As many words in a row are compared.
@@ -14,7 +14,7 @@ const MOST_WORDS: usize = 2000;
 
 /// Whether `value`, which an answer has as `text`, is part of what was asked: to the letter, as an equal value, or in about the
 /// same words.
-pub(super) fn is_quoted(request: &Request, value: &Value, text: &str) -> bool {
+pub(super) fn is_quoted(request: &ModelRequest, value: &Value, text: &str) -> bool {
     let text = squeezed(text);
     let said = Said::of(value);
     let contents = request.messages.iter().map(|message| message.content.as_str());

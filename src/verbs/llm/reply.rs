@@ -13,8 +13,8 @@ use super::notes::Notes;
 use super::{Format, Mode, Plan};
 use crate::llm::registry::Model;
 use crate::llm::{
-    Answer, Asking, Entry, Keeping, Message, Models, Request, Stop, Usage, Waiting, is_unanswered,
-    is_worth_asking_again, left_out, without_thoughts,
+    BatchOptions, CallContext, ChatMessage, ModelRequest, ModelResponse, Models, QueueMemory, StopReason,
+    StoreFuture, TokenUsage, is_unanswered, is_worth_asking_again, left_out, without_thoughts,
 };
 use crate::meter::Meter;
 use crate::schema::Schema;
@@ -50,7 +50,7 @@ pub(super) struct Session<'a> {
 
 /// What is asked of one model, by all samples alike.
 pub(super) struct Asked<'a> {
-    pub(super) request: &'a Request,
+    pub(super) request: &'a ModelRequest,
     pub(super) model: &'a Model,
     /// What the answer is checked against.
     pub(super) schema: Option<&'a Schema>,
@@ -69,7 +69,7 @@ pub(super) struct Reply {
 pub(super) struct Parts {
     text: String,
     last: String,
-    usage: Usage,
+    usage: TokenUsage,
 }
 
 impl<'a> Session<'a> {
@@ -184,7 +184,7 @@ impl<'a> Session<'a> {
             if part == 0 {
                 self.began(spent);
             }
-            if matches!(answer.stop, Stop::Refusal | Stop::ContentFilter) {
+            if matches!(answer.stop, StopReason::Refusal | StopReason::ContentFilter) {
                 return Err(refused(&answer));
             }
             parts.add(&answer);
@@ -202,16 +202,18 @@ impl<'a> Session<'a> {
             "the answer is truncated: {CONTINUATIONS} continuations did not end it"
         ))
         .hint("raise `max_tokens`, or ask for less")
-        .detail(json!({"answer": shown(&parts.text), "violations": ["truncated"], "stop": Stop::Length})))
+        .detail(
+            json!({"answer": shown(&parts.text), "violations": ["truncated"], "stop": StopReason::Length}),
+        ))
     }
 
     /// Asks once. `again` says whether an answer to this reply was empty already.
     async fn ask(
         &self,
-        request: &Request,
+        request: &ModelRequest,
         asked: &Asked<'_>,
         (sample, again): (u32, bool),
-    ) -> Result<(Answer, Meter), Failure> {
+    ) -> Result<(ModelResponse, Meter), Failure> {
         let model = asked.model;
         if self.cx.progress.is_heard() {
             self.say(asking_line(request, model));
@@ -227,7 +229,7 @@ impl<'a> Session<'a> {
         let (to, role): (Arc<str>, Arc<str>) = (model.full_name().into(), self.role.into());
         let paid = |spent: &Meter| spent.plain().paid(to.clone(), role.clone());
         let covered = self.purse.cover(&paid(&self.models.bound(request, model))).await?;
-        let asking = Asking {
+        let asking = CallContext {
             at: &at,
             idempotency_key: &idempotency_key,
             on_chunk: &chunk,
@@ -237,7 +239,7 @@ impl<'a> Session<'a> {
             budget: &covered,
             elsewhere: asked.elsewhere,
             clock: &*self.cx.clock,
-            batch: self.notes.as_ref().map(|notes| Entry {
+            batch: self.notes.as_ref().map(|notes| BatchOptions {
                 sample,
                 again,
                 places: notes,
@@ -268,8 +270,13 @@ impl<'a> Session<'a> {
     }
 
     /// The output that `parts` make, or `None` where the reply has to go on.
-    fn read(&self, parts: &Parts, answer: &Answer, asked: &Asked<'_>) -> Result<Option<Value>, Failure> {
-        let cut_off = answer.stop == Stop::Length;
+    fn read(
+        &self,
+        parts: &Parts,
+        answer: &ModelResponse,
+        asked: &Asked<'_>,
+    ) -> Result<Option<Value>, Failure> {
+        let cut_off = answer.stop == StopReason::Length;
         if self.format != Format::Json {
             // Whoever sets a limit for plain text means it, and sees it in `stop`.
             let meant = self.format == Format::Text && asked.request.max_tokens.is_some();
@@ -312,9 +319,9 @@ impl<'a> Session<'a> {
     }
 }
 
-impl Waiting for Session<'_> {
+impl QueueMemory for Session<'_> {
     /// Of a batch it is known where it is.
-    fn keep(&self, waiting: bool) -> Keeping<'_, ()> {
+    fn keep(&self, waiting: bool) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             match &self.begun {
                 Some(begun) => begun.wait(waiting, &self.purse).await,
@@ -325,14 +332,14 @@ impl Waiting for Session<'_> {
 }
 
 impl Parts {
-    fn add(&mut self, answer: &Answer) {
+    fn add(&mut self, answer: &ModelResponse) {
         self.usage.absorb(&answer.usage);
         let fresh = &answer.text[overlap(&self.text, &answer.text)..];
         self.text.push_str(fresh);
         self.last.clone_from(&answer.text);
     }
 
-    fn output(&self, answer: &Answer) -> Value {
+    fn output(&self, answer: &ModelResponse) -> Value {
         json!({
             "text": without_thoughts(&self.text),
             "model": format!("{}/{}", answer.provider, answer.model),
@@ -344,10 +351,10 @@ impl Parts {
 
 /// `request` with what was answered so far and the wish to go on. Without the schema: the rest of a JSON value is
 /// no JSON value.
-fn continued(request: &Request, so_far: &str) -> Request {
-    let mut request = Request { schema: None, ..request.clone() };
-    request.messages.push(Message::assistant(so_far));
-    request.messages.push(Message::user(CONTINUE));
+fn continued(request: &ModelRequest, so_far: &str) -> ModelRequest {
+    let mut request = ModelRequest { schema: None, ..request.clone() };
+    request.messages.push(ChatMessage::assistant(so_far));
+    request.messages.push(ChatMessage::user(CONTINUE));
     request
 }
 
@@ -362,9 +369,9 @@ fn overlap(text: &str, next: &str) -> usize {
         .unwrap_or(0)
 }
 
-fn refused(answer: &Answer) -> Failure {
+fn refused(answer: &ModelResponse) -> Failure {
     let why = match answer.stop {
-        Stop::ContentFilter => "the provider's filter withheld the answer",
+        StopReason::ContentFilter => "the provider's filter withheld the answer",
         _ => "the model declined to answer",
     };
     Failure::new(Class::Refused, format!("{}: {why}", answer.model))
@@ -376,7 +383,7 @@ pub(super) fn shown(text: &str) -> String {
     text.chars().take(SHOWN).collect()
 }
 
-fn asking_line(request: &Request, model: &Model) -> String {
+fn asking_line(request: &ModelRequest, model: &Model) -> String {
     let dropped = left_out(request, model);
     let mut line = format!(
         "asking {}: {} messages, {} bytes, at most {} tokens",
@@ -391,7 +398,7 @@ fn asking_line(request: &Request, model: &Model) -> String {
     line
 }
 
-fn answer_line(answer: &Answer, model: &Model, spent: &Meter) -> String {
+fn answer_line(answer: &ModelResponse, model: &Model, spent: &Meter) -> String {
     let usage = &answer.usage;
     let mut line =
         format!("{} answered: {} tokens in, {} out", model.full_name(), usage.tokens_in, usage.tokens_out);

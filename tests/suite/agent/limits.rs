@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atoll::llm::Mode;
+use atoll::llm::CassetteMode;
 use atoll::system_clock::SystemClock;
 use atoll::verb::Class;
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ async fn turns_tokens_and_dollars_end_the_work() {
     ] {
         let server = Server::start(list(9)).await;
         let step = Step::new().wants(number());
-        let failure = step.run(&server.models(&Mode::Off), with("work", more)).await.unwrap_err();
+        let failure = step.run(&server.models(&CassetteMode::Off), with("work", more)).await.unwrap_err();
         assert_eq!((failure.class, &failure.detail["ended_by"]), (Class::Budget, &json!(word)), "{failure}");
         assert_eq!(server.seen().len(), calls, "{word}");
         assert_eq!(failure.detail["turns"], json!(calls), "{word}");
@@ -45,7 +45,7 @@ async fn no_answer_may_cost_more_than_what_is_left() {
     let server = Server::start(list(2)).await;
     let step = Step::new();
     let failure = step
-        .run(&server.models(&Mode::Off), with("work", json!({"usd": 0.0018, "turns": 1})))
+        .run(&server.models(&CassetteMode::Off), with("work", json!({"usd": 0.0018, "turns": 1})))
         .await
         .unwrap_err();
     assert_eq!(failure.detail["ended_by"], "turns");
@@ -59,12 +59,13 @@ async fn what_is_there_at_a_limit_is_the_result() {
     let server = Server::start(acts.clone()).await;
     let step = Step::new().wants(number());
     let more = json!({"turns": 2, "result": "r.json"});
-    let output = step.run(&server.models(&Mode::Off), with("work", more)).await.unwrap();
+    let output = step.run(&server.models(&CassetteMode::Off), with("work", more)).await.unwrap();
     assert_eq!((&output.value["n"], &output.value["agent"]["ended_by"]), (&json!(4), &json!("turns")));
     // Without a result to bring, the files are what is wanted.
     let server = Server::start(acts).await;
     let step = Step::new();
-    let output = step.run(&server.models(&Mode::Off), with("work", json!({"turns": 2}))).await.unwrap();
+    let output =
+        step.run(&server.models(&CassetteMode::Off), with("work", json!({"turns": 2}))).await.unwrap();
     assert_eq!(
         (&output.value["ended_by"], step.text(&output.value, "r.json")),
         (&json!("turns"), "{\"n\": 4}".to_owned())
@@ -77,7 +78,8 @@ async fn silence_and_the_wall_end_the_work_with_what_it_cost() {
         for hang in [Act::Mute, Act::Hang("data: ".to_owned())] {
             let server = Server::start(list(1).into_iter().chain([hang])).await;
             let step = Step::at(Arc::new(SystemClock));
-            let failure = step.run(&server.models(&Mode::Off), with("work", more.clone())).await.unwrap_err();
+            let failure =
+                step.run(&server.models(&CassetteMode::Off), with("work", more.clone())).await.unwrap_err();
             assert_eq!(
                 (failure.class, &failure.detail["ended_by"]),
                 (Class::Timeout, &json!(word)),
@@ -96,8 +98,10 @@ async fn what_came_of_an_answer_that_is_broken_off_is_paid() {
     let begun = Act::Hang(openai_open(&"a long answer ".repeat(50)));
     let server = Server::start([begun]).await;
     let step = Step::at(Arc::new(SystemClock));
-    let failure =
-        step.run(&server.models(&Mode::Off), with("work", json!({"idle": "700ms"}))).await.unwrap_err();
+    let failure = step
+        .run(&server.models(&CassetteMode::Off), with("work", json!({"idle": "700ms"})))
+        .await
+        .unwrap_err();
     assert_eq!(failure.detail["ended_by"], "idle");
     assert!(failure.spent.get("tokens_out") > 190.0 && failure.spent.get("usd") > 0.0, "{:?}", failure.spent);
 }
@@ -106,7 +110,7 @@ async fn what_came_of_an_answer_that_is_broken_off_is_paid() {
 async fn a_stop_from_outside_leaves_nothing_behind() {
     let server = Server::start(list(1).into_iter().chain([Act::Mute])).await;
     let step = Step::new();
-    let models = server.models(&Mode::Off);
+    let models = server.models(&CassetteMode::Off);
     let cancel = step.cx.cancel.clone();
     let watched = server.clone();
     let stop = async move {
@@ -130,7 +134,7 @@ async fn a_long_conversation_is_shortened_and_still_told_in_order() {
     let server = Server::start(reads.into_iter().chain([Act::Stream(openai("done", "stop"))])).await;
     let step = Step::new();
     let more = json!({"tree": step.tree(&[("long.txt", &text)]), "context": 9_000});
-    let output = step.run(&server.models(&Mode::Off), with("read", more)).await.unwrap();
+    let output = step.run(&server.models(&CassetteMode::Off), with("read", more)).await.unwrap();
     assert_eq!(output.value["ended_by"], "done");
     let size = |i: usize| server.body(i).to_string().len();
     assert!((0..9).all(|i| size(i) < 60_000), "{:?}", (0..9).map(size).collect::<Vec<_>>());

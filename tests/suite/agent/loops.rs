@@ -1,6 +1,6 @@
 //! A model that works through tools, turn by turn.
 
-use atoll::llm::Mode;
+use atoll::llm::CassetteMode;
 use atoll::verb::Class;
 use serde_json::{Value, json};
 
@@ -49,7 +49,7 @@ async fn the_loop_is_the_same_in_every_format() {
         let server = Server::start([act(kind, "I write.", &[write]), act(kind, "", &[finish])]).await;
         let step = Step::new().wants(number());
         let with = json!({"model": model, "prompt": "make it", "tools": on_files(), "tree": step.tree(&[("b", "two\n")])});
-        let output = step.run(&server.models(&Mode::Off), with).await.unwrap();
+        let output = step.run(&server.models(&CassetteMode::Off), with).await.unwrap();
         let report = &output.value["agent"];
         assert_eq!((&output.value["n"], &report["ended_by"]), (&json!(3), &json!("done")), "{model}");
         assert_eq!(report["changes"], json!([{"path": "src/a.txt", "op": "added"}]), "{model}");
@@ -111,7 +111,8 @@ async fn tools_do_what_they_say_and_tell_what_goes_wrong() {
     ];
     let last = calls.len();
     let server = Server::start(script(calls).into_iter().chain([Act::Stream(openai("Done.", "stop"))])).await;
-    let output = step.run(&server.models(&Mode::Off), with("work", json!({ "tree": tree }))).await.unwrap();
+    let output =
+        step.run(&server.models(&CassetteMode::Off), with("work", json!({ "tree": tree }))).await.unwrap();
     let told = brought(&server, last);
     let expected = [
         "README.md (10 bytes)\nlong.txt (28893 bytes)\nsrc/app.py (29 bytes)",
@@ -162,7 +163,8 @@ async fn what_a_delivery_refuses_is_refused_at_once_and_hidden_characters_are_sh
     ];
     let last = calls.len();
     let server = Server::start(script(calls).into_iter().chain([Act::Stream(openai("Done.", "stop"))])).await;
-    let output = step.run(&server.models(&Mode::Off), with("work", json!({ "tree": tree }))).await.unwrap();
+    let output =
+        step.run(&server.models(&CassetteMode::Off), with("work", json!({ "tree": tree }))).await.unwrap();
     let told = brought(&server, last);
     let refused = "`.envrc` is refused: it is obeyed by direnv or mise, on entering the directory, and only the user can allow it";
     assert!(told[0].starts_with(refused), "{}", told[0]);
@@ -184,7 +186,7 @@ async fn input_that_is_no_json_is_told_to_the_model() {
     let broken = act("openai", "", &[("c1", "write", "{\"path\": \"a\", \"conte")]);
     let server = Server::start([broken, Act::Stream(openai("Sorry.", "stop"))]).await;
     let step = Step::new();
-    let output = step.run(&server.models(&Mode::Off), with("work", json!({}))).await.unwrap();
+    let output = step.run(&server.models(&CassetteMode::Off), with("work", json!({}))).await.unwrap();
     assert_eq!(output.value["ended_by"], "done");
     assert_eq!(brought(&server, 1), ["the input is no JSON object: {\"path\": \"a\", \"conte"]);
 }
@@ -196,19 +198,19 @@ async fn a_result_is_asked_for_again_and_never_taken_from_prose() {
         |last: Vec<Act>| [vec![prose.clone()], script([("finish", json!({"n": "three"}))]), last].concat();
     let server = Server::start(acts(script([("finish", json!({"n": 3}))]))).await;
     let step = Step::new().wants(number());
-    let output = step.run(&server.models(&Mode::Off), with("count", json!({}))).await.unwrap();
+    let output = step.run(&server.models(&CassetteMode::Off), with("count", json!({}))).await.unwrap();
     assert_eq!(output.value["n"], 3);
     assert!(server.body(1)["messages"].to_string().contains("`finish` was not called"));
     assert!(brought(&server, 2)[0].contains("/n: \\\"three\\\"") || brought(&server, 2)[0].contains("/n: "));
     assert!(step.said().contains("the result does not fit"));
 
     let server = Server::start(vec![prose.clone(); 3]).await;
-    let failure = step.run(&server.models(&Mode::Off), with("count", json!({}))).await.unwrap_err();
+    let failure = step.run(&server.models(&CassetteMode::Off), with("count", json!({}))).await.unwrap_err();
     let hint = failure.hint.unwrap_or_default();
     assert!(hint.contains("[models.\"openai/gpt-4.1-mini\"] features = { tools = false"), "{hint}");
 
     let server = Server::start(acts(vec![prose.clone()])).await;
-    let failure = step.run(&server.models(&Mode::Off), with("count", json!({}))).await.unwrap_err();
+    let failure = step.run(&server.models(&CassetteMode::Off), with("count", json!({}))).await.unwrap_err();
     assert_eq!((failure.class, &failure.hint), (Class::Rejected, &None), "it called a tool: {failure}");
     assert_eq!(failure.detail["violations"], json!(["`finish` was not called"]));
     assert!(failure.detail["agent"]["transcript"].is_string());
@@ -231,7 +233,7 @@ async fn a_result_is_a_file_of_the_workspace() {
     let server = Server::start(acts).await;
     let step = Step::new().wants(number());
     let more = json!({"result": "out/report.json"});
-    let output = step.run(&server.models(&Mode::Off), with("count", more.clone())).await.unwrap();
+    let output = step.run(&server.models(&CassetteMode::Off), with("count", more.clone())).await.unwrap();
     assert_eq!((&output.value["n"], &output.value["agent"]["turns"]), (&json!(3), &json!(5)));
     let asked = server.body(0);
     assert!(
@@ -247,7 +249,8 @@ async fn a_result_is_a_file_of_the_workspace() {
     let acts = [script([("write", json!({"path": "r.md", "content": "all good"}))]), vec![done()]].concat();
     let server = Server::start(acts).await;
     let step = Step::new();
-    let output = step.run(&server.models(&Mode::Off), with("tell", json!({"result": "r.md"}))).await.unwrap();
+    let output =
+        step.run(&server.models(&CassetteMode::Off), with("tell", json!({"result": "r.md"}))).await.unwrap();
     assert_eq!(output.value["result"], "all good");
 }
 
@@ -264,7 +267,7 @@ async fn what_is_fixed_is_at_the_end_as_it_was_given() {
     let step = Step::new();
     let given = step.tree(&[("server.py", "given")]);
     let more = json!({"tree": given, "fixed": given});
-    let output = step.run(&server.models(&Mode::Off), with("build", more)).await.unwrap().value;
+    let output = step.run(&server.models(&CassetteMode::Off), with("build", more)).await.unwrap().value;
     assert_eq!(
         (step.text(&output, "server.py"), step.text(&output, "main.py")),
         ("given".into(), "new".into())
@@ -280,7 +283,7 @@ async fn a_file_that_was_there_before_the_attempt_is_no_result() {
     let step = Step::new().wants(number());
     let tree = step.tree(&[("r.json", "{\"n\": 1}"), ("a.txt", "x")]);
     let more = json!({"result": "r.json", "tree": tree});
-    let output = step.run(&server.models(&Mode::Off), with("count", more)).await.unwrap();
+    let output = step.run(&server.models(&CassetteMode::Off), with("count", more)).await.unwrap();
     assert!(server.body(1)["messages"].to_string().contains("was not written in this attempt"));
     let value = &output.value;
     assert_eq!(
@@ -296,12 +299,12 @@ async fn a_strict_schema_gets_the_result_alone() {
     strict["additionalProperties"] = json!(false);
     let server = Server::start(script([("finish", json!({"n": 3}))])).await;
     let step = Step::new().wants(strict);
-    let output = step.run(&server.models(&Mode::Off), with("count", json!({}))).await.unwrap();
+    let output = step.run(&server.models(&CassetteMode::Off), with("count", json!({}))).await.unwrap();
     assert_eq!(output.value, json!({"n": 3}));
     assert!(step.said().contains("its output is the result alone"));
     let server = Server::start(script([("finish", json!({"result": [1]}))])).await;
     let step = Step::new().wants(json!({"type": "array"}));
-    let output = step.run(&server.models(&Mode::Off), with("count", json!({}))).await.unwrap();
+    let output = step.run(&server.models(&CassetteMode::Off), with("count", json!({}))).await.unwrap();
     assert_eq!(output.value, json!([1]));
 }
 
@@ -314,7 +317,7 @@ async fn cut_off_answers_and_refusals_are_understood() {
     ])
     .await;
     let step = Step::new();
-    let models = server.models(&Mode::Off);
+    let models = server.models(&CassetteMode::Off);
     let output = step.run(&models, with("work", json!({}))).await.unwrap();
     assert_eq!((&output.value["text"], &output.value["turns"]), (&json!("done"), &json!(2)));
     assert!(server.body(1)["messages"].to_string().contains("cut off at the limit of tokens"));
@@ -334,7 +337,7 @@ async fn another_model_goes_on_where_one_is_down() {
     .await;
     let step = Step::new();
     let more = json!({"model": ["gpt-4.1-mini", "claude-haiku-4-5"]});
-    let output = step.run(&server.models(&Mode::Off), with("work", more)).await.unwrap();
+    let output = step.run(&server.models(&CassetteMode::Off), with("work", more)).await.unwrap();
     assert_eq!(
         (&output.value["model"], step.text(&output.value, "a")),
         (&json!("anthropic/claude-haiku-4-5"), "1".to_owned())
@@ -350,10 +353,13 @@ async fn a_tape_plays_the_whole_work_again() {
     let acts = script([("write", json!({"path": "a", "content": "1"})), ("finish", json!({"n": 1}))]);
     let server = Server::start(acts).await;
     let first = Step::new().wants(number());
-    let recorded =
-        first.run(&server.models(&Mode::Record(tape.clone())), with("work", json!({}))).await.unwrap();
+    let recorded = first
+        .run(&server.models(&CassetteMode::Record(tape.clone())), with("work", json!({})))
+        .await
+        .unwrap();
     let again = Step::new().wants(number());
-    let replayed = again.run(&server.models(&Mode::Replay(tape)), with("work", json!({}))).await.unwrap();
+    let replayed =
+        again.run(&server.models(&CassetteMode::Replay(tape)), with("work", json!({}))).await.unwrap();
     assert_eq!((recorded.value, recorded.spent), (replayed.value, replayed.spent));
     assert_eq!(server.seen().len(), 2);
 }
@@ -362,7 +368,7 @@ async fn a_tape_plays_the_whole_work_again() {
 async fn what_cannot_be_is_refused_before_anything_is_spent() {
     let server = Server::start([]).await;
     let step = Step::new();
-    let models = server.models(&Mode::Off);
+    let models = server.models(&CassetteMode::Off);
     for (more, words) in [
         (json!({"prompt": " "}), "the prompt is empty"),
         (json!({"model": []}), "neither `model` nor `cli`"),

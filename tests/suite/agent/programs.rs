@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use atoll::llm::{Mode, Models};
+use atoll::llm::{CassetteMode, Models};
 use atoll::runtime::service::Kind;
 use atoll::system_clock::SystemClock;
 use atoll::verb::{Class, Failure, Output};
@@ -51,7 +51,7 @@ impl Script {
 }
 
 async fn models() -> Models {
-    Server::start([]).await.models(&Mode::Off)
+    Server::start([]).await.models(&CassetteMode::Off)
 }
 
 /// Has a script work on this machine as it is.
@@ -305,7 +305,7 @@ async fn what_cannot_be_is_said_before_it_is_started() {
     };
     let mut step = quick();
     let server = Server::start([]).await;
-    let models = server.models(&Mode::Off);
+    let models = server.models(&CassetteMode::Off);
     let failure = step.run(&models, with(json!({}))).await.unwrap_err();
     assert!(failure.message.contains("not to run without a sandbox"), "{failure}");
     step.allow_host = true;
@@ -321,7 +321,7 @@ async fn what_cannot_be_is_said_before_it_is_started() {
     assert_eq!(failure.class, Class::Auth, "{failure}");
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("tape.jsonl"), "").unwrap();
-    let replaying = server.models(&Mode::Replay(dir.path().join("tape.jsonl")));
+    let replaying = server.models(&CassetteMode::Replay(dir.path().join("tape.jsonl")));
     let failure = step.run(&replaying, with(json!({}))).await.unwrap_err();
     assert!(failure.message.contains("is on no tape"), "{failure}");
     step.leaves_nothing();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use atoll::llm::registry::Registry;
-use atoll::llm::{Mode, Models};
+use atoll::llm::{CassetteMode, Models};
 use atoll::runtime::service::Kind;
 use atoll::secrets::EnvSecrets;
 use atoll::system_clock::SystemClock;
@@ -80,7 +80,7 @@ async fn installed(name: &str, test: &str) -> Option<PathBuf> {
 fn models() -> Models {
     let keys = ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY"];
     let secrets = EnvSecrets::from_values(keys.map(|name| (name.to_owned(), KEY.to_owned())));
-    let cassette = atoll::llm::Cassette::open(&Mode::Off).unwrap();
+    let cassette = atoll::llm::Cassette::open(&CassetteMode::Off).unwrap();
     Models::new(Registry::embedded().unwrap(), Arc::new(secrets), cassette)
 }
 

@@ -3,7 +3,7 @@
 use std::io::BufReader;
 use std::process::Stdio;
 
-use atoll::llm::Mode;
+use atoll::llm::CassetteMode;
 use atoll::runtime::service::Kind;
 use atoll::verb::Class;
 use nix::sys::signal::Signal;
@@ -29,7 +29,7 @@ async fn an_attempt_goes_on_where_the_last_one_was() {
     let acts =
         [write("a"), write("b"), vec![down()], write("c"), script([("finish", json!({"n": 3}))])].concat();
     let server = Server::start(acts).await;
-    let models = server.models(&Mode::Off);
+    let models = server.models(&CassetteMode::Off);
     let mut step = Step::new().wants(number());
     let input = with("work", json!({"turns": 4}));
     let failure = step.run(&models, input.clone()).await.unwrap_err();
@@ -60,7 +60,8 @@ async fn an_attempt_goes_on_where_the_last_one_was() {
     {
         let server = Server::start(script([("finish", json!({"n": 1}))])).await;
         step.cx.cursor = Some(cursor);
-        let output = step.run(&server.models(&Mode::Off), with(prompt, json!({"turns": 4}))).await.unwrap();
+        let output =
+            step.run(&server.models(&CassetteMode::Off), with(prompt, json!({"turns": 4}))).await.unwrap();
         assert_eq!(output.value["agent"]["turns"], json!(1));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atoll::llm::Mode;
+use atoll::llm::CassetteMode;
 use atoll::runtime::service::Kind;
 use atoll::system_clock::SystemClock;
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ async fn brought(calls: Vec<(&str, Value)>, more: Value) -> (Vec<String>, Step, 
     let step = Step::at(Arc::new(SystemClock));
     let mut with = json!({"model": "gpt-4.1-mini", "prompt": "work", "tree": step.tree(&[("a.txt", "one\n"), ("bin/run.sh", "#!/bin/sh\necho ran\n")])});
     with.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let output = step.run(&server.models(&Mode::Off), with).await.unwrap();
+    let output = step.run(&server.models(&CassetteMode::Off), with).await.unwrap();
     let body = server.body(count);
     let messages = body["messages"].as_array().unwrap().clone();
     let told = messages.iter().filter(|message| message["role"] == "tool");

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use atoll::id::Address;
-use atoll::llm::{Mode, Models};
+use atoll::llm::{CassetteMode, Models};
 use atoll::verb::{Class, CursorSink, Failure, Output};
 use serde_json::{Value, json};
 
@@ -80,7 +80,7 @@ async fn ask_all(
     model: &str,
     prompts: &[&str],
 ) -> Vec<(Attempt, Result<Output<Value>, Failure>)> {
-    let models = bureau.models(prompts.len(), &Mode::Off);
+    let models = bureau.models(prompts.len(), &CassetteMode::Off);
     let asking = prompts.iter().enumerate().map(|(number, prompt)| {
         let (attempt, models) = (Attempt::new(number), models.clone());
         async move {
@@ -92,7 +92,7 @@ async fn ask_all(
 }
 
 async fn ask_one(bureau: &Bureau, model: &str, attempt: &Attempt) -> Result<Output<Value>, Failure> {
-    attempt.ask(&bureau.models(1, &Mode::Off), &with(model, "hi")).await
+    attempt.ask(&bureau.models(1, &CassetteMode::Off), &with(model, "hi")).await
 }
 
 #[tokio::test]
@@ -256,7 +256,7 @@ async fn a_wrong_key_makes_no_batch() {
 /// An attempt that was cut off when its batch was made (`known`) or just before that was noted.
 async fn cut_off(bureau: &Bureau, model: &str, known: bool) -> Attempt {
     let attempt = Attempt::new(0);
-    let models = bureau.models(1, &Mode::Off);
+    let models = bureau.models(1, &CassetteMode::Off);
     let with = with(model, "hi");
     let asking = attempt.ask(&models, &with);
     tokio::select! {
@@ -290,7 +290,7 @@ async fn an_attempt_finds_the_batch_that_the_one_before_could_not_note() {
         let bureau = Bureau::start().await.making([Making::Mute]).hold();
         let before = cut_off(&bureau, model, false).await;
         let attempt = before.next();
-        let models = bureau.models(1, &Mode::Off);
+        let models = bureau.models(1, &CassetteMode::Off);
         let with = with(model, "hi");
         let release = async {
             bureau.until(|counts| counts.looks > 1).await;
@@ -346,7 +346,7 @@ async fn a_batch_that_is_no_longer_kept_is_made_again() {
 async fn samples_are_entries_of_one_batch_and_a_fetched_answer_is_paid_once() {
     let rule = |_: &str| Lot::Answer("{\"score\": 4}".to_owned(), "stop");
     let bureau = Bureau::ruled(rule).await;
-    let models = bureau.models(3, &Mode::Off);
+    let models = bureau.models(3, &CassetteMode::Off);
     let asked = json!({"model": "claude-haiku-4-5", "prompt": "judge", "mode": "batch", "samples": 3, "vote": "majority"});
     let mut attempt = Attempt::new(0);
     attempt.step.cx.schema = Step::with_schema(super::verdict()).cx.schema;
@@ -370,7 +370,7 @@ async fn samples_are_entries_of_one_batch_and_a_fetched_answer_is_paid_once() {
 #[tokio::test]
 async fn a_rejected_answer_is_not_fetched_again() {
     let bureau = Bureau::ruled(|_| Lot::Answer("no JSON".to_owned(), "stop")).await;
-    let models = bureau.models(1, &Mode::Off);
+    let models = bureau.models(1, &CassetteMode::Off);
     let mut attempt = Attempt::new(0);
     attempt.step.cx.schema = Step::with_schema(super::verdict()).cx.schema;
     let failure = attempt.ask(&models, &with("gpt-4.1-mini", "judge")).await.unwrap_err();
@@ -386,7 +386,7 @@ async fn a_rejected_answer_is_not_fetched_again() {
 #[tokio::test]
 async fn an_answer_that_ended_with_an_error_was_paid_for() {
     let bureau = Bureau::ruled(|_| Lot::Answer("half an ans".to_owned(), "error")).await;
-    let models = bureau.models(1, &Mode::Off);
+    let models = bureau.models(1, &CassetteMode::Off);
     let mut attempt = Attempt::new(0);
     for _ in 0..3 {
         let failure = attempt.ask(&models, &with("gpt-4.1-mini", "hi")).await.unwrap_err();
@@ -408,7 +408,7 @@ async fn an_empty_answer_is_asked_for_once_more_in_another_batch() {
             Lot::Answer(text.to_owned(), "stop")
         };
         let bureau = Bureau::ruled(rule).await;
-        let models = bureau.models(1, &Mode::Off);
+        let models = bureau.models(1, &CassetteMode::Off);
         let attempt = Attempt::new(0);
         let outcome = attempt.ask(&models, &with("gpt-4.1-mini", "hi")).await;
         assert_eq!(bureau.counts().made, 2, "good: {good}");
@@ -440,7 +440,7 @@ async fn a_cut_off_answer_is_continued_in_the_next_batch() {
     let bureau = Bureau::ruled(rule).await;
     let mut attempt = Attempt::new(0);
     attempt.step.cx.schema = Step::with_schema(super::verdict()).cx.schema;
-    let models = bureau.models(1, &Mode::Off);
+    let models = bureau.models(1, &CassetteMode::Off);
     let output = attempt.ask(&models, &with("gemini-2.5-flash", "judge")).await.unwrap();
     assert_eq!((&output.value, bureau.counts().made), (&json!({"score": 4}), 2));
     // Both are found again.
@@ -453,7 +453,7 @@ async fn a_cut_off_answer_is_continued_in_the_next_batch() {
 #[tokio::test]
 async fn whoever_takes_no_batches_is_refused_at_once() {
     let facts = "[models.dear]\nprovider = \"openai\"\nprice = { input = 1, output = 1 }\n";
-    let models = server::models_described(facts, "http://127.0.0.1:9/v1", &Mode::Off);
+    let models = server::models_described(facts, "http://127.0.0.1:9/v1", &CassetteMode::Off);
     for (model, words, hint) in [
         (
             "local/qwen",
@@ -473,7 +473,7 @@ async fn whoever_takes_no_batches_is_refused_at_once() {
     // Of a list the first is asked, and nobody else.
     let bureau = Bureau::start().await.making([Making::Locked]);
     let asked = json!({"model": ["gpt-4.1-mini", "claude-haiku-4-5"], "prompt": "hi", "mode": "batch"});
-    let failure = Attempt::new(0).ask(&bureau.models(1, &Mode::Off), &asked).await.unwrap_err();
+    let failure = Attempt::new(0).ask(&bureau.models(1, &CassetteMode::Off), &asked).await.unwrap_err();
     assert_eq!((failure.class, bureau.counts().made), (Class::Auth, 0));
 }
 
@@ -482,14 +482,14 @@ async fn a_tape_is_the_same_in_either_mode() {
     let dir = tempfile::tempdir().unwrap();
     let [in_batch, at_once] = ["batch", "realtime"].map(|name| dir.path().join(name));
     let bureau = Bureau::ruled(|_| Lot::Answer("Grüße".to_owned(), "stop")).await;
-    let recording = bureau.models(1, &Mode::Record(in_batch.clone()));
+    let recording = bureau.models(1, &CassetteMode::Record(in_batch.clone()));
     let recorded = Attempt::new(0).ask(&recording, &with("gpt-4.1-mini", "greet")).await.unwrap();
     let server = Server::start([Act::Stream(openai("Grüße", "stop"))]).await;
     let realtime = json!({"model": "gpt-4.1-mini", "prompt": "greet"});
-    Attempt::new(0).ask(&server.models(&Mode::Record(at_once.clone())), &realtime).await.unwrap();
+    Attempt::new(0).ask(&server.models(&CassetteMode::Record(at_once.clone())), &realtime).await.unwrap();
     for tape in [in_batch, at_once] {
         for (asked, usd) in [(with("gpt-4.1-mini", "greet"), 0.000_22), (realtime.clone(), 0.000_44)] {
-            let replaying = server::models("http://127.0.0.1:9/v1", &Mode::Replay(tape.clone()));
+            let replaying = server::models("http://127.0.0.1:9/v1", &CassetteMode::Replay(tape.clone()));
             let attempt = Attempt::new(0);
             let output = attempt.ask(&replaying, &asked).await.unwrap();
             assert_eq!((&output.value, attempt.cursor()), (&recorded.value, None), "no batch is made");

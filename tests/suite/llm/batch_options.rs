@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atoll::llm::Mode;
+use atoll::llm::CassetteMode;
 use atoll::schema::Schema;
 use atoll::verb::Class;
 use serde_json::json;
@@ -29,7 +29,7 @@ async fn an_option_that_is_refused_in_a_batch_is_left_out_of_the_next() {
             if refused { Lot::Error(400, words) } else { Lot::Answer(format!("{{\"n\": 1}} {text}"), "stop") }
         })
         .await;
-        let models = bureau.models(2, &Mode::Off);
+        let models = bureau.models(2, &CassetteMode::Off);
         let asking = ["one", "two"].into_iter().enumerate().map(|(number, prompt)| {
             let mut attempt = Attempt::new(number);
             attempt.step.cx.schema =
@@ -83,7 +83,7 @@ async fn a_request_of_a_batch_without_a_limit_is_paid_for_with_the_longest_answe
         let (bureau, (paying, _)) = (bureau().await, purse(dollars));
         let mut attempt = Attempt::new(0);
         attempt.step.cx.funds = paying.cx.funds;
-        let outcome = attempt.ask(&bureau.models(1, &Mode::Off), &with).await;
+        let outcome = attempt.ask(&bureau.models(1, &CassetteMode::Off), &with).await;
         assert_eq!(bureau.batches().len(), batches);
         match outcome {
             Ok(_) => assert_eq!(batches, 2),

@@ -1,6 +1,6 @@
 //! What servers send that is not in any description, or only at its end: each in every dialect in which it can occur.
 
-use atoll::llm::Mode;
+use atoll::llm::CassetteMode;
 use atoll::verb::{Class, Failure, Output};
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ pub(super) async fn asked_for(
     let server = Server::start(acts).await;
     let mut with = json!({"model": model, "prompt": "greet"});
     with.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let out = step.run(&server.models(&Mode::Off), with).await;
+    let out = step.run(&server.models(&CassetteMode::Off), with).await;
     (out, server, step)
 }
 

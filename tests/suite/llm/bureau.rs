@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use atoll::llm::{Mode, Models};
+use atoll::llm::{CassetteMode, Models};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -161,7 +161,7 @@ impl Bureau {
     }
 
     /// The registry with the vendors moved here, where every batch of `size` is closed at once and any other stays open.
-    pub fn models(&self, size: usize, mode: &Mode) -> Models {
+    pub fn models(&self, size: usize, mode: &CassetteMode) -> Models {
         server::models_described(&terms(size), &self.base, mode)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use atoll::llm::{Cassette, Mode};
+use atoll::llm::{Cassette, CassetteMode};
 use atoll::verb::Class;
 use serde_json::{Value, json};
 
@@ -28,14 +28,14 @@ async fn a_timed_tape_knows_the_pieces_of_an_answer_and_gives_them_back() {
     let text = "one two three four five six";
     let server = Server::start([Act::Stream(openai(text, "stop"))]).await;
     let step = Step::new();
-    let recording = server::timed_models(&server.base, &Mode::Record(path.clone()));
+    let recording = server::timed_models(&server.base, &CassetteMode::Record(path.clone()));
     step.run(&recording, ask("count")).await.unwrap();
     let timing = lines(&path)[0]["timing"].as_array().unwrap().clone();
     let whole: u64 = timing.iter().map(|piece| piece[1].as_u64().unwrap()).sum();
     assert_eq!(whole, text.len() as u64, "{timing:?}");
     for replaying in [
-        server::timed_models(NOWHERE, &Mode::Replay(path.clone())),
-        server::models(NOWHERE, &Mode::Replay(path.clone())),
+        server::timed_models(NOWHERE, &CassetteMode::Replay(path.clone())),
+        server::models(NOWHERE, &CassetteMode::Replay(path.clone())),
     ] {
         let step = Step::new();
         step.run(&replaying, ask("count")).await.unwrap();
@@ -53,14 +53,14 @@ async fn a_replay_gives_the_same_outputs_and_costs_without_a_provider() {
     let step = Step::with_schema(verdict());
     let asked = [ask("first"), ask("second"), ask("first")];
 
-    let recording = server.models(&Mode::Record(path.clone()));
+    let recording = server.models(&CassetteMode::Record(path.clone()));
     let mut recorded = Vec::new();
     for with in &asked {
         recorded.push(step.run(&recording, with.clone()).await.unwrap());
     }
     assert_eq!(recorded[2].value, json!({"score": 3}));
 
-    let replaying = server::models(NOWHERE, &Mode::Replay(path.clone()));
+    let replaying = server::models(NOWHERE, &CassetteMode::Replay(path.clone()));
     for (with, recorded) in asked.iter().zip(&recorded) {
         let step = Step::with_schema(verdict());
         let replayed = step.run(&replaying, with.clone()).await.unwrap();
@@ -97,11 +97,11 @@ async fn equal_requests_of_two_steps_keep_their_own_answers() {
         step.cx.address = atoll::id::Address::new(address);
         step
     };
-    let recording = server.models(&Mode::Record(path.clone()));
+    let recording = server.models(&CassetteMode::Record(path.clone()));
     for address in ["a", "b"] {
         at(address).run(&recording, ask("same")).await.unwrap();
     }
-    let replaying = server::models(NOWHERE, &Mode::Replay(path));
+    let replaying = server::models(NOWHERE, &CassetteMode::Replay(path));
     for (address, text) in [("b", "of b"), ("a", "of a")] {
         assert_eq!(
             at(address).run(&replaying, ask("same")).await.unwrap().value["text"],
@@ -116,12 +116,12 @@ async fn a_miss_shows_the_nearest_request_and_what_differs() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("run.jsonl");
     let server = Server::start(["a", "b"].map(|text| Act::Stream(openai(text, "stop")))).await;
-    let recording = server.models(&Mode::Record(path.clone()));
+    let recording = server.models(&CassetteMode::Record(path.clone()));
     let long = "Rules:\n- be fair\n- be brief\nThe program printed 12.";
     Step::new().run(&recording, ask("something else entirely")).await.unwrap();
     Step::new().run(&recording, ask(long)).await.unwrap();
 
-    let replaying = server::models(NOWHERE, &Mode::Replay(path));
+    let replaying = server::models(NOWHERE, &CassetteMode::Replay(path));
     let failure = Step::new().run(&replaying, ask(&long.replace("12", "13"))).await.unwrap_err();
     assert_eq!(failure.class, Class::Permanent);
     assert!(failure.message.contains("differs in message 1:\n  message 1 line 4\n  - The program printed 12.\n  + The program printed 13."), "{failure}");
@@ -147,12 +147,12 @@ async fn what_differs_from_run_to_run_is_declared_and_no_part_of_the_key() {
         with["volatile"] = json!([port, format!("n-{port}")]);
         with
     };
-    Step::new().run(&server.models(&Mode::Record(path.clone())), at_port(40_001)).await.unwrap();
+    Step::new().run(&server.models(&CassetteMode::Record(path.clone())), at_port(40_001)).await.unwrap();
     assert!(
         server.body(0)["messages"][1]["content"].as_str().unwrap().contains("40001"),
         "the model sees it all"
     );
-    let replaying = server::models(NOWHERE, &Mode::Replay(path.clone()));
+    let replaying = server::models(NOWHERE, &CassetteMode::Replay(path.clone()));
     let output = Step::new().run(&replaying, at_port(51_234)).await.unwrap();
     assert_eq!(output.value["text"], "seen");
     assert!(!std::fs::read_to_string(path).unwrap().contains("40001"));
@@ -163,11 +163,11 @@ async fn filling_asks_only_for_what_is_missing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("run.jsonl");
     let server = Server::start(["one", "two"].map(|text| Act::Stream(openai(text, "stop")))).await;
-    Step::new().run(&server.models(&Mode::Fill(path.clone())), ask("one")).await.unwrap();
+    Step::new().run(&server.models(&CassetteMode::Fill(path.clone())), ask("one")).await.unwrap();
     // A crash in the middle of a line loses that line alone.
     let whole = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, format!("{whole}{}", &whole[..40])).unwrap();
-    let filling = server.models(&Mode::Fill(path.clone()));
+    let filling = server.models(&CassetteMode::Fill(path.clone()));
     for text in ["one", "two"] {
         assert_eq!(Step::new().run(&filling, ask(text)).await.unwrap().value["text"], text);
     }
@@ -182,8 +182,10 @@ async fn an_answer_of_the_second_model_is_replayed_as_such() {
     let server =
         Server::start([Act::Plain(500, vec![], String::new()), Act::Stream(openai("second", "stop"))]).await;
     let with = json!({"model": ["gpt-5", "gpt-4.1-mini"], "prompt": "hi"});
-    let recorded = Step::new().run(&server.models(&Mode::Record(path.clone())), with.clone()).await.unwrap();
-    let replayed = Step::new().run(&server::models(NOWHERE, &Mode::Replay(path)), with).await.unwrap();
+    let recorded =
+        Step::new().run(&server.models(&CassetteMode::Record(path.clone())), with.clone()).await.unwrap();
+    let replayed =
+        Step::new().run(&server::models(NOWHERE, &CassetteMode::Replay(path)), with).await.unwrap();
     assert_eq!(recorded.value["switched"], json!(["gpt-5"]));
     assert_eq!((recorded.value, recorded.spent), (replayed.value, replayed.spent));
 }
@@ -193,7 +195,10 @@ async fn keys_are_never_on_a_cassette() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("run.jsonl");
     let server = Server::start([Act::Stream(openai(&format!("your key is {KEY}"), "stop"))]).await;
-    Step::new().run(&server.models(&Mode::Record(path.clone())), ask(&format!("I use {KEY}"))).await.unwrap();
+    Step::new()
+        .run(&server.models(&CassetteMode::Record(path.clone())), ask(&format!("I use {KEY}")))
+        .await
+        .unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains("I use ***") && text.contains("your key is ***"), "{text}");
     assert!(!text.contains(KEY));
@@ -203,9 +208,9 @@ async fn keys_are_never_on_a_cassette() {
 fn an_unusable_cassette_says_where() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("run.jsonl");
-    let error = Cassette::open(&Mode::Replay(path.clone())).err().unwrap();
+    let error = Cassette::open(&CassetteMode::Replay(path.clone())).err().unwrap();
     assert!(error.message.contains("cannot be read"), "{error}");
     std::fs::write(&path, "{}\n").unwrap();
-    let error = Cassette::open(&Mode::Fill(path)).err().unwrap();
+    let error = Cassette::open(&CassetteMode::Fill(path)).err().unwrap();
     assert!(error.message.contains("line 1 is no recorded answer"), "{error}");
 }

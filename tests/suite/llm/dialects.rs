@@ -1,7 +1,7 @@
 //! The wire formats beside the first two, and what all of them can and cannot say.
 #![expect(clippy::disallowed_methods, reason = "writes the pictures that are shown")]
 
-use atoll::llm::Mode;
+use atoll::llm::CassetteMode;
 use atoll::verb::Class;
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ async fn responses_go_over_the_wire_as_published() {
     let step = Step::new();
     let mut with = everything("openai-responses/gpt-4.1-mini");
     with.as_object_mut().unwrap().remove("stop");
-    let output = step.run(&server.models(&Mode::Off), with).await.unwrap();
+    let output = step.run(&server.models(&CassetteMode::Off), with).await.unwrap();
     assert_eq!(
         output.value,
         json!({"text": "Grüße, Welt", "model": "openai-responses/gpt-x-2026", "stop": "end",
@@ -54,7 +54,7 @@ async fn responses_know_schemas_effort_and_history() {
     let server = Server::start([Act::Stream(responses("{\"score\": 3}", ""))]).await;
     let with = json!({"model": "openai-responses/gpt-5", "effort": "low", "messages": [{"role": "user", "content": "a"},
         {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]});
-    let output = Step::with_schema(verdict()).run(&server.models(&Mode::Off), with).await.unwrap();
+    let output = Step::with_schema(verdict()).run(&server.models(&CassetteMode::Off), with).await.unwrap();
     assert_eq!(output.value, json!({"score": 3}));
     let body = server.body(0);
     assert_eq!(body["input"][1], json!({"role": "assistant", "content": "b"}));
@@ -67,7 +67,7 @@ async fn responses_know_schemas_effort_and_history() {
 async fn gemini_goes_over_the_wire_as_published() {
     let server = Server::start([Act::Stream(gemini("Grüße, Welt", "STOP"))]).await;
     let step = Step::new();
-    let output = step.run(&server.models(&Mode::Off), everything("gemini-2.5-flash")).await.unwrap();
+    let output = step.run(&server.models(&CassetteMode::Off), everything("gemini-2.5-flash")).await.unwrap();
     assert_eq!(
         output.value,
         json!({"text": "Grüße, Welt", "model": "gemini/gemini-x-2026", "stop": "end",
@@ -96,7 +96,7 @@ async fn gemini_is_held_to_a_schema_in_its_own_words() {
         "properties": {"score": {"const": 3}, "why": {"type": "string", "minLength": 1}}}});
     let with = json!({"model": "gemini-3-pro-preview", "effort": "low", "messages": [{"role": "user", "content": "a"},
         {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]});
-    let output = Step::with_schema(schema).run(&server.models(&Mode::Off), with).await.unwrap();
+    let output = Step::with_schema(schema).run(&server.models(&CassetteMode::Off), with).await.unwrap();
     assert_eq!(output.value, json!([{"score": 3}]));
     let body = server.body(0);
     assert_eq!(body["contents"][1], json!({"role": "model", "parts": [{"text": "b"}]}));
@@ -118,7 +118,7 @@ async fn ollama_goes_over_the_wire_as_published() {
     ])
     .await;
     let step = Step::new();
-    let models = server.models(&Mode::Off);
+    let models = server.models(&CassetteMode::Off);
     let output = step.run(&models, everything("ollama/small:1b")).await.unwrap();
     assert_eq!(
         output.value,
@@ -244,9 +244,9 @@ async fn pictures_are_no_part_of_a_tape_but_of_its_key() {
     let mut step = Step::new();
     step.cx.workspace.project = dir.path().to_owned();
     let with = |picture: &str| json!({"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": "look", "images": [picture]}]});
-    step.run(&server.models(&Mode::Record(tape.clone())), with("a.png")).await.unwrap();
+    step.run(&server.models(&CassetteMode::Record(tape.clone())), with("a.png")).await.unwrap();
     assert!(!std::fs::read_to_string(&tape).unwrap().contains(PNG64));
-    let replaying = server.models(&Mode::Replay(tape));
+    let replaying = server.models(&CassetteMode::Replay(tape));
     assert_eq!(step.run(&replaying, with("a.png")).await.unwrap().value["text"], "an a");
     let failure = step.run(&replaying, with("b.png")).await.unwrap_err();
     assert_eq!(failure.detail["differs"], json!(["message 1"]), "{failure}");
@@ -258,7 +258,7 @@ async fn what_a_model_cannot_be_given_is_refused_or_left_to_another() {
     std::fs::write(dir.path().join("a.png"), PNG).unwrap();
     std::fs::write(dir.path().join("a.txt"), "text").unwrap();
     let server = Server::start([Act::Stream(openai("seen", "stop"))]).await;
-    let models = server.models(&Mode::Off);
+    let models = server.models(&CassetteMode::Off);
     let mut step = Step::new();
     step.cx.workspace.project = dir.path().to_owned();
     for (with, words) in [
@@ -301,7 +301,7 @@ async fn every_dialect_says_why_an_answer_ended() {
     ] {
         let server = Server::start([act]).await;
         let failure = Step::new()
-            .run(&server.models(&Mode::Off), json!({"model": model, "prompt": "x"}))
+            .run(&server.models(&CassetteMode::Off), json!({"model": model, "prompt": "x"}))
             .await
             .unwrap_err();
         assert_eq!(failure.class, class, "{model}: {failure}");
@@ -314,7 +314,7 @@ async fn every_dialect_says_why_an_answer_ended() {
     ] {
         let server = Server::start([act]).await;
         let with = json!({"model": model, "prompt": "x", "max_tokens": 3});
-        let output = Step::new().run(&server.models(&Mode::Off), with).await.unwrap();
+        let output = Step::new().run(&server.models(&CassetteMode::Off), with).await.unwrap();
         assert_eq!(
             (&output.value["text"], &output.value["stop"]),
             (&json!("a beg"), &json!("length")),
@@ -340,7 +340,7 @@ async fn whole_answers_are_understood_in_every_dialect() {
             Server::start([Act::Plain(200, vec![("content-type", "application/json")], body.to_string())])
                 .await;
         let output = Step::new()
-            .run(&server.models(&Mode::Off), json!({"model": model, "prompt": "x"}))
+            .run(&server.models(&CassetteMode::Off), json!({"model": model, "prompt": "x"}))
             .await
             .unwrap();
         assert_eq!(

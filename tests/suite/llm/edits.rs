@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atoll::llm::Mode;
+use atoll::llm::CassetteMode;
 use atoll::schema::Schema;
 use atoll::tree::Tree;
 use atoll::value::{Digest, Value};
@@ -29,7 +29,7 @@ fn text(step: &Step, tree: &Value, path: &str) -> String {
 async fn ask(step: &Step, answer: &str, edits: Value) -> (Result<Value, Failure>, Server) {
     let server = Server::start([Act::Stream(openai(answer, "stop"))]).await;
     let with = json!({"model": "gpt-4.1-mini", "prompt": "write it", "edits": edits});
-    let out = step.run(&server.models(&Mode::Off), with).await;
+    let out = step.run(&server.models(&CassetteMode::Off), with).await;
     (out.map(|out| out.value), server)
 }
 
@@ -62,7 +62,7 @@ async fn the_answer_is_applied_and_the_output_is_the_tree() {
         usual.cx.schema = Some(Arc::new(schema));
         let other = Server::start([Act::Stream(openai(&answer.to_string(), "stop"))]).await;
         let with = json!({"model": "gpt-4.1-mini", "prompt": "write it"});
-        usual.run(&other.models(&Mode::Off), with).await.unwrap();
+        usual.run(&other.models(&CassetteMode::Off), with).await.unwrap();
         assert_eq!(server.body(0), other.body(0));
     }
 }
@@ -79,7 +79,7 @@ async fn blocks_are_asked_for_as_text_and_may_lack_the_last_end_line() {
     );
     let other = Server::start([Act::Stream(openai(answer, "stop"))]).await;
     let with = json!({"model": "gpt-4.1-mini", "prompt": "write it", "format": "files"});
-    Step::new().run(&other.models(&Mode::Off), with).await.unwrap();
+    Step::new().run(&other.models(&CassetteMode::Off), with).await.unwrap();
     assert_eq!(server.body(0), other.body(0));
 }
 
@@ -168,7 +168,7 @@ async fn the_attempt_after_one_that_did_not_fit_begins_anew() {
         Act::Stream(anthropic("=== FILE: a ===\n1\n=== END FILE ===\n", "end_turn")),
     ])
     .await;
-    let models = server.models(&Mode::Off);
+    let models = server.models(&CassetteMode::Off);
     let with = json!({"model": "claude-haiku-4-5", "prompt": "write it", "edits": {"as": "blocks"}});
     let failure = step.run(&models, with.clone()).await.unwrap_err();
     assert!(failure.message.contains("breaks off"), "{failure}");
@@ -188,6 +188,6 @@ async fn the_model_that_stepped_in_is_named() {
     ])
     .await;
     let with = json!({"model": ["gpt-4.1", "gpt-4.1-mini"], "prompt": "write it", "edits": {}});
-    let out = step.run(&server.models(&Mode::Off), with).await.unwrap().value;
+    let out = step.run(&server.models(&CassetteMode::Off), with).await.unwrap().value;
     assert_eq!(out["switched"], json!(["gpt-4.1"]));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use atoll::llm::Mode;
+use atoll::llm::CassetteMode;
 use atoll::verb::{Class, Failure};
 use serde_json::json;
 
@@ -12,7 +12,7 @@ use super::{Step, meter, wire};
 async fn failure(model: &str, act: Act) -> Failure {
     let server = Server::start([act]).await;
     let with = json!({"model": model, "prompt": "hi"});
-    Step::new().run(&server.models(&Mode::Off), with).await.unwrap_err()
+    Step::new().run(&server.models(&CassetteMode::Off), with).await.unwrap_err()
 }
 
 fn plain(status: u16, body: &str) -> Act {
@@ -127,7 +127,7 @@ async fn judged(cases: impl IntoIterator<Item = Case>) {
         let with = if model.starts_with("openai/") { "count" } else { "refuse" };
         let server = Server::start([act]).await;
         let with = json!({"model": model, "prompt": "hi", "unknown_cost": with});
-        let failure = Step::new().run(&server.models(&Mode::Off), with).await.unwrap_err();
+        let failure = Step::new().run(&server.models(&CassetteMode::Off), with).await.unwrap_err();
         assert_eq!(failure.class, class, "{model}: {failure}");
         assert!(failure.message.contains(words), "{model}: {failure}");
         assert!(
@@ -155,7 +155,7 @@ async fn no_time_at_all_is_no_time() {
     for header in [("retry-after", "0"), ("retry-after-ms", "0"), ("x-ratelimit-reset-tokens", "0s")] {
         let busy = || Act::Plain(429, vec![header], "{}".to_owned());
         let server = Server::start([busy(), busy()]).await;
-        let (models, step) = (server.models(&Mode::Off), Step::new());
+        let (models, step) = (server.models(&CassetteMode::Off), Step::new());
         for wait in [1_000, 2_000] {
             let failure = step.run(&models, json!({"model": "gpt-5", "prompt": "hi"})).await.unwrap_err();
             assert_eq!(
@@ -186,7 +186,7 @@ async fn every_provider_names_the_time_in_its_own_way() {
     ] {
         let server = Server::start([Act::Plain(429, headers, body.to_owned())]).await;
         let with = json!({"model": model, "prompt": "hi", "unknown_cost": "count"});
-        let failure = Step::new().run(&server.models(&Mode::Off), with).await.unwrap_err();
+        let failure = Step::new().run(&server.models(&CassetteMode::Off), with).await.unwrap_err();
         assert_eq!(
             (failure.class, failure.retry_after_ms),
             (Class::RateLimited, Some(wait)),
@@ -244,13 +244,13 @@ async fn what_came_in_before_the_line_broke_is_counted() {
 async fn nobody_there_is_passing_and_says_where() {
     let step = Step::new();
     // Port 9 (discard) is not served.
-    let models = server::models("http://127.0.0.1:9/v1", &Mode::Off);
+    let models = server::models("http://127.0.0.1:9/v1", &CassetteMode::Off);
     let failure = step.run(&models, json!({"model": "local/x", "prompt": "hi"})).await.unwrap_err();
     assert_eq!(failure.class, Class::Transient);
     assert!(failure.message.starts_with("cannot reach local at http://127.0.0.1:9/v1: "), "{failure}");
     assert!(failure.hint.unwrap().contains("ATOLL_LOCAL_BASE_URL"));
 
-    let models = server::models("no url", &Mode::Off);
+    let models = server::models("no url", &CassetteMode::Off);
     let failure = step.run(&models, json!({"model": "local/x", "prompt": "hi"})).await.unwrap_err();
     assert_eq!(failure.class, Class::Permanent, "{failure}");
     assert!(failure.message.contains("is no URL"), "{failure}");
@@ -260,7 +260,7 @@ async fn nobody_there_is_passing_and_says_where() {
 async fn a_call_that_ends_before_it_is_sent_costs_nothing() {
     for sent in [false, true] {
         let server = Server::start([Act::Mute]).await;
-        let (models, step) = (server.models(&Mode::Off), Step::new());
+        let (models, step) = (server.models(&CassetteMode::Off), Step::new());
         let mut call = Box::pin(step.run(&models, json!({"model": "gpt-4.1-mini", "prompt": "hi"})));
         // Until it is connected.
         assert!(futures_util::poll!(&mut call).is_pending());
@@ -278,7 +278,7 @@ async fn a_call_that_ends_before_it_is_sent_costs_nothing() {
 #[tokio::test]
 async fn time_and_cancellation_end_a_call_that_hangs() {
     let server = Server::start([Act::Hang(String::new()), Act::Hang(String::new())]).await;
-    let models = server.models(&Mode::Off);
+    let models = server.models(&CassetteMode::Off);
     let with = json!({"model": "gpt-5", "prompt": "hi", "timeout": "5m"});
 
     let step = Step::new();

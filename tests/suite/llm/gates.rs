@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use atoll::llm::Mode;
+use atoll::llm::CassetteMode;
 use atoll::verb::Class;
 use serde_json::json;
 
@@ -25,7 +25,7 @@ async fn after(step: &Step, words: &str, span: Duration) {
 async fn the_next_call_waits_as_long_as_the_one_before_was_told() {
     let server =
         Server::start([status(429, &[("retry-after", "7")]), Act::Stream(openai("here", "stop"))]).await;
-    let (models, step) = (server.models(&Mode::Off), Step::new());
+    let (models, step) = (server.models(&CassetteMode::Off), Step::new());
     let with = json!({"model": "gpt-5", "prompt": "hi"});
     let failure = step.run(&models, with.clone()).await.unwrap_err();
     assert_eq!((failure.class, failure.retry_after_ms), (Class::RateLimited, Some(7_000)));
@@ -46,7 +46,7 @@ async fn who_asks_for_an_hour_is_not_asked_meanwhile_and_another_answers() {
         Act::Stream(openai("second", "stop")),
     ])
     .await;
-    let (models, step) = (server.models(&Mode::Off), Step::new());
+    let (models, step) = (server.models(&CassetteMode::Off), Step::new());
     let with = json!({"model": ["gpt-5", "local/second"], "prompt": "hi"});
     let output = step.run(&models, with.clone()).await.unwrap();
     assert_eq!((&output.value["text"], &output.value["switched"]), (&json!("second"), &json!(["gpt-5"])));
@@ -60,7 +60,7 @@ async fn a_provider_that_is_down_is_left_alone_and_tried_again() {
     let down = std::iter::repeat_n(status(500, &[]), 5);
     let acts = [Act::Stream(openai("other", "stop")), status(502, &[]), Act::Stream(openai("back", "stop"))];
     let server = Server::start(down.chain(acts)).await;
-    let (models, step) = (server.models(&Mode::Off), Step::new());
+    let (models, step) = (server.models(&CassetteMode::Off), Step::new());
     let with = json!({"model": "gpt-5", "prompt": "hi"});
     for _ in 0..5 {
         assert_eq!(step.run(&models, with.clone()).await.unwrap_err().class, Class::Transient);
@@ -99,7 +99,7 @@ async fn a_provider_that_falls_silent_is_given_up() {
         (Act::Mute, "openai does not answer: nothing came for 300 s", ""),
     ] {
         let server = Server::start([act]).await;
-        let (models, step) = (server.models(&Mode::Off), Step::new());
+        let (models, step) = (server.models(&CassetteMode::Off), Step::new());
         let asked = async {
             while server.seen().is_empty() || step.said().1 != heard {
                 tokio::task::yield_now().await;
@@ -118,7 +118,7 @@ async fn a_provider_that_falls_silent_is_given_up() {
 async fn a_flood_is_cut_off() {
     let server = Server::start([Act::Stream(format!("data: {}", "x".repeat(17 << 20)))]).await;
     let with = json!({"model": "gpt-5", "prompt": "hi"});
-    let failure = Step::new().run(&server.models(&Mode::Off), with).await.unwrap_err();
+    let failure = Step::new().run(&server.models(&CassetteMode::Off), with).await.unwrap_err();
     assert_eq!(failure.class, Class::Transient);
     assert!(failure.message.contains("an event beyond all bounds"), "{failure}");
 }

@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use atoll::clock::{Clock, ManualClock, Millis, Pause};
-use atoll::llm::{Asking, Entry, Keeping, Message, Mode, Models, Place, Places, Request};
+use atoll::llm::{
+    BatchHandle, BatchOptions, CallContext, CassetteMode, ChatMessage, HandleStore, ModelRequest, Models,
+    StoreFuture,
+};
 use atoll::verb::Progress;
 use futures_util::poll;
 
@@ -16,22 +19,22 @@ use crate::scenario::QuickClock;
 /// Remembers one place, or never comes to the end of noting it.
 #[derive(Default)]
 struct Memory {
-    place: Mutex<Option<Place>>,
+    place: Mutex<Option<BatchHandle>>,
     stuck: bool,
 }
 
-impl Places for Memory {
-    fn find(&self, _: &str) -> Option<Place> {
+impl HandleStore for Memory {
+    fn find(&self, _: &str) -> Option<BatchHandle> {
         self.place.lock().unwrap().clone()
     }
-    fn keep(&self, _: &str, place: Place) -> Keeping<'_, ()> {
+    fn keep(&self, _: &str, place: BatchHandle) -> StoreFuture<'_, ()> {
         *self.place.lock().unwrap() = Some(place);
         if self.stuck { Box::pin(pending()) } else { Box::pin(async { Ok(()) }) }
     }
-    fn forget(&self, _: &str) -> Keeping<'_, ()> {
+    fn forget(&self, _: &str) -> StoreFuture<'_, ()> {
         Box::pin(async { Ok(()) })
     }
-    fn lose(&self, _: &str) -> Keeping<'_, u32> {
+    fn lose(&self, _: &str) -> StoreFuture<'_, u32> {
         Box::pin(async { Ok(1) })
     }
     fn pay(&self, _: &str) -> bool {
@@ -41,13 +44,13 @@ impl Places for Memory {
 
 /// Asks for `item NUMBER` in a batch.
 async fn ask(models: &Models, number: usize, places: &Memory, clock: &Arc<dyn Clock>) -> String {
-    let request = Request {
+    let request = ModelRequest {
         model: "gpt-4.1-mini".to_owned(),
-        messages: vec![Message::user(format!("item {number}"))],
-        ..Request::default()
+        messages: vec![ChatMessage::user(format!("item {number}"))],
+        ..ModelRequest::default()
     };
-    let entry = Entry { sample: 0, again: false, places, clock, progress: &Progress::silent() };
-    let asking = Asking {
+    let entry = BatchOptions { sample: 0, again: false, places, clock, progress: &Progress::silent() };
+    let asking = CallContext {
         at: &number.to_string(),
         idempotency_key: "key",
         on_chunk: &|_| {},
@@ -90,7 +93,7 @@ async fn a_batch_is_closed_when_no_more_requests_come() {
     let bureau = Bureau::start().await;
     let time = HalfSeconds::default();
     let clock: Arc<dyn Clock> = Arc::new(time.clone());
-    let models = server::models(&bureau.base, &Mode::Off);
+    let models = server::models(&bureau.base, &CassetteMode::Off);
     let passes = async |span: u64| {
         settle().await;
         time.half_seconds.advance(Duration::from_millis(span));
@@ -114,7 +117,7 @@ async fn a_batch_is_closed_when_no_more_requests_come() {
 async fn whoever_leaves_before_it_is_sealed_is_not_in_it() {
     let bureau = Bureau::start().await;
     let clock: Arc<dyn Clock> = Arc::new(QuickClock::default());
-    let models = bureau.models(2, &Mode::Off);
+    let models = bureau.models(2, &CassetteMode::Off);
     let (stays, leaves) = (Memory::default(), Memory { stuck: true, ..Memory::default() });
     let mut leaving = Box::pin(ask(&models, 0, &leaves, &clock));
     let mut staying = Box::pin(ask(&models, 1, &stays, &clock));
@@ -136,7 +139,7 @@ async fn whoever_leaves_before_it_is_sealed_is_not_in_it() {
 async fn whoever_comes_back_waits_with_the_others() {
     let bureau = Bureau::start().await.hold();
     let clock: Arc<dyn Clock> = Arc::new(QuickClock::default());
-    let models = bureau.models(2, &Mode::Off);
+    let models = bureau.models(2, &CassetteMode::Off);
     let (stays, leaves) = (Memory::default(), Memory::default());
     let staying = ask(&models, 1, &stays, &clock);
     let coming_back = async {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use atoll::clock::{Clock, Millis, Pause};
-use atoll::llm::Mode;
+use atoll::llm::CassetteMode;
 use atoll::meter::Meter;
 use atoll::verb::{Class, Failure, Funds};
 use serde_json::{Value, json};
@@ -91,7 +91,7 @@ async fn an_option_that_is_refused_is_left_out_and_that_is_said() {
             _ => Act::Stream(gemini("hello", "STOP")),
         };
         let server = Server::start([act, good(), good()]).await;
-        let (models, step) = (server.models(&Mode::Off), Step::new());
+        let (models, step) = (server.models(&CassetteMode::Off), Step::new());
         let mut with = json!({"model": model, "prompt": "greet"});
         with.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let output =
@@ -362,7 +362,7 @@ async fn a_limit_of_tokens_is_lowered_or_left_out_whatever_is_said_of_it() {
             _ => Act::Stream(gemini("hello", "STOP")),
         };
         let server = Server::start([Act::Plain(400, vec![], refusal), good(), good()]).await;
-        let (models, step) = (server.models(&Mode::Off), Step::new());
+        let (models, step) = (server.models(&CassetteMode::Off), Step::new());
         let with = json!({"model": model, "prompt": "greet", "max_tokens": 9000});
         let output =
             step.run(&models, with.clone()).await.unwrap_or_else(|failure| panic!("{words}: {failure}"));
@@ -394,7 +394,7 @@ async fn a_limit_of_tokens_is_lowered_or_left_out_whatever_is_said_of_it() {
 async fn what_was_answered_while_a_model_loads_is_not_lost() {
     let loading = json!({"error": {"code": 503, "message": "Loading model"}}).to_string();
     let server = Server::start([Act::Plain(503, vec![], loading)]).await;
-    let (models, step) = (server.models(&Mode::Off), Step::new());
+    let (models, step) = (server.models(&CassetteMode::Off), Step::new());
     let mut call = Box::pin(step.run(&models, json!({"model": "gpt-4.1-mini", "prompt": "hi"})));
     while !step.said().0.contains("is loading its model") {
         assert!(futures_util::poll!(&mut call).is_pending());
@@ -417,7 +417,7 @@ async fn a_server_that_loads_its_model_is_waited_for() {
     };
     let acts = (0..12).map(|_| loading()).chain([Act::Stream(openai("hello", "stop"))]);
     let server = Server::start(acts).await;
-    let (models, mut step) = (server.models(&Mode::Off), Step::new());
+    let (models, mut step) = (server.models(&CassetteMode::Off), Step::new());
     step.cx.clock = Arc::new(TwoSeconds);
     let out = step.run(&models, json!({"model": "local/x", "prompt": "hi"})).await;
     assert_eq!(server.seen().len(), 13);

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use atoll::llm::registry::Registry;
-use atoll::llm::{Cassette, Mode, Models};
+use atoll::llm::{Cassette, CassetteMode, Models};
 use atoll::secrets::EnvSecrets;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -71,33 +71,33 @@ impl Server {
     }
 
     /// The registry with the vendors' addresses moved here.
-    pub fn models(&self, mode: &Mode) -> Models {
+    pub fn models(&self, mode: &CassetteMode) -> Models {
         models(&self.base, mode)
     }
 
     /// The same with more facts about models.
     pub fn models_with(&self, facts: &str) -> Models {
         let registry = Registry::extended("atoll.toml", facts).unwrap();
-        models_of(&registry, &self.base, &Mode::Off)
+        models_of(&registry, &self.base, &CassetteMode::Off)
     }
 }
 
 /// Models whose vendors are all at `base`.
-pub fn models(base: &str, mode: &Mode) -> Models {
+pub fn models(base: &str, mode: &CassetteMode) -> Models {
     models_of(&Registry::embedded().unwrap(), base, mode)
 }
 
 /// The same, where the tape also has the pace of answers.
-pub(super) fn timed_models(base: &str, mode: &Mode) -> Models {
+pub(super) fn timed_models(base: &str, mode: &CassetteMode) -> Models {
     models_on(&Registry::embedded().unwrap(), base, Cassette::open(mode).unwrap().timed())
 }
 
 /// The same with more facts about providers.
-pub(super) fn models_described(facts: &str, base: &str, mode: &Mode) -> Models {
+pub(super) fn models_described(facts: &str, base: &str, mode: &CassetteMode) -> Models {
     models_of(&Registry::extended("atoll.toml", facts).unwrap(), base, mode)
 }
 
-fn models_of(registry: &Registry, base: &str, mode: &Mode) -> Models {
+fn models_of(registry: &Registry, base: &str, mode: &CassetteMode) -> Models {
     models_on(registry, base, Cassette::open(mode).unwrap())
 }
 

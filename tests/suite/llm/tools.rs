@@ -4,7 +4,9 @@
 use std::sync::{Arc, Mutex};
 
 use atoll::clock::ManualClock;
-use atoll::llm::{Answer, Asking, Message, Mode, Models, Request, Stop, Tool, ToolResult};
+use atoll::llm::{
+    CallContext, CassetteMode, ChatMessage, ModelRequest, ModelResponse, Models, StopReason, Tool, ToolResult,
+};
 use atoll::meter::Meter;
 use atoll::verb::{Class, Failure};
 use serde_json::{Value, json};
@@ -30,17 +32,17 @@ fn tool(name: &str, schema: &Value) -> Tool {
     Tool { name: name.to_owned(), description: format!("does {name}"), schema: Arc::new(schema.clone()) }
 }
 
-pub(super) async fn ask(models: &Models, request: &Request) -> Result<(Answer, Meter), Failure> {
+pub(super) async fn ask(models: &Models, request: &ModelRequest) -> Result<(ModelResponse, Meter), Failure> {
     heard(models, request, &|_| {}).await
 }
 
 async fn heard(
     models: &Models,
-    request: &Request,
+    request: &ModelRequest,
     on_chunk: &(dyn Fn(&str) + Send + Sync),
-) -> Result<(Answer, Meter), Failure> {
+) -> Result<(ModelResponse, Meter), Failure> {
     let clock = ManualClock::at(1);
-    let asking = Asking {
+    let asking = CallContext {
         batch: None,
         at: "step@1.0",
         idempotency_key: "k",
@@ -55,20 +57,22 @@ async fn heard(
     models.ask(request, asking).await
 }
 
-pub(super) fn first(model: &str) -> Request {
-    Request {
+pub(super) fn first(model: &str) -> ModelRequest {
+    ModelRequest {
         model: model.to_owned(),
         system: Some("be kind".to_owned()),
-        messages: vec![Message::user("look")],
+        messages: vec![ChatMessage::user("look")],
         tools: tools(),
-        ..Request::default()
+        ..ModelRequest::default()
     }
 }
 
 /// What is asked after the tools have brought something.
-fn second(model: &str, answer: &Answer) -> Request {
+fn second(model: &str, answer: &ModelResponse) -> ModelRequest {
     let mut request = first(model);
-    request.messages.push(Message { calls: answer.calls.clone(), ..Message::assistant(&answer.text) });
+    request
+        .messages
+        .push(ChatMessage { calls: answer.calls.clone(), ..ChatMessage::assistant(&answer.text) });
     let result = |(n, call): (usize, &atoll::llm::ToolCall)| ToolResult {
         id: call.id.clone(),
         name: call.name.clone(),
@@ -76,7 +80,7 @@ fn second(model: &str, answer: &Answer) -> Request {
         failed: n == 1,
     };
     let results = answer.calls.iter().enumerate().map(result).collect();
-    request.messages.push(Message { results, ..Message::user("") });
+    request.messages.push(ChatMessage { results, ..ChatMessage::user("") });
     request
 }
 
@@ -84,7 +88,7 @@ const CALLS: [calls::Call<'static>; 2] =
     [("id_1", "read", "{\"path\": \"größe.md\"}"), ("id_2", "list", "{\"path\":\"src\"}")];
 
 /// The answer to [`first`], and what is said to the model afterwards.
-pub async fn conversation(kind: &str, model: &str) -> (Answer, Value, Value) {
+pub async fn conversation(kind: &str, model: &str) -> (ModelResponse, Value, Value) {
     let done = if kind == "ollama" { super::wire::ollama("done", "stop") } else { String::new() };
     let last = match kind {
         "openai" => Act::Stream(openai("done", "stop")),
@@ -94,7 +98,7 @@ pub async fn conversation(kind: &str, model: &str) -> (Answer, Value, Value) {
         _ => Act::Lines(done),
     };
     let server = Server::start([act(kind, "I look.", &CALLS), last]).await;
-    let models = server.models(&Mode::Off);
+    let models = server.models(&CassetteMode::Off);
     let beats = Mutex::new(0);
     let (answer, spent) =
         heard(&models, &first(model), &|text| *beats.lock().unwrap() += usize::from(text.is_empty()))
@@ -103,7 +107,7 @@ pub async fn conversation(kind: &str, model: &str) -> (Answer, Value, Value) {
     assert!(spent.get("tokens_out") > 99.0, "{model}");
     assert!(*beats.lock().unwrap() > 0, "{model}: that it goes on is heard");
     let (end, _) = ask(&models, &second(model, &answer)).await.unwrap();
-    assert_eq!((end.text.as_str(), end.stop, end.calls.len()), ("done", Stop::End, 0), "{model}");
+    assert_eq!((end.text.as_str(), end.stop, end.calls.len()), ("done", StopReason::End, 0), "{model}");
     (answer, server.body(0), server.body(1))
 }
 
@@ -111,7 +115,7 @@ pub async fn conversation(kind: &str, model: &str) -> (Answer, Value, Value) {
 async fn calls_are_understood_in_every_format() {
     for (kind, model) in MODELS {
         let (answer, ..) = conversation(kind, model).await;
-        assert_eq!((answer.text.as_str(), answer.stop), ("I look.", Stop::Tools), "{model}");
+        assert_eq!((answer.text.as_str(), answer.stop), ("I look.", StopReason::Tools), "{model}");
         let said: Vec<_> = answer.calls.iter().map(|call| (call.name.as_str(), call.input.clone())).collect();
         assert_eq!(
             said,
@@ -216,7 +220,7 @@ async fn input_that_is_no_json_is_kept_and_goes_back_as_an_object() {
         ("anthropic", "claude-haiku-4-5", "/messages/1/content/0/input"),
     ] {
         let server = Server::start([act(kind, "", &broken), Act::Plain(500, vec![], String::new())]).await;
-        let models = server.models(&Mode::Off);
+        let models = server.models(&CassetteMode::Off);
         let (answer, _) = ask(&models, &first(model)).await.unwrap();
         assert_eq!(answer.calls[0].input, json!("{\"path\": "), "{model}");
         ask(&models, &second(model, &answer)).await.unwrap_err();
@@ -239,8 +243,12 @@ async fn whole_answers_call_tools_as_well() {
     for (model, body) in bodies {
         let plain = Act::Plain(200, vec![("content-type", "application/json")], body.to_string());
         let server = Server::start([plain]).await;
-        let (answer, _) = ask(&server.models(&Mode::Off), &first(model)).await.unwrap();
-        assert_eq!((answer.stop, &answer.calls[0].input), (Stop::Tools, &json!({"path": "x"})), "{model}");
+        let (answer, _) = ask(&server.models(&CassetteMode::Off), &first(model)).await.unwrap();
+        assert_eq!(
+            (answer.stop, &answer.calls[0].input),
+            (StopReason::Tools, &json!({"path": "x"})),
+            "{model}"
+        );
         assert_eq!((answer.text.as_str(), answer.calls[0].id.as_str()), ("", "a"), "{model}");
     }
 }
@@ -252,22 +260,22 @@ async fn calls_are_on_tape_without_secrets_and_come_back_from_it() {
     let input = format!("{{\"path\": \"{KEY}\"}}");
     let acts = [act("openai", "", &[("id_1", "read", &input)]), Act::Stream(openai("done", "stop"))];
     let server = Server::start(acts).await;
-    let recording = server.models(&Mode::Record(tape.clone()));
+    let recording = server.models(&CassetteMode::Record(tape.clone()));
     let model = "gpt-4.1-mini";
     let (answer, _) = ask(&recording, &first(model)).await.unwrap();
     assert_eq!(answer.calls[0].input, json!({"path": "***"}));
     ask(&recording, &second(model, &answer)).await.unwrap();
     assert!(!std::fs::read_to_string(&tape).unwrap().contains(KEY));
 
-    let replaying = server.models(&Mode::Replay(tape.clone()));
+    let replaying = server.models(&CassetteMode::Replay(tape.clone()));
     let (again, _) = ask(&replaying, &first(model)).await.unwrap();
-    assert_eq!((again.replayed, &again.calls, again.stop), (true, &answer.calls, Stop::Tools));
+    assert_eq!((again.replayed, &again.calls, again.stop), (true, &answer.calls, StopReason::Tools));
     assert_eq!(ask(&replaying, &second(model, &again)).await.unwrap().0.text, "done");
     assert_eq!(server.seen().len(), 2);
     let mut other = second(model, &again);
     other.messages[2].results[0].text = "something else".to_owned();
     other.tools.pop();
-    let replaying = server.models(&Mode::Replay(tape));
+    let replaying = server.models(&CassetteMode::Replay(tape));
     let failure = ask(&replaying, &other).await.unwrap_err();
     assert_eq!(failure.detail["differs"], json!(["message 3", "tools"]), "{failure}");
 }
@@ -278,9 +286,9 @@ async fn a_model_without_tools_is_not_asked_and_a_cut_off_call_is_paid() {
         calls::openai("", &CALLS).split("[DONE]").next().unwrap()[..600].to_owned(),
     )])
     .await;
-    let failure = ask(&server.models(&Mode::Off), &first("openrouter/x")).await.unwrap_err();
+    let failure = ask(&server.models(&CassetteMode::Off), &first("openrouter/x")).await.unwrap_err();
     assert_eq!((failure.class, &failure.detail["lacks"]), (Class::Permanent, &json!(["tools"])));
-    let failure = ask(&server.models(&Mode::Off), &first("gpt-4.1-mini")).await.unwrap_err();
+    let failure = ask(&server.models(&CassetteMode::Off), &first("gpt-4.1-mini")).await.unwrap_err();
     assert_eq!(failure.class, Class::Transient);
     assert!(failure.spent.get("usd") > 0.0, "{failure}");
 }
@@ -293,13 +301,13 @@ async fn a_model_without_tools_that_keeps_to_schemas_calls_them_all_the_same() {
     let models =
         server.models_with("[models.\"openai/plain\"]\nfeatures = { tools = false, json_schema = true }\n");
     let (answer, _) = ask(&models, &first("openai/plain")).await.unwrap();
-    assert_eq!((answer.text.as_str(), answer.stop), ("I look.", Stop::Tools));
+    assert_eq!((answer.text.as_str(), answer.stop), ("I look.", StopReason::Tools));
     assert_eq!(
         (answer.calls[0].name.as_str(), &answer.calls[0].input),
         ("read", &json!({"path": "größe.md"}))
     );
     let (end, _) = ask(&models, &second("openai/plain", &answer)).await.unwrap();
-    assert_eq!((end.text.as_str(), end.stop, end.calls.len()), ("done", Stop::End, 0));
+    assert_eq!((end.text.as_str(), end.stop, end.calls.len()), ("done", StopReason::End, 0));
 
     let (asked, told) = (server.body(0), server.body(1));
     assert_eq!(asked.get("tools"), None);
@@ -317,10 +325,10 @@ async fn a_model_without_tools_that_keeps_to_schemas_calls_them_all_the_same() {
 #[tokio::test]
 async fn a_long_conversation_is_marked_for_the_cache_at_its_end() {
     let server = Server::start([act("anthropic", "", &CALLS), Act::Plain(500, vec![], String::new())]).await;
-    let models = server.models(&Mode::Off);
-    let marked = Request { cache_prompt: true, ..first("claude-haiku-4-5") };
+    let models = server.models(&CassetteMode::Off);
+    let marked = ModelRequest { cache_prompt: true, ..first("claude-haiku-4-5") };
     let (answer, _) = ask(&models, &marked).await.unwrap();
-    let more = Request { cache_prompt: true, ..second("claude-haiku-4-5", &answer) };
+    let more = ModelRequest { cache_prompt: true, ..second("claude-haiku-4-5", &answer) };
     ask(&models, &more).await.unwrap_err();
     let body = server.body(1);
     let mark = json!({"type": "ephemeral"});

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use atoll::clock::{Clock as _, ManualClock};
-use atoll::llm::{Asking, Mode, Stop};
+use atoll::llm::{CallContext, CassetteMode, StopReason};
 use atoll::verb::Class;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -98,9 +98,10 @@ async fn usage_that_is_said_after_a_failure_is_booked() {
 async fn what_follows_a_failure_is_read_within_bounds() {
     let start = openai_open("half") + &openai_chunk(&json!({}), &json!("error"));
     let server = Server::start([Act::Hang(start)]).await;
-    let (models, clock, heard) = (server.models(&Mode::Off), ManualClock::at(1), AtomicBool::new(false));
+    let (models, clock, heard) =
+        (server.models(&CassetteMode::Off), ManualClock::at(1), AtomicBool::new(false));
     let (request, on_chunk) = (tools::first(OPENAI), |_: &str| heard.store(true, Ordering::Relaxed));
-    let asking = Asking {
+    let asking = CallContext {
         batch: None,
         at: "step@1.0",
         idempotency_key: "k",
@@ -150,14 +151,18 @@ async fn tools_are_called_only_by_answers_that_are_whole() {
     for (kind, model) in MODELS {
         let (whole, key, reasons) = words(kind);
         let server = Server::start([act(kind, "I look.", &calls)]).await;
-        let (answer, _) = tools::ask(&server.models(&Mode::Off), &tools::first(model)).await.unwrap();
-        assert_eq!((answer.stop, answer.calls.len()), (Stop::Tools, 1), "{model}");
+        let (answer, _) = tools::ask(&server.models(&CassetteMode::Off), &tools::first(model)).await.unwrap();
+        assert_eq!((answer.stop, answer.calls.len()), (StopReason::Tools, 1), "{model}");
         for reason in reasons.split_whitespace() {
             let broken = replaced(kind, whole, &format!("{key}\"{reason}\""));
             let server = Server::start([broken]).await;
-            match tools::ask(&server.models(&Mode::Off), &tools::first(model)).await {
+            match tools::ask(&server.models(&CassetteMode::Off), &tools::first(model)).await {
                 Ok((answer, _)) => {
-                    assert_eq!((answer.stop, answer.calls.len()), (Stop::Other, 0), "{model}: {reason}");
+                    assert_eq!(
+                        (answer.stop, answer.calls.len()),
+                        (StopReason::Other, 0),
+                        "{model}: {reason}"
+                    );
                 }
                 Err(failure) => assert_eq!(failure.class, Class::Transient, "{model}: {reason}: {failure}"),
             }
@@ -255,7 +260,7 @@ async fn responses_are_read_where_only_the_whole_of_a_part_is_sent() {
     ] {
         let server = Server::start([Act::Stream(stream)]).await;
         let request = tools::first("openai-responses/gpt-4.1-mini");
-        let (answer, _) = tools::ask(&server.models(&Mode::Off), &request).await.unwrap();
+        let (answer, _) = tools::ask(&server.models(&CassetteMode::Off), &request).await.unwrap();
         assert_eq!((answer.calls.len(), &answer.calls[0].input), (1, &json!({"path": "x"})));
     }
 }
@@ -272,7 +277,7 @@ async fn a_date_to_wait_for_counts_without_the_date_of_the_server() {
         peer.write_all(answer.as_bytes()).await.unwrap();
         peer.shutdown().await.unwrap();
     });
-    let models = server::models(&base, &Mode::Off);
+    let models = server::models(&base, &CassetteMode::Off);
     let failure = Step::new().run(&models, json!({"model": OPENAI, "prompt": "hi"})).await.unwrap_err();
     serving.await.unwrap();
     assert_eq!(failure.class, Class::RateLimited);
@@ -285,11 +290,12 @@ async fn a_call_that_the_limit_of_tokens_cut_off_has_no_input() {
     let text = calls::openai("", &[("id_1", "list", "")]).replace("\"tool_calls\"}]", "\"length\"}]");
     let text = text.replace("\"finish_reason\":\"tool_calls\"", "\"finish_reason\":\"length\"");
     let server = Server::start([Act::Stream(text), Act::Stream(openai("", "stop"))]).await;
-    let (answer, _) = tools::ask(&server.models(&Mode::Off), &tools::first("gpt-4.1-mini")).await.unwrap();
-    assert_eq!((answer.stop, &answer.calls[0].input), (Stop::Length, &json!("")));
+    let (answer, _) =
+        tools::ask(&server.models(&CassetteMode::Off), &tools::first("gpt-4.1-mini")).await.unwrap();
+    assert_eq!((answer.stop, &answer.calls[0].input), (StopReason::Length, &json!("")));
     let parts = json!([{"functionCall": {"name": "list", "args": {}}}]);
     let server = Server::start([Act::Stream(gemini_event(&parts, &json!("MAX_TOKENS")))]).await;
     let (answer, _) =
-        tools::ask(&server.models(&Mode::Off), &tools::first("gemini-2.5-flash")).await.unwrap();
-    assert_eq!((answer.stop, &answer.calls[0].input), (Stop::Length, &json!({})));
+        tools::ask(&server.models(&CassetteMode::Off), &tools::first("gemini-2.5-flash")).await.unwrap();
+    assert_eq!((answer.stop, &answer.calls[0].input), (StopReason::Length, &json!({})));
 }

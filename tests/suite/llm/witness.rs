@@ -182,7 +182,7 @@ async fn the_vendors_know_everything_in_our_batches() {
         let mut asked = with(model, "judge");
         asked["system"] = json!("be kind");
         asked["temperature"] = json!(0.5);
-        let models = bureau.models(1, &atoll::llm::Mode::Off);
+        let models = bureau.models(1, &atoll::llm::CassetteMode::Off);
         attempt.step.run(&models, asked).await.unwrap();
         let batch = bureau.batches()[0].clone();
         made.push((kind, batch.body.clone()));

@@ -14,7 +14,7 @@ const COUNTED: [&str; 4] = ["requests", "tokens", "input-tokens", "output-tokens
 /// How long the server asks us to wait: as it says in `headers`, else as it says in the error object.
 /// A moment is read against the server's own `Date`, else against our clock, which says `now`.
 pub(super) fn wait(headers: &HeaderMap, error: &Value, now: Millis) -> Option<Duration> {
-    let told = Told { headers, now };
+    let told = RetryHeaders { headers, now };
     told.asked().or_else(|| delay(error)).or_else(|| told.reset())
 }
 
@@ -22,7 +22,7 @@ pub(super) fn wait(headers: &HeaderMap, error: &Value, now: Millis) -> Option<Du
 const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
 /// What a server says of time, and when it came in.
-struct Told<'a> {
+struct RetryHeaders<'a> {
     headers: &'a HeaderMap,
     now: Millis,
 }
@@ -42,7 +42,7 @@ fn delay(error: &Value) -> Option<Duration> {
     crate::clock::parse_span(details.iter().find(info)?.get("retryDelay")?.as_str()?)
 }
 
-impl Told<'_> {
+impl RetryHeaders<'_> {
     /// `Retry-After` as seconds or as a date, and its neighbour in milliseconds.
     fn asked(&self) -> Option<Duration> {
         if let Some(span) = text(self.headers, "retry-after-ms").and_then(|ms| ms.parse::<f64>().ok()) {

@@ -7,10 +7,10 @@ use reqwest::multipart::{Form as Parts, Part};
 use reqwest::{RequestBuilder, Response};
 use serde_json::Value;
 
-use super::Shop;
-use super::form::{self, Form};
-use crate::llm::registry::{Kind, Provider};
-use crate::llm::{dialect, exchange, fault, sse};
+use super::BatchContext;
+use super::api::{self, BatchApi};
+use crate::llm::registry::{Provider, ProviderKind};
+use crate::llm::{dialect, provider_error, sse, transport};
 use crate::verb::{Failure, SecretText};
 
 /// How long one call may take, whatever it brings.
@@ -20,18 +20,18 @@ const LONGEST: usize = 256 << 20;
 const LONGEST_COMPLAINT: usize = 64 << 10;
 
 /// A line to the provider of a batch.
-pub(super) struct Wire<'a> {
-    pub(super) shop: &'a Shop,
-    pub(super) form: &'static dyn Form,
+pub(super) struct BatchClient<'a> {
+    pub(super) shop: &'a BatchContext,
+    pub(super) form: &'static dyn BatchApi,
     key: Option<SecretText>,
 }
 
-impl<'a> Wire<'a> {
+impl<'a> BatchClient<'a> {
     /// A line with its key.
-    pub(super) async fn open(shop: &'a Shop) -> Result<Self, Failure> {
+    pub(super) async fn open(shop: &'a BatchContext) -> Result<Self, Failure> {
         let provider = &shop.model.provider;
         let key = shop.models.key(provider).await?;
-        Ok(Self { shop, form: form::of(provider.kind), key })
+        Ok(Self { shop, form: api::of(provider.kind), key })
     }
 
     pub(super) fn provider(&self) -> &Arc<Provider> {
@@ -65,10 +65,11 @@ impl<'a> Wire<'a> {
     ) -> Result<(), Failure> {
         let reading = async {
             let mut response = self.send(self.shop.models.client(self.provider())?.get(url)).await?;
-            let mut events = sse::Events::of_lines();
+            let mut events = sse::EventBuffer::of_lines();
             let mut unread = None;
             loop {
-                let piece = response.chunk().await.map_err(|e| fault::unreachable(&e, self.provider()))?;
+                let piece =
+                    response.chunk().await.map_err(|e| provider_error::unreachable(&e, self.provider()))?;
                 let (lines, last) = match piece {
                     Some(piece) => (events.take(&piece).map_err(|_| self.endless())?, false),
                     None => (events.end().into_iter().collect(), true),
@@ -113,19 +114,19 @@ impl<'a> Wire<'a> {
     /// Sends `call` as soon as the provider bears it, and reads what it says of it.
     async fn send(&self, mut call: RequestBuilder) -> Result<Response, Failure> {
         let provider = self.provider();
-        if provider.kind == Kind::Anthropic {
+        if provider.kind == ProviderKind::Anthropic {
             call = call.header("anthropic-version", "2023-06-01");
         }
-        call = exchange::keyed(call, dialect::of(provider.kind), provider, self.key.as_ref())?;
+        call = transport::keyed(call, dialect::of(provider.kind), provider, self.key.as_ref())?;
         let clock = &*self.shop.clock;
         let pass = self.shop.models.gate(provider).enter(clock, false, &|_| {}).await?;
         let mut outcome = self.answered(call).await;
-        fault::tell(&pass, &mut outcome, clock.now());
+        provider_error::tell(&pass, &mut outcome, clock.now());
         outcome
     }
 
     async fn answered(&self, call: RequestBuilder) -> Result<Response, Failure> {
-        let response = call.send().await.map_err(|e| fault::unreachable(&e, self.provider()))?;
+        let response = call.send().await.map_err(|e| provider_error::unreachable(&e, self.provider()))?;
         let (status, headers) = (response.status(), response.headers().clone());
         if status.is_success() {
             return Ok(response);
@@ -133,12 +134,21 @@ impl<'a> Wire<'a> {
         let body = self.body(response, LONGEST_COMPLAINT).await.unwrap_or_default();
         let (models, model) = (&self.shop.models, &self.shop.model);
         let text = String::from_utf8_lossy(&body);
-        Err(fault::status(status.as_u16(), &headers, &text, model, models.registry(), self.shop.clock.now()))
+        Err(provider_error::status(
+            status.as_u16(),
+            &headers,
+            &text,
+            model,
+            models.registry(),
+            self.shop.clock.now(),
+        ))
     }
 
     async fn body(&self, mut response: Response, most: usize) -> Result<Vec<u8>, Failure> {
         let mut body: Vec<u8> = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(|e| fault::unreachable(&e, self.provider()))? {
+        while let Some(piece) =
+            response.chunk().await.map_err(|e| provider_error::unreachable(&e, self.provider()))?
+        {
             body.extend_from_slice(&piece);
             if body.len() > most {
                 return Err(self.endless());

@@ -5,10 +5,10 @@ use std::error::Error;
 use reqwest::header::HeaderMap;
 use serde_json::json;
 
-use super::gate::{Finding, Pass};
-use super::{moderation, resets};
+use super::rate_limiter::{CallPermit, CallResult};
+use super::{moderation, retry_after};
 use crate::clock::Millis;
-use crate::llm::registry::{Kind, Model, Provider, Registry};
+use crate::llm::registry::{Model, Provider, ProviderKind, Registry};
 use crate::value::Value;
 use crate::verb::{Class, Failure};
 
@@ -41,11 +41,11 @@ pub(super) fn status(
         text => clip(&text),
     };
     let how = format!("{} answered {status}", model.provider.name);
-    complained(&Complaint { status, headers, error, message: &message, how: &how, now }, model, registry)
+    complained(&ProviderError { status, headers, error, message: &message, how: &how, now }, model, registry)
 }
 
 /// What a provider says is wrong.
-struct Complaint<'a> {
+struct ProviderError<'a> {
     status: u16,
     headers: &'a HeaderMap,
     error: &'a Value,
@@ -54,8 +54,8 @@ struct Complaint<'a> {
     now: Millis,
 }
 
-fn complained(said: &Complaint<'_>, model: &Model, registry: &Registry) -> Failure {
-    let Complaint { status, error, message, .. } = *said;
+fn complained(said: &ProviderError<'_>, model: &Model, registry: &Registry) -> Failure {
+    let ProviderError { status, error, message, .. } = *said;
     let class = class(status, error, message);
     let provider = &model.provider.name;
     let mut failure = Failure::new(class, format!("{}: {message}", said.how))
@@ -64,15 +64,15 @@ fn complained(said: &Complaint<'_>, model: &Model, registry: &Registry) -> Failu
     // Said of the server, not of the request.
     failure.outage = class == Class::Transient && matches!(status, 503 | 529);
     if matches!(class, Class::RateLimited | Class::Transient) {
-        failure.retry_after_ms = resets::wait(said.headers, error, said.now).map(crate::clock::millis);
+        failure.retry_after_ms = retry_after::wait(said.headers, error, said.now).map(crate::clock::millis);
     }
     failure
 }
 
 /// Tells the gate how a call ended. A failure that only asks for patience then says for how long.
-pub(super) fn tell<T>(pass: &Pass, outcome: &mut Result<T, Failure>, now: Millis) {
+pub(super) fn tell<T>(pass: &CallPermit, outcome: &mut Result<T, Failure>, now: Millis) {
     match outcome {
-        Ok(_) => drop(pass.tell(Finding::Well, "", now)),
+        Ok(_) => drop(pass.tell(CallResult::Well, "", now)),
         Err(failure) => {
             let told = pass.tell(finding(failure), &failure.message, now);
             failure.retry_after_ms = told.pause.or(failure.retry_after_ms);
@@ -82,13 +82,13 @@ pub(super) fn tell<T>(pass: &Pass, outcome: &mut Result<T, Failure>, now: Millis
 }
 
 /// What a failed call says about its provider.
-fn finding(failure: &Failure) -> Finding {
+fn finding(failure: &Failure) -> CallResult {
     match failure.class {
-        Class::RateLimited => Finding::Busy(failure.retry_after_ms),
-        Class::Transient => {
-            Finding::Down { overloaded: failure.detail["status"] == 529 || failure.detail["status"] == 503 }
-        }
-        _ => Finding::There,
+        Class::RateLimited => CallResult::Busy(failure.retry_after_ms),
+        Class::Transient => CallResult::Down {
+            overloaded: failure.detail["status"] == 529 || failure.detail["status"] == 503,
+        },
+        _ => CallResult::There,
     }
 }
 
@@ -129,7 +129,7 @@ fn inside(error: &Value, how: &str, model: &Model, registry: &Registry) -> Failu
     let status = code.unwrap_or(if refused { 403 } else { 500 });
     // Inside of an answer no header says when to ask again, so no clock is read.
     let headers = HeaderMap::new();
-    let complaint = Complaint { status, headers: &headers, error, message: &message, how, now: 0 };
+    let complaint = ProviderError { status, headers: &headers, error, message: &message, how, now: 0 };
     complained(&complaint, model, registry)
 }
 
@@ -206,7 +206,7 @@ fn hint(
         Class::RateLimited if lower.contains("per day") || error.to_string().contains("PerDay") => {
             Some("the provider's limit of a day is used up: use another model meanwhile".to_owned())
         }
-        Class::Permanent if provider.kind == Kind::Ollama && status == 404 => {
+        Class::Permanent if provider.kind == ProviderKind::Ollama && status == 404 => {
             Some(format!("`ollama pull {}` brings it there", model.id))
         }
         Class::Transient if is_loading(&lower) => Some("the server is still loading its model".to_owned()),

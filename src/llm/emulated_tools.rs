@@ -5,17 +5,20 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Answer, Message, Request, Role, Shape, Stop, Tool, ToolCall, without_thoughts};
-use crate::llm::registry::{Means, Model};
+use super::{
+    ChatMessage, ModelRequest, ModelResponse, ResponseSchema, Role, StopReason, Tool, ToolCall,
+    without_thoughts,
+};
+use crate::llm::registry::{Model, SchemaMode};
 use crate::value::{Value, canonical};
 
 /// Whether calls of `request` have to be spoken to `model`.
-pub(super) fn is_needed(request: &Request, model: &Model) -> bool {
-    !request.tools.is_empty() && !model.features.tools && model.means(&shape(request)) == Means::Native
+pub(super) fn is_needed(request: &ModelRequest, model: &Model) -> bool {
+    !request.tools.is_empty() && !model.features.tools && model.means(&shape(request)) == SchemaMode::Native
 }
 
 /// How many bytes `request` has for `model`.
-pub fn sent_bytes(request: &Request, model: &Model) -> usize {
+pub fn sent_bytes(request: &ModelRequest, model: &Model) -> usize {
     if !is_needed(request, model) {
         return request.size();
     }
@@ -24,10 +27,10 @@ pub fn sent_bytes(request: &Request, model: &Model) -> usize {
 }
 
 /// `request` without tools: what it says of them is said in words, and its answer is held to a schema.
-pub(super) fn spoken(request: &Request) -> Request {
+pub(super) fn spoken(request: &ModelRequest) -> ModelRequest {
     let words = words(request);
     let system = request.system.as_ref().map_or(words.clone(), |system| format!("{system}\n\n{words}"));
-    Request {
+    ModelRequest {
         system: Some(system),
         messages: request.messages.iter().map(said).collect(),
         schema: Some(shape(request)),
@@ -37,9 +40,9 @@ pub(super) fn spoken(request: &Request) -> Request {
 }
 
 /// Makes the call of what was answered. What is no such object, cut off for instance, stays the text that it is.
-pub(super) fn read(answer: &mut Answer) {
+pub(super) fn read(answer: &mut ModelResponse) {
     // What is withheld, or not known to be whole, calls nothing.
-    if matches!(answer.stop, Stop::Other | Stop::Refusal | Stop::ContentFilter) {
+    if matches!(answer.stop, StopReason::Other | StopReason::Refusal | StopReason::ContentFilter) {
         return;
     }
     let Ok(Value::Object(mut object)) = crate::value::parse(without_thoughts(&answer.text).trim()) else {
@@ -51,11 +54,11 @@ pub(super) fn read(answer: &mut Answer) {
     if let Some(Value::String(name)) = call.remove("tool") {
         let input = call.remove("input").unwrap_or_else(|| json!({}));
         answer.calls = vec![ToolCall { id: "call_0".to_owned(), name, input, signature: None }];
-        answer.stop = Stop::Tools;
+        answer.stop = StopReason::Tools;
     }
 }
 
-fn shape(request: &Request) -> Shape {
+fn shape(request: &ModelRequest) -> ResponseSchema {
     let call = |tool: &Tool| {
         json!({
             "type": "object", "required": ["tool", "input"], "additionalProperties": false,
@@ -70,10 +73,14 @@ fn shape(request: &Request) -> Shape {
         "type": "object", "required": ["say", "call"], "additionalProperties": false,
         "properties": {"say": {"type": "string"}, "call": {"anyOf": calls}},
     });
-    Shape { name: "answer".to_owned(), canonical: canonical(&schema).into(), schema: Arc::new(schema) }
+    ResponseSchema {
+        name: "answer".to_owned(),
+        canonical: canonical(&schema).into(),
+        schema: Arc::new(schema),
+    }
 }
 
-fn words(request: &Request) -> String {
+fn words(request: &ModelRequest) -> String {
     let end = if request.must_call { "" } else { ", or null where you are done" };
     let tool = |tool: &Tool| {
         let Tool { name, description, schema } = tool;
@@ -88,7 +95,7 @@ fn words(request: &Request) -> String {
 }
 
 /// A message as the model said or heard it.
-fn said(message: &Message) -> Message {
+fn said(message: &ChatMessage) -> ChatMessage {
     let content = match message.role {
         Role::Assistant => {
             let call = |call: &ToolCall| json!({"tool": call.name, "input": call.object()});
@@ -110,20 +117,20 @@ fn said(message: &Message) -> Message {
             brought.chain(words).collect::<Vec<_>>().join("\n\n")
         }
     };
-    Message { images: message.images.clone(), ..Message::said(message.role, content) }
+    ChatMessage { images: message.images.clone(), ..ChatMessage::said(message.role, content) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::llm::{ToolResult, Usage};
+    use crate::llm::{TokenUsage, ToolResult};
 
-    fn answer(text: &str) -> Answer {
-        let mut answer = Answer {
+    fn answer(text: &str) -> ModelResponse {
+        let mut answer = ModelResponse {
             text: text.to_owned(),
-            stop: Stop::End,
+            stop: StopReason::End,
             calls: Vec::new(),
-            usage: Usage::default(),
+            usage: TokenUsage::default(),
             model: "m".to_owned(),
             provider: "p".to_owned(),
             replayed: false,
@@ -135,16 +142,16 @@ mod tests {
     #[test]
     fn a_call_is_read_and_everything_else_stays_text() {
         let called = answer(r#"{"say": "I look.", "call": {"tool": "read", "input": {"path": "a"}}}"#);
-        assert_eq!((called.text.as_str(), called.stop), ("I look.", Stop::Tools));
+        assert_eq!((called.text.as_str(), called.stop), ("I look.", StopReason::Tools));
         assert_eq!((called.calls[0].name.as_str(), &called.calls[0].input), ("read", &json!({"path": "a"})));
         let done = answer(r#"{"say": "Done.", "call": null}"#);
-        assert_eq!((done.text.as_str(), done.stop, done.calls.len()), ("Done.", Stop::End, 0));
+        assert_eq!((done.text.as_str(), done.stop, done.calls.len()), ("Done.", StopReason::End, 0));
         let mut unfinished = answer("");
         unfinished.text =
             r#"{"say": "I look.", "call": {"tool": "read", "input": {"path": "a"}}}"#.to_owned();
-        unfinished.stop = Stop::Other;
+        unfinished.stop = StopReason::Other;
         read(&mut unfinished);
-        assert_eq!((unfinished.stop, unfinished.calls.len()), (Stop::Other, 0));
+        assert_eq!((unfinished.stop, unfinished.calls.len()), (StopReason::Other, 0));
         for text in [r#"{"say": "cut o"#, "I cannot.", "[]", r#"{"call": {"tool": "read"}}"#] {
             assert_eq!((answer(text).text.as_str(), answer(text).calls.len()), (text, 0));
         }
@@ -161,16 +168,16 @@ mod tests {
             ToolCall { id: "1".into(), name: "read".into(), input: json!({"path": "a"}), signature: None };
         let result =
             |failed| ToolResult { id: "1".into(), name: "read".into(), text: "nothing".into(), failed };
-        let request = Request {
+        let request = ModelRequest {
             system: Some("Be kind.".to_owned()),
             messages: vec![
-                Message::user("Look."),
-                Message { calls: vec![call.clone(), call], ..Message::assistant("I look.") },
-                Message { results: vec![result(false), result(true)], ..Message::user("Go on.") },
-                Message::assistant("Done."),
+                ChatMessage::user("Look."),
+                ChatMessage { calls: vec![call.clone(), call], ..ChatMessage::assistant("I look.") },
+                ChatMessage { results: vec![result(false), result(true)], ..ChatMessage::user("Go on.") },
+                ChatMessage::assistant("Done."),
             ],
             tools: vec![tool("read"), tool("list")],
-            ..Request::default()
+            ..ModelRequest::default()
         };
         let told = spoken(&request);
         let texts: Vec<&str> = told.messages.iter().map(|message| message.content.as_str()).collect();
@@ -189,9 +196,12 @@ mod tests {
         assert!(system.starts_with("Be kind.\n\nYou have tools."), "{system}");
         assert!(system.ends_with("- list: Does list. Its input: {\"type\":\"object\"}"), "{system}");
         assert!(told.tools.is_empty());
-        let choices = |request: &Request| {
+        let choices = |request: &ModelRequest| {
             shape(request).schema["properties"]["call"]["anyOf"].as_array().unwrap().len()
         };
-        assert_eq!((choices(&request), choices(&Request { must_call: true, ..request.clone() })), (3, 2));
+        assert_eq!(
+            (choices(&request), choices(&ModelRequest { must_call: true, ..request.clone() })),
+            (3, 2)
+        );
     }
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::form::State;
-use super::wire::Wire;
-use super::{Place, form};
+use super::api::BatchStatus;
+use super::client::BatchClient;
+use super::{BatchHandle, api};
 use crate::clock::millis;
 use crate::verb::Failure;
 
@@ -21,8 +21,8 @@ const LONGEST: Duration = Duration::from_secs(26 * 3_600);
 
 /// What the provider calls the batch at `place`, if there is one.
 pub(super) async fn seek(
-    wire: &Wire<'_>,
-    place: &Place,
+    wire: &BatchClient<'_>,
+    place: &BatchHandle,
     say: &(dyn Fn(String) + Send + Sync),
 ) -> Result<Option<String>, Failure> {
     let clock = &*wire.shop.clock;
@@ -43,8 +43,8 @@ pub(super) async fn seek(
 
 /// The same by what is on the list now.
 async fn listed(
-    wire: &Wire<'_>,
-    place: &Place,
+    wire: &BatchClient<'_>,
+    place: &BatchHandle,
     say: &(dyn Fn(String) + Send + Sync),
 ) -> Result<Option<String>, Failure> {
     let listed = batches(wire, place).await?;
@@ -61,7 +61,7 @@ async fn listed(
 }
 
 /// All batches on the list of the provider that are not older than `place`.
-async fn batches(wire: &Wire<'_>, place: &Place) -> Result<Vec<State>, Failure> {
+async fn batches(wire: &BatchClient<'_>, place: &BatchHandle) -> Result<Vec<BatchStatus>, Failure> {
     let (mut found, mut after) = (Vec::new(), None);
     for _ in 0..PAGES {
         let page = wire.get(&wire.form.list(wire.provider(), after.as_deref())).await?;
@@ -84,20 +84,20 @@ async fn batches(wire: &Wire<'_>, place: &Place) -> Result<Vec<State>, Failure> 
     Err(Failure::permanent(message).hint("look for it there, and cancel it or wait for its end"))
 }
 
-fn is_young(batch: &State, place: &Place) -> bool {
+fn is_young(batch: &BatchStatus, place: &BatchHandle) -> bool {
     batch.made_at.is_none_or(|made_at| made_at.saturating_add(millis(SKEW)) >= place.at)
 }
 
-fn may_be(batch: &State, place: &Place) -> bool {
+fn may_be(batch: &BatchStatus, place: &BatchHandle) -> bool {
     batch.mark.is_none() && batch.total == u64::from(place.of)
 }
 
 /// Whether `batch`, which says nothing of us, holds our requests. One that still goes on is waited for: asking anew
 /// could mean to pay twice.
 async fn is_ours(
-    wire: &Wire<'_>,
-    batch: &State,
-    place: &Place,
+    wire: &BatchClient<'_>,
+    batch: &BatchStatus,
+    place: &BatchHandle,
     say: &(dyn Fn(String) + Send + Sync),
 ) -> Result<bool, Failure> {
     let url = wire.form.look(wire.provider(), &batch.id);
@@ -127,10 +127,10 @@ async fn is_ours(
     }
 }
 
-async fn begins_with(wire: &Wire<'_>, batch: &serde_json::Value, mark: &str) -> Result<bool, Failure> {
+async fn begins_with(wire: &BatchClient<'_>, batch: &serde_json::Value, mark: &str) -> Result<bool, Failure> {
     let mut ours = false;
     for results in wire.form.results(wire.provider(), batch) {
-        let form::Results::At(url) = results else { continue };
+        let api::ResultsLocation::At(url) = results else { continue };
         let first = |result| {
             let (name, _) = wire.form.result(result);
             ours = name.is_some_and(|name| name.starts_with(mark));

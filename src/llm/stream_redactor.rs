@@ -9,13 +9,13 @@ const HELD: usize = 4 << 10;
 
 /// Passes text on without secrets, though they come in pieces. A word is held back until it is whole, and with it the words
 /// before that could be the beginning of a secret.
-pub(super) struct Hush<'a> {
+pub(super) struct StreamRedactor<'a> {
     secrets: &'a dyn Secrets,
     pass_on: &'a (dyn Fn(&str) + Send + Sync),
     held: Mutex<String>,
 }
 
-impl<'a> Hush<'a> {
+impl<'a> StreamRedactor<'a> {
     pub(super) fn new(secrets: &'a dyn Secrets, pass_on: &'a (dyn Fn(&str) + Send + Sync)) -> Self {
         Self { secrets, pass_on, held: Mutex::default() }
     }
@@ -65,7 +65,7 @@ mod tests {
         let secrets = EnvSecrets::from_values([("KEY".to_owned(), KEY.to_owned())]);
         let heard = Mutex::new(String::new());
         let pass_on = |text: &str| heard.lock().unwrap().push_str(text);
-        let hush = Hush::new(&secrets, &pass_on);
+        let hush = StreamRedactor::new(&secrets, &pass_on);
         pieces.into_iter().for_each(|piece| hush.take(&piece));
         hush.end();
         heard.into_inner().unwrap()
@@ -77,7 +77,7 @@ mod tests {
         let secrets = EnvSecrets::from_values([("KEY".to_owned(), phrase.to_owned())]);
         let heard = Mutex::new(String::new());
         let pass_on = |text: &str| heard.lock().unwrap().push_str(text);
-        let hush = Hush::new(&secrets, &pass_on);
+        let hush = StreamRedactor::new(&secrets, &pass_on);
         let hex: Vec<String> = phrase.bytes().map(|byte| format!("{byte:02x}")).collect();
         let text = format!("It is {phrase}, or {}; correct horses run.", hex.join(" "));
         for piece in text.split_inclusive(' ') {
@@ -109,7 +109,7 @@ mod tests {
             let json = serde_json::to_string(secret).unwrap();
             let text = format!("The secret is {secret} and {json}, and {} end", json.replace('\\', "\\\\"));
             for size in 1..12 {
-                let hush = Hush::new(&secrets, &pass_on);
+                let hush = StreamRedactor::new(&secrets, &pass_on);
                 let letters: Vec<char> = text.chars().collect();
                 letters.chunks(size).for_each(|piece| hush.take(&piece.iter().collect::<String>()));
                 hush.end();
@@ -127,7 +127,7 @@ mod tests {
         let secrets = EnvSecrets::from_values([("KEY".to_owned(), long.clone())]);
         let heard = Mutex::new(String::new());
         let pass_on = |text: &str| heard.lock().unwrap().push_str(text);
-        let hush = Hush::new(&secrets, &pass_on);
+        let hush = StreamRedactor::new(&secrets, &pass_on);
         let text = format!("it-is-{long}.");
         text.as_bytes().chunks(1_000).for_each(|piece| hush.take(std::str::from_utf8(piece).unwrap()));
         hush.end();

@@ -1,10 +1,10 @@
 use crate::clock::Millis;
-use crate::llm::registry::{Kind, Model, Provider};
+use crate::llm::registry::{Model, Provider, ProviderKind};
 use crate::value::Value;
 use crate::verb::Failure;
 
 /// How one provider takes batches: what to send, and how to read what comes back. Pure.
-pub(super) trait Form: Send + Sync + 'static {
+pub(super) trait BatchApi: Send + Sync + 'static {
     /// One request, whose body is as its dialect makes it, as the entry called `id`.
     fn entry(&self, id: &str, body: Value) -> Value;
 
@@ -14,29 +14,29 @@ pub(super) trait Form: Send + Sync + 'static {
     }
 
     /// Where to, and what to send, so that there is a batch with `mark`.
-    fn creation(&self, model: &Model, mark: &str, entries: Entries) -> (String, Value);
+    fn creation(&self, model: &Model, mark: &str, entries: BatchEntries) -> (String, Value);
 
     /// Where to look how far `batch` is.
     fn look(&self, provider: &Provider, batch: &str) -> String;
 
     /// What a batch says of itself, when it is made, looked at or listed.
-    fn state(&self, batch: &Value) -> State;
+    fn state(&self, batch: &Value) -> BatchStatus;
 
     /// Where the results of a batch that has ended are.
-    fn results(&self, provider: &Provider, batch: &Value) -> Vec<Results>;
+    fn results(&self, provider: &Provider, batch: &Value) -> Vec<ResultsLocation>;
 
     /// The name of the entry that a result belongs to, where it has one, and what became of it.
-    fn result(&self, result: Value) -> (Option<String>, Fate);
+    fn result(&self, result: Value) -> (Option<String>, BatchResult);
 
     /// Where the list of batches is, or the page of it behind `after`.
     fn list(&self, provider: &Provider, after: Option<&str>) -> String;
 
     /// The batches on a page, and what leads to the next page.
-    fn listed(&self, page: &Value) -> (Vec<State>, Option<String>);
+    fn listed(&self, page: &Value) -> (Vec<BatchStatus>, Option<String>);
 }
 
 /// The entries of a batch that is about to be made.
-pub(super) enum Entries {
+pub(super) enum BatchEntries {
     /// Themselves.
     Here(Vec<Value>),
     /// The id of the file that holds them.
@@ -45,7 +45,7 @@ pub(super) enum Entries {
 
 /// What a batch says of itself.
 #[derive(Clone, Debug, Default)]
-pub(super) struct State {
+pub(super) struct BatchStatus {
     /// What the provider calls it.
     pub(super) id: String,
     /// What we call it, where the provider keeps that.
@@ -57,10 +57,10 @@ pub(super) struct State {
     /// How many it has.
     pub(super) total: u64,
     /// How it ended, once it has.
-    pub(super) ended: Option<Ended>,
+    pub(super) ended: Option<BatchEnd>,
 }
 
-impl State {
+impl BatchStatus {
     /// What the provider calls it, if that is a name.
     pub(super) fn named(&self) -> Option<String> {
         const LONGEST: usize = 256;
@@ -70,17 +70,17 @@ impl State {
 
 /// How a batch ended.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ended {
+pub(super) struct BatchEnd {
     /// Why requests without a result have none.
     pub(super) rest: String,
     /// What became of single requests beside what its results say, by their number.
-    pub(super) apart: Vec<(u32, Fate)>,
+    pub(super) apart: Vec<(u32, BatchResult)>,
     /// What became of all others, where it is the same for them.
-    pub(super) all: Option<Fate>,
+    pub(super) all: Option<BatchResult>,
 }
 
 /// Where results are.
-pub(super) enum Results {
+pub(super) enum ResultsLocation {
     /// JSON Lines at an address, in any order.
     At(String),
     /// In the batch itself, in the order of its entries.
@@ -89,7 +89,7 @@ pub(super) enum Results {
 
 /// What became of a request.
 #[derive(Clone, Debug)]
-pub(super) enum Fate {
+pub(super) enum BatchResult {
     /// The whole answer, as the provider gives it to a call that does not stream.
     Answered(Value),
     /// The provider's complaint about it, with the status of HTTP where it says one.
@@ -101,12 +101,14 @@ pub(super) enum Fate {
 }
 
 /// The form of `kind`. Whatever has none is refused where the registry is read.
-pub(super) fn of(kind: Kind) -> &'static dyn Form {
+pub(super) fn of(kind: ProviderKind) -> &'static dyn BatchApi {
     match kind {
-        Kind::Openai | Kind::Ollama => &super::openai::OpenAi { path: "/v1/chat/completions" },
-        Kind::OpenaiResponses => &super::openai::OpenAi { path: "/v1/responses" },
-        Kind::Anthropic => &super::anthropic::Anthropic,
-        Kind::Gemini => &super::gemini::Gemini,
+        ProviderKind::Openai | ProviderKind::Ollama => {
+            &super::openai::OpenAiBatches { path: "/v1/chat/completions" }
+        }
+        ProviderKind::OpenaiResponses => &super::openai::OpenAiBatches { path: "/v1/responses" },
+        ProviderKind::Anthropic => &super::anthropic::AnthropicBatches,
+        ProviderKind::Gemini => &super::gemini::GeminiBatches,
     }
 }
 

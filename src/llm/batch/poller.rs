@@ -7,11 +7,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::Value;
 
-use super::flock::Flock;
-use super::form::{Ended, Entries, Fate, Results, State};
-use super::seek::seek;
-use super::wire::Wire;
-use super::{Place, Shop};
+use super::api::{BatchEnd, BatchEntries, BatchResult, BatchStatus, ResultsLocation};
+use super::client::BatchClient;
+use super::find_existing::seek;
+use super::pending_batch::PendingBatch;
+use super::{BatchContext, BatchHandle};
 use crate::clock::millis;
 use crate::verb::{Class, Failure, Note};
 
@@ -29,13 +29,13 @@ const ABSENT: Duration = Duration::from_secs(600);
 const OLD: Duration = Duration::from_secs(26 * 3_600);
 
 /// The one who looks after a flock.
-pub(super) struct Keeper {
-    pub(super) shop: Shop,
-    pub(super) flock: Arc<Flock>,
+pub(super) struct BatchPoller {
+    pub(super) shop: BatchContext,
+    pub(super) flock: Arc<PendingBatch>,
 }
 
 /// Where a keeper begins.
-pub(super) enum Start {
+pub(super) enum PollerStart {
     /// With an open flock.
     Gather,
     /// With a batch that is there.
@@ -43,21 +43,21 @@ pub(super) enum Start {
 }
 
 /// How a call that may be repeated went wrong.
-enum Trouble {
+enum PollError {
     /// For now.
     Passing(Failure),
     /// The provider does not know the batch.
     Absent(Failure),
     /// What becomes of all who wait.
-    Last(Fate),
+    Last(BatchResult),
 }
 
-impl Keeper {
+impl BatchPoller {
     /// Looks after the flock until it is over or everybody has left.
-    pub(super) async fn run(self, start: Start) {
+    pub(super) async fn run(self, start: PollerStart) {
         let work = async {
             let fate = match self.work(start).await {
-                Ok(ended) => ended.all.unwrap_or(Fate::Unasked(ended.rest)),
+                Ok(ended) => ended.all.unwrap_or(BatchResult::Unasked(ended.rest)),
                 Err(fate) => fate,
             };
             self.flock.end(&fate);
@@ -70,14 +70,14 @@ impl Keeper {
         self.shop.models.batches().forget(&self.flock);
     }
 
-    async fn work(&self, start: Start) -> Result<Ended, Fate> {
-        if let Start::Gather = start {
+    async fn work(&self, start: PollerStart) -> Result<BatchEnd, BatchResult> {
+        if let PollerStart::Gather = start {
             self.gather().await;
         }
-        let wire = Wire::open(&self.shop).await;
-        let wire = wire.map_err(|failure| Fate::Failed { failure, over: false })?;
+        let wire = BatchClient::open(&self.shop).await;
+        let wire = wire.map_err(|failure| BatchResult::Failed { failure, over: false })?;
         match start {
-            Start::Gather => {
+            PollerStart::Gather => {
                 let place = self.number().await;
                 let batch = self.make(&wire, &place).await?;
                 self.flock.made(&batch);
@@ -85,7 +85,7 @@ impl Keeper {
                 self.follow(&wire, &batch, self.shop.terms.poll.0).await
             }
             // Others who wait for it come along soon.
-            Start::Follow(batch) => {
+            PollerStart::Follow(batch) => {
                 let soon = self.shop.terms.gather.min(self.shop.terms.poll.0);
                 self.follow(&wire, &batch, soon).await
             }
@@ -108,7 +108,7 @@ impl Keeper {
     }
 
     /// Numbers those who are there until all have noted their number.
-    async fn number(&self) -> Place {
+    async fn number(&self) -> BatchHandle {
         loop {
             let (place, noted) = self.flock.number(self.shop.clock.now());
             self.shop.models.batches().note(&self.flock, &place.mark);
@@ -123,18 +123,18 @@ impl Keeper {
     }
 
     /// Makes the batch; what the provider calls it.
-    async fn make(&self, wire: &Wire<'_>, place: &Place) -> Result<String, Fate> {
-        let over = |failure| Fate::Failed { failure, over: true };
+    async fn make(&self, wire: &BatchClient<'_>, place: &BatchHandle) -> Result<String, BatchResult> {
+        let over = |failure| BatchResult::Failed { failure, over: true };
         let entries = self.flock.seal(wire.form);
         let entries = match wire.form.files(wire.provider()) {
-            None => Entries::Here(entries),
+            None => BatchEntries::Here(entries),
             Some(url) => {
                 let mut lines = String::new();
                 for entry in entries {
                     let _ = writeln!(lines, "{entry}");
                 }
                 let file = wire.file(&url, &place.mark, lines).await.map_err(over)?;
-                Entries::File(file["id"].as_str().unwrap_or_default().to_owned())
+                BatchEntries::File(file["id"].as_str().unwrap_or_default().to_owned())
             }
         };
         let (url, body) = wire.form.creation(&self.shop.model, &place.mark, entries);
@@ -142,11 +142,11 @@ impl Keeper {
         loop {
             let failure = match self.made(wire, (&url, &body), place, turn).await {
                 Ok(batch) => return Ok(batch),
-                Err(Trouble::Last(fate)) => return Err(fate),
-                Err(Trouble::Passing(failure) | Trouble::Absent(failure)) => failure,
+                Err(PollError::Last(fate)) => return Err(fate),
+                Err(PollError::Passing(failure) | PollError::Absent(failure)) => failure,
             };
             if turn == TURNS {
-                return Err(Fate::Failed { failure, over: false });
+                return Err(BatchResult::Failed { failure, over: false });
             }
             self.say(&format!("the batch is not there yet ({failure})"));
             self.shop.clock.sleep(self.shop.terms.poll.0).await;
@@ -157,28 +157,34 @@ impl Keeper {
     /// One turn at making it. A call that fails without a verdict may have made it: the next turn looks first.
     async fn made(
         &self,
-        wire: &Wire<'_>,
+        wire: &BatchClient<'_>,
         (url, body): (&str, &Value),
-        place: &Place,
+        place: &BatchHandle,
         turn: u32,
-    ) -> Result<String, Trouble> {
+    ) -> Result<String, PollError> {
         if turn > 1
-            && let Some(batch) = seek(wire, place, &|text| self.say(&text)).await.map_err(Trouble::Passing)?
+            && let Some(batch) =
+                seek(wire, place, &|text| self.say(&text)).await.map_err(PollError::Passing)?
         {
             return Ok(batch);
         }
         match wire.post(url, body, &place.mark).await {
             Ok(made) => wire.form.state(&made).named().ok_or_else(|| {
                 let name = &wire.provider().name;
-                Trouble::Passing(Failure::transient(format!("{name} made a batch without a name")))
+                PollError::Passing(Failure::transient(format!("{name} made a batch without a name")))
             }),
-            Err(failure) if failure.class == Class::Transient => Err(Trouble::Passing(failure)),
-            Err(failure) => Err(Trouble::Last(Fate::Failed { failure, over: true })),
+            Err(failure) if failure.class == Class::Transient => Err(PollError::Passing(failure)),
+            Err(failure) => Err(PollError::Last(BatchResult::Failed { failure, over: true })),
         }
     }
 
     /// Looks at the batch again and again until it has ended, and hands out what it has brought.
-    async fn follow(&self, wire: &Wire<'_>, batch: &str, first: Duration) -> Result<Ended, Fate> {
+    async fn follow(
+        &self,
+        wire: &BatchClient<'_>,
+        batch: &str,
+        first: Duration,
+    ) -> Result<BatchEnd, BatchResult> {
         let (mut pause, mut silences, mut told) = (first, 0, 0);
         let mut absent = None;
         loop {
@@ -191,23 +197,23 @@ impl Keeper {
                     (silences, absent) = (0, None);
                     continue;
                 }
-                Err(Trouble::Absent(failure)) => {
+                Err(PollError::Absent(failure)) => {
                     let now = self.shop.clock.now();
                     let since = *absent.get_or_insert(now);
                     let made = self.flock.made_at();
                     if now.saturating_sub(since) >= millis(ABSENT) || now.saturating_sub(made) >= millis(OLD)
                     {
-                        return Err(Fate::Unasked("its provider no longer has its batch".to_owned()));
+                        return Err(BatchResult::Unasked("its provider no longer has its batch".to_owned()));
                     }
                     self.say(&format!("{batch} is not found, and is looked for again ({failure})"));
                     continue;
                 }
-                Err(Trouble::Last(fate)) => return Err(fate),
-                Err(Trouble::Passing(failure)) => failure,
+                Err(PollError::Last(fate)) => return Err(fate),
+                Err(PollError::Passing(failure)) => failure,
             };
             silences += 1;
             if silences > SILENCES {
-                return Err(Fate::Failed { failure, over: false });
+                return Err(BatchResult::Failed { failure, over: false });
             }
             self.say(&format!("{batch} cannot be looked at ({failure})"));
             pause = pause.max(Duration::from_millis(failure.retry_after_ms.unwrap_or(0)));
@@ -215,7 +221,12 @@ impl Keeper {
     }
 
     /// Looks at the batch once; how it ended, once it has and its results are handed out.
-    async fn look(&self, wire: &Wire<'_>, batch: &str, told: &mut u64) -> Result<Option<Ended>, Trouble> {
+    async fn look(
+        &self,
+        wire: &BatchClient<'_>,
+        batch: &str,
+        told: &mut u64,
+    ) -> Result<Option<BatchEnd>, PollError> {
         let body = wire.get(&wire.form.look(wire.provider(), batch)).await.map_err(trouble)?;
         let state = wire.form.state(&body);
         self.tell(batch, &state, told);
@@ -233,16 +244,16 @@ impl Keeper {
         unread.map_or(Ok(Some(ended)), |failure| Err(trouble(failure)))
     }
 
-    async fn hand_out(&self, wire: &Wire<'_>, results: Results) -> Result<(), Failure> {
+    async fn hand_out(&self, wire: &BatchClient<'_>, results: ResultsLocation) -> Result<(), Failure> {
         match results {
-            Results::Here(results) => {
+            ResultsLocation::Here(results) => {
                 for (at, result) in results.into_iter().enumerate().filter(|(_, result)| result.is_object()) {
                     let (name, fate) = wire.form.result(result);
                     self.flock.give_named(name.as_deref(), at, fate);
                 }
                 Ok(())
             }
-            Results::At(url) => {
+            ResultsLocation::At(url) => {
                 let each = |result| {
                     // One without a name is nobody's.
                     if let (Some(name), fate) = wire.form.result(result) {
@@ -256,7 +267,7 @@ impl Keeper {
     }
 
     /// Says how far the batch is, where that has changed.
-    fn tell(&self, batch: &str, state: &State, told: &mut u64) {
+    fn tell(&self, batch: &str, state: &BatchStatus, told: &mut u64) {
         if state.done > *told {
             *told = state.done;
             self.say(&format!("{batch}: {} of {} done", state.done, state.total));
@@ -274,10 +285,10 @@ impl Keeper {
 }
 
 /// What is to be made of a failed look at a batch.
-fn trouble(failure: Failure) -> Trouble {
+fn trouble(failure: Failure) -> PollError {
     match failure.class {
-        Class::Transient | Class::RateLimited => Trouble::Passing(failure),
-        _ if failure.detail["status"] == 404 => Trouble::Absent(failure),
-        _ => Trouble::Last(Fate::Failed { failure, over: false }),
+        Class::Transient | Class::RateLimited => PollError::Passing(failure),
+        _ if failure.detail["status"] == 404 => PollError::Absent(failure),
+        _ => PollError::Last(BatchResult::Failed { failure, over: false }),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::cassette::{CassetteError, Line, read_text};
+use super::cassette::{CassetteError, CassetteLine, read_text};
 use crate::rooted_fs::RootedFs;
 use crate::value::Value;
 
@@ -33,7 +33,7 @@ fn lines(path: &Path) -> Result<Vec<(String, Value)>, CassetteError> {
     for (number, line) in text.split_inclusive('\n').enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let broken =
             |e: serde_json::Error| wrong(path, format!("line {} is no recorded answer: {e}", number + 1));
-        serde_json::from_str::<Line>(line).map_err(broken)?;
+        serde_json::from_str::<CassetteLine>(line).map_err(broken)?;
         lines.push((line.to_owned(), serde_json::from_str(line).map_err(broken)?));
     }
     Ok(lines)

@@ -72,11 +72,11 @@ pub(super) fn joined(text: &str) -> String {
 
 /// Passes pieces of a text on, each half together with its other one.
 #[derive(Default)]
-pub(super) struct Pieces {
+pub(super) struct SurrogateJoiner {
     held: Option<char>,
 }
 
-impl Pieces {
+impl SurrogateJoiner {
     /// What can be passed on, now that `piece` has come.
     pub(super) fn pass(&mut self, piece: &str) -> String {
         let mut text: String = self.held.take().into_iter().collect();
@@ -106,7 +106,7 @@ mod tests {
         assert!(are_in(&high) && !are_in("ok 😀"));
         assert_eq!(joined(&format!("{high}{low}")), "ok 😀!");
         assert_eq!(joined(&format!("{low}{high}")), "\u{fffd}!ok \u{fffd}");
-        let mut pieces = Pieces::default();
+        let mut pieces = SurrogateJoiner::default();
         assert_eq!([pieces.pass(&high), pieces.pass(&low), pieces.pass("x")], ["ok ", "😀!", "x"]);
     }
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::form::{Fate, Form};
-use super::{Place, Places, lock};
+use super::api::{BatchApi, BatchResult};
+use super::{BatchHandle, HandleStore, lock};
 use crate::clock::Millis;
 use crate::llm::registry::Batching;
 use crate::value::{Digest, Value};
@@ -14,29 +14,29 @@ use crate::verb::{Failure, Progress};
 
 /// The requests of one batch and those who wait for their answers. While it is open it takes more of them; then it is
 /// numbered, until all who are still there have noted their number; then it is sealed, and stays as it is.
-pub(super) struct Flock {
+pub(super) struct PendingBatch {
     /// Ends when nobody waits any more.
     gone: CancellationToken,
     /// What those who wait hold on to.
     here: Weak<DropGuard>,
     /// Woken when no more requests fit in.
     full: Notify,
-    inside: Mutex<Inside>,
+    inside: Mutex<BatchState>,
 }
 
 #[derive(Default)]
-struct Inside {
+struct BatchState {
     mark: String,
     at: Millis,
     of: u32,
-    members: Vec<Member>,
+    members: Vec<BatchMember>,
     bytes: usize,
-    phase: Phase,
+    phase: BatchPhase,
     batch: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
+enum BatchPhase {
     #[default]
     Open,
     Numbered,
@@ -44,14 +44,14 @@ enum Phase {
     Over,
 }
 
-struct Member {
+struct BatchMember {
     entry: u32,
-    newcomer: Newcomer,
-    events: mpsc::UnboundedSender<Event>,
+    newcomer: BatchRequest,
+    events: mpsc::UnboundedSender<BatchEvent>,
 }
 
 /// A request that is handed in.
-pub(super) struct Newcomer {
+pub(super) struct BatchRequest {
     /// Its body, as its dialect makes it; nothing for one that is in a batch already.
     pub(super) body: Value,
     /// Something that no other request has.
@@ -61,43 +61,47 @@ pub(super) struct Newcomer {
 }
 
 /// What those who wait are told.
-enum Event {
+enum BatchEvent {
     /// This is about to be the place of the request: to be noted before `noted` is answered.
-    Numbered { place: Place, noted: oneshot::Sender<()> },
+    Numbered { place: BatchHandle, noted: oneshot::Sender<()> },
     /// The batch is there.
-    Made(Place),
+    Made(BatchHandle),
     /// What became of the request.
-    Over(Fate),
+    Over(BatchResult),
 }
 
 /// One who waits.
-pub(super) struct Ticket {
-    events: mpsc::UnboundedReceiver<Event>,
+pub(super) struct BatchTicket {
+    events: mpsc::UnboundedReceiver<BatchEvent>,
     _here: Arc<DropGuard>,
 }
 
-impl Ticket {
+impl BatchTicket {
     /// Waits until it is known what became of the request, noting its place under `slot` meanwhile.
-    pub(super) async fn follow(mut self, places: &dyn Places, slot: &str) -> Result<Fate, Failure> {
+    pub(super) async fn follow(
+        mut self,
+        places: &dyn HandleStore,
+        slot: &str,
+    ) -> Result<BatchResult, Failure> {
         while let Some(event) = self.events.recv().await {
             match event {
-                Event::Numbered { place, noted } => {
+                BatchEvent::Numbered { place, noted } => {
                     places.keep(slot, place).await?;
                     noted.send(()).unwrap_or_default();
                 }
-                Event::Made(place) => places.keep(slot, place).await?,
-                Event::Over(fate) => return Ok(fate),
+                BatchEvent::Made(place) => places.keep(slot, place).await?,
+                BatchEvent::Over(fate) => return Ok(fate),
             }
         }
         Err(Failure::transient("the batch is not followed any more"))
     }
 }
 
-impl Flock {
+impl PendingBatch {
     /// An open flock of one.
-    pub(super) fn begin(newcomer: Newcomer, terms: &Batching) -> (Arc<Self>, Ticket) {
+    pub(super) fn begin(newcomer: BatchRequest, terms: &Batching) -> (Arc<Self>, BatchTicket) {
         let bytes = newcomer.size();
-        let (flock, ticket) = Self::new(0, newcomer, Inside { bytes, ..Inside::default() });
+        let (flock, ticket) = Self::new(0, newcomer, BatchState { bytes, ..BatchState::default() });
         if terms.requests <= 1 || bytes >= terms.bytes {
             flock.close(&mut flock.inside());
         }
@@ -105,19 +109,19 @@ impl Flock {
     }
 
     /// A sealed flock of one whose batch is at `place`.
-    pub(super) fn follow(place: &Place, progress: &Progress) -> (Arc<Self>, Ticket) {
-        let inside = Inside {
+    pub(super) fn follow(place: &BatchHandle, progress: &Progress) -> (Arc<Self>, BatchTicket) {
+        let inside = BatchState {
             mark: place.mark.clone(),
             at: place.at,
             of: place.of,
             batch: place.batch.clone(),
-            phase: Phase::Sealed,
-            ..Inside::default()
+            phase: BatchPhase::Sealed,
+            ..BatchState::default()
         };
-        Self::new(place.entry, Newcomer::known(progress), inside)
+        Self::new(place.entry, BatchRequest::known(progress), inside)
     }
 
-    fn new(entry: u32, newcomer: Newcomer, inside: Inside) -> (Arc<Self>, Ticket) {
+    fn new(entry: u32, newcomer: BatchRequest, inside: BatchState) -> (Arc<Self>, BatchTicket) {
         let gone = CancellationToken::new();
         let here = Arc::new(gone.clone().drop_guard());
         let flock = Arc::new(Self {
@@ -130,15 +134,15 @@ impl Flock {
         (flock, ticket)
     }
 
-    fn inside(&self) -> MutexGuard<'_, Inside> {
+    fn inside(&self) -> MutexGuard<'_, BatchState> {
         lock(&self.inside)
     }
 
     /// Takes in one more request, or hands it back.
-    pub(super) fn add(&self, newcomer: Newcomer, terms: &Batching) -> Result<Ticket, Newcomer> {
+    pub(super) fn add(&self, newcomer: BatchRequest, terms: &Batching) -> Result<BatchTicket, BatchRequest> {
         let mut inside = self.inside();
         let bytes = inside.bytes + newcomer.size();
-        let Some(here) = self.here.upgrade().filter(|_| inside.phase == Phase::Open) else {
+        let Some(here) = self.here.upgrade().filter(|_| inside.phase == BatchPhase::Open) else {
             return Err(newcomer);
         };
         if bytes > terms.bytes {
@@ -154,20 +158,20 @@ impl Flock {
     }
 
     /// No more requests fit in.
-    fn close(&self, inside: &mut Inside) {
-        inside.phase = Phase::Numbered;
+    fn close(&self, inside: &mut BatchState) {
+        inside.phase = BatchPhase::Numbered;
         self.full.notify_one();
     }
 
     /// Waits for the answer to request number `entry` as well, if the flock is sealed and not over.
-    pub(super) fn join(&self, entry: u32, progress: &Progress) -> Option<Ticket> {
+    pub(super) fn join(&self, entry: u32, progress: &Progress) -> Option<BatchTicket> {
         let mut inside = self.inside();
-        let here = self.here.upgrade().filter(|_| inside.phase == Phase::Sealed)?;
-        let ticket = inside.seat(entry, Newcomer::known(progress), here);
+        let here = self.here.upgrade().filter(|_| inside.phase == BatchPhase::Sealed)?;
+        let ticket = inside.seat(entry, BatchRequest::known(progress), here);
         if inside.batch.is_some()
             && let Some(member) = inside.members.last()
         {
-            member.tell(Event::Made(inside.place(entry)));
+            member.tell(BatchEvent::Made(inside.place(entry)));
         }
         Some(ticket)
     }
@@ -199,9 +203,9 @@ impl Flock {
 
     /// Gives all who are still there their number in a batch with a new mark; resolves the answers when they have noted
     /// it, and breaks them where they have left.
-    pub(super) fn number(&self, now: Millis) -> (Place, Vec<oneshot::Receiver<()>>) {
+    pub(super) fn number(&self, now: Millis) -> (BatchHandle, Vec<oneshot::Receiver<()>>) {
         let mut inside = self.inside();
-        inside.phase = Phase::Numbered;
+        inside.phase = BatchPhase::Numbered;
         inside.members.retain(|member| !member.events.is_closed());
         let first = inside.members.first().map(|member| member.newcomer.seed.clone()).unwrap_or_default();
         let digest = Digest::of(format!("{first}/{now}/{}", inside.mark)).to_string();
@@ -213,7 +217,7 @@ impl Flock {
         }
         let told = inside.members.iter().map(|member| {
             let (noted, heard) = oneshot::channel();
-            member.tell(Event::Numbered { place: inside.place(member.entry), noted });
+            member.tell(BatchEvent::Numbered { place: inside.place(member.entry), noted });
             heard
         });
         let told = told.collect();
@@ -221,11 +225,11 @@ impl Flock {
     }
 
     /// Closes it for good: these are the entries of its batch.
-    pub(super) fn seal(&self, form: &dyn Form) -> Vec<Value> {
+    pub(super) fn seal(&self, form: &dyn BatchApi) -> Vec<Value> {
         let mut inside = self.inside();
-        inside.phase = Phase::Sealed;
+        inside.phase = BatchPhase::Sealed;
         let mark = inside.mark.clone();
-        let entry = |member: &mut Member| {
+        let entry = |member: &mut BatchMember| {
             form.entry(&format!("{mark}-{}", member.entry), member.newcomer.body.take())
         };
         inside.members.iter_mut().map(entry).collect()
@@ -236,23 +240,23 @@ impl Flock {
         let mut inside = self.inside();
         inside.batch = Some(batch.to_owned());
         for member in &inside.members {
-            member.tell(Event::Made(inside.place(member.entry)));
+            member.tell(BatchEvent::Made(inside.place(member.entry)));
         }
     }
 
     /// Tells what became of request number `entry`.
-    pub(super) fn give(&self, entry: u32, fate: Fate) {
+    pub(super) fn give(&self, entry: u32, fate: BatchResult) {
         let mut inside = self.inside();
         // Whoever waited for it before may have left.
-        let waits = |member: &Member| member.entry == entry && !member.events.is_closed();
+        let waits = |member: &BatchMember| member.entry == entry && !member.events.is_closed();
         if let Some(at) = inside.members.iter().position(waits) {
-            inside.members.swap_remove(at).tell(Event::Over(fate));
+            inside.members.swap_remove(at).tell(BatchEvent::Over(fate));
         }
     }
 
     /// The same of a request by its name, `at` its place among the results where it has none. Names of others are none of
     /// this batch.
-    pub(super) fn give_named(&self, name: Option<&str>, at: usize, fate: Fate) {
+    pub(super) fn give_named(&self, name: Option<&str>, at: usize, fate: BatchResult) {
         let entry = match name {
             None => u32::try_from(at).ok(),
             Some(name) => {
@@ -266,10 +270,10 @@ impl Flock {
     }
 
     /// Tells everybody who still waits.
-    pub(super) fn end(&self, fate: &Fate) {
+    pub(super) fn end(&self, fate: &BatchResult) {
         let mut inside = self.inside();
-        inside.phase = Phase::Over;
-        inside.members.drain(..).for_each(|member| member.tell(Event::Over(fate.clone())));
+        inside.phase = BatchPhase::Over;
+        inside.members.drain(..).for_each(|member| member.tell(BatchEvent::Over(fate.clone())));
     }
 
     /// Says something to the first who is there: it is the same for all.
@@ -280,26 +284,26 @@ impl Flock {
     }
 }
 
-impl Inside {
-    fn seat(&mut self, entry: u32, newcomer: Newcomer, here: Arc<DropGuard>) -> Ticket {
+impl BatchState {
+    fn seat(&mut self, entry: u32, newcomer: BatchRequest, here: Arc<DropGuard>) -> BatchTicket {
         let (events, heard) = mpsc::unbounded_channel();
-        self.members.push(Member { entry, newcomer, events });
-        Ticket { events: heard, _here: here }
+        self.members.push(BatchMember { entry, newcomer, events });
+        BatchTicket { events: heard, _here: here }
     }
 
-    fn place(&self, entry: u32) -> Place {
-        Place { mark: self.mark.clone(), entry, of: self.of, at: self.at, batch: self.batch.clone() }
+    fn place(&self, entry: u32) -> BatchHandle {
+        BatchHandle { mark: self.mark.clone(), entry, of: self.of, at: self.at, batch: self.batch.clone() }
     }
 }
 
-impl Member {
-    fn tell(&self, event: Event) {
+impl BatchMember {
+    fn tell(&self, event: BatchEvent) {
         // Whoever has left needs to hear nothing.
         self.events.send(event).ok();
     }
 }
 
-impl Newcomer {
+impl BatchRequest {
     fn known(progress: &Progress) -> Self {
         Self { body: Value::Null, seed: String::new(), progress: progress.clone() }
     }

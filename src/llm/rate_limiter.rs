@@ -25,15 +25,15 @@ const BUSY_FOR: Millis = 300_000;
 const BUSY: u32 = 8;
 
 /// The gate before one provider.
-pub(super) struct Gate {
+pub(super) struct RateLimiter {
     provider: String,
     most: f64,
-    state: Mutex<State>,
+    state: Mutex<LimiterState>,
     left: Notify,
 }
 
 #[derive(Default)]
-struct State {
+struct LimiterState {
     /// How many calls may be under way: grows by one each time that so many have been answered, halves when the
     /// provider asks for patience.
     limit: f64,
@@ -53,7 +53,7 @@ struct State {
 
 /// What a call says about its provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Finding {
+pub(super) enum CallResult {
     /// It answers.
     Well,
     /// It asked for patience, for so many milliseconds where it said so.
@@ -66,7 +66,7 @@ pub(super) enum Finding {
 
 /// What follows from a finding for the call that has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct LimiterAdvice {
     /// How long to wait where the provider asked for patience.
     pub(super) pause: Option<Millis>,
     /// Whether it does nothing else any more.
@@ -74,23 +74,23 @@ pub(super) struct Told {
 }
 
 /// The permission to call.
-pub(super) struct Pass {
-    gate: Arc<Gate>,
+pub(super) struct CallPermit {
+    gate: Arc<RateLimiter>,
     epoch: u64,
 }
 
-pub(super) enum Wait {
+pub(super) enum LimiterWait {
     /// Until another call has ended.
     Turn,
     /// For so many milliseconds.
     Shut { span: Millis, failures: u32, cause: String },
 }
 
-impl Gate {
+impl RateLimiter {
     /// The gate before `provider`, for at most `most` calls at a time.
     pub(super) fn new(provider: &str, most: usize) -> Arc<Self> {
         let most = f64::from(u32::try_from(most).unwrap_or(u32::MAX));
-        let state = State { limit: most, ..State::default() };
+        let state = LimiterState { limit: most, ..LimiterState::default() };
         Arc::new(Self { provider: provider.to_owned(), most, state: Mutex::new(state), left: Notify::new() })
     }
 
@@ -101,18 +101,18 @@ impl Gate {
         clock: &dyn Clock,
         elsewhere: bool,
         say: &(dyn Fn(String) + Send + Sync),
-    ) -> Result<Pass, Failure> {
+    ) -> Result<CallPermit, Failure> {
         loop {
             // Listens before it looks: a call that ends in between is not missed.
             let mut left = std::pin::pin!(self.left.notified());
             left.as_mut().enable();
             let (span, failures, cause) = match self.step_in(clock.now()) {
                 Ok(pass) => return Ok(pass),
-                Err(Wait::Turn) => {
+                Err(LimiterWait::Turn) => {
                     left.await;
                     continue;
                 }
-                Err(Wait::Shut { span, failures, cause }) => (span, failures, cause),
+                Err(LimiterWait::Shut { span, failures, cause }) => (span, failures, cause),
             };
             let down = failures >= DOWN;
             if span > PATIENCE || (down && elsewhere) {
@@ -123,22 +123,22 @@ impl Gate {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LimiterState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The permission to call, if there is one without waiting.
-    pub(super) fn step_in(self: &Arc<Self>, now: Millis) -> Result<Pass, Wait> {
+    pub(super) fn step_in(self: &Arc<Self>, now: Millis) -> Result<CallPermit, LimiterWait> {
         let mut state = self.state();
         if state.shut_until > now {
             let (span, cause) = (state.shut_until - now, state.cause.clone());
-            return Err(Wait::Shut { span, failures: state.failures, cause });
+            return Err(LimiterWait::Shut { span, failures: state.failures, cause });
         }
         if state.under_way >= whole(state.limit) {
-            return Err(Wait::Turn);
+            return Err(LimiterWait::Turn);
         }
         state.under_way += 1;
-        Ok(Pass { gate: self.clone(), epoch: state.epoch })
+        Ok(CallPermit { gate: self.clone(), epoch: state.epoch })
     }
 
     fn why(&self, failures: u32, cause: &str) -> String {
@@ -158,26 +158,26 @@ impl Gate {
     }
 }
 
-impl Pass {
+impl CallPermit {
     /// Tells what the call found out at the moment `now`, and the provider's words where it failed.
-    pub(super) fn tell(&self, finding: Finding, cause: &str, now: Millis) -> Told {
+    pub(super) fn tell(&self, finding: CallResult, cause: &str, now: Millis) -> LimiterAdvice {
         let mut state = self.gate.state();
         let before = whole(state.limit);
         let news = self.epoch == state.epoch;
-        let mut told = Told::default();
-        if !matches!(finding, Finding::Busy(_)) {
+        let mut told = LimiterAdvice::default();
+        if !matches!(finding, CallResult::Busy(_)) {
             state.busy = 0;
         }
         match finding {
-            Finding::Well => {
+            CallResult::Well => {
                 if state.failures >= DOWN {
                     state.shut_until = now;
                 }
                 state.failures = 0;
                 state.limit = (state.limit + 1.0 / state.limit).min(self.gate.most);
             }
-            Finding::There => state.failures = 0,
-            Finding::Busy(span) => {
+            CallResult::There => state.failures = 0,
+            CallResult::Busy(span) => {
                 state.failures = 0;
                 cause.clone_into(&mut state.cause);
                 if news {
@@ -190,9 +190,9 @@ impl Pass {
                 let pause = state.pause(span);
                 state.shut_until = state.shut_until.max(now.saturating_add(pause));
                 let outage = state.busy >= BUSY && now.saturating_sub(state.busy_since) >= BUSY_FOR;
-                told = Told { pause: Some(pause), outage };
+                told = LimiterAdvice { pause: Some(pause), outage };
             }
-            Finding::Down { overloaded } if news => {
+            CallResult::Down { overloaded } if news => {
                 state.failures = state.failures.saturating_add(1);
                 cause.clone_into(&mut state.cause);
                 if state.failures >= DOWN {
@@ -205,7 +205,7 @@ impl Pass {
                     state.halve();
                 }
             }
-            Finding::Down { .. } => {}
+            CallResult::Down { .. } => {}
         }
         let more = whole(state.limit) > before;
         drop(state);
@@ -216,7 +216,7 @@ impl Pass {
     }
 }
 
-impl State {
+impl LimiterState {
     /// How long to wait where the provider asks for patience, for `span` if it says so. No time is none, and so is one of
     /// less than a second that was waited for in vain.
     fn pause(&self, span: Option<Millis>) -> Millis {
@@ -235,7 +235,7 @@ impl State {
     }
 }
 
-impl Drop for Pass {
+impl Drop for CallPermit {
     fn drop(&mut self) {
         self.gate.state().under_way -= 1;
         self.gate.left.notify_waiters();
@@ -256,16 +256,16 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
 
-    const BUSY: Finding = Finding::Busy(Some(7_000));
-    const DEAD: Finding = Finding::Down { overloaded: false };
+    const BUSY: CallResult = CallResult::Busy(Some(7_000));
+    const DEAD: CallResult = CallResult::Down { overloaded: false };
 
-    fn in_flight(gate: &Arc<Gate>, now: Millis) -> Vec<Pass> {
+    fn in_flight(gate: &Arc<RateLimiter>, now: Millis) -> Vec<CallPermit> {
         std::iter::from_fn(|| gate.step_in(now).ok()).collect()
     }
 
     #[test]
     fn a_burst_that_is_turned_away_halves_the_number_of_calls_once() {
-        let gate = Gate::new("acme", 16);
+        let gate = RateLimiter::new("acme", 16);
         let burst = in_flight(&gate, 0);
         assert_eq!(burst.len(), 16);
         for pass in &burst {
@@ -278,15 +278,15 @@ mod tests {
 
     #[test]
     fn calls_grow_again_up_to_what_there_were() {
-        let gate = Gate::new("acme", 4);
+        let gate = RateLimiter::new("acme", 4);
         let burst = in_flight(&gate, 0);
-        burst[0].tell(Finding::Busy(Some(1)), "no", 0);
+        burst[0].tell(CallResult::Busy(Some(1)), "no", 0);
         drop(burst);
         let mut most = Vec::new();
         for _ in 0..12 {
             let passes = in_flight(&gate, 1);
             most.push(passes.len());
-            passes[0].tell(Finding::Well, "no", 1);
+            passes[0].tell(CallResult::Well, "no", 1);
         }
         assert_eq!(most[0], 2);
         assert!(most.is_sorted() && most.last() == Some(&4), "{most:?}");
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_provider_that_is_down_is_left_alone_longer_and_longer() {
-        let gate = Gate::new("acme", 64);
+        let gate = RateLimiter::new("acme", 64);
         let burst = in_flight(&gate, 0);
         for pass in &burst {
             pass.tell(DEAD, "no", 0);
@@ -307,7 +307,7 @@ mod tests {
         drop(probe);
         assert!(in_flight(&gate, 14_999).is_empty(), "it rests twice as long");
         let probe = in_flight(&gate, 15_000);
-        probe[0].tell(Finding::Well, "no", 15_000);
+        probe[0].tell(CallResult::Well, "no", 15_000);
         drop(probe);
         assert_eq!(in_flight(&gate, 15_000).len(), 2);
     }
@@ -315,12 +315,12 @@ mod tests {
     #[test]
     fn a_provider_that_names_no_time_is_asked_less_and_less_often() {
         for (span, first) in [(None, 1_000), (Some(0), 1_000), (Some(1), 1)] {
-            let gate = Gate::new("acme", 4);
+            let gate = RateLimiter::new("acme", 4);
             let mut now = 0;
             let mut pauses = Vec::new();
             let outage = (0..20).find_map(|_| {
                 let pass = gate.step_in(now).ok().unwrap();
-                let told = pass.tell(Finding::Busy(span), "slow down", now);
+                let told = pass.tell(CallResult::Busy(span), "slow down", now);
                 pauses.push(told.pause.unwrap());
                 now += told.pause.unwrap();
                 told.outage.then_some(now)
@@ -328,21 +328,21 @@ mod tests {
             let doubled = [2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000];
             assert_eq!((pauses[0], &pauses[1..8]), (first, &doubled[..]), "{span:?}");
             assert!(outage.unwrap() < 600_000, "in the end it counts as down: {pauses:?}");
-            gate.step_in(now).ok().unwrap().tell(Finding::Well, "", now);
-            let pause = gate.step_in(now).ok().unwrap().tell(Finding::Busy(span), "no", now).pause;
+            gate.step_in(now).ok().unwrap().tell(CallResult::Well, "", now);
+            let pause = gate.step_in(now).ok().unwrap().tell(CallResult::Busy(span), "no", now).pause;
             assert_eq!(pause, Some(first));
         }
-        let gate = Gate::new("acme", 4);
+        let gate = RateLimiter::new("acme", 4);
         for now in [0, 2_000, 4_000] {
-            let told = gate.step_in(now).ok().unwrap().tell(Finding::Busy(Some(2_000)), "no", now);
+            let told = gate.step_in(now).ok().unwrap().tell(CallResult::Busy(Some(2_000)), "no", now);
             assert_eq!(told.pause, Some(2_000), "a time that is named is kept to");
         }
     }
 
     #[test]
     fn a_fault_of_the_request_says_that_the_provider_is_there() {
-        let gate = Gate::new("acme", 64);
-        for finding in [DEAD, DEAD, DEAD, DEAD, Finding::There, DEAD, DEAD, DEAD, DEAD] {
+        let gate = RateLimiter::new("acme", 64);
+        for finding in [DEAD, DEAD, DEAD, DEAD, CallResult::There, DEAD, DEAD, DEAD, DEAD] {
             let pass = gate.step_in(0).ok().unwrap();
             pass.tell(finding, "no", 0);
         }
@@ -351,7 +351,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_for_a_turn_gets_it_also_after_others_gave_up() {
-        let gate = Gate::new("acme", 1);
+        let gate = RateLimiter::new("acme", 1);
         let clock = ManualClock::at(0);
         let say = |_: String| {};
         let first = gate.enter(&clock, false, &say).await.unwrap();
@@ -366,7 +366,7 @@ mod tests {
 
     #[tokio::test]
     async fn all_who_wait_for_a_turn_hear_that_the_provider_is_down() {
-        let gate = Gate::new("acme", 1);
+        let gate = RateLimiter::new("acme", 1);
         let clock = ManualClock::at(0);
         let say = |_: String| {};
         let first = gate.enter(&clock, false, &say).await.unwrap();
@@ -374,7 +374,7 @@ mod tests {
         for wait in &mut waiting {
             assert!(futures_util::poll!(wait).is_pending());
         }
-        first.tell(Finding::Busy(Some(61_000)), "no", 0);
+        first.tell(CallResult::Busy(Some(61_000)), "no", 0);
         drop(first);
         for wait in waiting {
             assert_eq!(wait.await.err().map(|failure| failure.class), Some(Class::RateLimited));
@@ -383,9 +383,9 @@ mod tests {
 
     #[tokio::test]
     async fn long_waits_are_handed_back() {
-        let gate = Gate::new("acme", 1);
+        let gate = RateLimiter::new("acme", 1);
         let clock = ManualClock::at(0);
-        gate.step_in(0).ok().unwrap().tell(Finding::Busy(Some(61_000)), "no", 0);
+        gate.step_in(0).ok().unwrap().tell(CallResult::Busy(Some(61_000)), "no", 0);
         let failure = gate.enter(&clock, false, &|_| {}).await.err().unwrap();
         assert_eq!((failure.class, failure.retry_after_ms), (Class::RateLimited, Some(61_000)));
         assert_eq!(failure.message, "acme asked for patience (`no`); it is asked again in 61 s");

@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use super::{Request, spoken};
+use super::{ModelRequest, emulated_tools};
 use crate::llm::registry::Model;
 use crate::verb::Failure;
 
 /// Wishes that are left out because an answer is of use without them: whoever asks is to say so.
-pub fn left_out(request: &Request, model: &Model) -> Vec<&'static str> {
+pub fn left_out(request: &ModelRequest, model: &Model) -> Vec<&'static str> {
     let can = model.features;
     chosen([
         ("temperature", request.temperature.is_some() && !can.temperature),
@@ -18,13 +18,13 @@ pub fn left_out(request: &Request, model: &Model) -> Vec<&'static str> {
 }
 
 /// The failure of a request that makes no sense without what the model cannot be given.
-pub(super) fn refusal(request: &Request, model: &Model) -> Option<Failure> {
+pub(super) fn refusal(request: &ModelRequest, model: &Model) -> Option<Failure> {
     let pictures = request.messages.iter().any(|message| !message.images.is_empty());
     let can = model.features;
     let lacks = chosen([
         ("images", pictures && !can.images),
         ("stop", !request.stop.is_empty() && !can.stop),
-        ("tools", !request.tools.is_empty() && !can.tools && !spoken::is_needed(request, model)),
+        ("tools", !request.tools.is_empty() && !can.tools && !emulated_tools::is_needed(request, model)),
     ]);
     if lacks.is_empty() {
         return None;

@@ -9,13 +9,13 @@ use reqwest::Response;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use super::dialect::{self, Call, Dialect, Draft};
+use super::dialect::{self, Dialect, PartialResponse, ProviderCall};
 use super::figures::Figures;
-use super::options::{Answered, Refused};
-use super::{fault, halves, sse};
+use super::options::{ProviderReply, RefusedOption};
+use super::{provider_error, sse, surrogates};
 use crate::clock::{Clock, Pause};
 use crate::llm::registry::{Model, Provider, Registry};
-use crate::llm::{Answer, Request, Usage};
+use crate::llm::{ModelRequest, ModelResponse, TokenUsage};
 use crate::meter::Meter;
 use crate::verb::{Failure, SecretText};
 
@@ -29,7 +29,7 @@ const DRAIN_BYTES: usize = 1 << 20;
 const SILENCES: u32 = 12;
 
 /// What goes into one exchange beside the request.
-pub(super) struct Line<'a> {
+pub(super) struct TransportContext<'a> {
     pub(super) client: &'a reqwest::Client,
     pub(super) registry: &'a Registry,
     pub(super) model: &'a Model,
@@ -57,20 +57,23 @@ pub(super) fn client(secure: bool) -> Result<reqwest::Client, Failure> {
 }
 
 /// Why a call has no answer.
-pub(super) struct Failed {
+pub(super) struct CallFailed {
     pub(super) failure: Failure,
     /// The option that was refused, where another call without it may well be answered.
-    pub(super) refused: Option<Refused>,
+    pub(super) refused: Option<RefusedOption>,
 }
 
-impl From<Failure> for Failed {
+impl From<Failure> for CallFailed {
     fn from(failure: Failure) -> Self {
         Self { failure, refused: None }
     }
 }
 
 /// Asks `request` over `line`.
-pub(super) async fn ask(request: &Request, line: &Line<'_>) -> Result<Answer, Failed> {
+pub(super) async fn ask(
+    request: &ModelRequest,
+    line: &TransportContext<'_>,
+) -> Result<ModelResponse, CallFailed> {
     let dialect = dialect::of(line.model.provider.kind);
     let mut patience = Patience::new(line);
     let call = dialect.call(request, line.model);
@@ -82,17 +85,19 @@ pub(super) async fn ask(request: &Request, line: &Line<'_>) -> Result<Answer, Fa
         let headers = response.headers().clone();
         let body = body(response, LONGEST_COMPLAINT, &mut patience).await.unwrap_or_else(|(body, _)| body);
         let (status, body) = (code.as_u16(), String::from_utf8_lossy(&body));
-        let failure = fault::status(status, &headers, &body, line.model, line.registry, line.clock.now());
+        let failure =
+            provider_error::status(status, &headers, &body, line.model, line.registry, line.clock.now());
         let failure = failure.spent(said_beside(dialect, &body, request, line.model));
-        let answered = Answered { status, body: &body, sent: &call.body };
-        let refused = Refused::in_answer(&answered, request, line.model);
-        return Err(Failed { failure, refused });
+        let answered = ProviderReply { status, body: &body, sent: &call.body };
+        let refused = RefusedOption::in_answer(&answered, request, line.model);
+        return Err(CallFailed { failure, refused });
     }
     let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let draft = if kind.starts_with("application/json") || kind.starts_with("text/html") {
         whole(dialect, response, request, (line, &mut patience)).await?
     } else {
-        let events = if kind.contains("ndjson") { sse::Events::of_lines() } else { sse::Events::default() };
+        let events =
+            if kind.contains("ndjson") { sse::EventBuffer::of_lines() } else { sse::EventBuffer::default() };
         stream(dialect, response, request, (line, events, &mut patience)).await?
     };
     Ok(draft.finish(request, line.model)?)
@@ -100,13 +105,13 @@ pub(super) async fn ask(request: &Request, line: &Line<'_>) -> Result<Answer, Fa
 
 /// How long a provider may keep us waiting: for the next line, and for all of it.
 struct Patience<'a> {
-    line: &'a Line<'a>,
+    line: &'a TransportContext<'a>,
     silence: Pause,
     all: Pause,
 }
 
 impl<'a> Patience<'a> {
-    fn new(line: &'a Line<'a>) -> Self {
+    fn new(line: &'a TransportContext<'a>) -> Self {
         let idle = line.model.provider.idle;
         Self { line, silence: line.clock.sleep(idle), all: line.clock.sleep(idle.saturating_mul(SILENCES)) }
     }
@@ -132,8 +137,8 @@ impl<'a> Patience<'a> {
 
 async fn send(
     dialect: &dyn Dialect,
-    call: &Call,
-    line: &Line<'_>,
+    call: &ProviderCall,
+    line: &TransportContext<'_>,
     patience: &mut Patience<'_>,
 ) -> Result<Response, Failure> {
     let mut post = line.client.post(&call.url).header("idempotency-key", line.idempotency_key);
@@ -148,7 +153,7 @@ async fn send(
         .map_err(|why| Failure::transient(format!("{} does not answer: {why}", line.model.provider.name)))
         .map_err(dialect::unanswered)?;
     sent.map_err(|e| {
-        let failure = fault::unreachable(&e, &line.model.provider);
+        let failure = provider_error::unreachable(&e, &line.model.provider);
         // What could not connect sent nothing.
         if e.is_connect() || e.is_builder() { failure } else { dialect::unanswered(failure) }
     })
@@ -206,7 +211,7 @@ async fn body(
                 patience.renew();
             }
             Ok(Ok(None)) => break,
-            Ok(Err(e)) => return Err((bytes, fault::unreachable(&e, name))),
+            Ok(Err(e)) => return Err((bytes, provider_error::unreachable(&e, name))),
             Err(why) => {
                 let failure = Failure::transient(format!("the answer of {} broke off: {why}", name.name));
                 return Err((bytes, failure));
@@ -219,9 +224,9 @@ async fn body(
 async fn whole(
     dialect: &dyn Dialect,
     response: Response,
-    request: &Request,
-    (line, patience): (&Line<'_>, &mut Patience<'_>),
-) -> Result<Draft, Failure> {
+    request: &ModelRequest,
+    (line, patience): (&TransportContext<'_>, &mut Patience<'_>),
+) -> Result<PartialResponse, Failure> {
     let body =
         body(response, LONGEST, patience).await.map_err(|(_, failure)| dialect::unanswered(failure))?;
     let body = String::from_utf8_lossy(&body);
@@ -229,30 +234,35 @@ async fn whole(
 }
 
 /// Reads an answer that came in one piece: a JSON value, or a stream whose server does not say that it is one.
-fn read(dialect: &dyn Dialect, body: &str, request: &Request, line: &Line<'_>) -> Result<Draft, Failure> {
+fn read(
+    dialect: &dyn Dialect,
+    body: &str,
+    request: &ModelRequest,
+    line: &TransportContext<'_>,
+) -> Result<PartialResponse, Failure> {
     let mut incoming = Incoming::of(request);
     if ["data:", "event:", ":"].iter().any(|head| body.starts_with(head)) {
-        let mut events = sse::Events::default();
+        let mut events = sse::EventBuffer::default();
         let came = events.take(body.as_bytes()).unwrap_or_default();
         let came: Vec<_> = came.into_iter().chain(std::iter::from_fn(|| events.end())).collect();
         incoming.take_all(dialect, &came, line).map_err(|failure| incoming.paid(failure, request, line))?;
         return Ok(incoming.draft);
     }
     // It was answered, and is paid for; by how much can only be guessed.
-    let spent = || line.model.meter(&Usage::estimate(request.size(), body.len()));
+    let spent = || line.model.meter(&TokenUsage::estimate(request.size(), body.len()));
     let value = parse(body).map_err(|e| no_json(line.model, body, &e).spent(spent()))?;
-    let Parsed { value, halves } = value;
+    let ParsedEvent { value, halves } = value;
     incoming.draft.halves = halves;
     incoming.draft.closed = true;
     let read = dialect.whole(&mut incoming.draft, &value);
     let draft = incoming.draft;
     read.map_err(|error| {
-        let failure = fault::interrupted(&error.0, line.model, line.registry);
+        let failure = provider_error::interrupted(&error.0, line.model, line.registry);
         failure.spent(dialect::paid(&draft, request, line.model))
     })?;
     if draft.stop.is_none() && draft.size() == 0 {
         // A complaint that does not call itself one.
-        let failure = fault::no_answer(&value, line.model, line.registry);
+        let failure = provider_error::no_answer(&value, line.model, line.registry);
         return Err(failure.spent(dialect::paid(&draft, request, line.model)));
     }
     Ok(draft)
@@ -261,15 +271,15 @@ fn read(dialect: &dyn Dialect, body: &str, request: &Request, line: &Line<'_>) -
 async fn stream(
     dialect: &dyn Dialect,
     response: Response,
-    request: &Request,
-    (line, mut events, patience): (&Line<'_>, sse::Events, &mut Patience<'_>),
-) -> Result<Draft, Failure> {
+    request: &ModelRequest,
+    (line, mut events, patience): (&TransportContext<'_>, sse::EventBuffer, &mut Patience<'_>),
+) -> Result<PartialResponse, Failure> {
     let mut incoming = Incoming::of(request);
     let mut bytes = response.bytes_stream();
     // What came while nothing of it was an event.
     let mut raw: Vec<u8> = Vec::new();
     while !incoming.draft.closed {
-        let broken = |draft: &Draft, why: &str| {
+        let broken = |draft: &PartialResponse, why: &str| {
             let failure = dialect::cut(draft, request, line.model, why);
             if failure.spent.is_empty() { dialect::unanswered(failure) } else { failure }
         };
@@ -315,8 +325,8 @@ async fn stream(
 }
 
 /// What the provider says of the tokens that a refused call used, beside its complaint.
-fn said_beside(dialect: &dyn Dialect, body: &str, request: &Request, model: &Model) -> Meter {
-    let mut draft = Draft::of(request);
+fn said_beside(dialect: &dyn Dialect, body: &str, request: &ModelRequest, model: &Model) -> Meter {
+    let mut draft = PartialResponse::of(request);
     if let Ok(parsed) = parse(body.trim()) {
         // The complaint itself is read elsewhere.
         dialect.whole(&mut draft, &parsed.value).ok();
@@ -328,9 +338,9 @@ fn said_beside(dialect: &dyn Dialect, body: &str, request: &Request, model: &Mod
 async fn drain<B: AsRef<[u8]>>(
     dialect: &dyn Dialect,
     bytes: &mut (impl Stream<Item = reqwest::Result<B>> + Unpin),
-    mut events: sse::Events,
+    mut events: sse::EventBuffer,
     incoming: &mut Incoming,
-    line: &Line<'_>,
+    line: &TransportContext<'_>,
 ) {
     let mut over = line.clock.sleep(line.model.provider.idle.min(DRAIN_FOR));
     let mut left = DRAIN_BYTES;
@@ -353,23 +363,27 @@ async fn drain<B: AsRef<[u8]>>(
 
 /// An answer while its events come in.
 struct Incoming {
-    draft: Draft,
+    draft: PartialResponse,
     /// Whether an event has come.
     begun: bool,
-    pieces: halves::Pieces,
+    pieces: surrogates::SurrogateJoiner,
 }
 
 impl Incoming {
-    fn of(request: &Request) -> Self {
-        Self { draft: Draft::of(request), begun: false, pieces: halves::Pieces::default() }
+    fn of(request: &ModelRequest) -> Self {
+        Self {
+            draft: PartialResponse::of(request),
+            begun: false,
+            pieces: surrogates::SurrogateJoiner::default(),
+        }
     }
 
     /// Takes in events. Those after one that is none, or a complaint, only count.
     fn take_all(
         &mut self,
         dialect: &dyn Dialect,
-        events: &[sse::Event],
-        line: &Line<'_>,
+        events: &[sse::ServerEvent],
+        line: &TransportContext<'_>,
     ) -> Result<(), Failure> {
         let mut events = events.iter();
         for event in events.by_ref() {
@@ -382,7 +396,7 @@ impl Incoming {
     }
 
     /// Takes in what events after a failure say of its cost.
-    fn count(&mut self, dialect: &dyn Dialect, events: &[sse::Event]) {
+    fn count(&mut self, dialect: &dyn Dialect, events: &[sse::ServerEvent]) {
         for event in events {
             if let Ok(parsed) = parsed(event) {
                 for one in parsed.values() {
@@ -393,14 +407,19 @@ impl Incoming {
     }
 
     /// `failure` with what its answer cost: what had come in was paid for.
-    fn paid(&mut self, failure: Failure, request: &Request, line: &Line<'_>) -> Failure {
+    fn paid(&mut self, failure: Failure, request: &ModelRequest, line: &TransportContext<'_>) -> Failure {
         // It did not come to its end, whatever was said after the failure.
         self.draft.stop = None;
         failure.spent(dialect::paid(&self.draft, request, line.model))
     }
 
     /// Takes in an event.
-    fn take(&mut self, dialect: &dyn Dialect, event: &sse::Event, line: &Line<'_>) -> Result<(), Failure> {
+    fn take(
+        &mut self,
+        dialect: &dyn Dialect,
+        event: &sse::ServerEvent,
+        line: &TransportContext<'_>,
+    ) -> Result<(), Failure> {
         self.begun = true;
         let added = self.added(dialect, event, line)?;
         match added.map(|text| self.pieces.pass(&text)) {
@@ -415,10 +434,10 @@ impl Incoming {
     fn added(
         &mut self,
         dialect: &dyn Dialect,
-        event: &sse::Event,
-        line: &Line<'_>,
+        event: &sse::ServerEvent,
+        line: &TransportContext<'_>,
     ) -> Result<Option<String>, Failure> {
-        let interrupted = |error: &Value| fault::interrupted(error, line.model, line.registry);
+        let interrupted = |error: &Value| provider_error::interrupted(error, line.model, line.registry);
         let parsed = match parsed(event) {
             Ok(parsed) => parsed,
             Err(_) if event.failed => return Err(interrupted(&Value::String(event.data.clone()))),
@@ -437,13 +456,13 @@ impl Incoming {
     }
 }
 
-struct Parsed {
+struct ParsedEvent {
     value: Value,
     /// Whether there are halves of characters in it.
     halves: bool,
 }
 
-impl Parsed {
+impl ParsedEvent {
     /// The events in it: some servers put them into a list.
     fn values(&self) -> &[Value] {
         match &self.value {
@@ -453,20 +472,20 @@ impl Parsed {
     }
 }
 
-fn parsed(event: &sse::Event) -> Result<Parsed, serde_json::Error> {
+fn parsed(event: &sse::ServerEvent) -> Result<ParsedEvent, serde_json::Error> {
     match event.data.trim() {
-        "[DONE]" => Ok(Parsed { value: Value::String("[DONE]".to_owned()), halves: false }),
+        "[DONE]" => Ok(ParsedEvent { value: Value::String("[DONE]".to_owned()), halves: false }),
         data => parse(data),
     }
 }
 
-fn parse(text: &str) -> Result<Parsed, serde_json::Error> {
+fn parse(text: &str) -> Result<ParsedEvent, serde_json::Error> {
     let error = match crate::value::parse(text) {
-        Ok(value) => return Ok(Parsed { value, halves: false }),
+        Ok(value) => return Ok(ParsedEvent { value, halves: false }),
         Err(error) => error,
     };
-    let text = halves::kept(text).ok_or(error)?;
-    crate::value::parse(&text).map(|value| Parsed { value, halves: true })
+    let text = surrogates::kept(text).ok_or(error)?;
+    crate::value::parse(&text).map(|value| ParsedEvent { value, halves: true })
 }
 
 fn no_json(model: &Model, text: &str, error: &serde_json::Error) -> Failure {

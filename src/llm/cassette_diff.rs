@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::cassette::{Asked, Kept, Line};
-use crate::llm::Message;
+use super::cassette::{CassetteLine, KeyedRequest, RecordedRequest};
+use crate::llm::ChatMessage;
 use crate::value::{Value, canonical};
 use crate::verb::Failure;
 
@@ -18,7 +18,7 @@ struct Difference {
 }
 
 /// The failure of a request that `lines` have no answer to.
-pub(super) fn failure(kept: &Kept, lines: &[&Line], path: &Path) -> Failure {
+pub(super) fn failure(kept: &KeyedRequest, lines: &[&CassetteLine], path: &Path) -> Failure {
     let path = path.display();
     let recorded = lines.iter().filter(|line| line.key == kept.key).count();
     if recorded > 0 {
@@ -51,7 +51,7 @@ pub(super) fn failure(kept: &Kept, lines: &[&Line], path: &Path) -> Failure {
     failure.hint("record it with --replay-fill; name texts that differ from run to run under `volatile`")
 }
 
-fn differences(recorded: &Asked, asked: &Asked) -> Vec<Difference> {
+fn differences(recorded: &RecordedRequest, asked: &RecordedRequest) -> Vec<Difference> {
     let mut found = Vec::new();
     let mut compare = |part: String, recorded: String, asked: String| {
         if recorded != asked {
@@ -62,17 +62,17 @@ fn differences(recorded: &Asked, asked: &Asked) -> Vec<Difference> {
     let text = |system: &Option<String>| system.clone().unwrap_or_default();
     compare("system".to_owned(), text(&recorded.system), text(&asked.system));
     for i in 0..recorded.messages.len().max(asked.messages.len()) {
-        let text = |request: &Asked| {
+        let text = |request: &RecordedRequest| {
             let images =
-                |m: &Message| m.images.iter().map(|image| image.data.to_string()).collect::<Vec<_>>();
-            let tools = |m: &Message| {
+                |m: &ChatMessage| m.images.iter().map(|image| image.data.to_string()).collect::<Vec<_>>();
+            let tools = |m: &ChatMessage| {
                 let calls =
                     m.calls.iter().map(|call| format!("call {} {}", call.name, canonical(&call.input)));
                 let results =
                     m.results.iter().map(|result| format!("{} brought: {}", result.name, result.text));
                 calls.chain(results).collect::<Vec<_>>()
             };
-            let text = |m: &Message| {
+            let text = |m: &ChatMessage| {
                 let said = vec![format!("{}: {}", m.role.word(), m.content)];
                 [said, images(m), tools(m)].concat().join("\n")
             };
@@ -81,9 +81,9 @@ fn differences(recorded: &Asked, asked: &Asked) -> Vec<Difference> {
         compare(format!("message {}", i + 1), text(recorded), text(asked));
     }
     compare("options".to_owned(), pretty(&recorded.options), pretty(&asked.options));
-    let schema = |request: &Asked| request.schema.as_deref().map(pretty).unwrap_or_default();
+    let schema = |request: &RecordedRequest| request.schema.as_deref().map(pretty).unwrap_or_default();
     compare("schema".to_owned(), schema(recorded), schema(asked));
-    let tools = |request: &Asked| {
+    let tools = |request: &RecordedRequest| {
         request.tools.iter().map(|tool| pretty(&json!(tool))).collect::<Vec<_>>().join("\n")
     };
     compare("tools".to_owned(), tools(recorded), tools(asked));
