@@ -16,15 +16,15 @@ const KEYS: &str = "[agents.NAME] takes argv, prompt, options, base_url_env, env
 
 /// Programs by name. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Coders(Arc<BTreeMap<String, Arc<Coder>>>);
+pub struct CodingAgents(Arc<BTreeMap<String, Arc<CodingAgent>>>);
 
 /// A program.
 #[derive(Clone, Debug, Default)]
-pub struct Coder {
+pub struct CodingAgent {
     /// Its name in a step.
     pub name: String,
     pub(super) argv: Vec<String>,
-    pub(super) prompt: Prompt,
+    pub(super) prompt: PromptDelivery,
     pub(super) options: BTreeMap<String, Vec<String>>,
     pub(super) base_url_env: Option<String>,
     pub(super) env: IndexMap<String, String>,
@@ -38,7 +38,7 @@ pub struct Coder {
     pub readable: Vec<String>,
     /// Where the registry has its models.
     pub provider: Option<String>,
-    pub(super) events: Vec<Rule>,
+    pub(super) events: Vec<EventRule>,
     /// Whether a project that the user does not trust says what it is: what it gets of the user's has to be allowed by name.
     pub(super) asks: bool,
 }
@@ -46,7 +46,7 @@ pub struct Coder {
 /// How a program gets its prompt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Prompt {
+pub enum PromptDelivery {
     /// On its standard input.
     #[default]
     Stdin,
@@ -59,7 +59,7 @@ pub enum Prompt {
 /// A limit of its own that a program says it ran into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Limit {
+pub enum AgentLimit {
     /// Of answers.
     Turns,
     /// Of dollars.
@@ -69,10 +69,10 @@ pub enum Limit {
 /// What an event means. Places are JSON Pointers.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Rule {
+pub(super) struct EventRule {
     pub(super) when: BTreeMap<String, Value>,
-    pub(super) end: Option<super::End>,
-    pub(super) limit: Option<Limit>,
+    pub(super) end: Option<super::AgentEnd>,
+    pub(super) limit: Option<AgentLimit>,
     pub(super) text: Option<String>,
     /// Where it says that its text goes on with the one before.
     pub(super) append: Option<String>,
@@ -91,16 +91,16 @@ pub(super) struct Rule {
 
 /// A file's tables, every key optional so that one file can extend another.
 #[derive(Default, Deserialize)]
-struct Layer {
+struct AgentsFile {
     #[serde(default)]
-    agents: BTreeMap<String, Entry>,
+    agents: BTreeMap<String, AgentEntry>,
 }
 
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+struct AgentEntry {
     argv: Option<Vec<String>>,
-    prompt: Option<Prompt>,
+    prompt: Option<PromptDelivery>,
     options: Option<BTreeMap<String, Vec<String>>>,
     base_url_env: Option<String>,
     env: Option<IndexMap<String, String>>,
@@ -110,10 +110,10 @@ struct Entry {
     home: Option<IndexMap<String, String>>,
     readable: Option<Vec<String>>,
     provider: Option<String>,
-    events: Option<Vec<Rule>>,
+    events: Option<Vec<EventRule>>,
 }
 
-impl Entry {
+impl AgentEntry {
     /// Whether it says what is started, or what that gets.
     fn decides(&self) -> bool {
         self.argv.is_some()
@@ -126,7 +126,7 @@ impl Entry {
             || self.options.is_some()
     }
 
-    fn over(self, base: &mut Coder) {
+    fn over(self, base: &mut CodingAgent) {
         fn put<T>(place: &mut T, value: Option<T>) {
             if let Some(value) = value {
                 *place = value;
@@ -147,7 +147,7 @@ impl Entry {
     }
 }
 
-impl Coders {
+impl CodingAgents {
     /// The embedded programs alone.
     pub fn embedded() -> Result<Self, RegistryError> {
         Self::layered([])
@@ -163,10 +163,10 @@ impl Coders {
         files: impl IntoIterator<Item = (&'a str, &'a str)>,
         project: Option<((&'a str, &'a str), bool)>,
     ) -> Result<Self, RegistryError> {
-        let mut coders: BTreeMap<String, Coder> = BTreeMap::new();
+        let mut coders: BTreeMap<String, CodingAgent> = BTreeMap::new();
         let own = [("agents.toml", EMBEDDED)].into_iter().chain(files).map(|file| (file, true));
         for ((file, text), trusted) in own.chain(project) {
-            let layer: Layer = crate::value::parse_toml(text).map_err(|e| RegistryError {
+            let layer: AgentsFile = crate::value::parse_toml(text).map_err(|e| RegistryError {
                 message: format!("{file}: {}", e.to_string().trim_end()),
                 hint: Some(KEYS.to_owned()),
             })?;
@@ -182,7 +182,9 @@ impl Coders {
                         )),
                     });
                 }
-                let coder = coders.entry(name.clone()).or_insert_with(|| Coder { name, ..Coder::default() });
+                let coder = coders
+                    .entry(name.clone())
+                    .or_insert_with(|| CodingAgent { name, ..CodingAgent::default() });
                 coder.asks |= entry.decides() && !trusted;
                 entry.over(coder);
             }
@@ -193,13 +195,13 @@ impl Coders {
 
     /// The names of the programs that the file of a project, with this `text`, describes differently from `self`.
     pub fn changed_by<'t>(&'t self, text: &str) -> impl Iterator<Item = &'t str> {
-        let layer: Option<Layer> = crate::value::parse_toml(text).ok();
+        let layer: Option<AgentsFile> = crate::value::parse_toml(text).ok();
         let described = layer.map(|layer| layer.agents).unwrap_or_default();
         self.0.keys().map(String::as_str).filter(move |name| described.contains_key(*name))
     }
 
     /// The program called `name`.
-    pub fn find(&self, name: &str) -> Result<Arc<Coder>, RegistryError> {
+    pub fn find(&self, name: &str) -> Result<Arc<CodingAgent>, RegistryError> {
         self.0.get(name).cloned().ok_or_else(|| {
             let near = nearest(name, self.0.keys().map(String::as_str));
             let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
@@ -216,16 +218,16 @@ impl Coders {
 
 /// What a project's settings ask for of programs, a line each.
 pub fn requests(text: &str) -> Vec<String> {
-    let Ok(layer) = crate::value::parse_toml::<Layer>(text) else { return Vec::new() };
-    let embedded = Coders::embedded().ok();
-    let line = |(name, entry): (String, Entry)| {
+    let Ok(layer) = crate::value::parse_toml::<AgentsFile>(text) else { return Vec::new() };
+    let embedded = CodingAgents::embedded().ok();
+    let line = |(name, entry): (String, AgentEntry)| {
         let mut coder =
             embedded.as_ref().and_then(|all| all.find(&name).ok()).map(|known| (*known).clone())?;
         entry.over(&mut coder);
         Some(line_of(&name, &coder))
     };
-    let unknown = |(name, entry): (String, Entry)| {
-        let mut coder = Coder::default();
+    let unknown = |(name, entry): (String, AgentEntry)| {
+        let mut coder = CodingAgent::default();
         entry.over(&mut coder);
         line_of(&name, &coder)
     };
@@ -235,7 +237,7 @@ pub fn requests(text: &str) -> Vec<String> {
         .collect()
 }
 
-fn line_of(name: &str, coder: &Coder) -> String {
+fn line_of(name: &str, coder: &CodingAgent) -> String {
     let gets: Vec<&str> =
         coder.secrets.iter().chain(&coder.pass).chain(&coder.base_url_env).map(String::as_str).collect();
     let gets = if gets.is_empty() { String::new() } else { format!(", which gets {}", gets.join(", ")) };
@@ -248,7 +250,7 @@ fn line_of(name: &str, coder: &Coder) -> String {
 }
 
 /// What has to hold of a program, whoever wrote it down.
-fn sound(coder: &Coder) -> Result<(), RegistryError> {
+fn sound(coder: &CodingAgent) -> Result<(), RegistryError> {
     const OPTIONS: [&str; 7] = ["model", "system", "turns", "usd", "schema", "schema_file", "base_url"];
     let name = &coder.name;
     let wrong = |message: String, hint: &str| Err(RegistryError { message, hint: Some(hint.to_owned()) });
@@ -279,19 +281,19 @@ mod tests {
 
     #[test]
     fn programs_are_data_that_can_be_extended() {
-        let coders = Coders::embedded().unwrap();
+        let coders = CodingAgents::embedded().unwrap();
         for name in ["claude", "codex", "gemini"] {
             assert_eq!(coders.find(name).unwrap().argv[0], name);
         }
         let more = "[agents.claude]\nargv = ['/opt/claude']\n[agents.mine]\nargv = ['mine']\n\
                     [[agents.mine.events]]\nwhen = { '/done' = true }\nend = 'done'\n";
-        let coders = Coders::layered([("atoll.toml", more)]).unwrap();
+        let coders = CodingAgents::layered([("atoll.toml", more)]).unwrap();
         let claude = coders.find("claude").unwrap();
         assert_eq!(
             (claude.argv.len(), claude.secrets.as_slice()),
             (1, ["ANTHROPIC_API_KEY".to_owned()].as_slice())
         );
-        assert_eq!(coders.find("mine").unwrap().prompt, Prompt::Stdin);
+        assert_eq!(coders.find("mine").unwrap().prompt, PromptDelivery::Stdin);
         assert!(coders.find("mime").unwrap_err().hint.unwrap().contains("did you mean `mine`?"));
     }
 
@@ -304,7 +306,7 @@ mod tests {
             ("[agents.x]\nargs = ['x']", "unknown field `args`"),
             ("[agents.claude]\nevents = [{ end = 'over' }]", "unknown variant `over`"),
         ] {
-            let error = Coders::layered([("atoll.toml", text)]).unwrap_err();
+            let error = CodingAgents::layered([("atoll.toml", text)]).unwrap_err();
             assert!(error.message.contains(word), "{error}");
         }
     }

@@ -3,14 +3,14 @@
 use indexmap::IndexMap;
 use secrecy::ExposeSecret;
 
-use super::{Coder, Prompt};
+use super::{CodingAgent, PromptDelivery};
 use crate::secrets::environment;
 use crate::verb::{Class, Failure, Secrets};
 use crate::visible::userinfo;
 
 /// What a step asks of a program. What it has no option for is up to whoever asks.
 #[derive(Clone, Debug, Default)]
-pub struct Wish {
+pub struct LaunchRequest {
     /// What is to be done.
     pub prompt: String,
     /// What stands above it.
@@ -45,7 +45,7 @@ pub struct Launch {
 const PROMPT_FILE: &str = "prompt.md";
 const SCHEMA_FILE: &str = "schema.json";
 
-impl Coder {
+impl CodingAgent {
     /// The name or path of the program.
     pub fn program(&self) -> &str {
         self.argv.first().map_or("", String::as_str)
@@ -62,7 +62,7 @@ impl Coder {
     }
 
     /// The command for `wish`. Errors: `auth` where a secret that it needs is not there.
-    pub fn launch(&self, wish: &Wish, secrets: &dyn Secrets) -> Result<Launch, Failure> {
+    pub fn launch(&self, wish: &LaunchRequest, secrets: &dyn Secrets) -> Result<Launch, Failure> {
         let mut launch = Launch { env: self.env.clone(), ..Launch::default() };
         for name in self.pass.iter().chain(&self.base_url_env) {
             let value = environment(name);
@@ -115,15 +115,15 @@ impl Coder {
             [self.argv.as_slice(), told.as_slice()].concat()
         };
         let fill = |word: &String| match self.prompt {
-            Prompt::Argument => word.replace("{prompt}", &prompt),
-            Prompt::File => word.replace("{prompt_file}", &path(PROMPT_FILE)),
-            Prompt::Stdin => word.clone(),
+            PromptDelivery::Argument => word.replace("{prompt}", &prompt),
+            PromptDelivery::File => word.replace("{prompt_file}", &path(PROMPT_FILE)),
+            PromptDelivery::Stdin => word.clone(),
         };
         launch.argv = words.iter().map(fill).collect();
         match self.prompt {
-            Prompt::Stdin => launch.stdin = prompt,
-            Prompt::File => drop(launch.files.insert(PROMPT_FILE.to_owned(), prompt)),
-            Prompt::Argument => {}
+            PromptDelivery::Stdin => launch.stdin = prompt,
+            PromptDelivery::File => drop(launch.files.insert(PROMPT_FILE.to_owned(), prompt)),
+            PromptDelivery::Argument => {}
         }
         if let Some(schema) = wish.schema.clone().filter(|_| self.options.contains_key("schema_file")) {
             launch.files.insert(SCHEMA_FILE.to_owned(), schema);
@@ -143,7 +143,7 @@ impl Coder {
     }
 
     /// The words for what `wish` asks besides.
-    fn told(&self, wish: &Wish, schema_file: &str) -> Vec<String> {
+    fn told(&self, wish: &LaunchRequest, schema_file: &str) -> Vec<String> {
         let file = wish.schema.as_ref().map(|_| schema_file.to_owned());
         let base_url = self.base_url_env.as_deref().and_then(environment);
         let values = [
@@ -171,15 +171,15 @@ impl Coder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Coders;
+    use super::super::CodingAgents;
     use super::*;
     use crate::secrets::EnvSecrets;
 
     fn launch(text: &str, name: &str) -> Launch {
-        let coder = Coders::layered([("atoll.toml", text)]).unwrap().find(name).unwrap();
+        let coder = CodingAgents::layered([("atoll.toml", text)]).unwrap().find(name).unwrap();
         let keys = ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY"];
         let secrets = EnvSecrets::from_values(keys.map(|key| (key.to_owned(), "sk-secret".to_owned())));
-        let wish = Wish {
+        let wish = LaunchRequest {
             prompt: "do it".to_owned(),
             system: Some("kindly".to_owned()),
             model: Some("m".to_owned()),

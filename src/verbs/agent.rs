@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
-use crate::coding_agents::Coders;
+use crate::coding_agents::CodingAgents;
 use crate::llm::Models;
 use crate::meter::Meter;
 use crate::runtime::process::Bench;
@@ -48,13 +48,13 @@ pub use workspace::Touched;
 pub struct Agent {
     models: Models,
     runtimes: Runtimes,
-    coders: Coders,
+    coders: CodingAgents,
     programs: Programs,
 }
 
 impl Agent {
     /// `models` are asked, `runtimes` give the sandbox; `coders` are found by `programs`.
-    pub fn new(models: Models, runtimes: Runtimes, coders: Coders, programs: Programs) -> Self {
+    pub fn new(models: Models, runtimes: Runtimes, coders: CodingAgents, programs: Programs) -> Self {
         Self { models, runtimes, coders, programs }
     }
 }

@@ -57,7 +57,7 @@ pub use write::Write;
 use std::sync::Arc;
 
 use crate::chromium::Chromium;
-use crate::coding_agents::Coders;
+use crate::coding_agents::CodingAgents;
 use crate::llm::Models;
 use crate::runtime::process::Host;
 use crate::runtime::service::Runtimes;
@@ -76,7 +76,7 @@ pub struct Doors {
     /// What opens pages.
     pub chromium: Chromium,
     /// Coding agents that are programs of their own.
-    pub coders: Coders,
+    pub coders: CodingAgents,
     /// Where such programs are.
     pub programs: agent::Programs,
 }

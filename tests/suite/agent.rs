@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use atoll::clock::{Clock, ManualClock};
-use atoll::coding_agents::Coders;
+use atoll::coding_agents::CodingAgents;
 use atoll::llm::Models;
 use atoll::runtime::service::{Runtimes, Settings};
 use atoll::schema::Schema;
@@ -67,7 +67,7 @@ impl Step {
         let program = PathBuf::from(env!("CARGO_BIN_EXE_atoll"));
         let mut settings = Settings::new(program.clone(), self.data.path().join("data"));
         settings.allow_host = self.allow_host;
-        let coders = Coders::layered([("atoll.toml", self.agents.as_str())]).unwrap();
+        let coders = CodingAgents::layered([("atoll.toml", self.agents.as_str())]).unwrap();
         let home = self.data.path().join("home").display().to_string();
         let programs = Programs { own: program, path: "/usr/local/bin:/usr/bin:/bin".to_owned(), home };
         let agent = Agent::new(models.clone(), Runtimes::new(settings), coders, programs);

@@ -46,7 +46,7 @@ fn verbs() -> Catalog {
         runtimes: Runtimes::new(Settings::new(program.clone(), PathBuf::from("images"))),
         host: Host::new(program, String::new(), String::new()),
         chromium: Chromium::new(chromium::Settings::default()),
-        coders: atoll::coding_agents::Coders::embedded().unwrap(),
+        coders: atoll::coding_agents::CodingAgents::embedded().unwrap(),
         programs: atoll::verbs::agent::Programs::default(),
     })
 }

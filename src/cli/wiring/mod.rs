@@ -18,7 +18,7 @@ use crate::cli::permissions::run_grants::owned;
 use crate::cli::project::settings::Settings;
 use crate::cli::project::text_layers::TextLayers;
 use crate::clock::Clock;
-use crate::coding_agents::Coders;
+use crate::coding_agents::CodingAgents;
 use crate::driver::House;
 use crate::llm::registry::Registry;
 use crate::llm::{Cassette, CassetteMode, Models};
@@ -108,10 +108,11 @@ pub fn registry(settings: &Settings) -> Result<Registry, CommandError> {
 }
 
 /// Coding agents that are programs of their own, by the same files.
-fn coders(settings: &Settings, grants: &Grants) -> Result<Coders, CommandError> {
+fn coders(settings: &Settings, grants: &Grants) -> Result<CodingAgents, CommandError> {
     let (own, project) = (facts(settings)?, project(settings));
     let trusted = trusts_project(settings, grants);
-    let coders = Coders::of_project(own.iter().map(pair), project.as_ref().map(|file| (pair(file), trusted)));
+    let coders =
+        CodingAgents::of_project(own.iter().map(pair), project.as_ref().map(|file| (pair(file), trusted)));
     coders.map_err(|error| CommandError { hint: error.hint.clone(), ..CommandError::wrong(error) })
 }
 
@@ -119,7 +120,7 @@ fn coders(settings: &Settings, grants: &Grants) -> Result<Coders, CommandError> 
 pub fn changed_agents(settings: &Settings) -> Result<Vec<String>, CommandError> {
     let (own, project) = (facts(settings)?, project(settings));
     let Some((_, text)) = project else { return Ok(Vec::new()) };
-    let known = Coders::layered(own.iter().map(pair))
+    let known = CodingAgents::layered(own.iter().map(pair))
         .map_err(|error| CommandError { hint: error.hint.clone(), ..CommandError::wrong(error) })?;
     Ok(known.changed_by(&text).map(|name| format!("agent {name}")).collect())
 }

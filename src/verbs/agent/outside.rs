@@ -14,7 +14,7 @@ use super::talk::locked;
 use super::with::With;
 use super::workspace::Workspace;
 use super::{Agent, lay_out};
-use crate::coding_agents::{Coder, End, Heard, Limit, Wish};
+use crate::coding_agents::{AgentEnd, AgentLimit, CodingAgent, EventParser, LaunchRequest};
 use crate::llm::registry::Model;
 use crate::meter::Meter;
 use crate::relay::Bounded;
@@ -45,12 +45,12 @@ pub struct Programs {
 /// A program at work.
 struct Work<'a> {
     with: &'a With,
-    coder: Arc<Coder>,
+    coder: Arc<CodingAgent>,
     goal: Goal,
     /// For what it costs, where it does not say so itself.
     model: Option<Arc<Model>>,
     cx: &'a Context,
-    heard: Heard,
+    heard: EventParser,
     told: Bounded,
 }
 
@@ -68,7 +68,7 @@ impl Agent {
             model: self.priced_model(with, &coder)?,
             coder,
             cx,
-            heard: Heard::default(),
+            heard: EventParser::default(),
             told: Bounded::new(HEAD, TAIL),
         };
         let begun = match &with.tree {
@@ -91,7 +91,7 @@ impl Agent {
     }
 
     /// The model that a program uses, for its price. A program whose cost nobody would know is not started.
-    fn priced_model(&self, with: &With, coder: &Coder) -> Result<Option<Arc<Model>>, Failure> {
+    fn priced_model(&self, with: &With, coder: &CodingAgent) -> Result<Option<Arc<Model>>, Failure> {
         let name = with.model.as_ref().and_then(|names| names.list().first());
         let full = name.map(|name| full_name(coder, name));
         let model = full.as_ref().and_then(|full| self.models.find(full).ok());
@@ -115,7 +115,7 @@ impl Agent {
 }
 
 /// The name in the registry of a model that a program is told to use.
-pub(super) fn full_name(coder: &Coder, name: &str) -> String {
+pub(super) fn full_name(coder: &CodingAgent, name: &str) -> String {
     match &coder.provider {
         Some(provider) if !name.contains('/') => format!("{provider}/{name}"),
         _ => name.to_owned(),
@@ -181,7 +181,7 @@ impl Work<'_> {
     }
 
     /// What the program is asked.
-    fn wish(&self, files: String) -> Wish {
+    fn wish(&self, files: String) -> LaunchRequest {
         let with = self.with;
         let mut prompt = with.prompt.clone();
         let words = match (&self.goal.place, &self.goal.schema) {
@@ -197,7 +197,7 @@ impl Work<'_> {
             prompt = format!("{prompt}\n\n{words}");
         }
         let schema = matches!(self.goal.place, Place::Call).then_some(self.goal.schema.as_ref()).flatten();
-        Wish {
+        LaunchRequest {
             prompt,
             system: with.system.clone().filter(|text| !text.trim().is_empty()),
             model: with.model.as_ref().and_then(|names| names.list().first()).cloned(),
@@ -310,9 +310,9 @@ impl Work<'_> {
         let name = &self.coder.name;
         let said = |text: &str| -> String { self.cx.secrets.redact(text).chars().take(400).collect() };
         match (self.heard.end, self.heard.limit) {
-            (_, Some(Limit::Turns)) => Ok(EndedBy::Turns),
-            (_, Some(Limit::Usd)) => Ok(EndedBy::Usd),
-            (Some(End::Done), None) => {
+            (_, Some(AgentLimit::Turns)) => Ok(EndedBy::Turns),
+            (_, Some(AgentLimit::Usd)) => Ok(EndedBy::Usd),
+            (Some(AgentEnd::Done), None) => {
                 if code.is_some_and(|code| code != 0) {
                     self.cx.progress.line(format!(
                         "the agent `{name}` was done, and then ended with exit code {}",
@@ -321,7 +321,7 @@ impl Work<'_> {
                 }
                 Ok(EndedBy::Done)
             }
-            (Some(End::Failed), None) => Err(classed(
+            (Some(AgentEnd::Failed), None) => Err(classed(
                 &self.heard.error,
                 format!("the agent `{name}` failed: {}", said(&self.heard.error)),
             )),

@@ -2,14 +2,14 @@
 
 use super::super::asked::priced;
 use super::outside::full_name;
-use crate::coding_agents::Coders;
+use crate::coding_agents::CodingAgents;
 use crate::llm::Models;
 use crate::value::Value;
 use crate::verb::Remark;
 
 /// Complains about a program that is unknown, and about a model for it that is misspelt, or has no price although the step
 /// needs one. What a program calls its models is known to it alone, so that a new name is not one of these.
-pub(super) fn of_program(models: &Models, coders: &Coders, with: &Value) -> Vec<Remark> {
+pub(super) fn of_program(models: &Models, coders: &CodingAgents, with: &Value) -> Vec<Remark> {
     let literal = |key: &str| with[key].as_str().filter(|text| !text.contains("{{") && !text.contains("{%"));
     let Some(cli) = literal("cli") else { return Vec::new() };
     let remark = |key, message, help: Option<String>| {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::entries::Rule;
-use super::{Coder, Limit};
+use super::entries::EventRule;
+use super::{AgentLimit, CodingAgent};
 use crate::llm::TokenUsage;
 use crate::value::Value;
 
@@ -15,7 +15,7 @@ const LONGEST: usize = 4 << 20;
 /// How a program says that it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum End {
+pub enum AgentEnd {
     /// Its work is done.
     Done,
     /// It failed.
@@ -24,7 +24,7 @@ pub enum End {
 
 /// What was heard. Pure.
 #[derive(Clone, Debug, Default)]
-pub struct Heard {
+pub struct EventParser {
     /// Its last words.
     pub text: String,
     /// The result that it handed in.
@@ -32,9 +32,9 @@ pub struct Heard {
     /// Why it failed, in its own words.
     pub error: String,
     /// How it says that it ended.
-    pub end: Option<End>,
+    pub end: Option<AgentEnd>,
     /// The limit of its own that it ran into.
-    pub limit: Option<Limit>,
+    pub limit: Option<AgentLimit>,
     /// How many events it told.
     pub events: u64,
     /// What it says that it cost.
@@ -45,9 +45,9 @@ pub struct Heard {
     answers: BTreeMap<String, TokenUsage>,
 }
 
-impl Heard {
+impl EventParser {
     /// Takes in a line; one that is no event says nothing.
-    pub fn take(&mut self, line: &[u8], coder: &Coder) {
+    pub fn take(&mut self, line: &[u8], coder: &CodingAgent) {
         let Ok(event) = crate::value::parse(line) else { return };
         if !event.is_object() {
             return;
@@ -60,7 +60,7 @@ impl Heard {
         }
     }
 
-    fn apply(&mut self, rule: &Rule, event: &Value) {
+    fn apply(&mut self, rule: &EventRule, event: &Value) {
         let at = |place: &Option<String>| place.as_ref().and_then(|place| event.pointer(place));
         if rule.forget {
             self.text.clear();
@@ -106,7 +106,7 @@ impl Heard {
 }
 
 /// The figures that an event has, if any.
-fn figures(rule: &Rule, event: &Value) -> Option<TokenUsage> {
+fn figures(rule: &EventRule, event: &Value) -> Option<TokenUsage> {
     let sum = |places: &[String]| {
         let found: Vec<u64> = places.iter().filter_map(|place| event.pointer(place)?.as_u64()).collect();
         (!found.is_empty()).then(|| found.iter().fold(0_u64, |sum, n| sum.saturating_add(*n)))
@@ -122,13 +122,13 @@ fn figures(rule: &Rule, event: &Value) -> Option<TokenUsage> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Coders;
+    use super::super::CodingAgents;
     use super::*;
 
     /// What the program `name` says with these lines.
-    fn heard(name: &str, lines: &[&str]) -> Heard {
-        let coder = Coders::embedded().unwrap().find(name).unwrap();
-        let mut heard = Heard::default();
+    fn heard(name: &str, lines: &[&str]) -> EventParser {
+        let coder = CodingAgents::embedded().unwrap().find(name).unwrap();
+        let mut heard = EventParser::default();
         lines.iter().for_each(|line| heard.take(line.as_bytes(), &coder));
         heard
     }
@@ -147,7 +147,7 @@ mod tests {
         let last = r#"{"type":"result","subtype":"success","is_error":false,"result":"done","structured_output":{"n":3},"num_turns":3,
             "total_cost_usd":0.25,"usage":{"input_tokens":200,"cache_creation_input_tokens":5,"cache_read_input_tokens":50,"output_tokens":40}}"#;
         let whole = heard("claude", &[one, &last.replace('\n', " ")]);
-        assert_eq!((whole.end, whole.turns(), whole.usd), (Some(End::Done), 3, Some(0.25)));
+        assert_eq!((whole.end, whole.turns(), whole.usd), (Some(AgentEnd::Done), 3, Some(0.25)));
         assert_eq!((whole.text.as_str(), whole.result.unwrap()["n"].as_u64()), ("done", Some(3)));
         assert_eq!((whole.total.unwrap().tokens_in, whole.total.unwrap().tokens_out), (255, 40));
     }
@@ -155,12 +155,12 @@ mod tests {
     #[test]
     fn ends_of_every_kind_are_told_apart() {
         let failed = heard("claude", &[r#"{"type":"result","is_error":true,"result":"Invalid API key"}"#]);
-        assert_eq!((failed.end, failed.error.as_str()), (Some(End::Failed), "Invalid API key"));
+        assert_eq!((failed.end, failed.error.as_str()), (Some(AgentEnd::Failed), "Invalid API key"));
         let turns = heard(
             "claude",
             &[r#"{"type":"result","subtype":"error_max_turns","is_error":true,"num_turns":4}"#],
         );
-        assert_eq!((turns.end, turns.limit), (Some(End::Failed), Some(Limit::Turns)));
+        assert_eq!((turns.end, turns.limit), (Some(AgentEnd::Failed), Some(AgentLimit::Turns)));
         let codex = heard(
             "codex",
             &[
@@ -171,7 +171,7 @@ mod tests {
         );
         assert_eq!(
             (codex.end, codex.text.as_str(), codex.usage().cache_read),
-            (Some(End::Done), "{\"n\": 3}", 80)
+            (Some(AgentEnd::Done), "{\"n\": 3}", 80)
         );
         let gemini = heard(
             "gemini",
@@ -185,7 +185,7 @@ mod tests {
         );
         assert_eq!(
             (gemini.end, gemini.text.as_str(), gemini.error.as_str()),
-            (Some(End::Failed), "All done.", "quota")
+            (Some(AgentEnd::Failed), "All done.", "quota")
         );
         assert_eq!(gemini.usage().tokens_in, 7);
     }
