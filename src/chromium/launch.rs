@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::Settings;
 use super::wire::Wire;
-use crate::relay::Bounded;
+use crate::relay::BoundedOutput;
 use crate::rooted_fs::remove_tree;
 use crate::verb::Failure;
 
@@ -122,8 +122,8 @@ pub async fn launch(settings: &Settings, names: Option<&str>) -> Result<Running,
 }
 
 /// Keeps the beginning and the end of what it complains about, and reads on for as long as it runs.
-fn keep(mut from: ChildStderr) -> Arc<Mutex<Bounded>> {
-    let kept = Arc::new(Mutex::new(Bounded::new(1000, 1000)));
+fn keep(mut from: ChildStderr) -> Arc<Mutex<BoundedOutput>> {
+    let kept = Arc::new(Mutex::new(BoundedOutput::new(1000, 1000)));
     let into = kept.clone();
     tokio::spawn(async move {
         let mut buffer = vec![0; 4 << 10];

@@ -11,7 +11,7 @@ mod watch;
 pub use cgroup::Group;
 pub use enter::{Confinement, InMemory, WORD, enter_main};
 pub use syscalls::docker_profile;
-pub use usage::{Usage, disk_usage, free_space};
+pub use usage::{DiskUsage, disk_usage, free_space};
 pub use watch::{Overrun, Watch, Watching, check_space, reserve, too_much_memory};
 
 use serde::{Deserialize, Serialize};

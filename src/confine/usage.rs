@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 
 /// Space on the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
+pub struct DiskUsage {
     /// Bytes that are really taken: holes of sparse files take none.
     pub bytes: u64,
     /// Files, directories and whatever else has a name.
@@ -32,7 +32,7 @@ const LONGEST: usize = 2_000;
 const DEEPEST: usize = 200;
 
 /// A directory to look into, below one that is open.
-struct Open {
+struct OpenDir {
     base: Rc<OwnedFd>,
     path: PathBuf,
     depth: usize,
@@ -40,18 +40,18 @@ struct Open {
 
 /// What is below `root`. Links are not followed, other file systems are not entered, directories that cannot be read
 /// count for themselves. Ends early once there is more than `most`.
-pub fn disk_usage(root: &Path, most: Usage) -> io::Result<Usage> {
+pub fn disk_usage(root: &Path, most: DiskUsage) -> io::Result<DiskUsage> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let top = openat(nix::fcntl::AT_FDCWD, root, flags, Mode::empty())?;
     let device = fstatat(&top, ".", AtFlags::empty())?.st_dev;
-    let mut used = Usage::default();
+    let mut used = DiskUsage::default();
     // A file with several names takes its space once.
     let mut linked = std::collections::HashSet::new();
-    let mut open = vec![Open { base: Rc::new(top), path: PathBuf::from("."), depth: 0 }];
+    let mut open = vec![OpenDir { base: Rc::new(top), path: PathBuf::from("."), depth: 0 }];
     while let Some(at) = open.pop() {
         let Ok(fd) = openat(at.base.as_fd(), &at.path, flags, Mode::empty()) else { continue };
         let below = if at.path.as_os_str().len() > LONGEST && at.depth < DEEPEST {
-            fd.try_clone().map(|fd| Open {
+            fd.try_clone().map(|fd| OpenDir {
                 base: Rc::new(fd),
                 path: PathBuf::from("."),
                 depth: at.depth + 1,
@@ -79,7 +79,7 @@ pub fn disk_usage(root: &Path, most: Usage) -> io::Result<Usage> {
                 return Ok(used);
             }
             if directory {
-                open.push(Open { base: below.base.clone(), path, depth: below.depth });
+                open.push(OpenDir { base: below.base.clone(), path, depth: below.depth });
             }
         }
     }
@@ -152,7 +152,7 @@ pub(super) fn family(root: Pid) -> Vec<Pid> {
 mod tests {
     use super::*;
 
-    const ANY: Usage = Usage { bytes: u64::MAX, files: u64::MAX };
+    const ANY: DiskUsage = DiskUsage { bytes: u64::MAX, files: u64::MAX };
 
     #[test]
     fn holes_take_no_space_and_a_file_with_two_names_takes_it_once() {
@@ -176,7 +176,7 @@ mod tests {
             at = openat(&at, "deeper", OFlag::O_DIRECTORY, Mode::empty()).unwrap();
         }
         assert_eq!(disk_usage(dir.path(), ANY).unwrap().files, 3_000);
-        assert_eq!(disk_usage(dir.path(), Usage { files: 99, ..ANY }).unwrap().files, 100);
+        assert_eq!(disk_usage(dir.path(), DiskUsage { files: 99, ..ANY }).unwrap().files, 100);
         std::process::Command::new("rm").arg("-rf").arg(dir.path()).status().unwrap();
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 use tokio::time::sleep;
 
-use super::usage::{Usage, disk_usage, family, free_files, free_space, memory, unnamed};
+use super::usage::{DiskUsage, disk_usage, family, free_files, free_space, memory, unnamed};
 use super::{Group, Limits};
 
 /// How often it looks, unless looking takes long.
@@ -40,7 +40,7 @@ pub struct Watch {
 #[derive(Debug)]
 pub struct Watching {
     watch: Watch,
-    used: Usage,
+    used: DiskUsage,
     free: u64,
     group: Option<Arc<Group>>,
     process: Option<Pid>,
@@ -53,7 +53,7 @@ struct Left {
     files: Option<u64>,
 }
 
-const ANY: Usage = Usage { bytes: u64::MAX, files: u64::MAX };
+const ANY: DiskUsage = DiskUsage { bytes: u64::MAX, files: u64::MAX };
 
 /// Bytes that have to stay free on the disk of `path`, so that what runs outside of sandboxes can go on.
 pub fn reserve(path: &Path) -> u64 {
@@ -74,7 +74,7 @@ impl Watch {
     /// Notes what is there, before the sandbox starts.
     pub async fn begin(self) -> Watching {
         let begin = move || {
-            let used = if self.counts_all { Usage::default() } else { self.used(ANY) };
+            let used = if self.counts_all { DiskUsage::default() } else { self.used(ANY) };
             Watching { used, free: self.free(), watch: self, group: None, process: None }
         };
         match tokio::task::spawn_blocking(begin).await {
@@ -83,9 +83,9 @@ impl Watch {
         }
     }
 
-    fn used(&self, most: Usage) -> Usage {
+    fn used(&self, most: DiskUsage) -> DiskUsage {
         let each = self.roots.iter().filter_map(|root| disk_usage(root, most).ok());
-        each.fold(Usage::default(), |sum, one| Usage {
+        each.fold(DiskUsage::default(), |sum, one| DiskUsage {
             bytes: sum.bytes + one.bytes,
             files: sum.files + one.files,
         })
@@ -159,7 +159,7 @@ impl Watching {
         let Limits { disk, files, memory: most, .. } = self.watch.limits;
         let sum =
             |limit: Option<u64>, start: u64| limit.map_or(u64::MAX, |limit| start.saturating_add(limit));
-        let allowed = Usage { bytes: sum(disk, self.used.bytes), files: sum(files, self.used.files) };
+        let allowed = DiskUsage { bytes: sum(disk, self.used.bytes), files: sum(files, self.used.files) };
         let mut used = self.watch.used(allowed);
         let free = self.watch.free();
         let grown = used.bytes.saturating_sub(self.used.bytes);

@@ -6,7 +6,7 @@ use std::path::Path;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::{ExecReport, ExecSpec, Orders, Request, wire};
+use super::{ExecReport, ExecSpec, Orders, RelayRequest, wire};
 
 /// Whether something listens on a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,28 +31,28 @@ impl Probe {
 
 /// Keeps an agent, and all that runs under it, alive until it is dropped.
 #[derive(Debug)]
-pub struct Lifeline(#[expect(dead_code, reason = "held to be dropped")] UnixStream);
+pub struct Keepalive(#[expect(dead_code, reason = "held to be dropped")] UnixStream);
 
 /// Takes hold of the agent that listens at `socket`.
-pub async fn lifeline(socket: &Path) -> io::Result<Lifeline> {
+pub async fn lifeline(socket: &Path) -> io::Result<Keepalive> {
     let mut stream = UnixStream::connect(socket).await?;
-    wire::send_json(&mut stream, &Request::Lifeline).await?;
+    wire::send_json(&mut stream, &RelayRequest::Keepalive).await?;
     stream.read_exact(&mut [0]).await?;
-    Ok(Lifeline(stream))
+    Ok(Keepalive(stream))
 }
 
 /// The same for one that was started with the word [`super::CALLED`] and waits for its orders.
-pub async fn begin(socket: &Path, orders: &Orders) -> io::Result<Lifeline> {
+pub async fn begin(socket: &Path, orders: &Orders) -> io::Result<Keepalive> {
     let mut stream = UnixStream::connect(socket).await?;
     wire::send_json(&mut stream, orders).await?;
     stream.read_exact(&mut [0]).await?;
-    Ok(Lifeline(stream))
+    Ok(Keepalive(stream))
 }
 
 /// A connection to `port`, forwarded by the agent.
 pub async fn connect(socket: &Path, port: u16) -> io::Result<(Probe, UnixStream)> {
     let mut stream = UnixStream::connect(socket).await?;
-    wire::send_json(&mut stream, &Request::Connect(port)).await?;
+    wire::send_json(&mut stream, &RelayRequest::Connect(port)).await?;
     let probe = match stream.read_u8().await? {
         b'+' => Probe::Open,
         b'l' => Probe::LoopbackOnly,
@@ -70,7 +70,7 @@ pub async fn probe(socket: &Path, port: u16) -> io::Result<Probe> {
 pub async fn exec(socket: &Path, spec: ExecSpec) -> io::Result<Result<ExecReport, String>> {
     let mut stream = UnixStream::connect(socket).await?;
     let stdin = spec.stdin.clone();
-    wire::send_json(&mut stream, &Request::Exec(Box::new(spec))).await?;
+    wire::send_json(&mut stream, &RelayRequest::Exec(Box::new(spec))).await?;
     wire::send(&mut stream, &stdin).await?;
     report(&mut stream).await
 }
@@ -91,7 +91,7 @@ pub(crate) async fn report(
 /// Ends all processes with `mark` where the agent is.
 pub async fn kill(socket: &Path, mark: &str) -> io::Result<()> {
     let mut stream = UnixStream::connect(socket).await?;
-    wire::send_json(&mut stream, &Request::Kill(mark.to_owned())).await?;
+    wire::send_json(&mut stream, &RelayRequest::Kill(mark.to_owned())).await?;
     stream.read_u8().await?;
     stream.shutdown().await
 }

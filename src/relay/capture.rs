@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 /// Bytes of which the first and the last are kept.
 #[derive(Debug)]
-pub struct Bounded {
+pub struct BoundedOutput {
     head: Vec<u8>,
     tail: VecDeque<u8>,
     total: u64,
@@ -21,7 +21,7 @@ pub struct Elided {
     pub missing: u64,
 }
 
-impl Bounded {
+impl BoundedOutput {
     /// Keeps the first `head` and the last `tail` bytes.
     pub fn new(head: usize, tail: usize) -> Self {
         Self { head: Vec::new(), tail: VecDeque::new(), total: 0, head_most: head, tail_most: tail }
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn the_beginning_and_the_end_are_kept_and_the_middle_is_counted() {
-        let mut log = Bounded::new(4, 6);
+        let mut log = BoundedOutput::new(4, 6);
         log.push(b"abc");
         assert_eq!(text(&log.all()), "abc");
         log.push(b"defghijklmnop");
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_mark_cuts_what_was_there_before() {
-        let mut log = Bounded::new(4, 6);
+        let mut log = BoundedOutput::new(4, 6);
         log.push(b"abcdef");
         let mark = log.total();
         assert_eq!(text(&log.since(mark)), "");

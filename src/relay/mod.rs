@@ -1,27 +1,27 @@
 //! The agent: this same program, started inside a sandbox or beside a container, that forwards connections to the
 //! service there, runs commands there, and ends everything when whoever started it is gone.
 //! It must never know pipelines, runs or which runtime started it.
-//! Start with [`Request`], then `serve` for the inside and `call` for the outside.
+//! Start with [`RelayRequest`], then `serve` for the inside and `call` for the outside.
 
 mod call;
 mod capture;
 mod confined;
-mod doors;
 mod piped;
 mod processes;
 mod run;
 mod serve;
 mod terminal;
+mod tunnels;
 mod wire;
 
-pub use call::{Lifeline, Probe, begin, connect, exec, kill, lifeline, probe};
+pub use call::{Keepalive, Probe, begin, connect, exec, kill, lifeline, probe};
 pub(crate) use call::{report, submit};
-pub use capture::{Bounded, Elided};
+pub use capture::{BoundedOutput, Elided};
 pub(crate) use confined::scopes_local_sockets;
-pub use run::{Around, run_here, unique_mark};
+pub use run::{OtherProcesses, run_here, unique_mark};
 pub use serve::relay_main;
 pub(crate) use terminal::Ends;
-pub use terminal::{Shown, Terminal, TerminalSpec, Typed, terminal};
+pub use terminal::{TerminalHandle, TerminalInput, TerminalOutput, TerminalSpec, terminal};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ pub const MARK: &str = "ATOLL_EXEC";
 
 /// A program and where it runs.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Program {
+pub struct RelayProgram {
     /// The program and its arguments.
     pub argv: Vec<String>,
     /// Its whole environment.
@@ -61,7 +61,7 @@ pub struct Program {
 
 /// A way out of the sandbox: whoever connects to `at` speaks to the socket `to`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Door {
+pub struct Tunnel {
     /// An address of the sandbox's own loopback.
     pub at: SocketAddr,
     /// A Unix socket, as it is seen inside.
@@ -81,11 +81,11 @@ pub struct Orders {
     /// Whether it gives up what a sandboxed program does not need: capabilities, and the reach of its local sockets.
     pub confined: bool,
     /// Ways out, open before anything runs.
-    pub doors: Vec<Door>,
+    pub doors: Vec<Tunnel>,
     /// What to run from the start; the agent ends with it and with its exit code.
-    pub main: Option<Program>,
+    pub main: Option<RelayProgram>,
     /// Environment and working directory of commands that name none.
-    pub session: Program,
+    pub session: RelayProgram,
 }
 
 /// A command to run to its end.
@@ -134,9 +134,9 @@ pub struct ExecReport {
 
 /// What is asked of an agent, one request per connection.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Request {
+pub enum RelayRequest {
     /// Stay as long as this connection stays.
-    Lifeline,
+    Keepalive,
     /// Forward this connection to a port. Answered with one byte, see [`Probe`].
     Connect(u16),
     /// Run a command.

@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::processes::{kill_descendants, kill_marked};
-use super::{Bounded, ExecReport, ExecSpec, MARK, Program};
+use super::{BoundedOutput, ExecReport, ExecSpec, MARK, RelayProgram};
 
 const HEAD: usize = 256 << 10;
 const TAIL: usize = 768 << 10;
@@ -33,7 +33,7 @@ pub fn unique_mark() -> String {
 
 /// What runs in this process's own surroundings beside a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Around {
+pub enum OtherProcesses {
     /// Other programs: what a command leaves is found by a mark in its environment.
     Others,
     /// Nothing: whatever is below this process belongs to the command and ends with it.
@@ -44,8 +44,8 @@ pub enum Around {
 /// when it should end early; it then counts as late.
 pub async fn run_here(
     spec: ExecSpec,
-    base: &Program,
-    around: Around,
+    base: &RelayProgram,
+    around: OtherProcesses,
     stop: impl Future<Output = ()>,
 ) -> io::Result<ExecReport> {
     let begun = Instant::now();
@@ -73,8 +73,8 @@ pub async fn run_here(
     }
     signal_group(group, Signal::SIGKILL);
     let ends = tokio::task::spawn_blocking(move || match around {
-        Around::Others => kill_marked(&mark),
-        Around::Nothing => kill_descendants(),
+        OtherProcesses::Others => kill_marked(&mark),
+        OtherProcesses::Nothing => kill_descendants(),
     });
     let _ = ends.await;
     let _ = child.wait().await;
@@ -90,7 +90,7 @@ pub async fn run_here(
     })
 }
 
-fn kept(output: &Mutex<Bounded>) -> super::Elided {
+fn kept(output: &Mutex<BoundedOutput>) -> super::Elided {
     output.lock().unwrap_or_else(PoisonError::into_inner).all()
 }
 
@@ -139,10 +139,10 @@ pub(super) fn signal_group(group: Option<Pid>, signal: Signal) {
     }
 }
 
-type Drained = (Arc<Mutex<Bounded>>, tokio::task::JoinHandle<()>);
+type Drained = (Arc<Mutex<BoundedOutput>>, tokio::task::JoinHandle<()>);
 
 fn drain(from: Option<impl AsyncRead + Unpin + Send + 'static>) -> Drained {
-    let kept = Arc::new(Mutex::new(Bounded::new(HEAD, TAIL)));
+    let kept = Arc::new(Mutex::new(BoundedOutput::new(HEAD, TAIL)));
     let into = kept.clone();
     let end = tokio::spawn(async move {
         let Some(mut from) = from else { return };

@@ -18,8 +18,8 @@ use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::time::timeout;
 
 use super::processes::{adopt_orphans, kill_marked};
-use super::run::{Around, command, exit_code, group_of, signal_group};
-use super::{CALLED, Orders, Probe, Request, confined, doors, piped, run_here, terminal, wire};
+use super::run::{OtherProcesses, command, exit_code, group_of, signal_group};
+use super::{CALLED, Orders, Probe, RelayRequest, confined, piped, run_here, terminal, tunnels, wire};
 
 const STOP_GRACE: Duration = Duration::from_millis(500);
 const KILL_GRACE: Duration = Duration::from_millis(150);
@@ -37,8 +37,8 @@ pub fn relay_main(arguments: &[String]) -> ExitCode {
         let code = runtime.block_on(async {
             match orders {
                 Some(_) if arguments[0] == PIPED => piped::run().await,
-                Some(Prepared { orders, doors, caller }) => {
-                    doors::open(doors)?;
+                Some(PreparedRelay { orders, doors, caller }) => {
+                    tunnels::open(doors)?;
                     serve(orders, caller).await
                 }
                 None => one_command().await,
@@ -58,15 +58,15 @@ pub fn relay_main(arguments: &[String]) -> ExitCode {
 }
 
 /// An agent that has become what its orders say.
-struct Prepared {
+struct PreparedRelay {
     orders: Orders,
-    doors: doors::Bound,
+    doors: tunnels::BoundTunnels,
     /// Where the orders came from; nothing where they came on the command line.
     caller: Option<Caller>,
 }
 
 /// Becomes what the orders say, while there is only one thread.
-fn prepare(arguments: &[String]) -> io::Result<Option<Prepared>> {
+fn prepare(arguments: &[String]) -> io::Result<Option<PreparedRelay>> {
     let (orders, caller): (Orders, _) = match arguments {
         [] => return Ok(None),
         [word] if word == "-" => return Ok(None),
@@ -94,7 +94,7 @@ fn prepare(arguments: &[String]) -> io::Result<Option<Prepared>> {
         }
     }
     // As long as it may use ports below 1024.
-    let doors = doors::bind(&orders.doors)?;
+    let doors = tunnels::bind(&orders.doors)?;
     if orders.confined {
         confined::give_up_before()?;
     }
@@ -106,7 +106,7 @@ fn prepare(arguments: &[String]) -> io::Result<Option<Prepared>> {
     if orders.confined {
         confined::give_up_rest()?;
     }
-    Ok(Some(Prepared { orders, doors, caller }))
+    Ok(Some(PreparedRelay { orders, doors, caller }))
 }
 
 /// The orders that come with the first connection to the standard input, and that connection.
@@ -137,8 +137,8 @@ async fn one_command() -> io::Result<i64> {
     let gone = async move {
         let _ = input.read(&mut byte).await;
     };
-    let base = super::Program { cwd: ".".into(), ..super::Program::default() };
-    let result = run_here(spec, &base, Around::Nothing, gone).await;
+    let base = super::RelayProgram { cwd: ".".into(), ..super::RelayProgram::default() };
+    let result = run_here(spec, &base, OtherProcesses::Nothing, gone).await;
     reply(&mut tokio::io::stdout(), result).await?;
     Ok(0)
 }
@@ -183,16 +183,16 @@ async fn serve(orders: Orders, caller: Option<Caller>) -> io::Result<i64> {
 async fn first_call(listener: &UnixListener) -> io::Result<UnixStream> {
     let (mut stream, _) = listener.accept().await?;
     match wire::receive_json(&mut stream).await? {
-        Request::Lifeline => stream.write_all(b"+").await?,
+        RelayRequest::Keepalive => stream.write_all(b"+").await?,
         _ => return Err(io::Error::other("the first call has to be the lifeline")),
     }
     Ok(stream)
 }
 
-type Ended = std::pin::Pin<Box<dyn Future<Output = io::Result<i64>>>>;
+type ProgramEnd = std::pin::Pin<Box<dyn Future<Output = io::Result<i64>>>>;
 
 /// Starts the main program, if there is one, and gives what resolves at its end.
-fn start_main(orders: &Orders, group: &mut Option<nix::unistd::Pid>) -> io::Result<Ended> {
+fn start_main(orders: &Orders, group: &mut Option<nix::unistd::Pid>) -> io::Result<ProgramEnd> {
     let Some(program) = &orders.main else { return Ok(Box::pin(std::future::pending())) };
     let mut command = command(&program.argv)?;
     command.env_clear().envs(&program.env).current_dir(&program.cwd).stdin(Stdio::null());
@@ -216,18 +216,18 @@ fn listen(orders: &Orders) -> io::Result<UnixListener> {
 
 async fn answer(mut from: UnixStream, orders: &Orders) -> io::Result<()> {
     match wire::receive_json(&mut from).await? {
-        Request::Lifeline => Err(io::Error::other("somebody else holds the lifeline")),
-        Request::Connect(port) => forward(from, port).await,
-        Request::Exec(spec) => {
+        RelayRequest::Keepalive => Err(io::Error::other("somebody else holds the lifeline")),
+        RelayRequest::Connect(port) => forward(from, port).await,
+        RelayRequest::Exec(spec) => {
             let spec = super::ExecSpec { stdin: wire::receive(&mut from).await?, ..*spec };
             let (mut read, mut write) = from.into_split();
             let hung_up = async move {
                 let _ = read.read(&mut [0]).await;
             };
-            reply(&mut write, run_here(spec, &orders.session, Around::Others, hung_up).await).await
+            reply(&mut write, run_here(spec, &orders.session, OtherProcesses::Others, hung_up).await).await
         }
-        Request::Terminal(spec) => terminal::serve(from, *spec, &orders.session).await,
-        Request::Kill(mark) => {
+        RelayRequest::Terminal(spec) => terminal::serve(from, *spec, &orders.session).await,
+        RelayRequest::Kill(mark) => {
             let _ = tokio::task::spawn_blocking(move || kill_marked(&mark)).await;
             from.write_all(b"+").await
         }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::processes::kill_marked;
 use super::run::{exit_code, group_of, signal_group};
-use super::{MARK, Program, Request, unique_mark, wire};
+use super::{MARK, RelayProgram, RelayRequest, unique_mark, wire};
 
 /// How long a program whose terminal is closed may take to end by itself.
 const GRACE: Duration = Duration::from_millis(300);
@@ -50,7 +50,7 @@ pub struct TerminalSpec {
 
 /// What is done to a terminal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Typed {
+pub enum TerminalInput {
     /// Bytes are typed.
     #[serde(skip)]
     Bytes(Vec<u8>),
@@ -65,7 +65,7 @@ pub enum Typed {
 
 /// What comes from a terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shown {
+pub enum TerminalOutput {
     /// Bytes to show.
     Bytes(Vec<u8>),
     /// The program has ended with this exit code, 128 + signal where a signal ended it; none where the terminal was
@@ -75,16 +75,16 @@ pub enum Shown {
 
 /// The outside of a terminal. When it is dropped, the program ends with all that it started.
 #[derive(Debug)]
-pub struct Terminal {
-    typed: mpsc::UnboundedSender<Typed>,
-    shown: mpsc::Receiver<Shown>,
+pub struct TerminalHandle {
+    typed: mpsc::UnboundedSender<TerminalInput>,
+    shown: mpsc::Receiver<TerminalOutput>,
 }
 
-/// The other side of a [`Terminal`]: what is typed, and where to show. A runtime that sees no more of what is typed
+/// The other side of a [`TerminalHandle`]: what is typed, and where to show. A runtime that sees no more of what is typed
 /// ends the program.
-pub(crate) type Ends = (mpsc::UnboundedReceiver<Typed>, mpsc::Sender<Shown>);
+pub(crate) type Ends = (mpsc::UnboundedReceiver<TerminalInput>, mpsc::Sender<TerminalOutput>);
 
-impl Terminal {
+impl TerminalHandle {
     /// A terminal and the ends that a runtime serves.
     pub(crate) fn new() -> (Self, Ends) {
         let (typed, typed_end) = mpsc::unbounded_channel();
@@ -93,13 +93,13 @@ impl Terminal {
     }
 
     /// Types bytes or changes the size. A program that has ended takes no notice.
-    pub fn send(&self, typed: Typed) {
+    pub fn send(&self, typed: TerminalInput) {
         let _ = self.typed.send(typed);
     }
 
     /// What comes next. Nothing is lost where the future is dropped.
-    pub async fn next(&mut self) -> Shown {
-        self.shown.recv().await.unwrap_or(Shown::Ended(None))
+    pub async fn next(&mut self) -> TerminalOutput {
+        self.shown.recv().await.unwrap_or(TerminalOutput::Ended(None))
     }
 
     /// Ends the program and waits until it is gone with all that it started.
@@ -134,13 +134,13 @@ async fn receive_tagged(from: &mut (impl AsyncRead + Unpin)) -> io::Result<(u8, 
 }
 
 /// Starts a program in a terminal where the agent is.
-pub async fn terminal(socket: &Path, spec: TerminalSpec) -> io::Result<Result<Terminal, String>> {
+pub async fn terminal(socket: &Path, spec: TerminalSpec) -> io::Result<Result<TerminalHandle, String>> {
     let mut stream = UnixStream::connect(socket).await?;
-    wire::send_json(&mut stream, &Request::Terminal(Box::new(spec))).await?;
+    wire::send_json(&mut stream, &RelayRequest::Terminal(Box::new(spec))).await?;
     if let Err(why) = wire::receive_json::<Result<(), String>>(&mut stream).await? {
         return Ok(Err(why));
     }
-    let (terminal, ends) = Terminal::new();
+    let (terminal, ends) = TerminalHandle::new();
     tokio::spawn(carry(stream, ends));
     Ok(Ok(terminal))
 }
@@ -151,7 +151,7 @@ async fn carry(stream: UnixStream, (mut typed, shown): Ends) {
     let receive = async {
         loop {
             match receive_tagged(&mut read).await {
-                Ok((OUTPUT, bytes)) => drop(shown.send(Shown::Bytes(bytes)).await),
+                Ok((OUTPUT, bytes)) => drop(shown.send(TerminalOutput::Bytes(bytes)).await),
                 Ok((ENDED, code)) => break serde_json::from_slice(&code).ok(),
                 Ok(_) => {}
                 Err(_) => break None,
@@ -161,8 +161,8 @@ async fn carry(stream: UnixStream, (mut typed, shown): Ends) {
     let send = async {
         while let Some(typed) = typed.recv().await {
             let sent = match &typed {
-                Typed::Bytes(bytes) => send_tagged(&mut write, KEYS, bytes).await,
-                Typed::Size { .. } => {
+                TerminalInput::Bytes(bytes) => send_tagged(&mut write, KEYS, bytes).await,
+                TerminalInput::Size { .. } => {
                     let size = serde_json::to_vec(&typed).unwrap_or_default();
                     send_tagged(&mut write, RESIZE, &size).await
                 }
@@ -179,11 +179,11 @@ async fn carry(stream: UnixStream, (mut typed, shown): Ends) {
         code = receive => code,
         () = send => None,
     };
-    let _ = shown.send(Shown::Ended(code)).await;
+    let _ = shown.send(TerminalOutput::Ended(code)).await;
 }
 
 /// A program in a terminal, seen from inside.
-struct Session {
+struct TerminalSession {
     child: Child,
     group: Option<Pid>,
     mark: String,
@@ -191,7 +191,7 @@ struct Session {
     write: OwnedWritePty,
 }
 
-fn open(spec: &TerminalSpec, base: &Program) -> io::Result<Session> {
+fn open(spec: &TerminalSpec, base: &RelayProgram) -> io::Result<TerminalSession> {
     let broken = |e: pty_process::Error| match e {
         pty_process::Error::Io(e) => e,
         other => io::Error::other(other.to_string()),
@@ -205,13 +205,13 @@ fn open(spec: &TerminalSpec, base: &Program) -> io::Result<Session> {
     // A session of its own is a process group of its own, too.
     let group = group_of(&child);
     let (read, write) = pty.into_split();
-    Ok(Session { child, group, mark, read, write })
+    Ok(TerminalSession { child, group, mark, read, write })
 }
 
 /// Runs a program in a terminal until it ends or `from` hangs up; then nothing of it is left.
-pub(super) async fn serve(from: UnixStream, spec: TerminalSpec, base: &Program) -> io::Result<()> {
+pub(super) async fn serve(from: UnixStream, spec: TerminalSpec, base: &RelayProgram) -> io::Result<()> {
     let (read, mut write) = from.into_split();
-    let Session { mut child, group, mark, read: screen, write: keyboard } = match open(&spec, base) {
+    let TerminalSession { mut child, group, mark, read: screen, write: keyboard } = match open(&spec, base) {
         Ok(session) => session,
         Err(e) => return wire::send_json(&mut write, &Err::<(), _>(e.to_string())).await,
     };
@@ -275,7 +275,7 @@ async fn type_in(mut from: OwnedReadHalf, mut keyboard: OwnedWritePty) {
             match tag {
                 KEYS => drop(keyboard.write_all(&payload).await),
                 _ => {
-                    if let Ok(Typed::Size { columns, rows }) = serde_json::from_slice(&payload) {
+                    if let Ok(TerminalInput::Size { columns, rows }) = serde_json::from_slice(&payload) {
                         let _ = keyboard.resize(Size::new(rows, columns));
                     }
                 }

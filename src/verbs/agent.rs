@@ -23,7 +23,7 @@ use serde_json::json;
 use crate::coding_agents::CodingAgents;
 use crate::llm::Models;
 use crate::meter::Meter;
-use crate::runtime::process::Bench;
+use crate::runtime::process::AgentWorkspace;
 use crate::runtime::service::Runtimes;
 use crate::schema::Schema;
 use crate::tree::Tree;
@@ -169,7 +169,7 @@ impl Agent {
 }
 
 /// Puts the files where they are worked on.
-async fn lay_out(tree: &Tree, bench: &Bench, cx: &Context) -> Result<(), Failure> {
+async fn lay_out(tree: &Tree, bench: &AgentWorkspace, cx: &Context) -> Result<(), Failure> {
     let (tree, place, blobs) = (tree.clone(), bench.workspace(), cx.blobs.clone());
     let laid = tokio::task::spawn_blocking(move || tree.materialise(&*blobs, &place));
     laid.await.map_err(|e| Failure::new(Class::Bug, format!("`agent` broke down: {e}")))??;

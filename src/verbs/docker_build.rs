@@ -9,7 +9,7 @@ use super::image::{DISK, MEMORY, PATIENCE};
 use super::lapse::Lapse;
 use super::null::{names_of_variables, with_null};
 use super::size::size;
-use crate::runtime::service::{BuildOptions, BuildReport, Kind, Runtimes, Tag};
+use crate::runtime::service::{BuildOptions, BuildReport, OwnerTag, RuntimeKind, Runtimes};
 use crate::tree::{Tree, TreeRef};
 use crate::verb::{Ask, Class, Context, EVERY_HOST, Failure, Output, Refusal, Traits, Verb, pointer};
 
@@ -33,7 +33,7 @@ pub struct With {
     pub tree: TreeRef,
     /// `auto`, `docker` or `process`.
     #[serde(default)]
-    pub runtime: Kind,
+    pub runtime: RuntimeKind,
     /// Path of the Dockerfile in the tree.
     #[serde(default = "dockerfile")]
     pub dockerfile: String,
@@ -118,7 +118,7 @@ docker_build = { tree = "{{ steps.code.output.tree }}", runtime = "auto", timeou
             memory: size("memory", with.memory.as_deref())?.unwrap_or(MEMORY),
             disk: size("disk", with.disk.as_deref())?.unwrap_or(DISK),
             egress: with.egress || self.runtimes.builds_reach_out(),
-            tag: Tag { run: cx.run.clone(), address: cx.address.clone() },
+            tag: OwnerTag { run: cx.run.clone(), address: cx.address.clone() },
             cancel: cx.cancel.clone(),
         };
         let runtime = self.runtimes.choice(options.runtime).await?;

@@ -14,7 +14,7 @@ use super::place::Named;
 use crate::diag::{Code, Diagnostic, SourceId, Sources, Span};
 use crate::model::{Node, Raw, Table};
 use crate::rooted_fs::read_file;
-use crate::runtime::service::{Kind, Runtimes};
+use crate::runtime::service::{RuntimeKind, Runtimes};
 use crate::schema::{Schema, Violation};
 use crate::tree::{Tree, TreeRef};
 use crate::value::{Digest, Value};
@@ -47,7 +47,7 @@ pub struct With {
     /// that does not build is a failure.
     pub build: bool,
     /// Where they are built: `auto`, `docker` or `process`.
-    pub runtime: Kind,
+    pub runtime: RuntimeKind,
 }
 
 /// What `environment_load` brings back.

@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::expr::tail_text;
-use crate::runtime::service::{Environment, Running, Runtimes};
+use crate::runtime::service::{Environment, RunningService, Runtimes};
 use crate::value::Value;
 use crate::verb::{Context, Failure, Lease, Refusal, Resource, Secrets, Traits};
 
@@ -149,7 +149,7 @@ fn told(environment: &Environment) -> String {
 
 /// Why a service is not up, or not any more.
 fn reason(environment: &Environment) -> Option<String> {
-    let now = environment.running().and_then(Running::reason);
+    let now = environment.running().and_then(RunningService::reason);
     environment.reason.clone().or(now)
 }
 
@@ -164,25 +164,25 @@ struct Hold {
 
 impl Hold {
     fn seen(&self, environment: &Environment) -> Value {
-        let one = |running: &Running| HeldService {
+        let one = |running: &RunningService| HeldService {
             ok: running.is_up(),
             id: running.id().to_owned(),
             url: running.url(),
             ports: running.ports(),
             exit_code: running.exit_code(),
         };
-        let named = |(name, running): &(String, Running)| (name.clone(), one(running));
+        let named = |(name, running): &(String, RunningService)| (name.clone(), one(running));
         let services: BTreeMap<_, _> = environment.services.iter().map(named).collect();
         let main = environment.running();
         let reason = reason(environment);
         let held = Held {
-            ok: main.is_some_and(Running::is_up) && reason.is_none(),
+            ok: main.is_some_and(RunningService::is_up) && reason.is_none(),
             came_up: environment.came_up(),
             id: main.map_or_else(String::new, |running| running.id().to_owned()),
-            url: main.map_or_else(String::new, Running::url),
-            ports: main.map_or_else(BTreeMap::new, Running::ports),
+            url: main.map_or_else(String::new, RunningService::url),
+            ports: main.map_or_else(BTreeMap::new, RunningService::ports),
             log: self.log(environment),
-            exit_code: main.and_then(Running::exit_code),
+            exit_code: main.and_then(RunningService::exit_code),
             runtime: main.map_or_else(String::new, |running| running.runtime().to_owned()),
             reason: reason.map(|reason| self.redact(environment, &reason)),
             blame: environment.blame.clone(),

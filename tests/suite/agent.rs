@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use atoll::clock::{Clock, ManualClock};
 use atoll::coding_agents::CodingAgents;
 use atoll::llm::Models;
-use atoll::runtime::service::{Runtimes, Settings};
+use atoll::runtime::service::{RuntimeSettings, Runtimes};
 use atoll::schema::Schema;
 use atoll::tree::Tree;
 use atoll::value::{Digest, Value};
@@ -65,7 +65,7 @@ impl Step {
 
     pub async fn run(&self, models: &Models, with: Value) -> Result<Output<Value>, Failure> {
         let program = PathBuf::from(env!("CARGO_BIN_EXE_atoll"));
-        let mut settings = Settings::new(program.clone(), self.data.path().join("data"));
+        let mut settings = RuntimeSettings::new(program.clone(), self.data.path().join("data"));
         settings.allow_host = self.allow_host;
         let coders = CodingAgents::layered([("atoll.toml", self.agents.as_str())]).unwrap();
         let home = self.data.path().join("home").display().to_string();

@@ -14,7 +14,7 @@ use atoll::llm::{Cassette, Models};
 use atoll::plan::{MemorySources, load};
 use atoll::report::diagnostics::render_text;
 use atoll::runtime::process::Host;
-use atoll::runtime::service::{Runtimes, Settings};
+use atoll::runtime::service::{RuntimeSettings, Runtimes};
 use atoll::schema::Schema;
 use atoll::secrets::EnvSecrets;
 use atoll::verb::Catalog;
@@ -43,7 +43,7 @@ fn verbs() -> Catalog {
             Arc::new(EnvSecrets::default()),
             Cassette::default(),
         ),
-        runtimes: Runtimes::new(Settings::new(program.clone(), PathBuf::from("images"))),
+        runtimes: Runtimes::new(RuntimeSettings::new(program.clone(), PathBuf::from("images"))),
         host: Host::new(program, String::new(), String::new()),
         chromium: Chromium::new(chromium::Settings::default()),
         coders: atoll::coding_agents::CodingAgents::embedded().unwrap(),

@@ -19,8 +19,8 @@ use std::time::Duration;
 use atoll::id::{Address, RunId};
 use atoll::runtime::process::Host;
 use atoll::runtime::service::{
-    BuildOptions, BuildReport, ExecReport, ExecSpec, Images, Kind, Leftovers, Ready, Running, Runtimes,
-    ServiceSpec, Settings, Tag,
+    BuildOptions, BuildReport, ExecReport, ExecSpec, Images, Leftovers, OwnerTag, ReadinessCheck,
+    RunningService, RuntimeKind, RuntimeSettings, Runtimes, ServiceSpec,
 };
 use atoll::tree::Tree;
 use atoll::verb::{Class, Failure, MemoryBlobs};
@@ -51,15 +51,16 @@ const SECRET: &str = "canary-6f1c9d";
 pub struct House {
     /// The runtimes.
     pub runtimes: Runtimes,
-    kind: Kind,
+    kind: RuntimeKind,
     run: RunId,
     data: tempfile::TempDir,
 }
 
 /// Nothing where the runtime is not here, after saying so.
-pub async fn house(kind: Kind, test: &str) -> Option<House> {
+pub async fn house(kind: RuntimeKind, test: &str) -> Option<House> {
     let data = tempfile::tempdir().unwrap();
-    let mut settings = Settings::new(PathBuf::from(env!("CARGO_BIN_EXE_atoll")), data.path().to_owned());
+    let mut settings =
+        RuntimeSettings::new(PathBuf::from(env!("CARGO_BIN_EXE_atoll")), data.path().to_owned());
     settings.images = Images::parse(IMAGES).unwrap();
     let runtimes = Runtimes::new(settings);
     if let Err(failure) = runtimes.choice(kind).await {
@@ -79,7 +80,7 @@ pub async fn house(kind: Kind, test: &str) -> Option<House> {
 impl Drop for House {
     /// Images of tests are of no use to anybody, and their layers are shared with no other test.
     fn drop(&mut self) {
-        if self.kind == Kind::Docker {
+        if self.kind == RuntimeKind::Docker {
             docker(&["image", "prune", "--force", "--filter", &format!("label=atoll.run={}", self.run)]);
         }
     }
@@ -98,8 +99,8 @@ impl House {
     }
 
     /// Whom things of the test belong to.
-    pub fn tag(&self) -> Tag {
-        Tag { run: self.run.clone(), address: Address::new("up") }
+    pub fn tag(&self) -> OwnerTag {
+        OwnerTag { run: self.run.clone(), address: Address::new("up") }
     }
 
     fn options(&self) -> BuildOptions {
@@ -140,7 +141,7 @@ impl House {
     }
 
     /// A service made of `app`, a Python program.
-    pub async fn start(&self, app: &str, ready: Ready) -> Running {
+    pub async fn start(&self, app: &str, ready: ReadinessCheck) -> RunningService {
         let spec = ServiceSpec { ready, ..self.spec(app).await };
         self.runtimes.start(&spec).await.unwrap()
     }
@@ -162,9 +163,9 @@ fn out(report: &ExecReport) -> String {
     String::from_utf8_lossy(&report.stdout).trim().to_owned()
 }
 
-async fn comes_up_and_answers(kind: Kind) {
+async fn comes_up_and_answers(kind: RuntimeKind) {
     let Some(house) = house(kind, "comes_up_and_answers").await else { return };
-    let running = house.start(SERVER, Ready::Http("/".into())).await;
+    let running = house.start(SERVER, ReadinessCheck::Http("/".into())).await;
     assert!(running.is_up(), "{:?}\n{}", running.reason(), running.log().text());
     // What it wrote before it answered may still be on its way.
     while !running.log().text().contains("starting") {
@@ -192,7 +193,7 @@ async fn comes_up_and_answers(kind: Kind) {
     assert!(!running.is_up());
 }
 
-async fn a_build_does_not_see_what_is_ignored(kind: Kind) {
+async fn a_build_does_not_see_what_is_ignored(kind: RuntimeKind) {
     let Some(house) = house(kind, "a_build_does_not_see_what_is_ignored").await else { return };
     let dockerfile = house.dockerfile("WORKDIR /app\nCOPY . .\n");
     let ignore = "# left out\n**/*.log\nDockerfile\n.dockerignore\ndocs\n!docs/keep.md\n";
@@ -200,7 +201,8 @@ async fn a_build_does_not_see_what_is_ignored(kind: Kind) {
     files.extend(["app.py", "a.log", "x/b.log", "docs/a.md", "docs/keep.md"].map(|path| (path, "text")));
     let built = house.build(&files).await;
     assert!(built.ok, "{}", built.log);
-    let spec = ServiceSpec { ready: Ready::None, ..ServiceSpec::new(built.image.unwrap(), house.tag()) };
+    let spec =
+        ServiceSpec { ready: ReadinessCheck::None, ..ServiceSpec::new(built.image.unwrap(), house.tag()) };
     let running = house.runtimes.start(&spec).await.unwrap();
     let found = out(&running.exec(sh("find /app -type f | sort")).await.unwrap());
     assert_eq!(found, "/app/app.py\n/app/docs/keep.md");
@@ -211,7 +213,7 @@ async fn a_build_does_not_see_what_is_ignored(kind: Kind) {
     assert_eq!(built.reason.as_deref(), Some("line 1 of .dockerignore: `[a` is no pattern"));
 }
 
-async fn every_port_leads_inside(kind: Kind) {
+async fn every_port_leads_inside(kind: RuntimeKind) {
     let Some(house) = house(kind, "every_port_leads_inside").await else { return };
     let second = "import threading\nthreading.Thread(target=http.server.ThreadingHTTPServer((\"0.0.0.0\", 50051), H).serve_forever).start()\n";
     let app = SERVER.replace(
@@ -233,7 +235,7 @@ async fn every_port_leads_inside(kind: Kind) {
     house.runtimes.stop(&running).await;
 }
 
-async fn a_crash_on_boot_is_seen_at_once(kind: Kind) {
+async fn a_crash_on_boot_is_seen_at_once(kind: RuntimeKind) {
     let Some(house) = house(kind, "a_crash_on_boot_is_seen_at_once").await else { return };
     let app = "import sys\nprint('no database', flush=True)\nsys.exit(7)\n";
     let spec = ServiceSpec { within: Duration::from_secs(3600), ..house.spec(app).await };
@@ -248,7 +250,7 @@ async fn a_crash_on_boot_is_seen_at_once(kind: Kind) {
     house.runtimes.stop(&running).await;
 }
 
-async fn one_that_never_gets_ready_says_why(kind: Kind) {
+async fn one_that_never_gets_ready_says_why(kind: RuntimeKind) {
     let Some(house) = house(kind, "one_that_never_gets_ready_says_why").await else { return };
     let local = SERVER.replace("0.0.0.0", "127.0.0.1");
     let spec = ServiceSpec { within: Duration::from_secs(5), ..house.spec(&local).await };
@@ -259,7 +261,7 @@ async fn one_that_never_gets_ready_says_why(kind: Kind) {
     house.runtimes.stop(&running).await;
 }
 
-async fn a_build_that_fails_is_an_observation(kind: Kind) {
+async fn a_build_that_fails_is_an_observation(kind: RuntimeKind) {
     let Some(house) = house(kind, "a_build_that_fails_is_an_observation").await else { return };
     let broken = house.dockerfile("RUN echo about to fail && exit 9\n");
     let built = house.build(&[("Dockerfile", &broken)]).await;
@@ -272,7 +274,7 @@ async fn a_build_that_fails_is_an_observation(kind: Kind) {
     assert!(!house.build(&[("app.py", "")]).await.ok);
 }
 
-async fn one_that_ignores_the_signal_is_killed(kind: Kind) {
+async fn one_that_ignores_the_signal_is_killed(kind: RuntimeKind) {
     let Some(house) = house(kind, "one_that_ignores_the_signal").await else { return };
     let stubborn = format!("import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{SERVER}");
     let argument = format!("stubborn-{}-{}", kind.word(), std::process::id());
@@ -288,7 +290,7 @@ async fn one_that_ignores_the_signal_is_killed(kind: Kind) {
 }
 
 /// Which of the machine's addresses the service can open a port of the machine at.
-async fn reached_from(running: &Running) -> Vec<String> {
+async fn reached_from(running: &RunningService) -> Vec<String> {
     let listener = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let script = format!(
@@ -301,13 +303,13 @@ async fn reached_from(running: &Running) -> Vec<String> {
     reached
 }
 
-async fn nothing_is_reachable_unless_it_may_be(kind: Kind) {
+async fn nothing_is_reachable_unless_it_may_be(kind: RuntimeKind) {
     let Some(house) = house(kind, "nothing_is_reachable").await else { return };
-    let shut = house.start(SERVER, Ready::Tcp).await;
+    let shut = house.start(SERVER, ReadinessCheck::Tcp).await;
     assert_eq!(reached_from(&shut).await, Vec::<String>::new());
     house.runtimes.stop(&shut).await;
     let spec = ServiceSpec { egress: true, ..house.spec(SERVER).await };
-    let free = Ready::None;
+    let free = ReadinessCheck::None;
     let open = house.runtimes.start(&ServiceSpec { ready: free, ..spec }).await.unwrap();
     assert!(!reached_from(&open).await.is_empty(), "the probe finds nothing even where it may");
     house.runtimes.stop(&open).await;
@@ -331,7 +333,7 @@ fn is_amid_secrets(test: &str) -> bool {
     false
 }
 
-async fn no_secret_around_us_is_seen(kind: Kind) {
+async fn no_secret_around_us_is_seen(kind: RuntimeKind) {
     let test = "no_secret_around_us_is_seen";
     if !is_amid_secrets(&format!("{}::{test}", kind.word())) {
         return;
@@ -339,7 +341,7 @@ async fn no_secret_around_us_is_seen(kind: Kind) {
     let Some(house) = house(kind, test).await else { return };
     let canary = format!("{}/canary", std::env::var("HOME").unwrap());
     assert_eq!(std::fs::read_to_string(&canary).unwrap(), SECRET);
-    let running = house.start(SERVER, Ready::Tcp).await;
+    let running = house.start(SERVER, ReadinessCheck::Tcp).await;
     let look = format!("env; cat /proc/*/environ /proc/*/cmdline; cat {canary} || echo no file");
     let seen = out(&running.exec(sh(&look)).await.unwrap());
     assert!(seen.contains("PORT=8080") && seen.contains("app.py"), "{seen}");
@@ -360,11 +362,12 @@ fn command_lines() -> String {
     all
 }
 
-async fn an_environment_is_on_no_command_line(kind: Kind) {
+async fn an_environment_is_on_no_command_line(kind: RuntimeKind) {
     let Some(house) = house(kind, "an_environment_is_on_no_command_line").await else { return };
     let value = format!("canary-{}-{}", kind.word(), std::process::id());
     let env = [("TOKEN".to_owned(), value.clone())];
-    let spec = ServiceSpec { ready: Ready::Tcp, env: env.clone().into(), ..house.spec(SERVER).await };
+    let spec =
+        ServiceSpec { ready: ReadinessCheck::Tcp, env: env.clone().into(), ..house.spec(SERVER).await };
     let running = house.runtimes.start(&spec).await.unwrap();
     let command = ExecSpec {
         env: env.into(),
@@ -385,10 +388,10 @@ async fn an_environment_is_on_no_command_line(kind: Kind) {
     house.runtimes.stop(&running).await;
 }
 
-async fn late_commands_leave_nothing_behind(kind: Kind) {
+async fn late_commands_leave_nothing_behind(kind: RuntimeKind) {
     let Some(house) = house(kind, "late_commands_leave_nothing_behind").await else { return };
-    let running = house.start(SERVER, Ready::Tcp).await;
-    let nap = format!("sleep 77{}{}", std::process::id(), if kind == Kind::Docker { 1 } else { 2 });
+    let running = house.start(SERVER, ReadinessCheck::Tcp).await;
+    let nap = format!("sleep 77{}{}", std::process::id(), if kind == RuntimeKind::Docker { 1 } else { 2 });
     let line = format!("echo begun; setsid {nap} & {nap} & trap '' TERM; {nap}");
     let spec = ExecSpec { timeout: Duration::from_secs(3), ..sh(&line) };
     let ran = running.exec(spec).await.unwrap();
@@ -398,7 +401,7 @@ async fn late_commands_leave_nothing_behind(kind: Kind) {
     house.runtimes.stop(&running).await;
 }
 
-async fn a_fork_bomb_stays_small(kind: Kind) {
+async fn a_fork_bomb_stays_small(kind: RuntimeKind) {
     let Some(house) = house(kind, "a_fork_bomb_stays_small").await else { return };
     let spec = ServiceSpec { pids: 40, ..house.spec(SERVER).await };
     let running = house.runtimes.start(&spec).await.unwrap();
@@ -413,9 +416,9 @@ async fn a_fork_bomb_stays_small(kind: Kind) {
     house.runtimes.stop(&running).await;
 }
 
-async fn a_session_runs_commands_of_a_tool(kind: Kind) {
+async fn a_session_runs_commands_of_a_tool(kind: RuntimeKind) {
     let Some(house) = house(kind, "a_session_runs_commands_of_a_tool").await else { return };
-    let running = house.start("import sys\nprint(sys.argv[1].upper())\n", Ready::None).await;
+    let running = house.start("import sys\nprint(sys.argv[1].upper())\n", ReadinessCheck::None).await;
     assert!(running.is_up(), "{:?}", running.reason());
     let ran = running.exec(sh("python3 app.py loud > kept; cat kept")).await.unwrap();
     assert_eq!(out(&ran), "LOUD", "{}", String::from_utf8_lossy(&ran.stderr));
@@ -423,16 +426,16 @@ async fn a_session_runs_commands_of_a_tool(kind: Kind) {
     house.runtimes.stop(&running).await;
 }
 
-async fn leftovers_of_the_living_are_not_reaped(kind: Kind) {
+async fn leftovers_of_the_living_are_not_reaped(kind: RuntimeKind) {
     let Some(house) = house(kind, "leftovers_of_the_living").await else { return };
-    let running = house.start(SERVER, Ready::Tcp).await;
+    let running = house.start(SERVER, ReadinessCheck::Tcp).await;
     assert!(house.runtimes.reap(Leftovers::Of(&house.run)).await.is_empty());
     house.runtimes.reap(Leftovers::AllBut(&[])).await;
     assert!(running.is_up());
     assert_eq!(out(&running.exec(sh("echo here")).await.unwrap()), "here");
     house.runtimes.stop(&running).await;
     // The image is that of a living process, too.
-    let again = house.start(SERVER, Ready::Tcp).await;
+    let again = house.start(SERVER, ReadinessCheck::Tcp).await;
     assert!(again.is_up());
     house.runtimes.stop(&again).await;
 }
@@ -470,16 +473,19 @@ stories! {
 #[tokio::test]
 async fn a_daemon_that_is_not_there_is_our_trouble() {
     let data = tempfile::tempdir().unwrap();
-    let mut settings = Settings::new(PathBuf::from(env!("CARGO_BIN_EXE_atoll")), data.path().to_owned());
+    let mut settings =
+        RuntimeSettings::new(PathBuf::from(env!("CARGO_BIN_EXE_atoll")), data.path().to_owned());
     settings.docker_host = Some(format!("unix://{}/none.sock", data.path().display()));
-    let failure = Runtimes::new(settings).choice(Kind::Docker).await.unwrap_err();
+    let failure = Runtimes::new(settings).choice(RuntimeKind::Docker).await.unwrap_err();
     assert_eq!(failure.class, Class::Transient);
     assert!(failure.message.contains("does not answer"), "{failure}");
 }
 
 #[tokio::test]
 async fn a_base_image_that_cannot_be_had_is_named() {
-    let Some(house) = house(Kind::Docker, "a_base_image_that_cannot_be_had_is_named").await else { return };
+    let Some(house) = house(RuntimeKind::Docker, "a_base_image_that_cannot_be_had_is_named").await else {
+        return;
+    };
     let files = [("Dockerfile", "FROM registry.invalid/nothing:1\nRUN true\n")];
     let failure = house.build_with(&files, &house.options()).await.unwrap_err();
     assert_eq!(failure.class, Class::Transient);

@@ -83,13 +83,13 @@ fn catalog(
 
 /// What builds and runs services here.
 pub fn runtimes(settings: &Settings, allow_host: bool) -> Result<Runtimes, CommandError> {
-    Ok(Runtimes::new(service::Settings {
+    Ok(Runtimes::new(service::RuntimeSettings {
         allow_host,
         docker_host: Settings::environment("DOCKER_HOST"),
         images: images::images(settings)?,
         build_egress: Settings::environment("ATOLL_BUILD_EGRESS").is_some_and(|word| word == "1"),
         seal: crate::cli::project::seal::seal(settings)?,
-        ..service::Settings::new(program(), settings.data.clone())
+        ..service::RuntimeSettings::new(program(), settings.data.clone())
     }))
 }
 

@@ -10,26 +10,28 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use super::ours;
-use super::start::Pair;
-use crate::relay::{self, Bounded, ExecReport, ExecSpec, MARK, Terminal, TerminalSpec, unique_mark};
-use crate::runtime::service::{Backend, Doing};
+use super::start::ContainerPair;
+use crate::relay::{
+    self, BoundedOutput, ExecReport, ExecSpec, MARK, TerminalHandle, TerminalSpec, unique_mark,
+};
+use crate::runtime::service::{Backend, BackendFuture};
 use crate::verb::Failure;
 
-impl Backend for Pair {
-    fn exec(&self, spec: ExecSpec) -> Doing<'_, Result<ExecReport, Failure>> {
+impl Backend for ContainerPair {
+    fn exec(&self, spec: ExecSpec) -> BackendFuture<'_, Result<ExecReport, Failure>> {
         Box::pin(self.run(spec))
     }
 
-    fn terminal(&self, spec: TerminalSpec) -> Doing<'_, Result<Terminal, Failure>> {
+    fn terminal(&self, spec: TerminalSpec) -> BackendFuture<'_, Result<TerminalHandle, Failure>> {
         Box::pin(self.open_terminal(spec))
     }
 
-    fn stop(&self) -> Doing<'_, ()> {
+    fn stop(&self) -> BackendFuture<'_, ()> {
         Box::pin(self.remove())
     }
 }
 
-impl Pair {
+impl ContainerPair {
     async fn run(&self, spec: ExecSpec) -> Result<ExecReport, Failure> {
         let begun = Instant::now();
         self.upload(&spec).await?;
@@ -47,12 +49,13 @@ impl Pair {
         };
         let api = &self.engine.api;
         let id = api.create_exec(&self.service, options).await.map_err(|e| ours("run a command", &e))?.id;
-        let cleanup = Ending { socket: self.socket.clone(), mark: Some(mark.clone()) };
+        let cleanup = CommandCleanup { socket: self.socket.clone(), mark: Some(mark.clone()) };
         let started = api.start_exec(&id, None).await.map_err(|e| ours("run a command", &e))?;
         let StartExecResults::Attached { mut output, mut input } = started else {
             return Err(Failure::transient("the Docker daemon did not attach to the command"));
         };
-        let (mut out, mut err) = (Bounded::new(256 << 10, 768 << 10), Bounded::new(256 << 10, 768 << 10));
+        let (mut out, mut err) =
+            (BoundedOutput::new(256 << 10, 768 << 10), BoundedOutput::new(256 << 10, 768 << 10));
         let stdin = spec.stdin;
         let feed = tokio::spawn(async move {
             let _ = input.write_all(&stdin).await;
@@ -110,12 +113,12 @@ impl Pair {
 }
 
 /// Ends what a command left behind, also when nobody waits for the command any more.
-pub(super) struct Ending {
+pub(super) struct CommandCleanup {
     pub(super) socket: std::path::PathBuf,
     pub(super) mark: Option<String>,
 }
 
-impl Ending {
+impl CommandCleanup {
     pub(super) async fn now(mut self) {
         if let Some(mark) = self.mark.take() {
             let _ = relay::kill(&self.socket, &mark).await;
@@ -123,7 +126,7 @@ impl Ending {
     }
 }
 
-impl Drop for Ending {
+impl Drop for CommandCleanup {
     fn drop(&mut self) {
         if let Some(mark) = self.mark.take()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()

@@ -6,13 +6,13 @@
 //! directory of ours. That needs a daemon on this machine.
 
 mod build;
+mod disk_watch;
 mod exec;
-mod furnish;
-mod holder;
+mod network_sidecar;
+mod prepare_fs;
 mod reap;
 mod start;
 mod terminal;
-mod watched;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use bollard::Docker;
 use bollard::errors::Error;
 use tokio::time::timeout;
 
-use crate::runtime::service::{Owner, Tag};
+use crate::runtime::service::{OwnerTag, ProcessIdentity};
 use crate::verb::Failure;
 
 const RUN: &str = "atoll.run";
@@ -69,9 +69,9 @@ impl Engine {
         Ok(Self { api, init, seccomp, house: house.to_owned() })
     }
 
-    fn labels(&self, tag: &Tag) -> HashMap<String, String> {
+    fn labels(&self, tag: &OwnerTag) -> HashMap<String, String> {
         let house = self.house.to_string_lossy();
-        let owner = Owner::me();
+        let owner = ProcessIdentity::me();
         [(RUN, tag.run.as_str()), (ADDRESS, tag.address.as_str()), (OWNER, owner.as_str()), (HOUSE, &house)]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into()

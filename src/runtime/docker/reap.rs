@@ -8,7 +8,7 @@ use bollard::query_parameters::{
 
 use super::{Engine, HOUSE, OWNER, RUN};
 use crate::id::RunId;
-use crate::runtime::service::{Leftovers, Owner, Reaped};
+use crate::runtime::service::{Leftovers, ProcessIdentity, Reaped};
 
 type Labels = HashMap<String, String>;
 
@@ -69,5 +69,5 @@ impl Engine {
 }
 
 fn is_of_the_dead(labels: Option<&Labels>) -> bool {
-    labels.and_then(|labels| labels.get(OWNER)).is_some_and(|owner| !Owner::read(owner).is_alive())
+    labels.and_then(|labels| labels.get(OWNER)).is_some_and(|owner| !ProcessIdentity::read(owner).is_alive())
 }

@@ -20,32 +20,37 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::holder::Holder;
-use super::watched::Watched;
+use super::disk_watch::DiskWatch;
+use super::network_sidecar::NetworkSidecar;
 use super::{Engine, ours, status_of};
 use crate::confine::{self, FILES_IN_MEMORY, Overrun};
-use crate::relay::{self, Lifeline, Orders};
-use crate::runtime::service::{self, Boot, Exit, Log, ServiceSpec, Settings, Tag};
+use crate::relay::{self, Keepalive, Orders};
+use crate::runtime::service::{self, Boot, Log, OwnerTag, RuntimeSettings, ServiceExit, ServiceSpec};
 use crate::verb::{Class, Failure};
 
 /// The empty image that the agent's container is made of.
 const AGENT_IMAGE: &str = "atoll-agent:1";
 
 /// A service's container and the agent's beside it.
-pub(super) struct Pair {
+pub(super) struct ContainerPair {
     pub(super) engine: Engine,
     pub(super) service: String,
     pub(super) socket: PathBuf,
-    lifeline: Mutex<Option<Lifeline>>,
+    lifeline: Mutex<Option<Keepalive>>,
     agent: Mutex<Option<String>>,
-    holder: Option<Holder>,
-    exit: watch::Receiver<Option<Exit>>,
+    holder: Option<NetworkSidecar>,
+    exit: watch::Receiver<Option<ServiceExit>>,
     _dir: TempDir,
 }
 
 impl Engine {
     /// Starts a container and an agent beside it.
-    pub async fn start(&self, id: &str, spec: &ServiceSpec, settings: &Settings) -> Result<Boot, Failure> {
+    pub async fn start(
+        &self,
+        id: &str,
+        spec: &ServiceSpec,
+        settings: &RuntimeSettings,
+    ) -> Result<Boot, Failure> {
         let dir = own_dir()?;
         let socket = dir.path().join("agent");
         self.agent_image().await?;
@@ -53,7 +58,7 @@ impl Engine {
             Some(links) => Some(self.hold_network(id, links, spec, settings).await?),
             None => None,
         };
-        let body = body(spec, self, holder.as_ref().map(Holder::container));
+        let body = body(spec, self, holder.as_ref().map(NetworkSidecar::container));
         let like = body.host_config.clone().unwrap_or_default();
         let service = match self.create(id, &spec.tag, body).await {
             Ok(service) => service,
@@ -67,7 +72,7 @@ impl Engine {
         };
         let (exited, exit) = watch::channel(None);
         let log = spec.log();
-        let pair = Arc::new(Pair {
+        let pair = Arc::new(ContainerPair {
             engine: self.clone(),
             service: service.clone(),
             socket: socket.clone(),
@@ -92,7 +97,7 @@ impl Engine {
                 return Err(ours("start a container", &e));
             }
             log.push(format!("{text}\n").as_bytes());
-            exited.send_replace(Some(Exit {
+            exited.send_replace(Some(ServiceExit {
                 code: 127,
                 cause: Some("its command cannot be started".to_owned()),
             }));
@@ -116,7 +121,13 @@ impl Engine {
     }
 
     /// Whether a container of ours starts that may do what `host` says: nothing of a product is in it.
-    pub(super) async fn can_start(&self, name: &str, tag: &Tag, host: HostConfig, program: &Path) -> bool {
+    pub(super) async fn can_start(
+        &self,
+        name: &str,
+        tag: &OwnerTag,
+        host: HostConfig,
+        program: &Path,
+    ) -> bool {
         let Ok(dir) = own_dir() else { return false };
         if self.agent_image().await.is_err() {
             return false;
@@ -137,7 +148,7 @@ impl Engine {
     pub(super) async fn create(
         &self,
         name: &str,
-        tag: &Tag,
+        tag: &OwnerTag,
         body: ContainerCreateBody,
     ) -> Result<String, Error> {
         let body = ContainerCreateBody { labels: Some(self.labels(tag)), ..body };
@@ -151,13 +162,13 @@ impl Engine {
     /// Puts an agent into the namespaces of the service.
     async fn join(
         &self,
-        pair: &Pair,
+        pair: &ContainerPair,
         id: &str,
         spec: &ServiceSpec,
-        settings: &Settings,
+        settings: &RuntimeSettings,
     ) -> Result<(), Failure> {
         let dir = pair.socket.parent().unwrap_or(Path::new("/"));
-        let network = pair.holder.as_ref().map_or(pair.service.as_str(), Holder::container);
+        let network = pair.holder.as_ref().map_or(pair.service.as_str(), NetworkSidecar::container);
         let body = agent_body(&pair.service, network, dir, &settings.program)?;
         let agent = self.create(&format!("{id}-agent"), &spec.tag, body).await;
         let agent = agent.map_err(|e| ours("make the agent's container", &e))?;
@@ -208,7 +219,7 @@ fn unanswered() -> Failure {
 }
 
 /// Takes hold of an agent that is about to listen at `socket`.
-pub(super) async fn call(socket: &Path) -> Result<Lifeline, Failure> {
+pub(super) async fn call(socket: &Path) -> Result<Keepalive, Failure> {
     let calls = async {
         loop {
             if let Ok(lifeline) = relay::lifeline(socket).await {
@@ -294,7 +305,7 @@ pub(super) fn shared_memory<'a>(mut volumes: impl Iterator<Item = &'a Path>) -> 
     [(AT.to_owned(), options)].into()
 }
 
-fn mount(mount: &service::Mount) -> bollard::models::Mount {
+fn mount(mount: &service::VolumeMount) -> bollard::models::Mount {
     bollard::models::Mount {
         typ: Some(bollard::models::MountType::VOLUME),
         source: Some(mount.volume.clone()),
@@ -363,8 +374,8 @@ async fn watch_over(
     engine: Engine,
     service: String,
     log: Log,
-    exited: watch::Sender<Option<Exit>>,
-    watched: Watched,
+    exited: watch::Sender<Option<ServiceExit>>,
+    watched: DiskWatch,
 ) {
     let mut overrun: Option<Overrun> = None;
     let ended_early = async {
@@ -416,10 +427,10 @@ async fn watch_over(
     } else {
         (code > 128).then(|| format!("signal {}", code - 128))
     };
-    exited.send_replace(Some(Exit { code, cause }));
+    exited.send_replace(Some(ServiceExit { code, cause }));
 }
 
-impl Pair {
+impl ContainerPair {
     /// Asks the service to end, then removes both containers, within a second.
     pub(super) async fn remove(&self) {
         if self.exit.borrow().is_none() {
@@ -446,7 +457,7 @@ impl Pair {
 }
 
 /// Removes a pair whose start was given up half-way.
-struct Removal(Option<Arc<Pair>>);
+struct Removal(Option<Arc<ContainerPair>>);
 
 impl Removal {
     fn keep(mut self) {

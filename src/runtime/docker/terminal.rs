@@ -9,10 +9,10 @@ use futures_util::{Stream, StreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use super::exec::Ending;
+use super::exec::CommandCleanup;
 use super::ours;
-use super::start::Pair;
-use crate::relay::{Ends, MARK, Shown, Terminal, TerminalSpec, Typed, unique_mark};
+use super::start::ContainerPair;
+use crate::relay::{Ends, MARK, TerminalHandle, TerminalInput, TerminalOutput, TerminalSpec, unique_mark};
 use crate::verb::Failure;
 
 /// Keys that would take us off the terminal; the daemon's own choice, ctrl+p ctrl+q, is of use to programs.
@@ -26,17 +26,17 @@ fn sized(spec: &TerminalSpec) -> Vec<String> {
     vec!["sh".to_owned(), "-c".to_owned(), line, "sh".to_owned(), spec.line.clone()]
 }
 
-type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>;
-type Input = Pin<Box<dyn AsyncWrite + Send>>;
+type DockerTerminalOutput = Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>;
+type DockerTerminalInput = Pin<Box<dyn AsyncWrite + Send>>;
 
 /// A command in a terminal, as the daemon knows it.
-struct Session {
+struct DockerTerminal {
     api: Docker,
     id: String,
 }
 
-impl Pair {
-    pub(super) async fn open_terminal(&self, spec: TerminalSpec) -> Result<Terminal, Failure> {
+impl ContainerPair {
+    pub(super) async fn open_terminal(&self, spec: TerminalSpec) -> Result<TerminalHandle, Failure> {
         let mark = unique_mark();
         let mut env: Vec<String> = spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         env.push(format!("{MARK}={mark}"));
@@ -54,8 +54,8 @@ impl Pair {
         let api = self.engine.api.clone();
         let created = api.create_exec(&self.service, config).await;
         let id = created.map_err(|e| ours("open a terminal", &e))?.id;
-        let ending = Ending { socket: self.socket.clone(), mark: Some(mark) };
-        let session = Session { api, id };
+        let ending = CommandCleanup { socket: self.socket.clone(), mark: Some(mark) };
+        let session = DockerTerminal { api, id };
         let options = StartExecOptions { tty: true, ..StartExecOptions::default() };
         let started = session.api.start_exec(&session.id, Some(options)).await;
         let StartExecResults::Attached { output, input } =
@@ -64,20 +64,26 @@ impl Pair {
             return Err(Failure::transient("the Docker daemon did not attach to the terminal"));
         };
         session.resize(spec.columns, spec.rows).await;
-        let (terminal, ends) = Terminal::new();
+        let (terminal, ends) = TerminalHandle::new();
         tokio::spawn(session.carry(output, input, ends, ending));
         Ok(terminal)
     }
 }
 
-impl Session {
+impl DockerTerminal {
     /// A program that is already gone needs no size.
     async fn resize(&self, columns: u16, rows: u16) {
         let _ = self.api.resize_exec(&self.id, ResizeExecOptions { height: rows, width: columns }).await;
     }
 
     /// Carries what is typed and what is shown until the program is gone with all that it started.
-    async fn carry(self, output: Output, input: Input, (typed, shown): Ends, ending: Ending) {
+    async fn carry(
+        self,
+        output: DockerTerminalOutput,
+        input: DockerTerminalInput,
+        (typed, shown): Ends,
+        ending: CommandCleanup,
+    ) {
         let send = self.type_in(input, typed);
         let receive = show(output, &shown);
         tokio::pin!(send, receive);
@@ -90,17 +96,21 @@ impl Session {
             receive.await;
         }
         let code = self.api.inspect_exec(&self.id).await.ok().and_then(|exec| exec.exit_code);
-        let _ = shown.send(Shown::Ended(code)).await;
+        let _ = shown.send(TerminalOutput::Ended(code)).await;
     }
 
     /// Types until nobody types any more, also while the program does not read what is typed.
-    async fn type_in(&self, mut input: Input, mut typed: mpsc::UnboundedReceiver<Typed>) {
+    async fn type_in(
+        &self,
+        mut input: DockerTerminalInput,
+        mut typed: mpsc::UnboundedReceiver<TerminalInput>,
+    ) {
         let (keys, mut waiting) = mpsc::unbounded_channel::<Vec<u8>>();
         let take = async {
             while let Some(typed) = typed.recv().await {
                 match typed {
-                    Typed::Bytes(bytes) => drop(keys.send(bytes)),
-                    Typed::Size { columns, rows } => self.resize(columns, rows).await,
+                    TerminalInput::Bytes(bytes) => drop(keys.send(bytes)),
+                    TerminalInput::Size { columns, rows } => self.resize(columns, rows).await,
                 }
             }
         };
@@ -120,9 +130,9 @@ impl Session {
     }
 }
 
-async fn show(mut output: Output, to: &mpsc::Sender<Shown>) {
+async fn show(mut output: DockerTerminalOutput, to: &mpsc::Sender<TerminalOutput>) {
     while let Some(Ok(piece)) = output.next().await {
         // Where nobody watches any more the rest is of no interest, but the end is.
-        let _ = to.send(Shown::Bytes(piece.into_bytes().to_vec())).await;
+        let _ = to.send(TerminalOutput::Bytes(piece.into_bytes().to_vec())).await;
     }
 }

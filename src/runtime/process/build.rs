@@ -10,15 +10,15 @@ use indexmap::IndexMap;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::dockerfile::Plan;
+use super::dockerfile::BuildPlan;
 use super::sandbox::Sandbox;
-use super::{Image, PREFIX, Place, Unstarted, disk, exec, missing, ours};
+use super::{PREFIX, ProcessImage, SandboxHost, Unstarted, disk, exec, missing, ours};
 use crate::confine::{FILES, check_space};
-use crate::relay::{ExecSpec, Limits, Orders, Program, unique_mark};
+use crate::relay::{ExecSpec, Limits, Orders, RelayProgram, unique_mark};
 use crate::rooted_fs::{RootedFs, blocking, is_machine_fault, named, normalize};
 use crate::runtime::service::{
-    BuildContext, BuildOptions, BuildReport, CONFIG_LIMIT, Copied, Log, MOST_COPIED, Order, Step, expand,
-    parse,
+    BuildContext, BuildOptions, BuildReport, CONFIG_LIMIT, Copied, Instruction, InstructionKind, Log,
+    MOST_COPIED, expand, parse,
 };
 use crate::value::Digest;
 use crate::verb::Failure;
@@ -27,18 +27,18 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const RUN_PIDS: u64 = 512;
 
 /// Why a build ended early: the product's fault, or ours.
-enum Stop {
+enum ProcessBuildStop {
     Product { reason: String, exit_code: Option<i64> },
     Ours(Failure),
 }
 
-impl From<Failure> for Stop {
+impl From<Failure> for ProcessBuildStop {
     fn from(failure: Failure) -> Self {
         Self::Ours(failure)
     }
 }
 
-impl From<Unstarted> for Stop {
+impl From<Unstarted> for ProcessBuildStop {
     fn from(unstarted: Unstarted) -> Self {
         match unstarted {
             Unstarted::Image(reason) => product(format!("the command cannot be started: {reason}")),
@@ -47,25 +47,25 @@ impl From<Unstarted> for Stop {
     }
 }
 
-fn product(reason: impl Into<String>) -> Stop {
-    Stop::Product { reason: reason.into(), exit_code: None }
+fn product(reason: impl Into<String>) -> ProcessBuildStop {
+    ProcessBuildStop::Product { reason: reason.into(), exit_code: None }
 }
 
 /// What an error in the product's own file system is: unless the machine is at fault, its doing.
-fn found(e: io::Error) -> Stop {
+fn found(e: io::Error) -> ProcessBuildStop {
     // There was enough space when the build began.
     let is_full = e.kind() == io::ErrorKind::StorageFull;
-    if is_machine_fault(&e) && !is_full { Stop::Ours(ours(e)) } else { product(e.to_string()) }
+    if is_machine_fault(&e) && !is_full { ProcessBuildStop::Ours(ours(e)) } else { product(e.to_string()) }
 }
 
-struct Build<'a> {
-    place: &'a Place,
+struct ProcessBuild<'a> {
+    place: &'a SandboxHost,
     dir: PathBuf,
     fs: Arc<RootedFs>,
     /// Held by work on the disk, which may outlast the future that waits for it.
     busy: Arc<Mutex<()>>,
     context: Arc<BuildContext>,
-    image: Image,
+    image: ProcessImage,
     log: Log,
     entrypoint: Vec<String>,
     cmd: Vec<String>,
@@ -75,7 +75,7 @@ struct Build<'a> {
     sandbox: Option<Sandbox>,
 }
 
-impl Place {
+impl SandboxHost {
     /// Prepares the file system that the tree's Dockerfile describes; one that is there already is used again. What of the
     /// tree is ignored cannot be copied.
     pub async fn build(
@@ -95,23 +95,23 @@ impl Place {
         let home = self.image_home(&key);
         let mut report = BuildReport { runtime: self.word().to_owned(), ..BuildReport::default() };
         let done = disk::read(&home.join("image.json")).ok();
-        if let Some(image) = done.and_then(|text| serde_json::from_slice::<Image>(&text).ok()) {
+        if let Some(image) = done.and_then(|text| serde_json::from_slice::<ProcessImage>(&text).ok()) {
             disk::note_user(&home, &options.tag.run).map_err(ours)?;
             (report.ok, report.image, report.log) = (true, Some(format!("{PREFIX}{key}")), image.log);
             return Ok(report);
         }
         // What is too little by now is not the product's fault; later it is.
         check_space(&self.settings.data).map_err(ours)?;
-        let mut build = Build::begin(self, context, options)?;
+        let mut build = ProcessBuild::begin(self, context, options)?;
         let result = tokio::select! {
             result = timeout(options.timeout, build.follow(text)) => {
                 result.unwrap_or_else(|_| Err(product(format!("not built within {:?}", options.timeout))))
             }
-            () = options.cancel.cancelled() => Err(Stop::Ours(Failure::cancelled())),
+            () = options.cancel.cancelled() => Err(ProcessBuildStop::Ours(Failure::cancelled())),
         };
         let result = match (result, build.close().await) {
-            (Ok(()), Ok(())) => build.settle(&home).map_err(Stop::Ours),
-            (Ok(()), Err(e)) => Err(Stop::Ours(ours(e))),
+            (Ok(()), Ok(())) => build.settle(&home).map_err(ProcessBuildStop::Ours),
+            (Ok(()), Err(e)) => Err(ProcessBuildStop::Ours(ours(e))),
             (stopped, _) => stopped,
         };
         build.clean().await;
@@ -119,18 +119,18 @@ impl Place {
         report.duration_ms = crate::clock::millis(begun.elapsed());
         match result {
             Ok(()) => (report.ok, report.image) = (true, Some(format!("{PREFIX}{key}"))),
-            Err(Stop::Product { reason, exit_code }) => {
+            Err(ProcessBuildStop::Product { reason, exit_code }) => {
                 build.log.push(format!("{reason}\n").as_bytes());
                 report.log = build.log.text();
                 (report.reason, report.exit_code) = (Some(reason), exit_code);
             }
-            Err(Stop::Ours(failure)) => return Err(failure),
+            Err(ProcessBuildStop::Ours(failure)) => return Err(failure),
         }
         Ok(report)
     }
 }
 
-impl Drop for Build<'_> {
+impl Drop for ProcessBuild<'_> {
     /// What is left of a build that was given up half-way.
     fn drop(&mut self) {
         let sandbox = self.sandbox.take();
@@ -158,8 +158,12 @@ async fn remove(dir: PathBuf, busy: Arc<Mutex<()>>) {
     let _ = removal.await;
 }
 
-impl<'a> Build<'a> {
-    fn begin(place: &'a Place, context: BuildContext, options: &'a BuildOptions) -> Result<Self, Failure> {
+impl<'a> ProcessBuild<'a> {
+    fn begin(
+        place: &'a SandboxHost,
+        context: BuildContext,
+        options: &'a BuildOptions,
+    ) -> Result<Self, Failure> {
         let dir = place.home().join("builds").join(unique_mark());
         disk::claim(&dir, &options.tag.run).map_err(ours)?;
         Ok(Self {
@@ -168,7 +172,7 @@ impl<'a> Build<'a> {
             dir,
             busy: Arc::default(),
             context: Arc::new(context),
-            image: Image { cwd: "/".into(), ..Image::default() },
+            image: ProcessImage { cwd: "/".into(), ..ProcessImage::default() },
             log: Log::default(),
             entrypoint: Vec::new(),
             cmd: Vec::new(),
@@ -192,10 +196,10 @@ impl<'a> Build<'a> {
         .await
     }
 
-    async fn follow(&mut self, text: &str) -> Result<(), Stop> {
+    async fn follow(&mut self, text: &str) -> Result<(), ProcessBuildStop> {
         let file = parse(text).map_err(product)?;
         self.escape = file.escape;
-        let plan = Plan::of(file).map_err(product)?;
+        let plan = BuildPlan::of(file).map_err(product)?;
         self.image.base = plan.base;
         self.on_disk(|fs, _| prepare(fs)).await.map_err(ours)?;
         let env = [("PATH", PATH), ("HOME", "/tmp"), ("LANG", "C.UTF-8"), ("PYTHONUNBUFFERED", "1")];
@@ -204,10 +208,10 @@ impl<'a> Build<'a> {
         for step in &plan.steps {
             self.log.push(format!("line {}: {}\n", step.line, step.text).as_bytes());
             self.step(step).await.map_err(|stop| match stop {
-                Stop::Product { reason, exit_code } => {
-                    Stop::Product { reason: format!("line {}: {reason}", step.line), exit_code }
+                ProcessBuildStop::Product { reason, exit_code } => {
+                    ProcessBuildStop::Product { reason: format!("line {}: {reason}", step.line), exit_code }
                 }
-                ours @ Stop::Ours(_) => ours,
+                ours @ ProcessBuildStop::Ours(_) => ours,
             })?;
         }
         self.image.argv = [self.entrypoint.as_slice(), self.cmd.as_slice()].concat();
@@ -232,20 +236,20 @@ impl<'a> Build<'a> {
         remove(self.dir.clone(), self.busy.clone()).await;
     }
 
-    async fn step(&mut self, step: &Step) -> Result<(), Stop> {
+    async fn step(&mut self, step: &Instruction) -> Result<(), ProcessBuildStop> {
         match &step.order {
-            Order::Workdir(dir) => {
+            InstructionKind::Workdir(dir) => {
                 let dir = self.path(&self.expand(dir)?);
                 self.put_dir(&dir).await?;
                 self.image.cwd = dir;
             }
-            Order::Copy(copy) => self.copy(&copy.sources, &copy.to).await?,
-            Order::Env(pairs) => {
+            InstructionKind::Copy(copy) => self.copy(&copy.sources, &copy.to).await?,
+            InstructionKind::Env(pairs) => {
                 let pairs = pairs.iter().map(|(name, value)| Ok((name.clone(), self.expand(value)?)));
-                let pairs = pairs.collect::<Result<Vec<_>, Stop>>()?;
+                let pairs = pairs.collect::<Result<Vec<_>, ProcessBuildStop>>()?;
                 self.image.env.extend(pairs);
             }
-            Order::Arg(pairs) => {
+            InstructionKind::Arg(pairs) => {
                 for (name, default) in pairs {
                     let value = match (self.options.args.get(name), default) {
                         (Some(given), _) => Some(given.clone()),
@@ -255,9 +259,9 @@ impl<'a> Build<'a> {
                     self.args.extend(value.map(|value| (name.clone(), value)));
                 }
             }
-            Order::Run(command) => self.run(&command.argv(&shell())).await?,
-            Order::Cmd(command) => self.cmd = command.argv(&shell()),
-            Order::Entrypoint(command) => {
+            InstructionKind::Run(command) => self.run(&command.argv(&shell())).await?,
+            InstructionKind::Cmd(command) => self.cmd = command.argv(&shell()),
+            InstructionKind::Entrypoint(command) => {
                 self.entrypoint = command.argv(&shell());
                 self.cmd.clear();
             }
@@ -268,7 +272,7 @@ impl<'a> Build<'a> {
     }
 
     /// Refuses a configuration that no program could be started with.
-    fn check_size(&self) -> Result<(), Stop> {
+    fn check_size(&self) -> Result<(), ProcessBuildStop> {
         let whole = serde_json::json!([self.image.env, self.args, self.entrypoint, self.cmd]).to_string();
         if whole.len() <= CONFIG_LIMIT {
             return Ok(());
@@ -279,7 +283,7 @@ impl<'a> Build<'a> {
         )))
     }
 
-    fn expand(&self, text: &str) -> Result<String, Stop> {
+    fn expand(&self, text: &str) -> Result<String, ProcessBuildStop> {
         let value = |name: &str| self.image.env.get(name).or_else(|| self.args.get(name)).map(String::as_str);
         expand(text, self.escape, CONFIG_LIMIT, &value).map_err(product)
     }
@@ -289,7 +293,7 @@ impl<'a> Build<'a> {
     }
 
     /// Notes what of the system's own must not cover it.
-    fn place(&mut self, path: &Path) -> Result<(), Stop> {
+    fn place(&mut self, path: &Path) -> Result<(), ProcessBuildStop> {
         if ["/proc", "/dev", "/sys", "/tmp"].iter().any(|own| path.starts_with(own))
             || path == Path::new("/usr")
         {
@@ -301,7 +305,7 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    async fn put_dir(&mut self, dir: &Path) -> Result<(), Stop> {
+    async fn put_dir(&mut self, dir: &Path) -> Result<(), ProcessBuildStop> {
         // A directory that the system has as well is filled, not hidden.
         let there = dir.to_owned();
         let made =
@@ -312,7 +316,7 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    async fn copy(&mut self, from: &[String], to: &str) -> Result<(), Stop> {
+    async fn copy(&mut self, from: &[String], to: &str) -> Result<(), ProcessBuildStop> {
         let to = self.expand(to)?;
         let target = self.path(&to);
         let from = from.iter().map(|source| self.expand(source)).collect::<Result<Vec<_>, _>>()?;
@@ -331,14 +335,14 @@ impl<'a> Build<'a> {
         }
         let context = self.context.clone();
         let written = self.on_disk(move |fs, cancel| context.write(&files, fs, cancel));
-        written.await.map_err(found)?.map_err(Stop::Ours)
+        written.await.map_err(found)?.map_err(ProcessBuildStop::Ours)
     }
 
     /// Runs a command. When this returns, no process of it is left.
-    async fn run(&mut self, argv: &[String]) -> Result<(), Stop> {
+    async fn run(&mut self, argv: &[String]) -> Result<(), ProcessBuildStop> {
         let mut env = self.args.clone();
         env.extend(self.image.env.clone());
-        let session = Program { argv: Vec::new(), env, cwd: self.image.cwd.clone() };
+        let session = RelayProgram { argv: Vec::new(), env, cwd: self.image.cwd.clone() };
         let limits = Limits {
             memory: Some(self.options.memory),
             pids: Some(RUN_PIDS),
@@ -349,7 +353,8 @@ impl<'a> Build<'a> {
         };
         let orders = Orders { limits, session, ..Orders::default() };
         let root = self.dir.join("image/root");
-        let outside = super::Outside { counts_all: true, disposable: true, ..super::Outside::default() };
+        let outside =
+            super::SandboxSharing { counts_all: true, disposable: true, ..super::SandboxSharing::default() };
         let sandbox = self.place.sandbox(&root, &self.image.placed, &outside, orders).await?;
         let (socket, mut exit) = (sandbox.socket.clone(), sandbox.exit.clone());
         self.sandbox = Some(sandbox);
@@ -371,7 +376,10 @@ impl<'a> Build<'a> {
             self.log.push(output);
         }
         if let Some(overrun) = overrun {
-            return Err(Stop::Product { reason: format!("the command was ended: {overrun}"), exit_code });
+            return Err(ProcessBuildStop::Product {
+                reason: format!("the command was ended: {overrun}"),
+                exit_code,
+            });
         }
         let ran = match ran {
             Ok(ran) => ran,
@@ -383,11 +391,12 @@ impl<'a> Build<'a> {
             return Ok(());
         }
         let said = String::from_utf8_lossy(&ran.stderr);
-        let started = missing::Started { base: &self.image.base, root: &root, cwd: &self.image.cwd, argv };
+        let started =
+            missing::StartedCommand { base: &self.image.base, root: &root, cwd: &self.image.cwd, argv };
         if let Some(failure) = missing::of_machine(self.place, &started, &said).await {
             return Err(failure.into());
         }
-        Err(Stop::Product {
+        Err(ProcessBuildStop::Product {
             reason: format!("the command ended with exit code {}", ran.exit_code.unwrap_or(-1)),
             exit_code: ran.exit_code,
         })

@@ -10,7 +10,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::id::RunId;
 use crate::rooted_fs::remove_tree;
-use crate::runtime::service::Owner;
+use crate::runtime::service::ProcessIdentity;
 
 /// What is in a directory of the machine.
 pub fn entries(dir: &Path) -> Vec<PathBuf> {
@@ -52,13 +52,13 @@ pub fn claim(dir: &Path, run: &RunId) -> io::Result<()> {
     // Other users have no business with files that a product wrote: some may be set-user-ID.
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     std::fs::write(dir.join("run"), run.as_str())?;
-    std::fs::write(dir.join("owner"), Owner::me().as_str())
+    std::fs::write(dir.join("owner"), ProcessIdentity::me().as_str())
 }
 
 /// Removes the claimed directories in `parent` whose process is dead and whose run is `run`, or any; says how many.
 pub fn reap(parent: &Path, run: Option<&RunId>) -> usize {
     let read = |dir: &Path, name: &str| std::fs::read_to_string(dir.join(name)).unwrap_or_default();
-    let dead = |dir: &Path| !Owner::read(&read(dir, "owner")).is_alive();
+    let dead = |dir: &Path| !ProcessIdentity::read(&read(dir, "owner")).is_alive();
     let own = |dir: &Path| run.is_none_or(|run| read(dir, "run").trim() == run.as_str());
     let left: Vec<_> = entries(parent).into_iter().filter(|dir| own(dir) && dead(dir)).collect();
     left.iter().for_each(|dir| remove(dir));
@@ -69,7 +69,7 @@ pub fn reap(parent: &Path, run: Option<&RunId>) -> usize {
 pub fn note_user(dir: &Path, run: &RunId) -> io::Result<()> {
     let users = dir.join("users");
     std::fs::create_dir_all(&users)?;
-    std::fs::write(users.join(run.as_str()), Owner::me().as_str())
+    std::fs::write(users.join(run.as_str()), ProcessIdentity::me().as_str())
 }
 
 /// Removes the directories in `parent` that no run of `kept` and no living process uses; says how many.
@@ -77,7 +77,7 @@ pub fn reap_unused(parent: &Path, kept: &[RunId]) -> usize {
     let needs = |user: &PathBuf| {
         let name = user.file_name().unwrap_or_default();
         kept.iter().any(|run| name == run.as_str())
-            || Owner::read(&std::fs::read_to_string(user).unwrap_or_default()).is_alive()
+            || ProcessIdentity::read(&std::fs::read_to_string(user).unwrap_or_default()).is_alive()
     };
     let unused = |dir: &PathBuf| !entries(&dir.join("users")).iter().any(needs);
     let left: Vec<_> = entries(parent).into_iter().filter(unused).collect();

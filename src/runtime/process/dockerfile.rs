@@ -2,18 +2,18 @@
 
 use std::collections::HashMap;
 
-use crate::runtime::service::{Copy, Dockerfile, Order, Step};
+use crate::runtime::service::{CopyInstruction, Dockerfile, Instruction, InstructionKind};
 
 /// What is followed of a Dockerfile.
 #[derive(Debug)]
-pub struct Plan {
+pub struct BuildPlan {
     /// The image that the last stage begins with; where that is an earlier stage, the one which that begins with.
     pub base: String,
     /// The instructions of the last stage.
-    pub steps: Vec<Step>,
+    pub steps: Vec<Instruction>,
 }
 
-impl Plan {
+impl BuildPlan {
     /// The last stage of `file`, or what of it needs a container, with its line.
     pub fn of(file: Dockerfile) -> Result<Self, String> {
         let mut stages: HashMap<String, String> = HashMap::new();
@@ -35,14 +35,16 @@ impl Plan {
     }
 }
 
-fn refused(order: &Order) -> Option<&'static str> {
+fn refused(order: &InstructionKind) -> Option<&'static str> {
     match order {
-        Order::Copy(Copy { from: Some(_), .. }) => Some("the process runtime does not know --from"),
-        Order::Copy(copy) if copy.sources.iter().any(|source| source.contains("://")) => {
+        InstructionKind::Copy(CopyInstruction { from: Some(_), .. }) => {
+            Some("the process runtime does not know --from")
+        }
+        InstructionKind::Copy(copy) if copy.sources.iter().any(|source| source.contains("://")) => {
             Some("the process runtime copies files of the tree only")
         }
-        Order::Shell(_) => Some("the process runtime does not know SHELL"),
-        Order::OnBuild(_) => Some("the process runtime does not know ONBUILD"),
+        InstructionKind::Shell(_) => Some("the process runtime does not know SHELL"),
+        InstructionKind::OnBuild(_) => Some("the process runtime does not know ONBUILD"),
         _ => None,
     }
 }
@@ -52,8 +54,8 @@ mod tests {
     use super::*;
     use crate::runtime::service::parse;
 
-    fn plan(text: &str) -> Result<Plan, String> {
-        Plan::of(parse(text)?)
+    fn plan(text: &str) -> Result<BuildPlan, String> {
+        BuildPlan::of(parse(text)?)
     }
 
     #[test]

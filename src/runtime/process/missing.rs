@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use self::python::{Belongs, IMPORT, Interpreter, MINOR, modules};
-use super::Place;
+use super::SandboxHost;
 use crate::relay::ExecSpec;
 use crate::rooted_fs::{RootedFs, normalize};
 use crate::verb::Failure;
@@ -96,7 +96,7 @@ const PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr
 const HEAD: u64 = 1 << 20;
 
 /// Where a command was started.
-pub(super) struct Started<'a> {
+pub(super) struct StartedCommand<'a> {
     /// The base image.
     pub(super) base: &'a str,
     /// The file system of the product, on this machine.
@@ -108,7 +108,11 @@ pub(super) struct Started<'a> {
 }
 
 /// The failure that a program's end really is, if the machine lacks what the base image would have.
-pub(super) async fn of_machine(place: &Place, started: &Started<'_>, said: &str) -> Option<Failure> {
+pub(super) async fn of_machine(
+    place: &SandboxHost,
+    started: &StartedCommand<'_>,
+    said: &str,
+) -> Option<Failure> {
     let base = started.base;
     if let Some(program) = program(started, said) {
         return Some(
@@ -178,7 +182,7 @@ fn is_small(tag: &str) -> bool {
 }
 
 /// A program that is missing here and that the image has.
-fn program(started: &Started<'_>, said: &str) -> Option<String> {
+fn program(started: &StartedCommand<'_>, said: &str) -> Option<String> {
     // A name that is looked for, or a path; what the product has itself is not missing.
     let here = |program: &str| {
         let in_root = |path: &str| started.root.join(path.trim_start_matches('/')).symlink_metadata().is_ok();
@@ -224,7 +228,7 @@ fn has(base: &str, program: &str) -> bool {
 
 /// The programs that were to be started, according to the command and its error messages: their names and paths, and the
 /// interpreters of files.
-fn wanted(started: &Started<'_>, said: &str) -> Vec<String> {
+fn wanted(started: &StartedCommand<'_>, said: &str) -> Vec<String> {
     const MOST: usize = 32;
     let separators = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+'));
     let complains = |line: &&str| {
@@ -265,7 +269,7 @@ mod tests {
 
     fn missing(root: &Path, base: &str, argv: &[&str], said: &str) -> Option<String> {
         let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
-        program(&Started { base, root, cwd: Path::new("/app"), argv: &argv }, said)
+        program(&StartedCommand { base, root, cwd: Path::new("/app"), argv: &argv }, said)
     }
 
     #[test]

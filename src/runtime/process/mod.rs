@@ -1,27 +1,27 @@
 //! Services as local processes inside bubblewrap, for machines without Docker: the same tree, its Dockerfile read as
 //! far as that needs no container. A sandbox sees the system's programs, its own files, a loopback of its own and
 //! nothing else. It must never know Docker.
-//! Start with [`Place`], then `sandbox`; `build` follows the Dockerfile.
+//! Start with [`SandboxHost`], then `sandbox`; `build` follows the Dockerfile.
 //!
 //! What differs from a container: the base image is the machine's own system, read-only; `RUN` has no network and
 //! can write to its own directories only; memory is limited per process, not in all.
 
-mod bench;
+mod agent_workspace;
 mod build;
 mod disk;
 mod dockerfile;
-mod furnish;
 mod host;
+mod line_process;
 mod missing;
 mod mounts;
 mod pid_namespace;
-mod piped;
+mod prepare_fs;
 mod sandbox;
 mod spawner;
 
-pub use bench::{Bench, WORK};
+pub use agent_workspace::{AgentWorkspace, WORK};
 pub use host::Host;
-pub use piped::{Ground, Piped, installed};
+pub use line_process::{Isolation, LineProcess, installed};
 pub use sandbox::own_user;
 
 use std::collections::BTreeSet;
@@ -37,13 +37,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::confine::FILES;
 use crate::id::RunId;
-use crate::relay::{self, Door, ExecReport, ExecSpec, Limits, Orders, Program, Terminal, TerminalSpec};
+use crate::relay::{
+    self, ExecReport, ExecSpec, Limits, Orders, RelayProgram, TerminalHandle, TerminalSpec, Tunnel,
+};
 use crate::rooted_fs::{CopyLimits, RootedFs, blocking, is_machine_fault};
-use crate::runtime::service::{Backend, Boot, Doing, Leftovers, Log, Reaped, ServiceSpec, Settings};
+use crate::runtime::service::{
+    Backend, BackendFuture, Boot, Leftovers, Log, Reaped, RuntimeSettings, ServiceSpec,
+};
 use crate::verb::Failure;
 
-use furnish::furnish;
-use sandbox::{Outside, Plan, Sandbox};
+use prepare_fs::furnish;
+use sandbox::{Sandbox, SandboxPlan, SandboxSharing};
 
 /// What the name of an image of this runtime begins with.
 pub const PREFIX: &str = "process:";
@@ -55,14 +59,14 @@ const LARGEST_FILE: u64 = 1 << 30;
 
 /// A machine on which processes can be sandboxed, or may run without.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct SandboxHost {
     bwrap: Option<PathBuf>,
-    settings: Settings,
+    settings: RuntimeSettings,
 }
 
 /// What a build leaves beside the file system.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Image {
+struct ProcessImage {
     argv: Vec<String>,
     env: IndexMap<String, String>,
     cwd: PathBuf,
@@ -88,9 +92,9 @@ enum Unstarted {
 /// Most files and bytes of an image that a service is started with.
 const LARGEST_IMAGE: CopyLimits = CopyLimits { entries: 1_000_000, bytes: 16 << 30 };
 
-impl Place {
+impl SandboxHost {
     /// Looks for bubblewrap. Without it there is no place, unless the settings allow to run without a sandbox.
-    pub fn find(settings: &Settings) -> Result<Self, Failure> {
+    pub fn find(settings: &RuntimeSettings) -> Result<Self, Failure> {
         let bwrap = disk::on_path("bwrap");
         if bwrap.is_none() && !settings.allow_host {
             return Err(Failure::permanent(
@@ -123,7 +127,7 @@ impl Place {
         &self,
         root: &Path,
         placed: &BTreeSet<PathBuf>,
-        outside: &Outside<'_>,
+        outside: &SandboxSharing<'_>,
         orders: Orders,
     ) -> Result<Sandbox, Unstarted> {
         let first = match self.try_sandbox(root, placed, outside, orders.clone()).await {
@@ -141,18 +145,18 @@ impl Place {
         &self,
         root: &Path,
         placed: &BTreeSet<PathBuf>,
-        outside: &Outside<'_>,
+        outside: &SandboxSharing<'_>,
         mut orders: Orders,
     ) -> io::Result<Sandbox> {
         if self.bwrap.is_none() {
-            let inside = |program: &mut Program| {
+            let inside = |program: &mut RelayProgram| {
                 program.cwd = root.join(program.cwd.strip_prefix("/").unwrap_or(Path::new("")));
             };
             orders.main.iter_mut().for_each(inside);
             inside(&mut orders.session);
             orders.limits = Limits::default();
         }
-        let plan = Plan {
+        let plan = SandboxPlan {
             bwrap: self.bwrap.as_deref(),
             program: &self.settings.program,
             root,
@@ -167,13 +171,13 @@ impl Place {
     }
 
     /// Whether a sandbox with an empty file system starts here, all else being equal.
-    async fn can_start(&self, outside: &Outside<'_>, orders: &Orders) -> bool {
-        let outside = Outside { log: Log::default(), volumes: outside.volumes.clone(), ..*outside };
+    async fn can_start(&self, outside: &SandboxSharing<'_>, orders: &Orders) -> bool {
+        let outside = SandboxSharing { log: Log::default(), volumes: outside.volumes.clone(), ..*outside };
         let orders = Orders {
             limits: orders.limits,
             user: orders.user,
             doors: orders.doors.clone(),
-            session: Program { cwd: "/".into(), ..Program::default() },
+            session: RelayProgram { cwd: "/".into(), ..RelayProgram::default() },
             ..Orders::default()
         };
         let Some((sandbox, dir)) = self.empty(&outside, orders).await else { return false };
@@ -184,17 +188,17 @@ impl Place {
 
     /// Runs a command of ours in a sandbox with an empty file system.
     async fn run_alone(&self, spec: ExecSpec) -> Option<ExecReport> {
-        let env = [("PATH".to_owned(), bench::PATH.to_owned())].into();
-        let session = Program { argv: Vec::new(), env, cwd: "/".into() };
+        let env = [("PATH".to_owned(), agent_workspace::PATH.to_owned())].into();
+        let session = RelayProgram { argv: Vec::new(), env, cwd: "/".into() };
         let orders = Orders { session, ..Orders::default() };
-        let (sandbox, dir) = self.empty(&Outside::default(), orders).await?;
+        let (sandbox, dir) = self.empty(&SandboxSharing::default(), orders).await?;
         let report = exec(&sandbox.socket, spec).await;
         let _ = sandbox.stop().await;
         disk::remove_off(&dir).await;
         report.ok()
     }
 
-    async fn empty(&self, outside: &Outside<'_>, orders: Orders) -> Option<(Sandbox, PathBuf)> {
+    async fn empty(&self, outside: &SandboxSharing<'_>, orders: Orders) -> Option<(Sandbox, PathBuf)> {
         let dir = self.home().join("live").join(format!("empty-{}", relay::unique_mark()));
         let root = dir.join("root");
         let made = disk::claim(&dir, &RunId::new("none")).and_then(|()| RootedFs::create(&root));
@@ -247,7 +251,7 @@ impl Place {
         let home = self.image_home(key);
         let image = disk::read(&home.join("image.json"))
             .ok()
-            .and_then(|text| serde_json::from_slice::<Image>(&text).ok());
+            .and_then(|text| serde_json::from_slice::<ProcessImage>(&text).ok());
         let Some(mut image) = image.filter(|_| crate::value::Digest::parse(key).is_some()) else {
             return Err(Failure::permanent(format!("there is no image {}", spec.image))
                 .hint("build it again with a `docker_build` step; images of this runtime stay on the machine that built them"));
@@ -255,7 +259,7 @@ impl Place {
         let user = nix::unistd::geteuid();
         let user = if user.is_root() { spec.user.unwrap_or_else(own_user) } else { user.as_raw() };
         let dir = self.home().join("live").join(id);
-        let kept = Kept(Some(dir.clone()));
+        let kept = ServiceDir(Some(dir.clone()));
         disk::claim(&dir, &spec.tag.run).map_err(ours)?;
         let root = dir.join("root");
         let prepared = timeout(COPYING, prepare(&home, &root, spec, user, &mut image.placed)).await;
@@ -272,8 +276,8 @@ impl Place {
         env.insert("PORT".to_owned(), spec.port.to_string());
         env.extend(spec.env.clone());
         image.argv = spec.command.clone().unwrap_or(image.argv);
-        let session = Program { argv: Vec::new(), env, cwd: image.cwd.clone() };
-        let main = (!spec.is_session()).then(|| Program { argv: image.argv.clone(), ..session.clone() });
+        let session = RelayProgram { argv: Vec::new(), env, cwd: image.cwd.clone() };
+        let main = (!spec.is_session()).then(|| RelayProgram { argv: image.argv.clone(), ..session.clone() });
         let limits = Limits {
             memory: Some(spec.memory),
             pids: Some(spec.pids),
@@ -284,9 +288,9 @@ impl Place {
         };
         let doors = spec.links.iter().flat_map(|links| &links.doors);
         let doors =
-            doors.map(|door| Door { to: sandbox::doors_dir().join(&door.to), ..door.clone() }).collect();
+            doors.map(|door| Tunnel { to: sandbox::doors_dir().join(&door.to), ..door.clone() }).collect();
         let orders = Orders { user: Some(user), limits, doors, main, session, ..Orders::default() };
-        let outside = Outside {
+        let outside = SandboxSharing {
             network: spec.egress,
             doors: spec.links.as_ref().map(|links| links.dir.as_path()),
             volumes: spec
@@ -304,22 +308,22 @@ impl Place {
             Err(Unstarted::Image(reason)) => return Ok(Boot::never(spec, &reason)),
         };
         let (log, exit, socket) = (sandbox.log.clone(), sandbox.exit.clone(), sandbox.socket.clone());
-        let inside = Inside { sandbox, dir, place: self.clone(), image, lacks: Mutex::default() };
+        let inside = SandboxedService { sandbox, dir, place: self.clone(), image, lacks: Mutex::default() };
         kept.keep();
         Ok(Boot { backend: Arc::new(inside), log, exit, socket })
     }
 }
 
 /// The directory of a service that does not run yet: removed unless it is kept.
-struct Kept(Option<PathBuf>);
+struct ServiceDir(Option<PathBuf>);
 
-impl Kept {
+impl ServiceDir {
     fn keep(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Kept {
+impl Drop for ServiceDir {
     fn drop(&mut self) {
         if let Some(dir) = &self.0 {
             disk::remove_dropped(dir);
@@ -348,20 +352,21 @@ async fn prepare(
 }
 
 /// A running sandbox and its directory.
-struct Inside {
+struct SandboxedService {
     sandbox: Sandbox,
     dir: PathBuf,
-    place: Place,
-    image: Image,
+    place: SandboxHost,
+    image: ProcessImage,
     /// What a command in it showed that this machine lacks.
     lacks: Mutex<Option<Failure>>,
 }
 
-impl Inside {
+impl SandboxedService {
     /// What ended like this because this machine lacks what the base image would have.
     async fn lacking(&self, argv: &[String], said: &str) -> Option<Failure> {
         let root = self.dir.join("root");
-        let started = missing::Started { base: &self.image.base, root: &root, cwd: &self.image.cwd, argv };
+        let started =
+            missing::StartedCommand { base: &self.image.base, root: &root, cwd: &self.image.cwd, argv };
         missing::of_machine(&self.place, &started, said).await
     }
 
@@ -370,8 +375,8 @@ impl Inside {
     }
 }
 
-impl Backend for Inside {
-    fn exec(&self, spec: ExecSpec) -> Doing<'_, Result<ExecReport, Failure>> {
+impl Backend for SandboxedService {
+    fn exec(&self, spec: ExecSpec) -> BackendFuture<'_, Result<ExecReport, Failure>> {
         Box::pin(async move {
             let argv = spec.argv.clone();
             let report = exec(&self.sandbox.socket, spec).await?;
@@ -389,7 +394,7 @@ impl Backend for Inside {
         self.lacks().clone()
     }
 
-    fn terminal(&self, spec: TerminalSpec) -> Doing<'_, Result<Terminal, Failure>> {
+    fn terminal(&self, spec: TerminalSpec) -> BackendFuture<'_, Result<TerminalHandle, Failure>> {
         Box::pin(async move {
             // What a screen shows is no report: the program is looked for before it starts.
             let first = spec.line.split_whitespace().next().unwrap_or_default().to_owned();
@@ -403,7 +408,7 @@ impl Backend for Inside {
         })
     }
 
-    fn stop(&self) -> Doing<'_, ()> {
+    fn stop(&self) -> BackendFuture<'_, ()> {
         Box::pin(async move {
             // What would not end keeps its directory, until a later process finds it.
             let _ = self.sandbox.stop().await;
@@ -411,7 +416,7 @@ impl Backend for Inside {
         })
     }
 
-    fn machine_fault(&self) -> Doing<'_, Option<Failure>> {
+    fn machine_fault(&self) -> BackendFuture<'_, Option<Failure>> {
         Box::pin(async move {
             let said = self.sandbox.log.tail(16 << 10);
             self.lacking(&self.image.argv, &said).await
@@ -419,7 +424,7 @@ impl Backend for Inside {
     }
 }
 
-impl Drop for Inside {
+impl Drop for SandboxedService {
     fn drop(&mut self) {
         disk::remove_dropped(&self.dir);
     }

@@ -9,7 +9,7 @@ use crate::rooted_fs::{RootedFs, blocking, named};
 
 /// What is mounted at a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Mount {
+enum MountKind {
     /// A directory in which the product may have made links.
     Open(PathBuf),
     /// A directory or file in which it made nothing.
@@ -18,7 +18,7 @@ enum Mount {
 
 /// A place that has to be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Target {
+struct MountPoint {
     /// The directory of this machine in which it lies, and its path in that.
     dir: PathBuf,
     path: PathBuf,
@@ -30,7 +30,7 @@ struct Target {
 /// Makes the places on which bubblewrap, called with `arguments`, mounts something. A link on the way to one is an error.
 pub(super) async fn prepare(arguments: &[String]) -> io::Result<()> {
     let targets = targets(arguments);
-    let make = move |target: &Target| {
+    let make = move |target: &MountPoint| {
         let dir = RootedFs::open(&target.dir)?;
         let made = if target.is_dir { dir.make_dirs(&target.path) } else { dir.make_file(&target.path) };
         made.map_err(named(&target.at))
@@ -38,8 +38,8 @@ pub(super) async fn prepare(arguments: &[String]) -> io::Result<()> {
     blocking(move |_| targets.iter().try_for_each(make)).await
 }
 
-fn targets(arguments: &[String]) -> Vec<Target> {
-    let mut mounts: Vec<(PathBuf, Mount)> = Vec::new();
+fn targets(arguments: &[String]) -> Vec<MountPoint> {
+    let mut mounts: Vec<(PathBuf, MountKind)> = Vec::new();
     let mut targets = Vec::new();
     let mut words = arguments.iter().map(String::as_str);
     while let Some(word) = words.next() {
@@ -51,8 +51,8 @@ fn targets(arguments: &[String]) -> Vec<Target> {
         let Some(at) = at.map(PathBuf::from) else { continue };
         let around = mounts.iter().rev().filter(|(dir, _)| at.starts_with(dir));
         let around = around.max_by_key(|(dir, _)| dir.components().count());
-        if let Some((dir, Mount::Open(source_around))) = around {
-            targets.push(Target {
+        if let Some((dir, MountKind::Open(source_around))) = around {
+            targets.push(MountPoint {
                 dir: source_around.clone(),
                 path: at.strip_prefix(dir).unwrap_or(&at).to_owned(),
                 is_dir: source.as_ref().is_none_or(|source| source.is_dir()),
@@ -60,10 +60,10 @@ fn targets(arguments: &[String]) -> Vec<Target> {
             });
         }
         match (word, source) {
-            ("--bind", Some(source)) => mounts.push((at, Mount::Open(source))),
+            ("--bind", Some(source)) => mounts.push((at, MountKind::Open(source))),
             // Its own directories are made in what is around it.
             ("--dir", _) => {}
-            _ => mounts.push((at, Mount::Sealed)),
+            _ => mounts.push((at, MountKind::Sealed)),
         }
     }
     targets

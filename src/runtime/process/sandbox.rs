@@ -22,9 +22,9 @@ use crate::confine::{
     self, Confinement, FILES_IN_MEMORY, Group, InMemory, Overrun, Watch, Watching, check_space,
     too_much_memory,
 };
-use crate::relay::{self, Lifeline, Limits, Orders, scopes_local_sockets};
+use crate::relay::{self, Keepalive, Limits, Orders, scopes_local_sockets};
 use crate::rooted_fs::{RootedFs, blocking};
-use crate::runtime::service::{Exit, Log};
+use crate::runtime::service::{Log, ServiceExit};
 
 /// Where the agent's program is inside.
 pub const AGENT: &str = "/.atoll-agent";
@@ -54,7 +54,7 @@ const SYSTEM: [&str; 16] = [
 const IN_MEMORY: [(&str, &str, u64); 2] = [("/tmp", "tmp", 256 << 20), ("/dev/shm", "dev", 64 << 20)];
 
 /// What a sandbox is made of.
-pub struct Plan<'a> {
+pub struct SandboxPlan<'a> {
     /// bubblewrap; without it there is no sandbox at all.
     pub bwrap: Option<&'a Path>,
     /// This program.
@@ -66,12 +66,12 @@ pub struct Plan<'a> {
     /// More directories of the machine to read.
     pub readable: &'a [PathBuf],
     /// What it shares with others.
-    pub outside: &'a Outside<'a>,
+    pub outside: &'a SandboxSharing<'a>,
 }
 
 /// What a sandbox shares with others.
 #[derive(Default)]
-pub struct Outside<'a> {
+pub struct SandboxSharing<'a> {
     /// Whether it sees the machine's network.
     pub network: bool,
     /// The directory in which the sockets of its doors are.
@@ -111,17 +111,17 @@ pub struct Sandbox {
     /// All output.
     pub log: Log,
     /// How it ended.
-    pub exit: watch::Receiver<Option<Exit>>,
-    lifeline: Mutex<Option<Lifeline>>,
+    pub exit: watch::Receiver<Option<ServiceExit>>,
+    lifeline: Mutex<Option<Keepalive>>,
     first: Option<FirstProcess>,
     is_boxed: bool,
     end: CancellationToken,
-    use_: Arc<Usage>,
+    use_: Arc<SandboxUsage>,
     _dir: TempDir,
 }
 
 /// What a sandbox uses, and what it used too much of.
-struct Usage {
+struct SandboxUsage {
     watching: Option<Arc<Watching>>,
     group: Option<Arc<Group>>,
     memory: Option<u64>,
@@ -130,7 +130,7 @@ struct Usage {
     wiped: Option<PathBuf>,
 }
 
-impl Usage {
+impl SandboxUsage {
     /// What it used too much of, as far as is known by now.
     fn known(&self) -> Option<Overrun> {
         let memory = || {
@@ -143,7 +143,7 @@ impl Usage {
 
 impl Sandbox {
     /// Starts an agent with `orders` in a new sandbox.
-    pub async fn start(plan: &Plan<'_>, mut orders: Orders) -> io::Result<Self> {
+    pub async fn start(plan: &SandboxPlan<'_>, mut orders: Orders) -> io::Result<Self> {
         let dir = tempfile::Builder::new().prefix("atoll-").tempdir()?;
         let socket = dir.path().join("agent");
         let listener = std::os::unix::net::UnixListener::bind(&socket)?;
@@ -175,8 +175,13 @@ impl Sandbox {
         let (exited, exit) = watch::channel(None);
         let watching = watching.map(|watching| Arc::new(watching.of(group.clone(), child.id())));
         let wiped = plan.outside.disposable.then(|| plan.root.to_owned());
-        let use_ =
-            Arc::new(Usage { watching, group, memory: limits.memory, overrun: OnceLock::new(), wiped });
+        let use_ = Arc::new(SandboxUsage {
+            watching,
+            group,
+            memory: limits.memory,
+            overrun: OnceLock::new(),
+            wiped,
+        });
         tokio::spawn(watch_over(child, drains, end.clone(), exited, use_.clone()));
         let (lifeline, first, is_boxed) = (Mutex::new(None), None, plan.bwrap.is_some());
         let mut sandbox = Self { socket, log, exit, lifeline, first, is_boxed, end, use_, _dir: dir };
@@ -244,8 +249,8 @@ async fn watch_over(
     mut child: Child,
     drains: [Option<tokio::task::JoinHandle<()>>; 2],
     end: CancellationToken,
-    exited: watch::Sender<Option<Exit>>,
-    use_: Arc<Usage>,
+    exited: watch::Sender<Option<ServiceExit>>,
+    use_: Arc<SandboxUsage>,
 ) {
     let overrun = async {
         match use_.watching.clone() {
@@ -283,11 +288,11 @@ async fn watch_over(
     let code = status.ok().and_then(|status| status.code()).map_or(137, i64::from);
     let signal = (code > 128).then(|| format!("signal {}", code - 128));
     let cause = if code == 0 { None } else { use_.known().or(signal) };
-    exited.send_replace(Some(Exit { code, cause }));
+    exited.send_replace(Some(ServiceExit { code, cause }));
 }
 
 /// Notes what is on the disk before the sandbox starts, where there are limits.
-pub(super) async fn begin_watch(plan: &Plan<'_>, limits: Limits) -> Option<Watching> {
+pub(super) async fn begin_watch(plan: &SandboxPlan<'_>, limits: Limits) -> Option<Watching> {
     if limits == Limits::default() {
         return None;
     }
@@ -298,7 +303,11 @@ pub(super) async fn begin_watch(plan: &Plan<'_>, limits: Limits) -> Option<Watch
 
 /// bubblewrap with an agent in it, started by this program, which joins the control group and hands over the filter
 /// first. `orders` keep the limits of single processes that the group does not make needless.
-pub(super) fn confine(plan: &Plan<'_>, orders: &mut Orders, group: Option<&Group>) -> io::Result<Command> {
+pub(super) fn confine(
+    plan: &SandboxPlan<'_>,
+    orders: &mut Orders,
+    group: Option<&Group>,
+) -> io::Result<Command> {
     orders.confined = true;
     if group.is_some() {
         (orders.limits.memory, orders.limits.pids) = (None, None);
@@ -344,7 +353,7 @@ pub fn own_user() -> u32 {
 }
 
 /// What bubblewrap is told.
-pub fn arguments(plan: &Plan<'_>, doors: &[relay::Door], as_root: bool) -> Vec<String> {
+pub fn arguments(plan: &SandboxPlan<'_>, doors: &[relay::Tunnel], as_root: bool) -> Vec<String> {
     let words = |text: &str| text.split(' ').map(ToOwned::to_owned).collect::<Vec<_>>();
     let mut args = words(
         "--unshare-ipc --unshare-pid --unshare-uts --unshare-cgroup-try --die-with-parent --new-session",
@@ -363,7 +372,7 @@ pub fn arguments(plan: &Plan<'_>, doors: &[relay::Door], as_root: bool) -> Vec<S
         "--unshare-user --cap-drop ALL --cap-add CAP_SETPCAP"
     }));
     args.extend(["--bind".to_owned(), plan.root.display().to_string(), "/".to_owned()]);
-    let low = |door: &relay::Door| door.at.port() < 1024;
+    let low = |door: &relay::Tunnel| door.at.port() < 1024;
     if doors.iter().any(low) {
         args.extend(words("--cap-add CAP_NET_BIND_SERVICE"));
     }
@@ -422,11 +431,11 @@ mod tests {
 
     #[test]
     fn what_may_be_read_is_seen_also_where_fresh_directories_lie_over_it() {
-        let (outside, placed) = (Outside::default(), BTreeSet::new());
+        let (outside, placed) = (SandboxSharing::default(), BTreeSet::new());
         let place = tempfile::tempdir_in("/tmp").unwrap();
         let readable = place.path().join("deep");
         std::fs::create_dir(&readable).unwrap();
-        let plan = Plan {
+        let plan = SandboxPlan {
             bwrap: None,
             program: Path::new("/bin/true"),
             root: Path::new("/srv"),
@@ -460,10 +469,11 @@ mod tests {
 
     #[test]
     fn memory_that_a_root_mounts_takes_the_place_of_bubblewraps() {
-        let (outside, placed) = (Outside::default(), BTreeSet::new());
+        let (outside, placed) = (SandboxSharing::default(), BTreeSet::new());
         let root = Path::new("/some/root");
         let program = Path::new("/bin/true");
-        let plan = Plan { bwrap: None, program, root, placed: &placed, readable: &[], outside: &outside };
+        let plan =
+            SandboxPlan { bwrap: None, program, root, placed: &placed, readable: &[], outside: &outside };
         let mut args = arguments(&plan, &[], true);
         let in_memory = in_memory(&mut args, root);
         let told: Vec<_> = in_memory.iter().map(|one| (one.at.to_str().unwrap(), one.bytes >> 20)).collect();

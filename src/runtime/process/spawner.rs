@@ -9,13 +9,13 @@ use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-type Job = (Command, Handle, oneshot::Sender<io::Result<Child>>);
+type SpawnJob = (Command, Handle, oneshot::Sender<io::Result<Child>>);
 
 /// Starts `command`.
 pub async fn spawn(command: Command) -> io::Result<Child> {
-    static THREAD: OnceLock<Sender<Job>> = OnceLock::new();
+    static THREAD: OnceLock<Sender<SpawnJob>> = OnceLock::new();
     let thread = THREAD.get_or_init(|| {
-        let (jobs, queue) = channel::<Job>();
+        let (jobs, queue) = channel::<SpawnJob>();
         std::thread::spawn(move || {
             for (mut command, runtime, reply) in queue {
                 let _inside = runtime.enter();

@@ -24,7 +24,7 @@ pub(super) fn exceeded<'a>(
     text: &str,
     args: impl Iterator<Item = (&'a String, &'a String)>,
 ) -> Option<String> {
-    let mut sizes = Sizes { values: args.map(|(name, value)| (name.clone(), value.len())).collect() };
+    let mut sizes = VariableSizes { values: args.map(|(name, value)| (name.clone(), value.len())).collect() };
     let mut config = 0_usize;
     let mut count = 0;
     for (line, instruction) in instructions(text) {
@@ -71,11 +71,11 @@ pub(super) fn exceeded<'a>(
 }
 
 /// How long the values of variables are at most.
-struct Sizes {
+struct VariableSizes {
     values: HashMap<String, usize>,
 }
 
-impl Sizes {
+impl VariableSizes {
     /// How long `text` may become.
     fn of(&self, text: &str) -> usize {
         references(text).fold(text.len(), |size, name| {

@@ -13,14 +13,14 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use super::complaint::complaint;
-use super::passage::{Leads, Passages};
-use super::{ExecSpec, Links, Log, Mount, Running, Runtimes, ServiceSpec};
-use crate::relay::{Door, unique_mark};
+use super::tunnel::{TunnelTarget, Tunnels};
+use super::{ExecSpec, Log, RunningService, Runtimes, ServiceLinks, ServiceSpec, VolumeMount};
+use crate::relay::{Tunnel, unique_mark};
 use crate::runtime::process;
 use crate::verb::Failure;
 
 /// A service of an environment.
-pub struct Member {
+pub struct EnvironmentService {
     /// What the others call it.
     pub name: String,
     /// What to run. Links and volumes are filled in by the environment.
@@ -35,7 +35,7 @@ pub struct Member {
     pub seed: Vec<String>,
 }
 
-impl Member {
+impl EnvironmentService {
     /// A service that is alone in the world.
     pub fn new(name: impl Into<String>, spec: ServiceSpec) -> Self {
         let (after, hosts, volumes, seed) = Default::default();
@@ -46,7 +46,7 @@ impl Member {
 /// Services that were started together. They have to be stopped together.
 pub struct Environment {
     /// The services that were started, the main one last; where one did not come up, those after it are missing.
-    pub services: Vec<(String, Running)>,
+    pub services: Vec<(String, RunningService)>,
     /// The main one.
     pub main: String,
     /// Why it is not up, beginning with the service that is to blame where that is another one.
@@ -56,18 +56,18 @@ pub struct Environment {
     /// What all of them write, line by line behind their names; of a service alone, just what it writes.
     pub story: Log,
     volumes: Vec<String>,
-    kind: Kind,
-    _passages: Vec<Passages>,
+    kind: VolumeRuntime,
+    _passages: Vec<Tunnels>,
 }
 
 /// The runtime that volumes belong to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum VolumeRuntime {
     Docker,
     Process,
 }
 
-impl Kind {
+impl VolumeRuntime {
     fn of(spec: &ServiceSpec) -> Self {
         if spec.image.starts_with(process::PREFIX) { Self::Process } else { Self::Docker }
     }
@@ -78,25 +78,25 @@ const SEED: Duration = Duration::from_secs(120);
 
 impl Environment {
     /// The main service, where it was started.
-    pub fn running(&self) -> Option<&Running> {
+    pub fn running(&self) -> Option<&RunningService> {
         self.services.iter().find(|(name, _)| *name == self.main).map(|(_, running)| running)
     }
 
     /// Whether the main service and all that it needs came up. They may have ended since.
     pub fn came_up(&self) -> bool {
-        self.reason.is_none() && self.running().is_some_and(Running::came_up)
+        self.reason.is_none() && self.running().is_some_and(RunningService::came_up)
     }
 }
 
 impl Runtimes {
     /// Starts services, the first of them as the main one, which waits for all others. One that does not come up, and
     /// what seeds it, is an observation; what cannot be meant is a failure. Dropping the future leaves nothing running.
-    pub async fn start_all(&self, mut members: Vec<Member>) -> Result<Environment, Failure> {
+    pub async fn start_all(&self, mut members: Vec<EnvironmentService>) -> Result<Environment, Failure> {
         let starts: Vec<(&str, &[String])> =
             members.iter().map(|member| (member.name.as_str(), member.after.as_slice())).collect();
         let waves = waves(&starts).map_err(|disorder| disorder.failure)?;
         let main = members.first().map(|member| member.name.clone()).unwrap_or_default();
-        let kind = members.first().map_or(Kind::Docker, |member| Kind::of(&member.spec));
+        let kind = members.first().map_or(VolumeRuntime::Docker, |member| VolumeRuntime::of(&member.spec));
         let story = Log::default();
         let linked = members.len() > 1;
         let (mut sockets, mut ways) = (BTreeMap::new(), BTreeMap::new());
@@ -108,7 +108,8 @@ impl Runtimes {
         }
         let passages = link(&mut members, &ways)?;
         let volumes = name_volumes(&mut members, kind)?;
-        let mut started = Started { runtimes: self.clone(), kind, services: Mutex::default(), volumes };
+        let mut started =
+            StartedServices { runtimes: self.clone(), kind, services: Mutex::default(), volumes };
         if let Some(first) = members.first() {
             self.make_volumes(&started.volumes, &first.spec, kind).await?;
         }
@@ -157,9 +158,9 @@ impl Runtimes {
     /// Starts and seeds a service; says why it is not up.
     async fn start_member(
         &self,
-        member: &Member,
+        member: &EnvironmentService,
         is_main: bool,
-        started: &Started,
+        started: &StartedServices,
         sockets: &BTreeMap<String, watch::Sender<Option<PathBuf>>>,
     ) -> Result<Option<String>, Failure> {
         let up = |socket: PathBuf| {
@@ -188,36 +189,41 @@ impl Runtimes {
         Ok(None)
     }
 
-    async fn make_volumes(&self, names: &[String], spec: &ServiceSpec, kind: Kind) -> Result<(), Failure> {
+    async fn make_volumes(
+        &self,
+        names: &[String],
+        spec: &ServiceSpec,
+        kind: VolumeRuntime,
+    ) -> Result<(), Failure> {
         let user = spec.user.unwrap_or_else(process::own_user);
         for name in names {
-            self.make_volume(name, &spec.tag, kind == Kind::Process, user).await?;
+            self.make_volume(name, &spec.tag, kind == VolumeRuntime::Process, user).await?;
         }
         Ok(())
     }
 
-    async fn drop_volumes(&self, names: &[String], kind: Kind) {
+    async fn drop_volumes(&self, names: &[String], kind: VolumeRuntime) {
         for name in names {
-            self.drop_volume(name, kind == Kind::Process).await;
+            self.drop_volume(name, kind == VolumeRuntime::Process).await;
         }
     }
 }
 
 /// What was started so far; stopped where the rest is given up.
-struct Started {
+struct StartedServices {
     runtimes: Runtimes,
-    kind: Kind,
-    services: Mutex<Vec<(String, Running)>>,
+    kind: VolumeRuntime,
+    services: Mutex<Vec<(String, RunningService)>>,
     volumes: Vec<String>,
 }
 
-impl Started {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(String, Running)>> {
+impl StartedServices {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(String, RunningService)>> {
         self.services.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Started {
+impl Drop for StartedServices {
     fn drop(&mut self) {
         let services = std::mem::take(&mut *self.lock());
         let (volumes, kind) = (std::mem::take(&mut self.volumes), self.kind);
@@ -237,26 +243,31 @@ impl Drop for Started {
 }
 
 /// Names the volumes of an environment as nobody else does, and tells its members where they see them.
-fn name_volumes(members: &mut [Member], kind: Kind) -> Result<Vec<String>, Failure> {
+fn name_volumes(members: &mut [EnvironmentService], kind: VolumeRuntime) -> Result<Vec<String>, Failure> {
     let named = members.iter().flat_map(|member| &member.volumes);
     let names: BTreeSet<String> = named.map(|(name, _)| name.clone()).collect();
-    let strange = |member: &Member| Kind::of(&member.spec) != kind && !member.volumes.is_empty();
+    let strange =
+        |member: &EnvironmentService| VolumeRuntime::of(&member.spec) != kind && !member.volumes.is_empty();
     if members.iter().any(strange) {
         return Err(Failure::permanent("services of two runtimes cannot share a volume")
             .hint("build all of them with the same `runtime`"));
     }
-    if kind == Kind::Process && (members.len() > 1 || !names.is_empty()) {
+    if kind == VolumeRuntime::Process && (members.len() > 1 || !names.is_empty()) {
         // Whoever shares files of a sandbox is the same user, and limits on processes are counted by user. A container
         // stays the user of its image and has a limit of its own: its volumes are open to all.
         let (user, pids) = (process::own_user(), members.iter().map(|member| member.spec.pids).sum());
-        for member in members.iter_mut().filter(|member| Kind::of(&member.spec) == Kind::Process) {
+        for member in
+            members.iter_mut().filter(|member| VolumeRuntime::of(&member.spec) == VolumeRuntime::Process)
+        {
             (member.spec.user, member.spec.pids) = (Some(user), pids);
         }
     }
     let prefix = format!("vol-{}", unique_mark());
     for member in members {
-        let mount =
-            |(name, at): &(String, PathBuf)| Mount { volume: format!("{prefix}-{name}"), at: at.clone() };
+        let mount = |(name, at): &(String, PathBuf)| VolumeMount {
+            volume: format!("{prefix}-{name}"),
+            at: at.clone(),
+        };
         member.spec.mounts = member.volumes.iter().map(mount).collect();
     }
     Ok(names.into_iter().map(|name| format!("{prefix}-{name}")).collect())
@@ -325,20 +336,20 @@ pub fn own_port(service: &str, host: &str, port: u16) -> Failure {
 
 /// Gives every member a door to each port of every other, and to each host that it may reach.
 fn link(
-    members: &mut [Member],
+    members: &mut [EnvironmentService],
     ways: &BTreeMap<String, watch::Receiver<Option<PathBuf>>>,
-) -> Result<Vec<Passages>, Failure> {
+) -> Result<Vec<Tunnels>, Failure> {
     let others: Vec<(String, Vec<u16>)> =
         members.iter().map(|member| (member.name.clone(), member.spec.all_ports().collect())).collect();
     let mut all = Vec::new();
     let broken = |e: std::io::Error| Failure::transient(format!("cannot open a way between services: {e}"));
     for member in members.iter_mut().filter(|member| others.len() > 1 || !member.hosts.is_empty()) {
         let own: Vec<u16> = member.spec.all_ports().collect();
-        let mut passages = Passages::new().map_err(broken)?;
-        let mut links = Links { dir: passages.dir(), ..Links::default() };
-        let mut door = |links: &mut Links, at: Ipv4Addr, port: u16, leads: Leads| {
+        let mut passages = Tunnels::new().map_err(broken)?;
+        let mut links = ServiceLinks { dir: passages.dir(), ..ServiceLinks::default() };
+        let mut door = |links: &mut ServiceLinks, at: Ipv4Addr, port: u16, leads: TunnelTarget| {
             let to = passages.open(leads).map_err(broken)?;
-            links.doors.push(Door { at: SocketAddr::new(IpAddr::V4(at), port), to });
+            links.doors.push(Tunnel { at: SocketAddr::new(IpAddr::V4(at), port), to });
             Ok::<_, Failure>(())
         };
         for (index, (name, ports)) in others.iter().enumerate() {
@@ -353,7 +364,7 @@ fn link(
                     return Err(same_port(&member.name, name, *port));
                 }
                 let way = ways.get(name).cloned().unwrap_or_else(|| watch::channel(None).1);
-                door(&mut links, at, *port, Leads::Service(way, *port))?;
+                door(&mut links, at, *port, TunnelTarget::Service(way, *port))?;
             }
         }
         let log = member.spec.log();
@@ -365,7 +376,7 @@ fn link(
                 if own.contains(port) {
                     return Err(own_port(&member.name, name, *port));
                 }
-                door(&mut links, at, *port, Leads::Host(name.clone(), *port, log.clone()))?;
+                door(&mut links, at, *port, TunnelTarget::Host(name.clone(), *port, log.clone()))?;
             }
         }
         member.spec.links = Some(links);
@@ -384,21 +395,21 @@ fn address(net: u8, index: usize) -> Result<Ipv4Addr, Failure> {
 mod tests {
     use super::*;
     use crate::id::{Address, RunId};
-    use crate::runtime::service::Tag;
+    use crate::runtime::service::OwnerTag;
 
-    fn member(name: &str, after: &[&str]) -> Member {
-        let spec = ServiceSpec::new("x", Tag { run: RunId::new("r"), address: Address::new("a") });
+    fn member(name: &str, after: &[&str]) -> EnvironmentService {
+        let spec = ServiceSpec::new("x", OwnerTag { run: RunId::new("r"), address: Address::new("a") });
         let after = after.iter().map(|name| (*name).to_owned()).collect();
-        Member { after, ..Member::new(name, spec) }
+        EnvironmentService { after, ..EnvironmentService::new(name, spec) }
     }
 
-    fn order(members: &[Member]) -> Result<Vec<Vec<usize>>, Disorder> {
+    fn order(members: &[EnvironmentService]) -> Result<Vec<Vec<usize>>, Disorder> {
         let starts: Vec<(&str, &[String])> =
             members.iter().map(|member| (member.name.as_str(), member.after.as_slice())).collect();
         waves(&starts)
     }
 
-    fn named(members: &[Member]) -> Vec<Vec<&str>> {
+    fn named(members: &[EnvironmentService]) -> Vec<Vec<&str>> {
         let name = |index: &usize| members[*index].name.as_str();
         order(members).unwrap().iter().map(|wave| wave.iter().map(name).collect()).collect()
     }
@@ -412,7 +423,7 @@ mod tests {
 
     #[test]
     fn orders_that_nobody_can_follow_are_refused() {
-        let message = |members: &[Member]| order(members).unwrap_err().failure.message;
+        let message = |members: &[EnvironmentService]| order(members).unwrap_err().failure.message;
         assert!(message(&[member("app", &[]), member("db", &["dbb"])]).contains("no such service"));
         let circle = [member("app", &[]), member("a", &["b"]), member("b", &["a"])];
         assert!(message(&circle).contains("wait for each other: app, a, b"));
@@ -422,22 +433,22 @@ mod tests {
 
     #[test]
     fn only_sandboxes_share_a_user_and_a_limit() {
-        let shared = |name: &str| Member {
+        let shared = |name: &str| EnvironmentService {
             volumes: vec![("shared".to_owned(), "/shared".into())],
             ..member(name, &[])
         };
-        let given = |members: &[Member]| {
+        let given = |members: &[EnvironmentService]| {
             members.iter().map(|member| (member.spec.user, member.spec.pids)).collect::<Vec<_>>()
         };
         let mut members = [shared("app"), shared("db")];
-        let names = name_volumes(&mut members, Kind::Docker).unwrap();
+        let names = name_volumes(&mut members, VolumeRuntime::Docker).unwrap();
         assert_eq!(given(&members), [(None, 256), (None, 256)]);
         assert_eq!(members[0].spec.mounts, members[1].spec.mounts);
         assert_eq!(names, [members[0].spec.mounts[0].volume.clone()]);
 
         members.iter_mut().for_each(|member| member.spec.image = format!("{}x", process::PREFIX));
-        assert!(name_volumes(&mut members, Kind::Docker).is_err(), "two runtimes share no volume");
-        name_volumes(&mut members, Kind::Process).unwrap();
+        assert!(name_volumes(&mut members, VolumeRuntime::Docker).is_err(), "two runtimes share no volume");
+        name_volumes(&mut members, VolumeRuntime::Process).unwrap();
         let user = members[0].spec.user;
         assert_eq!(given(&members), [(user, 512), (user, 512)]);
         assert!(user.is_some());

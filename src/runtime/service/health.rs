@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::complaint::complaint;
-use super::{Backend, ExecSpec, Log, Ready};
+use super::{Backend, ExecSpec, Log, ReadinessCheck};
 use crate::relay::{self, Probe};
 
 /// A command that has run for so long when the time is up is one that does not end.
@@ -18,7 +18,7 @@ const HANGS: Duration = Duration::from_secs(1);
 
 /// Resolves when the service that listens on `port` is ready, with what is missing where `within` ran out.
 pub(super) async fn wait(
-    ready: &Ready,
+    ready: &ReadinessCheck,
     within: Duration,
     (socket, port): (&Path, u16),
     backend: &dyn Backend,
@@ -26,11 +26,11 @@ pub(super) async fn wait(
 ) -> Result<(), String> {
     let deadline = Instant::now() + within;
     let pattern = match ready {
-        Ready::None => return Ok(()),
-        Ready::Log(pattern) => {
+        ReadinessCheck::None => return Ok(()),
+        ReadinessCheck::Log(pattern) => {
             Some(Regex::new(pattern).map_err(|e| format!("`ready.log` is no regular expression: {e}"))?)
         }
-        Ready::Http(_) | Ready::Tcp | Ready::Command(_) => None,
+        ReadinessCheck::Http(_) | ReadinessCheck::Tcp | ReadinessCheck::Command(_) => None,
     };
     let mut missing = None;
     let mut pace = Duration::from_millis(20);
@@ -39,8 +39,8 @@ pub(super) async fn wait(
             match (&pattern, ready) {
                 (Some(pattern), _) if pattern.is_match(&log.text()) => Ok(()),
                 (Some(pattern), _) => Err(format!("no line of its log matches `{pattern}`")),
-                (None, Ready::Http(path)) => http(socket, port, path).await,
-                (None, Ready::Command(line)) => command(backend, line, deadline).await,
+                (None, ReadinessCheck::Http(path)) => http(socket, port, path).await,
+                (None, ReadinessCheck::Command(line)) => command(backend, line, deadline).await,
                 (None, _) => tcp(socket, port).await,
             }
         };
@@ -48,11 +48,11 @@ pub(super) async fn wait(
         match (timeout_at(deadline, look).await, ready) {
             (Ok(Ok(())), _) => return Ok(()),
             (Ok(Err(why)), _) => missing = Some(why),
-            (Err(_), Ready::Http(_)) => {
+            (Err(_), ReadinessCheck::Http(_)) => {
                 missing = Some("it accepts connections but does not answer".to_owned());
             }
             // One that only had no time left says less than the one before it.
-            (Err(_), Ready::Command(line)) if missing.is_none() || begun.elapsed() >= HANGS => {
+            (Err(_), ReadinessCheck::Command(line)) if missing.is_none() || begun.elapsed() >= HANGS => {
                 missing = Some(format!("`{line}` does not end"));
             }
             (Err(_), _) => {}

@@ -3,27 +3,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::Notify;
 
-use crate::relay::Bounded;
+use crate::relay::BoundedOutput;
 use crate::verb::Secrets;
 
 /// What a service has written so far: all of it up to 1 MiB, then its beginning and its end. Shared and cheap to
 /// clone.
 #[derive(Clone, Debug)]
-pub struct Log(Arc<Written>, Option<Arc<Mutex<Retold>>>);
+pub struct Log(Arc<LogContent>, Option<Arc<Mutex<Retold>>>);
 
 /// What was written, and word of more.
 #[derive(Debug)]
-struct Written {
-    kept: Mutex<Bounded>,
+struct LogContent {
+    kept: Mutex<BoundedOutput>,
     more: Notify,
-    hidden: Hidden,
+    hidden: LogSecrets,
 }
 
 /// What is not shown of a log, beside the secrets of the run.
 #[derive(Default)]
-struct Hidden(Mutex<Vec<Arc<dyn Secrets>>>);
+struct LogSecrets(Mutex<Vec<Arc<dyn Secrets>>>);
 
-impl std::fmt::Debug for Hidden {
+impl std::fmt::Debug for LogSecrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Hidden")
     }
@@ -31,8 +31,8 @@ impl std::fmt::Debug for Hidden {
 
 impl Default for Log {
     fn default() -> Self {
-        let kept = Mutex::new(Bounded::new(256 << 10, 768 << 10));
-        Self(Arc::new(Written { kept, more: Notify::new(), hidden: Hidden::default() }), None)
+        let kept = Mutex::new(BoundedOutput::new(256 << 10, 768 << 10));
+        Self(Arc::new(LogContent { kept, more: Notify::new(), hidden: LogSecrets::default() }), None)
     }
 }
 
@@ -164,7 +164,7 @@ impl Log {
         })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Bounded> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BoundedOutput> {
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

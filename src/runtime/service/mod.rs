@@ -1,42 +1,44 @@
 //! Services made from trees of files, and the two runtimes that build and run them: Docker, and local processes in a
 //! sandbox. It must never know pipelines, scenarios or models.
-//! Start with [`Runtimes`], then [`Running`]; `docker/` and `process/` are the runtimes behind them.
+//! Start with [`Runtimes`], then [`RunningService`]; `docker/` and `process/` are the runtimes behind them.
 
 mod bounds;
 mod complaint;
 mod copied;
 mod dockerfile;
 mod environment;
-mod front;
 mod health;
 mod ignored;
 mod images;
 mod log;
 mod owner;
-mod passage;
+mod port_forward;
 mod running;
 mod runtimes;
-mod spares;
 mod spec;
+mod tunnel;
+mod warm_pool;
 
 pub use bounds::CONFIG_LIMIT;
 pub use copied::{BuildContext, Copied, MOST_COPIED};
 pub use dockerfile::{
-    Command, Copy, Dockerfile, Healthcheck, Order, Stage, Step, expand, parse, parse_trigger,
+    BuildStage, CommandForm, CopyInstruction, Dockerfile, Healthcheck, Instruction, InstructionKind, expand,
+    parse, parse_trigger,
 };
-pub use environment::{Disorder, Environment, Member, own_port, same_port, waves};
-pub use front::Front;
+pub use environment::{Disorder, Environment, EnvironmentService, own_port, same_port, waves};
 pub use ignored::Ignored;
 pub use images::Images;
 pub use log::Log;
-pub use owner::Owner;
-pub use running::{Backend, Boot, Doing, Exit, Running};
+pub use owner::ProcessIdentity;
+pub use port_forward::PortForward;
+pub use running::{Backend, BackendFuture, Boot, RunningService, ServiceExit};
 pub use runtimes::{Leftovers, Reaped, Runtimes};
-pub use spares::Ahead;
 pub use spec::{
-    BuildOptions, BuildReport, Kind, Links, Mount, Placed, PlacedAs, Ready, ServiceSpec, Settings, Tag,
+    BuildOptions, BuildReport, OwnerTag, Placed, PlacedAs, ReadinessCheck, RuntimeKind, RuntimeSettings,
+    ServiceLinks, ServiceSpec, VolumeMount,
 };
+pub use warm_pool::WarmPoolSize;
 
 pub(in crate::runtime) use copied::pattern;
 
-pub use crate::relay::{ExecReport, ExecSpec, Shown, Terminal, TerminalSpec, Typed};
+pub use crate::relay::{ExecReport, ExecSpec, TerminalHandle, TerminalInput, TerminalOutput, TerminalSpec};

@@ -3,9 +3,9 @@
 
 /// A process of this machine, told from later ones of the same number by when it started.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner(String);
+pub struct ProcessIdentity(String);
 
-impl Owner {
+impl ProcessIdentity {
     /// This process.
     pub fn me() -> Self {
         let id = std::process::id();
@@ -44,9 +44,10 @@ mod tests {
 
     #[test]
     fn the_living_are_told_from_the_dead() {
-        assert!(Owner::me().is_alive());
-        let (id, _) = Owner::me().0.split_once('-').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
-        assert!(!Owner::read(&format!("{id}-1")).is_alive());
-        assert!(!Owner::read("nonsense").is_alive());
+        assert!(ProcessIdentity::me().is_alive());
+        let (id, _) =
+            ProcessIdentity::me().0.split_once('-').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        assert!(!ProcessIdentity::read(&format!("{id}-1")).is_alive());
+        assert!(!ProcessIdentity::read("nonsense").is_alive());
     }
 }

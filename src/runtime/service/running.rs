@@ -11,23 +11,23 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::{Front, Log, ServiceSpec, health};
-use crate::relay::{ExecReport, ExecSpec, Terminal, TerminalSpec};
+use super::{Log, PortForward, ServiceSpec, health};
+use crate::relay::{ExecReport, ExecSpec, TerminalHandle, TerminalSpec};
 use crate::verb::Failure;
 
 /// A call to a runtime that is under way.
-pub type Doing<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What a runtime does for a service that it has started.
 pub trait Backend: Send + Sync + 'static {
     /// Runs a command inside.
-    fn exec(&self, spec: ExecSpec) -> Doing<'_, Result<ExecReport, Failure>>;
+    fn exec(&self, spec: ExecSpec) -> BackendFuture<'_, Result<ExecReport, Failure>>;
     /// Starts a program in a terminal inside.
-    fn terminal(&self, spec: TerminalSpec) -> Doing<'_, Result<Terminal, Failure>>;
+    fn terminal(&self, spec: TerminalSpec) -> BackendFuture<'_, Result<TerminalHandle, Failure>>;
     /// Stops it within a second and removes all that belongs to it. May be called again.
-    fn stop(&self) -> Doing<'_, ()>;
+    fn stop(&self) -> BackendFuture<'_, ()>;
     /// Asked once a service has not come up: the failure that this really is, if its runtime lacks what the image needs.
-    fn machine_fault(&self) -> Doing<'_, Option<Failure>> {
+    fn machine_fault(&self) -> BackendFuture<'_, Option<Failure>> {
         Box::pin(async { None })
     }
     /// The same for a command that was run inside: what its end really was.
@@ -43,7 +43,7 @@ pub struct Boot {
     /// Its output.
     pub log: Log,
     /// Its exit code and, where known, what ended it; set once.
-    pub exit: watch::Receiver<Option<Exit>>,
+    pub exit: watch::Receiver<Option<ServiceExit>>,
     /// The agent's socket.
     pub socket: PathBuf,
 }
@@ -54,7 +54,7 @@ impl Boot {
         let log = spec.log();
         log.push(format!("{reason}\n").as_bytes());
         let cause = Some(format!("it cannot be started: {}", reason.lines().last().unwrap_or_default()));
-        let exit = watch::channel(Some(Exit { code: 126, cause })).1;
+        let exit = watch::channel(Some(ServiceExit { code: 126, cause })).1;
         Self { backend: Arc::new(Nothing), log, exit, socket: PathBuf::from("/nonexistent") }
     }
 }
@@ -63,22 +63,22 @@ impl Boot {
 struct Nothing;
 
 impl Backend for Nothing {
-    fn exec(&self, _: ExecSpec) -> Doing<'_, Result<ExecReport, Failure>> {
+    fn exec(&self, _: ExecSpec) -> BackendFuture<'_, Result<ExecReport, Failure>> {
         Box::pin(async { Err(Failure::permanent("the service was never started")) })
     }
 
-    fn terminal(&self, _: TerminalSpec) -> Doing<'_, Result<Terminal, Failure>> {
+    fn terminal(&self, _: TerminalSpec) -> BackendFuture<'_, Result<TerminalHandle, Failure>> {
         Box::pin(async { Err(Failure::permanent("the service was never started")) })
     }
 
-    fn stop(&self) -> Doing<'_, ()> {
+    fn stop(&self) -> BackendFuture<'_, ()> {
         Box::pin(async {})
     }
 }
 
 /// How a service ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exit {
+pub struct ServiceExit {
     /// Its exit code.
     pub code: i64,
     /// What ended it, where that is known.
@@ -87,20 +87,20 @@ pub struct Exit {
 
 /// A service that was started: up, or with the reason why not. Cheap to clone; it has to be stopped.
 #[derive(Clone)]
-pub struct Running(Arc<Inner>);
+pub struct RunningService(Arc<RunningInner>);
 
-struct Inner {
+struct RunningInner {
     id: String,
     runtime: &'static str,
     came_up: bool,
     reason: Option<String>,
-    front: Front,
-    others: Vec<(u16, Front)>,
+    front: PortForward,
+    others: Vec<(u16, PortForward)>,
     port: u16,
     boot: Boot,
 }
 
-impl Running {
+impl RunningService {
     /// Waits until the service is up, has ended, or its time is over; that is an observation in any case.
     pub(super) async fn boot(
         id: String,
@@ -125,7 +125,16 @@ impl Running {
             }
         };
         let (front, others) = fronts;
-        Ok(Self(Arc::new(Inner { id, runtime, came_up, reason, front, others, port: spec.port, boot })))
+        Ok(Self(Arc::new(RunningInner {
+            id,
+            runtime,
+            came_up,
+            reason,
+            front,
+            others,
+            port: spec.port,
+            boot,
+        })))
     }
 
     /// Its name among the services of this process.
@@ -188,7 +197,7 @@ impl Running {
         self.exit().map(|exit| exit.code)
     }
 
-    fn exit(&self) -> Option<Exit> {
+    fn exit(&self) -> Option<ServiceExit> {
         self.0.boot.exit.borrow().clone()
     }
 
@@ -211,7 +220,7 @@ impl Running {
     }
 
     /// Starts a program in a terminal inside it; it ends when the terminal is dropped.
-    pub async fn terminal(&self, spec: TerminalSpec) -> Result<Terminal, Failure> {
+    pub async fn terminal(&self, spec: TerminalSpec) -> Result<TerminalHandle, Failure> {
         self.must_run()?;
         self.0.boot.backend.terminal(spec).await
     }
@@ -236,16 +245,16 @@ impl Running {
 }
 
 /// The doors to a service: to its first port, and to the others by port.
-async fn fronts(socket: &Path, spec: &ServiceSpec) -> io::Result<(Front, Vec<(u16, Front)>)> {
-    let first = Front::open(socket, spec.port).await?;
+async fn fronts(socket: &Path, spec: &ServiceSpec) -> io::Result<(PortForward, Vec<(u16, PortForward)>)> {
+    let first = PortForward::open(socket, spec.port).await?;
     let mut others = Vec::new();
     for port in spec.ports.iter().copied().filter(|port| *port != spec.port) {
-        others.push((port, Front::open(socket, port).await?));
+        others.push((port, PortForward::open(socket, port).await?));
     }
     Ok((first, others))
 }
 
-impl fmt::Debug for Running {
+impl fmt::Debug for RunningService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Running")
             .field("id", &self.0.id)

@@ -7,9 +7,10 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::spares::Spares;
+use super::warm_pool::WarmPool;
 use super::{
-    BuildContext, BuildOptions, BuildReport, Ignored, Kind, Running, ServiceSpec, Settings, Tag, bounds,
+    BuildContext, BuildOptions, BuildReport, Ignored, OwnerTag, RunningService, RuntimeKind, RuntimeSettings,
+    ServiceSpec, bounds,
 };
 use crate::id::RunId;
 use crate::relay::unique_mark;
@@ -19,13 +20,13 @@ use crate::verb::{Blobs, Class, Failure};
 
 /// Builds images and runs services. Cheap to clone; made once, at the composition root.
 #[derive(Clone)]
-pub struct Runtimes(Arc<Inner>);
+pub struct Runtimes(Arc<RuntimesInner>);
 
-struct Inner {
-    settings: Settings,
+struct RuntimesInner {
+    settings: RuntimeSettings,
     docker: OnceCell<docker::Engine>,
-    live: Mutex<BTreeMap<String, Running>>,
-    spares: Spares,
+    live: Mutex<BTreeMap<String, RunningService>>,
+    spares: WarmPool,
 }
 
 /// What is to go of what dead processes left over.
@@ -75,18 +76,18 @@ impl fmt::Display for Reaped {
 }
 
 /// A runtime that was chosen.
-enum Chosen {
+enum ChosenRuntime {
     Docker(docker::Engine),
-    Process(process::Place),
+    Process(process::SandboxHost),
 }
 
 /// What a builder is given.
-struct Sent {
+struct BuildInput {
     context: BuildContext,
     dockerfile: String,
 }
 
-impl Sent {
+impl BuildInput {
     /// What of `tree` a build is given. The inner error is the product's.
     fn of(
         tree: &Tree,
@@ -121,13 +122,13 @@ impl Sent {
 
 impl Runtimes {
     /// Runtimes with these settings; nothing is started or asked yet.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: RuntimeSettings) -> Self {
         let (docker, live, spares) = Default::default();
-        Self(Arc::new(Inner { settings, docker, live, spares }))
+        Self(Arc::new(RuntimesInner { settings, docker, live, spares }))
     }
 
     /// What they were told.
-    pub(in crate::runtime) fn settings(&self) -> &Settings {
+    pub(in crate::runtime) fn settings(&self) -> &RuntimeSettings {
         &self.0.settings
     }
 
@@ -143,10 +144,10 @@ impl Runtimes {
 
     /// A directory to work in, for a step of `run`; where `commands` are to be run in it, with a sandbox around it.
     /// Without bubblewrap that is refused, unless commands may run without a sandbox.
-    pub fn bench(&self, run: &RunId, commands: bool) -> Result<process::Bench, Failure> {
+    pub fn bench(&self, run: &RunId, commands: bool) -> Result<process::AgentWorkspace, Failure> {
         // What an attempt of the same run left over that was killed is of no use any more.
         process::reap(&self.settings().data, Leftovers::Of(run), &mut Reaped::default());
-        let bench = process::Bench::new(self.settings(), run)?;
+        let bench = process::AgentWorkspace::new(self.settings(), run)?;
         if commands { bench.guarded(self.settings()) } else { Ok(bench) }
     }
 
@@ -166,7 +167,7 @@ impl Runtimes {
         let (tree, args, path) = (tree.clone(), options.args.clone(), options.dockerfile.clone());
         let given_up = CancellationToken::new();
         let (told, _guard) = (given_up.clone(), given_up.drop_guard());
-        let sent = tokio::task::spawn_blocking(move || Sent::of(&tree, blobs, (&path, &args), &told));
+        let sent = tokio::task::spawn_blocking(move || BuildInput::of(&tree, blobs, (&path, &args), &told));
         let sent = tokio::select! {
             sent = timeout(options.timeout, sent) => sent,
             () = options.cancel.cancelled() => return Err(Failure::cancelled()),
@@ -180,16 +181,16 @@ impl Runtimes {
             Err(reason) => return Ok(unbuilt(reason)),
         };
         match chosen {
-            Chosen::Docker(engine) => {
+            ChosenRuntime::Docker(engine) => {
                 engine.build(sent.context, &sent.dockerfile, options, self.settings()).await
             }
-            Chosen::Process(place) => place.build(sent.context, &sent.dockerfile, options).await,
+            ChosenRuntime::Process(place) => place.build(sent.context, &sent.dockerfile, options).await,
         }
     }
 
-    /// Starts a service and waits until it is up, or until it is clear that it will not be: both are a [`Running`],
+    /// Starts a service and waits until it is up, or until it is clear that it will not be: both are a [`RunningService`],
     /// which has to be given to [`Runtimes::stop`]. Dropping the future before that leaves nothing running.
-    pub async fn start(&self, spec: &ServiceSpec) -> Result<Running, Failure> {
+    pub async fn start(&self, spec: &ServiceSpec) -> Result<RunningService, Failure> {
         self.start_with(spec, &|_| {}).await
     }
 
@@ -198,20 +199,21 @@ impl Runtimes {
         &self,
         spec: &ServiceSpec,
         begun: &(dyn Fn(PathBuf) + Sync),
-    ) -> Result<Running, Failure> {
-        let kind = if spec.image.starts_with(process::PREFIX) { Kind::Process } else { Kind::Docker };
+    ) -> Result<RunningService, Failure> {
+        let kind =
+            if spec.image.starts_with(process::PREFIX) { RuntimeKind::Process } else { RuntimeKind::Docker };
         let id = format!("svc-{}", unique_mark());
         let (runtime, boot) = match self.choose(kind).await? {
-            Chosen::Docker(engine) => {
+            ChosenRuntime::Docker(engine) => {
                 let image = self.0.settings.images.of(&spec.image).to_owned();
                 let spec = ServiceSpec { image, ..spec.clone() };
                 ("docker", Box::pin(engine.start(&id, &spec, &self.0.settings)).await?)
             }
-            Chosen::Process(place) => (place.word(), place.start(&id, spec).await?),
+            ChosenRuntime::Process(place) => (place.word(), place.start(&id, spec).await?),
         };
         begun(boot.socket.clone());
         let guard = Abandoned(Some(boot.backend.clone()));
-        let running = Running::boot(id.clone(), runtime, spec, boot).await?;
+        let running = RunningService::boot(id.clone(), runtime, spec, boot).await?;
         if let Some(failure) = running.machine_fault().await {
             running.stop().await;
             return Err(failure);
@@ -225,12 +227,12 @@ impl Runtimes {
     pub(super) async fn make_volume(
         &self,
         name: &str,
-        tag: &Tag,
+        tag: &OwnerTag,
         process: bool,
         user: u32,
     ) -> Result<(), Failure> {
         if process {
-            return process::Place::find(&self.0.settings)?.make_volume(name, &tag.run, user);
+            return process::SandboxHost::find(&self.0.settings)?.make_volume(name, &tag.run, user);
         }
         self.docker().await?.make_volume(name, tag).await
     }
@@ -238,7 +240,7 @@ impl Runtimes {
     /// Removes a volume.
     pub(super) async fn drop_volume(&self, name: &str, process: bool) {
         if process {
-            if let Ok(place) = process::Place::find(&self.0.settings) {
+            if let Ok(place) = process::SandboxHost::find(&self.0.settings) {
                 place.drop_volume(name);
             }
         } else if let Ok(engine) = self.docker().await {
@@ -247,21 +249,21 @@ impl Runtimes {
     }
 
     /// Stops a service within a second and forgets it.
-    pub async fn stop(&self, running: &Running) {
+    pub async fn stop(&self, running: &RunningService) {
         self.live_ones().remove(running.id());
         running.stop().await;
     }
 
     /// The service of that id, while it runs.
-    pub fn live(&self, id: &str) -> Option<Running> {
+    pub fn live(&self, id: &str) -> Option<RunningService> {
         self.live_ones().get(id).cloned()
     }
 
     /// Which runtime `kind` would be: `docker`, `process` or `host`.
-    pub async fn choice(&self, kind: Kind) -> Result<&'static str, Failure> {
+    pub async fn choice(&self, kind: RuntimeKind) -> Result<&'static str, Failure> {
         Ok(match self.choose(kind).await? {
-            Chosen::Docker(_) => "docker",
-            Chosen::Process(place) => place.word(),
+            ChosenRuntime::Docker(_) => "docker",
+            ChosenRuntime::Process(place) => place.word(),
         })
     }
 
@@ -282,14 +284,14 @@ impl Runtimes {
         Ok(engine.clone())
     }
 
-    async fn choose(&self, kind: Kind) -> Result<Chosen, Failure> {
-        let place = || process::Place::find(&self.0.settings);
+    async fn choose(&self, kind: RuntimeKind) -> Result<ChosenRuntime, Failure> {
+        let place = || process::SandboxHost::find(&self.0.settings);
         match kind {
-            Kind::Docker => self.docker().await.map(Chosen::Docker),
-            Kind::Process => place().map(Chosen::Process),
-            Kind::Auto => match self.docker().await {
-                Ok(engine) => Ok(Chosen::Docker(engine)),
-                Err(no_docker) => place().map(Chosen::Process).map_err(|none| {
+            RuntimeKind::Docker => self.docker().await.map(ChosenRuntime::Docker),
+            RuntimeKind::Process => place().map(ChosenRuntime::Process),
+            RuntimeKind::Auto => match self.docker().await {
+                Ok(engine) => Ok(ChosenRuntime::Docker(engine)),
+                Err(no_docker) => place().map(ChosenRuntime::Process).map_err(|none| {
                     Failure::permanent(format!(
                         "nothing here can run a service: {}; {}",
                         no_docker.message, none.message
@@ -300,11 +302,11 @@ impl Runtimes {
         }
     }
 
-    pub(super) fn spares(&self) -> &Spares {
+    pub(super) fn spares(&self) -> &WarmPool {
         &self.0.spares
     }
 
-    fn live_ones(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
+    fn live_ones(&self) -> MutexGuard<'_, BTreeMap<String, RunningService>> {
         self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Images, Log};
 use crate::id::{Address, RunId};
-use crate::relay::Door;
+use crate::relay::Tunnel;
 use crate::rooted_fs::Status;
 use crate::value::Seal;
 
 /// What runs services.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum RuntimeKind {
     /// Docker where its daemon answers, else a sandboxed process.
     #[default]
     Auto,
@@ -28,7 +28,7 @@ pub enum Kind {
     Process,
 }
 
-impl Kind {
+impl RuntimeKind {
     /// The word for it.
     pub fn word(self) -> &'static str {
         match self {
@@ -41,7 +41,7 @@ impl Kind {
 
 /// What the runtimes are told once, at the composition root.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct RuntimeSettings {
     /// Whether programs may run without any sandbox where bubblewrap is missing.
     pub allow_host: bool,
     /// The Docker daemon: `unix:///path`; the usual socket where none is named.
@@ -60,7 +60,7 @@ pub struct Settings {
     pub seal: Seal,
 }
 
-impl Settings {
+impl RuntimeSettings {
     /// Nothing allowed, the usual socket, `data` for prepared file systems and `program` as the agent.
     pub fn new(program: PathBuf, data: PathBuf) -> Self {
         Self {
@@ -78,7 +78,7 @@ impl Settings {
 
 /// Whom something belongs to: written on containers, images and directories.
 #[derive(Clone, Debug)]
-pub struct Tag {
+pub struct OwnerTag {
     /// The run.
     pub run: RunId,
     /// The step instance.
@@ -89,7 +89,7 @@ pub struct Tag {
 #[derive(Clone, Debug)]
 pub struct BuildOptions {
     /// With what.
-    pub runtime: Kind,
+    pub runtime: RuntimeKind,
     /// Path of the Dockerfile in the tree.
     pub dockerfile: String,
     /// Build arguments.
@@ -103,7 +103,7 @@ pub struct BuildOptions {
     /// Whether its commands may reach the network, in Docker.
     pub egress: bool,
     /// Whom the image belongs to.
-    pub tag: Tag,
+    pub tag: OwnerTag,
     /// Ends the build early, with nothing left of it.
     pub cancel: CancellationToken,
 }
@@ -129,7 +129,7 @@ pub struct BuildReport {
 
 /// When a service counts as up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Ready {
+pub enum ReadinessCheck {
     /// This path answers with a status below 500.
     Http(String),
     /// Its port accepts connections.
@@ -172,7 +172,7 @@ pub enum PlacedAs {
 
 /// A volume that a service sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mount {
+pub struct VolumeMount {
     /// The volume, by the name that its runtime knows.
     pub volume: String,
     /// The absolute path at which the service sees it.
@@ -181,11 +181,11 @@ pub struct Mount {
 
 /// How a service reaches others: by name, through doors, while it has no network.
 #[derive(Clone, Debug, Default)]
-pub struct Links {
+pub struct ServiceLinks {
     /// Addresses of its own loopback by name.
     pub names: Vec<(String, Ipv4Addr)>,
     /// What listens at these addresses; the sockets are named by their path in `dir`.
-    pub doors: Vec<Door>,
+    pub doors: Vec<Tunnel>,
     /// Where the sockets are on this machine.
     pub dir: PathBuf,
 }
@@ -204,7 +204,7 @@ pub struct ServiceSpec {
     /// More ports that it listens on.
     pub ports: Vec<u16>,
     /// When it counts as up.
-    pub ready: Ready,
+    pub ready: ReadinessCheck,
     /// The port that is asked for that, where it is not `port`.
     pub ready_port: Option<u16>,
     /// How long it may take to come up.
@@ -222,28 +222,28 @@ pub struct ServiceSpec {
     /// Files that are put there first.
     pub files: Vec<Placed>,
     /// Volumes it sees.
-    pub mounts: Vec<Mount>,
+    pub mounts: Vec<VolumeMount>,
     /// Others that it reaches.
-    pub links: Option<Links>,
+    pub links: Option<ServiceLinks>,
     /// The user that a sandbox runs it as; one of its own where none is named.
     pub user: Option<u32>,
     /// Where its output goes; a new log where none is named.
     pub log: Option<Log>,
     /// Whom it belongs to.
-    pub tag: Tag,
+    pub tag: OwnerTag,
 }
 
 impl ServiceSpec {
     /// `image` with the usual limits: port 8080 that has to accept connections within 30 s, 512 MiB of memory, 1 GiB of
     /// disk, one processor, 256 processes, no network.
-    pub fn new(image: impl Into<String>, tag: Tag) -> Self {
+    pub fn new(image: impl Into<String>, tag: OwnerTag) -> Self {
         Self {
             image: image.into(),
             command: None,
             env: IndexMap::new(),
             port: 8080,
             ports: Vec::new(),
-            ready: Ready::Tcp,
+            ready: ReadinessCheck::Tcp,
             ready_port: None,
             within: Duration::from_secs(30),
             memory: 512 << 20,
@@ -273,7 +273,7 @@ impl ServiceSpec {
 
     /// Whether nothing runs in it but what `exec` starts.
     pub fn is_session(&self) -> bool {
-        self.ready == Ready::None && self.command.is_none()
+        self.ready == ReadinessCheck::None && self.command.is_none()
     }
 }
 

@@ -17,8 +17,8 @@ use super::{Agent, lay_out};
 use crate::coding_agents::{AgentEnd, AgentLimit, CodingAgent, EventParser, LaunchRequest};
 use crate::llm::registry::Model;
 use crate::meter::Meter;
-use crate::relay::Bounded;
-use crate::runtime::process::{Bench, Ground, Piped, installed};
+use crate::relay::BoundedOutput;
+use crate::runtime::process::{AgentWorkspace, Isolation, LineProcess, installed};
 use crate::runtime::service::ExecSpec;
 use crate::tree::Tree;
 use crate::value::Value;
@@ -51,7 +51,7 @@ struct Work<'a> {
     model: Option<Arc<Model>>,
     cx: &'a Context,
     heard: EventParser,
-    told: Bounded,
+    told: BoundedOutput,
 }
 
 impl Agent {
@@ -69,7 +69,7 @@ impl Agent {
             coder,
             cx,
             heard: EventParser::default(),
-            told: Bounded::new(HEAD, TAIL),
+            told: BoundedOutput::new(HEAD, TAIL),
         };
         let begun = match &with.tree {
             Some(tree) => Tree::load(&*cx.blobs, &tree.tree)?,
@@ -124,7 +124,7 @@ pub(super) fn full_name(coder: &CodingAgent, name: &str) -> String {
 
 impl Work<'_> {
     /// Starts the program and hears it to its end.
-    async fn run(&mut self, bench: &Bench, programs: &Programs) -> Result<EndedBy, Failure> {
+    async fn run(&mut self, bench: &AgentWorkspace, programs: &Programs) -> Result<EndedBy, Failure> {
         let asked = self.coder.clone();
         let argv0 = asked.program();
         let (found, dirs) = installed(argv0, &programs.path).ok_or_else(|| {
@@ -143,7 +143,7 @@ impl Work<'_> {
             Some(rest) => PathBuf::from(&programs.home).join(rest),
             None => PathBuf::from(dir),
         }));
-        let ground = if self.with.sandbox { Ground::Sandbox(&readable) } else { Ground::Host };
+        let ground = if self.with.sandbox { Isolation::Sandbox(&readable) } else { Isolation::Host };
         let (_, aside) = bench.aside(&ground);
         let launch = asked.launch(&self.wish(aside.display().to_string()), &*self.cx.secrets)?;
         for (name, text) in &launch.files {
@@ -210,7 +210,7 @@ impl Work<'_> {
     }
 
     /// Hears the program until it ends or a limit is reached; then nothing of it is left.
-    async fn hear(&mut self, mut piped: Piped) -> Result<EndedBy, Failure> {
+    async fn hear(&mut self, mut piped: LineProcess) -> Result<EndedBy, Failure> {
         let clock = self.cx.clock.clone();
         let mut wall = clock.sleep(self.with.wall.0);
         let mut silence = clock.sleep(self.with.idle.0);

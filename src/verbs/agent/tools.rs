@@ -13,7 +13,7 @@ use super::search::{self, Search};
 use super::with::Kind;
 use super::workspace::{Workspace, local};
 use crate::llm::{Tool, ToolCall};
-use crate::runtime::process::{Bench, WORK};
+use crate::runtime::process::{AgentWorkspace, WORK};
 use crate::runtime::service::{ExecReport, ExecSpec};
 use crate::tree::edit::{ApplyError, Edit, apply};
 use crate::tree::{Tree, Unusual};
@@ -78,7 +78,7 @@ struct Run {
 pub(super) struct Tools<'a> {
     pub(super) kinds: &'a [Kind],
     pub(super) workspace: Arc<Mutex<Workspace>>,
-    pub(super) bench: &'a Bench,
+    pub(super) bench: &'a AgentWorkspace,
     pub(super) patience: Duration,
     /// Which unusual files the user allows.
     pub(super) grants: Arc<Grants>,
@@ -325,7 +325,7 @@ fn outputs(report: &ExecReport) -> String {
         if bytes.is_empty() {
             continue;
         }
-        let mut kept = crate::relay::Bounded::new(HEAD, TAIL);
+        let mut kept = crate::relay::BoundedOutput::new(HEAD, TAIL);
         kept.push(bytes);
         let said = String::from_utf8_lossy(&kept.all().bytes).into_owned();
         let _ = writeln!(text, "{name}:\n{}", said.trim_end_matches('\n'));

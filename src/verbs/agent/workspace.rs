@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::super::globs::globs;
 use crate::rooted_fs::{Entry, Listing, RootedFs, Stamp};
-use crate::runtime::process::{Bench, WORK};
+use crate::runtime::process::{AgentWorkspace, WORK};
 use crate::tree::{Tree, TreeFile, check_path};
 use crate::verb::{Blobs, Failure};
 
@@ -48,7 +48,7 @@ pub(super) struct Snapshot {
 
 impl Workspace {
     /// The files of `bench`, of which those that `ignore` names are not brought back.
-    pub(super) fn new(bench: &Bench, ignore: &[String]) -> Result<Self, Failure> {
+    pub(super) fn new(bench: &AgentWorkspace, ignore: &[String]) -> Result<Self, Failure> {
         let fs = RootedFs::open(&bench.workspace()).map_err(|e| ours(&e))?;
         let fs = fs.owned_by(bench.owner()).following_links();
         Ok(Self { fs, ignore: globs(ignore)?, known: HashMap::new(), stale: None })

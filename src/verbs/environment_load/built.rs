@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Build, Out};
 use crate::expr::tail_text;
-use crate::runtime::service::{BuildOptions, Kind, Runtimes, Tag};
+use crate::runtime::service::{BuildOptions, OwnerTag, RuntimeKind, Runtimes};
 use crate::tree::Tree;
 use crate::value::Value;
 use crate::verb::{Context, Failure};
@@ -16,7 +16,7 @@ const LOG: usize = 2000;
 /// Builds all that `out` says is to be built, and puts the images into its services.
 pub(super) async fn build_all(
     out: &mut Out,
-    runtime: Kind,
+    runtime: RuntimeKind,
     runtimes: &Runtimes,
     cx: &Context,
 ) -> Result<(), Failure> {
@@ -31,7 +31,7 @@ pub(super) async fn build_all(
 
 async fn build_one(
     build: &Build,
-    runtime: Kind,
+    runtime: RuntimeKind,
     runtimes: &Runtimes,
     cx: &Context,
 ) -> Result<String, Failure> {
@@ -44,7 +44,7 @@ async fn build_one(
         memory: MEMORY,
         disk: DISK,
         egress: runtimes.builds_reach_out(),
-        tag: Tag { run: cx.run.clone(), address: cx.address.clone() },
+        tag: OwnerTag { run: cx.run.clone(), address: cx.address.clone() },
         cancel: cx.cancel.clone(),
     };
     cx.progress.line(format!("building the service {}", build.service));

@@ -1,16 +1,17 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::runtime::service::{self, ExecSpec, Running, Runtimes, TerminalSpec};
+use crate::runtime::service::{self, ExecSpec, RunningService, Runtimes, TerminalSpec};
 use crate::scenario::{self, Command, Execution, Opening, Program, Ran, Shell, ShellError, TerminalSize};
 use crate::verb::Secrets;
 
-impl Shell for Running {
+impl Shell for RunningService {
     fn exec(&self, command: Command) -> Execution<'_> {
         Box::pin(async move {
             let mut spec = ExecSpec::shell(command.line, command.timeout);
             (spec.stdin, spec.env, spec.files) = (command.stdin, command.env, command.files);
-            let report = Running::exec(self, spec).await.map_err(|failure| ShellError(failure.message))?;
+            let report =
+                RunningService::exec(self, spec).await.map_err(|failure| ShellError(failure.message))?;
             Ok(Ran {
                 exit_code: report.exit_code,
                 stdout: report.stdout,
@@ -24,14 +25,14 @@ impl Shell for Running {
         Box::pin(async move {
             let Program { line, env, size } = program;
             let spec = TerminalSpec { line, env, columns: size.columns.get(), rows: size.rows.get() };
-            let opened = Running::terminal(self, spec).await;
+            let opened = RunningService::terminal(self, spec).await;
             let terminal = opened.map_err(|failure| ShellError(failure.message))?;
             Ok(Box::new(Held(terminal)) as Box<dyn scenario::Terminal>)
         })
     }
 
     fn lacked(&self) -> Option<crate::verb::Failure> {
-        Running::lacked(self)
+        RunningService::lacked(self)
     }
 
     fn hide(&self, secrets: &Arc<dyn Secrets>) {
@@ -53,7 +54,7 @@ impl Shell for Running {
     }
 
     fn ending(&self) -> Option<String> {
-        Running::ending(self)
+        RunningService::ending(self)
     }
 
     fn ends(&self) -> scenario::Doing<'_, ()> {
@@ -66,22 +67,22 @@ impl Shell for Running {
 }
 
 /// A terminal inside a service.
-struct Held(service::Terminal);
+struct Held(service::TerminalHandle);
 
 impl scenario::Terminal for Held {
     fn send(&mut self, bytes: Vec<u8>) {
-        self.0.send(service::Typed::Bytes(bytes));
+        self.0.send(service::TerminalInput::Bytes(bytes));
     }
 
     fn resize(&mut self, size: TerminalSize) {
-        self.0.send(service::Typed::Size { columns: size.columns.get(), rows: size.rows.get() });
+        self.0.send(service::TerminalInput::Size { columns: size.columns.get(), rows: size.rows.get() });
     }
 
     fn next(&mut self) -> Pin<Box<dyn Future<Output = scenario::Shown> + Send + '_>> {
         Box::pin(async move {
             match self.0.next().await {
-                service::Shown::Bytes(bytes) => scenario::Shown::Bytes(bytes),
-                service::Shown::Ended(code) => scenario::Shown::Ended(code),
+                service::TerminalOutput::Bytes(bytes) => scenario::Shown::Bytes(bytes),
+                service::TerminalOutput::Ended(code) => scenario::Shown::Ended(code),
             }
         })
     }

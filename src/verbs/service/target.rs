@@ -6,7 +6,7 @@ use std::pin::Pin;
 use serde_json::json;
 
 use super::{Hold, Service, With};
-use crate::runtime::service::{BuildOptions, Kind, Tag};
+use crate::runtime::service::{BuildOptions, OwnerTag, RuntimeKind};
 use crate::tree::Tree;
 use crate::value::Value;
 use crate::verb::{Context, Failure, Lease};
@@ -34,14 +34,14 @@ impl Service {
         let mut tree = Tree::new();
         tree.put(&*cx.blobs, "Dockerfile", PLACE.as_bytes())?;
         let options = BuildOptions {
-            runtime: Kind::Process,
+            runtime: RuntimeKind::Process,
             dockerfile: "Dockerfile".to_owned(),
             args: BTreeMap::new(),
             timeout: PATIENCE,
             memory: MEMORY,
             disk: DISK,
             egress: false,
-            tag: Tag { run: cx.run.clone(), address: cx.address.clone() },
+            tag: OwnerTag { run: cx.run.clone(), address: cx.address.clone() },
             cancel: cx.cancel.clone(),
         };
         let report = self.runtimes.build(&tree, cx.blobs.clone(), &options).await?;

@@ -9,7 +9,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::around::Around;
-use crate::runtime::service::{Ahead, Member, Placed, PlacedAs, Ready, ServiceSpec, Tag};
+use crate::runtime::service::{
+    EnvironmentService, OwnerTag, Placed, PlacedAs, ReadinessCheck, ServiceSpec, WarmPoolSize,
+};
 use crate::tree::{Tree, TreeRef};
 use crate::value::Digest;
 use crate::verb::{Ask, Class, Context, EVERY_HOST, Failure};
@@ -93,7 +95,7 @@ pub struct With {
     pub blame: Blame,
     /// How many more like it are wanted soon: they are started before they are asked for.
     #[serde(default)]
-    pub ahead: Option<Ahead>,
+    pub ahead: Option<WarmPoolSize>,
 }
 
 /// What happens if a service beside another does not come up.
@@ -218,18 +220,18 @@ impl ReadyTable {
         Ok(())
     }
 
-    pub(super) fn condition(&self) -> Result<Ready, Failure> {
+    pub(super) fn condition(&self) -> Result<ReadinessCheck, Failure> {
         let ready = match (&self.http, &self.log, &self.command, self.tcp) {
-            (Some(path), None, None, None) => Ready::Http(path.clone()),
-            (None, Some(pattern), None, None) => Ready::Log(pattern.clone()),
-            (None, None, Some(line), None) => Ready::Command(line.clone()),
-            (None, None, None, None | Some(true)) => Ready::Tcp,
+            (Some(path), None, None, None) => ReadinessCheck::Http(path.clone()),
+            (None, Some(pattern), None, None) => ReadinessCheck::Log(pattern.clone()),
+            (None, None, Some(line), None) => ReadinessCheck::Command(line.clone()),
+            (None, None, None, None | Some(true)) => ReadinessCheck::Tcp,
             _ => {
                 return Err(Failure::permanent("`ready` takes one of http, tcp, log and command")
                     .hint("`ready = { http = \"/health\", within = \"20s\" }`, or `ready = \"none\"`"));
             }
         };
-        if let Ready::Log(pattern) = &ready {
+        if let ReadinessCheck::Log(pattern) = &ready {
             regex::Regex::new(pattern)
                 .map_err(|e| Failure::permanent(format!("`ready.log` is no regular expression: {e}")))?;
         }
@@ -251,7 +253,7 @@ impl With {
     }
 
     /// All services that are meant, the main one first.
-    pub fn members(self, cx: &Context) -> Result<Vec<Member>, Failure> {
+    pub fn members(self, cx: &Context) -> Result<Vec<EnvironmentService>, Failure> {
         let mut this = self.within()?;
         let beside = std::mem::take(&mut this.beside);
         let name = this.name.take().unwrap_or_else(|| MAIN.to_owned());
@@ -262,7 +264,7 @@ impl With {
         Ok(members)
     }
 
-    fn member(mut self, name: String, cx: &Context) -> Result<Member, Failure> {
+    fn member(mut self, name: String, cx: &Context) -> Result<EnvironmentService, Failure> {
         let (after, seed) = (std::mem::take(&mut self.after), std::mem::take(&mut self.seed));
         let volumes: Vec<_> = std::mem::take(&mut self.volumes).into_iter().collect();
         self.egress.granted(&name, cx)?;
@@ -270,13 +272,13 @@ impl With {
             Egress::All(_) => Vec::new(),
             Egress::Hosts(hosts) => hosts.iter().map(|host| read_host(host)).collect::<Result<_, _>>()?,
         };
-        Ok(Member { spec: self.spec(&name, cx)?, name, after, hosts, volumes, seed })
+        Ok(EnvironmentService { spec: self.spec(&name, cx)?, name, after, hosts, volumes, seed })
     }
 
     fn spec(self, service: &str, cx: &Context) -> Result<ServiceSpec, Failure> {
         let mut spec = ServiceSpec::new(
             self.image.unwrap_or_default(),
-            Tag { run: cx.run.clone(), address: cx.address.clone() },
+            OwnerTag { run: cx.run.clone(), address: cx.address.clone() },
         );
         for (name, value) in self.env {
             let value = value.reveal(&format!("the variable `{name}` of the service `{service}`"), cx)?;
@@ -307,7 +309,7 @@ impl With {
         spec.memory = size("memory", self.memory.as_deref())?.unwrap_or(spec.memory);
         spec.disk = size("disk", self.disk.as_deref())?.unwrap_or(spec.disk);
         match self.ready {
-            ReadyWhen::Word(ReadyWord::None) => spec.ready = Ready::None,
+            ReadyWhen::Word(ReadyWord::None) => spec.ready = ReadinessCheck::None,
             ReadyWhen::Word(ReadyWord::Tcp) => {}
             ReadyWhen::Table(table) => table.fill(&mut spec)?,
         }
@@ -341,7 +343,7 @@ mod tests {
     use crate::value::Value;
     use serde_json::json;
 
-    fn members(with: Value) -> Result<Vec<Member>, String> {
+    fn members(with: Value) -> Result<Vec<EnvironmentService>, String> {
         let cx = Context::for_test(PathBuf::from("/"), Arc::new(ManualClock::at(0)));
         let with: With = serde_json::from_value(with).map_err(|e| e.to_string())?;
         if let Some(refusal) = with.wrong().into_iter().next() {
@@ -363,7 +365,7 @@ mod tests {
         assert_eq!(read[0].hosts, [("api.example.com".to_owned(), 443)]);
         assert_eq!(
             (read[1].spec.ready.clone(), read[1].spec.port),
-            (Ready::Command("pg_isready".into()), 5432)
+            (ReadinessCheck::Command("pg_isready".into()), 5432)
         );
         assert_eq!(read[1].volumes, [("shared".to_owned(), PathBuf::from("/backup"))]);
     }
@@ -415,7 +417,7 @@ mod tests {
         let spec = &read[0].spec;
         assert_eq!((spec.port, spec.ports.as_slice(), spec.memory), (9000, &[9001, 9002][..], 1 << 30));
         assert_eq!(spec.env.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["A"]);
-        assert_eq!(spec.ready, Ready::Http("/h".into()));
+        assert_eq!(spec.ready, ReadinessCheck::Http("/h".into()));
         // Without one, and with one that says nothing, the step's own keys hold.
         for environment in [json!(null), json!({}), json!({"file": null, "program": {}, "services": {}})] {
             let read = members(json!({"image": "x", "port": 81, "environment": environment})).unwrap();
@@ -433,9 +435,9 @@ mod tests {
         let given = json!({"image": "x", "memory": "1g", "ready": {"http": "/h", "within": "1m30s"}});
         let read = spec(given).unwrap();
         assert_eq!((read.memory, read.within), (1 << 30, Duration::from_secs(90)));
-        assert_eq!(read.ready, Ready::Http("/h".into()));
+        assert_eq!(read.ready, ReadinessCheck::Http("/h".into()));
         assert!(spec(json!({"image": "x", "ready": "none"})).unwrap().is_session());
-        assert_eq!(spec(json!({"image": "x"})).unwrap().ready, Ready::Tcp);
+        assert_eq!(spec(json!({"image": "x"})).unwrap().ready, ReadinessCheck::Tcp);
         let given = json!({"image": "x", "ports": [50051], "ready": {"tcp": true, "port": 50051}});
         let read = spec(given).unwrap();
         assert_eq!((read.port, read.ports, read.ready_port), (8080, vec![50051], Some(50051)));

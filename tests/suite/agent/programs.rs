@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use atoll::llm::{CassetteMode, Models};
-use atoll::runtime::service::Kind;
+use atoll::runtime::service::RuntimeKind;
 use atoll::system_clock::SystemClock;
 use atoll::verb::{Class, Failure, Output};
 use serde_json::{Value, json};
@@ -274,7 +274,7 @@ async fn a_stop_from_outside_ends_it() {
 #[tokio::test]
 async fn in_a_sandbox_it_sees_its_own_files_and_no_others() {
     const TEST: &str = "in_a_sandbox_it_sees_its_own_files_and_no_others";
-    if house(Kind::Process, TEST).await.is_none() {
+    if house(RuntimeKind::Process, TEST).await.is_none() {
         return;
     }
     let below_tmp = tempfile::tempdir_in("/tmp").unwrap();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use atoll::llm::registry::Registry;
 use atoll::llm::{CassetteMode, Models};
-use atoll::runtime::service::Kind;
+use atoll::runtime::service::RuntimeKind;
 use atoll::secrets::EnvSecrets;
 use atoll::system_clock::SystemClock;
 use axum::Router;
@@ -68,7 +68,7 @@ fn stream(act: Act) -> String {
 
 /// Where the program is, after saying so where it or a sandbox is missing.
 async fn installed(name: &str, test: &str) -> Option<PathBuf> {
-    house(Kind::Process, test).await?;
+    house(RuntimeKind::Process, test).await?;
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/agents/node_modules/.bin").join(name);
     if !program.exists() {
         skip("agents", test, "target/agents is missing: tests/setup/agents.sh makes it");

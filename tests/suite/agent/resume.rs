@@ -4,7 +4,7 @@ use std::io::BufReader;
 use std::process::Stdio;
 
 use atoll::llm::CassetteMode;
-use atoll::runtime::service::Kind;
+use atoll::runtime::service::RuntimeKind;
 use atoll::verb::Class;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -206,7 +206,7 @@ fn a_killed_run_leaves_nothing_of_its_program_and_knows_what_it_cost() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_run_leaves_nothing_in_its_sandbox() {
-    if house(Kind::Process, "a_killed_run_leaves_nothing_in_its_sandbox").await.is_none() {
+    if house(RuntimeKind::Process, "a_killed_run_leaves_nothing_in_its_sandbox").await.is_none() {
         return;
     }
     let (project, span, _place) = employer(true);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use atoll::llm::CassetteMode;
-use atoll::runtime::service::Kind;
+use atoll::runtime::service::RuntimeKind;
 use atoll::system_clock::SystemClock;
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ async fn brought(calls: Vec<(&str, Value)>, more: Value) -> (Vec<String>, Step, 
 
 #[tokio::test]
 async fn commands_work_on_the_files_and_reach_nothing_else() {
-    if house(Kind::Process, "commands_work_on_the_files_and_reach_nothing_else").await.is_none() {
+    if house(RuntimeKind::Process, "commands_work_on_the_files_and_reach_nothing_else").await.is_none() {
         return;
     }
     let calls = vec![
@@ -77,7 +77,7 @@ async fn commands_work_on_the_files_and_reach_nothing_else() {
 
 #[tokio::test]
 async fn commands_have_an_end_and_their_output_bounds() {
-    if house(Kind::Process, "commands_have_an_end_and_their_output_bounds").await.is_none() {
+    if house(RuntimeKind::Process, "commands_have_an_end_and_their_output_bounds").await.is_none() {
         return;
     }
     let calls = vec![
@@ -102,7 +102,7 @@ async fn commands_have_an_end_and_their_output_bounds() {
 
 #[tokio::test]
 async fn what_is_ignored_is_not_brought_back() {
-    if house(Kind::Process, "what_is_ignored_is_not_brought_back").await.is_none() {
+    if house(RuntimeKind::Process, "what_is_ignored_is_not_brought_back").await.is_none() {
         return;
     }
     let calls =

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 
-use atoll::runtime::service::{Kind, Ready};
+use atoll::runtime::service::{ReadinessCheck, RuntimeKind};
 use atoll::scenario::{Decided, Observation, Shell, StepSeen};
 use atoll::system_clock::SystemClock;
 
@@ -94,8 +94,8 @@ async fn a_socket_that_sends_without_end_is_kept_in_part() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_that_prints_a_gibibyte_is_cut_and_gone() {
-    let Some(house) = house(Kind::Process, "a_command_that_prints_a_gibibyte").await else { return };
-    let running = house.start("print('unused')\n", Ready::None).await;
+    let Some(house) = house(RuntimeKind::Process, "a_command_that_prints_a_gibibyte").await else { return };
+    let running = house.start("print('unused')\n", ReadinessCheck::None).await;
     let flood = "
 - exec: { command: 'head -c 1073741824 /dev/zero', timeout: 4m }
   assert: { exit_code: 0 }

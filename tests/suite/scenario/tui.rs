@@ -1,6 +1,6 @@
 //! `tui` steps against programs from the distribution's packages, in sandboxes and in containers.
 
-use atoll::runtime::service::{ExecSpec, Kind, Ready, Running, ServiceSpec};
+use atoll::runtime::service::{ExecSpec, ReadinessCheck, RunningService, RuntimeKind, ServiceSpec};
 use atoll::scenario::{Decided, Observation, Shell, StepSeen, load};
 use atoll::system_clock::SystemClock;
 use serde_json::json;
@@ -12,16 +12,16 @@ use crate::fifo::processes_with;
 use crate::services::{House, house};
 
 /// A sandbox in which nothing runs but what scenarios start in it. Nothing where something is missing, after saying so.
-pub async fn sandbox(test: &str) -> Option<(House, Running)> {
+pub async fn sandbox(test: &str) -> Option<(House, RunningService)> {
     if !has_terminal_programs(test) {
         return None;
     }
-    let house = house(Kind::Process, test).await?;
-    let running = house.start("print('unused')\n", Ready::None).await;
+    let house = house(RuntimeKind::Process, test).await?;
+    let running = house.start("print('unused')\n", ReadinessCheck::None).await;
     Some((house, running))
 }
 
-pub async fn watch(running: &Running, text: &str) -> Observation {
+pub async fn watch(running: &RunningService, text: &str) -> Observation {
     play_on(&steps(text), None, Some(running as &dyn Shell), &SystemClock, "").await
 }
 
@@ -419,8 +419,8 @@ async fn a_step_that_is_given_up_ends_its_program() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn programs_in_a_container() {
-    let Some(house) = house(Kind::Docker, "programs_in_a_container").await else { return };
-    let spec = ServiceSpec { ready: Ready::None, ..ServiceSpec::new("busybox:latest", house.tag()) };
+    let Some(house) = house(RuntimeKind::Docker, "programs_in_a_container").await else { return };
+    let spec = ServiceSpec { ready: ReadinessCheck::None, ..ServiceSpec::new("busybox:latest", house.tag()) };
     let running = house.runtimes.start(&spec).await.unwrap();
     let nap = format!("sleep 44{}", std::process::id());
     let line = stubborn(&nap);

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use atoll::runtime::service::{Ahead, Environment, Kind, Leftovers, Member, Ready, ServiceSpec};
+use atoll::runtime::service::{
+    Environment, EnvironmentService, Leftovers, ReadinessCheck, RuntimeKind, ServiceSpec, WarmPoolSize,
+};
 use atoll::verb::Failure;
 
 use super::{House, docker, house, out, sh};
@@ -17,14 +19,16 @@ fn nothing_lives(house: &House, environments: &[&Environment]) {
 
 #[tokio::test]
 async fn no_more_are_started_ahead_than_are_wanted() {
-    let Some(house) = house(Kind::Process, "no_more_are_started_ahead_than_are_wanted").await else { return };
-    let spec = ServiceSpec { ready: Ready::None, ..house.spec("").await };
-    let started = AtomicUsize::new(0);
-    let members = || -> Result<Vec<Member>, Failure> {
-        started.fetch_add(1, Ordering::Relaxed);
-        Ok(vec![Member::new("program", spec.clone())])
+    let Some(house) = house(RuntimeKind::Process, "no_more_are_started_ahead_than_are_wanted").await else {
+        return;
     };
-    let ahead = Ahead { keep: 1, of: 3 };
+    let spec = ServiceSpec { ready: ReadinessCheck::None, ..house.spec("").await };
+    let started = AtomicUsize::new(0);
+    let members = || -> Result<Vec<EnvironmentService>, Failure> {
+        started.fetch_add(1, Ordering::Relaxed);
+        Ok(vec![EnvironmentService::new("program", spec.clone())])
+    };
+    let ahead = WarmPoolSize { keep: 1, of: 3 };
     let take = || house.runtimes.take("same".to_owned(), ahead, &members);
     let first = take().await.unwrap();
     assert_eq!(started.load(Ordering::Relaxed), 2, "one to have, one ahead");
@@ -47,13 +51,15 @@ async fn no_more_are_started_ahead_than_are_wanted() {
 
 #[tokio::test]
 async fn what_is_let_go_late_is_gone_when_all_is_closed() {
-    let Some(house) = house(Kind::Process, "what_is_let_go_late_is_gone_when_all_is_closed").await else {
+    let Some(house) = house(RuntimeKind::Process, "what_is_let_go_late_is_gone_when_all_is_closed").await
+    else {
         return;
     };
-    let spec = ServiceSpec { ready: Ready::None, ..house.spec("").await };
+    let spec = ServiceSpec { ready: ReadinessCheck::None, ..house.spec("").await };
     let volumes = vec![("shared".to_owned(), "/shared".into())];
-    let side = Member { volumes: volumes.clone(), ..Member::new("side", spec.clone()) };
-    let main = Member { volumes, ..Member::new("program", spec) };
+    let side =
+        EnvironmentService { volumes: volumes.clone(), ..EnvironmentService::new("side", spec.clone()) };
+    let main = EnvironmentService { volumes, ..EnvironmentService::new("program", spec) };
     let environment = house.runtimes.start_all(vec![main, side]).await.unwrap();
     assert_eq!(environment.services.len(), 2);
     house.runtimes.stop_late(environment);
@@ -63,13 +69,14 @@ async fn what_is_let_go_late_is_gone_when_all_is_closed() {
 
 #[tokio::test]
 async fn volumes_that_were_made_before_one_could_not_be_are_gone() {
-    let Some(house) = house(Kind::Process, "volumes_that_were_made_before_one_could_not_be_are_gone").await
+    let Some(house) =
+        house(RuntimeKind::Process, "volumes_that_were_made_before_one_could_not_be_are_gone").await
     else {
         return;
     };
-    let spec = ServiceSpec { ready: Ready::None, ..house.spec("").await };
+    let spec = ServiceSpec { ready: ReadinessCheck::None, ..house.spec("").await };
     let volumes = vec![("first".to_owned(), "/first".into()), ("x".repeat(300), "/second".into())];
-    let member = Member { volumes, ..Member::new("program", spec) };
+    let member = EnvironmentService { volumes, ..EnvironmentService::new("program", spec) };
     let failure = house.runtimes.start_all(vec![member]).await.err().expect("no name is that long");
     assert!(failure.message.contains("too long"), "{failure}");
     house.runtimes.close().await;
@@ -79,7 +86,7 @@ async fn volumes_that_were_made_before_one_could_not_be_are_gone() {
 /// A container stays the user of its image: what its volumes need is that any user may write to them.
 #[tokio::test]
 async fn containers_of_different_users_share_a_volume() {
-    let Some(house) = house(Kind::Docker, "containers_of_different_users_share_a_volume").await else {
+    let Some(house) = house(RuntimeKind::Docker, "containers_of_different_users_share_a_volume").await else {
         return;
     };
     let volumes = vec![("shared".to_owned(), "/home".into())];
@@ -90,8 +97,8 @@ async fn containers_of_different_users_share_a_volume() {
         let built = house.build(&[("Dockerfile", &house.dockerfile(&rest))]).await;
         assert!(built.ok, "{}", built.log);
         let spec = ServiceSpec::new(built.image.unwrap(), house.tag());
-        let spec = ServiceSpec { ready: Ready::None, ..spec };
-        members.push(Member { volumes: volumes.clone(), ..Member::new(name, spec) });
+        let spec = ServiceSpec { ready: ReadinessCheck::None, ..spec };
+        members.push(EnvironmentService { volumes: volumes.clone(), ..EnvironmentService::new(name, spec) });
     }
     let environment = house.runtimes.start_all(members).await.unwrap();
     let run = async |name: &str, line: &str| {
@@ -109,7 +116,7 @@ async fn containers_of_different_users_share_a_volume() {
 
 #[tokio::test]
 async fn volumes_of_the_dead_are_reaped() {
-    let Some(house) = house(Kind::Docker, "volumes_of_the_dead_are_reaped").await else { return };
+    let Some(house) = house(RuntimeKind::Docker, "volumes_of_the_dead_are_reaped").await else { return };
     let run = house.tag().run;
     let name = format!("atoll-test-{}", run.as_str());
     let labels = [format!("atoll.run={run}"), "atoll.owner=1-1".to_owned()];

@@ -7,7 +7,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use std::process::Child;
 
-use atoll::runtime::process::{Bench, WORK};
+use atoll::runtime::process::{AgentWorkspace, WORK};
 use serde_json::{Value, json};
 
 use super::*;
@@ -124,17 +124,17 @@ async fn armed(house: &House) -> String {
 }
 
 fn session(house: &House, image: &str) -> ServiceSpec {
-    ServiceSpec { ready: Ready::None, disk: 256 << 20, ..ServiceSpec::new(image, house.tag()) }
+    ServiceSpec { ready: ReadinessCheck::None, disk: 256 << 20, ..ServiceSpec::new(image, house.tag()) }
 }
 
 /// In a service, while another one runs beside it.
-async fn services_reach_nothing(kind: Kind) {
+async fn services_reach_nothing(kind: RuntimeKind) {
     if !is_amid_secrets(&format!("attacks::services_reach_nothing_{}", kind.word())) {
         return;
     }
     let Some(house) = house(kind, "services_reach_nothing").await else { return };
     let planted = plant(&house);
-    let other = house.start(SERVER, Ready::Http("/".into())).await;
+    let other = house.start(SERVER, ReadinessCheck::Http("/".into())).await;
     let image = armed(&house).await;
     let running = house.runtimes.start(&session(&house, &image)).await.unwrap();
     let targets = planted.with("other_ports", json!([8080, other.ports()["8080"]]));
@@ -148,23 +148,24 @@ async fn services_reach_nothing(kind: Kind) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn services_reach_nothing_process() {
-    services_reach_nothing(Kind::Process).await;
+    services_reach_nothing(RuntimeKind::Process).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn services_reach_nothing_docker() {
-    services_reach_nothing(Kind::Docker).await;
+    services_reach_nothing(RuntimeKind::Docker).await;
 }
 
 /// In a build: what a command prints is in its log.
-async fn builds_reach_nothing(kind: Kind) {
+async fn builds_reach_nothing(kind: RuntimeKind) {
     if !is_amid_secrets(&format!("attacks::builds_reach_nothing_{}", kind.word())) {
         return;
     }
     let Some(house) = house(kind, "builds_reach_nothing").await else { return };
     let planted = plant(&house);
     let text = house.dockerfile("WORKDIR /app\nCOPY attempts.py targets.json ./\nRUN python3 -u attempts.py \"$(cat targets.json)\"\n");
-    let targets = planted.with("capabilities", if kind == Kind::Docker { OF_BUILDS } else { 0 }).to_string();
+    let targets =
+        planted.with("capabilities", if kind == RuntimeKind::Docker { OF_BUILDS } else { 0 }).to_string();
     let files = [("Dockerfile", text.as_str()), ("attempts.py", ATTEMPTS), ("targets.json", &targets)];
     let built = house.build(&files).await;
     assert!(built.ok, "{}", built.log);
@@ -174,18 +175,19 @@ async fn builds_reach_nothing(kind: Kind) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn builds_reach_nothing_process() {
-    builds_reach_nothing(Kind::Process).await;
+    builds_reach_nothing(RuntimeKind::Process).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn builds_reach_nothing_docker() {
-    builds_reach_nothing(Kind::Docker).await;
+    builds_reach_nothing(RuntimeKind::Docker).await;
 }
 
 /// Puts the attempts into the workspace of an agent, and opens its sandbox.
-async fn bench(house: &House) -> Bench {
-    let settings = Settings::new(PathBuf::from(env!("CARGO_BIN_EXE_atoll")), house.data.path().to_owned());
-    let mut bench = Bench::new(&settings, &house.run).unwrap().guarded(&settings).unwrap();
+async fn bench(house: &House) -> AgentWorkspace {
+    let settings =
+        RuntimeSettings::new(PathBuf::from(env!("CARGO_BIN_EXE_atoll")), house.data.path().to_owned());
+    let mut bench = AgentWorkspace::new(&settings, &house.run).unwrap().guarded(&settings).unwrap();
     std::fs::write(bench.workspace().join("attempts.py"), ATTEMPTS).unwrap();
     if let Some(owner) = bench.owner() {
         std::os::unix::fs::chown(bench.workspace(), Some(owner), Some(owner)).unwrap();
@@ -199,7 +201,7 @@ async fn commands_of_agents_reach_nothing() {
     if !is_amid_secrets("attacks::commands_of_agents_reach_nothing") {
         return;
     }
-    let Some(house) = house(Kind::Process, "commands_of_agents_reach_nothing").await else { return };
+    let Some(house) = house(RuntimeKind::Process, "commands_of_agents_reach_nothing").await else { return };
     let planted = plant(&house);
     let bench = bench(&house).await;
     let report = bench.run(attack(&planted.with("place", WORK), WORK, &[])).await.unwrap();
@@ -220,9 +222,13 @@ fn the_attempts_work_where_nothing_stops_them() {
         "read_through_a_symbolic_link",
     ];
     let data = tempfile::tempdir().unwrap();
-    let settings = Settings::new(PathBuf::from(env!("CARGO_BIN_EXE_atoll")), data.path().to_owned());
-    let house =
-        House { runtimes: Runtimes::new(settings), kind: Kind::Process, run: RunId::new("none"), data };
+    let settings = RuntimeSettings::new(PathBuf::from(env!("CARGO_BIN_EXE_atoll")), data.path().to_owned());
+    let house = House {
+        runtimes: Runtimes::new(settings),
+        kind: RuntimeKind::Process,
+        run: RunId::new("none"),
+        data,
+    };
     let planted = plant(&house);
     let (file, targets) =
         (planted.home.path().join("attempts.py"), planted.with("place", planted.home.path().to_str()));
@@ -252,14 +258,14 @@ const GREEDY: [(&str, &[&str]); 11] = [
     ("open_files_without_end", &[]),
 ];
 
-async fn services_use_no_more_than_they_may(kind: Kind) {
+async fn services_use_no_more_than_they_may(kind: RuntimeKind) {
     let Some(house) = house(kind, "services_use_no_more_than_they_may").await else { return };
     let planted = plant(&house);
     let image = armed(&house).await;
     for (name, why) in GREEDY {
         let command = ["python3", "-u", "/app/attempts.py", &planted.with("place", "/app").to_string(), name];
         let command = Some(command.map(ToOwned::to_owned).to_vec());
-        let ready = Ready::Log("begun ".to_owned());
+        let ready = ReadinessCheck::Log("begun ".to_owned());
         let spec = ServiceSpec { ready, command, ..session(&house, &image) };
         let running = house.runtimes.start(&spec).await.unwrap();
         timeout(Duration::from_secs(90), running.ended()).await.expect(name);
@@ -282,12 +288,12 @@ fn left(data: &Path) -> Vec<PathBuf> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn services_use_no_more_than_they_may_process() {
-    services_use_no_more_than_they_may(Kind::Process).await;
+    services_use_no_more_than_they_may(RuntimeKind::Process).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn services_use_no_more_than_they_may_docker() {
-    services_use_no_more_than_they_may(Kind::Docker).await;
+    services_use_no_more_than_they_may(RuntimeKind::Docker).await;
 }
 
 const FILLS: &str = r#"
@@ -325,7 +331,8 @@ set = { said = "{{ steps.up.output }}" }
 /// Its data and the program's files are on one disk, which the program fills as fast as it can.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_can_be_recorded_on_the_disk_that_its_program_fills() {
-    if house(Kind::Process, "a_run_can_be_recorded_on_the_disk_that_its_program_fills").await.is_none() {
+    if house(RuntimeKind::Process, "a_run_can_be_recorded_on_the_disk_that_its_program_fills").await.is_none()
+    {
         return;
     }
     let Some(disk) = SmallDisk::mount(200 << 10) else { return };

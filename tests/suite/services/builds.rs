@@ -39,7 +39,7 @@ async fn build(house: &House, files: &[(&str, &[u8])], options: &BuildOptions) -
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_instruction_means_what_it_means_to_docker() {
-    let Some(house) = house(Kind::Docker, "every_instruction_means").await else { return };
+    let Some(house) = house(RuntimeKind::Docker, "every_instruction_means").await else { return };
     let text = format!(
         r#"ARG BASE=busybox:latest
 ARG WORD=outside
@@ -131,7 +131,7 @@ CMD ["cat /said"]
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_image_from_nothing_has_nothing_that_it_was_not_given() {
-    let Some(house) = house(Kind::Docker, "an_image_from_nothing").await else { return };
+    let Some(house) = house(RuntimeKind::Docker, "an_image_from_nothing").await else { return };
     let text = format!(
         "FROM busybox:latest AS b\nFROM scratch\nLABEL atoll.run={}\nCOPY --from=b /bin /bin\nRUN [\"/bin/sh\", \"-c\", \"echo x > /x\"]\n",
         house.run
@@ -152,7 +152,7 @@ async fn an_image_from_nothing_has_nothing_that_it_was_not_given() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_unchanged_is_not_done_again() {
-    let Some(house) = house(Kind::Docker, "what_is_unchanged").await else { return };
+    let Some(house) = house(RuntimeKind::Docker, "what_is_unchanged").await else { return };
     let text = house.dockerfile(
         "COPY a.txt .\nRUN cat /proc/sys/kernel/random/uuid > /first\nCOPY b.txt .\nRUN cat /proc/sys/kernel/random/uuid > /second\nCMD [\"x\"]\n",
     );
@@ -176,7 +176,7 @@ async fn what_is_unchanged_is_not_done_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_of_builds_have_limits_and_leave_nothing() {
-    let Some(house) = house(Kind::Docker, "commands_of_builds_have_limits").await else { return };
+    let Some(house) = house(RuntimeKind::Docker, "commands_of_builds_have_limits").await else { return };
     let label = format!("label=atoll.run={}", house.run);
     let containers = || docker(&["ps", "--all", "--quiet", "--filter", &label]);
     let small = BuildOptions { memory: 64 << 20, disk: 64 << 20, ..house.options() };
@@ -220,7 +220,7 @@ async fn commands_of_builds_have_limits_and_leave_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_build_cannot_do_is_said_with_its_line() {
-    let Some(house) = house(Kind::Docker, "what_a_build_cannot_do").await else { return };
+    let Some(house) = house(RuntimeKind::Docker, "what_a_build_cannot_do").await else { return };
     let cases = [
         ("FROM busybox:latest\nRUN --mount=type=cache,target=/x true\n", "line 2: options of RUN"),
         ("FROM busybox:latest\nADD https://a.example/x /x\n", "line 2: ADD takes files of the tree"),

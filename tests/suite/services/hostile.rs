@@ -31,7 +31,7 @@ fn built(house: &House, rest: &str) -> String {
     house.dockerfile(&format!("COPY app.py /app.py\n{rest}\n{UP}"))
 }
 
-async fn what_a_program_breaks_is_its_own(kind: Kind) {
+async fn what_a_program_breaks_is_its_own(kind: RuntimeKind) {
     let Some(house) = house(kind, "what_a_program_breaks_is_its_own").await else { return };
     let deep = r#"RUN python3 -c "import os;[(os.mkdir('d'),os.chdir('d')) for i in range(3000)]""#;
     // What it does, and whether it comes up in a sandbox.
@@ -59,14 +59,14 @@ async fn what_a_program_breaks_is_its_own(kind: Kind) {
         let (made, up, why) = fate(&house, &built(&house, rest), Duration::from_secs(60)).await;
         assert!(up || !why.is_empty(), "{rest:.80}");
         // In a container root may do more, and links inside are followed.
-        assert!(kind == Kind::Docker || up == comes_up, "{rest:.80}: built {made}: {why}");
+        assert!(kind == RuntimeKind::Docker || up == comes_up, "{rest:.80}: built {made}: {why}");
     }
 }
 
 /// Only in a sandbox: the system's own files of a container are its image's, and root may write there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sandbox_that_its_program_breaks_is_an_observation() {
-    let Some(house) = house(Kind::Process, "a_sandbox_that_its_program_breaks").await else { return };
+    let Some(house) = house(RuntimeKind::Process, "a_sandbox_that_its_program_breaks").await else { return };
     let cases = [
         ("RUN ln -sf /dev/zero /etc/passwd", true, ""),
         ("RUN rm /etc/passwd && mkfifo /etc/passwd", true, ""),
@@ -91,7 +91,7 @@ async fn a_sandbox_that_its_program_breaks_is_an_observation() {
     assert_eq!(left, 0, "services leave nothing behind");
 }
 
-async fn what_a_dockerfile_expands_to_is_bounded(kind: Kind) {
+async fn what_a_dockerfile_expands_to_is_bounded(kind: RuntimeKind) {
     let Some(house) = house(kind, "what_a_dockerfile_expands_to_is_bounded").await else { return };
     let doubled =
         |line: &str| house.dockerfile(&format!("ENV A=xxxxxxxxxxxxxxxx\n{}", format!("{line}\n").repeat(36)));
@@ -126,7 +126,7 @@ async fn what_a_dockerfile_expands_to_is_bounded(kind: Kind) {
     assert!(house.build(&files).await.reason.unwrap().contains("line 1001 of .dockerignore"));
 }
 
-async fn words_of_a_program_are_not_taken_for_the_machines(kind: Kind) {
+async fn words_of_a_program_are_not_taken_for_the_machines(kind: RuntimeKind) {
     let Some(house) = house(kind, "words_of_a_program").await else { return };
     let told = "RUN echo 'write /x: no space left on device' >&2; echo \"ModuleNotFoundError: No module named 'json'\" >&2; exit 3\n";
     let built = house.build(&[("Dockerfile", &house.dockerfile(told))]).await;
@@ -184,7 +184,7 @@ while True:
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_command_leaves_behind_sees_no_other_instruction() {
-    let Some(house) = house(Kind::Process, "what_a_command_leaves_behind").await else { return };
+    let Some(house) = house(RuntimeKind::Process, "what_a_command_leaves_behind").await else { return };
     let outside = tempfile::tempdir().unwrap();
     let canary = outside.path().join("canary");
     std::fs::create_dir(&canary).unwrap();
@@ -221,7 +221,7 @@ async fn what_a_command_leaves_behind_sees_no_other_instruction() {
 /// While bubblewrap makes the places that it mounts on, it sees all of this machine as `/oldroot`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn links_at_the_places_of_mounts_lead_nowhere() {
-    let Some(house) = house(Kind::Process, "links_at_the_places_of_mounts").await else { return };
+    let Some(house) = house(RuntimeKind::Process, "links_at_the_places_of_mounts").await else { return };
     let outside = tempfile::tempdir().unwrap();
     std::fs::set_permissions(outside.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     let to = format!("/oldroot{}", outside.path().display());
@@ -244,7 +244,7 @@ async fn links_at_the_places_of_mounts_lead_nowhere() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_command_of_a_build_finds_processes_of_another() {
-    let Some(house) = house(Kind::Process, "no_command_of_a_build_finds").await else { return };
+    let Some(house) = house(RuntimeKind::Process, "no_command_of_a_build_finds").await else { return };
     let nap = format!("86{}", std::process::id());
     let leave = format!(
         "RUN env -i setsid sleep {nap} & (setsid sh -c 'trap \"\" TERM HUP INT; sleep {nap}' &) ; true\n"
@@ -259,7 +259,7 @@ async fn no_command_of_a_build_finds_processes_of_another() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancelled_build_ends_at_once_and_leaves_nothing() {
-    let Some(house) = house(Kind::Process, "a_cancelled_build").await else { return };
+    let Some(house) = house(RuntimeKind::Process, "a_cancelled_build").await else { return };
     let nap = format!("87{}", std::process::id());
     let options = house.options();
     let dockerfile =

@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests write files and plant leftovers")]
 
 use atoll::id::RunId;
-use atoll::runtime::service::{Kind, Leftovers};
+use atoll::runtime::service::{Leftovers, RuntimeKind};
 
 use super::{SERVER, docker, house};
 use crate::binary::Project;
@@ -24,7 +24,7 @@ fn has_image(name: &str) -> bool {
 
 #[tokio::test]
 async fn directories_of_the_dead_are_reaped() {
-    let Some(house) = house(Kind::Process, "directories_of_the_dead_are_reaped").await else { return };
+    let Some(house) = house(RuntimeKind::Process, "directories_of_the_dead_are_reaped").await else { return };
     let left = house.data.path().join("process/live/svc-old");
     std::fs::create_dir_all(&left).unwrap();
     std::fs::write(left.join("owner"), DEAD).unwrap();
@@ -36,7 +36,7 @@ async fn directories_of_the_dead_are_reaped() {
 
 #[tokio::test]
 async fn images_of_sandboxes_stay_as_long_as_a_run_needs_them() {
-    let Some(house) = house(Kind::Process, "images_of_sandboxes_stay").await else { return };
+    let Some(house) = house(RuntimeKind::Process, "images_of_sandboxes_stay").await else { return };
     let spec = house.spec(SERVER).await;
     assert!(spec.image.starts_with("process:"));
     // Its name says nothing without the user's key.
@@ -75,7 +75,7 @@ fn leave_image(name: &str, run: &str, data: &str) {
 
 #[tokio::test]
 async fn containers_and_images_of_the_dead_are_reaped() {
-    let Some(house) = house(Kind::Docker, "containers_of_the_dead").await else { return };
+    let Some(house) = house(RuntimeKind::Docker, "containers_of_the_dead").await else { return };
     let (run, data) = (house.run.as_str(), house.data.path().display().to_string());
     let label = format!("atoll.run={run}");
     leave_container(run, &data);
@@ -112,7 +112,7 @@ docker_build = { tree = "{{ steps.code.output.tree }}", runtime = "docker" }
 /// Layers of a build that came to nothing have labels from the beginning, and go with their run.
 #[tokio::test]
 async fn layers_of_failed_builds_are_found_again() {
-    let Some(_house) = house(Kind::Docker, "layers_of_failed_builds").await else { return };
+    let Some(_house) = house(RuntimeKind::Docker, "layers_of_failed_builds").await else { return };
     let project = Project::new().file("pipelines/fails.toml", FAILS);
     let mark = format!("layers-{}", std::process::id());
     project.run(&["run", "fails", "--mark", &mark]).exits(0);
@@ -128,7 +128,7 @@ async fn layers_of_failed_builds_are_found_again() {
 
 #[tokio::test]
 async fn gc_removes_what_no_run_needs_any_more() {
-    let Some(house) = house(Kind::Docker, "gc_removes").await else { return };
+    let Some(house) = house(RuntimeKind::Docker, "gc_removes").await else { return };
     let project = Project::new().file(
         "pipelines/hello.toml",
         "atoll = 1\nname = \"hello\"\nsummary = \"says hello\"\n[steps.one]\nset = { text = \"hello\" }\n",
@@ -172,7 +172,7 @@ shell = { argv = ["sh", "-c", 'echo up > "$1"; read go < "$2"', "sh", "{{ inputs
 
 #[tokio::test]
 async fn a_run_that_goes_on_removes_what_it_left_over() {
-    let Some(_house) = house(Kind::Docker, "a_run_that_goes_on").await else { return };
+    let Some(_house) = house(RuntimeKind::Docker, "a_run_that_goes_on").await else { return };
     let project = Project::new().file("pipelines/held.toml", HELD);
     let mut says = Fifo::new(project.path("says"));
     let hears = Fifo::new(project.path("hears"));
@@ -214,7 +214,7 @@ docker_build = { tree = "{{ steps.code.output.tree }}", runtime = "docker", time
 /// Killed in the middle of a `RUN`, a build leaves a container that runs, and the image of what came before it.
 #[tokio::test]
 async fn a_killed_build_leaves_nothing_once_gc_has_run() {
-    let Some(_house) = house(Kind::Docker, "a_killed_build").await else { return };
+    let Some(_house) = house(RuntimeKind::Docker, "a_killed_build").await else { return };
     let project = Project::new().file("pipelines/slow.toml", SLOW);
     // No other test sleeps that long.
     let seconds = (100_000_000 + std::process::id()).to_string();

@@ -4,7 +4,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use atoll::relay::{self, ENVIRONMENT, ExecSpec, Limits, Orders, Program, WORD};
+use atoll::relay::{self, ENVIRONMENT, ExecSpec, Limits, Orders, RelayProgram, WORD};
 use tokio::process::Command;
 use tokio::time::sleep;
 
@@ -19,7 +19,7 @@ async fn an_agent_works_within_the_memory_that_it_limits() {
     let orders = Orders {
         listen: Some(socket.clone()),
         limits: Limits { memory: Some(MOST), ..Limits::default() },
-        session: Program { argv: Vec::new(), env, cwd: "/".into() },
+        session: RelayProgram { argv: Vec::new(), env, cwd: "/".into() },
         ..Orders::default()
     };
     let mut command = Command::new(env!("CARGO_BIN_EXE_atoll"));

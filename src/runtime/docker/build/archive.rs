@@ -16,7 +16,7 @@ const PIECE: usize = 64 << 10;
 
 /// Whom copied files belong to, and their mode where it is given.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Looks {
+pub(super) struct CopiedAttributes {
     pub(super) owner: (u64, u64),
     pub(super) mode: Option<u32>,
 }
@@ -24,7 +24,7 @@ pub(super) struct Looks {
 /// Writes an archive whose size is bounded.
 pub(super) struct Packer<W: Write> {
     out: tar::Builder<W>,
-    looks: Looks,
+    looks: CopiedAttributes,
     left: u64,
     most: u64,
     entries: usize,
@@ -32,7 +32,7 @@ pub(super) struct Packer<W: Write> {
 }
 
 impl<W: Write> Packer<W> {
-    pub(super) fn new(out: W, looks: Looks, most: u64, cancel: &CancellationToken) -> Self {
+    pub(super) fn new(out: W, looks: CopiedAttributes, most: u64, cancel: &CancellationToken) -> Self {
         let out = tar::Builder::new(out);
         Self { out, looks, left: most, most, entries: 0, cancel: cancel.clone() }
     }
@@ -240,11 +240,11 @@ mod tests {
     #[test]
     fn what_is_copied_is_bounded() {
         let cancel = CancellationToken::new();
-        let mut packer = Packer::new(Vec::new(), Looks::default(), 10, &cancel);
+        let mut packer = Packer::new(Vec::new(), CopiedAttributes::default(), 10, &cancel);
         packer.file(Path::new("/a/b"), b"12345", false).unwrap();
         packer.file(Path::new("/a/c"), b"12345", true).unwrap();
         assert!(packer.file(Path::new("/a/d"), b"1", true).unwrap_err().to_string().contains("more than 10"));
-        let mut packer = Packer::new(Vec::new(), Looks::default(), 10, &cancel);
+        let mut packer = Packer::new(Vec::new(), CopiedAttributes::default(), 10, &cancel);
         cancel.cancel();
         assert!(packer.dir(Path::new("/a")).is_err());
     }
@@ -263,7 +263,7 @@ mod tests {
         let packed = packed.finish().unwrap();
         for bytes in [&plain, &packed] {
             let mut out = Vec::new();
-            let mut packer = Packer::new(&mut out, Looks::default(), 100, &cancel);
+            let mut packer = Packer::new(&mut out, CopiedAttributes::default(), 100, &cancel);
             let read = archive(bytes).unwrap().unwrap();
             assert_eq!(packer.take(read, &mut |path, _| Some(Path::new("/to").join(path))).unwrap(), 1);
             assert_eq!(packer.end().unwrap(), 3);

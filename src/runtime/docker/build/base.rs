@@ -5,24 +5,28 @@ use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt;
 
 use super::super::{Engine, ours, status_of};
-use super::fault::Wanted;
-use super::{Build, Stop, product};
+use super::fault::RequestedImage;
+use super::{DockerBuild, DockerBuildStop, product};
 use crate::verb::Failure;
 
 /// The empty image that `FROM scratch` means.
 const SCRATCH: (&str, &str) = ("atoll-scratch", "1");
 
 /// An image that the daemon has.
-pub(super) struct Found {
+pub(super) struct LocalImage {
     pub(super) id: String,
     pub(super) config: ContainerConfig,
     /// Bytes.
     pub(super) size: u64,
 }
 
-impl Build<'_> {
+impl DockerBuild<'_> {
     /// The image of a `FROM`.
-    pub(super) async fn base(&self, name: &str, platform: Option<&str>) -> Result<Found, Stop> {
+    pub(super) async fn base(
+        &self,
+        name: &str,
+        platform: Option<&str>,
+    ) -> Result<LocalImage, DockerBuildStop> {
         if name == "scratch" {
             self.engine.import_empty(SCRATCH.0, SCRATCH.1).await?;
             return self.find(&format!("{}:{}", SCRATCH.0, SCRATCH.1), true, None).await;
@@ -31,11 +35,16 @@ impl Build<'_> {
     }
 
     /// The image of a `COPY --from`; a mere word is more likely a stage that is not there.
-    pub(super) async fn source(&self, name: &str) -> Result<Found, Stop> {
+    pub(super) async fn source(&self, name: &str) -> Result<LocalImage, DockerBuildStop> {
         self.find(name, name.contains(['/', ':']), None).await
     }
 
-    async fn find(&self, name: &str, pulls: bool, platform: Option<&str>) -> Result<Found, Stop> {
+    async fn find(
+        &self,
+        name: &str,
+        pulls: bool,
+        platform: Option<&str>,
+    ) -> Result<LocalImage, DockerBuildStop> {
         if name.is_empty() {
             return Err(product("the name of the base image is empty"));
         }
@@ -44,7 +53,7 @@ impl Build<'_> {
             let note = format!("base image {name}: {used} is used in its place ([docker.images])\n");
             self.log.push(note.as_bytes());
         }
-        let wanted = Wanted { name: used.to_owned(), is_image: true };
+        let wanted = RequestedImage { name: used.to_owned(), is_image: true };
         let found = match self.engine.api.inspect_image(used).await {
             Err(e) if status_of(&e) == Some(404) && pulls => {
                 self.pull(used, platform, &wanted).await?;
@@ -68,10 +77,15 @@ impl Build<'_> {
             return Err(product(format!("`{used}` is an image for {actual}, not for {other}")));
         }
         let size = found.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
-        Ok(Found { id, config: found.config.map(config).unwrap_or_default(), size })
+        Ok(LocalImage { id, config: found.config.map(config).unwrap_or_default(), size })
     }
 
-    async fn pull(&self, name: &str, platform: Option<&str>, wanted: &Wanted) -> Result<(), Stop> {
+    async fn pull(
+        &self,
+        name: &str,
+        platform: Option<&str>,
+        wanted: &RequestedImage,
+    ) -> Result<(), DockerBuildStop> {
         self.log.push(format!("pulling {name}\n").as_bytes());
         let tagged = name.contains('@') || name.rsplit('/').next().is_some_and(|last| last.contains(':'));
         let options = CreateImageOptionsBuilder::new().from_image(name);

@@ -4,7 +4,7 @@ use bollard::errors::Error;
 use bollard::models::HostConfig;
 
 use super::super::{ours, status_of};
-use super::{Build, Stop, is_online, product};
+use super::{DockerBuild, DockerBuildStop, is_online, product};
 use crate::verb::Failure;
 
 /// Fewer bytes and files than these are no space.
@@ -13,13 +13,13 @@ const FEW: u64 = 1_000;
 
 /// An image that was asked for.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(super) struct RequestedImage {
     pub(super) name: String,
     /// Whether it is meant as an image, and not as a stage.
     pub(super) is_image: bool,
 }
 
-impl Wanted {
+impl RequestedImage {
     /// The registry that it names, if it is not the usual one.
     fn host(&self) -> Option<&str> {
         let (host, _) = self.name.split_once('/')?;
@@ -27,9 +27,9 @@ impl Wanted {
     }
 }
 
-impl Build<'_> {
+impl DockerBuild<'_> {
     /// Tells whose fault it is that an image could not be had.
-    pub(super) async fn judge(&self, message: &str, wanted: &Wanted) -> Stop {
+    pub(super) async fn judge(&self, message: &str, wanted: &RequestedImage) -> DockerBuildStop {
         let reason = || product(format!("cannot get the image `{}`: {}", wanted.name, message.trim()));
         match suspect(message, wanted) {
             Suspect::Product => reason(),
@@ -41,7 +41,7 @@ impl Build<'_> {
             }
             Suspect::Registry => {
                 let name = &wanted.name;
-                Stop::Ours(
+                DockerBuildStop::Ours(
                     Failure::transient(format!("cannot get the base image `{name}`: {message}")).hint(format!(
                         "the registry does not answer; `docker pull {name}`, or make an image of that name here"
                     )),
@@ -52,15 +52,15 @@ impl Build<'_> {
 
     /// Tells whose fault it is that the daemon refused to do something with a container: if it does the same with a
     /// container of ours, it is the product's.
-    pub(super) async fn blame(&self, doing: &str, error: &Error, host: HostConfig) -> Stop {
+    pub(super) async fn blame(&self, doing: &str, error: &Error, host: HostConfig) -> DockerBuildStop {
         let text = error.to_string();
-        let Some(status) = status_of(error) else { return Stop::Ours(ours(doing, error)) };
+        let Some(status) = status_of(error) else { return DockerBuildStop::Ours(ours(doing, error)) };
         if text.contains("No such image")
             || text.contains("No such container")
             || text.contains("layer does not exist")
         {
             let why = format!("a layer was removed while the image was built: {text}");
-            return Stop::Ours(Failure::transient(why));
+            return DockerBuildStop::Ours(Failure::transient(why));
         }
         if text.to_ascii_lowercase().contains("no space left on device") && self.disk_is_full().await {
             return Self::full(&text);
@@ -74,11 +74,11 @@ impl Build<'_> {
         if status == 400 || Box::pin(starts).await {
             return product(format!("cannot {doing}: {message}"));
         }
-        Stop::Ours(ours(doing, error))
+        DockerBuildStop::Ours(ours(doing, error))
     }
 
-    pub(super) fn full(message: &str) -> Stop {
-        Stop::Ours(
+    pub(super) fn full(message: &str) -> DockerBuildStop {
+        DockerBuildStop::Ours(
             Failure::transient(format!("no space left to build an image: {message}"))
                 .hint("free some disk space, e.g. with `docker system prune`"),
         )
@@ -103,7 +103,7 @@ enum Suspect {
     Registry,
 }
 
-fn suspect(message: &str, wanted: &Wanted) -> Suspect {
+fn suspect(message: &str, wanted: &RequestedImage) -> Suspect {
     const NETWORK: [&str; 10] = [
         "dial tcp",
         "no such host",
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn the_products_mistakes_are_told_from_ours() {
-        let wanted = |name: &str, is_image| Wanted { name: name.to_owned(), is_image };
+        let wanted = |name: &str, is_image| RequestedImage { name: name.to_owned(), is_image };
         let base = wanted("r.example:5000/a:1", true);
         assert_eq!((base.host(), wanted("python:3", true).host()), (Some("r.example:5000"), None));
         assert_eq!(suspect("manifest for python:9 not found: manifest unknown", &base), Suspect::Product);

@@ -17,10 +17,10 @@ use tokio::time::timeout;
 
 use super::super::start::{network, security, shared_memory, words};
 use super::super::{LAYER, ours};
-use super::stage::{State, at_line};
-use super::{Build, Stop, product};
+use super::stage::{StageImage, at_line};
+use super::{DockerBuild, DockerBuildStop, product};
 use crate::confine::Overrun;
-use crate::runtime::service::Command;
+use crate::runtime::service::CommandForm;
 use crate::value::Digest;
 
 /// Processes of a command.
@@ -44,7 +44,7 @@ const UNREACHED: [&str; 7] = [
 /// A command as a program and its arguments, with build arguments in its environment: an environment of the container
 /// would stay in the image.
 pub(super) fn command_env(
-    command: &Command,
+    command: &CommandForm,
     shell: &[String],
     args: &IndexMap<String, String>,
 ) -> Vec<String> {
@@ -55,30 +55,30 @@ pub(super) fn command_env(
         .first()
         .and_then(|program| program.rsplit('/').next())
         .is_some_and(|name| ["sh", "bash", "ash", "dash", "ksh", "zsh"].contains(&name));
-    if let (Command::Shell(line), true) = (command, is_posix) {
+    if let (CommandForm::Shell(line), true) = (command, is_posix) {
         let is_name = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         let named = args.iter().filter(|(name, _)| is_name(name));
         let pairs = named.map(|(name, value)| format!(" {name}='{}'", value.replace('\'', r"'\''")));
         let line = format!("export{}; {line}", pairs.collect::<String>());
-        return Command::Shell(line).argv(shell);
+        return CommandForm::Shell(line).argv(shell);
     }
     let pairs = args.iter().map(|(name, value)| format!("{name}={value}"));
     std::iter::once("env".to_owned()).chain(pairs).chain(command.argv(shell)).collect()
 }
 
 /// How a command ended.
-struct Ran {
+struct LayerExit {
     code: i64,
     overrun: Option<Overrun>,
 }
 
-impl Build<'_> {
+impl DockerBuild<'_> {
     /// Copies what waits for it, and runs a command, told apart by its key, if there is one.
     pub(super) async fn flush(
         &self,
-        state: &mut State,
+        state: &mut StageImage,
         run: Option<(Vec<String>, Value)>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), DockerBuildStop> {
         if state.pending.is_empty() && run.is_none() {
             return Ok(());
         }
@@ -119,7 +119,7 @@ impl Build<'_> {
     }
 
     /// The image with all that it is to know, labelled as that of the run.
-    pub(super) async fn finish(&self, state: State) -> Result<String, Stop> {
+    pub(super) async fn finish(&self, state: StageImage) -> Result<String, DockerBuildStop> {
         let mut config = state.config.clone();
         config.env = Some(pairs(&state.env));
         let labels = self.engine.labels(&self.options.tag);
@@ -136,7 +136,7 @@ impl Build<'_> {
     }
 
     /// How many bytes the image may still take.
-    async fn left(&self, state: &State) -> Result<u64, Stop> {
+    async fn left(&self, state: &StageImage) -> Result<u64, DockerBuildStop> {
         let found =
             self.engine.api.inspect_image(&state.image).await.map_err(|e| ours("look at a layer", &e))?;
         let size = found.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
@@ -175,7 +175,7 @@ impl Build<'_> {
 
     /// A container of the image with `argv` as its command, to be removed from the image again when it is committed: so
     /// that nothing of it is left there, it is the entrypoint, and there is no command.
-    pub(super) fn body(&self, state: &State, argv: Vec<String>) -> ContainerCreateBody {
+    pub(super) fn body(&self, state: &StageImage, argv: Vec<String>) -> ContainerCreateBody {
         let silent = || HealthConfig { test: words(&["NONE"]), ..HealthConfig::default() };
         ContainerCreateBody {
             image: Some(state.image.clone()),
@@ -189,7 +189,12 @@ impl Build<'_> {
         }
     }
 
-    async fn commit(&self, container: &str, config: ContainerConfig, key: &str) -> Result<String, Stop> {
+    async fn commit(
+        &self,
+        container: &str,
+        config: ContainerConfig,
+        key: &str,
+    ) -> Result<String, DockerBuildStop> {
         let mut labels = config.labels.clone().unwrap_or_default();
         labels.extend(self.engine.labels(&self.options.tag));
         labels.insert(LAYER.to_owned(), key.to_owned());
@@ -207,7 +212,7 @@ impl Build<'_> {
     }
 
     /// Runs the command of a container. When this returns, no process of it is left.
-    async fn run(&self, container: &str, left: u64, host: HostConfig) -> Result<(), Stop> {
+    async fn run(&self, container: &str, left: u64, host: HostConfig) -> Result<(), DockerBuildStop> {
         let mark = self.log.mark();
         let ran = self.run_within(container, left, host).await?;
         let api = &self.engine.api;
@@ -215,7 +220,10 @@ impl Build<'_> {
         let killed = state.ok().and_then(|found| found.state?.oom_killed).unwrap_or_default();
         let exit_code = Some(ran.code);
         if let Some(overrun) = ran.overrun {
-            return Err(Stop::Product { reason: format!("the command was ended: {overrun}"), exit_code });
+            return Err(DockerBuildStop::Product {
+                reason: format!("the command was ended: {overrun}"),
+                exit_code,
+            });
         }
         if ran.code == 0 {
             return Ok(());
@@ -236,10 +244,15 @@ impl Build<'_> {
         if said.contains("No space left on device") && self.disk_is_full().await {
             return Err(Self::full(&reason));
         }
-        Err(Stop::Product { reason, exit_code })
+        Err(DockerBuildStop::Product { reason, exit_code })
     }
 
-    async fn run_within(&self, container: &str, left: u64, host: HostConfig) -> Result<Ran, Stop> {
+    async fn run_within(
+        &self,
+        container: &str,
+        left: u64,
+        host: HostConfig,
+    ) -> Result<LayerExit, DockerBuildStop> {
         let (engine, api) = (self.engine, &self.engine.api);
         let attach = AttachContainerOptionsBuilder::new().stream(true).stdout(true).stderr(true).build();
         let attached = api.attach_container(container, Some(attach)).await;
@@ -257,15 +270,15 @@ impl Build<'_> {
         let mut end = async || match ended.next().await {
             Some(Ok(answer)) => Ok(answer.status_code),
             Some(Err(Error::DockerContainerWaitError { code, .. })) => Ok(code),
-            Some(Err(e)) => Err(Stop::Ours(ours("wait for a command", &e))),
+            Some(Err(e)) => Err(DockerBuildStop::Ours(ours("wait for a command", &e))),
             None => Ok(137),
         };
         let follow = async {
             tokio::select! {
-                code = end() => code.map(|code| Ran { code, overrun: None }),
+                code = end() => code.map(|code| LayerExit { code, overrun: None }),
                 overrun = engine.overrun(watched) => {
                     engine.kill_now(container).await;
-                    Ok(Ran { code: 137, overrun: Some(overrun) })
+                    Ok(LayerExit { code: 137, overrun: Some(overrun) })
                 }
             }
         };
@@ -295,14 +308,14 @@ mod tests {
 
     #[test]
     fn build_arguments_are_in_the_environment_of_a_command_alone() {
-        let shell = |line: &str| Command::Shell(line.to_owned());
+        let shell = |line: &str| CommandForm::Shell(line.to_owned());
         let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let sh = list(&["/bin/sh", "-c"]);
         let args: IndexMap<String, String> =
             [("A", "it's"), ("b.c", "2")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
         assert_eq!(command_env(&shell("x"), &sh, &IndexMap::new()), ["/bin/sh", "-c", "x"]);
         assert_eq!(command_env(&shell("x"), &sh, &args), ["/bin/sh", "-c", r"export A='it'\''s'; x"]);
-        let exec = Command::Exec(list(&["/x", "y"]));
+        let exec = CommandForm::Exec(list(&["/x", "y"]));
         assert_eq!(command_env(&exec, &sh, &args), ["env", "A=it's", "b.c=2", "/x", "y"]);
         let odd = list(&["/usr/bin/python3", "-c"]);
         assert_eq!(command_env(&shell("x"), &odd, &args)[0], "env");

@@ -20,23 +20,23 @@ use tokio::time::timeout;
 
 use super::Engine;
 use crate::relay::unique_mark;
-use crate::runtime::service::{BuildContext, BuildOptions, BuildReport, Log, Settings, parse};
+use crate::runtime::service::{BuildContext, BuildOptions, BuildReport, Log, RuntimeSettings, parse};
 use crate::verb::Failure;
 
 /// Why a build ended early: the product's fault, or ours.
-enum Stop {
+enum DockerBuildStop {
     Product { reason: String, exit_code: Option<i64> },
     Ours(Failure),
 }
 
-impl From<Failure> for Stop {
+impl From<Failure> for DockerBuildStop {
     fn from(failure: Failure) -> Self {
         Self::Ours(failure)
     }
 }
 
-fn product(reason: impl Into<String>) -> Stop {
-    Stop::Product { reason: reason.into(), exit_code: None }
+fn product(reason: impl Into<String>) -> DockerBuildStop {
+    DockerBuildStop::Product { reason: reason.into(), exit_code: None }
 }
 
 /// Whether a name outside can be found from here: then a name that cannot be found is a wrong one.
@@ -46,9 +46,9 @@ async fn is_online() -> bool {
 }
 
 /// A build that goes on. Its containers are removed at its end, also when it is dropped.
-struct Build<'a> {
+struct DockerBuild<'a> {
     engine: &'a Engine,
-    settings: &'a Settings,
+    settings: &'a RuntimeSettings,
     options: &'a BuildOptions,
     context: Arc<BuildContext>,
     log: Log,
@@ -65,10 +65,10 @@ impl Engine {
         context: BuildContext,
         text: &str,
         options: &BuildOptions,
-        settings: &Settings,
+        settings: &RuntimeSettings,
     ) -> Result<BuildReport, Failure> {
         let begun = Instant::now();
-        let build = Build {
+        let build = DockerBuild {
             engine: self,
             settings,
             options,
@@ -82,16 +82,16 @@ impl Engine {
             end = timeout(options.timeout, build.follow(text)) => {
                 end.unwrap_or_else(|_| Err(product(format!("not built within {:?}", options.timeout))))
             }
-            () = options.cancel.cancelled() => Err(Stop::Ours(Failure::cancelled())),
+            () = options.cancel.cancelled() => Err(DockerBuildStop::Ours(Failure::cancelled())),
         };
         build.clean().await;
         let mut report = BuildReport { runtime: "docker".to_owned(), ..BuildReport::default() };
         match end {
-            Err(Stop::Ours(failure)) => {
+            Err(DockerBuildStop::Ours(failure)) => {
                 return Err(failure.detail(serde_json::json!({ "log": build.log.tail(4000) })));
             }
             Ok(image) => (report.ok, report.image) = (true, Some(image)),
-            Err(Stop::Product { reason, exit_code }) => {
+            Err(DockerBuildStop::Product { reason, exit_code }) => {
                 build.log.push(format!("{reason}\n").as_bytes());
                 (report.reason, report.exit_code) = (Some(reason), exit_code);
             }
@@ -102,15 +102,15 @@ impl Engine {
     }
 }
 
-impl Build<'_> {
-    async fn follow(&self, text: &str) -> Result<String, Stop> {
+impl DockerBuild<'_> {
+    async fn follow(&self, text: &str) -> Result<String, DockerBuildStop> {
         let file = parse(text).map_err(product)?;
         let last = self.stages(&file).await?;
         self.finish(last).await
     }
 
     /// Makes a container; its name is noted first, so that it is found whatever happens.
-    async fn container(&self, body: ContainerCreateBody) -> Result<String, Stop> {
+    async fn container(&self, body: ContainerCreateBody) -> Result<String, DockerBuildStop> {
         let name = format!("{}-{}", self.id, self.next.fetch_add(1, Ordering::Relaxed));
         self.live.lock().unwrap_or_else(PoisonError::into_inner).push(format!("atoll-{name}"));
         let host = body.host_config.clone().unwrap_or_default();
@@ -129,7 +129,7 @@ impl Build<'_> {
     }
 }
 
-impl Drop for Build<'_> {
+impl Drop for DockerBuild<'_> {
     fn drop(&mut self) {
         let live = std::mem::take(&mut *self.live.lock().unwrap_or_else(PoisonError::into_inner));
         if let (false, Ok(runtime)) = (live.is_empty(), tokio::runtime::Handle::try_current()) {

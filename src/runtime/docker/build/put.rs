@@ -11,9 +11,9 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::super::{ours, status_of};
-use super::archive::{Inlet, Looks, Outlet, Packer, archive};
-use super::stage::State;
-use super::{Build, Stop, product};
+use super::archive::{CopiedAttributes, Inlet, Outlet, Packer, archive};
+use super::stage::StageImage;
+use super::{DockerBuild, DockerBuildStop, product};
 use crate::rooted_fs::{blocking, normalize};
 use crate::runtime::service::{BuildContext, pattern};
 use crate::verb::Failure;
@@ -25,26 +25,26 @@ const USERS: usize = 1 << 20;
 
 /// Something that waits until a container is made.
 #[derive(Clone)]
-pub(super) struct Pending {
+pub(super) struct PendingChange {
     pub(super) line: usize,
     /// What tells it from others.
     pub(super) key: Value,
-    pub(super) op: Op,
+    pub(super) op: ChangeKind,
 }
 
 #[derive(Clone)]
-pub(super) enum Op {
+pub(super) enum ChangeKind {
     /// A directory.
     Dir(String),
     /// Files of the tree.
-    Tree(Put),
+    Tree(CopySpec),
     /// Files of an image.
-    Image(String, Put),
+    Image(String, CopySpec),
 }
 
 /// What is copied, and how.
 #[derive(Clone)]
-pub(super) struct Put {
+pub(super) struct CopySpec {
     pub(super) sources: Vec<String>,
     pub(super) to: String,
     /// Whether the target is a directory, there or not.
@@ -55,14 +55,14 @@ pub(super) struct Put {
 }
 
 /// A mode in octal.
-pub(super) fn mode(text: &str) -> Result<u32, Stop> {
+pub(super) fn mode(text: &str) -> Result<u32, DockerBuildStop> {
     let read = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777);
     read.ok_or_else(|| product(format!("`{text}` is no mode in octal, such as 755")))
 }
 
 /// What is at a path of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum There {
+enum PathState {
     Nothing,
     Dir,
     Other,
@@ -70,37 +70,43 @@ enum There {
 
 type Packing = Box<dyn FnOnce(&Outlet, &CancellationToken) -> io::Result<u64> + Send>;
 
-impl Build<'_> {
+impl DockerBuild<'_> {
     /// Does `op` to a container, with at most `left` bytes; says how many were written.
-    pub(super) async fn put(&self, container: &str, state: &State, op: &Op, left: u64) -> Result<u64, Stop> {
+    pub(super) async fn put(
+        &self,
+        container: &str,
+        state: &StageImage,
+        op: &ChangeKind,
+        left: u64,
+    ) -> Result<u64, DockerBuildStop> {
         match op {
             // The daemon makes it with the container.
-            Op::Dir(dir) if *dir == state.dir() => Ok(0),
-            Op::Dir(dir) => self.put_dir(container, dir).await,
-            Op::Tree(put) => self.put_tree(container, put, left).await,
-            Op::Image(image, put) => Box::pin(self.put_from(container, image, put, left)).await,
+            ChangeKind::Dir(dir) if *dir == state.dir() => Ok(0),
+            ChangeKind::Dir(dir) => self.put_dir(container, dir).await,
+            ChangeKind::Tree(put) => self.put_tree(container, put, left).await,
+            ChangeKind::Image(image, put) => Box::pin(self.put_from(container, image, put, left)).await,
         }
     }
 
-    async fn put_dir(&self, container: &str, dir: &str) -> Result<u64, Stop> {
+    async fn put_dir(&self, container: &str, dir: &str) -> Result<u64, DockerBuildStop> {
         match self.stat(container, dir).await?.1 {
-            There::Dir => return Ok(0),
-            There::Other => return Err(product(format!("{dir} is no directory"))),
-            There::Nothing => {}
+            PathState::Dir => return Ok(0),
+            PathState::Other => return Err(product(format!("{dir} is no directory"))),
+            PathState::Nothing => {}
         }
         let dir = PathBuf::from(dir);
         let pack = move |out: &Outlet, cancel: &CancellationToken| {
-            let mut packer = Packer::new(out.buffered(), Looks::default(), 0, cancel);
+            let mut packer = Packer::new(out.buffered(), CopiedAttributes::default(), 0, cancel);
             packer.dir(&dir)?;
             packer.end()
         };
         self.send(container, Box::new(pack)).await
     }
 
-    async fn put_tree(&self, container: &str, put: &Put, left: u64) -> Result<u64, Stop> {
+    async fn put_tree(&self, container: &str, put: &CopySpec, left: u64) -> Result<u64, DockerBuildStop> {
         let (_, there) = self.stat(container, &put.to).await?;
         let looks = self.looks(container, put).await?;
-        let into_dir = put.into_dir || put.sources.len() > 1 || there == There::Dir;
+        let into_dir = put.into_dir || put.sources.len() > 1 || there == PathState::Dir;
         let (context, put) = (self.context.clone(), put.clone());
         let pack = move |out: &Outlet, cancel: &CancellationToken| {
             let mut packer = Packer::new(out.buffered(), looks, left, cancel);
@@ -111,7 +117,13 @@ impl Build<'_> {
     }
 
     /// Copies files out of a container of `image` that never runs.
-    async fn put_from(&self, container: &str, image: &str, put: &Put, left: u64) -> Result<u64, Stop> {
+    async fn put_from(
+        &self,
+        container: &str,
+        image: &str,
+        put: &CopySpec,
+        left: u64,
+    ) -> Result<u64, DockerBuildStop> {
         let (_, there) = self.stat(container, &put.to).await?;
         let looks = self.looks(container, put).await?;
         let body = bollard::models::ContainerCreateBody {
@@ -121,21 +133,22 @@ impl Build<'_> {
             ..bollard::models::ContainerCreateBody::default()
         };
         let from = Box::pin(self.container(body)).await?;
-        let into_dir = put.into_dir || put.sources.len() > 1 || there == There::Dir;
+        let into_dir = put.into_dir || put.sources.len() > 1 || there == PathState::Dir;
         let mut written = 0;
         for source in &put.sources {
-            let chosen = Chosen::of(source).map_err(product)?;
+            let chosen = ImageSource::of(source).map_err(product)?;
             let (path, found) = self.stat(&from, &chosen.root).await?;
-            if found == There::Nothing {
+            if found == PathState::Nothing {
                 return Err(product(format!("the image has no `{source}`")));
             }
             let options = DownloadFromContainerOptionsBuilder::new().path(&path).build();
             let inlet = Inlet::of(self.engine.api.download_from_container(&from, Some(options)));
             let (to, budget, name) = (PathBuf::from(&put.to), left.saturating_sub(written), source.clone());
-            let placing = Placing { chosen, is_root: path == "/", is_dir: found == There::Dir, into_dir, to };
+            let placing =
+                Placing { chosen, is_root: path == "/", is_dir: found == PathState::Dir, into_dir, to };
             let pack = move |out: &Outlet, cancel: &CancellationToken| {
                 let mut packer = Packer::new(out.buffered(), looks, budget, cancel);
-                if placing.is_dir && there == There::Nothing {
+                if placing.is_dir && there == PathState::Nothing {
                     packer.dir(&placing.to)?;
                 }
                 if packer.take(inlet, &mut |path, is_dir| placing.place(path, is_dir))? == 0
@@ -152,7 +165,7 @@ impl Build<'_> {
     }
 
     /// Sends an archive into a container while it is packed.
-    async fn send(&self, container: &str, pack: Packing) -> Result<u64, Stop> {
+    async fn send(&self, container: &str, pack: Packing) -> Result<u64, DockerBuildStop> {
         let (outlet, body) = Outlet::new();
         let packed = blocking(move |cancel| {
             let packed = pack(&outlet, cancel);
@@ -177,22 +190,22 @@ impl Build<'_> {
     }
 
     /// What is at a path, links followed, and the path that they lead to.
-    async fn stat(&self, container: &str, path: &str) -> Result<(String, There), Stop> {
+    async fn stat(&self, container: &str, path: &str) -> Result<(String, PathState), DockerBuildStop> {
         let mut path = path.to_owned();
         for _ in 0..LINKS {
             let options = ContainerArchiveInfoOptionsBuilder::new().path(&path).build();
             let found = self.engine.api.get_container_archive_info(container, Some(options)).await;
             let found = match found {
                 Ok(found) => found,
-                Err(e) if matches!(status_of(&e), Some(400..=500)) => return Ok((path, There::Nothing)),
+                Err(e) if matches!(status_of(&e), Some(400..=500)) => return Ok((path, PathState::Nothing)),
                 Err(e) => return Err(ours("look into a container", &e).into()),
             };
             // The modes of Go: the highest bit is a directory's, the fifth a link's.
             if found.file_mode & (1 << 31) != 0 {
-                return Ok((path, There::Dir));
+                return Ok((path, PathState::Dir));
             }
             if found.file_mode & (1 << 27) == 0 || found.link_target.is_empty() {
-                return Ok((path, There::Other));
+                return Ok((path, PathState::Other));
             }
             let above = Path::new(&path).parent().unwrap_or(Path::new("/"));
             path = normalize(&above.join(&found.link_target)).display().to_string();
@@ -200,16 +213,16 @@ impl Build<'_> {
         Err(product(format!("{path}: too many symbolic links")))
     }
 
-    async fn looks(&self, container: &str, put: &Put) -> Result<Looks, Stop> {
+    async fn looks(&self, container: &str, put: &CopySpec) -> Result<CopiedAttributes, DockerBuildStop> {
         let owner = match &put.owner {
             Some(owner) => self.owner(container, owner).await?,
             None => (0, 0),
         };
-        Ok(Looks { owner, mode: put.mode })
+        Ok(CopiedAttributes { owner, mode: put.mode })
     }
 
     /// The numbers of `USER` or `USER:GROUP`, which the image's own lists name.
-    async fn owner(&self, container: &str, text: &str) -> Result<(u64, u64), Stop> {
+    async fn owner(&self, container: &str, text: &str) -> Result<(u64, u64), DockerBuildStop> {
         let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
         let user = match user.parse::<u32>() {
             Ok(number) => (u64::from(number), u64::from(number)),
@@ -224,10 +237,10 @@ impl Build<'_> {
     }
 
     /// The third and fourth field of the line of `name`.
-    async fn listed(&self, container: &str, list: &str, name: &str) -> Result<(u64, u64), Stop> {
+    async fn listed(&self, container: &str, list: &str, name: &str) -> Result<(u64, u64), DockerBuildStop> {
         let (path, there) = self.stat(container, list).await?;
         let missing = || product(format!("the image has no `{name}` in {list}"));
-        if there != There::Other {
+        if there != PathState::Other {
             return Err(missing());
         }
         let options = DownloadFromContainerOptionsBuilder::new().path(&path).build();
@@ -249,20 +262,20 @@ impl Build<'_> {
 }
 
 /// Whose fault a failure to pack is: of what is packed, unless the machine is in trouble.
-fn fault(e: io::Error) -> Stop {
+fn fault(e: io::Error) -> DockerBuildStop {
     if crate::rooted_fs::is_machine_fault(&e) {
-        return Stop::Ours(Failure::transient(format!("cannot pack files: {e}")));
+        return DockerBuildStop::Ours(Failure::transient(format!("cannot pack files: {e}")));
     }
     match e.downcast::<Failure>() {
-        Ok(failure) => Stop::Ours(failure),
+        Ok(failure) => DockerBuildStop::Ours(failure),
         Err(e) => product(e.to_string()),
     }
 }
 
 fn pack_tree(
     context: &Arc<BuildContext>,
-    put: &Put,
-    (into_dir, there): (bool, There),
+    put: &CopySpec,
+    (into_dir, there): (bool, PathState),
     packer: &mut Packer<impl io::Write>,
     cancel: &CancellationToken,
 ) -> io::Result<()> {
@@ -272,7 +285,7 @@ fn pack_tree(
     let mut made = std::collections::BTreeSet::new();
     for file in &files {
         let above = file.to.ancestors().skip(1).take_while(|dir| dir.starts_with(to));
-        let new = above.filter(|dir| there == There::Nothing || *dir != to);
+        let new = above.filter(|dir| there == PathState::Nothing || *dir != to);
         let new: Vec<&Path> = if put.owner.is_some() { new.collect() } else { Vec::new() };
         for dir in new.into_iter().rev().filter(|dir| made.insert(dir.to_path_buf())) {
             packer.dir(dir)?;
@@ -294,14 +307,14 @@ fn pack_tree(
 type Fits = Box<dyn Fn(&str) -> bool + Send>;
 
 /// A source in an image: a path, or what fits a pattern below one.
-struct Chosen {
+struct ImageSource {
     root: String,
     /// What a single file is called, whatever a link leads to.
     name: String,
     fits: Option<Fits>,
 }
 
-impl Chosen {
+impl ImageSource {
     fn of(source: &str) -> Result<Self, String> {
         let path = normalize(&Path::new("/").join(source)).display().to_string();
         let has_pattern = |part: &&str| part.contains(['*', '?', '[']);
@@ -318,7 +331,7 @@ impl Chosen {
 
 /// Where entries of an archive of an image go.
 struct Placing {
-    chosen: Chosen,
+    chosen: ImageSource,
     /// Whether the archive is that of `/`, whose entries have no name in front.
     is_root: bool,
     is_dir: bool,
@@ -358,7 +371,7 @@ mod tests {
     use super::*;
 
     fn placed(source: &str, (is_dir, into_dir): (bool, bool), paths: &[&str]) -> Vec<String> {
-        let chosen = Chosen::of(source).unwrap();
+        let chosen = ImageSource::of(source).unwrap();
         let placing = Placing { is_root: chosen.root == "/", chosen, is_dir, into_dir, to: "/to".into() };
         let place = |path: &&str| placing.place(Path::new(path), path.ends_with('/'));
         paths.iter().filter_map(place).map(|path| path.display().to_string()).collect()

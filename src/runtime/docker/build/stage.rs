@@ -4,12 +4,15 @@ use bollard::models::{ContainerConfig, HealthConfig};
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
-use super::base::Found;
+use super::base::LocalImage;
 use super::layer::command_env;
-use super::put::{Op, Pending, Put, mode};
-use super::{Build, Stop, product};
+use super::put::{ChangeKind, CopySpec, PendingChange, mode};
+use super::{DockerBuild, DockerBuildStop, product};
 use crate::rooted_fs::{blocking, normalize};
-use crate::runtime::service::{CONFIG_LIMIT, Copy, Dockerfile, Order, Stage, Step, expand, parse_trigger};
+use crate::runtime::service::{
+    BuildStage, CONFIG_LIMIT, CopyInstruction, Dockerfile, Instruction, InstructionKind, expand,
+    parse_trigger,
+};
 use crate::verb::Failure;
 
 /// Arguments that every command of a build is given, if the build is.
@@ -30,7 +33,7 @@ const PORTS: usize = 1_000;
 
 /// An image that is in the making.
 #[derive(Clone)]
-pub(super) struct State {
+pub(super) struct StageImage {
     /// The image with all that was done so far, and what tells it from others.
     pub(super) image: String,
     pub(super) key: Value,
@@ -42,13 +45,13 @@ pub(super) struct State {
     /// Bytes of the image that it began with.
     pub(super) begun: u64,
     /// What is to be copied before the next command runs.
-    pub(super) pending: Vec<Pending>,
+    pub(super) pending: Vec<PendingChange>,
     args: IndexMap<String, String>,
     has_command: bool,
 }
 
-impl State {
-    pub(super) fn of(found: Found) -> Self {
+impl StageImage {
+    pub(super) fn of(found: LocalImage) -> Self {
         let mut config = found.config;
         let env = config.env.take().unwrap_or_default().into_iter();
         let env = env.filter_map(|pair| pair.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())));
@@ -92,13 +95,13 @@ enum Base {
 }
 
 /// The stage before `end` that `name` means.
-fn stage_of(stages: &[Stage], end: usize, name: &str) -> Option<usize> {
+fn stage_of(stages: &[BuildStage], end: usize, name: &str) -> Option<usize> {
     let name = name.to_lowercase();
     stages[..end].iter().rposition(|stage| stage.name.as_deref() == Some(&*name))
 }
 
 /// The stage that `--from=NAME` means: by its name, or by its number.
-fn source_of(stages: &[Stage], end: usize, name: &str) -> Option<usize> {
+fn source_of(stages: &[BuildStage], end: usize, name: &str) -> Option<usize> {
     stage_of(stages, end, name).or_else(|| name.parse().ok().filter(|number| *number < end))
 }
 
@@ -116,7 +119,7 @@ fn needed(file: &Dockerfile, bases: &[Base]) -> Vec<bool> {
             needed[base] = true;
         }
         for step in &file.stages[at].steps {
-            if let Order::Copy(Copy { from: Some(from), .. }) = &step.order
+            if let InstructionKind::Copy(CopyInstruction { from: Some(from), .. }) = &step.order
                 && let Some(source) = source_of(&file.stages, at, from)
             {
                 needed[source] = true;
@@ -126,9 +129,9 @@ fn needed(file: &Dockerfile, bases: &[Base]) -> Vec<bool> {
     needed
 }
 
-impl Build<'_> {
+impl DockerBuild<'_> {
     /// Follows the stages that the last one needs.
-    pub(super) async fn stages(&self, file: &Dockerfile) -> Result<State, Stop> {
+    pub(super) async fn stages(&self, file: &Dockerfile) -> Result<StageImage, DockerBuildStop> {
         let globals = self.globals(file)?;
         let lookup = |name: &str| globals.get(name).map(String::as_str);
         let read = |text: &str| expand(text, file.escape, CONFIG_LIMIT, &lookup).map_err(product);
@@ -138,7 +141,7 @@ impl Build<'_> {
             bases.push(stage_of(&file.stages, at, &name).map_or(Base::Image(name), Base::Stage));
         }
         let needed = needed(file, &bases);
-        let mut done: Vec<Option<State>> = Vec::new();
+        let mut done: Vec<Option<StageImage>> = Vec::new();
         for (at, stage) in file.stages.iter().enumerate() {
             if !needed[at] {
                 done.push(None);
@@ -147,15 +150,15 @@ impl Build<'_> {
             self.log.push(format!("line {}: {}\n", stage.line, stage.text).as_bytes());
             let platform = stage.platform.as_deref().map(read).transpose()?;
             let state = match &bases[at] {
-                Base::Stage(base) => done[*base].as_ref().map(State::as_base),
+                Base::Stage(base) => done[*base].as_ref().map(StageImage::as_base),
                 Base::Image(name) => {
                     let found = self.base(name, platform.as_deref()).await;
-                    Some(State::of(found.map_err(|stop| at_line(stage.line, stop))?))
+                    Some(StageImage::of(found.map_err(|stop| at_line(stage.line, stop))?))
                 }
             };
             let Some(state) = state else { return Err(product("a stage refers to itself")) };
             let (build, escape, stages) = (self, file.escape, &file.stages[..at]);
-            let mut follower = Follower { build, state, escape, globals: &globals, stages, done: &done };
+            let mut follower = StageBuilder { build, state, escape, globals: &globals, stages, done: &done };
             Box::pin(follower.triggers()).await?;
             for step in &stage.steps {
                 self.log.push(format!("line {}: {}\n", step.line, step.text).as_bytes());
@@ -170,10 +173,10 @@ impl Build<'_> {
     }
 
     /// What `ARG` sets before the first `FROM`.
-    fn globals(&self, file: &Dockerfile) -> Result<IndexMap<String, String>, Stop> {
+    fn globals(&self, file: &Dockerfile) -> Result<IndexMap<String, String>, DockerBuildStop> {
         let mut globals = IndexMap::new();
         for step in &file.args {
-            let Order::Arg(pairs) = &step.order else { continue };
+            let InstructionKind::Arg(pairs) = &step.order else { continue };
             for (name, default) in pairs {
                 let value = match (self.options.args.get(name), default) {
                     (Some(given), _) => given.clone(),
@@ -192,38 +195,38 @@ impl Build<'_> {
 }
 
 /// Says at which line it was.
-pub(super) fn at_line(line: usize, stop: Stop) -> Stop {
+pub(super) fn at_line(line: usize, stop: DockerBuildStop) -> DockerBuildStop {
     match stop {
-        Stop::Product { reason, exit_code } if line > 0 && !reason.starts_with("line ") => {
-            Stop::Product { reason: format!("line {line}: {reason}"), exit_code }
+        DockerBuildStop::Product { reason, exit_code } if line > 0 && !reason.starts_with("line ") => {
+            DockerBuildStop::Product { reason: format!("line {line}: {reason}"), exit_code }
         }
         other => other,
     }
 }
 
-struct Follower<'a> {
-    build: &'a Build<'a>,
-    state: State,
+struct StageBuilder<'a> {
+    build: &'a DockerBuild<'a>,
+    state: StageImage,
     escape: char,
     globals: &'a IndexMap<String, String>,
     /// The stages before this one, and what became of them.
-    stages: &'a [Stage],
-    done: &'a [Option<State>],
+    stages: &'a [BuildStage],
+    done: &'a [Option<StageImage>],
 }
 
-impl Follower<'_> {
-    fn expand(&self, text: &str) -> Result<String, Stop> {
+impl StageBuilder<'_> {
+    fn expand(&self, text: &str) -> Result<String, DockerBuildStop> {
         let (env, args) = (&self.state.env, &self.state.args);
         let value = |name: &str| env.get(name).or_else(|| args.get(name)).map(String::as_str);
         expand(text, self.escape, CONFIG_LIMIT, &value).map_err(product)
     }
 
-    fn pairs(&self, pairs: &[(String, String)]) -> Result<Vec<(String, String)>, Stop> {
+    fn pairs(&self, pairs: &[(String, String)]) -> Result<Vec<(String, String)>, DockerBuildStop> {
         pairs.iter().map(|(name, value)| Ok((self.expand(name)?, self.expand(value)?))).collect()
     }
 
     /// Follows what the base image says for images that are made from it.
-    async fn triggers(&mut self) -> Result<(), Stop> {
+    async fn triggers(&mut self) -> Result<(), DockerBuildStop> {
         for text in self.state.config.on_build.take().unwrap_or_default() {
             let step = parse_trigger(&text).map_err(product)?;
             self.build.log.push(format!("{}\n", step.text).as_bytes());
@@ -232,20 +235,20 @@ impl Follower<'_> {
         Ok(())
     }
 
-    async fn step(&mut self, step: &Step) -> Result<(), Stop> {
+    async fn step(&mut self, step: &Instruction) -> Result<(), DockerBuildStop> {
         match &step.order {
-            Order::Workdir(dir) => {
+            InstructionKind::Workdir(dir) => {
                 let dir = self.state.path(&self.expand(dir)?);
-                self.wait(step, json!(["dir", dir]), Op::Dir(dir.clone()));
+                self.wait(step, json!(["dir", dir]), ChangeKind::Dir(dir.clone()));
                 self.state.config.working_dir = Some(dir);
             }
-            Order::Copy(copy) => self.copy(step, copy).await?,
-            Order::Env(pairs) => {
+            InstructionKind::Copy(copy) => self.copy(step, copy).await?,
+            InstructionKind::Env(pairs) => {
                 let pairs = self.pairs(pairs)?;
                 self.state.env.extend(pairs);
             }
-            Order::Arg(pairs) => self.arg(pairs)?,
-            Order::Run(command) => {
+            InstructionKind::Arg(pairs) => self.arg(pairs)?,
+            InstructionKind::Run(command) => {
                 let mut args: IndexMap<String, String> = self.state.args.clone();
                 args.retain(|name, _| !self.state.env.contains_key(name));
                 let key = json!(["run", command.argv(&self.state.shell()), args]);
@@ -262,44 +265,44 @@ impl Follower<'_> {
     }
 
     /// Instructions that change nothing but what the image knows.
-    fn configure(&mut self, order: &Order) -> Result<(), Stop> {
+    fn configure(&mut self, order: &InstructionKind) -> Result<(), DockerBuildStop> {
         let shell = self.state.shell();
         match order {
-            Order::Label(pairs) => {
+            InstructionKind::Label(pairs) => {
                 let pairs = self.pairs(pairs)?;
                 // Layers after it are others, as in Docker.
                 self.state.key = json!([self.state.key, "label", pairs]);
                 self.state.config.labels.get_or_insert_default().extend(pairs);
             }
-            Order::Cmd(command) => {
+            InstructionKind::Cmd(command) => {
                 self.state.config.cmd = Some(command.argv(&shell));
                 self.state.has_command = true;
             }
-            Order::Entrypoint(command) => {
+            InstructionKind::Entrypoint(command) => {
                 self.state.config.entrypoint = Some(command.argv(&shell));
                 if !self.state.has_command {
                     self.state.config.cmd = None;
                 }
             }
-            Order::Shell(shell) => self.state.config.shell = Some(shell.clone()),
-            Order::User(user) => self.state.config.user = Some(self.expand(user)?),
-            Order::Expose(text) => {
+            InstructionKind::Shell(shell) => self.state.config.shell = Some(shell.clone()),
+            InstructionKind::User(user) => self.state.config.user = Some(self.expand(user)?),
+            InstructionKind::Expose(text) => {
                 let ports = ports(&self.expand(text)?).map_err(product)?;
                 self.state.config.exposed_ports.get_or_insert_default().extend(ports);
             }
-            Order::Volume(paths) => {
+            InstructionKind::Volume(paths) => {
                 for path in paths {
                     let path = self.state.path(&self.expand(path)?);
                     self.state.config.volumes.get_or_insert_default().push(path);
                 }
             }
-            Order::StopSignal(signal) => self.state.config.stop_signal = Some(self.expand(signal)?),
-            Order::Healthcheck(check) => {
+            InstructionKind::StopSignal(signal) => self.state.config.stop_signal = Some(self.expand(signal)?),
+            InstructionKind::Healthcheck(check) => {
                 let test = check.command.as_ref().map_or_else(
                     || vec!["NONE".to_owned()],
                     |command| command.argv(&["CMD-SHELL".to_owned()]),
                 );
-                let is_list = matches!(check.command, Some(crate::runtime::service::Command::Exec(_)));
+                let is_list = matches!(check.command, Some(crate::runtime::service::CommandForm::Exec(_)));
                 let test = is_list.then(|| "CMD".to_owned()).into_iter().chain(test).collect();
                 self.state.config.healthcheck = Some(HealthConfig {
                     test: Some(test),
@@ -310,7 +313,7 @@ impl Follower<'_> {
                     ..HealthConfig::default()
                 });
             }
-            Order::OnBuild(text) => {
+            InstructionKind::OnBuild(text) => {
                 self.state.config.on_build.get_or_insert_default().push(text.clone());
             }
             _ => {}
@@ -318,7 +321,7 @@ impl Follower<'_> {
         Ok(())
     }
 
-    fn arg(&mut self, pairs: &[(String, Option<String>)]) -> Result<(), Stop> {
+    fn arg(&mut self, pairs: &[(String, Option<String>)]) -> Result<(), DockerBuildStop> {
         for (name, default) in pairs {
             let value = match (self.build.options.args.get(name), default) {
                 (Some(given), _) => Some(given.clone()),
@@ -330,13 +333,13 @@ impl Follower<'_> {
         Ok(())
     }
 
-    fn wait(&mut self, step: &Step, key: Value, op: Op) {
-        self.state.pending.push(Pending { line: step.line, key, op });
+    fn wait(&mut self, step: &Instruction, key: Value, op: ChangeKind) {
+        self.state.pending.push(PendingChange { line: step.line, key, op });
     }
 
-    async fn copy(&mut self, step: &Step, copy: &Copy) -> Result<(), Stop> {
+    async fn copy(&mut self, step: &Instruction, copy: &CopyInstruction) -> Result<(), DockerBuildStop> {
         let text = self.expand(&copy.to)?;
-        let put = Put {
+        let put = CopySpec {
             sources: copy.sources.iter().map(|source| self.expand(source)).collect::<Result<_, _>>()?,
             to: self.state.path(&text),
             into_dir: text.ends_with('/') || text == "." || text.ends_with("/."),
@@ -357,7 +360,7 @@ impl Follower<'_> {
                 ));
             }
             let key = self.content(&put).await?;
-            self.wait(step, json!(["copy", how, key]), Op::Tree(put));
+            self.wait(step, json!(["copy", how, key]), ChangeKind::Tree(put));
             return Ok(());
         };
         let source = source_of(self.stages, self.stages.len(), from);
@@ -367,12 +370,12 @@ impl Follower<'_> {
             let found = self.build.source(from).await?;
             (found.id.clone(), json!(found.id))
         };
-        self.wait(step, json!(["copy from", how, key]), Op::Image(image, put));
+        self.wait(step, json!(["copy from", how, key]), ChangeKind::Image(image, put));
         Ok(())
     }
 
     /// What tells the files of the tree that are copied from others.
-    async fn content(&self, put: &Put) -> Result<Value, Stop> {
+    async fn content(&self, put: &CopySpec) -> Result<Value, DockerBuildStop> {
         let (context, sources, to) = (self.build.context.clone(), put.sources.clone(), put.to.clone());
         let chosen = blocking(move |cancel| context.choose(&sources, to.as_ref(), true, cancel)).await;
         let chosen = chosen.map_err(|e| Failure::transient(format!("cannot choose files: {e}")))?;
@@ -392,7 +395,7 @@ impl Follower<'_> {
     }
 
     /// Refuses a configuration that no program could be started with.
-    fn check_size(&self) -> Result<(), Stop> {
+    fn check_size(&self) -> Result<(), DockerBuildStop> {
         let whole = serde_json::to_string(&self.state.config).unwrap_or_default().len()
             + json!([self.state.env, self.state.args]).to_string().len();
         if whole <= CONFIG_LIMIT {

@@ -1,12 +1,12 @@
 //! `HEALTHCHECK`.
 
-use super::Command;
+use super::CommandForm;
 
 /// How a container is asked whether it is well.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Healthcheck {
     /// The command; none for `NONE`.
-    pub command: Option<Command>,
+    pub command: Option<CommandForm>,
     /// Nanoseconds between two calls.
     pub interval: Option<i64>,
     /// Nanoseconds that a call may take.
@@ -39,7 +39,7 @@ impl Healthcheck {
         match (word.to_ascii_uppercase().as_str(), command.trim()) {
             ("NONE", "") => Ok(Self::default()),
             ("CMD", command) if !command.is_empty() => {
-                check.command = Some(Command::read(command));
+                check.command = Some(CommandForm::read(command));
                 Ok(check)
             }
             _ => Err("HEALTHCHECK takes NONE, or CMD and a command".to_owned()),

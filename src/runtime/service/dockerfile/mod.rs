@@ -16,16 +16,16 @@ pub use words::expand;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dockerfile {
     /// `ARG` before the first `FROM`.
-    pub args: Vec<Step>,
+    pub args: Vec<Instruction>,
     /// One or more stages.
-    pub stages: Vec<Stage>,
+    pub stages: Vec<BuildStage>,
     /// The escape character.
     pub escape: char,
 }
 
 /// What begins with a `FROM`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stage {
+pub struct BuildStage {
     /// The line of its `FROM`, from 1.
     pub line: usize,
     /// The text of its `FROM`.
@@ -37,27 +37,27 @@ pub struct Stage {
     /// Its name, in lower case.
     pub name: Option<String>,
     /// Its instructions.
-    pub steps: Vec<Step>,
+    pub steps: Vec<Instruction>,
 }
 
 /// An instruction and the line where it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct Instruction {
     /// The line, from 1.
     pub line: usize,
     /// The text, continued lines joined.
     pub text: String,
     /// What it says.
-    pub order: Order,
+    pub order: InstructionKind,
 }
 
 /// What an instruction says. Quotes and variables are as they were written, for [`expand`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum InstructionKind {
     /// `WORKDIR`
     Workdir(String),
     /// `COPY` and `ADD`
-    Copy(Copy),
+    Copy(CopyInstruction),
     /// `ENV`
     Env(Vec<(String, String)>),
     /// `LABEL`
@@ -65,11 +65,11 @@ pub enum Order {
     /// `ARG`: names, and values where they have one.
     Arg(Vec<(String, Option<String>)>),
     /// `RUN`
-    Run(Command),
+    Run(CommandForm),
     /// `CMD`
-    Cmd(Command),
+    Cmd(CommandForm),
     /// `ENTRYPOINT`
-    Entrypoint(Command),
+    Entrypoint(CommandForm),
     /// `SHELL`
     Shell(Vec<String>),
     /// `USER`
@@ -90,7 +90,7 @@ pub enum Order {
 
 /// `COPY`, or `ADD`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Copy {
+pub struct CopyInstruction {
     /// Whether it is `ADD`, which unpacks archives.
     pub adds: bool,
     /// `--from`
@@ -107,14 +107,14 @@ pub struct Copy {
 
 /// A command in either form.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
+pub enum CommandForm {
     /// A program and its arguments.
     Exec(Vec<String>),
     /// A line for the shell.
     Shell(String),
 }
 
-impl Command {
+impl CommandForm {
     fn read(rest: &str) -> Self {
         from_str(rest).map_or_else(|_| Self::Shell(rest.to_owned()), Self::Exec)
     }
@@ -142,25 +142,25 @@ pub fn parse(text: &str) -> Result<Dockerfile, String> {
             continue;
         }
         let order = order(word, rest.trim(), escape).map_err(wrong)?;
-        let is_arg = matches!(order, Order::Arg(_));
+        let is_arg = matches!(order, InstructionKind::Arg(_));
         let into = match file.stages.last_mut() {
             Some(stage) => &mut stage.steps,
             None if is_arg => &mut file.args,
             None => return Err(wrong("a Dockerfile begins with FROM".to_owned())),
         };
-        into.push(Step { line, text, order });
+        into.push(Instruction { line, text, order });
     }
     if file.stages.is_empty() { Err("the Dockerfile has no FROM".to_owned()) } else { Ok(file) }
 }
 
 /// One instruction of an image's `ONBUILD`.
-pub fn parse_trigger(text: &str) -> Result<Step, String> {
+pub fn parse_trigger(text: &str) -> Result<Instruction, String> {
     let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     let order = order(word, rest.trim(), '\\').map_err(|why| format!("ONBUILD of the base image: {why}"))?;
-    Ok(Step { line: 0, text: format!("ONBUILD {text}"), order })
+    Ok(Instruction { line: 0, text: format!("ONBUILD {text}"), order })
 }
 
-fn stage(line: usize, text: &str, rest: &str) -> Result<Stage, String> {
+fn stage(line: usize, text: &str, rest: &str) -> Result<BuildStage, String> {
     let (options, rest) = options(rest);
     let mut platform = None;
     for (name, value) in options {
@@ -175,34 +175,34 @@ fn stage(line: usize, text: &str, rest: &str) -> Result<Stage, String> {
         _ => return Err("FROM takes an image, and `AS` a name".to_owned()),
     };
     let (base, text) = (base.to_owned(), text.to_owned());
-    Ok(Stage { line, text, base, platform, name, steps: Vec::new() })
+    Ok(BuildStage { line, text, base, platform, name, steps: Vec::new() })
 }
 
-fn order(word: &str, rest: &str, escape: char) -> Result<Order, String> {
+fn order(word: &str, rest: &str, escape: char) -> Result<InstructionKind, String> {
     let word = word.to_ascii_uppercase();
     if rest.is_empty() {
         return Err(format!("{word} needs an argument"));
     }
     Ok(match word.as_str() {
-        "WORKDIR" => Order::Workdir(rest.to_owned()),
-        "COPY" | "ADD" => Order::Copy(copy(rest, word == "ADD")?),
-        "ENV" => Order::Env(words::pairs(rest, escape)?),
-        "LABEL" => Order::Label(words::pairs(rest, escape)?),
-        "ARG" => Order::Arg(args(rest, escape)),
-        "RUN" => Order::Run(run(rest)?),
-        "CMD" => Order::Cmd(Command::read(rest)),
-        "ENTRYPOINT" => Order::Entrypoint(Command::read(rest)),
+        "WORKDIR" => InstructionKind::Workdir(rest.to_owned()),
+        "COPY" | "ADD" => InstructionKind::Copy(copy(rest, word == "ADD")?),
+        "ENV" => InstructionKind::Env(words::pairs(rest, escape)?),
+        "LABEL" => InstructionKind::Label(words::pairs(rest, escape)?),
+        "ARG" => InstructionKind::Arg(args(rest, escape)),
+        "RUN" => InstructionKind::Run(run(rest)?),
+        "CMD" => InstructionKind::Cmd(CommandForm::read(rest)),
+        "ENTRYPOINT" => InstructionKind::Entrypoint(CommandForm::read(rest)),
         "SHELL" => match from_str::<Vec<String>>(rest) {
-            Ok(shell) if !shell.is_empty() => Order::Shell(shell),
+            Ok(shell) if !shell.is_empty() => InstructionKind::Shell(shell),
             _ => return Err("SHELL takes a list in JSON, such as [\"/bin/bash\", \"-c\"]".to_owned()),
         },
-        "USER" => Order::User(rest.to_owned()),
-        "EXPOSE" => Order::Expose(rest.to_owned()),
-        "VOLUME" => Order::Volume(list(rest)),
-        "STOPSIGNAL" => Order::StopSignal(rest.to_owned()),
-        "HEALTHCHECK" => Order::Healthcheck(Healthcheck::read(rest)?),
+        "USER" => InstructionKind::User(rest.to_owned()),
+        "EXPOSE" => InstructionKind::Expose(rest.to_owned()),
+        "VOLUME" => InstructionKind::Volume(list(rest)),
+        "STOPSIGNAL" => InstructionKind::StopSignal(rest.to_owned()),
+        "HEALTHCHECK" => InstructionKind::Healthcheck(Healthcheck::read(rest)?),
         "ONBUILD" => onbuild(rest, escape)?,
-        "MAINTAINER" => Order::Maintainer,
+        "MAINTAINER" => InstructionKind::Maintainer,
         other => return Err(format!("there is no instruction {other}")),
     })
 }
@@ -215,30 +215,30 @@ fn args(rest: &str, escape: char) -> Vec<(String, Option<String>)> {
     words::words(rest, escape).into_iter().map(read).collect()
 }
 
-fn onbuild(rest: &str, escape: char) -> Result<Order, String> {
+fn onbuild(rest: &str, escape: char) -> Result<InstructionKind, String> {
     let (word, inner) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
     if ["FROM", "ONBUILD", "MAINTAINER"].iter().any(|no| word.eq_ignore_ascii_case(no)) {
         return Err(format!("{word} cannot be in ONBUILD"));
     }
-    order(word, inner.trim(), escape).map(|_| Order::OnBuild(rest.to_owned()))
+    order(word, inner.trim(), escape).map(|_| InstructionKind::OnBuild(rest.to_owned()))
 }
 
-fn run(rest: &str) -> Result<Command, String> {
+fn run(rest: &str) -> Result<CommandForm, String> {
     if rest.starts_with("--") {
         return Err("options of RUN (--mount, --network, --security) are not known here".to_owned());
     }
     if rest.starts_with("<<") {
         return Err(format!("{HERE_DOCUMENTS}; join the commands with `&&`"));
     }
-    Ok(Command::read(rest))
+    Ok(CommandForm::read(rest))
 }
 
 const HERE_DOCUMENTS: &str = "here-documents are not known here";
 
-fn copy(rest: &str, adds: bool) -> Result<Copy, String> {
+fn copy(rest: &str, adds: bool) -> Result<CopyInstruction, String> {
     let word = if adds { "ADD" } else { "COPY" };
     let (options, rest) = options(rest);
-    let mut copy = Copy { adds, ..Copy::default() };
+    let mut copy = CopyInstruction { adds, ..CopyInstruction::default() };
     for (name, value) in options {
         let value = Some(value.to_owned());
         match name {

@@ -1,6 +1,6 @@
 use super::*;
 
-fn orders(text: &str) -> Vec<Order> {
+fn orders(text: &str) -> Vec<InstructionKind> {
     let stage = parse(text).unwrap().stages.pop().unwrap();
     stage.steps.into_iter().map(|step| step.order).collect()
 }
@@ -13,34 +13,40 @@ fn strings(list: &[&str]) -> Vec<String> {
 fn instructions_are_read_in_both_forms() {
     let text = "# c\nFROM a AS one\nRUN make\nFROM --platform=$P b as Two\nWORKDIR /app\nCOPY --chown=1:1 a.py b/ ./\nADD [\"a b\", \"/x y/\"]\nENV A=1 B=\"x y\" C=x\\ y\nENV C d e\nRUN one && \\\n  # why\n\n  two\nEXPOSE 80 90/udp\nENTRYPOINT [\"python3\", \"a.py\"]\nCMD serve $PORT\nCOPY --from=one --chmod=755 /a /b\nHEALTHCHECK --interval=1m30s --retries=2 CMD curl x\nSHELL [\"/bin/bash\", \"-c\"]\nONBUILD RUN x\nVOLUME [\"/a\"]\n";
     let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
-    let copied =
-        |from: &[&str], to: &str| Copy { sources: strings(from), to: to.to_owned(), ..Copy::default() };
+    let copied = |from: &[&str], to: &str| CopyInstruction {
+        sources: strings(from),
+        to: to.to_owned(),
+        ..CopyInstruction::default()
+    };
     assert_eq!(
         orders(text),
         [
-            Order::Workdir("/app".into()),
-            Order::Copy(Copy { chown: Some("1:1".into()), ..copied(&["a.py", "b/"], "./") }),
-            Order::Copy(Copy { adds: true, ..copied(&["a b"], "/x y/") }),
-            Order::Env(vec![pair("A", "1"), pair("B", "\"x y\""), pair("C", "x\\ y")]),
-            Order::Env(vec![pair("C", "d e")]),
-            Order::Run(Command::Shell("one &&   two".into())),
-            Order::Expose("80 90/udp".into()),
-            Order::Entrypoint(Command::Exec(strings(&["python3", "a.py"]))),
-            Order::Cmd(Command::Shell("serve $PORT".into())),
-            Order::Copy(Copy {
+            InstructionKind::Workdir("/app".into()),
+            InstructionKind::Copy(CopyInstruction {
+                chown: Some("1:1".into()),
+                ..copied(&["a.py", "b/"], "./")
+            }),
+            InstructionKind::Copy(CopyInstruction { adds: true, ..copied(&["a b"], "/x y/") }),
+            InstructionKind::Env(vec![pair("A", "1"), pair("B", "\"x y\""), pair("C", "x\\ y")]),
+            InstructionKind::Env(vec![pair("C", "d e")]),
+            InstructionKind::Run(CommandForm::Shell("one &&   two".into())),
+            InstructionKind::Expose("80 90/udp".into()),
+            InstructionKind::Entrypoint(CommandForm::Exec(strings(&["python3", "a.py"]))),
+            InstructionKind::Cmd(CommandForm::Shell("serve $PORT".into())),
+            InstructionKind::Copy(CopyInstruction {
                 from: Some("one".into()),
                 chmod: Some("755".into()),
                 ..copied(&["/a"], "/b")
             }),
-            Order::Healthcheck(Healthcheck {
-                command: Some(Command::Shell("curl x".into())),
+            InstructionKind::Healthcheck(Healthcheck {
+                command: Some(CommandForm::Shell("curl x".into())),
                 interval: Some(90_000_000_000),
                 retries: Some(2),
                 ..Healthcheck::default()
             }),
-            Order::Shell(strings(&["/bin/bash", "-c"])),
-            Order::OnBuild("RUN x".into()),
-            Order::Volume(strings(&["/a"])),
+            InstructionKind::Shell(strings(&["/bin/bash", "-c"])),
+            InstructionKind::OnBuild("RUN x".into()),
+            InstructionKind::Volume(strings(&["/a"])),
         ]
     );
     let file = parse(text).unwrap();
@@ -69,7 +75,7 @@ fn what_is_not_understood_is_named_with_its_line() {
 fn another_escape_character_can_be_chosen() {
     let file = parse("# escape=`\nFROM a\nRUN x `\n  y\nENV A=c:\\d\n").unwrap();
     assert_eq!((file.escape, file.stages[0].steps.len()), ('`', 2));
-    assert_eq!(file.stages[0].steps[0].order, Order::Run(Command::Shell("x   y".into())));
+    assert_eq!(file.stages[0].steps[0].order, InstructionKind::Run(CommandForm::Shell("x   y".into())));
     assert_eq!(parse("FROM a\n# escape=`\nRUN x\n").unwrap().escape, '\\');
 }
 

@@ -10,21 +10,21 @@ use tempfile::TempDir;
 
 use super::start::{binds, call, container_of_ours, network, own_dir, words};
 use super::{Engine, ours};
-use crate::relay::{Door, Lifeline, Orders};
-use crate::runtime::service::{Links, ServiceSpec, Settings};
+use crate::relay::{Keepalive, Orders, Tunnel};
+use crate::runtime::service::{RuntimeSettings, ServiceLinks, ServiceSpec};
 use crate::verb::Failure;
 
 /// A container that has the network of a service: the doors that lead out of it are open before the service starts.
 /// Dropped, it is removed.
-pub(super) struct Holder {
+pub(super) struct NetworkSidecar {
     engine: Engine,
     container: String,
-    lifeline: Mutex<Option<Lifeline>>,
+    lifeline: Mutex<Option<Keepalive>>,
     gone: AtomicBool,
     dir: TempDir,
 }
 
-impl Holder {
+impl NetworkSidecar {
     /// Its id, for `container:ID`.
     pub(super) fn container(&self) -> &str {
         &self.container
@@ -39,7 +39,7 @@ impl Holder {
     }
 }
 
-impl Drop for Holder {
+impl Drop for NetworkSidecar {
     fn drop(&mut self) {
         if !self.gone.load(Ordering::Relaxed)
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
@@ -55,15 +55,15 @@ impl Engine {
     pub(super) async fn hold_network(
         &self,
         id: &str,
-        links: &Links,
+        links: &ServiceLinks,
         spec: &ServiceSpec,
-        settings: &Settings,
-    ) -> Result<Holder, Failure> {
+        settings: &RuntimeSettings,
+    ) -> Result<NetworkSidecar, Failure> {
         let dir = own_dir()?;
         let body = holder_body(links, spec.egress, dir.path(), &settings.program)?;
         let made = self.create(&format!("{id}-network"), &spec.tag, body).await;
         let container = made.map_err(|e| ours("make the container of a network", &e))?;
-        let holder = Holder {
+        let holder = NetworkSidecar {
             engine: self.clone(),
             container,
             lifeline: Mutex::new(None),
@@ -79,13 +79,13 @@ impl Engine {
 }
 
 fn holder_body(
-    links: &Links,
+    links: &ServiceLinks,
     egress: bool,
     dir: &Path,
     program: &Path,
 ) -> Result<ContainerCreateBody, Failure> {
     let doors =
-        links.doors.iter().map(|door| Door { to: Path::new("/doors").join(&door.to), ..door.clone() });
+        links.doors.iter().map(|door| Tunnel { to: Path::new("/doors").join(&door.to), ..door.clone() });
     let listen = Some(PathBuf::from("/agent/agent"));
     let orders = Orders { listen, doors: doors.collect(), ..Orders::default() };
     let mut binds = binds(dir, program);

@@ -8,7 +8,7 @@ use bollard::query_parameters::{
 };
 
 use super::{Engine, ours, status_of};
-use crate::runtime::service::{PlacedAs, ServiceSpec, Tag};
+use crate::runtime::service::{OwnerTag, PlacedAs, ServiceSpec};
 use crate::verb::Failure;
 
 impl Engine {
@@ -74,7 +74,7 @@ impl Engine {
     }
 
     /// Makes a volume.
-    pub async fn make_volume(&self, name: &str, tag: &Tag) -> Result<(), Failure> {
+    pub async fn make_volume(&self, name: &str, tag: &OwnerTag) -> Result<(), Failure> {
         let options = VolumeCreateRequest {
             name: Some(name.to_owned()),
             labels: Some(self.labels(tag)),

@@ -11,12 +11,12 @@ use crate::relay::{self, Probe};
 
 /// A port on 127.0.0.1 that leads to a port of a service; closed when it is dropped.
 #[derive(Debug)]
-pub struct Front {
+pub struct PortForward {
     port: u16,
     task: JoinHandle<()>,
 }
 
-impl Front {
+impl PortForward {
     /// Opens a free port that leads to `port` of what the agent at `socket` sees.
     pub async fn open(socket: &Path, port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
@@ -36,7 +36,7 @@ impl Front {
     }
 }
 
-impl Drop for Front {
+impl Drop for PortForward {
     fn drop(&mut self) {
         self.task.abort();
     }

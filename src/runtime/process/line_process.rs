@@ -16,11 +16,11 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::bench::{ASIDE, Bench, PATH, WORK, furnish};
-use super::sandbox::{self, Outside, Plan};
+use super::agent_workspace::{ASIDE, AgentWorkspace, PATH, WORK, furnish};
+use super::sandbox::{self, SandboxPlan, SandboxSharing};
 use super::{mounts, ours};
 use crate::confine::{Group, Watching};
-use crate::relay::{self, Bounded, ExecSpec, Limits, Orders};
+use crate::relay::{self, BoundedOutput, ExecSpec, Limits, Orders};
 use crate::rooted_fs::RootedFs;
 use crate::verb::Failure;
 
@@ -41,7 +41,7 @@ const LIMITS: Limits = Limits {
 };
 
 /// Where a program runs.
-pub enum Ground<'a> {
+pub enum Isolation<'a> {
     /// In the bench's sandbox, with the network; it sees these directories besides.
     Sandbox(&'a [PathBuf]),
     /// On this machine as it is.
@@ -49,12 +49,12 @@ pub enum Ground<'a> {
 }
 
 /// A program. When it is dropped, it ends with all that it started.
-pub struct Piped {
+pub struct LineProcess {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     line: Vec<u8>,
-    errors: Arc<Mutex<Bounded>>,
+    errors: Arc<Mutex<BoundedOutput>>,
     drain: Option<JoinHandle<()>>,
     /// Ends it where it uses too much; over before its process number can be another's.
     watch: Option<AbortOnDropHandle<()>>,
@@ -62,20 +62,20 @@ pub struct Piped {
     _group: Option<Arc<Group>>,
 }
 
-impl Bench {
+impl AgentWorkspace {
     /// Where the files of a program are that nobody works on, and where it sees them on `ground`.
-    pub fn aside(&self, ground: &Ground<'_>) -> (PathBuf, PathBuf) {
+    pub fn aside(&self, ground: &Isolation<'_>) -> (PathBuf, PathBuf) {
         let dir = self.root().join(ASIDE.trim_start_matches('/'));
         match ground {
-            Ground::Sandbox(_) if self.is_boxed() => (dir, ASIDE.into()),
+            Isolation::Sandbox(_) if self.is_boxed() => (dir, ASIDE.into()),
             _ => (dir.clone(), dir),
         }
     }
 
     /// The workspace as a program on `ground` sees it.
-    pub fn seen(&self, ground: &Ground<'_>) -> PathBuf {
+    pub fn seen(&self, ground: &Isolation<'_>) -> PathBuf {
         match ground {
-            Ground::Sandbox(_) if self.is_boxed() => WORK.into(),
+            Isolation::Sandbox(_) if self.is_boxed() => WORK.into(),
             _ => self.workspace(),
         }
     }
@@ -90,16 +90,16 @@ impl Bench {
     pub async fn launch(
         &self,
         spec: &ExecSpec,
-        ground: &Ground<'_>,
+        ground: &Isolation<'_>,
         program: &Path,
-    ) -> Result<Piped, Failure> {
-        let outside = Outside { network: true, ..Outside::default() };
-        let boxed = matches!(ground, Ground::Sandbox(_)) && self.is_boxed();
+    ) -> Result<LineProcess, Failure> {
+        let outside = SandboxSharing { network: true, ..SandboxSharing::default() };
+        let boxed = matches!(ground, Isolation::Sandbox(_)) && self.is_boxed();
         let limits = if boxed { LIMITS } else { Limits::default() };
         let mut orders = Orders { user: self.owner(), limits, ..Orders::default() };
         let (mut group, mut watching) = (None, None);
         let mut command = match ground {
-            Ground::Sandbox(readable) if boxed => {
+            Isolation::Sandbox(readable) if boxed => {
                 let root = self.root();
                 furnish(&root, self.owner()).map_err(ours)?;
                 // Directories that bubblewrap makes itself are closed to others than root.
@@ -116,7 +116,8 @@ impl Bench {
                     sandbox::give(&root, user).await.map_err(ours)?;
                 }
                 let bwrap = self.bwrap();
-                let plan = Plan { bwrap, program, root: &root, placed: &placed, readable, outside: &outside };
+                let plan =
+                    SandboxPlan { bwrap, program, root: &root, placed: &placed, readable, outside: &outside };
                 mounts::prepare(&sandbox::arguments(&plan, &[], self.owner().is_some()))
                     .await
                     .map_err(ours)?;
@@ -137,12 +138,12 @@ impl Bench {
         let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Failure::transient("cannot talk to the agent"));
         };
-        let errors = Arc::new(Mutex::new(Bounded::new(2_000, 6_000)));
+        let errors = Arc::new(Mutex::new(BoundedOutput::new(2_000, 6_000)));
         let drain = child.stderr.take().map(|said| tokio::spawn(drain(said, errors.clone())));
         relay::submit(&mut input, spec).await.map_err(ours)?;
         let watching = watching.map(|watching| Arc::new(watching.of(group.clone(), child.id())));
         let watch = watching.map(|watching| tokio::spawn(end_overrun(watching, child.id(), errors.clone())));
-        Ok(Piped {
+        Ok(LineProcess {
             child,
             watch: watch.map(AbortOnDropHandle::new),
             _group: group,
@@ -156,7 +157,7 @@ impl Bench {
 }
 
 /// Ends the program where it uses too much, and says why on its standard error.
-async fn end_overrun(watching: Arc<Watching>, process: Option<u32>, errors: Arc<Mutex<Bounded>>) {
+async fn end_overrun(watching: Arc<Watching>, process: Option<u32>, errors: Arc<Mutex<BoundedOutput>>) {
     let overrun = watching.overrun().await;
     let said = format!("\nthe sandbox was ended: {overrun}\n");
     errors.lock().unwrap_or_else(PoisonError::into_inner).push(said.as_bytes());
@@ -165,14 +166,14 @@ async fn end_overrun(watching: Arc<Watching>, process: Option<u32>, errors: Arc<
     }
 }
 
-async fn drain(mut from: impl AsyncRead + Unpin, into: Arc<Mutex<Bounded>>) {
+async fn drain(mut from: impl AsyncRead + Unpin, into: Arc<Mutex<BoundedOutput>>) {
     let mut buffer = vec![0; 16 << 10];
     while let Ok(n @ 1..) = from.read(&mut buffer).await {
         into.lock().unwrap_or_else(PoisonError::into_inner).push(&buffer[..n]);
     }
 }
 
-impl Piped {
+impl LineProcess {
     /// The next line of its standard output, without its end; nothing where there are no more. Nothing is lost where
     /// the future is dropped.
     pub async fn line(&mut self) -> io::Result<Option<Vec<u8>>> {

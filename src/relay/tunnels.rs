@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use tokio::net::{TcpStream, UnixStream};
 
-use super::Door;
+use super::Tunnel;
 
 /// Doors whose ports are taken; nobody is let in yet.
-pub(super) type Bound = Vec<(TcpListener, PathBuf)>;
+pub(super) type BoundTunnels = Vec<(TcpListener, PathBuf)>;
 
 /// Takes the ports of all doors.
-pub(super) fn bind(doors: &[Door]) -> io::Result<Bound> {
-    let bind = |door: &Door| {
+pub(super) fn bind(doors: &[Tunnel]) -> io::Result<BoundTunnels> {
+    let bind = |door: &Tunnel| {
         let listener = TcpListener::bind(door.at)
             .map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {}: {e}", door.at)))?;
         listener.set_nonblocking(true)?;
@@ -25,7 +25,7 @@ pub(super) fn bind(doors: &[Door]) -> io::Result<Bound> {
 }
 
 /// Lets everybody through who comes.
-pub(super) fn open(doors: Bound) -> io::Result<()> {
+pub(super) fn open(doors: BoundTunnels) -> io::Result<()> {
     for (listener, to) in doors {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let to: Arc<Path> = to.into();

@@ -14,7 +14,7 @@ use crate::confine::{FILES, Limits, Overrun, Watch, Watching};
 const SELDOM: Duration = Duration::from_secs(2);
 
 /// What a container may still write, and how that is seen.
-pub(super) enum Watched {
+pub(super) enum DiskWatch {
     /// By reading the directory in which the daemon keeps what it writes.
     Directory { container: String, watching: Watching },
     /// By asking the daemon, where that directory cannot be read or is not told.
@@ -23,14 +23,14 @@ pub(super) enum Watched {
 
 impl Engine {
     /// Notes what a container has on its disk.
-    pub(super) async fn begin_watch(&self, container: &str, disk: u64) -> Watched {
+    pub(super) async fn begin_watch(&self, container: &str, disk: u64) -> DiskWatch {
         let limits = Limits { disk: Some(disk), files: Some(FILES), ..Limits::default() };
         match self.directories(container).await {
             Some(roots) => {
                 let watching = Watch { roots, limits, counts_all: false }.begin().await;
-                Watched::Directory { container: container.to_owned(), watching }
+                DiskWatch::Directory { container: container.to_owned(), watching }
             }
-            None => Watched::Daemon {
+            None => DiskWatch::Daemon {
                 container: container.to_owned(),
                 start: self.written(container).await.unwrap_or_default(),
                 most: disk,
@@ -63,14 +63,14 @@ impl Engine {
     }
 
     /// Waits until a container has written too much.
-    pub(super) async fn overrun(&self, watched: Watched) -> Overrun {
+    pub(super) async fn overrun(&self, watched: DiskWatch) -> Overrun {
         let (container, start, most) = match watched {
-            Watched::Directory { container, watching } => {
+            DiskWatch::Directory { container, watching } => {
                 // It runs by now: files without a name are found by the processes that hold them.
                 let process = self.process(&container).await;
                 return Arc::new(watching.of(None, process)).overrun().await;
             }
-            Watched::Daemon { container, start, most } => (container, start, most),
+            DiskWatch::Daemon { container, start, most } => (container, start, most),
         };
         loop {
             tokio::time::sleep(SELDOM).await;

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use super::sandbox::Sandbox;
-use super::{LARGEST_FILE, Place, disk, exec, ours, own_user};
+use super::{LARGEST_FILE, SandboxHost, disk, exec, ours, own_user};
 use crate::confine::FILES;
 use crate::id::RunId;
-use crate::relay::{ExecReport, ExecSpec, Limits, Orders, Program, unique_mark};
+use crate::relay::{ExecReport, ExecSpec, Limits, Orders, RelayProgram, unique_mark};
 use crate::rooted_fs::RootedFs;
-use crate::runtime::service::Settings;
+use crate::runtime::service::RuntimeSettings;
 use crate::verb::Failure;
 
 /// Where commands see the directory.
@@ -26,16 +26,16 @@ const DISK: u64 = 4 << 30;
 const PIDS: u64 = 512;
 
 /// A directory of somebody's own, gone with all that runs in it when it is dropped.
-pub struct Bench {
+pub struct AgentWorkspace {
     dir: PathBuf,
-    place: Option<Place>,
+    place: Option<SandboxHost>,
     user: Option<u32>,
     sandbox: Option<Sandbox>,
 }
 
-impl Bench {
+impl AgentWorkspace {
     /// An empty one for `run`.
-    pub fn new(settings: &Settings, run: &RunId) -> Result<Self, Failure> {
+    pub fn new(settings: &RuntimeSettings, run: &RunId) -> Result<Self, Failure> {
         let dir = settings.data.join("process").join("live").join(format!("bench-{}", unique_mark()));
         let bench = Self { dir, place: None, user: None, sandbox: None };
         let make = || -> io::Result<()> {
@@ -47,8 +47,8 @@ impl Bench {
     }
 
     /// The same, with a sandbox to come around it; refused where there is none and none may be gone without.
-    pub fn guarded(mut self, settings: &Settings) -> Result<Self, Failure> {
-        let place = Place::find(settings)?;
+    pub fn guarded(mut self, settings: &RuntimeSettings) -> Result<Self, Failure> {
+        let place = SandboxHost::find(settings)?;
         let rooted = place.bwrap.is_some() && nix::unistd::geteuid().is_root();
         self.user = rooted.then(own_user);
         self.place = Some(place);
@@ -85,7 +85,7 @@ impl Bench {
         furnish(&root, self.user).map_err(ours)?;
         let env = [("PATH", PATH), ("HOME", "/tmp"), ("LANG", "C.UTF-8"), ("PYTHONDONTWRITEBYTECODE", "1")];
         let env: IndexMap<_, _> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let session = Program { argv: Vec::new(), env, cwd: WORK.into() };
+        let session = RelayProgram { argv: Vec::new(), env, cwd: WORK.into() };
         let limits = Limits {
             memory: Some(MEMORY),
             pids: Some(PIDS),
@@ -97,7 +97,7 @@ impl Bench {
         let orders = Orders { user: self.user, limits, session, ..Orders::default() };
         let placed =
             [WORK, ASIDE, "/etc/passwd", "/etc/group", "/etc/hosts"].iter().map(PathBuf::from).collect();
-        let sandbox = place.try_sandbox(&root, &placed, &super::Outside::default(), orders).await;
+        let sandbox = place.try_sandbox(&root, &placed, &super::SandboxSharing::default(), orders).await;
         self.sandbox = Some(sandbox.map_err(ours)?);
         Ok(())
     }
@@ -128,7 +128,7 @@ impl Bench {
     }
 }
 
-impl Drop for Bench {
+impl Drop for AgentWorkspace {
     fn drop(&mut self) {
         drop(self.sandbox.take());
         disk::remove_dropped(&self.dir);

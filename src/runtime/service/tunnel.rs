@@ -25,7 +25,7 @@ const DIAL: Duration = Duration::from_secs(20);
 
 /// Where a passage leads.
 #[derive(Clone)]
-pub(super) enum Leads {
+pub(super) enum TunnelTarget {
     /// To a port of the service whose agent's socket comes through the channel once it is up.
     Service(watch::Receiver<Option<PathBuf>>, u16),
     /// To a port of a host, by name. That it cannot be reached is said in the log.
@@ -33,12 +33,12 @@ pub(super) enum Leads {
 }
 
 /// Sockets that lead out of one service; closed when they are dropped.
-pub(super) struct Passages {
+pub(super) struct Tunnels {
     dir: TempDir,
     tasks: Vec<JoinHandle<()>>,
 }
 
-impl Passages {
+impl Tunnels {
     /// None yet.
     pub(super) fn new() -> io::Result<Self> {
         let dir = tempfile::Builder::new().prefix("atoll-").tempdir()?;
@@ -55,7 +55,7 @@ impl Passages {
     }
 
     /// Opens a socket and gives its name in the directory.
-    pub(super) fn open(&mut self, leads: Leads) -> io::Result<PathBuf> {
+    pub(super) fn open(&mut self, leads: TunnelTarget) -> io::Result<PathBuf> {
         let name = PathBuf::from(self.tasks.len().to_string());
         let path = self.dir().join(&name);
         let listener = UnixListener::bind(&path)?;
@@ -70,22 +70,22 @@ impl Passages {
     }
 }
 
-impl Drop for Passages {
+impl Drop for Tunnels {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
 /// Passes a connection on; one that leads nowhere is closed.
-async fn pass(mut from: UnixStream, leads: Arc<Leads>) {
+async fn pass(mut from: UnixStream, leads: Arc<TunnelTarget>) {
     match &*leads {
-        Leads::Service(socket, port) => {
+        TunnelTarget::Service(socket, port) => {
             let socket = socket.borrow().clone();
             if let Some(mut to) = into_service(socket.as_deref(), *port).await {
                 let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
             }
         }
-        Leads::Host(name, port, log) => {
+        TunnelTarget::Host(name, port, log) => {
             let dialled = timeout(DIAL, TcpStream::connect((name.as_str(), *port))).await;
             match dialled
                 .map_err(|_| format!("no answer within {DIAL:?}"))

@@ -9,13 +9,13 @@ use serde::Deserialize;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use super::{Environment, Member, Runtimes};
+use super::{Environment, EnvironmentService, Runtimes};
 use crate::verb::{Class, Failure};
 
 /// Services that are started before they are asked for: those of the same run with the same input.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Ahead {
+pub struct WarmPoolSize {
     /// How many are kept ready.
     pub keep: usize,
     /// How many are wanted in all: no more than these are started.
@@ -24,26 +24,26 @@ pub struct Ahead {
 
 /// What was started ahead, and what is still being stopped.
 #[derive(Default)]
-pub(super) struct Spares {
-    shelves: Mutex<BTreeMap<String, Shelf>>,
+pub(super) struct WarmPool {
+    shelves: Mutex<BTreeMap<String, WarmServices>>,
     leaving: TaskTracker,
 }
 
 /// Those of one kind.
 #[derive(Default)]
-struct Shelf {
+struct WarmServices {
     taken: usize,
-    ready: VecDeque<Spare>,
+    ready: VecDeque<WarmService>,
 }
 
 /// One that is being started, or up. Dropped, it is stopped.
-struct Spare {
+struct WarmService {
     start: Option<JoinHandle<Result<Environment, Failure>>>,
     runtimes: Runtimes,
 }
 
-impl Spare {
-    fn start(members: Vec<Member>, runtimes: &Runtimes) -> Self {
+impl WarmService {
+    fn start(members: Vec<EnvironmentService>, runtimes: &Runtimes) -> Self {
         let to = runtimes.clone();
         let start = tokio::spawn(async move { to.start_all(members).await });
         Self { start: Some(start), runtimes: runtimes.clone() }
@@ -57,7 +57,7 @@ impl Spare {
     }
 }
 
-impl Drop for Spare {
+impl Drop for WarmService {
     fn drop(&mut self) {
         if let (Some(start), Ok(runtime)) = (self.start.take(), tokio::runtime::Handle::try_current()) {
             let runtimes = self.runtimes.clone();
@@ -71,13 +71,13 @@ impl Drop for Spare {
     }
 }
 
-impl Spares {
+impl WarmPool {
     /// What is still being stopped.
     pub(super) fn leaving(&self) -> &TaskTracker {
         &self.leaving
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Shelf>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, WarmServices>> {
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -88,8 +88,8 @@ impl Runtimes {
     pub async fn take(
         &self,
         key: String,
-        ahead: Ahead,
-        members: &(dyn Fn() -> Result<Vec<Member>, Failure> + Sync),
+        ahead: WarmPoolSize,
+        members: &(dyn Fn() -> Result<Vec<EnvironmentService>, Failure> + Sync),
     ) -> Result<Environment, Failure> {
         let spare = {
             let mut shelves = self.spares().lock();
@@ -97,7 +97,7 @@ impl Runtimes {
             shelf.taken += 1;
             let spare = shelf.ready.pop_front();
             while shelf.ready.len() < ahead.keep && shelf.taken + shelf.ready.len() < ahead.of {
-                shelf.ready.push_back(Spare::start(members()?, self));
+                shelf.ready.push_back(WarmService::start(members()?, self));
             }
             spare
         };
