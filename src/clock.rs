@@ -11,14 +11,14 @@ use std::time::Duration;
 pub type Millis = u64;
 
 /// A pause that ends when the clock has moved on.
-pub type Pause = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Tells the time and waits for it.
 pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> Millis;
     /// Resolves once `span` has passed.
-    fn sleep(&self, span: Duration) -> Pause;
+    fn sleep(&self, span: Duration) -> Sleep;
 }
 
 /// A clock for tests: stands still until it is told to move.
@@ -125,7 +125,7 @@ impl Clock for ManualClock {
         self.hands().now
     }
 
-    fn sleep(&self, span: Duration) -> Pause {
+    fn sleep(&self, span: Duration) -> Sleep {
         let mut hands = self.hands();
         hands.next += 1;
         let key = (hands.now + millis(span), hands.next);

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
-use crate::diag::{Code, Diagnostic, Sources as Texts};
+use crate::diag::{Code, Diagnostic, SourceMap as Texts};
 use crate::driver::{Asker, Begin, Command, DriveError, Event, House, Job, Outcome, Wires, drive};
 use crate::id::RunId;
 use crate::plan::{Bundle, Given, Loaded, MemorySources, NoFiles, Plan, check_inputs, load, load_bundle};

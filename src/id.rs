@@ -73,7 +73,7 @@ pub struct Address(Arc<str>);
 
 /// One part of an [`Address`]: a step, and which round or item of it the rest stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part<'a> {
+pub struct AddressPart<'a> {
     /// The step's name.
     pub step: &'a str,
     /// Which instance of its body.
@@ -121,7 +121,7 @@ impl Address {
     }
 
     /// The parts from the root on, or `None` where the text is no address.
-    pub fn parts(&self) -> Option<Vec<Part<'_>>> {
+    pub fn parts(&self) -> Option<Vec<AddressPart<'_>>> {
         if self.0.is_empty() {
             return Some(Vec::new());
         }
@@ -144,7 +144,7 @@ impl Address {
     }
 }
 
-fn part(text: &str) -> Option<Part<'_>> {
+fn part(text: &str) -> Option<AddressPart<'_>> {
     let (step, instance) = if let Some((step, n)) = text.split_once('#') {
         (step, Instance::Round(n.parse().ok()?))
     } else if let Some((step, rest)) = text.split_once('[') {
@@ -152,7 +152,7 @@ fn part(text: &str) -> Option<Part<'_>> {
     } else {
         (text, Instance::Only)
     };
-    StepId::is_valid(step).then_some(Part { step, instance })
+    StepId::is_valid(step).then_some(AddressPart { step, instance })
 }
 
 impl fmt::Display for Address {
@@ -171,9 +171,9 @@ mod tests {
         let at = at.step(&StepId::new("score"));
         assert_eq!(at.as_str(), "converge#3/judge[7]/score");
         let parts = at.parts().unwrap();
-        assert_eq!(parts[0], Part { step: "converge", instance: Instance::Round(3) });
-        assert_eq!(parts[1], Part { step: "judge", instance: Instance::Item(7) });
-        assert_eq!(parts[2], Part { step: "score", instance: Instance::Only });
+        assert_eq!(parts[0], AddressPart { step: "converge", instance: Instance::Round(3) });
+        assert_eq!(parts[1], AddressPart { step: "judge", instance: Instance::Item(7) });
+        assert_eq!(parts[2], AddressPart { step: "score", instance: Instance::Only });
         assert_eq!(Address::new("a[x]").parts(), None);
         assert_eq!(Address::new("a//b").parts(), None);
     }

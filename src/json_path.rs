@@ -12,7 +12,7 @@ use crate::value::Value;
 
 mod form;
 
-use form::Form;
+use form::QueryForm;
 
 /// Most values that one evaluation may visit.
 pub const MAX_WORK: u64 = 5_000_000;
@@ -21,7 +21,7 @@ pub const MAX_WORK: u64 = 5_000_000;
 #[derive(Clone, Debug)]
 pub struct JsonPath {
     query: Query,
-    form: Form,
+    form: QueryForm,
 }
 
 /// An evaluation that was refused.
@@ -46,7 +46,7 @@ impl JsonPath {
     pub fn parse(text: &str) -> Result<Self, String> {
         form::check_nesting(text)?;
         let query = Query::parse(text).map_err(|error| error.to_string())?;
-        Ok(Self { query, form: Form::of(text)? })
+        Ok(Self { query, form: QueryForm::of(text)? })
     }
 
     /// Whether the path has only names and indexes, so that it leads to at most one value.

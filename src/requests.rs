@@ -11,7 +11,7 @@ pub const MOST_REDIRECTS: usize = 10;
 
 /// Where redirects may lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub enum RedirectPolicy {
     /// Only to the origin (scheme, host and port) that was asked: for everything on this machine or in its network, held
     /// services included, and for requests that carry a secret.
     Origin,
@@ -19,7 +19,7 @@ pub enum Reach {
     Public,
 }
 
-impl Reach {
+impl RedirectPolicy {
     /// The reach of requests to `url`.
     pub fn of(url: &Url, carries_secret: bool) -> Self {
         if carries_secret || is_inside(url) { Self::Origin } else { Self::Public }
@@ -27,19 +27,21 @@ impl Reach {
 }
 
 /// Whether a redirect to `next` may be followed when `first` was asked.
-pub fn may_follow(first: &Url, next: &Url, reach: Reach) -> bool {
+pub fn may_follow(first: &Url, next: &Url, reach: RedirectPolicy) -> bool {
     if !matches!(next.scheme(), "http" | "https") {
         return false;
     }
     let same = first.origin() == next.origin();
     match reach {
-        Reach::Origin => same,
-        Reach::Public => same || !(is_inside(next) || (first.scheme() == "https" && next.scheme() == "http")),
+        RedirectPolicy::Origin => same,
+        RedirectPolicy::Public => {
+            same || !(is_inside(next) || (first.scheme() == "https" && next.scheme() == "http"))
+        }
     }
 }
 
 /// The policy for a client whose requests have that reach. A redirect that is not followed is the answer.
-pub fn redirects(reach: Reach) -> Policy {
+pub fn redirects(reach: RedirectPolicy) -> Policy {
     Policy::custom(move |attempt| {
         let first = attempt.previous().first().cloned();
         if attempt.previous().len() > MOST_REDIRECTS {
@@ -105,24 +107,28 @@ mod tests {
             ["http://127.0.0.1:8080/a", "http://localhost:8080", "http://[::1]:8080", "http://db:8080"]
         {
             let target = url(target);
-            assert_eq!(Reach::of(&target, false), Reach::Origin, "{target}");
+            assert_eq!(RedirectPolicy::of(&target, false), RedirectPolicy::Origin, "{target}");
             for next in [
                 "http://127.0.0.1:21520/",
                 "https://127.0.0.1:8080/",
                 "http://example.com/",
                 "file:///etc/shadow",
             ] {
-                assert!(!may_follow(&target, &url(next), Reach::Origin), "{target} → {next}");
+                assert!(!may_follow(&target, &url(next), RedirectPolicy::Origin), "{target} → {next}");
             }
-            assert!(may_follow(&target, &target.join("/b?c").unwrap(), Reach::Origin));
+            assert!(may_follow(&target, &target.join("/b?c").unwrap(), RedirectPolicy::Origin));
         }
     }
 
     #[test]
     fn a_public_target_leads_to_public_ones_only() {
         let target = url("https://example.com/a");
-        assert_eq!(Reach::of(&target, false), Reach::Public);
-        assert_eq!(Reach::of(&target, true), Reach::Origin, "a secret stays with whom it is for");
+        assert_eq!(RedirectPolicy::of(&target, false), RedirectPolicy::Public);
+        assert_eq!(
+            RedirectPolicy::of(&target, true),
+            RedirectPolicy::Origin,
+            "a secret stays with whom it is for"
+        );
         for next in [
             "http://127.0.0.1/",
             "http://[::ffff:127.0.0.1]/",
@@ -139,8 +145,8 @@ mod tests {
             "http://example.com/",
             "ftp://example.org/",
         ] {
-            assert!(!may_follow(&target, &url(next), Reach::Public), "{next}");
+            assert!(!may_follow(&target, &url(next), RedirectPolicy::Public), "{next}");
         }
-        assert!(may_follow(&target, &url("https://objects.example.org/x"), Reach::Public));
+        assert!(may_follow(&target, &url("https://objects.example.org/x"), RedirectPolicy::Public));
     }
 }

@@ -12,7 +12,7 @@ pub struct Schema {
     name: String,
     source: Arc<Value>,
     canonical: OnceLock<Arc<str>>,
-    work: work::Work,
+    work: work::SchemaWork,
     validator: jsonschema::Validator,
 }
 

@@ -19,12 +19,12 @@ use redact::Redactor;
 /// Secrets that stand in environment variables, else in the file of keys, else are printed by a command.
 #[derive(Default)]
 pub struct EnvSecrets {
-    known: RwLock<Known>,
+    known: RwLock<KnownSecrets>,
     commands: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Default)]
-struct Known {
+struct KnownSecrets {
     values: BTreeMap<String, SecretText>,
     /// Finds every known value; made when it is first needed.
     redactor: OnceLock<Arc<Redactor>>,
@@ -48,7 +48,7 @@ impl EnvSecrets {
     /// Secrets with given values.
     pub fn from_values(values: impl IntoIterator<Item = (String, String)>) -> Self {
         let values = values.into_iter().map(|(name, value)| (name, SecretText::from(value))).collect();
-        let known = Known { values, ..Known::default() };
+        let known = KnownSecrets { values, ..KnownSecrets::default() };
         Self { known: RwLock::new(known), commands: BTreeMap::new() }
     }
 
@@ -66,7 +66,7 @@ impl EnvSecrets {
         Self { known: RwLock::new(known), commands }
     }
 
-    fn known(&self) -> std::sync::RwLockReadGuard<'_, Known> {
+    fn known(&self) -> std::sync::RwLockReadGuard<'_, KnownSecrets> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 

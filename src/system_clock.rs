@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::clock::{Clock, Millis, Pause, millis};
+use crate::clock::{Clock, Millis, Sleep, millis};
 
 /// The clock of the machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,7 +14,7 @@ impl Clock for SystemClock {
         millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
     }
 
-    fn sleep(&self, span: Duration) -> Pause {
+    fn sleep(&self, span: Duration) -> Sleep {
         Box::pin(tokio::time::sleep(span))
     }
 }

@@ -19,11 +19,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::rooted_fs::Status;
+use crate::rooted_fs::FileStatus;
 use crate::value::{BlobRef, Digest, canonical};
 use crate::verb::{BlobError, Blobs, Failure};
 
-pub use chosen::{Digests, digests_of_chosen, globs};
+pub use chosen::{FileDigests, digests_of_chosen, globs};
 pub use disk::{digest_of_dir, holds_foreign_files, is_on_disk, real_path};
 pub use path::check_path;
 pub use products::Products;
@@ -51,10 +51,10 @@ pub struct Tree {
     pub links: BTreeMap<String, String>,
     /// Permissions and times of files, where a copy is to have them. Only [`Tree::load_with_links`] reads them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub status: BTreeMap<String, Status>,
+    pub status: BTreeMap<String, FileStatus>,
     /// The same of directories, those without files among them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub dirs: BTreeMap<String, Status>,
+    pub dirs: BTreeMap<String, FileStatus>,
 }
 
 /// Why a tree could not be read, changed or written.

@@ -212,17 +212,17 @@ fn write_numbers(value: &Value, text: &mut String) {
 /// JSON text of `value` without white space and with the keys of every object sorted by code point.
 pub fn canonical(value: &Value) -> String {
     let mut text = String::new();
-    Part::Value(value).write(&mut text);
+    DigestPart::Value(value).write(&mut text);
     text
 }
 
 /// Writes the canonical form of `value` behind `text`.
 pub(crate) fn write_canonical(value: &Value, text: &mut String) {
-    Part::Value(value).write(text);
+    DigestPart::Value(value).write(text);
 }
 
 /// A field of an object whose digest is wanted without the object being made.
-pub enum Part<'a> {
+pub enum DigestPart<'a> {
     /// A value.
     Value(&'a Value),
     /// What is in canonical form already.
@@ -230,13 +230,13 @@ pub enum Part<'a> {
 }
 
 /// Digest of the object that has these fields, the same that [`Digest::of_value`] finds.
-pub fn digest_of_fields<'a>(fields: impl IntoIterator<Item = (&'a str, Part<'a>)>) -> Digest {
+pub fn digest_of_fields<'a>(fields: impl IntoIterator<Item = (&'a str, DigestPart<'a>)>) -> Digest {
     let mut text = String::new();
     write_table(fields, &mut text);
     Digest::of(text)
 }
 
-impl Part<'_> {
+impl DigestPart<'_> {
     fn write(&self, text: &mut String) {
         match self {
             Self::Canonical(written) => text.push_str(written),
@@ -247,12 +247,15 @@ impl Part<'_> {
                     if i > 0 {
                         text.push(',');
                     }
-                    Part::Value(item).write(text);
+                    DigestPart::Value(item).write(text);
                 }
                 text.push(']');
             }
             Self::Value(Value::Object(table)) => {
-                write_table(table.iter().map(|(name, value)| (name.as_str(), Part::Value(value))), text);
+                write_table(
+                    table.iter().map(|(name, value)| (name.as_str(), DigestPart::Value(value))),
+                    text,
+                );
             }
             Self::Value(leaf) => {
                 // A text can always be written to.
@@ -262,8 +265,8 @@ impl Part<'_> {
     }
 }
 
-fn write_table<'a>(fields: impl IntoIterator<Item = (&'a str, Part<'a>)>, text: &mut String) {
-    let mut fields: Vec<(&str, Part<'_>)> = fields.into_iter().collect();
+fn write_table<'a>(fields: impl IntoIterator<Item = (&'a str, DigestPart<'a>)>, text: &mut String) {
+    let mut fields: Vec<(&str, DigestPart<'_>)> = fields.into_iter().collect();
     fields.sort_unstable_by_key(|(name, _)| *name);
     text.push('{');
     for (i, (name, part)) in fields.into_iter().enumerate() {
@@ -301,7 +304,7 @@ mod tests {
         assert_eq!(canonical(&a), r#"{"a":null,"b":[1,{"x":"é\n","y":1}]}"#);
         assert_eq!(Digest::of_value(&a), Digest::of_value(&b));
         assert_ne!(Digest::of_value(&a), Digest::of_value(&json!({"a": 0})));
-        let fields = [("b", Part::Value(&a["b"])), ("a", Part::Canonical("null"))];
+        let fields = [("b", DigestPart::Value(&a["b"])), ("a", DigestPart::Canonical("null"))];
         assert_eq!(digest_of_fields(fields), Digest::of_value(&a));
     }
 

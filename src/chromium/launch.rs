@@ -15,8 +15,8 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{ChildStderr, Command};
 use tokio::time::timeout;
 
-use super::Settings;
-use super::wire::Wire;
+use super::ChromiumSettings;
+use super::devtools::DevTools;
 use crate::relay::BoundedOutput;
 use crate::rooted_fs::remove_tree;
 use crate::verb::Failure;
@@ -75,14 +75,14 @@ const SCRIPT: &str = r#""$@" 3<&0 4>&1 </dev/null >/dev/null; rm -rf "$HOME""#;
 const START: Duration = Duration::from_secs(30);
 
 /// A process that answers. Dropped, it is killed with all its children.
-pub struct Running {
-    pub(super) wire: Wire,
+pub struct ChromiumProcess {
+    pub(super) wire: DevTools,
     group: Option<Pid>,
     home: TempDir,
 }
 
 /// Starts it, with rules for the names that it may ask for.
-pub async fn launch(settings: &Settings, names: Option<&str>) -> Result<Running, Failure> {
+pub async fn launch(settings: &ChromiumSettings, names: Option<&str>) -> Result<ChromiumProcess, Failure> {
     let program = find(settings)?;
     let ours = |e: std::io::Error| Failure::transient(format!("cannot start Chromium: {e}"));
     let home = tempfile::Builder::new().prefix("atoll-browser-").tempdir().map_err(ours)?;
@@ -104,7 +104,7 @@ pub async fn launch(settings: &Settings, names: Option<&str>) -> Result<Running,
     else {
         return Err(Failure::transient("cannot talk to Chromium"));
     };
-    let running = Running { wire: Wire::new(to, from), group, home };
+    let running = ChromiumProcess { wire: DevTools::new(to, from), group, home };
     let log = keep(log);
     let ended = tokio::spawn(async move { child.wait().await });
     let first = running.wire.call(None, "Browser.getVersion", json!({}));
@@ -134,7 +134,7 @@ fn keep(mut from: ChildStderr) -> Arc<Mutex<BoundedOutput>> {
     kept
 }
 
-fn find(settings: &Settings) -> Result<PathBuf, Failure> {
+fn find(settings: &ChromiumSettings) -> Result<PathBuf, Failure> {
     let on_path = |name: &str| {
         let dirs = settings.path.split(':').filter(|dir| !dir.is_empty()).map(Path::new);
         dirs.map(|dir| dir.join(name)).find(|file| is_program(file))
@@ -161,7 +161,7 @@ fn is_program(file: &Path) -> bool {
     file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-impl Drop for Running {
+impl Drop for ChromiumProcess {
     fn drop(&mut self) {
         if let Some(group) = self.group {
             let _ = killpg(group, Signal::SIGKILL);
@@ -182,21 +182,22 @@ mod tests {
     #[test]
     fn a_chromium_that_is_not_there_is_refused_with_what_to_do() {
         let refused = |program: Option<&str>| {
-            let settings = Settings { program: program.map(Into::into), path: "/no/such/dir".into() };
+            let settings = ChromiumSettings { program: program.map(Into::into), path: "/no/such/dir".into() };
             find(&settings).unwrap_err()
         };
         let failure = refused(None);
         assert_eq!(failure.message, "`browser` steps need Chromium, and none is on PATH");
         assert!(failure.hint.unwrap().contains("apt-get install chromium"));
         assert!(refused(Some("/no/such/file")).message.contains("ATOLL_CHROMIUM names `/no/such/file`"));
-        let named = Settings { program: Some("sh".into()), path: "/bin".into() };
+        let named = ChromiumSettings { program: Some("sh".into()), path: "/bin".into() };
         assert_eq!(find(&named).unwrap(), Path::new("/bin/sh"));
     }
 
     #[tokio::test]
     async fn a_program_that_is_no_chromium_shows_what_it_said() {
         let program = Some("/bin/false".to_owned()).filter(|file| Path::new(file).exists());
-        let settings = Settings { program: program.or(Some("/usr/bin/false".into())), path: "/bin".into() };
+        let settings =
+            ChromiumSettings { program: program.or(Some("/usr/bin/false".into())), path: "/bin".into() };
         let failure = launch(&settings, None).await.err().unwrap();
         assert!(failure.message.starts_with("Chromium does not start: it ended"), "{failure:?}");
     }

@@ -3,11 +3,11 @@
 //! It must never know what is done in a page or what is expected of it.
 //! Start with [`Chromium`]; `launch.rs` starts and ends the process, `wire.rs` speaks the DevTools protocol.
 
+mod devtools;
 mod hosts;
 mod launch;
-mod wire;
 
-pub use wire::{CallError, Ear};
+pub use devtools::{CallError, EventHandler};
 
 use std::sync::Arc;
 
@@ -16,14 +16,14 @@ use serde_json::json;
 use crate::value::Value;
 use crate::verb::Failure;
 use hosts::{only, resolver_rules};
-use launch::Running;
+use launch::ChromiumProcess;
 
 /// Most processes that wait for the next page. One that is too much ends with its last page.
 const PROCESSES: usize = 3;
 
 /// Where Chromium is looked for.
 #[derive(Clone, Debug, Default)]
-pub struct Settings {
+pub struct ChromiumSettings {
     /// The program, where somebody named one.
     pub program: Option<String>,
     /// The search path.
@@ -32,31 +32,31 @@ pub struct Settings {
 
 /// Chromium, started when it is needed and again after a crash. Cheap to clone; the process ends with the last clone.
 #[derive(Clone)]
-pub struct Chromium(Arc<Inner>);
+pub struct Chromium(Arc<ChromiumInner>);
 
-struct Inner {
-    settings: Settings,
+struct ChromiumInner {
+    settings: ChromiumSettings,
     /// By what they may ask for, that which was used last at the end.
-    running: tokio::sync::Mutex<Vec<(Option<String>, Arc<Running>)>>,
+    running: tokio::sync::Mutex<Vec<(Option<String>, Arc<ChromiumProcess>)>>,
 }
 
 /// A page that is driven. Dropped, it is closed, and its context with the last page in it.
-pub struct Tab {
-    context: Arc<Context>,
+pub struct ChromiumTab {
+    context: Arc<BrowserContext>,
     target: String,
     session: String,
 }
 
 /// Cookies, storage and pages that share nothing with any other context.
-struct Context {
-    running: Arc<Running>,
+struct BrowserContext {
+    running: Arc<ChromiumProcess>,
     id: String,
 }
 
 impl Chromium {
     /// Looks for the program where `settings` says; nothing is started yet.
-    pub fn new(settings: Settings) -> Self {
-        Self(Arc::new(Inner { settings, running: tokio::sync::Mutex::default() }))
+    pub fn new(settings: ChromiumSettings) -> Self {
+        Self(Arc::new(ChromiumInner { settings, running: tokio::sync::Mutex::default() }))
     }
 
     /// Starts the process where none is running, or says why it cannot be had.
@@ -66,7 +66,7 @@ impl Chromium {
 
     /// The process for pages that reach only `hosts`. A page can ask for the address of any name (WebRTC does so without a
     /// proxy), and so tell another machine what it has seen: a process knows only the names that its pages may reach.
-    async fn running(&self, hosts: Option<&[String]>) -> Result<Arc<Running>, Failure> {
+    async fn running(&self, hosts: Option<&[String]>) -> Result<Arc<ChromiumProcess>, Failure> {
         let rules = hosts.map(resolver_rules);
         // Held while it starts: whoever comes second waits for the same process.
         let mut all = self.0.running.lock().await;
@@ -88,12 +88,12 @@ impl Chromium {
     /// Opens a page in a context of its own, which reaches no host but those in `hosts` (`HOST`, `*.HOST`, `HOST:PORT`, each
     /// with or without a scheme), or any where there is no list.
     /// What happens in it goes to `ear`.
-    pub async fn open(&self, hosts: Option<&[String]>, ear: Ear) -> Result<Tab, Failure> {
+    pub async fn open(&self, hosts: Option<&[String]>, ear: EventHandler) -> Result<ChromiumTab, Failure> {
         let running = self.running(hosts).await?;
         let context = hosts.map_or_else(|| json!({}), only);
         let made =
             running.wire.call(None, "Target.createBrowserContext", context).await.map_err(|e| lost(&e))?;
-        let context = Arc::new(Context { running, id: text(&made, "browserContextId") });
+        let context = Arc::new(BrowserContext { running, id: text(&made, "browserContextId") });
         let page =
             json!({ "url": "about:blank", "browserContextId": context.id, "width": 1280, "height": 720 });
         let page =
@@ -104,18 +104,18 @@ impl Chromium {
     }
 }
 
-impl Context {
-    async fn attach(self: Arc<Self>, target: String, ear: Ear) -> Result<Tab, CallError> {
+impl BrowserContext {
+    async fn attach(self: Arc<Self>, target: String, ear: EventHandler) -> Result<ChromiumTab, CallError> {
         let wire = &self.running.wire;
         let whom = json!({ "targetId": target, "flatten": true });
         let made = wire.call(None, "Target.attachToTarget", whom).await?;
         let session = text(&made, "sessionId");
         wire.listen(&session, ear);
-        Ok(Tab { context: self, target, session })
+        Ok(ChromiumTab { context: self, target, session })
     }
 }
 
-impl Tab {
+impl ChromiumTab {
     /// The id of the page, which is also that of its main frame.
     pub fn target(&self) -> &str {
         &self.target
@@ -127,7 +127,7 @@ impl Tab {
     }
 
     /// A page of the same context that this one has opened.
-    pub async fn attach(&self, target: &str, ear: Ear) -> Result<Self, CallError> {
+    pub async fn attach(&self, target: &str, ear: EventHandler) -> Result<Self, CallError> {
         self.context.clone().attach(target.to_owned(), ear).await
     }
 
@@ -142,13 +142,13 @@ impl Tab {
     }
 }
 
-impl Drop for Tab {
+impl Drop for ChromiumTab {
     fn drop(&mut self) {
         self.context.running.wire.forget(&self.session);
     }
 }
 
-impl Drop for Context {
+impl Drop for BrowserContext {
     fn drop(&mut self) {
         let whom = json!({ "browserContextId": self.id });
         self.running.wire.tell(None, "Target.disposeBrowserContext", &whom);

@@ -7,9 +7,9 @@ use clap::ValueEnum;
 
 use crate::cli::error::CommandError;
 use crate::cli::terminal::Terminal;
-use crate::diag::{Diagnostic, Sources};
+use crate::diag::{Diagnostic, SourceMap};
 use crate::plan::Plan;
-use crate::report::outcome::Ending;
+use crate::report::outcome::RunEnding;
 use crate::report::units::rfc3339;
 use crate::report::validation::{self, Validation};
 use crate::report::{Paint, diagnostics, graph};
@@ -66,7 +66,7 @@ impl DiagnosticsFormat {
         terminal: Terminal,
         what: &str,
         found: &[Diagnostic],
-        sources: &Sources,
+        sources: &SourceMap,
     ) -> Result<(), CommandError> {
         if found.is_empty() {
             terminal.say(&format!("{what}: no mistakes found"));
@@ -136,7 +136,7 @@ impl ReportFormat {
     pub fn render(
         self,
         found: Option<&Validation>,
-        ending: &Ending<'_>,
+        ending: &RunEnding<'_>,
         paint: Paint,
     ) -> Result<Option<String>, CommandError> {
         let text = match (self, found) {
@@ -169,7 +169,7 @@ impl ReportFormat {
         self,
         terminal: Terminal,
         found: &[Diagnostic],
-        sources: &Sources,
+        sources: &SourceMap,
     ) -> Result<Format, CommandError> {
         match self {
             Self::Json => Ok(Format::Json),

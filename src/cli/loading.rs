@@ -8,7 +8,7 @@ use crate::cli::exit::ExitStatus;
 use crate::cli::format::Format;
 use crate::cli::project::text_layers::TextLayers;
 use crate::cli::wiring;
-use crate::diag::{Diagnostic, Sources};
+use crate::diag::{Diagnostic, SourceMap};
 use crate::plan::{self, Bundle, Loaded, Plan};
 use crate::report::diagnostics;
 
@@ -19,7 +19,7 @@ pub struct LoadedPipeline {
     /// What it was made from.
     pub bundle: Bundle,
     /// The texts that diagnostics point into.
-    pub sources: Sources,
+    pub sources: SourceMap,
     /// Its warnings.
     warnings: Vec<Diagnostic>,
 }
@@ -61,7 +61,7 @@ pub fn require_plan(app: &App, loaded: Loaded, format: Format) -> Result<LoadedP
 pub fn report_errors(
     app: &App,
     found: &[Diagnostic],
-    sources: &Sources,
+    sources: &SourceMap,
     format: Format,
 ) -> Result<CommandError, CommandError> {
     if format.is_text() {
@@ -72,7 +72,7 @@ pub fn report_errors(
     Ok(CommandError::told(ExitStatus::WRONG))
 }
 
-fn say(app: &App, found: &[Diagnostic], sources: &Sources) {
+fn say(app: &App, found: &[Diagnostic], sources: &SourceMap) {
     if found.is_empty() {
         return;
     }

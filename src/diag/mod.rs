@@ -8,7 +8,7 @@ mod source;
 
 pub use code::Code;
 pub use nearest::{listed, nearest};
-pub use source::{Position, Source, SourceId, Sources, Span};
+pub use source::{Position, SourceId, SourceMap, SourceText, Span};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -18,7 +18,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     if word.len() > LONGEST {
         return None;
     }
-    let letters = Letters::of(&word);
+    let letters = LetterCounts::of(&word);
     let alike = |candidate: &&str| letters.least_by_length(candidate) <= most(candidate, &word);
     let similar = known.into_iter().take(SCANNED).filter(alike).take(SIMILAR).enumerate();
     let mut similar: Vec<(usize, usize, &str)> = similar
@@ -57,13 +57,13 @@ fn most(candidate: &str, word: &str) -> usize {
 }
 
 /// The letters of a word, in 32 classes: enough to see at once that another word is far away.
-struct Letters {
+struct LetterCounts {
     length: usize,
     is_ascii: bool,
     counts: [u8; 32],
 }
 
-impl Letters {
+impl LetterCounts {
     fn of(word: &str) -> Self {
         let mut counts = [0_u8; 32];
         for byte in word.bytes() {

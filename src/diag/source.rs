@@ -1,7 +1,7 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-/// Names a text in [`Sources`].
+/// Names a text in [`SourceMap`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SourceId(u32);
 
@@ -31,7 +31,7 @@ impl Span {
 
 /// A text that somebody wrote.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct SourceText {
     /// Its path as people know it.
     pub name: String,
     /// The text.
@@ -42,7 +42,7 @@ pub struct Source {
     hidden: Vec<Range<usize>>,
 }
 
-impl Source {
+impl SourceText {
     /// Where the lines of the text begin.
     fn lines(&self) -> &[usize] {
         self.lines.get_or_init(|| {
@@ -87,9 +87,9 @@ pub struct Position {
 
 /// All texts that spans point into.
 #[derive(Clone, Debug, Default)]
-pub struct Sources(Vec<Source>);
+pub struct SourceMap(Vec<SourceText>);
 
-impl Sources {
+impl SourceMap {
     /// No texts.
     pub fn new() -> Self {
         Self::default()
@@ -97,7 +97,7 @@ impl Sources {
 
     /// Adds a text.
     pub fn add(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>) -> SourceId {
-        self.0.push(Source {
+        self.0.push(SourceText {
             name: name.into(),
             text: text.into(),
             lines: OnceLock::new(),
@@ -107,7 +107,7 @@ impl Sources {
     }
 
     /// The text named by `id`.
-    pub fn get(&self, id: SourceId) -> &Source {
+    pub fn get(&self, id: SourceId) -> &SourceText {
         &self.0[id.0 as usize]
     }
 
@@ -127,7 +127,7 @@ impl Sources {
     }
 
     /// All texts.
-    pub fn iter(&self) -> impl Iterator<Item = (SourceId, &Source)> {
+    pub fn iter(&self) -> impl Iterator<Item = (SourceId, &SourceText)> {
         (0..).map(SourceId).zip(&self.0)
     }
 
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn columns_count_characters() {
-        let mut sources = Sources::new();
+        let mut sources = SourceMap::new();
         let id = sources.add("x.toml", "a = 1\nü = '✓x'\n");
         assert_eq!(sources.position(id, 6), Position { line: 2, column: 1 });
         assert_eq!(sources.position(id, 15), Position { line: 2, column: 7 });
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn hidden_parts_are_kept_apart_and_in_order() {
-        let mut sources = Sources::new();
+        let mut sources = SourceMap::new();
         let id = sources.add("x.yaml", "0123456789");
         sources.hide(id, [7..9, 1..3, 2..4, 5..5]);
         let hidden = |range| sources.get(id).hidden_in(&range).collect::<Vec<_>>();

@@ -12,7 +12,7 @@ use super::shelf::{FOREIGN, Found, Shelf};
 use crate::engine::{Attempt, CacheKey, KeyFiles, Report};
 use crate::plan::CachedFiles;
 use crate::tree::{Products, digests_of_chosen};
-use crate::value::{Digest, Part, Value, digest_of_fields};
+use crate::value::{Digest, DigestPart, Value, digest_of_fields};
 use crate::verb::{Class, Failure, Output};
 
 /// Where the files of one attempt lie, and where outputs are recorded.
@@ -28,7 +28,7 @@ fn key_of(attempt: &Attempt, key: Digest) -> CacheKey {
     CacheKey {
         key,
         verb: attempt.name.to_string(),
-        input: digest_of_fields([("with", Part::Value(&attempt.with))]),
+        input: digest_of_fields([("with", DigestPart::Value(&attempt.with))]),
         schema: attempt.schema.as_ref().map(|schema| Digest::of(schema.canonical().as_bytes())),
         files: Vec::new(),
         produces: Vec::new(),

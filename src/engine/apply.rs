@@ -9,7 +9,7 @@ use super::run::{Lane, Work};
 use super::{Fact, Known, Mismatch, Pause, Record, Run, Settings, Standing};
 use crate::clock::Millis;
 use crate::expr::{Data, Scope};
-use crate::id::{Address, Instance, Part, RunId, StepId};
+use crate::id::{Address, AddressPart, Instance, RunId, StepId};
 use crate::plan::{Action, BodyId, Plan, Step};
 use crate::verb::Blobs;
 
@@ -214,7 +214,7 @@ impl Run {
         Some(((frame, place), last.instance))
     }
 
-    fn inside(&mut self, at: &Address, part: Part<'_>) -> Option<Address> {
+    fn inside(&mut self, at: &Address, part: AddressPart<'_>) -> Option<Address> {
         let step = StepId::new(part.step);
         let outer = at.step(&step);
         let inner = match part.instance {

@@ -15,7 +15,7 @@ use crate::id::{Address, Instance};
 use crate::meter::Meter;
 use crate::plan::{Action, BodyId, OnInterrupt, Step};
 use crate::schema::Schema;
-use crate::value::{Digest, Part, Value, digest_of_fields};
+use crate::value::{Digest, DigestPart, Value, digest_of_fields};
 use crate::verb::Failure;
 
 impl Run {
@@ -491,7 +491,12 @@ fn brief(data: &Data) -> Value {
 
 /// What makes two attempts interchangeable: the verb, its input, and what its output must fit.
 fn content_key(name: &str, with: &Value, schema: Option<&Schema>) -> Digest {
-    let schema = schema.map_or(Part::Value(&Value::Null), |schema| Part::Canonical(schema.canonical()));
+    let schema =
+        schema.map_or(DigestPart::Value(&Value::Null), |schema| DigestPart::Canonical(schema.canonical()));
     let verb = Value::from(name);
-    digest_of_fields([("verb", Part::Value(&verb)), ("with", Part::Value(with)), ("schema", schema)])
+    digest_of_fields([
+        ("verb", DigestPart::Value(&verb)),
+        ("with", DigestPart::Value(with)),
+        ("schema", schema),
+    ])
 }

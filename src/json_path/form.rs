@@ -16,7 +16,7 @@ const PATTERN_WORK: u64 = 100;
 
 /// A query, the outermost one or one in a filter.
 #[derive(Clone, Debug, Default)]
-pub struct Form {
+pub struct QueryForm {
     /// Whether it begins at the root (`$`) and not at the current value (`@`).
     is_absolute: bool,
     segments: Vec<Segment>,
@@ -29,7 +29,7 @@ struct Segment {
     /// Whether its selectors are names and indexes only.
     is_plain: bool,
     /// The queries in its filters.
-    queries: Vec<Form>,
+    queries: Vec<QueryForm>,
     /// How many patterns its filters match against.
     patterns: u64,
 }
@@ -39,7 +39,7 @@ pub fn check_nesting(text: &str) -> Result<(), String> {
     if text.len() > MAX_BYTES {
         return Err("the path is longer than 10,000 bytes".to_owned());
     }
-    let (mut depth, mut scanner) = (0_usize, Scanner { text: text.as_bytes(), at: 0 });
+    let (mut depth, mut scanner) = (0_usize, QueryScanner { text: text.as_bytes(), at: 0 });
     while let Some(byte) = scanner.peek() {
         match byte {
             b'\'' | b'"' => {
@@ -58,10 +58,10 @@ pub fn check_nesting(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-impl Form {
+impl QueryForm {
     /// The form of a path that was parsed without error.
     pub fn of(text: &str) -> Result<Self, String> {
-        let mut scanner = Scanner { text: text.as_bytes(), at: 0 };
+        let mut scanner = QueryScanner { text: text.as_bytes(), at: 0 };
         scanner.blanks();
         scanner.query()
     }
@@ -102,12 +102,12 @@ impl Form {
 }
 
 /// Reads the form of a path whose syntax is right.
-struct Scanner<'t> {
+struct QueryScanner<'t> {
     text: &'t [u8],
     at: usize,
 }
 
-impl Scanner<'_> {
+impl QueryScanner<'_> {
     fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
@@ -132,8 +132,8 @@ impl Scanner<'_> {
     }
 
     /// A query that begins here with `$` or `@`.
-    fn query(&mut self) -> Result<Form, String> {
-        let mut form = Form { is_absolute: self.peek() == Some(b'$'), segments: Vec::new() };
+    fn query(&mut self) -> Result<QueryForm, String> {
+        let mut form = QueryForm { is_absolute: self.peek() == Some(b'$'), segments: Vec::new() };
         self.at += 1;
         loop {
             self.blanks();

@@ -23,7 +23,7 @@ use crate::llm::{
     ToolResult,
 };
 use crate::rooted_fs::read_file;
-use crate::value::{Digest, Part, Value, canonical, digest_of_fields};
+use crate::value::{Digest, DigestPart, Value, canonical, digest_of_fields};
 use crate::verb::Failure;
 
 /// What a cassette is for.
@@ -337,13 +337,15 @@ impl RecordedRequest {
         let (model, system, messages) = (json!(self.model), json!(self.system), json!(self.messages));
         let tools = (!self.tools.is_empty()).then(|| json!(self.tools));
         let fields = [
-            ("model", Part::Value(&model)),
-            ("system", Part::Value(&system)),
-            ("messages", Part::Value(&messages)),
-            ("options", Part::Value(&self.options)),
-            ("schema", schema.map_or(Part::Value(&Value::Null), Part::Canonical)),
+            ("model", DigestPart::Value(&model)),
+            ("system", DigestPart::Value(&system)),
+            ("messages", DigestPart::Value(&messages)),
+            ("options", DigestPart::Value(&self.options)),
+            ("schema", schema.map_or(DigestPart::Value(&Value::Null), DigestPart::Canonical)),
         ];
-        digest_of_fields(fields.into_iter().chain(tools.as_ref().map(|tools| ("tools", Part::Value(tools)))))
+        digest_of_fields(
+            fields.into_iter().chain(tools.as_ref().map(|tools| ("tools", DigestPart::Value(tools)))),
+        )
     }
 
     fn digests(&self) -> Value {

@@ -13,7 +13,7 @@ use super::dialect::{self, Dialect, PartialResponse, ProviderCall};
 use super::figures::Figures;
 use super::options::{ProviderReply, RefusedOption};
 use super::{provider_error, sse, surrogates};
-use crate::clock::{Clock, Pause};
+use crate::clock::{Clock, Sleep};
 use crate::llm::registry::{Model, Provider, Registry};
 use crate::llm::{ModelRequest, ModelResponse, TokenUsage};
 use crate::meter::Meter;
@@ -106,8 +106,8 @@ pub(super) async fn ask(
 /// How long a provider may keep us waiting: for the next line, and for all of it.
 struct Patience<'a> {
     line: &'a TransportContext<'a>,
-    silence: Pause,
-    all: Pause,
+    silence: Sleep,
+    all: Sleep,
 }
 
 impl<'a> Patience<'a> {

@@ -2,7 +2,7 @@ use indexmap::IndexMap;
 use toml::de::{DeTable, DeValue};
 
 use super::Text;
-use crate::diag::{Code, Diagnostic, SourceId, Sources, Span};
+use crate::diag::{Code, Diagnostic, SourceId, SourceMap, Span};
 use crate::value::{MAX_READ_DEPTH, Value, nested, too_deep};
 
 /// A TOML value that knows where it was written.
@@ -47,7 +47,7 @@ pub struct Entry {
 
 impl Node {
     /// Reads the text named by `id` as TOML, or returns all its syntax errors, in the order of the text.
-    pub fn parse(sources: &Sources, id: SourceId) -> Result<Self, Vec<Diagnostic>> {
+    pub fn parse(sources: &SourceMap, id: SourceId) -> Result<Self, Vec<Diagnostic>> {
         let text = sources.get(id).text.clone();
         if let Some((range, why)) = too_deep(&text) {
             let help = "close each `{` and `[`, or put what is inside into a file of its own, and read it with `read`";
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn tables_merge_and_all_syntax_errors_are_reported() {
-        let mut sources = Sources::new();
+        let mut sources = SourceMap::new();
         let base = sources.add("a.toml", "x = 1\n[t]\na = 1\nb = [1]\n");
         let over = sources.add("b.toml", "[t]\nb = [2, 3]\nc = 'n'\n");
         let mut node = Node::parse(&sources, base).unwrap();

@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use crate::diag::{Sources, Span};
+use crate::diag::{SourceMap, Span};
 
 /// A key, and where it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Text {
 
 impl Text {
     /// The place of bytes `range` of the string. Quotes and escapes make the two differ.
-    pub fn part(&self, range: &Range<usize>, sources: &Sources) -> Span {
+    pub fn part(&self, range: &Range<usize>, sources: &SourceMap) -> Span {
         Parts::of(self, sources).place(range)
     }
 }
@@ -42,7 +42,7 @@ pub struct Parts {
 
 impl Parts {
     /// Those of `text`.
-    pub fn of(text: &Text, sources: &Sources) -> Self {
+    pub fn of(text: &Text, sources: &SourceMap) -> Self {
         let raw = sources.get(text.span.source).text.get(text.span.range());
         let jumps = match raw {
             Some(raw) if text.quoted => jumps(raw),
@@ -122,7 +122,7 @@ mod tests {
 
     /// What the bytes of the string that hold `needle` look like in the file.
     fn shown(toml: &str, needle: &str) -> String {
-        let mut sources = Sources::new();
+        let mut sources = SourceMap::new();
         let id = sources.add("x.toml", format!("a = {toml}\n"));
         let node = Node::parse(&sources, id).unwrap();
         let Raw::Table(table) = node.value else { panic!() };

@@ -21,7 +21,7 @@ pub struct Loaded {
     /// All complaints, by place.
     pub diagnostics: Vec<Diagnostic>,
     /// The texts that they point into.
-    pub sources: diag::Sources,
+    pub sources: diag::SourceMap,
     /// Everything that was read: gives the same plan again.
     pub bundle: Bundle,
 }

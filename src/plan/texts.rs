@@ -18,7 +18,7 @@ pub(super) struct Texts<'a> {
 
 #[derive(Default)]
 struct Read {
-    sources: diag::Sources,
+    sources: diag::SourceMap,
     ids: HashMap<String, Option<SourceId>>,
     files: BTreeMap<String, String>,
     /// The parts of the text in which a place was last asked for: most texts have many.
@@ -63,7 +63,7 @@ impl<'a> Texts<'a> {
         self.read.borrow_mut().sources.add(name, text)
     }
 
-    pub(super) fn with<T>(&self, view: impl FnOnce(&diag::Sources) -> T) -> T {
+    pub(super) fn with<T>(&self, view: impl FnOnce(&diag::SourceMap) -> T) -> T {
         view(&self.read.borrow().sources)
     }
 
@@ -150,7 +150,7 @@ impl<'a> Texts<'a> {
     }
 
     /// Everything that was read.
-    pub(super) fn finish(self) -> (diag::Sources, BTreeMap<String, String>) {
+    pub(super) fn finish(self) -> (diag::SourceMap, BTreeMap<String, String>) {
         let read = self.read.into_inner();
         (read.sources, read.files)
     }

@@ -6,23 +6,23 @@ use serde_json::json;
 
 use super::github;
 use super::snippet::{Window, windows};
-use crate::diag::{Code, Diagnostic, Severity, SourceId, Sources, Span};
+use crate::diag::{Code, Diagnostic, Severity, SourceId, SourceMap, Span};
 use crate::value::Value;
 use crate::visible;
 
 /// For machines: `{version, diagnostics: [{code, severity, message, file, line, column, end_line, end_column, help}]}`.
-pub fn render_json(diagnostics: &[Diagnostic], sources: &Sources) -> String {
+pub fn render_json(diagnostics: &[Diagnostic], sources: &SourceMap) -> String {
     let all: Vec<Value> = diagnostics.iter().map(|diagnostic| object(diagnostic, sources)).collect();
     visible::json(format!("{:#}\n", json!({"version": 1, "diagnostics": all})))
 }
 
 /// SARIF 2.1.0, for code scanning.
-pub fn render_sarif(diagnostics: &[Diagnostic], sources: &Sources) -> String {
+pub fn render_sarif(diagnostics: &[Diagnostic], sources: &SourceMap) -> String {
     visible::json(format!("{:#}\n", sarif(diagnostics, sources)))
 }
 
 /// For people: the offending text underlined, then how many there are.
-pub fn render_text(diagnostics: &[Diagnostic], sources: &Sources, colour: bool) -> String {
+pub fn render_text(diagnostics: &[Diagnostic], sources: &SourceMap, colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let renderer = renderer.decor_style(DecorStyle::Ascii);
     let mut all = String::new();
@@ -48,7 +48,7 @@ pub fn render_text(diagnostics: &[Diagnostic], sources: &Sources, colour: bool) 
 const MOVED: &str = "\u{fdd0}";
 
 /// One diagnostic with the text that it points at.
-fn shown(diagnostic: &Diagnostic, sources: &Sources, renderer: &Renderer) -> String {
+fn shown(diagnostic: &Diagnostic, sources: &SourceMap, renderer: &Renderer) -> String {
     let mut ids: Vec<SourceId> = Vec::new();
     for label in &diagnostic.labels {
         if !ids.contains(&label.span.source) {
@@ -95,8 +95,8 @@ fn put_place(rendered: String, (line, column): (usize, usize)) -> String {
     format!("{before}:{line}:{column}{rest}")
 }
 
-fn object(diagnostic: &Diagnostic, sources: &Sources) -> Value {
-    let place = diagnostic.span().map(|span| Place::of(span, sources));
+fn object(diagnostic: &Diagnostic, sources: &SourceMap) -> Value {
+    let place = diagnostic.span().map(|span| SourceRange::of(span, sources));
     json!({
         "code": diagnostic.code.number(),
         "severity": diagnostic.severity.word(),
@@ -110,7 +110,7 @@ fn object(diagnostic: &Diagnostic, sources: &Sources) -> Value {
     })
 }
 
-struct Place {
+struct SourceRange {
     file: String,
     line: usize,
     column: usize,
@@ -118,8 +118,8 @@ struct Place {
     end_column: usize,
 }
 
-impl Place {
-    fn of(span: Span, sources: &Sources) -> Self {
+impl SourceRange {
+    fn of(span: Span, sources: &SourceMap) -> Self {
         let (start, end) =
             (sources.position(span.source, span.start), sources.position(span.source, span.end));
         Self {
@@ -132,7 +132,7 @@ impl Place {
     }
 }
 
-fn sarif(diagnostics: &[Diagnostic], sources: &Sources) -> Value {
+fn sarif(diagnostics: &[Diagnostic], sources: &SourceMap) -> Value {
     let mut codes: Vec<Code> = diagnostics.iter().map(|diagnostic| diagnostic.code).collect();
     codes.sort_unstable();
     codes.dedup();
@@ -158,14 +158,14 @@ fn sarif(diagnostics: &[Diagnostic], sources: &Sources) -> Value {
     })
 }
 
-fn result(diagnostic: &Diagnostic, sources: &Sources) -> Value {
+fn result(diagnostic: &Diagnostic, sources: &SourceMap) -> Value {
     let text = match &diagnostic.help {
         Some(help) => format!("{}\n{help}", diagnostic.message),
         None => diagnostic.message.clone(),
     };
     let locations: Vec<Value> = diagnostic
         .span()
-        .map(|span| Place::of(span, sources))
+        .map(|span| SourceRange::of(span, sources))
         .map(|place| {
             json!({"physicalLocation": {
                 "artifactLocation": {"uri": place.file},
@@ -188,14 +188,14 @@ fn result(diagnostic: &Diagnostic, sources: &Sources) -> Value {
 }
 
 /// Workflow commands of GitHub Actions.
-pub fn render_github(diagnostics: &[Diagnostic], sources: &Sources) -> String {
+pub fn render_github(diagnostics: &[Diagnostic], sources: &SourceMap) -> String {
     let all: Vec<github::Annotation<'_>> =
         diagnostics.iter().map(|found| annotation(found, sources)).collect();
     github::render(&all)
 }
 
-fn annotation(diagnostic: &Diagnostic, sources: &Sources) -> github::Annotation<'static> {
-    let place = diagnostic.span().map(|span| Place::of(span, sources));
+fn annotation(diagnostic: &Diagnostic, sources: &SourceMap) -> github::Annotation<'static> {
+    let place = diagnostic.span().map(|span| SourceRange::of(span, sources));
     let at = place
         .as_ref()
         .map_or_else(String::new, |place| format!("{}:{}:{}: ", place.file, place.line, place.column));
@@ -203,7 +203,7 @@ fn annotation(diagnostic: &Diagnostic, sources: &Sources) -> github::Annotation<
     github::Annotation {
         severity: diagnostic.severity.word(),
         title: format!("{} {}", diagnostic.code, diagnostic.code.title()),
-        place: place.map(|place| github::Place {
+        place: place.map(|place| github::FileLines {
             columns: (place.line == place.end_line).then_some((place.column, place.end_column)),
             file: place.file,
             line: place.line,
@@ -218,8 +218,8 @@ fn annotation(diagnostic: &Diagnostic, sources: &Sources) -> github::Annotation<
 mod tests {
     use super::*;
 
-    fn sample(count: usize) -> (Vec<Diagnostic>, Sources) {
-        let mut sources = Sources::new();
+    fn sample(count: usize) -> (Vec<Diagnostic>, SourceMap) {
+        let mut sources = SourceMap::new();
         let id = sources.add("pipelines/ü.toml", "ä = 'x: y'\n");
         let one = Diagnostic::new(Code::UnknownKey, "100% wrong\nreally")
             .at(sources.span(id, 5..11), "here")
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn of_a_long_line_only_what_is_around_the_place_is_shown() {
-        let mut sources = Sources::new();
+        let mut sources = SourceMap::new();
         let line = format!("a = ['{}', 'wrong', '{}']", "ü".repeat(3_000), "y".repeat(300_000));
         let id = sources.add("x.toml", format!("b = 1\n{line}\nc = 2\n"));
         let at = sources.get(id).text.find("wrong").unwrap();
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn what_a_text_hides_is_masked() {
-        let mut sources = Sources::new();
+        let mut sources = SourceMap::new();
         let id = sources.add("x.yaml", "a: 1\nkey: Bearer abcdef # abcdef\n");
         sources.hide(id, [17..23, 26..32]);
         let found = Diagnostic::new(Code::UnknownKey, "odd").at(sources.span(id, 24..25), "here");

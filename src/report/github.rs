@@ -11,7 +11,7 @@ pub struct Annotation<'a> {
     /// What it is, in a few words.
     pub title: String,
     /// Where it is.
-    pub place: Option<Place>,
+    pub place: Option<FileLines>,
     /// What there is to say.
     pub message: String,
     /// The same in one line, for the one that speaks for many.
@@ -20,7 +20,7 @@ pub struct Annotation<'a> {
 
 /// Lines of a file, and columns where they are known.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct FileLines {
     /// Its path.
     pub file: String,
     /// The first line, from 1.
@@ -31,7 +31,7 @@ pub struct Place {
     pub columns: Option<(usize, usize)>,
 }
 
-impl Place {
+impl FileLines {
     /// A whole line.
     pub fn line(file: &str, line: usize) -> Self {
         Self { file: file.to_owned(), line, end_line: line, columns: None }

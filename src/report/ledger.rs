@@ -9,17 +9,17 @@ use super::Paint;
 use super::units::{dollars, harmless, number, sums};
 use crate::meter::Meter;
 use crate::value::Value;
-use crate::view::{Entry, Ledger};
+use crate::view::{Ledger, LedgerEntry};
 
 /// `{spent, attempts, wasted, by_model[], by_role[], by_step[], by_round[]}`, where a sum is `{name?, attempts, spent}`.
 pub fn json(ledger: &Ledger) -> Map<String, Value> {
-    let list = |entries: &IndexMap<String, Entry>| {
+    let list = |entries: &IndexMap<String, LedgerEntry>| {
         entries
             .iter()
             .map(|(name, entry)| json!({"name": name, "attempts": entry.attempts, "spent": entry.spent}))
             .collect::<Vec<_>>()
     };
-    let sum = |entry: &Entry| json!({"attempts": entry.attempts, "spent": entry.spent});
+    let sum = |entry: &LedgerEntry| json!({"attempts": entry.attempts, "spent": entry.spent});
     Map::from_iter([
         ("spent".to_owned(), json!(ledger.total.spent)),
         ("attempts".to_owned(), json!(ledger.total.attempts)),
@@ -68,7 +68,7 @@ pub fn text(ledger: &Ledger, paint: Paint) -> String {
         ("round", &ledger.rounds, false),
     ];
     for (head, entries, by_price) in tables.into_iter().filter(|(_, entries, _)| !entries.is_empty()) {
-        let mut rows: Vec<(&String, &Entry)> = entries.iter().collect();
+        let mut rows: Vec<(&String, &LedgerEntry)> = entries.iter().collect();
         if by_price {
             rows.sort_by(|a, b| weight(&b.1.spent).total_cmp(&weight(&a.1.spent)).then_with(|| a.0.cmp(b.0)));
         }
@@ -82,7 +82,7 @@ fn weight(spent: &Meter) -> f64 {
     spent.get("usd") * 1e9 + spent.get("tokens")
 }
 
-fn table(text: &mut String, head: &str, rows: &[(&String, &Entry)], paint: Paint) {
+fn table(text: &mut String, head: &str, rows: &[(&String, &LedgerEntry)], paint: Paint) {
     let wide = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).max(head.len());
     let line = format!(
         "{head:wide$}  {:>8}  {:>8}  {:>12}  {:>12}  {:>10}",

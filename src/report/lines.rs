@@ -4,25 +4,25 @@ use std::io::Write;
 
 use super::tree::{glyph, items, remark, round_figures};
 use super::units::{name, one_line, span, time_of_day};
-use super::{Paint, Progress};
+use super::{Paint, ProgressDisplay};
 use crate::clock::Millis;
 use crate::driver::Event;
 use crate::engine::{Fact, Record};
 use crate::id::{Address, StepId};
 use crate::verb::Note;
-use crate::view::{Board, Control, State, enclosing};
+use crate::view::{Board, ControlView, StepState, enclosing};
 use crate::visible;
 
 const WIDTH: usize = 200;
 
 /// Turns events into lines. What goes on inside the items of an `each` is told by its count, in about twenty
 /// lines however many there are; a step that ends in the moment it began gets one line.
-pub struct Teller {
+pub struct ProgressLines {
     paint: Paint,
     begun: Option<(Address, Millis)>,
 }
 
-impl Teller {
+impl ProgressLines {
     /// One that has said nothing yet.
     pub fn new(paint: Paint) -> Self {
         Self { paint, begun: None }
@@ -62,7 +62,7 @@ impl Teller {
             record.address == address && matches!(record.fact, Fact::Succeeded { .. } | Fact::Failed { .. })
         });
         if !ended {
-            lines.push(self.line(at, &glyph(State::Running, self.paint), &address, "begins"));
+            lines.push(self.line(at, &glyph(StepState::Running, self.paint), &address, "begins"));
         }
     }
 
@@ -72,25 +72,26 @@ impl Teller {
             return None;
         }
         let step = board.step(address);
-        let say = |state: State, text: &str| Some(self.line(*at, &glyph(state, self.paint), address, text));
+        let say =
+            |state: StepState, text: &str| Some(self.line(*at, &glyph(state, self.paint), address, text));
         match fact {
             Fact::Started { .. } if *attempt <= 1 => {
                 self.begun = Some((address.clone(), *at));
                 None
             }
-            Fact::Started { .. } => say(State::Running, &format!("attempt {attempt}")),
-            Fact::Opened { .. } => say(State::Running, &remark(step?, *at)),
-            Fact::Acquired { .. } => say(State::Running, "held"),
-            Fact::Released { .. } => say(State::Done, "released"),
-            Fact::Interrupted { .. } => say(State::Waiting, "was interrupted"),
-            Fact::Lost => say(State::Waiting, "its resource is gone, its body runs again"),
+            Fact::Started { .. } => say(StepState::Running, &format!("attempt {attempt}")),
+            Fact::Opened { .. } => say(StepState::Running, &remark(step?, *at)),
+            Fact::Acquired { .. } => say(StepState::Running, "held"),
+            Fact::Released { .. } => say(StepState::Done, "released"),
+            Fact::Interrupted { .. } => say(StepState::Waiting, "was interrupted"),
+            Fact::Lost => say(StepState::Waiting, "its resource is gone, its body runs again"),
             Fact::Faltered { failure, again_at, .. } => {
                 let failure = one_line(&failure.to_string(), WIDTH);
                 let again = again_at.map_or_else(
                     || "waits until the run is resumed".to_owned(),
                     |again_at| format!("again in {}", span(again_at.saturating_sub(*at))),
                 );
-                say(State::Waiting, &format!("{failure}, {again}"))
+                say(StepState::Waiting, &format!("{failure}, {again}"))
             }
             Fact::Succeeded { .. } | Fact::Failed { .. } | Fact::Skipped { .. } => {
                 let step = step?;
@@ -98,14 +99,15 @@ impl Teller {
             }
             Fact::RoundClosed { .. } => {
                 let outer = board.step(&enclosing(address)?)?;
-                let Some(Control::Loop { rounds, .. }) = &outer.control else { return None };
-                say(State::Done, &self.paint.strong(round_figures(rounds.back()?)))
+                let Some(ControlView::Loop { rounds, .. }) = &outer.control else { return None };
+                say(StepState::Done, &self.paint.strong(round_figures(rounds.back()?)))
             }
             Fact::ItemClosed { failed, .. } => self.item(record, board, *failed),
-            Fact::Asked(question) => say(State::Asking, &one_line(&question.text, WIDTH)),
-            Fact::Answered { answer, by, .. } => {
-                say(State::Done, &format!("answered {} by {}", one_line(&answer.to_string(), 60), name(by)))
-            }
+            Fact::Asked(question) => say(StepState::Asking, &one_line(&question.text, WIDTH)),
+            Fact::Answered { answer, by, .. } => say(
+                StepState::Done,
+                &format!("answered {} by {}", one_line(&answer.to_string(), 60), name(by)),
+            ),
             Fact::RunStarted { pipeline, .. } => {
                 let run = board.run.as_ref().map(ToString::to_string).unwrap_or_default();
                 let what = format!("{} run {run}", self.paint.strong(name(pipeline)));
@@ -117,15 +119,15 @@ impl Teller {
             }
             Fact::PausedStep { step, failure, .. } => {
                 let (state, text) = match failure {
-                    None => (State::Done, "ran because of the pause".to_owned()),
-                    Some(failure) => (State::Failed, format!("failed at the pause: {failure}")),
+                    None => (StepState::Done, "ran because of the pause".to_owned()),
+                    Some(failure) => (StepState::Failed, format!("failed at the pause: {failure}")),
                 };
                 let step = Address::root().step(&StepId::new(step));
                 Some(self.line(*at, &glyph(state, self.paint), &step, &one_line(&text, WIDTH)))
             }
             Fact::Limited { caps, by } => {
                 let caps: Vec<String> = caps.iter().map(|(unit, cap)| format!("{unit}={cap}")).collect();
-                say(State::Running, &one_line(&format!("limits set by {by}: {}", caps.join(", ")), WIDTH))
+                say(StepState::Running, &one_line(&format!("limits set by {by}: {}", caps.join(", ")), WIDTH))
             }
             Fact::Reserved { .. }
             | Fact::Settled { .. }
@@ -141,18 +143,18 @@ impl Teller {
     fn item(&self, record: &Record, board: &Board, is_failure: bool) -> Option<String> {
         let each = enclosing(&record.address)?;
         let step = board.step(&each)?;
-        let Some(Control::Each { total, closed, failed, mishaps }) = &step.control else { return None };
+        let Some(ControlView::Each { total, closed, failed, mishaps }) = &step.control else { return None };
         if inside_items(&each) {
             return None;
         }
         if is_failure && *failed <= mishaps.len() as u64 {
             let text = mishaps.last().map(|mishap| one_line(&mishap.message, WIDTH)).unwrap_or_default();
-            return Some(self.line(record.at, &glyph(State::Failed, self.paint), &record.address, &text));
+            return Some(self.line(record.at, &glyph(StepState::Failed, self.paint), &record.address, &text));
         }
         let part = (total.unwrap_or(20_000) / 20).max(1);
         (closed % part == 0).then(|| {
             let text = items(*total, *closed, *failed);
-            self.line(record.at, &glyph(State::Running, self.paint), &each, &text)
+            self.line(record.at, &glyph(StepState::Running, self.paint), &each, &text)
         })
     }
 
@@ -166,15 +168,15 @@ fn inside_items(address: &Address) -> bool {
 }
 
 /// Lines, each written as soon as it is known.
-pub struct Lines<W: Write + Send> {
+pub struct PlainProgress<W: Write + Send> {
     out: W,
-    teller: Teller,
+    teller: ProgressLines,
 }
 
-impl<W: Write + Send> Lines<W> {
+impl<W: Write + Send> PlainProgress<W> {
     /// Writes to `out`.
     pub fn new(out: W, paint: Paint) -> Self {
-        Self { out, teller: Teller::new(paint) }
+        Self { out, teller: ProgressLines::new(paint) }
     }
 
     fn write(&mut self, lines: Vec<String>) {
@@ -185,7 +187,7 @@ impl<W: Write + Send> Lines<W> {
     }
 }
 
-impl<W: Write + Send> Progress for Lines<W> {
+impl<W: Write + Send> ProgressDisplay for PlainProgress<W> {
     fn event(&mut self, event: &Event, board: &Board) {
         let lines = self.teller.tell(event, board);
         self.write(lines);
@@ -218,7 +220,7 @@ mod tests {
     use crate::verb::Failure;
 
     fn told(facts: Vec<(&str, u32, Fact)>) -> Vec<String> {
-        let (mut board, mut teller, mut lines) = (Board::new(), Teller::new(Paint::PLAIN), Vec::new());
+        let (mut board, mut teller, mut lines) = (Board::new(), ProgressLines::new(Paint::PLAIN), Vec::new());
         for (n, (address, attempt, fact)) in facts.into_iter().enumerate() {
             let record = Arc::new(Record { at: 1_000, address: Address::new(address), attempt, fact });
             let event = Event::Fact { run: RunId::new("01run"), seq: n as u64, record };

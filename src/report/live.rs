@@ -3,13 +3,13 @@
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::lines::Teller;
+use super::lines::ProgressLines;
 use super::units::{name, number, one_line, span, sums};
-use super::{Paint, Progress};
+use super::{Paint, ProgressDisplay};
 use crate::clock::Millis;
 use crate::driver::Event;
 use crate::id::Address;
-use crate::view::{Board, Control, State, StepView};
+use crate::view::{Board, ControlView, StepState, StepView};
 use crate::visible;
 
 const STEPS_SHOWN: usize = 8;
@@ -17,7 +17,7 @@ const REDRAWS_A_SECOND: u8 = 10;
 
 /// The face for a terminal. Draws on standard error.
 pub struct Live {
-    teller: Teller,
+    teller: ProgressLines,
     paint: Paint,
     screen: MultiProgress,
     steps: Vec<ProgressBar>,
@@ -29,7 +29,7 @@ impl Live {
     pub fn new(paint: Paint) -> Self {
         let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(REDRAWS_A_SECOND));
         let foot = screen.add(bar());
-        Self { teller: Teller::new(paint), paint, screen, steps: Vec::new(), foot }
+        Self { teller: ProgressLines::new(paint), paint, screen, steps: Vec::new(), foot }
     }
 
     fn print(&self, lines: Vec<String>) {
@@ -80,7 +80,7 @@ fn under_way(board: &Board, now: Millis) -> Vec<String> {
 
 fn step_line(address: &Address, step: &StepView, now: Millis) -> String {
     let mut parts = vec![address.to_string()];
-    if step.state != State::Running {
+    if step.state != StepState::Running {
         parts.push(step.state.word().to_owned());
     }
     if step.attempts > 1 {
@@ -107,9 +107,9 @@ fn foot(board: &Board, now: Millis) -> String {
     parts.join(" · ")
 }
 
-fn control_text(address: &Address, control: &Control) -> Option<String> {
+fn control_text(address: &Address, control: &ControlView) -> Option<String> {
     match control {
-        Control::Loop { max, closed, rounds } => {
+        ControlView::Loop { max, closed, rounds } => {
             let figure = |lets: &[(String, crate::value::Value)]| {
                 lets.iter().find_map(|(name, value)| Some((name.clone(), number(value.as_f64()?))))
             };
@@ -119,14 +119,14 @@ fn control_text(address: &Address, control: &Control) -> Option<String> {
             let values: Vec<&str> = latest.iter().rev().map(|(_, value)| value.as_str()).collect();
             Some(format!("{address} round {}/{max}{name}{}", (closed + 1).min(*max), values.join(" ")))
         }
-        Control::Each { total, closed, failed, .. } => {
+        ControlView::Each { total, closed, failed, .. } => {
             Some(format!("{address} {}", super::tree::items(*total, *closed, *failed)))
         }
-        Control::Hold { .. } | Control::Call => None,
+        ControlView::Hold { .. } | ControlView::Call => None,
     }
 }
 
-impl Progress for Live {
+impl ProgressDisplay for Live {
     fn event(&mut self, event: &Event, board: &Board) {
         let lines = self.teller.tell(event, board);
         self.print(lines);

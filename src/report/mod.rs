@@ -3,6 +3,7 @@
 //! Start with [`outcome`] (what a run comes to), [`lines`] and [`live`] (progress), [`jsonl`] (the event stream),
 //! [`diagnostics`], [`outline`] and [`graph`] (a plan before it is run), [`validation`] (what holds of a program).
 
+pub mod cost_bound;
 pub mod diagnostics;
 pub mod github;
 pub mod graph;
@@ -17,7 +18,6 @@ mod snippet;
 pub mod tree;
 pub mod units;
 pub mod validation;
-pub mod worst;
 
 pub use paint::Paint;
 
@@ -26,7 +26,7 @@ use crate::driver::Event;
 use crate::view::Board;
 
 /// A face that follows a run while it goes on.
-pub trait Progress: Send {
+pub trait ProgressDisplay: Send {
     /// An event has been taken in; `board` is the picture with it.
     fn event(&mut self, event: &Event, board: &Board);
     /// Time has passed.

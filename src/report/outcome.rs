@@ -11,7 +11,7 @@ use crate::engine::{INTERRUPTED, LateFailure, Pause, Payload, Reason};
 use crate::id::Address;
 use crate::value::Value;
 use crate::verb::Failure;
-use crate::view::{Board, Control, State, Status, StepView};
+use crate::view::{Board, ControlView, Status, StepState, StepView};
 
 /// So many reasons and questions are shown, each on a line of so many characters.
 const SHOWN: usize = 20;
@@ -20,7 +20,7 @@ const COMMANDS: usize = 5;
 const LINE: usize = 400;
 
 /// A run as it stands, with what the board does not know.
-pub struct Ending<'a> {
+pub struct RunEnding<'a> {
     /// The picture of the run.
     pub board: &'a Board,
     /// The exit code that goes with it.
@@ -31,7 +31,7 @@ pub struct Ending<'a> {
     pub now: Millis,
 }
 
-impl Ending<'_> {
+impl RunEnding<'_> {
     /// `{version, run, pipeline, status, code, message?, started_at, finished_at, outputs, items?,
     /// always_failed[]?, spent, steps[]}`.
     pub fn json(&self) -> Value {
@@ -58,7 +58,7 @@ impl Ending<'_> {
         object.insert("started_at".into(), json!(board.started_at.map(rfc3339)));
         object.insert("finished_at".into(), json!(finished.then(|| rfc3339(board.last_at))));
         object.insert("outputs".into(), self.outputs.cloned().unwrap_or(Value::Null));
-        if let Some(items) = Items::of(board) {
+        if let Some(items) = ItemCounts::of(board) {
             object.insert(
                 "items".into(),
                 json!({"done": items.done, "failed": items.failed, "total": items.total}),
@@ -81,7 +81,7 @@ impl Ending<'_> {
         let took = board.started_at.map(|at| span(board.last_at.saturating_sub(at)));
         let mut parts =
             vec![format!("{mark} {} {}", name(&board.pipeline), paint.strong(name(board.status.word())))];
-        parts.extend(Items::of(board).map(|items| format!("{} of {} items", items.done, items.total)));
+        parts.extend(ItemCounts::of(board).map(|items| format!("{} of {} items", items.done, items.total)));
         parts.extend(took);
         if !board.spent.is_empty() {
             parts.push(sums(&board.spent));
@@ -110,7 +110,7 @@ impl Ending<'_> {
         let mut text = String::new();
         let late = |at: &Address| self.board.always_failed.iter().any(|late| late.step == at.as_str());
         let failed = self.board.steps().into_iter();
-        let failed = failed.filter(|(at, step)| step.state == State::Failed && !late(at));
+        let failed = failed.filter(|(at, step)| step.state == StepState::Failed && !late(at));
         for (address, failure) in failed.filter_map(|(at, step)| Some((at, step.failure.as_ref()?))).take(10)
         {
             let _ = writeln!(text, "{} {address}: {}", paint.bad("✗"), hanging(&failure.to_string(), "  "));
@@ -123,17 +123,17 @@ impl Ending<'_> {
 }
 
 /// How many items of all `each` steps succeeded and failed, where any failed.
-struct Items {
+struct ItemCounts {
     done: u64,
     failed: u64,
     total: u64,
 }
 
-impl Items {
+impl ItemCounts {
     fn of(board: &Board) -> Option<Self> {
         let mut sum = Self { done: 0, failed: 0, total: 0 };
         for (_, step) in board.iter() {
-            if let Some(Control::Each { total, closed, failed, .. }) = &step.control
+            if let Some(ControlView::Each { total, closed, failed, .. }) = &step.control
                 && *failed > 0
             {
                 sum.done += closed.saturating_sub(*failed);
@@ -272,7 +272,7 @@ fn word(value: &Value) -> String {
 
 /// The first questions that wait.
 fn asking(board: &Board) -> Vec<(&Address, &StepView)> {
-    let asking = board.steps().into_iter().filter(|(_, step)| step.state == State::Asking);
+    let asking = board.steps().into_iter().filter(|(_, step)| step.state == StepState::Asking);
     asking.take(SHOWN).collect()
 }
 
@@ -333,7 +333,7 @@ fn step_json(address: &str, step: &StepView) -> Value {
         Some(Payload::Blob(blob)) => drop(object.insert("output_blob".into(), json!(blob))),
         Some(Payload::Items(count)) => {
             let failed = match &step.control {
-                Some(Control::Each { failed, .. }) => *failed,
+                Some(ControlView::Each { failed, .. }) => *failed,
                 _ => 0,
             };
             object.insert("output_items".into(), json!(u64::from(*count).saturating_sub(failed)));
@@ -356,9 +356,9 @@ fn step_json(address: &str, step: &StepView) -> Value {
     Value::Object(object)
 }
 
-fn control_json(control: &Control) -> Value {
+fn control_json(control: &ControlView) -> Value {
     match control {
-        Control::Loop { max, closed, rounds } => {
+        ControlView::Loop { max, closed, rounds } => {
             let rounds: Vec<Value> = rounds
                 .iter()
                 .map(|round| {
@@ -368,15 +368,15 @@ fn control_json(control: &Control) -> Value {
                 .collect();
             json!({"kind": "loop", "max": max, "closed": closed, "rounds": rounds})
         }
-        Control::Each { total, closed, failed, mishaps } => {
+        ControlView::Each { total, closed, failed, mishaps } => {
             let mishaps: Vec<Value> = mishaps
                 .iter()
                 .map(|m| json!({"index": m.index, "key": m.key, "message": m.message}))
                 .collect();
             json!({"kind": "each", "total": total, "closed": closed, "failed": failed, "failures": mishaps})
         }
-        Control::Hold { held } => json!({"kind": "hold", "held": held}),
-        Control::Call => json!({"kind": "call"}),
+        ControlView::Hold { held } => json!({"kind": "hold", "held": held}),
+        ControlView::Call => json!({"kind": "call"}),
     }
 }
 
@@ -423,7 +423,7 @@ mod tests {
                 },
             ),
         ]);
-        let ending = Ending { board: &board, code: 4, outputs: Some(&outputs), now: 9_000 };
+        let ending = RunEnding { board: &board, code: 4, outputs: Some(&outputs), now: 9_000 };
         assert_eq!(
             ending.json(),
             json!({
@@ -447,7 +447,7 @@ mod tests {
             "",
             Fact::Paused { pause: Pause::Budget, message: "usd 5 is reached".into(), reasons: Vec::new() },
         )]);
-        let ending = Ending { board: &board, code: 5, outputs: None, now: 9_000 };
+        let ending = RunEnding { board: &board, code: 5, outputs: None, now: 9_000 };
         let summary = ending.summary(Paint::PLAIN);
         assert!(
             summary.ends_with("exit 5\n  usd 5 is reached\n  `atoll resume 01run --limit UNIT=N` continues it with a higher limit"),
@@ -461,7 +461,7 @@ mod tests {
     fn failures_come_with_their_hints() {
         let failure = Failure::permanent("bad \u{1b}[31mthing").hint("mend it");
         let board = board(vec![("a", Fact::Failed { failure })]);
-        let ending = Ending { board: &board, code: 1, outputs: None, now: 9_000 };
+        let ending = RunEnding { board: &board, code: 1, outputs: None, now: 9_000 };
         assert_eq!(ending.failures(Paint::PLAIN), "✗ a: permanent: bad \\u{1b}[31mthing\n  mend it\n");
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Paint;
 use super::units::{harmless, name, one_line};
-use crate::diag::Sources;
+use crate::diag::SourceMap;
 use crate::expr::{Allowance, Data, Expr, Ref, Scope, Step as PathStep, Template, Tree};
 use crate::plan::{Action, Body, BodyId, Plan, Step};
 use crate::value::Value;
@@ -29,12 +29,12 @@ pub struct Outline {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub control: Vec<(String, String)>,
     /// Its templates.
-    pub texts: Vec<Text>,
+    pub texts: Vec<TextOutline>,
 }
 
 /// One template of a step's input.
 #[derive(Debug, Serialize)]
-pub struct Text {
+pub struct TextOutline {
     /// Its key in the verb's table, e.g. `prompt`.
     pub key: String,
     /// The file it is from; `None` where it stands in the pipeline.
@@ -51,7 +51,7 @@ const WORK: u64 = 5_000_000;
 
 /// The steps of `plan` in an order in which they can run, those inside a control step behind it. `inputs` are the
 /// checked inputs, where they are given.
-pub fn outline(plan: &Plan, sources: &Sources, inputs: Option<Value>) -> Vec<Outline> {
+pub fn outline(plan: &Plan, sources: &SourceMap, inputs: Option<Value>) -> Vec<Outline> {
     let scope = Scope::new().within(Arc::new(Allowance::new(WORK)));
     let scope = inputs.map(|inputs| scope.with("inputs", Data::from_arc(Arc::new(inputs))));
     let mut drawing = Drawing { plan, sources, scope, lines: Vec::new() };
@@ -99,7 +99,7 @@ pub fn text(lines: &[Outline], paint: Paint) -> String {
 
 struct Drawing<'a> {
     plan: &'a Plan,
-    sources: &'a Sources,
+    sources: &'a SourceMap,
     scope: Option<Scope>,
     lines: Vec<Outline>,
 }
@@ -137,7 +137,7 @@ impl Drawing<'_> {
         }
     }
 
-    fn tree(&self, tree: &Tree, key: &str, texts: &mut Vec<Text>) {
+    fn tree(&self, tree: &Tree, key: &str, texts: &mut Vec<TextOutline>) {
         let inner = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
         match tree {
             Tree::Template(template) => texts.push(self.template(template, key)),
@@ -154,21 +154,26 @@ impl Drawing<'_> {
             Tree::Literal(Value::String(text)) => {
                 if let Some(file) = self.file(text) {
                     let rendered = Some(text.clone());
-                    texts.push(Text { key: key.to_owned(), file: Some(file), reads: Vec::new(), rendered });
+                    texts.push(TextOutline {
+                        key: key.to_owned(),
+                        file: Some(file),
+                        reads: Vec::new(),
+                        rendered,
+                    });
                 }
             }
             Tree::Literal(_) => {}
         }
     }
 
-    fn template(&self, template: &Template, key: &str) -> Text {
+    fn template(&self, template: &Template, key: &str) -> TextOutline {
         let mut reads: Vec<String> = template.refs().iter().map(spelled).collect();
         reads.retain(|read| read != "inputs" && !read.starts_with("inputs."));
         reads.sort();
         reads.dedup();
         let scope = self.scope.as_ref().filter(|_| reads.is_empty());
         let rendered = scope.and_then(|scope| template.render_text(scope).ok());
-        Text { key: key.to_owned(), file: self.file(template.text()), reads, rendered }
+        TextOutline { key: key.to_owned(), file: self.file(template.text()), reads, rendered }
     }
 
     /// The file whose text this is.

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::diag::{Diagnostic, Source, SourceId, Sources, Span};
+use crate::diag::{Diagnostic, SourceId, SourceMap, SourceText, Span};
 
 /// Most bytes that are shown as they are written, and most bytes of one line in them.
 const WHOLE: usize = 16 << 10;
@@ -38,7 +38,7 @@ pub(super) struct Window<'a> {
 pub(super) fn windows<'a>(
     diagnostic: &Diagnostic,
     source: SourceId,
-    sources: &'a Sources,
+    sources: &'a SourceMap,
 ) -> Vec<Window<'a>> {
     let text = sources.get(source);
     let labels = diagnostic.labels.iter().enumerate().filter(|(_, label)| label.span.source == source);
@@ -63,12 +63,12 @@ fn moved(place: &Range<usize>, back: usize) -> Range<usize> {
 }
 
 /// Where the line behind the one with byte `offset` begins.
-fn next_line(text: &Source, offset: usize) -> usize {
+fn next_line(text: &SourceText, offset: usize) -> usize {
     (text.line(offset).end + 1).min(text.text.len())
 }
 
 /// What is around one place.
-fn around<'a>(label: usize, place: &Range<usize>, source: SourceId, sources: &'a Sources) -> Window<'a> {
+fn around<'a>(label: usize, place: &Range<usize>, source: SourceId, sources: &'a SourceMap) -> Window<'a> {
     let text = sources.get(source);
     let end = text.boundary(place.end.min(place.start + MARKED));
     let (first, last) = (text.line(place.start), text.line(end));
@@ -111,7 +111,7 @@ fn around<'a>(label: usize, place: &Range<usize>, source: SourceId, sources: &'a
 }
 
 /// The span on character boundaries, of at least one byte where the text has one there.
-fn within(span: Span, text: &Source) -> Range<usize> {
+fn within(span: Span, text: &SourceText) -> Range<usize> {
     let (start, end) = (text.boundary(span.start), text.boundary(span.end));
     let rest = &text.text[start..];
     let width = rest.chars().next().filter(|c| *c != '\n').map_or(0, char::len_utf8);

@@ -9,7 +9,7 @@ use crate::clock::Millis;
 use crate::engine::{Payload, SkipReason};
 use crate::id::Address;
 use crate::value::Value;
-use crate::view::{Board, Control, RoundView, State, StepView, body_of, enclosing, round_or_item};
+use crate::view::{Board, ControlView, RoundView, StepState, StepView, body_of, enclosing, round_or_item};
 
 const TEXT_WIDTH: usize = 100;
 
@@ -25,12 +25,12 @@ pub fn tree(board: &Board, now: Millis, paint: Paint) -> String {
             instances.entry(step).or_default().insert(number);
         }
     }
-    let mut out = Tree { bodies, instances, now, paint, text: String::new() };
+    let mut out = StepTree { bodies, instances, now, paint, text: String::new() };
     out.body("", 0);
     out.text
 }
 
-struct Tree<'a> {
+struct StepTree<'a> {
     bodies: BTreeMap<&'a str, Vec<(&'a Address, &'a StepView)>>,
     instances: BTreeMap<Address, BTreeSet<u32>>,
     now: Millis,
@@ -38,7 +38,7 @@ struct Tree<'a> {
     text: String,
 }
 
-impl Tree<'_> {
+impl StepTree<'_> {
     fn line(&mut self, depth: usize, text: &str) {
         let _ = writeln!(self.text, "{:indent$}{}", "", text.trim_end(), indent = depth * 2);
     }
@@ -61,7 +61,7 @@ impl Tree<'_> {
         self.line(depth, &line);
         let inside = self.instances.remove(address).unwrap_or_default();
         match &step.control {
-            Some(Control::Loop { rounds, .. }) => {
+            Some(ControlView::Loop { rounds, .. }) => {
                 let closed: BTreeMap<u32, &RoundView> =
                     rounds.iter().map(|round| (round.number, round)).collect();
                 let numbers: BTreeSet<u32> = inside.iter().chain(closed.keys()).copied().collect();
@@ -71,11 +71,11 @@ impl Tree<'_> {
                     self.body(address.round(n).as_str(), depth + 2);
                 }
             }
-            Some(Control::Each { mishaps, .. }) => {
+            Some(ControlView::Each { mishaps, .. }) => {
                 for mishap in mishaps {
                     let key = mishap.key.as_ref().map(|key| format!(" {key}")).unwrap_or_default();
                     let text = one_line(&format!("[{}]{key}: {}", mishap.index, mishap.message), TEXT_WIDTH);
-                    let line = format!("{} {text}", glyph(State::Failed, self.paint));
+                    let line = format!("{} {text}", glyph(StepState::Failed, self.paint));
                     self.line(depth + 1, &line);
                 }
                 for n in inside {
@@ -83,20 +83,22 @@ impl Tree<'_> {
                     self.body(address.item(n).as_str(), depth + 2);
                 }
             }
-            Some(Control::Hold { .. } | Control::Call) | None => self.body(address.as_str(), depth + 1),
+            Some(ControlView::Hold { .. } | ControlView::Call) | None => {
+                self.body(address.as_str(), depth + 1);
+            }
         }
     }
 }
 
 /// One character for a state.
-pub fn glyph(state: State, paint: Paint) -> String {
+pub fn glyph(state: StepState, paint: Paint) -> String {
     match state {
-        State::Running => paint.strong("●"),
-        State::Waiting => paint.warm("◌"),
-        State::Asking => paint.warm("?"),
-        State::Done => paint.good("✓"),
-        State::Failed => paint.bad("✗"),
-        State::Skipped => paint.faint("–"),
+        StepState::Running => paint.strong("●"),
+        StepState::Waiting => paint.warm("◌"),
+        StepState::Asking => paint.warm("?"),
+        StepState::Done => paint.good("✓"),
+        StepState::Failed => paint.bad("✗"),
+        StepState::Skipped => paint.faint("–"),
     }
 }
 
@@ -104,15 +106,17 @@ pub fn glyph(state: State, paint: Paint) -> String {
 pub fn remark(step: &StepView, now: Millis) -> String {
     let mut parts = Vec::new();
     match (step.state, step.waits) {
-        (State::Done, _) => {}
-        (State::Waiting, Some(pause)) => parts.push(format!("waits: {}", pause.status().word)),
+        (StepState::Done, _) => {}
+        (StepState::Waiting, Some(pause)) => parts.push(format!("waits: {}", pause.status().word)),
         (state, _) => parts.push(state.word().to_owned()),
     }
     match &step.control {
-        Some(Control::Loop { max, closed, .. }) => parts.push(format!("{closed} of at most {max} rounds")),
-        Some(Control::Each { total, closed, failed, .. }) => parts.push(items(*total, *closed, *failed)),
-        Some(Control::Hold { held: true }) => parts.push("held".to_owned()),
-        Some(Control::Hold { held: false } | Control::Call) | None => {}
+        Some(ControlView::Loop { max, closed, .. }) => {
+            parts.push(format!("{closed} of at most {max} rounds"));
+        }
+        Some(ControlView::Each { total, closed, failed, .. }) => parts.push(items(*total, *closed, *failed)),
+        Some(ControlView::Hold { held: true }) => parts.push("held".to_owned()),
+        Some(ControlView::Hold { held: false } | ControlView::Call) | None => {}
     }
     if step.attempts > 1 {
         parts.push(format!("{} attempts", step.attempts));

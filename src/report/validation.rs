@@ -9,7 +9,7 @@ mod totals;
 use serde::Deserialize;
 use serde_json::{Map, json};
 
-use super::outcome::Ending;
+use super::outcome::RunEnding;
 use crate::value::Value;
 use crate::view::Status;
 
@@ -45,7 +45,7 @@ pub struct Validation {
     unreachable: Option<String>,
     /// Steps and criteria that nobody decided.
     unjudged: u64,
-    scenarios: Vec<Scenario>,
+    scenarios: Vec<ScenarioResult>,
     /// What the run waits for, where it pauses.
     #[serde(skip)]
     waits: Option<String>,
@@ -53,7 +53,7 @@ pub struct Validation {
 
 /// What became of a scenario.
 #[derive(Debug, Deserialize)]
-struct Scenario {
+struct ScenarioResult {
     id: String,
     #[serde(default)]
     description: String,
@@ -70,18 +70,18 @@ struct Scenario {
     /// Why it could not be run; says nothing about the program.
     trouble: Option<String>,
     /// Why the program was not there to be looked at.
-    fault: Option<Fault>,
+    fault: Option<TargetFault>,
     /// The setup that broke.
-    broken: Option<Broken>,
+    broken: Option<SetupFailure>,
     criteria: Option<Criteria>,
-    steps: Vec<Step>,
+    steps: Vec<StepResult>,
     #[serde(default)]
     duration_ms: u64,
 }
 
 /// A program that was not up.
 #[derive(Debug, Deserialize)]
-struct Fault {
+struct TargetFault {
     reason: String,
     #[serde(default)]
     log: String,
@@ -89,7 +89,7 @@ struct Fault {
 
 /// A step of the setup that broke, with its evidence.
 #[derive(Debug, Deserialize)]
-struct Broken {
+struct SetupFailure {
     step: u64,
     #[serde(default)]
     description: String,
@@ -110,12 +110,12 @@ struct Criteria {
     #[serde(default)]
     criteria: String,
     #[serde(flatten)]
-    verdict: Verdict,
+    verdict: StepVerdict,
 }
 
 /// What became of a step.
 #[derive(Debug, Deserialize)]
-struct Step {
+struct StepResult {
     index: u64,
     line: u64,
     #[serde(default)]
@@ -137,12 +137,12 @@ struct Step {
     #[serde(default)]
     duration_ms: u64,
     #[serde(flatten)]
-    verdict: Verdict,
+    verdict: StepVerdict,
 }
 
 /// A score and what it comes from.
 #[derive(Debug, Deserialize)]
-struct Verdict {
+struct StepVerdict {
     score: Option<f64>,
     passed: Option<bool>,
     #[serde(default)]
@@ -189,15 +189,15 @@ impl Validation {
     }
 }
 
-impl Scenario {
+impl ScenarioResult {
     /// Steps that did not pass, unless it was the setup that broke: then none of them was run.
-    fn short(&self) -> impl Iterator<Item = &Step> {
+    fn short(&self) -> impl Iterator<Item = &StepResult> {
         let ran = self.broken.is_none();
         self.steps.iter().filter(move |step| ran && step.verdict.passed != Some(true))
     }
 }
 
-impl Step {
+impl StepResult {
     /// Its name in reports of machines, which stays the same if steps before it come and go: what it does, or its kind.
     fn name(&self) -> &str {
         match (self.description.trim(), self.kind.as_str()) {
@@ -219,7 +219,7 @@ impl Step {
 }
 
 /// `{version, run, status, code, message?, total_cost_usd, totals}` and the outputs of the pipeline.
-pub fn render_json(ending: &Ending<'_>) -> Value {
+pub fn render_json(ending: &RunEnding<'_>) -> Value {
     let board = ending.board;
     let mut object = Map::new();
     object.insert("version".into(), json!(1));

@@ -38,7 +38,7 @@ impl RootedFs {
             Some(mode) => mode,
             None => Mode::from_raw_mode(sys::fstat(&source)?.st_mode),
         };
-        let mut copy = Copy {
+        let mut copy = TreeCopy {
             to: Dirs::new(target)?,
             path: PathBuf::new(),
             modes: Vec::new(),
@@ -54,7 +54,7 @@ impl RootedFs {
     }
 }
 
-struct Copy<'a> {
+struct TreeCopy<'a> {
     /// The directories of the copy that belong to those of the walk.
     to: Dirs,
     /// The current one, from the root of the copy.
@@ -68,7 +68,7 @@ struct Copy<'a> {
     cancel: &'a CancellationToken,
 }
 
-impl Visitor for Copy<'_> {
+impl Visitor for TreeCopy<'_> {
     fn entry(&mut self, dir: BorrowedFd<'_>, name: &CStr, kind: FileType) -> io::Result<()> {
         match kind {
             FileType::Symlink => {
@@ -111,7 +111,7 @@ impl Visitor for Copy<'_> {
     }
 }
 
-impl Copy<'_> {
+impl TreeCopy<'_> {
     fn file(&mut self, dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
         let (from, restore) =
             match sys::openat(dir, name, QUIET | OFlags::NOFOLLOW | OFlags::RDONLY, Mode::empty()) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 
 /// A directory, by device and number.
-pub(super) type Identity = (u64, u64);
+pub(super) type DirIdentity = (u64, u64);
 
 /// Most links to directories that are followed in all.
 const MOST: usize = 20_000;
@@ -15,12 +15,12 @@ const MOST_OF_ONE: usize = 1_000;
 #[derive(Default)]
 pub(super) struct Followed {
     count: usize,
-    each: HashMap<Identity, usize>,
+    each: HashMap<DirIdentity, usize>,
 }
 
 impl Followed {
     /// Counts the link at `path`, which leads to `to`; an error once that are too many.
-    pub fn count(&mut self, to: Identity, path: &str) -> io::Result<()> {
+    pub fn count(&mut self, to: DirIdentity, path: &str) -> io::Result<()> {
         let each = self.each.entry(to).or_default();
         *each += 1;
         self.count += 1;

@@ -9,12 +9,12 @@ use std::path::Path;
 use rustix::fs::{self as sys, FileType, OFlags, Stat};
 use serde::{Deserialize, Serialize};
 
-use super::followed::{Followed, Identity};
+use super::followed::{DirIdentity, Followed};
 use super::{RootedFs, walk};
 
 /// A file below.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct FileEntry {
     /// Its path.
     pub path: String,
     /// Its length in bytes.
@@ -24,19 +24,19 @@ pub struct Entry {
     /// Equal as long as nobody has written to the file.
     pub stamp: Stamp,
     /// Its permissions and when it was written.
-    pub status: Status,
+    pub status: FileStatus,
 }
 
 /// Permissions of a file or directory, and when its content changed last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
+pub struct FileStatus {
     /// The permissions.
     pub mode: u32,
     /// Seconds since the Unix epoch, and nanoseconds.
     pub modified: (i64, u32),
 }
 
-impl Status {
+impl FileStatus {
     fn of(state: &Stat) -> Self {
         let nanoseconds = u32::try_from(state.st_mtime_nsec).unwrap_or_default();
         Self { mode: state.st_mode & 0o777, modified: (state.st_mtime, nanoseconds) }
@@ -48,7 +48,7 @@ pub type Stamp = (u64, u64, i64, i64);
 
 /// What an entry of a directory is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum EntryKind {
     /// A regular file.
     File,
     /// A directory.
@@ -72,9 +72,9 @@ pub struct LeftOut {
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
     /// Files, sorted by path.
-    pub files: Vec<Entry>,
+    pub files: Vec<FileEntry>,
     /// Directories below, also those without files.
-    pub dirs: Vec<(String, Status)>,
+    pub dirs: Vec<(String, FileStatus)>,
     /// Links that are kept as links, with what they lead to as it is written; sorted by path.
     pub links: Vec<(String, String)>,
     /// Links that lead nowhere or out and are not kept, pipes, devices, strange names; sorted by path.
@@ -84,17 +84,17 @@ pub struct Listing {
 impl RootedFs {
     /// What is in the directory at `path`, which is not reached through a link at its end, by name. More than `most`
     /// entries are an error.
-    pub fn entries(&self, path: &Path, most: usize) -> io::Result<Vec<(OsString, Kind)>> {
+    pub fn entries(&self, path: &Path, most: usize) -> io::Result<Vec<(OsString, EntryKind)>> {
         let dir = self.at(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)?;
         let (entries, has_more) = walk::entries(dir.as_fd(), most as u64)?;
         if has_more {
             return Err(io::Error::other(format!("it has more than {most} entries")));
         }
         let kind = |kind| match kind {
-            FileType::RegularFile => Kind::File,
-            FileType::Directory => Kind::Dir,
-            FileType::Symlink => Kind::Link,
-            _ => Kind::Other,
+            FileType::RegularFile => EntryKind::File,
+            FileType::Directory => EntryKind::Dir,
+            FileType::Symlink => EntryKind::Link,
+            _ => EntryKind::Other,
         };
         let named = entries.into_iter().map(|(name, of)| (OsString::from_vec(name.into_bytes()), kind(of)));
         let mut named: Vec<_> = named.collect();
@@ -116,7 +116,7 @@ impl RootedFs {
         while let Some(prefix) = left.pop() {
             let dir = prefix.strip_suffix('/').unwrap_or(&prefix);
             let entries = self.at(Path::new(dir), self.opening_dirs()).and_then(|dir| {
-                let status = Status::of(&sys::fstat(&dir)?);
+                let status = FileStatus::of(&sys::fstat(&dir)?);
                 Ok((status, walk::entries(dir.as_fd(), most as u64 + 1)?))
             });
             let entries = match entries {
@@ -219,7 +219,7 @@ impl RootedFs {
     }
 
     /// Which directory is at `path`.
-    fn identity(&self, path: &Path) -> io::Result<Identity> {
+    fn identity(&self, path: &Path) -> io::Result<DirIdentity> {
         let state = sys::fstat(self.at(path, OFlags::PATH | OFlags::DIRECTORY)?)?;
         Ok((state.st_dev, state.st_ino))
     }
@@ -235,13 +235,13 @@ impl RootedFs {
         Ok(false)
     }
 
-    fn listed(&self, path: &str) -> io::Result<Entry> {
+    fn listed(&self, path: &str) -> io::Result<FileEntry> {
         let state = sys::fstat(self.regular(Path::new(path), OFlags::RDONLY)?)?;
-        Ok(Entry {
+        Ok(FileEntry {
             path: path.to_owned(),
             size: u64::try_from(state.st_size).unwrap_or(0),
             executable: state.st_mode & 0o111 != 0,
-            status: Status::of(&state),
+            status: FileStatus::of(&state),
             stamp: (
                 state.st_ino,
                 u64::try_from(state.st_size).unwrap_or(0),

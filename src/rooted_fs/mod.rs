@@ -15,7 +15,7 @@ mod unlock;
 mod walk;
 
 pub use copy::CopyLimits;
-pub use list::{Entry, Kind, LeftOut, Listing, Stamp, Status};
+pub use list::{EntryKind, FileEntry, FileStatus, LeftOut, Listing, Stamp};
 pub use remove::remove_tree;
 
 use std::ffi::OsStr;

@@ -272,7 +272,10 @@ fn entries_have_kinds_and_are_bounded() {
     let fs = RootedFs::open(place.path()).unwrap().following_links();
     let entries = fs.entries(Path::new(""), 4).unwrap();
     let kinds: Vec<_> = entries.iter().map(|(name, kind)| (name.to_str().unwrap(), *kind)).collect();
-    assert_eq!(kinds, [("d", Kind::Dir), ("f", Kind::File), ("l", Kind::Link), ("p", Kind::Other)]);
+    assert_eq!(
+        kinds,
+        [("d", EntryKind::Dir), ("f", EntryKind::File), ("l", EntryKind::Link), ("p", EntryKind::Other)]
+    );
     assert!(fs.entries(Path::new(""), 3).unwrap_err().to_string().contains("more than 3"));
     assert!(fs.entries(Path::new("l"), 9).is_err() && fs.entries(Path::new("p"), 9).is_err());
 }

@@ -37,18 +37,18 @@ pub(super) fn walk<V: Visitor>(
 ) -> io::Result<()> {
     let mut left = most;
     let mut dirs = Dirs::new(root)?;
-    let mut levels = vec![Level::read::<V>(CString::default(), dirs.top(), &mut left)?];
+    let mut levels = vec![WalkLevel::read::<V>(CString::default(), dirs.top(), &mut left)?];
     while let Some(level) = levels.last_mut() {
         check(cancel)?;
         match level.entries.pop() {
             Some((name, FileType::Directory)) => {
                 let inner = visitor.enter(dirs.top(), &name)?;
                 dirs.push(inner)?;
-                levels.push(Level::read::<V>(name, dirs.top(), &mut left)?);
+                levels.push(WalkLevel::read::<V>(name, dirs.top(), &mut left)?);
             }
             Some((name, kind)) => visitor.entry(dirs.top(), &name, kind)?,
             None if level.has_more => {
-                *level = Level::read::<V>(std::mem::take(&mut level.name), dirs.top(), &mut left)?;
+                *level = WalkLevel::read::<V>(std::mem::take(&mut level.name), dirs.top(), &mut left)?;
             }
             None => {
                 let Some(level) = levels.pop() else { break };
@@ -62,13 +62,13 @@ pub(super) fn walk<V: Visitor>(
 }
 
 /// A directory on the way, and what of it was not visited yet.
-struct Level {
+struct WalkLevel {
     name: CString,
     entries: Vec<(CString, FileType)>,
     has_more: bool,
 }
 
-impl Level {
+impl WalkLevel {
     fn read<V: Visitor>(name: CString, dir: BorrowedFd<'_>, left: &mut u64) -> io::Result<Self> {
         let most = if V::CONSUMES { BATCH } else { *left };
         let (entries, has_more) = entries(dir, most)?;
@@ -110,14 +110,14 @@ pub(super) fn entries(dir: BorrowedFd<'_>, most: u64) -> io::Result<(Vec<(CStrin
 /// The directories from the root of a walk to the current one.
 pub(super) struct Dirs {
     top: OwnedFd,
-    identity: Identity,
-    above: Vec<(Option<OwnedFd>, Identity)>,
+    identity: FileIdentity,
+    above: Vec<(Option<OwnedFd>, FileIdentity)>,
 }
 
 /// Device and inode.
-type Identity = (u64, u64);
+type FileIdentity = (u64, u64);
 
-fn identity(dir: &OwnedFd) -> io::Result<Identity> {
+fn identity(dir: &OwnedFd) -> io::Result<FileIdentity> {
     let state = sys::fstat(dir)?;
     Ok((state.st_dev, state.st_ino))
 }

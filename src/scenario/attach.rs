@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::yaml::{self, Kind, Node};
-use crate::diag::{Code, Diagnostic, SourceId, Sources};
+use crate::diag::{Code, Diagnostic, SourceId, SourceMap};
 
 /// Where the files are read.
 pub trait Attachments: Debug + Send + Sync {
@@ -28,7 +28,7 @@ const ROWS: usize = 1_001;
 /// Replaces all references in the scenario or fixture `node`, and tells which cannot be.
 pub fn expand(
     node: &mut Node,
-    (sources, source): (&Sources, SourceId),
+    (sources, source): (&SourceMap, SourceId),
     files: Option<&dyn Attachments>,
 ) -> Vec<Diagnostic> {
     let mut expander = Expander { sources, source, files, complaints: Vec::new() };
@@ -37,7 +37,7 @@ pub fn expand(
 }
 
 struct Expander<'s> {
-    sources: &'s Sources,
+    sources: &'s SourceMap,
     source: SourceId,
     files: Option<&'s dyn Attachments>,
     complaints: Vec<Diagnostic>,

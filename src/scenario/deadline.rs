@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::clock::{Clock, Millis, Pause, millis};
+use crate::clock::{Clock, Millis, Sleep, millis};
 
 /// A clock on which no pause is longer than the time that is left for a step, so that every wait of every step type, and all
 /// of them together, are over by then.
@@ -31,7 +31,7 @@ impl Clock for Bounded<'_> {
         self.clock.now()
     }
 
-    fn sleep(&self, span: Duration) -> Pause {
+    fn sleep(&self, span: Duration) -> Sleep {
         self.clock.sleep(self.within(span))
     }
 }

@@ -31,7 +31,7 @@ use super::language::thirty_seconds;
 use super::observation::Sent;
 use super::tls::Trusted;
 use super::{Lapse, Stage, Tls, Variables};
-use crate::clock::Pause;
+use crate::clock::Sleep;
 use crate::diag::nearest;
 use crate::value::Value;
 
@@ -200,7 +200,7 @@ impl Player {
         order: &Order,
         trusted: &Trusted,
         stage: &Stage<'_>,
-        late: &mut Pause,
+        late: &mut Sleep,
     ) -> Result<(Server, MethodDescriptor), String> {
         let target = stage.grpc_target.ok_or("there is no target for gRPC calls")?;
         loop {
@@ -251,7 +251,7 @@ impl Player {
         order: &Order,
         trusted: &Trusted,
         stage: &Stage<'_>,
-        late: &mut Pause,
+        late: &mut Sleep,
     ) -> Result<(Call, Outcome), String> {
         let (server, method) = self.method(order, trusted, stage, late).await?;
         let messages = order.messages(&method)?;
@@ -352,7 +352,7 @@ async fn connected<'p>(
     server: &'p mut Option<Server>,
     (target, trusted): (&str, &Trusted),
     order: &Order,
-    late: &mut Pause,
+    late: &mut Sleep,
 ) -> Result<&'p mut Server, String> {
     let open = server.take().map(Ok);
     let connect = async {

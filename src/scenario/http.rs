@@ -35,7 +35,7 @@ use super::observation::Sent;
 use super::trust;
 use super::variables::as_text;
 use super::{Answer, Excerpt, HttpAnswer, Kept, Lapse, Tls, Told, Variables};
-use crate::clock::{Clock, Pause};
+use crate::clock::{Clock, Sleep};
 use crate::value::Value;
 
 /// Most bytes kept of a body; the rest is counted and digested.
@@ -428,7 +428,7 @@ async fn listen(mut response: Response, wanted: &Events, left: Duration, clock: 
     Outcome { answer: Some(Answer::Told(Box::new(told))), error: None }
 }
 
-async fn read(mut response: Response, timeout: Duration, mut late: Pause) -> Outcome {
+async fn read(mut response: Response, timeout: Duration, mut late: Sleep) -> Outcome {
     let mut body = Kept::new(KEPT);
     let error = loop {
         let chunk = tokio::select! {

@@ -17,11 +17,11 @@ use std::collections::HashMap;
 use super::read::keys;
 use super::yaml::{self, Kind, Node};
 use super::{Files, credentials, load};
-use crate::diag::{Code, Diagnostic, SourceId, Sources, Span};
+use crate::diag::{Code, Diagnostic, SourceId, SourceMap, Span};
 
 /// Everything that is wrong with scenario files, by file and place: the rules, and what loading complains about beyond
 /// them. The sources are those that the complaints point into.
-pub fn scenarios(files: &Files) -> (Sources, Vec<Diagnostic>) {
+pub fn scenarios(files: &Files) -> (SourceMap, Vec<Diagnostic>) {
     // Loading and the rules read the same texts and know nothing of each other: each has a thread.
     let ((scenarios, sources, loading), mut found) = std::thread::scope(|threads| {
         let rules = threads.spawn(|| rules(files));
@@ -58,7 +58,7 @@ pub fn scenarios(files: &Files) -> (Sources, Vec<Diagnostic>) {
 /// What the rules find, file by file. The texts are added in the order in which loading adds them, so that its sources
 /// serve for these places too.
 fn rules(files: &Files) -> Vec<Diagnostic> {
-    let mut sources = Sources::new();
+    let mut sources = SourceMap::new();
     for (name, text) in files.fixtures.iter().chain(&files.scenarios) {
         sources.add(name.as_str(), text.as_str());
     }
@@ -94,13 +94,13 @@ fn is_said(complaint: &Diagnostic, found: &[Diagnostic]) -> bool {
 
 /// Collects what the rules find in one file.
 pub(super) struct Linter<'s> {
-    sources: &'s Sources,
+    sources: &'s SourceMap,
     source: SourceId,
     found: Vec<Diagnostic>,
 }
 
 impl<'s> Linter<'s> {
-    fn new(sources: &'s Sources, source: SourceId) -> Self {
+    fn new(sources: &'s SourceMap, source: SourceId) -> Self {
         Self { sources, source, found: Vec::new() }
     }
 

@@ -5,7 +5,7 @@ use super::Scenario;
 use super::attach::{self, Attachments};
 use super::read::{self, Reader, keys};
 use super::yaml::{self, Kind, Node};
-use crate::diag::{Code, Diagnostic, Severity, SourceId, Sources, Span, nearest};
+use crate::diag::{Code, Diagnostic, Severity, SourceId, SourceMap, Span, nearest};
 
 /// Scenario files, each as name and text.
 #[derive(Clone, Debug, Default)]
@@ -26,18 +26,18 @@ impl From<Vec<(String, String)>> for Files {
 
 /// Reads scenario files. Returns the scenarios that are free of errors, sorted by id, the texts that the complaints point
 /// into, and all complaints of all files in the order in which they stand there.
-pub fn load(files: impl Into<Files>) -> (Vec<Scenario>, Sources, Vec<Diagnostic>) {
+pub fn load(files: impl Into<Files>) -> (Vec<Scenario>, SourceMap, Vec<Diagnostic>) {
     load_with(files.into(), None)
 }
 
 /// Like [`load()`], where variables of the names `given` are there from the beginning, and no others come from outside: a
 /// placeholder that can never have a value is an error.
-pub fn load_given(files: impl Into<Files>, given: &[String]) -> (Vec<Scenario>, Sources, Vec<Diagnostic>) {
+pub fn load_given(files: impl Into<Files>, given: &[String]) -> (Vec<Scenario>, SourceMap, Vec<Diagnostic>) {
     load_with(files.into(), Some(given))
 }
 
-fn load_with(files: Files, given: Option<&[String]>) -> (Vec<Scenario>, Sources, Vec<Diagnostic>) {
-    let mut sources = Sources::new();
+fn load_with(files: Files, given: Option<&[String]>) -> (Vec<Scenario>, SourceMap, Vec<Diagnostic>) {
+    let mut sources = SourceMap::new();
     let mut complaints = Vec::new();
     let mut found: Vec<(Scenario, Span)> = Vec::new();
     if files.scenarios.is_empty() {
@@ -101,7 +101,7 @@ pub fn is_data(name: &str, text: &str, attached: Option<&dyn Attachments>) -> bo
 }
 
 /// A note on a file that is read as data only and looks like a scenario: it has steps under another key.
-fn misspelt_steps(sources: &Sources, source: SourceId) -> Option<Diagnostic> {
+fn misspelt_steps(sources: &SourceMap, source: SourceId) -> Option<Diagnostic> {
     let documents = yaml::parse(&sources.get(source).text).ok()?;
     let Kind::Table(entries) = &documents.first()?.kind else { return None };
     let is_step = |node: &Node| keys::ACTIONS.iter().any(|action| node.get(action).is_some());
@@ -128,7 +128,7 @@ fn stem(name: &str) -> &str {
 
 /// What `read` makes of the first document of a file, unless there are errors in it, and where its id stands.
 fn read_file<T>(
-    sources: &Sources,
+    sources: &SourceMap,
     source: SourceId,
     attached: Option<&dyn Attachments>,
     read: impl Fn(&mut Reader<'_>, &Node) -> Option<T>,
@@ -169,7 +169,7 @@ fn read_file<T>(
     (what.filter(|_| sound).map(|what| (what, id)), complaints)
 }
 
-fn twice(found: &[(Scenario, Span)], sources: &Sources) -> Vec<Diagnostic> {
+fn twice(found: &[(Scenario, Span)], sources: &SourceMap) -> Vec<Diagnostic> {
     let mut first: HashMap<&str, Span> = HashMap::new();
     let mut complaints = Vec::new();
     for (scenario, span) in found {

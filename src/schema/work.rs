@@ -37,11 +37,11 @@ const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 /// Schemas of schemas, which every validator knows.
 const KNOWN: &str = "json-schema.org/";
 
-type Node = *const Value;
+type SchemaNode = *const Value;
 
 /// What is known about a schema's work.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Work {
+pub(super) struct SchemaWork {
     /// Schemas with references followed.
     size: u64,
     /// Whether it refers to itself.
@@ -49,13 +49,13 @@ pub(super) struct Work {
 }
 
 /// The schema with everything in it that can be referred to.
-struct Names<'a> {
+struct SchemaNames<'a> {
     root: &'a Value,
     ids: HashMap<&'a str, &'a Value>,
     anchors: HashMap<&'a str, &'a Value>,
 }
 
-impl<'a> Names<'a> {
+impl<'a> SchemaNames<'a> {
     fn of(root: &'a Value) -> Self {
         let mut names = Self { root, ids: HashMap::new(), anchors: HashMap::new() };
         names.collect(root);
@@ -120,7 +120,7 @@ fn decoded(text: &str) -> String {
 /// meant.
 fn parts<'a>(
     schema: &'a Value,
-    names: &Names<'a>,
+    names: &SchemaNames<'a>,
 ) -> Result<Vec<(&'static str, &'a str, &'a Value)>, String> {
     let Value::Object(table) = schema else { return Ok(Vec::new()) };
     let mut parts = Vec::new();
@@ -145,25 +145,25 @@ fn parts<'a>(
 }
 
 /// How much work `schema` makes, or why that is too much.
-pub(super) fn of(schema: &Value) -> Result<Work, String> {
-    let mut sizes = Sizes { names: Names::of(schema), known: HashMap::new(), loops: false };
+pub(super) fn of(schema: &Value) -> Result<SchemaWork, String> {
+    let mut sizes = SchemaSizes { names: SchemaNames::of(schema), known: HashMap::new(), loops: false };
     let size = sizes.size(schema, 0)?;
     if size > SCHEMAS {
         return Err(format!(
             "it comes to more than {SCHEMAS} schemas once its references are followed: refer to each part from fewer places"
         ));
     }
-    Ok(Work { size, loops: sizes.loops })
+    Ok(SchemaWork { size, loops: sizes.loops })
 }
 
-struct Sizes<'a> {
-    names: Names<'a>,
+struct SchemaSizes<'a> {
+    names: SchemaNames<'a>,
     /// None while it is being looked at.
-    known: HashMap<Node, Option<u64>>,
+    known: HashMap<SchemaNode, Option<u64>>,
     loops: bool,
 }
 
-impl<'a> Sizes<'a> {
+impl<'a> SchemaSizes<'a> {
     fn size(&mut self, schema: &'a Value, depth: usize) -> Result<u64, String> {
         if depth > DEPTH {
             return Err(format!("more than {DEPTH} schemas stand inside each other"));
@@ -186,14 +186,14 @@ impl<'a> Sizes<'a> {
     }
 }
 
-impl Work {
+impl SchemaWork {
     /// Whether `value` can be checked by `schema`, whose work this is, in bounded time.
     pub(super) fn is_bounded(self, schema: &Value, value: &Value) -> bool {
         let nodes = nodes(value);
         if !self.loops && self.size.saturating_mul(nodes) <= CHECKS {
             return true;
         }
-        let mut checks = Checks { names: Names::of(schema), known: HashMap::new() };
+        let mut checks = Checks { names: SchemaNames::of(schema), known: HashMap::new() };
         checks.count(schema, value, 0).is_some_and(|count| count <= CHECKS)
     }
 }
@@ -207,9 +207,9 @@ fn nodes(value: &Value) -> u64 {
 }
 
 struct Checks<'a> {
-    names: Names<'a>,
+    names: SchemaNames<'a>,
     /// How often something is checked below each pair of a schema and a value.
-    known: HashMap<(Node, Node), u64>,
+    known: HashMap<(SchemaNode, SchemaNode), u64>,
 }
 
 impl<'a> Checks<'a> {

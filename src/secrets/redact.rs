@@ -2,6 +2,7 @@
 //! reads the text once: a program that prints almost a secret very often costs no more than any other.
 
 mod cut;
+mod decoded;
 mod dumps;
 mod escape;
 mod forms;
@@ -9,13 +10,12 @@ mod mask;
 mod numbers;
 mod parts;
 mod screen;
-mod view;
 
 use cut::Edge;
+use decoded::{DecodedText, QUOTES};
 use forms::{Forms, SHORTEST, base64, foreign, hexadecimal, is_series, listed};
 use mask::{masked, masked_bytes};
 use parts::parts;
-use view::{QUOTES, View};
 
 /// How often text may have been escaped.
 const ESCAPED: usize = 3;
@@ -102,11 +102,11 @@ impl Redactor {
         if self.is_empty() || (bytes.len() < SHORTEST && edges.is_empty()) {
             return Vec::new();
         }
-        self.find_in(View::of(bytes), bytes, edges)
+        self.find_in(DecodedText::of(bytes), bytes, edges)
     }
 
     /// The same for a view of `bytes`.
-    fn find_in(&self, view: View, bytes: &[u8], edges: &[Edge]) -> Vec<(usize, usize)> {
+    fn find_in(&self, view: DecodedText, bytes: &[u8], edges: &[Edge]) -> Vec<(usize, usize)> {
         let mut spans = Vec::new();
         self.look(view, &mut |view, forms| {
             view.find(&forms.pattern, &mut spans);
@@ -125,7 +125,7 @@ impl Redactor {
         let from = text.len().saturating_sub(longest.saturating_mul(12) + 64);
         let from = (from..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
         let mut cut = at;
-        self.look(View::of(&text.as_bytes()[from..]), &mut |view, forms| {
+        self.look(DecodedText::of(&text.as_bytes()[from..]), &mut |view, forms| {
             let begins = forms.partial.begins(view, view.bytes.len(), 1, false);
             cut = begins.map_or(cut, |(begins, _)| cut.min(from + begins));
         });
@@ -141,7 +141,7 @@ impl Redactor {
     }
 
     /// Goes through what `view` may say, each with the secrets as they would be written there.
-    fn look(&self, mut view: View, see: &mut dyn FnMut(&View, &Forms)) {
+    fn look(&self, mut view: DecodedText, see: &mut dyn FnMut(&DecodedText, &Forms)) {
         for _ in 0..=ESCAPED {
             self.look_at(&view, see);
             if let Some(narrow) = view.without_zeros() {
@@ -155,7 +155,7 @@ impl Redactor {
         }
     }
 
-    fn look_at(&self, view: &View, see: &mut dyn FnMut(&View, &Forms)) {
+    fn look_at(&self, view: &DecodedText, see: &mut dyn FnMut(&DecodedText, &Forms)) {
         if let Some(plain) = &self.plain {
             see(view, plain);
             if let Some(joined) = view.joined() {

@@ -13,7 +13,7 @@ use super::edit::Edit;
 
 /// What a text holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Parsed {
+pub struct ParsedEdits {
     /// Writes and deletions, in order; complete blocks only.
     pub edits: Vec<Edit>,
     /// Path of the first block that has no end: the text breaks off there, or another header stands inside it.
@@ -34,8 +34,8 @@ enum Mark<'a> {
 }
 
 /// Reads the blocks in `text`.
-pub fn parse(text: &str) -> Parsed {
-    let mut parsed = Parsed::default();
+pub fn parse(text: &str) -> ParsedEdits {
+    let mut parsed = ParsedEdits::default();
     let mut open: Option<(String, Vec<&str>)> = None;
     for line in text.lines() {
         let Some(mark) = mark(line) else {
@@ -65,7 +65,7 @@ pub fn parse(text: &str) -> Parsed {
     parsed
 }
 
-impl Parsed {
+impl ParsedEdits {
     /// Takes in a block that has no end line. Where its content is one closed code fence, the fence says that
     /// nothing is missing; else the text breaks off there.
     fn leave(&mut self, open: Option<(String, Vec<&str>)>) {
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!((parsed.edits, parsed.truncated.as_deref()), (vec![write("b", "2\n")], Some("a")));
         let parsed = parse("=== FILE: a ===\n1\n=== END FI");
         assert_eq!((parsed.edits.len(), parsed.truncated.as_deref()), (0, Some("a")));
-        assert_eq!(parse("no blocks at all"), Parsed::default());
+        assert_eq!(parse("no blocks at all"), ParsedEdits::default());
         let rest = |text: &str| parse(text).rest.map(|edit| edit.path().to_owned());
         let whole = "=== FILE: a ===\n1\n=== END FILE ===\n";
         assert_eq!(rest(&format!("{whole}=== FILE: b ===\n2\n")).as_deref(), Some("b"));

@@ -9,7 +9,7 @@ use globset::{Glob, GlobMatcher, GlobSet, GlobSetBuilder};
 
 use super::TreeError;
 use super::disk::disk;
-use crate::rooted_fs::{Kind, RootedFs};
+use crate::rooted_fs::{EntryKind, RootedFs};
 use crate::value::Digest;
 
 /// How many entries of a directory are looked at.
@@ -35,12 +35,12 @@ fn anywhere(pattern: &str) -> String {
 }
 
 /// What globs choose, and a handle to the directory. Links are not followed; `.git` and `.atoll` are left out.
-pub(super) struct Chosen {
+pub(super) struct ChosenFiles {
     pub(super) fs: RootedFs,
     /// The same, where links that stay inside are followed.
     pub(super) inside: RootedFs,
     /// Paths with what is there, sorted.
-    pub(super) found: Vec<(String, Kind)>,
+    pub(super) found: Vec<(String, EntryKind)>,
     /// Why there may be more that is not looked at.
     pub(super) hidden: Option<String>,
 }
@@ -71,7 +71,7 @@ impl Way {
     }
 }
 
-impl Chosen {
+impl ChosenFiles {
     pub(super) fn of(dir: &Path, patterns: &[String]) -> Result<Self, TreeError> {
         let set = globs(patterns).map_err(|why| wrong(dir, why))?;
         let ways: Vec<Way> = patterns.iter().map(|pattern| Way::of(pattern)).collect();
@@ -102,16 +102,16 @@ impl Chosen {
                 let path = if prefix.is_empty() { shown.to_string() } else { format!("{prefix}/{shown}") };
                 let fits = set.is_match(&path);
                 if name.to_str().is_none() {
-                    if fits || (kind == Kind::Dir && leads_into(&path)) {
+                    if fits || (kind == EntryKind::Dir && leads_into(&path)) {
                         chosen.hide(format!("the name of `{path}` is not UTF-8"));
                     }
                     continue;
                 }
-                if kind == Kind::Link && !fits && leads_into(&path) && chosen.may_be_dir(&path) {
+                if kind == EntryKind::Link && !fits && leads_into(&path) && chosen.may_be_dir(&path) {
                     chosen
                         .hide(format!("`{path}` is a symbolic link, and files behind one are not looked at"));
                 }
-                if kind == Kind::Dir {
+                if kind == EntryKind::Dir {
                     left.push(path.clone());
                 }
                 if fits {
@@ -149,7 +149,7 @@ pub(super) fn leads_out(path: &str, target: &Path) -> bool {
 }
 
 /// What is known of the files that globs choose.
-pub struct Digests {
+pub struct FileDigests {
     /// How many files each of the globs chooses, and a digest of their paths and contents.
     pub each: Vec<(usize, Digest)>,
     /// Why there may be more that is not looked at, so that a change in it is not noticed.
@@ -161,8 +161,8 @@ pub struct Digests {
 
 /// How many files of `dir` each of the globs chooses, and a digest of their paths and contents. A link to a file inside
 /// counts as that file, and with where it leads.
-pub fn digests_of_chosen(dir: &Path, patterns: &[String]) -> Result<Digests, TreeError> {
-    let mut chosen = Chosen::of(dir, patterns)?;
+pub fn digests_of_chosen(dir: &Path, patterns: &[String]) -> Result<FileDigests, TreeError> {
+    let mut chosen = ChosenFiles::of(dir, patterns)?;
     let mut lines: Vec<(String, String)> = Vec::with_capacity(chosen.found.len());
     let mut stamps = String::new();
     let mut left = LARGEST;
@@ -173,14 +173,14 @@ pub fn digests_of_chosen(dir: &Path, patterns: &[String]) -> Result<Digests, Tre
             let _ = writeln!(stamps, "{} {} {}.{}", path, state.ino(), state.ctime(), state.ctime_nsec());
         }
         let line = match kind {
-            Kind::Dir => continue,
-            Kind::File => {
+            EntryKind::Dir => continue,
+            EntryKind::File => {
                 let bytes = chosen.fs.read(at, left).map_err(disk(at))?;
                 left -= bytes.len() as u64;
                 let executable = state.is_ok_and(|state| state.mode() & 0o111 != 0);
                 format!("{}{} {path}\n", Digest::of(&bytes), if executable { " x" } else { "" })
             }
-            Kind::Link => {
+            EntryKind::Link => {
                 let target = chosen.fs.read_link(at).map_err(disk(at))?;
                 let content = if chosen.inside.is_file(at) {
                     let bytes = chosen.inside.read(at, left).map_err(disk(at))?;
@@ -196,7 +196,7 @@ pub fn digests_of_chosen(dir: &Path, patterns: &[String]) -> Result<Digests, Tre
                 };
                 format!("{content} {} -> {path}\n", target.display())
             }
-            Kind::Other => {
+            EntryKind::Other => {
                 chosen.hide(format!("`{path}` is neither a file nor a directory"));
                 continue;
             }
@@ -210,7 +210,7 @@ pub fn digests_of_chosen(dir: &Path, patterns: &[String]) -> Result<Digests, Tre
         Ok((count, Digest::of(text)))
     });
     let stamp = Digest::of(stamps);
-    Ok(Digests { each: each.collect::<Result<_, TreeError>>()?, hidden: chosen.hidden, stamp })
+    Ok(FileDigests { each: each.collect::<Result<_, TreeError>>()?, hidden: chosen.hidden, stamp })
 }
 
 pub(super) fn wrong(dir: &Path, why: String) -> TreeError {

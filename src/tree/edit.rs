@@ -45,7 +45,7 @@ pub enum Edit {
 
 /// What an edit did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Change {
+pub struct AppliedEdit {
     /// The file, by its new path.
     pub path: String,
     /// `added`, `changed`, `unchanged`, `deleted` or `renamed`.
@@ -102,12 +102,12 @@ struct Misfit {
     hint: Option<String>,
 }
 
-enum Trouble {
+enum EditProblem {
     Misfit(Misfit),
     Store(TreeError),
 }
 
-impl From<TreeError> for Trouble {
+impl From<TreeError> for EditProblem {
     fn from(error: TreeError) -> Self {
         match error {
             TreeError::Path { reason, .. } => misfit(reason, None),
@@ -124,19 +124,19 @@ fn beginning(text: &str) -> String {
     format!("{head:?}{}", if head.len() < text.len() { "…" } else { "" })
 }
 
-fn misfit(reason: impl Into<String>, hint: Option<String>) -> Trouble {
-    Trouble::Misfit(Misfit { reason: reason.into(), hint })
+fn misfit(reason: impl Into<String>, hint: Option<String>) -> EditProblem {
+    EditProblem::Misfit(Misfit { reason: reason.into(), hint })
 }
 
 /// The tree with all of `edits` applied, one after the other, or the first that does not apply.
-pub fn apply(blobs: &dyn Blobs, base: &Tree, edits: &[Edit]) -> Result<(Tree, Vec<Change>), ApplyError> {
+pub fn apply(blobs: &dyn Blobs, base: &Tree, edits: &[Edit]) -> Result<(Tree, Vec<AppliedEdit>), ApplyError> {
     let mut tree = base.clone();
     let mut changes = Vec::with_capacity(edits.len());
     for (index, edit) in edits.iter().enumerate() {
         match apply_one(blobs, &mut tree, edit) {
             Ok(change) => changes.push(change),
-            Err(Trouble::Store(error)) => return Err(ApplyError::Tree(error)),
-            Err(Trouble::Misfit(Misfit { reason, hint })) => {
+            Err(EditProblem::Store(error)) => return Err(ApplyError::Tree(error)),
+            Err(EditProblem::Misfit(Misfit { reason, hint })) => {
                 let path = edit.path().to_owned();
                 return Err(EditError { index, path, reason, hint }.into());
             }
@@ -157,19 +157,19 @@ impl Edit {
     }
 }
 
-fn apply_one(blobs: &dyn Blobs, tree: &mut Tree, edit: &Edit) -> Result<Change, Trouble> {
+fn apply_one(blobs: &dyn Blobs, tree: &mut Tree, edit: &Edit) -> Result<AppliedEdit, EditProblem> {
     match edit {
         Edit::Write { path, content } => write(blobs, tree, path, content, None),
         Edit::Replace { path, find, replace, all } => {
             let path = existing(tree, path)?;
             let text = tree.text(blobs, &path)?;
-            let (text, note) = substitute(&text, find, replace, *all).map_err(Trouble::Misfit)?;
+            let (text, note) = substitute(&text, find, replace, *all).map_err(EditProblem::Misfit)?;
             write(blobs, tree, &path, &text, note)
         }
         Edit::Delete { path } => {
             let path = existing(tree, path)?;
             tree.files.remove(&path);
-            Ok(Change { path, op: "deleted", bytes: 0, note: None })
+            Ok(AppliedEdit { path, op: "deleted", bytes: 0, note: None })
         }
         Edit::Rename { path, to } => {
             let path = existing(tree, path)?;
@@ -183,7 +183,12 @@ fn apply_one(blobs: &dyn Blobs, tree: &mut Tree, edit: &Edit) -> Result<Change, 
                 ));
             }
             tree.files.insert(to.clone(), file);
-            Ok(Change { path: to, op: "renamed", bytes: file.blob.size, note: Some(format!("was {path}")) })
+            Ok(AppliedEdit {
+                path: to,
+                op: "renamed",
+                bytes: file.blob.size,
+                note: Some(format!("was {path}")),
+            })
         }
     }
 }
@@ -194,7 +199,7 @@ fn write(
     path: &str,
     text: &str,
     note: Option<String>,
-) -> Result<Change, Trouble> {
+) -> Result<AppliedEdit, EditProblem> {
     let path = tree.free_path(path)?;
     let old = tree.files.get(&path).copied();
     tree.put(blobs, &path, text.as_bytes())?;
@@ -204,11 +209,11 @@ fn write(
         Some(old) if old == new => "unchanged",
         Some(_) => "changed",
     };
-    Ok(Change { path, op, bytes: new.blob.size, note })
+    Ok(AppliedEdit { path, op, bytes: new.blob.size, note })
 }
 
 /// `path` as the tree keeps it, where there is such a file.
-fn existing(tree: &Tree, path: &str) -> Result<String, Trouble> {
+fn existing(tree: &Tree, path: &str) -> Result<String, EditProblem> {
     let checked = super::check_path(path).map_err(|reason| misfit(reason, None))?;
     if tree.files.contains_key(&checked) {
         return Ok(checked);

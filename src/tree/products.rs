@@ -6,9 +6,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::TreeError;
-use super::chosen::{Chosen, LARGEST, leads_out};
+use super::chosen::{ChosenFiles, LARGEST, leads_out};
 use super::disk::disk;
-use crate::rooted_fs::{Kind, RootedFs};
+use crate::rooted_fs::{EntryKind, RootedFs};
 use crate::value::BlobRef;
 use crate::verb::Blobs;
 
@@ -36,7 +36,7 @@ enum Product {
 impl Products {
     /// Keeps what the globs choose in `dir`. An error says what cannot be kept and why.
     pub fn keep(blobs: &dyn Blobs, dir: &Path, patterns: &[String]) -> Result<Self, String> {
-        let chosen = Chosen::of(dir, patterns).map_err(|e| e.to_string())?;
+        let chosen = ChosenFiles::of(dir, patterns).map_err(|e| e.to_string())?;
         if let Some(why) = chosen.hidden {
             return Err(why);
         }
@@ -45,20 +45,22 @@ impl Products {
             let at = Path::new(&path);
             let failed = |e: std::io::Error| format!("`{path}` cannot be read: {e}");
             let product = match kind {
-                Kind::File => {
+                EntryKind::File => {
                     let bytes = chosen.fs.read(at, left).map_err(failed)?;
                     left -= bytes.len() as u64;
                     let blob = blobs.put(&bytes).map_err(|e| e.to_string())?;
                     Product::File { blob, mode: chosen.fs.mode(at).map_err(failed)? }
                 }
-                Kind::Dir => Product::Dir { mode: chosen.fs.mode(at).map_err(failed)? },
-                Kind::Link => {
+                EntryKind::Dir => Product::Dir { mode: chosen.fs.mode(at).map_err(failed)? },
+                EntryKind::Link => {
                     let to = chosen.fs.read_link(at).map_err(failed)?;
                     let to = to.to_str().filter(|_| !leads_out(&path, &to));
                     let to = to.ok_or_else(|| format!("`{path}` is a link that leads out of the project"))?;
                     Product::Link { to: to.to_owned(), leads: leads(&chosen.inside, at) }
                 }
-                Kind::Other => return Err(format!("`{path}` is neither a file, a directory nor a link")),
+                EntryKind::Other => {
+                    return Err(format!("`{path}` is neither a file, a directory nor a link"));
+                }
             };
             products.insert(path, product);
         }

@@ -28,7 +28,7 @@ pub struct TreeEntry {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Written {
+enum WrittenTreeRef {
     Bare(String),
     Full {
         tree: String,
@@ -40,10 +40,11 @@ enum Written {
 impl<'de> Deserialize<'de> for TreeRef {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let expected = "a tree is its digest (64 hexadecimal digits) or an object {tree, files}";
-        let written = Written::deserialize(deserializer).map_err(|_| serde::de::Error::custom(expected))?;
+        let written =
+            WrittenTreeRef::deserialize(deserializer).map_err(|_| serde::de::Error::custom(expected))?;
         let (text, files) = match written {
-            Written::Bare(text) => (text, Vec::new()),
-            Written::Full { tree, files } => (tree, files),
+            WrittenTreeRef::Bare(text) => (text, Vec::new()),
+            WrittenTreeRef::Full { tree, files } => (tree, files),
         };
         let tree = Digest::parse(text.trim())
             .ok_or_else(|| serde::de::Error::custom(format!("{expected}; found {text:?}")))?;

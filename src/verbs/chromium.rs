@@ -1,6 +1,6 @@
 //! Pages for scenarios: the port of the language, with Chromium behind it.
 
-use crate::chromium::{CallError, Chromium, Tab};
+use crate::chromium::{CallError, Chromium, ChromiumTab};
 use crate::scenario::{self, Browsers, Doing, Ear};
 use crate::value::Value;
 
@@ -8,7 +8,7 @@ use crate::value::Value;
 pub struct Pages(pub Chromium);
 
 /// One of them.
-struct Open(Tab);
+struct Open(ChromiumTab);
 
 fn said(error: &CallError) -> String {
     error.to_string()

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::written::{Ground, Whole, Written, applied};
-use crate::tree::edit::{Change, Edit};
+use crate::tree::edit::{AppliedEdit, Edit};
 use crate::tree::{TreeEntry, TreeRef};
 use crate::value::{Digest, Value};
 use crate::verb::{Class, Context, Failure, Output, Refusal, Traits, Verb};
@@ -44,7 +44,7 @@ pub struct Out {
     /// Its files.
     pub files: Vec<TreeEntry>,
     /// What each edit did.
-    pub changes: Vec<Change>,
+    pub changes: Vec<AppliedEdit>,
     /// Whether the new tree equals `base`.
     pub unchanged: bool,
 }

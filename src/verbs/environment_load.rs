@@ -11,7 +11,7 @@ use serde_json::{Map, json};
 
 use super::complaint::render;
 use super::place::Named;
-use crate::diag::{Code, Diagnostic, SourceId, Sources, Span};
+use crate::diag::{Code, Diagnostic, SourceId, SourceMap, Span};
 use crate::model::{Node, Raw, Table};
 use crate::rooted_fs::read_file;
 use crate::runtime::service::{RuntimeKind, Runtimes};
@@ -110,12 +110,12 @@ environment_load = { near = "examples/visits/scenarios", build = true }
             let lacking = services.filter(|(_, service)| !service.as_object().is_some_and(has_source));
             let refusal = |(name, _): (&String, &Value)| {
                 let found = Diagnostic::new(Code::Environment, no_source(name));
-                let failure = refused("of the pipeline", &[found], &Sources::new());
+                let failure = refused("of the pipeline", &[found], &SourceMap::new());
                 Refusal::key(pointer("/also/services", name), failure).if_given("/file").if_given("/near")
             };
             return lacking.map(refusal).collect();
         }
-        let failure = refused("of the pipeline", &found, &Sources::new());
+        let failure = refused("of the pipeline", &found, &SourceMap::new());
         vec![Refusal::of("/also", failure).if_given("/file").if_given("/near")]
     }
 
@@ -139,7 +139,7 @@ environment_load = { near = "examples/visits/scenarios", build = true }
 
 fn load(with: With, cx: &Context) -> Result<Out, Failure> {
     let project = &cx.workspace.project;
-    let mut sources = Sources::new();
+    let mut sources = SourceMap::new();
     let mut written = None;
     if let Some(file) = chosen(&with, project) {
         let text = read_text(&project.join(&file), &file)?;
@@ -197,7 +197,7 @@ fn load(with: With, cx: &Context) -> Result<Out, Failure> {
 fn granted(
     (file, id, node): (&str, SourceId, &Node),
     cx: &Context,
-    sources: &Sources,
+    sources: &SourceMap,
 ) -> Result<(), Failure> {
     let path = cx.workspace.project.join(file);
     let text = &sources.get(id).text;
@@ -344,7 +344,7 @@ fn merge(into: &mut Value, over: Value) {
     }
 }
 
-fn refused(name: &str, found: &[Diagnostic], sources: &Sources) -> Failure {
+fn refused(name: &str, found: &[Diagnostic], sources: &SourceMap) -> Failure {
     let texts: Vec<String> = found.iter().map(|complaint| render(complaint, sources)).collect();
     let count = if texts.len() == 1 { "an error".to_owned() } else { format!("{} errors", texts.len()) };
     Failure::permanent(format!("{count} in the environment {name}\n{}", texts.join("\n")))

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::secret::{SecretName, TextOrSecret};
-use crate::requests::{Reach, is_local, redirects};
+use crate::requests::{RedirectPolicy, is_local, redirects};
 use crate::value::Value;
 use crate::verb::{Class, Context, Failure, Output, Refusal, Traits, Verb, pointer};
 
@@ -190,11 +190,11 @@ struct Answer {
 impl Http {
     /// The client for requests to `url`.
     fn client(&self, url: &reqwest::Url, carries_secret: bool) -> Result<&reqwest::Client, Failure> {
-        let (local, reach) = (is_local(url), Reach::of(url, carries_secret));
+        let (local, reach) = (is_local(url), RedirectPolicy::of(url, carries_secret));
         let slot = match reach {
-            Reach::Origin if local => &self.direct,
-            Reach::Origin => &self.bound,
-            Reach::Public => &self.free,
+            RedirectPolicy::Origin if local => &self.direct,
+            RedirectPolicy::Origin => &self.bound,
+            RedirectPolicy::Public => &self.free,
         };
         if let Some(client) = slot.get() {
             return Ok(client);

@@ -19,7 +19,7 @@ use super::attached::Beside;
 use super::complaint::render;
 use super::place::Named;
 use crate::diag::{Code, Diagnostic, Severity};
-use crate::rooted_fs::{Kind, RootedFs, read_file};
+use crate::rooted_fs::{EntryKind, RootedFs, read_file};
 use crate::scenario::{Files, Scenario, Source, Visibility, credentials, load, load_given};
 use crate::value::{Digest, Value};
 use crate::verb::{Context, Failure, Output, Refusal, Traits, Verb};
@@ -314,11 +314,11 @@ impl Reader {
                 if name.as_encoded_bytes().starts_with(b".") {
                     continue;
                 }
-                if kind == Kind::Dir {
+                if kind == EntryKind::Dir {
                     let fixtures = among_fixtures || name == FIXTURES;
                     below.push((path, fixtures));
                 } else if matches!(path.extension().and_then(OsStr::to_str), Some("yaml" | "yml"))
-                    && !(kind == Kind::Link && root.is_dir(&path))
+                    && !(kind == EntryKind::Link && root.is_dir(&path))
                 {
                     let text = root.read(&path, LARGEST.min(self.left));
                     self.keep(place.join(&path), named(shown, &path), text, among_fixtures);

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::unusual;
-use crate::tree::edit::{ApplyError, Change, Edit, EditError, apply};
+use crate::tree::edit::{AppliedEdit, ApplyError, Edit, EditError, apply};
 use crate::tree::{Tree, TreeRef, blocks, check_path};
 use crate::value::Value;
 use crate::verb::{Context, Failure, Refusal, pointer};
@@ -108,7 +108,7 @@ pub(super) struct Applied {
     /// The tree, which is stored.
     pub(super) tree: TreeRef,
     /// What each edit did.
-    pub(super) changes: Vec<Change>,
+    pub(super) changes: Vec<AppliedEdit>,
     /// Whether the tree equals the one before.
     pub(super) unchanged: bool,
 }

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
-use super::control::{Control, RoundView, figures};
-use super::place::{enclosing, round_or_item};
-use super::step::{State, StepView};
+use super::control::{ControlView, RoundView, figures};
+use super::nesting::{enclosing, round_or_item};
+use super::step::{StepState, StepView};
 use crate::clock::Millis;
 use crate::driver::Event;
 use crate::engine::{Fact, INTERRUPTED, LateFailure, Pause, Payload, Reason, Record, STATUS_RUNNING};
@@ -191,8 +191,8 @@ impl Board {
             Fact::Lost => {
                 self.forget_inside(&format!("{address}/"));
                 let step = self.entry(address);
-                step.state = State::Waiting;
-                step.control = Some(Control::Hold { held: false });
+                step.state = StepState::Waiting;
+                step.control = Some(ControlView::Hold { held: false });
             }
             _ => touch(self.entry(address), *at, *attempt, fact),
         }
@@ -267,43 +267,45 @@ fn touch(step: &mut StepView, at: Millis, attempt: u32, fact: &Fact) {
         }
         Fact::Opened { with } => {
             step.begin(at);
-            step.control = Some(Control::opened(with));
+            step.control = Some(ControlView::opened(with));
         }
-        Fact::Interrupted { .. } => step.state = State::Waiting,
+        Fact::Interrupted { .. } => step.state = StepState::Waiting,
         Fact::Faltered { failure, waits, .. } => {
-            step.state = State::Waiting;
+            step.state = StepState::Waiting;
             step.failure = Some(lean(failure));
             step.waits = *waits;
         }
         Fact::Succeeded { output, cached, .. } => {
-            step.end(State::Done, at);
+            step.end(StepState::Done, at);
             step.output = Some(output.clone());
-            if let (Some(Control::Each { total, .. }), Payload::Items(count)) = (&mut step.control, output) {
+            if let (Some(ControlView::Each { total, .. }), Payload::Items(count)) =
+                (&mut step.control, output)
+            {
                 *total = Some(u64::from(*count));
             }
             step.cached = *cached;
             step.failure = None;
         }
         Fact::Failed { failure } => {
-            step.end(State::Failed, at);
+            step.end(StepState::Failed, at);
             step.failure = Some(lean(failure));
         }
         Fact::Skipped { reason } => {
-            step.end(State::Skipped, at);
+            step.end(StepState::Skipped, at);
             step.skipped = Some(reason.clone());
         }
         Fact::Acquired { .. } => {
             step.begin(at);
-            step.control = Some(Control::Hold { held: true });
+            step.control = Some(ControlView::Hold { held: true });
         }
-        Fact::Released { .. } => step.control = Some(Control::Hold { held: false }),
+        Fact::Released { .. } => step.control = Some(ControlView::Hold { held: false }),
         Fact::Asked(question) => {
             step.begin(at);
-            step.state = State::Asking;
+            step.state = StepState::Asking;
             step.question = Some(question.clone());
         }
         Fact::Answered { answer, .. } => {
-            step.end(State::Done, at);
+            step.end(StepState::Done, at);
             step.output = Some(Payload::value(answer.clone()));
         }
         Fact::Reserved { .. }

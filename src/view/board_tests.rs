@@ -70,14 +70,14 @@ fn a_retried_step_counts_its_attempts_and_what_they_cost() {
     ];
     let waiting = fold(facts.clone());
     let step = waiting.step(&Address::new("a")).unwrap();
-    assert_eq!(step.state, State::Waiting);
+    assert_eq!(step.state, StepState::Waiting);
     assert_eq!(step.failure.as_ref().unwrap().message, "reset");
     assert_eq!(step.failure.as_ref().unwrap().detail, json!(null));
 
     facts.extend([("a", 2, started()), ("a", 2, succeeded(0.5))]);
     let board = fold(facts);
     let step = board.step(&Address::new("a")).unwrap();
-    assert_eq!((step.state, step.attempts), (State::Done, 2));
+    assert_eq!((step.state, step.attempts), (StepState::Done, 2));
     assert_eq!(step.duration(99_999), Some(3));
     assert_eq!(step.failure, None);
     assert!((board.spent.get("usd") - 0.75).abs() < 1e-9);
@@ -101,7 +101,9 @@ fn closed_items_are_counted_and_forgotten() {
     }
     assert_eq!(board.iter().count(), 1);
     let step = board.step(&Address::new("judge")).unwrap();
-    let Some(Control::Each { total, closed, failed, mishaps }) = &step.control else { panic!("{step:?}") };
+    let Some(ControlView::Each { total, closed, failed, mishaps }) = &step.control else {
+        panic!("{step:?}")
+    };
     assert_eq!((*total, *closed, *failed), (Some(100_000), 100_000, 100));
     assert_eq!(mishaps.len(), 10);
     assert_eq!((mishaps[0].index, mishaps[0].message.as_str()), (7, "no"));
@@ -120,7 +122,7 @@ fn rounds_keep_their_figures_and_old_ones_lose_their_steps() {
         board.apply_record(&Record { at: 2, address: at, attempt: 0, fact: round(f64::from(n), exit) });
     }
     let step = board.step(&Address::new("converge")).unwrap();
-    let Some(Control::Loop { max, closed, rounds }) = &step.control else { panic!("{step:?}") };
+    let Some(ControlView::Loop { max, closed, rounds }) = &step.control else { panic!("{step:?}") };
     assert_eq!((*max, *closed, rounds.len()), (500, last, ROUNDS_KEPT));
     assert_eq!(rounds[0].number, 6);
     let end = rounds.back().unwrap();
@@ -143,7 +145,7 @@ fn a_lost_hold_forgets_its_body() {
     ]);
     assert_eq!(board.step(&Address::new("app/observe")), None);
     assert!(board.step(&Address::new("application")).is_some(), "a name that begins alike is somebody else");
-    assert_eq!(board.step(&Address::new("app")).unwrap().control, Some(Control::Hold { held: false }));
+    assert_eq!(board.step(&Address::new("app")).unwrap().control, Some(ControlView::Hold { held: false }));
 }
 
 #[test]

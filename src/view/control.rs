@@ -11,7 +11,7 @@ const MISHAPS_KEPT: usize = 10;
 
 /// What goes on inside a control step.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Control {
+pub enum ControlView {
     /// A loop.
     Loop {
         /// The most rounds.
@@ -67,7 +67,7 @@ pub struct Mishap {
     pub message: String,
 }
 
-impl Control {
+impl ControlView {
     pub(super) fn opened(with: &Opening) -> Self {
         match with {
             Opening::Loop { max, .. } => Self::Loop { max: *max, closed: 0, rounds: VecDeque::new() },

@@ -1,6 +1,6 @@
 use indexmap::IndexMap;
 
-use super::place::{rounds_of, shape_of};
+use super::nesting::{rounds_of, shape_of};
 use crate::engine::{Fact, Record};
 use crate::meter::Meter;
 
@@ -8,29 +8,29 @@ use crate::meter::Meter;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ledger {
     /// All of it.
-    pub total: Entry,
+    pub total: LedgerEntry,
     /// By who was paid, e.g. a model.
-    pub payees: IndexMap<String, Entry>,
+    pub payees: IndexMap<String, LedgerEntry>,
     /// By what it was paid for: the role that the step names, else the step's name.
-    pub roles: IndexMap<String, Entry>,
+    pub roles: IndexMap<String, LedgerEntry>,
     /// By step, all its instances together.
-    pub steps: IndexMap<String, Entry>,
+    pub steps: IndexMap<String, LedgerEntry>,
     /// By round of a loop; what inner loops spent counts in the outer ones as well.
-    pub rounds: IndexMap<String, Entry>,
+    pub rounds: IndexMap<String, LedgerEntry>,
     /// What attempts cost that came to nothing: failed ones, and those that were cut off.
-    pub wasted: Entry,
+    pub wasted: LedgerEntry,
 }
 
 /// A sum, and how many attempts it is of.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Entry {
+pub struct LedgerEntry {
     /// What was spent.
     pub spent: Meter,
     /// Attempts that spent something.
     pub attempts: u64,
 }
 
-impl Entry {
+impl LedgerEntry {
     fn add(&mut self, spent: &Meter, attempts: u64) {
         self.spent.absorb(spent);
         self.attempts += attempts;
@@ -100,7 +100,7 @@ mod tests {
         ] {
             ledger.apply_record(&record);
         }
-        let usd = |entries: &IndexMap<String, Entry>| -> Vec<(String, f64, u64)> {
+        let usd = |entries: &IndexMap<String, LedgerEntry>| -> Vec<(String, f64, u64)> {
             entries
                 .iter()
                 .map(|(name, entry)| (name.clone(), entry.spent.get("usd"), entry.attempts))

@@ -5,11 +5,11 @@
 mod board;
 mod control;
 mod ledger;
-mod place;
+mod nesting;
 mod step;
 
 pub use board::{Board, Status};
-pub use control::{Control, Mishap, ROUNDS_KEPT, RoundView};
-pub use ledger::{Entry, Ledger};
-pub use place::{body_of, enclosing, round_or_item};
-pub use step::{State, StepView};
+pub use control::{ControlView, Mishap, ROUNDS_KEPT, RoundView};
+pub use ledger::{Ledger, LedgerEntry};
+pub use nesting::{body_of, enclosing, round_or_item};
+pub use step::{StepState, StepView};

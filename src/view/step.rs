@@ -1,4 +1,4 @@
-use super::Control;
+use super::ControlView;
 use crate::clock::Millis;
 use crate::engine::{Pause, Payload, Question, SkipReason};
 use crate::meter::Meter;
@@ -6,7 +6,7 @@ use crate::verb::Failure;
 
 /// How far a step instance is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum StepState {
     /// An attempt is under way, or a control step is open.
     Running,
     /// An attempt failed or was cut off; another will be made.
@@ -21,7 +21,7 @@ pub enum State {
     Skipped,
 }
 
-impl State {
+impl StepState {
     /// The word for it in reports.
     pub fn word(self) -> &'static str {
         match self {
@@ -46,7 +46,7 @@ pub struct StepView {
     /// Its place among all steps by the time of its first fact.
     pub ordinal: u64,
     /// How far it is.
-    pub state: State,
+    pub state: StepState,
     /// How many attempts were begun.
     pub attempts: u32,
     /// When its first attempt began or it opened.
@@ -70,14 +70,14 @@ pub struct StepView {
     /// The question that it puts.
     pub question: Option<Box<Question>>,
     /// What goes on inside it.
-    pub control: Option<Control>,
+    pub control: Option<ControlView>,
 }
 
 impl StepView {
     pub(super) fn new(ordinal: u64) -> Self {
         Self {
             ordinal,
-            state: State::Running,
+            state: StepState::Running,
             attempts: 0,
             started_at: None,
             ended_at: None,
@@ -94,13 +94,13 @@ impl StepView {
     }
 
     pub(super) fn begin(&mut self, at: Millis) {
-        self.state = State::Running;
+        self.state = StepState::Running;
         self.waits = None;
         self.started_at.get_or_insert(at);
         self.ended_at = None;
     }
 
-    pub(super) fn end(&mut self, state: State, at: Millis) {
+    pub(super) fn end(&mut self, state: StepState, at: Millis) {
         self.state = state;
         self.waits = None;
         self.ended_at = Some(at);

@@ -45,7 +45,7 @@ fn verbs() -> Catalog {
         ),
         runtimes: Runtimes::new(RuntimeSettings::new(program.clone(), PathBuf::from("images"))),
         host: Host::new(program, String::new(), String::new()),
-        chromium: Chromium::new(chromium::Settings::default()),
+        chromium: Chromium::new(chromium::ChromiumSettings::default()),
         coders: atoll::coding_agents::CodingAgents::embedded().unwrap(),
         programs: atoll::verbs::agent::Programs::default(),
     })

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use atoll::clock::{Clock, Millis, Pause, millis};
+use atoll::clock::{Clock, Millis, Sleep, millis};
 use atoll::scenario::{Observation, Scenario, Shell, Stage, StepSeen, Variables, Web, load, run};
 use serde_json::json;
 
@@ -41,7 +41,7 @@ impl Clock for QuickClock {
         self.0.load(Ordering::SeqCst)
     }
 
-    fn sleep(&self, span: Duration) -> Pause {
+    fn sleep(&self, span: Duration) -> Sleep {
         if span > Duration::from_secs(10) {
             return Box::pin(std::future::pending());
         }

@@ -13,7 +13,7 @@ use crate::diag::nearest;
 use crate::engine::{Fact, Question};
 use crate::id::Address;
 use crate::report::units::time_of_day;
-use crate::view::{Board, State};
+use crate::view::{Board, StepState};
 
 /// `atoll answer`.
 #[derive(Debug, clap::Args)]
@@ -46,7 +46,7 @@ pub fn run(app: &App, args: &Args) -> CommandResult {
     stored.continues()?;
     let board = stored.board()?;
     let address = Address::new(&args.step);
-    let waiting = board.step(&address).filter(|step| step.state == State::Asking);
+    let waiting = board.step(&address).filter(|step| step.state == StepState::Asking);
     let Some(question) = waiting.and_then(|step| step.question.as_ref()) else {
         return Err(not_asked(&stored, &board, &address));
     };
@@ -94,7 +94,7 @@ fn not_asked(stored: &StoredRun, board: &Board, address: &Address) -> CommandErr
     }
     let asking: Vec<&str> = board
         .iter()
-        .filter(|(_, step)| step.state == State::Asking)
+        .filter(|(_, step)| step.state == StepState::Asking)
         .map(|(address, _)| address.as_str())
         .collect();
     let stop = CommandError::usage(format!("no question waits at `{address}`"));

@@ -7,7 +7,7 @@ use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::exit::ExitStatus;
 use crate::cli::format::DiagnosticsFormat;
 use crate::cli::project::input_files::regular;
-use crate::diag::{Severity, Sources};
+use crate::diag::{Severity, SourceMap};
 use crate::report::units::hanging;
 use crate::scenario::lint;
 use crate::verbs::scenario_load::read_files;
@@ -31,7 +31,7 @@ pub struct Args {
 
 /// Lints.
 pub fn run(app: &App, args: &Args) -> CommandResult {
-    let (mut sources, mut found) = (Sources::new(), Vec::new());
+    let (mut sources, mut found) = (SourceMap::new(), Vec::new());
     let mut unreadable: Vec<String> = Vec::new();
     let mut what = Vec::new();
     if let Some(dir) = &args.scenarios {

@@ -15,7 +15,7 @@ use crate::meter::Meter;
 use crate::plan::{InnerCap, Plan, caps, check_inputs, inner_caps, worst};
 use crate::report::outline::{outline, text};
 use crate::report::units::name;
-use crate::report::{Paint, worst};
+use crate::report::{Paint, cost_bound};
 use crate::schema::Schema;
 use crate::value::Value;
 
@@ -70,13 +70,13 @@ pub fn run(app: &App, args: &Args) -> CommandResult {
             "steps": steps,
             "inner_caps": inner.iter().map(inner_json).collect::<Vec<_>>(),
             "caps": caps.iter().map(|(unit, cap, text)| json!({"unit": unit, "cap": cap, "text": text})).collect::<Vec<_>>(),
-            "worst": worst::json(&worst),
+            "worst": cost_bound::json(&worst),
         })
     };
     let paint = app.terminal.out;
     let text = || {
         let heading = heading(&pipeline.plan, &caps, !worst.is_empty(), paint);
-        format!("{heading}{}\n{}{}", inner_text(&inner), text(&steps, paint), worst::text(&worst, paint))
+        format!("{heading}{}\n{}{}", inner_text(&inner), text(&steps, paint), cost_bound::text(&worst, paint))
     };
     options.format.print(app.terminal, json, text)?;
     if options.format.is_text() && !rendered {

@@ -15,11 +15,11 @@ use crate::cli::wiring;
 use crate::diag::nearest;
 use crate::engine::{Fact, Record};
 use crate::id::Address;
-use crate::report::outcome::{Ending, heading, outputs_text};
+use crate::report::outcome::{RunEnding, heading, outputs_text};
 use crate::report::tree::{glyph, remark, tree};
 use crate::report::units::{hanging, harmless, moment};
 use crate::value::Value;
-use crate::view::{Board, State, Status, StepView};
+use crate::view::{Board, Status, StepState, StepView};
 
 /// `atoll show`.
 #[derive(Debug, clap::Args)]
@@ -54,7 +54,7 @@ fn whole(app: &App, stored: &StoredRun, format: Format) -> CommandResult {
     };
     let so_far = board.outputs.is_none();
     let now = wiring::clock().now();
-    let ending = Ending {
+    let ending = RunEnding {
         board: &board,
         code: ExitStatus::of_status(&board.status).code(),
         outputs: outputs.as_ref(),
@@ -177,7 +177,8 @@ fn text(
         let _ = write!(text, "\n{}{}\n", paint.strong("question"), digest.unwrap_or_default());
         let _ = writeln!(text, "{}", prompt::shown_question(address, question).trim());
     }
-    if let (Some(failure), true) = (last_failure(records), view.is_none_or(|view| view.state != State::Done))
+    if let (Some(failure), true) =
+        (last_failure(records), view.is_none_or(|view| view.state != StepState::Done))
     {
         let _ = write!(text, "\n{}\n{}\n", paint.bad("failure"), hanging(&failure.to_string(), "  "));
         if let Some(hint) = &failure.hint {

@@ -19,11 +19,11 @@ use crate::cli::permissions::run_grants;
 use crate::cli::project::input_files::InputFiles;
 use crate::cli::stored_run::StoredRun;
 use crate::cli::wiring;
-use crate::diag::{Diagnostic, Sources};
+use crate::diag::{Diagnostic, SourceMap};
 use crate::id::Address;
 use crate::plan::check_inputs;
 use crate::report::Paint;
-use crate::report::outcome::Ending;
+use crate::report::outcome::RunEnding;
 use crate::report::validation::Validation;
 use crate::store::Store;
 use crate::value::Value;
@@ -105,7 +105,7 @@ pub fn run(app: &App, _args: &Args) -> CommandResult {
     let exit = ExitStatus::of_standing(&outcome.standing);
     let outputs = reports.attached(&app, runtime.store.as_ref(), (*outcome.outputs).clone())?;
     let outputs = Some(&outputs);
-    let ending = Ending { board: &board, code: exit.code(), outputs, now: runtime.clock.now() };
+    let ending = RunEnding { board: &board, code: exit.code(), outputs, now: runtime.clock.now() };
     report(&app, &reports, !to_stdout, &ending)?;
     print_ending(&app, &ending);
     require_events(exit, flags.execution.events.clone(), broken)
@@ -115,7 +115,7 @@ pub fn run(app: &App, _args: &Args) -> CommandResult {
 fn refuse(
     app: &App,
     found: &[Diagnostic],
-    sources: &Sources,
+    sources: &SourceMap,
     format: ReportFormat,
 ) -> Result<CommandError, CommandError> {
     let plain = format.print_mistakes(app.terminal, found, sources)?;
@@ -137,7 +137,7 @@ fn again(app: &App, run: &str, reports: &Reports) -> CommandResult {
     let outputs = reports.attached(app, stored.store.as_ref(), outputs)?;
     let exit = ExitStatus::of_status(&board.status);
     let now = wiring::clock().now();
-    let ending = Ending { board: &board, code: exit.code(), outputs: Some(&outputs), now };
+    let ending = RunEnding { board: &board, code: exit.code(), outputs: Some(&outputs), now };
     report(app, reports, true, &ending)?;
     print_ending(app, &ending);
     Ok(exit)
@@ -145,7 +145,7 @@ fn again(app: &App, run: &str, reports: &Reports) -> CommandResult {
 
 /// Writes the report to standard output (unless events go there) and to files: of a run that pauses, what is decided without what it waits for. One that did not come as far as
 /// that has none but in JSON, which says how it stands.
-fn report(app: &App, reports: &Reports, to_stdout: bool, ending: &Ending<'_>) -> Result<(), CommandError> {
+fn report(app: &App, reports: &Reports, to_stdout: bool, ending: &RunEnding<'_>) -> Result<(), CommandError> {
     let board = ending.board;
     let waits = match &board.status {
         Status::Paused { message, .. } => Some(message.clone()),

@@ -112,11 +112,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::diag::Sources;
+    use crate::diag::SourceMap;
     use crate::value::Digest;
 
     fn plan(inputs: &[(&str, InputKind, Value)]) -> Plan {
-        let mut texts = Sources::new();
+        let mut texts = SourceMap::new();
         let source = texts.add("p.toml", "");
         let input = |kind: &InputKind, default: &Value| Input {
             kind: kind.clone(),

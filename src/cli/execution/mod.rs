@@ -27,7 +27,7 @@ use crate::driver::{Asker, Begin, House, Job, Outcome, Wires, drive};
 use crate::engine::Standing;
 use crate::id::RunId;
 use crate::plan::Bundle;
-use crate::report::outcome::{Ending, outputs_text};
+use crate::report::outcome::{RunEnding, outputs_text};
 use crate::value::{Value, canonical};
 use crate::view::{Board, Status};
 
@@ -154,7 +154,7 @@ fn show(
 ) -> CommandResult {
     let exit = ExitStatus::of_standing(&outcome.standing);
     let outputs = Some(&*outcome.outputs);
-    let ending = Ending { board, code: exit.code(), outputs, now: runtime.clock.now() };
+    let ending = RunEnding { board, code: exit.code(), outputs, now: runtime.clock.now() };
     // Outputs so far are part of the last lines; standard output has those of a finished run.
     let last = outputs.filter(|_| matches!(outcome.standing, Standing::Finished { .. }));
     let text = last.filter(|_| !to_stdout).map(|outputs| outputs_text(outputs, app.terminal.out));
@@ -164,7 +164,7 @@ fn show(
 }
 
 /// Prints the last lines on standard error: what failed if the goal was not reached, and how the run ended.
-pub fn print_ending(app: &App, ending: &Ending<'_>) {
+pub fn print_ending(app: &App, ending: &RunEnding<'_>) {
     if ending.code != ExitStatus::REACHED.code() && matches!(ending.board.status, Status::Finished { .. }) {
         let failures = ending.failures(app.terminal.err);
         if !failures.is_empty() {

@@ -13,9 +13,9 @@ use crate::cli::error::CommandError;
 use crate::cli::terminal::Terminal;
 use crate::clock::{Clock, Millis};
 use crate::driver::Event;
-use crate::report::lines::Lines;
+use crate::report::lines::PlainProgress;
 use crate::report::live::Live;
-use crate::report::{Progress, jsonl};
+use crate::report::{ProgressDisplay, jsonl};
 use crate::view::Board;
 use crate::visible;
 
@@ -139,16 +139,16 @@ impl ProgressHandle {
     }
 }
 
-fn progress(face: Terminal) -> Box<dyn Progress> {
+fn progress(face: Terminal) -> Box<dyn ProgressDisplay> {
     match face {
         Terminal { quiet: true, err, .. } => Box::new(Silence(err.is_on())),
         Terminal { live: true, err, .. } => Box::new(Live::new(err)),
-        Terminal { err, .. } => Box::new(Lines::new(io::stderr(), err)),
+        Terminal { err, .. } => Box::new(PlainProgress::new(io::stderr(), err)),
     }
 }
 
 struct ProgressState {
-    face: Box<dyn Progress>,
+    face: Box<dyn ProgressDisplay>,
     stream: EventOutput,
     board: Board,
     hushed: bool,
@@ -230,7 +230,7 @@ impl ProgressState {
 /// Shows nothing but what is said; whether standard error has colours.
 struct Silence(bool);
 
-impl Progress for Silence {
+impl ProgressDisplay for Silence {
     fn event(&mut self, _event: &Event, _board: &Board) {}
     fn tick(&mut self, _now: Millis, _board: &Board) {}
     fn end(&mut self, _board: &Board) {}

@@ -7,7 +7,7 @@ use crate::cli::project::settings::Settings;
 use crate::cli::wiring;
 use crate::llm::registry::Registry;
 use crate::plan::{InputDoor, Listed, ReadFile};
-use crate::rooted_fs::{Kind, RootedFs, read_file};
+use crate::rooted_fs::{EntryKind, RootedFs, read_file};
 use crate::value::Digest;
 use crate::verbs::scenario_load::companions;
 
@@ -98,15 +98,15 @@ fn list(dir: &Path) -> Result<Vec<Listed>, String> {
         for (name, kind) in root.entries(&dir, MOST_FILES).map_err(|e| shown(&dir, &e))? {
             let path = dir.join(&name);
             match kind {
-                Kind::Dir if name != ".git" => left.push(path),
-                Kind::Link if !root.is_file(&path) => {}
-                Kind::File | Kind::Link => {
+                EntryKind::Dir if name != ".git" => left.push(path),
+                EntryKind::Link if !root.is_file(&path) => {}
+                EntryKind::File | EntryKind::Link => {
                     let bytes = root.read(&path, LARGEST).map_err(|e| shown(&path, &e))?;
                     let digest = Digest::of(&bytes);
                     let path = path.to_string_lossy().into_owned();
                     listed.push(Listed { path, size: bytes.len() as u64, digest });
                 }
-                Kind::Dir | Kind::Other => {}
+                EntryKind::Dir | EntryKind::Other => {}
             }
             if listed.len() + left.len() > MOST_FILES {
                 return Err(format!("it has more than {MOST_FILES} files"));

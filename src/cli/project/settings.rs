@@ -10,7 +10,7 @@ use crate::cli::error::CommandError;
 use crate::cli::permissions::trust_file::TrustFile;
 use crate::cli::project::input_files::regular;
 use crate::cli::project::owners::{Owners, way_out};
-use crate::diag::{Sources, nearest};
+use crate::diag::{SourceMap, nearest};
 use crate::model::Node;
 
 /// The name of a project's settings.
@@ -124,7 +124,7 @@ const OURS: [(&str, &str); 2] = [
 ];
 
 fn refuse_commands(path: &Path, text: &str) -> Result<(), CommandError> {
-    let mut sources = Sources::new();
+    let mut sources = SourceMap::new();
     let id = sources.add(path.display().to_string(), text);
     // What is no TOML at all is told with the rest of the file.
     let Ok(root) = Node::parse(&sources, id) else { return Ok(()) };

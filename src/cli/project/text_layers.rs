@@ -10,7 +10,7 @@ use crate::cli::project::input_files::LARGEST;
 use crate::cli::project::owners::{Owners, way_out};
 use crate::cli::project::settings::Settings;
 use crate::plan::{Found, Layer, Sources, Unreadable};
-use crate::rooted_fs::{Kind, RootedFs, read_file};
+use crate::rooted_fs::{EntryKind, RootedFs, read_file};
 use crate::tree::folded;
 
 static EMBEDDED: [(&str, Dir<'static>); 3] = [
@@ -125,8 +125,8 @@ fn collect(root: &Path, folder: &str, paths: &mut BTreeSet<String>) {
     while let Some(dir) = left.pop() {
         for (name, kind) in files.entries(&dir, MOST).unwrap_or_default() {
             let path = dir.join(name);
-            let is_file = kind == Kind::File || (kind == Kind::Link && at.join(&path).is_file());
-            if kind == Kind::Dir {
+            let is_file = kind == EntryKind::File || (kind == EntryKind::Link && at.join(&path).is_file());
+            if kind == EntryKind::Dir {
                 left.push(path);
             } else if is_file {
                 paths.extend(Path::new(folder).join(path).to_str().map(str::to_owned));

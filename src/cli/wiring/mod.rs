@@ -75,7 +75,7 @@ fn catalog(
     let host = Host::new(program(), from("PATH"), from("HOME"));
     let programs = verbs::agent::Programs { own: program(), path: from("PATH"), home: from("HOME") };
     let program = Settings::environment("ATOLL_CHROMIUM");
-    let chromium = Chromium::new(chromium::Settings { program, path: from("PATH") });
+    let chromium = Chromium::new(chromium::ChromiumSettings { program, path: from("PATH") });
     let coders = coders(settings, grants)?;
     let doors = verbs::Doors { models, runtimes: runtimes.clone(), host, chromium, coders, programs };
     Ok(verbs::catalog(doors).with_lanes(settings.lanes.keys().cloned()))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use crate::diag::{Sources, Span};
+use crate::diag::{SourceMap, Span};
 use crate::expr::{Expr, Functions, Shape, Template, Tree};
 use crate::id::StepId;
 use crate::plan::{
@@ -26,7 +26,7 @@ pub fn template(text: &str) -> Tree {
 }
 
 pub fn span() -> Span {
-    let mut sources = Sources::new();
+    let mut sources = SourceMap::new();
     let id = sources.add("test", "");
     sources.span(id, 0..0)
 }

@@ -1,5 +1,5 @@
-use super::{Scenario, Step, Validation};
-use crate::report::github::{Annotation, Place, render};
+use super::{ScenarioResult, StepResult, Validation};
+use crate::report::github::{Annotation, FileLines, render};
 use crate::report::units::one_line;
 
 /// Workflow commands of GitHub Actions: an error for each step that did not pass, at its line of the scenario file; a
@@ -23,8 +23,8 @@ pub fn render_github(found: &Validation) -> String {
     render(&all)
 }
 
-fn of_scenario(scenario: &Scenario) -> Vec<Annotation<'static>> {
-    let place = || Some(Place::line(&scenario.file, 1));
+fn of_scenario(scenario: &ScenarioResult) -> Vec<Annotation<'static>> {
+    let place = || Some(FileLines::line(&scenario.file, 1));
     let criteria = scenario.criteria.as_ref().filter(|criteria| criteria.verdict.passed == Some(false));
     let broken = scenario.broken.as_ref().map(|broken| {
         let what = format!("{}\n\n{}\n\n{}", broken.reason, broken.sent, broken.observed);
@@ -45,14 +45,14 @@ fn of_scenario(scenario: &Scenario) -> Vec<Annotation<'static>> {
     whole.chain(broken).chain(not_run).collect()
 }
 
-fn of_step(scenario: &Scenario, step: &Step, wanted: bool) -> Option<Annotation<'static>> {
+fn of_step(scenario: &ScenarioResult, step: &StepResult, wanted: bool) -> Option<Annotation<'static>> {
     let severity = match step.verdict.passed {
         Some(false) => "error",
         None if wanted => "warning",
         Some(true) | None => return None,
     };
     let line = usize::try_from(step.line).unwrap_or(1);
-    let place = Place::line(&scenario.file, line.max(1));
+    let place = FileLines::line(&scenario.file, line.max(1));
     let title = format!("{}: {}", scenario.id, step.title());
     let what = if severity == "error" {
         format!("{}\n\n{}\n\n{}", step.verdict.reasoning, step.sent.trim_end(), step.observed.trim_end())
@@ -65,7 +65,7 @@ fn of_step(scenario: &Scenario, step: &Step, wanted: bool) -> Option<Annotation<
 fn annotation(
     severity: &'static str,
     title: &str,
-    place: Option<Place>,
+    place: Option<FileLines>,
     message: &str,
 ) -> Annotation<'static> {
     let at = place.as_ref().map(|place| format!("{}:{}: ", place.file, place.line)).unwrap_or_default();

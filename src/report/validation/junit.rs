@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
-use super::{Scenario, Step, Validation, Verdict};
+use super::{ScenarioResult, StepResult, StepVerdict, Validation};
 use crate::report::units::harmless;
 
 /// JUnit's XML: a suite for each scenario, a case for each step. What nobody decided is *skipped*, and so is a scenario that
@@ -48,7 +48,7 @@ pub fn render_junit(found: &Validation, started_at: Option<&str>) -> Result<Stri
     report.to_string().map(|xml| harmless(&xml))
 }
 
-fn suite(scenario: &Scenario) -> TestSuite {
+fn suite(scenario: &ScenarioResult) -> TestSuite {
     let mut suite = TestSuite::new(harmless(&scenario.id));
     suite.set_time(Duration::from_millis(scenario.duration_ms));
     suite.extra.insert("file".into(), harmless(&scenario.file).into());
@@ -87,7 +87,7 @@ fn suite(scenario: &Scenario) -> TestSuite {
 }
 
 /// A step is named by what it does; the second one of a name ends in ` (2)`.
-fn step_case(scenario: &Scenario, step: &Step, count: usize) -> TestCase {
+fn step_case(scenario: &ScenarioResult, step: &StepResult, count: usize) -> TestCase {
     let mut seen = told(&step.sent, &step.observed, &step.log);
     if let Some(curl) = &step.curl {
         let _ = write!(seen, "\n--- try it\n{curl}\n");
@@ -110,7 +110,7 @@ fn link(case: &mut TestCase, attachments: &[String]) {
     }
 }
 
-fn judged(id: &str, name: &str, verdict: &Verdict, seen: &str) -> TestCase {
+fn judged(id: &str, name: &str, verdict: &StepVerdict, seen: &str) -> TestCase {
     match verdict.passed {
         Some(true) => {
             let mut case = TestCase::new(harmless(name), TestCaseStatus::success());

@@ -1,6 +1,6 @@
 use std::fmt::Write as _;
 
-use super::{Scenario, Step, Totals, Validation, Verdict};
+use super::{ScenarioResult, StepResult, StepVerdict, Totals, Validation};
 use crate::report::Paint;
 use crate::report::units::{hanging, harmless, name};
 
@@ -70,7 +70,7 @@ fn sign(passed: Option<bool>, paint: Paint) -> String {
     }
 }
 
-fn scenario_text(text: &mut String, scenario: &Scenario, wanted: bool, paint: Paint) {
+fn scenario_text(text: &mut String, scenario: &ScenarioResult, wanted: bool, paint: Paint) {
     let unjudged = match (&scenario.not_run, scenario.unjudged) {
         (Some(_), _) => "  not run".to_owned(),
         (None, 0) => String::new(),
@@ -130,18 +130,18 @@ fn scenario_text(text: &mut String, scenario: &Scenario, wanted: bool, paint: Pa
     }
 }
 
-fn step_text(text: &mut String, scenario: &Scenario, step: &Step, paint: Paint) {
+fn step_text(text: &mut String, scenario: &ScenarioResult, step: &StepResult, paint: Paint) {
     let place = paint.faint(format!("{}:{}", name(&scenario.file), step.line));
     let _ = writeln!(text, "    {} {}  {place}", head(&step.verdict, paint), name(&step.title()));
 }
 
-fn head(verdict: &Verdict, paint: Paint) -> String {
+fn head(verdict: &StepVerdict, paint: Paint) -> String {
     let score = verdict.score.map_or_else(|| "  –".to_owned(), |score| format!("{score:3.0}"));
     format!("{} {score}", sign(verdict.passed, paint))
 }
 
 /// Why; that nobody was asked needs no reason where nobody was wanted.
-fn reasoning(text: &mut String, verdict: &Verdict, wanted: bool) {
+fn reasoning(text: &mut String, verdict: &StepVerdict, wanted: bool) {
     if verdict.passed.is_none() && !wanted {
         return;
     }

@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use super::{Scenario, Validation};
+use super::{ScenarioResult, Validation};
 
 /// How many scenarios and steps there are, by how they ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -55,7 +55,7 @@ impl Counts {
 impl Totals {
     /// Counts what a validation found.
     pub fn of(found: &Validation) -> Self {
-        let decided = |scenario: &Scenario| {
+        let decided = |scenario: &ScenarioResult| {
             scenario.passed.filter(|_| scenario.not_run.is_none() && scenario.trouble.is_none())
         };
         let steps = found.scenarios.iter().flat_map(|scenario| {

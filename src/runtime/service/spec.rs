@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Images, Log};
 use crate::id::{Address, RunId};
 use crate::relay::Tunnel;
-use crate::rooted_fs::Status;
+use crate::rooted_fs::FileStatus;
 use crate::value::Seal;
 
 /// What runs services.
@@ -162,10 +162,10 @@ pub enum PlacedAs {
         /// Whether it gets mode 0755 instead of 0644.
         executable: bool,
         /// In a sandbox, the permissions and time that it gets in place of that.
-        status: Option<Status>,
+        status: Option<FileStatus>,
     },
     /// A directory, with its permissions and time in a sandbox. What is below it has been placed before.
-    Dir(Status),
+    Dir(FileStatus),
     /// A symbolic link, which leads to what the service sees there.
     Link(PathBuf),
 }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::chord;
 use super::heard::{Heard, KEPT_FROM};
-use crate::clock::Pause;
+use crate::clock::Sleep;
 use crate::scenario::{Browsers, Doing, Ear, Tab};
 use crate::value::Value;
 
@@ -221,7 +221,7 @@ impl Page {
     }
 
     /// Waits for what has been set off: a navigation that has begun, to its end; requests, until `enough`.
-    pub async fn settle(&self, mut enough: Pause) -> Result<(), String> {
+    pub async fn settle(&self, mut enough: Sleep) -> Result<(), String> {
         loop {
             self.ask(&[], "tick", &[]).await?;
             self.until(|heard| !heard.is_moving()).await?;

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::heard::CLOSED;
 use super::page::{Page, Sight};
 use super::{Browser, Deed, Hosts, pick, upload};
-use crate::clock::{Clock, Millis, Pause, millis};
+use crate::clock::{Clock, Millis, Sleep, millis};
 use crate::scenario::http::{Outcome, Target};
 use crate::scenario::observation::Sent;
 use crate::scenario::{Answer, Evidence, Excerpt, Kept, Lapse, Stage, Told, Variables, credentials};
@@ -36,7 +36,7 @@ pub struct Player {
     /// The pages that are open, the one that is played on last.
     pages: Vec<Page>,
     /// The step that was played last, and the end of its time.
-    turn: Option<(Turn, Pause)>,
+    turn: Option<(Turn, Sleep)>,
     /// When the time of the step is over.
     end: Millis,
 }
@@ -136,12 +136,12 @@ impl Player {
     }
 
     /// Resolves when the time of the step is over.
-    fn left(&self, stage: &Stage<'_>) -> Pause {
+    fn left(&self, stage: &Stage<'_>) -> Sleep {
         stage.clock.sleep(Duration::from_millis(self.end.saturating_sub(stage.clock.now())))
     }
 
     /// Looks at the page that is there now.
-    async fn look(&mut self, turn: &mut Turn, late: &mut Pause) -> Outcome {
+    async fn look(&mut self, turn: &mut Turn, late: &mut Sleep) -> Outcome {
         loop {
             let Some(page) = self.pages.last() else { return Outcome::error("no page is open") };
             let outcome = turn.look(page, late).await;
@@ -306,7 +306,7 @@ impl Turn {
     }
 
     /// Why it is late, as far as the page can tell before it is `over`.
-    async fn excuse(&self, page: &Page, over: Pause) -> String {
+    async fn excuse(&self, page: &Page, over: Sleep) -> String {
         let limit = Lapse(self.limit);
         tokio::select! {
             biased;
@@ -340,7 +340,7 @@ impl Turn {
     }
 
     /// What is there now.
-    async fn look(&mut self, page: &Page, late: &mut Pause) -> Outcome {
+    async fn look(&mut self, page: &Page, late: &mut Sleep) -> Outcome {
         let whole = !matches!(self.deed, Deed::Assert { .. });
         self.changes = page.heard().changes;
         let seen = tokio::select! {
@@ -411,7 +411,7 @@ impl Turn {
 }
 
 /// Resolves with the first of two.
-fn sooner(one: Pause, other: Pause) -> Pause {
+fn sooner(one: Sleep, other: Sleep) -> Sleep {
     Box::pin(async {
         tokio::select! { () = one => {}, () = other => {} }
     })

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::{Kind, MASK, is_literal, literals, scheme};
-use crate::diag::{Diagnostic, Sources};
+use crate::diag::{Diagnostic, SourceMap};
 use crate::scenario::lint::keys_in;
 use crate::scenario::variables::placeholders;
 use crate::scenario::yaml::{self, Node};
@@ -25,7 +25,7 @@ static PAIR: LazyLock<Option<Regex>> = LazyLock::new(|| {
 });
 
 /// Hides the credentials that are written out in the texts of `sources`, and masks them in what `found` says.
-pub fn hide(sources: &mut Sources, found: &mut [Diagnostic]) {
+pub fn hide(sources: &mut SourceMap, found: &mut [Diagnostic]) {
     let texts: Vec<_> = sources.iter().map(|(id, source)| (id, source.text.clone())).collect();
     let mut values = BTreeSet::new();
     for (id, text) in texts {
@@ -200,7 +200,7 @@ mod tests {
     use crate::diag::Code;
 
     fn shown(text: &str) -> String {
-        let mut sources = Sources::new();
+        let mut sources = SourceMap::new();
         let id = sources.add("x.yaml", text);
         hide(&mut sources, &mut []);
         let source = sources.get(id);
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn what_is_said_of_a_credential_is_masked() {
-        let mut sources = Sources::new();
+        let mut sources = SourceMap::new();
         sources.add("x.yaml", "headers: { authorization: 'Bearer abcdef-{n}' }");
         let said = Diagnostic::new(Code::ScenarioValue, "`Bearer abcdef-{n}` is odd").help("not `abcdef-`");
         let mut found = [said];

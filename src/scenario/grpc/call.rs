@@ -18,7 +18,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
 
 use super::reply::Body;
-use crate::clock::Pause;
+use crate::clock::Sleep;
 use crate::scenario::Lapse;
 
 /// Longest message that is accepted, in bytes.
@@ -254,7 +254,7 @@ impl Call {
     /// Waits until the program has accepted the call: its headers have come, or the call has ended. Many programs send
     /// headers with their first message only, so a request that was sent and `patience`, which begins then, are enough.
     /// False if neither comes before `late`.
-    pub async fn accepted(&mut self, patience: impl Future<Output = ()>, late: &mut Pause) -> bool {
+    pub async fn accepted(&mut self, patience: impl Future<Output = ()>, late: &mut Sleep) -> bool {
         let sent = self.sent.take();
         let waited = async {
             if let Some(sent) = sent {
@@ -322,9 +322,9 @@ impl Call {
         &mut self,
         body: &mut Body,
         wanted: Option<usize>,
-        (patience, late): (Option<Pause>, Option<&mut Pause>),
+        (patience, late): (Option<Sleep>, Option<&mut Sleep>),
     ) -> Halt {
-        let never = || Box::pin(std::future::pending()) as Pause;
+        let never = || Box::pin(std::future::pending()) as Sleep;
         let (mut patience, mut endless) = (patience.unwrap_or_else(never), never());
         let late = late.unwrap_or(&mut endless);
         while self.end.is_none() && wanted.is_none_or(|wanted| body.count() < wanted) {

@@ -16,7 +16,7 @@ use super::connections::{Connections, Request, Response, describe};
 use super::decoded::{ACCEPTED, decoded};
 use super::request::Redirects;
 use super::target::Target;
-use crate::requests::{MOST_REDIRECTS, Reach, may_follow};
+use crate::requests::{MOST_REDIRECTS, RedirectPolicy, may_follow};
 use crate::scenario::Tls;
 
 /// A client with connections of its own.
@@ -131,7 +131,7 @@ impl Clients {
             Redirects::Flag(follows) => follows,
             Redirects::Most(most) => followed < most,
         };
-        Ok(Some(next).filter(|next| follows && may_follow(self.home.url(), next, Reach::Origin)))
+        Ok(Some(next).filter(|next| follows && may_follow(self.home.url(), next, RedirectPolicy::Origin)))
     }
 }
 

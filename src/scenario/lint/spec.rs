@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use crate::diag::{Code, Diagnostic, SourceId, Sources, Span};
+use crate::diag::{Code, Diagnostic, SourceId, SourceMap, Span};
 
 struct Heading<'t> {
     level: usize,
@@ -11,7 +11,7 @@ struct Heading<'t> {
 }
 
 /// What is wrong with a specification in Markdown, which becomes one of the sources.
-pub fn spec(sources: &mut Sources, name: String, text: String) -> Vec<Diagnostic> {
+pub fn spec(sources: &mut SourceMap, name: String, text: String) -> Vec<Diagnostic> {
     let source = sources.add(name, text);
     let sources = &*sources;
     let mut found = Vec::new();
@@ -37,7 +37,7 @@ pub fn spec(sources: &mut Sources, name: String, text: String) -> Vec<Diagnostic
     found
 }
 
-fn headings(sources: &Sources, source: SourceId) -> (Vec<Heading<'_>>, Option<Span>) {
+fn headings(sources: &SourceMap, source: SourceId) -> (Vec<Heading<'_>>, Option<Span>) {
     let text = &sources.get(source).text;
     let mut headings: Vec<Heading<'_>> = Vec::new();
     let mut fence: Option<(&str, Span)> = None;

@@ -3,21 +3,21 @@
 use super::super::lapse::Lapse;
 use super::super::yaml::{Kind, Node};
 use super::assertion;
-use crate::diag::{Code, Diagnostic, Severity, SourceId, Sources, Span};
+use crate::diag::{Code, Diagnostic, Severity, SourceId, SourceMap, Span};
 
 /// Most complaints about one file that are shown one by one.
 const MOST_COMPLAINTS: usize = 1_000;
 
 /// Collects complaints while a file is read.
 pub struct Reader<'s> {
-    pub(super) sources: &'s Sources,
+    pub(super) sources: &'s SourceMap,
     pub(super) source: SourceId,
     pub(super) complaints: Vec<Diagnostic>,
 }
 
 impl<'s> Reader<'s> {
     /// Reads the text `source`.
-    pub fn new(sources: &'s Sources, source: SourceId) -> Self {
+    pub fn new(sources: &'s SourceMap, source: SourceId) -> Self {
         Self { sources, source, complaints: Vec::new() }
     }
 

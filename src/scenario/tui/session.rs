@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use super::emulator::{Emulator, Hiding};
 use super::play::{Act, Input, Wait};
-use crate::clock::{Clock, Millis, Pause, millis};
+use crate::clock::{Clock, Millis, Sleep, millis};
 use crate::scenario::{Kept, Lapse, Program, Shell, Shown, Terminal, TerminalSize, Told};
 use crate::value::Value;
 
@@ -46,7 +46,7 @@ struct Ended {
 
 /// The time that is left for a step.
 pub struct Limit {
-    pause: Pause,
+    pause: Sleep,
     span: Duration,
     ends: Millis,
     is_over: bool,

@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::closing::{Said, Watched, watched};
 use super::handshake::{Asked, Request};
-use crate::clock::{Clock, Pause};
+use crate::clock::{Clock, Sleep};
 use crate::scenario::http::{MOST_HEADERS, describe};
 use crate::scenario::stream::Stream;
 use crate::scenario::tls::Trusted;
@@ -152,7 +152,7 @@ fn refused(error: &io::Error) -> String {
 }
 
 /// The answer that refuses a handshake, with as much of its body as comes in time.
-async fn refusal(response: hyper::Response<Incoming>, mut late: Pause) -> Refused {
+async fn refusal(response: hyper::Response<Incoming>, mut late: Sleep) -> Refused {
     let (head, mut incoming) = response.into_parts();
     let mut body = Vec::new();
     let is_whole = loop {

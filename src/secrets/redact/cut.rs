@@ -5,7 +5,7 @@ use std::sync::{LazyLock, OnceLock};
 
 use regex::bytes::Regex;
 
-use super::view::View;
+use super::decoded::DecodedText;
 
 /// Fewer characters of a secret are not masked at a cut: other words begin and end like it.
 const LEAST: usize = 3;
@@ -97,14 +97,14 @@ fn without_frame_before(text: &[u8]) -> &[u8] {
 }
 
 /// Texts by index, and places in them.
-type Places = Vec<(u32, u32)>;
+type TextPositions = Vec<(u32, u32)>;
 
 /// Finds beginnings and ends of secrets.
 pub(super) struct Partial {
     texts: Vec<Vec<u8>>,
     per_byte: usize,
     /// Where in the texts each three bytes are; made when they are first needed.
-    triples: OnceLock<HashMap<[u8; 3], Places>>,
+    triples: OnceLock<HashMap<[u8; 3], TextPositions>>,
 }
 
 impl Partial {
@@ -119,7 +119,7 @@ impl Partial {
     }
 
     /// What is left of a secret at `edge` of `text`, as `view` shows it.
-    pub(super) fn at(&self, edge: Edge, text: &[u8], view: &View) -> Option<(usize, usize)> {
+    pub(super) fn at(&self, edge: Edge, text: &[u8], view: &DecodedText) -> Option<(usize, usize)> {
         let is_screen = matches!(edge, Edge::Bottom(_) | Edge::Top(_));
         let near = if is_screen { NEXT } else { NEAR };
         match edge {
@@ -151,7 +151,7 @@ impl Partial {
     /// `view` end with.
     pub(super) fn begins(
         &self,
-        view: &View,
+        view: &DecodedText,
         length: usize,
         least: usize,
         is_screen: bool,
@@ -170,7 +170,7 @@ impl Partial {
     }
 
     /// Where the end of a secret begins and ends in the text that the bytes of `view` from `from` on begin with.
-    fn ends(&self, view: &View, from: usize, is_screen: bool) -> Option<(usize, usize)> {
+    fn ends(&self, view: &DecodedText, from: usize, is_screen: bool) -> Option<(usize, usize)> {
         let bytes = &view.bytes[from..];
         // It may come behind the rest of an escape.
         let is_escape = |byte: &&u8| byte.is_ascii_alphanumeric() || b"#;}\0".contains(byte);
@@ -236,7 +236,7 @@ impl Partial {
     fn places(&self, triple: [u8; 3]) -> &[(u32, u32)] {
         let narrow = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
         let triples = self.triples.get_or_init(|| {
-            let mut all: HashMap<_, Places> = HashMap::new();
+            let mut all: HashMap<_, TextPositions> = HashMap::new();
             for (text, bytes) in self.texts.iter().enumerate() {
                 for (at, triple) in bytes.windows(LEAST).enumerate() {
                     if let Ok(triple) = <[u8; 3]>::try_from(triple) {

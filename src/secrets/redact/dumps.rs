@@ -1,9 +1,9 @@
 //! What `od`, `hexdump`, `xxd` and debuggers print: lines with an offset, which say the same bytes in one or several ways. Each way
 //! is read by itself, as a list of numbers or as characters.
 
+use super::decoded::DecodedText;
 use super::escape::escape;
-use super::numbers::Letters;
-use super::view::View;
+use super::numbers::SecretBytes;
 
 /// Most lines that say the same bytes.
 const WAYS: usize = 4;
@@ -25,7 +25,7 @@ const NAMES: [(&[u8], u8); 5] =
     [(b"sp", b' '), (b"nl", b'\n'), (b"lf", b'\n'), (b"ht", b'\t'), (b"cr", b'\r')];
 
 /// A line of a dump.
-struct Line<'t> {
+struct DumpLine<'t> {
     /// Behind the offset.
     rest: &'t [u8],
     /// Whether it is one of `xxd`, which separates the characters by blanks only.
@@ -38,9 +38,9 @@ struct Line<'t> {
     is_first: bool,
 }
 
-impl View {
+impl DecodedText {
     /// Adds what the lines of a dump say to `views`. The place of each byte is that of its lines, because they may show it once more.
-    pub(super) fn dumps(&self, letters: &Letters, views: &mut Vec<Self>) {
+    pub(super) fn dumps(&self, letters: &SecretBytes, views: &mut Vec<Self>) {
         let lines: Vec<_> = self.lines().collect();
         let mut dump = self.with_offsets(&lines);
         if !dump.is_empty() {
@@ -62,7 +62,7 @@ impl View {
                     let place = self.place(group[0].0, group[group.len() - 1].1);
                     let line = |(way, (from, to)): (usize, &(usize, usize))| {
                         let rest = &self.bytes[*from..*to];
-                        Line { rest, is_xxd: false, way, place, is_first: n == 0 }
+                        DumpLine { rest, is_xxd: false, way, place, is_first: n == 0 }
                     };
                     dump.extend(group.iter().enumerate().map(line));
                 }
@@ -76,8 +76,8 @@ impl View {
     }
 
     /// Those of `lines` that begin with an offset, and those behind them that say the same bytes.
-    fn with_offsets(&self, lines: &[(usize, usize)]) -> Vec<Line<'_>> {
-        let mut dump: Vec<Line<'_>> = Vec::new();
+    fn with_offsets(&self, lines: &[(usize, usize)]) -> Vec<DumpLine<'_>> {
+        let mut dump: Vec<DumpLine<'_>> = Vec::new();
         let (mut length, mut ways, mut is_first) = (0, 0, true);
         let is_blank = |text: &[u8]| text.iter().all(|byte| *byte == b' ');
         for (from, to) in lines.iter().filter(|(from, to)| from < to) {
@@ -85,13 +85,13 @@ impl View {
             let place = self.place(*from, *to);
             if let Some((offset, is_xxd)) = offset(text) {
                 is_first &= ways == 0;
-                dump.push(Line { rest: &text[offset..], is_xxd, way: 0, place, is_first });
+                dump.push(DumpLine { rest: &text[offset..], is_xxd, way: 0, place, is_first });
                 (length, ways) = (offset, 1);
             } else if (1..WAYS).contains(&ways)
                 && text.len() > length
                 && is_blank(&text[..length.saturating_sub(1)])
             {
-                dump.push(Line { rest: &text[length..], is_xxd: false, way: ways, place, is_first });
+                dump.push(DumpLine { rest: &text[length..], is_xxd: false, way: ways, place, is_first });
                 ways += 1;
                 // All of them have one place.
                 let start = dump[dump.len() - ways].place.0;
@@ -116,9 +116,9 @@ impl View {
 }
 
 /// Adds each way in which `dump` says bytes to `views`.
-fn read(dump: &[Line<'_>], ways: usize, letters: &Letters, views: &mut Vec<View>) {
+fn read(dump: &[DumpLine<'_>], ways: usize, letters: &SecretBytes, views: &mut Vec<DecodedText>) {
     for way in 0..ways {
-        let mut text = View::empty(0);
+        let mut text = DecodedText::empty(0);
         for line in dump.iter().filter(|line| line.way == way) {
             text.push(if line.is_first { b"\0" } else { b"\n" }, line.place);
             text.push(numbers(line), line.place);
@@ -129,10 +129,10 @@ fn read(dump: &[Line<'_>], ways: usize, letters: &Letters, views: &mut Vec<View>
 }
 
 /// Adds the bytes that lines of `dump` show as characters to `views`.
-fn characters(dump: &[Line<'_>], ways: usize, views: &mut Vec<View>) {
+fn characters(dump: &[DumpLine<'_>], ways: usize, views: &mut Vec<DecodedText>) {
     for way in 0..ways {
         for width in WIDTHS {
-            let mut view = View::empty(0);
+            let mut view = DecodedText::empty(0);
             for line in dump.iter().filter(|line| line.way == way) {
                 match cells(line.rest, width) {
                     Some(bytes) => view.push(&bytes, line.place),
@@ -145,7 +145,7 @@ fn characters(dump: &[Line<'_>], ways: usize, views: &mut Vec<View>) {
 }
 
 /// The part of a line that has numbers: behind them, the bytes may be there once more as characters.
-fn numbers<'t>(line: &Line<'t>) -> &'t [u8] {
+fn numbers<'t>(line: &DumpLine<'t>) -> &'t [u8] {
     let rest = line.rest.trim_ascii();
     let rest = rest.strip_prefix("│".as_bytes()).unwrap_or(rest);
     let is_column = |byte: &u8| matches!(byte, b'|' | b'>') || *byte == "│".as_bytes()[0];

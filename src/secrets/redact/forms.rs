@@ -6,7 +6,7 @@ use encoding_rs::WINDOWS_1252;
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::cut::Partial;
-use super::numbers::Letters;
+use super::numbers::SecretBytes;
 
 /// Shorter values are not redacted: removing `test` or `1234` everywhere would make every text unreadable.
 pub(super) const SHORTEST: usize = 6;
@@ -19,7 +19,7 @@ pub(super) struct Forms {
     pub(super) pattern: Regex,
     pub(super) partial: Partial,
     /// The bytes that they have.
-    pub(super) letters: Letters,
+    pub(super) letters: SecretBytes,
 }
 
 impl Forms {

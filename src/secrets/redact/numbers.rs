@@ -2,7 +2,7 @@
 //! between them, are bytes or words of bytes in one of two orders; each of them counts, or every second one. What no secret has
 //! in common with them separates them.
 
-use super::view::View;
+use super::decoded::DecodedText;
 
 /// Texts with fewer digits say no secret.
 const FEWEST: usize = 6;
@@ -28,11 +28,11 @@ const LONGEST_SUFFIX: usize = 3;
 const SHORT: usize = 16;
 
 /// Which bytes secrets have.
-pub(super) type Letters = [bool; 256];
+pub(super) type SecretBytes = [bool; 256];
 
-impl View {
+impl DecodedText {
     /// What it says if its numbers are bytes, of which secrets have `letters`.
-    pub(super) fn numbers(&self, letters: &Letters) -> Vec<Self> {
+    pub(super) fn numbers(&self, letters: &SecretBytes) -> Vec<Self> {
         let digits = self.bytes.iter().filter(|byte| byte.is_ascii_digit()).take(FEWEST).count();
         let has_numbers = digits == FEWEST;
         // Characters may be in a dump without numbers.
@@ -48,7 +48,7 @@ impl View {
 
     /// What its numbers say in each base. A digit between quotes may be a number, or the character that is the number next to it, as
     /// debuggers write.
-    pub(super) fn lists(&self, letters: &Letters) -> Vec<Self> {
+    pub(super) fn lists(&self, letters: &SecretBytes) -> Vec<Self> {
         let mut lists = self.lists_with(letters, false);
         if self.bytes.windows(3).any(|three| matches!(three, [b'\'', b'0'..=b'9', b'\''])) {
             lists.extend(self.lists_with(letters, true));
@@ -56,9 +56,9 @@ impl View {
         lists
     }
 
-    fn lists_with(&self, letters: &Letters, without_quoted: bool) -> Vec<Self> {
-        let [mut decimal, mut octal, mut binary] = std::array::from_fn(|_| List::new(self, letters));
-        let [mut hex, mut single, mut double] = std::array::from_fn(|_| List::new(self, letters));
+    fn lists_with(&self, letters: &SecretBytes, without_quoted: bool) -> Vec<Self> {
+        let [mut decimal, mut octal, mut binary] = std::array::from_fn(|_| NumberList::new(self, letters));
+        let [mut hex, mut single, mut double] = std::array::from_fn(|_| NumberList::new(self, letters));
         for (from, to) in self.words(u8::is_ascii_digit) {
             if without_quoted && self.is_quoted(from, to) {
                 continue;
@@ -80,7 +80,7 @@ impl View {
             }
         }
         let lists = [decimal, octal, binary, hex, single, double];
-        lists.into_iter().flat_map(List::read).filter(|view| !view.bytes.is_empty()).collect()
+        lists.into_iter().flat_map(NumberList::read).filter(|view| !view.bytes.is_empty()).collect()
     }
 
     /// Where its runs of bytes begin and end that `are` part of a word.
@@ -169,19 +169,19 @@ struct Number {
 }
 
 /// The numbers of a text in one base.
-struct List<'v> {
-    text: &'v View,
-    letters: &'v Letters,
+struct NumberList<'v> {
+    text: &'v DecodedText,
+    letters: &'v SecretBytes,
     /// Those of one list.
     numbers: Vec<Number>,
     /// Where the last one ends.
     end: usize,
-    views: [View; READINGS.len()],
+    views: [DecodedText; READINGS.len()],
 }
 
-impl<'v> List<'v> {
-    fn new(text: &'v View, letters: &'v Letters) -> Self {
-        let views = std::array::from_fn(|_| View::empty(0));
+impl<'v> NumberList<'v> {
+    fn new(text: &'v DecodedText, letters: &'v SecretBytes) -> Self {
+        let views = std::array::from_fn(|_| DecodedText::empty(0));
         Self { text, letters, numbers: Vec::new(), end: 0, views }
     }
 
@@ -216,7 +216,7 @@ impl<'v> List<'v> {
             if first_is_last && !are_words || step > 1 && self.numbers.len() < ALTERNATING {
                 continue;
             }
-            let mut bytes = Bytes { whole: view.bytes.len(), view, letters: self.letters };
+            let mut bytes = NumberBytes { whole: view.bytes.len(), view, letters: self.letters };
             for number in self.numbers.iter().skip(first).step_by(step) {
                 bytes.add(number, first_is_last);
             }
@@ -225,21 +225,21 @@ impl<'v> List<'v> {
         self.numbers.clear();
     }
 
-    fn read(mut self) -> [View; READINGS.len()] {
+    fn read(mut self) -> [DecodedText; READINGS.len()] {
         self.finish();
         self.views
     }
 }
 
 /// The bytes of numbers.
-struct Bytes<'v> {
-    view: &'v mut View,
-    letters: &'v Letters,
+struct NumberBytes<'v> {
+    view: &'v mut DecodedText,
+    letters: &'v SecretBytes,
     /// How many of the bytes are of runs that have ended.
     whole: usize,
 }
 
-impl Bytes<'_> {
+impl NumberBytes<'_> {
     /// Adds those of `number`. Zeros come from wide characters and words, and are skipped, as is the sign of a negative number: no text
     /// in UTF-8 has such bytes.
     fn add(&mut self, number: &Number, first_is_last: bool) {

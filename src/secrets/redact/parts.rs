@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
+use super::decoded::DecodedText;
 use super::forms::SHORTEST;
-use super::view::View;
 use crate::visible::userinfo;
 
 /// Lines that are shorter and only give a structure are not redacted by themselves.
@@ -24,7 +24,7 @@ pub(super) fn parts(value: &str) -> Vec<String> {
     }
     for pair in userinfo(value) {
         let password = pair.split_once(':').map_or(pair, |(_, password)| password);
-        let decoded = View::of(password.as_bytes()).unescaped();
+        let decoded = DecodedText::of(password.as_bytes()).unescaped();
         parts.extend(decoded.map(|view| String::from_utf8_lossy(&view.bytes).into_owned()));
         parts.push(password.to_owned());
     }

@@ -3,14 +3,14 @@
 
 use super::Redactor;
 use super::cut::Edge;
-use super::view::View;
+use super::decoded::DecodedText;
 
 /// Signs that are a frame where they are alone.
 const FRAMES: &[char] = &['*', '#', '>', ':', '!'];
 
 /// A piece of a row: what is between frames and gaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Piece {
+struct RowPiece {
     from: usize,
     to: usize,
     /// Its columns.
@@ -26,7 +26,7 @@ impl Redactor {
             return Vec::new();
         }
         let bytes = text.as_bytes();
-        let rows = View::of(bytes);
+        let rows = DecodedText::of(bytes);
         let lines = (!wraps.is_empty()).then(|| rows.without_places(wraps));
         let mut spans = Vec::new();
         for view in std::iter::once(rows).chain(lines) {
@@ -39,8 +39,8 @@ impl Redactor {
     }
 
     /// Where they are in `column` of `rows`. What is next to the column between its rows stays.
-    fn in_column(&self, column: &[Piece], rows: &View, text: &[u8]) -> Vec<(usize, usize)> {
-        let mut view = View::empty(0);
+    fn in_column(&self, column: &[RowPiece], rows: &DecodedText, text: &[u8]) -> Vec<(usize, usize)> {
+        let mut view = DecodedText::empty(0);
         let mut places = Vec::new();
         let mut edges = Vec::new();
         for piece in column {
@@ -72,8 +72,8 @@ fn merged(mut spans: Vec<(usize, usize)>) -> Vec<(usize, usize)> {
 }
 
 /// The pieces of the rows of `text` that are below each other.
-fn columns(text: &str) -> Vec<Vec<Piece>> {
-    let mut columns: Vec<Vec<Piece>> = Vec::new();
+fn columns(text: &str) -> Vec<Vec<RowPiece>> {
+    let mut columns: Vec<Vec<RowPiece>> = Vec::new();
     let mut above: Vec<usize> = Vec::new();
     let mut start = 0;
     for row in text.split('\n') {
@@ -97,7 +97,7 @@ fn columns(text: &str) -> Vec<Vec<Piece>> {
 }
 
 /// The pieces of a row that begins at `start`.
-fn pieces(row: &str, start: usize) -> Vec<Piece> {
+fn pieces(row: &str, start: usize) -> Vec<RowPiece> {
     let row = row.trim_end();
     // Editors mark so that a line is wrapped.
     let row = row.strip_suffix('\\').unwrap_or(row);
@@ -117,7 +117,7 @@ fn pieces(row: &str, start: usize) -> Vec<Piece> {
         let is_single = || column > 0 && !is_edge(column - 1) && !is_edge(column + 1);
         is_mark(column) || is_blank(at(column)) && !is_single()
     };
-    let mut pieces: Vec<Piece> = Vec::new();
+    let mut pieces: Vec<RowPiece> = Vec::new();
     for (column, (byte, c)) in chars.iter().enumerate() {
         if is_between(column) {
             continue;
@@ -125,7 +125,7 @@ fn pieces(row: &str, start: usize) -> Vec<Piece> {
         let (from, to) = (start + byte, start + byte + c.len_utf8());
         match pieces.last_mut().filter(|piece| piece.right == column) {
             Some(piece) => (piece.to, piece.right) = (to, column + 1),
-            None => pieces.push(Piece { from, to, left: column, right: column + 1 }),
+            None => pieces.push(RowPiece { from, to, left: column, right: column + 1 }),
         }
     }
     pieces

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::super::globs::globs;
-use crate::rooted_fs::{Entry, Listing, RootedFs, Stamp};
+use crate::rooted_fs::{FileEntry, Listing, RootedFs, Stamp};
 use crate::runtime::process::{AgentWorkspace, WORK};
 use crate::tree::{Tree, TreeFile, check_path};
 use crate::verb::{Blobs, Failure};
@@ -115,7 +115,7 @@ impl Workspace {
     }
 
     /// A file, kept; nothing where it is gone or was replaced since it was listed.
-    fn file(&self, entry: &Entry, blobs: &dyn Blobs) -> Result<Option<TreeFile>, Failure> {
+    fn file(&self, entry: &FileEntry, blobs: &dyn Blobs) -> Result<Option<TreeFile>, Failure> {
         match self.known.get(&entry.path) {
             Some((seen, file)) if *seen == entry.stamp => return Ok(Some(*file)),
             _ => {}

@@ -4,7 +4,7 @@ use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use atoll::clock::{Clock, ManualClock, Millis, Pause};
+use atoll::clock::{Clock, ManualClock, Millis, Sleep};
 use atoll::llm::{
     BatchHandle, BatchOptions, CallContext, CassetteMode, ChatMessage, HandleStore, ModelRequest, Models,
     StoreFuture,
@@ -77,7 +77,7 @@ impl Clock for HalfSeconds {
         self.half_seconds.now()
     }
 
-    fn sleep(&self, span: Duration) -> Pause {
+    fn sleep(&self, span: Duration) -> Sleep {
         if span == Duration::from_millis(500) { self.half_seconds.sleep(span) } else { self.rest.sleep(span) }
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use atoll::clock::{Clock, Millis, Pause};
+use atoll::clock::{Clock, Millis, Sleep};
 use atoll::llm::CassetteMode;
 use atoll::meter::Meter;
 use atoll::verb::{Class, Failure, Funds};
@@ -324,7 +324,7 @@ impl Clock for TwoSeconds {
         1
     }
 
-    fn sleep(&self, span: Duration) -> Pause {
+    fn sleep(&self, span: Duration) -> Sleep {
         if span == Duration::from_secs(2) { Box::pin(async {}) } else { Box::pin(std::future::pending()) }
     }
 }

@@ -9,7 +9,7 @@ mod reach;
 
 use std::sync::Mutex;
 
-use atoll::chromium::{Chromium, Settings};
+use atoll::chromium::{Chromium, ChromiumSettings};
 use atoll::scenario::{Evidences, Observation, Scenario, Stage, StepSeen, Variables, run};
 use atoll::system_clock::SystemClock;
 use atoll::value::BlobRef;
@@ -22,7 +22,7 @@ pub fn required(what: &str) -> bool {
 
 /// Chromium where it is here; else the test says so and is over.
 pub async fn chromium(test: &str) -> Option<Chromium> {
-    let settings = Settings {
+    let settings = ChromiumSettings {
         program: std::env::var("ATOLL_CHROMIUM").ok().filter(|name| !name.is_empty()),
         path: std::env::var("PATH").unwrap_or_default(),
     };

@@ -112,7 +112,7 @@ impl Services for One {
 }
 
 fn scenario_run() -> ScenarioRun {
-    let nowhere = chromium::Settings { program: None, path: "/no/such/directory".into() };
+    let nowhere = chromium::ChromiumSettings { program: None, path: "/no/such/directory".into() };
     ScenarioRun::new(Arc::new(One), Chromium::new(nowhere))
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use atoll::diag::{Code, Sources};
+use atoll::diag::{Code, SourceMap};
 use atoll::scenario::{Files, lint};
 
 const GOOD: &str = "
@@ -231,7 +231,7 @@ fn a_mistake_is_told_once() {
 #[test]
 fn specifications_have_rules_too() {
     let found = |text: &str| {
-        let mut sources = Sources::new();
+        let mut sources = SourceMap::new();
         let found = lint::spec(&mut sources, "spec.md".into(), text.into());
         found.iter().map(|complaint| complaint.code.number()).collect::<Vec<_>>()
     };

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use atoll::chromium::{Chromium, Settings};
+use atoll::chromium::{Chromium, ChromiumSettings};
 use axum::Router;
 use axum::response::Html;
 use axum::routing::get;
@@ -194,7 +194,7 @@ async fn a_crash_of_chromium_breaks_a_step_and_the_next_scenario_has_a_new_one()
     let Some(program) = marked(dir.path(), &word) else {
         return println!("skipped: {test}: no chromium on PATH");
     };
-    let chromium = Chromium::new(Settings {
+    let chromium = Chromium::new(ChromiumSettings {
         program: Some(program.display().to_string()),
         path: std::env::var("PATH").unwrap(),
     });

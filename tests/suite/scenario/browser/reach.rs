@@ -13,7 +13,7 @@ use axum::routing::any;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
-use super::{Chromium, Settings, assert_all_hold, browse, chromium};
+use super::{Chromium, ChromiumSettings, assert_all_hold, browse, chromium};
 use crate::scenario::steps;
 
 /// Tries every way out, one after the other, and says when it is through.
@@ -171,7 +171,7 @@ async fn no_name_is_asked_for() {
         println!("skipped: {test}: no bubblewrap or Chromium");
         return;
     };
-    let settings = Settings {
+    let settings = ChromiumSettings {
         program: Some(program.display().to_string()),
         path: std::env::var("PATH").unwrap_or_default(),
     };

@@ -8,12 +8,12 @@ use super::escape::escape;
 pub(super) const QUOTES: &[u8] = b"'\"\\";
 
 /// A text with the place of each byte in the text that it was made from.
-pub(super) struct View {
+pub(super) struct DecodedText {
     pub(super) bytes: Vec<u8>,
     places: Vec<(u32, u32)>,
 }
 
-impl View {
+impl DecodedText {
     pub(super) fn empty(room: usize) -> Self {
         Self { bytes: Vec::with_capacity(room), places: Vec::with_capacity(room) }
     }

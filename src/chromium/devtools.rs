@@ -16,7 +16,7 @@ const MOST: u64 = 64 << 20;
 const GONE: &str = "Browser.gone";
 
 /// Hears what happens in a page: the name of an event and its parameters. It must not block.
-pub type Ear = Arc<dyn Fn(&str, &Value) + Send + Sync>;
+pub type EventHandler = Arc<dyn Fn(&str, &Value) + Send + Sync>;
 
 /// Why a call has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,33 +31,33 @@ pub enum CallError {
 
 /// One connection. Cheap to clone.
 #[derive(Clone)]
-pub struct Wire {
+pub struct DevTools {
     sends: mpsc::UnboundedSender<Vec<u8>>,
-    desk: Arc<Mutex<Desk>>,
+    desk: Arc<Mutex<ConnectionState>>,
 }
 
 /// Who waits for what.
 #[derive(Default)]
-struct Desk {
+struct ConnectionState {
     last: u64,
     waiting: HashMap<u64, oneshot::Sender<Result<Value, CallError>>>,
-    ears: HashMap<String, Ear>,
+    ears: HashMap<String, EventHandler>,
     gone: bool,
 }
 
 /// A call that is waited for. Dropped, nobody waits any more.
-struct Waiting<'w> {
-    wire: &'w Wire,
+struct PendingCall<'w> {
+    wire: &'w DevTools,
     id: u64,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for PendingCall<'_> {
     fn drop(&mut self) {
         self.wire.desk().waiting.remove(&self.id);
     }
 }
 
-impl Wire {
+impl DevTools {
     /// Speaks into `to` and hears from `from`, until either ends.
     pub fn new(
         mut to: impl AsyncWrite + Unpin + Send + 'static,
@@ -86,7 +86,7 @@ impl Wire {
         wire
     }
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
+    fn desk(&self) -> MutexGuard<'_, ConnectionState> {
         lock(&self.desk)
     }
 
@@ -96,7 +96,7 @@ impl Wire {
     }
 
     /// What happens in `session` goes to `ear`.
-    pub fn listen(&self, session: &str, ear: Ear) {
+    pub fn listen(&self, session: &str, ear: EventHandler) {
         self.desk().ears.insert(session.to_owned(), ear);
     }
 
@@ -121,7 +121,7 @@ impl Wire {
             desk.last += 1;
             let id = desk.last;
             desk.waiting.insert(id, answer);
-            Waiting { wire: self, id }
+            PendingCall { wire: self, id }
         };
         self.send(waiting.id, session, method, &parameters);
         answered.await.unwrap_or(Err(CallError::Gone))
@@ -176,7 +176,7 @@ impl Wire {
     }
 }
 
-fn lock(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
+fn lock(desk: &Mutex<ConnectionState>) -> MutexGuard<'_, ConnectionState> {
     desk.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -188,8 +188,8 @@ fn result(message: &mut Value) -> Result<Value, CallError> {
 }
 
 /// Tells everybody that the other end is gone.
-fn end(desk: &Mutex<Desk>) {
-    let ears: Vec<Ear> = {
+fn end(desk: &Mutex<ConnectionState>) {
+    let ears: Vec<EventHandler> = {
         let mut desk = lock(desk);
         desk.gone = true;
         desk.waiting.clear();
@@ -219,10 +219,10 @@ mod tests {
     use super::*;
 
     /// The other end, as a duplex stream that a test plays.
-    fn pair() -> (Wire, BufReader<tokio::io::DuplexStream>) {
+    fn pair() -> (DevTools, BufReader<tokio::io::DuplexStream>) {
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         let (read, write) = tokio::io::split(ours);
-        (Wire::new(write, read), BufReader::new(theirs))
+        (DevTools::new(write, read), BufReader::new(theirs))
     }
 
     #[tokio::test]
