@@ -9,7 +9,7 @@ use crate::driver::journal;
 use crate::engine::{Fact, INTERRUPTED, Pause, Payload, Record, Run, STATUS_RUNNING, Settings, load};
 use crate::id::{Address, RunId};
 use crate::plan::{self, Bundle};
-use crate::store::{Head, Owner, Store};
+use crate::store::{Owner, RunSummary, Store};
 use crate::value::Value;
 use crate::view::{Board, enclosing, round_or_item};
 
@@ -18,11 +18,11 @@ pub struct StoredRun {
     /// The store.
     pub store: Arc<dyn Store>,
     /// Its head.
-    pub head: Head,
+    pub head: RunSummary,
 }
 
 /// The word for where a run stands: one that no process carries out any more does not run.
-pub fn status<'a>(store: &dyn Store, head: &'a Head) -> &'a str {
+pub fn status<'a>(store: &dyn Store, head: &'a RunSummary) -> &'a str {
     match head.status.as_str() {
         STATUS_RUNNING if head.finished_at.is_none() && matches!(store.owner(&head.run), Ok(None)) => {
             INTERRUPTED.word

@@ -3,13 +3,13 @@
 use super::DriveError;
 use crate::engine::{FORMAT, Fact, Record};
 use crate::id::RunId;
-use crate::store::{Row, Store};
+use crate::store::{FactRow, Store};
 
 /// The row that keeps `record`.
-pub fn row(record: &Record) -> Result<Row, DriveError> {
+pub fn row(record: &Record) -> Result<FactRow, DriveError> {
     let body = serde_json::to_string(&record.fact)
         .map_err(|e| DriveError::Journal { seq: 0, message: e.to_string() })?;
-    Ok(Row {
+    Ok(FactRow {
         at: record.at,
         kind: record.fact.word().to_owned(),
         address: record.address.clone(),
@@ -19,7 +19,7 @@ pub fn row(record: &Record) -> Result<Row, DriveError> {
 }
 
 /// The record that `row` keeps.
-pub fn record(seq: u64, row: Row) -> Result<Record, DriveError> {
+pub fn record(seq: u64, row: FactRow) -> Result<Record, DriveError> {
     let fact: Fact =
         serde_json::from_str(&row.body).map_err(|e| DriveError::Journal { seq, message: e.to_string() })?;
     Ok(Record { at: row.at, address: row.address, attempt: row.attempt, fact })

@@ -19,7 +19,7 @@ use crate::engine::{Bounds, Order, Payload, Report, Run, STATUS_RUNNING, Setting
 use crate::expr::Allowance;
 use crate::id::Address;
 use crate::meter::Meter;
-use crate::store::{Append, Head, StoreError};
+use crate::store::{Append, RunSummary, StoreError};
 use crate::value::{Digest, Value};
 use crate::verb::Failure;
 
@@ -89,7 +89,7 @@ pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, Dri
     outcome
 }
 
-fn begin(house: &House, job: &Job, hear: &dyn Fn(Vec<Event>)) -> Result<(Run, u64, Head), DriveError> {
+fn begin(house: &House, job: &Job, hear: &dyn Fn(Vec<Event>)) -> Result<(Run, u64, RunSummary), DriveError> {
     let now = house.clock.now();
     let catalog = house.catalog.clone();
     let bounds =
@@ -137,8 +137,8 @@ fn limits(house: &House) -> Option<Report> {
     (!caps.is_empty()).then(|| Report::Limits { caps, by: "command line".to_owned() })
 }
 
-fn first_head(job: &Job, now: Millis) -> Head {
-    Head {
+fn first_head(job: &Job, now: Millis) -> RunSummary {
+    RunSummary {
         run: job.run.clone(),
         pipeline: job.plan.name.clone(),
         plan: job.plan.digest,
@@ -159,7 +159,7 @@ struct Driver {
     surroundings: Surroundings,
     run: Run,
     seq: u64,
-    head: Head,
+    head: RunSummary,
     leases: Leases,
     saved: Vec<oneshot::Sender<()>>,
     /// Who is to be told what became of a claim.
@@ -346,7 +346,7 @@ impl Driver {
     }
 
     /// The head of the run where it has changed.
-    fn new_head(&mut self) -> Option<Head> {
+    fn new_head(&mut self) -> Option<RunSummary> {
         let now = self.now();
         let mut head = self.head.clone();
         head.spent = self.run.spent().clone();

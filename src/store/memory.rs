@@ -2,7 +2,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::digests::each_digest;
-use super::{Append, Claim, Head, Owner, Row, Settled, Signal, Store, StoreError, Swept, Ticket};
+use super::{
+    Append, Claim, FactRow, GcReport, Owner, RunSummary, Settled, Signal, Store, StoreError, Ticket,
+};
 use crate::clock::{Clock, ManualClock, Millis};
 use crate::id::RunId;
 use crate::value::{BlobRef, Digest, Value};
@@ -12,12 +14,12 @@ use crate::verb::{BlobError, Blobs};
 #[derive(Clone)]
 pub struct Memory {
     clock: Arc<dyn Clock>,
-    shelf: Arc<Mutex<Shelf>>,
+    shelf: Arc<Mutex<MemoryState>>,
 }
 
 #[derive(Default)]
-struct Shelf {
-    runs: BTreeMap<RunId, (Head, Vec<Row>)>,
+struct MemoryState {
+    runs: BTreeMap<RunId, (RunSummary, Vec<FactRow>)>,
     blobs: HashMap<Digest, (Millis, Arc<[u8]>)>,
     cache: HashMap<Digest, Value>,
     claims: HashMap<RunId, Owner>,
@@ -37,7 +39,7 @@ impl Memory {
         Self { clock, shelf: Arc::default() }
     }
 
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+    fn shelf(&self) -> MutexGuard<'_, MemoryState> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -56,7 +58,7 @@ impl Blobs for Memory {
     }
 }
 
-impl Shelf {
+impl MemoryState {
     fn append(&mut self, run: &RunId, batch: Append) -> Result<u64, StoreError> {
         if let (true, Some(head)) = (batch.begins, &batch.head) {
             if self.runs.contains_key(run) {
@@ -73,7 +75,7 @@ impl Shelf {
             }
         }
         if let Some(new) = batch.head {
-            *head = Head { run: run.clone(), ..new };
+            *head = RunSummary { run: run.clone(), ..new };
         }
         Ok(rows.len() as u64)
     }
@@ -103,12 +105,12 @@ impl Shelf {
     }
 }
 
-struct Held {
+struct MemoryClaim {
     store: Memory,
     run: RunId,
 }
 
-impl Drop for Held {
+impl Drop for MemoryClaim {
     fn drop(&mut self) {
         self.store.shelf().claims.remove(&self.run);
     }
@@ -123,7 +125,7 @@ impl Store for Memory {
         &self,
         run: &RunId,
         after: u64,
-        each: &mut dyn FnMut(u64, Row) -> bool,
+        each: &mut dyn FnMut(u64, FactRow) -> bool,
     ) -> Result<(), StoreError> {
         let mut seq = after;
         loop {
@@ -139,14 +141,14 @@ impl Store for Memory {
         }
     }
 
-    fn head(&self, run: &RunId) -> Result<Option<Head>, StoreError> {
+    fn head(&self, run: &RunId) -> Result<Option<RunSummary>, StoreError> {
         Ok(self.shelf().runs.get(run).map(|(head, _)| head.clone()))
     }
 
-    fn heads(&self, limit: usize, pipeline: Option<&str>) -> Result<Vec<Head>, StoreError> {
+    fn heads(&self, limit: usize, pipeline: Option<&str>) -> Result<Vec<RunSummary>, StoreError> {
         let kept = self.shelf();
-        let of = |head: &&Head| pipeline.is_none_or(|name| name == head.pipeline);
-        let mut heads: Vec<&Head> = kept.runs.values().map(|(head, _)| head).filter(of).collect();
+        let of = |head: &&RunSummary| pipeline.is_none_or(|name| name == head.pipeline);
+        let mut heads: Vec<&RunSummary> = kept.runs.values().map(|(head, _)| head).filter(of).collect();
         heads.sort_by(|a, b| (b.started_at, &b.run).cmp(&(a.started_at, &a.run)));
         Ok(heads.into_iter().take(limit).cloned().collect())
     }
@@ -199,7 +201,7 @@ impl Store for Memory {
             return Err(StoreError::Held { run: run.clone(), owner: owner.clone() });
         }
         kept.claims.insert(run.clone(), owner);
-        Ok(Claim::new(Held { store: self.clone(), run: run.clone() }))
+        Ok(Claim::new(MemoryClaim { store: self.clone(), run: run.clone() }))
     }
 
     fn remove(&self, run: &RunId) -> Result<(), StoreError> {
@@ -209,10 +211,10 @@ impl Store for Memory {
         removed.map(drop).ok_or_else(|| StoreError::UnknownRun(run.as_str().to_owned()))
     }
 
-    fn sweep(&self, before: Millis) -> Result<Swept, StoreError> {
+    fn sweep(&self, before: Millis) -> Result<GcReport, StoreError> {
         let mut kept = self.shelf();
         let live = kept.live(before);
-        let mut swept = Swept::default();
+        let mut swept = GcReport::default();
         kept.blobs.retain(|digest, (_, bytes)| {
             let stays = live.contains(digest);
             if !stays {

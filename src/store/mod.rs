@@ -27,7 +27,7 @@ use crate::verb::Blobs;
 
 /// One fact of a journal. Its number is given by [`Store::append`]: 1, 2, 3… within the run, without gaps.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct FactRow {
     /// When it happened.
     pub at: Millis,
     /// What kind of fact it is.
@@ -42,7 +42,7 @@ pub struct Row {
 
 /// What is known of a run without reading its journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Head {
+pub struct RunSummary {
     /// The run.
     pub run: RunId,
     /// Name of its pipeline.
@@ -69,9 +69,9 @@ pub struct Head {
 #[derive(Clone, Debug, Default)]
 pub struct Append {
     /// Facts, in order.
-    pub rows: Vec<Row>,
+    pub rows: Vec<FactRow>,
     /// Takes the place of the run's head.
-    pub head: Option<Head>,
+    pub head: Option<RunSummary>,
     /// Whether the run begins with this batch: `head` is its first. [`StoreError::Exists`] where there is a run of
     /// that name, which is left as it is.
     pub begins: bool,
@@ -81,7 +81,7 @@ pub struct Append {
 
 /// What [`Store::sweep`] removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Swept {
+pub struct GcReport {
     /// How many blobs.
     pub blobs: u64,
     /// Their bytes.
@@ -96,21 +96,25 @@ pub trait Store: Blobs {
     fn append(&self, run: &RunId, batch: Append) -> Ticket;
 
     /// Begins a run without any fact yet, and waits for the disk.
-    fn create(&self, head: &Head) -> Result<(), StoreError> {
+    fn create(&self, head: &RunSummary) -> Result<(), StoreError> {
         let batch = Append { head: Some(head.clone()), begins: true, ..Append::default() };
         self.append(&head.run, batch).blocking_wait().map(drop)
     }
 
     /// Hands over the facts numbered above `after`, in order, until `each` returns false. Facts that are not on disk
     /// yet are not seen. `each` may call the store.
-    fn scan(&self, run: &RunId, after: u64, each: &mut dyn FnMut(u64, Row) -> bool)
-    -> Result<(), StoreError>;
+    fn scan(
+        &self,
+        run: &RunId,
+        after: u64,
+        each: &mut dyn FnMut(u64, FactRow) -> bool,
+    ) -> Result<(), StoreError>;
 
     /// The head of `run`, `None` where there is no such run.
-    fn head(&self, run: &RunId) -> Result<Option<Head>, StoreError>;
+    fn head(&self, run: &RunId) -> Result<Option<RunSummary>, StoreError>;
 
     /// At most `limit` heads, newest first, of all pipelines or of one.
-    fn heads(&self, limit: usize, pipeline: Option<&str>) -> Result<Vec<Head>, StoreError>;
+    fn heads(&self, limit: usize, pipeline: Option<&str>) -> Result<Vec<RunSummary>, StoreError>;
 
     /// The run whose name begins with `prefix`; [`StoreError::UnknownRun`] or [`StoreError::Ambiguous`] where it is
     /// not exactly one.
@@ -145,5 +149,5 @@ pub trait Store: Blobs {
 
     /// Removes blobs that were last put before `before` and whose digest is found neither in a fact, head or reusable
     /// output that is still kept, nor in another blob that stays.
-    fn sweep(&self, before: Millis) -> Result<Swept, StoreError>;
+    fn sweep(&self, before: Millis) -> Result<GcReport, StoreError>;
 }

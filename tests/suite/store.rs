@@ -7,13 +7,13 @@ use std::sync::Arc;
 use atoll::clock::{Clock, ManualClock};
 use atoll::id::{Address, RunId};
 use atoll::meter::Meter;
-use atoll::store::{Append, Durability, Head, Memory, Owner, Row, Sqlite, Store, StoreError};
+use atoll::store::{Append, Durability, FactRow, Memory, Owner, RunSummary, Sqlite, Store, StoreError};
 use atoll::value::Digest;
 use atoll::verb::{BlobError, Blobs};
 use serde_json::json;
 
-fn head(run: &str, pipeline: &str, started_at: u64) -> Head {
-    Head {
+fn head(run: &str, pipeline: &str, started_at: u64) -> RunSummary {
+    RunSummary {
         run: RunId::new(run),
         pipeline: pipeline.to_owned(),
         plan: Digest::of("plan"),
@@ -27,15 +27,15 @@ fn head(run: &str, pipeline: &str, started_at: u64) -> Head {
     }
 }
 
-fn row(n: u64, body: String) -> Row {
-    Row { at: 1_000 + n, kind: "done".to_owned(), address: Address::new("a#1/b[2]"), attempt: 3, body }
+fn row(n: u64, body: String) -> FactRow {
+    FactRow { at: 1_000 + n, kind: "done".to_owned(), address: Address::new("a#1/b[2]"), attempt: 3, body }
 }
 
 fn rows(range: std::ops::Range<u64>) -> Append {
     Append { rows: range.map(|n| row(n, json!({ "n": n }).to_string())).collect(), ..Append::default() }
 }
 
-fn journal(store: &dyn Store, run: &RunId, after: u64) -> Vec<(u64, Row)> {
+fn journal(store: &dyn Store, run: &RunId, after: u64) -> Vec<(u64, FactRow)> {
     let mut found = Vec::new();
     store
         .scan(run, after, &mut |seq, row| {

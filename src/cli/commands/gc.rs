@@ -15,7 +15,7 @@ use crate::cli::project::settings::Settings;
 use crate::cli::wiring;
 use crate::clock::{Millis, millis};
 use crate::rooted_fs::remove_tree;
-use crate::store::{Durability, Head, StoreError};
+use crate::store::{Durability, RunSummary, StoreError};
 
 /// Content younger than this may belong to a fact that is not written yet.
 const YOUNG: Duration = Duration::from_secs(600);
@@ -67,7 +67,7 @@ pub fn run(app: &App, args: &Args) -> CommandResult {
     };
     let now = wiring::clock().now();
     let heads = store.heads(usize::MAX, None)?;
-    let old: Vec<&Head> = too_old(&heads, args, now);
+    let old: Vec<&RunSummary> = too_old(&heads, args, now);
     let (mut removed, mut busy) = (Vec::new(), Vec::new());
     for head in old {
         match if args.dry_run { Ok(()) } else { store.remove(&head.run) } {
@@ -77,7 +77,7 @@ pub fn run(app: &App, args: &Args) -> CommandResult {
         }
     }
     let swept = if args.dry_run {
-        crate::store::Swept::default()
+        crate::store::GcReport::default()
     } else {
         for run in &removed {
             discard(&app.settings, run.as_str());
@@ -111,7 +111,7 @@ pub fn run(app: &App, args: &Args) -> CommandResult {
 }
 
 /// Runs that are to go; without a rule none.
-fn too_old<'a>(heads: &'a [Head], args: &Args, now: Millis) -> Vec<&'a Head> {
+fn too_old<'a>(heads: &'a [RunSummary], args: &Args, now: Millis) -> Vec<&'a RunSummary> {
     let mut newer = std::collections::HashMap::<&str, usize>::new();
     heads
         .iter()
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn both_rules_together_are_narrower_than_one() {
-        let head = |run: &str, pipeline: &str, started_at: Millis| Head {
+        let head = |run: &str, pipeline: &str, started_at: Millis| RunSummary {
             run: RunId::new(run),
             pipeline: pipeline.into(),
             plan: Digest::of("p"),

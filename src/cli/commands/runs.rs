@@ -11,7 +11,7 @@ use crate::cli::format::Format;
 use crate::cli::stored_run::status;
 use crate::cli::wiring;
 use crate::report::units::{moment, name, number, rfc3339, span, sums};
-use crate::store::Head;
+use crate::store::RunSummary;
 use crate::value::Value;
 
 /// `atoll runs`.
@@ -47,7 +47,7 @@ pub fn run(app: &App, args: &Args) -> CommandResult {
     Ok(ExitStatus::REACHED)
 }
 
-fn object(head: &Head) -> Value {
+fn object(head: &RunSummary) -> Value {
     let mut object = Map::new();
     object.insert("run".into(), json!(head.run));
     object.insert("pipeline".into(), json!(head.pipeline));
@@ -62,12 +62,16 @@ fn object(head: &Head) -> Value {
     Value::Object(object)
 }
 
-fn table(heads: &[Head]) -> String {
-    let shown =
-        |head: &Head| Head { pipeline: name(&head.pipeline), status: name(&head.status), ..head.clone() };
-    let heads: Vec<Head> = heads.iter().map(shown).collect();
-    let width =
-        |text: fn(&Head) -> &str| heads.iter().map(|head| text(head).chars().count()).max().unwrap_or(0);
+fn table(heads: &[RunSummary]) -> String {
+    let shown = |head: &RunSummary| RunSummary {
+        pipeline: name(&head.pipeline),
+        status: name(&head.status),
+        ..head.clone()
+    };
+    let heads: Vec<RunSummary> = heads.iter().map(shown).collect();
+    let width = |text: fn(&RunSummary) -> &str| {
+        heads.iter().map(|head| text(head).chars().count()).max().unwrap_or(0)
+    };
     let (pipelines, states) = (width(|head| &head.pipeline), width(|head| &head.status));
     let mut text = String::new();
     for head in &heads {

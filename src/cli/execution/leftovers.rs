@@ -5,17 +5,17 @@ use crate::cli::error::CommandError;
 use crate::cli::wiring;
 use crate::plan::{Action, Plan};
 use crate::runtime::service::Leftovers;
-use crate::store::Head;
+use crate::store::RunSummary;
 
 /// Removes what is left of the run, where its plan has services at all, and says so.
-pub fn clear_for(app: &App, head: &Head, plan: &Plan) -> Result<(), CommandError> {
+pub fn clear_for(app: &App, head: &RunSummary, plan: &Plan) -> Result<(), CommandError> {
     let holds = |action: &Action| matches!(action, Action::Hold(_));
     let any = plan.bodies.iter().flat_map(|body| &body.steps).any(|step| holds(&step.action));
     if any { clear(app, Leftovers::Of(&head.run)) } else { Ok(()) }
 }
 
 /// Removes what is left of all runs, images only of those that are finished or gone, and says so.
-pub fn clear_all(app: &App, heads: &[Head]) -> Result<(), CommandError> {
+pub fn clear_all(app: &App, heads: &[RunSummary]) -> Result<(), CommandError> {
     let open = heads.iter().filter(|head| head.finished_at.is_none());
     let open: Vec<_> = open.map(|head| head.run.clone()).collect();
     clear(app, Leftovers::AllBut(&open))

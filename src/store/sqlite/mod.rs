@@ -20,32 +20,34 @@ use std::thread::JoinHandle;
 
 use rusqlite::Connection;
 
-use super::{Append, Claim, Head, Owner, Row, Settled, Signal, Store, StoreError, Swept, Ticket, claim};
+use super::{
+    Append, Claim, FactRow, GcReport, Owner, RunSummary, Settled, Signal, Store, StoreError, Ticket, claim,
+};
 use crate::clock::{Clock, Millis};
 use crate::id::RunId;
 use crate::value::{BlobRef, Digest, Value};
 use crate::verb::{BlobError, Blobs};
-use pending::Pending;
-use writer::{Desk, Job};
+use pending::PendingWrites;
+use writer::{WriteJob, WriteQueue};
 
 const LARGEST_BLOB: usize = 256 << 20;
 const SPARE_READERS: usize = 4;
 
 /// A store in a file. Cheap to clone; when the last clone goes, what is queued is written and the file closed.
 #[derive(Clone)]
-pub struct Sqlite(Arc<Parts>);
+pub struct Sqlite(Arc<SqliteInner>);
 
-struct Parts {
+struct SqliteInner {
     path: PathBuf,
     locks: PathBuf,
     clock: Arc<dyn Clock>,
-    pending: Arc<Pending>,
+    pending: Arc<PendingWrites>,
     readers: Mutex<Vec<Connection>>,
-    desk: Option<Arc<Desk>>,
+    desk: Option<Arc<WriteQueue>>,
     writer: Option<JoinHandle<()>>,
 }
 
-impl Drop for Parts {
+impl Drop for SqliteInner {
     fn drop(&mut self) {
         self.readers.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
         if let Some(desk) = &self.desk {
@@ -64,13 +66,13 @@ impl Sqlite {
     pub fn open(path: &Path, durability: Durability, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let locks = locks_of(path);
         let connection = open::writer(path, &locks, durability)?;
-        let pending = Arc::new(Pending::default());
-        let desk = Arc::new(Desk::new(connection, path.to_owned(), pending.clone()));
+        let pending = Arc::new(PendingWrites::default());
+        let desk = Arc::new(WriteQueue::new(connection, path.to_owned(), pending.clone()));
         let at_desk = desk.clone();
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || at_desk.run());
         let thread = thread
             .map_err(|e| StoreError::Failed { path: path.to_owned(), message: format!("no thread: {e}") })?;
-        Ok(Self(Arc::new(Parts {
+        Ok(Self(Arc::new(SqliteInner {
             path: path.to_owned(),
             locks,
             clock,
@@ -86,7 +88,7 @@ impl Sqlite {
     pub fn open_to_read(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let first = open::reader(path)?;
         open::refuse_foreign(&first, path)?;
-        Ok(Self(Arc::new(Parts {
+        Ok(Self(Arc::new(SqliteInner {
             path: path.to_owned(),
             locks: locks_of(path),
             clock,
@@ -97,7 +99,7 @@ impl Sqlite {
         })))
     }
 
-    fn send(&self, job: Job) -> Result<(), StoreError> {
+    fn send(&self, job: WriteJob) -> Result<(), StoreError> {
         let desk = self.0.desk.as_ref().ok_or(StoreError::Closed)?;
         desk.queue.push(job)?;
         desk.queue.wake();
@@ -105,7 +107,7 @@ impl Sqlite {
     }
 
     /// Sends the job that `make` builds around a promise, and waits for it.
-    fn wait(&self, make: impl FnOnce(super::Promise) -> Job) -> Result<u64, StoreError> {
+    fn wait(&self, make: impl FnOnce(super::Promise) -> WriteJob) -> Result<u64, StoreError> {
         let (promise, ticket) = Ticket::open();
         self.send(make(promise))?;
         ticket.blocking_wait()
@@ -141,7 +143,8 @@ impl Blobs for Sqlite {
         let blob = BlobRef::of(bytes);
         let failed = |e: StoreError| BlobError::Failed(e.to_string());
         if let Some(bytes) = self.0.pending.add_blob(blob.digest, bytes).map_err(failed)? {
-            self.send(Job::Blob { digest: blob.digest, at: self.0.clock.now(), bytes }).map_err(failed)?;
+            self.send(WriteJob::Blob { digest: blob.digest, at: self.0.clock.now(), bytes })
+                .map_err(failed)?;
         }
         Ok(blob)
     }
@@ -161,7 +164,7 @@ impl Store for Sqlite {
     fn append(&self, run: &RunId, batch: Append) -> Ticket {
         let (promise, ticket) = Ticket::open();
         let Some(desk) = &self.0.desk else { return Ticket::resolved(Err(StoreError::Closed)) };
-        match desk.queue.push(Job::Append { run: run.clone(), batch: Box::new(batch), promise }) {
+        match desk.queue.push(WriteJob::Append { run: run.clone(), batch: Box::new(batch), promise }) {
             Ok(()) => desk.write_now(),
             Err(error) => return Ticket::resolved(Err(error)),
         }
@@ -172,7 +175,7 @@ impl Store for Sqlite {
         &self,
         run: &RunId,
         after: u64,
-        each: &mut dyn FnMut(u64, Row) -> bool,
+        each: &mut dyn FnMut(u64, FactRow) -> bool,
     ) -> Result<(), StoreError> {
         let mut seq = after;
         loop {
@@ -192,11 +195,11 @@ impl Store for Sqlite {
         }
     }
 
-    fn head(&self, run: &RunId) -> Result<Option<Head>, StoreError> {
+    fn head(&self, run: &RunId) -> Result<Option<RunSummary>, StoreError> {
         self.read(|db| read::head(db, run))
     }
 
-    fn heads(&self, limit: usize, pipeline: Option<&str>) -> Result<Vec<Head>, StoreError> {
+    fn heads(&self, limit: usize, pipeline: Option<&str>) -> Result<Vec<RunSummary>, StoreError> {
         self.read(|db| read::heads(db, limit, pipeline))
     }
 
@@ -220,11 +223,11 @@ impl Store for Sqlite {
     fn cache(&self, key: &Digest, value: &Value) -> Result<(), StoreError> {
         let text: Arc<str> = value.to_string().into();
         self.0.pending.add_cached(*key, text.clone())?;
-        self.send(Job::Cache { key: *key, at: self.0.clock.now(), text })
+        self.send(WriteJob::Cache { key: *key, at: self.0.clock.now(), text })
     }
 
     fn signal(&self, signal: &Signal) -> Result<u64, StoreError> {
-        self.wait(|promise| Job::Signal { signal: Box::new(signal.clone()), promise })
+        self.wait(|promise| WriteJob::Signal { signal: Box::new(signal.clone()), promise })
     }
 
     fn signals(&self, run: &RunId, after: u64) -> Result<Vec<Signal>, StoreError> {
@@ -242,7 +245,7 @@ impl Store for Sqlite {
     fn claim(&self, run: &RunId, owner: Owner) -> Result<Claim, StoreError> {
         self.0.desk.as_ref().ok_or(StoreError::Closed)?;
         let claim = claim::lock_run(&self.0.locks, run, &owner)?;
-        self.send(Job::Claimed { run: run.clone() })?;
+        self.send(WriteJob::Claimed { run: run.clone() })?;
         Ok(claim)
     }
 
@@ -250,14 +253,14 @@ impl Store for Sqlite {
         self.0.desk.as_ref().ok_or(StoreError::Closed)?;
         let owner = Owner { pid: std::process::id(), started_at: self.0.clock.now(), ..Owner::default() };
         let _claim = claim::lock_run(&self.0.locks, run, &owner)?;
-        self.wait(|promise| Job::Remove { run: run.clone(), promise }).map(drop)
+        self.wait(|promise| WriteJob::Remove { run: run.clone(), promise }).map(drop)
     }
 
-    fn sweep(&self, before: Millis) -> Result<Swept, StoreError> {
-        self.wait(|promise| Job::Flush { promise })?;
+    fn sweep(&self, before: Millis) -> Result<GcReport, StoreError> {
+        self.wait(|promise| WriteJob::Flush { promise })?;
         let live = self.read(|db| read::live(db, before))?;
         let (reply, answer) = channel();
-        self.send(Job::Sweep { live, before, reply })?;
+        self.send(WriteJob::Sweep { live, before, reply })?;
         answer.recv().unwrap_or(Err(StoreError::Closed))
     }
 }

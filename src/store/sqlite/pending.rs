@@ -8,7 +8,7 @@ const MOST_BYTES: usize = 32 << 20;
 
 /// Blobs and reusable outputs that are queued but not on disk yet: they are found here meanwhile.
 #[derive(Default)]
-pub(super) struct Pending {
+pub(super) struct PendingWrites {
     queued: Mutex<Queued>,
     room: Condvar,
 }
@@ -21,7 +21,7 @@ struct Queued {
     trouble: Option<StoreError>,
 }
 
-impl Pending {
+impl PendingWrites {
     fn queued(&self) -> MutexGuard<'_, Queued> {
         self.queued.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn what_is_queued_is_bounded_and_a_stuck_writer_is_reported() {
-        let pending = Pending::default();
+        let pending = PendingWrites::default();
         let half = vec![0; MOST_BYTES / 2];
         let (a, b, c) = (Digest::of("a"), Digest::of("b"), Digest::of("c"));
         assert!(pending.add_blob(a, &half).unwrap().is_some());

@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::writer::Job;
+use super::writer::WriteJob;
 use crate::store::StoreError;
 
 /// At most so many jobs share a transaction.
@@ -11,14 +11,14 @@ const LAZY_BYTES: usize = 4 << 20;
 
 /// Jobs for the writer, in the order in which they were asked for.
 #[derive(Default)]
-pub(super) struct Queue {
-    waiting: Mutex<Waiting>,
+pub(super) struct JobQueue {
+    waiting: Mutex<QueuedJobs>,
     work: Condvar,
 }
 
 #[derive(Default)]
-struct Waiting {
-    jobs: VecDeque<Job>,
+struct QueuedJobs {
+    jobs: VecDeque<WriteJob>,
     /// How many of them somebody waits for.
     urgent: usize,
     /// Bytes of the others.
@@ -29,8 +29,8 @@ struct Waiting {
     dead: bool,
 }
 
-impl Waiting {
-    fn add(&mut self, job: &Job) {
+impl QueuedJobs {
+    fn add(&mut self, job: &WriteJob) {
         match job.lazy_bytes() {
             Some(bytes) => self.lazy += bytes,
             None => self.urgent += 1,
@@ -42,13 +42,13 @@ impl Waiting {
     }
 }
 
-impl Queue {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+impl JobQueue {
+    fn waiting(&self) -> MutexGuard<'_, QueuedJobs> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a job, without waking anybody.
-    pub(super) fn push(&self, job: Job) -> Result<(), StoreError> {
+    pub(super) fn push(&self, job: WriteJob) -> Result<(), StoreError> {
         let mut waiting = self.waiting();
         if waiting.dead || waiting.closed {
             return Err(StoreError::Closed);
@@ -68,16 +68,16 @@ impl Queue {
 
     /// Waits for work; `false` once nobody can ask any more and nothing is left.
     pub(super) fn wait(&self) -> bool {
-        let idle = |waiting: &mut Waiting| !waiting.ready() && !waiting.closed && !waiting.dead;
+        let idle = |waiting: &mut QueuedJobs| !waiting.ready() && !waiting.closed && !waiting.dead;
         let waiting = self.work.wait_while(self.waiting(), idle).unwrap_or_else(PoisonError::into_inner);
         !waiting.dead && (waiting.ready() || !waiting.jobs.is_empty() && !waiting.stalled)
     }
 
     /// The jobs of the next transaction.
-    pub(super) fn take(&self) -> Vec<Job> {
+    pub(super) fn take(&self) -> Vec<WriteJob> {
         let mut waiting = self.waiting();
         let count = waiting.jobs.len().min(GROUP);
-        let jobs: Vec<Job> = waiting.jobs.drain(..count).collect();
+        let jobs: Vec<WriteJob> = waiting.jobs.drain(..count).collect();
         for job in &jobs {
             match job.lazy_bytes() {
                 Some(bytes) => waiting.lazy -= bytes,
@@ -88,7 +88,7 @@ impl Queue {
     }
 
     /// Puts jobs that could not be done back before all others.
-    pub(super) fn give_back(&self, jobs: Vec<Job>) {
+    pub(super) fn give_back(&self, jobs: Vec<WriteJob>) {
         if jobs.is_empty() {
             return;
         }
@@ -111,7 +111,7 @@ impl Queue {
     /// Nothing is written any more: whoever waits hears that the store is closed.
     pub(super) fn die(&self) {
         let mut waiting = self.waiting();
-        *waiting = Waiting { dead: true, ..Waiting::default() };
+        *waiting = QueuedJobs { dead: true, ..QueuedJobs::default() };
         self.work.notify_one();
     }
 }

@@ -5,10 +5,10 @@ use rusqlite::{Connection, OptionalExtension, Row as Cells, params};
 use crate::clock::Millis;
 use crate::id::{Address, RunId};
 use crate::store::digests::each_digest;
-use crate::store::{Head, Row, Settled, Signal};
+use crate::store::{FactRow, RunSummary, Settled, Signal};
 use crate::value::Digest;
 
-type Answer<T> = Result<T, rusqlite::Error>;
+type ReadResult<T> = Result<T, rusqlite::Error>;
 
 const PAGE_ROWS: i64 = 512;
 const PAGE_BYTES: usize = 1 << 20;
@@ -16,13 +16,13 @@ const HEAD: &str =
     "select id, pipeline, plan, status, code, started_at, finished_at, spent, score, outputs from run";
 
 /// A page of facts after `after`. The statement ends with the page, so that no reader holds up a checkpoint.
-pub(super) fn facts(db: &Connection, run: &RunId, after: u64) -> Answer<Vec<(u64, Row)>> {
+pub(super) fn facts(db: &Connection, run: &RunId, after: u64) -> ReadResult<Vec<(u64, FactRow)>> {
     let sql = "select seq, at, kind, address, attempt, body from fact where run = ? and seq > ? order by seq limit ?";
     let mut statement = db.prepare_cached(sql)?;
     let mut cells = statement.query(params![run.as_str(), signed(after), PAGE_ROWS])?;
     let (mut page, mut bytes) = (Vec::new(), 0);
     while let Some(cell) = cells.next()? {
-        let row = Row {
+        let row = FactRow {
             at: unsigned(cell.get(1)?),
             kind: cell.get(2)?,
             address: Address::new(cell.get_ref(3)?.as_str()?),
@@ -38,11 +38,11 @@ pub(super) fn facts(db: &Connection, run: &RunId, after: u64) -> Answer<Vec<(u64
     Ok(page)
 }
 
-pub(super) fn head(db: &Connection, run: &RunId) -> Answer<Option<Head>> {
+pub(super) fn head(db: &Connection, run: &RunId) -> ReadResult<Option<RunSummary>> {
     db.prepare_cached(&format!("{HEAD} where id = ?"))?.query_row([run.as_str()], read_head).optional()
 }
 
-pub(super) fn heads(db: &Connection, limit: usize, pipeline: Option<&str>) -> Answer<Vec<Head>> {
+pub(super) fn heads(db: &Connection, limit: usize, pipeline: Option<&str>) -> ReadResult<Vec<RunSummary>> {
     let order = "order by started_at desc, id desc limit ?2";
     let mut statement = db.prepare_cached(&format!("{HEAD} where ?1 is null or pipeline = ?1 {order}"))?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -50,14 +50,14 @@ pub(super) fn heads(db: &Connection, limit: usize, pipeline: Option<&str>) -> An
 }
 
 /// Some runs whose names begin with `prefix`, the shortest first.
-pub(super) fn starting_with(db: &Connection, prefix: &str) -> Answer<Vec<RunId>> {
+pub(super) fn starting_with(db: &Connection, prefix: &str) -> ReadResult<Vec<RunId>> {
     let sql = "select id from run where substr(id, 1, length(?1)) = ?1 order by id limit 8";
     let mut statement = db.prepare_cached(sql)?;
     statement.query_map([prefix], |cells| Ok(RunId::new(cells.get_ref(0)?.as_str()?)))?.collect()
 }
 
 /// Signals that are not settled.
-pub(super) fn signals(db: &Connection, run: &RunId, after: u64) -> Answer<Vec<Signal>> {
+pub(super) fn signals(db: &Connection, run: &RunId, after: u64) -> ReadResult<Vec<Signal>> {
     let sql = "select id, address, question, command, value, by, at from signal
                where run = ? and id > ? and seq is null and refusal is null order by id limit 100";
     let mut statement = db.prepare_cached(sql)?;
@@ -78,7 +78,7 @@ pub(super) fn signals(db: &Connection, run: &RunId, after: u64) -> Answer<Vec<Si
     found.collect()
 }
 
-pub(super) fn settlement(db: &Connection, signal: u64) -> Answer<Option<Settled>> {
+pub(super) fn settlement(db: &Connection, signal: u64) -> ReadResult<Option<Settled>> {
     let sql = "select seq, refusal from signal where id = ?";
     let found = db.prepare_cached(sql)?.query_row([signed(signal)], |cells| {
         let (seq, refusal): (Option<i64>, Option<String>) = (cells.get(0)?, cells.get(1)?);
@@ -91,18 +91,18 @@ pub(super) fn settlement(db: &Connection, signal: u64) -> Answer<Option<Settled>
     found.optional().map(Option::flatten)
 }
 
-pub(super) fn blob(db: &Connection, digest: &Digest) -> Answer<Option<Vec<u8>>> {
+pub(super) fn blob(db: &Connection, digest: &Digest) -> ReadResult<Option<Vec<u8>>> {
     let mut statement = db.prepare_cached("select bytes from blob where digest = ?")?;
     statement.query_row([&digest.as_bytes()[..]], |cells| cells.get(0)).optional()
 }
 
-pub(super) fn cached(db: &Connection, key: &Digest) -> Answer<Option<String>> {
+pub(super) fn cached(db: &Connection, key: &Digest) -> ReadResult<Option<String>> {
     let mut statement = db.prepare_cached("select value from cache where key = ?")?;
     statement.query_row([&key.as_bytes()[..]], |cells| cells.get(0)).optional()
 }
 
 /// Digests that something still kept names, directly or through blobs; blobs put since `before` are kept.
-pub(super) fn live(db: &Connection, before: Millis) -> Answer<HashSet<Digest>> {
+pub(super) fn live(db: &Connection, before: Millis) -> ReadResult<HashSet<Digest>> {
     let snapshot = db.unchecked_transaction()?;
     let (mut live, mut left) = (HashSet::new(), Vec::new());
     for sql in [
@@ -142,14 +142,14 @@ pub(super) fn live(db: &Connection, before: Millis) -> Answer<HashSet<Digest>> {
     Ok(live)
 }
 
-fn read_head(cells: &Cells<'_>) -> Answer<Head> {
+fn read_head(cells: &Cells<'_>) -> ReadResult<RunSummary> {
     let json = |i: usize, e: serde_json::Error| {
         rusqlite::Error::FromSqlConversionFailure(i, rusqlite::types::Type::Text, Box::new(e))
     };
     let plan: String = cells.get(2)?;
     let spent: String = cells.get(7)?;
     let outputs: Option<String> = cells.get(9)?;
-    Ok(Head {
+    Ok(RunSummary {
         run: RunId::new(cells.get_ref(0)?.as_str()?),
         pipeline: cells.get(1)?,
         plan: Digest::parse(&plan).ok_or(rusqlite::Error::InvalidColumnType(

@@ -5,15 +5,15 @@ use rusqlite::{Connection, params};
 use super::read::{signed, unsigned};
 use crate::clock::Millis;
 use crate::id::RunId;
-use crate::store::{Head, Row, Settled, Signal, Swept};
+use crate::store::{FactRow, GcReport, RunSummary, Settled, Signal};
 use crate::value::Digest;
 
-type Done<T> = Result<T, rusqlite::Error>;
+type WriteResult<T> = Result<T, rusqlite::Error>;
 
 /// A blob that is put again is young again; not written again within this time, unless another program changed it.
 const REFRESH_MS: i64 = 60_000;
 
-pub(super) fn blob(db: &Connection, digest: &Digest, at: Millis, bytes: &[u8]) -> Done<()> {
+pub(super) fn blob(db: &Connection, digest: &Digest, at: Millis, bytes: &[u8]) -> WriteResult<()> {
     let sql = "insert into blob (digest, at, bytes) values (?, ?, ?)
                on conflict do update set at = excluded.at, bytes = excluded.bytes
                where at < excluded.at - ? or bytes != excluded.bytes";
@@ -21,13 +21,13 @@ pub(super) fn blob(db: &Connection, digest: &Digest, at: Millis, bytes: &[u8]) -
     db.prepare_cached(sql)?.execute(cells).map(drop)
 }
 
-pub(super) fn cache(db: &Connection, key: &Digest, at: Millis, text: &str) -> Done<()> {
+pub(super) fn cache(db: &Connection, key: &Digest, at: Millis, text: &str) -> WriteResult<()> {
     let sql = "insert or replace into cache (key, at, value) values (?, ?, ?)";
     db.prepare_cached(sql)?.execute(params![&key.as_bytes()[..], signed(at), text]).map(drop)
 }
 
 /// Writes a head where there is none of that run; `false` where there is.
-pub(super) fn create(db: &Connection, run: &RunId, head: &Head) -> Done<bool> {
+pub(super) fn create(db: &Connection, run: &RunId, head: &RunSummary) -> WriteResult<bool> {
     let sql =
         "insert into run (id, pipeline, plan, status, code, started_at, finished_at, spent, score, outputs)
                values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing";
@@ -35,14 +35,14 @@ pub(super) fn create(db: &Connection, run: &RunId, head: &Head) -> Done<bool> {
 }
 
 /// Takes the place of the head of `run`; `false` where there is none.
-pub(super) fn replace_head(db: &Connection, run: &RunId, head: &Head) -> Done<bool> {
+pub(super) fn replace_head(db: &Connection, run: &RunId, head: &RunSummary) -> WriteResult<bool> {
     let sql =
         "update run set pipeline = ?2, plan = ?3, status = ?4, code = ?5, started_at = ?6, finished_at = ?7,
                spent = ?8, score = ?9, outputs = ?10 where id = ?1";
     put_head(db, sql, run, head)
 }
 
-fn put_head(db: &Connection, sql: &str, run: &RunId, head: &Head) -> Done<bool> {
+fn put_head(db: &Connection, sql: &str, run: &RunId, head: &RunSummary) -> WriteResult<bool> {
     let spent =
         serde_json::to_string(&head.spent).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
     let changed = db.prepare_cached(sql)?.execute(params![
@@ -61,7 +61,7 @@ fn put_head(db: &Connection, sql: &str, run: &RunId, head: &Head) -> Done<bool> 
 }
 
 /// The number of the last fact of `run`, `None` where there is no such run.
-pub(super) fn last(db: &Connection, run: &RunId) -> Done<Option<u64>> {
+pub(super) fn last(db: &Connection, run: &RunId) -> WriteResult<Option<u64>> {
     let sql = "select (select count(*) from run where id = ?1), (select max(seq) from fact where run = ?1)";
     let (runs, last): (i64, Option<i64>) =
         db.prepare_cached(sql)?.query_row([run.as_str()], |cells| Ok((cells.get(0)?, cells.get(1)?)))?;
@@ -69,7 +69,7 @@ pub(super) fn last(db: &Connection, run: &RunId) -> Done<Option<u64>> {
 }
 
 /// Writes `rows` with the numbers after `last`.
-pub(super) fn facts(db: &Connection, run: &RunId, last: u64, rows: &[Row]) -> Done<u64> {
+pub(super) fn facts(db: &Connection, run: &RunId, last: u64, rows: &[FactRow]) -> WriteResult<u64> {
     let sql = "insert into fact (run, seq, at, kind, address, attempt, body) values (?, ?, ?, ?, ?, ?, ?)";
     let mut statement = db.prepare_cached(sql)?;
     let mut seq = last;
@@ -90,7 +90,7 @@ pub(super) fn facts(db: &Connection, run: &RunId, last: u64, rows: &[Row]) -> Do
 }
 
 /// Leaves a signal; `None` if there is no such run.
-pub(super) fn signal(db: &Connection, signal: &Signal) -> Done<Option<u64>> {
+pub(super) fn signal(db: &Connection, signal: &Signal) -> WriteResult<Option<u64>> {
     let sql = "insert into signal (run, address, question, command, value, by, at)
                select ?1, ?2, ?3, ?4, ?5, ?6, ?7 where exists (select 1 from run where id = ?1)";
     let written = db.prepare_cached(sql)?.execute(params![
@@ -106,7 +106,7 @@ pub(super) fn signal(db: &Connection, signal: &Signal) -> Done<Option<u64>> {
 }
 
 /// Says what a signal came to, unless that is known already.
-pub(super) fn settle(db: &Connection, id: u64, settled: &Settled) -> Done<()> {
+pub(super) fn settle(db: &Connection, id: u64, settled: &Settled) -> WriteResult<()> {
     let sql = "update signal set seq = ?, refusal = ? where id = ? and seq is null and refusal is null";
     let (seq, refusal) = match settled {
         Settled::Taken(seq) => (Some(signed(*seq)), None),
@@ -116,14 +116,14 @@ pub(super) fn settle(db: &Connection, id: u64, settled: &Settled) -> Done<()> {
 }
 
 /// Forgets `run`; `false` where there is none.
-pub(super) fn remove(db: &Connection, run: &RunId) -> Done<bool> {
+pub(super) fn remove(db: &Connection, run: &RunId) -> WriteResult<bool> {
     db.execute("delete from fact where run = ?", [run.as_str()])?;
     db.execute("delete from signal where run = ?", [run.as_str()])?;
     Ok(db.execute("delete from run where id = ?", [run.as_str()])? > 0)
 }
 
-pub(super) fn sweep(db: &Connection, live: &HashSet<Digest>, before: Millis) -> Done<Swept> {
-    let mut swept = Swept::default();
+pub(super) fn sweep(db: &Connection, live: &HashSet<Digest>, before: Millis) -> WriteResult<GcReport> {
+    let mut swept = GcReport::default();
     let mut old = db.prepare("select rowid, lower(hex(digest)), length(bytes) from blob where at < ?")?;
     let mut cells = old.query([signed(before)])?;
     let mut gone: Vec<i64> = Vec::new();

@@ -7,12 +7,12 @@ use std::time::Duration;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::open::FileState;
-use super::pending::Pending;
-use super::queue::Queue;
+use super::pending::PendingWrites;
+use super::queue::JobQueue;
 use super::{fault, write};
 use crate::clock::Millis;
 use crate::id::RunId;
-use crate::store::{Append, Promise, Signal, StoreError, Swept};
+use crate::store::{Append, GcReport, Promise, Signal, StoreError};
 use crate::value::Digest;
 
 /// How often and how long a full disk is waited for.
@@ -20,7 +20,7 @@ const WAITS: u32 = 20;
 const WAIT: Duration = Duration::from_millis(100);
 
 /// What the writer is asked to do, in the order in which it was asked.
-pub(super) enum Job {
+pub(super) enum WriteJob {
     Blob { digest: Digest, at: Millis, bytes: Arc<[u8]> },
     Cache { key: Digest, at: Millis, text: Arc<str> },
     Append { run: RunId, batch: Box<Append>, promise: Promise },
@@ -28,10 +28,10 @@ pub(super) enum Job {
     Remove { run: RunId, promise: Promise },
     Claimed { run: RunId },
     Flush { promise: Promise },
-    Sweep { live: HashSet<Digest>, before: Millis, reply: Sender<Result<Swept, StoreError>> },
+    Sweep { live: HashSet<Digest>, before: Millis, reply: Sender<Result<GcReport, StoreError>> },
 }
 
-impl Job {
+impl WriteJob {
     /// Bytes that may wait for the next fact; `None` where somebody waits for the job.
     pub(super) fn lazy_bytes(&self) -> Option<usize> {
         match self {
@@ -45,9 +45,9 @@ impl Job {
 
 /// What a job came to inside a transaction that is still open.
 #[derive(Clone, Debug, PartialEq)]
-enum Outcome {
+enum JobResult {
     Last(u64),
-    Swept(Swept),
+    Swept(GcReport),
     Refused(StoreError),
 }
 
@@ -56,28 +56,28 @@ pub(super) struct Writer {
     db: Connection,
     path: PathBuf,
     file: Option<FileState>,
-    pending: Arc<Pending>,
+    pending: Arc<PendingWrites>,
     last: HashMap<RunId, u64>,
     broken: HashMap<RunId, StoreError>,
 }
 
 /// The writer and what waits for it. Whoever holds the lock writes: the thread, or a caller that found nobody at it
 /// and spares itself the way to the thread and back.
-pub(super) struct Desk {
-    pub(super) queue: Queue,
-    pending: Arc<Pending>,
+pub(super) struct WriteQueue {
+    pub(super) queue: JobQueue,
+    pending: Arc<PendingWrites>,
     writer: Mutex<Writer>,
 }
 
-impl Desk {
-    pub(super) fn new(db: Connection, path: PathBuf, pending: Arc<Pending>) -> Self {
+impl WriteQueue {
+    pub(super) fn new(db: Connection, path: PathBuf, pending: Arc<PendingWrites>) -> Self {
         let writer = Mutex::new(Writer::new(db, path, pending.clone()));
-        Self { queue: Queue::default(), pending, writer }
+        Self { queue: JobQueue::default(), pending, writer }
     }
 
     /// Works until nobody can ask any more.
     pub(super) fn run(&self) {
-        let end = End(self);
+        let end = WriterEnd(self);
         while self.queue.wait() {
             let Ok(mut writer) = self.writer.lock() else { break };
             self.write(&mut writer);
@@ -103,9 +103,9 @@ impl Desk {
 }
 
 /// However the writer's thread ends, nobody waits for it in vain.
-struct End<'a>(&'a Desk);
+struct WriterEnd<'a>(&'a WriteQueue);
 
-impl Drop for End<'_> {
+impl Drop for WriterEnd<'_> {
     fn drop(&mut self) {
         self.0.queue.die();
         self.0.pending.set_trouble(Some(StoreError::Closed));
@@ -113,14 +113,14 @@ impl Drop for End<'_> {
 }
 
 impl Writer {
-    fn new(db: Connection, path: PathBuf, pending: Arc<Pending>) -> Self {
+    fn new(db: Connection, path: PathBuf, pending: Arc<PendingWrites>) -> Self {
         let file = FileState::of(&path);
         Self { db, path, file, pending, last: HashMap::new(), broken: HashMap::new() }
     }
 
     /// Writes the group, or, where that fails, each job by itself. Blobs and reusable outputs that could not be
     /// written are given back: no fact is written before them.
-    fn commit(&mut self, group: Vec<Job>) -> Vec<Job> {
+    fn commit(&mut self, group: Vec<WriteJob>) -> Vec<WriteJob> {
         if let Ok(outcomes) = self.transact(&group) {
             self.pending.set_trouble(None);
             group.into_iter().zip(outcomes).for_each(|(job, outcome)| self.finish(job, &outcome));
@@ -135,14 +135,14 @@ impl Writer {
             };
             match tried {
                 Ok(mut outcomes) => {
-                    let outcome = outcomes.pop().unwrap_or(Outcome::Last(0));
+                    let outcome = outcomes.pop().unwrap_or(JobResult::Last(0));
                     self.finish(job, &outcome);
                 }
                 Err(error) if job.lazy_bytes().is_some() => {
                     trouble = Some(error);
                     owed.push(job);
                 }
-                Err(error) => self.finish(job, &Outcome::Refused(error)),
+                Err(error) => self.finish(job, &JobResult::Refused(error)),
             }
         }
         self.pending.set_trouble(trouble);
@@ -150,7 +150,7 @@ impl Writer {
     }
 
     /// On a full disk it is tried again for a while: a program that filled it is about to be ended, and its files removed.
-    fn transact(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, StoreError> {
+    fn transact(&mut self, jobs: &[WriteJob]) -> Result<Vec<JobResult>, StoreError> {
         // SQLite would write on to a file that has no name any more, or beside one that was cut short.
         let now = FileState::of(&self.path);
         match (now, self.file) {
@@ -173,38 +173,40 @@ impl Writer {
         }
     }
 
-    fn try_transact(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, rusqlite::Error> {
+    fn try_transact(&mut self, jobs: &[WriteJob]) -> Result<Vec<JobResult>, rusqlite::Error> {
         let change = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut books = Books { db: &change, last: &mut self.last, broken: &mut self.broken };
+        let mut books = OpenTransaction { db: &change, last: &mut self.last, broken: &mut self.broken };
         let outcomes = jobs.iter().map(|job| books.write(job)).collect::<Result<Vec<_>, _>>()?;
         change.commit()?;
         Ok(outcomes)
     }
 
     /// Tells whoever waits.
-    fn finish(&mut self, job: Job, outcome: &Outcome) {
+    fn finish(&mut self, job: WriteJob, outcome: &JobResult) {
         let result = match outcome {
-            Outcome::Last(last) => Ok(*last),
-            Outcome::Swept(_) => Ok(0),
-            Outcome::Refused(error) => Err(error.clone()),
+            JobResult::Last(last) => Ok(*last),
+            JobResult::Swept(_) => Ok(0),
+            JobResult::Refused(error) => Err(error.clone()),
         };
         match job {
-            Job::Blob { digest, .. } => self.pending.blob_written(&digest),
-            Job::Cache { key, text, .. } => self.pending.cached_written(&key, &text),
-            Job::Append { run, batch, promise } => {
+            WriteJob::Blob { digest, .. } => self.pending.blob_written(&digest),
+            WriteJob::Cache { key, text, .. } => self.pending.cached_written(&key, &text),
+            WriteJob::Append { run, batch, promise } => {
                 if let (Err(error), false) = (&result, batch.begins) {
                     self.broken.entry(run).or_insert_with(|| error.clone());
                 }
                 promise.keep(result);
             }
-            Job::Signal { promise, .. } | Job::Remove { promise, .. } | Job::Flush { promise } => {
+            WriteJob::Signal { promise, .. }
+            | WriteJob::Remove { promise, .. }
+            | WriteJob::Flush { promise } => {
                 promise.keep(result);
             }
-            Job::Claimed { .. } => {}
-            Job::Sweep { reply, .. } => {
+            WriteJob::Claimed { .. } => {}
+            WriteJob::Sweep { reply, .. } => {
                 let swept = match outcome {
-                    Outcome::Swept(swept) => Ok(*swept),
-                    _ => result.map(|_| Swept::default()),
+                    JobResult::Swept(swept) => Ok(*swept),
+                    _ => result.map(|_| GcReport::default()),
                 };
                 // Nobody waits: it was swept all the same.
                 let _ = reply.send(swept);
@@ -214,35 +216,35 @@ impl Writer {
 }
 
 /// What a transaction changes: the database, and what the writer remembers of it.
-struct Books<'a> {
+struct OpenTransaction<'a> {
     db: &'a Connection,
     last: &'a mut HashMap<RunId, u64>,
     broken: &'a mut HashMap<RunId, StoreError>,
 }
 
-impl Books<'_> {
-    fn write(&mut self, job: &Job) -> Result<Outcome, rusqlite::Error> {
+impl OpenTransaction<'_> {
+    fn write(&mut self, job: &WriteJob) -> Result<JobResult, rusqlite::Error> {
         match job {
-            Job::Blob { digest, at, bytes } => write::blob(self.db, digest, *at, bytes)?,
-            Job::Cache { key, at, text } => write::cache(self.db, key, *at, text)?,
-            Job::Append { run, batch, .. } => return self.append(run, batch),
-            Job::Signal { signal, .. } => {
-                let unknown = || Outcome::Refused(StoreError::UnknownRun(signal.run.to_string()));
-                return Ok(write::signal(self.db, signal)?.map_or_else(unknown, Outcome::Last));
+            WriteJob::Blob { digest, at, bytes } => write::blob(self.db, digest, *at, bytes)?,
+            WriteJob::Cache { key, at, text } => write::cache(self.db, key, *at, text)?,
+            WriteJob::Append { run, batch, .. } => return self.append(run, batch),
+            WriteJob::Signal { signal, .. } => {
+                let unknown = || JobResult::Refused(StoreError::UnknownRun(signal.run.to_string()));
+                return Ok(write::signal(self.db, signal)?.map_or_else(unknown, JobResult::Last));
             }
-            Job::Remove { run, .. } => {
+            WriteJob::Remove { run, .. } => {
                 self.forget(run);
                 if !write::remove(self.db, run)? {
-                    return Ok(Outcome::Refused(StoreError::UnknownRun(run.as_str().to_owned())));
+                    return Ok(JobResult::Refused(StoreError::UnknownRun(run.as_str().to_owned())));
                 }
             }
-            Job::Claimed { run } => self.forget(run),
-            Job::Flush { .. } => {}
-            Job::Sweep { live, before, .. } => {
-                return write::sweep(self.db, live, *before).map(Outcome::Swept);
+            WriteJob::Claimed { run } => self.forget(run),
+            WriteJob::Flush { .. } => {}
+            WriteJob::Sweep { live, before, .. } => {
+                return write::sweep(self.db, live, *before).map(JobResult::Swept);
             }
         }
-        Ok(Outcome::Last(0))
+        Ok(JobResult::Last(0))
     }
 
     fn forget(&mut self, run: &RunId) {
@@ -250,22 +252,22 @@ impl Books<'_> {
         self.broken.remove(run);
     }
 
-    fn append(&mut self, run: &RunId, batch: &Append) -> Result<Outcome, rusqlite::Error> {
+    fn append(&mut self, run: &RunId, batch: &Append) -> Result<JobResult, rusqlite::Error> {
         if let (true, Some(head)) = (batch.begins, &batch.head) {
             if !write::create(self.db, run, head)? {
-                return Ok(Outcome::Refused(StoreError::Exists(run.clone())));
+                return Ok(JobResult::Refused(StoreError::Exists(run.clone())));
             }
             self.forget(run);
         }
         if let Some(error) = self.broken.get(run) {
-            return Ok(Outcome::Refused(error.clone()));
+            return Ok(JobResult::Refused(error.clone()));
         }
         let known = match self.last.get(run) {
             Some(last) => Some(*last),
             None => write::last(self.db, run)?,
         };
         let Some(last) = known else {
-            return Ok(Outcome::Refused(StoreError::UnknownRun(run.as_str().to_owned())));
+            return Ok(JobResult::Refused(StoreError::UnknownRun(run.as_str().to_owned())));
         };
         let last = match write::facts(self.db, run, last, &batch.rows) {
             Err(error) if fault::is_duplicate(&error) => {
@@ -281,6 +283,6 @@ impl Books<'_> {
             write::replace_head(self.db, run, head)?;
         }
         self.last.insert(run.clone(), last);
-        Ok(Outcome::Last(last))
+        Ok(JobResult::Last(last))
     }
 }
