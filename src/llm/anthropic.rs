@@ -2,7 +2,7 @@
 
 use serde_json::{Map, json};
 
-use super::dialect::{self, Dialect, Interrupted, PartialResponse, ProviderCall};
+use super::dialect::{self, Interrupted, PartialResponse, ProviderCall, WireFormat};
 use super::figures::Figures;
 use super::{reasons, shape};
 use crate::llm::registry::{Model, SchemaMode};
@@ -12,7 +12,7 @@ use crate::value::Value;
 /// The dialect.
 pub struct AnthropicDialect;
 
-impl Dialect for AnthropicDialect {
+impl WireFormat for AnthropicDialect {
     fn call(&self, request: &ModelRequest, model: &Model) -> ProviderCall {
         let mut body = Map::new();
         body.insert("model".to_owned(), json!(model.id));

@@ -12,7 +12,7 @@ use crate::verb::Failure;
 use crate::visible;
 
 /// One wire format: what to send and how to read what comes back. Pure, so that a batch can use it as well.
-pub trait Dialect: Send + Sync + 'static {
+pub trait WireFormat: Send + Sync + 'static {
     /// The call that asks `request` of `model`, as a stream.
     fn call(&self, request: &ModelRequest, model: &Model) -> ProviderCall;
 
@@ -250,7 +250,7 @@ pub fn is_worth_asking_again(failure: &Failure) -> bool {
 }
 
 /// The dialect that `kind` stands for.
-pub(super) fn of(kind: ProviderKind) -> &'static dyn Dialect {
+pub(super) fn of(kind: ProviderKind) -> &'static dyn WireFormat {
     match kind {
         ProviderKind::Openai => &super::openai::ChatCompletionsDialect,
         ProviderKind::OpenaiResponses => &super::responses::ResponsesDialect,

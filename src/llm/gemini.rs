@@ -2,7 +2,7 @@
 
 use serde_json::{Map, json};
 
-use super::dialect::{self, Dialect, Interrupted, PartialResponse, ProviderCall};
+use super::dialect::{self, Interrupted, PartialResponse, ProviderCall, WireFormat};
 use super::figures::Figures;
 use super::shape;
 use crate::llm::registry::{Model, SchemaMode};
@@ -12,7 +12,7 @@ use crate::value::Value;
 /// The dialect.
 pub struct GeminiDialect;
 
-impl Dialect for GeminiDialect {
+impl WireFormat for GeminiDialect {
     fn call(&self, request: &ModelRequest, model: &Model) -> ProviderCall {
         let mut body = Map::new();
         body.insert("contents".to_owned(), request.messages.iter().map(turn).collect());

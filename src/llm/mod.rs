@@ -1,6 +1,6 @@
 //! Models behind one door: a [`ModelRequest`] goes in, an [`ModelResponse`] or a classed failure comes out, whatever the provider.
 //! It must never know what is asked for or why: no prompts, no pipelines, no retries.
-//! Start with [`Models::ask`]; then a [`Dialect`], which is pure (what to send, how to read), and `exchange`, the one
+//! Start with [`Models::ask`]; then a [`WireFormat`], which is pure (what to send, how to read), and `exchange`, the one
 //! place that talks to the network. `gate` keeps the number of calls to what a provider bears, `batch` asks many requests
 //! together. [`Cassette`] keeps answers and gives them back.
 //!
@@ -48,7 +48,7 @@ pub use batch::{BatchHandle, BatchOptions, HandleStore, StoreFuture};
 pub use cassette::{Cassette, CassetteError, CassetteMode};
 pub use cassette_file::{prune, recorded};
 pub use dialect::{
-    Dialect, Interrupted, PartialResponse, ProviderCall, is_unanswered, is_worth_asking_again,
+    Interrupted, PartialResponse, ProviderCall, WireFormat, is_unanswered, is_worth_asking_again,
 };
 pub use emulated_tools::sent_bytes;
 pub use figures::Figures;

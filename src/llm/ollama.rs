@@ -2,7 +2,7 @@
 
 use serde_json::{Map, json};
 
-use super::dialect::{self, Dialect, Interrupted, PartialResponse, ProviderCall};
+use super::dialect::{self, Interrupted, PartialResponse, ProviderCall, WireFormat};
 use super::figures::Figures;
 use super::openai::{bearer, function, head};
 use super::reasons;
@@ -13,7 +13,7 @@ use crate::value::Value;
 /// The dialect.
 pub struct OllamaDialect;
 
-impl Dialect for OllamaDialect {
+impl WireFormat for OllamaDialect {
     fn call(&self, request: &ModelRequest, model: &Model) -> ProviderCall {
         let mut body = head(request, model, turns);
         if let Some(effort) = request.effort.filter(|_| model.features.effort) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, json};
 
-use super::dialect::{Dialect, Interrupted, PartialResponse, ProviderCall};
+use super::dialect::{Interrupted, PartialResponse, ProviderCall, WireFormat};
 use super::figures::Figures;
 use super::{reasons, shape};
 use crate::llm::registry::{Model, SchemaMode};
@@ -14,7 +14,7 @@ use crate::value::Value;
 /// The dialect.
 pub struct ChatCompletionsDialect;
 
-impl Dialect for ChatCompletionsDialect {
+impl WireFormat for ChatCompletionsDialect {
     fn call(&self, request: &ModelRequest, model: &Model) -> ProviderCall {
         let mut body = head(request, model, turns);
         let can = model.features;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, json};
 
-use super::dialect::{self, Dialect, Interrupted, PartialResponse, ProviderCall};
+use super::dialect::{self, Interrupted, PartialResponse, ProviderCall, WireFormat};
 use super::figures::Figures;
 use super::openai::{bearer, effort};
 use super::shape;
@@ -13,7 +13,7 @@ use crate::value::Value;
 /// The dialect.
 pub struct ResponsesDialect;
 
-impl Dialect for ResponsesDialect {
+impl WireFormat for ResponsesDialect {
     fn call(&self, request: &ModelRequest, model: &Model) -> ProviderCall {
         let mut body = Map::new();
         body.insert("model".to_owned(), json!(model.id));

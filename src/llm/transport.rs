@@ -9,7 +9,7 @@ use reqwest::Response;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use super::dialect::{self, Dialect, PartialResponse, ProviderCall};
+use super::dialect::{self, PartialResponse, ProviderCall, WireFormat};
 use super::figures::Figures;
 use super::options::{ProviderReply, RefusedOption};
 use super::{provider_error, sse, surrogates};
@@ -136,7 +136,7 @@ impl<'a> Patience<'a> {
 }
 
 async fn send(
-    dialect: &dyn Dialect,
+    dialect: &dyn WireFormat,
     call: &ProviderCall,
     line: &TransportContext<'_>,
     patience: &mut Patience<'_>,
@@ -181,7 +181,7 @@ fn announced(
 /// `call` with the key in the header that the dialect puts it into.
 pub(super) fn keyed(
     call: reqwest::RequestBuilder,
-    dialect: &dyn Dialect,
+    dialect: &dyn WireFormat,
     provider: &Provider,
     key: Option<&SecretText>,
 ) -> Result<reqwest::RequestBuilder, Failure> {
@@ -222,7 +222,7 @@ async fn body(
 }
 
 async fn whole(
-    dialect: &dyn Dialect,
+    dialect: &dyn WireFormat,
     response: Response,
     request: &ModelRequest,
     (line, patience): (&TransportContext<'_>, &mut Patience<'_>),
@@ -235,7 +235,7 @@ async fn whole(
 
 /// Reads an answer that came in one piece: a JSON value, or a stream whose server does not say that it is one.
 fn read(
-    dialect: &dyn Dialect,
+    dialect: &dyn WireFormat,
     body: &str,
     request: &ModelRequest,
     line: &TransportContext<'_>,
@@ -269,7 +269,7 @@ fn read(
 }
 
 async fn stream(
-    dialect: &dyn Dialect,
+    dialect: &dyn WireFormat,
     response: Response,
     request: &ModelRequest,
     (line, mut events, patience): (&TransportContext<'_>, sse::EventBuffer, &mut Patience<'_>),
@@ -325,7 +325,7 @@ async fn stream(
 }
 
 /// What the provider says of the tokens that a refused call used, beside its complaint.
-fn said_beside(dialect: &dyn Dialect, body: &str, request: &ModelRequest, model: &Model) -> Meter {
+fn said_beside(dialect: &dyn WireFormat, body: &str, request: &ModelRequest, model: &Model) -> Meter {
     let mut draft = PartialResponse::of(request);
     if let Ok(parsed) = parse(body.trim()) {
         // The complaint itself is read elsewhere.
@@ -336,7 +336,7 @@ fn said_beside(dialect: &dyn Dialect, body: &str, request: &ModelRequest, model:
 
 /// Reads on, within bounds, after an answer has failed: what it used is often said in the last event.
 async fn drain<B: AsRef<[u8]>>(
-    dialect: &dyn Dialect,
+    dialect: &dyn WireFormat,
     bytes: &mut (impl Stream<Item = reqwest::Result<B>> + Unpin),
     mut events: sse::EventBuffer,
     incoming: &mut Incoming,
@@ -381,7 +381,7 @@ impl Incoming {
     /// Takes in events. Those after one that is none, or a complaint, only count.
     fn take_all(
         &mut self,
-        dialect: &dyn Dialect,
+        dialect: &dyn WireFormat,
         events: &[sse::ServerEvent],
         line: &TransportContext<'_>,
     ) -> Result<(), Failure> {
@@ -396,7 +396,7 @@ impl Incoming {
     }
 
     /// Takes in what events after a failure say of its cost.
-    fn count(&mut self, dialect: &dyn Dialect, events: &[sse::ServerEvent]) {
+    fn count(&mut self, dialect: &dyn WireFormat, events: &[sse::ServerEvent]) {
         for event in events {
             if let Ok(parsed) = parsed(event) {
                 for one in parsed.values() {
@@ -416,7 +416,7 @@ impl Incoming {
     /// Takes in an event.
     fn take(
         &mut self,
-        dialect: &dyn Dialect,
+        dialect: &dyn WireFormat,
         event: &sse::ServerEvent,
         line: &TransportContext<'_>,
     ) -> Result<(), Failure> {
@@ -433,7 +433,7 @@ impl Incoming {
 
     fn added(
         &mut self,
-        dialect: &dyn Dialect,
+        dialect: &dyn WireFormat,
         event: &sse::ServerEvent,
         line: &TransportContext<'_>,
     ) -> Result<Option<String>, Failure> {

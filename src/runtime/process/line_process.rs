@@ -41,7 +41,7 @@ const LIMITS: Limits = Limits {
 };
 
 /// Where a program runs.
-pub enum Isolation<'a> {
+pub enum ProgramIsolation<'a> {
     /// In the bench's sandbox, with the network; it sees these directories besides.
     Sandbox(&'a [PathBuf]),
     /// On this machine as it is.
@@ -64,18 +64,18 @@ pub struct LineProcess {
 
 impl AgentWorkspace {
     /// Where the files of a program are that nobody works on, and where it sees them on `ground`.
-    pub fn aside(&self, ground: &Isolation<'_>) -> (PathBuf, PathBuf) {
+    pub fn aside(&self, ground: &ProgramIsolation<'_>) -> (PathBuf, PathBuf) {
         let dir = self.root().join(ASIDE.trim_start_matches('/'));
         match ground {
-            Isolation::Sandbox(_) if self.is_boxed() => (dir, ASIDE.into()),
+            ProgramIsolation::Sandbox(_) if self.is_boxed() => (dir, ASIDE.into()),
             _ => (dir.clone(), dir),
         }
     }
 
     /// The workspace as a program on `ground` sees it.
-    pub fn seen(&self, ground: &Isolation<'_>) -> PathBuf {
+    pub fn seen(&self, ground: &ProgramIsolation<'_>) -> PathBuf {
         match ground {
-            Isolation::Sandbox(_) if self.is_boxed() => WORK.into(),
+            ProgramIsolation::Sandbox(_) if self.is_boxed() => WORK.into(),
             _ => self.workspace(),
         }
     }
@@ -90,16 +90,16 @@ impl AgentWorkspace {
     pub async fn launch(
         &self,
         spec: &ExecSpec,
-        ground: &Isolation<'_>,
+        ground: &ProgramIsolation<'_>,
         program: &Path,
     ) -> Result<LineProcess, Failure> {
         let outside = SandboxSharing { network: true, ..SandboxSharing::default() };
-        let boxed = matches!(ground, Isolation::Sandbox(_)) && self.is_boxed();
+        let boxed = matches!(ground, ProgramIsolation::Sandbox(_)) && self.is_boxed();
         let limits = if boxed { LIMITS } else { Limits::default() };
         let mut orders = Orders { user: self.owner(), limits, ..Orders::default() };
         let (mut group, mut watching) = (None, None);
         let mut command = match ground {
-            Isolation::Sandbox(readable) if boxed => {
+            ProgramIsolation::Sandbox(readable) if boxed => {
                 let root = self.root();
                 furnish(&root, self.owner()).map_err(ours)?;
                 // Directories that bubblewrap makes itself are closed to others than root.

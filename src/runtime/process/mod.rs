@@ -21,7 +21,7 @@ mod spawner;
 
 pub use agent_workspace::{AgentWorkspace, WORK};
 pub use host::Host;
-pub use line_process::{Isolation, LineProcess, installed};
+pub use line_process::{LineProcess, ProgramIsolation, installed};
 pub use sandbox::own_user;
 
 use std::collections::BTreeSet;

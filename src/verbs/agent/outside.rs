@@ -18,7 +18,7 @@ use crate::coding_agents::{AgentEnd, AgentLimit, CodingAgent, EventParser, Launc
 use crate::llm::registry::Model;
 use crate::meter::Meter;
 use crate::relay::BoundedOutput;
-use crate::runtime::process::{AgentWorkspace, Isolation, LineProcess, installed};
+use crate::runtime::process::{AgentWorkspace, LineProcess, ProgramIsolation, installed};
 use crate::runtime::service::ExecSpec;
 use crate::tree::Tree;
 use crate::value::Value;
@@ -143,7 +143,8 @@ impl Work<'_> {
             Some(rest) => PathBuf::from(&programs.home).join(rest),
             None => PathBuf::from(dir),
         }));
-        let ground = if self.with.sandbox { Isolation::Sandbox(&readable) } else { Isolation::Host };
+        let ground =
+            if self.with.sandbox { ProgramIsolation::Sandbox(&readable) } else { ProgramIsolation::Host };
         let (_, aside) = bench.aside(&ground);
         let launch = asked.launch(&self.wish(aside.display().to_string()), &*self.cx.secrets)?;
         for (name, text) in &launch.files {

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 
 use super::super::{Engine, ours, status_of};
 use super::fault::RequestedImage;
-use super::{DockerBuild, DockerBuildStop, product};
+use super::{DockerBuildStop, ImageBuild, product};
 use crate::verb::Failure;
 
 /// The empty image that `FROM scratch` means.
@@ -20,7 +20,7 @@ pub(super) struct LocalImage {
     pub(super) size: u64,
 }
 
-impl DockerBuild<'_> {
+impl ImageBuild<'_> {
     /// The image of a `FROM`.
     pub(super) async fn base(
         &self,

@@ -4,7 +4,7 @@ use bollard::errors::Error;
 use bollard::models::HostConfig;
 
 use super::super::{ours, status_of};
-use super::{DockerBuild, DockerBuildStop, is_online, product};
+use super::{DockerBuildStop, ImageBuild, is_online, product};
 use crate::verb::Failure;
 
 /// Fewer bytes and files than these are no space.
@@ -27,7 +27,7 @@ impl RequestedImage {
     }
 }
 
-impl DockerBuild<'_> {
+impl ImageBuild<'_> {
     /// Tells whose fault it is that an image could not be had.
     pub(super) async fn judge(&self, message: &str, wanted: &RequestedImage) -> DockerBuildStop {
         let reason = || product(format!("cannot get the image `{}`: {}", wanted.name, message.trim()));

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::super::start::{network, security, shared_memory, words};
 use super::super::{LAYER, ours};
 use super::stage::{StageImage, at_line};
-use super::{DockerBuild, DockerBuildStop, product};
+use super::{DockerBuildStop, ImageBuild, product};
 use crate::confine::Overrun;
 use crate::runtime::service::CommandForm;
 use crate::value::Digest;
@@ -72,7 +72,7 @@ struct LayerExit {
     overrun: Option<Overrun>,
 }
 
-impl DockerBuild<'_> {
+impl ImageBuild<'_> {
     /// Copies what waits for it, and runs a command, told apart by its key, if there is one.
     pub(super) async fn flush(
         &self,

@@ -46,7 +46,7 @@ async fn is_online() -> bool {
 }
 
 /// A build that goes on. Its containers are removed at its end, also when it is dropped.
-struct DockerBuild<'a> {
+struct ImageBuild<'a> {
     engine: &'a Engine,
     settings: &'a RuntimeSettings,
     options: &'a BuildOptions,
@@ -68,7 +68,7 @@ impl Engine {
         settings: &RuntimeSettings,
     ) -> Result<BuildReport, Failure> {
         let begun = Instant::now();
-        let build = DockerBuild {
+        let build = ImageBuild {
             engine: self,
             settings,
             options,
@@ -102,7 +102,7 @@ impl Engine {
     }
 }
 
-impl DockerBuild<'_> {
+impl ImageBuild<'_> {
     async fn follow(&self, text: &str) -> Result<String, DockerBuildStop> {
         let file = parse(text).map_err(product)?;
         let last = self.stages(&file).await?;
@@ -129,7 +129,7 @@ impl DockerBuild<'_> {
     }
 }
 
-impl Drop for DockerBuild<'_> {
+impl Drop for ImageBuild<'_> {
     fn drop(&mut self) {
         let live = std::mem::take(&mut *self.live.lock().unwrap_or_else(PoisonError::into_inner));
         if let (false, Ok(runtime)) = (live.is_empty(), tokio::runtime::Handle::try_current()) {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::{ours, status_of};
 use super::archive::{CopiedAttributes, Inlet, Outlet, Packer, archive};
 use super::stage::StageImage;
-use super::{DockerBuild, DockerBuildStop, product};
+use super::{DockerBuildStop, ImageBuild, product};
 use crate::rooted_fs::{blocking, normalize};
 use crate::runtime::service::{BuildContext, pattern};
 use crate::verb::Failure;
@@ -70,7 +70,7 @@ enum PathState {
 
 type Packing = Box<dyn FnOnce(&Outlet, &CancellationToken) -> io::Result<u64> + Send>;
 
-impl DockerBuild<'_> {
+impl ImageBuild<'_> {
     /// Does `op` to a container, with at most `left` bytes; says how many were written.
     pub(super) async fn put(
         &self,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::base::LocalImage;
 use super::layer::command_env;
 use super::put::{ChangeKind, CopySpec, PendingChange, mode};
-use super::{DockerBuild, DockerBuildStop, product};
+use super::{DockerBuildStop, ImageBuild, product};
 use crate::rooted_fs::{blocking, normalize};
 use crate::runtime::service::{
     BuildStage, CONFIG_LIMIT, CopyInstruction, Dockerfile, Instruction, InstructionKind, expand,
@@ -129,7 +129,7 @@ fn needed(file: &Dockerfile, bases: &[Base]) -> Vec<bool> {
     needed
 }
 
-impl DockerBuild<'_> {
+impl ImageBuild<'_> {
     /// Follows the stages that the last one needs.
     pub(super) async fn stages(&self, file: &Dockerfile) -> Result<StageImage, DockerBuildStop> {
         let globals = self.globals(file)?;
@@ -205,7 +205,7 @@ pub(super) fn at_line(line: usize, stop: DockerBuildStop) -> DockerBuildStop {
 }
 
 struct StageBuilder<'a> {
-    build: &'a DockerBuild<'a>,
+    build: &'a ImageBuild<'a>,
     state: StageImage,
     escape: char,
     globals: &'a IndexMap<String, String>,
