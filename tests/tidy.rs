@@ -47,6 +47,21 @@ const ROOMS: [&str; 33] = [
     "embed",
     "cli",
 ];
+/// The folders and files of `src/scenario`, each using only its own and those in front of it.
+const SCENARIO: [&str; 12] = [
+    "values",
+    "reader",
+    "answer",
+    "checks",
+    "network",
+    "ports",
+    "steps",
+    "language",
+    "load",
+    "credentials",
+    "run",
+    "lint",
+];
 /// Rooms that know nothing of what steps do.
 const PURE: [&str; 2] = ["plan", "engine"];
 const FORBIDDEN: [&str; 5] = ["llm", "docker", "http", "prompt", "token"];
@@ -120,6 +135,49 @@ fn no_room_uses_one_that_stands_below_it() {
             for name in rooms_named(line) {
                 if ROOMS.iter().position(|room| *room == name).is_some_and(|other| other > own) {
                     wrong.push(format!("{}:{at}: `{}` must not use `{name}`", path.display(), ROOMS[own]));
+                }
+            }
+        }
+    }
+    report(&wrong);
+}
+
+/// What a line names of `crate::scenario`, and the same for `crate::scenario::steps`.
+fn inner_names<'l>(line: &'l str, module: &str) -> Vec<&'l str> {
+    let names = line.split(module).skip(1);
+    names
+        .map(|rest| &rest[..rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())])
+        .collect()
+}
+
+#[test]
+fn folders_of_scenario_use_only_those_in_front_of_them() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources().iter().filter(|(path, _)| path.starts_with("src/scenario")) {
+        let Ok(inner) = path.strip_prefix("src/scenario") else { continue };
+        let mut parts =
+            inner.iter().filter_map(|part| part.to_str()).map(|part| part.trim_end_matches(".rs"));
+        let (own, step_type) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let Some(place) = SCENARIO.iter().position(|folder| *folder == own) else {
+            if own != "mod" {
+                wrong.push(format!("{} has no place in SCENARIO", path.display()));
+            }
+            continue;
+        };
+        let is_type = own == "steps" && path.iter().count() == 5;
+        for (at, line) in lines(text) {
+            for name in inner_names(line, "crate::scenario::") {
+                if SCENARIO.iter().position(|folder| *folder == name).is_none_or(|other| other > place) {
+                    wrong.push(format!("{}:{at}: `{own}` must not use `{name}`", path.display()));
+                }
+            }
+            let others = inner_names(line, "crate::scenario::steps::");
+            for name in others.into_iter().filter(|name| is_type && name.starts_with(char::is_lowercase)) {
+                if name != step_type && Path::new("src/scenario/steps").join(name).is_dir() {
+                    wrong.push(format!(
+                        "{}:{at}: the step type `{step_type}` must not use `{name}`",
+                        path.display()
+                    ));
                 }
             }
         }

@@ -4,9 +4,10 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::assert::Assertion;
-use super::bytes::Bytes;
-use super::{Browser, Grpc, Hosts, Lapse, Request, Tui, When, Ws};
+use crate::scenario::checks::assert::Assertion;
+use crate::scenario::checks::{Capture, When};
+use crate::scenario::steps::{Action, Hosts};
+use crate::scenario::values::Lapse;
 use crate::value::Value;
 
 /// One user journey: what is done to a program and what is expected of it. The shape that flows through
@@ -240,89 +241,6 @@ pub struct Step {
     pub line: usize,
 }
 
-/// What a step does. One kind per step type.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Action {
-    /// Sends an HTTP request to the target.
-    Request(Request),
-    /// Runs a command inside the held service.
-    Exec(Exec),
-    /// Does something in a browser.
-    Browser(Browser),
-    /// Calls a gRPC method.
-    Grpc(Grpc),
-    /// Talks over a WebSocket.
-    Ws(Ws),
-    /// Talks to a program in a terminal.
-    Tui(Tui),
-    /// Does several things at once.
-    Parallel(Parallel),
-}
-
-impl Action {
-    /// The word for it in a scenario file.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Request(_) => "request",
-            Self::Exec(_) => "exec",
-            Self::Browser(_) => "browser",
-            Self::Grpc(_) => "grpc",
-            Self::Ws(_) => "ws",
-            Self::Tui(_) => "tui",
-            Self::Parallel(_) => "parallel",
-        }
-    }
-
-    /// Whether it cannot be done without the base URL of the program.
-    pub fn needs_target(&self) -> bool {
-        match self {
-            Self::Request(_) | Self::Browser(_) => true,
-            Self::Ws(ws) => ws.needs_target(),
-            Self::Parallel(parallel) => parallel.members.iter().any(Self::needs_target),
-            Self::Exec(_) | Self::Grpc(_) | Self::Tui(_) => false,
-        }
-    }
-
-    /// Whether it waits for messages on a stream.
-    pub fn receives(&self) -> bool {
-        match self {
-            Self::Grpc(grpc) => grpc.receives(),
-            Self::Ws(ws) => ws.receives(),
-            _ => false,
-        }
-    }
-}
-
-/// A command line run by `sh -c`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Exec {
-    /// The command line.
-    pub command: String,
-    /// What it reads.
-    #[serde(default)]
-    pub stdin: String,
-    /// What it reads instead: bytes, those of a file among them.
-    #[serde(default)]
-    pub stdin_bytes: Option<Bytes>,
-    /// Environment variables.
-    #[serde(default)]
-    #[schemars(with = "BTreeMap<String, String>")]
-    pub env: IndexMap<String, String>,
-    /// Files that are written first: absolute path and content.
-    #[serde(default)]
-    #[schemars(with = "BTreeMap<String, String>")]
-    pub files: IndexMap<String, String>,
-    /// After how long it is killed.
-    #[serde(default = "thirty_seconds")]
-    pub timeout: Lapse,
-}
-
-pub(super) fn thirty_seconds() -> Lapse {
-    Lapse::secs(30)
-}
-
 /// How often and how long a step is tried again when it breaks or an assertion fails.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -346,26 +264,4 @@ pub struct Until {
     pub within: Lapse,
     /// The pause between two tries.
     pub every: Lapse,
-}
-
-/// Several things that are done at once.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Parallel {
-    /// What is done, each as often as it is to be done.
-    pub members: Vec<Action>,
-}
-
-/// Keeps a part of an answer under a name.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Capture {
-    /// The name.
-    pub name: String,
-    /// Which part of JSON text.
-    #[serde(default)]
-    pub jsonpath: Option<String>,
-    /// Which part of the answer; the body or stdout where nothing is written.
-    #[serde(default)]
-    pub source: Option<String>,
 }

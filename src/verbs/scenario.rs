@@ -24,6 +24,7 @@ use crate::chromium::Chromium;
 use crate::diag::nearest;
 use crate::scenario::{
     Action, Evidences, Generator, Observation, Place, Scenario, Shell, Stage, Variables, Web, run,
+    runs_commands,
 };
 use crate::value::{BlobRef, Value};
 use crate::verb::{Blobs, Context, Failure, Output, Refusal, Secrets, Traits, Verb, no_secret_name, pointer};
@@ -206,7 +207,7 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
         let places = self.places(&scenario, &with.services, &hidden)?;
         let shell = match with.service.as_ref().filter(|id| !id.is_empty()) {
             Some(id) => Some(self.shell(id, &hidden).ok_or_else(|| no_service(id))?),
-            None => match used(INSIDE) {
+            None => match scenario.uses.iter().find(|word| runs_commands(word)) {
                 Some(word) => return Err(lacks(&scenario, word, "service", "{{ held.id }}")),
                 None => None,
             },
@@ -328,9 +329,6 @@ fn no_place<'a>(
     Failure::permanent(format!("{file}:{line}: there is no service `{called}`: {known}"))
         .hint("the environment says which services run beside the program")
 }
-
-/// Steps that happen inside the service.
-const INSIDE: &[&str] = &["exec", "tui"];
 
 /// The word for a step that needs a URL, where there is one.
 fn outside(scenario: &Scenario) -> Option<&'static str> {

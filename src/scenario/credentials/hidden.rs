@@ -7,11 +7,10 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Kind, MASK, is_literal, literals, scheme};
 use crate::diag::{Diagnostic, SourceMap};
-use crate::scenario::lint::keys_in;
-use crate::scenario::variables::placeholders;
-use crate::scenario::yaml::{self, Node};
+use crate::scenario::reader::yaml::{self, Node};
+use crate::scenario::values::credentials::{Kind, MASK, is_header, is_literal, keys_in, literals, scheme};
+use crate::scenario::values::variables::placeholders;
 
 /// Shorter credentials are words that messages may have for other reasons.
 const SHORTEST: usize = 6;
@@ -84,7 +83,7 @@ fn spans(text: &str) -> Vec<Range<usize>> {
     }
     for pair in PAIR.iter().flat_map(|pair| pair.captures_iter(text)) {
         let (Some(name), Some(value)) = (pair.get(1), pair.get(2)) else { continue };
-        if super::is_header(name.as_str()) {
+        if is_header(name.as_str()) {
             let spans = written(Kind::Header(name.as_str()), value.as_str());
             found.extend(spans.map(|span| value.start() + span.start..value.start() + span.end));
         }

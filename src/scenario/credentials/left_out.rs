@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use indexmap::IndexMap;
 use percent_encoding::percent_decode_str;
 
-use super::{Kind, MASK, is_literal, literals, scheme};
-use crate::scenario::variables::placeholders;
-use crate::scenario::{Action, Deed, Scenario, Step};
+use crate::scenario::language::{Scenario, Step};
+use crate::scenario::values::credentials::{MASK, Part};
+use crate::scenario::values::variables::placeholders;
 use crate::value::Value;
 
 /// Shorter credentials are words that descriptions may have for other reasons.
@@ -86,90 +84,15 @@ pub fn values(scenario: &Scenario) -> Vec<String> {
     values
 }
 
-/// A text of a scenario that may hold credentials.
-struct Part<'s> {
-    kind: Kind<'s>,
-    place: Place<'s>,
-}
-
-enum Place<'s> {
-    Text(&'s mut String),
-    Value(&'s mut Value),
-}
-
-impl Part<'_> {
-    fn text(&self) -> String {
-        match &self.place {
-            Place::Text(text) => (*text).clone(),
-            Place::Value(value) => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
-        }
-    }
-
-    fn value(&self) -> Value {
-        match &self.place {
-            Place::Text(text) => Value::String((*text).clone()),
-            Place::Value(value) => (*value).clone(),
-        }
-    }
-
-    fn put(self, value: Value) {
-        match (self.place, value) {
-            (Place::Text(text), Value::String(new)) => *text = new,
-            (Place::Value(old), value) => *old = value,
-            (Place::Text(_), _) => {}
-        }
-    }
-
-    /// The text without the credentials that are written out in it; nothing if there are none.
-    fn hidden(&self) -> Option<String> {
-        let text = self.text();
-        let hidden = self.kind.masked(&text, is_literal);
-        (hidden != text).then(|| hidden.into_owned())
-    }
-
-    /// What must not be shown where it is repeated.
-    fn values(&self) -> Vec<String> {
-        let text = self.text();
-        let mut values = Vec::new();
-        for span in self.kind.spans(&text) {
-            let whole = &text[span];
-            // A variable may hold the scheme as well.
-            let credential = scheme(whole).map_or(whole, |scheme| whole[scheme.len()..].trim_start());
-            values.extend([whole.to_owned(), credential.to_owned()]);
-            values.extend(literals(credential).map(|part| part.trim().to_owned()));
-            let is_basic = scheme(&text).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"));
-            let decoded = is_basic.then(|| STANDARD.decode(credential.trim()).ok()).flatten();
-            let pair = match (self.kind, decoded.and_then(|bytes| String::from_utf8(bytes).ok())) {
-                (Kind::Url, _) => Some(credential.to_owned()),
-                (_, pair) => pair,
-            };
-            if let Some((name, password)) = pair.as_deref().and_then(|pair| pair.split_once(':')) {
-                values.extend([format!("{name}:{password}"), password.to_owned()]);
-            }
-        }
-        // Simple words such as the value of the cookie `theme` occur everywhere.
-        let is_cookie = match self.kind {
-            Kind::Cookie => true,
-            Kind::Header(name) => name.eq_ignore_ascii_case("cookie"),
-            Kind::Url | Kind::Parameter(_) | Kind::Whole => false,
-        };
-        values.retain(|value| !is_cookie || !value.chars().all(|c| c.is_ascii_lowercase()));
-        values
-    }
-}
-
 /// The variables of `scenario` that are used as credentials.
 fn variables(scenario: &mut Scenario) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     each(scenario, &BTreeSet::new(), &mut |part| {
         let text = part.text();
-        for span in part.kind.spans(&text) {
+        for span in part.spans(&text) {
             let credential = &text[span];
             // Of a user name and a password, the password.
-            let secret = match part.kind {
-                Kind::Url => credential.split_once(':').map_or(credential, |(_, password)| password),
-                _ => credential,
-            };
+            let secret = part.secret_in(credential);
             names.extend(placeholders(secret).into_iter().map(|(_, _, name)| name.to_owned()));
         }
     });
@@ -186,55 +109,14 @@ fn each(scenario: &mut Scenario, names: &BTreeSet<String>, see: See<'_>) {
     for step in setup.iter_mut().chain(steps).chain(teardown) {
         let Step { action, variables, .. } = step;
         each_variable(variables, names, see);
-        each_of(action, see);
+        action.step_mut().each_credential(see);
     }
 }
 
 fn each_variable(variables: &mut IndexMap<String, Value>, names: &BTreeSet<String>, see: See<'_>) {
     for (_, value) in variables.iter_mut().filter(|(name, _)| names.contains(*name)) {
         if value.is_string() || value.is_number() {
-            see(Part { kind: Kind::Whole, place: Place::Value(value) });
-        }
-    }
-}
-
-fn each_of(action: &mut Action, see: See<'_>) {
-    let (url, headers) = match action {
-        Action::Request(request) => {
-            each_parameter(&mut request.query, see);
-            for text in request.cookies.values_mut() {
-                see(Part { kind: Kind::Cookie, place: Place::Text(text) });
-            }
-            (Some(&mut request.path), Some(&mut request.headers))
-        }
-        Action::Ws(ws) => (ws.url.as_mut(), Some(&mut ws.headers)),
-        Action::Grpc(grpc) => (None, Some(&mut grpc.headers)),
-        Action::Browser(browser) => match &mut browser.action {
-            Deed::Navigate { url } => (Some(url), None),
-            _ => (None, None),
-        },
-        Action::Parallel(parallel) => {
-            parallel.members.iter_mut().for_each(|member| each_of(member, see));
-            (None, None)
-        }
-        Action::Exec(_) | Action::Tui(_) => (None, None),
-    };
-    if let Some(text) = url {
-        see(Part { kind: Kind::Url, place: Place::Text(text) });
-    }
-    for (name, text) in headers.into_iter().flatten() {
-        see(Part { kind: Kind::Header(name), place: Place::Text(text) });
-    }
-}
-
-fn each_parameter(query: &mut IndexMap<String, Value>, see: See<'_>) {
-    for (name, value) in query {
-        let values = match value {
-            Value::Array(items) => items.as_mut_slice(),
-            value => std::slice::from_mut(value),
-        };
-        for value in values.iter_mut().filter(|value| value.is_string() || value.is_number()) {
-            see(Part { kind: Kind::Parameter(name), place: Place::Value(value) });
+            see(Part::whole(value));
         }
     }
 }

@@ -1,12 +1,12 @@
-use super::Linter;
 use crate::diag::Code;
-use crate::scenario::Selector;
-use crate::scenario::capture::sources;
-use crate::scenario::variables::is_name;
-use crate::scenario::yaml::{Kind, Node};
+use crate::scenario::checks::Selector;
+use crate::scenario::reader::linter::Linter;
+use crate::scenario::reader::yaml::{Kind, Node};
+use crate::scenario::steps::StepType;
+use crate::scenario::values::variables::is_name;
 
-/// The captures of a step of type `kind`.
-pub fn check(linter: &mut Linter<'_>, step: &Node, kind: &str) {
+/// The captures of a step, of type `kind` if it has one.
+pub fn check(linter: &mut Linter<'_>, step: &Node, kind: Option<&StepType>) {
     match step.get("capture") {
         None => {}
         Some(node) if node.is_null() => {}
@@ -19,7 +19,7 @@ pub fn check(linter: &mut Linter<'_>, step: &Node, kind: &str) {
     }
 }
 
-fn capture(linter: &mut Linter<'_>, node: &Node, kind: &str) {
+fn capture(linter: &mut Linter<'_>, node: &Node, kind: Option<&StepType>) {
     if !matches!(node.kind, Kind::Table(_)) {
         linter.say(Code::LintCapture, node, format!("a capture is a mapping, not {}", node.type_name()));
         return;
@@ -47,18 +47,18 @@ fn capture(linter: &mut Linter<'_>, node: &Node, kind: &str) {
             linter.say(Code::LintPathForm, node, format!("`{text}` is {reason}"));
         }
     }
-    if let Some(node) = source.filter(|_| !kind.is_empty()) {
+    if let (Some(node), Some(kind)) = (source, kind) {
         known(linter, node, kind);
     }
 }
 
-fn known(linter: &mut Linter<'_>, node: &Node, kind: &str) {
+fn known(linter: &mut Linter<'_>, node: &Node, kind: &StepType) {
     let text = node.scalar_text().unwrap_or_default();
-    let known = sources(kind);
+    let known = kind.sources;
     let prefix = ["header:", "trailer:"].into_iter().find(|prefix| text.starts_with(prefix));
     if known.contains(&prefix.unwrap_or(&text)) {
         return;
     }
     let code = if known.is_empty() { Code::LintNoSource } else { Code::LintSource };
-    linter.unknown(code, node, format!("`{kind}` has no source `{text}`"), &text, known);
+    linter.unknown(code, node, format!("`{}` has no source `{text}`", kind.word), &text, known);
 }

@@ -1,17 +1,20 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::{Linter, actions_of};
 use crate::diag::Code;
-use crate::scenario::Lapse;
-use crate::scenario::yaml::{Kind, Node};
+use crate::scenario::reader::linter::Linter;
+use crate::scenario::reader::yaml::{Kind, Node};
+use crate::scenario::steps::TYPES;
+use crate::scenario::values::Lapse;
 
-/// What can be seen from the order of steps: hidden captures, sockets that nothing opened, steps that are never run.
+/// What can be seen from the order of steps: hidden captures, what a step type needs of earlier steps, steps that are never run.
 pub fn check(linter: &mut Linter<'_>, root: &Node) {
     let lists = ["setup", "steps"].into_iter().flat_map(|list| items(root, list));
     let steps: Vec<&Node> = lists.collect();
     shadows(linter, &steps);
-    sockets(linter, &steps);
+    for step_type in TYPES {
+        (step_type.lint_order)(linter, &steps);
+    }
     unreachable(linter, root, &steps);
 }
 
@@ -29,22 +32,6 @@ fn shadows(linter: &mut Linter<'_>, steps: &[&Node]) {
         let Some(text) = name.scalar_text() else { continue };
         if !known.insert(text.clone()) {
             linter.say(Code::LintShadow, name, format!("`{text}` hides an earlier capture of the same name"));
-        }
-    }
-}
-
-fn sockets(linter: &mut Linter<'_>, steps: &[&Node]) {
-    let mut open = HashSet::new();
-    for (_, socket) in steps.iter().flat_map(|step| actions_of(step)).filter(|(word, _)| *word == "ws") {
-        let id = socket.get("id").and_then(Node::scalar_text).unwrap_or_else(|| "default".to_owned());
-        if socket.get("url").is_some() {
-            open.insert(id);
-        } else if !open.contains(&id) && matches!(socket.kind, Kind::Table(_)) {
-            linter.say(
-                Code::LintWsUrl,
-                socket,
-                format!("nothing has opened the WebSocket `{id}`: `url` is missing"),
-            );
         }
     }
 }

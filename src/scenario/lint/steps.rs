@@ -1,7 +1,8 @@
-use super::{Linter, actions, actions_of, captures};
+use super::captures;
 use crate::diag::Code;
-use crate::scenario::read::keys;
-use crate::scenario::yaml::{Kind, Node};
+use crate::scenario::reader::linter::Linter;
+use crate::scenario::reader::yaml::{Kind, Node};
+use crate::scenario::steps;
 
 /// The lists of steps and every step in them.
 pub fn check(linter: &mut Linter<'_>, root: &Node) {
@@ -32,15 +33,16 @@ fn step(linter: &mut Linter<'_>, node: &Node, judged: bool) {
         linter.say(Code::LintStep, node, format!("a step is a mapping, not {}", node.type_name()));
         return;
     }
-    let found: Vec<(&str, &Node)> = actions_of(node).collect();
+    let found: Vec<_> = steps::actions_in(node).collect();
     match found.as_slice() {
         [] => {
-            let known = keys::ACTIONS.join(", ");
+            let known = steps::words().join(", ");
             linter.say(Code::LintAction, node, "this step does nothing").help =
                 Some(format!("a step has one of {known}"));
         }
-        [(word, action)] => actions::check(linter, word, action),
-        [(first, _), (second, action), ..] => {
+        [(step_type, _, action)] => (step_type.lint)(linter, action),
+        [(first, ..), (second, _, action), ..] => {
+            let (first, second) = (first.word, second.word);
             let message = format!("a step does one thing, this one has `{first}` and `{second}`");
             linter.say(Code::LintActions, action, message).help = Some("make two steps of it".into());
         }
@@ -60,5 +62,5 @@ fn step(linter: &mut Linter<'_>, node: &Node, judged: bool) {
             linter.say(Code::LintDescription, node, "this step has no description");
         }
     }
-    captures::check(linter, node, found.first().map_or("", |(word, _)| word));
+    captures::check(linter, node, found.first().map(|(step_type, ..)| *step_type));
 }

@@ -1,0 +1,229 @@
+//! What came back from a step of any type, and the record of what was sent.
+//! It must never know how an answer was made or what is expected of it.
+
+mod outcome;
+mod sent;
+
+pub use outcome::Outcome;
+pub use sent::Sent;
+
+use std::fmt::Write;
+
+use indexmap::IndexMap;
+
+use crate::scenario::values::{Excerpt, Kept, Lapse, json};
+use crate::value::Value;
+
+/// What came back from a step, one kind per step type.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// From `request`.
+    Http(HttpAnswer),
+    /// From `exec`.
+    Exec(ExecAnswer),
+    /// From `browser`, `grpc`, `ws` and `tui`.
+    Told(Box<Told>),
+}
+
+/// An HTTP answer.
+#[derive(Clone, Debug)]
+pub struct HttpAnswer {
+    /// The status code.
+    pub status: u16,
+    /// Headers by lower-case name, sorted; several values of one name joined by `, `.
+    pub headers: Vec<(String, String)>,
+    /// What was kept of the body.
+    pub body: Kept,
+    /// Where it came from, after redirects.
+    pub url: String,
+}
+
+/// What a command left behind.
+#[derive(Clone, Debug)]
+pub struct ExecAnswer {
+    /// Its exit code; none where it was killed.
+    pub exit_code: Option<i64>,
+    /// What was kept of its standard output.
+    pub stdout: Kept,
+    /// What was kept of its standard error.
+    pub stderr: Kept,
+    /// How long it was waited for, where it was killed for being late.
+    pub timed_out: Option<Lapse>,
+}
+
+/// What came back from a step, as named parts.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// What a judge reads, the same for the same behaviour.
+    pub text: String,
+    /// What `json` assertions and captures without a source read, and what it is called.
+    pub main: (&'static str, Kept),
+    /// The other parts, by the word that assertions and captures have for them: texts, numbers, or tables of texts.
+    /// A part that is null is not there.
+    pub parts: IndexMap<&'static str, Value>,
+    /// What is kept beside the observation.
+    pub evidence: Vec<Evidence>,
+}
+
+/// A file that shows what was seen, such as a screenshot.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// What it is, e.g. `screenshot`.
+    pub name: &'static str,
+    /// Its media type.
+    pub media_type: &'static str,
+    /// Its content.
+    pub bytes: Vec<u8>,
+}
+
+impl Told {
+    /// The part `word`; null parts are there for this.
+    pub fn part(&self, word: &str) -> Option<&Value> {
+        self.parts.get(word)
+    }
+}
+
+/// Most bytes of the text that a judge reads.
+pub const JUDGED: usize = 8 << 10;
+
+/// Headers that change on every answer and mean nothing.
+const VOLATILE: [&str; 2] = ["date", "server"];
+
+impl HttpAnswer {
+    /// The header `name`, in any case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let name = name.to_ascii_lowercase();
+        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("HTTP {}\n", self.status);
+        for (name, value) in self.headers.iter().filter(|(name, _)| !VOLATILE.contains(&name.as_str())) {
+            let _ = writeln!(text, "{name}: {value}");
+        }
+        let body = self.body.text();
+        if !body.is_empty() {
+            text.push('\n');
+            text.push_str(&body);
+        }
+        text
+    }
+}
+
+impl ExecAnswer {
+    fn text(&self) -> String {
+        let mut text = match (self.exit_code, self.timed_out) {
+            (_, Some(after)) => format!("Timed out after {after} and was killed\n"),
+            (Some(code), None) => format!("Exit code: {code}\n"),
+            (None, None) => "Killed by a signal\n".to_owned(),
+        };
+        let _ = write!(text, "Stdout:\n{}", self.stdout.text());
+        if !(self.stderr.is_empty() && self.exit_code == Some(0)) {
+            let line = if text.ends_with('\n') { "" } else { "\n" };
+            let _ = write!(text, "{line}Stderr:\n{}", self.stderr.text());
+        }
+        text
+    }
+}
+
+impl Answer {
+    /// An answer of named parts, with nothing for a judge to read.
+    pub fn structured(main: (&'static str, &str), parts: Vec<(&'static str, Value)>) -> Self {
+        Self::Told(Box::new(Told {
+            text: String::new(),
+            main: (main.0, Kept::of(main.1.as_bytes(), usize::MAX)),
+            parts: parts.into_iter().collect(),
+            evidence: Vec::new(),
+        }))
+    }
+
+    /// What a judge reads: the same for the same behaviour, at most [`JUDGED`] bytes and a note of what is missing.
+    pub fn text(&self) -> String {
+        let text = match self {
+            Self::Http(http) => http.text(),
+            Self::Exec(exec) => exec.text(),
+            Self::Told(told) => told.text.clone(),
+        };
+        Excerpt::visible(&text, JUDGED).text
+    }
+
+    /// The bytes that captures and `json` assertions read: the body or stdout.
+    pub fn main(&self) -> (&'static str, &Kept) {
+        match self {
+            Self::Http(http) => ("body", &http.body),
+            Self::Exec(exec) => ("stdout", &exec.stdout),
+            Self::Told(told) => (told.main.0, &told.main.1),
+        }
+    }
+
+    /// The body or stdout as JSON.
+    pub fn json(&self) -> Result<Value, String> {
+        self.json_by(json::parse)
+    }
+
+    /// The same, where numbers keep the text that the program wrote.
+    pub fn json_as_written(&self) -> Result<Value, String> {
+        self.json_by(json::parse_as_written)
+    }
+
+    fn json_by(&self, parse: fn(&str) -> Result<Value, json::Unread>) -> Result<Value, String> {
+        let (name, kept) = self.main();
+        if kept.is_cut() {
+            return Err(format!("the {name} of {} bytes is too long to be read as JSON", kept.length()));
+        }
+        let text = kept.text();
+        if text.trim().is_empty() {
+            return Err(format!("the {name} is no JSON: it is empty"));
+        }
+        parse(&text).map_err(|unread| format!("the {name} {unread}"))
+    }
+}
+
+/// Answers for tests of what reads them.
+#[cfg(test)]
+pub(super) mod test {
+    use super::*;
+
+    /// An HTTP answer.
+    pub fn http(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
+        let headers =
+            headers.iter().map(|(name, value)| (name.to_lowercase(), (*value).to_owned())).collect();
+        Answer::Http(HttpAnswer {
+            status,
+            headers,
+            body: Kept::of(body.as_bytes(), 1 << 20),
+            url: String::new(),
+        })
+    }
+
+    /// What a command left behind.
+    pub fn exec(code: i64, stdout: &str, stderr: &str) -> Answer {
+        let kept = |text: &str| Kept::of(text.as_bytes(), 1 << 20);
+        let (stdout, stderr) = (kept(stdout), kept(stderr));
+        Answer::Exec(ExecAnswer { exit_code: Some(code), stdout, stderr, timed_out: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::test::{exec, http};
+    use super::*;
+
+    #[test]
+    fn the_judged_text_leaves_out_what_changes_by_itself() {
+        let answer = http(200, &[("Content-Type", "text/plain"), ("Date", "now")], "hello");
+        assert_eq!(answer.text(), "HTTP 200\ncontent-type: text/plain\n\nhello");
+        assert_eq!(http(204, &[], "").text(), "HTTP 204\n");
+        assert!(http(200, &[], &"x".repeat(100_000)).text().len() < JUDGED + 64);
+    }
+
+    #[test]
+    fn commands_show_stderr_only_where_it_matters() {
+        assert_eq!(exec(0, "out\n", "").text(), "Exit code: 0\nStdout:\nout\n");
+        assert_eq!(exec(2, "out", "").text(), "Exit code: 2\nStdout:\nout\nStderr:\n");
+        assert!(exec(0, "out\n", "warn\n").text().ends_with("Stderr:\nwarn\n"));
+        let Answer::Exec(mut late) = exec(0, "part", "") else { unreachable!() };
+        (late.exit_code, late.timed_out) = (None, Some(Lapse::secs(30)));
+        assert!(late.text().starts_with("Timed out after 30s and was killed\nStdout:\npart"));
+    }
+}

@@ -1,0 +1,470 @@
+use std::time::Duration;
+
+use regex::Regex;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::seen::{Sight, unseen};
+use super::{Assertion, Bound, Rule, Subject, openapi};
+use crate::scenario::answer::Answer;
+use crate::scenario::checks::Selector;
+use crate::scenario::checks::select::Found;
+use crate::scenario::values::json as written;
+use crate::scenario::values::variables::{as_text, placeholders};
+use crate::scenario::values::{Excerpt, Kept, Lapse, Variables};
+use crate::schema::Schema;
+use crate::value::{MAX_READ_DEPTH, Value, is_deeper};
+use crate::visible;
+
+/// What became of one assertion.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Verdict {
+    /// The assertion in words, variables filled in.
+    pub assert: String,
+    /// Whether it holds.
+    pub ok: bool,
+    /// What was wanted.
+    pub expected: Value,
+    /// What was found; null where there was nothing.
+    pub actual: Value,
+    /// JSONPath or header name, where it has one.
+    pub path: Option<String>,
+    /// Why it does not hold, where the two values do not show it.
+    pub reason: Option<String>,
+}
+
+/// Longest text of an assertion or a reason, in characters.
+const ASSERTED: usize = 2_000;
+
+/// Longest text in `actual`, in bytes.
+const ACTUAL: usize = 512;
+
+/// Checks `assertion` against `answer`, which took the last of the times in `took`.
+pub fn check(assertion: &Assertion, answer: &Answer, took: &[Duration], variables: &Variables) -> Verdict {
+    let loose = assertion.rule == Rule::Equals && is_placeholder(&assertion.value);
+    let filled = Assertion {
+        path: assertion.path.as_ref().map(|path| variables.fill(path).into_owned()),
+        value: match (&assertion.value, assertion.rule) {
+            (Value::String(pattern), Rule::Matches) => Value::from(variables.fill_pattern(pattern)),
+            (value, _) => variables.fill_json(value),
+        },
+        ..assertion.clone()
+    };
+    let missing = |text: &String| variables.missing(text, true);
+    let missing = assertion.path.as_ref().and_then(missing).or(variables.missing_in(&assertion.value, true));
+    let found = match missing {
+        Some(name) => Err(variables.unset(&name, "")),
+        None => find(&filled, answer, took),
+    };
+    let (actual, outcome) = match found {
+        Ok(found) => {
+            let outcome = decide(&filled, &found, answer, loose);
+            (found.whole(filled.rule), outcome)
+        }
+        Err(reason) => (None, Err(Some(reason))),
+    };
+    Verdict {
+        assert: visible::line(&filled.to_string(), ASSERTED),
+        ok: outcome.is_ok(),
+        expected: shown(filled.value.clone()),
+        actual: shorten(shown(actual.unwrap_or_default())),
+        path: filled.path.clone(),
+        reason: outcome.err().flatten().map(|reason| visible::line(&reason, ASSERTED)),
+    }
+}
+
+/// What the assertion makes of what was found. Several parts are a list; the one part that a filter leads to may also be
+/// compared by itself.
+fn decide(assertion: &Assertion, found: &Found, answer: &Answer, loose: bool) -> Held {
+    let whole = found.whole(assertion.rule);
+    let alone = match found {
+        Found::Several(found) if !assertion.value.is_array() => match found.as_slice() {
+            [one] => Some(one),
+            _ => None,
+        },
+        _ => None,
+    };
+    if told_in_part(assertion, answer) {
+        return judge_part(assertion, whole.as_ref());
+    }
+    if let Some(kept) = cut(assertion.subject, answer) {
+        return judge_cut(assertion, kept);
+    }
+    if let Some(actual) = alone.or(whole.as_ref())
+        && loose
+        && (!actual.is_array() && !actual.is_object() || written::literal(actual).is_some())
+    {
+        let wanted = as_text(&assertion.value);
+        let number = written::number(&wanted);
+        let is_same = number.is_some_and(|number| written::same_number(actual, &number) == Some(true));
+        return plain(is_same || as_text(actual) == wanted);
+    }
+    let held = judge_seen(assertion, whole.as_ref());
+    match (alone, assertion.rule) {
+        (Some(one), Rule::Equals | Rule::Matches | Rule::Contains | Rule::Type) => {
+            held.or_else(|reason| judge_seen(assertion, Some(one)).map_err(|_| reason))
+        }
+        (Some(one), Rule::NotContains) => held.and_then(|()| judge_seen(assertion, Some(one))),
+        _ => held,
+    }
+}
+
+/// Like [`judge`], with text as it is seen where a person is the reader. Text that differs from what is wanted in nothing
+/// that can be seen says so.
+fn judge_seen(assertion: &Assertion, actual: Option<&Value>) -> Held {
+    let held = judge(assertion, actual);
+    let (Some(actual), Some(wanted)) = (actual.and_then(Value::as_str), assertion.value.as_str()) else {
+        return held;
+    };
+    let sight = Sight::of(assertion.subject);
+    let again = |sight: Sight| {
+        let value = if assertion.rule == Rule::Matches { wanted.to_owned() } else { sight.seen(wanted) };
+        let is_something = !value.is_empty();
+        let assertion = Assertion { value: value.into(), ..assertion.clone() };
+        is_something.then(|| judge(&assertion, Some(&sight.seen(actual).into())))
+    };
+    match assertion.rule {
+        Rule::Equals | Rule::Contains | Rule::Matches if held.is_err() && sight != Sight::Exact => {
+            again(sight).unwrap_or(held)
+        }
+        Rule::NotContains if held.is_ok() && sight != Sight::Exact => again(sight).unwrap_or(held),
+        Rule::Equals | Rule::Contains if held == Err(None) && again(Sight::Page) == Some(Ok(())) => {
+            let (there, here) = (unseen(actual).join(" "), unseen(wanted).join(" "));
+            let none = |list: &str| if list.is_empty() { "none".to_owned() } else { list.to_owned() };
+            Err(Some(format!(
+                "they differ in white space or invisible characters alone: beside plain spaces, the answer has {}, and what is wanted has {}",
+                none(&there),
+                none(&here)
+            )))
+        }
+        _ => held,
+    }
+}
+
+/// Numbers that are kept as they are written, as text.
+fn shown(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(shown).collect(),
+        Value::Object(_) if written::literal(&value).is_some() => as_text(&value).into(),
+        Value::Object(table) => table.into_iter().map(|(key, value)| (key, shown(value))).collect(),
+        leaf => leaf,
+    }
+}
+
+fn is_placeholder(value: &Value) -> bool {
+    let Some(text) = value.as_str() else { return false };
+    matches!(placeholders(text).as_slice(), [(0, end, _)] if *end == text.len())
+}
+
+fn shorten(actual: Value) -> Value {
+    match actual {
+        Value::String(text) if text.len() > ACTUAL => Excerpt::of_text(&text, ACTUAL).text.into(),
+        // What is deep could not be recorded.
+        Value::Array(_) | Value::Object(_)
+            if is_deeper(&actual, MAX_READ_DEPTH) || actual.to_string().len() > ACTUAL =>
+        {
+            Excerpt::of_text(&actual.to_string(), ACTUAL).text.into()
+        }
+        actual => actual,
+    }
+}
+
+/// The part that is checked, an error where it cannot be told.
+fn find(assertion: &Assertion, answer: &Answer, took: &[Duration]) -> Result<Found, String> {
+    let path = assertion.path.as_deref().unwrap_or_default();
+    if assertion.subject == Subject::Json {
+        let value = answer.json()?;
+        return Selector::parse(path)?.find(&value);
+    }
+    Ok(Found::One(match (assertion.subject, answer) {
+        (Subject::Duration, _) => Some(Lapse(time(took, path)).to_string().into()),
+        (Subject::Status, Answer::Http(http)) => Some(http.status.into()),
+        (Subject::Header, Answer::Http(http)) => http.header(path).map(Value::from),
+        (Subject::Body, Answer::Http(http)) => Some(http.body.text().into_owned().into()),
+        (Subject::ExitCode, Answer::Exec(exec)) => exec.exit_code.map(Value::from),
+        (Subject::Stdout, Answer::Exec(exec)) => Some(exec.stdout.text().into_owned().into()),
+        (Subject::Stderr, Answer::Exec(exec)) => Some(exec.stderr.text().into_owned().into()),
+        (Subject::Header | Subject::Trailer, Answer::Told(told)) => {
+            told.part(assertion.subject.word()).and_then(|table| named(table, path)).cloned()
+        }
+        (subject, Answer::Told(told)) => told.part(subject.word()).filter(|part| !part.is_null()).cloned(),
+        (subject, _) => return Err(format!("this step's answer has no {}", subject.word())),
+    }))
+}
+
+/// What `which` says of some times: their mean, their longest, or that which so many of a hundred do not exceed; the last
+/// one where it says nothing.
+pub fn time(took: &[Duration], which: &str) -> Duration {
+    let mut sorted = took.to_vec();
+    sorted.sort_unstable();
+    let count = sorted.len().max(1);
+    let chosen = match which {
+        "" => took.last().copied(),
+        "max" => sorted.last().copied(),
+        "mean" => u32::try_from(count).ok().map(|count| took.iter().sum::<Duration>() / count),
+        percentile => {
+            let of_hundred: usize = percentile.trim_start_matches('p').parse().unwrap_or(100);
+            sorted.get((count * of_hundred).div_ceil(100).saturating_sub(1)).copied()
+        }
+    };
+    chosen.unwrap_or_default()
+}
+
+/// The entry `name` of a table, in any case.
+fn named<'v>(table: &'v Value, name: &str) -> Option<&'v Value> {
+    table.as_object()?.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
+/// The text that is checked, where its middle is missing.
+fn cut(subject: Subject, answer: &Answer) -> Option<&Kept> {
+    let kept = match (subject, answer) {
+        (Subject::Body, Answer::Http(http)) => &http.body,
+        (Subject::Stdout, Answer::Exec(exec)) => &exec.stdout,
+        (Subject::Stderr, Answer::Exec(exec)) => &exec.stderr,
+        _ => return None,
+    };
+    kept.is_cut().then_some(kept)
+}
+
+/// What was found in a part holds for the whole; everything else cannot be told from parts.
+fn judge_cut(assertion: &Assertion, kept: &Kept) -> Held {
+    let found = || kept.stretches().into_iter().any(|part| judge(assertion, Some(&part.into())).is_ok());
+    if matches!(assertion.rule, Rule::Contains | Rule::Matches) && found() {
+        return Ok(());
+    }
+    let (name, length) = (assertion.subject.word(), kept.length());
+    Err(Some(format!("{name} has {length} bytes, too many to be checked as a whole")))
+}
+
+/// Whether the middle of the checked part is missing.
+fn told_in_part(assertion: &Assertion, answer: &Answer) -> bool {
+    let Answer::Told(told) = answer else { return false };
+    let cut = told.part("cut").and_then(Value::as_array);
+    cut.is_some_and(|words| words.iter().any(|word| word == assertion.subject.word()))
+}
+
+/// Like [`judge_cut`], where nothing is known of how much is missing.
+fn judge_part(assertion: &Assertion, actual: Option<&Value>) -> Held {
+    if matches!(assertion.rule, Rule::Contains | Rule::Matches) && judge(assertion, actual).is_ok() {
+        return Ok(());
+    }
+    Err(Some(format!("{} is too long to be checked as a whole", assertion.subject.word())))
+}
+
+/// `Err` where it does not hold, with a reason where the values alone do not tell.
+type Held = Result<(), Option<String>>;
+
+fn plain(ok: bool) -> Held {
+    if ok { Ok(()) } else { Err(None) }
+}
+
+fn judge(assertion: &Assertion, actual: Option<&Value>) -> Held {
+    let wanted = &assertion.value;
+    if assertion.rule == Rule::Exists {
+        return plain(actual.is_some() == wanted.as_bool().unwrap_or(true));
+    }
+    let Some(actual) = actual else {
+        let absent = assertion.rule == Rule::NotContains;
+        return if absent { Ok(()) } else { Err(Some(nothing(assertion))) };
+    };
+    match assertion.rule {
+        Rule::Exists => Ok(()),
+        Rule::Equals => plain(equal(wanted, actual)),
+        Rule::OneOf => {
+            plain(wanted.as_array().is_some_and(|items| items.iter().any(|it| one_of(it, actual))))
+        }
+        Rule::Matches => {
+            let pattern = Regex::new(&as_text(wanted)).map_err(|e| Some(format!("no pattern: {e}")))?;
+            plain(pattern.is_match(&as_text(actual)))
+        }
+        Rule::Contains => plain(contains(actual, wanted)),
+        Rule::NotContains => plain(!contains(actual, wanted)),
+        Rule::Length => {
+            let length = length(actual).ok_or_else(|| Some("it has no length".to_owned()))?;
+            let text = as_text(wanted);
+            let bound = Bound::parse(&text);
+            let limit = bound.limit.parse().map_err(|_| Some(format!("`{text}` is no length")))?;
+            if bound.admits(&length, &limit, "=") {
+                Ok(())
+            } else {
+                Err(Some(format!("its length is {length}")))
+            }
+        }
+        Rule::Amount => {
+            let text = as_text(wanted);
+            let bound = Bound::parse(&text);
+            let limit: u64 = bound.limit.parse().map_err(|_| Some(format!("`{text}` is no number")))?;
+            let actual = actual.as_u64().ok_or_else(|| Some("it is no number".to_owned()))?;
+            plain(bound.admits(&actual, &limit, "="))
+        }
+        Rule::Type => plain(wanted.as_str().is_some_and(|name| has_type(&written::rounded(actual), name))),
+        Rule::Schema => {
+            let schema = openapi::plain(written::rounded(wanted).into_owned());
+            let schema = Schema::compile("assert", schema).map_err(|e| Some(e.to_string()))?;
+            let violations = schema.violations(&written::rounded(actual));
+            let lines: Vec<String> = violations.iter().take(5).map(ToString::to_string).collect();
+            if lines.is_empty() { Ok(()) } else { Err(Some(lines.join("; "))) }
+        }
+        Rule::Within => {
+            let text = as_text(wanted);
+            let bound = Bound::parse(&text);
+            let limit = Lapse::parse(bound.limit).map_err(Some)?;
+            let took = Lapse::parse(&as_text(actual)).map_err(Some)?;
+            plain(bound.admits(&took, &limit, "<="))
+        }
+    }
+}
+
+fn nothing(assertion: &Assertion) -> String {
+    match (assertion.subject, &assertion.path) {
+        (Subject::Header | Subject::Trailer, Some(name)) => {
+            format!("the answer has no {} `{name}`", assertion.subject.word())
+        }
+        (_, Some(path)) => format!("there is nothing at {path}"),
+        (subject, None) => format!("there is no {}", subject.word()),
+    }
+}
+
+/// Equal as JSON; numbers by their value.
+pub fn equal(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (a, b) if written::same_number(a, b).is_some() => written::same_number(a, b) == Some(true),
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| equal(a, b)))
+        }
+        (a, b) => a == b,
+    }
+}
+
+fn one_of(wanted: &Value, actual: &Value) -> bool {
+    let class = wanted.as_str().and_then(|text| text.strip_suffix("xx")).and_then(|c| c.parse::<u64>().ok());
+    match (class, actual.as_u64()) {
+        (Some(class), Some(status)) => status / 100 == class,
+        // A code that was captured is text.
+        _ => equal(wanted, actual) || wanted.as_str().is_some_and(|text| text == as_text(actual)),
+    }
+}
+
+fn contains(actual: &Value, wanted: &Value) -> bool {
+    match (actual, wanted) {
+        (Value::Array(items), wanted) => items.iter().any(|item| equal(item, wanted) || within(item, wanted)),
+        (Value::Object(_), Value::Object(_)) => within(actual, wanted),
+        (Value::Object(table), Value::String(key)) => table.contains_key(key),
+        (actual, wanted) => as_text(actual).contains(&as_text(wanted)),
+    }
+}
+
+/// Whether all entries of the mapping `wanted` are in the mapping `actual`.
+fn within(actual: &Value, wanted: &Value) -> bool {
+    match (actual, wanted) {
+        (Value::Object(actual), Value::Object(wanted)) => wanted.iter().all(|(key, wanted)| {
+            actual.get(key).is_some_and(|actual| equal(actual, wanted) || within(actual, wanted))
+        }),
+        _ => false,
+    }
+}
+
+fn length(value: &Value) -> Option<usize> {
+    match value {
+        Value::String(text) => Some(text.chars().count()),
+        Value::Array(items) => Some(items.len()),
+        Value::Object(table) => written::literal(value).is_none().then_some(table.len()),
+        _ => None,
+    }
+}
+
+fn has_type(value: &Value, name: &str) -> bool {
+    Schema::compile("type", json!({ "type": name })).is_ok_and(|schema| schema.accepts(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::answer::test::{exec, http};
+
+    fn verdict(subject: Subject, path: Option<&str>, rule: Rule, value: Value) -> Verdict {
+        let answer =
+            http(201, &[("Location", "/items/7")], r#"{"id":7,"tags":["a","b"],"o":{"x":1.0},"n":null}"#);
+        let mut variables = Variables::default();
+        variables.set("id", json!("7"));
+        variables.set("dot", json!("."));
+        let assertion = Assertion { subject, path: path.map(Into::into), rule, value };
+        check(&assertion, &answer, &[Duration::from_millis(480)], &variables)
+    }
+
+    #[test]
+    fn what_holds() {
+        use Rule::*;
+        for (subject, path, rule, value) in [
+            (Subject::Status, None, OneOf, json!([200, "2xx"])),
+            (Subject::Header, Some("location"), Equals, json!("/items/{id}")),
+            (Subject::Header, Some("etag"), Exists, json!(false)),
+            (Subject::Json, Some("$.id"), Equals, json!("{id}")),
+            (Subject::Json, Some("$.id"), Equals, json!(7.0)),
+            (Subject::Json, Some("$.id"), Type, json!("integer")),
+            (Subject::Json, Some("$.tags"), Length, json!(2)),
+            (Subject::Json, Some("$.tags"), Length, json!(">=1")),
+            (Subject::Json, Some("$.tags"), Contains, json!("b")),
+            (Subject::Json, Some("$.tags[*]"), Equals, json!(["a", "b"])),
+            (Subject::Json, Some("$"), Contains, json!({"o": {"x": 1}})),
+            (Subject::Json, Some("$.n"), Exists, json!(true)),
+            (Subject::Json, Some("$.n"), Type, json!("null")),
+            (Subject::Json, Some("$.o"), Schema, json!({"required": ["x"]})),
+            (Subject::Body, None, Matches, json!("\"id\":{id}\\b")),
+            (Subject::Body, None, NotContains, json!("error")),
+            (Subject::Duration, None, Within, json!("<500ms")),
+        ] {
+            let verdict = verdict(subject, path, rule, value);
+            assert!(verdict.ok, "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn times_have_percentiles() {
+        let took: Vec<Duration> = (1..=100).rev().map(Duration::from_millis).collect();
+        let millis = |which: &str| time(&took, which).as_micros();
+        assert_eq!(["p50", "p95", "p99", "max", ""].map(millis), [50_000, 95_000, 99_000, 100_000, 1_000]);
+        assert_eq!((millis("mean"), time(&took[..1], "p50").as_millis()), (50_500, 100));
+    }
+
+    #[test]
+    fn what_fails_shows_both_sides() {
+        let failed = verdict(Subject::Status, None, Rule::OneOf, json!([200, "4xx"]));
+        assert_eq!(
+            (failed.ok, failed.actual, failed.assert.as_str()),
+            (false, json!(201), "status is one of [200,\"4xx\"]")
+        );
+        let failed = verdict(Subject::Json, Some("$.missing"), Rule::Equals, json!(1));
+        assert_eq!(failed.reason.as_deref(), Some("there is nothing at $.missing"));
+        let failed = verdict(Subject::Json, Some("$.o"), Rule::Schema, json!({"required": ["y"]}));
+        assert!(failed.reason.unwrap().contains("\"y\" is a required property"));
+        let failed = verdict(Subject::Body, None, Rule::Matches, json!("id{dot}:7"));
+        assert!(!failed.ok, "a variable in a pattern is literal text");
+        assert!(!verdict(Subject::Duration, None, Rule::Within, json!("<480ms")).ok);
+        assert!(!verdict(Subject::Json, Some("$.id"), Rule::Equals, json!("7")).ok, "text is no number");
+        assert!(!verdict(Subject::ExitCode, None, Rule::Equals, json!(0)).ok);
+    }
+
+    #[test]
+    fn commands_and_text_that_is_no_json() {
+        let answer = exec(3, "[1, 2]\n", "boom\n");
+        let check = |subject, path: Option<&str>, rule, value| {
+            let assertion = Assertion { subject, path: path.map(Into::into), rule, value };
+            check(&assertion, &answer, &[Duration::ZERO], &Variables::default())
+        };
+        assert!(check(Subject::ExitCode, None, Rule::OneOf, json!([3])).ok);
+        assert!(check(Subject::Stderr, None, Rule::Contains, json!("boom")).ok);
+        assert!(check(Subject::Json, Some("$[1]"), Rule::Equals, json!(2)).ok);
+        let plain = http(200, &[], "<html>");
+        let assertion = Assertion {
+            subject: Subject::Json,
+            path: Some("$.a".into()),
+            rule: Rule::Exists,
+            value: json!(true),
+        };
+        let verdict = super::check(&assertion, &plain, &[Duration::ZERO], &Variables::default());
+        assert!(verdict.reason.unwrap().starts_with("the body is no JSON"));
+    }
+}

@@ -1,0 +1,239 @@
+//! Assertions: what a scenario decides about an answer without any model.
+
+mod bound;
+mod check;
+pub(in crate::scenario) mod openapi;
+mod seen;
+
+pub use bound::Bound;
+pub use check::{Verdict, check, time};
+pub use seen::Sight;
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::scenario::values::json;
+use crate::value::Value;
+
+/// One check of one part of an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Assertion {
+    /// Which part.
+    pub subject: Subject,
+    /// The JSONPath of `json`, the name of `header`, what of all times `duration` is about; null for the others.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// How it is compared.
+    pub rule: Rule,
+    /// What with. Text in it may hold variables.
+    #[serde(default)]
+    pub value: Value,
+}
+
+/// The part of an answer that is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// HTTP status, also that of a WebSocket's handshake, or the name of a gRPC status.
+    Status,
+    /// An HTTP header or a gRPC metadata entry, by name in any case.
+    Header,
+    /// A gRPC trailer, by name in any case.
+    Trailer,
+    /// A part of what came back, read as JSON.
+    Json,
+    /// The body as text.
+    Body,
+    /// Exit code of a command or a terminal program.
+    ExitCode,
+    /// What a command wrote to its standard output.
+    Stdout,
+    /// What a command wrote to its standard error.
+    Stderr,
+    /// The message of a gRPC status.
+    Message,
+    /// Visible text of a page or element.
+    Text,
+    /// HTML of a page or element.
+    Html,
+    /// Where a browser is.
+    Url,
+    /// Title of a page.
+    Title,
+    /// Value of a form field.
+    Value,
+    /// Whether an element can be seen: `true` or `false`.
+    Visible,
+    /// Accessibility tree of a page, as text.
+    Tree,
+    /// Console errors of a page, uncaught exceptions and failed requests among them, one a line.
+    Console,
+    /// Dialogs that a page opened, as `kind: message`, one a line.
+    Dialogs,
+    /// How many: matching elements, received messages or events.
+    Count,
+    /// Received messages, one a line.
+    Messages,
+    /// Close code of a WebSocket.
+    Close,
+    /// Subprotocol that a WebSocket agreed on.
+    Protocol,
+    /// Text of a terminal's screen.
+    Screen,
+    /// How long the answer took; with a path, the mean or a percentile of all of them.
+    Duration,
+}
+
+/// How a part is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// It is the value. Numbers compare as numbers.
+    Equals,
+    /// It is one of a list; `"2xx"` stands for a class of status codes.
+    OneOf,
+    /// It is there (`true`) or is not (`false`).
+    Exists,
+    /// A regular expression finds something in it.
+    Matches,
+    /// Text: it has this in it. List: it has this item. Mapping: it has these entries.
+    Contains,
+    /// The opposite of `contains`.
+    NotContains,
+    /// Characters, items or entries: a number, or a bound such as `">=3"`.
+    Length,
+    /// `string number integer boolean array object null`.
+    Type,
+    /// It fits a JSON Schema.
+    Schema,
+    /// It is within a bound such as `"<500ms"`.
+    Within,
+    /// It is a number, or within a bound such as `">=3"`.
+    Amount,
+}
+
+/// How the right side of an assertion is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// HTTP status codes and classes of them, one or a list.
+    Status,
+    /// Whole numbers, one or a list.
+    Codes,
+    /// Names of gRPC statuses, one or a list.
+    Names,
+    /// `true` or `false`.
+    Flag,
+    /// A number, or a bound such as `">=3"`.
+    Count,
+    /// Comparisons of text, or a text it has in it.
+    Text,
+    /// By name: a text, or comparisons.
+    Named,
+    /// By JSONPath: a value, or comparisons.
+    Json,
+    /// A bound of time such as `"<500ms"`.
+    Duration,
+}
+
+/// Names of the gRPC statuses, by their codes.
+pub const GRPC_STATUSES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+impl Subject {
+    /// The word for it in a scenario file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Header => "header",
+            Self::Trailer => "trailer",
+            Self::Json => "json",
+            Self::Body => "body",
+            Self::ExitCode => "exit_code",
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+            Self::Message => "message",
+            Self::Text => "text",
+            Self::Html => "html",
+            Self::Url => "url",
+            Self::Title => "title",
+            Self::Value => "value",
+            Self::Visible => "visible",
+            Self::Tree => "tree",
+            Self::Console => "console",
+            Self::Dialogs => "dialogs",
+            Self::Count => "count",
+            Self::Messages => "messages",
+            Self::Close => "close",
+            Self::Protocol => "protocol",
+            Self::Screen => "screen",
+            Self::Duration => "duration",
+        }
+    }
+}
+
+impl Rule {
+    /// The word for it in a scenario file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Equals => "equals",
+            Self::OneOf => "one_of",
+            Self::Exists => "exists",
+            Self::Matches => "matches",
+            Self::Contains => "contains",
+            Self::NotContains => "not_contains",
+            Self::Length => "length",
+            Self::Type => "type",
+            Self::Schema => "schema",
+            Self::Within => "within",
+            Self::Amount => "amount",
+        }
+    }
+}
+
+impl Assertion {
+    /// Whether it is decided by all the times that a repeated step took.
+    pub fn is_about_all_times(&self) -> bool {
+        self.subject == Subject::Duration && self.path.is_some()
+    }
+}
+
+impl fmt::Display for Assertion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.subject.word())?;
+        if let Some(path) = &self.path {
+            write!(f, " {path}")?;
+        }
+        match (self.rule, &self.value) {
+            (Rule::Exists, Value::Bool(false)) => f.write_str(" is absent"),
+            (Rule::Exists, _) => f.write_str(" exists"),
+            (Rule::OneOf, Value::Array(items)) if items.len() == 1 => write!(f, " is {}", plain(&items[0])),
+            (Rule::OneOf, value) => write!(f, " is one of {value}"),
+            (Rule::Within | Rule::Amount, value) => write!(f, " {}", plain(value)),
+            (rule, value) => write!(f, " {} {}", rule.word(), json::text(value)),
+        }
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

@@ -1,0 +1,11 @@
+//! What is checked and captured of an answer without a model: assertions, captures and conditions.
+//! It must never know step types: each step type lists the subjects and sources that its answers have.
+
+pub mod assert;
+pub mod capture;
+pub mod select;
+pub mod when;
+
+pub use capture::{Capture, Captured};
+pub use select::Selector;
+pub use when::When;

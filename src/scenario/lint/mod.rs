@@ -1,0 +1,163 @@
+//! Lint: what is wrong with scenario files, or will be, rule by rule. The rules with numbers below 100 are those that
+//! authors know from other tools; those above are ours. It must never run a scenario against a program.
+
+mod captures;
+mod flow;
+mod secrets;
+mod spec;
+mod steps;
+mod vacuous;
+
+pub use spec::spec;
+
+use std::collections::HashMap;
+
+use crate::diag::{Code, Diagnostic, SourceId, SourceMap, Span};
+use crate::scenario::credentials;
+use crate::scenario::load::{Files, is_data, load};
+use crate::scenario::reader::linter::Linter;
+use crate::scenario::reader::yaml::{self, Kind, Node};
+
+/// Everything that is wrong with scenario files, by file and place: the rules, and what loading complains about beyond
+/// them. The sources are those that the complaints point into.
+pub fn scenarios(files: &Files) -> (SourceMap, Vec<Diagnostic>) {
+    // Loading and the rules read the same texts and know nothing of each other: each has a thread.
+    let ((scenarios, sources, loading), mut found) = std::thread::scope(|threads| {
+        let rules = threads.spawn(|| rules(files));
+        (load(files.clone()), rules.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    // The rules are about scenarios. What other files name and has no steps is data.
+    let is_data = |source: SourceId| {
+        let file = sources.get(source);
+        is_data(&file.name, &file.text, files.attached.as_deref())
+    };
+    let data: Vec<SourceId> =
+        sources.iter().map(|(source, _)| source).filter(|source| is_data(*source)).collect();
+    found.retain(|complaint| {
+        complaint.code == Code::LintSecret || complaint.span().is_none_or(|span| !data.contains(&span.source))
+    });
+    let mut names: HashMap<&str, SourceId> =
+        sources.iter().map(|(source, known)| (known.name.as_str(), source)).collect();
+    for scenario in &scenarios {
+        // Of the rows of one scenario the first one speaks for all.
+        let Some(source) = names.remove(scenario.file.as_str()) else { continue };
+        let mut linter = Linter::new(&sources, source);
+        vacuous::check(&mut linter, scenario);
+        found.extend(linter.found);
+    }
+    let beyond: Vec<Diagnostic> =
+        loading.into_iter().filter(|complaint| !is_said(complaint, &found)).map(renumbered).collect();
+    found.extend(beyond);
+    found.sort_by_key(|complaint| complaint.span().map(|span| (span.source, span.start)));
+    let mut sources = sources;
+    credentials::hide(&mut sources, &mut found);
+    (sources, found)
+}
+
+/// What the rules find, file by file. The texts are added in the order in which loading adds them, so that its sources
+/// serve for these places too.
+fn rules(files: &Files) -> Vec<Diagnostic> {
+    let mut sources = SourceMap::new();
+    for (name, text) in files.fixtures.iter().chain(&files.scenarios) {
+        sources.add(name.as_str(), text.as_str());
+    }
+    let mut found = Vec::new();
+    let mut ids = HashMap::new();
+    for (at, (source, _)) in sources.iter().enumerate() {
+        let mut linter = Linter::new(&sources, source);
+        if at >= files.fixtures.len() {
+            linter.file(&mut ids);
+        }
+        secrets::find(&mut linter);
+        found.extend(linter.found);
+    }
+    found
+}
+
+/// The rule about placeholders is one that loading looks after.
+fn renumbered(complaint: Diagnostic) -> Diagnostic {
+    let code = if complaint.code == Code::ScenarioUnset { Code::LintUnset } else { complaint.code };
+    Diagnostic { code, ..complaint }
+}
+
+/// Whether a rule has complained about the same place.
+fn is_said(complaint: &Diagnostic, found: &[Diagnostic]) -> bool {
+    let Some(span) = complaint.span() else { return false };
+    let beyond = [Code::ScenarioKey, Code::ScenarioBraces, Code::ScenarioDocuments, Code::ScenarioFixture];
+    !beyond.contains(&complaint.code)
+        && found.iter().filter_map(Diagnostic::span).any(|other| {
+            other.source == span.source
+                && (other.start == span.start || other.start < span.start && span.start < other.end)
+        })
+}
+
+impl Linter<'_> {
+    fn file(&mut self, ids: &mut HashMap<String, Span>) {
+        let start = self.sources.span(self.source, 0..0);
+        let documents = match yaml::parse(self.text()) {
+            Ok(documents) => documents,
+            Err(broken) => {
+                let span = self.sources.span(self.source, broken.at);
+                self.at(Code::LintYaml, span, format!("no valid YAML: {}", broken.message));
+                return;
+            }
+        };
+        let Some(root) = documents.first() else {
+            self.at(Code::LintEmpty, start, "the file is empty");
+            return;
+        };
+        let Kind::Table(_) = &root.kind else {
+            self.say(Code::LintRoot, root, format!("a scenario is a mapping, not {}", root.type_name()));
+            return;
+        };
+        self.head(root, ids);
+        steps::check(self, root);
+        flow::check(self, root);
+    }
+
+    fn head(&mut self, root: &Node, ids: &mut HashMap<String, Span>) {
+        match root.get("id") {
+            None => _ = self.say(Code::LintIdMissing, root, "a scenario needs `id`"),
+            Some(id) => self.id(id, ids),
+        }
+        if let Some(kind) = root.get("type").filter(|kind| !kind.is_null()) {
+            let word = kind.scalar_text().unwrap_or_default();
+            if !["api", "functional"].contains(&word.as_str()) {
+                let message = format!("`{word}` is no type of scenario that other tools know");
+                self.unknown(Code::LintType, kind, message, &word, &["api", "functional"]);
+            }
+        }
+        if let Some(weight) = root.get("weight").filter(|weight| !weight.is_null()) {
+            match weight.to_json().as_f64() {
+                None => _ = self.say(Code::LintWeightNumber, weight, "`weight` is no number"),
+                Some(number) if number <= 0.0 => {
+                    self.say(Code::LintWeight, weight, "a scenario of this weight counts for nothing");
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn id(&mut self, id: &Node, ids: &mut HashMap<String, Span>) {
+        let text = id.scalar_text().unwrap_or_default();
+        if text.trim().is_empty() {
+            self.say(Code::LintIdEmpty, id, "`id` is empty");
+            return;
+        }
+        let fits = text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+            && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
+        if !fits {
+            let message = format!("`{text}` has more than lower-case letters, digits, `-` and `_`");
+            self.say(Code::LintId, id, message);
+        }
+        let span = self.sources.span(self.source, id.at.clone());
+        if let Some(first) = ids.get(&text) {
+            let file = &self.sources.get(first.source).name;
+            let first = *first;
+            let complaint = self.at(Code::LintTwice, span, format!("the id `{text}` is taken by {file}"));
+            *complaint = complaint.clone().at(first, "first used here");
+        } else {
+            ids.insert(text, span);
+        }
+    }
+}

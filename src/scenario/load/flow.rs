@@ -1,0 +1,236 @@
+//! What can be seen from the order of steps: placeholders that never get a value (errors), placeholders before their
+//! capture, captures that hide others, steps that cannot be judged (warnings).
+
+use std::collections::HashSet;
+
+use crate::diag::{Code, Span, nearest};
+use crate::scenario::reader::yaml::{Kind, Node};
+use crate::scenario::reader::{Reader, given};
+use crate::scenario::steps::actions_in;
+use crate::scenario::values::generator::GENERATORS;
+use crate::scenario::values::variables::placeholders;
+
+/// What braces in a text are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Braces {
+    /// Placeholders in a text that is sent.
+    Sent,
+    /// Placeholders in a text that is expected.
+    Expected,
+    /// Often something else, as in commands and patterns: only a name that is captured makes a placeholder.
+    Free,
+}
+
+/// The names of variables at a step.
+struct Names<'a> {
+    /// Those that have a value by then.
+    set: &'a HashSet<String>,
+    /// Those that the rows of the step have.
+    rows: &'a HashSet<String>,
+    /// All that any step captures or that have a value from the beginning.
+    captured: &'a HashSet<&'a str>,
+    /// Whether there can be no others.
+    complete: bool,
+}
+
+impl Names<'_> {
+    fn is_set(&self, name: &str) -> bool {
+        self.set.contains(name) || self.rows.contains(name)
+    }
+}
+
+/// Most complaints about placeholders in one text.
+const COMPLAINTS: usize = 20;
+
+/// Reviews a scenario, or a fixture, where the variables `set` are known from the beginning. With `complete`, no other
+/// variable can get a value from outside.
+pub fn review(reader: &mut Reader<'_>, node: &Node, mut set: HashSet<String>, complete: bool) {
+    let lists = ["setup", "steps", "teardown"].map(|list| (list, items(node, list)));
+    let captured: HashSet<String> = lists
+        .iter()
+        .flat_map(|(_, items)| items.iter().flat_map(captures))
+        .filter_map(Node::scalar_text)
+        .chain(set.iter().cloned())
+        .collect();
+    let captured: HashSet<&str> = captured.iter().map(String::as_str).collect();
+    for (list, items) in lists {
+        for item in items {
+            step(reader, item, &mut set, (&captured, complete));
+            if list == "steps" {
+                unjudged(reader, item);
+            }
+        }
+    }
+    if let Some(criteria) = given(node, "satisfaction_criteria") {
+        let names = Names { set: &set, rows: &HashSet::new(), captured: &captured, complete };
+        walk(reader, criteria, &names, Braces::Expected);
+    }
+}
+
+fn items<'n>(node: &'n Node, list: &str) -> &'n [Node] {
+    match given(node, list) {
+        Some(Node { kind: Kind::List(items), .. }) => items,
+        _ => &[],
+    }
+}
+
+fn step(
+    reader: &mut Reader<'_>,
+    item: &Node,
+    set: &mut HashSet<String>,
+    (captured, complete): (&HashSet<&str>, bool),
+) {
+    let rows = row_names(item);
+    let names = Names { set, rows: &rows, captured, complete };
+    conditions(reader, item, &names);
+    for (step_type, _, action) in actions_in(item) {
+        let braces = if step_type.runs_commands { Braces::Free } else { Braces::Sent };
+        walk(reader, action, &names, braces);
+    }
+    for name in captures(item) {
+        let Some(text) = name.scalar_text() else { continue };
+        if !set.insert(text.clone()) {
+            let message = format!("`{text}` hides an earlier capture of the same name");
+            reader.complain(Code::ScenarioShadow, name, message);
+        }
+    }
+    let names = Names { set, rows: &rows, captured, complete };
+    for key in ["expect", "assert", "until"] {
+        if let Some(words) = given(item, key) {
+            walk(reader, words, &names, Braces::Expected);
+        }
+    }
+}
+
+/// The variables that the condition of a step is about.
+fn conditions(reader: &mut Reader<'_>, item: &Node, names: &Names<'_>) {
+    let Some(Node { kind: Kind::Table(entries), .. }) = given(item, "when") else { return };
+    for (key, value) in entries {
+        let name = key.scalar_text().unwrap_or_default();
+        if !names.is_set(&name) && !names.captured.contains(name.as_str()) {
+            let message = format!("nothing in this scenario captures `{name}`, which this step depends on");
+            let near = nearest(&name, names.captured.iter().copied());
+            reader.complain(Code::ScenarioUnset, key, message).help =
+                near.map(|near| format!("did you mean `{near}`?"));
+        }
+        walk(reader, value, names, Braces::Free);
+    }
+}
+
+/// The names that the rows of a step have.
+fn row_names(step: &Node) -> HashSet<String> {
+    let mut names = HashSet::new();
+    for row in items(step, "for_each") {
+        match &row.kind {
+            Kind::Table(entries) => names.extend(entries.iter().filter_map(|(key, _)| key.scalar_text())),
+            _ => _ = names.insert("item".to_owned()),
+        }
+    }
+    names
+}
+
+fn unjudged(reader: &mut Reader<'_>, step: &Node) {
+    if matches!(step.kind, Kind::Table(_))
+        && given(step, "expect").is_none()
+        && given(step, "assert").is_none()
+        && given(step, "until").is_none()
+        && actions_in(step).all(|(step_type, _, action)| (step_type.implied)(action).is_empty())
+    {
+        reader.complain(Code::ScenarioUnjudged, step, "this step has neither `expect` nor `assert`");
+    }
+}
+
+/// The names of the captures of a step.
+fn captures(step: &Node) -> impl Iterator<Item = &Node> {
+    items(step, "capture").iter().filter_map(|item| given(item, "name"))
+}
+
+/// Parts of an assertion in which braces have a meaning of their own.
+const PATTERNS: [&str; 4] = ["matches", "schema", "schema_file", "path"];
+
+/// Looks at every text under `node`.
+fn walk(reader: &mut Reader<'_>, node: &Node, names: &Names<'_>, braces: Braces) {
+    match &node.kind {
+        Kind::List(items) => items.iter().for_each(|item| walk(reader, item, names, braces)),
+        Kind::Table(entries) => entries.iter().for_each(|(key, value)| {
+            // What events and messages are waited for is said by patterns.
+            let word = key.text().unwrap_or_default();
+            let is_pattern = matches!(word, "events" | "receive")
+                || braces == Braces::Expected && PATTERNS.contains(&word);
+            walk(reader, key, names, braces);
+            walk(reader, value, names, if is_pattern { Braces::Free } else { braces });
+        }),
+        Kind::Scalar(_) => {
+            let text = node.text().unwrap_or_default();
+            let (mut seen, before) = (HashSet::new(), reader.complaints.len());
+            for (start, end, name) in placeholders(text) {
+                // Once for each name is enough, and what is wrong with a text can be seen from a few of them.
+                if text[..start].ends_with('$') || !seen.insert(name) {
+                    continue;
+                }
+                if reader.complaints.len() >= before + COMPLAINTS {
+                    break;
+                }
+                let span = inner(reader, node, text, start, end);
+                placeholder(reader, span, (&text[start..], name), names, braces);
+            }
+        }
+    }
+}
+
+/// Complains about the placeholder `name`, which `text` begins with, if it has no value.
+fn placeholder(
+    reader: &mut Reader<'_>,
+    span: Span,
+    (text, name): (&str, &str),
+    names: &Names<'_>,
+    braces: Braces,
+) {
+    if let Some(made) = name.strip_prefix('$') {
+        let word = made.split(':').next().unwrap_or_default();
+        if !GENERATORS.contains(&word) && braces != Braces::Free {
+            let near = nearest(word, GENERATORS.iter().copied());
+            let message = format!("`{{{name}}}` has no value: `${word}` is not a generated value");
+            reader.complain_at(Code::ScenarioUnset, span, message).help =
+                near.map(|near| format!("did you mean `{{${near}}}`?"));
+        }
+        return;
+    }
+    if names.is_set(name) {
+        if text.starts_with("{{") {
+            let message = format!("`{{{{{name}}}}}` is read as `{{{name}}}`");
+            reader.complain_at(Code::ScenarioBraces, span, message);
+        }
+    } else if braces != Braces::Free || nearest(name, names.captured.iter().copied()).is_some() {
+        unset(reader, span, name, names, braces);
+    }
+}
+
+fn unset(reader: &mut Reader<'_>, span: Span, name: &str, names: &Names<'_>, braces: Braces) {
+    let is_never_set = braces != Braces::Free && names.complete && !names.captured.contains(name);
+    let near = nearest(name, names.captured.iter().copied());
+    let near = near.filter(|near| is_never_set || names.is_set(near));
+    let code = if is_never_set { Code::ScenarioNeverSet } else { Code::ScenarioUnset };
+    let message = if is_never_set {
+        format!("`{{{name}}}` never has a value: no step captures `{name}`, and no variable has this name")
+    } else if braces == Braces::Free {
+        format!("`{{{name}}}` stays as it is: no earlier step captures `{name}`")
+    } else {
+        format!("`{{{name}}}` has no value: no earlier step captures `{name}`")
+    };
+    let complaint = reader.complain_at(code, span, message);
+    let literal = (braces != Braces::Free).then(|| {
+        format!("write `\\{{{name}}}` for the text itself, or give a value with `--variable {name}=VALUE`")
+    });
+    complaint.help = near.map(|near| format!("did you mean `{{{near}}}`?")).or(literal);
+}
+
+/// The bytes of a placeholder, where the text stands in the file as it is; else those of the whole text.
+fn inner(reader: &Reader<'_>, node: &Node, text: &str, start: usize, end: usize) -> Span {
+    let span = reader.span(node);
+    let written = &reader.sources.get(reader.source).text;
+    let Some(found) = written.get(node.at.clone()).and_then(|raw| raw.find(&text[start..end])) else {
+        return span;
+    };
+    span.part(found..found + (end - start))
+}

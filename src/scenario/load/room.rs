@@ -1,0 +1,34 @@
+//! How much scenario files may come to once rows and fixtures are multiplied out.
+
+use crate::scenario::language::Scenario;
+use crate::scenario::values::size::size_of;
+
+/// Most steps of one file and of all files, all rows counted.
+pub const STEPS: usize = 20_000;
+pub const ALL_STEPS: usize = 100_000;
+/// Most bytes of one file and of all files, all rows counted, as JSON.
+pub const BYTES: usize = 128 << 20;
+pub const ALL_BYTES: usize = 512 << 20;
+
+/// What scenario files come to together.
+#[derive(Debug, Default)]
+pub struct Total {
+    steps: usize,
+    bytes: usize,
+}
+
+impl Total {
+    /// Adds the scenarios of one more file; says what there is too much of.
+    pub fn add(&mut self, scenarios: &[Scenario]) -> Option<String> {
+        for scenario in scenarios {
+            self.steps += scenario.setup.len() + scenario.steps.len() + scenario.teardown.len();
+            self.bytes += size_of(scenario);
+        }
+        if self.steps > ALL_STEPS {
+            return Some(format!("the scenario files come to more than {ALL_STEPS} steps, all rows counted"));
+        }
+        let mib = ALL_BYTES >> 20;
+        (self.bytes > ALL_BYTES)
+            .then(|| format!("the scenario files come to more than {mib} MiB, all rows counted"))
+    }
+}

@@ -1,0 +1,46 @@
+use indexmap::IndexMap;
+
+use crate::diag::Code;
+use crate::scenario::reader::Reader;
+use crate::scenario::reader::yaml::{Kind, Node};
+use crate::scenario::values::variables::is_name;
+use crate::value::Value;
+
+/// One row of `for_each`: variables by name.
+pub type Row = IndexMap<String, Value>;
+
+/// Most rows of one table.
+const MOST: usize = 1_000;
+
+/// Reads `for_each`: a list of mappings by name, or of values that are all called `item`.
+pub fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<Row> {
+    let items = reader.list(node, "`for_each`");
+    if items.is_empty() || items.len() > MOST {
+        let message = format!("`for_each` has {} rows, it takes from 1 to {MOST}", items.len());
+        reader.complain(Code::ScenarioValue, node, message);
+        return Vec::new();
+    }
+    items.iter().map(|item| row(reader, item)).collect()
+}
+
+fn row(reader: &mut Reader<'_>, node: &Node) -> Row {
+    match &node.kind {
+        Kind::Table(_) => variables(reader, node, "a row of `for_each`"),
+        _ => std::iter::once(("item".to_owned(), node.to_text_or_json())).collect(),
+    }
+}
+
+/// A mapping of variables.
+pub fn variables(reader: &mut Reader<'_>, node: &Node, what: &str) -> Row {
+    let mut row = Row::new();
+    for (key, value) in reader.entries(node, what).unwrap_or_default() {
+        let name = key.scalar_text().unwrap_or_default();
+        if !is_name(&name) {
+            let message =
+                format!("`{name}` cannot stand in a placeholder: a name has letters, digits and `_`");
+            reader.complain(Code::ScenarioCapture, key, message);
+        }
+        row.insert(name, value.to_text_or_json());
+    }
+    row
+}

@@ -1,0 +1,200 @@
+use std::time::Duration;
+
+use super::rows::{self, Row};
+use super::{assertion, weight};
+use crate::diag::Code;
+use crate::scenario::checks::Capture;
+use crate::scenario::checks::assert::Assertion;
+use crate::scenario::checks::{Selector, When};
+use crate::scenario::language::{Retry, Step, Until};
+use crate::scenario::reader::yaml::{Kind, Node};
+use crate::scenario::reader::{Reader, given, keys};
+use crate::scenario::steps::{self, Action, StepType, actions_in};
+use crate::scenario::values::size::size_of;
+use crate::scenario::values::variables::is_name;
+use crate::scenario::values::{Lapse, Variables};
+
+/// Reads one entry of `setup`, `steps` or `teardown`: one step, or one for each of its rows, and their size as JSON. `None`
+/// where they are more steps or bytes than there is `room` for.
+pub fn read(reader: &mut Reader<'_>, node: &Node, room: (usize, usize)) -> Option<(Vec<Step>, usize)> {
+    let rows = given(node, "for_each").map(|value| rows::read(reader, value)).unwrap_or_default();
+    let Some(step) = one(reader, node) else { return Some((Vec::new(), 0)) };
+    let count = rows.len().max(1);
+    let size = size_of(&step).saturating_mul(count);
+    if count > room.0 || size > room.1 {
+        return None;
+    }
+    if rows.is_empty() {
+        return Some((vec![step], size));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "there are at most a thousand rows")]
+    let weight = step.weight / rows.len() as f64;
+    let of_row = |row: Row| {
+        let description = Variables::given(row.clone()).fill(&step.description).into_owned();
+        Step { description, weight, variables: row, ..step.clone() }
+    };
+    Some((rows.into_iter().map(of_row).collect(), size))
+}
+
+fn one(reader: &mut Reader<'_>, node: &Node) -> Option<Step> {
+    let all: Vec<&str> = [&steps::words(), keys::STEP].concat();
+    reader.table(node, "a step", &all)?;
+    let action = the_action(reader, node);
+    let kind = action.as_ref().map(Action::step_type);
+    if let (Some(_), Some(until)) = (given(node, "retry"), given(node, "until")) {
+        let message = "a step has `retry` or `until`, not both";
+        reader.complain(Code::ScenarioValue, until, message).help = Some(
+            "`until` is tried again by itself: say how long with `within`, how often with `every`".into(),
+        );
+    }
+    Some(Step {
+        description: reader.optional(node, "description"),
+        expect: reader.optional(node, "expect"),
+        service: Some(reader.optional(node, "service")).filter(|name| !name.is_empty()),
+        when: given(node, "when").map(|value| When(assertion::conditions(reader, value))),
+        delay: given(node, "delay").and_then(|value| reader.lapse(value, "`delay`")),
+        retry: given(node, "retry").and_then(|value| retry(reader, value)),
+        until: given(node, "until").and_then(|value| until(reader, value, kind)),
+        repeat: given(node, "repeat").and_then(|value| repeat(reader, value)).unwrap_or(1),
+        must: given(node, "must").and_then(|value| reader.flag(value, "`must`")).unwrap_or_default(),
+        weight: weight(reader, node, 1.0),
+        variables: Row::new(),
+        capture: captures(reader, node, kind),
+        assert: asserted(reader, node, kind),
+        line: reader.line(node),
+        action: action?,
+    })
+}
+
+/// Most times that a step is done.
+const MOST_TIMES: u64 = 100_000;
+
+fn repeat(reader: &mut Reader<'_>, node: &Node) -> Option<u32> {
+    let times = reader.number(node, "`repeat`")?;
+    if !(1..=MOST_TIMES).contains(&times) {
+        let message = format!("a step is done from 1 to {MOST_TIMES} times");
+        reader.complain(Code::ScenarioValue, node, message);
+    }
+    u32::try_from(times).ok()
+}
+
+/// What has to hold: what the action says by keys of its own, then what `assert` says.
+fn asserted(reader: &mut Reader<'_>, node: &Node, kind: Option<&StepType>) -> Vec<Assertion> {
+    let actions = actions_in(node).filter(|(.., action)| !action.is_null());
+    let mut asserted: Vec<Assertion> =
+        actions.flat_map(|(step_type, _, action)| (step_type.implied)(action)).collect();
+    if let Some(written) = given(node, "assert") {
+        asserted.extend(assertion::read(reader, written, kind));
+    }
+    asserted
+}
+
+/// Assertions, with `within` and `every` among them.
+fn until(reader: &mut Reader<'_>, node: &Node, kind: Option<&StepType>) -> Option<Until> {
+    let entries = reader.entries(node, "`until`")?;
+    let lapse = |reader: &mut Reader<'_>, key: &str| {
+        given(node, key).and_then(|value| reader.lapse(value, &format!("`{key}`")))
+    };
+    let within = lapse(reader, "within").unwrap_or(Lapse::secs(30));
+    let every = lapse(reader, "every").unwrap_or(Lapse(Duration::from_millis(500)));
+    let is_time = |key: &Node| key.text().is_some_and(|word| keys::UNTIL.contains(&word));
+    let asserted = entries.iter().filter(|(key, _)| !is_time(key)).cloned().collect();
+    let asserted = Node::table(node.at.clone(), asserted);
+    Some(Until { assert: assertion::read(reader, &asserted, kind), within, every })
+}
+
+fn the_action(reader: &mut Reader<'_>, node: &Node) -> Option<Action> {
+    let Kind::Table(entries) = &node.kind else { return None };
+    let present: Vec<_> = actions_in(node).collect();
+    match present.as_slice() {
+        [] => {
+            let known = |(key, _): &(Node, Node)| key.text().is_some_and(|name| keys::STEP.contains(&name));
+            if entries.iter().all(known) {
+                let message = "this step does nothing";
+                reader.complain(Code::ScenarioAction, node, message).help =
+                    Some(format!("a step has one of {}", steps::words().join(", ")));
+            }
+            None
+        }
+        [(step_type, _, value)] => step_type.read(reader, value, node),
+        [(first, ..), (second, key, _), ..] => {
+            let (first, second) = (first.word, second.word);
+            let message = format!("a step does one thing, this one has `{first}` and `{second}`");
+            reader.complain(Code::ScenarioAction, key, message).help = Some("make two steps of it".into());
+            None
+        }
+    }
+}
+
+fn retry(reader: &mut Reader<'_>, node: &Node) -> Option<Retry> {
+    reader.table(node, "`retry`", keys::RETRY)?;
+    let attempts = match given(node, "attempts") {
+        None => 3,
+        Some(value) => match value.to_json().as_i64() {
+            // The format says that no attempts, or fewer, mean the default.
+            Some(attempts) if attempts < 1 => 3,
+            Some(attempts) => u32::try_from(attempts).unwrap_or(u32::MAX),
+            None => {
+                reader.mistyped(value, "`attempts`", "a whole number");
+                3
+            }
+        },
+    };
+    let interval = given(node, "interval").and_then(|value| reader.lapse(value, "`interval`"));
+    let timeout = given(node, "timeout").and_then(|value| reader.lapse(value, "`timeout`"));
+    Some(Retry { attempts, interval: interval.unwrap_or(Lapse::secs(1)), timeout })
+}
+
+fn captures(reader: &mut Reader<'_>, node: &Node, kind: Option<&StepType>) -> Vec<Capture> {
+    let Some(list) = given(node, "capture") else { return Vec::new() };
+    let items = reader.list(list, "`capture`");
+    items.iter().filter_map(|item| capture(reader, item, kind)).collect()
+}
+
+fn capture(reader: &mut Reader<'_>, node: &Node, kind: Option<&StepType>) -> Option<Capture> {
+    reader.table(node, "a capture", keys::CAPTURE)?;
+    let name = reader.required(node, "name", "a capture");
+    if let (Some(name), Some(value)) = (&name, given(node, "name"))
+        && !name.is_empty()
+        && !is_name(name)
+    {
+        let message = format!("`{name}` cannot stand in a placeholder: a name has letters, digits and `_`");
+        reader.complain(Code::ScenarioCapture, value, message);
+    }
+    let (path, source) = (given(node, "jsonpath"), given(node, "source"));
+    if path.is_none() && source.is_none() {
+        let message = "a capture needs `jsonpath` or `source`";
+        reader.complain(Code::ScenarioCapture, node, message);
+    }
+    let jsonpath = path.and_then(|value| json_path(reader, value));
+    let source = source.and_then(|value| known_source(reader, value, kind));
+    Some(Capture { name: name?, jsonpath, source })
+}
+
+/// A JSONPath that can be read; paths with placeholders are read when the values are known.
+pub(super) fn json_path(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
+    let path = reader.text(node, "a JSONPath")?;
+    if !path.contains('{')
+        && let Err(reason) = Selector::parse(&path)
+    {
+        reader.complain(Code::ScenarioPath, node, format!("`{path}` is {reason}"));
+    }
+    Some(path)
+}
+
+fn known_source(reader: &mut Reader<'_>, node: &Node, kind: Option<&StepType>) -> Option<String> {
+    let source = reader.text(node, "`source`")?;
+    let Some(kind) = kind else { return Some(source) };
+    let known = kind.sources;
+    let named = ["header:", "trailer:"].into_iter().find(|word| source.starts_with(word));
+    let fits = match named {
+        Some(word) => known.contains(&word) && !source[word.len()..].trim().is_empty(),
+        None => known.contains(&source.as_str()),
+    };
+    if !fits {
+        let message = format!("`{}` has no source `{source}`", kind.word);
+        let complaint = reader.complain(Code::ScenarioCapture, node, message);
+        *complaint = complaint.clone().suggest(&source, known.iter().copied());
+    }
+    Some(source)
+}

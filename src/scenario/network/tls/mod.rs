@@ -1,0 +1,214 @@
+//! TLS as the user wants it for a target: whom to trust beside what a scenario says, and with which certificate to answer.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+
+mod certificates;
+
+use certificates::Named;
+pub use certificates::{install, reason};
+
+/// What the user gives, each file as its text in PEM.
+#[derive(Clone, Default)]
+pub struct TlsGiven {
+    /// Certificates that are trusted in place of those of the machine.
+    pub ca_cert: Option<String>,
+    /// The certificate that is shown to servers, with those between it and its authority.
+    pub client_cert: Option<String>,
+    /// Its private key.
+    pub client_key: Option<String>,
+    /// Whether any certificate of a server will do.
+    pub insecure: bool,
+    /// The options of `curl` that mean the same.
+    pub curl: Vec<String>,
+}
+
+/// TLS for the connections to a target. There is no `Debug`: it holds a private key.
+#[derive(Clone, Default)]
+pub struct Tls(Arc<TlsGiven>);
+
+impl Tls {
+    /// Checks what was given: a file that cannot be used is told before anything is sent.
+    pub fn new(given: TlsGiven) -> Result<Self, String> {
+        if given.client_cert.is_some() != given.client_key.is_some() {
+            return Err("a client certificate needs its key, and a key its certificate".to_owned());
+        }
+        if let Some(pem) = &given.ca_cert {
+            Named::read(pem).map_err(|e| e.replace("`trust`", "`ca_cert`"))?;
+        }
+        let tls = Self(Arc::new(given));
+        // Only what is given is tried, so that the certificates of the machine are not read for it.
+        if tls.0.client_cert.is_some() {
+            let any = Self(Arc::new(TlsGiven { insecure: true, ..(*tls.0).clone() }));
+            any.trusting("").config()?;
+        }
+        Ok(tls)
+    }
+
+    /// The same for a scenario that trusts the certificates in `trust`, if there are any.
+    pub fn trusting(&self, trust: &str) -> Trusted {
+        let parts = [trust, self.0.ca_cert.as_deref().unwrap_or_default()];
+        let pem = parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join("\n");
+        Trusted { pem, tls: self.clone() }
+    }
+
+    /// Whether a page of a browser has to look at no certificate, because it cannot be given those that are trusted.
+    pub fn is_for_pages(&self) -> bool {
+        self.0.insecure || self.0.ca_cert.is_some()
+    }
+
+    /// Whether servers are shown a certificate.
+    pub fn has_client_certificate(&self) -> bool {
+        self.0.client_cert.is_some()
+    }
+
+    /// The options of `curl` that mean the same.
+    pub fn curl(&self) -> &[String] {
+        &self.0.curl
+    }
+}
+
+/// Whom a client trusts, and who it is.
+pub struct Trusted {
+    pem: String,
+    tls: Tls,
+}
+
+impl Trusted {
+    /// Who decides about the certificate of a server; `None` for the machine.
+    pub fn verifier(&self) -> Result<Option<Arc<dyn ServerCertVerifier>>, String> {
+        if self.tls.0.insecure {
+            return Ok(Some(Arc::new(Unchecked(rustls::crypto::ring::default_provider()))));
+        }
+        if self.pem.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Named::read(&self.pem)?))
+    }
+
+    /// Certificate and key that are shown to servers, in PEM.
+    pub fn identity(&self) -> Option<(&str, &str)> {
+        Some((self.tls.0.client_cert.as_deref()?, self.tls.0.client_key.as_deref()?))
+    }
+
+    /// What a client is made with.
+    pub fn config_in_full(&self) -> Result<ClientConfig, String> {
+        let plain = || ClientConfig::builder().with_root_certificates(of_the_machine()).with_no_client_auth();
+        Ok(self.config()?.unwrap_or_else(plain))
+    }
+
+    /// What a client is made with; `None` if it is like any other of this machine.
+    pub fn config(&self) -> Result<Option<ClientConfig>, String> {
+        install();
+        let builder = match (self.verifier()?, self.identity()) {
+            (None, None) => return Ok(None),
+            (Some(verifier), _) => {
+                ClientConfig::builder().dangerous().with_custom_certificate_verifier(verifier)
+            }
+            (None, Some(_)) => ClientConfig::builder().with_root_certificates(of_the_machine()),
+        };
+        let Some((certificate, key)) = self.identity() else {
+            return Ok(Some(builder.with_no_client_auth()));
+        };
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificate.as_bytes())
+            .collect::<Result<_, _>>()
+            .map_err(|e| format!("`client_cert` is no certificate in PEM: {e}"))?;
+        if chain.is_empty() {
+            return Err("`client_cert` has no certificate in PEM in it".to_owned());
+        }
+        // What is wrong with a key is not told: it may repeat a part of it.
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+            .map_err(|_| "`client_key` has no unencrypted private key in PEM in it".to_owned())?;
+        let key = certified(chain, key)?;
+        Ok(Some(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key)))))
+    }
+}
+
+/// Certificate and key, if they belong together. Whether the certificate is good for anything is for the server to say:
+/// many authorities of teams still issue version 1, which rustls refuses to read.
+fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<CertifiedKey, String> {
+    let key = rustls::crypto::ring::default_provider().key_provider.load_private_key(key);
+    let key = key.map_err(|_| "`client_key` is of a kind that cannot sign".to_owned())?;
+    let own = key.public_key();
+    let holds = |public: &[u8]| chain[0].windows(public.len()).any(|part| part == public);
+    if own.is_some_and(|own| !holds(own.as_ref())) {
+        return Err(
+            "`client_cert` and `client_key` do not fit: the certificate has another public key".to_owned()
+        );
+    }
+    Ok(CertifiedKey::new(chain, key))
+}
+
+/// The certificates that this machine trusts; those that cannot be read are left out, as by every other client.
+fn of_the_machine() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+/// Takes any certificate; that the server has its key is checked all the same.
+#[derive(Debug)]
+struct Unchecked(CryptoProvider);
+
+impl ServerCertVerifier for Unchecked {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_used_is_refused_without_a_word_of_the_key() {
+        let error = |given: TlsGiven| Tls::new(given).err().unwrap();
+        let some = |text: &str| Some(text.to_owned());
+        let alone = TlsGiven { client_key: some("x"), ..TlsGiven::default() };
+        assert_eq!(error(alone), "a client certificate needs its key, and a key its certificate");
+        let ca = TlsGiven { ca_cert: some("nothing"), ..TlsGiven::default() };
+        assert_eq!(error(ca), "`ca_cert` has no certificate in PEM in it");
+        let both =
+            TlsGiven { client_cert: some("nothing"), client_key: some("open-sesame"), ..TlsGiven::default() };
+        assert_eq!(error(both), "`client_cert` has no certificate in PEM in it");
+        assert!(Tls::new(TlsGiven::default()).unwrap().trusting("").config().unwrap().is_none());
+    }
+}

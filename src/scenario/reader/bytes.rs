@@ -1,0 +1,83 @@
+//! Content that is no text, as scenario files write it.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::yaml::Node;
+use super::{Reader, keys};
+use crate::diag::Code;
+
+/// Bytes, written as `{ base64: … }` or `{ hex: … }`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum Bytes {
+    /// RFC 4648, with padding.
+    Base64(String),
+    /// Two digits a byte; blanks are left out.
+    Hex(String),
+}
+
+impl Bytes {
+    /// Reads them, or complains about a value that is not one of these. `what` is where they stand.
+    pub fn read(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Self> {
+        let entries = reader.table(node, what, keys::BYTES)?;
+        let [(key, value)] = entries else {
+            reader.complain(Code::ScenarioValue, node, format!("{what} has one of base64, hex and file"));
+            return None;
+        };
+        if key.text() == Some("file") {
+            // One that could be read stands here as what it has.
+            reader.mistyped(value, "`file`", "the name of a file beside the scenario");
+            return None;
+        }
+        let form = match key.text() {
+            Some("hex") => Self::Hex,
+            Some("base64") => Self::Base64,
+            // It was complained about already.
+            _ => return None,
+        };
+        let bytes = form(reader.text(value, what)?);
+        if let Err(reason) = bytes.decode() {
+            reader.complain(Code::ScenarioValue, value, reason);
+            return None;
+        }
+        Some(bytes)
+    }
+
+    /// What they stand for.
+    pub fn decode(&self) -> Result<Vec<u8>, String> {
+        match self {
+            Self::Base64(text) => {
+                let text: String = text.split_whitespace().collect();
+                STANDARD.decode(text).map_err(|e| format!("no base64: {e}"))
+            }
+            Self::Hex(text) => {
+                let digits: Vec<u32> = text
+                    .chars()
+                    .filter(|c| !c.is_whitespace())
+                    .map(|c| c.to_digit(16).ok_or(format!("no hexadecimal: `{c}` is no digit")))
+                    .collect::<Result<_, _>>()?;
+                if digits.len() % 2 == 1 {
+                    return Err("no hexadecimal: a digit is missing".into());
+                }
+                Ok(digits.chunks(2).filter_map(|pair| u8::try_from(pair[0] * 16 + pair[1]).ok()).collect())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Bytes;
+
+    #[test]
+    fn both_forms_are_read() {
+        assert_eq!(Bytes::Hex("00 ff 7f".into()).decode(), Ok(vec![0, 255, 127]));
+        assert_eq!(Bytes::Base64("AP9/\n".into()).decode(), Ok(vec![0, 255, 127]));
+        assert_eq!(Bytes::Hex("0".into()).decode(), Err("no hexadecimal: a digit is missing".into()));
+        assert_eq!(Bytes::Hex("0g".into()).decode(), Err("no hexadecimal: `g` is no digit".into()));
+        assert!(Bytes::Base64("A".into()).decode().unwrap_err().starts_with("no base64: "));
+    }
+}

@@ -1,0 +1,213 @@
+//! One step until it is decided: done once, tried again, repeated, and looked at again where a page may still change.
+
+use std::time::Duration;
+
+use super::deadline::Bounded;
+use crate::clock::millis;
+use crate::scenario::answer::{Answer, Outcome, Sent};
+use crate::scenario::checks::assert::{Assertion, Subject, Verdict, check};
+use crate::scenario::language::Step;
+use crate::scenario::steps::{Connections, Stage, StepContext};
+use crate::scenario::values::{Lapse, Variables};
+use crate::value::Value;
+use crate::visible::without_userinfo;
+
+/// When a scenario has to be over, and how long it was given.
+pub type Deadline = Option<(u64, Lapse)>;
+
+/// What came of a step.
+pub struct Attempt {
+    /// How often it was tried.
+    pub number: u32,
+    /// What was sent last.
+    pub sent: Option<Sent>,
+    /// What came of that.
+    pub outcome: Outcome,
+    /// What its assertions say.
+    pub assertions: Vec<Verdict>,
+}
+
+impl Attempt {
+    /// Whether nothing went wrong and all assertions hold.
+    pub fn held(&self) -> bool {
+        self.outcome.error.is_none() && self.assertions.iter().all(|verdict| verdict.ok)
+    }
+
+    /// Whether the program was there to the end: it answered, or shows a screen on which something is missing.
+    pub fn saw_something(&self) -> bool {
+        if self.outcome.error.is_none() {
+            return true;
+        }
+        let Some(Answer::Told(told)) = &self.outcome.answer else { return false };
+        told.part("screen").is_some() && told.part("running") == Some(&Value::Bool(true))
+    }
+
+    /// Whether nothing is left to try for: a step that waits for a state has it, any other has not failed.
+    fn succeeded(&self, step: &Step) -> bool {
+        let waited = step.until.as_ref().map_or(self.assertions.len(), |until| until.assert.len());
+        self.outcome.error.is_none() && self.assertions.iter().take(waited).all(|verdict| verdict.ok)
+    }
+
+    /// Whether an assertion fails, and all that fail may hold later.
+    fn may_come_true(&self, step: &Step) -> bool {
+        let hopeless = |(assertion, verdict): (&Assertion, &Verdict)| {
+            !verdict.ok && matches!(assertion.subject, Subject::Duration | Subject::Console)
+        };
+        self.outcome.error.is_none()
+            && !self.succeeded(step)
+            && !due(step, step.repeat == 1).zip(&self.assertions).any(hopeless)
+    }
+
+    /// Adds evidence, such as a picture of the page, if a judge or a reader of the failure will want to see it.
+    async fn illustrate(&mut self, step: &Step, stage: &Stage<'_>, connections: &mut Connections) {
+        let is_needed = stage.evidence.is_some() && !(self.succeeded(step) && step.expect.trim().is_empty());
+        if let Some(Answer::Told(told)) = &mut self.outcome.answer {
+            told.evidence.extend(step.action.step().evidence(stage, connections, is_needed).await);
+        }
+    }
+}
+
+/// How often and how long a step is tried.
+struct Tries {
+    most: u32,
+    interval: Duration,
+    timeout: Option<Duration>,
+}
+
+impl Tries {
+    fn of(step: &Step) -> Self {
+        match (&step.until, &step.retry) {
+            (Some(until), _) => {
+                Self { most: u32::MAX, interval: until.every.0, timeout: Some(until.within.0) }
+            }
+            (None, Some(retry)) => Self {
+                most: retry.attempts,
+                interval: retry.interval.0,
+                timeout: retry.timeout.map(|timeout| timeout.0),
+            },
+            (None, None) => Self { most: 1, interval: Duration::ZERO, timeout: None },
+        }
+    }
+
+    /// When the last try is cut off.
+    fn end(&self, begun: u64, deadline: Deadline) -> Option<u64> {
+        let own = self.timeout.map(|timeout| begun + millis(timeout));
+        own.into_iter().chain(deadline.map(|(at, _)| at)).min()
+    }
+}
+
+/// Does a step as often as its `repeat` says, unless it fails before. What it says about all of their times is decided at
+/// the end.
+pub async fn persist(
+    step: &Step,
+    stage: &Stage<'_>,
+    connections: &mut Connections,
+    variables: &Variables,
+    deadline: Deadline,
+) -> Attempt {
+    let mut took = Vec::new();
+    loop {
+        let (mut attempt, lasted) = succeed(step, stage, connections, variables, deadline).await;
+        took.push(lasted);
+        let over = deadline.is_some_and(|(at, _)| stage.clock.now() >= at);
+        let done = took.len() as u64 >= u64::from(step.repeat);
+        if over && !done && attempt.succeeded(step) {
+            let (so_far, all) = (took.len(), step.repeat);
+            attempt.outcome.error = Some(format!("the time was over after {so_far} of {all} times"));
+        }
+        if done && attempt.succeeded(step) && step.repeat > 1 {
+            attempt.assertions = verdicts(step, &attempt.outcome, &took, variables, true);
+        }
+        if done || !attempt.succeeded(step) {
+            return attempt;
+        }
+    }
+}
+
+/// Tries a step until it neither breaks nor fails an assertion, as often and as long as its `retry` or `until` says. Tells how
+/// long the last try took, too.
+async fn succeed(
+    step: &Step,
+    stage: &Stage<'_>,
+    connections: &mut Connections,
+    variables: &Variables,
+    deadline: Deadline,
+) -> (Attempt, Duration) {
+    let tries = Tries::of(step);
+    let end = tries.end(stage.clock.now(), deadline);
+    let left = || end.map(|end| Duration::from_millis(end.saturating_sub(stage.clock.now())));
+    let mut number = 1;
+    let mut before: Option<Attempt> = None;
+    loop {
+        let begun = stage.clock.now();
+        let mut attempt = once(step, stage, connections, variables, left()).await;
+        let took = since(begun, stage);
+        // Of a state that was not reached, the last that was seen tells more than that time was over.
+        let cut_off = attempt.outcome.error.is_some() && left().is_some_and(|left| left.is_zero());
+        if let Some(before) = before.take_if(|_| cut_off && step.until.is_some()) {
+            attempt = before;
+        }
+        attempt.number = number;
+        let over = number >= tries.most || left().is_some_and(|left| left <= tries.interval);
+        if over || attempt.succeeded(step) {
+            return (attempt, took);
+        }
+        before = Some(attempt);
+        stage.clock.sleep(tries.interval).await;
+        number += 1;
+    }
+}
+
+async fn once(
+    step: &Step,
+    stage: &Stage<'_>,
+    connections: &mut Connections,
+    variables: &Variables,
+    left: Option<Duration>,
+) -> Attempt {
+    let begun = stage.clock.now();
+    // All that it waits for is over when its time is.
+    let clock = Bounded::new(stage.clock, left);
+    let stage = &Stage { clock: &clock, ..*stage };
+    let action = step.action.step();
+    let context = StepContext { stage, connections: &mut *connections, variables, left };
+    let (sent, mut outcome) = action.play(context).await;
+    let sent = sent.map(Sent::without_userinfo);
+    outcome.error = outcome.error.map(|error| without_userinfo(&error).into_owned());
+    let assertions = verdicts(step, &outcome, &[since(begun, stage)], variables, step.repeat == 1);
+    let mut attempt = Attempt { number: 1, sent, outcome, assertions };
+    // A page may still be on its way to what is asserted.
+    while attempt.may_come_true(step)
+        && let Some(outcome) = action.look_again(connections).await
+    {
+        attempt.assertions = verdicts(step, &outcome, &[since(begun, stage)], variables, step.repeat == 1);
+        attempt.outcome = outcome;
+    }
+    attempt.illustrate(step, stage, connections).await;
+    attempt
+}
+
+fn since(begun: u64, stage: &Stage<'_>) -> Duration {
+    Duration::from_millis(stage.clock.now().saturating_sub(begun))
+}
+
+/// What the assertions say. Those about `took`, all the times that a step took, are decided once they are `all` there.
+fn verdicts(
+    step: &Step,
+    outcome: &Outcome,
+    took: &[Duration],
+    variables: &Variables,
+    all: bool,
+) -> Vec<Verdict> {
+    let Some(answer) = &outcome.answer else { return Vec::new() };
+    due(step, all).map(|assertion| check(assertion, answer, took, variables)).collect()
+}
+
+fn due(step: &Step, all: bool) -> impl Iterator<Item = &Assertion> {
+    asserted(step).filter(move |assertion| all || !assertion.is_about_all_times())
+}
+
+/// What has to hold: the state that is waited for, then the rest.
+fn asserted(step: &Step) -> impl Iterator<Item = &Assertion> {
+    step.until.iter().flat_map(|until| &until.assert).chain(&step.assert)
+}

@@ -1,0 +1,76 @@
+//! A program that ended says why a step failed: what was done after that tells nothing of its own.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::scenario::ports::Shell;
+use crate::scenario::steps::Stage;
+
+/// When a program ended, as seen from a step that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// Before the step began.
+    Before,
+    /// While it was done.
+    During,
+}
+
+/// How long the end of a program is waited for after it gave no answer: its connections close first.
+const LATE: Duration = Duration::from_secs(2);
+
+/// The end of a program.
+pub(super) struct Ending {
+    pub when: Ended,
+    how: String,
+    /// One line about it.
+    note: String,
+}
+
+impl Ending {
+    /// Adds the note to `error`, unless that says so already; if there is none, to `log`.
+    pub fn tell(&self, error: Option<&mut String>, log: &mut String) {
+        match error {
+            Some(error) if error.contains(&self.how) => {}
+            Some(error) => *error = format!("{error}; {}", self.note),
+            None => {
+                let line = if log.is_empty() || log.ends_with('\n') { "" } else { "\n" };
+                *log = format!("{log}{line}({})\n", self.note);
+            }
+        }
+    }
+}
+
+/// Whether the program that a failed step talks to has ended, and when. `before` is how it had ended when the step began; it is
+/// waited for unless the step was `answered`.
+pub(super) async fn of_program(
+    stage: &Stage<'_>,
+    before: Option<String>,
+    service: Option<&String>,
+    answered: bool,
+) -> Option<Ending> {
+    let shell = stage.shell?;
+    let program = service.map_or_else(|| "the program".to_owned(), |name| format!("`{name}`"));
+    if let Some(how) = before {
+        let note = format!("before this step, {program} {how}");
+        return Some(Ending { when: Ended::Before, how, note });
+    }
+    // A sandbox for commands is not the program that was asked.
+    let is_asked = stage.target.is_none_or(|target| shell.serves(target));
+    if !answered && is_asked {
+        tokio::select! {
+            () = shell.ends() => {}
+            () = stage.clock.sleep(LATE) => {}
+        }
+    }
+    let how = shell.ending()?;
+    let note = format!("during this step, {program} {how}");
+    Some(Ending { when: Ended::During, how, note })
+}
+
+/// How the program that is talked to has ended so far.
+pub(super) fn by_now(stage: &Stage<'_>) -> Option<String> {
+    stage.shell.and_then(Shell::ending)
+}

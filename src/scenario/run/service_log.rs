@@ -1,0 +1,87 @@
+use std::time::Duration;
+
+use crate::scenario::steps::Stage;
+
+/// How long nothing may come before what a service logged counts as whole.
+const QUIET: Duration = Duration::from_millis(50);
+/// How long a service that logs on and on is listened to.
+const LIMIT: Duration = Duration::from_millis(500);
+
+/// What the service logged since `mark`. What it wrote while it answered may come behind the answer: it is waited for where
+/// somebody will look for a fault.
+pub(super) async fn logged(stage: &Stage<'_>, mark: Option<u64>, faulty: bool) -> String {
+    let Some((mark, shell)) = mark.zip(stage.shell) else { return String::new() };
+    if faulty {
+        let limit = stage.clock.sleep(LIMIT);
+        tokio::pin!(limit);
+        loop {
+            tokio::select! {
+                () = shell.log_grows() => {}
+                () = stage.clock.sleep(QUIET) => break,
+                () = &mut limit => break,
+            }
+        }
+    }
+    shell.log_since(mark)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::scenario::ports::{Command, Doing, Execution, Opening, Program, Shell};
+
+    /// Logs a line whenever it is waited for, as often as it has lines.
+    struct Late(Mutex<Vec<&'static str>>, Mutex<String>);
+
+    impl Shell for Late {
+        fn exec(&self, _: Command) -> Execution<'_> {
+            Box::pin(std::future::pending())
+        }
+
+        fn terminal(&self, _: Program) -> Opening<'_> {
+            Box::pin(std::future::pending())
+        }
+
+        fn log_mark(&self) -> u64 {
+            0
+        }
+
+        fn log_since(&self, _: u64) -> String {
+            self.1.lock().unwrap().clone()
+        }
+
+        fn log_grows(&self) -> Doing<'_, ()> {
+            match self.0.lock().unwrap().pop() {
+                Some(line) => {
+                    self.1.lock().unwrap().push_str(line);
+                    Box::pin(std::future::ready(()))
+                }
+                None => Box::pin(std::future::pending()),
+            }
+        }
+    }
+
+    async fn told(faulty: bool) -> (String, u64) {
+        let late = Late(Mutex::new(vec!["two\n", "one\n"]), Mutex::new(String::new()));
+        let clock = ManualClock::at(0);
+        let stage = Stage { shell: Some(&late), ..Stage::new(&clock) };
+        let log = logged(&stage, Some(0), faulty);
+        tokio::pin!(log);
+        loop {
+            tokio::select! {
+                biased;
+                log = &mut log => return (log, crate::clock::Clock::now(&clock)),
+                () = tokio::task::yield_now() => { clock.advance_to_next(); }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_behind_the_answer_is_waited_for_where_there_is_a_fault() {
+        assert_eq!(told(true).await, ("one\ntwo\n".to_owned(), 50));
+        assert_eq!(told(false).await, (String::new(), 0), "nothing waits where all is well");
+    }
+}

@@ -1,0 +1,74 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Browser, Exec, Grpc, Parallel, Request, StepAction, StepType, Tui, Ws};
+
+/// What a step does. One kind per step type.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Sends an HTTP request to the target.
+    Request(Request),
+    /// Runs a command inside the held service.
+    Exec(Exec),
+    /// Does something in a browser.
+    Browser(Browser),
+    /// Calls a gRPC method.
+    Grpc(Grpc),
+    /// Talks over a WebSocket.
+    Ws(Ws),
+    /// Talks to a program in a terminal.
+    Tui(Tui),
+    /// Does several things at once.
+    Parallel(Parallel),
+}
+
+/// The step in an action, whatever its type.
+macro_rules! step {
+    ($action:expr) => {
+        match $action {
+            Action::Request(step) => step,
+            Action::Exec(step) => step,
+            Action::Browser(step) => step,
+            Action::Grpc(step) => step,
+            Action::Ws(step) => step,
+            Action::Tui(step) => step,
+            Action::Parallel(step) => step,
+        }
+    };
+}
+
+impl Action {
+    /// The step, by what steps of all types have in common.
+    pub(in crate::scenario) fn step(&self) -> &dyn StepAction {
+        step!(self)
+    }
+
+    /// The step, to be changed.
+    pub(in crate::scenario) fn step_mut(&mut self) -> &mut dyn StepAction {
+        step!(self)
+    }
+
+    /// The type of the step.
+    pub(in crate::scenario) fn step_type(&self) -> &'static StepType {
+        self.step().step_type()
+    }
+
+    /// Key of the step in a scenario file.
+    pub fn word(&self) -> &'static str {
+        self.step_type().word
+    }
+
+    /// Steps that are done: itself, or the members of a `parallel`.
+    pub fn leaves(&self) -> &[Self] {
+        match self.step().members() {
+            [] => std::slice::from_ref(self),
+            members => members,
+        }
+    }
+
+    /// True if it needs the base URL of the program.
+    pub fn needs_target(&self) -> bool {
+        self.step().needs_target()
+    }
+}

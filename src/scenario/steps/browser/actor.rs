@@ -1,0 +1,473 @@
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::slice::from_ref;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde_json::json;
+
+use super::heard::CLOSED;
+use super::page::{Page, Sight};
+use super::{Browser, Deed, Hosts, pick, upload};
+use crate::clock::{Clock, Millis, Sleep, millis};
+use crate::scenario::answer::Outcome;
+use crate::scenario::answer::Sent;
+use crate::scenario::answer::{Answer, Evidence, Told};
+use crate::scenario::network::Target;
+use crate::scenario::steps::Stage;
+use crate::scenario::values::credentials;
+use crate::scenario::values::{Excerpt, Kept, Lapse, Variables};
+use crate::value::Value;
+
+/// How long requests that an action has set off are waited for; assertions wait longer where they have to.
+const QUIET: Duration = Duration::from_secs(1);
+/// How long a new page may take; that is no fault of the program under test.
+const OPENING: Duration = Duration::from_secs(30);
+/// How long pages that have been opened are looked for.
+const FOLLOWED: Duration = Duration::from_secs(2);
+/// The part of a step's time, and the most of it, that is kept for looking at what came of it.
+const KEPT_BACK: (u32, Duration) = (5, Duration::from_secs(1));
+/// Longest text of a judged tree, in bytes.
+const JUDGED_TREE: usize = 6 << 10;
+/// Most bytes kept of a page's text.
+const KEPT: usize = 1 << 20;
+
+/// The pages of one actor.
+pub struct Actor {
+    hosts: Hosts,
+    /// Whether pages look at no certificate.
+    trusts: bool,
+    /// The pages that are open, the one that is played on last.
+    pages: Vec<Page>,
+    /// The step that was played last, and the end of its time.
+    turn: Option<(Turn, Sleep)>,
+    /// When the time of the step is over.
+    end: Millis,
+}
+
+/// A step that is being played.
+struct Turn {
+    deed: Deed,
+    selector: Value,
+    /// The frames that it is done in, one in the other.
+    frames: Vec<Value>,
+    home: String,
+    limit: Duration,
+    /// How long assertions are waited for once it is done.
+    within: Duration,
+    /// Where the counts of changes stood when it was looked last.
+    mark: u64,
+    changes: u64,
+}
+
+impl Actor {
+    /// One whose pages reach `hosts` beside the target, and look at no certificate where it `trusts`.
+    pub fn new(hosts: Hosts, trusts: bool) -> Self {
+        Self { hosts, trusts, pages: Vec::new(), turn: None, end: 0 }
+    }
+
+    /// Plays one step, for at most `left` where a retry limits it.
+    pub async fn play(
+        &mut self,
+        step: &Browser,
+        stage: &Stage<'_>,
+        variables: &Variables,
+        left: Option<Duration>,
+    ) -> (Option<Sent>, Outcome) {
+        let deed = step.action.filled(variables);
+        let limit = left.map_or(step.timeout.0, |left| left.min(step.timeout.0));
+        let text =
+            step.frame.iter().rev().fold(deed.to_string(), |text, frame| {
+                format!("{text} in the frame {}", variables.fill(frame))
+            });
+        let text = match &deed {
+            Deed::Navigate { .. } => credentials::recorded_url(&text),
+            _ => Cow::Borrowed(text.as_str()),
+        };
+        let sent = Sent { text: Excerpt::visible(&text, 8 << 10).text, ..Sent::default() };
+        let frames: Vec<String> = step.frame.iter().map(|frame| variables.fill(frame).into_owned()).collect();
+        let turn = match Turn::of(deed, &frames, stage, (limit, step.within.0)) {
+            Ok(turn) => turn,
+            Err(reason) => return (Some(sent), Outcome::error(reason)),
+        };
+        let end = left.map(|left| stage.clock.now().saturating_add(millis(left)));
+        let outcome = self.take(turn, stage, end).await;
+        (Some(sent), outcome)
+    }
+
+    async fn take(&mut self, mut turn: Turn, stage: &Stage<'_>, end: Option<Millis>) -> Outcome {
+        self.turn = None;
+        self.pages.retain(|page| page.heard().ended.is_none());
+        if let Err(reason) = self.enter(&turn, stage).await {
+            return Outcome::error(reason);
+        }
+        let Some(page) = self.pages.last() else { return Outcome::error("no page is open") };
+        page.begin();
+        // What opening a page took counts where a retry or the scenario limits the step.
+        if let Some(end) = end {
+            turn.limit = turn.limit.min(Duration::from_millis(end.saturating_sub(stage.clock.now())));
+        }
+        // All of it is over when the step's time is: what is looked at in the end has a part of it.
+        let kept_back = (turn.limit / KEPT_BACK.0).min(KEPT_BACK.1);
+        self.end = stage.clock.now() + millis(turn.limit);
+        let done = tokio::select! {
+            biased;
+            done = turn.act(page, stage.clock) => done,
+            why = page.end() => Err(why),
+            () = stage.clock.sleep(turn.limit.saturating_sub(kept_back)) => {
+                Err(turn.excuse(page, stage.clock.sleep(kept_back / 3)).await)
+            }
+        };
+        // A page may close itself; the one that opened it is there again.
+        let closed = self.pages.len() > 1 && page.heard().ended == Some(CLOSED);
+        let error = done.err().filter(|_| !closed);
+        self.follow(stage, if error.is_some() { kept_back / 3 } else { FOLLOWED }).await;
+        let mut late = self.left(stage);
+        let mut outcome = self.look(&mut turn, &mut late).await;
+        outcome.error = error.or(outcome.error);
+        let Some(page) = self.pages.last() else { return outcome };
+        if outcome.error.is_none() {
+            // A picture of what does not hold takes its time as well.
+            let rest = Duration::from_millis(self.end.saturating_sub(stage.clock.now()));
+            let picture = if stage.evidence.is_some() { kept_back / 2 } else { Duration::ZERO };
+            let patience = turn.within.min(rest.saturating_sub(picture));
+            self.turn = Some((turn, stage.clock.sleep(patience)));
+        } else if outcome.answer.is_none() || matches!(turn.deed, Deed::Navigate { .. }) {
+            // What does not end by itself is not to go on beside the next step.
+            tokio::select! { biased; _ = page.halt() => {}, () = self.left(stage) => {} }
+        }
+        outcome
+    }
+
+    /// Resolves when the time of the step is over.
+    fn left(&self, stage: &Stage<'_>) -> Sleep {
+        stage.clock.sleep(Duration::from_millis(self.end.saturating_sub(stage.clock.now())))
+    }
+
+    /// Looks at the page that is there now.
+    async fn look(&mut self, turn: &mut Turn, late: &mut Sleep) -> Outcome {
+        loop {
+            let Some(page) = self.pages.last() else { return Outcome::error("no page is open") };
+            let outcome = turn.look(page, late).await;
+            if self.pages.len() == 1 || page.heard().ended.is_none() {
+                return outcome;
+            }
+            self.pages.pop();
+        }
+    }
+
+    /// Opens a page where none is open and one is navigated to.
+    async fn enter(&mut self, turn: &Turn, stage: &Stage<'_>) -> Result<(), String> {
+        if !self.pages.is_empty() {
+            return Ok(());
+        }
+        if !matches!(turn.deed, Deed::Navigate { .. }) {
+            return Err("no page is open: a `navigate` step opens one".to_owned());
+        }
+        let browsers = stage.browsers.ok_or("there is no browser")?;
+        let page = tokio::select! {
+            biased;
+            page = Page::open(browsers, self.hosts.beside(stage.target), self.trusts) => page?,
+            () = stage.clock.sleep(OPENING) => return Err("the browser opens no page".to_owned()),
+        };
+        self.pages.push(page);
+        Ok(())
+    }
+
+    /// Goes to the page that was opened last, or back from one that was closed.
+    async fn follow(&mut self, stage: &Stage<'_>, at_most: Duration) {
+        let look = async {
+            let mut new = Vec::new();
+            if let Some(page) = self.pages.last() {
+                for id in page.pages().await.unwrap_or_default() {
+                    if self.pages.iter().all(|known| known.id() != id)
+                        && let Ok(other) = page.other(&id).await
+                    {
+                        let _ = other.settle(stage.clock.sleep(QUIET)).await;
+                        let _ = other.ask(&[], "loaded", &[]).await;
+                        new.push(other);
+                    }
+                }
+            }
+            new
+        };
+        let over = sooner(stage.clock.sleep(at_most), self.left(stage));
+        let new = tokio::select! { new = look => new, () = over => Vec::new() };
+        self.pages.extend(new);
+        if self.pages.len() > 1 {
+            self.pages.retain(|page| page.heard().ended.is_none());
+        }
+    }
+
+    /// Waits until the page of the step that was played last changes and looks at it again; nothing once its time is
+    /// over.
+    pub async fn look_again(&mut self) -> Option<Outcome> {
+        let ((mut turn, mut late), page) = (self.turn.take()?, self.pages.last()?);
+        tokio::select! {
+            biased;
+            () = &mut late => return None,
+            // A change that cannot be waited for shows itself when it is looked.
+            _ = page.change(&turn.frames, turn.mark, turn.changes) => {}
+            _ = page.end() => {}
+        }
+        let seen = self.look(&mut turn, &mut late).await;
+        if seen.error.is_some() {
+            return None;
+        }
+        self.turn = Some((turn, late));
+        Some(seen)
+    }
+
+    /// A picture of the page.
+    pub async fn picture(&mut self, stage: &Stage<'_>) -> Option<Evidence> {
+        let taken = tokio::select! {
+            biased;
+            taken = self.pages.last()?.picture() => taken.ok()?,
+            () = self.left(stage) => return None,
+        };
+        Some(Evidence { name: "screenshot", media_type: "image/png", bytes: decoded(&taken)? })
+    }
+
+    /// Ends whatever is still open at the end of the scenario.
+    pub fn end(self) {
+        // A page is closed by letting it fall.
+        drop(self.pages);
+    }
+}
+
+impl Turn {
+    fn of(
+        deed: Deed,
+        frames: &[String],
+        stage: &Stage<'_>,
+        (limit, within): (Duration, Duration),
+    ) -> Result<Self, String> {
+        let target = Target::parse(stage.target.ok_or("there is no target to go to")?)?;
+        let deed = match deed {
+            Deed::Navigate { url } => Deed::Navigate { url: address(&target, &url)? },
+            deed => deed,
+        };
+        let selector = deed.selector().map(pick::parse).transpose()?.unwrap_or_default();
+        let frames = frames.iter().map(|frame| pick::parse(frame)).collect::<Result<_, _>>()?;
+        let home = target.origin();
+        Ok(Self { deed, selector, frames, home, limit, within, mark: 0, changes: 0 })
+    }
+
+    /// Does it and waits for what it sets off.
+    async fn act(&self, page: &Page, clock: &dyn Clock) -> Result<(), String> {
+        let usable = json!({ "enabled": true, "hit": true });
+        let (frames, selector) = (self.frames.as_slice(), &self.selector);
+        match &self.deed {
+            Deed::Navigate { url } => page.go(url).await?,
+            Deed::Click { .. } => {
+                page.click(frames, &page.hover(frames, selector, &usable).await?).await?;
+            }
+            Deed::Hover { .. } => {
+                page.hover(frames, selector, &json!({ "hit": true })).await?;
+            }
+            Deed::Check { .. } | Deed::Uncheck { .. } => {
+                let wanted = Value::from(matches!(self.deed, Deed::Check { .. }));
+                let there = page.hover(frames, selector, &usable).await?;
+                if there["checked"] != wanted {
+                    page.click(frames, &there).await?;
+                    page.ask(frames, "tick", &[]).await?;
+                    if page.ask(frames, "checked", from_ref(selector)).await? != wanted {
+                        return Err("a click does not change it".to_owned());
+                    }
+                }
+            }
+            Deed::Fill { value, .. } => {
+                let wants = json!({ "enabled": true, "editable": true, "value": value });
+                if page.ask(frames, "focus", &[selector.clone(), wants]).await? == true {
+                    page.type_text(value).await?;
+                }
+            }
+            Deed::Select { value, .. } => {
+                page.ask(frames, "choose", &[selector.clone(), value.as_str().into()]).await?;
+            }
+            Deed::Upload { files, .. } => {
+                page.ask(frames, "upload", &[selector.clone(), upload::told(files)?]).await?;
+            }
+            Deed::Press { keys, selector: of } => {
+                if of.is_some() {
+                    page.ask(frames, "focus", &[selector.clone(), json!({ "enabled": true })]).await?;
+                }
+                for key in keys {
+                    page.press(key).await?;
+                }
+            }
+            Deed::Wait(goal) => {
+                let wants = json!({
+                    "selector": selector, "hidden": goal.hidden, "count": goal.count, "text": goal.text,
+                    "text_absent": goal.text_absent, "url": goal.url,
+                });
+                page.ask(frames, "wait", &[wants]).await?;
+                return Ok(());
+            }
+            Deed::Assert { .. } | Deed::Screenshot {} => return Ok(()),
+        }
+        page.settle(clock.sleep(QUIET)).await
+    }
+
+    /// Why it is late, as far as the page can tell before it is `over`.
+    async fn excuse(&self, page: &Page, over: Sleep) -> String {
+        let limit = Lapse(self.limit);
+        tokio::select! {
+            biased;
+            why = self.reason(page) => why,
+            () = over => format!("the page did not answer within {limit}"),
+        }
+    }
+
+    async fn reason(&self, page: &Page) -> String {
+        let limit = Lapse(self.limit);
+        if page.heard().is_moving() || matches!(self.deed, Deed::Navigate { .. }) {
+            return format!("the page had not finished loading after {limit}");
+        }
+        for at in 0..self.frames.len() {
+            // What is wrong with a frame is known to the document around it.
+            let reason = page.ask(&self.frames[..at], "reason", &[]).await.ok();
+            if let Some(reason) = reason.as_ref().and_then(Value::as_str).filter(|reason| !reason.is_empty())
+            {
+                return format!("waited {limit} for a frame: {}", self.without_home(reason));
+            }
+        }
+        let reason = page.ask(&self.frames, "reason", &[]).await.ok();
+        match (reason.as_ref().and_then(Value::as_str), self.deed.selector()) {
+            (None, _) => format!("the page did not answer within {limit}"),
+            (Some(""), _) => format!("the page had not come to rest after {limit}"),
+            (Some(reason), Some(selector)) => {
+                format!("waited {limit} for `{selector}`: {}", self.without_home(reason))
+            }
+            (Some(reason), None) => format!("waited {limit}: {}", self.without_home(reason)),
+        }
+    }
+
+    /// What is there now.
+    async fn look(&mut self, page: &Page, late: &mut Sleep) -> Outcome {
+        let whole = !matches!(self.deed, Deed::Assert { .. });
+        self.changes = page.heard().changes;
+        let seen = tokio::select! {
+            biased;
+            seen = page.see(&self.frames, &self.selector, whole) => seen,
+            () = late => Err(format!("the page did not answer within {}", Lapse(self.limit))),
+        };
+        match seen {
+            Ok(sight) => {
+                self.mark = sight.mark;
+                let told = self.told(sight, page);
+                Outcome { answer: Some(Answer::Told(Box::new(told))), error: None }
+            }
+            Err(reason) => Outcome::error(reason),
+        }
+    }
+
+    fn told(&self, sight: Sight, page: &Page) -> Told {
+        let heard = page.heard();
+        let url = match &heard.unreachable {
+            Some(url) if sight.url.starts_with("chrome-error:") => url.clone(),
+            _ => sight.url.clone(),
+        };
+        let console = self.without_home(&heard.console.text());
+        let tree = self.without_home(&sight.tree);
+        let mut text = String::new();
+        let place = self.without_home(&url);
+        let _ =
+            writeln!(text, "URL: {}\nTitle: {}", if place.is_empty() { "/" } else { &place }, sight.title);
+        if let Some(selector) = self.deed.selector() {
+            let count = sight.count.unwrap_or_default();
+            let seen = if sight.visible == Some(true) { "visible" } else { "not visible" };
+            let _ = writeln!(text, "{selector}: {count} found, {seen}");
+        }
+        for (what, lines) in [
+            ("Console", &heard.console),
+            ("Dialogs", &heard.dialogs),
+            ("Refused downloads", &heard.downloads),
+        ] {
+            if !lines.is_empty() {
+                let _ = writeln!(text, "{what}:\n{}", self.without_home(&lines.text()));
+            }
+        }
+        let shown = if matches!(self.deed, Deed::Assert { .. }) { "Element" } else { "Page" };
+        let _ = write!(text, "{shown}:\n{}", Excerpt::of_text(&tree, JUDGED_TREE).text);
+        let main = Kept::of(sight.text.as_deref().unwrap_or_default().as_bytes(), KEPT);
+        let mut parts: IndexMap<&'static str, Value> = IndexMap::new();
+        parts.insert("url", url.into());
+        parts.insert("title", sight.title.into());
+        parts.insert("text", json!(sight.text));
+        parts.insert("html", json!(sight.html));
+        parts.insert("value", json!(sight.value));
+        parts.insert("visible", json!(sight.visible));
+        parts.insert("count", json!(sight.count));
+        parts.insert("tree", tree.into());
+        parts.insert("console", console.into());
+        parts.insert("dialogs", heard.dialogs.text().into());
+        if !sight.cut.is_empty() {
+            parts.insert("cut", json!(sight.cut));
+        }
+        Told { text, main: ("text", main), parts, evidence: Vec::new() }
+    }
+
+    /// The target's address differs from run to run.
+    fn without_home(&self, text: &str) -> String {
+        text.replace(&self.home, "")
+    }
+}
+
+/// Resolves with the first of two.
+fn sooner(one: Sleep, other: Sleep) -> Sleep {
+    Box::pin(async {
+        tokio::select! { () = one => {}, () = other => {} }
+    })
+}
+
+/// The address of a page of the target; a part of the page may be named behind `#`.
+fn address(target: &Target, written: &str) -> Result<String, String> {
+    let (path, part) = written.split_once('#').map_or((written, None), |(path, part)| (path, Some(part)));
+    let mut url = target.join(path)?;
+    url.set_fragment(part);
+    Ok(url.to_string())
+}
+
+/// Bytes from base64.
+fn decoded(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut held, mut bits) = (0_u32, 0);
+    for byte in text.bytes().take_while(|byte| *byte != b'=') {
+        let six = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        held = held << 6 | u32::from(six);
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push(u8::try_from(held >> bits & 0xFF).ok()?);
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_read() {
+        assert_eq!(decoded("aGVsbG8="), Some(b"hello".to_vec()));
+        assert_eq!(decoded("/+8A"), Some(vec![0xFF, 0xEF, 0]));
+        assert_eq!(decoded("a b"), None);
+    }
+
+    #[test]
+    fn addresses_stay_at_the_target_and_keep_their_part() {
+        let target = Target::parse("http://h:1/app").unwrap();
+        assert_eq!(address(&target, "/x?y=1#/route").unwrap(), "http://h:1/app/x?y=1#/route");
+        assert_eq!(address(&target, "http://h:1/next").unwrap(), "http://h:1/next");
+        assert!(address(&target, "http://other/").is_err());
+    }
+}

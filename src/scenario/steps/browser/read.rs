@@ -1,0 +1,259 @@
+use super::{Browser, Deed, Goal, chord, pick, upload};
+use crate::diag::Code;
+use crate::scenario::checks::assert::{Assertion, Rule, Subject};
+use crate::scenario::reader::yaml::{Kind, Node};
+use crate::scenario::reader::{Reader, given};
+use crate::scenario::values::Lapse;
+use crate::scenario::values::variables::placeholders;
+use crate::value::Value;
+
+/// Every key it has in a file.
+pub const KEYS: &[&str] = &[
+    "action",
+    "url",
+    "selector",
+    "value",
+    "files",
+    "key",
+    "text",
+    "text_absent",
+    "count",
+    "hidden",
+    "frame",
+    "as",
+    "within",
+    "timeout",
+];
+
+/// Keys that every action has a use for, but for `frame`, of which `navigate` and `screenshot` have none.
+const COMMON: [&str; 5] = ["action", "timeout", "within", "as", "frame"];
+
+/// Every action and the keys it has a use for.
+const ACTIONS: &[(&str, &[&str])] = &[
+    ("navigate", &["url"]),
+    ("click", &["selector"]),
+    ("fill", &["selector", "value"]),
+    ("assert", &["selector", "text", "text_absent", "count"]),
+    ("press", &["selector", "key"]),
+    ("select", &["selector", "value"]),
+    ("upload", &["selector", "files"]),
+    ("hover", &["selector"]),
+    ("check", &["selector"]),
+    ("uncheck", &["selector"]),
+    ("wait", &["selector", "hidden", "count", "text", "text_absent", "url"]),
+    ("screenshot", &[]),
+];
+
+/// The words for all actions.
+pub fn actions() -> Vec<&'static str> {
+    ACTIONS.iter().map(|(word, _)| *word).collect()
+}
+
+/// Actions that the format has always had, and the keys it has had: one that an action has no use for does no harm.
+const OLD: [&str; 4] = ["navigate", "click", "fill", "assert"];
+const OLD_KEYS: [&str; 6] = ["url", "selector", "value", "text", "text_absent", "count"];
+
+/// Reads it from a file.
+pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Browser> {
+    let entries = reader.entries(node, "`browser`")?;
+    let timeout = given(node, "timeout").and_then(|value| reader.lapse(value, "`timeout`"));
+    let word = reader.required(node, "action", "a browser step")?;
+    let Some((word, uses)) = ACTIONS.iter().find(|(known, _)| *known == word) else {
+        let value = given(node, "action").unwrap_or(node);
+        let complaint = reader.complain(Code::ScenarioValue, value, format!("`{word}` is no browser action"));
+        *complaint = complaint.clone().suggest(&word, ACTIONS.iter().map(|(known, _)| *known));
+        return None;
+    };
+    for (key, _) in entries {
+        let name = key.text().unwrap_or_default();
+        let harmless = OLD.contains(word) && OLD_KEYS.contains(&name);
+        let common = COMMON.contains(&name) && !(name == "frame" && FRAMELESS.contains(word));
+        if KEYS.contains(&name) && !common && !uses.contains(&name) && !harmless {
+            let message = format!("`{word}` has no use for `{name}`");
+            reader.complain(Code::ScenarioValue, key, message).help = Some(if uses.is_empty() {
+                "it takes nothing".into()
+            } else {
+                format!("it takes {}", uses.join(", "))
+            });
+        }
+    }
+    if *word == "assert" {
+        check_asserted(reader, node);
+    }
+    let within = given(node, "within").and_then(|value| reader.lapse(value, "`within`"));
+    let frame = given(node, "frame").map(|value| frames(reader, value)).unwrap_or_default();
+    let actor = given(node, "as").and_then(|_| reader.required(node, "as", "a browser step"));
+    Some(Browser {
+        action: deed(reader, node, word)?,
+        timeout: timeout.unwrap_or(Lapse::secs(10)),
+        // Who says how long a step may take says so of its assertions, too.
+        within: within.or(timeout).unwrap_or(Lapse::secs(5)),
+        frame,
+        actor: actor.unwrap_or_default(),
+    })
+}
+
+/// Actions that are about a page as a whole.
+const FRAMELESS: [&str; 2] = ["navigate", "screenshot"];
+
+/// The selector of a frame, or those of several, one in the other.
+fn frames(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
+    let items = match &node.kind {
+        Kind::List(items) => items.iter().collect(),
+        _ => vec![node],
+    };
+    let mut frames = Vec::new();
+    for item in items {
+        let Some(text) = reader.text(item, "`frame`") else { continue };
+        if !text.contains('{')
+            && let Err(reason) = pick::parse(&text)
+        {
+            reader.complain(Code::ScenarioValue, item, reason);
+        }
+        frames.push(text);
+    }
+    frames
+}
+
+fn deed(reader: &mut Reader<'_>, node: &Node, word: &str) -> Option<Deed> {
+    let what = format!("`{word}`");
+    Some(match word {
+        "navigate" => Deed::Navigate { url: reader.required(node, "url", &what)? },
+        "click" => Deed::Click { selector: selector(reader, node, &what)? },
+        "hover" => Deed::Hover { selector: selector(reader, node, &what)? },
+        "check" => Deed::Check { selector: selector(reader, node, &what)? },
+        "uncheck" => Deed::Uncheck { selector: selector(reader, node, &what)? },
+        "fill" => {
+            let (selector, value) = (selector(reader, node, &what), value(reader, node, &what));
+            Deed::Fill { selector: selector?, value: value? }
+        }
+        "select" => {
+            let (selector, value) = (selector(reader, node, &what), value(reader, node, &what));
+            Deed::Select { selector: selector?, value: value? }
+        }
+        "upload" => {
+            let (selector, files) = (selector(reader, node, &what), upload::read(reader, node));
+            Deed::Upload { selector: selector?, files: files? }
+        }
+        "press" => {
+            let keys = keys(reader, node);
+            let selector = given(node, "selector").and_then(|_| selector(reader, node, &what));
+            Deed::Press { keys: keys?, selector }
+        }
+        "wait" => Deed::Wait(goal(reader, node)?),
+        "assert" => Deed::Assert { selector: selector(reader, node, &what)? },
+        _ => Deed::Screenshot {},
+    })
+}
+
+/// A selector; one with placeholders is looked at when they are known.
+fn selector(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<String> {
+    let text = reader.required(node, "selector", what)?;
+    if !text.contains('{')
+        && let Err(reason) = pick::parse(&text)
+    {
+        let value = given(node, "selector").unwrap_or(node);
+        reader.complain(Code::ScenarioValue, value, reason).help =
+            Some("write CSS, `role=button[name=\"Save\"]` or `text=Save`".into());
+    }
+    Some(text)
+}
+
+/// The key `value`, which may be empty text.
+fn value(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<String> {
+    let Some(value) = given(node, "value") else {
+        reader.complain(Code::ScenarioMissing, node, format!("{what} needs `value`"));
+        return None;
+    };
+    reader.text(value, "`value`")
+}
+
+fn keys(reader: &mut Reader<'_>, node: &Node) -> Option<Vec<String>> {
+    let Some(value) = given(node, "key") else {
+        reader.complain(Code::ScenarioMissing, node, "`press` needs `key`").help =
+            Some("write `key: Enter`, `key: Control+A`, or a list of them".into());
+        return None;
+    };
+    let items = match &value.kind {
+        Kind::List(items) => items.iter().collect(),
+        _ => vec![value],
+    };
+    let mut keys = Vec::new();
+    for item in items {
+        let text = reader.text(item, "`key`")?;
+        if !text.contains('{')
+            && let Err(reason) = chord::parse(&text)
+        {
+            reader.complain(Code::ScenarioValue, item, reason);
+        }
+        keys.push(text);
+    }
+    Some(keys)
+}
+
+fn goal(reader: &mut Reader<'_>, node: &Node) -> Option<Goal> {
+    let optional = |reader: &mut Reader<'_>, key: &str| {
+        given(node, key).and_then(|value| reader.text(value, &format!("`{key}`")))
+    };
+    let number = |value: &Node| value.scalar_text().and_then(|text| text.trim().parse::<u64>().ok());
+    let count = given(node, "count").and_then(|value| {
+        let count = number(value);
+        if count.is_none() {
+            reader.mistyped(value, "`count`", "a number");
+        }
+        count
+    });
+    let hidden = given(node, "hidden").is_some_and(|value| {
+        let flag = value.to_json().as_bool();
+        if flag.is_none() {
+            reader.mistyped(value, "`hidden`", "true or false");
+        }
+        flag.unwrap_or_default()
+    });
+    let goal = Goal {
+        selector: given(node, "selector").and_then(|_| selector(reader, node, "`wait`")),
+        hidden,
+        count,
+        text: optional(reader, "text"),
+        text_absent: optional(reader, "text_absent"),
+        url: optional(reader, "url"),
+    };
+    if goal == (Goal { hidden, count, ..Goal::default() }) {
+        let message = "`wait` needs `selector`, `text`, `text_absent` or `url`";
+        reader.complain(Code::ScenarioMissing, node, message);
+        return None;
+    }
+    Some(goal)
+}
+
+/// Complains about keys of an `assert` action that do not fit.
+fn check_asserted(reader: &mut Reader<'_>, node: &Node) {
+    for key in ["text", "text_absent"] {
+        if let Some(value) = given(node, key) {
+            reader.text(value, &format!("`{key}`"));
+        }
+    }
+    if let Some(value) = given(node, "count") {
+        let number = |text: &String| text.trim().parse::<u64>().is_ok() || !placeholders(text).is_empty();
+        if !value.scalar_text().is_some_and(|text| number(&text)) {
+            reader.mistyped(value, "`count`", "a number");
+        }
+    }
+}
+
+/// What the keys of an `assert` action assert.
+pub fn implied(node: &Node) -> Vec<Assertion> {
+    if given(node, "action").and_then(Node::text) != Some("assert") {
+        return Vec::new();
+    }
+    let asserted = [
+        ("text", Subject::Text, Rule::Contains),
+        ("text_absent", Subject::Text, Rule::NotContains),
+        ("count", Subject::Count, Rule::Amount),
+    ];
+    let asserted = asserted.into_iter().filter_map(|(key, subject, rule)| {
+        let text = given(node, key)?.scalar_text().unwrap_or_default();
+        Some(Assertion { subject, path: None, rule, value: Value::from(text) })
+    });
+    asserted.collect()
+}

@@ -1,0 +1,176 @@
+//! What `browser` is among the step types.
+
+use std::future::ready;
+
+use futures_util::future::BoxFuture;
+use indexmap::IndexMap;
+use serde_json::json;
+
+use super::actor::Actor;
+use super::{Browser, Deed, Goal, Hosts, read};
+use crate::diag::Code;
+use crate::scenario::answer::{Answer, Evidence, Outcome};
+use crate::scenario::checks::assert::{Form, Subject};
+use crate::scenario::reader::linter::{Linter, written};
+use crate::scenario::reader::yaml::Node;
+use crate::scenario::steps::{
+    Action, Connections, Played, Settings, Stage, StepAction, StepContext, StepRunner, StepType,
+};
+use crate::scenario::values::credentials::Part;
+use crate::value::Value;
+
+/// `browser`: something done in Chromium.
+pub static TYPE: StepType = StepType {
+    word: "browser",
+    keys: read::KEYS,
+    subjects: &[
+        (Subject::Text, Form::Text),
+        (Subject::Html, Form::Text),
+        (Subject::Url, Form::Text),
+        (Subject::Title, Form::Text),
+        (Subject::Value, Form::Text),
+        (Subject::Visible, Form::Flag),
+        (Subject::Tree, Form::Text),
+        (Subject::Console, Form::Text),
+        (Subject::Dialogs, Form::Text),
+        (Subject::Count, Form::Count),
+        (Subject::Json, Form::Json),
+        (Subject::Duration, Form::Duration),
+    ],
+    sources: &[
+        "text", "html", "count", "location", "url", "title", "value", "visible", "tree", "console", "dialogs",
+    ],
+    vacuous_words: ["an empty page", "an empty page"],
+    read: |reader, node, _| read::read(reader, node).map(Action::Browser),
+    implied: read::implied,
+    lint,
+    ..StepType::PLAIN
+};
+
+impl StepAction for Browser {
+    fn step_type(&self) -> &'static StepType {
+        &TYPE
+    }
+
+    fn play<'a>(&'a self, context: StepContext<'a>) -> BoxFuture<'a, Played> {
+        let StepContext { stage, connections, variables, left } = context;
+        Box::pin(self.actor(connections).play(self, stage, variables, left))
+    }
+
+    fn vacuous(&self) -> [Option<Answer>; 2] {
+        [page(self), page(self)]
+    }
+
+    fn needs_target(&self) -> bool {
+        true
+    }
+
+    fn each_credential(&mut self, see: &mut dyn FnMut(Part<'_>)) {
+        if let Deed::Navigate { url } = &mut self.action {
+            see(Part::url(url));
+        }
+    }
+
+    fn look_again<'a>(&'a self, connections: &'a mut Connections) -> BoxFuture<'a, Option<Outcome>> {
+        Box::pin(self.actor(connections).look_again())
+    }
+
+    fn evidence<'a>(
+        &'a self,
+        stage: &'a Stage<'a>,
+        connections: &'a mut Connections,
+        is_needed: bool,
+    ) -> BoxFuture<'a, Vec<Evidence>> {
+        Box::pin(async move {
+            if !is_needed && self.action != (Deed::Screenshot {}) {
+                return Vec::new();
+            }
+            self.actor(connections).picture(stage).await.into_iter().collect()
+        })
+    }
+}
+
+impl Browser {
+    fn actor<'a>(&self, connections: &'a mut Connections) -> &'a mut Actor {
+        connections.runner::<BrowserRunner>().actor(&self.actor)
+    }
+}
+
+/// The actors of the `browser` steps of one scenario.
+struct BrowserRunner {
+    hosts: Hosts,
+    /// True if pages accept any certificate.
+    trusts: bool,
+    actors: IndexMap<String, Actor>,
+}
+
+impl BrowserRunner {
+    fn actor(&mut self, name: &str) -> &mut Actor {
+        let (hosts, trusts) = (&self.hosts, self.trusts);
+        self.actors.entry(name.to_owned()).or_insert_with(|| Actor::new(hosts.clone(), trusts))
+    }
+}
+
+impl StepRunner for BrowserRunner {
+    fn new(settings: &Settings) -> Self {
+        let trusts = !settings.trust.is_empty() || settings.tls.is_for_pages();
+        Self { hosts: settings.hosts.clone(), trusts, actors: IndexMap::new() }
+    }
+
+    fn end(self: Box<Self>) -> BoxFuture<'static, ()> {
+        self.actors.into_values().for_each(Actor::end);
+        Box::pin(ready(()))
+    }
+}
+
+/// An empty page, on which nothing can be acted on and nothing appears.
+fn page(browser: &Browser) -> Option<Answer> {
+    let seen = match &browser.action {
+        Deed::Navigate { .. } | Deed::Screenshot {} | Deed::Press { selector: None, .. } => json!(""),
+        Deed::Assert { .. } => Value::Null,
+        Deed::Wait(Goal { selector, hidden, count, text: None, url: None, .. })
+            if *count == Some(0) || count.is_none() && (*hidden || selector.is_none()) =>
+        {
+            json!("")
+        }
+        _ => return None,
+    };
+    let count = browser.action.selector().map(|_| 0);
+    let mut parts: Vec<(&str, Value)> = vec![("text", seen.clone()), ("html", seen), ("count", json!(count))];
+    parts.extend(["title", "tree", "console", "dialogs"].map(|word| (word, Value::from(""))));
+    parts.push(("visible", json!(count.map(|_| false))));
+    Some(Answer::structured(("text", ""), parts))
+}
+
+fn lint(linter: &mut Linter<'_>, node: &Node) {
+    if !linter.is_mapping(Code::LintBrowser, node, "browser") {
+        return;
+    }
+    let Some(action) = written(node, "action") else {
+        return linter.needs(Code::LintBrowserMissing, node, "`browser`", "action");
+    };
+    match action.as_str() {
+        "navigate" => linter.needs(Code::LintNavigate, node, "`navigate`", "url"),
+        "click" => linter.needs(Code::LintClick, node, "`click`", "selector"),
+        "fill" => {
+            linter.needs(Code::LintFill, node, "`fill`", "selector");
+            if node.get("value").is_none() {
+                linter.say(Code::LintFillValue, node, "`fill` needs `value`");
+            }
+        }
+        "assert" => {
+            linter.needs(Code::LintAssert, node, "`assert`", "selector");
+            if ["text", "text_absent", "count"].into_iter().all(|key| node.get(key).is_none()) {
+                let message = "this `assert` looks for nothing: it has neither text, text_absent nor count";
+                linter.say(Code::LintAssertWhat, node, message);
+            }
+        }
+        other if read::actions().contains(&other) => {}
+        other => {
+            let at = node.get("action").unwrap_or(node);
+            let message = format!("the browser has no action `{other}`");
+            linter.unknown(Code::LintBrowserAction, at, message, other, &read::actions());
+        }
+    }
+    linter.lapse(Code::LintBrowserTimeout, node, "timeout");
+}

@@ -1,0 +1,87 @@
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::diag::Code;
+use crate::scenario::reader::bytes::Bytes;
+use crate::scenario::reader::yaml::Node;
+use crate::scenario::reader::{Reader, given};
+use crate::scenario::values::Variables;
+use crate::value::Value;
+
+/// A file for a field of a page.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Upload {
+    /// What it is called.
+    pub filename: String,
+    /// Its text, where it has no bytes.
+    #[serde(default)]
+    pub value: String,
+    /// Its bytes.
+    #[serde(default)]
+    pub bytes: Option<Bytes>,
+    /// Its media type.
+    #[serde(default, rename = "type")]
+    pub media_type: String,
+}
+
+/// Every key it has in a file.
+pub const KEYS: &[&str] = &["filename", "value", "bytes", "type"];
+
+impl Upload {
+    /// With variables filled in.
+    #[must_use]
+    pub fn filled(&self, variables: &Variables) -> Self {
+        let fill = |text: &String| variables.fill(text).into_owned();
+        Self { filename: fill(&self.filename), value: fill(&self.value), ..self.clone() }
+    }
+}
+
+/// Reads `files`.
+pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Vec<Upload>> {
+    let Some(list) = given(node, "files") else {
+        reader.complain(Code::ScenarioMissing, node, "`upload` needs `files`").help =
+            Some("write `files: [{ filename: note.txt, value: text of it }]`".into());
+        return None;
+    };
+    reader.list(list, "`files`").iter().map(|item| one(reader, item)).collect()
+}
+
+fn one(reader: &mut Reader<'_>, node: &Node) -> Option<Upload> {
+    reader.table(node, "a file", KEYS)?;
+    Some(Upload {
+        filename: reader.required(node, "filename", "a file")?,
+        value: reader.optional(node, "value"),
+        bytes: given(node, "bytes").and_then(|value| Bytes::read(reader, value, "`bytes`")),
+        media_type: reader.optional(node, "type"),
+    })
+}
+
+/// What the page is told of the files.
+pub fn told(files: &[Upload]) -> Result<Value, String> {
+    files
+        .iter()
+        .map(|file| {
+            let bytes = match &file.bytes {
+                Some(bytes) => bytes.decode()?,
+                None => file.value.clone().into_bytes(),
+            };
+            let content = STANDARD.encode(bytes);
+            Ok(json!({ "filename": file.filename, "type": file.media_type, "base64": content }))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::reader::keys::assert_published;
+
+    #[test]
+    fn the_published_schema_has_exactly_these_keys() {
+        assert_published("/$defs/file/properties", KEYS);
+    }
+}

@@ -1,0 +1,74 @@
+use std::any::Any;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::Hosts;
+use crate::scenario::network::Tls;
+
+/// What the steps of one type share while a scenario runs: open connections, pages or programs.
+pub trait StepRunner: Any + Send {
+    /// One with nothing open.
+    fn new(settings: &Settings) -> Self
+    where
+        Self: Sized;
+
+    /// One more that uses the same connection, for a step that runs in parallel with others.
+    fn twin(&self) -> Option<Box<dyn StepRunner>> {
+        None
+    }
+
+    /// Closes what is still open at the end of the scenario.
+    fn end(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// Settings of a scenario that concern its connections.
+#[derive(Default)]
+pub struct Settings {
+    /// Hosts that pages may reach, next to the target.
+    pub hosts: Hosts,
+    /// Certificates that are trusted, in PEM with placeholders; empty for those of the machine.
+    pub trust: String,
+    /// TLS settings of the user.
+    pub tls: Tls,
+}
+
+/// Everything that the steps of one scenario have open with one service.
+pub struct Connections {
+    settings: Arc<Settings>,
+    runners: Vec<Box<dyn StepRunner>>,
+}
+
+impl Connections {
+    /// Nothing open yet.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings: Arc::new(settings), runners: Vec::new() }
+    }
+
+    /// The runner of type `R`, made if there is none yet.
+    pub fn runner<R: StepRunner>(&mut self) -> &mut R {
+        let known = self.runners.iter().position(|runner| {
+            let runner: &dyn Any = runner.as_ref();
+            runner.is::<R>()
+        });
+        let index = known.unwrap_or_else(|| {
+            self.runners.push(Box::new(R::new(&self.settings)));
+            self.runners.len() - 1
+        });
+        let runner: &mut dyn Any = self.runners[index].as_mut();
+        runner.downcast_mut().unwrap_or_else(|| unreachable!("the runner at this index has this type"))
+    }
+
+    /// The same for a step that runs in parallel with others.
+    pub fn twin(&self) -> Self {
+        let runners = self.runners.iter().filter_map(|runner| runner.twin()).collect();
+        Self { settings: self.settings.clone(), runners }
+    }
+
+    /// Closes everything.
+    pub async fn end(self) {
+        for runner in self.runners {
+            runner.end().await;
+        }
+    }
+}

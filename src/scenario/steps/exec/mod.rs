@@ -1,0 +1,205 @@
+//! The step type `exec`: a command line inside the held service.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use futures_util::future::BoxFuture;
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Action, Played, StepAction, StepContext, StepType, thirty_seconds};
+use crate::diag::Code;
+use crate::scenario::answer::{Answer, ExecAnswer, Outcome, Sent};
+use crate::scenario::checks::assert::{Form, Subject};
+use crate::scenario::ports::{Command, Shell};
+use crate::scenario::reader::bytes::Bytes;
+use crate::scenario::reader::linter::Linter;
+use crate::scenario::reader::yaml::{Kind, Node};
+use crate::scenario::reader::{Reader, given};
+use crate::scenario::values::{Excerpt, Kept, Lapse, Variables};
+
+/// Keys of `exec`.
+const KEYS: &[&str] = &["command", "stdin", "env", "timeout", "files"];
+
+/// A command line run by `sh -c`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Exec {
+    /// The command line.
+    pub command: String,
+    /// What it reads.
+    #[serde(default)]
+    pub stdin: String,
+    /// What it reads instead: bytes, those of a file among them.
+    #[serde(default)]
+    pub stdin_bytes: Option<Bytes>,
+    /// Environment variables.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub env: IndexMap<String, String>,
+    /// Files that are written first: absolute path and content.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub files: IndexMap<String, String>,
+    /// After how long it is killed.
+    #[serde(default = "thirty_seconds")]
+    pub timeout: Lapse,
+}
+
+/// Most bytes kept of each output.
+const KEPT: usize = 1 << 20;
+
+/// Longest text in a record of what was sent, in bytes.
+const SHOWN: usize = 8 << 10;
+
+/// `exec`: a command line in the held service.
+pub static TYPE: StepType = StepType {
+    word: "exec",
+    keys: KEYS,
+    subjects: &[
+        (Subject::ExitCode, Form::Codes),
+        (Subject::Stdout, Form::Text),
+        (Subject::Stderr, Form::Text),
+        (Subject::Json, Form::Json),
+        (Subject::Duration, Form::Duration),
+    ],
+    sources: &["stdout", "stderr", "exitcode", "exit_code"],
+    runs_commands: true,
+    in_parallel: true,
+    is_basic: true,
+    vacuous_words: ["exit code 127", "exit code 0"],
+    read: |reader, node, _| read(reader, node).map(Action::Exec),
+    lint,
+    ..StepType::PLAIN
+};
+
+impl StepAction for Exec {
+    fn step_type(&self) -> &'static StepType {
+        &TYPE
+    }
+
+    fn play<'a>(&'a self, context: StepContext<'a>) -> BoxFuture<'a, Played> {
+        Box::pin(async move {
+            let Some(shell) = context.stage.shell else {
+                return (None, Outcome::error("there is no service to run it in"));
+            };
+            let mut command = match prepare(self, context.variables) {
+                Ok(command) => command,
+                Err(error) => return (None, Outcome::error(error)),
+            };
+            command.timeout = context.limit(command.timeout);
+            let sent = sent(&command);
+            let outcome = match run(command, shell).await {
+                Ok(answer) => Outcome { answer: Some(answer), error: None },
+                Err(error) => Outcome::error(error),
+            };
+            (Some(sent), outcome)
+        })
+    }
+
+    fn vacuous(&self) -> [Option<Answer>; 2] {
+        [(127, "sh: not found\n"), (0, "")].map(|(code, complaint)| {
+            let (stdout, stderr) = (Kept::of(&[], 1), Kept::of(complaint.as_bytes(), 256));
+            Some(Answer::Exec(ExecAnswer { exit_code: Some(code), stdout, stderr, timed_out: None }))
+        })
+    }
+}
+
+fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Exec> {
+    let command = reader.required(node, "command", "a command");
+    let timeout = given(node, "timeout").and_then(|value| reader.lapse(value, "`timeout`"));
+    let files = reader.texts(given(node, "files"), "`files`");
+    if let Some(table) = given(node, "files") {
+        for (key, _) in reader.entries(table, "`files`").unwrap_or_default() {
+            let path = key.scalar_text().unwrap_or_default();
+            if !path.starts_with(['/', '{']) {
+                let message = format!("the file path `{path}` is not absolute");
+                reader.complain(Code::ScenarioValue, key, message).help = Some(format!("write `/{path}`"));
+            }
+        }
+    }
+    let (stdin, stdin_bytes) = match given(node, "stdin") {
+        Some(value) if matches!(value.kind, Kind::Table(_)) => {
+            (String::new(), Bytes::read(reader, value, "`stdin`"))
+        }
+        _ => (reader.optional(node, "stdin"), None),
+    };
+    Some(Exec {
+        command: command?,
+        stdin,
+        stdin_bytes,
+        env: reader.texts(given(node, "env"), "`env`"),
+        files,
+        timeout: timeout.unwrap_or_else(thirty_seconds),
+    })
+}
+
+fn lint(linter: &mut Linter<'_>, node: &Node) {
+    if !linter.is_mapping(Code::LintExec, node, "exec") {
+        return;
+    }
+    match node.get("command") {
+        None => linter.needs(Code::LintCommandMissing, node, "`exec`", "command"),
+        Some(_) => linter.needs(Code::LintCommand, node, "`exec`", "command"),
+    }
+    if let Some(env) = node.get("env").filter(|env| !env.is_null() && !matches!(env.kind, Kind::Table(_))) {
+        linter.say(Code::LintEnv, env, format!("`env` is a mapping, not {}", env.type_name()));
+    }
+    linter.lapse(Code::LintExecTimeout, node, "timeout");
+}
+
+/// The command with variables filled in.
+fn prepare(exec: &Exec, variables: &Variables) -> Result<Command, String> {
+    let filled = |table: &IndexMap<String, String>| {
+        table.iter().map(|(key, value)| (key.clone(), variables.fill(value).into_owned())).collect()
+    };
+    let stdin = match &exec.stdin_bytes {
+        Some(bytes) => bytes.decode()?,
+        None => variables.fill(&exec.stdin).into_owned().into_bytes(),
+    };
+    Ok(Command {
+        line: variables.fill(&exec.command).into_owned(),
+        stdin,
+        env: filled(&exec.env),
+        files: exec
+            .files
+            .iter()
+            .map(|(path, text)| (variables.fill(path).into_owned(), variables.fill(text).into_owned()))
+            .collect(),
+        timeout: exec.timeout.0,
+    })
+}
+
+/// What is recorded of it.
+fn sent(command: &Command) -> Sent {
+    let stdin = Excerpt::of_text(&String::from_utf8_lossy(&command.stdin), SHOWN).text;
+    let mut text = format!("$ {}\n", command.line);
+    for (name, value) in &command.env {
+        let _ = writeln!(text, "env {name}={value}");
+    }
+    for (path, content) in &command.files {
+        let _ = writeln!(text, "file {path}:\n{content}");
+    }
+    if !stdin.is_empty() {
+        let _ = write!(text, "stdin:\n{stdin}");
+    }
+    Sent {
+        text: Excerpt::visible(&text, SHOWN).text,
+        command: Some(command.line.clone()),
+        stdin: Some(stdin),
+        ..Sent::default()
+    }
+}
+
+/// Runs it. Any exit code is an answer, and so is a command that had to be killed.
+async fn run(command: Command, shell: &dyn Shell) -> Result<Answer, String> {
+    let timeout = Lapse(command.timeout);
+    let ran = shell.exec(command).await.map_err(|e| format!("the command could not be run: {e}"))?;
+    Ok(Answer::Exec(ExecAnswer {
+        exit_code: if ran.timed_out { None } else { ran.exit_code },
+        stdout: Kept::of(&ran.stdout, KEPT),
+        stderr: Kept::of(&ran.stderr, KEPT),
+        timed_out: ran.timed_out.then_some(timeout),
+    }))
+}

@@ -1,0 +1,385 @@
+//! One call while it lasts. A task of its own reads what comes, so that a stream goes on while other steps are played;
+//! when too much is waiting to be collected, the program waits.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::Stream;
+use prost::bytes::{Buf, BufMut, Bytes};
+use prost_reflect::MethodDescriptor;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tonic::client::Grpc;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::MetadataMap;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status, Streaming};
+
+use super::reply::Body;
+use crate::clock::Sleep;
+use crate::scenario::checks::assert::GRPC_STATUSES;
+use crate::scenario::values::Lapse;
+
+/// Longest message that is accepted, in bytes.
+pub const LONGEST: usize = 16 << 20;
+
+/// The reason of a call whose connection ended before it did.
+pub const LOST: &str = "the connection broke off";
+
+/// Most messages that wait to be collected.
+const WAITING: usize = 1024;
+
+/// Most that waits to be collected, in units of [`UNIT`] bytes.
+const ROOM: u32 = 32 << 10;
+
+/// What room is counted in.
+const UNIT: usize = 1 << 10;
+
+/// Messages as bytes: what they mean is found out elsewhere, where it can go wrong with a text of our own.
+struct Plain;
+
+impl Codec for Plain {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Plain {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, message: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put(message);
+        Ok(())
+    }
+}
+
+impl Decoder for Plain {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
+    }
+}
+
+/// The messages of a request. The connection asks for the first one when it has sent the headers.
+pub struct Outbox {
+    messages: mpsc::UnboundedReceiver<Bytes>,
+    sent: Option<oneshot::Sender<()>>,
+}
+
+impl Outbox {
+    /// What `messages` brings.
+    pub fn of(messages: mpsc::UnboundedReceiver<Bytes>) -> Self {
+        Self { messages, sent: None }
+    }
+}
+
+impl Stream for Outbox {
+    type Item = Bytes;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let next = self.messages.poll_recv(context);
+        if !matches!(next, Poll::Ready(Some(_)))
+            && let Some(sent) = self.sent.take()
+        {
+            // A call that is dropped does not wait for this.
+            let _ = sent.send(());
+        }
+        next
+    }
+}
+
+/// Begins a call of `path`; every kind of method is the same on the wire.
+pub async fn open(
+    channel: Channel,
+    path: PathAndQuery,
+    request: Request<Outbox>,
+) -> Result<(MetadataMap, Streaming<Bytes>), End> {
+    let mut client = Grpc::new(channel).max_decoding_message_size(LONGEST);
+    client.ready().await.map_err(|_| End::Broken(LOST.to_owned()))?;
+    let response = client.streaming(request, path, Plain).await.map_err(|status| End::of(&status))?;
+    let (metadata, stream, _) = response.into_parts();
+    Ok((metadata, stream))
+}
+
+/// How a call has ended.
+#[derive(Clone, Debug)]
+pub enum End {
+    /// With a status: the program's own, or that the deadline has passed.
+    Status {
+        /// Its name.
+        code: &'static str,
+        /// Its message.
+        message: String,
+        /// What came with it.
+        trailer: MetadataMap,
+    },
+    /// Without any, for this reason.
+    Broken(String),
+}
+
+impl End {
+    /// What became of a call that the library calls `status`: not every one of them was sent by the program.
+    pub fn of(status: &Status) -> Self {
+        let text = status.message();
+        if std::error::Error::source(status).is_some() {
+            return Self::Broken(LOST.to_owned());
+        }
+        if status.code() == Code::OutOfRange && text.starts_with("Error, decoded message length too large") {
+            return Self::Broken(format!(
+                "a message is longer than the {} MiB that are accepted",
+                LONGEST >> 20
+            ));
+        }
+        if text.starts_with("grpc-status header missing") {
+            return Self::Broken("the answer is plain HTTP without a gRPC status".to_owned());
+        }
+        let foreign = ["protocol error: ", "Unexpected EOF decoding stream", "Error decompressing"];
+        if foreign.iter().any(|words| text.starts_with(words)) {
+            return Self::Broken("the answer ended before its gRPC status had come".to_owned());
+        }
+        let (code, message, trailer) = (name(status.code()), text.to_owned(), status.metadata().clone());
+        Self::Status { code, message, trailer }
+    }
+
+    /// The deadline has passed.
+    pub fn late(limit: std::time::Duration) -> Self {
+        let message = format!("no whole answer within {}", Lapse(limit));
+        Self::Status { code: name(Code::DeadlineExceeded), message, trailer: MetadataMap::new() }
+    }
+}
+
+/// The name of a status.
+pub fn name(code: Code) -> &'static str {
+    usize::try_from(i32::from(code)).ok().and_then(|code| GRPC_STATUSES.get(code)).unwrap_or(&"UNKNOWN")
+}
+
+/// What the task that reads tells.
+enum Event {
+    Begun(MetadataMap),
+    Message(Bytes, OwnedSemaphorePermit),
+    Ended(End),
+}
+
+/// Why no more messages are waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halt {
+    /// Enough have come, or the call has ended.
+    Done,
+    /// The wait for messages is over, the call is not.
+    Impatient,
+    /// The deadline has passed.
+    Late,
+}
+
+/// A call; dropping it cancels it.
+pub struct Call {
+    method: MethodDescriptor,
+    outbox: Option<mpsc::UnboundedSender<Bytes>>,
+    inbox: mpsc::Receiver<Event>,
+    /// Resolves when the request and the messages that were there have been sent.
+    sent: Option<oneshot::Receiver<()>>,
+    header: Option<MetadataMap>,
+    /// How many messages steps have received.
+    received: usize,
+    end: Option<End>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Call {
+    /// Begins a call of `method` with the metadata and deadline of `request`.
+    pub fn start(channel: Channel, method: MethodDescriptor, request: Request<()>) -> Self {
+        let (outbox, messages) = mpsc::unbounded_channel();
+        let (sends, sent) = oneshot::channel();
+        let (events, inbox) = mpsc::channel(WAITING);
+        let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+        let request = request.map(|()| Outbox { messages, sent: Some(sends) });
+        let task = tokio::spawn(async move {
+            let end = read(channel, path, request, &events).await;
+            let _ = events.send(Event::Ended(end)).await;
+        });
+        Self {
+            method,
+            outbox: Some(outbox),
+            inbox,
+            sent: Some(sent),
+            header: None,
+            received: 0,
+            end: None,
+            task,
+        }
+    }
+
+    /// Waits until the program has accepted the call: its headers have come, or the call has ended. Many programs send
+    /// headers with their first message only, so a request that was sent and `patience`, which begins then, are enough.
+    /// False if neither comes before `late`.
+    pub async fn accepted(&mut self, patience: impl Future<Output = ()>, late: &mut Sleep) -> bool {
+        let sent = self.sent.take();
+        let waited = async {
+            if let Some(sent) = sent {
+                let _ = sent.await;
+            }
+            patience.await;
+        };
+        let event = tokio::select! {
+            biased;
+            event = self.inbox.recv() => event,
+            () = waited => return true,
+            () = late => return false,
+        };
+        // What comes first is never a message.
+        self.take(event, &mut Body::none()).await;
+        true
+    }
+
+    /// Whether its connection was lost before anything had come back.
+    pub fn is_lost(&self) -> bool {
+        self.header.is_none() && matches!(&self.end, Some(End::Broken(reason)) if reason == LOST)
+    }
+
+    /// The method.
+    pub fn method(&self) -> &MethodDescriptor {
+        &self.method
+    }
+
+    /// The metadata that came first, once it has.
+    pub fn header(&self) -> Option<&MetadataMap> {
+        self.header.as_ref()
+    }
+
+    /// How many messages steps have received.
+    pub fn received(&self) -> usize {
+        self.received
+    }
+
+    /// How it has ended, as far as that was read.
+    pub fn ended(&self) -> Option<&End> {
+        self.end.as_ref()
+    }
+
+    /// Gives it an end of our own.
+    pub fn end(&mut self, end: End) {
+        self.task.abort();
+        self.end = Some(end);
+    }
+
+    /// Sends one more message.
+    pub fn send(&mut self, message: Bytes) -> Result<(), String> {
+        let outbox =
+            self.outbox.as_ref().ok_or("our side of the stream is closed: nothing more can be sent")?;
+        outbox.send(message).map_err(|_| "the stream has ended: nothing more can be sent".to_owned())
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn close(&mut self) {
+        self.outbox = None;
+    }
+
+    /// Waits until `wanted` messages are in `body`, or for the end where no number is wanted; at most as long as the
+    /// two pauses take, the first of patience and the second of the deadline.
+    pub async fn receive(
+        &mut self,
+        body: &mut Body,
+        wanted: Option<usize>,
+        (patience, late): (Option<Sleep>, Option<&mut Sleep>),
+    ) -> Halt {
+        let never = || Box::pin(std::future::pending()) as Sleep;
+        let (mut patience, mut endless) = (patience.unwrap_or_else(never), never());
+        let late = late.unwrap_or(&mut endless);
+        while self.end.is_none() && wanted.is_none_or(|wanted| body.count() < wanted) {
+            let event = tokio::select! {
+                biased;
+                () = &mut *late => return Halt::Late,
+                () = &mut patience => return Halt::Impatient,
+                event = self.inbox.recv() => event,
+            };
+            tokio::select! {
+                biased;
+                () = self.take(event, body) => {}
+                () = &mut *late => return Halt::Late,
+                () = &mut patience => return Halt::Impatient,
+            }
+        }
+        Halt::Done
+    }
+
+    async fn take(&mut self, event: Option<Event>, body: &mut Body) {
+        match event {
+            Some(Event::Begun(header)) => self.header = Some(header),
+            Some(Event::Message(bytes, room)) => {
+                self.received += 1;
+                if let Err(error) = body.push(&self.method.output(), bytes).await {
+                    self.end(End::Broken(error));
+                }
+                drop(room);
+            }
+            Some(Event::Ended(end)) => self.end = Some(end),
+            None => self.end = Some(End::Broken(LOST.to_owned())),
+        }
+        if self.end.is_some() {
+            self.end = self.end.take().map(|end| body.check(end));
+        }
+    }
+}
+
+/// Reads a call to its end.
+async fn read(channel: Channel, path: String, request: Request<Outbox>, events: &mpsc::Sender<Event>) -> End {
+    let Ok(path) = PathAndQuery::try_from(path) else {
+        return End::Broken("the name of the method cannot be part of a request".to_owned());
+    };
+    let (header, mut stream) = match open(channel, path, request).await {
+        Ok(opened) => opened,
+        Err(end) => return end,
+    };
+    // A program that answers no message may send one frame, which has the trailer alone.
+    let (header, only) =
+        if header.contains_key("grpc-status") { (MetadataMap::new(), Some(header)) } else { (header, None) };
+    let room = Arc::new(Semaphore::new(ROOM as usize));
+    let gone = || End::Broken("nobody reads it".to_owned());
+    if events.send(Event::Begun(header)).await.is_err() {
+        return gone();
+    }
+    loop {
+        let message = match stream.message().await {
+            Ok(Some(message)) => message,
+            Ok(None) => break,
+            Err(status) => return End::of(&status),
+        };
+        let size = u32::try_from(message.len() / UNIT + 1).unwrap_or(ROOM).min(ROOM);
+        let Ok(permit) = room.clone().acquire_many_owned(size).await else { return gone() };
+        if events.send(Event::Message(message, permit)).await.is_err() {
+            return gone();
+        }
+    }
+    match stream.trailers().await {
+        Ok(trailer) => {
+            let mut trailer = trailer.or(only).unwrap_or_default();
+            let message = trailer.get("grpc-message").and_then(|text| text.to_str().ok()).unwrap_or_default();
+            let message = message.to_owned();
+            for own in ["grpc-status", "grpc-message", "content-type"] {
+                trailer.remove(own);
+            }
+            End::Status { code: name(Code::Ok), message, trailer }
+        }
+        Err(status) => End::of(&status),
+    }
+}

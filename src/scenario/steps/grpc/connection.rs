@@ -1,0 +1,91 @@
+use prost_reflect::{DescriptorPool, MethodDescriptor};
+use tonic::metadata::MetadataMap;
+use tonic::transport::{Channel, Endpoint};
+
+use super::reflection::{self, Dialect};
+use super::secure::{Plain, Secure};
+use crate::scenario::network::tls;
+use crate::scenario::network::tls::Trusted;
+
+/// How much all streams of a connection together may have sent that nobody has read yet, in bytes: as long as there
+/// is room, a stream that nobody reads does not hold up the others.
+const WINDOW: u32 = 32 << 20;
+
+/// How much one stream may have sent that nobody has read yet, in bytes.
+const STREAM_WINDOW: u32 = 1 << 20;
+
+/// The program on the other side, and what it has told about itself. A clone uses the same connection.
+#[derive(Clone)]
+pub struct Server {
+    channel: Channel,
+    pub(super) pool: DescriptorPool,
+    pub(super) dialect: Option<Dialect>,
+}
+
+impl Server {
+    /// Connects to `target`, which is `http://HOST:PORT`, `https://HOST:PORT`, `grpcs://HOST:PORT` or `HOST:PORT`. Over TLS, `trusted` says whom to
+    /// trust and which certificate to show.
+    pub async fn connect(target: &str, trusted: &Trusted) -> Result<Self, String> {
+        let target = target.trim();
+        let url = match target.split_once("://") {
+            Some(("grpc", place)) => format!("http://{place}"),
+            Some(("grpcs", place)) => format!("https://{place}"),
+            Some(_) => target.to_owned(),
+            None => format!("http://{target}"),
+        };
+        let endpoint = Endpoint::from_shared(url.clone())
+            .ok()
+            .filter(|endpoint| {
+                let (scheme, host) = (endpoint.uri().scheme_str(), endpoint.uri().host());
+                matches!(scheme, Some("http" | "https")) && host.is_some()
+            })
+            .ok_or_else(|| format!("`{target}` is no address such as http://127.0.0.1:50051"))?;
+        let connected = match url.strip_prefix("https://") {
+            None => with_windows(endpoint).connect_with_connector(Plain::new()).await,
+            // The connector speaks TLS, and the library refuses `https` where it does not do so itself.
+            Some(place) => match Endpoint::from_shared(format!("http://{place}")) {
+                Err(error) => Err(error),
+                Ok(dialled) => {
+                    let secure = Secure::new(trusted.config_in_full()?);
+                    let dialled = with_windows(dialled.origin(endpoint.uri().clone()));
+                    dialled.connect_with_connector(secure).await
+                }
+            },
+        };
+        let channel = connected.map_err(|e| format!("no connection: {}", describe(&e)))?;
+        Ok(Self { channel, pool: DescriptorPool::global(), dialect: None })
+    }
+
+    /// What calls are made on.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// The method, as the server describes it.
+    pub async fn method(
+        &mut self,
+        service: &str,
+        method: &str,
+        metadata: &MetadataMap,
+    ) -> Result<MethodDescriptor, String> {
+        reflection::method(self, service, method, metadata).await
+    }
+}
+
+fn with_windows(endpoint: Endpoint) -> Endpoint {
+    endpoint.initial_connection_window_size(WINDOW).initial_stream_window_size(STREAM_WINDOW)
+}
+
+/// The causes of an error, without repetitions and without the library's own words for it.
+fn describe(error: &tonic::transport::Error) -> String {
+    let mut causes = Vec::new();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if causes.last().is_none_or(|last: &String| !last.contains(&text)) {
+            causes.push(text);
+        }
+        next = cause.source();
+    }
+    tls::reason(if causes.is_empty() { error.to_string() } else { causes.join(": ") })
+}

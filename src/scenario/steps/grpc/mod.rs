@@ -1,0 +1,367 @@
+//! The step type `grpc`: methods that the program describes by server reflection, called over one connection per
+//! scenario. Streams may go on in the background; they end with the scenario.
+
+mod any;
+mod call;
+mod connection;
+mod message;
+mod metadata;
+mod order;
+mod read;
+mod reflection;
+mod reply;
+mod secure;
+mod step_type;
+
+pub use step_type::TYPE;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use indexmap::IndexMap;
+use prost_reflect::MethodDescriptor;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tonic::Request;
+
+use crate::clock::Sleep;
+use crate::diag::nearest;
+use crate::scenario::answer::Outcome;
+use crate::scenario::answer::Sent;
+use crate::scenario::network::Tls;
+use crate::scenario::network::tls::Trusted;
+use crate::scenario::steps::thirty_seconds;
+use crate::scenario::steps::{Settings, Stage, StepRunner};
+use crate::scenario::values::{Lapse, Variables};
+use crate::value::Value;
+
+use any::{Types, types};
+use call::{Call, End};
+use connection::Server;
+use order::Order;
+use reply::{Body, Reply};
+
+/// A call of a gRPC method, or more of a stream that an earlier step has begun.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Grpc {
+    /// Full name of the service; empty where an earlier stream goes on.
+    #[serde(default)]
+    pub service: String,
+    /// Name of the method; empty where an earlier stream goes on.
+    #[serde(default)]
+    pub method: String,
+    /// The request: text is read as JSON, null is an empty message.
+    #[serde(default)]
+    pub body: Value,
+    /// Metadata of the request; values may hold variables, those of names that end in `-bin` are base64.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub headers: IndexMap<String, String>,
+    /// The deadline of the call; of a background stream how long it may take to begin it.
+    #[serde(default = "thirty_seconds")]
+    pub timeout: Lapse,
+    /// How messages stream.
+    #[serde(default)]
+    pub stream: Option<GrpcStream>,
+}
+
+/// How the messages of a call stream.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GrpcStream {
+    /// The name under which later steps go on with it.
+    #[serde(default)]
+    pub id: String,
+    /// What is sent, each like `body`.
+    #[serde(default)]
+    pub messages: Option<Vec<Value>>,
+    /// Whether nothing more is sent after that. A stream that does not go on in the background is always closed.
+    #[serde(default)]
+    pub close: bool,
+    /// What is waited for.
+    #[serde(default)]
+    pub receive: Option<GrpcReceive>,
+}
+
+/// What is waited for on a stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GrpcReceive {
+    /// How many messages.
+    #[serde(default = "one")]
+    pub count: usize,
+    /// How long; what has come by then is the answer. The timeout of the step where nothing is said.
+    #[serde(default)]
+    pub timeout: Option<Lapse>,
+    /// Whether the stream goes on while later steps are played.
+    #[serde(default)]
+    pub background: bool,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// How much longer than ours the deadline is that the program is told: it is always we who say that it is late, so
+/// that the same behaviour reads the same.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How long a program that answers nothing yet may take to receive a stream that is left in the background.
+const RECEIVED: Duration = Duration::from_millis(500);
+
+/// How long it has after that to begin its work on it.
+const BEGUN: Duration = Duration::from_millis(100);
+
+/// What the `grpc` steps of one scenario share. Whatever is open ends when it is dropped.
+#[derive(Default)]
+pub struct GrpcRunner {
+    /// Certificates that are trusted, in PEM with placeholders; those of the machine where there is nothing.
+    trust: String,
+    /// What the user wants of TLS.
+    tls: Tls,
+    server: Option<Server>,
+    streams: IndexMap<String, Call>,
+    unnamed: usize,
+}
+
+impl StepRunner for GrpcRunner {
+    fn new(settings: &Settings) -> Self {
+        Self { trust: settings.trust.clone(), tls: settings.tls.clone(), ..Self::default() }
+    }
+
+    fn twin(&self) -> Option<Box<dyn StepRunner>> {
+        let (trust, tls, server) = (self.trust.clone(), self.tls.clone(), self.server.clone());
+        Some(Box::new(Self { trust, tls, server, ..Self::default() }))
+    }
+
+    fn end(self: Box<Self>) -> BoxFuture<'static, ()> {
+        drop(self);
+        // The tasks that were cancelled get their turn.
+        Box::pin(tokio::task::yield_now())
+    }
+}
+
+impl GrpcRunner {
+    /// Connects and learns what `step` calls, so that its twins need not.
+    pub async fn ready(
+        &mut self,
+        step: &Grpc,
+        stage: &Stage<'_>,
+        variables: &Variables,
+        left: Option<Duration>,
+    ) -> Result<(), String> {
+        let limit = left.map_or(step.timeout.0, |left| left.min(step.timeout.0));
+        let order = Order::of(step, limit, variables)?;
+        let trusted = self.tls.trusting(&variables.fill(&self.trust));
+        let mut late = stage.clock.sleep(limit);
+        self.method(&order, &trusted, stage, &mut late).await.map(drop)
+    }
+
+    /// Plays one step, for at most `left` where a retry limits it.
+    pub async fn play(
+        &mut self,
+        step: &Grpc,
+        stage: &Stage<'_>,
+        variables: &Variables,
+        left: Option<Duration>,
+    ) -> (Option<Sent>, Outcome) {
+        let limit = left.map_or(step.timeout.0, |left| left.min(step.timeout.0));
+        let order = match Order::of(step, limit, variables) {
+            Ok(order) => order,
+            Err(error) => return (None, Outcome::error(error)),
+        };
+        let sent = order.sent();
+        let trusted = self.tls.trusting(&variables.fill(&self.trust));
+        let outcome = if order.service.is_empty() {
+            self.go_on(&order, stage).await
+        } else {
+            self.call(&order, &trusted, stage).await
+        };
+        (Some(sent), outcome.unwrap_or_else(Outcome::error))
+    }
+
+    /// The method that is called, and all types that its messages name, on a connection that is open.
+    async fn method(
+        &mut self,
+        order: &Order,
+        trusted: &Trusted,
+        stage: &Stage<'_>,
+        late: &mut Sleep,
+    ) -> Result<(Server, MethodDescriptor), String> {
+        let target = stage.grpc_target.ok_or("there is no target for gRPC calls")?;
+        loop {
+            let is_reused = self.server.is_some();
+            let server = connected(&mut self.server, (target, trusted), order, late).await?;
+            let ask = async {
+                for name in order.written().iter().flat_map(types) {
+                    // One that nobody knows is complained about where the message is made.
+                    reflection::learn(server, name, &order.metadata).await;
+                }
+                server.method(&order.service, &order.method, &order.metadata).await
+            };
+            let method = tokio::select! {
+                biased;
+                method = ask => method,
+                () = &mut *late => Err(format!("server reflection did not answer within {}", Lapse(order.limit))),
+            };
+            let error = match method {
+                Ok(method) => return Ok((server.clone(), method)),
+                Err(error) => error,
+            };
+            // The next try begins with a connection of its own.
+            self.server = None;
+            if !(is_reused && error.contains(call::LOST)) {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Calls a method. A call whose connection had been used before, and ends before anything comes back, says nothing
+    /// about the program: it is made once more on a new connection.
+    async fn call(&mut self, order: &Order, trusted: &Trusted, stage: &Stage<'_>) -> Result<Outcome, String> {
+        let mut late = stage.clock.sleep(order.limit);
+        let is_reused = self.server.is_some();
+        let (mut call, mut outcome) = self.call_once(order, trusted, stage, &mut late).await?;
+        if is_reused && call.is_lost() {
+            self.server = None;
+            (call, outcome) = self.call_once(order, trusted, stage, &mut late).await?;
+        }
+        if matches!(call.ended(), Some(End::Broken(_))) {
+            self.server = None;
+        }
+        Ok(if order.background { self.keep(call, order) } else { outcome })
+    }
+
+    async fn call_once(
+        &mut self,
+        order: &Order,
+        trusted: &Trusted,
+        stage: &Stage<'_>,
+        late: &mut Sleep,
+    ) -> Result<(Call, Outcome), String> {
+        let (server, method) = self.method(order, trusted, stage, late).await?;
+        let messages = order.messages(&method)?;
+        let mut request = Request::new(());
+        *request.metadata_mut() = order.metadata.clone();
+        if !order.background {
+            request.set_timeout(order.limit + GRACE);
+        }
+        let mut call = Call::start(server.channel(), method, request);
+        for message in messages {
+            call.send(message)?;
+        }
+        if order.closes(call.method()) {
+            call.close();
+        }
+        if order.background {
+            let patience = async {
+                let mut server = server;
+                tokio::select! {
+                    () = reflection::round_trip(&mut server, &order.metadata) => {}
+                    () = stage.clock.sleep(RECEIVED) => {}
+                }
+                stage.clock.sleep(BEGUN).await;
+            };
+            if !call.accepted(patience, late).await {
+                return Err(format!("the program did not accept the stream within {}", Lapse(order.limit)));
+            }
+            return Ok((call, Outcome::default()));
+        }
+        let mut body = Body::of(call.method()).knowing(Types::new(server, order.metadata.clone()));
+        let wanted = order.wanted(call.method());
+        let patience = order.patience.map(|patience| stage.clock.sleep(patience));
+        if call.receive(&mut body, wanted, (patience, Some(late))).await == call::Halt::Late {
+            call.end(End::late(order.limit));
+        }
+        self.remember(&mut body);
+        let outcome = Reply { call: &call, name: "", begun: false }.outcome(body);
+        Ok((call, outcome))
+    }
+
+    /// Types that were asked for once need not be asked for again.
+    fn remember(&mut self, body: &mut Body) {
+        if let (Some(server), Some(types)) = (&mut self.server, body.types()) {
+            server.pool = types.into_pool();
+        }
+    }
+
+    /// Keeps a stream for later steps.
+    fn keep(&mut self, call: Call, order: &Order) -> Outcome {
+        let name = if order.id.is_empty() {
+            self.unnamed += 1;
+            (self.unnamed - 1).to_string()
+        } else {
+            order.id.clone()
+        };
+        let outcome = Reply { call: &call, name: &name, begun: true }.outcome(Body::none());
+        // A stream of the same name ends here.
+        self.streams.insert(name, call);
+        outcome
+    }
+
+    async fn go_on(&mut self, order: &Order, stage: &Stage<'_>) -> Result<Outcome, String> {
+        let Some(call) = self.streams.get_mut(&order.id) else {
+            return Err(no_stream(&order.id, &self.streams.keys().map(String::as_str).collect::<Vec<_>>()));
+        };
+        let mut unsent = None;
+        for message in order.messages(call.method())? {
+            if let Err(error) = call.send(message) {
+                unsent = Some(error);
+                break;
+            }
+        }
+        if order.close {
+            call.close();
+        }
+        let mut body = Body::of(call.method()).after(call.received());
+        if let Some(server) = &self.server {
+            body = body.knowing(Types::new(server.clone(), order.metadata.clone()));
+        }
+        if let Some(count) = order.wanted(call.method()) {
+            let patience = stage.clock.sleep(order.patience.unwrap_or(order.limit).min(order.limit));
+            // Whether the one message of a method that answers with one counts is known at the end.
+            let is_answer = count > 0 && !call.method().is_server_streaming();
+            call.receive(&mut body, (!is_answer).then_some(count), (Some(patience), None)).await;
+        }
+        let learnt = body.types();
+        let mut outcome = Reply { call, name: &order.id, begun: false }.outcome(body);
+        outcome.error = outcome.error.or(unsent);
+        if let (Some(server), Some(types)) = (&mut self.server, learnt) {
+            server.pool = types.into_pool();
+        }
+        Ok(outcome)
+    }
+}
+
+/// The connection of the scenario, made where there is none.
+async fn connected<'p>(
+    server: &'p mut Option<Server>,
+    (target, trusted): (&str, &Trusted),
+    order: &Order,
+    late: &mut Sleep,
+) -> Result<&'p mut Server, String> {
+    let open = server.take().map(Ok);
+    let connect = async {
+        match open {
+            Some(open) => open,
+            None => Server::connect(target, trusted).await,
+        }
+    };
+    tokio::select! {
+        biased;
+        open = connect => Ok(server.insert(open?)),
+        () = late => Err(format!("no connection within {}", Lapse(order.limit))),
+    }
+}
+
+fn no_stream(id: &str, known: &[&str]) -> String {
+    let near = nearest(id, known.iter().copied());
+    let hint = match near {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None if known.is_empty() => "; a step with `receive: { background: true }` begins one".to_owned(),
+        None => format!("; open are {}", known.join(", ")),
+    };
+    format!("no stream `{id}` is open{hint}")
+}

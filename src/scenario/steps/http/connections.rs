@@ -1,0 +1,280 @@
+//! Connections to the target, which are kept open and used again. A server may close one after any answer, so that the
+//! next request on it is lost on the way: that says nothing about the program. Such a request is sent once more, on a new
+//! connection, but only if no byte came back for it: what came is counted on each connection, because HTTP libraries have
+//! one error for an answer that never began and for one that broke off in its head. What happens on a new connection is
+//! the program's own doing and is not tried again.
+
+use std::error::Error;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::header::{CONNECTION, HOST, HeaderValue};
+use hyper::http::uri::{Authority, Scheme};
+use hyper::{Method, StatusCode, Uri};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
+use tokio_rustls::TlsConnector;
+use tower_service::Service;
+
+use crate::scenario::network::MOST_HEADERS;
+use crate::scenario::network::errors::describe_as;
+use crate::scenario::network::stream::Stream;
+
+/// A request with its whole body, so that it can be sent more than once.
+pub type Request = hyper::Request<Full<Bytes>>;
+
+/// An answer whose body is still on its way.
+pub type Response = hyper::Response<Incoming>;
+
+/// After how long without traffic a connection is probed, and how often.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// Most bytes of the headers of an answer with HTTP/2.
+const LARGEST_HEAD: u32 = 400 << 10;
+
+/// What was done when an error happened. Recorded runs have these words.
+const CONNECTING: &str = "client error (Connect)";
+/// The same.
+const SENDING: &str = "client error (SendRequest)";
+
+/// The connections of one client, all to one origin.
+pub struct Connections {
+    tcp: HttpConnector,
+    tls: Option<TlsConnector>,
+    /// Connections with HTTP/1.1 that carry no request at present.
+    idle: Mutex<Vec<Line>>,
+    /// The connection with HTTP/2, which carries any number of requests.
+    shared: Mutex<Option<Line>>,
+    /// One became idle.
+    returned: Notify,
+}
+
+/// A connection.
+struct Line {
+    sender: Sender,
+    /// How many bytes have come on it.
+    came: Arc<AtomicU64>,
+}
+
+enum Sender {
+    One(http1::SendRequest<Full<Bytes>>),
+    Two(http2::SendRequest<Full<Bytes>>),
+}
+
+/// Why a request has no answer.
+struct Lost {
+    reason: String,
+    /// Whether the program can have seen no more of it than its connection, and has answered nothing.
+    is_unanswered: bool,
+}
+
+impl Connections {
+    /// Connections with TLS as in `tls`, which says whether HTTP/2 is offered; without it they are not encrypted.
+    pub fn new(tls: Option<ClientConfig>) -> Arc<Self> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(KEEPALIVE));
+        tcp.set_keepalive_interval(Some(KEEPALIVE));
+        Arc::new(Self {
+            tcp,
+            tls: tls.map(|config| TlsConnector::from(Arc::new(config))),
+            idle: Mutex::default(),
+            shared: Mutex::default(),
+            returned: Notify::new(),
+        })
+    }
+
+    /// Sends a request. If it is lost on a connection that was used before, it is sent once more on a new one.
+    pub async fn send(self: &Arc<Self>, request: Request) -> Result<Response, String> {
+        let (line, is_used) = tokio::select! {
+            biased;
+            line = self.used() => (line, true),
+            line = self.connect(request.uri()) => (line?, false),
+        };
+        if !is_used {
+            return self.send_on(line, request).await.map_err(|lost| lost.reason);
+        }
+        let again = request.clone();
+        let answer = self.send_on(line, request).await;
+        let is_lost = match &answer {
+            Ok(response) => is_farewell(response),
+            Err(lost) => lost.is_unanswered,
+        };
+        if !is_lost {
+            return answer.map_err(|lost| lost.reason);
+        }
+        let line = self.connect(again.uri()).await?;
+        self.send_on(line, again).await.map_err(|lost| lost.reason)
+    }
+
+    /// A connection that was used before, once there is one.
+    async fn used(&self) -> Line {
+        loop {
+            let returned = self.returned.notified();
+            if let Some(line) = self.idle_now() {
+                return line;
+            }
+            returned.await;
+        }
+    }
+
+    fn idle_now(&self) -> Option<Line> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Line { sender: Sender::Two(sender), came }) = &*shared {
+            if !sender.is_closed() {
+                return Some(Line { sender: Sender::Two(sender.clone()), came: came.clone() });
+            }
+            *shared = None;
+        }
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|line| !line.sender.is_closed());
+        idle.pop()
+    }
+
+    async fn connect(&self, uri: &Uri) -> Result<Line, String> {
+        let mut tcp = self.tcp.clone();
+        let stream = tcp.call(uri.clone()).await.map_err(|e| describe_as(CONNECTING, &e))?.into_inner();
+        let Some(tls) = self.tls.as_ref().filter(|_| uri.scheme() == Some(&Scheme::HTTPS)) else {
+            return one(stream).await;
+        };
+        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let name =
+            ServerName::try_from(host.to_owned()).map_err(|_| format!("`{host}` is not a server's name"))?;
+        let stream = tls.connect(name, stream).await.map_err(|e| describe_as(CONNECTING, &e))?;
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            let line = two(stream).await?;
+            if let Sender::Two(sender) = &line.sender {
+                let kept = Line { sender: Sender::Two(sender.clone()), came: line.came.clone() };
+                *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+            }
+            return Ok(line);
+        }
+        one(stream).await
+    }
+
+    async fn send_on(self: &Arc<Self>, line: Line, request: Request) -> Result<Response, Lost> {
+        let Line { sender, came } = line;
+        let before = came.load(Ordering::Acquire);
+        match sender {
+            Sender::One(mut sender) => {
+                let response = sender.try_send_request(in_origin_form(request)).await;
+                let response = response.map_err(|e| Lost::new(e, &came, before))?;
+                let connections = self.clone();
+                tokio::spawn(async move {
+                    if sender.ready().await.is_ok() {
+                        connections.keep(Line { sender: Sender::One(sender), came });
+                    }
+                });
+                Ok(response)
+            }
+            Sender::Two(mut sender) => sender
+                .try_send_request(with_authority(request))
+                .await
+                .map_err(|e| Lost::new(e, &came, before)),
+        }
+    }
+
+    fn keep(&self, line: Line) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        self.returned.notify_one();
+    }
+}
+
+impl Sender {
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::One(sender) => !sender.is_ready(),
+            Self::Two(sender) => sender.is_closed(),
+        }
+    }
+}
+
+impl Lost {
+    /// The loss of a request on a connection on which `before` bytes had come when it was handed over.
+    fn new(mut failed: TrySendError<Request>, came: &AtomicU64, before: u64) -> Self {
+        let was_sent = failed.take_message().is_none();
+        let error = failed.into_error();
+        let is_unanswered = !was_sent || came.load(Ordering::Acquire) == before || is_refused(&error);
+        Self { reason: describe_as(SENDING, &error), is_unanswered }
+    }
+}
+
+/// Whether a server with HTTP/2 says that it has not looked at the request.
+fn is_refused(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|error| {
+        let is_parting = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+        let is_reset = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        error.is_remote() && (is_parting || is_reset)
+    })
+}
+
+/// Whether a server only says that it closes a connection on which it had waited too long for a request. It may have done so before it
+/// saw the request that takes this for its answer.
+fn is_farewell(response: &Response) -> bool {
+    let closes = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"close");
+    response.status() == StatusCode::REQUEST_TIMEOUT && response.headers().get(CONNECTION).is_some_and(closes)
+}
+
+/// A connection with HTTP/1.1.
+async fn one(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Line, String> {
+    let (stream, came) = Stream::counted(stream);
+    let made = http1::Builder::new().max_headers(MOST_HEADERS).handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = made.map_err(|e| describe_as(SENDING, &e))?;
+    tokio::spawn(connection);
+    sender.ready().await.map_err(|e| describe_as(SENDING, &e))?;
+    Ok(Line { sender: Sender::One(sender), came })
+}
+
+/// A connection with HTTP/2.
+async fn two(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Line, String> {
+    let (stream, came) = Stream::counted(stream);
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let made = builder.max_header_list_size(LARGEST_HEAD).handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = made.map_err(|e| describe_as(SENDING, &e))?;
+    tokio::spawn(connection);
+    sender.ready().await.map_err(|e| describe_as(SENDING, &e))?;
+    Ok(Line { sender: Sender::Two(sender), came })
+}
+
+/// The request as HTTP/2 writes it: a header `Host` of its own is the authority.
+fn with_authority(mut request: Request) -> Request {
+    let Some(host) = request.headers_mut().remove(HOST) else { return request };
+    let mut parts = request.uri().clone().into_parts();
+    parts.authority = Authority::try_from(host.as_bytes()).ok().or(parts.authority);
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+/// The request as HTTP/1.1 writes it: the host in a header, and only path and query in the first line.
+fn in_origin_form(mut request: Request) -> Request {
+    let uri = request.uri().clone();
+    if let Some(authority) = uri.authority() {
+        let own = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+        let host = match uri.port_u16().filter(|port| *port != own) {
+            Some(port) => format!("{}:{port}", authority.host()),
+            None => authority.host().to_owned(),
+        };
+        if let Ok(host) = HeaderValue::from_str(&host) {
+            request.headers_mut().entry(HOST).or_insert(host);
+        }
+    }
+    let line = if request.method() == Method::CONNECT {
+        uri.authority().map(|authority| Uri::from(authority.clone()))
+    } else {
+        uri.path_and_query().map(|path| Uri::from(path.clone()))
+    };
+    *request.uri_mut() = line.unwrap_or_default();
+    request
+}

@@ -1,0 +1,460 @@
+//! The step type `request`: HTTP against the target, one client per scenario, so that connections are used again and
+//! nothing is shared with other scenarios.
+
+mod charset;
+mod clients;
+mod connections;
+mod curl;
+mod decoded;
+mod events;
+mod request;
+mod step_type;
+
+use clients::{Clients, Making};
+use curl::{BodyShown, FormShown};
+use decoded::Fault;
+pub use request::{Content, Events, Part, Redirects, Request};
+pub use step_type::TYPE;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use regex::Regex;
+use reqwest::cookie::Jar;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Response, multipart};
+use serde_json::json;
+
+use crate::clock::{Clock, Sleep};
+use crate::scenario::answer::{Answer, HttpAnswer, Outcome, Sent, Told};
+use crate::scenario::network::errors::describe;
+use crate::scenario::network::tls;
+use crate::scenario::network::{Target, Tls};
+use crate::scenario::values::credentials;
+use crate::scenario::values::json as written;
+use crate::scenario::values::variables::as_text;
+use crate::scenario::values::{Excerpt, Kept, Lapse, Variables};
+use crate::value::Value;
+
+/// Most bytes kept of a body; the rest is counted and digested.
+const KEPT: usize = 1 << 20;
+
+/// Longest text in a record of what was sent, in bytes.
+const SHOWN: usize = 8 << 10;
+
+/// The HTTP of one scenario: connections are used again, cookies are its own.
+pub struct Web {
+    target: Target,
+    /// Certificates that are trusted, in PEM with placeholders; those of the machine where there is nothing.
+    trust: String,
+    /// What the user wants of TLS.
+    tls: Tls,
+    /// The header `Authorization` of requests that have none of their own, with the name of its secret.
+    authorization: Option<(String, HeaderValue)>,
+    /// Cookies by actor.
+    jars: Mutex<BTreeMap<String, Arc<Jar>>>,
+    /// Made when they are needed.
+    clients: Mutex<BTreeMap<Kind, Clients>>,
+}
+
+/// What clients differ in.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
+    redirects: Redirects,
+    jar: Option<String>,
+    trust: String,
+}
+
+/// A request that is ready to be sent.
+pub struct Prepared {
+    clients: Clients,
+    request: reqwest::Request,
+    /// Its path, where a URL cannot hold it as it is written.
+    path: Option<String>,
+    /// What is shown of the body.
+    body: BodyShown,
+    /// The name of the secret in the header `Authorization`.
+    authorization: Option<String>,
+    /// The user's TLS settings that concern this request.
+    tls: Option<Tls>,
+    events: Option<Events>,
+}
+
+impl Web {
+    /// The HTTP of a scenario at `target`: no proxy, redirects followed as long as they stay at the target.
+    pub fn new(target: &str) -> Result<Self, String> {
+        let target = Target::parse(target)?;
+        tls::install();
+        Ok(Self {
+            target,
+            trust: String::new(),
+            tls: Tls::default(),
+            authorization: None,
+            jars: Mutex::default(),
+            clients: Mutex::default(),
+        })
+    }
+
+    /// The same, trusting the certificates in `trust` in place of those of the machine, where there are any.
+    #[must_use]
+    pub fn trusting(self, trust: &str) -> Self {
+        Self { trust: trust.to_owned(), ..self }
+    }
+
+    /// The same, with what the user wants of TLS.
+    #[must_use]
+    pub fn secured(self, tls: Tls) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// The same, with a header `Authorization` for requests that have none of their own.
+    #[must_use]
+    pub fn authorized(self, authorization: Option<(String, HeaderValue)>) -> Self {
+        Self { authorization, ..self }
+    }
+
+    fn clients(&self, request: &Request, variables: &Variables) -> Result<Clients, String> {
+        let jar = request.jar.as_ref().map(|actor| variables.fill(actor).into_owned());
+        let trust = variables.fill(&self.trust).into_owned();
+        let kind = Kind { redirects: request.redirects, jar, trust };
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = clients.get(&kind) {
+            return Ok(known.clone());
+        }
+        let made = Clients::new(Making {
+            target: self.target.clone(),
+            redirects: kind.redirects,
+            jar: kind.jar.as_deref().map(|actor| self.jar(actor)),
+            tls: self.tls.clone(),
+            trust: kind.trust.clone(),
+        })?;
+        clients.insert(kind, made.clone());
+        Ok(made)
+    }
+
+    fn jar(&self, actor: &str) -> Arc<Jar> {
+        let mut jars = self.jars.lock().unwrap_or_else(PoisonError::into_inner);
+        jars.entry(actor.to_owned()).or_default().clone()
+    }
+
+    /// The request with variables filled in.
+    pub fn prepare(&self, request: &Request, variables: &Variables) -> Result<Prepared, String> {
+        let path = variables.fill(&request.path);
+        let mut url = self.target.join(&path)?;
+        let path = self.target.path_as_written(&path);
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(pairs(&request.query, variables));
+        }
+        let method = Method::from_bytes(request.method.to_uppercase().as_bytes())
+            .map_err(|_| format!("`{}` is no HTTP method", request.method))?;
+        let clients = self.clients(request, variables)?;
+        let mut headers = headers(&request.headers, variables)?;
+        if let Some(cookies) = cookies(&request.cookies, variables)? {
+            headers.insert(COOKIE, cookies);
+        }
+        let authorization = self.authorization.as_ref().filter(|_| !headers.contains_key(AUTHORIZATION));
+        if let Some((_, value)) = authorization {
+            headers.insert(AUTHORIZATION, value.clone());
+        }
+        let authorization = authorization.map(|(name, _)| name.clone());
+        let builder = clients.request(method, url).headers(headers.clone());
+        let (builder, body) = fill_content(builder, &headers, &request.content, variables)?;
+        let prepared = builder.build().map_err(|e| format!("no request: {}", describe(&e)))?;
+        let tls = (!self.target.is_plain()).then(|| self.tls.clone());
+        let events = request.events.clone();
+        Ok(Prepared { clients, request: prepared, path, body, authorization, tls, events })
+    }
+
+    /// Sends it and reads the answer to its end, for at most `timeout`.
+    pub async fn send(prepared: Prepared, timeout: Duration, clock: &dyn Clock) -> Outcome {
+        let begun = clock.now();
+        let mut late = clock.sleep(timeout);
+        let response = tokio::select! {
+            response = prepared.clients.execute(prepared.request, prepared.path) => response,
+            () = &mut late => return Outcome::error(format!("no answer within {}", Lapse(timeout))),
+        };
+        match response {
+            Ok(response) => match prepared.events.filter(|_| is_stream(&response)) {
+                Some(events) => {
+                    let left =
+                        timeout.saturating_sub(Duration::from_millis(clock.now().saturating_sub(begun)));
+                    listen(response, &events, left, clock).await
+                }
+                None => read(response, timeout, late).await,
+            },
+            Err(error) => Outcome::error(format!("no answer: {error}")),
+        }
+    }
+}
+
+impl Prepared {
+    /// What is recorded of it. The text leaves out the target, which differs from run to run.
+    pub fn sent(&self) -> Sent {
+        let path = with_query(self.path.as_deref().unwrap_or(self.request.url().path()), self.request.url());
+        let path = credentials::recorded_url(&path);
+        let mut headers = table(self.request.headers());
+        for (name, value) in &mut headers {
+            // The boundary of a form is another one every time.
+            if name == "content-type" && value.starts_with("multipart/form-data") {
+                value.truncate("multipart/form-data".len());
+            }
+            *value = credentials::recorded(name, value);
+        }
+        let body = self.body.text().map(|body| Excerpt::of_text(body, SHOWN).text);
+        let mut options = self.tls.as_ref().map(Tls::curl).unwrap_or_default().to_vec();
+        let url = match &self.path {
+            Some(path) => {
+                let origin = self.request.url().origin().ascii_serialization();
+                format!("{origin}{}", with_query(path, self.request.url()))
+            }
+            None => self.request.url().to_string(),
+        };
+        let url = credentials::recorded_url(&url).into_owned();
+        options.extend(self.path.as_ref().map(|_| "--path-as-is".to_owned()));
+        let curl = curl::command(&self.request, &url, &self.body, self.authorization.as_deref(), &options);
+        let mut text = format!("{} {path}\n", self.request.method());
+        for (name, value) in &headers {
+            let _ = writeln!(text, "{name}: {value}");
+        }
+        if let Some(body) = &body {
+            let _ = write!(text, "\n{body}");
+        }
+        Sent {
+            text: Excerpt::visible(&text, SHOWN).text,
+            method: Some(self.request.method().to_string()),
+            curl: Some(curl),
+            url: Some(url),
+            headers: Some(headers.into_iter().collect()),
+            body,
+            ..Sent::default()
+        }
+    }
+}
+
+/// `path` with the query of `url`.
+fn with_query(path: &str, url: &reqwest::Url) -> String {
+    url.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"))
+}
+
+fn headers(written: &IndexMap<String, String>, variables: &Variables) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in written {
+        let value = variables.fill(value);
+        let name =
+            HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is no header name"))?;
+        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
+            format!("the value of the header `{name}` holds a line break or control character")
+        })?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+fn pairs(query: &IndexMap<String, Value>, variables: &Variables) -> Vec<(String, String)> {
+    let mut pairs = Vec::new();
+    for (name, value) in query {
+        let name = variables.fill(name).into_owned();
+        match variables.fill_json(value) {
+            Value::Array(items) => pairs.extend(items.iter().map(|item| (name.clone(), as_text(item)))),
+            value => pairs.push((name, as_text(&value))),
+        }
+    }
+    pairs
+}
+
+fn cookies(cookies: &IndexMap<String, String>, variables: &Variables) -> Result<Option<HeaderValue>, String> {
+    if cookies.is_empty() {
+        return Ok(None);
+    }
+    let pairs: Vec<String> =
+        cookies.iter().map(|(name, value)| format!("{name}={}", variables.fill(value))).collect();
+    let value = HeaderValue::from_str(&pairs.join("; "));
+    value.map(Some).map_err(|_| "a cookie holds a line break or control character".into())
+}
+
+/// The request with its content, and what is shown of it.
+fn fill_content(
+    builder: reqwest::RequestBuilder,
+    headers: &HeaderMap,
+    content: &Content,
+    variables: &Variables,
+) -> Result<(reqwest::RequestBuilder, BodyShown), String> {
+    let typed = |builder: reqwest::RequestBuilder, media_type: &'static str| {
+        if headers.contains_key(CONTENT_TYPE) { builder } else { builder.header(CONTENT_TYPE, media_type) }
+    };
+    Ok(match content {
+        Content::None | Content::Body(Value::Null) => (builder, BodyShown::None),
+        Content::Body(value) => {
+            let text = match value {
+                Value::String(text) => variables.fill(text).into_owned(),
+                value => written::text(&variables.fill_json(value)),
+            };
+            let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+            let bytes = match media_type.and_then(charset::of_type) {
+                Some(encoding) => charset::encode(&text, encoding)?,
+                None => text.clone().into_bytes(),
+            };
+            (typed(builder, "application/json").body(bytes), BodyShown::Text(text))
+        }
+        Content::Form(fields) => {
+            let filled = fields.iter().map(|(name, value)| (name.as_str(), variables.fill(value)));
+            let text = form_urlencoded::Serializer::new(String::new()).extend_pairs(filled).finish();
+            (typed(builder, "application/x-www-form-urlencoded").body(text.clone()), BodyShown::Text(text))
+        }
+        Content::Bytes(bytes) => {
+            let bytes = bytes.decode()?;
+            let shown = format!("({} bytes)", bytes.len());
+            (builder.body(bytes), BodyShown::Bytes(shown))
+        }
+        Content::Multipart(parts) => {
+            // As browsers write names: `name*=` is for files that are downloaded, and servers do not read it here.
+            let mut form = multipart::Form::new().percent_encode_noop();
+            let mut shown = FormShown::default();
+            for part in parts {
+                let (name, built) = build_part(part, variables, &mut shown)?;
+                form = form.part(form_name(&name), built);
+            }
+            (builder.multipart(form), BodyShown::Form(shown))
+        }
+    })
+}
+
+/// The name of a field as browsers write it in a form.
+fn form_name(name: &str) -> String {
+    name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn build_part(
+    part: &Part,
+    variables: &Variables,
+    shown: &mut FormShown,
+) -> Result<(String, multipart::Part), String> {
+    let name = variables.fill(&part.name).into_owned();
+    let filename = part.filename.as_ref().map(|filename| variables.fill(filename).into_owned());
+    let media_type = part.media_type.as_deref();
+    let mut built = if let Some(bytes) = &part.bytes {
+        let bytes = bytes.decode()?;
+        shown.push(&name, Err(bytes.len()), filename.as_deref(), media_type);
+        multipart::Part::bytes(bytes)
+    } else {
+        let value = variables.fill(&part.value).into_owned();
+        shown.push(&name, Ok(&value), filename.as_deref(), media_type);
+        multipart::Part::text(value)
+    };
+    if let Some(filename) = filename {
+        built = built.file_name(filename);
+    }
+    if let Some(media_type) = media_type {
+        built = built.mime_str(media_type).map_err(|_| format!("`{media_type}` is no media type"))?;
+    }
+    Ok((name, built))
+}
+
+/// Whether the answer is a stream of events.
+fn is_stream(response: &Response) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.starts_with("text/event-stream")
+}
+
+/// Reads events until enough have come, the stream ends, or their time or what is `left` for the request is over; none of it is
+/// an error.
+async fn listen(mut response: Response, wanted: &Events, left: Duration, clock: &dyn Clock) -> Outcome {
+    let until = match wanted.until.as_deref().map(Regex::new).transpose() {
+        Ok(until) => until,
+        Err(error) => return Outcome::error(format!("`until` is no regular expression: {error}")),
+    };
+    let span = wanted.timeout.0.min(left);
+    let mut late = clock.sleep(span);
+    let mut stream = events::Stream::default();
+    let ended = loop {
+        let chunk = tokio::select! {
+            chunk = response.chunk() => chunk,
+            () = &mut late => break if span < wanted.timeout.0 {
+                // How much was left for them is another number in every run.
+                "more was waited for until the time of the step was over".to_owned()
+            } else {
+                format!("more was waited for until {} were over", wanted.timeout)
+            },
+        };
+        match chunk {
+            Ok(Some(bytes)) if stream.push(&bytes, wanted.count, until.as_ref()) => {
+                break "enough came".into();
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => break "the stream ended".into(),
+            Err(error) => match Fault::of(&error) {
+                Some(fault) => break format!("the stream cannot be decompressed: {fault}"),
+                None => break format!("the stream broke off: {}", describe(&error)),
+            },
+        }
+    };
+    let (status, count) = (response.status().as_u16(), stream.count());
+    let events: Value = stream.into_events().into();
+    let mut text = format!("HTTP {status}\n{count} events; {ended}\n");
+    for event in events.as_array().into_iter().flatten() {
+        let _ = writeln!(text, "{}: {}", as_text(&event["event"]), as_text(&event["data"]));
+    }
+    let headers: Value = table(response.headers())
+        .into_iter()
+        .map(|(name, value)| (name, Value::from(value)))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    let told = Told {
+        text,
+        main: ("events", Kept::of(written::text(&events).as_bytes(), KEPT)),
+        parts: [("status", json!(status)), ("header", headers), ("count", json!(count))]
+            .into_iter()
+            .collect(),
+        evidence: Vec::new(),
+    };
+    Outcome { answer: Some(Answer::Told(Box::new(told))), error: None }
+}
+
+async fn read(mut response: Response, timeout: Duration, mut late: Sleep) -> Outcome {
+    let mut body = Kept::new(KEPT);
+    let error = loop {
+        let chunk = tokio::select! {
+            chunk = response.chunk() => chunk,
+            () = &mut late => {
+                break Some(format!("the answer had not ended after {}; {} bytes had come", Lapse(timeout), body.length()));
+            }
+        };
+        match chunk {
+            Ok(Some(bytes)) => body.push(&bytes),
+            Ok(None) => break None,
+            Err(error) => {
+                let length = body.length();
+                break Some(match Fault::of(&error) {
+                    Some(fault) => format!("the body cannot be decompressed after {length} bytes: {fault}"),
+                    None => format!("the answer broke off after {length} bytes: {}", describe(&error)),
+                });
+            }
+        }
+    };
+    let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let encoding = charset::of_body(media_type.unwrap_or_default(), body.head());
+    let answer = HttpAnswer {
+        status: response.status().as_u16(),
+        headers: table(response.headers()),
+        body: body.in_encoding(encoding),
+        url: response.url().to_string(),
+    };
+    Outcome { answer: Some(Answer::Http(answer)), error }
+}
+
+/// Headers by name, sorted; several values of one name joined. Bytes that are no UTF-8 are ISO 8859-1, as HTTP once said.
+fn table(headers: &HeaderMap) -> Vec<(String, String)> {
+    let mut names: Vec<&HeaderName> = headers.keys().collect();
+    names.sort_unstable_by_key(|name| name.as_str());
+    let value = |name| {
+        let values = headers.get_all(name).iter().map(|value| {
+            let old = || value.as_bytes().iter().map(|byte| char::from(*byte)).collect();
+            std::str::from_utf8(value.as_bytes()).map_or_else(|_| old(), str::to_owned)
+        });
+        values.collect::<Vec<String>>().join(", ")
+    };
+    names.into_iter().map(|name| (name.as_str().to_owned(), value(name))).collect()
+}

@@ -1,0 +1,73 @@
+//! The step types, a folder for each. It must never know scenarios: what is done is one [`Action`] on a [`Stage`].
+//! A new type has a folder with its [`StepType`] and [`StepAction`], a variant of [`Action`], and a line in [`TYPES`].
+
+mod action;
+mod connections;
+mod stage;
+mod step_type;
+
+mod browser;
+mod exec;
+mod grpc;
+mod http;
+mod parallel;
+mod tui;
+mod ws;
+
+pub use action::Action;
+pub use browser::{Browser, Deed, Goal, Hosts, Upload, read_hosts};
+pub use connections::{Connections, Settings, StepRunner};
+pub use exec::Exec;
+pub use grpc::{Grpc, GrpcReceive, GrpcStream};
+pub use http::{Request, Web};
+pub use parallel::Parallel;
+pub use stage::{Place, Stage};
+pub use step_type::{Played, StepAction, StepContext, StepType};
+pub use tui::Tui;
+pub use ws::Ws;
+
+use super::reader::yaml::{Kind, Node};
+use super::values::Lapse;
+
+/// Every step type, in the order in which messages list them.
+pub static TYPES: [&StepType; 7] =
+    [&http::TYPE, &exec::TYPE, &browser::TYPE, &grpc::TYPE, &ws::TYPE, &tui::TYPE, &parallel::TYPE];
+
+/// The keys of all step types.
+pub fn words() -> Vec<&'static str> {
+    TYPES.iter().map(|known| known.word).collect()
+}
+
+/// The step type with the key `word`.
+pub fn step_type(word: &str) -> Option<&'static StepType> {
+    TYPES.into_iter().find(|known| known.word == word)
+}
+
+/// True if steps of the type `word` run commands in the held service.
+pub fn runs_commands(word: &str) -> bool {
+    step_type(word).is_some_and(|known| known.runs_commands)
+}
+
+/// The keys of a step that are step types, each with its value; a correct step has one.
+pub fn actions_in(step: &Node) -> impl Iterator<Item = (&'static StepType, &Node, &Node)> {
+    let entries: &[(Node, Node)] = if let Kind::Table(entries) = &step.kind { entries } else { &[] };
+    entries.iter().filter_map(|(key, value)| Some((step_type(key.text()?)?, key, value)))
+}
+
+fn thirty_seconds() -> Lapse {
+    Lapse::secs(30)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::reader::keys::{STEP, assert_published};
+
+    #[test]
+    fn the_published_schema_has_exactly_the_step_types_and_their_keys() {
+        assert_published("/$defs/step/properties", &[STEP, &words()].concat());
+        for known in TYPES.iter().filter(|known| !known.keys.is_empty()) {
+            assert_published(&format!("/$defs/{}/properties", known.word), known.keys);
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The step type `parallel`: several requests, commands and calls at once, to see who wins a race.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, join_all};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{Action, Connections, Played, Stage, StepAction, StepContext, StepType, TYPES, actions_in};
+use crate::clock::millis;
+use crate::diag::Code;
+use crate::scenario::answer::Outcome;
+use crate::scenario::answer::Sent;
+use crate::scenario::answer::{Answer, JUDGED, Told};
+use crate::scenario::checks::assert::{Form, Subject, time};
+use crate::scenario::reader::linter::Linter;
+use crate::scenario::reader::yaml::{Kind, Node};
+use crate::scenario::reader::{Reader, given};
+use crate::scenario::values::credentials::Part;
+use crate::scenario::values::json as written;
+use crate::scenario::values::variables::as_text;
+use crate::scenario::values::{Excerpt, Kept, Variables};
+use crate::value::Value;
+
+/// Keys of one entry, next to its step type.
+const MEMBER: &[&str] = &["times"];
+
+/// Several things that are done at once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Parallel {
+    /// What is done, each as often as it is to be done.
+    pub members: Vec<Action>,
+}
+
+/// Most bytes kept of all results.
+const KEPT: usize = 1 << 20;
+
+/// Longest body in one result, in bytes.
+const SHOWN: usize = 16 << 10;
+
+/// `parallel`: several steps at once.
+pub static TYPE: StepType = StepType {
+    word: "parallel",
+    subjects: &[
+        (Subject::Json, Form::Json),
+        (Subject::Count, Form::Count),
+        (Subject::Duration, Form::Duration),
+    ],
+    read: |reader, node, _| read(reader, node).map(Action::Parallel),
+    lint,
+    ..StepType::PLAIN
+};
+
+impl StepAction for Parallel {
+    fn step_type(&self) -> &'static StepType {
+        &TYPE
+    }
+
+    fn play<'a>(&'a self, context: StepContext<'a>) -> BoxFuture<'a, Played> {
+        Box::pin(play(self, context))
+    }
+
+    fn vacuous(&self) -> [Option<Answer>; 2] {
+        [None, None]
+    }
+
+    fn needs_target(&self) -> bool {
+        self.members.iter().any(Action::needs_target)
+    }
+
+    fn members(&self) -> &[Action] {
+        &self.members
+    }
+
+    fn each_credential(&mut self, see: &mut dyn FnMut(Part<'_>)) {
+        self.members.iter_mut().for_each(|member| member.step_mut().each_credential(see));
+    }
+}
+
+/// Most things that are done at once.
+const AT_ONCE: usize = 1_000;
+
+fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Parallel> {
+    let words: Vec<&str> = TYPES.iter().filter(|known| known.in_parallel).map(|known| known.word).collect();
+    let known = [MEMBER, &words].concat();
+    let mut members = Vec::new();
+    for item in reader.list(node, "`parallel`") {
+        if reader.table(item, "an entry of `parallel`", &known).is_none() {
+            continue;
+        }
+        let Some((step_type, _, value)) = actions_in(item).find(|(known, ..)| known.in_parallel) else {
+            let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+            let message = format!("this entry does nothing: it has neither {}", words.join(" nor "));
+            reader.complain(Code::ScenarioAction, item, message);
+            continue;
+        };
+        let times = given(item, "times").and_then(|value| reader.number(value, "`times`")).unwrap_or(1);
+        let times = usize::try_from(times).unwrap_or(usize::MAX);
+        if times == 0 || members.len().saturating_add(times) > AT_ONCE {
+            let message = format!("from 1 to {AT_ONCE} things can be done at once");
+            reader.complain(Code::ScenarioValue, given(item, "times").unwrap_or(item), message);
+            continue;
+        }
+        if let Some(action) = step_type.read(reader, value, item) {
+            if action.step().outlasts_itself() {
+                let message = "a stream that other steps go on with cannot be done at once with others";
+                reader.complain(Code::ScenarioValue, value, message);
+            }
+            members.extend(std::iter::repeat_n(action, times));
+        }
+    }
+    if members.is_empty() {
+        reader.complain(
+            Code::ScenarioMissing,
+            node,
+            "`parallel` needs at least one entry that does something",
+        );
+        return None;
+    }
+    Some(Parallel { members })
+}
+
+fn lint(linter: &mut Linter<'_>, node: &Node) {
+    let Kind::List(items) = &node.kind else { return };
+    for item in items {
+        for (step_type, _, action) in actions_in(item) {
+            (step_type.lint)(linter, action);
+        }
+    }
+}
+
+/// Does all of it at once and waits for all of it. What came of each is in the answer; no single one fails the step.
+async fn play(parallel: &Parallel, context: StepContext<'_>) -> Played {
+    let StepContext { stage, connections, variables, left } = context;
+    let begun = stage.clock.now();
+    let mut prepared: Vec<(&str, Result<(), String>)> = Vec::new();
+    for member in &parallel.members {
+        if !prepared.iter().any(|(word, _)| *word == member.word()) {
+            let context = StepContext { stage, connections: &mut *connections, variables, left };
+            prepared.push((member.word(), member.step().prepare(context).await));
+        }
+    }
+    // What connecting took is gone for the rest.
+    let left =
+        left.map(|left| left.saturating_sub(Duration::from_millis(stage.clock.now().saturating_sub(begun))));
+    let all = parallel.members.iter().map(|member| {
+        let ready = prepared.iter().find(|(word, _)| *word == member.word());
+        let refusal = ready.and_then(|(_, ready)| ready.as_ref().err());
+        one(member, refusal, stage, connections.twin(), variables, left)
+    });
+    let all = join_all(all).await;
+    let took = stage.clock.now().saturating_sub(begun);
+    let sent: Vec<&Sent> = all.iter().filter_map(|(sent, _)| sent.as_ref()).collect();
+    let sent = Sent { text: Excerpt::visible(&summary(&sent), SHOWN).text, ..Sent::default() };
+    let results: Vec<Value> = all.into_iter().map(|(_, result)| result).collect();
+    (Some(sent), Outcome { answer: Some(Answer::Told(Box::new(told(&results, took)))), error: None })
+}
+
+/// Runs one member on connections of its own, unless there is a `refusal`.
+async fn one(
+    member: &Action,
+    refusal: Option<&String>,
+    stage: &Stage<'_>,
+    mut connections: Connections,
+    variables: &Variables,
+    left: Option<Duration>,
+) -> (Option<Sent>, Value) {
+    let begun = stage.clock.now();
+    let (sent, outcome) = match refusal {
+        Some(reason) => (None, Outcome::error(reason)),
+        None if member.step_type().in_parallel => {
+            let context = StepContext { stage, connections: &mut connections, variables, left };
+            member.step().play(context).await
+        }
+        None => (None, Outcome::error(format!("`{}` cannot be done at once with others", member.word()))),
+    };
+    let took = stage.clock.now().saturating_sub(begun);
+    (sent, result(&outcome, took))
+}
+
+fn result(outcome: &Outcome, took: u64) -> Value {
+    let shown = |kept: &Kept| {
+        let text = Excerpt::of_text(&kept.text(), SHOWN).text;
+        written::parse_part(&text).unwrap_or(Value::String(text))
+    };
+    let mut result = match &outcome.answer {
+        Some(Answer::Http(http)) => json!({ "status": http.status, "body": shown(&http.body) }),
+        Some(Answer::Exec(exec)) => {
+            json!({ "exit_code": exec.exit_code, "stdout": shown(&exec.stdout), "stderr": shown(&exec.stderr) })
+        }
+        Some(Answer::Told(told)) => json!({ "status": told.part("status"), "body": shown(&told.main.1) }),
+        None => json!({}),
+    };
+    result["error"] = json!(outcome.error);
+    result["ms"] = took.into();
+    result
+}
+
+/// How a result is counted: its status, its exit code, or that it broke.
+fn outcome_of(result: &Value) -> String {
+    let code = ["status", "exit_code"].iter().find_map(|key| result.get(*key)).filter(|code| !code.is_null());
+    match code {
+        Some(code) if result["error"].is_null() => as_text(code),
+        _ => "error".to_owned(),
+    }
+}
+
+fn told(results: &[Value], took: u64) -> Told {
+    let mut tally: BTreeMap<String, u64> = BTreeMap::new();
+    for result in results {
+        *tally.entry(outcome_of(result)).or_default() += 1;
+    }
+    let times: Vec<Duration> =
+        results.iter().filter_map(|result| result["ms"].as_u64()).map(Duration::from_millis).collect();
+    let most = |which: &str| millis(time(&times, which));
+    let mut text = format!("{} at once\n", results.len());
+    for (outcome, count) in &tally {
+        let _ = writeln!(text, "{count} × {outcome}");
+    }
+    // Who came first is another one each time: the bodies are told in an order of their own.
+    let mut bodies: Vec<String> = results.iter().map(body_line).collect();
+    bodies.sort_unstable();
+    bodies.dedup();
+    text.push_str(&bodies.join("\n"));
+    let count = results.len();
+    let main = json!({
+        "outcomes": tally, "results": results, "slowest_ms": most("max"), "p50_ms": most("p50"), "p95_ms": most("p95"),
+        "ms": took, "per_second": count as u64 * 1_000 / took.max(1),
+    });
+    Told {
+        text: Excerpt::of_text(&text, JUDGED).text,
+        main: ("results", Kept::of(written::text(&main).as_bytes(), KEPT)),
+        parts: std::iter::once(("count", json!(count))).collect(),
+        evidence: Vec::new(),
+    }
+}
+
+fn body_line(result: &Value) -> String {
+    let body = ["body", "stdout", "error"].iter().find_map(|key| result.get(*key)).unwrap_or(&Value::Null);
+    format!("{}: {}", outcome_of(result), Excerpt::of_text(&body.to_string(), 512).text)
+}
+
+fn summary(sent: &[&Sent]) -> String {
+    let mut times: Vec<(&str, u32)> = Vec::new();
+    for sent in sent {
+        match times.iter_mut().find(|(text, _)| *text == sent.text) {
+            Some((_, count)) => *count += 1,
+            None => times.push((&sent.text, 1)),
+        }
+    }
+    let blocks = times.iter().map(|(text, count)| format!("{count} ×\n{}", text.trim_end()));
+    format!("At once:\n{}", blocks.collect::<Vec<_>>().join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::reader::keys::assert_published;
+
+    #[test]
+    fn the_published_schema_has_exactly_these_keys() {
+        let words = TYPES.iter().filter(|known| known.in_parallel).map(|known| known.word);
+        let known: Vec<&str> = MEMBER.iter().copied().chain(words).collect();
+        assert_published("/$defs/member/properties", &known);
+    }
+}

@@ -1,0 +1,144 @@
+use std::future::ready;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use super::{Action, Connections, Stage};
+use crate::scenario::answer::{Answer, Evidence, Outcome, Sent};
+use crate::scenario::checks::assert::{Assertion, Form, Subject};
+use crate::scenario::reader::Reader;
+use crate::scenario::reader::linter::Linter;
+use crate::scenario::reader::yaml::Node;
+use crate::scenario::values::Variables;
+use crate::scenario::values::credentials::Part;
+
+/// How steps of one type are written, and what is known of them before one is read. It is registered in [`TYPES`](super::TYPES).
+pub struct StepType {
+    /// Key of the step in a scenario file, such as `request`.
+    pub word: &'static str,
+    /// Keys of the table behind the word; none if there is a list.
+    pub keys: &'static [&'static str],
+    /// Parts of an answer that `assert` can name and how each is written, in the order of the reference.
+    pub subjects: &'static [(Subject, Form)],
+    /// Parts of an answer that `capture` can name; `header:` is any header.
+    pub sources: &'static [&'static str],
+    /// True if its texts are commands in the held service, in which braces are often not placeholders.
+    pub runs_commands: bool,
+    /// True if an entry of `parallel` may have this type.
+    pub in_parallel: bool,
+    /// True if many scenarios have nothing else, so that it does not raise the inferred `tier`.
+    pub is_basic: bool,
+    /// Answers of the two programs that do nothing (see [`StepAction::vacuous`]), in words; empty if there are none.
+    pub vacuous_words: [&'static str; 2],
+    /// Reader of the value behind the word. The last argument is the whole step.
+    pub read: fn(&mut Reader<'_>, &Node, &Node) -> Option<Action>,
+    /// Assertions that the keys of the value make by themselves.
+    pub implied: fn(&Node) -> Vec<Assertion>,
+    /// Lint rules for the value.
+    pub lint: fn(&mut Linter<'_>, &Node),
+    /// Lint rules for the order of all steps of a scenario.
+    pub lint_order: fn(&mut Linter<'_>, &[&Node]),
+}
+
+impl StepType {
+    /// A type without keys and rules, to be completed.
+    pub const PLAIN: Self = Self {
+        word: "",
+        keys: &[],
+        subjects: &[],
+        sources: &[],
+        runs_commands: false,
+        in_parallel: false,
+        is_basic: false,
+        vacuous_words: ["", ""],
+        read: |_, _, _| None,
+        implied: |_| Vec::new(),
+        lint: |_, _| (),
+        lint_order: |_, _| (),
+    };
+
+    /// Reads the value behind the word; `step` is the whole step.
+    pub fn read(&self, reader: &mut Reader<'_>, value: &Node, step: &Node) -> Option<Action> {
+        if !self.keys.is_empty() {
+            reader.table(value, &format!("`{}`", self.word), self.keys)?;
+        }
+        (self.read)(reader, value, step)
+    }
+}
+
+/// One step of some type: what it does, and what is known of it before it is run.
+pub trait StepAction: Send + Sync {
+    /// Type of the step.
+    fn step_type(&self) -> &'static StepType;
+
+    /// Runs the step: what was sent, and what came of it.
+    fn play<'a>(&'a self, context: StepContext<'a>) -> BoxFuture<'a, Played>;
+
+    /// Answers of two programs that do nothing. `None` if such a program makes the step fail by itself.
+    fn vacuous(&self) -> [Option<Answer>; 2];
+
+    /// True if the step needs the base URL of the program.
+    fn needs_target(&self) -> bool {
+        false
+    }
+
+    /// True if the step waits for messages on a stream.
+    fn receives(&self) -> bool {
+        false
+    }
+
+    /// Steps that this one consists of.
+    fn members(&self) -> &[Action] {
+        &[]
+    }
+
+    /// True if the step continues, or leaves open, what other steps use.
+    fn outlasts_itself(&self) -> bool {
+        false
+    }
+
+    /// Calls `see` for every text that may hold credentials, always in the same order.
+    fn each_credential(&mut self, _see: &mut dyn FnMut(Part<'_>)) {}
+
+    /// Does once what all steps of this type in a `parallel` need.
+    fn prepare<'a>(&'a self, _context: StepContext<'a>) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(ready(Ok(())))
+    }
+
+    /// Waits until the answer may have changed, and returns the new one; `None` if it changes no more.
+    fn look_again<'a>(&'a self, _connections: &'a mut Connections) -> BoxFuture<'a, Option<Outcome>> {
+        Box::pin(ready(None))
+    }
+
+    /// Evidence of what is there now. Unless `is_needed`, only what the step itself asks for.
+    fn evidence<'a>(
+        &'a self,
+        _stage: &'a Stage<'a>,
+        _connections: &'a mut Connections,
+        _is_needed: bool,
+    ) -> BoxFuture<'a, Vec<Evidence>> {
+        Box::pin(ready(Vec::new()))
+    }
+}
+
+/// What was sent, if anything was, and what came of it.
+pub type Played = (Option<Sent>, Outcome);
+
+/// Everything that a step is run with.
+pub struct StepContext<'a> {
+    /// Program under test.
+    pub stage: &'a Stage<'a>,
+    /// What earlier steps have opened.
+    pub connections: &'a mut Connections,
+    /// Values of placeholders.
+    pub variables: &'a Variables,
+    /// Time that a retry or the scenario leaves; unlimited if `None`.
+    pub left: Option<Duration>,
+}
+
+impl StepContext<'_> {
+    /// The shorter one of `own` and the time that is left.
+    pub fn limit(&self, own: Duration) -> Duration {
+        self.left.map_or(own, |left| left.min(own))
+    }
+}

@@ -1,0 +1,109 @@
+//! The step type `tui`: a program under a pseudo-terminal inside the held service, seen through a terminal emulator.
+//! Start with [`Tui`] (what a step says), then `play.rs` and `session.rs` (what is done); `chord.rs` knows what keys
+//! send, `emulator.rs` what the screen shows.
+
+mod charset;
+mod chord;
+mod emulator;
+mod escape;
+mod play;
+mod read;
+mod session;
+mod step_type;
+
+pub use step_type::TYPE;
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::scenario::ports::TerminalSize;
+use crate::scenario::values::Lapse;
+
+/// Every key it has in a file.
+const KEYS: &[&str] = &[
+    "command",
+    "env",
+    "size",
+    "send_key",
+    "send_keys",
+    "send_text",
+    "paste",
+    "wait_for",
+    "wait_exit",
+    "settle",
+    "styles",
+    "assert_screen",
+    "assert_absent",
+    "timeout",
+];
+
+/// Something done in a terminal, in the order of the fields. The program stays until the scenario ends or another one
+/// is started.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tui {
+    /// The command line to start, run by `sh -c`; the program of an earlier step ends first.
+    #[serde(default)]
+    pub command: Option<String>,
+    /// Environment variables of the command.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub env: IndexMap<String, String>,
+    /// The size of the terminal from now on.
+    #[serde(default)]
+    pub size: Option<TerminalSize>,
+    /// Keys to press, such as `enter` or `ctrl+left`.
+    #[serde(default)]
+    pub send_keys: Vec<String>,
+    /// Text to type as it is.
+    #[serde(default)]
+    pub send_text: String,
+    /// Text to paste.
+    #[serde(default)]
+    pub paste: String,
+    /// What has to be seen on the screen.
+    #[serde(default)]
+    pub wait_for: Option<WaitFor>,
+    /// Whether the program has to end.
+    #[serde(default)]
+    pub wait_exit: bool,
+    /// For how long nothing may come before the screen is looked at.
+    #[serde(default = "tenth_of_a_second")]
+    pub settle: Lapse,
+    /// Whether colours and attributes are told as JSON.
+    #[serde(default)]
+    pub styles: bool,
+    /// How long all of it may take.
+    #[serde(default = "five_seconds")]
+    pub timeout: Lapse,
+}
+
+/// What the screen has to show.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitFor {
+    /// This text.
+    Text(String),
+    /// Something that a regular expression finds.
+    Matches(String),
+    /// This text no longer.
+    Gone(String),
+}
+
+impl WaitFor {
+    /// Whether an empty screen is what it waits for.
+    pub fn is_for_absence(&self) -> bool {
+        matches!(self, Self::Gone(_))
+    }
+}
+
+fn tenth_of_a_second() -> Lapse {
+    Lapse(std::time::Duration::from_millis(100))
+}
+
+fn five_seconds() -> Lapse {
+    Lapse::secs(5)
+}

@@ -1,0 +1,408 @@
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use indexmap::IndexMap;
+
+use super::emulator::{Emulator, Hiding};
+use super::play::{Act, Input, Wait};
+use crate::clock::{Clock, Millis, Sleep, millis};
+use crate::scenario::answer::Told;
+use crate::scenario::ports::{Program, Shell, Shown, Terminal, TerminalSize};
+use crate::scenario::values::{Kept, Lapse};
+use crate::value::Value;
+
+/// How long the first sign of life of a program is waited for at most.
+const FIRST_SIGN: Duration = Duration::from_secs(2);
+
+/// How long the answer to what was typed is waited for at most.
+const REACTION: Duration = Duration::from_millis(300);
+
+/// The pause between two keys: nobody types faster than a key repeats that is held down.
+const PACE: Duration = Duration::from_millis(30);
+
+/// Pieces of output that may have gathered since the last step.
+const GATHERED: usize = 64;
+
+/// Most bytes that the terminal answers in one step: a program may ask without end and read no answer.
+const ANSWERED: usize = 64 << 10;
+
+/// Most bytes kept of what is told.
+const KEPT: usize = 1 << 20;
+
+/// A program in a terminal and what its screen shows.
+pub struct Session {
+    terminal: Box<dyn Terminal>,
+    emulator: Emulator,
+    answered: usize,
+    /// When something came last.
+    last: Option<Millis>,
+    ended: Option<Ended>,
+}
+
+/// How a program ended.
+#[derive(Clone, Copy)]
+struct Ended {
+    code: Option<i64>,
+}
+
+/// The time that is left for a step.
+pub struct Limit {
+    pause: Sleep,
+    span: Duration,
+    ends: Millis,
+    is_over: bool,
+}
+
+impl Limit {
+    /// `span` from now on.
+    pub fn new(span: Duration, clock: &dyn Clock) -> Self {
+        let ends = clock.now().saturating_add(millis(span));
+        Self { pause: clock.sleep(span), span, ends, is_over: false }
+    }
+
+    /// How much is left.
+    fn left(&self, clock: &dyn Clock) -> Duration {
+        if self.is_over {
+            Duration::ZERO
+        } else {
+            Duration::from_millis(self.ends.saturating_sub(clock.now()))
+        }
+    }
+
+    async fn over(&mut self) {
+        if !self.is_over {
+            (&mut self.pause).await;
+            self.is_over = true;
+        }
+    }
+}
+
+/// What a session is to do, and how long it may take.
+pub struct Work<'a> {
+    /// What.
+    pub act: &'a Act,
+    /// The time.
+    pub clock: &'a dyn Clock,
+    /// How much of it.
+    pub limit: &'a mut Limit,
+    /// Where the program runs.
+    pub shell: &'a dyn Shell,
+}
+
+impl Session {
+    /// Starts a program.
+    pub async fn open(program: Program, shell: &dyn Shell, limit: &mut Limit) -> Result<Self, String> {
+        let emulator = Emulator::new(program.size);
+        let opened = tokio::select! {
+            opened = shell.terminal(program) => opened.map_err(|e| e.to_string()),
+            () = limit.over() => Err(format!("it had not started after {}", Lapse(limit.span))),
+        };
+        let terminal = opened.map_err(|reason| format!("the command could not be run: {reason}"))?;
+        Ok(Self { terminal, emulator, answered: 0, last: None, ended: None })
+    }
+
+    /// Does a step and tells what is seen then, also where it could not be done.
+    pub async fn work(&mut self, begins: bool, mut work: Work<'_>) -> (Told, Option<String>) {
+        self.answered = 0;
+        self.catch_up(work.clock);
+        let error = self.drive(begins, &mut work).await.err();
+        let is_settled = self.settle(&mut work).await;
+        (self.told(&work, is_settled), error)
+    }
+
+    /// Ends the program, and waits until it is gone.
+    pub async fn end(self) {
+        self.terminal.end().await;
+    }
+
+    async fn drive(&mut self, begins: bool, work: &mut Work<'_>) -> Result<(), String> {
+        let act = work.act;
+        let looks_first = matches!(act.wait, None | Some(Wait::Gone(_)));
+        if begins && (looks_first || !act.input.is_empty()) {
+            // A program that is still making itself at home may throw away what was typed too early. Who takes the
+            // screen as it is does not wait for one that may have nothing to say.
+            if !act.settle.is_zero() {
+                self.sign(FIRST_SIGN, work).await;
+            }
+            self.settle(work).await;
+        }
+        if let Some(size) = act.size.filter(|size| *size != self.emulator.size()) {
+            self.emulator.resize(size);
+            self.terminal.resize(size);
+            self.sign(REACTION, work).await;
+        }
+        self.type_in(work).await?;
+        if let Some(wait) = &act.wait {
+            let seen = self.until(work, |session| wait.is_met(&session.emulator.text())).await;
+            if !seen {
+                return Err(self.missed(wait, work.limit.span));
+            }
+        }
+        if act.wait_exit && !self.until(work, |session| session.ended.is_some()).await {
+            return Err(format!("the program had not ended after {}", Lapse(work.limit.span)));
+        }
+        Ok(())
+    }
+
+    async fn type_in(&mut self, work: &mut Work<'_>) -> Result<(), String> {
+        let act = work.act;
+        let shortest = shortest(act);
+        let mut left = act.input.iter().peekable();
+        while let Some(input) = left.next() {
+            if let Some(ended) = self.ended {
+                return Err(format!("nothing can be typed: the program {ended}"));
+            }
+            // What does not fit is not typed at once: a program reads keys that come together as something else.
+            let typed = act.input.len() - left.len() - 1;
+            let time = work.limit.left(work.clock);
+            if time.is_zero() || typed == 0 && time < shortest {
+                return Err(too_short(act, typed, shortest, work.limit.span));
+            }
+            let bytes = self.bytes(input);
+            self.terminal.send(bytes);
+            match left.peek() {
+                Some(_) => self.pause(after(input, act), work).await,
+                None => self.sign(REACTION, work).await,
+            }
+        }
+        Ok(())
+    }
+
+    fn bytes(&self, input: &Input) -> Vec<u8> {
+        match input {
+            Input::Key(chord) => chord.bytes(self.emulator.has_application_keys()),
+            Input::Text(text) => text.clone().into_bytes(),
+            Input::Paste(text) => {
+                let text = text.replace("\r\n", "\r").replace('\n', "\r");
+                if self.emulator.marks_pastes() {
+                    // What is pasted must not be able to say that the paste is over.
+                    format!("\x1b[200~{}\x1b[201~", text.replace('\x1b', "")).into_bytes()
+                } else {
+                    text.into_bytes()
+                }
+            }
+        }
+    }
+
+    /// Takes in what has gathered since the last step.
+    fn catch_up(&mut self, clock: &dyn Clock) {
+        for _ in 0..GATHERED {
+            if self.ended.is_some() {
+                return;
+            }
+            match self.terminal.next().now_or_never() {
+                Some(shown) => self.show(shown, clock),
+                None => return,
+            }
+        }
+    }
+
+    /// Takes in what comes next.
+    async fn take_in(&mut self, clock: &dyn Clock) {
+        let shown = self.terminal.next().await;
+        self.show(shown, clock);
+        // A flood must not keep the clock from being looked at.
+        tokio::task::yield_now().await;
+    }
+
+    fn show(&mut self, shown: Shown, clock: &dyn Clock) {
+        self.last = Some(clock.now());
+        match shown {
+            Shown::Bytes(bytes) => {
+                let reply = self.emulator.feed(&bytes);
+                self.answered += reply.len();
+                if !reply.is_empty() && self.answered <= ANSWERED {
+                    self.terminal.send(reply);
+                }
+            }
+            Shown::Ended(code) => self.ended = Some(Ended { code }),
+        }
+    }
+
+    /// Waits for anything to come, for at most `span`.
+    async fn sign(&mut self, span: Duration, work: &mut Work<'_>) {
+        if self.ended.is_none() {
+            tokio::select! {
+                () = work.limit.over() => {}
+                () = self.take_in(work.clock) => {}
+                () = work.clock.sleep(span) => {}
+            }
+        }
+    }
+
+    /// Lets `span` pass, and takes in what comes meanwhile.
+    async fn pause(&mut self, span: Duration, work: &mut Work<'_>) {
+        let mut over = work.clock.sleep(span);
+        while self.ended.is_none() && !work.limit.is_over {
+            tokio::select! {
+                biased;
+                () = &mut over => return,
+                () = work.limit.over() => {}
+                () = self.take_in(work.clock) => {}
+            }
+        }
+    }
+
+    /// Waits until nothing has come for as long as the step says; false where that does not happen in time.
+    async fn settle(&mut self, work: &mut Work<'_>) -> bool {
+        if work.act.settle.is_zero() || work.limit.is_over {
+            self.catch_up(work.clock);
+            return self.is_settled(work);
+        }
+        while self.ended.is_none() {
+            let quiet = work.clock.sleep(work.act.settle);
+            tokio::select! {
+                biased;
+                () = self.take_in(work.clock) => {}
+                () = quiet => return true,
+                () = work.limit.over() => return self.is_settled(work),
+            }
+        }
+        true
+    }
+
+    fn is_settled(&self, work: &Work<'_>) -> bool {
+        let quiet =
+            self.last.is_none_or(|last| work.clock.now().saturating_sub(last) >= millis(work.act.settle));
+        quiet || self.ended.is_some()
+    }
+
+    /// Waits until `done`; false where that does not happen in time or before the program ends.
+    async fn until(&mut self, work: &mut Work<'_>, done: impl Fn(&Self) -> bool) -> bool {
+        loop {
+            if done(self) {
+                return true;
+            }
+            if self.ended.is_some() || work.limit.is_over {
+                return false;
+            }
+            tokio::select! {
+                () = self.take_in(work.clock) => {}
+                () = work.limit.over() => {}
+            }
+        }
+    }
+
+    fn missed(&self, wait: &Wait, span: Duration) -> String {
+        let what = match wait {
+            Wait::Text(text) => format!("`{text}` did not appear on the screen"),
+            Wait::Matches(pattern) => format!("nothing that matches `{pattern}` appeared on the screen"),
+            Wait::Gone(text) => format!("`{text}` did not go from the screen"),
+        };
+        match self.ended {
+            Some(ended) => format!("{what} before the program {ended}"),
+            None => format!("{what} within {}", Lapse(span)),
+        }
+    }
+
+    fn told(&self, work: &Work<'_>, is_settled: bool) -> Told {
+        let hiding = Hiding {
+            in_text: &|text| work.shell.hidden_in(text),
+            on_screen: &|text, wraps| work.shell.hidden_on_screen(text, wraps),
+        };
+        let screen = self.emulator.text_without(&hiding);
+        let TerminalSize { columns, rows } = self.emulator.size();
+        let mut text = format!("Screen of {columns} columns and {rows} rows:\n{screen}\n");
+        if let Some(ended) = self.ended {
+            let _ = writeln!(text, "The program {ended}");
+        }
+        if !is_settled {
+            let _ = writeln!(text, "The screen had not settled after {}", Lapse(work.limit.span));
+        }
+        let styles = work.act.styles.then(|| self.emulator.styles(&hiding));
+        if let Some(styles) = &styles {
+            text.push_str(&looks(styles));
+        }
+        let main = match styles {
+            Some(styles) => ("styles", styles.to_string()),
+            None => ("screen", screen.clone()),
+        };
+        let parts = [
+            ("screen", screen.into()),
+            ("exit_code", self.ended.and_then(|ended| ended.code).map_or(Value::Null, Value::from)),
+            ("cursor", self.emulator.cursor()),
+            ("title", self.emulator.title().into()),
+            ("settled", is_settled.into()),
+            ("running", self.ended.is_none().into()),
+        ];
+        Told {
+            text,
+            main: (main.0, Kept::of(main.1.as_bytes(), KEPT)),
+            parts: parts.into_iter().collect(),
+            evidence: Vec::new(),
+        }
+    }
+}
+
+/// The least time between the first and the last input of a step.
+fn shortest(act: &Act) -> Duration {
+    let others = act.input.split_last().map_or(&[][..], |(_, others)| others);
+    others.iter().map(|input| after(input, act)).sum()
+}
+
+/// The pause after an input. What comes soon after Escape is read as one key with it, so a program first waits for that.
+fn after(input: &Input, act: &Act) -> Duration {
+    let is_open = match input {
+        Input::Key(chord) => chord.is_open(),
+        Input::Text(text) => text.ends_with('\x1b'),
+        Input::Paste(_) => false,
+    };
+    if is_open { REACTION + act.settle } else { PACE }
+}
+
+fn too_short(act: &Act, typed: usize, shortest: Duration, span: Duration) -> String {
+    let what = if act.input.iter().all(|input| matches!(input, Input::Key(_))) { "key" } else { "input" };
+    let all = act.input.len();
+    let plural = if all == 1 { "" } else { "s" };
+    let typed = match typed {
+        0 => "nothing was typed".to_owned(),
+        typed => format!("only {typed} typed"),
+    };
+    let shortest =
+        if shortest.is_zero() { String::new() } else { format!(", which take at least {}", Lapse(shortest)) };
+    format!(
+        "the `timeout` of {} is too short to type {all} {what}{plural}{shortest}: {typed}; raise it, or type less in one step",
+        Lapse(span)
+    )
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code {
+            Some(code) => write!(f, "ended with exit code {code}"),
+            None => f.write_str("was interrupted"),
+        }
+    }
+}
+
+/// How the text of a screen looks: what most of it does, then what looks different, one run of text a line.
+fn looks(styles: &Value) -> String {
+    let runs = styles["runs"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut lengths: IndexMap<String, usize> = IndexMap::new();
+    for run in runs {
+        *lengths.entry(look(run)).or_default() += run["text"].as_str().unwrap_or_default().len();
+    }
+    let usual =
+        lengths.into_iter().max_by_key(|(_, length)| *length).map(|(look, _)| look).unwrap_or_default();
+    let mut text = if usual.is_empty() { String::new() } else { format!("Most of it is {usual}\n") };
+    for run in runs.iter().filter(|run| look(run) != usual) {
+        let (look, place) = (look(run), format!("row {}, column {}", run["row"], run["column"]));
+        let look = if look.is_empty() { "plain" } else { &look };
+        let _ = writeln!(text, "{place}: {} is {look}", run["text"]);
+    }
+    text
+}
+
+/// Colours and attributes in words, nothing where it looks plain.
+fn look(run: &Value) -> String {
+    let color = |key: &str| {
+        let color = &run[key];
+        color.as_str().map(str::to_owned).or_else(|| color.as_u64().map(|number| format!("colour {number}")))
+    };
+    let mut words: Vec<String> = color("fg").into_iter().collect();
+    words.extend(color("bg").map(|bg| format!("on {bg}")));
+    let attributes = ["bold", "dim", "italic", "underline", "inverse"];
+    words.extend(attributes.into_iter().filter(|key| run[*key] == true).map(str::to_owned));
+    words.join(" ")
+}

@@ -1,0 +1,120 @@
+use std::ops::Range;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{Kind, is_literal, literals, scheme};
+use crate::value::Value;
+
+/// A text of a scenario that may hold credentials.
+pub struct Part<'s> {
+    kind: Kind<'s>,
+    text: Text<'s>,
+}
+
+enum Text<'s> {
+    Plain(&'s mut String),
+    Value(&'s mut Value),
+}
+
+impl<'s> Part<'s> {
+    /// A URL, or a path with its query.
+    pub fn url(text: &'s mut String) -> Self {
+        Self { kind: Kind::Url, text: Text::Plain(text) }
+    }
+
+    /// The value of the header `name`.
+    pub fn header(name: &'s str, text: &'s mut String) -> Self {
+        Self { kind: Kind::Header(name), text: Text::Plain(text) }
+    }
+
+    /// The value of a cookie.
+    pub fn cookie(text: &'s mut String) -> Self {
+        Self { kind: Kind::Cookie, text: Text::Plain(text) }
+    }
+
+    /// The value of the query parameter `name`.
+    pub fn parameter(name: &'s str, value: &'s mut Value) -> Self {
+        Self { kind: Kind::Parameter(name), text: Text::Value(value) }
+    }
+
+    /// A value that is a credential as a whole.
+    pub fn whole(value: &'s mut Value) -> Self {
+        Self { kind: Kind::Whole, text: Text::Value(value) }
+    }
+
+    /// Where the credentials are in `text`, in order.
+    pub fn spans(&self, text: &str) -> Vec<Range<usize>> {
+        self.kind.spans(text)
+    }
+
+    /// The secret in a credential: of a user name and a password, the password.
+    pub fn secret_in<'t>(&self, credential: &'t str) -> &'t str {
+        match self.kind {
+            Kind::Url => credential.split_once(':').map_or(credential, |(_, password)| password),
+            _ => credential,
+        }
+    }
+
+    /// The text of it.
+    pub fn text(&self) -> String {
+        match &self.text {
+            Text::Plain(text) => (*text).clone(),
+            Text::Value(value) => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+        }
+    }
+
+    /// The value of it.
+    pub fn value(&self) -> Value {
+        match &self.text {
+            Text::Plain(text) => Value::String((*text).clone()),
+            Text::Value(value) => (*value).clone(),
+        }
+    }
+
+    /// Puts `value` in its place.
+    pub fn put(self, value: Value) {
+        match (self.text, value) {
+            (Text::Plain(text), Value::String(new)) => *text = new,
+            (Text::Value(old), value) => *old = value,
+            (Text::Plain(_), _) => {}
+        }
+    }
+
+    /// The text without the credentials that are written out in it; nothing if there are none.
+    pub fn hidden(&self) -> Option<String> {
+        let text = self.text();
+        let hidden = self.kind.masked(&text, is_literal);
+        (hidden != text).then(|| hidden.into_owned())
+    }
+
+    /// What must not be shown where it is repeated.
+    pub fn values(&self) -> Vec<String> {
+        let text = self.text();
+        let mut values = Vec::new();
+        for span in self.kind.spans(&text) {
+            let whole = &text[span];
+            // A variable may hold the scheme as well.
+            let credential = scheme(whole).map_or(whole, |scheme| whole[scheme.len()..].trim_start());
+            values.extend([whole.to_owned(), credential.to_owned()]);
+            values.extend(literals(credential).map(|part| part.trim().to_owned()));
+            let is_basic = scheme(&text).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"));
+            let decoded = is_basic.then(|| STANDARD.decode(credential.trim()).ok()).flatten();
+            let pair = match (self.kind, decoded.and_then(|bytes| String::from_utf8(bytes).ok())) {
+                (Kind::Url, _) => Some(credential.to_owned()),
+                (_, pair) => pair,
+            };
+            if let Some((name, password)) = pair.as_deref().and_then(|pair| pair.split_once(':')) {
+                values.extend([format!("{name}:{password}"), password.to_owned()]);
+            }
+        }
+        // Simple words such as the value of the cookie `theme` occur everywhere.
+        let is_cookie = match self.kind {
+            Kind::Cookie => true,
+            Kind::Header(name) => name.eq_ignore_ascii_case("cookie"),
+            Kind::Url | Kind::Parameter(_) | Kind::Whole => false,
+        };
+        values.retain(|value| !is_cookie || !value.chars().all(|c| c.is_ascii_lowercase()));
+        values
+    }
+}
