@@ -1,4 +1,5 @@
 //! Scenarios in a pipeline of one's own: selected, grouped, run against real programs, scored.
+#![expect(clippy::disallowed_methods, reason = "a test opens a port")]
 
 use std::io::{Read, Write};
 use std::net::TcpListener;

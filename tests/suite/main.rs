@@ -36,6 +36,7 @@ mod factory;
 mod fifo;
 #[cfg(test)]
 mod grading;
+#[cfg(test)]
 mod holdout;
 #[cfg(test)]
 mod inputs;
