@@ -8,7 +8,7 @@ use crate::cli::exit::ExitStatus;
 use crate::cli::format::Format;
 use crate::cli::project::text_layers::TextLayers;
 use crate::cli::wiring;
-use crate::diag::{Diagnostic, SourceMap};
+use crate::diag::{Diagnostic, Severity, SourceMap};
 use crate::plan::{self, Bundle, Loaded, Plan};
 use crate::report::diagnostics;
 
@@ -25,10 +25,11 @@ pub struct LoadedPipeline {
 }
 
 impl LoadedPipeline {
-    /// Writes its warnings to standard error.
+    /// Writes its warnings to standard error; notes are for `check`.
     pub fn warn(&self, app: &App) {
         if !app.terminal.quiet {
-            say(app, &self.warnings, &self.sources);
+            let warnings = self.warnings.iter().filter(|found| found.severity == Severity::Warning);
+            say(app, &warnings.cloned().collect::<Vec<_>>(), &self.sources);
         }
     }
 }

@@ -40,14 +40,14 @@ macro_rules! codes {
 }
 
 // E00 files and TOML · E01 structure of a pipeline · E02 names and references · E03 expressions and templates ·
-// E04 verbs and schemas · E05 control and graph · E06 inputs · E07 scenarios · W warnings of the same groups.
+// E04 verbs and schemas · E05 control and graph · E06 inputs · E07 scenarios · N notes and W warnings of the same groups.
 codes! {
     E0001 Syntax Error "invalid TOML"
     E0002 PipelineMissing Error "unknown pipeline"
     E0003 Unreadable Error "unreadable file"
     E0004 BadSetting Error "invalid argument of `--set`"
     E0005 ExtendsCycle Error "circular `extends`"
-    E0006 NothingToRemove Error "removal of an unknown step"
+    E0006 NothingToRemove Error "removal of an unknown entry"
     E0101 LanguageVersion Error "missing or unknown language version"
     E0102 UnknownKey Error "unknown key"
     E0103 WrongType Error "wrong type of value"
@@ -181,8 +181,10 @@ codes! {
     E0801 Environment Error "invalid environment"
         "`environment.toml` declares the services that run next to a program. The message says which key \
          or value is not valid. `schemas/environment.json` lists all keys and values."
+    N0401 VerbReplaced Note "replaced verb"
     W0201 UnusedInput Warning "unused input"
     W0202 UnusedFunction Warning "unused function"
+    W0203 UnusedDefault Warning "default without effect"
     W0301 ConstantCondition Warning "constant condition"
     W0401 CacheBlind Warning "cached step without declared input files"
     W0402 SharedOutput Warning "one recorded output for all items"
@@ -191,6 +193,7 @@ codes! {
     W0501 NeverFalse Warning "status check with a constant result"
     W0502 NeverReached Warning "time limit that is never reached"
     W0503 InsideUnbound Warning "key without effect on inner steps"
+    W0504 NoExitCode Warning "status of a loop without an exit code"
     W0701 ScenarioUnset Warning "placeholder without a value"
         "`{name}` is a placeholder for a variable or a captured value, but no earlier step captures a \
          value with this name. If a placeholder in a step has no value, the step fails and sends nothing. \

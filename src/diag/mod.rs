@@ -17,6 +17,8 @@ pub enum Severity {
     Error,
     /// Can be run, but is most likely not meant.
     Warning,
+    /// Is meant, but good to know; `check` says it, and a run does not.
+    Note,
 }
 
 impl Severity {
@@ -25,6 +27,7 @@ impl Severity {
         match self {
             Self::Error => "error",
             Self::Warning => "warning",
+            Self::Note => "note",
         }
     }
 }

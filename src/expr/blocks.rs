@@ -413,7 +413,10 @@ fn unknown(tag: &Tag) -> Fault {
         "macro" | "call" => {
             fault.help("write a function, or an `{% include \"file.md\" %}` inside `{% with … %}`")
         }
-        "extends" | "block" | "import" | "from" => fault.help("write `{% include \"file.md\" %}`"),
+        "extends" | "block" | "endblock" => {
+            fault.help("blocks are for files below `prompts/`; here, write `{% include \"file.md\" %}`")
+        }
+        "import" | "from" => fault.help("write `{% include \"file.md\" %}`"),
         "do" => fault.help("templates change nothing: write `{% set name = … %}`"),
         "elseif" => fault.help("write `elif`"),
         name => match nearest(name, TAGS) {

@@ -20,6 +20,7 @@ mod fault;
 mod filters;
 mod functions;
 mod infer;
+mod inherit;
 mod kinds;
 #[cfg(test)]
 mod kinds_tests;
@@ -53,6 +54,7 @@ pub use fault::{EvalError, Fault, FaultKind};
 pub use filters::{FilterDoc, filters, head_text, tail_text};
 pub use functions::Functions;
 pub use infer::Names;
+pub use inherit::{Layout, Named, Segment, expand, has_blocks, layout};
 pub use memo::Memo;
 pub use refs::{Ref, Step};
 pub use scope::Scope;

@@ -1,9 +1,10 @@
 use std::time::Duration;
 
 use super::fields::{Fields, int};
+use super::pipeline::{code, named};
 use super::step::Use;
-use super::{Name, Node, Text};
-use crate::diag::{Code, Diagnostic};
+use super::{Name, Node, Raw, Text};
+use crate::diag::{Code, Diagnostic, Span};
 
 /// Rounds with carried state.
 #[derive(Clone, Debug)]
@@ -42,7 +43,7 @@ pub struct Loop {
 #[derive(Clone, Debug)]
 pub struct Rule {
     /// Its name.
-    pub name: Text,
+    pub name: Name,
     /// When it applies.
     pub when: Text,
     /// What it sets.
@@ -53,9 +54,11 @@ pub struct Rule {
 #[derive(Clone, Debug)]
 pub struct LoopExit {
     /// The loop's status.
-    pub status: Text,
+    pub status: Name,
     /// When.
     pub when: Text,
+    /// The exit code of a run that ends with this status.
+    pub code: Option<i32>,
 }
 
 /// Items side by side.
@@ -93,6 +96,17 @@ pub struct Call {
     pub pipeline: Text,
     /// Its inputs.
     pub with: Vec<(Name, Text)>,
+    /// Which inputs of the caller it gets as well.
+    pub inherit: Option<Inherit>,
+}
+
+/// Which inputs of the caller a called pipeline gets.
+#[derive(Clone, Debug)]
+pub enum Inherit {
+    /// All that it has as well; where that is written.
+    All(Span),
+    /// These.
+    Named(Vec<Text>),
 }
 
 /// A question to a person.
@@ -137,14 +151,12 @@ impl Loop {
     /// Reads the value of `loop`.
     pub fn read(used: Use, found: &mut Found) -> Self {
         let mut fields = Fields::new(used.with, used.name.span, "`loop`", found);
-        let rules =
-            fields.tables("rules").into_iter().filter_map(|node| rule(node, fields.found())).collect();
-        let exits =
-            fields.tables("exits").into_iter().filter_map(|node| exit(node, fields.found())).collect();
+        let rules = named(&mut fields, "rules", rule);
+        let exits = named(&mut fields, "exits", exit);
         let counts = fields.entry("counts").map(|entry| {
             let at = entry.key;
             let table = [("counts".to_owned(), entry)].into_iter().collect();
-            let node = Node { span: at, value: super::Raw::Table(table) };
+            let node = Node { span: at, value: Raw::Table(table) };
             Fields::new(node, at, "`loop`", fields.found()).texts("counts")
         });
         let read = Self {
@@ -168,27 +180,22 @@ impl Loop {
     }
 }
 
-fn rule(node: Node, found: &mut Found) -> Option<Rule> {
-    let at = node.span;
-    let mut fields = Fields::new(node, at, "the rule", found);
-    let name = fields.text("name");
-    let name = fields.need("name", name, "the record says by name which rule applied");
+fn rule(name: Name, node: Node, found: &mut Found) -> Option<Rule> {
+    let mut fields = Fields::new(node, name.span, "the rule", found);
     let when = fields.expr("when");
     let when = fields.need("when", when, "say when the rule applies: `when = \"state.n > 2\"`");
     let set = fields.named_exprs("set");
     fields.finish();
-    Some(Rule { name: name?, when: when?, set })
+    Some(Rule { name, when: when?, set })
 }
 
-fn exit(node: Node, found: &mut Found) -> Option<LoopExit> {
-    let at = node.span;
-    let mut fields = Fields::new(node, at, "the exit", found);
-    let status = fields.text("status");
-    let status = fields.need("status", status, "name the outcome: `status = \"converged\"`");
+fn exit(status: Name, node: Node, found: &mut Found) -> Option<LoopExit> {
+    let mut fields = Fields::new(node, status.span, "the exit", found);
     let when = fields.expr("when");
     let when = fields.need("when", when, "say when it applies: `when = \"state.best > 95\"`");
+    let code = code(&mut fields);
     fields.finish();
-    Some(LoopExit { status: status?, when: when? })
+    Some(LoopExit { status, when: when?, code })
 }
 
 /// The value of `as`, which must be a plain name.
@@ -246,9 +253,33 @@ impl Call {
         let pipeline = fields.text("pipeline");
         let pipeline = fields.need("pipeline", pipeline, "name the pipeline: `pipeline = \"preflight\"`");
         let with = fields.named_exprs("with");
+        let inherit = inherit(&mut fields);
         fields.finish();
-        Some(Self { pipeline: pipeline?, with })
+        Some(Self { pipeline: pipeline?, with, inherit })
     }
+}
+
+/// `inherit` of a `call`: `true`, or a list of names.
+fn inherit(fields: &mut Fields<'_>) -> Option<Inherit> {
+    let node = fields.node("inherit")?;
+    let names = |items: &[Node]| items.iter().map(Node::text).collect::<Option<Vec<_>>>();
+    match &node.value {
+        Raw::Bool(true) => return Some(Inherit::All(node.span)),
+        Raw::Bool(false) => return None,
+        Raw::List(items) => {
+            if let Some(names) = names(items) {
+                return Some(Inherit::Named(names));
+            }
+        }
+        _ => {}
+    }
+    let message = format!("`inherit` must be `true` or a list of names, this is {}", node.noun());
+    fields.found().push(
+        Diagnostic::new(Code::WrongType, message)
+            .at(node.span, "")
+            .help("write `inherit = true`, or name inputs: `inherit = [\"model\"]`"),
+    );
+    None
 }
 
 impl Ask {

@@ -111,17 +111,6 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A list of tables.
-    pub(super) fn tables(&mut self, key: &'static str) -> Vec<Node> {
-        self.list(key, |item, key, found| {
-            let table = matches!(item.value, Raw::Table(_));
-            if !table {
-                found.push(wrong(item, key, "a table"));
-            }
-            table.then(|| item.clone())
-        })
-    }
-
     /// A table of expressions by name.
     pub(super) fn named_exprs(&mut self, key: &'static str) -> Vec<(Name, Text)> {
         let entries = self.named(key);

@@ -9,7 +9,7 @@ mod pipeline;
 mod step;
 mod text;
 
-pub use control::{Ask, Call, Compute, Each, Hold, Loop, LoopExit, Rule};
+pub use control::{Ask, Call, Compute, Each, Hold, Inherit, Loop, LoopExit, Rule};
 pub use node::{Entry, Node, Raw, Table};
 pub use pipeline::{Exit, Function, Input, Pipeline, Refusal};
 pub use step::{Retry, Step, Use};

@@ -57,6 +57,8 @@ pub struct Input {
 /// Inputs that no run begins with.
 #[derive(Clone, Debug)]
 pub struct Refusal {
+    /// Its name.
+    pub name: Name,
     /// The condition.
     pub when: Text,
     /// What is wrong with them.
@@ -78,7 +80,7 @@ pub struct Function {
 #[derive(Clone, Debug)]
 pub struct Exit {
     /// The status.
-    pub status: Text,
+    pub status: Name,
     /// When it applies.
     pub when: Text,
     /// The process exit code.
@@ -93,16 +95,14 @@ impl Pipeline {
     pub fn read(root: Node, top: Span, found: &mut Vec<Diagnostic>) -> Self {
         let mut fields = Fields::new(root, top, "the pipeline", found);
         version(&mut fields, top);
-        fields.entry("extends");
+        for merged in ["extends", "defaults"] {
+            fields.entry(merged);
+        }
         let read = Self {
             name: fields.text("name"),
             summary: fields.text("summary"),
             inputs: named(&mut fields, "inputs", input),
-            refusals: fields
-                .tables("refuse")
-                .into_iter()
-                .filter_map(|node| refusal(node, fields.found()))
-                .collect(),
+            refusals: named(&mut fields, "refuse", refusal),
             functions: named(&mut fields, "functions", function),
             labels: named(&mut fields, "labels", label),
             limits: fields.named_exprs("limits"),
@@ -112,7 +112,7 @@ impl Pipeline {
             }),
             steps: fields.node("steps").map(|node| steps(node, fields.found())).unwrap_or_default(),
             outputs: fields.named_exprs("outputs"),
-            exits: fields.tables("exits").into_iter().filter_map(|node| exit(node, fields.found())).collect(),
+            exits: named(&mut fields, "exits", exit),
         };
         fields.finish();
         read
@@ -132,7 +132,12 @@ fn version(fields: &mut Fields<'_>, top: Span) {
     fields.found().push(complaint.help("begin the file with `atoll = 1`"));
 }
 
-fn named<T>(
+/// The exit code of a process.
+pub(super) fn code(fields: &mut Fields<'_>) -> Option<i32> {
+    fields.int("code", 0..=255).and_then(|code| i32::try_from(code).ok())
+}
+
+pub(super) fn named<T>(
     fields: &mut Fields<'_>,
     key: &'static str,
     read: impl Fn(Name, Node, &mut Vec<Diagnostic>) -> Option<T>,
@@ -164,16 +169,15 @@ fn input(name: Name, node: Node, found: &mut Vec<Diagnostic>) -> Option<Input> {
     Some(read)
 }
 
-fn refusal(node: Node, found: &mut Vec<Diagnostic>) -> Option<Refusal> {
-    let at = node.span;
-    let mut fields = Fields::new(node, at, "the refusal", found);
+fn refusal(name: Name, node: Node, found: &mut Vec<Diagnostic>) -> Option<Refusal> {
+    let mut fields = Fields::new(node, name.span, "the refusal", found);
     let when = fields.expr("when");
     let when =
         fields.need("when", when, "say when it applies: `when = \"inputs.a is none and inputs.b is none\"`");
     let message = fields.text("message");
     let message = fields.need("message", message, "say what to give instead: `message = \"give a or b\"`");
     fields.finish();
-    Some(Refusal { when: when?, message: message? })
+    Some(Refusal { name, when: when?, message: message? })
 }
 
 fn function(name: Name, node: Node, found: &mut Vec<Diagnostic>) -> Option<Function> {
@@ -195,14 +199,11 @@ fn label(name: Name, node: Node, found: &mut Vec<Diagnostic>) -> Option<Name> {
     Some(name)
 }
 
-fn exit(node: Node, found: &mut Vec<Diagnostic>) -> Option<Exit> {
-    let at = node.span;
-    let mut fields = Fields::new(node, at, "the exit", found);
-    let status = fields.text("status");
-    let status = fields.need("status", status, "name the outcome: `status = \"unclear\"`");
+fn exit(status: Name, node: Node, found: &mut Vec<Diagnostic>) -> Option<Exit> {
+    let mut fields = Fields::new(node, status.span, "the exit", found);
     let when = fields.expr("when");
     let when = fields.need("when", when, "say when it applies: `when = \"not outputs.passed\"`");
-    let code = fields.int("code", 0..=255).unwrap_or(0);
+    let code = code(&mut fields);
     fields.finish();
-    Some(Exit { status: status?, when: when?, code: i32::try_from(code).unwrap_or(0) })
+    Some(Exit { status, when: when?, code: code.unwrap_or(0) })
 }

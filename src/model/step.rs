@@ -11,6 +11,8 @@ use crate::id::StepId;
 pub struct Step {
     /// Its name.
     pub id: Name,
+    /// The class of steps whose defaults it has.
+    pub class: Option<Text>,
     /// The condition under which it runs.
     pub when: Option<Text>,
     /// Steps that must have ended before.
@@ -83,7 +85,8 @@ pub struct Retry {
 
 impl Step {
     /// The words of a step's header.
-    pub const HEADER: [&'static str; 21] = [
+    pub const HEADER: [&'static str; 22] = [
+        "class",
         "when",
         "needs",
         "tolerates",
@@ -132,6 +135,7 @@ impl Step {
         });
         let cache = fields.bool("cache");
         let mut step = Self {
+            class: fields.text("class"),
             when: fields.expr("when"),
             needs: fields.texts("needs"),
             tolerates: fields.texts("tolerates"),

@@ -2,8 +2,9 @@ use indexmap::IndexMap;
 
 use super::resolve::Resolver;
 use super::scope::{InScope, Sight, Site};
+use super::sources::{USERS, library_path};
 use super::types::{InputKind, Sees};
-use crate::diag::{Code, Diagnostic};
+use crate::diag::{Code, Diagnostic, SourceId};
 use crate::expr::{Expr, Fault, FaultKind, Ref, Scope, Shape, Step, Template, Tree};
 use crate::model::{Name, Node, Raw, Text};
 use crate::value::Value;
@@ -123,7 +124,8 @@ impl Resolver<'_, '_> {
 
     /// A string is a template; one that names a file of texts stands for the file's text.
     fn text_or_file(&mut self, text: Text, site: &Site<'_>, sight: &mut Sight) -> Option<Tree> {
-        let names_file = text.text.starts_with("prompts/") && !text.text.contains([' ', '\n', '{']);
+        let named = library_path(&text.text).starts_with("prompts/") && !text.text.starts_with(USERS);
+        let names_file = named && !text.text.contains([' ', '\n', '{']);
         if names_varying_file(&text.text) {
             self.loader.found.push(
                 Diagnostic::new(Code::VaryingFile, "which file is read must be known before the run")
@@ -134,17 +136,28 @@ impl Resolver<'_, '_> {
             );
             return None;
         }
-        let text = if names_file { self.file(&text)? } else { text };
+        let text = if names_file { self.prompt(&text)? } else { text };
         let template = self.template(&text, site, sight)?;
-        Some(if template.is_literal() {
-            Tree::Literal(Value::from(text.text))
-        } else {
-            Tree::Template(template)
+        // What has tags or comments says something else than it is.
+        Some(match template.literal() {
+            Some(literal) if literal == text.text => Tree::Literal(Value::from(literal)),
+            _ => Tree::Template(template),
         })
     }
 
     pub(super) fn file(&mut self, path: &Text) -> Option<Text> {
-        let complaint = match self.loader.texts.read(&path.text) {
+        let read = self.loader.texts.read(&path.text);
+        self.found_file(path, read)
+    }
+
+    /// The text of the prompt at `path`, with its blocks in place.
+    fn prompt(&mut self, path: &Text) -> Option<Text> {
+        let read = self.loader.texts.prompt(&path.text);
+        self.found_file(path, read)
+    }
+
+    fn found_file(&mut self, path: &Text, read: Result<Option<SourceId>, Diagnostic>) -> Option<Text> {
+        let complaint = match read {
             Ok(Some(id)) => return Some(self.loader.texts.whole(id)),
             Ok(None) => {
                 let message = format!("there is no file `{}`", path.text);

@@ -196,7 +196,7 @@ impl Resolver<'_, '_> {
             .iter()
             .map(|exit| {
                 let when = self.expr(&exit.when, Wanted::Condition, &site, sight)?;
-                Some(LoopExit { status: exit.status.text.clone(), when })
+                Some(LoopExit { status: exit.status.text.clone(), when, code: exit.code })
             })
             .collect();
         let result = self.maybe(read.result.as_ref(), Wanted::Anything, &site, sight);

@@ -3,14 +3,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::bundle::Bundle;
-use super::merge::{lay, reaches, setting};
+use super::defaults;
+use super::merge::{Laying, Replaced};
 use super::resolve::resolve;
-use super::sources::{MemorySources, Sources};
+use super::setting::{Setting, reaches, setting};
+use super::sources::{BUILTIN, MemorySources, Sources, library_path};
 use super::texts::Texts;
-use super::types::Plan;
-use crate::diag::{self, Code, Diagnostic, Severity, Span};
+use super::types::{Origin, Plan};
+use crate::diag::{self, Code, Diagnostic, Severity, SourceId, Span};
 use crate::expr::{Allowance, Data, Expr, Scope};
-use crate::model::{Name, Node, Pipeline};
+use crate::model::{Name, Node, Pipeline, Raw, Table};
 use crate::value::{Digest, Value};
 use crate::verb::Catalog;
 
@@ -26,10 +28,12 @@ pub struct Loaded {
     pub bundle: Bundle,
 }
 
-/// Loads the pipeline `name` (a name, or a path that ends in `.toml`), with `sets` (`PATH=VALUE`) laid over it.
+/// Loads the pipeline `name` (a name, or a path that ends in `.toml`), with `sets` laid over it (`PATH=VALUE`) and over those
+/// that it calls (`PIPELINE:PATH=VALUE`).
 pub fn load(name: &str, door: &dyn Sources, catalog: &Catalog, sets: &[String]) -> Loaded {
     let mut loader = Loader::new(door, catalog);
-    let plan = loader.pipeline(name, sets, None);
+    loader.set(sets);
+    let plan = loader.pipeline(name, None);
     loader.finish(name, sets, plan)
 }
 
@@ -46,7 +50,7 @@ pub struct Merged {
 /// one of them has a mistake.
 pub fn merged(name: &str, door: &dyn Sources, catalog: &Catalog) -> Result<(Vec<Merged>, Bundle), Loaded> {
     let mut loader = Loader { merged: Some(Vec::new()), ..Loader::new(door, catalog) };
-    loader.pipeline(name, &[], None);
+    loader.pipeline(name, None);
     let merged = loader.merged.take().unwrap_or_default();
     let loaded = loader.finish(name, &[], None);
     let broken = loaded.diagnostics.iter().any(|d| d.severity == Severity::Error);
@@ -90,6 +94,8 @@ pub(super) struct Loader<'a> {
     planned: HashMap<String, Option<Arc<Plan>>>,
     /// Pipelines that are being planned, outermost first.
     open: Vec<String>,
+    /// Changes from the command line.
+    sets: Vec<Setting>,
     /// What each pipeline says, where that is wanted.
     merged: Option<Vec<Merged>>,
 }
@@ -103,14 +109,26 @@ impl<'a> Loader<'a> {
             work: Cell::new(WORK),
             planned: HashMap::new(),
             open: Vec::new(),
+            sets: Vec::new(),
             merged: None,
         }
     }
 
+    fn set(&mut self, sets: &[String]) {
+        for text in sets {
+            match setting(text, &self.texts) {
+                Ok(setting) => self.sets.push(setting),
+                Err(complaint) => self.found.push(complaint),
+            }
+        }
+    }
+
     fn finish(self, name: &str, sets: &[String], plan: Option<Arc<Plan>>) -> Loaded {
-        let Self { texts, mut found, planned, .. } = self;
+        let Self { texts, mut found, planned, sets: settings, .. } = self;
+        let loaded: Vec<&str> = planned.keys().map(|path| name_of(path)).chain([name_of(name)]).collect();
+        found.extend(settings.iter().filter_map(|setting| setting.reached_nothing(&loaded)));
         drop(planned);
-        let (sources, files) = texts.finish();
+        let (sources, files) = texts.finish(&mut found);
         found.sort_by_key(|d| (d.span().is_none(), d.span(), d.code));
         found.dedup();
         let found = fewer(found);
@@ -152,82 +170,113 @@ impl<'a> Loader<'a> {
             );
             return None;
         }
-        let plan = self.pipeline(name, &[], Some(at));
+        let plan = self.pipeline(name, Some(at));
         self.planned.insert(path, plan.clone());
         plan
     }
 
-    fn pipeline(&mut self, name: &str, sets: &[String], at: Option<Span>) -> Option<Arc<Plan>> {
+    fn pipeline(&mut self, name: &str, at: Option<Span>) -> Option<Arc<Plan>> {
         let path = path_of(name);
-        let mut chain = Vec::new();
-        let (mut root, top) = self.laid(name, at, &mut chain)?;
-        for text in sets {
-            match setting(text, &self.texts) {
-                Ok(over) => {
-                    reaches(&root, &over, &mut self.found);
-                    lay(&mut root, over, &mut self.found);
-                }
-                Err(complaint) => self.found.push(complaint),
-            }
-        }
+        let mut laid = self.laid(name, at)?;
+        self.settings(&path, at.is_none(), &mut laid);
+        let Laid { mut root, top, chain, replaced } = laid;
+        let given = defaults::apply(&mut root, self.catalog, &mut self.found);
         if let Some(merged) = &mut self.merged {
             merged.push(Merged { path: path.clone(), value: root.to_value() });
+        }
+        let mut origins: HashMap<Span, Origin> = HashMap::new();
+        for (step, defaults) in given {
+            origins.entry(step).or_default().defaults = defaults;
+        }
+        for replaced in replaced {
+            let Some(step) = step_at(&root, &replaced.path) else { continue };
+            self.found.push(replaced_verb(&replaced));
+            origins.entry(step).or_default().replaced = Some(replaced.old);
         }
         let pipeline = Pipeline::read(root, top, &mut self.found);
         self.open.push(path);
         let digest = Digest::of(chain.join("\n"));
-        let plan = resolve(self, pipeline, name_of(name), top, digest);
+        let plan = resolve(self, pipeline, name_of(name), top, (digest, origins));
         self.open.pop();
         plan.map(Arc::new)
     }
 
-    /// The tree of the pipeline `name` laid over those that it extends, and the place to point at where
-    /// something is missing from it.
-    fn laid(&mut self, name: &str, at: Option<Span>, chain: &mut Vec<String>) -> Option<(Node, Span)> {
+    /// Lays the settings for the pipeline at `path` over it.
+    fn settings(&mut self, path: &str, is_main: bool, laid: &mut Laid) {
+        for setting in self.sets.iter_mut().filter(|setting| setting.is_for(path, is_main)) {
+            setting.used = true;
+            laid.chain.push(format!("--set {}", setting.text));
+            reaches(&laid.root, &setting.node, self.catalog, &mut self.found);
+            let (found, replaced) = (&mut self.found, &mut laid.replaced);
+            Laying { catalog: self.catalog, found, replaced }.lay(&mut laid.root, setting.node.clone());
+        }
+    }
+
+    /// The pipeline `name` laid over those that it extends.
+    fn laid(&mut self, name: &str, at: Option<Span>) -> Option<Laid> {
+        let (mut files, mut chain) = (Vec::new(), Vec::new());
+        let mut next = self.open_file(name, None, at)?;
+        let top = self.texts.with(|sources| {
+            let id = next.1;
+            sources.span(id, 0..first_line(&sources.get(id).text))
+        });
+        loop {
+            let (path, id) = next;
+            chain.push(format!("{path} {}", Digest::of(self.texts.text(id).as_bytes())));
+            let node = match self.texts.with(|sources| Node::parse(sources, id)) {
+                Ok(node) => node,
+                Err(complaints) => {
+                    self.found.extend(complaints);
+                    return None;
+                }
+            };
+            let base = self.base(&node);
+            files.push((path, node));
+            let Some(base) = base else { break };
+            if files.len() >= MOST_FILES {
+                let message = format!("more than {MOST_FILES} files extend each other");
+                let complaint = Diagnostic::new(Code::ExtendsCycle, message).at(base.span, "");
+                self.found.push(complaint.help("put what they have in common into fewer files"));
+                return None;
+            }
+            let own = files.last()?.0.clone();
+            next = self.open_file(&base.text, Some(&own), Some(base.span))?;
+            if files.iter().any(|(path, _)| *path == next.0) {
+                self.found.push(circle(name, &base));
+                return None;
+            }
+        }
+        let mut root = Node { span: top.part(0..0), value: Raw::Table(Table::new()) };
+        let mut replaced = Vec::new();
+        for (_, node) in files.into_iter().rev() {
+            let (found, replaced) = (&mut self.found, &mut replaced);
+            Laying { catalog: self.catalog, found, replaced }.file(&mut root, node);
+        }
+        Some(Laid { root, top, chain, replaced })
+    }
+
+    /// The path and the text of the pipeline `name`. If `own` is the path of the file that extends it and has the same name,
+    /// it is the one that this file hides.
+    fn open_file(&mut self, name: &str, own: Option<&str>, at: Option<Span>) -> Option<(String, SourceId)> {
         let path = path_of(name);
-        if chain.len() > 64 {
-            return None;
-        }
-        let id = match self.texts.read(&path) {
-            Ok(Some(id)) => id,
-            Ok(None) => {
-                self.found.push(self.texts.missing_pipeline(name, &path, at, !chain.is_empty()));
-                return None;
-            }
-            Err(complaint) => {
-                self.found.push(match at {
-                    Some(span) => complaint.at(span, ""),
-                    None => complaint,
-                });
-                return None;
-            }
+        let hidden = own.filter(|own| library_path(own) == path);
+        let found = match hidden {
+            Some(own) => self.texts.below(own),
+            None => self.texts.read(&path).map(|id| id.map(|id| (path.clone(), id))),
         };
-        let parsed = self.texts.with(|sources| Node::parse(sources, id));
-        let top = self.texts.with(|sources| sources.span(id, 0..first_line(&sources.get(id).text)));
-        let node = match parsed {
-            Ok(node) => node,
-            Err(complaints) => {
-                self.found.extend(complaints);
-                return None;
-            }
+        let complaint = match found {
+            Ok(Some(found)) => return Some(found),
+            Ok(None) => match (hidden, at) {
+                (Some(_), Some(at)) => hides_nothing(name, at),
+                _ => self.texts.missing_pipeline(name, &path, at, own.is_some()),
+            },
+            Err(complaint) => match at {
+                Some(span) => complaint.at(span, ""),
+                None => complaint,
+            },
         };
-        chain.push(format!("{path} {}", Digest::of(self.texts.text(id).as_bytes())));
-        let Some(base) = self.base(&node) else { return Some((node, top)) };
-        let before = format!("{} ", path_of(&base.text));
-        if chain.iter().any(|link| link.starts_with(&before)) {
-            self.found.push(
-                Diagnostic::new(
-                    Code::ExtendsCycle,
-                    format!("`{name}` extends itself by way of `{}`", base.text),
-                )
-                .at(base.span, "this closes the circle")
-                .help("let one of them stand on its own"),
-            );
-            return None;
-        }
-        let (mut root, _) = self.laid(&base.text, Some(base.span), chain)?;
-        lay(&mut root, node, &mut self.found);
-        Some((root, top))
+        self.found.push(complaint);
+        None
     }
 
     fn base(&mut self, node: &Node) -> Option<Name> {
@@ -250,7 +299,56 @@ impl<'a> Loader<'a> {
 /// Where the pipeline `name` is looked for.
 pub fn path_of(name: &str) -> String {
     let file = std::path::Path::new(name).extension().is_some_and(|extension| extension == "toml");
-    if file { name.to_owned() } else { format!("pipelines/{name}.toml") }
+    match name.strip_prefix(BUILTIN) {
+        _ if file => name.to_owned(),
+        Some(name) => format!("{BUILTIN}pipelines/{name}.toml"),
+        None => format!("pipelines/{name}.toml"),
+    }
+}
+
+/// The most files that extend each other.
+const MOST_FILES: usize = 64;
+
+/// Files that are laid over each other.
+struct Laid {
+    root: Node,
+    /// Where to point at if something is missing.
+    top: Span,
+    /// The paths of the files and the digests of their texts.
+    chain: Vec<String>,
+    replaced: Vec<Replaced>,
+}
+
+/// The place of the name of the step at `path`, if there still is one.
+fn step_at(root: &Node, path: &[String]) -> Option<Span> {
+    let mut at = (root, None);
+    for name in path {
+        let entry = at.0.table()?.get("steps")?.node.table()?.get(name)?;
+        at = (&entry.node, Some(entry.key));
+    }
+    at.1
+}
+
+fn replaced_verb(replaced: &Replaced) -> Diagnostic {
+    let Replaced { path, old, old_at, new, new_at } = replaced;
+    let message = format!("`{new}` replaces the verb `{old}` of the step `{}`", path.join("/"));
+    Diagnostic::new(Code::VerbReplaced, message)
+        .at(*new_at, "")
+        .at(*old_at, "replaced, with the step's `output`")
+        .help("everything else of the step stays: `when`, `retry`, `check`, `forbid`")
+}
+
+fn circle(name: &str, base: &Name) -> Diagnostic {
+    let message = format!("`{name}` extends itself by way of `{}`", base.text);
+    Diagnostic::new(Code::ExtendsCycle, message)
+        .at(base.span, "this closes the circle")
+        .help("let one of them stand on its own")
+}
+
+fn hides_nothing(name: &str, at: Span) -> Diagnostic {
+    Diagnostic::new(Code::ExtendsCycle, format!("`{name}` extends itself, and there is no other `{name}`"))
+        .at(at, "hides no other file")
+        .help("a file of the project may extend the one of the same name that is the user's or built in")
 }
 
 /// What the pipeline at `path` is called, where it does not say so itself.

@@ -10,15 +10,20 @@ mod callee;
 mod compile;
 mod control;
 mod declare;
+mod defaults;
+mod entries;
 mod given;
 mod lets;
 mod literal;
 mod load;
+mod loop_codes;
 mod merge;
 mod order;
+mod prompts;
 mod remarks;
 mod resolve;
 mod scope;
+mod setting;
 mod shape;
 mod sources;
 mod states;
@@ -33,11 +38,11 @@ mod worst;
 pub use bundle::{Bundle, Changed, drift};
 pub use given::{Given, InputDoor, Listed, NoFiles, ReadFile, check_inputs, read as read_input};
 pub use load::{Loaded, Merged, load, load_bundle, merged, path_of};
-pub use sources::{Found, Layer, MemorySources, Sources, Unreadable};
+pub use sources::{BUILTIN, Found, Layer, MemorySources, Sources, USERS, Unreadable, library_path};
 pub use takes::convert;
 pub use types::{
-    Action, AnswerType, Ask, Body, BodyId, CachedFiles, Call, Compute, Dep, Each, Exit, Hold, Input,
-    InputKind, Limit, Loop, LoopExit, MOST_ROUNDS, OnError, OnInterrupt, Plan, Refusal, Retry, Rule, Seen,
-    Sees, Step,
+    Action, AnswerType, Ask, Body, BodyId, CachedFiles, Call, Compute, Dep, Each, Exit, FromDefaults, Hold,
+    Input, InputKind, Limit, Loop, LoopExit, MOST_ROUNDS, OnError, OnInterrupt, Origin, Plan, Refusal, Retry,
+    Rule, Seen, Sees, Step,
 };
 pub use worst::{InnerCap, Most, Worst, caps, inner_caps, worst};

@@ -59,6 +59,9 @@ impl Resolver<'_, '_> {
     fn drafted(&self, node: &Node, tree: &Tree, at: &str, open: &mut Vec<Open>) -> Value {
         match (tree, &node.value) {
             (Tree::Template(template), _) => {
+                if let Some(literal) = template.literal() {
+                    return Value::from(literal);
+                }
                 let shape = self.made.get(&node.span).cloned().unwrap_or_default();
                 let may_be_none = template.single() && shape.may(|shape| *shape == Shape::None);
                 open.push(Open { pointer: at.to_owned(), may_be_none });

@@ -6,9 +6,10 @@ use indexmap::{IndexMap, IndexSet};
 use super::asking;
 use super::compile::{Wanted, sees};
 use super::load::Loader;
+use super::loop_codes;
 use super::scope::{Around, Level, Sight, Site, StepShape};
 use super::shape;
-use super::types::{Body, BodyId, Exit, Input, Plan, Refusal};
+use super::types::{Body, BodyId, Exit, Input, Origin, Plan, Refusal};
 use super::{order, types};
 use crate::diag::{Code, Diagnostic, Severity, Span};
 use crate::expr::{Choices, Functions, Shape};
@@ -48,6 +49,8 @@ pub(super) struct Resolver<'l, 'a> {
     bodies: Vec<Option<Body>>,
     /// Whether the name of a secret may be read where something is compiled right now.
     pub(super) names_secret: bool,
+    /// By the place of a step's name: what it has from elsewhere than its own table.
+    pub(super) origins: HashMap<Span, Origin>,
 }
 
 pub(super) fn resolve(
@@ -55,7 +58,7 @@ pub(super) fn resolve(
     pipeline: Pipeline,
     name: &str,
     top: Span,
-    digest: Digest,
+    (digest, origins): (Digest, HashMap<Span, Origin>),
 ) -> Option<Plan> {
     let mut resolver = Resolver {
         loader,
@@ -76,6 +79,7 @@ pub(super) fn resolve(
         schemas: HashMap::new(),
         bodies: Vec::new(),
         names_secret: false,
+        origins,
     };
     resolver.plan(pipeline, name, top, digest)
 }
@@ -92,16 +96,18 @@ impl Resolver<'_, '_> {
         }
         let refusals = self.refusals(&pipeline.refusals);
         note_owners(&pipeline.steps, None, &mut self.owners);
+        let statuses = loop_codes::statuses(&pipeline);
         let names: Vec<String> = pipeline.outputs.iter().map(|(name, _)| name.text.clone()).collect();
         let mut sight = Sight::new();
         let (_, closed, _) = self.body(pipeline.steps, Around::Root, |this| {
             let outputs = this.named(&pipeline.outputs, &Site::default(), &mut sight);
             let exits = this.exits(&pipeline.exits, &names, &mut sight);
+            let of_loops = this.loop_exits(&pipeline.exits, &statuses, &mut sight);
             let limits = this.caps(&pipeline.limits, true, &Site::default(), &mut sight);
             if let Some(limits) = &limits {
                 this.whole_time(limits);
             }
-            Some((outputs?, exits?, limits?))
+            Some((outputs?, exits?.into_iter().chain(of_loops).collect(), limits?))
         });
         self.warn_unused();
         let (outputs, exits, limits) = closed?;

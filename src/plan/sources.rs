@@ -7,6 +7,11 @@ pub trait Sources {
     /// up layer by layer, or the path of a pipeline file.
     fn find(&self, path: &str) -> Result<Option<Found>, Unreadable>;
 
+    /// All texts at `path` of the library, the one that wins first, then those that it hides.
+    fn layers(&self, path: &str) -> Result<Vec<Found>, Unreadable> {
+        Ok(self.find(path)?.into_iter().collect())
+    }
+
     /// Paths of all files of the library below `folder`, e.g. `pipelines`; for suggestions.
     fn list(&self, folder: &str) -> Vec<String>;
 }
@@ -20,6 +25,16 @@ pub struct Found {
     pub text: Arc<str>,
     /// Which layer it came from.
     pub layer: Layer,
+}
+
+/// Stands in front of the path of a text that is built in, whatever hides it.
+pub const BUILTIN: &str = "builtin/";
+/// The same for a text of the user that a project hides. Authors cannot name it.
+pub const USERS: &str = "<user>/";
+
+/// The path of the library that `path` is, whichever layer it names.
+pub fn library_path(path: &str) -> &str {
+    path.strip_prefix(BUILTIN).or_else(|| path.strip_prefix(USERS)).unwrap_or(path)
 }
 
 /// Layers, the first that has a file wins.
@@ -82,6 +97,15 @@ impl Sources for MemorySources {
     fn find(&self, path: &str) -> Result<Option<Found>, Unreadable> {
         let found = self.0.get(path);
         Ok(found.map(|text| Found { name: path.to_owned(), text: text.clone(), layer: Layer::Stored }))
+    }
+
+    fn layers(&self, path: &str) -> Result<Vec<Found>, Unreadable> {
+        let stored = [("", Layer::Stored), (USERS, Layer::User), (BUILTIN, Layer::Embedded)];
+        let found = stored.map(|(front, layer)| {
+            let name = format!("{front}{path}");
+            self.0.get(&name).map(|text| Found { name, text: text.clone(), layer })
+        });
+        Ok(found.into_iter().flatten().collect())
     }
 
     fn list(&self, folder: &str) -> Vec<String> {

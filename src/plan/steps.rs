@@ -63,6 +63,7 @@ impl Resolver<'_, '_> {
             forbid: step.forbid.into_iter().map(|label| label.text).collect(),
             action: action?,
             span: step.id.span,
+            origin: self.origins.remove(&step.id.span).unwrap_or_default(),
         };
         self.shared_output(&resolved, &step.id);
         Some(resolved)

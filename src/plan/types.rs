@@ -255,6 +255,28 @@ pub struct Step {
     pub action: Action,
     /// Its name in the file.
     pub span: Span,
+    /// What it has from elsewhere than its own table.
+    pub origin: Origin,
+}
+
+/// What a step has from elsewhere than its own table; for `plan`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// What it has from `[defaults]`.
+    pub defaults: Vec<FromDefaults>,
+    /// The verb that a later file has replaced.
+    pub replaced: Option<String>,
+}
+
+/// A value that a step has from `[defaults]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FromDefaults {
+    /// Its dotted key in the step, e.g. `llm.system`.
+    pub key: String,
+    /// The table that it is from, e.g. `defaults.llm`.
+    pub table: String,
+    /// Where it is written.
+    pub span: Span,
 }
 
 /// Files of the project that belong to a cached step, as globs.
@@ -362,6 +384,8 @@ pub struct LoopExit {
     pub status: String,
     /// When.
     pub when: Expr,
+    /// The exit code of a run that ends with this status, where no exit of the pipeline has the name.
+    pub code: Option<i32>,
 }
 
 /// Items side by side, no carried state.
@@ -417,8 +441,10 @@ pub struct Hold {
 pub struct Call {
     /// The other pipeline.
     pub plan: Arc<Plan>,
-    /// Its inputs.
+    /// Its inputs, those that are inherited last.
     pub with: Vec<(String, Expr)>,
+    /// Names of the inputs that it gets because its caller has them.
+    pub inherited: Vec<String>,
 }
 
 /// A question to a person; its output is the answer.

@@ -31,7 +31,8 @@ pub fn render_text(diagnostics: &[Diagnostic], sources: &SourceMap, colour: bool
         all.push_str("\n\n");
     }
     let count = |severity| diagnostics.iter().filter(|d| d.severity == severity).count();
-    let words = [(count(Severity::Error), "error"), (count(Severity::Warning), "warning")];
+    let words = [Severity::Error, Severity::Warning, Severity::Note];
+    let words = words.map(|severity| (count(severity), severity.word()));
     let sums: Vec<String> = words
         .iter()
         .filter(|(count, _)| *count > 0)
@@ -68,6 +69,7 @@ fn shown(diagnostic: &Diagnostic, sources: &SourceMap, renderer: &Renderer) -> S
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
+        Severity::Note => Level::NOTE,
     };
     let title = level.primary_title(visible::escape(&diagnostic.message)).id(diagnostic.code.number());
     let group = title.elements(elements);
@@ -201,7 +203,10 @@ fn annotation(diagnostic: &Diagnostic, sources: &SourceMap) -> github::Annotatio
         .map_or_else(String::new, |place| format!("{}:{}:{}: ", place.file, place.line, place.column));
     let help = diagnostic.help.as_ref().map(|help| format!("\n{help}")).unwrap_or_default();
     github::Annotation {
-        severity: diagnostic.severity.word(),
+        severity: match diagnostic.severity {
+            Severity::Note => "notice",
+            severity => severity.word(),
+        },
         title: format!("{} {}", diagnostic.code, diagnostic.code.title()),
         place: place.map(|place| github::FileLines {
             columns: (place.line == place.end_line).then_some((place.column, place.end_column)),

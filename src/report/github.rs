@@ -6,7 +6,7 @@ use crate::visible;
 
 /// Something to be shown beside a line of a file.
 pub struct Annotation<'a> {
-    /// `error` or `warning`.
+    /// `error`, `warning` or `notice`.
     pub severity: &'a str,
     /// What it is, in a few words.
     pub title: String,
@@ -38,11 +38,11 @@ impl FileLines {
     }
 }
 
-/// GitHub shows ten errors and ten warnings of a step: the tenth speaks for all that follow.
+/// GitHub shows ten errors, ten warnings and ten notices of a step: the tenth speaks for all that follow.
 pub fn render(annotations: &[Annotation<'_>]) -> String {
     const MOST: usize = 10;
     let mut all = String::new();
-    for severity in ["error", "warning"] {
+    for severity in ["error", "warning", "notice"] {
         let of: Vec<&Annotation<'_>> = annotations.iter().filter(|a| a.severity == severity).collect();
         let single = if of.len() > MOST { MOST - 1 } else { of.len() };
         for annotation in &of[..single] {

@@ -10,7 +10,7 @@ use super::Paint;
 use super::units::{harmless, name, one_line};
 use crate::diag::SourceMap;
 use crate::expr::{Allowance, Data, Expr, Ref, Scope, Step as PathStep, Template, Tree};
-use crate::plan::{Action, Body, BodyId, Plan, Step};
+use crate::plan::{Action, Body, BodyId, FromDefaults, Plan, Step};
 use crate::value::Value;
 
 /// One step of a plan.
@@ -28,8 +28,30 @@ pub struct Outline {
     /// What a control verb works on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub control: Vec<(String, String)>,
+    /// What it has from `[defaults]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub defaults: Vec<FromTable>,
+    /// The verb that it had in the file that is extended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
+    /// Labels that must not reach it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub forbids: Vec<String>,
     /// Its templates.
     pub texts: Vec<TextOutline>,
+}
+
+/// A value that a step has from `[defaults]`.
+#[derive(Debug, Serialize)]
+pub struct FromTable {
+    /// Its dotted key in the step.
+    pub key: String,
+    /// The table that it is from, e.g. `defaults.llm`.
+    pub table: String,
+    /// The file that has the table.
+    pub file: String,
+    /// The line.
+    pub line: usize,
 }
 
 /// One template of a step's input.
@@ -81,6 +103,20 @@ pub fn text(lines: &[Outline], paint: Paint) -> String {
         {
             let _ = writeln!(text, "{:pad$}{}  {}", "", name(key), paint.faint(one_line(value, 120)));
         }
+        for part in &line.defaults {
+            let FromTable { key, table, file, line } = part;
+            let from = format!("from {table} ({file}:{line})");
+            let _ = writeln!(text, "{:pad$}{}  {}", "", name(key), paint.faint(one_line(&from, 200)));
+        }
+        if let Some(old) = &line.replaces {
+            let forbids = if line.forbids.is_empty() {
+                String::new()
+            } else {
+                format!("; it still forbids {}", line.forbids.join(", "))
+            };
+            let note = one_line(&format!("replaces `{old}`{forbids}"), 200);
+            let _ = writeln!(text, "{:pad$}{}", "", paint.strong(note));
+        }
         for part in &line.texts {
             let from = part.file.as_ref().map(|file| format!("  from {}", name(file))).unwrap_or_default();
             let reads = if part.reads.is_empty() {
@@ -119,6 +155,9 @@ impl Drawing<'_> {
             after: step.deps.iter().map(|dep| body.steps[dep.step].id.to_string()).collect(),
             when: step.when.as_ref().map(|when| when.text().to_owned()),
             control: control(&step.action),
+            defaults: step.origin.defaults.iter().map(|given| self.default(given)).collect(),
+            replaces: step.origin.replaced.clone(),
+            forbids: step.forbid.clone(),
             texts: Vec::new(),
         };
         match &step.action {
@@ -135,6 +174,12 @@ impl Drawing<'_> {
             Action::Hold(hold) => self.body(hold.body, &inside),
             Action::Verb { .. } | Action::Compute(_) | Action::Call(_) | Action::Ask(_) => {}
         }
+    }
+
+    fn default(&self, given: &FromDefaults) -> FromTable {
+        let FromDefaults { key, table, span } = given.clone();
+        let file = self.sources.get(span.source).name.clone();
+        FromTable { key, table, file, line: self.sources.position(span.source, span.start).line }
     }
 
     fn tree(&self, tree: &Tree, key: &str, texts: &mut Vec<TextOutline>) {
@@ -227,7 +272,13 @@ fn control(action: &Action) -> Vec<(String, String)> {
             control
         }
         Action::Call(call) => {
-            call.with.iter().map(|(name, expr)| entry(&format!("with {name}"), expr)).collect()
+            let given = call.with.iter().filter(|(name, _)| !call.inherited.contains(name));
+            let mut control: Vec<_> =
+                given.map(|(name, expr)| entry(&format!("with {name}"), expr)).collect();
+            if !call.inherited.is_empty() {
+                control.push(("inherits".to_owned(), call.inherited.join(", ")));
+            }
+            control
         }
         Action::Verb { .. } | Action::Compute(_) | Action::Hold(_) | Action::Ask(_) => Vec::new(),
     }

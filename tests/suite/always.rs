@@ -38,10 +38,8 @@ set = { x = 1 }
 [outputs]
 x = "steps.after.output.x"
 
-[[exits]]
-when = "inputs.code == 0"
-status = "shipped"
-code = 0
+[exits]
+shipped = "inputs.code == 0"
 "#;
 
 fn ends() -> Project {

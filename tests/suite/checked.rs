@@ -490,7 +490,7 @@ fn a_wrong_value_makes_no_second_complaint() {
             "E0104 the function needs `value`",
         ),
         (
-            "[outputs]\no = [1]\n[steps.a]\nset = { x = 1 }\n[[exits]]\nstatus = \"s\"\nwhen = \"outputs.o == 1\"",
+            "[outputs]\no = [1]\n[steps.a]\nset = { x = 1 }\n[exits]\ns = \"outputs.o == 1\"",
             "E0103 `o` must be",
         ),
         ("[steps.a]\nhold = \"service\"\n[steps.a.steps.b]\nset = { x = 1 }", "E0103 `hold` must be a table"),

@@ -34,10 +34,8 @@ set = { square = "{{ item * item }}", after = "{{ steps.greet.output.text }}" }
 text = "steps.greet.output.text"
 count = "steps.many.output | length"
 
-[[exits]]
-status = "too_few"
-when = "outputs.count < 2"
-code = 4
+[exits]
+too_few = { when = "outputs.count < 2", code = 4 }
 "#;
 
 const ASKING: &str = r#"
@@ -329,15 +327,12 @@ inputs.x = { type = "string", default = "d\u001b[31m\u202e\n::error::forged", he
 [steps.l.loop]
 max = 2
 result = "1"
-[[steps.l.loop.exits]]
-status = "st\u001b[31m\u202e\n::error::forged"
-when = "loop.index == 2"
+[steps.l.loop.exits]
+st = "loop.index == 2"
 [steps.l.steps.s]
 set = { a = "{{ inputs.x }}" }
-[[exits]]
-status = "ex\u001b[31m\u202e\n::error::forged"
-when = "true"
-code = 0
+[exits]
+ex = "true"
 "#;
     let project = Project::new().file("p.toml", pipeline);
     let calls: [&[&str]; 8] = [

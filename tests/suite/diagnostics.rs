@@ -27,6 +27,24 @@ fn library() -> MemorySources {
             "Dear reader,\n\nthe spec is {{ inputs.spec.text }}, über {{ steps.nobody.output }}.\n",
         ),
         (
+            "prompts/demo/frame.md",
+            "You say:\n{% block role %}\nhello\n{% endblock %}\n{% block end %}bye{% endblock %}\n",
+        ),
+        (
+            "prompts/demo/child.md",
+            "{% extends \"prompts/demo/frame.md\" %}\n{% block rolle %}{% endblock %}\n",
+        ),
+        (
+            "prompts/demo/stray.md",
+            "{% extends \"prompts/demo/frame.md\" %}\nDear reader,\n{% block role %}{% endblock %}\n",
+        ),
+        (
+            "prompts/demo/wrong.md",
+            "{% extends \"prompts/demo/frame.md\" %}\n{% block role %}\n{{ super() }}\nof {{ steps.a.output.txt }}\n{% endblock %}\n",
+        ),
+        ("prompts/demo/lost.md", "{% extends \"builtin/prompts/demo/fram.md\" %}\n"),
+        ("builtin/prompts/demo/frame.md", "{% block role %}{% endblock %}\n"),
+        (
             "schemas/verdict.json",
             r##"{"type": "object", "properties": {"score": {"type": "integer"}, "reasons": {"type": "array", "items": {"$ref": "#/$defs/reason"}}}, "$defs": {"reason": {"type": "object", "properties": {"text": {"type": "string"}}}}}"##,
         ),

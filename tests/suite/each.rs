@@ -65,7 +65,7 @@ fn kept_failures_leave_the_other_results_and_make_the_run_incomplete() {
 
 #[test]
 fn an_exit_or_the_step_itself_may_say_that_kept_failures_are_no_matter() {
-    let exit = format!("{SUM}\n[[exits]]\nstatus = \"good\"\nwhen = \"outputs.total == 40\"\ncode = 0");
+    let exit = format!("{SUM}\n[exits]\ngood = \"outputs.total == 40\"");
     let report =
         pipeline("on_error = \"keep\"", &exit).run(&["run", "p", "--format", "json"]).exits(0).json();
     assert_eq!(report["status"], "good");

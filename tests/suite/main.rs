@@ -53,6 +53,8 @@ mod llm;
 #[cfg(test)]
 mod loop_policy;
 #[cfg(test)]
+mod merging;
+#[cfg(test)]
 mod models;
 #[cfg(test)]
 mod nesting;

@@ -67,8 +67,8 @@ fn a_broken_scenario_is_pointed_at_and_nothing_is_spent() {
 
 #[test]
 fn inputs_that_do_not_go_together_are_refused_wherever_they_come_from() {
-    let inner = "atoll = 1\n[inputs]\na = { type = 'string' }\n[[refuse]]\nwhen = 'inputs.a is none'\nmessage = 'give an a'\n\
-        [[refuse]]\nwhen = 'inputs.a == \"b\"'\nmessage = 'an a is no {{ inputs.a }}'\n[steps.s]\nset = { a = '{{ inputs.a }}' }\n";
+    let inner = "atoll = 1\n[inputs]\na = { type = 'string' }\n[refuse.none]\nwhen = 'inputs.a is none'\nmessage = 'give an a'\n\
+        [refuse.b]\nwhen = 'inputs.a == \"b\"'\nmessage = 'an a is no {{ inputs.a }}'\n[steps.s]\nset = { a = '{{ inputs.a }}' }\n";
     let outer = "atoll = 1\n[steps.inner]\ncall = { pipeline = 'inner', with = { a = '\"b\"' } }\n";
     let project = Project::new().file("pipelines/inner.toml", inner).file("pipelines/outer.toml", outer);
     project.run(&["run", "inner"]).exits(3).stderr_has("error[E0610]: give an a").stdout_is("");

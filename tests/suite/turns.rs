@@ -175,7 +175,7 @@ fn whatever_a_step_evaluates_keeps_to_its_timeout() {
     for (what, text) in cases {
         let project = Project::new()
             .file("pipelines/long.toml", &text)
-            .file("pipelines/slow-to-refuse.toml", &format!("atoll = 1\n[[refuse]]\nwhen = \"{slow} < 0\"\nmessage = \"no\"\n[steps.one]\nset = {{ x = 1 }}\n"));
+            .file("pipelines/slow-to-refuse.toml", &format!("atoll = 1\n[refuse.slow]\nwhen = \"{slow} < 0\"\nmessage = \"no\"\n[steps.one]\nset = {{ x = 1 }}\n"));
         let ran = project.run(&["run", "long", "--format", "json"]).exits(1);
         ran.stdout_has(&format!("evaluating `{what}` took longer than 50 ms"));
     }

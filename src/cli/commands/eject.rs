@@ -8,6 +8,7 @@ use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::exit::ExitStatus;
 use crate::cli::format::Format;
 use crate::cli::loading;
+use crate::plan::library_path;
 use crate::rooted_fs::RootedFs;
 
 /// `atoll eject`.
@@ -27,7 +28,9 @@ pub struct Args {
 /// Copies.
 pub fn run(app: &App, args: &Args) -> CommandResult {
     let loaded = loading::load(app, &args.pipeline, &[])?;
-    let files = &loaded.bundle.files;
+    // What a file of the project extends stays where it is.
+    let mut files = loaded.bundle.files;
+    files.retain(|path, _| library_path(path) == path);
     if files.is_empty() {
         return Err(loading::report_errors(app, &loaded.diagnostics, &loaded.sources, Format::Text)?);
     }
@@ -48,7 +51,7 @@ pub fn run(app: &App, args: &Args) -> CommandResult {
         ))
         .hint("`--force` overwrites them, `--into DIR` copies to somewhere else"));
     }
-    for (path, text) in files {
+    for (path, text) in &files {
         let shown = root.join(path);
         if is_there(&into, path, text) == Some(true) {
             app.terminal.say(&format!("{} is there already", shown.display()));

@@ -9,7 +9,7 @@ use include_dir::{Dir, include_dir};
 use crate::cli::project::input_files::LARGEST;
 use crate::cli::project::owners::{Owners, way_out};
 use crate::cli::project::settings::Settings;
-use crate::plan::{Found, Layer, Sources, Unreadable};
+use crate::plan::{BUILTIN, Found, Layer, Sources, USERS, Unreadable, library_path};
 use crate::rooted_fs::{EntryKind, RootedFs, read_file};
 use crate::tree::folded;
 
@@ -38,14 +38,21 @@ impl TextLayers {
         Self { roots, project: settings.project.clone(), owners: settings.owners.clone() }
     }
 
-    /// All texts at `path` of the library, the one that wins first.
+    /// All texts at `path` of the library, the one that wins first. A path may name one layer, as that of a text which another one
+    /// hides does.
     pub fn all(&self, path: &str) -> Result<Vec<Found>, Unreadable> {
         let mut found = Vec::new();
+        let only = [(BUILTIN, Layer::Embedded), (USERS, Layer::User)];
+        let only = only.iter().find(|(front, _)| path.starts_with(front)).map(|(_, layer)| *layer);
+        let path = library_path(path);
         if !is_of_library(path) {
             return Ok(found);
         }
-        for (layer, root) in &self.roots {
+        for (layer, root) in self.roots.iter().filter(|(layer, _)| only.is_none_or(|only| only == *layer)) {
             found.extend(self.file(&root.join(path), *layer)?);
+        }
+        if only == Some(Layer::User) {
+            return Ok(found);
         }
         found.extend(embedded(path).map(|text| Found {
             layer: Layer::Embedded,
@@ -99,10 +106,22 @@ impl Sources for TextLayers {
             return Ok(Some(found));
         }
         let named = Path::new(path).extension().is_some_and(|extension| extension == "toml");
-        if named { self.file(Path::new(path), Layer::File) } else { Ok(None) }
+        if named && library_path(path) == path { self.file(Path::new(path), Layer::File) } else { Ok(None) }
+    }
+
+    fn layers(&self, path: &str) -> Result<Vec<Found>, Unreadable> {
+        self.all(path)
     }
 
     fn list(&self, folder: &str) -> Vec<String> {
+        if let Some(folder) = folder.strip_prefix(BUILTIN) {
+            let mut paths = BTreeSet::new();
+            EMBEDDED
+                .iter()
+                .filter(|(name, _)| *name == folder)
+                .for_each(|(name, dir)| collect_embedded(name, dir, &mut paths));
+            return paths.into_iter().map(|path| format!("{BUILTIN}{path}")).collect();
+        }
         let mut paths = BTreeSet::new();
         for (_, root) in &self.roots {
             collect(root, folder, &mut paths);

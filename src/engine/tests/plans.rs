@@ -10,7 +10,7 @@ use crate::expr::{Expr, Functions, Shape, Template, Tree};
 use crate::id::StepId;
 use crate::plan::{
     Action, AnswerType, Ask, Body, BodyId, Compute, Dep, Each, Hold, Loop, LoopExit, OnError, OnInterrupt,
-    Plan, Retry, Rule, Seen, Step,
+    Origin, Plan, Retry, Rule, Seen, Step,
 };
 use crate::value::{Digest, Value};
 use crate::verb::{Class, Traits};
@@ -60,6 +60,7 @@ pub fn step(id: &str, action: Action) -> Step {
         forbid: Vec::new(),
         action,
         span: span(),
+        origin: Origin::default(),
     }
 }
 
@@ -159,7 +160,7 @@ pub fn rounds(id: &str, gain: &str, sees: &[usize], body: usize) -> Step {
             when: expr("state.calm == 2"),
             set: vec![("sum".to_owned(), expr("state.sum + 1"))],
         }],
-        exits: vec![LoopExit { status: "enough".to_owned(), when: expr("state.sum >= 4") }],
+        exits: vec![LoopExit { status: "enough".to_owned(), when: expr("state.sum >= 4"), code: None }],
         result: Some(expr(
             "{'sum': state.sum, 'seen': state.seen, 'was': loop.history | map(attribute='state') | list}",
         )),
