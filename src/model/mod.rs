@@ -4,12 +4,14 @@
 
 mod control;
 mod fields;
+mod format;
 mod node;
 mod pipeline;
 mod step;
 mod text;
 
 pub use control::{Ask, Call, Compute, Each, Hold, Inherit, Loop, LoopExit, Rule};
+pub use format::{NotFormatted, formatted};
 pub use node::{Entry, Node, Raw, Table};
 pub use pipeline::{Exit, Function, Input, Pipeline, Refusal};
 pub use step::{Retry, Step, Use};

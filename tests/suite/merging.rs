@@ -222,3 +222,16 @@ fn an_overlay_may_name_another_verb() {
     let ran = project.run(&["run", "over"]).exits(0).stdout_has("\"stdout\":\"hi");
     assert!(!ran.stderr.contains("N0401"), "{}", ran.stderr);
 }
+
+#[test]
+fn files_are_formatted_without_a_change_of_what_they_say() {
+    let text = "atoll=1 # version\n\n\n[steps.a]\nset={x=1,long='0123456789012345678901234567890123456789',more=\"0123456789012345678901234567890123456789\"}\nwhen  = 'true' # why\n";
+    let made = "atoll = 1  # version\n\n[steps.a]\nset.x    = 1\nset.long = '0123456789012345678901234567890123456789'\nset.more = \"0123456789012345678901234567890123456789\"\nwhen     = 'true'  # why\n";
+    let project = Project::new().file("pipelines/a.toml", text).file("pipelines/b/bad.toml", "a = \n");
+    project.run(&["fmt", "--check", "pipelines/a.toml"]).exits(4).stdout_is("pipelines/a.toml\n");
+    assert_eq!(project.read("pipelines/a.toml"), text);
+    project.run(&["fmt"]).exits(3).stderr_has("pipelines/b/bad.toml: TOML parse error");
+    assert_eq!(project.read("pipelines/a.toml"), made);
+    project.run(&["fmt", "pipelines/a.toml", "--check"]).exits(0).stdout_is("");
+    project.run(&["fmt", "pipelines/none.toml"]).exits(1).stderr_has("No such file");
+}

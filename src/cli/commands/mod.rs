@@ -9,6 +9,7 @@ mod configure;
 mod cost;
 mod eject;
 mod explain;
+mod fmt;
 mod gc;
 mod graph;
 mod kill;
@@ -44,6 +45,8 @@ pub enum Command {
     Check(check::Args),
     /// Check scenarios and a specification for errors and likely problems
     Lint(lint::Args),
+    /// Format TOML files: one entry a line, aligned, no long inline tables
+    Fmt(fmt::Args),
     /// Show what a run would do, without running it
     Plan(plan::Args),
     /// Resume a stopped, interrupted or waiting run
@@ -96,6 +99,7 @@ impl Command {
             Self::Validate(args) => validate::run(app, args),
             Self::Check(args) => check::run(app, args),
             Self::Lint(args) => lint::run(app, args),
+            Self::Fmt(args) => fmt::run(app, args),
             Self::Plan(args) => plan::run(app, args),
             Self::Resume(args) => resume::run(app, args),
             Self::Runs(args) => runs::run(app, args),

@@ -39,7 +39,6 @@ pub fn resume(
         stored.continues()?;
     }
     let bundle = stored.bundle()?;
-    let pipeline = loading::require_plan(app, plan::load_bundle(&bundle, &runtime.catalog), flags.format)?;
     let fresh = plan::load(&bundle.main, &TextLayers::new(&app.settings), &runtime.catalog, &bundle.sets);
     let mut drift: Vec<String> = plan::drift(&bundle, &fresh.bundle).iter().map(shown).collect();
     let open = stored.head.finished_at.is_none();
@@ -50,6 +49,13 @@ pub fn resume(
         store_bundle(&runtime, &pipeline.bundle)?;
         return replan::over(app, &runtime, &stored, pipeline, Presentation { flags, stream });
     }
+    let loaded = plan::load_bundle(&bundle, &runtime.catalog);
+    if loaded.plan.is_none() {
+        app.terminal
+            .say("the language has changed since this run was started, and its pipeline cannot be read");
+        app.terminal.say("`atoll resume RUN --replan` starts a new run with the files of today");
+    }
+    let pipeline = loading::require_plan(app, loaded, flags.format)?;
     run_grants::print_changes(app, &pipeline)?;
     if open {
         run_grants::grant(app, &mut runtime, (&pipeline.plan, &bundle), &stored.inputs()?)?;
