@@ -41,7 +41,7 @@ enum Line {
     Blank,
     /// A comment or a header, as it is written.
     Text(String),
-    Entry(Entry),
+    Entry(Box<Entry>),
 }
 
 /// `key = value`, and a comment behind it.
@@ -154,7 +154,7 @@ fn lines(text: &str, entries: Vec<Entry>) -> Vec<Line> {
     for entry in entries {
         between(text.get(at..entry.lines.start).unwrap_or_default(), &mut lines);
         at = (entry.lines.end + 1).min(text.len());
-        lines.push(Line::Entry(entry));
+        lines.push(Line::Entry(Box::new(entry)));
     }
     between(&text[at..], &mut lines);
     while matches!(lines.last(), Some(Line::Blank)) {
@@ -198,7 +198,7 @@ fn written(lines: &[Line]) -> String {
     for line in lines {
         let line = match line {
             Line::Entry(entry) => {
-                block.push(entry);
+                block.push(entry.as_ref());
                 continue;
             }
             Line::Blank => "",
