@@ -151,11 +151,11 @@ macro_rules! both {
     ($($story:ident)*) => {
         mod docker {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $story() { super::$story(super::Kind::Docker).await; })*
+            async fn $story() { super::$story(super::RuntimeKind::Docker).await; })*
         }
         mod process {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $story() { super::$story(super::Kind::Process).await; })*
+            async fn $story() { super::$story(super::RuntimeKind::Process).await; })*
         }
     };
 }
