@@ -62,6 +62,7 @@ mod nesting;
 mod on_pause;
 #[cfg(test)]
 mod recorded;
+#[cfg(test)]
 mod run_dir;
 #[cfg(test)]
 mod scenario;
