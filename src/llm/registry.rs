@@ -229,7 +229,7 @@ impl Registry {
     /// The same registry with providers moved to where `env` says: `ATOLL_NAME_BASE_URL`, then the names that the
     /// provider's own SDK reads (`OPENAI_BASE_URL`, `ANTHROPIC_BASE_URL`).
     #[must_use]
-    pub fn moved(&self, env: impl Fn(&str) -> Option<String>) -> Self {
+    pub fn with_base_urls(&self, env: impl Fn(&str) -> Option<String>) -> Self {
         self.with_providers(|provider| {
             let own = format!("ATOLL_{}_BASE_URL", provider.name.to_uppercase().replace('-', "_"));
             let url = env(&own).or_else(|| provider.base_url_env.iter().find_map(|name| env(name)))?;
@@ -255,7 +255,7 @@ impl Registry {
     }
 
     /// The names that `name` stands for: those of an alias, in the order in which they are to be tried, else itself.
-    pub fn meant<'a>(&'a self, name: &'a str) -> Vec<&'a str> {
+    pub fn resolve_alias<'a>(&'a self, name: &'a str) -> Vec<&'a str> {
         match self.aliases.get(name) {
             Some(names) => names.iter().map(String::as_str).collect(),
             None => vec![name],

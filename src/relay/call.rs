@@ -34,7 +34,7 @@ impl Probe {
 pub struct Keepalive(#[expect(dead_code, reason = "held to be dropped")] UnixStream);
 
 /// Takes hold of the agent that listens at `socket`.
-pub async fn lifeline(socket: &Path) -> io::Result<Keepalive> {
+pub async fn keepalive(socket: &Path) -> io::Result<Keepalive> {
     let mut stream = UnixStream::connect(socket).await?;
     wire::send_json(&mut stream, &RelayRequest::Keepalive).await?;
     stream.read_exact(&mut [0]).await?;

@@ -14,7 +14,7 @@ mod terminal;
 mod tunnels;
 mod wire;
 
-pub use call::{Keepalive, Probe, begin, connect, exec, kill, lifeline, probe};
+pub use call::{Keepalive, Probe, begin, connect, exec, keepalive, kill, probe};
 pub(crate) use call::{report, submit};
 pub use capture::{BoundedOutput, Elided};
 pub(crate) use confined::scopes_local_sockets;

@@ -146,7 +146,7 @@ async fn one_command() -> io::Result<i64> {
 async fn serve(orders: Orders, caller: Option<Caller>) -> io::Result<i64> {
     let listener = listen(&orders)?;
     let orders = Arc::new(orders);
-    let mut lifeline = match caller {
+    let mut keepalive = match caller {
         Some(caller) => {
             caller.set_nonblocking(true)?;
             let mut caller = UnixStream::from_std(caller)?;
@@ -166,7 +166,7 @@ async fn serve(orders: Orders, caller: Option<Caller>) -> io::Result<i64> {
                 tokio::spawn(async move { answer(connection, &orders).await });
             }
             code = &mut ended => return code,
-            _ = lifeline.read(&mut byte) => break,
+            _ = keepalive.read(&mut byte) => break,
         }
     }
     signal_group(main, Signal::SIGTERM);

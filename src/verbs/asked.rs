@@ -57,7 +57,7 @@ pub(super) fn served(models: &Models, with: &Value) -> String {
         Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
         _ => Vec::new(),
     };
-    let meant = names.into_iter().flat_map(|name| models.registry().meant(name));
+    let meant = names.into_iter().flat_map(|name| models.registry().resolve_alias(name));
     let line = |name: String| match models.find(&name) {
         Ok(model) => {
             let provider = &model.provider;
@@ -79,8 +79,9 @@ pub(super) fn remarks(models: &Models, with: &Value) -> Vec<Remark> {
     };
     let refuses = with.get("unknown_cost").is_none_or(|word| *word == "refuse");
     let written = named.into_iter().filter(|(_, name)| !name.contains("{{") && !name.contains("{%"));
-    let meant = written
-        .flat_map(|(item, name)| models.registry().meant(name).into_iter().map(move |name| (item, name)));
+    let meant = written.flat_map(|(item, name)| {
+        models.registry().resolve_alias(name).into_iter().map(move |name| (item, name))
+    });
     let remark = |(item, name): (Option<usize>, &str)| {
         let found = models.find(name);
         let failure = match found {

@@ -273,7 +273,7 @@ impl With {
             Names::One(name) => vec![name],
             Names::Many(names) => names,
         };
-        let meant = names.iter().flat_map(|name| models.registry().meant(name));
+        let meant = names.iter().flat_map(|name| models.registry().resolve_alias(name));
         let found = meant.map(|name| Ok((name.to_owned(), models.find(name)?)));
         let mut found: Vec<_> = found.collect::<Result<_, Failure>>()?;
         if self.mode == Mode::Batch {

@@ -201,12 +201,12 @@ impl Hold {
     }
 
     fn log(&self, environment: &Environment) -> String {
-        self.redact(environment, &environment.story.tail(LOG_TAIL))
+        self.redact(environment, &environment.combined_log.tail(LOG_TAIL))
     }
 
     /// `text` without secrets, and without the credentials of the scenarios that talked to the service.
     fn redact(&self, environment: &Environment, text: &str) -> String {
-        self.secrets.redact(&environment.story.redact(text))
+        self.secrets.redact(&environment.combined_log.redact(text))
     }
 }
 

@@ -104,7 +104,7 @@ pub fn registry(settings: &Settings) -> Result<Registry, CommandError> {
     let registry = Registry::of_project(own.iter().map(pair), project.as_ref().map(pair));
     let registry =
         registry.map_err(|error| CommandError { hint: error.hint.clone(), ..CommandError::wrong(error) })?;
-    Ok(registry.moved(Settings::environment))
+    Ok(registry.with_base_urls(Settings::environment))
 }
 
 /// Coding agents that are programs of their own, by the same files.

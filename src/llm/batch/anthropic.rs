@@ -39,7 +39,7 @@ impl BatchApi for AnthropicBatches {
         let rest = || BatchEnd { rest: "its batch has no result for it".to_owned(), ..BatchEnd::default() };
         BatchStatus {
             id: batch["id"].as_str().unwrap_or_default().to_owned(),
-            mark: None,
+            batch_tag: None,
             made_at: moment(batch["created_at"].as_str()),
             done,
             total: done + count("processing"),
@@ -56,7 +56,7 @@ impl BatchApi for AnthropicBatches {
     fn result(&self, mut result: Value) -> (Option<String>, BatchResult) {
         let id = result["custom_id"].as_str().map(str::to_owned);
         let mut result = taken(&mut result, "/result");
-        let fate = match result["type"].as_str().unwrap_or_default() {
+        let outcome = match result["type"].as_str().unwrap_or_default() {
             "succeeded" => BatchResult::Answered(taken(&mut result, "/message")),
             "expired" => BatchResult::Unasked("its batch expired".to_owned()),
             "canceled" => BatchResult::Unasked("its batch was cancelled".to_owned()),
@@ -69,7 +69,7 @@ impl BatchApi for AnthropicBatches {
                 BatchResult::Refused { status: None, error }
             }
         };
-        (id, fate)
+        (id, outcome)
     }
 
     fn list(&self, provider: &Provider, after: Option<&str>) -> String {

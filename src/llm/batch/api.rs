@@ -13,8 +13,8 @@ pub(super) trait BatchApi: Send + Sync + 'static {
         None
     }
 
-    /// Where to, and what to send, so that there is a batch with `mark`.
-    fn creation(&self, model: &Model, mark: &str, entries: BatchEntries) -> (String, Value);
+    /// Where to, and what to send, so that there is a batch with `batch_tag`.
+    fn creation(&self, model: &Model, batch_tag: &str, entries: BatchEntries) -> (String, Value);
 
     /// Where to look how far `batch` is.
     fn look(&self, provider: &Provider, batch: &str) -> String;
@@ -49,7 +49,7 @@ pub(super) struct BatchStatus {
     /// What the provider calls it.
     pub(super) id: String,
     /// What we call it, where the provider keeps that.
-    pub(super) mark: Option<String>,
+    pub(super) batch_tag: Option<String>,
     /// When it was made, where that can be read.
     pub(super) made_at: Option<Millis>,
     /// How many of its requests have come to their end.

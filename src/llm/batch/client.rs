@@ -21,31 +21,31 @@ const LONGEST_COMPLAINT: usize = 64 << 10;
 
 /// A line to the provider of a batch.
 pub(super) struct BatchClient<'a> {
-    pub(super) shop: &'a BatchContext,
+    pub(super) context: &'a BatchContext,
     pub(super) form: &'static dyn BatchApi,
     key: Option<SecretText>,
 }
 
 impl<'a> BatchClient<'a> {
     /// A line with its key.
-    pub(super) async fn open(shop: &'a BatchContext) -> Result<Self, Failure> {
-        let provider = &shop.model.provider;
-        let key = shop.models.key(provider).await?;
-        Ok(Self { shop, form: api::of(provider.kind), key })
+    pub(super) async fn open(context: &'a BatchContext) -> Result<Self, Failure> {
+        let provider = &context.model.provider;
+        let key = context.models.key(provider).await?;
+        Ok(Self { context, form: api::of(provider.kind), key })
     }
 
     pub(super) fn provider(&self) -> &Arc<Provider> {
-        &self.shop.model.provider
+        &self.context.model.provider
     }
 
     /// What stands at `url`.
     pub(super) async fn get(&self, url: &str) -> Result<Value, Failure> {
-        self.json(self.shop.models.client(self.provider())?.get(url)).await
+        self.json(self.context.models.client(self.provider())?.get(url)).await
     }
 
     /// What comes of sending `body` to `url`, under a name that makes it the same however often it is sent.
     pub(super) async fn post(&self, url: &str, body: &Value, name: &str) -> Result<Value, Failure> {
-        let call = self.shop.models.client(self.provider())?.post(url).json(body);
+        let call = self.context.models.client(self.provider())?.post(url).json(body);
         self.json(call.header("idempotency-key", name)).await
     }
 
@@ -54,7 +54,7 @@ impl<'a> BatchClient<'a> {
         let part = Part::text(text).file_name(format!("{name}.jsonl"));
         let part = part.mime_str("application/jsonl").map_err(|e| Failure::permanent(e.to_string()))?;
         let parts = Parts::new().text("purpose", "batch").part("file", part);
-        self.json(self.shop.models.client(self.provider())?.post(url).multipart(parts)).await
+        self.json(self.context.models.client(self.provider())?.post(url).multipart(parts)).await
     }
 
     /// Hands every object at `url`, one a line, to `each` until that has enough. Fails at the end if there was another line.
@@ -64,7 +64,7 @@ impl<'a> BatchClient<'a> {
         mut each: impl FnMut(Value) -> bool + Send,
     ) -> Result<(), Failure> {
         let reading = async {
-            let mut response = self.send(self.shop.models.client(self.provider())?.get(url)).await?;
+            let mut response = self.send(self.context.models.client(self.provider())?.get(url)).await?;
             let mut events = sse::EventBuffer::of_lines();
             let mut unread = None;
             loop {
@@ -105,7 +105,7 @@ impl<'a> BatchClient<'a> {
         tokio::select! {
             biased;
             done = call => done,
-            () = self.shop.clock.sleep(LIMIT) => Err(Failure::transient(format!(
+            () = self.context.clock.sleep(LIMIT) => Err(Failure::transient(format!(
                 "{} did not answer within {} s", self.provider().name, LIMIT.as_secs()
             ))),
         }
@@ -118,8 +118,8 @@ impl<'a> BatchClient<'a> {
             call = call.header("anthropic-version", "2023-06-01");
         }
         call = transport::keyed(call, dialect::of(provider.kind), provider, self.key.as_ref())?;
-        let clock = &*self.shop.clock;
-        let pass = self.shop.models.gate(provider).enter(clock, false, &|_| {}).await?;
+        let clock = &*self.context.clock;
+        let pass = self.context.models.gate(provider).enter(clock, false, &|_| {}).await?;
         let mut outcome = self.answered(call).await;
         provider_error::tell(&pass, &mut outcome, clock.now());
         outcome
@@ -132,7 +132,7 @@ impl<'a> BatchClient<'a> {
             return Ok(response);
         }
         let body = self.body(response, LONGEST_COMPLAINT).await.unwrap_or_default();
-        let (models, model) = (&self.shop.models, &self.shop.model);
+        let (models, model) = (&self.context.models, &self.context.model);
         let text = String::from_utf8_lossy(&body);
         Err(provider_error::status(
             status.as_u16(),
@@ -140,7 +140,7 @@ impl<'a> BatchClient<'a> {
             &text,
             model,
             models.registry(),
-            self.shop.clock.now(),
+            self.context.clock.now(),
         ))
     }
 

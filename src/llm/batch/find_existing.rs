@@ -1,4 +1,4 @@
-//! Was it made? Asked for a mark that was noted before its batch was about to be made.
+//! Was it made? Asked for a tag that was noted before its batch was about to be made.
 
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ pub(super) async fn seek(
     place: &BatchHandle,
     say: &(dyn Fn(String) + Send + Sync),
 ) -> Result<Option<String>, Failure> {
-    let clock = &*wire.shop.clock;
-    let mut pause = wire.shop.terms.poll.0;
+    let clock = &*wire.context.clock;
+    let mut pause = wire.context.terms.poll.0;
     loop {
         // What is asked for after that moment would be on the list by then.
         let late = clock.now().saturating_sub(place.at) >= millis(SETTLED);
@@ -48,10 +48,12 @@ async fn listed(
     say: &(dyn Fn(String) + Send + Sync),
 ) -> Result<Option<String>, Failure> {
     let listed = batches(wire, place).await?;
-    if let Some(ours) = listed.iter().find(|batch| batch.mark.as_deref() == Some(place.mark.as_str())) {
+    if let Some(ours) =
+        listed.iter().find(|batch| batch.batch_tag.as_deref() == Some(place.batch_tag.as_str()))
+    {
         return Ok(ours.named());
     }
-    // Whoever keeps no mark says what the requests are called, which begins with it: but only at the end.
+    // Whoever keeps no tag says what the requests are called, which begins with it: but only at the end.
     for batch in listed.iter().filter(|batch| may_be(batch, place)) {
         if is_ours(wire, batch, place, say).await? {
             return Ok(batch.named());
@@ -72,14 +74,14 @@ async fn batches(wire: &BatchClient<'_>, place: &BatchHandle) -> Result<Vec<Batc
             return Ok(found);
         }
     }
-    let marked = found.iter().any(|batch| batch.mark.as_deref() == Some(place.mark.as_str()));
+    let marked = found.iter().any(|batch| batch.batch_tag.as_deref() == Some(place.batch_tag.as_str()));
     if marked {
         return Ok(found);
     }
     let message = format!(
         "cannot tell whether {} has the batch {} already: its list does not end",
         wire.provider().name,
-        place.mark
+        place.batch_tag
     );
     Err(Failure::permanent(message).hint("look for it there, and cancel it or wait for its end"))
 }
@@ -89,7 +91,7 @@ fn is_young(batch: &BatchStatus, place: &BatchHandle) -> bool {
 }
 
 fn may_be(batch: &BatchStatus, place: &BatchHandle) -> bool {
-    batch.mark.is_none() && batch.total == u64::from(place.of)
+    batch.batch_tag.is_none() && batch.total == u64::from(place.of)
 }
 
 /// Whether `batch`, which says nothing of us, holds our requests. One that still goes on is waited for: asking anew
@@ -101,16 +103,16 @@ async fn is_ours(
     say: &(dyn Fn(String) + Send + Sync),
 ) -> Result<bool, Failure> {
     let url = wire.form.look(wire.provider(), &batch.id);
-    let begun = wire.shop.clock.now();
-    let mut pause = wire.shop.terms.poll.0;
+    let begun = wire.context.clock.now();
+    let mut pause = wire.context.terms.poll.0;
     let mut told = false;
     loop {
-        if wire.shop.models.batches().knows(&batch.id) {
+        if wire.context.models.batches().knows(&batch.id) {
             return Ok(false);
         }
         let body = wire.get(&url).await?;
         if wire.form.state(&body).ended.is_some() {
-            return begins_with(wire, &body, &place.mark).await;
+            return begins_with(wire, &body, &place.batch_tag).await;
         }
         if !std::mem::replace(&mut told, true) {
             say(format!(
@@ -119,21 +121,25 @@ async fn is_ours(
                 batch.id
             ));
         }
-        if wire.shop.clock.now().saturating_sub(begun) > millis(LONGEST) {
+        if wire.context.clock.now().saturating_sub(begun) > millis(LONGEST) {
             return Err(Failure::permanent(format!("the batch {} does not end", batch.id)));
         }
-        wire.shop.clock.sleep(pause).await;
-        pause = pause.saturating_mul(2).min(wire.shop.terms.poll.1);
+        wire.context.clock.sleep(pause).await;
+        pause = pause.saturating_mul(2).min(wire.context.terms.poll.1);
     }
 }
 
-async fn begins_with(wire: &BatchClient<'_>, batch: &serde_json::Value, mark: &str) -> Result<bool, Failure> {
+async fn begins_with(
+    wire: &BatchClient<'_>,
+    batch: &serde_json::Value,
+    batch_tag: &str,
+) -> Result<bool, Failure> {
     let mut ours = false;
     for results in wire.form.results(wire.provider(), batch) {
         let api::ResultsLocation::At(url) = results else { continue };
         let first = |result| {
             let (name, _) = wire.form.result(result);
-            ours = name.is_some_and(|name| name.starts_with(mark));
+            ours = name.is_some_and(|name| name.starts_with(batch_tag));
             false
         };
         match wire.lines(&url, first).await {

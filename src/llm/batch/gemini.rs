@@ -18,13 +18,13 @@ impl BatchApi for GeminiBatches {
         json!({"request": body, "metadata": {"key": id}})
     }
 
-    fn creation(&self, model: &Model, mark: &str, entries: BatchEntries) -> (String, Value) {
+    fn creation(&self, model: &Model, batch_tag: &str, entries: BatchEntries) -> (String, Value) {
         let entries = match entries {
             BatchEntries::Here(entries) => entries,
             BatchEntries::File(_) => Vec::new(),
         };
         let body =
-            json!({"batch": {"displayName": mark, "inputConfig": {"requests": {"requests": entries}}}});
+            json!({"batch": {"displayName": batch_tag, "inputConfig": {"requests": {"requests": entries}}}});
         (format!("{}/models/{}:batchGenerateContent", model.provider.base_url, model.id), body)
     }
 
@@ -46,7 +46,7 @@ impl BatchApi for GeminiBatches {
         let count = |key: &str| int64(&about["batchStats"][key]);
         BatchStatus {
             id: batch["name"].as_str().unwrap_or_default().to_owned(),
-            mark: about["displayName"].as_str().map(str::to_owned),
+            batch_tag: about["displayName"].as_str().map(str::to_owned),
             made_at: moment(about["createTime"].as_str()),
             done: count("successfulRequestCount") + count("failedRequestCount"),
             total: count("requestCount"),
@@ -69,12 +69,12 @@ impl BatchApi for GeminiBatches {
     /// Not all answers have come with the key of their request: then the order counts, which is that of the requests.
     fn result(&self, mut result: Value) -> (Option<String>, BatchResult) {
         let id = result["metadata"]["key"].as_str().map(str::to_owned);
-        let fate = match (taken(&mut result, "/response"), taken(&mut result, "/error")) {
+        let outcome = match (taken(&mut result, "/response"), taken(&mut result, "/error")) {
             (Value::Null, Value::Null) => BatchResult::Unasked("its batch has no result for it".to_owned()),
             (Value::Null, error) => refused(error),
             (response, _) => BatchResult::Answered(response),
         };
-        (id, fate)
+        (id, outcome)
     }
 
     fn list(&self, provider: &Provider, after: Option<&str>) -> String {

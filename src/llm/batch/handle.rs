@@ -13,8 +13,9 @@ pub struct BatchHandle {
     /// What the provider calls the batch, once it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<String>,
-    /// What we call it; it carries this mark at the provider.
-    pub mark: String,
+    /// What we call it; it carries this tag at the provider.
+    #[serde(rename = "mark")]
+    pub batch_tag: String,
     /// Which of its requests this is, from 0.
     pub entry: u32,
     /// How many it has.

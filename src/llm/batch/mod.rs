@@ -1,10 +1,10 @@
 //! Requests that are asked together, at a lower price: many steps hand theirs in, each waits for its own answer.
 //! It must never know what a step does with its answer, nor forget a batch that may have been made.
-//! Start with [`ask`], which is one request; a [`PendingBatch`] is those that share a batch, `keeper` makes and follows it,
+//! Start with [`ask`], which is one request; a [`PendingBatch`] is those that share a batch, `poller` makes and follows it,
 //! `seek` finds out after a crash whether it was made. A [`Form`] is pure: how one provider takes batches.
 //!
-//! No request is submitted twice: where it will be is written down ([`HandleStore`]) before a batch is made, under a mark that
-//! the batch carries, and whoever finds such a note and no batch asks the provider for the mark first.
+//! No request is submitted twice: where it will be is written down ([`HandleStore`]) before a batch is made, under a tag that
+//! the batch carries, and whoever finds such a note and no batch asks the provider for the tag first.
 
 mod anthropic;
 mod api;
@@ -51,7 +51,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Batches {
     /// Those that take more requests, by provider and model: the vendors want one model for each batch.
     gathering: Mutex<HashMap<(String, String), Arc<PendingBatch>>>,
-    /// Those that are closed, by mark.
+    /// Those that are closed, by tag.
     closed: Mutex<HashMap<String, Weak<PendingBatch>>>,
     /// What became of marks without a batch, so that each is looked for once.
     sought: Mutex<HashMap<String, Arc<OnceCell<Option<String>>>>>,
@@ -77,7 +77,7 @@ pub(super) async fn ask(
     (asking, entry): (CallContext<'_>, BatchOptions<'_>),
 ) -> Result<ModelResponse, Failure> {
     let terms = model.provider.batch.ok_or_else(|| Failure::permanent("there are no batches here"))?;
-    let shop =
+    let context =
         BatchContext { models: models.clone(), model: model.clone(), terms, clock: entry.clock.clone() };
     let mut fitted = models.fitted(model);
     for turn in 0..=REFUSALS {
@@ -90,16 +90,16 @@ pub(super) async fn ask(
         let body = dialect::of(model.provider.kind).call(sent, &fitted).body;
         let ticket = match entry.places.find(slot) {
             None => None,
-            Some(place) => shop.back_to(place, entry).await?,
+            Some(place) => context.back_to(place, entry).await?,
         };
         let ticket = ticket.unwrap_or_else(|| {
             let seed = format!("{}/{}/{slot}/{turn}", asking.idempotency_key, asking.at);
-            let newcomer = BatchRequest { body: body.clone(), seed, progress: entry.progress.clone() };
-            models.batches().submit(&shop, newcomer)
+            let batch_request = BatchRequest { body: body.clone(), seed, progress: entry.progress.clone() };
+            models.batches().submit(&context, batch_request)
         });
-        let fate = ticket.follow(entry.places, slot).await?;
-        let Some(refused) = refused(&fate, &body, request, &fitted).filter(|_| turn < REFUSALS) else {
-            return settle(fate, request, &shop, slot, entry).await;
+        let outcome = ticket.follow(entry.places, slot).await?;
+        let Some(refused) = refused(&outcome, &body, request, &fitted).filter(|_| turn < REFUSALS) else {
+            return settle(outcome, request, &context, slot, entry).await;
         };
         // The others that were refused are asked again as well: they share another batch.
         entry.places.forget(slot).await?;
@@ -112,8 +112,13 @@ pub(super) async fn ask(
 }
 
 /// The option that is refused, where an answer is of use without it.
-fn refused(fate: &BatchResult, sent: &Value, request: &ModelRequest, model: &Model) -> Option<RefusedOption> {
-    let BatchResult::Refused { status, error } = fate else { return None };
+fn refused(
+    outcome: &BatchResult,
+    sent: &Value,
+    request: &ModelRequest,
+    model: &Model,
+) -> Option<RefusedOption> {
+    let BatchResult::Refused { status, error } = outcome else { return None };
     let body = json!({ "error": error }).to_string();
     RefusedOption::in_answer(
         &ProviderReply { status: status.unwrap_or(400), body: &body, sent },
@@ -122,16 +127,16 @@ fn refused(fate: &BatchResult, sent: &Value, request: &ModelRequest, model: &Mod
     )
 }
 
-/// What `fate` is for the one who asked.
+/// What `outcome` is for the one who asked.
 async fn settle(
-    fate: BatchResult,
+    outcome: BatchResult,
     request: &ModelRequest,
-    shop: &BatchContext,
+    context: &BatchContext,
     slot: &str,
     entry: BatchOptions<'_>,
 ) -> Result<ModelResponse, Failure> {
-    let (model, registry) = (&shop.model, shop.models.registry());
-    let failure = match fate {
+    let (model, registry) = (&context.model, context.models.registry());
+    let failure = match outcome {
         BatchResult::Answered(body) => {
             let mut draft = PartialResponse::of(request);
             draft.closed = true;
@@ -159,7 +164,7 @@ async fn settle(
                     &body,
                     model,
                     registry,
-                    shop.clock.now(),
+                    context.clock.now(),
                 )
             }
             None => provider_error::interrupted(&error, model, registry),
@@ -211,7 +216,7 @@ impl BatchContext {
     /// What the provider calls the batch at `place`, if it was made before whoever noted that was cut off. All who ask for
     /// the same batch ask the provider once.
     async fn sought(&self, place: &BatchHandle, entry: BatchOptions<'_>) -> Result<Option<String>, Failure> {
-        let cell = lock(&self.models.batches().sought).entry(place.mark.clone()).or_default().clone();
+        let cell = lock(&self.models.batches().sought).entry(place.batch_tag.clone()).or_default().clone();
         let seeking = async {
             let wire = BatchClient::open(self).await?;
             let say = |text: String| entry.progress.line(self.models.hushed(&text));
@@ -223,64 +228,64 @@ impl BatchContext {
 
 impl Batches {
     /// Hands in a request: it goes into the batch that is being gathered, or begins one.
-    fn submit(&self, shop: &BatchContext, newcomer: BatchRequest) -> BatchTicket {
-        let key = (shop.model.provider.name.clone(), shop.model.id.clone());
+    fn submit(&self, context: &BatchContext, batch_request: BatchRequest) -> BatchTicket {
+        let key = (context.model.provider.name.clone(), context.model.id.clone());
         let mut gathering = lock(&self.gathering);
-        let newcomer = match gathering.get(&key) {
-            None => newcomer,
-            Some(flock) => match flock.add(newcomer, &shop.terms) {
+        let batch_request = match gathering.get(&key) {
+            None => batch_request,
+            Some(pending) => match pending.add(batch_request, &context.terms) {
                 Ok(ticket) => return ticket,
-                Err(newcomer) => newcomer,
+                Err(batch_request) => batch_request,
             },
         };
-        let (flock, ticket) = PendingBatch::begin(newcomer, &shop.terms);
-        gathering.insert(key, flock.clone());
+        let (pending, ticket) = PendingBatch::begin(batch_request, &context.terms);
+        gathering.insert(key, pending.clone());
         drop(gathering);
-        tokio::spawn(BatchPoller { shop: shop.clone(), flock }.run(PollerStart::Gather));
+        tokio::spawn(BatchPoller { context: context.clone(), pending }.run(PollerStart::Gather));
         ticket
     }
 
     /// Waits with those who wait for the batch at `place` already, if there are any.
     fn join(&self, place: &BatchHandle, entry: BatchOptions<'_>) -> Option<BatchTicket> {
-        let known = lock(&self.closed).get(&place.mark).and_then(Weak::upgrade);
-        known.and_then(|flock| flock.join(place.entry, entry.progress))
+        let known = lock(&self.closed).get(&place.batch_tag).and_then(Weak::upgrade);
+        known.and_then(|pending| pending.join(place.entry, entry.progress))
     }
 
     /// Follows `batch`, which is at `place`, or joins those who do.
     fn follow(
         &self,
-        shop: &BatchContext,
+        context: &BatchContext,
         place: &BatchHandle,
         batch: String,
         entry: BatchOptions<'_>,
     ) -> BatchTicket {
         let mut closed = lock(&self.closed);
-        let known = closed.get(&place.mark).and_then(Weak::upgrade);
-        if let Some(ticket) = known.and_then(|flock| flock.join(place.entry, entry.progress)) {
+        let known = closed.get(&place.batch_tag).and_then(Weak::upgrade);
+        if let Some(ticket) = known.and_then(|pending| pending.join(place.entry, entry.progress)) {
             return ticket;
         }
-        let (flock, ticket) = PendingBatch::follow(place, entry.progress);
-        closed.insert(place.mark.clone(), Arc::downgrade(&flock));
+        let (pending, ticket) = PendingBatch::follow(place, entry.progress);
+        closed.insert(place.batch_tag.clone(), Arc::downgrade(&pending));
         drop(closed);
-        tokio::spawn(BatchPoller { shop: shop.clone(), flock }.run(PollerStart::Follow(batch)));
+        tokio::spawn(BatchPoller { context: context.clone(), pending }.run(PollerStart::Follow(batch)));
         ticket
     }
 
-    /// Whether `batch` of the provider is one whose mark is known here.
+    /// Whether `batch` of the provider is one whose tag is known here.
     fn knows(&self, batch: &str) -> bool {
-        lock(&self.closed).values().filter_map(Weak::upgrade).any(|flock| flock.has(batch))
+        lock(&self.closed).values().filter_map(Weak::upgrade).any(|pending| pending.has(batch))
     }
 
-    /// Keeps `flock`, which is closed, under its mark, and no longer under the one it had before.
-    fn note(&self, flock: &Arc<PendingBatch>, mark: &str) {
-        self.forget(flock);
-        lock(&self.closed).insert(mark.to_owned(), Arc::downgrade(flock));
+    /// Keeps `pending`, which is closed, under its tag, and no longer under the one it had before.
+    fn note(&self, pending: &Arc<PendingBatch>, batch_tag: &str) {
+        self.forget(pending);
+        lock(&self.closed).insert(batch_tag.to_owned(), Arc::downgrade(pending));
     }
 
-    /// Forgets `flock`.
-    fn forget(&self, flock: &Arc<PendingBatch>) {
-        lock(&self.gathering).retain(|_, other| !Arc::ptr_eq(other, flock));
-        lock(&self.closed).retain(|_, other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(flock)));
+    /// Forgets `pending`.
+    fn forget(&self, pending: &Arc<PendingBatch>) {
+        lock(&self.gathering).retain(|_, other| !Arc::ptr_eq(other, pending));
+        lock(&self.closed).retain(|_, other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(pending)));
     }
 
     /// Whether this is the first time that `batch` is left to itself.

@@ -9,7 +9,7 @@ use crate::llm::dialect::number;
 use crate::llm::registry::{Model, Provider};
 use crate::value::Value;
 
-/// The key of a batch's metadata that holds our mark.
+/// The key of a batch's metadata that holds our tag.
 const MARK: &str = "atoll";
 
 /// The form.
@@ -31,13 +31,13 @@ impl BatchApi for OpenAiBatches {
         Some(format!("{}/files", provider.base_url))
     }
 
-    fn creation(&self, model: &Model, mark: &str, entries: BatchEntries) -> (String, Value) {
+    fn creation(&self, model: &Model, batch_tag: &str, entries: BatchEntries) -> (String, Value) {
         let file = match entries {
             BatchEntries::File(id) => id,
             BatchEntries::Here(_) => String::new(),
         };
         let body = json!({"input_file_id": file, "endpoint": self.path, "completion_window": "24h",
-            "metadata": {MARK: mark}});
+            "metadata": {MARK: batch_tag}});
         (format!("{}/batches", model.provider.base_url), body)
     }
 
@@ -60,7 +60,7 @@ impl BatchApi for OpenAiBatches {
         };
         BatchStatus {
             id: text("id").unwrap_or_default().to_owned(),
-            mark: batch["metadata"][MARK].as_str().map(str::to_owned),
+            batch_tag: batch["metadata"][MARK].as_str().map(str::to_owned),
             made_at: batch["created_at"].as_u64().map(|seconds| seconds.saturating_mul(1_000)),
             done: number(batch, "/request_counts/completed") + number(batch, "/request_counts/failed"),
             total: number(batch, "/request_counts/total"),
@@ -80,7 +80,7 @@ impl BatchApi for OpenAiBatches {
         let error = taken(&mut result, "/error");
         let status = result.pointer("/response/status_code").and_then(Value::as_u64);
         let mut body = taken(&mut result, "/response/body");
-        let fate = match (status, error["code"].as_str()) {
+        let outcome = match (status, error["code"].as_str()) {
             (Some(200), _) => BatchResult::Answered(body),
             (None, Some("batch_expired")) => BatchResult::Unasked("its batch expired".to_owned()),
             (None, Some("batch_cancelled")) => BatchResult::Unasked("its batch was cancelled".to_owned()),
@@ -93,7 +93,7 @@ impl BatchApi for OpenAiBatches {
                 BatchResult::Refused { status: u16::try_from(status).ok(), error }
             }
         };
-        (id, fate)
+        (id, outcome)
     }
 
     fn list(&self, provider: &Provider, after: Option<&str>) -> String {
@@ -119,10 +119,10 @@ fn failed(batch: &Value) -> BatchEnd {
         // More than the account may have waiting: that passes.
         let crowded = error["code"].as_str().is_some_and(|code| code.contains("limit_exceeded"));
         let status = Some(if crowded { 429 } else { 400 });
-        let fate = BatchResult::Refused { status, error: error.clone() };
+        let outcome = BatchResult::Refused { status, error: error.clone() };
         match error["line"].as_u64().and_then(|line| u32::try_from(line).ok()?.checked_sub(1)) {
-            Some(entry) => ended.apart.push((entry, fate)),
-            None => ended.all = ended.all.or(Some(fate)),
+            Some(entry) => ended.apart.push((entry, outcome)),
+            None => ended.all = ended.all.or(Some(outcome)),
         }
     }
     ended

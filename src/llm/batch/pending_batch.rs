@@ -26,7 +26,7 @@ pub(super) struct PendingBatch {
 
 #[derive(Default)]
 struct BatchState {
-    mark: String,
+    batch_tag: String,
     at: Millis,
     of: u32,
     members: Vec<BatchMember>,
@@ -46,7 +46,7 @@ enum BatchPhase {
 
 struct BatchMember {
     entry: u32,
-    newcomer: BatchRequest,
+    batch_request: BatchRequest,
     events: mpsc::UnboundedSender<BatchEvent>,
 }
 
@@ -90,7 +90,7 @@ impl BatchTicket {
                     noted.send(()).unwrap_or_default();
                 }
                 BatchEvent::Made(place) => places.keep(slot, place).await?,
-                BatchEvent::Over(fate) => return Ok(fate),
+                BatchEvent::Over(outcome) => return Ok(outcome),
             }
         }
         Err(Failure::transient("the batch is not followed any more"))
@@ -98,20 +98,20 @@ impl BatchTicket {
 }
 
 impl PendingBatch {
-    /// An open flock of one.
-    pub(super) fn begin(newcomer: BatchRequest, terms: &Batching) -> (Arc<Self>, BatchTicket) {
-        let bytes = newcomer.size();
-        let (flock, ticket) = Self::new(0, newcomer, BatchState { bytes, ..BatchState::default() });
+    /// An open batch of one.
+    pub(super) fn begin(batch_request: BatchRequest, terms: &Batching) -> (Arc<Self>, BatchTicket) {
+        let bytes = batch_request.size();
+        let (pending, ticket) = Self::new(0, batch_request, BatchState { bytes, ..BatchState::default() });
         if terms.requests <= 1 || bytes >= terms.bytes {
-            flock.close(&mut flock.inside());
+            pending.close(&mut pending.inside());
         }
-        (flock, ticket)
+        (pending, ticket)
     }
 
-    /// A sealed flock of one whose batch is at `place`.
+    /// A sealed batch of one whose batch is at `place`.
     pub(super) fn follow(place: &BatchHandle, progress: &Progress) -> (Arc<Self>, BatchTicket) {
         let inside = BatchState {
-            mark: place.mark.clone(),
+            batch_tag: place.batch_tag.clone(),
             at: place.at,
             of: place.of,
             batch: place.batch.clone(),
@@ -121,17 +121,17 @@ impl PendingBatch {
         Self::new(place.entry, BatchRequest::known(progress), inside)
     }
 
-    fn new(entry: u32, newcomer: BatchRequest, inside: BatchState) -> (Arc<Self>, BatchTicket) {
+    fn new(entry: u32, batch_request: BatchRequest, inside: BatchState) -> (Arc<Self>, BatchTicket) {
         let gone = CancellationToken::new();
         let here = Arc::new(gone.clone().drop_guard());
-        let flock = Arc::new(Self {
+        let pending = Arc::new(Self {
             gone,
             here: Arc::downgrade(&here),
             full: Notify::new(),
             inside: Mutex::new(inside),
         });
-        let ticket = flock.inside().seat(entry, newcomer, here);
-        (flock, ticket)
+        let ticket = pending.inside().seat(entry, batch_request, here);
+        (pending, ticket)
     }
 
     fn inside(&self) -> MutexGuard<'_, BatchState> {
@@ -139,18 +139,22 @@ impl PendingBatch {
     }
 
     /// Takes in one more request, or hands it back.
-    pub(super) fn add(&self, newcomer: BatchRequest, terms: &Batching) -> Result<BatchTicket, BatchRequest> {
+    pub(super) fn add(
+        &self,
+        batch_request: BatchRequest,
+        terms: &Batching,
+    ) -> Result<BatchTicket, BatchRequest> {
         let mut inside = self.inside();
-        let bytes = inside.bytes + newcomer.size();
+        let bytes = inside.bytes + batch_request.size();
         let Some(here) = self.here.upgrade().filter(|_| inside.phase == BatchPhase::Open) else {
-            return Err(newcomer);
+            return Err(batch_request);
         };
         if bytes > terms.bytes {
             self.close(&mut inside);
-            return Err(newcomer);
+            return Err(batch_request);
         }
         inside.bytes = bytes;
-        let ticket = inside.seat(0, newcomer, here);
+        let ticket = inside.seat(0, batch_request, here);
         if inside.members.len() >= terms.requests {
             self.close(&mut inside);
         }
@@ -163,7 +167,7 @@ impl PendingBatch {
         self.full.notify_one();
     }
 
-    /// Waits for the answer to request number `entry` as well, if the flock is sealed and not over.
+    /// Waits for the answer to request number `entry` as well, if the batch is sealed and not over.
     pub(super) fn join(&self, entry: u32, progress: &Progress) -> Option<BatchTicket> {
         let mut inside = self.inside();
         let here = self.here.upgrade().filter(|_| inside.phase == BatchPhase::Sealed)?;
@@ -201,15 +205,16 @@ impl PendingBatch {
         self.inside().members.len()
     }
 
-    /// Gives all who are still there their number in a batch with a new mark; resolves the answers when they have noted
+    /// Gives all who are still there their number in a batch with a new tag; resolves the answers when they have noted
     /// it, and breaks them where they have left.
     pub(super) fn number(&self, now: Millis) -> (BatchHandle, Vec<oneshot::Receiver<()>>) {
         let mut inside = self.inside();
         inside.phase = BatchPhase::Numbered;
         inside.members.retain(|member| !member.events.is_closed());
-        let first = inside.members.first().map(|member| member.newcomer.seed.clone()).unwrap_or_default();
-        let digest = Digest::of(format!("{first}/{now}/{}", inside.mark)).to_string();
-        inside.mark = format!("atoll-{}", &digest[..20]);
+        let first =
+            inside.members.first().map(|member| member.batch_request.seed.clone()).unwrap_or_default();
+        let digest = Digest::of(format!("{first}/{now}/{}", inside.batch_tag)).to_string();
+        inside.batch_tag = format!("atoll-{}", &digest[..20]);
         inside.at = now;
         inside.of = u32::try_from(inside.members.len()).unwrap_or(u32::MAX);
         for (entry, member) in (0..).zip(&mut inside.members) {
@@ -228,9 +233,9 @@ impl PendingBatch {
     pub(super) fn seal(&self, form: &dyn BatchApi) -> Vec<Value> {
         let mut inside = self.inside();
         inside.phase = BatchPhase::Sealed;
-        let mark = inside.mark.clone();
+        let batch_tag = inside.batch_tag.clone();
         let entry = |member: &mut BatchMember| {
-            form.entry(&format!("{mark}-{}", member.entry), member.newcomer.body.take())
+            form.entry(&format!("{batch_tag}-{}", member.entry), member.batch_request.body.take())
         };
         inside.members.iter_mut().map(entry).collect()
     }
@@ -245,54 +250,60 @@ impl PendingBatch {
     }
 
     /// Tells what became of request number `entry`.
-    pub(super) fn give(&self, entry: u32, fate: BatchResult) {
+    pub(super) fn give(&self, entry: u32, outcome: BatchResult) {
         let mut inside = self.inside();
         // Whoever waited for it before may have left.
         let waits = |member: &BatchMember| member.entry == entry && !member.events.is_closed();
         if let Some(at) = inside.members.iter().position(waits) {
-            inside.members.swap_remove(at).tell(BatchEvent::Over(fate));
+            inside.members.swap_remove(at).tell(BatchEvent::Over(outcome));
         }
     }
 
     /// The same of a request by its name, `at` its place among the results where it has none. Names of others are none of
     /// this batch.
-    pub(super) fn give_named(&self, name: Option<&str>, at: usize, fate: BatchResult) {
+    pub(super) fn give_named(&self, name: Option<&str>, at: usize, outcome: BatchResult) {
         let entry = match name {
             None => u32::try_from(at).ok(),
             Some(name) => {
-                let mark = self.inside().mark.clone();
-                name.strip_prefix(&mark).and_then(|rest| rest.strip_prefix('-')?.parse().ok())
+                let batch_tag = self.inside().batch_tag.clone();
+                name.strip_prefix(&batch_tag).and_then(|rest| rest.strip_prefix('-')?.parse().ok())
             }
         };
         if let Some(entry) = entry {
-            self.give(entry, fate);
+            self.give(entry, outcome);
         }
     }
 
     /// Tells everybody who still waits.
-    pub(super) fn end(&self, fate: &BatchResult) {
+    pub(super) fn end(&self, outcome: &BatchResult) {
         let mut inside = self.inside();
         inside.phase = BatchPhase::Over;
-        inside.members.drain(..).for_each(|member| member.tell(BatchEvent::Over(fate.clone())));
+        inside.members.drain(..).for_each(|member| member.tell(BatchEvent::Over(outcome.clone())));
     }
 
     /// Says something to the first who is there: it is the same for all.
     pub(super) fn progress(&self) -> Option<Progress> {
         let inside = self.inside();
         let there = inside.members.iter().find(|member| !member.events.is_closed());
-        there.map(|member| member.newcomer.progress.clone())
+        there.map(|member| member.batch_request.progress.clone())
     }
 }
 
 impl BatchState {
-    fn seat(&mut self, entry: u32, newcomer: BatchRequest, here: Arc<DropGuard>) -> BatchTicket {
+    fn seat(&mut self, entry: u32, batch_request: BatchRequest, here: Arc<DropGuard>) -> BatchTicket {
         let (events, heard) = mpsc::unbounded_channel();
-        self.members.push(BatchMember { entry, newcomer, events });
+        self.members.push(BatchMember { entry, batch_request, events });
         BatchTicket { events: heard, _here: here }
     }
 
     fn place(&self, entry: u32) -> BatchHandle {
-        BatchHandle { mark: self.mark.clone(), entry, of: self.of, at: self.at, batch: self.batch.clone() }
+        BatchHandle {
+            batch_tag: self.batch_tag.clone(),
+            entry,
+            of: self.of,
+            at: self.at,
+            batch: self.batch.clone(),
+        }
     }
 }
 

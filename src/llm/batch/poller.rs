@@ -28,15 +28,15 @@ const SILENCES: u32 = 30;
 const ABSENT: Duration = Duration::from_secs(600);
 const OLD: Duration = Duration::from_secs(26 * 3_600);
 
-/// The one who looks after a flock.
+/// The one who looks after a batch.
 pub(super) struct BatchPoller {
-    pub(super) shop: BatchContext,
-    pub(super) flock: Arc<PendingBatch>,
+    pub(super) context: BatchContext,
+    pub(super) pending: Arc<PendingBatch>,
 }
 
-/// Where a keeper begins.
+/// Where a poller begins.
 pub(super) enum PollerStart {
-    /// With an open flock.
+    /// With an open batch.
     Gather,
     /// With a batch that is there.
     Follow(String),
@@ -53,40 +53,40 @@ enum PollError {
 }
 
 impl BatchPoller {
-    /// Looks after the flock until it is over or everybody has left.
+    /// Looks after the batch until it is over or everybody has left.
     pub(super) async fn run(self, start: PollerStart) {
         let work = async {
-            let fate = match self.work(start).await {
+            let outcome = match self.work(start).await {
                 Ok(ended) => ended.all.unwrap_or(BatchResult::Unasked(ended.rest)),
-                Err(fate) => fate,
+                Err(outcome) => outcome,
             };
-            self.flock.end(&fate);
+            self.pending.end(&outcome);
         };
         tokio::select! {
             biased;
-            () = self.flock.deserted() => {}
+            () = self.pending.deserted() => {}
             () = work => {}
         }
-        self.shop.models.batches().forget(&self.flock);
+        self.context.models.batches().forget(&self.pending);
     }
 
     async fn work(&self, start: PollerStart) -> Result<BatchEnd, BatchResult> {
         if let PollerStart::Gather = start {
             self.gather().await;
         }
-        let wire = BatchClient::open(&self.shop).await;
+        let wire = BatchClient::open(&self.context).await;
         let wire = wire.map_err(|failure| BatchResult::Failed { failure, over: false })?;
         match start {
             PollerStart::Gather => {
                 let place = self.number().await;
                 let batch = self.make(&wire, &place).await?;
-                self.flock.made(&batch);
+                self.pending.made(&batch);
                 self.say(&format!("{batch} at {}: {} requests", wire.provider().name, place.of));
-                self.follow(&wire, &batch, self.shop.terms.poll.0).await
+                self.follow(&wire, &batch, self.context.terms.poll.0).await
             }
             // Others who wait for it come along soon.
             PollerStart::Follow(batch) => {
-                let soon = self.shop.terms.gather.min(self.shop.terms.poll.0);
+                let soon = self.context.terms.gather.min(self.context.terms.poll.0);
                 self.follow(&wire, &batch, soon).await
             }
         }
@@ -95,13 +95,13 @@ impl BatchPoller {
     /// Waits until no more requests come.
     async fn gather(&self) {
         for _ in 0..WAITS {
-            let before = self.flock.size();
+            let before = self.pending.size();
             tokio::select! {
                 biased;
-                () = self.flock.filled() => return,
-                () = self.shop.clock.sleep(self.shop.terms.gather) => {}
+                () = self.pending.filled() => return,
+                () = self.context.clock.sleep(self.context.terms.gather) => {}
             }
-            if self.flock.size() == before {
+            if self.pending.size() == before {
                 return;
             }
         }
@@ -110,8 +110,8 @@ impl BatchPoller {
     /// Numbers those who are there until all have noted their number.
     async fn number(&self) -> BatchHandle {
         loop {
-            let (place, noted) = self.flock.number(self.shop.clock.now());
-            self.shop.models.batches().note(&self.flock, &place.mark);
+            let (place, noted) = self.pending.number(self.context.clock.now());
+            self.context.models.batches().note(&self.pending, &place.batch_tag);
             if noted.is_empty() {
                 // All have left: what runs this ends.
                 std::future::pending::<()>().await;
@@ -125,7 +125,7 @@ impl BatchPoller {
     /// Makes the batch; what the provider calls it.
     async fn make(&self, wire: &BatchClient<'_>, place: &BatchHandle) -> Result<String, BatchResult> {
         let over = |failure| BatchResult::Failed { failure, over: true };
-        let entries = self.flock.seal(wire.form);
+        let entries = self.pending.seal(wire.form);
         let entries = match wire.form.files(wire.provider()) {
             None => BatchEntries::Here(entries),
             Some(url) => {
@@ -133,23 +133,23 @@ impl BatchPoller {
                 for entry in entries {
                     let _ = writeln!(lines, "{entry}");
                 }
-                let file = wire.file(&url, &place.mark, lines).await.map_err(over)?;
+                let file = wire.file(&url, &place.batch_tag, lines).await.map_err(over)?;
                 BatchEntries::File(file["id"].as_str().unwrap_or_default().to_owned())
             }
         };
-        let (url, body) = wire.form.creation(&self.shop.model, &place.mark, entries);
+        let (url, body) = wire.form.creation(&self.context.model, &place.batch_tag, entries);
         let mut turn = 1;
         loop {
             let failure = match self.made(wire, (&url, &body), place, turn).await {
                 Ok(batch) => return Ok(batch),
-                Err(PollError::Last(fate)) => return Err(fate),
+                Err(PollError::Last(outcome)) => return Err(outcome),
                 Err(PollError::Passing(failure) | PollError::Absent(failure)) => failure,
             };
             if turn == TURNS {
                 return Err(BatchResult::Failed { failure, over: false });
             }
             self.say(&format!("the batch is not there yet ({failure})"));
-            self.shop.clock.sleep(self.shop.terms.poll.0).await;
+            self.context.clock.sleep(self.context.terms.poll.0).await;
             turn += 1;
         }
     }
@@ -168,7 +168,7 @@ impl BatchPoller {
         {
             return Ok(batch);
         }
-        match wire.post(url, body, &place.mark).await {
+        match wire.post(url, body, &place.batch_tag).await {
             Ok(made) => wire.form.state(&made).named().ok_or_else(|| {
                 let name = &wire.provider().name;
                 PollError::Passing(Failure::transient(format!("{name} made a batch without a name")))
@@ -188,8 +188,8 @@ impl BatchPoller {
         let (mut pause, mut silences, mut told) = (first, 0, 0);
         let mut absent = None;
         loop {
-            self.shop.clock.sleep(pause).await;
-            let (from, to) = self.shop.terms.poll;
+            self.context.clock.sleep(pause).await;
+            let (from, to) = self.context.terms.poll;
             pause = (pause + pause / 2).clamp(from, to.max(from));
             let failure = match self.look(wire, batch, &mut told).await {
                 Ok(Some(ended)) => return Ok(ended),
@@ -198,9 +198,9 @@ impl BatchPoller {
                     continue;
                 }
                 Err(PollError::Absent(failure)) => {
-                    let now = self.shop.clock.now();
+                    let now = self.context.clock.now();
                     let since = *absent.get_or_insert(now);
-                    let made = self.flock.made_at();
+                    let made = self.pending.made_at();
                     if now.saturating_sub(since) >= millis(ABSENT) || now.saturating_sub(made) >= millis(OLD)
                     {
                         return Err(BatchResult::Unasked("its provider no longer has its batch".to_owned()));
@@ -208,7 +208,7 @@ impl BatchPoller {
                     self.say(&format!("{batch} is not found, and is looked for again ({failure})"));
                     continue;
                 }
-                Err(PollError::Last(fate)) => return Err(fate),
+                Err(PollError::Last(outcome)) => return Err(outcome),
                 Err(PollError::Passing(failure)) => failure,
             };
             silences += 1;
@@ -238,8 +238,8 @@ impl BatchPoller {
                 unread.get_or_insert(failure);
             }
         }
-        for (entry, fate) in &ended.apart {
-            self.flock.give(*entry, fate.clone());
+        for (entry, outcome) in &ended.apart {
+            self.pending.give(*entry, outcome.clone());
         }
         unread.map_or(Ok(Some(ended)), |failure| Err(trouble(failure)))
     }
@@ -248,16 +248,16 @@ impl BatchPoller {
         match results {
             ResultsLocation::Here(results) => {
                 for (at, result) in results.into_iter().enumerate().filter(|(_, result)| result.is_object()) {
-                    let (name, fate) = wire.form.result(result);
-                    self.flock.give_named(name.as_deref(), at, fate);
+                    let (name, outcome) = wire.form.result(result);
+                    self.pending.give_named(name.as_deref(), at, outcome);
                 }
                 Ok(())
             }
             ResultsLocation::At(url) => {
                 let each = |result| {
                     // One without a name is nobody's.
-                    if let (Some(name), fate) = wire.form.result(result) {
-                        self.flock.give_named(Some(&name), 0, fate);
+                    if let (Some(name), outcome) = wire.form.result(result) {
+                        self.pending.give_named(Some(&name), 0, outcome);
                     }
                     true
                 };
@@ -271,15 +271,15 @@ impl BatchPoller {
         if state.done > *told {
             *told = state.done;
             self.say(&format!("{batch}: {} of {} done", state.done, state.total));
-            if let Some(progress) = self.flock.progress() {
+            if let Some(progress) = self.pending.progress() {
                 progress.note(Note::Count { done: state.done, total: Some(state.total) });
             }
         }
     }
 
     fn say(&self, text: &str) {
-        if let Some(progress) = self.flock.progress() {
-            progress.line(self.shop.models.hushed(text));
+        if let Some(progress) = self.pending.progress() {
+            progress.line(self.context.models.hushed(text));
         }
     }
 }

@@ -99,7 +99,7 @@ fn base_urls_follow_the_environment() {
         "ANTHROPIC_BASE_URL" => Some("http://c.test".to_owned()),
         _ => None,
     };
-    let registry = embedded().moved(env);
+    let registry = embedded().with_base_urls(env);
     assert_eq!(registry.find("gpt-5").unwrap().provider.base_url, "http://a.test/v1");
     assert_eq!(registry.find("openai/new").unwrap().provider.base_url, "http://a.test/v1");
     assert_eq!(registry.find("claude-haiku-4-5").unwrap().provider.base_url, "http://c.test");

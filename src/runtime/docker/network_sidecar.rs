@@ -19,7 +19,7 @@ use crate::verb::Failure;
 pub(super) struct NetworkSidecar {
     engine: Engine,
     container: String,
-    lifeline: Mutex<Option<Keepalive>>,
+    keepalive: Mutex<Option<Keepalive>>,
     gone: AtomicBool,
     dir: TempDir,
 }
@@ -32,7 +32,7 @@ impl NetworkSidecar {
 
     /// Removes it. May be called again.
     pub(super) async fn remove(&self) {
-        drop(self.lifeline.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.keepalive.lock().unwrap_or_else(PoisonError::into_inner).take());
         if !self.gone.swap(true, Ordering::Relaxed) {
             self.engine.drop_container(&self.container).await;
         }
@@ -66,14 +66,14 @@ impl Engine {
         let holder = NetworkSidecar {
             engine: self.clone(),
             container,
-            lifeline: Mutex::new(None),
+            keepalive: Mutex::new(None),
             gone: AtomicBool::new(false),
             dir,
         };
         let started = self.api.start_container(&holder.container, None::<StartContainerOptions>).await;
         started.map_err(|e| ours("start the container of a network", &e))?;
-        let lifeline = call(&holder.dir.path().join("agent")).await?;
-        *holder.lifeline.lock().unwrap_or_else(PoisonError::into_inner) = Some(lifeline);
+        let keepalive = call(&holder.dir.path().join("agent")).await?;
+        *holder.keepalive.lock().unwrap_or_else(PoisonError::into_inner) = Some(keepalive);
         Ok(holder)
     }
 }

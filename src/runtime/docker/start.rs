@@ -36,7 +36,7 @@ pub(super) struct ContainerPair {
     pub(super) engine: Engine,
     pub(super) service: String,
     pub(super) socket: PathBuf,
-    lifeline: Mutex<Option<Keepalive>>,
+    keepalive: Mutex<Option<Keepalive>>,
     agent: Mutex<Option<String>>,
     holder: Option<NetworkSidecar>,
     exit: watch::Receiver<Option<ServiceExit>>,
@@ -76,7 +76,7 @@ impl Engine {
             engine: self.clone(),
             service: service.clone(),
             socket: socket.clone(),
-            lifeline: Mutex::new(None),
+            keepalive: Mutex::new(None),
             agent: Mutex::new(None),
             holder,
             exit: exit.clone(),
@@ -176,11 +176,11 @@ impl Engine {
         let started = self.api.start_container(&agent, None::<StartContainerOptions>).await;
         started.map_err(|e| ours("start the agent's container", &e))?;
         let mut exit = pair.exit.clone();
-        let lifeline = tokio::select! {
-            lifeline = call(&pair.socket) => lifeline?,
+        let keepalive = tokio::select! {
+            keepalive = call(&pair.socket) => keepalive?,
             _ = exit.wait_for(Option::is_some) => return Err(unanswered()),
         };
-        *pair.lifeline.lock().unwrap_or_else(PoisonError::into_inner) = Some(lifeline);
+        *pair.keepalive.lock().unwrap_or_else(PoisonError::into_inner) = Some(keepalive);
         Ok(())
     }
 
@@ -222,8 +222,8 @@ fn unanswered() -> Failure {
 pub(super) async fn call(socket: &Path) -> Result<Keepalive, Failure> {
     let calls = async {
         loop {
-            if let Ok(lifeline) = relay::lifeline(socket).await {
-                return lifeline;
+            if let Ok(keepalive) = relay::keepalive(socket).await {
+                return keepalive;
             }
             pause(Duration::from_millis(10)).await;
         }
@@ -440,7 +440,7 @@ impl ContainerPair {
             let mut exit = self.exit.clone();
             let _ = timeout(Duration::from_millis(400), exit.wait_for(Option::is_some)).await;
         }
-        drop(self.lifeline.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.keepalive.lock().unwrap_or_else(PoisonError::into_inner).take());
         let agent = self.agent.lock().unwrap_or_else(PoisonError::into_inner).take();
         let service = self.engine.drop_container(&self.service);
         let agent = async {

@@ -112,7 +112,7 @@ pub struct Sandbox {
     pub log: Log,
     /// How it ended.
     pub exit: watch::Receiver<Option<ServiceExit>>,
-    lifeline: Mutex<Option<Keepalive>>,
+    keepalive: Mutex<Option<Keepalive>>,
     first: Option<FirstProcess>,
     is_boxed: bool,
     end: CancellationToken,
@@ -183,11 +183,11 @@ impl Sandbox {
             wiped,
         });
         tokio::spawn(watch_over(child, drains, end.clone(), exited, use_.clone()));
-        let (lifeline, first, is_boxed) = (Mutex::new(None), None, plan.bwrap.is_some());
-        let mut sandbox = Self { socket, log, exit, lifeline, first, is_boxed, end, use_, _dir: dir };
+        let (keepalive, first, is_boxed) = (Mutex::new(None), None, plan.bwrap.is_some());
+        let mut sandbox = Self { socket, log, exit, keepalive, first, is_boxed, end, use_, _dir: dir };
         match timeout(Duration::from_secs(15), relay::begin(&sandbox.socket, &orders)).await {
-            Ok(Ok(lifeline)) => {
-                sandbox.lifeline = Mutex::new(Some(lifeline));
+            Ok(Ok(keepalive)) => {
+                sandbox.keepalive = Mutex::new(Some(keepalive));
                 // It answers, so all that runs in it was started by its first process. If it has ended meanwhile, that
                 // is told by its exit.
                 sandbox.first = bwrap.and_then(|bwrap| FirstProcess::of(bwrap).ok());
@@ -218,7 +218,7 @@ impl Sandbox {
 
     /// Ends all that runs in it, within a second, and returns when no process of it is left. An error: some would not end.
     pub async fn stop(&self) -> io::Result<()> {
-        drop(self.lifeline.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.keepalive.lock().unwrap_or_else(PoisonError::into_inner).take());
         let mut exit = self.exit.clone();
         if timeout(Duration::from_millis(750), exit.wait_for(Option::is_some)).await.is_err() {
             self.end.cancel();

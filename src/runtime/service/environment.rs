@@ -54,7 +54,7 @@ pub struct Environment {
     /// The service beside it that did not come up, where that is the reason.
     pub blame: Option<String>,
     /// What all of them write, line by line behind their names; of a service alone, just what it writes.
-    pub story: Log,
+    pub combined_log: Log,
     volumes: Vec<String>,
     kind: VolumeRuntime,
     _passages: Vec<Tunnels>,
@@ -94,17 +94,18 @@ impl Runtimes {
     pub async fn start_all(&self, mut members: Vec<EnvironmentService>) -> Result<Environment, Failure> {
         let starts: Vec<(&str, &[String])> =
             members.iter().map(|member| (member.name.as_str(), member.after.as_slice())).collect();
-        let waves = waves(&starts).map_err(|disorder| disorder.failure)?;
+        let start_stages = start_stages(&starts).map_err(|disorder| disorder.failure)?;
         let main = members.first().map(|member| member.name.clone()).unwrap_or_default();
         let kind = members.first().map_or(VolumeRuntime::Docker, |member| VolumeRuntime::of(&member.spec));
-        let story = Log::default();
+        let combined_log = Log::default();
         let linked = members.len() > 1;
         let (mut sockets, mut ways) = (BTreeMap::new(), BTreeMap::new());
         for member in &mut members {
             let (socket, way) = watch::channel(None);
             sockets.insert(member.name.clone(), socket);
             ways.insert(member.name.clone(), way);
-            member.spec.log = Some(if linked { Log::telling(&member.name, &story) } else { story.clone() });
+            member.spec.log =
+                Some(if linked { Log::telling(&member.name, &combined_log) } else { combined_log.clone() });
         }
         let passages = link(&mut members, &ways)?;
         let volumes = name_volumes(&mut members, kind)?;
@@ -114,13 +115,13 @@ impl Runtimes {
             self.make_volumes(&started.volumes, &first.spec, kind).await?;
         }
         let (mut reason, mut blame) = (None, None);
-        for wave in waves {
-            let starts = wave.iter().map(|index| {
+        for start_stage in start_stages {
+            let starts = start_stage.iter().map(|index| {
                 let member = &members[*index];
                 self.start_member(member, member.name == main, &started, &sockets)
             });
             let mut failure = None;
-            for (index, end) in wave.iter().zip(join_all(starts).await) {
+            for (index, end) in start_stage.iter().zip(join_all(starts).await) {
                 let name = &members[*index].name;
                 match end {
                     Ok(None) => {}
@@ -142,7 +143,7 @@ impl Runtimes {
         }
         let services = std::mem::take(&mut *started.lock());
         let volumes = std::mem::take(&mut started.volumes);
-        Ok(Environment { services, main, reason, blame, story, volumes, kind, _passages: passages })
+        Ok(Environment { services, main, reason, blame, combined_log, volumes, kind, _passages: passages })
     }
 
     /// Stops all services of an environment, the main one first, and removes what belongs to them.
@@ -286,7 +287,7 @@ pub struct Disorder {
 
 /// The order in which services start, by name and what each starts after: each after those it names, the first one after
 /// all others.
-pub fn waves(members: &[(&str, &[String])]) -> Result<Vec<Vec<usize>>, Disorder> {
+pub fn start_stages(members: &[(&str, &[String])]) -> Result<Vec<Vec<usize>>, Disorder> {
     let names: Vec<&str> = members.iter().map(|(name, _)| *name).collect();
     for (index, (name, after)) in members.iter().enumerate() {
         if let Some(other) = names[..index].iter().position(|other| other == name) {
@@ -299,14 +300,15 @@ pub fn waves(members: &[(&str, &[String])]) -> Result<Vec<Vec<usize>>, Disorder>
             return Err(Disorder { members: vec![index], after: Some(at), failure });
         }
     }
-    let (mut waves, mut up) = (Vec::new(), BTreeSet::new());
+    let (mut start_stages, mut up) = (Vec::new(), BTreeSet::new());
     while up.len() < members.len() {
         let waits = |index: &usize| {
             let all = *index == 0 && up.len() + 1 < members.len();
             all || members[*index].1.iter().any(|name| !up.contains(name.as_str()))
         };
-        let wave: Vec<usize> = (0..members.len()).filter(|i| !up.contains(names[*i]) && !waits(i)).collect();
-        if wave.is_empty() {
+        let start_stage: Vec<usize> =
+            (0..members.len()).filter(|i| !up.contains(names[*i]) && !waits(i)).collect();
+        if start_stage.is_empty() {
             let left: Vec<usize> = (0..members.len()).filter(|i| !up.contains(names[*i])).collect();
             let said: Vec<&str> = left.iter().map(|index| names[*index]).collect();
             let text = format!("these services wait for each other: {}", said.join(", "));
@@ -314,10 +316,10 @@ pub fn waves(members: &[(&str, &[String])]) -> Result<Vec<Vec<usize>>, Disorder>
                 .hint("the main service starts after all others, so no other can wait for it");
             return Err(Disorder { members: left, after: None, failure });
         }
-        up.extend(wave.iter().map(|index| names[*index]));
-        waves.push(wave);
+        up.extend(start_stage.iter().map(|index| names[*index]));
+        start_stages.push(start_stage);
     }
-    Ok(waves)
+    Ok(start_stages)
 }
 
 /// The failure of services that both listen on the same port: they reach each other on their ports.
@@ -406,12 +408,12 @@ mod tests {
     fn order(members: &[EnvironmentService]) -> Result<Vec<Vec<usize>>, Disorder> {
         let starts: Vec<(&str, &[String])> =
             members.iter().map(|member| (member.name.as_str(), member.after.as_slice())).collect();
-        waves(&starts)
+        start_stages(&starts)
     }
 
     fn named(members: &[EnvironmentService]) -> Vec<Vec<&str>> {
         let name = |index: &usize| members[*index].name.as_str();
-        order(members).unwrap().iter().map(|wave| wave.iter().map(name).collect()).collect()
+        order(members).unwrap().iter().map(|start_stage| start_stage.iter().map(name).collect()).collect()
     }
 
     #[test]

@@ -81,15 +81,15 @@ impl Drop for Retold {
 }
 
 impl Log {
-    /// A log whose lines go to `story` as well, behind `name`.
-    pub fn telling(name: &str, story: &Self) -> Self {
-        let retold = Retold { name: name.to_owned(), to: story.clone(), line: Vec::new() };
+    /// A log whose lines go to `combined_log` as well, behind `name`.
+    pub fn telling(name: &str, combined_log: &Self) -> Self {
+        let retold = Retold { name: name.to_owned(), to: combined_log.clone(), line: Vec::new() };
         Self(Self::default().0, Some(Arc::new(Mutex::new(retold))))
     }
 
     /// The log that its lines are told to; itself where they are told to none.
     #[must_use]
-    pub fn story(&self) -> Self {
+    pub fn combined_log(&self) -> Self {
         let told = self.1.as_ref().map(|told| told.lock().unwrap_or_else(PoisonError::into_inner).to.clone());
         told.unwrap_or_else(|| self.clone())
     }
@@ -175,15 +175,18 @@ mod tests {
 
     #[test]
     fn lines_are_told_to_another_log_behind_a_name() {
-        let story = Log::default();
-        let (db, app) = (Log::telling("db", &story), Log::telling("app", &story));
+        let combined_log = Log::default();
+        let (db, app) = (Log::telling("db", &combined_log), Log::telling("app", &combined_log));
         db.push(b"star");
         app.push(b"one\ntwo\n");
         db.push(b"ted\nlast");
         drop(db);
-        assert_eq!(story.text(), "app | one\napp | two\ndb | started\ndb | last\n");
+        assert_eq!(combined_log.text(), "app | one\napp | two\ndb | started\ndb | last\n");
         assert_eq!(app.text(), "one\ntwo\n");
-        assert_eq!((app.story().text(), story.story().text()), (story.text(), story.text()));
+        assert_eq!(
+            (app.combined_log().text(), combined_log.combined_log().text()),
+            (combined_log.text(), combined_log.text())
+        );
     }
 
     #[test]

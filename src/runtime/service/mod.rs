@@ -25,7 +25,7 @@ pub use dockerfile::{
     BuildStage, CommandForm, CopyInstruction, Dockerfile, Healthcheck, Instruction, InstructionKind, expand,
     parse, parse_trigger,
 };
-pub use environment::{Disorder, Environment, EnvironmentService, own_port, same_port, waves};
+pub use environment::{Disorder, Environment, EnvironmentService, own_port, same_port, start_stages};
 pub use ignored::Ignored;
 pub use images::Images;
 pub use log::Log;

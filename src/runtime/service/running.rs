@@ -188,8 +188,8 @@ impl RunningService {
 
     /// What it and the services beside it have written so far, line by line behind their names; of a service alone,
     /// its log.
-    pub fn story(&self) -> Log {
-        self.0.boot.log.story()
+    pub fn combined_log(&self) -> Log {
+        self.0.boot.log.combined_log()
     }
 
     /// Its exit code, once it has ended.

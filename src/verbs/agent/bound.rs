@@ -13,7 +13,7 @@ pub(super) fn of(models: &Models, with: &Value, (turns, usd): (u64, f64)) -> Met
         Value::Array(names) => names.iter().map(|name| name.as_str().unwrap_or_default()).collect(),
         _ => vec![""],
     };
-    let meant = named.iter().flat_map(|name| models.registry().meant(name));
+    let meant = named.iter().flat_map(|name| models.registry().resolve_alias(name));
     let found: Option<Vec<Model>> =
         meant.map(|name| models.find(name).ok().map(|model| models.fitted(&model))).collect();
     // An answer that is empty is asked for once more.

@@ -219,7 +219,7 @@ impl With {
     /// What our own loop is to do.
     pub(super) fn job(self, models: &Models, cx: &Context) -> Result<Job, Failure> {
         let names = self.model.as_ref().map(|names| names.list().to_vec()).unwrap_or_default();
-        let meant = names.iter().flat_map(|name| models.registry().meant(name));
+        let meant = names.iter().flat_map(|name| models.registry().resolve_alias(name));
         let found = meant.map(|name| Ok((name.to_owned(), models.find(name)?)));
         let found: Vec<_> = found.collect::<Result<_, Failure>>()?;
         if self.unknown_cost == UnknownCost::Refuse {

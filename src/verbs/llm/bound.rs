@@ -43,8 +43,10 @@ pub(super) fn of(models: &Models, with: &Value, schema: Option<&Schema>) -> Opti
         Some(_) => false,
     } && max_tokens.is_some();
     let in_batch = with["mode"] == "batch";
-    let meant =
-        named.iter().flat_map(|name| models.registry().meant(name)).filter_map(|name| models.find(name).ok());
+    let meant = named
+        .iter()
+        .flat_map(|name| models.registry().resolve_alias(name))
+        .filter_map(|name| models.find(name).ok());
     // In a batch the first is asked, and nobody else.
     let meant = meant.take(if in_batch { 1 } else { usize::MAX });
     let (mut bound, mut priced) = (Bound::default(), true);

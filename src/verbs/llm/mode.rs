@@ -38,7 +38,7 @@ pub(super) fn remark(models: &Models, with: &Value) -> Option<Remark> {
     if with["mode"] != "batch" || name.contains("{{") || name.contains("{%") {
         return None;
     }
-    let model = models.find(models.registry().meant(name).into_iter().next()?).ok()?;
+    let model = models.find(models.registry().resolve_alias(name).into_iter().next()?).ok()?;
     let error = model.in_batch().err()?;
     Some(Remark { key: "model", item, message: error.message, help: error.hint.unwrap_or_default() })
 }

@@ -36,7 +36,7 @@ impl Shell for RunningService {
     }
 
     fn hide(&self, secrets: &Arc<dyn Secrets>) {
-        self.story().hide(secrets);
+        self.combined_log().hide(secrets);
     }
 
     fn serves(&self, target: &str) -> bool {
@@ -46,11 +46,11 @@ impl Shell for RunningService {
     }
 
     fn log_mark(&self) -> u64 {
-        self.story().mark()
+        self.combined_log().mark()
     }
 
     fn log_since(&self, mark: u64) -> String {
-        self.story().since(mark)
+        self.combined_log().since(mark)
     }
 
     fn ending(&self) -> Option<String> {

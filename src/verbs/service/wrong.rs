@@ -3,7 +3,7 @@
 use std::path::{Component, Path};
 
 use super::with::{Blame, Egress, MAIN, ReadyWhen, ReadyWord, With, read_host};
-use crate::runtime::service::{Disorder, own_port, same_port, waves};
+use crate::runtime::service::{Disorder, own_port, same_port, start_stages};
 use crate::verb::{Failure, Refusal, pointer};
 use crate::verbs::null::{names_of_variables, with_null};
 use crate::verbs::size::size;
@@ -63,7 +63,7 @@ impl With {
         let at = |index: usize| if index == 0 { String::new() } else { pointer("/beside", members[index].0) };
         let starts: Vec<(&str, &[String])> =
             members.iter().map(|(name, with)| (*name, with.after.as_slice())).collect();
-        if let Err(Disorder { members, after, failure }) = waves(&starts) {
+        if let Err(Disorder { members, after, failure }) = start_stages(&starts) {
             let last = members.iter().rev().find(|index| !starts[**index].1.is_empty()).copied();
             let place = match (after, last) {
                 (Some(n), _) => Refusal::of(format!("{}/after/{n}", at(members[0])), failure),

@@ -103,7 +103,7 @@ fn models_of(registry: &Registry, base: &str, mode: &CassetteMode) -> Models {
 
 fn models_on(registry: &Registry, base: &str, cassette: Cassette) -> Models {
     let moved = |name: &str| name.ends_with("_BASE_URL").then(|| base.to_owned());
-    let registry = registry.moved(moved);
+    let registry = registry.with_base_urls(moved);
     let keys = ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENROUTER_API_KEY", "GEMINI_API_KEY"];
     let secrets = EnvSecrets::from_values(keys.map(|name| (name.to_owned(), KEY.to_owned())));
     Models::new(registry, Arc::new(secrets), cassette)
