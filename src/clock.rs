@@ -69,32 +69,6 @@ pub fn millis(span: Duration) -> Millis {
     Millis::try_from(span.as_millis()).unwrap_or(Millis::MAX)
 }
 
-/// Reads a span of time: numbers with units `ms`, `s`, `m`, `h`, `d`, one after the other (`1m30s`).
-pub fn parse_span(text: &str) -> Option<Duration> {
-    let mut rest = text.trim();
-    let mut sum = Duration::ZERO;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let unit = &rest[..rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len())];
-        let seconds = match unit {
-            "ms" => 0.001,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3_600.0,
-            "d" => 86_400.0,
-            _ => return None,
-        };
-        sum = sum.checked_add(Duration::try_from_secs_f64(number * seconds).ok()?)?;
-        rest = rest[unit.len()..].trim_start();
-    }
-    Some(sum)
-}
-
 struct ManualPause {
     clock: ManualClock,
     key: (Millis, u64),
@@ -138,16 +112,6 @@ impl Clock for ManualClock {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn spans_are_numbers_with_units() {
-        assert_eq!(parse_span("300ms"), Some(Duration::from_millis(300)));
-        assert_eq!(parse_span("1m30s"), Some(Duration::from_secs(90)));
-        assert_eq!(parse_span("1.5h"), Some(Duration::from_secs(5_400)));
-        for bad in ["", "10", "10 minutes", "s", "-1s", "1e9d", "..s", "99999999999999999999999d"] {
-            assert_eq!(parse_span(bad), None, "{bad}");
-        }
-    }
 
     #[tokio::test]
     async fn a_manual_clock_wakes_exactly_those_who_are_due() {

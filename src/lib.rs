@@ -62,6 +62,7 @@
 //! its benchmarks, and change without notice. `ARCHITECTURE.md` describes them.
 
 pub mod clock;
+pub mod duration;
 pub mod id;
 pub mod json_path;
 pub mod meter;

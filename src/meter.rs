@@ -32,17 +32,88 @@ pub struct Share {
 
 /// Amounts by unit, sorted by its name. There are few, and they are copied with every call: a list is what is cheap then.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Sums(Vec<(Unit, Amount)>);
+struct Sums(Vec<(UnitName, Amount)>);
 
-/// The name of a unit; those that every call has cost nothing to copy.
-type Unit = Cow<'static, str>;
+/// The name of a unit; those of [`Unit`] cost nothing to copy.
+type UnitName = Cow<'static, str>;
 
-const UNITS: [&str; 8] =
-    ["cache_read", "cache_write", "calls", "estimated", "lost", "tokens_in", "tokens_out", "usd"];
+fn unit(name: &str) -> UnitName {
+    Unit::parse(name).map_or_else(|| Cow::Owned(name.to_owned()), |unit| Cow::Borrowed(unit.word()))
+}
 
-fn unit(name: &str) -> Unit {
-    let known = UNITS.into_iter().find(|known| *known == name);
-    known.map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed)
+/// A unit in which Atoll counts what is spent. Verbs may count in others as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// US dollars.
+    Usd,
+    /// Tokens in both directions: never added, always the sum of the two.
+    Tokens,
+    /// Tokens that were sent.
+    TokensIn,
+    /// Tokens that were received.
+    TokensOut,
+    /// Calls.
+    Calls,
+    /// Seconds in which the run, or a step, was worked on.
+    Wall,
+    /// Tokens that a provider read from its cache.
+    CacheRead,
+    /// Tokens that a provider wrote to its cache.
+    CacheWrite,
+    /// Calls that were sent and not answered, which are counted with the most that they may have cost.
+    Lost,
+    /// Calls that were lost, and are counted with what the same call cost later.
+    Estimated,
+}
+
+impl Unit {
+    /// All units; first those that can be capped, in the order of the documentation.
+    pub const ALL: [Self; 10] = [
+        Self::Usd,
+        Self::Tokens,
+        Self::TokensIn,
+        Self::TokensOut,
+        Self::Calls,
+        Self::Wall,
+        Self::CacheRead,
+        Self::CacheWrite,
+        Self::Lost,
+        Self::Estimated,
+    ];
+
+    /// Its name in pipelines, journals and reports.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Usd => "usd",
+            Self::Tokens => "tokens",
+            Self::TokensIn => "tokens_in",
+            Self::TokensOut => "tokens_out",
+            Self::Calls => "calls",
+            Self::Wall => "wall",
+            Self::CacheRead => "cache_read",
+            Self::CacheWrite => "cache_write",
+            Self::Lost => "lost",
+            Self::Estimated => "estimated",
+        }
+    }
+
+    /// The unit with that name.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|unit| unit.word() == word)
+    }
+}
+
+impl AsRef<str> for Unit {
+    fn as_ref(&self) -> &str {
+        self.word()
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
 }
 
 /// A sum in billionths of its unit.
@@ -161,13 +232,13 @@ impl Meter {
     }
 
     /// Adds `units` under the name `unit`.
-    pub fn add(&mut self, unit: &str, units: f64) {
-        self.sums.add(unit, Amount::of(units));
+    pub fn add(&mut self, unit: impl AsRef<str>, units: f64) {
+        self.sums.add(unit.as_ref(), Amount::of(units));
     }
 
     /// The same meter with `units` more under the name `unit`.
     #[must_use]
-    pub fn with(mut self, unit: &str, units: f64) -> Self {
+    pub fn with(mut self, unit: impl AsRef<str>, units: f64) -> Self {
         self.add(unit, units);
         self
     }
@@ -266,15 +337,15 @@ impl Meter {
     }
 
     /// Whether something is known of `unit`.
-    pub fn says(&self, unit: &str) -> bool {
-        self.sums.place(unit).is_ok()
+    pub fn says(&self, unit: impl AsRef<str>) -> bool {
+        self.sums.place(unit.as_ref()).is_ok()
     }
 
     /// The sums without `unit`: nothing is known of it.
     #[must_use]
-    pub fn without(&self, unit: &str) -> Self {
+    pub fn without(&self, unit: impl AsRef<str>) -> Self {
         let mut sums = self.sums.clone();
-        sums.0.retain(|(known, _)| known != unit);
+        sums.0.retain(|(known, _)| known != unit.as_ref());
         Self { sums, shares: Vec::new() }
     }
 
@@ -286,15 +357,13 @@ impl Meter {
     }
 
     /// Sum of `unit`, zero where nothing was added. `tokens` are those in and those out.
-    pub fn get(&self, unit: &str) -> f64 {
-        let sum = |unit: &str| self.sums.get(unit);
-        match unit {
-            "tokens" => {
-                let parts = ["tokens_in", "tokens_out"].iter().map(|part| sum(part).0);
-                Amount(parts.fold(sum(unit).0, i64::saturating_add)).units()
-            }
-            unit => sum(unit).units(),
+    pub fn get(&self, unit: impl AsRef<str>) -> f64 {
+        let (unit, sum) = (unit.as_ref(), |unit: &str| self.sums.get(unit));
+        if unit != Unit::Tokens.word() {
+            return sum(unit).units();
         }
+        let parts = [Unit::TokensIn, Unit::TokensOut].map(|part| sum(part.word()).0);
+        Amount(parts.into_iter().fold(sum(unit).0, i64::saturating_add)).units()
     }
 
     /// Whether nothing was ever added.

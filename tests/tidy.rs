@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use atoll::diag::Code;
 
 /// The rooms, each using only its own and those in front of it.
-const ROOMS: [&str; 33] = [
+const ROOMS: [&str; 34] = [
     "clock",
+    "duration",
     "id",
     "meter",
     "value",
@@ -236,6 +237,32 @@ fn plan_and_engine_do_not_know_what_steps_do() {
             let words = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').map(str::to_lowercase);
             for word in words.filter(|word| FORBIDDEN.contains(&word.as_str())) {
                 wrong.push(format!("{}:{}: `{word}` is a word of verbs", path.display(), at + 1));
+            }
+        }
+    }
+    report(&wrong);
+}
+
+#[test]
+fn units_of_spending_and_durations_have_one_home() {
+    let units: Vec<String> =
+        atoll::meter::Unit::ALL.iter().map(|unit| format!("\"{}\"", unit.word())).collect();
+    // The names of a kind of fact and of a type of input are the same words.
+    let others = ["Self::Lost => \"lost\",", "\"usd\" => InputKind::Usd,", "    \"usd\","];
+    let mut wrong = Vec::new();
+    for (path, text) in sources().iter().filter(|(path, _)| !is_test(path)) {
+        let name = room(path).map(|own| ROOMS[own]).unwrap_or_default();
+        for (at, line) in lines(text) {
+            let unit = units.iter().find(|unit| line.contains(*unit));
+            if let (Some(unit), true, false) = (
+                unit,
+                ["plan", "engine", "driver"].contains(&name),
+                others.iter().any(|other| line.ends_with(other)),
+            ) {
+                wrong.push(format!("{}:{at}: write `Unit` instead of `{unit}`", path.display()));
+            }
+            if line.contains("jiff::SignedDuration") || line.contains("jiff::Span") {
+                wrong.push(format!("{}:{at}: read and write durations with `duration`", path.display()));
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::engine::{Attempt, Computation, Evaluation, Report};
 use crate::expr::Allowance;
 use crate::id::{Address, RunId};
-use crate::meter::Meter;
+use crate::meter::{Meter, Unit};
 use crate::plan::{Input, read_input};
 use crate::rooted_fs::RootedFs;
 use crate::value::{Digest, Value};
@@ -353,7 +353,7 @@ pub(super) async fn within<T>(
         done = &mut work => return settle(done, granted),
         () = limit_passed => {
             let span = stop.limit.unwrap_or_default();
-            Failure::new(Class::Timeout, format!("took longer than {}", spell(span)))
+            Failure::new(Class::Timeout, format!("took longer than {}", crate::duration::limit(span)))
         }
         () = stop.cancel.cancelled() => Failure::cancelled(),
     };
@@ -379,14 +379,6 @@ pub(super) async fn within<T>(
     }
 }
 
-fn spell(span: Duration) -> String {
-    if span < Duration::from_secs(1) {
-        format!("{} ms", span.as_millis())
-    } else {
-        format!("{} s", span.as_secs_f64())
-    }
-}
-
 type Panic = Box<dyn std::any::Any + Send>;
 
 fn settle<T>(done: Result<Result<T, Failure>, Panic>, granted: &Granted) -> Result<T, Failure> {
@@ -403,8 +395,8 @@ pub(super) fn granted(attempt: &Attempt) -> Granted {
 /// What is booked for an attempt that does not say any more what it cost: all that it had set aside.
 fn lost(granted: &Granted) -> Meter {
     let granted = granted.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let calls = granted.get("calls").max(1.0);
-    if granted.is_empty() { granted } else { granted.with("lost", calls) }
+    let calls = granted.get(Unit::Calls).max(1.0);
+    if granted.is_empty() { granted } else { granted.with(Unit::Lost, calls) }
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {

@@ -12,7 +12,7 @@ use super::Event;
 use crate::clock::Clock;
 use crate::engine::{Mismatch, Payload, Question, Standing};
 use crate::id::{Address, RunId};
-use crate::meter::Meter;
+use crate::meter::{Meter, Unit};
 use crate::plan::{InputDoor, Plan};
 use crate::store::{Owner, Store, StoreError};
 use crate::value::{Digest, Seal, Value};
@@ -46,7 +46,7 @@ pub struct House {
     /// How many attempts may be under way at once, by lane.
     pub lanes: IndexMap<String, usize>,
     /// Caps on spending that take the place of the pipeline's own, by unit.
-    pub caps: IndexMap<String, f64>,
+    pub caps: IndexMap<Unit, f64>,
     /// How long what is under way may go on when the run is to stop.
     pub grace: Duration,
 }
@@ -121,7 +121,7 @@ pub enum Command {
     /// Caps on spending, in place of the earlier ones.
     Limit {
         /// The caps, by unit.
-        caps: IndexMap<String, f64>,
+        caps: IndexMap<Unit, f64>,
         /// By whom.
         by: String,
     },

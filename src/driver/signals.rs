@@ -12,6 +12,8 @@ use super::inbox::{Message, Outbox};
 use crate::clock::{Clock, Millis};
 use crate::engine::{Fact, Known, Record, Refusal, Run};
 use crate::id::{Address, RunId};
+use crate::meter::Unit;
+use crate::plan::Limit;
 use crate::store::{Settled, Signal, Store};
 
 /// How often they are looked for.
@@ -79,8 +81,10 @@ pub(super) fn command(run: &Run, id: &RunId, signal: &Signal) -> Result<Command,
         "pause" => Ok(Command::Cancel),
         "kill" => Ok(Command::Kill),
         "limit" => {
-            let caps: Option<IndexMap<String, f64>> = serde_json::from_value(signal.value.clone()).ok();
-            let caps = caps.filter(|caps| caps.values().all(|cap| cap.is_finite() && *cap >= 0.0));
+            let caps: Option<IndexMap<Unit, f64>> = serde_json::from_value(signal.value.clone()).ok();
+            let caps = caps.filter(|caps| {
+                caps.iter().all(|(unit, cap)| Limit::UNITS.contains(unit) && cap.is_finite() && *cap >= 0.0)
+            });
             Ok(Command::Limit { caps: caps.ok_or("a limit is a number of a unit")?, by })
         }
         "answer" => {

@@ -81,7 +81,7 @@ struct Bench {
 
 fn toy_step(id: &str, say: &str) -> Step {
     let with = Tree::Table([("say".to_owned(), template(say))].into_iter().collect());
-    step(id, Action::Verb { name: "toy".to_owned(), with, traits: Toy::TRAITS })
+    step(id, Action::Verb { name: "toy".to_owned(), with, traits: Toy::TRAITS, again: None })
 }
 
 impl Bench {
@@ -271,7 +271,7 @@ async fn pure_steps_are_one_commit_each_and_facts_come_in_order() {
     let bench = Bench::new();
     let pure = |id: &str| {
         let with = Tree::Table([("n".to_owned(), template("1"))].into_iter().collect());
-        step(id, Action::Verb { name: "set".to_owned(), with, traits: Traits::PURE })
+        step(id, Action::Verb { name: "set".to_owned(), with, traits: Traits::PURE, again: None })
     };
     let steps = vec![pure("a"), after(pure("b"), &[0]), after(pure("c"), &[1])];
     bench.run(&plan(vec![body(steps)], &[]), fresh()).await;

@@ -10,7 +10,7 @@ use super::{Fact, Known, Mismatch, Pause, Record, Run, Settings, Standing};
 use crate::clock::Millis;
 use crate::expr::{Data, Scope};
 use crate::id::{Address, AddressPart, Instance, RunId, StepId};
-use crate::plan::{Action, BodyId, Plan, Step};
+use crate::plan::{BodyId, Plan};
 use crate::verb::Blobs;
 
 impl Run {
@@ -53,7 +53,7 @@ impl Run {
 
     fn apply_to_run(&mut self, at: Millis, fact: &Fact) -> Result<(), String> {
         match fact {
-            Fact::RunStarted { plan, inputs, seed, .. } => {
+            Fact::RunStarted { plan, inputs, seed, at_start, .. } => {
                 if *plan != self.plan.digest {
                     return Err(format!(
                         "it was written by plan {}, this is {}",
@@ -65,9 +65,12 @@ impl Run {
                 self.inputs = inputs.clone();
                 self.refresh_sums();
                 let inputs = super::slot::load(inputs, self.shelf().as_ref()).map_err(|e| e.to_string())?;
-                let names = Scope::new().with("inputs", Data::from_arc(inputs));
+                let inputs = Data::from_arc(inputs);
+                self.at_start = Arc::new(self.plan.at_start_recorded(at_start, &inputs));
+                let names = Scope::new().with("inputs", inputs);
                 let place = (None, Instance::Only, Address::root());
-                self.open_frame(self.plan.clone(), BodyId::ROOT, place, names);
+                let frame = self.open_frame(self.plan.clone(), BodyId::ROOT, place, names);
+                self.settings_of(frame, self.at_start.clone());
             }
             Fact::Paused { pause, message, reasons } => {
                 self.at_pause.begin();
@@ -100,6 +103,7 @@ impl Run {
     }
 
     fn apply_to_step(&mut self, spot: Spot, record: &Record) -> Result<(), String> {
+        self.note_work(spot, record);
         if control::owns(&record.fact) {
             return self.apply_to_control(spot, Instance::Only, record);
         }
@@ -135,6 +139,9 @@ impl Run {
         self.set_aside(spot, &before, &after);
         if was_running != is_running {
             self.count_running(spot, is_running);
+        }
+        if matches!(record.fact, Fact::Faltered { .. }) {
+            inside.iter().for_each(|frame| self.drop_frame(*frame));
         }
         if ended {
             self.note_late(spot);
@@ -191,7 +198,8 @@ impl Run {
 
     /// How many attempts may be under way in a lane.
     pub(super) fn width(&self, lane: &str) -> usize {
-        let limit = self.plan.lanes.get(lane).or_else(|| self.settings.lanes.get(lane)).copied();
+        let own = self.at_start.width(lane).or_else(|| self.plan.lanes.get(lane).copied());
+        let limit = own.or_else(|| self.settings.lanes.get(lane).copied());
         limit.unwrap_or(self.settings.lane).max(1)
     }
 
@@ -235,14 +243,5 @@ impl Run {
 
 /// The lane that a step counts against.
 pub(super) fn lane_name(frame: &Frame, place: usize) -> String {
-    lane_of(frame.step(place)).to_owned()
-}
-
-pub(super) fn lane_of(step: &Step) -> &str {
-    match (&step.lane, &step.action) {
-        (Some(lane), _) => lane,
-        (None, Action::Verb { traits, .. }) => traits.lane,
-        (None, Action::Hold(hold)) => hold.traits.lane,
-        (None, _) => "default",
-    }
+    frame.lane(place).to_owned()
 }

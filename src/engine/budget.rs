@@ -7,11 +7,11 @@ use super::evaluate::AT_ONCE;
 use super::frame::{Frame, FrameId, Spot};
 use super::node::Node;
 use super::scope::eval_failure;
-use super::{Fact, Mismatch, Pause, Run};
+use super::{Fact, Mismatch, Pause, Record, Run};
 use crate::clock::Millis;
-use crate::expr::{Allowance, Scope};
+use crate::expr::{Allowance, Data, Scope};
 use crate::id::Instance;
-use crate::meter::Meter;
+use crate::meter::{Meter, Unit};
 use crate::plan::{Action, Limit};
 use crate::verb::{Class, Failure};
 
@@ -20,6 +20,24 @@ use crate::verb::{Class, Failure};
 pub(super) struct Account {
     pub(super) spent: Meter,
     pub(super) reserved: Meter,
+    work: Work,
+}
+
+/// How long a step was worked on.
+#[derive(Clone, Copy, Debug, Default)]
+struct Work {
+    before: Millis,
+    since: Option<Millis>,
+}
+
+/// What a step has spent, as expressions see it.
+pub(super) fn spent_by_step(account: &Account) -> Data {
+    let sum = |unit: Unit| (unit.word(), account.spent.get(unit.word()));
+    let [usd, tokens, calls] = super::run::SHOWN.map(sum);
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of a run are exact")]
+    let wall = (Unit::Wall.word(), account.work.before as f64 / 1_000.0);
+    let number = |(name, sum): (&'static str, f64)| (name, Data::from_value(&serde_json::json!(sum)));
+    Data::table([usd, tokens, calls, wall].map(number))
 }
 
 /// Whether something can be paid.
@@ -44,7 +62,7 @@ pub(super) struct Claim {
 struct Purse {
     /// Whose it is; none for the run's own.
     owner: Option<String>,
-    caps: Vec<(String, f64)>,
+    caps: Vec<(Unit, f64)>,
     account: Account,
 }
 
@@ -158,14 +176,18 @@ impl Run {
         let mut reserved = self.reserved.clone();
         for id in self.funded.iter().filter(|id| !around.contains(id)) {
             let frame = self.frame(*id);
-            reserved.absorb(&left_aside(frame, caps.iter().map(|(unit, _)| unit.as_str())));
+            reserved.absorb(&left_aside(frame, caps.iter().map(|(unit, _)| *unit)));
         }
-        purses.push(Purse { owner: None, caps, account: Account { spent: self.spent.clone(), reserved } });
+        purses.push(Purse {
+            owner: None,
+            caps,
+            account: Account { spent: self.spent.clone(), reserved, ..Account::default() },
+        });
         Ok(purses)
     }
 
     /// The caps of a round, or of a pipeline that was called.
-    fn frame_caps(&self, id: FrameId, owner: Spot) -> Result<Vec<(String, f64)>, Failure> {
+    fn frame_caps(&self, id: FrameId, owner: Spot) -> Result<Vec<(Unit, f64)>, Failure> {
         match &self.frame(owner.0).step(owner.1).action {
             Action::Loop(looping) if !looping.budget.is_empty() => {
                 caps(&looping.budget, &self.scope(id, &looping.funds_see)?)
@@ -178,11 +200,11 @@ impl Run {
     }
 
     /// The run's own caps: the plan's, unless others were set for it.
-    fn run_caps(&self) -> Result<Vec<(String, f64)>, Failure> {
+    fn run_caps(&self) -> Result<Vec<(Unit, f64)>, Failure> {
         let raised = &self.settings.caps;
         let own = self.plan.limits.iter().filter(|limit| !raised.contains_key(&limit.unit));
         let own: Vec<&Limit> = own.collect();
-        let mut all: Vec<(String, f64)> = raised.iter().map(|(unit, cap)| (unit.clone(), *cap)).collect();
+        let mut all: Vec<(Unit, f64)> = raised.iter().map(|(unit, cap)| (*unit, *cap)).collect();
         if !own.is_empty() {
             let root = self.by_address[&crate::id::Address::root()];
             all.extend(caps(own, &self.frame(root).names.with("run", self.sums.clone()))?);
@@ -204,7 +226,7 @@ impl Run {
         let mut fund = Meter::new();
         if !wanted.is_empty() {
             for (unit, need) in caps(wanted, &self.scope(id, &looping.funds_see)?)? {
-                fund.add(&unit, need);
+                fund.add(unit, need);
             }
             // A round that has begun before this process did goes on.
             if frame.nodes.iter().all(Node::is_waiting) {
@@ -249,11 +271,30 @@ impl Run {
     pub(super) fn accounts(&mut self, mut at: Option<Spot>, mut change: impl FnMut(&mut Account)) {
         while let Some((id, place)) = at {
             let Some(frame) = self.frames.get_mut(&id) else { break };
-            if !frame.step(place).budget.is_empty() {
+            if !frame.step(place).budget.is_empty() || frame.step(place).tells_spent {
                 change(frame.accounts.entry(place).or_default());
             }
             frame.account.as_mut().map(&mut change);
             at = frame.owner;
+        }
+    }
+
+    /// Notes how long the step at `spot` is worked on, if some expression asks.
+    pub(super) fn note_work(&mut self, (id, place): Spot, record: &Record) {
+        let worked = self.wall.at(record.at);
+        let Some(frame) = self.frames.get_mut(&id).filter(|frame| frame.step(place).tells_spent) else {
+            return;
+        };
+        let work = &mut frame.accounts.entry(place).or_default().work;
+        match &record.fact {
+            Fact::Started { .. } | Fact::Opened { .. } => drop(work.since.get_or_insert(worked)),
+            Fact::Faltered { .. }
+            | Fact::Interrupted { .. }
+            | Fact::Succeeded { .. }
+            | Fact::Failed { .. } => {
+                work.before += work.since.take().map_or(0, |since| worked.saturating_sub(since));
+            }
+            _ => {}
         }
     }
 
@@ -302,12 +343,12 @@ impl Run {
 
     /// Pauses where the time for the run is up; says when it will be.
     pub(super) fn watch_wall(&mut self, now: Millis) -> Result<Option<Millis>, Mismatch> {
-        let named = |unit: &String| unit == "wall";
+        let named = |unit: &Unit| *unit == Unit::Wall;
         if !self.plan.limits.iter().map(|limit| &limit.unit).chain(self.settings.caps.keys()).any(named) {
             return Ok(None);
         }
         let cap = match self.run_caps() {
-            Ok(caps) => caps.into_iter().find(|(unit, _)| unit == "wall"),
+            Ok(caps) => caps.into_iter().find(|(unit, _)| *unit == Unit::Wall),
             // The first attempt that needs the caps fails over them.
             Err(_) => None,
         };
@@ -332,9 +373,9 @@ impl Run {
 }
 
 /// What a round has set aside and not used yet, of `units`.
-fn left_aside<'a>(frame: &Frame, units: impl Iterator<Item = &'a str>) -> Meter {
+fn left_aside(frame: &Frame, units: impl Iterator<Item = Unit>) -> Meter {
     let account = frame.account.as_ref();
-    let used = |unit: &str| account.map_or(0.0, |a| a.spent.get(unit) + a.reserved.get(unit));
+    let used = |unit: Unit| account.map_or(0.0, |a| a.spent.get(unit) + a.reserved.get(unit));
     units.fold(Meter::new(), |left, unit| {
         let rest = frame.fund.get(unit) - used(unit);
         if rest > 0.0 { left.with(unit, rest) } else { left }
@@ -347,10 +388,7 @@ fn of_round(round: u32, text: &str) -> String {
 
 /// The caps in force: `none` is no cap, a span of time is seconds. They are looked at before each attempt, so that they
 /// must be quick.
-fn caps<'a>(
-    limits: impl IntoIterator<Item = &'a Limit>,
-    scope: &Scope,
-) -> Result<Vec<(String, f64)>, Failure> {
+fn caps<'a>(limits: impl IntoIterator<Item = &'a Limit>, scope: &Scope) -> Result<Vec<(Unit, f64)>, Failure> {
     let allowance = Arc::new(Allowance::new(AT_ONCE));
     let scope = scope.clone().within(allowance.clone());
     let mut caps = Vec::new();
@@ -366,9 +404,9 @@ fn caps<'a>(
             }
             Err(e) => return Err(eval_failure("limit", &e)),
         };
-        let span = || Some(crate::clock::parse_span(value.as_str()?)?.as_secs_f64());
-        match value.as_f64().or_else(|| span().filter(|_| limit.unit == "wall")) {
-            Some(cap) => caps.push((limit.unit.clone(), cap)),
+        let span = || Some(crate::duration::parse(value.as_str()?).ok()?.as_secs_f64());
+        match value.as_f64().or_else(|| span().filter(|_| limit.unit == Unit::Wall)) {
+            Some(cap) => caps.push((limit.unit, cap)),
             None if value.is_null() => {}
             None => {
                 let text = format!("the cap on {} is {value}, not a number", limit.unit);

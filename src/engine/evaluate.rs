@@ -208,7 +208,7 @@ impl Run {
             Work::Ready(spot) | Work::Start(spot) | Work::Accept(spot) | Work::Advance(spot) => spot,
             Work::Close(frame) => self.frame(frame).owner?,
         };
-        self.frame(frame).step(place).timeout
+        self.frame(frame).timeout(place)
     }
 
     /// Takes in what came of an evaluation. One that was stopped is ordered again when the run is resumed.

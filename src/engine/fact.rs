@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Millis;
 use crate::id::Address;
-use crate::meter::Meter;
+use crate::meter::{Meter, Unit};
 use crate::value::{BlobRef, Digest, Value};
 use crate::verb::Failure;
 
 use super::Question;
+use super::cache_key::CacheKey;
 
 /// The format of the journals that this version writes. A run in another format can be listed, shown and exported, and
 /// is not resumed. From format 2 on, facts are only extended: a new field has a default and is omitted if it is equal to
@@ -59,6 +60,9 @@ pub enum Fact {
         /// The format of the journal, see [`FORMAT`].
         #[serde(default = "first_format", skip_serializing_if = "is_first_format")]
         format: u32,
+        /// What expressions over the inputs came to that are evaluated once, by their path in the pipeline.
+        #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+        at_start: IndexMap<String, Value>,
     },
     /// A step will not run.
     Skipped {
@@ -206,7 +210,7 @@ pub enum Fact {
     /// Caps on spending were set while the run was under way; they replace the earlier ones. At the root.
     Limited {
         /// The caps, by unit.
-        caps: IndexMap<String, f64>,
+        caps: IndexMap<Unit, f64>,
         /// By whom.
         by: String,
     },
@@ -239,37 +243,6 @@ pub enum Fact {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         always_failed: Vec<LateFailure>,
     },
-}
-
-/// The key under which the output of a cached step is recorded, and its parts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CacheKey {
-    /// The key.
-    pub key: Digest,
-    /// The verb.
-    pub verb: String,
-    /// Digest of its input.
-    pub input: Digest,
-    /// Digest of the schema that its output must fit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub schema: Option<Digest>,
-    /// Files that it reads, by glob.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub files: Vec<KeyFiles>,
-    /// Files that it writes, as globs.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub produces: Vec<String>,
-}
-
-/// Files whose content is a part of a key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyFiles {
-    /// The glob that chooses them.
-    pub glob: String,
-    /// How many there are.
-    pub count: usize,
-    /// Digest of their paths and contents.
-    pub content: Digest,
 }
 
 /// A step that ran when everything else had ended, and how it failed.
@@ -390,6 +363,9 @@ pub enum Opening {
     Call {
         /// The other pipeline's inputs.
         inputs: Payload,
+        /// The same as with a run that started.
+        #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+        at_start: IndexMap<String, Value>,
     },
 }
 

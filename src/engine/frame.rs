@@ -1,12 +1,14 @@
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::budget::Account;
 use super::node::Node;
 use crate::expr::Scope;
 use crate::id::{Address, Instance};
 use crate::meter::Meter;
-use crate::plan::{Body, BodyId, Plan, Step};
+use crate::plan::{AtStart, Body, BodyId, Plan, Retry, Step};
 use crate::verb::Failure;
 
 /// Names a frame for as long as the run is in memory; never used twice.
@@ -24,6 +26,8 @@ pub(super) struct Frame {
     pub(super) owner: Option<Spot>,
     pub(super) instance: Instance,
     pub(super) address: Address,
+    /// What the settings of its pipeline came to.
+    pub(super) at_start: Arc<AtStart>,
     /// Everything but `steps` that expressions in this frame see.
     pub(super) names: Scope,
     pub(super) nodes: Vec<Node>,
@@ -66,6 +70,7 @@ impl Frame {
             owner,
             instance,
             address,
+            at_start: Arc::default(),
             names,
             nodes,
             waits,
@@ -86,6 +91,34 @@ impl Frame {
 
     pub(super) fn step(&self, place: usize) -> &Step {
         &self.body().steps[place]
+    }
+
+    /// How long one attempt at the step at `place` may take.
+    pub(super) fn timeout(&self, place: usize) -> Option<Duration> {
+        self.at_start.timeout(self.body, place, self.step(place).timeout)
+    }
+
+    /// The lane that the step at `place` counts against.
+    pub(super) fn lane(&self, place: usize) -> &str {
+        self.lane_in(self.body, place)
+    }
+
+    /// The same of a step of another body of the same pipeline.
+    pub(super) fn lane_in(&self, body: BodyId, place: usize) -> &str {
+        let step = &self.plan.bodies[body.0].steps[place];
+        match self.at_start.lane(body, place) {
+            Some(lane) if step.lane.is_none() => lane,
+            _ => step.lane(),
+        }
+    }
+
+    /// How the step at `place` is tried again.
+    pub(super) fn retry(&self, place: usize) -> Cow<'_, Retry> {
+        let retry = &self.step(place).retry;
+        match self.at_start.retries(self.body, place) {
+            Some(max) => Cow::Owned(Retry { max, ..retry.clone() }),
+            None => Cow::Borrowed(retry),
+        }
     }
 
     /// The failures that nobody in the body looks after, in the order of the file.

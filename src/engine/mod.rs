@@ -5,7 +5,9 @@
 
 mod apply;
 mod budget;
+mod cache_key;
 mod control;
+mod decided;
 mod evaluate;
 mod fact;
 mod frame;
@@ -29,11 +31,12 @@ mod waits;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use cache_key::{CacheKey, KeyFiles};
 pub use control::Computation;
 pub use evaluate::{Answer, Evaluation, Purpose};
 pub use fact::{
-    CacheKey, Change, Changes, FORMAT, Fact, KeyFiles, LateFailure, Later, Opening, Pause, Payload, RESERVED,
-    Reason, Record, SkipReason,
+    Change, Changes, FORMAT, Fact, LateFailure, Later, Opening, Pause, Payload, RESERVED, Reason, Record,
+    SkipReason,
 };
 pub use node::Phase;
 pub use order::{Attempt, Order, Report, Slice, Standing, Turn};

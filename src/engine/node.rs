@@ -8,7 +8,7 @@ use super::slot::Slot;
 use super::{Fact, Pause, Question, Record};
 use crate::clock::Millis;
 use crate::expr::Data;
-use crate::meter::Meter;
+use crate::meter::{Meter, Unit};
 use crate::value::{Digest, Value};
 use crate::verb::{Class, Failure};
 
@@ -124,12 +124,12 @@ fn unknown(known: &Meter, reserved: &Meter) -> Meter {
     if short.is_empty() {
         return short;
     }
-    let calls = short.get("calls").max(1.0);
+    let calls = short.get(Unit::Calls).max(1.0);
     let short = match reserved.shares() {
         [one] => short.paid(one.to.clone(), one.role.clone()),
         _ => short,
     };
-    short.with("lost", calls)
+    short.with(Unit::Lost, calls)
 }
 
 /// Where a step instance stands, for people.
@@ -247,6 +247,13 @@ impl Node {
             }
             (Self::Running(tries), Fact::Settled { .. } | Fact::CacheKey(_)) => Self::Running(tries),
             (Self::Running(tries), Fact::Interrupted { .. }) => Self::Cut(tries),
+            // A `call` is tried again as a whole.
+            (Self::Open(control), Fact::Faltered { failure, again_at, charged, .. })
+                if control.tries().is_some() =>
+            {
+                let tries = control.tries().cloned().unwrap_or_default().failed(failure, *charged);
+                Self::Resting { tries, until: again_at.unwrap_or(record.at) }
+            }
             (Self::Running(tries), Fact::Faltered { failure, again_at, charged, waits }) => {
                 let tries = tries.failed(failure, *charged);
                 match waits {

@@ -155,9 +155,9 @@ impl Run {
             return Ok(None);
         }
         let tries = Tries::default();
-        let with = rendered(step, &attempt_scope(&scope, &tries))?;
+        let with = rendered(step, None, &attempt_scope(&scope, &tries))?;
         let attempt = self.attempt_with(spot, step, &tries, with)?;
-        let timeout = Some(step.timeout.map_or(MOST, |timeout| timeout.min(MOST)));
+        let timeout = Some(attempt.timeout.map_or(MOST, |timeout| timeout.min(MOST)));
         let pause = self.at_pause.number;
         let own =
             Attempt { number: 0, pause, timeout, key: None, cache: false, reserved: Meter::new(), ..attempt };
@@ -281,7 +281,7 @@ impl Run {
     ) -> Result<Vec<(&'static str, Data)>, BlobError> {
         let frame = self.frame(id);
         let node = &frame.nodes[place];
-        let mut entry = self.entry(node, matches!(frame.step(place).action, Action::Each(_)))?;
+        let mut entry = self.entry((id, place))?;
         if node.has_ended() {
             return Ok(entry);
         }

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use super::{Answer, CacheKey, Computation, Evaluation, Pause, Purpose, Question, Reason, Record};
 use crate::clock::Millis;
 use crate::id::Address;
-use crate::meter::Meter;
+use crate::meter::{Meter, Unit};
 use crate::plan::{CachedFiles, Input};
 use crate::schema::Schema;
 use crate::value::{BlobRef, Digest, Value};
@@ -192,7 +192,7 @@ pub enum Report {
     /// Caps on spending are set.
     Limits {
         /// The caps, by unit.
-        caps: IndexMap<String, f64>,
+        caps: IndexMap<Unit, f64>,
         /// By whom.
         by: String,
     },

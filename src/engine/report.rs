@@ -1,21 +1,36 @@
 //! Taking in what came of orders: outputs are checked, failures become another attempt, an end or a pause.
 
 use super::budget::Claim;
+use super::decided::values_of;
 use super::evaluate::{Evaluated, Unready};
 use super::frame::Spot;
-use super::node::Node;
+use super::node::{Node, Tries};
 use super::retry::{self, Verdict};
 use super::run::{Run, Work};
 use super::scope::{eval_failure, failure_data};
 use super::slot::INLINE;
-use super::turn::values_of;
 use super::{Fact, Mismatch, Pause, Report, Standing, control};
 use crate::clock::Millis;
 use crate::expr::{Data, Scope};
 use crate::id::Address;
-use crate::plan::{Retry, Step};
+use crate::plan::{Check, Retry, Step};
 use crate::value::{Value, unrecordable};
 use crate::verb::{Class, Failure, Output};
+
+/// What is decided about an output.
+enum Judged {
+    Taken,
+    /// It breaks the schema or a check.
+    Refused(Failure),
+    /// It is right, but not what the step waits for.
+    Again(Failure),
+}
+
+impl Judged {
+    fn again(failure: Option<Failure>) -> Self {
+        failure.map_or(Self::Taken, Self::Again)
+    }
+}
 
 /// What came of an attempt.
 pub(super) enum Unchecked {
@@ -113,15 +128,23 @@ impl Run {
     ) -> Result<(), Mismatch> {
         let work = Work::Accept(spot);
         self.evaluations.begin(work);
-        let refused = self.refused(spot, &output);
+        let judged = match self.refused(spot, &output) {
+            Ok(None) => self.again_until(spot, &output.value).map(Judged::again),
+            Ok(Some(failure)) => Ok(Judged::Refused(failure)),
+            Err(unready) => Err(unready),
+        };
         self.evaluations.end(work);
-        match refused {
-            Ok(None) => {
+        match judged {
+            Ok(Judged::Taken) => {
                 let value = self.keep(output.value, INLINE);
                 let fact = Fact::Succeeded { output: value, spent: output.spent, cached };
                 self.emit(now, self.address(spot), attempt, fact)
             }
-            Ok(Some(failure)) | Err(Unready::Failed(failure)) => {
+            Ok(Judged::Again(failure)) => {
+                let tries = self.tries(spot);
+                self.again_after(now, spot, &tries, failure.spent(output.spent))
+            }
+            Ok(Judged::Refused(failure)) | Err(Unready::Failed(failure)) => {
                 self.falter(now, spot, failure.spent(output.spent))
             }
             Err(Unready::Later) => {
@@ -144,7 +167,7 @@ impl Run {
     }
 
     /// Why an output is not taken.
-    fn refused(&mut self, spot: Spot, output: &Output<Value>) -> Evaluated<Option<Failure>> {
+    pub(super) fn refused(&mut self, spot: Spot, output: &Output<Value>) -> Evaluated<Option<Failure>> {
         let step = self.plan_step(spot);
         if let Some(failure) = misfit(&step, output) {
             return Ok(Some(failure));
@@ -183,9 +206,11 @@ impl Run {
             Err(Unready::Failed(why)) => (false, unevaluated(failure, &why)),
         };
         let step = self.plan_step(spot);
-        let outage = retry::Outage { pauses: step.outage_pauses, timeout: step.timeout };
-        let narrowed = (!allowed).then(|| Retry { max: 0, ..step.retry.clone() });
-        let policy = narrowed.as_ref().unwrap_or(&step.retry);
+        let frame = self.frame(spot.0);
+        let outage = retry::Outage { pauses: step.outage_pauses, timeout: frame.timeout(spot.1) };
+        let retry = frame.retry(spot.1);
+        let narrowed = (!allowed).then(|| Retry { max: 0, ..retry.as_ref().clone() });
+        let policy = narrowed.as_ref().unwrap_or(&retry);
         let verdict = retry::decide(policy, outage, &tries, &failure, now, (self.seed, address.as_str()));
         let failure = Failure { outage: failure.outage && step.outage_pauses, ..failure };
         match verdict {
@@ -200,6 +225,71 @@ impl Run {
                 let failure = tries.last(failure);
                 self.emit(now, address, tries.begun, Fact::Failed { failure })
             }
+        }
+    }
+
+    /// Why a step is tried again although its output is right: `retry.until` is not true yet, and there are retries left.
+    pub(super) fn again_until(&mut self, spot: Spot, output: &Value) -> Evaluated<Option<Failure>> {
+        let frame = self.frame(spot.0);
+        let retry = frame.retry(spot.1);
+        let charged = match &frame.nodes[spot.1] {
+            Node::Open(control) => control.tries().map_or(0, |tries| tries.charged),
+            _ => self.tries(spot).charged,
+        };
+        let Some(until) = retry.until.clone().filter(|_| charged < retry.max) else { return Ok(None) };
+        let scope = self.scope_at(spot)?.with("output", Data::from_value(output));
+        let output = output.clone();
+        self.evaluate("retry.until", &scope, move |scope| {
+            if until.eval_bool(scope).map_err(|e| eval_failure("retry.until", &e))? {
+                return Ok(None);
+            }
+            let message = format!("`{}` is not true yet", until.text());
+            let detail = serde_json::json!({"answer": output, "violations": values_of(&until, scope)});
+            Ok(Some(Failure::rejected(message).detail(detail)))
+        })
+    }
+
+    /// The step is tried again after `failure`, which counts.
+    fn again_after(
+        &mut self,
+        now: Millis,
+        spot: Spot,
+        tries: &Tries,
+        failure: Failure,
+    ) -> Result<(), Mismatch> {
+        let address = self.address(spot);
+        let retry = self.frame(spot.0).retry(spot.1);
+        let at = now.saturating_add(retry::backoff(&retry, tries.charged, (self.seed, address.as_str())));
+        let fact = Fact::Faltered { failure, again_at: Some(at), charged: true, waits: None };
+        self.emit(now, address, tries.begun, fact)
+    }
+
+    /// A `call` is made again: its pipeline failed, or `until` says so.
+    pub(super) fn call_again(&mut self, now: Millis, spot: Spot, failure: Failure) -> Result<(), Mismatch> {
+        let tries = match &self.frame(spot.0).nodes[spot.1] {
+            Node::Open(control) => control.tries().cloned().unwrap_or_default(),
+            _ => Tries::default(),
+        };
+        self.again_after(now, spot, &tries, failure.recordable())
+    }
+
+    /// The pipeline that was called failed: it is called again if `retry` says so.
+    pub(super) fn call_failed(&mut self, now: Millis, spot: Spot, failure: Failure) -> Result<(), Mismatch> {
+        let frame = self.frame(spot.0);
+        let (retry, tries) = match &frame.nodes[spot.1] {
+            Node::Open(control) => (frame.retry(spot.1), control.tries()),
+            _ => (frame.retry(spot.1), None),
+        };
+        let covered =
+            retry.on.contains(&failure.class) && tries.is_some_and(|tries| tries.charged < retry.max);
+        if !covered {
+            return self.fail(now, spot, failure);
+        }
+        match self.retry_allowed(spot, &failure) {
+            Ok(true) => self.call_again(now, spot, failure),
+            Ok(false) => self.fail(now, spot, failure),
+            Err(Unready::Later) => Ok(()),
+            Err(Unready::Failed(why)) => self.fail(now, spot, unevaluated(failure, &why)),
         }
     }
 
@@ -245,11 +335,15 @@ pub(super) fn failed_check(
     output: &Output<Value>,
     scope: &Scope,
 ) -> Result<Option<Failure>, Failure> {
-    for check in &step.check {
-        if !check.eval_bool(scope).map_err(|e| eval_failure("check", &e))? {
-            let message = format!("the check `{}` does not hold", check.text());
-            return Ok(Some(rejected(message, output, &values_of(check, scope))));
+    for Check { that, otherwise } in &step.check {
+        if that.eval_bool(scope).map_err(|e| eval_failure("check", &e))? {
+            continue;
         }
+        let message = match otherwise {
+            Some(text) => text.render_text(scope).map_err(|e| eval_failure("else", &e))?,
+            None => format!("the check `{}` does not hold", that.text()),
+        };
+        return Ok(Some(rejected(message, output, &values_of(that, scope))));
     }
     Ok(None)
 }

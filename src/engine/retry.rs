@@ -69,7 +69,7 @@ pub(super) fn decide(
 }
 
 /// Doubles from `policy.from` up to `policy.to`, then takes between half and all of it.
-fn backoff(policy: &Retry, before: u32, (seed, address): (u64, &str)) -> Millis {
+pub(super) fn backoff(policy: &Retry, before: u32, (seed, address): (u64, &str)) -> Millis {
     let full = policy.from.checked_mul(1 << before.min(20)).unwrap_or(Duration::MAX).min(policy.to);
     let full = millis(full);
     let draw = Digest::of(format!("{seed}/{address}/{before}")).seed() % 1_000;
@@ -87,6 +87,7 @@ mod tests {
             to: Duration::from_secs(5),
             on: vec![Class::Transient],
             when: None,
+            until: None,
         }
     }
 

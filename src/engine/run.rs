@@ -15,8 +15,8 @@ use super::{FORMAT, Fact, Known, LateFailure, Pause, Payload, Record, Standing, 
 use crate::clock::Millis;
 use crate::expr::{Data, Scope};
 use crate::id::{Address, Instance, RunId};
-use crate::meter::Meter;
-use crate::plan::{BodyId, Plan};
+use crate::meter::{Meter, Unit};
+use crate::plan::{AtStart, BodyId, Plan, Unfit};
 use crate::schema::Schema;
 use crate::value::{BlobRef, Digest, Value};
 use crate::verb::{BlobError, Blobs};
@@ -29,7 +29,7 @@ pub struct Settings {
     /// The limit of a lane that nobody names.
     pub lane: usize,
     /// Caps on spending that take the place of the plan's own, by unit.
-    pub caps: IndexMap<String, f64>,
+    pub caps: IndexMap<Unit, f64>,
     /// What attempts may cost; nothing where nobody tells.
     pub bounds: Option<Bounds>,
     /// The directory of the run for files that are not products: `run.dir`.
@@ -108,6 +108,8 @@ pub struct Run {
     pub(super) unchecked: HashMap<Spot, Unchecked>,
     pub(super) seed: u64,
     pub(super) inputs: Payload,
+    /// What the settings of the plan came to.
+    pub(super) at_start: Arc<AtStart>,
     pub(super) spent: Meter,
     /// What attempts under way have set aside.
     pub(super) reserved: Meter,
@@ -183,6 +185,7 @@ impl Run {
             unchecked: HashMap::new(),
             seed: 0,
             inputs: Payload::value(Value::Null),
+            at_start: Arc::default(),
             spent: Meter::new(),
             reserved: Meter::new(),
             holding: 0,
@@ -207,9 +210,13 @@ impl Run {
 
     /// The facts with which a run begins.
     pub fn begin(&mut self, now: Millis, inputs: Value, seed: u64) -> Result<(), Mismatch> {
+        let at_start = self.plan.at_start(&inputs);
+        let unfit = |unfit: Unfit| Mismatch { address: Address::root(), message: unfit.message };
+        let at_start = at_start.map_err(unfit)?.values;
         let inputs = self.keep(inputs, INLINE);
         let (pipeline, plan) = (self.plan.name.clone(), self.plan.digest);
-        self.emit(now, Address::root(), 0, Fact::RunStarted { pipeline, plan, inputs, seed, format: FORMAT })
+        let fact = Fact::RunStarted { pipeline, plan, inputs, seed, format: FORMAT, at_start };
+        self.emit(now, Address::root(), 0, fact)
     }
 
     /// Where the run stands.
@@ -310,7 +317,10 @@ impl Run {
     ) -> FrameId {
         self.made += 1;
         let id = FrameId(self.made);
-        let frame = Frame::new(plan, body, place, names);
+        let mut frame = Frame::new(plan, body, place, names);
+        if let (Some((owner, _)), true) = (frame.owner, body != BodyId::ROOT) {
+            frame.at_start = self.frame(owner).at_start.clone();
+        }
         for place in &frame.body().order {
             if frame.waits[*place] == 0 {
                 self.work.push_back(Work::Ready((id, *place)));
@@ -322,6 +332,13 @@ impl Run {
         self.by_address.insert(frame.address.clone(), id);
         self.frames.insert(id, frame);
         id
+    }
+
+    /// Notes what the settings of the pipeline came to whose own body `frame` is.
+    pub(super) fn settings_of(&mut self, frame: FrameId, at_start: Arc<AtStart>) {
+        if let Some(frame) = self.frames.get_mut(&frame) {
+            frame.at_start = at_start;
+        }
     }
 
     /// Forgets a frame that has ended; what was kept in it counts for the frame around it.
@@ -344,7 +361,7 @@ impl Run {
         }
         for (place, node) in frame.nodes.iter().enumerate() {
             match node {
-                Node::Waiting => {
+                Node::Waiting | Node::Resting { .. } => {
                     self.computing.remove(&(id, place));
                     self.reading.remove(&(id, place));
                     self.given.remove(&(id, place));
@@ -401,8 +418,11 @@ impl Run {
 /// What was spent, as expressions see it.
 pub(super) fn sums(spent: &Meter) -> Data {
     let sum = |unit: &'static str| (unit, Data::from_value(&serde_json::json!(spent.get(unit))));
-    Data::table(["usd", "tokens", "calls"].map(sum))
+    Data::table(SHOWN.map(Unit::word).map(sum))
 }
+
+/// What expressions see of what was spent.
+pub(super) const SHOWN: [Unit; 3] = [Unit::Usd, Unit::Tokens, Unit::Calls];
 
 struct Shelf {
     blobs: Arc<dyn Blobs>,

@@ -1,8 +1,9 @@
 //! What expressions see: the names of their frame and the steps they were found to read, nothing else.
 
 use super::Run;
+use super::budget::spent_by_step;
 use super::evaluate::brief;
-use super::frame::FrameId;
+use super::frame::{FrameId, Spot};
 use super::node::Node;
 use crate::expr::{Data, EvalError, Scope};
 use crate::plan::{Action, Seen, Sees};
@@ -36,16 +37,16 @@ impl Run {
 
     fn seen(&self, id: FrameId, seen: Seen) -> Result<(String, Data), Failure> {
         let id = self.outward(id, seen.up)?;
-        let frame = self.frame(id);
-        let node = &frame.nodes[seen.step];
-        let step = frame.step(seen.step);
-        let data = self.entry(node, matches!(step.action, Action::Each(_))).map_err(Failure::from)?;
-        Ok((step.id.to_string(), Data::table(data)))
+        let data = self.entry((id, seen.step)).map_err(Failure::from)?;
+        Ok((self.frame(id).step(seen.step).id.to_string(), Data::table(data)))
     }
 
-    /// `steps.ID`: `{ok, skipped, failed, output?, error?}`; a loop that failed after a closed round has both. Of an `each` `failed` is the list of failed items, and there
-    /// is `items` as well.
-    pub(super) fn entry(&self, node: &Node, each: bool) -> Result<Vec<(&'static str, Data)>, BlobError> {
+    /// `steps.ID`: `{ok, skipped, failed, output?, error?, spent?}`; a loop that failed after a closed round has both. Of an
+    /// `each` `failed` is the list of failed items, and there is `items` as well.
+    pub(super) fn entry(&self, (id, place): Spot) -> Result<Vec<(&'static str, Data)>, BlobError> {
+        let frame = self.frame(id);
+        let (node, step) = (&frame.nodes[place], frame.step(place));
+        let each = matches!(step.action, Action::Each(_));
         let flag = |on: bool| Data::from_value(&Value::Bool(on));
         let mut entry = vec![
             ("ok", flag(matches!(node, Node::Done(_)))),
@@ -56,6 +57,10 @@ impl Run {
             entry.extend([("failed", failed), ("items", items)]);
         } else {
             entry.push(("failed", flag(matches!(node, Node::Failed(..)))));
+        }
+        if step.tells_spent {
+            let account = frame.accounts.get(&place).cloned().unwrap_or_default();
+            entry.push(("spent", spent_by_step(&account)));
         }
         match node {
             Node::Done(slot) => entry.push(("output", slot.data(&self.shelf())?)),

@@ -2,6 +2,7 @@
 
 use super::apply::lane_name;
 use super::budget::Funding;
+use super::decided::values_where;
 use super::evaluate::{Evaluated, Unready};
 use super::frame::{FrameId, Spot};
 use super::node::{Node, Tries};
@@ -10,13 +11,16 @@ use super::scope::{eval_failure, failure_data};
 use super::slot::{INLINE, recordable};
 use super::{Attempt, Fact, Mismatch, Order, Question, Run, SkipReason, Slice, Standing, Turn, control};
 use crate::clock::Millis;
-use crate::expr::{Data, Expr, Ref, Scope, Step as Key, Tree};
+use crate::expr::{Data, EvalError, Scope, Tree};
 use crate::id::{Address, Instance};
 use crate::meter::Meter;
 use crate::plan::{Action, BodyId, OnInterrupt, Step};
 use crate::schema::Schema;
 use crate::value::{Digest, DigestPart, Value, digest_of_fields};
-use crate::verb::Failure;
+use crate::verb::{Class, Failure, Output};
+
+/// Most characters of what is added to an input because the last output was rejected.
+const MOST_AGAIN: usize = 4_000;
 
 impl Run {
     /// Decides all there is to decide at `now`. The facts of the turn are applied already; they must be on disk
@@ -157,15 +161,24 @@ impl Run {
         let Some(frame) = self.frames.get(&spot.0) else { return Ok(()) };
         match &frame.nodes[spot.1] {
             Node::Waiting if frame.waits[spot.1] == 0 => self.decide(now, spot),
-            Node::Resting { .. } => {
-                self.queue(spot);
-                Ok(())
-            }
+            Node::Resting { .. } => self.again(now, spot),
             Node::Cut(_) => self.cut(now, spot),
             Node::Asking { .. } => self.ask_again(now, spot),
             Node::Answered { .. } => self.answered(now, spot),
             _ => Ok(()),
         }
+    }
+
+    /// Makes another attempt at the step, or opens it again.
+    fn again(&mut self, now: Millis, spot: Spot) -> Result<(), Mismatch> {
+        let frame = self.frame(spot.0);
+        let plan = frame.plan.clone();
+        let step = &plan.bodies[frame.body.0].steps[spot.1];
+        if matches!(step.action, Action::Call(_)) {
+            return control::open(self, now, spot, step);
+        }
+        self.queue(spot);
+        Ok(())
     }
 
     /// Every step it waits for has ended: is it skipped, failed, queued or opened?
@@ -264,12 +277,9 @@ impl Run {
     }
 
     fn start_attempt(&mut self, now: Millis, spot: Spot) -> Result<bool, Mismatch> {
+        use Node::{Answered, Cut, Resting, Waiting};
         let Some(frame) = self.frames.get(&spot.0) else { return Ok(true) };
-        let startable = matches!(
-            frame.nodes[spot.1],
-            Node::Waiting | Node::Resting { .. } | Node::Cut(_) | Node::Answered { .. }
-        );
-        if !startable {
+        if !matches!(frame.nodes[spot.1], Waiting | Resting { .. } | Cut(_) | Answered { .. }) {
             return Ok(true);
         }
         let plan = frame.plan.clone();
@@ -317,7 +327,8 @@ impl Run {
     fn attempt(&mut self, spot: Spot, step: &Step, tries: &Tries) -> Evaluated<Attempt> {
         let scope = attempt_scope(&self.scope_at(spot)?, tries);
         let of_plan = self.plan_step(spot);
-        let with = self.evaluate("with", &scope, move |scope| rendered(&of_plan, scope))?;
+        let error = tries.error.clone();
+        let with = self.evaluate("with", &scope, move |scope| rendered(&of_plan, error.as_deref(), scope))?;
         Ok(self.attempt_with(spot, step, tries, with)?)
     }
 
@@ -327,7 +338,7 @@ impl Run {
         spot: Spot,
         step: &Step,
         tries: &Tries,
-        with: Value,
+        Rendered { mut with, again }: Rendered,
     ) -> Result<Attempt, Failure> {
         let (name, _) = input_of(step)?;
         let number = tries.begun + 1;
@@ -337,6 +348,10 @@ impl Run {
         let is_reusable = (!(pure || anew) || step.cache) && !step.always;
         let key = is_reusable.then(|| content_key(name, &with, step.output.as_deref()));
         let schema = step.output.as_deref();
+        // It follows from an earlier output, so that the key is that of what the author wrote.
+        if let (Some(again), Value::Object(with)) = (again, &mut with) {
+            with.entry("again").or_insert(Value::String(again));
+        }
         let reserved = if pure { Meter::new() } else { self.bound(name, &with, schema) };
         let address = self.address(spot);
         Ok(Attempt {
@@ -346,7 +361,7 @@ impl Run {
             pause: 0,
             name: name.into(),
             with,
-            timeout: step.timeout,
+            timeout: self.frame(spot.0).timeout(spot.1),
             schema: step.output.clone(),
             cursor: tries.cursor.clone(),
             key,
@@ -375,9 +390,15 @@ impl Run {
 
     pub(super) fn succeed(&mut self, now: Millis, spot: Spot, output: Value) -> Result<(), Mismatch> {
         let output = match recordable(output) {
-            Ok(output) => self.keep(output, INLINE),
+            Ok(output) => Output::free(output),
             Err(failure) => return self.fail(now, spot, failure),
         };
+        match self.refused(spot, &output) {
+            Ok(None) => {}
+            Ok(Some(failure)) => return self.call_failed(now, spot, failure),
+            Err(unready) => return self.unready(now, spot, unready),
+        }
+        let output = self.keep(output.value, INLINE);
         let fact = Fact::Succeeded { output, spent: Meter::new(), cached: false };
         self.emit(now, self.address(spot), 0, fact)
     }
@@ -433,9 +454,26 @@ pub(super) fn attempt_scope(scope: &Scope, tries: &Tries) -> Scope {
     scope.with("attempt", Data::table([("n", number), ("error", error)]))
 }
 
-/// The input of an attempt at `step`.
-pub(super) fn rendered(step: &Step, scope: &Scope) -> Result<Value, Failure> {
-    input_of(step)?.1.render(scope).map_err(|e| eval_failure("template", &e))
+/// The input of an attempt.
+#[derive(Clone)]
+pub(super) struct Rendered {
+    with: Value,
+    /// What is added to it because the last output was rejected.
+    again: Option<String>,
+}
+
+/// The input of an attempt at `step`, of which the last one ended in `error`.
+pub(super) fn rendered(step: &Step, error: Option<&Failure>, scope: &Scope) -> Result<Rendered, Failure> {
+    let failed = |e: EvalError| eval_failure("template", &e);
+    let with = input_of(step)?.1.render(scope).map_err(failed)?;
+    let again = match &step.action {
+        Action::Verb { again, .. } if error.is_some_and(|error| error.class == Class::Rejected) => {
+            let text = again.as_ref().map(|again| again.render_text(scope)).transpose().map_err(failed)?;
+            text.map(|text| text.chars().take(MOST_AGAIN).collect())
+        }
+        _ => None,
+    };
+    Ok(Rendered { with, again })
 }
 
 /// The verb or resource of a step, and its input.
@@ -444,48 +482,6 @@ fn input_of(step: &Step) -> Result<(&str, &Tree), Failure> {
         Action::Verb { name, with, .. } => Ok((name, with)),
         Action::Hold(hold) => Ok((&hold.resource, &hold.with)),
         _ => Err(super::scope::bug("a control step cannot be attempted")),
-    }
-}
-
-/// The values that an expression was decided on, by the names it reads; long texts are cut.
-pub(super) fn values_of(expr: &Expr, scope: &Scope) -> Value {
-    values_where(expr, scope, |_| true)
-}
-
-/// The same, of names whose first part is `wanted`.
-fn values_where(expr: &Expr, scope: &Scope, wanted: impl Fn(&str) -> bool) -> Value {
-    let mut values = serde_json::Map::new();
-    let is_wanted = |reference: &&Ref| match reference.path.first() {
-        Some(Key::Key(root)) => wanted(root),
-        _ => true,
-    };
-    for reference in expr.refs().iter().filter(is_wanted) {
-        let text = &expr.text()[reference.range.clone()];
-        if let Some(data) = resolve(reference, scope) {
-            values.insert(text.to_owned(), brief(&data));
-        }
-    }
-    Value::Object(values)
-}
-
-fn resolve(reference: &Ref, scope: &Scope) -> Option<Data> {
-    let mut path = reference.path.iter();
-    let Some(Key::Key(root)) = path.next() else { return None };
-    path.try_fold(scope.get(root)?.clone(), |data, key| match key {
-        Key::Key(key) => data.get(key),
-        Key::Index(index) => data.at(usize::try_from(*index).ok()?),
-        Key::Dynamic => None,
-    })
-}
-
-/// What is shown of a value: the beginning of a text, and a list or an object only if it is small.
-fn brief(data: &Data) -> Value {
-    match data.as_str() {
-        Some(text) if text.chars().count() > 200 => {
-            text.chars().take(200).chain(['…']).collect::<String>().into()
-        }
-        None if data.extent().size > 1_000 => "…".into(),
-        _ => data.to_value(),
     }
 }
 

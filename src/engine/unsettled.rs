@@ -69,7 +69,8 @@ impl Run {
             Fact::Succeeded { .. } | Fact::Failed { .. } => {
                 self.unsettled.remove(address);
             }
-            Fact::Lost => {
+            // A `hold` or `call` that begins anew: what its inside had sent is a matter of the step itself now.
+            Fact::Lost | Fact::Faltered { .. } => {
                 let inside = format!("{address}/");
                 for open in self.unsettled.values_mut().filter(|open| open.at.as_str().starts_with(&inside)) {
                     open.at = address.clone();

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::cassette::{CassetteLine, KeyedRequest, RecordedRequest};
 use crate::llm::ChatMessage;
 use crate::value::{Value, canonical};
-use crate::verb::Failure;
+use crate::verb::{Cause, Failure};
 
 /// A part of a request that differs from the recorded one.
 struct Difference {
@@ -27,14 +27,15 @@ pub(super) fn failure(kept: &KeyedRequest, lines: &[&CassetteLine], path: &Path)
             kept.key.short()
         ))
         .hint("record the missing one with --replay-fill")
-        .detail(json!({"miss": true, "key": kept.key}));
+        .cause(Cause::NotRecorded)
+        .detail(json!({"key": kept.key}));
     }
     let nearest = lines.iter().map(|line| (differences(&line.request, &kept.request), line)).min_by_key(
         |(differences, _)| differences.iter().map(|d| 1000 + distance(&d.recorded, &d.asked)).sum::<usize>(),
     );
     let failure = match nearest {
         None => Failure::permanent(format!("{path} has no recorded answer at all"))
-            .detail(json!({"miss": true, "key": kept.key})),
+            .detail(json!({"key": kept.key})),
         Some((differences, line)) => {
             let parts: Vec<&str> = differences.iter().map(|d| d.part.as_str()).collect();
             let shown: Vec<String> = differences.iter().map(show).collect();
@@ -45,10 +46,12 @@ pub(super) fn failure(kept: &KeyedRequest, lines: &[&CassetteLine], path: &Path)
                 parts.join(", "),
                 shown.join("\n")
             ))
-            .detail(json!({"miss": true, "key": kept.key, "nearest": line.key, "at": line.at, "differs": parts}))
+            .detail(json!({"key": kept.key, "nearest": line.key, "at": line.at, "differs": parts}))
         }
     };
-    failure.hint("record it with --replay-fill; name texts that differ from run to run under `volatile`")
+    failure
+        .cause(Cause::NotRecorded)
+        .hint("record it with --replay-fill; name texts that differ from run to run under `volatile`")
 }
 
 fn differences(recorded: &RecordedRequest, asked: &RecordedRequest) -> Vec<Difference> {

@@ -8,7 +8,7 @@ use crate::llm::registry::{Model, ProviderKind, SchemaMode};
 use crate::llm::{ModelRequest, ModelResponse, PartialToolCall, StopReason, TokenUsage, without_thoughts};
 use crate::meter::Meter;
 use crate::value::Value;
-use crate::verb::Failure;
+use crate::verb::{Cause, Failure};
 use crate::visible;
 
 /// One wire format: what to send and how to read what comes back. Pure, so that a batch can use it as well.
@@ -209,12 +209,12 @@ pub(super) fn cut(draft: &PartialResponse, request: &ModelRequest, model: &Model
 
 /// `failure` of a request that was sent and not answered: what it cost, only the provider knows.
 pub(super) fn unanswered(failure: Failure) -> Failure {
-    failure.detail(json!({"unanswered": true}))
+    failure.cause(Cause::Unanswered)
 }
 
 /// Whether `failure` is that of a request that was sent and not answered.
 pub fn is_unanswered(failure: &Failure) -> bool {
-    failure.detail["unanswered"] == true
+    failure.cause == Some(Cause::Unanswered)
 }
 
 /// What an answer that did not come to its end has cost: nothing where nothing came.
@@ -241,12 +241,16 @@ fn empty(draft: &PartialResponse, stop: StopReason, request: &ModelRequest, mode
     let failure = failure.spent(model.meter(&usage)).detail(
         json!({"empty": true, "at_limit": at_limit, "thought": thought, "stop": stop, "reason": draft.reason}),
     );
-    if at_limit { failure.hint("raise `max_tokens`, or have it think less with `effort`") } else { failure }
+    if at_limit {
+        failure.hint("raise `max_tokens`, or have it think less with `effort`")
+    } else {
+        failure.cause(Cause::Empty)
+    }
 }
 
 /// Whether `failure` is that of an answer which says nothing and may well say something when it is asked for again.
 pub fn is_worth_asking_again(failure: &Failure) -> bool {
-    failure.detail["empty"] == true && failure.detail["at_limit"] == false
+    failure.cause == Some(Cause::Empty)
 }
 
 /// The dialect that `kind` stands for.

@@ -10,7 +10,7 @@ use super::{moderation, retry_after};
 use crate::clock::Millis;
 use crate::llm::registry::{Model, Provider, ProviderKind, Registry};
 use crate::value::Value;
-use crate::verb::{Class, Failure};
+use crate::verb::{Cause, Class, Failure};
 
 /// What providers call the limit of tokens, in small letters.
 const LIMITS: [&str; 7] = [
@@ -59,6 +59,7 @@ fn complained(said: &ProviderError<'_>, model: &Model, registry: &Registry) -> F
     let class = class(status, error, message);
     let provider = &model.provider.name;
     let mut failure = Failure::new(class, format!("{}: {message}", said.how))
+        .cause(Cause::Status(status))
         .detail(json!({"status": status, "provider": provider, "model": model.id}));
     failure.hint = hint(class, status, error, message, model, registry);
     // Said of the server, not of the request.
@@ -85,9 +86,7 @@ pub(super) fn tell<T>(pass: &CallPermit, outcome: &mut Result<T, Failure>, now: 
 fn finding(failure: &Failure) -> CallResult {
     match failure.class {
         Class::RateLimited => CallResult::Busy(failure.retry_after_ms),
-        Class::Transient => CallResult::Down {
-            overloaded: failure.detail["status"] == 529 || failure.detail["status"] == 503,
-        },
+        Class::Transient => CallResult::Down { overloaded: matches!(failure.status(), Some(503 | 529)) },
         _ => CallResult::There,
     }
 }
@@ -245,7 +244,7 @@ fn is_loading(lower: &str) -> bool {
 /// Whether `failure` is that of a server that is still loading its model.
 pub(super) fn loads(failure: &Failure) -> bool {
     failure.class == Class::Transient
-        && failure.detail["status"].is_number()
+        && failure.status().is_some()
         && is_loading(&failure.message.to_lowercase())
 }
 

@@ -39,7 +39,7 @@ fn seconds(seconds: f64) -> Option<Duration> {
 fn delay(error: &Value) -> Option<Duration> {
     let details = error.get("details")?.as_array()?;
     let info = |detail: &&Value| detail["@type"].as_str().is_some_and(|kind| kind.ends_with("RetryInfo"));
-    crate::clock::parse_span(details.iter().find(info)?.get("retryDelay")?.as_str()?)
+    crate::duration::parse(details.iter().find(info)?.get("retryDelay")?.as_str()?).ok()
 }
 
 impl RetryHeaders<'_> {
@@ -85,7 +85,7 @@ impl RetryHeaders<'_> {
         }
         match reset.parse().ok().or_else(|| date(reset)) {
             Some(moment) => self.until(moment),
-            None => crate::clock::parse_span(reset),
+            None => crate::duration::parse(reset).ok(),
         }
     }
 

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{ModelRequest, emulated_tools};
 use crate::llm::registry::Model;
-use crate::verb::Failure;
+use crate::verb::{Cause, Failure};
 
 /// Wishes that are left out because an answer is of use without them: whoever asks is to say so.
 pub fn left_out(request: &ModelRequest, model: &Model) -> Vec<&'static str> {
@@ -41,7 +41,7 @@ pub(super) fn refusal(request: &ModelRequest, model: &Model) -> Option<Failure> 
         "name another model; if it does, say so in atoll.toml: [models.\"{name}\"] features = {{ {} = true }}{or}",
         lacks[0]
     );
-    Some(failure.hint(hint).detail(json!({ "lacks": lacks })))
+    Some(failure.hint(hint).cause(Cause::Lacking).detail(json!({ "lacks": lacks })))
 }
 
 fn chosen<const N: usize>(wishes: [(&'static str, bool); N]) -> Vec<&'static str> {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::fields::{Fields, int};
+use super::fields::Fields;
 use super::pipeline::{code, named};
 use super::step::Use;
 use super::{Name, Node, Raw, Text};
@@ -315,9 +315,4 @@ impl Compute {
         fields.finish();
         Some(Self { seed, init, next, until, max: max? })
     }
-}
-
-/// The places at most `node` many may be under way at once.
-pub(super) fn lane(name: &Name, node: &Node, found: &mut Found) -> Option<usize> {
-    int(node, &name.text, 1..=i64::MAX, found).and_then(|width| usize::try_from(width).ok())
 }

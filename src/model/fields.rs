@@ -1,8 +1,9 @@
 use std::time::Duration;
 
+use super::step::{Check, TimeLimit};
 use super::{Entry, Name, Node, Raw, Table, Text};
-use crate::clock::parse_span;
 use crate::diag::{Code, Diagnostic, Span};
+use crate::duration;
 use crate::id::StepId;
 
 /// Reads the keys of one table, each once; complains about wrong types, and at the end about unknown keys.
@@ -86,9 +87,21 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// A list of expressions.
-    pub(super) fn exprs(&mut self, key: &'static str) -> Vec<Text> {
-        self.list(key, expression)
+    /// A list of conditions: each an expression, or a table with what is said if it does not hold.
+    pub(super) fn checks(&mut self, key: &'static str) -> Vec<Check> {
+        self.list(key, |item, key, found| {
+            if !matches!(item.value, Raw::Table(_)) {
+                return expression(item, key, found).map(|that| Check { that, otherwise: None });
+            }
+            let mut fields = Fields::new(item.clone(), item.span, "a check", found);
+            let that = fields.expr("that");
+            let that = fields.need("that", that, "write the condition: `that = \"output.ok\"`");
+            let otherwise = fields.text("else");
+            let hint = "say what is wrong: `else = \"the sum is {{ output.sum }}\"`";
+            let otherwise = fields.need("else", otherwise, hint);
+            fields.finish();
+            Some(Check { that: that?, otherwise })
+        })
     }
 
     fn list<T>(
@@ -188,16 +201,21 @@ impl<'a> Fields<'a> {
     /// A span of time.
     pub(super) fn span(&mut self, key: &'static str) -> Option<Duration> {
         let text = self.text(key)?;
-        let span = parse_span(&text.text);
+        let span = duration::parse(&text.text).ok();
         if span.is_none() {
             self.found.push(bad_span(&text));
         }
         span
     }
 
-    /// A span of time in which something has to end.
-    pub(super) fn time_limit(&mut self, key: &'static str) -> Option<Duration> {
-        let at = self.table.get(key).map(|entry| entry.node.span);
+    /// A span of time in which something has to end, or an expression over inputs.
+    pub(super) fn time_limit(&mut self, key: &'static str) -> Option<TimeLimit> {
+        let written = self.table.get(key).map(|entry| &entry.node);
+        if let Some(text) = written.and_then(Node::text).filter(|text| is_expression(&text.text)) {
+            self.entry(key);
+            return Some(TimeLimit::Expr(text));
+        }
+        let at = written.map(|node| node.span);
         let span = self.span(key);
         if let (Some(at), Some(Duration::ZERO)) = (at, span) {
             self.found.push(
@@ -206,7 +224,7 @@ impl<'a> Fields<'a> {
                     .help("write a span such as `30s`, or remove it"),
             );
         }
-        span
+        span.map(TimeLimit::Span)
     }
 
     /// Complains where a key that is needed is absent.
@@ -266,6 +284,11 @@ pub(super) fn int(
     }
 }
 
+/// Whether what may be a plain word or span is an expression: it reads inputs, or calls something.
+pub(super) fn is_expression(text: &str) -> bool {
+    duration::parse(text).is_err() && (text.contains("inputs") || text.contains(['(', '\'']))
+}
+
 fn expression(node: &Node, key: &str, found: &mut Vec<Diagnostic>) -> Option<Text> {
     let itself = |text: String| Some(Text { text, span: node.span, quoted: false });
     match &node.value {
@@ -285,8 +308,11 @@ fn expression(node: &Node, key: &str, found: &mut Vec<Diagnostic>) -> Option<Tex
 
 /// An expression of which nothing is known, in the place of one that is wrong: who reads the name makes no mistake.
 pub(super) fn anything(span: Span) -> Text {
-    Text { text: "'null' | fromjson".to_owned(), span, quoted: false }
+    Text { text: ANYTHING.to_owned(), span, quoted: false }
 }
+
+/// The text of such an expression.
+pub const ANYTHING: &str = "'null' | fromjson";
 
 /// The expression that stands for `value`.
 fn literal(value: &crate::value::Value) -> String {
@@ -301,7 +327,7 @@ pub(super) fn wrong(node: &Node, key: &str, expected: &str) -> Diagnostic {
 }
 
 pub(super) fn bad_span(text: &Text) -> Diagnostic {
-    Diagnostic::new(Code::BadDuration, format!("`{}` is no span of time", text.text))
+    Diagnostic::new(Code::BadDuration, format!("`{}` is not a duration", text.text))
         .at(text.span, "")
         .help("write a number with a unit: `300ms`, `2s`, `1m30s`, `2h`")
 }

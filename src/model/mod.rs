@@ -11,8 +11,9 @@ mod step;
 mod text;
 
 pub use control::{Ask, Call, Compute, Each, Hold, Inherit, Loop, LoopExit, Rule};
+pub use fields::ANYTHING;
 pub use format::{NotFormatted, formatted};
 pub use node::{Entry, Node, Raw, Table};
 pub use pipeline::{Exit, Function, Input, Pipeline, Refusal};
-pub use step::{Retry, Step, Use};
+pub use step::{Check, Retry, Step, TimeLimit, Use};
 pub use text::{Name, Parts, Text};

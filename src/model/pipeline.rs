@@ -1,4 +1,3 @@
-use super::control::lane;
 use super::fields::{Fields, anything};
 use super::step::{Step, steps};
 use super::{Name, Node, Raw, Text};
@@ -22,7 +21,7 @@ pub struct Pipeline {
     /// Caps on spending.
     pub limits: Vec<(Name, Text)>,
     /// Widths of lanes.
-    pub lanes: Vec<(Name, usize)>,
+    pub lanes: Vec<(Name, Text)>,
     /// The steps.
     pub steps: Vec<Step>,
     /// Outputs.
@@ -106,10 +105,7 @@ impl Pipeline {
             functions: named(&mut fields, "functions", function),
             labels: named(&mut fields, "labels", label),
             limits: fields.named_exprs("limits"),
-            lanes: named(&mut fields, "lanes", |name, node, found| {
-                let width = lane(&name, &node, found).unwrap_or(1);
-                Some((name, width))
-            }),
+            lanes: fields.named_exprs("lanes"),
             steps: fields.node("steps").map(|node| steps(node, fields.found())).unwrap_or_default(),
             outputs: fields.named_exprs("outputs"),
             exits: named(&mut fields, "exits", exit),

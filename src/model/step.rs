@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use super::fields::{Fields, bad_span};
 use super::{Name, Node, Raw, Text};
-use crate::clock::parse_span;
 use crate::diag::{Code, Diagnostic};
+use crate::duration;
 use crate::id::StepId;
 
 /// One step: its header, whatever else stands in its table, and the steps inside it.
@@ -22,7 +22,7 @@ pub struct Step {
     /// How failures are tried again.
     pub retry: Option<Retry>,
     /// How long one attempt may take.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<TimeLimit>,
     /// The lane it counts against.
     pub lane: Option<Text>,
     /// The most that it may spend, all attempts and everything inside it together, by unit.
@@ -30,7 +30,7 @@ pub struct Step {
     /// A schema: the name of a file, or the schema itself.
     pub output: Option<Node>,
     /// What must hold of the output.
-    pub check: Vec<Text>,
+    pub check: Vec<Check>,
     /// Labels that must not reach it.
     pub forbid: Vec<Text>,
     /// What lowers labels; read by whoever follows labels.
@@ -70,17 +70,47 @@ pub struct Use {
     pub with: Node,
 }
 
+/// A condition on the output of a step.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// The condition.
+    pub that: Text,
+    /// What is said if it does not hold, a template.
+    pub otherwise: Option<Text>,
+}
+
+/// How long something may take.
+#[derive(Clone, Debug)]
+pub enum TimeLimit {
+    /// As long as this.
+    Span(Duration),
+    /// What this expression comes to.
+    Expr(Text),
+}
+
+impl TimeLimit {
+    /// The span, if it is written as one.
+    pub fn span(&self) -> Option<Duration> {
+        match self {
+            Self::Span(span) => Some(*span),
+            Self::Expr(_) => None,
+        }
+    }
+}
+
 /// How failures are tried again, as far as it is written.
 #[derive(Clone, Debug, Default)]
 pub struct Retry {
     /// The most retries.
-    pub max: Option<u32>,
+    pub max: Option<Text>,
     /// Least and greatest pause.
     pub backoff: Option<(Duration, Duration)>,
     /// Classes of failures.
     pub on: Option<Vec<Text>>,
     /// Which of these failures, by what is known of them.
     pub when: Option<Text>,
+    /// What the output is to be, before no further attempt is made.
+    pub until: Option<Text>,
 }
 
 impl Step {
@@ -112,9 +142,10 @@ impl Step {
 
     /// Shows `see` every text in it that may be an expression or a template, those of the steps inside it too.
     pub fn each_text(&self, see: &mut impl FnMut(&str)) {
-        let header = self.when.iter().chain(&self.check).chain(self.budget.iter().map(|(_, text)| text));
-        let narrowing = self.retry.iter().filter_map(|retry| retry.when.as_ref());
-        header.chain(narrowing).for_each(|text| see(&text.text));
+        let checks = self.check.iter().flat_map(|check| [&check.that].into_iter().chain(&check.otherwise));
+        let header = self.when.iter().chain(checks).chain(self.budget.iter().map(|(_, text)| text));
+        let retry = self.retry.iter().flat_map(|retry| retry.when.iter().chain(&retry.until));
+        header.chain(retry).for_each(|text| see(&text.text));
         self.uses.iter().for_each(|used| texts(&used.with, see));
         for step in self.body.iter().flat_map(|(_, steps)| steps) {
             step.each_text(see);
@@ -126,12 +157,12 @@ impl Step {
         let body = fields.entry("steps").map(|entry| (entry.key, steps(entry.node, fields.found())));
         let retry = fields.entry("retry").map(|entry| {
             let mut fields = Fields::new(entry.node, entry.key, "`retry`", fields.found());
-            let max = fields.int("max", 0..=1000).and_then(|max| u32::try_from(max).ok());
+            let max = fields.expr("max");
             let backoff = fields.text("backoff").and_then(|text| backoff(&text, fields.found()));
             let on = fields.entry("on").map(|entry| words(entry.node, "on", fields.found()));
-            let when = fields.expr("when");
+            let (when, until) = (fields.expr("when"), fields.expr("until"));
             fields.finish();
-            Retry { max, backoff, on, when }
+            Retry { max, backoff, on, when, until }
         });
         let cache = fields.bool("cache");
         let mut step = Self {
@@ -144,7 +175,7 @@ impl Step {
             lane: fields.text("lane"),
             budget: fields.named_exprs("budget"),
             output: fields.node("output"),
-            check: fields.exprs("check"),
+            check: fields.checks("check"),
             forbid: fields.texts("forbid"),
             declassify: fields.node("declassify"),
             cache: cache.unwrap_or(false),
@@ -214,7 +245,7 @@ fn words(node: Node, key: &'static str, found: &mut Vec<Diagnostic>) -> Vec<Text
 /// `2s`, or `2s..60s`.
 fn backoff(text: &Text, found: &mut Vec<Diagnostic>) -> Option<(Duration, Duration)> {
     let (from, to) = text.text.split_once("..").unwrap_or((&text.text, &text.text));
-    let Some((from, to)) = parse_span(from).zip(parse_span(to)) else {
+    let Some((from, to)) = duration::parse(from).ok().zip(duration::parse(to).ok()) else {
         found.push(bad_span(text));
         return None;
     };

@@ -122,6 +122,12 @@ pub fn check_inputs(
         found =
             plan.refused(&values).into_iter().map(|why| Diagnostic::new(Code::InputRefused, why)).collect();
     }
+    if found.is_empty()
+        && let Err(unfit) = plan.at_start(&values)
+    {
+        let complaint = Diagnostic::new(Code::InputRefused, unfit.message).at(unfit.span, "");
+        found.push(complaint.help("give inputs with which it fits"));
+    }
     if found.is_empty() { Ok(values) } else { Err(found) }
 }
 

@@ -9,6 +9,7 @@ use super::load::Loader;
 use super::loop_codes;
 use super::scope::{Around, Level, Sight, Site, StepShape};
 use super::shape;
+use super::start::Setting;
 use super::types::{Body, BodyId, Exit, Input, Origin, Plan, Refusal};
 use super::{order, types};
 use crate::diag::{Code, Diagnostic, Severity, Span};
@@ -46,6 +47,10 @@ pub(super) struct Resolver<'l, 'a> {
     /// Schemas of verbs and files, compiled or generated once.
     pub(super) generated: HashMap<String, Arc<Value>>,
     pub(super) schemas: HashMap<String, Option<Arc<Schema>>>,
+    /// What is evaluated once, when a run starts.
+    pub(super) settings: Vec<Setting>,
+    /// Whether the lane of some step is known only when a run starts.
+    pub(super) lane_varies: bool,
     bodies: Vec<Option<Body>>,
     /// Whether the name of a secret may be read where something is compiled right now.
     pub(super) names_secret: bool,
@@ -77,6 +82,8 @@ pub(super) fn resolve(
         owners: HashMap::new(),
         generated: HashMap::new(),
         schemas: HashMap::new(),
+        settings: Vec::new(),
+        lane_varies: false,
         bodies: Vec::new(),
         names_secret: false,
         origins,
@@ -97,6 +104,7 @@ impl Resolver<'_, '_> {
         let refusals = self.refusals(&pipeline.refusals);
         note_owners(&pipeline.steps, None, &mut self.owners);
         let statuses = loop_codes::statuses(&pipeline);
+        let lanes = self.widths(&pipeline.lanes);
         let names: Vec<String> = pipeline.outputs.iter().map(|(name, _)| name.text.clone()).collect();
         let mut sight = Sight::new();
         let (_, closed, _) = self.body(pipeline.steps, Around::Root, |this| {
@@ -112,6 +120,7 @@ impl Resolver<'_, '_> {
         self.warn_unused();
         let (outputs, exits, limits) = closed?;
         let bodies = std::mem::take(&mut self.bodies).into_iter().collect::<Option<Vec<_>>>()?;
+        self.unused_lanes(&pipeline.lanes, &bodies);
         Some(Plan {
             name: pipeline.name.map_or_else(|| name.to_owned(), |name| name.text),
             summary: pipeline.summary.map(|summary| summary.text).unwrap_or_default(),
@@ -123,7 +132,8 @@ impl Resolver<'_, '_> {
             exits,
             sees: sees(&sight),
             limits,
-            lanes: pipeline.lanes.into_iter().map(|(name, width)| (name.text, width)).collect(),
+            lanes,
+            settings: std::mem::take(&mut self.settings),
             digest,
         })
     }
@@ -163,7 +173,7 @@ impl Resolver<'_, '_> {
     ) -> (BodyId, T, Shape) {
         let id = BodyId(self.bodies.len());
         self.bodies.push(None);
-        self.open(&steps, around);
+        self.open(id, &steps, around);
         let depth = self.levels.len() - 1;
         let names: Vec<Name> = steps.iter().map(|step| step.id.clone()).collect();
         let order = Self::by_mention(&steps);
@@ -185,6 +195,9 @@ impl Resolver<'_, '_> {
                 for (step, waits) in steps.iter_mut().zip(&level.waits) {
                     step.deps = waits.iter().map(|(place, wait)| wait.dep(*place)).collect();
                 }
+                for (step, tells) in steps.iter_mut().zip(&level.tells_spent) {
+                    step.tells_spent = *tells;
+                }
                 Body::new(steps, order)
             });
             if let Some(body) = &self.bodies[id.0] {
@@ -202,7 +215,7 @@ impl Resolver<'_, '_> {
     }
 
     /// Brings the names of a body into sight.
-    fn open(&mut self, steps: &[model::Step], around: Around) {
+    fn open(&mut self, id: BodyId, steps: &[model::Step], around: Around) {
         for step in steps {
             if let Some((depth, place)) = self.find(&step.id.text) {
                 self.loader.found.push(
@@ -218,10 +231,12 @@ impl Resolver<'_, '_> {
         }
         let shapes = steps.iter().map(|step| self.shape(step)).collect();
         self.levels.push(Level {
+            id,
             names: steps.iter().enumerate().map(|(place, step)| (step.id.text.clone(), place)).collect(),
             spans: steps.iter().map(|step| step.id.span).collect(),
             shapes,
             always: steps.iter().map(|step| step.always.is_some()).collect(),
+            tells_spent: vec![false; steps.len()],
             on_pause: steps.iter().map(|step| step.on_pause.is_some()).collect(),
             current: None,
             waits: vec![IndexMap::new(); steps.len()],

@@ -4,7 +4,7 @@ use indexmap::{IndexMap, IndexSet};
 
 use super::resolve::Resolver;
 use super::shape;
-use super::types::{InputKind, Seen};
+use super::types::{BodyId, InputKind, Seen};
 use super::waits::Wait;
 use crate::diag::{Code, Diagnostic, Span};
 use crate::expr::{Choices, Names, Ref, Shape, Step};
@@ -12,11 +12,14 @@ use crate::model::Text;
 
 /// A body that is being resolved.
 pub(super) struct Level {
+    pub(super) id: BodyId,
     pub(super) names: IndexMap<String, usize>,
     pub(super) spans: Vec<Span>,
     pub(super) shapes: Vec<StepShape>,
     /// By step: whether it runs always.
     pub(super) always: Vec<bool>,
+    /// By step: whether some expression reads what it has spent.
+    pub(super) tells_spent: Vec<bool>,
     /// By step: whether it also runs at a pause.
     pub(super) on_pause: Vec<bool>,
     /// The step whose header, input or inside is being resolved.
@@ -48,6 +51,7 @@ impl StepShape {
         match field {
             Some("items") if self.items.is_some() => Asked::Items,
             Some("failed") if self.keeps => Asked::Items,
+            Some("spent") => Asked::Spent,
             Some("ok" | "skipped" | "failed" | "error") => Asked::Ending,
             _ => Asked::Output,
         }
@@ -57,6 +61,7 @@ impl StepShape {
         match (field, &self.items) {
             ("output", _) => self.output.clone(),
             ("error", _) => shape::failure(),
+            ("spent", _) => shape::spent_by_step(),
             ("failed", Some(_)) => shape::failed_items(),
             ("items", Some(output)) => shape::all_items(output.clone()),
             ("ok" | "skipped" | "failed", _) => Shape::Bool,
@@ -73,6 +78,8 @@ enum Asked {
     Items,
     /// How it ended.
     Ending,
+    /// What it has spent, however it ended.
+    Spent,
 }
 
 /// What a body adds to the names in scope.
@@ -131,7 +138,7 @@ pub(super) struct Computed {
 /// The steps that some expressions read.
 pub(super) type Sight = IndexSet<Seen>;
 
-const FIELDS: [&str; 5] = ["ok", "skipped", "failed", "output", "error"];
+const FIELDS: [&str; 6] = ["ok", "skipped", "failed", "output", "error", "spent"];
 const SOMEWHERE: [(&str, &str); 9] = [
     ("attempt", "`attempt` is in scope in the input of a verb"),
     ("state", "`state` is in scope inside a loop"),
@@ -140,7 +147,7 @@ const SOMEWHERE: [(&str, &str); 9] = [
     ("item", "`item` is in scope inside `each`, and inside a loop with `over`"),
     ("index", "`index` is in scope inside `each`, and inside a loop with `over`"),
     ("held", "`held` is in scope inside the body of `hold`"),
-    ("output", "`output` is in scope in `check`; elsewhere write `steps.NAME.output`"),
+    ("output", "`output` is in scope in `check` and `retry.until`; elsewhere write `steps.NAME.output`"),
     ("outputs", "`outputs` is in scope in the pipeline's `exits`"),
 ];
 
@@ -376,7 +383,7 @@ impl Resolver<'_, '_> {
             );
             self.loader.found.push(
                 Diagnostic::new(Code::UnknownStepField, format!("steps have no field `{field}`"))
-                    .at(at, "not one of ok, skipped, failed, output, error")
+                    .at(at, "not one of ok, skipped, failed, output, error, spent")
                     .help(hint),
             );
         }
@@ -385,11 +392,15 @@ impl Resolver<'_, '_> {
         }
         sight.insert(Seen { up: self.levels.len() - 1 - depth, step: place });
         let asked = step.asked(field);
+        if asked == Asked::Spent {
+            self.levels[depth].tells_spent[place] = true;
+        }
         // At a pause a step also runs on what others have left so far, and those are not `ok` then.
         let varies = field == Some("ok") && self.levels.len() == 1 && self.is_on_pause();
         self.wait(depth, place, span, |wait| match asked {
             Asked::Output => wait.output = true,
             Asked::Items => wait.items = true,
+            Asked::Spent => wait.varies = true,
             Asked::Ending if varies => wait.varies = true,
             Asked::Ending => drop(wait.status.get_or_insert(span)),
         });

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::types::{Input, InputKind};
 use crate::expr::{KnownFields, Shape};
+use crate::meter::Unit;
 use crate::value::Value;
 
 /// How many parts of a schema are looked at.
@@ -146,7 +147,12 @@ pub(super) fn of_input(input: &Input) -> Shape {
 
 /// What was spent, as expressions see it.
 pub(super) fn spent() -> Shape {
-    Shape::table(["usd", "tokens", "calls"].map(|unit| (unit, Shape::Number)))
+    Shape::table([Unit::Usd, Unit::Tokens, Unit::Calls].map(|unit| (unit.word(), Shape::Number)))
+}
+
+/// The same of one step, with seconds of work.
+pub(super) fn spent_by_step() -> Shape {
+    Shape::table([Unit::Usd, Unit::Tokens, Unit::Calls, Unit::Wall].map(|unit| (unit.word(), Shape::Number)))
 }
 
 /// A failure, as expressions see it.

@@ -4,13 +4,14 @@ use super::compile::{Wanted, sees};
 use super::literal;
 use super::resolve::Resolver;
 use super::scope::{Around, Sight, Site};
-use super::types::{Action, CachedFiles, Limit, OnInterrupt, Retry, Step};
+use super::types::{Action, CachedFiles, Limit, OnInterrupt, Step};
 use crate::diag::{Code, Diagnostic, nearest};
-use crate::expr::{Expr, Ref, Step as Key};
+use crate::expr::{Ref, Step as Key};
+use crate::meter::Unit;
 use crate::model::{self, Name, Node, Raw, Text, Use};
 use crate::schema::Schema;
 use crate::value::Value;
-use crate::verb::{Class, Traits};
+use crate::verb::Traits;
 
 /// Verbs that the language itself knows.
 pub(super) const CONTROL: [&str; 6] = ["loop", "each", "hold", "call", "ask", "compute"];
@@ -23,7 +24,6 @@ impl Resolver<'_, '_> {
         self.orderings(&step);
         step.forbid.iter().for_each(|label| self.label(label));
         let output = step.output.as_ref().map(|node| self.schema(node));
-        let retry = self.retry(step.retry.as_ref(), &mut sight);
         let files = self.cached_files(&step);
         if step.cache {
             self.shared_products(&step);
@@ -31,25 +31,32 @@ impl Resolver<'_, '_> {
         self.time_limits(&step);
         let budget = self.caps(&step.budget, false, &site, &mut sight);
         let used = self.verb(&mut step);
+        let mut retry = self.retry(&step, used.as_ref(), &mut sight);
+        let timeout = self.time_limit(step.timeout.as_ref());
+        let lane = self.lane(step.lane.as_ref());
         self.inside_unbound(&step, used.as_ref());
+        self.without_effect(&step, used.as_ref());
         let on_interrupt = self.on_interrupt(&step, used.as_ref());
         let outage_pauses = self.outage_pauses(step.on_outage.as_ref());
         let fails_none = self.fails_none(step.fails.as_ref());
         let on_pause = self.on_pause(&step, used.as_ref());
         let always = self.always(&step, used.as_ref());
-        self.lane(step.lane.as_ref());
         let body = step.body.take();
         let action =
             used.and_then(|used| self.action(used, body, output.clone().flatten().as_deref(), &mut sight));
-        let check = self.checks(&step.check, &mut sight);
+        let check = self.checks(&step, &mut retry, &mut sight);
+        let action = action.map(|mut action| {
+            self.again(&mut action, &retry, &mut sight);
+            action
+        });
         let resolved = Step {
             id: Self::id(&step.id),
             when: when?,
             deps: Vec::new(),
             sees: sees(&sight),
             retry,
-            timeout: step.timeout,
-            lane: step.lane.map(|lane| lane.text),
+            timeout,
+            lane,
             budget: budget?,
             output: output.flatten(),
             check: check?,
@@ -58,6 +65,7 @@ impl Resolver<'_, '_> {
             on_interrupt,
             outage_pauses,
             fails_none: fails_none || always,
+            tells_spent: false,
             on_pause,
             always,
             forbid: step.forbid.into_iter().map(|label| label.text).collect(),
@@ -67,17 +75,6 @@ impl Resolver<'_, '_> {
         };
         self.shared_output(&resolved, &step.id);
         Some(resolved)
-    }
-
-    /// The checks of the output of the step at hand, of which all is known that can be.
-    fn checks(&mut self, checks: &[Text], sight: &mut Sight) -> Option<Vec<Expr>> {
-        let level = self.levels.last();
-        let own = level.and_then(|level| Some(level.shapes[level.current?].output.clone()));
-        let shape = own.unwrap_or_default();
-        let site = Site { output: Some(&shape), ..Site::default() };
-        let compiled: Vec<_> =
-            checks.iter().map(|text| self.expr(text, Wanted::Condition, &site, sight)).collect();
-        compiled.into_iter().collect()
     }
 
     fn orderings(&mut self, step: &model::Step) {
@@ -111,22 +108,24 @@ impl Resolver<'_, '_> {
         site: &Site<'_>,
         sight: &mut Sight,
     ) -> Option<Vec<Limit>> {
-        let known: Vec<&str> = Limit::UNITS.into_iter().filter(|unit| whole || *unit != "wall").collect();
-        for (name, _) in entries.iter().filter(|(name, _)| !known.contains(&name.text.as_str())) {
+        let known: Vec<Unit> = Limit::UNITS.into_iter().filter(|unit| whole || *unit != Unit::Wall).collect();
+        let unit_of = |name: &Name| Unit::parse(&name.text).filter(|unit| known.contains(unit));
+        let words: Vec<&str> = known.iter().map(|unit| unit.word()).collect();
+        for (name, _) in entries.iter().filter(|(name, _)| unit_of(name).is_none()) {
             let mut complaint =
                 Diagnostic::new(Code::UnknownWord, format!("nothing is counted in `{}` here", name.text))
                     .at(name.span, "unknown unit");
-            complaint = match name.text.as_str() {
-                "wall" => complaint.help("the time of a step is bounded by its `timeout`"),
-                unit => complaint.suggest(unit, known.iter().copied()),
+            complaint = match Unit::parse(&name.text) {
+                Some(Unit::Wall) => complaint.help("the time of a step is bounded by its `timeout`"),
+                _ => complaint.suggest(&name.text, words.iter().copied()),
             };
-            complaint.help.get_or_insert_with(|| format!("units are {}", known.join(", ")));
+            complaint.help.get_or_insert_with(|| format!("units are {}", words.join(", ")));
             self.loader.found.push(complaint);
         }
         let mut caps = Vec::with_capacity(entries.len());
-        for (unit, text) in entries {
-            let (unit, mut reads) = (unit.text.clone(), Sight::new());
-            let cap = self.expr(text, Wanted::Cap { span: unit == "wall" }, site, &mut reads);
+        for (name, text) in entries {
+            let (unit, mut reads) = (unit_of(name), Sight::new());
+            let cap = self.expr(text, Wanted::Cap { span: unit == Some(Unit::Wall) }, site, &mut reads);
             if whole && !reads.is_empty() {
                 self.loader.found.push(
                     Diagnostic::new(Code::NotHere, "caps of a whole run do not see its steps")
@@ -135,7 +134,7 @@ impl Resolver<'_, '_> {
                 );
             }
             sight.extend(reads);
-            caps.push(cap.map(|cap| Limit { unit, cap }));
+            caps.push(cap.zip(unit).map(|(cap, unit)| Limit { unit, cap }));
         }
         caps.into_iter().collect()
     }
@@ -264,34 +263,6 @@ impl Resolver<'_, '_> {
         }
     }
 
-    fn retry(&mut self, retry: Option<&model::Retry>, sight: &mut Sight) -> Retry {
-        let mut read = Retry::default();
-        let Some(retry) = retry else { return read };
-        let site = Site { error: true, ..Site::default() };
-        read.when = self.maybe(retry.when.as_ref(), Wanted::Condition, &site, sight).flatten();
-        read.max = retry.max.unwrap_or(read.max);
-        (read.from, read.to) = retry.backoff.unwrap_or((read.from, read.to));
-        if let Some(on) = &retry.on {
-            read.on = self.classes(on);
-        }
-        read
-    }
-
-    pub(super) fn classes(&mut self, words: &[Text]) -> Vec<Class> {
-        let mut classes = Vec::with_capacity(words.len());
-        for word in words {
-            match Class::parse(&word.text) {
-                Some(class) => classes.push(class),
-                None => self.loader.found.push(
-                    Diagnostic::new(Code::UnknownWord, format!("there is no failure class `{}`", word.text))
-                        .at(word.span, "unknown class")
-                        .suggest(&word.text, Class::ALL.map(Class::word)),
-                ),
-            }
-        }
-        classes
-    }
-
     fn on_interrupt(&mut self, step: &model::Step, used: Option<&Use>) -> OnInterrupt {
         if let Some(word) = &step.on_interrupt {
             match word.text.as_str() {
@@ -323,24 +294,6 @@ impl Resolver<'_, '_> {
             );
         }
         word.text == "pause"
-    }
-
-    /// Complains about an undeclared lane.
-    fn lane(&mut self, lane: Option<&Text>) {
-        let Some(lane) = lane else { return };
-        let own = self.lanes.iter().map(String::as_str);
-        let known = own.chain(self.loader.catalog.lane_names());
-        let is_known = self.lanes.contains(&lane.text)
-            || self.loader.catalog.lane_names().any(|known| known == lane.text);
-        if !is_known {
-            let complaint = Diagnostic::new(Code::UnknownLane, format!("unknown lane `{}`", lane.text))
-                .at(lane.span, "not declared");
-            let help = match nearest(&lane.text, known) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("declare it: `[lanes]` with `{} = 2`", lane.text),
-            };
-            self.loader.found.push(complaint.help(help));
-        }
     }
 
     fn fails_none(&mut self, word: Option<&Text>) -> bool {
@@ -477,7 +430,8 @@ impl Resolver<'_, '_> {
             self.gives(self.made_of(&used.with), None);
         }
         let with = with?;
+        self.keys_at_start(used, &with);
         let traits = Traits { lane: verb.lane(&used.with.to_value()), ..verb.traits() };
-        Some(Action::Verb { name: verb.name().to_owned(), with, traits })
+        Some(Action::Verb { name: verb.name().to_owned(), with, traits, again: None })
     }
 }

@@ -1,6 +1,6 @@
 use super::types::{Input, InputKind};
-use crate::clock::parse_span;
 use crate::diag::Code;
+use crate::duration;
 use crate::value::{MAX_READ_DEPTH, Value, nested, unrecordable};
 use crate::verb::is_secret_name;
 
@@ -85,7 +85,7 @@ fn typed(kind: &InputKind, value: &Value, written: bool) -> Option<Value> {
             _ => None,
         },
         InputKind::Duration => match text {
-            Some(text) => parse_span(text).map(|span| Value::from(span.as_secs_f64())),
+            Some(text) => duration::parse(text).ok().map(|span| Value::from(span.as_secs_f64())),
             None => number(value).filter(|seconds| *seconds >= 0.0).map(Value::from),
         },
         InputKind::File | InputKind::FilePath | InputKind::Dir | InputKind::Path => None,

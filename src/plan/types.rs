@@ -5,9 +5,12 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::retrying::{Check, Retry};
+use super::start::Setting;
 use crate::diag::Span;
 use crate::expr::{Expr, Shape, Template, Tree};
 use crate::id::StepId;
+use crate::meter::Unit;
 use crate::schema::Schema;
 use crate::value::{Digest, Value};
 use crate::verb::{Class, Traits};
@@ -36,6 +39,8 @@ pub struct Plan {
     pub limits: Vec<Limit>,
     /// How many attempts may be under way at once, by lane.
     pub lanes: IndexMap<String, usize>,
+    /// What is evaluated once, when a run starts.
+    pub settings: Vec<Setting>,
     /// Digest of everything the plan was made from.
     pub digest: Digest,
 }
@@ -126,14 +131,20 @@ pub struct Exit {
 /// A cap on one unit.
 pub struct Limit {
     /// The unit, one of [`Limit::UNITS`].
-    pub unit: String,
+    pub unit: Unit,
     /// The cap; `none` means no cap.
     pub cap: Expr,
 }
 
 impl Limit {
     /// What can be capped: dollars, tokens (in and out together, or one of them), calls, and seconds of work.
-    pub const UNITS: [&'static str; 6] = ["usd", "tokens", "tokens_in", "tokens_out", "calls", "wall"];
+    pub const UNITS: [Unit; 6] =
+        [Unit::Usd, Unit::Tokens, Unit::TokensIn, Unit::TokensOut, Unit::Calls, Unit::Wall];
+
+    /// Their names.
+    pub fn unit_names() -> [&'static str; 6] {
+        Self::UNITS.map(Unit::word)
+    }
 }
 
 /// Index of a body in [`Plan::bodies`].
@@ -232,8 +243,8 @@ pub struct Step {
     pub budget: Vec<Limit>,
     /// What its output must fit.
     pub output: Option<Arc<Schema>>,
-    /// What must hold of its output; each sees `output` as well.
-    pub check: Vec<Expr>,
+    /// What must hold of its output.
+    pub check: Vec<Check>,
     /// Whether a recorded output of an equal step may be used again.
     pub cache: bool,
     /// Files that belong to a cached step, where its author names any.
@@ -244,6 +255,8 @@ pub struct Step {
     pub outage_pauses: bool,
     /// Whether its failure, and that of items it keeps, changes nothing about how the run ends.
     pub fails_none: bool,
+    /// Whether some expression reads what it has spent.
+    pub tells_spent: bool,
     /// Whether it also runs when the run pauses; only steps of the pipeline's own body do.
     pub on_pause: bool,
     /// Whether it runs when every other step of the pipeline's own body has ended, whatever happened; what becomes of it
@@ -279,6 +292,18 @@ pub struct FromDefaults {
     pub span: Span,
 }
 
+impl Step {
+    /// The lane that it counts against, where no setting says otherwise.
+    pub fn lane(&self) -> &str {
+        match (&self.lane, &self.action) {
+            (Some(lane), _) => lane,
+            (None, Action::Verb { traits, .. }) => traits.lane,
+            (None, Action::Hold(hold)) => hold.traits.lane,
+            (None, _) => "default",
+        }
+    }
+}
+
 /// Files of the project that belong to a cached step, as globs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachedFiles {
@@ -298,6 +323,8 @@ pub enum Action {
         with: Tree,
         /// How it may be treated.
         traits: Traits,
+        /// What is added to its input after an output that was rejected.
+        again: Option<Template>,
     },
     /// A pure loop in memory.
     Compute(Compute),
@@ -482,33 +509,6 @@ impl AnswerType {
     /// Whether it is the text as it was written.
     pub fn is_text(&self) -> bool {
         *self == Self::Text
-    }
-}
-
-/// How failures of a step are tried again.
-#[derive(Clone, Debug)]
-pub struct Retry {
-    /// The most retries after the first attempt.
-    pub max: u32,
-    /// Least pause.
-    pub from: Duration,
-    /// Greatest pause; doubles in between, with jitter.
-    pub to: Duration,
-    /// Classes that are tried again.
-    pub on: Vec<Class>,
-    /// Which of these failures; sees `error`.
-    pub when: Option<Expr>,
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self {
-            max: 2,
-            from: Duration::from_secs(1),
-            to: Duration::from_secs(30),
-            on: vec![Class::Transient],
-            when: None,
-        }
     }
 }
 

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::types::{Action, Body, BodyId, Call, InputKind, Limit, Plan, Step};
+use super::start::AtStart;
+use super::types::{Action, BodyId, Call, InputKind, Limit, Plan, Step};
 use crate::expr::{Allowance, Data, Expr, Ref, Scope, Step as PathStep, Template, Tree};
-use crate::meter::Meter;
+use crate::meter::{Meter, Unit};
 use crate::schema::Schema;
 use crate::value::{Value, canonical};
 
@@ -40,16 +41,15 @@ pub fn worst(plan: &Plan, inputs: &Value, most: Most<'_>) -> Vec<Worst> {
     let allowance = Arc::new(Allowance::new(WORK));
     let mut walk = Walk { most, found: Vec::new(), called: HashMap::new(), allowance };
     let scope = walk.scope(inputs.clone());
-    let place = Place { plan, scope, prefix: String::new(), times: 1.0, per: Vec::new() };
-    walk.body(&place, &plan.bodies[BodyId::ROOT.0]);
+    walk.body(&Place::of(plan, inputs, scope), BodyId::ROOT);
     walk.found
 }
 
 /// The caps of `plan` that are in force for the known `inputs`: each with its unit, the value where it is known
 /// (null for no cap), and its text.
-pub fn caps(plan: &Plan, inputs: &Value) -> Vec<(String, Option<Value>, String)> {
+pub fn caps(plan: &Plan, inputs: &Value) -> Vec<(Unit, Option<Value>, String)> {
     let scope = Scope::new().briefly().with("inputs", Data::from_arc(Arc::new(inputs.clone())));
-    let cap = |limit: &Limit| (limit.unit.clone(), known(&limit.cap, &scope), limit.cap.text().to_owned());
+    let cap = |limit: &Limit| (limit.unit, known(&limit.cap, &scope), limit.cap.text().to_owned());
     plan.limits.iter().map(cap).collect()
 }
 
@@ -61,7 +61,7 @@ pub struct InnerCap {
     /// What the cap applies to: `step`, `round` or `call`.
     pub applies_to: &'static str,
     /// The unit.
-    pub unit: String,
+    pub unit: Unit,
     /// The value, if it is known; null for no cap.
     pub cap: Option<Value>,
     /// Its text.
@@ -144,7 +144,7 @@ fn listed<'a>(
     limits.iter().map(move |limit| InnerCap {
         step: name.to_owned(),
         applies_to,
-        unit: limit.unit.clone(),
+        unit: limit.unit,
         cap: known(&limit.cap, scope),
         text: limit.cap.text().to_owned(),
     })
@@ -168,10 +168,28 @@ fn passed(call: &Call, scope: &Scope) -> Value {
 #[derive(Clone)]
 struct Place<'a> {
     plan: &'a Plan,
+    at_start: Rc<AtStart>,
     scope: Scope,
     prefix: String,
     times: f64,
     per: Vec<String>,
+}
+
+impl<'a> Place<'a> {
+    fn of(plan: &'a Plan, inputs: &Value, scope: Scope) -> Self {
+        let at_start = Rc::new(plan.at_start_so_far(inputs));
+        Self { plan, at_start, scope, prefix: String::new(), times: 1.0, per: Vec::new() }
+    }
+
+    /// How often the step can be tried; `None` if that is not known yet.
+    fn attempts(&self, (body, at): (BodyId, usize), step: &Step) -> Option<f64> {
+        let is_setting = self.plan.settings.iter().any(|setting| setting.is_retries_of(body, at));
+        let retries = self.at_start.retries(body, at);
+        if is_setting && retries.is_none() {
+            return None;
+        }
+        Some(f64::from(retries.unwrap_or(step.retry.max)) + 1.0)
+    }
 }
 
 struct Walk<'a> {
@@ -188,25 +206,28 @@ const STEPS: usize = 10_000;
 const WORK: u64 = 5_000_000;
 
 impl Walk<'_> {
-    fn body(&mut self, place: &Place<'_>, body: &Body) {
-        for step in body.order.iter().map(|at| &body.steps[*at]) {
+    fn body(&mut self, place: &Place<'_>, id: BodyId) {
+        let body = &place.plan.bodies[id.0];
+        for (at, step) in body.order.iter().map(|at| (*at, &body.steps[*at])) {
             let never = step.when.as_ref().and_then(|when| known(when, &place.scope));
             if never.is_none_or(|when| when != Value::Bool(false)) {
-                self.step(place, step);
+                self.step(place, (id, at), step);
             }
         }
     }
 
-    fn step(&mut self, place: &Place<'_>, step: &Step) {
+    fn step(&mut self, place: &Place<'_>, at: (BodyId, usize), step: &Step) {
         let name = format!("{}{}", place.prefix, step.id);
         let inside = Place { prefix: format!("{name}/"), ..place.clone() };
         match &step.action {
-            Action::Verb { name: verb, with, traits } if !traits.pure => {
+            Action::Verb { name: verb, with, traits, .. } if !traits.pure => {
                 let schema = step.output.as_deref();
                 let costs = inputs_of(with, place).into_iter().map(|with| (self.most)(verb, &with, schema));
                 let once = costs.reduce(|a, b| Some(a?.either(&b?))).flatten();
                 if once.as_ref().is_none_or(|once| !once.is_empty()) {
-                    let times = place.times * f64::from(step.retry.max + 1);
+                    let attempts = place.attempts(at, step);
+                    let once = once.filter(|_| attempts.is_some());
+                    let times = place.times * attempts.unwrap_or(1.0);
                     self.note(Worst { step: name, times, per: place.per.clone(), once });
                 }
             }
@@ -217,22 +238,24 @@ impl Walk<'_> {
                     (Some(max), Some(over)) => Some(max.min(over)),
                     (max, over) => max.or(over),
                 };
-                self.body(&times_of(inside, times, &name), &place.plan.bodies[looping.body.0]);
+                self.body(&times_of(inside, times, &name), looping.body);
             }
             Action::Each(each) => {
                 let times = length(&each.over, &place.scope);
-                self.body(&times_of(inside, times, &name), &place.plan.bodies[each.body.0]);
+                self.body(&times_of(inside, times, &name), each.body);
             }
-            Action::Hold(hold) => self.body(&inside, &place.plan.bodies[hold.body.0]),
+            Action::Hold(hold) => self.body(&inside, hold.body),
             Action::Call(call) => {
                 let inputs = passed(call, &place.scope);
-                for worst in self.called(&call.plan, inputs).iter() {
+                let is_retried = step.retry.until.is_some() || !step.retry.on.is_empty();
+                let attempts = if is_retried { place.attempts(at, step) } else { Some(1.0) };
+                for worst in self.called(&call.plan, &inputs).iter() {
                     let per = worst.per.iter().map(|per| format!("{}{per}", inside.prefix));
                     self.note(Worst {
                         step: format!("{}{}", inside.prefix, worst.step),
-                        times: inside.times * worst.times,
+                        times: inside.times * attempts.unwrap_or(1.0) * worst.times,
                         per: inside.per.iter().cloned().chain(per).collect(),
-                        once: worst.once.clone(),
+                        once: worst.once.clone().filter(|_| attempts.is_some()),
                     });
                 }
             }
@@ -243,15 +266,14 @@ impl Walk<'_> {
 
 impl Walk<'_> {
     /// What can be spent in the pipeline `plan` with these inputs, of which some may be unknown.
-    fn called(&mut self, plan: &Arc<Plan>, inputs: Value) -> Rc<[Worst]> {
-        let key = (Arc::as_ptr(plan), canonical(&inputs));
+    fn called(&mut self, plan: &Arc<Plan>, inputs: &Value) -> Rc<[Worst]> {
+        let key = (Arc::as_ptr(plan), canonical(inputs));
         if let Some(found) = self.called.get(&key) {
             return found.clone();
         }
-        let scope = self.scope(inputs);
+        let scope = self.scope(inputs.clone());
         let outer = std::mem::take(&mut self.found);
-        let place = Place { plan, scope, prefix: String::new(), times: 1.0, per: Vec::new() };
-        self.body(&place, &plan.bodies[BodyId::ROOT.0]);
+        self.body(&Place::of(plan, inputs, scope), BodyId::ROOT);
         let found: Rc<[Worst]> = std::mem::replace(&mut self.found, outer).into();
         self.called.insert(key, found.clone());
         found

@@ -398,6 +398,7 @@ mod tests {
             inputs,
             seed: 1,
             format: crate::engine::FORMAT,
+            at_start: indexmap::IndexMap::new(),
         };
         for (n, (address, fact)) in [("", begun)].into_iter().chain(facts).enumerate() {
             let at = 1_000 * (n as Millis + 1);

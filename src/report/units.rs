@@ -1,18 +1,15 @@
 //! Times, spans and sums as people write them.
 
+use std::time::Duration;
+
 use crate::clock::Millis;
+use crate::duration;
 use crate::meter::Meter;
 use crate::visible;
 
 /// A span: `340 ms`, `1.2 s`, `3m07s`, `2h05m`.
 pub fn span(millis: Millis) -> String {
-    let seconds = millis / 1000;
-    match seconds {
-        0 => format!("{millis} ms"),
-        1..60 => format!("{seconds}.{} s", millis % 1000 / 100),
-        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
-        _ => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
-    }
+    duration::elapsed(Duration::from_millis(millis))
 }
 
 /// A moment in UTC: `2026-11-21 04:26:13Z`.

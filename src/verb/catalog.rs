@@ -147,10 +147,16 @@ pub trait DynVerb: Send + Sync + 'static {
     fn beside(&self) -> &'static [&'static str];
     /// See [`Verb::OUTPUT_KEYS`].
     fn output_keys(&self) -> &'static [&'static str];
+    /// See [`Verb::KEYS_AT_START`].
+    fn keys_at_start(&self) -> &'static [&'static str];
+    /// See [`Verb::AGAIN`].
+    fn again(&self) -> Option<&'static str>;
     /// See [`Verb::READS_FILES`].
     fn reads_files(&self) -> bool;
     /// See [`Verb::lane`].
     fn lane(&self, with: &Value) -> &'static str;
+    /// The same as a function.
+    fn lane_of(&self) -> fn(&Value) -> &'static str;
     /// JSON Schema of its input.
     fn with_schema(&self) -> Value;
     /// JSON Schema of its output.
@@ -196,12 +202,24 @@ impl<V: Verb> DynVerb for V {
         V::OUTPUT_KEYS
     }
 
+    fn keys_at_start(&self) -> &'static [&'static str] {
+        V::KEYS_AT_START
+    }
+
+    fn again(&self) -> Option<&'static str> {
+        V::AGAIN
+    }
+
     fn reads_files(&self) -> bool {
         V::READS_FILES
     }
 
     fn lane(&self, with: &Value) -> &'static str {
         V::lane(with)
+    }
+
+    fn lane_of(&self) -> fn(&Value) -> &'static str {
+        V::lane
     }
 
     fn with_schema(&self) -> Value {

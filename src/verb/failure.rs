@@ -80,6 +80,24 @@ impl fmt::Display for Class {
     }
 }
 
+/// What callers of a verb or a client decide on: whether to ask again, or somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// A server answered with this status.
+    Status(u16),
+    /// A request was sent and not answered.
+    Unanswered,
+    /// An answer says nothing, although it could have been longer.
+    Empty,
+    /// There is no recorded answer.
+    NotRecorded,
+    /// The other side lacks a feature that the request needs.
+    Lacking,
+    /// A limit of the caller's own would be exceeded.
+    OwnLimit,
+}
+
 /// A step's misfortune: goes to the journal, and to `steps.ID.error` as `{class, message, hint, detail}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[error("{class}: {message}")]
@@ -104,6 +122,9 @@ pub struct Failure {
     /// answered.
     #[serde(default, skip_serializing_if = "Meter::is_empty")]
     pub unsettled: Box<Meter>,
+    /// What callers decide on beside the class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// Whether the other side is down for everybody: once its retries are used up, the run pauses instead of failing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub outage: bool,
@@ -120,6 +141,7 @@ impl Failure {
             retry_after_ms: None,
             spent: Meter::new(),
             unsettled: Box::default(),
+            cause: None,
             outage: false,
         }
     }
@@ -174,6 +196,21 @@ impl Failure {
     pub fn detail(mut self, detail: Value) -> Self {
         self.detail = detail;
         self
+    }
+
+    /// Says what callers decide on.
+    #[must_use]
+    pub fn cause(mut self, cause: Cause) -> Self {
+        self.cause = Some(cause);
+        self
+    }
+
+    /// The status with which a server answered, if that is the cause.
+    pub fn status(&self) -> Option<u16> {
+        match self.cause {
+            Some(Cause::Status(status)) => Some(status),
+            _ => None,
+        }
     }
 
     /// Notes how long the other side asked us to wait.

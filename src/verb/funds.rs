@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Context, Failure};
-use crate::meter::Meter;
+use crate::meter::{Meter, Unit};
 
 type Granting = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 
@@ -133,7 +133,7 @@ impl Purse {
     /// What still waited to be sent costs nothing.
     pub fn unsettled(&self) -> Meter {
         let state = self.state();
-        if state.lost > 0.0 { state.sent.clone().with("lost", state.lost) } else { Meter::new() }
+        if state.lost > 0.0 { state.sent.clone().with(Unit::Lost, state.lost) } else { Meter::new() }
     }
 
     /// What is set aside for calls that are not sent yet.
@@ -161,12 +161,12 @@ impl Purse {
         }
         let earlier = std::mem::take(&mut self.state().earlier);
         let ([asked], [answered]) = (earlier.shares(), each.shares()) else { return };
-        let calls = earlier.get("calls");
+        let calls = earlier.get(Unit::Calls);
         if asked.to != answered.to || calls < 1.0 {
             return;
         }
         let instead = each.times(calls).paid(asked.to.clone(), asked.role.clone());
-        (self.funds.settle)(instead.with("estimated", calls));
+        (self.funds.settle)(instead.with(Unit::Estimated, calls));
     }
 }
 

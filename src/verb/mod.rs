@@ -18,7 +18,7 @@ pub use context::{
     Context, CursorSink, Note, Progress, SecretText, Secrets, Workspace, has_credentials,
     is_name as is_secret_name, no_name as no_secret_name,
 };
-pub use failure::{Class, Failure};
+pub use failure::{Cause, Class, Failure};
 pub use funds::{Bound, Covered, Funds, Purse};
 pub use grants::{AllowedSecrets, Ask, Asked, EVERY_HOST, Grants};
 pub use refusal::{Draft, Open, Refusal, pointer};
@@ -51,6 +51,12 @@ pub trait Verb: Send + Sync + 'static {
     const BESIDE: &'static [&'static str] = &[];
     /// Keys of its input that make the output what it is: a step that has one of them has no schema of its own.
     const OUTPUT_KEYS: &'static [&'static str] = &[];
+    /// Keys of its input on which its lane hangs: their templates read inputs of the pipeline and nothing else, and are
+    /// evaluated once, when a run starts.
+    const KEYS_AT_START: &'static [&'static str] = &[];
+    /// The file whose text is added to its input under the key `again` after an output that was rejected, so that the next
+    /// one is better.
+    const AGAIN: Option<&'static str> = None;
     /// Whether it may read files that its input does not name: a command does.
     const READS_FILES: bool = false;
     /// Its input, after rendering. Unknown keys are refused.

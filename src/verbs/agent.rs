@@ -76,6 +76,7 @@ usd    = 2.0
 wall   = "20m"
 "#;
     const BESIDE: &'static [&'static str] = &["agent"];
+    const AGAIN: Option<&'static str> = Some(super::llm::AGAIN);
     type With = With;
     type Out = Out;
 
@@ -110,7 +111,10 @@ wall   = "20m"
         with.wrong()
     }
 
-    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+    async fn run(&self, mut with: With, cx: Context) -> Result<Output<Out>, Failure> {
+        if let Some(again) = with.again.take() {
+            with.prompt = format!("{}\n\n{again}", with.prompt.trim_end());
+        }
         if let Some(name) = with.cli.clone() {
             return self.employ(&with, &name, &cx).await;
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::llm::Models;
 use crate::llm::registry::Model;
 use crate::value::Value;
-use crate::verb::{Class, Failure, Remark};
+use crate::verb::{Cause, Class, Failure, Remark};
 
 /// One name or several.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -102,6 +102,6 @@ pub(super) fn can_switch(failure: &Failure) -> bool {
     match failure.class {
         Class::Transient | Class::Auth => true,
         Class::RateLimited => failure.retry_after_ms.is_some_and(|wait| wait > MINUTE),
-        _ => failure.detail["miss"] == true || failure.detail["lacks"].is_array(),
+        _ => matches!(failure.cause, Some(Cause::NotRecorded | Cause::Lacking)),
     }
 }

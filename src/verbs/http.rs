@@ -12,7 +12,7 @@ use serde_json::json;
 use super::secret::{SecretName, TextOrSecret};
 use crate::requests::{RedirectPolicy, is_local, redirects};
 use crate::value::Value;
-use crate::verb::{Class, Context, Failure, Output, Refusal, Traits, Verb, pointer};
+use crate::verb::{Cause, Class, Context, Failure, Output, Refusal, Traits, Verb, pointer};
 
 /// The verb `http`.
 #[derive(Default)]
@@ -305,10 +305,8 @@ fn unsendable(header: &str) -> Failure {
 
 fn timeout(given: Option<&str>) -> Result<Duration, Failure> {
     let Some(text) = given else { return Ok(TIMEOUT) };
-    let span =
-        text.trim().parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
-    span.filter(|span| !span.is_zero()).ok_or_else(|| {
-        Failure::permanent(format!("the timeout {text:?} is no duration"))
+    crate::duration::parse(text).ok().filter(|span| !span.is_zero()).ok_or_else(|| {
+        Failure::permanent(format!("the timeout {text:?} is not a duration"))
             .hint("write it like 500ms, 10s or 2m")
     })
 }
@@ -358,7 +356,9 @@ fn failure(out: &Out, retry_after: Option<Duration>, message: String, cx: &Conte
     };
     // A text is shortened only once it holds no secret: half of one would not be found.
     let head: String = cx.secrets.redact(&out.body).chars().take(2_000).collect();
-    let failure = Failure::new(class, message).detail(json!({ "status": out.status, "body": head }));
+    let failure = Failure::new(class, message)
+        .cause(Cause::Status(out.status))
+        .detail(json!({ "status": out.status, "body": head }));
     let failure = match class {
         Class::Permanent => failure.hint("set `observe = true` if such an answer is expected"),
         _ => failure,

@@ -1,4 +1,4 @@
-//! Lengths of time in the input of verbs.
+//! Durations in the input of verbs.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -6,22 +6,20 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A length of time, written `300ms`, `2s` or `1m30s`.
+/// A duration, written `300ms`, `2s` or `1m30s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lapse(pub Duration);
 
 impl<'de> Deserialize<'de> for Lapse {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
-        crate::clock::parse_span(&text).map(Self).ok_or_else(|| {
-            serde::de::Error::custom(format!("`{text}` is no length of time such as 300ms, 2s or 1m30s"))
-        })
+        crate::duration::parse(&text).map(Self).map_err(serde::de::Error::custom)
     }
 }
 
 impl Serialize for Lapse {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{}ms", crate::clock::millis(self.0)))
+        serializer.serialize_str(&crate::duration::exact(self.0))
     }
 }
 
@@ -35,6 +33,6 @@ impl JsonSchema for Lapse {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "description": "a length of time such as 300ms, 2s or 1m30s" })
+        json_schema!({ "type": "string", "description": "a duration such as 300ms, 2s or 1m30s" })
     }
 }

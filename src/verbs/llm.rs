@@ -34,6 +34,9 @@ use picture::Picture;
 use reply::{Asked, Reply, Session};
 use vote::Vote;
 
+/// The text that is added to a prompt after an answer that was rejected.
+pub(super) const AGAIN: &str = "prompts/llm/again.md";
+
 /// The verb `llm`.
 pub struct Llm {
     models: Models,
@@ -56,6 +59,9 @@ pub struct With {
     model: Names,
     /// What stands above the conversation.
     system: Option<String>,
+    /// What is added to the last message after an answer that was rejected. Atoll fills it in from `prompts/llm/again.md`,
+    /// unless a text of the step reads `attempt.error`.
+    again: Option<String>,
     /// The question. Either this or `messages`.
     prompt: Option<String>,
     /// A conversation `[{role, content, images}]`, roles `user` and `assistant`; the last one is answered.
@@ -180,6 +186,8 @@ max_tokens  = 512
     type With = With;
     type Out = Out;
     const LANES: &'static [(&'static str, usize)] = &[mode::LANE];
+    const KEYS_AT_START: &'static [&'static str] = &["mode"];
+    const AGAIN: Option<&'static str> = Some(AGAIN);
     const BESIDE: &'static [&'static str] = &["samples", "spread", "switched"];
     const OUTPUT_KEYS: &'static [&'static str] = &["edits"];
 
@@ -297,7 +305,7 @@ impl With {
             request: ModelRequest {
                 model: String::new(),
                 system: self.system.filter(|text| !text.trim().is_empty()),
-                messages: conversation(self.prompt, self.messages, &self.images, cx)?,
+                messages: conversation(self.prompt, self.messages, (&self.images, self.again), cx)?,
                 temperature: self.temperature,
                 max_tokens: self.max_tokens,
                 effort: self.effort,
@@ -332,7 +340,7 @@ impl With {
 fn conversation(
     prompt: Option<String>,
     turns: Option<Vec<Turn>>,
-    images: &[Picture],
+    (images, again): (&[Picture], Option<String>),
     cx: &Context,
 ) -> Result<Vec<ChatMessage>, Failure> {
     let shown =
@@ -348,14 +356,16 @@ fn conversation(
     };
     if let Some(last) = messages.last_mut() {
         last.images.extend(shown(images)?);
+        if let Some(again) = again {
+            last.content = format!("{}\n\n{again}", last.content.trim_end());
+        }
     }
     Ok(messages)
 }
 
 fn span(text: &str) -> Result<Duration, Failure> {
-    let span = text.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
-    span.filter(|span| !span.is_zero()).ok_or_else(|| {
-        Failure::permanent(format!("`llm`: `timeout` is no span of time: {text}"))
+    crate::duration::parse(text).ok().filter(|span| !span.is_zero()).ok_or_else(|| {
+        Failure::permanent(format!("`llm`: `timeout` is not a duration: {text}"))
             .hint("write it as `90s` or `5m`")
     })
 }

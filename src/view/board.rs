@@ -188,6 +188,10 @@ impl Board {
                 self.close_round(address, round);
             }
             Fact::ItemClosed { result, failed, .. } => self.close_item(address, result, *failed),
+            Fact::Faltered { .. } if self.entry(address).control.is_some() => {
+                self.forget_inside(&format!("{address}/"));
+                touch(self.entry(address), *at, *attempt, fact);
+            }
             Fact::Lost => {
                 self.forget_inside(&format!("{address}/"));
                 let step = self.entry(address);

@@ -28,6 +28,7 @@ fn begun() -> (&'static str, u32, Fact) {
             inputs,
             seed: 1,
             format: crate::engine::FORMAT,
+            at_start: indexmap::IndexMap::new(),
         },
     )
 }

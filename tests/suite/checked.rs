@@ -55,7 +55,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("[steps.a]\nllm = { model = [], prompt = \"x\" }", "E0405 `llm`: the list of models is empty"),
     (
         "[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", timeout = \"soon\" }",
-        "`timeout` is no span of time",
+        "`timeout` is not a duration",
     ),
     (
         "[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", mode = \"batch\" }",
@@ -67,7 +67,7 @@ const REFUSED: &[(&str, &str)] = &[
         "[steps.a]\nagent = { model = \"p/m\", prompt = \"x\", result = \"/abs\" }",
         "E0405 `agent`: the result",
     ),
-    ("[steps.a]\nagent = { model = \"p/m\", prompt = \"x\", wall = \"never\" }", "is no length of time"),
+    ("[steps.a]\nagent = { model = \"p/m\", prompt = \"x\", wall = \"never\" }", "is not a duration"),
     ("[steps.a]\nwrite = { path = \"x\" }", "3:1 E0405 `write` takes either a text or a value"),
     ("[steps.a]\nwrite = { path = \"x\", text = \"\", json = 1 }", "3:41 E0405 `write` takes either"),
     ("[steps.a]\nwrite = { path = \"../x\", text = \"\" }", "3:18 E0405 the path \"../x\" leads out of"),
@@ -181,7 +181,7 @@ const REFUSED: &[(&str, &str)] = &[
         "E0405 `http` sends one content",
     ),
     ("[steps.a]\nhttp = { url = \"http://{{ run.id }}/\", method = \"a b\" }", "is no HTTP method"),
-    ("[steps.a]\nhttp = { url = \"http://x/\", timeout = \"0s\" }", "the timeout \"0s\" is no duration"),
+    ("[steps.a]\nhttp = { url = \"http://x/\", timeout = \"0s\" }", "the timeout \"0s\" is not a duration"),
     (
         "[steps.a]\nhttp = { url = \"http://x/\", headers = { \"a b\" = \"{{ run.id }}\" } }",
         "is no name of a header",
@@ -462,7 +462,7 @@ fn a_wrong_value_makes_no_second_complaint() {
     find_all(&[
         (
             "[inputs]\nd = { type = \"duration\" }\n[steps.a]\nask = { question = \"?\", deadline = \"{{ inputs.d }}\", at_deadline = \"x\" }",
-            "E0107 `{{ inputs.d }}` is no span of time",
+            "E0107 `{{ inputs.d }}` is not a duration",
         ),
         (
             "[steps.a]\nloop = { max = [1] }\n[steps.a.steps.b]\nset = { x = 1 }",
@@ -484,7 +484,8 @@ fn a_wrong_value_makes_no_second_complaint() {
             "[inputs]\na = \"string\"\n[steps.a]\nset = { x = \"{{ inputs.a }}\" }",
             "E0103 the input must be a table",
         ),
-        ("[lanes]\nl = \"x\"\n[steps.a]\nlane = \"l\"\nset = { x = 1 }", "E0103 `l` must be a whole number"),
+        ("[lanes]\nl = [1]\n[steps.a]\nlane = \"l\"\nset = { x = 1 }", "E0103 `l` must be an expression"),
+        ("[lanes]\nl = \"x\"\n[steps.a]\nlane = \"l\"\nset = { x = 1 }", "E0201 nothing is called `x`"),
         (
             "[functions]\nf = { args = [\"x\"] }\n[steps.a]\nset = { x = \"{{ f(1) }}\" }",
             "E0104 the function needs `value`",

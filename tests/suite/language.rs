@@ -103,7 +103,7 @@ fn extends_and_settings_are_merged_and_steps_removed() {
     assert!(step.when.is_some());
     assert_eq!(step.on_interrupt, OnInterrupt::Ask);
     let bad = load("top", &door, &toys::catalog(), &["steps.a.retry.max=lots".to_owned()]);
-    assert_eq!(bad.diagnostics[0].code, Code::WrongType);
+    assert_eq!(bad.diagnostics[0].code, Code::UnknownName);
     assert!(render_text(&bad.diagnostics, &bad.sources, false).contains("--set:1:19"));
     let bad = load("top", &door, &toys::catalog(), &["nothing".to_owned()]);
     assert_eq!(bad.diagnostics[0].code, Code::BadSetting);

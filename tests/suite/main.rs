@@ -63,6 +63,8 @@ mod on_pause;
 #[cfg(test)]
 mod recorded;
 #[cfg(test)]
+mod retrying;
+#[cfg(test)]
 mod run_dir;
 #[cfg(test)]
 mod scenario;

@@ -56,7 +56,7 @@ fn the_user_and_the_project_add_to_the_registry() {
         ("[aliases]\nx = \"cheap\"", "the alias `x` stands for the alias `cheap`"),
         ("[aliases]\nx = []", "the alias `x` stands for nothing"),
         ("[aliases]\ngpt-5 = \"o3\"", "the alias `gpt-5` is the name of a model"),
-        ("[providers.local]\nidle = \"soon\"", "`idle` is no span of time: soon"),
+        ("[providers.local]\nidle = \"soon\"", "`idle` is not a duration: soon"),
     ] {
         project.write("atoll.toml", text);
         project.run(&["models"]).exits(3).stderr_has(words);

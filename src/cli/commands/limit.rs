@@ -9,6 +9,7 @@ use crate::cli::execution::flags::limit;
 use crate::cli::execution::send_signal::{send, signal};
 use crate::cli::stored_run::StoredRun;
 use crate::id::Address;
+use crate::meter::Unit;
 
 /// `atoll limit`.
 #[derive(Debug, clap::Args)]
@@ -18,13 +19,13 @@ pub struct Args {
     run: String,
     /// Spending limit for a unit: `usd=10`
     #[arg(value_name = "UNIT=N", value_parser = limit, required = true)]
-    limits: Vec<(String, f64)>,
+    limits: Vec<(Unit, f64)>,
 }
 
 /// Sets limits of a run.
 pub fn run(app: &App, args: &Args) -> CommandResult {
     let stored = StoredRun::find(app, &args.run)?;
-    let caps: IndexMap<&str, f64> = args.limits.iter().map(|(unit, cap)| (unit.as_str(), *cap)).collect();
+    let caps: IndexMap<Unit, f64> = args.limits.iter().copied().collect();
     if stored.head.finished_at.is_some() {
         return Err(CommandError::usage(format!("run {} has ended", stored.run())));
     }

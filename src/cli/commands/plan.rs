@@ -11,7 +11,7 @@ use crate::cli::format::Format;
 use crate::cli::loading;
 use crate::cli::project::input_files::InputFiles;
 use crate::cli::wiring;
-use crate::meter::Meter;
+use crate::meter::{Meter, Unit};
 use crate::plan::{InnerCap, Plan, caps, check_inputs, inner_caps, worst};
 use crate::report::outline::{outline, text};
 use crate::report::units::name;
@@ -60,6 +60,13 @@ pub fn run(app: &App, args: &Args) -> CommandResult {
     let worst = worst(&pipeline.plan, &known, &most);
     let caps = caps(&pipeline.plan, &known);
     let inner = inner_caps(&pipeline.plan, &known);
+    let at_start = pipeline.plan.at_start_so_far(&known);
+    let settings: Vec<Shown<'_>> = pipeline
+        .plan
+        .settings
+        .iter()
+        .map(|setting| (setting.path.as_str(), setting.text(), at_start.values.get(&setting.path)))
+        .collect();
     let steps = outline(&pipeline.plan, &pipeline.sources, inputs);
     let json = || {
         json!({
@@ -70,13 +77,15 @@ pub fn run(app: &App, args: &Args) -> CommandResult {
             "steps": steps,
             "inner_caps": inner.iter().map(inner_json).collect::<Vec<_>>(),
             "caps": caps.iter().map(|(unit, cap, text)| json!({"unit": unit, "cap": cap, "text": text})).collect::<Vec<_>>(),
+            "settings": settings.iter().map(|(path, text, value)| json!({"path": path, "text": text, "value": value})).collect::<Vec<_>>(),
             "worst": cost_bound::json(&worst),
         })
     };
     let paint = app.terminal.out;
     let text = || {
         let heading = heading(&pipeline.plan, &caps, !worst.is_empty(), paint);
-        format!("{heading}{}\n{}{}", inner_text(&inner), text(&steps, paint), cost_bound::text(&worst, paint))
+        let inner = inner_text(&inner) + &settings_text(&settings);
+        format!("{heading}{inner}\n{}{}", text(&steps, paint), cost_bound::text(&worst, paint))
     };
     options.format.print(app.terminal, json, text)?;
     if options.format.is_text() && !rendered {
@@ -85,15 +94,30 @@ pub fn run(app: &App, args: &Args) -> CommandResult {
     Ok(ExitStatus::REACHED)
 }
 
+/// What is evaluated once when a run starts: its path, its text, and its value if that is known.
+type Shown<'a> = (&'a str, &'a str, Option<&'a Value>);
+
+/// These, a line each.
+fn settings_text(settings: &[Shown<'_>]) -> String {
+    let line = |(path, text, value): &Shown<'_>| match value {
+        Some(value) => {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            format!("{}: {} (`{}`)\n", name(path), name(&value), name(text))
+        }
+        None => format!("{}: `{}`, known when the run starts\n", name(path), name(text)),
+    };
+    settings.iter().map(line).collect()
+}
+
 /// The inputs as far as they are known without any given.
 fn defaults(plan: &Plan) -> Value {
     let known = plan.inputs.iter().filter(|(_, input)| !input.required);
     Value::Object(known.map(|(name, input)| (name.clone(), input.default.clone())).collect())
 }
 
-fn heading(plan: &Plan, caps: &[(String, Option<Value>, String)], spends: bool, paint: Paint) -> String {
+fn heading(plan: &Plan, caps: &[(Unit, Option<Value>, String)], spends: bool, paint: Paint) -> String {
     let limits: Vec<String> =
-        caps.iter().map(|(unit, cap, text)| cap_text(unit, cap.as_ref(), text)).collect();
+        caps.iter().map(|(unit, cap, text)| cap_text(*unit, cap.as_ref(), text)).collect();
     let limits = match (limits.is_empty(), spends) {
         (true, false) => String::new(),
         (true, true) => "\nlimits: none".to_owned(),
@@ -103,7 +127,7 @@ fn heading(plan: &Plan, caps: &[(String, Option<Value>, String)], spends: bool, 
 }
 
 /// A cap on `unit` with its value, if that is known, and its expression.
-fn cap_text(unit: &str, cap: Option<&Value>, text: &str) -> String {
+fn cap_text(unit: Unit, cap: Option<&Value>, text: &str) -> String {
     match cap {
         Some(Value::Null) => format!("{unit} none (`{text}`)"),
         Some(cap) => {
@@ -118,7 +142,7 @@ fn cap_text(unit: &str, cap: Option<&Value>, text: &str) -> String {
 fn inner_text(inner: &[InnerCap]) -> String {
     let line = |InnerCap { step, applies_to, unit, cap, text }: &InnerCap| {
         let whose = if *applies_to == "step" { String::new() } else { format!(", each {applies_to}") };
-        format!("limit of {}{whose}: {}\n", name(step), cap_text(unit, cap.as_ref(), text))
+        format!("limit of {}{whose}: {}\n", name(step), cap_text(*unit, cap.as_ref(), text))
     };
     inner.iter().map(line).collect()
 }

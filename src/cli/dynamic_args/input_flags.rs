@@ -143,6 +143,7 @@ mod tests {
             sees: [].into(),
             limits: Vec::new(),
             lanes: IndexMap::new(),
+            settings: Vec::new(),
             digest: Digest::of("p"),
         }
     }

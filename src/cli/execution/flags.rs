@@ -10,10 +10,11 @@ use crate::cli::error::CommandError;
 use crate::cli::format::Format;
 use crate::cli::permissions::PermissionFlags;
 use crate::cli::wiring::{self, RunAccess};
-use crate::clock::parse_span;
 use crate::diag::nearest;
 use crate::driver::House;
+use crate::duration;
 use crate::llm::CassetteMode;
+use crate::meter::Unit;
 use crate::plan::Limit;
 use crate::store::Durability;
 
@@ -41,7 +42,7 @@ pub struct ExecutionFlags {
     pub lane: Vec<(String, usize)>,
     /// Spending limit for a unit, which replaces the limit in the pipeline: `usd=10`
     #[arg(long, value_name = "UNIT=N", value_parser = limit)]
-    limit: Vec<(String, f64)>,
+    limit: Vec<(Unit, f64)>,
     /// What a recorded fact survives: a power cut (`full`), or only a crash (`normal`)
     #[arg(long, value_name = "HOW", default_value = "full")]
     pub durability: DurabilityFlag,
@@ -106,30 +107,30 @@ impl ExecutionFlags {
         let access = RunAccess { durability, cassette: self.access.cassette(), timing, allow_host, allow };
         let mut runtime = wiring::runtime(&app.settings, &access)?;
         runtime.lanes.extend(self.lane.iter().cloned());
-        runtime.caps.extend(self.limit.iter().cloned());
+        runtime.caps.extend(self.limit.iter().copied());
         runtime.grace = self.grace;
         Ok(runtime)
     }
 }
 
 /// A limit of a unit: `usd=10`.
-pub fn limit(text: &str) -> Result<(String, f64), String> {
+pub fn limit(text: &str) -> Result<(Unit, f64), String> {
     let wrong = || "a limit is UNIT=N, e.g. usd=10, tokens=200000, calls=50 or wall=2h".to_owned();
     let (unit, n) = text.split_once('=').ok_or_else(wrong)?;
-    if !Limit::UNITS.contains(&unit) {
-        let near = nearest(unit, Limit::UNITS).map(|near| format!(": did you mean `{near}`?"));
+    let Some(known) = Unit::parse(unit).filter(|unit| Limit::UNITS.contains(unit)) else {
+        let near = nearest(unit, Limit::unit_names()).map(|near| format!(": did you mean `{near}`?"));
         return Err(format!(
             "nothing is counted in `{unit}`{}",
-            near.unwrap_or_else(|| format!(", units are {}", Limit::UNITS.join(", ")))
+            near.unwrap_or_else(|| format!(", units are {}", Limit::unit_names().join(", ")))
         ));
-    }
-    let span = || parse_span(n).filter(|_| unit == "wall").map(|span| span.as_secs_f64());
+    };
+    let span = || duration::parse(n).ok().filter(|_| known == Unit::Wall).map(|span| span.as_secs_f64());
     let cap = n.parse().ok().or_else(span).filter(|n: &f64| n.is_finite() && *n >= 0.0);
-    Ok((unit.to_owned(), cap.ok_or_else(wrong)?))
+    Ok((known, cap.ok_or_else(wrong)?))
 }
 
 fn span(text: &str) -> Result<Duration, String> {
-    parse_span(text).ok_or_else(|| "a span is a number and a unit, e.g. 30s, 5m or 1h30m".to_owned())
+    duration::parse(text)
 }
 
 fn lane(text: &str) -> Result<(String, usize), String> {

@@ -1,8 +1,10 @@
 use std::sync::Arc;
 
+use indexmap::IndexMap;
+
 use super::super::evaluate::{Evaluated, Unready};
 use super::super::frame::{FrameId, Spot};
-use super::super::node::Node;
+use super::super::node::{Node, Tries};
 use super::super::run::Work;
 use super::super::scope::eval_failure;
 use super::super::slot::INLINE;
@@ -32,12 +34,22 @@ impl Run {
         Ok(converted(call, &given)?)
     }
 
-    pub(super) fn open_call(&mut self, spot: Spot, plan: &Arc<Plan>, inputs: &Payload) -> Result<(), String> {
-        let names = Scope::new().with("inputs", self.payload_data(inputs)?);
+    pub(super) fn open_call(
+        &mut self,
+        (spot, tries): (Spot, Tries),
+        plan: &Arc<Plan>,
+        inputs: &Payload,
+        at_start: &IndexMap<String, Value>,
+    ) -> Result<(), String> {
+        let inputs = self.payload_data(inputs)?;
+        let settings = plan.at_start_recorded(at_start, &inputs);
+        let names = Scope::new().with("inputs", inputs);
         let place = (Some(spot), Instance::Only, self.address(spot));
         let frame = self.open_frame(plan.clone(), BodyId::ROOT, place, names);
+        self.settings_of(frame, Arc::new(settings));
+        let tries = Tries { begun: tries.begun + 1, ..tries };
         if let Some(node) = self.node_mut(spot) {
-            *node = Node::Open(Box::new(Control::Call(frame)));
+            *node = Node::Open(Box::new(Control::Call { frame, tries }));
         }
         Ok(())
     }
@@ -175,7 +187,7 @@ pub(super) fn read(
     let Some(mut inputs) = run.reading.remove(&spot) else { return Ok(()) };
     let frame = run.frame(spot.0);
     let Action::Call(call) = &frame.step(spot.1).action else { return Ok(()) };
-    if !frame.nodes[spot.1].is_waiting() {
+    if !matches!(frame.nodes[spot.1], Node::Waiting | Node::Resting { .. }) {
         return Ok(());
     }
     if run.standing != Standing::Going {
@@ -211,7 +223,14 @@ fn opened(run: &mut Run, now: Millis, spot: Spot, plan: &Arc<Plan>, inputs: Inpu
             return run.unready(now, spot, unready);
         }
     }
-    let with = Opening::Call { inputs: run.keep(inputs, INLINE) };
+    let at_start = match plan.at_start(&inputs) {
+        Ok(at_start) => at_start.values,
+        Err(unfit) => {
+            let failure = Failure::permanent(format!("`{}`: {}", plan.name, unfit.message));
+            return run.fail(now, spot, failure);
+        }
+    };
+    let with = Opening::Call { inputs: run.keep(inputs, INLINE), at_start };
     run.emit(now, run.address(spot), 0, Fact::Opened { with })
 }
 
@@ -220,10 +239,15 @@ pub(super) fn close(run: &mut Run, now: Millis, owner: Spot, frame: FrameId) -> 
     let failed =
         run.frame(frame).unhandled().next().map(|(place, failure)| inner_failure(run, frame, place, failure));
     if let Some(failure) = failed {
-        return run.fail(now, owner, failure);
+        return run.call_failed(now, owner, failure);
     }
-    match run.called_outputs(frame) {
-        Ok(outputs) => run.succeed(now, owner, outputs),
+    let outputs = run.called_outputs(frame).and_then(|outputs| {
+        let again = run.again_until(owner, &outputs)?;
+        Ok((outputs, again))
+    });
+    match outputs {
+        Ok((outputs, None)) => run.succeed(now, owner, outputs),
+        Ok((_, Some(failure))) => run.call_again(now, owner, failure),
         Err(unready) => run.unready(now, owner, unready),
     }
 }

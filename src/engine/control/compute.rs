@@ -144,7 +144,8 @@ impl Run {
         let work =
             Computation { plan: frame.plan.clone(), place: (frame.body.0, spot.1), scope, rounds: None };
         self.computing.insert(spot);
-        let order = Order::Compute { address: self.address(spot), timeout: step.timeout, work };
+        let order =
+            Order::Compute { address: self.address(spot), timeout: self.frame(spot.0).timeout(spot.1), work };
         self.turn.orders.push(order);
         Ok(())
     }

@@ -2,7 +2,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::super::apply::lane_of;
 use super::super::evaluate::{Evaluated, Unready};
 use super::super::frame::{FrameId, Spot};
 use super::super::node::Node;
@@ -61,8 +60,9 @@ impl Run {
     /// How many items may be open where nobody says it: as many as the widest lane of their steps takes, and no fewer than
     /// [`PARALLEL`].
     fn room(&self, spot: Spot, each: &Each) -> u32 {
-        let steps = &self.frame(spot.0).plan.bodies[each.body.0].steps;
-        let widest = steps.iter().map(|step| self.width(lane_of(step))).max();
+        let frame = self.frame(spot.0);
+        let places = 0..frame.plan.bodies[each.body.0].steps.len();
+        let widest = places.map(|place| self.width(frame.lane_in(each.body, place))).max();
         widest.and_then(|width| u32::try_from(width).ok()).unwrap_or(PARALLEL).max(PARALLEL)
     }
 

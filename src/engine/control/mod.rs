@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::evaluate::Evaluated;
 use super::frame::{FrameId, Spot};
-use super::node::Node;
+use super::node::{Node, Tries};
 use super::results::Results;
 use super::scope::eval_failure;
 use super::{Fact, Mismatch, Opening, Question, Record, Run};
@@ -35,7 +35,7 @@ pub(super) enum Control {
     Loop(rounds::Rounds),
     Each(each::Items),
     Hold(hold::Holding),
-    Call(FrameId),
+    Call { frame: FrameId, tries: Tries },
 }
 
 impl Control {
@@ -45,7 +45,15 @@ impl Control {
             Self::Loop(rounds) => rounds.frame.into_iter().collect(),
             Self::Each(items) => items.open.values().copied().collect(),
             Self::Hold(holding) => vec![holding.body],
-            Self::Call(frame) => vec![*frame],
+            Self::Call { frame, .. } => vec![*frame],
+        }
+    }
+
+    /// How often a `call` was made, if it is one.
+    pub(super) fn tries(&self) -> Option<&Tries> {
+        match self {
+            Self::Call { tries, .. } => Some(tries),
+            _ => None,
         }
     }
 
@@ -111,10 +119,12 @@ impl Run {
 
     fn apply_opened(&mut self, spot: Spot, with: &Opening) -> Result<(), String> {
         let plan = self.frame(spot.0).plan.clone();
-        if !self.frame(spot.0).nodes[spot.1].is_waiting() {
-            return Err("a step that has begun cannot open".to_owned());
-        }
         let step = &plan.bodies[self.frame(spot.0).body.0].steps[spot.1];
+        let tries = match &self.frame(spot.0).nodes[spot.1] {
+            Node::Waiting => Tries::default(),
+            Node::Resting { tries, .. } if matches!(step.action, Action::Call(_)) => tries.clone(),
+            _ => return Err("a step that has begun cannot open".to_owned()),
+        };
         match (with, &step.action) {
             (Opening::Loop { max, over, state }, Action::Loop(_)) => {
                 self.open_loop(spot, *max, over.as_ref(), state)
@@ -122,7 +132,9 @@ impl Run {
             (Opening::Each { over, parallel, max_failures, keys }, Action::Each(_)) => {
                 self.open_each(spot, (over, keys.as_ref()), *parallel, *max_failures)
             }
-            (Opening::Call { inputs }, Action::Call(call)) => self.open_call(spot, &call.plan, inputs),
+            (Opening::Call { inputs, at_start }, Action::Call(call)) => {
+                self.open_call((spot, tries), &call.plan, inputs, at_start)
+            }
             _ => Err("the step is another control verb now".to_owned()),
         }
     }
@@ -265,7 +277,7 @@ pub(super) fn close(run: &mut Run, now: Millis, frame: FrameId) -> Result<(), Mi
         Instance::Item(index) => each::close(run, now, owner, (frame, index)),
         Instance::Only => match run.control_mut(owner) {
             Ok(Control::Hold(_)) => hold::let_go(run, owner),
-            Ok(Control::Call(_)) => call::close(run, now, owner, frame),
+            Ok(Control::Call { .. }) => call::close(run, now, owner, frame),
             _ => Ok(()),
         },
     }
@@ -277,7 +289,7 @@ pub(super) fn advance(run: &mut Run, now: Millis, spot: Spot) -> Result<(), Mism
         Ok(Control::Loop(_)) => rounds::advance(run, now, spot),
         Ok(Control::Each(_)) => each::advance(run, now, spot),
         Ok(Control::Hold(_)) => hold::advance(run, now, spot),
-        Ok(Control::Call(_)) | Err(_) => Ok(()),
+        Ok(Control::Call { .. }) | Err(_) => Ok(()),
     }
 }
 

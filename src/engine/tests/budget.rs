@@ -34,7 +34,7 @@ fn script(seed: u64) -> Arc<Plan> {
     }
     bodies[0] = body(steps);
     let mut plan = plan(bodies, &[]);
-    let limit = Limit { unit: "usd".to_owned(), cap: expr("1.5") };
+    let limit = Limit { unit: crate::meter::Unit::parse("usd").unwrap(), cap: expr("1.5") };
     Arc::get_mut(&mut plan).unwrap().limits.push(limit);
     plan
 }
@@ -110,7 +110,7 @@ impl Script {
                     assert_eq!(*pause, Pause::Budget);
                     self.pauses += 1;
                     self.cap += 0.7;
-                    self.world.settings.caps.insert("usd".to_owned(), self.cap);
+                    self.world.settings.caps.insert(crate::meter::Unit::Usd, self.cap);
                     run = self.world.begin();
                     continue;
                 }
@@ -187,7 +187,7 @@ fn spending_loop(change: impl FnOnce(&mut crate::plan::Loop)) -> Arc<Plan> {
 }
 
 fn limit(unit: &str, cap: &str) -> Limit {
-    Limit { unit: unit.to_owned(), cap: expr(cap) }
+    Limit { unit: crate::meter::Unit::parse(unit).unwrap(), cap: expr(cap) }
 }
 
 /// Carries a run on until it ends or pauses; every question costs as much as it may.
@@ -224,7 +224,7 @@ fn a_round_that_cannot_be_paid_is_not_begun() {
         "{message}"
     );
     assert_eq!(*run.spent(), usd(40).with("calls", 3.0), "not one question of the third round was asked");
-    world.settings.caps.insert("usd".to_owned(), 0.6);
+    world.settings.caps.insert(crate::meter::Unit::Usd, 0.6);
     let run = spend(&mut world);
     assert!(matches!(run.standing(), Standing::Finished { code: 0, .. }), "{:?}", run.standing());
     assert_eq!(*run.spent(), usd(60).with("calls", 5.0));

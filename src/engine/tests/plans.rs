@@ -44,6 +44,7 @@ pub fn step(id: &str, action: Action) -> Step {
             to: Duration::from_secs(4),
             on: vec![Class::Transient, Class::Rejected],
             when: None,
+            until: None,
         },
         timeout: None,
         lane: None,
@@ -55,6 +56,7 @@ pub fn step(id: &str, action: Action) -> Step {
         on_interrupt: OnInterrupt::Retry,
         outage_pauses: true,
         fails_none: false,
+        tells_spent: false,
         on_pause: false,
         always: false,
         forbid: Vec::new(),
@@ -65,7 +67,7 @@ pub fn step(id: &str, action: Action) -> Step {
 }
 
 pub fn verb(id: &str, with: Tree) -> Step {
-    step(id, Action::Verb { name: "toy".to_owned(), with, traits: Traits::repeatable("toy") })
+    step(id, Action::Verb { name: "toy".to_owned(), with, traits: Traits::repeatable("toy"), again: None })
 }
 
 /// `step` waits for the steps at `places`, and reads them.
@@ -194,6 +196,7 @@ pub fn plan(bodies: Vec<Body>, outputs: &[(&str, &str)]) -> Arc<Plan> {
         sees,
         limits: Vec::new(),
         lanes: IndexMap::from([("toy".to_owned(), 3)]),
+        settings: Vec::new(),
         digest: Digest::of("test"),
     })
 }

@@ -58,7 +58,7 @@ fn answered(run: &mut Run, (address, attempt, _): &(Address, u32, Meter), instea
 }
 
 fn limited(mut plan: Arc<Plan>, cap: &str) -> Arc<Plan> {
-    let limit = Limit { unit: "usd".to_owned(), cap: expr(cap) };
+    let limit = Limit { unit: crate::meter::Unit::parse("usd").unwrap(), cap: expr(cap) };
     Arc::get_mut(&mut plan).unwrap().limits.push(limit);
     plan
 }
@@ -120,7 +120,7 @@ fn another_input_settles_nothing() {
 #[test]
 fn a_body_that_runs_again_books_and_settles_what_was_in_flight() {
     let mut inner = body(vec![echo("a", "x")]);
-    inner.steps[0].budget.push(Limit { unit: "usd".to_owned(), cap: expr("12") });
+    inner.steps[0].budget.push(Limit { unit: crate::meter::Unit::parse("usd").unwrap(), cap: expr("12") });
     let mut world = world(plan(vec![body(vec![hold("box", 1)]), inner], &[]));
     let mut run = world.begin();
     started(&mut world, &mut run);

@@ -116,7 +116,7 @@ fn a_reached_cap_pauses_the_run_and_a_higher_one_lets_it_go_on() {
     let build = |cap: &str| {
         let steps = vec![verb("a", template("x")), after(verb("b", template("x")), &[0])];
         let mut plan = plan(vec![body(steps)], &[("a", "steps.a.output"), ("b", "steps.b.output")]);
-        let limit = Limit { unit: "calls".to_owned(), cap: expr(cap) };
+        let limit = Limit { unit: crate::meter::Unit::parse("calls").unwrap(), cap: expr(cap) };
         std::sync::Arc::get_mut(&mut plan).unwrap().limits.push(limit);
         plan
     };

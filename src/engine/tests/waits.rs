@@ -201,7 +201,7 @@ fn the_first_reason_in_the_table_decides_the_exit_code_and_all_are_told() {
 fn capped(steps: Vec<crate::plan::Step>) -> World {
     let mut plan = plan(vec![body(steps)], &[]);
     let plan_mut = std::sync::Arc::get_mut(&mut plan).unwrap();
-    plan_mut.limits.push(Limit { unit: "usd".to_owned(), cap: expr("1") });
+    plan_mut.limits.push(Limit { unit: crate::meter::Unit::parse("usd").unwrap(), cap: expr("1") });
     plan_mut.lanes.insert("toy".to_owned(), 1);
     let mut world = World::new(plan, 1);
     world.settings.bounds = Some(Bounds::new(|_, with, _| {
@@ -227,7 +227,7 @@ fn a_step_that_cannot_be_paid_lets_the_others_of_its_lane_go_first() {
         assert!(world.ends()[done].starts_with("succeeded"), "{done}");
     }
     let mut run = world.refold();
-    let caps = indexmap::IndexMap::from([("usd".to_owned(), 10.0)]);
+    let caps = indexmap::IndexMap::from([(crate::meter::Unit::Usd, 10.0)]);
     run.resume_with(500, vec![Report::Limits { caps, by: "ada".into() }]).unwrap();
     settle(&mut run, &mut world, &fine);
     assert!(matches!(run.standing(), Standing::Finished { code: 0, .. }));
@@ -246,7 +246,7 @@ fn a_limit_that_is_raised_under_way_lets_a_waiting_step_begin() {
     let mut run = world.begin();
     let turn = run.next(1).unwrap();
     assert_eq!(turn.orders.len(), 1, "only `slow` has begun");
-    let caps = indexmap::IndexMap::from([("usd".to_owned(), 10.0)]);
+    let caps = indexmap::IndexMap::from([(crate::meter::Unit::Usd, 10.0)]);
     run.report(2, Report::Limits { caps, by: "ada".into() }).unwrap();
     let slow = Report::Ran { address: Address::new("slow"), attempt: 1, result: fine(""), cached: false };
     run.report(3, slow).unwrap();

@@ -144,7 +144,7 @@ async fn begins_with(
         };
         match wire.lines(&url, first).await {
             // Results that are no longer kept are those of another time.
-            Err(failure) if failure.detail["status"] == 404 => {}
+            Err(failure) if failure.status() == Some(404) => {}
             read => read?,
         }
     }

@@ -288,7 +288,7 @@ impl BatchPoller {
 fn trouble(failure: Failure) -> PollError {
     match failure.class {
         Class::Transient | Class::RateLimited => PollError::Passing(failure),
-        _ if failure.detail["status"] == 404 => PollError::Absent(failure),
+        _ if failure.status() == Some(404) => PollError::Absent(failure),
         _ => PollError::Last(BatchResult::Failed { failure, over: false }),
     }
 }

@@ -313,8 +313,8 @@ fn zero(name: &str, key: &str) -> RegistryError {
 
 /// The span of time that `text` writes under `key` of the provider `name`; zero is none.
 pub(super) fn span(name: &str, key: &str, text: &str) -> Result<Duration, RegistryError> {
-    crate::clock::parse_span(text).filter(|span| !span.is_zero()).ok_or_else(|| RegistryError {
-        message: format!("[providers.{name}]: `{key}` is no span of time: {text}"),
+    crate::duration::parse(text).ok().filter(|span| !span.is_zero()).ok_or_else(|| RegistryError {
+        message: format!("[providers.{name}]: `{key}` is not a duration: {text}"),
         hint: Some("write it as `90s` or `5m`".to_owned()),
     })
 }

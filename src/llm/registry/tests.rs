@@ -150,7 +150,7 @@ fn how_a_provider_takes_batches_can_be_said() {
         (2, 30, 300, 7, usual.bytes)
     );
     let error = of("{ gather = \"soon\" }").unwrap_err();
-    assert_eq!(error.message, "[providers.x]: `batch` is no span of time: soon");
+    assert_eq!(error.message, "[providers.x]: `batch` is not a duration: soon");
     assert!(of("{ pole = 5 }").is_err());
     let error = Registry::extended("atoll.toml", "[providers.ollama]\nbatch = true").unwrap_err();
     assert_eq!(error.message, "[providers.ollama]: ollama takes no batches");

@@ -65,7 +65,7 @@ impl<'s> Linter<'s> {
         let Some(value) = node.get(key).filter(|value| !value.is_null()) else { return };
         let text = value.scalar_text().unwrap_or_default();
         if let Err(reason) = Lapse::parse(&text) {
-            self.say(code, value, format!("`{key}` is no length of time: {reason}"));
+            self.say(code, value, format!("`{key}` is not a duration: {reason}"));
         }
     }
 }

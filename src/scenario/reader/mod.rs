@@ -139,7 +139,7 @@ impl<'s> Reader<'s> {
         match Lapse::parse(&text) {
             Ok(lapse) => Some(lapse),
             Err(reason) => {
-                self.complain(Code::ScenarioTime, node, format!("{what} is no length of time: {reason}"));
+                self.complain(Code::ScenarioTime, node, format!("{what} is not a duration: {reason}"));
                 None
             }
         }

@@ -3,11 +3,9 @@
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, PoisonError};
 
-use serde_json::json;
-
 use crate::llm::{CallBudget, StoreFuture};
 use crate::meter::Meter;
-use crate::verb::{Class, Covered, Failure};
+use crate::verb::{Cause, Class, Covered, Failure};
 
 /// An answer in progress: how long its request is, and what has come in, in bytes.
 #[derive(Default)]
@@ -56,7 +54,7 @@ impl CallBudget for TurnBudget<'_> {
             if beyond {
                 let failure =
                     Failure::new(Class::Budget, "the rest of `usd` does not pay for the longest answer");
-                return Err(failure.detail(json!({"own_limit": "usd"})));
+                return Err(failure.cause(Cause::OwnLimit));
             }
             self.covered.raise(most).await?;
             *self.flight.most.lock().unwrap_or_else(PoisonError::into_inner) = self.covered.most();
@@ -67,5 +65,5 @@ impl CallBudget for TurnBudget<'_> {
 
 /// Whether `failure` is that of a call beyond the agent's own limit.
 pub(super) fn is_beyond_own(failure: &Failure) -> bool {
-    failure.detail["own_limit"] == "usd"
+    failure.cause == Some(Cause::OwnLimit)
 }

@@ -31,6 +31,10 @@ pub struct With {
     pub(super) cli: Option<String>,
     /// What is to be done.
     pub(super) prompt: String,
+    /// What is added to `prompt` after a result that was rejected. Atoll fills it in from `prompts/llm/again.md`, unless a
+    /// text of the step reads `attempt.error`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) again: Option<String>,
     /// What stands above the conversation, after what is said there about the workspace.
     #[serde(default)]
     pub(super) system: Option<String>,

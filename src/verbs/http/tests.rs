@@ -226,7 +226,7 @@ async fn a_request_that_makes_no_sense_is_refused() {
         (json!({"url": "file:///etc/passwd"}), "neither http nor https"),
         (json!({"url": "http://x", "json": 1, "body": "x"}), "one content"),
         (json!({"url": "http://x", "method": "a b"}), "no HTTP method"),
-        (json!({"url": "http://x", "timeout": "soon"}), "no duration"),
+        (json!({"url": "http://x", "timeout": "soon"}), "not a duration"),
         (json!({"url": "http://x", "headers": {"a b": "c"}}), "no name of a header"),
         (
             json!({"url": "http://x", "headers": {"a": {"secret": "NONE"}}}),

@@ -30,7 +30,7 @@ async fn wrong_input_is_refused_before_anything_is_asked() {
         (json!({"model": "gpt-5", "prompt": "x", "temperature": 3}), "between 0 and 2"),
         (json!({"model": "gpt-5", "prompt": "x", "samples": 3}), "no `vote`"),
         (json!({"model": "gpt-5", "prompt": "x", "samples": 0}), "between 1 and 64"),
-        (json!({"model": "gpt-5", "prompt": "x", "timeout": "soon"}), "no span of time: soon"),
+        (json!({"model": "gpt-5", "prompt": "x", "timeout": "soon"}), "not a duration: soon"),
         (json!({"model": [], "prompt": "x"}), "list of models is empty"),
         (json!({"model": "gpt-5", "prompt": "x", "temprature": 1}), "unknown field `temprature`"),
         (json!({"model": "gpt-5x", "prompt": "x"}), "unknown model `gpt-5x`"),

@@ -74,11 +74,11 @@ steps:
             "10:3 W0705 this step has neither `expect` nor `assert`",
             "11:3 W0705 this step has neither `expect` nor `assert`",
             "11:10 E0703 `retry` is a mapping, not a number",
-            "12:10 E0709 `delay` is no length of time: a unit is missing: `30ms` or `30s`",
+            "12:10 E0709 `delay` is not a duration: `30` has no unit: write `30s` or `30ms`",
             "13:33 E0704 `path` is empty",
             "13:46 E0703 `headers` is a mapping, not a list",
             "14:3 W0705 this step has neither `expect` nor `assert`",
-            "14:33 E0709 `timeout` is no length of time: `soon` does not begin with a number, as in `500ms` or `1m30s`",
+            "14:33 E0709 `timeout` is not a duration: `soon` is not a duration such as `500ms` or `1m30s`",
             "14:48 E0710 the file path `a.txt` is not absolute | write `/a.txt`",
             "15:3 E0703 a step is a mapping, not a number",
         ]
@@ -148,7 +148,7 @@ fn browser_steps_are_checked_before_anything_runs() {
         ("{ action: hover, selector: a, value: x }", "`hover` has no use for `value` | it takes selector"),
         ("{ action: wait, count: 1 }", "`wait` needs `selector`, `text`, `text_absent` or `url`"),
         ("{ action: assert, selector: a, count: many }", "`count` is a number, not text"),
-        ("{ action: click, selector: a, timeout: 3 }", "`timeout` is no length of time"),
+        ("{ action: click, selector: a, timeout: 3 }", "`timeout` is not a duration"),
         ("{ action: click, selektor: a }", "`browser` has no key `selektor` | did you mean `selector`?"),
     ] {
         let found = step(&format!("browser: {text}\nexpect: x"));
@@ -187,7 +187,7 @@ fn assertions_are_checked_before_anything_runs() {
         ("{ stdout: { matches: '(' } }", "E0713 no regular expression: unclosed group"),
         ("{ stdout: { is: x } }", "E0702 `stdout` has no key `is` | known here: equals"),
         ("{ stdout: {} }", "E0714 `stdout` compares nothing"),
-        ("{ duration: '<5' }", "E0709 `duration` is no bound: a unit is missing"),
+        ("{ duration: '<5' }", "E0709 `duration` is no bound: `5` has no unit"),
         ("{}", "E0714 `assert` is empty"),
     ];
     let of = |action: &'static str| move |(assert, wanted)| (format!("{action}\nassert: {assert}"), wanted);

@@ -480,7 +480,7 @@ fn mistakes_are_found_while_reading() {
         ("{ tui: { wait_for: { text: a } } }", "`wait_for` has no key `text`"),
         ("{ tui: { wait_for: { gone: a, matches: b } } }", "`wait_for` is a text, or has one of"),
         ("{ tui: { wait_exit: maybe } }", "`wait_exit` is true or false, not text"),
-        ("{ tui: { command: x, timeout: 5 } }", "`timeout` is no length of time"),
+        ("{ tui: { command: x, timeout: 5 } }", "`timeout` is not a duration"),
         ("{ tui: { command: x }, assert: { stdout: x } }", "an answer to `tui` has no `stdout`"),
     ] {
         let (.., complaints) = load(vec![("x".into(), format!("id: x\nsteps:\n- {step}\n"))]);

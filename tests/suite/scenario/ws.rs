@@ -298,7 +298,7 @@ fn mistakes_are_found_while_reading() {
         ("{ ws: { messages: [{ hex: abc }] } }", "a hexadecimal digit is missing: every byte has two"),
         ("{ ws: { send: a, messages: [b] } }", "a step has `send` or `messages`, not both"),
         ("{ ws: { receive: { count: 0 } } }", "`count` is a whole number from 1, not a number"),
-        ("{ ws: { receive: { timeout: soon } } }", "`timeout` is no length of time"),
+        ("{ ws: { receive: { timeout: soon } } }", "`timeout` is not a duration"),
         ("{ ws: { receive: { until: '(' } } }", "no regular expression"),
         ("{ ws: { close: 1006 } }", "a close code is one of"),
         ("{ ws: { headers: { a: b } } }", "`headers` is of use only where the step connects"),

@@ -22,7 +22,7 @@ impl Healthcheck {
         let (options, rest) = super::options(rest);
         let mut check = Self::default();
         for (name, value) in options {
-            let span = || span(value).ok_or_else(|| format!("`{value}` is no span of time, such as 30s"));
+            let span = || span(value).ok_or_else(|| format!("`{value}` is not a duration, such as 30s"));
             match name {
                 "interval" => check.interval = Some(span()?),
                 "timeout" => check.timeout = Some(span()?),

@@ -65,7 +65,7 @@ fn what_is_not_understood_is_named_with_its_line() {
     assert!(error("FROM a\nENV A=1 B").contains("`B` has no value"));
     assert!(error("FROM a\nWORKDIR").contains("needs an argument"));
     assert!(error("FROM a b").contains("line 1: FROM takes"));
-    assert!(error("FROM a\nHEALTHCHECK --interval=soon CMD x").contains("`soon` is no span"));
+    assert!(error("FROM a\nHEALTHCHECK --interval=soon CMD x").contains("`soon` is not a duration"));
     assert!(error("FROM a\nONBUILD FROM b").contains("cannot be in ONBUILD"));
     assert!(error("RUN x").contains("begins with FROM"));
     assert!(error("").contains("no FROM"));
