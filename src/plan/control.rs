@@ -2,13 +2,12 @@ use indexmap::IndexSet;
 
 use super::compile::{Wanted, sees};
 use super::literal;
+use super::question::{AnswerType, Ask};
 use super::resolve::Resolver;
 use super::scope::{Around, Computed, Item, Sight, Site, index_of};
 use super::shape;
 use super::states::States;
-use super::types::{
-    Action, AnswerType, Ask, Compute, Each, Hold, Limit, Loop, LoopExit, MOST_ROUNDS, OnError, Rule,
-};
+use super::types::{Action, Compute, Each, Hold, Limit, Loop, LoopExit, MOST_ROUNDS, OnError, Rule};
 use crate::diag::{Code, Diagnostic, Span};
 use crate::expr::{Data, Expr, Ref, Scope, Shape, Step};
 use crate::model::{self, Name, Text, Use};

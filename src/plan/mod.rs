@@ -20,6 +20,7 @@ mod loop_codes;
 mod merge;
 mod order;
 mod prompts;
+mod question;
 mod remarks;
 mod resolve;
 mod retrying;
@@ -40,13 +41,13 @@ mod worst;
 pub use bundle::{Bundle, Changed, drift};
 pub use given::{Given, InputDoor, Listed, NoFiles, ReadFile, check_inputs, read as read_input};
 pub use load::{Loaded, Merged, load, load_bundle, merged, path_of};
+pub use question::{AnswerType, Ask};
 pub use retrying::{Check, Retry};
 pub use sources::{BUILTIN, Found, Layer, MemorySources, Sources, USERS, Unreadable, library_path};
 pub use start::{AtStart, Setting, Unfit};
 pub use takes::convert;
 pub use types::{
-    Action, AnswerType, Ask, Body, BodyId, CachedFiles, Call, Compute, Dep, Each, Exit, FromDefaults, Hold,
-    Input, InputKind, Limit, Loop, LoopExit, MOST_ROUNDS, OnError, OnInterrupt, Origin, Plan, Refusal, Rule,
-    Seen, Sees, Step,
+    Action, Body, BodyId, CachedFiles, Call, Compute, Dep, Each, Exit, FromDefaults, Hold, Input, InputKind,
+    Limit, Loop, LoopExit, MOST_ROUNDS, OnError, OnInterrupt, Origin, Plan, Refusal, Rule, Seen, Sees, Step,
 };
 pub use worst::{InnerCap, Most, Worst, caps, inner_caps, worst};
