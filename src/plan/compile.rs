@@ -136,7 +136,7 @@ impl Resolver<'_, '_> {
             );
             return None;
         }
-        let text = if names_file { self.prompt(&text)? } else { text };
+        let text = if names_file { self.expanded_text(&text)? } else { text };
         let template = self.template(&text, site, sight)?;
         // What has tags or comments says something else than it is.
         Some(match template.literal() {
@@ -150,9 +150,9 @@ impl Resolver<'_, '_> {
         self.found_file(path, read)
     }
 
-    /// The text of the prompt at `path`, with its blocks in place.
-    fn prompt(&mut self, path: &Text) -> Option<Text> {
-        let read = self.loader.texts.prompt(&path.text);
+    /// The text of the file at `path`, with its blocks in place.
+    fn expanded_text(&mut self, path: &Text) -> Option<Text> {
+        let read = self.loader.texts.expanded_text(&path.text);
         self.found_file(path, read)
     }
 

@@ -28,7 +28,7 @@ pub(super) fn apply(root: &mut Node, catalog: &Catalog, found: &mut Vec<Diagnost
     let Raw::Table(parts) = node.value else {
         let message = format!("`defaults` must be a table, this is {}", node.noun());
         let complaint = Diagnostic::new(Code::WrongType, message).at(node.span, "expected a table");
-        found.push(complaint.help("write `[defaults.llm]`, with parts of a step"));
+        found.push(complaint.help("write `[defaults.VERB]` or `[defaults.CLASS]`, with parts of a step"));
         return Given::new();
     };
     let parts = parts.into_iter().filter_map(|(name, entry)| part(name, entry, catalog, found)).collect();

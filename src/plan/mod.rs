@@ -12,6 +12,7 @@ mod control;
 mod declare;
 mod defaults;
 mod entries;
+mod expanded;
 mod given;
 mod lets;
 mod literal;
@@ -19,7 +20,7 @@ mod load;
 mod loop_codes;
 mod merge;
 mod order;
-mod prompts;
+
 mod question;
 mod remarks;
 mod resolve;

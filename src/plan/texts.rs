@@ -2,7 +2,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::prompts::Expansion;
+use super::expanded::Expansion;
 use super::sources::{BUILTIN, Found, Layer, Sources, USERS, Unreadable, library_path};
 use crate::diag::{self, Code, Diagnostic, SourceId, Span, nearest};
 use crate::expr::Fault;
@@ -22,8 +22,8 @@ pub(super) struct Read {
     pub(super) sources: diag::SourceMap,
     ids: HashMap<String, Option<SourceId>>,
     files: BTreeMap<String, String>,
-    /// By path: the prompt at it with its blocks in place; none where it has mistakes.
-    pub(super) prompts: HashMap<String, SourceId>,
+    /// By path: the text of the file with its blocks in place; missing if it has mistakes.
+    pub(super) expanded: HashMap<String, SourceId>,
     /// Where the pieces of texts come from that are put together from several files.
     pub(super) expansions: HashMap<SourceId, Expansion>,
     /// What is wrong with blocks.
@@ -102,7 +102,7 @@ impl<'a> Texts<'a> {
         let mut read = self.read.borrow_mut();
         let read = &mut *read;
         let included = file.and_then(|file| {
-            read.prompts
+            read.expanded
                 .get(file.as_ref())
                 .copied()
                 .or_else(|| read.ids.get(file.as_ref()).copied().flatten())

@@ -284,9 +284,9 @@ pub struct Origin {
 /// A value that a step has from `[defaults]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FromDefaults {
-    /// Its dotted key in the step, e.g. `llm.system`.
+    /// Its dotted key in the step, e.g. `shell.cwd`.
     pub key: String,
-    /// The table that it is from, e.g. `defaults.llm`.
+    /// The table that it is from, e.g. `defaults.shell`.
     pub table: String,
     /// Where it is written.
     pub span: Span,

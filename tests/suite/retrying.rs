@@ -1,4 +1,5 @@
 //! Checks with words, further attempts that know what was wrong, `until`, and what is evaluated once when a run starts.
+#![expect(clippy::disallowed_methods, reason = "a model server of the test's own")]
 
 use std::sync::{Arc, Mutex};
 

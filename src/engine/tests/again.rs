@@ -9,7 +9,7 @@ use crate::engine::Fact;
 use crate::plan::{Action, Call, Plan, Step};
 
 fn call(id: &str, inner: Arc<Plan>) -> Step {
-    step(id, Action::Call(Call { plan: inner, with: Vec::new() }))
+    step(id, Action::Call(Call { plan: inner, with: Vec::new(), inherited: Vec::new() }))
 }
 
 /// A call that is made again twice, because `until` never comes true, and then a step that reads it.

@@ -131,7 +131,7 @@ async fn whoever_leaves_before_it_is_sealed_is_not_in_it() {
     assert_eq!(staying.await, "to: item 1");
     let place = stays.place.lock().unwrap().clone().unwrap();
     assert_eq!((place.entry, place.of, place.batch.as_deref()), (0, 1, Some("batch_1")));
-    assert_ne!(place.mark, numbered.mark, "it is another batch");
+    assert_ne!(place.batch_tag, numbered.batch_tag, "it is another batch");
     assert_eq!(bureau.batches()[0].entries.len(), 1);
 }
 

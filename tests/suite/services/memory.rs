@@ -26,7 +26,7 @@ async fn an_agent_works_within_the_memory_that_it_limits() {
     command.arg(WORD).arg(serde_json::to_string(&orders).unwrap()).env_clear().envs(ENVIRONMENT);
     let _agent = command.stdin(Stdio::null()).kill_on_drop(true).spawn().unwrap();
     let _lifeline = loop {
-        match relay::lifeline(&socket).await {
+        match relay::keepalive(&socket).await {
             Ok(lifeline) => break lifeline,
             Err(_) => sleep(Duration::from_millis(10)).await,
         }

@@ -1,4 +1,4 @@
-//! Texts with their blocks in place: a prompt may extend another one, also the one that it hides.
+//! Texts with their blocks in place: a text file may extend another one, also the one that it hides.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -67,8 +67,8 @@ struct Part {
 
 impl Texts<'_> {
     /// The text at `path` with its blocks in place, `None` where there is none.
-    pub(super) fn prompt(&self, path: &str) -> Result<Option<SourceId>, Diagnostic> {
-        if let Some(id) = self.read.borrow().prompts.get(path) {
+    pub(super) fn expanded_text(&self, path: &str) -> Result<Option<SourceId>, Diagnostic> {
+        if let Some(id) = self.read.borrow().expanded.get(path) {
             return Ok(Some(*id));
         }
         let Some(id) = self.read(path)? else { return Ok(None) };
@@ -76,13 +76,13 @@ impl Texts<'_> {
             return Ok(Some(id));
         }
         let id = self.expanded(path, id)?;
-        self.read.borrow_mut().prompts.insert(path.to_owned(), id);
+        self.read.borrow_mut().expanded.insert(path.to_owned(), id);
         Ok(Some(id))
     }
 
     /// The text of an include, with its blocks in place.
     pub(super) fn include(&self, path: &str) -> Option<Arc<str>> {
-        match self.prompt(path) {
+        match self.expanded_text(path) {
             Ok(id) => id.map(|id| self.text(id)),
             Err(complaint) => {
                 self.read.borrow_mut().complaints.push(complaint);
@@ -126,14 +126,15 @@ impl Texts<'_> {
     /// The file that the one at `own` extends, named at `at`.
     fn base(&self, own: &str, name: &str, at: Span) -> Result<(String, SourceId), Diagnostic> {
         if !library_path(name).starts_with("prompts/") {
-            let complaint = Diagnostic::new(Code::TextMissing, format!("`{name}` is no prompt")).at(at, "");
+            let complaint =
+                Diagnostic::new(Code::TextMissing, format!("`{name}` is not below `prompts`")).at(at, "");
             return Err(complaint.help("name one: `{% extends \"builtin/prompts/factory/system.md\" %}`"));
         }
         if library_path(own) == name {
             return self.below(own)?.ok_or_else(|| {
                 let message = format!("`{name}` extends itself, and there is no other file of this name");
                 let complaint = Diagnostic::new(Code::ExtendsCycle, message).at(at, "hides no other file");
-                complaint.help("a prompt of the project may extend the one that it hides")
+                complaint.help("a text of the project may extend the one that it hides")
             });
         }
         let id = self.read(name).map_err(|complaint| complaint.at(at, ""))?;
