@@ -417,7 +417,7 @@ mod tests {
         for command in &heard[2..] {
             assert!(!command.line.contains("sesame"), "{}", command.line);
             #[expect(clippy::disallowed_methods, reason = "the shell is what is tested")]
-            let mut shell = std::process::ServiceCommand::new("sh");
+            let mut shell = std::process::Command::new("sh");
             shell.args(["-c", &command.line]).env_clear().env("PATH", "/usr/bin:/bin").envs(&command.env);
             let ran = shell.output().unwrap();
             assert_eq!((ran.status.code(), ran.stdout.as_slice()), (Some(3), &b"open-sesame\n0\n"[..]));

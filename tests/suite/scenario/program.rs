@@ -208,7 +208,7 @@ pub struct PythonServer {
 
 /// Starts it and waits until it has said where it listens.
 pub async fn python_server(dir: &std::path::Path) -> PythonServer {
-    let mut child = tokio::process::ServiceCommand::new("python3")
+    let mut child = tokio::process::Command::new("python3")
         .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"])
         .arg(dir)
         .stdout(Stdio::piped())
@@ -234,7 +234,7 @@ impl Shell for LocalShell {
             for (path, content) in &command.files {
                 std::fs::write(path, content).map_err(|e| ShellError(format!("{path}: {e}")))?;
             }
-            let mut child = tokio::process::ServiceCommand::new("sh")
+            let mut child = tokio::process::Command::new("sh")
                 .args(["-c", &command.line])
                 .envs(&command.env)
                 .stdin(Stdio::piped())
