@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::scenario::checks::assert::Assertion;
 use crate::scenario::checks::{Capture, When};
 use crate::scenario::steps::{Action, Hosts};
-use crate::scenario::values::Lapse;
+use crate::scenario::values::WrittenDuration;
 use crate::value::Value;
 
 /// One user journey: what is done to a program and what is expected of it. The shape that flows through
@@ -15,18 +15,18 @@ use crate::value::Value;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
-    /// Its name; scenarios are sorted by it.
+    /// Unique name; scenarios are sorted by it.
     pub id: String,
-    /// What it is about.
+    /// Subject of the scenario, in a sentence.
     #[serde(default)]
     pub description: String,
-    /// Its type as written, e.g. `api`; empty where none was.
+    /// Type as written, e.g. `api`; empty if there is none.
     #[serde(default, rename = "type")]
     pub kind: String,
-    /// How much it counts among others.
+    /// Weight in the mean of all scenarios; 1 by default.
     #[serde(default = "one")]
     pub weight: f64,
-    /// How advanced it is: 1, 2 or 3; inferred where none was written.
+    /// Difficulty: 1, 2 or 3; inferred if none is written.
     #[serde(default = "first")]
     pub tier: i64,
     /// The component it belongs to; empty for all of the program.
@@ -35,22 +35,22 @@ pub struct Scenario {
     /// Words to choose it by.
     #[serde(default)]
     pub tags: Vec<String>,
-    /// Whether it has a program of its own.
+    /// Program that the scenario runs against: its own one, or a shared one.
     #[serde(default)]
     pub isolation: Isolation,
-    /// Whether nothing counts as satisfied while it is not.
+    /// True if the specification is not satisfied while this scenario fails.
     #[serde(default)]
     pub must: bool,
-    /// Who may learn what of it.
+    /// Amount of feedback that the writer of the program gets.
     #[serde(default)]
     pub visibility: Visibility,
-    /// How long its setup and steps may take in all.
+    /// Time limit of setup and steps together.
     #[serde(default)]
-    pub timeout: Option<Lapse>,
+    pub timeout: Option<WrittenDuration>,
     /// Certificates in PEM that it trusts over TLS in place of those of the machine; empty for those.
     #[serde(default)]
     pub trust: String,
-    /// Which hosts its pages may reach beside the target.
+    /// Hosts that pages may reach, next to the target.
     #[serde(default)]
     pub hosts: Hosts,
     /// Variables it begins with, those of its row among them.
@@ -59,19 +59,19 @@ pub struct Scenario {
     pub variables: IndexMap<String, Value>,
     /// Steps that must succeed before it begins.
     #[serde(default)]
-    pub setup: Vec<Step>,
+    pub setup: Vec<ScenarioStep>,
     /// Steps that are looked at.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ScenarioStep>,
     /// Steps that are run at the end, whatever became of the others. They are not looked at.
     #[serde(default)]
-    pub teardown: Vec<Step>,
+    pub teardown: Vec<ScenarioStep>,
     /// The step types that it uses, sorted.
     #[serde(default)]
     pub uses: Vec<String>,
     /// The services beside the program that its steps talk to, sorted.
     #[serde(default)]
     pub services: Vec<String>,
-    /// What must be true of the whole.
+    /// Expectation about the scenario as a whole, for a judge.
     #[serde(default)]
     pub satisfaction_criteria: String,
     /// The file it was read from.
@@ -89,9 +89,9 @@ pub struct Scenario {
     /// Its place in its group: scenarios are run in the order of this list.
     #[serde(default)]
     pub order: Vec<Value>,
-    /// Where the credentials are read again that its file holds and that are left out here; nothing if there are none.
+    /// Files with the credentials that were removed here; null if there were none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<Source>,
+    pub source: Option<ScenarioSource>,
 }
 
 /// What has to answer before a scenario can be run.
@@ -133,7 +133,7 @@ impl Readiness {
 /// Files of scenarios, as they were when they were read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Source {
+pub struct ScenarioSource {
     /// The directory or file that was loaded.
     pub path: String,
     /// Digest of the scenario's own file.
@@ -142,7 +142,7 @@ pub struct Source {
     pub others: String,
 }
 
-/// Whether a scenario has a program of its own.
+/// Program that a scenario runs against.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Isolation {
@@ -153,16 +153,16 @@ pub enum Isolation {
     Shared,
 }
 
-/// Who may learn what of a scenario.
+/// Amount of feedback that the writer of the program gets about a scenario.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Visibility {
-    /// Whoever writes the program may learn what it did and what was wrong with that.
+    /// What the program did, and what was wrong with it.
     #[default]
     Dev,
-    /// Its score counts, and nothing else is told.
+    /// The score, and nothing else.
     Gate,
-    /// Nothing is told before the end.
+    /// Nothing before the end.
     Sealed,
 }
 
@@ -189,51 +189,51 @@ fn first() -> i64 {
     1
 }
 
-/// One thing that is done.
+/// One step of a scenario.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Step {
-    /// What it does.
+pub struct ScenarioStep {
+    /// Purpose of the step, in a sentence.
     #[serde(default)]
     pub description: String,
-    /// What should come of it, in words; `{name}` stands for a variable.
+    /// Expected result in words, for a judge; `{name}` is replaced by a variable.
     #[serde(default)]
     pub expect: String,
-    /// What is done.
+    /// Action of the step.
     pub action: Action,
     /// The service that it is done to, with a port where it has several: `db`, `api:9090`. The program where none is
     /// named.
     #[serde(default)]
     pub service: Option<String>,
-    /// What must be so of the variables for it to be done at all.
+    /// Condition about variables; the step is skipped if it does not hold.
     #[serde(default)]
     pub when: Option<When>,
     /// A pause before it.
     #[serde(default)]
-    pub delay: Option<Lapse>,
-    /// Whether it is tried again.
+    pub delay: Option<WrittenDuration>,
+    /// Limits of retries; by default none.
     #[serde(default)]
-    pub retry: Option<Retry>,
+    pub retry: Option<StepRetry>,
     /// The state that it is repeated for.
     #[serde(default)]
-    pub until: Option<Until>,
-    /// How often it is done, one time after the other, as long as it does not fail.
+    pub until: Option<StepUntil>,
+    /// Number of runs, one after the other, until one fails; 1 by default.
     #[serde(default = "once")]
     pub repeat: u32,
-    /// Whether the scenario ends where it fails.
+    /// True if the scenario ends when this step fails.
     #[serde(default)]
     pub must: bool,
-    /// How much it counts among the steps.
+    /// Weight among the steps; 1 by default.
     #[serde(default = "one")]
     pub weight: f64,
     /// Variables that only this step sees: its row.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Value>")]
     pub variables: IndexMap<String, Value>,
-    /// What is kept from its answer for later steps.
+    /// Values of the answer that later steps use.
     #[serde(default)]
     pub capture: Vec<Capture>,
-    /// What is checked without any model.
+    /// Assertions, decided without a model.
     #[serde(default)]
     pub assert: Vec<Assertion>,
     /// The line of the file where it begins, from 1.
@@ -241,27 +241,27 @@ pub struct Step {
     pub line: usize,
 }
 
-/// How often and how long a step is tried again when it breaks or an assertion fails.
+/// Limits of retries after an error or a failed assertion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Retry {
-    /// How many tries there are in all.
+pub struct StepRetry {
+    /// Number of attempts in total.
     pub attempts: u32,
     /// The pause between two tries.
-    pub interval: Lapse,
-    /// When no further try is begun and a running one is cut off.
+    pub interval: WrittenDuration,
+    /// Time limit of all attempts together.
     #[serde(default)]
-    pub timeout: Option<Lapse>,
+    pub timeout: Option<WrittenDuration>,
 }
 
 /// A state that a step is repeated for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Until {
-    /// What has to hold.
+pub struct StepUntil {
+    /// Assertions that must hold.
     pub assert: Vec<Assertion>,
-    /// How long it is waited for.
-    pub within: Lapse,
+    /// Time limit.
+    pub within: WrittenDuration,
     /// The pause between two tries.
-    pub every: Lapse,
+    pub every: WrittenDuration,
 }

@@ -20,18 +20,23 @@ pub mod lint;
 mod load;
 mod run;
 
-pub use answer::{Answer, Evidence, ExecAnswer, HttpAnswer, JUDGED, Sent, Told};
+pub use answer::{Evidence, ExecAnswer, HttpAnswer, JUDGED, SentRecord, StepAnswer, StructuredResponse};
 pub use checks::{Capture, Captured, Selector, When, assert};
-pub use language::{Isolation, Readiness, Retry, Scenario, Source, Step, Until, Visibility};
-pub use load::{Attachments, Files, load, load_given};
+pub use language::{
+    Isolation, Readiness, Scenario, ScenarioSource, ScenarioStep, StepRetry, StepUntil, Visibility,
+};
+pub use load::{Attachments, ScenarioFiles, load, load_given};
 pub use network::{Tls, TlsGiven};
 pub use ports::{
-    Browsers, Command, Doing, Ear, Evidences, Execution, Opening, Program, Ran, Shell, ShellError, Shown,
-    Tab, Terminal, TerminalSize,
+    BrowserTab, Browsers, CommandExecution, CommandResult, EventListener, Evidences, ServiceCommand,
+    ServiceTerminal, Shell, ShellError, TerminalEvent, TerminalOpening, TerminalProgram, TerminalSize,
 };
-pub use run::{Broken, Decided, Ended, EvidenceRef, Named, Observation, Observed, Skipped, StepSeen, run};
+pub use run::{
+    EndedWhen, EvidenceRef, NamedValue, Observation, Observed, SetupFailure, Skipped, StepDecision, StepSeen,
+    run,
+};
 pub use steps::{
-    Action, Browser, Deed, Exec, Goal, Grpc, GrpcReceive, GrpcStream, Hosts, Parallel, Place, Request, Stage,
-    Tui, Upload, Web, Ws, runs_commands,
+    Action, Browser, BrowserAction, Exec, Grpc, GrpcReceive, GrpcStream, Hosts, HttpClient, HttpRequest,
+    Parallel, ServiceEndpoint, TestEnvironment, Tui, Upload, WaitGoal, Ws, runs_commands,
 };
-pub use values::{Excerpt, Generator, Kept, Lapse, Variables};
+pub use values::{Excerpt, Generator, KeptContent, Variables, WrittenDuration};

@@ -1,9 +1,8 @@
-use std::future::Future;
 use std::num::NonZeroU16;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,10 +13,10 @@ use crate::verb::{Failure, Secrets};
 /// The inside of a held service, as far as scenarios need it. Nothing is ever run outside of it.
 pub trait Shell: Send + Sync {
     /// Runs a command line with `sh -c` and waits for its end. A command that does not end in time is killed with all
-    /// its children and is no error: [`Ran::timed_out`] says so, with what it had written by then.
-    fn exec(&self, command: Command) -> Execution<'_>;
+    /// its children and is no error: [`CommandResult::timed_out`] says so, with what it had written by then.
+    fn exec(&self, command: ServiceCommand) -> CommandExecution<'_>;
     /// Starts a program in a terminal. When the terminal is dropped, the program ends with all that it started.
-    fn terminal(&self, program: Program) -> Opening<'_>;
+    fn terminal(&self, program: TerminalProgram) -> TerminalOpening<'_>;
     /// The failure that the end of a command really was, if what runs the service is at fault and not the service.
     fn lacked(&self) -> Option<Failure> {
         None
@@ -47,36 +46,36 @@ pub trait Shell: Send + Sync {
         None
     }
     /// Waits until the service has ended.
-    fn ends(&self) -> Doing<'_, ()> {
+    fn ends(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::pending())
     }
     /// Waits until the service logs more; for ever where it does not.
-    fn log_grows(&self) -> Doing<'_, ()> {
+    fn log_grows(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::pending())
     }
 }
 
 /// A command that is being run.
-pub type Execution<'a> = Pin<Box<dyn Future<Output = Result<Ran, ShellError>> + Send + 'a>>;
+pub type CommandExecution<'a> = BoxFuture<'a, Result<CommandResult, ShellError>>;
 
 /// A terminal that is being opened.
-pub type Opening<'a> = Pin<Box<dyn Future<Output = Result<Box<dyn Terminal>, ShellError>> + Send + 'a>>;
+pub type TerminalOpening<'a> = BoxFuture<'a, Result<Box<dyn ServiceTerminal>, ShellError>>;
 
 /// A program in a terminal.
-pub trait Terminal: Send {
+pub trait ServiceTerminal: Send {
     /// Types bytes. A program that has ended takes no notice.
     fn send(&mut self, bytes: Vec<u8>);
     /// Gives it another size.
     fn resize(&mut self, size: TerminalSize);
     /// What comes next; nothing is lost where the future is dropped. After the end there is nothing but the end.
-    fn next(&mut self) -> Pin<Box<dyn Future<Output = Shown> + Send + '_>>;
+    fn next(&mut self) -> BoxFuture<'_, TerminalEvent>;
     /// Ends the program and waits until it is gone with all that it started.
-    fn end(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    fn end(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
 
-/// What comes from a terminal.
+/// Output of a terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shown {
+pub enum TerminalEvent {
     /// Bytes to show.
     Bytes(Vec<u8>),
     /// The program has ended with this exit code, 128 + signal where a signal ended it; none where nobody can tell.
@@ -85,7 +84,7 @@ pub enum Shown {
 
 /// A program for a terminal.
 #[derive(Clone, Debug, Default)]
-pub struct Program {
+pub struct TerminalProgram {
     /// The command line, for `sh -c`.
     pub line: String,
     /// Environment variables on top of what the service has.
@@ -110,67 +109,72 @@ impl Default for TerminalSize {
     }
 }
 
-/// What is run inside a service.
+/// Command to run inside a service.
 #[derive(Clone, Debug, Default)]
-pub struct Command {
+pub struct ServiceCommand {
     /// The command line.
     pub line: String,
-    /// What it reads.
+    /// Standard input.
     pub stdin: Vec<u8>,
     /// Environment variables on top of what the service has.
     pub env: IndexMap<String, String>,
     /// Files written first: absolute path and content.
     pub files: IndexMap<String, String>,
-    /// After how long it is killed.
+    /// Time limit, after which the command is killed.
     pub timeout: Duration,
 }
 
-/// What a command left behind.
+/// Result of a command.
 #[derive(Clone, Debug, Default)]
-pub struct Ran {
-    /// Its exit code; none where it was killed.
+pub struct CommandResult {
+    /// Exit code; `None` if the command was killed.
     pub exit_code: Option<i64>,
-    /// Its standard output, whole or shortened by the service.
+    /// Standard output, possibly shortened by the service.
     pub stdout: Vec<u8>,
-    /// Its standard error, whole or shortened by the service.
+    /// Standard error, possibly shortened by the service.
     pub stderr: Vec<u8>,
-    /// Whether it was killed for being late.
+    /// True if the command was killed because its time was over.
     pub timed_out: bool,
 }
 
-/// Why a command could not be run at all.
+/// Reason why a command could not be started.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ShellError(pub String);
 
-/// Where evidence is kept.
+/// Store of evidence.
 pub trait Evidences: Send + Sync {
     /// Keeps the bytes, or what may be kept of them, and says where they are found.
     fn keep(&self, bytes: &[u8]) -> Result<BlobRef, String>;
 }
 
-/// Something that is still being done.
-pub type Doing<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// Where pages are opened.
+/// Source of browser pages.
 pub trait Browsers: Send + Sync {
     /// Opens a page that shares nothing with the pages of other calls. It reaches no host but those in `hosts`, `HOST` or
     /// `HOST:PORT`, or any where there is no list. What happens in it goes to `ear`; dialogs are accepted and downloads
     /// refused on the way.
-    fn open(&self, hosts: Option<Vec<String>>, ear: Ear) -> Doing<'_, Result<Box<dyn Tab>, String>>;
+    fn open(
+        &self,
+        hosts: Option<Vec<String>>,
+        ear: EventListener,
+    ) -> BoxFuture<'_, Result<Box<dyn BrowserTab>, String>>;
 }
 
 /// Hears the events of a page, in the words of the DevTools protocol, and `Browser.gone` at the end.
-pub type Ear = Arc<dyn Fn(&str, &Value) + Send + Sync>;
+pub type EventListener = Arc<dyn Fn(&str, &Value) + Send + Sync>;
 
 /// A page that is driven in the words of the DevTools protocol. Dropped, it is closed.
-pub trait Tab: Send + Sync {
-    /// Its id, which is also that of its main frame.
+pub trait BrowserTab: Send + Sync {
+    /// Id of the page, which is also the id of its main frame.
     fn id(&self) -> &str;
     /// Calls a method. Nothing bounds how long it takes.
-    fn call<'a>(&'a self, method: &'a str, parameters: Value) -> Doing<'a, Result<Value, String>>;
+    fn call<'a>(&'a self, method: &'a str, parameters: Value) -> BoxFuture<'a, Result<Value, String>>;
     /// The ids of all pages of its context.
-    fn pages(&self) -> Doing<'_, Result<Vec<String>, String>>;
+    fn pages(&self) -> BoxFuture<'_, Result<Vec<String>, String>>;
     /// Another page of its context.
-    fn attach<'a>(&'a self, id: &'a str, ear: Ear) -> Doing<'a, Result<Box<dyn Tab>, String>>;
+    fn attach<'a>(
+        &'a self,
+        id: &'a str,
+        ear: EventListener,
+    ) -> BoxFuture<'a, Result<Box<dyn BrowserTab>, String>>;
 }

@@ -1,7 +1,9 @@
 //! Pages for scenarios: the port of the language, with Chromium behind it.
 
+use futures_util::future::BoxFuture;
+
 use crate::chromium::{CallError, Chromium, ChromiumTab};
-use crate::scenario::{self, Browsers, Doing, Ear};
+use crate::scenario::{self, Browsers, EventListener};
 use crate::value::Value;
 
 /// Opens pages in Chromium.
@@ -18,32 +20,36 @@ impl Browsers for Pages {
     fn open(
         &self,
         hosts: Option<Vec<String>>,
-        ear: Ear,
-    ) -> Doing<'_, Result<Box<dyn scenario::Tab>, String>> {
+        ear: EventListener,
+    ) -> BoxFuture<'_, Result<Box<dyn scenario::BrowserTab>, String>> {
         Box::pin(async move {
             let tab = self.0.open(hosts.as_deref(), ear).await.map_err(|failure| failure.message)?;
-            Ok(Box::new(Open(tab)) as Box<dyn scenario::Tab>)
+            Ok(Box::new(Open(tab)) as Box<dyn scenario::BrowserTab>)
         })
     }
 }
 
-impl scenario::Tab for Open {
+impl scenario::BrowserTab for Open {
     fn id(&self) -> &str {
         self.0.target()
     }
 
-    fn call<'a>(&'a self, method: &'a str, parameters: Value) -> Doing<'a, Result<Value, String>> {
+    fn call<'a>(&'a self, method: &'a str, parameters: Value) -> BoxFuture<'a, Result<Value, String>> {
         Box::pin(async move { self.0.call(method, parameters).await.map_err(|e| said(&e)) })
     }
 
-    fn pages(&self) -> Doing<'_, Result<Vec<String>, String>> {
+    fn pages(&self) -> BoxFuture<'_, Result<Vec<String>, String>> {
         Box::pin(async move { self.0.pages().await.map_err(|e| said(&e)) })
     }
 
-    fn attach<'a>(&'a self, id: &'a str, ear: Ear) -> Doing<'a, Result<Box<dyn scenario::Tab>, String>> {
+    fn attach<'a>(
+        &'a self,
+        id: &'a str,
+        ear: EventListener,
+    ) -> BoxFuture<'a, Result<Box<dyn scenario::BrowserTab>, String>> {
         Box::pin(async move {
             let tab = self.0.attach(id, ear).await.map_err(|e| said(&e))?;
-            Ok(Box::new(Open(tab)) as Box<dyn scenario::Tab>)
+            Ok(Box::new(Open(tab)) as Box<dyn scenario::BrowserTab>)
         })
     }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::graded::{By, Graded, GradedStep, SetupStep};
 use crate::expr::{head_text, tail_text};
-use crate::scenario::{Ended, Visibility};
+use crate::scenario::{EndedWhen, Visibility};
 use crate::value::{Digest, Value};
 use crate::verb::{Context, Failure, Output, Refusal, Traits, Verb};
 
@@ -266,7 +266,7 @@ fn falls_short(step: &GradedStep) -> bool {
 
 /// What fails because the program had ended before says nothing of its own, unless it is the first that shows it.
 fn is_aftermath(at: usize, step: &GradedStep) -> bool {
-    at > 0 && step.ended == Some(Ended::Before)
+    at > 0 && step.ended == Some(EndedWhen::Before)
 }
 
 fn of_setup(scenario: &Graded) -> Option<Found> {

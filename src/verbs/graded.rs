@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
-use crate::scenario::{Broken, Ended, EvidenceRef, Readiness, Visibility};
+use crate::scenario::{EndedWhen, EvidenceRef, Readiness, SetupFailure, Visibility};
 use crate::value::Value;
 
 /// What became of a scenario, and how good that is.
@@ -112,7 +112,7 @@ pub enum FaultKind {
 pub struct BrokenSetup {
     /// Which one, and why.
     #[serde(flatten)]
-    pub broken: Broken,
+    pub broken: SetupFailure,
     /// What else shows what was seen.
     #[serde(default)]
     pub evidence: Vec<EvidenceRef>,
@@ -213,7 +213,7 @@ pub struct GradedStep {
     pub required: Vec<String>,
     /// When the program that it talks to ended, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ended: Option<Ended>,
+    pub ended: Option<EndedWhen>,
 }
 
 /// The criteria of a scenario with their score.

@@ -23,8 +23,8 @@ use super::tls::TlsFiles;
 use crate::chromium::Chromium;
 use crate::diag::nearest;
 use crate::scenario::{
-    Action, Evidences, Generator, Observation, Place, Scenario, Shell, Stage, Variables, Web, run,
-    runs_commands,
+    Action, Evidences, Generator, HttpClient, Observation, Scenario, ServiceEndpoint, Shell, TestEnvironment,
+    Variables, run, runs_commands,
 };
 use crate::value::{BlobRef, Value};
 use crate::verb::{Blobs, Context, Failure, Output, Refusal, Secrets, Traits, Verb, no_secret_name, pointer};
@@ -216,7 +216,7 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
             Some(target) if used(&["request"]).is_some() => {
                 let authorization =
                     with.authorization.map(|secret| secret.header(&cx)).transpose()?.flatten();
-                let web = Web::new(target).map_err(Failure::permanent)?;
+                let web = HttpClient::new(target).map_err(Failure::permanent)?;
                 Some(web.trusting(&scenario.trust).secured(tls.clone()).authorized(authorization))
             }
             Some(_) => None,
@@ -241,7 +241,7 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
         }
         let pages = Pages(self.chromium.clone());
         let kept = KeptEvidence { blobs: cx.blobs.clone(), secrets: secrets.clone() };
-        let stage = Stage {
+        let stage = TestEnvironment {
             web: web.as_ref(),
             target: with.target.as_deref(),
             grpc_target,
@@ -288,7 +288,7 @@ impl ScenarioRun {
         scenario: &Scenario,
         services: &BTreeMap<String, Beside>,
         hidden: &Hidden,
-    ) -> Result<BTreeMap<String, Place>, Failure> {
+    ) -> Result<BTreeMap<String, ServiceEndpoint>, Failure> {
         let place = |called: &String| {
             let (name, port) = called.split_once(':').map_or((called.as_str(), None), |(n, p)| (n, Some(p)));
             let beside = services.get(name);
@@ -301,8 +301,8 @@ impl ScenarioRun {
                     format!("http://127.0.0.1:{own}")
                 }
             };
-            let web = Web::new(&target).map_err(Failure::permanent)?.trusting(&scenario.trust);
-            Ok((called.clone(), Place { web, shell: self.shell(&beside.id, hidden), target }))
+            let web = HttpClient::new(&target).map_err(Failure::permanent)?.trusting(&scenario.trust);
+            Ok((called.clone(), ServiceEndpoint { web, shell: self.shell(&beside.id, hidden), target }))
         };
         scenario.services.iter().map(place).collect()
     }
@@ -372,21 +372,23 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::scenario::{Command, Execution, Opening, Program, Ran, ShellError};
+    use crate::scenario::{
+        CommandExecution, CommandResult, ServiceCommand, ShellError, TerminalOpening, TerminalProgram,
+    };
     use crate::secrets::EnvSecrets;
     use crate::verb::MemoryBlobs;
 
     #[derive(Default)]
-    struct Heard(Mutex<Vec<Command>>);
+    struct Heard(Mutex<Vec<ServiceCommand>>);
 
     impl Shell for Heard {
-        fn exec(&self, command: Command) -> Execution<'_> {
+        fn exec(&self, command: ServiceCommand) -> CommandExecution<'_> {
             self.0.lock().unwrap().push(command);
-            Box::pin(std::future::ready(Ok(Ran::default())))
+            Box::pin(std::future::ready(Ok(CommandResult::default())))
         }
-        fn terminal(&self, program: Program) -> Opening<'_> {
-            let Program { line, env, .. } = program;
-            self.0.lock().unwrap().push(Command { line, env, ..Command::default() });
+        fn terminal(&self, program: TerminalProgram) -> TerminalOpening<'_> {
+            let TerminalProgram { line, env, .. } = program;
+            self.0.lock().unwrap().push(ServiceCommand { line, env, ..ServiceCommand::default() });
             Box::pin(std::future::ready(Err(ShellError(String::new()))))
         }
         fn log_mark(&self) -> u64 {
@@ -403,8 +405,9 @@ mod tests {
         let secrets = EnvSecrets::from_values([("KEY".to_owned(), "open-sesame".to_owned())]);
         let quiet = Quiet { shell: heard.clone(), secrets: Arc::new(secrets) };
         for line in ["echo hello", "echo open-sesame; env | grep -c ATOLL; exit 3"] {
-            quiet.exec(Command { line: line.to_owned(), ..Command::default() }).await.unwrap();
-            let refused = quiet.terminal(Program { line: line.to_owned(), ..Program::default() }).await;
+            quiet.exec(ServiceCommand { line: line.to_owned(), ..ServiceCommand::default() }).await.unwrap();
+            let refused =
+                quiet.terminal(TerminalProgram { line: line.to_owned(), ..TerminalProgram::default() }).await;
             assert!(refused.is_err());
         }
         let heard = std::mem::take(&mut *heard.0.lock().unwrap());

@@ -20,7 +20,7 @@ use super::complaint::render;
 use super::place::Named;
 use crate::diag::{Code, Diagnostic, Severity};
 use crate::rooted_fs::{EntryKind, RootedFs, read_file};
-use crate::scenario::{Files, Scenario, Source, Visibility, credentials, load, load_given};
+use crate::scenario::{Scenario, ScenarioFiles, ScenarioSource, Visibility, credentials, load, load_given};
 use crate::value::{Digest, Value};
 use crate::verb::{Context, Failure, Output, Refusal, Traits, Verb};
 
@@ -142,7 +142,7 @@ fn read_and_load(dir: &Path, shown: &str, with: &With) -> Result<Out, Failure> {
     if unreadable.is_empty() && !complaints.iter().any(broken) {
         let mut warnings: Vec<String> =
             complaints.iter().map(|complaint| render(complaint, &sources)).collect();
-        let source = |scenario: &Scenario| Source {
+        let source = |scenario: &Scenario| ScenarioSource {
             path: shown.to_owned(),
             digest: digests.scenarios.get(&scenario.file).map(Digest::to_string).unwrap_or_default(),
             others: others.clone(),
@@ -175,7 +175,7 @@ struct Digests {
 }
 
 impl Digests {
-    fn of(files: &Files) -> Self {
+    fn of(files: &ScenarioFiles) -> Self {
         let all = |files: &[(String, String)]| {
             files.iter().map(|(name, text)| (name.clone(), Digest::of(text))).collect()
         };
@@ -215,7 +215,7 @@ impl Written {
 
 /// The scenario files of a directory and of the directories in it, with their fixtures, and complaints about those that
 /// cannot be read. They are called by the name `shown` of the directory.
-pub fn read_files(dir: &Path, shown: &str) -> Result<(Files, Vec<String>), Failure> {
+pub fn read_files(dir: &Path, shown: &str) -> Result<(ScenarioFiles, Vec<String>), Failure> {
     let (files, complaints, _) = found_files(dir, shown)?;
     Ok((files, complaints))
 }
@@ -232,7 +232,7 @@ pub fn companions(file: &Path) -> Vec<(String, u64, Digest)> {
     needed
 }
 
-type FoundFiles = (Files, Vec<String>, Arc<Beside>);
+type FoundFiles = (ScenarioFiles, Vec<String>, Arc<Beside>);
 
 fn found_files(dir: &Path, shown: &str) -> Result<FoundFiles, Failure> {
     let mut reader = Reader { left: LARGEST_SUM, entries: MOST_ENTRIES, ..Reader::default() };
@@ -253,7 +253,7 @@ fn found_files(dir: &Path, shown: &str) -> Result<FoundFiles, Failure> {
 /// Reads files, and notes what is wrong with those that it cannot read.
 #[derive(Default)]
 struct Reader {
-    files: Files,
+    files: ScenarioFiles,
     complaints: Vec<String>,
     /// Where the files are, and their names.
     places: Vec<(PathBuf, String)>,

@@ -28,7 +28,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use atoll::clock::{Clock, Millis, Sleep, millis};
-use atoll::scenario::{Observation, Scenario, Shell, Stage, StepSeen, Variables, Web, load, run};
+use atoll::scenario::{
+    HttpClient, Observation, Scenario, Shell, StepSeen, TestEnvironment, Variables, load, run,
+};
 use serde_json::json;
 
 /// A clock on which pauses of up to ten seconds are over at once and longer ones never end: retries do not wait and
@@ -97,8 +99,8 @@ pub async fn play_on(
 ) -> Observation {
     // What flows through a pipeline is JSON: a scenario must survive the way.
     let scenario: Scenario = serde_json::from_value(serde_json::to_value(scenario).unwrap()).unwrap();
-    let web = target.map(|target| Web::new(target).unwrap().trusting(&scenario.trust));
-    let stage = Stage { web: web.as_ref(), target, shell, ..Stage::new(clock) };
+    let web = target.map(|target| HttpClient::new(target).unwrap().trusting(&scenario.trust));
+    let stage = TestEnvironment { web: web.as_ref(), target, shell, ..TestEnvironment::new(clock) };
     let variables = Variables::given([("dir".to_owned(), json!(dir))].into_iter().collect());
     run(&scenario, &stage, variables).await
 }

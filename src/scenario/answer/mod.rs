@@ -4,25 +4,25 @@
 mod outcome;
 mod sent;
 
-pub use outcome::Outcome;
-pub use sent::Sent;
+pub use outcome::StepOutcome;
+pub use sent::SentRecord;
 
 use std::fmt::Write;
 
 use indexmap::IndexMap;
 
-use crate::scenario::values::{Excerpt, Kept, Lapse, json};
+use crate::scenario::values::{Excerpt, KeptContent, WrittenDuration, json};
 use crate::value::Value;
 
-/// What came back from a step, one kind per step type.
+/// Answer to a step.
 #[derive(Clone, Debug)]
-pub enum Answer {
+pub enum StepAnswer {
     /// From `request`.
     Http(HttpAnswer),
     /// From `exec`.
     Exec(ExecAnswer),
     /// From `browser`, `grpc`, `ws` and `tui`.
-    Told(Box<Told>),
+    Told(Box<StructuredResponse>),
 }
 
 /// An HTTP answer.
@@ -32,51 +32,51 @@ pub struct HttpAnswer {
     pub status: u16,
     /// Headers by lower-case name, sorted; several values of one name joined by `, `.
     pub headers: Vec<(String, String)>,
-    /// What was kept of the body.
-    pub body: Kept,
-    /// Where it came from, after redirects.
+    /// Body, its middle omitted if it is long.
+    pub body: KeptContent,
+    /// Address that answered, after redirects.
     pub url: String,
 }
 
-/// What a command left behind.
+/// Result of a command.
 #[derive(Clone, Debug)]
 pub struct ExecAnswer {
-    /// Its exit code; none where it was killed.
+    /// Exit code; `None` if the command was killed.
     pub exit_code: Option<i64>,
-    /// What was kept of its standard output.
-    pub stdout: Kept,
-    /// What was kept of its standard error.
-    pub stderr: Kept,
-    /// How long it was waited for, where it was killed for being late.
-    pub timed_out: Option<Lapse>,
+    /// Standard output, its middle omitted if it is long.
+    pub stdout: KeptContent,
+    /// Standard error, its middle omitted if it is long.
+    pub stderr: KeptContent,
+    /// Time after which the command was killed; `None` if it ended by itself.
+    pub timed_out: Option<WrittenDuration>,
 }
 
-/// What came back from a step, as named parts.
+/// Answer of named parts.
 #[derive(Clone, Debug)]
-pub struct Told {
-    /// What a judge reads, the same for the same behaviour.
+pub struct StructuredResponse {
+    /// Text for a judge: the same for the same behaviour.
     pub text: String,
-    /// What `json` assertions and captures without a source read, and what it is called.
-    pub main: (&'static str, Kept),
+    /// Part that `json` assertions and captures without a source read, and its name.
+    pub main: (&'static str, KeptContent),
     /// The other parts, by the word that assertions and captures have for them: texts, numbers, or tables of texts.
     /// A part that is null is not there.
     pub parts: IndexMap<&'static str, Value>,
-    /// What is kept beside the observation.
+    /// Files that are kept next to the observation.
     pub evidence: Vec<Evidence>,
 }
 
 /// A file that shows what was seen, such as a screenshot.
 #[derive(Clone, Debug)]
 pub struct Evidence {
-    /// What it is, e.g. `screenshot`.
+    /// Kind of evidence, e.g. `screenshot`.
     pub name: &'static str,
-    /// Its media type.
+    /// Media type of the content.
     pub media_type: &'static str,
-    /// Its content.
+    /// Content.
     pub bytes: Vec<u8>,
 }
 
-impl Told {
+impl StructuredResponse {
     /// The part `word`; null parts are there for this.
     pub fn part(&self, word: &str) -> Option<&Value> {
         self.parts.get(word)
@@ -126,18 +126,19 @@ impl ExecAnswer {
     }
 }
 
-impl Answer {
+impl StepAnswer {
     /// An answer of named parts, with nothing for a judge to read.
     pub fn structured(main: (&'static str, &str), parts: Vec<(&'static str, Value)>) -> Self {
-        Self::Told(Box::new(Told {
+        Self::Told(Box::new(StructuredResponse {
             text: String::new(),
-            main: (main.0, Kept::of(main.1.as_bytes(), usize::MAX)),
+            main: (main.0, KeptContent::of(main.1.as_bytes(), usize::MAX)),
             parts: parts.into_iter().collect(),
             evidence: Vec::new(),
         }))
     }
 
-    /// What a judge reads: the same for the same behaviour, at most [`JUDGED`] bytes and a note of what is missing.
+    /// Text for a judge: the same for the same behaviour, at most [`JUDGED`] bytes and a note of what is
+    /// missing.
     pub fn text(&self) -> String {
         let text = match self {
             Self::Http(http) => http.text(),
@@ -148,7 +149,7 @@ impl Answer {
     }
 
     /// The bytes that captures and `json` assertions read: the body or stdout.
-    pub fn main(&self) -> (&'static str, &Kept) {
+    pub fn main(&self) -> (&'static str, &KeptContent) {
         match self {
             Self::Http(http) => ("body", &http.body),
             Self::Exec(exec) => ("stdout", &exec.stdout),
@@ -166,7 +167,7 @@ impl Answer {
         self.json_by(json::parse_as_written)
     }
 
-    fn json_by(&self, parse: fn(&str) -> Result<Value, json::Unread>) -> Result<Value, String> {
+    fn json_by(&self, parse: fn(&str) -> Result<Value, json::JsonError>) -> Result<Value, String> {
         let (name, kept) = self.main();
         if kept.is_cut() {
             return Err(format!("the {name} of {} bytes is too long to be read as JSON", kept.length()));
@@ -185,22 +186,22 @@ pub(super) mod test {
     use super::*;
 
     /// An HTTP answer.
-    pub fn http(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub fn http(status: u16, headers: &[(&str, &str)], body: &str) -> StepAnswer {
         let headers =
             headers.iter().map(|(name, value)| (name.to_lowercase(), (*value).to_owned())).collect();
-        Answer::Http(HttpAnswer {
+        StepAnswer::Http(HttpAnswer {
             status,
             headers,
-            body: Kept::of(body.as_bytes(), 1 << 20),
+            body: KeptContent::of(body.as_bytes(), 1 << 20),
             url: String::new(),
         })
     }
 
-    /// What a command left behind.
-    pub fn exec(code: i64, stdout: &str, stderr: &str) -> Answer {
-        let kept = |text: &str| Kept::of(text.as_bytes(), 1 << 20);
+    /// Result of a command.
+    pub fn exec(code: i64, stdout: &str, stderr: &str) -> StepAnswer {
+        let kept = |text: &str| KeptContent::of(text.as_bytes(), 1 << 20);
         let (stdout, stderr) = (kept(stdout), kept(stderr));
-        Answer::Exec(ExecAnswer { exit_code: Some(code), stdout, stderr, timed_out: None })
+        StepAnswer::Exec(ExecAnswer { exit_code: Some(code), stdout, stderr, timed_out: None })
     }
 }
 
@@ -222,8 +223,8 @@ mod tests {
         assert_eq!(exec(0, "out\n", "").text(), "Exit code: 0\nStdout:\nout\n");
         assert_eq!(exec(2, "out", "").text(), "Exit code: 2\nStdout:\nout\nStderr:\n");
         assert!(exec(0, "out\n", "warn\n").text().ends_with("Stderr:\nwarn\n"));
-        let Answer::Exec(mut late) = exec(0, "part", "") else { unreachable!() };
-        (late.exit_code, late.timed_out) = (None, Some(Lapse::secs(30)));
+        let StepAnswer::Exec(mut late) = exec(0, "part", "") else { unreachable!() };
+        (late.exit_code, late.timed_out) = (None, Some(WrittenDuration::secs(30)));
         assert!(late.text().starts_with("Timed out after 30s and was killed\nStdout:\npart"));
     }
 }

@@ -1,16 +1,16 @@
-use super::Answer;
+use super::StepAnswer;
 
-/// What came of a request: an answer, an error, or both where an answer broke off.
+/// Outcome of a step: an answer, an error, or both if the answer was interrupted.
 #[derive(Default)]
-pub struct Outcome {
-    /// What came back, whole or in part.
-    pub answer: Option<Answer>,
-    /// Why there is no whole answer.
+pub struct StepOutcome {
+    /// Answer, whole or in part.
+    pub answer: Option<StepAnswer>,
+    /// Reason why the answer is missing or incomplete.
     pub error: Option<String>,
 }
 
-impl Outcome {
-    /// Nothing but an error.
+impl StepOutcome {
+    /// An error without an answer.
     pub fn error(error: impl Into<String>) -> Self {
         Self { answer: None, error: Some(error.into()) }
     }

@@ -10,10 +10,10 @@ use crate::visible::without_userinfo;
 /// Longest URL, header or command in a record, in bytes.
 const SHOWN: usize = 64 << 10;
 
-/// What was sent. Fields that the step type does not have are null.
+/// Record of what a step sent. Fields that the step type does not have are null.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Sent {
-    /// All of it as text, for people and models.
+pub struct SentRecord {
+    /// Complete record as text, for people and models.
     pub text: String,
     /// HTTP method.
     pub method: Option<String>,
@@ -29,11 +29,11 @@ pub struct Sent {
     pub body: Option<String>,
     /// Command line.
     pub command: Option<String>,
-    /// What the command read, shortened.
+    /// Standard input of the command, shortened.
     pub stdin: Option<String>,
 }
 
-impl Sent {
+impl SentRecord {
     /// The same, no longer than is useful to read.
     #[must_use]
     pub fn shortened(self) -> Self {
@@ -68,11 +68,11 @@ mod tests {
 
     #[test]
     fn a_record_has_no_password_of_a_url() {
-        let sent = Sent {
+        let sent = SentRecord {
             text: "connect ws://me:pw@h/feed\nGET /a@b".to_owned(),
             url: Some("https://pw@h/".to_owned()),
             headers: Some(IndexMap::new()),
-            ..Sent::default()
+            ..SentRecord::default()
         };
         let sent = sent.without_userinfo();
         assert_eq!(sent.text, "connect ws://***@h/feed\nGET /a@b");

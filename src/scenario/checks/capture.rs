@@ -2,7 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::select::Selector;
-use crate::scenario::answer::{Answer, Told};
+use crate::scenario::answer::{StepAnswer, StructuredResponse};
 use crate::scenario::values::size::length;
 use crate::scenario::values::variables::as_text;
 use crate::scenario::values::{Excerpt, Variables, json};
@@ -14,10 +14,10 @@ use crate::value::{MAX_READ_DEPTH, Value, is_deeper, nested};
 pub struct Capture {
     /// The name.
     pub name: String,
-    /// Which part of JSON text.
+    /// JSONPath of a part of JSON text.
     #[serde(default)]
     pub jsonpath: Option<String>,
-    /// Which part of the answer; the body or stdout where nothing is written.
+    /// Part of the answer; by default the body or stdout.
     #[serde(default)]
     pub source: Option<String>,
 }
@@ -28,19 +28,19 @@ const MOST: usize = 64 << 20;
 /// Most bytes of a value in an observation.
 const RECORDED: usize = 8 << 10;
 
-/// What became of one capture.
+/// Result of one capture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Captured {
-    /// Its name.
+    /// Name of the variable.
     pub name: String,
-    /// What was kept; null where nothing was.
+    /// Captured value; null if there is none.
     pub value: Value,
-    /// Why nothing was kept.
+    /// Reason why nothing was captured.
     pub error: Option<String>,
 }
 
 /// Takes what `capture` names from `answer`.
-pub fn take(capture: &Capture, answer: &Answer, variables: &Variables) -> Captured {
+pub fn take(capture: &Capture, answer: &StepAnswer, variables: &Variables) -> Captured {
     let name = capture.name.clone();
     match part(capture, answer, variables).and_then(fitting) {
         Ok(value) => Captured { name, value, error: None },
@@ -59,7 +59,7 @@ fn fitting(value: Value) -> Result<Value, String> {
     Err(format!("it is larger than {} MiB, the most that is captured: capture a part of it", LARGEST >> 20))
 }
 
-fn part(capture: &Capture, answer: &Answer, variables: &Variables) -> Result<Value, String> {
+fn part(capture: &Capture, answer: &StepAnswer, variables: &Variables) -> Result<Value, String> {
     let text = match &capture.source {
         Some(source) => Some(source_text(&variables.fill(source), answer)?),
         None => None,
@@ -80,30 +80,30 @@ fn part(capture: &Capture, answer: &Answer, variables: &Variables) -> Result<Val
     Ok(json::literal(&found).map(Value::from).unwrap_or(found))
 }
 
-fn source_text(source: &str, answer: &Answer) -> Result<String, String> {
+fn source_text(source: &str, answer: &StepAnswer) -> Result<String, String> {
     Ok(match (source, answer) {
-        ("status", Answer::Http(http)) => http.status.to_string(),
-        ("body", Answer::Http(http)) => http.body.text().into_owned(),
-        (source, Answer::Http(http)) => match source.strip_prefix("header:") {
+        ("status", StepAnswer::Http(http)) => http.status.to_string(),
+        ("body", StepAnswer::Http(http)) => http.body.text().into_owned(),
+        (source, StepAnswer::Http(http)) => match source.strip_prefix("header:") {
             Some(name) => http
                 .header(name.trim())
                 .map(str::to_owned)
                 .ok_or_else(|| format!("the answer has no header `{}`", name.trim()))?,
             None => return Err(format!("`{source}` is no source of a request")),
         },
-        ("stdout", Answer::Exec(exec)) => exec.stdout.text().into_owned(),
-        ("stderr", Answer::Exec(exec)) => exec.stderr.text().into_owned(),
-        ("exitcode" | "exit_code", Answer::Exec(exec)) => exec
+        ("stdout", StepAnswer::Exec(exec)) => exec.stdout.text().into_owned(),
+        ("stderr", StepAnswer::Exec(exec)) => exec.stderr.text().into_owned(),
+        ("exitcode" | "exit_code", StepAnswer::Exec(exec)) => exec
             .exit_code
             .map(|code| code.to_string())
             .ok_or("the command was killed: it has no exit code")?,
-        (source, Answer::Told(told)) => return told_text(source, told),
-        (source, Answer::Exec(_)) => return Err(format!("`{source}` is no source of a command")),
+        (source, StepAnswer::Told(told)) => return told_text(source, told),
+        (source, StepAnswer::Exec(_)) => return Err(format!("`{source}` is no source of a command")),
     })
 }
 
 /// A part of an answer that has named parts; some sources have names of their own.
-fn told_text(source: &str, told: &Told) -> Result<String, String> {
+fn told_text(source: &str, told: &StructuredResponse) -> Result<String, String> {
     let entry = source.strip_prefix("header:").map(|name| ("header", name));
     let entry = entry.or_else(|| source.strip_prefix("trailer:").map(|name| ("trailer", name)));
     if let Some((table, name)) = entry {
@@ -207,8 +207,8 @@ mod tests {
         let told = |length: usize| {
             let text = "x".repeat(length);
             let mut web = http(200, &[], "");
-            if let Answer::Http(http) = &mut web {
-                http.body = crate::scenario::Kept::of(text.as_bytes(), 8 << 20);
+            if let StepAnswer::Http(http) = &mut web {
+                http.body = crate::scenario::KeptContent::of(text.as_bytes(), 8 << 20);
             }
             take(&capture(Some("body"), None), &web, &Variables::default())
         };

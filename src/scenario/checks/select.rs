@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use super::assert::Rule;
+use super::assert::AssertionRule;
 use crate::json_path::{JsonPath, TooMuchWork};
 use crate::scenario::values::json;
 use crate::value::Value;
@@ -10,20 +10,20 @@ pub struct Selector {
     path: JsonPath,
 }
 
-/// What a path leads to.
-pub enum Found {
+/// Values that a path selects.
+pub enum Selection {
     /// The one part that it can lead to, if it is there.
     One(Option<Value>),
     /// All parts that a filter, a wildcard or a slice leads to.
     Several(Vec<Value>),
 }
 
-impl Found {
+impl Selection {
     /// All of it: several parts are a list, which is there if something is in it.
-    pub fn whole(&self, rule: Rule) -> Option<Value> {
+    pub fn whole(&self, rule: AssertionRule) -> Option<Value> {
         match self {
             Self::One(found) => found.clone(),
-            Self::Several(found) if found.is_empty() && rule == Rule::Exists => None,
+            Self::Several(found) if found.is_empty() && rule == AssertionRule::Exists => None,
             Self::Several(found) => Some(found.clone().into()),
         }
     }
@@ -49,7 +49,7 @@ impl Selector {
     ///
     /// # Errors
     /// The path would visit too many values.
-    pub fn find(&self, value: &Value) -> Result<Found, String> {
+    pub fn find(&self, value: &Value) -> Result<Selection, String> {
         let rounded = json::rounded(value);
         let too_much = |refused: TooMuchWork| refused.to_string();
         let mut found: Vec<Value> = match &rounded {
@@ -59,7 +59,7 @@ impl Selector {
                 pointers.iter().filter_map(|pointer| value.pointer(pointer).cloned()).collect()
             }
         };
-        Ok(if self.path.is_singular() { Found::One(found.pop()) } else { Found::Several(found) })
+        Ok(if self.path.is_singular() { Selection::One(found.pop()) } else { Selection::Several(found) })
     }
 
     /// The one part it leads to, a list if there are several, `None` if there is none.
@@ -68,9 +68,9 @@ impl Selector {
     /// The path would visit too many values.
     pub fn pick(&self, value: &Value) -> Result<Option<Value>, String> {
         Ok(match self.find(value)? {
-            Found::One(found) => found,
-            Found::Several(mut found) if found.len() == 1 => found.pop(),
-            Found::Several(found) => (!found.is_empty()).then(|| found.into()),
+            Selection::One(found) => found,
+            Selection::Several(mut found) if found.len() == 1 => found.pop(),
+            Selection::Several(found) => (!found.is_empty()).then(|| found.into()),
         })
     }
 }

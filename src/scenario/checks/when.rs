@@ -6,20 +6,20 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::assert::{Assertion, Rule, check};
-use crate::scenario::answer::Answer;
+use super::assert::{Assertion, AssertionRule, check};
+use crate::scenario::answer::StepAnswer;
 use crate::scenario::values::Variables;
 use crate::scenario::values::size::too_large;
 use crate::scenario::values::variables::as_text;
 use crate::value::Value;
 
-/// All of these have to hold, each about the variable that its path leads to.
+/// Conditions that must all hold, each about the variable that its path selects.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct When(pub Vec<Assertion>);
 
 impl When {
-    /// Why a step is skipped, if it is.
+    /// Reason why a step is skipped; `None` if it is not.
     pub fn refusal(&self, variables: &Variables) -> Option<String> {
         if too_large(self, variables).is_some() {
             // The step is begun, and fails for the same reason.
@@ -27,10 +27,12 @@ impl When {
         }
         let known = variables.all().map(|(name, value)| (name.to_owned(), plain(value.clone()))).collect();
         let text = Value::Object(known).to_string();
-        let answer = Answer::structured(("variables", &text), Vec::new());
+        let answer = StepAnswer::structured(("variables", &text), Vec::new());
         self.0.iter().find_map(|condition| {
             let condition = match condition.rule {
-                Rule::Equals => Assertion { value: plain(condition.value.clone()), ..condition.clone() },
+                AssertionRule::Equals => {
+                    Assertion { value: plain(condition.value.clone()), ..condition.clone() }
+                }
                 _ => condition.clone(),
             };
             let verdict = check(&condition, &answer, &[Duration::ZERO], variables);
@@ -63,14 +65,23 @@ mod tests {
             let condition = Assertion { subject: Subject::Json, path: Some(path.into()), rule, value };
             When(vec![condition]).refusal(&variables).is_none()
         };
-        assert!(holds("$.status", Rule::Equals, json!(200)) && holds("$.count", Rule::Equals, json!("3")));
-        assert!(holds("$.tags", Rule::Contains, json!("a")) && holds("$.none", Rule::Exists, json!(false)));
-        assert!(!holds("$.none", Rule::Equals, json!("x")) && !holds("$.status", Rule::Matches, json!("^4")));
-        assert!(holds("$.count", Rule::Equals, json!("{count}")));
+        assert!(
+            holds("$.status", AssertionRule::Equals, json!(200))
+                && holds("$.count", AssertionRule::Equals, json!("3"))
+        );
+        assert!(
+            holds("$.tags", AssertionRule::Contains, json!("a"))
+                && holds("$.none", AssertionRule::Exists, json!(false))
+        );
+        assert!(
+            !holds("$.none", AssertionRule::Equals, json!("x"))
+                && !holds("$.status", AssertionRule::Matches, json!("^4"))
+        );
+        assert!(holds("$.count", AssertionRule::Equals, json!("{count}")));
         let why = When(vec![Assertion {
             subject: Subject::Json,
             path: Some("$.plan".into()),
-            rule: Rule::Equals,
+            rule: AssertionRule::Equals,
             value: json!("pro"),
         }]);
         assert_eq!(why.refusal(&variables).as_deref(), Some("plan equals \"pro\" does not hold"));

@@ -8,8 +8,10 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use crate::diag::{Diagnostic, SourceMap};
-use crate::scenario::reader::yaml::{self, Node};
-use crate::scenario::values::credentials::{Kind, MASK, is_header, is_literal, keys_in, literals, scheme};
+use crate::scenario::reader::yaml::{self, YamlNode};
+use crate::scenario::values::credentials::{
+    CredentialKind, MASK, is_header, is_literal, keys_in, literals, scheme,
+};
 use crate::scenario::values::variables::placeholders;
 
 /// Shorter credentials are words that messages may have for other reasons.
@@ -67,7 +69,7 @@ fn spans(text: &str) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = keys_in(text).collect();
     let mut start = 0;
     for line in text.split_inclusive('\n') {
-        found.extend(written(Kind::Url, line).map(|span| {
+        found.extend(written(CredentialKind::Url, line).map(|span| {
             // What ends a flow of values is no part of them.
             let value = line[span.clone()].trim_end_matches([',', '}', ']']);
             start + span.start..start + span.start + value.len()
@@ -75,8 +77,8 @@ fn spans(text: &str) -> Vec<Range<usize>> {
         start += line.len();
     }
     if let Ok(documents) = yaml::parse(text) {
-        let mut walk = Walk { text, names: BTreeSet::new(), found };
-        documents.iter().for_each(|node| walk.node(node, Around::Anything));
+        let mut walk = CredentialFinder { text, names: BTreeSet::new(), found };
+        documents.iter().for_each(|node| walk.node(node, KeyContext::Anything));
         let names = std::mem::take(&mut walk.names);
         documents.iter().for_each(|node| walk.variables(node, &names));
         return walk.found;
@@ -84,7 +86,7 @@ fn spans(text: &str) -> Vec<Range<usize>> {
     for pair in PAIR.iter().flat_map(|pair| pair.captures_iter(text)) {
         let (Some(name), Some(value)) = (pair.get(1), pair.get(2)) else { continue };
         if is_header(name.as_str()) {
-            let spans = written(Kind::Header(name.as_str()), value.as_str());
+            let spans = written(CredentialKind::Header(name.as_str()), value.as_str());
             found.extend(spans.map(|span| value.start() + span.start..value.start() + span.end));
         }
     }
@@ -92,39 +94,41 @@ fn spans(text: &str) -> Vec<Range<usize>> {
 }
 
 /// The credentials of `text` that are not only variables.
-fn written<'t>(kind: Kind<'_>, text: &'t str) -> impl Iterator<Item = Range<usize>> + 't {
+fn written<'t>(kind: CredentialKind<'_>, text: &'t str) -> impl Iterator<Item = Range<usize>> + 't {
     kind.spans(text).into_iter().filter(move |span| is_literal(&text[span.clone()]))
 }
 
 /// What a table is, by the key that it stands behind.
 #[derive(Clone, Copy)]
-enum Around {
+enum KeyContext {
     Headers,
     Cookies,
     Query,
     Anything,
 }
 
-struct Walk<'t> {
+struct CredentialFinder<'t> {
     text: &'t str,
     /// Variables that are used as credentials.
     names: BTreeSet<String>,
     found: Vec<Range<usize>>,
 }
 
-impl Walk<'_> {
-    fn node(&mut self, node: &Node, around: Around) {
+impl CredentialFinder<'_> {
+    fn node(&mut self, node: &YamlNode, around: KeyContext) {
         match &node.kind {
-            yaml::Kind::Scalar(_) => {}
-            yaml::Kind::List(items) => items.iter().for_each(|item| self.node(item, Around::Anything)),
-            yaml::Kind::Table(entries) => {
+            yaml::NodeKind::Scalar(_) => {}
+            yaml::NodeKind::List(items) => {
+                items.iter().for_each(|item| self.node(item, KeyContext::Anything));
+            }
+            yaml::NodeKind::Table(entries) => {
                 for (key, value) in entries {
                     let name = key.scalar_text().unwrap_or_default();
                     match around {
-                        Around::Headers => self.values(value, Kind::Header(&name)),
-                        Around::Cookies => self.values(value, Kind::Cookie),
-                        Around::Query => self.values(value, Kind::Parameter(&name)),
-                        Around::Anything => self.values(value, Kind::Url),
+                        KeyContext::Headers => self.values(value, CredentialKind::Header(&name)),
+                        KeyContext::Cookies => self.values(value, CredentialKind::Cookie),
+                        KeyContext::Query => self.values(value, CredentialKind::Parameter(&name)),
+                        KeyContext::Anything => self.values(value, CredentialKind::Url),
                     }
                     self.node(value, around_of(&name));
                 }
@@ -133,19 +137,21 @@ impl Walk<'_> {
     }
 
     /// A scalar, or a list of them.
-    fn values(&mut self, node: &Node, kind: Kind<'_>) {
-        if let yaml::Kind::List(items) = &node.kind {
+    fn values(&mut self, node: &YamlNode, kind: CredentialKind<'_>) {
+        if let yaml::NodeKind::List(items) = &node.kind {
             return items.iter().for_each(|item| self.value(item, kind));
         }
         self.value(node, kind);
     }
 
-    fn value(&mut self, node: &Node, kind: Kind<'_>) {
+    fn value(&mut self, node: &YamlNode, kind: CredentialKind<'_>) {
         let Some(value) = node.scalar_text() else { return };
         for span in kind.spans(&value) {
             let credential = &value[span.clone()];
             let secret = match kind {
-                Kind::Url => credential.split_once(':').map_or(credential, |(_, password)| password),
+                CredentialKind::Url => {
+                    credential.split_once(':').map_or(credential, |(_, password)| password)
+                }
                 _ => credential,
             };
             self.names.extend(placeholders(secret).into_iter().map(|(_, _, name)| name.to_owned()));
@@ -156,7 +162,7 @@ impl Walk<'_> {
     }
 
     /// The bytes of a part of a scalar; where it is written with escapes, all of the scalar.
-    fn hide(&mut self, node: &Node, value: &str, part: Range<usize>) {
+    fn hide(&mut self, node: &YamlNode, value: &str, part: Range<usize>) {
         let Some(raw) = self.text.get(node.at.clone()) else { return };
         self.found.push(match raw.find(value) {
             Some(at) => node.at.start + at + part.start..node.at.start + at + part.end,
@@ -165,11 +171,11 @@ impl Walk<'_> {
     }
 
     /// The values of the variables `names`, wherever they are set.
-    fn variables(&mut self, node: &Node, names: &BTreeSet<String>) {
+    fn variables(&mut self, node: &YamlNode, names: &BTreeSet<String>) {
         match &node.kind {
-            yaml::Kind::Scalar(_) => {}
-            yaml::Kind::List(items) => items.iter().for_each(|item| self.variables(item, names)),
-            yaml::Kind::Table(entries) => {
+            yaml::NodeKind::Scalar(_) => {}
+            yaml::NodeKind::List(items) => items.iter().for_each(|item| self.variables(item, names)),
+            yaml::NodeKind::Table(entries) => {
                 for (key, value) in entries {
                     let name = key.scalar_text().unwrap_or_default();
                     let text = value.scalar_text().filter(|_| names.contains(&name));
@@ -184,12 +190,12 @@ impl Walk<'_> {
     }
 }
 
-fn around_of(key: &str) -> Around {
+fn around_of(key: &str) -> KeyContext {
     match key {
-        "headers" | "metadata" => Around::Headers,
-        "cookies" => Around::Cookies,
-        "query" => Around::Query,
-        _ => Around::Anything,
+        "headers" | "metadata" => KeyContext::Headers,
+        "cookies" => KeyContext::Cookies,
+        "query" => KeyContext::Query,
+        _ => KeyContext::Anything,
     }
 }
 

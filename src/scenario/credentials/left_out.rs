@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use indexmap::IndexMap;
 use percent_encoding::percent_decode_str;
 
-use crate::scenario::language::{Scenario, Step};
-use crate::scenario::values::credentials::{MASK, Part};
+use crate::scenario::language::{Scenario, ScenarioStep};
+use crate::scenario::values::credentials::{CredentialPart, MASK};
 use crate::scenario::values::variables::placeholders;
 use crate::value::Value;
 
@@ -100,23 +100,27 @@ fn variables(scenario: &mut Scenario) -> BTreeSet<String> {
 }
 
 /// What is called for every part of a scenario.
-type See<'a> = &'a mut dyn FnMut(Part<'_>);
+type VisitCredential<'a> = &'a mut dyn FnMut(CredentialPart<'_>);
 
 /// Goes through all parts of `scenario` that may hold credentials, the variables `names` among them, always in the same order.
-fn each(scenario: &mut Scenario, names: &BTreeSet<String>, see: See<'_>) {
+fn each(scenario: &mut Scenario, names: &BTreeSet<String>, see: VisitCredential<'_>) {
     let Scenario { variables, setup, steps, teardown, .. } = scenario;
     each_variable(variables, names, see);
     for step in setup.iter_mut().chain(steps).chain(teardown) {
-        let Step { action, variables, .. } = step;
+        let ScenarioStep { action, variables, .. } = step;
         each_variable(variables, names, see);
         action.step_mut().each_credential(see);
     }
 }
 
-fn each_variable(variables: &mut IndexMap<String, Value>, names: &BTreeSet<String>, see: See<'_>) {
+fn each_variable(
+    variables: &mut IndexMap<String, Value>,
+    names: &BTreeSet<String>,
+    see: VisitCredential<'_>,
+) {
     for (_, value) in variables.iter_mut().filter(|(name, _)| names.contains(*name)) {
         if value.is_string() || value.is_number() {
-            see(Part::whole(value));
+            see(CredentialPart::whole(value));
         }
     }
 }

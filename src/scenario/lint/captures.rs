@@ -1,16 +1,16 @@
 use crate::diag::Code;
 use crate::scenario::checks::Selector;
 use crate::scenario::reader::linter::Linter;
-use crate::scenario::reader::yaml::{Kind, Node};
+use crate::scenario::reader::yaml::{NodeKind, YamlNode};
 use crate::scenario::steps::StepType;
 use crate::scenario::values::variables::is_name;
 
 /// The captures of a step, of type `kind` if it has one.
-pub fn check(linter: &mut Linter<'_>, step: &Node, kind: Option<&StepType>) {
+pub fn check(linter: &mut Linter<'_>, step: &YamlNode, kind: Option<&StepType>) {
     match step.get("capture") {
         None => {}
         Some(node) if node.is_null() => {}
-        Some(Node { kind: Kind::List(items), .. }) => {
+        Some(YamlNode { kind: NodeKind::List(items), .. }) => {
             items.iter().for_each(|item| capture(linter, item, kind));
         }
         Some(node) => {
@@ -19,8 +19,8 @@ pub fn check(linter: &mut Linter<'_>, step: &Node, kind: Option<&StepType>) {
     }
 }
 
-fn capture(linter: &mut Linter<'_>, node: &Node, kind: Option<&StepType>) {
-    if !matches!(node.kind, Kind::Table(_)) {
+fn capture(linter: &mut Linter<'_>, node: &YamlNode, kind: Option<&StepType>) {
+    if !matches!(node.kind, NodeKind::Table(_)) {
         linter.say(Code::LintCapture, node, format!("a capture is a mapping, not {}", node.type_name()));
         return;
     }
@@ -52,7 +52,7 @@ fn capture(linter: &mut Linter<'_>, node: &Node, kind: Option<&StepType>) {
     }
 }
 
-fn known(linter: &mut Linter<'_>, node: &Node, kind: &StepType) {
+fn known(linter: &mut Linter<'_>, node: &YamlNode, kind: &StepType) {
     let text = node.scalar_text().unwrap_or_default();
     let known = kind.sources;
     let prefix = ["header:", "trailer:"].into_iter().find(|prefix| text.starts_with(prefix));

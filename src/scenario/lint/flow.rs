@@ -3,14 +3,14 @@ use std::time::Duration;
 
 use crate::diag::Code;
 use crate::scenario::reader::linter::Linter;
-use crate::scenario::reader::yaml::{Kind, Node};
+use crate::scenario::reader::yaml::{NodeKind, YamlNode};
 use crate::scenario::steps::TYPES;
-use crate::scenario::values::Lapse;
+use crate::scenario::values::WrittenDuration;
 
 /// What can be seen from the order of steps: hidden captures, what a step type needs of earlier steps, steps that are never run.
-pub fn check(linter: &mut Linter<'_>, root: &Node) {
+pub fn check(linter: &mut Linter<'_>, root: &YamlNode) {
     let lists = ["setup", "steps"].into_iter().flat_map(|list| items(root, list));
-    let steps: Vec<&Node> = lists.collect();
+    let steps: Vec<&YamlNode> = lists.collect();
     shadows(linter, &steps);
     for step_type in TYPES {
         (step_type.lint_order)(linter, &steps);
@@ -18,14 +18,14 @@ pub fn check(linter: &mut Linter<'_>, root: &Node) {
     unreachable(linter, root, &steps);
 }
 
-fn items<'n>(node: &'n Node, key: &str) -> &'n [Node] {
+fn items<'n>(node: &'n YamlNode, key: &str) -> &'n [YamlNode] {
     match node.get(key) {
-        Some(Node { kind: Kind::List(items), .. }) => items,
+        Some(YamlNode { kind: NodeKind::List(items), .. }) => items,
         _ => &[],
     }
 }
 
-fn shadows(linter: &mut Linter<'_>, steps: &[&Node]) {
+fn shadows(linter: &mut Linter<'_>, steps: &[&YamlNode]) {
     let mut known = HashSet::new();
     for name in steps.iter().flat_map(|step| items(step, "capture")).filter_map(|capture| capture.get("name"))
     {
@@ -36,20 +36,22 @@ fn shadows(linter: &mut Linter<'_>, steps: &[&Node]) {
     }
 }
 
-fn length(node: Option<&Node>) -> Option<Duration> {
-    node.and_then(Node::scalar_text).and_then(|text| Lapse::parse(&text).ok()).map(|lapse| lapse.0)
+fn length(node: Option<&YamlNode>) -> Option<Duration> {
+    node.and_then(YamlNode::scalar_text)
+        .and_then(|text| WrittenDuration::parse(&text).ok())
+        .map(|duration| duration.0)
 }
 
 /// Steps whose turn comes when the time of the scenario is over, by the pauses alone.
-fn unreachable(linter: &mut Linter<'_>, root: &Node, steps: &[&Node]) {
+fn unreachable(linter: &mut Linter<'_>, root: &YamlNode, steps: &[&YamlNode]) {
     let Some(timeout) = length(root.get("timeout")) else { return };
     let mut waited = Duration::ZERO;
     for step in steps {
         if waited >= timeout {
             let message = format!(
                 "the pauses before this step take {}, the scenario has {}",
-                Lapse(waited),
-                Lapse(timeout)
+                WrittenDuration(waited),
+                WrittenDuration(timeout)
             );
             linter.say(Code::LintUnreachable, step, message);
         }

@@ -14,13 +14,13 @@ use std::collections::HashMap;
 
 use crate::diag::{Code, Diagnostic, SourceId, SourceMap, Span};
 use crate::scenario::credentials;
-use crate::scenario::load::{Files, is_data, load};
+use crate::scenario::load::{ScenarioFiles, is_data, load};
 use crate::scenario::reader::linter::Linter;
-use crate::scenario::reader::yaml::{self, Kind, Node};
+use crate::scenario::reader::yaml::{self, NodeKind, YamlNode};
 
 /// Everything that is wrong with scenario files, by file and place: the rules, and what loading complains about beyond
 /// them. The sources are those that the complaints point into.
-pub fn scenarios(files: &Files) -> (SourceMap, Vec<Diagnostic>) {
+pub fn scenarios(files: &ScenarioFiles) -> (SourceMap, Vec<Diagnostic>) {
     // Loading and the rules read the same texts and know nothing of each other: each has a thread.
     let ((scenarios, sources, loading), mut found) = std::thread::scope(|threads| {
         let rules = threads.spawn(|| rules(files));
@@ -56,7 +56,7 @@ pub fn scenarios(files: &Files) -> (SourceMap, Vec<Diagnostic>) {
 
 /// What the rules find, file by file. The texts are added in the order in which loading adds them, so that its sources
 /// serve for these places too.
-fn rules(files: &Files) -> Vec<Diagnostic> {
+fn rules(files: &ScenarioFiles) -> Vec<Diagnostic> {
     let mut sources = SourceMap::new();
     for (name, text) in files.fixtures.iter().chain(&files.scenarios) {
         sources.add(name.as_str(), text.as_str());
@@ -106,7 +106,7 @@ impl Linter<'_> {
             self.at(Code::LintEmpty, start, "the file is empty");
             return;
         };
-        let Kind::Table(_) = &root.kind else {
+        let NodeKind::Table(_) = &root.kind else {
             self.say(Code::LintRoot, root, format!("a scenario is a mapping, not {}", root.type_name()));
             return;
         };
@@ -115,7 +115,7 @@ impl Linter<'_> {
         flow::check(self, root);
     }
 
-    fn head(&mut self, root: &Node, ids: &mut HashMap<String, Span>) {
+    fn head(&mut self, root: &YamlNode, ids: &mut HashMap<String, Span>) {
         match root.get("id") {
             None => _ = self.say(Code::LintIdMissing, root, "a scenario needs `id`"),
             Some(id) => self.id(id, ids),
@@ -138,7 +138,7 @@ impl Linter<'_> {
         }
     }
 
-    fn id(&mut self, id: &Node, ids: &mut HashMap<String, Span>) {
+    fn id(&mut self, id: &YamlNode, ids: &mut HashMap<String, Span>) {
         let text = id.scalar_text().unwrap_or_default();
         if text.trim().is_empty() {
             self.say(Code::LintIdEmpty, id, "`id` is empty");

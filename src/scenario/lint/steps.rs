@@ -1,19 +1,19 @@
 use super::captures;
 use crate::diag::Code;
 use crate::scenario::reader::linter::Linter;
-use crate::scenario::reader::yaml::{Kind, Node};
+use crate::scenario::reader::yaml::{NodeKind, YamlNode};
 use crate::scenario::steps;
 
 /// The lists of steps and every step in them.
-pub fn check(linter: &mut Linter<'_>, root: &Node) {
+pub fn check(linter: &mut Linter<'_>, root: &YamlNode) {
     match root.get("steps") {
         None => _ = linter.say(Code::LintStepsMissing, root, "a scenario needs `steps`"),
-        Some(Node { kind: Kind::List(items), .. }) if !items.is_empty() => {}
+        Some(YamlNode { kind: NodeKind::List(items), .. }) if !items.is_empty() => {}
         Some(steps) => _ = linter.say(Code::LintSteps, steps, "`steps` is a list with at least one entry"),
     }
     for list in ["setup", "steps", "teardown"] {
         match root.get(list) {
-            Some(Node { kind: Kind::List(items), .. }) => {
+            Some(YamlNode { kind: NodeKind::List(items), .. }) => {
                 items.iter().for_each(|item| step(linter, item, list == "steps"));
             }
             Some(node) if list != "steps" && !node.is_null() => {
@@ -28,8 +28,8 @@ pub fn check(linter: &mut Linter<'_>, root: &Node) {
     }
 }
 
-fn step(linter: &mut Linter<'_>, node: &Node, judged: bool) {
-    if !matches!(node.kind, Kind::Table(_)) {
+fn step(linter: &mut Linter<'_>, node: &YamlNode, judged: bool) {
+    if !matches!(node.kind, NodeKind::Table(_)) {
         linter.say(Code::LintStep, node, format!("a step is a mapping, not {}", node.type_name()));
         return;
     }

@@ -2,13 +2,13 @@ use std::time::Duration;
 
 use crate::diag::Code;
 use crate::scenario::checks::assert::check as holds;
-use crate::scenario::language::{Scenario, Step};
+use crate::scenario::language::{Scenario, ScenarioStep};
 use crate::scenario::reader::linter::Linter;
 use crate::scenario::steps::{StepType, TYPES};
 use crate::scenario::values::Variables;
 
 /// Whether `step` is decided, and holds, where the program answers like the one `at`.
-fn holds_for(step: &Step, at: usize) -> bool {
+fn holds_for(step: &ScenarioStep, at: usize) -> bool {
     let [first, second] = step.action.step().vacuous();
     let answer = if at == 0 { first } else { second };
     let Some(answer) = answer.filter(|_| step.expect.trim().is_empty()) else { return false };

@@ -1,16 +1,18 @@
 use super::step::json_path;
 use crate::diag::Code;
-use crate::scenario::checks::assert::{Assertion, Bound, Form, GRPC_STATUSES, Rule, Subject, openapi};
-use crate::scenario::reader::yaml::{Kind, Node};
-use crate::scenario::reader::{Reader, compiles, given, keys};
+use crate::scenario::checks::assert::{
+    Assertion, AssertionForm, AssertionRule, Comparison, GRPC_STATUSES, Subject, openapi,
+};
+use crate::scenario::reader::yaml::{NodeKind, YamlNode};
+use crate::scenario::reader::{NodeReader, compiles, given, keys};
 use crate::scenario::steps::StepType;
-use crate::scenario::values::Lapse;
+use crate::scenario::values::WrittenDuration;
 use crate::scenario::values::variables::is_name;
 use crate::schema::Schema;
 use crate::value::Value;
 
 /// Reads an `assert` block of a step of type `kind` into single assertions.
-pub fn read(reader: &mut Reader<'_>, node: &Node, kind: Option<&StepType>) -> Vec<Assertion> {
+pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode, kind: Option<&StepType>) -> Vec<Assertion> {
     let mut out = Vec::new();
     let Some(entries) = reader.table(node, "`assert`", keys::ASSERT) else { return out };
     if entries.is_empty() {
@@ -31,25 +33,25 @@ pub fn read(reader: &mut Reader<'_>, node: &Node, kind: Option<&StepType>) -> Ve
             continue;
         };
         match form {
-            Form::Status => out.extend(status(reader, value)),
-            Form::Codes => out.extend(codes(reader, value, subject)),
-            Form::Names => out.extend(names(reader, value, subject)),
-            Form::Flag => out.extend(flag(reader, value, subject)),
-            Form::Count => out.extend(count(reader, value, subject)),
-            Form::Named => named(reader, value, subject, &mut out),
-            Form::Json => json(reader, value, &mut out),
-            Form::Text => texts(reader, value, subject, &mut out),
-            Form::Duration => durations(reader, value, &mut out),
+            AssertionForm::Status => out.extend(status(reader, value)),
+            AssertionForm::Codes => out.extend(codes(reader, value, subject)),
+            AssertionForm::Names => out.extend(names(reader, value, subject)),
+            AssertionForm::Flag => out.extend(flag(reader, value, subject)),
+            AssertionForm::Count => out.extend(count(reader, value, subject)),
+            AssertionForm::Named => named(reader, value, subject, &mut out),
+            AssertionForm::Json => json(reader, value, &mut out),
+            AssertionForm::Text => texts(reader, value, subject, &mut out),
+            AssertionForm::Duration => durations(reader, value, &mut out),
         }
     }
     out
 }
 
 /// Reads `when`: by variable, a value it equals, or comparisons.
-pub fn conditions(reader: &mut Reader<'_>, node: &Node) -> Vec<Assertion> {
+pub fn conditions(reader: &mut NodeReader<'_>, node: &YamlNode) -> Vec<Assertion> {
     let mut out = Vec::new();
     let entries = reader.entries(node, "`when`").unwrap_or_default();
-    if entries.is_empty() && matches!(node.kind, Kind::Table(_)) {
+    if entries.is_empty() && matches!(node.kind, NodeKind::Table(_)) {
         reader.complain(Code::ScenarioAssert, node, "`when` is empty");
     }
     for (key, value) in entries {
@@ -59,9 +61,11 @@ pub fn conditions(reader: &mut Reader<'_>, node: &Node) -> Vec<Assertion> {
             reader.complain(Code::ScenarioCapture, key, message);
             continue;
         }
-        let base =
-            Assertion { path: Some(format!("$.{name}")), ..plain(Subject::Json, Rule::Equals, Value::Null) };
-        if matches!(value.kind, Kind::Table(_)) {
+        let base = Assertion {
+            path: Some(format!("$.{name}")),
+            ..plain(Subject::Json, AssertionRule::Equals, Value::Null)
+        };
+        if matches!(value.kind, NodeKind::Table(_)) {
             rules(reader, value, &base, keys::WHEN_RULES, &mut out);
         } else {
             out.push(Assertion { value: value.to_text_or_json(), ..base });
@@ -70,19 +74,19 @@ pub fn conditions(reader: &mut Reader<'_>, node: &Node) -> Vec<Assertion> {
     out
 }
 
-fn plain(subject: Subject, rule: Rule, value: Value) -> Assertion {
+fn plain(subject: Subject, rule: AssertionRule, value: Value) -> Assertion {
     Assertion { subject, path: None, rule, value }
 }
 
 /// One value or a list of them.
-fn several(node: &Node) -> Vec<&Node> {
+fn several(node: &YamlNode) -> Vec<&YamlNode> {
     match &node.kind {
-        Kind::List(items) => items.iter().collect(),
+        NodeKind::List(items) => items.iter().collect(),
         _ => vec![node],
     }
 }
 
-fn status(reader: &mut Reader<'_>, node: &Node) -> Option<Assertion> {
+fn status(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Assertion> {
     let mut wanted = Vec::new();
     for item in several(node) {
         let value = item.to_json();
@@ -98,10 +102,10 @@ fn status(reader: &mut Reader<'_>, node: &Node) -> Option<Assertion> {
                 Some("write a number such as 201, a class such as \"2xx\", or a list of them".into());
         }
     }
-    (!wanted.is_empty()).then(|| plain(Subject::Status, Rule::OneOf, wanted.into()))
+    (!wanted.is_empty()).then(|| plain(Subject::Status, AssertionRule::OneOf, wanted.into()))
 }
 
-fn codes(reader: &mut Reader<'_>, node: &Node, subject: Subject) -> Option<Assertion> {
+fn codes(reader: &mut NodeReader<'_>, node: &YamlNode, subject: Subject) -> Option<Assertion> {
     let mut wanted = Vec::new();
     for item in several(node) {
         match item.to_json() {
@@ -111,10 +115,10 @@ fn codes(reader: &mut Reader<'_>, node: &Node, subject: Subject) -> Option<Asser
             }
         }
     }
-    (!wanted.is_empty()).then(|| plain(subject, Rule::OneOf, wanted.into()))
+    (!wanted.is_empty()).then(|| plain(subject, AssertionRule::OneOf, wanted.into()))
 }
 
-fn names(reader: &mut Reader<'_>, node: &Node, subject: Subject) -> Option<Assertion> {
+fn names(reader: &mut NodeReader<'_>, node: &YamlNode, subject: Subject) -> Option<Assertion> {
     let mut wanted: Vec<Value> = Vec::new();
     for item in several(node) {
         let Some(name) = reader.text(item, &format!("`{}`", subject.word())) else { continue };
@@ -125,30 +129,30 @@ fn names(reader: &mut Reader<'_>, node: &Node, subject: Subject) -> Option<Asser
         }
         wanted.push(name.into());
     }
-    (!wanted.is_empty()).then(|| plain(subject, Rule::OneOf, wanted.into()))
+    (!wanted.is_empty()).then(|| plain(subject, AssertionRule::OneOf, wanted.into()))
 }
 
-fn flag(reader: &mut Reader<'_>, node: &Node, subject: Subject) -> Option<Assertion> {
+fn flag(reader: &mut NodeReader<'_>, node: &YamlNode, subject: Subject) -> Option<Assertion> {
     let value = node.to_json();
     if !value.is_boolean() {
         reader.mistyped(node, &format!("`{}`", subject.word()), "true or false");
         return None;
     }
-    Some(plain(subject, Rule::Equals, value))
+    Some(plain(subject, AssertionRule::Equals, value))
 }
 
-fn count(reader: &mut Reader<'_>, node: &Node, subject: Subject) -> Option<Assertion> {
+fn count(reader: &mut NodeReader<'_>, node: &YamlNode, subject: Subject) -> Option<Assertion> {
     let text = node.scalar_text().unwrap_or_default();
-    if Bound::parse(&text).limit.parse::<u64>().is_err() {
+    if Comparison::parse(&text).limit.parse::<u64>().is_err() {
         reader.mistyped(node, &format!("`{}`", subject.word()), "a number or a bound such as \">=3\"");
         return None;
     }
-    Some(plain(subject, Rule::Amount, text.into()))
+    Some(plain(subject, AssertionRule::Amount, text.into()))
 }
 
 /// A bound, or bounds of the mean and of percentiles of a step that is repeated.
-fn durations(reader: &mut Reader<'_>, node: &Node, out: &mut Vec<Assertion>) {
-    if !matches!(node.kind, Kind::Table(_)) {
+fn durations(reader: &mut NodeReader<'_>, node: &YamlNode, out: &mut Vec<Assertion>) {
+    if !matches!(node.kind, NodeKind::Table(_)) {
         out.extend(duration(reader, node));
         return;
     }
@@ -158,13 +162,13 @@ fn durations(reader: &mut Reader<'_>, node: &Node, out: &mut Vec<Assertion>) {
     }
 }
 
-fn duration(reader: &mut Reader<'_>, node: &Node) -> Option<Assertion> {
+fn duration(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Assertion> {
     let text = reader.text(node, "`duration`")?;
-    let bound = Bound::parse(&text);
-    match Lapse::parse(bound.limit) {
+    let bound = Comparison::parse(&text);
+    match WrittenDuration::parse(bound.limit) {
         Ok(limit) => {
             let written = format!("{}{limit}", bound.sign.unwrap_or("<="));
-            Some(plain(Subject::Duration, Rule::Within, written.into()))
+            Some(plain(Subject::Duration, AssertionRule::Within, written.into()))
         }
         Err(reason) => {
             reader.complain(Code::ScenarioTime, node, format!("`duration` is no bound: {reason}")).help =
@@ -174,10 +178,10 @@ fn duration(reader: &mut Reader<'_>, node: &Node) -> Option<Assertion> {
     }
 }
 
-fn named(reader: &mut Reader<'_>, node: &Node, subject: Subject, out: &mut Vec<Assertion>) {
+fn named(reader: &mut NodeReader<'_>, node: &YamlNode, subject: Subject, out: &mut Vec<Assertion>) {
     for (key, value) in reader.entries(node, &format!("`{}`", subject.word())).unwrap_or_default() {
         let name = key.scalar_text().unwrap_or_default();
-        let base = Assertion { path: Some(name), ..plain(subject, Rule::Equals, Value::Null) };
+        let base = Assertion { path: Some(name), ..plain(subject, AssertionRule::Equals, Value::Null) };
         if let Some(text) = value.scalar_text() {
             out.push(Assertion { value: text.into(), ..base });
         } else {
@@ -187,34 +191,37 @@ fn named(reader: &mut Reader<'_>, node: &Node, subject: Subject, out: &mut Vec<A
 }
 
 /// Comparisons; a text by itself has to be in it.
-fn texts(reader: &mut Reader<'_>, node: &Node, subject: Subject, out: &mut Vec<Assertion>) {
+fn texts(reader: &mut NodeReader<'_>, node: &YamlNode, subject: Subject, out: &mut Vec<Assertion>) {
     if let Some(text) = node.scalar_text() {
-        out.push(plain(subject, Rule::Contains, text.into()));
+        out.push(plain(subject, AssertionRule::Contains, text.into()));
         return;
     }
-    rules(reader, node, &plain(subject, Rule::Equals, Value::Null), keys::TEXT_RULES, out);
+    rules(reader, node, &plain(subject, AssertionRule::Equals, Value::Null), keys::TEXT_RULES, out);
 }
 
-fn json(reader: &mut Reader<'_>, node: &Node, out: &mut Vec<Assertion>) {
+fn json(reader: &mut NodeReader<'_>, node: &YamlNode, out: &mut Vec<Assertion>) {
     match &node.kind {
-        Kind::List(items) => items.iter().for_each(|item| json_entry(reader, item, out)),
-        Kind::Table(_) if node.get("path").is_some() => json_entry(reader, node, out),
-        Kind::Table(entries) => {
+        NodeKind::List(items) => items.iter().for_each(|item| json_entry(reader, item, out)),
+        NodeKind::Table(_) if node.get("path").is_some() => json_entry(reader, node, out),
+        NodeKind::Table(entries) => {
             for (key, value) in entries {
                 let Some(path) = json_path(reader, key) else { continue };
-                let base = Assertion { path: Some(path), ..plain(Subject::Json, Rule::Equals, Value::Null) };
-                if matches!(value.kind, Kind::Table(_)) {
+                let base = Assertion {
+                    path: Some(path),
+                    ..plain(Subject::Json, AssertionRule::Equals, Value::Null)
+                };
+                if matches!(value.kind, NodeKind::Table(_)) {
                     rules(reader, value, &base, keys::JSON_RULES, out);
                 } else {
                     out.push(Assertion { value: value.to_json(), ..base });
                 }
             }
         }
-        Kind::Scalar(_) => reader.mistyped(node, "`json`", "a list of paths or a mapping by path"),
+        NodeKind::Scalar(_) => reader.mistyped(node, "`json`", "a list of paths or a mapping by path"),
     }
 }
 
-fn json_entry(reader: &mut Reader<'_>, node: &Node, out: &mut Vec<Assertion>) {
+fn json_entry(reader: &mut NodeReader<'_>, node: &YamlNode, out: &mut Vec<Assertion>) {
     let known = [&["path"], keys::JSON_RULES].concat();
     let Some(entries) = reader.table(node, "a `json` assertion", &known) else { return };
     let Some(path) = given(node, "path") else {
@@ -222,7 +229,7 @@ fn json_entry(reader: &mut Reader<'_>, node: &Node, out: &mut Vec<Assertion>) {
         return;
     };
     let Some(path) = json_path(reader, path) else { return };
-    let base = Assertion { path: Some(path), ..plain(Subject::Json, Rule::Exists, true.into()) };
+    let base = Assertion { path: Some(path), ..plain(Subject::Json, AssertionRule::Exists, true.into()) };
     if entries.len() == 1 {
         out.push(base);
         return;
@@ -232,7 +239,13 @@ fn json_entry(reader: &mut Reader<'_>, node: &Node, out: &mut Vec<Assertion>) {
     }
 }
 
-fn rules(reader: &mut Reader<'_>, node: &Node, base: &Assertion, known: &[&str], out: &mut Vec<Assertion>) {
+fn rules(
+    reader: &mut NodeReader<'_>,
+    node: &YamlNode,
+    base: &Assertion,
+    known: &[&str],
+    out: &mut Vec<Assertion>,
+) {
     let what = match &base.path {
         Some(path) => format!("the assertion on `{path}`"),
         None => format!("`{}`", base.subject.word()),
@@ -255,22 +268,23 @@ fn rules(reader: &mut Reader<'_>, node: &Node, base: &Assertion, known: &[&str],
 }
 
 fn rule(
-    reader: &mut Reader<'_>,
-    key: &Node,
-    value: &Node,
+    reader: &mut NodeReader<'_>,
+    key: &YamlNode,
+    value: &YamlNode,
     (base, known): (&Assertion, &[&str]),
     out: &mut Vec<Assertion>,
 ) {
     let Some(rule) = key.text().and_then(rule_named) else { return };
     let text_only = base.subject != Subject::Json;
-    let each = rule == Rule::Matches || text_only && matches!(rule, Rule::Contains | Rule::NotContains);
+    let each = rule == AssertionRule::Matches
+        || text_only && matches!(rule, AssertionRule::Contains | AssertionRule::NotContains);
     // What `when` compares is the text of a variable.
-    let is_condition = !known.contains(&Rule::Schema.word());
+    let is_condition = !known.contains(&AssertionRule::Schema.word());
     for item in if each { several(value) } else { vec![value] } {
         if sound(reader, rule, item, text_only) {
             let value = match (rule, item.scalar_text()) {
-                (Rule::Exists | Rule::Length, _) => item.to_json(),
-                (Rule::Matches, Some(text)) => text.into(),
+                (AssertionRule::Exists | AssertionRule::Length, _) => item.to_json(),
+                (AssertionRule::Matches, Some(text)) => text.into(),
                 (_, Some(text)) if text_only => text.into(),
                 _ if is_condition => item.to_text_or_json(),
                 _ => item.to_json(),
@@ -280,29 +294,31 @@ fn rule(
     }
 }
 
-fn rule_named(word: &str) -> Option<Rule> {
-    use Rule::{Contains, Equals, Exists, Length, Matches, NotContains, Schema, Type};
+fn rule_named(word: &str) -> Option<AssertionRule> {
+    use AssertionRule::{Contains, Equals, Exists, Length, Matches, NotContains, Schema, Type};
     let all = [Equals, Exists, Matches, Contains, NotContains, Length, Type, Schema];
     all.into_iter().find(|rule| rule.word() == word)
 }
 
 /// Whether the right side of a comparison can be used.
-fn sound(reader: &mut Reader<'_>, rule: Rule, node: &Node, text_only: bool) -> bool {
+fn sound(reader: &mut NodeReader<'_>, rule: AssertionRule, node: &YamlNode, text_only: bool) -> bool {
     let word = rule.word();
     match rule {
-        Rule::Exists if !node.to_json().is_boolean() => reader.mistyped(node, "`exists`", "true or false"),
-        Rule::Matches => {
+        AssertionRule::Exists if !node.to_json().is_boolean() => {
+            reader.mistyped(node, "`exists`", "true or false");
+        }
+        AssertionRule::Matches => {
             let Some(pattern) = reader.text(node, "`matches`") else { return false };
             return compiles(reader, node, &pattern);
         }
-        Rule::Length => {
+        AssertionRule::Length => {
             let text = node.scalar_text().unwrap_or_default();
-            if Bound::parse(&text).limit.parse::<usize>().is_ok() {
+            if Comparison::parse(&text).limit.parse::<usize>().is_ok() {
                 return true;
             }
             reader.mistyped(node, "`length`", "a number or a bound such as \">=3\"");
         }
-        Rule::Type => {
+        AssertionRule::Type => {
             let name = node.text().unwrap_or_default();
             if keys::TYPES.contains(&name) {
                 return true;
@@ -310,13 +326,15 @@ fn sound(reader: &mut Reader<'_>, rule: Rule, node: &Node, text_only: bool) -> b
             let complaint = reader.complain(Code::ScenarioAssert, node, format!("`{name}` is no JSON type"));
             *complaint = complaint.clone().suggest(name, keys::TYPES.iter().copied());
         }
-        Rule::Schema => match Schema::compile("`schema`", openapi::plain(node.to_json())) {
+        AssertionRule::Schema => match Schema::compile("`schema`", openapi::plain(node.to_json())) {
             Ok(_) => return true,
             Err(error) => {
                 reader.complain(Code::ScenarioPattern, node, error.to_string());
             }
         },
-        Rule::Equals | Rule::Contains | Rule::NotContains if text_only && node.scalar_text().is_none() => {
+        AssertionRule::Equals | AssertionRule::Contains | AssertionRule::NotContains
+            if text_only && node.scalar_text().is_none() =>
+        {
             reader.mistyped(node, &format!("`{word}`"), "text");
         }
         _ => return true,

@@ -8,9 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::diag::{Code, Diagnostic, SourceId, SourceMap};
-use crate::scenario::reader::yaml::{self, Kind, Node};
+use crate::scenario::reader::yaml::{self, NodeKind, YamlNode};
 
-/// Where the files are read.
+/// Access to files that scenarios name.
 pub trait Attachments: Debug + Send + Sync {
     /// The content of the file `name` below the directory of the scenario file `file`.
     fn read(&self, file: &str, name: &str) -> Result<Vec<u8>, String>;
@@ -27,7 +27,7 @@ const ROWS: usize = 1_001;
 
 /// Replaces all references in the scenario or fixture `node`, and tells which cannot be.
 pub fn expand(
-    node: &mut Node,
+    node: &mut YamlNode,
     (sources, source): (&SourceMap, SourceId),
     files: Option<&dyn Attachments>,
 ) -> Vec<Diagnostic> {
@@ -49,7 +49,7 @@ impl Expander<'_> {
         self.complaints.push(Diagnostic::new(code, message).at(span, ""));
     }
 
-    fn scenario(&mut self, node: &mut Node) {
+    fn scenario(&mut self, node: &mut YamlNode) {
         // Each row is a scenario with all steps.
         let (rows, _) = self.rows(node);
         let rows = rows.max(1);
@@ -67,7 +67,7 @@ impl Expander<'_> {
     }
 
     /// How many bytes of files it holds in all of its rows.
-    fn step(&mut self, step: &mut Node) -> usize {
+    fn step(&mut self, step: &mut YamlNode) -> usize {
         let (rows, table) = self.rows(step);
         let mut held = self.action(step);
         for member in list(step, "parallel") {
@@ -96,7 +96,7 @@ impl Expander<'_> {
     }
 
     /// What may be done at once with others.
-    fn action(&mut self, step: &mut Node) -> usize {
+    fn action(&mut self, step: &mut YamlNode) -> usize {
         if let Some(request) = get(step, "request") {
             return self.request(request);
         }
@@ -114,19 +114,19 @@ impl Expander<'_> {
     }
 
     /// A message of a WebSocket: a file, or `{ bytes: … }` of one.
-    fn message(&mut self, message: &mut Node) -> usize {
-        let is_alone = matches!(&message.kind, Kind::Table(entries) if entries.len() == 1);
+    fn message(&mut self, message: &mut YamlNode) -> usize {
+        let is_alone = matches!(&message.kind, NodeKind::Table(entries) if entries.len() == 1);
         let Some(bytes) = get(message, "bytes").filter(|_| is_alone) else {
             return self.encoded(message, "file");
         };
         let held = self.encoded(bytes, "base64");
         if bytes.is_null() {
-            *message = Node::null(message.at.clone());
+            *message = YamlNode::null(message.at.clone());
         }
         held
     }
 
-    fn request(&mut self, request: &mut Node) -> usize {
+    fn request(&mut self, request: &mut YamlNode) -> usize {
         let mut held = self.bytes(request);
         for part in list(request, "multipart") {
             held = held.saturating_add(self.bytes(part));
@@ -134,32 +134,32 @@ impl Expander<'_> {
         held
     }
 
-    fn assertions(&mut self, node: &mut Node) -> usize {
+    fn assertions(&mut self, node: &mut YamlNode) -> usize {
         match &mut node.kind {
-            Kind::List(items) => items.iter_mut().map(|item| self.assertions(item)).sum(),
-            Kind::Table(_) => get(node, "json").map_or(0, |json| self.schemas(json)),
-            Kind::Scalar(_) => 0,
+            NodeKind::List(items) => items.iter_mut().map(|item| self.assertions(item)).sum(),
+            NodeKind::Table(_) => get(node, "json").map_or(0, |json| self.schemas(json)),
+            NodeKind::Scalar(_) => 0,
         }
     }
 
     /// The schemas of a `json` assertion: of a list of entries, of one entry, or of a mapping by path.
-    fn schemas(&mut self, json: &mut Node) -> usize {
+    fn schemas(&mut self, json: &mut YamlNode) -> usize {
         if get(json, "path").is_some() {
             return self.schema(json);
         }
         match &mut json.kind {
-            Kind::List(items) => items.iter_mut().map(|entry| self.schema(entry)).sum(),
-            Kind::Table(entries) => entries.iter_mut().map(|(_, rules)| self.schema(rules)).sum(),
-            Kind::Scalar(_) => 0,
+            NodeKind::List(items) => items.iter_mut().map(|entry| self.schema(entry)).sum(),
+            NodeKind::Table(entries) => entries.iter_mut().map(|(_, rules)| self.schema(rules)).sum(),
+            NodeKind::Scalar(_) => 0,
         }
     }
 
-    fn schema(&mut self, rules: &mut Node) -> usize {
+    fn schema(&mut self, rules: &mut YamlNode) -> usize {
         get(rules, "schema").map_or(0, |schema| self.value(schema))
     }
 
     /// A value that may come from a file in JSON or YAML.
-    fn value(&mut self, value: &mut Node) -> usize {
+    fn value(&mut self, value: &mut YamlNode) -> usize {
         let Some(name) = reference(value) else { return 0 };
         let at = value.at.clone();
         let Some(text) = self.text(&at, &name) else { return 0 };
@@ -169,26 +169,27 @@ impl Expander<'_> {
         text.len()
     }
 
-    fn bytes(&mut self, holder: &mut Node) -> usize {
+    fn bytes(&mut self, holder: &mut YamlNode) -> usize {
         get(holder, "bytes").map_or(0, |bytes| self.encoded(bytes, "base64"))
     }
 
     /// Puts what a file has into a mapping with the one key `key`, in base64.
-    fn encoded(&mut self, value: &mut Node, key: &str) -> usize {
+    fn encoded(&mut self, value: &mut YamlNode, key: &str) -> usize {
         let Some(name) = reference(value) else { return 0 };
         let at = value.at.clone();
         let Some(bytes) = self.content(&at, &name) else {
-            *value = Node::null(at);
+            *value = YamlNode::null(at);
             return 0;
         };
         let text = STANDARD.encode(bytes);
         let held = text.len();
-        *value = Node::table(at.clone(), vec![(Node::word(at.clone(), key), Node::word(at, text))]);
+        *value =
+            YamlNode::table(at.clone(), vec![(YamlNode::word(at.clone(), key), YamlNode::word(at, text))]);
         held
     }
 
     /// How many rows it has, and how many bytes of a file they come from.
-    fn rows(&mut self, holder: &mut Node) -> (usize, usize) {
+    fn rows(&mut self, holder: &mut YamlNode) -> (usize, usize) {
         let Some(value) = get(holder, "for_each") else { return (0, 0) };
         let mut held = 0;
         if let Some(name) = reference(value) {
@@ -202,18 +203,20 @@ impl Expander<'_> {
                 *value = made;
             }
         }
-        let rows = if let Kind::List(items) = &value.kind { items.len() } else { 0 };
+        let rows = if let NodeKind::List(items) = &value.kind { items.len() } else { 0 };
         (rows, held)
     }
 
     /// The rows of a CSV file, whose first line has the names. Values are text.
-    fn table(&mut self, at: &Range<usize>, name: &str, text: &str) -> Option<Node> {
+    fn table(&mut self, at: &Range<usize>, name: &str, text: &str) -> Option<YamlNode> {
         match rows_of(text) {
             Ok(rows) => {
-                let cell = |(key, value)| (Node::word(at.clone(), key), Node::word(at.clone(), value));
-                let row =
-                    |row: Vec<(String, String)>| Node::table(at.clone(), row.into_iter().map(cell).collect());
-                Some(Node::list(at.clone(), rows.into_iter().map(row).collect()))
+                let cell =
+                    |(key, value)| (YamlNode::word(at.clone(), key), YamlNode::word(at.clone(), value));
+                let row = |row: Vec<(String, String)>| {
+                    YamlNode::table(at.clone(), row.into_iter().map(cell).collect())
+                };
+                Some(YamlNode::list(at.clone(), rows.into_iter().map(row).collect()))
             }
             Err(why) => {
                 self.complain(Code::ScenarioSyntax, at, format!("{name} is no CSV table: {why}"));
@@ -223,7 +226,7 @@ impl Expander<'_> {
     }
 
     /// The first document of a JSON or YAML file.
-    fn document(&mut self, at: &Range<usize>, name: &str, text: &str) -> Option<Node> {
+    fn document(&mut self, at: &Range<usize>, name: &str, text: &str) -> Option<YamlNode> {
         let why = match yaml::parse(text) {
             Ok(documents) => match documents.into_iter().next() {
                 Some(document) => return Some(document.moved(at)),
@@ -264,20 +267,20 @@ impl Expander<'_> {
 }
 
 /// The name in `{ file: NAME }`.
-fn reference(node: &Node) -> Option<String> {
-    let Kind::Table(entries) = &node.kind else { return None };
+fn reference(node: &YamlNode) -> Option<String> {
+    let NodeKind::Table(entries) = &node.kind else { return None };
     let [(key, value)] = entries.as_slice() else { return None };
     if key.text() == Some("file") { value.scalar_text() } else { None }
 }
 
-fn get<'n>(node: &'n mut Node, key: &str) -> Option<&'n mut Node> {
-    let Kind::Table(entries) = &mut node.kind else { return None };
+fn get<'n>(node: &'n mut YamlNode, key: &str) -> Option<&'n mut YamlNode> {
+    let NodeKind::Table(entries) = &mut node.kind else { return None };
     entries.iter_mut().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)
 }
 
-fn list<'n>(node: &'n mut Node, key: &str) -> &'n mut [Node] {
+fn list<'n>(node: &'n mut YamlNode, key: &str) -> &'n mut [YamlNode] {
     match get(node, key).map(|value| &mut value.kind) {
-        Some(Kind::List(items)) => items,
+        Some(NodeKind::List(items)) => items,
         _ => &mut [],
     }
 }

@@ -2,25 +2,25 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::attach::{self, Attachments};
-use super::{Fixture, Total, fixture, scenario};
+use super::{Fixture, LoadedTotal, fixture, scenario};
 use crate::diag::{Code, Diagnostic, Severity, SourceId, SourceMap, Span, nearest};
 use crate::scenario::language::Scenario;
-use crate::scenario::reader::yaml::{self, Kind, Node};
-use crate::scenario::reader::{Reader, keys};
+use crate::scenario::reader::yaml::{self, NodeKind, YamlNode};
+use crate::scenario::reader::{NodeReader, keys};
 use crate::scenario::steps::actions_in;
 
 /// Scenario files, each as name and text.
 #[derive(Clone, Debug, Default)]
-pub struct Files {
+pub struct ScenarioFiles {
     /// Scenarios.
     pub scenarios: Vec<(String, String)>,
     /// Fixtures, which scenarios name by the name of the file without folder and ending.
     pub fixtures: Vec<(String, String)>,
-    /// Where the files are read that they name; without it they can name none.
+    /// Access to the files that scenarios name; if `None`, they can name none.
     pub attached: Option<Arc<dyn Attachments>>,
 }
 
-impl From<Vec<(String, String)>> for Files {
+impl From<Vec<(String, String)>> for ScenarioFiles {
     fn from(scenarios: Vec<(String, String)>) -> Self {
         Self { scenarios, ..Self::default() }
     }
@@ -28,17 +28,20 @@ impl From<Vec<(String, String)>> for Files {
 
 /// Reads scenario files. Returns the scenarios that are free of errors, sorted by id, the texts that the complaints point
 /// into, and all complaints of all files in the order in which they stand there.
-pub fn load(files: impl Into<Files>) -> (Vec<Scenario>, SourceMap, Vec<Diagnostic>) {
+pub fn load(files: impl Into<ScenarioFiles>) -> (Vec<Scenario>, SourceMap, Vec<Diagnostic>) {
     load_with(files.into(), None)
 }
 
 /// Like [`load()`], where variables of the names `given` are there from the beginning, and no others come from outside: a
 /// placeholder that can never have a value is an error.
-pub fn load_given(files: impl Into<Files>, given: &[String]) -> (Vec<Scenario>, SourceMap, Vec<Diagnostic>) {
+pub fn load_given(
+    files: impl Into<ScenarioFiles>,
+    given: &[String],
+) -> (Vec<Scenario>, SourceMap, Vec<Diagnostic>) {
     load_with(files.into(), Some(given))
 }
 
-fn load_with(files: Files, given: Option<&[String]>) -> (Vec<Scenario>, SourceMap, Vec<Diagnostic>) {
+fn load_with(files: ScenarioFiles, given: Option<&[String]>) -> (Vec<Scenario>, SourceMap, Vec<Diagnostic>) {
     let mut sources = SourceMap::new();
     let mut complaints = Vec::new();
     let mut found: Vec<(Scenario, Span)> = Vec::new();
@@ -65,10 +68,10 @@ fn load_with(files: Files, given: Option<&[String]>) -> (Vec<Scenario>, SourceMa
         fixtures.insert(stem, fixture.map_or_else(Fixture::unknown, |(fixture, _)| fixture));
     }
     let mut told = Vec::new();
-    let mut all = Total::default();
+    let mut all = LoadedTotal::default();
     for (name, text) in files.scenarios {
         let source = sources.add(name, text);
-        let read = |reader: &mut Reader<'_>, node: &Node| scenario(reader, node, &fixtures, given);
+        let read = |reader: &mut NodeReader<'_>, node: &YamlNode| scenario(reader, node, &fixtures, given);
         let (scenarios, own) = read_file(&sources, source, attached, read);
         told.push((source, scenarios.is_none(), own));
         let (scenarios, span) = scenarios.unwrap_or_else(|| (Vec::new(), sources.span(source, 0..0)));
@@ -105,10 +108,10 @@ pub fn is_data(name: &str, text: &str, attached: Option<&dyn Attachments>) -> bo
 /// A note on a file that is read as data only and looks like a scenario: it has steps under another key.
 fn misspelt_steps(sources: &SourceMap, source: SourceId) -> Option<Diagnostic> {
     let documents = yaml::parse(&sources.get(source).text).ok()?;
-    let Kind::Table(entries) = &documents.first()?.kind else { return None };
-    let is_step = |node: &Node| actions_in(node).next().is_some();
-    let has_steps = |node: &Node| match &node.kind {
-        Kind::List(items) => items.iter().any(is_step),
+    let NodeKind::Table(entries) = &documents.first()?.kind else { return None };
+    let is_step = |node: &YamlNode| actions_in(node).next().is_some();
+    let has_steps = |node: &YamlNode| match &node.kind {
+        NodeKind::List(items) => items.iter().any(is_step),
         _ => is_step(node),
     };
     let (key, _) = entries.iter().find(|(_, value)| has_steps(value))?;
@@ -133,7 +136,7 @@ fn read_file<T>(
     sources: &SourceMap,
     source: SourceId,
     attached: Option<&dyn Attachments>,
-    read: impl Fn(&mut Reader<'_>, &Node) -> Option<T>,
+    read: impl Fn(&mut NodeReader<'_>, &YamlNode) -> Option<T>,
 ) -> (Option<(T, Span)>, Vec<Diagnostic>) {
     let text = &sources.get(source).text;
     let start = sources.span(source, 0..0);
@@ -155,7 +158,7 @@ fn read_file<T>(
         return (None, missing);
     }
     let Some(first) = documents.first() else { return (None, Vec::new()) };
-    let mut reader = Reader::new(sources, source);
+    let mut reader = NodeReader::new(sources, source);
     if let Some(second) = documents.get(1) {
         reader.complain(
             Code::ScenarioDocuments,

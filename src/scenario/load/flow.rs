@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 
 use crate::diag::{Code, Span, nearest};
-use crate::scenario::reader::yaml::{Kind, Node};
-use crate::scenario::reader::{Reader, given};
+use crate::scenario::reader::yaml::{NodeKind, YamlNode};
+use crate::scenario::reader::{NodeReader, given};
 use crate::scenario::steps::actions_in;
 use crate::scenario::values::generator::GENERATORS;
 use crate::scenario::values::variables::placeholders;
@@ -22,7 +22,7 @@ enum Braces {
 }
 
 /// The names of variables at a step.
-struct Names<'a> {
+struct KnownNames<'a> {
     /// Those that have a value by then.
     set: &'a HashSet<String>,
     /// Those that the rows of the step have.
@@ -33,7 +33,7 @@ struct Names<'a> {
     complete: bool,
 }
 
-impl Names<'_> {
+impl KnownNames<'_> {
     fn is_set(&self, name: &str) -> bool {
         self.set.contains(name) || self.rows.contains(name)
     }
@@ -44,12 +44,12 @@ const COMPLAINTS: usize = 20;
 
 /// Reviews a scenario, or a fixture, where the variables `set` are known from the beginning. With `complete`, no other
 /// variable can get a value from outside.
-pub fn review(reader: &mut Reader<'_>, node: &Node, mut set: HashSet<String>, complete: bool) {
+pub fn review(reader: &mut NodeReader<'_>, node: &YamlNode, mut set: HashSet<String>, complete: bool) {
     let lists = ["setup", "steps", "teardown"].map(|list| (list, items(node, list)));
     let captured: HashSet<String> = lists
         .iter()
         .flat_map(|(_, items)| items.iter().flat_map(captures))
-        .filter_map(Node::scalar_text)
+        .filter_map(YamlNode::scalar_text)
         .chain(set.iter().cloned())
         .collect();
     let captured: HashSet<&str> = captured.iter().map(String::as_str).collect();
@@ -62,26 +62,26 @@ pub fn review(reader: &mut Reader<'_>, node: &Node, mut set: HashSet<String>, co
         }
     }
     if let Some(criteria) = given(node, "satisfaction_criteria") {
-        let names = Names { set: &set, rows: &HashSet::new(), captured: &captured, complete };
+        let names = KnownNames { set: &set, rows: &HashSet::new(), captured: &captured, complete };
         walk(reader, criteria, &names, Braces::Expected);
     }
 }
 
-fn items<'n>(node: &'n Node, list: &str) -> &'n [Node] {
+fn items<'n>(node: &'n YamlNode, list: &str) -> &'n [YamlNode] {
     match given(node, list) {
-        Some(Node { kind: Kind::List(items), .. }) => items,
+        Some(YamlNode { kind: NodeKind::List(items), .. }) => items,
         _ => &[],
     }
 }
 
 fn step(
-    reader: &mut Reader<'_>,
-    item: &Node,
+    reader: &mut NodeReader<'_>,
+    item: &YamlNode,
     set: &mut HashSet<String>,
     (captured, complete): (&HashSet<&str>, bool),
 ) {
     let rows = row_names(item);
-    let names = Names { set, rows: &rows, captured, complete };
+    let names = KnownNames { set, rows: &rows, captured, complete };
     conditions(reader, item, &names);
     for (step_type, _, action) in actions_in(item) {
         let braces = if step_type.runs_commands { Braces::Free } else { Braces::Sent };
@@ -94,7 +94,7 @@ fn step(
             reader.complain(Code::ScenarioShadow, name, message);
         }
     }
-    let names = Names { set, rows: &rows, captured, complete };
+    let names = KnownNames { set, rows: &rows, captured, complete };
     for key in ["expect", "assert", "until"] {
         if let Some(words) = given(item, key) {
             walk(reader, words, &names, Braces::Expected);
@@ -103,8 +103,8 @@ fn step(
 }
 
 /// The variables that the condition of a step is about.
-fn conditions(reader: &mut Reader<'_>, item: &Node, names: &Names<'_>) {
-    let Some(Node { kind: Kind::Table(entries), .. }) = given(item, "when") else { return };
+fn conditions(reader: &mut NodeReader<'_>, item: &YamlNode, names: &KnownNames<'_>) {
+    let Some(YamlNode { kind: NodeKind::Table(entries), .. }) = given(item, "when") else { return };
     for (key, value) in entries {
         let name = key.scalar_text().unwrap_or_default();
         if !names.is_set(&name) && !names.captured.contains(name.as_str()) {
@@ -118,19 +118,19 @@ fn conditions(reader: &mut Reader<'_>, item: &Node, names: &Names<'_>) {
 }
 
 /// The names that the rows of a step have.
-fn row_names(step: &Node) -> HashSet<String> {
+fn row_names(step: &YamlNode) -> HashSet<String> {
     let mut names = HashSet::new();
     for row in items(step, "for_each") {
         match &row.kind {
-            Kind::Table(entries) => names.extend(entries.iter().filter_map(|(key, _)| key.scalar_text())),
+            NodeKind::Table(entries) => names.extend(entries.iter().filter_map(|(key, _)| key.scalar_text())),
             _ => _ = names.insert("item".to_owned()),
         }
     }
     names
 }
 
-fn unjudged(reader: &mut Reader<'_>, step: &Node) {
-    if matches!(step.kind, Kind::Table(_))
+fn unjudged(reader: &mut NodeReader<'_>, step: &YamlNode) {
+    if matches!(step.kind, NodeKind::Table(_))
         && given(step, "expect").is_none()
         && given(step, "assert").is_none()
         && given(step, "until").is_none()
@@ -141,7 +141,7 @@ fn unjudged(reader: &mut Reader<'_>, step: &Node) {
 }
 
 /// The names of the captures of a step.
-fn captures(step: &Node) -> impl Iterator<Item = &Node> {
+fn captures(step: &YamlNode) -> impl Iterator<Item = &YamlNode> {
     items(step, "capture").iter().filter_map(|item| given(item, "name"))
 }
 
@@ -149,10 +149,10 @@ fn captures(step: &Node) -> impl Iterator<Item = &Node> {
 const PATTERNS: [&str; 4] = ["matches", "schema", "schema_file", "path"];
 
 /// Looks at every text under `node`.
-fn walk(reader: &mut Reader<'_>, node: &Node, names: &Names<'_>, braces: Braces) {
+fn walk(reader: &mut NodeReader<'_>, node: &YamlNode, names: &KnownNames<'_>, braces: Braces) {
     match &node.kind {
-        Kind::List(items) => items.iter().for_each(|item| walk(reader, item, names, braces)),
-        Kind::Table(entries) => entries.iter().for_each(|(key, value)| {
+        NodeKind::List(items) => items.iter().for_each(|item| walk(reader, item, names, braces)),
+        NodeKind::Table(entries) => entries.iter().for_each(|(key, value)| {
             // What events and messages are waited for is said by patterns.
             let word = key.text().unwrap_or_default();
             let is_pattern = matches!(word, "events" | "receive")
@@ -160,7 +160,7 @@ fn walk(reader: &mut Reader<'_>, node: &Node, names: &Names<'_>, braces: Braces)
             walk(reader, key, names, braces);
             walk(reader, value, names, if is_pattern { Braces::Free } else { braces });
         }),
-        Kind::Scalar(_) => {
+        NodeKind::Scalar(_) => {
             let text = node.text().unwrap_or_default();
             let (mut seen, before) = (HashSet::new(), reader.complaints.len());
             for (start, end, name) in placeholders(text) {
@@ -180,10 +180,10 @@ fn walk(reader: &mut Reader<'_>, node: &Node, names: &Names<'_>, braces: Braces)
 
 /// Complains about the placeholder `name`, which `text` begins with, if it has no value.
 fn placeholder(
-    reader: &mut Reader<'_>,
+    reader: &mut NodeReader<'_>,
     span: Span,
     (text, name): (&str, &str),
-    names: &Names<'_>,
+    names: &KnownNames<'_>,
     braces: Braces,
 ) {
     if let Some(made) = name.strip_prefix('$') {
@@ -206,7 +206,7 @@ fn placeholder(
     }
 }
 
-fn unset(reader: &mut Reader<'_>, span: Span, name: &str, names: &Names<'_>, braces: Braces) {
+fn unset(reader: &mut NodeReader<'_>, span: Span, name: &str, names: &KnownNames<'_>, braces: Braces) {
     let is_never_set = braces != Braces::Free && names.complete && !names.captured.contains(name);
     let near = nearest(name, names.captured.iter().copied());
     let near = near.filter(|near| is_never_set || names.is_set(near));
@@ -226,7 +226,7 @@ fn unset(reader: &mut Reader<'_>, span: Span, name: &str, names: &Names<'_>, bra
 }
 
 /// The bytes of a placeholder, where the text stands in the file as it is; else those of the whole text.
-fn inner(reader: &Reader<'_>, node: &Node, text: &str, start: usize, end: usize) -> Span {
+fn inner(reader: &NodeReader<'_>, node: &YamlNode, text: &str, start: usize, end: usize) -> Span {
     let span = reader.span(node);
     let written = &reader.sources.get(reader.source).text;
     let Some(found) = written.get(node.at.clone()).and_then(|raw| raw.find(&text[start..end])) else {

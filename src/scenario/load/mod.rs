@@ -14,28 +14,28 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use serde::de::DeserializeOwned;
 
 pub use attach::Attachments;
-pub use files::{Files, is_data, load, load_given};
+pub use files::{ScenarioFiles, is_data, load, load_given};
 
 use crate::diag::Code;
-use crate::scenario::language::{Readiness, Scenario, Step};
-use crate::scenario::reader::yaml::{Kind, Node};
-use crate::scenario::reader::{Reader, given, keys};
+use crate::scenario::language::{Readiness, Scenario, ScenarioStep};
+use crate::scenario::reader::yaml::{NodeKind, YamlNode};
+use crate::scenario::reader::{NodeReader, given, keys};
 use crate::scenario::steps::{Action, read_hosts};
 use crate::scenario::values::Variables;
 use crate::scenario::values::size::size_of;
 use crate::value::Value;
-use room::Total;
-use rows::Row;
+use room::LoadedTotal;
+use rows::RowVariables;
 
-/// What a fixture file brings to the scenarios that name it.
+/// Steps and variables of a fixture file, for the scenarios that name it.
 #[derive(Clone, Debug, Default)]
 pub struct Fixture {
-    setup: Vec<Step>,
-    teardown: Vec<Step>,
-    variables: Row,
+    setup: Vec<ScenarioStep>,
+    teardown: Vec<ScenarioStep>,
+    variables: RowVariables,
     /// The size of its steps as JSON.
     bytes: usize,
-    /// Whether it could not be read, so that it is not known what it captures.
+    /// True if the file could not be read, so that its captures are unknown.
     is_unknown: bool,
 }
 
@@ -47,7 +47,7 @@ impl Fixture {
 }
 
 /// Reads a fixture file, where variables of the names `given_names` are there from the beginning.
-pub fn fixture(reader: &mut Reader<'_>, node: &Node, given_names: &[String]) -> Option<Fixture> {
+pub fn fixture(reader: &mut NodeReader<'_>, node: &YamlNode, given_names: &[String]) -> Option<Fixture> {
     reader.table(node, "a fixture", keys::FIXTURE)?;
     let variables = given(node, "variables").map(|value| rows::variables(reader, value, "`variables`"));
     let (setup, teardown) = (steps(reader, node, "setup"), steps(reader, node, "teardown"));
@@ -63,8 +63,8 @@ pub fn fixture(reader: &mut Reader<'_>, node: &Node, given_names: &[String]) -> 
 /// Reads a whole file: one scenario, or one for each row. Variables of the names `given_names` are there from the beginning;
 /// without such a list others may come from outside.
 pub fn scenario(
-    reader: &mut Reader<'_>,
-    node: &Node,
+    reader: &mut NodeReader<'_>,
+    node: &YamlNode,
     fixtures: &BTreeMap<String, Fixture>,
     given_names: Option<&[String]>,
 ) -> Option<Vec<Scenario>> {
@@ -74,22 +74,23 @@ pub fn scenario(
     let rows = given(node, "for_each").map(|value| rows::read(reader, value)).unwrap_or_default();
     let own = given(node, "variables").map(|value| rows::variables(reader, value, "`variables`"));
     let named = named_fixtures(reader, node, fixtures);
-    let mut variables: Row = named.iter().flat_map(|fixture| fixture.variables.clone()).collect();
+    let mut variables: RowVariables = named.iter().flat_map(|fixture| fixture.variables.clone()).collect();
     variables.extend(own.unwrap_or_default());
     let mut known: HashSet<String> = variables
         .keys()
-        .chain(rows.iter().flat_map(Row::keys))
+        .chain(rows.iter().flat_map(RowVariables::keys))
         .chain(given_names.unwrap_or_default())
         .cloned()
         .collect();
     known.extend(named.iter().flat_map(|fixture| captured(&fixture.setup)));
-    let setup: Vec<Step> =
+    let setup: Vec<ScenarioStep> =
         named.iter().flat_map(|fixture| fixture.setup.clone()).chain(steps(reader, node, "setup")).collect();
     let teardown = steps(reader, node, "teardown");
     let teardown =
         teardown.into_iter().chain(named.iter().rev().flat_map(|fixture| fixture.teardown.clone())).collect();
     let steps = steps(reader, node, "steps");
-    if given(node, "steps").is_none_or(|list| matches!(&list.kind, Kind::List(items) if items.is_empty())) {
+    if given(node, "steps").is_none_or(|list| matches!(&list.kind, NodeKind::List(items) if items.is_empty()))
+    {
         reader.complain(
             Code::ScenarioMissing,
             given(node, "steps").unwrap_or(node),
@@ -118,7 +119,7 @@ pub fn scenario(
         isolation: choice(reader, node, "isolation", keys::ISOLATION),
         must: given(node, "must").and_then(|value| reader.flag(value, "`must`")).unwrap_or_default(),
         visibility: choice(reader, node, "visibility", keys::VISIBILITY),
-        timeout: given(node, "timeout").and_then(|value| reader.lapse(value, "`timeout`")),
+        timeout: given(node, "timeout").and_then(|value| reader.duration(value, "`timeout`")),
         trust: reader.optional(node, "trust"),
         hosts: given(node, "hosts").and_then(|value| read_hosts(reader, value)).unwrap_or_default(),
         variables,
@@ -159,7 +160,7 @@ fn too_many(scenario: &Scenario, rows: usize) -> Option<String> {
 }
 
 /// A scenario for each row, which share its weight; the scenario itself where there are no rows.
-fn for_rows(scenario: Scenario, rows: Vec<Row>) -> Vec<Scenario> {
+fn for_rows(scenario: Scenario, rows: Vec<RowVariables>) -> Vec<Scenario> {
     if rows.is_empty() {
         return vec![scenario];
     }
@@ -169,9 +170,9 @@ fn for_rows(scenario: Scenario, rows: Vec<Row>) -> Vec<Scenario> {
         let mut variables = scenario.variables.clone();
         variables.extend(row);
         let known = Variables::given(variables.clone());
-        let described = |steps: &[Step]| -> Vec<Step> {
-            let description = |step: &Step| known.fill(&step.description).into_owned();
-            steps.iter().map(|step| Step { description: description(step), ..step.clone() }).collect()
+        let described = |steps: &[ScenarioStep]| -> Vec<ScenarioStep> {
+            let description = |step: &ScenarioStep| known.fill(&step.description).into_owned();
+            steps.iter().map(|step| ScenarioStep { description: description(step), ..step.clone() }).collect()
         };
         Scenario {
             id: format!("{}-{}", scenario.id, at + 1),
@@ -187,32 +188,32 @@ fn for_rows(scenario: Scenario, rows: Vec<Row>) -> Vec<Scenario> {
     numbered.collect()
 }
 
-fn captured(steps: &[Step]) -> impl Iterator<Item = String> {
+fn captured(steps: &[ScenarioStep]) -> impl Iterator<Item = String> {
     steps.iter().flat_map(|step| &step.capture).map(|capture| capture.name.clone())
 }
 
-fn services<'s>(steps: impl Iterator<Item = &'s Step>) -> Vec<String> {
+fn services<'s>(steps: impl Iterator<Item = &'s ScenarioStep>) -> Vec<String> {
     let named = steps.filter_map(|step| step.service.clone());
     named.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// The step types, those that are done at once among them.
-fn uses<'s>(steps: impl Iterator<Item = &'s Step>) -> Vec<String> {
+fn uses<'s>(steps: impl Iterator<Item = &'s ScenarioStep>) -> Vec<String> {
     let words: BTreeSet<&str> = steps.flat_map(|step| step.action.leaves()).map(Action::word).collect();
     words.into_iter().map(str::to_owned).collect()
 }
 
 /// How many fixtures a scenario names.
-fn named_in(node: &Node) -> usize {
+fn named_in(node: &YamlNode) -> usize {
     match given(node, "fixtures").map(|list| &list.kind) {
-        Some(Kind::List(items)) => items.len(),
+        Some(NodeKind::List(items)) => items.len(),
         _ => 0,
     }
 }
 
 fn named_fixtures<'f>(
-    reader: &mut Reader<'_>,
-    node: &Node,
+    reader: &mut NodeReader<'_>,
+    node: &YamlNode,
     fixtures: &'f BTreeMap<String, Fixture>,
 ) -> Vec<&'f Fixture> {
     let (mut named, mut steps, mut bytes) = (Vec::new(), 0, 0);
@@ -240,7 +241,7 @@ fn named_fixtures<'f>(
     named
 }
 
-fn tags(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
+fn tags(reader: &mut NodeReader<'_>, node: &YamlNode) -> Vec<String> {
     let Some(list) = given(node, "tags") else { return Vec::new() };
     let items = reader.list(list, "`tags`");
     items.iter().filter_map(|item| reader.text(item, "a tag")).collect()
@@ -248,8 +249,8 @@ fn tags(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
 
 /// A word of which the first one is the default.
 fn choice<T: DeserializeOwned + Default>(
-    reader: &mut Reader<'_>,
-    node: &Node,
+    reader: &mut NodeReader<'_>,
+    node: &YamlNode,
     key: &str,
     known: &[&str],
 ) -> T {
@@ -257,7 +258,7 @@ fn choice<T: DeserializeOwned + Default>(
     word.and_then(|word| serde_json::from_value(Value::String(word)).ok()).unwrap_or_default()
 }
 
-fn steps(reader: &mut Reader<'_>, node: &Node, key: &str) -> Vec<Step> {
+fn steps(reader: &mut NodeReader<'_>, node: &YamlNode, key: &str) -> Vec<ScenarioStep> {
     let Some(list) = given(node, key) else { return Vec::new() };
     let items = reader.list(list, &format!("`{key}`"));
     let (mut steps, mut bytes) = (Vec::new(), 0);
@@ -276,7 +277,7 @@ fn steps(reader: &mut Reader<'_>, node: &Node, key: &str) -> Vec<Step> {
     steps
 }
 
-fn weight(reader: &mut Reader<'_>, node: &Node, default: f64) -> f64 {
+fn weight(reader: &mut NodeReader<'_>, node: &YamlNode, default: f64) -> f64 {
     let Some(value) = given(node, "weight") else { return default };
     match value.to_json().as_f64() {
         Some(weight) if weight >= 0.0 => weight,
@@ -291,7 +292,7 @@ fn weight(reader: &mut Reader<'_>, node: &Node, default: f64) -> f64 {
     }
 }
 
-fn tier(reader: &mut Reader<'_>, node: &Node, steps: &[Step]) -> i64 {
+fn tier(reader: &mut NodeReader<'_>, node: &YamlNode, steps: &[ScenarioStep]) -> i64 {
     let written = given(node, "tier");
     match written.map(|value| value.to_json().as_i64()) {
         Some(None) => {
@@ -306,10 +307,10 @@ fn tier(reader: &mut Reader<'_>, node: &Node, steps: &[Step]) -> i64 {
 }
 
 /// How advanced a scenario is by the look of its steps: many steps, retries, mixed step types and captures raise it.
-fn infer_tier(steps: &[Step]) -> i64 {
+fn infer_tier(steps: &[ScenarioStep]) -> i64 {
     let captures = steps.iter().filter(|step| !step.capture.is_empty()).count();
     let mixed = steps.windows(2).any(|pair| pair[0].action.word() != pair[1].action.word());
-    let rich = |step: &Step| !step.action.step_type().is_basic;
+    let rich = |step: &ScenarioStep| !step.action.step_type().is_basic;
     let score = steps
         .iter()
         .map(|step| {

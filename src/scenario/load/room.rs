@@ -10,14 +10,14 @@ pub const ALL_STEPS: usize = 100_000;
 pub const BYTES: usize = 128 << 20;
 pub const ALL_BYTES: usize = 512 << 20;
 
-/// What scenario files come to together.
+/// Number of steps and bytes of all scenario files together.
 #[derive(Debug, Default)]
-pub struct Total {
+pub struct LoadedTotal {
     steps: usize,
     bytes: usize,
 }
 
-impl Total {
+impl LoadedTotal {
     /// Adds the scenarios of one more file; says what there is too much of.
     pub fn add(&mut self, scenarios: &[Scenario]) -> Option<String> {
         for scenario in scenarios {

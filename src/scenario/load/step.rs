@@ -1,22 +1,26 @@
 use std::time::Duration;
 
-use super::rows::{self, Row};
+use super::rows::{self, RowVariables};
 use super::{assertion, weight};
 use crate::diag::Code;
 use crate::scenario::checks::Capture;
 use crate::scenario::checks::assert::Assertion;
 use crate::scenario::checks::{Selector, When};
-use crate::scenario::language::{Retry, Step, Until};
-use crate::scenario::reader::yaml::{Kind, Node};
-use crate::scenario::reader::{Reader, given, keys};
+use crate::scenario::language::{ScenarioStep, StepRetry, StepUntil};
+use crate::scenario::reader::yaml::{NodeKind, YamlNode};
+use crate::scenario::reader::{NodeReader, given, keys};
 use crate::scenario::steps::{self, Action, StepType, actions_in};
 use crate::scenario::values::size::size_of;
 use crate::scenario::values::variables::is_name;
-use crate::scenario::values::{Lapse, Variables};
+use crate::scenario::values::{Variables, WrittenDuration};
 
 /// Reads one entry of `setup`, `steps` or `teardown`: one step, or one for each of its rows, and their size as JSON. `None`
 /// where they are more steps or bytes than there is `room` for.
-pub fn read(reader: &mut Reader<'_>, node: &Node, room: (usize, usize)) -> Option<(Vec<Step>, usize)> {
+pub fn read(
+    reader: &mut NodeReader<'_>,
+    node: &YamlNode,
+    room: (usize, usize),
+) -> Option<(Vec<ScenarioStep>, usize)> {
     let rows = given(node, "for_each").map(|value| rows::read(reader, value)).unwrap_or_default();
     let Some(step) = one(reader, node) else { return Some((Vec::new(), 0)) };
     let count = rows.len().max(1);
@@ -29,14 +33,14 @@ pub fn read(reader: &mut Reader<'_>, node: &Node, room: (usize, usize)) -> Optio
     }
     #[expect(clippy::cast_precision_loss, reason = "there are at most a thousand rows")]
     let weight = step.weight / rows.len() as f64;
-    let of_row = |row: Row| {
+    let of_row = |row: RowVariables| {
         let description = Variables::given(row.clone()).fill(&step.description).into_owned();
-        Step { description, weight, variables: row, ..step.clone() }
+        ScenarioStep { description, weight, variables: row, ..step.clone() }
     };
     Some((rows.into_iter().map(of_row).collect(), size))
 }
 
-fn one(reader: &mut Reader<'_>, node: &Node) -> Option<Step> {
+fn one(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<ScenarioStep> {
     let all: Vec<&str> = [&steps::words(), keys::STEP].concat();
     reader.table(node, "a step", &all)?;
     let action = the_action(reader, node);
@@ -47,18 +51,18 @@ fn one(reader: &mut Reader<'_>, node: &Node) -> Option<Step> {
             "`until` is tried again by itself: say how long with `within`, how often with `every`".into(),
         );
     }
-    Some(Step {
+    Some(ScenarioStep {
         description: reader.optional(node, "description"),
         expect: reader.optional(node, "expect"),
         service: Some(reader.optional(node, "service")).filter(|name| !name.is_empty()),
         when: given(node, "when").map(|value| When(assertion::conditions(reader, value))),
-        delay: given(node, "delay").and_then(|value| reader.lapse(value, "`delay`")),
+        delay: given(node, "delay").and_then(|value| reader.duration(value, "`delay`")),
         retry: given(node, "retry").and_then(|value| retry(reader, value)),
         until: given(node, "until").and_then(|value| until(reader, value, kind)),
         repeat: given(node, "repeat").and_then(|value| repeat(reader, value)).unwrap_or(1),
         must: given(node, "must").and_then(|value| reader.flag(value, "`must`")).unwrap_or_default(),
         weight: weight(reader, node, 1.0),
-        variables: Row::new(),
+        variables: RowVariables::new(),
         capture: captures(reader, node, kind),
         assert: asserted(reader, node, kind),
         line: reader.line(node),
@@ -69,7 +73,7 @@ fn one(reader: &mut Reader<'_>, node: &Node) -> Option<Step> {
 /// Most times that a step is done.
 const MOST_TIMES: u64 = 100_000;
 
-fn repeat(reader: &mut Reader<'_>, node: &Node) -> Option<u32> {
+fn repeat(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<u32> {
     let times = reader.number(node, "`repeat`")?;
     if !(1..=MOST_TIMES).contains(&times) {
         let message = format!("a step is done from 1 to {MOST_TIMES} times");
@@ -79,7 +83,7 @@ fn repeat(reader: &mut Reader<'_>, node: &Node) -> Option<u32> {
 }
 
 /// What has to hold: what the action says by keys of its own, then what `assert` says.
-fn asserted(reader: &mut Reader<'_>, node: &Node, kind: Option<&StepType>) -> Vec<Assertion> {
+fn asserted(reader: &mut NodeReader<'_>, node: &YamlNode, kind: Option<&StepType>) -> Vec<Assertion> {
     let actions = actions_in(node).filter(|(.., action)| !action.is_null());
     let mut asserted: Vec<Assertion> =
         actions.flat_map(|(step_type, _, action)| (step_type.implied)(action)).collect();
@@ -90,25 +94,26 @@ fn asserted(reader: &mut Reader<'_>, node: &Node, kind: Option<&StepType>) -> Ve
 }
 
 /// Assertions, with `within` and `every` among them.
-fn until(reader: &mut Reader<'_>, node: &Node, kind: Option<&StepType>) -> Option<Until> {
+fn until(reader: &mut NodeReader<'_>, node: &YamlNode, kind: Option<&StepType>) -> Option<StepUntil> {
     let entries = reader.entries(node, "`until`")?;
-    let lapse = |reader: &mut Reader<'_>, key: &str| {
-        given(node, key).and_then(|value| reader.lapse(value, &format!("`{key}`")))
+    let duration = |reader: &mut NodeReader<'_>, key: &str| {
+        given(node, key).and_then(|value| reader.duration(value, &format!("`{key}`")))
     };
-    let within = lapse(reader, "within").unwrap_or(Lapse::secs(30));
-    let every = lapse(reader, "every").unwrap_or(Lapse(Duration::from_millis(500)));
-    let is_time = |key: &Node| key.text().is_some_and(|word| keys::UNTIL.contains(&word));
+    let within = duration(reader, "within").unwrap_or(WrittenDuration::secs(30));
+    let every = duration(reader, "every").unwrap_or(WrittenDuration(Duration::from_millis(500)));
+    let is_time = |key: &YamlNode| key.text().is_some_and(|word| keys::UNTIL.contains(&word));
     let asserted = entries.iter().filter(|(key, _)| !is_time(key)).cloned().collect();
-    let asserted = Node::table(node.at.clone(), asserted);
-    Some(Until { assert: assertion::read(reader, &asserted, kind), within, every })
+    let asserted = YamlNode::table(node.at.clone(), asserted);
+    Some(StepUntil { assert: assertion::read(reader, &asserted, kind), within, every })
 }
 
-fn the_action(reader: &mut Reader<'_>, node: &Node) -> Option<Action> {
-    let Kind::Table(entries) = &node.kind else { return None };
+fn the_action(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Action> {
+    let NodeKind::Table(entries) = &node.kind else { return None };
     let present: Vec<_> = actions_in(node).collect();
     match present.as_slice() {
         [] => {
-            let known = |(key, _): &(Node, Node)| key.text().is_some_and(|name| keys::STEP.contains(&name));
+            let known =
+                |(key, _): &(YamlNode, YamlNode)| key.text().is_some_and(|name| keys::STEP.contains(&name));
             if entries.iter().all(known) {
                 let message = "this step does nothing";
                 reader.complain(Code::ScenarioAction, node, message).help =
@@ -126,7 +131,7 @@ fn the_action(reader: &mut Reader<'_>, node: &Node) -> Option<Action> {
     }
 }
 
-fn retry(reader: &mut Reader<'_>, node: &Node) -> Option<Retry> {
+fn retry(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<StepRetry> {
     reader.table(node, "`retry`", keys::RETRY)?;
     let attempts = match given(node, "attempts") {
         None => 3,
@@ -140,18 +145,18 @@ fn retry(reader: &mut Reader<'_>, node: &Node) -> Option<Retry> {
             }
         },
     };
-    let interval = given(node, "interval").and_then(|value| reader.lapse(value, "`interval`"));
-    let timeout = given(node, "timeout").and_then(|value| reader.lapse(value, "`timeout`"));
-    Some(Retry { attempts, interval: interval.unwrap_or(Lapse::secs(1)), timeout })
+    let interval = given(node, "interval").and_then(|value| reader.duration(value, "`interval`"));
+    let timeout = given(node, "timeout").and_then(|value| reader.duration(value, "`timeout`"));
+    Some(StepRetry { attempts, interval: interval.unwrap_or(WrittenDuration::secs(1)), timeout })
 }
 
-fn captures(reader: &mut Reader<'_>, node: &Node, kind: Option<&StepType>) -> Vec<Capture> {
+fn captures(reader: &mut NodeReader<'_>, node: &YamlNode, kind: Option<&StepType>) -> Vec<Capture> {
     let Some(list) = given(node, "capture") else { return Vec::new() };
     let items = reader.list(list, "`capture`");
     items.iter().filter_map(|item| capture(reader, item, kind)).collect()
 }
 
-fn capture(reader: &mut Reader<'_>, node: &Node, kind: Option<&StepType>) -> Option<Capture> {
+fn capture(reader: &mut NodeReader<'_>, node: &YamlNode, kind: Option<&StepType>) -> Option<Capture> {
     reader.table(node, "a capture", keys::CAPTURE)?;
     let name = reader.required(node, "name", "a capture");
     if let (Some(name), Some(value)) = (&name, given(node, "name"))
@@ -172,7 +177,7 @@ fn capture(reader: &mut Reader<'_>, node: &Node, kind: Option<&StepType>) -> Opt
 }
 
 /// A JSONPath that can be read; paths with placeholders are read when the values are known.
-pub(super) fn json_path(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
+pub(super) fn json_path(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<String> {
     let path = reader.text(node, "a JSONPath")?;
     if !path.contains('{')
         && let Err(reason) = Selector::parse(&path)
@@ -182,7 +187,7 @@ pub(super) fn json_path(reader: &mut Reader<'_>, node: &Node) -> Option<String> 
     Some(path)
 }
 
-fn known_source(reader: &mut Reader<'_>, node: &Node, kind: Option<&StepType>) -> Option<String> {
+fn known_source(reader: &mut NodeReader<'_>, node: &YamlNode, kind: Option<&StepType>) -> Option<String> {
     let source = reader.text(node, "`source`")?;
     let Some(kind) = kind else { return Some(source) };
     let known = kind.sources;

@@ -5,7 +5,7 @@ pub mod stream;
 mod target;
 pub mod tls;
 
-pub use target::Target;
+pub use target::TargetUrl;
 pub use tls::{Tls, TlsGiven};
 
 /// Most header lines of an answer with HTTP/1.1; the whole head has at most 400 KiB.

@@ -13,13 +13,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const TURN: usize = 16 << 10;
 
 /// A stream that counts what is read from it, and lets others go first after every few bytes.
-pub struct Stream<S> {
+pub struct FairStream<S> {
     inner: S,
     came: Arc<AtomicU64>,
     turn: usize,
 }
 
-impl<S> Stream<S> {
+impl<S> FairStream<S> {
     /// It, and how many bytes have come on it so far.
     pub fn counted(inner: S) -> (Self, Arc<AtomicU64>) {
         let came = Arc::new(AtomicU64::new(0));
@@ -32,7 +32,7 @@ impl<S> Stream<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for FairStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -54,7 +54,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for FairStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -93,7 +93,7 @@ mod tests {
     #[tokio::test]
     async fn others_get_their_turn_and_nothing_is_lost() {
         let sent: Vec<u8> = (0..100_000_u32).map(|at| u8::try_from(at % 251).unwrap()).collect();
-        let (mut stream, came) = Stream::counted(sent.as_slice());
+        let (mut stream, came) = FairStream::counted(sent.as_slice());
         let mut all = vec![0; sent.len() + 1];
         let mut filled = 0;
         let mut turns = 0;
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!((&all[..filled], came.load(Ordering::Acquire)), (sent.as_slice(), 100_000));
         assert_eq!(turns, 100_000 / TURN);
         let mut again = Vec::new();
-        Stream::of(sent.as_slice()).read_to_end(&mut again).await.unwrap();
+        FairStream::of(sent.as_slice()).read_to_end(&mut again).await.unwrap();
         assert_eq!(again, sent);
     }
 }

@@ -4,9 +4,9 @@ use reqwest::Url;
 
 /// The base URL of the program under test.
 #[derive(Clone, Debug)]
-pub struct Target(Url);
+pub struct TargetUrl(Url);
 
-impl Target {
+impl TargetUrl {
     /// Reads a base URL, which may have a path and a query of its own.
     pub fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text.trim()).map_err(|e| format!("`{text}` is no URL: {e}"))?;
@@ -113,7 +113,7 @@ fn encoded(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Target;
+    use super::TargetUrl;
 
     #[test]
     fn paths_and_queries_join() {
@@ -127,7 +127,11 @@ mod tests {
             ("http://h:1", "", "http://h:1/"),
             ("http://h:1", "http://h:1/next?p=2", "http://h:1/next?p=2"),
         ] {
-            assert_eq!(Target::parse(target).unwrap().join(path).unwrap().as_str(), url, "{target} + {path}");
+            assert_eq!(
+                TargetUrl::parse(target).unwrap().join(path).unwrap().as_str(),
+                url,
+                "{target} + {path}"
+            );
         }
     }
 
@@ -142,16 +146,16 @@ mod tests {
             ("http://h:1/api", "/items/a..b/.c?q=../d", None),
             ("http://h:1", "http://h:1", None),
         ] {
-            assert_eq!(Target::parse(target).unwrap().path_as_written(path).as_deref(), written, "{path}");
+            assert_eq!(TargetUrl::parse(target).unwrap().path_as_written(path).as_deref(), written, "{path}");
         }
     }
 
     #[test]
     fn nothing_leaves_the_target() {
-        let target = Target::parse("http://127.0.0.1:8080").unwrap();
+        let target = TargetUrl::parse("http://127.0.0.1:8080").unwrap();
         assert!(target.join("http://example.org/").unwrap_err().contains("not at the target"));
         assert_eq!(target.join("//example.org/x").unwrap().as_str(), "http://127.0.0.1:8080//example.org/x");
         assert_eq!(target.join("@example.org/x").unwrap().as_str(), "http://127.0.0.1:8080/@example.org/x");
-        assert!(Target::parse("ftp://x").is_err() && Target::parse("127.0.0.1:80").is_err());
+        assert!(TargetUrl::parse("ftp://x").is_err() && TargetUrl::parse("127.0.0.1:80").is_err());
     }
 }

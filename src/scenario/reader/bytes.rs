@@ -5,23 +5,23 @@ use base64::engine::general_purpose::STANDARD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::yaml::Node;
-use super::{Reader, keys};
+use super::yaml::YamlNode;
+use super::{NodeReader, keys};
 use crate::diag::Code;
 
 /// Bytes, written as `{ base64: … }` or `{ hex: … }`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
-pub enum Bytes {
+pub enum EncodedBytes {
     /// RFC 4648, with padding.
     Base64(String),
     /// Two digits a byte; blanks are left out.
     Hex(String),
 }
 
-impl Bytes {
+impl EncodedBytes {
     /// Reads them, or complains about a value that is not one of these. `what` is where they stand.
-    pub fn read(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Self> {
+    pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode, what: &str) -> Option<Self> {
         let entries = reader.table(node, what, keys::BYTES)?;
         let [(key, value)] = entries else {
             reader.complain(Code::ScenarioValue, node, format!("{what} has one of base64, hex and file"));
@@ -70,14 +70,14 @@ impl Bytes {
 
 #[cfg(test)]
 mod tests {
-    use super::Bytes;
+    use super::EncodedBytes;
 
     #[test]
     fn both_forms_are_read() {
-        assert_eq!(Bytes::Hex("00 ff 7f".into()).decode(), Ok(vec![0, 255, 127]));
-        assert_eq!(Bytes::Base64("AP9/\n".into()).decode(), Ok(vec![0, 255, 127]));
-        assert_eq!(Bytes::Hex("0".into()).decode(), Err("no hexadecimal: a digit is missing".into()));
-        assert_eq!(Bytes::Hex("0g".into()).decode(), Err("no hexadecimal: `g` is no digit".into()));
-        assert!(Bytes::Base64("A".into()).decode().unwrap_err().starts_with("no base64: "));
+        assert_eq!(EncodedBytes::Hex("00 ff 7f".into()).decode(), Ok(vec![0, 255, 127]));
+        assert_eq!(EncodedBytes::Base64("AP9/\n".into()).decode(), Ok(vec![0, 255, 127]));
+        assert_eq!(EncodedBytes::Hex("0".into()).decode(), Err("no hexadecimal: a digit is missing".into()));
+        assert_eq!(EncodedBytes::Hex("0g".into()).decode(), Err("no hexadecimal: `g` is no digit".into()));
+        assert!(EncodedBytes::Base64("A".into()).decode().unwrap_err().starts_with("no base64: "));
     }
 }

@@ -1,8 +1,8 @@
 //! Collects what the lint rules find in one file.
 
-use super::yaml::{Kind, Node};
+use super::yaml::{NodeKind, YamlNode};
 use crate::diag::{Code, Diagnostic, SourceId, SourceMap, Span};
-use crate::scenario::values::Lapse;
+use crate::scenario::values::WrittenDuration;
 
 /// Findings in one file.
 pub struct Linter<'s> {
@@ -33,20 +33,20 @@ impl<'s> Linter<'s> {
     }
 
     /// Adds a finding at `node`.
-    pub fn say(&mut self, code: Code, node: &Node, message: impl Into<String>) -> &mut Diagnostic {
+    pub fn say(&mut self, code: Code, node: &YamlNode, message: impl Into<String>) -> &mut Diagnostic {
         let span = self.sources.span(self.source, node.at.clone());
         self.at(code, span, message)
     }
 
     /// Reports that `node` is not one of `known`, with the nearest of them.
-    pub fn unknown(&mut self, code: Code, node: &Node, message: String, word: &str, known: &[&str]) {
+    pub fn unknown(&mut self, code: Code, node: &YamlNode, message: String, word: &str, known: &[&str]) {
         let complaint = self.say(code, node, message);
         *complaint = complaint.clone().suggest(word, known.iter().copied());
     }
 
     /// Whether the value of `word` is a mapping; reports `code` if it is not.
-    pub fn is_mapping(&mut self, code: Code, node: &Node, word: &str) -> bool {
-        let is_mapping = matches!(node.kind, Kind::Table(_));
+    pub fn is_mapping(&mut self, code: Code, node: &YamlNode, word: &str) -> bool {
+        let is_mapping = matches!(node.kind, NodeKind::Table(_));
         if !is_mapping {
             self.say(code, node, format!("`{word}` is a mapping, not {}", node.type_name()));
         }
@@ -54,23 +54,23 @@ impl<'s> Linter<'s> {
     }
 
     /// Reports `code` if `node` has no text under `key`.
-    pub fn needs(&mut self, code: Code, node: &Node, what: &str, key: &str) {
+    pub fn needs(&mut self, code: Code, node: &YamlNode, what: &str, key: &str) {
         if written(node, key).is_none() {
             self.say(code, node.get(key).unwrap_or(node), format!("{what} needs `{key}`"));
         }
     }
 
     /// Reports `code` if the value of `key` is not a length of time.
-    pub fn lapse(&mut self, code: Code, node: &Node, key: &str) {
+    pub fn duration(&mut self, code: Code, node: &YamlNode, key: &str) {
         let Some(value) = node.get(key).filter(|value| !value.is_null()) else { return };
         let text = value.scalar_text().unwrap_or_default();
-        if let Err(reason) = Lapse::parse(&text) {
+        if let Err(reason) = WrittenDuration::parse(&text) {
             self.say(code, value, format!("`{key}` is not a duration: {reason}"));
         }
     }
 }
 
 /// The text under `key`, unless it is empty.
-pub fn written(node: &Node, key: &str) -> Option<String> {
-    node.get(key).and_then(Node::scalar_text).filter(|text| !text.trim().is_empty())
+pub fn written(node: &YamlNode, key: &str) -> Option<String> {
+    node.get(key).and_then(YamlNode::scalar_text).filter(|text| !text.trim().is_empty())
 }

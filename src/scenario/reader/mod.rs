@@ -9,21 +9,21 @@ pub mod yaml;
 use regex::Regex;
 
 use crate::diag::{Code, Diagnostic, Severity, SourceId, SourceMap, Span};
-use crate::scenario::values::Lapse;
+use crate::scenario::values::WrittenDuration;
 use crate::scenario::values::variables::placeholders;
-use yaml::{Kind, Node};
+use yaml::{NodeKind, YamlNode};
 
 /// Most complaints about one file that are shown one by one.
 const MOST_COMPLAINTS: usize = 1_000;
 
 /// Collects complaints while a file is read.
-pub struct Reader<'s> {
+pub struct NodeReader<'s> {
     pub(super) sources: &'s SourceMap,
     pub(super) source: SourceId,
     pub(super) complaints: Vec<Diagnostic>,
 }
 
-impl<'s> Reader<'s> {
+impl<'s> NodeReader<'s> {
     /// Reads the text `source`.
     pub fn new(sources: &'s SourceMap, source: SourceId) -> Self {
         Self { sources, source, complaints: Vec::new() }
@@ -43,7 +43,7 @@ impl<'s> Reader<'s> {
     }
 
     /// Complains about `node`.
-    pub fn complain(&mut self, code: Code, node: &Node, message: impl Into<String>) -> &mut Diagnostic {
+    pub fn complain(&mut self, code: Code, node: &YamlNode, message: impl Into<String>) -> &mut Diagnostic {
         let span = self.span(node);
         self.complain_at(code, span, message)
     }
@@ -59,21 +59,21 @@ impl<'s> Reader<'s> {
         &mut self.complaints[at]
     }
 
-    pub(super) fn span(&self, node: &Node) -> Span {
+    pub(super) fn span(&self, node: &YamlNode) -> Span {
         self.sources.span(self.source, node.at.clone())
     }
 
-    pub(super) fn line(&self, node: &Node) -> usize {
+    pub(super) fn line(&self, node: &YamlNode) -> usize {
         self.sources.position(self.source, node.at.start).line
     }
 
     /// The entries of a mapping whose keys are all in `known`; complains about every other key.
     pub(in crate::scenario) fn table<'n>(
         &mut self,
-        node: &'n Node,
+        node: &'n YamlNode,
         what: &str,
         known: &[&str],
-    ) -> Option<&'n [(Node, Node)]> {
+    ) -> Option<&'n [(YamlNode, YamlNode)]> {
         let entries = self.entries(node, what)?;
         for (key, _) in entries {
             let name = key.scalar_text().unwrap_or_default();
@@ -88,30 +88,30 @@ impl<'s> Reader<'s> {
     /// The entries of a mapping with free keys.
     pub(in crate::scenario) fn entries<'n>(
         &mut self,
-        node: &'n Node,
+        node: &'n YamlNode,
         what: &str,
-    ) -> Option<&'n [(Node, Node)]> {
-        if let Kind::Table(entries) = &node.kind {
+    ) -> Option<&'n [(YamlNode, YamlNode)]> {
+        if let NodeKind::Table(entries) = &node.kind {
             return Some(entries);
         }
         self.mistyped(node, what, "a mapping");
         None
     }
 
-    pub(in crate::scenario) fn list<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
-        if let Kind::List(items) = &node.kind {
+    pub(in crate::scenario) fn list<'n>(&mut self, node: &'n YamlNode, what: &str) -> &'n [YamlNode] {
+        if let NodeKind::List(items) = &node.kind {
             return items;
         }
         self.mistyped(node, what, "a list");
         &[]
     }
 
-    pub(in crate::scenario) fn mistyped(&mut self, node: &Node, what: &str, wanted: &str) {
+    pub(in crate::scenario) fn mistyped(&mut self, node: &YamlNode, what: &str, wanted: &str) {
         let message = format!("{what} is {wanted}, not {}", node.type_name());
         self.complain(Code::ScenarioShape, node, message);
     }
 
-    pub(in crate::scenario) fn text(&mut self, node: &Node, what: &str) -> Option<String> {
+    pub(in crate::scenario) fn text(&mut self, node: &YamlNode, what: &str) -> Option<String> {
         let text = node.scalar_text();
         if text.is_none() && !node.is_null() {
             self.mistyped(node, what, "text");
@@ -122,7 +122,7 @@ impl<'s> Reader<'s> {
     /// A mapping of names to texts.
     pub(in crate::scenario) fn texts(
         &mut self,
-        node: Option<&Node>,
+        node: Option<&YamlNode>,
         what: &str,
     ) -> indexmap::IndexMap<String, String> {
         let entries = node.and_then(|node| self.entries(node, what)).unwrap_or_default();
@@ -134,10 +134,10 @@ impl<'s> Reader<'s> {
         texts
     }
 
-    pub(in crate::scenario) fn lapse(&mut self, node: &Node, what: &str) -> Option<Lapse> {
+    pub(in crate::scenario) fn duration(&mut self, node: &YamlNode, what: &str) -> Option<WrittenDuration> {
         let text = self.text(node, what)?;
-        match Lapse::parse(&text) {
-            Ok(lapse) => Some(lapse),
+        match WrittenDuration::parse(&text) {
+            Ok(duration) => Some(duration),
             Err(reason) => {
                 self.complain(Code::ScenarioTime, node, format!("{what} is not a duration: {reason}"));
                 None
@@ -145,7 +145,7 @@ impl<'s> Reader<'s> {
         }
     }
 
-    pub(in crate::scenario) fn flag(&mut self, node: &Node, what: &str) -> Option<bool> {
+    pub(in crate::scenario) fn flag(&mut self, node: &YamlNode, what: &str) -> Option<bool> {
         let flag = node.to_json().as_bool();
         if flag.is_none() {
             self.mistyped(node, what, "true or false");
@@ -154,7 +154,7 @@ impl<'s> Reader<'s> {
     }
 
     /// A whole number that is not below zero.
-    pub(in crate::scenario) fn number(&mut self, node: &Node, what: &str) -> Option<u64> {
+    pub(in crate::scenario) fn number(&mut self, node: &YamlNode, what: &str) -> Option<u64> {
         let number = node.to_json().as_u64();
         if number.is_none() {
             self.mistyped(node, what, "a whole number");
@@ -163,7 +163,12 @@ impl<'s> Reader<'s> {
     }
 
     /// One of the words in `known`.
-    pub(in crate::scenario) fn word(&mut self, node: &Node, what: &str, known: &[&str]) -> Option<String> {
+    pub(in crate::scenario) fn word(
+        &mut self,
+        node: &YamlNode,
+        what: &str,
+        known: &[&str],
+    ) -> Option<String> {
         let word = self.text(node, what)?;
         if !known.contains(&word.as_str()) {
             let message = format!("{what} cannot be `{word}`");
@@ -175,13 +180,13 @@ impl<'s> Reader<'s> {
     }
 
     /// A regular expression that compiles.
-    pub(in crate::scenario) fn pattern(&mut self, node: &Node, what: &str) -> Option<String> {
+    pub(in crate::scenario) fn pattern(&mut self, node: &YamlNode, what: &str) -> Option<String> {
         let pattern = self.text(node, what)?;
         compiles(self, node, &pattern).then_some(pattern)
     }
 
     /// The value of a key that must be there and not be empty.
-    pub(in crate::scenario) fn required(&mut self, node: &Node, key: &str, what: &str) -> Option<String> {
+    pub(in crate::scenario) fn required(&mut self, node: &YamlNode, key: &str, what: &str) -> Option<String> {
         let Some(value) = given(node, key) else {
             self.complain(Code::ScenarioMissing, node, format!("{what} needs `{key}`"));
             return None;
@@ -193,18 +198,18 @@ impl<'s> Reader<'s> {
         Some(text)
     }
 
-    pub(in crate::scenario) fn optional(&mut self, node: &Node, key: &str) -> String {
+    pub(in crate::scenario) fn optional(&mut self, node: &YamlNode, key: &str) -> String {
         given(node, key).and_then(|value| self.text(value, &format!("`{key}`"))).unwrap_or_default()
     }
 }
 
 /// The value of `key`; a key without a value counts as absent.
-pub(in crate::scenario) fn given<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
+pub(in crate::scenario) fn given<'n>(node: &'n YamlNode, key: &str) -> Option<&'n YamlNode> {
     node.get(key).filter(|value| !value.is_null())
 }
 
 /// Whether a pattern compiles. Placeholders are read as one letter, so that what stands around them is checked.
-pub fn compiles(reader: &mut Reader<'_>, node: &Node, pattern: &str) -> bool {
+pub fn compiles(reader: &mut NodeReader<'_>, node: &YamlNode, pattern: &str) -> bool {
     let Err(error) = Regex::new(&placeholder_free(pattern)) else { return true };
     let reason = error.to_string();
     let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();

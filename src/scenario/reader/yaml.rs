@@ -21,49 +21,49 @@ thread_local! {
 
 /// A node and the bytes of the text where it begins.
 #[derive(Clone, Debug)]
-pub struct Node {
+pub struct YamlNode {
     /// Bytes of the scalar; the first byte of a list or mapping.
     pub at: Range<usize>,
-    /// What stands there.
-    pub kind: Kind,
+    /// Content.
+    pub kind: NodeKind,
     /// A scalar that YAML takes for something else than text, as it is written: `1.10`, `0x1F`, `~`.
     pub written: Option<String>,
     /// Where that is: an alias stands elsewhere.
     defined: Range<usize>,
 }
 
-/// What a node is.
+/// Content of a node.
 #[derive(Clone, Debug)]
-pub enum Kind {
+pub enum NodeKind {
     /// A scalar, as JSON: text, number, truth value or null. Dates stay text.
     Scalar(Value),
     /// A list.
-    List(Vec<Node>),
+    List(Vec<YamlNode>),
     /// A mapping, in the order in which it was written.
-    Table(Vec<(Node, Node)>),
+    Table(Vec<(YamlNode, YamlNode)>),
 }
 
-/// Why a text is no YAML.
+/// Syntax error in YAML.
 #[derive(Debug)]
-pub struct Broken {
-    /// Where, where known.
+pub struct YamlError {
+    /// Position, if it is known.
     pub at: Range<usize>,
-    /// What was expected.
+    /// Message of the parser.
     pub message: String,
 }
 
 /// The documents of `text` that are not empty. What is nested more deeply than other values may be is refused.
-pub fn parse(text: &str) -> Result<Vec<Node>, Broken> {
+pub fn parse(text: &str) -> Result<Vec<YamlNode>, YamlError> {
     std::thread::scope(|threads| {
         let reading = std::thread::Builder::new().stack_size(STACK).spawn_scoped(threads, || documents(text));
         match reading {
             Ok(reading) => reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            Err(error) => Err(Broken { at: 0..0, message: format!("it cannot be read: {error}") }),
+            Err(error) => Err(YamlError { at: 0..0, message: format!("it cannot be read: {error}") }),
         }
     })
 }
 
-fn documents(text: &str) -> Result<Vec<Node>, Broken> {
+fn documents(text: &str) -> Result<Vec<YamlNode>, YamlError> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_nodes: 100_000, max_depth: MAX_READ_DEPTH },
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
@@ -72,13 +72,13 @@ fn documents(text: &str) -> Result<Vec<Node>, Broken> {
         non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::PassThrough,
         emit_comments: false,
     };
-    let mut documents: Vec<Node> =
+    let mut documents: Vec<YamlNode> =
         serde_saphyr::from_multiple_with_options(text, options).map_err(|error| broken(text, &error))?;
     documents.iter_mut().for_each(|node| node.note_written(text));
     Ok(documents)
 }
 
-fn broken(text: &str, error: &Error) -> Broken {
+fn broken(text: &str, error: &Error) -> YamlError {
     let at = error.location().map_or(0..0, |location| match bytes(location) {
         known if known.start > 0 => known,
         _ => offset(text, location),
@@ -90,13 +90,13 @@ fn broken(text: &str, error: &Error) -> Broken {
     let is_deep =
         matches!(cause, Error::Budget { breach: serde_saphyr::budget::BudgetBreach::Depth { .. }, .. });
     if is_deep {
-        return Broken { at: clamp(at, text.len()), message: nested(MAX_READ_DEPTH) };
+        return YamlError { at: clamp(at, text.len()), message: nested(MAX_READ_DEPTH) };
     }
     // The library prints the place in front of or behind its message; the diagnostic has its own.
     let message = cause.to_string();
     let message = message.lines().next().unwrap_or_default();
     let message = place_words().map_or(message.into(), |words| words.replace_all(message, ""));
-    Broken { at: clamp(at, text.len()), message: message.trim().to_owned() }
+    YamlError { at: clamp(at, text.len()), message: message.trim().to_owned() }
 }
 
 fn place_words() -> Option<regex::Regex> {
@@ -125,34 +125,34 @@ fn bytes(location: Location) -> Range<usize> {
     start..start + length
 }
 
-impl Node {
+impl YamlNode {
     /// A mapping that is made of parts of another one.
     pub fn table(at: Range<usize>, entries: Vec<(Self, Self)>) -> Self {
-        Self { defined: at.clone(), at, kind: Kind::Table(entries), written: None }
+        Self { defined: at.clone(), at, kind: NodeKind::Table(entries), written: None }
     }
 
     /// A list at a place.
     pub fn list(at: Range<usize>, items: Vec<Self>) -> Self {
-        Self { defined: at.clone(), at, kind: Kind::List(items), written: None }
+        Self { defined: at.clone(), at, kind: NodeKind::List(items), written: None }
     }
 
     /// A text at a place.
     pub fn word(at: Range<usize>, text: impl Into<String>) -> Self {
-        Self { defined: at.clone(), at, kind: Kind::Scalar(Value::String(text.into())), written: None }
+        Self { defined: at.clone(), at, kind: NodeKind::Scalar(Value::String(text.into())), written: None }
     }
 
     /// Nothing, at a place.
     pub fn null(at: Range<usize>) -> Self {
-        Self { defined: at.clone(), at, kind: Kind::Scalar(Value::Null), written: None }
+        Self { defined: at.clone(), at, kind: NodeKind::Scalar(Value::Null), written: None }
     }
 
     /// The same with all that is in it at another place: it comes from another text.
     #[must_use]
     pub fn moved(self, to: &Range<usize>) -> Self {
         let kind = match self.kind {
-            Kind::Scalar(value) => Kind::Scalar(value),
-            Kind::List(items) => Kind::List(items.into_iter().map(|item| item.moved(to)).collect()),
-            Kind::Table(entries) => Kind::Table(
+            NodeKind::Scalar(value) => NodeKind::Scalar(value),
+            NodeKind::List(items) => NodeKind::List(items.into_iter().map(|item| item.moved(to)).collect()),
+            NodeKind::Table(entries) => NodeKind::Table(
                 entries.into_iter().map(|(key, value)| (key.moved(to), value.moved(to))).collect(),
             ),
         };
@@ -161,8 +161,8 @@ impl Node {
 
     fn note_written(&mut self, text: &str) {
         match &mut self.kind {
-            Kind::Scalar(Value::String(_)) => {}
-            Kind::Scalar(value) => {
+            NodeKind::Scalar(Value::String(_)) => {}
+            NodeKind::Scalar(value) => {
                 let written = text.get(self.defined.clone()).unwrap_or_default().trim();
                 let is_null = matches!(written, "" | "~" | "null" | "Null" | "NULL");
                 if let (Value::Number(_), Some(whole)) = (&*value, json::whole_number(written)) {
@@ -175,8 +175,8 @@ impl Node {
                 }
                 self.written = Some(written.to_owned());
             }
-            Kind::List(items) => items.iter_mut().for_each(|item| item.note_written(text)),
-            Kind::Table(entries) => entries.iter_mut().for_each(|(key, value)| {
+            NodeKind::List(items) => items.iter_mut().for_each(|item| item.note_written(text)),
+            NodeKind::Table(entries) => entries.iter_mut().for_each(|(key, value)| {
                 key.note_written(text);
                 value.note_written(text);
             }),
@@ -186,24 +186,24 @@ impl Node {
     /// The name of its type, for people.
     pub fn type_name(&self) -> &'static str {
         match &self.kind {
-            Kind::Scalar(Value::Null) => "nothing",
-            Kind::Scalar(Value::Bool(_)) => "true/false",
-            Kind::Scalar(Value::String(_)) => "text",
-            Kind::Scalar(_) => "a number",
-            Kind::List(_) => "a list",
-            Kind::Table(_) => "a mapping",
+            NodeKind::Scalar(Value::Null) => "nothing",
+            NodeKind::Scalar(Value::Bool(_)) => "true/false",
+            NodeKind::Scalar(Value::String(_)) => "text",
+            NodeKind::Scalar(_) => "a number",
+            NodeKind::List(_) => "a list",
+            NodeKind::Table(_) => "a mapping",
         }
     }
 
     /// Whether nothing was written.
     pub fn is_null(&self) -> bool {
-        matches!(self.kind, Kind::Scalar(Value::Null))
+        matches!(self.kind, NodeKind::Scalar(Value::Null))
     }
 
     /// The text, where it is one.
     pub fn text(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Scalar(Value::String(text)) => Some(text),
+            NodeKind::Scalar(Value::String(text)) => Some(text),
             _ => None,
         }
     }
@@ -211,10 +211,10 @@ impl Node {
     /// A scalar as text, as it is written: `1.10`, `0x1F`, `~`. Nothing where nothing is written.
     pub fn scalar_text(&self) -> Option<String> {
         match (&self.kind, &self.written) {
-            (Kind::Scalar(_), Some(written)) => (!written.is_empty()).then(|| written.clone()),
-            (Kind::Scalar(Value::String(text)), None) => Some(text.clone()),
-            (Kind::Scalar(value), None) => (!value.is_null()).then(|| value.to_string()),
-            (Kind::List(_) | Kind::Table(_), _) => None,
+            (NodeKind::Scalar(_), Some(written)) => (!written.is_empty()).then(|| written.clone()),
+            (NodeKind::Scalar(Value::String(text)), None) => Some(text.clone()),
+            (NodeKind::Scalar(value), None) => (!value.is_null()).then(|| value.to_string()),
+            (NodeKind::List(_) | NodeKind::Table(_), _) => None,
         }
     }
 
@@ -228,9 +228,9 @@ impl Node {
     }
 
     /// The value of the key `key` of a mapping.
-    pub fn get(&self, key: &str) -> Option<&Node> {
+    pub fn get(&self, key: &str) -> Option<&YamlNode> {
         match &self.kind {
-            Kind::Table(entries) => {
+            NodeKind::Table(entries) => {
                 entries.iter().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)
             }
             _ => None,
@@ -240,9 +240,9 @@ impl Node {
     /// The whole node as JSON. Keys that are no text are written as text.
     pub fn to_json(&self) -> Value {
         match &self.kind {
-            Kind::Scalar(value) => value.clone(),
-            Kind::List(items) => Value::Array(items.iter().map(Self::to_json).collect()),
-            Kind::Table(entries) => Value::Object(
+            NodeKind::Scalar(value) => value.clone(),
+            NodeKind::List(items) => Value::Array(items.iter().map(Self::to_json).collect()),
+            NodeKind::Table(entries) => Value::Object(
                 entries
                     .iter()
                     .map(|(key, value)| (key.scalar_text().unwrap_or_else(|| "null".into()), value.to_json()))
@@ -252,24 +252,24 @@ impl Node {
     }
 }
 
-impl<'de> Deserialize<'de> for Node {
+impl<'de> Deserialize<'de> for YamlNode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let spanned = Spanned::<Kind>::deserialize(deserializer)?;
+        let spanned = Spanned::<NodeKind>::deserialize(deserializer)?;
         let (at, defined) = (bytes(spanned.referenced), bytes(spanned.defined));
         Ok(Self { at, kind: spanned.value, written: None, defined })
     }
 }
 
-impl<'de> Deserialize<'de> for Kind {
+impl<'de> Deserialize<'de> for NodeKind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(KindVisitor)
     }
 }
 
 /// A list or mapping that is open. Those that an alias repeats count like those that are written.
-struct Level;
+struct NestingGuard;
 
-impl Level {
+impl NestingGuard {
     fn enter<E: de::Error>() -> Result<Self, E> {
         let open = OPEN.get() + 1;
         OPEN.set(open);
@@ -278,7 +278,7 @@ impl Level {
     }
 }
 
-impl Drop for Level {
+impl Drop for NestingGuard {
     fn drop(&mut self) {
         OPEN.set(OPEN.get() - 1);
     }
@@ -287,72 +287,72 @@ impl Drop for Level {
 struct KindVisitor;
 
 impl<'de> Visitor<'de> for KindVisitor {
-    type Value = Kind;
+    type Value = NodeKind;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a YAML node")
     }
 
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Kind, E> {
-        Ok(Kind::Scalar(value.into()))
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<NodeKind, E> {
+        Ok(NodeKind::Scalar(value.into()))
     }
 
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Kind, E> {
-        Ok(Kind::Scalar(value.into()))
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<NodeKind, E> {
+        Ok(NodeKind::Scalar(value.into()))
     }
 
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Kind, E> {
-        Ok(Kind::Scalar(value.into()))
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<NodeKind, E> {
+        Ok(NodeKind::Scalar(value.into()))
     }
 
-    fn visit_i128<E: de::Error>(self, value: i128) -> Result<Kind, E> {
-        Ok(Kind::Scalar(json::number(&value.to_string()).unwrap_or_default()))
+    fn visit_i128<E: de::Error>(self, value: i128) -> Result<NodeKind, E> {
+        Ok(NodeKind::Scalar(json::number(&value.to_string()).unwrap_or_default()))
     }
 
-    fn visit_u128<E: de::Error>(self, value: u128) -> Result<Kind, E> {
-        Ok(Kind::Scalar(json::number(&value.to_string()).unwrap_or_default()))
+    fn visit_u128<E: de::Error>(self, value: u128) -> Result<NodeKind, E> {
+        Ok(NodeKind::Scalar(json::number(&value.to_string()).unwrap_or_default()))
     }
 
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Kind, E> {
-        Ok(Kind::Scalar(value.into()))
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<NodeKind, E> {
+        Ok(NodeKind::Scalar(value.into()))
     }
 
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Kind, E> {
-        Ok(Kind::Scalar(value.into()))
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<NodeKind, E> {
+        Ok(NodeKind::Scalar(value.into()))
     }
 
-    fn visit_string<E: de::Error>(self, value: String) -> Result<Kind, E> {
-        Ok(Kind::Scalar(value.into()))
+    fn visit_string<E: de::Error>(self, value: String) -> Result<NodeKind, E> {
+        Ok(NodeKind::Scalar(value.into()))
     }
 
-    fn visit_unit<E: de::Error>(self) -> Result<Kind, E> {
-        Ok(Kind::Scalar(Value::Null))
+    fn visit_unit<E: de::Error>(self) -> Result<NodeKind, E> {
+        Ok(NodeKind::Scalar(Value::Null))
     }
 
-    fn visit_none<E: de::Error>(self) -> Result<Kind, E> {
-        Ok(Kind::Scalar(Value::Null))
+    fn visit_none<E: de::Error>(self) -> Result<NodeKind, E> {
+        Ok(NodeKind::Scalar(Value::Null))
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Kind, D::Error> {
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<NodeKind, D::Error> {
         deserializer.deserialize_any(self)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Kind, A::Error> {
-        let _level = Level::enter()?;
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<NodeKind, A::Error> {
+        let _level = NestingGuard::enter()?;
         let mut items = Vec::new();
         while let Some(item) = seq.next_element()? {
             items.push(item);
         }
-        Ok(Kind::List(items))
+        Ok(NodeKind::List(items))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Kind, A::Error> {
-        let _level = Level::enter()?;
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<NodeKind, A::Error> {
+        let _level = NestingGuard::enter()?;
         let mut entries = Vec::new();
         while let Some(entry) = map.next_entry()? {
             entries.push(entry);
         }
-        Ok(Kind::Table(entries))
+        Ok(NodeKind::Table(entries))
     }
 }
 
@@ -360,12 +360,12 @@ impl<'de> Visitor<'de> for KindVisitor {
 mod tests {
     use super::*;
 
-    fn places(node: &Node, text: &str, out: &mut Vec<(String, usize)>) {
+    fn places(node: &YamlNode, text: &str, out: &mut Vec<(String, usize)>) {
         out.push((text[node.at.clone()].to_owned(), node.at.start));
         match &node.kind {
-            Kind::Scalar(_) => {}
-            Kind::List(items) => items.iter().for_each(|item| places(item, text, out)),
-            Kind::Table(entries) => entries.iter().for_each(|(key, value)| {
+            NodeKind::Scalar(_) => {}
+            NodeKind::List(items) => items.iter().for_each(|item| places(item, text, out)),
+            NodeKind::Table(entries) => entries.iter().for_each(|(key, value)| {
                 places(key, text, out);
                 places(value, text, out);
             }),
@@ -422,7 +422,7 @@ mod tests {
                 [format!("[{written}]"), format!("- {written}  # a note\n"), format!("[&x {written}]")]
             {
                 let node = parse(&text).map_err(|e| e.message).unwrap().remove(0);
-                let Kind::List(items) = &node.kind else { unreachable!() };
+                let NodeKind::List(items) = &node.kind else { unreachable!() };
                 assert_eq!(items[0].scalar_text().as_deref(), Some(written), "{text}");
                 let value = items[0].to_text_or_json();
                 assert_eq!(as_text(&value), written, "{text}: {value}");

@@ -2,32 +2,32 @@
 
 use std::time::Duration;
 
-use super::deadline::Bounded;
+use super::deadline::BoundedClock;
 use crate::clock::millis;
-use crate::scenario::answer::{Answer, Outcome, Sent};
-use crate::scenario::checks::assert::{Assertion, Subject, Verdict, check};
-use crate::scenario::language::Step;
-use crate::scenario::steps::{Connections, Stage, StepContext};
-use crate::scenario::values::{Lapse, Variables};
+use crate::scenario::answer::{SentRecord, StepAnswer, StepOutcome};
+use crate::scenario::checks::assert::{Assertion, AssertionResult, Subject, check};
+use crate::scenario::language::ScenarioStep;
+use crate::scenario::steps::{Connections, StepContext, TestEnvironment};
+use crate::scenario::values::{Variables, WrittenDuration};
 use crate::value::Value;
 use crate::visible::without_userinfo;
 
-/// When a scenario has to be over, and how long it was given.
-pub type Deadline = Option<(u64, Lapse)>;
+/// End of the time of a scenario, and its time limit.
+pub type Deadline = Option<(u64, WrittenDuration)>;
 
-/// What came of a step.
-pub struct Attempt {
-    /// How often it was tried.
+/// Attempt at a step.
+pub struct StepAttempt {
+    /// Number of attempts so far.
     pub number: u32,
-    /// What was sent last.
-    pub sent: Option<Sent>,
-    /// What came of that.
-    pub outcome: Outcome,
-    /// What its assertions say.
-    pub assertions: Vec<Verdict>,
+    /// Record of what was sent last.
+    pub sent: Option<SentRecord>,
+    /// Outcome of the last attempt.
+    pub outcome: StepOutcome,
+    /// Results of the assertions.
+    pub assertions: Vec<AssertionResult>,
 }
 
-impl Attempt {
+impl StepAttempt {
     /// Whether nothing went wrong and all assertions hold.
     pub fn held(&self) -> bool {
         self.outcome.error.is_none() && self.assertions.iter().all(|verdict| verdict.ok)
@@ -38,19 +38,19 @@ impl Attempt {
         if self.outcome.error.is_none() {
             return true;
         }
-        let Some(Answer::Told(told)) = &self.outcome.answer else { return false };
+        let Some(StepAnswer::Told(told)) = &self.outcome.answer else { return false };
         told.part("screen").is_some() && told.part("running") == Some(&Value::Bool(true))
     }
 
     /// Whether nothing is left to try for: a step that waits for a state has it, any other has not failed.
-    fn succeeded(&self, step: &Step) -> bool {
+    fn succeeded(&self, step: &ScenarioStep) -> bool {
         let waited = step.until.as_ref().map_or(self.assertions.len(), |until| until.assert.len());
         self.outcome.error.is_none() && self.assertions.iter().take(waited).all(|verdict| verdict.ok)
     }
 
     /// Whether an assertion fails, and all that fail may hold later.
-    fn may_come_true(&self, step: &Step) -> bool {
-        let hopeless = |(assertion, verdict): (&Assertion, &Verdict)| {
+    fn may_come_true(&self, step: &ScenarioStep) -> bool {
+        let hopeless = |(assertion, verdict): (&Assertion, &AssertionResult)| {
             !verdict.ok && matches!(assertion.subject, Subject::Duration | Subject::Console)
         };
         self.outcome.error.is_none()
@@ -59,23 +59,28 @@ impl Attempt {
     }
 
     /// Adds evidence, such as a picture of the page, if a judge or a reader of the failure will want to see it.
-    async fn illustrate(&mut self, step: &Step, stage: &Stage<'_>, connections: &mut Connections) {
+    async fn illustrate(
+        &mut self,
+        step: &ScenarioStep,
+        stage: &TestEnvironment<'_>,
+        connections: &mut Connections,
+    ) {
         let is_needed = stage.evidence.is_some() && !(self.succeeded(step) && step.expect.trim().is_empty());
-        if let Some(Answer::Told(told)) = &mut self.outcome.answer {
+        if let Some(StepAnswer::Told(told)) = &mut self.outcome.answer {
             told.evidence.extend(step.action.step().evidence(stage, connections, is_needed).await);
         }
     }
 }
 
-/// How often and how long a step is tried.
-struct Tries {
+/// Limits of the attempts at a step.
+struct RetryLimits {
     most: u32,
     interval: Duration,
     timeout: Option<Duration>,
 }
 
-impl Tries {
-    fn of(step: &Step) -> Self {
+impl RetryLimits {
+    fn of(step: &ScenarioStep) -> Self {
         match (&step.until, &step.retry) {
             (Some(until), _) => {
                 Self { most: u32::MAX, interval: until.every.0, timeout: Some(until.within.0) }
@@ -99,12 +104,12 @@ impl Tries {
 /// Does a step as often as its `repeat` says, unless it fails before. What it says about all of their times is decided at
 /// the end.
 pub async fn persist(
-    step: &Step,
-    stage: &Stage<'_>,
+    step: &ScenarioStep,
+    stage: &TestEnvironment<'_>,
     connections: &mut Connections,
     variables: &Variables,
     deadline: Deadline,
-) -> Attempt {
+) -> StepAttempt {
     let mut took = Vec::new();
     loop {
         let (mut attempt, lasted) = succeed(step, stage, connections, variables, deadline).await;
@@ -127,17 +132,17 @@ pub async fn persist(
 /// Tries a step until it neither breaks nor fails an assertion, as often and as long as its `retry` or `until` says. Tells how
 /// long the last try took, too.
 async fn succeed(
-    step: &Step,
-    stage: &Stage<'_>,
+    step: &ScenarioStep,
+    stage: &TestEnvironment<'_>,
     connections: &mut Connections,
     variables: &Variables,
     deadline: Deadline,
-) -> (Attempt, Duration) {
-    let tries = Tries::of(step);
+) -> (StepAttempt, Duration) {
+    let tries = RetryLimits::of(step);
     let end = tries.end(stage.clock.now(), deadline);
     let left = || end.map(|end| Duration::from_millis(end.saturating_sub(stage.clock.now())));
     let mut number = 1;
-    let mut before: Option<Attempt> = None;
+    let mut before: Option<StepAttempt> = None;
     loop {
         let begun = stage.clock.now();
         let mut attempt = once(step, stage, connections, variables, left()).await;
@@ -159,23 +164,23 @@ async fn succeed(
 }
 
 async fn once(
-    step: &Step,
-    stage: &Stage<'_>,
+    step: &ScenarioStep,
+    stage: &TestEnvironment<'_>,
     connections: &mut Connections,
     variables: &Variables,
     left: Option<Duration>,
-) -> Attempt {
+) -> StepAttempt {
     let begun = stage.clock.now();
     // All that it waits for is over when its time is.
-    let clock = Bounded::new(stage.clock, left);
-    let stage = &Stage { clock: &clock, ..*stage };
+    let clock = BoundedClock::new(stage.clock, left);
+    let stage = &TestEnvironment { clock: &clock, ..*stage };
     let action = step.action.step();
     let context = StepContext { stage, connections: &mut *connections, variables, left };
     let (sent, mut outcome) = action.play(context).await;
-    let sent = sent.map(Sent::without_userinfo);
+    let sent = sent.map(SentRecord::without_userinfo);
     outcome.error = outcome.error.map(|error| without_userinfo(&error).into_owned());
     let assertions = verdicts(step, &outcome, &[since(begun, stage)], variables, step.repeat == 1);
-    let mut attempt = Attempt { number: 1, sent, outcome, assertions };
+    let mut attempt = StepAttempt { number: 1, sent, outcome, assertions };
     // A page may still be on its way to what is asserted.
     while attempt.may_come_true(step)
         && let Some(outcome) = action.look_again(connections).await
@@ -187,27 +192,27 @@ async fn once(
     attempt
 }
 
-fn since(begun: u64, stage: &Stage<'_>) -> Duration {
+fn since(begun: u64, stage: &TestEnvironment<'_>) -> Duration {
     Duration::from_millis(stage.clock.now().saturating_sub(begun))
 }
 
 /// What the assertions say. Those about `took`, all the times that a step took, are decided once they are `all` there.
 fn verdicts(
-    step: &Step,
-    outcome: &Outcome,
+    step: &ScenarioStep,
+    outcome: &StepOutcome,
     took: &[Duration],
     variables: &Variables,
     all: bool,
-) -> Vec<Verdict> {
+) -> Vec<AssertionResult> {
     let Some(answer) = &outcome.answer else { return Vec::new() };
     due(step, all).map(|assertion| check(assertion, answer, took, variables)).collect()
 }
 
-fn due(step: &Step, all: bool) -> impl Iterator<Item = &Assertion> {
+fn due(step: &ScenarioStep, all: bool) -> impl Iterator<Item = &Assertion> {
     asserted(step).filter(move |assertion| all || !assertion.is_about_all_times())
 }
 
 /// What has to hold: the state that is waited for, then the rest.
-fn asserted(step: &Step) -> impl Iterator<Item = &Assertion> {
+fn asserted(step: &ScenarioStep) -> impl Iterator<Item = &Assertion> {
     step.until.iter().flat_map(|until| &until.assert).chain(&step.assert)
 }

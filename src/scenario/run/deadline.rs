@@ -6,12 +6,12 @@ use crate::clock::{Clock, Millis, Sleep, millis};
 
 /// A clock on which no pause is longer than the time that is left for a step, so that every wait of every step type, and all
 /// of them together, are over by then.
-pub(super) struct Bounded<'a> {
+pub(super) struct BoundedClock<'a> {
     clock: &'a dyn Clock,
     end: Option<Millis>,
 }
 
-impl<'a> Bounded<'a> {
+impl<'a> BoundedClock<'a> {
     /// `clock` until `left` has passed; without it, for ever.
     pub fn new(clock: &'a dyn Clock, left: Option<Duration>) -> Self {
         Self { clock, end: left.map(|left| clock.now().saturating_add(millis(left))) }
@@ -26,7 +26,7 @@ impl<'a> Bounded<'a> {
     }
 }
 
-impl Clock for Bounded<'_> {
+impl Clock for BoundedClock<'_> {
     fn now(&self) -> Millis {
         self.clock.now()
     }
@@ -45,11 +45,11 @@ mod tests {
     fn no_pause_is_longer_than_what_is_left() {
         let clock = ManualClock::at(1_000);
         let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
-        let bounded = Bounded::new(&clock, Some(2 * second));
+        let bounded = BoundedClock::new(&clock, Some(2 * second));
         assert_eq!((bounded.within(second), bounded.within(minute)), (second, 2 * second));
         let _pause = bounded.sleep(minute);
         assert!(clock.advance_to_next());
         assert_eq!((bounded.now(), bounded.within(second)), (3_000, Duration::ZERO));
-        assert_eq!(Bounded::new(&clock, None).within(minute), minute);
+        assert_eq!(BoundedClock::new(&clock, None).within(minute), minute);
     }
 }

@@ -6,12 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::ports::Shell;
-use crate::scenario::steps::Stage;
+use crate::scenario::steps::TestEnvironment;
 
-/// When a program ended, as seen from a step that failed.
+/// Time at which a program ended, relative to a step that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Ended {
+pub enum EndedWhen {
     /// Before the step began.
     Before,
     /// While it was done.
@@ -22,14 +22,14 @@ pub enum Ended {
 const LATE: Duration = Duration::from_secs(2);
 
 /// The end of a program.
-pub(super) struct Ending {
-    pub when: Ended,
+pub(super) struct ProgramEnding {
+    pub when: EndedWhen,
     how: String,
     /// One line about it.
     note: String,
 }
 
-impl Ending {
+impl ProgramEnding {
     /// Adds the note to `error`, unless that says so already; if there is none, to `log`.
     pub fn tell(&self, error: Option<&mut String>, log: &mut String) {
         match error {
@@ -46,16 +46,16 @@ impl Ending {
 /// Whether the program that a failed step talks to has ended, and when. `before` is how it had ended when the step began; it is
 /// waited for unless the step was `answered`.
 pub(super) async fn of_program(
-    stage: &Stage<'_>,
+    stage: &TestEnvironment<'_>,
     before: Option<String>,
     service: Option<&String>,
     answered: bool,
-) -> Option<Ending> {
+) -> Option<ProgramEnding> {
     let shell = stage.shell?;
     let program = service.map_or_else(|| "the program".to_owned(), |name| format!("`{name}`"));
     if let Some(how) = before {
         let note = format!("before this step, {program} {how}");
-        return Some(Ending { when: Ended::Before, how, note });
+        return Some(ProgramEnding { when: EndedWhen::Before, how, note });
     }
     // A sandbox for commands is not the program that was asked.
     let is_asked = stage.target.is_none_or(|target| shell.serves(target));
@@ -67,10 +67,10 @@ pub(super) async fn of_program(
     }
     let how = shell.ending()?;
     let note = format!("during this step, {program} {how}");
-    Some(Ending { when: Ended::During, how, note })
+    Some(ProgramEnding { when: EndedWhen::During, how, note })
 }
 
 /// How the program that is talked to has ended so far.
-pub(super) fn by_now(stage: &Stage<'_>) -> Option<String> {
+pub(super) fn by_now(stage: &TestEnvironment<'_>) -> Option<String> {
     stage.shell.and_then(Shell::ending)
 }

@@ -3,7 +3,7 @@
 //! filled in, of the author's own values short words as well; any other placeholder stays a name, and its value is listed as
 //! evidence.
 
-use super::observation::Named;
+use super::observation::NamedValue;
 use crate::scenario::values::variables::placeholders;
 use crate::scenario::values::{Excerpt, Variables};
 
@@ -21,19 +21,19 @@ pub struct Expectation {
     /// The text.
     pub text: String,
     /// The values that are not filled in, in the order of their names in the text.
-    pub values: Vec<Named>,
+    pub values: Vec<NamedValue>,
 }
 
 impl Expectation {
     /// `written` with the values of `variables`.
     pub fn of(written: &str, variables: &Variables) -> Self {
-        let mut apart: Vec<Named> = Vec::new();
+        let mut apart: Vec<NamedValue> = Vec::new();
         for (_, _, name) in placeholders(written) {
             if name.starts_with('$') || apart.len() >= MOST || apart.iter().any(|known| known.name == name) {
                 continue;
             }
             if let Some(value) = variables.text(name).filter(|value| !is_filled_in(variables, name, value)) {
-                apart.push(Named { name: name.to_owned(), value: Excerpt::visible(&value, SHOWN).text });
+                apart.push(NamedValue { name: name.to_owned(), value: Excerpt::visible(&value, SHOWN).text });
             }
         }
         let text = variables.fill_words(written, &|name, value| is_filled_in(variables, name, value));

@@ -9,24 +9,26 @@ mod service_log;
 mod texts;
 mod unresolved;
 
-pub use ending::Ended;
-pub use observation::{Broken, Decided, EvidenceRef, Named, Observation, Observed, Skipped, StepSeen};
+pub use ending::EndedWhen;
+pub use observation::{
+    EvidenceRef, NamedValue, Observation, Observed, SetupFailure, Skipped, StepDecision, StepSeen,
+};
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::scenario::checks::assert::Verdict;
+use crate::scenario::checks::assert::AssertionResult;
 use crate::scenario::checks::capture::take;
 use crate::scenario::checks::{Capture, Captured};
 use attempt::Deadline;
-use deadline::Bounded;
+use deadline::BoundedClock;
 
 use crate::clock::{Clock, millis};
-use crate::scenario::answer::{Answer, Outcome, Sent};
-use crate::scenario::language::{Scenario, Step};
+use crate::scenario::answer::{SentRecord, StepAnswer, StepOutcome};
+use crate::scenario::language::{Scenario, ScenarioStep};
 use crate::scenario::network::Tls;
 use crate::scenario::ports::Shell;
-use crate::scenario::steps::{Connections, Settings, Stage};
+use crate::scenario::steps::{ConnectionSettings, Connections, TestEnvironment};
 use crate::scenario::values::size::too_large;
 use crate::scenario::values::{Excerpt, Variables};
 use expectation::Expectation;
@@ -52,7 +54,7 @@ impl<'s> ByService<'s> {
             // What the user wants is meant for the target, not for the services next to it.
             let tls = if service.is_none() { tls.clone() } else { Tls::default() };
             let (hosts, trust) = (scenario.hosts.clone(), scenario.trust.clone());
-            Connections::new(Settings { hosts, trust, tls })
+            Connections::new(ConnectionSettings { hosts, trust, tls })
         })
     }
 
@@ -67,7 +69,7 @@ impl<'s> ByService<'s> {
 const LOG: usize = 4 << 10;
 
 /// Runs `scenario`. Whatever goes wrong with the program under test is in the observation.
-pub async fn run(scenario: &Scenario, stage: &Stage<'_>, variables: Variables) -> Observation {
+pub async fn run(scenario: &Scenario, stage: &TestEnvironment<'_>, variables: Variables) -> Observation {
     let begun = stage.clock.now();
     let mut variables = variables.declaring(unresolved::declared(scenario)).beside(&scenario.variables);
     let deadline = scenario.timeout.map(|timeout| (begun + millis(timeout.0), timeout));
@@ -105,7 +107,7 @@ pub async fn run(scenario: &Scenario, stage: &Stage<'_>, variables: Variables) -
             Some(why) => not_run(index, step, why, &variables),
             None => perform(index, step, stage, &mut services, &mut variables, deadline).await,
         };
-        if step.must && seen.decided == Decided::Failed && stopped.is_none() {
+        if step.must && seen.decided == StepDecision::Failed && stopped.is_none() {
             stopped =
                 Some(format!("step {}{}, which must hold, failed", index + 1, named(&step.description)));
         }
@@ -146,8 +148,8 @@ pub async fn run(scenario: &Scenario, stage: &Stage<'_>, variables: Variables) -
 
 async fn perform(
     index: usize,
-    step: &Step,
-    stage: &Stage<'_>,
+    step: &ScenarioStep,
+    stage: &TestEnvironment<'_>,
     services: &mut ByService<'_>,
     variables: &mut Variables,
     deadline: Deadline,
@@ -175,7 +177,7 @@ async fn perform(
     let mark = stage.shell.map(Shell::log_mark);
     let left = deadline.map(|(at, _)| Duration::from_millis(at.saturating_sub(begun)));
     if let Some(delay) = step.delay {
-        Bounded::new(stage.clock, left).sleep(delay.0).await;
+        BoundedClock::new(stage.clock, left).sleep(delay.0).await;
         if let Some((at, timeout)) = deadline
             && stage.clock.now() >= at
         {
@@ -191,7 +193,7 @@ async fn perform(
         attempt.outcome.error = Some(why);
     }
     let captures: Vec<Captured> = match &attempt.outcome {
-        Outcome { answer: Some(answer), error: None } => {
+        StepOutcome { answer: Some(answer), error: None } => {
             step.capture.iter().map(|capture| keep(capture, answer, seen, variables)).collect()
         }
         _ => Vec::new(),
@@ -218,7 +220,7 @@ async fn perform(
     StepSeen {
         expect: expectation.text,
         named: expectation.values,
-        sent: attempt.sent.map(Sent::shortened),
+        sent: attempt.sent.map(SentRecord::shortened),
         observed: attempt.outcome.answer.as_ref().map(|answer| {
             let content = stage.evidence.filter(|_| faulty && stage.keeps_answers);
             Observed::of(answer, stage.evidence).with_content(answer, content)
@@ -236,24 +238,24 @@ async fn perform(
 }
 
 /// Later captures of a step see the earlier ones.
-fn keep(capture: &Capture, answer: &Answer, seen: &Variables, variables: &mut Variables) -> Captured {
+fn keep(capture: &Capture, answer: &StepAnswer, seen: &Variables, variables: &mut Variables) -> Captured {
     let mut captured = take(capture, answer, seen);
     captured.store(variables);
     captured.recorded()
 }
 
-fn decide(step: &Step, error: Option<&String>, assertions: &[Verdict]) -> Decided {
+fn decide(step: &ScenarioStep, error: Option<&String>, assertions: &[AssertionResult]) -> StepDecision {
     if error.is_some() || assertions.iter().any(|verdict| !verdict.ok) {
-        Decided::Failed
+        StepDecision::Failed
     } else if step.expect.trim().is_empty() && !assertions.is_empty() {
-        Decided::Held
+        StepDecision::Held
     } else {
-        Decided::Open
+        StepDecision::Open
     }
 }
 
 /// Why a step of the setup breaks the scenario, if it does.
-fn breakage(seen: &StepSeen) -> Option<Broken> {
+fn breakage(seen: &StepSeen) -> Option<SetupFailure> {
     let assertion = seen.assertions.iter().find(|verdict| !verdict.ok).map(|verdict| {
         let why = verdict.reason.clone().unwrap_or_else(|| format!("it is {}", verdict.actual));
         format!("`{}` does not hold: {why}", verdict.assert)
@@ -262,7 +264,7 @@ fn breakage(seen: &StepSeen) -> Option<Broken> {
         let missed = seen.captures.iter().find_map(|captured| Some((captured, captured.error.as_ref()?)))?;
         Some(format!("`{}` could not be captured: {}", missed.0.name, missed.1))
     };
-    Some(Broken {
+    Some(SetupFailure {
         step: seen.index,
         description: seen.description.clone(),
         reason: seen.error.clone().or(assertion).or_else(capture)?,
@@ -277,7 +279,7 @@ fn named(description: &str) -> String {
     if description.is_empty() { String::new() } else { format!(" ({description})") }
 }
 
-fn not_run(index: usize, step: &Step, why: &str, variables: &Variables) -> StepSeen {
+fn not_run(index: usize, step: &ScenarioStep, why: &str, variables: &Variables) -> StepSeen {
     let expectation = Expectation::of(&step.expect, &variables.under(&step.variables));
     StepSeen {
         expect: expectation.text,
@@ -287,7 +289,7 @@ fn not_run(index: usize, step: &Step, why: &str, variables: &Variables) -> StepS
     }
 }
 
-fn blank(index: usize, step: &Step) -> StepSeen {
+fn blank(index: usize, step: &ScenarioStep) -> StepSeen {
     StepSeen {
         index,
         line: step.line,
@@ -300,7 +302,7 @@ fn blank(index: usize, step: &Step) -> StepSeen {
         observed: None,
         captures: Vec::new(),
         assertions: Vec::new(),
-        decided: Decided::Failed,
+        decided: StepDecision::Failed,
         error: None,
         attempts: 0,
         duration_ms: 0,

@@ -4,47 +4,47 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ending::Ended;
-use crate::scenario::answer::{Answer, Evidence, Sent};
+use super::ending::EndedWhen;
+use crate::scenario::answer::{Evidence, SentRecord, StepAnswer};
 use crate::scenario::checks::Captured;
-use crate::scenario::checks::assert::Verdict;
-use crate::scenario::language::{Step, Visibility};
+use crate::scenario::checks::assert::AssertionResult;
+use crate::scenario::language::{ScenarioStep, Visibility};
 use crate::scenario::ports::Evidences;
 use crate::scenario::values::{Excerpt, Variables};
 use crate::value::{Digest, Value};
 
-/// What was seen when a scenario was run. It says what happened and what its assertions decided, never how good it is.
+/// Record of a scenario that was run: what happened and what the assertions decided, without a score.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Observation {
     /// The scenario's name.
     pub id: String,
-    /// What it is about.
+    /// Subject of the scenario, in a sentence.
     pub description: String,
-    /// How much it counts.
+    /// Weight in the mean of all scenarios.
     pub weight: f64,
-    /// How advanced it is.
+    /// Difficulty: 1, 2 or 3.
     pub tier: i64,
     /// Words to choose it by.
     #[serde(default)]
     pub tags: Vec<String>,
-    /// Whether nothing counts as satisfied while it is not.
+    /// True if the specification is not satisfied while this scenario fails.
     #[serde(default)]
     pub must: bool,
-    /// Who may learn what of it.
+    /// Amount of feedback that the writer of the program gets.
     #[serde(default)]
     pub visibility: Visibility,
     /// The file it was read from.
     #[serde(default)]
     pub file: String,
-    /// What must be true of the whole, like `expect` of a step.
+    /// Expectation about the scenario as a whole, like `expect` of a step.
     pub satisfaction_criteria: String,
-    /// What the names in it stand for.
+    /// Values of the names in the expectation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub named: Vec<Named>,
-    /// Whether its setup worked.
+    pub named: Vec<NamedValue>,
+    /// True if the setup succeeded.
     pub setup_ok: bool,
-    /// Where and why the setup broke.
-    pub broken: Option<Broken>,
+    /// Failed step of the setup; null if the setup succeeded.
+    pub broken: Option<SetupFailure>,
     /// The setup, as far as it went.
     pub setup: Vec<StepSeen>,
     /// Every step, also those that were not run.
@@ -55,7 +55,7 @@ pub struct Observation {
     /// Steps whose condition did not hold. They are in none of the lists above, and count for nothing.
     #[serde(default)]
     pub skipped: Vec<Skipped>,
-    /// How long all of it took, in milliseconds.
+    /// Duration in milliseconds.
     pub duration_ms: u64,
 }
 
@@ -66,15 +66,15 @@ pub struct Skipped {
     pub list: String,
     /// The line of the file where it begins, from 1.
     pub line: usize,
-    /// What it does.
+    /// Purpose of the step, in a sentence.
     pub description: String,
-    /// Which condition did not hold.
+    /// Condition that did not hold.
     pub why: String,
 }
 
 impl Skipped {
     /// The record of `step`, where its condition does not hold.
-    pub fn of(step: &Step, list: &str, variables: &Variables) -> Option<Self> {
+    pub fn of(step: &ScenarioStep, list: &str, variables: &Variables) -> Option<Self> {
         let why = step.when.as_ref()?.refusal(&variables.under(&step.variables))?;
         Some(Self { list: list.to_owned(), line: step.line, description: step.description.clone(), why })
     }
@@ -82,73 +82,73 @@ impl Skipped {
 
 /// A setup that broke, with its evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Broken {
-    /// Which step of the setup, from 0.
+pub struct SetupFailure {
+    /// Index of the step in the setup, from 0.
     pub step: usize,
-    /// What it does.
+    /// Purpose of the step, in a sentence.
     pub description: String,
-    /// Why it broke.
+    /// Reason of the failure.
     pub reason: String,
-    /// What was sent, as text.
+    /// Text that was sent.
     pub sent: String,
-    /// What came back, as text.
+    /// Text that came back.
     pub observed: String,
-    /// What the service logged meanwhile.
+    /// Log of the service during the step.
     pub log: String,
 }
 
-/// Whether a step is decided.
+/// Decision about a step without a judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Decided {
-    /// Its assertions hold, and it expects nothing else.
+pub enum StepDecision {
+    /// Passed: the assertions hold, and nothing else is expected.
     Held,
-    /// It broke, an assertion failed, or it was not run.
+    /// Failed: an error, a failed assertion, or not run.
     Failed,
-    /// Nothing decides it: somebody has to judge what was observed.
+    /// Open: a judge has to decide.
     Open,
 }
 
-/// What was seen of one step.
+/// Record of one step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepSeen {
-    /// Its place in its list, from 0, where those that were skipped are left out.
+    /// Index in its list, from 0, without skipped steps.
     pub index: usize,
     /// The line of the file where it begins, from 1.
     pub line: usize,
-    /// What it does.
+    /// Purpose of the step, in a sentence.
     pub description: String,
     /// What should come of it. Numbers, ids and the author's own short words are filled in for the variables in it; others, which
     /// a program may have made to be read as something else, stay names.
     pub expect: String,
-    /// What the names in it stand for.
+    /// Values of the names in the expectation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub named: Vec<Named>,
+    pub named: Vec<NamedValue>,
     /// The step type.
     pub kind: String,
-    /// How much it counts among the steps.
+    /// Weight among the steps.
     #[serde(default = "one")]
     pub weight: f64,
-    /// What was sent; null where it was not run or could not be prepared.
-    pub sent: Option<Sent>,
-    /// What came back; null where nothing did.
+    /// Record of what was sent; null if the step was not run.
+    pub sent: Option<SentRecord>,
+    /// Record of what came back; null if nothing did.
     pub observed: Option<Observed>,
-    /// What was kept for later steps.
+    /// Captured values.
     pub captures: Vec<Captured>,
-    /// What its assertions say.
-    pub assertions: Vec<Verdict>,
-    /// Whether it is decided.
-    pub decided: Decided,
-    /// Why there is no whole answer.
+    /// Results of the assertions.
+    pub assertions: Vec<AssertionResult>,
+    /// Decision without a judge.
+    pub decided: StepDecision,
+    /// Reason why the answer is missing or incomplete.
     pub error: Option<String>,
-    /// How often it was tried.
+    /// Number of attempts.
     pub attempts: u32,
-    /// How long it took with delay and retries, in milliseconds.
+    /// Duration with delay and retries, in milliseconds.
     pub duration_ms: u64,
     /// Of a step that failed: when the program that it talks to ended, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ended: Option<Ended>,
-    /// What the service logged meanwhile, shortened.
+    pub ended: Option<EndedWhen>,
+    /// Log of the service during the step, shortened.
     pub log: String,
 }
 
@@ -158,17 +158,17 @@ fn one() -> f64 {
 
 /// A value that an expectation names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Named {
+pub struct NamedValue {
     /// The name, in the expectation in braces.
     pub name: String,
     /// The value as text, shortened, what cannot be seen as escapes.
     pub value: String,
 }
 
-/// What came back. Fields that the step type does not have are null.
+/// Record of what came back. Fields that the step type does not have are null.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Observed {
-    /// All of it as text, shortened, without what changes by itself: what a judge reads.
+    /// Text for a judge: shortened, and the same for the same behaviour.
     pub text: String,
     /// HTTP status.
     pub status: Option<u16>,
@@ -185,22 +185,22 @@ pub struct Observed {
     pub stdout: Option<String>,
     /// Standard error, shortened to 64 KiB.
     pub stderr: Option<String>,
-    /// Whether a command was killed for being late.
+    /// True if a command was killed because its time was over.
     pub timed_out: bool,
     /// True length of the body or of stdout, in bytes.
     pub length: u64,
     /// Digest of the whole body or stdout.
     pub digest: String,
-    /// Whether the body or stdout is too long to be kept whole.
+    /// True if the body or stdout is too long to be kept whole.
     pub cut: bool,
-    /// Whether the body or stdout is no UTF-8, so that its text is not exact.
+    /// True if the body or stdout is not UTF-8, so that its text is not exact.
     pub lossy: bool,
     /// Parts that answers of `browser`, `grpc`, `ws` and `tui` have, by the word that assertions have for them; long
     /// texts shortened to 64 KiB.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     #[schemars(with = "BTreeMap<String, Value>")]
     pub parts: IndexMap<String, Value>,
-    /// What else shows what was seen.
+    /// Other evidence.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<EvidenceRef>,
 }
@@ -208,13 +208,13 @@ pub struct Observed {
 /// Evidence that is kept beside the observation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EvidenceRef {
-    /// What it is, e.g. `screenshot`.
+    /// Kind of evidence, e.g. `screenshot`.
     pub name: String,
-    /// Its media type.
+    /// Media type.
     pub media_type: String,
-    /// Its length in bytes.
+    /// Length in bytes.
     pub length: u64,
-    /// What it is found by; null where it could not be kept.
+    /// Digest under which the content is stored; null if it could not be stored.
     #[schemars(with = "Option<String>")]
     pub digest: Option<Digest>,
 }
@@ -227,7 +227,7 @@ const SHOWN: usize = 64 << 10;
 
 impl Observed {
     /// The record of `answer`, its evidence kept in `evidences`.
-    pub fn of(answer: &Answer, evidences: Option<&dyn Evidences>) -> Self {
+    pub fn of(answer: &StepAnswer, evidences: Option<&dyn Evidences>) -> Self {
         let (_, main) = answer.main();
         let shown = |text: &str| Some(Excerpt::of_text(text, SHOWN).text);
         let common = Self {
@@ -239,21 +239,21 @@ impl Observed {
             ..Self::default()
         };
         match answer {
-            Answer::Http(http) => Self {
+            StepAnswer::Http(http) => Self {
                 status: Some(http.status),
                 headers: Some(http.headers.iter().cloned().collect()),
                 url: Some(http.url.clone()),
                 body: shown(&http.body.text()),
                 ..common
             },
-            Answer::Exec(exec) => Self {
+            StepAnswer::Exec(exec) => Self {
                 exit_code: exec.exit_code,
                 stdout: shown(&exec.stdout.text()),
                 stderr: shown(&exec.stderr.text()),
                 timed_out: exec.timed_out.is_some(),
                 ..common
             },
-            Answer::Told(told) => Self {
+            StepAnswer::Told(told) => Self {
                 body: shown(&told.main.1.text()),
                 parts: told.parts.iter().map(|(word, part)| ((*word).to_owned(), short(part))).collect(),
                 evidence: told.evidence.iter().map(|evidence| kept(evidence, evidences)).collect(),
@@ -264,18 +264,18 @@ impl Observed {
 
     /// The same of a step that failed: everything that was read of the answer is kept.
     #[must_use]
-    pub fn with_content(mut self, answer: &Answer, evidences: Option<&dyn Evidences>) -> Self {
+    pub fn with_content(mut self, answer: &StepAnswer, evidences: Option<&dyn Evidences>) -> Self {
         let Some(evidences) = evidences else { return self };
         let parts = match answer {
-            Answer::Http(http) => {
+            StepAnswer::Http(http) => {
                 let named = http.headers.iter().find(|(name, _)| name == "content-type");
                 let media_type = named.map_or("application/octet-stream", |(_, value)| value.as_str());
                 vec![("body", media_type, &http.body)]
             }
-            Answer::Exec(exec) => {
+            StepAnswer::Exec(exec) => {
                 vec![("stdout", "text/plain", &exec.stdout), ("stderr", "text/plain", &exec.stderr)]
             }
-            Answer::Told(told) => vec![(told.main.0, "text/plain", &told.main.1)],
+            StepAnswer::Told(told) => vec![(told.main.0, "text/plain", &told.main.1)],
         };
         for (name, media_type, content) in parts.into_iter().filter(|(.., content)| !content.is_empty()) {
             let kept = evidences.keep(&content.content()).ok();

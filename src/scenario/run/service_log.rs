@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::scenario::steps::Stage;
+use crate::scenario::steps::TestEnvironment;
 
 /// How long nothing may come before what a service logged counts as whole.
 const QUIET: Duration = Duration::from_millis(50);
@@ -9,7 +9,7 @@ const LIMIT: Duration = Duration::from_millis(500);
 
 /// What the service logged since `mark`. What it wrote while it answered may come behind the answer: it is waited for where
 /// somebody will look for a fault.
-pub(super) async fn logged(stage: &Stage<'_>, mark: Option<u64>, faulty: bool) -> String {
+pub(super) async fn logged(stage: &TestEnvironment<'_>, mark: Option<u64>, faulty: bool) -> String {
     let Some((mark, shell)) = mark.zip(stage.shell) else { return String::new() };
     if faulty {
         let limit = stage.clock.sleep(LIMIT);
@@ -29,19 +29,21 @@ pub(super) async fn logged(stage: &Stage<'_>, mark: Option<u64>, faulty: bool) -
 mod tests {
     use std::sync::Mutex;
 
+    use futures_util::future::BoxFuture;
+
     use super::*;
     use crate::clock::ManualClock;
-    use crate::scenario::ports::{Command, Doing, Execution, Opening, Program, Shell};
+    use crate::scenario::ports::{CommandExecution, ServiceCommand, Shell, TerminalOpening, TerminalProgram};
 
     /// Logs a line whenever it is waited for, as often as it has lines.
     struct Late(Mutex<Vec<&'static str>>, Mutex<String>);
 
     impl Shell for Late {
-        fn exec(&self, _: Command) -> Execution<'_> {
+        fn exec(&self, _: ServiceCommand) -> CommandExecution<'_> {
             Box::pin(std::future::pending())
         }
 
-        fn terminal(&self, _: Program) -> Opening<'_> {
+        fn terminal(&self, _: TerminalProgram) -> TerminalOpening<'_> {
             Box::pin(std::future::pending())
         }
 
@@ -53,7 +55,7 @@ mod tests {
             self.1.lock().unwrap().clone()
         }
 
-        fn log_grows(&self) -> Doing<'_, ()> {
+        fn log_grows(&self) -> BoxFuture<'_, ()> {
             match self.0.lock().unwrap().pop() {
                 Some(line) => {
                     self.1.lock().unwrap().push_str(line);
@@ -67,7 +69,7 @@ mod tests {
     async fn told(faulty: bool) -> (String, u64) {
         let late = Late(Mutex::new(vec!["two\n", "one\n"]), Mutex::new(String::new()));
         let clock = ManualClock::at(0);
-        let stage = Stage { shell: Some(&late), ..Stage::new(&clock) };
+        let stage = TestEnvironment { shell: Some(&late), ..TestEnvironment::new(&clock) };
         let log = logged(&stage, Some(0), faulty);
         tokio::pin!(log);
         loop {

@@ -2,31 +2,31 @@
 
 use indexmap::IndexMap;
 
-use super::observation::{Broken, Named, Observation, Observed, Skipped, StepSeen};
-use crate::scenario::answer::Sent;
+use super::observation::{NamedValue, Observation, Observed, SetupFailure, Skipped, StepSeen};
+use crate::scenario::answer::SentRecord;
 use crate::scenario::checks::Captured;
-use crate::scenario::checks::assert::Verdict;
+use crate::scenario::checks::assert::AssertionResult;
 use crate::value::{Value, change_texts};
 
 /// Puts one text in the place of another.
-type Change<'a> = &'a dyn Fn(&str) -> String;
+type ChangeText<'a> = &'a dyn Fn(&str) -> String;
 
 impl Observation {
     /// Puts `change` of it in the place of every text that was seen, sent or filled in.
-    pub fn change_texts(&mut self, change: Change<'_>) {
+    pub fn change_texts(&mut self, change: ChangeText<'_>) {
         self.change(change);
     }
 }
 
 /// Something that has texts in it.
-trait Texts {
-    fn change(&mut self, change: Change<'_>);
+trait HasTexts {
+    fn change(&mut self, change: ChangeText<'_>);
 }
 
 macro_rules! texts {
     ($($kind:ident { $($field:ident)+ })+) => {
-        $(impl Texts for $kind {
-            fn change(&mut self, change: Change<'_>) {
+        $(impl HasTexts for $kind {
+            fn change(&mut self, change: ChangeText<'_>) {
                 $(self.$field.change(change);)+
             }
         })+
@@ -36,42 +36,42 @@ macro_rules! texts {
 // What is decided, digests and figures are no texts: they keep their types.
 texts! {
     Observation { description satisfaction_criteria named broken setup steps teardown skipped }
-    Broken { description reason sent observed log }
+    SetupFailure { description reason sent observed log }
     Skipped { description why }
     StepSeen { description expect named sent observed captures assertions error log }
-    Sent { text method url curl headers body command stdin }
+    SentRecord { text method url curl headers body command stdin }
     Observed { text headers url body stdout stderr parts }
     Captured { value error }
-    Named { value }
-    Verdict { assert expected actual path reason }
+    NamedValue { value }
+    AssertionResult { assert expected actual path reason }
 }
 
-impl Texts for String {
-    fn change(&mut self, change: Change<'_>) {
+impl HasTexts for String {
+    fn change(&mut self, change: ChangeText<'_>) {
         *self = change(self);
     }
 }
 
-impl Texts for Value {
-    fn change(&mut self, change: Change<'_>) {
+impl HasTexts for Value {
+    fn change(&mut self, change: ChangeText<'_>) {
         change_texts(self, change);
     }
 }
 
-impl<T: Texts> Texts for Option<T> {
-    fn change(&mut self, change: Change<'_>) {
+impl<T: HasTexts> HasTexts for Option<T> {
+    fn change(&mut self, change: ChangeText<'_>) {
         self.iter_mut().for_each(|one| one.change(change));
     }
 }
 
-impl<T: Texts> Texts for Vec<T> {
-    fn change(&mut self, change: Change<'_>) {
+impl<T: HasTexts> HasTexts for Vec<T> {
+    fn change(&mut self, change: ChangeText<'_>) {
         self.iter_mut().for_each(|one| one.change(change));
     }
 }
 
-impl<T: Texts> Texts for IndexMap<String, T> {
-    fn change(&mut self, change: Change<'_>) {
+impl<T: HasTexts> HasTexts for IndexMap<String, T> {
+    fn change(&mut self, change: ChangeText<'_>) {
         for (name, mut one) in std::mem::take(self) {
             one.change(change);
             self.insert(change(&name), one);

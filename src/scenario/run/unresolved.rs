@@ -1,6 +1,6 @@
 //! Placeholders without a value: a step that has one is not carried out, because what it says is not what would be sent.
 
-use crate::scenario::language::{Scenario, Step};
+use crate::scenario::language::{Scenario, ScenarioStep};
 use crate::scenario::steps::Action;
 use crate::scenario::values::Variables;
 use crate::scenario::values::size::too_large;
@@ -19,7 +19,7 @@ pub fn declared(scenario: &Scenario) -> impl Iterator<Item = String> {
 }
 
 /// Why `step` cannot be carried out: a placeholder in it has no value, or it is too large with all values.
-pub fn refusal(step: &Step, variables: &Variables) -> Option<String> {
+pub fn refusal(step: &ScenarioStep, variables: &Variables) -> Option<String> {
     let missing = missing(&step.action, variables)
         .map(|name| format!("{}, and nothing was sent", variables.unset(&name, "")));
     missing.or_else(|| too_large(step, variables))

@@ -1,14 +1,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Browser, Exec, Grpc, Parallel, Request, StepAction, StepType, Tui, Ws};
+use super::{Browser, Exec, Grpc, HttpRequest, Parallel, StepAction, StepType, Tui, Ws};
 
-/// What a step does. One kind per step type.
+/// Action of a step. One variant per step type.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Sends an HTTP request to the target.
-    Request(Request),
+    Request(HttpRequest),
     /// Runs a command inside the held service.
     Exec(Exec),
     /// Does something in a browser.

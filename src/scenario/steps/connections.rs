@@ -6,14 +6,14 @@ use futures_util::future::BoxFuture;
 use super::Hosts;
 use crate::scenario::network::Tls;
 
-/// What the steps of one type share while a scenario runs: open connections, pages or programs.
+/// Open connections, pages or programs of the steps of one type, while a scenario runs.
 pub trait StepRunner: Any + Send {
-    /// One with nothing open.
-    fn new(settings: &Settings) -> Self
+    /// A runner with nothing open.
+    fn new(settings: &ConnectionSettings) -> Self
     where
         Self: Sized;
 
-    /// One more that uses the same connection, for a step that runs in parallel with others.
+    /// A second runner on the same connection, for a step that runs in parallel with others.
     fn twin(&self) -> Option<Box<dyn StepRunner>> {
         None
     }
@@ -24,7 +24,7 @@ pub trait StepRunner: Any + Send {
 
 /// Settings of a scenario that concern its connections.
 #[derive(Default)]
-pub struct Settings {
+pub struct ConnectionSettings {
     /// Hosts that pages may reach, next to the target.
     pub hosts: Hosts,
     /// Certificates that are trusted, in PEM with placeholders; empty for those of the machine.
@@ -35,13 +35,13 @@ pub struct Settings {
 
 /// Everything that the steps of one scenario have open with one service.
 pub struct Connections {
-    settings: Arc<Settings>,
+    settings: Arc<ConnectionSettings>,
     runners: Vec<Box<dyn StepRunner>>,
 }
 
 impl Connections {
-    /// Nothing open yet.
-    pub fn new(settings: Settings) -> Self {
+    /// Connections of a scenario with nothing open.
+    pub fn new(settings: ConnectionSettings) -> Self {
         Self { settings: Arc::new(settings), runners: Vec::new() }
     }
 

@@ -1,4 +1,4 @@
-//! The step types, a folder for each. It must never know scenarios: what is done is one [`Action`] on a [`Stage`].
+//! The step types, a folder for each. It must never know scenarios: what is done is one [`Action`] on a [`TestEnvironment`].
 //! A new type has a folder with its [`StepType`] and [`StepAction`], a variant of [`Action`], and a line in [`TYPES`].
 
 mod action;
@@ -15,19 +15,19 @@ mod tui;
 mod ws;
 
 pub use action::Action;
-pub use browser::{Browser, Deed, Goal, Hosts, Upload, read_hosts};
-pub use connections::{Connections, Settings, StepRunner};
+pub use browser::{Browser, BrowserAction, Hosts, Upload, WaitGoal, read_hosts};
+pub use connections::{ConnectionSettings, Connections, StepRunner};
 pub use exec::Exec;
 pub use grpc::{Grpc, GrpcReceive, GrpcStream};
-pub use http::{Request, Web};
+pub use http::{HttpClient, HttpRequest};
 pub use parallel::Parallel;
-pub use stage::{Place, Stage};
+pub use stage::{ServiceEndpoint, TestEnvironment};
 pub use step_type::{Played, StepAction, StepContext, StepType};
 pub use tui::Tui;
 pub use ws::Ws;
 
-use super::reader::yaml::{Kind, Node};
-use super::values::Lapse;
+use super::reader::yaml::{NodeKind, YamlNode};
+use super::values::WrittenDuration;
 
 /// Every step type, in the order in which messages list them.
 pub static TYPES: [&StepType; 7] =
@@ -49,13 +49,14 @@ pub fn runs_commands(word: &str) -> bool {
 }
 
 /// The keys of a step that are step types, each with its value; a correct step has one.
-pub fn actions_in(step: &Node) -> impl Iterator<Item = (&'static StepType, &Node, &Node)> {
-    let entries: &[(Node, Node)] = if let Kind::Table(entries) = &step.kind { entries } else { &[] };
+pub fn actions_in(step: &YamlNode) -> impl Iterator<Item = (&'static StepType, &YamlNode, &YamlNode)> {
+    let entries: &[(YamlNode, YamlNode)] =
+        if let NodeKind::Table(entries) = &step.kind { entries } else { &[] };
     entries.iter().filter_map(|(key, value)| Some((step_type(key.text()?)?, key, value)))
 }
 
-fn thirty_seconds() -> Lapse {
-    Lapse::secs(30)
+fn thirty_seconds() -> WrittenDuration {
+    WrittenDuration::secs(30)
 }
 
 #[cfg(test)]

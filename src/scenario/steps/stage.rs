@@ -1,38 +1,38 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Web;
+use super::HttpClient;
 use crate::clock::Clock;
 use crate::scenario::network::Tls;
 use crate::scenario::ports::{Browsers, Evidences, Shell};
 
-/// What a scenario is played on.
+/// Program under test, and everything around it that steps use.
 #[derive(Clone, Copy)]
-pub struct Stage<'a> {
+pub struct TestEnvironment<'a> {
     /// The client for `request`, where there is a target.
-    pub web: Option<&'a Web>,
+    pub web: Option<&'a HttpClient>,
     /// Base URL of the program, for `browser` and `ws`.
     pub target: Option<&'a str>,
-    /// Where it takes gRPC calls, as `http://HOST:PORT`.
+    /// Address for gRPC calls, as `http://HOST:PORT`.
     pub grpc_target: Option<&'a str>,
     /// The inside of the service for `exec` and `tui`, where one is held.
     pub shell: Option<&'a dyn Shell>,
-    /// What the user wants of TLS with the program.
+    /// TLS settings of the user for the program.
     pub tls: Option<&'a Tls>,
     /// The services beside the program, by what steps call them.
-    pub places: Option<&'a BTreeMap<String, Place>>,
-    /// Where pages are opened for `browser`.
+    pub places: Option<&'a BTreeMap<String, ServiceEndpoint>>,
+    /// Source of pages for `browser`.
     pub browsers: Option<&'a dyn Browsers>,
-    /// Where evidence is kept; without it there is none.
+    /// Store of evidence; without it none is kept.
     pub evidence: Option<&'a dyn Evidences>,
-    /// Whether the whole answers of steps that fail are part of it.
+    /// True if whole answers of failed steps are kept as evidence.
     pub keeps_answers: bool,
     /// The time.
     pub clock: &'a dyn Clock,
 }
 
-impl<'a> Stage<'a> {
-    /// Nothing but a clock.
+impl<'a> TestEnvironment<'a> {
+    /// An environment with nothing but a clock.
     pub fn new(clock: &'a dyn Clock) -> Self {
         Self {
             web: None,
@@ -60,11 +60,11 @@ impl<'a> Stage<'a> {
 }
 
 /// A service beside the program.
-pub struct Place {
-    /// Its base URL.
+pub struct ServiceEndpoint {
+    /// Base URL.
     pub target: String,
     /// The client for it.
-    pub web: Web,
-    /// Its inside; that of the program where there is none.
+    pub web: HttpClient,
+    /// Inside of the service; if `None`, the one of the program.
     pub shell: Option<Arc<dyn Shell>>,
 }

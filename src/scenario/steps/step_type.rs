@@ -3,23 +3,24 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::{Action, Connections, Stage};
-use crate::scenario::answer::{Answer, Evidence, Outcome, Sent};
-use crate::scenario::checks::assert::{Assertion, Form, Subject};
-use crate::scenario::reader::Reader;
+use super::{Action, Connections, TestEnvironment};
+use crate::scenario::answer::{Evidence, SentRecord, StepAnswer, StepOutcome};
+use crate::scenario::checks::assert::{Assertion, AssertionForm, Subject};
+use crate::scenario::reader::NodeReader;
 use crate::scenario::reader::linter::Linter;
-use crate::scenario::reader::yaml::Node;
+use crate::scenario::reader::yaml::YamlNode;
 use crate::scenario::values::Variables;
-use crate::scenario::values::credentials::Part;
+use crate::scenario::values::credentials::CredentialPart;
 
-/// How steps of one type are written, and what is known of them before one is read. It is registered in [`TYPES`](super::TYPES).
+/// Description of a step type: how its steps are written and checked. It is registered in
+/// [`TYPES`](super::TYPES).
 pub struct StepType {
     /// Key of the step in a scenario file, such as `request`.
     pub word: &'static str,
     /// Keys of the table behind the word; none if there is a list.
     pub keys: &'static [&'static str],
     /// Parts of an answer that `assert` can name and how each is written, in the order of the reference.
-    pub subjects: &'static [(Subject, Form)],
+    pub subjects: &'static [(Subject, AssertionForm)],
     /// Parts of an answer that `capture` can name; `header:` is any header.
     pub sources: &'static [&'static str],
     /// True if its texts are commands in the held service, in which braces are often not placeholders.
@@ -31,13 +32,13 @@ pub struct StepType {
     /// Answers of the two programs that do nothing (see [`StepAction::vacuous`]), in words; empty if there are none.
     pub vacuous_words: [&'static str; 2],
     /// Reader of the value behind the word. The last argument is the whole step.
-    pub read: fn(&mut Reader<'_>, &Node, &Node) -> Option<Action>,
+    pub read: fn(&mut NodeReader<'_>, &YamlNode, &YamlNode) -> Option<Action>,
     /// Assertions that the keys of the value make by themselves.
-    pub implied: fn(&Node) -> Vec<Assertion>,
+    pub implied: fn(&YamlNode) -> Vec<Assertion>,
     /// Lint rules for the value.
-    pub lint: fn(&mut Linter<'_>, &Node),
+    pub lint: fn(&mut Linter<'_>, &YamlNode),
     /// Lint rules for the order of all steps of a scenario.
-    pub lint_order: fn(&mut Linter<'_>, &[&Node]),
+    pub lint_order: fn(&mut Linter<'_>, &[&YamlNode]),
 }
 
 impl StepType {
@@ -58,7 +59,7 @@ impl StepType {
     };
 
     /// Reads the value behind the word; `step` is the whole step.
-    pub fn read(&self, reader: &mut Reader<'_>, value: &Node, step: &Node) -> Option<Action> {
+    pub fn read(&self, reader: &mut NodeReader<'_>, value: &YamlNode, step: &YamlNode) -> Option<Action> {
         if !self.keys.is_empty() {
             reader.table(value, &format!("`{}`", self.word), self.keys)?;
         }
@@ -66,7 +67,7 @@ impl StepType {
     }
 }
 
-/// One step of some type: what it does, and what is known of it before it is run.
+/// Step of any type.
 pub trait StepAction: Send + Sync {
     /// Type of the step.
     fn step_type(&self) -> &'static StepType;
@@ -75,7 +76,7 @@ pub trait StepAction: Send + Sync {
     fn play<'a>(&'a self, context: StepContext<'a>) -> BoxFuture<'a, Played>;
 
     /// Answers of two programs that do nothing. `None` if such a program makes the step fail by itself.
-    fn vacuous(&self) -> [Option<Answer>; 2];
+    fn vacuous(&self) -> [Option<StepAnswer>; 2];
 
     /// True if the step needs the base URL of the program.
     fn needs_target(&self) -> bool {
@@ -98,7 +99,7 @@ pub trait StepAction: Send + Sync {
     }
 
     /// Calls `see` for every text that may hold credentials, always in the same order.
-    fn each_credential(&mut self, _see: &mut dyn FnMut(Part<'_>)) {}
+    fn each_credential(&mut self, _see: &mut dyn FnMut(CredentialPart<'_>)) {}
 
     /// Does once what all steps of this type in a `parallel` need.
     fn prepare<'a>(&'a self, _context: StepContext<'a>) -> BoxFuture<'a, Result<(), String>> {
@@ -106,14 +107,14 @@ pub trait StepAction: Send + Sync {
     }
 
     /// Waits until the answer may have changed, and returns the new one; `None` if it changes no more.
-    fn look_again<'a>(&'a self, _connections: &'a mut Connections) -> BoxFuture<'a, Option<Outcome>> {
+    fn look_again<'a>(&'a self, _connections: &'a mut Connections) -> BoxFuture<'a, Option<StepOutcome>> {
         Box::pin(ready(None))
     }
 
     /// Evidence of what is there now. Unless `is_needed`, only what the step itself asks for.
     fn evidence<'a>(
         &'a self,
-        _stage: &'a Stage<'a>,
+        _stage: &'a TestEnvironment<'a>,
         _connections: &'a mut Connections,
         _is_needed: bool,
     ) -> BoxFuture<'a, Vec<Evidence>> {
@@ -121,14 +122,14 @@ pub trait StepAction: Send + Sync {
     }
 }
 
-/// What was sent, if anything was, and what came of it.
-pub type Played = (Option<Sent>, Outcome);
+/// Record of what was sent, if anything was, and the outcome.
+pub type Played = (Option<SentRecord>, StepOutcome);
 
 /// Everything that a step is run with.
 pub struct StepContext<'a> {
     /// Program under test.
-    pub stage: &'a Stage<'a>,
-    /// What earlier steps have opened.
+    pub stage: &'a TestEnvironment<'a>,
+    /// Connections that earlier steps have opened.
     pub connections: &'a mut Connections,
     /// Values of placeholders.
     pub variables: &'a Variables,

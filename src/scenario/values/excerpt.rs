@@ -9,7 +9,7 @@ use crate::visible;
 /// What is kept of a stream of bytes: its head and its tail, at most a given number of bytes in memory, and the true
 /// length and digest of all of it.
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct KeptContent {
     head: Vec<u8>,
     tail: VecDeque<u8>,
     half: usize,
@@ -18,17 +18,17 @@ pub struct Kept {
     /// UTF-8 if nothing is known of it.
     encoding: Option<&'static Encoding>,
     /// UTF-32, which is no encoding of the web.
-    wide: Option<Wide>,
+    wide: Option<WideEncoding>,
 }
 
 /// In which order UTF-32 has its bytes.
 #[derive(Clone, Copy, Debug)]
-enum Wide {
+enum WideEncoding {
     Little,
     Big,
 }
 
-impl Wide {
+impl WideEncoding {
     /// Bytes of a character.
     const UNIT: usize = 4;
 
@@ -53,7 +53,7 @@ impl Wide {
     }
 }
 
-impl Kept {
+impl KeptContent {
     /// Keeps at most `cap` bytes.
     pub fn new(cap: usize) -> Self {
         let half = (cap / 2).max(1);
@@ -71,7 +71,7 @@ impl Kept {
     pub fn in_encoding(self, encoding: Option<&'static Encoding>) -> Self {
         let marked = Encoding::for_bom(&self.head).map(|(encoding, _)| encoding);
         let encoding = marked.or(encoding.filter(|encoding| *encoding != UTF_8));
-        Self { encoding, wide: Wide::of(&self.head), ..self }
+        Self { encoding, wide: WideEncoding::of(&self.head), ..self }
     }
 
     /// All of `bytes`, kept within `cap`.
@@ -141,7 +141,7 @@ impl Kept {
         let mut tail: Vec<u8> = self.tail.iter().copied().collect();
         if self.wide.is_some() {
             let before = self.length - tail.len() as u64;
-            let broken = (Wide::UNIT - usize::try_from(before % 4).unwrap_or(0)) % Wide::UNIT;
+            let broken = (WideEncoding::UNIT - usize::try_from(before % 4).unwrap_or(0)) % WideEncoding::UNIT;
             tail.drain(..broken.min(tail.len()));
             return vec![self.decoded(&self.head, true), self.decoded(&tail, false)];
         }
@@ -159,7 +159,7 @@ impl Kept {
 
     fn decoded(&self, bytes: &[u8], is_start: bool) -> String {
         if let Some(wide) = self.wide {
-            return wide.decode(&bytes[if is_start { Wide::UNIT.min(bytes.len()) } else { 0 }..]);
+            return wide.decode(&bytes[if is_start { WideEncoding::UNIT.min(bytes.len()) } else { 0 }..]);
         }
         match self.encoding {
             Some(encoding) if is_start => encoding.decode(bytes).0.into_owned(),
@@ -196,7 +196,7 @@ fn gap(bytes: u64) -> String {
 pub struct Excerpt {
     /// Head and tail with a note between them, or all of it.
     pub text: String,
-    /// Whether something is missing.
+    /// True if something is missing.
     pub cut: bool,
 }
 
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn a_flood_keeps_head_tail_length_and_digest() {
         let all: Vec<u8> = (0..100_000_u32).flat_map(|n| format!("{n}\n").into_bytes()).collect();
-        let mut kept = Kept::new(64);
+        let mut kept = KeptContent::new(64);
         all.chunks(777).for_each(|chunk| kept.push(chunk));
         assert_eq!(kept.length(), all.len() as u64);
         assert_eq!(kept.digest(), Digest::of(&all));
@@ -243,23 +243,23 @@ mod tests {
 
     #[test]
     fn what_fits_is_whole_and_invalid_text_is_flagged() {
-        let kept = Kept::of("grüße".as_bytes(), 8);
+        let kept = KeptContent::of("grüße".as_bytes(), 8);
         assert_eq!((kept.text().as_ref(), kept.is_cut(), kept.is_lossy()), ("grüße", false, false));
-        let kept = Kept::of(b"a\xFFb", 16);
+        let kept = KeptContent::of(b"a\xFFb", 16);
         assert_eq!((kept.text().as_ref(), kept.is_lossy()), ("a\u{FFFD}b", true));
-        let kept = Kept::of("äääääääääää".as_bytes(), 7);
+        let kept = KeptContent::of("äääääääääää".as_bytes(), 7);
         assert!(kept.is_cut() && !kept.is_lossy(), "{}", kept.text());
     }
 
     #[test]
     fn text_is_read_in_its_encoding() {
-        let latin = Kept::of(b"caf\xE9", 64).in_encoding(Some(encoding_rs::WINDOWS_1252));
+        let latin = KeptContent::of(b"caf\xE9", 64).in_encoding(Some(encoding_rs::WINDOWS_1252));
         assert_eq!((latin.text().as_ref(), latin.is_lossy(), latin.length()), ("café", false, 4));
-        let marked = Kept::of(b"\xFF\xFEa\0\xE9\0", 64).in_encoding(Some(encoding_rs::WINDOWS_1252));
+        let marked = KeptContent::of(b"\xFF\xFEa\0\xE9\0", 64).in_encoding(Some(encoding_rs::WINDOWS_1252));
         assert_eq!(marked.text(), "aé");
-        assert_eq!(Kept::of(b"\xEF\xBB\xBF{}", 64).in_encoding(None).text(), "{}");
+        assert_eq!(KeptContent::of(b"\xEF\xBB\xBF{}", 64).in_encoding(None).text(), "{}");
         let wide: Vec<u8> = "é".repeat(50).encode_utf16().flat_map(u16::to_le_bytes).collect();
-        let cut = Kept::of(&wide, 14).in_encoding(Some(UTF_16LE));
+        let cut = KeptContent::of(&wide, 14).in_encoding(Some(UTF_16LE));
         assert!(cut.is_cut() && cut.text().ends_with("ééé"), "{}", cut.text());
     }
 

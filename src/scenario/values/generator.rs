@@ -16,11 +16,11 @@ pub const GENERATORS: &[&str] = &["uuid", "now", "timestamp", "random_email", "r
 pub struct Generator {
     seed: String,
     now: Millis,
-    state: Mutex<State>,
+    state: Mutex<Generated>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Generated {
     made: u64,
     named: HashMap<String, Value>,
 }

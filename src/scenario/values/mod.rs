@@ -2,14 +2,14 @@
 //! time, shortened texts, and credentials in any of these. It must never know YAML or steps.
 
 pub mod credentials;
+pub mod duration;
 pub mod excerpt;
 pub mod generator;
 pub mod json;
-pub mod lapse;
 pub mod size;
 pub mod variables;
 
-pub use excerpt::{Excerpt, Kept};
+pub use duration::WrittenDuration;
+pub use excerpt::{Excerpt, KeptContent};
 pub use generator::Generator;
-pub use lapse::Lapse;
 pub use variables::Variables;

@@ -6,7 +6,7 @@ use serde_json::Number;
 
 use super::trials::Became;
 use super::{Bar, Listed, Verdict};
-use crate::scenario::{Captured, Decided, Observation, StepSeen};
+use crate::scenario::{Captured, Observation, StepDecision, StepSeen};
 use crate::value::Value;
 use crate::verbs::graded::{
     BrokenSetup, By, Capture, Decision, Graded, GradedCriteria, GradedStep, SetupStep, mean,
@@ -63,8 +63,8 @@ impl Rules<'_> {
     fn step(&self, step: &StepSeen, id: &str) -> GradedStep {
         let failed: Vec<_> = step.assertions.iter().filter(|assertion| !assertion.ok).collect();
         let verdict = match step.decided {
-            Decided::Held => by_assertions(100, Vec::new()),
-            Decided::Failed => {
+            StepDecision::Held => by_assertions(100, Vec::new()),
+            StepDecision::Failed => {
                 let wrong = step.error.iter().cloned();
                 let wrongs: Vec<String> = match &step.error {
                     Some(_) => wrong.collect(),
@@ -72,9 +72,9 @@ impl Rules<'_> {
                 };
                 by_assertions(0, wrongs)
             }
-            Decided::Open => self.judged(&format!("{id}#{}", step.index)),
+            StepDecision::Open => self.judged(&format!("{id}#{}", step.index)),
         };
-        let is_short = step.decided == Decided::Failed && step.error.is_none();
+        let is_short = step.decided == StepDecision::Failed && step.error.is_none();
         GradedStep {
             index: step.index,
             line: step.line,
@@ -184,7 +184,7 @@ fn by_assertions(score: u8, failures: Vec<String>) -> Decision {
 }
 
 /// An assertion that does not hold, in words.
-fn wrongly(assertion: &crate::scenario::assert::Verdict) -> String {
+fn wrongly(assertion: &crate::scenario::assert::AssertionResult) -> String {
     let reason = assertion.reason.as_ref().map(|reason| format!(", {reason}")).unwrap_or_default();
     format!("{} (found: {}{reason})", assertion.assert, assertion.actual)
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::scenario::{Scenario, Source, credentials};
+use crate::scenario::{Scenario, ScenarioSource, credentials};
 use crate::secrets::EnvSecrets;
 use crate::value::Value;
 use crate::verb::{Context, Failure, SecretText, Secrets};
@@ -48,7 +48,12 @@ impl Literals {
     }
 
     /// The files of `source`, as long as they are what they were.
-    async fn files(&self, source: &Source, scenario: &Scenario, cx: &Context) -> Result<Arc<Files>, Failure> {
+    async fn files(
+        &self,
+        source: &ScenarioSource,
+        scenario: &Scenario,
+        cx: &Context,
+    ) -> Result<Arc<Files>, Failure> {
         let place = cx.workspace.project.join(&source.path);
         let known = || self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |written: &Written| difference(source, scenario, written).is_none();
@@ -73,7 +78,7 @@ impl Literals {
 }
 
 /// What is not as it was in the files of a scenario.
-fn difference(source: &Source, scenario: &Scenario, written: &Written) -> Option<String> {
+fn difference(source: &ScenarioSource, scenario: &Scenario, written: &Written) -> Option<String> {
     match written.digest(&scenario.file) {
         None => Some("is not there any more".to_owned()),
         Some(digest) if digest != source.digest => Some("has changed".to_owned()),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::expr::head_text;
-use crate::scenario::{Decided, Named, Observation, StepSeen};
+use crate::scenario::{NamedValue, Observation, StepDecision, StepSeen};
 use crate::value::{Digest, Value};
 
 /// What a judge is asked at once.
@@ -73,7 +73,7 @@ pub struct Expectation {
     pub expect: String,
     /// Values that the expectation names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub named: Vec<Named>,
+    pub named: Vec<NamedValue>,
 }
 
 /// How many earlier steps are shown with a question about one.
@@ -103,7 +103,7 @@ pub(super) fn questions(seen: &Observation, ask: Ask, criteria: bool) -> Vec<Que
 
 impl Asking<'_> {
     fn open(&self) -> impl Iterator<Item = (usize, &StepSeen)> {
-        self.seen.steps.iter().enumerate().filter(|(_, step)| step.decided == Decided::Open)
+        self.seen.steps.iter().enumerate().filter(|(_, step)| step.decided == StepDecision::Open)
     }
 
     /// A question for each step, and one for the criteria.
@@ -128,7 +128,7 @@ impl Asking<'_> {
         let asks = self.open().map(|(at, step)| self.expectation(step, place(at)));
         let asks: Vec<Expectation> = asks.chain(self.all()).collect();
         let evidence =
-            |step: &StepSeen| if step.decided == Decided::Open { whole(step) } else { short(step) };
+            |step: &StepSeen| if step.decided == StepDecision::Open { whole(step) } else { short(step) };
         let steps = self.seen.setup.iter().map(short).chain(self.seen.steps.iter().map(evidence));
         (!asks.is_empty()).then(|| self.question(self.seen.id.clone(), steps.collect(), asks))
     }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::scenario::{Command, Doing, Execution, Opening, Program, Shell};
+use futures_util::future::BoxFuture;
+
+use crate::scenario::{CommandExecution, ServiceCommand, Shell, TerminalOpening, TerminalProgram};
 use crate::verb::{Failure, Secrets};
 
 /// The variable that holds a command line with a secret until the shell reads it.
@@ -26,14 +28,14 @@ impl Quiet {
 }
 
 impl Shell for Quiet {
-    fn exec(&self, mut command: Command) -> Execution<'_> {
+    fn exec(&self, mut command: ServiceCommand) -> CommandExecution<'_> {
         let (line, variable) = self.line(command.line);
         command.line = line;
         command.env.extend(variable);
         self.shell.exec(command)
     }
 
-    fn terminal(&self, mut program: Program) -> Opening<'_> {
+    fn terminal(&self, mut program: TerminalProgram) -> TerminalOpening<'_> {
         let (line, variable) = self.line(program.line);
         program.line = line;
         program.env.extend(variable);
@@ -72,11 +74,11 @@ impl Shell for Quiet {
         self.shell.ending()
     }
 
-    fn ends(&self) -> Doing<'_, ()> {
+    fn ends(&self) -> BoxFuture<'_, ()> {
         self.shell.ends()
     }
 
-    fn log_grows(&self) -> Doing<'_, ()> {
+    fn log_grows(&self) -> BoxFuture<'_, ()> {
         self.shell.log_grows()
     }
 }

@@ -1,18 +1,23 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+
 use crate::runtime::service::{self, ExecSpec, RunningService, Runtimes, TerminalSpec};
-use crate::scenario::{self, Command, Execution, Opening, Program, Ran, Shell, ShellError, TerminalSize};
+use crate::scenario::{
+    self, CommandExecution, CommandResult, ServiceCommand, Shell, ShellError, TerminalOpening,
+    TerminalProgram, TerminalSize,
+};
 use crate::verb::Secrets;
 
 impl Shell for RunningService {
-    fn exec(&self, command: Command) -> Execution<'_> {
+    fn exec(&self, command: ServiceCommand) -> CommandExecution<'_> {
         Box::pin(async move {
             let mut spec = ExecSpec::shell(command.line, command.timeout);
             (spec.stdin, spec.env, spec.files) = (command.stdin, command.env, command.files);
             let report =
                 RunningService::exec(self, spec).await.map_err(|failure| ShellError(failure.message))?;
-            Ok(Ran {
+            Ok(CommandResult {
                 exit_code: report.exit_code,
                 stdout: report.stdout,
                 stderr: report.stderr,
@@ -21,13 +26,13 @@ impl Shell for RunningService {
         })
     }
 
-    fn terminal(&self, program: Program) -> Opening<'_> {
+    fn terminal(&self, program: TerminalProgram) -> TerminalOpening<'_> {
         Box::pin(async move {
-            let Program { line, env, size } = program;
+            let TerminalProgram { line, env, size } = program;
             let spec = TerminalSpec { line, env, columns: size.columns.get(), rows: size.rows.get() };
             let opened = RunningService::terminal(self, spec).await;
             let terminal = opened.map_err(|failure| ShellError(failure.message))?;
-            Ok(Box::new(Held(terminal)) as Box<dyn scenario::Terminal>)
+            Ok(Box::new(Held(terminal)) as Box<dyn scenario::ServiceTerminal>)
         })
     }
 
@@ -57,11 +62,11 @@ impl Shell for RunningService {
         RunningService::ending(self)
     }
 
-    fn ends(&self) -> scenario::Doing<'_, ()> {
+    fn ends(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.ended())
     }
 
-    fn log_grows(&self) -> scenario::Doing<'_, ()> {
+    fn log_grows(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.log().grows())
     }
 }
@@ -69,7 +74,7 @@ impl Shell for RunningService {
 /// A terminal inside a service.
 struct Held(service::TerminalHandle);
 
-impl scenario::Terminal for Held {
+impl scenario::ServiceTerminal for Held {
     fn send(&mut self, bytes: Vec<u8>) {
         self.0.send(service::TerminalInput::Bytes(bytes));
     }
@@ -78,11 +83,11 @@ impl scenario::Terminal for Held {
         self.0.send(service::TerminalInput::Size { columns: size.columns.get(), rows: size.rows.get() });
     }
 
-    fn next(&mut self) -> Pin<Box<dyn Future<Output = scenario::Shown> + Send + '_>> {
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = scenario::TerminalEvent> + Send + '_>> {
         Box::pin(async move {
             match self.0.next().await {
-                service::TerminalOutput::Bytes(bytes) => scenario::Shown::Bytes(bytes),
-                service::TerminalOutput::Ended(code) => scenario::Shown::Ended(code),
+                service::TerminalOutput::Bytes(bytes) => scenario::TerminalEvent::Bytes(bytes),
+                service::TerminalOutput::Ended(code) => scenario::TerminalEvent::Ended(code),
             }
         })
     }

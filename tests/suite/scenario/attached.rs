@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use atoll::diag::Severity;
-use atoll::scenario::{Attachments, Decided, Files, Observation, Scenario, Stage, Variables, Web, load, run};
+use atoll::scenario::{
+    Attachments, HttpClient, Observation, Scenario, ScenarioFiles, StepDecision, TestEnvironment, Variables,
+    load, run,
+};
 use atoll::system_clock::SystemClock;
 
 use super::QuickClock;
@@ -38,7 +41,8 @@ const FILES: &[(&str, &[u8])] = &[
 fn loaded(text: &str) -> (Vec<Scenario>, Vec<String>) {
     let text = format!("id: test\nvariables: {{ n: 7 }}\nsteps:\n  {}\n", text.trim().replace('\n', "\n  "));
     let scenarios = vec![("test.yaml".into(), text)];
-    let files = Files { scenarios, attached: Some(Arc::new(Named(FILES))), ..Files::default() };
+    let files =
+        ScenarioFiles { scenarios, attached: Some(Arc::new(Named(FILES))), ..ScenarioFiles::default() };
     let (scenarios, _, complaints) = load(files);
     let errors = complaints.iter().filter(|c| c.severity == Severity::Error);
     (scenarios, errors.map(|c| format!("{} {}", c.code.number(), c.message)).collect())
@@ -52,7 +56,7 @@ fn scenario(text: &str) -> Scenario {
 }
 
 fn all_held(seen: &Observation) {
-    let held = seen.steps.iter().all(|step| step.decided == Decided::Held);
+    let held = seen.steps.iter().all(|step| step.decided == StepDecision::Held);
     assert!(held, "{}", super::told(seen));
 }
 
@@ -74,8 +78,8 @@ async fn messages_of_websockets_come_from_files() {
 "#,
     );
     let url = format!("http://127.0.0.1:{}", peer.port);
-    let web = Web::new(&url).unwrap();
-    let stage = Stage { web: Some(&web), target: Some(&url), ..Stage::new(&SystemClock) };
+    let web = HttpClient::new(&url).unwrap();
+    let stage = TestEnvironment { web: Some(&web), target: Some(&url), ..TestEnvironment::new(&SystemClock) };
     let variables = Variables::given(scenario.variables.clone());
     all_held(&run(&scenario, &stage, variables).await);
 }
@@ -97,7 +101,7 @@ async fn standard_input_comes_from_files() {
     );
     let shell = LocalShell { clock: QuickClock::default() };
     let clock = QuickClock::default();
-    let stage = Stage { shell: Some(&shell), ..Stage::new(&clock) };
+    let stage = TestEnvironment { shell: Some(&shell), ..TestEnvironment::new(&clock) };
     let variables = Variables::given(scenario.variables.clone());
     all_held(&run(&scenario, &stage, variables).await);
 }
@@ -170,7 +174,7 @@ fn files_of_all_rows_are_counted() {
             format!("id: a\nfor_each: [{}]\nsteps: [{{ {action}, expect: x }}]\n", "{ n: 1 }, ".repeat(30));
         let scenarios = vec![("a.yaml".into(), text)];
         let (_, _, complaints) =
-            load(Files { scenarios, attached: Some(Arc::new(Large)), ..Files::default() });
+            load(ScenarioFiles { scenarios, attached: Some(Arc::new(Large)), ..ScenarioFiles::default() });
         let told: Vec<_> = complaints.iter().map(|c| c.message.as_str()).collect();
         assert!(told.iter().any(|message| message.contains("come to more than 67108864 bytes")), "{told:?}");
     }

@@ -10,7 +10,7 @@ mod reach;
 use std::sync::Mutex;
 
 use atoll::chromium::{Chromium, ChromiumSettings};
-use atoll::scenario::{Evidences, Observation, Scenario, Stage, StepSeen, Variables, run};
+use atoll::scenario::{Evidences, Observation, Scenario, StepSeen, TestEnvironment, Variables, run};
 use atoll::system_clock::SystemClock;
 use atoll::value::BlobRef;
 use atoll::verbs::chromium::Pages;
@@ -63,11 +63,11 @@ pub async fn browse(
     // What flows through a pipeline is JSON: a scenario must survive the way.
     let scenario: Scenario = serde_json::from_value(serde_json::to_value(scenario).unwrap()).unwrap();
     let pages = Pages(chromium.clone());
-    let stage = Stage {
+    let stage = TestEnvironment {
         target: Some(target),
         browsers: Some(&pages),
         evidence: kept.map(|kept| kept as &dyn Evidences),
-        ..Stage::new(&SystemClock)
+        ..TestEnvironment::new(&SystemClock)
     };
     run(&scenario, &stage, Variables::default()).await
 }

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use atoll::chromium::{self, Chromium};
-use atoll::scenario::{Decided, Observation, Shell};
+use atoll::scenario::{Observation, Shell, StepDecision};
 use atoll::system_clock::SystemClock;
 use atoll::verb::{Class, Context, DynVerb};
 use atoll::verbs::scenario::{ScenarioRun, Services};
@@ -28,7 +28,7 @@ async fn commands_with_files_stdin_env_and_captures() {
     let failed: Vec<_> = seen.steps.iter().flat_map(|step| &step.assertions).filter(|v| !v.ok).collect();
     assert!(failed.is_empty(), "{failed:#?}");
     let decided: Vec<_> = seen.steps.iter().map(|step| step.decided).collect();
-    assert_eq!(decided, [Decided::Held, Decided::Open, Decided::Held]);
+    assert_eq!(decided, [StepDecision::Held, StepDecision::Open, StepDecision::Held]);
     assert_eq!(seen.steps[1].captures[0].value, json!("3"));
     assert_eq!(
         seen.steps[1].observed.as_ref().unwrap().text,
@@ -52,7 +52,7 @@ async fn a_command_that_does_not_end_is_an_observation() {
         observed.timed_out && observed.text.starts_with("Timed out after 2s and was killed\n"),
         "{observed:?}"
     );
-    assert_eq!((step.decided, &step.error), (Decided::Failed, &None));
+    assert_eq!((step.decided, &step.error), (StepDecision::Failed, &None));
     assert_eq!(step.assertions[0].reason.as_deref(), Some("there is no exit_code"));
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use atoll::scenario::{Decided, Observation};
+use atoll::scenario::{Observation, StepDecision};
 use atoll::system_clock::SystemClock;
 
 use super::peers::Peer;
@@ -36,7 +36,7 @@ async fn what_was_compressed_is_read_whole() {
         ("/bomb", "status: 200"),
     ] {
         let seen = get(&peer, path, assert).await;
-        assert_eq!(seen.steps[0].decided, Decided::Held, "{path}: {}", told(&seen));
+        assert_eq!(seen.steps[0].decided, StepDecision::Held, "{path}: {}", told(&seen));
         if path == "/bomb" {
             let body = seen.steps[0].observed.as_ref().unwrap();
             assert_eq!((body.length, body.cut), (5_000_000, true));
@@ -63,7 +63,7 @@ async fn what_is_cut_or_broken_is_said_by_name() {
         let seen = get(&peer, path, "status: 200").await;
         let said = seen.steps[0].error.as_deref().unwrap_or_default();
         assert!(said.contains(error), "{path}: {said}");
-        assert_eq!(seen.steps[0].decided, Decided::Failed, "{path}");
+        assert_eq!(seen.steps[0].decided, StepDecision::Failed, "{path}");
     }
 }
 
@@ -73,7 +73,7 @@ async fn events_are_seen_as_they_come_also_if_they_are_compressed() {
     let url = format!("http://127.0.0.1:{}", peer.port);
     let text = "- request: { method: GET, path: /events, events: { count: 2, timeout: 20s } }\n  assert: { count: 2 }\n";
     let seen = play_on(&steps(text), Some(&url), None, &SystemClock, "").await;
-    assert_eq!(seen.steps[0].decided, Decided::Held, "{}", told(&seen));
+    assert_eq!(seen.steps[0].decided, StepDecision::Held, "{}", told(&seen));
     assert!(
         seen.steps[0].observed.as_ref().unwrap().text.contains("2 events; enough came"),
         "{}",
@@ -89,7 +89,7 @@ async fn every_frame_of_zstd_is_read() {
     let answer = [head.as_slice(), frame, skipped, frame].concat().leak();
     let text = "- request: { method: GET, path: / }\n  assert: { body: { equals: '{\"say\":\"Gr\u{F6}\u{DF}e\"}{\"say\":\"Gr\u{F6}\u{DF}e\"}' } }\n";
     let seen = play_on(&steps(text), Some(&raw(answer).await), None, &SystemClock, "").await;
-    assert_eq!(seen.steps[0].decided, Decided::Held, "{}", told(&seen));
+    assert_eq!(seen.steps[0].decided, StepDecision::Held, "{}", told(&seen));
 }
 
 /// Answers that end before their bodies do.

@@ -1,7 +1,7 @@
 //! Steps whose time is over before they are.
 #![expect(clippy::disallowed_methods, reason = "tests open sockets")]
 
-use atoll::scenario::{Decided, Observation};
+use atoll::scenario::{Observation, StepDecision};
 use atoll::system_clock::SystemClock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -52,7 +52,7 @@ async fn events_end_with_the_time_of_the_scenario() {
     // What had come is there, and is enough for a step that wants no more.
     let step = step.replace("assert: { count: 2 }", "assert: { count: 1 }");
     let seen = play(&format!("id: a\ntimeout: 400ms\nsteps: [{step}]\n"), &url).await;
-    assert_eq!(seen.steps[0].decided, Decided::Held, "{}", told(&seen));
+    assert_eq!(seen.steps[0].decided, StepDecision::Held, "{}", told(&seen));
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn events_end_with_the_time_of_the_request_and_of_what_repeats_it() {
         let only = &seen.steps[0];
         assert_eq!(
             (only.decided, only.assertions[0].actual.as_u64()),
-            (Decided::Failed, Some(1)),
+            (StepDecision::Failed, Some(1)),
             "{}",
             brief(only)
         );

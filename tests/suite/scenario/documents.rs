@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use atoll::diag::Severity;
-use atoll::scenario::{Attachments, Files, load};
+use atoll::scenario::{Attachments, ScenarioFiles, load};
 use atoll::schema::Schema;
 use atoll::value::Value;
 
@@ -61,7 +61,7 @@ fn every_example_of_the_reference_loads() {
     assert!(examples.len() >= 4);
     for example in examples {
         let scenarios = vec![("docs".into(), example.clone())];
-        let files = Files { scenarios, attached: Some(Arc::new(Beside)), ..Files::default() };
+        let files = ScenarioFiles { scenarios, attached: Some(Arc::new(Beside)), ..ScenarioFiles::default() };
         let (scenarios, _, complaints) = load(files);
         let errors: Vec<_> = complaints.iter().filter(|c| c.severity == Severity::Error).collect();
         assert!(scenarios.len() == 1 && errors.is_empty(), "{example}\n{errors:#?}");

@@ -3,7 +3,7 @@
 
 use std::process::Stdio;
 
-use atoll::scenario::{Decided, Observation, Stage, Variables, Web, run};
+use atoll::scenario::{HttpClient, Observation, StepDecision, TestEnvironment, Variables, run};
 use atoll::system_clock::SystemClock;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -59,15 +59,15 @@ impl Httpbin {
 
     async fn play(&self, text: &str) -> Observation {
         let scenario = serde_json::from_value(serde_json::to_value(steps(text)).unwrap()).unwrap();
-        let web = Web::new(&self.url).unwrap();
+        let web = HttpClient::new(&self.url).unwrap();
         let clock = SystemClock;
-        let stage = Stage { web: Some(&web), ..Stage::new(&clock) };
+        let stage = TestEnvironment { web: Some(&web), ..TestEnvironment::new(&clock) };
         run(&scenario, &stage, Variables::default()).await
     }
 }
 
 fn all_hold(seen: &Observation) {
-    let failed: Vec<_> = seen.steps.iter().filter(|step| step.decided != Decided::Held).collect();
+    let failed: Vec<_> = seen.steps.iter().filter(|step| step.decided != StepDecision::Held).collect();
     assert!(failed.is_empty(), "{failed:#?}");
 }
 

@@ -5,7 +5,7 @@
 use std::fs::File;
 
 use atoll::runtime::service::{ReadinessCheck, RuntimeKind};
-use atoll::scenario::{Decided, Observation, Shell, StepSeen};
+use atoll::scenario::{Observation, Shell, StepDecision, StepSeen};
 use atoll::system_clock::SystemClock;
 
 use super::peers::Peer;
@@ -35,7 +35,8 @@ async fn within(most: u64, text: &str, target: Option<&str>, shell: Option<&dyn 
 }
 
 fn all_hold(seen: &Observation) {
-    let failed: Vec<&StepSeen> = seen.steps.iter().filter(|step| step.decided != Decided::Held).collect();
+    let failed: Vec<&StepSeen> =
+        seen.steps.iter().filter(|step| step.decided != StepDecision::Held).collect();
     let failed: Vec<_> = failed.into_iter().map(brief).collect();
     assert!(failed.is_empty(), "{failed:#?}");
 }
@@ -106,7 +107,12 @@ async fn a_command_that_prints_a_gibibyte_is_cut_and_gone() {
 ";
     let seen = within(96, flood, None, Some(&running)).await;
     let decided: Vec<_> = seen.steps.iter().map(|step| step.decided).collect();
-    assert_eq!(decided, [Decided::Held, Decided::Held, Decided::Open], "{}", brief(&seen.steps[1]));
+    assert_eq!(
+        decided,
+        [StepDecision::Held, StepDecision::Held, StepDecision::Open],
+        "{}",
+        brief(&seen.steps[1])
+    );
     let [zeros, bytes, endless] = [0, 1, 2].map(|at| seen.steps[at].observed.as_ref().unwrap());
     assert!(zeros.stdout.as_ref().unwrap().contains("bytes left out"));
     assert!(bytes.stderr.as_ref().unwrap().ends_with("\u{FFFD}end\n"));

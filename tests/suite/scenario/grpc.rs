@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use atoll::clock::Clock;
-use atoll::scenario::{Decided, Observation, Stage, StepSeen, Variables, run};
+use atoll::scenario::{Observation, StepDecision, StepSeen, TestEnvironment, Variables, run};
 use atoll::system_clock::SystemClock;
 use prost::Message;
 use prost_reflect::prost_types::field_descriptor_proto::{Label, Type};
@@ -59,7 +59,7 @@ impl Greeter {
 
 async fn play(text: &str, target: &str, clock: &dyn Clock) -> Observation {
     let scenario = serde_json::from_value(serde_json::to_value(steps(text)).unwrap()).unwrap();
-    let stage = Stage { grpc_target: Some(target), ..Stage::new(clock) };
+    let stage = TestEnvironment { grpc_target: Some(target), ..TestEnvironment::new(clock) };
     let variables = Variables::given([("who".to_owned(), json!("Ann \"A\""))].into_iter().collect());
     run(&scenario, &stage, variables).await
 }
@@ -70,7 +70,7 @@ fn text(step: &StepSeen) -> &str {
 }
 
 fn error(step: &StepSeen) -> &str {
-    assert_eq!(step.decided, Decided::Failed);
+    assert_eq!(step.decided, StepDecision::Failed);
     step.error.as_deref().unwrap()
 }
 
@@ -103,7 +103,7 @@ async fn the_health_service_of_the_library_answers() {
         )
         .await;
     all_held(&seen);
-    assert!(seen.steps.iter().all(|step| step.decided == Decided::Held));
+    assert!(seen.steps.iter().all(|step| step.decided == StepDecision::Held));
     assert_eq!(
         text(&seen.steps[0]),
         "gRPC grpc.health.v1.Health/Check\nStatus: OK\n\n{\"status\":\"SERVING\"}"
@@ -644,7 +644,7 @@ async fn a_scenario_may_name_whom_it_trusts() {
     let Some(greeter) = Greeter::start(test, &["--tls", home.path().to_str().unwrap()]).await else { return };
     let safe = greeter.target.replace("http:", "https:");
     let clock = QuickClock::default();
-    let stage = Stage { grpc_target: Some(&safe), ..Stage::new(&clock) };
+    let stage = TestEnvironment { grpc_target: Some(&safe), ..TestEnvironment::new(&clock) };
     let play = async |trust: &str| {
         let call = "- grpc: { service: greet.v1.Greeter, method: Hello, body: { name: Ann } }\n  assert: { status: OK }";
         run(&read(&format!("id: safe\n{trust}\nsteps:\n{call}\n")), &stage, Variables::default()).await

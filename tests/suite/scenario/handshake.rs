@@ -1,7 +1,7 @@
 //! Handshakes of WebSockets, as servers may write them.
 
 use atoll::clock::Clock as _;
-use atoll::scenario::{Decided, Observation};
+use atoll::scenario::{Observation, StepDecision};
 use atoll::system_clock::SystemClock;
 
 use super::peers::Peer;
@@ -19,7 +19,7 @@ async fn every_right_answer_is_taken() {
         let text =
             format!("- ws: {{ url: /{path}, receive: {{}} }}\n  assert: {{ status: 101, messages: hi }}\n");
         let seen = talk(&peer, &text).await;
-        assert_eq!(seen.steps[0].decided, Decided::Held, "{path}: {}", told(&seen));
+        assert_eq!(seen.steps[0].decided, StepDecision::Held, "{path}: {}", told(&seen));
     }
 }
 
@@ -59,7 +59,7 @@ async fn a_refusal_is_shown_with_what_came_of_its_body() {
     assert_eq!(text(0), "The handshake was refused: HTTP 403\nnot here\n");
     assert_eq!(seen.steps[1].error.as_deref(), Some("the handshake was refused: HTTP 403"));
     assert_eq!(text(1), "The handshake was refused: HTTP 403\nnot here…\n");
-    assert_eq!(seen.steps[2].decided, Decided::Held, "{}", told(&seen));
+    assert_eq!(seen.steps[2].decided, StepDecision::Held, "{}", told(&seen));
 }
 
 /// Some servers look for the names of headers letter by letter, as browsers write them.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use atoll::diag::{Code, SourceMap};
-use atoll::scenario::{Files, lint};
+use atoll::scenario::{ScenarioFiles, lint};
 
 const GOOD: &str = "
 id: good
@@ -22,7 +22,7 @@ steps:
 fn rules(files: &[(&str, &str)]) -> Vec<&'static str> {
     let scenarios: Vec<_> =
         files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-    let (_, found) = lint::scenarios(&Files::from(scenarios));
+    let (_, found) = lint::scenarios(&ScenarioFiles::from(scenarios));
     found.iter().map(|complaint| complaint.code.number()).collect()
 }
 
@@ -211,7 +211,7 @@ fn a_placeholder_that_nothing_has_set_is_found_once_and_secrets_are_not_repeated
         "id: a\nsteps:\n- description: d\n  request: { method: GET, path: '/{nobody}' }\n  expect: x\n";
     assert_eq!(rules(&[("a.yaml", text)]), ["SC030"]);
     let secret = "id: a\ndescription: ghp_0123456789abcdefghijklmnopqrstuvwxyz\nsteps: [{ description: d, expect: x, exec: { command: ls } }]\n";
-    let files = Files::from(vec![("a.yaml".to_owned(), secret.to_owned())]);
+    let files = ScenarioFiles::from(vec![("a.yaml".to_owned(), secret.to_owned())]);
     let (_, found) = lint::scenarios(&files);
     assert!(found.iter().all(|complaint| !complaint.message.contains("ghp_")), "{found:?}");
     assert_eq!(found[0].code.number(), "SC103");

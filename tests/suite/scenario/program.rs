@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
-use atoll::scenario::{Command, Execution, Opening, Program, Ran, Shell, ShellError};
+use atoll::scenario::{
+    CommandExecution, CommandResult, ServiceCommand, Shell, ShellError, TerminalOpening, TerminalProgram,
+};
 use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -227,7 +229,7 @@ pub struct LocalShell {
 }
 
 impl Shell for LocalShell {
-    fn exec(&self, command: Command) -> Execution<'_> {
+    fn exec(&self, command: ServiceCommand) -> CommandExecution<'_> {
         Box::pin(async move {
             for (path, content) in &command.files {
                 std::fs::write(path, content).map_err(|e| ShellError(format!("{path}: {e}")))?;
@@ -248,14 +250,14 @@ impl Shell for LocalShell {
                 output = child.wait_with_output() => {
                     let output = output.map_err(|e| ShellError(e.to_string()))?;
                     let exit_code = output.status.code().map(i64::from);
-                    Ok(Ran { exit_code, stdout: output.stdout, stderr: output.stderr, timed_out: false })
+                    Ok(CommandResult { exit_code, stdout: output.stdout, stderr: output.stderr, timed_out: false })
                 }
-                () = self.clock.sleep(command.timeout) => Ok(Ran { timed_out: true, ..Ran::default() }),
+                () = self.clock.sleep(command.timeout) => Ok(CommandResult { timed_out: true, ..CommandResult::default() }),
             }
         })
     }
 
-    fn terminal(&self, _: Program) -> Opening<'_> {
+    fn terminal(&self, _: TerminalProgram) -> TerminalOpening<'_> {
         Box::pin(async { Err(ShellError("it has no terminal".to_owned())) })
     }
 

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use atoll::clock::ManualClock;
-use atoll::scenario::{Decided, Observation};
+use atoll::scenario::{Observation, StepDecision};
 use atoll::system_clock::SystemClock;
 use axum::Router;
 use axum::routing::get;
@@ -28,7 +28,7 @@ async fn a_journey_with_captures_is_observed_and_left_open() {
     let url = serve(shop(QuickClock::default())).await;
     let seen = play(&read(ITEMS), Some(&url), None, "").await;
     assert_eq!(status(&seen), [Some(201), Some(200), Some(200), Some(204), Some(404)]);
-    assert!(seen.steps.iter().all(|step| step.decided == Decided::Open && step.error.is_none()));
+    assert!(seen.steps.iter().all(|step| step.decided == StepDecision::Open && step.error.is_none()));
     assert_eq!((seen.weight, seen.tier, seen.setup_ok), (2.0, 2, true));
     let sent = seen.steps[0].sent.as_ref().unwrap();
     assert_eq!(
@@ -56,7 +56,7 @@ async fn assertions_decide_without_a_judge() {
     assert!(seen.setup_ok, "{:?}", seen.broken);
     let failed: Vec<_> = seen.steps.iter().flat_map(|step| &step.assertions).filter(|v| !v.ok).collect();
     assert!(failed.is_empty(), "{failed:#?}");
-    assert!(seen.steps.iter().all(|step| step.decided == Decided::Held));
+    assert!(seen.steps.iter().all(|step| step.decided == StepDecision::Held));
     assert_eq!(seen.steps[1].assertions.len(), 10);
 }
 
@@ -78,7 +78,7 @@ async fn a_broken_setup_is_reported_and_nothing_is_run() {
     assert!(broken.sent.starts_with("POST /login\n") && broken.observed.starts_with("HTTP 500\n"));
     assert_eq!(seen.steps.len(), 2);
     for step in &seen.steps {
-        assert_eq!((step.decided, step.attempts, &step.observed), (Decided::Failed, 0, &None));
+        assert_eq!((step.decided, step.attempts, &step.observed), (StepDecision::Failed, 0, &None));
         assert!(step.error.as_ref().unwrap().starts_with("not run: step 1 of the setup (Log in) broke"));
     }
 }
@@ -93,7 +93,7 @@ async fn a_failed_assertion_is_tried_again_until_it_holds() {
 ";
     let seen = in_shop(polling).await;
     let step = &seen.steps[0];
-    assert_eq!((step.attempts, step.decided, step.duration_ms), (3, Decided::Held, 5_000));
+    assert_eq!((step.attempts, step.decided, step.duration_ms), (3, StepDecision::Held, 5_000));
     let seen = in_shop(&polling.replace("interval: 2s", "interval: 9s, timeout: 20s")).await;
     let step = &seen.steps[0];
     assert_eq!(
@@ -101,7 +101,7 @@ async fn a_failed_assertion_is_tried_again_until_it_holds() {
         Some("no answer within 2s"),
         "the third try is cut off, no fourth is begun"
     );
-    assert_eq!((step.attempts, step.decided), (3, Decided::Failed));
+    assert_eq!((step.attempts, step.decided), (3, StepDecision::Failed));
     let seen = in_shop(&polling.replace("attempts: 5", "attempts: 2")).await;
     assert_eq!(seen.steps[0].assertions[0].actual, json!("running"));
 }
@@ -123,7 +123,7 @@ async fn durations_are_measured_on_the_last_try() {
         (verdict.ok, &verdict.actual, verdict.assert.as_str()),
         (false, &json!("700ms"), "duration <500ms")
     );
-    assert_eq!(seen.steps[1].decided, Decided::Held);
+    assert_eq!(seen.steps[1].decided, StepDecision::Held);
 }
 
 #[tokio::test]
@@ -154,7 +154,12 @@ async fn a_request_that_a_used_connection_loses_is_sent_once_more() {
 ";
     let seen = play_on(&steps(text), Some(&url), None, &SystemClock, "").await;
     for step in &seen.steps {
-        assert_eq!((step.decided, step.error.as_deref()), (Decided::Held, None), "{:?}", step.assertions);
+        assert_eq!(
+            (step.decided, step.error.as_deref()),
+            (StepDecision::Held, None),
+            "{:?}",
+            step.assertions
+        );
     }
     let read = *read.lock().unwrap();
     assert!(read >= 62 + 20, "every second request finds a connection that is used up: {read}");
@@ -170,7 +175,7 @@ async fn requests_at_once_that_used_connections_lose_are_each_sent_once_more() {
   assert: { json: { $.outcomes: { equals: { '200': 20 } } } }
 ";
         let seen = play_on(&steps(text), Some(&url), None, &SystemClock, "").await;
-        assert_eq!(seen.steps[1].decided, Decided::Held, "{:?}", seen.steps[1].assertions);
+        assert_eq!(seen.steps[1].decided, StepDecision::Held, "{:?}", seen.steps[1].assertions);
         let read = *read.lock().unwrap();
         assert!(read <= 20 + 20 + 20, "none is sent three times: {read}");
     }
@@ -183,7 +188,7 @@ async fn what_a_server_says_as_it_closes_a_used_connection_is_no_answer() {
     let text = "- repeat: 6\n  request: { method: POST, path: /a, body: x }\n  assert: { status: 200 }\n";
     let (url, _) = parting(OK, LATE).await;
     let seen = play_on(&steps(text), Some(&url), None, &SystemClock, "").await;
-    assert_eq!(seen.steps[0].decided, Decided::Held, "{:?}", seen.steps[0].assertions);
+    assert_eq!(seen.steps[0].decided, StepDecision::Held, "{:?}", seen.steps[0].assertions);
     let (url, read) = parting(LATE, b"").await;
     let seen =
         play_on(&steps(&text.replace("repeat: 6", "repeat: 1")), Some(&url), None, &SystemClock, "").await;
@@ -197,7 +202,7 @@ async fn a_request_that_is_sent_once_more_follows_no_more_redirects_than_it_may(
         forgetful(b"HTTP/1.1 303 See Other\r\nLocation: /next\r\nContent-Length: 0\r\n\r\n").await;
     let text = "- request: { method: POST, path: /a, body: x, redirects: 1 }\n  assert: { status: 303 }\n";
     let seen = play_on(&steps(text), Some(&url), None, &SystemClock, "").await;
-    assert_eq!((seen.steps[0].decided, seen.steps[0].error.as_deref()), (Decided::Held, None));
+    assert_eq!((seen.steps[0].decided, seen.steps[0].error.as_deref()), (StepDecision::Held, None));
     assert_eq!(*read.lock().unwrap(), 3, "the request, its redirect, and that once more");
 }
 
@@ -207,7 +212,7 @@ async fn after_a_redirect_a_used_connection_may_be_lost_as_well() {
         forgetful(b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /next\r\nContent-Length: 0\r\n\r\n").await;
     let text = "- request: { method: POST, path: /a, body: x, redirects: 3 }\n  assert: { status: 307 }\n";
     let seen = play_on(&steps(text), Some(&url), None, &SystemClock, "").await;
-    assert_eq!((seen.steps[0].decided, seen.steps[0].error.as_deref()), (Decided::Held, None));
+    assert_eq!((seen.steps[0].decided, seen.steps[0].error.as_deref()), (StepDecision::Held, None));
 }
 
 #[tokio::test]
@@ -239,7 +244,7 @@ async fn redirects_are_followed_at_home_and_end_there() {
         seen.steps[2].error
     );
     assert!(seen.steps[3].error.as_ref().unwrap().contains("not at the target"));
-    assert_eq!(seen.steps[3].decided, Decided::Failed);
+    assert_eq!(seen.steps[3].decided, StepDecision::Failed);
 }
 
 #[tokio::test]
@@ -275,7 +280,7 @@ async fn resets_and_silence_are_errors_with_what_had_come() {
         step.error
     );
     assert_eq!(step.observed.as_ref().unwrap().body.as_deref(), Some("partial"));
-    assert_eq!(step.decided, Decided::Failed);
+    assert_eq!(step.decided, StepDecision::Failed);
     let seen = play(&scenario, Some(&raw(b"").await), None, "").await;
     assert!(seen.steps[0].error.as_ref().unwrap().starts_with("no answer:"), "{:?}", seen.steps[0].error);
     let seen = play(&scenario, Some(&raw(b"SSH-2.0-x\r\n").await), None, "").await;
@@ -305,7 +310,7 @@ async fn a_peer_that_hangs_is_given_up() {
     };
     let (seen, ()) = tokio::join!(running, late);
     assert_eq!(seen.steps[0].error.as_deref(), Some("no answer within 5s"));
-    assert_eq!((seen.steps[0].decided, seen.steps[0].duration_ms), (Decided::Failed, 5_000));
+    assert_eq!((seen.steps[0].decided, seen.steps[0].duration_ms), (StepDecision::Failed, 5_000));
 }
 
 #[tokio::test]
@@ -363,6 +368,6 @@ async fn a_server_that_others_wrote() {
 "#,
     );
     let seen = play(&scenario, Some(&server.url), None, "").await;
-    let failed: Vec<_> = seen.steps.iter().filter(|step| step.decided != Decided::Held).collect();
+    let failed: Vec<_> = seen.steps.iter().filter(|step| step.decided != StepDecision::Held).collect();
     assert!(failed.is_empty(), "{failed:#?}");
 }

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use atoll::scenario::{Decided, Observation};
+use atoll::scenario::{Observation, StepDecision};
 use atoll::system_clock::SystemClock;
 use axum::http;
 use hyper::body::Bytes;
@@ -80,7 +80,7 @@ async fn what_came_before_a_request_is_no_part_of_its_answer() {
     });
     let text = "- repeat: 10\n  request: { method: POST, path: /a, body: x }\n  assert: { status: 200 }\n";
     let seen = seen(text, &url).await;
-    assert_eq!(seen.steps[0].decided, Decided::Held, "{}", crate::scenario::told(&seen));
+    assert_eq!(seen.steps[0].decided, StepDecision::Held, "{}", crate::scenario::told(&seen));
     assert_eq!(*received.lock().unwrap(), 10);
 }
 
@@ -139,7 +139,7 @@ async fn http2_is_spoken_and_a_connection_that_ends_is_replaced() {
         let scenario = read(&format!("id: two\ntrust: |\n  {pem}\nsteps:\n{steps}"));
         let seen = play_on(&scenario, Some(&url), None, &SystemClock, "").await;
         let told = crate::scenario::told(&seen);
-        assert!(seen.steps.iter().all(|step| step.decided == Decided::Held), "{told}");
+        assert!(seen.steps.iter().all(|step| step.decided == StepDecision::Held), "{told}");
         assert_eq!(*counts.lock().unwrap(), (connections, 4), "{told}");
     }
 }
@@ -159,7 +159,11 @@ async fn the_host_of_a_step_is_the_authority_over_http2() {
     );
     let scenario = read(&format!("id: two\ntrust: |\n  {pem}\nsteps:\n{steps}"));
     let seen = play_on(&scenario, Some(&url), None, &SystemClock, "").await;
-    assert!(seen.steps.iter().all(|step| step.decided == Decided::Held), "{}", crate::scenario::told(&seen));
+    assert!(
+        seen.steps.iter().all(|step| step.decided == StepDecision::Held),
+        "{}",
+        crate::scenario::told(&seen)
+    );
 }
 
 #[tokio::test]
@@ -171,6 +175,6 @@ async fn a_request_that_http2_loses_without_a_byte_is_sent_once_more() {
     let scenario = read(&format!("id: two\ntrust: |\n  {pem}\nsteps:\n{steps}"));
     let seen = play_on(&scenario, Some(&url), None, &SystemClock, "").await;
     let told = crate::scenario::told(&seen);
-    assert!(seen.steps.iter().all(|step| step.decided == Decided::Held), "{told}");
+    assert!(seen.steps.iter().all(|step| step.decided == StepDecision::Held), "{told}");
     assert_eq!(*counts.lock().unwrap(), (3, 5), "{told}");
 }

@@ -1,7 +1,7 @@
 //! What our scenarios say that others cannot: states that are waited for, rows, fixtures, teardown, races, made-up values.
 #![expect(clippy::disallowed_methods, reason = "tests open ports")]
 
-use atoll::scenario::{Decided, Files, Isolation, Observation, Scenario, Visibility, load};
+use atoll::scenario::{Isolation, Observation, Scenario, ScenarioFiles, StepDecision, Visibility, load};
 use atoll::system_clock::SystemClock;
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ async fn in_shop(scenario: &Scenario) -> Observation {
     play_on(scenario, Some(&url), None, &clock, "").await
 }
 
-fn decided(seen: &Observation) -> Vec<Decided> {
+fn decided(seen: &Observation) -> Vec<StepDecision> {
     seen.steps.iter().map(|step| step.decided).collect()
 }
 
@@ -31,12 +31,12 @@ async fn a_state_is_waited_for_and_then_asserted() {
 ";
     let seen = in_shop(&steps(polling)).await;
     let step = &seen.steps[0];
-    assert_eq!((step.attempts, step.decided, step.assertions.len()), (3, Decided::Held, 2));
+    assert_eq!((step.attempts, step.decided, step.assertions.len()), (3, StepDecision::Held, 2));
     assert_eq!(step.duration_ms, 4_000);
     // The clock of these tests lets a limit of less than ten seconds run out at once: the last try has no answer.
     let seen = in_shop(&steps(&polling.replace("state: done", "tries: 9"))).await;
     let step = &seen.steps[0];
-    assert_eq!((step.attempts, step.decided, &step.error), (6, Decided::Failed, &None));
+    assert_eq!((step.attempts, step.decided, &step.error), (6, StepDecision::Failed, &None));
     assert_eq!(step.assertions[0].actual, json!(5), "the state that was last seen is told");
 }
 
@@ -50,7 +50,7 @@ async fn an_assertion_beside_until_is_not_waited_for() {
 ",
     ))
     .await;
-    assert_eq!((seen.steps[0].attempts, seen.steps[0].decided), (1, Decided::Failed));
+    assert_eq!((seen.steps[0].attempts, seen.steps[0].decided), (1, StepDecision::Failed));
 }
 
 #[tokio::test]
@@ -71,9 +71,9 @@ teardown:
 ",
     ))
     .await;
-    assert_eq!(decided(&seen), [Decided::Failed, Decided::Failed]);
+    assert_eq!(decided(&seen), [StepDecision::Failed, StepDecision::Failed]);
     assert_eq!(seen.steps[1].error.as_deref(), Some("not run: step 1 (First), which must hold, failed"));
-    assert_eq!(seen.teardown[0].decided, Decided::Held);
+    assert_eq!(seen.teardown[0].decided, StepDecision::Held);
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ steps:
 ",
     ))
     .await;
-    assert_eq!(decided(&seen)[..2], [Decided::Held, Decided::Failed]);
+    assert_eq!(decided(&seen)[..2], [StepDecision::Held, StepDecision::Failed]);
     assert_eq!((seen.steps[1].attempts, seen.steps[1].assertions[0].actual.clone()), (5, json!("done")));
     assert_eq!(seen.steps[2].error.as_deref(), Some("not run: the 50s of the scenario are over"));
     // However much was left for it: the error of a step that is cut off is the same in every run.
@@ -122,7 +122,7 @@ steps:
 ",
     );
     let seen = in_shop(&scenario).await;
-    assert_eq!(decided(&seen), [Decided::Held; 4]);
+    assert_eq!(decided(&seen), [StepDecision::Held; 4]);
     assert_eq!(seen.steps[1].description, "Echo b c");
     assert_eq!(seen.steps.iter().map(|step| step.weight).collect::<Vec<_>>(), [1.5, 1.5, 0.5, 0.5]);
     let (scenarios, _, complaints) = load(vec![(
@@ -147,7 +147,7 @@ steps:
 
 #[tokio::test]
 async fn fixtures_come_before_and_after() {
-    let files = Files {
+    let files = ScenarioFiles {
         scenarios: vec![(
             "s/a.yaml".into(),
             "
@@ -188,7 +188,7 @@ teardown:
                 "setup:\n- request: { method: POST, path: /login, body: {} }\n".into(),
             ),
         ],
-        ..Files::default()
+        ..ScenarioFiles::default()
     };
     let (scenarios, _, complaints) = load(files);
     assert!(complaints.is_empty(), "{complaints:?}");
@@ -207,17 +207,20 @@ teardown:
     let shell = LocalShell { clock: clock.clone() };
     let seen = play_on(scenario, Some(&url), Some(&shell), &clock, "").await;
     assert!(seen.setup_ok, "{:?}", seen.broken);
-    assert_eq!((seen.setup.len(), decided(&seen)), (3, vec![Decided::Held]));
+    assert_eq!((seen.setup.len(), decided(&seen)), (3, vec![StepDecision::Held]));
     assert_eq!(seen.teardown[0].observed.as_ref().unwrap().stdout.as_deref(), Some("7\n"));
-    assert_eq!(seen.teardown[1].decided, Decided::Held);
+    assert_eq!(seen.teardown[1].decided, StepDecision::Held);
 }
 
 #[test]
 fn fixtures_and_rows_that_are_wrong_say_so() {
     let complaints = |text: &str, fixtures: &[(&str, &str)]| {
         let fixtures = fixtures.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        let (_, _, complaints) =
-            load(Files { scenarios: vec![("a.yaml".into(), text.into())], fixtures, ..Files::default() });
+        let (_, _, complaints) = load(ScenarioFiles {
+            scenarios: vec![("a.yaml".into(), text.into())],
+            fixtures,
+            ..ScenarioFiles::default()
+        });
         let line = |c: &atoll::diag::Diagnostic| {
             format!("{} {} | {}", c.code, c.message, c.help.as_deref().unwrap_or_default())
         };
@@ -305,7 +308,7 @@ async fn races_are_counted() {
 ",
     ))
     .await;
-    assert_eq!(decided(&seen), [Decided::Held], "{:#?}", seen.steps[0].assertions);
+    assert_eq!(decided(&seen), [StepDecision::Held], "{:#?}", seen.steps[0].assertions);
     let tries: Vec<u64> =
         (0..10).map(|at| result(&seen, 0)["results"][at]["body"]["tries"].as_u64().unwrap()).collect();
     let mut sorted = tries.clone();
@@ -338,7 +341,7 @@ async fn what_is_done_at_once_overlaps_and_a_broken_one_is_told() {
     );
     let seen =
         play(&scenario, Some("http://127.0.0.1:1"), Some(&shell), &dir.path().display().to_string()).await;
-    assert_eq!(decided(&seen), [Decided::Held], "{}", crate::scenario::brief(&seen.steps[0]));
+    assert_eq!(decided(&seen), [StepDecision::Held], "{}", crate::scenario::brief(&seen.steps[0]));
 }
 
 #[tokio::test]
@@ -366,7 +369,7 @@ teardown:
 ",
     ))
     .await;
-    assert_eq!(decided(&seen), [Decided::Held; 3]);
+    assert_eq!(decided(&seen), [StepDecision::Held; 3]);
     let places: Vec<_> = seen.steps.iter().map(|step| (step.index, step.line)).collect();
     assert_eq!(places, [(0, 4), (1, 7), (2, 15)], "an index is a place among those that were run");
     let skipped: Vec<_> = seen.skipped.iter().map(|skip| (skip.list.as_str(), skip.why.as_str())).collect();
@@ -396,7 +399,13 @@ async fn a_step_is_repeated_and_its_times_are_looked_at_as_a_whole() {
 ",
     ))
     .await;
-    let states = [Decided::Held, Decided::Held, Decided::Failed, Decided::Held, Decided::Failed];
+    let states = [
+        StepDecision::Held,
+        StepDecision::Held,
+        StepDecision::Failed,
+        StepDecision::Held,
+        StepDecision::Failed,
+    ];
     assert_eq!(decided(&seen), states, "{}", crate::scenario::told(&seen));
     assert_eq!(seen.steps[0].assertions.len(), 5);
     let bound = &seen.steps[0].assertions[2].assert;

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use atoll::scenario::{Decided, Observation};
+use atoll::scenario::{Observation, StepDecision};
 use atoll::system_clock::SystemClock;
 
 use super::browser::{assert_all_hold, browse, chromium};
@@ -73,7 +73,7 @@ fn pem(home: &Path, name: &str) -> String {
     std::fs::read_to_string(home.join(name)).unwrap().replace('\n', "\n  ")
 }
 
-fn decided(seen: &Observation) -> Vec<Decided> {
+fn decided(seen: &Observation) -> Vec<StepDecision> {
     seen.steps.iter().map(|step| step.decided).collect()
 }
 
@@ -84,15 +84,15 @@ async fn whom_a_scenario_trusts_is_spoken_to() {
     let Some(safe) = Safe::start(home.path(), "signed", test).await else { return };
     let authority = pem(home.path(), "authority.pem");
     let seen = safe.play(&format!("trust: |\n  {authority}")).await;
-    assert_eq!(decided(&seen), [Decided::Held; 2], "{}", crate::scenario::told(&seen));
+    assert_eq!(decided(&seen), [StepDecision::Held; 2], "{}", crate::scenario::told(&seen));
     let captured =
         format!("variables:\n  pem: |\n    {}\ntrust: '{{pem}}'", authority.replace("\n ", "\n   "));
     let seen = safe.play(&captured).await;
-    assert_eq!(decided(&seen), [Decided::Held; 2], "{}", crate::scenario::told(&seen));
+    assert_eq!(decided(&seen), [StepDecision::Held; 2], "{}", crate::scenario::told(&seen));
     // One that nobody has signed, for another name, and that could sign others: it is known all the same.
     let Some(own) = Safe::start(home.path(), "own", test).await else { return };
     let seen = own.play(&format!("trust: |\n  {}", pem(home.path(), "own.pem"))).await;
-    assert_eq!(decided(&seen), [Decided::Held; 2], "{}", crate::scenario::told(&seen));
+    assert_eq!(decided(&seen), [StepDecision::Held; 2], "{}", crate::scenario::told(&seen));
 }
 
 #[tokio::test]

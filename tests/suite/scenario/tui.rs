@@ -1,7 +1,7 @@
 //! `tui` steps against programs from the distribution's packages, in sandboxes and in containers.
 
 use atoll::runtime::service::{ExecSpec, ReadinessCheck, RunningService, RuntimeKind, ServiceSpec};
-use atoll::scenario::{Decided, Observation, Shell, StepSeen, load};
+use atoll::scenario::{Observation, Shell, StepDecision, StepSeen, load};
 use atoll::system_clock::SystemClock;
 use serde_json::json;
 
@@ -32,7 +32,7 @@ fn text(step: &StepSeen) -> &str {
 /// That every step has assertions, and all of them hold.
 pub fn all_hold(seen: &Observation) {
     for step in &seen.steps {
-        assert_eq!(step.decided, Decided::Held, "{}", crate::scenario::brief(step));
+        assert_eq!(step.decided, StepDecision::Held, "{}", crate::scenario::brief(step));
     }
 }
 
@@ -181,7 +181,7 @@ steps:
     let decided: Vec<_> = seen.steps.iter().map(|step| step.decided).collect();
     assert_eq!(
         decided,
-        [Decided::Open, Decided::Held, Decided::Open, Decided::Failed],
+        [StepDecision::Open, StepDecision::Held, StepDecision::Open, StepDecision::Failed],
         "{}",
         crate::scenario::told(&seen)
     );
@@ -250,7 +250,7 @@ async fn keys_are_pressed_one_after_the_other() {
 "#,
     )
     .await;
-    assert_eq!(seen.steps[1].decided, Decided::Held, "{}", crate::scenario::brief(&seen.steps[1]));
+    assert_eq!(seen.steps[1].decided, StepDecision::Held, "{}", crate::scenario::brief(&seen.steps[1]));
     house.runtimes.stop(&running).await;
 }
 
@@ -286,7 +286,7 @@ async fn keys_that_do_not_fit_into_the_timeout_are_an_error_and_not_typed_at_onc
         error(1),
         "the `timeout` of 1s is too short to type 180 keys, which take at least 5370ms: nothing was typed; raise it, or type less in one step"
     );
-    assert_eq!(seen.steps[2].decided, Decided::Held, "{}", crate::scenario::brief(&seen.steps[2]));
+    assert_eq!(seen.steps[2].decided, StepDecision::Held, "{}", crate::scenario::brief(&seen.steps[2]));
     assert!(error(3).starts_with("the `timeout` of 1s is too short to type"), "{}", error(3));
     assert!(!text(&seen.steps[3]).contains("aa"), "{}", error(3));
     assert_eq!(
@@ -359,7 +359,7 @@ async fn what_goes_wrong_is_said() {
     assert!(text(&seen.steps[1]).contains("here"));
     assert_eq!(
         (seen.steps[5].decided, seen.steps[6].decided),
-        (Decided::Held, Decided::Held),
+        (StepDecision::Held, StepDecision::Held),
         "{}",
         crate::scenario::told(&seen)
     );

@@ -1,6 +1,6 @@
 //! What a scenario says is what is sent, and what is compared.
 
-use atoll::scenario::{Action, Decided, Observation, load_given};
+use atoll::scenario::{Action, Observation, StepDecision, load_given};
 use atoll::system_clock::SystemClock;
 use serde_json::json;
 
@@ -41,7 +41,7 @@ async fn seen(text: &str, url: &str) -> Observation {
 fn all_held(seen: &Observation) {
     for step in &seen.steps {
         let failed: Vec<_> = step.assertions.iter().filter(|verdict| !verdict.ok).collect();
-        assert!(step.decided == Decided::Held, "{}: {:?} {failed:?}", step.description, step.error);
+        assert!(step.decided == StepDecision::Held, "{}: {:?} {failed:?}", step.description, step.error);
     }
 }
 
@@ -154,7 +154,7 @@ async fn json_keeps_its_types_and_every_digit() {
     let decided: Vec<_> = seen.steps.iter().map(|step| step.decided).collect();
     assert_eq!(
         decided,
-        [Decided::Held, Decided::Held, Decided::Failed, Decided::Failed],
+        [StepDecision::Held, StepDecision::Held, StepDecision::Failed, StepDecision::Failed],
         "{:?}",
         seen.steps[0].assertions
     );
@@ -216,7 +216,7 @@ async fn nullable_and_formats_are_checked() {
   assert: { json: [{ path: $.name, schema: { type: string } }] }
 ";
     let decided: Vec<_> = seen(text, &url).await.steps.iter().map(|step| step.decided).collect();
-    assert_eq!(decided, [Decided::Held, Decided::Failed, Decided::Failed]);
+    assert_eq!(decided, [StepDecision::Held, StepDecision::Failed, StepDecision::Failed]);
 }
 
 #[tokio::test]
@@ -269,15 +269,15 @@ async fn a_placeholder_without_a_value_is_not_sent() {
 ";
     let seen = seen(text, &url).await;
     let step = &seen.steps[1];
-    assert!(step.sent.is_none() && step.decided == Decided::Failed);
+    assert!(step.sent.is_none() && step.decided == StepDecision::Failed);
     assert!(step.error.as_ref().unwrap().starts_with("`{token}` has no value"), "{step:?}");
-    assert_eq!(seen.steps[2].decided, Decided::Held, "{:?}", seen.steps[2]);
+    assert_eq!(seen.steps[2].decided, StepDecision::Held, "{:?}", seen.steps[2]);
     assert_eq!(
         seen.steps[3].assertions[0].reason.as_deref().unwrap(),
         "`{token}` has no value: it could not be captured: there is nothing at $.nothing"
     );
     assert!(seen.steps[4].error.as_ref().unwrap().starts_with("`{token}` in `expect` has no value"));
-    assert_eq!(seen.steps[5].decided, Decided::Open, "words may stand in braces");
+    assert_eq!(seen.steps[5].decided, StepDecision::Open, "words may stand in braces");
     let unknown =
         "id: a\nsteps:\n  - request: { method: GET, path: '/{tokn}' }\n    assert: { status: 200 }\n";
     let (found, _, complaints) = load_given(vec![("a.yaml".to_owned(), unknown.to_owned())], &[]);
@@ -395,7 +395,12 @@ fn an_answer_may_be_deep_and_no_stack_is_needed_for_it() {
     };
     let seen = small.spawn(play).unwrap().join().unwrap();
     let first = &seen.steps[0];
-    assert_eq!((first.decided, &first.captures[0].value), (Decided::Held, &json!("1.10")), "{}", told(&seen));
+    assert_eq!(
+        (first.decided, &first.captures[0].value),
+        (StepDecision::Held, &json!("1.10")),
+        "{}",
+        told(&seen)
+    );
     assert!(seen.steps[1].assertions.iter().all(|verdict| !verdict.ok), "{}", told(&seen));
     assert_eq!(seen.steps[1].assertions[1].actual, json!("1e400"));
     for step in &seen.steps[1..] {

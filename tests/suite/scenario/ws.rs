@@ -1,6 +1,6 @@
 //! `ws` steps against a server made of the `websockets` package.
 
-use atoll::scenario::{Decided, Observation, StepSeen, load};
+use atoll::scenario::{Observation, StepDecision, StepSeen, load};
 use atoll::system_clock::SystemClock;
 use serde_json::json;
 
@@ -19,7 +19,7 @@ fn text(step: &StepSeen) -> &str {
 /// That every step has assertions, and all of them hold.
 fn all_hold(seen: &Observation) {
     for step in &seen.steps {
-        assert_eq!(step.decided, Decided::Held, "{step:#?}");
+        assert_eq!(step.decided, StepDecision::Held, "{step:#?}");
     }
 }
 
@@ -76,7 +76,16 @@ async fn files_of_the_known_format_mean_the_same() {
     )
     .await;
     let decided: Vec<_> = seen.steps.iter().map(|step| step.decided).collect();
-    assert_eq!(decided, [Decided::Open, Decided::Open, Decided::Open, Decided::Open, Decided::Failed]);
+    assert_eq!(
+        decided,
+        [
+            StepDecision::Open,
+            StepDecision::Open,
+            StepDecision::Open,
+            StepDecision::Open,
+            StepDecision::Failed
+        ]
+    );
     assert_eq!(seen.steps[0].observed.as_ref().unwrap().body.as_deref(), Some("[]"));
     assert_eq!(text(&seen.steps[1]), "WebSocket default\nSent 1 message\n");
     assert_eq!(seen.steps[2].observed.as_ref().unwrap().body.as_deref(), Some(r#"{"id": 3}"#));
@@ -129,7 +138,7 @@ async fn a_refused_handshake_is_an_answer_where_its_status_is_asserted() {
 ",
     )
     .await;
-    assert_eq!(seen.steps[0].decided, Decided::Held, "{}", crate::scenario::brief(&seen.steps[0]));
+    assert_eq!(seen.steps[0].decided, StepDecision::Held, "{}", crate::scenario::brief(&seen.steps[0]));
     assert_eq!(text(&seen.steps[0]), "The handshake was refused: HTTP 401\nwho are you?\n");
     assert_eq!(seen.steps[0].captures[0].value, json!("401"));
     let refused = &seen.steps[1];
@@ -137,17 +146,17 @@ async fn a_refused_handshake_is_an_answer_where_its_status_is_asserted() {
     assert!(text(refused).contains("who are you?"));
     assert_eq!(
         (seen.steps[2].decided, seen.steps[2].assertions[0].actual.clone()),
-        (Decided::Failed, json!(404))
+        (StepDecision::Failed, json!(404))
     );
     // A server need not take a subprotocol.
-    assert_eq!(seen.steps[3].decided, Decided::Held, "{}", crate::scenario::brief(&seen.steps[3]));
+    assert_eq!(seen.steps[3].decided, StepDecision::Held, "{}", crate::scenario::brief(&seen.steps[3]));
     assert_eq!(
         seen.steps[3].observed.as_ref().unwrap().parts.get("protocol").filter(|part| !part.is_null()),
         None
     );
     assert!(text(&seen.steps[3]).contains("The server took none of the subprotocols\n"));
     let reason = seen.steps[4].assertions[0].reason.as_deref();
-    assert_eq!((seen.steps[4].decided, reason), (Decided::Failed, Some("there is no protocol")));
+    assert_eq!((seen.steps[4].decided, reason), (StepDecision::Failed, Some("there is no protocol")));
 }
 
 #[tokio::test]
@@ -171,7 +180,7 @@ async fn how_a_connection_ends_is_observed() {
     )
     .await;
     for at in [0, 1, 2, 3, 5] {
-        assert_eq!(seen.steps[at].decided, Decided::Held, "{}", crate::scenario::brief(&seen.steps[at]));
+        assert_eq!(seen.steps[at].decided, StepDecision::Held, "{}", crate::scenario::brief(&seen.steps[at]));
     }
     assert!(text(&seen.steps[0]).ends_with("Received 0 of 1 message\nClosed with code 4001: no more\n"));
     assert_eq!(seen.steps[1].captures[1].value, json!("going away"));
@@ -231,12 +240,12 @@ async fn a_peer_that_does_not_answer_is_waited_for_as_long_as_was_said() {
 ",
     )
     .await;
-    assert_eq!(seen.steps[0].decided, Decided::Held, "{}", crate::scenario::brief(&seen.steps[0]));
+    assert_eq!(seen.steps[0].decided, StepDecision::Held, "{}", crate::scenario::brief(&seen.steps[0]));
     assert!(text(&seen.steps[0]).ends_with("Received 0 of 1 message within 200ms\n"));
     let errors: Vec<_> = seen.steps[1..3].iter().map(|step| step.error.as_deref().unwrap()).collect();
     assert_eq!(errors[0], "no connection within 200ms");
     assert!(errors[1].starts_with("ws://127.0.0.1:1/x is not at the target"), "{}", errors[1]);
-    assert_eq!(seen.steps[3].decided, Decided::Failed);
+    assert_eq!(seen.steps[3].decided, StepDecision::Failed);
 }
 
 #[tokio::test]

@@ -1,13 +1,13 @@
 /// A comparison with a limit: `<500ms`, `>=3`, `2`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bound<'t> {
+pub struct Comparison<'t> {
     /// `<`, `<=`, `>`, `>=` or `=`; `None` where nothing was written.
     pub sign: Option<&'static str>,
     /// The limit as it is written.
     pub limit: &'t str,
 }
 
-impl<'t> Bound<'t> {
+impl<'t> Comparison<'t> {
     /// Splits a bound into its sign and its limit.
     pub fn parse(text: &'t str) -> Self {
         let text = text.trim();
@@ -34,14 +34,14 @@ impl<'t> Bound<'t> {
 
 #[cfg(test)]
 mod tests {
-    use super::Bound;
+    use super::Comparison;
 
     #[test]
     fn signs_and_limits() {
-        let bound = Bound::parse(" <= 500ms ");
-        assert_eq!(bound, Bound { sign: Some("<="), limit: "500ms" });
-        assert!(bound.admits(&5, &5, "=") && !Bound::parse("<5").admits(&5, &5, "="));
-        assert!(Bound::parse("5").admits(&4, &5, "<=") && !Bound::parse("5").admits(&4, &5, "="));
-        assert!(Bound::parse(">=3").admits(&3, &3, "=") && Bound::parse("==3").admits(&3, &3, "<"));
+        let bound = Comparison::parse(" <= 500ms ");
+        assert_eq!(bound, Comparison { sign: Some("<="), limit: "500ms" });
+        assert!(bound.admits(&5, &5, "=") && !Comparison::parse("<5").admits(&5, &5, "="));
+        assert!(Comparison::parse("5").admits(&4, &5, "<=") && !Comparison::parse("5").admits(&4, &5, "="));
+        assert!(Comparison::parse(">=3").admits(&3, &3, "=") && Comparison::parse("==3").admits(&3, &3, "<"));
     }
 }

@@ -5,32 +5,32 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::seen::{Sight, unseen};
-use super::{Assertion, Bound, Rule, Subject, openapi};
-use crate::scenario::answer::Answer;
+use super::seen::{Rendering, unseen};
+use super::{Assertion, AssertionRule, Comparison, Subject, openapi};
+use crate::scenario::answer::StepAnswer;
 use crate::scenario::checks::Selector;
-use crate::scenario::checks::select::Found;
+use crate::scenario::checks::select::Selection;
 use crate::scenario::values::json as written;
 use crate::scenario::values::variables::{as_text, placeholders};
-use crate::scenario::values::{Excerpt, Kept, Lapse, Variables};
+use crate::scenario::values::{Excerpt, KeptContent, Variables, WrittenDuration};
 use crate::schema::Schema;
 use crate::value::{MAX_READ_DEPTH, Value, is_deeper};
 use crate::visible;
 
-/// What became of one assertion.
+/// Result of one assertion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Verdict {
+pub struct AssertionResult {
     /// The assertion in words, variables filled in.
     pub assert: String,
-    /// Whether it holds.
+    /// True if the assertion holds.
     pub ok: bool,
-    /// What was wanted.
+    /// Expected value.
     pub expected: Value,
-    /// What was found; null where there was nothing.
+    /// Actual value; null if there is none.
     pub actual: Value,
     /// JSONPath or header name, where it has one.
     pub path: Option<String>,
-    /// Why it does not hold, where the two values do not show it.
+    /// Reason of the failure, if the two values do not show it.
     pub reason: Option<String>,
 }
 
@@ -41,12 +41,17 @@ const ASSERTED: usize = 2_000;
 const ACTUAL: usize = 512;
 
 /// Checks `assertion` against `answer`, which took the last of the times in `took`.
-pub fn check(assertion: &Assertion, answer: &Answer, took: &[Duration], variables: &Variables) -> Verdict {
-    let loose = assertion.rule == Rule::Equals && is_placeholder(&assertion.value);
+pub fn check(
+    assertion: &Assertion,
+    answer: &StepAnswer,
+    took: &[Duration],
+    variables: &Variables,
+) -> AssertionResult {
+    let loose = assertion.rule == AssertionRule::Equals && is_placeholder(&assertion.value);
     let filled = Assertion {
         path: assertion.path.as_ref().map(|path| variables.fill(path).into_owned()),
         value: match (&assertion.value, assertion.rule) {
-            (Value::String(pattern), Rule::Matches) => Value::from(variables.fill_pattern(pattern)),
+            (Value::String(pattern), AssertionRule::Matches) => Value::from(variables.fill_pattern(pattern)),
             (value, _) => variables.fill_json(value),
         },
         ..assertion.clone()
@@ -64,7 +69,7 @@ pub fn check(assertion: &Assertion, answer: &Answer, took: &[Duration], variable
         }
         Err(reason) => (None, Err(Some(reason))),
     };
-    Verdict {
+    AssertionResult {
         assert: visible::line(&filled.to_string(), ASSERTED),
         ok: outcome.is_ok(),
         expected: shown(filled.value.clone()),
@@ -76,10 +81,10 @@ pub fn check(assertion: &Assertion, answer: &Answer, took: &[Duration], variable
 
 /// What the assertion makes of what was found. Several parts are a list; the one part that a filter leads to may also be
 /// compared by itself.
-fn decide(assertion: &Assertion, found: &Found, answer: &Answer, loose: bool) -> Held {
+fn decide(assertion: &Assertion, found: &Selection, answer: &StepAnswer, loose: bool) -> CheckResult {
     let whole = found.whole(assertion.rule);
     let alone = match found {
-        Found::Several(found) if !assertion.value.is_array() => match found.as_slice() {
+        Selection::Several(found) if !assertion.value.is_array() => match found.as_slice() {
             [one] => Some(one),
             _ => None,
         },
@@ -102,34 +107,42 @@ fn decide(assertion: &Assertion, found: &Found, answer: &Answer, loose: bool) ->
     }
     let held = judge_seen(assertion, whole.as_ref());
     match (alone, assertion.rule) {
-        (Some(one), Rule::Equals | Rule::Matches | Rule::Contains | Rule::Type) => {
-            held.or_else(|reason| judge_seen(assertion, Some(one)).map_err(|_| reason))
-        }
-        (Some(one), Rule::NotContains) => held.and_then(|()| judge_seen(assertion, Some(one))),
+        (
+            Some(one),
+            AssertionRule::Equals | AssertionRule::Matches | AssertionRule::Contains | AssertionRule::Type,
+        ) => held.or_else(|reason| judge_seen(assertion, Some(one)).map_err(|_| reason)),
+        (Some(one), AssertionRule::NotContains) => held.and_then(|()| judge_seen(assertion, Some(one))),
         _ => held,
     }
 }
 
 /// Like [`judge`], with text as it is seen where a person is the reader. Text that differs from what is wanted in nothing
 /// that can be seen says so.
-fn judge_seen(assertion: &Assertion, actual: Option<&Value>) -> Held {
+fn judge_seen(assertion: &Assertion, actual: Option<&Value>) -> CheckResult {
     let held = judge(assertion, actual);
     let (Some(actual), Some(wanted)) = (actual.and_then(Value::as_str), assertion.value.as_str()) else {
         return held;
     };
-    let sight = Sight::of(assertion.subject);
-    let again = |sight: Sight| {
-        let value = if assertion.rule == Rule::Matches { wanted.to_owned() } else { sight.seen(wanted) };
+    let sight = Rendering::of(assertion.subject);
+    let again = |sight: Rendering| {
+        let value =
+            if assertion.rule == AssertionRule::Matches { wanted.to_owned() } else { sight.seen(wanted) };
         let is_something = !value.is_empty();
         let assertion = Assertion { value: value.into(), ..assertion.clone() };
         is_something.then(|| judge(&assertion, Some(&sight.seen(actual).into())))
     };
     match assertion.rule {
-        Rule::Equals | Rule::Contains | Rule::Matches if held.is_err() && sight != Sight::Exact => {
+        AssertionRule::Equals | AssertionRule::Contains | AssertionRule::Matches
+            if held.is_err() && sight != Rendering::Exact =>
+        {
             again(sight).unwrap_or(held)
         }
-        Rule::NotContains if held.is_ok() && sight != Sight::Exact => again(sight).unwrap_or(held),
-        Rule::Equals | Rule::Contains if held == Err(None) && again(Sight::Page) == Some(Ok(())) => {
+        AssertionRule::NotContains if held.is_ok() && sight != Rendering::Exact => {
+            again(sight).unwrap_or(held)
+        }
+        AssertionRule::Equals | AssertionRule::Contains
+            if held == Err(None) && again(Rendering::Page) == Some(Ok(())) =>
+        {
             let (there, here) = (unseen(actual).join(" "), unseen(wanted).join(" "));
             let none = |list: &str| if list.is_empty() { "none".to_owned() } else { list.to_owned() };
             Err(Some(format!(
@@ -171,24 +184,26 @@ fn shorten(actual: Value) -> Value {
 }
 
 /// The part that is checked, an error where it cannot be told.
-fn find(assertion: &Assertion, answer: &Answer, took: &[Duration]) -> Result<Found, String> {
+fn find(assertion: &Assertion, answer: &StepAnswer, took: &[Duration]) -> Result<Selection, String> {
     let path = assertion.path.as_deref().unwrap_or_default();
     if assertion.subject == Subject::Json {
         let value = answer.json()?;
         return Selector::parse(path)?.find(&value);
     }
-    Ok(Found::One(match (assertion.subject, answer) {
-        (Subject::Duration, _) => Some(Lapse(time(took, path)).to_string().into()),
-        (Subject::Status, Answer::Http(http)) => Some(http.status.into()),
-        (Subject::Header, Answer::Http(http)) => http.header(path).map(Value::from),
-        (Subject::Body, Answer::Http(http)) => Some(http.body.text().into_owned().into()),
-        (Subject::ExitCode, Answer::Exec(exec)) => exec.exit_code.map(Value::from),
-        (Subject::Stdout, Answer::Exec(exec)) => Some(exec.stdout.text().into_owned().into()),
-        (Subject::Stderr, Answer::Exec(exec)) => Some(exec.stderr.text().into_owned().into()),
-        (Subject::Header | Subject::Trailer, Answer::Told(told)) => {
+    Ok(Selection::One(match (assertion.subject, answer) {
+        (Subject::Duration, _) => Some(WrittenDuration(time(took, path)).to_string().into()),
+        (Subject::Status, StepAnswer::Http(http)) => Some(http.status.into()),
+        (Subject::Header, StepAnswer::Http(http)) => http.header(path).map(Value::from),
+        (Subject::Body, StepAnswer::Http(http)) => Some(http.body.text().into_owned().into()),
+        (Subject::ExitCode, StepAnswer::Exec(exec)) => exec.exit_code.map(Value::from),
+        (Subject::Stdout, StepAnswer::Exec(exec)) => Some(exec.stdout.text().into_owned().into()),
+        (Subject::Stderr, StepAnswer::Exec(exec)) => Some(exec.stderr.text().into_owned().into()),
+        (Subject::Header | Subject::Trailer, StepAnswer::Told(told)) => {
             told.part(assertion.subject.word()).and_then(|table| named(table, path)).cloned()
         }
-        (subject, Answer::Told(told)) => told.part(subject.word()).filter(|part| !part.is_null()).cloned(),
+        (subject, StepAnswer::Told(told)) => {
+            told.part(subject.word()).filter(|part| !part.is_null()).cloned()
+        }
         (subject, _) => return Err(format!("this step's answer has no {}", subject.word())),
     }))
 }
@@ -217,20 +232,20 @@ fn named<'v>(table: &'v Value, name: &str) -> Option<&'v Value> {
 }
 
 /// The text that is checked, where its middle is missing.
-fn cut(subject: Subject, answer: &Answer) -> Option<&Kept> {
+fn cut(subject: Subject, answer: &StepAnswer) -> Option<&KeptContent> {
     let kept = match (subject, answer) {
-        (Subject::Body, Answer::Http(http)) => &http.body,
-        (Subject::Stdout, Answer::Exec(exec)) => &exec.stdout,
-        (Subject::Stderr, Answer::Exec(exec)) => &exec.stderr,
+        (Subject::Body, StepAnswer::Http(http)) => &http.body,
+        (Subject::Stdout, StepAnswer::Exec(exec)) => &exec.stdout,
+        (Subject::Stderr, StepAnswer::Exec(exec)) => &exec.stderr,
         _ => return None,
     };
     kept.is_cut().then_some(kept)
 }
 
 /// What was found in a part holds for the whole; everything else cannot be told from parts.
-fn judge_cut(assertion: &Assertion, kept: &Kept) -> Held {
+fn judge_cut(assertion: &Assertion, kept: &KeptContent) -> CheckResult {
     let found = || kept.stretches().into_iter().any(|part| judge(assertion, Some(&part.into())).is_ok());
-    if matches!(assertion.rule, Rule::Contains | Rule::Matches) && found() {
+    if matches!(assertion.rule, AssertionRule::Contains | AssertionRule::Matches) && found() {
         return Ok(());
     }
     let (name, length) = (assertion.subject.word(), kept.length());
@@ -238,52 +253,54 @@ fn judge_cut(assertion: &Assertion, kept: &Kept) -> Held {
 }
 
 /// Whether the middle of the checked part is missing.
-fn told_in_part(assertion: &Assertion, answer: &Answer) -> bool {
-    let Answer::Told(told) = answer else { return false };
+fn told_in_part(assertion: &Assertion, answer: &StepAnswer) -> bool {
+    let StepAnswer::Told(told) = answer else { return false };
     let cut = told.part("cut").and_then(Value::as_array);
     cut.is_some_and(|words| words.iter().any(|word| word == assertion.subject.word()))
 }
 
 /// Like [`judge_cut`], where nothing is known of how much is missing.
-fn judge_part(assertion: &Assertion, actual: Option<&Value>) -> Held {
-    if matches!(assertion.rule, Rule::Contains | Rule::Matches) && judge(assertion, actual).is_ok() {
+fn judge_part(assertion: &Assertion, actual: Option<&Value>) -> CheckResult {
+    if matches!(assertion.rule, AssertionRule::Contains | AssertionRule::Matches)
+        && judge(assertion, actual).is_ok()
+    {
         return Ok(());
     }
     Err(Some(format!("{} is too long to be checked as a whole", assertion.subject.word())))
 }
 
 /// `Err` where it does not hold, with a reason where the values alone do not tell.
-type Held = Result<(), Option<String>>;
+type CheckResult = Result<(), Option<String>>;
 
-fn plain(ok: bool) -> Held {
+fn plain(ok: bool) -> CheckResult {
     if ok { Ok(()) } else { Err(None) }
 }
 
-fn judge(assertion: &Assertion, actual: Option<&Value>) -> Held {
+fn judge(assertion: &Assertion, actual: Option<&Value>) -> CheckResult {
     let wanted = &assertion.value;
-    if assertion.rule == Rule::Exists {
+    if assertion.rule == AssertionRule::Exists {
         return plain(actual.is_some() == wanted.as_bool().unwrap_or(true));
     }
     let Some(actual) = actual else {
-        let absent = assertion.rule == Rule::NotContains;
+        let absent = assertion.rule == AssertionRule::NotContains;
         return if absent { Ok(()) } else { Err(Some(nothing(assertion))) };
     };
     match assertion.rule {
-        Rule::Exists => Ok(()),
-        Rule::Equals => plain(equal(wanted, actual)),
-        Rule::OneOf => {
+        AssertionRule::Exists => Ok(()),
+        AssertionRule::Equals => plain(equal(wanted, actual)),
+        AssertionRule::OneOf => {
             plain(wanted.as_array().is_some_and(|items| items.iter().any(|it| one_of(it, actual))))
         }
-        Rule::Matches => {
+        AssertionRule::Matches => {
             let pattern = Regex::new(&as_text(wanted)).map_err(|e| Some(format!("no pattern: {e}")))?;
             plain(pattern.is_match(&as_text(actual)))
         }
-        Rule::Contains => plain(contains(actual, wanted)),
-        Rule::NotContains => plain(!contains(actual, wanted)),
-        Rule::Length => {
+        AssertionRule::Contains => plain(contains(actual, wanted)),
+        AssertionRule::NotContains => plain(!contains(actual, wanted)),
+        AssertionRule::Length => {
             let length = length(actual).ok_or_else(|| Some("it has no length".to_owned()))?;
             let text = as_text(wanted);
-            let bound = Bound::parse(&text);
+            let bound = Comparison::parse(&text);
             let limit = bound.limit.parse().map_err(|_| Some(format!("`{text}` is no length")))?;
             if bound.admits(&length, &limit, "=") {
                 Ok(())
@@ -291,26 +308,28 @@ fn judge(assertion: &Assertion, actual: Option<&Value>) -> Held {
                 Err(Some(format!("its length is {length}")))
             }
         }
-        Rule::Amount => {
+        AssertionRule::Amount => {
             let text = as_text(wanted);
-            let bound = Bound::parse(&text);
+            let bound = Comparison::parse(&text);
             let limit: u64 = bound.limit.parse().map_err(|_| Some(format!("`{text}` is no number")))?;
             let actual = actual.as_u64().ok_or_else(|| Some("it is no number".to_owned()))?;
             plain(bound.admits(&actual, &limit, "="))
         }
-        Rule::Type => plain(wanted.as_str().is_some_and(|name| has_type(&written::rounded(actual), name))),
-        Rule::Schema => {
+        AssertionRule::Type => {
+            plain(wanted.as_str().is_some_and(|name| has_type(&written::rounded(actual), name)))
+        }
+        AssertionRule::Schema => {
             let schema = openapi::plain(written::rounded(wanted).into_owned());
             let schema = Schema::compile("assert", schema).map_err(|e| Some(e.to_string()))?;
             let violations = schema.violations(&written::rounded(actual));
             let lines: Vec<String> = violations.iter().take(5).map(ToString::to_string).collect();
             if lines.is_empty() { Ok(()) } else { Err(Some(lines.join("; "))) }
         }
-        Rule::Within => {
+        AssertionRule::Within => {
             let text = as_text(wanted);
-            let bound = Bound::parse(&text);
-            let limit = Lapse::parse(bound.limit).map_err(Some)?;
-            let took = Lapse::parse(&as_text(actual)).map_err(Some)?;
+            let bound = Comparison::parse(&text);
+            let limit = WrittenDuration::parse(bound.limit).map_err(Some)?;
+            let took = WrittenDuration::parse(&as_text(actual)).map_err(Some)?;
             plain(bound.admits(&took, &limit, "<="))
         }
     }
@@ -384,7 +403,7 @@ mod tests {
     use super::*;
     use crate::scenario::answer::test::{exec, http};
 
-    fn verdict(subject: Subject, path: Option<&str>, rule: Rule, value: Value) -> Verdict {
+    fn verdict(subject: Subject, path: Option<&str>, rule: AssertionRule, value: Value) -> AssertionResult {
         let answer =
             http(201, &[("Location", "/items/7")], r#"{"id":7,"tags":["a","b"],"o":{"x":1.0},"n":null}"#);
         let mut variables = Variables::default();
@@ -396,7 +415,7 @@ mod tests {
 
     #[test]
     fn what_holds() {
-        use Rule::*;
+        use AssertionRule::*;
         for (subject, path, rule, value) in [
             (Subject::Status, None, OneOf, json!([200, "2xx"])),
             (Subject::Header, Some("location"), Equals, json!("/items/{id}")),
@@ -431,20 +450,23 @@ mod tests {
 
     #[test]
     fn what_fails_shows_both_sides() {
-        let failed = verdict(Subject::Status, None, Rule::OneOf, json!([200, "4xx"]));
+        let failed = verdict(Subject::Status, None, AssertionRule::OneOf, json!([200, "4xx"]));
         assert_eq!(
             (failed.ok, failed.actual, failed.assert.as_str()),
             (false, json!(201), "status is one of [200,\"4xx\"]")
         );
-        let failed = verdict(Subject::Json, Some("$.missing"), Rule::Equals, json!(1));
+        let failed = verdict(Subject::Json, Some("$.missing"), AssertionRule::Equals, json!(1));
         assert_eq!(failed.reason.as_deref(), Some("there is nothing at $.missing"));
-        let failed = verdict(Subject::Json, Some("$.o"), Rule::Schema, json!({"required": ["y"]}));
+        let failed = verdict(Subject::Json, Some("$.o"), AssertionRule::Schema, json!({"required": ["y"]}));
         assert!(failed.reason.unwrap().contains("\"y\" is a required property"));
-        let failed = verdict(Subject::Body, None, Rule::Matches, json!("id{dot}:7"));
+        let failed = verdict(Subject::Body, None, AssertionRule::Matches, json!("id{dot}:7"));
         assert!(!failed.ok, "a variable in a pattern is literal text");
-        assert!(!verdict(Subject::Duration, None, Rule::Within, json!("<480ms")).ok);
-        assert!(!verdict(Subject::Json, Some("$.id"), Rule::Equals, json!("7")).ok, "text is no number");
-        assert!(!verdict(Subject::ExitCode, None, Rule::Equals, json!(0)).ok);
+        assert!(!verdict(Subject::Duration, None, AssertionRule::Within, json!("<480ms")).ok);
+        assert!(
+            !verdict(Subject::Json, Some("$.id"), AssertionRule::Equals, json!("7")).ok,
+            "text is no number"
+        );
+        assert!(!verdict(Subject::ExitCode, None, AssertionRule::Equals, json!(0)).ok);
     }
 
     #[test]
@@ -454,14 +476,14 @@ mod tests {
             let assertion = Assertion { subject, path: path.map(Into::into), rule, value };
             check(&assertion, &answer, &[Duration::ZERO], &Variables::default())
         };
-        assert!(check(Subject::ExitCode, None, Rule::OneOf, json!([3])).ok);
-        assert!(check(Subject::Stderr, None, Rule::Contains, json!("boom")).ok);
-        assert!(check(Subject::Json, Some("$[1]"), Rule::Equals, json!(2)).ok);
+        assert!(check(Subject::ExitCode, None, AssertionRule::OneOf, json!([3])).ok);
+        assert!(check(Subject::Stderr, None, AssertionRule::Contains, json!("boom")).ok);
+        assert!(check(Subject::Json, Some("$[1]"), AssertionRule::Equals, json!(2)).ok);
         let plain = http(200, &[], "<html>");
         let assertion = Assertion {
             subject: Subject::Json,
             path: Some("$.a".into()),
-            rule: Rule::Exists,
+            rule: AssertionRule::Exists,
             value: json!(true),
         };
         let verdict = super::check(&assertion, &plain, &[Duration::ZERO], &Variables::default());

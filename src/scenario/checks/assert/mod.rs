@@ -5,9 +5,9 @@ mod check;
 pub(in crate::scenario) mod openapi;
 mod seen;
 
-pub use bound::Bound;
-pub use check::{Verdict, check, time};
-pub use seen::Sight;
+pub use bound::Comparison;
+pub use check::{AssertionResult, check, time};
+pub use seen::Rendering;
 
 use std::fmt;
 
@@ -17,18 +17,18 @@ use serde::{Deserialize, Serialize};
 use crate::scenario::values::json;
 use crate::value::Value;
 
-/// One check of one part of an answer.
+/// Check of one part of an answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Assertion {
-    /// Which part.
+    /// Part of the answer.
     pub subject: Subject,
     /// The JSONPath of `json`, the name of `header`, what of all times `duration` is about; null for the others.
     #[serde(default)]
     pub path: Option<String>,
-    /// How it is compared.
-    pub rule: Rule,
-    /// What with. Text in it may hold variables.
+    /// Comparison.
+    pub rule: AssertionRule,
+    /// Expected value. Text in it may hold variables.
     #[serde(default)]
     pub value: Value,
 }
@@ -49,9 +49,9 @@ pub enum Subject {
     Body,
     /// Exit code of a command or a terminal program.
     ExitCode,
-    /// What a command wrote to its standard output.
+    /// Standard output of a command.
     Stdout,
-    /// What a command wrote to its standard error.
+    /// Standard error of a command.
     Stderr,
     /// The message of a gRPC status.
     Message,
@@ -59,13 +59,13 @@ pub enum Subject {
     Text,
     /// HTML of a page or element.
     Html,
-    /// Where a browser is.
+    /// Address of a page.
     Url,
     /// Title of a page.
     Title,
     /// Value of a form field.
     Value,
-    /// Whether an element can be seen: `true` or `false`.
+    /// Visibility of an element: `true` or `false`.
     Visible,
     /// Accessibility tree of a page, as text.
     Tree,
@@ -73,7 +73,7 @@ pub enum Subject {
     Console,
     /// Dialogs that a page opened, as `kind: message`, one a line.
     Dialogs,
-    /// How many: matching elements, received messages or events.
+    /// Number of matching elements, received messages or events.
     Count,
     /// Received messages, one a line.
     Messages,
@@ -83,19 +83,19 @@ pub enum Subject {
     Protocol,
     /// Text of a terminal's screen.
     Screen,
-    /// How long the answer took; with a path, the mean or a percentile of all of them.
+    /// Time until the answer; with a path, the mean or a percentile of all times.
     Duration,
 }
 
-/// How a part is compared.
+/// Comparison of a part of an answer with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Rule {
-    /// It is the value. Numbers compare as numbers.
+pub enum AssertionRule {
+    /// Equal to the value. Numbers compare as numbers.
     Equals,
-    /// It is one of a list; `"2xx"` stands for a class of status codes.
+    /// Equal to one item of a list; `"2xx"` is a class of status codes.
     OneOf,
-    /// It is there (`true`) or is not (`false`).
+    /// Present (`true`) or absent (`false`).
     Exists,
     /// A regular expression finds something in it.
     Matches,
@@ -107,17 +107,17 @@ pub enum Rule {
     Length,
     /// `string number integer boolean array object null`.
     Type,
-    /// It fits a JSON Schema.
+    /// Valid against a JSON Schema.
     Schema,
-    /// It is within a bound such as `"<500ms"`.
+    /// Within a bound such as `"<500ms"`.
     Within,
-    /// It is a number, or within a bound such as `">=3"`.
+    /// Equal to a number, or within a bound such as `">=3"`.
     Amount,
 }
 
-/// How the right side of an assertion is written.
+/// Form of the right side of an assertion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum AssertionForm {
     /// HTTP status codes and classes of them, one or a list.
     Status,
     /// Whole numbers, one or a list.
@@ -191,7 +191,7 @@ impl Subject {
     }
 }
 
-impl Rule {
+impl AssertionRule {
     /// The word for it in a scenario file.
     pub fn word(self) -> &'static str {
         match self {
@@ -224,11 +224,13 @@ impl fmt::Display for Assertion {
             write!(f, " {path}")?;
         }
         match (self.rule, &self.value) {
-            (Rule::Exists, Value::Bool(false)) => f.write_str(" is absent"),
-            (Rule::Exists, _) => f.write_str(" exists"),
-            (Rule::OneOf, Value::Array(items)) if items.len() == 1 => write!(f, " is {}", plain(&items[0])),
-            (Rule::OneOf, value) => write!(f, " is one of {value}"),
-            (Rule::Within | Rule::Amount, value) => write!(f, " {}", plain(value)),
+            (AssertionRule::Exists, Value::Bool(false)) => f.write_str(" is absent"),
+            (AssertionRule::Exists, _) => f.write_str(" exists"),
+            (AssertionRule::OneOf, Value::Array(items)) if items.len() == 1 => {
+                write!(f, " is {}", plain(&items[0]))
+            }
+            (AssertionRule::OneOf, value) => write!(f, " is one of {value}"),
+            (AssertionRule::Within | AssertionRule::Amount, value) => write!(f, " {}", plain(value)),
             (rule, value) => write!(f, " {} {}", rule.word(), json::text(value)),
         }
     }

@@ -6,9 +6,9 @@ use super::Subject;
 const INVISIBLE: [char; 7] =
     ['\u{AD}', '\u{200B}', '\u{200C}', '\u{200D}', '\u{2060}', '\u{FEFF}', '\u{180E}'];
 
-/// How a part of an answer is seen.
+/// Way in which a reader sees a part of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sight {
+pub enum Rendering {
     /// As it is: the program is the reader.
     Exact,
     /// On a page, where lines and spaces run into each other.
@@ -17,7 +17,7 @@ pub enum Sight {
     Screen,
 }
 
-impl Sight {
+impl Rendering {
     /// How `subject` is seen.
     pub fn of(subject: Subject) -> Self {
         match subject {
@@ -60,9 +60,9 @@ mod tests {
     #[test]
     fn white_space_is_what_a_person_sees() {
         let text = "  Hello\n   big\u{A0}wor\u{AD}ld\u{200B} ";
-        assert_eq!(Sight::Page.seen(text), "Hello big world");
-        assert_eq!(Sight::Screen.seen("a\u{A0} b\nc"), "a  b\nc");
-        assert_eq!(Sight::Exact.seen(text), text);
+        assert_eq!(Rendering::Page.seen(text), "Hello big world");
+        assert_eq!(Rendering::Screen.seen("a\u{A0} b\nc"), "a  b\nc");
+        assert_eq!(Rendering::Exact.seen(text), text);
         assert_eq!(unseen("a\u{A0}b\tc\u{200B} \n"), ["U+0009", "U+00A0", "U+200B"]);
     }
 }

@@ -10,12 +10,12 @@ use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 /// Trusts the certificates that are named, whatever names are in them, and those that they have signed.
 #[derive(Debug)]
-pub struct Named {
+pub struct TrustedCertificates {
     certificates: Vec<CertificateDer<'static>>,
     signed: Arc<WebPkiServerVerifier>,
 }
 
-impl Named {
+impl TrustedCertificates {
     /// Reads certificates in PEM.
     pub fn read(pem: &str) -> Result<Arc<Self>, String> {
         install();
@@ -32,7 +32,7 @@ impl Named {
     }
 }
 
-impl ServerCertVerifier for Named {
+impl ServerCertVerifier for TrustedCertificates {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn what_is_no_certificate_is_refused() {
-        let error = |pem: &str| Named::read(pem).err().unwrap();
+        let error = |pem: &str| TrustedCertificates::read(pem).err().unwrap();
         assert_eq!(error(""), "`trust` has no certificate in PEM in it");
         let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         assert!(error(broken).starts_with("`trust` cannot be used: "), "{}", error(broken));

@@ -11,19 +11,19 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, Signatur
 
 mod certificates;
 
-use certificates::Named;
+use certificates::TrustedCertificates;
 pub use certificates::{install, reason};
 
-/// What the user gives, each file as its text in PEM.
+/// TLS settings of the user, each file as text in PEM.
 #[derive(Clone, Default)]
 pub struct TlsGiven {
     /// Certificates that are trusted in place of those of the machine.
     pub ca_cert: Option<String>,
     /// The certificate that is shown to servers, with those between it and its authority.
     pub client_cert: Option<String>,
-    /// Its private key.
+    /// Private key of the client certificate.
     pub client_key: Option<String>,
-    /// Whether any certificate of a server will do.
+    /// True if any certificate of a server is accepted.
     pub insecure: bool,
     /// The options of `curl` that mean the same.
     pub curl: Vec<String>,
@@ -40,7 +40,7 @@ impl Tls {
             return Err("a client certificate needs its key, and a key its certificate".to_owned());
         }
         if let Some(pem) = &given.ca_cert {
-            Named::read(pem).map_err(|e| e.replace("`trust`", "`ca_cert`"))?;
+            TrustedCertificates::read(pem).map_err(|e| e.replace("`trust`", "`ca_cert`"))?;
         }
         let tls = Self(Arc::new(given));
         // Only what is given is tried, so that the certificates of the machine are not read for it.
@@ -52,10 +52,10 @@ impl Tls {
     }
 
     /// The same for a scenario that trusts the certificates in `trust`, if there are any.
-    pub fn trusting(&self, trust: &str) -> Trusted {
+    pub fn trusting(&self, trust: &str) -> TlsIdentity {
         let parts = [trust, self.0.ca_cert.as_deref().unwrap_or_default()];
         let pem = parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join("\n");
-        Trusted { pem, tls: self.clone() }
+        TlsIdentity { pem, tls: self.clone() }
     }
 
     /// Whether a page of a browser has to look at no certificate, because it cannot be given those that are trusted.
@@ -74,22 +74,22 @@ impl Tls {
     }
 }
 
-/// Whom a client trusts, and who it is.
-pub struct Trusted {
+/// Certificates that a client trusts, and its own one.
+pub struct TlsIdentity {
     pem: String,
     tls: Tls,
 }
 
-impl Trusted {
+impl TlsIdentity {
     /// Who decides about the certificate of a server; `None` for the machine.
     pub fn verifier(&self) -> Result<Option<Arc<dyn ServerCertVerifier>>, String> {
         if self.tls.0.insecure {
-            return Ok(Some(Arc::new(Unchecked(rustls::crypto::ring::default_provider()))));
+            return Ok(Some(Arc::new(AnyCertificate(rustls::crypto::ring::default_provider()))));
         }
         if self.pem.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Named::read(&self.pem)?))
+        Ok(Some(TrustedCertificates::read(&self.pem)?))
     }
 
     /// Certificate and key that are shown to servers, in PEM.
@@ -157,9 +157,9 @@ fn of_the_machine() -> RootCertStore {
 
 /// Takes any certificate; that the server has its key is checked all the same.
 #[derive(Debug)]
-struct Unchecked(CryptoProvider);
+struct AnyCertificate(CryptoProvider);
 
-impl ServerCertVerifier for Unchecked {
+impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -7,16 +7,16 @@ use indexmap::IndexMap;
 use serde_json::json;
 
 use super::heard::CLOSED;
-use super::page::{Page, Sight};
-use super::{Browser, Deed, Hosts, pick, upload};
+use super::page::{Page, PageState};
+use super::{Browser, BrowserAction, Hosts, pick, upload};
 use crate::clock::{Clock, Millis, Sleep, millis};
-use crate::scenario::answer::Outcome;
-use crate::scenario::answer::Sent;
-use crate::scenario::answer::{Answer, Evidence, Told};
-use crate::scenario::network::Target;
-use crate::scenario::steps::Stage;
+use crate::scenario::answer::SentRecord;
+use crate::scenario::answer::StepOutcome;
+use crate::scenario::answer::{Evidence, StepAnswer, StructuredResponse};
+use crate::scenario::network::TargetUrl;
+use crate::scenario::steps::TestEnvironment;
 use crate::scenario::values::credentials;
-use crate::scenario::values::{Excerpt, Kept, Lapse, Variables};
+use crate::scenario::values::{Excerpt, KeptContent, Variables, WrittenDuration};
 use crate::value::Value;
 
 /// How long requests that an action has set off are waited for; assertions wait longer where they have to.
@@ -40,14 +40,14 @@ pub struct Actor {
     /// The pages that are open, the one that is played on last.
     pages: Vec<Page>,
     /// The step that was played last, and the end of its time.
-    turn: Option<(Turn, Sleep)>,
+    turn: Option<(PlayedStep, Sleep)>,
     /// When the time of the step is over.
     end: Millis,
 }
 
 /// A step that is being played.
-struct Turn {
-    deed: Deed,
+struct PlayedStep {
+    deed: BrowserAction,
     selector: Value,
     /// The frames that it is done in, one in the other.
     frames: Vec<Value>,
@@ -70,10 +70,10 @@ impl Actor {
     pub async fn play(
         &mut self,
         step: &Browser,
-        stage: &Stage<'_>,
+        stage: &TestEnvironment<'_>,
         variables: &Variables,
         left: Option<Duration>,
-    ) -> (Option<Sent>, Outcome) {
+    ) -> (Option<SentRecord>, StepOutcome) {
         let deed = step.action.filled(variables);
         let limit = left.map_or(step.timeout.0, |left| left.min(step.timeout.0));
         let text =
@@ -81,27 +81,32 @@ impl Actor {
                 format!("{text} in the frame {}", variables.fill(frame))
             });
         let text = match &deed {
-            Deed::Navigate { .. } => credentials::recorded_url(&text),
+            BrowserAction::Navigate { .. } => credentials::recorded_url(&text),
             _ => Cow::Borrowed(text.as_str()),
         };
-        let sent = Sent { text: Excerpt::visible(&text, 8 << 10).text, ..Sent::default() };
+        let sent = SentRecord { text: Excerpt::visible(&text, 8 << 10).text, ..SentRecord::default() };
         let frames: Vec<String> = step.frame.iter().map(|frame| variables.fill(frame).into_owned()).collect();
-        let turn = match Turn::of(deed, &frames, stage, (limit, step.within.0)) {
+        let turn = match PlayedStep::of(deed, &frames, stage, (limit, step.within.0)) {
             Ok(turn) => turn,
-            Err(reason) => return (Some(sent), Outcome::error(reason)),
+            Err(reason) => return (Some(sent), StepOutcome::error(reason)),
         };
         let end = left.map(|left| stage.clock.now().saturating_add(millis(left)));
         let outcome = self.take(turn, stage, end).await;
         (Some(sent), outcome)
     }
 
-    async fn take(&mut self, mut turn: Turn, stage: &Stage<'_>, end: Option<Millis>) -> Outcome {
+    async fn take(
+        &mut self,
+        mut turn: PlayedStep,
+        stage: &TestEnvironment<'_>,
+        end: Option<Millis>,
+    ) -> StepOutcome {
         self.turn = None;
         self.pages.retain(|page| page.heard().ended.is_none());
         if let Err(reason) = self.enter(&turn, stage).await {
-            return Outcome::error(reason);
+            return StepOutcome::error(reason);
         }
-        let Some(page) = self.pages.last() else { return Outcome::error("no page is open") };
+        let Some(page) = self.pages.last() else { return StepOutcome::error("no page is open") };
         page.begin();
         // What opening a page took counts where a retry or the scenario limits the step.
         if let Some(end) = end {
@@ -132,7 +137,7 @@ impl Actor {
             let picture = if stage.evidence.is_some() { kept_back / 2 } else { Duration::ZERO };
             let patience = turn.within.min(rest.saturating_sub(picture));
             self.turn = Some((turn, stage.clock.sleep(patience)));
-        } else if outcome.answer.is_none() || matches!(turn.deed, Deed::Navigate { .. }) {
+        } else if outcome.answer.is_none() || matches!(turn.deed, BrowserAction::Navigate { .. }) {
             // What does not end by itself is not to go on beside the next step.
             tokio::select! { biased; _ = page.halt() => {}, () = self.left(stage) => {} }
         }
@@ -140,14 +145,14 @@ impl Actor {
     }
 
     /// Resolves when the time of the step is over.
-    fn left(&self, stage: &Stage<'_>) -> Sleep {
+    fn left(&self, stage: &TestEnvironment<'_>) -> Sleep {
         stage.clock.sleep(Duration::from_millis(self.end.saturating_sub(stage.clock.now())))
     }
 
     /// Looks at the page that is there now.
-    async fn look(&mut self, turn: &mut Turn, late: &mut Sleep) -> Outcome {
+    async fn look(&mut self, turn: &mut PlayedStep, late: &mut Sleep) -> StepOutcome {
         loop {
-            let Some(page) = self.pages.last() else { return Outcome::error("no page is open") };
+            let Some(page) = self.pages.last() else { return StepOutcome::error("no page is open") };
             let outcome = turn.look(page, late).await;
             if self.pages.len() == 1 || page.heard().ended.is_none() {
                 return outcome;
@@ -157,11 +162,11 @@ impl Actor {
     }
 
     /// Opens a page where none is open and one is navigated to.
-    async fn enter(&mut self, turn: &Turn, stage: &Stage<'_>) -> Result<(), String> {
+    async fn enter(&mut self, turn: &PlayedStep, stage: &TestEnvironment<'_>) -> Result<(), String> {
         if !self.pages.is_empty() {
             return Ok(());
         }
-        if !matches!(turn.deed, Deed::Navigate { .. }) {
+        if !matches!(turn.deed, BrowserAction::Navigate { .. }) {
             return Err("no page is open: a `navigate` step opens one".to_owned());
         }
         let browsers = stage.browsers.ok_or("there is no browser")?;
@@ -175,7 +180,7 @@ impl Actor {
     }
 
     /// Goes to the page that was opened last, or back from one that was closed.
-    async fn follow(&mut self, stage: &Stage<'_>, at_most: Duration) {
+    async fn follow(&mut self, stage: &TestEnvironment<'_>, at_most: Duration) {
         let look = async {
             let mut new = Vec::new();
             if let Some(page) = self.pages.last() {
@@ -201,7 +206,7 @@ impl Actor {
 
     /// Waits until the page of the step that was played last changes and looks at it again; nothing once its time is
     /// over.
-    pub async fn look_again(&mut self) -> Option<Outcome> {
+    pub async fn look_again(&mut self) -> Option<StepOutcome> {
         let ((mut turn, mut late), page) = (self.turn.take()?, self.pages.last()?);
         tokio::select! {
             biased;
@@ -219,7 +224,7 @@ impl Actor {
     }
 
     /// A picture of the page.
-    pub async fn picture(&mut self, stage: &Stage<'_>) -> Option<Evidence> {
+    pub async fn picture(&mut self, stage: &TestEnvironment<'_>) -> Option<Evidence> {
         let taken = tokio::select! {
             biased;
             taken = self.pages.last()?.picture() => taken.ok()?,
@@ -235,16 +240,16 @@ impl Actor {
     }
 }
 
-impl Turn {
+impl PlayedStep {
     fn of(
-        deed: Deed,
+        deed: BrowserAction,
         frames: &[String],
-        stage: &Stage<'_>,
+        stage: &TestEnvironment<'_>,
         (limit, within): (Duration, Duration),
     ) -> Result<Self, String> {
-        let target = Target::parse(stage.target.ok_or("there is no target to go to")?)?;
+        let target = TargetUrl::parse(stage.target.ok_or("there is no target to go to")?)?;
         let deed = match deed {
-            Deed::Navigate { url } => Deed::Navigate { url: address(&target, &url)? },
+            BrowserAction::Navigate { url } => BrowserAction::Navigate { url: address(&target, &url)? },
             deed => deed,
         };
         let selector = deed.selector().map(pick::parse).transpose()?.unwrap_or_default();
@@ -258,15 +263,15 @@ impl Turn {
         let usable = json!({ "enabled": true, "hit": true });
         let (frames, selector) = (self.frames.as_slice(), &self.selector);
         match &self.deed {
-            Deed::Navigate { url } => page.go(url).await?,
-            Deed::Click { .. } => {
+            BrowserAction::Navigate { url } => page.go(url).await?,
+            BrowserAction::Click { .. } => {
                 page.click(frames, &page.hover(frames, selector, &usable).await?).await?;
             }
-            Deed::Hover { .. } => {
+            BrowserAction::Hover { .. } => {
                 page.hover(frames, selector, &json!({ "hit": true })).await?;
             }
-            Deed::Check { .. } | Deed::Uncheck { .. } => {
-                let wanted = Value::from(matches!(self.deed, Deed::Check { .. }));
+            BrowserAction::Check { .. } | BrowserAction::Uncheck { .. } => {
+                let wanted = Value::from(matches!(self.deed, BrowserAction::Check { .. }));
                 let there = page.hover(frames, selector, &usable).await?;
                 if there["checked"] != wanted {
                     page.click(frames, &there).await?;
@@ -276,19 +281,19 @@ impl Turn {
                     }
                 }
             }
-            Deed::Fill { value, .. } => {
+            BrowserAction::Fill { value, .. } => {
                 let wants = json!({ "enabled": true, "editable": true, "value": value });
                 if page.ask(frames, "focus", &[selector.clone(), wants]).await? == true {
                     page.type_text(value).await?;
                 }
             }
-            Deed::Select { value, .. } => {
+            BrowserAction::Select { value, .. } => {
                 page.ask(frames, "choose", &[selector.clone(), value.as_str().into()]).await?;
             }
-            Deed::Upload { files, .. } => {
+            BrowserAction::Upload { files, .. } => {
                 page.ask(frames, "upload", &[selector.clone(), upload::told(files)?]).await?;
             }
-            Deed::Press { keys, selector: of } => {
+            BrowserAction::Press { keys, selector: of } => {
                 if of.is_some() {
                     page.ask(frames, "focus", &[selector.clone(), json!({ "enabled": true })]).await?;
                 }
@@ -296,7 +301,7 @@ impl Turn {
                     page.press(key).await?;
                 }
             }
-            Deed::Wait(goal) => {
+            BrowserAction::Wait(goal) => {
                 let wants = json!({
                     "selector": selector, "hidden": goal.hidden, "count": goal.count, "text": goal.text,
                     "text_absent": goal.text_absent, "url": goal.url,
@@ -304,14 +309,14 @@ impl Turn {
                 page.ask(frames, "wait", &[wants]).await?;
                 return Ok(());
             }
-            Deed::Assert { .. } | Deed::Screenshot {} => return Ok(()),
+            BrowserAction::Assert { .. } | BrowserAction::Screenshot {} => return Ok(()),
         }
         page.settle(clock.sleep(QUIET)).await
     }
 
     /// Why it is late, as far as the page can tell before it is `over`.
     async fn excuse(&self, page: &Page, over: Sleep) -> String {
-        let limit = Lapse(self.limit);
+        let limit = WrittenDuration(self.limit);
         tokio::select! {
             biased;
             why = self.reason(page) => why,
@@ -320,8 +325,8 @@ impl Turn {
     }
 
     async fn reason(&self, page: &Page) -> String {
-        let limit = Lapse(self.limit);
-        if page.heard().is_moving() || matches!(self.deed, Deed::Navigate { .. }) {
+        let limit = WrittenDuration(self.limit);
+        if page.heard().is_moving() || matches!(self.deed, BrowserAction::Navigate { .. }) {
             return format!("the page had not finished loading after {limit}");
         }
         for at in 0..self.frames.len() {
@@ -344,25 +349,25 @@ impl Turn {
     }
 
     /// What is there now.
-    async fn look(&mut self, page: &Page, late: &mut Sleep) -> Outcome {
-        let whole = !matches!(self.deed, Deed::Assert { .. });
+    async fn look(&mut self, page: &Page, late: &mut Sleep) -> StepOutcome {
+        let whole = !matches!(self.deed, BrowserAction::Assert { .. });
         self.changes = page.heard().changes;
         let seen = tokio::select! {
             biased;
             seen = page.see(&self.frames, &self.selector, whole) => seen,
-            () = late => Err(format!("the page did not answer within {}", Lapse(self.limit))),
+            () = late => Err(format!("the page did not answer within {}", WrittenDuration(self.limit))),
         };
         match seen {
             Ok(sight) => {
                 self.mark = sight.mark;
                 let told = self.told(sight, page);
-                Outcome { answer: Some(Answer::Told(Box::new(told))), error: None }
+                StepOutcome { answer: Some(StepAnswer::Told(Box::new(told))), error: None }
             }
-            Err(reason) => Outcome::error(reason),
+            Err(reason) => StepOutcome::error(reason),
         }
     }
 
-    fn told(&self, sight: Sight, page: &Page) -> Told {
+    fn told(&self, sight: PageState, page: &Page) -> StructuredResponse {
         let heard = page.heard();
         let url = match &heard.unreachable {
             Some(url) if sight.url.starts_with("chrome-error:") => url.clone(),
@@ -388,9 +393,9 @@ impl Turn {
                 let _ = writeln!(text, "{what}:\n{}", self.without_home(&lines.text()));
             }
         }
-        let shown = if matches!(self.deed, Deed::Assert { .. }) { "Element" } else { "Page" };
+        let shown = if matches!(self.deed, BrowserAction::Assert { .. }) { "Element" } else { "Page" };
         let _ = write!(text, "{shown}:\n{}", Excerpt::of_text(&tree, JUDGED_TREE).text);
-        let main = Kept::of(sight.text.as_deref().unwrap_or_default().as_bytes(), KEPT);
+        let main = KeptContent::of(sight.text.as_deref().unwrap_or_default().as_bytes(), KEPT);
         let mut parts: IndexMap<&'static str, Value> = IndexMap::new();
         parts.insert("url", url.into());
         parts.insert("title", sight.title.into());
@@ -405,7 +410,7 @@ impl Turn {
         if !sight.cut.is_empty() {
             parts.insert("cut", json!(sight.cut));
         }
-        Told { text, main: ("text", main), parts, evidence: Vec::new() }
+        StructuredResponse { text, main: ("text", main), parts, evidence: Vec::new() }
     }
 
     /// The target's address differs from run to run.
@@ -422,7 +427,7 @@ fn sooner(one: Sleep, other: Sleep) -> Sleep {
 }
 
 /// The address of a page of the target; a part of the page may be named behind `#`.
-fn address(target: &Target, written: &str) -> Result<String, String> {
+fn address(target: &TargetUrl, written: &str) -> Result<String, String> {
     let (path, part) = written.split_once('#').map_or((written, None), |(path, part)| (path, Some(part)));
     let mut url = target.join(path)?;
     url.set_fragment(part);
@@ -465,7 +470,7 @@ mod tests {
 
     #[test]
     fn addresses_stay_at_the_target_and_keep_their_part() {
-        let target = Target::parse("http://h:1/app").unwrap();
+        let target = TargetUrl::parse("http://h:1/app").unwrap();
         assert_eq!(address(&target, "/x?y=1#/route").unwrap(), "http://h:1/app/x?y=1#/route");
         assert_eq!(address(&target, "http://h:1/next").unwrap(), "http://h:1/next");
         assert!(address(&target, "http://other/").is_err());

@@ -4,7 +4,7 @@ use crate::value::Value;
 
 /// A key with what is held while it is pressed.
 #[derive(Debug, PartialEq)]
-pub struct Chord {
+pub struct PageChord {
     /// The key as the page sees it.
     key: String,
     code: String,
@@ -37,7 +37,7 @@ const KEYS: [(&str, u32, Option<&str>); 15] = [
 const MODIFIERS: [(&str, u32); 5] = [("Alt", 1), ("Control", 2), ("Ctrl", 2), ("Meta", 4), ("Shift", 8)];
 
 /// Reads a chord such as `Control+A`, `Enter` or `?`.
-pub fn parse(text: &str) -> Result<Chord, String> {
+pub fn parse(text: &str) -> Result<PageChord, String> {
     let text = if text == " " { "Space" } else { text.trim() };
     let (held, key) = match text.strip_suffix('+') {
         // The plus itself is a key.
@@ -59,9 +59,9 @@ pub fn parse(text: &str) -> Result<Chord, String> {
     })
 }
 
-fn single(name: &str, modifiers: u32) -> Option<Chord> {
+fn single(name: &str, modifiers: u32) -> Option<PageChord> {
     let silent = modifiers & 7 != 0;
-    let chord = |key: &str, code: &str, number, types: Option<String>| Chord {
+    let chord = |key: &str, code: &str, number, types: Option<String>| PageChord {
         key: key.to_owned(),
         code: code.to_owned(),
         number,
@@ -94,7 +94,7 @@ fn single(name: &str, modifiers: u32) -> Option<Chord> {
     Some(chord(&key, &code, number, Some(key.clone())))
 }
 
-impl Chord {
+impl PageChord {
     /// What the page is sent: the key goes down and up again.
     pub fn events(&self) -> [Value; 2] {
         let event = |kind: &str| {

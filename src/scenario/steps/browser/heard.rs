@@ -24,7 +24,7 @@ const ENDLESS: [&str; 4] = ["EventSource", "WebSocket", "Media", "Ping"];
 
 /// The state of a page, as far as it tells.
 #[derive(Debug, Default)]
-pub struct Heard {
+pub struct PageEvents {
     /// Its main frame.
     pub frame: String,
     /// Where our own script can be asked, in the documents that are there now, by frame.
@@ -44,23 +44,23 @@ pub struct Heard {
     /// Counts everything that an assertion may be about and that does not change the document.
     pub changes: u64,
     /// Errors, as `console` assertions see them.
-    pub console: Lines,
+    pub console: LogLines,
     /// Dialogs, as `kind: message`.
-    pub dialogs: Lines,
+    pub dialogs: LogLines,
     /// Downloads that were refused, by file name.
-    pub downloads: Lines,
+    pub downloads: LogLines,
     /// Why nothing more will come.
     pub ended: Option<&'static str>,
 }
 
 /// Lines, at most [`LINES`] of them.
 #[derive(Clone, Debug, Default)]
-pub struct Lines {
+pub struct LogLines {
     lines: Vec<String>,
     missing: usize,
 }
 
-impl Lines {
+impl LogLines {
     fn push(&mut self, line: &str) {
         if self.lines.len() < LINES {
             let line = line.lines().next().unwrap_or_default();
@@ -85,7 +85,7 @@ impl Lines {
     }
 }
 
-impl Heard {
+impl PageEvents {
     /// A page whose main frame is `frame`.
     pub fn of(frame: &str) -> Self {
         Self { frame: frame.to_owned(), ..Self::default() }
@@ -108,9 +108,9 @@ impl Heard {
 
     /// What was told so far has been reported.
     pub fn forget(&mut self) {
-        self.console = Lines::default();
-        self.dialogs = Lines::default();
-        self.downloads = Lines::default();
+        self.console = LogLines::default();
+        self.dialogs = LogLines::default();
+        self.downloads = LogLines::default();
     }
 
     /// Takes in one event.
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn errors_of_all_kinds_become_lines_and_a_flood_is_counted() {
-        let mut heard = Heard::of("f");
+        let mut heard = PageEvents::of("f");
         let request = json!({"requestId": "1", "type": "Fetch", "request": {"method": "GET", "url": "/x"}});
         heard.hear("Network.requestWillBeSent", &request);
         assert!(heard.is_busy() && !heard.is_moving());
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_navigation_is_followed_from_the_asking_to_the_end() {
-        let mut heard = Heard::of("f");
+        let mut heard = PageEvents::of("f");
         let asked = json!({"frameId": "f", "disposition": "currentTab"});
         heard.hear("Page.frameRequestedNavigation", &asked);
         assert!(heard.is_busy() && !heard.is_moving());

@@ -2,15 +2,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::diag::Code;
-use crate::scenario::network::Target;
-use crate::scenario::reader::Reader;
-use crate::scenario::reader::yaml::{Kind, Node};
+use crate::scenario::network::TargetUrl;
+use crate::scenario::reader::NodeReader;
+use crate::scenario::reader::yaml::{NodeKind, YamlNode};
 
-/// Which hosts pages may reach beside the target.
+/// Hosts that pages may reach, next to the target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Hosts {
-    /// All there are.
+    /// All hosts.
     Any,
     /// These: `HOST`, `*.HOST` or `HOST:PORT`.
     Only(Vec<String>),
@@ -27,7 +27,7 @@ impl Hosts {
     /// can be reached.
     pub fn beside(&self, target: Option<&str>) -> Option<Vec<String>> {
         let Self::Only(hosts) = self else { return None };
-        let home = target.and_then(|target| Target::parse(target).ok());
+        let home = target.and_then(|target| TargetUrl::parse(target).ok());
         let home = home.iter().flat_map(|home| {
             let schemes = if home.is_plain() { ["http", "ws"] } else { ["https", "wss"] };
             let names = names(&home.authority());
@@ -46,8 +46,8 @@ fn names(home: &str) -> Vec<String> {
 }
 
 /// Reads `hosts`: `any`, or a list.
-pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Hosts> {
-    if !matches!(node.kind, Kind::List(_)) {
+pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Hosts> {
+    if !matches!(node.kind, NodeKind::List(_)) {
         return reader.word(node, "`hosts`", &["any"]).map(|_| Hosts::Any);
     }
     let mut hosts = Vec::new();

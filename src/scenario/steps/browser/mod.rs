@@ -20,30 +20,30 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::values::{Lapse, Variables};
+use crate::scenario::values::{Variables, WrittenDuration};
 
-/// Something done in a browser.
+/// Action in a browser.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Browser {
-    /// What is done.
-    pub action: Deed,
-    /// How long it may take, together with what it sets off and until its assertions hold.
-    pub timeout: Lapse,
-    /// How long its assertions are waited for once it is done.
-    pub within: Lapse,
+    /// Action.
+    pub action: BrowserAction,
+    /// Time limit of the action, of the requests that it causes, and of its assertions.
+    pub timeout: WrittenDuration,
+    /// Time limit for the assertions after the action.
+    pub within: WrittenDuration,
     /// The frames that it is done in, one in the other; none for the page itself.
     #[serde(default)]
     pub frame: Vec<String>,
-    /// Who does it: each has pages, cookies and storage of its own. Empty for nobody in particular.
+    /// Name of the user who acts; each has own pages, cookies and storage. Empty by default.
     #[serde(default)]
     pub actor: String,
 }
 
-/// What is done in a page. Texts may hold variables; selectors are CSS, `role=button[name="Save"]` or `text=Save`.
+/// Action in a page. Texts may hold variables; selectors are CSS, `role=button[name="Save"]` or `text=Save`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Deed {
+pub enum BrowserAction {
     /// Goes to a page of the target.
     Navigate {
         /// Path and query, joined to the target.
@@ -51,19 +51,19 @@ pub enum Deed {
     },
     /// Clicks an element.
     Click {
-        /// Which.
+        /// Selector of the element.
         selector: String,
     },
     /// Replaces what is in a field.
     Fill {
-        /// Which.
+        /// Selector of the element.
         selector: String,
         /// By what; empty text empties it.
         value: String,
     },
     /// Looks at elements; its assertions say what for.
     Assert {
-        /// Which.
+        /// Selector of the element.
         selector: String,
     },
     /// Presses keys, one chord after the other.
@@ -78,48 +78,48 @@ pub enum Deed {
     Select {
         /// The list it is in.
         selector: String,
-        /// Its value or label.
+        /// Value or label of the option.
         value: String,
     },
     /// Gives files to a field.
     Upload {
-        /// Which.
+        /// Selector of the element.
         selector: String,
         /// The files.
         files: Vec<Upload>,
     },
     /// Moves the pointer over an element.
     Hover {
-        /// Which.
+        /// Selector of the element.
         selector: String,
     },
     /// Checks a box.
     Check {
-        /// Which.
+        /// Selector of the element.
         selector: String,
     },
     /// Unchecks a box.
     Uncheck {
-        /// Which.
+        /// Selector of the element.
         selector: String,
     },
     /// Waits until all of it is so.
-    Wait(Goal),
+    Wait(WaitGoal),
     /// Takes a picture.
     Screenshot {},
 }
 
-/// What is waited for; everything that is given has to be so at once.
+/// Conditions to wait for; all that are given must hold at the same time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Goal {
+pub struct WaitGoal {
     /// An element that can be seen, or cannot where `hidden` is set.
     #[serde(default)]
     pub selector: Option<String>,
-    /// Whether it has to be out of sight or gone.
+    /// True if the element must be hidden or absent.
     #[serde(default)]
     pub hidden: bool,
-    /// How many elements match.
+    /// Number of matching elements.
     #[serde(default)]
     pub count: Option<u64>,
     /// A text that the page, or the element, has in it.
@@ -133,8 +133,8 @@ pub struct Goal {
     pub url: Option<String>,
 }
 
-impl Deed {
-    /// With variables filled in.
+impl BrowserAction {
+    /// The same with variables filled in.
     fn filled(&self, variables: &Variables) -> Self {
         let fill = |text: &String| variables.fill(text).into_owned();
         match self {
@@ -153,7 +153,7 @@ impl Deed {
             Self::Hover { selector } => Self::Hover { selector: fill(selector) },
             Self::Check { selector } => Self::Check { selector: fill(selector) },
             Self::Uncheck { selector } => Self::Uncheck { selector: fill(selector) },
-            Self::Wait(goal) => Self::Wait(Goal {
+            Self::Wait(goal) => Self::Wait(WaitGoal {
                 selector: goal.selector.as_ref().map(fill),
                 text: goal.text.as_ref().map(fill),
                 text_absent: goal.text_absent.as_ref().map(fill),
@@ -182,7 +182,7 @@ impl Deed {
     }
 }
 
-impl fmt::Display for Deed {
+impl fmt::Display for BrowserAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Navigate { url } => write!(f, "navigate {url}"),
@@ -207,7 +207,7 @@ impl fmt::Display for Deed {
     }
 }
 
-impl fmt::Display for Goal {
+impl fmt::Display for WaitGoal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
         if let Some(selector) = &self.selector {

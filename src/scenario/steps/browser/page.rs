@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{BoxFuture, try_join_all};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::watch;
 
 use super::chord;
-use super::heard::{Heard, KEPT_FROM};
+use super::heard::{KEPT_FROM, PageEvents};
 use crate::clock::Sleep;
-use crate::scenario::ports::{Browsers, Doing, Ear, Tab};
+use crate::scenario::ports::{BrowserTab, Browsers, EventListener};
 use crate::value::Value;
 
 /// The name of the world that our script runs in.
@@ -29,15 +29,15 @@ const LOST: [&str; 5] = [
 
 /// A page that is open.
 pub struct Page {
-    tab: Box<dyn Tab>,
-    heard: Arc<watch::Sender<Heard>>,
+    tab: Box<dyn BrowserTab>,
+    heard: Arc<watch::Sender<PageEvents>>,
     /// Whether it looks at no certificate.
     trusts: bool,
 }
 
 /// What is seen of a page or of an element in it.
 #[derive(Debug, Deserialize)]
-pub struct Sight {
+pub struct PageState {
     /// How many changes there had been.
     pub mark: u64,
     /// Parts whose middle is missing.
@@ -52,8 +52,8 @@ pub struct Sight {
     pub tree: String,
 }
 
-fn listener() -> (Arc<watch::Sender<Heard>>, Ear) {
-    let heard = Arc::new(watch::Sender::new(Heard::default()));
+fn listener() -> (Arc<watch::Sender<PageEvents>>, EventListener) {
+    let heard = Arc::new(watch::Sender::new(PageEvents::default()));
     let hears = heard.clone();
     (heard, Arc::new(move |event, told| hears.send_modify(|heard| heard.hear(event, told))))
 }
@@ -76,7 +76,7 @@ impl Page {
     }
 
     async fn prepared(self) -> Result<Self, String> {
-        self.heard.send_modify(|heard| *heard = Heard::of(self.tab.id()));
+        self.heard.send_modify(|heard| *heard = PageEvents::of(self.tab.id()));
         let script = json!({ "source": SCRIPT, "worldName": WORLD, "runImmediately": true });
         let kept = json!({ "maxTotalBufferSize": 1 << 20, "maxResourceBufferSize": 1 << 20 });
         let size = json!({ "width": 1280, "height": 720, "deviceScaleFactor": 1, "mobile": false });
@@ -105,7 +105,7 @@ impl Page {
     }
 
     /// What it has told so far.
-    pub fn heard(&self) -> watch::Ref<'_, Heard> {
+    pub fn heard(&self) -> watch::Ref<'_, PageEvents> {
         self.heard.borrow()
     }
 
@@ -122,7 +122,7 @@ impl Page {
         self.until(|_| false).await.err().unwrap_or_default()
     }
 
-    async fn until(&self, mut so: impl FnMut(&Heard) -> bool) -> Result<(), String> {
+    async fn until(&self, mut so: impl FnMut(&PageEvents) -> bool) -> Result<(), String> {
         let mut heard = self.heard.subscribe();
         let state = heard.wait_for(|heard| heard.ended.is_some() || so(heard)).await;
         state.ok().and_then(|state| state.ended).map_or(Ok(()), |why| Err(why.to_owned()))
@@ -141,7 +141,7 @@ impl Page {
         frames: &'a [Value],
         expression: String,
         by_value: bool,
-    ) -> Doing<'a, Result<Value, String>> {
+    ) -> BoxFuture<'a, Result<Value, String>> {
         Box::pin(async move {
             loop {
                 let detached = self.heard().detached;
@@ -149,7 +149,8 @@ impl Page {
                     Some((inner, outer)) => self.frame(outer, inner).await?,
                     None => self.tab.id().to_owned(),
                 };
-                let known = |heard: &Heard| heard.worlds.contains_key(&frame) || heard.detached > detached;
+                let known =
+                    |heard: &PageEvents| heard.worlds.contains_key(&frame) || heard.detached > detached;
                 self.until(known).await?;
                 let Some(world) = self.heard().worlds.get(&frame).cloned() else { continue };
                 let call = json!({
@@ -168,7 +169,7 @@ impl Page {
                     }
                     Ok(answer) => return value(&answer),
                     Err(reason) if LOST.iter().any(|lost| reason.contains(lost)) => {
-                        let other = |heard: &Heard| {
+                        let other = |heard: &PageEvents| {
                             heard.worlds.get(&frame) != Some(&world) || heard.detached > detached
                         };
                         self.until(other).await?;
@@ -279,7 +280,7 @@ impl Page {
     }
 
     /// What is seen of it, or of the first element that matches.
-    pub async fn see(&self, frames: &[Value], selector: &Value, whole: bool) -> Result<Sight, String> {
+    pub async fn see(&self, frames: &[Value], selector: &Value, whole: bool) -> Result<PageState, String> {
         let seen = self.ask(frames, "see", &[selector.clone(), whole.into()]).await?;
         serde_json::from_value(seen).map_err(|e| format!("the page cannot be read: {e}"))
     }

@@ -1,9 +1,9 @@
-use super::{Browser, Deed, Goal, chord, pick, upload};
+use super::{Browser, BrowserAction, WaitGoal, chord, pick, upload};
 use crate::diag::Code;
-use crate::scenario::checks::assert::{Assertion, Rule, Subject};
-use crate::scenario::reader::yaml::{Kind, Node};
-use crate::scenario::reader::{Reader, given};
-use crate::scenario::values::Lapse;
+use crate::scenario::checks::assert::{Assertion, AssertionRule, Subject};
+use crate::scenario::reader::yaml::{NodeKind, YamlNode};
+use crate::scenario::reader::{NodeReader, given};
+use crate::scenario::values::WrittenDuration;
 use crate::scenario::values::variables::placeholders;
 use crate::value::Value;
 
@@ -54,9 +54,9 @@ const OLD: [&str; 4] = ["navigate", "click", "fill", "assert"];
 const OLD_KEYS: [&str; 6] = ["url", "selector", "value", "text", "text_absent", "count"];
 
 /// Reads it from a file.
-pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Browser> {
+pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Browser> {
     let entries = reader.entries(node, "`browser`")?;
-    let timeout = given(node, "timeout").and_then(|value| reader.lapse(value, "`timeout`"));
+    let timeout = given(node, "timeout").and_then(|value| reader.duration(value, "`timeout`"));
     let word = reader.required(node, "action", "a browser step")?;
     let Some((word, uses)) = ACTIONS.iter().find(|(known, _)| *known == word) else {
         let value = given(node, "action").unwrap_or(node);
@@ -80,14 +80,14 @@ pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Browser> {
     if *word == "assert" {
         check_asserted(reader, node);
     }
-    let within = given(node, "within").and_then(|value| reader.lapse(value, "`within`"));
+    let within = given(node, "within").and_then(|value| reader.duration(value, "`within`"));
     let frame = given(node, "frame").map(|value| frames(reader, value)).unwrap_or_default();
     let actor = given(node, "as").and_then(|_| reader.required(node, "as", "a browser step"));
     Some(Browser {
         action: deed(reader, node, word)?,
-        timeout: timeout.unwrap_or(Lapse::secs(10)),
+        timeout: timeout.unwrap_or(WrittenDuration::secs(10)),
         // Who says how long a step may take says so of its assertions, too.
-        within: within.or(timeout).unwrap_or(Lapse::secs(5)),
+        within: within.or(timeout).unwrap_or(WrittenDuration::secs(5)),
         frame,
         actor: actor.unwrap_or_default(),
     })
@@ -97,9 +97,9 @@ pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Browser> {
 const FRAMELESS: [&str; 2] = ["navigate", "screenshot"];
 
 /// The selector of a frame, or those of several, one in the other.
-fn frames(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
+fn frames(reader: &mut NodeReader<'_>, node: &YamlNode) -> Vec<String> {
     let items = match &node.kind {
-        Kind::List(items) => items.iter().collect(),
+        NodeKind::List(items) => items.iter().collect(),
         _ => vec![node],
     };
     let mut frames = Vec::new();
@@ -115,39 +115,39 @@ fn frames(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
     frames
 }
 
-fn deed(reader: &mut Reader<'_>, node: &Node, word: &str) -> Option<Deed> {
+fn deed(reader: &mut NodeReader<'_>, node: &YamlNode, word: &str) -> Option<BrowserAction> {
     let what = format!("`{word}`");
     Some(match word {
-        "navigate" => Deed::Navigate { url: reader.required(node, "url", &what)? },
-        "click" => Deed::Click { selector: selector(reader, node, &what)? },
-        "hover" => Deed::Hover { selector: selector(reader, node, &what)? },
-        "check" => Deed::Check { selector: selector(reader, node, &what)? },
-        "uncheck" => Deed::Uncheck { selector: selector(reader, node, &what)? },
+        "navigate" => BrowserAction::Navigate { url: reader.required(node, "url", &what)? },
+        "click" => BrowserAction::Click { selector: selector(reader, node, &what)? },
+        "hover" => BrowserAction::Hover { selector: selector(reader, node, &what)? },
+        "check" => BrowserAction::Check { selector: selector(reader, node, &what)? },
+        "uncheck" => BrowserAction::Uncheck { selector: selector(reader, node, &what)? },
         "fill" => {
             let (selector, value) = (selector(reader, node, &what), value(reader, node, &what));
-            Deed::Fill { selector: selector?, value: value? }
+            BrowserAction::Fill { selector: selector?, value: value? }
         }
         "select" => {
             let (selector, value) = (selector(reader, node, &what), value(reader, node, &what));
-            Deed::Select { selector: selector?, value: value? }
+            BrowserAction::Select { selector: selector?, value: value? }
         }
         "upload" => {
             let (selector, files) = (selector(reader, node, &what), upload::read(reader, node));
-            Deed::Upload { selector: selector?, files: files? }
+            BrowserAction::Upload { selector: selector?, files: files? }
         }
         "press" => {
             let keys = keys(reader, node);
             let selector = given(node, "selector").and_then(|_| selector(reader, node, &what));
-            Deed::Press { keys: keys?, selector }
+            BrowserAction::Press { keys: keys?, selector }
         }
-        "wait" => Deed::Wait(goal(reader, node)?),
-        "assert" => Deed::Assert { selector: selector(reader, node, &what)? },
-        _ => Deed::Screenshot {},
+        "wait" => BrowserAction::Wait(goal(reader, node)?),
+        "assert" => BrowserAction::Assert { selector: selector(reader, node, &what)? },
+        _ => BrowserAction::Screenshot {},
     })
 }
 
 /// A selector; one with placeholders is looked at when they are known.
-fn selector(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<String> {
+fn selector(reader: &mut NodeReader<'_>, node: &YamlNode, what: &str) -> Option<String> {
     let text = reader.required(node, "selector", what)?;
     if !text.contains('{')
         && let Err(reason) = pick::parse(&text)
@@ -160,7 +160,7 @@ fn selector(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<String> 
 }
 
 /// The key `value`, which may be empty text.
-fn value(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<String> {
+fn value(reader: &mut NodeReader<'_>, node: &YamlNode, what: &str) -> Option<String> {
     let Some(value) = given(node, "value") else {
         reader.complain(Code::ScenarioMissing, node, format!("{what} needs `value`"));
         return None;
@@ -168,14 +168,14 @@ fn value(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<String> {
     reader.text(value, "`value`")
 }
 
-fn keys(reader: &mut Reader<'_>, node: &Node) -> Option<Vec<String>> {
+fn keys(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Vec<String>> {
     let Some(value) = given(node, "key") else {
         reader.complain(Code::ScenarioMissing, node, "`press` needs `key`").help =
             Some("write `key: Enter`, `key: Control+A`, or a list of them".into());
         return None;
     };
     let items = match &value.kind {
-        Kind::List(items) => items.iter().collect(),
+        NodeKind::List(items) => items.iter().collect(),
         _ => vec![value],
     };
     let mut keys = Vec::new();
@@ -191,11 +191,11 @@ fn keys(reader: &mut Reader<'_>, node: &Node) -> Option<Vec<String>> {
     Some(keys)
 }
 
-fn goal(reader: &mut Reader<'_>, node: &Node) -> Option<Goal> {
-    let optional = |reader: &mut Reader<'_>, key: &str| {
+fn goal(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<WaitGoal> {
+    let optional = |reader: &mut NodeReader<'_>, key: &str| {
         given(node, key).and_then(|value| reader.text(value, &format!("`{key}`")))
     };
-    let number = |value: &Node| value.scalar_text().and_then(|text| text.trim().parse::<u64>().ok());
+    let number = |value: &YamlNode| value.scalar_text().and_then(|text| text.trim().parse::<u64>().ok());
     let count = given(node, "count").and_then(|value| {
         let count = number(value);
         if count.is_none() {
@@ -210,7 +210,7 @@ fn goal(reader: &mut Reader<'_>, node: &Node) -> Option<Goal> {
         }
         flag.unwrap_or_default()
     });
-    let goal = Goal {
+    let goal = WaitGoal {
         selector: given(node, "selector").and_then(|_| selector(reader, node, "`wait`")),
         hidden,
         count,
@@ -218,7 +218,7 @@ fn goal(reader: &mut Reader<'_>, node: &Node) -> Option<Goal> {
         text_absent: optional(reader, "text_absent"),
         url: optional(reader, "url"),
     };
-    if goal == (Goal { hidden, count, ..Goal::default() }) {
+    if goal == (WaitGoal { hidden, count, ..WaitGoal::default() }) {
         let message = "`wait` needs `selector`, `text`, `text_absent` or `url`";
         reader.complain(Code::ScenarioMissing, node, message);
         return None;
@@ -227,7 +227,7 @@ fn goal(reader: &mut Reader<'_>, node: &Node) -> Option<Goal> {
 }
 
 /// Complains about keys of an `assert` action that do not fit.
-fn check_asserted(reader: &mut Reader<'_>, node: &Node) {
+fn check_asserted(reader: &mut NodeReader<'_>, node: &YamlNode) {
     for key in ["text", "text_absent"] {
         if let Some(value) = given(node, key) {
             reader.text(value, &format!("`{key}`"));
@@ -242,14 +242,14 @@ fn check_asserted(reader: &mut Reader<'_>, node: &Node) {
 }
 
 /// What the keys of an `assert` action assert.
-pub fn implied(node: &Node) -> Vec<Assertion> {
-    if given(node, "action").and_then(Node::text) != Some("assert") {
+pub fn implied(node: &YamlNode) -> Vec<Assertion> {
+    if given(node, "action").and_then(YamlNode::text) != Some("assert") {
         return Vec::new();
     }
     let asserted = [
-        ("text", Subject::Text, Rule::Contains),
-        ("text_absent", Subject::Text, Rule::NotContains),
-        ("count", Subject::Count, Rule::Amount),
+        ("text", Subject::Text, AssertionRule::Contains),
+        ("text_absent", Subject::Text, AssertionRule::NotContains),
+        ("count", Subject::Count, AssertionRule::Amount),
     ];
     let asserted = asserted.into_iter().filter_map(|(key, subject, rule)| {
         let text = given(node, key)?.scalar_text().unwrap_or_default();

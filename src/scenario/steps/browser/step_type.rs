@@ -7,16 +7,17 @@ use indexmap::IndexMap;
 use serde_json::json;
 
 use super::actor::Actor;
-use super::{Browser, Deed, Goal, Hosts, read};
+use super::{Browser, BrowserAction, Hosts, WaitGoal, read};
 use crate::diag::Code;
-use crate::scenario::answer::{Answer, Evidence, Outcome};
-use crate::scenario::checks::assert::{Form, Subject};
+use crate::scenario::answer::{Evidence, StepAnswer, StepOutcome};
+use crate::scenario::checks::assert::{AssertionForm, Subject};
 use crate::scenario::reader::linter::{Linter, written};
-use crate::scenario::reader::yaml::Node;
+use crate::scenario::reader::yaml::YamlNode;
 use crate::scenario::steps::{
-    Action, Connections, Played, Settings, Stage, StepAction, StepContext, StepRunner, StepType,
+    Action, ConnectionSettings, Connections, Played, StepAction, StepContext, StepRunner, StepType,
+    TestEnvironment,
 };
-use crate::scenario::values::credentials::Part;
+use crate::scenario::values::credentials::CredentialPart;
 use crate::value::Value;
 
 /// `browser`: something done in Chromium.
@@ -24,18 +25,18 @@ pub static TYPE: StepType = StepType {
     word: "browser",
     keys: read::KEYS,
     subjects: &[
-        (Subject::Text, Form::Text),
-        (Subject::Html, Form::Text),
-        (Subject::Url, Form::Text),
-        (Subject::Title, Form::Text),
-        (Subject::Value, Form::Text),
-        (Subject::Visible, Form::Flag),
-        (Subject::Tree, Form::Text),
-        (Subject::Console, Form::Text),
-        (Subject::Dialogs, Form::Text),
-        (Subject::Count, Form::Count),
-        (Subject::Json, Form::Json),
-        (Subject::Duration, Form::Duration),
+        (Subject::Text, AssertionForm::Text),
+        (Subject::Html, AssertionForm::Text),
+        (Subject::Url, AssertionForm::Text),
+        (Subject::Title, AssertionForm::Text),
+        (Subject::Value, AssertionForm::Text),
+        (Subject::Visible, AssertionForm::Flag),
+        (Subject::Tree, AssertionForm::Text),
+        (Subject::Console, AssertionForm::Text),
+        (Subject::Dialogs, AssertionForm::Text),
+        (Subject::Count, AssertionForm::Count),
+        (Subject::Json, AssertionForm::Json),
+        (Subject::Duration, AssertionForm::Duration),
     ],
     sources: &[
         "text", "html", "count", "location", "url", "title", "value", "visible", "tree", "console", "dialogs",
@@ -57,7 +58,7 @@ impl StepAction for Browser {
         Box::pin(self.actor(connections).play(self, stage, variables, left))
     }
 
-    fn vacuous(&self) -> [Option<Answer>; 2] {
+    fn vacuous(&self) -> [Option<StepAnswer>; 2] {
         [page(self), page(self)]
     }
 
@@ -65,24 +66,24 @@ impl StepAction for Browser {
         true
     }
 
-    fn each_credential(&mut self, see: &mut dyn FnMut(Part<'_>)) {
-        if let Deed::Navigate { url } = &mut self.action {
-            see(Part::url(url));
+    fn each_credential(&mut self, see: &mut dyn FnMut(CredentialPart<'_>)) {
+        if let BrowserAction::Navigate { url } = &mut self.action {
+            see(CredentialPart::url(url));
         }
     }
 
-    fn look_again<'a>(&'a self, connections: &'a mut Connections) -> BoxFuture<'a, Option<Outcome>> {
+    fn look_again<'a>(&'a self, connections: &'a mut Connections) -> BoxFuture<'a, Option<StepOutcome>> {
         Box::pin(self.actor(connections).look_again())
     }
 
     fn evidence<'a>(
         &'a self,
-        stage: &'a Stage<'a>,
+        stage: &'a TestEnvironment<'a>,
         connections: &'a mut Connections,
         is_needed: bool,
     ) -> BoxFuture<'a, Vec<Evidence>> {
         Box::pin(async move {
-            if !is_needed && self.action != (Deed::Screenshot {}) {
+            if !is_needed && self.action != (BrowserAction::Screenshot {}) {
                 return Vec::new();
             }
             self.actor(connections).picture(stage).await.into_iter().collect()
@@ -112,7 +113,7 @@ impl BrowserRunner {
 }
 
 impl StepRunner for BrowserRunner {
-    fn new(settings: &Settings) -> Self {
+    fn new(settings: &ConnectionSettings) -> Self {
         let trusts = !settings.trust.is_empty() || settings.tls.is_for_pages();
         Self { hosts: settings.hosts.clone(), trusts, actors: IndexMap::new() }
     }
@@ -124,11 +125,13 @@ impl StepRunner for BrowserRunner {
 }
 
 /// An empty page, on which nothing can be acted on and nothing appears.
-fn page(browser: &Browser) -> Option<Answer> {
+fn page(browser: &Browser) -> Option<StepAnswer> {
     let seen = match &browser.action {
-        Deed::Navigate { .. } | Deed::Screenshot {} | Deed::Press { selector: None, .. } => json!(""),
-        Deed::Assert { .. } => Value::Null,
-        Deed::Wait(Goal { selector, hidden, count, text: None, url: None, .. })
+        BrowserAction::Navigate { .. }
+        | BrowserAction::Screenshot {}
+        | BrowserAction::Press { selector: None, .. } => json!(""),
+        BrowserAction::Assert { .. } => Value::Null,
+        BrowserAction::Wait(WaitGoal { selector, hidden, count, text: None, url: None, .. })
             if *count == Some(0) || count.is_none() && (*hidden || selector.is_none()) =>
         {
             json!("")
@@ -139,10 +142,10 @@ fn page(browser: &Browser) -> Option<Answer> {
     let mut parts: Vec<(&str, Value)> = vec![("text", seen.clone()), ("html", seen), ("count", json!(count))];
     parts.extend(["title", "tree", "console", "dialogs"].map(|word| (word, Value::from(""))));
     parts.push(("visible", json!(count.map(|_| false))));
-    Some(Answer::structured(("text", ""), parts))
+    Some(StepAnswer::structured(("text", ""), parts))
 }
 
-fn lint(linter: &mut Linter<'_>, node: &Node) {
+fn lint(linter: &mut Linter<'_>, node: &YamlNode) {
     if !linter.is_mapping(Code::LintBrowser, node, "browser") {
         return;
     }
@@ -172,5 +175,5 @@ fn lint(linter: &mut Linter<'_>, node: &Node) {
             linter.unknown(Code::LintBrowserAction, at, message, other, &read::actions());
         }
     }
-    linter.lapse(Code::LintBrowserTimeout, node, "timeout");
+    linter.duration(Code::LintBrowserTimeout, node, "timeout");
 }

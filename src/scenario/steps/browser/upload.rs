@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::diag::Code;
-use crate::scenario::reader::bytes::Bytes;
-use crate::scenario::reader::yaml::Node;
-use crate::scenario::reader::{Reader, given};
+use crate::scenario::reader::bytes::EncodedBytes;
+use crate::scenario::reader::yaml::YamlNode;
+use crate::scenario::reader::{NodeReader, given};
 use crate::scenario::values::Variables;
 use crate::value::Value;
 
@@ -15,15 +15,15 @@ use crate::value::Value;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Upload {
-    /// What it is called.
+    /// Name of the file.
     pub filename: String,
-    /// Its text, where it has no bytes.
+    /// Content as text, if there are no bytes.
     #[serde(default)]
     pub value: String,
-    /// Its bytes.
+    /// Content as bytes.
     #[serde(default)]
-    pub bytes: Option<Bytes>,
-    /// Its media type.
+    pub bytes: Option<EncodedBytes>,
+    /// Media type.
     #[serde(default, rename = "type")]
     pub media_type: String,
 }
@@ -32,7 +32,7 @@ pub struct Upload {
 pub const KEYS: &[&str] = &["filename", "value", "bytes", "type"];
 
 impl Upload {
-    /// With variables filled in.
+    /// The same with variables filled in.
     #[must_use]
     pub fn filled(&self, variables: &Variables) -> Self {
         let fill = |text: &String| variables.fill(text).into_owned();
@@ -41,7 +41,7 @@ impl Upload {
 }
 
 /// Reads `files`.
-pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Vec<Upload>> {
+pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Vec<Upload>> {
     let Some(list) = given(node, "files") else {
         reader.complain(Code::ScenarioMissing, node, "`upload` needs `files`").help =
             Some("write `files: [{ filename: note.txt, value: text of it }]`".into());
@@ -50,12 +50,12 @@ pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Vec<Upload>> {
     reader.list(list, "`files`").iter().map(|item| one(reader, item)).collect()
 }
 
-fn one(reader: &mut Reader<'_>, node: &Node) -> Option<Upload> {
+fn one(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Upload> {
     reader.table(node, "a file", KEYS)?;
     Some(Upload {
         filename: reader.required(node, "filename", "a file")?,
         value: reader.optional(node, "value"),
-        bytes: given(node, "bytes").and_then(|value| Bytes::read(reader, value, "`bytes`")),
+        bytes: given(node, "bytes").and_then(|value| EncodedBytes::read(reader, value, "`bytes`")),
         media_type: reader.optional(node, "type"),
     })
 }

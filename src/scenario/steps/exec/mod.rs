@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{Action, Played, StepAction, StepContext, StepType, thirty_seconds};
 use crate::diag::Code;
-use crate::scenario::answer::{Answer, ExecAnswer, Outcome, Sent};
-use crate::scenario::checks::assert::{Form, Subject};
-use crate::scenario::ports::{Command, Shell};
-use crate::scenario::reader::bytes::Bytes;
+use crate::scenario::answer::{ExecAnswer, SentRecord, StepAnswer, StepOutcome};
+use crate::scenario::checks::assert::{AssertionForm, Subject};
+use crate::scenario::ports::{ServiceCommand, Shell};
+use crate::scenario::reader::bytes::EncodedBytes;
 use crate::scenario::reader::linter::Linter;
-use crate::scenario::reader::yaml::{Kind, Node};
-use crate::scenario::reader::{Reader, given};
-use crate::scenario::values::{Excerpt, Kept, Lapse, Variables};
+use crate::scenario::reader::yaml::{NodeKind, YamlNode};
+use crate::scenario::reader::{NodeReader, given};
+use crate::scenario::values::{Excerpt, KeptContent, Variables, WrittenDuration};
 
 /// Keys of `exec`.
 const KEYS: &[&str] = &["command", "stdin", "env", "timeout", "files"];
@@ -28,12 +28,12 @@ const KEYS: &[&str] = &["command", "stdin", "env", "timeout", "files"];
 pub struct Exec {
     /// The command line.
     pub command: String,
-    /// What it reads.
+    /// Standard input as text.
     #[serde(default)]
     pub stdin: String,
-    /// What it reads instead: bytes, those of a file among them.
+    /// Standard input as bytes, e.g. those of a file.
     #[serde(default)]
-    pub stdin_bytes: Option<Bytes>,
+    pub stdin_bytes: Option<EncodedBytes>,
     /// Environment variables.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
@@ -42,9 +42,9 @@ pub struct Exec {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub files: IndexMap<String, String>,
-    /// After how long it is killed.
+    /// Time limit, after which the command is killed; 30 seconds by default.
     #[serde(default = "thirty_seconds")]
-    pub timeout: Lapse,
+    pub timeout: WrittenDuration,
 }
 
 /// Most bytes kept of each output.
@@ -58,11 +58,11 @@ pub static TYPE: StepType = StepType {
     word: "exec",
     keys: KEYS,
     subjects: &[
-        (Subject::ExitCode, Form::Codes),
-        (Subject::Stdout, Form::Text),
-        (Subject::Stderr, Form::Text),
-        (Subject::Json, Form::Json),
-        (Subject::Duration, Form::Duration),
+        (Subject::ExitCode, AssertionForm::Codes),
+        (Subject::Stdout, AssertionForm::Text),
+        (Subject::Stderr, AssertionForm::Text),
+        (Subject::Json, AssertionForm::Json),
+        (Subject::Duration, AssertionForm::Duration),
     ],
     sources: &["stdout", "stderr", "exitcode", "exit_code"],
     runs_commands: true,
@@ -82,33 +82,33 @@ impl StepAction for Exec {
     fn play<'a>(&'a self, context: StepContext<'a>) -> BoxFuture<'a, Played> {
         Box::pin(async move {
             let Some(shell) = context.stage.shell else {
-                return (None, Outcome::error("there is no service to run it in"));
+                return (None, StepOutcome::error("there is no service to run it in"));
             };
             let mut command = match prepare(self, context.variables) {
                 Ok(command) => command,
-                Err(error) => return (None, Outcome::error(error)),
+                Err(error) => return (None, StepOutcome::error(error)),
             };
             command.timeout = context.limit(command.timeout);
             let sent = sent(&command);
             let outcome = match run(command, shell).await {
-                Ok(answer) => Outcome { answer: Some(answer), error: None },
-                Err(error) => Outcome::error(error),
+                Ok(answer) => StepOutcome { answer: Some(answer), error: None },
+                Err(error) => StepOutcome::error(error),
             };
             (Some(sent), outcome)
         })
     }
 
-    fn vacuous(&self) -> [Option<Answer>; 2] {
+    fn vacuous(&self) -> [Option<StepAnswer>; 2] {
         [(127, "sh: not found\n"), (0, "")].map(|(code, complaint)| {
-            let (stdout, stderr) = (Kept::of(&[], 1), Kept::of(complaint.as_bytes(), 256));
-            Some(Answer::Exec(ExecAnswer { exit_code: Some(code), stdout, stderr, timed_out: None }))
+            let (stdout, stderr) = (KeptContent::of(&[], 1), KeptContent::of(complaint.as_bytes(), 256));
+            Some(StepAnswer::Exec(ExecAnswer { exit_code: Some(code), stdout, stderr, timed_out: None }))
         })
     }
 }
 
-fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Exec> {
+fn read(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Exec> {
     let command = reader.required(node, "command", "a command");
-    let timeout = given(node, "timeout").and_then(|value| reader.lapse(value, "`timeout`"));
+    let timeout = given(node, "timeout").and_then(|value| reader.duration(value, "`timeout`"));
     let files = reader.texts(given(node, "files"), "`files`");
     if let Some(table) = given(node, "files") {
         for (key, _) in reader.entries(table, "`files`").unwrap_or_default() {
@@ -120,8 +120,8 @@ fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Exec> {
         }
     }
     let (stdin, stdin_bytes) = match given(node, "stdin") {
-        Some(value) if matches!(value.kind, Kind::Table(_)) => {
-            (String::new(), Bytes::read(reader, value, "`stdin`"))
+        Some(value) if matches!(value.kind, NodeKind::Table(_)) => {
+            (String::new(), EncodedBytes::read(reader, value, "`stdin`"))
         }
         _ => (reader.optional(node, "stdin"), None),
     };
@@ -135,7 +135,7 @@ fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Exec> {
     })
 }
 
-fn lint(linter: &mut Linter<'_>, node: &Node) {
+fn lint(linter: &mut Linter<'_>, node: &YamlNode) {
     if !linter.is_mapping(Code::LintExec, node, "exec") {
         return;
     }
@@ -143,14 +143,15 @@ fn lint(linter: &mut Linter<'_>, node: &Node) {
         None => linter.needs(Code::LintCommandMissing, node, "`exec`", "command"),
         Some(_) => linter.needs(Code::LintCommand, node, "`exec`", "command"),
     }
-    if let Some(env) = node.get("env").filter(|env| !env.is_null() && !matches!(env.kind, Kind::Table(_))) {
+    if let Some(env) = node.get("env").filter(|env| !env.is_null() && !matches!(env.kind, NodeKind::Table(_)))
+    {
         linter.say(Code::LintEnv, env, format!("`env` is a mapping, not {}", env.type_name()));
     }
-    linter.lapse(Code::LintExecTimeout, node, "timeout");
+    linter.duration(Code::LintExecTimeout, node, "timeout");
 }
 
 /// The command with variables filled in.
-fn prepare(exec: &Exec, variables: &Variables) -> Result<Command, String> {
+fn prepare(exec: &Exec, variables: &Variables) -> Result<ServiceCommand, String> {
     let filled = |table: &IndexMap<String, String>| {
         table.iter().map(|(key, value)| (key.clone(), variables.fill(value).into_owned())).collect()
     };
@@ -158,7 +159,7 @@ fn prepare(exec: &Exec, variables: &Variables) -> Result<Command, String> {
         Some(bytes) => bytes.decode()?,
         None => variables.fill(&exec.stdin).into_owned().into_bytes(),
     };
-    Ok(Command {
+    Ok(ServiceCommand {
         line: variables.fill(&exec.command).into_owned(),
         stdin,
         env: filled(&exec.env),
@@ -171,8 +172,8 @@ fn prepare(exec: &Exec, variables: &Variables) -> Result<Command, String> {
     })
 }
 
-/// What is recorded of it.
-fn sent(command: &Command) -> Sent {
+/// Record of the command.
+fn sent(command: &ServiceCommand) -> SentRecord {
     let stdin = Excerpt::of_text(&String::from_utf8_lossy(&command.stdin), SHOWN).text;
     let mut text = format!("$ {}\n", command.line);
     for (name, value) in &command.env {
@@ -184,22 +185,22 @@ fn sent(command: &Command) -> Sent {
     if !stdin.is_empty() {
         let _ = write!(text, "stdin:\n{stdin}");
     }
-    Sent {
+    SentRecord {
         text: Excerpt::visible(&text, SHOWN).text,
         command: Some(command.line.clone()),
         stdin: Some(stdin),
-        ..Sent::default()
+        ..SentRecord::default()
     }
 }
 
 /// Runs it. Any exit code is an answer, and so is a command that had to be killed.
-async fn run(command: Command, shell: &dyn Shell) -> Result<Answer, String> {
-    let timeout = Lapse(command.timeout);
+async fn run(command: ServiceCommand, shell: &dyn Shell) -> Result<StepAnswer, String> {
+    let timeout = WrittenDuration(command.timeout);
     let ran = shell.exec(command).await.map_err(|e| format!("the command could not be run: {e}"))?;
-    Ok(Answer::Exec(ExecAnswer {
+    Ok(StepAnswer::Exec(ExecAnswer {
         exit_code: if ran.timed_out { None } else { ran.exit_code },
-        stdout: Kept::of(&ran.stdout, KEPT),
-        stderr: Kept::of(&ran.stderr, KEPT),
+        stdout: KeptContent::of(&ran.stdout, KEPT),
+        stderr: KeptContent::of(&ran.stderr, KEPT),
         timed_out: ran.timed_out.then_some(timeout),
     }))
 }

@@ -7,7 +7,7 @@ use prost_reflect::prost_types::{DescriptorProto, FileDescriptorProto};
 use prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage, Value as Field};
 use tonic::metadata::MetadataMap;
 
-use super::connection::Server;
+use super::connection::GrpcServer;
 use super::message;
 use super::reflection::learn;
 use crate::value::Value;
@@ -22,16 +22,16 @@ const TYPE: &str = "@type";
 const ANY: &str = "google.protobuf.Any";
 
 /// What is known of the types in messages, and whom to ask for more.
-pub struct Types {
-    server: Server,
+pub struct MessageTypes {
+    server: GrpcServer,
     metadata: MetadataMap,
     /// Those that the server does not know either.
     unknown: BTreeSet<String>,
 }
 
-impl Types {
+impl MessageTypes {
     /// Asks `server`, with `metadata`.
-    pub fn new(server: Server, metadata: MetadataMap) -> Self {
+    pub fn new(server: GrpcServer, metadata: MetadataMap) -> Self {
         Self { server, metadata, unknown: BTreeSet::new() }
     }
 

@@ -17,10 +17,10 @@ use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
 
-use super::reply::Body;
+use super::reply::MessageBody;
 use crate::clock::Sleep;
 use crate::scenario::checks::assert::GRPC_STATUSES;
-use crate::scenario::values::Lapse;
+use crate::scenario::values::WrittenDuration;
 
 /// Longest message that is accepted, in bytes.
 pub const LONGEST: usize = 16 << 20;
@@ -38,9 +38,9 @@ const ROOM: u32 = 32 << 10;
 const UNIT: usize = 1 << 10;
 
 /// Messages as bytes: what they mean is found out elsewhere, where it can go wrong with a text of our own.
-struct Plain;
+struct RawCodec;
 
-impl Codec for Plain {
+impl Codec for RawCodec {
     type Encode = Bytes;
     type Decode = Bytes;
     type Encoder = Self;
@@ -55,7 +55,7 @@ impl Codec for Plain {
     }
 }
 
-impl Encoder for Plain {
+impl Encoder for RawCodec {
     type Item = Bytes;
     type Error = Status;
 
@@ -65,7 +65,7 @@ impl Encoder for Plain {
     }
 }
 
-impl Decoder for Plain {
+impl Decoder for RawCodec {
     type Item = Bytes;
     type Error = Status;
 
@@ -75,19 +75,19 @@ impl Decoder for Plain {
 }
 
 /// The messages of a request. The connection asks for the first one when it has sent the headers.
-pub struct Outbox {
+pub struct MessageSender {
     messages: mpsc::UnboundedReceiver<Bytes>,
     sent: Option<oneshot::Sender<()>>,
 }
 
-impl Outbox {
+impl MessageSender {
     /// What `messages` brings.
     pub fn of(messages: mpsc::UnboundedReceiver<Bytes>) -> Self {
         Self { messages, sent: None }
     }
 }
 
-impl Stream for Outbox {
+impl Stream for MessageSender {
     type Item = Bytes;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -106,18 +106,18 @@ impl Stream for Outbox {
 pub async fn open(
     channel: Channel,
     path: PathAndQuery,
-    request: Request<Outbox>,
-) -> Result<(MetadataMap, Streaming<Bytes>), End> {
+    request: Request<MessageSender>,
+) -> Result<(MetadataMap, Streaming<Bytes>), CallEnd> {
     let mut client = Grpc::new(channel).max_decoding_message_size(LONGEST);
-    client.ready().await.map_err(|_| End::Broken(LOST.to_owned()))?;
-    let response = client.streaming(request, path, Plain).await.map_err(|status| End::of(&status))?;
+    client.ready().await.map_err(|_| CallEnd::Broken(LOST.to_owned()))?;
+    let response = client.streaming(request, path, RawCodec).await.map_err(|status| CallEnd::of(&status))?;
     let (metadata, stream, _) = response.into_parts();
     Ok((metadata, stream))
 }
 
 /// How a call has ended.
 #[derive(Clone, Debug)]
-pub enum End {
+pub enum CallEnd {
     /// With a status: the program's own, or that the deadline has passed.
     Status {
         /// Its name.
@@ -131,7 +131,7 @@ pub enum End {
     Broken(String),
 }
 
-impl End {
+impl CallEnd {
     /// What became of a call that the library calls `status`: not every one of them was sent by the program.
     pub fn of(status: &Status) -> Self {
         let text = status.message();
@@ -157,7 +157,7 @@ impl End {
 
     /// The deadline has passed.
     pub fn late(limit: std::time::Duration) -> Self {
-        let message = format!("no whole answer within {}", Lapse(limit));
+        let message = format!("no whole answer within {}", WrittenDuration(limit));
         Self::Status { code: name(Code::DeadlineExceeded), message, trailer: MetadataMap::new() }
     }
 }
@@ -168,15 +168,15 @@ pub fn name(code: Code) -> &'static str {
 }
 
 /// What the task that reads tells.
-enum Event {
+enum CallEvent {
     Begun(MetadataMap),
     Message(Bytes, OwnedSemaphorePermit),
-    Ended(End),
+    Ended(CallEnd),
 }
 
 /// Why no more messages are waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Halt {
+pub enum ReceiveEnd {
     /// Enough have come, or the call has ended.
     Done,
     /// The wait for messages is over, the call is not.
@@ -186,36 +186,36 @@ pub enum Halt {
 }
 
 /// A call; dropping it cancels it.
-pub struct Call {
+pub struct GrpcCall {
     method: MethodDescriptor,
     outbox: Option<mpsc::UnboundedSender<Bytes>>,
-    inbox: mpsc::Receiver<Event>,
+    inbox: mpsc::Receiver<CallEvent>,
     /// Resolves when the request and the messages that were there have been sent.
     sent: Option<oneshot::Receiver<()>>,
     header: Option<MetadataMap>,
     /// How many messages steps have received.
     received: usize,
-    end: Option<End>,
+    end: Option<CallEnd>,
     task: JoinHandle<()>,
 }
 
-impl Drop for Call {
+impl Drop for GrpcCall {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Call {
+impl GrpcCall {
     /// Begins a call of `method` with the metadata and deadline of `request`.
     pub fn start(channel: Channel, method: MethodDescriptor, request: Request<()>) -> Self {
         let (outbox, messages) = mpsc::unbounded_channel();
         let (sends, sent) = oneshot::channel();
         let (events, inbox) = mpsc::channel(WAITING);
         let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
-        let request = request.map(|()| Outbox { messages, sent: Some(sends) });
+        let request = request.map(|()| MessageSender { messages, sent: Some(sends) });
         let task = tokio::spawn(async move {
             let end = read(channel, path, request, &events).await;
-            let _ = events.send(Event::Ended(end)).await;
+            let _ = events.send(CallEvent::Ended(end)).await;
         });
         Self {
             method,
@@ -247,13 +247,13 @@ impl Call {
             () = late => return false,
         };
         // What comes first is never a message.
-        self.take(event, &mut Body::none()).await;
+        self.take(event, &mut MessageBody::none()).await;
         true
     }
 
     /// Whether its connection was lost before anything had come back.
     pub fn is_lost(&self) -> bool {
-        self.header.is_none() && matches!(&self.end, Some(End::Broken(reason)) if reason == LOST)
+        self.header.is_none() && matches!(&self.end, Some(CallEnd::Broken(reason)) if reason == LOST)
     }
 
     /// The method.
@@ -272,12 +272,12 @@ impl Call {
     }
 
     /// How it has ended, as far as that was read.
-    pub fn ended(&self) -> Option<&End> {
+    pub fn ended(&self) -> Option<&CallEnd> {
         self.end.as_ref()
     }
 
     /// Gives it an end of our own.
-    pub fn end(&mut self, end: End) {
+    pub fn end(&mut self, end: CallEnd) {
         self.task.abort();
         self.end = Some(end);
     }
@@ -298,42 +298,42 @@ impl Call {
     /// two pauses take, the first of patience and the second of the deadline.
     pub async fn receive(
         &mut self,
-        body: &mut Body,
+        body: &mut MessageBody,
         wanted: Option<usize>,
         (patience, late): (Option<Sleep>, Option<&mut Sleep>),
-    ) -> Halt {
+    ) -> ReceiveEnd {
         let never = || Box::pin(std::future::pending()) as Sleep;
         let (mut patience, mut endless) = (patience.unwrap_or_else(never), never());
         let late = late.unwrap_or(&mut endless);
         while self.end.is_none() && wanted.is_none_or(|wanted| body.count() < wanted) {
             let event = tokio::select! {
                 biased;
-                () = &mut *late => return Halt::Late,
-                () = &mut patience => return Halt::Impatient,
+                () = &mut *late => return ReceiveEnd::Late,
+                () = &mut patience => return ReceiveEnd::Impatient,
                 event = self.inbox.recv() => event,
             };
             tokio::select! {
                 biased;
                 () = self.take(event, body) => {}
-                () = &mut *late => return Halt::Late,
-                () = &mut patience => return Halt::Impatient,
+                () = &mut *late => return ReceiveEnd::Late,
+                () = &mut patience => return ReceiveEnd::Impatient,
             }
         }
-        Halt::Done
+        ReceiveEnd::Done
     }
 
-    async fn take(&mut self, event: Option<Event>, body: &mut Body) {
+    async fn take(&mut self, event: Option<CallEvent>, body: &mut MessageBody) {
         match event {
-            Some(Event::Begun(header)) => self.header = Some(header),
-            Some(Event::Message(bytes, room)) => {
+            Some(CallEvent::Begun(header)) => self.header = Some(header),
+            Some(CallEvent::Message(bytes, room)) => {
                 self.received += 1;
                 if let Err(error) = body.push(&self.method.output(), bytes).await {
-                    self.end(End::Broken(error));
+                    self.end(CallEnd::Broken(error));
                 }
                 drop(room);
             }
-            Some(Event::Ended(end)) => self.end = Some(end),
-            None => self.end = Some(End::Broken(LOST.to_owned())),
+            Some(CallEvent::Ended(end)) => self.end = Some(end),
+            None => self.end = Some(CallEnd::Broken(LOST.to_owned())),
         }
         if self.end.is_some() {
             self.end = self.end.take().map(|end| body.check(end));
@@ -342,9 +342,14 @@ impl Call {
 }
 
 /// Reads a call to its end.
-async fn read(channel: Channel, path: String, request: Request<Outbox>, events: &mpsc::Sender<Event>) -> End {
+async fn read(
+    channel: Channel,
+    path: String,
+    request: Request<MessageSender>,
+    events: &mpsc::Sender<CallEvent>,
+) -> CallEnd {
     let Ok(path) = PathAndQuery::try_from(path) else {
-        return End::Broken("the name of the method cannot be part of a request".to_owned());
+        return CallEnd::Broken("the name of the method cannot be part of a request".to_owned());
     };
     let (header, mut stream) = match open(channel, path, request).await {
         Ok(opened) => opened,
@@ -354,19 +359,19 @@ async fn read(channel: Channel, path: String, request: Request<Outbox>, events: 
     let (header, only) =
         if header.contains_key("grpc-status") { (MetadataMap::new(), Some(header)) } else { (header, None) };
     let room = Arc::new(Semaphore::new(ROOM as usize));
-    let gone = || End::Broken("nobody reads it".to_owned());
-    if events.send(Event::Begun(header)).await.is_err() {
+    let gone = || CallEnd::Broken("nobody reads it".to_owned());
+    if events.send(CallEvent::Begun(header)).await.is_err() {
         return gone();
     }
     loop {
         let message = match stream.message().await {
             Ok(Some(message)) => message,
             Ok(None) => break,
-            Err(status) => return End::of(&status),
+            Err(status) => return CallEnd::of(&status),
         };
         let size = u32::try_from(message.len() / UNIT + 1).unwrap_or(ROOM).min(ROOM);
         let Ok(permit) = room.clone().acquire_many_owned(size).await else { return gone() };
-        if events.send(Event::Message(message, permit)).await.is_err() {
+        if events.send(CallEvent::Message(message, permit)).await.is_err() {
             return gone();
         }
     }
@@ -378,8 +383,8 @@ async fn read(channel: Channel, path: String, request: Request<Outbox>, events: 
             for own in ["grpc-status", "grpc-message", "content-type"] {
                 trailer.remove(own);
             }
-            End::Status { code: name(Code::Ok), message, trailer }
+            CallEnd::Status { code: name(Code::Ok), message, trailer }
         }
-        Err(status) => End::of(&status),
+        Err(status) => CallEnd::of(&status),
     }
 }

@@ -2,10 +2,10 @@ use prost_reflect::{DescriptorPool, MethodDescriptor};
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 
-use super::reflection::{self, Dialect};
-use super::secure::{Plain, Secure};
+use super::reflection::{self, ReflectionVersion};
+use super::secure::{PlainConnector, SecureConnector};
 use crate::scenario::network::tls;
-use crate::scenario::network::tls::Trusted;
+use crate::scenario::network::tls::TlsIdentity;
 
 /// How much all streams of a connection together may have sent that nobody has read yet, in bytes: as long as there
 /// is room, a stream that nobody reads does not hold up the others.
@@ -16,16 +16,16 @@ const STREAM_WINDOW: u32 = 1 << 20;
 
 /// The program on the other side, and what it has told about itself. A clone uses the same connection.
 #[derive(Clone)]
-pub struct Server {
+pub struct GrpcServer {
     channel: Channel,
     pub(super) pool: DescriptorPool,
-    pub(super) dialect: Option<Dialect>,
+    pub(super) dialect: Option<ReflectionVersion>,
 }
 
-impl Server {
+impl GrpcServer {
     /// Connects to `target`, which is `http://HOST:PORT`, `https://HOST:PORT`, `grpcs://HOST:PORT` or `HOST:PORT`. Over TLS, `trusted` says whom to
     /// trust and which certificate to show.
-    pub async fn connect(target: &str, trusted: &Trusted) -> Result<Self, String> {
+    pub async fn connect(target: &str, trusted: &TlsIdentity) -> Result<Self, String> {
         let target = target.trim();
         let url = match target.split_once("://") {
             Some(("grpc", place)) => format!("http://{place}"),
@@ -41,12 +41,12 @@ impl Server {
             })
             .ok_or_else(|| format!("`{target}` is no address such as http://127.0.0.1:50051"))?;
         let connected = match url.strip_prefix("https://") {
-            None => with_windows(endpoint).connect_with_connector(Plain::new()).await,
+            None => with_windows(endpoint).connect_with_connector(PlainConnector::new()).await,
             // The connector speaks TLS, and the library refuses `https` where it does not do so itself.
             Some(place) => match Endpoint::from_shared(format!("http://{place}")) {
                 Err(error) => Err(error),
                 Ok(dialled) => {
-                    let secure = Secure::new(trusted.config_in_full()?);
+                    let secure = SecureConnector::new(trusted.config_in_full()?);
                     let dialled = with_windows(dialled.origin(endpoint.uri().clone()));
                     dialled.connect_with_connector(secure).await
                 }

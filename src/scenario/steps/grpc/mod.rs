@@ -27,20 +27,20 @@ use tonic::Request;
 
 use crate::clock::Sleep;
 use crate::diag::nearest;
-use crate::scenario::answer::Outcome;
-use crate::scenario::answer::Sent;
+use crate::scenario::answer::SentRecord;
+use crate::scenario::answer::StepOutcome;
 use crate::scenario::network::Tls;
-use crate::scenario::network::tls::Trusted;
+use crate::scenario::network::tls::TlsIdentity;
 use crate::scenario::steps::thirty_seconds;
-use crate::scenario::steps::{Settings, Stage, StepRunner};
-use crate::scenario::values::{Lapse, Variables};
+use crate::scenario::steps::{ConnectionSettings, StepRunner, TestEnvironment};
+use crate::scenario::values::{Variables, WrittenDuration};
 use crate::value::Value;
 
-use any::{Types, types};
-use call::{Call, End};
-use connection::Server;
-use order::Order;
-use reply::{Body, Reply};
+use any::{MessageTypes, types};
+use call::{CallEnd, GrpcCall};
+use connection::GrpcServer;
+use order::CallRequest;
+use reply::{GrpcReply, MessageBody};
 
 /// A call of a gRPC method, or more of a stream that an earlier step has begun.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -61,41 +61,42 @@ pub struct Grpc {
     pub headers: IndexMap<String, String>,
     /// The deadline of the call; of a background stream how long it may take to begin it.
     #[serde(default = "thirty_seconds")]
-    pub timeout: Lapse,
-    /// How messages stream.
+    pub timeout: WrittenDuration,
+    /// Streaming of messages; null for a unary call.
     #[serde(default)]
     pub stream: Option<GrpcStream>,
 }
 
-/// How the messages of a call stream.
+/// Streaming of the messages of a call.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GrpcStream {
     /// The name under which later steps go on with it.
     #[serde(default)]
     pub id: String,
-    /// What is sent, each like `body`.
+    /// Messages to send, each like `body`.
     #[serde(default)]
     pub messages: Option<Vec<Value>>,
-    /// Whether nothing more is sent after that. A stream that does not go on in the background is always closed.
+    /// True if the sending side is closed afterwards. Streams that do not continue in the background are
+    /// always closed.
     #[serde(default)]
     pub close: bool,
-    /// What is waited for.
+    /// Messages to wait for.
     #[serde(default)]
     pub receive: Option<GrpcReceive>,
 }
 
-/// What is waited for on a stream.
+/// Messages to wait for on a stream.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GrpcReceive {
-    /// How many messages.
+    /// Number of messages.
     #[serde(default = "one")]
     pub count: usize,
-    /// How long; what has come by then is the answer. The timeout of the step where nothing is said.
+    /// Time limit, after which the received messages are the answer; by default the timeout of the step.
     #[serde(default)]
-    pub timeout: Option<Lapse>,
-    /// Whether the stream goes on while later steps are played.
+    pub timeout: Option<WrittenDuration>,
+    /// True if the stream continues while later steps run.
     #[serde(default)]
     pub background: bool,
 }
@@ -114,20 +115,20 @@ const RECEIVED: Duration = Duration::from_millis(500);
 /// How long it has after that to begin its work on it.
 const BEGUN: Duration = Duration::from_millis(100);
 
-/// What the `grpc` steps of one scenario share. Whatever is open ends when it is dropped.
+/// Connection and open streams of the `grpc` steps of one scenario. They end when it is dropped.
 #[derive(Default)]
 pub struct GrpcRunner {
     /// Certificates that are trusted, in PEM with placeholders; those of the machine where there is nothing.
     trust: String,
-    /// What the user wants of TLS.
+    /// TLS settings of the user.
     tls: Tls,
-    server: Option<Server>,
-    streams: IndexMap<String, Call>,
+    server: Option<GrpcServer>,
+    streams: IndexMap<String, GrpcCall>,
     unnamed: usize,
 }
 
 impl StepRunner for GrpcRunner {
-    fn new(settings: &Settings) -> Self {
+    fn new(settings: &ConnectionSettings) -> Self {
         Self { trust: settings.trust.clone(), tls: settings.tls.clone(), ..Self::default() }
     }
 
@@ -148,12 +149,12 @@ impl GrpcRunner {
     pub async fn ready(
         &mut self,
         step: &Grpc,
-        stage: &Stage<'_>,
+        stage: &TestEnvironment<'_>,
         variables: &Variables,
         left: Option<Duration>,
     ) -> Result<(), String> {
         let limit = left.map_or(step.timeout.0, |left| left.min(step.timeout.0));
-        let order = Order::of(step, limit, variables)?;
+        let order = CallRequest::of(step, limit, variables)?;
         let trusted = self.tls.trusting(&variables.fill(&self.trust));
         let mut late = stage.clock.sleep(limit);
         self.method(&order, &trusted, stage, &mut late).await.map(drop)
@@ -163,14 +164,14 @@ impl GrpcRunner {
     pub async fn play(
         &mut self,
         step: &Grpc,
-        stage: &Stage<'_>,
+        stage: &TestEnvironment<'_>,
         variables: &Variables,
         left: Option<Duration>,
-    ) -> (Option<Sent>, Outcome) {
+    ) -> (Option<SentRecord>, StepOutcome) {
         let limit = left.map_or(step.timeout.0, |left| left.min(step.timeout.0));
-        let order = match Order::of(step, limit, variables) {
+        let order = match CallRequest::of(step, limit, variables) {
             Ok(order) => order,
-            Err(error) => return (None, Outcome::error(error)),
+            Err(error) => return (None, StepOutcome::error(error)),
         };
         let sent = order.sent();
         let trusted = self.tls.trusting(&variables.fill(&self.trust));
@@ -179,17 +180,17 @@ impl GrpcRunner {
         } else {
             self.call(&order, &trusted, stage).await
         };
-        (Some(sent), outcome.unwrap_or_else(Outcome::error))
+        (Some(sent), outcome.unwrap_or_else(StepOutcome::error))
     }
 
     /// The method that is called, and all types that its messages name, on a connection that is open.
     async fn method(
         &mut self,
-        order: &Order,
-        trusted: &Trusted,
-        stage: &Stage<'_>,
+        order: &CallRequest,
+        trusted: &TlsIdentity,
+        stage: &TestEnvironment<'_>,
         late: &mut Sleep,
-    ) -> Result<(Server, MethodDescriptor), String> {
+    ) -> Result<(GrpcServer, MethodDescriptor), String> {
         let target = stage.grpc_target.ok_or("there is no target for gRPC calls")?;
         loop {
             let is_reused = self.server.is_some();
@@ -204,7 +205,7 @@ impl GrpcRunner {
             let method = tokio::select! {
                 biased;
                 method = ask => method,
-                () = &mut *late => Err(format!("server reflection did not answer within {}", Lapse(order.limit))),
+                () = &mut *late => Err(format!("server reflection did not answer within {}", WrittenDuration(order.limit))),
             };
             let error = match method {
                 Ok(method) => return Ok((server.clone(), method)),
@@ -220,7 +221,12 @@ impl GrpcRunner {
 
     /// Calls a method. A call whose connection had been used before, and ends before anything comes back, says nothing
     /// about the program: it is made once more on a new connection.
-    async fn call(&mut self, order: &Order, trusted: &Trusted, stage: &Stage<'_>) -> Result<Outcome, String> {
+    async fn call(
+        &mut self,
+        order: &CallRequest,
+        trusted: &TlsIdentity,
+        stage: &TestEnvironment<'_>,
+    ) -> Result<StepOutcome, String> {
         let mut late = stage.clock.sleep(order.limit);
         let is_reused = self.server.is_some();
         let (mut call, mut outcome) = self.call_once(order, trusted, stage, &mut late).await?;
@@ -228,7 +234,7 @@ impl GrpcRunner {
             self.server = None;
             (call, outcome) = self.call_once(order, trusted, stage, &mut late).await?;
         }
-        if matches!(call.ended(), Some(End::Broken(_))) {
+        if matches!(call.ended(), Some(CallEnd::Broken(_))) {
             self.server = None;
         }
         Ok(if order.background { self.keep(call, order) } else { outcome })
@@ -236,11 +242,11 @@ impl GrpcRunner {
 
     async fn call_once(
         &mut self,
-        order: &Order,
-        trusted: &Trusted,
-        stage: &Stage<'_>,
+        order: &CallRequest,
+        trusted: &TlsIdentity,
+        stage: &TestEnvironment<'_>,
         late: &mut Sleep,
-    ) -> Result<(Call, Outcome), String> {
+    ) -> Result<(GrpcCall, StepOutcome), String> {
         let (server, method) = self.method(order, trusted, stage, late).await?;
         let messages = order.messages(&method)?;
         let mut request = Request::new(());
@@ -248,7 +254,7 @@ impl GrpcRunner {
         if !order.background {
             request.set_timeout(order.limit + GRACE);
         }
-        let mut call = Call::start(server.channel(), method, request);
+        let mut call = GrpcCall::start(server.channel(), method, request);
         for message in messages {
             call.send(message)?;
         }
@@ -265,43 +271,51 @@ impl GrpcRunner {
                 stage.clock.sleep(BEGUN).await;
             };
             if !call.accepted(patience, late).await {
-                return Err(format!("the program did not accept the stream within {}", Lapse(order.limit)));
+                return Err(format!(
+                    "the program did not accept the stream within {}",
+                    WrittenDuration(order.limit)
+                ));
             }
-            return Ok((call, Outcome::default()));
+            return Ok((call, StepOutcome::default()));
         }
-        let mut body = Body::of(call.method()).knowing(Types::new(server, order.metadata.clone()));
+        let mut body =
+            MessageBody::of(call.method()).knowing(MessageTypes::new(server, order.metadata.clone()));
         let wanted = order.wanted(call.method());
         let patience = order.patience.map(|patience| stage.clock.sleep(patience));
-        if call.receive(&mut body, wanted, (patience, Some(late))).await == call::Halt::Late {
-            call.end(End::late(order.limit));
+        if call.receive(&mut body, wanted, (patience, Some(late))).await == call::ReceiveEnd::Late {
+            call.end(CallEnd::late(order.limit));
         }
         self.remember(&mut body);
-        let outcome = Reply { call: &call, name: "", begun: false }.outcome(body);
+        let outcome = GrpcReply { call: &call, name: "", begun: false }.outcome(body);
         Ok((call, outcome))
     }
 
     /// Types that were asked for once need not be asked for again.
-    fn remember(&mut self, body: &mut Body) {
+    fn remember(&mut self, body: &mut MessageBody) {
         if let (Some(server), Some(types)) = (&mut self.server, body.types()) {
             server.pool = types.into_pool();
         }
     }
 
     /// Keeps a stream for later steps.
-    fn keep(&mut self, call: Call, order: &Order) -> Outcome {
+    fn keep(&mut self, call: GrpcCall, order: &CallRequest) -> StepOutcome {
         let name = if order.id.is_empty() {
             self.unnamed += 1;
             (self.unnamed - 1).to_string()
         } else {
             order.id.clone()
         };
-        let outcome = Reply { call: &call, name: &name, begun: true }.outcome(Body::none());
+        let outcome = GrpcReply { call: &call, name: &name, begun: true }.outcome(MessageBody::none());
         // A stream of the same name ends here.
         self.streams.insert(name, call);
         outcome
     }
 
-    async fn go_on(&mut self, order: &Order, stage: &Stage<'_>) -> Result<Outcome, String> {
+    async fn go_on(
+        &mut self,
+        order: &CallRequest,
+        stage: &TestEnvironment<'_>,
+    ) -> Result<StepOutcome, String> {
         let Some(call) = self.streams.get_mut(&order.id) else {
             return Err(no_stream(&order.id, &self.streams.keys().map(String::as_str).collect::<Vec<_>>()));
         };
@@ -315,9 +329,9 @@ impl GrpcRunner {
         if order.close {
             call.close();
         }
-        let mut body = Body::of(call.method()).after(call.received());
+        let mut body = MessageBody::of(call.method()).after(call.received());
         if let Some(server) = &self.server {
-            body = body.knowing(Types::new(server.clone(), order.metadata.clone()));
+            body = body.knowing(MessageTypes::new(server.clone(), order.metadata.clone()));
         }
         if let Some(count) = order.wanted(call.method()) {
             let patience = stage.clock.sleep(order.patience.unwrap_or(order.limit).min(order.limit));
@@ -326,7 +340,7 @@ impl GrpcRunner {
             call.receive(&mut body, (!is_answer).then_some(count), (Some(patience), None)).await;
         }
         let learnt = body.types();
-        let mut outcome = Reply { call, name: &order.id, begun: false }.outcome(body);
+        let mut outcome = GrpcReply { call, name: &order.id, begun: false }.outcome(body);
         outcome.error = outcome.error.or(unsent);
         if let (Some(server), Some(types)) = (&mut self.server, learnt) {
             server.pool = types.into_pool();
@@ -337,22 +351,22 @@ impl GrpcRunner {
 
 /// The connection of the scenario, made where there is none.
 async fn connected<'p>(
-    server: &'p mut Option<Server>,
-    (target, trusted): (&str, &Trusted),
-    order: &Order,
+    server: &'p mut Option<GrpcServer>,
+    (target, trusted): (&str, &TlsIdentity),
+    order: &CallRequest,
     late: &mut Sleep,
-) -> Result<&'p mut Server, String> {
+) -> Result<&'p mut GrpcServer, String> {
     let open = server.take().map(Ok);
     let connect = async {
         match open {
             Some(open) => open,
-            None => Server::connect(target, trusted).await,
+            None => GrpcServer::connect(target, trusted).await,
         }
     };
     tokio::select! {
         biased;
         open = connect => Ok(server.insert(open?)),
-        () = late => Err(format!("no connection within {}", Lapse(order.limit))),
+        () = late => Err(format!("no connection within {}", WrittenDuration(order.limit))),
     }
 }
 

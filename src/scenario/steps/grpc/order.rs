@@ -7,7 +7,7 @@ use prost_reflect::MethodDescriptor;
 use tonic::metadata::MetadataMap;
 
 use super::{Grpc, GrpcStream, message, metadata};
-use crate::scenario::answer::Sent;
+use crate::scenario::answer::SentRecord;
 use crate::scenario::values::credentials;
 use crate::scenario::values::{Excerpt, Variables, json};
 use crate::value::Value;
@@ -16,7 +16,7 @@ use crate::value::Value;
 const SHOWN: usize = 8 << 10;
 
 /// A step with variables filled in.
-pub struct Order {
+pub struct CallRequest {
     /// Full name of the service; empty where a stream goes on.
     pub service: String,
     /// Name of the method.
@@ -38,7 +38,7 @@ pub struct Order {
     messages: Option<Vec<Value>>,
 }
 
-impl Order {
+impl CallRequest {
     /// The order of `step`, which may take `limit`.
     pub fn of(step: &Grpc, limit: Duration, variables: &Variables) -> Result<Self, String> {
         let plain = GrpcStream::default();
@@ -69,7 +69,7 @@ impl Order {
     }
 
     /// What is recorded of it. The text leaves out the target, which differs from run to run.
-    pub fn sent(&self) -> Sent {
+    pub fn sent(&self) -> SentRecord {
         let mut text = if self.service.is_empty() {
             format!("gRPC stream `{}`\n", self.id)
         } else {
@@ -89,11 +89,11 @@ impl Order {
         if !written.is_empty() {
             let _ = write!(text, "\n{}", written.join("\n"));
         }
-        Sent {
+        SentRecord {
             text: Excerpt::visible(&text, SHOWN).text,
             headers: (!self.service.is_empty()).then(|| entries().collect()),
             body: (!written.is_empty()).then(|| Excerpt::of_text(&written.join("\n"), SHOWN).text),
-            ..Sent::default()
+            ..SentRecord::default()
         }
     }
 

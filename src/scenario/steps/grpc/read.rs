@@ -1,7 +1,7 @@
 use super::{Grpc, GrpcReceive, GrpcStream};
 use crate::diag::Code;
-use crate::scenario::reader::yaml::{Kind, Node};
-use crate::scenario::reader::{Reader, given};
+use crate::scenario::reader::yaml::{NodeKind, YamlNode};
+use crate::scenario::reader::{NodeReader, given};
 use crate::scenario::steps::thirty_seconds;
 use crate::value::Value;
 
@@ -13,7 +13,7 @@ pub const STREAM: &[&str] = &["id", "messages", "close", "receive"];
 pub const RECEIVE: &[&str] = &["count", "timeout", "background"];
 
 /// Reads it from a file.
-pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Grpc> {
+pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Grpc> {
     let stream = given(node, "stream").and_then(|value| stream(reader, value));
     let goes_on = given(node, "service").is_none() && stream.is_some();
     let (service, method) = if goes_on {
@@ -22,11 +22,11 @@ pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Grpc> {
     } else {
         (reader.required(node, "service", "a gRPC call"), reader.required(node, "method", "a gRPC call"))
     };
-    let timeout = given(node, "timeout").and_then(|value| reader.lapse(value, "`timeout`"));
+    let timeout = given(node, "timeout").and_then(|value| reader.duration(value, "`timeout`"));
     Some(Grpc {
         service: service?,
         method: method?,
-        body: node.get("body").map_or(Value::Null, Node::to_json),
+        body: node.get("body").map_or(Value::Null, YamlNode::to_json),
         headers: reader.texts(given(node, "headers"), "`headers`"),
         timeout: timeout.unwrap_or_else(thirty_seconds),
         stream,
@@ -34,7 +34,7 @@ pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Grpc> {
 }
 
 /// A step without a service goes on with a stream: it has a name, and nothing that only a beginning has.
-fn going_on(reader: &mut Reader<'_>, node: &Node, stream: Option<&GrpcStream>) {
+fn going_on(reader: &mut NodeReader<'_>, node: &YamlNode, stream: Option<&GrpcStream>) {
     if stream.is_none_or(|stream| stream.id.is_empty()) {
         let message = "a gRPC call needs `service`, or the `stream.id` of an earlier step";
         reader.complain(Code::ScenarioMissing, node, message);
@@ -48,10 +48,10 @@ fn going_on(reader: &mut Reader<'_>, node: &Node, stream: Option<&GrpcStream>) {
     }
 }
 
-fn stream(reader: &mut Reader<'_>, node: &Node) -> Option<GrpcStream> {
+fn stream(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<GrpcStream> {
     reader.table(node, "`stream`", STREAM)?;
     let messages = given(node, "messages")
-        .map(|value| reader.list(value, "`messages`").iter().map(Node::to_json).collect());
+        .map(|value| reader.list(value, "`messages`").iter().map(YamlNode::to_json).collect());
     let receive = given(node, "receive").and_then(|value| receive(reader, value));
     Some(GrpcStream {
         id: reader.optional(node, "id"),
@@ -61,15 +61,15 @@ fn stream(reader: &mut Reader<'_>, node: &Node) -> Option<GrpcStream> {
     })
 }
 
-fn receive(reader: &mut Reader<'_>, node: &Node) -> Option<GrpcReceive> {
+fn receive(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<GrpcReceive> {
     reader.table(node, "`receive`", RECEIVE)?;
     let count = given(node, "count").map_or(1, |value| count(reader, value));
-    let timeout = given(node, "timeout").and_then(|value| reader.lapse(value, "`timeout`"));
+    let timeout = given(node, "timeout").and_then(|value| reader.duration(value, "`timeout`"));
     Some(GrpcReceive { count, timeout, background: flag(reader, node, "background") })
 }
 
 /// The format says that no messages, or fewer, mean the default.
-fn count(reader: &mut Reader<'_>, node: &Node) -> usize {
+fn count(reader: &mut NodeReader<'_>, node: &YamlNode) -> usize {
     let written = node.to_json().as_i64();
     if written.is_none() {
         reader.mistyped(node, "`count`", "a whole number");
@@ -77,10 +77,10 @@ fn count(reader: &mut Reader<'_>, node: &Node) -> usize {
     written.and_then(|count| usize::try_from(count).ok()).unwrap_or(1).max(1)
 }
 
-fn flag(reader: &mut Reader<'_>, node: &Node, key: &str) -> bool {
+fn flag(reader: &mut NodeReader<'_>, node: &YamlNode, key: &str) -> bool {
     match given(node, key) {
         None => false,
-        Some(Node { kind: Kind::Scalar(Value::Bool(flag)), .. }) => *flag,
+        Some(YamlNode { kind: NodeKind::Scalar(Value::Bool(flag)), .. }) => *flag,
         Some(value) => {
             reader.mistyped(value, &format!("`{key}`"), "true or false");
             false

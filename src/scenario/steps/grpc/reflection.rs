@@ -15,8 +15,8 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest as Quest
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse as Reply;
 use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
 
-use super::call::{End, Outbox, name, open};
-use super::connection::Server;
+use super::call::{CallEnd, MessageSender, name, open};
+use super::connection::GrpcServer;
 use super::message::suggestion;
 
 /// Most files that a description may be made of.
@@ -27,14 +27,14 @@ const BYTES: usize = 64 << 20;
 
 /// A version of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
+pub enum ReflectionVersion {
     /// `grpc.reflection.v1`.
     V1,
     /// `grpc.reflection.v1alpha`.
     V1Alpha,
 }
 
-impl Dialect {
+impl ReflectionVersion {
     fn path(self) -> PathAndQuery {
         PathAndQuery::from_static(match self {
             Self::V1 => "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -45,7 +45,7 @@ impl Dialect {
 
 /// The method `method` of `service`, asked for where it is not known yet.
 pub async fn method(
-    server: &mut Server,
+    server: &mut GrpcServer,
     service: &str,
     method: &str,
     metadata: &MetadataMap,
@@ -53,8 +53,10 @@ pub async fn method(
     if server.pool.get_service_by_name(service).is_none() {
         match describe(server, service, metadata).await {
             Ok(()) => {}
-            Err(Gap::Unknown(code)) => return Err(no_service(server, service, code, metadata).await),
-            Err(Gap::Broken(reason)) => return Err(reason),
+            Err(ReflectionError::Unknown(code)) => {
+                return Err(no_service(server, service, code, metadata).await);
+            }
+            Err(ReflectionError::Broken(reason)) => return Err(reason),
         }
     }
     let known = server.pool.get_service_by_name(service);
@@ -68,33 +70,37 @@ pub async fn method(
 }
 
 /// Makes the type `name` known, asked for where it is not known yet; false where the server does not know it either.
-pub async fn learn(server: &mut Server, name: &str, metadata: &MetadataMap) -> bool {
+pub async fn learn(server: &mut GrpcServer, name: &str, metadata: &MetadataMap) -> bool {
     server.pool.get_message_by_name(name).is_some()
         || describe(server, name, metadata).await.is_ok() && server.pool.get_message_by_name(name).is_some()
 }
 
 /// Waits for any answer of the server: by then it has received what was sent to it before.
-pub async fn round_trip(server: &mut Server, metadata: &MetadataMap) {
+pub async fn round_trip(server: &mut GrpcServer, metadata: &MetadataMap) {
     // Whatever it answers, it has answered.
     let _ = ask(server, vec![Question::ListServices(String::new())], metadata).await;
 }
 
 /// Why a symbol could not be described.
-enum Gap {
+enum ReflectionError {
     /// The server refuses with this code.
     Unknown(i32),
     /// The description cannot be had.
     Broken(String),
 }
 
-impl From<String> for Gap {
+impl From<String> for ReflectionError {
     fn from(reason: String) -> Self {
         Self::Broken(reason)
     }
 }
 
 /// Asks for the file that `symbol` stands in and for what it imports.
-async fn describe(server: &mut Server, symbol: &str, metadata: &MetadataMap) -> Result<(), Gap> {
+async fn describe(
+    server: &mut GrpcServer,
+    symbol: &str,
+    metadata: &MetadataMap,
+) -> Result<(), ReflectionError> {
     let mut files: BTreeMap<String, (Bytes, Vec<String>)> = BTreeMap::new();
     let mut questions = vec![Question::FileContainingSymbol(symbol.to_owned())];
     let mut bytes = 0;
@@ -109,20 +115,24 @@ async fn describe(server: &mut Server, symbol: &str, metadata: &MetadataMap) -> 
                     }
                 }
                 Reply::ErrorResponse(error) if files.is_empty() => {
-                    return Err(Gap::Unknown(error.error_code));
+                    return Err(ReflectionError::Unknown(error.error_code));
                 }
                 Reply::ErrorResponse(error) => {
                     let why = error.error_message;
-                    return Err(Gap::Broken(format!(
+                    return Err(ReflectionError::Broken(format!(
                         "server reflection refuses a file that `{symbol}` imports: {why}"
                     )));
                 }
-                _ => return Err(Gap::Broken("server reflection answers what it was not asked".to_owned())),
+                _ => {
+                    return Err(ReflectionError::Broken(
+                        "server reflection answers what it was not asked".to_owned(),
+                    ));
+                }
             }
         }
         if files.len() > FILES || bytes > BYTES {
             let most = BYTES >> 20;
-            return Err(Gap::Broken(format!(
+            return Err(ReflectionError::Broken(format!(
                 "server reflection describes `{symbol}` with more than {FILES} files or {most} MiB"
             )));
         }
@@ -133,8 +143,9 @@ async fn describe(server: &mut Server, symbol: &str, metadata: &MetadataMap) -> 
             .filter(|name| !files.contains_key(*name) && server.pool.get_file_by_name(name).is_none());
         questions = missing.cloned().map(Question::FileByFilename).collect();
     }
-    admit(&mut server.pool, files)
-        .map_err(|why| Gap::Broken(format!("server reflection describes `{symbol}` wrongly: {why}")))
+    admit(&mut server.pool, files).map_err(|why| {
+        ReflectionError::Broken(format!("server reflection describes `{symbol}` wrongly: {why}"))
+    })
 }
 
 /// The name of a file and what it imports.
@@ -161,7 +172,7 @@ fn admit(pool: &mut DescriptorPool, mut files: BTreeMap<String, (Bytes, Vec<Stri
     Ok(())
 }
 
-async fn no_service(server: &mut Server, service: &str, code: i32, metadata: &MetadataMap) -> String {
+async fn no_service(server: &mut GrpcServer, service: &str, code: i32, metadata: &MetadataMap) -> String {
     let code = Code::from_i32(code);
     if code != Code::NotFound {
         return format!("server reflection refuses to describe `{service}`: {}", name(code));
@@ -181,13 +192,13 @@ async fn no_service(server: &mut Server, service: &str, code: i32, metadata: &Me
 
 /// Puts questions in the dialect of the server and waits for as many answers.
 async fn ask(
-    server: &mut Server,
+    server: &mut GrpcServer,
     questions: Vec<Question>,
     metadata: &MetadataMap,
 ) -> Result<Vec<Reply>, String> {
     let dialects = match server.dialect {
         Some(known) => vec![known],
-        None => vec![Dialect::V1, Dialect::V1Alpha],
+        None => vec![ReflectionVersion::V1, ReflectionVersion::V1Alpha],
     };
     for dialect in dialects {
         match ask_in(server, dialect, &questions, metadata).await {
@@ -195,12 +206,12 @@ async fn ask(
                 server.dialect = Some(dialect);
                 return Ok(answers);
             }
-            Err(End::Status { code: "UNIMPLEMENTED", .. }) => {}
-            Err(End::Status { code, message, .. }) => {
+            Err(CallEnd::Status { code: "UNIMPLEMENTED", .. }) => {}
+            Err(CallEnd::Status { code, message, .. }) => {
                 let colon = if message.is_empty() { "" } else { ": " };
                 return Err(format!("server reflection is refused with {code}{colon}{message}"));
             }
-            Err(End::Broken(reason)) => {
+            Err(CallEnd::Broken(reason)) => {
                 return Err(format!("server reflection does not answer: {reason}; is this a gRPC server?"));
             }
         }
@@ -210,29 +221,29 @@ async fn ask(
 }
 
 async fn ask_in(
-    server: &Server,
-    dialect: Dialect,
+    server: &GrpcServer,
+    dialect: ReflectionVersion,
     questions: &[Question],
     metadata: &MetadataMap,
-) -> Result<Vec<Reply>, End> {
+) -> Result<Vec<Reply>, CallEnd> {
     let (outbox, requests) = mpsc::unbounded_channel();
     for question in questions {
         let asked = ServerReflectionRequest { host: String::new(), message_request: Some(question.clone()) };
         let _ = outbox.send(Bytes::from(asked.encode_to_vec()));
     }
     drop(outbox);
-    let mut request = Request::new(Outbox::of(requests));
+    let mut request = Request::new(MessageSender::of(requests));
     *request.metadata_mut() = metadata.clone();
     let (_, mut stream) = open(server.channel(), dialect.path(), request).await?;
     let mut answers = Vec::new();
     while answers.len() < questions.len() {
-        let Some(bytes) = stream.message().await.map_err(|status| End::of(&status))? else { break };
+        let Some(bytes) = stream.message().await.map_err(|status| CallEnd::of(&status))? else { break };
         let answer = ServerReflectionResponse::decode(bytes)
-            .map_err(|e| End::Broken(format!("an answer cannot be read: {e}")))?;
+            .map_err(|e| CallEnd::Broken(format!("an answer cannot be read: {e}")))?;
         answers.extend(answer.message_response);
     }
     if answers.len() < questions.len() {
-        return Err(End::Broken("it answers fewer questions than it was asked".to_owned()));
+        return Err(CallEnd::Broken("it answers fewer questions than it was asked".to_owned()));
     }
     Ok(answers)
 }

@@ -3,29 +3,29 @@ use std::fmt::Write;
 use prost::bytes::Bytes;
 use prost_reflect::{MessageDescriptor, MethodDescriptor};
 
-use super::any::Types;
-use super::call::{Call, End};
+use super::any::MessageTypes;
+use super::call::{CallEnd, GrpcCall};
 use super::{message, metadata};
-use crate::scenario::answer::Outcome;
-use crate::scenario::answer::{Answer, Told};
-use crate::scenario::values::Kept;
+use crate::scenario::answer::StepOutcome;
+use crate::scenario::answer::{StepAnswer, StructuredResponse};
+use crate::scenario::values::KeptContent;
 use crate::value::Value;
 
 /// Most bytes kept of all messages of a step; the rest is counted and digested.
 const KEPT: usize = 1 << 20;
 
 /// The messages of a step as JSON: one of them, or a list.
-pub struct Body {
-    kept: Kept,
+pub struct MessageBody {
+    kept: KeptContent,
     count: usize,
     /// How many messages of the call earlier steps have received.
     earlier: usize,
-    form: Form,
-    types: Option<Types>,
+    form: BodyForm,
+    types: Option<MessageTypes>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum BodyForm {
     /// Nothing is asked for.
     None,
     /// One message.
@@ -34,24 +34,24 @@ enum Form {
     List,
 }
 
-impl Body {
+impl MessageBody {
     /// What `method` answers with.
     pub fn of(method: &MethodDescriptor) -> Self {
-        if method.is_server_streaming() { Self::list() } else { Self::new(Form::One) }
+        if method.is_server_streaming() { Self::list() } else { Self::new(BodyForm::One) }
     }
 
     /// A list of messages.
     pub fn list() -> Self {
-        Self::new(Form::List)
+        Self::new(BodyForm::List)
     }
 
     /// Nothing.
     pub fn none() -> Self {
-        Self::new(Form::None)
+        Self::new(BodyForm::None)
     }
 
-    fn new(form: Form) -> Self {
-        Self { kept: Kept::new(KEPT), count: 0, earlier: 0, form, types: None }
+    fn new(form: BodyForm) -> Self {
+        Self { kept: KeptContent::new(KEPT), count: 0, earlier: 0, form, types: None }
     }
 
     /// The same, of a call of which earlier steps have received so many messages.
@@ -60,12 +60,12 @@ impl Body {
     }
 
     /// The same, which asks `types` for what stands in an `Any`.
-    pub fn knowing(self, types: Types) -> Self {
+    pub fn knowing(self, types: MessageTypes) -> Self {
         Self { types: Some(types), ..self }
     }
 
     /// Gives back what it asked.
-    pub fn types(&mut self) -> Option<Types> {
+    pub fn types(&mut self) -> Option<MessageTypes> {
         self.types.take()
     }
 
@@ -82,10 +82,10 @@ impl Body {
             None => message::to_json(&message)?,
         };
         self.count += 1;
-        if self.form == Form::One && self.count + self.earlier > 1 {
+        if self.form == BodyForm::One && self.count + self.earlier > 1 {
             return Err("there is more than the one message that the method answers with".to_owned());
         }
-        if self.form == Form::List {
+        if self.form == BodyForm::List {
             self.kept.push(if self.count == 1 { b"[" } else { b"," });
         }
         self.kept.push(text.as_bytes());
@@ -94,21 +94,23 @@ impl Body {
 
     /// What the end of the call makes of it: a single message counts where the status is OK, and only there, as in
     /// every client.
-    pub fn check(&mut self, end: End) -> End {
+    pub fn check(&mut self, end: CallEnd) -> CallEnd {
         match end {
-            End::Status { code: "OK", .. } if self.form == Form::One && self.count + self.earlier == 0 => {
-                End::Broken("the status is OK, but there is no message".to_owned())
+            CallEnd::Status { code: "OK", .. }
+                if self.form == BodyForm::One && self.count + self.earlier == 0 =>
+            {
+                CallEnd::Broken("the status is OK, but there is no message".to_owned())
             }
-            End::Status { code, .. } if self.form == Form::One && code != "OK" => {
-                *self = Self { types: self.types.take(), earlier: self.earlier, ..Self::new(Form::One) };
+            CallEnd::Status { code, .. } if self.form == BodyForm::One && code != "OK" => {
+                *self = Self { types: self.types.take(), earlier: self.earlier, ..Self::new(BodyForm::One) };
                 end
             }
             end => end,
         }
     }
 
-    fn finish(mut self) -> Kept {
-        if self.form == Form::List {
+    fn finish(mut self) -> KeptContent {
+        if self.form == BodyForm::List {
             self.kept.push(if self.count == 0 { b"[]" } else { b"]" });
         }
         self.kept
@@ -116,26 +118,26 @@ impl Body {
 }
 
 /// What came of a step.
-pub struct Reply<'a> {
+pub struct GrpcReply<'a> {
     /// The call, as far as it was read.
-    pub call: &'a Call,
+    pub call: &'a GrpcCall,
     /// The name of a stream that goes on in the background; empty for others.
     pub name: &'a str,
     /// Whether it was only begun.
     pub begun: bool,
 }
 
-impl Reply<'_> {
+impl GrpcReply<'_> {
     /// The answer with its messages, and the reason where it broke off.
-    pub fn outcome(&self, body: Body) -> Outcome {
+    pub fn outcome(&self, body: MessageBody) -> StepOutcome {
         let (status, message, trailer) = match self.call.ended() {
-            Some(End::Status { code, message, trailer }) => (*code, message.as_str(), Some(trailer)),
+            Some(CallEnd::Status { code, message, trailer }) => (*code, message.as_str(), Some(trailer)),
             // A stream that goes on is well so far.
             None => ("OK", "", None),
-            Some(End::Broken(_)) => ("", "", None),
+            Some(CallEnd::Broken(_)) => ("", "", None),
         };
         let broken = match self.call.ended() {
-            Some(End::Broken(reason)) => Some(after(reason, &body)),
+            Some(CallEnd::Broken(reason)) => Some(after(reason, &body)),
             _ => None,
         };
         let (count, form) = (body.count, body.form);
@@ -158,7 +160,7 @@ impl Reply<'_> {
             let _ = write!(text, "\n{}", main.text());
         }
         let part = |known: bool, value: Value| if known { value } else { Value::Null };
-        let told = Told {
+        let told = StructuredResponse {
             text,
             parts: [
                 ("status", part(!status.is_empty(), status.into())),
@@ -172,20 +174,20 @@ impl Reply<'_> {
             main: ("body", main),
             evidence: Vec::new(),
         };
-        Outcome { answer: Some(Answer::Told(Box::new(told))), error: broken }
+        StepOutcome { answer: Some(StepAnswer::Told(Box::new(told))), error: broken }
     }
 
     /// What was called, and how far it went.
-    fn line(&self, count: usize, form: Form) -> String {
+    fn line(&self, count: usize, form: BodyForm) -> String {
         let method = self.call.method();
         let mut notes = Vec::new();
         if !self.name.is_empty() {
             notes.push(format!("stream `{}`{}", self.name, if self.begun { " begun" } else { "" }));
         }
-        if form == Form::List {
+        if form == BodyForm::List {
             notes.push(format!("{count} message{}", if count == 1 { "" } else { "s" }));
         }
-        if self.call.ended().is_none() && !self.begun && form != Form::None {
+        if self.call.ended().is_none() && !self.begun && form != BodyForm::None {
             notes.push(if self.name.is_empty() { "not read to its end" } else { "still open" }.to_owned());
         }
         let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
@@ -193,10 +195,10 @@ impl Reply<'_> {
     }
 }
 
-fn after(reason: &str, body: &Body) -> String {
+fn after(reason: &str, body: &MessageBody) -> String {
     match (body.form, body.count) {
-        (Form::List, 1) => format!("{reason} after 1 message"),
-        (Form::List, count) => format!("{reason} after {count} messages"),
+        (BodyForm::List, 1) => format!("{reason} after 1 message"),
+        (BodyForm::List, count) => format!("{reason} after {count} messages"),
         _ => reason.to_owned(),
     }
 }

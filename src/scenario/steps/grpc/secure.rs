@@ -17,24 +17,24 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::Uri;
 use tower_service::Service;
 
-use crate::scenario::network::stream::Stream;
+use crate::scenario::network::stream::FairStream;
 
 /// The name of HTTP/2 in the negotiation of TLS.
 const HTTP2: &[u8] = b"h2";
 
 /// Connects to an address and speaks TLS there.
 #[derive(Clone)]
-pub(super) struct Secure(Arc<ClientConfig>);
+pub(super) struct SecureConnector(Arc<ClientConfig>);
 
-impl Secure {
+impl SecureConnector {
     pub(super) fn new(mut config: ClientConfig) -> Self {
         config.alpn_protocols = vec![HTTP2.to_vec()];
         Self(Arc::new(config))
     }
 }
 
-impl Service<Uri> for Secure {
-    type Response = TokioIo<Stream<TlsStream<TcpStream>>>;
+impl Service<Uri> for SecureConnector {
+    type Response = TokioIo<FairStream<TlsStream<TcpStream>>>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
 
@@ -54,16 +54,16 @@ impl Service<Uri> for Secure {
             if stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
                 return Err(io::Error::other("the server does not offer HTTP/2 over TLS, which gRPC needs"));
             }
-            Ok(TokioIo::new(Stream::of(stream)))
+            Ok(TokioIo::new(FairStream::of(stream)))
         })
     }
 }
 
 /// Connects to an address without TLS.
 #[derive(Clone)]
-pub(super) struct Plain(HttpConnector);
+pub(super) struct PlainConnector(HttpConnector);
 
-impl Plain {
+impl PlainConnector {
     pub(super) fn new() -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
@@ -72,8 +72,8 @@ impl Plain {
     }
 }
 
-impl Service<Uri> for Plain {
-    type Response = TokioIo<Stream<TcpStream>>;
+impl Service<Uri> for PlainConnector {
+    type Response = TokioIo<FairStream<TcpStream>>;
     type Error = <HttpConnector as Service<Uri>>::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
@@ -83,6 +83,6 @@ impl Service<Uri> for Plain {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let socket = self.0.call(uri);
-        Box::pin(async move { Ok(TokioIo::new(Stream::of(socket.await?.into_inner()))) })
+        Box::pin(async move { Ok(TokioIo::new(FairStream::of(socket.await?.into_inner()))) })
     }
 }

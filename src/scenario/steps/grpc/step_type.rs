@@ -5,25 +5,25 @@ use serde_json::json;
 
 use super::{Grpc, GrpcRunner, read};
 use crate::diag::Code;
-use crate::scenario::answer::Answer;
-use crate::scenario::checks::assert::{Form, Subject};
+use crate::scenario::answer::StepAnswer;
+use crate::scenario::checks::assert::{AssertionForm, Subject};
 use crate::scenario::reader::linter::Linter;
-use crate::scenario::reader::yaml::{Kind, Node};
+use crate::scenario::reader::yaml::{NodeKind, YamlNode};
 use crate::scenario::steps::{Action, Played, StepAction, StepContext, StepType};
-use crate::scenario::values::credentials::Part;
+use crate::scenario::values::credentials::CredentialPart;
 
 /// `grpc`: a call of a gRPC method.
 pub static TYPE: StepType = StepType {
     word: "grpc",
     keys: read::KEYS,
     subjects: &[
-        (Subject::Status, Form::Names),
-        (Subject::Message, Form::Text),
-        (Subject::Header, Form::Named),
-        (Subject::Trailer, Form::Named),
-        (Subject::Json, Form::Json),
-        (Subject::Count, Form::Count),
-        (Subject::Duration, Form::Duration),
+        (Subject::Status, AssertionForm::Names),
+        (Subject::Message, AssertionForm::Text),
+        (Subject::Header, AssertionForm::Named),
+        (Subject::Trailer, AssertionForm::Named),
+        (Subject::Json, AssertionForm::Json),
+        (Subject::Count, AssertionForm::Count),
+        (Subject::Duration, AssertionForm::Duration),
     ],
     sources: &["status", "message", "headers", "trailers", "header:", "trailer:", "body"],
     in_parallel: true,
@@ -43,7 +43,7 @@ impl StepAction for Grpc {
         Box::pin(connections.runner::<GrpcRunner>().play(self, stage, variables, left))
     }
 
-    fn vacuous(&self) -> [Option<Answer>; 2] {
+    fn vacuous(&self) -> [Option<StepAnswer>; 2] {
         [("UNIMPLEMENTED", ""), ("OK", "{}")].map(|(status, body)| {
             let parts = vec![
                 ("status", status.into()),
@@ -52,7 +52,7 @@ impl StepAction for Grpc {
                 ("trailer", json!({})),
                 ("count", usize::from(!body.is_empty()).into()),
             ];
-            Some(Answer::structured(("body", body), parts))
+            Some(StepAnswer::structured(("body", body), parts))
         })
     }
 
@@ -65,8 +65,8 @@ impl StepAction for Grpc {
         self.service.is_empty() || receive.is_some_and(|receive| receive.background)
     }
 
-    fn each_credential(&mut self, see: &mut dyn FnMut(Part<'_>)) {
-        self.headers.iter_mut().for_each(|(name, text)| see(Part::header(name, text)));
+    fn each_credential(&mut self, see: &mut dyn FnMut(CredentialPart<'_>)) {
+        self.headers.iter_mut().for_each(|(name, text)| see(CredentialPart::header(name, text)));
     }
 
     fn prepare<'a>(&'a self, context: StepContext<'a>) -> BoxFuture<'a, Result<(), String>> {
@@ -75,7 +75,7 @@ impl StepAction for Grpc {
     }
 }
 
-fn lint(linter: &mut Linter<'_>, node: &Node) {
+fn lint(linter: &mut Linter<'_>, node: &YamlNode) {
     if !linter.is_mapping(Code::LintGrpc, node, "grpc") {
         return;
     }
@@ -84,9 +84,9 @@ fn lint(linter: &mut Linter<'_>, node: &Node) {
         linter.needs(Code::LintService, node, "`grpc`", "service");
         linter.needs(Code::LintGrpcMethod, node, "`grpc`", "method");
     }
-    linter.lapse(Code::LintGrpcTimeout, node, "timeout");
+    linter.duration(Code::LintGrpcTimeout, node, "timeout");
     let Some(stream) = stream else { return };
-    if let Some(messages) = stream.get("messages").filter(|node| !matches!(node.kind, Kind::List(_))) {
+    if let Some(messages) = stream.get("messages").filter(|node| !matches!(node.kind, NodeKind::List(_))) {
         linter.say(
             Code::LintMessages,
             messages,
@@ -94,6 +94,6 @@ fn lint(linter: &mut Linter<'_>, node: &Node) {
         );
     }
     if let Some(receive) = stream.get("receive") {
-        linter.lapse(Code::LintReceive, receive, "timeout");
+        linter.duration(Code::LintReceive, receive, "timeout");
     }
 }

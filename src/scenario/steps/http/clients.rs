@@ -12,33 +12,33 @@ use reqwest::header::{
 };
 use reqwest::{Client, Method, RequestBuilder, ResponseBuilderExt, StatusCode, Url};
 
-use super::connections::{Connections, Request, Response};
+use super::connections::{ConnectionPool, WireRequest, WireResponse};
 use super::decoded::{ACCEPTED, decoded};
 use super::request::Redirects;
 use crate::requests::{MOST_REDIRECTS, RedirectPolicy, may_follow};
 use crate::scenario::network::errors::describe;
-use crate::scenario::network::{Target, Tls};
+use crate::scenario::network::{TargetUrl, Tls};
 
 /// A client with connections of its own.
 #[derive(Clone)]
 pub struct Clients {
     /// It makes requests, and sends none.
     builder: Client,
-    home: Target,
+    home: TargetUrl,
     redirects: Redirects,
     jar: Option<Arc<Jar>>,
-    connections: Arc<Connections>,
+    connections: Arc<ConnectionPool>,
 }
 
-/// What clients are made of.
-pub struct Making {
-    /// Where requests go.
-    pub target: Target,
-    /// Which redirects are followed.
+/// Settings of a client.
+pub struct ClientSettings {
+    /// Base URL of requests.
+    pub target: TargetUrl,
+    /// Redirects to follow.
     pub redirects: Redirects,
     /// The cookies of an actor.
     pub jar: Option<Arc<Jar>>,
-    /// What the user wants of TLS.
+    /// TLS settings of the user.
     pub tls: Tls,
     /// Certificates that are trusted, in PEM.
     pub trust: String,
@@ -46,7 +46,7 @@ pub struct Making {
 
 impl Clients {
     /// A client that is made so.
-    pub fn new(making: Making) -> Result<Self, String> {
+    pub fn new(making: ClientSettings) -> Result<Self, String> {
         let builder = Client::builder().no_proxy().tls_certs_only([]).build();
         let builder = builder.map_err(|e| format!("no HTTP client: {}", describe(&e)))?;
         // To read the machine's certificates takes longer than most requests, and nothing leaves a target without TLS.
@@ -62,7 +62,7 @@ impl Clients {
             home: making.target,
             redirects: making.redirects,
             jar: making.jar,
-            connections: Connections::new(tls),
+            connections: ConnectionPool::new(tls),
         })
     }
 
@@ -93,7 +93,7 @@ impl Clients {
     }
 
     /// Sends a request, and those that redirects ask for.
-    async fn follow(&self, mut request: Request) -> Result<Response, String> {
+    async fn follow(&self, mut request: WireRequest) -> Result<WireResponse, String> {
         let mut followed = 0;
         loop {
             let url = Url::parse(&request.uri().to_string()).map_err(|e| describe(&e))?;
@@ -116,7 +116,7 @@ impl Clients {
     }
 
     /// Where a redirect leads that is followed.
-    fn next(&self, response: &Response, url: &Url, followed: usize) -> Result<Option<Url>, String> {
+    fn next(&self, response: &WireResponse, url: &Url, followed: usize) -> Result<Option<Url>, String> {
         if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok(None);
         }
@@ -136,7 +136,7 @@ impl Clients {
 }
 
 /// Makes `request` the one that follows a redirect, as clients do: a GET without a body in place of a POST.
-fn redirect(request: &mut Request, status: StatusCode, from: &Url, next: &Url) -> Result<(), String> {
+fn redirect(request: &mut WireRequest, status: StatusCode, from: &Url, next: &Url) -> Result<(), String> {
     let is_get = match status {
         StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => *request.method() == Method::POST,
         StatusCode::SEE_OTHER => *request.method() != Method::HEAD,

@@ -26,13 +26,13 @@ use tower_service::Service;
 
 use crate::scenario::network::MOST_HEADERS;
 use crate::scenario::network::errors::describe_as;
-use crate::scenario::network::stream::Stream;
+use crate::scenario::network::stream::FairStream;
 
 /// A request with its whole body, so that it can be sent more than once.
-pub type Request = hyper::Request<Full<Bytes>>;
+pub type WireRequest = hyper::Request<Full<Bytes>>;
 
 /// An answer whose body is still on its way.
-pub type Response = hyper::Response<Incoming>;
+pub type WireResponse = hyper::Response<Incoming>;
 
 /// After how long without traffic a connection is probed, and how often.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -46,19 +46,19 @@ const CONNECTING: &str = "client error (Connect)";
 const SENDING: &str = "client error (SendRequest)";
 
 /// The connections of one client, all to one origin.
-pub struct Connections {
+pub struct ConnectionPool {
     tcp: HttpConnector,
     tls: Option<TlsConnector>,
     /// Connections with HTTP/1.1 that carry no request at present.
-    idle: Mutex<Vec<Line>>,
+    idle: Mutex<Vec<PooledConnection>>,
     /// The connection with HTTP/2, which carries any number of requests.
-    shared: Mutex<Option<Line>>,
+    shared: Mutex<Option<PooledConnection>>,
     /// One became idle.
     returned: Notify,
 }
 
 /// A connection.
-struct Line {
+struct PooledConnection {
     sender: Sender,
     /// How many bytes have come on it.
     came: Arc<AtomicU64>,
@@ -70,13 +70,13 @@ enum Sender {
 }
 
 /// Why a request has no answer.
-struct Lost {
+struct ConnectionLost {
     reason: String,
     /// Whether the program can have seen no more of it than its connection, and has answered nothing.
     is_unanswered: bool,
 }
 
-impl Connections {
+impl ConnectionPool {
     /// Connections with TLS as in `tls`, which says whether HTTP/2 is offered; without it they are not encrypted.
     pub fn new(tls: Option<ClientConfig>) -> Arc<Self> {
         let mut tcp = HttpConnector::new();
@@ -94,7 +94,7 @@ impl Connections {
     }
 
     /// Sends a request. If it is lost on a connection that was used before, it is sent once more on a new one.
-    pub async fn send(self: &Arc<Self>, request: Request) -> Result<Response, String> {
+    pub async fn send(self: &Arc<Self>, request: WireRequest) -> Result<WireResponse, String> {
         let (line, is_used) = tokio::select! {
             biased;
             line = self.used() => (line, true),
@@ -117,7 +117,7 @@ impl Connections {
     }
 
     /// A connection that was used before, once there is one.
-    async fn used(&self) -> Line {
+    async fn used(&self) -> PooledConnection {
         loop {
             let returned = self.returned.notified();
             if let Some(line) = self.idle_now() {
@@ -127,11 +127,11 @@ impl Connections {
         }
     }
 
-    fn idle_now(&self) -> Option<Line> {
+    fn idle_now(&self) -> Option<PooledConnection> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Line { sender: Sender::Two(sender), came }) = &*shared {
+        if let Some(PooledConnection { sender: Sender::Two(sender), came }) = &*shared {
             if !sender.is_closed() {
-                return Some(Line { sender: Sender::Two(sender.clone()), came: came.clone() });
+                return Some(PooledConnection { sender: Sender::Two(sender.clone()), came: came.clone() });
             }
             *shared = None;
         }
@@ -140,7 +140,7 @@ impl Connections {
         idle.pop()
     }
 
-    async fn connect(&self, uri: &Uri) -> Result<Line, String> {
+    async fn connect(&self, uri: &Uri) -> Result<PooledConnection, String> {
         let mut tcp = self.tcp.clone();
         let stream = tcp.call(uri.clone()).await.map_err(|e| describe_as(CONNECTING, &e))?.into_inner();
         let Some(tls) = self.tls.as_ref().filter(|_| uri.scheme() == Some(&Scheme::HTTPS)) else {
@@ -153,7 +153,7 @@ impl Connections {
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             let line = two(stream).await?;
             if let Sender::Two(sender) = &line.sender {
-                let kept = Line { sender: Sender::Two(sender.clone()), came: line.came.clone() };
+                let kept = PooledConnection { sender: Sender::Two(sender.clone()), came: line.came.clone() };
                 *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
             }
             return Ok(line);
@@ -161,17 +161,21 @@ impl Connections {
         one(stream).await
     }
 
-    async fn send_on(self: &Arc<Self>, line: Line, request: Request) -> Result<Response, Lost> {
-        let Line { sender, came } = line;
+    async fn send_on(
+        self: &Arc<Self>,
+        line: PooledConnection,
+        request: WireRequest,
+    ) -> Result<WireResponse, ConnectionLost> {
+        let PooledConnection { sender, came } = line;
         let before = came.load(Ordering::Acquire);
         match sender {
             Sender::One(mut sender) => {
                 let response = sender.try_send_request(in_origin_form(request)).await;
-                let response = response.map_err(|e| Lost::new(e, &came, before))?;
+                let response = response.map_err(|e| ConnectionLost::new(e, &came, before))?;
                 let connections = self.clone();
                 tokio::spawn(async move {
                     if sender.ready().await.is_ok() {
-                        connections.keep(Line { sender: Sender::One(sender), came });
+                        connections.keep(PooledConnection { sender: Sender::One(sender), came });
                     }
                 });
                 Ok(response)
@@ -179,11 +183,11 @@ impl Connections {
             Sender::Two(mut sender) => sender
                 .try_send_request(with_authority(request))
                 .await
-                .map_err(|e| Lost::new(e, &came, before)),
+                .map_err(|e| ConnectionLost::new(e, &came, before)),
         }
     }
 
-    fn keep(&self, line: Line) {
+    fn keep(&self, line: PooledConnection) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         self.returned.notify_one();
     }
@@ -198,9 +202,9 @@ impl Sender {
     }
 }
 
-impl Lost {
+impl ConnectionLost {
     /// The loss of a request on a connection on which `before` bytes had come when it was handed over.
-    fn new(mut failed: TrySendError<Request>, came: &AtomicU64, before: u64) -> Self {
+    fn new(mut failed: TrySendError<WireRequest>, came: &AtomicU64, before: u64) -> Self {
         let was_sent = failed.take_message().is_none();
         let error = failed.into_error();
         let is_unanswered = !was_sent || came.load(Ordering::Acquire) == before || is_refused(&error);
@@ -220,34 +224,38 @@ fn is_refused(error: &hyper::Error) -> bool {
 
 /// Whether a server only says that it closes a connection on which it had waited too long for a request. It may have done so before it
 /// saw the request that takes this for its answer.
-fn is_farewell(response: &Response) -> bool {
+fn is_farewell(response: &WireResponse) -> bool {
     let closes = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"close");
     response.status() == StatusCode::REQUEST_TIMEOUT && response.headers().get(CONNECTION).is_some_and(closes)
 }
 
 /// A connection with HTTP/1.1.
-async fn one(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Line, String> {
-    let (stream, came) = Stream::counted(stream);
+async fn one(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> Result<PooledConnection, String> {
+    let (stream, came) = FairStream::counted(stream);
     let made = http1::Builder::new().max_headers(MOST_HEADERS).handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = made.map_err(|e| describe_as(SENDING, &e))?;
     tokio::spawn(connection);
     sender.ready().await.map_err(|e| describe_as(SENDING, &e))?;
-    Ok(Line { sender: Sender::One(sender), came })
+    Ok(PooledConnection { sender: Sender::One(sender), came })
 }
 
 /// A connection with HTTP/2.
-async fn two(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Line, String> {
-    let (stream, came) = Stream::counted(stream);
+async fn two(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> Result<PooledConnection, String> {
+    let (stream, came) = FairStream::counted(stream);
     let mut builder = http2::Builder::new(TokioExecutor::new());
     let made = builder.max_header_list_size(LARGEST_HEAD).handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = made.map_err(|e| describe_as(SENDING, &e))?;
     tokio::spawn(connection);
     sender.ready().await.map_err(|e| describe_as(SENDING, &e))?;
-    Ok(Line { sender: Sender::Two(sender), came })
+    Ok(PooledConnection { sender: Sender::Two(sender), came })
 }
 
 /// The request as HTTP/2 writes it: a header `Host` of its own is the authority.
-fn with_authority(mut request: Request) -> Request {
+fn with_authority(mut request: WireRequest) -> WireRequest {
     let Some(host) = request.headers_mut().remove(HOST) else { return request };
     let mut parts = request.uri().clone().into_parts();
     parts.authority = Authority::try_from(host.as_bytes()).ok().or(parts.authority);
@@ -258,7 +266,7 @@ fn with_authority(mut request: Request) -> Request {
 }
 
 /// The request as HTTP/1.1 writes it: the host in a header, and only path and query in the first line.
-fn in_origin_form(mut request: Request) -> Request {
+fn in_origin_form(mut request: WireRequest) -> WireRequest {
     let uri = request.uri().clone();
     if let Some(authority) = uri.authority() {
         let own = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };

@@ -15,7 +15,7 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt};
 use tokio_util::io::StreamReader;
 
-use super::connections::Response;
+use super::connections::WireResponse;
 
 /// The header `Accept-Encoding` of requests that have none of their own.
 pub const ACCEPTED: HeaderValue = HeaderValue::from_static("zstd,gzip,deflate,br");
@@ -27,8 +27,8 @@ const PIECE: usize = 16 << 10;
 /// Most compressed bytes that are read before others have their turn: they may say nothing, without end.
 const TURN: usize = 64 << 10;
 
-type Pieces = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
-type Source = StreamReader<Pieces, Bytes>;
+type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+type EncodedBody = StreamReader<ByteStream, Bytes>;
 
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug)]
@@ -41,13 +41,13 @@ enum Coding {
 
 /// Why a body cannot be decompressed.
 #[derive(Debug)]
-pub struct Fault {
+pub struct DecodeError {
     coding: Coding,
     /// What is wrong with its bytes; `None` if there are too few of them.
     wrong: Option<String>,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let coding = self.coding.name();
         match &self.wrong {
@@ -57,9 +57,9 @@ impl fmt::Display for Fault {
     }
 }
 
-impl Error for Fault {}
+impl Error for DecodeError {}
 
-impl Fault {
+impl DecodeError {
     /// The one among the causes of `error`, if there is one.
     pub fn of<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Self> {
         let inner = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
@@ -92,7 +92,7 @@ impl Coding {
     }
 
     /// What undoes it for a body that begins with the byte `first`.
-    fn decoder(self, first: u8, source: Source) -> Box<dyn Decoder> {
+    fn decoder(self, first: u8, source: EncodedBody) -> Box<dyn Decoder> {
         match self {
             Self::Gzip => Box::new(GzipDecoder::new(source)),
             // With the header of zlib, as the standard says, or without, as some servers send it. Without, no body begins
@@ -117,7 +117,7 @@ impl Coding {
     /// What `error` says: one of what is read from stays what it is.
     fn explained(self, error: io::Error) -> io::Error {
         let is_of_source =
-            error.get_ref().is_some_and(|inner| inner.is::<Fault>() || inner.is::<hyper::Error>());
+            error.get_ref().is_some_and(|inner| inner.is::<DecodeError>() || inner.is::<hyper::Error>());
         if is_of_source {
             return error;
         }
@@ -126,12 +126,12 @@ impl Coding {
         let is_short =
             error.kind() == io::ErrorKind::UnexpectedEof || matches!(self, Self::Deflate) && typed.is_none();
         let wrong = (!is_short).then(|| error.to_string());
-        io::Error::new(io::ErrorKind::InvalidData, Fault { coding: self, wrong })
+        io::Error::new(io::ErrorKind::InvalidData, DecodeError { coding: self, wrong })
     }
 }
 
 /// The answer with its body as it was before it was compressed. Encodings that are not known stay, with those under them.
-pub fn decoded(mut response: Response) -> Result<hyper::Response<reqwest::Body>, String> {
+pub fn decoded(mut response: WireResponse) -> Result<hyper::Response<reqwest::Body>, String> {
     let mut names = names(response.headers());
     let mut codings = Vec::new();
     while let Some(name) = names.last() {
@@ -168,7 +168,7 @@ fn names(headers: &HeaderMap) -> Vec<String> {
 }
 
 /// The pieces of a body as they come.
-fn pieces(body: Incoming) -> Pieces {
+fn pieces(body: Incoming) -> ByteStream {
     Box::pin(try_unfold((body, 0), |(mut body, mut taken)| async move {
         if taken >= TURN {
             tokio::task::yield_now().await;
@@ -185,19 +185,19 @@ fn pieces(body: Incoming) -> Pieces {
 }
 
 /// The pieces of what `pieces` are once `coding` is undone.
-fn undone(pieces: Pieces, coding: Coding) -> Pieces {
+fn undone(pieces: ByteStream, coding: Coding) -> ByteStream {
     let source = StreamReader::new(pieces);
-    Box::pin(try_unfold(Part::Begins(source), move |part| part.next(coding)))
+    Box::pin(try_unfold(DecodePart::Begins(source), move |part| part.next(coding)))
 }
 
 /// A part of a compressed body: one may be followed by others.
-enum Part {
-    Begins(Source),
+enum DecodePart {
+    Begins(EncodedBody),
     /// What undoes it.
     Runs(Box<dyn Decoder>),
 }
 
-impl Part {
+impl DecodePart {
     /// What comes next, and where that leads.
     async fn next(self, coding: Coding) -> io::Result<Option<(Bytes, Self)>> {
         let mut part = self;
@@ -233,11 +233,11 @@ impl Part {
 /// The error of a body with bytes after the compressed data.
 fn trailing(coding: Coding) -> io::Error {
     let wrong = Some("something follows its end".to_owned());
-    io::Error::new(io::ErrorKind::InvalidData, Fault { coding, wrong })
+    io::Error::new(io::ErrorKind::InvalidData, DecodeError { coding, wrong })
 }
 
 /// Reads zeros up to the end, with which some programs fill up what they compress with gzip.
-async fn padding(mut source: Source, coding: Coding) -> io::Result<()> {
+async fn padding(mut source: EncodedBody, coding: Coding) -> io::Result<()> {
     loop {
         let piece = source.fill_buf().await?;
         let length = piece.len();
@@ -254,13 +254,13 @@ async fn padding(mut source: Source, coding: Coding) -> io::Result<()> {
 /// Something that decompresses.
 trait Decoder: AsyncRead + Send + Unpin {
     /// What it reads from.
-    fn into_source(self: Box<Self>) -> Source;
+    fn into_source(self: Box<Self>) -> EncodedBody;
 }
 
 macro_rules! decoders {
     ($($decoder:ident)*) => {
-        $(impl Decoder for $decoder<Source> {
-            fn into_source(self: Box<Self>) -> Source {
+        $(impl Decoder for $decoder<EncodedBody> {
+            fn into_source(self: Box<Self>) -> EncodedBody {
                 self.into_inner()
             }
         })*

@@ -15,7 +15,7 @@ const BYTES: usize = 768 << 10;
 
 /// Takes bytes as they come and makes events of them.
 #[derive(Default)]
-pub struct Stream {
+pub struct SseParser {
     line: Vec<u8>,
     after_return: bool,
     begun: bool,
@@ -28,7 +28,7 @@ pub struct Stream {
     count: u64,
 }
 
-impl Stream {
+impl SseParser {
     /// Takes more bytes; `true` as soon as an event came whose data `until` finds something in, or `most` are there.
     pub fn push(&mut self, bytes: &[u8], most: Option<u64>, until: Option<&Regex>) -> bool {
         for byte in bytes {
@@ -115,7 +115,7 @@ mod tests {
     fn events_are_read_however_they_are_cut() {
         let wire = "\u{FEFF}: hello\r\nevent: tick\r\nid: 7\r\ndata: {\"n\": 1}\r\n\r\ndata:a\rdata: b\n\nevent: empty\n\ndata: end";
         for size in [1, 2, 3, 100] {
-            let mut stream = Stream::default();
+            let mut stream = SseParser::default();
             for piece in wire.as_bytes().chunks(size) {
                 assert!(!stream.push(piece, None, None));
             }
@@ -132,12 +132,12 @@ mod tests {
     #[test]
     fn enough_is_enough_and_a_flood_is_bounded() {
         let wire = "data: 1\n\n".repeat(5_000);
-        let mut stream = Stream::default();
+        let mut stream = SseParser::default();
         assert!(stream.push(wire.as_bytes(), Some(3), None));
         assert_eq!(stream.count(), 3);
-        let mut stream = Stream::default();
+        let mut stream = SseParser::default();
         assert!(stream.push(b"data: x\n\ndata: done\n\n", None, Some(&Regex::new("^done").unwrap())));
-        let mut stream = Stream::default();
+        let mut stream = SseParser::default();
         assert!(!stream.push(wire.as_bytes(), None, None));
         stream.push(&vec![b'x'; 10 << 20], None, None);
         assert_eq!((stream.count(), stream.line.len()), (5_000, LONGEST));

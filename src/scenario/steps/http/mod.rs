@@ -10,10 +10,10 @@ mod events;
 mod request;
 mod step_type;
 
-use clients::{Clients, Making};
+use clients::{ClientSettings, Clients};
 use curl::{BodyShown, FormShown};
-use decoded::Fault;
-pub use request::{Content, Events, Part, Redirects, Request};
+use decoded::DecodeError;
+pub use request::{Content, EventLimit, FormPart, HttpRequest, Redirects};
 pub use step_type::TYPE;
 
 use std::collections::BTreeMap;
@@ -29,14 +29,14 @@ use reqwest::{Method, Response, multipart};
 use serde_json::json;
 
 use crate::clock::{Clock, Sleep};
-use crate::scenario::answer::{Answer, HttpAnswer, Outcome, Sent, Told};
+use crate::scenario::answer::{HttpAnswer, SentRecord, StepAnswer, StepOutcome, StructuredResponse};
 use crate::scenario::network::errors::describe;
 use crate::scenario::network::tls;
-use crate::scenario::network::{Target, Tls};
+use crate::scenario::network::{TargetUrl, Tls};
 use crate::scenario::values::credentials;
 use crate::scenario::values::json as written;
 use crate::scenario::values::variables::as_text;
-use crate::scenario::values::{Excerpt, Kept, Lapse, Variables};
+use crate::scenario::values::{Excerpt, KeptContent, Variables, WrittenDuration};
 use crate::value::Value;
 
 /// Most bytes kept of a body; the rest is counted and digested.
@@ -46,47 +46,47 @@ const KEPT: usize = 1 << 20;
 const SHOWN: usize = 8 << 10;
 
 /// The HTTP of one scenario: connections are used again, cookies are its own.
-pub struct Web {
-    target: Target,
+pub struct HttpClient {
+    target: TargetUrl,
     /// Certificates that are trusted, in PEM with placeholders; those of the machine where there is nothing.
     trust: String,
-    /// What the user wants of TLS.
+    /// TLS settings of the user.
     tls: Tls,
     /// The header `Authorization` of requests that have none of their own, with the name of its secret.
     authorization: Option<(String, HeaderValue)>,
     /// Cookies by actor.
     jars: Mutex<BTreeMap<String, Arc<Jar>>>,
     /// Made when they are needed.
-    clients: Mutex<BTreeMap<Kind, Clients>>,
+    clients: Mutex<BTreeMap<ClientKey, Clients>>,
 }
 
-/// What clients differ in.
+/// Settings in which clients differ.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Kind {
+struct ClientKey {
     redirects: Redirects,
     jar: Option<String>,
     trust: String,
 }
 
 /// A request that is ready to be sent.
-pub struct Prepared {
+pub struct PreparedRequest {
     clients: Clients,
     request: reqwest::Request,
-    /// Its path, where a URL cannot hold it as it is written.
+    /// Path, if a URL cannot hold it as it is written.
     path: Option<String>,
-    /// What is shown of the body.
+    /// Body as it is shown.
     body: BodyShown,
     /// The name of the secret in the header `Authorization`.
     authorization: Option<String>,
     /// The user's TLS settings that concern this request.
     tls: Option<Tls>,
-    events: Option<Events>,
+    events: Option<EventLimit>,
 }
 
-impl Web {
+impl HttpClient {
     /// The HTTP of a scenario at `target`: no proxy, redirects followed as long as they stay at the target.
     pub fn new(target: &str) -> Result<Self, String> {
-        let target = Target::parse(target)?;
+        let target = TargetUrl::parse(target)?;
         tls::install();
         Ok(Self {
             target,
@@ -116,15 +116,15 @@ impl Web {
         Self { authorization, ..self }
     }
 
-    fn clients(&self, request: &Request, variables: &Variables) -> Result<Clients, String> {
+    fn clients(&self, request: &HttpRequest, variables: &Variables) -> Result<Clients, String> {
         let jar = request.jar.as_ref().map(|actor| variables.fill(actor).into_owned());
         let trust = variables.fill(&self.trust).into_owned();
-        let kind = Kind { redirects: request.redirects, jar, trust };
+        let kind = ClientKey { redirects: request.redirects, jar, trust };
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = clients.get(&kind) {
             return Ok(known.clone());
         }
-        let made = Clients::new(Making {
+        let made = Clients::new(ClientSettings {
             target: self.target.clone(),
             redirects: kind.redirects,
             jar: kind.jar.as_deref().map(|actor| self.jar(actor)),
@@ -141,7 +141,7 @@ impl Web {
     }
 
     /// The request with variables filled in.
-    pub fn prepare(&self, request: &Request, variables: &Variables) -> Result<Prepared, String> {
+    pub fn prepare(&self, request: &HttpRequest, variables: &Variables) -> Result<PreparedRequest, String> {
         let path = variables.fill(&request.path);
         let mut url = self.target.join(&path)?;
         let path = self.target.path_as_written(&path);
@@ -165,16 +165,16 @@ impl Web {
         let prepared = builder.build().map_err(|e| format!("no request: {}", describe(&e)))?;
         let tls = (!self.target.is_plain()).then(|| self.tls.clone());
         let events = request.events.clone();
-        Ok(Prepared { clients, request: prepared, path, body, authorization, tls, events })
+        Ok(PreparedRequest { clients, request: prepared, path, body, authorization, tls, events })
     }
 
     /// Sends it and reads the answer to its end, for at most `timeout`.
-    pub async fn send(prepared: Prepared, timeout: Duration, clock: &dyn Clock) -> Outcome {
+    pub async fn send(prepared: PreparedRequest, timeout: Duration, clock: &dyn Clock) -> StepOutcome {
         let begun = clock.now();
         let mut late = clock.sleep(timeout);
         let response = tokio::select! {
             response = prepared.clients.execute(prepared.request, prepared.path) => response,
-            () = &mut late => return Outcome::error(format!("no answer within {}", Lapse(timeout))),
+            () = &mut late => return StepOutcome::error(format!("no answer within {}", WrittenDuration(timeout))),
         };
         match response {
             Ok(response) => match prepared.events.filter(|_| is_stream(&response)) {
@@ -185,14 +185,14 @@ impl Web {
                 }
                 None => read(response, timeout, late).await,
             },
-            Err(error) => Outcome::error(format!("no answer: {error}")),
+            Err(error) => StepOutcome::error(format!("no answer: {error}")),
         }
     }
 }
 
-impl Prepared {
+impl PreparedRequest {
     /// What is recorded of it. The text leaves out the target, which differs from run to run.
-    pub fn sent(&self) -> Sent {
+    pub fn sent(&self) -> SentRecord {
         let path = with_query(self.path.as_deref().unwrap_or(self.request.url().path()), self.request.url());
         let path = credentials::recorded_url(&path);
         let mut headers = table(self.request.headers());
@@ -222,14 +222,14 @@ impl Prepared {
         if let Some(body) = &body {
             let _ = write!(text, "\n{body}");
         }
-        Sent {
+        SentRecord {
             text: Excerpt::visible(&text, SHOWN).text,
             method: Some(self.request.method().to_string()),
             curl: Some(curl),
             url: Some(url),
             headers: Some(headers.into_iter().collect()),
             body,
-            ..Sent::default()
+            ..SentRecord::default()
         }
     }
 }
@@ -328,7 +328,7 @@ fn form_name(name: &str) -> String {
 }
 
 fn build_part(
-    part: &Part,
+    part: &FormPart,
     variables: &Variables,
     shown: &mut FormShown,
 ) -> Result<(String, multipart::Part), String> {
@@ -361,14 +361,19 @@ fn is_stream(response: &Response) -> bool {
 
 /// Reads events until enough have come, the stream ends, or their time or what is `left` for the request is over; none of it is
 /// an error.
-async fn listen(mut response: Response, wanted: &Events, left: Duration, clock: &dyn Clock) -> Outcome {
+async fn listen(
+    mut response: Response,
+    wanted: &EventLimit,
+    left: Duration,
+    clock: &dyn Clock,
+) -> StepOutcome {
     let until = match wanted.until.as_deref().map(Regex::new).transpose() {
         Ok(until) => until,
-        Err(error) => return Outcome::error(format!("`until` is no regular expression: {error}")),
+        Err(error) => return StepOutcome::error(format!("`until` is no regular expression: {error}")),
     };
     let span = wanted.timeout.0.min(left);
     let mut late = clock.sleep(span);
-    let mut stream = events::Stream::default();
+    let mut stream = events::SseParser::default();
     let ended = loop {
         let chunk = tokio::select! {
             chunk = response.chunk() => chunk,
@@ -385,7 +390,7 @@ async fn listen(mut response: Response, wanted: &Events, left: Duration, clock: 
             }
             Ok(Some(_)) => {}
             Ok(None) => break "the stream ended".into(),
-            Err(error) => match Fault::of(&error) {
+            Err(error) => match DecodeError::of(&error) {
                 Some(fault) => break format!("the stream cannot be decompressed: {fault}"),
                 None => break format!("the stream broke off: {}", describe(&error)),
             },
@@ -402,24 +407,24 @@ async fn listen(mut response: Response, wanted: &Events, left: Duration, clock: 
         .map(|(name, value)| (name, Value::from(value)))
         .collect::<serde_json::Map<_, _>>()
         .into();
-    let told = Told {
+    let told = StructuredResponse {
         text,
-        main: ("events", Kept::of(written::text(&events).as_bytes(), KEPT)),
+        main: ("events", KeptContent::of(written::text(&events).as_bytes(), KEPT)),
         parts: [("status", json!(status)), ("header", headers), ("count", json!(count))]
             .into_iter()
             .collect(),
         evidence: Vec::new(),
     };
-    Outcome { answer: Some(Answer::Told(Box::new(told))), error: None }
+    StepOutcome { answer: Some(StepAnswer::Told(Box::new(told))), error: None }
 }
 
-async fn read(mut response: Response, timeout: Duration, mut late: Sleep) -> Outcome {
-    let mut body = Kept::new(KEPT);
+async fn read(mut response: Response, timeout: Duration, mut late: Sleep) -> StepOutcome {
+    let mut body = KeptContent::new(KEPT);
     let error = loop {
         let chunk = tokio::select! {
             chunk = response.chunk() => chunk,
             () = &mut late => {
-                break Some(format!("the answer had not ended after {}; {} bytes had come", Lapse(timeout), body.length()));
+                break Some(format!("the answer had not ended after {}; {} bytes had come", WrittenDuration(timeout), body.length()));
             }
         };
         match chunk {
@@ -427,7 +432,7 @@ async fn read(mut response: Response, timeout: Duration, mut late: Sleep) -> Out
             Ok(None) => break None,
             Err(error) => {
                 let length = body.length();
-                break Some(match Fault::of(&error) {
+                break Some(match DecodeError::of(&error) {
                     Some(fault) => format!("the body cannot be decompressed after {length} bytes: {fault}"),
                     None => format!("the answer broke off after {length} bytes: {}", describe(&error)),
                 });
@@ -442,7 +447,7 @@ async fn read(mut response: Response, timeout: Duration, mut late: Sleep) -> Out
         body: body.in_encoding(encoding),
         url: response.url().to_string(),
     };
-    Outcome { answer: Some(Answer::Http(answer)), error }
+    StepOutcome { answer: Some(StepAnswer::Http(answer)), error }
 }
 
 /// Headers by name, sorted; several values of one name joined. Bytes that are no UTF-8 are ISO 8859-1, as HTTP once said.

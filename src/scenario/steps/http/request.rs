@@ -7,11 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::diag::Code;
-use crate::scenario::reader::bytes::Bytes;
-use crate::scenario::reader::yaml::{Kind, Node};
-use crate::scenario::reader::{Reader, given};
+use crate::scenario::reader::bytes::EncodedBytes;
+use crate::scenario::reader::yaml::{NodeKind, YamlNode};
+use crate::scenario::reader::{NodeReader, given};
 use crate::scenario::steps::thirty_seconds;
-use crate::scenario::values::Lapse;
+use crate::scenario::values::WrittenDuration;
 use crate::value::Value;
 
 /// Keys of `request`.
@@ -40,12 +40,12 @@ pub const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", 
 /// An HTTP request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Request {
+pub struct HttpRequest {
     /// The method, in capitals.
     pub method: String,
     /// Path and query, joined to the target.
     pub path: String,
-    /// What is added to the query, encoded; a list makes one entry of each item.
+    /// Entries to add to the query, encoded; each item of a list becomes an entry.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Value>")]
     pub query: IndexMap<String, Value>,
@@ -60,7 +60,7 @@ pub struct Request {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub cookies: IndexMap<String, String>,
-    /// What is sent.
+    /// Content of the request.
     #[serde(default)]
     pub content: Content,
     /// How many redirects are followed, as long as they stay at the target: none, all within reason, or a number, after
@@ -69,17 +69,17 @@ pub struct Request {
     pub redirects: Redirects,
     /// Reads server-sent events instead of a whole body.
     #[serde(default)]
-    pub events: Option<Events>,
-    /// How long to wait for the whole answer.
+    pub events: Option<EventLimit>,
+    /// Time limit for the whole answer; 30 seconds by default.
     #[serde(default = "thirty_seconds")]
-    pub timeout: Lapse,
+    pub timeout: WrittenDuration,
 }
 
-/// How many redirects are followed.
+/// Redirects to follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Redirects {
-    /// All that there are, or none.
+    /// All redirects, or none.
     Flag(bool),
     /// At most so many.
     Most(usize),
@@ -91,11 +91,11 @@ impl Default for Redirects {
     }
 }
 
-/// What a request sends.
+/// Content of a request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Content {
-    /// Nothing.
+    /// No content.
     #[default]
     None,
     /// Text as it is, anything else as JSON.
@@ -103,47 +103,47 @@ pub enum Content {
     /// A form, encoded like that of a page.
     Form(#[schemars(with = "BTreeMap<String, String>")] IndexMap<String, String>),
     /// A form with files.
-    Multipart(Vec<Part>),
+    Multipart(Vec<FormPart>),
     /// Bytes as they are.
-    Bytes(Bytes),
+    Bytes(EncodedBytes),
 }
 
-/// One part of a form with files.
+/// Part of a form with files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Part {
+pub struct FormPart {
     /// The name of the field.
     pub name: String,
-    /// Its text, where it has no bytes.
+    /// Content as text, if there are no bytes.
     #[serde(default)]
     pub value: String,
-    /// Its bytes.
+    /// Content as bytes.
     #[serde(default)]
-    pub bytes: Option<Bytes>,
+    pub bytes: Option<EncodedBytes>,
     /// The name of the file it is sent as.
     #[serde(default)]
     pub filename: Option<String>,
-    /// Its media type.
+    /// Media type.
     #[serde(default, rename = "type")]
     pub media_type: Option<String>,
 }
 
-/// When enough server-sent events have come.
+/// Conditions under which enough server-sent events have arrived.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Events {
-    /// After how many.
+pub struct EventLimit {
+    /// Number of events.
     #[serde(default)]
     pub count: Option<u64>,
-    /// After one whose data this regular expression finds something in.
+    /// Regular expression that must match the data of the last event.
     #[serde(default)]
     pub until: Option<String>,
-    /// After how long. Fewer events than asked for are no error.
-    pub timeout: Lapse,
+    /// Time limit. Fewer events than requested are not an error.
+    pub timeout: WrittenDuration,
 }
 
 /// Reads a `request`.
-pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Request> {
+pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<HttpRequest> {
     let method = reader.required(node, "method", "a request").map(|method| method.to_uppercase());
     if let (Some(method), Some(value)) = (&method, given(node, "method"))
         && !method.is_empty()
@@ -153,13 +153,15 @@ pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Request> {
         *complaint = complaint.clone().suggest(method, METHODS.iter().copied());
     }
     let path = reader.required(node, "path", "a request");
-    let timeout = given(node, "timeout").and_then(|value| reader.lapse(value, "`timeout`"));
+    let timeout = given(node, "timeout").and_then(|value| reader.duration(value, "`timeout`"));
     let (jar, cookies) = cookies(reader, node);
     let redirects = given(node, "redirects").and_then(|value| redirects(reader, value));
     let events = given(node, "events").and_then(|value| events(reader, value));
     // Events have a time of their own, which a time that is written for the whole bounds as well.
-    let usual = Lapse(thirty_seconds().0 + events.as_ref().map_or(Duration::ZERO, |events| events.timeout.0));
-    Some(Request {
+    let usual = WrittenDuration(
+        thirty_seconds().0 + events.as_ref().map_or(Duration::ZERO, |events| events.timeout.0),
+    );
+    Some(HttpRequest {
         method: method?,
         path: path?,
         query: given(node, "query").map(|value| query(reader, value)).unwrap_or_default(),
@@ -173,30 +175,30 @@ pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Request> {
     })
 }
 
-fn query(reader: &mut Reader<'_>, node: &Node) -> IndexMap<String, Value> {
+fn query(reader: &mut NodeReader<'_>, node: &YamlNode) -> IndexMap<String, Value> {
     let entries = reader.entries(node, "`query`").unwrap_or_default();
-    let value = |node: &Node| match &node.kind {
-        Kind::List(items) => items.iter().map(written).collect(),
+    let value = |node: &YamlNode| match &node.kind {
+        NodeKind::List(items) => items.iter().map(written).collect(),
         _ => written(node),
     };
     entries.iter().map(|(key, node)| (key.scalar_text().unwrap_or_default(), value(node))).collect()
 }
 
 /// A scalar as it is written, anything else as JSON.
-fn written(node: &Node) -> Value {
+fn written(node: &YamlNode) -> Value {
     match node.kind {
-        Kind::Scalar(_) => node.scalar_text().unwrap_or_default().into(),
-        Kind::List(_) | Kind::Table(_) => node.to_json(),
+        NodeKind::Scalar(_) => node.scalar_text().unwrap_or_default().into(),
+        NodeKind::List(_) | NodeKind::Table(_) => node.to_json(),
     }
 }
 
 /// `cookies: true` uses the cookies of the scenario, `as: NAME` those of an actor, a mapping adds to them for this request.
-fn cookies(reader: &mut Reader<'_>, node: &Node) -> (Option<String>, IndexMap<String, String>) {
+fn cookies(reader: &mut NodeReader<'_>, node: &YamlNode) -> (Option<String>, IndexMap<String, String>) {
     let actor = given(node, "as").and_then(|_| reader.required(node, "as", "a request"));
     let anybody = actor.clone().unwrap_or_default();
     match given(node, "cookies") {
         None => (actor, IndexMap::new()),
-        Some(value) if matches!(value.kind, Kind::Table(_)) => {
+        Some(value) if matches!(value.kind, NodeKind::Table(_)) => {
             (Some(anybody), reader.texts(Some(value), "`cookies`"))
         }
         Some(value) => {
@@ -208,7 +210,7 @@ fn cookies(reader: &mut Reader<'_>, node: &Node) -> (Option<String>, IndexMap<St
 /// Most redirects that anybody has a use for.
 const MOST_REDIRECTS: u64 = 100;
 
-fn redirects(reader: &mut Reader<'_>, node: &Node) -> Option<Redirects> {
+fn redirects(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Redirects> {
     let value = node.to_json();
     if let Some(flag) = value.as_bool() {
         return Some(Redirects::Flag(flag));
@@ -225,7 +227,7 @@ fn redirects(reader: &mut Reader<'_>, node: &Node) -> Option<Redirects> {
     most.map(Redirects::Most)
 }
 
-fn content(reader: &mut Reader<'_>, node: &Node) -> Content {
+fn content(reader: &mut NodeReader<'_>, node: &YamlNode) -> Content {
     const KINDS: [&str; 4] = ["body", "form", "multipart", "bytes"];
     let mut present = KINDS.into_iter().filter_map(|word| given(node, word).map(|value| (word, value)));
     let Some((word, value)) = present.next() else { return Content::None };
@@ -240,31 +242,31 @@ fn content(reader: &mut Reader<'_>, node: &Node) -> Content {
             let items = reader.list(value, "`multipart`");
             Content::Multipart(items.iter().filter_map(|item| part(reader, item)).collect())
         }
-        _ => Bytes::read(reader, value, "`bytes`").map(Content::Bytes).unwrap_or_default(),
+        _ => EncodedBytes::read(reader, value, "`bytes`").map(Content::Bytes).unwrap_or_default(),
     }
 }
 
-fn part(reader: &mut Reader<'_>, node: &Node) -> Option<Part> {
+fn part(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<FormPart> {
     reader.table(node, "a part of `multipart`", PART)?;
     let name = reader.required(node, "name", "a part of `multipart`");
-    let text = |reader: &mut Reader<'_>, key: &str| {
+    let text = |reader: &mut NodeReader<'_>, key: &str| {
         given(node, key).and_then(|value| reader.text(value, &format!("`{key}`")))
     };
-    Some(Part {
+    Some(FormPart {
         value: reader.optional(node, "value"),
-        bytes: given(node, "bytes").and_then(|value| Bytes::read(reader, value, "`bytes`")),
+        bytes: given(node, "bytes").and_then(|value| EncodedBytes::read(reader, value, "`bytes`")),
         filename: text(reader, "filename"),
         media_type: text(reader, "type"),
         name: name?,
     })
 }
 
-fn events(reader: &mut Reader<'_>, node: &Node) -> Option<Events> {
+fn events(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<EventLimit> {
     reader.table(node, "`events`", EVENTS)?;
     let count = given(node, "count").and_then(|value| reader.number(value, "`count`"));
     let until = given(node, "until").and_then(|value| reader.pattern(value, "`until`"));
-    let timeout = given(node, "timeout").and_then(|value| reader.lapse(value, "`timeout`"));
-    Some(Events { count, until, timeout: timeout.unwrap_or(Lapse::secs(5)) })
+    let timeout = given(node, "timeout").and_then(|value| reader.duration(value, "`timeout`"));
+    Some(EventLimit { count, until, timeout: timeout.unwrap_or(WrittenDuration::secs(5)) })
 }
 
 #[cfg(test)]

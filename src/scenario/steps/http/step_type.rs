@@ -2,15 +2,15 @@
 
 use futures_util::future::BoxFuture;
 
-use super::{Request, Web, request};
+use super::{HttpClient, HttpRequest, request};
 use crate::diag::Code;
-use crate::scenario::answer::{Answer, HttpAnswer, Outcome};
-use crate::scenario::checks::assert::{Form, Subject};
+use crate::scenario::answer::{HttpAnswer, StepAnswer, StepOutcome};
+use crate::scenario::checks::assert::{AssertionForm, Subject};
 use crate::scenario::reader::linter::{Linter, written};
-use crate::scenario::reader::yaml::Node;
+use crate::scenario::reader::yaml::YamlNode;
 use crate::scenario::steps::{Action, Played, StepAction, StepContext, StepType};
-use crate::scenario::values::Kept;
-use crate::scenario::values::credentials::Part;
+use crate::scenario::values::KeptContent;
+use crate::scenario::values::credentials::CredentialPart;
 use crate::value::Value;
 
 /// `request`: an HTTP request to the target.
@@ -18,12 +18,12 @@ pub static TYPE: StepType = StepType {
     word: "request",
     keys: request::KEYS,
     subjects: &[
-        (Subject::Status, Form::Status),
-        (Subject::Header, Form::Named),
-        (Subject::Json, Form::Json),
-        (Subject::Body, Form::Text),
-        (Subject::Count, Form::Count),
-        (Subject::Duration, Form::Duration),
+        (Subject::Status, AssertionForm::Status),
+        (Subject::Header, AssertionForm::Named),
+        (Subject::Json, AssertionForm::Json),
+        (Subject::Body, AssertionForm::Text),
+        (Subject::Count, AssertionForm::Count),
+        (Subject::Duration, AssertionForm::Duration),
     ],
     sources: &["status", "body", "header:"],
     in_parallel: true,
@@ -34,7 +34,7 @@ pub static TYPE: StepType = StepType {
     ..StepType::PLAIN
 };
 
-impl StepAction for Request {
+impl StepAction for HttpRequest {
     fn step_type(&self) -> &'static StepType {
         &TYPE
     }
@@ -42,23 +42,23 @@ impl StepAction for Request {
     fn play<'a>(&'a self, context: StepContext<'a>) -> BoxFuture<'a, Played> {
         Box::pin(async move {
             let Some(web) = context.stage.web else {
-                return (None, Outcome::error("there is no target to send to"));
+                return (None, StepOutcome::error("there is no target to send to"));
             };
             match web.prepare(self, context.variables) {
                 Ok(prepared) => {
                     let limit = context.limit(self.timeout.0);
-                    (Some(prepared.sent()), Web::send(prepared, limit, context.stage.clock).await)
+                    (Some(prepared.sent()), HttpClient::send(prepared, limit, context.stage.clock).await)
                 }
-                Err(error) => (None, Outcome::error(error)),
+                Err(error) => (None, StepOutcome::error(error)),
             }
         })
     }
 
-    fn vacuous(&self) -> [Option<Answer>; 2] {
+    fn vacuous(&self) -> [Option<StepAnswer>; 2] {
         [404, 200].map(|status| {
             let headers = vec![("content-length".to_owned(), "0".to_owned())];
-            let body = Kept::of(&[], 1);
-            Some(Answer::Http(HttpAnswer { status, headers, body, url: String::new() }))
+            let body = KeptContent::of(&[], 1);
+            Some(StepAnswer::Http(HttpAnswer { status, headers, body, url: String::new() }))
         })
     }
 
@@ -66,23 +66,23 @@ impl StepAction for Request {
         true
     }
 
-    fn each_credential(&mut self, see: &mut dyn FnMut(Part<'_>)) {
+    fn each_credential(&mut self, see: &mut dyn FnMut(CredentialPart<'_>)) {
         for (name, value) in &mut self.query {
             let values = match value {
                 Value::Array(items) => items.as_mut_slice(),
                 value => std::slice::from_mut(value),
             };
             for value in values.iter_mut().filter(|value| value.is_string() || value.is_number()) {
-                see(Part::parameter(name, value));
+                see(CredentialPart::parameter(name, value));
             }
         }
-        self.cookies.values_mut().for_each(|text| see(Part::cookie(text)));
-        see(Part::url(&mut self.path));
-        self.headers.iter_mut().for_each(|(name, text)| see(Part::header(name, text)));
+        self.cookies.values_mut().for_each(|text| see(CredentialPart::cookie(text)));
+        see(CredentialPart::url(&mut self.path));
+        self.headers.iter_mut().for_each(|(name, text)| see(CredentialPart::header(name, text)));
     }
 }
 
-fn lint(linter: &mut Linter<'_>, node: &Node) {
+fn lint(linter: &mut Linter<'_>, node: &YamlNode) {
     if !linter.is_mapping(Code::LintRequest, node, "request") {
         return;
     }

@@ -9,20 +9,22 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Action, Connections, Played, Stage, StepAction, StepContext, StepType, TYPES, actions_in};
+use super::{
+    Action, Connections, Played, StepAction, StepContext, StepType, TYPES, TestEnvironment, actions_in,
+};
 use crate::clock::millis;
 use crate::diag::Code;
-use crate::scenario::answer::Outcome;
-use crate::scenario::answer::Sent;
-use crate::scenario::answer::{Answer, JUDGED, Told};
-use crate::scenario::checks::assert::{Form, Subject, time};
+use crate::scenario::answer::SentRecord;
+use crate::scenario::answer::StepOutcome;
+use crate::scenario::answer::{JUDGED, StepAnswer, StructuredResponse};
+use crate::scenario::checks::assert::{AssertionForm, Subject, time};
 use crate::scenario::reader::linter::Linter;
-use crate::scenario::reader::yaml::{Kind, Node};
-use crate::scenario::reader::{Reader, given};
-use crate::scenario::values::credentials::Part;
+use crate::scenario::reader::yaml::{NodeKind, YamlNode};
+use crate::scenario::reader::{NodeReader, given};
+use crate::scenario::values::credentials::CredentialPart;
 use crate::scenario::values::json as written;
 use crate::scenario::values::variables::as_text;
-use crate::scenario::values::{Excerpt, Kept, Variables};
+use crate::scenario::values::{Excerpt, KeptContent, Variables};
 use crate::value::Value;
 
 /// Keys of one entry, next to its step type.
@@ -32,7 +34,7 @@ const MEMBER: &[&str] = &["times"];
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Parallel {
-    /// What is done, each as often as it is to be done.
+    /// Actions to run at the same time, repeated ones several times.
     pub members: Vec<Action>,
 }
 
@@ -46,9 +48,9 @@ const SHOWN: usize = 16 << 10;
 pub static TYPE: StepType = StepType {
     word: "parallel",
     subjects: &[
-        (Subject::Json, Form::Json),
-        (Subject::Count, Form::Count),
-        (Subject::Duration, Form::Duration),
+        (Subject::Json, AssertionForm::Json),
+        (Subject::Count, AssertionForm::Count),
+        (Subject::Duration, AssertionForm::Duration),
     ],
     read: |reader, node, _| read(reader, node).map(Action::Parallel),
     lint,
@@ -64,7 +66,7 @@ impl StepAction for Parallel {
         Box::pin(play(self, context))
     }
 
-    fn vacuous(&self) -> [Option<Answer>; 2] {
+    fn vacuous(&self) -> [Option<StepAnswer>; 2] {
         [None, None]
     }
 
@@ -76,7 +78,7 @@ impl StepAction for Parallel {
         &self.members
     }
 
-    fn each_credential(&mut self, see: &mut dyn FnMut(Part<'_>)) {
+    fn each_credential(&mut self, see: &mut dyn FnMut(CredentialPart<'_>)) {
         self.members.iter_mut().for_each(|member| member.step_mut().each_credential(see));
     }
 }
@@ -84,7 +86,7 @@ impl StepAction for Parallel {
 /// Most things that are done at once.
 const AT_ONCE: usize = 1_000;
 
-fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Parallel> {
+fn read(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Parallel> {
     let words: Vec<&str> = TYPES.iter().filter(|known| known.in_parallel).map(|known| known.word).collect();
     let known = [MEMBER, &words].concat();
     let mut members = Vec::new();
@@ -124,8 +126,8 @@ fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Parallel> {
     Some(Parallel { members })
 }
 
-fn lint(linter: &mut Linter<'_>, node: &Node) {
-    let Kind::List(items) = &node.kind else { return };
+fn lint(linter: &mut Linter<'_>, node: &YamlNode) {
+    let NodeKind::List(items) = &node.kind else { return };
     for item in items {
         for (step_type, _, action) in actions_in(item) {
             (step_type.lint)(linter, action);
@@ -154,45 +156,45 @@ async fn play(parallel: &Parallel, context: StepContext<'_>) -> Played {
     });
     let all = join_all(all).await;
     let took = stage.clock.now().saturating_sub(begun);
-    let sent: Vec<&Sent> = all.iter().filter_map(|(sent, _)| sent.as_ref()).collect();
-    let sent = Sent { text: Excerpt::visible(&summary(&sent), SHOWN).text, ..Sent::default() };
+    let sent: Vec<&SentRecord> = all.iter().filter_map(|(sent, _)| sent.as_ref()).collect();
+    let sent = SentRecord { text: Excerpt::visible(&summary(&sent), SHOWN).text, ..SentRecord::default() };
     let results: Vec<Value> = all.into_iter().map(|(_, result)| result).collect();
-    (Some(sent), Outcome { answer: Some(Answer::Told(Box::new(told(&results, took)))), error: None })
+    (Some(sent), StepOutcome { answer: Some(StepAnswer::Told(Box::new(told(&results, took)))), error: None })
 }
 
 /// Runs one member on connections of its own, unless there is a `refusal`.
 async fn one(
     member: &Action,
     refusal: Option<&String>,
-    stage: &Stage<'_>,
+    stage: &TestEnvironment<'_>,
     mut connections: Connections,
     variables: &Variables,
     left: Option<Duration>,
-) -> (Option<Sent>, Value) {
+) -> (Option<SentRecord>, Value) {
     let begun = stage.clock.now();
     let (sent, outcome) = match refusal {
-        Some(reason) => (None, Outcome::error(reason)),
+        Some(reason) => (None, StepOutcome::error(reason)),
         None if member.step_type().in_parallel => {
             let context = StepContext { stage, connections: &mut connections, variables, left };
             member.step().play(context).await
         }
-        None => (None, Outcome::error(format!("`{}` cannot be done at once with others", member.word()))),
+        None => (None, StepOutcome::error(format!("`{}` cannot be done at once with others", member.word()))),
     };
     let took = stage.clock.now().saturating_sub(begun);
     (sent, result(&outcome, took))
 }
 
-fn result(outcome: &Outcome, took: u64) -> Value {
-    let shown = |kept: &Kept| {
+fn result(outcome: &StepOutcome, took: u64) -> Value {
+    let shown = |kept: &KeptContent| {
         let text = Excerpt::of_text(&kept.text(), SHOWN).text;
         written::parse_part(&text).unwrap_or(Value::String(text))
     };
     let mut result = match &outcome.answer {
-        Some(Answer::Http(http)) => json!({ "status": http.status, "body": shown(&http.body) }),
-        Some(Answer::Exec(exec)) => {
+        Some(StepAnswer::Http(http)) => json!({ "status": http.status, "body": shown(&http.body) }),
+        Some(StepAnswer::Exec(exec)) => {
             json!({ "exit_code": exec.exit_code, "stdout": shown(&exec.stdout), "stderr": shown(&exec.stderr) })
         }
-        Some(Answer::Told(told)) => json!({ "status": told.part("status"), "body": shown(&told.main.1) }),
+        Some(StepAnswer::Told(told)) => json!({ "status": told.part("status"), "body": shown(&told.main.1) }),
         None => json!({}),
     };
     result["error"] = json!(outcome.error);
@@ -209,7 +211,7 @@ fn outcome_of(result: &Value) -> String {
     }
 }
 
-fn told(results: &[Value], took: u64) -> Told {
+fn told(results: &[Value], took: u64) -> StructuredResponse {
     let mut tally: BTreeMap<String, u64> = BTreeMap::new();
     for result in results {
         *tally.entry(outcome_of(result)).or_default() += 1;
@@ -231,9 +233,9 @@ fn told(results: &[Value], took: u64) -> Told {
         "outcomes": tally, "results": results, "slowest_ms": most("max"), "p50_ms": most("p50"), "p95_ms": most("p95"),
         "ms": took, "per_second": count as u64 * 1_000 / took.max(1),
     });
-    Told {
+    StructuredResponse {
         text: Excerpt::of_text(&text, JUDGED).text,
-        main: ("results", Kept::of(written::text(&main).as_bytes(), KEPT)),
+        main: ("results", KeptContent::of(written::text(&main).as_bytes(), KEPT)),
         parts: std::iter::once(("count", json!(count))).collect(),
         evidence: Vec::new(),
     }
@@ -244,7 +246,7 @@ fn body_line(result: &Value) -> String {
     format!("{}: {}", outcome_of(result), Excerpt::of_text(&body.to_string(), 512).text)
 }
 
-fn summary(sent: &[&Sent]) -> String {
+fn summary(sent: &[&SentRecord]) -> String {
     let mut times: Vec<(&str, u32)> = Vec::new();
     for sent in sent {
         match times.iter_mut().find(|(text, _)| *text == sent.text) {

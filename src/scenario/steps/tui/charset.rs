@@ -12,7 +12,7 @@ const FIRST: u8 = b'_';
 
 /// Where a byte stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
+enum CharsetSlot {
     /// In text.
     #[default]
     Text,
@@ -29,7 +29,7 @@ enum Place {
 /// Which characters the bytes of a program stand for.
 #[derive(Clone, Debug, Default)]
 pub struct Charset {
-    place: Place,
+    place: CharsetSlot,
     /// Whether the first and the second set draw lines.
     draws: [bool; 2],
     /// Which set is used.
@@ -44,7 +44,7 @@ impl Charset {
         let mut out = Vec::with_capacity(bytes.len());
         for byte in bytes {
             let drawn = usize::from(byte.wrapping_sub(FIRST));
-            let draws = self.place == Place::Text && self.draws[self.used];
+            let draws = self.place == CharsetSlot::Text && self.draws[self.used];
             if let Some(line) = LINES.get(drawn).filter(|_| draws) {
                 out.extend_from_slice(line.encode_utf8(&mut [0; 4]).as_bytes());
             } else {
@@ -57,23 +57,25 @@ impl Charset {
 
     fn step(&mut self, byte: u8) {
         self.place = match (self.place, byte) {
-            (_, 0x18 | 0x1a) | (Place::Command, 0x07) | (Place::Sequence, 0x40..=0x7e) => Place::Text,
-            (_, 0x1b) | (Place::Escape, 0x20..=0x27 | 0x2a..=0x2f) => Place::Escape,
-            (Place::Text, 0x0e | 0x0f) => {
+            (_, 0x18 | 0x1a) | (CharsetSlot::Command, 0x07) | (CharsetSlot::Sequence, 0x40..=0x7e) => {
+                CharsetSlot::Text
+            }
+            (_, 0x1b) | (CharsetSlot::Escape, 0x20..=0x27 | 0x2a..=0x2f) => CharsetSlot::Escape,
+            (CharsetSlot::Text, 0x0e | 0x0f) => {
                 self.used = usize::from(byte == 0x0e);
-                Place::Text
+                CharsetSlot::Text
             }
-            (Place::Escape, b'(') => Place::Set(0),
-            (Place::Escape, b')') => Place::Set(1),
-            (Place::Escape, b'[') => Place::Sequence,
-            (Place::Escape, b']' | b'P' | b'X' | b'^' | b'_') => Place::Command,
-            (Place::Escape, _) => {
+            (CharsetSlot::Escape, b'(') => CharsetSlot::Set(0),
+            (CharsetSlot::Escape, b')') => CharsetSlot::Set(1),
+            (CharsetSlot::Escape, b'[') => CharsetSlot::Sequence,
+            (CharsetSlot::Escape, b']' | b'P' | b'X' | b'^' | b'_') => CharsetSlot::Command,
+            (CharsetSlot::Escape, _) => {
                 self.escape(byte);
-                Place::Text
+                CharsetSlot::Text
             }
-            (Place::Set(at), _) => {
+            (CharsetSlot::Set(at), _) => {
                 self.draws[at] = matches!(byte, b'0' | b'2');
-                Place::Text
+                CharsetSlot::Text
             }
             (place, _) => place,
         };

@@ -2,7 +2,7 @@ use std::fmt;
 
 /// A key with what is held down beside it, and what a terminal sends for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chord {
+pub struct KeyChord {
     written: String,
     key: Key,
     shift: bool,
@@ -71,7 +71,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     NAMED.iter().map(|(name, _)| *name)
 }
 
-impl Chord {
+impl KeyChord {
     /// Reads a key such as `enter`, `x`, `ctrl+c` or `alt+shift+left`, or says what is wrong with it.
     pub fn parse(written: &str) -> Result<Self, String> {
         let mut rest = written;
@@ -163,7 +163,7 @@ fn control(letter: char) -> Option<u8> {
     }
 }
 
-impl fmt::Display for Chord {
+impl fmt::Display for KeyChord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.written)
     }
@@ -204,11 +204,11 @@ mod tests {
             ("ctrl+delete", "\x1b[3;5~"),
             ("ä", "ä"),
         ] {
-            let chord = Chord::parse(key).unwrap();
+            let chord = KeyChord::parse(key).unwrap();
             assert_eq!(String::from_utf8(chord.bytes(false)).unwrap(), bytes, "{key}");
         }
-        assert_eq!(Chord::parse("down").unwrap().bytes(true), b"\x1bOB");
-        assert_eq!(Chord::parse("ctrl+down").unwrap().bytes(true), b"\x1b[1;5B");
+        assert_eq!(KeyChord::parse("down").unwrap().bytes(true), b"\x1bOB");
+        assert_eq!(KeyChord::parse("ctrl+down").unwrap().bytes(true), b"\x1b[1;5B");
     }
 
     #[test]
@@ -216,20 +216,22 @@ mod tests {
         for key in
             ["escape", "ESC", "ctrl+[", "Control+[", "alt+escape", "alt+ctrl+[", "alt+[", "alt+shift+o"]
         {
-            assert!(Chord::parse(key).unwrap().is_open(), "{key}");
+            assert!(KeyChord::parse(key).unwrap().is_open(), "{key}");
         }
         for key in ["[", "O", "up", "f1", "alt+x", "ctrl+]", "delete"] {
-            assert!(!Chord::parse(key).unwrap().is_open(), "{key}");
+            assert!(!KeyChord::parse(key).unwrap().is_open(), "{key}");
         }
     }
 
     #[test]
     fn what_is_no_key_says_so() {
-        assert_eq!(Chord::parse("entre").unwrap_err(), "`entre` is no key");
-        assert_eq!(Chord::parse("ctrl+").unwrap_err(), "`ctrl+` is no key");
-        assert_eq!(Chord::parse("ctrl+enter").unwrap_err(), "a terminal has no code for `ctrl+enter`");
+        assert_eq!(KeyChord::parse("entre").unwrap_err(), "`entre` is no key");
+        assert_eq!(KeyChord::parse("ctrl+").unwrap_err(), "`ctrl+` is no key");
+        assert_eq!(KeyChord::parse("ctrl+enter").unwrap_err(), "a terminal has no code for `ctrl+enter`");
         assert!(
-            Chord::parse("").is_err() && Chord::parse("ctrl+5").is_err() && Chord::parse("hyper+x").is_err()
+            KeyChord::parse("").is_err()
+                && KeyChord::parse("ctrl+5").is_err()
+                && KeyChord::parse("hyper+x").is_err()
         );
     }
 }

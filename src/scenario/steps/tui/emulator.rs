@@ -20,7 +20,7 @@ const REPLIES: usize = 4 << 10;
 
 /// A terminal: takes in what a program writes, and tells what a person would see.
 pub struct Emulator {
-    parser: Parser<Notes>,
+    parser: Parser<Attributes>,
     charset: Charset,
     stretch: usize,
 }
@@ -41,12 +41,12 @@ type Cells = BTreeMap<(u16, u16), Torn>;
 
 /// What a program says and asks beside what it shows.
 #[derive(Default)]
-struct Notes {
+struct Attributes {
     title: String,
     replies: Vec<u8>,
 }
 
-impl Callbacks for Notes {
+impl Callbacks for Attributes {
     fn set_window_title(&mut self, _: &mut Screen, title: &[u8]) {
         self.title = String::from_utf8_lossy(&title[..title.len().min(TITLE)]).into_owned();
     }
@@ -84,7 +84,7 @@ impl Callbacks for Notes {
 impl Emulator {
     /// An empty screen.
     pub fn new(size: TerminalSize) -> Self {
-        let parser = Parser::new_with_callbacks(size.rows, size.columns, 0, Notes::default());
+        let parser = Parser::new_with_callbacks(size.rows, size.columns, 0, Attributes::default());
         Self { parser, charset: Charset::default(), stretch: 0 }
     }
 
@@ -226,12 +226,12 @@ impl Emulator {
     }
 
     fn runs(&self, row: u16, torn: &Cells) -> Vec<Value> {
-        let mut runs: Vec<Run<'_>> = Vec::new();
+        let mut runs: Vec<StyledRun<'_>> = Vec::new();
         for (column, cell) in self.cells(row) {
             let text = shown(cell, torn.get(&(row, column)));
             match runs.last_mut().filter(|run| look(run.cell) == look(cell)) {
                 Some(run) => run.text.push_str(text),
-                None => runs.push(Run { cell, column, text: text.to_owned() }),
+                None => runs.push(StyledRun { cell, column, text: text.to_owned() }),
             }
         }
         runs.iter().filter_map(|run| run.told(row)).collect()
@@ -258,13 +258,13 @@ fn shown<'c>(cell: &'c Cell, torn: Option<&Torn>) -> &'c str {
 }
 
 /// Cells beside each other that look the same.
-struct Run<'s> {
+struct StyledRun<'s> {
     cell: &'s Cell,
     column: u16,
     text: String,
 }
 
-impl Run<'_> {
+impl StyledRun<'_> {
     /// Nothing where there is no text.
     fn told(&self, row: u16) -> Option<Value> {
         let text = self.text.trim();

@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::ports::TerminalSize;
-use crate::scenario::values::Lapse;
+use crate::scenario::values::WrittenDuration;
 
 /// Every key it has in a file.
 const KEYS: &[&str] = &[
@@ -64,46 +64,46 @@ pub struct Tui {
     /// Text to paste.
     #[serde(default)]
     pub paste: String,
-    /// What has to be seen on the screen.
+    /// Text that the screen must show.
     #[serde(default)]
     pub wait_for: Option<WaitFor>,
-    /// Whether the program has to end.
+    /// True if the program must exit.
     #[serde(default)]
     pub wait_exit: bool,
-    /// For how long nothing may come before the screen is looked at.
+    /// Time without output before the screen is read.
     #[serde(default = "tenth_of_a_second")]
-    pub settle: Lapse,
-    /// Whether colours and attributes are told as JSON.
+    pub settle: WrittenDuration,
+    /// True if colours and attributes are part of the JSON.
     #[serde(default)]
     pub styles: bool,
-    /// How long all of it may take.
+    /// Time limit of the step.
     #[serde(default = "five_seconds")]
-    pub timeout: Lapse,
+    pub timeout: WrittenDuration,
 }
 
-/// What the screen has to show.
+/// Condition on the screen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WaitFor {
-    /// This text.
+    /// The screen shows this text.
     Text(String),
-    /// Something that a regular expression finds.
+    /// A regular expression matches the screen.
     Matches(String),
-    /// This text no longer.
+    /// The screen no longer shows this text.
     Gone(String),
 }
 
 impl WaitFor {
-    /// Whether an empty screen is what it waits for.
+    /// Whether an empty screen fulfils the condition.
     pub fn is_for_absence(&self) -> bool {
         matches!(self, Self::Gone(_))
     }
 }
 
-fn tenth_of_a_second() -> Lapse {
-    Lapse(std::time::Duration::from_millis(100))
+fn tenth_of_a_second() -> WrittenDuration {
+    WrittenDuration(std::time::Duration::from_millis(100))
 }
 
-fn five_seconds() -> Lapse {
-    Lapse::secs(5)
+fn five_seconds() -> WrittenDuration {
+    WrittenDuration::secs(5)
 }

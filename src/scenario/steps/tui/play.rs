@@ -5,30 +5,30 @@ use futures_util::future::BoxFuture;
 use indexmap::IndexMap;
 use regex::Regex;
 
-use super::chord::Chord;
+use super::chord::KeyChord;
 use super::escape;
-use super::session::{Limit, Session, Work};
+use super::session::{SessionInput, TimeLimit, TuiSession};
 use super::{Tui, WaitFor};
 use crate::clock::Clock;
-use crate::scenario::answer::Answer;
-use crate::scenario::answer::Outcome;
-use crate::scenario::answer::Sent;
-use crate::scenario::checks::assert::Sight;
-use crate::scenario::ports::{Program, Shell, TerminalSize};
-use crate::scenario::steps::{Settings, Stage, StepRunner};
+use crate::scenario::answer::SentRecord;
+use crate::scenario::answer::StepAnswer;
+use crate::scenario::answer::StepOutcome;
+use crate::scenario::checks::assert::Rendering;
+use crate::scenario::ports::{Shell, TerminalProgram, TerminalSize};
+use crate::scenario::steps::{ConnectionSettings, StepRunner, TestEnvironment};
 use crate::scenario::values::{Excerpt, Variables};
 
 /// Longest text in a record of what was sent, in bytes.
 const SENT: usize = 8 << 10;
 
-/// What the `tui` steps of one scenario share: the program that was started last.
+/// Program of the `tui` steps of one scenario: the one that was started last.
 #[derive(Default)]
 pub struct TuiRunner {
-    session: Option<Session>,
+    session: Option<TuiSession>,
 }
 
 impl StepRunner for TuiRunner {
-    fn new(_: &Settings) -> Self {
+    fn new(_: &ConnectionSettings) -> Self {
         Self::default()
     }
 
@@ -47,89 +47,89 @@ impl TuiRunner {
     pub async fn play(
         &mut self,
         step: &Tui,
-        stage: &Stage<'_>,
+        stage: &TestEnvironment<'_>,
         variables: &Variables,
         left: Option<Duration>,
-    ) -> (Option<Sent>, Outcome) {
+    ) -> (Option<SentRecord>, StepOutcome) {
         let Some(shell) = stage.shell else {
-            return (None, Outcome::error("there is no service to run it in"));
+            return (None, StepOutcome::error("there is no service to run it in"));
         };
-        let act = match Act::new(step, variables) {
+        let act = match TuiInput::new(step, variables) {
             Ok(act) => act,
-            Err(reason) => return (None, Outcome::error(reason)),
+            Err(reason) => return (None, StepOutcome::error(reason)),
         };
         let span = left.map_or(step.timeout.0, |left| left.min(step.timeout.0));
-        let mut limit = Limit::new(span, stage.clock);
+        let mut limit = TimeLimit::new(span, stage.clock);
         (Some(act.sent()), self.perform(act, shell, stage.clock, &mut limit).await)
     }
 
     async fn perform(
         &mut self,
-        act: Act,
+        act: TuiInput,
         shell: &dyn Shell,
         clock: &dyn Clock,
-        limit: &mut Limit,
-    ) -> Outcome {
+        limit: &mut TimeLimit,
+    ) -> StepOutcome {
         let begins = act.program.is_some();
         if let Some(program) = act.program.clone() {
             if let Some(session) = self.session.take() {
                 session.end().await;
             }
-            match Session::open(program, shell, limit).await {
+            match TuiSession::open(program, shell, limit).await {
                 Ok(session) => self.session = Some(session),
-                Err(reason) => return Outcome::error(reason),
+                Err(reason) => return StepOutcome::error(reason),
             }
         }
         let Some(session) = &mut self.session else {
-            return Outcome::error(
+            return StepOutcome::error(
                 "no program has been started: give a `command` in this step or an earlier one",
             );
         };
-        let work = Work { act: &act, clock, limit, shell };
+        let work = SessionInput { act: &act, clock, limit, shell };
         let (told, error) = session.work(begins, work).await;
-        Outcome { answer: Some(Answer::Told(Box::new(told))), error }
+        StepOutcome { answer: Some(StepAnswer::Told(Box::new(told))), error }
     }
 }
 
-/// What a step does, variables filled in.
-pub struct Act {
-    /// What is started.
-    pub program: Option<Program>,
+/// Input of a step with variables filled in.
+pub struct TuiInput {
+    /// Program to start.
+    pub program: Option<TerminalProgram>,
     /// The size of the terminal from now on.
     pub size: Option<TerminalSize>,
-    /// What is typed, in order.
-    pub input: Vec<Input>,
-    /// What has to be seen.
-    pub wait: Option<Wait>,
-    /// Whether the program has to end.
+    /// Input to type, in order.
+    pub input: Vec<TypedInput>,
+    /// Condition on the screen.
+    pub wait: Option<ScreenWait>,
+    /// True if the program must exit.
     pub wait_exit: bool,
-    /// For how long nothing may come.
+    /// Time without output before the screen is read.
     pub settle: Duration,
-    /// Whether colours and attributes are told.
+    /// True if colours and attributes are reported.
     pub styles: bool,
 }
 
-/// One thing that is typed.
-pub enum Input {
+/// Input to type.
+pub enum TypedInput {
     /// A key.
-    Key(Chord),
+    Key(KeyChord),
     /// Text as it is.
     Text(String),
     /// Text from elsewhere.
     Paste(String),
 }
 
-/// What has to be seen on the screen.
-pub enum Wait {
-    /// This text.
+/// Condition on the screen.
+pub enum ScreenWait {
+    /// The screen shows this text.
     Text(String),
-    /// Something that this finds.
+    /// The regular expression matches.
     Matches(Regex),
-    /// This text no longer.
+    /// The screen no longer shows this text.
     Gone(String),
 }
 
-impl Wait {
+impl ScreenWait {
     fn new(wait: &WaitFor, variables: &Variables) -> Result<Self, String> {
         Ok(match wait {
             WaitFor::Text(text) => Self::Text(variables.fill(text).into_owned()),
@@ -153,28 +153,28 @@ impl Wait {
 
 /// Whether a person who looks at the screen sees this text.
 fn shows(screen: &str, text: &str) -> bool {
-    screen.contains(text) || Sight::Screen.seen(screen).contains(&Sight::Screen.seen(text))
+    screen.contains(text) || Rendering::Screen.seen(screen).contains(&Rendering::Screen.seen(text))
 }
 
-impl Act {
+impl TuiInput {
     fn new(step: &Tui, variables: &Variables) -> Result<Self, String> {
         let mut input = Vec::new();
         for key in &step.send_keys {
-            input.push(Input::Key(Chord::parse(&variables.fill(key))?));
+            input.push(TypedInput::Key(KeyChord::parse(&variables.fill(key))?));
         }
-        input.extend(escape::apart(&variables.fill(&step.send_text)).into_iter().map(Input::Text));
+        input.extend(escape::apart(&variables.fill(&step.send_text)).into_iter().map(TypedInput::Text));
         if !step.paste.is_empty() {
-            input.push(Input::Paste(variables.fill(&step.paste).into_owned()));
+            input.push(TypedInput::Paste(variables.fill(&step.paste).into_owned()));
         }
         Ok(Self {
-            program: step.command.as_ref().map(|line| Program {
+            program: step.command.as_ref().map(|line| TerminalProgram {
                 line: variables.fill(line).into_owned(),
                 env: env(&step.env, variables),
                 size: step.size.unwrap_or_default(),
             }),
             size: step.size,
             input,
-            wait: step.wait_for.as_ref().map(|wait| Wait::new(wait, variables)).transpose()?,
+            wait: step.wait_for.as_ref().map(|wait| ScreenWait::new(wait, variables)).transpose()?,
             wait_exit: step.wait_exit,
             settle: step.settle.0,
             styles: step.styles,
@@ -182,7 +182,7 @@ impl Act {
     }
 
     /// What is recorded of it.
-    fn sent(&self) -> Sent {
+    fn sent(&self) -> SentRecord {
         let mut text = String::new();
         if let Some(program) = &self.program {
             let _ = writeln!(text, "$ {}", program.line);
@@ -196,17 +196,17 @@ impl Act {
         let mut typed = String::new();
         for input in &self.input {
             let _ = match input {
-                Input::Key(chord) => writeln!(typed, "key {chord}"),
-                Input::Text(text) => writeln!(typed, "text {text}"),
-                Input::Paste(text) => writeln!(typed, "paste {text}"),
+                TypedInput::Key(chord) => writeln!(typed, "key {chord}"),
+                TypedInput::Text(text) => writeln!(typed, "text {text}"),
+                TypedInput::Paste(text) => writeln!(typed, "paste {text}"),
             };
         }
         text.push_str(&typed);
-        Sent {
+        SentRecord {
             text: Excerpt::visible(&text, SENT).text,
             command: self.program.as_ref().map(|program| program.line.clone()),
             stdin: (!typed.is_empty()).then(|| Excerpt::of_text(&typed, SENT).text),
-            ..Sent::default()
+            ..SentRecord::default()
         }
     }
 }

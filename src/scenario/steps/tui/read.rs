@@ -2,13 +2,13 @@ use std::num::NonZeroU16;
 
 use regex::Regex;
 
-use super::chord::{self, Chord};
+use super::chord::{self, KeyChord};
 use super::{Tui, WaitFor, five_seconds, tenth_of_a_second};
 use crate::diag::{Code, nearest};
-use crate::scenario::checks::assert::{Assertion, Rule, Subject};
+use crate::scenario::checks::assert::{Assertion, AssertionRule, Subject};
 use crate::scenario::ports::TerminalSize;
-use crate::scenario::reader::yaml::{Kind, Node};
-use crate::scenario::reader::{Reader, given};
+use crate::scenario::reader::yaml::{NodeKind, YamlNode};
+use crate::scenario::reader::{NodeReader, given};
 use crate::scenario::values::variables::placeholders;
 
 /// Most columns and rows of a terminal.
@@ -16,7 +16,7 @@ const WIDEST: u16 = 1000;
 const HIGHEST: u16 = 500;
 
 /// Reads it from a file.
-pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Tui> {
+pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Tui> {
     let entries = reader.entries(node, "`tui`")?;
     if entries.is_empty() {
         reader.complain(Code::ScenarioMissing, node, "`tui` does nothing").help =
@@ -27,11 +27,11 @@ pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Tui> {
     for key in given(node, "send_key").into_iter().chain(several(given(node, "send_keys"))) {
         send_keys.extend(pressed(reader, key));
     }
-    let lapse = |reader: &mut Reader<'_>, key: &str| {
-        given(node, key).and_then(|value| reader.lapse(value, &format!("`{key}`")))
+    let duration = |reader: &mut NodeReader<'_>, key: &str| {
+        given(node, key).and_then(|value| reader.duration(value, &format!("`{key}`")))
     };
-    let settle = lapse(reader, "settle").unwrap_or_else(tenth_of_a_second);
-    let timeout = lapse(reader, "timeout").unwrap_or_else(five_seconds);
+    let settle = duration(reader, "settle").unwrap_or_else(tenth_of_a_second);
+    let timeout = duration(reader, "timeout").unwrap_or_else(five_seconds);
     for key in ["assert_screen", "assert_absent"] {
         for text in several(given(node, key)) {
             reader.text(text, &format!("`{key}`"));
@@ -53,10 +53,12 @@ pub fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Tui> {
 }
 
 /// What `assert_screen` and `assert_absent` say, as assertions.
-pub fn assertions(node: &Node) -> Vec<Assertion> {
+pub fn assertions(node: &YamlNode) -> Vec<Assertion> {
     let mut out = Vec::new();
-    for (key, rule) in [("assert_screen", Rule::Contains), ("assert_absent", Rule::NotContains)] {
-        for text in several(given(node, key)).into_iter().filter_map(Node::scalar_text) {
+    for (key, rule) in
+        [("assert_screen", AssertionRule::Contains), ("assert_absent", AssertionRule::NotContains)]
+    {
+        for text in several(given(node, key)).into_iter().filter_map(YamlNode::scalar_text) {
             out.push(Assertion { subject: Subject::Screen, path: None, rule, value: text.into() });
         }
     }
@@ -64,18 +66,18 @@ pub fn assertions(node: &Node) -> Vec<Assertion> {
 }
 
 /// Nothing, one value, or a list of them.
-fn several(node: Option<&Node>) -> Vec<&Node> {
+fn several(node: Option<&YamlNode>) -> Vec<&YamlNode> {
     match node.map(|node| (&node.kind, node)) {
         None => Vec::new(),
-        Some((Kind::List(items), _)) => items.iter().collect(),
+        Some((NodeKind::List(items), _)) => items.iter().collect(),
         Some((_, node)) => vec![node],
     }
 }
 
-fn pressed(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
+fn pressed(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<String> {
     let text = reader.text(node, "a key")?;
     if placeholders(&text).is_empty()
-        && let Err(reason) = Chord::parse(&text)
+        && let Err(reason) = KeyChord::parse(&text)
     {
         let near =
             nearest(&text.to_lowercase(), chord::names()).map(|near| format!("did you mean `{near}`?"));
@@ -85,14 +87,14 @@ fn pressed(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
     Some(text)
 }
 
-fn size(reader: &mut Reader<'_>, node: &Node) -> Option<TerminalSize> {
+fn size(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<TerminalSize> {
     reader.table(node, "`size`", &["columns", "rows"])?;
     let columns = side(reader, node, "columns", WIDEST);
     let rows = side(reader, node, "rows", HIGHEST);
     Some(TerminalSize { columns: columns?, rows: rows? })
 }
 
-fn side(reader: &mut Reader<'_>, node: &Node, key: &str, most: u16) -> Option<NonZeroU16> {
+fn side(reader: &mut NodeReader<'_>, node: &YamlNode, key: &str, most: u16) -> Option<NonZeroU16> {
     let Some(value) = given(node, key) else {
         reader.complain(Code::ScenarioMissing, node, format!("`size` needs `{key}`"));
         return None;
@@ -106,8 +108,8 @@ fn side(reader: &mut Reader<'_>, node: &Node, key: &str, most: u16) -> Option<No
     side
 }
 
-fn wait_for(reader: &mut Reader<'_>, node: &Node) -> Option<WaitFor> {
-    if !matches!(node.kind, Kind::Table(_)) {
+fn wait_for(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<WaitFor> {
+    if !matches!(node.kind, NodeKind::Table(_)) {
         return reader.text(node, "`wait_for`").map(WaitFor::Text);
     }
     let entries = reader.table(node, "`wait_for`", &["matches", "gone"])?;
@@ -133,7 +135,7 @@ fn wait_for(reader: &mut Reader<'_>, node: &Node) -> Option<WaitFor> {
     }
 }
 
-fn flag(reader: &mut Reader<'_>, node: &Node, key: &str) -> bool {
+fn flag(reader: &mut NodeReader<'_>, node: &YamlNode, key: &str) -> bool {
     let Some(value) = given(node, key) else { return false };
     value.to_json().as_bool().unwrap_or_else(|| {
         reader.mistyped(value, &format!("`{key}`"), "true or false");

@@ -5,11 +5,11 @@ use futures_util::FutureExt;
 use indexmap::IndexMap;
 
 use super::emulator::{Emulator, Hiding};
-use super::play::{Act, Input, Wait};
+use super::play::{ScreenWait, TuiInput, TypedInput};
 use crate::clock::{Clock, Millis, Sleep, millis};
-use crate::scenario::answer::Told;
-use crate::scenario::ports::{Program, Shell, Shown, Terminal, TerminalSize};
-use crate::scenario::values::{Kept, Lapse};
+use crate::scenario::answer::StructuredResponse;
+use crate::scenario::ports::{ServiceTerminal, Shell, TerminalEvent, TerminalProgram, TerminalSize};
+use crate::scenario::values::{KeptContent, WrittenDuration};
 use crate::value::Value;
 
 /// How long the first sign of life of a program is waited for at most.
@@ -31,30 +31,30 @@ const ANSWERED: usize = 64 << 10;
 const KEPT: usize = 1 << 20;
 
 /// A program in a terminal and what its screen shows.
-pub struct Session {
-    terminal: Box<dyn Terminal>,
+pub struct TuiSession {
+    terminal: Box<dyn ServiceTerminal>,
     emulator: Emulator,
     answered: usize,
     /// When something came last.
     last: Option<Millis>,
-    ended: Option<Ended>,
+    ended: Option<ProgramEnd>,
 }
 
 /// How a program ended.
 #[derive(Clone, Copy)]
-struct Ended {
+struct ProgramEnd {
     code: Option<i64>,
 }
 
 /// The time that is left for a step.
-pub struct Limit {
+pub struct TimeLimit {
     pause: Sleep,
     span: Duration,
     ends: Millis,
     is_over: bool,
 }
 
-impl Limit {
+impl TimeLimit {
     /// `span` from now on.
     pub fn new(span: Duration, clock: &dyn Clock) -> Self {
         let ends = clock.now().saturating_add(millis(span));
@@ -79,31 +79,39 @@ impl Limit {
 }
 
 /// What a session is to do, and how long it may take.
-pub struct Work<'a> {
+pub struct SessionInput<'a> {
     /// What.
-    pub act: &'a Act,
+    pub act: &'a TuiInput,
     /// The time.
     pub clock: &'a dyn Clock,
     /// How much of it.
-    pub limit: &'a mut Limit,
+    pub limit: &'a mut TimeLimit,
     /// Where the program runs.
     pub shell: &'a dyn Shell,
 }
 
-impl Session {
+impl TuiSession {
     /// Starts a program.
-    pub async fn open(program: Program, shell: &dyn Shell, limit: &mut Limit) -> Result<Self, String> {
+    pub async fn open(
+        program: TerminalProgram,
+        shell: &dyn Shell,
+        limit: &mut TimeLimit,
+    ) -> Result<Self, String> {
         let emulator = Emulator::new(program.size);
         let opened = tokio::select! {
             opened = shell.terminal(program) => opened.map_err(|e| e.to_string()),
-            () = limit.over() => Err(format!("it had not started after {}", Lapse(limit.span))),
+            () = limit.over() => Err(format!("it had not started after {}", WrittenDuration(limit.span))),
         };
         let terminal = opened.map_err(|reason| format!("the command could not be run: {reason}"))?;
         Ok(Self { terminal, emulator, answered: 0, last: None, ended: None })
     }
 
     /// Does a step and tells what is seen then, also where it could not be done.
-    pub async fn work(&mut self, begins: bool, mut work: Work<'_>) -> (Told, Option<String>) {
+    pub async fn work(
+        &mut self,
+        begins: bool,
+        mut work: SessionInput<'_>,
+    ) -> (StructuredResponse, Option<String>) {
         self.answered = 0;
         self.catch_up(work.clock);
         let error = self.drive(begins, &mut work).await.err();
@@ -116,9 +124,9 @@ impl Session {
         self.terminal.end().await;
     }
 
-    async fn drive(&mut self, begins: bool, work: &mut Work<'_>) -> Result<(), String> {
+    async fn drive(&mut self, begins: bool, work: &mut SessionInput<'_>) -> Result<(), String> {
         let act = work.act;
-        let looks_first = matches!(act.wait, None | Some(Wait::Gone(_)));
+        let looks_first = matches!(act.wait, None | Some(ScreenWait::Gone(_)));
         if begins && (looks_first || !act.input.is_empty()) {
             // A program that is still making itself at home may throw away what was typed too early. Who takes the
             // screen as it is does not wait for one that may have nothing to say.
@@ -140,12 +148,12 @@ impl Session {
             }
         }
         if act.wait_exit && !self.until(work, |session| session.ended.is_some()).await {
-            return Err(format!("the program had not ended after {}", Lapse(work.limit.span)));
+            return Err(format!("the program had not ended after {}", WrittenDuration(work.limit.span)));
         }
         Ok(())
     }
 
-    async fn type_in(&mut self, work: &mut Work<'_>) -> Result<(), String> {
+    async fn type_in(&mut self, work: &mut SessionInput<'_>) -> Result<(), String> {
         let act = work.act;
         let shortest = shortest(act);
         let mut left = act.input.iter().peekable();
@@ -169,11 +177,11 @@ impl Session {
         Ok(())
     }
 
-    fn bytes(&self, input: &Input) -> Vec<u8> {
+    fn bytes(&self, input: &TypedInput) -> Vec<u8> {
         match input {
-            Input::Key(chord) => chord.bytes(self.emulator.has_application_keys()),
-            Input::Text(text) => text.clone().into_bytes(),
-            Input::Paste(text) => {
+            TypedInput::Key(chord) => chord.bytes(self.emulator.has_application_keys()),
+            TypedInput::Text(text) => text.clone().into_bytes(),
+            TypedInput::Paste(text) => {
                 let text = text.replace("\r\n", "\r").replace('\n', "\r");
                 if self.emulator.marks_pastes() {
                     // What is pasted must not be able to say that the paste is over.
@@ -206,22 +214,22 @@ impl Session {
         tokio::task::yield_now().await;
     }
 
-    fn show(&mut self, shown: Shown, clock: &dyn Clock) {
+    fn show(&mut self, shown: TerminalEvent, clock: &dyn Clock) {
         self.last = Some(clock.now());
         match shown {
-            Shown::Bytes(bytes) => {
+            TerminalEvent::Bytes(bytes) => {
                 let reply = self.emulator.feed(&bytes);
                 self.answered += reply.len();
                 if !reply.is_empty() && self.answered <= ANSWERED {
                     self.terminal.send(reply);
                 }
             }
-            Shown::Ended(code) => self.ended = Some(Ended { code }),
+            TerminalEvent::Ended(code) => self.ended = Some(ProgramEnd { code }),
         }
     }
 
     /// Waits for anything to come, for at most `span`.
-    async fn sign(&mut self, span: Duration, work: &mut Work<'_>) {
+    async fn sign(&mut self, span: Duration, work: &mut SessionInput<'_>) {
         if self.ended.is_none() {
             tokio::select! {
                 () = work.limit.over() => {}
@@ -232,7 +240,7 @@ impl Session {
     }
 
     /// Lets `span` pass, and takes in what comes meanwhile.
-    async fn pause(&mut self, span: Duration, work: &mut Work<'_>) {
+    async fn pause(&mut self, span: Duration, work: &mut SessionInput<'_>) {
         let mut over = work.clock.sleep(span);
         while self.ended.is_none() && !work.limit.is_over {
             tokio::select! {
@@ -245,7 +253,7 @@ impl Session {
     }
 
     /// Waits until nothing has come for as long as the step says; false where that does not happen in time.
-    async fn settle(&mut self, work: &mut Work<'_>) -> bool {
+    async fn settle(&mut self, work: &mut SessionInput<'_>) -> bool {
         if work.act.settle.is_zero() || work.limit.is_over {
             self.catch_up(work.clock);
             return self.is_settled(work);
@@ -262,14 +270,14 @@ impl Session {
         true
     }
 
-    fn is_settled(&self, work: &Work<'_>) -> bool {
+    fn is_settled(&self, work: &SessionInput<'_>) -> bool {
         let quiet =
             self.last.is_none_or(|last| work.clock.now().saturating_sub(last) >= millis(work.act.settle));
         quiet || self.ended.is_some()
     }
 
     /// Waits until `done`; false where that does not happen in time or before the program ends.
-    async fn until(&mut self, work: &mut Work<'_>, done: impl Fn(&Self) -> bool) -> bool {
+    async fn until(&mut self, work: &mut SessionInput<'_>, done: impl Fn(&Self) -> bool) -> bool {
         loop {
             if done(self) {
                 return true;
@@ -284,19 +292,21 @@ impl Session {
         }
     }
 
-    fn missed(&self, wait: &Wait, span: Duration) -> String {
+    fn missed(&self, wait: &ScreenWait, span: Duration) -> String {
         let what = match wait {
-            Wait::Text(text) => format!("`{text}` did not appear on the screen"),
-            Wait::Matches(pattern) => format!("nothing that matches `{pattern}` appeared on the screen"),
-            Wait::Gone(text) => format!("`{text}` did not go from the screen"),
+            ScreenWait::Text(text) => format!("`{text}` did not appear on the screen"),
+            ScreenWait::Matches(pattern) => {
+                format!("nothing that matches `{pattern}` appeared on the screen")
+            }
+            ScreenWait::Gone(text) => format!("`{text}` did not go from the screen"),
         };
         match self.ended {
             Some(ended) => format!("{what} before the program {ended}"),
-            None => format!("{what} within {}", Lapse(span)),
+            None => format!("{what} within {}", WrittenDuration(span)),
         }
     }
 
-    fn told(&self, work: &Work<'_>, is_settled: bool) -> Told {
+    fn told(&self, work: &SessionInput<'_>, is_settled: bool) -> StructuredResponse {
         let hiding = Hiding {
             in_text: &|text| work.shell.hidden_in(text),
             on_screen: &|text, wraps| work.shell.hidden_on_screen(text, wraps),
@@ -308,7 +318,7 @@ impl Session {
             let _ = writeln!(text, "The program {ended}");
         }
         if !is_settled {
-            let _ = writeln!(text, "The screen had not settled after {}", Lapse(work.limit.span));
+            let _ = writeln!(text, "The screen had not settled after {}", WrittenDuration(work.limit.span));
         }
         let styles = work.act.styles.then(|| self.emulator.styles(&hiding));
         if let Some(styles) = &styles {
@@ -326,9 +336,9 @@ impl Session {
             ("settled", is_settled.into()),
             ("running", self.ended.is_none().into()),
         ];
-        Told {
+        StructuredResponse {
             text,
-            main: (main.0, Kept::of(main.1.as_bytes(), KEPT)),
+            main: (main.0, KeptContent::of(main.1.as_bytes(), KEPT)),
             parts: parts.into_iter().collect(),
             evidence: Vec::new(),
         }
@@ -336,38 +346,42 @@ impl Session {
 }
 
 /// The least time between the first and the last input of a step.
-fn shortest(act: &Act) -> Duration {
+fn shortest(act: &TuiInput) -> Duration {
     let others = act.input.split_last().map_or(&[][..], |(_, others)| others);
     others.iter().map(|input| after(input, act)).sum()
 }
 
 /// The pause after an input. What comes soon after Escape is read as one key with it, so a program first waits for that.
-fn after(input: &Input, act: &Act) -> Duration {
+fn after(input: &TypedInput, act: &TuiInput) -> Duration {
     let is_open = match input {
-        Input::Key(chord) => chord.is_open(),
-        Input::Text(text) => text.ends_with('\x1b'),
-        Input::Paste(_) => false,
+        TypedInput::Key(chord) => chord.is_open(),
+        TypedInput::Text(text) => text.ends_with('\x1b'),
+        TypedInput::Paste(_) => false,
     };
     if is_open { REACTION + act.settle } else { PACE }
 }
 
-fn too_short(act: &Act, typed: usize, shortest: Duration, span: Duration) -> String {
-    let what = if act.input.iter().all(|input| matches!(input, Input::Key(_))) { "key" } else { "input" };
+fn too_short(act: &TuiInput, typed: usize, shortest: Duration, span: Duration) -> String {
+    let what =
+        if act.input.iter().all(|input| matches!(input, TypedInput::Key(_))) { "key" } else { "input" };
     let all = act.input.len();
     let plural = if all == 1 { "" } else { "s" };
     let typed = match typed {
         0 => "nothing was typed".to_owned(),
         typed => format!("only {typed} typed"),
     };
-    let shortest =
-        if shortest.is_zero() { String::new() } else { format!(", which take at least {}", Lapse(shortest)) };
+    let shortest = if shortest.is_zero() {
+        String::new()
+    } else {
+        format!(", which take at least {}", WrittenDuration(shortest))
+    };
     format!(
         "the `timeout` of {} is too short to type {all} {what}{plural}{shortest}: {typed}; raise it, or type less in one step",
-        Lapse(span)
+        WrittenDuration(span)
     )
 }
 
-impl fmt::Display for Ended {
+impl fmt::Display for ProgramEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.code {
             Some(code) => write!(f, "ended with exit code {code}"),

@@ -5,10 +5,10 @@ use futures_util::future::BoxFuture;
 use super::play::TuiRunner;
 use super::{KEYS, Tui, read};
 use crate::diag::Code;
-use crate::scenario::answer::Answer;
-use crate::scenario::checks::assert::{Form, Subject};
+use crate::scenario::answer::StepAnswer;
+use crate::scenario::checks::assert::{AssertionForm, Subject};
 use crate::scenario::reader::linter::Linter;
-use crate::scenario::reader::yaml::{Kind, Node};
+use crate::scenario::reader::yaml::{NodeKind, YamlNode};
 use crate::scenario::steps::{Action, Played, StepAction, StepContext, StepType};
 
 /// `tui`: a program in a terminal.
@@ -16,10 +16,10 @@ pub static TYPE: StepType = StepType {
     word: "tui",
     keys: KEYS,
     subjects: &[
-        (Subject::Screen, Form::Text),
-        (Subject::ExitCode, Form::Codes),
-        (Subject::Json, Form::Json),
-        (Subject::Duration, Form::Duration),
+        (Subject::Screen, AssertionForm::Text),
+        (Subject::ExitCode, AssertionForm::Codes),
+        (Subject::Json, AssertionForm::Json),
+        (Subject::Duration, AssertionForm::Duration),
     ],
     sources: &["screen", "exit_code", "exitcode", "title"],
     runs_commands: true,
@@ -40,26 +40,26 @@ impl StepAction for Tui {
         Box::pin(connections.runner::<TuiRunner>().play(self, stage, variables, left))
     }
 
-    fn vacuous(&self) -> [Option<Answer>; 2] {
+    fn vacuous(&self) -> [Option<StepAnswer>; 2] {
         // Nothing is ever seen of it.
         let waits = matches!(&self.wait_for, Some(wait) if !wait.is_for_absence());
         [127, 0].map(|code| {
             let parts = vec![("screen", "".into()), ("exit_code", code.into()), ("title", "".into())];
-            (!waits).then(|| Answer::structured(("screen", ""), parts))
+            (!waits).then(|| StepAnswer::structured(("screen", ""), parts))
         })
     }
 }
 
-fn lint(linter: &mut Linter<'_>, node: &Node) {
+fn lint(linter: &mut Linter<'_>, node: &YamlNode) {
     if !linter.is_mapping(Code::LintTui, node, "tui") {
         return;
     }
-    let Kind::Table(entries) = &node.kind else { return };
+    let NodeKind::Table(entries) = &node.kind else { return };
     if entries.iter().all(|(key, _)| key.text() == Some("timeout")) {
         linter.say(Code::LintTuiNothing, node, "this `tui` does nothing");
     }
     if node.get("command").is_some() {
         linter.needs(Code::LintTuiCommand, node, "`tui`", "command");
     }
-    linter.lapse(Code::LintTuiTimeout, node, "timeout");
+    linter.duration(Code::LintTuiTimeout, node, "timeout");
 }

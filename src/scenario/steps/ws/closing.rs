@@ -6,16 +6,16 @@ use tokio::io::AsyncRead;
 use tokio_util::io::InspectReader;
 
 /// Code and reason of a close frame, once there was one.
-pub type Said = Arc<OnceLock<(u16, String)>>;
+pub type CloseSent = Arc<OnceLock<(u16, String)>>;
 
 /// The opcode of a close frame.
 const CLOSE: u8 = 8;
 
 /// A stream whose bytes are looked at as they are read.
-pub type Watched<S> = InspectReader<S, Box<dyn FnMut(&[u8]) + Send>>;
+pub type WatchedStream<S> = InspectReader<S, Box<dyn FnMut(&[u8]) + Send>>;
 
 /// `stream`, at the beginning of a frame, and where what its first close frame says will be.
-pub fn watched<S>(stream: S) -> (Watched<S>, Said)
+pub fn watched<S>(stream: S) -> (WatchedStream<S>, CloseSent)
 where
     S: AsyncRead,
 {
@@ -33,7 +33,7 @@ struct Frames {
     left: u64,
     /// The payload of a close frame.
     close: Option<Vec<u8>>,
-    said: Said,
+    said: CloseSent,
 }
 
 impl Frames {

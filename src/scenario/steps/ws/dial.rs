@@ -20,15 +20,15 @@ use tokio_rustls::TlsConnector;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use super::closing::{Said, Watched, watched};
-use super::handshake::{Asked, Request};
+use super::closing::{CloseSent, WatchedStream, watched};
+use super::handshake::{HandshakeOptions, HandshakeRequest};
 use crate::clock::{Clock, Sleep};
 use crate::scenario::network::MOST_HEADERS;
 use crate::scenario::network::errors::describe;
-use crate::scenario::network::stream::Stream;
+use crate::scenario::network::stream::FairStream;
 use crate::scenario::network::tls;
-use crate::scenario::network::tls::Trusted;
-use crate::scenario::values::Lapse;
+use crate::scenario::network::tls::TlsIdentity;
+use crate::scenario::values::WrittenDuration;
 use crate::value::Value;
 
 /// Most bytes of one message and of one frame.
@@ -38,14 +38,14 @@ const LARGEST: usize = 16 << 20;
 const REFUSAL: usize = 8 << 10;
 
 /// A connection as the library has it.
-pub type Socket = WebSocketStream<Watched<TokioIo<Upgraded>>>;
+pub type Socket = WebSocketStream<WatchedStream<TokioIo<Upgraded>>>;
 
 /// A connection that was made.
-pub struct Dialled {
+pub struct OpenSocket {
     /// The connection.
     pub socket: Socket,
     /// What the peer says when it closes the connection.
-    pub said: Said,
+    pub said: CloseSent,
     /// Headers of the handshake, by lower-case name.
     pub headers: Value,
     /// The subprotocol that was agreed on.
@@ -53,7 +53,7 @@ pub struct Dialled {
 }
 
 /// Why there is no connection.
-pub enum Refused {
+pub enum HandshakeError {
     /// The server answered something else.
     Answer {
         /// Its HTTP status.
@@ -70,22 +70,22 @@ pub enum Refused {
 /// Connects within `limit`. Over TLS, `trusted` says whom to trust and which certificate to show.
 pub async fn dial(
     url: &Url,
-    request: Request,
-    trusted: &Trusted,
+    request: HandshakeRequest,
+    trusted: &TlsIdentity,
     limit: Duration,
     clock: &dyn Clock,
-) -> Result<Dialled, Refused> {
-    let asked = Asked::of(&request);
+) -> Result<OpenSocket, HandshakeError> {
+    let asked = HandshakeOptions::of(&request);
     let mut late = clock.sleep(limit);
-    let too_late = || Refused::Broken(format!("no connection within {}", Lapse(limit)));
+    let too_late = || HandshakeError::Broken(format!("no connection within {}", WrittenDuration(limit)));
     let response = tokio::select! {
-        response = Box::pin(answer(url, request, trusted)) => response.map_err(Refused::Broken)?,
+        response = Box::pin(answer(url, request, trusted)) => response.map_err(HandshakeError::Broken)?,
         () = &mut late => return Err(too_late()),
     };
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(refusal(response, late).await);
     }
-    let failed = |why: String| Refused::Broken(format!("the handshake failed: {why}"));
+    let failed = |why: String| HandshakeError::Broken(format!("the handshake failed: {why}"));
     let protocol = asked.agreed(response.version(), response.headers()).map_err(failed)?;
     let headers = table(response.headers());
     let upgraded = tokio::select! {
@@ -95,11 +95,15 @@ pub async fn dial(
     let config = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
     let (stream, said) = watched(TokioIo::new(upgraded));
     let socket = WebSocketStream::from_raw_socket(stream, Role::Client, Some(config)).await;
-    Ok(Dialled { socket, said, headers, protocol })
+    Ok(OpenSocket { socket, said, headers, protocol })
 }
 
 /// The head of the answer to a handshake. Answers before it, such as 103, are ignored.
-async fn answer(url: &Url, request: Request, trusted: &Trusted) -> Result<hyper::Response<Incoming>, String> {
+async fn answer(
+    url: &Url,
+    request: HandshakeRequest,
+    trusted: &TlsIdentity,
+) -> Result<hyper::Response<Incoming>, String> {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let port = url.port_or_known_default().unwrap_or(80);
     let connector = if url.scheme() == "wss" {
@@ -124,10 +128,10 @@ async fn answer(url: &Url, request: Request, trusted: &Trusted) -> Result<hyper:
 /// Sends the request of a handshake.
 async fn shake(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    request: Request,
+    request: HandshakeRequest,
 ) -> Result<hyper::Response<Incoming>, String> {
     let failed = |e: hyper::Error| format!("the handshake failed: {}", broken(&e));
-    let stream = Spelled { inner: Stream::of(stream), is_head: true };
+    let stream = HeaderCase { inner: FairStream::of(stream), is_head: true };
     let mut builder = http1::Builder::new();
     builder.max_headers(MOST_HEADERS).title_case_headers(true);
     let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(failed)?;
@@ -154,7 +158,7 @@ fn refused(error: &io::Error) -> String {
 }
 
 /// The answer that refuses a handshake, with as much of its body as comes in time.
-async fn refusal(response: hyper::Response<Incoming>, mut late: Sleep) -> Refused {
+async fn refusal(response: hyper::Response<Incoming>, mut late: Sleep) -> HandshakeError {
     let (head, mut incoming) = response.into_parts();
     let mut body = Vec::new();
     let is_whole = loop {
@@ -179,7 +183,7 @@ async fn refusal(response: hyper::Response<Incoming>, mut late: Sleep) -> Refuse
         // What came after it is not known.
         body.push('…');
     }
-    Refused::Answer { status: head.status.as_u16(), headers: table(&head.headers), body }
+    HandshakeError::Answer { status: head.status.as_u16(), headers: table(&head.headers), body }
 }
 
 /// Headers by name, sorted; several values of one name joined, bytes that are no UTF-8 replaced.
@@ -199,12 +203,12 @@ const NAME: &[u8] = b"\r\nSec-WebSocket-";
 const WRITTEN: &[u8] = b"\r\nSec-Websocket-";
 
 /// A stream on which the names of a handshake's headers are written as browsers write them.
-struct Spelled<S> {
+struct HeaderCase<S> {
     inner: S,
     is_head: bool,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Spelled<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for HeaderCase<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -214,7 +218,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Spelled<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Spelled<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for HeaderCase<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -11,7 +11,7 @@ use crate::value::Value;
 /// A message to send, as it is written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Payload {
+pub enum WsPayload {
     /// Text as it is.
     Text(String),
     /// A value, sent as JSON text.
@@ -26,30 +26,30 @@ pub enum Payload {
 
 /// A message as it is on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Frame {
+pub enum WsMessage {
     /// Text.
     Text(String),
     /// Bytes.
     Binary(Vec<u8>),
 }
 
-impl Payload {
+impl WsPayload {
     /// The message with variables filled in.
-    pub fn fill(&self, variables: &Variables) -> Result<Frame, String> {
+    pub fn fill(&self, variables: &Variables) -> Result<WsMessage, String> {
         Ok(match self {
-            Self::Text(text) => Frame::Text(variables.fill(text).into_owned()),
-            Self::Json(value) => Frame::Text(written::text(&variables.fill_json(value))),
-            Self::Base64(text) => Frame::Binary(from_base64(&variables.fill(text))?),
-            Self::Hex(text) => Frame::Binary(from_hex(&variables.fill(text))?),
+            Self::Text(text) => WsMessage::Text(variables.fill(text).into_owned()),
+            Self::Json(value) => WsMessage::Text(written::text(&variables.fill_json(value))),
+            Self::Base64(text) => WsMessage::Binary(from_base64(&variables.fill(text))?),
+            Self::Hex(text) => WsMessage::Binary(from_hex(&variables.fill(text))?),
             Self::File(text) => match String::from_utf8(from_base64(text)?) {
-                Ok(text) => Frame::Text(text),
-                Err(bytes) => Frame::Binary(bytes.into_bytes()),
+                Ok(text) => WsMessage::Text(text),
+                Err(bytes) => WsMessage::Binary(bytes.into_bytes()),
             },
         })
     }
 }
 
-impl Frame {
+impl WsMessage {
     /// Its length in bytes.
     pub fn length(&self) -> usize {
         match self {
@@ -75,16 +75,16 @@ impl Frame {
     }
 }
 
-impl From<Frame> for Message {
-    fn from(frame: Frame) -> Self {
+impl From<WsMessage> for Message {
+    fn from(frame: WsMessage) -> Self {
         match frame {
-            Frame::Text(text) => Self::text(text),
-            Frame::Binary(bytes) => Self::binary(bytes),
+            WsMessage::Text(text) => Self::text(text),
+            WsMessage::Binary(bytes) => Self::binary(bytes),
         }
     }
 }
 
-impl fmt::Display for Frame {
+impl fmt::Display for WsMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => f.write_str(text),
@@ -164,9 +164,9 @@ mod tests {
 
     #[test]
     fn messages_are_json_where_they_can_be() {
-        assert_eq!(Frame::Text("{\"a\": 1}".into()).to_json(), json!({"a": 1}));
-        assert_eq!(Frame::Text("plain".into()).to_json(), json!("plain"));
-        let binary = Frame::Binary(vec![0, 1, 2]);
+        assert_eq!(WsMessage::Text("{\"a\": 1}".into()).to_json(), json!({"a": 1}));
+        assert_eq!(WsMessage::Text("plain".into()).to_json(), json!("plain"));
+        let binary = WsMessage::Binary(vec![0, 1, 2]);
         assert_eq!(binary.alone(), r#"{"base64":"AAEC","length":3}"#);
         assert_eq!(binary.to_string(), "base64:AAEC (3 bytes)");
     }
@@ -176,9 +176,9 @@ mod tests {
         let mut variables = Variables::default();
         variables.set("name", json!("a\"b"));
         variables.set("bytes", json!("AAEC"));
-        let fill = |payload: Payload| payload.fill(&variables).unwrap();
-        assert_eq!(fill(Payload::Text("<{name}>".into())), Frame::Text("<a\"b>".into()));
-        assert_eq!(fill(Payload::Json(json!({"n": "{name}"}))), Frame::Text(r#"{"n":"a\"b"}"#.into()));
-        assert_eq!(fill(Payload::Base64("{bytes}".into())), Frame::Binary(vec![0, 1, 2]));
+        let fill = |payload: WsPayload| payload.fill(&variables).unwrap();
+        assert_eq!(fill(WsPayload::Text("<{name}>".into())), WsMessage::Text("<a\"b>".into()));
+        assert_eq!(fill(WsPayload::Json(json!({"n": "{name}"}))), WsMessage::Text(r#"{"n":"a\"b"}"#.into()));
+        assert_eq!(fill(WsPayload::Base64("{bytes}".into())), WsMessage::Binary(vec![0, 1, 2]));
     }
 }

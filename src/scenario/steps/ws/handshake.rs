@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// The request of a handshake.
-pub type Request = hyper::Request<Empty<Bytes>>;
+pub type HandshakeRequest = hyper::Request<Empty<Bytes>>;
 
 /// The request of a handshake at `url`, with `path` in the place of its own where that is given.
 pub fn request(
@@ -24,11 +24,11 @@ pub fn request(
     path: Option<&str>,
     headers: &IndexMap<String, String>,
     protocols: &[String],
-) -> Result<Request, String> {
+) -> Result<HandshakeRequest, String> {
     let unfit = |e: &dyn std::fmt::Display| format!("{url} cannot be used: {e}");
     let path = path.unwrap_or(url.path());
     let path = url.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
-    let mut request = Request::new(Empty::new());
+    let mut request = HandshakeRequest::new(Empty::new());
     *request.uri_mut() = path.parse::<Uri>().map_err(|e| unfit(&e))?;
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     let host = format!("{}{port}", url.host_str().unwrap_or_default());
@@ -67,15 +67,15 @@ fn basic(url: &Url) -> Option<String> {
 }
 
 /// What the answer to a handshake has to agree with.
-pub struct Asked {
+pub struct HandshakeOptions {
     accept: String,
     protocols: Vec<String>,
     extensions: Vec<String>,
 }
 
-impl Asked {
+impl HandshakeOptions {
     /// What `request` asks for.
-    pub fn of(request: &Request) -> Self {
+    pub fn of(request: &HandshakeRequest) -> Self {
         let key = request.headers().get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
         Self {
             accept: derive_accept_key(key),
@@ -139,18 +139,19 @@ fn list(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn asked(protocols: &[&str]) -> (Request, Asked) {
+    fn asked(protocols: &[&str]) -> (HandshakeRequest, HandshakeOptions) {
         let url = Url::parse("ws://me:p%40ss%3A@h:81/a?b=c").unwrap();
         let protocols: Vec<String> = protocols.iter().map(|&name| name.to_owned()).collect();
         let request = request(&url, None, &IndexMap::new(), &protocols).unwrap();
-        let asked = Asked::of(&request);
+        let asked = HandshakeOptions::of(&request);
         (request, asked)
     }
 
     #[test]
     fn user_name_and_password_are_sent_unless_there_is_a_header() {
         let (request, _) = asked(&[]);
-        let header = |request: &Request, name: &str| request.headers()[name].to_str().unwrap().to_owned();
+        let header =
+            |request: &HandshakeRequest, name: &str| request.headers()[name].to_str().unwrap().to_owned();
         assert_eq!(header(&request, "authorization"), format!("Basic {}", STANDARD.encode("me:p@ss:")));
         assert_eq!((header(&request, "host"), request.uri().to_string()), ("h:81".into(), "/a?b=c".into()));
         let own = IndexMap::from([("Authorization".to_owned(), "Bearer x".to_owned())]);
@@ -164,7 +165,7 @@ mod tests {
     fn an_answer_has_to_agree() {
         let (request, plain) = asked(&[]);
         let (_, offering) = asked(&["v1", "v2"]);
-        let agreed = |asked: &Asked, version, changed: &[(&'static str, &str)]| {
+        let agreed = |asked: &HandshakeOptions, version, changed: &[(&'static str, &str)]| {
             let mut headers = HeaderMap::new();
             headers.insert(UPGRADE, HeaderValue::from_static("WebSocket"));
             headers.append(CONNECTION, HeaderValue::from_static("keep-alive"));

@@ -9,9 +9,9 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::closing::Said;
-use super::dial::{Dialled, Socket};
-use super::frame::Frame;
+use super::closing::CloseSent;
+use super::dial::{OpenSocket, Socket};
+use super::frame::WsMessage;
 use crate::value::Value;
 
 /// Most messages that wait to be looked at, and most bytes of them. What comes beyond that waits on the wire while a step
@@ -26,19 +26,19 @@ pub const VANISHED: u16 = 1006;
 const NONE: u16 = 1005;
 
 /// A connection. What it receives is taken in while nobody looks, and pings are answered; dropped, it is closed.
-pub struct Line {
+pub struct WsConnection {
     /// Headers of the handshake, by lower-case name.
     pub headers: Value,
     /// The subprotocol that was agreed on.
     pub protocol: Option<String>,
-    inbox: Arc<Inbox>,
+    inbox: Arc<ReceiveBuffer>,
     sink: SplitSink<Socket, Message>,
     reader: JoinHandle<()>,
 }
 
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct End {
+pub struct WsEnd {
     /// The code that the peer sent, [`VANISHED`] where it sent none.
     pub code: u16,
     /// The reason that the peer sent, or what happened.
@@ -46,15 +46,15 @@ pub struct End {
 }
 
 /// What comes next on a connection.
-pub enum Next {
+pub enum NextFrame {
     /// A message.
-    Message(Frame),
+    Message(WsMessage),
     /// There will be nothing any more.
-    Ended(End),
+    Ended(WsEnd),
 }
 
 #[derive(Default)]
-struct Inbox {
+struct ReceiveBuffer {
     received: Mutex<Received>,
     news: Notify,
     room: Notify,
@@ -64,18 +64,18 @@ struct Inbox {
 struct Received {
     /// Whether a step receives.
     is_read: bool,
-    waiting: VecDeque<Frame>,
+    waiting: VecDeque<WsMessage>,
     bytes: usize,
     dropped: u64,
-    end: Option<End>,
+    end: Option<WsEnd>,
 }
 
-impl Line {
+impl WsConnection {
     /// Takes over a connection that was made.
-    pub fn new(dialled: Dialled) -> Self {
-        let Dialled { socket, said, headers, protocol } = dialled;
+    pub fn new(dialled: OpenSocket) -> Self {
+        let OpenSocket { socket, said, headers, protocol } = dialled;
         let (sink, stream) = socket.split();
-        let inbox = Arc::new(Inbox::default());
+        let inbox = Arc::new(ReceiveBuffer::default());
         let reader = tokio::spawn(take_in(stream, said, inbox.clone()));
         Self { headers, protocol, inbox, sink, reader }
     }
@@ -87,7 +87,7 @@ impl Line {
     }
 
     /// What comes next; nothing is lost where the future is dropped.
-    pub async fn next(&self) -> Next {
+    pub async fn next(&self) -> NextFrame {
         loop {
             if let Some(next) = self.inbox.take() {
                 return next;
@@ -102,12 +102,12 @@ impl Line {
     }
 
     /// How it ended, if it has.
-    pub fn end(&self) -> Option<End> {
+    pub fn end(&self) -> Option<WsEnd> {
         self.inbox.lock().end.clone()
     }
 
     /// Sends a message.
-    pub async fn send(&mut self, frame: Frame) -> Result<(), String> {
+    pub async fn send(&mut self, frame: WsMessage) -> Result<(), String> {
         self.sink
             .send(frame.into())
             .await
@@ -115,7 +115,7 @@ impl Line {
     }
 
     /// Says that the connection is to be closed, and waits until the peer has said so, too.
-    pub async fn close(&mut self, code: u16, reason: &str) -> End {
+    pub async fn close(&mut self, code: u16, reason: &str) -> WsEnd {
         let frame = CloseFrame { code: code.into(), reason: reason.to_owned().into() };
         // One that is closed already says so below.
         let _ = self.sink.send(Message::Close(Some(frame))).await;
@@ -134,7 +134,7 @@ impl Line {
 }
 
 /// A step that receives.
-pub struct Receiving(Arc<Inbox>);
+pub struct Receiving(Arc<ReceiveBuffer>);
 
 impl Drop for Receiving {
     fn drop(&mut self) {
@@ -143,31 +143,31 @@ impl Drop for Receiving {
     }
 }
 
-impl Drop for Line {
+impl Drop for WsConnection {
     fn drop(&mut self) {
         self.reader.abort();
     }
 }
 
-impl Inbox {
+impl ReceiveBuffer {
     fn lock(&self) -> MutexGuard<'_, Received> {
         self.received.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> Option<Next> {
+    fn take(&self) -> Option<NextFrame> {
         let mut received = self.lock();
         match received.waiting.pop_front() {
             Some(frame) => {
                 received.bytes -= frame.length();
                 self.room.notify_one();
-                Some(Next::Message(frame))
+                Some(NextFrame::Message(frame))
             }
-            None => received.end.clone().map(Next::Ended),
+            None => received.end.clone().map(NextFrame::Ended),
         }
     }
 
     /// Takes a message in, once there is room for it.
-    async fn put(&self, frame: Frame) {
+    async fn put(&self, frame: WsMessage) {
         while !self.has_place(&frame) {
             self.room.notified().await;
         }
@@ -183,39 +183,39 @@ impl Inbox {
     }
 
     /// Whether nothing is to be waited for: there is room, or nothing makes any.
-    fn has_place(&self, frame: &Frame) -> bool {
+    fn has_place(&self, frame: &WsMessage) -> bool {
         let received = self.lock();
         !received.is_read || received.has_room(frame)
     }
 
-    fn finish(&self, end: End) {
+    fn finish(&self, end: WsEnd) {
         self.lock().end.get_or_insert(end);
         self.news.notify_one();
     }
 }
 
 impl Received {
-    fn has_room(&self, frame: &Frame) -> bool {
+    fn has_room(&self, frame: &WsMessage) -> bool {
         let fits = self.bytes + frame.length() <= BYTES || self.waiting.is_empty();
         fits && self.waiting.len() < WAITING
     }
 }
 
 /// Takes in all that comes until the connection ends. Reading answers pings and close frames.
-async fn take_in(mut stream: SplitStream<Socket>, said: Said, inbox: Arc<Inbox>) {
+async fn take_in(mut stream: SplitStream<Socket>, said: CloseSent, inbox: Arc<ReceiveBuffer>) {
     while let Some(message) = stream.next().await {
         match message {
-            Ok(Message::Text(text)) => inbox.put(Frame::Text(text.as_str().to_owned())).await,
-            Ok(Message::Binary(bytes)) => inbox.put(Frame::Binary(bytes.to_vec())).await,
-            Ok(Message::Close(frame)) => inbox.finish(End::of(frame, said.get())),
+            Ok(Message::Text(text)) => inbox.put(WsMessage::Text(text.as_str().to_owned())).await,
+            Ok(Message::Binary(bytes)) => inbox.put(WsMessage::Binary(bytes.to_vec())).await,
+            Ok(Message::Close(frame)) => inbox.finish(WsEnd::of(frame, said.get())),
             Ok(_) => {}
-            Err(error) => inbox.finish(End { code: VANISHED, reason: why(&error) }),
+            Err(error) => inbox.finish(WsEnd { code: VANISHED, reason: why(&error) }),
         }
     }
-    inbox.finish(End { code: VANISHED, reason: "the connection broke off".to_owned() });
+    inbox.finish(WsEnd { code: VANISHED, reason: "the connection broke off".to_owned() });
 }
 
-impl End {
+impl WsEnd {
     /// The end that the library tells as `frame`, where the peer `said` this.
     fn of(frame: Option<CloseFrame>, said: Option<&(u16, String)>) -> Self {
         match (frame, said) {
@@ -226,7 +226,7 @@ impl End {
     }
 }
 
-impl std::fmt::Display for End {
+impl std::fmt::Display for WsEnd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "the connection is closed with code {}", self.code)?;
         if self.reason.is_empty() { Ok(()) } else { write!(f, ": {}", self.reason) }
@@ -254,8 +254,8 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_dropped_while_a_step_receives() {
-        let inbox = Arc::new(Inbox::default());
-        let large = || Frame::Binary(vec![0; 1 << 20]);
+        let inbox = Arc::new(ReceiveBuffer::default());
+        let large = || WsMessage::Binary(vec![0; 1 << 20]);
         for _ in 0..20 {
             inbox.put(large()).await;
         }

@@ -11,7 +11,7 @@ mod play;
 mod read;
 mod step_type;
 
-pub use frame::Payload;
+pub use frame::WsPayload;
 pub use step_type::TYPE;
 
 use std::collections::BTreeMap;
@@ -20,9 +20,9 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::values::Lapse;
+use crate::scenario::values::WrittenDuration;
 
-/// Something done with a WebSocket, in the order of the fields.
+/// Actions on a WebSocket, carried out in the order of the fields.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ws {
@@ -40,42 +40,42 @@ pub struct Ws {
     /// Subprotocols that are offered, the best first.
     #[serde(default)]
     pub protocols: Vec<String>,
-    /// Whether a refused handshake is an answer like any other: the step asserts the status.
+    /// True if a refused handshake is an answer: the step asserts the status.
     #[serde(default)]
     pub may_be_refused: bool,
     /// Messages to send.
     #[serde(default)]
-    pub send: Vec<Payload>,
-    /// What to wait for.
+    pub send: Vec<WsPayload>,
+    /// Messages to wait for.
     #[serde(default)]
     pub receive: Option<Receive>,
-    /// Whether and how the connection is closed.
+    /// Close code and reason; null if the connection stays open.
     #[serde(default)]
     pub close: Option<Close>,
-    /// How long connecting, sending and closing may take each.
+    /// Time limit of connecting, of sending, and of closing, each.
     #[serde(default = "ten_seconds")]
-    pub timeout: Lapse,
+    pub timeout: WrittenDuration,
 }
 
-/// Which messages are waited for. Fewer of them in time are no error.
+/// Messages to wait for. Fewer messages in time are not an error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Receive {
-    /// How many at most; null where something else says when it is over.
+    /// Maximum number of messages; null if another condition ends the wait.
     #[serde(default)]
     pub count: Option<u64>,
     /// The last one is one in which this regular expression finds something.
     #[serde(default)]
     pub until: Option<String>,
-    /// All until the connection is closed.
+    /// True to wait until the connection is closed.
     #[serde(default)]
     pub closed: bool,
-    /// For how long.
+    /// Time limit; 5 seconds by default.
     #[serde(default = "five_seconds")]
-    pub timeout: Lapse,
+    pub timeout: WrittenDuration,
 }
 
-/// How a connection is closed.
+/// Close code and reason.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Close {
@@ -94,10 +94,10 @@ fn default_id() -> String {
     "default".to_owned()
 }
 
-fn ten_seconds() -> Lapse {
-    Lapse::secs(10)
+fn ten_seconds() -> WrittenDuration {
+    WrittenDuration::secs(10)
 }
 
-fn five_seconds() -> Lapse {
-    Lapse::secs(5)
+fn five_seconds() -> WrittenDuration {
+    WrittenDuration::secs(5)
 }

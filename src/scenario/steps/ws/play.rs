@@ -8,21 +8,21 @@ use reqwest::Url;
 use reqwest::header::SEC_WEBSOCKET_PROTOCOL;
 use serde_json::json;
 
-use super::dial::{Refused, dial};
-use super::frame::Frame;
-use super::handshake::{Request, request};
-use super::line::{End, Line, Next, VANISHED};
+use super::dial::{HandshakeError, dial};
+use super::frame::WsMessage;
+use super::handshake::{HandshakeRequest, request};
+use super::line::{NextFrame, VANISHED, WsConnection, WsEnd};
 use super::{Close, Ws};
 use crate::clock::Clock;
-use crate::scenario::answer::Outcome;
-use crate::scenario::answer::Sent;
-use crate::scenario::answer::{Answer, Told};
-use crate::scenario::network::Target;
+use crate::scenario::answer::SentRecord;
+use crate::scenario::answer::StepOutcome;
+use crate::scenario::answer::{StepAnswer, StructuredResponse};
+use crate::scenario::network::TargetUrl;
 use crate::scenario::network::Tls;
-use crate::scenario::network::tls::Trusted;
-use crate::scenario::steps::{Settings, Stage, StepRunner};
+use crate::scenario::network::tls::TlsIdentity;
+use crate::scenario::steps::{ConnectionSettings, StepRunner, TestEnvironment};
 use crate::scenario::values::credentials;
-use crate::scenario::values::{Excerpt, Kept, Lapse, Variables, json as written};
+use crate::scenario::values::{Excerpt, KeptContent, Variables, WrittenDuration, json as written};
 use crate::value::Value;
 
 /// Most messages kept of one step, and most bytes of them; the others are counted.
@@ -38,27 +38,27 @@ const SHOWN: usize = 8 << 10;
 /// The status of a handshake that was accepted.
 const SWITCHED: u16 = 101;
 
-/// What the `ws` steps of one scenario share: connections by name.
+/// Connections of the `ws` steps of one scenario, by name.
 #[derive(Default)]
 pub struct WsRunner {
-    lines: IndexMap<String, Line>,
+    lines: IndexMap<String, WsConnection>,
     trust: String,
-    /// What the user wants of TLS.
+    /// TLS settings of the user.
     tls: Tls,
 }
 
-/// What a step does, variables filled in.
-struct Act {
+/// Input of a step with variables filled in.
+struct WsInput {
     id: String,
-    connect: Option<(Url, Request)>,
-    send: Vec<Frame>,
-    receive: Option<Wanted>,
+    connect: Option<(Url, HandshakeRequest)>,
+    send: Vec<WsMessage>,
+    receive: Option<ReceiveLimit>,
     close: Option<Close>,
     may_be_refused: bool,
     limit: Duration,
 }
 
-struct Wanted {
+struct ReceiveLimit {
     count: Option<u64>,
     until: Option<Regex>,
     timeout: Duration,
@@ -66,14 +66,14 @@ struct Wanted {
     is_own: bool,
 }
 
-/// What is seen while a step is played.
+/// Record of a step that runs.
 #[derive(Default)]
-struct Seen {
+struct WsRecord {
     lines: String,
-    received: Vec<Frame>,
+    received: Vec<WsMessage>,
     bytes: usize,
     count: u64,
-    end: Option<End>,
+    end: Option<WsEnd>,
     status: Option<u16>,
     headers: Value,
     protocol: Option<String>,
@@ -81,12 +81,12 @@ struct Seen {
 }
 
 impl StepRunner for WsRunner {
-    fn new(settings: &Settings) -> Self {
+    fn new(settings: &ConnectionSettings) -> Self {
         Self { trust: settings.trust.clone(), tls: settings.tls.clone(), ..Self::default() }
     }
 
     fn end(self: Box<Self>) -> BoxFuture<'static, ()> {
-        Box::pin(async move { self.lines.into_values().for_each(Line::part) })
+        Box::pin(async move { self.lines.into_values().for_each(WsConnection::part) })
     }
 }
 
@@ -95,29 +95,29 @@ impl WsRunner {
     pub async fn play(
         &mut self,
         step: &Ws,
-        stage: &Stage<'_>,
+        stage: &TestEnvironment<'_>,
         variables: &Variables,
         left: Option<Duration>,
-    ) -> (Option<Sent>, Outcome) {
+    ) -> (Option<SentRecord>, StepOutcome) {
         let limit = |own: Duration| left.map_or(own, |left| left.min(own));
-        let act = match Act::new(step, stage.target, variables, limit) {
+        let act = match WsInput::new(step, stage.target, variables, limit) {
             Ok(act) => act,
-            Err(reason) => return (None, Outcome::error(reason)),
+            Err(reason) => return (None, StepOutcome::error(reason)),
         };
         let sent = act.sent(step, variables);
-        let mut seen = Seen::default();
+        let mut seen = WsRecord::default();
         let trusted = self.tls.trusting(&variables.fill(&self.trust));
         let error = self.perform(act, &trusted, stage.clock, &mut seen).await.err();
-        let answer = seen.is_something().then(|| Answer::Told(Box::new(seen.told())));
-        (Some(sent), Outcome { answer, error })
+        let answer = seen.is_something().then(|| StepAnswer::Told(Box::new(seen.told())));
+        (Some(sent), StepOutcome { answer, error })
     }
 
     async fn perform(
         &mut self,
-        act: Act,
-        trusted: &Trusted,
+        act: WsInput,
+        trusted: &TlsIdentity,
         clock: &dyn Clock,
-        seen: &mut Seen,
+        seen: &mut WsRecord,
     ) -> Result<(), String> {
         let id = &act.id;
         if let Some((url, request)) = act.connect {
@@ -126,7 +126,7 @@ impl WsRunner {
                 old.part();
             }
             match Box::pin(dial(&url, request, trusted, act.limit, clock)).await {
-                Ok(dialled) => drop(self.lines.insert(id.clone(), Line::new(dialled))),
+                Ok(dialled) => drop(self.lines.insert(id.clone(), WsConnection::new(dialled))),
                 Err(refused) => return seen.refused(refused, act.may_be_refused),
             }
             seen.note(format_args!("WebSocket {id}: connected"));
@@ -152,7 +152,7 @@ impl WsRunner {
             let end = tokio::select! {
                 end = line.close(*code, reason) => end,
                 () = clock.sleep(act.limit) => {
-                    End { code: VANISHED, reason: format!("no answer to it within {}", Lapse(act.limit)) }
+                    WsEnd { code: VANISHED, reason: format!("no answer to it within {}", WrittenDuration(act.limit)) }
                 }
             };
             seen.ended(end);
@@ -162,17 +162,17 @@ impl WsRunner {
 }
 
 async fn send(
-    line: &mut Line,
-    frames: Vec<Frame>,
+    line: &mut WsConnection,
+    frames: Vec<WsMessage>,
     limit: Duration,
     clock: &dyn Clock,
-    seen: &mut Seen,
+    seen: &mut WsRecord,
 ) -> Result<(), String> {
     let all = frames.len();
     for (index, frame) in frames.into_iter().enumerate() {
         let sent = tokio::select! {
             sent = line.send(frame) => sent,
-            () = clock.sleep(limit) => Err(format!("it was not taken within {}", Lapse(limit))),
+            () = clock.sleep(limit) => Err(format!("it was not taken within {}", WrittenDuration(limit))),
         };
         if let Err(reason) = sent {
             if let Some(end) = line.end() {
@@ -187,7 +187,7 @@ async fn send(
     Ok(())
 }
 
-async fn receive(line: &Line, wanted: &Wanted, clock: &dyn Clock, seen: &mut Seen) {
+async fn receive(line: &WsConnection, wanted: &ReceiveLimit, clock: &dyn Clock, seen: &mut WsRecord) {
     let receiving = line.receiving();
     let mut late = clock.sleep(wanted.timeout);
     let mut is_late = false;
@@ -201,14 +201,14 @@ async fn receive(line: &Line, wanted: &Wanted, clock: &dyn Clock, seen: &mut See
             next = line.next() => next,
         };
         match next {
-            Next::Message(frame) => {
+            NextFrame::Message(frame) => {
                 let is_last = wanted.until.as_ref().is_some_and(|until| until.is_match(&frame.to_string()));
                 seen.take(frame);
                 if is_last {
                     break;
                 }
             }
-            Next::Ended(end) => {
+            NextFrame::Ended(end) => {
                 seen.end = Some(end);
                 break;
             }
@@ -221,7 +221,7 @@ async fn receive(line: &Line, wanted: &Wanted, clock: &dyn Clock, seen: &mut See
     };
     let within = match (is_late, wanted.is_own) {
         (false, _) => String::new(),
-        (true, true) => format!(" within {}", Lapse(wanted.timeout)),
+        (true, true) => format!(" within {}", WrittenDuration(wanted.timeout)),
         (true, false) => " before the time of the step was over".to_owned(),
     };
     seen.note(format_args!("{of}{within}"));
@@ -235,7 +235,7 @@ fn messages(count: u64) -> String {
     if count == 1 { "1 message".to_owned() } else { format!("{count} messages") }
 }
 
-impl Seen {
+impl WsRecord {
     fn note(&mut self, line: std::fmt::Arguments<'_>) {
         let _ = writeln!(self.lines, "{line}");
     }
@@ -244,7 +244,7 @@ impl Seen {
         self.status.is_some()
     }
 
-    fn take(&mut self, frame: Frame) {
+    fn take(&mut self, frame: WsMessage) {
         self.count += 1;
         if self.received.len() < MESSAGES
             && (self.bytes + frame.length() <= BYTES || self.received.is_empty())
@@ -268,16 +268,16 @@ impl Seen {
         }
     }
 
-    fn ended(&mut self, end: End) {
+    fn ended(&mut self, end: WsEnd) {
         let reason = if end.reason.is_empty() { String::new() } else { format!(": {}", end.reason) };
         self.note(format_args!("Closed with code {}{reason}", end.code));
         self.end = Some(end);
     }
 
-    fn refused(&mut self, refused: Refused, is_answer: bool) -> Result<(), String> {
+    fn refused(&mut self, refused: HandshakeError, is_answer: bool) -> Result<(), String> {
         match refused {
-            Refused::Broken(reason) => Err(reason),
-            Refused::Answer { status, headers, body } => {
+            HandshakeError::Broken(reason) => Err(reason),
+            HandshakeError::Answer { status, headers, body } => {
                 self.note(format_args!("The handshake was refused: HTTP {status}"));
                 if !body.trim().is_empty() {
                     self.note(format_args!("{}", body.trim_end()));
@@ -288,12 +288,12 @@ impl Seen {
         }
     }
 
-    fn told(self) -> Told {
-        let shown: Vec<String> = self.received.iter().map(Frame::to_string).collect();
+    fn told(self) -> StructuredResponse {
+        let shown: Vec<String> = self.received.iter().map(WsMessage::to_string).collect();
         let main = match (self.refusal, self.received.as_slice()) {
             (Some(body), _) => ("body", body),
             (None, [one]) => ("messages", one.alone()),
-            (None, several) => ("messages", written::text(&several.iter().map(Frame::to_json).collect())),
+            (None, several) => ("messages", written::text(&several.iter().map(WsMessage::to_json).collect())),
         };
         let (close, reason) = self.end.map(|end| (end.code, end.reason)).unzip();
         let parts = [
@@ -305,16 +305,16 @@ impl Seen {
             ("status", json!(self.status)),
             ("header", self.headers),
         ];
-        Told {
+        StructuredResponse {
             text: self.lines,
-            main: (main.0, Kept::of(main.1.as_bytes(), KEPT)),
+            main: (main.0, KeptContent::of(main.1.as_bytes(), KEPT)),
             parts: parts.into_iter().collect(),
             evidence: Vec::new(),
         }
     }
 }
 
-impl Act {
+impl WsInput {
     fn new(
         step: &Ws,
         target: Option<&str>,
@@ -327,7 +327,7 @@ impl Act {
             Some(written) => {
                 let written = variables.fill(written);
                 let url = address(&written, target)?;
-                let home = target.map(Target::parse).transpose()?;
+                let home = target.map(TargetUrl::parse).transpose()?;
                 let path = home.and_then(|home| home.path_as_written(&written));
                 let headers =
                     step.headers.iter().map(|(name, value)| (name.clone(), filled(value))).collect();
@@ -338,7 +338,7 @@ impl Act {
         };
         let receive = match &step.receive {
             None => None,
-            Some(receive) => Some(Wanted {
+            Some(receive) => Some(ReceiveLimit {
                 count: receive.count,
                 until: match &receive.until {
                     Some(until) => Some(
@@ -362,7 +362,7 @@ impl Act {
     }
 
     /// What is recorded of it. The text leaves out the target, which differs from run to run.
-    fn sent(&self, step: &Ws, variables: &Variables) -> Sent {
+    fn sent(&self, step: &Ws, variables: &Variables) -> SentRecord {
         let mut text = format!("WebSocket {}\n", self.id);
         let filled = |name: &str, value: &String| credentials::recorded(name, &variables.fill(value));
         if let Some(url) = &step.url {
@@ -374,7 +374,7 @@ impl Act {
                 let _ = writeln!(text, "subprotocols {}", variables.fill(&step.protocols.join(", ")));
             }
         }
-        let body = self.send.iter().map(Frame::to_string).collect::<Vec<_>>().join("\n");
+        let body = self.send.iter().map(WsMessage::to_string).collect::<Vec<_>>().join("\n");
         for frame in &self.send {
             let _ = writeln!(text, "send {frame}");
         }
@@ -382,18 +382,18 @@ impl Act {
             let _ = writeln!(text, "close {code} {reason}");
         }
         let headers = step.headers.iter().map(|(name, value)| (name.to_lowercase(), filled(name, value)));
-        Sent {
+        SentRecord {
             text: Excerpt::visible(&text, SHOWN).text,
             url: self.connect.as_ref().map(|(url, request)| shown(url, request)),
             headers: self.connect.is_some().then(|| headers.collect()),
             body: (!self.send.is_empty()).then(|| Excerpt::of_text(&body, SHOWN).text),
-            ..Sent::default()
+            ..SentRecord::default()
         }
     }
 }
 
 /// The URL that `request` goes to, as it is recorded.
-fn shown(url: &Url, request: &Request) -> String {
+fn shown(url: &Url, request: &HandshakeRequest) -> String {
     let mut place = url.clone();
     place.set_path("");
     place.set_query(None);
@@ -403,7 +403,7 @@ fn shown(url: &Url, request: &Request) -> String {
 
 /// Where to connect: always at the target, whatever the URL says.
 fn address(filled: &str, target: Option<&str>) -> Result<Url, String> {
-    let home = target.map(Target::parse).transpose()?;
+    let home = target.map(TargetUrl::parse).transpose()?;
     if !is_whole(filled) {
         let mut url = home.ok_or("there is no target to connect to")?.join(filled)?;
         let scheme = if url.scheme() == "https" { "wss" } else { "ws" };

@@ -1,11 +1,11 @@
 use regex::Regex;
 
-use super::frame::Payload;
+use super::frame::WsPayload;
 use super::{Close, Receive, Ws, default_id, five_seconds, ten_seconds};
 use crate::diag::Code;
-use crate::scenario::reader::bytes::Bytes;
-use crate::scenario::reader::yaml::{Kind, Node};
-use crate::scenario::reader::{Reader, given, keys};
+use crate::scenario::reader::bytes::EncodedBytes;
+use crate::scenario::reader::yaml::{NodeKind, YamlNode};
+use crate::scenario::reader::{NodeReader, given, keys};
 use crate::scenario::values::Variables;
 use crate::scenario::values::variables::placeholders;
 
@@ -13,7 +13,7 @@ use crate::scenario::values::variables::placeholders;
 const NORMAL: u16 = 1000;
 
 /// Reads it from a file.
-pub fn read(reader: &mut Reader<'_>, node: &Node, step: &Node) -> Option<Ws> {
+pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode, step: &YamlNode) -> Option<Ws> {
     let entries = reader.entries(node, "`ws`")?;
     if entries.is_empty() {
         reader.complain(Code::ScenarioMissing, node, "`ws` does nothing").help =
@@ -30,7 +30,7 @@ pub fn read(reader: &mut Reader<'_>, node: &Node, step: &Node) -> Option<Ws> {
     }
     let id = given(node, "id").and_then(|_| reader.required(node, "id", "a WebSocket"));
     let protocols = given(node, "protocols").map(|list| protocols(reader, list)).unwrap_or_default();
-    let timeout = given(node, "timeout").and_then(|value| reader.lapse(value, "`timeout`"));
+    let timeout = given(node, "timeout").and_then(|value| reader.duration(value, "`timeout`"));
     Some(Ws {
         url,
         id: id.unwrap_or_else(default_id),
@@ -44,14 +44,14 @@ pub fn read(reader: &mut Reader<'_>, node: &Node, step: &Node) -> Option<Ws> {
     })
 }
 
-fn protocols(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
+fn protocols(reader: &mut NodeReader<'_>, node: &YamlNode) -> Vec<String> {
     match &node.kind {
-        Kind::List(items) => items.iter().filter_map(|item| reader.text(item, "a subprotocol")).collect(),
+        NodeKind::List(items) => items.iter().filter_map(|item| reader.text(item, "a subprotocol")).collect(),
         _ => reader.text(node, "`protocols`").into_iter().collect(),
     }
 }
 
-fn payloads(reader: &mut Reader<'_>, node: &Node) -> Vec<Payload> {
+fn payloads(reader: &mut NodeReader<'_>, node: &YamlNode) -> Vec<WsPayload> {
     let (one, several) = (given(node, "send"), given(node, "messages"));
     if let (Some(_), Some(several)) = (one, several) {
         reader.complain(Code::ScenarioValue, several, "a step has `send` or `messages`, not both");
@@ -61,30 +61,30 @@ fn payloads(reader: &mut Reader<'_>, node: &Node) -> Vec<Payload> {
 }
 
 /// Text, `{ base64: … }`, `{ hex: … }`, `{ bytes: … }` of these, what a file has, or any other value as JSON.
-fn payload(reader: &mut Reader<'_>, node: &Node) -> Option<Payload> {
+fn payload(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<WsPayload> {
     if let Some(text) = node.scalar_text() {
-        return Some(Payload::Text(text));
+        return Some(WsPayload::Text(text));
     }
     let payload = match &node.kind {
-        Kind::Table(entries) => match entries.as_slice() {
+        NodeKind::Table(entries) => match entries.as_slice() {
             [(key, value)] if key.text() == Some("bytes") && is_bytes(value) => {
-                match Bytes::read(reader, value, "`bytes`")? {
-                    Bytes::Base64(text) => Payload::Base64(text),
-                    Bytes::Hex(text) => Payload::Hex(text),
+                match EncodedBytes::read(reader, value, "`bytes`")? {
+                    EncodedBytes::Base64(text) => WsPayload::Base64(text),
+                    EncodedBytes::Hex(text) => WsPayload::Hex(text),
                 }
             }
             [(key, value)] => match (key.text(), value.scalar_text()) {
-                (Some("base64"), Some(text)) => Payload::Base64(text),
-                (Some("hex"), Some(text)) => Payload::Hex(text),
+                (Some("base64"), Some(text)) => WsPayload::Base64(text),
+                (Some("hex"), Some(text)) => WsPayload::Hex(text),
                 // What the file has stands in the place of its name by now.
-                (Some("file"), Some(text)) => Payload::File(text),
-                _ => Payload::Json(node.to_json()),
+                (Some("file"), Some(text)) => WsPayload::File(text),
+                _ => WsPayload::Json(node.to_json()),
             },
-            _ => Payload::Json(node.to_json()),
+            _ => WsPayload::Json(node.to_json()),
         },
-        _ => Payload::Json(node.to_json()),
+        _ => WsPayload::Json(node.to_json()),
     };
-    if let Payload::Base64(text) | Payload::Hex(text) = &payload
+    if let WsPayload::Base64(text) | WsPayload::Hex(text) = &payload
         && placeholders(text).is_empty()
         && let Err(reason) = payload.fill(&Variables::default())
     {
@@ -94,14 +94,14 @@ fn payload(reader: &mut Reader<'_>, node: &Node) -> Option<Payload> {
 }
 
 /// Whether a value is written as bytes are.
-fn is_bytes(node: &Node) -> bool {
-    let Kind::Table(entries) = &node.kind else { return false };
+fn is_bytes(node: &YamlNode) -> bool {
+    let NodeKind::Table(entries) = &node.kind else { return false };
     matches!(entries.as_slice(), [(key, _)] if key.text().is_some_and(|word| keys::BYTES.contains(&word)))
 }
 
-fn receive(reader: &mut Reader<'_>, node: &Node) -> Option<Receive> {
+fn receive(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Receive> {
     reader.table(node, "`receive`", &["count", "timeout", "until", "closed"])?;
-    let timeout = given(node, "timeout").and_then(|value| reader.lapse(value, "`timeout`"));
+    let timeout = given(node, "timeout").and_then(|value| reader.duration(value, "`timeout`"));
     let until = given(node, "until").and_then(|value| reader.text(value, "`until`"));
     if let (Some(pattern), Some(value)) = (&until, given(node, "until"))
         && placeholders(pattern).is_empty()
@@ -126,7 +126,7 @@ fn receive(reader: &mut Reader<'_>, node: &Node) -> Option<Receive> {
     Some(Receive { count, until, closed, timeout: timeout.unwrap_or_else(five_seconds) })
 }
 
-fn count(reader: &mut Reader<'_>, node: &Node) -> Option<u64> {
+fn count(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<u64> {
     let count = node.to_json().as_u64().filter(|count| *count > 0);
     if count.is_none() {
         reader.mistyped(node, "`count`", "a whole number from 1");
@@ -135,11 +135,11 @@ fn count(reader: &mut Reader<'_>, node: &Node) -> Option<u64> {
 }
 
 /// `true`, a code, or a code and a reason.
-fn close(reader: &mut Reader<'_>, node: &Node) -> Option<Close> {
+fn close(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Close> {
     if let Some(flag) = node.to_json().as_bool() {
         return flag.then(|| Close { code: NORMAL, reason: String::new() });
     }
-    if !matches!(node.kind, Kind::Table(_)) {
+    if !matches!(node.kind, NodeKind::Table(_)) {
         return code(reader, node).map(|code| Close { code, reason: String::new() });
     }
     reader.table(node, "`close`", &["code", "reason"])?;
@@ -151,7 +151,7 @@ fn close(reader: &mut Reader<'_>, node: &Node) -> Option<Close> {
     Some(Close { code, reason })
 }
 
-fn code(reader: &mut Reader<'_>, node: &Node) -> Option<u16> {
+fn code(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<u16> {
     let code = node.to_json().as_u64().and_then(|code| u16::try_from(code).ok());
     // The others are told by no peer: they say what happened without a close frame.
     let code = code.filter(|code| matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999));

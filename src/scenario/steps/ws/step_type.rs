@@ -8,12 +8,12 @@ use serde_json::json;
 use super::play::WsRunner;
 use super::{KEYS, Ws, read};
 use crate::diag::Code;
-use crate::scenario::answer::Answer;
-use crate::scenario::checks::assert::{Form, Subject};
+use crate::scenario::answer::StepAnswer;
+use crate::scenario::checks::assert::{AssertionForm, Subject};
 use crate::scenario::reader::linter::Linter;
-use crate::scenario::reader::yaml::{Kind, Node};
+use crate::scenario::reader::yaml::{NodeKind, YamlNode};
 use crate::scenario::steps::{Action, Played, StepAction, StepContext, StepType};
-use crate::scenario::values::credentials::Part;
+use crate::scenario::values::credentials::CredentialPart;
 use crate::value::Value;
 
 /// `ws`: messages over a WebSocket.
@@ -21,14 +21,14 @@ pub static TYPE: StepType = StepType {
     word: "ws",
     keys: KEYS,
     subjects: &[
-        (Subject::Messages, Form::Text),
-        (Subject::Json, Form::Json),
-        (Subject::Count, Form::Count),
-        (Subject::Close, Form::Codes),
-        (Subject::Protocol, Form::Text),
-        (Subject::Status, Form::Status),
-        (Subject::Header, Form::Named),
-        (Subject::Duration, Form::Duration),
+        (Subject::Messages, AssertionForm::Text),
+        (Subject::Json, AssertionForm::Json),
+        (Subject::Count, AssertionForm::Count),
+        (Subject::Close, AssertionForm::Codes),
+        (Subject::Protocol, AssertionForm::Text),
+        (Subject::Status, AssertionForm::Status),
+        (Subject::Header, AssertionForm::Named),
+        (Subject::Duration, AssertionForm::Duration),
     ],
     sources: &["messages", "count", "close", "reason", "protocol", "status", "header:"],
     vacuous_words: ["a refusal", "silence"],
@@ -48,7 +48,7 @@ impl StepAction for Ws {
         Box::pin(connections.runner::<WsRunner>().play(self, stage, variables, left))
     }
 
-    fn vacuous(&self) -> [Option<Answer>; 2] {
+    fn vacuous(&self) -> [Option<StepAnswer>; 2] {
         let refused = self.may_be_refused.then(|| answer(404, json!(null)));
         [refused, Some(answer(101, json!(1000)))]
     }
@@ -61,16 +61,16 @@ impl StepAction for Ws {
         self.receive.is_some()
     }
 
-    fn each_credential(&mut self, see: &mut dyn FnMut(Part<'_>)) {
+    fn each_credential(&mut self, see: &mut dyn FnMut(CredentialPart<'_>)) {
         if let Some(url) = &mut self.url {
-            see(Part::url(url));
+            see(CredentialPart::url(url));
         }
-        self.headers.iter_mut().for_each(|(name, text)| see(Part::header(name, text)));
+        self.headers.iter_mut().for_each(|(name, text)| see(CredentialPart::header(name, text)));
     }
 }
 
 /// The answer of a program that sends nothing.
-fn answer(status: u16, close: Value) -> Answer {
+fn answer(status: u16, close: Value) -> StepAnswer {
     let parts = vec![
         ("messages", "".into()),
         ("count", 0.into()),
@@ -78,15 +78,15 @@ fn answer(status: u16, close: Value) -> Answer {
         ("status", status.into()),
         ("header", json!({})),
     ];
-    Answer::structured(("messages", if status == 101 { "[]" } else { "" }), parts)
+    StepAnswer::structured(("messages", if status == 101 { "[]" } else { "" }), parts)
 }
 
-fn lint(linter: &mut Linter<'_>, node: &Node) {
+fn lint(linter: &mut Linter<'_>, node: &YamlNode) {
     if !linter.is_mapping(Code::LintWs, node, "ws") {
         return;
     }
     let Some(receive) = node.get("receive") else { return };
-    linter.lapse(Code::LintWsTimeout, receive, "timeout");
+    linter.duration(Code::LintWsTimeout, receive, "timeout");
     if let Some(count) = receive.get("count").filter(|count| !count.is_null())
         && count.to_json().as_i64().is_none_or(|count| count < 1)
     {
@@ -95,13 +95,13 @@ fn lint(linter: &mut Linter<'_>, node: &Node) {
 }
 
 /// Steps on a connection that no earlier step has opened.
-fn lint_order(linter: &mut Linter<'_>, steps: &[&Node]) {
+fn lint_order(linter: &mut Linter<'_>, steps: &[&YamlNode]) {
     let mut open = HashSet::new();
     for socket in steps.iter().filter_map(|step| step.get("ws")) {
-        let id = socket.get("id").and_then(Node::scalar_text).unwrap_or_else(|| "default".to_owned());
+        let id = socket.get("id").and_then(YamlNode::scalar_text).unwrap_or_else(|| "default".to_owned());
         if socket.get("url").is_some() {
             open.insert(id);
-        } else if !open.contains(&id) && matches!(socket.kind, Kind::Table(_)) {
+        } else if !open.contains(&id) && matches!(socket.kind, NodeKind::Table(_)) {
             linter.say(
                 Code::LintWsUrl,
                 socket,

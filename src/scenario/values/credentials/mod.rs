@@ -2,7 +2,7 @@
 
 mod part;
 
-pub use part::Part;
+pub use part::CredentialPart;
 
 use std::borrow::Cow;
 use std::iter::once;
@@ -65,7 +65,7 @@ const SCHEMES: [&str; 6] = ["basic", "bearer", "digest", "negotiate", "token", "
 
 /// What a text of a scenario is.
 #[derive(Clone, Copy)]
-pub enum Kind<'s> {
+pub enum CredentialKind<'s> {
     /// The value of the header with this name.
     Header(&'s str),
     /// The value of one cookie.
@@ -78,18 +78,22 @@ pub enum Kind<'s> {
     Whole,
 }
 
-impl Kind<'_> {
+impl CredentialKind<'_> {
     /// Where the credentials are in `text`, in order.
     pub fn spans(self, text: &str) -> Vec<Range<usize>> {
         let spans = match self {
-            Kind::Header(name) if name.eq_ignore_ascii_case("cookie") => cookies(text),
-            Kind::Header(name) if is_header(name) => {
+            CredentialKind::Header(name) if name.eq_ignore_ascii_case("cookie") => cookies(text),
+            CredentialKind::Header(name) if is_header(name) => {
                 once(scheme(text).map_or(0, |scheme| scheme.len() + 1)..text.len()).collect()
             }
-            Kind::Url => userinfo(text).map(|part| range(text, part)).chain(parameters(text)).collect(),
-            Kind::Parameter(name) if !is_parameter(name) => Vec::new(),
-            Kind::Header(_) => Vec::new(),
-            Kind::Parameter(_) | Kind::Cookie | Kind::Whole => once(0..text.len()).collect(),
+            CredentialKind::Url => {
+                userinfo(text).map(|part| range(text, part)).chain(parameters(text)).collect()
+            }
+            CredentialKind::Parameter(name) if !is_parameter(name) => Vec::new(),
+            CredentialKind::Header(_) => Vec::new(),
+            CredentialKind::Parameter(_) | CredentialKind::Cookie | CredentialKind::Whole => {
+                once(0..text.len()).collect()
+            }
         };
         let mut spans: Vec<_> = spans.into_iter().filter(|span| !span.is_empty()).collect();
         spans.sort_unstable_by_key(|span| span.start);
@@ -176,12 +180,12 @@ pub fn literals(text: &str) -> impl Iterator<Item = &str> {
 
 /// What is recorded of the header `name`: the scheme of its value, if that has one, and the names of cookies.
 pub fn recorded(name: &str, value: &str) -> String {
-    Kind::Header(name).masked(value, |_| true).into_owned()
+    CredentialKind::Header(name).masked(value, |_| true).into_owned()
 }
 
 /// What is recorded of a URL, or of a path with its query.
 pub fn recorded_url(url: &str) -> Cow<'_, str> {
-    Kind::Url.masked(url, |_| true)
+    CredentialKind::Url.masked(url, |_| true)
 }
 
 /// How keys of well-known kinds look.

@@ -3,44 +3,44 @@ use std::ops::Range;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Kind, is_literal, literals, scheme};
+use super::{CredentialKind, is_literal, literals, scheme};
 use crate::value::Value;
 
 /// A text of a scenario that may hold credentials.
-pub struct Part<'s> {
-    kind: Kind<'s>,
-    text: Text<'s>,
+pub struct CredentialPart<'s> {
+    kind: CredentialKind<'s>,
+    text: PartText<'s>,
 }
 
-enum Text<'s> {
+enum PartText<'s> {
     Plain(&'s mut String),
     Value(&'s mut Value),
 }
 
-impl<'s> Part<'s> {
+impl<'s> CredentialPart<'s> {
     /// A URL, or a path with its query.
     pub fn url(text: &'s mut String) -> Self {
-        Self { kind: Kind::Url, text: Text::Plain(text) }
+        Self { kind: CredentialKind::Url, text: PartText::Plain(text) }
     }
 
     /// The value of the header `name`.
     pub fn header(name: &'s str, text: &'s mut String) -> Self {
-        Self { kind: Kind::Header(name), text: Text::Plain(text) }
+        Self { kind: CredentialKind::Header(name), text: PartText::Plain(text) }
     }
 
     /// The value of a cookie.
     pub fn cookie(text: &'s mut String) -> Self {
-        Self { kind: Kind::Cookie, text: Text::Plain(text) }
+        Self { kind: CredentialKind::Cookie, text: PartText::Plain(text) }
     }
 
     /// The value of the query parameter `name`.
     pub fn parameter(name: &'s str, value: &'s mut Value) -> Self {
-        Self { kind: Kind::Parameter(name), text: Text::Value(value) }
+        Self { kind: CredentialKind::Parameter(name), text: PartText::Value(value) }
     }
 
     /// A value that is a credential as a whole.
     pub fn whole(value: &'s mut Value) -> Self {
-        Self { kind: Kind::Whole, text: Text::Value(value) }
+        Self { kind: CredentialKind::Whole, text: PartText::Value(value) }
     }
 
     /// Where the credentials are in `text`, in order.
@@ -51,7 +51,7 @@ impl<'s> Part<'s> {
     /// The secret in a credential: of a user name and a password, the password.
     pub fn secret_in<'t>(&self, credential: &'t str) -> &'t str {
         match self.kind {
-            Kind::Url => credential.split_once(':').map_or(credential, |(_, password)| password),
+            CredentialKind::Url => credential.split_once(':').map_or(credential, |(_, password)| password),
             _ => credential,
         }
     }
@@ -59,25 +59,25 @@ impl<'s> Part<'s> {
     /// The text of it.
     pub fn text(&self) -> String {
         match &self.text {
-            Text::Plain(text) => (*text).clone(),
-            Text::Value(value) => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+            PartText::Plain(text) => (*text).clone(),
+            PartText::Value(value) => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
         }
     }
 
     /// The value of it.
     pub fn value(&self) -> Value {
         match &self.text {
-            Text::Plain(text) => Value::String((*text).clone()),
-            Text::Value(value) => (*value).clone(),
+            PartText::Plain(text) => Value::String((*text).clone()),
+            PartText::Value(value) => (*value).clone(),
         }
     }
 
     /// Puts `value` in its place.
     pub fn put(self, value: Value) {
         match (self.text, value) {
-            (Text::Plain(text), Value::String(new)) => *text = new,
-            (Text::Value(old), value) => *old = value,
-            (Text::Plain(_), _) => {}
+            (PartText::Plain(text), Value::String(new)) => *text = new,
+            (PartText::Value(old), value) => *old = value,
+            (PartText::Plain(_), _) => {}
         }
     }
 
@@ -101,7 +101,7 @@ impl<'s> Part<'s> {
             let is_basic = scheme(&text).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"));
             let decoded = is_basic.then(|| STANDARD.decode(credential.trim()).ok()).flatten();
             let pair = match (self.kind, decoded.and_then(|bytes| String::from_utf8(bytes).ok())) {
-                (Kind::Url, _) => Some(credential.to_owned()),
+                (CredentialKind::Url, _) => Some(credential.to_owned()),
                 (_, pair) => pair,
             };
             if let Some((name, password)) = pair.as_deref().and_then(|pair| pair.split_once(':')) {
@@ -110,9 +110,9 @@ impl<'s> Part<'s> {
         }
         // Simple words such as the value of the cookie `theme` occur everywhere.
         let is_cookie = match self.kind {
-            Kind::Cookie => true,
-            Kind::Header(name) => name.eq_ignore_ascii_case("cookie"),
-            Kind::Url | Kind::Parameter(_) | Kind::Whole => false,
+            CredentialKind::Cookie => true,
+            CredentialKind::Header(name) => name.eq_ignore_ascii_case("cookie"),
+            CredentialKind::Url | CredentialKind::Parameter(_) | CredentialKind::Whole => false,
         };
         values.retain(|value| !is_cookie || !value.chars().all(|c| c.is_ascii_lowercase()));
         values

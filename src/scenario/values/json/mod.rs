@@ -12,7 +12,7 @@ use serde_json::{Map, Number};
 
 use super::variables::as_text;
 use crate::value::{Value, nested};
-use reader::Stop;
+use reader::JsonFault;
 
 /// The key of a number that is kept as it is written.
 const EXACT: &str = "$exact number";
@@ -25,14 +25,14 @@ const AROUND: usize = 8;
 
 /// Why text cannot be read; completes a sentence: `the body is no JSON: …`.
 #[derive(Debug)]
-pub enum Unread {
+pub enum JsonError {
     /// Lists and mappings in it are nested more than so many levels deep.
     Deep(usize),
     /// It is no JSON.
     Wrong(serde_json::Error),
 }
 
-impl fmt::Display for Unread {
+impl fmt::Display for JsonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Deep(most) => write!(f, "is {}, too deep to be read", nested(*most)),
@@ -42,34 +42,34 @@ impl fmt::Display for Unread {
 }
 
 /// Reads JSON text. Halves of surrogate pairs, which no text can hold, become `U+FFFD`.
-pub fn parse(text: &str) -> Result<Value, Unread> {
+pub fn parse(text: &str) -> Result<Value, JsonError> {
     within(text, DEEPEST, number)
 }
 
 /// The same for text that becomes a part of an answer.
-pub fn parse_part(text: &str) -> Result<Value, Unread> {
+pub fn parse_part(text: &str) -> Result<Value, JsonError> {
     within(text, DEEPEST - AROUND, number)
 }
 
 /// The same, with every number whose text would change (`1.10`, `1e3`, `2.0`) kept as it is written.
-pub fn parse_as_written(text: &str) -> Result<Value, Unread> {
+pub fn parse_as_written(text: &str) -> Result<Value, JsonError> {
     within(text, DEEPEST, as_written)
 }
 
-fn within(text: &str, most: usize, number: fn(&str) -> Option<Value>) -> Result<Value, Unread> {
+fn within(text: &str, most: usize, number: fn(&str) -> Option<Value>) -> Result<Value, JsonError> {
     let text = text.trim_start_matches('\u{FEFF}');
     let stop = match reader::read(text, most, number) {
         Ok(value) => return Ok(value),
         Err(stop) => stop,
     };
     let again = match whole_pairs(text) {
-        Cow::Owned(whole) if stop == Stop::Wrong => reader::read(&whole, most, number),
+        Cow::Owned(whole) if stop == JsonFault::Wrong => reader::read(&whole, most, number),
         _ => Err(stop),
     };
     again.map_err(|stop| match stop {
-        Stop::Deep => Unread::Deep(most),
+        JsonFault::Deep => JsonError::Deep(most),
         // The library says where and why.
-        Stop::Wrong => Unread::Wrong(
+        JsonFault::Wrong => JsonError::Wrong(
             serde_json::from_str::<Value>(text)
                 .err()
                 .unwrap_or_else(|| serde::de::Error::custom("it cannot be understood")),
@@ -287,7 +287,7 @@ mod tests {
             Some(false)
         );
         assert_eq!(number("1e"), None);
-        assert!(matches!(parse("[1e]"), Err(Unread::Wrong(_))));
+        assert!(matches!(parse("[1e]"), Err(JsonError::Wrong(_))));
     }
 
     #[test]

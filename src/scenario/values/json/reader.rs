@@ -6,7 +6,7 @@ use crate::value::Value;
 
 /// Why text cannot be read.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Stop {
+pub enum JsonFault {
     /// Lists and mappings in it are nested too deep.
     Deep,
     /// It is no JSON.
@@ -14,23 +14,23 @@ pub enum Stop {
 }
 
 /// A list or mapping whose end has not come.
-enum Open {
+enum OpenValue {
     List(Vec<Value>),
     /// With the key of the value that is read.
     Table(Map<String, Value>, String),
 }
 
 /// The value that `text` is, at most `most` levels deep, with every number as `number` makes it of its literal.
-pub fn read(text: &str, most: usize, number: fn(&str) -> Option<Value>) -> Result<Value, Stop> {
-    let mut text = Text { text, at: 0 };
+pub fn read(text: &str, most: usize, number: fn(&str) -> Option<Value>) -> Result<Value, JsonFault> {
+    let mut text = JsonText { text, at: 0 };
     let mut open = Vec::new();
     loop {
         let first = text.next();
         let begun = match first {
-            Some(b'[' | b'{') if open.len() == most => return Err(Stop::Deep),
-            Some(b'[') => (!text.opens_empty(b']')).then(|| Ok(Open::List(Vec::new()))),
+            Some(b'[' | b'{') if open.len() == most => return Err(JsonFault::Deep),
+            Some(b'[') => (!text.opens_empty(b']')).then(|| Ok(OpenValue::List(Vec::new()))),
             Some(b'{') => {
-                (!text.opens_empty(b'}')).then(|| text.key().map(|key| Open::Table(Map::new(), key)))
+                (!text.opens_empty(b'}')).then(|| text.key().map(|key| OpenValue::Table(Map::new(), key)))
             }
             _ => None,
         };
@@ -42,40 +42,44 @@ pub fn read(text: &str, most: usize, number: fn(&str) -> Option<Value>) -> Resul
             Some(b'[') => Value::Array(Vec::new()),
             Some(b'{') => Value::Object(Map::new()),
             Some(b'"') => Value::String(text.string()?),
-            Some(b'-' | b'0'..=b'9') => number(text.number()).ok_or(Stop::Wrong)?,
+            Some(b'-' | b'0'..=b'9') => number(text.number()).ok_or(JsonFault::Wrong)?,
             _ => text.word()?,
         };
         if let Some(whole) = close(&mut text, &mut open, value)? {
-            return if text.next().is_none() { Ok(whole) } else { Err(Stop::Wrong) };
+            return if text.next().is_none() { Ok(whole) } else { Err(JsonFault::Wrong) };
         }
     }
 }
 
 /// Puts `value` where it belongs, and ends what ends with it. The whole value, once nothing is open any more.
-fn close(text: &mut Text<'_>, open: &mut Vec<Open>, mut value: Value) -> Result<Option<Value>, Stop> {
+fn close(
+    text: &mut JsonText<'_>,
+    open: &mut Vec<OpenValue>,
+    mut value: Value,
+) -> Result<Option<Value>, JsonFault> {
     loop {
         value = match open.pop() {
             None => return Ok(Some(value)),
-            Some(Open::List(mut items)) => {
+            Some(OpenValue::List(mut items)) => {
                 items.push(value);
                 if text.takes(b',') {
-                    open.push(Open::List(items));
+                    open.push(OpenValue::List(items));
                     return Ok(None);
                 }
                 if !text.takes(b']') {
-                    return Err(Stop::Wrong);
+                    return Err(JsonFault::Wrong);
                 }
                 Value::Array(items)
             }
-            Some(Open::Table(mut table, key)) => {
+            Some(OpenValue::Table(mut table, key)) => {
                 table.insert(key, value);
                 if text.takes(b',') {
                     let key = text.key()?;
-                    open.push(Open::Table(table, key));
+                    open.push(OpenValue::Table(table, key));
                     return Ok(None);
                 }
                 if !text.takes(b'}') {
-                    return Err(Stop::Wrong);
+                    return Err(JsonFault::Wrong);
                 }
                 Value::Object(table)
             }
@@ -84,12 +88,12 @@ fn close(text: &mut Text<'_>, open: &mut Vec<Open>, mut value: Value) -> Result<
 }
 
 /// Text and how far it is read.
-struct Text<'t> {
+struct JsonText<'t> {
     text: &'t str,
     at: usize,
 }
 
-impl<'t> Text<'t> {
+impl<'t> JsonText<'t> {
     fn left(&self) -> &'t [u8] {
         &self.text.as_bytes()[self.at..]
     }
@@ -120,22 +124,22 @@ impl<'t> Text<'t> {
         &self.text[from..self.at]
     }
 
-    fn key(&mut self) -> Result<String, Stop> {
+    fn key(&mut self) -> Result<String, JsonFault> {
         if self.next() != Some(b'"') {
-            return Err(Stop::Wrong);
+            return Err(JsonFault::Wrong);
         }
         let key = self.string()?;
-        if self.takes(b':') { Ok(key) } else { Err(Stop::Wrong) }
+        if self.takes(b':') { Ok(key) } else { Err(JsonFault::Wrong) }
     }
 
     /// Reads the text in quotes that comes next.
-    fn string(&mut self) -> Result<String, Stop> {
+    fn string(&mut self) -> Result<String, JsonFault> {
         let bytes = self.left();
         let mut end = 1;
-        while *bytes.get(end).ok_or(Stop::Wrong)? != b'"' {
+        while *bytes.get(end).ok_or(JsonFault::Wrong)? != b'"' {
             end += if bytes[end] == b'\\' { 2 } else { 1 };
         }
-        serde_json::from_str(self.take(end + 1)).map_err(|_| Stop::Wrong)
+        serde_json::from_str(self.take(end + 1)).map_err(|_| JsonFault::Wrong)
     }
 
     fn number(&mut self) -> &'t str {
@@ -144,14 +148,14 @@ impl<'t> Text<'t> {
         self.take(length)
     }
 
-    fn word(&mut self) -> Result<Value, Stop> {
+    fn word(&mut self) -> Result<Value, JsonFault> {
         for (word, value) in [("true", true.into()), ("false", false.into()), ("null", Value::Null)] {
             if self.left().starts_with(word.as_bytes()) {
                 self.at += word.len();
                 return Ok(value);
             }
         }
-        Err(Stop::Wrong)
+        Err(JsonFault::Wrong)
     }
 }
 
@@ -215,10 +219,10 @@ mod tests {
     fn depth_is_a_number_and_not_the_stack() {
         let nest = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         assert!(read(&nest(500), 500, plain).is_ok());
-        assert_eq!(read(&nest(501), 500, plain), Err(Stop::Deep));
-        assert_eq!(read(&nest(1_000_000), 500, plain), Err(Stop::Deep));
+        assert_eq!(read(&nest(501), 500, plain), Err(JsonFault::Deep));
+        assert_eq!(read(&nest(1_000_000), 500, plain), Err(JsonFault::Deep));
         let tables = format!("{}1{}", "{\"a\":".repeat(501), "}".repeat(501));
-        assert_eq!(read(&tables, 500, plain), Err(Stop::Deep));
-        assert_eq!(read(&"[1,".repeat(400), 500, plain), Err(Stop::Wrong));
+        assert_eq!(read(&tables, 500, plain), Err(JsonFault::Deep));
+        assert_eq!(read(&"[1,".repeat(400), 500, plain), Err(JsonFault::Wrong));
     }
 }

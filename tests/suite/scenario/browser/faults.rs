@@ -65,7 +65,7 @@ async fn the_time_of_a_step_bounds_all_of_it() {
             step.duration_ms,
             step.error
         );
-        assert_ne!(step.decided, atoll::scenario::Decided::Held);
+        assert_ne!(step.decided, atoll::scenario::StepDecision::Held);
         let error = step.error.as_deref().unwrap_or_default();
         assert!(!error.contains("ReferenceError"), "{error}");
     }

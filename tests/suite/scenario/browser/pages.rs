@@ -1,6 +1,6 @@
 //! What small pages show that `datasette` cannot.
 
-use atoll::scenario::Decided;
+use atoll::scenario::StepDecision;
 use axum::Router;
 use axum::http::HeaderMap;
 use axum::response::Html;
@@ -49,7 +49,7 @@ async fn what_comes_late_is_waited_for() {
     assert_eq!(gone.error.as_deref(), Some("waited 300ms for `#cover`: nothing matches it"));
     assert!(text(&gone).contains("- button \"Go\""), "what is there is shown all the same: {}", text(&gone));
     let never = seen.steps.pop().unwrap();
-    assert_eq!((never.decided, never.error), (Decided::Failed, None));
+    assert_eq!((never.decided, never.error), (StepDecision::Failed, None));
     assert!(never.duration_ms >= 400, "it waits for its whole time: {}", never.duration_ms);
     assert_eq!(never.assertions[0].actual, "moved");
     assert_all_hold(&seen);

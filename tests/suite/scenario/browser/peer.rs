@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::{Kept, assert_all_hold, browse, chromium, required, text};
 use crate::scenario::{read, steps};
-use atoll::scenario::Decided;
+use atoll::scenario::StepDecision;
 use serde_json::{Value, json};
 
 struct Datasette {
@@ -84,9 +84,9 @@ async fn a_journey_through_datasette() {
          table.rows-and-columns tbody tr: 2 found, visible\n\
          Element:\n- row\n  - cell \"2\"\n    - link \"2\" -> /shop/items/2\n  - cell \"Kite\"\n  - cell \"red\"\n  - cell \"12.0\""
     );
-    assert_eq!(step("Count").decided, Decided::Held);
+    assert_eq!(step("Count").decided, StepDecision::Held);
     let judged = step("Follow");
-    assert_eq!(judged.decided, Decided::Open);
+    assert_eq!(judged.decided, StepDecision::Open);
     assert!(!text(judged).contains(&peer.url), "the judged text is the same on every port");
     let pictures = kept.all();
     assert_eq!(
