@@ -242,7 +242,7 @@ impl<'a> Loader<'a> {
             let own = files.last()?.0.clone();
             next = self.open_file(&base.text, Some(&own), Some(base.span))?;
             if files.iter().any(|(path, _)| *path == next.0) {
-                self.found.push(circle(name, &base));
+                self.found.push(circle(&base, name_of(&own)));
                 return None;
             }
         }
@@ -338,8 +338,9 @@ fn replaced_verb(replaced: &Replaced) -> Diagnostic {
         .help("everything else of the step stays: `when`, `retry`, `check`, `forbid`")
 }
 
-fn circle(name: &str, base: &Name) -> Diagnostic {
-    let message = format!("`{name}` extends itself by way of `{}`", base.text);
+/// `base` is extended by the file called `by`, which it extends itself.
+fn circle(base: &Name, by: &str) -> Diagnostic {
+    let message = format!("`{}` extends itself by way of `{by}`", base.text);
     Diagnostic::new(Code::ExtendsCycle, message)
         .at(base.span, "this closes the circle")
         .help("let one of them stand on its own")

@@ -172,7 +172,7 @@ impl Resolver<'_, '_> {
         let Some(root) = key(r, 0) else { return };
         match root {
             "inputs" => self.refer_input(text, r),
-            "steps" | "run" if site.before => self.too_early(text, r, root),
+            "steps" | "run" if site.before || self.levels.is_empty() => self.too_early(text, r, root),
             "steps" => self.refer_step(text, r, sight),
             "run" if key(r, 1) == Some("status") && !self.is_always() => self.no_status(text, r),
             "run" => self.refer_shape(text, r, 1, &self.run_shape(), Code::UnknownField),
@@ -205,7 +205,7 @@ impl Resolver<'_, '_> {
         self.loader.found.push(
             Diagnostic::new(Code::NotHere, format!("there is no `{root}` before a run begins"))
                 .at(span, "")
-                .help("`refuse` sees `inputs` and nothing else"),
+                .help("this is evaluated when a run starts: it sees `inputs` and nothing else"),
         );
     }
 

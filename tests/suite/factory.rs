@@ -251,13 +251,20 @@ fn scenarios_of_different_visibility_never_share_a_program() {
 }
 
 fn include(name: &str) -> Option<Arc<str>> {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).ok().map(Arc::from)
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).ok()?;
+    Some(Arc::from(without_blocks(&text)))
+}
+
+/// `text` with the tags of its blocks as comments, as a prompt that nothing extends is read.
+fn without_blocks(text: &str) -> String {
+    let tag = regex::Regex::new(r"\{%([-+]?) *(?:block \w+|endblock) *([-+]?)%\}").unwrap();
+    tag.replace_all(text, "{#$1 $2#}").into_owned()
 }
 
 fn render(prompt: &str, scope: &Value) -> String {
     let functions = functions("pipelines/factory.toml");
-    let template =
-        Template::parse(&text(prompt), &functions, &include).unwrap_or_else(|f| panic!("{prompt}: {f:#?}"));
+    let template = Template::parse(&without_blocks(&text(prompt)), &functions, &include)
+        .unwrap_or_else(|f| panic!("{prompt}: {f:#?}"));
     let names = scope.as_object().unwrap().iter();
     let scope = names.fold(Scope::new(), |s, (name, value)| s.with(name, Data::from_value(value)));
     template.render_text(&scope).unwrap_or_else(|error| panic!("{prompt}: {error:#?}"))

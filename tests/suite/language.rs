@@ -104,7 +104,7 @@ fn extends_and_settings_are_merged_and_steps_removed() {
     assert_eq!(step.on_interrupt, OnInterrupt::Ask);
     let bad = load("top", &door, &toys::catalog(), &["steps.a.retry.max=lots".to_owned()]);
     assert_eq!(bad.diagnostics[0].code, Code::UnknownName);
-    assert!(render_text(&bad.diagnostics, &bad.sources, false).contains("--set:1:19"));
+    assert!(render_text(&bad.diagnostics, &bad.sources, false).contains("--set:1:20"));
     let bad = load("top", &door, &toys::catalog(), &["nothing".to_owned()]);
     assert_eq!(bad.diagnostics[0].code, Code::BadSetting);
 }

@@ -234,9 +234,9 @@ llm = { model = "tent/sage", prompt = "x", mode = "{{ inputs.mode }}" }
     assert!(facts.contains("\"steps.a.timeout\":0.1"), "it is on record: {facts}");
     project
         .run(&["run", "p.toml", "--wide", "0"])
-        .exits(2)
+        .exits(3)
         .stderr_has("`lanes.slow`: 0 is not a whole number");
-    project.run(&["run", "p.toml", "--queue", "slwo"]).exits(2).stderr_has("did you mean `slow`?");
+    project.run(&["run", "p.toml", "--queue", "slwo"]).exits(3).stderr_has("did you mean `slow`?");
 }
 
 #[test]
