@@ -277,7 +277,16 @@ fn follow(page: &str) -> usize {
 
 /// The same, with words of the page replaced, and without the consoles that cannot be run here.
 fn follow_with(page: &str, words: &[(&str, &str)], runs: impl Fn(&str) -> bool) -> usize {
-    let project = Project::new();
+    follow_in(&Project::new(), page, words, runs)
+}
+
+/// The same in a project that has files already. Returns how many commands were run.
+pub(crate) fn follow_in(
+    project: &Project,
+    page: &str,
+    words: &[(&str, &str)],
+    runs: impl Fn(&str) -> bool,
+) -> usize {
     let mut run = 0;
     for mut block in blocks(page) {
         block.text = words.iter().fold(block.text, |text, (word, other)| text.replace(word, other));
@@ -294,7 +303,7 @@ fn follow_with(page: &str, words: &[(&str, &str)], runs: impl Fn(&str) -> bool) 
                 }
                 told
             });
-            for ((command, told), seen) in commands.iter().zip(told).zip(console(&project, &commands)) {
+            for ((command, told), seen) in commands.iter().zip(told).zip(console(project, &commands)) {
                 run += 1;
                 let (told, seen) = (lasting(&told.join("\n")), lasting(&seen));
                 let (told_lines, seen_lines): (Vec<&str>, Vec<&str>) =

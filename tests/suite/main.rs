@@ -28,6 +28,7 @@ mod docs;
 mod each;
 #[cfg(test)]
 mod environment;
+mod examples;
 #[cfg(test)]
 mod expr;
 #[cfg(test)]
