@@ -2,33 +2,36 @@
 #![expect(clippy::disallowed_methods, reason = "tests copy the files of examples")]
 
 use std::path::Path;
+use std::{fs, io};
 
 use crate::binary::Project;
 use crate::docs::follow_in;
 
 /// A project with the files of `examples/NAME`.
-fn copy_of(name: &str) -> Project {
+fn copy_of(name: &str) -> io::Result<Project> {
     let project = Project::new();
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
-    copy(&from, &project.path(""));
-    project
+    copy(&from, &project.path(""))?;
+    Ok(project)
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
         let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
         } else {
-            std::fs::copy(entry.path(), target).unwrap();
+            fs::copy(entry.path(), target)?;
         }
     }
+    Ok(())
 }
 
 fn works(name: &str) -> usize {
-    follow_in(&copy_of(name), &format!("examples/{name}/README.md"), &[], |_| true)
+    let project = copy_of(name).unwrap_or_else(|error| panic!("examples/{name}: {error}"));
+    follow_in(&project, &format!("examples/{name}/README.md"), &[], |_| true)
 }
 
 #[test]
