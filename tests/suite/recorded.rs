@@ -17,10 +17,10 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Examples that have a tape.
+/// Examples of the factory that have recorded answers.
 fn taped() -> Vec<String> {
     let entries = std::fs::read_dir(root().join("examples")).unwrap().map(|entry| entry.unwrap().path());
-    let taped = entries.filter(|path| path.join("cassette.jsonl").is_file());
+    let taped = entries.filter(|path| path.join("run.args").is_file());
     let mut names: Vec<String> =
         taped.map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect();
     names.sort();
