@@ -67,7 +67,7 @@ codes! {
     E0207 UnknownOutputField Error "unknown field of an output"
     E0208 NotHere Error "name out of scope"
     E0209 DynamicStep Error "dynamic step reference"
-    E0210 HiddenItem Error "inner item that hides an outer one"
+    E0210 HiddenItem Error "name that hides another one"
     E0211 InsideBody Error "reference to a step inside another body"
     E0301 ExpressionSyntax Error "syntax error in an expression"
     E0302 TemplateSyntax Error "syntax error in a template"

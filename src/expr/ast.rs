@@ -35,6 +35,7 @@ pub(super) enum Kind {
     },
     List(Vec<Node>),
     Table(Vec<(Node, Node)>),
+    Comprehension(Box<Comprehension>),
     Not(Box<Node>),
     Neg(Box<Node>),
     Binary {
@@ -64,6 +65,16 @@ pub(super) enum Kind {
         name_span: Range<usize>,
         args: Vec<Arg>,
     },
+}
+
+/// `[value for names in over if only]`, and `{key: value for …}`.
+#[derive(Clone, Debug)]
+pub(super) struct Comprehension {
+    pub names: Vec<(String, Range<usize>)>,
+    pub over: Node,
+    pub only: Option<Node>,
+    pub key: Option<Node>,
+    pub value: Node,
 }
 
 /// An argument, by position or by name.
@@ -144,6 +155,7 @@ impl Node {
             }
             Kind::List(items) => items.iter().collect(),
             Kind::Table(entries) => entries.iter().flat_map(|(key, value)| [key, value]).collect(),
+            Kind::Comprehension(made) => made.children().collect(),
             Kind::Binary { left, right, .. } => vec![left, right],
             Kind::Choice { then, condition, otherwise } => vec![then, condition, otherwise],
             Kind::Filter { base, args, .. } | Kind::Test { base, args, .. } => {

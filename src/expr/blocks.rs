@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::ast::{Kind, Node};
 use super::compiled::Compiled;
+use super::comprehension;
 use super::fault::{Fault, FaultKind};
 use super::functions::Functions;
 use super::parse::Parser;
@@ -79,6 +80,8 @@ pub(super) struct Builder<'a> {
     pub functions: &'a Functions,
     pub includes: &'a Includes<'a>,
     pub refs: Vec<Ref>,
+    /// The places of names that comprehensions bind.
+    pub binds: Vec<Ref>,
     pub faults: Vec<Fault>,
     /// Names that are certainly bound here, innermost last.
     bound: Vec<String>,
@@ -104,6 +107,7 @@ impl<'a> Builder<'a> {
             functions,
             includes,
             refs: Vec::new(),
+            binds: Vec::new(),
             faults: Vec::new(),
             bound: Vec::new(),
             open: Vec::new(),
@@ -237,6 +241,7 @@ impl<'a> Builder<'a> {
                         self.refs.push(Ref { file: self.open.last().cloned(), ..found.clone() });
                     }
                 }
+                self.note_binds(&compiled);
                 Some(compiled)
             }
             Err(faults) => {
@@ -244,6 +249,19 @@ impl<'a> Builder<'a> {
                 None
             }
         }
+    }
+
+    fn note_binds(&mut self, compiled: &Compiled) {
+        for made in compiled.binds() {
+            if let Some(Step::Key(name)) = made.path.first().filter(|step| self.is_bound(step)) {
+                self.fault(comprehension::hidden(name, &made.range));
+            }
+            self.binds.push(Ref { file: self.open.last().cloned(), ..made.clone() });
+        }
+    }
+
+    fn is_bound(&self, step: &Step) -> bool {
+        matches!(step, Step::Key(name) if self.bound.contains(name))
     }
 
     fn condition(&mut self, reader: &mut Reader, tag: Tag) -> Read<Option<Part>> {

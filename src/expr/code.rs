@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicUsize;
 use minijinja::Value as Inner;
 
 use super::ast::Op;
+use super::each_item::Each;
 use super::filters::Filter;
 use super::tests_table::Test;
 
@@ -30,12 +31,16 @@ pub(super) enum Code {
     Name(Name),
     /// An argument of the function that this is the body of.
     Local(usize),
+    /// A name that a comprehension binds.
+    Bound(usize),
     Key(Box<Cell>, Arc<str>),
     Index(Box<[Cell; 2]>),
     /// The value, then start, stop and step.
     Slice(Box<[Cell; 4]>),
     List(Box<[Cell]>),
     Table(Box<[(Cell, Cell)]>),
+    /// A comprehension.
+    Each(Box<Each>),
     Not(Box<Cell>),
     Neg(Box<Cell>),
     Any(Box<[Cell]>),

@@ -10,6 +10,8 @@ use super::ast::Node;
 use super::call::{self, Call, Given, Target};
 use super::check::Hint;
 use super::code::Cell;
+use super::comprehension::Parted;
+use super::data::Data;
 use super::fault::{EvalError, Fault, FaultKind};
 use super::functions::Functions;
 use super::lower::Lowering;
@@ -17,7 +19,7 @@ use super::machine::{Evaluated, Machine, Trouble, result};
 use super::memo::Memo;
 use super::refs::{Ref, refs_of};
 use super::scope::Scope;
-use super::{lint, missing, parse};
+use super::{comprehension, lint, missing, parse};
 
 /// An expression, ready to be evaluated. Cheap to clone.
 #[derive(Clone)]
@@ -27,7 +29,7 @@ struct Parts {
     source: Arc<str>,
     span: Range<usize>,
     node: Node,
-    refs: Vec<Ref>,
+    refs: Parted,
     code: Cell,
 }
 
@@ -49,11 +51,12 @@ impl Compiled {
         functions: &Functions,
         locals: &[&str],
     ) -> Result<Self, Vec<Fault>> {
-        let faults = lint::faults(&node, functions);
+        let mut faults = lint::faults(&node, functions);
+        faults.extend(comprehension::faults(&node, locals));
         if !faults.is_empty() {
             return Err(faults);
         }
-        let code = Lowering { functions, locals }.whole(&node).ok_or_else(|| {
+        let code = Lowering { functions, locals, bound: &[] }.whole(&node).ok_or_else(|| {
             vec![
                 Fault::new(FaultKind::Syntax, node.span.clone(), "this expression is nested too deeply")
                     .help("name a part of it with `let`, `set` or a function"),
@@ -72,7 +75,12 @@ impl Compiled {
     }
 
     pub(super) fn refs(&self) -> &[Ref] {
-        &self.0.refs
+        &self.0.refs.free
+    }
+
+    /// The places of names that comprehensions bind.
+    pub(super) fn binds(&self) -> &[Ref] {
+        &self.0.refs.binds
     }
 
     /// Places of the functions that it calls.
@@ -117,20 +125,24 @@ impl Compiled {
 
     /// Tells an error that is about the whole expression.
     pub(super) fn complain(&self, error: Error, scope: &Scope) -> EvalError {
-        self.explain(&Trouble { error, at: None }, scope)
+        self.explain(&Trouble::new(error, None), scope)
     }
 
     /// Tells an error in the author's words.
-    pub(super) fn explain(&self, Trouble { error, at }: &Trouble, scope: &Scope) -> EvalError {
+    pub(super) fn explain(&self, Trouble { error, at, bound }: &Trouble, scope: &Scope) -> EvalError {
         let text = self.text();
         if let Some(inner) = cause::<EvalError>(error) {
             return inner.clone();
         }
         let place = at.clone().and_then(|at| self.0.source.get(at.clone()).map(|snippet| (at, snippet)));
         if error.kind() == ErrorKind::UndefinedError {
+            let refs = [&self.0.refs.bound[..], &self.0.refs.free].concat();
+            let bound = bound.iter().rev();
+            let scope =
+                &bound.fold(scope.clone(), |scope, (name, value)| scope.with(name, Data(value.clone())));
             let (message, hint) = match place {
-                Some((at, snippet)) => missing::tell(&self.0.refs, &at, snippet, scope),
-                None => missing::tell(&self.0.refs, &self.0.span, text, scope),
+                Some((at, snippet)) => missing::tell(&refs, &at, snippet, scope),
+                None => missing::tell(&refs, &self.0.span, text, scope),
             };
             return EvalError::new(text, message, hint);
         }

@@ -35,6 +35,11 @@ impl Expr {
         self.compiled.refs()
     }
 
+    /// The places of names that it binds itself.
+    pub fn binds(&self) -> &[Ref] {
+        self.compiled.binds()
+    }
+
     /// What it gives, where the names in scope are `names`, and what can never be right in it.
     pub fn infer(&self, names: &dyn Names) -> (Shape, Vec<Fault>) {
         let mut infer = Infer::new(names, &self.functions);

@@ -30,6 +30,8 @@ pub enum FaultKind {
     OtherWord,
     /// A condition that is never a truth value.
     Condition,
+    /// A name that hides another one in scope.
+    Hidden,
     /// Functions that call each other in a circle.
     Cycle,
 }

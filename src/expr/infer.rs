@@ -83,7 +83,7 @@ impl<'a> Infer<'a> {
         }
     }
 
-    fn node(&mut self, node: &Node) -> Shape {
+    pub(super) fn node(&mut self, node: &Node) -> Shape {
         self.seen.set(self.seen.get() + 1);
         if self.seen.get() > MOST {
             return Shape::Any;
@@ -99,6 +99,7 @@ impl<'a> Infer<'a> {
                 Shape::list(Shape::one_of(items))
             }
             Kind::Table(entries) => self.table(entries),
+            Kind::Comprehension(made) => self.comprehension(made),
             Kind::Not(inner) => {
                 self.condition(inner);
                 Shape::Bool
@@ -141,7 +142,7 @@ impl<'a> Infer<'a> {
     }
 
     /// What holds for some values only, if `so`: nothing is complained about.
-    fn at_times<T>(&mut self, so: bool, look: impl FnOnce(&mut Self) -> T) -> T {
+    pub(super) fn at_times<T>(&mut self, so: bool, look: impl FnOnce(&mut Self) -> T) -> T {
         self.quiet += u32::from(so);
         let seen = look(self);
         self.quiet -= u32::from(so);

@@ -19,10 +19,11 @@ use super::functions::Functions;
 /// How deep an expression may be: far deeper than anybody writes, and far less than the stack holds.
 const MAX_DEPTH: usize = 160;
 
-/// Prepares expressions that may call `functions` and whose `locals` are arguments.
+/// Prepares expressions that may call `functions`, whose `locals` are arguments, inside comprehensions that bind `bound`.
 pub(super) struct Lowering<'a> {
     pub functions: &'a Functions,
     pub locals: &'a [&'a str],
+    pub bound: &'a [&'a str],
 }
 
 /// A function of the pipeline as a value: what `map` and `select` are given.
@@ -31,7 +32,7 @@ pub(super) struct Reference(pub usize);
 
 impl Object for Reference {}
 
-type Lowered<T = Cell> = Option<T>;
+pub(super) type Lowered<T = Cell> = Option<T>;
 
 impl Lowering<'_> {
     /// Prepares `node`, whose calls were checked before; nothing where it is nested too deeply.
@@ -40,12 +41,12 @@ impl Lowering<'_> {
     }
 
     /// A node whose value is used without a further check.
-    fn value(&self, node: &Node, depth: usize) -> Lowered {
+    pub(super) fn value(&self, node: &Node, depth: usize) -> Lowered {
         Some(Cell { there: may_be_undefined(node), ..self.raw(node, depth)? })
     }
 
     /// A node that may turn out undefined: who evaluates it looks.
-    fn raw(&self, node: &Node, depth: usize) -> Lowered {
+    pub(super) fn raw(&self, node: &Node, depth: usize) -> Lowered {
         let code = self.code(node, depth.checked_sub(1)?)?;
         Some(Cell { code, span: node.span.clone(), there: false })
     }
@@ -70,10 +71,7 @@ impl Lowering<'_> {
             Kind::Big(whole) => Code::Constant(Inner::from(*whole)),
             Kind::Float(number) => Code::Constant(Inner::from(*number)),
             Kind::Text(text) => Code::Constant(Inner::from(text.as_str())),
-            Kind::Name(name) => match self.locals.iter().position(|local| local == name) {
-                Some(place) => Code::Local(place),
-                None => Code::Name(Name { text: Arc::from(name.as_str()), place: AtomicUsize::new(0) }),
-            },
+            Kind::Name(name) => self.name(name),
             Kind::Key { base, key, .. } => {
                 Code::Key(Box::new(self.base(base, depth)?), Arc::from(key.as_str()))
             }
@@ -83,6 +81,7 @@ impl Lowering<'_> {
             Kind::Slice { base, bounds } => self.slice(base, bounds, depth)?,
             Kind::List(items) => Code::List(self.values(items, depth)?),
             Kind::Table(entries) => self.table(entries, depth)?,
+            Kind::Comprehension(made) => self.comprehension(made, depth)?,
             Kind::Not(inner) => Code::Not(self.boxed(inner, depth)?),
             Kind::Neg(inner) => match inner.kind {
                 Kind::Int(whole) => Code::Constant(Inner::from(-whole)),
@@ -95,6 +94,15 @@ impl Lowering<'_> {
             }
             Kind::Filter { .. } | Kind::Test { .. } | Kind::Call { .. } => self.call(node, depth)?,
         })
+    }
+
+    fn name(&self, name: &str) -> Code {
+        let place = |names: &[&str]| names.iter().rposition(|known| *known == name);
+        match (place(self.bound), place(self.locals)) {
+            (Some(place), _) => Code::Bound(place),
+            (None, Some(place)) => Code::Local(place),
+            (None, None) => Code::Name(Name { text: Arc::from(name), place: AtomicUsize::new(0) }),
+        }
     }
 
     /// What a key or an index is taken of: below an undefined value there is nothing, and that is an error of its own.

@@ -3,6 +3,7 @@
 //! Arguments of the pipeline's functions lie on one stack, so a call costs no more than its arguments.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Value as Inner};
@@ -36,6 +37,14 @@ pub(super) const PIECE: usize = 64;
 pub(super) struct Trouble {
     pub error: Error,
     pub at: Option<Range<usize>>,
+    /// What the comprehensions around it have bound, innermost first.
+    pub bound: Vec<(Arc<str>, Inner)>,
+}
+
+impl Trouble {
+    pub(super) fn new(error: Error, at: Option<Range<usize>>) -> Self {
+        Self { error, at, bound: Vec::new() }
+    }
 }
 
 pub(super) type Evaluated<T = Inner> = Result<T, Box<Trouble>>;
@@ -50,6 +59,9 @@ pub(super) struct Machine<'a> {
     stack: Vec<Inner>,
     /// Where those of the innermost function begin.
     base: usize,
+    /// What comprehensions bind, innermost last, and where the innermost function's begin.
+    pub(super) bound: Vec<Inner>,
+    bound_base: usize,
     /// Work that was done in all, up to the slice under way.
     done: u64,
     /// The slice under way, and what is left of it.
@@ -72,6 +84,8 @@ impl<'a> Machine<'a> {
             memo: None,
             stack: Vec::new(),
             base: 0,
+            bound: Vec::new(),
+            bound_base: 0,
             done: 0,
             slice,
             left: slice,
@@ -125,8 +139,8 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn eval(&mut self, cell: &Cell) -> Evaluated {
-        let endless = |error| Box::new(Trouble { error, at: None });
+    pub(super) fn eval(&mut self, cell: &Cell) -> Evaluated {
+        let endless = |error| Box::new(Trouble::new(error, None));
         self.work(1).map_err(endless)?;
         self.nesting += 1;
         if self.nesting > MAX_NESTING {
@@ -143,12 +157,15 @@ impl<'a> Machine<'a> {
     fn node(&mut self, cell: &Cell) -> Evaluated {
         match &cell.code {
             Code::Constant(value) => Ok(value.clone()),
-            Code::Name(_) | Code::Local(_) => Ok(self.known(cell).cloned().unwrap_or_default()),
+            Code::Name(_) | Code::Local(_) | Code::Bound(_) => {
+                Ok(self.known(cell).cloned().unwrap_or_default())
+            }
             Code::Key(base, key) => self.key(cell, base, key),
             Code::Index(parts) => self.index(cell, parts),
             Code::Slice(parts) => self.slice(cell, parts),
             Code::List(items) => sound(record::list(self.list(items)?)).map_err(at(cell)),
             Code::Table(entries) => self.table(cell, entries),
+            Code::Each(each) => self.each(each),
             Code::Not(inner) => self.truth(inner).map(|truth| Inner::from(!truth)),
             Code::Neg(inner) => {
                 let number = self.number(inner)?;
@@ -206,6 +223,7 @@ impl<'a> Machine<'a> {
         match &cell.code {
             Code::Constant(value) => Some(value),
             Code::Local(place) => self.stack.get(self.base + place),
+            Code::Bound(place) => self.bound.get(self.bound_base + place),
             Code::Name(name) => self.scope.find(&name.text, &name.place).map(|data| &data.0),
             _ => None,
         }
@@ -250,7 +268,7 @@ impl<'a> Machine<'a> {
         sound(record::table(pairs)).map_err(at(cell))
     }
 
-    fn truth(&mut self, cell: &Cell) -> Evaluated<bool> {
+    pub(super) fn truth(&mut self, cell: &Cell) -> Evaluated<bool> {
         let value = self.eval(cell)?;
         truth(defined(&value, cell)?).map_err(at(cell))
     }
@@ -365,10 +383,11 @@ impl<'a> Machine<'a> {
             return Err(wrong("this function has no body"));
         };
         let outer = std::mem::replace(&mut self.base, start);
+        let outer_bound = std::mem::replace(&mut self.bound_base, self.bound.len());
         self.depth += 1;
         let value = self.body(body);
         self.depth -= 1;
-        self.base = outer;
+        (self.base, self.bound_base) = (outer, outer_bound);
         value.map_err(|trouble| {
             let scope = Scope::of(function.args.iter().cloned().zip(self.stack[start..].iter().cloned()));
             let told = body.explain(&trouble, &scope);
@@ -402,12 +421,12 @@ pub(super) fn result(value: Inner) -> Evaluated {
     let fits =
         !value.is_number() || value.is_integer() || f64::try_from(value.clone()).map_or(true, f64::is_finite);
     let value = if fits { sound(value) } else { Err(wrong("the result is too large to be a number")) };
-    value.map_err(|error| Box::new(Trouble { error, at: None }))
+    value.map_err(|error| Box::new(Trouble::new(error, None)))
 }
 
-fn at(cell: &Cell) -> impl FnOnce(Error) -> Box<Trouble> {
+pub(super) fn at(cell: &Cell) -> impl FnOnce(Error) -> Box<Trouble> {
     let at = cell.span.clone();
-    move |error| Box::new(Trouble { error, at: Some(at) })
+    move |error| Box::new(Trouble::new(error, Some(at)))
 }
 
 fn undefined<T>(cell: &Cell) -> Evaluated<T> {
@@ -427,67 +446,4 @@ fn size_of(value: &Inner) -> u64 {
         _ => None,
     };
     length.and_then(|length| u64::try_from(length).ok()).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::super::{Allowance, Data, Expr, Functions, Scope, Template};
-
-    #[test]
-    fn deep_functions_fit_the_stack_and_endless_work_is_refused() {
-        let mut entries = vec![("f0".to_owned(), vec!["x".to_owned()], "x".to_owned())];
-        for n in 1..32 {
-            let body = format!("{}f{}(x){}", "1 - (".repeat(20), n - 1, ")".repeat(20));
-            entries.push((format!("f{n}"), vec!["x".to_owned()], body));
-        }
-        entries.push(("more".to_owned(), vec!["x".to_owned()], "f0(f0(x))".to_owned()));
-        let functions = Functions::build(entries).unwrap();
-        let eval = |text: &str| Expr::parse(text, &functions).unwrap().eval(&Scope::new());
-        assert_eq!(eval("f31(7)").unwrap().as_i64(), Some(7));
-        let endless = eval("range(1000000) | map('more') | sum").unwrap_err();
-        assert_eq!(endless.message, "this expression does not come to an end");
-    }
-
-    #[test]
-    fn an_allowance_ends_an_evaluation_and_says_that_it_did() {
-        let expr = Expr::parse("range(100) | map('string') | join", &Functions::empty()).unwrap();
-        let within = |expr: &Expr, allowance: Allowance| {
-            let allowance = Arc::new(allowance);
-            let value = expr.eval(&Scope::new().within(allowance.clone()));
-            (value.is_ok(), allowance.is_used_up(), allowance.left())
-        };
-        assert!(matches!(within(&expr, Allowance::new(50)), (false, true, _)));
-        let enough = within(&expr, Allowance::new(1_000));
-        assert!(matches!(enough, (true, false, ..900)), "what was done is taken off: {enough:?}");
-        let long = Expr::parse("range(10000) | sum", &Functions::empty()).unwrap();
-        assert!(matches!(within(&long, Allowance::until(|| true)), (false, true, _)));
-        let wrong = Expr::parse("1 / 0", &Functions::empty()).unwrap();
-        assert!(matches!(within(&wrong, Allowance::new(1_000)), (false, false, _)));
-    }
-
-    #[test]
-    fn the_parts_of_a_template_share_an_allowance_and_long_texts_are_work() {
-        let render = |text: &str, work: u64| {
-            let template = Template::parse(text, &Functions::empty(), &|_| None).unwrap();
-            let allowance = Arc::new(Allowance::new(work));
-            let long = Data::from_value(&"x".repeat(64_000).into());
-            let scope = Scope::new().with("long", long).within(allowance.clone());
-            (template.render(&scope).is_ok(), allowance.is_used_up())
-        };
-        let rounds = "{% for n in range(1000) %}{% if n > 5 %}{% endif %}{% endfor %}";
-        assert_eq!(render(rounds, 3_000), (false, true));
-        assert_eq!(render(rounds, 30_000), (true, false));
-        for text in [
-            "{{ long | upper }}",
-            "{{ long ~ 'y' }}",
-            "{{ 'y' in long }}",
-            "{{ long == long }}",
-            "a{{ long }}",
-        ] {
-            assert_eq!(render(text, 100), (false, true), "{text}");
-            assert_eq!(render(text, 5_000), (true, false), "{text}");
-        }
-    }
 }

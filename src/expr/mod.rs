@@ -6,14 +6,19 @@
 mod allowance;
 mod ast;
 mod blocks;
+mod brackets;
 mod call;
 mod canonical;
 mod check;
 mod choices;
 mod code;
 mod compiled;
+mod comprehension;
+#[cfg(test)]
+mod comprehension_tests;
 mod data;
 mod decode;
+mod each_item;
 mod expression;
 mod extent;
 mod fault;
@@ -27,6 +32,8 @@ mod kinds_tests;
 mod lint;
 mod lower;
 mod machine;
+#[cfg(test)]
+mod machine_tests;
 mod memo;
 mod missing;
 mod operators;

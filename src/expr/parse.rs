@@ -30,7 +30,7 @@ pub(super) struct Parser<'a> {
     nesting: usize,
 }
 
-type Parsed<T = Node> = Result<T, Fault>;
+pub(super) type Parsed<T = Node> = Result<T, Fault>;
 
 impl<'a> Parser<'a> {
     pub(super) fn new(tokens: &'a Tokens) -> Parsed<Self> {
@@ -49,7 +49,7 @@ impl<'a> Parser<'a> {
         self.list.get(self.at).map_or(self.close..self.close, |(_, span)| span.clone())
     }
 
-    fn from(&self, start: usize) -> Range<usize> {
+    pub(super) fn from(&self, start: usize) -> Range<usize> {
         let end = self.at.checked_sub(1).map_or(start, |last| self.list[last].1.end);
         start..end.max(start)
     }
@@ -58,7 +58,7 @@ impl<'a> Parser<'a> {
         matches!(self.peek(), Some(Token::Sign(found)) if *found == sign)
     }
 
-    fn is_word(&self, word: &str) -> bool {
+    pub(super) fn is_word(&self, word: &str) -> bool {
         matches!(self.peek(), Some(Token::Word(found)) if found == word)
     }
 
@@ -128,7 +128,7 @@ impl<'a> Parser<'a> {
         Ok((name, span))
     }
 
-    fn nested<T>(&mut self, inner: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+    pub(super) fn nested<T>(&mut self, inner: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
         self.nesting += 1;
         if self.nesting > MAX_NESTING {
             return Err(syntax(self.span(), "this expression is nested too deeply")
@@ -148,8 +148,12 @@ impl<'a> Parser<'a> {
             }
             let condition = Box::new(parser.binary(1)?);
             if !parser.skip_word("else") {
-                return Err(syntax(parser.from(start), "this `if` has no `else`")
-                    .help("say what the value is otherwise: `… else none`"));
+                let fault = syntax(parser.from(start), "this `if` has no `else`");
+                return Err(if parser.is_word("for") {
+                    fault.help("the condition of a comprehension is at its end: `[… for … in … if …]`")
+                } else {
+                    fault.help("say what the value is otherwise: `… else none`")
+                });
             }
             let otherwise = Box::new(parser.expression()?);
             let kind = Kind::Choice { then: Box::new(then), condition, otherwise };
@@ -157,7 +161,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// What may follow `in` of a `for` tag, where `if` begins a condition: no `if … else`.
+    /// What may follow `in` of a `for`, where `if` begins a condition: no `if … else`.
     pub(super) fn without_choice(&mut self) -> Parsed {
         self.binary(1)
     }
@@ -270,7 +274,7 @@ impl<'a> Parser<'a> {
         let (name, name_span) = self.word("the name of a test")?;
         let argument_follows = match self.peek() {
             Some(Token::Word(word)) => {
-                !matches!(word.as_str(), "and" | "or" | "else" | "is" | "if" | "in" | "not")
+                !matches!(word.as_str(), "and" | "or" | "else" | "is" | "if" | "in" | "not" | "for")
             }
             Some(Token::Sign(sign)) => matches!(*sign, "[" | "{"),
             Some(_) => true,
@@ -429,40 +433,6 @@ impl<'a> Parser<'a> {
             Kind::Name(word.to_owned())
         };
         Ok(Node { kind, span: self.from(span.start) })
-    }
-
-    fn list(&mut self) -> Parsed {
-        let start = self.span().start;
-        self.expect("[")?;
-        let mut items = Vec::new();
-        while !self.skip_sign("]") {
-            if !items.is_empty() {
-                self.expect(",")?;
-                if self.skip_sign("]") {
-                    break;
-                }
-            }
-            items.push(self.expression()?);
-        }
-        Ok(Node { kind: Kind::List(items), span: self.from(start) })
-    }
-
-    fn table(&mut self) -> Parsed {
-        let start = self.span().start;
-        self.expect("{")?;
-        let mut entries = Vec::new();
-        while !self.skip_sign("}") {
-            if !entries.is_empty() {
-                self.expect(",")?;
-                if self.skip_sign("}") {
-                    break;
-                }
-            }
-            let key = self.expression()?;
-            self.expect(":")?;
-            entries.push((key, self.expression()?));
-        }
-        Ok(Node { kind: Kind::Table(entries), span: self.from(start) })
     }
 
     /// The filters of a `filter` tag, applied to `base`: `upper | indent(2)`.

@@ -20,7 +20,7 @@ fn fragments() -> impl Strategy<Value = String> {
     prop::collection::vec(words, 0..24).prop_map(|words| words.concat())
 }
 
-fn number() -> impl Strategy<Value = String> {
+pub(super) fn number() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         (0i64..1000).prop_map(|whole| whole.to_string()),
         (0i64..100, 0i64..100).prop_map(|(whole, part)| format!("{whole}.{part}")),
@@ -40,7 +40,7 @@ fn number() -> impl Strategy<Value = String> {
     })
 }
 
-fn condition() -> impl Strategy<Value = String> {
+pub(super) fn condition() -> impl Strategy<Value = String> {
     let sign = prop::sample::select(vec!["<", "<=", ">", ">=", "==", "!="]);
     let leaf = (number(), sign, number()).prop_map(|(a, sign, b)| format!("{a} {sign} {b}"));
     leaf.prop_recursive(3, 12, 2, |inner| {

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::ast::{Kind, Node, Op};
+use super::comprehension::{Parted, part};
 
 /// One step of a [`Ref`]'s path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,12 +33,12 @@ pub struct Ref {
 }
 
 /// The references of `node`, in the order of the text.
-pub(super) fn refs_of(node: &Node) -> Vec<Ref> {
+pub(super) fn refs_of(node: &Node) -> Parted {
     let mut refs = Vec::new();
     collect(node, false, &mut refs);
     let mut seen = std::collections::HashSet::new();
     refs.retain(|found| seen.insert((found.range.clone(), found.guarded)));
-    refs
+    part(node, refs)
 }
 
 fn collect(node: &Node, guarded: bool, refs: &mut Vec<Ref>) {
@@ -58,6 +59,12 @@ fn collect(node: &Node, guarded: bool, refs: &mut Vec<Ref>) {
             node.children().into_iter().for_each(|child| collect(child, false, refs));
             let is_branch = |found: &Ref| is_in(found, then) || is_in(found, otherwise);
             guard(&mut refs[start..], &types_asked(condition), is_branch);
+        }
+        Kind::Comprehension(made) => {
+            let start = refs.len();
+            made.children().for_each(|child| collect(child, false, refs));
+            let asked = made.only.as_ref().map(types_asked).unwrap_or_default();
+            guard(&mut refs[start..], &asked, |found| made.makes(&found.range));
         }
         Kind::Binary { op: Op::And | Op::Or, left, right } => {
             let start = refs.len();

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use minijinja::Value as Inner;
-use minijinja::value::ValueKind;
 
 use super::blocks::{BLOCK, Loop, Part};
 use super::check::{self, MAX_BYTES, display};
 use super::compiled::Compiled;
-use super::data::{Data, noun};
+use super::data::Data;
+use super::each_item;
 use super::fault::EvalError;
 use super::functions::Functions;
 use super::machine::PIECE;
@@ -165,14 +165,8 @@ impl<'a> Rendering<'a> {
 
     fn each(&mut self, each: &Loop, scope: &mut Scope) -> Rendered<Flow> {
         let over = each.over.eval(scope, self.functions)?;
-        let items = match over.kind() {
-            ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => over.try_iter(),
-            ValueKind::String => {
-                Err(check::wrong_with("`for` takes a list, this is text", "write `… | lines`"))
-            }
-            _ => Err(check::wrong(format!("`for` takes a list, this is {}", noun(&over)))),
-        };
-        let items = items.map_err(|error| each.over.complain(error, scope))?;
+        let items =
+            each_item::items(&over, each.names.len()).map_err(|error| each.over.complain(error, scope))?;
         if !each.counted {
             return self.rounds(each, items.map(|item| (item, None)), scope);
         }

@@ -20,6 +20,7 @@ pub struct Template(Arc<Body>);
 struct Body {
     text: Arc<str>,
     refs: Vec<Ref>,
+    binds: Vec<Ref>,
     parts: Vec<Part>,
     functions: Arc<Functions>,
     /// What it renders to, if that does not depend on anything.
@@ -36,7 +37,7 @@ impl Template {
         let text: Arc<str> = Arc::from(text);
         let mut builder = Builder::new(functions, includes);
         let parts = builder.file(&text);
-        let Builder { refs, faults, .. } = builder;
+        let Builder { refs, binds, faults, .. } = builder;
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -45,7 +46,7 @@ impl Template {
             _ => None,
         });
         let literal = plain.collect::<Option<String>>();
-        Ok(Self(Arc::new(Body { text, refs, parts, functions: Arc::clone(functions), literal })))
+        Ok(Self(Arc::new(Body { text, refs, binds, parts, functions: Arc::clone(functions), literal })))
     }
 
     /// What the author wrote.
@@ -56,6 +57,11 @@ impl Template {
     /// The values it reads, those of its includes too.
     pub fn refs(&self) -> &[Ref] {
         &self.0.refs
+    }
+
+    /// The places of names that its comprehensions bind.
+    pub fn binds(&self) -> &[Ref] {
+        &self.0.binds
     }
 
     /// Whether it is exactly one `{{ expression }}`, whose type it keeps.

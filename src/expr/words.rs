@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::ast::{Kind, Node};
 use super::fault::{Fault, FaultKind};
 
-const KEYWORDS: [&str; 7] = ["and", "or", "not", "in", "is", "if", "else"];
+const KEYWORDS: [&str; 8] = ["and", "or", "not", "in", "is", "if", "else", "for"];
 
 /// Whether `word` is one of the grammar's own.
 pub(super) fn is_keyword(word: &str) -> bool {

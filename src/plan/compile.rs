@@ -50,6 +50,7 @@ impl Resolver<'_, '_> {
                     self.refer(text, r, site, sight);
                 }
                 self.names_secret = before;
+                self.check_binds(text, expr.binds(), site);
                 let (shape, faults) = expr.infer(&InScope { resolver: self, site });
                 for fault in &faults {
                     self.fault(text, fault, Code::ExpressionSyntax);
@@ -177,6 +178,7 @@ impl Resolver<'_, '_> {
                 for r in template.refs() {
                     self.refer(text, r, site, sight);
                 }
+                self.check_binds(text, template.binds(), site);
                 let (shape, faults) = template.infer(&InScope { resolver: self, site });
                 for fault in &faults {
                     self.fault(text, fault, Code::TemplateSyntax);
@@ -206,6 +208,7 @@ impl Resolver<'_, '_> {
                 Code::UnknownFilter
             }
             FaultKind::UnknownName => Code::UnknownName,
+            FaultKind::Hidden => Code::HiddenItem,
             FaultKind::Arity | FaultKind::Cycle => Code::FunctionMisuse,
             FaultKind::Include => Code::TextMissing,
             FaultKind::Mixed => Code::MixedTypes,

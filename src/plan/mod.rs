@@ -5,6 +5,7 @@
 
 mod asking;
 mod at_pause;
+mod binds;
 mod bundle;
 mod callee;
 mod compile;

@@ -139,7 +139,7 @@ pub(super) struct Computed {
 pub(super) type Sight = IndexSet<Seen>;
 
 const FIELDS: [&str; 6] = ["ok", "skipped", "failed", "output", "error", "spent"];
-const SOMEWHERE: [(&str, &str); 9] = [
+pub(super) const SOMEWHERE: [(&str, &str); 9] = [
     ("attempt", "`attempt` is in scope in the input of a verb"),
     ("state", "`state` is in scope inside a loop"),
     ("let", "`let` is in scope in `let`, `next`, `rules`, `exits` and `result` of a loop"),
@@ -209,7 +209,7 @@ impl Resolver<'_, '_> {
         );
     }
 
-    fn is_item(&self, name: &str, site: &Site<'_>) -> bool {
+    pub(super) fn is_item(&self, name: &str, site: &Site<'_>) -> bool {
         self.items(site).any(|item| item.name == name || index_of(&item.name) == name)
     }
 
