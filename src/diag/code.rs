@@ -185,6 +185,7 @@ codes! {
     W0201 UnusedInput Warning "unused input"
     W0202 UnusedFunction Warning "unused function"
     W0203 UnusedDefault Warning "default without effect"
+    W0204 UnusedLet Warning "unused entry of `let`"
     W0301 ConstantCondition Warning "constant condition"
     W0401 CacheBlind Warning "cached step without declared input files"
     W0402 SharedOutput Warning "one recorded output for all items"

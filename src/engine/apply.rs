@@ -155,6 +155,7 @@ impl Run {
     fn ended(&mut self, (id, place): Spot) {
         let Some(frame) = self.frames.get_mut(&id) else { return };
         frame.left -= 1;
+        frame.lets.forget(place);
         if matches!(frame.nodes[place], Node::Failed(..)) {
             frame.failed += 1;
         } else if let Some(items) = frame.nodes[place].results().filter(|_| !frame.step(place).fails_none) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::budget::Account;
+use super::lets::BoundLets;
 use super::node::Node;
 use crate::expr::Scope;
 use crate::id::{Address, Instance};
@@ -31,6 +32,7 @@ pub(super) struct Frame {
     /// Everything but `steps` that expressions in this frame see.
     pub(super) names: Scope,
     pub(super) nodes: Vec<Node>,
+    pub(super) lets: BoundLets,
     /// By place: how many steps it still waits for.
     pub(super) waits: Vec<u32>,
     /// Steps that have not ended.
@@ -73,6 +75,7 @@ impl Frame {
             at_start: Arc::default(),
             names,
             nodes,
+            lets: BoundLets::default(),
             waits,
             left,
             failed: 0,

@@ -7,7 +7,7 @@ use super::node::Node;
 use super::{LateFailure, Pause, Run, Standing};
 use crate::expr::{Data, Scope};
 use crate::id::Address;
-use crate::plan::Step;
+use crate::plan::{Sees, Step};
 use crate::value::Value;
 use crate::verb::{Class, Failure};
 
@@ -17,10 +17,15 @@ const MOST_KEPT: usize = 100;
 impl Run {
     /// What the step at `spot` sees.
     pub(super) fn scope_at(&self, spot: Spot) -> Result<Scope, Failure> {
+        let scope = self.scope_for(spot, &self.frame(spot.0).step(spot.1).sees)?;
+        self.with_lets(spot, scope)
+    }
+
+    /// What expressions of the step at `spot` see that read the steps in `sees`, without its `let`.
+    pub(super) fn scope_for(&self, spot: Spot, sees: &Sees) -> Result<Scope, Failure> {
         let frame = self.frame(spot.0);
-        let step = frame.step(spot.1);
-        let scope = self.scope(spot.0, &step.sees)?;
-        if !step.always {
+        let scope = self.scope(spot.0, sees)?;
+        if !frame.step(spot.1).always {
             return Ok(scope);
         }
         let status = frame.status.clone().unwrap_or_else(|| end_of(self, spot.0).0);
@@ -48,11 +53,19 @@ impl Run {
 
     /// What a step sees that runs because of a pause: outputs so far, and if it runs always, the status of the run.
     pub(super) fn scope_at_pause(&self, frame: FrameId, step: &Step) -> Result<Scope, Failure> {
-        let scope = self.scope_so_far(frame, &step.sees, &at_pause())?;
-        match self.pause() {
-            Some(pause) if step.always => Ok(scope.with("run", self.sums_with(pause.status().word))),
-            _ => Ok(scope),
+        let within = at_pause();
+        let scope = |sees: &Sees| {
+            let scope = self.scope_so_far(frame, sees, &within)?;
+            Ok::<_, Failure>(match self.pause() {
+                Some(pause) if step.always => scope.with("run", self.sums_with(pause.status().word)),
+                _ => scope,
+            })
+        };
+        let lets = &step.lets;
+        if lets.entries.is_empty() {
+            return scope(&step.sees);
         }
+        Ok(scope(&step.sees)?.with("let", lets.entries.bind(&scope(&lets.sees)?)))
     }
 
     /// Whether the step runs because of the pause that the run is in. A person who stops a run may never resume it, so

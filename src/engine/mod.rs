@@ -13,6 +13,7 @@ mod fact;
 mod frame;
 mod history;
 mod late;
+mod lets;
 mod node;
 mod on_pause;
 mod order;

@@ -34,6 +34,8 @@ pub(super) enum Code {
     /// A name that a comprehension binds.
     Bound(usize),
     Key(Box<Cell>, Arc<str>),
+    /// A key of the name `let`, whose values are evaluated when they are read.
+    Let(Name, Arc<str>),
     Index(Box<[Cell; 2]>),
     /// The value, then start, stop and step.
     Slice(Box<[Cell; 4]>),

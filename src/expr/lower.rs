@@ -72,12 +72,14 @@ impl Lowering<'_> {
             Kind::Float(number) => Code::Constant(Inner::from(*number)),
             Kind::Text(text) => Code::Constant(Inner::from(text.as_str())),
             Kind::Name(name) => self.name(name),
+            Kind::Key { base, key, .. } if self.is_let(base) => let_entry(key),
             Kind::Key { base, key, .. } => {
                 Code::Key(Box::new(self.base(base, depth)?), Arc::from(key.as_str()))
             }
-            Kind::Index { base, index } => {
-                Code::Index(Box::new([self.base(base, depth)?, self.value(index, depth)?]))
-            }
+            Kind::Index { base, index } => match &index.kind {
+                Kind::Text(key) if self.is_let(base) => let_entry(key),
+                _ => Code::Index(Box::new([self.base(base, depth)?, self.value(index, depth)?])),
+            },
             Kind::Slice { base, bounds } => self.slice(base, bounds, depth)?,
             Kind::List(items) => Code::List(self.values(items, depth)?),
             Kind::Table(entries) => self.table(entries, depth)?,
@@ -108,6 +110,10 @@ impl Lowering<'_> {
     /// What a key or an index is taken of: below an undefined value there is nothing, and that is an error of its own.
     fn base(&self, node: &Node, depth: usize) -> Lowered {
         if node.is_path() { self.raw(node, depth) } else { self.value(node, depth) }
+    }
+
+    fn is_let(&self, node: &Node) -> bool {
+        matches!(&node.kind, Kind::Name(name) if name == "let" && matches!(self.name(name), Code::Name(_)))
     }
 
     fn slice(&self, base: &Node, bounds: &[Option<Box<Node>>; 3], depth: usize) -> Lowered<Code> {
@@ -162,6 +168,10 @@ impl Lowering<'_> {
             Target::Function(place) => Code::Call(place, args.into()),
         })
     }
+}
+
+fn let_entry(key: &str) -> Code {
+    Code::Let(Name { text: Arc::from("let"), place: AtomicUsize::new(0) }, Arc::from(key))
 }
 
 fn constant(value: Inner, node: &Node) -> Cell {

@@ -15,6 +15,7 @@ use super::code::{Cell, Code};
 use super::compiled::Compiled;
 use super::extent::{extent, sound};
 use super::functions::Functions;
+use super::lets;
 use super::lower::Reference;
 use super::memo::Memo;
 use super::operators as calculate;
@@ -161,6 +162,10 @@ impl<'a> Machine<'a> {
                 Ok(self.known(cell).cloned().unwrap_or_default())
             }
             Code::Key(base, key) => self.key(cell, base, key),
+            Code::Let(name, key) => {
+                let lets = self.scope.find(&name.text, &name.place).map_or(&Inner::UNDEFINED, |data| &data.0);
+                lets::entry(lets, key, self.scope.shared_allowance()).map_err(at(cell))
+            }
             Code::Index(parts) => self.index(cell, parts),
             Code::Slice(parts) => self.slice(cell, parts),
             Code::List(items) => sound(record::list(self.list(items)?)).map_err(at(cell)),

@@ -29,6 +29,7 @@ mod inherit;
 mod kinds;
 #[cfg(test)]
 mod kinds_tests;
+mod lets;
 mod lint;
 mod lower;
 mod machine;
@@ -62,6 +63,7 @@ pub use filters::{FilterDoc, filters, head_text, tail_text};
 pub use functions::Functions;
 pub use infer::Names;
 pub use inherit::{Layout, Named, Segment, expand, has_blocks, layout};
+pub use lets::Lets;
 pub use memo::Memo;
 pub use refs::{Ref, Step};
 pub use scope::Scope;

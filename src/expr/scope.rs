@@ -47,6 +47,10 @@ impl Scope {
         self.allowance.as_deref()
     }
 
+    pub(super) fn shared_allowance(&self) -> Option<&Arc<Allowance>> {
+        self.allowance.as_ref()
+    }
+
     /// Values under names that differ.
     pub(super) fn of(names: impl Iterator<Item = (Arc<str>, Inner)>) -> Self {
         let names = names.map(|(name, value)| (name, Data(value))).collect();

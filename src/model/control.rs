@@ -137,6 +137,8 @@ pub struct Compute {
     pub seed: Option<Text>,
     /// First state.
     pub init: Vec<(Name, Text)>,
+    /// Names for this round.
+    pub lets: Vec<(Name, Text)>,
     /// Next state.
     pub next: Vec<(Name, Text)>,
     /// When to stop.
@@ -312,7 +314,8 @@ impl Compute {
         let max = fields.need("max", max, "bound it: `max = 1000`");
         let (seed, until) = (fields.expr("seed"), fields.expr("until"));
         let (init, next) = (fields.named_exprs("init"), fields.named_exprs("next"));
+        let lets = fields.named_exprs("let");
         fields.finish();
-        Some(Self { seed, init, next, until, max: max? })
+        Some(Self { seed, init, lets, next, until, max: max? })
     }
 }

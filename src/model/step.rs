@@ -13,6 +13,8 @@ pub struct Step {
     pub id: Name,
     /// The class of steps whose defaults it has.
     pub class: Option<Text>,
+    /// Named expressions for its own texts and those of the steps inside it.
+    pub lets: Vec<(Name, Text)>,
     /// The condition under which it runs.
     pub when: Option<Text>,
     /// Steps that must have ended before.
@@ -115,8 +117,9 @@ pub struct Retry {
 
 impl Step {
     /// The words of a step's header.
-    pub const HEADER: [&'static str; 22] = [
+    pub const HEADER: [&'static str; 23] = [
         "class",
+        "let",
         "when",
         "needs",
         "tolerates",
@@ -143,7 +146,8 @@ impl Step {
     /// Shows `see` every text in it that may be an expression or a template, those of the steps inside it too.
     pub fn each_text(&self, see: &mut impl FnMut(&str)) {
         let checks = self.check.iter().flat_map(|check| [&check.that].into_iter().chain(&check.otherwise));
-        let header = self.when.iter().chain(checks).chain(self.budget.iter().map(|(_, text)| text));
+        let named = self.lets.iter().chain(&self.budget).map(|(_, text)| text);
+        let header = self.when.iter().chain(checks).chain(named);
         let retry = self.retry.iter().flat_map(|retry| retry.when.iter().chain(&retry.until));
         header.chain(retry).for_each(|text| see(&text.text));
         self.uses.iter().for_each(|used| texts(&used.with, see));
@@ -167,6 +171,7 @@ impl Step {
         let cache = fields.bool("cache");
         let mut step = Self {
             class: fields.text("class"),
+            lets: fields.named_exprs("let"),
             when: fields.expr("when"),
             needs: fields.texts("needs"),
             tolerates: fields.texts("tolerates"),

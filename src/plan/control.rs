@@ -14,6 +14,9 @@ use crate::model::{self, Name, Text, Use};
 use crate::schema::Schema;
 use crate::verb::Class;
 
+/// What to do about entries of a loop's `let` that depend on each other.
+const IN_STATE: &str = "carry one of the values over the round in `state`";
+
 type Inside = Option<(Span, Vec<model::Step>)>;
 
 impl Resolver<'_, '_> {
@@ -173,7 +176,10 @@ impl Resolver<'_, '_> {
 
     fn closing(&mut self, read: &model::Loop, sight: &mut Sight) -> Option<Closing> {
         let site = Site { closing: true, ..Site::default() };
-        let lets = self.named(&read.lets, &site, sight).and_then(|lets| self.by_dependency(lets, &read.lets));
+        self.hiding(&read.lets);
+        let lets = self
+            .named(&read.lets, &site, sight)
+            .and_then(|lets| self.by_dependency(lets, &read.lets, IN_STATE));
         for (name, text) in &read.lets {
             let shape = self.made(text);
             if let Some(Around::Loop { lets, .. }) = self.levels.last_mut().map(|level| &mut level.around) {
@@ -406,8 +412,10 @@ impl Resolver<'_, '_> {
         let states = self.kept(&read.init, read.next.iter());
         let computed = Computed { states: Shape::table(states.clone()), seed: none.seed };
         let site = Site { computed: Some(&computed), ..Site::default() };
+        let lets = self.open_lets(&read.lets, &site, sight);
         let next = self.named(&read.next, &site, sight);
         let until = self.maybe(read.until.as_ref(), Wanted::Condition, &site, sight);
+        self.close_lets();
         let max = self.expr(&read.max, Wanted::Count(1, MOST_ROUNDS), &outside, sight);
         for (name, _) in read.next.iter().filter(|(name, _)| !states.contains_key(&name.text)) {
             self.loader.found.push(
@@ -418,7 +426,7 @@ impl Resolver<'_, '_> {
         }
         let fields = states.iter().map(|(name, shape)| (name.clone(), shape.clone()));
         self.gives(Shape::table(fields.chain([("n".to_owned(), Shape::Number)])), None);
-        Some(Compute { seed: seed?, init: init?, next: next?, until: until?, max: max? })
+        Some(Compute { seed: seed?, init: init?, lets: lets?, next: next?, until: until?, max: max? })
     }
 }
 

@@ -11,11 +11,12 @@ use crate::expr::{Expr, Step};
 use crate::model::{Name, Text};
 
 impl Resolver<'_, '_> {
-    /// `lets` in that order; complains about circles.
+    /// `lets` in that order; complains about circles, with `help`.
     pub(super) fn by_dependency(
         &mut self,
         lets: Vec<(String, Expr)>,
         written: &[(Name, Text)],
+        help: &str,
     ) -> Option<Vec<(String, Expr)>> {
         let graph = reads(&lets);
         if let Ok(order) = toposort(&graph, None) {
@@ -38,7 +39,7 @@ impl Resolver<'_, '_> {
             for (name, _) in written.iter().filter(|(name, _)| names.contains(&name.text.as_str())).take(20) {
                 complaint = complaint.at(name.span, "");
             }
-            self.loader.found.push(complaint.help("carry one of the values over the round in `state`"));
+            self.loader.found.push(complaint.help(help));
         }
         None
     }

@@ -32,6 +32,7 @@ mod shape;
 mod sources;
 mod start;
 mod states;
+mod step_lets;
 mod steps;
 mod takes;
 mod texts;
@@ -51,5 +52,6 @@ pub use takes::convert;
 pub use types::{
     Action, Body, BodyId, CachedFiles, Call, Compute, Dep, Each, Exit, FromDefaults, Hold, Input, InputKind,
     Limit, Loop, LoopExit, MOST_ROUNDS, OnError, OnInterrupt, Origin, Plan, Refusal, Rule, Seen, Sees, Step,
+    StepLets,
 };
 pub use worst::{InnerCap, Most, Worst, caps, inner_caps, worst};

@@ -10,6 +10,7 @@ use super::loop_codes;
 use super::scope::{Around, Level, Sight, Site, StepShape};
 use super::shape;
 use super::start::Setting;
+use super::step_lets::LetNames;
 use super::types::{Body, BodyId, Exit, Input, Origin, Plan, Refusal};
 use super::{order, types};
 use crate::diag::{Code, Diagnostic, Severity, Span};
@@ -33,6 +34,10 @@ pub(super) struct Resolver<'l, 'a> {
     /// By name of an input: the words that it is one of.
     pub(super) enums: HashMap<String, Arc<Choices>>,
     pub(super) used: HashSet<String>,
+    /// `let` of the steps around what is being resolved, the outermost first.
+    pub(super) lets: Vec<LetNames>,
+    /// Entries of `let` that nothing reads.
+    pub(super) unread_lets: Vec<(String, Span)>,
     pub(super) labels: Vec<String>,
     /// Time limits of steps, and where they are written.
     pub(super) timeouts: Vec<(std::time::Duration, Span)>,
@@ -74,6 +79,8 @@ pub(super) fn resolve(
         inputs: IndexMap::new(),
         enums: HashMap::new(),
         used: HashSet::new(),
+        lets: Vec::new(),
+        unread_lets: Vec::new(),
         labels: pipeline.labels.iter().map(|label| label.text.clone()).collect(),
         lanes: pipeline.lanes.iter().map(|(name, _)| name.text.clone()).collect(),
         timeouts: Vec::new(),
@@ -316,26 +323,7 @@ impl Resolver<'_, '_> {
                 found
             })
             .collect();
-        let (mut order, mut state) = (Vec::with_capacity(steps.len()), vec![0_u8; steps.len()]);
-        for start in 0..steps.len() {
-            let mut open = vec![(start, 0)];
-            while let Some((place, next)) = open.pop() {
-                if next == 0 && state[place] != 0 {
-                    continue;
-                }
-                state[place] = 1;
-                match mentions[place].get(next) {
-                    Some(other) => {
-                        open.push((place, next + 1));
-                        if state[*other] == 0 {
-                            open.push((*other, 0));
-                        }
-                    }
-                    None => order.push(place),
-                }
-            }
-        }
-        order
+        mentioned_first(&mentions)
     }
 
     pub(super) fn generated(&mut self, key: &str, make: impl FnOnce() -> Value) -> Arc<Value> {
@@ -361,6 +349,13 @@ impl Resolver<'_, '_> {
                 );
             }
         }
+        for (name, span) in &self.unread_lets {
+            self.loader.found.push(
+                Diagnostic::new(Code::UnusedLet, format!("nothing reads `let.{name}`"))
+                    .at(*span, "")
+                    .help(format!("read it as `let.{name}`, or remove it")),
+            );
+        }
         for (name, span) in &self.uncalled {
             self.loader.found.push(
                 Diagnostic::new(Code::UnusedFunction, format!("nothing calls the function `{name}`"))
@@ -374,6 +369,30 @@ impl Resolver<'_, '_> {
     pub(super) fn id(name: &Name) -> StepId {
         StepId::new(&name.text)
     }
+}
+
+/// Places in an order in which each comes after those that it mentions, if there is one.
+pub(super) fn mentioned_first(mentions: &[Vec<usize>]) -> Vec<usize> {
+    let (mut order, mut seen) = (Vec::with_capacity(mentions.len()), vec![false; mentions.len()]);
+    for start in 0..mentions.len() {
+        let mut open = vec![(start, 0)];
+        while let Some((place, next)) = open.pop() {
+            if next == 0 && seen[place] {
+                continue;
+            }
+            seen[place] = true;
+            match mentions[place].get(next) {
+                Some(other) => {
+                    open.push((place, next + 1));
+                    if !seen[*other] {
+                        open.push((*other, 0));
+                    }
+                }
+                None => order.push(place),
+            }
+        }
+    }
+    order
 }
 
 fn note_owners(

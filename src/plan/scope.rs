@@ -142,7 +142,10 @@ const FIELDS: [&str; 6] = ["ok", "skipped", "failed", "output", "error", "spent"
 pub(super) const SOMEWHERE: [(&str, &str); 9] = [
     ("attempt", "`attempt` is in scope in the input of a verb"),
     ("state", "`state` is in scope inside a loop"),
-    ("let", "`let` is in scope in `let`, `next`, `rules`, `exits` and `result` of a loop"),
+    (
+        "let",
+        "`let` is in scope in a step with `let`, and in `let`, `next`, `rules`, `exits` and `result` of a loop",
+    ),
     ("loop", "`loop` is in scope inside a loop"),
     ("item", "`item` is in scope inside `each`, and inside a loop with `over`"),
     ("index", "`index` is in scope inside `each`, and inside a loop with `over`"),
@@ -191,7 +194,8 @@ impl Resolver<'_, '_> {
                 self.refer_shape(text, r, 1, &states, Code::UnknownField);
             }
             "n" | "seed" if site.computed.is_some() => {}
-            "state" | "let" | "loop" | "held" => self.refer_control(text, r, root, site),
+            "let" => self.refer_let(text, r, site),
+            "state" | "loop" | "held" => self.refer_control(text, r, root, site),
             name if self.is_item(name, site) => {
                 let shape = self.item_shape(name, site);
                 self.refer_shape(text, r, 1, &shape, Code::UnknownField);
@@ -260,7 +264,7 @@ impl Resolver<'_, '_> {
         }
     }
 
-    fn refer_control(&mut self, text: &Text, r: &Ref, root: &str, site: &Site<'_>) {
+    pub(super) fn refer_control(&mut self, text: &Text, r: &Ref, root: &str, site: &Site<'_>) {
         let is_loop = |level: &Level| matches!(level.around, Around::Loop { .. });
         let is_there = match root {
             "held" => self.levels.iter().any(|level| matches!(level.around, Around::Hold { .. })),
@@ -317,7 +321,7 @@ impl Resolver<'_, '_> {
     }
 
     /// Checks the rest of a path, from `at` on, against what is known of the value.
-    fn refer_shape(&mut self, text: &Text, r: &Ref, at: usize, shape: &Shape, code: Code) {
+    pub(super) fn refer_shape(&mut self, text: &Text, r: &Ref, at: usize, shape: &Shape, code: Code) {
         if r.guarded {
             return;
         }
@@ -486,7 +490,8 @@ impl Names for InScope<'_, '_, '_, '_> {
             "state" if site.computed.is_some() => {
                 site.computed.map_or(Shape::Any, |computed| walked(&computed.states, rest))
             }
-            "state" | "let" | "loop" | "held" => walked(&resolver.control_shape(root), rest),
+            "let" => resolver.let_shape(rest, site),
+            "state" | "loop" | "held" => walked(&resolver.control_shape(root), rest),
             name => walked(&resolver.item_shape(name, site), rest),
         }
     }

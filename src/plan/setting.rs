@@ -103,7 +103,7 @@ impl Reach<'_> {
                     "loop",
                     [("state", "state"), ("let", "name in `let`"), ("next", "state in `next`")].as_slice(),
                 ),
-                ("compute", &[("init", "state"), ("next", "state in `next`")]),
+                ("compute", &[("init", "state"), ("let", "name in `let`"), ("next", "state in `next`")]),
             ] {
                 let Some((base, over)) = pair(base, over, key) else { continue };
                 for (section, noun) in sections {

@@ -4,7 +4,7 @@ use super::compile::{Wanted, sees};
 use super::literal;
 use super::resolve::Resolver;
 use super::scope::{Around, Sight, Site};
-use super::types::{Action, CachedFiles, Limit, OnInterrupt, Step};
+use super::types::{Action, CachedFiles, Limit, OnInterrupt, Step, StepLets};
 use crate::diag::{Code, Diagnostic, nearest};
 use crate::expr::{Ref, Step as Key};
 use crate::meter::Unit;
@@ -17,7 +17,14 @@ use crate::verb::Traits;
 pub(super) const CONTROL: [&str; 6] = ["loop", "each", "hold", "call", "ask", "compute"];
 
 impl Resolver<'_, '_> {
-    pub(super) fn step(&mut self, mut step: model::Step) -> Option<Step> {
+    pub(super) fn step(&mut self, step: model::Step) -> Option<Step> {
+        let lets = self.step_lets(&step);
+        let resolved = self.step_with(step, lets);
+        self.close_lets();
+        resolved
+    }
+
+    fn step_with(&mut self, mut step: model::Step, lets: Option<StepLets>) -> Option<Step> {
         let mut sight = Sight::new();
         let site = Site::default();
         let when = self.maybe(step.when.as_ref(), Wanted::Condition, &site, &mut sight);
@@ -51,6 +58,7 @@ impl Resolver<'_, '_> {
         });
         let resolved = Step {
             id: Self::id(&step.id),
+            lets: lets?,
             when: when?,
             deps: Vec::new(),
             sees: sees(&sight),
@@ -248,7 +256,7 @@ impl Resolver<'_, '_> {
             [Key::Key(root), ..] => !matches!(root.as_str(), "inputs" | "run"),
             _ => true,
         };
-        if step.cache && !with.refs().iter().any(varies) {
+        if step.cache && !self.through_lets(with.refs().into_iter()).iter().any(varies) {
             self.loader.found.push(
                 Diagnostic::new(
                     Code::SharedOutput,

@@ -8,7 +8,7 @@ use super::question::Ask;
 use super::retrying::{Check, Retry};
 use super::start::Setting;
 use crate::diag::Span;
-use crate::expr::{Expr, Shape, Template, Tree};
+use crate::expr::{Expr, Lets, Shape, Template, Tree};
 use crate::id::StepId;
 use crate::meter::Unit;
 use crate::schema::Schema;
@@ -227,6 +227,8 @@ pub struct Dep {
 pub struct Step {
     /// Its name.
     pub id: StepId,
+    /// Named expressions, in scope in the step and in the steps inside it.
+    pub lets: StepLets,
     /// The condition under which it runs.
     pub when: Option<Expr>,
     /// What it waits for, from `needs` and from references, its own and those inside its body.
@@ -270,6 +272,15 @@ pub struct Step {
     pub span: Span,
     /// What it has from elsewhere than its own table.
     pub origin: Origin,
+}
+
+/// `let` of a step.
+#[derive(Clone, Debug, Default)]
+pub struct StepLets {
+    /// The entries.
+    pub entries: Arc<Lets>,
+    /// Steps that they read, seen from the step's own body.
+    pub sees: Sees,
 }
 
 /// What a step has from elsewhere than its own table; for `plan`.
@@ -350,6 +361,8 @@ pub struct Compute {
     pub seed: Option<Expr>,
     /// First state.
     pub init: Vec<(String, Expr)>,
+    /// Named expressions, evaluated in each round.
+    pub lets: Arc<Lets>,
     /// Next state; every right side sees the old one.
     pub next: Vec<(String, Expr)>,
     /// When to stop.

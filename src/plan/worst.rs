@@ -1,13 +1,13 @@
 //! The most that a plan can spend, before anything is spent: what its steps may cost at worst, times how often they can
 //! run.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::start::AtStart;
 use super::types::{Action, BodyId, Call, InputKind, Limit, Plan, Step};
-use crate::expr::{Allowance, Data, Expr, Ref, Scope, Step as PathStep, Template, Tree};
+use crate::expr::{Allowance, Data, Expr, Lets, Ref, Scope, Step as PathStep, Template, Tree};
 use crate::meter::{Meter, Unit};
 use crate::schema::Schema;
 use crate::value::{Value, canonical};
@@ -97,6 +97,7 @@ impl CapWalk {
         for step in body.order.iter().map(|at| &body.steps[*at]) {
             let name = format!("{prefix}{}", step.id);
             let inside = format!("{name}/");
+            let scope = &with_lets(step, scope);
             found.extend(listed(&name, "step", &step.budget, scope));
             match &step.action {
                 Action::Loop(looping) => {
@@ -170,6 +171,8 @@ struct Place<'a> {
     plan: &'a Plan,
     at_start: Rc<AtStart>,
     scope: Scope,
+    /// `let` of the step and of those around it.
+    lets: Vec<Arc<Lets>>,
     prefix: String,
     times: f64,
     per: Vec<String>,
@@ -178,7 +181,13 @@ struct Place<'a> {
 impl<'a> Place<'a> {
     fn of(plan: &'a Plan, inputs: &Value, scope: Scope) -> Self {
         let at_start = Rc::new(plan.at_start_so_far(inputs));
-        Self { plan, at_start, scope, prefix: String::new(), times: 1.0, per: Vec::new() }
+        Self { plan, at_start, scope, lets: Vec::new(), prefix: String::new(), times: 1.0, per: Vec::new() }
+    }
+
+    /// The same for `step`.
+    fn with_lets(&self, step: &Step) -> Self {
+        let lets = self.lets.iter().cloned().chain([step.lets.entries.clone()]).collect();
+        Self { scope: with_lets(step, &self.scope), lets, ..self.clone() }
     }
 
     /// How often the step can be tried; `None` if that is not known yet.
@@ -209,6 +218,8 @@ impl Walk<'_> {
     fn body(&mut self, place: &Place<'_>, id: BodyId) {
         let body = &place.plan.bodies[id.0];
         for (at, step) in body.order.iter().map(|at| (*at, &body.steps[*at])) {
+            let inner = (!step.lets.entries.is_empty()).then(|| place.with_lets(step));
+            let place = inner.as_ref().unwrap_or(place);
             let never = step.when.as_ref().and_then(|when| known(when, &place.scope));
             if never.is_none_or(|when| when != Value::Bool(false)) {
                 self.step(place, (id, at), step);
@@ -296,7 +307,7 @@ impl Walk<'_> {
 }
 
 fn length(over: &Expr, scope: &Scope) -> Option<f64> {
-    if !over.refs().iter().all(is_input) {
+    if !over.refs().iter().all(|r| is_known(r, scope)) {
         return None;
     }
     let length = over.eval(scope).ok().filter(Data::is_list)?.len_hint()?;
@@ -311,9 +322,40 @@ fn times_of<'a>(inside: Place<'a>, times: Option<f64>, owner: &str) -> Place<'a>
     Place { per, ..inside }
 }
 
+/// `scope` with those entries of the step's `let` that are known.
+fn with_lets(step: &Step, scope: &Scope) -> Scope {
+    let mut sound: HashSet<&str> = HashSet::new();
+    for (name, expr) in step.lets.entries.iter() {
+        let is_sound = |r: &Ref| is_known(r, scope) || let_name(r).is_some_and(|name| sound.contains(name));
+        if expr.refs().iter().all(is_sound) {
+            sound.insert(name);
+        }
+    }
+    if sound.is_empty() {
+        return scope.clone();
+    }
+    let bound = step.lets.entries.bind(scope);
+    scope.with_let(Data::table(sound.into_iter().filter_map(|name| Some((name, bound.get(name)?)))))
+}
+
+/// The entry of `let` that a reference reads.
+fn let_name(reference: &Ref) -> Option<&str> {
+    match reference.path.get(1) {
+        Some(PathStep::Key(name)) if root(reference) == Some("let") => Some(name),
+        _ => None,
+    }
+}
+
+/// Whether a reference reads an input, or an entry of `let` whose value is known.
+fn is_known(reference: &Ref, scope: &Scope) -> bool {
+    is_input(reference)
+        || let_name(reference)
+            .is_some_and(|name| scope.get("let").is_some_and(|lets| lets.get(name).is_some()))
+}
+
 /// What an expression comes to, where it reads nothing but inputs.
 fn known(expr: &Expr, scope: &Scope) -> Option<Value> {
-    if !expr.refs().iter().all(is_input) {
+    if !expr.refs().iter().all(|r| is_known(r, scope)) {
         return None;
     }
     expr.eval(scope).ok().map(|data| data.to_value())
@@ -358,7 +400,9 @@ fn inputs_of(with: &Tree, place: &Place<'_>) -> Vec<Value> {
 fn models_in(template: &Template, place: &Place<'_>) -> Vec<Value> {
     let inputs = place.scope.get("inputs").map(Data::to_value).unwrap_or_default();
     let mut models = Vec::new();
-    for reference in template.refs().iter().filter(|reference| is_input(reference)) {
+    let through_lets = place.lets.iter().flat_map(|lets| lets.iter()).flat_map(|(_, expr)| expr.refs());
+    let through_lets = through_lets.filter(|_| template.refs().iter().any(|r| let_name(r).is_some()));
+    for reference in template.refs().iter().chain(through_lets).filter(|reference| is_input(reference)) {
         let Some(PathStep::Key(name)) = reference.path.get(1) else { continue };
         let is_model = place.plan.inputs.get(&**name).is_some_and(|input| input.kind == InputKind::Model);
         let value = &inputs[&**name];
@@ -373,7 +417,7 @@ fn models_in(template: &Template, place: &Place<'_>) -> Vec<Value> {
 fn partly(tree: &Tree, scope: &Scope) -> Value {
     match tree {
         Tree::Literal(value) => value.clone(),
-        Tree::Template(template) if template.refs().iter().all(is_input) => {
+        Tree::Template(template) if template.refs().iter().all(|r| is_known(r, scope)) => {
             template.render(scope).map(|data| data.to_value()).unwrap_or_default()
         }
         Tree::Template(_) => Value::Null,

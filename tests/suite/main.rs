@@ -48,6 +48,7 @@ mod kill9;
 #[cfg(test)]
 mod language;
 #[cfg(test)]
+mod lets;
 mod library;
 #[cfg(test)]
 mod llm;

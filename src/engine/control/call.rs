@@ -13,7 +13,7 @@ use super::{Control, compute, inner_failure};
 use crate::clock::Millis;
 use crate::expr::{Data, Expr, Scope, Step as Key};
 use crate::id::{Address, Instance, StepId};
-use crate::plan::{Action, BodyId, Call, Input, Plan, Step, convert};
+use crate::plan::{Action, BodyId, Call, Input, Plan, convert};
 use crate::value::Value;
 use crate::verb::{Class, Failure};
 
@@ -23,8 +23,8 @@ type Paths = Vec<(String, Input, String)>;
 
 impl Run {
     /// The inputs of a called pipeline, each as its declaration says, and the paths of those that have to be read.
-    fn call_inputs(&mut self, spot: Spot, step: &Step, call: &Call) -> Evaluated<(Inputs, Paths)> {
-        let scope = self.scope(spot.0, &step.sees)?;
+    fn call_inputs(&mut self, spot: Spot, call: &Call) -> Evaluated<(Inputs, Paths)> {
+        let scope = self.scope_at(spot)?;
         let of_plan = self.plan_step(spot);
         let given = move |scope: &Scope| match &of_plan.action {
             Action::Call(call) => compute::table(&call.with, scope).map_err(|e| eval_failure("with", &e)),
@@ -151,19 +151,14 @@ impl Run {
 }
 
 /// Opens the `call` at `spot`, or has the files read first that its inputs name.
-pub(super) fn begin(
-    run: &mut Run,
-    now: Millis,
-    spot: Spot,
-    (step, call): (&Step, &Call),
-) -> Result<(), Mismatch> {
+pub(super) fn begin(run: &mut Run, now: Millis, spot: Spot, call: &Call) -> Result<(), Mismatch> {
     if run.reading.contains_key(&spot) {
         return Ok(());
     }
     if let Some(inputs) = run.given.remove(&spot) {
         return opened(run, now, spot, &call.plan, inputs);
     }
-    match run.call_inputs(spot, step, call) {
+    match run.call_inputs(spot, call) {
         Err(unready) => run.unready(now, spot, unready),
         Ok((inputs, paths)) if paths.is_empty() => opened(run, now, spot, &call.plan, inputs),
         Ok((inputs, paths)) => {

@@ -8,7 +8,7 @@ use super::whole_number;
 use crate::clock::Millis;
 use crate::expr::{Allowance, Data, EvalError, Expr, Memo, Scope};
 use crate::id::Address;
-use crate::plan::{Action, Body, Compute, MOST_ROUNDS, Plan, Step};
+use crate::plan::{Action, Body, Compute, MOST_ROUNDS, Plan};
 use crate::value::Value;
 use crate::verb::{Class, Failure};
 
@@ -65,7 +65,7 @@ impl Computation {
             }
             self.scope.set("state", Data::table_of_unequal(rounds.state.iter().cloned()));
             self.scope.set("n", Data::from(rounds.n));
-            let round = round(compute, &self.scope, &mut rounds.memo);
+            let round = round(compute, &compute.lets.within(&self.scope), &mut rounds.memo);
             if round.is_err() && allowance.is_used_up() {
                 // The round begins again with what the last one left.
                 self.rounds = Some(rounds);
@@ -132,11 +132,11 @@ fn action(body: &Body, place: usize) -> Option<&Compute> {
 
 impl Run {
     /// Asks for a pure loop to be evaluated. That is on no record: after a crash it is asked for again.
-    pub(super) fn compute(&mut self, now: Millis, spot: Spot, step: &Step) -> Result<(), Mismatch> {
+    pub(super) fn compute(&mut self, now: Millis, spot: Spot) -> Result<(), Mismatch> {
         if self.computing.contains(&spot) {
             return Ok(());
         }
-        let scope = match self.scope(spot.0, &step.sees) {
+        let scope = match self.scope_at(spot) {
             Ok(scope) => scope,
             Err(failure) => return self.fail(now, spot, failure),
         };

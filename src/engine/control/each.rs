@@ -15,7 +15,7 @@ use crate::clock::Millis;
 use crate::expr::{Allowance, Data, Expr, Scope};
 use crate::id::Instance;
 use crate::meter::Meter;
-use crate::plan::{Action, Each, OnError, Step};
+use crate::plan::{Action, Each, OnError};
 use crate::value::Value;
 use crate::verb::{Class, Failure};
 
@@ -43,8 +43,8 @@ impl Items {
 }
 
 impl Run {
-    pub(super) fn each_opening(&mut self, spot: Spot, step: &Step, each: &Each) -> Evaluated<Opening> {
-        let scope = self.scope(spot.0, &step.sees)?;
+    pub(super) fn each_opening(&mut self, spot: Spot, each: &Each) -> Evaluated<Opening> {
+        let scope = self.scope_at(spot)?;
         let of_plan = self.plan_step(spot);
         let opening = move |scope: &Scope| match &of_plan.action {
             Action::Each(each) => opening(each, scope),
@@ -82,6 +82,8 @@ impl Run {
         let on_error = each.on_error;
         let most = if on_error == OnError::Stop { 0 } else { max_failures.unwrap_or(u32::MAX) };
         let results = Results::of(count, keys);
+        // Found now, so that every item finds it.
+        self.names_inside(spot).map_err(|failure| failure.message)?;
         let items = Items { open: BTreeMap::new(), results, over, count, parallel, next: 0, on_error, most };
         if let Some(node) = self.node_mut(spot) {
             *node = Node::Open(Box::new(Control::Each(items)));
@@ -109,7 +111,8 @@ impl Run {
         let frame = self.frame(spot.0);
         let (plan, body) = (frame.plan.clone(), frame.body);
         let Action::Each(each) = &plan.bodies[body.0].steps[spot.1].action else { return };
-        let names = item_names(&frame.names, each, item, index);
+        let names = self.names_inside(spot).unwrap_or_else(|_| frame.names.clone());
+        let names = item_names(&names, each, item, index);
         let address = self.address(spot).item(index);
         let frame =
             self.open_frame(plan.clone(), each.body, (Some(spot), Instance::Item(index), address), names);

@@ -33,7 +33,8 @@ impl Run {
             return Err("a resource can be acquired only by an attempt that is under way".to_owned());
         }
         let (plan, body) = (frame.plan.clone(), hold.body);
-        let names = frame.names.with("held", self.payload_data(held)?);
+        let names = self.names_inside(spot).map_err(|failure| failure.message)?;
+        let names = names.with("held", self.payload_data(held)?);
         let owned = self.frames.remove(&spot.0).ok_or("its surroundings have ended already")?;
         self.leave_lane(&owned, spot.1);
         self.frames.insert(spot.0, owned);

@@ -186,12 +186,12 @@ impl Run {
 /// Opens the control step at `spot`, all of whose conditions hold.
 pub(super) fn open(run: &mut Run, now: Millis, spot: Spot, step: &Step) -> Result<(), Mismatch> {
     let opening = match &step.action {
-        Action::Loop(_) => run.loop_opening(spot, step),
-        Action::Each(each) => run.each_opening(spot, step, each),
-        Action::Call(call) => return call::begin(run, now, spot, (step, call)),
-        Action::Compute(_) => return run.compute(now, spot, step),
+        Action::Loop(_) => run.loop_opening(spot),
+        Action::Each(each) => run.each_opening(spot, each),
+        Action::Call(call) => return call::begin(run, now, spot, call),
+        Action::Compute(_) => return run.compute(now, spot),
         Action::Ask(_) => {
-            return match run.question(now, spot, step) {
+            return match run.question(now, spot) {
                 Ok(question) => run.ask(now, spot, question),
                 Err(unready) => run.unready(now, spot, unready),
             };
@@ -208,8 +208,8 @@ pub(super) fn open(run: &mut Run, now: Millis, spot: Spot, step: &Step) -> Resul
 }
 
 impl Run {
-    fn question(&mut self, now: Millis, spot: Spot, step: &Step) -> Evaluated<Question> {
-        let scope = self.scope(spot.0, &step.sees)?;
+    fn question(&mut self, now: Millis, spot: Spot) -> Evaluated<Question> {
+        let scope = self.scope_at(spot)?;
         let (step, address) = (self.plan_step(spot), self.address(spot));
         let rendered = move |scope: &Scope| Ok(rendered_question(now, &step, scope)?.sealed(&address));
         self.evaluate("ask", &scope, rendered)

@@ -41,8 +41,8 @@ pub(super) struct Closed<'a> {
 }
 
 impl Run {
-    pub(super) fn loop_opening(&mut self, spot: Spot, step: &Step) -> Evaluated<Opening> {
-        let scope = self.scope(spot.0, &step.sees)?;
+    pub(super) fn loop_opening(&mut self, spot: Spot) -> Evaluated<Opening> {
+        let scope = self.scope_at(spot)?;
         let of_plan = self.plan_step(spot);
         let opening = move |scope: &Scope| opening(looping_of(&of_plan)?, scope);
         let (max, over, state) = self.evaluate("state", &scope, opening)?;
@@ -254,7 +254,11 @@ impl Run {
             Some(data) => scope.with(name, data.clone()),
             None => scope,
         });
-        Ok(scope.with("let", lets.unwrap_or_else(Data::none)))
+        Ok(match lets {
+            Some(lets) => scope.with_let(lets),
+            None if scope.get("let").is_none() => scope.with("let", Data::none()),
+            None => scope,
+        })
     }
 
     fn rounds(&self, spot: Spot) -> Option<&Rounds> {
@@ -349,10 +353,10 @@ fn closing(looping: &Loop, scope: &Scope) -> Result<Moved, Failure> {
     let failed = |what: &'static str| move |e: EvalError| eval_failure(what, &e);
     let mut lets = Entries::new();
     for (name, expr) in &looping.lets {
-        let value = expr.eval(&scope.with("let", Data::table(lets.clone()))).map_err(failed("let"))?;
+        let value = expr.eval(&scope.with_let(Data::table(lets.clone()))).map_err(failed("let"))?;
         lets.push((name.clone(), value));
     }
-    let mut scope = scope.with("let", Data::table(lets.clone()));
+    let mut scope = scope.with_let(Data::table(lets.clone()));
     let old = scope.get("state").and_then(Data::entries).unwrap_or_default();
     let mut state = old.clone();
     for (name, value) in compute::table(&looping.next, &scope).map_err(failed("next"))? {

@@ -10,7 +10,7 @@ use crate::expr::{Expr, Functions, Shape, Template, Tree};
 use crate::id::StepId;
 use crate::plan::{
     Action, AnswerType, Ask, Body, BodyId, Compute, Dep, Each, Hold, Loop, LoopExit, OnError, OnInterrupt,
-    Origin, Plan, Retry, Rule, Seen, Step,
+    Origin, Plan, Retry, Rule, Seen, Step, StepLets,
 };
 use crate::value::{Digest, Value};
 use crate::verb::{Class, Traits};
@@ -63,6 +63,7 @@ pub fn step(id: &str, action: Action) -> Step {
         action,
         span: span(),
         origin: Origin::default(),
+        lets: StepLets::default(),
     }
 }
 
@@ -135,6 +136,7 @@ pub fn pure(id: &str) -> Step {
         seed: Some(expr("3")),
         init: vec![("x".to_owned(), expr("seed")), ("all".to_owned(), expr("[]"))],
         next: vec![("x".to_owned(), expr("state.x + n")), ("all".to_owned(), expr("state.all + [state.x]"))],
+        lets: Arc::default(),
         until: Some(expr("state.x > 20")),
         max: expr("50"),
     };
